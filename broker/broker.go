@@ -1,0 +1,134 @@
+package broker
+
+import (
+	"context"
+	"time"
+)
+
+// Outgoing is one event on its way to one channel.
+type Outgoing struct {
+	Channel string
+	Event   *Event
+}
+
+// Receipt is the log's answer to a publish.
+type Receipt struct {
+	Position
+	// Duplicate is true when an event with the same DedupID was stored before;
+	// Position is then that event's.
+	Duplicate bool
+}
+
+// Publisher appends events to the log of an app.
+type Publisher interface {
+	// Publish stores the events in the given order and returns a receipt for
+	// each, in the same order, once all of them are stored at the durability
+	// level of the log. It retries within ctx where a retry cannot store
+	// twice. After an error an unknown prefix of the events may have been
+	// stored. Errors: [ErrUnknownApp], [ErrTooLarge], [ErrUnavailable], or the
+	// context's. Safe for use by many goroutines; the events are not modified
+	// and not kept.
+	Publish(ctx context.Context, app string, events ...Outgoing) ([]Receipt, error)
+}
+
+// Sink receives the live publications of one channel. A feed calls it from one
+// goroutine at a time, in log order, each publication once. A sink must not
+// block for long and must not call the feed.
+type Sink interface {
+	// Publication delivers the next one. p is shared and immutable.
+	Publication(p *Publication)
+	// Gap tells that publications are missing for good.
+	Gap(g Gap)
+}
+
+// Attachment is a live subscription of one channel.
+type Attachment interface {
+	// Position is the exact place at which the attachment began: the sink gets
+	// every publication above it and none at or below it.
+	Position() Position
+	// Detach ends the attachment. A call of the sink that is in progress may
+	// still run when it returns, but none begins afterwards. Idempotent.
+	Detach()
+}
+
+// Feed gives live publications.
+type Feed interface {
+	// Attach subscribes to one channel. The sink may be called before Attach
+	// returns. Errors: [ErrUnknownApp], [ErrUnavailable], or the context's.
+	Attach(ctx context.Context, app, channel string, sink Sink) (Attachment, error)
+}
+
+// Query selects publications of one channel. The zero value of a bound means
+// that there is none.
+type Query struct {
+	// NewestFirst reads backwards from the upper bound; otherwise forwards
+	// from the lower one.
+	NewestFirst bool
+	// From and To are inclusive offsets.
+	From, To uint64
+	// Since and Until are inclusive times of storing.
+	Since, Until time.Time
+	// Limit is the largest number of publications returned, 1 to 1000.
+	Limit int
+}
+
+// Retained describes what the log still holds of one channel.
+type Retained struct {
+	// Epoch is the present life of the log.
+	Epoch string
+	// Oldest and Newest are offsets, 0 when nothing is retained.
+	Oldest, Newest         uint64
+	OldestTime, NewestTime time.Time
+	// Messages is the number of retained publications.
+	Messages uint64
+}
+
+// Page is a bounded part of a channel's history.
+type Page struct {
+	// Publications are in the order asked for.
+	Publications []*Publication
+	// More is true when further publications match beyond the last one.
+	More bool
+	// Retained is the state of the channel at about the time of reading.
+	Retained Retained
+}
+
+// History reads the log of a channel. Reading never blocks the live path.
+type History interface {
+	// Read returns the publications that q selects. It never returns a short
+	// page silently: an answer that could not be completed is an error.
+	// Errors: [ErrUnknownApp], [ErrInvalidQuery], [ErrUnavailable], or the
+	// context's.
+	Read(ctx context.Context, app, channel string, q Query) (*Page, error)
+	// After returns up to limit publications after pos, oldest first, and only
+	// if it is proven that none of the channel is missing between pos and the
+	// first one returned. Errors besides those of Read: [ErrEpochChanged],
+	// [ErrPositionExpired], [ErrPositionUnknown] (above the newest).
+	After(ctx context.Context, app, channel string, pos Position, limit int) (*Page, error)
+	// Retained returns what the log still holds of the channel.
+	Retained(ctx context.Context, app, channel string) (Retained, error)
+}
+
+// Health is the state of a backend at one moment.
+type Health struct {
+	// Ready is true when publishing and attaching are expected to work.
+	Ready bool
+	// Backend names it: "memory", "jetstream", "redis".
+	Backend string
+	// Durability is the level in force in one sentence: where an acknowledged
+	// event is when it is acknowledged, and what loses it.
+	Durability string
+	// Problems lists what is wrong, in sentences, most serious first.
+	Problems []string
+}
+
+// Log is a whole backend.
+type Log interface {
+	Publisher
+	Feed
+	History
+	// Health may be called at any time from any goroutine and does no I/O.
+	Health() Health
+	// Close ends all attachments and releases everything. Idempotent.
+	Close() error
+}

@@ -1,0 +1,24 @@
+package broker
+
+import "errors"
+
+// What callers branch on. Backends wrap these with what they know.
+var (
+	// ErrUnknownApp: the log has no place for this app.
+	ErrUnknownApp = errors.New("unknown app")
+	// ErrUnavailable: the backend cannot be reached or has no quorum. The
+	// caller may try again later.
+	ErrUnavailable = errors.New("log unavailable")
+	// ErrTooLarge: the event exceeds what the log stores.
+	ErrTooLarge = errors.New("event too large for the log")
+	// ErrInvalidQuery: the bounds or the limit of a query make no sense.
+	ErrInvalidQuery = errors.New("invalid history query")
+	// ErrEpochChanged: the position belongs to an earlier life of the log.
+	ErrEpochChanged = errors.New("position is of another epoch")
+	// ErrPositionExpired: publications after the position are gone.
+	ErrPositionExpired = errors.New("position expired")
+	// ErrPositionUnknown: the position is above the newest publication.
+	ErrPositionUnknown = errors.New("position is ahead of the log")
+	// ErrClosed: the backend was closed.
+	ErrClosed = errors.New("log closed")
+)

@@ -1,0 +1,73 @@
+package broker
+
+import (
+	"strconv"
+	"time"
+)
+
+// Position is a place in the log of a channel: everything up to and including
+// Offset, in the life of the log named Epoch. It is the one currency of
+// attaching, resuming, rewinding, history and delta numbers. Offset 0 is the
+// place before the first publication.
+type Position struct {
+	// Epoch names one unbroken life of the log. A log that was lost, restored
+	// to an older state or reset gets a new one. 1 to 64 bytes, `[A-Za-z0-9_-]`.
+	Epoch string
+	// Offset rises strictly within a channel and epoch, and may have gaps. It
+	// stays below 2^53.
+	Offset uint64
+}
+
+// Publication is an event with its place in the log. It is immutable: readers
+// share it and its byte slices.
+type Publication struct {
+	Event
+	Position
+	// Prev is the offset of the previous publication of the same channel at
+	// the time of storing, 0 if there was none. Publications read from
+	// history do not know it and have 0.
+	Prev uint64
+	// Time is when the log stored the publication.
+	Time time.Time
+	// Skipped is the reason why the publication cannot be delivered to
+	// sockets (too large, not UTF-8, bad name); empty for deliverable ones.
+	// A skipped publication keeps its place in the log and in history. When it
+	// is set, Data is empty.
+	Skipped string
+}
+
+// ID is the message id: the publisher's, or one that is derived from the
+// position, so that it is the same for every reader, on every node and on every
+// replay.
+func (p *Publication) ID() string {
+	if p.MessageID != "" {
+		return p.MessageID
+	}
+	return p.Epoch + "-" + strconv.FormatUint(p.Offset, 10)
+}
+
+// Gap tells a reader that publications were missed and cannot be had any more.
+// It is a value that travels to the client and to a metric, never only a log
+// line.
+type Gap struct {
+	// After is the last position that the reader has seen.
+	After Position
+	// Resume is the position from which the feed continues: publications with
+	// an offset above Resume.Offset follow. Its epoch differs from After's
+	// when the log began a new life.
+	Resume Position
+	// Reason is why.
+	Reason GapReason
+}
+
+// GapReason says why a [Gap] came to be. The values are label values of a metric.
+type GapReason string
+
+const (
+	// GapEvicted: retention removed the missing publications.
+	GapEvicted GapReason = "evicted"
+	// GapEpoch: the log began a new life.
+	GapEpoch GapReason = "epoch"
+	// GapUnavailable: the log could not be read in time.
+	GapUnavailable GapReason = "unavailable"
+)

@@ -1,0 +1,158 @@
+package app
+
+import (
+	"log/slog"
+	"sort"
+	"strings"
+)
+
+// Secret is an application secret that prints itself redacted.
+type Secret string
+
+const redacted = "[redacted]"
+
+func (Secret) String() string               { return redacted }
+func (Secret) GoString() string             { return redacted }
+func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+func (Secret) LogValue() slog.Value         { return slog.StringValue(redacted) }
+
+// Reveal returns the secret itself, for computing signatures and nothing else.
+func (s Secret) Reveal() string { return string(s) }
+
+// Limits bound what one app may ask for. All sizes are bytes. Zero means the
+// limit of [DefaultLimits] except where a field says otherwise.
+type Limits struct {
+	MaxConnections      int // 0 = unlimited
+	MaxEventPayload     int
+	MaxChannelsPerEvent int
+	MaxBatchSize        int
+	MaxEventNameLength  int
+	MaxChannelLength    int
+	MaxHistoryPage      int
+}
+
+// DefaultLimits are those of protocol section 6.2.
+var DefaultLimits = Limits{
+	MaxEventPayload:     10 * 1024,
+	MaxChannelsPerEvent: 100,
+	MaxBatchSize:        10,
+	MaxEventNameLength:  200,
+	MaxChannelLength:    200,
+	MaxHistoryPage:      100,
+}
+
+// Algorithm is a delta format.
+type Algorithm uint8
+
+const (
+	AlgorithmUnset Algorithm = iota
+	Fossil
+	VCDIFF // named xdelta3 on the wire
+)
+
+// String is the name of the algorithm on the wire.
+func (a Algorithm) String() string {
+	switch a {
+	case Fossil:
+		return "fossil"
+	case VCDIFF:
+		return "xdelta3"
+	}
+	return ""
+}
+
+// Delta is the delta compression in force for one channel.
+type Delta struct {
+	// Enabled false is a veto that no client setting overrides.
+	Enabled   bool
+	Algorithm Algorithm
+	// Interval: one of this many tracked publications of a key goes out in
+	// full; 0 and 1 make every one full.
+	Interval int
+	// MinSize in bytes of the bare frame.
+	MinSize int
+	// MaxAgeSeconds of a base.
+	MaxAgeSeconds int
+	// Path is the conflation path, empty for single-base mode.
+	Path string
+	// MaxKeys bounds the conflation values remembered per channel.
+	MaxKeys int
+	// DeliverTags adds tags to V2 frames.
+	DeliverTags bool
+}
+
+// Pattern is one entry of channel_delta_compression. Match may contain one `*`.
+type Pattern struct {
+	Match string
+	Delta Delta
+}
+
+// App is one tenant.
+type App struct {
+	ID, Key string
+	Secret  Secret
+	Enabled bool
+	Limits  Limits
+	// HistoryEnabled opens the history API.
+	HistoryEnabled bool
+	// Delta is the setting of channels that no pattern matches.
+	Delta Delta
+	// Patterns are tried as protocol section 3.5 says: exact name, then the
+	// longest literal part, then byte order.
+	Patterns []Pattern
+}
+
+// ChannelDelta returns the settings in force for a channel.
+func (a *App) ChannelDelta(channel string) Delta {
+	best := -1
+	for i := range a.Patterns {
+		p := a.Patterns[i].Match
+		if p == channel {
+			return a.Patterns[i].Delta
+		}
+		if !matches(p, channel) {
+			continue
+		}
+		if best < 0 || len(p) > len(a.Patterns[best].Match) ||
+			len(p) == len(a.Patterns[best].Match) && p < a.Patterns[best].Match {
+			best = i
+		}
+	}
+	if best < 0 {
+		return a.Delta
+	}
+	return a.Patterns[best].Delta
+}
+
+func matches(pattern, channel string) bool {
+	head, tail, wild := strings.Cut(pattern, "*")
+	return wild && len(channel) >= len(head)+len(tail) &&
+		strings.HasPrefix(channel, head) && strings.HasSuffix(channel, tail)
+}
+
+// Registry finds apps. It is immutable.
+type Registry struct {
+	byID, byKey map[string]*App
+	ids         []string
+}
+
+// NewRegistry indexes apps; ids and keys must be unique, which the
+// configuration has checked.
+func NewRegistry(apps ...*App) *Registry {
+	r := &Registry{byID: map[string]*App{}, byKey: map[string]*App{}}
+	for _, a := range apps {
+		r.byID[a.ID], r.byKey[a.Key] = a, a
+		r.ids = append(r.ids, a.ID)
+	}
+	sort.Strings(r.ids)
+	return r
+}
+
+// ByID returns the app with this id, or nil.
+func (r *Registry) ByID(id string) *App { return r.byID[id] }
+
+// ByKey returns the app with this key, or nil.
+func (r *Registry) ByKey(key string) *App { return r.byKey[key] }
+
+// IDs returns the ids of all apps in byte order. Callers must not modify it.
+func (r *Registry) IDs() []string { return r.ids }
