@@ -1,0 +1,204 @@
+package pusher
+
+import (
+	"encoding/base64"
+	"sort"
+	"strconv"
+)
+
+// EventFrame is what an event frame says, whatever its form. Strings and slices
+// are only read. Members with zero values are left out of the text.
+type EventFrame struct {
+	Event, Channel string
+	// Data is the publisher's data string.
+	Data []byte
+	// EmbedData writes Data as JSON instead of as a string (protocol section
+	// 3.7). Data must then be a valid JSON object or array.
+	EmbedData bool
+	UserID    string
+	// Tags, MessageID, StreamID, Serial and Extras appear on V2 only.
+	Tags      map[string]string
+	MessageID string
+	StreamID  string
+	Serial    uint64
+	Extras    []byte
+}
+
+// Mark is what makes a bare frame a full frame of a delta-tracked subscription
+// (protocol section 3.7).
+type Mark struct {
+	// Sequence is the number of the publication, below 2^31.
+	Sequence uint32
+	// Keyed adds Key as conflation_key, also when it is empty.
+	Keyed bool
+	Key   string
+}
+
+// AppendBare appends the bare text of an event frame.
+func AppendBare(dst []byte, d Dialect, f *EventFrame) []byte {
+	return append(appendOpen(dst, d, f), '}')
+}
+
+// AppendMarked appends the full text with its markers last.
+func AppendMarked(dst []byte, d Dialect, f *EventFrame, m Mark) []byte {
+	dst = appendOpen(dst, d, f)
+	dst = append(dst, `,"sequence":`...)
+	dst = strconv.AppendUint(dst, uint64(m.Sequence), 10)
+	if m.Keyed {
+		dst = append(dst, `,"conflation_key":`...)
+		dst = AppendString(dst, m.Key)
+	}
+	return append(dst, '}')
+}
+
+func appendOpen(dst []byte, d Dialect, f *EventFrame) []byte {
+	dst = append(dst, `{"event":`...)
+	dst = AppendString(dst, f.Event)
+	dst = append(dst, `,"channel":`...)
+	dst = AppendString(dst, f.Channel)
+	dst = append(dst, `,"data":`...)
+	if f.EmbedData {
+		dst = append(dst, f.Data...)
+	} else {
+		dst = AppendString(dst, f.Data)
+	}
+	if f.UserID != "" {
+		dst = append(dst, `,"user_id":`...)
+		dst = AppendString(dst, f.UserID)
+	}
+	if d != V2 {
+		return dst
+	}
+	if len(f.Tags) > 0 {
+		dst = append(dst, `,"tags":`...)
+		dst = appendTags(dst, f.Tags)
+	}
+	dst = appendIDs(dst, f)
+	if len(f.Extras) > 0 {
+		dst = append(dst, `,"extras":`...)
+		dst = append(dst, f.Extras...)
+	}
+	return dst
+}
+
+// appendTags writes the tags in byte order of their keys, because a map's own
+// order would differ between nodes and ruin delta bases.
+func appendTags(dst []byte, tags map[string]string) []byte {
+	keys := make([]string, 0, len(tags))
+	for k := range tags {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	for i, k := range keys {
+		if i == 0 {
+			dst = append(dst, '{')
+		} else {
+			dst = append(dst, ',')
+		}
+		dst = AppendString(dst, k)
+		dst = append(dst, ':')
+		dst = AppendString(dst, tags[k])
+	}
+	return append(dst, '}')
+}
+
+func appendIDs(dst []byte, f *EventFrame) []byte {
+	if f.MessageID != "" {
+		dst = append(dst, `,"message_id":`...)
+		dst = AppendString(dst, f.MessageID)
+	}
+	if f.StreamID != "" {
+		dst = append(dst, `,"stream_id":`...)
+		dst = AppendString(dst, f.StreamID)
+		dst = append(dst, `,"serial":`...)
+		dst = strconv.AppendUint(dst, f.Serial, 10)
+	}
+	return dst
+}
+
+// AppendDelta appends a delta frame that rebuilds the marked text of f (marked
+// with m) from the marked text numbered base. delta is the raw delta,
+// algorithm its name on the wire.
+func AppendDelta(dst []byte, d Dialect, f *EventFrame, m Mark, algorithm string, base uint32, delta []byte) []byte {
+	dst = append(dst, `{"event":"`...)
+	dst = append(dst, d.Prefix()...)
+	dst = append(dst, `delta","channel":`...)
+	dst = AppendString(dst, f.Channel)
+	dst = append(dst, `,"data":{"event":`...)
+	dst = AppendString(dst, f.Event)
+	dst = append(dst, `,"delta":"`...)
+	dst = base64.StdEncoding.AppendEncode(dst, delta)
+	dst = append(dst, `","seq":`...)
+	dst = strconv.AppendUint(dst, uint64(m.Sequence), 10)
+	dst = append(dst, `,"algorithm":"`...)
+	dst = append(dst, algorithm...)
+	dst = append(dst, '"')
+	if m.Keyed && m.Key != "" {
+		dst = append(dst, `,"conflation_key":`...)
+		dst = AppendString(dst, m.Key)
+	}
+	dst = append(dst, `,"base_index":`...)
+	dst = strconv.AppendUint(dst, uint64(base), 10)
+	dst = append(dst, '}')
+	if d == V2 {
+		dst = appendIDs(dst, f)
+	}
+	return append(dst, '}')
+}
+
+// Control is a protocol frame for one socket. Exactly one of Text and Object is
+// used: Text is sent as a JSON string (double encoding), Object as it is.
+type Control struct {
+	// Event is the name without its prefix.
+	Event string
+	// Internal selects the internal prefix.
+	Internal bool
+	Channel  string
+	Text     string
+	Object   []byte
+	// MessageID, StreamID and Serial appear on V2 only; the last two together,
+	// when StreamID is set.
+	MessageID, StreamID string
+	Serial              uint64
+}
+
+// AppendControl appends the text of a protocol frame.
+func AppendControl(dst []byte, d Dialect, c *Control) []byte {
+	dst = append(dst, `{"event":"`...)
+	if c.Internal {
+		dst = append(dst, d.InternalPrefix()...)
+	} else {
+		dst = append(dst, d.Prefix()...)
+	}
+	dst = append(dst, c.Event...)
+	dst = append(dst, '"')
+	if c.Channel != "" {
+		dst = append(dst, `,"channel":`...)
+		dst = AppendString(dst, c.Channel)
+	}
+	switch {
+	case c.Object != nil:
+		dst = append(dst, `,"data":`...)
+		dst = append(dst, c.Object...)
+	case c.Text != "":
+		dst = append(dst, `,"data":`...)
+		dst = AppendString(dst, c.Text)
+	}
+	if d == V2 {
+		dst = appendIDs(dst, &EventFrame{MessageID: c.MessageID, StreamID: c.StreamID, Serial: c.Serial})
+	}
+	return append(dst, '}')
+}
+
+// AppendErrorData appends the data object of an error event.
+func AppendErrorData(dst []byte, code ErrorCode, message string) []byte {
+	dst = append(dst, `{"code":`...)
+	if code == NoCode {
+		dst = append(dst, `null`...)
+	} else {
+		dst = strconv.AppendInt(dst, int64(code), 10)
+	}
+	dst = append(dst, `,"message":`...)
+	dst = AppendString(dst, message)
+	return append(dst, '}')
+}
