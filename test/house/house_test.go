@@ -1,0 +1,178 @@
+// Package house checks that dependencies point inwards, as the plan in
+// docs/architecture.md says.
+package house
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/sluicehq/sluice"
+
+// rule says what a package may import. The longest matching prefix of a path
+// decides.
+type rule struct {
+	pkg string
+	// own lists the packages of this module, as prefixes.
+	own []string
+	// foreign lists modules and packages of others; the standard library is
+	// always allowed.
+	foreign []string
+}
+
+const (
+	nats       = "github.com/nats-io/"
+	prometheus = "github.com/prometheus/client_golang/"
+	gws        = "github.com/lxzan/gws"
+	gjson      = "github.com/tidwall/gjson"
+)
+
+var rules = []rule{
+	{pkg: "broker"},
+	{pkg: "broker/name"},
+	{pkg: "broker/memory", own: []string{"broker"}},
+	{pkg: "broker/redis", own: []string{"broker"}, foreign: []string{"github.com/redis/rueidis"}},
+	{pkg: "broker/brokertest", own: []string{"broker"}, foreign: []string{"github.com/google/go-cmp/", "pgregory.net/rapid"}},
+	{pkg: "streams", own: []string{"broker", "kv"}, foreign: []string{nats}},
+	{pkg: "streams/embedded", foreign: []string{nats, "golang.org/x/sys/"}},
+	{pkg: "kv", own: []string{"broker/name"}, foreign: []string{nats}},
+	{pkg: "delta", foreign: []string{gjson}},
+	{pkg: "gateway", own: []string{"broker", "gateway", "delta", "kv"}, foreign: []string{prometheus}},
+	{pkg: "gateway/app"},
+	{pkg: "gateway/pusher", own: []string{"gateway/app"}, foreign: []string{gjson}},
+	{pkg: "gateway/hub", own: []string{"broker", "delta", "kv", "gateway/app", "gateway/pusher"}, foreign: []string{gws, prometheus}},
+	{pkg: "gateway/presence", own: []string{"broker", "kv", "gateway/app", "gateway/pusher"}},
+	{pkg: "gateway/rest", own: []string{"broker", "gateway/app", "gateway/pusher"}, foreign: []string{gjson}},
+	{pkg: "gateway/webhook", own: []string{"broker", "gateway/app", "gateway/pusher"}},
+	{pkg: "gateway/web"},
+	{pkg: "gateway/client", own: []string{"delta", "gateway/app", "gateway/pusher"}, foreign: []string{gws, gjson}},
+	{pkg: "configs", foreign: []string{
+		"github.com/knadh/koanf/", "github.com/tailscale/hujson", "github.com/spf13/pflag", "github.com/go-viper/mapstructure/v2",
+	}},
+}
+
+// free packages may import everything; nothing but tests may import them.
+var free = []string{"cmd", "test", "scripts"}
+
+func TestDependenciesPointInwards(t *testing.T) {
+	checked := 0
+	for _, p := range packages(t) {
+		path := strings.TrimPrefix(p.ImportPath, module+"/")
+		if under(path, free) {
+			continue
+		}
+		r := find(path)
+		if r == nil {
+			t.Errorf("package %s has no place in the plan", path)
+			continue
+		}
+		checked++
+		for _, imported := range p.Imports {
+			if !allowed(r, path, imported) {
+				t.Errorf("package %s imports %s, which the plan does not allow", path, imported)
+			}
+		}
+	}
+	if checked < len(rules)/2 {
+		t.Fatalf("only %d packages were found: the test looks in the wrong place", checked)
+	}
+}
+
+func TestPlanRefusesOutwardImports(t *testing.T) {
+	for _, c := range []struct{ pkg, imported string }{
+		{"gateway", "streams"}, {"gateway/hub", "streams"}, {"gateway", "broker/redis"}, {"gateway", "configs"},
+		{"broker", "kv"}, {"delta", "broker"}, {"kv", "broker"}, {"streams", "gateway/app"}, {"configs", "gateway/app"},
+	} {
+		if allowed(find(c.pkg), c.pkg, module+"/"+c.imported) {
+			t.Errorf("%s may import %s", c.pkg, c.imported)
+		}
+	}
+}
+
+func TestEveryPackageSaysWhatItPromises(t *testing.T) {
+	for _, p := range packages(t) {
+		if len(p.GoFiles) > 0 && p.Doc == "" {
+			t.Errorf("package %s has no package comment", p.ImportPath)
+		}
+	}
+}
+
+func find(path string) *rule {
+	var best *rule
+	for i := range rules {
+		r := &rules[i]
+		if (path == r.pkg || strings.HasPrefix(path, r.pkg+"/")) && (best == nil || len(r.pkg) > len(best.pkg)) {
+			best = r
+		}
+	}
+	return best
+}
+
+func allowed(r *rule, path, imported string) bool {
+	own, isOurs := strings.CutPrefix(imported, module+"/")
+	if isOurs {
+		switch {
+		case own == "broker/redis" || own == "broker/memory" || own == "broker/brokertest":
+			return false
+		case strings.HasPrefix(own, path+"/"):
+			return true
+		}
+		return under(own, r.own)
+	}
+	if first, _, _ := strings.Cut(imported, "/"); !strings.Contains(first, ".") {
+		return true
+	}
+	for _, f := range r.foreign {
+		if strings.HasPrefix(imported, f) {
+			return true
+		}
+	}
+	return false
+}
+
+func under(path string, prefixes []string) bool {
+	for _, p := range prefixes {
+		if path == p || strings.HasPrefix(path, p+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+type listed struct {
+	ImportPath, Doc  string
+	Imports, GoFiles []string
+}
+
+func packages(t *testing.T) []listed {
+	t.Helper()
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("go", "list", "-json=ImportPath,Doc,Imports,GoFiles", "./...")
+	cmd.Dir = root
+	out, err := cmd.Output()
+	if err != nil {
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			t.Fatalf("go list: %v\n%s", err, exit.Stderr)
+		}
+		t.Fatal(err)
+	}
+	var all []listed
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p listed
+		if err := dec.Decode(&p); err == io.EOF {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}
