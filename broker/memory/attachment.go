@@ -1,0 +1,191 @@
+package memory
+
+import (
+	"sync/atomic"
+
+	"github.com/sluicehq/sluice/broker"
+)
+
+// attachment carries publications of one channel to one sink.
+//
+// A goroutine exists only while there is something to deliver, so a hundred
+// thousand quiet channels cost no stacks, and a slow sink holds up nobody else.
+// What waits is bounded: when the queue is full the attachment is behind, takes
+// no more, and reads the retained log from where it stands once the queue is
+// drained.
+type attachment struct {
+	app      *appLog
+	channel  *channel
+	sink     broker.Sink
+	position broker.Position
+	// ended is set under the lock of the app and read without it before each
+	// call of the sink.
+	ended atomic.Bool
+
+	// Guarded by the lock of the app.
+	index   int // place in channel.attachments
+	queue   []*entry
+	items   int    // in the queue and in delivery
+	bytes   int64  // of these items
+	tail    uint64 // offset up to which the sink was, or will be, served
+	behind  bool   // the log holds more than the queue
+	running bool   // a goroutine delivers
+}
+
+// spareItems is the capacity of a queue that an idle attachment keeps.
+const spareItems = 16
+
+func (a *appLog) attach(name string, sink broker.Sink) (*attachment, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
+		return nil, broker.ErrClosed
+	}
+	ch := a.channel(name)
+	offset := ch.newestOffset()
+	if offset == 0 {
+		// Nothing is retained, so the newest place of the app is as good as
+		// any older one, and it stays provable for longer.
+		offset = a.counter
+	}
+	at := &attachment{
+		app:      a,
+		channel:  ch,
+		sink:     sink,
+		position: broker.Position{Epoch: a.epoch, Offset: offset},
+		index:    len(ch.attachments),
+		tail:     offset,
+	}
+	ch.attachments = append(ch.attachments, at)
+	a.attachments++
+	return at, nil
+}
+
+// Position implements [broker.Attachment].
+func (at *attachment) Position() broker.Position { return at.position }
+
+// Detach implements [broker.Attachment].
+func (at *attachment) Detach() {
+	a := at.app
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if at.ended.Swap(true) {
+		return
+	}
+	list := at.channel.attachments
+	last := list[len(list)-1]
+	list[at.index], last.index = last, at.index
+	list[len(list)-1] = nil
+	at.channel.attachments = list[:len(list)-1]
+	at.queue = nil
+	a.attachments--
+	a.free(at.channel)
+}
+
+// offer is told of each new entry of the channel, with the lock held.
+func (at *attachment) offer(e *entry) {
+	if !at.behind {
+		opts := &at.app.log.opts
+		full := at.items >= opts.QueueItems || at.bytes+e.size > int64(opts.QueueBytes)
+		if full && at.items > 0 {
+			at.behind = true
+			at.app.stats.CatchUps++
+		} else {
+			at.queue = append(at.queue, e)
+			at.items++
+			at.bytes += e.size
+			at.tail = e.pub.Offset
+		}
+	}
+	if !at.running {
+		at.running = true
+		at.app.log.running.Add(1)
+		go at.deliver()
+	}
+}
+
+// deliver calls the sink until nothing is left, then ends.
+func (at *attachment) deliver() {
+	defer at.app.log.running.Done()
+	var batch []*entry
+	for {
+		var gap *broker.Gap
+		var more bool
+		batch, gap, more = at.take(batch)
+		if !more {
+			return
+		}
+		if gap != nil && !at.ended.Load() {
+			at.sink.Gap(*gap)
+		}
+		for _, e := range batch {
+			if at.ended.Load() {
+				break
+			}
+			at.sink.Publication(&e.pub)
+		}
+	}
+}
+
+// take gives back a delivered batch and returns the next one. It reports false
+// when there is none; the goroutine must then end.
+func (at *attachment) take(done []*entry) (batch []*entry, gap *broker.Gap, more bool) {
+	a := at.app
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, e := range done {
+		at.items--
+		at.bytes -= e.size
+	}
+	clear(done)
+	done = done[:0]
+	switch {
+	case at.ended.Load():
+		at.running = false
+		return nil, nil, false
+	case len(at.queue) > 0:
+		batch, at.queue = at.queue, done
+		return batch, nil, true
+	case at.behind:
+		batch, gap = at.catchUp(done)
+		return batch, gap, true
+	default:
+		if cap(at.queue) < cap(done) && cap(done) <= spareItems {
+			at.queue = done
+		}
+		if cap(at.queue) > spareItems {
+			at.queue = nil
+		}
+		at.running = false
+		return nil, nil, false
+	}
+}
+
+// catchUp fills a batch from the retained log, within the bounds of the queue.
+func (at *attachment) catchUp(batch []*entry) ([]*entry, *broker.Gap) {
+	ch, opts := at.channel, &at.app.log.opts
+	var gap *broker.Gap
+	if ch.evicted > at.tail {
+		epoch := at.app.epoch
+		gap = &broker.Gap{
+			After:  broker.Position{Epoch: epoch, Offset: at.tail},
+			Resume: broker.Position{Epoch: epoch, Offset: ch.evicted},
+			Reason: broker.GapEvicted,
+		}
+		at.tail = ch.evicted
+		at.app.stats.Gaps++
+	}
+	i := ch.above(at.tail)
+	for ; i < ch.log.len() && at.items < opts.QueueItems; i++ {
+		e := ch.log.at(i)
+		if at.items > 0 && at.bytes+e.size > int64(opts.QueueBytes) {
+			break
+		}
+		batch = append(batch, e)
+		at.items++
+		at.bytes += e.size
+		at.tail = e.pub.Offset
+	}
+	at.behind = i < ch.log.len()
+	return batch, gap
+}

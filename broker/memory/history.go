@@ -1,0 +1,151 @@
+package memory
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/sluicehq/sluice/broker"
+)
+
+// maxLimit is the largest page, as package broker has it.
+const maxLimit = 1000
+
+func checkQuery(q broker.Query) error {
+	switch {
+	case q.Limit < 1 || q.Limit > maxLimit:
+		return fmt.Errorf("%w: limit is %d, must be 1 to %d", broker.ErrInvalidQuery, q.Limit, maxLimit)
+	case q.To != 0 && q.From > q.To:
+		return fmt.Errorf("%w: from %d is above to %d", broker.ErrInvalidQuery, q.From, q.To)
+	case !q.Until.IsZero() && q.Since.After(q.Until):
+		return fmt.Errorf("%w: since is later than until", broker.ErrInvalidQuery)
+	}
+	return nil
+}
+
+// Read implements [broker.History].
+func (l *Log) Read(ctx context.Context, app, name string, q broker.Query) (*broker.Page, error) {
+	a, err := l.app(ctx, app)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkQuery(q); err != nil {
+		return nil, err
+	}
+	var entries []*entry
+	page := &broker.Page{}
+	err = a.read(name, func(ch *channel) error {
+		lo, hi := 0, ch.log.len()
+		if q.From > 0 {
+			lo = max(lo, ch.above(q.From-1))
+		}
+		if q.To > 0 {
+			hi = min(hi, ch.above(q.To))
+		}
+		if !q.Since.IsZero() {
+			lo = max(lo, ch.since(q.Since))
+		}
+		if !q.Until.IsZero() {
+			hi = min(hi, ch.younger(q.Until))
+		}
+		entries, page.More = ch.slice(lo, hi, q.Limit, q.NewestFirst)
+		page.Retained = ch.retained(a.epoch)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	page.Publications = historic(entries)
+	return page, nil
+}
+
+// After implements [broker.History]. The proof is the offset that the channel
+// remembers of what it evicted last.
+func (l *Log) After(ctx context.Context, app, name string, pos broker.Position, limit int) (*broker.Page, error) {
+	a, err := l.app(ctx, app)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkQuery(broker.Query{Limit: limit}); err != nil {
+		return nil, err
+	}
+	var entries []*entry
+	page := &broker.Page{}
+	err = a.read(name, func(ch *channel) error {
+		switch {
+		case pos.Epoch != a.epoch:
+			return broker.ErrEpochChanged
+		case pos.Offset > a.counter:
+			return fmt.Errorf("%w: offset %d, newest %d", broker.ErrPositionUnknown, pos.Offset, a.counter)
+		case pos.Offset < ch.evicted:
+			return fmt.Errorf("%w: offset %d, removed up to %d", broker.ErrPositionExpired, pos.Offset, ch.evicted)
+		}
+		entries, page.More = ch.slice(ch.above(pos.Offset), ch.log.len(), limit, false)
+		page.Retained = ch.retained(a.epoch)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	page.Publications = historic(entries)
+	return page, nil
+}
+
+// Retained implements [broker.History].
+func (l *Log) Retained(ctx context.Context, app, name string) (broker.Retained, error) {
+	a, err := l.app(ctx, app)
+	if err != nil {
+		return broker.Retained{}, err
+	}
+	var r broker.Retained
+	err = a.read(name, func(ch *channel) error {
+		r = ch.retained(a.epoch)
+		return nil
+	})
+	return r, err
+}
+
+// read calls f with a channel as it is now, under the lock. A channel without
+// state is represented by an empty one that is not kept.
+func (a *appLog) read(name string, f func(*channel) error) error {
+	now := a.log.opts.Now()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
+		return broker.ErrClosed
+	}
+	a.expire(now)
+	ch := a.channels[name]
+	if ch == nil {
+		ch = &channel{evicted: a.freed}
+	}
+	return f(ch)
+}
+
+// slice returns up to limit of the entries with index lo <= i < hi, in the
+// order asked for, and whether there are more of them.
+func (c *channel) slice(lo, hi, limit int, backwards bool) (entries []*entry, more bool) {
+	n := min(max(hi-lo, 0), limit)
+	entries = make([]*entry, n)
+	for i := range entries {
+		if backwards {
+			entries[i] = c.log.at(hi - 1 - i)
+		} else {
+			entries[i] = c.log.at(lo + i)
+		}
+	}
+	return entries, hi-lo > n
+}
+
+// historic turns entries into publications as history knows them: without the
+// offset of the previous one, which may be gone. Publications do not change, so
+// no lock is needed.
+func historic(entries []*entry) []*broker.Publication {
+	copies := make([]broker.Publication, len(entries))
+	pubs := make([]*broker.Publication, len(entries))
+	for i, e := range entries {
+		copies[i] = e.pub
+		copies[i].Prev = 0
+		pubs[i] = &copies[i]
+	}
+	return pubs
+}
