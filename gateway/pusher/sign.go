@@ -1,0 +1,145 @@
+package pusher
+
+import (
+	"crypto/hmac"
+	"crypto/md5"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/url"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Window is how far the clock of a publisher may be off.
+const Window = 600 * time.Second
+
+func sign(secret, message string) string {
+	mac := hmac.New(sha256.New, []byte(secret))
+	mac.Write([]byte(message))
+	return hex.EncodeToString(mac.Sum(nil))
+}
+
+func same(a, b string) bool { return hmac.Equal([]byte(a), []byte(b)) }
+
+// SignRequest signs a request of the HTTP API (protocol section 2.1). params are
+// the query parameters without auth_signature, decoded; path is without the
+// query.
+func SignRequest(secret, method, path string, params url.Values) string {
+	return sign(secret, strings.ToUpper(method)+"\n"+path+"\n"+signedParams(params))
+}
+
+// signedParams joins parameters in byte order of their lower-cased names, values
+// not percent-encoded.
+func signedParams(params url.Values) string {
+	pairs := make([]string, 0, len(params))
+	for name, values := range params {
+		name = strings.ToLower(name)
+		if name != "auth_signature" {
+			pairs = append(pairs, name+"="+strings.Join(values, ","))
+		}
+	}
+	sort.Slice(pairs, func(i, j int) bool {
+		a, _, _ := strings.Cut(pairs[i], "=")
+		b, _, _ := strings.Cut(pairs[j], "=")
+		return a < b
+	})
+	return strings.Join(pairs, "&")
+}
+
+// Request is what a signature of the HTTP API covers.
+type Request struct {
+	Method string
+	// Path is the path as sent and Decoded the percent-decoded one; a
+	// signature over either is good.
+	Path, Decoded string
+	Params        url.Values
+	Body          []byte
+}
+
+// ErrUnsigned wraps every reason for which a request is not accepted.
+var ErrUnsigned = errors.New("request not authorized")
+
+func unsigned(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrUnsigned, fmt.Sprintf(format, args...))
+}
+
+// VerifyRequest checks a request against the credentials of the app that it
+// names. The error says which check failed and wraps [ErrUnsigned].
+func VerifyRequest(key, secret string, now time.Time, r Request) error {
+	given := r.Params.Get("auth_key")
+	switch {
+	case given == "":
+		return unsigned("auth_key is missing")
+	case !same(given, key):
+		return unsigned("auth_key is not that of this app")
+	case r.Params.Get("auth_version") != "1.0":
+		return unsigned("auth_version is not 1.0")
+	}
+	at, err := strconv.ParseInt(r.Params.Get("auth_timestamp"), 10, 64)
+	if err != nil {
+		return unsigned("auth_timestamp is missing or not a number of seconds")
+	}
+	if off := now.Unix() - at; off > int64(Window/time.Second) || off < -int64(Window/time.Second) {
+		return unsigned("auth_timestamp is more than %d s from the server's clock", int(Window/time.Second))
+	}
+	sum := r.Params.Get("body_md5")
+	if len(r.Body) > 0 || sum != "" {
+		want := md5.Sum(r.Body)
+		if !same(sum, hex.EncodeToString(want[:])) {
+			return unsigned("body_md5 is missing or wrong")
+		}
+	}
+	got := r.Params.Get("auth_signature")
+	if got == "" {
+		return unsigned("auth_signature is missing")
+	}
+	if same(got, SignRequest(secret, r.Method, r.Path, r.Params)) {
+		return nil
+	}
+	if r.Decoded != r.Path && same(got, SignRequest(secret, r.Method, r.Decoded, r.Params)) {
+		return nil
+	}
+	return unsigned("auth_signature is wrong")
+}
+
+// SignChannel signs a subscription (protocol section 1.8), without the key in
+// front. channelData is covered if hasData is set.
+func SignChannel(secret, socketID, channel, channelData string, hasData bool) string {
+	message := socketID + ":" + channel
+	if hasData {
+		message += ":" + channelData
+	}
+	return sign(secret, message)
+}
+
+// SignUser signs a sign-in, without the key in front.
+func SignUser(secret, socketID, userData string) string {
+	return sign(secret, socketID+"::user::"+userData)
+}
+
+// VerifyChannel checks the auth string of a subscription, `KEY:SIGNATURE`.
+func VerifyChannel(key, secret, auth, socketID, channel, channelData string, hasData bool) error {
+	return verify(key, auth, SignChannel(secret, socketID, channel, channelData, hasData))
+}
+
+// VerifyUser checks the auth string of a sign-in.
+func VerifyUser(key, secret, auth, socketID, userData string) error {
+	return verify(key, auth, SignUser(secret, socketID, userData))
+}
+
+func verify(key, auth, want string) error {
+	given, signature, ok := strings.Cut(auth, ":")
+	switch {
+	case auth == "":
+		return errors.New("auth is missing")
+	case !ok || !same(given, key):
+		return errors.New("auth does not begin with the key of this app")
+	case !same(signature, want):
+		return errors.New("auth has a wrong signature")
+	}
+	return nil
+}

@@ -1,0 +1,150 @@
+package pusher
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/sluicehq/sluice/gateway/app"
+)
+
+// DeltaRequest is what a subscription says about delta compression.
+type DeltaRequest struct {
+	// Set is false when the subscription inherits the socket's setting.
+	Set bool
+	On  bool
+	// Algorithm is unset when the server may choose.
+	Algorithm app.Algorithm
+}
+
+// Subscribe is the payload of a subscribe request.
+type Subscribe struct {
+	// Channel is not checked.
+	Channel string
+	Auth    string
+	// ChannelData is signed byte for byte as it is here.
+	ChannelData    string
+	HasChannelData bool
+	Delta          DeltaRequest
+}
+
+// ParseSubscribe reads the data of a subscribe request.
+func ParseSubscribe(data json.RawMessage) (Subscribe, error) {
+	v, err := payload(data)
+	if err != nil {
+		return Subscribe{}, err
+	}
+	var s Subscribe
+	if s.Channel, err = channel(v); err != nil {
+		return Subscribe{}, err
+	}
+	if s.Auth, err = text(v, "auth"); err != nil {
+		return Subscribe{}, err
+	}
+	if s.ChannelData, err = text(v, "channel_data"); err != nil {
+		return Subscribe{}, err
+	}
+	s.HasChannelData = v.Get("channel_data").Type == gjson.String
+	s.Delta = parseDelta(v.Get("delta"))
+	return s, nil
+}
+
+func channel(v gjson.Result) (string, error) {
+	name, err := text(v, "channel")
+	if err == nil && name == "" {
+		err = errors.New("channel is missing")
+	}
+	return name, err
+}
+
+// parseDelta reads all forms of the table in protocol section 3.3.
+func parseDelta(v gjson.Result) DeltaRequest {
+	switch v.Type {
+	case gjson.True:
+		return DeltaRequest{Set: true, On: true}
+	case gjson.False:
+		return DeltaRequest{Set: true}
+	case gjson.String:
+		switch strings.ToLower(v.Str) {
+		case "disabled", "false", "none":
+			return DeltaRequest{Set: true}
+		}
+		return DeltaRequest{Set: true, On: true, Algorithm: ParseAlgorithm(v.Str)}
+	}
+	if !v.IsObject() {
+		return DeltaRequest{}
+	}
+	algorithm := v.Get("algorithm")
+	known := app.AlgorithmUnset
+	if algorithm.Type == gjson.String {
+		known = ParseAlgorithm(algorithm.Str)
+	}
+	switch enabled := v.Get("enabled"); enabled.Type {
+	case gjson.True, gjson.False:
+		return DeltaRequest{Set: true, On: enabled.Bool(), Algorithm: known}
+	}
+	if known != app.AlgorithmUnset {
+		return DeltaRequest{Set: true, On: true, Algorithm: known}
+	}
+	return DeltaRequest{}
+}
+
+// ParseAlgorithm reads the name of a delta algorithm in any case, and gives
+// AlgorithmUnset for names that it does not know.
+func ParseAlgorithm(name string) app.Algorithm {
+	switch strings.ToLower(name) {
+	case "fossil":
+		return app.Fossil
+	case "xdelta3", "vcdiff":
+		return app.VCDIFF
+	}
+	return app.AlgorithmUnset
+}
+
+// ParseUnsubscribe reads the channel of an unsubscribe request.
+func ParseUnsubscribe(data json.RawMessage) (string, error) { return parseChannel(data) }
+
+// ParseDeltaSyncError reads the channel that a client cannot decode any more.
+func ParseDeltaSyncError(data json.RawMessage) (string, error) { return parseChannel(data) }
+
+func parseChannel(data json.RawMessage) (string, error) {
+	v, err := payload(data)
+	if err != nil {
+		return "", err
+	}
+	return channel(v)
+}
+
+// maxAlgorithms bounds the list of a client; there are two.
+const maxAlgorithms = 16
+
+// ParseEnableDelta reads the algorithms that a client lists, in its order. nil
+// means that it lists none and takes any; an empty list that it knows none of
+// ours.
+func ParseEnableDelta(data json.RawMessage) ([]app.Algorithm, error) {
+	v, err := payload(data)
+	if err != nil {
+		return nil, err
+	}
+	list := v.Get("algorithms")
+	if list.Type == gjson.Null {
+		return nil, nil
+	}
+	if !list.IsArray() {
+		return nil, errors.New("algorithms is not a list")
+	}
+	names := list.Array()
+	if len(names) > maxAlgorithms {
+		return nil, fmt.Errorf("algorithms has %d entries, the limit is %d", len(names), maxAlgorithms)
+	}
+	out := []app.Algorithm{}
+	for _, n := range names {
+		if a := ParseAlgorithm(n.Str); a != app.AlgorithmUnset {
+			out = append(out, a)
+		}
+	}
+	return out, nil
+}
