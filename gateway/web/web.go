@@ -1,0 +1,196 @@
+package web
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+//go:embed assets
+var embedded embed.FS
+
+// Options tell the page whose events it shows. Everything in them is sent to
+// the browser, so no field is secret.
+type Options struct {
+	// AppID and AppKey name the app. Required. The page reaches it at
+	// `app/{AppKey}` and `apps/{AppID}` relative to its own address.
+	AppID, AppKey string
+	// Channels are subscribed when the page opens. Default: `host-metrics`,
+	// where `sluice demo` publishes, and Example.
+	Channels []string
+	// Example is the channel of the suggested commands, default `my-channel`.
+	Example string
+	// Subject is the subject that a raw publish to Example goes to, for the
+	// suggested `nats pub`. Empty leaves that command out.
+	Subject string
+	// NATSURL is put into the suggested `nats pub`. Empty means that the
+	// command works without, because the server listens where it looks.
+	NATSURL string
+	// Version is shown beside the name; empty shows none.
+	Version string
+}
+
+// config is what the page reads from its data block.
+type config struct {
+	AppID    string   `json:"appId"`
+	AppKey   string   `json:"appKey"`
+	Channels []string `json:"channels"`
+	Example  string   `json:"example"`
+	Subject  string   `json:"subject"`
+	NATSURL  string   `json:"natsURL"`
+	Version  string   `json:"version"`
+}
+
+type asset struct {
+	body []byte
+	kind string
+}
+
+type page struct {
+	index  []byte
+	tag    string
+	prefix string // path of the assets of this build, "/assets/HASH/"
+	assets map[string]asset
+}
+
+// Handler serves the page at `/` and its files below `/assets/`. The files' paths
+// contain a hash of all of them, so browsers may keep them for ever and never
+// mix two builds; the page itself is always asked for. The page uses relative
+// addresses only and works below a path prefix that ends with a slash. Other
+// paths are 404, other methods than GET and HEAD 405. The handler may be used
+// from any number of goroutines.
+func Handler(opt Options) http.Handler {
+	if opt.Example == "" {
+		opt.Example = "my-channel"
+	}
+	if opt.Channels == nil {
+		opt.Channels = []string{"host-metrics", opt.Example}
+	}
+	p := &page{assets: map[string]asset{}}
+	sum := sha256.New()
+	entries, err := fs.ReadDir(embedded, "assets")
+	if err != nil {
+		panic(err) // The directory is part of the binary.
+	}
+	for _, e := range entries {
+		body, err := embedded.ReadFile("assets/" + e.Name())
+		if err != nil {
+			panic(err)
+		}
+		fmt.Fprintf(sum, "%s %d\n", e.Name(), len(body))
+		sum.Write(body)
+		if e.Name() != "index.html" {
+			p.assets[e.Name()] = asset{body: body, kind: kindOf(e.Name())}
+		}
+	}
+	p.prefix = "/assets/" + hex.EncodeToString(sum.Sum(nil)[:8]) + "/"
+	p.index = render(strings.TrimSuffix(p.prefix[1:], "/"), config(opt))
+	tag := sha256.Sum256(p.index)
+	p.tag = strconv.Quote(hex.EncodeToString(tag[:8]))
+	return p
+}
+
+// render fills in the page. The configuration goes into a data block as JSON;
+// encoding/json writes <, > and & as escapes, so that no value can end the
+// block, and html/template would do it again if it did not.
+func render(assets string, c config) []byte {
+	text, err := embedded.ReadFile("assets/index.html")
+	if err != nil {
+		panic(err)
+	}
+	data, err := json.Marshal(c)
+	if err != nil {
+		panic(err) // Strings always marshal.
+	}
+	var out bytes.Buffer
+	err = template.Must(template.New("index").Parse(string(text))).Execute(&out, map[string]any{
+		"Assets": assets,
+		"Config": template.JS(data),
+	})
+	if err != nil {
+		panic(err) // The template is part of the binary.
+	}
+	return out.Bytes()
+}
+
+// kindOf does not ask the mime package, whose answers depend on files of the
+// machine.
+func kindOf(name string) string {
+	switch name[strings.LastIndexByte(name, '.'):] {
+	case ".js":
+		return "text/javascript; charset=utf-8"
+	case ".css":
+		return "text/css; charset=utf-8"
+	case ".svg":
+		return "image/svg+xml"
+	}
+	return "application/octet-stream"
+}
+
+func (p *page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Content-Security-Policy", policy(r.Host))
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		h.Set("Allow", "GET, HEAD")
+		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+		return
+	}
+	if r.URL.Path == "/" {
+		h.Set("Cache-Control", "no-cache")
+		h.Set("ETag", p.tag)
+		if r.Header.Get("If-None-Match") == p.tag {
+			w.WriteHeader(http.StatusNotModified)
+			return
+		}
+		send(w, r, asset{body: p.index, kind: "text/html; charset=utf-8"})
+		return
+	}
+	name, ok := strings.CutPrefix(r.URL.Path, p.prefix)
+	a, found := p.assets[name]
+	if !ok || !found {
+		h.Set("Cache-Control", "no-store")
+		http.NotFound(w, r)
+		return
+	}
+	h.Set("Cache-Control", "public, max-age=31536000, immutable")
+	send(w, r, a)
+}
+
+func send(w http.ResponseWriter, r *http.Request, a asset) {
+	w.Header().Set("Content-Type", a.kind)
+	w.Header().Set("Content-Length", strconv.Itoa(len(a.body)))
+	if r.Method == http.MethodHead {
+		return
+	}
+	// An error means that the reader is gone; there is nobody left to tell.
+	_, _ = w.Write(a.body)
+}
+
+// plainHost is a host that may be written into a policy. A bracketed address
+// may not: the grammar of policies has no place for it.
+var plainHost = regexp.MustCompile(`^[A-Za-z0-9.-]+(:[0-9]+)?$`)
+
+// policy lets the page load its own files and talk to its own server, nothing
+// else. 'self' includes WebSockets in current browsers; older ones need them
+// spelled out.
+func policy(host string) string {
+	connect := "'self'"
+	if plainHost.MatchString(host) {
+		connect += " ws://" + host + " wss://" + host
+	}
+	return "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src " + connect +
+		"; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
+}
