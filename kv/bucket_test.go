@@ -1,0 +1,452 @@
+package kv_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/goleak"
+
+	"github.com/sluicehq/sluice/broker/name"
+	"github.com/sluicehq/sluice/kv"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const patience = 20 * time.Second
+
+// startServer runs a NATS server in the process, on a directory.
+func startServer(t *testing.T, dir string) (stop func(), nc *nats.Conn, js jetstream.JetStream) {
+	t.Helper()
+	s, err := server.NewServer(&server.Options{
+		DontListen: true, JetStream: true, StoreDir: dir,
+		JetStreamMaxMemory: 16 << 20, JetStreamMaxStore: 1 << 30,
+		NoSigs: true, NoLog: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	stop = sync.OnceFunc(func() {
+		s.Shutdown()
+		s.WaitForShutdown()
+	})
+	t.Cleanup(stop)
+	if !s.ReadyForConnections(patience) || !s.JetStreamEnabled() {
+		t.Fatal("the NATS server did not start")
+	}
+	nc, err = nats.Connect("", nats.InProcessServer(s), nats.MaxReconnects(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err = jetstream.New(nc, jetstream.WithDefaultTimeout(2*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stop, nc, js
+}
+
+func openBucket(t *testing.T, js jetstream.JetStream, opts kv.BucketOptions) *kv.Bucket {
+	t.Helper()
+	b, err := kv.OpenBucket(t.Context(), js, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func eventually(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	deadline := time.NewTimer(patience)
+	defer deadline.Stop()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !done() {
+		select {
+		case <-deadline.C:
+			t.Fatalf("waited %v in vain: %s", patience, what)
+		case <-tick.C:
+		}
+	}
+}
+
+func want(t *testing.T, what string, err, target error) {
+	t.Helper()
+	if !errors.Is(err, target) {
+		t.Errorf("%s: got %v, want %v", what, err, target)
+	}
+}
+
+func TestStore(t *testing.T) {
+	_, _, js := startServer(t, t.TempDir())
+	b := openBucket(t, js, kv.BucketOptions{Name: "store", MaxValueBytes: 1000})
+	ctx := t.Context()
+
+	t.Run("a value that was created can be read", func(t *testing.T) {
+		before := time.Now().Add(-time.Second)
+		rev, err := b.Create(ctx, "a.b", []byte("one"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := b.Get(ctx, "a.b")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(got.Value) != "one" || got.Revision != rev || got.Time.Before(before) {
+			t.Errorf("got %+v, want value one at revision %d, written now", got, rev)
+		}
+	})
+
+	t.Run("a key that is not there is not found", func(t *testing.T) {
+		_, err := b.Get(ctx, "missing")
+		want(t, "Get", err, kv.ErrNotFound)
+		_, err = b.Update(ctx, "missing", nil, 1)
+		want(t, "Update", err, kv.ErrConflict)
+		if err := b.Delete(ctx, "missing", 0); err != nil {
+			t.Errorf("Delete: %v", err)
+		}
+	})
+
+	t.Run("a key can be created once", func(t *testing.T) {
+		if _, err := b.Create(ctx, "once", []byte("1")); err != nil {
+			t.Fatal(err)
+		}
+		_, err := b.Create(ctx, "once", []byte("2"))
+		want(t, "Create again", err, kv.ErrConflict)
+	})
+
+	t.Run("a write must name the present revision", func(t *testing.T) {
+		first, err := b.Create(ctx, "cas", []byte("1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, err := b.Update(ctx, "cas", []byte("2"), first)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if second <= first {
+			t.Errorf("revision %d follows %d", second, first)
+		}
+		for _, stale := range []uint64{0, first, second + 1} {
+			_, err := b.Update(ctx, "cas", []byte("3"), stale)
+			want(t, fmt.Sprint("Update of revision ", stale), err, kv.ErrConflict)
+		}
+		want(t, "Delete of a stale revision", b.Delete(ctx, "cas", first), kv.ErrConflict)
+		got, err := b.Get(ctx, "cas")
+		if err != nil || string(got.Value) != "2" {
+			t.Errorf("got %q and %v, want 2", got.Value, err)
+		}
+	})
+
+	t.Run("a key can be created again after it was deleted", func(t *testing.T) {
+		rev, err := b.Create(ctx, "again", []byte("1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Delete(ctx, "again", rev); err != nil {
+			t.Fatal(err)
+		}
+		_, err = b.Get(ctx, "again")
+		want(t, "Get", err, kv.ErrNotFound)
+		_, err = b.Update(ctx, "again", []byte("2"), rev)
+		want(t, "Update", err, kv.ErrConflict)
+		next, err := b.Create(ctx, "again", []byte("3"))
+		if err != nil || next <= rev {
+			t.Errorf("created at revision %d after %d, %v", next, rev, err)
+		}
+	})
+
+	t.Run("an empty value is a value", func(t *testing.T) {
+		if _, err := b.Create(ctx, "empty", nil); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := b.Get(ctx, "empty"); err != nil || len(got.Value) != 0 {
+			t.Errorf("got %q and %v", got.Value, err)
+		}
+	})
+
+	t.Run("a value of the limit fits and one beyond does not", func(t *testing.T) {
+		rev, err := b.Create(ctx, "size", make([]byte, 1000))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rev, err = b.Update(ctx, "size", make([]byte, 1000), rev); err != nil {
+			t.Fatal(err)
+		}
+		_, err = b.Update(ctx, "size", make([]byte, 1001), rev)
+		want(t, "Update", err, kv.ErrTooLarge)
+		_, err = b.Create(ctx, "size2", make([]byte, 1001))
+		want(t, "Create", err, kv.ErrTooLarge)
+	})
+
+	t.Run("a key that needs encoding is refused", func(t *testing.T) {
+		for _, key := range []string{"", ".", ".a", "a.", "a..b", "a b", "a*", ">", "a:b", "é", "a\n", "\x00", strings.Repeat("x", kv.MaxKeyBytes+1)} {
+			_, err := b.Get(ctx, key)
+			want(t, fmt.Sprintf("Get %.20q", key), err, kv.ErrInvalidKey)
+			_, err = b.Create(ctx, key, nil)
+			want(t, fmt.Sprintf("Create %.20q", key), err, kv.ErrInvalidKey)
+			_, err = b.Update(ctx, key, nil, 1)
+			want(t, fmt.Sprintf("Update %.20q", key), err, kv.ErrInvalidKey)
+			want(t, fmt.Sprintf("Delete %.20q", key), b.Delete(ctx, key, 0), kv.ErrInvalidKey)
+		}
+	})
+
+	t.Run("encoded names are keys, all different", func(t *testing.T) {
+		names := []string{"", "a.b", "*", ">", "ticker:AAPL", "=2E", ".", "é", "\x00\xff", strings.Repeat("é", 100)}
+		for _, n := range names {
+			if _, err := b.Create(ctx, name.Key("app")+"."+name.Key(n), []byte(n)); err != nil {
+				t.Errorf("Create for %q: %v", n, err)
+			}
+		}
+		for _, n := range names {
+			got, err := b.Get(ctx, name.Key("app")+"."+name.Key(n))
+			if err != nil || string(got.Value) != n {
+				t.Errorf("for %q: got %q and %v", n, got.Value, err)
+			}
+		}
+	})
+
+	t.Run("increments by compare-and-set are never lost", func(t *testing.T) {
+		if _, err := b.Create(ctx, "count", []byte("0")); err != nil {
+			t.Fatal(err)
+		}
+		const writers, each = 4, 25
+		errs := make([]error, writers)
+		var wg sync.WaitGroup
+		for w := range writers {
+			wg.Go(func() {
+				for done := 0; done < each && errs[w] == nil; {
+					e, err := b.Get(ctx, "count")
+					if err == nil {
+						n, _ := strconv.Atoi(string(e.Value))
+						_, err = b.Update(ctx, "count", []byte(strconv.Itoa(n+1)), e.Revision)
+					}
+					switch {
+					case err == nil:
+						done++
+					case !errors.Is(err, kv.ErrConflict):
+						errs[w] = err
+					}
+				}
+			})
+		}
+		wg.Wait()
+		if err := errors.Join(errs...); err != nil {
+			t.Fatal(err)
+		}
+		if e, err := b.Get(ctx, "count"); err != nil || string(e.Value) != strconv.Itoa(writers*each) {
+			t.Errorf("got %s and %v, want %d", e.Value, err, writers*each)
+		}
+	})
+
+	t.Run("one of several creators wins", func(t *testing.T) {
+		for round := range 10 {
+			key := fmt.Sprint("race-", round)
+			if round%2 == 1 {
+				// The library takes another way where a marker is left.
+				if err := b.Delete(ctx, key, 0); err != nil {
+					t.Fatal(err)
+				}
+			}
+			errs := make([]error, 4)
+			var wg sync.WaitGroup
+			for i := range errs {
+				wg.Go(func() { _, errs[i] = b.Create(ctx, key, []byte{byte(i)}) })
+			}
+			wg.Wait()
+			won := 0
+			for _, err := range errs {
+				if err == nil {
+					won++
+				} else {
+					want(t, "the loser", err, kv.ErrConflict)
+				}
+			}
+			if won != 1 {
+				t.Errorf("%d creators won, want 1", won)
+			}
+		}
+	})
+}
+
+func TestValuesExpire(t *testing.T) {
+	_, _, js := startServer(t, t.TempDir())
+	b := openBucket(t, js, kv.BucketOptions{Name: "leases", TTL: kv.MinTTL})
+	rev, err := b.Create(t.Context(), "lease", []byte("mine"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the value expires", func() bool {
+		_, err := b.Get(t.Context(), "lease")
+		return errors.Is(err, kv.ErrNotFound)
+	})
+	_, err = b.Update(t.Context(), "lease", []byte("still mine"), rev)
+	want(t, "Update of an expired value", err, kv.ErrConflict)
+	if _, err := b.Create(t.Context(), "lease", []byte("yours")); err != nil {
+		t.Errorf("Create of an expired key: %v", err)
+	}
+}
+
+func TestWritesAreRepublished(t *testing.T) {
+	_, nc, js := startServer(t, t.TempDir())
+	b := openBucket(t, js, kv.BucketOptions{Name: "counters", Republish: "rtctr.>"})
+	sub, err := nc.SubscribeSync("rtctr.app.ch")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rev, err := b.Create(t.Context(), "app.ch", []byte("state"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	msg, err := sub.NextMsg(patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := msg.Header.Get("Nats-Sequence"); string(msg.Data) != "state" || got != fmt.Sprint(rev) {
+		t.Errorf("got %q at %s, want state at %d", msg.Data, got, rev)
+	}
+}
+
+func TestValuesSurviveARestart(t *testing.T) {
+	dir := t.TempDir()
+	stop, nc, js := startServer(t, dir)
+	opts := kv.BucketOptions{Name: "kept", TTL: time.Hour, Republish: "x.>"}
+	rev, err := openBucket(t, js, opts).Create(t.Context(), "k", []byte("v"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc.Close()
+	stop()
+	_, _, js = startServer(t, dir)
+	b := openBucket(t, js, opts)
+	got, err := b.Get(t.Context(), "k")
+	if err != nil || string(got.Value) != "v" || got.Revision != rev {
+		t.Errorf("got %+v and %v, want v at %d", got, err, rev)
+	}
+}
+
+func TestStoreThatIsGoneIsUnavailable(t *testing.T) {
+	stop, _, js := startServer(t, t.TempDir())
+	b := openBucket(t, js, kv.BucketOptions{Name: "gone"})
+	calls := func(ctx context.Context) map[string]error {
+		errs := map[string]error{"Delete": b.Delete(ctx, "k", 0)}
+		_, errs["Get"] = b.Get(ctx, "k")
+		_, errs["Create"] = b.Create(ctx, "k", nil)
+		_, errs["Update"] = b.Update(ctx, "k", nil, 1)
+		_, errs["OpenBucket"] = kv.OpenBucket(ctx, js, kv.BucketOptions{Name: "gone"})
+		return errs
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for call, err := range calls(ctx) {
+		want(t, call+" with a context that has ended", err, context.Canceled)
+	}
+	if err := js.DeleteKeyValue(t.Context(), "gone"); err != nil {
+		t.Fatal(err)
+	}
+	errs := calls(t.Context())
+	delete(errs, "OpenBucket") // which makes it anew
+	for call, err := range errs {
+		want(t, call+" of a bucket that was removed", err, kv.ErrUnavailable)
+	}
+	stop()
+	for call, err := range calls(t.Context()) {
+		want(t, call+" without a server", err, kv.ErrUnavailable)
+	}
+}
+
+func TestOpenBucketAdjustsWhatMayChange(t *testing.T) {
+	_, _, js := startServer(t, t.TempDir())
+	for _, o := range []kv.BucketOptions{
+		{Name: "b"},
+		{Name: "b"},
+		{Name: "b", TTL: time.Minute},
+		{Name: "b", TTL: time.Hour, Republish: "x.y.>", MaxBytes: 1 << 20, MaxValueBytes: 100},
+		{Name: "b", TTL: time.Hour, Republish: "z.>", Replicas: 1},
+		{Name: "b"},
+	} {
+		openBucket(t, js, o)
+		s, err := js.Stream(t.Context(), "KV_b")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := s.CachedInfo().Config
+		type settings struct {
+			TTL       time.Duration
+			MaxBytes  int64
+			Republish string
+		}
+		have := settings{TTL: got.MaxAge, MaxBytes: max(got.MaxBytes, 0)}
+		if got.RePublish != nil {
+			have.Republish = got.RePublish.Destination
+		}
+		if diff := cmp.Diff(have, settings{o.TTL, o.MaxBytes, o.Republish}); diff != "" {
+			t.Errorf("after opening with %+v, got (-) and want (+):\n%s", o, diff)
+		}
+	}
+}
+
+func TestOpenBucketByManyAtOnce(t *testing.T) {
+	_, _, js := startServer(t, t.TempDir())
+	errs := make([]error, 8)
+	var wg sync.WaitGroup
+	for i := range errs {
+		wg.Go(func() {
+			_, errs[i] = kv.OpenBucket(t.Context(), js, kv.BucketOptions{Name: "b", TTL: time.Minute, Republish: "x.>"})
+		})
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestOpenBucketLeavesOthersAlone(t *testing.T) {
+	_, _, js := startServer(t, t.TempDir())
+	ctx := t.Context()
+	for field, cfg := range map[string]jetstream.KeyValueConfig{
+		"storage":         {Bucket: "memory", Storage: jetstream.MemoryStorage},
+		"history per key": {Bucket: "history", History: 5},
+	} {
+		if _, err := js.CreateKeyValue(ctx, cfg); err != nil {
+			t.Fatal(err)
+		}
+		_, err := kv.OpenBucket(ctx, js, kv.BucketOptions{Name: cfg.Bucket})
+		want(t, field, err, kv.ErrBucketDiffers)
+		if err != nil && !strings.Contains(err.Error(), field) {
+			t.Errorf("the error does not name %s: %v", field, err)
+		}
+	}
+	if _, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "KV_stream", Subjects: []string{"s.>"}}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := kv.OpenBucket(ctx, js, kv.BucketOptions{Name: "stream"})
+	want(t, "a stream that is no bucket", err, kv.ErrBucketDiffers)
+}
+
+func TestBucketOptionsOutOfRangeAreNamed(t *testing.T) {
+	for field, o := range map[string]kv.BucketOptions{
+		"Name":          {Name: "a.b"},
+		"TTL":           {Name: "b", TTL: time.Millisecond},
+		"Replicas":      {Name: "b", Replicas: 6},
+		"MaxBytes":      {Name: "b", MaxBytes: -1},
+		"MaxValueBytes": {Name: "b", MaxValueBytes: -1},
+		"Republish":     {Name: "b", Republish: "no.wildcard"},
+		"Republish is":  {Name: "b", Republish: "*.>"},
+	} {
+		_, err := kv.OpenBucket(t.Context(), nil, o)
+		if err == nil || !strings.Contains(err.Error(), field) {
+			t.Errorf("%s is not named: %v", field, err)
+		}
+	}
+}

@@ -1,0 +1,213 @@
+package kv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Limits and defaults of [BucketOptions].
+const (
+	DefaultMaxValueBytes = 256 << 10
+	// MinTTL is the shortest time to live that the server keeps to.
+	MinTTL = 100 * time.Millisecond
+	// MaxReplicas is what JetStream allows.
+	MaxReplicas = 5
+)
+
+// headerRoom is what the limit of a stored message leaves for the headers of a
+// conditional write, which JetStream counts with the value.
+const headerRoom = 1024
+
+// ErrBucketDiffers is wrapped when a bucket of the name exists and is not, and
+// cannot safely be made, what was asked for.
+var ErrBucketDiffers = errors.New("bucket exists with other settings")
+
+// BucketOptions describe a bucket. Name is required, the zero value of the
+// others means their default.
+type BucketOptions struct {
+	// Name of the bucket, letters, digits, `_` and `-`, at most 128 bytes. The
+	// stream behind it is KV_<Name>.
+	Name string
+	// TTL is how long a value lives after it was written, default for ever, at
+	// least [MinTTL] otherwise.
+	TTL time.Duration
+	// Replicas is the number of servers that hold the bucket, 1 to 5. Default
+	// is what an existing bucket has, and 1 for a new one.
+	Replicas int
+	// MaxBytes bounds the bucket on disk, default unlimited. A full bucket
+	// refuses writes; it does not evict.
+	MaxBytes int64
+	// MaxValueBytes is the largest value, default 256 KiB.
+	MaxValueBytes int
+	// Republish is a core subject that ends in `.>`. Each write is repeated
+	// there once it is stored, with the key for the `>`. Default none.
+	Republish string
+}
+
+var bucketName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
+
+func (o BucketOptions) validate() error {
+	var problems []error
+	add := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
+	if !bucketName.MatchString(o.Name) {
+		add("Name is %.140q, must be 1 to 128 of A-Z a-z 0-9 _ -", o.Name)
+	}
+	if o.TTL != 0 && o.TTL < MinTTL {
+		add("TTL is %v, must be 0 or at least %v", o.TTL, MinTTL)
+	}
+	if o.Replicas < 0 || o.Replicas > MaxReplicas {
+		add("Replicas is %d, must be 0 to %d", o.Replicas, MaxReplicas)
+	}
+	if o.MaxBytes < 0 {
+		add("MaxBytes is %d, must not be negative", o.MaxBytes)
+	}
+	if o.MaxValueBytes < 0 || o.MaxValueBytes > 1<<30 {
+		add("MaxValueBytes is %d, must be 0 to %d", o.MaxValueBytes, 1<<30)
+	}
+	if head, ok := strings.CutSuffix(o.Republish, ".>"); o.Republish != "" && (!ok || !validKey(head)) {
+		add("Republish is %.80q, must be a subject that ends in .> and has no other wildcard", o.Republish)
+	}
+	return errors.Join(problems...)
+}
+
+// OpenBucket makes the bucket or finds it. Of a bucket that exists it adjusts
+// the time to live, replicas, limits and republishing to the options; it never
+// touches one that is stored in memory, keeps a history, or differs in another
+// way that the options do not name, and returns [ErrBucketDiffers] instead.
+// Other errors: the options' own, [ErrUnavailable], or the context's.
+func OpenBucket(ctx context.Context, js jetstream.JetStream, o BucketOptions) (*Bucket, error) {
+	if err := o.validate(); err != nil {
+		return nil, fmt.Errorf("bucket options: %w", err)
+	}
+	if o.MaxValueBytes == 0 {
+		o.MaxValueBytes = DefaultMaxValueBytes
+	}
+	store, err := o.open(ctx, js)
+	switch {
+	case err == nil:
+		return &Bucket{name: o.Name, kv: store, maxValue: o.MaxValueBytes}, nil
+	case errors.Is(err, ErrBucketDiffers):
+	case ctx.Err() != nil:
+		err = fmt.Errorf("%w: %w", ctx.Err(), err)
+	default:
+		err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return nil, fmt.Errorf("open bucket %s: %w", o.Name, err)
+}
+
+func (o BucketOptions) open(ctx context.Context, js jetstream.JetStream) (jetstream.KeyValue, error) {
+	stream, err := js.Stream(ctx, "KV_"+o.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		store, err := js.CreateKeyValue(ctx, o.config())
+		if !errors.Is(err, jetstream.ErrBucketExists) {
+			return store, err
+		}
+		// Another process made it meanwhile.
+		stream, err = js.Stream(ctx, "KV_"+o.Name)
+		if err != nil {
+			return nil, err
+		}
+	} else if err != nil {
+		return nil, err
+	}
+	have := stream.CachedInfo().Config
+	if err := o.compatible(have); err != nil {
+		return nil, err
+	}
+	if want := o.adjust(have); o.differs(have, want) {
+		if _, err := js.UpdateStream(ctx, want); err != nil {
+			return nil, fmt.Errorf("adjust settings: %w", err)
+		}
+	}
+	return js.KeyValue(ctx, o.Name)
+}
+
+func (o BucketOptions) config() jetstream.KeyValueConfig {
+	return jetstream.KeyValueConfig{
+		Bucket:       o.Name,
+		History:      1,
+		TTL:          o.TTL,
+		Storage:      jetstream.FileStorage,
+		Replicas:     max(o.Replicas, 1),
+		MaxBytes:     o.MaxBytes,
+		MaxValueSize: int32(o.MaxValueBytes + headerRoom),
+		RePublish:    o.republish(),
+	}
+}
+
+func (o BucketOptions) republish() *jetstream.RePublish {
+	if o.Republish == "" {
+		return nil
+	}
+	return &jetstream.RePublish{Source: "$KV." + o.Name + ".>", Destination: o.Republish}
+}
+
+// compatible checks what the promises of [Store] rest on and what an update
+// could not undo.
+func (o BucketOptions) compatible(have jetstream.StreamConfig) error {
+	differs := func(field string, got, want any) error {
+		return fmt.Errorf("%w: %s is %v, must be %v", ErrBucketDiffers, field, got, want)
+	}
+	subject := "$KV." + o.Name + ".>"
+	switch {
+	case len(have.Subjects) != 1 || have.Subjects[0] != subject:
+		return differs("subjects", have.Subjects, subject)
+	case have.Storage != jetstream.FileStorage:
+		return differs("storage", have.Storage, jetstream.FileStorage)
+	case have.MaxMsgsPerSubject != 1:
+		return differs("history per key", have.MaxMsgsPerSubject, 1)
+	case have.Retention != jetstream.LimitsPolicy:
+		return differs("retention", have.Retention, jetstream.LimitsPolicy)
+	case have.Discard != jetstream.DiscardNew:
+		return differs("discard policy", have.Discard, jetstream.DiscardNew)
+	case have.MaxMsgs > 0:
+		return differs("limit of messages", have.MaxMsgs, "none")
+	case !have.AllowDirect:
+		return differs("direct access", have.AllowDirect, true)
+	case !have.AllowRollup:
+		return differs("rollup", have.AllowRollup, true)
+	case have.Mirror != nil || len(have.Sources) > 0:
+		return differs("origin", "another stream", "its own writes")
+	case have.Sealed || have.NoAck:
+		return differs("write access", "sealed or without acknowledgement", "open")
+	}
+	return nil
+}
+
+// adjust returns the configuration with the settings that may change.
+func (o BucketOptions) adjust(have jetstream.StreamConfig) jetstream.StreamConfig {
+	want := have
+	want.MaxAge = o.TTL
+	if o.TTL > 0 {
+		// The server refuses a duplicate window longer than the age.
+		want.Duplicates = min(have.Duplicates, o.TTL)
+	}
+	if o.Replicas > 0 {
+		want.Replicas = o.Replicas
+	}
+	want.MaxBytes = -1
+	if o.MaxBytes > 0 {
+		want.MaxBytes = o.MaxBytes
+	}
+	want.MaxMsgSize = int32(o.MaxValueBytes + headerRoom)
+	want.RePublish = o.republish()
+	return want
+}
+
+func (o BucketOptions) differs(have, want jetstream.StreamConfig) bool {
+	republish := func(c jetstream.StreamConfig) jetstream.RePublish {
+		if c.RePublish == nil {
+			return jetstream.RePublish{}
+		}
+		return *c.RePublish
+	}
+	return have.MaxAge != want.MaxAge || have.Duplicates != want.Duplicates ||
+		have.Replicas != want.Replicas || have.MaxBytes != want.MaxBytes ||
+		have.MaxMsgSize != want.MaxMsgSize || republish(have) != republish(want)
+}
