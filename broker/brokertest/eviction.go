@@ -134,6 +134,12 @@ func testEviction(t *testing.T, b *backend) {
 		if at.Position().Offset >= next[0].Offset {
 			t.Errorf("the new attachment is at %d, before %d was stored", at.Position().Offset, next[0].Offset)
 		}
+		// What was lost lies below the position, so a resume from it is whole.
+		settle(t, b.Log, app, channel, next[1])
+		page := after(t, b.Log, app, channel, at.Position(), 10)
+		if diff := cmp.Diff(offsetsOf(page.Publications), offsets(next)); diff != "" {
+			t.Errorf("after the position of the new attachment, got (-) and want (+):\n%s", diff)
+		}
 	})
 }
 
