@@ -110,8 +110,10 @@ func TestStore(t *testing.T) {
 	t.Run("a key that is not there is not found", func(t *testing.T) {
 		_, err := b.Get(ctx, "missing")
 		want(t, "Get", err, kv.ErrNotFound)
-		_, err = b.Update(ctx, "missing", nil, 1)
-		want(t, "Update", err, kv.ErrConflict)
+		for _, revision := range []uint64{0, 1} {
+			_, err = b.Update(ctx, "missing", nil, revision)
+			want(t, fmt.Sprint("Update of revision ", revision), err, kv.ErrConflict)
+		}
 		if err := b.Delete(ctx, "missing", 0); err != nil {
 			t.Errorf("Delete: %v", err)
 		}
