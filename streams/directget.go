@@ -1,0 +1,187 @@
+package streams
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/sluicehq/sluice/broker"
+)
+
+// pageSize is the largest page of a direct get. The server holds the stream's lock
+// while it reads a page, so bigger ones delay every publisher.
+const pageSize = 50
+
+// stored is one message as the log has it.
+type stored struct {
+	place
+	header nats.Header
+	data   []byte
+}
+
+// getRequest is the body of a direct get (JetStream API, `JSApiMsgGetRequest`).
+type getRequest struct {
+	Seq       uint64     `json:"seq,omitempty"`
+	NextFor   string     `json:"next_by_subj,omitempty"`
+	LastFor   string     `json:"last_by_subj,omitempty"`
+	Batch     int        `json:"batch,omitempty"`
+	StartTime *time.Time `json:"start_time,omitempty"`
+	MultiLast []string   `json:"multi_last,omitempty"`
+	UpToSeq   uint64     `json:"up_to_seq,omitempty"`
+}
+
+// errStale marks an answer that a replica gave before it had caught up.
+var errStale = errors.New("the replica that answered is behind")
+
+// reader reads the log with direct gets. It bounds how many are under way, so that
+// reading never crowds out publishing.
+type reader struct {
+	conn    *nats.Conn
+	api     string // "$JS.API." or that of a domain
+	timeout time.Duration
+	slots   chan struct{}
+}
+
+// fetch sends one request and collects the answer. The answer is complete when its
+// end marker has come; anything else is an error, never a short page.
+func (r *reader) fetch(ctx context.Context, stream string, q getRequest) ([]stored, error) {
+	select {
+	case r.slots <- struct{}{}:
+		defer func() { <-r.slots }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	body, err := json.Marshal(q)
+	if err != nil {
+		return nil, err
+	}
+	inbox := r.conn.NewRespInbox()
+	// A page and its end marker; more cannot come.
+	replies := make(chan *nats.Msg, max(q.Batch, len(q.MultiLast), 1)+2)
+	sub, err := r.conn.ChanSubscribe(inbox, replies)
+	if err != nil {
+		return nil, unavailable("reading the log", err)
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	request := &nats.Msg{Subject: r.api + "DIRECT.GET." + stream, Reply: inbox, Data: body}
+	if err := r.conn.PublishMsg(request); err != nil {
+		return nil, unavailable("reading the log", err)
+	}
+	single := q.Batch == 0 && len(q.MultiLast) == 0
+	timeout := time.NewTimer(r.timeout)
+	defer timeout.Stop()
+	var out []stored
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-timeout.C:
+			return nil, unavailable("reading the log", errors.New("the answer did not come to its end"))
+		case m := <-replies:
+			// A stored message may carry a Status header of its own; only a
+			// reply without a sequence is a status.
+			if last(m.Header, nats.JSSequence) == "" {
+				return out, status(m, single)
+			}
+			p, err := placeOf(m.Header)
+			if err != nil {
+				return nil, unavailable("reading the log", err)
+			}
+			out = append(out, stored{p, m.Header, m.Data})
+			if single {
+				return out, nil
+			}
+		}
+	}
+}
+
+// status reads the marker that ends an answer.
+func status(m *nats.Msg, single bool) error {
+	switch code := last(m.Header, "Status"); code {
+	case "204", "404":
+		return nil
+	case "":
+		return unavailable("reading the log", errors.New("a reply had neither a sequence nor a status"))
+	default:
+		return unavailable("reading the log", fmt.Errorf("status %s %s", code, last(m.Header, "Description")))
+	}
+}
+
+// page reads up to n messages of a subject from an offset on.
+func (r *reader) page(ctx context.Context, stream, subject string, from uint64, n int) ([]stored, error) {
+	return r.fetch(ctx, stream, getRequest{Seq: max(from, 1), NextFor: subject, Batch: min(n, pageSize)})
+}
+
+// newest reads the newest message of a subject; false if there is none.
+func (r *reader) newest(ctx context.Context, stream, subject string) (stored, bool, error) {
+	got, err := r.fetch(ctx, stream, getRequest{LastFor: subject})
+	if err != nil || len(got) == 0 {
+		return stored{}, false, err
+	}
+	return got[0], true, nil
+}
+
+// leaderReply is what the leader says to MSG.GET.
+type leaderReply struct {
+	Error *struct {
+		Code        int    `json:"code"`
+		ErrCode     int    `json:"err_code"`
+		Description string `json:"description"`
+	} `json:"error"`
+	Message *struct {
+		Subject string    `json:"subject"`
+		Seq     uint64    `json:"seq"`
+		Time    time.Time `json:"time"`
+		Headers []byte    `json:"hdrs"`
+		Data    []byte    `json:"data"`
+	} `json:"message"`
+}
+
+// leaderGet asks the leader of the stream, whose answer is never stale.
+func (r *reader) leaderGet(ctx context.Context, stream string, q getRequest) (stored, bool, error) {
+	body, err := json.Marshal(q)
+	if err != nil {
+		return stored{}, false, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	m, err := r.conn.RequestWithContext(ctx, r.api+"STREAM.MSG.GET."+stream, body)
+	if err != nil {
+		return stored{}, false, unavailable("asking the leader", err)
+	}
+	var reply leaderReply
+	if err := json.Unmarshal(m.Data, &reply); err != nil {
+		return stored{}, false, unavailable("asking the leader", err)
+	}
+	switch {
+	case reply.Error != nil && reply.Error.Code == 404 && reply.Error.ErrCode != streamNotFound:
+		return stored{}, false, nil
+	case reply.Error != nil && reply.Error.ErrCode == streamNotFound:
+		return stored{}, false, fmt.Errorf("%w: %s", errNoStream, reply.Error.Description)
+	case reply.Error != nil:
+		return stored{}, false, unavailable("asking the leader", errors.New(reply.Error.Description))
+	case reply.Message == nil:
+		return stored{}, false, unavailable("asking the leader", errors.New("the answer holds no message"))
+	}
+	out := stored{place: place{stream: stream, subject: reply.Message.Subject, offset: reply.Message.Seq, time: reply.Message.Time}, data: reply.Message.Data}
+	if len(reply.Message.Headers) > 0 {
+		if out.header, err = nats.DecodeHeadersMsg(reply.Message.Headers); err != nil {
+			return stored{}, false, unavailable("asking the leader", err)
+		}
+	}
+	return out, true, nil
+}
+
+// streamNotFound is JetStream's error code for a stream that does not exist.
+const streamNotFound = 10059
+
+var errNoStream = errors.New("the stream does not exist")
+
+// unavailable wraps a failure that may pass.
+func unavailable(doing string, err error) error {
+	return fmt.Errorf("%w: %s: %w", broker.ErrUnavailable, doing, err)
+}

@@ -1,0 +1,45 @@
+package embedded
+
+import (
+	"fmt"
+	"log/slog"
+	"sync"
+)
+
+// adapter passes the server's log on. A fatal message does not end the process,
+// as the stock logger's would; it is kept, because it is the reason why a start
+// failed.
+type adapter struct {
+	log *slog.Logger
+	mu  sync.Mutex
+	why string
+}
+
+func (a *adapter) fatal() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.why
+}
+
+func (a *adapter) Fatalf(format string, v ...any) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.why == "" {
+		a.why = fmt.Sprintf(format, v...)
+	}
+}
+
+func (a *adapter) Noticef(format string, v ...any) {
+	a.log.Debug("nats-server", "says", fmt.Sprintf(format, v...))
+}
+
+func (a *adapter) Warnf(format string, v ...any) {
+	a.log.Warn("nats-server", "says", fmt.Sprintf(format, v...))
+}
+
+func (a *adapter) Errorf(format string, v ...any) {
+	a.log.Error("nats-server", "says", fmt.Sprintf(format, v...))
+}
+
+func (a *adapter) Debugf(string, ...any) {}
+func (a *adapter) Tracef(string, ...any) {}

@@ -1,0 +1,216 @@
+package embedded
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+)
+
+// Options configure a [Server].
+type Options struct {
+	// Host is the address to listen on, default 127.0.0.1.
+	Host string
+	// Port is the TCP port, default 4222; -1 takes any free one.
+	Port int
+	// StoreDir is where the log lives. Required. It is created if it is missing.
+	StoreDir string
+	// MaxStore and MaxMemory bound JetStream in bytes; defaults 10 GiB and 64 MiB.
+	// Without bounds the server would reserve most of the machine's memory.
+	MaxStore, MaxMemory int64
+	// SyncInterval is how much an operating-system crash may cost, default 1 s.
+	SyncInterval time.Duration
+	// DontListen makes a server that only this process can reach.
+	DontListen bool
+	// MaxPayload bounds one message in bytes, default 1 MiB.
+	MaxPayload int32
+	Logger     *slog.Logger
+}
+
+func (o *Options) setDefaults() error {
+	if o.StoreDir == "" {
+		return errors.New("embedded NATS: the store directory is not set")
+	}
+	if o.Host == "" {
+		o.Host = "127.0.0.1"
+	}
+	if o.Port == 0 {
+		o.Port = 4222
+	}
+	if o.MaxStore == 0 {
+		o.MaxStore = 10 << 30
+	}
+	if o.MaxMemory == 0 {
+		o.MaxMemory = 64 << 20
+	}
+	if o.SyncInterval == 0 {
+		o.SyncInterval = time.Second
+	}
+	if o.MaxPayload == 0 {
+		o.MaxPayload = 1 << 20
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return nil
+}
+
+// gatewayUser is the account of this process; the password is made at each start.
+const gatewayUser = "sluice-gateway"
+
+// Server is a running embedded server.
+type Server struct {
+	opt      Options
+	nats     *server.Server
+	lock     *lock
+	password string
+	unclean  bool
+	stop     sync.Once
+}
+
+// Start starts a server and returns when it is ready. The error names the port or
+// the directory that is in the way.
+func Start(ctx context.Context, opt Options) (*Server, error) {
+	if err := opt.setDefaults(); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(opt.StoreDir, 0o750); err != nil {
+		return nil, fmt.Errorf("embedded NATS: store directory: %w", err)
+	}
+	held, err := acquire(opt.StoreDir)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{opt: opt, lock: held, password: rand.Text()}
+	if err := s.start(ctx); err != nil {
+		held.release()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Server) start(ctx context.Context) error {
+	if err := s.probePort(); err != nil {
+		return err
+	}
+	var err error
+	if s.unclean, err = enter(s.opt.StoreDir); err != nil {
+		return err
+	}
+	logs := &adapter{log: s.opt.Logger}
+	s.nats, err = server.NewServer(s.options())
+	if err != nil {
+		return fmt.Errorf("embedded NATS: %w", err)
+	}
+	s.nats.SetLoggerV2(logs, false, false, false)
+	go s.nats.Start()
+	deadline := time.Now().Add(30 * time.Second)
+	for !s.nats.ReadyForConnections(50*time.Millisecond) || !s.nats.JetStreamEnabled() {
+		why := logs.fatal()
+		switch {
+		case why != "":
+			err = fmt.Errorf("embedded NATS: %s", why)
+		case ctx.Err() != nil:
+			err = fmt.Errorf("embedded NATS: %w", ctx.Err())
+		case time.Now().After(deadline):
+			err = errors.New("embedded NATS: not ready within 30 s")
+		default:
+			continue
+		}
+		s.nats.Shutdown()
+		s.nats.WaitForShutdown()
+		return err
+	}
+	return nil
+}
+
+// probePort turns the commonest failure into a sentence that helps.
+func (s *Server) probePort() error {
+	if s.opt.DontListen || s.opt.Port == -1 {
+		return nil
+	}
+	address := net.JoinHostPort(s.opt.Host, strconv.Itoa(s.opt.Port))
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return fmt.Errorf("embedded NATS: cannot listen on %s: %w; set nats.embedded.port to another port, or to -1 for any free one", address, err)
+	}
+	return l.Close()
+}
+
+func (s *Server) options() *server.Options {
+	// Whoever comes without credentials is the command-line tool of the person at
+	// this machine. It may do everything but write what only the log may write.
+	guest := &server.User{Username: "guest", Password: rand.Text(), Permissions: &server.Permissions{
+		Publish: &server.SubjectPermission{Deny: []string{"rt.>", "rtctr.>", "$KV.>"}},
+	}}
+	return &server.Options{
+		ServerName: "sluice-embedded", Host: s.opt.Host, Port: s.opt.Port, DontListen: s.opt.DontListen,
+		Users:      []*server.User{guest, {Username: gatewayUser, Password: s.password}},
+		NoAuthUser: guest.Username,
+		JetStream:  true, StoreDir: s.opt.StoreDir,
+		JetStreamMaxMemory: s.opt.MaxMemory, JetStreamMaxStore: s.opt.MaxStore, SyncInterval: s.opt.SyncInterval,
+		JetStreamLimits:        server.JSLimitOpts{Duplicates: 0},
+		MaxPayload:             s.opt.MaxPayload,
+		NoSigs:                 true,
+		DisableJetStreamBanner: true,
+		LameDuckDuration:       5 * time.Second, LameDuckGracePeriod: time.Second,
+	}
+}
+
+// ClientURL is the address for NATS clients, empty if the server does not listen.
+func (s *Server) ClientURL() string {
+	if s.opt.DontListen {
+		return ""
+	}
+	return s.nats.ClientURL()
+}
+
+// ConnectOptions connect a client of this process without a network.
+func (s *Server) ConnectOptions() []nats.Option {
+	return []nats.Option{nats.InProcessServer(s.nats), nats.UserInfo(gatewayUser, s.password)}
+}
+
+// UncleanBoot is true when the machine went down under the server before: what
+// was stored in its last moments may be gone, and its offsets be given again.
+func (s *Server) UncleanBoot() bool { return s.unclean }
+
+// Shutdown stops the server and waits for it. Idempotent.
+func (s *Server) Shutdown() {
+	s.stop.Do(func() {
+		s.nats.Shutdown()
+		s.nats.WaitForShutdown()
+		if err := leave(s.opt.StoreDir); err != nil {
+			s.opt.Logger.Warn("noting the clean stop failed", "error", err)
+		}
+		s.lock.release()
+	})
+}
+
+// lock is an exclusive lock on a store directory, held for the life of the server.
+// Two servers on one directory would both start and both acknowledge the same
+// offsets.
+type lock struct{ file *os.File }
+
+func acquire(dir string) (*lock, error) {
+	f, err := os.OpenFile(filepath.Join(dir, "sluice.lock"), os.O_CREATE|os.O_RDWR, 0o640)
+	if err != nil {
+		return nil, fmt.Errorf("embedded NATS: store directory: %w", err)
+	}
+	if err := exclusive(f); err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("embedded NATS: the store directory %s is in use by another server (%w); set nats.embedded.store_dir to another one", dir, err)
+	}
+	return &lock{f}, nil
+}
+
+func (l *lock) release() { _ = l.file.Close() }

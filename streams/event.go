@@ -1,0 +1,238 @@
+package streams
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/sluicehq/sluice/broker"
+)
+
+// Headers of a message. Those of the first group are for everybody who publishes;
+// those of the second are written by gateways.
+const (
+	headerEvent   = "Event"
+	headerTags    = "Tags"
+	headerKey     = "Conflation-Key"
+	headerDelta   = "Delta"
+	headerExclude = "Exclude-Socket"
+
+	headerUser    = "User-Id"
+	headerMessage = "Message-Id"
+	headerExtras  = "Extras"
+	headerOrigin  = "Origin"
+)
+
+const (
+	maxEventName = 200
+	maxTags      = 32
+	maxTagKey    = 256
+	maxTagValue  = 1024
+	maxID        = 256
+)
+
+// encode writes an event in the form that `nats pub` uses as well.
+func encode(subject string, ev *broker.Event, dedup string) (*nats.Msg, error) {
+	m := &nats.Msg{Subject: subject, Header: nats.Header{}, Data: ev.Data}
+	put := func(key, value string) {
+		if value != "" {
+			m.Header[key] = []string{quote(value)}
+		}
+	}
+	put(nats.MsgIdHdr, dedup)
+	put(headerEvent, ev.Name)
+	if ev.HasKey {
+		m.Header[headerKey] = []string{quote(ev.ConflationKey)}
+	}
+	switch ev.Delta {
+	case broker.DeltaNever:
+		put(headerDelta, "false")
+	case broker.DeltaAlways:
+		put(headerDelta, "true")
+	}
+	put(headerExclude, ev.ExcludeSocket)
+	put(headerUser, ev.UserID)
+	put(headerMessage, ev.MessageID)
+	if len(ev.Tags) > 0 {
+		b, err := json.Marshal(ev.Tags)
+		if err != nil {
+			return nil, fmt.Errorf("tags: %w", err)
+		}
+		put(headerTags, string(b))
+	}
+	if len(ev.Extras) > 0 {
+		put(headerExtras, string(ev.Extras))
+	}
+	switch ev.Origin {
+	case broker.OriginHTTP:
+		put(headerOrigin, "http")
+	case broker.OriginClient:
+		put(headerOrigin, "client")
+	}
+	return m, nil
+}
+
+// quote makes a text fit for a header line. Most texts stand for themselves; one
+// that is empty, has control characters, a space at either end, or begins with a
+// quotation mark travels as a Go string literal.
+func quote(v string) string {
+	plain := v != "" && v[0] != '"' && strings.TrimSpace(v) == v
+	for i := 0; plain && i < len(v); i++ {
+		plain = v[i] >= ' ' && v[i] != 0x7f
+	}
+	if plain {
+		return v
+	}
+	return strconv.Quote(v)
+}
+
+func unquote(v string) string {
+	if len(v) > 1 && v[0] == '"' {
+		if u, err := strconv.Unquote(v); err == nil {
+			return u
+		}
+	}
+	return v
+}
+
+// last returns the last value of a header. The server appends its own headers to
+// what a publisher sent, so the first one may be forged.
+func last(h nats.Header, key string) string {
+	v := h[key]
+	if len(v) == 0 {
+		return ""
+	}
+	return v[len(v)-1]
+}
+
+// text returns the last value of one of our own headers.
+func text(h nats.Header, key string) string { return unquote(last(h, key)) }
+
+// decode reads an event. What cannot be delivered is an event with a reason.
+func decode(h nats.Header, data []byte, maxData int) (ev broker.Event, skipped string) {
+	ev = broker.Event{Name: text(h, headerEvent), Data: data}
+	if ev.Name == "" {
+		ev.Name = broker.DefaultEventName
+	}
+	skip := func(format string, args ...any) (broker.Event, string) {
+		return broker.Event{Name: printable(ev.Name)}, fmt.Sprintf(format, args...)
+	}
+	switch {
+	case len(data) > maxData:
+		return skip("data has %d bytes, the limit is %d", len(data), maxData)
+	case !utf8.Valid(data):
+		return skip("data is not UTF-8")
+	case len(ev.Name) > maxEventName:
+		return skip("event name has %d bytes, the limit is %d", len(ev.Name), maxEventName)
+	case !utf8.ValidString(ev.Name):
+		return skip("event name is not UTF-8")
+	}
+	for _, p := range [...]string{"pusher:", "pusher_internal:", "sockudo:", "sockudo_internal:"} {
+		if strings.HasPrefix(ev.Name, p) {
+			return skip("event names that start with %s are reserved", p)
+		}
+	}
+	if v := h[headerKey]; len(v) > 0 {
+		ev.HasKey = true
+		key := unquote(v[len(v)-1])
+		if !utf8.ValidString(key) {
+			return skip("header %s is not UTF-8", headerKey)
+		}
+		ev.ConflationKey = key
+	}
+	switch strings.ToLower(last(h, headerDelta)) {
+	case "false":
+		ev.Delta = broker.DeltaNever
+	case "true":
+		ev.Delta = broker.DeltaAlways
+	}
+	for _, f := range []struct {
+		key string
+		to  *string
+	}{{headerExclude, &ev.ExcludeSocket}, {headerUser, &ev.UserID}, {headerMessage, &ev.MessageID}} {
+		*f.to = text(h, f.key)
+		if len(*f.to) > maxID || !utf8.ValidString(*f.to) {
+			return skip("header %s is longer than %d bytes or not UTF-8", f.key, maxID)
+		}
+	}
+	if tags := text(h, headerTags); tags != "" {
+		var err error
+		if ev.Tags, err = parseTags(tags); err != nil {
+			return skip("header %s: %v", headerTags, err)
+		}
+	}
+	if extras := text(h, headerExtras); extras != "" {
+		if !json.Valid([]byte(extras)) || extras[0] != '{' || !utf8.ValidString(extras) {
+			return skip("header %s is not a JSON object", headerExtras)
+		}
+		ev.Extras = []byte(extras)
+	}
+	switch last(h, headerOrigin) {
+	case "http":
+		ev.Origin = broker.OriginHTTP
+	case "client":
+		ev.Origin = broker.OriginClient
+	}
+	return ev, ""
+}
+
+func parseTags(text string) (map[string]string, error) {
+	var tags map[string]string
+	if err := json.Unmarshal([]byte(text), &tags); err != nil || !utf8.ValidString(text) {
+		return nil, errors.New("not a JSON object of strings")
+	}
+	if len(tags) > maxTags {
+		return nil, fmt.Errorf("%d tags, the limit is %d", len(tags), maxTags)
+	}
+	for k, v := range tags {
+		if k == "" || len(k) > maxTagKey || len(v) > maxTagValue {
+			return nil, fmt.Errorf("tag %.32q: a key has 1 to %d bytes, a value up to %d", k, maxTagKey, maxTagValue)
+		}
+	}
+	return tags, nil
+}
+
+// printable makes a name fit for a history entry.
+func printable(s string) string {
+	if len(s) > maxEventName {
+		s = s[:maxEventName]
+	}
+	return strings.ToValidUTF8(s, "\uFFFD")
+}
+
+// place is where the log put a message, by the headers that the server adds.
+type place struct {
+	stream, subject string
+	offset, prev    uint64
+	time            time.Time
+	pending         uint64
+}
+
+// placeOf reads the headers of a republished or directly fetched message.
+func placeOf(h nats.Header) (place, error) {
+	p := place{stream: last(h, nats.JSStream), subject: last(h, nats.JSSubject)}
+	var err error
+	if p.offset, err = strconv.ParseUint(last(h, nats.JSSequence), 10, 64); err != nil || p.offset == 0 {
+		return p, errors.New("no sequence")
+	}
+	if p.time, err = time.Parse(time.RFC3339Nano, last(h, nats.JSTimeStamp)); err != nil {
+		return p, errors.New("no time stamp")
+	}
+	if v := last(h, nats.JSLastSequence); v != "" {
+		if p.prev, err = strconv.ParseUint(v, 10, 64); err != nil {
+			return p, errors.New("bad last sequence")
+		}
+	}
+	if v := last(h, "Nats-Num-Pending"); v != "" {
+		if p.pending, err = strconv.ParseUint(v, 10, 64); err != nil {
+			return p, errors.New("bad number of pending messages")
+		}
+	}
+	return p, nil
+}

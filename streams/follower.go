@@ -1,0 +1,276 @@
+package streams
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/sluicehq/sluice/broker"
+)
+
+type followerState uint8
+
+const (
+	// beginning: the position is not known yet; messages are held.
+	beginning followerState = iota
+	// following: messages are judged and delivered as they come.
+	following
+	// repairing: a goroutine reads the log; messages are held.
+	repairing
+	// ended: nothing is delivered any more.
+	ended
+)
+
+const (
+	// maxHeld and maxHeldBytes bound what waits for a repair. Beyond them the
+	// held messages are given up and the repair reads on to the end of the log.
+	maxHeld      = 4096
+	maxHeldBytes = 16 << 20
+	// toTheEnd makes a repair read as far as the log goes.
+	toTheEnd = 1<<64 - 1
+)
+
+// follower follows the live subject of one channel for all its sinks.
+type follower struct {
+	log                    *Log
+	app                    *appLog
+	shard                  *feedShard
+	channel, subject, live string
+	sub                    *nats.Subscription
+	audited                atomic.Int64
+	// begun is closed when the position is known or failed is set.
+	begun  chan struct{}
+	failed error
+	// users belongs to the shard's lock.
+	users int
+
+	mu    sync.Mutex
+	state followerState
+	track tracker
+	epoch string
+	// origin is where following began; nothing at or below it is delivered.
+	origin uint64
+	sinks  []*attachment
+	held   []arrival
+	bytes  int
+	target uint64
+}
+
+// attachTimeout bounds one attempt to attach.
+const attachTimeout = 10 * time.Second
+
+// arrival is a live message that is understood.
+type arrival struct {
+	place
+	msg *nats.Msg
+}
+
+// begin subscribes and then finds the position: what is stored after the
+// subscription is active arrives live, what was stored before lies at or below the
+// position.
+func (f *follower) begin(ctx context.Context) {
+	defer close(f.begun)
+	f.failed = f.subscribe(ctx)
+	if f.failed == nil {
+		return
+	}
+	f.mu.Lock()
+	f.state = ended
+	f.mu.Unlock()
+	if f.sub != nil {
+		_ = f.sub.Unsubscribe()
+	}
+	// The next one to come must find no failed follower.
+	f.shard.mu.Lock()
+	if f.shard.followers[f.live] == f {
+		delete(f.shard.followers, f.live)
+	}
+	f.shard.mu.Unlock()
+}
+
+func (f *follower) subscribe(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, attachTimeout)
+	defer cancel()
+	sub, err := f.log.feed.ChanSubscribe(f.live, f.shard.in)
+	if err != nil {
+		return unavailable("attaching", err)
+	}
+	f.sub = sub
+	if err := f.log.feed.FlushWithContext(ctx); err != nil {
+		return unavailable("attaching", err)
+	}
+	epoch := f.app.currentEpoch()
+	newest, found, err := f.log.reader.newest(ctx, f.app.stream, f.subject)
+	if err != nil {
+		return err
+	}
+	origin := newest.offset
+	if !found {
+		info, err := f.log.streamInfo(ctx, f.app)
+		if err != nil {
+			return err
+		}
+		origin = info.State.LastSeq
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.epoch, f.origin = epoch, origin
+	if found {
+		f.track.advance(newest.offset, newest.time)
+	}
+	f.resume()
+	return nil
+}
+
+func (f *follower) attach(sink broker.Sink) *attachment {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	a := &attachment{follower: f, sink: sink, at: broker.Position{Epoch: f.epoch, Offset: max(f.track.last, f.origin)}}
+	f.sinks = append(f.sinks, a)
+	return a
+}
+
+func (f *follower) detach(a *attachment) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.sinks = slices.DeleteFunc(slices.Clone(f.sinks), func(x *attachment) bool { return x == a })
+}
+
+func (f *follower) close() {
+	f.mu.Lock()
+	f.state = ended
+	f.sinks, f.held, f.bytes = nil, nil, 0
+	f.mu.Unlock()
+	if f.sub != nil {
+		_ = f.sub.Unsubscribe()
+	}
+}
+
+// receive takes a live message from the shard.
+func (f *follower) receive(m *nats.Msg) {
+	p, err := placeOf(m.Header)
+	// Everybody may put such headers on a message, but nobody except the server
+	// may write the live subject, and it puts its own last.
+	if err != nil || p.stream != f.app.stream || p.subject != f.subject {
+		f.log.stats.rejected.Add(1)
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.accept(arrival{p, m})
+}
+
+// accept judges a message and acts on the verdict. The lock is held.
+func (f *follower) accept(m arrival) {
+	switch f.state {
+	case ended:
+		return
+	case beginning, repairing:
+		f.hold(m)
+		return
+	}
+	switch f.track.judge(m.offset, m.prev, m.time) {
+	case deliver:
+		f.deliver(f.publication(m.place, m.msg.Header, m.msg.Data))
+	case repair:
+		f.hold(m)
+		f.repair(m.prev)
+	case suspect:
+		f.hold(m)
+		f.investigate()
+	}
+}
+
+func (f *follower) hold(m arrival) {
+	if len(f.held) >= maxHeld || f.bytes > maxHeldBytes {
+		f.held, f.bytes = nil, 0
+		f.target = toTheEnd
+	}
+	f.held = append(f.held, m)
+	f.bytes += len(m.msg.Data)
+}
+
+// resume goes back to following and takes what was held. The lock is held.
+func (f *follower) resume() {
+	if f.state == ended {
+		return
+	}
+	f.state = following
+	held := f.held
+	f.held, f.bytes = nil, 0
+	for _, m := range held {
+		f.accept(m)
+	}
+}
+
+func (f *follower) publication(p place, h nats.Header, data []byte) *broker.Publication {
+	ev, skipped := decode(h, data, f.log.opt.MaxData)
+	if skipped != "" {
+		f.log.stats.skipped.Add(1)
+	}
+	return &broker.Publication{
+		Event: ev, Position: broker.Position{Epoch: f.epoch, Offset: p.offset},
+		Prev: p.prev, Time: p.time, Skipped: skipped,
+	}
+}
+
+// deliver gives a publication to all sinks. The lock is held.
+func (f *follower) deliver(p *broker.Publication) {
+	f.track.advance(p.Offset, p.Time)
+	if p.Offset <= f.origin {
+		return
+	}
+	for _, a := range f.sinks {
+		if a.at.Epoch != p.Epoch || p.Offset > a.at.Offset {
+			a.sink.Publication(p)
+		}
+	}
+}
+
+// gap tells all sinks that publications are missing. The lock is held.
+func (f *follower) gap(g broker.Gap) {
+	switch g.Reason {
+	case broker.GapEvicted:
+		f.log.stats.gapEvicted.Add(1)
+	case broker.GapEpoch:
+		f.log.stats.gapEpoch.Add(1)
+	case broker.GapUnavailable:
+		f.log.stats.gapUnavailable.Add(1)
+	}
+	for _, a := range f.sinks {
+		a.sink.Gap(g)
+	}
+}
+
+func (f *follower) here() broker.Position {
+	return broker.Position{Epoch: f.epoch, Offset: max(f.track.last, f.origin)}
+}
+
+// newEpoch begins a new life of the log from its first message.
+func (f *follower) newEpoch(p broker.Position) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.state == ended || f.state == beginning || f.epoch == p.Epoch {
+		return
+	}
+	f.gap(broker.Gap{After: f.here(), Resume: p, Reason: broker.GapEpoch})
+	f.epoch, f.origin, f.track = p.Epoch, p.Offset, tracker{}
+	if f.state == following {
+		f.repair(toTheEnd)
+	} else {
+		f.target = toTheEnd
+	}
+}
+
+// catchUp repairs the channel if the log has a later message than was delivered.
+func (f *follower) catchUp(newest uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.state == following && newest > f.track.last && newest > f.origin {
+		f.repair(newest)
+	}
+}

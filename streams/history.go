@@ -1,0 +1,305 @@
+package streams
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sluicehq/sluice/broker"
+)
+
+// maxLimit is the largest page of history.
+const maxLimit = 1000
+
+func (l *Log) streamInfo(ctx context.Context, a *appLog) (*jetstream.StreamInfo, error) {
+	s, err := l.admin.Stream(ctx, a.stream)
+	if err != nil {
+		return nil, unavailable("asking for the stream", err)
+	}
+	return s.CachedInfo(), nil
+}
+
+// span is a channel's part of the log while it is read.
+type span struct {
+	log     *Log
+	app     *appLog
+	subject string
+}
+
+func (l *Log) span(app, channel string) (span, error) {
+	a, err := l.app(app)
+	if err != nil {
+		return span{}, err
+	}
+	if l.ctx.Err() != nil {
+		return span{}, broker.ErrClosed
+	}
+	return span{l, a, publishSubject(l.opt.Prefix, app, channel)}, nil
+}
+
+// probe returns the first message at or above an offset, and the number of
+// messages from it to the end.
+func (s span) probe(ctx context.Context, offset uint64) (stored, uint64, error) {
+	got, err := s.log.reader.page(ctx, s.app.stream, s.subject, offset, 1)
+	if err != nil || len(got) == 0 {
+		return stored{}, 0, err
+	}
+	return got[0], got[0].pending + 1, nil
+}
+
+// firstSince returns the offset of the first message stored at or after a time;
+// beyond the end if there is none.
+func (s span) firstSince(ctx context.Context, t time.Time) (uint64, error) {
+	t = t.UTC()
+	got, err := s.log.reader.fetch(ctx, s.app.stream, getRequest{StartTime: &t, NextFor: s.subject, Batch: 1})
+	if err != nil {
+		return 0, err
+	}
+	if len(got) == 0 {
+		return maxOffset, nil
+	}
+	return got[0].offset, nil
+}
+
+const maxOffset = 1<<63 - 1
+
+// forward reads up to n messages from an offset on, and not beyond another.
+func (s span) forward(ctx context.Context, from, to uint64, n int) (out []stored, more bool, err error) {
+	for len(out) < n {
+		page, err := s.log.reader.page(ctx, s.app.stream, s.subject, from, n-len(out))
+		if err != nil {
+			return nil, false, err
+		}
+		for _, m := range page {
+			if m.offset > to {
+				return out, false, nil
+			}
+			out = append(out, m)
+		}
+		if len(page) == 0 || page[len(page)-1].pending == 0 {
+			return out, false, nil
+		}
+		from = page[len(page)-1].offset + 1
+	}
+	next, rank, err := s.probe(ctx, from)
+	return out, rank > 0 && next.offset <= to, err
+}
+
+// backward reads the last n messages between two offsets, newest first.
+func (s span) backward(ctx context.Context, from, to uint64, n int) (out []stored, more bool, err error) {
+	first, total, err := s.probe(ctx, from)
+	if err != nil || total == 0 || first.offset > to {
+		return nil, false, err
+	}
+	after := uint64(0)
+	if to < maxOffset {
+		if _, after, err = s.probe(ctx, to+1); err != nil {
+			return nil, false, err
+		}
+	}
+	if total < after {
+		total = after
+	}
+	want := uint64(n)
+	start := first.offset
+	if total-after > want {
+		if start, err = s.seek(ctx, first.offset, to, total, after, want); err != nil {
+			return nil, false, err
+		}
+	}
+	// What is published meanwhile lies above the upper bound, or is cut off.
+	all, _, err := s.forward(ctx, start, to, int(want+want/4)+64)
+	if err != nil {
+		return nil, false, err
+	}
+	more = start > first.offset
+	if len(all) > n {
+		all, more = all[len(all)-n:], true
+	}
+	for i := len(all) - 1; i >= 0; i-- {
+		out = append(out, all[i])
+	}
+	return out, more, nil
+}
+
+// seek finds an offset from which between n and n + n/4 + 16 messages follow up to
+// the bound, by interpolation and then by halving.
+func (s span) seek(ctx context.Context, first, to, total, after, n uint64) (uint64, error) {
+	low, lowRank := first, total
+	high := to
+	if high >= maxOffset {
+		newest, found, err := s.log.reader.newest(ctx, s.app.stream, s.subject)
+		if err != nil {
+			return 0, err
+		}
+		if !found {
+			return first, nil
+		}
+		high = newest.offset
+	}
+	highRank := after
+	for try := 0; try < 40 && high > low+1; try++ {
+		target := after + n + n/8
+		guess := low + (high-low)/2
+		if try%2 == 0 && lowRank > highRank {
+			guess = low + uint64(float64(high-low)*float64(lowRank-min(target, lowRank))/float64(lowRank-highRank))
+		}
+		guess = min(max(guess, low+1), high-1)
+		_, rank, err := s.probe(ctx, guess)
+		if err != nil {
+			return 0, err
+		}
+		switch {
+		case rank < after+n:
+			high, highRank = guess, rank
+		case rank > after+n+n/4+16:
+			low, lowRank = guess, rank
+		default:
+			return guess, nil
+		}
+	}
+	return low, nil
+}
+
+// Read implements [broker.History].
+func (l *Log) Read(ctx context.Context, app, channel string, q broker.Query) (*broker.Page, error) {
+	s, err := l.span(app, channel)
+	if err != nil {
+		return nil, err
+	}
+	if q.Limit < 1 || q.Limit > maxLimit {
+		return nil, fmt.Errorf("%w: limit is %d, must be 1 to %d", broker.ErrInvalidQuery, q.Limit, maxLimit)
+	}
+	if q.To > 0 && q.From > q.To || !q.Until.IsZero() && q.Since.After(q.Until) {
+		return nil, fmt.Errorf("%w: the lower bound is above the upper one", broker.ErrInvalidQuery)
+	}
+	epoch := s.app.currentEpoch()
+	from, to := max(q.From, 1), q.To
+	if to == 0 {
+		to = maxOffset
+	}
+	if !q.Since.IsZero() {
+		since, err := s.firstSince(ctx, q.Since)
+		if err != nil {
+			return nil, err
+		}
+		from = max(from, since)
+	}
+	if !q.Until.IsZero() {
+		beyond, err := s.firstSince(ctx, q.Until.Add(1))
+		if err != nil {
+			return nil, err
+		}
+		if beyond <= to {
+			to = beyond - 1
+		}
+	}
+	page := &broker.Page{}
+	if from <= to {
+		read := s.forward
+		if q.NewestFirst {
+			read = s.backward
+		}
+		got, more, err := read(ctx, from, to, q.Limit)
+		if err != nil {
+			return nil, err
+		}
+		page.More = more
+		page.Publications = s.publications(got, epoch)
+	}
+	if page.Retained, err = l.Retained(ctx, app, channel); err != nil {
+		return nil, err
+	}
+	return page, nil
+}
+
+func (s span) publications(got []stored, epoch string) []*broker.Publication {
+	out := make([]*broker.Publication, len(got))
+	for i, m := range got {
+		ev, skipped := decode(m.header, m.data, s.log.opt.MaxData)
+		out[i] = &broker.Publication{
+			Event: ev, Position: broker.Position{Epoch: epoch, Offset: m.offset}, Time: m.time, Skipped: skipped,
+		}
+	}
+	return out
+}
+
+// After implements [broker.History].
+func (l *Log) After(ctx context.Context, app, channel string, pos broker.Position, limit int) (*broker.Page, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s, err := l.span(app, channel)
+	if err != nil {
+		return nil, err
+	}
+	if limit < 1 || limit > maxLimit {
+		return nil, fmt.Errorf("%w: limit is %d, must be 1 to %d", broker.ErrInvalidQuery, limit, maxLimit)
+	}
+	epoch := s.app.currentEpoch()
+	if pos.Epoch != epoch {
+		return nil, fmt.Errorf("%w: it is %s now", broker.ErrEpochChanged, epoch)
+	}
+	got, more, err := s.forward(ctx, max(pos.Offset, 1), maxOffset, limit+1)
+	if err != nil {
+		return nil, err
+	}
+	proven := len(got) > 0 && got[0].offset == pos.Offset
+	if !proven {
+		if proven, err = s.neverEvicted(ctx, pos.Offset); err != nil {
+			return nil, err
+		}
+	}
+	if !proven {
+		return nil, broker.ErrPositionExpired
+	}
+	if len(got) > 0 && got[0].offset == pos.Offset {
+		got = got[1:]
+	}
+	if len(got) > limit {
+		got, more = got[:limit], true
+	}
+	page := &broker.Page{More: more, Publications: s.publications(got, epoch)}
+	page.Retained, err = l.Retained(ctx, app, channel)
+	return page, err
+}
+
+// neverEvicted proves continuity from a position at which the channel has no
+// message: the stream reaches back to it, and the channel never was at its limit.
+func (s span) neverEvicted(ctx context.Context, offset uint64) (bool, error) {
+	info, err := s.log.streamInfo(ctx, s.app)
+	if err != nil {
+		return false, err
+	}
+	if offset > info.State.LastSeq {
+		return false, broker.ErrPositionUnknown
+	}
+	_, count, err := s.probe(ctx, 1)
+	if err != nil {
+		return false, err
+	}
+	limit := info.Config.MaxMsgsPerSubject
+	return info.State.FirstSeq <= offset+1 && (limit <= 0 || int64(count) < limit), nil
+}
+
+// Retained implements [broker.History].
+func (l *Log) Retained(ctx context.Context, app, channel string) (broker.Retained, error) {
+	s, err := l.span(app, channel)
+	if err != nil {
+		return broker.Retained{}, err
+	}
+	r := broker.Retained{Epoch: s.app.currentEpoch()}
+	oldest, count, err := s.probe(ctx, 1)
+	if err != nil || count == 0 {
+		return r, err
+	}
+	newest, found, err := l.reader.newest(ctx, s.app.stream, s.subject)
+	if err != nil || !found {
+		return r, err
+	}
+	r.Oldest, r.OldestTime, r.Messages = oldest.offset, oldest.time, count
+	r.Newest, r.NewestTime = newest.offset, newest.time
+	return r, nil
+}

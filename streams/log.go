@@ -1,0 +1,221 @@
+package streams
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sluicehq/sluice/broker"
+)
+
+// Log is the JetStream log. Make it with [Open].
+type Log struct {
+	opt    Options
+	feed   *nats.Conn
+	pub    *nats.Conn
+	read   *nats.Conn
+	js     jetstream.JetStream // on the publish connection
+	admin  jetstream.JetStream // on the read connection
+	reader *reader
+	epochs *epochs
+	apps   map[string]*appLog
+	shards []*feedShard
+	stats  counters
+
+	ctx     context.Context
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+	repairs chan struct{}
+	wake    chan struct{}
+	stop    sync.Once
+
+	mu       sync.Mutex
+	problems map[string]string
+}
+
+var _ broker.Log = (*Log)(nil)
+
+// appLog is the log of one app.
+type appLog struct {
+	opt      AppOptions
+	stream   string
+	root     string // publish subjects up to the channel's token
+	epoch    atomic.Pointer[string]
+	override string // belongs to the supervisor
+	capacity atomic.Int64
+}
+
+func (a *appLog) currentEpoch() string { return *a.epoch.Load() }
+
+// minAPILevel is that of nats-server 2.11, the first with all that is used here.
+const minAPILevel = 1
+
+// Open connects, provisions the streams of all apps and starts the feed.
+func Open(ctx context.Context, opt Options) (*Log, error) {
+	if err := opt.setDefaults(); err != nil {
+		return nil, fmt.Errorf("streams: %w", err)
+	}
+	l := &Log{
+		opt: opt, apps: map[string]*appLog{}, problems: map[string]string{},
+		repairs: make(chan struct{}, 16), wake: make(chan struct{}, 1),
+	}
+	l.ctx, l.cancel = context.WithCancel(context.Background())
+	ctx, cancel := context.WithTimeout(ctx, opt.StartTimeout)
+	defer cancel()
+	if err := l.open(ctx); err != nil {
+		_ = l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+func (l *Log) open(ctx context.Context) error {
+	if err := l.connectAll(ctx); err != nil {
+		return err
+	}
+	info, err := l.js.AccountInfo(ctx)
+	if err != nil {
+		return fmt.Errorf("JetStream of %s: %w", l.pub.ConnectedUrlRedacted(), err)
+	}
+	if info.API.Level < minAPILevel {
+		return fmt.Errorf("the NATS server %s is too old (JetStream API level %d, need %d: nats-server 2.11 or later)",
+			l.pub.ConnectedServerVersion(), info.API.Level, minAPILevel)
+	}
+	if l.epochs, err = openEpochs(ctx, l); err != nil {
+		return fmt.Errorf("bucket of epochs: %w", err)
+	}
+	for _, o := range l.opt.Apps {
+		a := &appLog{opt: o, stream: streamName(l.opt.Prefix, o.ID), root: publishSubject(l.opt.Prefix, o.ID, "")}
+		a.root = a.root[:len(a.root)-1] // the empty name is a lone `=`
+		if err := l.refresh(ctx, a, l.opt.NewEpoch); err != nil {
+			return err
+		}
+		l.apps[o.ID] = a
+	}
+	for i := range l.opt.FeedShards {
+		s := newFeedShard(l, i)
+		l.shards = append(l.shards, s)
+		l.running.Go(s.run)
+	}
+	l.running.Go(l.supervise)
+	return nil
+}
+
+// connectAll makes three connections: direct gets are answered in the server's
+// read loop of the connection that asks, and a flooded feed must not delay
+// acknowledgements.
+func (l *Log) connectAll(ctx context.Context) error {
+	for _, c := range []struct {
+		role string
+		to   **nats.Conn
+		more []nats.Option
+	}{
+		{"feed", &l.feed, nil},
+		// What cannot be sent at once must fail at once: buffered publishes
+		// would time out and be stored later all the same.
+		{"publish", &l.pub, []nats.Option{nats.ReconnectBufSize(-1)}},
+		{"read", &l.read, nil},
+	} {
+		conn, err := l.dial(ctx, c.role, append(c.more, l.handlers(c.role)...))
+		if err != nil {
+			return err
+		}
+		*c.to = conn
+	}
+	var err error
+	if l.js, err = l.jetStream(l.pub); err != nil {
+		return err
+	}
+	if l.admin, err = l.jetStream(l.read); err != nil {
+		return err
+	}
+	api := "$JS.API."
+	if l.opt.Domain != "" {
+		api = "$JS." + l.opt.Domain + ".API."
+	}
+	l.reader = &reader{conn: l.read, api: api, timeout: 5 * time.Second, slots: make(chan struct{}, l.opt.Readers)}
+	return nil
+}
+
+func (l *Log) jetStream(c *nats.Conn) (jetstream.JetStream, error) {
+	opts := []jetstream.JetStreamOpt{jetstream.WithPublishAsyncMaxPending(4096)}
+	if l.opt.Domain != "" {
+		return jetstream.NewWithDomain(c, l.opt.Domain, opts...)
+	}
+	return jetstream.New(c, opts...)
+}
+
+// dial tries until the start-up deadline, because a gateway may start before its
+// cluster.
+func (l *Log) dial(ctx context.Context, role string, more []nats.Option) (*nats.Conn, error) {
+	for {
+		c, err := l.opt.connect(role, more...)
+		if err == nil {
+			return c, nil
+		}
+		if errors.Is(err, nats.ErrAuthorization) {
+			return nil, fmt.Errorf("connecting to NATS at %s: %w", redactURLs(l.opt.URLs), err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: connecting to NATS at %s: %w", broker.ErrUnavailable, redactURLs(l.opt.URLs), err)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+func (l *Log) handlers(role string) []nats.Option {
+	return []nats.Option{
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if l.ctx.Err() == nil {
+				l.opt.Logger.Warn("connection to NATS lost", "role", role, "error", err)
+			}
+		}),
+		nats.ReconnectHandler(func(c *nats.Conn) {
+			l.opt.Logger.Info("connected to NATS again", "role", role, "server", c.ConnectedUrlRedacted())
+			l.trigger()
+		}),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			if errors.Is(err, nats.ErrSlowConsumer) {
+				l.stats.slow.Add(1)
+				l.trigger()
+				return
+			}
+			l.opt.Logger.Warn("NATS reported an error", "role", role, "error", err)
+		}),
+		nats.LameDuckModeHandler(func(*nats.Conn) {
+			l.opt.Logger.Info("a NATS server is about to stop", "role", role)
+		}),
+	}
+}
+
+func (l *Log) app(id string) (*appLog, error) {
+	a := l.apps[id]
+	if a == nil {
+		return nil, fmt.Errorf("%w: %.100q", broker.ErrUnknownApp, id)
+	}
+	return a, nil
+}
+
+// Close implements [broker.Log].
+func (l *Log) Close() error {
+	l.stop.Do(func() {
+		l.cancel()
+		for _, s := range l.shards {
+			s.closeAll()
+		}
+		l.running.Wait()
+		for _, c := range []*nats.Conn{l.feed, l.pub, l.read} {
+			if c != nil {
+				c.Close()
+			}
+		}
+	})
+	return nil
+}

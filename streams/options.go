@@ -1,0 +1,194 @@
+package streams
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// Secret is a credential that prints itself redacted.
+type Secret string
+
+func (Secret) String() string       { return "[redacted]" }
+func (Secret) GoString() string     { return "[redacted]" }
+func (Secret) LogValue() slog.Value { return slog.StringValue("[redacted]") }
+
+// AppOptions say what the log of one app keeps. Zero means the default.
+type AppOptions struct {
+	ID string
+	// MaxMessages per channel, default 1000; -1 leaves only age and bytes.
+	MaxMessages int64
+	// MaxAge of a message, default 24 h.
+	MaxAge time.Duration
+	// MaxBytes of the whole app, default 1 GiB; -1 is no limit.
+	MaxBytes int64
+}
+
+// Options configure a [Log].
+type Options struct {
+	// Apps of which the log keeps events, at least one.
+	Apps []AppOptions
+	// Replicas of each stream, 1 to 5, default 1. On a cluster use 3.
+	Replicas int
+	// MaxData is the largest data of an event in bytes, default 64 KiB. Larger
+	// ones are refused, and skipped when they came by a raw publish.
+	MaxData int
+	// Prefix is put before all subjects, stream and bucket names, so that two
+	// installations can share a cluster. Default none.
+	Prefix string
+
+	// URLs of the NATS servers. ConnectOptions may replace them.
+	URLs []string
+	// Name of the connections, default sluice.
+	Name string
+	// CredentialsFile, NKeyFile, User with Password, or Token authenticate.
+	CredentialsFile, NKeyFile, User string
+	Password, Token                 Secret
+	// CAFile, CertFile and KeyFile are PEM files for TLS; HandshakeFirst begins
+	// with the handshake.
+	CAFile, CertFile, KeyFile string
+	HandshakeFirst            bool
+	// Domain is the JetStream domain, default none.
+	Domain string
+	// ConnectOptions come last and may override everything, for example with an
+	// in-process server.
+	ConnectOptions []nats.Option
+
+	// StartTimeout is how long Open waits for the servers, default 10 s.
+	StartTimeout time.Duration
+	// PublishTimeout bounds one publish with its retries, default 10 s.
+	PublishTimeout time.Duration
+	// RepairTimeout is how long a gap is tried to be repaired while the log
+	// cannot be reached, default 15 s.
+	RepairTimeout time.Duration
+	// FeedShards is the number of goroutines that apply live messages, default
+	// 4; FeedQueue is what waits for each, default 16384 messages.
+	FeedShards, FeedQueue int
+	// Readers bounds the direct gets under way, default 8.
+	Readers int
+	// AuditInterval is how often silent channels are compared with the log, a
+	// few at a time, default 10 s.
+	AuditInterval time.Duration
+	// NewEpoch begins a new life of the log, because the machine went down
+	// under a server that may have lost its last moments.
+	NewEpoch bool
+	Logger   *slog.Logger
+}
+
+func def[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+func (o *Options) setDefaults() error {
+	def(&o.Replicas, 1)
+	def(&o.MaxData, 64<<10)
+	def(&o.Name, "sluice")
+	def(&o.StartTimeout, 10*time.Second)
+	def(&o.PublishTimeout, 10*time.Second)
+	def(&o.RepairTimeout, 15*time.Second)
+	def(&o.FeedShards, 4)
+	def(&o.FeedQueue, 16384)
+	def(&o.Readers, 8)
+	def(&o.AuditInterval, 10*time.Second)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	for i := range o.Apps {
+		a := &o.Apps[i]
+		def(&a.MaxMessages, 1000)
+		def(&a.MaxAge, 24*time.Hour)
+		def(&a.MaxBytes, 1<<30)
+	}
+	return o.validate()
+}
+
+func (o *Options) validate() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if len(o.Apps) == 0 {
+		bad("apps: at least one is needed")
+	}
+	for _, a := range o.Apps {
+		if a.ID == "" || len(a.ID) > 100 {
+			bad("app id %.40q: must have 1 to 100 bytes", a.ID)
+		}
+		if a.MaxMessages < -1 || a.MaxBytes < -1 || a.MaxAge < 0 {
+			bad("app %q: history limits must not be negative, except -1 for none", a.ID)
+		}
+	}
+	if o.Replicas < 1 || o.Replicas > 5 {
+		bad("replicas is %d, must be 1 to 5", o.Replicas)
+	}
+	if o.MaxData < 1 || o.MaxData > 8<<20 {
+		bad("the largest data is %d bytes, must be 1 to 8388608", o.MaxData)
+	}
+	if (o.CertFile == "") != (o.KeyFile == "") {
+		bad("TLS needs both a certificate and a key file")
+	}
+	return errors.Join(errs...)
+}
+
+// connect makes one of the log's connections.
+func (o *Options) connect(role string, more ...nats.Option) (*nats.Conn, error) {
+	opts := []nats.Option{
+		nats.Name(o.Name + " " + role),
+		nats.MaxReconnects(-1), nats.ReconnectWait(250 * time.Millisecond), nats.ReconnectJitter(100*time.Millisecond, 250*time.Millisecond),
+		nats.PingInterval(10 * time.Second), nats.MaxPingsOutstanding(2),
+		nats.IgnoreAuthErrorAbort(), nats.Timeout(o.StartTimeout),
+	}
+	if o.CredentialsFile != "" {
+		opts = append(opts, nats.UserCredentials(o.CredentialsFile))
+	}
+	if o.NKeyFile != "" {
+		key, err := nats.NkeyOptionFromSeed(o.NKeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("nats.nkey_file: %w", err)
+		}
+		opts = append(opts, key)
+	}
+	if o.User != "" {
+		opts = append(opts, nats.UserInfo(o.User, string(o.Password)))
+	}
+	if o.Token != "" {
+		opts = append(opts, nats.Token(string(o.Token)))
+	}
+	if o.CAFile != "" {
+		pem, err := os.ReadFile(o.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("nats.tls.ca_file: %w", err)
+		}
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("nats.tls.ca_file: %s holds no certificate", o.CAFile)
+		}
+		opts = append(opts, nats.Secure(&tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}))
+	}
+	if o.CertFile != "" {
+		opts = append(opts, nats.ClientCert(o.CertFile, o.KeyFile))
+	}
+	if o.HandshakeFirst {
+		opts = append(opts, nats.TLSHandshakeFirst())
+	}
+	opts = append(append(opts, more...), o.ConnectOptions...)
+	return nats.Connect(joinURLs(o.URLs), opts...)
+}
+
+func joinURLs(urls []string) string {
+	out := ""
+	for i, u := range urls {
+		if i > 0 {
+			out += ","
+		}
+		out += u
+	}
+	return out
+}

@@ -1,0 +1,140 @@
+package streams
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
+
+	"github.com/sluicehq/sluice/broker"
+)
+
+// attemptTimeout is how long one attempt waits for its acknowledgement. A killed
+// leader blocks publishing for some seconds; shorter attempts find the new one
+// sooner, and the id keeps what was stored from being stored again.
+const attemptTimeout = 2 * time.Second
+
+// Publish implements [broker.Publisher]. Events for different channels are sent
+// without waiting for each other; those for one channel one after the other,
+// because a retry could overtake.
+func (l *Log) Publish(ctx context.Context, app string, events ...broker.Outgoing) ([]broker.Receipt, error) {
+	a, err := l.app(app)
+	if err != nil {
+		return nil, err
+	}
+	messages := make([]*nats.Msg, len(events))
+	for i, e := range events {
+		if len(e.Event.Data) > l.opt.MaxData {
+			return nil, fmt.Errorf("%w: data has %d bytes, the limit is %d", broker.ErrTooLarge, len(e.Event.Data), l.opt.MaxData)
+		}
+		if messages[i], err = encode(publishSubject(l.opt.Prefix, app, e.Channel), e.Event, dedupID(e)); err != nil {
+			return nil, err
+		}
+		if room := messages[i].Size() - len(e.Event.Data); room > headerRoom {
+			return nil, fmt.Errorf("%w: names, tags and extras have %d bytes, the limit is %d", broker.ErrTooLarge, room, headerRoom)
+		}
+	}
+	if l.ctx.Err() != nil {
+		return nil, broker.ErrClosed
+	}
+	ctx, cancel := context.WithTimeout(ctx, l.opt.PublishTimeout)
+	defer cancel()
+	receipts := make([]broker.Receipt, len(events))
+	if len(events) == 1 {
+		receipts[0], err = l.publishOne(ctx, a, messages[0])
+	} else {
+		err = l.publishMany(ctx, a, events, messages, receipts)
+	}
+	if err != nil {
+		l.stats.failures.Add(1)
+		return nil, err
+	}
+	return receipts, nil
+}
+
+// dedupID makes the id by which the log knows a retry. The window is that of the
+// app's stream, so an id that a publisher chose is one of its app.
+func dedupID(e broker.Outgoing) string {
+	if e.Event.DedupID != "" {
+		return e.Event.DedupID
+	}
+	return nuid.Next()
+}
+
+// publishMany sends in waves of distinct channels.
+func (l *Log) publishMany(ctx context.Context, a *appLog, events []broker.Outgoing, messages []*nats.Msg, receipts []broker.Receipt) error {
+	for start := 0; start < len(events); {
+		inWave := map[string]bool{}
+		end := start
+		for end < len(events) && !inWave[events[end].Channel] {
+			inWave[events[end].Channel] = true
+			end++
+		}
+		errs := make(chan error, end-start)
+		for i := start; i < end; i++ {
+			go func() {
+				var err error
+				receipts[i], err = l.publishOne(ctx, a, messages[i])
+				errs <- err
+			}()
+		}
+		var failed error
+		for range end - start {
+			if err := <-errs; err != nil && failed == nil {
+				failed = err
+			}
+		}
+		if failed != nil {
+			return failed
+		}
+		start = end
+	}
+	return nil
+}
+
+// publishOne sends one message and waits for its acknowledgement, again and again
+// with the same id until the deadline.
+func (l *Log) publishOne(ctx context.Context, a *appLog, m *nats.Msg) (broker.Receipt, error) {
+	for attempt := 0; ; attempt++ {
+		if attempt > 0 {
+			l.stats.retries.Add(1)
+		}
+		try, cancel := context.WithTimeout(ctx, attemptTimeout)
+		ack, err := l.js.PublishMsg(try, m, jetstream.WithRetryAttempts(0))
+		cancel()
+		if err == nil {
+			l.stats.published.Add(1)
+			if ack.Duplicate {
+				l.stats.duplicates.Add(1)
+			}
+			return broker.Receipt{
+				Position:  broker.Position{Epoch: a.currentEpoch(), Offset: ack.Sequence},
+				Duplicate: ack.Duplicate,
+			}, nil
+		}
+		var api *jetstream.APIError
+		switch {
+		case errors.As(err, &api) && api.ErrorCode == messageTooLarge, errors.Is(err, nats.ErrMaxPayload):
+			return broker.Receipt{}, fmt.Errorf("%w: %w", broker.ErrTooLarge, err)
+		case errors.As(err, &api) && api.Code < 500:
+			return broker.Receipt{}, unavailable("publishing", err)
+		case l.ctx.Err() != nil:
+			return broker.Receipt{}, fmt.Errorf("%w: %w", broker.ErrUnavailable, broker.ErrClosed)
+		}
+		select {
+		case <-ctx.Done():
+			if context.Cause(ctx) == context.Canceled {
+				return broker.Receipt{}, ctx.Err()
+			}
+			return broker.Receipt{}, unavailable("publishing", err)
+		case <-time.After(min(time.Duration(attempt+1)*50*time.Millisecond, 500*time.Millisecond)):
+		}
+	}
+}
+
+// messageTooLarge is JetStream's error code for a message above the stream's limit.
+const messageTooLarge = 10054

@@ -1,0 +1,211 @@
+package streams
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/sluicehq/sluice/broker"
+)
+
+// repair reads everything up to target from the log and then goes on following.
+// The lock is held. Repairs of different channels do not wait for each other,
+// beyond a bound on how many run.
+func (f *follower) repair(target uint64) {
+	f.state = repairing
+	f.target = target
+	f.log.stats.repairs.Add(1)
+	f.log.running.Go(func() {
+		select {
+		case f.log.repairs <- struct{}{}:
+			defer func() { <-f.log.repairs }()
+		case <-f.log.ctx.Done():
+			return
+		}
+		f.repairRun()
+	})
+}
+
+// repairRun works until the target is reached or given up.
+func (f *follower) repairRun() {
+	ctx := f.log.ctx
+	giveUp := time.Now().Add(f.log.opt.RepairTimeout)
+	wait := 5 * time.Millisecond
+	for stale := 0; ; {
+		f.mu.Lock()
+		state, after, target, epoch := f.state, f.track.last, f.target, f.epoch
+		f.mu.Unlock()
+		if state != repairing {
+			return
+		}
+		page, err := f.log.reader.page(ctx, f.app.stream, f.subject, after, pageSize)
+		if err == nil {
+			var done, progress bool
+			if done, progress = f.absorb(page, after, target, epoch); done {
+				return
+			}
+			if progress {
+				stale, wait = 0, 5*time.Millisecond
+				giveUp = time.Now().Add(f.log.opt.RepairTimeout)
+				continue
+			}
+			// The replica may be behind. After some tries the leader decides.
+			if stale++; stale < 3 {
+				err = errStale
+			} else {
+				err = f.askLeader(ctx, after, target, epoch)
+				if err == nil {
+					continue
+				}
+			}
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		if time.Now().After(giveUp) {
+			f.abandon(broker.GapUnavailable, target, epoch)
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		wait = min(2*wait, 200*time.Millisecond)
+	}
+}
+
+// absorb delivers a page that was read from `after` inclusive. It reports whether
+// the repair is over, and whether the page brought anything new.
+func (f *follower) absorb(page []stored, after, target uint64, epoch string) (done, progress bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.state != repairing || f.epoch != epoch || f.track.last != after {
+		return f.state != repairing, true
+	}
+	if after > f.origin && len(page) > 0 && page[0].offset > after {
+		// The message that continuity was counted from is gone, and nobody
+		// knows what went with it.
+		f.gap(broker.Gap{
+			After:  f.here(),
+			Resume: broker.Position{Epoch: epoch, Offset: page[0].offset - 1}, Reason: broker.GapEvicted,
+		})
+		f.track.advance(page[0].offset-1, f.track.lastTime)
+		progress = true
+	}
+	for i := range page {
+		if m := &page[i]; m.offset > f.track.last {
+			m.prev = f.track.last
+			f.deliver(f.publication(m.place, m.header, m.data))
+			f.log.stats.repaired.Add(1)
+			progress = true
+		}
+	}
+	ended := len(page) == 0 || page[len(page)-1].pending == 0
+	if f.track.last >= f.target || f.target == toTheEnd && ended && (len(page) > 0 || after == 0) {
+		f.resume()
+		return true, true
+	}
+	return false, progress
+}
+
+// askLeader reads the next message from the leader, whose answer is the truth.
+func (f *follower) askLeader(ctx context.Context, after, target uint64, epoch string) error {
+	m, found, err := f.log.reader.leaderGet(ctx, f.app.stream, getRequest{Seq: after + 1, NextFor: f.subject})
+	if err != nil {
+		if errors.Is(err, errNoStream) {
+			f.log.trigger()
+		}
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.state != repairing || f.epoch != epoch || f.track.last != after {
+		return nil
+	}
+	if found && m.offset <= target {
+		m.prev = after
+		f.deliver(f.publication(m.place, m.header, m.data))
+		f.log.stats.repaired.Add(1)
+		if f.track.last >= f.target {
+			f.resume()
+		}
+		return nil
+	}
+	if target != toTheEnd {
+		f.gap(broker.Gap{After: f.here(), Resume: broker.Position{Epoch: epoch, Offset: target}, Reason: broker.GapEvicted})
+		f.track.advance(target, f.track.lastTime)
+	}
+	f.resume()
+	return nil
+}
+
+// abandon gives up on what is missing and goes on behind it.
+func (f *follower) abandon(reason broker.GapReason, target uint64, epoch string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.state != repairing || f.epoch != epoch {
+		return
+	}
+	if target == toTheEnd {
+		target = f.track.last
+		if len(f.held) > 0 {
+			target = f.held[0].prev
+		}
+	}
+	target = max(target, f.track.last)
+	f.gap(broker.Gap{After: f.here(), Resume: broker.Position{Epoch: epoch, Offset: target}, Reason: reason})
+	f.track.advance(target, f.track.lastTime)
+	f.resume()
+}
+
+// investigate finds out whether the log gives an offset out again, which means
+// that it lost its tail. The lock is held.
+func (f *follower) investigate() {
+	f.state = repairing
+	f.target = f.track.last
+	f.log.running.Go(func() {
+		f.mu.Lock()
+		last, at := f.track.last, f.track.lastTime
+		f.mu.Unlock()
+		ctx, cancel := context.WithTimeout(f.log.ctx, f.log.opt.RepairTimeout)
+		defer cancel()
+		m, found, err := f.log.reader.leaderGet(ctx, f.app.stream, getRequest{Seq: last})
+		switch {
+		case err == nil && found && m.time.Equal(at):
+			// Two leaders' clocks differ; the message was delivered before.
+		case err != nil && !errors.Is(err, errNoStream):
+			f.log.trigger()
+		default:
+			before := f.app.currentEpoch()
+			if f.log.refresh(ctx, f.app, false) == nil && f.app.currentEpoch() == before {
+				err = f.log.refresh(ctx, f.app, true)
+			}
+			if err != nil {
+				f.log.trigger()
+			}
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.state != repairing {
+			return
+		}
+		if f.target == toTheEnd {
+			f.repair(toTheEnd)
+			return
+		}
+		// What was held and lies below is dropped when it is judged again.
+		f.held = keepAbove(f.held, f.track.last)
+		f.resume()
+	})
+}
+
+func keepAbove(held []arrival, offset uint64) []arrival {
+	out := held[:0]
+	for _, m := range held {
+		if m.offset > offset {
+			out = append(out, m)
+		}
+	}
+	return out
+}

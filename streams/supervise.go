@@ -1,0 +1,213 @@
+package streams
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/sluicehq/sluice/broker"
+)
+
+// trigger asks for all served channels to be compared with the log.
+func (l *Log) trigger() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+const (
+	// checkInterval is how often streams are looked at.
+	checkInterval = 2 * time.Second
+	// debounce gathers triggers that come together.
+	debounce = 200 * time.Millisecond
+)
+
+// supervise watches the streams and the feed: it provisions a stream that
+// vanished, notices a new life of the log, and catches up after anything that may
+// have lost live messages.
+func (l *Log) supervise() {
+	advisories := make(chan *nats.Msg, 64)
+	if sub, err := l.feed.ChanSubscribe("$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.>", advisories); err == nil {
+		defer func() { _ = sub.Unsubscribe() }()
+	}
+	check, audit := time.NewTicker(checkInterval), time.NewTicker(l.opt.AuditInterval)
+	defer check.Stop()
+	defer audit.Stop()
+	for {
+		select {
+		case <-l.ctx.Done():
+			return
+		case <-advisories:
+			l.trigger()
+		case <-l.wake:
+			select {
+			case <-l.ctx.Done():
+				return
+			case <-time.After(debounce):
+			}
+			l.stats.scans.Add(1)
+			l.checkStreams()
+			l.compare(0)
+		case <-check.C:
+			l.checkStreams()
+		case <-audit.C:
+			// A lost last message is not revealed by any later one; a few
+			// silent channels at a time are compared with the log.
+			l.compare(auditBatch)
+		}
+	}
+}
+
+const auditBatch = 256
+
+func (l *Log) checkStreams() {
+	for _, a := range l.apps {
+		ctx, cancel := context.WithTimeout(l.ctx, 5*time.Second)
+		err := l.refresh(ctx, a, false)
+		cancel()
+		if l.ctx.Err() != nil {
+			return
+		}
+		l.problem("stream of the app "+a.opt.ID, err)
+	}
+}
+
+// refresh provisions a stream and adopts its epoch.
+func (l *Log) refresh(ctx context.Context, a *appLog, renew bool) error {
+	info, err := l.provision(ctx, a.opt)
+	if err != nil {
+		return err
+	}
+	override, _, err := l.epochs.get(ctx, a.opt.ID)
+	if err != nil {
+		return fmt.Errorf("epoch of the app %s: %w", a.opt.ID, err)
+	}
+	if renew && info.State.LastSeq > 0 {
+		if override, err = l.epochs.renew(ctx, a.opt.ID, override); err != nil {
+			return fmt.Errorf("epoch of the app %s: %w", a.opt.ID, err)
+		}
+	}
+	a.capacity.Store(info.Config.MaxMsgsPerSubject)
+	epoch := epochOf(info, override)
+	old := a.epoch.Load()
+	a.epoch.Store(&epoch)
+	if old != nil && *old != epoch {
+		l.opt.Logger.Warn("the log of an app began a new life", "app", a.opt.ID, "epoch", epoch, "before", *old)
+		for _, f := range l.followers(a) {
+			f.newEpoch(broker.Position{Epoch: epoch})
+		}
+	}
+	return nil
+}
+
+// compare looks up the newest message of served channels and repairs those that
+// are behind: all of them, or up to n that were not looked at for longest.
+func (l *Log) compare(n int) {
+	for _, a := range l.apps {
+		all := l.followers(a)
+		if n > 0 && len(all) > n {
+			sort.Slice(all, func(i, j int) bool { return all[i].audited.Load() < all[j].audited.Load() })
+			all = all[:n]
+		}
+		const batch = 128
+		for len(all) > 0 && l.ctx.Err() == nil {
+			part := all[:min(batch, len(all))]
+			all = all[len(part):]
+			if err := l.compareBatch(a, part); err != nil {
+				l.opt.Logger.Debug("comparing channels with the log failed", "app", a.opt.ID, "error", err)
+				l.retryLater()
+				break
+			}
+		}
+	}
+}
+
+func (l *Log) retryLater() {
+	l.running.Go(func() {
+		select {
+		case <-l.ctx.Done():
+		case <-time.After(time.Second):
+			l.trigger()
+		}
+	})
+}
+
+func (l *Log) compareBatch(a *appLog, part []*follower) error {
+	q := getRequest{}
+	bySubject := map[string]*follower{}
+	now := time.Now().UnixNano()
+	for _, f := range part {
+		q.MultiLast = append(q.MultiLast, f.subject)
+		bySubject[f.subject] = f
+		f.audited.Store(now)
+	}
+	ctx, cancel := context.WithTimeout(l.ctx, 10*time.Second)
+	defer cancel()
+	got, err := l.reader.fetch(ctx, a.stream, q)
+	if err != nil {
+		return err
+	}
+	for _, m := range got {
+		if f := bySubject[m.subject]; f != nil {
+			f.catchUp(m.offset)
+		}
+	}
+	return nil
+}
+
+// problem notes what is wrong with something, or that nothing is.
+func (l *Log) problem(what string, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err == nil {
+		delete(l.problems, what)
+		return
+	}
+	l.problems[what] = what + ": " + err.Error()
+}
+
+// Health implements [broker.Log].
+func (l *Log) Health() broker.Health {
+	h := broker.Health{Backend: "jetstream", Durability: l.durability()}
+	for _, c := range []struct {
+		role string
+		conn *nats.Conn
+	}{{"publish", l.pub}, {"feed", l.feed}, {"read", l.read}} {
+		if !c.conn.IsConnected() {
+			h.Problems = append(h.Problems, "the "+c.role+" connection to NATS is "+strings.ToLower(c.conn.Status().String()))
+		}
+	}
+	l.mu.Lock()
+	for _, p := range l.problems {
+		h.Problems = append(h.Problems, p)
+	}
+	l.mu.Unlock()
+	sort.Strings(h.Problems)
+	h.Ready = len(h.Problems) == 0
+	return h
+}
+
+func (l *Log) durability() string {
+	if l.opt.Replicas > 1 {
+		return fmt.Sprintf("an acknowledged event is on a quorum of %d servers; it is lost if a majority of them is lost", l.opt.Replicas)
+	}
+	return "an acknowledged event is with the operating system of one NATS server; a killed process loses nothing, " +
+		"a crashed machine what was not synchronised yet, a lost disk everything"
+}
+
+func redactURLs(urls []string) string {
+	out := make([]string, len(urls))
+	for i, u := range urls {
+		out[i] = u
+		if parsed, err := url.Parse(u); err == nil {
+			out[i] = parsed.Redacted()
+		}
+	}
+	return strings.Join(out, ", ")
+}
