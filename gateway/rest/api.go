@@ -1,0 +1,180 @@
+package rest
+
+import (
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/pusher"
+)
+
+// Log is what the API needs of a log.
+type Log interface {
+	broker.Publisher
+	broker.History
+}
+
+// Options configure an [API]. Apps and Log are required.
+type Options struct {
+	Apps *app.Registry
+	Log  Log
+	// AllowUnsigned says whether a request may come without a signature; nil
+	// means never. A request that has one is always checked.
+	AllowUnsigned func(*http.Request) bool
+	// MaxBody bounds a request's body in bytes, default 1 MiB.
+	MaxBody int64
+	// PublishTimeout bounds how long a publish waits for the log; the log has
+	// its own bound besides.
+	PublishTimeout time.Duration
+	// Observe is told of every request; app is empty if it named no known one.
+	Observe func(app, route string, status int, took time.Duration, events int)
+	// Now is the clock, default time.Now.
+	Now    func() time.Time
+	Logger *slog.Logger
+}
+
+// API serves the paths below /apps/.
+type API struct{ opt Options }
+
+// New returns the API.
+func New(opt Options) *API {
+	if opt.MaxBody == 0 {
+		opt.MaxBody = 1 << 20
+	}
+	if opt.PublishTimeout == 0 {
+		opt.PublishTimeout = 10 * time.Second
+	}
+	if opt.Observe == nil {
+		opt.Observe = func(string, string, int, time.Duration, int) {}
+	}
+	if opt.Now == nil {
+		opt.Now = time.Now
+	}
+	if opt.Logger == nil {
+		opt.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &API{opt}
+}
+
+// request is one request while it is answered.
+type request struct {
+	api     *API
+	http    *http.Request
+	app     *app.App
+	params  url.Values
+	body    []byte
+	channel string
+	// events is how many were stored, for the metrics.
+	events int
+}
+
+// route is one operation of the API. Its answer is written as JSON.
+type route struct {
+	name, method string
+	serve        func(*request) (any, error)
+}
+
+var (
+	publishRoute = route{"events", http.MethodPost, (*request).publishEvent}
+	batchRoute   = route{"batch_events", http.MethodPost, (*request).publishBatch}
+	historyRoute = route{"history", http.MethodGet, (*request).history}
+	stateRoute   = route{"history_state", http.MethodGet, (*request).historyState}
+)
+
+// find reads the path as it was sent, because a channel name may hold anything
+// that can be percent-encoded.
+func find(escaped string) (r route, appID, channel string, ok bool) {
+	parts := strings.Split(strings.TrimPrefix(escaped, "/apps/"), "/")
+	for i := range parts {
+		var err error
+		if parts[i], err = url.PathUnescape(parts[i]); err != nil {
+			return route{}, "", "", false
+		}
+	}
+	switch {
+	case len(parts) == 2 && parts[1] == "events":
+		return publishRoute, parts[0], "", true
+	case len(parts) == 2 && parts[1] == "batch_events":
+		return batchRoute, parts[0], "", true
+	case len(parts) == 4 && parts[1] == "channels" && parts[3] == "history":
+		return historyRoute, parts[0], parts[2], true
+	case len(parts) == 5 && parts[1] == "channels" && parts[3] == "history" && parts[4] == "state":
+		return stateRoute, parts[0], parts[2], true
+	}
+	return route{}, "", "", false
+}
+
+// ServeHTTP implements [http.Handler].
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	began := a.opt.Now()
+	found, appID, channel, ok := find(r.URL.EscapedPath())
+	if !ok {
+		NotFound(w, r)
+		a.opt.Observe("", "unknown", http.StatusNotFound, a.opt.Now().Sub(began), 0)
+		return
+	}
+	req := &request{api: a, http: r, app: a.opt.Apps.ByID(appID), channel: channel}
+	known := ""
+	if req.app != nil {
+		known = req.app.ID
+	}
+	var answer any
+	err := error(nil)
+	if r.Method != found.method {
+		w.Header().Set("Allow", found.method)
+		err = fail(http.StatusMethodNotAllowed, "method_not_allowed", "this path is for %s", found.method)
+	} else if err = req.prepare(w); err == nil {
+		answer, err = found.serve(req)
+	}
+	status := write(w, a.opt.Logger, answer, err)
+	a.opt.Observe(known, found.name, status, a.opt.Now().Sub(began), req.events)
+}
+
+// prepare reads the body and checks the signature.
+func (r *request) prepare(w http.ResponseWriter) error {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.http.Body, r.api.opt.MaxBody))
+	if err != nil {
+		return bodyError(err)
+	}
+	r.body = body
+	if r.params, err = url.ParseQuery(r.http.URL.RawQuery); err != nil {
+		return invalid("query: %v", err)
+	}
+	return r.authorize()
+}
+
+// authorize checks the signature, unless there is none and none is needed.
+func (r *request) authorize() error {
+	signed := r.params.Has("auth_signature") || r.params.Has("auth_key")
+	if r.app != nil && !signed && r.api.opt.AllowUnsigned != nil && r.api.opt.AllowUnsigned(r.http) {
+		return r.enabled()
+	}
+	// An unknown app is checked against nothing, so that it cannot be told
+	// from a known one with a wrong key.
+	key, secret := "", ""
+	if r.app != nil {
+		key, secret = r.app.Key, r.app.Secret.Reveal()
+	}
+	err := pusher.VerifyRequest(key, secret, r.api.opt.Now(), pusher.Request{
+		Method: r.http.Method, Path: r.http.URL.EscapedPath(), Decoded: r.http.URL.Path, Params: r.params, Body: r.body,
+	})
+	if err != nil || r.app == nil {
+		if err == nil {
+			err = pusher.ErrUnsigned
+		}
+		return fail(http.StatusUnauthorized, "auth_failed", "%v", err)
+	}
+	return r.enabled()
+}
+
+func (r *request) enabled() error {
+	if !r.app.Enabled {
+		return fail(http.StatusForbidden, "forbidden", "the app is disabled")
+	}
+	return nil
+}

@@ -1,0 +1,58 @@
+package rest
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+)
+
+// cursor is where a page of history ended. It is bound to everything that the
+// request asked for, and sealed with the secret of the app, so that it works on
+// every gateway and nobody can make one up.
+type cursor struct {
+	App       string `json:"a"`
+	Channel   string `json:"c"`
+	Epoch     string `json:"e"`
+	Direction string `json:"d"`
+	Bounds    bounds `json:"b"`
+	// Next is the offset at which the next page begins.
+	Next uint64 `json:"n"`
+}
+
+const maxCursor = 16 << 10
+
+func seal(secret string, body []byte) []byte {
+	mac := hmac.New(sha256.New, []byte("history cursor\x00"+secret))
+	mac.Write(body)
+	return mac.Sum(nil)[:16]
+}
+
+func (c cursor) encode(secret string) (string, error) {
+	body, err := json.Marshal(c)
+	if err != nil {
+		return "", err
+	}
+	return base64.RawURLEncoding.EncodeToString(append(seal(secret, body), body...)), nil
+}
+
+// openCursor checks a cursor against what it must be bound to and returns where to
+// go on.
+func openCursor(text, secret string, want cursor) (uint64, error) {
+	if len(text) > maxCursor {
+		return 0, invalid("cursor has %d bytes, the limit is %d", len(text), maxCursor)
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil || len(raw) < 16 || !hmac.Equal(raw[:16], seal(secret, raw[16:])) {
+		return 0, invalid("cursor was not made by this server")
+	}
+	var c cursor
+	if err := json.Unmarshal(raw[16:], &c); err != nil {
+		return 0, invalid("cursor was not made by this server")
+	}
+	want.Next = c.Next
+	if c != want {
+		return 0, invalid("cursor belongs to another channel, direction, bounds or life of the log")
+	}
+	return c.Next, nil
+}

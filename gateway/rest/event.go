@@ -1,0 +1,230 @@
+package rest
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/pusher"
+)
+
+// input is an event as a publisher sends it (protocol section 2.3).
+type input struct {
+	Name           string                     `json:"name"`
+	Data           json.RawMessage            `json:"data"`
+	Channels       []string                   `json:"channels"`
+	Channel        string                     `json:"channel"`
+	SocketID       string                     `json:"socket_id"`
+	Info           string                     `json:"info"`
+	Tags           map[string]json.RawMessage `json:"tags"`
+	Delta          *bool                      `json:"delta"`
+	IdempotencyKey *string                    `json:"idempotency_key"`
+	MessageID      string                     `json:"message_id"`
+	Extras         json.RawMessage            `json:"extras"`
+}
+
+const (
+	maxMessageID      = 128
+	maxIdempotencyKey = 128
+	maxTags           = 32
+	maxTagKey         = 256
+	maxTagValue       = 1024
+	maxExtras         = 16 << 10
+)
+
+// decode reads a JSON body. encoding/json would replace what is not UTF-8; clients
+// rebuild frames from text, so it is refused instead.
+func decode(body []byte, into any) error {
+	if !utf8.Valid(body) {
+		return invalid("the body is not UTF-8")
+	}
+	if err := json.Unmarshal(body, into); err != nil {
+		return invalid("the body is not the JSON that is expected: %v", err)
+	}
+	return nil
+}
+
+// accepted is an event that passed all checks.
+type accepted struct {
+	event    *broker.Event
+	channels []string
+	info     []string
+}
+
+// accept checks everything about an event. header is the idempotency key of the
+// whole request, empty if there is none.
+func (in *input) accept(a *app.App, header string) (*accepted, error) {
+	if err := pusher.CheckEventName(in.Name, a.Limits.MaxEventNameLength); err != nil {
+		if len(in.Name) > a.Limits.MaxEventNameLength {
+			return nil, exceeded("name: %v", err)
+		}
+		return nil, invalid("name: %v", err)
+	}
+	out := &accepted{event: &broker.Event{Name: in.Name, MessageID: in.MessageID, Origin: broker.OriginHTTP}}
+	for _, step := range []func(*input, *app.App, *accepted) error{
+		(*input).acceptChannels, (*input).acceptData, (*input).acceptTags, (*input).acceptExtras, (*input).acceptRest,
+	} {
+		if err := step(in, a, out); err != nil {
+			return nil, err
+		}
+	}
+	key, err := in.key(header)
+	out.event.DedupID = key
+	return out, err
+}
+
+func (in *input) acceptChannels(a *app.App, out *accepted) error {
+	channels := in.Channels
+	if channels == nil && in.Channel != "" {
+		channels = []string{in.Channel}
+	}
+	if len(channels) == 0 {
+		return invalid("channel or channels is missing")
+	}
+	if limit := a.Limits.MaxChannelsPerEvent; len(channels) > limit {
+		return exceeded("channels has %d entries, the limit is %d", len(channels), limit)
+	}
+	for _, c := range channels {
+		if err := pusher.CheckChannel(c, a.Limits.MaxChannelLength); err != nil {
+			return invalid("channels: %v", err)
+		}
+		if !slices.Contains(out.channels, c) {
+			out.channels = append(out.channels, c)
+		}
+	}
+	return nil
+}
+
+// acceptData takes the data string; any other JSON value stands for its text.
+func (in *input) acceptData(a *app.App, out *accepted) error {
+	raw := bytes.TrimSpace(in.Data)
+	if len(raw) == 0 {
+		return invalid("data is missing")
+	}
+	data := []byte(raw)
+	if raw[0] == '"' {
+		var s string
+		if err := json.Unmarshal(raw, &s); err != nil {
+			return invalid("data: %v", err)
+		}
+		data = []byte(s)
+	}
+	if limit := a.Limits.MaxEventPayload; len(data) > limit {
+		return fail(http.StatusRequestEntityTooLarge, "payload_too_large", "data has %d bytes, the limit is %d", len(data), limit)
+	}
+	out.event.Data = data
+	return nil
+}
+
+func (in *input) acceptTags(_ *app.App, out *accepted) error {
+	if len(in.Tags) > maxTags {
+		return invalid("tags has %d entries, the limit is %d", len(in.Tags), maxTags)
+	}
+	for k, raw := range in.Tags {
+		var v *string
+		if json.Unmarshal(raw, &v) != nil || v == nil {
+			return invalid("tags: the value of %.64q is not a string", k)
+		}
+		if k == "" || len(k) > maxTagKey || len(*v) > maxTagValue {
+			return invalid("tags: %.64q: a key has 1 to %d bytes, a value up to %d", k, maxTagKey, maxTagValue)
+		}
+		if out.event.Tags == nil {
+			out.event.Tags = make(map[string]string, len(in.Tags))
+		}
+		out.event.Tags[k] = *v
+	}
+	return nil
+}
+
+// acceptExtras checks the members that mean something here and passes the others
+// on as they are (protocol section 5.8).
+func (in *input) acceptExtras(_ *app.App, out *accepted) error {
+	raw := bytes.TrimSpace(in.Extras)
+	if len(raw) == 0 || string(raw) == "null" {
+		return nil
+	}
+	var e struct {
+		Headers        map[string]any `json:"headers"`
+		Ephemeral      *bool          `json:"ephemeral"`
+		IdempotencyKey *string        `json:"idempotencyKey"`
+		SnakeKey       *string        `json:"idempotency_key"`
+	}
+	if err := json.Unmarshal(raw, &e); err != nil {
+		return invalid("extras: %v", err)
+	}
+	if len(raw) > maxExtras {
+		return invalid("extras has %d bytes, the limit is %d", len(raw), maxExtras)
+	}
+	for k, v := range e.Headers {
+		switch v.(type) {
+		case string, float64, bool:
+		default:
+			return invalid("extras.headers: the value of %.64q is not a string, number or boolean", k)
+		}
+	}
+	if e.Ephemeral != nil && *e.Ephemeral {
+		return fail(http.StatusUnprocessableEntity, "feature_disabled", "extras.ephemeral: ephemeral events are not offered by this release")
+	}
+	if in.IdempotencyKey == nil {
+		in.IdempotencyKey = e.IdempotencyKey
+	}
+	if in.IdempotencyKey == nil {
+		in.IdempotencyKey = e.SnakeKey
+	}
+	var text bytes.Buffer
+	if err := json.Compact(&text, raw); err != nil {
+		return invalid("extras: %v", err)
+	}
+	out.event.Extras = text.Bytes()
+	return nil
+}
+
+func (in *input) acceptRest(_ *app.App, out *accepted) error {
+	if in.SocketID != "" {
+		if err := pusher.CheckSocketID(in.SocketID); err != nil {
+			return invalid("socket_id: %v", err)
+		}
+		out.event.ExcludeSocket = in.SocketID
+	}
+	if in.Delta != nil {
+		out.event.Delta = broker.DeltaNever
+		if *in.Delta {
+			out.event.Delta = broker.DeltaAlways
+		}
+	}
+	if len(in.MessageID) > maxMessageID {
+		return invalid("message_id has %d bytes, the limit is %d", len(in.MessageID), maxMessageID)
+	}
+	if in.Info == "" {
+		return nil
+	}
+	for attribute := range strings.SplitSeq(in.Info, ",") {
+		switch attribute = strings.TrimSpace(attribute); attribute {
+		case "user_count", "subscription_count":
+			out.info = append(out.info, attribute)
+		default:
+			return invalid("info: %.64q is not an attribute; user_count and subscription_count are", attribute)
+		}
+	}
+	return nil
+}
+
+// key is the idempotency key: the event's own, else that of the request.
+func (in *input) key(header string) (string, error) {
+	key := header
+	if in.IdempotencyKey != nil {
+		key = *in.IdempotencyKey
+		if key == "" {
+			return "", invalid("idempotency_key is empty")
+		}
+	}
+	if len(key) > maxIdempotencyKey {
+		return "", invalid("idempotency_key has %d bytes, the limit is %d", len(key), maxIdempotencyKey)
+	}
+	return key, nil
+}

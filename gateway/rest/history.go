@@ -1,0 +1,266 @@
+package rest
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/gateway/pusher"
+)
+
+// bounds are those of a history request; 0 means none.
+type bounds struct {
+	StartSerial uint64 `json:"ss"`
+	EndSerial   uint64 `json:"es"`
+	StartTime   int64  `json:"st"`
+	EndTime     int64  `json:"et"`
+}
+
+// item is one event of a page (protocol section 5.6).
+type item struct {
+	StreamID    string          `json:"stream_id"`
+	Serial      uint64          `json:"serial"`
+	PublishedAt int64           `json:"published_at_ms"`
+	MessageID   string          `json:"message_id"`
+	EventName   string          `json:"event_name"`
+	Operation   string          `json:"operation_kind"`
+	Size        int             `json:"payload_size_bytes"`
+	Skipped     string          `json:"skipped,omitempty"`
+	Message     json.RawMessage `json:"message"`
+}
+
+type page struct {
+	Items       []item      `json:"items"`
+	Direction   string      `json:"direction"`
+	Limit       int         `json:"limit"`
+	HasMore     bool        `json:"has_more"`
+	NextCursor  *string     `json:"next_cursor"`
+	Bounds      shownBounds `json:"bounds"`
+	Continuity  continuity  `json:"continuity"`
+	StreamState streamState `json:"stream_state"`
+}
+
+type shownBounds struct {
+	StartSerial *uint64 `json:"start_serial"`
+	EndSerial   *uint64 `json:"end_serial"`
+	StartTime   *int64  `json:"start_time_ms"`
+	EndTime     *int64  `json:"end_time_ms"`
+}
+
+type continuity struct {
+	StreamID   string  `json:"stream_id"`
+	Oldest     *uint64 `json:"oldest_available_serial"`
+	Newest     *uint64 `json:"newest_available_serial"`
+	OldestTime *int64  `json:"oldest_available_published_at_ms"`
+	NewestTime *int64  `json:"newest_available_published_at_ms"`
+	Messages   uint64  `json:"retained_messages"`
+	Complete   bool    `json:"complete"`
+	Truncated  bool    `json:"truncated_by_retention"`
+}
+
+type streamState struct {
+	StreamID        string  `json:"stream_id"`
+	Durable         string  `json:"durable_state"`
+	RecoveryAllowed bool    `json:"recovery_allowed"`
+	ResetRequired   bool    `json:"reset_required"`
+	Reason          *string `json:"reason"`
+}
+
+// nilIfZero makes an absent bound a JSON null.
+func nilIfZero[T comparable](v T) *T {
+	var zero T
+	if v == zero {
+		return nil
+	}
+	return &v
+}
+
+// checkHistory refuses channels that have no history to be read.
+func (r *request) checkHistory() error {
+	if err := pusher.CheckChannel(r.channel, r.app.Limits.MaxChannelLength); err != nil {
+		return invalid("%v", err)
+	}
+	if !r.app.HistoryEnabled {
+		return fail(http.StatusUnprocessableEntity, "feature_disabled", "history is not enabled for this app")
+	}
+	if pusher.KindOf(r.channel).ServerToUser() {
+		return fail(http.StatusUnprocessableEntity, "feature_disabled", "channels of one user have no history")
+	}
+	return nil
+}
+
+const (
+	newestFirst = "newest_first"
+	oldestFirst = "oldest_first"
+)
+
+var directions = map[string]string{
+	"": newestFirst, "newest_first": newestFirst, "backwards": newestFirst, "reverse": newestFirst,
+	"oldest_first": oldestFirst, "forwards": oldestFirst, "forward": oldestFirst,
+}
+
+// history serves GET /apps/ID/channels/CHANNEL/history.
+func (r *request) history() (any, error) {
+	if err := r.checkHistory(); err != nil {
+		return nil, err
+	}
+	direction, ok := directions[r.params.Get("direction")]
+	if !ok {
+		return nil, invalid("direction is %.40q, must be newest_first or oldest_first", r.params.Get("direction"))
+	}
+	limit, err := r.limit()
+	if err != nil {
+		return nil, err
+	}
+	b, err := r.bounds()
+	if err != nil {
+		return nil, err
+	}
+	q := broker.Query{NewestFirst: direction == newestFirst, From: b.StartSerial, To: b.EndSerial, Limit: limit}
+	if b.StartTime != 0 {
+		q.Since = time.UnixMilli(b.StartTime)
+	}
+	if b.EndTime != 0 {
+		// The bound is inclusive and clients see whole milliseconds.
+		q.Until = time.UnixMilli(b.EndTime).Add(time.Millisecond - 1)
+	}
+	ctx := r.http.Context()
+	mark := cursor{App: r.app.ID, Channel: r.channel, Direction: direction, Bounds: b}
+	if text := r.params.Get("cursor"); text != "" {
+		now, err := r.api.opt.Log.Retained(ctx, r.app.ID, r.channel)
+		if err != nil {
+			return nil, err
+		}
+		mark.Epoch = now.Epoch
+		next, err := openCursor(text, r.app.Secret.Reveal(), mark)
+		if err != nil {
+			return nil, err
+		}
+		if q.NewestFirst {
+			q.To = next
+		} else {
+			q.From = next
+		}
+	}
+	got, err := r.api.opt.Log.Read(ctx, r.app.ID, r.channel, q)
+	if err != nil {
+		return nil, err
+	}
+	return r.page(got, direction, limit, b, mark)
+}
+
+func (r *request) page(got *broker.Page, direction string, limit int, b bounds, mark cursor) (any, error) {
+	out := page{
+		Items: make([]item, len(got.Publications)), Direction: direction, Limit: limit, HasMore: got.More,
+		Bounds: shownBounds{
+			nilIfZero(b.StartSerial), nilIfZero(b.EndSerial), nilIfZero(b.StartTime), nilIfZero(b.EndTime),
+		},
+		Continuity:  continuityOf(got.Retained, b),
+		StreamState: streamState{StreamID: got.Retained.Epoch, Durable: "healthy", RecoveryAllowed: false},
+	}
+	for i, p := range got.Publications {
+		out.Items[i] = itemOf(r.channel, p)
+	}
+	if n := len(got.Publications); got.More && n > 0 {
+		mark.Epoch = got.Retained.Epoch
+		mark.Next = got.Publications[n-1].Offset + 1
+		if direction == newestFirst {
+			mark.Next = got.Publications[n-1].Offset - 1
+		}
+		text, err := mark.encode(r.app.Secret.Reveal())
+		if err != nil {
+			return nil, err
+		}
+		out.NextCursor = &text
+	}
+	return out, nil
+}
+
+func itemOf(channel string, p *broker.Publication) item {
+	f := pusher.EventFrame{
+		Event: p.Name, Channel: channel, Data: p.Data, UserID: p.UserID, Tags: p.Tags,
+		MessageID: p.ID(), StreamID: p.Epoch, Serial: p.Offset, Extras: p.Extras,
+	}
+	return item{
+		StreamID: p.Epoch, Serial: p.Offset, PublishedAt: p.Time.UnixMilli(), MessageID: p.ID(),
+		EventName: p.Name, Operation: "append", Size: len(p.Data), Skipped: p.Skipped,
+		Message: pusher.AppendBare(nil, pusher.V2, &f),
+	}
+}
+
+func continuityOf(now broker.Retained, b bounds) continuity {
+	c := continuity{StreamID: now.Epoch, Oldest: nilIfZero(now.Oldest), Newest: nilIfZero(now.Newest), Messages: now.Messages}
+	if now.Messages > 0 {
+		oldest, newest := now.OldestTime.UnixMilli(), now.NewestTime.UnixMilli()
+		c.OldestTime, c.NewestTime = &oldest, &newest
+		c.Truncated = b.StartSerial > 0 && b.StartSerial < now.Oldest || b.StartTime > 0 && b.StartTime < oldest
+	}
+	c.Complete = !c.Truncated
+	return c
+}
+
+func (r *request) limit() (int, error) {
+	most := r.app.Limits.MaxHistoryPage
+	text := r.params.Get("limit")
+	if text == "" {
+		return most, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		return 0, invalid("limit is %.20q, must be a number from 1 to %d", text, most)
+	}
+	return min(n, most), nil
+}
+
+func (r *request) bounds() (bounds, error) {
+	var b bounds
+	number := func(names ...string) (int64, error) {
+		for _, name := range names {
+			text := r.params.Get(name)
+			if text == "" {
+				continue
+			}
+			n, err := strconv.ParseInt(text, 10, 64)
+			if err != nil || n < 0 || n > 1<<53 {
+				return 0, invalid("%s is %.20q, must be a number from 0 to 2^53", name, text)
+			}
+			return n, nil
+		}
+		return 0, nil
+	}
+	var values [4]int64
+	for i, names := range [][]string{{"start_serial"}, {"end_serial"}, {"start_time_ms", "start"}, {"end_time_ms", "end"}} {
+		var err error
+		if values[i], err = number(names...); err != nil {
+			return b, err
+		}
+	}
+	b = bounds{uint64(values[0]), uint64(values[1]), values[2], values[3]}
+	switch {
+	case b.EndSerial > 0 && b.StartSerial > b.EndSerial:
+		return b, invalid("start_serial is above end_serial")
+	case b.EndTime > 0 && b.StartTime > b.EndTime:
+		return b, invalid("start_time_ms is above end_time_ms")
+	}
+	return b, nil
+}
+
+// historyState serves GET /apps/ID/channels/CHANNEL/history/state.
+func (r *request) historyState() (any, error) {
+	if err := r.checkHistory(); err != nil {
+		return nil, err
+	}
+	now, err := r.api.opt.Log.Retained(r.http.Context(), r.app.ID, r.channel)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{
+		"channel": r.channel,
+		"stream": map[string]any{
+			"stream_id": now.Epoch, "next_serial": nil, "retained": continuityOf(now, bounds{}),
+			"state": streamState{StreamID: now.Epoch, Durable: "healthy"},
+		},
+	}, nil
+}

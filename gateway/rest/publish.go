@@ -1,0 +1,131 @@
+package rest
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strconv"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/name"
+)
+
+// publishEvent serves POST /apps/ID/events.
+func (r *request) publishEvent() (any, error) {
+	var in input
+	if err := decode(r.body, &in); err != nil {
+		return nil, err
+	}
+	header, err := r.headerKey()
+	if err != nil {
+		return nil, err
+	}
+	ev, err := in.accept(r.app, header)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.store(outgoing(ev, "e")); err != nil {
+		return nil, err
+	}
+	if len(ev.info) == 0 {
+		return struct{}{}, nil
+	}
+	channels := map[string]struct{}{}
+	for _, c := range ev.channels {
+		channels[c] = struct{}{}
+	}
+	return map[string]any{"channels": channels}, nil
+}
+
+// publishBatch serves POST /apps/ID/batch_events.
+func (r *request) publishBatch() (any, error) {
+	var in struct {
+		Batch []input `json:"batch"`
+	}
+	if err := decode(r.body, &in); err != nil {
+		return nil, err
+	}
+	header, err := r.headerKey()
+	if err != nil {
+		return nil, err
+	}
+	limit := r.app.Limits.MaxBatchSize
+	switch {
+	case len(in.Batch) == 0:
+		return nil, invalid("batch is missing or empty")
+	case len(in.Batch) > limit:
+		return nil, exceeded("batch has %d events, the limit is %d", len(in.Batch), limit)
+	}
+	var out []broker.Outgoing
+	info := false
+	for i := range in.Batch {
+		one := &in.Batch[i]
+		if one.Channels != nil {
+			return nil, invalid("batch[%d]: an event of a batch has one channel, not channels", i)
+		}
+		ev, err := one.accept(r.app, header)
+		if err != nil {
+			if f, ok := err.(*failure); ok {
+				return nil, fail(f.Status, f.Code, "batch[%d]: %s", i, f.Message)
+			}
+			return nil, err
+		}
+		// The header names the whole request, so its events are told apart
+		// by their place in it.
+		scope := "e"
+		if one.IdempotencyKey == nil {
+			scope = "b" + strconv.Itoa(i)
+		}
+		out = append(out, outgoing(ev, scope)...)
+		info = info || len(ev.info) > 0
+	}
+	if err := r.store(out); err != nil {
+		return nil, err
+	}
+	if !info {
+		return struct{}{}, nil
+	}
+	return map[string]any{"batch": make([]struct{}, len(in.Batch))}, nil
+}
+
+// headerKey is the idempotency key of the whole request.
+func (r *request) headerKey() (string, error) {
+	values := r.http.Header.Values("X-Idempotency-Key")
+	if len(values) == 0 {
+		return "", nil
+	}
+	if key := values[0]; key != "" && len(key) <= maxIdempotencyKey {
+		return key, nil
+	}
+	return "", invalid("X-Idempotency-Key has %d bytes, must be 1 to %d", len(values[0]), maxIdempotencyKey)
+}
+
+// outgoing is the event for each of its channels. The log knows one id per stored
+// event, so an idempotency key is told apart per channel.
+func outgoing(a *accepted, scope string) []broker.Outgoing {
+	out := make([]broker.Outgoing, len(a.channels))
+	for i, c := range a.channels {
+		ev := a.event
+		if ev.DedupID != "" {
+			own := *ev
+			own.DedupID = fmt.Sprintf("key/%s/%s/%s", scope, name.Key(ev.DedupID), name.Key(c))
+			ev = &own
+		}
+		out[i] = broker.Outgoing{Channel: c, Event: ev}
+	}
+	return out
+}
+
+// store appends the events to the log. The client may go away meanwhile; what it
+// asked for is then stored all the same, or not, but never half waited for.
+func (r *request) store(events []broker.Outgoing) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.http.Context()), r.api.opt.PublishTimeout)
+	defer cancel()
+	if _, err := r.api.opt.Log.Publish(ctx, r.app.ID, events...); err != nil {
+		return err
+	}
+	r.events = len(events)
+	return nil
+}
+
+var _ http.Handler = (*API)(nil)
