@@ -8,7 +8,7 @@ const payload = '{"hello":"world"}';
 export function commands(config, origin) {
   const elsewhere = new URL(origin).port === '6001' ? '' : ` --url ${origin}`;
   const list = [
-    ['Telemetry of the server’s machine, every second', `sluice demo${elsewhere}`],
+    ['Live telemetry of this machine', `sluice demo${elsewhere}`],
     ['One event over HTTP', `curl -H 'Content-Type: application/json' -d '${JSON.stringify({ name: 'greeting', channel: config.example, data: payload })}' ${origin}/apps/${encodeURIComponent(config.appId)}/events`],
   ];
   if (config.subject) {

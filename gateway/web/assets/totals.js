@@ -69,7 +69,7 @@ export class Totals {
     const { full, delta, plain } = this.#forms;
     const events = full + delta + plain;
     setText(byID('total-events'), format.count(events));
-    setText(byID('total-forms'), events ? `${format.count(full + plain)} full, ${format.count(delta)} as delta` : 'none yet');
+    setText(byID('total-forms'), events ? `${format.count(full + plain)} full, ${format.count(delta)} delta` : 'none yet');
     setText(byID('total-wire'), format.bytes(this.#wire));
     setText(byID('total-full'), format.bytes(this.#full));
     setText(byID('total-percent'), format.percent(this.#full - this.#wire, this.#full));

@@ -1,0 +1,91 @@
+package client
+
+import "container/list"
+
+// basesPerKey is how many frames the public clients keep per conflation value
+// (protocol section 3.13). A server that relied on more would break them, so
+// this client keeps no more either.
+const basesPerKey = 30
+
+// bases holds the texts of numbered frames by channel, conflation value and
+// number, bounded in bytes. When full it forgets the value that was used least
+// recently.
+type bases struct {
+	limit, size int
+	values      map[place]*list.Element
+	recent      list.List // of *held, most recently used first
+}
+
+type place struct{ channel, key string }
+
+type held struct {
+	place
+	texts []base // oldest first
+	size  int
+}
+
+type base struct {
+	number uint32
+	text   string
+}
+
+func newBases(limit int) *bases {
+	return &bases{limit: limit, values: map[place]*list.Element{}}
+}
+
+func (b *bases) find(channel, key string, number uint32) (string, bool) {
+	e, ok := b.values[place{channel, key}]
+	if !ok {
+		return "", false
+	}
+	for _, t := range e.Value.(*held).texts {
+		if t.number == number {
+			return t.text, true
+		}
+	}
+	return "", false
+}
+
+func (b *bases) keep(channel, key string, number uint32, text string) {
+	p := place{channel, key}
+	e, ok := b.values[p]
+	if ok {
+		b.recent.MoveToFront(e)
+	} else {
+		e = b.recent.PushFront(&held{place: p})
+		b.values[p] = e
+	}
+	h := e.Value.(*held)
+	if len(h.texts) == basesPerKey {
+		b.grow(h, -len(h.texts[0].text))
+		copy(h.texts, h.texts[1:])
+		h.texts = h.texts[:basesPerKey-1]
+	}
+	h.texts = append(h.texts, base{number, text})
+	b.grow(h, len(text))
+	for b.size > b.limit && b.recent.Len() > 1 {
+		b.remove(b.recent.Back())
+	}
+}
+
+func (b *bases) grow(h *held, n int) {
+	h.size += n
+	b.size += n
+}
+
+func (b *bases) remove(e *list.Element) {
+	h := b.recent.Remove(e).(*held)
+	delete(b.values, h.place)
+	b.size -= h.size
+}
+
+// forget drops everything of a channel.
+func (b *bases) forget(channel string) {
+	for e := b.recent.Front(); e != nil; {
+		next := e.Next()
+		if e.Value.(*held).channel == channel {
+			b.remove(e)
+		}
+		e = next
+	}
+}

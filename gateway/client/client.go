@@ -1,0 +1,302 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/sluicehq/sluice/gateway/pusher"
+)
+
+// Client is a connection to the gateway with its subscriptions. Make it with
+// [Dial] and end it with [Client.Close]. Its methods may be called from any
+// number of goroutines.
+type Client struct {
+	opt    Options
+	where  endpoint
+	events chan Event
+	ctx    context.Context
+	cancel context.CancelFunc
+	done   chan struct{}
+	work   sync.WaitGroup
+
+	// decoding guards the decoder, which the reader uses and Unsubscribe clears.
+	decoding sync.Mutex
+	decoder  *Decoder
+
+	mu      sync.Mutex
+	conn    *connection // nil between connections
+	subs    map[string]*subscription
+	deltaBy string
+	err     error
+}
+
+// Dial connects and returns when the server has greeted. The context bounds
+// connecting only. An error is a [*CloseError] if the server refused the client
+// with a close code; there are no retries before the first success.
+func Dial(ctx context.Context, opt Options) (*Client, error) {
+	if err := opt.setDefaults(); err != nil {
+		return nil, err
+	}
+	where, err := opt.endpoint()
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{
+		opt: opt, where: where, events: make(chan Event, opt.Buffer), done: make(chan struct{}),
+		decoder: NewDecoder(opt.Protocol, opt.MaxBases, opt.MaxFrame), subs: map[string]*subscription{},
+	}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	conn, err := connect(ctx, &c.opt, where, c.receive)
+	if err != nil {
+		c.cancel()
+		return nil, err
+	}
+	c.adopt(conn)
+	c.work.Go(func() { c.run(conn) })
+	return c, nil
+}
+
+// Events carries the events of all subscriptions in the order in which they
+// came. It is closed when the client has ended. Nothing arrives if
+// [Options.OnEvent] is set.
+func (c *Client) Events() <-chan Event { return c.events }
+
+// Done is closed when the client has ended for good.
+func (c *Client) Done() <-chan struct{} { return c.done }
+
+// Err says why the client has ended: [ErrClosed] or a [*CloseError]; nil while
+// it lives.
+func (c *Client) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
+// SocketID is the id of the present connection, empty between connections.
+func (c *Client) SocketID() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.conn == nil {
+		return ""
+	}
+	return c.conn.socketID
+}
+
+// DeltaAlgorithm is the delta format that the server confirmed for the
+// connection, empty if it has confirmed none.
+func (c *Client) DeltaAlgorithm() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.deltaBy
+}
+
+// Close ends the connection and waits until nothing of the client runs any
+// more. It always returns nil and may be called again.
+func (c *Client) Close() error {
+	c.cancel()
+	c.work.Wait()
+	return nil
+}
+
+// run follows one connection after the other until the end.
+func (c *Client) run(conn *connection) {
+	wait := backoff{least: c.opt.MinBackoff, most: c.opt.MaxBackoff}
+	var err error
+	for {
+		if err = c.follow(conn); c.ctx.Err() != nil {
+			err = ErrClosed
+			break
+		}
+		if conn, err = c.comeBack(&wait, err); conn == nil {
+			break
+		}
+		wait.reset()
+	}
+	c.cancel()
+	c.mu.Lock()
+	c.err = err
+	for _, s := range c.subs {
+		s.settle(err)
+	}
+	c.mu.Unlock()
+	close(c.events)
+	close(c.done)
+}
+
+// follow waits for the end of a connection and says why it ended.
+func (c *Client) follow(conn *connection) error {
+	ping := append(append([]byte(`{"event":"`), c.opt.Protocol.Prefix()...), `ping","data":{}}`...)
+	var watching sync.WaitGroup
+	watching.Go(func() { conn.watch(ping, c.opt.PongTimeout) })
+	select {
+	case <-conn.ended:
+	case <-c.ctx.Done():
+		conn.close()
+		<-conn.ended
+	}
+	watching.Wait()
+	c.mu.Lock()
+	c.conn, c.deltaBy = nil, ""
+	c.mu.Unlock()
+	return conn.err
+}
+
+// comeBack opens the next connection after err. It returns none, and the reason,
+// when there is to be none.
+func (c *Client) comeBack(wait *backoff, err error) (*connection, error) {
+	for {
+		var closed *CloseError
+		refused := errors.As(err, &closed)
+		if !c.opt.Reconnect || refused && closed.Final() {
+			return nil, err
+		}
+		pause := wait.next(refused && closed.AtOnce())
+		c.opt.Logger.Info("connection lost", "error", err, "retry", pause)
+		c.status(Status{Err: err, Retry: pause})
+		select {
+		case <-time.After(pause):
+		case <-c.ctx.Done():
+			return nil, ErrClosed
+		}
+		var conn *connection
+		if conn, err = connect(c.ctx, &c.opt, c.where, c.receive); err == nil {
+			c.adopt(conn)
+			c.status(Status{Connected: true, SocketID: conn.socketID})
+			return conn, nil
+		}
+		if c.ctx.Err() != nil {
+			return nil, ErrClosed
+		}
+	}
+}
+
+func (c *Client) status(s Status) {
+	if c.opt.OnStatus != nil {
+		c.opt.OnStatus(s)
+	}
+}
+
+// adopt makes conn the present connection, asks for deltas and subscribes to
+// everything that is wanted.
+func (c *Client) adopt(conn *connection) {
+	if c.opt.Delta {
+		// A failing write ends the connection, which run notices.
+		_ = conn.send(c.enableDelta())
+	}
+	c.mu.Lock()
+	c.conn = conn
+	wanted := make([]*subscription, 0, len(c.subs))
+	for _, s := range c.subs {
+		wanted = append(wanted, s)
+	}
+	c.mu.Unlock()
+	if len(wanted) == 0 {
+		return
+	}
+	// Auth may take its time, and reading must go on meanwhile.
+	c.work.Go(func() {
+		for _, s := range wanted {
+			c.ask(conn, s)
+		}
+	})
+}
+
+func (c *Client) enableDelta() []byte {
+	b := append([]byte(`{"event":"`), c.opt.Protocol.Prefix()...)
+	b = append(b, `enable_delta_compression","data":{"algorithms":[`...)
+	for i, a := range c.opt.Algorithms {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = pusher.AppendString(b, a)
+	}
+	return append(b, `]}}`...)
+}
+
+// receive takes one frame from the goroutine that reads.
+func (c *Client) receive(conn *connection, text string) {
+	c.decoding.Lock()
+	ev, err := c.decoder.Decode(text)
+	c.decoding.Unlock()
+	if err != nil {
+		c.undecodable(conn, err)
+		return
+	}
+	ev.Received = time.Now()
+	if ev.Form == Control {
+		c.control(conn, ev)
+		if c.opt.OnControl != nil {
+			c.opt.OnControl(ev)
+		}
+		return
+	}
+	if c.opt.OnEvent != nil {
+		c.opt.OnEvent(ev)
+		return
+	}
+	select {
+	case c.events <- ev:
+	case <-c.ctx.Done():
+	}
+}
+
+// undecodable asks for full messages when a delta could not be decoded
+// (protocol section 3.11).
+func (c *Client) undecodable(conn *connection, err error) {
+	c.opt.Logger.Warn("frame not decoded", "error", err)
+	var d *DeltaError
+	if errors.As(err, &d) {
+		_ = conn.send(c.request("delta_sync_error", d.Channel, nil))
+	}
+	c.status(Status{Connected: true, SocketID: conn.socketID, Err: err})
+}
+
+// request makes a frame about one channel; more adds members to its data.
+func (c *Client) request(name, channel string, more func([]byte) []byte) []byte {
+	b := append([]byte(`{"event":"`), c.opt.Protocol.Prefix()...)
+	b = append(b, name...)
+	b = append(b, `","data":{"channel":`...)
+	b = pusher.AppendString(b, channel)
+	if more != nil {
+		b = more(b)
+	}
+	return append(b, `}}`...)
+}
+
+// control acts on a protocol event.
+func (c *Client) control(conn *connection, ev Event) {
+	if name, internal := strings.CutPrefix(ev.Name, c.opt.Protocol.InternalPrefix()); internal {
+		if name == "subscription_succeeded" {
+			c.settle(ev.Channel, nil)
+		}
+		return
+	}
+	switch strings.TrimPrefix(ev.Name, c.opt.Protocol.Prefix()) {
+	case "connection_established":
+		if err := conn.greet(ev.Data, c.opt.ActivityTimeout); err != nil {
+			c.opt.Logger.Warn("greeting not understood", "error", err)
+			conn.close()
+		}
+	case "ping":
+		_ = conn.send(append(append([]byte(`{"event":"`), c.opt.Protocol.Prefix()...), `pong","data":{}}`...))
+	case "error":
+		conn.said = gjson.Get(ev.Data, "message").String()
+		c.opt.Logger.Warn("server reports an error", "code", gjson.Get(ev.Data, "code").String(), "message", conn.said)
+	case "delta_compression_enabled":
+		if v := gjson.Parse(ev.Data); ev.Channel == "" && v.Get("enabled").Bool() {
+			c.mu.Lock()
+			c.deltaBy = v.Get("algorithm").String()
+			c.mu.Unlock()
+		}
+	case "subscription_error":
+		v := gjson.Parse(ev.Data)
+		c.refused(conn, &SubscriptionError{
+			Channel: ev.Channel, Kind: v.Get("type").String(), Message: v.Get("error").String(), Status: int(v.Get("status").Int()),
+		})
+	}
+}

@@ -1,0 +1,84 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/lxzan/gws"
+)
+
+// ErrClosed is what calls return after [Client.Close].
+var ErrClosed = errors.New("client closed")
+
+// lost is the code of a connection that ended without a close frame
+// (RFC 6455, section 7.1.5).
+const lost = 1006
+
+// CloseError says how a connection ended.
+type CloseError struct {
+	// Code is the close code, 1006 if the connection ended without one.
+	Code int
+	// Reason is the server's, or what went wrong on the way.
+	Reason string
+	Err    error
+}
+
+func (e *CloseError) Error() string {
+	if e.Reason == "" {
+		return fmt.Sprintf("connection closed with %d", e.Code)
+	}
+	return fmt.Sprintf("connection closed with %d: %s", e.Code, e.Reason)
+}
+
+func (e *CloseError) Unwrap() error { return e.Err }
+
+// Final is true if coming back is useless: the server refuses this client
+// (protocol section 1.5).
+func (e *CloseError) Final() bool {
+	return e.Code >= 4000 && e.Code < 4100 || e.Code >= 4300
+}
+
+// AtOnce is true if the server asks to come back without waiting.
+func (e *CloseError) AtOnce() bool { return e.Code >= 4200 && e.Code < 4300 }
+
+// closeError makes one of what gws reports. said is the message of the last
+// protocol error, which is more telling than a close frame without a reason.
+func closeError(err error, said string) *CloseError {
+	var c *gws.CloseError
+	if !errors.As(err, &c) {
+		return &CloseError{Code: lost, Reason: err.Error(), Err: err}
+	}
+	out := &CloseError{Code: int(c.Code), Reason: string(c.Reason)}
+	if out.Code == 0 {
+		out.Code = 1005 // A close frame without a code.
+	}
+	if out.Reason == "" {
+		out.Reason = said
+	}
+	return out
+}
+
+// backoff says how long to wait before each try. The zero value is not useful.
+type backoff struct {
+	least, most time.Duration
+	tries       int
+}
+
+// next is the time to wait before the next try. Each try in vain doubles it; a
+// fifth is left to chance, so that clients that lost the same server do not
+// come back in step.
+func (b *backoff) next(atOnce bool) time.Duration {
+	d := b.most
+	if b.tries < 30 {
+		d = min(b.most, b.least<<b.tries)
+	}
+	b.tries++
+	if atOnce && b.tries == 1 {
+		return 0
+	}
+	return d - d/5 + time.Duration(rand.Int64N(int64(d/5)+1))
+}
+
+func (b *backoff) reset() { b.tries = 0 }

@@ -1,0 +1,202 @@
+package client
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/lxzan/gws"
+	"github.com/tidwall/gjson"
+)
+
+// writeTimeout bounds one write. The client sends little; a server that does
+// not take it for so long is gone.
+const writeTimeout = 10 * time.Second
+
+// connection is one WebSocket from its handshake to its end.
+type connection struct {
+	gws.BuiltinEventHandler
+	conn *gws.Conn
+	// receive is called for each text, from the goroutine that reads.
+	receive func(c *connection, text string)
+	heard   atomic.Int64 // when the server last sent anything, Unix nanoseconds
+	busy    atomic.Bool  // the reader waits for the caller
+	silent  atomic.Bool  // ended for want of an answer
+	// established is closed when the greeting has set socketID and activity.
+	established chan struct{}
+	socketID    string
+	activity    time.Duration
+	// ended is closed when nothing is read any more, and err says why.
+	ended chan struct{}
+	err   *CloseError
+	said  string // message of the last protocol error; for the reader only
+}
+
+// connect opens a connection and starts reading. It returns when the server has
+// greeted; a connection that is returned must be waited for at its ended.
+func connect(ctx context.Context, opt *Options, e endpoint, receive func(*connection, string)) (*connection, error) {
+	ctx, cancel := context.WithTimeout(ctx, opt.HandshakeTimeout)
+	defer cancel()
+	c := &connection{receive: receive, established: make(chan struct{}), ended: make(chan struct{})}
+	raw, err := opt.Dial(ctx, "tcp", e.address)
+	if err != nil {
+		return nil, fmt.Errorf("cannot connect to %s: %w", e.address, err)
+	}
+	// Closing the connection is what interrupts the handshakes.
+	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
+	defer stop()
+	if e.secure {
+		if raw, err = secure(ctx, raw, opt.TLS, e.name); err != nil {
+			return nil, fmt.Errorf("cannot connect to %s: %w", e.address, err)
+		}
+	}
+	conn, response, err := gws.NewClientFromConn(c, &gws.ClientOption{
+		Addr: e.url, ReadMaxPayloadSize: opt.MaxFrame, CheckUtf8Enabled: true,
+		HandshakeTimeout: opt.HandshakeTimeout, RequestHeader: http.Header{},
+	}, raw)
+	if err != nil {
+		_ = raw.Close()
+		if response != nil && response.StatusCode != http.StatusSwitchingProtocols {
+			return nil, fmt.Errorf("%s answered %q instead of opening a WebSocket", e.url, response.Status)
+		}
+		return nil, fmt.Errorf("WebSocket handshake with %s: %w", e.address, err)
+	}
+	c.conn = conn
+	go conn.ReadLoop()
+	select {
+	case <-c.established:
+		return c, nil
+	case <-c.ended:
+		return nil, c.err
+	case <-ctx.Done():
+		c.close()
+		<-c.ended
+		return nil, fmt.Errorf("no greeting from %s: %w", e.address, ctx.Err())
+	}
+}
+
+func secure(ctx context.Context, raw net.Conn, config *tls.Config, name string) (net.Conn, error) {
+	if config = config.Clone(); config == nil {
+		config = &tls.Config{}
+	}
+	if config.ServerName == "" {
+		config.ServerName = name
+	}
+	t := tls.Client(raw, config)
+	if err := t.HandshakeContext(ctx); err != nil {
+		_ = raw.Close()
+		return nil, err
+	}
+	return t, nil
+}
+
+// OnOpen, OnMessage, OnPing, OnPong and OnClose are called by gws from the
+// goroutine that reads.
+func (c *connection) OnOpen(*gws.Conn) { c.touch() }
+
+func (c *connection) OnMessage(_ *gws.Conn, m *gws.Message) {
+	c.touch()
+	text := string(m.Bytes())
+	_ = m.Close()
+	c.busy.Store(true)
+	c.receive(c, text)
+	c.touch()
+	c.busy.Store(false)
+}
+
+func (c *connection) OnPing(_ *gws.Conn, payload []byte) {
+	c.touch()
+	_ = c.deadline()
+	_ = c.conn.WritePong(payload)
+}
+
+func (c *connection) OnPong(*gws.Conn, []byte) { c.touch() }
+
+func (c *connection) OnClose(_ *gws.Conn, err error) {
+	c.err = closeError(err, c.said)
+	if c.silent.Load() {
+		c.err = &CloseError{Code: lost, Reason: "no answer to a ping"}
+	}
+	close(c.ended)
+}
+
+func (c *connection) touch() { c.heard.Store(time.Now().UnixNano()) }
+
+func (c *connection) deadline() error {
+	return c.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
+}
+
+// send writes one text. Safe for several goroutines.
+func (c *connection) send(text []byte) error {
+	if err := c.deadline(); err != nil {
+		return err
+	}
+	return c.conn.WriteMessage(gws.OpcodeText, text)
+}
+
+// close says goodbye and ends the connection.
+func (c *connection) close() {
+	_ = c.deadline()
+	_ = c.conn.WriteClose(1000, nil)
+}
+
+// greet takes the server's greeting (protocol section 1.3). A second one is
+// ignored.
+func (c *connection) greet(data string, most time.Duration) error {
+	if c.socketID != "" {
+		return nil
+	}
+	v := gjson.Parse(data)
+	id := v.Get("socket_id").String()
+	if id == "" {
+		return errors.New("the greeting has no socket id")
+	}
+	c.socketID, c.activity = id, most
+	if s := v.Get("activity_timeout").Int(); s > 0 && s < int64(most/time.Second) {
+		c.activity = time.Duration(s) * time.Second
+	}
+	close(c.established)
+	return nil
+}
+
+// watch asks a silent server for a sign of life and ends the connection if there
+// is none. It returns when the connection has ended.
+func (c *connection) watch(ping []byte, patience time.Duration) {
+	timer := time.NewTimer(c.activity)
+	defer timer.Stop()
+	var asked int64 // heard at the time of the last unanswered question
+	for {
+		select {
+		case <-c.ended:
+			return
+		case <-timer.C:
+		}
+		heard := c.heard.Load()
+		silent := time.Since(time.Unix(0, heard))
+		switch {
+		case silent < c.activity:
+			timer.Reset(c.activity - silent)
+		case c.busy.Load():
+			// Nothing is read while the caller is busy, which is no fault of
+			// the server.
+			timer.Reset(c.activity)
+		case asked == heard:
+			c.silent.Store(true)
+			_ = c.conn.NetConn().Close()
+			<-c.ended
+			return
+		default:
+			asked = heard
+			if c.send(ping) != nil {
+				<-c.ended
+				return
+			}
+			timer.Reset(patience)
+		}
+	}
+}

@@ -1,0 +1,175 @@
+package client
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sluicehq/sluice/gateway/pusher"
+)
+
+// Options configure a [Client].
+type Options struct {
+	// URL of the server: http, https, ws or wss, with an optional path prefix.
+	// Instead of it Host ("name:port") and Secure may be given.
+	URL    string
+	Host   string
+	Secure bool
+	// Key is the app key. Required.
+	Key string
+	// Protocol is the dialect to speak, [pusher.V1] by default.
+	Protocol pusher.Dialect
+	// Delta asks for delta compression for the whole connection.
+	Delta bool
+	// Algorithms are the delta formats that the server may choose from, by
+	// their names on the wire. Default: fossil and xdelta3.
+	Algorithms []string
+	// Auth signs subscriptions. It is asked for channels that need it, from the
+	// goroutine that subscribes, and after a reconnect from one of the client;
+	// it must be safe for that.
+	Auth func(socketID, channel string) (auth, channelData string, err error)
+	// Reconnect brings the connection back and subscribes again.
+	Reconnect bool
+	// OnEvent, if set, gets each event from the goroutine that reads; it must
+	// not call Subscribe or Close. Otherwise events are read from
+	// [Client.Events].
+	OnEvent func(Event)
+	// OnControl gets the protocol events that the client has acted on, under
+	// the same conditions.
+	OnControl func(Event)
+	// OnStatus is told when the connection is lost and back, under the same
+	// conditions.
+	OnStatus func(Status)
+	// Buffer is how many events [Client.Events] holds before the connection
+	// stops reading, default 256.
+	Buffer int
+	// MaxFrame bounds the bytes of a frame, default 4 MiB; MaxBases those of
+	// all bases, default 64 MiB.
+	MaxFrame, MaxBases int
+	// ActivityTimeout is how long the server may be silent before it is asked
+	// for a sign of life, at most what the server itself names; default 120 s.
+	// PongTimeout is how long it may take to answer, default 30 s.
+	ActivityTimeout, PongTimeout time.Duration
+	// HandshakeTimeout bounds connecting up to the server's greeting, default
+	// 10 s.
+	HandshakeTimeout time.Duration
+	// MinBackoff and MaxBackoff bound the time between tries, default 1 s and
+	// 30 s.
+	MinBackoff, MaxBackoff time.Duration
+	// TLS is used for secure connections; nil means the defaults.
+	TLS *tls.Config
+	// Dial opens the connection below the WebSocket; nil means TCP.
+	Dial   func(ctx context.Context, network, address string) (net.Conn, error)
+	Logger *slog.Logger
+}
+
+// Status is a change of the connection.
+type Status struct {
+	// Connected with this SocketID, or not and why.
+	Connected bool
+	SocketID  string
+	Err       error
+	// Retry is the time until the next try if the connection was lost.
+	Retry time.Duration
+}
+
+// endpoint is where to connect.
+type endpoint struct {
+	address string // host:port
+	url     string // ws://host:port/prefix/app/KEY?...
+	name    string // host, for TLS
+	secure  bool
+}
+
+func (o *Options) setDefaults() error {
+	if o.Key == "" {
+		return errors.New("client: Key is required")
+	}
+	if len(o.Algorithms) == 0 {
+		o.Algorithms = []string{"fossil", "xdelta3"}
+	}
+	if o.Buffer <= 0 {
+		o.Buffer = 256
+	}
+	if o.MaxFrame <= 0 {
+		o.MaxFrame = 4 << 20
+	}
+	for _, d := range []struct {
+		v   *time.Duration
+		def time.Duration
+	}{
+		{&o.ActivityTimeout, 120 * time.Second}, {&o.PongTimeout, 30 * time.Second},
+		{&o.HandshakeTimeout, 10 * time.Second}, {&o.MinBackoff, time.Second}, {&o.MaxBackoff, 30 * time.Second},
+	} {
+		if *d.v <= 0 {
+			*d.v = d.def
+		}
+	}
+	if o.Dial == nil {
+		o.Dial = new(net.Dialer).DialContext
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return nil
+}
+
+// parseURL reads the address of a server; ws and http mean the same.
+func parseURL(text string) (*url.URL, error) {
+	u, err := url.Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("client: URL: %w", err)
+	}
+	switch u.Scheme {
+	case "http", "ws":
+		u.Scheme = "http"
+	case "https", "wss":
+		u.Scheme = "https"
+	default:
+		return nil, fmt.Errorf("client: URL %q must begin with http://, https://, ws:// or wss://", text)
+	}
+	if u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return nil, fmt.Errorf("client: URL %q must have a host, an optional path and nothing else", text)
+	}
+	u.Path = strings.TrimSuffix(u.Path, "/")
+	u.RawPath = ""
+	return u, nil
+}
+
+func (o *Options) endpoint() (endpoint, error) {
+	text := o.URL
+	if text == "" {
+		scheme := "ws://"
+		if o.Secure {
+			scheme = "wss://"
+		}
+		text = scheme + o.Host
+	}
+	u, err := parseURL(text)
+	if err != nil {
+		return endpoint{}, err
+	}
+	e := endpoint{secure: u.Scheme == "https", name: u.Hostname()}
+	scheme, port := "ws", "80"
+	if e.secure {
+		scheme, port = "wss", "443"
+	}
+	if p := u.Port(); p != "" {
+		port = p
+	}
+	e.address = net.JoinHostPort(u.Hostname(), port)
+	protocol := 7
+	if o.Protocol == pusher.V2 {
+		protocol = 2
+	}
+	e.url = scheme + "://" + u.Host + u.EscapedPath() + "/app/" + url.PathEscape(o.Key) +
+		"?protocol=" + strconv.Itoa(protocol) + "&client=sluice-go&version=1"
+	return e, nil
+}

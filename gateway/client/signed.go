@@ -1,0 +1,189 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"crypto/md5"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/pusher"
+)
+
+// maxAnswer bounds the body of an answer: a history page of the largest size
+// with the largest events.
+const maxAnswer = 64 << 20
+
+// SignedOptions configure a [Signed].
+type SignedOptions struct {
+	// URL of the server, http or https, with an optional path prefix, which
+	// signatures do not cover.
+	URL string
+	// AppID, Key and Secret are the app's credentials. Required.
+	AppID, Key string
+	Secret     app.Secret
+	// HTTP sends the requests; nil means a client with a timeout of 30 s.
+	HTTP *http.Client
+	// Now is the clock that signatures carry; nil means time.Now.
+	Now func() time.Time
+}
+
+// Signed sends signed requests to the HTTP API (protocol section 2). It may be
+// used by any number of goroutines.
+type Signed struct {
+	opt  SignedOptions
+	base url.URL
+}
+
+// NewSigned checks the options.
+func NewSigned(opt SignedOptions) (*Signed, error) {
+	switch {
+	case opt.AppID == "":
+		return nil, errors.New("client: AppID is required")
+	case opt.Key == "":
+		return nil, errors.New("client: Key is required")
+	case opt.Secret == "":
+		return nil, errors.New("client: Secret is required")
+	}
+	base, err := parseURL(opt.URL)
+	if err != nil {
+		return nil, err
+	}
+	if opt.HTTP == nil {
+		opt.HTTP = &http.Client{Timeout: 30 * time.Second}
+	}
+	if opt.Now == nil {
+		opt.Now = time.Now
+	}
+	return &Signed{opt: opt, base: *base}, nil
+}
+
+// APIError is an answer of the server that is not a success (protocol section
+// 2.2).
+type APIError struct {
+	Status int
+	// Code is the machine-readable reason and Message the sentence; Code is
+	// empty if something else than the server answered.
+	Code, Message string
+}
+
+func (e *APIError) Error() string {
+	if e.Code == "" {
+		return fmt.Sprintf("status %d: %s", e.Status, e.Message)
+	}
+	return fmt.Sprintf("%s (%s, status %d)", e.Message, e.Code, e.Status)
+}
+
+// Do sends one request below `/apps/{AppID}` and decodes the answer into out
+// unless that is nil. Each element of path is escaped and names one step, so a
+// channel may be any text. query may be nil and is not modified; body nil means
+// none, otherwise it is sent as JSON. Errors: [*APIError], or what went wrong on
+// the way.
+func (s *Signed) Do(ctx context.Context, method string, path []string, query url.Values, body, out any) error {
+	signed := "/apps/" + url.PathEscape(s.opt.AppID)
+	for _, p := range path {
+		signed += "/" + url.PathEscape(p)
+	}
+	params := url.Values{}
+	for name, values := range query {
+		params[name] = values
+	}
+	params.Set("auth_key", s.opt.Key)
+	params.Set("auth_timestamp", strconv.FormatInt(s.opt.Now().Unix(), 10))
+	params.Set("auth_version", "1.0")
+	var content []byte
+	if body != nil {
+		var err error
+		if content, err = json.Marshal(body); err != nil {
+			return fmt.Errorf("encoding the request: %w", err)
+		}
+		sum := md5.Sum(content)
+		params.Set("body_md5", hex.EncodeToString(sum[:]))
+	}
+	params.Set("auth_signature", pusher.SignRequest(s.opt.Secret.Reveal(), method, signed, params))
+	target := s.base.String() + signed + "?" + params.Encode()
+	r, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(content))
+	if err != nil {
+		return err
+	}
+	if body != nil {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	answer, err := s.opt.HTTP.Do(r)
+	if err != nil {
+		// The error of net/http quotes the URL, and with it the signature.
+		var u *url.Error
+		if errors.As(err, &u) {
+			err = u.Err
+		}
+		return fmt.Errorf("%s %s%s: %w", method, s.base.String(), signed, err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer+1))
+	switch {
+	case err != nil:
+		return fmt.Errorf("reading the answer: %w", err)
+	case len(text) > maxAnswer:
+		return fmt.Errorf("the answer is larger than %d bytes", maxAnswer)
+	case answer.StatusCode/100 != 2:
+		return apiError(answer.StatusCode, text)
+	case out == nil:
+		return nil
+	}
+	if err := json.Unmarshal(text, out); err != nil {
+		return fmt.Errorf("answer of %s: %w", signed, err)
+	}
+	return nil
+}
+
+func apiError(status int, text []byte) error {
+	var answer struct{ Error, Code string }
+	if json.Unmarshal(text, &answer) != nil || answer.Error == "" {
+		return &APIError{Status: status, Message: http.StatusText(status)}
+	}
+	return &APIError{Status: status, Code: answer.Code, Message: answer.Error}
+}
+
+// Publish is one event for the HTTP API (protocol section 2.3).
+type Publish struct {
+	Name string `json:"name"`
+	// Data is the data string.
+	Data string `json:"data"`
+	// Channels is for [Signed.Publish], Channel for [Signed.PublishBatch].
+	Channels []string `json:"channels,omitempty"`
+	Channel  string   `json:"channel,omitempty"`
+	// SocketID excludes a connection.
+	SocketID string            `json:"socket_id,omitempty"`
+	Tags     map[string]string `json:"tags,omitempty"`
+	// Delta false: never as a delta; true: also when it is small.
+	Delta          *bool           `json:"delta,omitempty"`
+	MessageID      string          `json:"message_id,omitempty"`
+	IdempotencyKey string          `json:"idempotency_key,omitempty"`
+	Extras         json.RawMessage `json:"extras,omitempty"`
+}
+
+// Publish publishes one event to its channels. It returns when the log has
+// stored it.
+func (s *Signed) Publish(ctx context.Context, p Publish) error {
+	return s.Do(ctx, http.MethodPost, []string{"events"}, nil, p, nil)
+}
+
+// PublishBatch publishes events in order, at most as many as the app allows
+// (10 by default).
+func (s *Signed) PublishBatch(ctx context.Context, batch ...Publish) error {
+	return s.Do(ctx, http.MethodPost, []string{"batch_events"}, nil, map[string]any{"batch": batch}, nil)
+}
+
+// SignChannel makes the auth string of a subscription, for [Options.Auth] of
+// programs that hold the secret.
+func (s *Signed) SignChannel(socketID, channel string) (auth, channelData string, err error) {
+	return s.opt.Key + ":" + pusher.SignChannel(s.opt.Secret.Reveal(), socketID, channel, "", false), "", nil
+}

@@ -1,0 +1,209 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sluicehq/sluice/gateway/pusher"
+)
+
+// SubscriptionError says that the server refused a subscription (protocol
+// section 1.7).
+type SubscriptionError struct {
+	Channel string
+	// Kind is the machine-readable reason, Status the HTTP status that
+	// resembles it.
+	Kind, Message string
+	Status        int
+}
+
+func (e *SubscriptionError) Error() string {
+	return fmt.Sprintf("subscription to %s refused: %s (%s, status %d)", e.Channel, e.Message, e.Kind, e.Status)
+}
+
+// temporary is true if the same request may succeed later.
+func (e *SubscriptionError) temporary() bool { return e.Status == 503 }
+
+// SubscribeOption changes one subscription.
+type SubscribeOption func(*subscription)
+
+// WithDelta turns delta compression of one subscription on or off, whatever the
+// connection's setting. algorithm names the format; empty leaves it to the
+// server.
+func WithDelta(on bool, algorithm string) SubscribeOption {
+	return func(s *subscription) {
+		s.delta = "false"
+		if on {
+			s.delta = "true"
+			if algorithm != "" {
+				s.delta = string(pusher.AppendString(nil, algorithm))
+			}
+		}
+	}
+}
+
+// subscription is a channel that the caller wants.
+type subscription struct {
+	channel string
+	delta   string // JSON, empty to inherit
+	// settled is closed when the first answer is there, and err is then final.
+	// Both are guarded by the client's mu.
+	settled chan struct{}
+	done    bool
+	err     error
+}
+
+func (s *subscription) settle(err error) {
+	if !s.done {
+		s.done, s.err = true, err
+		close(s.settled)
+	}
+}
+
+// Subscribe asks for a channel and returns when the server has granted it: events
+// that are published from then on arrive. Asking again for a subscribed channel
+// changes its settings. If the connection is lost meanwhile, Subscribe waits for
+// the next one. Errors: [*SubscriptionError], what [Options.Auth] returned, the
+// reason why the client ended, or the context's; after an error the channel is
+// not subscribed.
+func (c *Client) Subscribe(ctx context.Context, channel string, options ...SubscribeOption) error {
+	s := &subscription{channel: channel, settled: make(chan struct{})}
+	for _, o := range options {
+		o(s)
+	}
+	c.mu.Lock()
+	if c.err != nil {
+		c.mu.Unlock()
+		return c.err
+	}
+	if old := c.subs[channel]; old != nil {
+		old.settle(errors.New("subscribed again meanwhile"))
+	}
+	c.subs[channel] = s
+	conn := c.conn
+	c.mu.Unlock()
+	if conn != nil {
+		c.ask(conn, s)
+	}
+	select {
+	case <-s.settled:
+	case <-ctx.Done():
+		c.remove(s, ctx.Err())
+		_ = c.send(c.request("unsubscribe", channel, nil))
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return s.err
+}
+
+// Unsubscribe gives a channel up. Events that are on their way may still
+// arrive. The error is that of writing to the connection; the channel is given
+// up in any case.
+func (c *Client) Unsubscribe(channel string) error {
+	c.mu.Lock()
+	s := c.subs[channel]
+	c.mu.Unlock()
+	if s == nil {
+		return nil
+	}
+	c.remove(s, errors.New("unsubscribed meanwhile"))
+	err := c.send(c.request("unsubscribe", channel, nil))
+	c.decoding.Lock()
+	c.decoder.Forget(channel)
+	c.decoding.Unlock()
+	return err
+}
+
+// send writes to the present connection; without one there is nothing to say,
+// because a new connection knows nothing yet.
+func (c *Client) send(text []byte) error {
+	c.mu.Lock()
+	conn := c.conn
+	c.mu.Unlock()
+	if conn == nil {
+		return nil
+	}
+	return conn.send(text)
+}
+
+// ask sends the request for a subscription, unless it was given up.
+func (c *Client) ask(conn *connection, s *subscription) {
+	auth, channelData := "", ""
+	if kind := pusher.KindOf(s.channel); kind.NeedsAuth() && c.opt.Auth != nil {
+		var err error
+		if auth, channelData, err = c.opt.Auth(conn.socketID, s.channel); err != nil {
+			c.remove(s, fmt.Errorf("authorizing %s: %w", s.channel, err))
+			return
+		}
+	}
+	c.mu.Lock()
+	wanted := c.subs[s.channel] == s
+	c.mu.Unlock()
+	if !wanted {
+		return
+	}
+	text := c.request("subscribe", s.channel, func(b []byte) []byte {
+		b = append(b, `,"auth":`...)
+		b = pusher.AppendString(b, auth)
+		if channelData != "" {
+			b = append(b, `,"channel_data":`...)
+			b = pusher.AppendString(b, channelData)
+		}
+		if s.delta != "" {
+			b = append(b, `,"delta":`...)
+			b = append(b, s.delta...)
+		}
+		return b
+	})
+	// A failing write ends the connection; the next one asks again.
+	_ = conn.send(text)
+}
+
+// remove forgets a subscription that failed or is not wanted any more.
+func (c *Client) remove(s *subscription, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.subs[s.channel] == s {
+		delete(c.subs, s.channel)
+	}
+	s.settle(err)
+}
+
+func (c *Client) settle(channel string, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s := c.subs[channel]; s != nil {
+		s.settle(err)
+	}
+}
+
+// refused deals with a subscription that the server did not grant. One that was
+// granted before is asked for again if the refusal may pass, for example
+// because the server is only starting.
+func (c *Client) refused(conn *connection, e *SubscriptionError) {
+	c.mu.Lock()
+	s := c.subs[e.Channel]
+	granted := s != nil && s.done
+	c.mu.Unlock()
+	if s == nil {
+		return
+	}
+	c.opt.Logger.Warn("subscription refused", "channel", e.Channel, "kind", e.Kind, "status", e.Status)
+	if !granted || !c.opt.Reconnect || !e.temporary() {
+		c.remove(s, e)
+		if granted {
+			c.status(Status{Connected: true, SocketID: conn.socketID, Err: e})
+		}
+		return
+	}
+	c.work.Go(func() {
+		select {
+		case <-time.After(c.opt.MinBackoff):
+			c.ask(conn, s)
+		case <-conn.ended:
+		case <-c.ctx.Done():
+		}
+	})
+}

@@ -1,0 +1,143 @@
+package hub
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/pusher"
+)
+
+// readBuffer is the size of a connection's read buffer. Client messages are
+// small and larger ones are read past it; 512 bytes instead of the usual 4 KiB
+// saves a third of the memory of an idle connection.
+const readBuffer = 512
+
+// ServeHTTP accepts a WebSocket at /app/KEY. The upgrade is completed even when
+// the connection will be refused, because a refused upgrade looks like a network
+// failure to a browser and makes clients try again for ever.
+func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") || r.Method != http.MethodGet {
+		w.Header().Set("Upgrade", "websocket")
+		http.Error(w, "this is a WebSocket endpoint", http.StatusUpgradeRequired)
+		return
+	}
+	if f := r.URL.Query().Get("format"); f != "" && f != "json" && r.URL.Query().Get("protocol") == "2" {
+		http.Error(w, "format: only json is offered", http.StatusBadRequest)
+		return
+	}
+	if h.isClosed() {
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, "this server is stopping", http.StatusServiceUnavailable)
+		return
+	}
+	a, dialect, code := h.admit(r)
+	conn, buffered, err := hijack(w)
+	if err != nil {
+		h.opt.Logger.Warn("taking over a connection failed", "error", err)
+		http.Error(w, "the connection cannot be upgraded", http.StatusInternalServerError)
+		return
+	}
+	c := &Client{
+		hub: h, app: a, conn: conn, dialect: dialect, refused: code, id: newSocketID(),
+		shard: h.shards[int(h.nextShard.Add(1))%len(h.shards)],
+	}
+	wrapped := &wire{Conn: conn, client: c}
+	ws, err := h.upgrader.UpgradeFromConn(wrapped, primed(conn, buffered), r)
+	if err != nil {
+		// The library has answered 400 and closed the connection.
+		h.left(c)
+		return
+	}
+	c.ws = ws
+	ws.Session().(*session).client = c
+	h.start(c, wrapped)
+}
+
+// admit decides about a connection before it is upgraded. An app without a code
+// has been counted; [Hub.left] takes it back.
+func (h *Hub) admit(r *http.Request) (*app.App, pusher.Dialect, pusher.CloseCode) {
+	dialect, code, ok := pusher.ParseDialect(r.URL.Query().Get("protocol"))
+	if !ok {
+		return nil, dialect, code
+	}
+	key, found := strings.CutPrefix(r.URL.Path, "/app/")
+	if !found || key == "" || strings.Contains(key, "/") {
+		return nil, dialect, pusher.ClosePathNotFound
+	}
+	a := h.opt.Apps.ByKey(key)
+	switch {
+	case a == nil:
+		return nil, dialect, pusher.CloseNoSuchApp
+	case !a.Enabled:
+		return nil, dialect, pusher.CloseAppDisabled
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if a.Limits.MaxConnections > 0 && h.perApp[a] >= a.Limits.MaxConnections {
+		return nil, dialect, pusher.CloseOverQuota
+	}
+	h.perApp[a]++
+	h.opt.Metrics.connected(a.ID)
+	return a, dialect, 0
+}
+
+func (h *Hub) isClosed() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.closed
+}
+
+// start gives an upgraded connection its outbox and its reading goroutine, unless
+// the hub was closed meanwhile.
+func (h *Hub) start(c *Client, wrapped *wire) {
+	h.mu.Lock()
+	if h.closed {
+		h.mu.Unlock()
+		_ = c.conn.Close()
+		h.left(c)
+		return
+	}
+	h.clients.Add(1)
+	c.shard.join(c)
+	h.mu.Unlock()
+	wrapped.upgraded.Store(true)
+	if c.refused != 0 {
+		h.opt.Metrics.refused(int(c.refused))
+		c.end(c.refused)
+	} else {
+		c.established()
+	}
+	go c.run()
+}
+
+func hijack(w http.ResponseWriter) (net.Conn, []byte, error) {
+	conn, rw, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	_ = conn.SetDeadline(time.Time{})
+	// What the client sent right behind its handshake is in the server's
+	// buffer already and must not be lost.
+	var early []byte
+	if n := rw.Reader.Buffered(); n > 0 {
+		early = make([]byte, n)
+		if _, err := io.ReadFull(rw.Reader, early); err != nil {
+			_ = conn.Close()
+			return nil, nil, err
+		}
+	}
+	return conn, early, nil
+}
+
+func primed(conn net.Conn, early []byte) *bufio.Reader {
+	if len(early) == 0 {
+		return bufio.NewReaderSize(conn, readBuffer)
+	}
+	return bufio.NewReaderSize(io.MultiReader(bytes.NewReader(early), conn), readBuffer)
+}

@@ -1,0 +1,232 @@
+package hub
+
+import (
+	"context"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/delta"
+	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/kv"
+)
+
+const (
+	// maxTracked is the largest frame that takes part in delta compression.
+	maxTracked = 1 << 20
+	// counterIdle is the silence after which all counts of a channel start
+	// again (half of the counter's time to live).
+	counterIdle = 150 * time.Second
+	// baseBytes bounds the bases kept for one channel.
+	baseBytes = 8 << 20
+)
+
+// Channel is one channel with subscribers on this gateway. The feed owns it:
+// Publication and Gap are called by one goroutine at a time, in log order.
+type Channel struct {
+	hub     *Hub
+	app     *app.App
+	name    string
+	delta   app.Delta
+	keyed   bool
+	metrics *channelMetrics
+	shards  []subscribers
+
+	// attached is closed when attaching is over; err says how it ended.
+	attached   chan struct{}
+	attachment broker.Attachment
+	err        error
+
+	// refs and idleSince belong to the hub's lock.
+	refs      int
+	idleSince time.Time
+
+	// log is what the owner alone may touch.
+	log struct {
+		sync.Mutex
+		epoch    string
+		salt     uint64
+		number   uint32
+		path     delta.Path
+		interval *kv.Interval
+		bases    *delta.Bases[*texts]
+	}
+}
+
+func (h *Hub) newChannel(a *app.App, name string) *Channel {
+	c := &Channel{
+		hub: h, app: a, name: name, delta: a.ChannelDelta(name),
+		shards: make([]subscribers, len(h.shards)), attached: make(chan struct{}),
+		metrics: h.opt.Metrics.channel(a.ID, name),
+	}
+	if pusher.KindOf(name).Encrypted() || !h.opt.DeltaEnabled {
+		c.delta.Enabled = false
+	}
+	if !c.delta.Enabled {
+		return c
+	}
+	if c.delta.Path != "" {
+		path, err := delta.ParsePath(c.delta.Path)
+		if err != nil {
+			h.opt.Logger.Error("conflation path refused; channel runs without one", "app", a.ID, "path", c.delta.Path, "error", err)
+		} else {
+			c.log.path, c.keyed = path, true
+		}
+	}
+	c.log.interval = kv.NewInterval(c.delta.Interval, max(c.delta.MaxKeys, 1), counterIdle)
+	c.log.bases = delta.NewBases[*texts](delta.Limits{
+		Keys: max(c.delta.MaxKeys, 1), Bytes: baseBytes,
+		Age: time.Duration(c.delta.MaxAgeSeconds) * time.Second,
+	})
+	return c
+}
+
+// attach subscribes to the log. Called once, by whoever created the channel.
+func (c *Channel) attach(ctx context.Context) {
+	defer close(c.attached)
+	c.attachment, c.err = c.hub.opt.Feed.Attach(ctx, c.app.ID, c.name, c)
+	if c.err != nil {
+		return
+	}
+	at := c.attachment.Position()
+	c.log.Lock()
+	if c.log.epoch == "" {
+		c.log.epoch = at.Epoch
+		c.log.salt = delta.Salt(c.app.ID, c.name, at.Epoch)
+	}
+	c.log.Unlock()
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.Lock()
+		s.last = max(s.last, at.Offset)
+		s.mu.Unlock()
+	}
+}
+
+// Publication implements [broker.Sink].
+func (c *Channel) Publication(p *broker.Publication) {
+	c.log.Lock()
+	job := c.prepare(p)
+	c.log.Unlock()
+	if job != nil {
+		c.post(job)
+	}
+}
+
+// Gap implements [broker.Sink].
+func (c *Channel) Gap(g broker.Gap) {
+	c.hub.opt.Metrics.gap(string(g.Reason))
+	c.log.Lock()
+	c.enter(g.Resume.Epoch)
+	if c.log.bases != nil {
+		c.log.bases.Reset()
+	}
+	c.log.Unlock()
+	c.post(&prepared{texts: &texts{channel: c}, gap: &g, weight: 256})
+}
+
+func (c *Channel) post(p *prepared) {
+	for i := range c.shards {
+		if s := &c.shards[i]; !s.skip(p) {
+			c.hub.shards[i].post(job{to: s, p: p})
+		}
+	}
+}
+
+// enter starts a new life of the log: no earlier base or number means anything.
+func (c *Channel) enter(epoch string) {
+	if epoch == c.log.epoch {
+		return
+	}
+	c.log.epoch = epoch
+	c.log.salt = delta.Salt(c.app.ID, c.name, epoch)
+	c.log.number = 0
+	if c.log.bases != nil {
+		c.log.bases.Reset()
+		c.log.interval.Reset(0, time.Time{})
+	}
+}
+
+// prepare decides everything about a publication that does not depend on the
+// socket. Given the same log and configuration every gateway decides alike.
+func (c *Channel) prepare(pub *broker.Publication) *prepared {
+	c.enter(pub.Epoch)
+	t := &texts{channel: c, pub: pub}
+	p := &prepared{texts: t, weight: len(pub.Data) + 512}
+	if pub.ExcludeSocket != "" {
+		p.exclude = c.hub.find(pub.ExcludeSocket)
+	}
+	shape := delta.Shape(0)
+	if c.delta.Enabled && pub.Skipped == "" {
+		shape = delta.ShapeOf(pub.Data)
+	}
+	if c.keyed {
+		t.key = c.key(pub, shape)
+	}
+	// Every publication of the channel is counted, whatever becomes of it:
+	// the count must depend on nothing but the log.
+	full := true
+	if c.log.interval != nil {
+		full = c.log.interval.Step(pub.Offset, pub.Prev, pub.Time, true, t.key)
+	}
+	if pub.Skipped != "" {
+		c.hub.opt.Metrics.skipped()
+		for i := range c.shards {
+			c.shards[i].skip(p)
+		}
+		return nil
+	}
+	if !c.delta.Enabled {
+		return p
+	}
+	t.embed = shape == delta.Structure
+	if poisoned(pub) {
+		c.log.bases.Reset()
+		return p
+	}
+	if !c.tracks(pub, shape, t) {
+		return p
+	}
+	p.tracked = true
+	t.number = delta.Number(pub.Offset, c.log.salt)
+	if t.number < c.log.number {
+		c.log.bases.Reset()
+	}
+	c.log.number = t.number
+	if base, ok := c.log.bases.Get(t.key, pub.Time); ok && !full {
+		p.base = base.Value
+	}
+	c.log.bases.Put(t.key, pub.Offset, pub.Time, t, 2*len(pub.Data)+512)
+	return p
+}
+
+// tracks says whether a publication takes part (protocol section 3.6).
+func (c *Channel) tracks(pub *broker.Publication, shape delta.Shape, t *texts) bool {
+	if pub.Delta == broker.DeltaNever || shape == delta.Empty || shape == delta.Scalar || len(pub.Data) > maxTracked {
+		return false
+	}
+	if pub.Delta == broker.DeltaAlways || len(pub.Data) >= c.delta.MinSize {
+		return true
+	}
+	// The V1 text decides for both dialects: the decision must be one.
+	ev := t.event(pusher.V1, t.embed)
+	return len(pusher.AppendBare(nil, pusher.V1, &ev)) >= c.delta.MinSize
+}
+
+const maxKey = 256
+
+// key is the conflation value of a publication.
+func (c *Channel) key(pub *broker.Publication, shape delta.Shape) string {
+	if pub.HasKey {
+		if len(pub.ConflationKey) > maxKey || !utf8.ValidString(pub.ConflationKey) {
+			return ""
+		}
+		return pub.ConflationKey
+	}
+	if shape != delta.Structure {
+		return ""
+	}
+	return c.log.path.Value(pub.Data)
+}

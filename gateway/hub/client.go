@@ -1,0 +1,172 @@
+package hub
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"github.com/lxzan/gws"
+
+	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/pusher"
+)
+
+// Client is one connection. What is not marked otherwise belongs to its reading
+// goroutine.
+type Client struct {
+	hub     *Hub
+	app     *app.App
+	shard   *shard
+	out     *outbox
+	conn    net.Conn
+	ws      *gws.Conn
+	id      string
+	dialect pusher.Dialect
+	// refused connections are told why and closed; they take part in nothing.
+	refused pusher.CloseCode
+
+	deltaOn   bool
+	algorithm app.Algorithm
+	joined    []membership
+
+	// pinged belongs to the sweep: when a silent peer was asked for a sign of
+	// life, in Unix nanoseconds, 0 if it was not.
+	pinged int64
+}
+
+// membership is a subscription as the connection sees it.
+type membership struct {
+	channel *Channel
+	delta   pusher.DeltaRequest
+	resyncs resyncs
+}
+
+// send queues a frame for this connection. It reports false when the connection
+// takes no more.
+func (c *Client) send(f *Frame) bool {
+	switch c.out.push(f, &c.hub.limits, c) {
+	case dropped:
+		return false
+	case wakes:
+		c.shard.mark(c.out)
+	case overflowed:
+		c.shard.overflows.Add(1)
+		c.shard.mark(c.out)
+		return false
+	}
+	return true
+}
+
+// control queues a protocol frame.
+func (c *Client) control(f pusher.Control) bool {
+	if c.dialect == pusher.V2 && f.Event != "pong" && f.Event != "ping" {
+		f.MessageID = c.hub.messageID()
+	}
+	buf := newBuffer(len(f.Text) + len(f.Object) + len(f.Channel) + 128)
+	return c.send(seal(pusher.AppendControl(buf, c.dialect, &f), opText))
+}
+
+// fail answers with an error event; the connection goes on.
+func (c *Client) fail(code pusher.ErrorCode, format string, args ...any) {
+	c.control(pusher.Control{
+		Event:  "error",
+		Object: pusher.AppendErrorData(nil, code, fmt.Sprintf(format, args...)),
+	})
+}
+
+// end sends an error event and a close frame after everything that is queued,
+// and closes.
+func (c *Client) end(code pusher.CloseCode) {
+	if c.out.end(closeFrames(c.dialect, code), c) {
+		c.shard.mark(c.out)
+	}
+}
+
+// closeAfterFlush ends the connection once its outbox is empty.
+func (c *Client) closeAfterFlush() {
+	if c.out.end(nil, c) {
+		c.shard.mark(c.out)
+	}
+}
+
+// run serves the connection until it ends. A panic, as an impossible frame
+// length provokes in the WebSocket library, ends this connection only.
+func (c *Client) run() {
+	defer c.hub.clients.Done()
+	defer c.leave()
+	defer func() {
+		if cause := recover(); cause != nil {
+			c.hub.opt.Metrics.panicked()
+			c.hub.opt.Logger.Warn("connection ended by a panic while reading", "socket_id", c.id,
+				"cause", fmt.Sprint(cause), "stack", string(debug.Stack()))
+		}
+	}()
+	c.ws.ReadLoop()
+}
+
+// leave undoes everything that the connection did, gives the peer a moment to
+// read what was sent last, and closes.
+func (c *Client) leave() {
+	for _, m := range c.joined {
+		m.channel.drop(c)
+	}
+	c.joined = nil
+	c.closeAfterFlush()
+	_ = c.conn.SetReadDeadline(time.Now().Add(c.hub.opt.Linger))
+	_, _ = io.CopyN(io.Discard, c.conn, 1<<20)
+	_ = c.conn.Close()
+	c.shard.leave(c)
+	c.hub.left(c)
+}
+
+// established is the first frame of an accepted connection.
+func (c *Client) established() {
+	data := `{"socket_id":"` + c.id + `","activity_timeout":` +
+		strconv.Itoa(int(c.hub.opt.ActivityTimeout/time.Second)) + `}`
+	c.control(pusher.Control{Event: "connection_established", Text: data})
+}
+
+func (c *Client) alive() { c.out.seen.Store(c.hub.opt.Now().UnixNano()) }
+
+// events connects the WebSocket library to the client that is stored as the
+// session of each connection.
+type events struct{ gws.BuiltinEventHandler }
+
+func clientOf(ws *gws.Conn) *Client {
+	s, _ := ws.Session().(*session)
+	return s.client
+}
+
+func (events) OnOpen(ws *gws.Conn) {}
+
+func (events) OnClose(*gws.Conn, error) {}
+
+func (events) OnPing(ws *gws.Conn, payload []byte) {
+	clientOf(ws).alive()
+	_ = ws.WritePong(payload)
+}
+
+func (events) OnPong(ws *gws.Conn, _ []byte) { clientOf(ws).alive() }
+
+func (events) OnMessage(ws *gws.Conn, m *gws.Message) {
+	defer m.Close()
+	c := clientOf(ws)
+	if c.refused != 0 {
+		return
+	}
+	c.alive()
+	c.handle(m.Bytes())
+}
+
+// session makes a client fit the library's session storage, so that no map is
+// allocated for each connection. Nothing is ever stored in it.
+type session struct{ client *Client }
+
+func (*session) Len() int                           { return 0 }
+func (*session) Load(string) (any, bool)            { return nil, false }
+func (*session) Delete(string)                      {}
+func (*session) Store(string, any)                  {}
+func (*session) Range(func(key string, v any) bool) {}

@@ -1,0 +1,22 @@
+// Package hub holds the WebSocket connections of one gateway and sends each of
+// them what it needs.
+//
+// The unit of sending is the [Frame]: a WebSocket header and its payload,
+// immutable, built at most once per publication and variant and shared by all
+// sockets. A channel has one owner at a time, the goroutine of the feed, which
+// numbers publications, picks delta bases and hands a prepared publication to
+// the shards. A connection belongs to one shard for life; the shard's goroutine
+// puts frames into the outboxes of its connections and writes them with as few
+// system calls as the load allows.
+//
+//	feed ─► Channel (owner) ─► shard 0..n ─► outbox of each socket ─► kernel
+//
+// What it promises: the frames of one channel reach a socket in log order, each
+// once, none missing from the middle; a delta is sent only to a socket that
+// holds its base; a socket that does not read is closed with 4100 and hurts
+// nobody else. What it never does: block on a socket, keep state per socket and
+// key, or deliver what is not in the log.
+//
+// Lock order: channel shard, then outbox, then shard. No lock is held while
+// encoding a frame or writing to a socket.
+package hub

@@ -1,0 +1,305 @@
+package hub
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"runtime"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/lxzan/gws"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/pusher"
+)
+
+// Options configure a [Hub]. The zero value of a field means its default, except
+// where the field says otherwise.
+type Options struct {
+	// Apps and Feed are required.
+	Apps *app.Registry
+	Feed broker.Feed
+	// Metrics is required; see [NewMetrics].
+	Metrics *Metrics
+	// DeltaEnabled is the master switch of delta compression; false by default.
+	DeltaEnabled bool
+	// Shards is the number of writing goroutines, default one per processor.
+	Shards int
+	// ActivityTimeout is the silence after which a peer is asked for a sign of
+	// life, default 120 s, at least 1 s. PongTimeout is how long it has then,
+	// default 30 s.
+	ActivityTimeout, PongTimeout time.Duration
+	// MaxMessage is the largest inbound message in bytes, default 64 KiB.
+	MaxMessage int
+	// QueueFrames and QueueBytes bound what waits for one socket, default 4096
+	// frames and 1 MiB. A socket that exceeds either is closed with 4100.
+	QueueFrames, QueueBytes int
+	// SlowAge is how long one write to a socket that does not read may take
+	// before it is given up, default 10 s.
+	SlowAge time.Duration
+	// Linger is how long a closing connection waits for its peer, default 2 s.
+	Linger time.Duration
+	// ChannelLinger is how long a channel without subscribers stays attached,
+	// default 5 s.
+	ChannelLinger time.Duration
+	// AttachTimeout bounds attaching a channel to the log, default 10 s.
+	AttachTimeout time.Duration
+	// MaxSubscriptions bounds the channels of one connection, default 1000.
+	MaxSubscriptions int
+	// SweepInterval is how often silent connections and idle channels are
+	// looked for, default 1 s.
+	SweepInterval time.Duration
+	Logger        *slog.Logger
+	// Now is the clock, default time.Now.
+	Now func() time.Time
+}
+
+func fallback[T comparable](v *T, def T) {
+	var zero T
+	if *v == zero {
+		*v = def
+	}
+}
+
+func (o *Options) setDefaults() {
+	fallback(&o.Shards, runtime.GOMAXPROCS(0))
+	fallback(&o.ActivityTimeout, 120*time.Second)
+	fallback(&o.PongTimeout, 30*time.Second)
+	fallback(&o.MaxMessage, 64<<10)
+	fallback(&o.QueueFrames, 4096)
+	fallback(&o.QueueBytes, 1<<20)
+	fallback(&o.SlowAge, 10*time.Second)
+	fallback(&o.Linger, 2*time.Second)
+	fallback(&o.ChannelLinger, 5*time.Second)
+	fallback(&o.AttachTimeout, 10*time.Second)
+	fallback(&o.MaxSubscriptions, 1000)
+	fallback(&o.SweepInterval, time.Second)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+}
+
+// Hub is the set of connections of one gateway.
+type Hub struct {
+	opt       Options
+	limits    limits
+	shards    []*shard
+	upgrader  *gws.Upgrader
+	reconnect *Frame
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	// loops are the shards and the sweep, clients the reading goroutines,
+	// writers those of blocked sockets.
+	loops, clients, writers sync.WaitGroup
+
+	mu       sync.Mutex
+	closed   bool
+	channels map[channelKey]*Channel
+	idle     map[*Channel]struct{}
+	perApp   map[*app.App]int
+
+	nextShard atomic.Uint32
+	instance  string
+	messages  atomic.Uint64
+	encoders  sync.Pool
+}
+
+type channelKey struct{ app, channel string }
+
+// New starts a hub. Close ends it.
+func New(opt Options) (*Hub, error) {
+	if opt.Apps == nil || opt.Feed == nil || opt.Metrics == nil {
+		return nil, fmt.Errorf("hub: Apps, Feed and Metrics are required")
+	}
+	opt.setDefaults()
+	h := &Hub{
+		opt: opt,
+		limits: limits{frames: opt.QueueFrames, bytes: opt.QueueBytes, over: [2]*Frame{
+			closeFrames(pusher.V1, pusher.CloseOverCapacity), closeFrames(pusher.V2, pusher.CloseOverCapacity),
+		}},
+		reconnect: closeFrames(pusher.V1, pusher.CloseReconnect),
+		channels:  map[channelKey]*Channel{},
+		idle:      map[*Channel]struct{}{},
+		perApp:    map[*app.App]int{},
+		instance:  strconv.FormatUint(rand.Uint64(), 36),
+	}
+	h.encoders.New = func() any { return new(encoder) }
+	h.ctx, h.cancel = context.WithCancel(context.Background())
+	h.upgrader = gws.NewUpgrader(events{}, &gws.ServerOption{
+		ParallelGolimit:    1,
+		ReadMaxPayloadSize: opt.MaxMessage,
+		CheckUtf8Enabled:   true,
+		NewSession:         func() gws.SessionStorage { return &session{} },
+	})
+	for i := range opt.Shards {
+		s := newShard(h, i)
+		h.shards = append(h.shards, s)
+		h.loops.Add(1)
+		go func() {
+			defer h.loops.Done()
+			s.run()
+		}()
+	}
+	h.loops.Add(1)
+	go h.sweepLoop()
+	opt.Metrics.observe(h)
+	return h, nil
+}
+
+// messageID names a protocol frame. Only its uniqueness matters.
+func (h *Hub) messageID() string {
+	return h.instance + "-" + strconv.FormatUint(h.messages.Add(1), 36)
+}
+
+// newSocketID makes an id of two random numbers. With 64 random bits even a
+// million sockets in a cluster are unlikely to ever collide.
+func newSocketID() string {
+	n := rand.Uint64()
+	return strconv.FormatUint(n>>32, 10) + "." + strconv.FormatUint(n&0xffffffff, 10)
+}
+
+func (h *Hub) encoder() *encoder     { return h.encoders.Get().(*encoder) }
+func (h *Hub) putEncoder(e *encoder) { h.encoders.Put(e) }
+
+// find returns the local connection with a socket id, or nil.
+func (h *Hub) find(id string) *Client {
+	for _, s := range h.shards {
+		if c := s.find(id); c != nil {
+			return c
+		}
+	}
+	return nil
+}
+
+// acquire returns the attached channel and counts the caller as a user of it.
+func (h *Hub) acquire(ctx context.Context, a *app.App, name string) (*Channel, error) {
+	key := channelKey{a.ID, name}
+	h.mu.Lock()
+	if h.closed {
+		h.mu.Unlock()
+		return nil, broker.ErrClosed
+	}
+	c := h.channels[key]
+	mine := c == nil
+	if mine {
+		c = h.newChannel(a, name)
+		h.channels[key] = c
+	}
+	delete(h.idle, c)
+	c.refs++
+	h.mu.Unlock()
+	if mine {
+		c.attach(ctx)
+	}
+	select {
+	case <-c.attached:
+	case <-ctx.Done():
+		h.unref(c)
+		return nil, ctx.Err()
+	}
+	if c.err != nil {
+		h.unref(c)
+		return nil, c.err
+	}
+	return c, nil
+}
+
+// unref gives up one use of a channel. A channel that could not be attached
+// leaves at once, so that the next subscriber tries again.
+func (h *Hub) unref(c *Channel) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c.refs--
+	select {
+	case <-c.attached:
+		if c.err != nil && h.channels[channelKey{c.app.ID, c.name}] == c {
+			delete(h.channels, channelKey{c.app.ID, c.name})
+			return
+		}
+	default:
+	}
+	if c.refs == 0 && c.err == nil {
+		c.idleSince = h.opt.Now()
+		h.idle[c] = struct{}{}
+	}
+}
+
+// drop removes a connection from a channel.
+func (c *Channel) drop(client *Client) {
+	c.shards[client.shard.id].drop(client)
+	c.hub.unref(c)
+}
+
+// left forgets a connection that has ended.
+func (h *Hub) left(c *Client) {
+	if c.refused != 0 {
+		return
+	}
+	h.mu.Lock()
+	h.perApp[c.app]--
+	h.mu.Unlock()
+	h.opt.Metrics.disconnected(c.app.ID)
+}
+
+// Close asks every connection to come back elsewhere (4200), waits until they
+// have ended or ctx is done, and then releases everything.
+func (h *Hub) Close(ctx context.Context) error {
+	h.mu.Lock()
+	if h.closed {
+		h.mu.Unlock()
+		return nil
+	}
+	h.closed = true
+	h.mu.Unlock()
+	h.cancel()
+	var all []*Client
+	for _, s := range h.shards {
+		all = s.snapshot(all)
+	}
+	for _, c := range all {
+		c.end(pusher.CloseReconnect)
+	}
+	done := make(chan struct{})
+	go func() {
+		h.clients.Wait()
+		close(done)
+	}()
+	var err error
+	select {
+	case <-done:
+	case <-ctx.Done():
+		err = ctx.Err()
+		for _, c := range all {
+			_ = c.conn.Close()
+		}
+		<-done
+	}
+	h.mu.Lock()
+	var attached []*Channel
+	for _, c := range h.channels {
+		attached = append(attached, c)
+	}
+	h.channels = map[channelKey]*Channel{}
+	h.mu.Unlock()
+	for _, s := range h.shards {
+		s.stop()
+	}
+	for _, c := range attached {
+		if c.attachment != nil {
+			c.attachment.Detach()
+		}
+	}
+	h.writers.Wait()
+	h.loops.Wait()
+	h.opt.Metrics.forget(h)
+	return err
+}

@@ -1,0 +1,184 @@
+package hub
+
+import (
+	"strconv"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Metrics are the numbers of a hub. Labels are bounded: the channel label stands
+// for at most MaxChannels names per app, all others share `_other`.
+type Metrics struct {
+	prefix, port string
+	maxChannels  int
+
+	connections  *prometheus.GaugeVec
+	connectsAll  *prometheus.CounterVec
+	refusals     *prometheus.CounterVec
+	panics       prometheus.Counter
+	gaps         *prometheus.CounterVec
+	skips        prometheus.Counter
+	full, deltas *prometheus.CounterVec
+	original     *prometheus.CounterVec
+	saved        *prometheus.CounterVec
+	resyncs      *prometheus.CounterVec
+
+	mu       sync.Mutex
+	registry prometheus.Registerer
+	observed map[*Hub]prometheus.Collector
+	channels map[string]map[string]*channelMetrics
+}
+
+// channelMetrics are the counters of one label value.
+type channelMetrics struct {
+	full, deltas, original, saved prometheus.Counter
+}
+
+const otherChannels = "_other"
+
+// NewMetrics registers the metrics of hubs with a registry. prefix is put before
+// every name, port is the label value of that name, and maxChannels bounds the
+// channel label per app.
+func NewMetrics(registry prometheus.Registerer, prefix, port string, maxChannels int) *Metrics {
+	m := &Metrics{
+		prefix: prefix, port: port, maxChannels: maxChannels, registry: registry,
+		observed: map[*Hub]prometheus.Collector{}, channels: map[string]map[string]*channelMetrics{},
+	}
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: prefix + name, Help: help}, labels)
+		registry.MustRegister(c)
+		return c
+	}
+	m.connections = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: prefix + "connected", Help: "WebSocket connections that are open.",
+	}, []string{"app_id", "port"})
+	registry.MustRegister(m.connections)
+	m.connectsAll = counter("connections_total", "WebSocket connections that were accepted.", "app_id", "port")
+	m.refusals = counter("connections_refused_total", "WebSocket connections that were refused, by close code.", "code", "port")
+	m.gaps = counter("gaps_total", "Times that publications of a channel were missing for good.", "reason", "port")
+	m.panics = counter("connection_panics_total", "Connections that were ended by a panic while reading.", "port").WithLabelValues(port)
+	m.skips = counter("publications_skipped_total", "Publications that could not be delivered to sockets.", "port").WithLabelValues(port)
+	const delta = "delta_compression_"
+	m.full = counter(delta+"full_messages_total", "Tracked frames sent in full, per recipient.", "app_id", "channel_name", "port")
+	m.deltas = counter(delta+"delta_messages_total", "Delta frames sent, per recipient.", "app_id", "channel_name", "port")
+	m.original = counter(delta+"bandwidth_original_bytes", "Bytes of the full frames of everything tracked.", "app_id", "channel_name", "port")
+	m.saved = counter(delta+"bandwidth_saved_bytes", "Bytes by which what was sent was shorter.", "app_id", "channel_name", "port")
+	m.resyncs = counter(delta+"resync_total", "Resyncs asked for by clients.", "app_id", "port")
+	return m
+}
+
+func (m *Metrics) connected(app string) {
+	m.connections.WithLabelValues(app, m.port).Inc()
+	m.connectsAll.WithLabelValues(app, m.port).Inc()
+}
+
+func (m *Metrics) disconnected(app string) { m.connections.WithLabelValues(app, m.port).Dec() }
+func (m *Metrics) refused(code int) {
+	m.refusals.WithLabelValues(strconv.Itoa(code), m.port).Inc()
+}
+func (m *Metrics) panicked()         { m.panics.Inc() }
+func (m *Metrics) skipped()          { m.skips.Inc() }
+func (m *Metrics) gap(reason string) { m.gaps.WithLabelValues(reason, m.port).Inc() }
+func (m *Metrics) resync(app string) { m.resyncs.WithLabelValues(app, m.port).Inc() }
+
+// channel returns the counters for a channel.
+func (m *Metrics) channel(app, channel string) *channelMetrics {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	names := m.channels[app]
+	if names == nil {
+		names = map[string]*channelMetrics{}
+		m.channels[app] = names
+	}
+	if _, known := names[channel]; !known && len(names) >= m.maxChannels {
+		channel = otherChannels
+	}
+	if names[channel] == nil {
+		names[channel] = &channelMetrics{
+			full:     m.full.WithLabelValues(app, channel, m.port),
+			deltas:   m.deltas.WithLabelValues(app, channel, m.port),
+			original: m.original.WithLabelValues(app, channel, m.port),
+			saved:    m.saved.WithLabelValues(app, channel, m.port),
+		}
+	}
+	return names[channel]
+}
+
+// report adds what was sent of one publication.
+func (t *tally) report(m *channelMetrics) {
+	if t.original == 0 {
+		return
+	}
+	if t.full > 0 {
+		m.full.Add(float64(t.full))
+	}
+	if t.delta > 0 {
+		m.deltas.Add(float64(t.delta))
+		m.saved.Add(float64(t.saved))
+	}
+	m.original.Add(float64(t.original))
+}
+
+// observe exports the numbers that the shards keep themselves.
+func (m *Metrics) observe(h *Hub) {
+	c := &shardCollector{hub: h}
+	for _, d := range []struct {
+		name, help string
+		kind       prometheus.ValueType
+		read       func(s *shard) float64
+	}{
+		{"frames_sent_total", "Frames handed to the kernel.", prometheus.CounterValue, func(s *shard) float64 { return float64(s.frames.Load()) }},
+		{"socket_writes_total", "Writes that carried them; frames by writes is the coalescing.", prometheus.CounterValue, func(s *shard) float64 { return float64(s.writes.Load()) }},
+		{"sockets_blocked_total", "Times that the kernel took no more of a socket's frames.", prometheus.CounterValue, func(s *shard) float64 { return float64(s.blocks.Load()) }},
+		{"slow_sockets_closed_total", "Sockets that were closed because they did not read.", prometheus.CounterValue, func(s *shard) float64 { return float64(s.overflows.Load()) }},
+		{"messages_delivered_total", "Publications queued to sockets, per recipient.", prometheus.CounterValue, func(s *shard) float64 { return float64(s.delivered.Load()) }},
+		{"shard_queue_publications", "Publications that wait for the shards.", prometheus.GaugeValue, func(s *shard) float64 {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return float64(len(s.jobs))
+		}},
+	} {
+		c.reads = append(c.reads, shardRead{prometheus.NewDesc(m.prefix+d.name, d.help, nil, prometheus.Labels{"port": m.port}), d.kind, d.read})
+	}
+	m.mu.Lock()
+	m.observed[h] = c
+	m.mu.Unlock()
+	m.registry.MustRegister(c)
+}
+
+func (m *Metrics) forget(h *Hub) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if c := m.observed[h]; c != nil {
+		m.registry.Unregister(c)
+		delete(m.observed, h)
+	}
+}
+
+type shardRead struct {
+	desc *prometheus.Desc
+	kind prometheus.ValueType
+	read func(*shard) float64
+}
+
+type shardCollector struct {
+	hub   *Hub
+	reads []shardRead
+}
+
+func (c *shardCollector) Describe(to chan<- *prometheus.Desc) {
+	for _, r := range c.reads {
+		to <- r.desc
+	}
+}
+
+func (c *shardCollector) Collect(to chan<- prometheus.Metric) {
+	for _, r := range c.reads {
+		sum := 0.0
+		for _, s := range c.hub.shards {
+			sum += r.read(s)
+		}
+		to <- prometheus.MustNewConstMetric(r.desc, r.kind, sum)
+	}
+}

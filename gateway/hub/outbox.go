@@ -1,0 +1,221 @@
+package hub
+
+import (
+	"sync"
+	"sync/atomic"
+	"unsafe"
+)
+
+// limits bound every outbox of a hub.
+type limits struct {
+	frames int
+	bytes  int
+	// over is what a socket gets when its outbox is full, by dialect.
+	over [2]*Frame
+}
+
+type outboxFlags uint8
+
+const (
+	// dirty: the shard has been told that there is something to write.
+	dirty outboxFlags = 1 << iota
+	// blocked: the kernel took no more; a goroutine of its own is writing.
+	blocked
+	// closing: nothing is accepted any more; close when everything is out.
+	closing
+	// dead: writing failed.
+	dead
+	// retired: the connection is gone; the record may be used again.
+	retired
+)
+
+// firstSlots is the number of frames that an outbox holds without allocating.
+const firstSlots = 4
+
+// outbox is the send queue of one socket: a ring of pointers to shared frames,
+// bounded in frames and bytes. Outboxes live in slabs of their shard and are
+// padded to two cache lines, because records of two shards side by side made
+// two cores slower than one.
+type outbox struct {
+	mu    sync.Mutex
+	flags outboxFlags
+	v2    bool
+	// touched is set by every push and cleared by the sweep, which gives back
+	// the memory of rings that have been idle for a whole period.
+	touched bool
+	head    uint32
+	count   uint32
+	ring    []*Frame
+	// queued counts the bytes of all frames that are not with the kernel.
+	queued int
+	sock   *socket
+	client *Client
+	// seen is when the peer last showed life, in Unix nanoseconds.
+	seen  atomic.Int64
+	first [firstSlots]*Frame
+	_     [outboxSize - outboxUsed]byte
+}
+
+const (
+	outboxSize = 128
+	outboxUsed = 8 + 8 + 4 + 24 + 8 + 8 + 8 + 8 + firstSlots*8 + 4
+)
+
+// The padding must be right, or slabs lose what they are for.
+var _ [0]struct{} = [outboxSize - unsafe.Sizeof(outbox{})]struct{}{}
+
+// pushed says what became of a frame.
+type pushed uint8
+
+const (
+	// dropped: the socket is closing or dead.
+	dropped pushed = iota
+	// queuedOnly: the writer knows already that there is work.
+	queuedOnly
+	// wakes: the caller must tell the shard that the outbox is dirty.
+	wakes
+	// overflowed: the outbox was full; the socket is being closed with 4100.
+	// The caller must tell the shard as with wakes.
+	overflowed
+)
+
+// push appends a frame. It never blocks on the socket. owner is nil where the
+// caller knows that the outbox still belongs to its connection, and otherwise
+// the connection that it must belong to.
+func (o *outbox) push(f *Frame, lim *limits, owner *Client) pushed {
+	o.mu.Lock()
+	if o.flags&(closing|dead|retired) != 0 || owner != nil && o.client != owner {
+		o.mu.Unlock()
+		return dropped
+	}
+	result := queuedOnly
+	full := int(o.count) >= lim.frames || o.queued+len(f.b) > lim.bytes
+	if full && (o.count > 0 || o.flags&blocked != 0) {
+		// Everything that has not begun to leave is given up at the tail, so
+		// that the peer sees no hole, only an early end.
+		o.clear()
+		f = lim.over[0]
+		if o.v2 {
+			f = lim.over[1]
+		}
+		o.flags |= closing
+		result = overflowed
+	}
+	o.append(f)
+	if o.flags&(dirty|blocked) == 0 {
+		o.flags |= dirty
+		if result == queuedOnly {
+			result = wakes
+		}
+	}
+	o.mu.Unlock()
+	return result
+}
+
+// end appends the last frames that the socket will get, whatever the bound, and
+// reports whether the caller must tell the shard. f may be nil.
+func (o *outbox) end(f *Frame, owner *Client) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.flags&(closing|dead|retired) != 0 || owner != nil && o.client != owner {
+		return false
+	}
+	if f != nil {
+		o.append(f)
+	}
+	o.flags |= closing
+	if o.flags&(dirty|blocked) != 0 {
+		return false
+	}
+	o.flags |= dirty
+	return true
+}
+
+func (o *outbox) append(f *Frame) {
+	if int(o.count) == len(o.ring) {
+		o.grow()
+	}
+	o.ring[(o.head+o.count)&uint32(len(o.ring)-1)] = f
+	o.count++
+	o.queued += len(f.b)
+	o.touched = true
+}
+
+func (o *outbox) grow() {
+	if len(o.ring) == 0 {
+		o.ring = o.first[:]
+		o.head = 0
+		return
+	}
+	bigger := make([]*Frame, 2*len(o.ring))
+	n := copy(bigger, o.ring[o.head:])
+	copy(bigger[n:], o.ring[:o.head])
+	clear(o.ring)
+	o.ring, o.head = bigger, 0
+}
+
+func (o *outbox) clear() {
+	for i := range o.count {
+		f := &o.ring[(o.head+i)&uint32(len(o.ring)-1)]
+		o.queued -= len((*f).b)
+		*f = nil
+	}
+	o.head, o.count = 0, 0
+}
+
+// take moves frames of up to max bytes, at least one, to batch.
+func (o *outbox) take(batch []*Frame, max int) ([]*Frame, int) {
+	total := 0
+	for o.count > 0 {
+		slot := &o.ring[o.head]
+		n := len((*slot).b)
+		if total > 0 && total+n > max {
+			break
+		}
+		batch = append(batch, *slot)
+		*slot = nil
+		total += n
+		o.head = (o.head + 1) & uint32(len(o.ring)-1)
+		o.count--
+	}
+	o.queued -= total
+	return batch, total
+}
+
+// shrink gives the ring back when nothing was pushed since the last call.
+func (o *outbox) shrink() {
+	o.mu.Lock()
+	if !o.touched && o.count == 0 && len(o.ring) > firstSlots {
+		o.ring, o.head = o.first[:], 0
+	}
+	o.touched = false
+	o.mu.Unlock()
+}
+
+// slab hands out outboxes from contiguous memory.
+type slab struct {
+	free []*outbox
+}
+
+const slabChunk = 256
+
+func (s *slab) get() *outbox {
+	if len(s.free) == 0 {
+		chunk := make([]outbox, slabChunk)
+		for i := range chunk {
+			s.free = append(s.free, &chunk[len(chunk)-1-i])
+		}
+	}
+	o := s.free[len(s.free)-1]
+	s.free = s.free[:len(s.free)-1]
+	return o
+}
+
+// put takes back an outbox that nobody refers to any more.
+func (s *slab) put(o *outbox) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.clear()
+	o.flags, o.ring, o.sock, o.client, o.v2, o.touched, o.queued = 0, nil, nil, nil, false, false, 0
+	s.free = append(s.free, o)
+}

@@ -1,0 +1,191 @@
+package hub
+
+import (
+	"bytes"
+	"sync"
+	"sync/atomic"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/delta"
+	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/pusher"
+)
+
+// form is what distinguishes the frames of one publication: the dialect and, for
+// subscriptions with delta compression, the mode and the algorithm.
+type form uint8
+
+const (
+	formV2     form = 1 << iota // otherwise V1
+	formKeyed                   // otherwise single-base mode
+	formVCDIFF                  // otherwise Fossil
+	formDelta                   // delta compression is active
+	forms      = 8
+)
+
+func (f form) dialect() pusher.Dialect {
+	if f&formV2 != 0 {
+		return pusher.V2
+	}
+	return pusher.V1
+}
+
+func (f form) algorithm() app.Algorithm {
+	if f&formVCDIFF != 0 {
+		return app.VCDIFF
+	}
+	return app.Fossil
+}
+
+// texts holds the full frames of one publication, which are also the texts that
+// deltas are made from. It refers to no other publication, so that a base keeps
+// nothing but itself alive.
+type texts struct {
+	channel *Channel
+	pub     *broker.Publication
+	// embed writes the data as JSON (protocol section 3.7).
+	embed  bool
+	number uint32
+	key    string
+
+	mu     sync.Mutex
+	marked [4]atomic.Pointer[Frame] // by formV2 | formKeyed
+}
+
+func (t *texts) event(d pusher.Dialect, embed bool) pusher.EventFrame {
+	f := pusher.EventFrame{
+		Event: t.pub.Name, Channel: t.channel.name, Data: t.pub.Data,
+		EmbedData: embed, UserID: t.pub.UserID,
+	}
+	if d == pusher.V2 {
+		if t.channel.delta.DeliverTags {
+			f.Tags = t.pub.Tags
+		}
+		f.MessageID, f.Extras = t.pub.ID(), t.pub.Extras
+		if t.channel.app.HistoryEnabled {
+			f.StreamID, f.Serial = t.pub.Epoch, t.pub.Offset
+		}
+	}
+	return f
+}
+
+func (t *texts) mark(keyed bool) pusher.Mark {
+	return pusher.Mark{Sequence: t.number, Keyed: keyed, Key: t.key}
+}
+
+// full returns the full frame with its markers.
+func (t *texts) full(f form) *Frame {
+	slot := &t.marked[f&(formV2|formKeyed)]
+	if frame := slot.Load(); frame != nil {
+		return frame
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if frame := slot.Load(); frame != nil {
+		return frame
+	}
+	ev := t.event(f.dialect(), t.embed)
+	buf := newBuffer(len(t.pub.Data) + 192)
+	frame := seal(pusher.AppendMarked(buf, f.dialect(), &ev, t.mark(f&formKeyed != 0)), opText)
+	slot.Store(frame)
+	return frame
+}
+
+// prepared is a publication with everything decided that does not depend on the
+// socket. Its frames are built on demand, once, and shared by all shards.
+type prepared struct {
+	*texts
+	// base is the publication that a delta starts from, nil if there is none
+	// or if the interval asks for the full frame.
+	base *texts
+	// tracked publications take part in delta compression.
+	tracked bool
+	// exclude is a local connection that must not receive the publication.
+	exclude *Client
+	// gap is set instead of everything else when publications are missing.
+	gap    *broker.Gap
+	weight int
+
+	build  sync.Mutex
+	plain  [4]atomic.Pointer[Frame] // by dialect, then embedded
+	deltas [forms]atomic.Pointer[Frame]
+}
+
+// noDelta marks a delta frame that would not have been shorter.
+var noDelta = &Frame{}
+
+// bare returns the plain frame, without markers.
+func (p *prepared) bare(d pusher.Dialect, embed bool) *Frame {
+	i := int(d)
+	if embed && p.embed {
+		i += 2
+	} else {
+		embed = false
+	}
+	slot := &p.plain[i]
+	if frame := slot.Load(); frame != nil {
+		return frame
+	}
+	p.build.Lock()
+	defer p.build.Unlock()
+	if frame := slot.Load(); frame != nil {
+		return frame
+	}
+	ev := p.event(d, embed)
+	buf := newBuffer(len(p.pub.Data) + len(p.pub.Data)/8 + 160)
+	frame := seal(pusher.AppendBare(buf, d, &ev), opText)
+	slot.Store(frame)
+	return frame
+}
+
+// delta returns the delta frame, or nil when the full frame is not longer.
+func (p *prepared) delta(f form) *Frame {
+	f &= formV2 | formKeyed | formVCDIFF
+	slot := &p.deltas[f]
+	frame := slot.Load()
+	if frame == nil {
+		frame = p.encode(f, slot)
+	}
+	if frame == noDelta {
+		return nil
+	}
+	return frame
+}
+
+func (p *prepared) encode(f form, slot *atomic.Pointer[Frame]) *Frame {
+	full, base := p.full(f), p.base.full(f)
+	p.build.Lock()
+	defer p.build.Unlock()
+	if frame := slot.Load(); frame != nil {
+		return frame
+	}
+	enc := p.channel.hub.encoder()
+	defer p.channel.hub.putEncoder(enc)
+	if f&formVCDIFF != 0 {
+		enc.buf = enc.AppendVCDIFF(enc.buf[:0], base.Payload(), full.Payload())
+	} else {
+		enc.buf = enc.AppendFossil(enc.buf[:0], base.Payload(), full.Payload())
+	}
+	ev := p.event(f.dialect(), false)
+	buf := newBuffer(len(enc.buf)*4/3 + 256)
+	buf = pusher.AppendDelta(buf, f.dialect(), &ev, p.mark(f&formKeyed != 0),
+		f.algorithm().String(), p.base.number, enc.buf)
+	frame := noDelta
+	if len(buf)-headroom < len(full.Payload()) {
+		frame = seal(buf, opText)
+	}
+	slot.Store(frame)
+	return frame
+}
+
+// poisoned tells whether a text would confuse clients that look for the old
+// marker names inside payloads (protocol section 3.6).
+func poisoned(p *broker.Publication) bool {
+	return bytes.Contains(p.Data, []byte("__delta_seq")) || bytes.Contains(p.Data, []byte("__conflation_key")) ||
+		p.Name == "__delta_seq" || p.Name == "__conflation_key"
+}
+
+type encoder struct {
+	delta.Encoder
+	buf []byte
+}

@@ -1,0 +1,274 @@
+package hub
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/pusher"
+)
+
+// handle acts on one message of the client.
+func (c *Client) handle(message []byte) {
+	f, err := pusher.ParseClientFrame(message)
+	if err != nil {
+		c.fail(pusher.NoCode, "%v", err)
+		return
+	}
+	name, isProtocol := strings.CutPrefix(f.Event, "pusher:")
+	if !isProtocol && c.dialect == pusher.V2 {
+		name, isProtocol = strings.CutPrefix(f.Event, "sockudo:")
+	}
+	if !isProtocol {
+		if strings.HasPrefix(f.Event, "client-") {
+			c.fail(pusher.ErrorClientEvent, "client events are not enabled for this app")
+		}
+		return
+	}
+	switch name {
+	case "ping":
+		c.control(pusher.Control{Event: "pong", Object: []byte("{}")})
+	case "subscribe":
+		c.subscribe(f.Data)
+	case "unsubscribe":
+		c.unsubscribe(f.Data)
+	case "enable_delta_compression":
+		c.enableDelta(f.Data)
+	case "delta_sync_error":
+		c.resync(f.Data)
+	case "signin":
+		c.fail(pusher.ErrorUnauthorized, "user authentication is not enabled for this app")
+	case "resume":
+		c.fail(pusher.ErrorNoRecovery, "connection recovery is not enabled")
+	}
+}
+
+// refuse answers a subscription that is not granted.
+func (c *Client) refuse(channel string, code pusher.ErrorCode, kind string, status int, reason string) {
+	c.fail(code, "%s", reason)
+	data := append([]byte(`{"type":"`), kind...)
+	data = append(data, `","error":`...)
+	data = pusher.AppendString(data, reason)
+	data = append(data, `,"status":`...)
+	data = append(strconv.AppendInt(data, int64(status), 10), '}')
+	c.control(pusher.Control{Event: "subscription_error", Channel: channel, Text: string(data)})
+}
+
+func (c *Client) subscribe(data json.RawMessage) {
+	s, err := pusher.ParseSubscribe(data)
+	if err != nil {
+		c.fail(pusher.NoCode, "subscribe: %v", err)
+		return
+	}
+	if err := pusher.CheckChannel(s.Channel, c.app.Limits.MaxChannelLength); err != nil {
+		c.refuse(s.Channel, pusher.NoCode, "InvalidChannel", 400, err.Error())
+		return
+	}
+	kind := pusher.KindOf(s.Channel)
+	switch {
+	case kind.Presence():
+		c.refuse(s.Channel, pusher.ErrorUnauthorized, "NotSupported", 501, "presence channels are not offered by this release")
+		return
+	case kind.ServerToUser():
+		c.refuse(s.Channel, pusher.ErrorUnauthorized, "AuthError", 401, "this connection is not signed in as that user")
+		return
+	case kind.NeedsAuth():
+		if err := pusher.VerifyChannel(c.app.Key, c.app.Secret.Reveal(), s.Auth, c.id, s.Channel, "", false); err != nil {
+			c.refuse(s.Channel, pusher.ErrorUnauthorized, "AuthError", 401, err.Error())
+			return
+		}
+	}
+	m := c.membership(s.Channel)
+	if m == nil {
+		if limit := c.hub.opt.MaxSubscriptions; len(c.joined) >= limit {
+			c.refuse(s.Channel, pusher.ErrorOverCapacity, "LimitReached", 403,
+				"this connection has reached its limit of "+strconv.Itoa(limit)+" subscriptions")
+			return
+		}
+		ctx, cancel := context.WithTimeout(c.hub.ctx, c.hub.opt.AttachTimeout)
+		ch, err := c.hub.acquire(ctx, c.app, s.Channel)
+		cancel()
+		if err != nil {
+			c.attachFailed(s.Channel, err)
+			return
+		}
+		c.joined = append(c.joined, membership{channel: ch})
+		m = &c.joined[len(c.joined)-1]
+	}
+	m.delta = s.Delta
+	m.resyncs = resyncs{}
+	form := c.form(m)
+	m.channel.shards[c.shard.id].put(c, form, func(uint64) *Frame {
+		f := pusher.Control{Event: "subscription_succeeded", Internal: true, Channel: s.Channel, Text: "{}"}
+		if c.dialect == pusher.V2 {
+			f.MessageID = c.hub.messageID()
+		}
+		return seal(pusher.AppendControl(newBuffer(128+len(s.Channel)), c.dialect, &f), opText)
+	})
+	if form&formDelta != 0 && s.Delta.Set {
+		c.confirmDelta(s.Channel, form)
+	}
+}
+
+func (c *Client) attachFailed(channel string, err error) {
+	status, reason := 503, "the log of this channel cannot be reached; try again"
+	if errors.Is(err, broker.ErrUnknownApp) {
+		status, reason = 404, "the log does not know this app"
+	}
+	c.hub.opt.Logger.Warn("attaching a channel failed", "app", c.app.ID, "channel", channel, "error", err)
+	c.refuse(channel, pusher.NoCode, "ServiceUnavailable", status, reason)
+}
+
+func (c *Client) membership(channel string) *membership {
+	for i := range c.joined {
+		if c.joined[i].channel.name == channel {
+			return &c.joined[i]
+		}
+	}
+	return nil
+}
+
+func (c *Client) unsubscribe(data json.RawMessage) {
+	channel, err := pusher.ParseUnsubscribe(data)
+	if err != nil {
+		c.fail(pusher.NoCode, "unsubscribe: %v", err)
+		return
+	}
+	m := c.membership(channel)
+	if m == nil {
+		return
+	}
+	m.channel.drop(c)
+	last := len(c.joined) - 1
+	*m = c.joined[last]
+	c.joined[last] = membership{}
+	c.joined = c.joined[:last]
+}
+
+// form is the form of frames for a subscription (protocol section 3.4).
+func (c *Client) form(m *membership) form {
+	var f form
+	if c.dialect == pusher.V2 {
+		f = formV2
+	}
+	on := c.deltaOn
+	if m.delta.Set {
+		on = m.delta.On
+	}
+	if !on || !m.channel.delta.Enabled {
+		return f
+	}
+	f |= formDelta
+	if m.channel.keyed {
+		f |= formKeyed
+	}
+	algorithm := m.delta.Algorithm
+	if algorithm == app.AlgorithmUnset {
+		algorithm = c.algorithm
+	}
+	if algorithm == app.AlgorithmUnset {
+		algorithm = m.channel.delta.Algorithm
+	}
+	if algorithm == app.VCDIFF {
+		f |= formVCDIFF
+	}
+	return f
+}
+
+func (c *Client) enableDelta(data json.RawMessage) {
+	listed, err := pusher.ParseEnableDelta(data)
+	if err != nil {
+		c.fail(pusher.NoCode, "enable_delta_compression: %v", err)
+		return
+	}
+	var chosen app.Algorithm
+	if c.hub.opt.DeltaEnabled && c.app.Delta.Enabled {
+		chosen = choose(c.app.Delta.Algorithm, listed)
+	}
+	if chosen == app.AlgorithmUnset {
+		c.control(pusher.Control{Event: "delta_compression_enabled", Object: []byte(`{"enabled":false}`)})
+		return
+	}
+	c.deltaOn, c.algorithm = true, chosen
+	c.control(pusher.Control{
+		Event:  "delta_compression_enabled",
+		Object: []byte(`{"enabled":true,"algorithm":"` + chosen.String() + `"}`),
+	})
+	for i := range c.joined {
+		m := &c.joined[i]
+		m.channel.shards[c.shard.id].reform(c, c.form(m))
+	}
+}
+
+// choose picks the configured algorithm if the client lists it, else the first
+// one that it lists. An empty list means all.
+func choose(configured app.Algorithm, listed []app.Algorithm) app.Algorithm {
+	if configured == app.AlgorithmUnset {
+		configured = app.Fossil
+	}
+	if listed == nil {
+		return configured
+	}
+	chosen := app.AlgorithmUnset
+	for _, a := range listed {
+		if a == configured {
+			return a
+		}
+		if chosen == app.AlgorithmUnset {
+			chosen = a
+		}
+	}
+	return chosen
+}
+
+func (c *Client) confirmDelta(channel string, f form) {
+	data := []byte(`{"enabled":true,"algorithm":"` + f.algorithm().String() + `","channel":`)
+	data = append(pusher.AppendString(data, channel), '}')
+	c.control(pusher.Control{Event: "delta_compression_enabled", Channel: channel, Object: data})
+}
+
+// resync drops what the server believes the client to hold (protocol section
+// 3.11).
+func (c *Client) resync(data json.RawMessage) {
+	channel, err := pusher.ParseDeltaSyncError(data)
+	if err != nil {
+		c.fail(pusher.NoCode, "delta_sync_error: %v", err)
+		return
+	}
+	m := c.membership(channel)
+	if m == nil {
+		return
+	}
+	c.hub.opt.Metrics.resync(c.app.ID)
+	here := &m.channel.shards[c.shard.id]
+	here.forget(c)
+	if m.resyncs.exceeded(c.hub.opt.Now()) {
+		m.delta = pusher.DeltaRequest{Set: true}
+		here.reform(c, c.form(m))
+	}
+}
+
+const (
+	maxResyncs   = 5
+	resyncWindow = time.Minute
+)
+
+// resyncs counts the resyncs of one subscription within a window. A client that
+// keeps failing is better off with full frames.
+type resyncs struct {
+	since time.Time
+	count int
+}
+
+func (r *resyncs) exceeded(now time.Time) bool {
+	if now.Sub(r.since) > resyncWindow {
+		*r = resyncs{since: now}
+	}
+	r.count++
+	return r.count > maxResyncs
+}

@@ -1,0 +1,26 @@
+package hub
+
+// Stats are totals since the hub began.
+type Stats struct {
+	// Delivered counts publications queued to sockets, per recipient.
+	Delivered uint64
+	// Frames and Writes count what was handed to the kernel; their ratio is
+	// the coalescing.
+	Frames, Writes uint64
+	// Blocked counts the times that the kernel took no more, Overflowed the
+	// sockets that were closed because they did not read.
+	Blocked, Overflowed uint64
+}
+
+// Stats may be called at any time from any goroutine.
+func (h *Hub) Stats() Stats {
+	var t Stats
+	for _, s := range h.shards {
+		t.Delivered += s.delivered.Load()
+		t.Frames += s.frames.Load()
+		t.Writes += s.writes.Load()
+		t.Blocked += s.blocks.Load()
+		t.Overflowed += s.overflows.Load()
+	}
+	return t
+}

@@ -1,0 +1,84 @@
+package hub
+
+import (
+	"time"
+
+	"github.com/sluicehq/sluice/gateway/pusher"
+)
+
+func (h *Hub) sweepLoop() {
+	defer h.loops.Done()
+	t := time.NewTicker(h.opt.SweepInterval)
+	defer t.Stop()
+	for {
+		select {
+		case <-h.ctx.Done():
+			return
+		case <-t.C:
+			h.sweep(h.opt.Now())
+		}
+	}
+}
+
+// sweep asks silent connections for a sign of life, ends those that gave none,
+// gives back memory of idle outboxes and detaches idle channels.
+func (h *Hub) sweep(now time.Time) {
+	var clients []*Client
+	for _, s := range h.shards {
+		clients = s.snapshot(clients[:0])
+		for _, c := range clients {
+			c.check(now)
+		}
+	}
+	for _, c := range h.expired(now) {
+		c.attachment.Detach()
+	}
+}
+
+// expired takes channels without subscribers out of the index.
+func (h *Hub) expired(now time.Time) []*Channel {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var out []*Channel
+	for c := range h.idle {
+		if now.Sub(c.idleSince) < h.opt.ChannelLinger {
+			continue
+		}
+		delete(h.idle, c)
+		delete(h.channels, channelKey{c.app.ID, c.name})
+		out = append(out, c)
+	}
+	return out
+}
+
+// check applies protocol sections 1.4 and 5.1 to one connection.
+func (c *Client) check(now time.Time) {
+	c.out.shrink()
+	silent := now.Sub(time.Unix(0, c.out.seen.Load()))
+	wait := c.hub.opt.ActivityTimeout
+	if c.dialect == pusher.V2 {
+		wait = max(wait/2, 5*time.Second)
+	}
+	if c.refused != 0 {
+		// The peer was told to go and did not.
+		if silent > c.hub.opt.Linger {
+			_ = c.conn.Close()
+		}
+		return
+	}
+	if silent < wait {
+		c.pinged = 0
+		return
+	}
+	switch {
+	case c.pinged == 0:
+		c.pinged = now.UnixNano()
+		if c.dialect == pusher.V2 {
+			c.send(seal(newBuffer(0), opPing))
+		} else {
+			c.control(pusher.Control{Event: "ping", Object: []byte("{}")})
+		}
+	case now.UnixNano()-c.pinged >= int64(c.hub.opt.PongTimeout):
+		c.end(pusher.CloseNoPong)
+	}
+}

@@ -1,0 +1,192 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/sluicehq/sluice/gateway/hub"
+	"github.com/sluicehq/sluice/gateway/rest"
+)
+
+// Node is one gateway. Make it with [New], serve with [Node.Run].
+type Node struct {
+	opt      Options
+	listener net.Listener
+	metrics  net.Listener
+	hub      *hub.Hub
+	rest     http.Handler
+	http     httpMetrics
+	draining atomic.Bool
+}
+
+// New binds the listeners, so that a port in use is known at once, and prepares
+// everything. A node that was made must be run.
+func New(opt Options) (*Node, error) {
+	if err := opt.setDefaults(); err != nil {
+		return nil, err
+	}
+	n := &Node{opt: opt}
+	var err error
+	if n.listener, err = listen("port", opt.Listen); err != nil {
+		return nil, err
+	}
+	if opt.MetricsListen != "" {
+		if n.metrics, err = listen("metrics.port", opt.MetricsListen); err != nil {
+			_ = n.listener.Close()
+			return nil, err
+		}
+	}
+	port := strconv.Itoa(n.listener.Addr().(*net.TCPAddr).Port)
+	opt.Registry.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: opt.MetricsPrefix + "log_ready", Help: "1 if publishing and attaching are expected to work.",
+			ConstLabels: prometheus.Labels{"port": port},
+		}, func() float64 {
+			if opt.Log.Health().Ready {
+				return 1
+			}
+			return 0
+		}),
+	)
+	n.http = newHTTPMetrics(opt.Registry, opt.MetricsPrefix, port)
+	n.opt.Hub.Apps, n.opt.Hub.Feed, n.opt.Hub.Logger = opt.Apps, opt.Log, opt.Logger
+	n.opt.Hub.Metrics = hub.NewMetrics(opt.Registry, opt.MetricsPrefix, port, opt.MaxChannelLabels)
+	if n.hub, err = hub.New(n.opt.Hub); err != nil {
+		n.closeListeners()
+		return nil, err
+	}
+	n.rest = rest.New(rest.Options{
+		Apps: opt.Apps, Log: opt.Log, AllowUnsigned: n.allowUnsigned,
+		MaxBody: opt.MaxBody, PublishTimeout: opt.PublishTimeout,
+		Observe: n.http.observe, Logger: opt.Logger,
+	})
+	return n, nil
+}
+
+func listen(key, address string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen on %s (%s): %w", address, key, err)
+	}
+	return l, nil
+}
+
+func (n *Node) closeListeners() {
+	_ = n.listener.Close()
+	if n.metrics != nil {
+		_ = n.metrics.Close()
+	}
+}
+
+// Addr is the address for WebSockets and HTTP.
+func (n *Node) Addr() string { return n.listener.Addr().String() }
+
+// MetricsAddr is the address of /metrics, empty if there is none.
+func (n *Node) MetricsAddr() string {
+	if n.metrics == nil {
+		return ""
+	}
+	return n.metrics.Addr().String()
+}
+
+// Run serves until ctx is done, then drains and returns. An error means that a
+// listener failed.
+func (n *Node) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	main := &http.Server{
+		Handler: n, ReadHeaderTimeout: n.opt.HeaderTimeout, ReadTimeout: n.opt.BodyTimeout,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
+		ErrorLog: slog.NewLogLogger(n.opt.Logger.Handler(), slog.LevelDebug),
+	}
+	servers := []*http.Server{main}
+	listeners := []net.Listener{n.listener}
+	if n.metrics != nil {
+		mux := http.NewServeMux()
+		mux.Handle("GET /metrics", promhttp.HandlerFor(n.opt.Registry, promhttp.HandlerOpts{}))
+		servers = append(servers, &http.Server{Handler: mux, ReadHeaderTimeout: n.opt.HeaderTimeout})
+		listeners = append(listeners, n.metrics)
+	}
+	failed := make(chan error, len(servers))
+	var serving sync.WaitGroup
+	for i, s := range servers {
+		serving.Go(func() {
+			if err := s.Serve(listeners[i]); !errors.Is(err, http.ErrServerClosed) {
+				failed <- fmt.Errorf("serving %s: %w", listeners[i].Addr(), err)
+				cancel()
+			}
+		})
+	}
+	<-ctx.Done()
+	n.draining.Store(true)
+	drain, stop := context.WithTimeout(context.Background(), n.opt.Drain)
+	defer stop()
+	shutdown(drain, main)
+	if err := n.hub.Close(drain); err != nil {
+		n.opt.Logger.Warn("connections were closed before they had left", "error", err)
+	}
+	for _, s := range servers[1:] {
+		shutdown(drain, s)
+	}
+	serving.Wait()
+	close(failed)
+	return <-failed
+}
+
+// shutdown stops a server and ends what does not end by itself in time.
+func shutdown(ctx context.Context, s *http.Server) {
+	if s.Shutdown(ctx) != nil {
+		_ = s.Close()
+	}
+}
+
+// ServeHTTP routes a request. Paths are not cleaned, because a channel name may
+// be any odd text and is part of what a signature covers.
+func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	path, ok := strings.CutPrefix(r.URL.Path, n.opt.PathPrefix)
+	if !ok {
+		rest.NotFound(w, r)
+		return
+	}
+	switch {
+	case path == "/app" || strings.HasPrefix(path, "/app/"):
+		n.hub.ServeHTTP(w, stripped(r, n.opt.PathPrefix))
+	case strings.HasPrefix(path, "/apps/"):
+		n.rest.ServeHTTP(w, stripped(r, n.opt.PathPrefix))
+	case path == "/health":
+		n.health(w, r)
+	case path == "/ready":
+		n.ready(w, r)
+	case n.opt.Page != nil && (path == "/" || strings.HasPrefix(path, "/assets/")):
+		n.opt.Page.ServeHTTP(w, stripped(r, n.opt.PathPrefix))
+	default:
+		rest.NotFound(w, r)
+	}
+}
+
+func stripped(r *http.Request, prefix string) *http.Request {
+	if prefix == "" {
+		return r
+	}
+	out := *r
+	u := *r.URL
+	u.Path = strings.TrimPrefix(u.Path, prefix)
+	u.RawPath = strings.TrimPrefix(u.RawPath, prefix)
+	out.URL = &u
+	return &out
+}

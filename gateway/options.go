@@ -1,0 +1,89 @@
+package gateway
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/hub"
+)
+
+// Options configure a [Node].
+type Options struct {
+	// Apps and Log are required. The node does not close the log.
+	Apps *app.Registry
+	Log  broker.Log
+	// Listen is the address for WebSockets and HTTP, "host:port". Port 0 takes
+	// any free one.
+	Listen string
+	// MetricsListen is the address for /metrics; empty means none.
+	MetricsListen string
+	// MetricsPrefix is put before the names of metrics, default `sockudo_`.
+	MetricsPrefix string
+	// MaxChannelLabels bounds the channel label of metrics per app, default
+	// 1000.
+	MaxChannelLabels int
+	// Registry receives the metrics, default a new one. Package main adds those
+	// of the log.
+	Registry *prometheus.Registry
+	// PathPrefix precedes every path, for example `/realtime`; empty means none.
+	PathPrefix string
+	// Unsigned accepts unsigned HTTP requests from this machine. For
+	// development only.
+	Unsigned bool
+	// Page answers requests for `/` and `/assets/`; nil means that there is no
+	// console page.
+	Page http.Handler
+	// Hub holds the settings of connections; Apps, Feed, Metrics, Logger are
+	// filled in by the node.
+	Hub hub.Options
+	// HeaderTimeout bounds reading the header of a request, default 10 s.
+	// BodyTimeout bounds the whole request, default 30 s.
+	HeaderTimeout, BodyTimeout time.Duration
+	// MaxBody bounds the body of a request in bytes, default 1 MiB.
+	MaxBody int64
+	// PublishTimeout bounds how long a publish may wait for the log, default
+	// 10 s.
+	PublishTimeout time.Duration
+	// Drain is how long connections have to leave at a stop, default 10 s.
+	Drain  time.Duration
+	Logger *slog.Logger
+}
+
+func (o *Options) setDefaults() error {
+	if o.Apps == nil || o.Log == nil {
+		return errors.New("gateway: Apps and Log are required")
+	}
+	if o.MetricsPrefix == "" {
+		o.MetricsPrefix = "sockudo_"
+	}
+	if o.MaxChannelLabels == 0 {
+		o.MaxChannelLabels = 1000
+	}
+	if o.Registry == nil {
+		o.Registry = prometheus.NewRegistry()
+	}
+	for _, d := range []struct {
+		v   *time.Duration
+		def time.Duration
+	}{
+		{&o.HeaderTimeout, 10 * time.Second}, {&o.BodyTimeout, 30 * time.Second},
+		{&o.PublishTimeout, 10 * time.Second}, {&o.Drain, 10 * time.Second},
+	} {
+		if *d.v == 0 {
+			*d.v = d.def
+		}
+	}
+	if o.MaxBody == 0 {
+		o.MaxBody = 1 << 20
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return nil
+}
