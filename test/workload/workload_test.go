@@ -95,3 +95,34 @@ func TestStreamsAreDeterministic(t *testing.T) {
 		}
 	}
 }
+
+func TestPairsAreDeterministicAndBounded(t *testing.T) {
+	const largest = 5000
+	a, b := workload.NewPairs(7, largest), workload.NewPairs(7, largest)
+	sizes := map[int]int{}
+	equal, related := 0, 0
+	for range 5000 {
+		base, target := a.Next()
+		base2, target2 := b.Next()
+		if !bytes.Equal(base, base2) || !bytes.Equal(target, target2) {
+			t.Fatal("the same seed gives different pairs")
+		}
+		if len(base) > largest || len(target) > largest {
+			t.Fatalf("texts of %d and %d bytes, want at most %d", len(base), len(target), largest)
+		}
+		sizes[len(base)]++
+		if bytes.Equal(base, target) {
+			equal++
+		} else if n := min(len(base), len(target), 16); n == 16 && bytes.Equal(base[:n], target[:n]) {
+			related++
+		}
+	}
+	for _, n := range []int{0, 1, 15, 16, 17, 4096} {
+		if sizes[n] == 0 {
+			t.Errorf("no base of %d bytes among 5000", n)
+		}
+	}
+	if equal == 0 || related < 500 {
+		t.Errorf("%d equal and %d related pairs among 5000", equal, related)
+	}
+}
