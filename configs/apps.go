@@ -1,0 +1,195 @@
+package configs
+
+import (
+	"fmt"
+	"sort"
+	"strings"
+)
+
+// buildApps reads the list of apps.
+func buildApps(raw any, c *Config, p *problems) []App {
+	list, ok := raw.([]any)
+	if !ok {
+		p.add("apps must be a list")
+		return nil
+	}
+	var out []App
+	ids, publics := map[string]int{}, map[string]int{}
+	for i, entry := range list {
+		m, ok := entry.(map[string]any)
+		if !ok {
+			p.add("apps[%d] must be a structure", i)
+			continue
+		}
+		a := buildApp(fmt.Sprintf("apps[%d].", i), m, c, p)
+		for _, u := range []struct {
+			name, value string
+			seen        map[string]int
+		}{{"id", a.ID, ids}, {"key", a.Key, publics}} {
+			if first, dup := u.seen[u.value]; dup && u.value != "" {
+				p.add("apps[%d].%s is %q, which apps[%d] has already", i, u.name, shorten(u.value), first)
+			}
+			u.seen[u.value] = i
+		}
+		out = append(out, a)
+	}
+	if len(out) == 0 {
+		if !c.Development {
+			p.add("apps is empty; production mode needs at least one app with id, key and secret")
+			return nil
+		}
+		out = append(out, buildApp("", map[string]any{"id": DemoID, "key": DemoKey, "secret": DemoSecret}, c, p))
+	}
+	return out
+}
+
+// buildApp reads one app; where names it in messages.
+func buildApp(where string, m map[string]any, c *Config, p *problems) App {
+	v := map[string]any{}
+	for i := range appKeys {
+		v[appKeys[i].name] = appKeys[i].def
+	}
+	for _, name := range sorted(m) {
+		k := find(appKeys, name)
+		if k == nil {
+			unknown(p, where, name, names(appKeys))
+			continue
+		}
+		if m[name] == nil {
+			continue
+		}
+		if value, ok := k.value(where+name, m[name], p); ok {
+			v[name] = value
+			if k.later != nil && k.later(value) {
+				c.notYet = append(c.notYet, where+name)
+			}
+		}
+	}
+	text := func(name string) string { s, _ := v[name].(string); return s }
+	number := func(name string) int { n, _ := v[name].(int64); return int(n) }
+	enabled, _ := v["enabled"].(bool)
+	a := App{
+		ID: text("id"), Key: text("key"), Secret: Secret(text("secret")), Enabled: enabled,
+		MaxConnections: number("max_connections"), MaxPayload: number("max_event_payload_in_kb") << 10,
+		MaxChannels: number("max_event_channels_at_once"), MaxBatch: number("max_event_batch_size"),
+		MaxEventName: number("max_event_name_length"), MaxChannelName: number("max_channel_name_length"),
+	}
+	if a.ID == "" || len(a.ID) > 100 {
+		p.add("%sid is missing or longer than 100 bytes", where)
+	}
+	for _, required := range []struct {
+		name string
+		is   bool
+	}{{"key", a.Key != ""}, {"secret", a.Secret != ""}} {
+		if !required.is && !c.Development {
+			p.add("%s%s is missing; only development mode makes one up", where, required.name)
+		}
+	}
+	if a.Key == "" {
+		a.Key = a.ID
+	}
+	if a.Secret == "" {
+		a.Secret = Secret(a.ID)
+	}
+	if strings.ContainsAny(a.Key, "/?#: ") || len(a.Key) > 200 {
+		p.add("%skey is %q, must have up to 200 bytes and none of / ? # : or space", where, shorten(a.Key))
+	}
+	a.Channels = buildChannels(where+"channel_delta_compression", v["channel_delta_compression"], c, p)
+	return a
+}
+
+func buildChannels(where string, raw any, c *Config, p *problems) []ChannelDelta {
+	if raw == nil {
+		return nil
+	}
+	m, ok := raw.(map[string]any)
+	if !ok {
+		p.add("%s must be a structure of channel patterns", where)
+		return nil
+	}
+	var out []ChannelDelta
+	for _, pattern := range sorted(m) {
+		at := fmt.Sprintf("%s[%q]", where, shorten(pattern))
+		if pattern == "" || strings.Count(pattern, "*") > 1 {
+			p.add("%s: a pattern is a channel name with at most one *", at)
+			continue
+		}
+		if d, ok := buildChannel(at, pattern, m[pattern], c, p); ok {
+			out = append(out, d)
+		}
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].Pattern < out[j].Pattern })
+	return out
+}
+
+// channelKeys are those of the object form of an entry.
+var channelKeys = []key{
+	{name: "enabled", kind: boolean},
+	{name: "algorithm", kind: choice, choices: []string{"fossil", "xdelta3", "vcdiff"}},
+	{name: "conflation_key", kind: text},
+	{name: "max_messages_per_key", kind: integer, min: 0, max: 1 << 30},
+	{name: "max_conflation_keys", kind: integer, min: 1, max: 1 << 20},
+	{name: "enable_tags", kind: boolean},
+}
+
+// buildChannel reads one entry; it is not kept if it inherits everything.
+func buildChannel(at, pattern string, raw any, c *Config, p *problems) (ChannelDelta, bool) {
+	d := ChannelDelta{
+		Pattern: pattern, Enabled: true, Algorithm: c.Delta.Algorithm, Path: c.Delta.Path,
+		MaxKeys: c.Delta.MaxKeys, DeliverTags: c.DeliverTags,
+	}
+	if word, ok := raw.(string); ok {
+		switch word = strings.ToLower(word); word {
+		case "fossil", "xdelta3", "vcdiff":
+			d.Algorithm = algorithm(word)
+		case "disabled":
+			d.Enabled = false
+		case "inherit":
+			return d, false
+		default:
+			p.add("%s is %q, must be fossil, xdelta3, disabled, inherit or a structure", at, shorten(word))
+		}
+		return d, true
+	}
+	m, ok := raw.(map[string]any)
+	if !ok {
+		p.add("%s must be fossil, xdelta3, disabled, inherit or a structure", at)
+		return d, false
+	}
+	// An entry with settings of its own has its own bound of keys.
+	d.MaxKeys = 100
+	for _, name := range sorted(m) {
+		k := find(channelKeys, name)
+		if k == nil {
+			unknown(p, at+".", name, names(channelKeys))
+			continue
+		}
+		if m[name] == nil {
+			continue
+		}
+		value, ok := k.value(at+"."+name, m[name], p)
+		if !ok {
+			continue
+		}
+		switch x := value.(type) {
+		case bool:
+			if name == "enabled" {
+				d.Enabled = x
+			} else {
+				d.DeliverTags = x
+			}
+		case string:
+			if name == "algorithm" {
+				d.Algorithm = algorithm(x)
+			} else {
+				checkPath(at+".conflation_key", x, p)
+				d.Path = x
+			}
+		case int64:
+			if name == "max_conflation_keys" {
+				d.MaxKeys = int(x)
+			}
+		}
+	}
+	return d, true
+}

@@ -1,0 +1,327 @@
+package configs
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/knadh/koanf/v2"
+)
+
+// Credentials of the app of development mode.
+const (
+	DemoID     = "app-id"
+	DemoKey    = "app-key"
+	DemoSecret = "app-secret"
+)
+
+// Config is a configuration that was checked.
+type Config struct {
+	Development bool
+	// Web says whether the console page is served.
+	Web             bool
+	Host            string
+	Port            int
+	PathPrefix      string
+	ActivityTimeout time.Duration
+
+	Driver   string
+	RedisURL Secret
+	NATS     NATS
+	History  History
+	Delta    Delta
+
+	DeliverTags bool
+	WebSocket   WebSocket
+	HTTP        HTTP
+	Metrics     Metrics
+	LogLevel    string
+	LogJSON     bool
+	Drain       time.Duration
+
+	Apps []App
+
+	// values are all keys by name, for printing.
+	values map[string]any
+	notYet []string
+}
+
+// NATS says how to reach the servers, or how to embed one.
+type NATS struct {
+	// URLs is empty when a server is embedded.
+	URLs                            []string
+	CredentialsFile, NKeyFile, User string
+	Password, Token                 Secret
+	CAFile, CertFile, KeyFile       string
+	HandshakeFirst                  bool
+	Domain, Prefix                  string
+	Replicas                        int
+	StartTimeout                    time.Duration
+	Embedded                        Embedded
+}
+
+// Embedded configures the NATS server in the process.
+type Embedded struct {
+	Host string
+	// Port is -1 for any free one.
+	Port         int
+	StoreDir     string
+	MaxStore     int64
+	SyncInterval time.Duration
+}
+
+// History says what the log keeps. MaxMessages and MaxBytes are -1 for no bound.
+type History struct {
+	Enabled               bool
+	MaxMessages, MaxBytes int64
+	Retention             time.Duration
+	MaxPage               int
+}
+
+// Delta holds the global settings of delta compression.
+type Delta struct {
+	Enabled   bool
+	Algorithm string // fossil or xdelta3
+	Interval  int
+	MinSize   int
+	MaxAge    time.Duration
+	MaxKeys   int
+	Path      string
+}
+
+// WebSocket bounds connections. Sizes are bytes.
+type WebSocket struct {
+	MaxMessage, QueueFrames, QueueBytes, MaxSubscriptions int
+	SlowTimeout                                           time.Duration
+}
+
+// HTTP bounds requests.
+type HTTP struct {
+	HeaderTimeout, BodyTimeout, PublishTimeout time.Duration
+	MaxBody                                    int64
+}
+
+// Metrics says where they are served. Port is -1 for nowhere.
+type Metrics struct {
+	Host             string
+	Port             int
+	Prefix           string
+	MaxChannelLabels int
+}
+
+// App is one tenant. Sizes are bytes.
+type App struct {
+	ID, Key                                           string
+	Secret                                            Secret
+	Enabled                                           bool
+	MaxConnections, MaxPayload, MaxChannels, MaxBatch int
+	MaxEventName, MaxChannelName                      int
+	// Channels are the entries of channel_delta_compression in byte order of
+	// their patterns, completed from the global settings.
+	Channels []ChannelDelta
+}
+
+// ChannelDelta is the setting of the channels that a pattern matches.
+type ChannelDelta struct {
+	Pattern     string
+	Enabled     bool
+	Algorithm   string
+	Path        string
+	MaxKeys     int
+	DeliverTags bool
+}
+
+// getter reads typed values of known keys.
+type getter struct{ k *koanf.Koanf }
+
+func (g getter) text(name string) string { s, _ := g.k.Get(name).(string); return s }
+func (g getter) is(name string) bool     { b, _ := g.k.Get(name).(bool); return b }
+func (g getter) number(name string) int64 {
+	n, _ := g.k.Get(name).(int64)
+	return n
+}
+func (g getter) integer(name string) int { return int(g.number(name)) }
+func (g getter) duration(name string) time.Duration {
+	d, _ := g.k.Get(name).(time.Duration)
+	return d
+}
+func (g getter) seconds(name string) time.Duration {
+	return time.Duration(g.number(name)) * time.Second
+}
+
+// build makes the typed configuration and checks what spans several keys.
+func build(k *koanf.Koanf, hasFile bool, p *problems) *Config {
+	g := getter{k}
+	c := &Config{values: map[string]any{}}
+	c.Development = g.text("mode") == "development" || g.text("mode") == "" && !hasFile
+	c.Web = g.text("web.enabled") == "true" || g.text("web.enabled") == "auto" && c.Development
+	c.Host, c.Port, c.PathPrefix = g.text("host"), g.integer("port"), g.text("path_prefix")
+	if c.Host == "" {
+		c.Host = "0.0.0.0"
+		if c.Development {
+			c.Host = "127.0.0.1"
+		}
+	}
+	c.ActivityTimeout = g.seconds("activity_timeout")
+	c.Driver, c.RedisURL = g.text("adapter.driver"), Secret(g.text("redis_url"))
+	urls, _ := k.Get("nats.url").([]string)
+	c.NATS = NATS{
+		URLs: urls, CredentialsFile: g.text("nats.credentials_file"), NKeyFile: g.text("nats.nkey_file"),
+		User: g.text("nats.user"), Password: Secret(g.text("nats.password")), Token: Secret(g.text("nats.token")),
+		CAFile: g.text("nats.tls.ca_file"), CertFile: g.text("nats.tls.cert_file"), KeyFile: g.text("nats.tls.key_file"),
+		HandshakeFirst: g.is("nats.tls.handshake_first"), Domain: g.text("nats.domain"), Prefix: g.text("nats.prefix"),
+		Replicas: g.integer("nats.replicas"), StartTimeout: g.duration("nats.start_timeout"),
+		Embedded: Embedded{
+			Host: g.text("nats.embedded.host"), Port: g.integer("nats.embedded.port"), StoreDir: g.text("nats.embedded.store_dir"),
+			MaxStore: g.number("nats.embedded.max_store"), SyncInterval: g.duration("nats.embedded.sync_interval"),
+		},
+	}
+	if c.NATS.Embedded.StoreDir == "" {
+		c.NATS.Embedded.StoreDir = dataDir()
+	}
+	c.History = History{
+		Enabled:     g.is("history.enabled") || c.Development,
+		MaxMessages: g.number("history.max_messages"), MaxBytes: g.number("history.max_bytes"),
+		Retention: g.seconds("history.retention_window_seconds"), MaxPage: g.integer("history.max_page_size"),
+	}
+	const delta = "delta_compression."
+	c.Delta = Delta{
+		Enabled: g.is(delta + "enabled"), Algorithm: algorithm(g.text(delta + "algorithm")),
+		Interval: g.integer(delta + "full_message_interval"), MinSize: g.integer(delta + "min_message_size"),
+		MaxAge: g.seconds(delta + "max_state_age_secs"), MaxKeys: g.integer(delta + "max_conflation_states_per_channel"),
+		Path: g.text(delta + "conflation_key_path"),
+	}
+	checkPath(delta+"conflation_key_path", c.Delta.Path, p)
+	c.DeliverTags = g.is("tag_filtering.enable_tags")
+	c.WebSocket = WebSocket{
+		MaxMessage: g.integer("websocket_max_payload_kb") << 10, QueueFrames: g.integer("websocket.queue_frames"),
+		QueueBytes: g.integer("websocket.queue_bytes"), MaxSubscriptions: g.integer("websocket.max_subscriptions"),
+		SlowTimeout: g.duration("websocket.slow_timeout"),
+	}
+	c.HTTP = HTTP{
+		HeaderTimeout: g.duration("http.header_timeout"), BodyTimeout: g.duration("http.body_timeout"),
+		PublishTimeout: g.duration("http.publish_timeout"), MaxBody: g.number("http.max_body"),
+	}
+	c.Metrics = Metrics{
+		Host: g.text("metrics.host"), Port: g.integer("metrics.port"), Prefix: g.text("metrics.prefix"),
+		MaxChannelLabels: g.integer("metrics.max_channel_labels"),
+	}
+	if c.Metrics.Host == "" {
+		c.Metrics.Host = c.Host
+	}
+	c.LogLevel, c.LogJSON, c.Drain = g.text("log.level"), g.text("log.format") == "json", g.seconds("shutdown.drain_seconds")
+	c.Apps = buildApps(k.Get("apps"), c, p)
+	c.remember(k)
+	c.check(p)
+	return c
+}
+
+// remember keeps the values for printing, with what was derived.
+func (c *Config) remember(k *koanf.Koanf) {
+	for i := range keys {
+		key := &keys[i]
+		v := k.Get(key.name)
+		if key.later != nil && key.later(v) {
+			c.notYet = append(c.notYet, key.name)
+		}
+		c.values[key.name] = v
+	}
+	c.values["mode"] = "production"
+	if c.Development {
+		c.values["mode"] = "development"
+	}
+	c.values["host"], c.values["metrics.host"] = c.Host, c.Metrics.Host
+	c.values["web.enabled"] = strconv.FormatBool(c.Web)
+	c.values["history.enabled"] = c.History.Enabled
+	c.values["nats.embedded.store_dir"] = c.NATS.Embedded.StoreDir
+	sort.Strings(c.notYet)
+}
+
+func algorithm(name string) string {
+	if name == "vcdiff" {
+		return "xdelta3"
+	}
+	return name
+}
+
+func checkPath(name, path string, p *problems) {
+	if path == "" {
+		return
+	}
+	if len(path) > 256 || strings.HasPrefix(path, ".") || strings.HasSuffix(path, ".") || strings.Contains(path, "..") ||
+		strings.Count(path, ".") > 15 {
+		p.add("%s is %q, must be up to 16 names joined by dots, 256 bytes in all", name, shorten(path))
+	}
+}
+
+// dataDir is where the log of an embedded server lies by default.
+func dataDir() string {
+	if dir := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "sluice")
+	}
+	if home, err := os.UserHomeDir(); err == nil {
+		return filepath.Join(home, ".local", "share", "sluice")
+	}
+	return "sluice-data"
+}
+
+// check looks at what spans several keys.
+func (c *Config) check(p *problems) {
+	if c.PathPrefix != "" && (!strings.HasPrefix(c.PathPrefix, "/") || strings.HasSuffix(c.PathPrefix, "/")) {
+		p.add("path_prefix is %q, must begin with / and not end with it", shorten(c.PathPrefix))
+	}
+	if c.Development && !loopback(c.Host) {
+		p.add("host is %q, but development mode takes unsigned requests and must stay on this machine; set mode: production and apps of your own", shorten(c.Host))
+	}
+	if pre := c.NATS.Prefix; pre != "" && (!strings.HasSuffix(pre, ".") || strings.ContainsAny(strings.TrimSuffix(pre, "."), "*> .\t") || len(pre) > 40) {
+		p.add("nats.prefix is %q, must be one word and a dot, 40 bytes in all", shorten(pre))
+	}
+	if (c.NATS.CertFile == "") != (c.NATS.KeyFile == "") {
+		p.add("nats.tls.cert_file and nats.tls.key_file must be given together")
+	}
+	if (c.NATS.User == "") != (c.NATS.Password == "") {
+		p.add("nats.user and nats.password must be given together")
+	}
+	if len(c.NATS.URLs) == 0 && c.NATS.Replicas > 1 {
+		p.add("nats.replicas is %d, but an embedded server keeps one copy; set nats.url to a cluster", c.NATS.Replicas)
+	}
+	if !loopback(c.NATS.Embedded.Host) && len(c.NATS.URLs) == 0 && c.Driver == "nats" {
+		p.add("nats.embedded.host is %q, but the embedded server lets in whoever reaches it and must stay on this machine; run a NATS server of your own and set nats.url", shorten(c.NATS.Embedded.Host))
+	}
+	if !loopback(c.Host) && !c.Development {
+		for i := range c.Apps {
+			if c.Apps[i].Secret == DemoSecret {
+				p.add("apps[%d].secret is the published demo secret and host is %q; choose another secret or listen on 127.0.0.1", i, c.Host)
+			}
+		}
+	}
+}
+
+func loopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip := net.ParseIP(strings.Trim(host, "[]"))
+	return ip != nil && ip.IsLoopback()
+}
+
+// NotYet lists the keys that ask for features which this release accepts and does
+// not have.
+func (c *Config) NotYet() []string { return c.notYet }
+
+// Embeds says whether a NATS server runs in the process.
+func (c *Config) Embeds() bool { return c.Driver == "nats" && len(c.NATS.URLs) == 0 }
+
+// CheckBackend reports a chosen log that this build does not have.
+func (c *Config) CheckBackend() error {
+	switch c.Driver {
+	case "nats", "local":
+		return nil
+	}
+	return fmt.Errorf("adapter.driver is %q, which this release does not have; use nats or local", c.Driver)
+}

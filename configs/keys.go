@@ -1,0 +1,162 @@
+package configs
+
+import "strings"
+
+type kind uint8
+
+const (
+	boolean kind = iota
+	integer
+	text
+	choice
+	duration // Go notation, or a number of seconds
+	texts    // a list, or one text with commas
+	secret
+	address // a URL whose password is secret
+	tree    // structured; checked by code of its own
+)
+
+func (k kind) String() string {
+	return [...]string{"boolean", "integer", "text", "choice", "duration", "list of texts", "secret", "URL", "structure"}[k]
+}
+
+// key describes one key of the configuration.
+type key struct {
+	name string
+	kind kind
+	def  any
+	// min and max bound integers, and durations in seconds; max 0 is no bound.
+	min, max int64
+	choices  []string
+	unit     string
+	// later marks features that this release accepts and does not have; it says
+	// when a value asks for one.
+	later func(v any) bool
+	text  string
+}
+
+func isTrue(v any) bool { return v == true }
+
+// keys is the table. Sections appear in the reference in this order.
+var keys = []key{
+	{name: "mode", kind: choice, def: "", choices: []string{"development", "production"}, text: "Development binds to this machine, has the app `app-id` / `app-key` / `app-secret`, takes unsigned requests from this machine and shows the console page. Default: development without a configuration file, production with one."},
+	{name: "host", kind: text, def: "", text: "Address to listen on. Default 127.0.0.1 in development mode, 0.0.0.0 in production."},
+	{name: "port", kind: integer, def: int64(6001), min: 0, max: 65535, text: "Port for WebSockets and HTTP; 0 takes any free one. Also as `PORT`."},
+	{name: "path_prefix", kind: text, def: "", text: "Precedes every path, for example `/realtime`."},
+	{name: "web.enabled", kind: choice, def: "auto", choices: []string{"auto", "true", "false"}, text: "The console page at `/`. `auto`: in development mode only."},
+	{name: "activity_timeout", kind: integer, def: int64(120), min: 1, max: 3600, unit: "s", text: "Silence after which a client is asked for a sign of life."},
+
+	{name: "adapter.driver", kind: choice, def: "nats", choices: []string{"local", "nats", "redis", "redis-cluster"}, text: "Where the log lives. `nats`: JetStream, embedded unless `nats.url` is set. `local`: the memory of this process; nothing is stored. `redis` and `redis-cluster` are not in this release and stop the start. Also as `ADAPTER_DRIVER`."},
+	{name: "redis_url", kind: address, def: "", text: "Server of the Redis log; unused by the others. Also as `REDIS_URL`."},
+	{name: "nats.url", kind: texts, def: []string{}, text: "Servers of a NATS cluster. When set, nothing is embedded."},
+	{name: "nats.credentials_file", kind: text, def: "", text: "Credentials file (JWT and seed)."},
+	{name: "nats.nkey_file", kind: text, def: "", text: "File with an nkey seed."},
+	{name: "nats.user", kind: text, def: "", text: "User name."},
+	{name: "nats.password", kind: secret, def: "", text: "Password of the user."},
+	{name: "nats.token", kind: secret, def: "", text: "Token."},
+	{name: "nats.tls.ca_file", kind: text, def: "", text: "PEM file with the certificates to trust."},
+	{name: "nats.tls.cert_file", kind: text, def: "", text: "PEM file with the client certificate."},
+	{name: "nats.tls.key_file", kind: text, def: "", text: "PEM file with its key."},
+	{name: "nats.tls.handshake_first", kind: boolean, def: false, text: "Begin with the TLS handshake."},
+	{name: "nats.domain", kind: text, def: "", text: "JetStream domain."},
+	{name: "nats.prefix", kind: text, def: "", text: "Put before all subjects, streams and buckets, so that two installations can share a cluster. Ends with a dot, for example `staging.`."},
+	{name: "nats.replicas", kind: integer, def: int64(1), min: 1, max: 5, text: "Copies of the log. On a cluster of three use 3."},
+	{name: "nats.start_timeout", kind: duration, def: "10s", min: 1, max: 600, text: "How long the start waits for the servers."},
+	{name: "nats.embedded.host", kind: text, def: "127.0.0.1", text: "Address of the embedded server. It lets in whoever reaches it."},
+	{name: "nats.embedded.port", kind: integer, def: int64(4222), min: -1, max: 65535, text: "Port of the embedded server; -1 takes any free one."},
+	{name: "nats.embedded.store_dir", kind: text, def: "", text: "Where the embedded server keeps the log. Default: `sluice` in the user's data directory (`$XDG_DATA_HOME`, else `~/.local/share`), so that it is found again from wherever the server is started."},
+	{name: "nats.embedded.max_store", kind: integer, def: int64(10 << 30), min: 1 << 20, unit: "bytes", text: "Largest size of the log."},
+	{name: "nats.embedded.sync_interval", kind: duration, def: "1s", min: 0, max: 600, text: "What a crash of the machine may cost. A killed process costs nothing."},
+
+	{name: "history.enabled", kind: boolean, def: false, text: "The history API. In development mode the default is true."},
+	{name: "history.max_messages", kind: integer, def: int64(1000), min: -1, max: 1 << 40, text: "Events kept per channel; -1 leaves age and bytes as the only bounds."},
+	{name: "history.max_bytes", kind: integer, def: int64(1 << 30), min: -1, max: 1 << 50, unit: "bytes", text: "Size of the log of one app; -1 is no bound."},
+	{name: "history.retention_window_seconds", kind: integer, def: int64(86400), min: 60, max: 10 * 365 * 86400, unit: "s", text: "How long events are kept."},
+	{name: "history.max_page_size", kind: integer, def: int64(100), min: 1, max: 1000, text: "Largest page of the history API."},
+	{name: "history.rewind_enabled", kind: boolean, def: true, text: "Rewind on subscribe. Not in this release."},
+
+	{name: "delta_compression.enabled", kind: boolean, def: true, text: "Master switch of delta compression."},
+	{name: "delta_compression.algorithm", kind: choice, def: "fossil", choices: []string{"fossil", "xdelta3", "vcdiff"}, text: "Default algorithm; `vcdiff` is another name of `xdelta3`."},
+	{name: "delta_compression.full_message_interval", kind: integer, def: int64(10), min: 0, max: 1 << 30, text: "One of this many publications goes out in full; 0 and 1: all."},
+	{name: "delta_compression.min_message_size", kind: integer, def: int64(100), min: 0, max: 1 << 30, unit: "bytes", text: "Smaller frames take no part."},
+	{name: "delta_compression.max_state_age_secs", kind: integer, def: int64(300), min: 1, max: 1 << 30, unit: "s", text: "An older base is not used."},
+	{name: "delta_compression.max_channel_states_per_socket", kind: integer, def: int64(100), min: 1, max: 1 << 30, text: "Accepted; subscriptions hold no state that could be bounded by it."},
+	{name: "delta_compression.max_conflation_states_per_channel", kind: integer, def: int64(100), min: 1, max: 1 << 20, text: "Conflation values remembered per channel, unless the channel's entry says otherwise."},
+	{name: "delta_compression.conflation_key_path", kind: text, def: "", text: "Where the conflation value stands in the data, unless the channel's entry says otherwise."},
+	{name: "delta_compression.cluster_coordination", kind: boolean, def: false, later: isTrue, text: "Checkpoints of the interval count for the cluster. Not in this release: every gateway counts from when it began to serve a channel."},
+	{name: "delta_compression.coordination_backend", kind: text, def: "auto", text: "Accepted and ignored."},
+	{name: "delta_compression.omit_delta_algorithm", kind: boolean, def: false, text: "Accepted and ignored: every delta names its algorithm."},
+
+	{name: "tag_filtering.enabled", kind: boolean, def: false, later: isTrue, text: "Filters in subscriptions. Not in this release."},
+	{name: "tag_filtering.enable_tags", kind: boolean, def: true, text: "Deliver tags to V2 sockets."},
+	{name: "connection_recovery.enabled", kind: boolean, def: false, later: isTrue, text: "Resume after a reconnect. Not in this release."},
+	{name: "connection_recovery.buffer_ttl_seconds", kind: integer, def: int64(120), min: 1, max: 1 << 30, unit: "s", text: "Accepted for it."},
+	{name: "connection_recovery.max_buffer_size", kind: integer, def: int64(100), min: 1, max: 1 << 30, text: "Accepted for it."},
+	{name: "idempotency.enabled", kind: boolean, def: true, text: "Idempotency keys of publishes. The log does it; they cannot be switched off."},
+	{name: "idempotency.ttl_seconds", kind: integer, def: int64(120), min: 1, max: 120, unit: "s", text: "How long a key is remembered. The log remembers 120 s."},
+	{name: "idempotency.max_key_length", kind: integer, def: int64(128), min: 1, max: 128, unit: "bytes", text: "Longest key."},
+
+	{name: "websocket_max_payload_kb", kind: integer, def: int64(64), min: 1, max: 1024, unit: "KiB", text: "Largest message of a client."},
+	{name: "websocket.queue_frames", kind: integer, def: int64(4096), min: 16, max: 1 << 20, text: "Frames that may wait for one socket."},
+	{name: "websocket.queue_bytes", kind: integer, def: int64(1 << 20), min: 64 << 10, max: 1 << 30, unit: "bytes", text: "Bytes that may wait for one socket. A socket beyond either bound is closed with 4100."},
+	{name: "websocket.slow_timeout", kind: duration, def: "10s", min: 1, max: 600, text: "How long a socket may take nothing at all while frames wait."},
+	{name: "websocket.max_subscriptions", kind: integer, def: int64(1000), min: 1, max: 100000, text: "Channels of one connection."},
+	{name: "http.header_timeout", kind: duration, def: "10s", min: 1, max: 600, text: "Time to send the header of a request."},
+	{name: "http.body_timeout", kind: duration, def: "30s", min: 1, max: 600, text: "Time to send a whole request."},
+	{name: "http.max_body", kind: integer, def: int64(1 << 20), min: 1 << 10, max: 64 << 20, unit: "bytes", text: "Largest body of a request."},
+	{name: "http.publish_timeout", kind: duration, def: "10s", min: 1, max: 600, text: "How long a publish may wait for the log."},
+	{name: "user_authentication_timeout", kind: integer, def: int64(3600), min: 1, max: 1 << 30, unit: "s", text: "Accepted; authorized connections are not in this release."},
+
+	{name: "metrics.host", kind: text, def: "", text: "Address of the metrics. Default: that of `host`."},
+	{name: "metrics.port", kind: integer, def: int64(9601), min: -1, max: 65535, text: "Port of the metrics; 0 takes any free one, -1 switches them off."},
+	{name: "metrics.prefix", kind: text, def: "sockudo_", text: "Put before the name of every metric."},
+	{name: "metrics.max_channel_labels", kind: integer, def: int64(1000), min: 1, max: 1000000, text: "Channel names per app that get a label of their own."},
+	{name: "log.level", kind: choice, def: "info", choices: []string{"debug", "info", "warn", "error"}, text: "Least level that is logged."},
+	{name: "log.format", kind: choice, def: "text", choices: []string{"text", "json"}, text: "Form of log lines."},
+	{name: "shutdown.drain_seconds", kind: integer, def: int64(10), min: 0, max: 3600, unit: "s", text: "How long connections have to leave at a stop."},
+
+	{name: "apps", kind: tree, def: []any{}, text: "The apps; see below."},
+}
+
+// appKeys is the table for the entries of `apps`.
+var appKeys = []key{
+	{name: "id", kind: text, text: "Name in HTTP paths and subjects. Required, 1 to 100 bytes."},
+	{name: "key", kind: text, text: "Public key. Required outside development mode, where it defaults to the id."},
+	{name: "secret", kind: secret, text: "Secret for signatures. Required outside development mode, where it defaults to the id."},
+	{name: "enabled", kind: boolean, def: true, text: "A disabled app refuses connections (4003) and requests (403)."},
+	{name: "channel_delta_compression", kind: tree, text: "Channel names or patterns with one `*`, each with `fossil`, `xdelta3`, `disabled`, `inherit`, or an object of `enabled`, `algorithm`, `conflation_key`, `max_messages_per_key` (no effect), `max_conflation_keys`, `enable_tags`."},
+	{name: "max_connections", kind: integer, def: int64(0), min: 0, max: 1 << 30, text: "Connections of this gateway; 0 is no bound."},
+	{name: "max_event_payload_in_kb", kind: integer, def: int64(10), min: 1, max: 1024, unit: "KiB", text: "Largest data of an event."},
+	{name: "max_event_channels_at_once", kind: integer, def: int64(100), min: 1, max: 1000, text: "Channels of one publish."},
+	{name: "max_event_batch_size", kind: integer, def: int64(10), min: 1, max: 1000, text: "Events of one batch."},
+	{name: "max_event_name_length", kind: integer, def: int64(200), min: 1, max: 200, unit: "bytes", text: "Longest event name."},
+	{name: "max_channel_name_length", kind: integer, def: int64(200), min: 1, max: 200, unit: "bytes", text: "Longest channel name."},
+	{name: "enable_client_messages", kind: boolean, def: false, later: isTrue, text: "Client events. Not in this release."},
+	{name: "max_client_events_per_second", kind: integer, def: int64(10), min: 0, max: 1 << 20, text: "Accepted for them."},
+	{name: "max_presence_members_per_channel", kind: integer, def: int64(100), min: 1, max: 1 << 20, text: "Accepted; presence channels are not in this release."},
+	{name: "max_presence_member_size_in_kb", kind: integer, def: int64(1), min: 1, max: 1024, unit: "KiB", text: "Accepted for them."},
+	{name: "enable_user_authentication", kind: boolean, def: false, later: isTrue, text: "Sign-in. Not in this release."},
+	{name: "enable_watchlist_events", kind: boolean, def: false, later: isTrue, text: "Watchlists. Not in this release."},
+	{name: "enable_subscription_count", kind: boolean, def: false, later: isTrue, text: "Subscription counts. Not in this release."},
+	{name: "webhooks", kind: tree, later: func(v any) bool { list, _ := v.([]any); return len(list) > 0 }, text: "Webhooks. Not in this release."},
+	{name: "allowed_origins", kind: texts, def: []string{}, later: func(v any) bool { list, _ := v.([]string); return len(list) > 0 }, text: "Origins that may connect. Not in this release."},
+}
+
+// env is the name of the environment variable of a key.
+func (k *key) env() string {
+	return "SLUICE_" + strings.ToUpper(strings.ReplaceAll(k.name, ".", "_"))
+}
+
+// flag is the name of the flag of a key.
+func (k *key) flag() string {
+	return strings.NewReplacer(".", "-", "_", "-").Replace(k.name)
+}
+
+func find(table []key, name string) *key {
+	for i := range table {
+		if table[i].name == name {
+			return &table[i]
+		}
+	}
+	return nil
+}

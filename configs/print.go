@@ -1,0 +1,93 @@
+package configs
+
+import (
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/knadh/koanf/parsers/yaml"
+)
+
+// Effective is the configuration in force as a tree, secrets redacted.
+func (c *Config) Effective() map[string]any {
+	out := map[string]any{}
+	for i := range keys {
+		k := &keys[i]
+		if k.kind == tree {
+			continue
+		}
+		put(out, k.name, k.printable(c.values[k.name]))
+	}
+	apps := make([]any, len(c.Apps))
+	for i := range c.Apps {
+		apps[i] = c.Apps[i].effective()
+	}
+	out["apps"] = apps
+	return out
+}
+
+func (k *key) printable(v any) any {
+	switch x := v.(type) {
+	case time.Duration:
+		return x.String()
+	case []string:
+		list := make([]any, len(x))
+		for i, u := range x {
+			list[i] = redactURL(u)
+		}
+		return list
+	case string:
+		switch {
+		case k.kind == secret:
+			return Secret(x).String()
+		case k.kind == address && x != "":
+			return redactURL(x)
+		}
+	}
+	return v
+}
+
+func (a *App) effective() map[string]any {
+	channels := map[string]any{}
+	for _, d := range a.Channels {
+		if !d.Enabled {
+			channels[d.Pattern] = "disabled"
+			continue
+		}
+		channels[d.Pattern] = map[string]any{
+			"enabled": true, "algorithm": d.Algorithm, "conflation_key": d.Path,
+			"max_conflation_keys": d.MaxKeys, "enable_tags": d.DeliverTags,
+		}
+	}
+	return map[string]any{
+		"id": a.ID, "key": a.Key, "secret": a.Secret.String(), "enabled": a.Enabled,
+		"max_connections": a.MaxConnections, "max_event_payload_in_kb": a.MaxPayload >> 10,
+		"max_event_channels_at_once": a.MaxChannels, "max_event_batch_size": a.MaxBatch,
+		"max_event_name_length": a.MaxEventName, "max_channel_name_length": a.MaxChannelName,
+		"channel_delta_compression": channels,
+	}
+}
+
+// put sets a dotted name in a tree.
+func put(m map[string]any, name string, v any) {
+	for {
+		head, rest, nested := strings.Cut(name, ".")
+		if !nested {
+			m[head] = v
+			return
+		}
+		inner, ok := m[head].(map[string]any)
+		if !ok {
+			inner = map[string]any{}
+			m[head] = inner
+		}
+		m, name = inner, rest
+	}
+}
+
+// YAML is the configuration in force, fit to be loaded again once the secrets are
+// filled in.
+func (c *Config) YAML() ([]byte, error) { return yaml.Parser().Marshal(c.Effective()) }
+
+// JSON is the same as JSON.
+func (c *Config) JSON() ([]byte, error) { return json.MarshalIndent(c.Effective(), "", "  ") }

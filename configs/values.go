@@ -1,0 +1,235 @@
+package configs
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// problems gathers everything that is wrong.
+type problems struct{ list []string }
+
+func (p *problems) add(format string, args ...any) {
+	p.list = append(p.list, fmt.Sprintf(format, args...))
+}
+
+// Error is what is wrong with a configuration, all of it.
+type Error struct{ Problems []string }
+
+func (e *Error) Error() string {
+	if len(e.Problems) == 1 {
+		return "configuration: " + e.Problems[0]
+	}
+	return fmt.Sprintf("configuration has %d problems:\n  - %s", len(e.Problems), strings.Join(e.Problems, "\n  - "))
+}
+
+// shown is a value as an error message may show it.
+func (k *key) shown(v any) string {
+	switch k.kind {
+	case secret:
+		return redacted
+	case address:
+		return strconv.Quote(redactURL(fmt.Sprint(v)))
+	case texts:
+		return "given"
+	}
+	if s, ok := v.(string); ok {
+		return strconv.Quote(shorten(s))
+	}
+	return shorten(fmt.Sprint(v))
+}
+
+func shorten(s string) string {
+	const most = 60
+	if len(s) > most {
+		return s[:most] + "..."
+	}
+	return s
+}
+
+// allowed says in words what a key takes.
+func (k *key) allowed() string {
+	switch k.kind {
+	case boolean:
+		return "true or false"
+	case choice:
+		return "one of " + strings.Join(k.choices, ", ")
+	case integer:
+		return "a whole number " + k.bounds()
+	case duration:
+		return fmt.Sprintf("a duration such as 500ms, 10s or 2m, or a number of seconds, %s s", k.bounds())
+	case texts:
+		return "a text or a list of texts"
+	}
+	return "a text"
+}
+
+func (k *key) bounds() string {
+	if k.max == 0 {
+		return fmt.Sprintf("from %d up", k.min)
+	}
+	return fmt.Sprintf("from %d to %d", k.min, k.max)
+}
+
+// value turns what was read into the type of the key. path names it in messages.
+func (k *key) value(path string, v any, p *problems) (any, bool) {
+	out, ok := k.coerce(v)
+	if !ok {
+		p.add("%s is %s, must be %s", path, k.shown(v), k.allowed())
+	}
+	return out, ok
+}
+
+func (k *key) coerce(v any) (any, bool) {
+	switch k.kind {
+	case boolean:
+		switch x := v.(type) {
+		case bool:
+			return x, true
+		case string:
+			b, err := strconv.ParseBool(strings.ToLower(x))
+			return b, err == nil
+		}
+	case integer:
+		n, ok := whole(v)
+		return n, ok && n >= k.min && (k.max == 0 || n <= k.max)
+	case choice:
+		if b, ok := v.(bool); ok {
+			v = strconv.FormatBool(b)
+		}
+		s, ok := v.(string)
+		s = strings.ToLower(s)
+		return s, ok && slices.Contains(k.choices, s)
+	case duration:
+		d, ok := span(v)
+		return d, ok && d >= time.Duration(k.min)*time.Second && (k.max == 0 || d <= time.Duration(k.max)*time.Second)
+	case texts:
+		return list(v)
+	case text, address, secret:
+		switch x := v.(type) {
+		case string:
+			return x, true
+		case int, int64, uint64, float64, json.Number:
+			// A number is how YAML reads an id such as 4711.
+			return fmt.Sprint(x), true
+		}
+	case tree:
+		return v, true
+	}
+	return nil, false
+}
+
+func whole(v any) (int64, bool) {
+	switch x := v.(type) {
+	case int:
+		return int64(x), true
+	case int64:
+		return x, true
+	case uint64:
+		return int64(x), x <= math.MaxInt64
+	case float64:
+		return int64(x), x == math.Trunc(x) && math.Abs(x) < 1<<53
+	case json.Number:
+		n, err := x.Int64()
+		return n, err == nil
+	case string:
+		n, err := strconv.ParseInt(strings.TrimSpace(x), 10, 64)
+		return n, err == nil
+	}
+	return 0, false
+}
+
+func span(v any) (time.Duration, bool) {
+	if d, ok := v.(time.Duration); ok {
+		return d, true
+	}
+	if n, ok := whole(v); ok {
+		return time.Duration(n) * time.Second, n >= 0 && n < 1<<32
+	}
+	s, ok := v.(string)
+	if !ok {
+		return 0, false
+	}
+	d, err := time.ParseDuration(s)
+	return d, err == nil
+}
+
+func list(v any) ([]string, bool) {
+	switch x := v.(type) {
+	case []string:
+		return x, true
+	case string:
+		out := []string{}
+		for part := range strings.SplitSeq(x, ",") {
+			if part = strings.TrimSpace(part); part != "" {
+				out = append(out, part)
+			}
+		}
+		return out, true
+	case []any:
+		out := []string{}
+		for _, e := range x {
+			s, ok := e.(string)
+			if !ok {
+				return nil, false
+			}
+			out = append(out, s)
+		}
+		return out, true
+	}
+	return nil, false
+}
+
+// nearest is the known name that differs least, or "" if none is near.
+func nearest(name string, known []string) string {
+	best, least := "", 1+len(name)/3
+	for _, k := range known {
+		if d := distance(name, k); d <= least && (best == "" || d < distance(name, best)) {
+			best = k
+		}
+	}
+	return best
+}
+
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		diagonal := row[0]
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := diagonal
+			if a[i-1] != b[j-1] {
+				cost++
+			}
+			diagonal = row[j]
+			row[j] = min(cost, row[j]+1, row[j-1]+1)
+		}
+	}
+	return row[len(b)]
+}
+
+func names(table []key) []string {
+	out := make([]string, len(table))
+	for i := range table {
+		out[i] = table[i].name
+	}
+	return out
+}
+
+func unknown(p *problems, where, name string, known []string) {
+	if len(name) > 100 {
+		name = name[:100] + "..."
+	}
+	if near := nearest(name, known); near != "" {
+		p.add("%s%s is not a known key; did you mean %s%s?", where, name, where, near)
+		return
+	}
+	p.add("%s%s is not a known key", where, name)
+}
