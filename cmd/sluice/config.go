@@ -1,0 +1,50 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluicehq/sluice/configs"
+)
+
+func newConfigCommand() *cobra.Command {
+	var format string
+	var check bool
+	cmd := &cobra.Command{
+		Use:   "config",
+		Short: "Print the configuration in force, secrets redacted",
+		Args:  arguments(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := loadConfig(cmd)
+			if err != nil {
+				return err
+			}
+			if err := c.CheckBackend(); err != nil {
+				return err
+			}
+			if check {
+				fmt.Fprintln(cmd.OutOrStdout(), "the configuration is good")
+				return nil
+			}
+			print := c.YAML
+			switch format {
+			case "yaml":
+			case "json":
+				print = c.JSON
+			default:
+				return usage("--format is %q, must be yaml or json", format)
+			}
+			text, err := print()
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s\n", text)
+			return nil
+		},
+	}
+	configs.BindFlags(cmd.Flags())
+	cmd.Flags().StringVar(&format, "format", "yaml", "yaml or json")
+	cmd.Flags().BoolVar(&check, "check", false, "only check it")
+	return cmd
+}

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluicehq/sluice/gateway/client"
+)
+
+// historyPage is how many events are asked for at once; the server may give
+// fewer.
+const historyPage = 100
+
+type historyOptions struct {
+	target
+	limit          int
+	oldest, newest bool
+	asJSON, full   bool
+	since          time.Duration
+	from, to       uint64
+}
+
+func newHistoryCommand() *cobra.Command {
+	o := &historyOptions{}
+	cmd := &cobra.Command{
+		Use:   "history CHANNEL",
+		Short: "Print what the log retains of a channel",
+		Long: `Print what the log retains of a channel, the newest events first unless --oldest
+is given. Pages are fetched as needed.`,
+		Example: `  sluice history lobby
+  sluice history lobby --oldest --limit 0 --json | jq -r .message.data
+  sluice history lobby --since 10m`,
+		Args: arguments(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
+	}
+	o.target.flags(cmd)
+	f := cmd.Flags()
+	f.IntVarP(&o.limit, "limit", "n", 20, "how many events to print, 0 for all")
+	f.BoolVar(&o.oldest, "oldest", false, "begin with the oldest event")
+	f.BoolVar(&o.newest, "newest", false, "begin with the newest event (default)")
+	f.BoolVar(&o.asJSON, "json", false, "print one JSON object per line")
+	f.BoolVar(&o.full, "full", false, "do not shorten the data")
+	f.DurationVar(&o.since, "since", 0, "only events of this last time, such as 10m")
+	f.Uint64Var(&o.from, "from", 0, "only events from this serial on")
+	f.Uint64Var(&o.to, "to", 0, "only events up to this serial")
+	return cmd
+}
+
+func (o *historyOptions) run(cmd *cobra.Command, channel string) error {
+	switch {
+	case o.limit < 0 || o.since < 0:
+		return usage("--limit and --since must not be negative")
+	case o.oldest && o.newest:
+		return usage("--oldest and --newest exclude each other")
+	}
+	api, err := o.signed()
+	if err != nil {
+		return err
+	}
+	q := client.HistoryQuery{OldestFirst: o.oldest, StartSerial: o.from, EndSerial: o.to}
+	if o.since > 0 {
+		q.Start = time.Now().Add(-o.since)
+	}
+	out := cmd.OutOrStdout()
+	printed := 0
+	for {
+		q.Limit = historyPage
+		if o.limit > 0 {
+			q.Limit = min(historyPage, o.limit-printed)
+		}
+		page, err := api.History(cmd.Context(), channel, q)
+		if err != nil {
+			return o.explain(err)
+		}
+		if printed == 0 && len(page.Items) > 0 && !o.asJSON {
+			fmt.Fprintf(out, "%10s  %-23s  %-20s  %7s  %s\n", "SERIAL", "TIME", "EVENT", "BYTES", "DATA")
+		}
+		for i := range page.Items {
+			if err := o.print(out, &page.Items[i]); err != nil {
+				return err
+			}
+		}
+		printed += len(page.Items)
+		if !page.HasMore || len(page.Items) == 0 || o.limit > 0 && printed >= o.limit {
+			if !o.asJSON {
+				fmt.Fprintf(cmd.ErrOrStderr(), "%d of %d retained events\n", printed, page.Continuity.RetainedMessages)
+			}
+			return nil
+		}
+		q.Cursor = page.NextCursor
+	}
+}
+
+func (o *historyOptions) print(out io.Writer, i *client.HistoryItem) error {
+	if o.asJSON {
+		return json.NewEncoder(out).Encode(i)
+	}
+	data := i.Data()
+	if !o.full {
+		data = shorten(data, 100)
+	}
+	_, err := fmt.Fprintf(out, "%10d  %-23s  %-20s  %7d  %s\n", i.Serial, i.PublishedAt().Format("2006-01-02 15:04:05.000"), i.EventName, i.PayloadSize, data)
+	return err
+}
+
+// shorten returns the beginning of text on one line of at most n characters.
+func shorten(text string, n int) string {
+	var b strings.Builder
+	count := 0
+	for _, r := range text {
+		if count == n-1 {
+			b.WriteRune('…')
+			break
+		}
+		if r < ' ' || r == 0x7f {
+			r = ' ' // What a terminal would obey.
+		}
+		b.WriteRune(r)
+		count++
+	}
+	return b.String()
+}

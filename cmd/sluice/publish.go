@@ -1,0 +1,209 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluicehq/sluice/gateway/client"
+)
+
+// maxData bounds what is read from a file or standard input as the data of one
+// event. The server's own limit is far below by default.
+const maxData = 8 << 20
+
+// event is what the command line says about one event.
+type event struct {
+	name       string
+	channels   []string
+	data       string
+	tags       map[string]string
+	delta      *bool
+	id         string
+	dedup      string
+	exclude    string
+	conflation *string // conflation value, raw publishing only
+}
+
+// publisher is a way to the log.
+type publisher interface {
+	// publish stores an event and says how, in a few words.
+	publish(ctx context.Context, e event) (string, error)
+	close()
+}
+
+type publishOptions struct {
+	target
+	event
+	also              []string
+	file              string
+	lines, quiet      bool
+	deltaText, keyOpt string
+	nats, creds       string
+}
+
+func newPublishCommand() *cobra.Command {
+	o := &publishOptions{}
+	cmd := &cobra.Command{
+		Use:   "publish CHANNEL [DATA]",
+		Short: "Publish an event",
+		Long: `Publish an event to a channel, over the signed HTTP API or, with --nats, straight
+to the app's subject. The data is the second argument, or the content of --file,
+or else standard input. It is sent as it is; JSON is usual but not required.
+
+The command returns when the log has stored the event.`,
+		Example: `  sluice publish lobby '{"hello":"world"}' --event greeting
+  uptime | sluice publish lobby --event load
+  jq -c '.[]' items.json | sluice publish items --lines
+  sluice publish lobby '{"hello":"world"}' --nats nats://127.0.0.1:4222`,
+		Args: arguments(cobra.RangeArgs(1, 2)),
+		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
+	}
+	o.target.flags(cmd)
+	f := cmd.Flags()
+	f.StringVarP(&o.name, "event", "e", "message", "event name")
+	f.StringArrayVar(&o.also, "to", nil, "publish to this channel as well (repeatable)")
+	f.StringVarP(&o.file, "file", "f", "", "read the data from a file; - is standard input")
+	f.BoolVar(&o.lines, "lines", false, "each line of the file or of standard input is the data of an event")
+	f.StringToStringVar(&o.tags, "tag", nil, "tag for filters, as name=value (repeatable)")
+	f.StringVar(&o.deltaText, "delta", "", "false: never as a delta; true: also when it is small")
+	f.StringVar(&o.id, "message-id", "", "message id")
+	f.StringVar(&o.dedup, "idempotency-key", "", "repeated within two minutes, nothing is stored")
+	f.StringVar(&o.exclude, "exclude-socket", "", "id of a connection that must not receive the event")
+	f.StringVar(&o.nats, "nats", "", "publish to the subject on this NATS server instead of over HTTP")
+	f.StringVar(&o.creds, "nats-creds", "", "credentials file for --nats")
+	f.StringVar(&o.keyOpt, "conflation-key", "", "conflation value, with --nats only")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "print nothing on success")
+	return cmd
+}
+
+func (o *publishOptions) run(cmd *cobra.Command, args []string) error {
+	if err := o.complete(cmd, args); err != nil {
+		return err
+	}
+	data, err := o.input(cmd.InOrStdin(), args)
+	if err != nil {
+		return err
+	}
+	p, err := o.publisher(cmd.Context())
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	for data.Scan() {
+		e := o.event
+		e.data = data.Text()
+		if o.lines && e.data == "" {
+			continue
+		}
+		said, err := p.publish(cmd.Context(), e)
+		if err != nil {
+			return o.explain(err)
+		}
+		if !o.quiet {
+			fmt.Fprintln(cmd.OutOrStdout(), said)
+		}
+	}
+	if errors.Is(data.Err(), bufio.ErrTooLong) {
+		return fmt.Errorf("the data is larger than %d bytes", maxData)
+	}
+	return data.Err()
+}
+
+// complete checks the flags against each other.
+func (o *publishOptions) complete(cmd *cobra.Command, args []string) error {
+	o.channels = append([]string{args[0]}, o.also...)
+	if o.deltaText != "" {
+		on, err := strconv.ParseBool(o.deltaText)
+		if err != nil {
+			return usage("--delta is %q, must be true or false", o.deltaText)
+		}
+		o.delta = &on
+	}
+	switch {
+	case len(args) == 2 && o.file != "":
+		return usage("the data is given both as an argument and with --file")
+	case len(args) == 2 && o.lines:
+		return usage("--lines reads a file or standard input, not an argument")
+	case o.nats == "" && o.creds != "":
+		return usage("--nats-creds needs --nats")
+	case cmd.Flags().Changed("conflation-key") && o.nats == "":
+		return usage("--conflation-key needs --nats: over HTTP the value is taken from the data")
+	case o.nats != "" && o.id != "":
+		return usage("--message-id is not offered with --nats; use --idempotency-key")
+	case o.lines && (o.id != "" || o.dedup != ""):
+		return usage("--lines publishes many events, which cannot share an id")
+	}
+	if cmd.Flags().Changed("conflation-key") {
+		o.conflation = &o.keyOpt
+	}
+	return nil
+}
+
+// input yields the data of each event.
+func (o *publishOptions) input(stdin io.Reader, args []string) (*bufio.Scanner, error) {
+	var r io.Reader = stdin
+	switch {
+	case len(args) == 2:
+		r = strings.NewReader(args[1])
+	case o.file != "" && o.file != "-":
+		// Read at once, so that no error path has to close it.
+		f, err := os.Open(o.file)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		text, err := io.ReadAll(io.LimitReader(f, 1<<30))
+		if err != nil {
+			return nil, err
+		}
+		r = strings.NewReader(string(text))
+	}
+	s := bufio.NewScanner(r)
+	s.Buffer(nil, maxData)
+	if !o.lines {
+		s.Split(whole)
+	}
+	return s, nil
+}
+
+// whole is a split function that gives all of the input at once, also if it is
+// empty, without the line break that ends what was typed or printed.
+func whole(data []byte, atEOF bool) (int, []byte, error) {
+	if !atEOF {
+		return 0, nil, nil
+	}
+	text := strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r")
+	return len(data), []byte(text), bufio.ErrFinalToken
+}
+
+func (o *publishOptions) publisher(ctx context.Context) (publisher, error) {
+	if o.nats != "" {
+		return newRawPublisher(ctx, o.nats, o.creds, o.app)
+	}
+	s, err := o.signed()
+	if err != nil {
+		return nil, err
+	}
+	return signedPublisher{s}, nil
+}
+
+// signedPublisher goes over HTTP.
+type signedPublisher struct{ api *client.Signed }
+
+func (p signedPublisher) publish(ctx context.Context, e event) (string, error) {
+	err := p.api.Publish(ctx, client.Publish{
+		Name: e.name, Channels: e.channels, Data: e.data, Tags: e.tags, Delta: e.delta,
+		MessageID: e.id, IdempotencyKey: e.dedup, SocketID: e.exclude,
+	})
+	return fmt.Sprintf("stored %s on %s (%d bytes)", e.name, strings.Join(e.channels, ", "), len(e.data)), err
+}
+
+func (signedPublisher) close() {}

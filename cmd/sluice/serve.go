@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/cobra"
+
+	"github.com/sluicehq/sluice/configs"
+	"github.com/sluicehq/sluice/gateway"
+)
+
+func newServeCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run a server (this is what sluice does without a subcommand)",
+		Long: `Run a server. Without --config it is a development server on this machine, with the
+app app-id / app-key / app-secret and the console page. Every key of the configuration
+has a flag; docs/configuration.md describes them.`,
+		Args: arguments(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := loadConfig(cmd)
+			if err != nil {
+				return err
+			}
+			log := newLogger(cmd, c)
+			return serve(cmd.Context(), c, log)
+		},
+	}
+	configs.BindFlags(cmd.Flags())
+	return cmd
+}
+
+// loadConfig reads the configuration that a command line asks for.
+func loadConfig(cmd *cobra.Command) (*configs.Config, error) {
+	file, err := cmd.Flags().GetString("config")
+	if err != nil {
+		return nil, err
+	}
+	return configs.Load(configs.Sources{File: file, Environ: os.Environ(), Flags: cmd.Flags()})
+}
+
+func newLogger(cmd *cobra.Command, c *configs.Config) *slog.Logger {
+	var level slog.Level
+	if level.UnmarshalText([]byte(c.LogLevel)) != nil {
+		level = slog.LevelInfo
+	}
+	opt := &slog.HandlerOptions{Level: level}
+	if c.LogJSON {
+		return slog.New(slog.NewJSONHandler(cmd.ErrOrStderr(), opt))
+	}
+	return slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), opt))
+}
+
+// serve runs a node until ctx is done.
+func serve(ctx context.Context, c *configs.Config, log *slog.Logger) (err error) {
+	warn(c, log)
+	registry := prometheus.NewRegistry()
+	b, err := openBackend(ctx, c, log, registry)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.close()) }()
+	node, err := gateway.New(nodeOptions(c, b, log, registry))
+	if err != nil {
+		return err
+	}
+	log.Info("sluice is serving", "http", node.Addr(), "metrics", node.MetricsAddr(), "nats", b.natsURL,
+		"mode", c.Effective()["mode"], "version", versionText())
+	log.Info("durability of acknowledged events", "level", b.log.Health().Durability)
+	if c.Web {
+		log.Info("console page", "url", "http://"+node.Addr()+c.PathPrefix+"/")
+	}
+	err = node.Run(ctx)
+	log.Info("sluice has stopped")
+	return err
+}
+
+// warn says at the start what an operator should know.
+func warn(c *configs.Config, log *slog.Logger) {
+	if c.Development {
+		log.Warn("development mode: requests from this machine need no signature; give a configuration file to leave it")
+	}
+	for _, key := range c.NotYet() {
+		log.Warn("the configuration asks for a feature that this release does not have", "key", key)
+	}
+	if c.Driver == "local" {
+		log.Warn("the log is the memory of this process: nothing is stored, and other gateways do not see it")
+	}
+}
+
+func nodeOptions(c *configs.Config, b *backend, log *slog.Logger, registry *prometheus.Registry) gateway.Options {
+	opt := gateway.Options{
+		Apps: registryOf(c), Log: b.log, Registry: registry, Logger: log,
+		Listen:        net.JoinHostPort(c.Host, strconv.Itoa(c.Port)),
+		MetricsPrefix: c.Metrics.Prefix, MaxChannelLabels: c.Metrics.MaxChannelLabels,
+		PathPrefix: c.PathPrefix, Unsigned: c.Development,
+		HeaderTimeout: c.HTTP.HeaderTimeout, BodyTimeout: c.HTTP.BodyTimeout, PublishTimeout: c.HTTP.PublishTimeout,
+		MaxBody: c.HTTP.MaxBody, Drain: c.Drain,
+	}
+	if c.Metrics.Port >= 0 {
+		opt.MetricsListen = net.JoinHostPort(c.Metrics.Host, strconv.Itoa(c.Metrics.Port))
+	}
+	opt.Hub.DeltaEnabled = c.Delta.Enabled
+	opt.Hub.ActivityTimeout = c.ActivityTimeout
+	opt.Hub.MaxMessage = c.WebSocket.MaxMessage
+	opt.Hub.QueueFrames, opt.Hub.QueueBytes = c.WebSocket.QueueFrames, c.WebSocket.QueueBytes
+	opt.Hub.SlowAge, opt.Hub.MaxSubscriptions = c.WebSocket.SlowTimeout, c.WebSocket.MaxSubscriptions
+	if c.Web {
+		opt.Page = pageOf(c, b)
+	}
+	return opt
+}
+
+// versionText is the version of this build.
+func versionText() string { return build().Version }

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/sluicehq/sluice/configs"
+	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/gateway/web"
+	"github.com/sluicehq/sluice/streams"
+)
+
+// registryOf maps the configured apps to what a gateway knows of them.
+func registryOf(c *configs.Config) *app.Registry {
+	global := app.Delta{
+		Enabled: c.Delta.Enabled, Algorithm: pusher.ParseAlgorithm(c.Delta.Algorithm), Interval: c.Delta.Interval,
+		MinSize: c.Delta.MinSize, MaxAgeSeconds: int(c.Delta.MaxAge / time.Second), Path: c.Delta.Path,
+		MaxKeys: c.Delta.MaxKeys, DeliverTags: c.DeliverTags,
+	}
+	var apps []*app.App
+	for i := range c.Apps {
+		a := &c.Apps[i]
+		out := &app.App{
+			ID: a.ID, Key: a.Key, Secret: app.Secret(a.Secret.Reveal()), Enabled: a.Enabled,
+			HistoryEnabled: c.History.Enabled, Delta: global,
+			Limits: app.Limits{
+				MaxConnections: a.MaxConnections, MaxEventPayload: a.MaxPayload, MaxChannelsPerEvent: a.MaxChannels,
+				MaxBatchSize: a.MaxBatch, MaxEventNameLength: a.MaxEventName, MaxChannelLength: a.MaxChannelName,
+				MaxHistoryPage: c.History.MaxPage,
+			},
+		}
+		for _, d := range a.Channels {
+			own := global
+			own.Enabled = global.Enabled && d.Enabled
+			own.Algorithm, own.Path = pusher.ParseAlgorithm(d.Algorithm), d.Path
+			own.MaxKeys, own.DeliverTags = d.MaxKeys, d.DeliverTags
+			out.Patterns = append(out.Patterns, app.Pattern{Match: d.Pattern, Delta: own})
+		}
+		apps = append(apps, out)
+	}
+	return app.NewRegistry(apps...)
+}
+
+// pageOf is the console page for the first app.
+func pageOf(c *configs.Config, b *backend) http.Handler {
+	a := &c.Apps[0]
+	return web.Handler(web.Options{
+		AppID: a.ID, AppKey: a.Key, Version: versionText(),
+		Example: "my-channel", Subject: c.NATS.Prefix + streams.SubjectOf(a.ID, "my-channel"), NATSURL: b.natsURL,
+	})
+}

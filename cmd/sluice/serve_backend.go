@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/memory"
+	"github.com/sluicehq/sluice/configs"
+	"github.com/sluicehq/sluice/streams"
+	"github.com/sluicehq/sluice/streams/embedded"
+)
+
+// backend is the log with what must be closed after it.
+type backend struct {
+	log     broker.Log
+	natsURL string
+	server  *embedded.Server
+}
+
+func (b *backend) close() error {
+	err := b.log.Close()
+	if b.server != nil {
+		b.server.Shutdown()
+	}
+	return err
+}
+
+// openBackend opens the log that the configuration chooses. There is no silent
+// fallback: what was chosen is there, or the start fails.
+func openBackend(ctx context.Context, c *configs.Config, log *slog.Logger, registry prometheus.Registerer) (*backend, error) {
+	if err := c.CheckBackend(); err != nil {
+		return nil, err
+	}
+	if c.Driver == "local" {
+		return openMemory(c)
+	}
+	opt := streamOptions(c, log)
+	b := &backend{}
+	if c.Embeds() {
+		e := c.NATS.Embedded
+		server, err := embedded.Start(ctx, embedded.Options{
+			Host: e.Host, Port: e.Port, StoreDir: e.StoreDir, MaxStore: e.MaxStore, SyncInterval: e.SyncInterval, Logger: log,
+			MaxPayload: int32(opt.MaxData + 128<<10),
+		})
+		if err != nil {
+			return nil, err
+		}
+		if server.UncleanBoot() {
+			log.Warn("the machine went down under the log; its last moments may be lost, so the log begins a new life")
+		}
+		b.server, b.natsURL = server, server.ClientURL()
+		opt.ConnectOptions, opt.NewEpoch = server.ConnectOptions(), server.UncleanBoot()
+	}
+	l, err := streams.Open(ctx, opt)
+	if err != nil {
+		if b.server != nil {
+			b.server.Shutdown()
+		}
+		return nil, err
+	}
+	registry.MustRegister(newLogCollector(l, c.Metrics.Prefix))
+	b.log = l
+	if b.natsURL == "" && len(opt.URLs) > 0 {
+		b.natsURL = fmt.Sprintf("%d server(s)", len(opt.URLs))
+	}
+	return b, nil
+}
+
+func openMemory(c *configs.Config) (*backend, error) {
+	opt := memory.Options{MaxMessages: int(c.History.MaxMessages), MaxAge: c.History.Retention}
+	if c.History.MaxBytes > 0 {
+		opt.MaxBytes = c.History.MaxBytes
+	}
+	for i := range c.Apps {
+		opt.Apps = append(opt.Apps, c.Apps[i].ID)
+	}
+	l, err := memory.New(opt)
+	if err != nil {
+		return nil, err
+	}
+	return &backend{log: l}, nil
+}
+
+func streamOptions(c *configs.Config, log *slog.Logger) streams.Options {
+	n := &c.NATS
+	opt := streams.Options{
+		Replicas: n.Replicas, Prefix: n.Prefix, URLs: n.URLs,
+		CredentialsFile: n.CredentialsFile, NKeyFile: n.NKeyFile,
+		User: n.User, Password: streams.Secret(n.Password.Reveal()), Token: streams.Secret(n.Token.Reveal()),
+		CAFile: n.CAFile, CertFile: n.CertFile, KeyFile: n.KeyFile, HandshakeFirst: n.HandshakeFirst,
+		Domain: n.Domain, StartTimeout: n.StartTimeout, PublishTimeout: c.HTTP.PublishTimeout, Logger: log,
+		MaxData: 64 << 10,
+	}
+	for i := range c.Apps {
+		a := &c.Apps[i]
+		opt.MaxData = max(opt.MaxData, a.MaxPayload)
+		opt.Apps = append(opt.Apps, streams.AppOptions{
+			ID: a.ID, MaxMessages: c.History.MaxMessages, MaxAge: c.History.Retention, MaxBytes: c.History.MaxBytes,
+		})
+	}
+	return opt
+}
+
+// logCollector exports the numbers of the JetStream log.
+type logCollector struct {
+	log   *streams.Log
+	reads []logRead
+}
+
+type logRead struct {
+	desc *prometheus.Desc
+	kind prometheus.ValueType
+	read func(streams.Stats) float64
+}
+
+func newLogCollector(l *streams.Log, prefix string) *logCollector {
+	c := &logCollector{log: l}
+	add := func(kind prometheus.ValueType, name, help string, read func(streams.Stats) float64) {
+		c.reads = append(c.reads, logRead{prometheus.NewDesc(prefix+"log_"+name, help, nil, nil), kind, read})
+	}
+	counter := func(name, help string, read func(streams.Stats) uint64) {
+		add(prometheus.CounterValue, name, help, func(s streams.Stats) float64 { return float64(read(s)) })
+	}
+	counter("published_total", "Events that the log acknowledged.", func(s streams.Stats) uint64 { return s.Published })
+	counter("duplicates_total", "Of these, events that had been stored before.", func(s streams.Stats) uint64 { return s.Duplicates })
+	counter("publish_retries_total", "Publishes that were sent again.", func(s streams.Stats) uint64 { return s.Retries })
+	counter("publish_failures_total", "Publishes that were given up.", func(s streams.Stats) uint64 { return s.Failures })
+	counter("live_total", "Messages of the live feed.", func(s streams.Stats) uint64 { return s.Live })
+	counter("live_rejected_total", "Live messages that the log did not write.", func(s streams.Stats) uint64 { return s.Rejected })
+	counter("repairs_total", "Repairs of channels that were begun.", func(s streams.Stats) uint64 { return s.Repairs })
+	counter("repaired_total", "Publications that repairs brought.", func(s streams.Stats) uint64 { return s.Repaired })
+	counter("scans_total", "Comparisons of all channels with the log.", func(s streams.Stats) uint64 { return s.Scans })
+	counter("slow_feed_total", "Times that the feed was too slow for its queue.", func(s streams.Stats) uint64 { return s.Slow })
+	add(prometheus.GaugeValue, "channels_attached", "Channels that are followed.", func(s streams.Stats) float64 { return float64(s.Attached) })
+	add(prometheus.GaugeValue, "feed_queue", "Live messages that wait.", func(s streams.Stats) float64 { return float64(s.Queued) })
+	return c
+}
+
+func (c *logCollector) Describe(to chan<- *prometheus.Desc) {
+	for _, r := range c.reads {
+		to <- r.desc
+	}
+}
+
+func (c *logCollector) Collect(to chan<- prometheus.Metric) {
+	s := c.log.Stats()
+	for _, r := range c.reads {
+		to <- prometheus.MustNewConstMetric(r.desc, r.kind, r.read(s))
+	}
+}

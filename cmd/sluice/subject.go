@@ -1,0 +1,30 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluicehq/sluice/streams"
+)
+
+func newSubjectCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "subject APP CHANNEL",
+		Short: "Print the NATS subject of a channel",
+		Long: `Print the NATS subject of a channel, for publishing with any NATS client. Letters,
+digits and _ - : @ , ; # stand for themselves, every other byte is written =HH.`,
+		Example: `  sluice subject app-id lobby
+  nats pub "$(sluice subject app-id news.sports)" '{"goal":1}' -H Event:goal`,
+		Args: arguments(cobra.ExactArgs(2)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			for i, what := range []string{"APP", "CHANNEL"} {
+				if args[i] == "" {
+					return usage("%s is empty", what)
+				}
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), streams.SubjectOf(args[0], args[1]))
+			return nil
+		},
+	}
+}

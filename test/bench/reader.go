@@ -1,0 +1,109 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// readerMain is the child process: it connects, subscribes and counts bytes.
+// Arguments: address, sockets, channel, "delta" or "plain". On standard input
+// each line asks for the number of bytes read so far.
+func readerMain(args []string) error {
+	sockets, err := strconv.Atoi(args[1])
+	if err != nil {
+		return err
+	}
+	var total atomic.Int64
+	poll, err := syscall.EpollCreate1(0)
+	if err != nil {
+		return err
+	}
+	conns := make([]*net.TCPConn, 0, sockets)
+	for range sockets {
+		c, err := join(args[0], args[2], args[3] == "delta")
+		if err != nil {
+			return err
+		}
+		conns = append(conns, c)
+		raw, err := c.SyscallConn()
+		if err != nil {
+			return err
+		}
+		var failed error
+		err = raw.Control(func(fd uintptr) {
+			failed = syscall.EpollCtl(poll, syscall.EPOLL_CTL_ADD, int(fd), &syscall.EpollEvent{Events: syscall.EPOLLIN, Fd: int32(fd)})
+		})
+		if err != nil || failed != nil {
+			return fmt.Errorf("epoll: %v %v", err, failed)
+		}
+	}
+	go func() {
+		events := make([]syscall.EpollEvent, 1024)
+		buf := make([]byte, 256<<10)
+		for {
+			n, err := syscall.EpollWait(poll, events, -1)
+			if err != nil && err != syscall.EINTR {
+				fmt.Fprintln(os.Stderr, "epoll:", err)
+				os.Exit(1)
+			}
+			for _, e := range events[:max(n, 0)] {
+				got, err := syscall.Read(int(e.Fd), buf)
+				if got <= 0 && err != syscall.EAGAIN {
+					fmt.Fprintln(os.Stderr, "a connection ended:", err)
+					os.Exit(1)
+				}
+				total.Add(int64(max(got, 0)))
+			}
+			// A nap lets more arrive, so that reading costs little.
+			time.Sleep(300 * time.Microsecond)
+		}
+	}()
+	fmt.Println("ready")
+	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+		fmt.Println(total.Load())
+	}
+	for _, c := range conns {
+		_ = c.Close()
+	}
+	return nil
+}
+
+// join connects one client and returns when its subscription is confirmed.
+func join(address, channel string, deltas bool) (*net.TCPConn, error) {
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	say := "GET /app/key?protocol=7 HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+	if deltas {
+		say += clientFrame(`{"event":"pusher:enable_delta_compression"}`)
+	}
+	say += clientFrame(`{"event":"pusher:subscribe","data":{"channel":"` + channel + `"}}`)
+	if _, err := conn.Write([]byte(say)); err != nil {
+		return nil, err
+	}
+	var seen []byte
+	buf := make([]byte, 4096)
+	for !bytes.Contains(seen, []byte("subscription_succeeded")) {
+		_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+		n, err := conn.Read(buf)
+		if err != nil {
+			return nil, fmt.Errorf("joining: %w after %q", err, seen)
+		}
+		seen = append(seen, buf[:n]...)
+	}
+	_ = conn.SetReadDeadline(time.Time{})
+	return conn.(*net.TCPConn), nil
+}
+
+func clientFrame(text string) string {
+	return string([]byte{0x81, 0x80 | byte(len(text)), 0, 0, 0, 0}) + text
+}

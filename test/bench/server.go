@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/hub"
+)
+
+const benchChannel = "bench"
+
+// server is a hub whose feed is the benchmark itself, so that what is measured
+// is the way from a stored publication to the sockets.
+type server struct {
+	hub      *hub.Hub
+	http     *http.Server
+	listener *keeper
+	sink     broker.Sink
+	ready    chan struct{}
+	offset   uint64
+}
+
+// keeper remembers the accepted connections, so that the baseline can write to
+// the very same sockets.
+type keeper struct {
+	net.Listener
+	mu    sync.Mutex
+	conns []*net.TCPConn
+}
+
+func (k *keeper) Accept() (net.Conn, error) {
+	c, err := k.Listener.Accept()
+	if err == nil {
+		k.mu.Lock()
+		k.conns = append(k.conns, c.(*net.TCPConn))
+		k.mu.Unlock()
+	}
+	return c, err
+}
+
+func startServer(deltas app.Delta) (*server, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	s := &server{listener: &keeper{Listener: l}, ready: make(chan struct{})}
+	s.hub, err = hub.New(hub.Options{
+		Apps: app.NewRegistry(&app.App{
+			ID: "app", Key: "key", Secret: "secret", Enabled: true, Limits: app.DefaultLimits, Delta: deltas,
+		}),
+		Feed: s, Metrics: hub.NewMetrics(prometheus.NewRegistry(), "bench_", "0", 10),
+		DeltaEnabled: deltas.Enabled, SweepInterval: time.Hour, Linger: 100 * time.Millisecond,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.http = &http.Server{Handler: s.hub, ReadHeaderTimeout: 10 * time.Second}
+	go func() { _ = s.http.Serve(s.listener) }()
+	return s, nil
+}
+
+// Attach implements [broker.Feed].
+func (s *server) Attach(_ context.Context, _, _ string, sink broker.Sink) (broker.Attachment, error) {
+	s.sink = sink
+	close(s.ready)
+	return s, nil
+}
+
+// Position implements [broker.Attachment].
+func (s *server) Position() broker.Position { return broker.Position{Epoch: "bench"} }
+
+// Detach implements [broker.Attachment].
+func (s *server) Detach() {}
+
+// publish hands one publication to the hub, as the feed does.
+func (s *server) publish(event string, data []byte) {
+	prev := s.offset
+	s.offset++
+	s.sink.Publication(&broker.Publication{
+		Event:    broker.Event{Name: event, Data: data},
+		Position: broker.Position{Epoch: "bench", Offset: s.offset}, Prev: prev, Time: time.Now(),
+	})
+}
+
+func (s *server) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	err := s.hub.Close(ctx)
+	_ = s.http.Close()
+	return err
+}
+
+// rawSocket writes straight to the kernel.
+type rawSocket struct {
+	conn *net.TCPConn
+	raw  syscall.RawConn
+}
+
+func (s *server) rawSockets() ([]rawSocket, error) {
+	s.listener.mu.Lock()
+	defer s.listener.mu.Unlock()
+	out := make([]rawSocket, len(s.listener.conns))
+	for i, c := range s.listener.conns {
+		raw, err := c.SyscallConn()
+		if err != nil {
+			return nil, err
+		}
+		out[i] = rawSocket{c, raw}
+	}
+	return out, nil
+}
+
+// rawMessages writes a frame n times to every socket, one write each, round
+// robin, half of the sockets in each of two goroutines.
+func rawMessages(sockets []rawSocket, frame []byte, n int) error {
+	var wg sync.WaitGroup
+	errs := make([]error, 2)
+	half := len(sockets) / 2
+	for i, part := range [][]rawSocket{sockets[:half], sockets[half:]} {
+		wg.Go(func() {
+			var sent int
+			var errno syscall.Errno
+			call := func(fd uintptr) bool {
+				r, _, e := syscall.RawSyscall(syscall.SYS_WRITE, fd, uintptr(unsafe.Pointer(&frame[0])), uintptr(len(frame)))
+				sent, errno = int(r), e
+				if e != 0 {
+					sent = 0
+				}
+				return true
+			}
+			for range n {
+				for _, s := range part {
+					if err := s.raw.Write(call); err != nil {
+						errs[i] = err
+						return
+					}
+					if errno != 0 && errno != syscall.EAGAIN {
+						errs[i] = errno
+						return
+					}
+					if sent < len(frame) {
+						if _, err := s.conn.Write(frame[sent:]); err != nil {
+							errs[i] = err
+							return
+						}
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return fmt.Errorf("raw write: %w", err)
+		}
+	}
+	return nil
+}

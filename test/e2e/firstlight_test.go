@@ -1,0 +1,342 @@
+package e2e
+
+import (
+	"bytes"
+	"crypto/md5"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/streams"
+	"github.com/sluicehq/sluice/test/workload"
+)
+
+const (
+	appID, appKey, appSecret = "app-id", "app-key", "app-secret"
+)
+
+// publishSigned does what a careful user of curl would do.
+func publishSigned(client *http.Client, address, channel, name, data string) error {
+	body, err := json.Marshal(map[string]any{"name": name, "channels": []string{channel}, "data": data})
+	if err != nil {
+		return err
+	}
+	sum := md5.Sum(body)
+	path := "/apps/" + appID + "/events"
+	params := url.Values{
+		"auth_key": {appKey}, "auth_timestamp": {strconv.FormatInt(time.Now().Unix(), 10)},
+		"auth_version": {"1.0"}, "body_md5": {hex.EncodeToString(sum[:])},
+	}
+	params.Set("auth_signature", pusher.SignRequest(appSecret, http.MethodPost, path, params))
+	resp, err := client.Post("http://"+address+path+"?"+params.Encode(), "application/json", bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK || strings.TrimSpace(string(answer)) != "{}" {
+		return fmt.Errorf("%s: %s", resp.Status, answer)
+	}
+	return nil
+}
+
+type received struct {
+	Subscribed string          `json:"subscribed"`
+	State      string          `json:"state"`
+	Event      string          `json:"event"`
+	Data       json.RawMessage `json:"data"`
+	Refused    json.RawMessage `json:"refused"`
+	Error      json.RawMessage `json:"error"`
+	Summary    *summary        `json:"summary"`
+	Problems   []string        `json:"problems"`
+}
+
+type summary struct {
+	Events, Full, Delta, Plain, Wire, Original int
+}
+
+func (n *node) subscribed() {
+	n.t.Helper()
+	for {
+		var l received
+		n.line(&l)
+		if l.Refused != nil {
+			n.t.Fatalf("refused: %s", l.Refused)
+		}
+		if l.Subscribed != "" {
+			return
+		}
+	}
+}
+
+// Three doors, three thousand events, real clients on both sides. Each event
+// carries its source and number; per source the order must be kept.
+func TestEveryDoorReachesEveryClient(t *testing.T) {
+	if tools.nats == "" {
+		t.Fatal("the nats CLI is missing; scripts/test installs it")
+	}
+	s := serve(t, t.TempDir(), config(t.TempDir()))
+	host, port, err := net.SplitHostPort(s.HTTP)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const channel, each, byCLI = "first-light", 1000, 20
+	receiver := script(t, "receive.mjs", host, port, appKey, channel)
+	deltas := script(t, "delta.mjs", host, port, appKey, channel, strconv.Itoa(3*each))
+	receiver.subscribed()
+	deltas.subscribed()
+
+	body := func(source string, n int) string {
+		return fmt.Sprintf(`{"source":%q,"n":%d,"reading":{"celsius":%d.5,"label":"Zürich"},"pad":%q}`, source, n, n%30, strings.Repeat("x", 300))
+	}
+	var publishing sync.WaitGroup
+	publishing.Go(func() {
+		sdk := script(t, "publish.mjs", host, port, appID, appKey, appSecret, channel, strconv.Itoa(each), "0")
+		sdk.run()
+	})
+	client := &http.Client{Timeout: patience}
+	const routines = 4
+	for g := range routines {
+		publishing.Go(func() {
+			for n := range each / routines {
+				if err := publishSigned(client, s.HTTP, channel, "reading", body(fmt.Sprint("http", g), n)); err != nil {
+					t.Errorf("publishing over HTTP: %v", err)
+					return
+				}
+			}
+		})
+	}
+	publishing.Go(func() {
+		subject := streams.SubjectOf(appID, channel)
+		nc, err := nats.Connect("nats://" + s.NATS)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer nc.Close()
+		for n := range each - byCLI {
+			m := nats.NewMsg(subject)
+			m.Header.Set("Event", "reading")
+			m.Data = []byte(body("raw", n))
+			if err := nc.PublishMsg(m); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+		if err := nc.Flush(); err != nil {
+			t.Error(err)
+			return
+		}
+		for n := range byCLI {
+			out, err := exec.Command(tools.nats, "--server", "nats://"+s.NATS, "pub", subject,
+				body("cli", n), "-H", "Event:reading", "--no-templates").CombinedOutput()
+			if err != nil {
+				t.Errorf("nats pub: %v\n%s", err, out)
+				return
+			}
+		}
+	})
+	publishing.Wait()
+	client.CloseIdleConnections()
+
+	next := map[string]int{}
+	for total := 0; total < 3*each; {
+		var l received
+		receiver.line(&l)
+		if l.Event == "" {
+			t.Fatalf("instead of event %d: %+v", total, l)
+		}
+		var data struct {
+			Source string
+			N      int
+		}
+		if err := json.Unmarshal(l.Data, &data); err != nil {
+			t.Fatalf("data %s: %v", l.Data, err)
+		}
+		if l.Event != "reading" || data.N != next[data.Source] {
+			t.Fatalf("pusher-js got %s %d of %s, want %d", l.Event, data.N, data.Source, next[data.Source])
+		}
+		next[data.Source]++
+		total++
+	}
+	want := map[string]int{"sdk": each, "raw": each - byCLI, "cli": byCLI}
+	for source, n := range want {
+		if next[source] != n {
+			t.Errorf("got %d events of %s, want %d", next[source], source, n)
+		}
+	}
+	var l received
+	deltas.line(&l)
+	if l.Summary == nil || len(l.Problems) > 0 || l.Summary.Events != 3*each {
+		t.Fatalf("deltas: %+v, problems %v", l.Summary, l.Problems)
+	}
+	t.Logf("deltas decoded by fossil-delta: %+v, %.1f %% of bytes saved", *l.Summary, saved(l.Summary))
+	if l.Summary.Delta < 2*each {
+		t.Errorf("only %d of %d events came as deltas", l.Summary.Delta, 3*each)
+	}
+}
+
+func saved(s *summary) float64 { return 100 * (1 - float64(s.Wire)/float64(s.Original)) }
+
+// The stream that the demo publishes: host telemetry of 600 to 1,500 bytes, keyed
+// by device.
+func TestTelemetryIsHalvedByDeltas(t *testing.T) {
+	dir := t.TempDir()
+	s := serve(t, dir, config(dir, `delta_compression: {conflation_key_path: host.name}`))
+	host, port, _ := net.SplitHostPort(s.HTTP)
+	const channel, events = "host-metrics", 600
+	deltas := script(t, "delta.mjs", host, port, appKey, channel, strconv.Itoa(events))
+	deltas.subscribed()
+	client := &http.Client{Timeout: patience}
+	defer client.CloseIdleConnections()
+	var telemetry *workload.Stream
+	for _, s := range workload.All() {
+		if s.Name == "telemetry" {
+			telemetry = s
+		}
+	}
+	for range events {
+		data := telemetry.Next()
+		if len(data) < 600 || len(data) > 1500 {
+			t.Fatalf("the workload made a message of %d bytes", len(data))
+		}
+		if err := publishSigned(client, s.HTTP, channel, telemetry.Event, string(data)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var l received
+	deltas.line(&l)
+	if l.Summary == nil || len(l.Problems) > 0 {
+		t.Fatalf("deltas: %+v, problems %v", l.Summary, l.Problems)
+	}
+	t.Logf("host telemetry: %+v, %.1f %% of bytes saved, %.1f %% sent as deltas", *l.Summary,
+		saved(l.Summary), 100*float64(l.Summary.Delta)/float64(l.Summary.Events))
+	if saved(l.Summary) < 50 {
+		t.Errorf("saved %.1f %%, want at least 50 %%", saved(l.Summary))
+	}
+}
+
+// Acknowledged means stored: a server that is killed in a burst has every
+// acknowledged event in its history, once and in order, when it comes back.
+func TestKilledServerKeepsWhatItAcknowledged(t *testing.T) {
+	dir := t.TempDir()
+	s := serve(t, dir, config(dir))
+	client := &http.Client{Timeout: patience}
+	defer client.CloseIdleConnections()
+	const writers = 4
+	var mu sync.Mutex
+	acknowledged := map[string]int{}
+	enough := make(chan struct{})
+	var once sync.Once
+	var publishing sync.WaitGroup
+	for g := range writers {
+		publishing.Go(func() {
+			name := fmt.Sprint("w", g)
+			for n := 0; ; n++ {
+				if publishSigned(client, s.HTTP, "ledger", name, strconv.Itoa(n)) != nil {
+					return
+				}
+				mu.Lock()
+				acknowledged[name] = n + 1
+				if acknowledged[name] >= 100 {
+					once.Do(func() { close(enough) })
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	<-enough
+	s.kill()
+	publishing.Wait()
+
+	s = serve(t, dir, config(dir))
+	got := map[string]int{}
+	last := uint64(0)
+	for cursor := ""; ; {
+		page := history(t, s, "ledger", "oldest_first", cursor)
+		for _, item := range page.Items {
+			if item.Serial <= last {
+				t.Fatalf("serial %d follows %d", item.Serial, last)
+			}
+			last = item.Serial
+			n, err := strconv.Atoi(item.Message.Data)
+			if err != nil || n != got[item.EventName] {
+				t.Fatalf("got %q of %s, want %d", item.Message.Data, item.EventName, got[item.EventName])
+			}
+			got[item.EventName]++
+		}
+		if cursor = page.NextCursor; cursor == "" {
+			break
+		}
+	}
+	total := 0
+	for name, n := range acknowledged {
+		total += n
+		// One event more may be stored whose acknowledgement was lost.
+		if got[name] < n || got[name] > n+1 {
+			t.Errorf("%s: %d events acknowledged, %d in the history", name, n, got[name])
+		}
+	}
+	t.Logf("%d events were acknowledged before the kill, all are there", total)
+}
+
+type historyPage struct {
+	Items []struct {
+		Serial    uint64 `json:"serial"`
+		StreamID  string `json:"stream_id"`
+		EventName string `json:"event_name"`
+		Message   struct {
+			Data string `json:"data"`
+		} `json:"message"`
+	} `json:"items"`
+	NextCursor string `json:"next_cursor"`
+}
+
+func history(t *testing.T, s *server, channel, direction, cursor string) historyPage {
+	t.Helper()
+	q := url.Values{"direction": {direction}, "limit": {"100"}}
+	if cursor != "" {
+		q.Set("cursor", cursor)
+	}
+	resp, err := http.Get("http://" + s.HTTP + "/apps/" + appID + "/channels/" + channel + "/history?" + q.Encode())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var page historyPage
+	if resp.StatusCode != http.StatusOK || json.Unmarshal(body, &page) != nil {
+		t.Fatalf("history: %s %s", resp.Status, body)
+	}
+	return page
+}
+
+// A second server on the same data would acknowledge the same offsets twice.
+func TestSecondServerOnTheSameStoreIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	serve(t, dir, config(dir))
+	second := launch(t, t.TempDir(), config(dir))
+	<-second.done
+	if second.err == nil || !strings.Contains(second.logs.String(), "store") {
+		t.Errorf("the second server ended with %v:\n%s", second.err, second.logs)
+	}
+}
