@@ -5,7 +5,7 @@
 // summary when the expected number of events has arrived or input ends.
 // Arguments: host port key channel expected.
 import WebSocket from 'ws';
-import fossil from 'fossil-delta';
+import { applyDelta } from 'fossil-delta';
 
 const [host, port, key, channel, expected] = process.argv.slice(2);
 const url = `ws://${host}:${port}/app/${key}?protocol=7&client=js&version=8.6.0&flash=false`;
@@ -60,7 +60,7 @@ function withDelta(frame, text, bytes) {
     return;
   }
   if (d.algorithm !== 'fossil') problems.push(`algorithm ${d.algorithm}`);
-  const target = Buffer.from(fossil.apply(base, Buffer.from(d.delta, 'base64')));
+  const target = Buffer.from(applyDelta(base, Buffer.from(d.delta, 'base64')));
   const marked = JSON.parse(target.toString('utf8'));
   if (marked.sequence !== d.seq) problems.push(`numbers differ: ${marked.sequence} and ${d.seq}`);
   if (marked.event !== d.event) problems.push(`names differ: ${marked.event} and ${d.event}`);
