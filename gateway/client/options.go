@@ -123,6 +123,10 @@ func (o *Options) setDefaults() error {
 
 // parseURL reads the address of a server; ws and http mean the same.
 func parseURL(text string) (*url.URL, error) {
+	// Without a scheme the parser complains about colons instead.
+	if !strings.Contains(text, "://") {
+		return nil, fmt.Errorf("client: URL %q must begin with http://, https://, ws:// or wss://", text)
+	}
 	u, err := url.Parse(text)
 	if err != nil {
 		return nil, fmt.Errorf("client: URL: %w", err)

@@ -32,12 +32,15 @@ type Options struct {
 	// Subject is the subject that a raw publish to Example goes to, for the
 	// suggested `nats pub`. Empty leaves that command out.
 	Subject string
-	// NATSURL is put into the suggested `nats pub`. Empty means that the
-	// command works without, because the server listens where it looks.
+	// NATSURL is put into the suggested `nats pub` if it is a URL other than
+	// the one that the tool uses by itself.
 	NATSURL string
 	// Version is shown beside the name; empty shows none.
 	Version string
 }
+
+// defaultNATS is where the `nats` tool connects to unless it is told otherwise.
+const defaultNATS = "nats://127.0.0.1:4222"
 
 // config is what the page reads from its data block.
 type config struct {
@@ -74,6 +77,9 @@ func Handler(opt Options) http.Handler {
 	}
 	if opt.Channels == nil {
 		opt.Channels = []string{"host-metrics", opt.Example}
+	}
+	if opt.NATSURL == defaultNATS || !strings.Contains(opt.NATSURL, "://") {
+		opt.NATSURL = ""
 	}
 	p := &page{assets: map[string]asset{}}
 	sum := sha256.New()

@@ -69,6 +69,20 @@ func TestPageSubscribesToTheDemoByDefault(t *testing.T) {
 	}
 }
 
+func TestSuggestedServerOfNATS(t *testing.T) {
+	for _, c := range []struct{ name, given, want string }{
+		{"none", "", ""},
+		{"the tool's own", "nats://127.0.0.1:4222", ""},
+		{"another", "nats://127.0.0.1:4333", "nats://127.0.0.1:4333"},
+		{"no address", "3 server(s)", ""},
+	} {
+		text := body(t, get(t, web.Handler(web.Options{AppID: "i", AppKey: "k", NATSURL: c.given}), "GET", "/"))
+		if want := `"natsURL":"` + c.want + `"`; !strings.Contains(text, want) {
+			t.Errorf("%s: the page does not contain %s", c.name, want)
+		}
+	}
+}
+
 func TestEveryFileThatIsReferredToIsServed(t *testing.T) {
 	h := web.Handler(web.Options{AppID: "i", AppKey: "k"})
 	todo := []string{"/"}
