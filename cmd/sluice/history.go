@@ -12,6 +12,10 @@ import (
 	"github.com/sluicehq/sluice/gateway/client"
 )
 
+// shortData is how many characters of the data are printed unless more is asked
+// for.
+const shortData = 100
+
 // historyPage is how many events are asked for at once; the server may give
 // fewer.
 const historyPage = 100
@@ -102,9 +106,9 @@ func (o *historyOptions) print(out io.Writer, i *client.HistoryItem) error {
 	}
 	data := i.Data()
 	if !o.full {
-		data = shorten(data, 100)
+		data = shorten(data, shortData)
 	}
-	_, err := fmt.Fprintf(out, "%10d  %-23s  %-20s  %7d  %s\n", i.Serial, i.PublishedAt().Format("2006-01-02 15:04:05.000"), i.EventName, i.PayloadSize, data)
+	_, err := fmt.Fprintf(out, "%10d  %-23s  %-20s  %7d  %s\n", i.Serial, i.PublishedAt().Format("2006-01-02 15:04:05.000"), shorten(i.EventName, 200), i.PayloadSize, data)
 	return err
 }
 

@@ -42,11 +42,11 @@ type publisher interface {
 type publishOptions struct {
 	target
 	event
-	also              []string
-	file              string
-	lines, quiet      bool
-	deltaText, keyOpt string
-	nats, creds       string
+	also                []string
+	file                string
+	lines, quiet        bool
+	deltaText, keyOpt   string
+	nats, creds, prefix string
 }
 
 func newPublishCommand() *cobra.Command {
@@ -79,6 +79,7 @@ The command returns when the log has stored the event.`,
 	f.StringVar(&o.exclude, "exclude-socket", "", "id of a connection that must not receive the event")
 	f.StringVar(&o.nats, "nats", "", "publish to the subject on this NATS server instead of over HTTP")
 	f.StringVar(&o.creds, "nats-creds", "", "credentials file for --nats")
+	f.StringVar(&o.prefix, "nats-prefix", "", "prefix of the server's subjects, if it has one")
 	f.StringVar(&o.keyOpt, "conflation-key", "", "conflation value, with --nats only")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print nothing on success")
 	return cmd
@@ -92,7 +93,7 @@ func (o *publishOptions) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	p, err := o.publisher(cmd.Context())
+	p, err := o.publisher()
 	if err != nil {
 		return err
 	}
@@ -132,8 +133,8 @@ func (o *publishOptions) complete(cmd *cobra.Command, args []string) error {
 		return usage("the data is given both as an argument and with --file")
 	case len(args) == 2 && o.lines:
 		return usage("--lines reads a file or standard input, not an argument")
-	case o.nats == "" && o.creds != "":
-		return usage("--nats-creds needs --nats")
+	case o.nats == "" && (o.creds != "" || o.prefix != ""):
+		return usage("--nats-creds and --nats-prefix need --nats")
 	case cmd.Flags().Changed("conflation-key") && o.nats == "":
 		return usage("--conflation-key needs --nats: over HTTP the value is taken from the data")
 	case o.nats != "" && o.id != "":
@@ -184,9 +185,9 @@ func whole(data []byte, atEOF bool) (int, []byte, error) {
 	return len(data), []byte(text), bufio.ErrFinalToken
 }
 
-func (o *publishOptions) publisher(ctx context.Context) (publisher, error) {
+func (o *publishOptions) publisher() (publisher, error) {
 	if o.nats != "" {
-		return newRawPublisher(ctx, o.nats, o.creds, o.app)
+		return newRawPublisher(o.nats, o.creds, o.prefix, o.app)
 	}
 	s, err := o.signed()
 	if err != nil {

@@ -16,12 +16,12 @@ import (
 
 // rawPublisher goes straight to the log.
 type rawPublisher struct {
-	app  string
-	conn *nats.Conn
-	js   jetstream.JetStream
+	app, prefix string
+	conn        *nats.Conn
+	js          jetstream.JetStream
 }
 
-func newRawPublisher(ctx context.Context, url, creds, app string) (publisher, error) {
+func newRawPublisher(url, creds, prefix, app string) (publisher, error) {
 	options := []nats.Option{nats.Name("sluice publish"), nats.MaxReconnects(0)}
 	if creds != "" {
 		options = append(options, nats.UserCredentials(creds))
@@ -35,13 +35,13 @@ func newRawPublisher(ctx context.Context, url, creds, app string) (publisher, er
 		conn.Close()
 		return nil, err
 	}
-	return &rawPublisher{app: app, conn: conn, js: js}, nil
+	return &rawPublisher{app: app, prefix: prefix, conn: conn, js: js}, nil
 }
 
 func (p *rawPublisher) publish(ctx context.Context, e event) (string, error) {
 	var said []string
 	for _, channel := range e.channels {
-		m := nats.NewMsg(streams.SubjectOf(p.app, channel))
+		m := nats.NewMsg(p.prefix + streams.SubjectOf(p.app, channel))
 		m.Data = []byte(e.data)
 		m.Header.Set("Event", headerText(e.name))
 		if e.delta != nil {

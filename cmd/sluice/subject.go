@@ -9,7 +9,8 @@ import (
 )
 
 func newSubjectCommand() *cobra.Command {
-	return &cobra.Command{
+	prefix := ""
+	cmd := &cobra.Command{
 		Use:   "subject APP CHANNEL",
 		Short: "Print the NATS subject of a channel",
 		Long: `Print the NATS subject of a channel, for publishing with any NATS client. Letters,
@@ -23,8 +24,10 @@ digits and _ - : @ , ; # stand for themselves, every other byte is written =HH.`
 					return usage("%s is empty", what)
 				}
 			}
-			fmt.Fprintln(cmd.OutOrStdout(), streams.SubjectOf(args[0], args[1]))
+			fmt.Fprintln(cmd.OutOrStdout(), prefix+streams.SubjectOf(args[0], args[1]))
 			return nil
 		},
 	}
+	cmd.Flags().StringVar(&prefix, "nats-prefix", "", "prefix of the server's subjects, if it has one")
+	return cmd
 }

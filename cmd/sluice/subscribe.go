@@ -158,13 +158,13 @@ func (o *subscribeOptions) print(out io.Writer, ev client.Event) error {
 	if !o.asJSON {
 		data, key := ev.Data, ""
 		if !o.full {
-			data = shorten(data, 100)
+			data = shorten(data, shortData)
 		}
 		if ev.Key != "" {
-			key = " [" + ev.Key + "]"
+			key = " [" + shorten(ev.Key, 256) + "]"
 		}
 		_, err := fmt.Fprintf(out, "%s  %-5s %5d of %5d B  %s %s%s  %s\n",
-			ev.Received.Format("15:04:05.000"), ev.Form, ev.WireBytes, ev.FullBytes, ev.Channel, ev.Name, key, data)
+			ev.Received.Format("15:04:05.000"), ev.Form, ev.WireBytes, ev.FullBytes, ev.Channel, shorten(ev.Name, 200), key, data)
 		return err
 	}
 	line := eventLine{

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/sluicehq/sluice/gateway"
+	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/hub"
+	"github.com/sluicehq/sluice/streams"
+	"github.com/sluicehq/sluice/streams/embedded"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const patience = 30 * time.Second
+
+// rig is a server as `serve` would run it: NATS and a gateway, on free ports.
+type rig struct {
+	t         *testing.T
+	url, nats string
+}
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	server, err := embedded.Start(ctx, embedded.Options{Host: "127.0.0.1", Port: -1, StoreDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Shutdown)
+	log, err := streams.Open(ctx, streams.Options{Apps: []streams.AppOptions{{ID: "app-id"}}, ConnectOptions: server.ConnectOptions()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = log.Close() })
+	node, err := gateway.New(gateway.Options{
+		Apps: app.NewRegistry(&app.App{
+			ID: "app-id", Key: "app-key", Secret: "app-secret", Enabled: true, Limits: app.DefaultLimits, HistoryEnabled: true,
+			Delta: app.Delta{Enabled: true, Algorithm: app.Fossil, Interval: 10, MinSize: 100, MaxAgeSeconds: 300, Path: "device", MaxKeys: 100},
+		}),
+		Log: log, Listen: "127.0.0.1:0", Hub: hub.Options{DeltaEnabled: true, Linger: 100 * time.Millisecond},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- node.Run(run) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Errorf("the node failed: %v", err)
+		}
+	})
+	return &rig{t: t, url: "http://" + node.Addr(), nats: server.ClientURL()}
+}
+
+// output is what a command wrote. It may be read while the command writes.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+	grew chan struct{}
+}
+
+func newOutput() *output { return &output{grew: make(chan struct{}, 1)} }
+
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	select {
+	case o.grew <- struct{}{}:
+	default:
+	}
+	return o.text.Write(b)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+// await waits until the output contains want.
+func (o *output) await(t *testing.T, want string) {
+	t.Helper()
+	deadline := time.After(patience)
+	for !strings.Contains(o.String(), want) {
+		select {
+		case <-o.grew:
+		case <-deadline:
+			t.Fatalf("waited in vain for %q in:\n%s", want, o)
+		}
+	}
+}
+
+// command is a command line that runs.
+type command struct {
+	t           *testing.T
+	out, errors *output
+	status      chan int
+	interrupt   context.CancelFunc
+}
+
+// start begins a command line with stdin.
+func start(t *testing.T, stdin io.Reader, args ...string) *command {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	c := &command{t: t, out: newOutput(), errors: newOutput(), status: make(chan int, 1), interrupt: cancel}
+	go func() { c.status <- run(ctx, newRoot(), args, stdin, c.out, c.errors) }()
+	t.Cleanup(cancel)
+	return c
+}
+
+// wait returns the exit status.
+func (c *command) wait() int {
+	c.t.Helper()
+	select {
+	case s := <-c.status:
+		return s
+	case <-time.After(patience):
+		c.t.Fatalf("the command does not end; it said:\n%s%s", c.out, c.errors)
+		panic("unreachable")
+	}
+}
+
+// execute runs a command line that ends by itself.
+func execute(t *testing.T, stdin string, args ...string) (status int, stdout, stderr string) {
+	t.Helper()
+	c := start(t, strings.NewReader(stdin), args...)
+	status = c.wait()
+	return status, c.out.String(), c.errors.String()
+}
+
+// succeed runs a command line against the rig and returns its output.
+func (r *rig) succeed(stdin string, args ...string) string {
+	r.t.Helper()
+	status, out, errors := execute(r.t, stdin, append(args, "--url", r.url)...)
+	if status != exitOK {
+		r.t.Fatalf("%v: status %d\n%s%s", args, status, out, errors)
+	}
+	return out
+}
