@@ -269,3 +269,18 @@ func TestDemo(t *testing.T) {
 		t.Errorf("%d messages came as %v", sent, forms)
 	}
 }
+
+func TestServesWithoutASubcommand(t *testing.T) {
+	if _, out, _ := execute(t, "", "--help"); !strings.Contains(out, "subscribe") || strings.Contains(out, "--nats-url") {
+		t.Errorf("the help of the root:\n%s", out)
+	}
+	if _, out, _ := execute(t, "", "serve", "--help"); !strings.Contains(out, "--nats-url") {
+		t.Errorf("the help of serve:\n%s", out)
+	}
+	c := start(t, nil, "--port", "0", "--metrics-port", "-1", "--nats-embedded-port", "-1", "--nats-embedded-store-dir", t.TempDir())
+	c.errors.await(t, "sluice is serving")
+	c.interrupt()
+	if status := c.wait(); status != exitOK || strings.Contains(c.errors.String(), ":6001") {
+		t.Errorf("status %d\n%s", status, c.errors)
+	}
+}

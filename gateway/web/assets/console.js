@@ -55,10 +55,12 @@ const channels = new Channels({
   unsubscribe: (name) => connection.unsubscribe(name),
 });
 
+// What went wrong last, above the page, so that nothing on it moves.
 function notice(text) {
   setText(byID('notice'), text);
-  byID('notice').hidden = text === '';
+  byID('notice-box').hidden = text === '';
 }
+byID('notice-close').addEventListener('click', () => notice(''));
 
 byID('delta').addEventListener('change', ({ target }) => connection.restart({ delta: target.checked }));
 
