@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/tidwall/gjson"
@@ -18,17 +19,22 @@ type ClientFrame struct {
 	Data json.RawMessage
 }
 
+// MaxDepth is how deep objects and arrays may be nested in what this package
+// reads. Readers of JSON recurse; without a bound a message of nothing but
+// brackets would cost a hundred times its size in stack.
+const MaxDepth = 128
+
+// ErrTooDeep is returned for JSON that is nested deeper than [MaxDepth].
+var ErrTooDeep = fmt.Errorf("the JSON is nested deeper than %d", MaxDepth)
+
 var (
 	errNotUTF8   = errors.New("the message is not UTF-8")
+	errNotJSON   = errors.New("the message is not JSON")
 	errNotObject = errors.New("the message is not a JSON object")
 )
 
-// ParseClientFrame takes a message apart. b is not kept. Of members that occur
-// twice the first counts. The size of b is bounded by whoever read it.
+// ParseClientFrame takes a message apart (protocol section 1.2). b is not kept.
 func ParseClientFrame(b []byte) (ClientFrame, error) {
-	if !utf8.Valid(b) {
-		return ClientFrame{}, errNotUTF8
-	}
 	root, err := object(string(b))
 	if err != nil {
 		return ClientFrame{}, err
@@ -45,16 +51,53 @@ func ParseClientFrame(b []byte) (ClientFrame, error) {
 	default:
 		return ClientFrame{}, errors.New("channel is not a string")
 	}
-	if data := root.Get("data"); data.Type != gjson.Null {
-		f.Data = json.RawMessage(data.Raw)
-	}
+	f.Data = raw(root, "data")
 	return f, nil
+}
+
+// CheckJSON checks that a text is one JSON value (RFC 8259), is UTF-8, and is not
+// nested deeper than [MaxDepth].
+func CheckJSON(text string) error {
+	switch {
+	case !utf8.ValidString(text):
+		return errNotUTF8
+	case tooDeep(text):
+		return ErrTooDeep
+	case !gjson.Valid(text):
+		return errNotJSON
+	}
+	return nil
+}
+
+// tooDeep may be asked about any text; for what is not JSON the answer means
+// nothing. Most texts have too few brackets to be deep, which is quick to see.
+func tooDeep(text string) bool {
+	if strings.Count(text, "[")+strings.Count(text, "{") <= MaxDepth {
+		return false
+	}
+	depth, inString := 0, false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case inString && c == '\\':
+			i++
+		case c == '"':
+			inString = !inString
+		case inString:
+		case c == '[' || c == '{':
+			if depth++; depth > MaxDepth {
+				return true
+			}
+		case c == ']' || c == '}':
+			depth--
+		}
+	}
+	return false
 }
 
 // object checks that a text is one JSON object.
 func object(text string) (gjson.Result, error) {
-	if !gjson.Valid(text) {
-		return gjson.Result{}, errNotObject
+	if err := CheckJSON(text); err != nil {
+		return gjson.Result{}, err
 	}
 	root := gjson.Parse(text)
 	if !root.IsObject() {
@@ -69,21 +112,34 @@ func payload(data json.RawMessage) (gjson.Result, error) {
 	if len(data) == 0 {
 		return gjson.Parse("{}"), nil
 	}
-	v := gjson.ParseBytes(data)
-	if v.Type == gjson.String {
-		if v.Str == "" {
-			return gjson.Parse("{}"), nil
-		}
+	text := string(data)
+	if err := CheckJSON(text); err != nil {
+		return gjson.Result{}, fmt.Errorf("data: %w", err)
+	}
+	v := gjson.Parse(text)
+	switch {
+	case v.Type == gjson.Null, v.Type == gjson.String && v.Str == "":
+		return gjson.Parse("{}"), nil
+	case v.Type == gjson.String:
 		inner, err := object(v.Str)
 		if err != nil {
 			return inner, errors.New("data is a string that holds no JSON object")
 		}
 		return inner, nil
-	}
-	if !v.IsObject() {
+	case !v.IsObject():
 		return v, errors.New("data is neither an object nor a string")
 	}
 	return v, nil
+}
+
+// raw reads a member whose meaning is none of this package's business, nil if it
+// is missing or null.
+func raw(v gjson.Result, member string) json.RawMessage {
+	m := v.Get(member)
+	if m.Type == gjson.Null {
+		return nil
+	}
+	return json.RawMessage(m.Raw)
 }
 
 // text reads a member that must be a string if it is there.

@@ -1,14 +1,14 @@
 package pusher
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/md5"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"net/url"
-	"sort"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -35,19 +35,34 @@ func SignRequest(secret, method, path string, params url.Values) string {
 // signedParams joins parameters in byte order of their lower-cased names, values
 // not percent-encoded.
 func signedParams(params url.Values) string {
-	pairs := make([]string, 0, len(params))
+	type pair struct{ name, value string }
+	pairs := make([]pair, 0, len(params))
+	size := 0
 	for name, values := range params {
 		name = strings.ToLower(name)
-		if name != "auth_signature" {
-			pairs = append(pairs, name+"="+strings.Join(values, ","))
+		if name == "auth_signature" {
+			continue
 		}
+		p := pair{name, strings.Join(values, ",")}
+		pairs = append(pairs, p)
+		size += len(p.name) + len(p.value) + 2
 	}
-	sort.Slice(pairs, func(i, j int) bool {
-		a, _, _ := strings.Cut(pairs[i], "=")
-		b, _, _ := strings.Cut(pairs[j], "=")
-		return a < b
+	// Names that differ only in case would be signed in the random order of a
+	// map, if it were not for the values.
+	slices.SortFunc(pairs, func(a, b pair) int {
+		return cmp.Or(strings.Compare(a.name, b.name), strings.Compare(a.value, b.value))
 	})
-	return strings.Join(pairs, "&")
+	var text strings.Builder
+	text.Grow(size)
+	for i, p := range pairs {
+		if i > 0 {
+			text.WriteByte('&')
+		}
+		text.WriteString(p.name)
+		text.WriteByte('=')
+		text.WriteString(p.value)
+	}
+	return text.String()
 }
 
 // Request is what a signature of the HTTP API covers.
@@ -63,39 +78,54 @@ type Request struct {
 // ErrUnsigned wraps every reason for which a request is not accepted.
 var ErrUnsigned = errors.New("request not authorized")
 
-func unsigned(format string, args ...any) error {
-	return fmt.Errorf("%w: %s", ErrUnsigned, fmt.Sprintf(format, args...))
+// RequestError says which check of protocol section 2.1 a request failed. It
+// wraps [ErrUnsigned] and holds nothing secret.
+type RequestError struct {
+	// Parameter is the query parameter that is missing or wrong: auth_key,
+	// auth_version, auth_timestamp, body_md5 or auth_signature.
+	Parameter string
+	// Reason continues the sentence that Parameter begins.
+	Reason string
 }
 
+func (e *RequestError) Error() string {
+	return ErrUnsigned.Error() + ": " + e.Parameter + " " + e.Reason
+}
+
+// Unwrap makes [errors.Is] find [ErrUnsigned].
+func (e *RequestError) Unwrap() error { return ErrUnsigned }
+
+func unsigned(parameter, reason string) error { return &RequestError{parameter, reason} }
+
 // VerifyRequest checks a request against the credentials of the app that it
-// names. The error says which check failed and wraps [ErrUnsigned].
+// names, at the time now. The error is a [*RequestError].
 func VerifyRequest(key, secret string, now time.Time, r Request) error {
 	given := r.Params.Get("auth_key")
 	switch {
 	case given == "":
-		return unsigned("auth_key is missing")
+		return unsigned("auth_key", "is missing")
 	case !same(given, key):
-		return unsigned("auth_key is not that of this app")
+		return unsigned("auth_key", "is not that of this app")
 	case r.Params.Get("auth_version") != "1.0":
-		return unsigned("auth_version is not 1.0")
+		return unsigned("auth_version", "is not 1.0")
 	}
 	at, err := strconv.ParseInt(r.Params.Get("auth_timestamp"), 10, 64)
 	if err != nil {
-		return unsigned("auth_timestamp is missing or not a number of seconds")
+		return unsigned("auth_timestamp", "is missing or not a number of seconds")
 	}
-	if off := now.Unix() - at; off > int64(Window/time.Second) || off < -int64(Window/time.Second) {
-		return unsigned("auth_timestamp is more than %d s from the server's clock", int(Window/time.Second))
+	const window = int64(Window / time.Second)
+	if off := now.Unix() - at; off > window || off < -window {
+		return unsigned("auth_timestamp", "is more than "+strconv.FormatInt(window, 10)+" s from the server's clock")
 	}
-	sum := r.Params.Get("body_md5")
-	if len(r.Body) > 0 || sum != "" {
+	if len(r.Body) > 0 || r.Params.Has("body_md5") {
 		want := md5.Sum(r.Body)
-		if !same(sum, hex.EncodeToString(want[:])) {
-			return unsigned("body_md5 is missing or wrong")
+		if !same(r.Params.Get("body_md5"), hex.EncodeToString(want[:])) {
+			return unsigned("body_md5", "is missing or wrong")
 		}
 	}
 	got := r.Params.Get("auth_signature")
 	if got == "" {
-		return unsigned("auth_signature is missing")
+		return unsigned("auth_signature", "is missing")
 	}
 	if same(got, SignRequest(secret, r.Method, r.Path, r.Params)) {
 		return nil
@@ -103,7 +133,7 @@ func VerifyRequest(key, secret string, now time.Time, r Request) error {
 	if r.Decoded != r.Path && same(got, SignRequest(secret, r.Method, r.Decoded, r.Params)) {
 		return nil
 	}
-	return unsigned("auth_signature is wrong")
+	return unsigned("auth_signature", "is wrong")
 }
 
 // SignChannel signs a subscription (protocol section 1.8), without the key in

@@ -29,6 +29,10 @@ type Subscribe struct {
 	ChannelData    string
 	HasChannelData bool
 	Delta          DeltaRequest
+	// Filter is the member `filter`, else `tags_filter` (protocol section 4.2),
+	// and Rewind the member `rewind` (5.4): JSON values as the client sent them,
+	// not checked further, nil if missing or null.
+	Filter, Rewind json.RawMessage
 }
 
 // ParseSubscribe reads the data of a subscribe request.
@@ -49,6 +53,10 @@ func ParseSubscribe(data json.RawMessage) (Subscribe, error) {
 	}
 	s.HasChannelData = v.Get("channel_data").Type == gjson.String
 	s.Delta = parseDelta(v.Get("delta"))
+	s.Rewind = raw(v, "rewind")
+	if s.Filter = raw(v, "filter"); s.Filter == nil {
+		s.Filter = raw(v, "tags_filter")
+	}
 	return s, nil
 }
 

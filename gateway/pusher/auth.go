@@ -1,0 +1,54 @@
+package pusher
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"unicode/utf8"
+
+	"github.com/tidwall/gjson"
+)
+
+// maxUserID bounds the id of a user, in characters (protocol section 1.9).
+const maxUserID = 128
+
+// Signin is the payload of a sign-in (protocol section 1.13).
+type Signin struct {
+	Auth string
+	// UserData is signed byte for byte as it is here. It is a JSON object.
+	UserData string
+	// UserID is the id in UserData. It means nothing until the signature was
+	// checked with [VerifyUser].
+	UserID string
+}
+
+// ParseSignin reads the data of a sign-in request.
+func ParseSignin(data json.RawMessage) (Signin, error) {
+	v, err := payload(data)
+	if err != nil {
+		return Signin{}, err
+	}
+	var s Signin
+	if s.Auth, err = text(v, "auth"); err != nil {
+		return Signin{}, err
+	}
+	if s.UserData, err = text(v, "user_data"); err != nil {
+		return Signin{}, err
+	}
+	if s.UserData == "" {
+		return Signin{}, errors.New("user_data is missing")
+	}
+	user, err := object(s.UserData)
+	if err != nil {
+		return Signin{}, errors.New("user_data holds no JSON object")
+	}
+	id := user.Get("id")
+	switch {
+	case id.Type != gjson.String || id.Str == "":
+		return Signin{}, errors.New("user_data has no id that is a non-empty string")
+	case utf8.RuneCountInString(id.Str) > maxUserID:
+		return Signin{}, fmt.Errorf("user_data: id has %d characters, the limit is %d", utf8.RuneCountInString(id.Str), maxUserID)
+	}
+	s.UserID = id.Str
+	return s, nil
+}

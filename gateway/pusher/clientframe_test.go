@@ -1,0 +1,193 @@
+package pusher_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sluicehq/sluice/gateway/pusher"
+)
+
+func TestParseClientFrame(t *testing.T) {
+	nested := func(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
+	for _, c := range []struct {
+		name, in string
+		want     *pusher.ClientFrame // nil if it must be refused
+	}{
+		{"an event alone", `{"event":"pusher:ping"}`, &pusher.ClientFrame{Event: "pusher:ping"}},
+		{"data as an object", `{"event":"e","data":{ "a" : 1 }}`, &pusher.ClientFrame{Event: "e", Data: json.RawMessage(`{ "a" : 1 }`)}},
+		{"data as a string", `{"event":"e","data":"{}"}`, &pusher.ClientFrame{Event: "e", Data: json.RawMessage(`"{}"`)}},
+		{"CE-05 data with an odd text", `{"event":"e","data":[1.50,"\u00e9\ud800",1e400]}`,
+			&pusher.ClientFrame{Event: "e", Data: json.RawMessage(`[1.50,"\u00e9\ud800",1e400]`)}},
+		{"data of null", `{"event":"e","data":null}`, &pusher.ClientFrame{Event: "e"}},
+		{"data of false", `{"event":"e","data":false}`, &pusher.ClientFrame{Event: "e", Data: json.RawMessage(`false`)}},
+		{"a channel", `{"event":"e","channel":"c"}`, &pusher.ClientFrame{Event: "e", Channel: "c"}},
+		{"a channel of null", `{"event":"e","channel":null}`, &pusher.ClientFrame{Event: "e"}},
+		{"white space around", " \r\n\t{ \"event\" : \"e\" } \n", &pusher.ClientFrame{Event: "e"}},
+		{"an escaped name", `{"\u0065vent":"\u0070ing"}`, &pusher.ClientFrame{Event: "ping"}},
+		{"unknown members", `{"x":[{}],"event":"e","y":1}`, &pusher.ClientFrame{Event: "e"}},
+		{"members that occur twice", `{"event":"a","event":"b","channel":"c","channel":"d","data":1,"data":2}`,
+			&pusher.ClientFrame{Event: "a", Channel: "c", Data: json.RawMessage(`1`)}},
+		{"a member of the data with the same name", `{"data":{"event":"inner"},"event":"outer"}`,
+			&pusher.ClientFrame{Event: "outer", Data: json.RawMessage(`{"event":"inner"}`)}},
+		{"data at the depth limit", `{"event":"e","data":` + nested(pusher.MaxDepth-1) + `}`,
+			&pusher.ClientFrame{Event: "e", Data: json.RawMessage(nested(pusher.MaxDepth - 1))}},
+		{"brackets in a string", `{"event":"e","data":"\"` + strings.Repeat("[{", 500) + `"}`,
+			&pusher.ClientFrame{Event: "e", Data: json.RawMessage(`"\"` + strings.Repeat("[{", 500) + `"`)}},
+		{"many brackets side by side", `{"event":"e","data":[` + strings.Repeat("[],", 500) + `0]}`,
+			&pusher.ClientFrame{Event: "e", Data: json.RawMessage(`[` + strings.Repeat("[],", 500) + `0]`)}},
+
+		{"data below the depth limit", `{"event":"e","data":` + nested(pusher.MaxDepth) + `}`, nil},
+		{"nothing but brackets", strings.Repeat("[", 64<<10), nil},
+		{"nothing but objects", strings.Repeat(`{"a":`, 20<<10), nil},
+		{"WS-12 nothing", ``, nil},
+		{"WS-12 not JSON", `hello`, nil},
+		{"WS-12 cut off", `{"event":"e"`, nil},
+		{"WS-12 more behind", `{"event":"e"}{}`, nil},
+		{"WS-12 a comma too many", `{"event":"e",}`, nil},
+		{"WS-12 a byte order mark", "\xef\xbb\xbf" + `{"event":"e"}`, nil},
+		{"WS-12 a control character in a string", "{\"event\":\"a\nb\"}", nil},
+		{"WS-13 an array", `["event"]`, nil},
+		{"WS-13 a string", `"event"`, nil},
+		{"WS-13 null", `null`, nil},
+		{"WS-13 no event", `{}`, nil},
+		{"WS-13 an event that is a number", `{"event":1}`, nil},
+		{"WS-13 an event that is null", `{"event":null}`, nil},
+		{"WS-13 an event that is empty", `{"event":""}`, nil},
+		{"WS-13 an event in other letters", `{"Event":"e"}`, nil},
+		{"a channel that is a number", `{"event":"e","channel":1}`, nil},
+		{"WS-16 not UTF-8", "{\"event\":\"\xff\"}", nil},
+		{"WS-16 half a surrogate pair in UTF-8", "{\"event\":\"\xed\xa0\x80\"}", nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := pusher.ParseClientFrame([]byte(c.in))
+			if (err == nil) != (c.want != nil) {
+				t.Fatalf("got error %v, want accepted: %v", err, c.want != nil)
+			}
+			if c.want == nil {
+				return
+			}
+			if diff := cmp.Diff(*c.want, got); diff != "" {
+				t.Errorf("frame (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestParseClientFrameKeepsNothingOfItsInput(t *testing.T) {
+	in := []byte(`{"event":"e","channel":"c","data":{"a":"b"}}`)
+	got, err := pusher.ParseClientFrame(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range in {
+		in[i] = 'x'
+	}
+	want := pusher.ClientFrame{Event: "e", Channel: "c", Data: json.RawMessage(`{"a":"b"}`)}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("frame after its buffer was used again (-want +got):\n%s", diff)
+	}
+}
+
+// depth is the naive twin of the depth check.
+func depth(text []byte) (deepest int) {
+	at := 0
+	for dec := json.NewDecoder(bytes.NewReader(text)); ; {
+		token, err := dec.Token()
+		if err != nil {
+			return deepest
+		}
+		switch token {
+		case json.Delim('['), json.Delim('{'):
+			at++
+		case json.Delim(']'), json.Delim('}'):
+			at--
+		}
+		deepest = max(deepest, at)
+	}
+}
+
+// firstMember is the naive twin of reading a member: the text of the first one
+// with this name.
+func firstMember(text []byte, name string) json.RawMessage {
+	dec := json.NewDecoder(bytes.NewReader(text))
+	if first, err := dec.Token(); err != nil || first != json.Delim('{') {
+		return nil
+	}
+	for dec.More() {
+		key, err := dec.Token()
+		if err != nil {
+			return nil
+		}
+		var value json.RawMessage
+		if dec.Decode(&value) != nil {
+			return nil
+		}
+		if key == name {
+			return value
+		}
+	}
+	return nil
+}
+
+// FuzzParseClientFrame compares with encoding/json, which shares no code with
+// what is tested.
+func FuzzParseClientFrame(f *testing.F) {
+	for _, seed := range []string{
+		`{"event":"pusher:subscribe","data":{"auth":"","channel":"orders"}}`,
+		`{"event":"client-a","channel":"private-x","data":"\ud83d\ude00"}`,
+		`{"\u0065vent":"\ud800","data":[1.5e3,-0,null,true]}`,
+		`{"event":"a","event":"b"}`, `[`, `{"event":1}`, "{\"event\":\"\xff\"}", `{"event":"a","data":01}`, `{"event":"a","data":1.}`,
+		strings.Repeat(`[`, 200), strings.Repeat(`[`, 129) + strings.Repeat(`]`, 129),
+		`{"a.b":1,"event":"e","*":2,"event|@x":3}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, in []byte) {
+		valid := utf8.Valid(in) && json.Valid(in)
+		tooDeep := valid && depth(in) > pusher.MaxDepth
+		err := pusher.CheckJSON(string(in))
+		if got, want := err == nil, valid && !tooDeep; got != want {
+			t.Fatalf("JSON %q: got %v, want valid: %v", in, err, want)
+		}
+		if tooDeep && !errors.Is(err, pusher.ErrTooDeep) {
+			t.Fatalf("JSON %q: got %v, want ErrTooDeep", in, err)
+		}
+		got, err := pusher.ParseClientFrame(in)
+		var event, channel string
+		ok := valid && !tooDeep && json.Unmarshal(firstMember(in, "event"), &event) == nil && event != ""
+		if ok {
+			raw := firstMember(in, "channel")
+			ok = raw == nil || json.Unmarshal(raw, &channel) == nil
+		}
+		if (err == nil) != ok {
+			t.Fatalf("frame %q: got %v, want accepted: %v", in, err, ok)
+		}
+		if !ok {
+			return
+		}
+		want := pusher.ClientFrame{Event: event, Channel: channel, Data: firstMember(in, "data")}
+		if string(want.Data) == "null" {
+			want.Data = nil
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Fatalf("frame %q (-want +got):\n%s", in, diff)
+		}
+	})
+}
+
+func BenchmarkParseClientFrame(b *testing.B) {
+	frame := []byte(`{"event":"pusher:subscribe","data":{"auth":"gw_demo_key_01:4a699e5bc43351b69eb7037951b1e7769ab445a6f3978b4d16f5d5fcd2eb0dcc","channel":"private-orders"}}`)
+	b.ReportAllocs()
+	b.SetBytes(int64(len(frame)))
+	for b.Loop() {
+		if _, err := pusher.ParseClientFrame(frame); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
