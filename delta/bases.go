@@ -1,15 +1,26 @@
 package delta
 
-import "time"
+import (
+	"strings"
+	"time"
+)
+
+// MaxOlder is the largest number of older publications kept per key.
+const MaxOlder = 8
 
 // Limits bound the bases of one channel.
 type Limits struct {
-	// Keys is the largest number of conflation values, at least 1.
+	// Keys is the largest number of conflation values, at least 1. Beyond it
+	// the least recently published ones are forgotten.
 	Keys int
-	// Bytes is the largest sum of sizes.
+	// Bytes is the largest sum of the sizes of all that is kept.
 	Bytes int
 	// Age is when a base is too old to be used; 0 means never.
 	Age time.Duration
+	// Older is the number of publications that are kept per key besides the
+	// last one, 0 to [MaxOlder]. They serve sockets that have not received
+	// the last one.
+	Older int
 }
 
 // Base is a publication that deltas may start from.
@@ -19,94 +30,191 @@ type Base[T any] struct {
 	Value  T
 }
 
-// Bases remembers the last publication of each conflation value of one channel,
-// and forgets the least recently published ones beyond its limits. What it answers
-// depends only on what was put in, so all gateways forget alike. It has one owner
-// and no lock.
+// Bases remembers the last publications of each conflation value of one channel.
+//
+// What it answers depends on nothing but its limits and what was put in, so all
+// gateways forget alike; asking changes nothing. When it is too large, the key
+// that was put last first gives up its own older publications, then the least
+// recently published keys go as a whole. It does not allocate for a key that it
+// knows. It has no lock: one owner at a time may use it.
 type Bases[T any] struct {
 	limits Limits
 	index  map[string]int32
-	nodes  []baseNode[T] // nodes[0] is the anchor of the ring of recency
-	free   []int32
-	bytes  int
+	// nodes[0] is the anchor of the list of keys by recency: next is the least
+	// recently published one, prev the last one. Free nodes are chained by
+	// next, from free on.
+	nodes []baseNode
+	free  int32
+	// items has a ring of 1+Older publications for each node.
+	items []baseItem[T]
+	bytes int
 }
 
-type baseNode[T any] struct {
+type baseNode struct {
+	key string
+	// newest is the place of the last publication in the ring, count the
+	// number of publications, size the sum of their sizes.
+	newest, count, size int
+	prev, next          int32
+}
+
+type baseItem[T any] struct {
 	Base[T]
-	key        string
-	size       int
-	prev, next int32
+	size int
 }
 
-// NewBases returns an empty store.
+// NewBases returns an empty store. Limits out of range are brought to the
+// nearest value in range.
 func NewBases[T any](l Limits) *Bases[T] {
 	l.Keys = max(l.Keys, 1)
-	b := &Bases[T]{limits: l}
+	l.Older = min(max(l.Older, 0), MaxOlder)
+	b := &Bases[T]{limits: l, index: map[string]int32{}}
 	b.Reset()
 	return b
 }
 
-// Get returns the base of a key, unless it is too old at the time of the
-// publication that asks. It does not count as a use.
+// Get returns the last publication of a key, unless it is too old at the time of
+// the publication that asks.
 func (b *Bases[T]) Get(key string, now time.Time) (Base[T], bool) {
 	at, ok := b.index[key]
 	if !ok {
 		return Base[T]{}, false
 	}
-	n := &b.nodes[at]
-	if b.limits.Age > 0 && now.Sub(n.Time) >= b.limits.Age {
-		return Base[T]{}, false
+	if item := b.item(at, 0); !b.expired(item.Time, now) {
+		return item.Base, true
 	}
-	return n.Base, true
+	return Base[T]{}, false
 }
 
-// Put makes a publication the base of its key. size is what it keeps in memory.
-func (b *Bases[T]) Put(key string, offset uint64, t time.Time, value T, size int) {
-	at, ok := b.index[key]
-	if ok {
-		b.unlink(at)
-		b.bytes -= b.nodes[at].size
-	} else {
-		if n := len(b.free); n > 0 {
-			at, b.free = b.free[n-1], b.free[:n-1]
-		} else {
-			b.nodes = append(b.nodes, baseNode[T]{})
-			at = int32(len(b.nodes) - 1)
+// At returns the publication of a key with exactly that offset, the last one or
+// an older one. Its age is for the caller to judge.
+func (b *Bases[T]) At(key string, offset uint64) (Base[T], bool) {
+	if at, ok := b.index[key]; ok {
+		for i := range b.nodes[at].count {
+			if item := b.item(at, i); item.Offset == offset {
+				return item.Base, true
+			}
 		}
-		b.index[key] = at
+	}
+	return Base[T]{}, false
+}
+
+// Put makes a publication the last one of its key. size is what it keeps in
+// memory, in bytes; a publication larger than the limit is not kept and leaves
+// the key without a base. Everything that is too old at time t is forgotten.
+func (b *Bases[T]) Put(key string, offset uint64, t time.Time, value T, size int) {
+	b.Expire(t)
+	size = max(size, 0)
+	at, known := b.index[key]
+	if size > b.limits.Bytes {
+		if known {
+			b.drop(at)
+		}
+		return
+	}
+	if known {
+		b.unlink(at)
+	} else {
+		at = b.take(strings.Clone(key))
 	}
 	n := &b.nodes[at]
-	n.Base, n.key, n.size = Base[T]{offset, t, value}, key, size
+	width := 1 + b.limits.Older
+	for n.count == width || n.count > 0 && (b.bytes+size > b.limits.Bytes || b.expired(b.item(at, n.count-1).Time, t)) {
+		b.dropOldest(at)
+	}
+	n.newest = (n.newest + 1) % width
+	n.count++
+	n.size += size
 	b.bytes += size
+	*b.item(at, 0) = baseItem[T]{Base[T]{offset, t, value}, size}
 	b.link(at)
-	for len(b.index) > b.limits.Keys || b.bytes > b.limits.Bytes && len(b.index) > 1 {
+	for len(b.index) > b.limits.Keys || b.bytes > b.limits.Bytes {
 		b.drop(b.nodes[0].next)
 	}
 }
 
-// Drop forgets the base of a key.
+// Drop forgets all publications of a key.
 func (b *Bases[T]) Drop(key string) {
 	if at, ok := b.index[key]; ok {
 		b.drop(at)
 	}
 }
 
-// Reset forgets everything.
-func (b *Bases[T]) Reset() {
-	b.index, b.nodes, b.free, b.bytes = map[string]int32{}, make([]baseNode[T], 1), nil, 0
+// Expire forgets the keys whose last publication is too old at that time. Put
+// does so as well; the owner of a silent channel calls it now and then.
+func (b *Bases[T]) Expire(now time.Time) {
+	for {
+		at := b.nodes[0].next
+		if at == 0 || !b.expired(b.item(at, 0).Time, now) {
+			return
+		}
+		b.drop(at)
+	}
 }
 
-// Len is the number of keys that have a base, Bytes the sum of their sizes.
-func (b *Bases[T]) Len() int   { return len(b.index) }
+// Reset forgets everything and keeps the memory for what comes.
+func (b *Bases[T]) Reset() {
+	clear(b.index)
+	clear(b.nodes)
+	clear(b.items)
+	if b.nodes == nil {
+		b.nodes = make([]baseNode, 1)
+		b.items = make([]baseItem[T], 1+b.limits.Older)
+	}
+	b.nodes, b.items = b.nodes[:1], b.items[:1+b.limits.Older]
+	b.free, b.bytes = 0, 0
+}
+
+// Len is the number of keys that have a base.
+func (b *Bases[T]) Len() int { return len(b.index) }
+
+// Bytes is the sum of the sizes of all that is kept.
 func (b *Bases[T]) Bytes() int { return b.bytes }
+
+func (b *Bases[T]) expired(t, now time.Time) bool {
+	return b.limits.Age > 0 && now.Sub(t) >= b.limits.Age
+}
+
+// item returns the publication of a node that is back places older than its last.
+func (b *Bases[T]) item(at int32, back int) *baseItem[T] {
+	width := 1 + b.limits.Older
+	return &b.items[int(at)*width+(b.nodes[at].newest-back+width)%width]
+}
+
+func (b *Bases[T]) dropOldest(at int32) {
+	n := &b.nodes[at]
+	item := b.item(at, n.count-1)
+	n.size -= item.size
+	b.bytes -= item.size
+	*item = baseItem[T]{}
+	n.count--
+}
+
+// take makes a node for a new key.
+func (b *Bases[T]) take(key string) int32 {
+	at := b.free
+	if at != 0 {
+		b.free = b.nodes[at].next
+	} else {
+		at = int32(len(b.nodes))
+		b.nodes = append(b.nodes, baseNode{})
+		for range 1 + b.limits.Older {
+			b.items = append(b.items, baseItem[T]{})
+		}
+	}
+	b.nodes[at] = baseNode{key: key}
+	b.index[key] = at
+	return at
+}
 
 func (b *Bases[T]) drop(at int32) {
 	b.unlink(at)
-	n := &b.nodes[at]
-	b.bytes -= n.size
-	delete(b.index, n.key)
-	*n = baseNode[T]{}
-	b.free = append(b.free, at)
+	for b.nodes[at].count > 0 {
+		b.dropOldest(at)
+	}
+	delete(b.index, b.nodes[at].key)
+	b.nodes[at] = baseNode{next: b.free}
+	b.free = at
 }
 
 func (b *Bases[T]) link(at int32) {

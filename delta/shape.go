@@ -1,16 +1,16 @@
 package delta
 
-import "encoding/json"
+import "bytes"
 
 // Shape is what a publisher's data string is, as far as frames care (protocol
 // sections 3.6 and 3.7).
 type Shape uint8
 
 const (
-	// Empty data.
+	// Empty is data of no bytes.
 	Empty Shape = iota
-	// Scalar is JSON other than an object or array; clients would show it
-	// differently in full and delta form.
+	// Scalar is JSON other than an object or array: a number, a string, true,
+	// false or null. Clients would show it differently in full and delta form.
 	Scalar
 	// Structure is a JSON object or array, which frames embed as it is.
 	Structure
@@ -18,27 +18,44 @@ const (
 	Text
 )
 
-// ShapeOf reads the whole text: what it calls a Structure can be embedded in JSON.
+// ShapeOf reads all of the data: what it calls a [Structure] is valid JSON in
+// UTF-8 and remains so when it is embedded, white space and repeated names
+// included. JSON that is nested deeper than 1000 levels is [Text].
 func ShapeOf(data []byte) Shape {
-	i := 0
-	for i < len(data) && (data[i] == ' ' || data[i] == '\t' || data[i] == '\n' || data[i] == '\r') {
-		i++
+	if len(data) == 0 {
+		return Empty
 	}
+	i := skipSpace(data, 0)
 	if i == len(data) {
-		if i == 0 {
-			return Empty
-		}
 		return Text
 	}
 	switch c := data[i]; {
 	case c == '{' || c == '[':
-		if json.Valid(data) {
+		if validJSON(data) {
 			return Structure
 		}
-	case c == '"' || c == '-' || c == 't' || c == 'f' || c == 'n' || '0' <= c && c <= '9':
-		if json.Valid(data) {
+	case c == '"' || c == '-' || c == 't' || c == 'f' || c == 'n' || c-'0' <= 9:
+		if validJSON(data) {
 			return Scalar
 		}
 	}
 	return Text
+}
+
+// Poisoned reports whether a frame with this text would confuse clients that
+// look for the names of the old markers inside payloads (protocol section 3.6).
+func Poisoned(text []byte) bool {
+	// Names with two underscores in front are rare: one search sees nearly all
+	// texts off.
+	for {
+		i := bytes.Index(text, []byte("__"))
+		if i < 0 {
+			return false
+		}
+		text = text[i:]
+		if bytes.HasPrefix(text, []byte("__delta_seq")) || bytes.HasPrefix(text, []byte("__conflation_key")) {
+			return true
+		}
+		text = text[1:]
+	}
 }

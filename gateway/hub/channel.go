@@ -228,5 +228,5 @@ func (c *Channel) key(pub *broker.Publication, shape delta.Shape) string {
 	if shape != delta.Structure {
 		return ""
 	}
-	return c.log.path.Value(pub.Data)
+	return c.log.path.Lookup(pub.Data)
 }
