@@ -38,7 +38,11 @@ func buildApps(raw any, c *Config, p *problems) []App {
 			p.add("apps is empty; production mode needs at least one app with id, key and secret")
 			return nil
 		}
-		out = append(out, buildApp("", map[string]any{"id": DemoID, "key": DemoKey, "secret": DemoSecret}, c, p))
+		out = append(out, buildApp("", map[string]any{
+			"id": DemoID, "key": DemoKey, "secret": DemoSecret,
+			// What the demo publishes is keyed by device.
+			"channel_delta_compression": map[string]any{"host-metrics": map[string]any{"conflation_key": "device"}},
+		}, c, p))
 	}
 	return out
 }

@@ -53,6 +53,7 @@ func TestWithoutAFileIsDevelopment(t *testing.T) {
 	want := []App{{
 		ID: DemoID, Key: DemoKey, Secret: DemoSecret, Enabled: true, MaxPayload: 10240, MaxChannels: 100, MaxBatch: 10,
 		MaxEventName: 200, MaxChannelName: 200,
+		Channels: []ChannelDelta{{Pattern: "host-metrics", Enabled: true, Algorithm: "fossil", Path: "device", MaxKeys: 100, DeliverTags: true}},
 	}}
 	if diff := cmp.Diff(want, c.Apps); diff != "" {
 		t.Errorf("apps (-want +got):\n%s", diff)
@@ -236,7 +237,7 @@ apps: [{id: a, key: k, secret: hunter5, channel_delta_compression: {"x-*": {conf
 			t.Errorf("%s: got %+v, want %+v", format, again, c)
 		}
 	}
-	for _, shown := range []string{fmt.Sprint(c.Apps), fmt.Sprintf("%+v %#v", c.NATS, c.Apps), fmt.Sprintf("%s", c.Apps[0].Secret)} {
+	for _, shown := range []string{fmt.Sprint(c.Apps), fmt.Sprintf("%+v %#v", c.NATS, c.Apps), c.Apps[0].Secret.String()} {
 		if strings.Contains(shown, "hunter3") || strings.Contains(shown, "hunter5") {
 			t.Errorf("a secret is in %s", shown)
 		}

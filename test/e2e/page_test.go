@@ -8,7 +8,7 @@ import (
 )
 
 // The first five minutes: start, run the demo, look at the page. The picture is
-// kept if SLUICE_SCREENSHOT names a file.
+// kept if E2E_SCREENSHOT names a file.
 func TestPageShowsTheDemo(t *testing.T) {
 	dir := t.TempDir()
 	s := serve(t, dir, config(dir))
@@ -21,7 +21,7 @@ func TestPageShowsTheDemo(t *testing.T) {
 		_ = demo.Process.Kill()
 		_ = demo.Wait()
 	}()
-	picture := os.Getenv("SLUICE_SCREENSHOT")
+	picture := os.Getenv("E2E_SCREENSHOT")
 	if picture == "" {
 		picture = filepath.Join(dir, "page.png")
 	}
