@@ -47,7 +47,6 @@ type appLog struct {
 	stream   string
 	root     string // publish subjects up to the channel's token
 	epoch    atomic.Pointer[string]
-	override string // belongs to the supervisor
 	capacity atomic.Int64
 }
 

@@ -34,14 +34,3 @@ func liveSubject(prefix, app, channel string) string {
 func streamName(prefix, app string) string {
 	return strings.ToUpper(strings.TrimSuffix(prefix, ".")) + streamRoot + name.Key(app)
 }
-
-// channelOf reads the channel off a publish subject of the app. It is false for
-// subjects that no channel has.
-func channelOf(root, subject string) (string, bool) {
-	token, ok := strings.CutPrefix(subject, root)
-	if !ok || token == "" || strings.Contains(token, ".") {
-		return "", false
-	}
-	channel, err := name.Decode(token)
-	return channel, err == nil && name.Subject(channel) == token
-}

@@ -63,6 +63,7 @@ func (f *follower) repairRun() {
 			return
 		}
 		if time.Now().After(giveUp) {
+			f.log.opt.Logger.Warn("repair given up", "app", f.app.opt.ID, "after", after, "error", err)
 			f.abandon(broker.GapUnavailable, target, epoch)
 			return
 		}

@@ -190,8 +190,7 @@ func (p *peer) read(br *bufio.Reader) {
 	defer close(p.ended)
 	defer close(p.frames)
 	for {
-		p.gate.Lock()
-		p.gate.Unlock()
+		p.waitAtGate()
 		f, err := readFrame(br)
 		if err != nil {
 			return
@@ -208,6 +207,12 @@ func (p *peer) read(br *bufio.Reader) {
 }
 
 // pause makes the peer stop reading; the frame that it waits for may still come.
+// waitAtGate returns once the peer reads.
+func (p *peer) waitAtGate() {
+	p.gate.Lock()
+	defer p.gate.Unlock()
+}
+
 func (p *peer) pause()  { p.gate.Lock() }
 func (p *peer) resume() { p.gate.Unlock() }
 
