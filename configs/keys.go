@@ -59,7 +59,7 @@ var keys = []key{
 	{name: "nats.tls.key_file", kind: text, def: "", text: "PEM file with its key."},
 	{name: "nats.tls.handshake_first", kind: boolean, def: false, text: "Begin with the TLS handshake."},
 	{name: "nats.domain", kind: text, def: "", text: "JetStream domain."},
-	{name: "nats.prefix", kind: text, def: "", text: "Put before all subjects, streams and buckets, so that two installations can share a cluster. Ends with a dot, for example `staging.`."},
+	{name: "nats.prefix", kind: text, def: "", text: "Put before all subjects, streams and buckets, so that two installations can share a cluster. Ends with a dot, such as `staging.` does."},
 	{name: "nats.replicas", kind: integer, def: int64(1), min: 1, max: 5, text: "Copies of the log. On a cluster of three use 3."},
 	{name: "nats.start_timeout", kind: duration, def: "10s", min: 1, max: 600, text: "How long the start waits for the servers."},
 	{name: "nats.embedded.host", kind: text, def: "127.0.0.1", text: "Address of the embedded server. It lets in whoever reaches it."},

@@ -197,7 +197,8 @@ func BindFlags(fs *pflag.FlagSet) {
 		if k.kind == tree || k.kind == secret || k.kind == address {
 			continue
 		}
-		fs.String(k.flag(), "", k.text)
+		// pflag takes the first text in backticks for the name of the value.
+		fs.String(k.flag(), "", strings.ReplaceAll(k.text, "`", ""))
 		if k.kind == boolean {
 			fs.Lookup(k.flag()).NoOptDefVal = "true"
 		}
