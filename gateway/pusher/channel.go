@@ -73,7 +73,7 @@ func CheckChannel(name string, max int) error {
 	}
 	for i := 0; i < len(rest); i++ {
 		if !channelByte(rest[i]) {
-			return fmt.Errorf("channel name %.64q has a character that is none of A-Z a-z 0-9 _-=@,.;: it may have", name)
+			return fmt.Errorf("channel name %.64q is not made of A-Z a-z 0-9 and _-=@,.;: alone", name)
 		}
 	}
 	return nil
