@@ -1,0 +1,212 @@
+package gateway_test
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/memory"
+	"github.com/sluicehq/sluice/gateway"
+	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/client"
+)
+
+const patience = 20 * time.Second
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// moody is a log whose health a test decides.
+type moody struct {
+	*memory.Log
+	sick atomic.Bool
+}
+
+func (l *moody) Health() broker.Health {
+	h := l.Log.Health()
+	if l.sick.Load() {
+		h.Ready, h.Problems = false, []string{"the log is sick"}
+	}
+	return h
+}
+
+// running is a node at work.
+type running struct {
+	*gateway.Node
+	t    *testing.T
+	log  *moody
+	stop context.CancelFunc
+	over chan error
+}
+
+func run(t *testing.T, change func(*gateway.Options)) *running {
+	t.Helper()
+	log, err := memory.New(memory.Options{Apps: []string{"app"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = log.Close() })
+	r := &running{t: t, log: &moody{Log: log}, over: make(chan error, 1)}
+	opt := gateway.Options{
+		Apps: app.NewRegistry(&app.App{ID: "app", Key: "key", Secret: "secret", Enabled: true, Limits: app.DefaultLimits}),
+		Log:  r.log, Listen: "127.0.0.1:0", MetricsListen: "127.0.0.1:0", Drain: 5 * time.Second,
+	}
+	if change != nil {
+		change(&opt)
+	}
+	if r.Node, err = gateway.New(opt); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	r.stop = cancel
+	go func() { r.over <- r.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		select {
+		case err := <-r.over:
+			if err != nil {
+				t.Errorf("the node ended with %v", err)
+			}
+		case <-time.After(patience):
+			t.Error("the node did not stop")
+		}
+	})
+	return r
+}
+
+// request sends one without a signature; header holds names and values.
+func (r *running) request(method, url, body string, header ...string) (int, string) {
+	r.t.Helper()
+	req, err := http.NewRequestWithContext(r.t.Context(), method, url, strings.NewReader(body))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+		if header[i] == "Host" {
+			req.Host = header[i+1]
+		}
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Do(req)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return resp.StatusCode, string(text)
+}
+
+func TestHealthAndReadiness(t *testing.T) {
+	r := run(t, nil)
+	base := "http://" + r.Addr()
+	if status, text := r.request(http.MethodGet, base+"/health", ""); status != http.StatusOK || !strings.Contains(text, `"ok"`) {
+		t.Errorf("health: %d %s", status, text)
+	}
+	status, text := r.request(http.MethodGet, base+"/ready", "")
+	var said struct {
+		Ready      bool
+		Backend    string
+		Durability string
+	}
+	if status != http.StatusOK || json.Unmarshal([]byte(text), &said) != nil || !said.Ready || said.Backend == "" || said.Durability == "" {
+		t.Errorf("ready: %d %s", status, text)
+	}
+	r.log.sick.Store(true)
+	if status, text := r.request(http.MethodGet, base+"/ready", ""); status != http.StatusServiceUnavailable || !strings.Contains(text, "the log is sick") {
+		t.Errorf("ready with a sick log: %d %s", status, text)
+	}
+	if status, _ := r.request(http.MethodGet, base+"/health", ""); status != http.StatusOK {
+		t.Errorf("health with a sick log: %d", status)
+	}
+	if status, text := r.request(http.MethodGet, "http://"+r.MetricsAddr()+"/metrics", ""); status != http.StatusOK || !strings.Contains(text, "sockudo_") {
+		t.Errorf("metrics: %d %.200s", status, text)
+	}
+	if status, _ := r.request(http.MethodGet, base+"/metrics", ""); status != http.StatusNotFound {
+		t.Errorf("metrics on the public listener: %d", status)
+	}
+}
+
+func TestUnsignedRequestsAreForThisMachine(t *testing.T) {
+	const body = `{"name":"n","channel":"c","data":"d"}`
+	open := run(t, func(o *gateway.Options) { o.Unsigned = true })
+	url := "http://" + open.Addr() + "/apps/app/events"
+	for name, c := range map[string]struct {
+		header []string
+		status int
+	}{
+		"from this machine":          {nil, http.StatusOK},
+		"from a page of this server": {[]string{"Origin", "http://" + open.Addr()}, http.StatusOK},
+		"from a page of another":     {[]string{"Origin", "https://evil.example"}, http.StatusUnauthorized},
+		"of no origin":               {[]string{"Origin", "null"}, http.StatusUnauthorized},
+		"by another name":            {[]string{"Host", "evil.example"}, http.StatusUnauthorized},
+		"through a proxy":            {[]string{"X-Forwarded-For", "203.0.113.7"}, http.StatusUnauthorized},
+		"through a newer proxy":      {[]string{"Forwarded", "for=203.0.113.7"}, http.StatusUnauthorized},
+	} {
+		if status, text := open.request(http.MethodPost, url, body, c.header...); status != c.status {
+			t.Errorf("%s: %d %s, want %d", name, status, text, c.status)
+		}
+	}
+	closed := run(t, nil)
+	if status, _ := closed.request(http.MethodPost, "http://"+closed.Addr()+"/apps/app/events", body); status != http.StatusUnauthorized {
+		t.Errorf("a server that wants signatures answered %d", status)
+	}
+}
+
+func TestThePathPrefixPrecedesEverything(t *testing.T) {
+	r := run(t, func(o *gateway.Options) { o.PathPrefix = "/realtime" })
+	base := "http://" + r.Addr()
+	for path, want := range map[string]int{
+		"/realtime/health": http.StatusOK, "/health": http.StatusNotFound, "/realtimes/health": http.StatusNotFound,
+		"/realtime/nothing": http.StatusNotFound, "/": http.StatusNotFound,
+	} {
+		if status, _ := r.request(http.MethodGet, base+path, ""); status != want {
+			t.Errorf("%s: %d, want %d", path, status, want)
+		}
+	}
+	c, err := client.Dial(t.Context(), client.Options{URL: base + "/realtime", Key: "key"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = c.Close()
+}
+
+func TestStoppingClosesConnectionsAndEnds(t *testing.T) {
+	r := run(t, nil)
+	c, err := client.Dial(t.Context(), client.Options{URL: "http://" + r.Addr(), Key: "key"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	r.stop()
+	select {
+	case <-c.Done():
+	case <-time.After(patience):
+		t.Fatal("the connection was not closed")
+	}
+	if err := c.Err(); err == nil || !strings.Contains(err.Error(), "4200") {
+		t.Errorf("the connection ended with %v, want 4200, which asks to come back", err)
+	}
+}
+
+func TestOptionsThatCannotWork(t *testing.T) {
+	for name, opt := range map[string]gateway.Options{
+		"nothing":        {},
+		"a bad address":  {Apps: app.NewRegistry(), Log: nil, Listen: "nowhere:port"},
+		"no log, no app": {Listen: "127.0.0.1:0"},
+	} {
+		if n, err := gateway.New(opt); err == nil {
+			t.Errorf("%s: a node came of it: %v", name, n.Addr())
+		}
+	}
+}
