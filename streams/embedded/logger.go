@@ -1,8 +1,10 @@
 package embedded
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 )
 
@@ -34,7 +36,14 @@ func (a *adapter) Noticef(format string, v ...any) {
 }
 
 func (a *adapter) Warnf(format string, v ...any) {
-	a.log.Warn("nats-server", "says", fmt.Sprintf(format, v...))
+	text := fmt.Sprintf(format, v...)
+	level := slog.LevelWarn
+	// The passwords are made at random at each start and never leave the
+	// process, so the advice to hash them is for others.
+	if strings.HasPrefix(text, "Plaintext passwords detected") {
+		level = slog.LevelDebug
+	}
+	a.log.Log(context.Background(), level, "nats-server", "says", text)
 }
 
 func (a *adapter) Errorf(format string, v ...any) {
