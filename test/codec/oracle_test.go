@@ -1,0 +1,150 @@
+package codec
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"github.com/sluicehq/sluice/delta"
+	"github.com/sluicehq/sluice/test/workload"
+)
+
+// oracle is the Node process that decodes.
+type oracle struct {
+	t       *testing.T
+	cmd     *exec.Cmd
+	in      io.WriteCloser
+	records *bufio.Writer
+	out     bytes.Buffer
+	errs    bytes.Buffer
+	encoder delta.Encoder
+	fossil  []byte
+	vcdiff  []byte
+	pairs   int
+}
+
+func newOracle(t *testing.T) *oracle {
+	t.Helper()
+	if _, err := os.Stat("node_modules"); err != nil {
+		t.Fatalf("the Node packages are not installed; scripts/test does that: %v", err)
+	}
+	o := &oracle{t: t, cmd: exec.Command("node", "oracle.mjs")}
+	o.cmd.Stdout, o.cmd.Stderr = &o.out, &o.errs
+	var err error
+	if o.in, err = o.cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	o.records = bufio.NewWriterSize(o.in, 1<<20)
+	if err := o.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// check encodes a pair in both formats and has it decoded.
+func (o *oracle) check(base, target []byte) {
+	o.t.Helper()
+	o.fossil = o.encoder.AppendFossil(o.fossil[:0], base, target)
+	o.vcdiff = o.encoder.AppendVCDIFF(o.vcdiff[:0], base, target)
+	for _, part := range [][]byte{base, target, o.fossil, o.vcdiff} {
+		_, _ = o.records.Write(binary.BigEndian.AppendUint32(nil, uint32(len(part))))
+		if _, err := o.records.Write(part); err != nil {
+			o.t.Fatalf("%v: %s", err, &o.errs)
+		}
+	}
+	o.pairs++
+}
+
+// verdict ends the process and fails the test for every problem that it saw.
+func (o *oracle) verdict() {
+	o.t.Helper()
+	if err := o.records.Flush(); err != nil {
+		o.t.Fatalf("%v: %s", err, &o.errs)
+	}
+	_ = o.in.Close()
+	if err := o.cmd.Wait(); err != nil {
+		o.t.Fatalf("%v: %s", err, &o.errs)
+	}
+	var said struct {
+		Pairs, Count int
+		Problems     []string
+	}
+	if err := json.Unmarshal(o.out.Bytes(), &said); err != nil {
+		o.t.Fatalf("%v: %s", err, &o.out)
+	}
+	if said.Pairs != o.pairs || said.Count > 0 {
+		o.t.Errorf("%d of %d pairs were decoded, %d problems: %q", said.Pairs, o.pairs, said.Count, said.Problems)
+	}
+}
+
+// The number of pairs can be set with CODEC_PAIRS.
+func TestCO03_CO04_PublicDecodersRebuildRandomPairs(t *testing.T) {
+	n := 100_000
+	if text := os.Getenv("CODEC_PAIRS"); text != "" {
+		var err error
+		if n, err = strconv.Atoi(text); err != nil || n < 1 {
+			t.Fatalf("CODEC_PAIRS is %q, must be a number from 1", text)
+		}
+	}
+	o := newOracle(t)
+	pairs := workload.NewPairs(7, 64<<10)
+	for range n {
+		o.check(pairs.Next())
+	}
+	o.verdict()
+}
+
+func TestCO03_CO04_PublicDecodersRebuildTheStreams(t *testing.T) {
+	o := newOracle(t)
+	for _, s := range workload.All() {
+		base := bytes.Clone(s.Next())
+		for range 500 {
+			target := bytes.Clone(s.Next())
+			o.check(base, target)
+			base = target
+		}
+	}
+	o.verdict()
+}
+
+// xdelta3 is a process per pair, so there are fewer of them.
+func TestXdelta3RebuildsWhatWeEncode(t *testing.T) {
+	tool, err := exec.LookPath("xdelta3")
+	if err != nil {
+		t.Fatalf("xdelta3 is not installed; scripts/test does that: %v", err)
+	}
+	dir := t.TempDir()
+	file := func(name string, content []byte) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	var encoder delta.Encoder
+	pairs := workload.NewPairs(11, 16<<10)
+	for i := range 150 {
+		base, target := pairs.Next()
+		source, diff := file("base", base), file("delta", encoder.AppendVCDIFF(nil, base, target))
+		got, err := exec.Command(tool, "-d", "-c", "-s", source, diff).Output()
+		if err != nil || !bytes.Equal(got, target) {
+			t.Fatalf("pair %d, %d to %d bytes: xdelta3 gave %d bytes, %v", i, len(base), len(target), len(got), err)
+		}
+		// And the other way round, without what the profile leaves out.
+		made, err := exec.Command(tool, "-e", "-c", "-n", "-A", "-S", "none", "-s", source, file("target", target)).Output()
+		if err != nil {
+			t.Fatalf("pair %d: %v", i, err)
+		}
+		got, err = delta.ApplyVCDIFF(nil, base, made, len(target))
+		if err != nil || !bytes.Equal(got, target) {
+			t.Fatalf("pair %d, %d to %d bytes: our decoder gave %d bytes, %v", i, len(base), len(target), len(got), err)
+		}
+	}
+}
