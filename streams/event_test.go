@@ -1,0 +1,105 @@
+package streams
+
+import (
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/nats-io/nats.go"
+	"pgregory.net/rapid"
+
+	"github.com/sluicehq/sluice/broker"
+)
+
+// What a gateway writes is what every gateway reads, whatever the texts hold.
+func TestEventsSurviveTheirHeaders(t *testing.T) {
+	text := rapid.StringN(0, 20, 200)
+	rapid.Check(t, func(t *rapid.T) {
+		ev := broker.Event{
+			Name: "n" + rapid.StringN(0, 20, 199).Draw(t, "name"), Data: []byte(text.Draw(t, "data")),
+			UserID: text.Draw(t, "user"), ExcludeSocket: text.Draw(t, "exclude"), MessageID: text.Draw(t, "message"),
+			Delta:  rapid.SampledFrom([]broker.DeltaHint{broker.DeltaDefault, broker.DeltaNever, broker.DeltaAlways}).Draw(t, "delta"),
+			Origin: rapid.SampledFrom([]broker.Origin{broker.OriginRaw, broker.OriginHTTP, broker.OriginClient}).Draw(t, "origin"),
+			HasKey: rapid.Bool().Draw(t, "keyed"),
+		}
+		if ev.HasKey {
+			ev.ConflationKey = text.Draw(t, "key")
+		}
+		ev.Tags = rapid.MapOfN(rapid.StringN(1, 10, 256), text, 0, 5).Draw(t, "tags")
+		m, err := encode("subject", &ev, "id")
+		if err != nil {
+			t.Fatal(err)
+		}
+		// As it comes from the server: parsed from lines.
+		for key, values := range m.Header {
+			for _, v := range values {
+				if strings.ContainsAny(v, "\r\n\x00") || v != strings.TrimSpace(v) {
+					t.Fatalf("header %s has %q, which a line cannot carry", key, v)
+				}
+			}
+		}
+		got, skipped := decode(m.Header, m.Data, 64<<10)
+		if skipped != "" {
+			t.Fatalf("skipped: %s", skipped)
+		}
+		if diff := cmp.Diff(ev, got, cmpopts.EquateEmpty()); diff != "" {
+			t.Fatal(diff)
+		}
+	})
+}
+
+// Whatever somebody publishes raw, what comes of it is an event within all limits,
+// or one that is skipped with a reason and holds no data.
+func FuzzDecodeMessage(f *testing.F) {
+	f.Add("Event", "tick", "Tags", `{"a":"b"}`, []byte(`{"x":1}`))
+	f.Add("Conflation-Key", `"\x00"`, "Extras", `{"headers":{}}`, []byte("plain"))
+	f.Add("Event", "pusher:error", "Delta", "FALSE", []byte{0xff})
+	f.Add("Tags", "[", "Exclude-Socket", strings.Repeat("1", 300), []byte{})
+	f.Fuzz(func(t *testing.T, key1, value1, key2, value2 string, data []byte) {
+		const limit = 1000
+		ev, skipped := decode(nats.Header{key1: {value1}, key2: {"first", value2}}, data, limit)
+		if !utf8.ValidString(ev.Name) || ev.Name == "" && skipped == "" || len(ev.Name) > maxEventName+8 {
+			t.Fatalf("event name %q", ev.Name)
+		}
+		if skipped != "" {
+			if ev.Data != nil || ev.Tags != nil || !utf8.ValidString(skipped) {
+				t.Fatalf("skipped for %q, yet %+v", skipped, ev)
+			}
+			return
+		}
+		if len(ev.Data) > limit || !utf8.Valid(ev.Data) || len(ev.Tags) > maxTags || strings.HasPrefix(ev.Name, "pusher:") {
+			t.Fatalf("accepted: %+v", ev)
+		}
+		for _, s := range []string{ev.ConflationKey, ev.UserID, ev.ExcludeSocket, ev.MessageID, string(ev.Extras)} {
+			if !utf8.ValidString(s) {
+				t.Fatalf("accepted: %+v", ev)
+			}
+		}
+	})
+}
+
+// The server appends its headers to those of a publisher, so only the last value of
+// each says where a message is.
+func TestForgedPlacesAreNotBelieved(t *testing.T) {
+	h := nats.Header{
+		nats.JSStream: {"FORGED", "REAL"}, nats.JSSequence: {"999", "7"}, nats.JSLastSequence: {"998", "6"},
+		nats.JSTimeStamp: {"1999-01-01T00:00:00Z", "2026-11-24T00:00:00Z"},
+	}
+	p, err := placeOf(h)
+	if err != nil || p.stream != "REAL" || p.offset != 7 || p.prev != 6 || p.time.Year() != 2026 {
+		t.Errorf("got %+v, %v", p, err)
+	}
+	for _, key := range []string{nats.JSSequence, nats.JSTimeStamp} {
+		broken := nats.Header{}
+		for k, v := range h {
+			if k != key {
+				broken[k] = v
+			}
+		}
+		if _, err := placeOf(broken); err == nil {
+			t.Errorf("a message without %s has a place", key)
+		}
+	}
+}
