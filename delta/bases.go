@@ -86,17 +86,24 @@ func (b *Bases[T]) Get(key string, now time.Time) (Base[T], bool) {
 	return Base[T]{}, false
 }
 
-// At returns the publication of a key with exactly that offset, the last one or
-// an older one. Its age is for the caller to judge.
-func (b *Bases[T]) At(key string, offset uint64) (Base[T], bool) {
-	if at, ok := b.index[key]; ok {
-		for i := range b.nodes[at].count {
-			if item := b.item(at, i); item.Offset == offset {
-				return item.Base, true
-			}
-		}
+// Recent writes the last publications of a key to into, newest first, and returns
+// how many there are. It stops at the first one that is too old at the time of
+// the publication that asks.
+func (b *Bases[T]) Recent(key string, now time.Time, into []T) int {
+	at, ok := b.index[key]
+	if !ok {
+		return 0
 	}
-	return Base[T]{}, false
+	n := 0
+	for n < len(into) && n < b.nodes[at].count {
+		item := b.item(at, n)
+		if b.expired(item.Time, now) {
+			break
+		}
+		into[n] = item.Value
+		n++
+	}
+	return n
 }
 
 // Put makes a publication the last one of its key. size is what it keeps in

@@ -112,20 +112,24 @@ func TestBasesAgreeWithAPlainList(t *testing.T) {
 				key := fmt.Sprint(i)
 				var want delta.Base[int]
 				has := false
-				all := map[uint64]delta.Base[int]{}
+				var all []int
 				if i := twin.find(key); i >= 0 {
 					for _, x := range twin.keys[i].bases {
-						want, all[x.Offset] = x, x
+						if want = x; twin.fresh(x, now) {
+							all = append(all, x.Value)
+						}
 					}
 					has = twin.fresh(want, now)
 				}
 				if got, ok := b.Get(key, now); ok != has || ok && got != want {
 					t.Fatalf("last publication of %s is %v, %v, want %v, %v", key, got, ok, want, has)
 				}
-				for o := range offset + 1 {
-					want, has := all[o]
-					if got, ok := b.At(key, o); ok != has || got != want {
-						t.Fatalf("publication %d of %s is %v, %v, want %v, %v", o, key, got, ok, want, has)
+				slices.Reverse(all)
+				for room := range 4 {
+					into := make([]int, room)
+					n := b.Recent(key, now, into)
+					if got := into[:n]; !slices.Equal(got, all[:min(room, len(all))]) {
+						t.Fatalf("the last %d publications of %s are %v, want %v", room, key, got, all)
 					}
 				}
 			}
@@ -176,13 +180,14 @@ func TestKnownKeysDoNotAllocate(t *testing.T) {
 		keys[i] = fmt.Sprint("key-", i)
 	}
 	now, offset := time.Unix(1000, 0), uint64(0)
+	var recent [5]*int
 	round := func() {
 		for _, key := range keys {
 			offset++
 			now = now.Add(time.Millisecond)
 			b.Get(key, now)
 			b.Put(key, offset, now, nil, 300)
-			b.At(key, offset-100)
+			b.Recent(key, now, recent[:])
 		}
 	}
 	round()

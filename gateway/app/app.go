@@ -95,6 +95,10 @@ type App struct {
 	Limits  Limits
 	// HistoryEnabled opens the history API.
 	HistoryEnabled bool
+	// Conflate lets a socket that does not read fast enough skip to the newest
+	// publication of each conflation value, on channels that have a conflation
+	// path. Otherwise, and on other channels, it is closed.
+	Conflate bool
 	// Delta is the setting of channels that no pattern matches.
 	Delta Delta
 	// Patterns are tried as protocol section 3.5 says: exact name, then the

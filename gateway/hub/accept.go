@@ -47,8 +47,16 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		hub: h, app: a, conn: conn, dialect: dialect, refused: code, id: newSocketID(),
 		shard: h.shards[int(h.nextShard.Add(1))%len(h.shards)],
 	}
+	c.delta.quirk = quirkOf(r.URL.Query().Get("client"))
+	c.delta.usable = c.delta.quirk.decodes
 	wrapped := &wire{Conn: conn, client: c}
-	ws, err := h.upgrader.UpgradeFromConn(wrapped, primed(conn, buffered), r)
+	upgrader := h.upgraders[0]
+	if h.opt.Compression && code == 0 && acceptsDeflate(r.Header) {
+		upgrader, c.deflates = h.upgraders[1], true
+		// What the library is shown is an offer that it reads as it is meant.
+		r.Header.Set(extensions, "permessage-deflate; server_no_context_takeover; client_no_context_takeover")
+	}
+	ws, err := upgrader.UpgradeFromConn(wrapped, primed(conn, buffered), r)
 	if err != nil {
 		// The library has answered 400 and closed the connection.
 		h.left(c)

@@ -26,13 +26,16 @@ const (
 // Channel is one channel with subscribers on this gateway. The feed owns it:
 // Publication and Gap are called by one goroutine at a time, in log order.
 type Channel struct {
-	hub     *Hub
-	app     *app.App
-	name    string
-	delta   app.Delta
-	keyed   bool
-	metrics *channelMetrics
-	shards  []subscribers
+	hub   *Hub
+	app   *app.App
+	name  string
+	delta app.Delta
+	keyed bool
+	// conflates: sockets that are behind skip to the newest publication of
+	// each conflation value. Without values there is nothing to go by.
+	conflates bool
+	metrics   *channelMetrics
+	shards    []subscribers
 
 	// attached is closed when attaching is over; err says how it ended.
 	attached   chan struct{}
@@ -51,7 +54,12 @@ type Channel struct {
 		number   uint32
 		path     delta.Path
 		interval *kv.Interval
-		bases    *delta.Bases[*texts]
+		// bases are kept by mode; those of keyed mode only if the channel
+		// has a conflation path.
+		bases [modes]*delta.Bases[*texts]
+		// run is the number of deltas since the last full frame in
+		// single-base mode, whatever their conflation values.
+		run int
 	}
 }
 
@@ -73,14 +81,28 @@ func (h *Hub) newChannel(a *app.App, name string) *Channel {
 			h.opt.Logger.Error("conflation path refused; channel runs without one", "app", a.ID, "path", c.delta.Path, "error", err)
 		} else {
 			c.log.path, c.keyed = path, true
+			c.conflates = a.Conflate
 		}
 	}
 	c.log.interval = kv.NewInterval(c.delta.Interval, max(c.delta.MaxKeys, 1), counterIdle)
-	c.log.bases = delta.NewBases[*texts](delta.Limits{
-		Keys: max(c.delta.MaxKeys, 1), Bytes: baseBytes,
-		Age: time.Duration(c.delta.MaxAgeSeconds) * time.Second,
-	})
+	limits := delta.Limits{
+		Keys: 1, Bytes: baseBytes, Age: time.Duration(c.delta.MaxAgeSeconds) * time.Second, Older: olderBases,
+	}
+	c.log.bases[singleBase] = delta.NewBases[*texts](limits)
+	if c.keyed {
+		limits.Keys = max(c.delta.MaxKeys, 1)
+		c.log.bases[keyedBases] = delta.NewBases[*texts](limits)
+	}
 	return c
+}
+
+// resetBases makes the next tracked frame of every conflation value full.
+func (c *Channel) resetBases() {
+	for _, b := range c.log.bases {
+		if b != nil {
+			b.Reset()
+		}
+	}
 }
 
 // attach subscribes to the log. Called once, by whoever created the channel.
@@ -120,9 +142,7 @@ func (c *Channel) Gap(g broker.Gap) {
 	c.hub.opt.Metrics.gap(string(g.Reason))
 	c.log.Lock()
 	c.enter(g.Resume.Epoch)
-	if c.log.bases != nil {
-		c.log.bases.Reset()
-	}
+	c.resetBases()
 	c.log.Unlock()
 	c.post(&prepared{texts: &texts{channel: c}, gap: &g, weight: 256})
 }
@@ -143,8 +163,8 @@ func (c *Channel) enter(epoch string) {
 	c.log.epoch = epoch
 	c.log.salt = delta.Salt(c.app.ID, c.name, epoch)
 	c.log.number = 0
-	if c.log.bases != nil {
-		c.log.bases.Reset()
+	c.resetBases()
+	if c.log.interval != nil {
 		c.log.interval.Reset(0, time.Time{})
 	}
 }
@@ -183,7 +203,7 @@ func (c *Channel) prepare(pub *broker.Publication) *prepared {
 	}
 	t.embed = shape == delta.Structure
 	if poisoned(pub) {
-		c.log.bases.Reset()
+		c.resetBases()
 		return p
 	}
 	if !c.tracks(pub, shape, t) {
@@ -192,14 +212,36 @@ func (c *Channel) prepare(pub *broker.Publication) *prepared {
 	p.tracked = true
 	t.number = delta.Number(pub.Offset, c.log.salt)
 	if t.number < c.log.number {
-		c.log.bases.Reset()
+		c.resetBases()
 	}
 	c.log.number = t.number
-	if base, ok := c.log.bases.Get(t.key, pub.Time); ok && !full {
-		p.base = base.Value
-	}
-	c.log.bases.Put(t.key, pub.Offset, pub.Time, t, 2*len(pub.Data)+512)
+	c.base(p, full)
 	return p
+}
+
+// base notes what deltas of a tracked publication may start from, and makes it
+// the newest base.
+func (c *Channel) base(p *prepared, full bool) {
+	size := 2*len(p.pub.Data) + 512
+	// In keyed mode single-base clients are a minority. The runs of all
+	// conflation values end in their one, so theirs may need an end of its own.
+	c.log.run++
+	singleFull := full || c.keyed && c.log.run >= max(c.delta.Interval, 1)
+	if singleFull {
+		c.log.run = 0
+	}
+	for mode, bases := range c.log.bases {
+		if bases == nil {
+			continue
+		}
+		line, key := &p.bases[mode], ""
+		line.full = singleFull
+		if mode == keyedBases {
+			line.full, key = full, p.key
+		}
+		bases.Recent(key, p.pub.Time, line.recent[:])
+		bases.Put(key, p.pub.Offset, p.pub.Time, p.texts, size)
+	}
 }
 
 // tracks says whether a publication takes part (protocol section 3.6).

@@ -27,10 +27,11 @@ type Client struct {
 	dialect pusher.Dialect
 	// refused connections are told why and closed; they take part in nothing.
 	refused pusher.CloseCode
+	// deflates: the peer takes compressed messages.
+	deflates bool
 
-	deltaOn   bool
-	algorithm app.Algorithm
-	joined    []membership
+	delta  deltaState
+	joined []membership
 
 	// pinged belongs to the sweep: when a silent peer was asked for a sign of
 	// life, in Unix nanoseconds, 0 if it was not.
@@ -47,7 +48,7 @@ type membership struct {
 // send queues a frame for this connection. It reports false when the connection
 // takes no more.
 func (c *Client) send(f *Frame) bool {
-	switch c.out.push(f, &c.hub.limits, c) {
+	switch c.out.push(f.packedFor(c.out), &c.hub.limits, c) {
 	case dropped:
 		return false
 	case wakes:

@@ -2,6 +2,8 @@ package hub
 
 import (
 	"encoding/binary"
+	"sync"
+	"sync/atomic"
 	"unicode/utf8"
 
 	"github.com/sluicehq/sluice/gateway/pusher"
@@ -21,8 +23,12 @@ const (
 // Frame is one or more complete WebSocket frames as they travel. It is immutable
 // and shared by any number of sockets.
 type Frame struct {
-	b    []byte
+	b []byte
+	// head is the length of the header, 0 where there is more than one frame.
 	head int
+
+	pack   sync.Mutex
+	packed atomic.Pointer[Frame]
 }
 
 // Payload is the message without its header. Callers must not modify it.
@@ -67,6 +73,7 @@ func closeFrames(d pusher.Dialect, code pusher.CloseCode) *Frame {
 	})
 	f := seal(buf, opText)
 	f.b = append(f.b, closeFrame(code, code.Message()).b...)
+	f.head = 0
 	return f
 }
 

@@ -51,6 +51,12 @@ type Options struct {
 	AttachTimeout time.Duration
 	// MaxSubscriptions bounds the channels of one connection, default 1000.
 	MaxSubscriptions int
+	// Compression offers per-message compression to clients that ask for it;
+	// off by default.
+	Compression bool
+	// MaxDeltaChannels bounds the channels of one connection that hold bases,
+	// default 100. Beyond it the least recently used one starts again in full.
+	MaxDeltaChannels int
 	// SweepInterval is how often silent connections and idle channels are
 	// looked for, default 1 s.
 	SweepInterval time.Duration
@@ -78,6 +84,7 @@ func (o *Options) setDefaults() {
 	fallback(&o.ChannelLinger, 5*time.Second)
 	fallback(&o.AttachTimeout, 10*time.Second)
 	fallback(&o.MaxSubscriptions, 1000)
+	fallback(&o.MaxDeltaChannels, 100)
 	fallback(&o.SweepInterval, time.Second)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -89,10 +96,11 @@ func (o *Options) setDefaults() {
 
 // Hub is the set of connections of one gateway.
 type Hub struct {
-	opt       Options
-	limits    limits
-	shards    []*shard
-	upgrader  *gws.Upgrader
+	opt    Options
+	limits limits
+	shards []*shard
+	// upgraders are without and with per-message compression.
+	upgraders [2]*gws.Upgrader
 	reconnect *Frame
 
 	ctx    context.Context
@@ -134,12 +142,10 @@ func New(opt Options) (*Hub, error) {
 	}
 	h.encoders.New = func() any { return new(encoder) }
 	h.ctx, h.cancel = context.WithCancel(context.Background())
-	h.upgrader = gws.NewUpgrader(events{}, &gws.ServerOption{
-		ParallelGolimit:    1,
-		ReadMaxPayloadSize: opt.MaxMessage,
-		CheckUtf8Enabled:   true,
-		NewSession:         func() gws.SessionStorage { return &session{} },
-	})
+	h.upgraders[0] = h.upgrader(gws.PermessageDeflate{})
+	if opt.Compression {
+		h.upgraders[1] = h.upgrader(deflateOption)
+	}
 	for i := range opt.Shards {
 		s := newShard(h, i)
 		h.shards = append(h.shards, s)
@@ -153,6 +159,16 @@ func New(opt Options) (*Hub, error) {
 	go h.sweepLoop()
 	opt.Metrics.observe(h)
 	return h, nil
+}
+
+func (h *Hub) upgrader(deflate gws.PermessageDeflate) *gws.Upgrader {
+	return gws.NewUpgrader(events{}, &gws.ServerOption{
+		ParallelGolimit:    1,
+		ReadMaxPayloadSize: h.opt.MaxMessage,
+		CheckUtf8Enabled:   true,
+		NewSession:         func() gws.SessionStorage { return &session{} },
+		PermessageDeflate:  deflate,
+	})
 }
 
 // messageID names a protocol frame. Only its uniqueness matters.

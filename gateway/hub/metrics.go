@@ -3,6 +3,7 @@ package hub
 import (
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -23,6 +24,8 @@ type Metrics struct {
 	original     *prometheus.CounterVec
 	saved        *prometheus.CounterVec
 	resyncs      *prometheus.CounterVec
+	horizontal   *prometheus.CounterVec
+	encoding     prometheus.Histogram
 
 	mu       sync.Mutex
 	registry prometheus.Registerer
@@ -32,7 +35,7 @@ type Metrics struct {
 
 // channelMetrics are the counters of one label value.
 type channelMetrics struct {
-	full, deltas, original, saved prometheus.Counter
+	full, deltas, original, saved, horizontal prometheus.Counter
 }
 
 const otherChannels = "_other"
@@ -64,6 +67,13 @@ func NewMetrics(registry prometheus.Registerer, prefix, port string, maxChannels
 	m.deltas = counter(delta+"delta_messages_total", "Delta frames sent, per recipient.", "app_id", "channel_name", "port")
 	m.original = counter(delta+"bandwidth_original_bytes", "Bytes of the full frames of everything tracked.", "app_id", "channel_name", "port")
 	m.saved = counter(delta+"bandwidth_saved_bytes", "Bytes by which what was sent was shorter.", "app_id", "channel_name", "port")
+	m.horizontal = counter("horizontal_"+delta+"enabled_total", "Events from other nodes handed to the delta encoder.", "app_id", "channel_name", "port")
+	m.encoding = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: prefix + delta + "encode_seconds", Help: "Time to make one delta frame, which all sockets with the same base share.",
+		ConstLabels: prometheus.Labels{"port": port},
+		Buckets:     []float64{.5e-6, 1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 1e-3, 1e-2},
+	})
+	registry.MustRegister(m.encoding)
 	m.resyncs = counter(delta+"resync_total", "Resyncs asked for by clients.", "app_id", "port")
 	return m
 }
@@ -77,10 +87,11 @@ func (m *Metrics) disconnected(app string) { m.connections.WithLabelValues(app, 
 func (m *Metrics) refused(code int) {
 	m.refusals.WithLabelValues(strconv.Itoa(code), m.port).Inc()
 }
-func (m *Metrics) panicked()         { m.panics.Inc() }
-func (m *Metrics) skipped()          { m.skips.Inc() }
-func (m *Metrics) gap(reason string) { m.gaps.WithLabelValues(reason, m.port).Inc() }
-func (m *Metrics) resync(app string) { m.resyncs.WithLabelValues(app, m.port).Inc() }
+func (m *Metrics) panicked()               { m.panics.Inc() }
+func (m *Metrics) skipped()                { m.skips.Inc() }
+func (m *Metrics) gap(reason string)       { m.gaps.WithLabelValues(reason, m.port).Inc() }
+func (m *Metrics) encoded(d time.Duration) { m.encoding.Observe(d.Seconds()) }
+func (m *Metrics) resync(app string)       { m.resyncs.WithLabelValues(app, m.port).Inc() }
 
 // channel returns the counters for a channel.
 func (m *Metrics) channel(app, channel string) *channelMetrics {
@@ -100,24 +111,11 @@ func (m *Metrics) channel(app, channel string) *channelMetrics {
 			deltas:   m.deltas.WithLabelValues(app, channel, m.port),
 			original: m.original.WithLabelValues(app, channel, m.port),
 			saved:    m.saved.WithLabelValues(app, channel, m.port),
+
+			horizontal: m.horizontal.WithLabelValues(app, channel, m.port),
 		}
 	}
 	return names[channel]
-}
-
-// report adds what was sent of one publication.
-func (t *tally) report(m *channelMetrics) {
-	if t.original == 0 {
-		return
-	}
-	if t.full > 0 {
-		m.full.Add(float64(t.full))
-	}
-	if t.delta > 0 {
-		m.deltas.Add(float64(t.delta))
-		m.saved.Add(float64(t.saved))
-	}
-	m.original.Add(float64(t.original))
 }
 
 // observe exports the numbers that the shards keep themselves.
@@ -132,6 +130,9 @@ func (m *Metrics) observe(h *Hub) {
 		{"socket_writes_total", "Writes that carried them; frames by writes is the coalescing.", prometheus.CounterValue, func(s *shard) float64 { return float64(s.writes.Load()) }},
 		{"sockets_blocked_total", "Times that the kernel took no more of a socket's frames.", prometheus.CounterValue, func(s *shard) float64 { return float64(s.blocks.Load()) }},
 		{"slow_sockets_closed_total", "Sockets that were closed because they did not read.", prometheus.CounterValue, func(s *shard) float64 { return float64(s.overflows.Load()) }},
+		{"publications_conflated_total", "Publications that slow sockets skipped in favour of newer ones of the same conflation value, per recipient.", prometheus.CounterValue, func(s *shard) float64 { return float64(s.conflated.Load()) }},
+		{"socket_queue_frames", "Frames that wait for sockets.", prometheus.GaugeValue, func(s *shard) float64 { n, _ := s.queued(); return float64(n) }},
+		{"socket_queue_bytes", "Bytes that wait for sockets.", prometheus.GaugeValue, func(s *shard) float64 { _, n := s.queued(); return float64(n) }},
 		{"messages_delivered_total", "Publications queued to sockets, per recipient.", prometheus.CounterValue, func(s *shard) float64 { return float64(s.delivered.Load()) }},
 		{"shard_queue_publications", "Publications that wait for the shards.", prometheus.GaugeValue, func(s *shard) float64 {
 			s.mu.Lock()

@@ -27,6 +27,9 @@ const (
 	dead
 	// retired: the connection is gone; the record may be used again.
 	retired
+	// lagging: a channel has publications for this socket that wait until the
+	// outbox is empty.
+	lagging
 )
 
 // firstSlots is the number of frames that an outbox holds without allocating.
@@ -40,6 +43,8 @@ type outbox struct {
 	mu    sync.Mutex
 	flags outboxFlags
 	v2    bool
+	// deflates: the peer takes compressed messages.
+	deflates bool
 	// touched is set by every push and cleared by the sweep, which gives back
 	// the memory of rings that have been idle for a whole period.
 	touched bool
@@ -77,6 +82,9 @@ const (
 	// overflowed: the outbox was full; the socket is being closed with 4100.
 	// The caller must tell the shard as with wakes.
 	overflowed
+	// refused: the outbox is full and [outbox.offer] does not close for that.
+	// The shard asks the channels that are behind when it is empty.
+	refused
 )
 
 // push appends a frame. It never blocks on the socket. owner is nil where the
@@ -84,32 +92,66 @@ const (
 // the connection that it must belong to.
 func (o *outbox) push(f *Frame, lim *limits, owner *Client) pushed {
 	o.mu.Lock()
+	defer o.mu.Unlock()
 	if o.flags&(closing|dead|retired) != 0 || owner != nil && o.client != owner {
-		o.mu.Unlock()
 		return dropped
 	}
-	result := queuedOnly
-	full := int(o.count) >= lim.frames || o.queued+len(f.b) > lim.bytes
-	if full && (o.count > 0 || o.flags&blocked != 0) {
-		// Everything that has not begun to leave is given up at the tail, so
-		// that the peer sees no hole, only an early end.
-		o.clear()
-		f = lim.over[0]
-		if o.v2 {
-			f = lim.over[1]
-		}
-		o.flags |= closing
-		result = overflowed
+	if o.full(f, lim) {
+		return o.overflow(lim)
 	}
+	return o.add(f)
+}
+
+// offer appends a frame if there is room. The caller keeps what is refused and
+// must be a channel of the outbox's own connection.
+func (o *outbox) offer(f *Frame, lim *limits) pushed {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.flags&(closing|dead|retired) != 0 {
+		return dropped
+	}
+	if o.full(f, lim) {
+		o.flags |= lagging
+		return refused
+	}
+	return o.add(f)
+}
+
+// giveUp closes the socket with 4100 as an overflow does.
+func (o *outbox) giveUp(lim *limits) pushed {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.flags&(closing|dead|retired) != 0 {
+		return dropped
+	}
+	return o.overflow(lim)
+}
+
+// full tells whether a frame is beyond the bounds. One frame always fits.
+func (o *outbox) full(f *Frame, lim *limits) bool {
+	return (int(o.count) >= lim.frames || o.queued+len(f.b) > lim.bytes) && (o.count > 0 || o.flags&blocked != 0)
+}
+
+// overflow gives up everything that has not begun to leave at the tail, so that
+// the peer sees no hole, only an early end.
+func (o *outbox) overflow(lim *limits) pushed {
+	o.clear()
+	f := lim.over[0]
+	if o.v2 {
+		f = lim.over[1]
+	}
+	o.flags |= closing
+	o.add(f)
+	return overflowed
+}
+
+func (o *outbox) add(f *Frame) pushed {
 	o.append(f)
-	if o.flags&(dirty|blocked) == 0 {
-		o.flags |= dirty
-		if result == queuedOnly {
-			result = wakes
-		}
+	if o.flags&(dirty|blocked) != 0 {
+		return queuedOnly
 	}
-	o.mu.Unlock()
-	return result
+	o.flags |= dirty
+	return wakes
 }
 
 // end appends the last frames that the socket will get, whatever the bound, and
@@ -216,6 +258,6 @@ func (s *slab) put(o *outbox) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.clear()
-	o.flags, o.ring, o.sock, o.client, o.v2, o.touched, o.queued = 0, nil, nil, nil, false, false, 0
+	o.flags, o.ring, o.sock, o.client, o.v2, o.deflates, o.touched, o.queued = 0, nil, nil, nil, false, false, false, 0
 	s.free = append(s.free, o)
 }

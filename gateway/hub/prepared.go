@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/delta"
@@ -91,13 +92,48 @@ func (t *texts) full(f form) *Frame {
 	return frame
 }
 
+// olderBases is the number of publications per conflation value that are kept
+// besides the last one, for sockets that have not received the last one.
+const olderBases = 3
+
+// lineage is what deltas of one publication may start from, in one mode.
+type lineage struct {
+	// recent are the last publications of the same conflation value (of the
+	// channel in single-base mode), the newest first, nil where there is none.
+	recent [1 + olderBases]*texts
+	// full is set if the interval asks for the full frame.
+	full bool
+}
+
+// find returns the place of the publication with this offset, or -1.
+func (l *lineage) find(offset uint64) int {
+	for i, t := range l.recent {
+		if t != nil && t.pub.Offset == offset {
+			return i
+		}
+	}
+	return -1
+}
+
+const (
+	singleBase = iota
+	keyedBases
+	modes
+)
+
+func (f form) mode() int {
+	if f&formKeyed != 0 {
+		return keyedBases
+	}
+	return singleBase
+}
+
 // prepared is a publication with everything decided that does not depend on the
 // socket. Its frames are built on demand, once, and shared by all shards.
 type prepared struct {
 	*texts
-	// base is the publication that a delta starts from, nil if there is none
-	// or if the interval asks for the full frame.
-	base *texts
+	// bases has what deltas may start from, by mode.
+	bases [modes]lineage
 	// tracked publications take part in delta compression.
 	tracked bool
 	// exclude is a local connection that must not receive the publication.
@@ -109,6 +145,22 @@ type prepared struct {
 	build  sync.Mutex
 	plain  [4]atomic.Pointer[Frame] // by dialect, then embedded
 	deltas [forms]atomic.Pointer[Frame]
+	// others are the delta frames that start from older publications. Few
+	// sockets need them.
+	others map[otherDelta]*Frame
+}
+
+type otherDelta struct {
+	form form
+	base int
+}
+
+// keyOf is the conflation value as a subscription of that form sees it.
+func (p *prepared) keyOf(f form) string {
+	if f&formKeyed != 0 {
+		return p.key
+	}
+	return ""
 }
 
 // noDelta marks a delta frame that would not have been shorter.
@@ -138,13 +190,25 @@ func (p *prepared) bare(d pusher.Dialect, embed bool) *Frame {
 	return frame
 }
 
-// delta returns the delta frame, or nil when the full frame is not longer.
-func (p *prepared) delta(f form) *Frame {
+// delta returns the delta frame that starts from the base at that place, or nil
+// when the full frame is not longer.
+func (p *prepared) delta(f form, base int) *Frame {
 	f &= formV2 | formKeyed | formVCDIFF
+	if base > 0 {
+		return p.otherDelta(f, base)
+	}
 	slot := &p.deltas[f]
 	frame := slot.Load()
 	if frame == nil {
-		frame = p.encode(f, slot)
+		// The full frames have a lock of their own.
+		full, from := p.full(f), p.bases[f.mode()].recent[0]
+		fromText := from.full(f)
+		p.build.Lock()
+		if frame = slot.Load(); frame == nil {
+			frame = p.encode(f, full, from, fromText)
+			slot.Store(frame)
+		}
+		p.build.Unlock()
 	}
 	if frame == noDelta {
 		return nil
@@ -152,30 +216,43 @@ func (p *prepared) delta(f form) *Frame {
 	return frame
 }
 
-func (p *prepared) encode(f form, slot *atomic.Pointer[Frame]) *Frame {
-	full, base := p.full(f), p.base.full(f)
+func (p *prepared) otherDelta(f form, base int) *Frame {
+	full, from := p.full(f), p.bases[f.mode()].recent[base]
+	fromText := from.full(f)
 	p.build.Lock()
 	defer p.build.Unlock()
-	if frame := slot.Load(); frame != nil {
-		return frame
+	frame := p.others[otherDelta{f, base}]
+	if frame == nil {
+		if p.others == nil {
+			p.others = map[otherDelta]*Frame{}
+		}
+		frame = p.encode(f, full, from, fromText)
+		p.others[otherDelta{f, base}] = frame
 	}
+	if frame == noDelta {
+		return nil
+	}
+	return frame
+}
+
+func (p *prepared) encode(f form, full *Frame, from *texts, fromText *Frame) *Frame {
 	enc := p.channel.hub.encoder()
 	defer p.channel.hub.putEncoder(enc)
+	begin := time.Now()
 	if f&formVCDIFF != 0 {
-		enc.buf = enc.AppendVCDIFF(enc.buf[:0], base.Payload(), full.Payload())
+		enc.buf = enc.AppendVCDIFF(enc.buf[:0], fromText.Payload(), full.Payload())
 	} else {
-		enc.buf = enc.AppendFossil(enc.buf[:0], base.Payload(), full.Payload())
+		enc.buf = enc.AppendFossil(enc.buf[:0], fromText.Payload(), full.Payload())
 	}
 	ev := p.event(f.dialect(), false)
 	buf := newBuffer(len(enc.buf)*4/3 + 256)
 	buf = pusher.AppendDelta(buf, f.dialect(), &ev, p.mark(f&formKeyed != 0),
-		f.algorithm().String(), p.base.number, enc.buf)
-	frame := noDelta
+		f.algorithm().String(), from.number, enc.buf)
+	p.channel.hub.opt.Metrics.encoded(time.Since(begin))
 	if len(buf)-headroom < len(full.Payload()) {
-		frame = seal(buf, opText)
+		return seal(buf, opText)
 	}
-	slot.Store(frame)
-	return frame
+	return noDelta
 }
 
 // poisoned tells whether a text would confuse clients that look for the old

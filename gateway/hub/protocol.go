@@ -6,10 +6,8 @@ import (
 	"errors"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/sluicehq/sluice/broker"
-	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
@@ -110,6 +108,7 @@ func (c *Client) subscribe(data json.RawMessage) {
 		}
 		return seal(pusher.AppendControl(newBuffer(128+len(s.Channel)), c.dialect, &f), opText)
 	})
+	c.boundBases()
 	if form&formDelta != 0 && s.Delta.Set {
 		c.confirmDelta(s.Channel, form)
 	}
@@ -148,127 +147,4 @@ func (c *Client) unsubscribe(data json.RawMessage) {
 	*m = c.joined[last]
 	c.joined[last] = membership{}
 	c.joined = c.joined[:last]
-}
-
-// form is the form of frames for a subscription (protocol section 3.4).
-func (c *Client) form(m *membership) form {
-	var f form
-	if c.dialect == pusher.V2 {
-		f = formV2
-	}
-	on := c.deltaOn
-	if m.delta.Set {
-		on = m.delta.On
-	}
-	if !on || !m.channel.delta.Enabled {
-		return f
-	}
-	f |= formDelta
-	if m.channel.keyed {
-		f |= formKeyed
-	}
-	algorithm := m.delta.Algorithm
-	if algorithm == app.AlgorithmUnset {
-		algorithm = c.algorithm
-	}
-	if algorithm == app.AlgorithmUnset {
-		algorithm = m.channel.delta.Algorithm
-	}
-	if algorithm == app.VCDIFF {
-		f |= formVCDIFF
-	}
-	return f
-}
-
-func (c *Client) enableDelta(data json.RawMessage) {
-	listed, err := pusher.ParseEnableDelta(data)
-	if err != nil {
-		c.fail(pusher.NoCode, "enable_delta_compression: %v", err)
-		return
-	}
-	var chosen app.Algorithm
-	if c.hub.opt.DeltaEnabled && c.app.Delta.Enabled {
-		chosen = choose(c.app.Delta.Algorithm, listed)
-	}
-	if chosen == app.AlgorithmUnset {
-		c.control(pusher.Control{Event: "delta_compression_enabled", Object: []byte(`{"enabled":false}`)})
-		return
-	}
-	c.deltaOn, c.algorithm = true, chosen
-	c.control(pusher.Control{
-		Event:  "delta_compression_enabled",
-		Object: []byte(`{"enabled":true,"algorithm":"` + chosen.String() + `"}`),
-	})
-	for i := range c.joined {
-		m := &c.joined[i]
-		m.channel.shards[c.shard.id].reform(c, c.form(m))
-	}
-}
-
-// choose picks the configured algorithm if the client lists it, else the first
-// one that it lists. An empty list means all.
-func choose(configured app.Algorithm, listed []app.Algorithm) app.Algorithm {
-	if configured == app.AlgorithmUnset {
-		configured = app.Fossil
-	}
-	if listed == nil {
-		return configured
-	}
-	chosen := app.AlgorithmUnset
-	for _, a := range listed {
-		if a == configured {
-			return a
-		}
-		if chosen == app.AlgorithmUnset {
-			chosen = a
-		}
-	}
-	return chosen
-}
-
-func (c *Client) confirmDelta(channel string, f form) {
-	data := []byte(`{"enabled":true,"algorithm":"` + f.algorithm().String() + `","channel":`)
-	data = append(pusher.AppendString(data, channel), '}')
-	c.control(pusher.Control{Event: "delta_compression_enabled", Channel: channel, Object: data})
-}
-
-// resync drops what the server believes the client to hold (protocol section
-// 3.11).
-func (c *Client) resync(data json.RawMessage) {
-	channel, err := pusher.ParseDeltaSyncError(data)
-	if err != nil {
-		c.fail(pusher.NoCode, "delta_sync_error: %v", err)
-		return
-	}
-	m := c.membership(channel)
-	if m == nil {
-		return
-	}
-	c.hub.opt.Metrics.resync(c.app.ID)
-	here := &m.channel.shards[c.shard.id]
-	here.forget(c)
-	if m.resyncs.exceeded(c.hub.opt.Now()) {
-		m.delta = pusher.DeltaRequest{Set: true}
-		here.reform(c, c.form(m))
-	}
-}
-
-const (
-	maxResyncs   = 5
-	resyncWindow = time.Minute
-)
-
-// resyncs counts the resyncs of one subscription within a window. A client that
-// keeps failing is better off with full frames.
-type resyncs struct {
-	since time.Time
-	count int
-}
-
-func (r *resyncs) exceeded(now time.Time) bool {
-	if now.Sub(r.since) > resyncWindow {
-		*r = resyncs{since: now}
-	}
-	r.count++
-	return r.count > maxResyncs
 }

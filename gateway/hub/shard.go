@@ -51,15 +51,19 @@ type shard struct {
 		dirty  []*outbox
 		batch  []*Frame
 		gather []byte
+		// behind has, for outboxes that were full, the channels with
+		// publications that wait for room.
+		behind map[*outbox][]*subscribers
 	}
 
-	frames, writes, blocks, overflows, delivered atomic.Uint64
+	frames, writes, blocks, overflows, delivered, conflated atomic.Uint64
 }
 
 func newShard(h *Hub, id int) *shard {
 	s := &shard{hub: h, id: id, clients: map[string]*Client{}}
 	s.work.L, s.space.L = &s.mu, &s.mu
 	s.loop.gather = make([]byte, 0, gatherBytes)
+	s.loop.behind = map[*outbox][]*subscribers{}
 	return s
 }
 
@@ -135,180 +139,13 @@ func (s *shard) next() bool {
 	return true
 }
 
-// deliver puts a publication into the outboxes of the shard's subscribers.
-func (s *shard) deliver(j job) {
-	var c choice
-	c.init(j.p)
-	sent := uint64(0)
-	lim := &s.hub.limits
-	j.to.mu.Lock()
-	for i := range j.to.list {
-		sub := &j.to.list[i]
-		f := c.pick(sub)
-		if f == nil {
-			continue
-		}
-		if f == s.hub.reconnect {
-			if sub.out.end(f, nil) {
-				s.loop.dirty = append(s.loop.dirty, sub.out)
-			}
-			continue
-		}
-		switch sub.out.push(f, lim, nil) {
-		case wakes:
-			s.loop.dirty = append(s.loop.dirty, sub.out)
-		case overflowed:
-			s.overflows.Add(1)
-			s.loop.dirty = append(s.loop.dirty, sub.out)
-		case dropped:
-			continue
-		}
-		sent++
-	}
-	j.to.advance(j.p)
-	j.to.mu.Unlock()
-	s.delivered.Add(sent)
-	c.report(j.p.channel.metrics)
-}
-
-// flush writes what an outbox holds, or hands the socket to a goroutine of its
-// own when the kernel takes no more.
-func (s *shard) flush(o *outbox) {
-	for {
-		o.mu.Lock()
-		if o.flags&retired != 0 {
-			o.mu.Unlock()
-			s.release(o)
-			return
-		}
-		if o.flags&(blocked|dead) != 0 {
-			o.flags &^= dirty
-			o.mu.Unlock()
-			return
-		}
-		if o.count == 0 {
-			o.flags &^= dirty
-			ends := o.flags&closing != 0
-			o.mu.Unlock()
-			if ends {
-				o.sock.finish(s.hub.opt.Linger)
-			}
-			return
-		}
-		var total int
-		s.loop.batch, total = o.take(s.loop.batch[:0], gatherBytes)
-		o.mu.Unlock()
-
-		p := s.gathered(total)
-		n, err := o.sock.tryWrite(p)
-		s.frames.Add(uint64(len(s.loop.batch)))
-		s.writes.Add(1)
-		clear(s.loop.batch)
-		if err == nil {
-			continue
-		}
-		o.mu.Lock()
-		o.flags &^= dirty
-		if err != errWouldBlock {
-			o.flags |= dead
-			o.clear()
-			o.mu.Unlock()
-			o.sock.abort()
-			return
-		}
-		o.flags |= blocked
-		o.queued += total - n
-		o.mu.Unlock()
-		s.blocks.Add(1)
-		s.hub.writers.Add(1)
-		go s.unblock(o, append([]byte(nil), p[n:]...))
-		return
-	}
-}
-
-// gathered returns the bytes of the batch: the shared buffer itself when it is a
-// single frame, otherwise a copy in scratch memory, which below 64 KB is cheaper
-// than writev and needs no allocation.
-func (s *shard) gathered(total int) []byte {
-	if len(s.loop.batch) == 1 {
-		return s.loop.batch[0].b
-	}
-	buf := s.loop.gather[:0]
-	if cap(buf) < total {
-		buf = make([]byte, 0, total)
-	}
-	for _, f := range s.loop.batch {
-		buf = append(buf, f.b...)
-	}
-	s.loop.gather = buf
-	return buf
-}
-
-// unblock writes for one slow socket until its outbox is empty, and then gives
-// the socket back to the shard. Only slow sockets pay for a goroutine. Its end
-// is guaranteed by the deadline of each write.
-func (s *shard) unblock(o *outbox, rest []byte) {
-	defer s.hub.writers.Done()
-	// Once the flags are given up, the outbox may be used by another
-	// connection; its socket must not be read from there any more.
-	sock := o.sock
-	var batch []*Frame
-	for {
-		err := sock.writeWithin(rest, s.hub.opt.SlowAge)
-		o.mu.Lock()
-		o.queued -= len(rest)
-		if err != nil {
-			o.flags |= dead
-			o.flags &^= blocked
-			o.clear()
-			isRetired := o.flags&retired != 0
-			if isRetired {
-				o.flags |= dirty
-			}
-			o.mu.Unlock()
-			if isRetired {
-				s.mark(o)
-				return
-			}
-			s.overflows.Add(1)
-			sock.abort()
-			return
-		}
-		if o.count == 0 {
-			o.flags &^= blocked
-			ends, isRetired := o.flags&closing != 0, o.flags&retired != 0
-			if isRetired {
-				o.flags |= dirty
-			}
-			o.mu.Unlock()
-			if isRetired {
-				s.mark(o)
-			} else if ends {
-				sock.finish(s.hub.opt.Linger)
-			}
-			return
-		}
-		var total int
-		batch, total = o.take(batch[:0], gatherBytes)
-		o.queued += total
-		o.mu.Unlock()
-		rest = rest[:0]
-		for _, f := range batch {
-			rest = append(rest, f.b...)
-		}
-		clear(batch)
-		s.frames.Add(uint64(len(batch)))
-		s.writes.Add(1)
-	}
-}
-
 // join gives a new connection its outbox and its place in the shard.
 func (s *shard) join(c *Client) {
 	s.slabMu.Lock()
 	defer s.slabMu.Unlock()
 	o := s.slab.get()
 	o.mu.Lock()
-	o.client, o.sock, o.v2 = c, newSocket(c.conn), c.dialect == pusher.V2
+	o.client, o.sock, o.v2, o.deflates = c, newSocket(c.conn), c.dialect == pusher.V2, c.deflates
 	o.mu.Unlock()
 	o.seen.Store(s.hub.opt.Now().UnixNano())
 	c.out = o
@@ -334,7 +171,9 @@ func (s *shard) leave(c *Client) {
 	}
 }
 
+// release is called by the shard's goroutine.
 func (s *shard) release(o *outbox) {
+	delete(s.loop.behind, o)
 	s.slabMu.Lock()
 	s.slab.put(o)
 	s.slabMu.Unlock()
@@ -355,4 +194,15 @@ func (s *shard) snapshot(into []*Client) []*Client {
 		into = append(into, c)
 	}
 	return into
+}
+
+// queued counts the frames and bytes that wait for the sockets of the shard.
+func (s *shard) queued() (frames, bytes int) {
+	for _, c := range s.snapshot(nil) {
+		c.out.mu.Lock()
+		frames += int(c.out.count)
+		bytes += c.out.queued
+		c.out.mu.Unlock()
+	}
+	return frames, bytes
 }

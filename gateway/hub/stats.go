@@ -10,6 +10,9 @@ type Stats struct {
 	// Blocked counts the times that the kernel took no more, Overflowed the
 	// sockets that were closed because they did not read.
 	Blocked, Overflowed uint64
+	// Conflated counts publications that slow sockets skipped in favour of
+	// newer ones.
+	Conflated uint64
 }
 
 // Stats may be called at any time from any goroutine.
@@ -21,6 +24,7 @@ func (h *Hub) Stats() Stats {
 		t.Writes += s.writes.Load()
 		t.Blocked += s.blocks.Load()
 		t.Overflowed += s.overflows.Load()
+		t.Conflated += s.conflated.Load()
 	}
 	return t
 }

@@ -1,27 +1,36 @@
 package hub
 
-import (
-	"strconv"
-	"sync"
-
-	"github.com/sluicehq/sluice/broker"
-	"github.com/sluicehq/sluice/gateway/pusher"
-)
+import "sync"
 
 // subscription is one socket's interest in one channel. It holds no bases: the
 // socket has every publication above since, so it holds a base exactly if that
-// publication lies above it.
+// publication lies above it. What its flags except from this is in an [irregular].
 type subscription struct {
 	out   *outbox
 	since uint64
 	form  form
+	flags subscriptionFlags
 }
+
+type subscriptionFlags uint8
+
+const (
+	// holed: the socket has missed publications that it was not meant to get
+	// or that it was too slow for.
+	holed subscriptionFlags = 1 << iota
+	// behind: publications wait for the socket to take what it was sent.
+	behind
+	// bounded: the connection has more channels with bases than it may have.
+	bounded
+)
 
 // subscribers is the part of a channel's subscribers that lives in one shard.
 type subscribers struct {
 	mu    sync.Mutex
 	list  []subscription
 	index map[*Client]int32
+	// odd has the subscriptions with the flags holed or behind.
+	odd map[*outbox]*irregular
 	// last is the offset up to which the list has been served.
 	last uint64
 }
@@ -32,7 +41,9 @@ func (s *subscribers) advance(p *prepared) {
 		s.last = p.gap.Resume.Offset
 		for i := range s.list {
 			s.list[i].since = s.last
+			s.list[i].flags &^= holed | behind
 		}
+		s.odd = nil
 	} else if p.pub.Offset > s.last {
 		s.last = p.pub.Offset
 	}
@@ -59,6 +70,7 @@ func (s *subscribers) put(c *Client, f form, success func(position uint64) *Fram
 	c.send(success(s.last))
 	if i, ok := s.index[c]; ok {
 		sub := &s.list[i]
+		s.regular(sub)
 		sub.form, sub.since = f, s.last
 		return false
 	}
@@ -66,7 +78,11 @@ func (s *subscribers) put(c *Client, f form, success func(position uint64) *Fram
 		s.index = map[*Client]int32{}
 	}
 	s.index[c] = int32(len(s.list))
-	s.list = append(s.list, subscription{out: c.out, since: s.last, form: f})
+	sub := subscription{out: c.out, since: s.last, form: f}
+	if c.delta.recent != nil {
+		sub.flags = bounded
+	}
+	s.list = append(s.list, sub)
 	return true
 }
 
@@ -81,9 +97,20 @@ func (s *subscribers) reform(c *Client, f form) {
 	}
 	sub := &s.list[i]
 	if (sub.form^f)&^formVCDIFF != 0 {
+		s.regular(sub)
 		sub.since = s.last
 	}
 	sub.form = f
+}
+
+// bound makes a subscription count among the channels of its connection that hold
+// bases.
+func (s *subscribers) bound(c *Client) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i, ok := s.index[c]; ok {
+		s.list[i].flags |= bounded
+	}
 }
 
 // forget makes the next tracked frame of every key full for one socket.
@@ -92,9 +119,14 @@ func (s *subscribers) forget(c *Client) bool {
 	defer s.mu.Unlock()
 	i, ok := s.index[c]
 	if ok {
-		s.list[i].since = s.last
+		s.restart(&s.list[i])
 	}
 	return ok
+}
+
+func (s *subscribers) restart(sub *subscription) {
+	s.regular(sub)
+	sub.since = s.last
 }
 
 func (s *subscribers) drop(c *Client) bool {
@@ -103,6 +135,12 @@ func (s *subscribers) drop(c *Client) bool {
 	i, ok := s.index[c]
 	if !ok {
 		return false
+	}
+	if sub := &s.list[i]; sub.flags != 0 {
+		delete(s.odd, sub.out)
+		if sub.flags&bounded != 0 {
+			c.delta.recent.drop(s)
+		}
 	}
 	last := len(s.list) - 1
 	moved := s.list[last]
@@ -114,96 +152,7 @@ func (s *subscribers) drop(c *Client) bool {
 	}
 	delete(s.index, c)
 	if last == 0 {
-		s.list, s.index = nil, nil
+		s.list, s.index, s.odd = nil, nil, nil
 	}
 	return true
-}
-
-// choice picks the frame for each subscription and counts what it picked. It is
-// used for one publication in one shard.
-type choice struct {
-	p *prepared
-	tally
-}
-
-// tally counts tracked frames of one publication.
-type tally struct {
-	full, delta     int
-	original, saved int
-	plain           int
-}
-
-func (c *choice) init(p *prepared) { c.p = p }
-
-// pick returns the frame for a subscription, or nil if it gets none.
-func (c *choice) pick(sub *subscription) *Frame {
-	p := c.p
-	if p.gap != nil {
-		return p.missed(sub)
-	}
-	if p.pub.Offset <= sub.since {
-		return nil
-	}
-	if p.exclude != nil && sub.out.client == p.exclude {
-		// What the socket did not get cannot be a base.
-		if p.tracked {
-			sub.since = p.pub.Offset
-		}
-		return nil
-	}
-	f := sub.form
-	if f&formDelta == 0 || !p.tracked {
-		c.plain++
-		return p.bare(f.dialect(), f&formDelta != 0)
-	}
-	full := p.full(f)
-	size := len(full.Payload())
-	c.original += size
-	if p.base != nil && p.base.pub.Offset > sub.since {
-		if d := p.delta(f); d != nil {
-			c.delta++
-			c.saved += size - len(d.Payload())
-			return d
-		}
-	}
-	c.full++
-	return full
-}
-
-// missed is what a socket gets when publications are gone: V2 is told what it
-// missed, V1 has no word for it and is asked to come back.
-func (p *prepared) missed(sub *subscription) *Frame {
-	if sub.form&formV2 == 0 {
-		return p.channel.hub.reconnect
-	}
-	slot := &p.plain[pusher.V2]
-	if f := slot.Load(); f != nil {
-		return f
-	}
-	f := resumeFailed(p.channel.name, p.gap, p.channel.hub.messageID())
-	slot.Store(f)
-	return f
-}
-
-func resumeFailed(channel string, g *broker.Gap, messageID string) *Frame {
-	code := "position_expired"
-	switch g.Reason {
-	case broker.GapEpoch:
-		code = "stream_reset"
-	case broker.GapUnavailable:
-		code = "persistence_unavailable"
-	}
-	d := append([]byte(nil), `{"channel":`...)
-	d = pusher.AppendString(d, channel)
-	d = append(append(append(d, `,"code":"`...), code...), `","reason":`...)
-	d = pusher.AppendString(d, "publications after serial "+strconv.FormatUint(g.After.Offset, 10)+" are missing: "+string(g.Reason))
-	d = append(d, `,"expected_stream_id":`...)
-	d = pusher.AppendString(d, g.After.Epoch)
-	d = append(d, `,"current_stream_id":`...)
-	d = pusher.AppendString(d, g.Resume.Epoch)
-	d = append(d, `,"oldest_available_serial":null,"newest_available_serial":`...)
-	d = append(strconv.AppendUint(d, g.Resume.Offset, 10), '}')
-	return seal(pusher.AppendControl(newBuffer(len(d)+128), pusher.V2, &pusher.Control{
-		Event: "resume_failed", Channel: channel, Text: string(d), MessageID: messageID,
-	}), opText)
 }

@@ -202,3 +202,13 @@ func AppendErrorData(dst []byte, code ErrorCode, message string) []byte {
 	dst = AppendString(dst, message)
 	return append(dst, '}')
 }
+
+// AppendConflatedData appends the data of a `conflated` event: so many
+// publications, the first and the last with these offsets, gave way to newer ones
+// of the same conflation value because the socket did not read fast enough.
+func AppendConflatedData(dst []byte, skipped int, first, last uint64) []byte {
+	dst = strconv.AppendInt(append(dst, `{"skipped":`...), int64(skipped), 10)
+	dst = strconv.AppendUint(append(dst, `,"first_serial":`...), first, 10)
+	dst = strconv.AppendUint(append(dst, `,"last_serial":`...), last, 10)
+	return append(dst, '}')
+}

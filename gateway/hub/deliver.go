@@ -1,0 +1,151 @@
+package hub
+
+import (
+	"github.com/sluicehq/sluice/gateway/pusher"
+)
+
+// deliver puts a publication into the outboxes of the shard's subscribers.
+func (s *shard) deliver(j job) {
+	c := choice{p: j.p}
+	conflates := j.p.gap == nil && j.p.channel.conflates
+	count := uint64(0)
+	lim := &s.hub.limits
+	j.to.mu.Lock()
+	for i := range j.to.list {
+		sub := &j.to.list[i]
+		if sub.flags&behind != 0 {
+			s.keep(j, sub)
+			continue
+		}
+		f := c.pick(j.to, sub)
+		if f == nil {
+			continue
+		}
+		if f == s.hub.reconnect {
+			if sub.out.end(f, nil) {
+				s.loop.dirty = append(s.loop.dirty, sub.out)
+			}
+			continue
+		}
+		var result pushed
+		if conflates {
+			result = sub.out.offer(f.packedFor(sub.out), lim)
+		} else {
+			result = sub.out.push(f.packedFor(sub.out), lim, nil)
+		}
+		switch result {
+		case dropped:
+			continue
+		case wakes:
+			s.loop.dirty = append(s.loop.dirty, sub.out)
+		case overflowed:
+			s.overflow(sub.out)
+			continue
+		case refused:
+			s.loop.behind[sub.out] = append(s.loop.behind[sub.out], j.to)
+			s.keep(j, sub)
+			continue
+		}
+		c.sent(j.to, sub, f)
+		j.to.received(sub, j.p)
+		count++
+	}
+	j.to.advance(j.p)
+	j.to.mu.Unlock()
+	s.delivered.Add(count)
+	c.report()
+}
+
+func (s *shard) overflow(o *outbox) {
+	s.overflows.Add(1)
+	s.loop.dirty = append(s.loop.dirty, o)
+}
+
+// keep holds a publication back for a socket that is behind, in place of an older
+// one of the same conflation value.
+func (s *shard) keep(j job, sub *subscription) {
+	if j.p.gap == nil {
+		if j.p.exclude != nil && sub.out.client == j.p.exclude {
+			j.to.missed(sub, j.p)
+			return
+		}
+		replaced, tooMany := j.to.postpone(sub, j.p)
+		if replaced {
+			s.conflated.Add(1)
+		}
+		if !tooMany {
+			return
+		}
+	}
+	// More is missing than can be told in a few words.
+	if sub.out.giveUp(&s.hub.limits) == overflowed {
+		s.overflow(sub.out)
+	}
+}
+
+// catchUp gives a socket that has taken everything what waited for it.
+func (s *shard) catchUp(o *outbox) {
+	channels := s.loop.behind[o]
+	rest := channels[:0]
+	for _, to := range channels {
+		if !s.catchUpOne(o, to) {
+			rest = append(rest, to)
+		}
+	}
+	clear(channels[len(rest):])
+	if len(rest) == 0 {
+		delete(s.loop.behind, o)
+		return
+	}
+	s.loop.behind[o] = rest
+}
+
+// catchUpOne reports whether the socket is no longer behind in a channel.
+func (s *shard) catchUpOne(o *outbox, to *subscribers) bool {
+	lim := &s.hub.limits
+	to.mu.Lock()
+	defer to.mu.Unlock()
+	e := to.odd[o]
+	i, ok := to.index[o.client]
+	if !ok || e == nil || to.list[i].flags&behind == 0 {
+		return true
+	}
+	sub := &to.list[i]
+	for n, p := range e.waiting() {
+		c := choice{p: p}
+		if n == 0 && e.skipped > 0 {
+			// Only a socket with an empty outbox comes here: this fits.
+			if o.offer(conflatedFrame(p.channel.name, o.v2, e, s.hub.messageID()), lim) == refused {
+				return false
+			}
+			e.skipped, e.first, e.last = 0, 0, 0
+		}
+		f := c.frame(to, sub)
+		switch o.offer(f.packedFor(o), lim) {
+		case refused:
+			return false
+		case dropped:
+			return true
+		}
+		c.sent(to, sub, f)
+		c.report()
+		to.caughtUp(sub, p)
+		s.delivered.Add(1)
+	}
+	return true
+}
+
+// conflatedFrame tells a socket which publications gave way to newer ones of the
+// same conflation value.
+func conflatedFrame(channel string, v2 bool, e *irregular, messageID string) *Frame {
+	d := pusher.V1
+	if v2 {
+		d = pusher.V2
+	} else {
+		messageID = ""
+	}
+	return seal(pusher.AppendControl(newBuffer(128+len(channel)), d, &pusher.Control{
+		Event: "conflated", Channel: channel, MessageID: messageID,
+		Object: pusher.AppendConflatedData(nil, e.skipped, e.first, e.last),
+	}), opText)
+}

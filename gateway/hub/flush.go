@@ -1,0 +1,138 @@
+package hub
+
+// flush writes what an outbox holds, or hands the socket to a goroutine of its
+// own when the kernel takes no more.
+func (s *shard) flush(o *outbox) {
+	for {
+		o.mu.Lock()
+		if o.flags&retired != 0 {
+			o.mu.Unlock()
+			s.release(o)
+			return
+		}
+		if o.flags&(blocked|dead) != 0 {
+			o.flags &^= dirty
+			o.mu.Unlock()
+			return
+		}
+		if o.count == 0 && o.flags&(lagging|closing) == lagging {
+			o.flags &^= lagging
+			o.mu.Unlock()
+			s.catchUp(o)
+			continue
+		}
+		if o.count == 0 {
+			o.flags &^= dirty
+			ends := o.flags&closing != 0
+			o.mu.Unlock()
+			if ends {
+				o.sock.finish(s.hub.opt.Linger)
+			}
+			return
+		}
+		var total int
+		s.loop.batch, total = o.take(s.loop.batch[:0], gatherBytes)
+		o.mu.Unlock()
+
+		p := s.gathered(total)
+		n, err := o.sock.tryWrite(p)
+		s.frames.Add(uint64(len(s.loop.batch)))
+		s.writes.Add(1)
+		clear(s.loop.batch)
+		if err == nil {
+			continue
+		}
+		o.mu.Lock()
+		o.flags &^= dirty
+		if err != errWouldBlock {
+			o.flags |= dead
+			o.clear()
+			o.mu.Unlock()
+			o.sock.abort()
+			return
+		}
+		o.flags |= blocked
+		o.queued += total - n
+		o.mu.Unlock()
+		s.blocks.Add(1)
+		s.hub.writers.Add(1)
+		go s.unblock(o, append([]byte(nil), p[n:]...))
+		return
+	}
+}
+
+// gathered returns the bytes of the batch: the shared buffer itself when it is a
+// single frame, otherwise a copy in scratch memory, which below 64 KB is cheaper
+// than writev and needs no allocation.
+func (s *shard) gathered(total int) []byte {
+	if len(s.loop.batch) == 1 {
+		return s.loop.batch[0].b
+	}
+	buf := s.loop.gather[:0]
+	if cap(buf) < total {
+		buf = make([]byte, 0, total)
+	}
+	for _, f := range s.loop.batch {
+		buf = append(buf, f.b...)
+	}
+	s.loop.gather = buf
+	return buf
+}
+
+// unblock writes for one slow socket until its outbox is empty, and then gives
+// the socket back to the shard. Only slow sockets pay for a goroutine. Its end
+// is guaranteed by the deadline of each write.
+func (s *shard) unblock(o *outbox, rest []byte) {
+	defer s.hub.writers.Done()
+	// Once the flags are given up, the outbox may be used by another
+	// connection; its socket must not be read from there any more.
+	sock := o.sock
+	var batch []*Frame
+	for {
+		err := sock.writeWithin(rest, s.hub.opt.SlowAge)
+		o.mu.Lock()
+		o.queued -= len(rest)
+		if err != nil {
+			o.flags |= dead
+			o.flags &^= blocked
+			o.clear()
+			isRetired := o.flags&retired != 0
+			if isRetired {
+				o.flags |= dirty
+			}
+			o.mu.Unlock()
+			if isRetired {
+				s.mark(o)
+				return
+			}
+			s.overflows.Add(1)
+			sock.abort()
+			return
+		}
+		if o.count == 0 {
+			o.flags &^= blocked
+			ends, goesOn := o.flags&closing != 0, o.flags&(retired|lagging) != 0
+			if goesOn {
+				o.flags |= dirty
+			}
+			o.mu.Unlock()
+			if goesOn {
+				s.mark(o)
+			} else if ends {
+				sock.finish(s.hub.opt.Linger)
+			}
+			return
+		}
+		var total int
+		batch, total = o.take(batch[:0], gatherBytes)
+		o.queued += total
+		o.mu.Unlock()
+		rest = rest[:0]
+		for _, f := range batch {
+			rest = append(rest, f.b...)
+		}
+		clear(batch)
+		s.frames.Add(uint64(len(batch)))
+		s.writes.Add(1)
+	}
+}

@@ -1,0 +1,184 @@
+package hub
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/pusher"
+)
+
+// deltaState is what a connection has said about delta compression, apart from
+// its subscriptions.
+type deltaState struct {
+	on bool
+	// chosen is the format of the socket, unset before it has enabled deltas.
+	chosen app.Algorithm
+	// quirk is that of the client's library.
+	quirk quirk
+	// usable are the formats that the client lists and that its library
+	// decodes.
+	usable algorithms
+	// recent bounds the channels with bases; nil while the connection has no
+	// more than the limit.
+	recent *recency
+}
+
+// form is the form of frames for a subscription (protocol section 3.4).
+func (c *Client) form(m *membership) form {
+	var f form
+	if c.dialect == pusher.V2 {
+		f = formV2
+	}
+	on := c.delta.on
+	if m.delta.Set {
+		on = m.delta.On
+	}
+	if !on || !m.channel.delta.Enabled {
+		return f
+	}
+	algorithm := c.pickAlgorithm(m)
+	if algorithm == app.AlgorithmUnset {
+		return f
+	}
+	f |= formDelta
+	if m.channel.keyed && !c.delta.quirk.single {
+		f |= formKeyed
+	}
+	if algorithm == app.VCDIFF {
+		f |= formVCDIFF
+	}
+	return f
+}
+
+// pickAlgorithm is the subscription's format, else the channel's, else the
+// socket's, of those that the client can use.
+func (c *Client) pickAlgorithm(m *membership) app.Algorithm {
+	if c.delta.quirk.decodes.has(m.delta.Algorithm) {
+		return m.delta.Algorithm
+	}
+	for _, a := range [...]app.Algorithm{m.channel.delta.Algorithm, c.delta.chosen, app.Fossil, app.VCDIFF} {
+		if c.delta.usable.has(a) {
+			return a
+		}
+	}
+	return app.AlgorithmUnset
+}
+
+func (c *Client) enableDelta(data json.RawMessage) {
+	listed, err := pusher.ParseEnableDelta(data)
+	if err != nil {
+		c.fail(pusher.NoCode, "enable_delta_compression: %v", err)
+		return
+	}
+	usable := c.delta.quirk.decodes
+	if listed != nil {
+		usable &= setOf(listed)
+	}
+	var chosen app.Algorithm
+	if c.hub.opt.DeltaEnabled && c.app.Delta.Enabled {
+		chosen = choose(c.app.Delta.Algorithm, listed, usable)
+	}
+	if chosen == app.AlgorithmUnset {
+		c.control(pusher.Control{Event: "delta_compression_enabled", Object: []byte(`{"enabled":false}`)})
+		return
+	}
+	c.delta.on, c.delta.chosen, c.delta.usable = true, chosen, usable
+	c.control(pusher.Control{
+		Event:  "delta_compression_enabled",
+		Object: []byte(`{"enabled":true,"algorithm":"` + chosen.String() + `"}`),
+	})
+	for i := range c.joined {
+		m := &c.joined[i]
+		m.channel.shards[c.shard.id].reform(c, c.form(m))
+	}
+	c.boundBases()
+}
+
+// choose picks the configured format if the client can use it, else the first one
+// that it lists, else the other one.
+func choose(configured app.Algorithm, listed []app.Algorithm, usable algorithms) app.Algorithm {
+	if usable.has(configured) {
+		return configured
+	}
+	for _, a := range append(listed[:len(listed):len(listed)], app.Fossil, app.VCDIFF) {
+		if usable.has(a) {
+			return a
+		}
+	}
+	return app.AlgorithmUnset
+}
+
+func (c *Client) confirmDelta(channel string, f form) {
+	data := []byte(`{"enabled":true,"algorithm":"` + f.algorithm().String() + `","channel":`)
+	data = append(pusher.AppendString(data, channel), '}')
+	c.control(pusher.Control{Event: "delta_compression_enabled", Channel: channel, Object: data})
+}
+
+// boundBases begins to count the channels with bases once a connection has more
+// of them than the limit (protocol section 3.13).
+func (c *Client) boundBases() {
+	active := 0
+	for i := range c.joined {
+		if c.form(&c.joined[i])&formDelta != 0 {
+			active++
+		}
+	}
+	if c.delta.recent != nil || active <= c.hub.opt.MaxDeltaChannels {
+		return
+	}
+	c.delta.recent = newRecency(c.hub.opt.MaxDeltaChannels)
+	for i := range c.joined {
+		// All but the last one may hold bases already. The order of joining
+		// stands for that of the last use, which nobody has noted so far.
+		s := &c.joined[i].channel.shards[c.shard.id]
+		if i < len(c.joined)-1 {
+			c.delta.recent.touch(s)
+		}
+		s.bound(c)
+	}
+}
+
+// resync drops what the server believes the client to hold (protocol section
+// 3.11).
+func (c *Client) resync(data json.RawMessage) {
+	channel, err := pusher.ParseDeltaSyncError(data)
+	if err != nil {
+		c.fail(pusher.NoCode, "delta_sync_error: %v", err)
+		return
+	}
+	m := c.membership(channel)
+	if m == nil {
+		return
+	}
+	c.hub.opt.Metrics.resync(c.app.ID)
+	here := &m.channel.shards[c.shard.id]
+	here.forget(c)
+	if m.resyncs.exceeded(c.hub.opt.Now()) {
+		m.delta = pusher.DeltaRequest{Set: true}
+		here.reform(c, c.form(m))
+	}
+}
+
+const (
+	maxResyncs   = 5
+	resyncWindow = time.Minute
+)
+
+// resyncs counts the resyncs of one subscription within a window. A client that
+// keeps failing is better off with full frames.
+type resyncs struct {
+	// since is the beginning of the window in Unix nanoseconds.
+	since int64
+	count uint8
+}
+
+func (r *resyncs) exceeded(now time.Time) bool {
+	if now.UnixNano()-r.since > int64(resyncWindow) {
+		*r = resyncs{since: now.UnixNano()}
+	}
+	if r.count <= maxResyncs {
+		r.count++
+	}
+	return r.count > maxResyncs
+}

@@ -1,0 +1,382 @@
+package hub
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"pgregory.net/rapid"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/delta"
+	"github.com/sluicehq/sluice/gateway/pusher"
+)
+
+// stage is a hub whose shard does nothing by itself: the test delivers, and
+// sockets read when the test says so.
+type stage struct {
+	hub      *Hub
+	shard    *shard
+	channels []*stageChannel
+	now      time.Time
+	offset   uint64
+}
+
+// stageChannel is a channel with a model of the bases it should have.
+type stageChannel struct {
+	*Channel
+	published map[uint64]*broker.Publication
+	prev      uint64
+	// tracked are the last publications by mode and key, the newest first;
+	// order lists the keys by recency.
+	tracked [modes]map[string][]*broker.Publication
+	order   [modes][]string
+}
+
+func newStage(conflate bool, queue, channels, bound int) *stage {
+	a := testApp()
+	a.Conflate, a.Delta.Path, a.Delta.MaxKeys, a.Delta.Interval = conflate, "k", 3, 4
+	h := &Hub{
+		opt: Options{DeltaEnabled: true, MaxDeltaChannels: bound, Metrics: NewMetrics(prometheus.NewRegistry(), "x_", "1", 10)},
+		limits: limits{frames: queue, bytes: 1 << 20, over: [2]*Frame{
+			closeFrames(pusher.V1, pusher.CloseOverCapacity), closeFrames(pusher.V2, pusher.CloseOverCapacity),
+		}},
+		reconnect: closeFrames(pusher.V1, pusher.CloseReconnect),
+	}
+	h.encoders.New = func() any { return new(encoder) }
+	h.opt.setDefaults()
+	h.shards = []*shard{newShard(h, 0)}
+	s := &stage{hub: h, shard: h.shards[0], now: time.Unix(1_700_000_000, 0)}
+	for i := range channels {
+		c := &stageChannel{Channel: h.newChannel(a, fmt.Sprint("ch", i)), published: map[uint64]*broker.Publication{}}
+		c.enter("e")
+		c.reset()
+		s.channels = append(s.channels, c)
+	}
+	return s
+}
+
+func (c *stageChannel) reset() {
+	for m := range modes {
+		c.tracked[m], c.order[m] = map[string][]*broker.Publication{}, nil
+	}
+}
+
+// note does in the model what the channel does with a tracked publication, and
+// returns what deltas may start from.
+func (c *stageChannel) note(mode int, key string, pub *broker.Publication) []*broker.Publication {
+	fresh := func(p *broker.Publication) bool {
+		return pub.Time.Sub(p.Time) < time.Duration(c.delta.MaxAgeSeconds)*time.Second
+	}
+	c.order[mode] = slices.DeleteFunc(c.order[mode], func(k string) bool { return k == key })
+	for _, k := range slices.Clone(c.order[mode]) {
+		if !fresh(c.tracked[mode][k][0]) {
+			delete(c.tracked[mode], k)
+			c.order[mode] = slices.DeleteFunc(c.order[mode], func(x string) bool { return x == k })
+		}
+	}
+	bases := slices.Clone(c.tracked[mode][key])
+	if i := slices.IndexFunc(bases, func(p *broker.Publication) bool { return !fresh(p) }); i >= 0 {
+		bases = bases[:i]
+	}
+	c.tracked[mode][key] = append([]*broker.Publication{pub}, bases[:min(len(bases), olderBases)]...)
+	c.order[mode] = append(c.order[mode], key)
+	most := c.delta.MaxKeys
+	if mode == singleBase {
+		most = 1
+	}
+	for len(c.order[mode]) > most {
+		delete(c.tracked[mode], c.order[mode][0])
+		c.order[mode] = c.order[mode][1:]
+	}
+	return bases
+}
+
+// twin is a socket with copies of its own of everything, as a naive server would
+// keep them.
+type twin struct {
+	stage  *stage
+	client *Client
+	joined map[int]*twinChannel
+	// uses lists the channels by their last tracked frame, once there were
+	// more of them than allowed.
+	uses  []int
+	texts map[string]string
+	slow  bool
+	gone  bool
+}
+
+type twinChannel struct {
+	form form
+	// last has the socket's last tracked publication by key.
+	last map[string]uint64
+	due  []expected
+	// skipped is what the socket was told that it missed.
+	skipped int
+}
+
+type expected struct {
+	pub     *broker.Publication
+	tracked bool
+	key     string
+	full    bool
+	bases   []*broker.Publication
+}
+
+func (tw *twin) forget(ch int) { tw.joined[ch].last = map[string]uint64{} }
+
+// deliver publishes and notes what every socket should get.
+func (s *stage) deliver(ch int, pub *broker.Publication, sockets []*twin) {
+	c := s.channels[ch]
+	pub.Offset, pub.Epoch, pub.Prev, pub.Time = s.offset, "e", c.prev, s.now
+	c.prev = s.offset
+	c.published[pub.Offset] = pub
+	p := c.prepare(pub)
+	if poisoned(pub) {
+		c.reset()
+	}
+	var bases [modes][]*broker.Publication
+	if p.tracked {
+		bases[keyedBases], bases[singleBase] = c.note(keyedBases, p.key, pub), c.note(singleBase, "", pub)
+	}
+	for _, tw := range sockets {
+		if j := tw.joined[ch]; j != nil && !tw.gone && p.exclude != tw.client {
+			m := j.form.mode()
+			j.due = append(j.due, expected{pub, p.tracked && j.form&formDelta != 0, p.keyOf(j.form), p.bases[m].full, bases[m]})
+		}
+	}
+	s.shard.deliver(job{&c.shards[0], p})
+}
+
+// read takes everything from the outbox of a socket as a writer does.
+func (tw *twin) read(t *rapid.T) {
+	o := tw.client.out
+	for {
+		o.mu.Lock()
+		frames, _ := o.take(nil, 1<<30)
+		again := o.flags&(lagging|closing) == lagging
+		o.flags &^= dirty | lagging
+		o.mu.Unlock()
+		for _, f := range frames {
+			tw.frame(t, f)
+		}
+		if len(frames) == 0 && !again {
+			return
+		}
+		if again {
+			tw.stage.shard.catchUp(o)
+		}
+	}
+}
+
+func (tw *twin) frame(t *rapid.T, f *Frame) {
+	if f.head == 0 {
+		tw.gone = true
+		return
+	}
+	var m message
+	if err := json.Unmarshal(f.Payload(), &m); err != nil {
+		t.Fatal(err)
+	}
+	ch := slices.IndexFunc(tw.stage.channels, func(c *stageChannel) bool { return c.name == m.Channel })
+	_, event, _ := strings.Cut(m.Event, ":")
+	if event == "subscription_succeeded" {
+		return
+	}
+	j := tw.joined[ch]
+	if event == "conflated" {
+		var d struct{ Skipped int }
+		if err := json.Unmarshal(m.Data, &d); err != nil {
+			t.Fatal(err)
+		}
+		j.skipped += d.Skipped
+		return
+	}
+	text, wasDelta, base := string(f.Payload()), false, ""
+	name := func(key *string, n int64) string {
+		k := ""
+		if key != nil {
+			k = *key
+		}
+		return fmt.Sprint(ch, "/", k, "/", n)
+	}
+	if event == "delta" {
+		var d deltaData
+		if err := json.Unmarshal(m.Data, &d); err != nil {
+			t.Fatal(err)
+		}
+		wasDelta, base = true, name(d.Key, d.Base)
+		raw, err := base64.StdEncoding.DecodeString(d.Delta)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := delta.ApplyFossil(nil, []byte(tw.texts[base]), raw, 1<<20)
+		if err != nil {
+			t.Fatalf("delta against %s, which is %q here: %v", base, tw.texts[base], err)
+		}
+		text = string(out)
+		m = message{}
+		if err := json.Unmarshal(out, &m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if m.Sequence != nil {
+		at := name(m.Key, *m.Sequence)
+		if had, ok := tw.texts[at]; ok && had != text {
+			t.Fatalf("DS-29: number %s is of\n%s\nand of\n%s", at, had, text)
+		}
+		tw.texts[at] = text
+	}
+	tw.judge(t, ch, text, wasDelta, base)
+}
+
+// judge compares a frame with what was due.
+func (tw *twin) judge(t *rapid.T, ch int, text string, wasDelta bool, base string) {
+	j := tw.joined[ch]
+	var d struct{ Data json.RawMessage }
+	if err := json.Unmarshal([]byte(text), &d); err != nil {
+		t.Fatal(err)
+	}
+	body := string(d.Data)
+	if strings.HasPrefix(body, `"`) {
+		_ = json.Unmarshal(d.Data, &body)
+	}
+	at := slices.IndexFunc(j.due, func(e expected) bool { return string(e.pub.Data) == body })
+	if at < 0 {
+		t.Fatalf("%s was not due", text)
+	}
+	j.skipped -= at
+	e := j.due[at]
+	j.due = j.due[at+1:]
+	if !e.tracked {
+		if wasDelta {
+			t.Fatalf("untracked %s came as a delta", text)
+		}
+		return
+	}
+	held, has := j.last[e.key]
+	if tw.uses != nil && !slices.Contains(tw.uses, ch) {
+		has = false
+		tw.forget(ch)
+	}
+	if tw.uses != nil {
+		tw.uses = slices.DeleteFunc(tw.uses, func(c int) bool { return c == ch })
+		tw.uses = append(tw.uses, ch)
+		if most := tw.stage.hub.opt.MaxDeltaChannels; len(tw.uses) > most {
+			tw.uses = tw.uses[1:]
+		}
+	}
+	usable := has && slices.ContainsFunc(e.bases, func(p *broker.Publication) bool { return p.Offset == held })
+	if wasDelta != (usable && !e.full) {
+		t.Fatalf("publication %d of %s, key %q: delta is %v; the socket holds %d (%v), may be used: %v, full is due: %v",
+			e.pub.Offset, tw.stage.channels[ch].name, e.key, wasDelta, held, has, usable, e.full)
+	}
+	if wasDelta && !strings.Contains(tw.texts[base], string(tw.stage.channels[ch].published[held].Data)) {
+		t.Fatalf("the delta starts from %s, the socket's last one is %d", tw.texts[base], held)
+	}
+	j.last[e.key] = e.pub.Offset
+}
+
+func (tw *twin) join(ch int, f form) {
+	c := tw.stage.channels[ch]
+	tw.client.joined = append(tw.client.joined, membership{channel: c.Channel})
+	c.shards[0].put(tw.client, f, func(uint64) *Frame {
+		return seal(append(newBuffer(0), `{"event":"pusher_internal:subscription_succeeded","channel":"`+c.name+`","data":"{}"}`...), opText)
+	})
+	tw.joined[ch] = &twinChannel{form: f, last: map[string]uint64{}}
+	known := tw.client.delta.recent != nil
+	tw.client.boundBases()
+	if !known && tw.client.delta.recent != nil {
+		tw.uses = []int{}
+		for _, m := range tw.client.joined[:len(tw.client.joined)-1] {
+			tw.uses = append(tw.uses, slices.IndexFunc(tw.stage.channels, func(c *stageChannel) bool { return c.Channel == m.channel }))
+		}
+		tw.uses = tw.uses[max(0, len(tw.uses)-tw.stage.hub.opt.MaxDeltaChannels):]
+	}
+}
+
+func (tw *twin) leave(ch int) {
+	c := tw.stage.channels[ch]
+	c.shards[0].drop(tw.client)
+	tw.client.joined = slices.DeleteFunc(tw.client.joined, func(m membership) bool { return m.channel == c.Channel })
+	delete(tw.joined, ch)
+	tw.uses = slices.DeleteFunc(tw.uses, func(x int) bool { return x == ch })
+}
+
+func TestSharedBasesAgreeWithCopiesPerSocket(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		conflate := rapid.Bool().Draw(t, "conflate")
+		s := newStage(conflate, rapid.IntRange(2, 6).Draw(t, "queue"), 3, rapid.IntRange(1, 3).Draw(t, "bound"))
+		var sockets []*twin
+		for i := range 4 {
+			v2, single := rapid.Bool().Draw(t, "v2"), rapid.Bool().Draw(t, "single")
+			c := &Client{hub: s.hub, app: s.channels[0].app, shard: s.shard, id: fmt.Sprint(i), out: &outbox{}}
+			if v2 {
+				c.dialect = pusher.V2
+			}
+			c.delta = deltaState{on: true, quirk: quirk{decodes: allAlgorithms, single: single}, usable: 1 << 1}
+			c.out.client, c.out.v2 = c, v2
+			s.shard.clients[c.id] = c
+			sockets = append(sockets, &twin{stage: s, client: c, joined: map[int]*twinChannel{}, texts: map[string]string{}})
+		}
+		for step := range 120 {
+			s.offset++
+			s.now = s.now.Add(time.Duration(rapid.SampledFrom([]int{0, 1, 1, 40}).Draw(t, "seconds")) * time.Second)
+			ch, tw := rapid.IntRange(0, 2).Draw(t, "channel"), sockets[rapid.IntRange(0, 3).Draw(t, "socket")]
+			j := tw.joined[ch]
+			what := rapid.IntRange(0, 19).Draw(t, "what")
+			switch {
+			case tw.gone:
+			case what < 3 && j == nil:
+				tw.read(t)
+				tw.join(ch, tw.client.form(&membership{channel: s.channels[ch].Channel}))
+			case what == 3 && j != nil:
+				tw.read(t)
+				tw.leave(ch)
+			case what == 4 && j != nil:
+				tw.read(t)
+				s.channels[ch].shards[0].forget(tw.client)
+				tw.forget(ch)
+			case what == 5:
+				tw.slow = !tw.slow
+			}
+			if what < 6 {
+				continue
+			}
+			key := rapid.SampledFrom([]string{"a", "b", "c", "d", ""}).Draw(t, "key")
+			pub := &broker.Publication{Event: broker.Event{
+				Name: "tick", ConflationKey: key, HasKey: true,
+				Data: fmt.Appendf(nil, `{"n":%d,"pad":%q}`, step, strings.Repeat("steady ", 60)),
+			}}
+			switch rapid.IntRange(0, 24).Draw(t, "kind") {
+			case 0:
+				pub.Delta = broker.DeltaNever
+			case 1:
+				pub.Data = fmt.Appendf(nil, `{"n":%d,"__delta_seq":1}`, step)
+			case 2, 3, 4:
+				pub.ExcludeSocket = tw.client.id
+			}
+			s.deliver(ch, pub, sockets)
+			for _, tw := range sockets {
+				if !tw.slow && !tw.gone {
+					tw.read(t)
+				}
+			}
+		}
+		for i, tw := range sockets {
+			if tw.read(t); tw.gone {
+				continue
+			}
+			for ch, j := range tw.joined {
+				if len(j.due) > 0 || j.skipped != 0 {
+					t.Fatalf("socket %d lacks %d publications of channel %d; it was told of %d too many", i, len(j.due), ch, j.skipped)
+				}
+			}
+		}
+	})
+}
