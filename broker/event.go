@@ -56,4 +56,7 @@ type Event struct {
 	Extras []byte
 	// Origin is the door through which the event came.
 	Origin Origin
+	// Node names the gateway that took the event in, empty for events that
+	// were published straight to the log. It is for statistics only.
+	Node string
 }

@@ -74,6 +74,7 @@ func buildApp(where string, m map[string]any, c *Config, p *problems) App {
 	enabled, _ := v["enabled"].(bool)
 	a := App{
 		ID: text("id"), Key: text("key"), Secret: Secret(text("secret")), Enabled: enabled,
+		Conflate:       text("slow_client_policy") == "conflate",
 		MaxConnections: number("max_connections"), MaxPayload: number("max_event_payload_in_kb") << 10,
 		MaxChannels: number("max_event_channels_at_once"), MaxBatch: number("max_event_batch_size"),
 		MaxEventName: number("max_event_name_length"), MaxChannelName: number("max_channel_name_length"),

@@ -92,12 +92,15 @@ type Delta struct {
 	MaxAge    time.Duration
 	MaxKeys   int
 	Path      string
+	// MaxChannels per connection that hold bases.
+	MaxChannels int
 }
 
 // WebSocket bounds connections. Sizes are bytes.
 type WebSocket struct {
 	MaxMessage, QueueFrames, QueueBytes, MaxSubscriptions int
 	SlowTimeout                                           time.Duration
+	Compression                                           bool
 }
 
 // HTTP bounds requests.
@@ -116,9 +119,12 @@ type Metrics struct {
 
 // App is one tenant. Sizes are bytes.
 type App struct {
-	ID, Key                                           string
-	Secret                                            Secret
-	Enabled                                           bool
+	ID, Key string
+	Secret  Secret
+	Enabled bool
+	// Conflate is the policy for sockets that do not read fast enough;
+	// otherwise they are closed.
+	Conflate                                          bool
 	MaxConnections, MaxPayload, MaxChannels, MaxBatch int
 	MaxEventName, MaxChannelName                      int
 	// Channels are the entries of channel_delta_compression in byte order of
@@ -194,14 +200,14 @@ func build(k *koanf.Koanf, hasFile bool, p *problems) *Config {
 		Enabled: g.is(delta + "enabled"), Algorithm: algorithm(g.text(delta + "algorithm")),
 		Interval: g.integer(delta + "full_message_interval"), MinSize: g.integer(delta + "min_message_size"),
 		MaxAge: g.seconds(delta + "max_state_age_secs"), MaxKeys: g.integer(delta + "max_conflation_states_per_channel"),
-		Path: g.text(delta + "conflation_key_path"),
+		Path: g.text(delta + "conflation_key_path"), MaxChannels: g.integer(delta + "max_channel_states_per_socket"),
 	}
 	checkPath(delta+"conflation_key_path", c.Delta.Path, p)
 	c.DeliverTags = g.is("tag_filtering.enable_tags")
 	c.WebSocket = WebSocket{
 		MaxMessage: g.integer("websocket_max_payload_kb") << 10, QueueFrames: g.integer("websocket.queue_frames"),
 		QueueBytes: g.integer("websocket.queue_bytes"), MaxSubscriptions: g.integer("websocket.max_subscriptions"),
-		SlowTimeout: g.duration("websocket.slow_timeout"),
+		SlowTimeout: g.duration("websocket.slow_timeout"), Compression: g.is("websocket.compression"),
 	}
 	c.HTTP = HTTP{
 		HeaderTimeout: g.duration("http.header_timeout"), BodyTimeout: g.duration("http.body_timeout"),

@@ -98,7 +98,7 @@ func TestSamplesLoad(t *testing.T) {
 }
 
 func TestDefaultsOfDeltaCompression(t *testing.T) {
-	want := Delta{Enabled: true, Algorithm: "fossil", Interval: 10, MinSize: 100, MaxAge: 300 * time.Second, MaxKeys: 100}
+	want := Delta{Enabled: true, Algorithm: "fossil", Interval: 10, MinSize: 100, MaxAge: 300 * time.Second, MaxKeys: 100, MaxChannels: 100}
 	if diff := cmp.Diff(want, load(t, Sources{}).Delta); diff != "" {
 		t.Errorf("CF-02 (-want +got):\n%s", diff)
 	}

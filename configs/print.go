@@ -59,8 +59,13 @@ func (a *App) effective() map[string]any {
 			"max_conflation_keys": d.MaxKeys, "enable_tags": d.DeliverTags,
 		}
 	}
+	policy := "close"
+	if a.Conflate {
+		policy = "conflate"
+	}
 	return map[string]any{
-		"id": a.ID, "key": a.Key, "secret": a.Secret.String(), "enabled": a.Enabled,
+		"slow_client_policy": policy,
+		"id":                 a.ID, "key": a.Key, "secret": a.Secret.String(), "enabled": a.Enabled,
 		"max_connections": a.MaxConnections, "max_event_payload_in_kb": a.MaxPayload >> 10,
 		"max_event_channels_at_once": a.MaxChannels, "max_event_batch_size": a.MaxBatch,
 		"max_event_name_length": a.MaxEventName, "max_channel_name_length": a.MaxChannelName,

@@ -64,7 +64,7 @@ func New(opt Options) (*Node, error) {
 		}),
 	)
 	n.http = newHTTPMetrics(opt.Registry, opt.MetricsPrefix, port)
-	n.opt.Hub.Apps, n.opt.Hub.Feed, n.opt.Hub.Logger = opt.Apps, opt.Log, opt.Logger
+	n.opt.Hub.Apps, n.opt.Hub.Feed, n.opt.Hub.Logger, n.opt.Hub.Node = opt.Apps, opt.Log, opt.Logger, opt.Name
 	n.opt.Hub.Metrics = hub.NewMetrics(opt.Registry, opt.MetricsPrefix, port, opt.MaxChannelLabels)
 	if n.hub, err = hub.New(n.opt.Hub); err != nil {
 		n.closeListeners()
@@ -72,7 +72,7 @@ func New(opt Options) (*Node, error) {
 	}
 	n.rest = rest.New(rest.Options{
 		Apps: opt.Apps, Log: opt.Log, AllowUnsigned: n.allowUnsigned,
-		MaxBody: opt.MaxBody, PublishTimeout: opt.PublishTimeout,
+		Node: opt.Name, MaxBody: opt.MaxBody, PublishTimeout: opt.PublishTimeout,
 		Observe: n.http.observe, Logger: opt.Logger,
 	})
 	return n, nil

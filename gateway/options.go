@@ -3,7 +3,9 @@ package gateway
 import (
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,6 +20,8 @@ type Options struct {
 	// Apps and Log are required. The node does not close the log.
 	Apps *app.Registry
 	Log  broker.Log
+	// Name tells this gateway from others of the cluster, default a random one.
+	Name string
 	// Listen is the address for WebSockets and HTTP, "host:port". Port 0 takes
 	// any free one.
 	Listen string
@@ -58,6 +62,9 @@ type Options struct {
 func (o *Options) setDefaults() error {
 	if o.Apps == nil || o.Log == nil {
 		return errors.New("gateway: Apps and Log are required")
+	}
+	if o.Name == "" {
+		o.Name = strconv.FormatUint(rand.Uint64(), 36)
 	}
 	if o.MetricsPrefix == "" {
 		o.MetricsPrefix = "sockudo_"

@@ -27,6 +27,7 @@ const (
 	headerMessage = "Message-Id"
 	headerExtras  = "Extras"
 	headerOrigin  = "Origin"
+	headerNode    = "Node"
 )
 
 const (
@@ -59,6 +60,7 @@ func encode(subject string, ev *broker.Event, dedup string) (*nats.Msg, error) {
 	put(headerExclude, ev.ExcludeSocket)
 	put(headerUser, ev.UserID)
 	put(headerMessage, ev.MessageID)
+	put(headerNode, ev.Node)
 	if len(ev.Tags) > 0 {
 		b, err := json.Marshal(ev.Tags)
 		if err != nil {
@@ -155,7 +157,7 @@ func decode(h nats.Header, data []byte, maxData int) (ev broker.Event, skipped s
 	for _, f := range []struct {
 		key string
 		to  *string
-	}{{headerExclude, &ev.ExcludeSocket}, {headerUser, &ev.UserID}, {headerMessage, &ev.MessageID}} {
+	}{{headerExclude, &ev.ExcludeSocket}, {headerUser, &ev.UserID}, {headerMessage, &ev.MessageID}, {headerNode, &ev.Node}} {
 		*f.to = text(h, f.key)
 		if len(*f.to) > maxID || !utf8.ValidString(*f.to) {
 			return skip("header %s is longer than %d bytes or not UTF-8", f.key, maxID)

@@ -21,6 +21,7 @@ func TestEventsSurviveTheirHeaders(t *testing.T) {
 			Name: "n" + rapid.StringN(0, 20, 199).Draw(t, "name"), Data: []byte(text.Draw(t, "data")),
 			UserID: text.Draw(t, "user"), ExcludeSocket: text.Draw(t, "exclude"), MessageID: text.Draw(t, "message"),
 			Delta:  rapid.SampledFrom([]broker.DeltaHint{broker.DeltaDefault, broker.DeltaNever, broker.DeltaAlways}).Draw(t, "delta"),
+			Node:   rapid.SampledFrom([]string{"", "n1"}).Draw(t, "node"),
 			Origin: rapid.SampledFrom([]broker.Origin{broker.OriginRaw, broker.OriginHTTP, broker.OriginClient}).Draw(t, "origin"),
 			HasKey: rapid.Bool().Draw(t, "keyed"),
 		}

@@ -39,6 +39,7 @@ func testEvents(t *testing.T, b *backend) {
 		"an excluded socket":                {Name: "e", Data: []byte("x"), ExcludeSocket: "123.456"},
 		"a message id":                      {Name: "e", Data: []byte("x"), MessageID: "id: 1 é " + strings.Repeat("i", 100)},
 		"extras":                            {Name: "e", Data: []byte("x"), Extras: []byte(`{"headers":{"a":"é \n"}}`)},
+		"a gateway":                         {Name: "e", Data: []byte("x"), Origin: broker.OriginHTTP, Node: "node 1"},
 		"the HTTP API as origin":            {Name: "e", Data: []byte("x"), Origin: broker.OriginHTTP},
 		"a socket as origin":                {Name: "e", Data: []byte("x"), Origin: broker.OriginClient},
 		"everything at once":                everything(),

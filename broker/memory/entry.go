@@ -47,6 +47,7 @@ func newEntry(out broker.Outgoing) *entry {
 		DedupID:       strings.Clone(ev.DedupID),
 		Extras:        bytes.Clone(ev.Extras),
 		Origin:        ev.Origin,
+		Node:          strings.Clone(ev.Node),
 	}
 	if ev.DedupID != "" {
 		e.dedup, e.hasDedup = newDedupKey(ev.DedupID), true
@@ -68,7 +69,7 @@ func cloneTags(tags map[string]string) map[string]string {
 // eventBytes is the size of an event as the limits count it.
 func eventBytes(ev *broker.Event) int {
 	n := len(ev.Name) + len(ev.Data) + len(ev.UserID) + len(ev.ConflationKey) +
-		len(ev.ExcludeSocket) + len(ev.MessageID) + len(ev.DedupID) + len(ev.Extras)
+		len(ev.ExcludeSocket) + len(ev.MessageID) + len(ev.DedupID) + len(ev.Extras) + len(ev.Node)
 	for k, v := range ev.Tags {
 		n += len(k) + len(v)
 	}

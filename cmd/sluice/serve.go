@@ -107,6 +107,7 @@ func nodeOptions(c *configs.Config, b *backend, log *slog.Logger, registry *prom
 		opt.MetricsListen = net.JoinHostPort(c.Metrics.Host, strconv.Itoa(c.Metrics.Port))
 	}
 	opt.Hub.DeltaEnabled = c.Delta.Enabled
+	opt.Hub.MaxDeltaChannels, opt.Hub.Compression = c.Delta.MaxChannels, c.WebSocket.Compression
 	opt.Hub.ActivityTimeout = c.ActivityTimeout
 	opt.Hub.MaxMessage = c.WebSocket.MaxMessage
 	opt.Hub.QueueFrames, opt.Hub.QueueBytes = c.WebSocket.QueueFrames, c.WebSocket.QueueBytes

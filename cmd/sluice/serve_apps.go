@@ -23,7 +23,7 @@ func registryOf(c *configs.Config) *app.Registry {
 		a := &c.Apps[i]
 		out := &app.App{
 			ID: a.ID, Key: a.Key, Secret: app.Secret(a.Secret.Reveal()), Enabled: a.Enabled,
-			HistoryEnabled: c.History.Enabled, Delta: global,
+			HistoryEnabled: c.History.Enabled, Delta: global, Conflate: a.Conflate,
 			Limits: app.Limits{
 				MaxConnections: a.MaxConnections, MaxEventPayload: a.MaxPayload, MaxChannelsPerEvent: a.MaxChannels,
 				MaxBatchSize: a.MaxBatch, MaxEventNameLength: a.MaxEventName, MaxChannelLength: a.MaxChannelName,

@@ -60,6 +60,10 @@ type Channel struct {
 		// run is the number of deltas since the last full frame in
 		// single-base mode, whatever their conflation values.
 		run int
+		// heard is when the last publication came, by this gateway's clock.
+		heard time.Time
+		// keys and bytes are what the hub has been told of the bases.
+		keys, bytes int
 	}
 }
 
@@ -131,6 +135,8 @@ func (c *Channel) attach(ctx context.Context) {
 func (c *Channel) Publication(p *broker.Publication) {
 	c.log.Lock()
 	job := c.prepare(p)
+	c.countBases()
+	c.log.heard = c.hub.opt.Now()
 	c.log.Unlock()
 	if job != nil {
 		c.post(job)
@@ -143,6 +149,7 @@ func (c *Channel) Gap(g broker.Gap) {
 	c.log.Lock()
 	c.enter(g.Resume.Epoch)
 	c.resetBases()
+	c.countBases()
 	c.log.Unlock()
 	c.post(&prepared{texts: &texts{channel: c}, gap: &g, weight: 256})
 }
@@ -210,6 +217,9 @@ func (c *Channel) prepare(pub *broker.Publication) *prepared {
 		return p
 	}
 	p.tracked = true
+	if pub.Node != "" && pub.Node != c.hub.opt.Node {
+		c.metrics.horizontal.Inc()
+	}
 	t.number = delta.Number(pub.Offset, c.log.salt)
 	if t.number < c.log.number {
 		c.resetBases()
@@ -217,6 +227,41 @@ func (c *Channel) prepare(pub *broker.Publication) *prepared {
 	c.log.number = t.number
 	c.base(p, full)
 	return p
+}
+
+// countBases tells the hub how many bases the channel keeps. Those of single-base
+// mode beside others hold nothing of their own.
+func (c *Channel) countBases() {
+	b := c.log.bases[keyedBases]
+	if b == nil {
+		b = c.log.bases[singleBase]
+	}
+	if b == nil {
+		return
+	}
+	c.hub.baseKeys.Add(int64(b.Len() - c.log.keys))
+	c.hub.baseBytes.Add(int64(b.Bytes() - c.log.bytes))
+	c.log.keys, c.log.bytes = b.Len(), b.Bytes()
+}
+
+// expireBases forgets the bases of a channel that has been silent for as long as
+// they may be used. It goes by when they arrived here and not by their times, which
+// are of the log's clock.
+func (c *Channel) expireBases(now time.Time) {
+	c.log.Lock()
+	defer c.log.Unlock()
+	if c.log.bases[singleBase] != nil && now.Sub(c.log.heard) >= time.Duration(c.delta.MaxAgeSeconds)*time.Second {
+		c.resetBases()
+		c.countBases()
+	}
+}
+
+// dropBases forgets all bases of a channel that nobody follows any more.
+func (c *Channel) dropBases() {
+	c.log.Lock()
+	defer c.log.Unlock()
+	c.resetBases()
+	c.countBases()
 }
 
 // base notes what deltas of a tracked publication may start from, and makes it

@@ -26,6 +26,9 @@ type Options struct {
 	Feed broker.Feed
 	// Metrics is required; see [NewMetrics].
 	Metrics *Metrics
+	// Node is the name of this gateway, by which it knows events that it took in
+	// itself.
+	Node string
 	// DeltaEnabled is the master switch of delta compression; false by default.
 	DeltaEnabled bool
 	// Shards is the number of writing goroutines, default one per processor.
@@ -115,10 +118,15 @@ type Hub struct {
 	idle     map[*Channel]struct{}
 	perApp   map[*app.App]int
 
+	// basesSwept belongs to the sweep.
+	basesSwept time.Time
+
 	nextShard atomic.Uint32
 	instance  string
 	messages  atomic.Uint64
-	encoders  sync.Pool
+	// baseKeys and baseBytes are what all channels keep as bases.
+	baseKeys, baseBytes atomic.Int64
+	encoders            sync.Pool
 }
 
 type channelKey struct{ app, channel string }

@@ -32,7 +32,27 @@ func (h *Hub) sweep(now time.Time) {
 	}
 	for _, c := range h.expired(now) {
 		c.attachment.Detach()
+		c.dropBases()
 	}
+	if now.Sub(h.basesSwept) >= basesSweep {
+		h.basesSwept = now
+		for _, c := range h.attached() {
+			c.expireBases(now)
+		}
+	}
+}
+
+// basesSweep is the time between two looks for bases that are too old.
+const basesSweep = 30 * time.Second
+
+func (h *Hub) attached() []*Channel {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	all := make([]*Channel, 0, len(h.channels))
+	for _, c := range h.channels {
+		all = append(all, c)
+	}
+	return all
 }
 
 // expired takes channels without subscribers out of the index.

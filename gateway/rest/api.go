@@ -26,6 +26,8 @@ type Options struct {
 	// AllowUnsigned says whether a request may come without a signature; nil
 	// means never. A request that has one is always checked.
 	AllowUnsigned func(*http.Request) bool
+	// Node is stored with every event, as the gateway that took it in.
+	Node string
 	// MaxBody bounds a request's body in bytes, default 1 MiB.
 	MaxBody int64
 	// PublishTimeout bounds how long a publish waits for the log; the log has

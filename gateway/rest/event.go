@@ -56,16 +56,16 @@ type accepted struct {
 	info     []string
 }
 
-// accept checks everything about an event. header is the idempotency key of the
-// whole request, empty if there is none.
-func (in *input) accept(a *app.App, header string) (*accepted, error) {
+// accept checks everything about an event that comes in at a node. header is the
+// idempotency key of the whole request, empty if there is none.
+func (in *input) accept(node string, a *app.App, header string) (*accepted, error) {
 	if err := pusher.CheckEventName(in.Name, a.Limits.MaxEventNameLength); err != nil {
 		if len(in.Name) > a.Limits.MaxEventNameLength {
 			return nil, exceeded("name: %v", err)
 		}
 		return nil, invalid("name: %v", err)
 	}
-	out := &accepted{event: &broker.Event{Name: in.Name, MessageID: in.MessageID, Origin: broker.OriginHTTP}}
+	out := &accepted{event: &broker.Event{Name: in.Name, MessageID: in.MessageID, Origin: broker.OriginHTTP, Node: node}}
 	for _, step := range []func(*input, *app.App, *accepted) error{
 		(*input).acceptChannels, (*input).acceptData, (*input).acceptTags, (*input).acceptExtras, (*input).acceptRest,
 	} {

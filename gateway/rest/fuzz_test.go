@@ -27,7 +27,7 @@ func FuzzEventBody(f *testing.F) {
 		err := decode(body, &in)
 		var got *accepted
 		if err == nil {
-			got, err = in.accept(a, "")
+			got, err = in.accept("", a, "")
 		}
 		if err != nil {
 			var f *failure

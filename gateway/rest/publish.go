@@ -20,7 +20,7 @@ func (r *request) publishEvent() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	ev, err := in.accept(r.app, header)
+	ev, err := in.accept(r.api.opt.Node, r.app, header)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +63,7 @@ func (r *request) publishBatch() (any, error) {
 		if one.Channels != nil {
 			return nil, invalid("batch[%d]: an event of a batch has one channel, not channels", i)
 		}
-		ev, err := one.accept(r.app, header)
+		ev, err := one.accept(r.api.opt.Node, r.app, header)
 		if err != nil {
 			if f, ok := err.(*failure); ok {
 				return nil, fail(f.Status, f.Code, "batch[%d]: %s", i, f.Message)

@@ -1,0 +1,87 @@
+package hub
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// observe exports the numbers that the shards keep themselves.
+func (m *Metrics) observe(h *Hub) {
+	c := &shardCollector{hub: h}
+	for _, d := range []struct {
+		name, help string
+		kind       prometheus.ValueType
+		read       func(s *shard) float64
+	}{
+		{"frames_sent_total", "Frames handed to the kernel.", prometheus.CounterValue, func(s *shard) float64 { return float64(s.frames.Load()) }},
+		{"socket_writes_total", "Writes that carried them; frames by writes is the coalescing.", prometheus.CounterValue, func(s *shard) float64 { return float64(s.writes.Load()) }},
+		{"sockets_blocked_total", "Times that the kernel took no more of a socket's frames.", prometheus.CounterValue, func(s *shard) float64 { return float64(s.blocks.Load()) }},
+		{"slow_sockets_closed_total", "Sockets that were closed because they did not read.", prometheus.CounterValue, func(s *shard) float64 { return float64(s.overflows.Load()) }},
+		{"publications_conflated_total", "Publications that slow sockets skipped in favour of newer ones of the same conflation value, per recipient.", prometheus.CounterValue, func(s *shard) float64 { return float64(s.conflated.Load()) }},
+		{"socket_queue_frames", "Frames that wait for sockets.", prometheus.GaugeValue, func(s *shard) float64 { n, _ := s.queued(); return float64(n) }},
+		{"socket_queue_bytes", "Bytes that wait for sockets.", prometheus.GaugeValue, func(s *shard) float64 { _, n := s.queued(); return float64(n) }},
+		{"messages_delivered_total", "Publications queued to sockets, per recipient.", prometheus.CounterValue, func(s *shard) float64 { return float64(s.delivered.Load()) }},
+		{"shard_queue_publications", "Publications that wait for the shards.", prometheus.GaugeValue, func(s *shard) float64 {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return float64(len(s.jobs))
+		}},
+	} {
+		c.reads = append(c.reads, shardRead{prometheus.NewDesc(m.prefix+d.name, d.help, nil, prometheus.Labels{"port": m.port}), d.kind, d.read})
+	}
+	for _, d := range []struct {
+		name, help string
+		read       func() int64
+	}{
+		{"delta_bases", "Publications per channel and conflation value that deltas can start from.", h.baseKeys.Load},
+		{"delta_bases_bytes", "Estimate of the memory of these and the few before each.", h.baseBytes.Load},
+	} {
+		c.reads = append(c.reads, shardRead{
+			prometheus.NewDesc(m.prefix+d.name, d.help, nil, prometheus.Labels{"port": m.port}), prometheus.GaugeValue,
+			// The hub has one number for all shards.
+			func(s *shard) float64 {
+				if s.id > 0 {
+					return 0
+				}
+				return float64(d.read())
+			},
+		})
+	}
+	m.mu.Lock()
+	m.observed[h] = c
+	m.mu.Unlock()
+	m.registry.MustRegister(c)
+}
+
+func (m *Metrics) forget(h *Hub) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if c := m.observed[h]; c != nil {
+		m.registry.Unregister(c)
+		delete(m.observed, h)
+	}
+}
+
+type shardRead struct {
+	desc *prometheus.Desc
+	kind prometheus.ValueType
+	read func(*shard) float64
+}
+
+type shardCollector struct {
+	hub   *Hub
+	reads []shardRead
+}
+
+func (c *shardCollector) Describe(to chan<- *prometheus.Desc) {
+	for _, r := range c.reads {
+		to <- r.desc
+	}
+}
+
+func (c *shardCollector) Collect(to chan<- prometheus.Metric) {
+	for _, r := range c.reads {
+		sum := 0.0
+		for _, s := range c.hub.shards {
+			sum += r.read(s)
+		}
+		to <- prometheus.MustNewConstMetric(r.desc, r.kind, sum)
+	}
+}
