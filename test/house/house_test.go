@@ -30,6 +30,7 @@ const (
 	prometheus = "github.com/prometheus/client_golang/"
 	gws        = "github.com/lxzan/gws"
 	gjson      = "github.com/tidwall/gjson"
+	flate      = "github.com/klauspost/compress/flate"
 )
 
 var rules = []rule{
@@ -41,11 +42,11 @@ var rules = []rule{
 	{pkg: "streams", own: []string{"broker", "kv"}, foreign: []string{nats}},
 	{pkg: "streams/embedded", foreign: []string{nats, "golang.org/x/sys/"}},
 	{pkg: "kv", own: []string{"broker/name"}, foreign: []string{nats}},
-	{pkg: "delta", foreign: []string{gjson}},
+	{pkg: "delta"},
 	{pkg: "gateway", own: []string{"broker", "gateway", "delta", "kv"}, foreign: []string{prometheus}},
 	{pkg: "gateway/app"},
 	{pkg: "gateway/pusher", own: []string{"gateway/app"}, foreign: []string{gjson}},
-	{pkg: "gateway/hub", own: []string{"broker", "delta", "kv", "gateway/app", "gateway/pusher"}, foreign: []string{gws, prometheus}},
+	{pkg: "gateway/hub", own: []string{"broker", "delta", "kv", "gateway/app", "gateway/pusher"}, foreign: []string{gws, prometheus, flate}},
 	{pkg: "gateway/presence", own: []string{"broker", "kv", "gateway/app", "gateway/pusher"}},
 	{pkg: "gateway/rest", own: []string{"broker", "gateway/app", "gateway/pusher"}, foreign: []string{gjson}},
 	{pkg: "gateway/webhook", own: []string{"broker", "gateway/app", "gateway/pusher"}},
