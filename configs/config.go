@@ -92,6 +92,8 @@ type Delta struct {
 	MaxAge    time.Duration
 	MaxKeys   int
 	Path      string
+	// Coordinate the count of full messages in the cluster.
+	Coordinate bool
 	// MaxChannels per connection that hold bases.
 	MaxChannels int
 }
@@ -201,6 +203,7 @@ func build(k *koanf.Koanf, hasFile bool, p *problems) *Config {
 		Interval: g.integer(delta + "full_message_interval"), MinSize: g.integer(delta + "min_message_size"),
 		MaxAge: g.seconds(delta + "max_state_age_secs"), MaxKeys: g.integer(delta + "max_conflation_states_per_channel"),
 		Path: g.text(delta + "conflation_key_path"), MaxChannels: g.integer(delta + "max_channel_states_per_socket"),
+		Coordinate: g.is(delta + "cluster_coordination"),
 	}
 	checkPath(delta+"conflation_key_path", c.Delta.Path, p)
 	c.DeliverTags = g.is("tag_filtering.enable_tags")
@@ -295,6 +298,12 @@ func (c *Config) check(p *problems) {
 	}
 	if len(c.NATS.URLs) == 0 && c.NATS.Replicas > 1 {
 		p.add("nats.replicas is %d, but an embedded server keeps one copy; set nats.url to a cluster", c.NATS.Replicas)
+	}
+	if c.Delta.Coordinate && c.History.MaxMessages >= 0 && c.History.MaxMessages < 8 {
+		p.add("history.max_messages is %d, but delta_compression.cluster_coordination needs 8 or more to count from", c.History.MaxMessages)
+	}
+	if c.Delta.Coordinate && c.History.Retention < 300*time.Second {
+		p.add("history.retention_window_seconds is %d, but delta_compression.cluster_coordination needs 300 or more to count from", int(c.History.Retention/time.Second))
 	}
 	if !loopback(c.NATS.Embedded.Host) && len(c.NATS.URLs) == 0 && c.Driver == "nats" {
 		p.add("nats.embedded.host is %q, but the embedded server lets in whoever reaches it and must stay on this machine; run a NATS server of your own and set nats.url", shorten(c.NATS.Embedded.Host))

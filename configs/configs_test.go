@@ -92,7 +92,7 @@ func TestSamplesLoad(t *testing.T) {
 	if err := cluster.CheckBackend(); err == nil || !strings.Contains(err.Error(), "redis") {
 		t.Errorf("CF-06: got %v, want an error that names the driver", err)
 	}
-	if diff := cmp.Diff([]string{"delta_compression.cluster_coordination", "tag_filtering.enabled"}, cluster.NotYet()); diff != "" {
+	if diff := cmp.Diff([]string{"tag_filtering.enabled"}, cluster.NotYet()); diff != "" {
 		t.Errorf("features that are not there (-want +got):\n%s", diff)
 	}
 }

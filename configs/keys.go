@@ -83,7 +83,7 @@ var keys = []key{
 	{name: "delta_compression.max_channel_states_per_socket", kind: integer, def: int64(100), min: 1, max: 1 << 30, text: "Channels of one connection that may send it deltas at a time. Beyond that the least recently used one starts again in full."},
 	{name: "delta_compression.max_conflation_states_per_channel", kind: integer, def: int64(100), min: 1, max: 1 << 20, text: "Conflation values remembered per channel, unless the channel's entry says otherwise."},
 	{name: "delta_compression.conflation_key_path", kind: text, def: "", text: "Where the conflation value stands in the data, unless the channel's entry says otherwise."},
-	{name: "delta_compression.cluster_coordination", kind: boolean, def: false, later: isTrue, text: "Checkpoints of the interval count for the cluster. Not in this release: every gateway counts from when it began to serve a channel."},
+	{name: "delta_compression.cluster_coordination", kind: boolean, def: false, text: "All gateways send the same publications in full: each derives the count from the log, and checkpoints of it are kept in a bucket of the NATS cluster. Otherwise every gateway counts from when it began to serve a channel. Needs `history.max_messages` of 8 or more and a retention of 300 s or more."},
 	{name: "delta_compression.coordination_backend", kind: text, def: "auto", text: "Accepted and ignored."},
 	{name: "delta_compression.omit_delta_algorithm", kind: boolean, def: false, text: "Accepted and ignored: every delta names its algorithm."},
 

@@ -24,7 +24,7 @@ func (n *Node) ready(w http.ResponseWriter, r *http.Request) {
 	h := n.opt.Log.Health()
 	out := readiness{
 		Ready: h.Ready && !n.draining.Load(), Draining: n.draining.Load(),
-		Backend: h.Backend, Durability: h.Durability, Problems: append([]string{}, h.Problems...),
+		Backend: h.Backend, Durability: h.Durability, Problems: append(append([]string{}, h.Problems...), n.hub.Problems()...),
 	}
 	status := http.StatusOK
 	if !out.Ready {

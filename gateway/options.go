@@ -43,8 +43,8 @@ type Options struct {
 	// Page answers requests for `/` and `/assets/`; nil means that there is no
 	// console page.
 	Page http.Handler
-	// Hub holds the settings of connections; Apps, Feed, Metrics, Logger are
-	// filled in by the node.
+	// Hub holds the settings of connections; Apps, Feed, History, Node, Metrics
+	// and Logger are filled in by the node.
 	Hub hub.Options
 	// HeaderTimeout bounds reading the header of a request, default 10 s.
 	// BodyTimeout bounds the whole request, default 30 s.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -15,6 +16,9 @@ type Bucket struct {
 	name     string
 	kv       jetstream.KeyValue
 	maxValue int
+	// conn and republish are for following keys.
+	conn      *nats.Conn
+	republish string
 }
 
 var _ Store = (*Bucket)(nil)

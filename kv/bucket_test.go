@@ -318,6 +318,52 @@ func TestWritesAreRepublished(t *testing.T) {
 	}
 }
 
+func TestFollowersSeeWrites(t *testing.T) {
+	_, _, js := startServer(t, t.TempDir())
+	b := openBucket(t, js, kv.BucketOptions{Name: "counters", Republish: "rtctr.>"})
+	seen := make(chan kv.Entry, 10)
+	stop, err := b.Follow("app.ch", func(e kv.Entry) { seen <- e })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	rev, err := b.Create(t.Context(), "app.other", []byte("not this"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 {
+		if i == 0 {
+			rev, err = b.Create(t.Context(), "app.ch", []byte("state"))
+		} else {
+			rev, err = b.Update(t.Context(), "app.ch", []byte("state"), rev)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case e := <-seen:
+			if string(e.Value) != "state" || e.Revision != rev {
+				t.Errorf("saw %q at %d, want state at %d", e.Value, e.Revision, rev)
+			}
+		case <-time.After(patience):
+			t.Fatal("the write was not seen")
+		}
+	}
+	// Deleting is no write of a value.
+	if err := b.Delete(t.Context(), "app.ch", rev); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Create(t.Context(), "app.ch", []byte("again")); err != nil {
+		t.Fatal(err)
+	}
+	if e := <-seen; string(e.Value) != "again" {
+		t.Errorf("saw %q, want the next value", e.Value)
+	}
+	if _, err := openBucket(t, js, kv.BucketOptions{Name: "silent"}).Follow("k", nil); err == nil {
+		t.Error("a bucket that does not republish was followed")
+	}
+}
+
 func TestValuesSurviveARestart(t *testing.T) {
 	dir := t.TempDir()
 	stop, nc, js := startServer(t, dir)

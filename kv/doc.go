@@ -10,7 +10,8 @@
 //
 // [Bucket] is the store on JetStream KV. It has no watch, on purpose: each
 // would cost the server a consumer. Who needs to follow keys has the bucket
-// republish its writes to a core subject and subscribes to that.
+// republish its writes to a core subject and subscribes to that, as [Bucket.Follow]
+// does.
 //
 // [Interval] is pure: no I/O, no clock, no goroutine. It turns the ordered log
 // of a channel into the decision which publications go out in full, and every

@@ -91,7 +91,7 @@ func OpenBucket(ctx context.Context, js jetstream.JetStream, o BucketOptions) (*
 	store, err := o.open(ctx, js)
 	switch {
 	case err == nil:
-		return &Bucket{name: o.Name, kv: store, maxValue: o.MaxValueBytes}, nil
+		return &Bucket{name: o.Name, kv: store, maxValue: o.MaxValueBytes, conn: js.Conn(), republish: o.Republish}, nil
 	case errors.Is(err, ErrBucketDiffers):
 	case ctx.Err() != nil:
 		err = fmt.Errorf("%w: %w", ctx.Err(), err)

@@ -91,6 +91,9 @@ func warn(c *configs.Config, log *slog.Logger) {
 	}
 	if c.Driver == "local" {
 		log.Warn("the log is the memory of this process: nothing is stored, and other gateways do not see it")
+		if c.Delta.Coordinate {
+			log.Warn("delta_compression.cluster_coordination has no effect: there is no cluster")
+		}
 	}
 }
 
@@ -112,6 +115,10 @@ func nodeOptions(c *configs.Config, b *backend, log *slog.Logger, registry *prom
 	opt.Hub.MaxMessage = c.WebSocket.MaxMessage
 	opt.Hub.QueueFrames, opt.Hub.QueueBytes = c.WebSocket.QueueFrames, c.WebSocket.QueueBytes
 	opt.Hub.SlowAge, opt.Hub.MaxSubscriptions = c.WebSocket.SlowTimeout, c.WebSocket.MaxSubscriptions
+	if b.counters != nil {
+		opt.Hub.Counters = b.counters
+	}
+	opt.Hub.RetainedMessages = int(max(c.History.MaxMessages, 0))
 	if c.Web {
 		opt.Page = pageOf(c, b)
 	}

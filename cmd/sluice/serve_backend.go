@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/memory"
 	"github.com/sluicehq/sluice/configs"
+	"github.com/sluicehq/sluice/kv"
 	"github.com/sluicehq/sluice/streams"
 	"github.com/sluicehq/sluice/streams/embedded"
 )
@@ -18,7 +20,9 @@ import (
 type backend struct {
 	log     broker.Log
 	natsURL string
-	server  *embedded.Server
+	// counters is nil unless gateways count full messages together.
+	counters *kv.Bucket
+	server   *embedded.Server
 }
 
 func (b *backend) close() error {
@@ -62,8 +66,13 @@ func openBackend(ctx context.Context, c *configs.Config, log *slog.Logger, regis
 		}
 		return nil, err
 	}
-	registry.MustRegister(newLogCollector(l, c.Metrics.Prefix))
 	b.log = l
+	if c.Delta.Enabled && c.Delta.Coordinate {
+		if b.counters, err = l.OpenCounters(ctx); err != nil {
+			return nil, errors.Join(fmt.Errorf("delta_compression.cluster_coordination: %w", err), b.close())
+		}
+	}
+	registry.MustRegister(newLogCollector(l, c.Metrics.Prefix))
 	if b.natsURL == "" && len(opt.URLs) > 0 {
 		b.natsURL = fmt.Sprintf("%d server(s)", len(opt.URLs))
 	}

@@ -16,9 +16,6 @@ import (
 const (
 	// maxTracked is the largest frame that takes part in delta compression.
 	maxTracked = 1 << 20
-	// counterIdle is the silence after which all counts of a channel start
-	// again (half of the counter's time to live).
-	counterIdle = 150 * time.Second
 	// baseBytes bounds the bases kept for one channel.
 	baseBytes = 8 << 20
 )
@@ -62,6 +59,12 @@ type Channel struct {
 		run int
 		// heard is when the last publication came, by this gateway's clock.
 		heard time.Time
+		// counting is nil when this gateway counts by itself.
+		counting *counting
+		// priming is set while the past of the channel is read; early
+		// publications wait for it.
+		priming bool
+		early   []*broker.Publication
 		// keys and bytes are what the hub has been told of the bases.
 		keys, bytes int
 	}
@@ -112,6 +115,9 @@ func (c *Channel) resetBases() {
 // attach subscribes to the log. Called once, by whoever created the channel.
 func (c *Channel) attach(ctx context.Context) {
 	defer close(c.attached)
+	c.log.Lock()
+	c.log.priming = c.delta.Enabled && c.hub.opt.History != nil
+	c.log.Unlock()
 	c.attachment, c.err = c.hub.opt.Feed.Attach(ctx, c.app.ID, c.name, c)
 	if c.err != nil {
 		return
@@ -122,6 +128,7 @@ func (c *Channel) attach(ctx context.Context) {
 		c.log.epoch = at.Epoch
 		c.log.salt = delta.Salt(c.app.ID, c.name, at.Epoch)
 	}
+	priming := c.log.priming
 	c.log.Unlock()
 	for i := range c.shards {
 		s := &c.shards[i]
@@ -129,12 +136,23 @@ func (c *Channel) attach(ctx context.Context) {
 		s.last = max(s.last, at.Offset)
 		s.mu.Unlock()
 	}
+	if priming {
+		c.prime(ctx, at)
+	}
 }
 
 // Publication implements [broker.Sink].
 func (c *Channel) Publication(p *broker.Publication) {
 	c.log.Lock()
-	job := c.prepare(p)
+	if c.log.priming {
+		if len(c.log.early) < maxEarly {
+			c.log.early = append(c.log.early, p)
+			c.log.Unlock()
+			return
+		}
+		c.endPriming()
+	}
+	job := c.prepare(p, true)
 	c.countBases()
 	c.log.heard = c.hub.opt.Now()
 	c.log.Unlock()
@@ -147,7 +165,11 @@ func (c *Channel) Publication(p *broker.Publication) {
 func (c *Channel) Gap(g broker.Gap) {
 	c.hub.opt.Metrics.gap(string(g.Reason))
 	c.log.Lock()
+	c.endPriming()
 	c.enter(g.Resume.Epoch)
+	if c.log.counting != nil {
+		c.recount()
+	}
 	c.resetBases()
 	c.countBases()
 	c.log.Unlock()
@@ -174,11 +196,17 @@ func (c *Channel) enter(epoch string) {
 	if c.log.interval != nil {
 		c.log.interval.Reset(0, time.Time{})
 	}
+	if old := c.log.counting; old != nil {
+		c.uncoordinate()
+		c.coordinate(epoch)
+		c.recount()
+	}
 }
 
 // prepare decides everything about a publication that does not depend on the
-// socket. Given the same log and configuration every gateway decides alike.
-func (c *Channel) prepare(pub *broker.Publication) *prepared {
+// socket. Given the same log and configuration every gateway decides alike. live
+// is false for a publication that was read from history.
+func (c *Channel) prepare(pub *broker.Publication, live bool) *prepared {
 	c.enter(pub.Epoch)
 	t := &texts{channel: c, pub: pub}
 	p := &prepared{texts: t, weight: len(pub.Data) + 512}
@@ -196,7 +224,7 @@ func (c *Channel) prepare(pub *broker.Publication) *prepared {
 	// the count must depend on nothing but the log.
 	full := true
 	if c.log.interval != nil {
-		full = c.log.interval.Step(pub.Offset, pub.Prev, pub.Time, true, t.key)
+		full = c.step(pub, t.key, live)
 	}
 	if pub.Skipped != "" {
 		c.hub.opt.Metrics.skipped()
@@ -217,7 +245,7 @@ func (c *Channel) prepare(pub *broker.Publication) *prepared {
 		return p
 	}
 	p.tracked = true
-	if pub.Node != "" && pub.Node != c.hub.opt.Node {
+	if live && pub.Node != "" && pub.Node != c.hub.opt.Node {
 		c.metrics.horizontal.Inc()
 	}
 	t.number = delta.Number(pub.Offset, c.log.salt)
@@ -262,6 +290,7 @@ func (c *Channel) dropBases() {
 	defer c.log.Unlock()
 	c.resetBases()
 	c.countBases()
+	c.uncoordinate()
 }
 
 // base notes what deltas of a tracked publication may start from, and makes it
@@ -300,6 +329,18 @@ func (c *Channel) tracks(pub *broker.Publication, shape delta.Shape, t *texts) b
 	// The V1 text decides for both dialects: the decision must be one.
 	ev := t.event(pusher.V1, t.embed)
 	return len(pusher.AppendBare(nil, pusher.V1, &ev)) >= c.delta.MinSize
+}
+
+// keyOf is the conflation value of a publication that is only counted.
+func (c *Channel) keyOf(pub *broker.Publication) string {
+	if !c.keyed || pub.Skipped != "" && !pub.HasKey {
+		return ""
+	}
+	shape := delta.Shape(0)
+	if pub.Skipped == "" {
+		shape = delta.ShapeOf(pub.Data)
+	}
+	return c.key(pub, shape)
 }
 
 const maxKey = 256

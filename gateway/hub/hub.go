@@ -16,6 +16,7 @@ import (
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/kv"
 )
 
 // Options configure a [Hub]. The zero value of a field means its default, except
@@ -54,6 +55,16 @@ type Options struct {
 	AttachTimeout time.Duration
 	// MaxSubscriptions bounds the channels of one connection, default 1000.
 	MaxSubscriptions int
+	// History is read when a channel becomes active, so that the first
+	// publication can find its base; nil for none.
+	History broker.History
+	// Counters has the checkpoints with which the gateways of a cluster agree
+	// on the publications that go out in full. They live for [CounterTTL].
+	// Needs History; nil lets this gateway count by itself.
+	Counters kv.Followed
+	// RetainedMessages is the number of publications per channel that the log
+	// keeps, 0 if it is bounded by other means only.
+	RetainedMessages int
 	// Compression offers per-message compression to clients that ask for it;
 	// off by default.
 	Compression bool
@@ -127,6 +138,13 @@ type Hub struct {
 	// baseKeys and baseBytes are what all channels keep as bases.
 	baseKeys, baseBytes atomic.Int64
 	encoders            sync.Pool
+	// alone counts the channels that should be counted with the cluster and
+	// are not.
+	alone atomic.Int64
+	// tasks are looking up and writing checkpoints, saves bounds the latter.
+	taskMu sync.Mutex
+	tasks  sync.WaitGroup
+	saves  chan struct{}
 }
 
 type channelKey struct{ app, channel string }
@@ -135,6 +153,9 @@ type channelKey struct{ app, channel string }
 func New(opt Options) (*Hub, error) {
 	if opt.Apps == nil || opt.Feed == nil || opt.Metrics == nil {
 		return nil, fmt.Errorf("hub: Apps, Feed and Metrics are required")
+	}
+	if opt.Counters != nil && opt.History == nil {
+		return nil, fmt.Errorf("hub: Counters need History")
 	}
 	opt.setDefaults()
 	h := &Hub{
@@ -146,6 +167,7 @@ func New(opt Options) (*Hub, error) {
 		channels:  map[channelKey]*Channel{},
 		idle:      map[*Channel]struct{}{},
 		perApp:    map[*app.App]int{},
+		saves:     make(chan struct{}, maxSaves),
 		instance:  strconv.FormatUint(rand.Uint64(), 36),
 	}
 	h.encoders.New = func() any { return new(encoder) }
@@ -284,7 +306,9 @@ func (h *Hub) Close(ctx context.Context) error {
 	}
 	h.closed = true
 	h.mu.Unlock()
+	h.taskMu.Lock()
 	h.cancel()
+	h.taskMu.Unlock()
 	var all []*Client
 	for _, s := range h.shards {
 		all = s.snapshot(all)
@@ -321,7 +345,9 @@ func (h *Hub) Close(ctx context.Context) error {
 		if c.attachment != nil {
 			c.attachment.Detach()
 		}
+		c.dropBases()
 	}
+	h.tasks.Wait()
 	h.writers.Wait()
 	h.loops.Wait()
 	h.opt.Metrics.forget(h)

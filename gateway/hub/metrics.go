@@ -26,6 +26,8 @@ type Metrics struct {
 	resyncs      *prometheus.CounterVec
 	horizontal   *prometheus.CounterVec
 	encoding     prometheus.Histogram
+	countFailed  *prometheus.CounterVec
+	diverged     prometheus.Counter
 
 	mu       sync.Mutex
 	registry prometheus.Registerer
@@ -74,6 +76,9 @@ func NewMetrics(registry prometheus.Registerer, prefix, port string, maxChannels
 		Buckets:     []float64{.5e-6, 1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 1e-3, 1e-2},
 	})
 	registry.MustRegister(m.encoding)
+	const coordination = "delta_cluster_coordination_"
+	m.countFailed = counter(coordination+"failures_total", "Times that the cluster's checkpoints could not be read or written.", "app_id", "port")
+	m.diverged = counter(coordination+"divergences_total", "Checkpoints that contradicted this gateway's count.", "port").WithLabelValues(port)
 	m.resyncs = counter(delta+"resync_total", "Resyncs asked for by clients.", "app_id", "port")
 	return m
 }
@@ -87,11 +92,13 @@ func (m *Metrics) disconnected(app string) { m.connections.WithLabelValues(app, 
 func (m *Metrics) refused(code int) {
 	m.refusals.WithLabelValues(strconv.Itoa(code), m.port).Inc()
 }
-func (m *Metrics) panicked()               { m.panics.Inc() }
-func (m *Metrics) skipped()                { m.skips.Inc() }
-func (m *Metrics) gap(reason string)       { m.gaps.WithLabelValues(reason, m.port).Inc() }
-func (m *Metrics) encoded(d time.Duration) { m.encoding.Observe(d.Seconds()) }
-func (m *Metrics) resync(app string)       { m.resyncs.WithLabelValues(app, m.port).Inc() }
+func (m *Metrics) panicked()                 { m.panics.Inc() }
+func (m *Metrics) skipped()                  { m.skips.Inc() }
+func (m *Metrics) gap(reason string)         { m.gaps.WithLabelValues(reason, m.port).Inc() }
+func (m *Metrics) encoded(d time.Duration)   { m.encoding.Observe(d.Seconds()) }
+func (m *Metrics) countingFailed(app string) { m.countFailed.WithLabelValues(app, m.port).Inc() }
+func (m *Metrics) countDiverged()            { m.diverged.Inc() }
+func (m *Metrics) resync(app string)         { m.resyncs.WithLabelValues(app, m.port).Inc() }
 
 // channel returns the counters for a channel.
 func (m *Metrics) channel(app, channel string) *channelMetrics {

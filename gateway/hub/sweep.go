@@ -34,6 +34,11 @@ func (h *Hub) sweep(now time.Time) {
 		c.attachment.Detach()
 		c.dropBases()
 	}
+	if h.opt.Counters != nil {
+		for _, c := range h.attached() {
+			c.sweepCounts(now)
+		}
+	}
 	if now.Sub(h.basesSwept) >= basesSweep {
 		h.basesSwept = now
 		for _, c := range h.attached() {

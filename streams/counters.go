@@ -1,0 +1,25 @@
+package streams
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/sluicehq/sluice/kv"
+)
+
+// CounterTTL is how long a checkpoint of a channel's counts lives after it was
+// written.
+const CounterTTL = 5 * time.Minute
+
+// OpenCounters opens the bucket with the checkpoints of the full-message counters
+// of all apps. It ends with the log. The subject on which it repeats its writes,
+// like the live subjects, must be writable by the server alone.
+func (l *Log) OpenCounters(ctx context.Context) (*kv.Bucket, error) {
+	return kv.OpenBucket(ctx, l.js, kv.BucketOptions{
+		Name:      strings.ToLower(strings.TrimSuffix(l.opt.Prefix, ".")) + "counters",
+		TTL:       CounterTTL,
+		Replicas:  l.opt.Replicas,
+		Republish: l.opt.Prefix + "rtctr.>",
+	})
+}
