@@ -1,0 +1,285 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+
+	"github.com/sluicehq/sluice/gateway"
+	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/client"
+	"github.com/sluicehq/sluice/gateway/hub"
+	"github.com/sluicehq/sluice/streams"
+	"github.com/sluicehq/sluice/streams/embedded"
+)
+
+const patience = 60 * time.Second
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// settings of a cluster.
+type settings struct {
+	apps       []*app.App
+	coordinate bool
+	hub        hub.Options
+	retained   int64
+}
+
+// cluster is a NATS server with gateways.
+type cluster struct {
+	t      *testing.T
+	set    settings
+	server *embedded.Server
+	nodes  []*node
+}
+
+type node struct {
+	*gateway.Node
+	log      *streams.Log
+	registry *prometheus.Registry
+	stop     context.CancelFunc
+	done     chan error
+}
+
+func tenant(id string) *app.App {
+	return &app.App{
+		ID: id, Key: "key-" + id, Secret: "secret", Enabled: true, Limits: app.DefaultLimits, HistoryEnabled: true,
+		Delta: app.Delta{Enabled: true, Algorithm: app.Fossil, Interval: 10, MinSize: 100, MaxAgeSeconds: 300, MaxKeys: 100},
+	}
+}
+
+// start runs a NATS server and so many gateways.
+func start(t *testing.T, gateways int, set settings) *cluster {
+	t.Helper()
+	server, err := embedded.Start(t.Context(), embedded.Options{Port: -1, StoreDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if set.apps == nil {
+		set.apps = []*app.App{tenant("app")}
+	}
+	if set.retained == 0 {
+		set.retained = 100_000
+	}
+	c := &cluster{t: t, set: set, server: server}
+	t.Cleanup(func() {
+		for _, n := range c.nodes {
+			n.close(t)
+		}
+		server.Shutdown()
+	})
+	for range gateways {
+		c.join()
+	}
+	return c
+}
+
+// join adds a gateway.
+func (c *cluster) join() *node {
+	c.t.Helper()
+	n := &node{registry: prometheus.NewRegistry(), done: make(chan error, 1)}
+	opt := streams.Options{ConnectOptions: c.server.ConnectOptions()}
+	for _, a := range c.set.apps {
+		opt.Apps = append(opt.Apps, streams.AppOptions{ID: a.ID, MaxMessages: c.set.retained, MaxBytes: -1})
+	}
+	var err error
+	if n.log, err = streams.Open(c.t.Context(), opt); err != nil {
+		c.t.Fatal(err)
+	}
+	g := gateway.Options{
+		Apps: app.NewRegistry(c.set.apps...), Log: n.log, Listen: "127.0.0.1:0", Registry: n.registry, Hub: c.set.hub,
+		Drain: 10 * time.Second,
+	}
+	if testing.Verbose() {
+		g.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	}
+	g.Hub.DeltaEnabled, g.Hub.Linger = true, 200*time.Millisecond
+	g.Hub.RetainedMessages = int(c.set.retained)
+	if c.set.coordinate {
+		counters, err := n.log.OpenCounters(c.t.Context())
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		g.Hub.Counters = counters
+	}
+	if n.Node, err = gateway.New(g); err != nil {
+		c.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	n.stop = cancel
+	go func() { n.done <- n.Run(ctx) }()
+	c.nodes = append(c.nodes, n)
+	return n
+}
+
+func (n *node) close(t *testing.T) {
+	if n.stop == nil {
+		return
+	}
+	n.stop()
+	n.stop = nil
+	if err := <-n.done; err != nil {
+		t.Errorf("a gateway ended with %v", err)
+	}
+	if err := n.log.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// value adds up the samples of a metric.
+func (n *node) value(name string) float64 {
+	families, err := n.registry.Gather()
+	if err != nil {
+		return -1
+	}
+	sum := 0.0
+	for _, f := range families {
+		if f.GetName() != name {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			sum += m.GetCounter().GetValue() + m.GetGauge().GetValue()
+		}
+	}
+	return sum
+}
+
+// watcher is a client that keeps what it got.
+type watcher struct {
+	*client.Client
+	mu     sync.Mutex
+	events []client.Event
+}
+
+func (w *watcher) take(e client.Event) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.events = append(w.events, e)
+}
+
+// all are the events so far of a channel, all channels if it is empty.
+func (w *watcher) all(channel string) []client.Event {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var out []client.Event
+	for _, e := range w.events {
+		if channel == "" || e.Channel == channel {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// watch connects a client with deltas to a gateway.
+func (n *node) watch(t *testing.T, a *app.App, channels ...string) *watcher {
+	t.Helper()
+	w := &watcher{}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	var err error
+	w.Client, err = client.Dial(ctx, client.Options{URL: "http://" + n.Addr(), Key: a.Key, Delta: true, OnEvent: w.take})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = w.Close() })
+	for _, channel := range channels {
+		if err := w.Subscribe(ctx, channel); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return w
+}
+
+// await waits until every watcher has so many events of a channel.
+func await(t *testing.T, channel string, n int, watchers ...*watcher) {
+	t.Helper()
+	for i, w := range watchers {
+		eventually(t, fmt.Sprintf("client %d has %d events of %q", i, n, channel), func() bool { return len(w.all(channel)) >= n })
+	}
+}
+
+// sign publishes through the signed HTTP API of a gateway.
+func (n *node) sign(t *testing.T, a *app.App) *client.Signed {
+	t.Helper()
+	s, err := client.NewSigned(client.SignedOptions{URL: "http://" + n.Addr(), AppID: a.ID, Key: a.Key, Secret: a.Secret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func publish(t *testing.T, s *client.Signed, channel, data string) {
+	t.Helper()
+	if err := s.Publish(t.Context(), client.Publish{Name: "tick", Channel: channel, Data: data}); err != nil {
+		t.Error(err)
+	}
+}
+
+func body(key string, n int) string {
+	return fmt.Sprintf(`{"symbol":%q,"n":%d,"note":%q}`, key, n, strings.Repeat("steady ", 60))
+}
+
+// subject publishes straight to the log, as `nats pub` does.
+func (c *cluster) raw(t *testing.T) *nats.Conn {
+	t.Helper()
+	nc, err := nats.Connect(c.server.ClientURL(), c.server.ConnectOptions()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	return nc
+}
+
+func (n *node) ready(t *testing.T) string {
+	t.Helper()
+	resp, err := http.Get("http://" + n.Addr() + "/ready")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	http.DefaultClient.CloseIdleConnections()
+	return string(text)
+}
+
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	deadline := time.After(patience)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !holds() {
+		select {
+		case <-deadline:
+			t.Fatalf("timed out waiting until %s", what)
+		case <-tick.C:
+		}
+	}
+}
+
+// fulls are the numbers of the publications that came in full, by offset order.
+func fulls(events []client.Event) map[uint32]bool {
+	out := map[uint32]bool{}
+	for _, e := range events {
+		if e.Form == client.Full {
+			out[e.Number] = true
+		}
+	}
+	return out
+}
+
+
+func contains(text, part string) bool { return strings.Contains(text, part) }
