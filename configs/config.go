@@ -100,9 +100,9 @@ type Delta struct {
 
 // WebSocket bounds connections. Sizes are bytes.
 type WebSocket struct {
-	MaxMessage, QueueFrames, QueueBytes, MaxSubscriptions int
-	SlowTimeout                                           time.Duration
-	Compression                                           bool
+	MaxMessage, QueueFrames, QueueBytes, MaxSubscriptions, SendBuffer int
+	SlowTimeout                                                       time.Duration
+	Compression                                                       bool
 }
 
 // HTTP bounds requests.
@@ -211,6 +211,7 @@ func build(k *koanf.Koanf, hasFile bool, p *problems) *Config {
 		MaxMessage: g.integer("websocket_max_payload_kb") << 10, QueueFrames: g.integer("websocket.queue_frames"),
 		QueueBytes: g.integer("websocket.queue_bytes"), MaxSubscriptions: g.integer("websocket.max_subscriptions"),
 		SlowTimeout: g.duration("websocket.slow_timeout"), Compression: g.is("websocket.compression"),
+		SendBuffer: g.integer("websocket.send_buffer"),
 	}
 	c.HTTP = HTTP{
 		HeaderTimeout: g.duration("http.header_timeout"), BodyTimeout: g.duration("http.body_timeout"),

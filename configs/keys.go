@@ -99,6 +99,7 @@ var keys = []key{
 	{name: "websocket_max_payload_kb", kind: integer, def: int64(64), min: 1, max: 1024, unit: "KiB", text: "Largest message of a client."},
 	{name: "websocket.queue_frames", kind: integer, def: int64(4096), min: 16, max: 1 << 20, text: "Frames that may wait for one socket."},
 	{name: "websocket.queue_bytes", kind: integer, def: int64(1 << 20), min: 64 << 10, max: 1 << 30, unit: "bytes", text: "Bytes that may wait for one socket. A socket beyond either bound is closed with 4100, or skips publications, see `slow_client_policy` of its app."},
+	{name: "websocket.send_buffer", kind: integer, def: int64(0), min: 0, max: 64 << 20, unit: "bytes", text: "What the kernel may hold for one socket before frames wait in its queue; 0 leaves it to the system, which may take megabytes. A small value lets slow sockets be noticed sooner."},
 	{name: "websocket.compression", kind: boolean, def: false, text: "Offer per-message compression (permessage-deflate, without context takeover) to clients that ask for it."},
 	{name: "websocket.slow_timeout", kind: duration, def: "10s", min: 1, max: 600, text: "How long a socket may take nothing at all while frames wait."},
 	{name: "websocket.max_subscriptions", kind: integer, def: int64(1000), min: 1, max: 100000, text: "Channels of one connection."},

@@ -114,6 +114,7 @@ func nodeOptions(c *configs.Config, b *backend, log *slog.Logger, registry *prom
 	opt.Hub.ActivityTimeout = c.ActivityTimeout
 	opt.Hub.MaxMessage = c.WebSocket.MaxMessage
 	opt.Hub.QueueFrames, opt.Hub.QueueBytes = c.WebSocket.QueueFrames, c.WebSocket.QueueBytes
+	opt.Hub.SendBuffer = c.WebSocket.SendBuffer
 	opt.Hub.SlowAge, opt.Hub.MaxSubscriptions = c.WebSocket.SlowTimeout, c.WebSocket.MaxSubscriptions
 	if b.counters != nil {
 		opt.Hub.Counters = b.counters

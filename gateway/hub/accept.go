@@ -43,6 +43,9 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the connection cannot be upgraded", http.StatusInternalServerError)
 		return
 	}
+	if tcp, ok := conn.(*net.TCPConn); ok && h.opt.SendBuffer > 0 {
+		_ = tcp.SetWriteBuffer(h.opt.SendBuffer)
+	}
 	c := &Client{
 		hub: h, app: a, conn: conn, dialect: dialect, refused: code, id: newSocketID(),
 		shard: h.shards[int(h.nextShard.Add(1))%len(h.shards)],

@@ -43,6 +43,9 @@ type Options struct {
 	// QueueFrames and QueueBytes bound what waits for one socket, default 4096
 	// frames and 1 MiB. A socket that exceeds either is closed with 4100.
 	QueueFrames, QueueBytes int
+	// SendBuffer bounds what the kernel holds for one socket, in bytes, before
+	// frames wait in its queue; 0 leaves it to the system.
+	SendBuffer int
 	// SlowAge is how long one write to a socket that does not read may take
 	// before it is given up, default 10 s.
 	SlowAge time.Duration
