@@ -281,5 +281,4 @@ func fulls(events []client.Event) map[uint32]bool {
 	return out
 }
 
-
 func contains(text, part string) bool { return strings.Contains(text, part) }
