@@ -46,7 +46,15 @@ func (d *decoder) baseOf(key *string, number int64) string {
 // next returns the text of the next event and the form it came in.
 func (d *decoder) next() (text, form string) {
 	d.t.Helper()
-	m := d.p.next()
+	return d.rebuild(d.p.next())
+}
+
+// rebuild does so for one frame, of which only the text must be set.
+func (d *decoder) rebuild(m message) (text, form string) {
+	d.t.Helper()
+	if err := json.Unmarshal([]byte(m.text), &m); err != nil {
+		d.t.Fatalf("frame %s: %v", m.text, err)
+	}
 	d.bytes += len(m.text)
 	if !strings.HasSuffix(m.Event, ":delta") {
 		if m.Sequence == nil {

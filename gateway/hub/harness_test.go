@@ -117,6 +117,7 @@ func (r *rig) publish(channel, name, data string, change ...func(*broker.Event))
 type peer struct {
 	t      *testing.T
 	conn   net.Conn
+	header http.Header // of the handshake's answer
 	frames chan frame
 	ended  chan struct{}
 	code   int
@@ -159,6 +160,12 @@ func (r *rig) dial(path string, early ...byte) *peer {
 
 func dialAddress(t *testing.T, address, path string, early ...byte) *peer {
 	t.Helper()
+	return dialHeader(t, address, path, "", early...)
+}
+
+// dialHeader sends further lines with the handshake.
+func dialHeader(t *testing.T, address, path, lines string, early ...byte) *peer {
+	t.Helper()
 	conn, err := net.Dial("tcp", address)
 	if err != nil {
 		t.Fatal(err)
@@ -166,7 +173,7 @@ func dialAddress(t *testing.T, address, path string, early ...byte) *peer {
 	p := &peer{t: t, conn: conn, frames: make(chan frame, 100000), ended: make(chan struct{})}
 	t.Cleanup(p.hangUp)
 	handshake := "GET " + path + " HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n" + lines + "\r\n"
 	if _, err := conn.Write(append([]byte(handshake), early...)); err != nil {
 		t.Fatal(err)
 	}
@@ -180,6 +187,7 @@ func dialAddress(t *testing.T, address, path string, early ...byte) *peer {
 		t.Fatalf("handshake answered %s", resp.Status)
 	}
 	_ = conn.SetReadDeadline(time.Time{})
+	p.header = resp.Header
 	go p.read(br)
 	return p
 }

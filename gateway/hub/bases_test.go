@@ -1,0 +1,273 @@
+package hub
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/delta"
+)
+
+// frameOf takes the text of an event apart.
+func frameOf(t *testing.T, text string) message {
+	t.Helper()
+	m := message{text: text}
+	if err := json.Unmarshal([]byte(text), &m); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// padded is an event with a member and enough text for a delta.
+func padded(member string) string {
+	return fmt.Sprintf(`{%s,"note":%q}`, member, strings.Repeat("steady ", 60))
+}
+
+func TestConflationKeys(t *testing.T) {
+	long := strings.Repeat("k", 257)
+	for _, c := range []struct{ id, path, data, want string }{
+		{"DS-24", "symbol", padded(`"symbol":"BTC"`), "BTC"},
+		{"DS-24", "data.symbol", padded(`"symbol":"BTC"`), "BTC"},
+		{"DS-24", "data.symbol", padded(`"data":{"symbol":"ETH"},"symbol":"BTC"`), "ETH"},
+		{"DS-24", "a.b.0", padded(`"a":{"b":["first"]}`), "first"},
+		{"DS-24", "symbol", padded(`"other":1`), ""},
+		{"DS-24", "symbol", padded(`"symbol":null`), ""},
+		{"DS-24", "symbol", padded(`"symbol":{"x":1}`), ""},
+		{"DS-24", "symbol", padded(`"symbol":["x"]`), ""},
+		{"DS-25", "symbol", padded(`"symbol":12.50`), "12.50"},
+		{"DS-25", "symbol", padded(`"symbol":12345678901234567890`), "12345678901234567890"},
+		{"DS-25", "symbol", padded(`"symbol":true`), "true"},
+		{"DS-25", "symbol", padded(`"symbol":"a\"b é\u00fc"`), `a"b éü`},
+		{"DS-26", "symbol", padded(`"symbol":"` + long + `"`), ""},
+		{"DS-26", "symbol", padded(`"symbol":"` + long[1:] + `"`), long[1:]},
+	} {
+		t.Run(fmt.Sprintf("%s %s of %.40s", c.id, c.path, c.data), func(t *testing.T) {
+			r := newRig(t, func(_ *Options, a *appT) { a.Delta.Path = c.path })
+			d := decode(r.subscribed("market", true))
+			for n := range 2 {
+				r.publish("market", "tick", strings.Replace(c.data, "steady", fmt.Sprint("steady", n), 1))
+				text, form := d.next()
+				if m := frameOf(t, text); m.Key == nil || *m.Key != c.want {
+					t.Errorf("the key in %s is not %q", text, c.want)
+				}
+				if want := []string{"full", "delta"}[n]; form != want {
+					t.Errorf("event %d came %s, want %s", n, form, want)
+				}
+			}
+		})
+	}
+}
+
+func TestBounds(t *testing.T) {
+	t.Run("DS-27 one conflation value too many evicts the least recently used one", func(t *testing.T) {
+		r := newRig(t, func(_ *Options, a *appT) { a.Delta.Path, a.Delta.MaxKeys = "symbol", 2 })
+		d := decode(r.subscribed("market", true))
+		for i, c := range []struct{ key, form string }{
+			{"a", "full"}, {"b", "full"}, {"a", "delta"}, {"c", "full"}, {"a", "delta"}, {"b", "full"}, {"c", "full"}, {"b", "delta"},
+		} {
+			r.publish("market", "tick", padded(fmt.Sprintf(`"symbol":%q,"n":%d`, c.key, i)))
+			if text, form := d.next(); form != c.form {
+				t.Errorf("step %d: %s came %s, want %s: %.80s", i, c.key, form, c.form, text)
+			}
+		}
+	})
+	t.Run("DS-28 one channel too many evicts the least recently used one", func(t *testing.T) {
+		r := newRig(t, func(o *Options, _ *appT) { o.MaxDeltaChannels = 2 })
+		p := r.subscribed("a", true)
+		p.subscribe("b")
+		d := decode(p)
+		for i, c := range []struct{ channel, form string }{
+			{"a", "full"}, {"b", "full"}, {"a", "delta"}, {"+c", ""}, {"a", "delta"}, {"b", "delta"}, {"c", "full"}, {"b", "delta"}, {"a", "full"}, {"c", "full"}, {"a", "delta"},
+		} {
+			if channel, joins := strings.CutPrefix(c.channel, "+"); joins {
+				p.subscribe(channel)
+				continue
+			}
+			r.publish(c.channel, "tick", tick(i))
+			if _, form := d.next(); form != c.form {
+				t.Errorf("step %d: %s came %s, want %s", i, c.channel, form, c.form)
+			}
+		}
+	})
+	t.Run("DS-09 at the wrap of numbers everything is full again", func(t *testing.T) {
+		// An offset is found at which the number is about to wrap.
+		salt := delta.Salt("app", "market", "e")
+		offset := uint64(1)
+		for delta.Number(offset, salt) < math.MaxInt32 {
+			offset += max(1, uint64(math.MaxInt32-delta.Number(offset, salt)))
+		}
+		feed := &handFeed{at: broker.Position{Epoch: "e", Offset: offset - 3}}
+		r := newRig(t, func(o *Options, a *appT) { o.Feed, a.Delta.Path = feed, "symbol" })
+		d := decode(r.subscribed("market", true))
+		last := int64(0)
+		for i, want := range []string{"full", "full", "delta", "full", "full", "delta"} {
+			feed.sink("market").Publication(&broker.Publication{
+				Event:    broker.Event{Name: "tick", Data: []byte(padded(fmt.Sprintf(`"symbol":"%d","n":%d`, i%2, i)))},
+				Position: broker.Position{Epoch: "e", Offset: offset - 2 + uint64(i)}, Prev: offset - 3 + uint64(i), Time: time.Unix(1, 0),
+			})
+			text, form := d.next()
+			m := frameOf(t, text)
+			if form != want || *m.Sequence >= 1<<31 || *m.Sequence < 0 {
+				t.Errorf("event %d came %s with number %d, want %s", i, form, *m.Sequence, want)
+			}
+			if i == 3 && *m.Sequence > last {
+				t.Errorf("the number did not wrap: %d after %d", *m.Sequence, last)
+			}
+			last = *m.Sequence
+		}
+	})
+	t.Run("DS-42 two changed numbers in 1.2 kB save 65 percent", func(t *testing.T) {
+		r := newRig(t, nil)
+		d := decode(r.subscribed("market", true))
+		full := 0
+		for n := range 200 {
+			r.publish("market", "tick", fmt.Sprintf(`{"price":%d.%02d,"volume":%d,"note":%q}`, 64000+n*7%100, n*13%100, 1200+n*31%90, noise(7)+noise(8)[:500]))
+			text, _ := d.next()
+			full += len(text)
+		}
+		if saved := 100 - 100*d.bytes/full; saved < 65 {
+			t.Errorf("%d %% of %d bytes saved", saved, full)
+		}
+	})
+}
+
+func TestOneTextPerEvent(t *testing.T) {
+	t.Run("DS-02 DS-03 DS-32 data is an object where it was one, and a string otherwise", func(t *testing.T) {
+		r := newRig(t, nil)
+		d := decode(r.subscribed("market", true))
+		for n := range 4 {
+			data := tick(n)
+			if n >= 2 {
+				data = fmt.Sprint("no JSON ", n, strings.Repeat(" steady", 60))
+			}
+			r.publish("market", fmt.Sprint("event", n), data)
+			text, form := d.next()
+			m := frameOf(t, text)
+			if n < 2 && string(m.Data) != data || n >= 2 && m.str() != data {
+				t.Errorf("event %d came %s as %s", n, form, text)
+			}
+			if m.Event != fmt.Sprint("event", n) {
+				t.Errorf("the event is %q", m.Event)
+			}
+		}
+	})
+	t.Run("DS-34 client events take part with the id of their sender", func(t *testing.T) {
+		r := newRig(t, nil)
+		d := decode(r.subscribed("room", true))
+		for n := range 3 {
+			r.publish("room", "client-move", tick(n), func(e *broker.Event) { e.Origin, e.UserID = broker.OriginClient, `u"1` })
+			text, form := d.next()
+			if !strings.Contains(text, `,"user_id":"u\"1","sequence":`) || (form == "delta") != (n > 0) {
+				t.Errorf("event %d came %s: %s", n, form, text)
+			}
+		}
+	})
+	t.Run("DS-35 protocol events take no part", func(t *testing.T) {
+		r := newRig(t, nil)
+		p := r.subscribed("market", true)
+		d := decode(p)
+		r.publish("market", "tick", tick(0))
+		d.next()
+		p.say(`{"event":"pusher:subscribe","data":{"channel":"other"}}`)
+		p.say(`{"event":"pusher:subscribe","data":{"channel":""}}`)
+		p.say(`{"event":"pusher:ping","data":{}}`)
+		for _, want := range []string{"pusher_internal:subscription_succeeded", "pusher:error", "pusher:pong"} {
+			if m := p.want(want); m.Sequence != nil || m.Key != nil {
+				t.Errorf("got %s", m.text)
+			}
+		}
+		r.publish("market", "tick", tick(1))
+		if _, form := d.next(); form != "delta" {
+			t.Errorf("the next event came %s", form)
+		}
+	})
+	t.Run("DS-29 no number names two texts after resyncs, subscriptions and reconnects", func(t *testing.T) {
+		r := newRig(t, func(_ *Options, a *appT) { a.Delta.Path, a.Delta.MaxKeys = "symbol", 2 })
+		texts := map[string]string{}
+		for range 3 {
+			p := r.subscribed("market", true)
+			d := decode(p)
+			for n := range 20 {
+				switch n {
+				case 6:
+					p.say(`{"event":"pusher:delta_sync_error","data":"{\"channel\":\"market\"}"}`)
+					p.usable()
+				case 12:
+					p.say(`{"event":"pusher:unsubscribe","data":{"channel":"market"}}`)
+					p.subscribe("market")
+				}
+				r.publish("market", "tick", tick(n))
+				text, _ := d.next()
+				m := frameOf(t, text)
+				at := fmt.Sprint(*m.Key, *m.Sequence)
+				if had, ok := texts[at]; ok && had != text {
+					t.Fatalf("number %s names %s and %s", at, had, text)
+				}
+				texts[at] = text
+			}
+			p.hangUp()
+		}
+		if len(texts) != 60 {
+			t.Errorf("%d texts for 60 events", len(texts))
+		}
+	})
+}
+
+// The past of a channel gives bases, but only sockets that hold them get deltas
+// against them.
+func TestBasesFromTheLog(t *testing.T) {
+	log := newMemory(t, "app")
+	r := newRig(t, func(o *Options, _ *appT) { o.History, o.Feed = log, log })
+	t.Cleanup(func() { _ = log.Close() })
+	for n := range 5 {
+		ev := &broker.Event{Name: "tick", Data: []byte(tick(n))}
+		if _, err := log.Publish(t.Context(), "app", broker.Outgoing{Channel: "market", Event: ev}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := r.subscribed("market", true)
+	c := r.hub.attached()[0]
+	var recent [4]*texts
+	c.log.Lock()
+	n := c.log.bases[singleBase].Recent("", time.Now(), recent[:])
+	c.log.Unlock()
+	if n != 4 || string(recent[0].pub.Data) != tick(4) {
+		t.Fatalf("%d bases after attaching", n)
+	}
+	publishTick := func(n int) {
+		ev := &broker.Event{Name: "tick", Data: []byte(tick(n))}
+		if _, err := log.Publish(t.Context(), "app", broker.Outgoing{Channel: "market", Event: ev}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// A socket that proves to hold the last publication, as one that resumes
+	// will, gets the very first live one as a delta.
+	s := &c.shards[r.find(t).shard.id]
+	s.mu.Lock()
+	s.list[0].since = recent[1].pub.Offset
+	s.mu.Unlock()
+	publishTick(5)
+	if m := p.want("pusher:delta"); !strings.Contains(m.text, fmt.Sprintf(`"base_index":%d`, recent[0].number)) {
+		t.Errorf("got %s, want a delta against %d", m.text, recent[0].number)
+	}
+	fresh := r.subscribed("market", true)
+	publishTick(6)
+	fresh.want("tick")
+}
+
+// find returns the only connection of the hub.
+func (r *rig) find(t *testing.T) *Client {
+	t.Helper()
+	var all []*Client
+	for _, s := range r.hub.shards {
+		all = s.snapshot(all)
+	}
+	if len(all) != 1 {
+		t.Fatalf("%d connections, want one", len(all))
+	}
+	return all[0]
+}
