@@ -37,12 +37,14 @@ type Config struct {
 	Delta    Delta
 
 	DeliverTags bool
-	WebSocket   WebSocket
-	HTTP        HTTP
-	Metrics     Metrics
-	LogLevel    string
-	LogJSON     bool
-	Drain       time.Duration
+	// Filters lets subscriptions have filters.
+	Filters   bool
+	WebSocket WebSocket
+	HTTP      HTTP
+	Metrics   Metrics
+	LogLevel  string
+	LogJSON   bool
+	Drain     time.Duration
 
 	Apps []App
 
@@ -206,7 +208,7 @@ func build(k *koanf.Koanf, hasFile bool, p *problems) *Config {
 		Coordinate: g.is(delta + "cluster_coordination"),
 	}
 	checkPath(delta+"conflation_key_path", c.Delta.Path, p)
-	c.DeliverTags = g.is("tag_filtering.enable_tags")
+	c.DeliverTags, c.Filters = g.is("tag_filtering.enable_tags"), g.is("tag_filtering.enabled")
 	c.WebSocket = WebSocket{
 		MaxMessage: g.integer("websocket_max_payload_kb") << 10, QueueFrames: g.integer("websocket.queue_frames"),
 		QueueBytes: g.integer("websocket.queue_bytes"), MaxSubscriptions: g.integer("websocket.max_subscriptions"),

@@ -92,8 +92,8 @@ func TestSamplesLoad(t *testing.T) {
 	if err := cluster.CheckBackend(); err == nil || !strings.Contains(err.Error(), "redis") {
 		t.Errorf("CF-06: got %v, want an error that names the driver", err)
 	}
-	if diff := cmp.Diff([]string{"tag_filtering.enabled"}, cluster.NotYet()); diff != "" {
-		t.Errorf("features that are not there (-want +got):\n%s", diff)
+	if got := cluster.NotYet(); len(got) > 0 {
+		t.Errorf("features that are not there: %v", got)
 	}
 }
 

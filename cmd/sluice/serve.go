@@ -109,6 +109,7 @@ func nodeOptions(c *configs.Config, b *backend, log *slog.Logger, registry *prom
 	if c.Metrics.Port >= 0 {
 		opt.MetricsListen = net.JoinHostPort(c.Metrics.Host, strconv.Itoa(c.Metrics.Port))
 	}
+	opt.Hub.Filters = c.Filters
 	opt.Hub.DeltaEnabled = c.Delta.Enabled
 	opt.Hub.MaxDeltaChannels, opt.Hub.Compression = c.Delta.MaxChannels, c.WebSocket.Compression
 	opt.Hub.ActivityTimeout = c.ActivityTimeout

@@ -22,12 +22,17 @@ func (c *choice) pick(s *subscribers, sub *subscription) *Frame {
 	if p.pub.Offset <= sub.since {
 		return nil
 	}
-	if p.exclude != nil && sub.out.client == p.exclude {
+	if !p.concerns(s, sub) {
 		// What the socket did not get cannot be a base.
 		s.missed(sub, p)
 		return nil
 	}
 	return c.frame(s, sub)
+}
+
+// concerns tells whether a subscription is meant to get the publication.
+func (p *prepared) concerns(s *subscribers, sub *subscription) bool {
+	return (p.exclude == nil || sub.out.client != p.exclude) && s.filters.passes(sub.filter, p)
 }
 
 // frame returns the frame of a publication that the socket gets.

@@ -51,6 +51,7 @@ func (s *shard) deliver(j job) {
 		count++
 	}
 	j.to.advance(j.p)
+	j.to.filters.forgetLast()
 	j.to.mu.Unlock()
 	s.delivered.Add(count)
 	c.report()
@@ -65,7 +66,7 @@ func (s *shard) overflow(o *outbox) {
 // one of the same conflation value.
 func (s *shard) keep(j job, sub *subscription) {
 	if j.p.gap == nil {
-		if j.p.exclude != nil && sub.out.client == j.p.exclude {
+		if !j.p.concerns(j.to, sub) {
 			j.to.missed(sub, j.p)
 			return
 		}

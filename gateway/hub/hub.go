@@ -32,6 +32,9 @@ type Options struct {
 	Node string
 	// DeltaEnabled is the master switch of delta compression; false by default.
 	DeltaEnabled bool
+	// Filters lets subscriptions have filters by event names and tags; otherwise
+	// filters are checked and ignored.
+	Filters bool
 	// Shards is the number of writing goroutines, default one per processor.
 	Shards int
 	// ActivityTimeout is the silence after which a peer is asked for a sign of

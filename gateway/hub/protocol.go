@@ -67,6 +67,14 @@ func (c *Client) subscribe(data json.RawMessage) {
 		c.refuse(s.Channel, pusher.NoCode, "InvalidChannel", 400, err.Error())
 		return
 	}
+	filter, err := pusher.ParseFilter(s.Filter)
+	if err != nil {
+		c.refuse(s.Channel, pusher.NoCode, "FilterError", 400, err.Error())
+		return
+	}
+	if !c.hub.opt.Filters {
+		filter = nil
+	}
 	kind := pusher.KindOf(s.Channel)
 	switch {
 	case kind.Presence():
@@ -101,7 +109,7 @@ func (c *Client) subscribe(data json.RawMessage) {
 	m.delta = s.Delta
 	m.resyncs = resyncs{}
 	form := c.form(m)
-	m.channel.shards[c.shard.id].put(c, form, func(uint64) *Frame {
+	m.channel.shards[c.shard.id].put(c, form, filter, func(uint64) *Frame {
 		f := pusher.Control{Event: "subscription_succeeded", Internal: true, Channel: s.Channel, Text: "{}"}
 		if c.dialect == pusher.V2 {
 			f.MessageID = c.hub.messageID()

@@ -1,6 +1,10 @@
 package hub
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/sluicehq/sluice/gateway/pusher"
+)
 
 // subscription is one socket's interest in one channel. It holds no bases: the
 // socket has every publication above since, so it holds a base exactly if that
@@ -10,6 +14,8 @@ type subscription struct {
 	since uint64
 	form  form
 	flags subscriptionFlags
+	// filter is a number of [filters].
+	filter uint32
 }
 
 type subscriptionFlags uint8
@@ -31,6 +37,8 @@ type subscribers struct {
 	index map[*Client]int32
 	// odd has the subscriptions with the flags holed or behind.
 	odd map[*outbox]*irregular
+	// filters are those of the list.
+	filters filters
 	// last is the offset up to which the list has been served.
 	last uint64
 }
@@ -61,24 +69,25 @@ func (s *subscribers) skip(p *prepared) bool {
 	return true
 }
 
-// put adds a subscription or changes its form. The success frame is queued under
+// put adds a subscription or changes its form and filter. The success frame is queued under
 // the same lock, so that it precedes every publication that the socket gets.
 // It reports whether the socket is new.
-func (s *subscribers) put(c *Client, f form, success func(position uint64) *Frame) bool {
+func (s *subscribers) put(c *Client, f form, filter *pusher.Filter, success func(position uint64) *Frame) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c.send(success(s.last))
 	if i, ok := s.index[c]; ok {
 		sub := &s.list[i]
 		s.regular(sub)
-		sub.form, sub.since = f, s.last
+		s.filters.drop(sub.filter)
+		sub.form, sub.since, sub.filter = f, s.last, s.filters.use(filter)
 		return false
 	}
 	if s.index == nil {
 		s.index = map[*Client]int32{}
 	}
 	s.index[c] = int32(len(s.list))
-	sub := subscription{out: c.out, since: s.last, form: f}
+	sub := subscription{out: c.out, since: s.last, form: f, filter: s.filters.use(filter)}
 	if c.delta.recent != nil {
 		sub.flags = bounded
 	}
@@ -136,6 +145,7 @@ func (s *subscribers) drop(c *Client) bool {
 	if !ok {
 		return false
 	}
+	s.filters.drop(s.list[i].filter)
 	if sub := &s.list[i]; sub.flags != 0 {
 		delete(s.odd, sub.out)
 		if sub.flags&bounded != 0 {

@@ -112,7 +112,8 @@ type twin struct {
 }
 
 type twinChannel struct {
-	form form
+	form   form
+	filter *pusher.Filter
 	// last has the socket's last tracked publication by key.
 	last map[string]uint64
 	due  []expected
@@ -145,7 +146,7 @@ func (s *stage) deliver(ch int, pub *broker.Publication, sockets []*twin) {
 		bases[keyedBases], bases[singleBase] = c.note(keyedBases, p.key, pub), c.note(singleBase, "", pub)
 	}
 	for _, tw := range sockets {
-		if j := tw.joined[ch]; j != nil && !tw.gone && p.exclude != tw.client {
+		if j := tw.joined[ch]; j != nil && !tw.gone && p.exclude != tw.client && (j.filter == nil || j.filter.Matches(pub.Name, pub.Tags)) {
 			m := j.form.mode()
 			j.due = append(j.due, expected{pub, p.tracked && j.form&formDelta != 0, p.keyOf(j.form), p.bases[m].full, bases[m]})
 		}
@@ -282,13 +283,13 @@ func (tw *twin) judge(t *rapid.T, ch int, text string, wasDelta bool, base strin
 	j.last[e.key] = e.pub.Offset
 }
 
-func (tw *twin) join(ch int, f form) {
+func (tw *twin) join(ch int, f form, filter *pusher.Filter) {
 	c := tw.stage.channels[ch]
 	tw.client.joined = append(tw.client.joined, membership{channel: c.Channel})
-	c.shards[0].put(tw.client, f, func(uint64) *Frame {
+	c.shards[0].put(tw.client, f, filter, func(uint64) *Frame {
 		return seal(append(newBuffer(0), `{"event":"pusher_internal:subscription_succeeded","channel":"`+c.name+`","data":"{}"}`...), opText)
 	})
-	tw.joined[ch] = &twinChannel{form: f, last: map[string]uint64{}}
+	tw.joined[ch] = &twinChannel{form: f, filter: filter, last: map[string]uint64{}}
 	known := tw.client.delta.recent != nil
 	tw.client.boundBases()
 	if !known && tw.client.delta.recent != nil {
@@ -334,7 +335,13 @@ func TestSharedBasesAgreeWithCopiesPerSocket(t *testing.T) {
 			case tw.gone:
 			case what < 3 && j == nil:
 				tw.read(t)
-				tw.join(ch, tw.client.form(&membership{channel: s.channels[ch].Channel}))
+				filter, err := pusher.ParseFilter(rapid.SampledFrom([]json.RawMessage{
+					nil, nil, json.RawMessage(`{"key":"t","cmp":"neq","val":"0"}`), json.RawMessage(`{"events":["tick"]}`),
+				}).Draw(t, "filter"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				tw.join(ch, tw.client.form(&membership{channel: s.channels[ch].Channel}), filter)
 			case what == 3 && j != nil:
 				tw.read(t)
 				tw.leave(ch)
@@ -350,7 +357,8 @@ func TestSharedBasesAgreeWithCopiesPerSocket(t *testing.T) {
 			}
 			key := rapid.SampledFrom([]string{"a", "b", "c", "d", ""}).Draw(t, "key")
 			pub := &broker.Publication{Event: broker.Event{
-				Name: "tick", ConflationKey: key, HasKey: true,
+				Name: rapid.SampledFrom([]string{"tick", "tick", "tock"}).Draw(t, "name"), ConflationKey: key, HasKey: true,
+				Tags: map[string]string{"t": rapid.SampledFrom([]string{"0", "1", "2"}).Draw(t, "tag")},
 				Data: fmt.Appendf(nil, `{"n":%d,"pad":%q}`, step, strings.Repeat("steady ", 60)),
 			}}
 			switch rapid.IntRange(0, 24).Draw(t, "kind") {

@@ -1,0 +1,74 @@
+package hub
+
+import "github.com/sluicehq/sluice/gateway/pusher"
+
+// filters are those of the subscriptions of one channel in one shard. Subscriptions
+// with the same filter share it, and what it decided about the last publication, so
+// that a filter is evaluated once for all of them.
+type filters struct {
+	// list has free places where users is 0; a subscription's number is its
+	// place plus one.
+	list []sharedFilter
+	at   map[string]uint32
+}
+
+type sharedFilter struct {
+	filter *pusher.Filter
+	users  int
+	asked  *prepared
+	passes bool
+}
+
+// use returns the number of a filter, 0 for none.
+func (f *filters) use(filter *pusher.Filter) uint32 {
+	if filter == nil {
+		return 0
+	}
+	if n := f.at[filter.Text()]; n != 0 {
+		f.list[n-1].users++
+		return n
+	}
+	if f.at == nil {
+		f.at = map[string]uint32{}
+	}
+	i := 0
+	for i < len(f.list) && f.list[i].users > 0 {
+		i++
+	}
+	if i == len(f.list) {
+		f.list = append(f.list, sharedFilter{})
+	}
+	f.list[i] = sharedFilter{filter: filter, users: 1}
+	f.at[filter.Text()] = uint32(i) + 1
+	return uint32(i) + 1
+}
+
+func (f *filters) drop(n uint32) {
+	if n == 0 {
+		return
+	}
+	shared := &f.list[n-1]
+	if shared.users--; shared.users == 0 {
+		delete(f.at, shared.filter.Text())
+		*shared = sharedFilter{}
+	}
+}
+
+// passes tells whether a publication passes the filter with that number.
+func (f *filters) passes(n uint32, p *prepared) bool {
+	if n == 0 {
+		return true
+	}
+	shared := &f.list[n-1]
+	if shared.asked != p {
+		shared.asked, shared.passes = p, shared.filter.Matches(p.pub.Name, p.pub.Tags)
+	}
+	return shared.passes
+}
+
+// forgetLast lets go of the last publication.
+func (f *filters) forgetLast() {
+	for i := range f.list {
+		f.list[i].asked = nil
+	}
+}

@@ -1,0 +1,252 @@
+package pusher
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/tidwall/gjson"
+)
+
+// Limits of a filter (protocol section 4.4).
+const (
+	maxFilterNodes  = 128
+	maxFilterDepth  = 16
+	maxFilterKey    = 256
+	maxFilterValue  = 1024
+	maxFilterValues = 128
+	maxFilterEvents = 50
+	maxFilterEvent  = 200
+)
+
+// Filter decides by name and tags which events of a channel a subscription gets
+// (protocol section 4). It is immutable and safe for use by many goroutines.
+type Filter struct {
+	text   string
+	events []string
+	root   *filterNode
+}
+
+// filterNode is a branch or a leaf.
+type filterNode struct {
+	op       string // and, or, not; otherwise a comparison of a leaf
+	children []*filterNode
+	key      string
+	values   []string
+	number   float64
+	isNumber bool
+}
+
+// ParseFilter reads the filter of a subscription: a node or a compound object. nil
+// means that there is none. Errors name the rule that was broken.
+func ParseFilter(raw json.RawMessage) (*Filter, error) {
+	if raw == nil {
+		return nil, nil
+	}
+	v := gjson.ParseBytes(raw)
+	if !v.IsObject() {
+		return nil, errors.New("filter is not an object")
+	}
+	f := &Filter{text: string(raw)}
+	p := filterParser{}
+	events, tags, expression := v.Get("events"), v.Get("tags"), v.Get("expression")
+	if !events.Exists() && !tags.Exists() && !expression.Exists() {
+		var err error
+		f.root, err = p.node(v, 1)
+		return f, err
+	}
+	if expression.Exists() && expression.Type != gjson.Null {
+		return nil, errors.New("filter.expression is not offered by this server")
+	}
+	if events.Exists() && events.Type != gjson.Null {
+		if !events.IsArray() {
+			return nil, errors.New("filter.events is not a list")
+		}
+		for _, e := range events.Array() {
+			if e.Type != gjson.String || e.Str == "" || len(e.Str) > maxFilterEvent {
+				return nil, fmt.Errorf("filter.events: a name has 1 to %d bytes", maxFilterEvent)
+			}
+			f.events = append(f.events, e.Str)
+		}
+		if len(f.events) > maxFilterEvents {
+			return nil, fmt.Errorf("filter.events has %d names, the limit is %d", len(f.events), maxFilterEvents)
+		}
+	}
+	if tags.Exists() && tags.Type != gjson.Null {
+		var err error
+		if f.root, err = p.node(tags, 1); err != nil {
+			return nil, err
+		}
+	}
+	return f, nil
+}
+
+// Text is what the filter was parsed from. Filters with the same text decide alike.
+func (f *Filter) Text() string { return f.text }
+
+// Matches tells whether an event passes. tags may be nil.
+func (f *Filter) Matches(event string, tags map[string]string) bool {
+	if len(f.events) > 0 && !slices.Contains(f.events, event) {
+		return false
+	}
+	return f.root == nil || f.root.matches(tags)
+}
+
+// filterParser counts the nodes of one filter.
+type filterParser struct{ nodes int }
+
+func (p *filterParser) node(v gjson.Result, depth int) (*filterNode, error) {
+	if p.nodes++; p.nodes > maxFilterNodes {
+		return nil, fmt.Errorf("filter has more than %d nodes", maxFilterNodes)
+	}
+	if depth > maxFilterDepth {
+		return nil, fmt.Errorf("filter is nested deeper than %d levels", maxFilterDepth)
+	}
+	if !v.IsObject() {
+		return nil, errors.New("filter: a node is not an object")
+	}
+	op := v.Get("op")
+	if !op.Exists() {
+		return leaf(v)
+	}
+	n := &filterNode{op: op.Str}
+	children := v.Get("nodes").Array()
+	switch {
+	case op.Type != gjson.String || op.Str != "and" && op.Str != "or" && op.Str != "not":
+		return nil, fmt.Errorf("filter: op is %.40s, must be and, or, not", op.Raw)
+	case !v.Get("nodes").IsArray() || len(children) == 0:
+		return nil, fmt.Errorf("filter: %s without nodes", n.op)
+	case n.op == "not" && len(children) != 1:
+		return nil, fmt.Errorf("filter: not has %d nodes, must have one", len(children))
+	}
+	for _, c := range children {
+		child, err := p.node(c, depth+1)
+		if err != nil {
+			return nil, err
+		}
+		n.children = append(n.children, child)
+	}
+	return n, nil
+}
+
+func leaf(v gjson.Result) (*filterNode, error) {
+	key, cmp := v.Get("key"), v.Get("cmp")
+	if key.Type != gjson.String || key.Str == "" || len(key.Str) > maxFilterKey {
+		return nil, fmt.Errorf("filter: key must have 1 to %d bytes", maxFilterKey)
+	}
+	n := &filterNode{op: cmp.Str, key: key.Str}
+	switch n.op {
+	case "ex", "nex":
+		return n, nil
+	case "in", "nin":
+		vals := v.Get("vals")
+		list := vals.Array()
+		if !vals.IsArray() || len(list) == 0 || len(list) > maxFilterValues {
+			return nil, fmt.Errorf("filter: vals of %s must have 1 to %d values", n.op, maxFilterValues)
+		}
+		for _, x := range list {
+			value, err := filterValue(x)
+			if err != nil {
+				return nil, err
+			}
+			n.values = append(n.values, value)
+		}
+		return n, nil
+	case "eq", "neq", "sw", "ew", "ct", "gt", "gte", "lt", "lte":
+		value, err := filterValue(v.Get("val"))
+		if err != nil {
+			return nil, err
+		}
+		if value == "" {
+			return nil, fmt.Errorf("filter: val of %s is missing or empty", n.op)
+		}
+		n.values = []string{value}
+		n.number, n.isNumber = decimal(value)
+		return n, nil
+	}
+	return nil, fmt.Errorf("filter: cmp is %.40s, must be one of eq neq in nin ex nex sw ew ct gt gte lt lte", orMissing(cmp))
+}
+
+func orMissing(v gjson.Result) string {
+	if !v.Exists() {
+		return "missing"
+	}
+	return v.Raw
+}
+
+// filterValue is a value as text: a number as it is written.
+func filterValue(v gjson.Result) (string, error) {
+	var s string
+	switch v.Type {
+	case gjson.String:
+		s = v.Str
+	case gjson.Number, gjson.True, gjson.False:
+		s = v.Raw
+	case gjson.Null:
+		if v.Exists() {
+			return "", errors.New("filter: a value is null")
+		}
+	default:
+		return "", errors.New("filter: a value must be a string, number or boolean")
+	}
+	if len(s) > maxFilterValue {
+		return "", fmt.Errorf("filter: a value has %d bytes, the limit is %d", len(s), maxFilterValue)
+	}
+	return s, nil
+}
+
+// decimal reads a decimal floating-point number. Hexadecimal, infinities and what
+// is not a number are none.
+func decimal(s string) (float64, bool) {
+	for i := range len(s) {
+		if c := s[i]; (c < '0' || c > '9') && c != '.' && c != '-' && c != '+' && c != 'e' && c != 'E' {
+			return 0, false
+		}
+	}
+	n, err := strconv.ParseFloat(s, 64)
+	return n, err == nil
+}
+
+func (n *filterNode) matches(tags map[string]string) bool {
+	switch n.op {
+	case "and":
+		return !slices.ContainsFunc(n.children, func(c *filterNode) bool { return !c.matches(tags) })
+	case "or":
+		return slices.ContainsFunc(n.children, func(c *filterNode) bool { return c.matches(tags) })
+	case "not":
+		return !n.children[0].matches(tags)
+	}
+	tag, ok := tags[n.key]
+	switch n.op {
+	case "ex":
+		return ok
+	case "nex":
+		return !ok
+	case "eq", "in":
+		return ok && slices.Contains(n.values, tag)
+	case "neq", "nin":
+		return !ok || !slices.Contains(n.values, tag)
+	case "sw":
+		return ok && strings.HasPrefix(tag, n.values[0])
+	case "ew":
+		return ok && strings.HasSuffix(tag, n.values[0])
+	case "ct":
+		return ok && strings.Contains(tag, n.values[0])
+	}
+	have, isNumber := decimal(tag)
+	if !ok || !isNumber || !n.isNumber {
+		return false
+	}
+	switch n.op {
+	case "gt":
+		return have > n.number
+	case "gte":
+		return have >= n.number
+	case "lt":
+		return have < n.number
+	}
+	return have <= n.number
+}
