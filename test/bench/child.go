@@ -18,16 +18,14 @@ type child struct {
 	out *bufio.Reader
 }
 
-func startChild(address string, sockets int, channel string, deltas bool) (*child, error) {
+// startChild connects so many clients that speak "plain", "delta", "centrifuge" or
+// "centrifuge-delta".
+func startChild(address string, sockets int, channel, speaks string) (*child, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	mode := "plain"
-	if deltas {
-		mode = "delta"
-	}
-	c := &child{cmd: exec.Command(self, "reader", address, strconv.Itoa(sockets), channel, mode)}
+	c := &child{cmd: exec.Command(self, "reader", address, strconv.Itoa(sockets), channel, speaks)}
 	c.cmd.Stderr = os.Stderr
 	if c.in, err = c.cmd.StdinPipe(); err != nil {
 		return nil, err
@@ -78,4 +76,10 @@ func (c *child) await(want int64) error {
 func (c *child) stop() error {
 	_ = c.in.Close()
 	return c.cmd.Wait()
+}
+
+// kill ends a child whose connections may be gone.
+func (c *child) kill() {
+	_ = c.cmd.Process.Kill()
+	_ = c.cmd.Wait()
 }

@@ -11,6 +11,8 @@ import (
 
 // arena is one server with its clients, on which variants take turns.
 type arena struct {
+	contender
+	// server is the contender if it is ours.
 	server  *server
 	child   *child
 	raw     []rawSocket
@@ -24,18 +26,21 @@ func newArena(sockets int, deltas app.Delta, src *source) (*arena, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := startChild(s.listener.Addr().String(), sockets, benchChannel, deltas.Enabled)
-	if err != nil {
+	speaks := "plain"
+	if deltas.Enabled {
+		speaks = "delta"
+	}
+	a := &arena{contender: s, server: s, sockets: sockets, source: src}
+	if a.child, err = startChild(s.listener.Addr().String(), sockets, benchChannel, speaks); err != nil {
 		return nil, err
 	}
-	a := &arena{server: s, child: c, sockets: sockets, source: src}
 	if a.raw, err = s.rawSockets(); err != nil {
 		return nil, err
 	}
 	if len(a.raw) != sockets {
 		return nil, fmt.Errorf("%d connections, want %d", len(a.raw), sockets)
 	}
-	a.arrived, err = c.bytes()
+	a.arrived, err = a.child.bytes()
 	return a, err
 }
 
@@ -43,13 +48,21 @@ func (a *arena) close() error {
 	if err := a.child.stop(); err != nil {
 		return err
 	}
-	return a.server.close()
+	return a.contender.close()
 }
 
 // source makes the data of publications.
 type source struct {
 	event string
 	next  func() []byte
+}
+
+func (s *source) take(n int) [][]byte {
+	out := make([][]byte, n)
+	for i := range out {
+		out[i] = s.next()
+	}
+	return out
 }
 
 // fixed always gives the same payload.
@@ -65,31 +78,46 @@ func fixed(size int) *source {
 
 // plainFrame is the frame of a publication as a socket without deltas gets it.
 func plainFrame(event string, data []byte) []byte {
-	text := pusher.AppendBare(nil, pusher.V1, &pusher.EventFrame{Event: event, Channel: benchChannel, Data: data})
-	head := []byte{0x81, byte(len(text))}
-	if len(text) > 125 {
-		head = []byte{0x81, 126, byte(len(text) >> 8), byte(len(text))}
+	return framed(pusher.AppendBare(nil, pusher.V1, &pusher.EventFrame{Event: event, Channel: benchChannel, Data: data}))
+}
+
+// framed puts the header of an unmasked text message in front of a text.
+func framed(text []byte) []byte {
+	switch n := len(text); {
+	case n <= 125:
+		return append([]byte{0x81, byte(n)}, text...)
+	case n <= 0xffff:
+		return append([]byte{0x81, 126, byte(n >> 8), byte(n)}, text...)
+	default:
+		return append([]byte{0x81, 127, 0, 0, 0, 0, byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)}, text...)
 	}
-	return append(head, text...)
 }
 
 // measured runs f, which delivers n messages to every socket, and takes the
-// sample. f returns the bytes that it sent, or 0 if the hub knows.
-func (a *arena) measured(n int, f func() (wire int64, waits []time.Duration, err error)) (sample, error) {
+// sample. wire is the number of bytes that must arrive, 0 if nobody knows.
+func (a *arena) measured(n int, wire int64, f func() ([]time.Duration, error)) (sample, error) {
 	runtime.GC()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	stats, c, t := a.server.hub.Stats(), cpu(), time.Now()
-	wire, waits, err := f()
+	var frames, writes, overflowed uint64
+	if a.server != nil {
+		s := a.server.hub.Stats()
+		frames, writes, overflowed = s.Frames, s.Writes, s.Overflowed
+	}
+	c, t := cpu(), time.Now()
+	waits, err := f()
 	if err != nil {
 		return sample{}, err
 	}
 	s := sample{delivered: n * a.sockets, elapsed: time.Since(t), cpu: cpu() - c, waits: waits, wire: wire}
 	runtime.ReadMemStats(&after)
-	now := a.server.hub.Stats()
-	s.frames, s.writes, s.allocs = now.Frames-stats.Frames, now.Writes-stats.Writes, after.Mallocs-before.Mallocs
-	if now.Overflowed != stats.Overflowed {
-		return s, fmt.Errorf("%d sockets were closed as too slow", now.Overflowed-stats.Overflowed)
+	s.allocs = after.Mallocs - before.Mallocs
+	if a.server != nil {
+		now := a.server.hub.Stats()
+		s.frames, s.writes = now.Frames-frames, now.Writes-writes
+		if now.Overflowed != overflowed {
+			return s, fmt.Errorf("%d sockets were closed as too slow", now.Overflowed-overflowed)
+		}
 	}
 	if wire > 0 {
 		a.arrived += wire
@@ -98,8 +126,7 @@ func (a *arena) measured(n int, f func() (wire int64, waits []time.Duration, err
 	return s, a.settle(&s)
 }
 
-// settle waits until no more bytes arrive and notes how many there were. It is
-// for streams with deltas, whose size only the hub knows.
+// settle waits until no more bytes arrive and notes how many there were.
 func (a *arena) settle(s *sample) error {
 	for same := 0; same < 5; {
 		got, err := a.child.bytes()
@@ -120,45 +147,21 @@ func (a *arena) settle(s *sample) error {
 // rawLimit is the baseline: one write of a prebuilt frame per socket and message.
 func (a *arena) rawLimit(n int) (sample, error) {
 	frame := plainFrame(a.source.event, a.source.next())
-	return a.measured(n, func() (int64, []time.Duration, error) {
-		return int64(n) * int64(a.sockets) * int64(len(frame)), nil, rawMessages(a.raw, frame, n)
+	return a.measured(n, int64(n)*int64(a.sockets)*int64(len(frame)), func() ([]time.Duration, error) {
+		return nil, rawMessages(a.raw, frame, n)
 	})
 }
 
-// windowed publishes n messages through the hub with at most `window` of them
-// on their way. known is false when the size of frames is not.
+// windowed publishes n messages with at most `window` of them on their way. known
+// is false when the size of frames is not.
 func (a *arena) windowed(n, window int, known bool) (sample, error) {
+	data := a.source.take(n)
 	var wire int64
-	return a.measured(n, func() (int64, []time.Duration, error) {
-		start := a.server.hub.Stats().Frames
-		written := func() int { return int((a.server.hub.Stats().Frames - start) / uint64(a.sockets)) }
-		var waits []time.Duration
-		deadline := time.Now().Add(time.Minute)
-		for i := range n {
-			data := a.source.next()
-			if known {
-				wire += int64(a.sockets) * int64(len(plainFrame(a.source.event, data)))
-			}
-			t := time.Now()
-			a.server.publish(a.source.event, data)
-			for i+1-written() >= window {
-				if time.Now().After(deadline) {
-					return 0, nil, fmt.Errorf("%d of %d messages were written", written(), n)
-				}
-				// Waiting by sleeping costs the measured process little; it
-				// adds up to its length to the times taken.
-				time.Sleep(20 * time.Microsecond)
-			}
-			if window == 1 {
-				waits = append(waits, time.Since(t))
-			}
+	if known {
+		for _, d := range data {
+			wire += int64(a.sockets) * int64(len(plainFrame(a.source.event, d)))
 		}
-		for written() < n {
-			if time.Now().After(deadline) {
-				return 0, nil, fmt.Errorf("%d of %d messages were written", written(), n)
-			}
-			time.Sleep(20 * time.Microsecond)
-		}
-		return wire, waits, nil
-	})
+	}
+	sends := a.prepare(a.source.event, data)
+	return a.measured(n, wire, func() ([]time.Duration, error) { return drive(a, sends, a.sockets, window) })
 }

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,48 +13,134 @@ import (
 	"github.com/sluicehq/sluice/test/workload"
 )
 
-func main() {
-	if len(os.Args) > 1 && os.Args[1] == "reader" {
-		exit(readerMain(os.Args[2:]))
-		return
+// scale says how long and how large benchmarks are.
+type scale struct {
+	short         bool
+	rounds        int
+	sockets       []int
+	sizes         []int
+	period        time.Duration
+	only, streams []string
+}
+
+// parts are the benchmarks in the order in which they run.
+var parts = []struct {
+	name string
+	run  func(s *scale) error
+}{
+	{"latency", func(s *scale) error { return latency(s.short) }},
+	{"encode", func(s *scale) error { return encoders(s.rounds, s.period/20) }},
+	{"wire", func(s *scale) error { return wires(pick(s.short, 500, 5000)) }},
+	{"key", func(s *scale) error { return keys(pick(s.short, 1, 3)) }},
+	{"memory", func(s *scale) error {
+		if err := residents(pick(s.short, 1000, 5000), pick(s.short, 1, 3)); err != nil {
+			return err
+		}
+		return subscriptions(pick(s.short, 500, 2000), 50)
+	}},
+	{"gc", func(s *scale) error { return collections(pick(s.short, 1000, 10000), 10) }},
+	{"coalesce", func(s *scale) error { return coalesce(s.sockets[0], s.rounds, s.period) }},
+	{"library", func(s *scale) error { return library(s.sockets[0], s.rounds, s.period) }},
+	{"slow", func(s *scale) error { return slow(s.sockets[0], s.rounds, s.period) }},
+	{"fanout", fanouts},
+	{"centrifuge", func(s *scale) error {
+		versusHeader()
+		for _, n := range pick(s.short, []int{1000}, []int{1000, 5000}) {
+			for _, stream := range s.streams {
+				if err := versus(n, stream, s.rounds, s.period); err != nil {
+					return err
+				}
+			}
+		}
+		fmt.Println()
+		return nil
+	}},
+}
+
+func pick[T any](short bool, a, b T) T {
+	if short {
+		return a
 	}
-	short := flag.Bool("short", false, "the short form: 1,000 sockets, 1 KB, three rounds")
+	return b
+}
+
+func main() {
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case "reader":
+			exit(readerMain(os.Args[2:]))
+			return
+		case "resident":
+			exit(residentMain(os.Args[2:]))
+			return
+		}
+	}
+	var names []string
+	for _, p := range parts {
+		names = append(names, p.name)
+	}
+	short := flag.Bool("short", false, "the short form: 1,000 sockets, three short rounds")
 	rounds := flag.Int("rounds", 5, "rounds of every variant")
 	socketList := flag.String("sockets", "1000,5000,10000", "numbers of sockets")
 	sizeList := flag.String("sizes", "200,1024,4096", "payload sizes in bytes")
 	period := flag.Duration("period", 600*time.Millisecond, "about how long one round of a variant lasts")
+	only := flag.String("only", "", "comma-separated parts to run, of "+strings.Join(names, ", ")+"; all if empty")
 	flag.Parse()
 	if *short {
 		*rounds, *socketList, *sizeList, *period = 3, "1000", "1024", 300*time.Millisecond
 	}
-	sockets, err := numbers(*socketList)
+	s := &scale{short: *short, rounds: *rounds, period: *period, streams: []string{"", "game", "ticker"}}
+	var err error
+	s.sockets, err = numbers(*socketList)
 	exit(err)
-	sizes, err := numbers(*sizeList)
+	s.sizes, err = numbers(*sizeList)
 	exit(err)
+	if *only != "" {
+		s.only = strings.Split(*only, ",")
+	}
+	for _, name := range s.only {
+		if !slices.Contains(names, name) {
+			exit(fmt.Errorf("-only %s: must be some of %s", name, strings.Join(names, ", ")))
+		}
+	}
 	fmt.Printf("Run at %s.\n\n", time.Now().UTC().Format("2006-01-02 15:04 MST"))
 	describeMachine()
-	exit(latency(*short))
+	for _, p := range parts {
+		if len(s.only) == 0 || slices.Contains(s.only, p.name) {
+			fmt.Printf("### %s\n\n", p.name)
+			exit(p.run(s))
+		}
+	}
+}
+
+// fanouts measures our fan-out beside the raw limit.
+func fanouts(s *scale) error {
 	fanoutHeader()
-	for _, n := range sockets {
-		for _, size := range sizes {
-			exit(fanout(n, fmt.Sprintf("%d B", size), fixed(size), app.Delta{}, *rounds, *period))
-		}
-		if *short {
-			break
+	for _, n := range s.sockets {
+		for _, size := range s.sizes {
+			if err := fanout(n, fmt.Sprintf("%d B", size), fixed(size), noDeltas, s.rounds, s.period); err != nil {
+				return err
+			}
 		}
 	}
-	for _, n := range sockets {
+	for _, n := range s.sockets {
 		for _, name := range []string{"ticker", "game", "telemetry"} {
-			s := streamNamed(name)
-			src := &source{event: s.Event, next: s.Next}
-			exit(fanout(n, name+", deltas off", src, app.Delta{}, *rounds, *period))
-			s = streamNamed(name)
-			src = &source{event: s.Event, next: s.Next}
-			exit(fanout(n, name+", deltas on", src, app.Delta{
-				Enabled: true, Algorithm: app.Fossil, Interval: 10, MinSize: 100, MaxAgeSeconds: 300, MaxKeys: 100, Path: s.KeyPath,
-			}, *rounds, *period))
+			for _, label := range []string{"off", "on"} {
+				stream, deltas := streamNamed(name), noDeltas
+				if label == "on" {
+					deltas = app.Delta{
+						Enabled: true, Algorithm: app.Fossil, Interval: 10, MinSize: 100, MaxAgeSeconds: 300, MaxKeys: 100, Path: stream.KeyPath,
+					}
+				}
+				src := &source{event: stream.Event, next: stream.Next}
+				if err := fanout(n, name+", deltas "+label, src, deltas, s.rounds, s.period); err != nil {
+					return err
+				}
+			}
 		}
 	}
+	fmt.Println()
+	return nil
 }
 
 func streamNamed(name string) *workload.Stream {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -27,7 +28,7 @@ func readerMain(args []string) error {
 	}
 	conns := make([]*net.TCPConn, 0, sockets)
 	for range sockets {
-		c, err := join(args[0], args[2], args[3] == "delta")
+		c, err := join(args[0], args[2], args[3])
 		if err != nil {
 			return err
 		}
@@ -67,6 +68,29 @@ func readerMain(args []string) error {
 	}()
 	fmt.Println("ready")
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+		if channel, more := strings.CutPrefix(in.Text(), "+"); more {
+			// One more subscription of every socket. The answer is left to the
+			// counting.
+			for _, c := range conns {
+				if _, err := c.Write([]byte(clientFrame(`{"event":"pusher:subscribe","data":{"channel":"` + channel + `"}}`))); err != nil {
+					return err
+				}
+			}
+		}
+		if n, stop := strings.CutPrefix(in.Text(), "!"); stop {
+			// So many sockets stop reading, for good.
+			count, err := strconv.Atoi(n)
+			if err != nil {
+				return err
+			}
+			for _, c := range conns[:count] {
+				raw, err := c.SyscallConn()
+				if err != nil {
+					return err
+				}
+				_ = raw.Control(func(fd uintptr) { _ = syscall.EpollCtl(poll, syscall.EPOLL_CTL_DEL, int(fd), nil) })
+			}
+		}
 		fmt.Println(total.Load())
 	}
 	for _, c := range conns {
@@ -76,29 +100,51 @@ func readerMain(args []string) error {
 }
 
 // join connects one client and returns when its subscription is confirmed.
-func join(address, channel string, deltas bool) (*net.TCPConn, error) {
+func join(address, channel, speaks string) (*net.TCPConn, error) {
 	conn, err := net.Dial("tcp", address)
 	if err != nil {
 		return nil, err
 	}
-	say := "GET /app/key?protocol=7 HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-	if deltas {
-		say += clientFrame(`{"event":"pusher:enable_delta_compression"}`)
+	path, confirmed := "/app/key?protocol=7", "subscription_succeeded"
+	frames := clientFrame(`{"event":"pusher:subscribe","data":{"channel":"` + channel + `"}}`)
+	switch speaks {
+	case "delta":
+		frames = clientFrame(`{"event":"pusher:enable_delta_compression"}`) + frames
+	case "centrifuge", "centrifuge-delta":
+		path, confirmed = "/connection/websocket", `"id":2,"subscribe"`
+		subscribe := `{"id":2,"subscribe":{"channel":"` + channel + `"}}`
+		if speaks == "centrifuge-delta" {
+			subscribe = `{"id":2,"subscribe":{"channel":"` + channel + `","delta":"fossil"}}`
+		}
+		frames = clientFrame(`{"id":1,"connect":{}}`) + clientFrame(subscribe)
 	}
-	say += clientFrame(`{"event":"pusher:subscribe","data":{"channel":"` + channel + `"}}`)
-	if _, err := conn.Write([]byte(say)); err != nil {
+	handshake := "GET " + path + " HTTP/1.1\r\nHost: " + address + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+	if _, err := conn.Write([]byte(handshake)); err != nil {
 		return nil, err
 	}
 	var seen []byte
 	buf := make([]byte, 4096)
-	for !bytes.Contains(seen, []byte("subscription_succeeded")) {
-		_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
-		n, err := conn.Read(buf)
-		if err != nil {
-			return nil, fmt.Errorf("joining: %w after %q", err, seen)
+	until := func(text string) error {
+		for !bytes.Contains(seen, []byte(text)) {
+			_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+			n, err := conn.Read(buf)
+			if err != nil {
+				return fmt.Errorf("joining: %w after %q", err, seen)
+			}
+			seen = append(seen, buf[:n]...)
 		}
-		seen = append(seen, buf[:n]...)
+		return nil
+	}
+	// Not every server takes frames in the same packet as the handshake.
+	if err := until("\r\n\r\n"); err != nil {
+		return nil, err
+	}
+	if _, err := conn.Write([]byte(frames)); err != nil {
+		return nil, err
+	}
+	if err := until(confirmed); err != nil {
+		return nil, err
 	}
 	_ = conn.SetReadDeadline(time.Time{})
 	return conn.(*net.TCPConn), nil

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"slices"
 	"strings"
 	"time"
 
@@ -51,26 +50,8 @@ func fanout(sockets int, stream string, src *source, deltas app.Delta, rounds in
 		{name: "window 1", run: func(n int) (sample, error) { return a.windowed(n, 1, known) }},
 		{name: "saturated", run: func(n int) (sample, error) { return a.windowed(n, 16, known) }},
 	}
-	for _, v := range variants {
-		// A trial says how many messages fill the period.
-		t := time.Now()
-		if _, err := v.run(32); err != nil {
-			return fmt.Errorf("%s: %w", v.name, err)
-		}
-		v.n = min(max(int(32*period/max(time.Since(t), time.Millisecond)), 32), 100000)
-	}
-	for round := range rounds {
-		order := slices.Clone(variants)
-		if round%2 == 1 {
-			slices.Reverse(order)
-		}
-		for _, v := range order {
-			s, err := v.run(v.n)
-			if err != nil {
-				return fmt.Errorf("%s: %w", v.name, err)
-			}
-			v.got = append(v.got, s)
-		}
+	if err := takeTurns(variants, rounds, period); err != nil {
+		return err
 	}
 	for _, v := range variants {
 		report(sockets, stream, v, variants[0])

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"syscall"
 	"time"
-	"unsafe"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -25,9 +24,11 @@ type server struct {
 	hub      *hub.Hub
 	http     *http.Server
 	listener *keeper
-	sink     broker.Sink
-	ready    chan struct{}
 	offset   uint64
+
+	mu    sync.Mutex
+	sink  broker.Sink
+	sinks map[string]broker.Sink
 }
 
 // keeper remembers the accepted connections, so that the baseline can write to
@@ -53,7 +54,7 @@ func startServer(deltas app.Delta) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &server{listener: &keeper{Listener: l}, ready: make(chan struct{})}
+	s := &server{listener: &keeper{Listener: l}, sinks: map[string]broker.Sink{}}
 	s.hub, err = hub.New(hub.Options{
 		Apps: app.NewRegistry(&app.App{
 			ID: "app", Key: "key", Secret: "secret", Enabled: true, Limits: app.DefaultLimits, Delta: deltas,
@@ -70,10 +71,30 @@ func startServer(deltas app.Delta) (*server, error) {
 }
 
 // Attach implements [broker.Feed].
-func (s *server) Attach(_ context.Context, _, _ string, sink broker.Sink) (broker.Attachment, error) {
-	s.sink = sink
-	close(s.ready)
+func (s *server) Attach(_ context.Context, _, channel string, sink broker.Sink) (broker.Attachment, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if channel == benchChannel {
+		s.sink = sink
+	}
+	s.sinks[channel] = sink
 	return s, nil
+}
+
+func (s *server) sinkOf(channel string) broker.Sink {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sinks[channel]
+}
+
+// publication makes the next publication of the log.
+func (s *server) publication(event string, data []byte) *broker.Publication {
+	prev := s.offset
+	s.offset++
+	return &broker.Publication{
+		Event:    broker.Event{Name: event, Data: data},
+		Position: broker.Position{Epoch: "bench", Offset: s.offset}, Prev: prev, Time: time.Now(),
+	}
 }
 
 // Position implements [broker.Attachment].
@@ -81,16 +102,6 @@ func (s *server) Position() broker.Position { return broker.Position{Epoch: "ben
 
 // Detach implements [broker.Attachment].
 func (s *server) Detach() {}
-
-// publish hands one publication to the hub, as the feed does.
-func (s *server) publish(event string, data []byte) {
-	prev := s.offset
-	s.offset++
-	s.sink.Publication(&broker.Publication{
-		Event:    broker.Event{Name: event, Data: data},
-		Position: broker.Position{Epoch: "bench", Offset: s.offset}, Prev: prev, Time: time.Now(),
-	})
-}
 
 func (s *server) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -131,11 +142,7 @@ func rawMessages(sockets []rawSocket, frame []byte, n int) error {
 			var sent int
 			var errno syscall.Errno
 			call := func(fd uintptr) bool {
-				r, _, e := syscall.RawSyscall(syscall.SYS_WRITE, fd, uintptr(unsafe.Pointer(&frame[0])), uintptr(len(frame)))
-				sent, errno = int(r), e
-				if e != 0 {
-					sent = 0
-				}
+				sent, errno = writeRaw(fd, frame)
 				return true
 			}
 			for range n {

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"fmt"
+	"time"
+)
+
+// slow measures what sockets that stop reading cost the others. One arena has
+// them, the other one does not; both take turns.
+func slow(sockets, rounds int, period time.Duration) error {
+	fmt.Printf("Rate of delivery of 1,024 B to the other sockets when 1 %% of %d stop reading, beside none stopping, interleaved, 16 messages on their way.\n\n", sockets)
+	healthy, err := newArena(sockets, noDeltas, fixed(1024))
+	if err != nil {
+		return err
+	}
+	var ratios, took []float64
+	var peak int
+	for range rounds {
+		a, err := newArena(sockets, noDeltas, fixed(1024))
+		if err != nil {
+			return err
+		}
+		quick, err := a.pace(period, sockets)
+		if err != nil {
+			return err
+		}
+		base, err := healthy.pace(period, sockets)
+		if err != nil {
+			return err
+		}
+		stopped := sockets / 100
+		if _, err := fmt.Fprintf(a.child.in, "!%d\n", stopped); err != nil {
+			return err
+		}
+		if _, err := a.child.out.ReadString('\n'); err != nil {
+			return err
+		}
+		begin, before := time.Now(), a.server.hub.Stats().Overflowed
+		hurt, err := a.pace(period, sockets-stopped)
+		if err != nil {
+			return err
+		}
+		again, err := healthy.pace(period, sockets)
+		if err != nil {
+			return err
+		}
+		// Changes of the machine's speed are taken out by what the other
+		// arena did at about the same time.
+		ratios = append(ratios, 100*(hurt/quick)/(again/base))
+		_, heap := memory()
+		peak = max(peak, heap)
+		for a.server.hub.Stats().Overflowed-before < uint64(stopped) {
+			if time.Since(begin) > 30*time.Second {
+				return fmt.Errorf("only %d of %d slow sockets were closed", a.server.hub.Stats().Overflowed-before, stopped)
+			}
+			if _, err := a.pace(20*time.Millisecond, sockets-stopped); err != nil {
+				return err
+			}
+		}
+		took = append(took, time.Since(begin).Seconds())
+		a.child.kill()
+		_ = a.contender.close()
+	}
+	r, t := spreadOf(ratios), spreadOf(took)
+	fmt.Println("| rate with slow sockets, % of without | until all slow ones are closed | heap with them |\n| ---: | ---: | ---: |")
+	fmt.Printf("| %.0f (%.0f-%.0f) | %.1f s (%.1f-%.1f) | %.0f MB |\n\n", r.median, r.low, r.high, t.median, t.low, t.high, float64(peak)/1e6)
+	return healthy.close()
+}
+
+// pace publishes for a while with 16 messages on their way, judged by the sockets
+// that read, and returns the messages per second.
+func (a *arena) pace(period time.Duration, reading int) (float64, error) {
+	start, begin := a.server.hub.Stats().Frames, time.Now()
+	sent := 0
+	for time.Since(begin) < period {
+		for _, send := range a.prepare("tick", a.source.take(8)) {
+			send()
+			sent++
+			for deadline := time.Now().Add(20 * time.Second); sent-int((a.server.hub.Stats().Frames-start)/uint64(reading)) >= 16; {
+				if time.Now().After(deadline) {
+					return 0, fmt.Errorf("%d messages were sent and %d frames written", sent, a.server.hub.Stats().Frames-start)
+				}
+				time.Sleep(20 * time.Microsecond)
+			}
+		}
+	}
+	return float64(sent) / time.Since(begin).Seconds(), nil
+}
