@@ -22,6 +22,7 @@ type Client struct {
 	shard   *shard
 	out     *outbox
 	conn    net.Conn
+	sock    *socket
 	ws      *gws.Conn
 	id      string
 	dialect pusher.Dialect
@@ -118,7 +119,7 @@ func (c *Client) leave() {
 	c.closeAfterFlush()
 	_ = c.conn.SetReadDeadline(time.Now().Add(c.hub.opt.Linger))
 	_, _ = io.CopyN(io.Discard, c.conn, 1<<20)
-	_ = c.conn.Close()
+	c.sock.close()
 	c.shard.leave(c)
 	c.hub.left(c)
 }

@@ -32,18 +32,29 @@ func (s *shard) flush(o *outbox) {
 		}
 		var total int
 		s.loop.batch, total = o.take(s.loop.batch[:0], gatherBytes)
+		// Whoever comes from here on tells the shard again, so that a socket
+		// that takes everything need not be locked a second time.
+		through := o.count == 0 && o.flags&(lagging|closing) == 0
+		if through {
+			o.flags &^= dirty
+		}
 		o.mu.Unlock()
 
 		p := s.gathered(total)
 		n, err := o.sock.tryWrite(p)
-		s.frames.Add(uint64(len(s.loop.batch)))
-		s.writes.Add(1)
+		s.loop.frames += uint64(len(s.loop.batch))
+		s.loop.writes++
 		clear(s.loop.batch)
+		if err == nil && through {
+			return
+		}
 		if err == nil {
 			continue
 		}
 		o.mu.Lock()
-		o.flags &^= dirty
+		if !through {
+			o.flags &^= dirty
+		}
 		if err != errWouldBlock {
 			o.flags |= dead
 			o.clear()

@@ -333,7 +333,7 @@ func (h *Hub) Close(ctx context.Context) error {
 	case <-ctx.Done():
 		err = ctx.Err()
 		for _, c := range all {
-			_ = c.conn.Close()
+			c.sock.close()
 		}
 		<-done
 	}
@@ -354,8 +354,9 @@ func (h *Hub) Close(ctx context.Context) error {
 		c.dropBases()
 	}
 	h.tasks.Wait()
-	h.writers.Wait()
+	// The shards start the writers, so they end first.
 	h.loops.Wait()
+	h.writers.Wait()
 	h.opt.Metrics.forget(h)
 	return err
 }

@@ -51,6 +51,8 @@ type shard struct {
 		dirty  []*outbox
 		batch  []*Frame
 		gather []byte
+		// frames and writes have not been added to the shard's totals yet.
+		frames, writes uint64
 		// behind has, for outboxes that were full, the channels with
 		// publications that wait for room.
 		behind map[*outbox][]*subscribers
@@ -105,9 +107,20 @@ func (s *shard) run() {
 		for i, o := range s.loop.dirty {
 			s.flush(o)
 			s.loop.dirty[i] = nil
+			if i%64 == 63 {
+				s.count()
+			}
 		}
+		s.count()
 		s.loop.dirty = s.loop.dirty[:0]
 	}
+}
+
+// count adds to the totals what was written.
+func (s *shard) count() {
+	s.frames.Add(s.loop.frames)
+	s.writes.Add(s.loop.writes)
+	s.loop.frames, s.loop.writes = 0, 0
 }
 
 // next waits for work and takes a round of it.
@@ -145,7 +158,8 @@ func (s *shard) join(c *Client) {
 	defer s.slabMu.Unlock()
 	o := s.slab.get()
 	o.mu.Lock()
-	o.client, o.sock, o.v2, o.deflates = c, newSocket(c.conn), c.dialect == pusher.V2, c.deflates
+	c.sock = newSocket(c.conn)
+	o.client, o.sock, o.v2, o.deflates = c, c.sock, c.dialect == pusher.V2, c.deflates
 	o.mu.Unlock()
 	o.seen.Store(s.hub.opt.Now().UnixNano())
 	c.out = o

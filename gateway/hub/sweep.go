@@ -87,7 +87,7 @@ func (c *Client) check(now time.Time) {
 	if c.refused != 0 {
 		// The peer was told to go and did not.
 		if silent > c.hub.opt.Linger {
-			_ = c.conn.Close()
+			c.sock.close()
 		}
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime/pprof"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,10 +46,12 @@ var parts = []struct {
 	{"fanout", fanouts},
 	{"centrifuge", func(s *scale) error {
 		versusHeader()
-		for _, n := range pick(s.short, []int{1000}, []int{1000, 5000}) {
+		for _, n := range slices.DeleteFunc(slices.Clone(s.sockets), func(n int) bool { return n > 5000 }) {
 			for _, stream := range s.streams {
-				if err := versus(n, stream, s.rounds, s.period); err != nil {
-					return err
+				for _, deltas := range []bool{false, true}[:min(len(stream), 1)+1] {
+					if err := versus(n, stream, deltas, s.rounds, s.period); err != nil {
+						return err
+					}
 				}
 			}
 		}
@@ -85,7 +88,14 @@ func main() {
 	sizeList := flag.String("sizes", "200,1024,4096", "payload sizes in bytes")
 	period := flag.Duration("period", 600*time.Millisecond, "about how long one round of a variant lasts")
 	only := flag.String("only", "", "comma-separated parts to run, of "+strings.Join(names, ", ")+"; all if empty")
+	profile := flag.String("profile", "", "file for a CPU profile of the whole run")
 	flag.Parse()
+	if *profile != "" {
+		f, err := os.Create(*profile)
+		exit(err)
+		exit(pprof.StartCPUProfile(f))
+		defer func() { pprof.StopCPUProfile(); exit(f.Close()) }()
+	}
 	if *short {
 		*rounds, *socketList, *sizeList, *period = 3, "1000", "1024", 300*time.Millisecond
 	}

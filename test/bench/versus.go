@@ -9,7 +9,7 @@ import (
 
 // versus measures our fan-out beside that of centrifuge, each with clients of its
 // own, interleaved in one process.
-func versus(sockets int, streamName string, rounds int, period time.Duration) error {
+func versus(sockets int, streamName string, deltas bool, rounds int, period time.Duration) error {
 	sourceOf := func() *source {
 		if streamName == "" {
 			return fixed(1024)
@@ -20,45 +20,33 @@ func versus(sockets int, streamName string, rounds int, period time.Duration) er
 	type corner struct {
 		name    string
 		arena   *arena
-		deltas  bool
 		windows [2]*variant
 		// peer is the corner that ratios refer to.
 		peer *corner
 	}
-	var corners []*corner
-	modes := []bool{false}
-	if streamName != "" {
-		modes = append(modes, true)
+	settings, speaks := app.Delta{}, "centrifuge"
+	if deltas {
+		s := streamNamed(streamName)
+		settings = app.Delta{Enabled: true, Algorithm: app.Fossil, Interval: 10, MinSize: 100, MaxAgeSeconds: 300, MaxKeys: 100, Path: s.KeyPath}
+		speaks = "centrifuge-delta"
 	}
-	for _, deltas := range modes {
-		settings := app.Delta{}
-		if deltas {
-			s := streamNamed(streamName)
-			settings = app.Delta{Enabled: true, Algorithm: app.Fossil, Interval: 10, MinSize: 100, MaxAgeSeconds: 300, MaxKeys: 100, Path: s.KeyPath}
-		}
-		ours, err := newArena(sockets, settings, sourceOf())
-		if err != nil {
-			return err
-		}
-		p, err := startPeer(deltas)
-		if err != nil {
-			return err
-		}
-		theirs := &arena{contender: p, sockets: sockets, source: sourceOf()}
-		speaks := "centrifuge"
-		if deltas {
-			speaks = "centrifuge-delta"
-		}
-		if theirs.child, err = startChild(p.address(), sockets, benchChannel, speaks); err != nil {
-			return err
-		}
-		if theirs.arrived, err = theirs.child.bytes(); err != nil {
-			return err
-		}
-		a := &corner{name: "sluice", arena: ours, deltas: deltas}
-		b := &corner{name: "centrifuge", arena: theirs, deltas: deltas, peer: a}
-		corners = append(corners, a, b)
+	ours, err := newArena(sockets, settings, sourceOf())
+	if err != nil {
+		return err
 	}
+	p, err := startPeer(deltas)
+	if err != nil {
+		return err
+	}
+	theirs := &arena{contender: p, sockets: sockets, source: sourceOf()}
+	if theirs.child, err = startChild(p.address(), sockets, benchChannel, speaks); err != nil {
+		return err
+	}
+	if theirs.arrived, err = theirs.child.bytes(); err != nil {
+		return err
+	}
+	a := &corner{name: "sluice", arena: ours}
+	corners := []*corner{a, {name: "centrifuge", arena: theirs, peer: a}}
 	var all []*variant
 	for _, c := range corners {
 		for i, window := range []int{1, 16} {
@@ -70,7 +58,10 @@ func versus(sockets int, streamName string, rounds int, period time.Duration) er
 	if err := takeTurns(all, rounds, period); err != nil {
 		return err
 	}
-	label := streamName
+	label, on := streamName, "off"
+	if deltas {
+		on = "on"
+	}
 	if label == "" {
 		label = "1024 B"
 	}
@@ -93,11 +84,7 @@ func versus(sockets int, streamName string, rounds int, period time.Duration) er
 				ratio = fmt.Sprintf("%.2f (%.2f-%.2f)", r.median, r.low, r.high)
 				rate = fmt.Sprintf("%.2f (%.2f-%.2f)", f.median, f.low, f.high)
 			}
-			deltas := "off"
-			if c.deltas {
-				deltas = "on"
-			}
-			fmt.Printf("| %d | %s | %s | %s | %s | %.0f ns | %s | %.0f | %s | %.0f |\n", sockets, label, deltas, mode, c.name,
+			fmt.Printf("| %d | %s | %s | %s | %s | %.0f ns | %s | %.0f | %s | %.0f |\n", sockets, label, on, mode, c.name,
 				spreadOf(cpus).median, ratio, spreadOf(rates).median, rate, spreadOf(wires).median)
 		}
 	}
