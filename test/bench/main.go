@@ -99,7 +99,7 @@ func main() {
 	if *short {
 		*rounds, *socketList, *sizeList, *period = 3, "1000", "1024", 300*time.Millisecond
 	}
-	s := &scale{short: *short, rounds: *rounds, period: *period, streams: []string{"", "game", "ticker"}}
+	s := &scale{short: *short, rounds: *rounds, period: *period, streams: []string{"", "game"}}
 	var err error
 	s.sockets, err = numbers(*socketList)
 	exit(err)
