@@ -71,9 +71,12 @@ func buildApp(where string, m map[string]any, c *Config, p *problems) App {
 	}
 	text := func(name string) string { s, _ := v[name].(string); return s }
 	number := func(name string) int { n, _ := v[name].(int64); return int(n) }
-	enabled, _ := v["enabled"].(bool)
+	is := func(name string) bool { b, _ := v[name].(bool); return b }
+	enabled := is("enabled")
 	a := App{
 		ID: text("id"), Key: text("key"), Secret: Secret(text("secret")), Enabled: enabled,
+		ClientEvents: is("enable_client_messages"), ClientEventRate: number("max_client_events_per_second"),
+		UserAuth:       is("enable_user_authentication"),
 		Conflate:       text("slow_client_policy") == "conflate",
 		MaxConnections: number("max_connections"), MaxPayload: number("max_event_payload_in_kb") << 10,
 		MaxChannels: number("max_event_channels_at_once"), MaxBatch: number("max_event_batch_size"),
@@ -98,6 +101,12 @@ func buildApp(where string, m map[string]any, c *Config, p *problems) App {
 	}
 	if strings.ContainsAny(a.Key, "/?#: ") || len(a.Key) > 200 {
 		p.add("%skey is %q, must have up to 200 bytes and none of / ? # : or space", where, shorten(a.Key))
+	}
+	a.Origins, _ = v["allowed_origins"].([]string)
+	for _, pattern := range a.Origins {
+		if err := checkOrigin(pattern); err != nil {
+			p.add("%sallowed_origins: %q %v", where, shorten(pattern), err)
+		}
 	}
 	a.Channels = buildChannels(where+"channel_delta_compression", v["channel_delta_compression"], c, p)
 	return a

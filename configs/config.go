@@ -128,7 +128,13 @@ type App struct {
 	Enabled bool
 	// Conflate is the policy for sockets that do not read fast enough;
 	// otherwise they are closed.
-	Conflate                                          bool
+	Conflate bool
+	// ClientEvents with at most ClientEventRate per second and connection, 0
+	// for no bound; UserAuth is sign-in.
+	ClientEvents                                      bool
+	Origins                                           []string
+	ClientEventRate                                   int
+	UserAuth                                          bool
 	MaxConnections, MaxPayload, MaxChannels, MaxBatch int
 	MaxEventName, MaxChannelName                      int
 	// Channels are the entries of channel_delta_compression in byte order of

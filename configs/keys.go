@@ -134,15 +134,15 @@ var appKeys = []key{
 	{name: "max_event_batch_size", kind: integer, def: int64(10), min: 1, max: 1000, text: "Events of one batch."},
 	{name: "max_event_name_length", kind: integer, def: int64(200), min: 1, max: 200, unit: "bytes", text: "Longest event name."},
 	{name: "max_channel_name_length", kind: integer, def: int64(200), min: 1, max: 200, unit: "bytes", text: "Longest channel name."},
-	{name: "enable_client_messages", kind: boolean, def: false, later: isTrue, text: "Client events. Not in this release."},
-	{name: "max_client_events_per_second", kind: integer, def: int64(10), min: 0, max: 1 << 20, text: "Accepted for them."},
+	{name: "enable_client_messages", kind: boolean, def: false, text: "Client events: subscribers of private and presence channels may send events to each other."},
+	{name: "max_client_events_per_second", kind: integer, def: int64(10), min: 0, max: 1 << 20, text: "Client events of one connection; more are dropped and answered with 4301. 0 is no bound."},
 	{name: "max_presence_members_per_channel", kind: integer, def: int64(100), min: 1, max: 1 << 20, text: "Accepted; presence channels are not in this release."},
 	{name: "max_presence_member_size_in_kb", kind: integer, def: int64(1), min: 1, max: 1024, unit: "KiB", text: "Accepted for them."},
-	{name: "enable_user_authentication", kind: boolean, def: false, later: isTrue, text: "Sign-in. Not in this release."},
+	{name: "enable_user_authentication", kind: boolean, def: false, text: "Connections may sign in as a user, and are then reached through `#server-to-user-ID`."},
 	{name: "enable_watchlist_events", kind: boolean, def: false, later: isTrue, text: "Watchlists. Not in this release."},
 	{name: "enable_subscription_count", kind: boolean, def: false, later: isTrue, text: "Subscription counts. Not in this release."},
 	{name: "webhooks", kind: tree, later: func(v any) bool { list, _ := v.([]any); return len(list) > 0 }, text: "Webhooks. Not in this release."},
-	{name: "allowed_origins", kind: texts, def: []string{}, later: func(v any) bool { list, _ := v.([]string); return len(list) > 0 }, text: "Origins that may connect. Not in this release."},
+	{name: "allowed_origins", kind: texts, def: []string{}, text: "Pages that may connect: `https://example.com`, `example.com`, `*.example.com`; all if empty. Others are closed with 4009, and so is the origin `null`. Clients that send no origin are no browsers and may connect."},
 }
 
 // env is the name of the environment variable of a key.

@@ -64,8 +64,10 @@ func (a *App) effective() map[string]any {
 		policy = "conflate"
 	}
 	return map[string]any{
-		"slow_client_policy": policy,
-		"id":                 a.ID, "key": a.Key, "secret": a.Secret.String(), "enabled": a.Enabled,
+		"slow_client_policy": policy, "enable_client_messages": a.ClientEvents,
+		"max_client_events_per_second": a.ClientEventRate, "enable_user_authentication": a.UserAuth,
+		"allowed_origins": a.Origins,
+		"id":              a.ID, "key": a.Key, "secret": a.Secret.String(), "enabled": a.Enabled,
 		"max_connections": a.MaxConnections, "max_event_payload_in_kb": a.MaxPayload >> 10,
 		"max_event_channels_at_once": a.MaxChannels, "max_event_batch_size": a.MaxBatch,
 		"max_event_name_length": a.MaxEventName, "max_channel_name_length": a.MaxChannelName,

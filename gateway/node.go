@@ -65,7 +65,7 @@ func New(opt Options) (*Node, error) {
 	)
 	n.http = newHTTPMetrics(opt.Registry, opt.MetricsPrefix, port)
 	n.opt.Hub.Apps, n.opt.Hub.Feed, n.opt.Hub.Logger, n.opt.Hub.Node = opt.Apps, opt.Log, opt.Logger, opt.Name
-	n.opt.Hub.History = opt.Log
+	n.opt.Hub.History, n.opt.Hub.Publisher, n.opt.Hub.PublishTimeout = opt.Log, opt.Log, opt.PublishTimeout
 	n.opt.Hub.Metrics = hub.NewMetrics(opt.Registry, opt.MetricsPrefix, port, opt.MaxChannelLabels)
 	if n.hub, err = hub.New(n.opt.Hub); err != nil {
 		n.closeListeners()

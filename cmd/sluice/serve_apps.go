@@ -24,6 +24,7 @@ func registryOf(c *configs.Config) *app.Registry {
 		out := &app.App{
 			ID: a.ID, Key: a.Key, Secret: app.Secret(a.Secret.Reveal()), Enabled: a.Enabled,
 			HistoryEnabled: c.History.Enabled, Delta: global, Conflate: a.Conflate,
+			ClientEvents: a.ClientEvents, ClientEventRate: a.ClientEventRate, UserAuth: a.UserAuth, Origins: a.Origins,
 			Limits: app.Limits{
 				MaxConnections: a.MaxConnections, MaxEventPayload: a.MaxPayload, MaxChannelsPerEvent: a.MaxChannels,
 				MaxBatchSize: a.MaxBatch, MaxEventNameLength: a.MaxEventName, MaxChannelLength: a.MaxChannelName,

@@ -95,6 +95,16 @@ type App struct {
 	Limits  Limits
 	// HistoryEnabled opens the history API.
 	HistoryEnabled bool
+	// ClientEvents lets subscribers of private and presence channels send
+	// events, at most ClientEventRate per second and connection, 0 for no
+	// bound.
+	ClientEvents    bool
+	ClientEventRate int
+	// Origins are the patterns of pages that may connect, see [App.AllowsOrigin];
+	// none means all.
+	Origins []string
+	// UserAuth lets connections sign in as a user.
+	UserAuth bool
 	// Conflate lets a socket that does not read fast enough skip to the newest
 	// publication of each conflation value, on channels that have a conflation
 	// path. Otherwise, and on other channels, it is closed.

@@ -88,6 +88,9 @@ func (h *Hub) admit(r *http.Request) (*app.App, pusher.Dialect, pusher.CloseCode
 	case !a.Enabled:
 		return nil, dialect, pusher.CloseAppDisabled
 	}
+	if !a.AllowsOrigin(r.Header.Get("Origin")) {
+		return nil, dialect, pusher.CloseNotAuthorized
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if a.Limits.MaxConnections > 0 && h.perApp[a] >= a.Limits.MaxConnections {

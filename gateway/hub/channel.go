@@ -28,6 +28,8 @@ type Channel struct {
 	name  string
 	delta app.Delta
 	keyed bool
+	// caches: the last event is sent to new subscribers.
+	caches bool
 	// conflates: sockets that are behind skip to the newest publication of
 	// each conflation value. Without values there is nothing to go by.
 	conflates bool
@@ -79,6 +81,7 @@ func (h *Hub) newChannel(a *app.App, name string) *Channel {
 	if pusher.KindOf(name).Encrypted() || !h.opt.DeltaEnabled {
 		c.delta.Enabled = false
 	}
+	c.caches = pusher.KindOf(name).Cache() && h.opt.History != nil
 	if !c.delta.Enabled {
 		return c
 	}
@@ -135,6 +138,12 @@ func (c *Channel) attach(ctx context.Context) {
 		s.mu.Lock()
 		s.last = max(s.last, at.Offset)
 		s.mu.Unlock()
+	}
+	if c.caches {
+		if c.err = c.primeCache(ctx, at); c.err != nil {
+			c.attachment.Detach()
+			return
+		}
 	}
 	if priming {
 		c.prime(ctx, at)
@@ -214,7 +223,7 @@ func (c *Channel) prepare(pub *broker.Publication, live bool) *prepared {
 		p.exclude = c.hub.find(pub.ExcludeSocket)
 	}
 	shape := delta.Shape(0)
-	if c.delta.Enabled && pub.Skipped == "" {
+	if (c.delta.Enabled || pub.Origin == broker.OriginClient) && pub.Skipped == "" {
 		shape = delta.ShapeOf(pub.Data)
 	}
 	if c.keyed {
@@ -234,9 +243,11 @@ func (c *Channel) prepare(pub *broker.Publication, live bool) *prepared {
 		return nil
 	}
 	if !c.delta.Enabled {
+		t.raw = pub.Origin == broker.OriginClient && (shape == delta.Structure || shape == delta.Scalar)
 		return p
 	}
 	t.embed = shape == delta.Structure
+	t.raw = pub.Origin == broker.OriginClient && (t.embed || shape == delta.Scalar)
 	if poisoned(pub) {
 		c.resetBases()
 		return p

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/lxzan/gws"
+	"golang.org/x/time/rate"
 
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/pusher"
@@ -31,7 +32,11 @@ type Client struct {
 	// deflates: the peer takes compressed messages.
 	deflates bool
 
-	delta  deltaState
+	delta deltaState
+	// user is the id that the connection has signed in as, empty before.
+	user string
+	// events bounds client events; nil before the first one.
+	events *rate.Limiter
 	joined []membership
 
 	// pinged belongs to the sweep: when a silent peer was asked for a sign of

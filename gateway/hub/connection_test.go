@@ -298,3 +298,21 @@ func TestCloseReasonIsCutAtARune(t *testing.T) {
 		t.Error("the reason ends in the middle of a rune")
 	}
 }
+
+func TestOrigins(t *testing.T) {
+	r := newRig(t, func(_ *Options, a *appT) { a.Origins = []string{"https://app.example", "*.dev.example"} })
+	address := strings.TrimPrefix(r.server.URL, "http://")
+	for origin, want := range map[string]string{
+		"https://app.example": "pusher:connection_established", "http://x.dev.example:3000": "pusher:connection_established",
+		"": "pusher:connection_established", "https://evil.example": "pusher:error", "null": "pusher:error",
+	} {
+		lines := ""
+		if origin != "" {
+			lines = "Origin: " + origin + "\r\n"
+		}
+		p := dialHeader(t, address, "/app/key?protocol=7", lines)
+		if m := p.want(want); want == "pusher:error" && (!strings.Contains(m.text, "4009") || p.closed() != 4009) {
+			t.Errorf("origin %q: %s", origin, m.text)
+		}
+	}
+}

@@ -71,6 +71,9 @@ func newRig(t *testing.T, change func(*Options, *app.App)) *rig {
 	if opt.Feed == nil {
 		opt.Feed = r.log
 	}
+	if opt.Publisher == nil {
+		opt.Publisher = r.log
+	}
 	h, err := New(opt)
 	if err != nil {
 		t.Fatal(err)

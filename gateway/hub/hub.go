@@ -68,6 +68,13 @@ type Options struct {
 	// on the publications that go out in full. They live for [CounterTTL].
 	// Needs History; nil lets this gateway count by itself.
 	Counters kv.Followed
+	// CacheTTL is how long a cache channel remembers its last event, default 30
+	// minutes. Needs History.
+	CacheTTL time.Duration
+	// Publisher stores client events; nil means that there are none.
+	// PublishTimeout bounds how long one may wait for the log, default 10 s.
+	Publisher      broker.Publisher
+	PublishTimeout time.Duration
 	// RetainedMessages is the number of publications per channel that the log
 	// keeps, 0 if it is bounded by other means only.
 	RetainedMessages int
@@ -104,6 +111,8 @@ func (o *Options) setDefaults() {
 	fallback(&o.ChannelLinger, 5*time.Second)
 	fallback(&o.AttachTimeout, 10*time.Second)
 	fallback(&o.MaxSubscriptions, 1000)
+	fallback(&o.CacheTTL, defaultCacheTTL)
+	fallback(&o.PublishTimeout, defaultPublishTimeout)
 	fallback(&o.MaxDeltaChannels, 100)
 	fallback(&o.SweepInterval, time.Second)
 	if o.Logger == nil {

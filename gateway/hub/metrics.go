@@ -27,6 +27,7 @@ type Metrics struct {
 	horizontal   *prometheus.CounterVec
 	encoding     prometheus.Histogram
 	countFailed  *prometheus.CounterVec
+	clientEvents *prometheus.CounterVec
 	diverged     prometheus.Counter
 
 	mu       sync.Mutex
@@ -61,6 +62,7 @@ func NewMetrics(registry prometheus.Registerer, prefix, port string, maxChannels
 	registry.MustRegister(m.connections)
 	m.connectsAll = counter("connections_total", "WebSocket connections that were accepted.", "app_id", "port")
 	m.refusals = counter("connections_refused_total", "WebSocket connections that were refused, by close code.", "code", "port")
+	m.clientEvents = counter("client_events_total", "Client events that were stored.", "app_id", "port")
 	m.gaps = counter("gaps_total", "Times that publications of a channel were missing for good.", "reason", "port")
 	m.panics = counter("connection_panics_total", "Connections that were ended by a panic while reading.", "port").WithLabelValues(port)
 	m.skips = counter("publications_skipped_total", "Publications that could not be delivered to sockets.", "port").WithLabelValues(port)

@@ -45,7 +45,9 @@ type texts struct {
 	channel *Channel
 	pub     *broker.Publication
 	// embed writes the data as JSON (protocol section 3.7).
-	embed  bool
+	embed bool
+	// raw data of a client event is JSON and travels as it is, everywhere.
+	raw    bool
 	number uint32
 	key    string
 
@@ -56,7 +58,7 @@ type texts struct {
 func (t *texts) event(d pusher.Dialect, embed bool) pusher.EventFrame {
 	f := pusher.EventFrame{
 		Event: t.pub.Name, Channel: t.channel.name, Data: t.pub.Data,
-		EmbedData: embed, UserID: t.pub.UserID,
+		EmbedData: embed || t.raw, UserID: t.pub.UserID,
 	}
 	if d == pusher.V2 {
 		if t.channel.delta.DeliverTags {

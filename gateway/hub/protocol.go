@@ -24,7 +24,7 @@ func (c *Client) handle(message []byte) {
 	}
 	if !isProtocol {
 		if strings.HasPrefix(f.Event, "client-") {
-			c.fail(pusher.ErrorClientEvent, "client events are not enabled for this app")
+			c.clientEvent(f)
 		}
 		return
 	}
@@ -40,7 +40,7 @@ func (c *Client) handle(message []byte) {
 	case "delta_sync_error":
 		c.resync(f.Data)
 	case "signin":
-		c.fail(pusher.ErrorUnauthorized, "user authentication is not enabled for this app")
+		c.signIn(f.Data)
 	case "resume":
 		c.fail(pusher.ErrorNoRecovery, "connection recovery is not enabled")
 	}
@@ -80,7 +80,7 @@ func (c *Client) subscribe(data json.RawMessage) {
 	case kind.Presence():
 		c.refuse(s.Channel, pusher.ErrorUnauthorized, "NotSupported", 501, "presence channels are not offered by this release")
 		return
-	case kind.ServerToUser():
+	case kind.ServerToUser() && (c.user == "" || s.Channel != pusher.UserChannel(c.user)):
 		c.refuse(s.Channel, pusher.ErrorUnauthorized, "AuthError", 401, "this connection is not signed in as that user")
 		return
 	case kind.NeedsAuth():
@@ -109,7 +109,7 @@ func (c *Client) subscribe(data json.RawMessage) {
 	m.delta = s.Delta
 	m.resyncs = resyncs{}
 	form := c.form(m)
-	m.channel.shards[c.shard.id].put(c, form, filter, func(uint64) *Frame {
+	m.channel.shards[c.shard.id].put(c, m.channel, form, filter, func(uint64) *Frame {
 		f := pusher.Control{Event: "subscription_succeeded", Internal: true, Channel: s.Channel, Text: "{}"}
 		if c.dialect == pusher.V2 {
 			f.MessageID = c.hub.messageID()

@@ -37,6 +37,8 @@ type subscribers struct {
 	index map[*Client]int32
 	// odd has the subscriptions with the flags holed or behind.
 	odd map[*outbox]*irregular
+	// cached is the last event of a cache channel, up to last.
+	cached *prepared
 	// filters are those of the list.
 	filters filters
 	// last is the offset up to which the list has been served.
@@ -52,8 +54,14 @@ func (s *subscribers) advance(p *prepared) {
 			s.list[i].flags &^= holed | behind
 		}
 		s.odd = nil
+		if p.gap.After.Epoch != p.gap.Resume.Epoch {
+			s.cached = nil
+		}
 	} else if p.pub.Offset > s.last {
 		s.last = p.pub.Offset
+		if p.channel.caches && cacheable(p.pub) {
+			s.cached = p
+		}
 	}
 }
 
@@ -72,10 +80,13 @@ func (s *subscribers) skip(p *prepared) bool {
 // put adds a subscription or changes its form and filter. The success frame is queued under
 // the same lock, so that it precedes every publication that the socket gets.
 // It reports whether the socket is new.
-func (s *subscribers) put(c *Client, f form, filter *pusher.Filter, success func(position uint64) *Frame) bool {
+func (s *subscribers) put(c *Client, channel *Channel, f form, filter *pusher.Filter, success func(position uint64) *Frame) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c.send(success(s.last))
+	if channel.caches {
+		s.greetCached(c, channel, f)
+	}
 	if i, ok := s.index[c]; ok {
 		sub := &s.list[i]
 		s.regular(sub)

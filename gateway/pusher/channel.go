@@ -44,6 +44,9 @@ func KindOf(name string) Kind {
 	return 0
 }
 
+// UserChannel is the channel that reaches a signed-in user.
+func UserChannel(user string) string { return userPrefix + user }
+
 // NeedsAuth is true for channels that are subscribed to with a signature.
 func (k Kind) NeedsAuth() bool { return k&(private|presence) != 0 }
 

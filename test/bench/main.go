@@ -43,6 +43,21 @@ var parts = []struct {
 	{"coalesce", func(s *scale) error { return coalesce(s.sockets[0], s.rounds, s.period) }},
 	{"library", func(s *scale) error { return library(s.sockets[0], s.rounds, s.period) }},
 	{"slow", func(s *scale) error { return slow(s.sockets[0], s.rounds, s.period) }},
+	{"delta", func(s *scale) error {
+		onOffHeader()
+		for _, n := range s.sockets {
+			if 2*n > 15000 {
+				continue // both hubs together need too many descriptors
+			}
+			for _, name := range []string{"ticker", "game", "telemetry", "book"} {
+				if err := onOff(n, name, s.rounds, s.period); err != nil {
+					return err
+				}
+			}
+		}
+		fmt.Println()
+		return nil
+	}},
 	{"fanout", fanouts},
 	{"centrifuge", func(s *scale) error {
 		versusHeader()

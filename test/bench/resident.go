@@ -115,8 +115,8 @@ func residents(sockets, rounds int) error {
 // bases above all, counts for none of them.
 func subscriptions(sockets, channels int) error {
 	fmt.Printf("Heap of further subscriptions, %d and %d sockets on %d channels each. Bases belong to the channel and are shared.\n\n", sockets, 2*sockets, channels)
-	fmt.Println("| deltas | conflation values seen | heap per subscription | more than without deltas | bases per channel |")
-	fmt.Println("| --- | ---: | ---: | ---: | ---: |")
+	fmt.Println("| deltas | conflation values seen | heap per subscription | more than without deltas |")
+	fmt.Println("| --- | ---: | ---: | ---: |")
 	without := 0.0
 	for _, c := range []struct {
 		deltas bool
@@ -131,14 +131,13 @@ func subscriptions(sockets, channels int) error {
 			return err
 		}
 		per := (many - few) / float64(sockets*channels)
-		on, more, bases := "off", "-", "-"
+		on, more := "off", "-"
 		if c.deltas {
 			on, more = "on", fmt.Sprintf("%.0f B", per-without)
-			bases = fmt.Sprintf("%.1f KB", (few-per*float64(sockets*channels))/float64(channels)/1e3)
 		} else {
 			without = per
 		}
-		fmt.Printf("| %s | %d | %.0f B | %s | %s |\n", on, c.keys, per, more, bases)
+		fmt.Printf("| %s | %d | %.0f B | %s |\n", on, c.keys, per, more)
 	}
 	fmt.Println()
 	return nil

@@ -46,7 +46,7 @@ var rules = []rule{
 	{pkg: "gateway", own: []string{"broker", "gateway", "delta", "kv"}, foreign: []string{prometheus}},
 	{pkg: "gateway/app"},
 	{pkg: "gateway/pusher", own: []string{"gateway/app"}, foreign: []string{gjson}},
-	{pkg: "gateway/hub", own: []string{"broker", "delta", "kv", "gateway/app", "gateway/pusher"}, foreign: []string{gws, prometheus, flate}},
+	{pkg: "gateway/hub", own: []string{"broker", "delta", "kv", "gateway/app", "gateway/pusher"}, foreign: []string{gws, prometheus, flate, "golang.org/x/time/rate"}},
 	{pkg: "gateway/presence", own: []string{"broker", "kv", "gateway/app", "gateway/pusher"}},
 	{pkg: "gateway/rest", own: []string{"broker", "gateway/app", "gateway/pusher"}, foreign: []string{gjson}},
 	{pkg: "gateway/webhook", own: []string{"broker", "gateway/app", "gateway/pusher"}},

@@ -1,0 +1,54 @@
+package app
+
+import "strings"
+
+// AllowsOrigin tells whether a page of that origin may connect. A pattern is an
+// origin as browsers send it (`https://example.com`, `http://localhost:3000`), a host
+// without a scheme, which stands for http and https on any port, or either with one
+// `*` in the host, which stands for any number of labels (`*.example.com`). `*` alone
+// is every origin but `null`. A connection without an origin is not a browser's, and
+// is not what origins protect from.
+func (a *App) AllowsOrigin(origin string) bool {
+	if len(a.Origins) == 0 || origin == "" {
+		return true
+	}
+	origin = strings.ToLower(origin)
+	scheme, host, ok := strings.Cut(origin, "://")
+	if !ok {
+		return false // null, or nothing that a browser sends
+	}
+	host = withoutDefaultPort(scheme, host)
+	name, _, _ := strings.Cut(host, ":")
+	for _, pattern := range a.Origins {
+		pattern = strings.ToLower(pattern)
+		if pattern == "*" {
+			return true
+		}
+		wantScheme, want, has := strings.Cut(pattern, "://")
+		if has {
+			if wantScheme == scheme && hostMatches(withoutDefaultPort(scheme, want), host) {
+				return true
+			}
+			continue
+		}
+		if hostMatches(pattern, host) || hostMatches(pattern, name) {
+			return true
+		}
+	}
+	return false
+}
+
+func withoutDefaultPort(scheme, host string) string {
+	if scheme == "https" {
+		return strings.TrimSuffix(host, ":443")
+	}
+	return strings.TrimSuffix(host, ":80")
+}
+
+func hostMatches(pattern, host string) bool {
+	head, tail, wild := strings.Cut(pattern, "*")
+	if !wild {
+		return pattern == host
+	}
+	return len(host) > len(head)+len(tail) && strings.HasPrefix(host, head) && strings.HasSuffix(host, tail)
+}

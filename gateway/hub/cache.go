@@ -1,0 +1,60 @@
+package hub
+
+import (
+	"context"
+	"time"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/delta"
+	"github.com/sluicehq/sluice/gateway/pusher"
+)
+
+const (
+	// defaultCacheTTL is how long the last event of a cache channel is
+	// remembered.
+	defaultCacheTTL = 30 * time.Minute
+	// cacheSearch is how many publications are looked through for it: client
+	// events, which are not remembered, may have come after it.
+	cacheSearch = 100
+)
+
+// cacheable tells whether a cache channel remembers a publication (protocol section
+// 1.10).
+func cacheable(p *broker.Publication) bool {
+	return p.Origin != broker.OriginClient && p.Skipped == ""
+}
+
+// primeCache finds the last event of a cache channel up to where the feed begins.
+func (c *Channel) primeCache(ctx context.Context, at broker.Position) error {
+	page, err := c.hub.opt.History.Read(ctx, c.app.ID, c.name, broker.Query{NewestFirst: true, To: at.Offset, Limit: cacheSearch})
+	if err != nil {
+		return err
+	}
+	for _, pub := range page.Publications {
+		if !cacheable(pub) {
+			continue
+		}
+		p := &prepared{texts: &texts{channel: c, pub: pub, embed: delta.ShapeOf(pub.Data) == delta.Structure}}
+		for i := range c.shards {
+			s := &c.shards[i]
+			s.mu.Lock()
+			if s.cached == nil {
+				s.cached = p
+			}
+			s.mu.Unlock()
+		}
+		break
+	}
+	return nil
+}
+
+// greetCached sends a new subscriber of a cache channel the last event, plain, or
+// says that there is none. The caller holds the lock, so that live publications
+// follow.
+func (s *subscribers) greetCached(c *Client, channel *Channel, f form) {
+	if p := s.cached; p != nil && c.hub.opt.Now().Sub(p.pub.Time) < c.hub.opt.CacheTTL {
+		c.send(p.bare(f.dialect(), f&formDelta != 0))
+		return
+	}
+	c.control(pusher.Control{Event: "cache_miss", Channel: channel.name})
+}

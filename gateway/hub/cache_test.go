@@ -1,0 +1,78 @@
+package hub
+
+import (
+	"testing"
+	"time"
+
+	"github.com/sluicehq/sluice/broker"
+)
+
+// cacheRig has a hub that reads the past of channels from its log.
+func cacheRig(t *testing.T, change func(*Options, *appT)) *rig {
+	log := newMemory(t, "app")
+	r := newRig(t, func(o *Options, a *appT) {
+		o.Feed, o.History, o.Publisher = log, log, log
+		if change != nil {
+			change(o, a)
+		}
+	})
+	_ = r.log.Close()
+	r.log = log
+	return r
+}
+
+func TestCacheChannels(t *testing.T) {
+	greeted := func(r *rig, want string) message {
+		r.t.Helper()
+		p, _ := r.connect()
+		p.subscribe("cache-x")
+		return p.want(want)
+	}
+	t.Run("CA-01 CA-03 a new subscriber gets the last event after the success frame, on any gateway", func(t *testing.T) {
+		r := cacheRig(t, nil)
+		// Before anybody subscribes here, as if another gateway had taken it.
+		r.publish("cache-x", "first", `{"n":1}`)
+		if m := greeted(r, "first"); m.str() != `{"n":1}` {
+			t.Errorf("got %s", m.text)
+		}
+		r.publish("cache-x", "second", `{"n":2}`)
+		if m := greeted(r, "second"); m.str() != `{"n":2}` {
+			t.Errorf("got %s", m.text)
+		}
+	})
+	t.Run("CA-02 an empty cache is told", func(t *testing.T) {
+		r := cacheRig(t, nil)
+		if m := greeted(r, "pusher:cache_miss"); m.Channel != "cache-x" || m.Data != nil {
+			t.Errorf("got %s", m.text)
+		}
+	})
+	t.Run("CA-04 after its time the event is forgotten", func(t *testing.T) {
+		r := cacheRig(t, nil)
+		r.publish("cache-x", "first", `{"n":1}`)
+		greeted(r, "first")
+		r.clock.Add(int64(31 * time.Minute))
+		greeted(r, "pusher:cache_miss")
+	})
+	t.Run("CA-05 client events are not remembered", func(t *testing.T) {
+		r := cacheRig(t, nil)
+		r.publish("cache-x", "first", `{"n":1}`)
+		r.publish("cache-x", "client-x", `{"n":2}`, func(e *broker.Event) { e.Origin = broker.OriginClient })
+		greeted(r, "first")
+		r.publish("cache-x", "client-x", `{"n":3}`, func(e *broker.Event) { e.Origin = broker.OriginClient })
+		greeted(r, "first")
+	})
+	t.Run("CA-06 the cached event has no number, and the next one is full", func(t *testing.T) {
+		r := cacheRig(t, nil)
+		r.publish("cache-x", "tick", tick(1))
+		p, _ := r.connect()
+		p.asked(`{}`)
+		p.subscribe("cache-x")
+		if m := p.want("tick"); m.Sequence != nil {
+			t.Errorf("got %s", m.text)
+		}
+		r.publish("cache-x", "tick", tick(2))
+		if m := p.want("tick"); m.Sequence == nil {
+			t.Errorf("got %s", m.text)
+		}
+	})
+}

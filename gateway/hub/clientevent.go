@@ -1,0 +1,74 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/gateway/pusher"
+)
+
+// clientEvent stores an event that a client sends to the other subscribers of a
+// channel (protocol section 1.12). The reading goroutine waits for the log, so that
+// events of one client keep their order and a client that sends faster than the log
+// takes is slowed down by its own connection.
+func (c *Client) clientEvent(f pusher.ClientFrame) {
+	kind := pusher.KindOf(f.Channel)
+	limits := &c.app.Limits
+	switch {
+	case !c.app.ClientEvents || c.hub.opt.Publisher == nil:
+		c.fail(pusher.ErrorClientEvent, "client events are not enabled for this app")
+		return
+	case !kind.NeedsAuth():
+		c.fail(pusher.ErrorUnauthorized, "client events are for private and presence channels")
+		return
+	case c.membership(f.Channel) == nil:
+		c.fail(pusher.ErrorUnauthorized, "client events are for subscribers, and this connection is none of the channel")
+		return
+	case len(f.Event) > limits.MaxEventNameLength:
+		c.fail(pusher.ErrorClientEvent, "event name has %d bytes, the limit is %d", len(f.Event), limits.MaxEventNameLength)
+		return
+	case len(f.Data) > limits.MaxEventPayload:
+		c.fail(pusher.ErrorClientEvent, "data has %d bytes, the limit is %d", len(f.Data), limits.MaxEventPayload)
+		return
+	case !c.mayPublish():
+		c.fail(pusher.ErrorClientEvent, "more than %d client events in a second; this one was dropped", c.app.ClientEventRate)
+		return
+	}
+	data := []byte(f.Data)
+	if len(data) == 0 {
+		data = []byte("null")
+	}
+	ev := &broker.Event{
+		Name: f.Event, Data: data, Origin: broker.OriginClient, ExcludeSocket: c.id, Node: c.hub.opt.Node,
+	}
+	ctx, cancel := context.WithTimeout(c.hub.ctx, c.hub.opt.PublishTimeout)
+	defer cancel()
+	_, err := c.hub.opt.Publisher.Publish(ctx, c.app.ID, broker.Outgoing{Channel: f.Channel, Event: ev})
+	switch {
+	case err == nil:
+		c.hub.opt.Metrics.clientEvents.WithLabelValues(c.app.ID, c.hub.opt.Metrics.port).Inc()
+	case errors.Is(err, broker.ErrTooLarge):
+		c.fail(pusher.ErrorClientEvent, "the event is too large for the log")
+	default:
+		c.hub.opt.Logger.Warn("storing a client event failed", "app", c.app.ID, "channel", f.Channel, "error", err)
+		c.fail(pusher.ErrorClientEvent, "the event could not be stored; try again")
+	}
+}
+
+// mayPublish takes a token of the connection's bucket.
+func (c *Client) mayPublish() bool {
+	if c.app.ClientEventRate <= 0 {
+		return true
+	}
+	if c.events == nil {
+		c.events = rate.NewLimiter(rate.Limit(c.app.ClientEventRate), c.app.ClientEventRate)
+	}
+	return c.events.AllowN(c.hub.opt.Now(), 1)
+}
+
+// defaultPublishTimeout bounds how long a client event may wait for the log.
+const defaultPublishTimeout = 10 * time.Second
