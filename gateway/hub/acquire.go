@@ -98,6 +98,12 @@ func (c *Channel) recount() {
 		return
 	}
 	k.acquiring = c.hub.background(func() {
+		// Many channels may have lost their counts at once.
+		select {
+		case c.hub.saves <- struct{}{}:
+			defer func() { <-c.hub.saves }()
+		case <-c.hub.ctx.Done():
+		}
 		ctx, cancel := c.hub.countingContext()
 		defer cancel()
 		c.acquire(ctx, k)
@@ -169,15 +175,20 @@ func (c *Channel) find(ctx context.Context, k *counting) (*found, error) {
 			return nil, err
 		}
 		f := &found{revision: e.Revision}
-		err = json.Unmarshal(e.Value, &f.state)
-		if err == nil {
+		err = errUnanchored
+		// A checkpoint that makes no sense is replaced like one that is too old.
+		if json.Unmarshal(e.Value, &f.state) == nil && c.newInterval().Restore(f.state) == nil {
 			f.replay, err = c.after(ctx, f.state.Offset)
+		}
+		if err == nil && len(f.replay) == 0 {
+			// The channel is empty. Whoever counts begins anew with its next
+			// publication, which has no predecessor.
+			f.state = c.newInterval().Snapshot()
 		}
 		if err == nil {
 			return f, nil
 		}
-		var syntax *json.SyntaxError
-		if !errors.Is(err, errUnanchored) && !errors.As(err, &syntax) {
+		if !errors.Is(err, errUnanchored) {
 			return nil, err
 		}
 		if time.Now().Before(until) {
@@ -199,7 +210,7 @@ func (c *Channel) found(ctx context.Context, k *counting, revision uint64) (*fou
 	if err != nil {
 		return nil, err
 	}
-	f := &found{state: kv.NewInterval(c.delta.Interval, max(c.delta.MaxKeys, 1), counterIdle).Snapshot()}
+	f := &found{state: c.newInterval().Snapshot()}
 	if len(page.Publications) > 0 {
 		f.state.Offset, f.state.Time = page.Publications[0].Offset, page.Publications[0].Time
 		// It is the only base that can be had.
@@ -219,6 +230,9 @@ func (c *Channel) after(ctx context.Context, offset uint64) ([]*broker.Publicati
 		if err != nil {
 			return nil, err
 		}
+		if len(all)+len(page.Publications) == 0 && page.Retained.Newest > 0 {
+			return nil, errUnanchored // the checkpoint is ahead of the log
+		}
 		all = append(all, page.Publications...)
 		if !page.More || len(page.Publications) == 0 {
 			break
@@ -229,8 +243,6 @@ func (c *Channel) after(ctx context.Context, offset uint64) ([]*broker.Publicati
 		q.From = all[len(all)-1].Offset + 1
 	}
 	if len(all) == 0 {
-		// An empty channel is proven by the next publication, which has no
-		// predecessor.
 		return nil, nil
 	}
 	most := c.hub.opt.RetainedMessages
@@ -270,6 +282,12 @@ func (h *Hub) countingContext() (context.Context, context.CancelFunc) {
 
 func (h *Hub) countingFailed(c *Channel, what string, err error) {
 	h.opt.Metrics.countingFailed(c.app.ID)
+	// It fails for all channels at a time; the metric has their number.
+	now := h.opt.Now().UnixNano()
+	last := h.countingWarned.Load()
+	if now-last < int64(time.Minute) || !h.countingWarned.CompareAndSwap(last, now) {
+		return
+	}
 	h.opt.Logger.Warn("full messages are not counted with the cluster; this gateway counts by itself",
 		"app", c.app.ID, "channel", c.name, "while", what, "error", err)
 }

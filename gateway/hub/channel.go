@@ -94,7 +94,7 @@ func (h *Hub) newChannel(a *app.App, name string) *Channel {
 			c.conflates = a.Conflate
 		}
 	}
-	c.log.interval = kv.NewInterval(c.delta.Interval, max(c.delta.MaxKeys, 1), counterIdle)
+	c.log.interval = c.newInterval()
 	limits := delta.Limits{
 		Keys: 1, Bytes: baseBytes, Age: time.Duration(c.delta.MaxAgeSeconds) * time.Second, Older: olderBases,
 	}
@@ -104,6 +104,11 @@ func (h *Hub) newChannel(a *app.App, name string) *Channel {
 		c.log.bases[keyedBases] = delta.NewBases[*texts](limits)
 	}
 	return c
+}
+
+// newInterval is a counter of the channel that has counted nothing.
+func (c *Channel) newInterval() *kv.Interval {
+	return kv.NewInterval(c.delta.Interval, max(c.delta.MaxKeys, 1), counterIdle)
 }
 
 // resetBases makes the next tracked frame of every conflation value full.

@@ -205,7 +205,7 @@ func (c *Channel) observe(k *counting, e kv.Entry) {
 		if have.offset != s.Offset || s.Offset == 0 {
 			continue
 		}
-		theirs := kv.NewInterval(s.N, s.MaxKeys, counterIdle)
+		theirs := c.newInterval()
 		if theirs.Restore(s) == nil && theirs.Hash() != have.hash {
 			c.hub.opt.Metrics.countDiverged()
 			c.recount()

@@ -250,3 +250,41 @@ func TestIdleCounters(t *testing.T) {
 		}
 	})
 }
+
+func TestOddCheckpoints(t *testing.T) {
+	for name, value := range map[string]string{
+		"no JSON": "garbage", "another shape": `{"s":"x"}`, "impossible counts": `{"s":1,"t":"2026-01-01T00:00:00Z","n":10,"m":100,"k":["a","a"],"c":[1,2]}`,
+		"an offset that is not there": `{"s":900000,"t":"2026-01-01T00:00:00Z","n":10,"m":100,"k":[],"c":[]}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := start(t, 2, settings{coordinate: true})
+			a := c.set.apps[0]
+			retained, err := c.nodes[0].log.Retained(t.Context(), a.ID, "market")
+			if err != nil {
+				t.Fatal(err)
+			}
+			js, err := c.raw(t).JetStream()
+			if err != nil {
+				t.Fatal(err)
+			}
+			bucket, err := js.KeyValue("counters")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := bucket.PutString("app.market."+retained.Epoch, value); err != nil {
+				t.Fatal(err)
+			}
+			one, two := c.nodes[0].watch(t, a, "market"), c.nodes[1].watch(t, a, "market")
+			for i := range 60 {
+				publish(t, c.nodes[i%2].sign(t, a), "market", body("s", i))
+			}
+			await(t, "market", 60, one, two)
+			if diff := cmp.Diff(fulls(one.all("market")), fulls(two.all("market"))); diff != "" {
+				t.Errorf("gateways sent different events in full:\n%s", diff)
+			}
+			if n := len(fulls(one.all("market"))); n < 6 || n > 7 {
+				t.Errorf("%d of 60 came in full, want 6 or, with the first of the subscription, 7", n)
+			}
+		})
+	}
+}

@@ -86,13 +86,7 @@ func (o *oracle) verdict() {
 
 // The number of pairs can be set with CODEC_PAIRS.
 func TestCO03_CO04_PublicDecodersRebuildRandomPairs(t *testing.T) {
-	n := 100_000
-	if text := os.Getenv("CODEC_PAIRS"); text != "" {
-		var err error
-		if n, err = strconv.Atoi(text); err != nil || n < 1 {
-			t.Fatalf("CODEC_PAIRS is %q, must be a number from 1", text)
-		}
-	}
+	n := number(t, "CODEC_PAIRS", 100_000)
 	o := newOracle(t)
 	pairs := workload.NewPairs(7, 64<<10)
 	for range n {
@@ -114,37 +108,82 @@ func TestCO03_CO04_PublicDecodersRebuildTheStreams(t *testing.T) {
 	o.verdict()
 }
 
-// xdelta3 is a process per pair, so there are fewer of them.
+// number reads an environment variable.
+func number(t *testing.T, name string, otherwise int) int {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		t.Fatalf("%s is %q, must be a number from 1", name, text)
+	}
+	return n
+}
+
+// xdelta3 is two processes per pair, so there are fewer of them; scripts/soak sets
+// XDELTA_PAIRS to 100,000.
 func TestXdelta3RebuildsWhatWeEncode(t *testing.T) {
 	tool, err := exec.LookPath("xdelta3")
 	if err != nil {
 		t.Fatalf("xdelta3 is not installed; scripts/test does that: %v", err)
 	}
-	dir := t.TempDir()
-	file := func(name string, content []byte) string {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, content, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return path
+	n := number(t, "XDELTA_PAIRS", 150)
+	const workers = 4
+	for w := range workers {
+		t.Run(strconv.Itoa(w), func(t *testing.T) {
+			t.Parallel()
+			x := xdelta3{t: t, tool: tool, dir: t.TempDir()}
+			pairs := workload.NewPairs(11+uint64(w), 16<<10)
+			for range (n + workers - 1) / workers {
+				x.check(pairs.Next())
+			}
+			if w > 0 {
+				return
+			}
+			for _, s := range workload.All() {
+				base := bytes.Clone(s.Next())
+				for range 5 {
+					target := bytes.Clone(s.Next())
+					x.check(base, target)
+					base = target
+				}
+			}
+		})
 	}
-	var encoder delta.Encoder
-	pairs := workload.NewPairs(11, 16<<10)
-	for i := range 150 {
-		base, target := pairs.Next()
-		source, diff := file("base", base), file("delta", encoder.AppendVCDIFF(nil, base, target))
-		got, err := exec.Command(tool, "-d", "-c", "-s", source, diff).Output()
-		if err != nil || !bytes.Equal(got, target) {
-			t.Fatalf("pair %d, %d to %d bytes: xdelta3 gave %d bytes, %v", i, len(base), len(target), len(got), err)
-		}
-		// And the other way round, without what the profile leaves out.
-		made, err := exec.Command(tool, "-e", "-c", "-n", "-A", "-S", "none", "-s", source, file("target", target)).Output()
-		if err != nil {
-			t.Fatalf("pair %d: %v", i, err)
-		}
-		got, err = delta.ApplyVCDIFF(nil, base, made, len(target))
-		if err != nil || !bytes.Equal(got, target) {
-			t.Fatalf("pair %d, %d to %d bytes: our decoder gave %d bytes, %v", i, len(base), len(target), len(got), err)
-		}
+}
+
+// xdelta3 decodes what we encode, and the other way round.
+type xdelta3 struct {
+	t         *testing.T
+	tool, dir string
+	encoder   delta.Encoder
+}
+
+func (x *xdelta3) file(name string, content []byte) string {
+	x.t.Helper()
+	path := filepath.Join(x.dir, name)
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		x.t.Fatal(err)
+	}
+	return path
+}
+
+func (x *xdelta3) check(base, target []byte) {
+	x.t.Helper()
+	source, diff := x.file("base", base), x.file("delta", x.encoder.AppendVCDIFF(nil, base, target))
+	got, err := exec.Command(x.tool, "-d", "-c", "-s", source, diff).Output()
+	if err != nil || !bytes.Equal(got, target) {
+		x.t.Fatalf("%d to %d bytes: xdelta3 gave %d bytes, %v", len(base), len(target), len(got), err)
+	}
+	// And back, without what the profile leaves out.
+	made, err := exec.Command(x.tool, "-e", "-c", "-n", "-A", "-S", "none", "-s", source, x.file("target", target)).Output()
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	got, err = delta.ApplyVCDIFF(nil, base, made, len(target))
+	if err != nil || !bytes.Equal(got, target) {
+		x.t.Fatalf("%d to %d bytes: our decoder gave %d bytes, %v", len(base), len(target), len(got), err)
 	}
 }

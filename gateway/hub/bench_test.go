@@ -1,0 +1,54 @@
+package hub
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/sluicehq/sluice/broker"
+)
+
+// BenchmarkDeliver is the decision and the push for one publication, per
+// subscriber, and taking the frame out again, without sockets.
+func BenchmarkDeliver(b *testing.B) {
+	for _, subscribers := range []int{1000, 10_000, 100_000} {
+		for _, deltas := range []bool{false, true} {
+			b.Run(fmt.Sprintf("subscribers=%d/deltas=%v", subscribers, deltas), func(b *testing.B) {
+				s := newStage(false, 64, 1, 100)
+				c := s.channels[0]
+				var f form
+				if deltas {
+					f = formDelta | formKeyed
+				}
+				for i := range subscribers {
+					o := s.shard.slab.get()
+					client := &Client{hub: s.hub, app: c.app, shard: s.shard, id: fmt.Sprint(i), out: o}
+					o.client = client
+					c.shards[0].put(client, c.Channel, f, nil, func(uint64) *Frame { return s.hub.reconnect })
+					o.take(nil, 1<<30)
+					o.flags = 0
+				}
+				s.shard.dirtied = nil
+				var batch []*Frame
+				n := 0
+				b.ReportAllocs()
+				for b.Loop() {
+					n++
+					pub := &broker.Publication{
+						Event:    broker.Event{Name: "tick", Data: fmt.Appendf(nil, `{"k":"a","n":%d,"pad":%q}`, n, strings.Repeat("steady ", 60))},
+						Position: broker.Position{Epoch: "e", Offset: uint64(n)}, Prev: uint64(n - 1), Time: s.now,
+					}
+					s.shard.deliver(job{&c.shards[0], c.prepare(pub, true)})
+					for _, o := range s.shard.loop.dirty {
+						o.mu.Lock()
+						batch, _ = o.take(batch[:0], gatherBytes)
+						o.flags &^= dirty
+						o.mu.Unlock()
+					}
+					s.shard.loop.dirty = s.shard.loop.dirty[:0]
+				}
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*subscribers), "ns/subscriber")
+			})
+		}
+	}
+}
