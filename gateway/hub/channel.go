@@ -241,7 +241,9 @@ func (c *Channel) prepare(pub *broker.Publication, live bool) *prepared {
 		full = c.step(pub, t.key, live)
 	}
 	if pub.Skipped != "" {
-		c.hub.opt.Metrics.skipped()
+		if live {
+			c.hub.opt.Metrics.skipped()
+		}
 		for i := range c.shards {
 			c.shards[i].skip(p)
 		}

@@ -21,8 +21,6 @@ import (
 type session struct {
 	channel, socket string
 	got             []arrival
-	// whole is set if the subscription was there until the end of the test.
-	whole bool
 }
 
 // arrival is an event, or word of so many that were skipped.
@@ -168,8 +166,8 @@ func (s *socket) control(text string) {
 	}
 }
 
-// leave unsubscribes. Events that are still on their way belong to nobody, so the
-// answer to a ping is waited for.
+// leave unsubscribes. Events that are still on their way belong to the subscription
+// that ends.
 func (s *socket) leave(channel string) {
 	s.say("unsubscribe", fmt.Sprintf(`{"channel":%q}`, channel))
 }
