@@ -138,6 +138,8 @@ func (n *Node) Run(ctx context.Context) error {
 	drain, stop := context.WithTimeout(context.Background(), n.opt.Drain)
 	defer stop()
 	shutdown(drain, main)
+	// Half of the time is for asking, the other half for leaving.
+	n.hub.Drain(drain, n.opt.Drain/2)
 	if err := n.hub.Close(drain); err != nil {
 		n.opt.Logger.Warn("connections were closed before they had left", "error", err)
 	}

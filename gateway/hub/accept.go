@@ -104,7 +104,7 @@ func (h *Hub) admit(r *http.Request) (*app.App, pusher.Dialect, pusher.CloseCode
 func (h *Hub) isClosed() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.closed
+	return h.closed || h.draining
 }
 
 // start gives an upgraded connection its outbox and its reading goroutine, unless

@@ -316,3 +316,36 @@ func TestOrigins(t *testing.T) {
 		}
 	}
 }
+
+func TestDrain(t *testing.T) {
+	r := newRig(t, nil)
+	var peers []*peer
+	for range drainGroup + 20 {
+		p, _ := r.connect()
+		peers = append(peers, p)
+	}
+	r.hub.Drain(context.Background(), time.Hour)
+	for i, p := range peers {
+		if code := p.closed(); code != 4200 {
+			t.Fatalf("WS-21: connection %d was closed with %d", i, code)
+		}
+	}
+	req, err := http.NewRequest(http.MethodGet, r.server.URL+"/app/key", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Upgrade", "websocket")
+	again, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Body.Close()
+	if again.StatusCode != http.StatusServiceUnavailable || again.Header.Get("Retry-After") == "" {
+		t.Errorf("a new connection was answered %s", again.Status)
+	}
+	http.DefaultClient.CloseIdleConnections()
+	// Asked to stop before everybody was told, it leaves the rest to Close.
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	r.hub.Drain(ctx, time.Second)
+}

@@ -140,6 +140,7 @@ type Hub struct {
 
 	mu       sync.Mutex
 	closed   bool
+	draining bool
 	channels map[channelKey]*Channel
 	idle     map[*Channel]struct{}
 	perApp   map[*app.App]int
