@@ -48,6 +48,9 @@ type BucketOptions struct {
 	// Republish is a core subject that ends in `.>`. Each write is repeated
 	// there once it is stored, with the key for the `>`. Default none.
 	Republish string
+	// MessageTTL lets each write have a time to live of its own. It cannot be
+	// taken back: a bucket that has it keeps it.
+	MessageTTL bool
 }
 
 var bucketName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
@@ -104,11 +107,11 @@ func OpenBucket(ctx context.Context, js jetstream.JetStream, o BucketOptions) (*
 func (o BucketOptions) open(ctx context.Context, js jetstream.JetStream) (jetstream.KeyValue, error) {
 	stream, err := js.Stream(ctx, "KV_"+o.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		store, err := js.CreateKeyValue(ctx, o.config())
-		if !errors.Is(err, jetstream.ErrBucketExists) {
-			return store, err
+		_, err := js.CreateKeyValue(ctx, o.config())
+		if err != nil && !errors.Is(err, jetstream.ErrBucketExists) {
+			return nil, err
 		}
-		// Another process made it meanwhile.
+		// Made now, here or by another process.
 		stream, err = js.Stream(ctx, "KV_"+o.Name)
 		if err != nil {
 			return nil, err
@@ -197,6 +200,7 @@ func (o BucketOptions) adjust(have jetstream.StreamConfig) jetstream.StreamConfi
 	}
 	want.MaxMsgSize = int32(o.MaxValueBytes + headerRoom)
 	want.RePublish = o.republish()
+	want.AllowMsgTTL = have.AllowMsgTTL || o.MessageTTL
 	return want
 }
 
@@ -209,5 +213,5 @@ func (o BucketOptions) differs(have, want jetstream.StreamConfig) bool {
 	}
 	return have.MaxAge != want.MaxAge || have.Duplicates != want.Duplicates ||
 		have.Replicas != want.Replicas || have.MaxBytes != want.MaxBytes ||
-		have.MaxMsgSize != want.MaxMsgSize || republish(have) != republish(want)
+		have.MaxMsgSize != want.MaxMsgSize || have.AllowMsgTTL != want.AllowMsgTTL || republish(have) != republish(want)
 }

@@ -37,6 +37,7 @@ type Log struct {
 
 	mu       sync.Mutex
 	problems map[string]string
+	tables   []*Table
 }
 
 var _ broker.Log = (*Log)(nil)

@@ -54,6 +54,7 @@ func (l *Log) supervise() {
 			l.stats.scans.Add(1)
 			l.checkStreams()
 			l.compare(0)
+			l.tablesLost()
 		case <-check.C:
 			l.checkStreams()
 		case <-audit.C:
@@ -125,6 +126,15 @@ func (l *Log) compare(n int) {
 				break
 			}
 		}
+	}
+}
+
+func (l *Log) tablesLost() {
+	l.mu.Lock()
+	tables := l.tables
+	l.mu.Unlock()
+	for _, t := range tables {
+		t.lost(0)
 	}
 }
 

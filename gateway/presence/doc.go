@@ -1,13 +1,17 @@
-// Package presence will fold who is in a channel. It is not part of this
-// release: nothing here is implemented, and gateways refuse subscriptions to
-// presence channels.
+// Package presence knows who is in a channel, on all gateways.
 //
-// What it will promise: each gateway writes its own joins and leaves under its
-// own lease; gateways that serve a channel follow them and fold the same members
-// from them. A user is in from the first connection that joins, on any gateway,
-// until the last one leaves, and hears of others in the order in which membership
-// changed. The members of a gateway that died are removed once, when its lease
-// ends. Subscription counts fold the same way, and the HTTP API answers from the
-// fold. What it will never do: ask other gateways, or keep a consumer or a watch
-// per channel. See protocol sections 1.9, 1.11 and 2.5.
+// Nobody is asked. Each gateway writes what concerns itself into a [kv.Table]: a seat
+// for each user that it has in a channel, and one with the number of its
+// subscriptions. Gateways that serve the channel follow the seats and fold them, so
+// that all come to the same members ([Fold]). A user is in from the first connection
+// that joins, on any gateway, until the last one leaves.
+//
+// A gateway holds a lease, which it renews. When it has ended, another gateway
+// declares the dead one buried, once, which removes its seats everywhere; whatever
+// webhooks the dead one owed are told by who buried it. A gateway that was buried
+// alive, because it was cut off, takes its seats anew.
+//
+// What it never does: keep a consumer or a watch of its own per channel on the
+// server, wait for the table in the path of an event, or decide by comparing the
+// clocks of two machines. See protocol sections 1.9, 1.11 and 2.5.
 package presence

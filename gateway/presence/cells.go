@@ -1,0 +1,196 @@
+package presence
+
+import (
+	"context"
+	"encoding/json"
+	"sync"
+	"time"
+)
+
+const (
+	// writers is the number of seats that are written at a time.
+	writers = 32
+	// goneFor is how long a seat that was given up stays in the table.
+	goneFor = time.Minute
+	// writeTimeout bounds one attempt to write a seat.
+	writeTimeout = 5 * time.Second
+)
+
+// cell is a seat of this gateway: what it should be, and what the table has. The
+// writes of one seat follow each other; what changes meanwhile is written once.
+type cell struct {
+	seat seat
+
+	mu     sync.Mutex
+	wanted *note // nil: given up
+	// stored is what the table has, nil for nothing or a seat that is given up, at
+	// revision.
+	stored   *note
+	revision uint64
+	queued   bool
+	moved    chan struct{} // closed and replaced when stored changes
+}
+
+// state returns the revision of what is wanted, 0 while it is not stored, and what is
+// closed when that changes.
+func (c *cell) state() (<-chan struct{}, uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.wanted == nil || c.stored != c.wanted {
+		return c.moved, 0
+	}
+	return c.moved, c.revision
+}
+
+// set says what a seat should be from now on, nil for given up, and returns its cell.
+// Without change the seat keeps what it was to be, if it was to be anything.
+func (r *Roster) set(s seat, change bool, to *note) *cell {
+	r.cellMu.Lock()
+	defer r.cellMu.Unlock()
+	c := r.cells[s]
+	if c == nil {
+		c = &cell{seat: s, moved: make(chan struct{})}
+		r.cells[s] = c
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if change || c.wanted == nil && to != nil {
+		c.wanted = to
+		r.enqueue(c)
+	}
+	return c
+}
+
+// enqueue lets a writer look at a cell. The caller holds both locks.
+func (r *Roster) enqueue(c *cell) {
+	if !c.queued {
+		c.queued = true
+		r.dirty = append(r.dirty, c)
+		r.work.Signal()
+	}
+}
+
+// write is one of the writers.
+func (r *Roster) write() {
+	for {
+		r.cellMu.Lock()
+		for len(r.dirty) == 0 && r.ctx.Err() == nil {
+			r.work.Wait()
+		}
+		if r.ctx.Err() != nil {
+			r.cellMu.Unlock()
+			return
+		}
+		c := r.dirty[0]
+		r.dirty[0] = nil
+		if r.dirty = r.dirty[1:]; len(r.dirty) == 0 {
+			r.dirty = nil
+		}
+		r.busy++
+		r.cellMu.Unlock()
+		err := r.store(c)
+		r.cellMu.Lock()
+		c.mu.Lock()
+		c.queued = false
+		switch {
+		case c.wanted != c.stored:
+			r.enqueue(c)
+		case c.wanted == nil && r.cells[c.seat] == c:
+			delete(r.cells, c.seat)
+		}
+		c.mu.Unlock()
+		r.busy--
+		if len(r.dirty) == 0 && r.busy == 0 {
+			close(r.settled)
+			r.settled = make(chan struct{})
+		}
+		r.cellMu.Unlock()
+		if err != nil {
+			r.warn("writing presence failed; it is tried again", err)
+			select {
+			case <-r.ctx.Done():
+			case <-time.After(retryWait):
+			}
+		}
+	}
+}
+
+// retryWait is the pause of a writer after a failure.
+const retryWait = 250 * time.Millisecond
+
+// store brings the table up to what is wanted.
+func (r *Roster) store(c *cell) error {
+	c.mu.Lock()
+	wanted, stored, since := c.wanted, c.stored, c.revision
+	c.mu.Unlock()
+	if wanted == stored {
+		return nil
+	}
+	n, ttl := note{User: c.seat.user, Gone: true, Since: since}, goneFor
+	if wanted != nil {
+		n, ttl = *wanted, 0
+	}
+	value, err := json.Marshal(n)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(r.ctx, writeTimeout)
+	defer cancel()
+	revision, err := r.opt.Table.Put(ctx, c.seat.key(), value, ttl)
+	if err != nil {
+		return err
+	}
+	r.metrics.writes.Add(1)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stored, c.revision = wanted, revision
+	close(c.moved)
+	c.moved = make(chan struct{})
+	return nil
+}
+
+// rewrite writes again what the table has lost: all seats, or those for which lacks
+// says so.
+func (r *Roster) rewrite(lacks func(s seat, revision uint64) bool) {
+	r.cellMu.Lock()
+	defer r.cellMu.Unlock()
+	for _, c := range r.cells {
+		c.mu.Lock()
+		if c.stored != nil && lacks(c.seat, c.revision) {
+			c.stored = nil
+			close(c.moved)
+			c.moved = make(chan struct{})
+			if c.wanted != nil {
+				r.enqueue(c)
+			}
+		}
+		c.mu.Unlock()
+	}
+}
+
+// flush waits until everything is written, or ctx is done.
+func (r *Roster) flush(ctx context.Context) {
+	for {
+		r.cellMu.Lock()
+		idle, settled := len(r.dirty) == 0 && r.busy == 0, r.settled
+		r.cellMu.Unlock()
+		if idle {
+			return
+		}
+		select {
+		case <-settled:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// SetCount says the number of subscriptions that this gateway has in a channel.
+// It does not wait.
+func (r *Roster) SetCount(app, channel string, n int) {
+	var to *note
+	if n > 0 {
+		to = &note{Count: n}
+	}
+	r.set(seat{app, channel, r.opt.Node, ""}, true, to)
+}

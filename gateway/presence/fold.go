@@ -1,0 +1,229 @@
+package presence
+
+import (
+	"cmp"
+	"encoding/json"
+	"slices"
+)
+
+// Kind says what a [Change] is.
+type Kind uint8
+
+const (
+	// Added and Removed are a user's first and last connection.
+	Added Kind = iota + 1
+	Removed
+	// Counted is another number of subscriptions. Occupied and Vacated are the
+	// first and the last one, each after a Counted.
+	Counted
+	Occupied
+	Vacated
+)
+
+// Change is one step in the life of a channel.
+type Change struct {
+	Kind Kind
+	User string
+	// Info of an added user is a JSON value.
+	Info json.RawMessage
+	// Count of subscriptions, after the change.
+	Count int
+	// Node is the gateway whose seat it was; Cause, a revision, names the
+	// change together with the seat.
+	Node  string
+	Cause uint64
+	// Buried is true if the node did not say it itself.
+	Buried bool
+}
+
+// place is a seat within a channel.
+type place struct{ node, user string }
+
+// held is the newest that is known of a seat.
+type held struct {
+	note
+	revision uint64
+}
+
+// Member is a user in a channel.
+type Member struct {
+	User string
+	Info json.RawMessage
+	// since orders members by when they came.
+	since uint64
+	seats int
+}
+
+// Fold is who is in one channel, made of the records of its seats in any order. It is
+// a plain value without a clock or a lock.
+type Fold struct {
+	seats    map[place]held
+	members  map[string]*Member
+	buried   map[string]uint64
+	count    int
+	occupied bool
+}
+
+// NewFold returns the fold of an empty channel.
+func NewFold() *Fold {
+	return &Fold{seats: map[place]held{}, members: map[string]*Member{}, buried: map[string]uint64{}}
+}
+
+// Users and Count are the number of distinct users and of subscriptions.
+func (f *Fold) Users() int { return len(f.members) }
+
+// Count is the number of subscriptions.
+func (f *Fold) Count() int { return f.count }
+
+// Has says whether a user is in, and with which info.
+func (f *Fold) Has(user string) (json.RawMessage, bool) {
+	m := f.members[user]
+	if m == nil {
+		return nil, false
+	}
+	return m.Info, true
+}
+
+// Members are the users in the order in which they came.
+func (f *Fold) Members() []Member {
+	out := make([]Member, 0, len(f.members))
+	for _, m := range f.members {
+		out = append(out, *m)
+	}
+	slices.SortFunc(out, func(a, b Member) int { return cmp.Or(cmp.Compare(a.since, b.since), cmp.Compare(a.User, b.User)) })
+	return out
+}
+
+// apply takes in what a seat was at a revision. What is older than what is known, or
+// than the burial of the node, changes nothing.
+func (f *Fold) apply(at place, revision uint64, n note) []Change {
+	old := f.seats[at]
+	if revision <= old.revision || revision <= f.buried[at.node] {
+		return nil
+	}
+	f.seats[at] = held{n, revision}
+	was, is := old.revision > 0 && !old.Gone, !n.Gone
+	if at.user == "" {
+		before := old.Count
+		if !was {
+			before = 0
+		}
+		after := n.Count
+		if !is {
+			after = 0
+		}
+		return f.recount(at.node, before, after, cause(revision, n), false)
+	}
+	switch {
+	case is && !was:
+		return f.sit(at, revision, n)
+	case was && !is:
+		return f.rise(at, cause(revision, n), false)
+	}
+	return nil
+}
+
+// cause is the revision that names a change: for a seat that is given up the one with
+// which it was held, because that is what others know when its node has died.
+func cause(revision uint64, n note) uint64 {
+	if n.Gone && n.Since > 0 {
+		return n.Since
+	}
+	return revision
+}
+
+func (f *Fold) sit(at place, revision uint64, n note) []Change {
+	m := f.members[at.user]
+	if m != nil {
+		m.seats++
+		return nil
+	}
+	f.members[at.user] = &Member{User: at.user, Info: n.Info, since: revision, seats: 1}
+	return []Change{{Kind: Added, User: at.user, Info: n.Info, Node: at.node, Cause: revision}}
+}
+
+func (f *Fold) rise(at place, cause uint64, buried bool) []Change {
+	m := f.members[at.user]
+	if m == nil {
+		return nil
+	}
+	if m.seats--; m.seats > 0 {
+		return nil
+	}
+	delete(f.members, at.user)
+	return []Change{{Kind: Removed, User: at.user, Node: at.node, Cause: cause, Buried: buried}}
+}
+
+func (f *Fold) recount(node string, before, after int, cause uint64, buried bool) []Change {
+	if before == after {
+		return nil
+	}
+	f.count += after - before
+	c := Change{Kind: Counted, Count: f.count, Node: node, Cause: cause, Buried: buried}
+	out := []Change{c}
+	if now := f.count > 0; now != f.occupied {
+		f.occupied = now
+		if c.Kind = Vacated; now {
+			c.Kind = Occupied
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// Bury removes the seats of a node that were taken up to a revision.
+func (f *Fold) Bury(node string, revision uint64) []Change {
+	if revision <= f.buried[node] {
+		return nil
+	}
+	f.buried[node] = revision
+	var ends []place
+	for at, h := range f.seats {
+		if at.node == node && h.revision <= revision {
+			ends = append(ends, at)
+		}
+	}
+	slices.SortFunc(ends, func(a, b place) int { return cmp.Compare(f.seats[a].revision, f.seats[b].revision) })
+	var out []Change
+	for _, at := range ends {
+		out = append(out, f.remove(at)...)
+	}
+	return out
+}
+
+// remove forgets a seat of which nothing is left.
+func (f *Fold) remove(at place) []Change {
+	h := f.seats[at]
+	delete(f.seats, at)
+	switch {
+	case h.revision == 0 || h.Gone:
+		return nil
+	case at.user == "":
+		return f.recount(at.node, h.Count, 0, h.revision, true)
+	}
+	return f.rise(at, h.revision, true)
+}
+
+// revision is that of a seat that is held, 0 if it is not.
+func (f *Fold) revision(at place) uint64 {
+	if h := f.seats[at]; !h.Gone {
+		return h.revision
+	}
+	return 0
+}
+
+// missing returns seats that are held here and not in a list of what there is, and
+// forgets those that were given up long ago.
+func (f *Fold) missing(listed map[place]bool) []place {
+	var out []place
+	for at, h := range f.seats {
+		switch {
+		case listed[at]:
+		case h.Gone:
+			delete(f.seats, at)
+		default:
+			out = append(out, at)
+		}
+	}
+	return out
+}

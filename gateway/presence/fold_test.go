@@ -1,0 +1,137 @@
+package presence
+
+import (
+	"fmt"
+	"maps"
+	"testing"
+
+	"go.uber.org/goleak"
+	"pgregory.net/rapid"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// written is one write to the table, as a test remembers it.
+type written struct {
+	at       place
+	revision uint64
+	n        note
+}
+
+// TestFoldComesToTheSameMembers lets folds see the same writes in other orders, some
+// of them never, and compares them with the table after they have looked it up.
+func TestFoldComesToTheSameMembers(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		table := map[place]written{}
+		var log []written
+		graves := map[string]uint64{}
+		for i := range rapid.IntRange(1, 60).Draw(t, "writes") {
+			revision := uint64(i + 1)
+			node := fmt.Sprint("n", rapid.IntRange(0, 2).Draw(t, "node"))
+			if rapid.IntRange(0, 20).Draw(t, "burial") == 0 {
+				graves[node] = revision
+				for at := range table {
+					if at.node == node {
+						delete(table, at)
+					}
+				}
+				continue
+			}
+			at := place{node, []string{"", "u1", "u2", "u3"}[rapid.IntRange(0, 3).Draw(t, "user")]}
+			w := written{at, revision, note{User: at.user}}
+			if old := table[at]; old.revision > 0 && !old.n.Gone && rapid.Bool().Draw(t, "leaves") {
+				w.n.Gone, w.n.Since = true, old.revision
+			} else if at.user == "" {
+				w.n.Count = rapid.IntRange(1, 5).Draw(t, "count")
+			}
+			table[at] = w
+			log = append(log, w)
+		}
+		f := NewFold()
+		view, count, occupied := map[string]bool{}, 0, false
+		see := func(changes []Change) {
+			for _, c := range changes {
+				switch c.Kind {
+				case Added:
+					if view[c.User] {
+						t.Fatalf("%s came twice", c.User)
+					}
+					view[c.User] = true
+				case Removed:
+					if !view[c.User] {
+						t.Fatalf("%s went twice", c.User)
+					}
+					delete(view, c.User)
+				case Counted:
+					count = c.Count
+				case Occupied, Vacated:
+					if (c.Kind == Occupied) == occupied {
+						t.Fatalf("the channel was occupied or vacated twice")
+					}
+					occupied = c.Kind == Occupied
+				}
+			}
+		}
+		for _, i := range rapid.Permutation(indexes(len(log))).Draw(t, "order") {
+			if w := log[i]; rapid.IntRange(0, 4).Draw(t, "lost") > 0 {
+				see(f.apply(w.at, w.revision, w.n))
+			}
+			for node, revision := range graves {
+				if rapid.Bool().Draw(t, "hears") {
+					see(f.Bury(node, revision))
+				}
+			}
+		}
+		for node, revision := range graves {
+			see(f.Bury(node, revision))
+		}
+		listed := map[place]bool{}
+		for at, w := range table {
+			listed[at] = true
+			see(f.apply(at, w.revision, w.n))
+		}
+		for _, at := range f.missing(listed) {
+			see(f.remove(at))
+		}
+		wantUsers, wantCount := map[string]bool{}, 0
+		for at, w := range table {
+			switch {
+			case w.n.Gone:
+			case at.user == "":
+				wantCount += w.n.Count
+			default:
+				wantUsers[at.user] = true
+			}
+		}
+		got := map[string]bool{}
+		for _, m := range f.Members() {
+			got[m.User] = true
+		}
+		if !maps.Equal(got, wantUsers) || !maps.Equal(view, wantUsers) || f.Users() != len(wantUsers) {
+			t.Fatalf("members %v, seen by changes %v, want %v", got, view, wantUsers)
+		}
+		if f.Count() != wantCount || count != wantCount || occupied != (wantCount > 0) {
+			t.Fatalf("count %d, seen by changes %d, want %d", f.Count(), count, wantCount)
+		}
+	})
+}
+
+func indexes(n int) []int {
+	out := make([]int, n)
+	for i := range out {
+		out[i] = i
+	}
+	return out
+}
+
+func TestSeatsHaveKeysOfTheirOwn(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := seat{
+			rapid.String().Draw(t, "app"), rapid.String().Draw(t, "channel"),
+			rapid.StringMatching(`[a-z0-9]+`).Draw(t, "node"), rapid.StringN(0, 128, 400).Draw(t, "user"),
+		}
+		if got, _, ok := parse(s.key(), mustJSON(note{User: s.user})); !ok || got != s {
+			t.Fatalf("%q gave %+v, %v; want %+v", s.key(), got, ok, s)
+		}
+	})
+}

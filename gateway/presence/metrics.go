@@ -1,0 +1,31 @@
+package presence
+
+import "sync/atomic"
+
+// counters are the numbers of a roster.
+type counters struct{ writes, failures, burials, revivals atomic.Uint64 }
+
+// Stats are the numbers of a roster since it was made.
+type Stats struct {
+	// Writes of seats, Failures of the table, Burials of other gateways by this
+	// one, and Revivals of this one after it was buried itself.
+	Writes, Failures, Burials, Revivals uint64
+	// Seats are those that this gateway holds, Waiting those of them that wait
+	// to be written, Rooms the channels that it follows.
+	Seats, Waiting, Rooms int
+}
+
+// Stats returns the numbers.
+func (r *Roster) Stats() Stats {
+	s := Stats{
+		Writes: r.metrics.writes.Load(), Failures: r.metrics.failures.Load(),
+		Burials: r.metrics.burials.Load(), Revivals: r.metrics.revivals.Load(),
+	}
+	r.mu.Lock()
+	s.Rooms = len(r.rooms)
+	r.mu.Unlock()
+	r.cellMu.Lock()
+	s.Seats, s.Waiting = len(r.cells), len(r.dirty)
+	r.cellMu.Unlock()
+	return s
+}

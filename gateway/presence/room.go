@@ -1,0 +1,280 @@
+package presence
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/sluicehq/sluice/kv"
+)
+
+// ErrFull means that a channel has as many members as it may have.
+var ErrFull = errors.New("the channel has reached its limit of members")
+
+// Sink is told of the changes of a room, one call after the other, in order. version
+// rises with each call. It must not call the room.
+type Sink interface {
+	Changed(version uint64, changes []Change)
+}
+
+// Room is one channel as this gateway follows it.
+type Room struct {
+	roster       *Roster
+	app, channel string
+	sink         Sink
+	stop         func()
+
+	mu      sync.Mutex
+	fold    *Fold
+	version uint64
+	// moved is closed and replaced when the fold has taken something in.
+	moved chan struct{}
+	// local is how many connections of a user there are on this gateway.
+	local  map[string]int
+	count  int
+	synced bool
+	closed bool
+}
+
+// Open follows a channel and returns when its members are known. Close ends it. sink
+// may be nil. Only one room of a channel may be open at a time.
+func (r *Roster) Open(ctx context.Context, app, channel string, sink Sink) (*Room, error) {
+	room := &Room{
+		roster: r, app: app, channel: channel, sink: sink, fold: NewFold(),
+		moved: make(chan struct{}), local: map[string]int{},
+	}
+	// From here on the room hears of burials; the earlier ones follow.
+	r.mu.Lock()
+	r.rooms[roomKey{app, channel}] = room
+	r.mu.Unlock()
+	for node, revision := range r.graves() {
+		room.bury(node, revision)
+	}
+	stop, err := r.opt.Table.Watch(channelPattern(app, channel), room)
+	room.stop = stop
+	if err == nil {
+		err = room.sync(ctx)
+	}
+	if err != nil {
+		room.Close()
+		return nil, err
+	}
+	return room, nil
+}
+
+// Close stops following. Seats of this gateway are not given up by it.
+func (m *Room) Close() {
+	if m.stop != nil {
+		m.stop()
+	}
+	m.mu.Lock()
+	m.closed = true
+	m.mu.Unlock()
+	r := m.roster
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if key := (roomKey{m.app, m.channel}); r.rooms[key] == m {
+		delete(r.rooms, key)
+	}
+}
+
+// Changed implements [kv.Watcher].
+func (m *Room) Changed(rec kv.Record) {
+	s, n, ok := parse(rec.Key, rec.Value)
+	if !ok {
+		return
+	}
+	m.roster.meet(s.node, rec.Revision)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.tell(m.fold.apply(place{s.node, s.user}, rec.Revision, n))
+}
+
+// Lost implements [kv.Watcher].
+func (m *Room) Lost() { m.roster.resync(m) }
+
+// tell hands on what has changed. The caller holds the lock.
+func (m *Room) tell(changes []Change) {
+	close(m.moved)
+	m.moved = make(chan struct{})
+	if len(changes) == 0 || m.closed {
+		return
+	}
+	m.version++
+	if !m.synced {
+		return
+	}
+	if m.sink != nil {
+		m.sink.Changed(m.version, changes)
+	}
+	for _, c := range changes {
+		// Everybody sees the change, and its author owes the webhook. What the
+		// dead owe is told by who buries them.
+		if c.Node == m.roster.opt.Node && !c.Buried {
+			m.roster.opt.Tell(m.app, m.channel, c)
+		}
+	}
+}
+
+// sync compares the room with the table.
+func (m *Room) sync(ctx context.Context) error {
+	records, err := m.roster.opt.Table.List(ctx, channelPattern(m.app, m.channel))
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(records, func(a, b kv.Record) int { return cmp.Compare(a.Revision, b.Revision) })
+	listed := map[place]bool{}
+	m.mu.Lock()
+	for _, rec := range records {
+		if s, n, ok := parse(rec.Key, rec.Value); ok {
+			m.roster.meet(s.node, rec.Revision)
+			listed[place{s.node, s.user}] = true
+			m.tell(m.fold.apply(place{s.node, s.user}, rec.Revision, n))
+		}
+	}
+	suspects := m.fold.missing(listed)
+	m.synced = true
+	m.mu.Unlock()
+	for _, at := range suspects {
+		// The list may be that of a replica that is behind.
+		s := seat{m.app, m.channel, at.node, at.user}
+		rec, err := m.roster.opt.Table.Read(ctx, s.key())
+		m.mu.Lock()
+		switch {
+		case errors.Is(err, kv.ErrNotFound):
+			m.tell(m.fold.remove(at))
+		case err == nil:
+			if _, n, ok := parse(s.key(), rec.Value); ok {
+				m.tell(m.fold.apply(at, rec.Revision, n))
+			}
+		}
+		m.mu.Unlock()
+		if err != nil && !errors.Is(err, kv.ErrNotFound) {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *Room) bury(node string, revision uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.tell(m.fold.Bury(node, revision))
+}
+
+// Join adds a connection of a user and returns when the user is in for everybody, by
+// which time [Room.Members] knows it. limit bounds the distinct users; members that
+// join on other gateways at the same moment may exceed it. Errors: [ErrFull], those of
+// the table, or the context's.
+func (m *Room) Join(ctx context.Context, user string, info json.RawMessage, limit int) error {
+	at := place{m.roster.opt.Node, user}
+	m.mu.Lock()
+	inForce, in := m.fold.Has(user)
+	if !in && m.local[user] == 0 {
+		coming := 0
+		for u := range m.local {
+			if _, in := m.fold.Has(u); !in {
+				coming++
+			}
+		}
+		if m.fold.Users()+coming >= limit {
+			m.mu.Unlock()
+			return ErrFull
+		}
+	}
+	if in {
+		info = inForce
+	}
+	m.local[user]++
+	c := m.roster.set(seat{m.app, m.channel, at.node, user}, m.local[user] == 1, &note{User: user, Info: info})
+	m.mu.Unlock()
+	err := m.await(ctx, c, at)
+	if err != nil {
+		m.Leave(user)
+	}
+	return err
+}
+
+// resyncAfter is how long a join waits for what it wrote to come back before it looks
+// it up.
+const resyncAfter = time.Second
+
+// await waits until the room has taken in what a cell has stored.
+func (m *Room) await(ctx context.Context, c *cell, at place) error {
+	look := time.NewTimer(resyncAfter)
+	defer look.Stop()
+	for {
+		stored, revision := c.state()
+		m.mu.Lock()
+		arrived := revision > 0 && m.fold.revision(at) >= revision
+		moved := m.moved
+		m.mu.Unlock()
+		if arrived {
+			return nil
+		}
+		select {
+		case <-stored:
+		case <-moved:
+		case <-look.C:
+			m.roster.resync(m)
+			look.Reset(resyncAfter)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Leave takes a connection of a user back.
+func (m *Room) Leave(user string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.local[user]--; m.local[user] > 0 {
+		return
+	}
+	delete(m.local, user)
+	m.roster.set(seat{m.app, m.channel, m.roster.opt.Node, user}, true, nil)
+}
+
+// Members are the users in the channel at a version.
+func (m *Room) Members() ([]Member, uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.fold.Members(), m.version
+}
+
+// Counts are the number of subscriptions and of users, and the version at which they
+// were that.
+func (m *Room) Counts() (subscriptions, users int, version uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.fold.Count(), m.fold.Users(), m.version
+}
+
+// Others is the number of subscriptions on other gateways.
+func (m *Room) Others() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := m.fold.Count()
+	if own := m.fold.seats[place{m.roster.opt.Node, ""}]; !own.Gone {
+		n -= own.Count
+	}
+	return n
+}
+
+// Idle says whether this gateway has nothing in the channel and everybody knows it.
+func (m *Room) Idle() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for at, h := range m.fold.seats {
+		if at.node == m.roster.opt.Node && !h.Gone {
+			return false
+		}
+	}
+	m.roster.cellMu.Lock()
+	defer m.roster.cellMu.Unlock()
+	return len(m.local) == 0 && m.roster.cells[seat{m.app, m.channel, m.roster.opt.Node, ""}] == nil
+}

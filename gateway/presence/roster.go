@@ -1,0 +1,277 @@
+package presence
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sluicehq/sluice/kv"
+)
+
+// Options configure a [Roster]. Table and Node are required.
+type Options struct {
+	Table kv.Table
+	// Node names this gateway; no other one, earlier or later, may have the name.
+	Node string
+	// Lease is how long a gateway that says nothing counts as alive, whole
+	// seconds, default 10 s, at least 2 s. It renews its lease three times as
+	// often.
+	Lease time.Duration
+	// Tell is told of each change that this gateway made, or that a gateway made
+	// which it buried. It must not block. The id is the same for everybody who
+	// tells of a change.
+	Tell func(app, channel string, c Change)
+	// Now is the clock, default time.Now.
+	Now    func() time.Time
+	Logger *slog.Logger
+}
+
+type roomKey struct{ app, channel string }
+
+// Roster is this gateway's part in the presence of the cluster. Make it with [New].
+type Roster struct {
+	opt     Options
+	metrics counters
+
+	ctx     context.Context
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+	stop    sync.Once
+
+	// mu is taken after a room's lock.
+	mu     sync.Mutex
+	rooms  map[roomKey]*Room
+	stale  []*Room
+	peers  map[string]*peer
+	warned time.Time
+	// lease is the revision of our own, 0 for none; renewed is when that last
+	// succeeded and steady since when it has not failed.
+	lease           uint64
+	renewed, steady time.Time
+	wake, syncs     chan struct{}
+	unwatch         func()
+
+	// cellMu is taken after mu and before a cell's lock.
+	cellMu  sync.Mutex
+	work    sync.Cond
+	cells   map[seat]*cell
+	dirty   []*cell
+	busy    int
+	settled chan struct{}
+}
+
+// New takes a lease and starts to follow those of the others.
+func New(ctx context.Context, opt Options) (*Roster, error) {
+	if opt.Table == nil || opt.Node == "" {
+		return nil, errors.New("presence: Table and Node are required")
+	}
+	if opt.Lease == 0 {
+		opt.Lease = 10 * time.Second
+	}
+	opt.Lease = max(opt.Lease.Truncate(time.Second), 2*time.Second)
+	if opt.Tell == nil {
+		opt.Tell = func(string, string, Change) {}
+	}
+	if opt.Now == nil {
+		opt.Now = time.Now
+	}
+	if opt.Logger == nil {
+		opt.Logger = slog.New(slog.DiscardHandler)
+	}
+	r := &Roster{
+		opt: opt, rooms: map[roomKey]*Room{}, peers: map[string]*peer{},
+		cells: map[seat]*cell{}, settled: make(chan struct{}), wake: make(chan struct{}, 1), syncs: make(chan struct{}, 1),
+	}
+	r.work.L = &r.cellMu
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	if err := r.enter(ctx); err != nil {
+		r.cancel()
+		return nil, err
+	}
+	for range writers {
+		r.running.Go(r.write)
+	}
+	r.running.Go(r.beat)
+	r.running.Go(r.resyncs)
+	return r, nil
+}
+
+// Close gives up the seats that are still to be given up, says goodbye, and ends
+// everything. What is not written when ctx is done others will find out.
+func (r *Roster) Close(ctx context.Context) {
+	r.stop.Do(func() {
+		r.flush(ctx)
+		r.leave(ctx)
+		r.unwatch()
+		r.cellMu.Lock()
+		r.cancel()
+		r.cellMu.Unlock()
+		r.work.Broadcast()
+		r.running.Wait()
+	})
+}
+
+// warn logs a failure that is likely to come in numbers, once in a while.
+func (r *Roster) warn(what string, err error) {
+	r.metrics.failures.Add(1)
+	if r.ctx.Err() != nil {
+		return
+	}
+	r.mu.Lock()
+	now := r.opt.Now()
+	quiet := now.Sub(r.warned) < 10*time.Second
+	if !quiet {
+		r.warned = now
+	}
+	r.mu.Unlock()
+	if !quiet {
+		r.opt.Logger.Warn(what, "error", err)
+	}
+}
+
+// resync has a room compared with the table soon.
+func (r *Roster) resync(m *Room) {
+	r.mu.Lock()
+	if !slices.Contains(r.stale, m) {
+		r.stale = append(r.stale, m)
+	}
+	r.mu.Unlock()
+	select {
+	case r.syncs <- struct{}{}:
+	default:
+	}
+}
+
+// resyncs compares rooms, one after the other.
+func (r *Roster) resyncs() {
+	for {
+		r.mu.Lock()
+		var m *Room
+		if len(r.stale) > 0 {
+			m = r.stale[0]
+			r.stale = slices.Delete(r.stale, 0, 1)
+		}
+		r.mu.Unlock()
+		if m == nil {
+			select {
+			case <-r.ctx.Done():
+				return
+			case <-r.syncs:
+			}
+			continue
+		}
+		ctx, cancel := context.WithTimeout(r.ctx, writeTimeout)
+		err := m.sync(ctx)
+		cancel()
+		if err == nil || r.ctx.Err() != nil {
+			continue
+		}
+		r.warn("looking up presence failed; it is tried again", err)
+		r.resync(m)
+		select {
+		case <-r.ctx.Done():
+			return
+		case <-time.After(retryWait):
+		}
+	}
+}
+
+// Totals of a channel.
+type Totals struct{ Subscriptions, Users int }
+
+// find returns the room of a channel if it knows its members.
+func (r *Roster) find(app, channel string) *Room {
+	r.mu.Lock()
+	m := r.rooms[roomKey{app, channel}]
+	r.mu.Unlock()
+	if m == nil {
+		return nil
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.synced || m.closed {
+		return nil
+	}
+	return m
+}
+
+// look returns the fold of a channel that is not followed here.
+func (r *Roster) look(ctx context.Context, app, channel string) (*Fold, error) {
+	records, err := r.opt.Table.List(ctx, channelPattern(app, channel))
+	if err != nil {
+		return nil, err
+	}
+	return r.foldOf(records), nil
+}
+
+func (r *Roster) foldOf(records []kv.Record) *Fold {
+	f := NewFold()
+	for node, revision := range r.graves() {
+		f.Bury(node, revision)
+	}
+	slices.SortFunc(records, func(a, b kv.Record) int { return int(int64(a.Revision) - int64(b.Revision)) })
+	for _, rec := range records {
+		if s, n, ok := parse(rec.Key, rec.Value); ok {
+			f.apply(place{s.node, s.user}, rec.Revision, n)
+		}
+	}
+	return f
+}
+
+// Count returns the totals of a channel over all gateways.
+func (r *Roster) Count(ctx context.Context, app, channel string) (Totals, error) {
+	if m := r.find(app, channel); m != nil {
+		subscriptions, users, _ := m.Counts()
+		return Totals{subscriptions, users}, nil
+	}
+	f, err := r.look(ctx, app, channel)
+	if err != nil {
+		return Totals{}, err
+	}
+	return Totals{f.Count(), f.Users()}, nil
+}
+
+// Users returns the ids of the users in a channel, in the order in which they came.
+func (r *Roster) Users(ctx context.Context, app, channel string) ([]string, error) {
+	var members []Member
+	if m := r.find(app, channel); m != nil {
+		members, _ = m.Members()
+	} else {
+		f, err := r.look(ctx, app, channel)
+		if err != nil {
+			return nil, err
+		}
+		members = f.Members()
+	}
+	out := make([]string, len(members))
+	for i := range members {
+		out[i] = members[i].User
+	}
+	return out, nil
+}
+
+// Channels returns the totals of the channels of an app that have subscriptions and a
+// name with a prefix.
+func (r *Roster) Channels(ctx context.Context, app, prefix string) (map[string]Totals, error) {
+	records, err := r.opt.Table.List(ctx, appPattern(app))
+	if err != nil {
+		return nil, err
+	}
+	channels := map[string][]kv.Record{}
+	for _, rec := range records {
+		if s, _, ok := parse(rec.Key, rec.Value); ok && strings.HasPrefix(s.channel, prefix) {
+			channels[s.channel] = append(channels[s.channel], rec)
+		}
+	}
+	out := map[string]Totals{}
+	for channel, records := range channels {
+		if f := r.foldOf(records); f.Count() > 0 {
+			out[channel] = Totals{f.Count(), f.Users()}
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,71 @@
+package presence
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"strings"
+
+	"github.com/sluicehq/sluice/broker/name"
+)
+
+// seat is what one gateway has in one channel: a user, or, with an empty user, its
+// subscriptions.
+type seat struct{ app, channel, node, user string }
+
+// note is the value of a seat.
+type note struct {
+	User string          `json:"u,omitempty"`
+	Info json.RawMessage `json:"i,omitempty"`
+	// Count of subscriptions, of a seat without a user.
+	Count int `json:"n,omitempty"`
+	// Gone seats stay for a while, so that who comes next knows that somebody has
+	// just left. Since is the revision with which the seat was held.
+	Gone  bool   `json:"g,omitempty"`
+	Since uint64 `json:"s,omitempty"`
+}
+
+// maxUserToken bounds the part of a key that is made of a user's id. Longer ones
+// stand as a hash, and the id itself is in the value.
+const maxUserToken = 200
+
+func userToken(user string) string {
+	token := name.Key(user)
+	if len(token) <= maxUserToken {
+		return token
+	}
+	sum := sha256.Sum256([]byte(user))
+	// No encoded name has an x behind =.
+	return "=x" + hex.EncodeToString(sum[:])
+}
+
+func (s seat) key() string {
+	return "seat." + name.Key(s.app) + "." + name.Key(s.channel) + "." + name.Key(s.node) + "." + userToken(s.user)
+}
+
+// Patterns of seats: those of a channel, an app, a node.
+func channelPattern(app, channel string) string {
+	return "seat." + name.Key(app) + "." + name.Key(channel) + ".>"
+}
+func appPattern(app string) string   { return "seat." + name.Key(app) + ".>" }
+func nodePattern(node string) string { return "seat.*.*." + name.Key(node) + ".*" }
+
+// parse reads a record of a seat.
+func parse(key string, value []byte) (seat, note, bool) {
+	words := strings.Split(key, ".")
+	if len(words) != 5 || words[0] != "seat" {
+		return seat{}, note{}, false
+	}
+	var n note
+	if json.Unmarshal(value, &n) != nil {
+		return seat{}, note{}, false
+	}
+	s := seat{user: n.User}
+	for i, to := range []*string{&s.app, &s.channel, &s.node} {
+		var err error
+		if *to, err = name.Decode(words[i+1]); err != nil {
+			return seat{}, note{}, false
+		}
+	}
+	return s, n, s.key() == key
+}

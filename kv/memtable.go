@@ -1,0 +1,171 @@
+package kv
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+)
+
+// MemoryTable is a [Table] in the memory of this process: the reference for the
+// others, and the one of a server that stands alone. It knows no outage.
+type MemoryTable struct {
+	now func() time.Time
+
+	mu       sync.Mutex
+	revision uint64
+	records  map[string]memoryRecord
+	watches  []*memoryWatch
+
+	// telling keeps the order of writes among those who are told of them.
+	telling sync.Mutex
+}
+
+type memoryRecord struct {
+	Entry
+	expires time.Time // zero for never
+}
+
+type memoryWatch struct {
+	pattern string
+	w       Watcher
+	stopped bool
+}
+
+var _ Table = (*MemoryTable)(nil)
+
+// NewMemoryTable returns an empty table. now is its clock, nil for time.Now.
+func NewMemoryTable(now func() time.Time) *MemoryTable {
+	if now == nil {
+		now = time.Now
+	}
+	return &MemoryTable{now: now, records: map[string]memoryRecord{}}
+}
+
+// Put implements [Table].
+func (t *MemoryTable) Put(ctx context.Context, key string, value []byte, ttl time.Duration) (uint64, error) {
+	return t.write(ctx, key, value, ttl, nil)
+}
+
+// Swap implements [Table].
+func (t *MemoryTable) Swap(ctx context.Context, key string, value []byte, ttl time.Duration, revision uint64) (uint64, error) {
+	return t.write(ctx, key, value, ttl, &revision)
+}
+
+func (t *MemoryTable) write(ctx context.Context, key string, value []byte, ttl time.Duration, expected *uint64) (uint64, error) {
+	if !validKey(key) {
+		return 0, fmt.Errorf("put %.80q: %w", key, ErrInvalidKey)
+	}
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	t.telling.Lock()
+	defer t.telling.Unlock()
+	t.mu.Lock()
+	now := t.now()
+	old := t.live(key, now)
+	if expected != nil && old.Revision != *expected {
+		t.mu.Unlock()
+		return 0, fmt.Errorf("put %s: %w", key, ErrConflict)
+	}
+	t.revision++
+	r := memoryRecord{Entry: Entry{Value: slices.Clone(value), Revision: t.revision, Time: now}}
+	if ttl > 0 {
+		r.expires = now.Add(ttl)
+	}
+	t.records[key] = r
+	watches := slices.Clone(t.watches)
+	t.mu.Unlock()
+	for _, w := range watches {
+		if matches(w.pattern, key) && !t.stopped(w) {
+			w.w.Changed(Record{Key: key, Entry: r.Entry})
+		}
+	}
+	return r.Revision, nil
+}
+
+func (t *MemoryTable) stopped(w *memoryWatch) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return w.stopped
+}
+
+// live returns the record of a key unless it has expired. The caller holds the lock.
+func (t *MemoryTable) live(key string, now time.Time) memoryRecord {
+	r, ok := t.records[key]
+	if ok && !r.expires.IsZero() && !now.Before(r.expires) {
+		delete(t.records, key)
+		return memoryRecord{}
+	}
+	return r
+}
+
+// Read implements [Table].
+func (t *MemoryTable) Read(ctx context.Context, key string) (Entry, error) {
+	if err := ctx.Err(); err != nil {
+		return Entry{}, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r := t.live(key, t.now())
+	if r.Revision == 0 {
+		return Entry{}, fmt.Errorf("read %s: %w", key, ErrNotFound)
+	}
+	return r.Entry, nil
+}
+
+// List implements [Table].
+func (t *MemoryTable) List(ctx context.Context, pattern string) ([]Record, error) {
+	if !ValidPattern(pattern) {
+		return nil, fmt.Errorf("list %.80q: %w", pattern, ErrInvalidKey)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var out []Record
+	now := t.now()
+	for key := range t.records {
+		if !matches(pattern, key) {
+			continue
+		}
+		if r := t.live(key, now); r.Revision > 0 {
+			out = append(out, Record{Key: key, Entry: r.Entry})
+		}
+	}
+	return out, nil
+}
+
+// Watch implements [Table].
+func (t *MemoryTable) Watch(pattern string, w Watcher) (func(), error) {
+	if !ValidPattern(pattern) {
+		return nil, fmt.Errorf("watch %.80q: %w", pattern, ErrInvalidKey)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	watch := &memoryWatch{pattern: pattern, w: w}
+	t.watches = append(t.watches, watch)
+	return func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		watch.stopped = true
+		t.watches = slices.DeleteFunc(t.watches, func(o *memoryWatch) bool { return o == watch })
+	}, nil
+}
+
+// Purge implements [Table].
+func (t *MemoryTable) Purge(ctx context.Context, pattern string, through uint64) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for key, r := range t.records {
+		if r.Revision <= through && matches(pattern, key) {
+			delete(t.records, key)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,192 @@
+package streams
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sluicehq/sluice/kv"
+)
+
+const (
+	// tableShards is the number of goroutines that tell watchers of writes.
+	tableShards = 4
+	// tableQueue bounds the writes that wait for one of them; what does not fit is
+	// reported as lost.
+	tableQueue = 16384
+	// tableAudit is how many watchers are told at a time that they may have
+	// missed something, when nothing else says so.
+	tableAudit = 64
+	// tableValue is the largest value in bytes.
+	tableValue = 64 << 10
+)
+
+// Table is a [kv.Table] in a JetStream bucket that repeats its writes on core
+// subjects. It costs the server no consumer however many watch. It ends with the log.
+type Table struct {
+	log    *Log
+	stream string
+	// root precedes keys where they are written, live where they are repeated.
+	root, live string
+	shards     []*tableShard
+	next       uint64
+	mu         sync.Mutex
+}
+
+// tableShard tells a part of the watchers.
+type tableShard struct {
+	in chan *nats.Msg
+
+	mu      sync.Mutex
+	watches map[*nats.Subscription]*tableWatch
+}
+
+// tableWatch is one watcher.
+type tableWatch struct {
+	w kv.Watcher
+
+	mu      sync.Mutex
+	stopped bool
+}
+
+var _ kv.Table = (*Table)(nil)
+
+// OpenTable opens the table of cluster state: presence, counts, leases, claims. Like
+// the live subjects, the one on which it repeats writes must be writable by the server
+// alone.
+func (l *Log) OpenTable(ctx context.Context) (*Table, error) {
+	bucket := strings.ToLower(strings.TrimSuffix(l.opt.Prefix, ".")) + "cluster"
+	t := &Table{log: l, stream: "KV_" + bucket, root: "$KV." + bucket + ".", live: l.opt.Prefix + "rtkv."}
+	if l.opt.Domain != "" {
+		t.root = "$JS." + l.opt.Domain + ".API." + t.root
+	}
+	_, err := kv.OpenBucket(ctx, l.js, kv.BucketOptions{
+		Name: bucket, Replicas: l.opt.Replicas, Republish: t.live + ">", MessageTTL: true, MaxValueBytes: tableValue,
+	})
+	if err != nil {
+		return nil, err
+	}
+	for range tableShards {
+		s := &tableShard{in: make(chan *nats.Msg, tableQueue), watches: map[*nats.Subscription]*tableWatch{}}
+		t.shards = append(t.shards, s)
+		l.running.Go(func() { s.run(l.ctx) })
+	}
+	l.mu.Lock()
+	l.tables = append(l.tables, t)
+	l.mu.Unlock()
+	l.running.Go(t.audit)
+	return t, nil
+}
+
+// Put implements [kv.Table].
+func (t *Table) Put(ctx context.Context, key string, value []byte, ttl time.Duration) (uint64, error) {
+	return t.write(ctx, key, value, ttl)
+}
+
+// Swap implements [kv.Table].
+func (t *Table) Swap(ctx context.Context, key string, value []byte, ttl time.Duration, revision uint64) (uint64, error) {
+	return t.write(ctx, key, value, ttl, jetstream.WithExpectLastSequencePerSubject(revision))
+}
+
+func (t *Table) write(ctx context.Context, key string, value []byte, ttl time.Duration, opts ...jetstream.PublishOpt) (uint64, error) {
+	switch {
+	case !kv.ValidKey(key):
+		return 0, fmt.Errorf("put %.80q: %w", key, kv.ErrInvalidKey)
+	case len(value) > tableValue:
+		return 0, fmt.Errorf("put %s: %w: %d bytes, limit %d", key, kv.ErrTooLarge, len(value), tableValue)
+	}
+	m := &nats.Msg{Subject: t.root + key, Data: value, Header: nats.Header{}}
+	if ttl > 0 {
+		m.Header.Set("Nats-TTL", strconv.FormatInt(max(int64(ttl/time.Second), 1), 10))
+	}
+	ack, err := t.log.js.PublishMsg(ctx, m, append(opts, jetstream.WithRetryAttempts(0))...)
+	var api *jetstream.APIError
+	switch {
+	case err == nil:
+		return ack.Sequence, nil
+	case errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
+		api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant):
+		return 0, fmt.Errorf("put %s: %w", key, kv.ErrConflict)
+	case ctx.Err() != nil:
+		return 0, fmt.Errorf("put %s: %w", key, ctx.Err())
+	}
+	return 0, fmt.Errorf("put %s: %w: %w", key, kv.ErrUnavailable, err)
+}
+
+// Read implements [kv.Table] by asking the leader.
+func (t *Table) Read(ctx context.Context, key string) (kv.Entry, error) {
+	if !kv.ValidKey(key) {
+		return kv.Entry{}, fmt.Errorf("read %.80q: %w", key, kv.ErrInvalidKey)
+	}
+	m, found, err := t.log.reader.leaderGet(ctx, t.stream, getRequest{LastFor: "$KV." + t.stream[len("KV_"):] + "." + key})
+	switch {
+	case ctx.Err() != nil && err != nil:
+		return kv.Entry{}, fmt.Errorf("read %s: %w", key, ctx.Err())
+	case err != nil:
+		return kv.Entry{}, fmt.Errorf("read %s: %w: %w", key, kv.ErrUnavailable, err)
+	case !found:
+		return kv.Entry{}, fmt.Errorf("read %s: %w", key, kv.ErrNotFound)
+	}
+	return kv.Entry{Value: m.data, Revision: m.offset, Time: m.time}, nil
+}
+
+// listPage is the number of records read at a time. They are small.
+const listPage = 256
+
+// List implements [kv.Table]. It walks the table in the order of revisions: a record
+// that is written meanwhile moves on to the end and is found there.
+func (t *Table) List(ctx context.Context, pattern string) ([]kv.Record, error) {
+	if !kv.ValidPattern(pattern) {
+		return nil, fmt.Errorf("list %.80q: %w", pattern, kv.ErrInvalidKey)
+	}
+	root := "$KV." + t.stream[len("KV_"):] + "."
+	newest := map[string]kv.Record{}
+	for from := uint64(1); ; {
+		page, err := t.log.reader.fetch(ctx, t.stream, getRequest{Seq: from, NextFor: root + pattern, Batch: listPage})
+		switch {
+		case ctx.Err() != nil && err != nil:
+			return nil, fmt.Errorf("list %s: %w", pattern, ctx.Err())
+		case err != nil:
+			return nil, fmt.Errorf("list %s: %w: %w", pattern, kv.ErrUnavailable, err)
+		}
+		for _, m := range page {
+			key := strings.TrimPrefix(m.subject, root)
+			newest[key] = kv.Record{Key: key, Entry: kv.Entry{Value: m.data, Revision: m.offset, Time: m.time}}
+			from = m.offset + 1
+		}
+		if len(page) == 0 || page[len(page)-1].pending == 0 {
+			break
+		}
+	}
+	out := make([]kv.Record, 0, len(newest))
+	for _, r := range newest {
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+// Purge implements [kv.Table].
+func (t *Table) Purge(ctx context.Context, pattern string, through uint64) error {
+	if !kv.ValidPattern(pattern) {
+		return fmt.Errorf("purge %.80q: %w", pattern, kv.ErrInvalidKey)
+	}
+	stream, err := t.log.js.Stream(ctx, t.stream)
+	if err == nil {
+		// The server removes what lies below the named sequence.
+		err = stream.Purge(ctx, jetstream.WithPurgeSubject("$KV."+t.stream[len("KV_"):]+"."+pattern), jetstream.WithPurgeSequence(through+1))
+	}
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return fmt.Errorf("purge %s: %w", pattern, ctx.Err())
+	}
+	return fmt.Errorf("purge %s: %w: %w", pattern, kv.ErrUnavailable, err)
+}

@@ -1,0 +1,119 @@
+package streams
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/sluicehq/sluice/kv"
+)
+
+// Watch implements [kv.Table] with a core subscription.
+func (t *Table) Watch(pattern string, w kv.Watcher) (stop func(), err error) {
+	if !kv.ValidPattern(pattern) {
+		return nil, fmt.Errorf("watch %.80q: %w", pattern, kv.ErrInvalidKey)
+	}
+	t.mu.Lock()
+	t.next++
+	s := t.shards[t.next%uint64(len(t.shards))]
+	t.mu.Unlock()
+	watch := &tableWatch{w: w}
+	// The lock keeps the shard from looking the subscription up too early.
+	s.mu.Lock()
+	sub, err := t.log.feed.ChanSubscribe(t.live+pattern, s.in)
+	if err == nil {
+		s.watches[sub] = watch
+	}
+	s.mu.Unlock()
+	if err != nil {
+		return nil, fmt.Errorf("watch %s: %w: %w", pattern, kv.ErrUnavailable, err)
+	}
+	return func() {
+		_ = sub.Unsubscribe()
+		s.mu.Lock()
+		delete(s.watches, sub)
+		s.mu.Unlock()
+		watch.mu.Lock()
+		watch.stopped = true
+		watch.mu.Unlock()
+	}, nil
+}
+
+func (s *tableShard) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case m := <-s.in:
+			s.mu.Lock()
+			watch := s.watches[m.Sub]
+			s.mu.Unlock()
+			if watch != nil {
+				watch.receive(m)
+			}
+		}
+	}
+}
+
+// receive hands on a write that the server repeated.
+func (w *tableWatch) receive(m *nats.Msg) {
+	p, err := placeOf(m.Header)
+	if err != nil || len(p.subject) < len("$KV.") {
+		return // nobody but the server may write here
+	}
+	// $KV.BUCKET.KEY
+	key := p.subject[len("$KV."):]
+	for i := range len(key) {
+		if key[i] == '.' {
+			key = key[i+1:]
+			break
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.stopped {
+		w.w.Changed(kv.Record{Key: key, Entry: kv.Entry{Value: m.Data, Revision: p.offset, Time: p.time}})
+	}
+}
+
+func (w *tableWatch) lost() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.stopped {
+		w.w.Lost()
+	}
+}
+
+// lost tells all watchers, or up to n of them, that writes may have been missed.
+func (t *Table) lost(n int) {
+	var all []*tableWatch
+	for _, s := range t.shards {
+		s.mu.Lock()
+		for _, w := range s.watches {
+			if all = append(all, w); n > 0 && len(all) == n {
+				break
+			}
+		}
+		s.mu.Unlock()
+	}
+	for _, w := range all {
+		w.lost()
+	}
+}
+
+// audit finds the last write before a silence if it was lost. A map is walked in
+// another order each time, so that everybody has a turn.
+func (t *Table) audit() {
+	tick := time.NewTicker(t.log.opt.AuditInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-t.log.ctx.Done():
+			return
+		case <-tick.C:
+			t.lost(tableAudit)
+		}
+	}
+}
