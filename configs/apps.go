@@ -76,7 +76,11 @@ func buildApp(where string, m map[string]any, c *Config, p *problems) App {
 	a := App{
 		ID: text("id"), Key: text("key"), Secret: Secret(text("secret")), Enabled: enabled,
 		ClientEvents: is("enable_client_messages"), ClientEventRate: number("max_client_events_per_second"),
-		UserAuth:       is("enable_user_authentication"),
+		UserAuth:  is("enable_user_authentication"),
+		Watchlist: is("enable_watchlist_events"), RequireAuth: is("require_authorized_connections"),
+		SubscriptionCount: is("enable_subscription_count"),
+		MaxMembers:        number("max_presence_members_per_channel"), MaxMemberInfo: number("max_presence_member_size_in_kb") << 10,
+		MaxEvents: number("max_backend_events_per_second"), MaxReads: number("max_read_requests_per_second"),
 		Conflate:       text("slow_client_policy") == "conflate",
 		MaxConnections: number("max_connections"), MaxPayload: number("max_event_payload_in_kb") << 10,
 		MaxChannels: number("max_event_channels_at_once"), MaxBatch: number("max_event_batch_size"),

@@ -45,6 +45,9 @@ type Config struct {
 	LogLevel  string
 	LogJSON   bool
 	Drain     time.Duration
+	// AuthTimeout is for apps with RequireAuth, CacheTTL for cache channels, Lease
+	// for gateways.
+	AuthTimeout, CacheTTL, Lease time.Duration
 
 	Apps []App
 
@@ -131,12 +134,13 @@ type App struct {
 	Conflate bool
 	// ClientEvents with at most ClientEventRate per second and connection, 0
 	// for no bound; UserAuth is sign-in.
-	ClientEvents                                      bool
-	Origins                                           []string
-	ClientEventRate                                   int
-	UserAuth                                          bool
-	MaxConnections, MaxPayload, MaxChannels, MaxBatch int
-	MaxEventName, MaxChannelName                      int
+	ClientEvents                                        bool
+	Origins                                             []string
+	ClientEventRate                                     int
+	UserAuth, Watchlist, RequireAuth, SubscriptionCount bool
+	MaxMembers, MaxMemberInfo, MaxEvents, MaxReads      int
+	MaxConnections, MaxPayload, MaxChannels, MaxBatch   int
+	MaxEventName, MaxChannelName                        int
 	// Channels are the entries of channel_delta_compression in byte order of
 	// their patterns, completed from the global settings.
 	Channels []ChannelDelta
@@ -233,6 +237,8 @@ func build(k *koanf.Koanf, hasFile bool, p *problems) *Config {
 		c.Metrics.Host = c.Host
 	}
 	c.LogLevel, c.LogJSON, c.Drain = g.text("log.level"), g.text("log.format") == "json", g.seconds("shutdown.drain_seconds")
+	c.AuthTimeout, c.CacheTTL = g.seconds("user_authentication_timeout"), g.seconds("cache_ttl_seconds")
+	c.Lease = g.duration("presence.lease").Truncate(time.Second)
 	c.Apps = buildApps(k.Get("apps"), c, p)
 	c.remember(k)
 	c.check(p)

@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/sluicehq/sluice/gateway/hub"
+	"github.com/sluicehq/sluice/gateway/presence"
 	"github.com/sluicehq/sluice/gateway/rest"
 )
 
@@ -27,9 +28,12 @@ type Node struct {
 	listener net.Listener
 	metrics  net.Listener
 	hub      *hub.Hub
+	roster   *presence.Roster
 	rest     http.Handler
 	http     httpMetrics
 	draining atomic.Bool
+	// told is the hub once there is one; the roster is there before it.
+	told atomic.Pointer[hub.Hub]
 }
 
 // New binds the listeners, so that a port in use is known at once, and prepares
@@ -67,15 +71,25 @@ func New(opt Options) (*Node, error) {
 	n.opt.Hub.Apps, n.opt.Hub.Feed, n.opt.Hub.Logger, n.opt.Hub.Node = opt.Apps, opt.Log, opt.Logger, opt.Name
 	n.opt.Hub.History, n.opt.Hub.Publisher, n.opt.Hub.PublishTimeout = opt.Log, opt.Log, opt.PublishTimeout
 	n.opt.Hub.Metrics = hub.NewMetrics(opt.Registry, opt.MetricsPrefix, port, opt.MaxChannelLabels)
-	if n.hub, err = hub.New(n.opt.Hub); err != nil {
+	if err = n.openRoster(); err != nil {
 		n.closeListeners()
 		return nil, err
 	}
-	n.rest = rest.New(rest.Options{
+	if n.hub, err = hub.New(n.opt.Hub); err != nil {
+		n.closeRoster(context.Background())
+		n.closeListeners()
+		return nil, err
+	}
+	n.told.Store(n.hub)
+	r := rest.Options{
 		Apps: opt.Apps, Log: opt.Log, AllowUnsigned: n.allowUnsigned,
-		Node: opt.Name, MaxBody: opt.MaxBody, PublishTimeout: opt.PublishTimeout,
-		Observe: n.http.observe, Logger: opt.Logger,
-	})
+		Node: opt.Name, MaxBody: opt.MaxBody, PublishTimeout: opt.PublishTimeout, CacheTTL: opt.Hub.CacheTTL,
+		Observe: n.http.observe, Limited: n.opt.Hub.Metrics.Limited, Terminate: n.hub.Terminate, Logger: opt.Logger,
+	}
+	if n.roster != nil {
+		r.Census = census{n.roster}
+	}
+	n.rest = rest.New(r)
 	return n, nil
 }
 
@@ -143,6 +157,7 @@ func (n *Node) Run(ctx context.Context) error {
 	if err := n.hub.Close(drain); err != nil {
 		n.opt.Logger.Warn("connections were closed before they had left", "error", err)
 	}
+	n.closeRoster(drain)
 	for _, s := range servers[1:] {
 		shutdown(drain, s)
 	}

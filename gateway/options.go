@@ -13,6 +13,7 @@ import (
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/hub"
+	"github.com/sluicehq/sluice/kv"
 )
 
 // Options configure a [Node].
@@ -20,7 +21,15 @@ type Options struct {
 	// Apps and Log are required. The node does not close the log.
 	Apps *app.Registry
 	Log  broker.Log
-	// Name tells this gateway from others of the cluster, default a random one.
+	// Table is where the gateways of a cluster keep who is in which channel, nil
+	// for nowhere: then there are no presence channels and no counts. Lease is how
+	// long a gateway that says nothing counts as alive, default 10 s.
+	Table kv.Table
+	Lease time.Duration
+	// Work holds webhooks until they are delivered; required if an app has any.
+	Work broker.Work
+	// Name tells this gateway from all others of the cluster, earlier ones
+	// included; default a random one.
 	Name string
 	// Listen is the address for WebSockets and HTTP, "host:port". Port 0 takes
 	// any free one.

@@ -104,8 +104,9 @@ func nodeOptions(c *configs.Config, b *backend, log *slog.Logger, registry *prom
 		MetricsPrefix: c.Metrics.Prefix, MaxChannelLabels: c.Metrics.MaxChannelLabels,
 		PathPrefix: c.PathPrefix, Unsigned: c.Development,
 		HeaderTimeout: c.HTTP.HeaderTimeout, BodyTimeout: c.HTTP.BodyTimeout, PublishTimeout: c.HTTP.PublishTimeout,
-		MaxBody: c.HTTP.MaxBody, Drain: c.Drain,
+		MaxBody: c.HTTP.MaxBody, Drain: c.Drain, Table: b.table, Lease: c.Lease,
 	}
+	opt.Hub.CacheTTL = c.CacheTTL
 	if c.Metrics.Port >= 0 {
 		opt.MetricsListen = net.JoinHostPort(c.Metrics.Host, strconv.Itoa(c.Metrics.Port))
 	}

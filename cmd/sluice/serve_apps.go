@@ -25,11 +25,16 @@ func registryOf(c *configs.Config) *app.Registry {
 			ID: a.ID, Key: a.Key, Secret: app.Secret(a.Secret.Reveal()), Enabled: a.Enabled,
 			HistoryEnabled: c.History.Enabled, Delta: global, Conflate: a.Conflate,
 			ClientEvents: a.ClientEvents, ClientEventRate: a.ClientEventRate, UserAuth: a.UserAuth, Origins: a.Origins,
+			Watchlist: a.Watchlist && a.UserAuth, SubscriptionCount: a.SubscriptionCount,
 			Limits: app.Limits{
 				MaxConnections: a.MaxConnections, MaxEventPayload: a.MaxPayload, MaxChannelsPerEvent: a.MaxChannels,
 				MaxBatchSize: a.MaxBatch, MaxEventNameLength: a.MaxEventName, MaxChannelLength: a.MaxChannelName,
-				MaxHistoryPage: c.History.MaxPage,
+				MaxHistoryPage: c.History.MaxPage, MaxMembers: a.MaxMembers, MaxMemberInfo: a.MaxMemberInfo,
+				EventsPerSecond: a.MaxEvents, ReadsPerSecond: a.MaxReads,
 			},
+		}
+		if a.RequireAuth {
+			out.AuthTimeout = c.AuthTimeout
 		}
 		for _, d := range a.Channels {
 			own := global

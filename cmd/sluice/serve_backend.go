@@ -22,7 +22,9 @@ type backend struct {
 	natsURL string
 	// counters is nil unless gateways count full messages together.
 	counters *kv.Bucket
-	server   *embedded.Server
+	// table is where the gateways keep who is where.
+	table  kv.Table
+	server *embedded.Server
 }
 
 func (b *backend) close() error {
@@ -72,6 +74,9 @@ func openBackend(ctx context.Context, c *configs.Config, log *slog.Logger, regis
 			return nil, errors.Join(fmt.Errorf("delta_compression.cluster_coordination: %w", err), b.close())
 		}
 	}
+	if b.table, err = l.OpenTable(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("table of cluster state: %w", err), b.close())
+	}
 	registry.MustRegister(newLogCollector(l, c.Metrics.Prefix))
 	if b.natsURL == "" && len(opt.URLs) > 0 {
 		b.natsURL = fmt.Sprintf("%d server(s)", len(opt.URLs))
@@ -91,7 +96,7 @@ func openMemory(c *configs.Config) (*backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &backend{log: l}, nil
+	return &backend{log: l, table: kv.NewMemoryTable(nil)}, nil
 }
 
 func streamOptions(c *configs.Config, log *slog.Logger) streams.Options {

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"sort"
 	"strings"
+	"time"
 )
 
 // Secret is an application secret that prints itself redacted.
@@ -29,6 +30,11 @@ type Limits struct {
 	MaxEventNameLength  int
 	MaxChannelLength    int
 	MaxHistoryPage      int
+	// MaxMembers of a presence channel and MaxMemberInfo, the size of what is told
+	// of one.
+	MaxMembers, MaxMemberInfo int
+	// EventsPerSecond and ReadsPerSecond bound the HTTP API, 0 = unlimited.
+	EventsPerSecond, ReadsPerSecond int
 }
 
 // DefaultLimits are those of protocol section 6.2.
@@ -39,6 +45,8 @@ var DefaultLimits = Limits{
 	MaxEventNameLength:  200,
 	MaxChannelLength:    200,
 	MaxHistoryPage:      100,
+	MaxMembers:          100,
+	MaxMemberInfo:       1024,
 }
 
 // Algorithm is a delta format.
@@ -103,8 +111,15 @@ type App struct {
 	// Origins are the patterns of pages that may connect, see [App.AllowsOrigin];
 	// none means all.
 	Origins []string
-	// UserAuth lets connections sign in as a user.
-	UserAuth bool
+	// UserAuth lets connections sign in as a user; with Watchlist they are told
+	// when users of their choice come and go.
+	UserAuth, Watchlist bool
+	// AuthTimeout closes connections that have neither signed in nor joined a
+	// channel that needs a signature by then, 0 for never.
+	AuthTimeout time.Duration
+	// SubscriptionCount tells subscribers how many they are.
+	SubscriptionCount bool
+	Webhooks          []Webhook
 	// Conflate lets a socket that does not read fast enough skip to the newest
 	// publication of each conflation value, on channels that have a conflation
 	// path. Otherwise, and on other channels, it is closed.

@@ -48,7 +48,7 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	c := &Client{
 		hub: h, app: a, conn: conn, dialect: dialect, refused: code, id: newSocketID(),
-		shard: h.shards[int(h.nextShard.Add(1))%len(h.shards)],
+		shard: h.shards[int(h.nextShard.Add(1))%len(h.shards)], began: h.opt.Now(),
 	}
 	c.delta.quirk = quirkOf(r.URL.Query().Get("client"))
 	c.delta.usable = c.delta.quirk.decodes
@@ -93,10 +93,11 @@ func (h *Hub) admit(r *http.Request) (*app.App, pusher.Dialect, pusher.CloseCode
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if a.Limits.MaxConnections > 0 && h.perApp[a] >= a.Limits.MaxConnections {
+	if a.Limits.MaxConnections > 0 && h.perApp[a]+h.elsewhere(a) >= a.Limits.MaxConnections {
 		return nil, dialect, pusher.CloseOverQuota
 	}
 	h.perApp[a]++
+	h.countConnections(a)
 	h.opt.Metrics.connected(a.ID)
 	return a, dialect, 0
 }

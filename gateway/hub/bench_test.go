@@ -24,7 +24,7 @@ func BenchmarkDeliver(b *testing.B) {
 					o := s.shard.slab.get()
 					client := &Client{hub: s.hub, app: c.app, shard: s.shard, id: fmt.Sprint(i), out: o}
 					o.client = client
-					c.shards[0].put(client, c.Channel, f, nil, func(uint64) *Frame { return s.hub.reconnect })
+					c.shards[0].put(client, c.Channel, f, nil, 0, func(uint64) *Frame { return s.hub.reconnect })
 					o.take(nil, 1<<30)
 					o.flags = 0
 				}

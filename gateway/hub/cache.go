@@ -57,4 +57,9 @@ func (s *subscribers) greetCached(c *Client, channel *Channel, f form) {
 		return
 	}
 	c.control(pusher.Control{Event: "cache_miss", Channel: channel.name})
+	last := uint64(0)
+	if s.cached != nil {
+		last = s.cached.pub.Offset
+	}
+	channel.missed(last)
 }

@@ -35,6 +35,7 @@ type Channel struct {
 	conflates bool
 	metrics   *channelMetrics
 	shards    []subscribers
+	roll      roll
 
 	// attached is closed when attaching is over; err says how it ended.
 	attached   chan struct{}
@@ -145,10 +146,14 @@ func (c *Channel) attach(ctx context.Context) {
 		s.mu.Unlock()
 	}
 	if c.caches {
-		if c.err = c.primeCache(ctx, at); c.err != nil {
-			c.attachment.Detach()
-			return
-		}
+		c.err = c.primeCache(ctx, at)
+	}
+	if c.err == nil {
+		c.err = c.enroll(ctx)
+	}
+	if c.err != nil {
+		c.attachment.Detach()
+		return
 	}
 	if priming {
 		c.prime(ctx, at)

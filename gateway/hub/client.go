@@ -6,6 +6,7 @@ import (
 	"net"
 	"runtime/debug"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/lxzan/gws"
@@ -33,8 +34,15 @@ type Client struct {
 	deflates bool
 
 	delta deltaState
-	// user is the id that the connection has signed in as, empty before.
-	user string
+	// user is the id that the connection has signed in as, empty before, and
+	// userData what came with it.
+	user, userData string
+	// watches are the users whose coming and going it is told of.
+	watches []*watched
+	// authorized is set once it has signed in or joined a channel that needs a
+	// signature; began is when it was accepted.
+	authorized atomic.Bool
+	began      time.Time
 	// events bounds client events; nil before the first one.
 	events *rate.Limiter
 	joined []membership
@@ -49,6 +57,8 @@ type membership struct {
 	channel *Channel
 	delta   pusher.DeltaRequest
 	resyncs resyncs
+	// member is the user that the connection is in a presence channel.
+	member string
 }
 
 // send queues a frame for this connection. It reports false when the connection
@@ -118,9 +128,10 @@ func (c *Client) run() {
 // read what was sent last, and closes.
 func (c *Client) leave() {
 	for _, m := range c.joined {
-		m.channel.drop(c)
+		m.channel.drop(c, m.member)
 	}
 	c.joined = nil
+	c.signOut()
 	c.closeAfterFlush()
 	_ = c.conn.SetReadDeadline(time.Now().Add(c.hub.opt.Linger))
 	_, _ = io.CopyN(io.Discard, c.conn, 1<<20)

@@ -18,6 +18,7 @@ import (
 func (c *Client) clientEvent(f pusher.ClientFrame) {
 	kind := pusher.KindOf(f.Channel)
 	limits := &c.app.Limits
+	m := c.membership(f.Channel)
 	switch {
 	case !c.app.ClientEvents || c.hub.opt.Publisher == nil:
 		c.fail(pusher.ErrorClientEvent, "client events are not enabled for this app")
@@ -25,7 +26,7 @@ func (c *Client) clientEvent(f pusher.ClientFrame) {
 	case !kind.NeedsAuth():
 		c.fail(pusher.ErrorUnauthorized, "client events are for private and presence channels")
 		return
-	case c.membership(f.Channel) == nil:
+	case m == nil:
 		c.fail(pusher.ErrorUnauthorized, "client events are for subscribers, and this connection is none of the channel")
 		return
 	case len(f.Event) > limits.MaxEventNameLength:
@@ -44,13 +45,15 @@ func (c *Client) clientEvent(f pusher.ClientFrame) {
 	}
 	ev := &broker.Event{
 		Name: f.Event, Data: data, Origin: broker.OriginClient, ExcludeSocket: c.id, Node: c.hub.opt.Node,
+		UserID: m.member,
 	}
 	ctx, cancel := context.WithTimeout(c.hub.ctx, c.hub.opt.PublishTimeout)
 	defer cancel()
-	_, err := c.hub.opt.Publisher.Publish(ctx, c.app.ID, broker.Outgoing{Channel: f.Channel, Event: ev})
+	receipts, err := c.hub.opt.Publisher.Publish(ctx, c.app.ID, broker.Outgoing{Channel: f.Channel, Event: ev})
 	switch {
 	case err == nil:
 		c.hub.opt.Metrics.clientEvents.WithLabelValues(c.app.ID, c.hub.opt.Metrics.port).Inc()
+		c.hookClientEvent(f.Channel, ev, receipts[0])
 	case errors.Is(err, broker.ErrTooLarge):
 		c.fail(pusher.ErrorClientEvent, "the event is too large for the log")
 	default:

@@ -6,6 +6,10 @@ import (
 
 // deliver puts a publication into the outboxes of the shard's subscribers.
 func (s *shard) deliver(j job) {
+	if j.p.notice != nil {
+		s.announce(j)
+		return
+	}
 	c := choice{p: j.p}
 	conflates := j.p.gap == nil && j.p.channel.conflates
 	count := uint64(0)
@@ -132,6 +136,20 @@ func (s *shard) catchUpOne(o *outbox, to *subscribers) bool {
 		c.report()
 		to.caughtUp(sub, p)
 		s.delivered.Add(1)
+		if sub.flags&behind == 0 {
+			return to.tellLate(o, e.notices, lim)
+		}
+	}
+	return true
+}
+
+// tellLate sends what came while the socket was behind in publications. Reports true:
+// it is behind no longer, or closed.
+func (s *subscribers) tellLate(o *outbox, notices []*Frame, lim *limits) bool {
+	for _, f := range notices {
+		if o.push(f.packedFor(o), lim, nil) == overflowed {
+			break
+		}
 	}
 	return true
 }

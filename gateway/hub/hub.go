@@ -15,6 +15,7 @@ import (
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/presence"
 	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/kv"
 )
@@ -64,6 +65,11 @@ type Options struct {
 	// History is read when a channel becomes active, so that the first
 	// publication can find its base; nil for none.
 	History broker.History
+	// Roster knows who is in a channel on all gateways; nil means that there are no
+	// presence channels and no counts. Hooks is told what applications want to know
+	// of; nil for nobody.
+	Roster *presence.Roster
+	Hooks  Hooks
 	// Counters has the checkpoints with which the gateways of a cluster agree
 	// on the publications that go out in full. They live for [CounterTTL].
 	// Needs History; nil lets this gateway count by itself.
@@ -144,6 +150,17 @@ type Hub struct {
 	channels map[channelKey]*Channel
 	idle     map[*Channel]struct{}
 	perApp   map[*app.App]int
+	// users are the connections that have signed in.
+	users map[userKey]map[*Client]struct{}
+	// totals follow the connections of apps that have a limit of them, orders are
+	// for all gateways.
+	totals map[*app.App]*presence.Room
+	orders []broker.Attachment
+
+	// watchMu is taken after a room's lock, which is taken after mu. watched are
+	// the users that some connections want to know of.
+	watchMu sync.Mutex
+	watched map[userKey]*watched
 
 	// basesSwept belongs to the sweep.
 	basesSwept time.Time
@@ -185,6 +202,9 @@ func New(opt Options) (*Hub, error) {
 		channels:  map[channelKey]*Channel{},
 		idle:      map[*Channel]struct{}{},
 		perApp:    map[*app.App]int{},
+		users:     map[userKey]map[*Client]struct{}{},
+		watched:   map[userKey]*watched{},
+		totals:    map[*app.App]*presence.Room{},
 		saves:     make(chan struct{}, maxSaves),
 		instance:  strconv.FormatUint(rand.Uint64(), 36),
 	}
@@ -206,6 +226,10 @@ func New(opt Options) (*Hub, error) {
 	h.loops.Add(1)
 	go h.sweepLoop()
 	opt.Metrics.observe(h)
+	if err := h.follow(); err != nil {
+		_ = h.Close(context.Background())
+		return nil, err
+	}
 	return h, nil
 }
 
@@ -244,65 +268,6 @@ func (h *Hub) find(id string) *Client {
 	return nil
 }
 
-// acquire returns the attached channel and counts the caller as a user of it.
-func (h *Hub) acquire(ctx context.Context, a *app.App, name string) (*Channel, error) {
-	key := channelKey{a.ID, name}
-	h.mu.Lock()
-	if h.closed {
-		h.mu.Unlock()
-		return nil, broker.ErrClosed
-	}
-	c := h.channels[key]
-	mine := c == nil
-	if mine {
-		c = h.newChannel(a, name)
-		h.channels[key] = c
-	}
-	delete(h.idle, c)
-	c.refs++
-	h.mu.Unlock()
-	if mine {
-		c.attach(ctx)
-	}
-	select {
-	case <-c.attached:
-	case <-ctx.Done():
-		h.unref(c)
-		return nil, ctx.Err()
-	}
-	if c.err != nil {
-		h.unref(c)
-		return nil, c.err
-	}
-	return c, nil
-}
-
-// unref gives up one use of a channel. A channel that could not be attached
-// leaves at once, so that the next subscriber tries again.
-func (h *Hub) unref(c *Channel) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	c.refs--
-	select {
-	case <-c.attached:
-		if c.err != nil && h.channels[channelKey{c.app.ID, c.name}] == c {
-			delete(h.channels, channelKey{c.app.ID, c.name})
-			return
-		}
-	default:
-	}
-	if c.refs == 0 && c.err == nil {
-		c.idleSince = h.opt.Now()
-		h.idle[c] = struct{}{}
-	}
-}
-
-// drop removes a connection from a channel.
-func (c *Channel) drop(client *Client) {
-	c.shards[client.shard.id].drop(client)
-	c.hub.unref(c)
-}
-
 // left forgets a connection that has ended.
 func (h *Hub) left(c *Client) {
 	if c.refused != 0 {
@@ -310,8 +275,27 @@ func (h *Hub) left(c *Client) {
 	}
 	h.mu.Lock()
 	h.perApp[c.app]--
+	h.countConnections(c.app)
 	h.mu.Unlock()
 	h.opt.Metrics.disconnected(c.app.ID)
+}
+
+// settle waits until the others know that nobody is here any more.
+func (h *Hub) settle(ctx context.Context) {
+	if h.opt.Roster == nil {
+		return
+	}
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for _, c := range h.attached() {
+		for c.roll.room != nil && !c.roll.room.Idle() {
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
 }
 
 // Close asks every connection to come back elsewhere (4200), waits until they
@@ -349,6 +333,7 @@ func (h *Hub) Close(ctx context.Context) error {
 		}
 		<-done
 	}
+	h.settle(ctx)
 	h.mu.Lock()
 	var attached []*Channel
 	for _, c := range h.channels {
@@ -360,11 +345,9 @@ func (h *Hub) Close(ctx context.Context) error {
 		s.stop()
 	}
 	for _, c := range attached {
-		if c.attachment != nil {
-			c.attachment.Detach()
-		}
-		c.dropBases()
+		c.detach()
 	}
+	h.unfollow()
 	h.tasks.Wait()
 	// The shards start the writers, so they end first.
 	h.loops.Wait()

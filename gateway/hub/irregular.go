@@ -22,6 +22,8 @@ type irregular struct {
 	// to last, since the socket was told.
 	skipped     int
 	first, last uint64
+	// notices came while the socket was behind.
+	notices []*Frame
 }
 
 // missed notes that the socket does not receive a tracked publication.

@@ -28,6 +28,7 @@ type Metrics struct {
 	encoding     prometheus.Histogram
 	countFailed  *prometheus.CounterVec
 	clientEvents *prometheus.CounterVec
+	limits       *prometheus.CounterVec
 	diverged     prometheus.Counter
 
 	mu       sync.Mutex
@@ -63,6 +64,7 @@ func NewMetrics(registry prometheus.Registerer, prefix, port string, maxChannels
 	m.connectsAll = counter("connections_total", "WebSocket connections that were accepted.", "app_id", "port")
 	m.refusals = counter("connections_refused_total", "WebSocket connections that were refused, by close code.", "code", "port")
 	m.clientEvents = counter("client_events_total", "Client events that were stored.", "app_id", "port")
+	m.limits = counter("limits_total", "Requests of clients that a limit refused, by limit.", "app_id", "limit", "port")
 	m.gaps = counter("gaps_total", "Times that publications of a channel were missing for good.", "reason", "port")
 	m.panics = counter("connection_panics_total", "Connections that were ended by a panic while reading.", "port").WithLabelValues(port)
 	m.skips = counter("publications_skipped_total", "Publications that could not be delivered to sockets.", "port").WithLabelValues(port)
@@ -126,3 +128,6 @@ func (m *Metrics) channel(app, channel string) *channelMetrics {
 	}
 	return names[channel]
 }
+
+// Limited notes that a limit of an app was crossed.
+func (m *Metrics) Limited(app, limit string) { m.limits.WithLabelValues(app, limit, m.port).Inc() }

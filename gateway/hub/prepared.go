@@ -141,7 +141,10 @@ type prepared struct {
 	// exclude is a local connection that must not receive the publication.
 	exclude *Client
 	// gap is set instead of everything else when publications are missing.
-	gap    *broker.Gap
+	gap *broker.Gap
+	// notice is set instead of everything else when there is news about the
+	// channel.
+	notice *notice
 	weight int
 
 	build  sync.Mutex

@@ -77,15 +77,23 @@ func (c *Client) subscribe(data json.RawMessage) {
 	}
 	kind := pusher.KindOf(s.Channel)
 	switch {
-	case kind.Presence():
-		c.refuse(s.Channel, pusher.ErrorUnauthorized, "NotSupported", 501, "presence channels are not offered by this release")
+	case kind.Presence() && c.hub.opt.Roster == nil:
+		c.refuse(s.Channel, pusher.ErrorUnauthorized, "NotSupported", 501, "this server has nowhere to keep members")
 		return
 	case kind.ServerToUser() && (c.user == "" || s.Channel != pusher.UserChannel(c.user)):
 		c.refuse(s.Channel, pusher.ErrorUnauthorized, "AuthError", 401, "this connection is not signed in as that user")
 		return
 	case kind.NeedsAuth():
-		if err := pusher.VerifyChannel(c.app.Key, c.app.Secret.Reveal(), s.Auth, c.id, s.Channel, "", false); err != nil {
+		hasData := kind.Presence() && s.HasChannelData
+		if err := pusher.VerifyChannel(c.app.Key, c.app.Secret.Reveal(), s.Auth, c.id, s.Channel, s.ChannelData, hasData); err != nil {
 			c.refuse(s.Channel, pusher.ErrorUnauthorized, "AuthError", 401, err.Error())
+			return
+		}
+	}
+	var member pusher.Member
+	if kind.Presence() {
+		var ok bool
+		if member, ok = c.memberOf(&s); !ok {
 			return
 		}
 	}
@@ -103,19 +111,38 @@ func (c *Client) subscribe(data json.RawMessage) {
 			c.attachFailed(s.Channel, err)
 			return
 		}
-		c.joined = append(c.joined, membership{channel: ch})
+		if kind.Presence() && !c.join(ch, member) {
+			c.hub.unref(ch)
+			return
+		}
+		c.joined = append(c.joined, membership{channel: ch, member: member.ID})
 		m = &c.joined[len(c.joined)-1]
+	}
+	if kind.NeedsAuth() {
+		c.authorized.Store(true)
 	}
 	m.delta = s.Delta
 	m.resyncs = resyncs{}
 	form := c.form(m)
-	m.channel.shards[c.shard.id].put(c, m.channel, form, filter, func(uint64) *Frame {
-		f := pusher.Control{Event: "subscription_succeeded", Internal: true, Channel: s.Channel, Text: "{}"}
-		if c.dialect == pusher.V2 {
-			f.MessageID = c.hub.messageID()
+	for {
+		text, version := "{}", uint64(0)
+		if kind.Presence() {
+			text, version = m.channel.hash()
 		}
-		return seal(pusher.AppendControl(newBuffer(128+len(s.Channel)), c.dialect, &f), opText)
-	})
+		isNew, stale := m.channel.shards[c.shard.id].put(c, m.channel, form, filter, version, func(uint64) *Frame {
+			f := pusher.Control{Event: "subscription_succeeded", Internal: true, Channel: s.Channel, Text: text}
+			if c.dialect == pusher.V2 {
+				f.MessageID = c.hub.messageID()
+			}
+			return seal(pusher.AppendControl(newBuffer(128+len(s.Channel)+len(text)), c.dialect, &f), opText)
+		})
+		if isNew {
+			m.channel.counted(1)
+		}
+		if !stale {
+			break
+		}
+	}
 	c.boundBases()
 	if form&formDelta != 0 && s.Delta.Set {
 		c.confirmDelta(s.Channel, form)
@@ -150,7 +177,7 @@ func (c *Client) unsubscribe(data json.RawMessage) {
 	if m == nil {
 		return
 	}
-	m.channel.drop(c)
+	m.channel.drop(c, m.member)
 	last := len(c.joined) - 1
 	*m = c.joined[last]
 	c.joined[last] = membership{}

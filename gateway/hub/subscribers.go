@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"maps"
 	"sync"
 
 	"github.com/sluicehq/sluice/gateway/pusher"
@@ -43,11 +44,21 @@ type subscribers struct {
 	filters filters
 	// last is the offset up to which the list has been served.
 	last uint64
+	// present is the version of the channel's members up to which the list has
+	// been told. Who subscribes learns of a later version at once; until the list
+	// is there, greeted has which.
+	present uint64
+	greeted map[*outbox]uint64
 }
 
 // advance notes that a publication was given to everybody in the list.
 func (s *subscribers) advance(p *prepared) {
-	if p.gap != nil {
+	if p.notice != nil {
+		if p.notice.version > 0 {
+			s.present = p.notice.version
+			maps.DeleteFunc(s.greeted, func(_ *outbox, version uint64) bool { return version <= s.present })
+		}
+	} else if p.gap != nil {
 		s.last = p.gap.Resume.Offset
 		for i := range s.list {
 			s.list[i].since = s.last
@@ -79,10 +90,21 @@ func (s *subscribers) skip(p *prepared) bool {
 
 // put adds a subscription or changes its form and filter. The success frame is queued under
 // the same lock, so that it precedes every publication that the socket gets.
-// It reports whether the socket is new.
-func (s *subscribers) put(c *Client, channel *Channel, f form, filter *pusher.Filter, success func(position uint64) *Frame) bool {
+// members is the version of the members that the success frame tells, 0 if it tells
+// none. It reports whether the socket is new, and whether nothing was done because
+// there are newer members.
+func (s *subscribers) put(c *Client, channel *Channel, f form, filter *pusher.Filter, members uint64, success func(position uint64) *Frame) (isNew, stale bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if members > 0 && s.present > members {
+		return false, true
+	}
+	if s.present < members {
+		if s.greeted == nil {
+			s.greeted = map[*outbox]uint64{}
+		}
+		s.greeted[c.out] = members
+	}
 	c.send(success(s.last))
 	if channel.caches {
 		s.greetCached(c, channel, f)
@@ -92,7 +114,7 @@ func (s *subscribers) put(c *Client, channel *Channel, f form, filter *pusher.Fi
 		s.regular(sub)
 		s.filters.drop(sub.filter)
 		sub.form, sub.since, sub.filter = f, s.last, s.filters.use(filter)
-		return false
+		return false, false
 	}
 	if s.index == nil {
 		s.index = map[*Client]int32{}
@@ -103,7 +125,7 @@ func (s *subscribers) put(c *Client, channel *Channel, f form, filter *pusher.Fi
 		sub.flags = bounded
 	}
 	s.list = append(s.list, sub)
-	return true
+	return true, false
 }
 
 // reform changes the form of a subscription. A socket holds no marked text from
@@ -157,6 +179,7 @@ func (s *subscribers) drop(c *Client) bool {
 		return false
 	}
 	s.filters.drop(s.list[i].filter)
+	delete(s.greeted, c.out)
 	if sub := &s.list[i]; sub.flags != 0 {
 		delete(s.odd, sub.out)
 		if sub.flags&bounded != 0 {

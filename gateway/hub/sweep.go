@@ -31,8 +31,12 @@ func (h *Hub) sweep(now time.Time) {
 		}
 	}
 	for _, c := range h.expired(now) {
-		c.attachment.Detach()
-		c.dropBases()
+		c.detach()
+	}
+	if h.opt.Roster != nil {
+		for _, c := range h.attached() {
+			c.roll.sweep(now)
+		}
 	}
 	if h.opt.Counters != nil {
 		for _, c := range h.attached() {
@@ -66,7 +70,7 @@ func (h *Hub) expired(now time.Time) []*Channel {
 	defer h.mu.Unlock()
 	var out []*Channel
 	for c := range h.idle {
-		if now.Sub(c.idleSince) < h.opt.ChannelLinger {
+		if now.Sub(c.idleSince) < h.opt.ChannelLinger || c.roll.room != nil && !c.roll.room.Idle() {
 			continue
 		}
 		delete(h.idle, c)
@@ -89,6 +93,11 @@ func (c *Client) check(now time.Time) {
 		if silent > c.hub.opt.Linger {
 			c.sock.close()
 		}
+		return
+	}
+	if t := c.app.AuthTimeout; t > 0 && now.Sub(c.began) >= t && !c.authorized.Load() {
+		c.hub.opt.Metrics.Limited(c.app.ID, "authorization_timeout")
+		c.end(pusher.CloseNotAuthorized)
 		return
 	}
 	if silent < wait {

@@ -286,7 +286,7 @@ func (tw *twin) judge(t *rapid.T, ch int, text string, wasDelta bool, base strin
 func (tw *twin) join(ch int, f form, filter *pusher.Filter) {
 	c := tw.stage.channels[ch]
 	tw.client.joined = append(tw.client.joined, membership{channel: c.Channel})
-	c.shards[0].put(tw.client, c.Channel, f, filter, func(uint64) *Frame {
+	c.shards[0].put(tw.client, c.Channel, f, filter, 0, func(uint64) *Frame {
 		return seal(append(newBuffer(0), `{"event":"pusher_internal:subscription_succeeded","channel":"`+c.name+`","data":"{}"}`...), opText)
 	})
 	tw.joined[ch] = &twinChannel{form: f, filter: filter, last: map[string]uint64{}}

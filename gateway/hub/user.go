@@ -25,8 +25,14 @@ func (c *Client) signIn(data json.RawMessage) {
 		c.fail(pusher.ErrorUnauthorized, "signin: this connection is signed in as another user")
 		return
 	}
-	c.user = s.UserID
+	first := c.user == ""
+	c.user, c.userData = s.UserID, s.UserData
+	c.authorized.Store(true)
 	answer := append([]byte(nil), `{"user_data":`...)
 	answer = append(pusher.AppendString(answer, s.UserData), '}')
 	c.control(pusher.Control{Event: "signin_success", Text: string(answer)})
+	if first {
+		c.hub.signedIn(c)
+		c.watch()
+	}
 }

@@ -1,10 +1,12 @@
 package rest
 
 import (
+	"context"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -28,6 +30,14 @@ type Options struct {
 	AllowUnsigned func(*http.Request) bool
 	// Node is stored with every event, as the gateway that took it in.
 	Node string
+	// Census answers who is in channels; nil means that nobody knows. Terminate
+	// closes the connections of a user on all gateways.
+	Census    Census
+	Terminate func(ctx context.Context, a *app.App, user string) error
+	// CacheTTL is how long a cache channel remembers, default 30 minutes.
+	CacheTTL time.Duration
+	// Limited is told when a limit of an app refuses a request.
+	Limited func(app, limit string)
 	// MaxBody bounds a request's body in bytes, default 1 MiB.
 	MaxBody int64
 	// PublishTimeout bounds how long a publish waits for the log; the log has
@@ -41,7 +51,11 @@ type Options struct {
 }
 
 // API serves the paths below /apps/.
-type API struct{ opt Options }
+type API struct {
+	opt Options
+	// buckets are by app id and never change, since the apps do not.
+	buckets map[string]buckets
+}
 
 // New returns the API.
 func New(opt Options) *API {
@@ -60,7 +74,17 @@ func New(opt Options) *API {
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &API{opt}
+	if opt.Limited == nil {
+		opt.Limited = func(string, string) {}
+	}
+	if opt.CacheTTL == 0 {
+		opt.CacheTTL = 30 * time.Minute
+	}
+	a := &API{opt: opt, buckets: map[string]buckets{}}
+	for _, id := range opt.Apps.IDs() {
+		a.buckets[id] = newBuckets(opt.Apps.ByID(id))
+	}
+	return a
 }
 
 // request is one request while it is answered.
@@ -70,7 +94,10 @@ type request struct {
 	app     *app.App
 	params  url.Values
 	body    []byte
+	// channel is the name in the path: of a channel, or of a user.
 	channel string
+	// retryAfter is in seconds, of an answer that asks for patience.
+	retryAfter int
 	// events is how many were stored, for the metrics.
 	events int
 }
@@ -86,6 +113,11 @@ var (
 	batchRoute   = route{"batch_events", http.MethodPost, (*request).publishBatch}
 	historyRoute = route{"history", http.MethodGet, (*request).history}
 	stateRoute   = route{"history_state", http.MethodGet, (*request).historyState}
+
+	channelsRoute  = route{"channels", http.MethodGet, (*request).channels}
+	channelRoute   = route{"channel", http.MethodGet, (*request).one}
+	usersRoute     = route{"users", http.MethodGet, (*request).users}
+	terminateRoute = route{"terminate_connections", http.MethodPost, (*request).terminate}
 )
 
 // find reads the path as it was sent, because a channel name may hold anything
@@ -103,6 +135,14 @@ func find(escaped string) (r route, appID, channel string, ok bool) {
 		return publishRoute, parts[0], "", true
 	case len(parts) == 2 && parts[1] == "batch_events":
 		return batchRoute, parts[0], "", true
+	case len(parts) == 2 && parts[1] == "channels":
+		return channelsRoute, parts[0], "", true
+	case len(parts) == 3 && parts[1] == "channels":
+		return channelRoute, parts[0], parts[2], true
+	case len(parts) == 4 && parts[1] == "channels" && parts[3] == "users":
+		return usersRoute, parts[0], parts[2], true
+	case len(parts) == 4 && parts[1] == "users" && parts[3] == "terminate_connections":
+		return terminateRoute, parts[0], parts[2], true
 	case len(parts) == 4 && parts[1] == "channels" && parts[3] == "history":
 		return historyRoute, parts[0], parts[2], true
 	case len(parts) == 5 && parts[1] == "channels" && parts[3] == "history" && parts[4] == "state":
@@ -131,7 +171,16 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Allow", found.method)
 		err = fail(http.StatusMethodNotAllowed, "method_not_allowed", "this path is for %s", found.method)
 	} else if err = req.prepare(w); err == nil {
-		answer, err = found.serve(req)
+		if found.method == http.MethodGet || found.name == terminateRoute.name {
+			err = req.take(a.buckets[req.app.ID].reads, "reads per second", 1)
+		}
+		if err == nil {
+			answer, err = found.serve(req)
+		}
+		req.noteLimits(err)
+	}
+	if req.retryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(req.retryAfter))
 	}
 	status := write(w, a.opt.Logger, answer, err)
 	a.opt.Observe(known, found.name, status, a.opt.Now().Sub(began), req.events)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
-	"strings"
 	"unicode/utf8"
 
 	"github.com/sluicehq/sluice/broker"
@@ -53,7 +52,7 @@ func decode(body []byte, into any) error {
 type accepted struct {
 	event    *broker.Event
 	channels []string
-	info     []string
+	info     attributes
 }
 
 // accept checks everything about an event that comes in at a node. header is the
@@ -200,18 +199,9 @@ func (in *input) acceptRest(_ *app.App, out *accepted) error {
 	if len(in.MessageID) > maxMessageID {
 		return invalid("message_id has %d bytes, the limit is %d", len(in.MessageID), maxMessageID)
 	}
-	if in.Info == "" {
-		return nil
-	}
-	for attribute := range strings.SplitSeq(in.Info, ",") {
-		switch attribute = strings.TrimSpace(attribute); attribute {
-		case "user_count", "subscription_count":
-			out.info = append(out.info, attribute)
-		default:
-			return invalid("info: %.64q is not an attribute; user_count and subscription_count are", attribute)
-		}
-	}
-	return nil
+	var err error
+	out.info, err = parseInfo(in.Info, false)
+	return err
 }
 
 // key is the idempotency key: the event's own, else that of the request.

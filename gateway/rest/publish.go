@@ -27,14 +27,10 @@ func (r *request) publishEvent() (any, error) {
 	if err := r.store(outgoing(ev, "e")); err != nil {
 		return nil, err
 	}
-	if len(ev.info) == 0 {
+	if !ev.info.any() {
 		return struct{}{}, nil
 	}
-	channels := map[string]struct{}{}
-	for _, c := range ev.channels {
-		channels[c] = struct{}{}
-	}
-	return map[string]any{"channels": channels}, nil
+	return map[string]any{"channels": r.counts(ev)}, nil
 }
 
 // publishBatch serves POST /apps/ID/batch_events.
@@ -57,6 +53,7 @@ func (r *request) publishBatch() (any, error) {
 		return nil, exceeded("batch has %d events, the limit is %d", len(in.Batch), limit)
 	}
 	var out []broker.Outgoing
+	var all []*accepted
 	info := false
 	for i := range in.Batch {
 		one := &in.Batch[i]
@@ -77,7 +74,8 @@ func (r *request) publishBatch() (any, error) {
 			scope = "b" + strconv.Itoa(i)
 		}
 		out = append(out, outgoing(ev, scope)...)
-		info = info || len(ev.info) > 0
+		info = info || ev.info.any()
+		all = append(all, ev)
 	}
 	if err := r.store(out); err != nil {
 		return nil, err
@@ -85,7 +83,14 @@ func (r *request) publishBatch() (any, error) {
 	if !info {
 		return struct{}{}, nil
 	}
-	return map[string]any{"batch": make([]struct{}, len(in.Batch))}, nil
+	answers := make([]any, len(all))
+	for i, ev := range all {
+		answers[i] = struct{}{}
+		if ev.info.any() {
+			answers[i] = r.counts(ev)[ev.channels[0]]
+		}
+	}
+	return map[string]any{"batch": answers}, nil
 }
 
 // headerKey is the idempotency key of the whole request.
@@ -119,6 +124,9 @@ func outgoing(a *accepted, scope string) []broker.Outgoing {
 // store appends the events to the log. The client may go away meanwhile; what it
 // asked for is then stored all the same, or not, but never half waited for.
 func (r *request) store(events []broker.Outgoing) error {
+	if err := r.take(r.api.buckets[r.app.ID].events, "events per second", len(events)); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.http.Context()), r.api.opt.PublishTimeout)
 	defer cancel()
 	if _, err := r.api.opt.Log.Publish(ctx, r.app.ID, events...); err != nil {

@@ -34,6 +34,8 @@ type settings struct {
 	coordinate bool
 	hub        hub.Options
 	retained   int64
+	// replicated runs three NATS servers instead of one.
+	replicated bool
 }
 
 // cluster is a NATS server with gateways.
@@ -41,6 +43,7 @@ type cluster struct {
 	t      *testing.T
 	set    settings
 	server *embedded.Server
+	nats   *natsCluster
 	nodes  []*node
 }
 
@@ -62,9 +65,15 @@ func tenant(id string) *app.App {
 // start runs a NATS server and so many gateways.
 func start(t *testing.T, gateways int, set settings) *cluster {
 	t.Helper()
-	server, err := embedded.Start(t.Context(), embedded.Options{Port: -1, StoreDir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
+	c := &cluster{t: t}
+	if set.replicated {
+		c.nats = startNATS(t)
+	} else {
+		var err error
+		if c.server, err = embedded.Start(t.Context(), embedded.Options{Port: -1, StoreDir: t.TempDir()}); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(c.server.Shutdown)
 	}
 	if set.apps == nil {
 		set.apps = []*app.App{tenant("app")}
@@ -72,12 +81,11 @@ func start(t *testing.T, gateways int, set settings) *cluster {
 	if set.retained == 0 {
 		set.retained = 100_000
 	}
-	c := &cluster{t: t, set: set, server: server}
+	c.set = set
 	t.Cleanup(func() {
 		for _, n := range c.nodes {
 			n.close(t)
 		}
-		server.Shutdown()
 	})
 	for range gateways {
 		c.join()
@@ -89,7 +97,12 @@ func start(t *testing.T, gateways int, set settings) *cluster {
 func (c *cluster) join() *node {
 	c.t.Helper()
 	n := &node{registry: prometheus.NewRegistry(), done: make(chan error, 1)}
-	opt := streams.Options{ConnectOptions: c.server.ConnectOptions()}
+	opt := streams.Options{StartTimeout: patience, AuditInterval: time.Second}
+	if c.nats != nil {
+		opt.URLs, opt.Replicas = c.nats.urls(), 3
+	} else {
+		opt.ConnectOptions = c.server.ConnectOptions()
+	}
 	for _, a := range c.set.apps {
 		opt.Apps = append(opt.Apps, streams.AppOptions{ID: a.ID, MaxMessages: c.set.retained, MaxBytes: -1})
 	}
@@ -104,6 +117,11 @@ func (c *cluster) join() *node {
 	if testing.Verbose() {
 		g.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	}
+	table, err := n.log.OpenTable(c.t.Context())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	g.Table, g.Lease = table, 2*time.Second
 	g.Hub.DeltaEnabled, g.Hub.Linger = true, 200*time.Millisecond
 	g.Hub.RetainedMessages = int(c.set.retained)
 	if c.set.coordinate {

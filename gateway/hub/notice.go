@@ -1,0 +1,84 @@
+package hub
+
+import (
+	"sync"
+
+	"github.com/sluicehq/sluice/gateway/pusher"
+)
+
+// notice is news about a channel that is not in its log: who came and went.
+type notice struct {
+	// version orders the news of a channel's members; 0 is for everybody.
+	version uint64
+	events  []noticeEvent
+
+	mu     sync.Mutex
+	frames [2][]*Frame // by dialect
+}
+
+type noticeEvent struct {
+	name string
+	data []byte
+}
+
+func (n *notice) add(name string, data []byte) { n.events = append(n.events, noticeEvent{name, data}) }
+
+// announce hands a notice to the shards.
+func (c *Channel) announce(n *notice) {
+	weight := 256
+	for _, e := range n.events {
+		weight += len(e.data) + 128
+	}
+	c.post(&prepared{texts: &texts{channel: c}, notice: n, weight: weight})
+}
+
+// framesFor are the frames of a notice, built once and shared.
+func (p *prepared) framesFor(d pusher.Dialect) []*Frame {
+	n := p.notice
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.frames[d] == nil {
+		for _, e := range n.events {
+			f := pusher.Control{Event: e.name, Internal: true, Channel: p.channel.name, Text: string(e.data)}
+			if d == pusher.V2 {
+				f.MessageID = p.channel.hub.messageID()
+			}
+			n.frames[d] = append(n.frames[d], seal(pusher.AppendControl(newBuffer(len(e.data)*2+128), d, &f), opText))
+		}
+	}
+	return n.frames[d]
+}
+
+// maxNotices is the number of notices that wait for a socket that is behind.
+const maxNotices = 256
+
+// announce gives a notice to the shard's subscribers, except those who learned of it
+// when they subscribed.
+func (s *shard) announce(j job) {
+	j.to.mu.Lock()
+	defer j.to.mu.Unlock()
+	n := j.p.notice
+	for i := range j.to.list {
+		sub := &j.to.list[i]
+		if n.version > 0 && j.to.greeted[sub.out] >= n.version {
+			continue
+		}
+		frames := j.p.framesFor(sub.form.dialect())
+		if sub.flags&behind != 0 {
+			e := j.to.irregular(sub)
+			if e.notices = append(e.notices, frames...); len(e.notices) > maxNotices && sub.out.giveUp(&s.hub.limits) == overflowed {
+				s.overflow(sub.out)
+			}
+			continue
+		}
+		for _, f := range frames {
+			switch sub.out.push(f.packedFor(sub.out), &s.hub.limits, nil) {
+			case wakes:
+				s.loop.dirty = append(s.loop.dirty, sub.out)
+			case overflowed:
+				s.overflow(sub.out)
+			}
+		}
+	}
+	j.to.advance(j.p)
+}

@@ -1,0 +1,220 @@
+package rest
+
+import (
+	"context"
+	"net/http"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/gateway/pusher"
+)
+
+// Count are the numbers of one channel over all gateways: its sockets and its distinct
+// users.
+type Count struct{ Subscriptions, Users int }
+
+// Census knows who is where. Its errors wrap [broker.ErrUnavailable] or are the
+// context's.
+type Census interface {
+	Channel(ctx context.Context, app, channel string) (Count, error)
+	// Channels has those with subscriptions and a name with the prefix.
+	Channels(ctx context.Context, app, prefix string) (map[string]Count, error)
+	Users(ctx context.Context, app, channel string) ([]string, error)
+}
+
+// attributes are those that info can ask for.
+type attributes struct{ users, subscriptions, cache bool }
+
+// parseInfo reads the parameter info.
+func parseInfo(info string, cache bool) (attributes, error) {
+	var out attributes
+	for attribute := range strings.SplitSeq(info, ",") {
+		switch attribute = strings.TrimSpace(attribute); {
+		case attribute == "":
+		case attribute == "user_count":
+			out.users = true
+		case attribute == "subscription_count":
+			out.subscriptions = true
+		case attribute == "cache" && cache:
+			out.cache = true
+		default:
+			return out, invalid("info: %.64q is not an attribute of this request", attribute)
+		}
+	}
+	return out, nil
+}
+
+func (a attributes) any() bool { return a.users || a.subscriptions || a.cache }
+
+// of are the attributes of a channel that were asked for.
+func (a attributes) of(channel string, n Count) map[string]any {
+	out := map[string]any{}
+	if a.users && pusher.KindOf(channel).Presence() {
+		out["user_count"] = n.Users
+	}
+	if a.subscriptions {
+		out["subscription_count"] = n.Subscriptions
+	}
+	return out
+}
+
+func (r *request) census() (Census, error) {
+	if r.api.opt.Census == nil {
+		return nil, fail(http.StatusUnprocessableEntity, "feature_disabled", "this server does not know who is in a channel")
+	}
+	return r.api.opt.Census, nil
+}
+
+// channels serves GET /apps/ID/channels.
+func (r *request) channels() (any, error) {
+	prefix := r.params.Get("filter_by_prefix")
+	asked, err := parseInfo(r.params.Get("info"), false)
+	if err != nil {
+		return nil, err
+	}
+	if asked.users && !strings.HasPrefix(prefix, "presence-") {
+		return nil, invalid("info: user_count needs a filter_by_prefix that begins with presence-")
+	}
+	census, err := r.census()
+	if err != nil {
+		return nil, err
+	}
+	all, err := census.Channels(r.http.Context(), r.app.ID, prefix)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]any{}
+	for channel, n := range all {
+		if channel != "" && !pusher.KindOf(channel).ServerToUser() {
+			out[channel] = asked.of(channel, n)
+		}
+	}
+	return map[string]any{"channels": out}, nil
+}
+
+// one serves GET /apps/ID/channels/NAME.
+func (r *request) one() (any, error) {
+	if err := r.checkChannel(); err != nil {
+		return nil, err
+	}
+	kind := pusher.KindOf(r.channel)
+	asked, err := parseInfo(r.params.Get("info"), true)
+	switch {
+	case err != nil:
+		return nil, err
+	case asked.users && !kind.Presence():
+		return nil, invalid("info: user_count is for presence channels")
+	case asked.cache && !kind.Cache():
+		return nil, invalid("info: cache is for cache channels")
+	}
+	census, err := r.census()
+	if err != nil {
+		return nil, err
+	}
+	n, err := census.Channel(r.http.Context(), r.app.ID, r.channel)
+	if err != nil {
+		return nil, err
+	}
+	out := asked.of(r.channel, n)
+	out["occupied"] = n.Subscriptions > 0
+	if asked.cache {
+		if out["cache"], err = r.cached(); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// cacheSearch is how many publications are looked through for the last one that a
+// cache channel remembers.
+const cacheSearch = 100
+
+// cached is what a cache channel remembers, nil if nothing (protocol section 1.10).
+func (r *request) cached() (any, error) {
+	page, err := r.api.opt.Log.Read(r.http.Context(), r.app.ID, r.channel, broker.Query{NewestFirst: true, Limit: cacheSearch})
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range page.Publications {
+		if p.Origin == broker.OriginClient || p.Skipped != "" {
+			continue
+		}
+		left := r.api.opt.CacheTTL - r.api.opt.Now().Sub(p.Time)
+		if left <= 0 {
+			return nil, nil
+		}
+		return map[string]any{"data": string(p.Data), "ttl": int((left + time.Second - 1) / time.Second)}, nil
+	}
+	return nil, nil
+}
+
+// users serves GET /apps/ID/channels/NAME/users.
+func (r *request) users() (any, error) {
+	if err := r.checkChannel(); err != nil {
+		return nil, err
+	}
+	if !pusher.KindOf(r.channel).Presence() {
+		return nil, invalid("users are those of presence channels, and %.64q is none", r.channel)
+	}
+	census, err := r.census()
+	if err != nil {
+		return nil, err
+	}
+	users, err := census.Users(r.http.Context(), r.app.ID, r.channel)
+	if err != nil {
+		return nil, err
+	}
+	type user struct {
+		ID string `json:"id"`
+	}
+	out := []user{}
+	sort.Strings(users)
+	for _, u := range users {
+		out = append(out, user{u})
+	}
+	return map[string]any{"users": out}, nil
+}
+
+func (r *request) checkChannel() error {
+	if err := pusher.CheckChannel(r.channel, r.app.Limits.MaxChannelLength); err != nil {
+		return invalid("channel: %v", err)
+	}
+	return nil
+}
+
+// terminate serves POST /apps/ID/users/USER/terminate_connections.
+func (r *request) terminate() (any, error) {
+	switch n := len([]rune(r.channel)); {
+	case n == 0 || n > 128:
+		return nil, invalid("the user id has %d characters, must be 1 to 128", n)
+	case r.api.opt.Terminate == nil:
+		return nil, fail(http.StatusUnprocessableEntity, "feature_disabled", "connections cannot be terminated here")
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.http.Context()), r.api.opt.PublishTimeout)
+	defer cancel()
+	if err := r.api.opt.Terminate(ctx, r.app, r.channel); err != nil {
+		return nil, err
+	}
+	return struct{}{}, nil
+}
+
+// counts answers what a publish asked about its channels. The events are stored by
+// then, so a census that fails only leaves the numbers out.
+func (r *request) counts(ev *accepted) map[string]any {
+	out := map[string]any{}
+	for _, c := range ev.channels {
+		out[c] = map[string]any{}
+		if r.api.opt.Census == nil {
+			continue
+		}
+		n, err := r.api.opt.Census.Channel(r.http.Context(), r.app.ID, c)
+		if err != nil {
+			r.api.opt.Logger.Warn("the numbers of a channel cannot be had", "app", r.app.ID, "channel", c, "error", err)
+			continue
+		}
+		out[c] = ev.info.of(c, n)
+	}
+	return out
+}

@@ -1,0 +1,97 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/gateway/presence"
+	"github.com/sluicehq/sluice/gateway/rest"
+	"github.com/sluicehq/sluice/kv"
+)
+
+// openRoster takes this gateway's place in the presence of the cluster.
+func (n *Node) openRoster() error {
+	if n.opt.Table == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), n.opt.PublishTimeout)
+	defer cancel()
+	var err error
+	n.roster, err = presence.New(ctx, presence.Options{
+		Table: n.opt.Table, Node: n.opt.Name, Lease: n.opt.Lease, Logger: n.opt.Logger,
+		Tell: func(app, channel string, c presence.Change) {
+			if h := n.told.Load(); h != nil {
+				h.Tell(app, channel, c)
+			}
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("taking part in presence: %w", err)
+	}
+	n.opt.Hub.Roster = n.roster
+	for _, m := range []struct {
+		name, help string
+		read       func(presence.Stats) float64
+		gauge      bool
+	}{
+		{"presence_writes_total", "Seats that were written to the shared table.", func(s presence.Stats) float64 { return float64(s.Writes) }, false},
+		{"presence_failures_total", "Uses of the shared table that failed and were tried again.", func(s presence.Stats) float64 { return float64(s.Failures) }, false},
+		{"presence_burials_total", "Gateways that this one declared dead.", func(s presence.Stats) float64 { return float64(s.Burials) }, false},
+		{"presence_revivals_total", "Times that others had taken this gateway for dead.", func(s presence.Stats) float64 { return float64(s.Revivals) }, false},
+		{"presence_seats", "Members and subscription counts that this gateway holds.", func(s presence.Stats) float64 { return float64(s.Seats) }, true},
+		{"presence_waiting", "Seats that wait to be written.", func(s presence.Stats) float64 { return float64(s.Waiting) }, true},
+		{"presence_rooms", "Channels whose members are followed.", func(s presence.Stats) float64 { return float64(s.Rooms) }, true},
+	} {
+		name := n.opt.MetricsPrefix + m.name
+		read := func() float64 { return m.read(n.roster.Stats()) }
+		if m.gauge {
+			n.opt.Registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: m.help}, read))
+		} else {
+			n.opt.Registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: m.help}, read))
+		}
+	}
+	return nil
+}
+
+func (n *Node) closeRoster(ctx context.Context) {
+	if n.roster != nil {
+		n.roster.Close(ctx)
+	}
+}
+
+// census answers the HTTP API from the roster.
+type census struct{ roster *presence.Roster }
+
+// unavailable makes an outage of the table one of the backend.
+func unavailable(err error) error {
+	if errors.Is(err, kv.ErrUnavailable) {
+		return fmt.Errorf("%w: %w", broker.ErrUnavailable, err)
+	}
+	return err
+}
+
+// Channel implements [rest.Census].
+func (c census) Channel(ctx context.Context, app, channel string) (rest.Count, error) {
+	n, err := c.roster.Count(ctx, app, channel)
+	return rest.Count(n), unavailable(err)
+}
+
+// Channels implements [rest.Census].
+func (c census) Channels(ctx context.Context, app, prefix string) (map[string]rest.Count, error) {
+	all, err := c.roster.Channels(ctx, app, prefix)
+	out := make(map[string]rest.Count, len(all))
+	for channel, n := range all {
+		out[channel] = rest.Count(n)
+	}
+	return out, unavailable(err)
+}
+
+// Users implements [rest.Census].
+func (c census) Users(ctx context.Context, app, channel string) ([]string, error) {
+	users, err := c.roster.Users(ctx, app, channel)
+	return users, unavailable(err)
+}
