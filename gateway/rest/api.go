@@ -30,13 +30,15 @@ type Options struct {
 	AllowUnsigned func(*http.Request) bool
 	// Node is stored with every event, as the gateway that took it in.
 	Node string
-	// Census answers who is in channels; nil means that nobody knows. Terminate
-	// closes the connections of a user on all gateways.
+	// Census answers who is in channels; nil means that nobody knows, and then
+	// the queries are answered with 503. Terminate closes the connections of a
+	// user on all gateways.
 	Census    Census
 	Terminate func(ctx context.Context, a *app.App, user string) error
 	// CacheTTL is how long a cache channel remembers, default 30 minutes.
 	CacheTTL time.Duration
-	// Limited is told when a limit of an app refuses a request.
+	// Limited is told when a limit of an app refuses a request: events_per_second,
+	// reads_per_second, payload, channels, batch, event_name or body.
 	Limited func(app, limit string)
 	// MaxBody bounds a request's body in bytes, default 1 MiB.
 	MaxBody int64
@@ -89,11 +91,11 @@ func New(opt Options) *API {
 
 // request is one request while it is answered.
 type request struct {
-	api     *API
-	http    *http.Request
-	app     *app.App
-	params  url.Values
-	body    []byte
+	api    *API
+	http   *http.Request
+	app    *app.App
+	params url.Values
+	body   []byte
 	// channel is the name in the path: of a channel, or of a user.
 	channel string
 	// retryAfter is in seconds, of an answer that asks for patience.
@@ -172,13 +174,13 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		err = fail(http.StatusMethodNotAllowed, "method_not_allowed", "this path is for %s", found.method)
 	} else if err = req.prepare(w); err == nil {
 		if found.method == http.MethodGet || found.name == terminateRoute.name {
-			err = req.take(a.buckets[req.app.ID].reads, "reads per second", 1)
+			err = req.take(a.buckets[req.app.ID].reads, limitReads, "reads", 1)
 		}
 		if err == nil {
 			answer, err = found.serve(req)
 		}
-		req.noteLimits(err)
 	}
+	req.noteLimit(err)
 	if req.retryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(req.retryAfter))
 	}

@@ -6,6 +6,7 @@ import (
 	"sort"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/gateway/pusher"
@@ -62,7 +63,7 @@ func (a attributes) of(channel string, n Count) map[string]any {
 
 func (r *request) census() (Census, error) {
 	if r.api.opt.Census == nil {
-		return nil, fail(http.StatusUnprocessableEntity, "feature_disabled", "this server does not know who is in a channel")
+		return nil, fail(http.StatusServiceUnavailable, "service_unavailable", "this server does not know who is in a channel")
 	}
 	return r.api.opt.Census, nil
 }
@@ -145,6 +146,9 @@ func (r *request) cached() (any, error) {
 		if left <= 0 {
 			return nil, nil
 		}
+		// The clock of the log may be ahead of this one. A second that has
+		// begun counts, so that what is remembered never has 0 left.
+		left = min(left, r.api.opt.CacheTTL)
 		return map[string]any{"data": string(p.Data), "ttl": int((left + time.Second - 1) / time.Second)}, nil
 	}
 	return nil, nil
@@ -184,11 +188,16 @@ func (r *request) checkChannel() error {
 	return nil
 }
 
+// maxUserID bounds the id of a user, in characters (protocol section 1.9).
+const maxUserID = 128
+
 // terminate serves POST /apps/ID/users/USER/terminate_connections.
 func (r *request) terminate() (any, error) {
-	switch n := len([]rune(r.channel)); {
-	case n == 0 || n > 128:
-		return nil, invalid("the user id has %d characters, must be 1 to 128", n)
+	switch n := utf8.RuneCountInString(r.channel); {
+	case n == 0 || n > maxUserID:
+		return nil, invalid("the user id has %d characters, must be 1 to %d", n, maxUserID)
+	case !utf8.ValidString(r.channel):
+		return nil, invalid("the user id is not UTF-8")
 	case r.api.opt.Terminate == nil:
 		return nil, fail(http.StatusUnprocessableEntity, "feature_disabled", "connections cannot be terminated here")
 	}
@@ -198,23 +207,4 @@ func (r *request) terminate() (any, error) {
 		return nil, err
 	}
 	return struct{}{}, nil
-}
-
-// counts answers what a publish asked about its channels. The events are stored by
-// then, so a census that fails only leaves the numbers out.
-func (r *request) counts(ev *accepted) map[string]any {
-	out := map[string]any{}
-	for _, c := range ev.channels {
-		out[c] = map[string]any{}
-		if r.api.opt.Census == nil {
-			continue
-		}
-		n, err := r.api.opt.Census.Channel(r.http.Context(), r.app.ID, c)
-		if err != nil {
-			r.api.opt.Logger.Warn("the numbers of a channel cannot be had", "app", r.app.ID, "channel", c, "error", err)
-			continue
-		}
-		out[c] = ev.info.of(c, n)
-	}
-	return out
 }

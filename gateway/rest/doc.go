@@ -1,4 +1,5 @@
-// Package rest is the HTTP API of a gateway: publishing and history.
+// Package rest is the HTTP API of a gateway: publishing, history, and queries about who
+// is in which channel.
 //
 // It promises that a request is checked completely before anything of it is
 // stored, that every refusal names the field and the limit in the one form of

@@ -16,47 +16,54 @@ type failure struct {
 	Message string `json:"error"`
 	Code    string `json:"code"`
 	Status  int    `json:"status"`
+	// limit is the name of the limit that was crossed, for the metrics.
+	limit string
 }
 
 func (f *failure) Error() string { return f.Message }
 
 func fail(status int, code, format string, args ...any) error {
-	return &failure{fmt.Sprintf(format, args...), code, status}
+	return &failure{Message: fmt.Sprintf(format, args...), Code: code, Status: status}
+}
+
+// crossed is a refusal by the limit with this name.
+func crossed(limit string, status int, code, format string, args ...any) error {
+	return &failure{fmt.Sprintf(format, args...), code, status, limit}
 }
 
 func invalid(format string, args ...any) error {
 	return fail(http.StatusBadRequest, "invalid_input", format, args...)
 }
 
-func exceeded(format string, args ...any) error {
-	return fail(http.StatusBadRequest, "limit_exceeded", format, args...)
+func exceeded(limit, format string, args ...any) error {
+	return crossed(limit, http.StatusBadRequest, "limit_exceeded", format, args...)
 }
 
 func bodyError(err error) error {
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
-		return fail(http.StatusRequestEntityTooLarge, "payload_too_large", "the body is larger than %d bytes", tooLarge.Limit)
+		return crossed(limitBody, http.StatusRequestEntityTooLarge, "payload_too_large", "the body is larger than %d bytes", tooLarge.Limit)
 	}
 	return invalid("the body could not be read")
 }
 
-// failureOf maps what the log says.
+// failureOf maps what the log and the census say.
 func failureOf(err error, log *slog.Logger) *failure {
 	var f *failure
 	switch {
 	case errors.As(err, &f):
 		return f
 	case errors.Is(err, broker.ErrTooLarge):
-		return &failure{err.Error(), "payload_too_large", http.StatusRequestEntityTooLarge}
+		return &failure{Message: err.Error(), Code: "payload_too_large", Status: http.StatusRequestEntityTooLarge}
 	case errors.Is(err, broker.ErrInvalidQuery):
-		return &failure{err.Error(), "invalid_input", http.StatusBadRequest}
+		return &failure{Message: err.Error(), Code: "invalid_input", Status: http.StatusBadRequest}
 	case errors.Is(err, broker.ErrUnavailable), errors.Is(err, broker.ErrClosed),
 		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		log.Warn("the log did not answer a request", "error", err)
-		return &failure{"the log cannot be reached", "service_unavailable", http.StatusServiceUnavailable}
+		log.Warn("the backend did not answer a request", "error", err)
+		return &failure{Message: "the backend cannot be reached", Code: "service_unavailable", Status: http.StatusServiceUnavailable}
 	}
 	log.Error("a request failed", "error", err)
-	return &failure{"internal error", "internal", http.StatusInternalServerError}
+	return &failure{Message: "internal error", Code: "internal", Status: http.StatusInternalServerError}
 }
 
 // write sends an answer and returns its status.

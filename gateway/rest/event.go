@@ -60,7 +60,7 @@ type accepted struct {
 func (in *input) accept(node string, a *app.App, header string) (*accepted, error) {
 	if err := pusher.CheckEventName(in.Name, a.Limits.MaxEventNameLength); err != nil {
 		if len(in.Name) > a.Limits.MaxEventNameLength {
-			return nil, exceeded("name: %v", err)
+			return nil, exceeded(limitEventName, "name: %v", err)
 		}
 		return nil, invalid("name: %v", err)
 	}
@@ -86,7 +86,7 @@ func (in *input) acceptChannels(a *app.App, out *accepted) error {
 		return invalid("channel or channels is missing")
 	}
 	if limit := a.Limits.MaxChannelsPerEvent; len(channels) > limit {
-		return exceeded("channels has %d entries, the limit is %d", len(channels), limit)
+		return exceeded(limitChannels, "channels has %d entries, the limit is %d", len(channels), limit)
 	}
 	for _, c := range channels {
 		if err := pusher.CheckChannel(c, a.Limits.MaxChannelLength); err != nil {
@@ -114,7 +114,7 @@ func (in *input) acceptData(a *app.App, out *accepted) error {
 		data = []byte(s)
 	}
 	if limit := a.Limits.MaxEventPayload; len(data) > limit {
-		return fail(http.StatusRequestEntityTooLarge, "payload_too_large", "data has %d bytes, the limit is %d", len(data), limit)
+		return crossed(limitPayload, http.StatusRequestEntityTooLarge, "payload_too_large", "data has %d bytes, the limit is %d", len(data), limit)
 	}
 	out.event.Data = data
 	return nil

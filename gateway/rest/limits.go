@@ -4,11 +4,22 @@ import (
 	"errors"
 	"math"
 	"net/http"
-	"time"
 
 	"golang.org/x/time/rate"
 
+	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/gateway/app"
+)
+
+// The names of the limits, as [Options.Limited] is told them.
+const (
+	limitEvents    = "events_per_second"
+	limitReads     = "reads_per_second"
+	limitPayload   = "payload"
+	limitChannels  = "channels"
+	limitBatch     = "batch"
+	limitEventName = "event_name"
+	limitBody      = "body"
 )
 
 // buckets bound what one app may ask for in a second; nil is no bound.
@@ -27,40 +38,31 @@ func newBuckets(a *app.App) buckets {
 	return b
 }
 
-// take takes n tokens, or none and says when to come again.
-func (r *request) take(bucket *rate.Limiter, limit string, n int) error {
-	if bucket == nil {
-		return nil
-	}
+// take takes n tokens, or none and says when to come again. It asks first, because a
+// reservation that is given back has meanwhile stood in the way of other requests.
+func (r *request) take(bucket *rate.Limiter, limit, what string, n int) error {
 	now := r.api.opt.Now()
-	wait := bucket.ReserveN(now, n)
-	delay := wait.DelayFrom(now)
-	if delay == 0 {
+	if bucket == nil || bucket.AllowN(now, n) {
 		return nil
 	}
-	wait.CancelAt(now)
-	r.limited(limit)
-	r.retryAfter = int(math.Ceil(float64(delay) / float64(time.Second)))
-	return fail(http.StatusTooManyRequests, "rate_limited", "the app is over its limit of %g %s; try again in %d s",
-		float64(bucket.Limit()), limit, r.retryAfter)
+	perSecond := float64(bucket.Limit())
+	missing := float64(n) - bucket.TokensAt(now)
+	r.retryAfter = max(1, int(math.Ceil(missing/perSecond)))
+	return crossed(limit, http.StatusTooManyRequests, "rate_limited", "the app is over its limit of %g %s per second; try again in %d s",
+		perSecond, what, r.retryAfter)
 }
 
-func (r *request) limited(limit string) {
-	if r.app != nil {
-		r.api.opt.Limited(r.app.ID, limit)
-	}
-}
-
-// noteLimits counts a refusal by one of the limits that are checked elsewhere.
-func (r *request) noteLimits(err error) {
-	var f *failure
-	if !errors.As(err, &f) {
+// noteLimit counts a refusal by a limit. It does not ask whether the request was
+// signed, since a body that is too large is never checked.
+func (r *request) noteLimit(err error) {
+	if r.app == nil || err == nil {
 		return
 	}
-	switch f.Code {
-	case "payload_too_large":
-		r.limited("payload")
-	case "limit_exceeded":
-		r.limited("request")
+	var f *failure
+	switch {
+	case errors.As(err, &f) && f.limit != "":
+		r.api.opt.Limited(r.app.ID, f.limit)
+	case errors.Is(err, broker.ErrTooLarge):
+		r.api.opt.Limited(r.app.ID, limitPayload)
 	}
 }

@@ -30,7 +30,7 @@ func (r *request) publishEvent() (any, error) {
 	if !ev.info.any() {
 		return struct{}{}, nil
 	}
-	return map[string]any{"channels": r.counts(ev)}, nil
+	return map[string]any{"channels": r.newTally().of(ev)}, nil
 }
 
 // publishBatch serves POST /apps/ID/batch_events.
@@ -50,7 +50,7 @@ func (r *request) publishBatch() (any, error) {
 	case len(in.Batch) == 0:
 		return nil, invalid("batch is missing or empty")
 	case len(in.Batch) > limit:
-		return nil, exceeded("batch has %d events, the limit is %d", len(in.Batch), limit)
+		return nil, exceeded(limitBatch, "batch has %d events, the limit is %d", len(in.Batch), limit)
 	}
 	var out []broker.Outgoing
 	var all []*accepted
@@ -63,7 +63,7 @@ func (r *request) publishBatch() (any, error) {
 		ev, err := one.accept(r.api.opt.Node, r.app, header)
 		if err != nil {
 			if f, ok := err.(*failure); ok {
-				return nil, fail(f.Status, f.Code, "batch[%d]: %s", i, f.Message)
+				return nil, crossed(f.limit, f.Status, f.Code, "batch[%d]: %s", i, f.Message)
 			}
 			return nil, err
 		}
@@ -84,11 +84,9 @@ func (r *request) publishBatch() (any, error) {
 		return struct{}{}, nil
 	}
 	answers := make([]any, len(all))
+	t := r.newTally()
 	for i, ev := range all {
-		answers[i] = struct{}{}
-		if ev.info.any() {
-			answers[i] = r.counts(ev)[ev.channels[0]]
-		}
+		answers[i] = t.of(ev)[ev.channels[0]]
 	}
 	return map[string]any{"batch": answers}, nil
 }
@@ -124,7 +122,7 @@ func outgoing(a *accepted, scope string) []broker.Outgoing {
 // store appends the events to the log. The client may go away meanwhile; what it
 // asked for is then stored all the same, or not, but never half waited for.
 func (r *request) store(events []broker.Outgoing) error {
-	if err := r.take(r.api.buckets[r.app.ID].events, "events per second", len(events)); err != nil {
+	if err := r.take(r.api.buckets[r.app.ID].events, limitEvents, "events", len(events)); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.http.Context()), r.api.opt.PublishTimeout)

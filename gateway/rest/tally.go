@@ -1,0 +1,61 @@
+package rest
+
+import (
+	"context"
+
+	"github.com/sluicehq/sluice/gateway/pusher"
+)
+
+// tally answers what a publish asked about its channels. The events are stored by
+// then, so a census that fails only leaves numbers out: the publisher would take an
+// error for a publish that did not happen, and publish again.
+type tally struct {
+	request *request
+	census  Census
+	known   map[string]Count
+}
+
+func (r *request) newTally() *tally {
+	return &tally{r, r.api.opt.Census, map[string]Count{}}
+}
+
+// of has an entry for every channel of an event, with the attributes that the event
+// asked for and that are known.
+func (t *tally) of(ev *accepted) map[string]map[string]any {
+	ctx, cancel := context.WithTimeout(t.request.http.Context(), t.request.api.opt.PublishTimeout)
+	defer cancel()
+	out := make(map[string]map[string]any, len(ev.channels))
+	for _, c := range ev.channels {
+		out[c] = map[string]any{}
+		if !ev.info.apply(c) {
+			continue
+		}
+		if n, ok := t.count(ctx, c); ok {
+			out[c] = ev.info.of(c, n)
+		}
+	}
+	return out
+}
+
+// apply tells whether a channel has any of the attributes.
+func (a attributes) apply(channel string) bool {
+	return a.subscriptions || a.users && pusher.KindOf(channel).Presence()
+}
+
+// count asks about a channel once. After a failure nothing more is asked, so that a
+// publish to many channels does not wait for an outage as many times.
+func (t *tally) count(ctx context.Context, channel string) (Count, bool) {
+	if n, ok := t.known[channel]; ok || t.census == nil {
+		return n, ok
+	}
+	r := t.request
+	n, err := t.census.Channel(ctx, r.app.ID, channel)
+	if err != nil {
+		t.census = nil
+		r.api.opt.Logger.Warn("a publish was stored and is answered without the numbers it asked for",
+			"app", r.app.ID, "channel", channel, "error", err)
+		return Count{}, false
+	}
+	t.known[channel] = n
+	return n, true
+}
