@@ -112,6 +112,7 @@ func buildApp(where string, m map[string]any, c *Config, p *problems) App {
 			p.add("%sallowed_origins: %q %v", where, shorten(pattern), err)
 		}
 	}
+	a.Webhooks = buildWebhooks(where+"webhooks", v["webhooks"], p)
 	a.Channels = buildChannels(where+"channel_delta_compression", v["channel_delta_compression"], c, p)
 	return a
 }

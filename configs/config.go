@@ -144,6 +144,7 @@ type App struct {
 	// Channels are the entries of channel_delta_compression in byte order of
 	// their patterns, completed from the global settings.
 	Channels []ChannelDelta
+	Webhooks []Webhook
 }
 
 // ChannelDelta is the setting of the channels that a pattern matches.

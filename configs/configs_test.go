@@ -52,7 +52,7 @@ func TestWithoutAFileIsDevelopment(t *testing.T) {
 	}
 	want := []App{{
 		ID: DemoID, Key: DemoKey, Secret: DemoSecret, Enabled: true, MaxPayload: 10240, MaxChannels: 100, MaxBatch: 10,
-		MaxEventName: 200, MaxChannelName: 200, ClientEventRate: 10, Origins: []string{},
+		MaxEventName: 200, MaxChannelName: 200, MaxMembers: 100, MaxMemberInfo: 1024, ClientEventRate: 10, Origins: []string{},
 		Channels: []ChannelDelta{{Pattern: "host-metrics", Enabled: true, Algorithm: "fossil", Path: "device", MaxKeys: 100, DeliverTags: true}},
 	}}
 	if diff := cmp.Diff(want, c.Apps); diff != "" {

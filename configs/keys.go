@@ -146,7 +146,7 @@ var appKeys = []key{
 	{name: "enable_subscription_count", kind: boolean, def: false, text: "Subscribers are told how many they are."},
 	{name: "max_backend_events_per_second", kind: integer, def: int64(0), min: 0, max: 1 << 30, text: "Events published over HTTP, one for each channel; more are refused with 429. 0 is no bound."},
 	{name: "max_read_requests_per_second", kind: integer, def: int64(0), min: 0, max: 1 << 30, text: "Queries over HTTP; more are refused with 429. 0 is no bound."},
-	{name: "webhooks", kind: tree, later: func(v any) bool { list, _ := v.([]any); return len(list) > 0 }, text: "Webhooks. Not in this release."},
+	{name: "webhooks", kind: tree, text: "Addresses that are told what happens in the channels of the app: a list of objects of `url`, `event_types` (default all), `filter` (`channel_name_starts_with`, `channel_name_ends_with`), `headers`, and `batch` (`true`, or `duration_ms`, default 50, and `size`, default 50)."},
 	{name: "allowed_origins", kind: texts, def: []string{}, text: "Pages that may connect: `https://example.com`, `example.com`, `*.example.com`; all if empty. Others are closed with 4009, and so is the origin `null`. Clients that send no origin are no browsers and may connect."},
 }
 

@@ -71,8 +71,28 @@ func (a *App) effective() map[string]any {
 		"max_connections": a.MaxConnections, "max_event_payload_in_kb": a.MaxPayload >> 10,
 		"max_event_channels_at_once": a.MaxChannels, "max_event_batch_size": a.MaxBatch,
 		"max_event_name_length": a.MaxEventName, "max_channel_name_length": a.MaxChannelName,
-		"channel_delta_compression": channels,
+		"channel_delta_compression": channels, "enable_watchlist_events": a.Watchlist,
+		"enable_subscription_count": a.SubscriptionCount, "require_authorized_connections": a.RequireAuth,
+		"max_presence_members_per_channel": a.MaxMembers, "max_presence_member_size_in_kb": a.MaxMemberInfo >> 10,
+		"max_backend_events_per_second": a.MaxEvents, "max_read_requests_per_second": a.MaxReads,
+		"webhooks": effectiveWebhooks(a.Webhooks),
 	}
+}
+
+func effectiveWebhooks(hooks []Webhook) []any {
+	out := []any{}
+	for _, w := range hooks {
+		headers := map[string]any{}
+		for name, value := range w.Headers {
+			headers[name] = value.String()
+		}
+		out = append(out, map[string]any{
+			"url": redactURL(w.URL), "event_types": w.Events, "headers": headers,
+			"filter": map[string]any{"channel_name_starts_with": w.Prefix, "channel_name_ends_with": w.Suffix},
+			"batch":  map[string]any{"enabled": w.Batch, "duration_ms": w.BatchTime.Milliseconds(), "size": w.BatchSize},
+		})
+	}
+	return out
 }
 
 // put sets a dotted name in a tree.

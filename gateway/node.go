@@ -20,6 +20,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/hub"
 	"github.com/sluicehq/sluice/gateway/presence"
 	"github.com/sluicehq/sluice/gateway/rest"
+	"github.com/sluicehq/sluice/gateway/webhook"
 )
 
 // Node is one gateway. Make it with [New], serve with [Node.Run].
@@ -29,6 +30,7 @@ type Node struct {
 	metrics  net.Listener
 	hub      *hub.Hub
 	roster   *presence.Roster
+	hooks    *webhook.Hooks
 	rest     http.Handler
 	http     httpMetrics
 	draining atomic.Bool
@@ -71,12 +73,18 @@ func New(opt Options) (*Node, error) {
 	n.opt.Hub.Apps, n.opt.Hub.Feed, n.opt.Hub.Logger, n.opt.Hub.Node = opt.Apps, opt.Log, opt.Logger, opt.Name
 	n.opt.Hub.History, n.opt.Hub.Publisher, n.opt.Hub.PublishTimeout = opt.Log, opt.Log, opt.PublishTimeout
 	n.opt.Hub.Metrics = hub.NewMetrics(opt.Registry, opt.MetricsPrefix, port, opt.MaxChannelLabels)
+	if err = n.openHooks(port); err != nil {
+		n.closeListeners()
+		return nil, err
+	}
 	if err = n.openRoster(); err != nil {
+		n.closeHooks(context.Background())
 		n.closeListeners()
 		return nil, err
 	}
 	if n.hub, err = hub.New(n.opt.Hub); err != nil {
 		n.closeRoster(context.Background())
+		n.closeHooks(context.Background())
 		n.closeListeners()
 		return nil, err
 	}
@@ -158,6 +166,7 @@ func (n *Node) Run(ctx context.Context) error {
 		n.opt.Logger.Warn("connections were closed before they had left", "error", err)
 	}
 	n.closeRoster(drain)
+	n.closeHooks(drain)
 	for _, s := range servers[1:] {
 		shutdown(drain, s)
 	}

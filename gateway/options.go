@@ -13,6 +13,7 @@ import (
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/hub"
+	"github.com/sluicehq/sluice/gateway/webhook"
 	"github.com/sluicehq/sluice/kv"
 )
 
@@ -28,6 +29,8 @@ type Options struct {
 	Lease time.Duration
 	// Work holds webhooks until they are delivered; required if an app has any.
 	Work broker.Work
+	// Webhooks has the times of their delivery; the rest is filled in by the node.
+	Webhooks webhook.Options
 	// Name tells this gateway from all others of the cluster, earlier ones
 	// included; default a random one.
 	Name string

@@ -104,7 +104,7 @@ func nodeOptions(c *configs.Config, b *backend, log *slog.Logger, registry *prom
 		MetricsPrefix: c.Metrics.Prefix, MaxChannelLabels: c.Metrics.MaxChannelLabels,
 		PathPrefix: c.PathPrefix, Unsigned: c.Development,
 		HeaderTimeout: c.HTTP.HeaderTimeout, BodyTimeout: c.HTTP.BodyTimeout, PublishTimeout: c.HTTP.PublishTimeout,
-		MaxBody: c.HTTP.MaxBody, Drain: c.Drain, Table: b.table, Lease: c.Lease,
+		MaxBody: c.HTTP.MaxBody, Drain: c.Drain, Table: b.table, Lease: c.Lease, Work: b.work,
 	}
 	opt.Hub.CacheTTL = c.CacheTTL
 	if c.Metrics.Port >= 0 {

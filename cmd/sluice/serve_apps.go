@@ -33,6 +33,16 @@ func registryOf(c *configs.Config) *app.Registry {
 				EventsPerSecond: a.MaxEvents, ReadsPerSecond: a.MaxReads,
 			},
 		}
+		for _, w := range a.Webhooks {
+			headers := map[string]app.Secret{}
+			for name, value := range w.Headers {
+				headers[name] = app.Secret(value.Reveal())
+			}
+			out.Webhooks = append(out.Webhooks, app.Webhook{
+				URL: w.URL, Events: w.Events, Prefix: w.Prefix, Suffix: w.Suffix, Headers: headers,
+				Batch: w.Batch, BatchTime: w.BatchTime, BatchSize: w.BatchSize,
+			})
+		}
 		if a.RequireAuth {
 			out.AuthTimeout = c.AuthTimeout
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -23,7 +24,9 @@ type backend struct {
 	// counters is nil unless gateways count full messages together.
 	counters *kv.Bucket
 	// table is where the gateways keep who is where.
-	table  kv.Table
+	table kv.Table
+	// work holds webhooks, nil if there are none.
+	work   broker.Work
 	server *embedded.Server
 }
 
@@ -77,6 +80,11 @@ func openBackend(ctx context.Context, c *configs.Config, log *slog.Logger, regis
 	if b.table, err = l.OpenTable(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("table of cluster state: %w", err), b.close())
 	}
+	if hooked(c) {
+		if b.work, err = l.OpenWork(ctx, rand.Text(), b.table); err != nil {
+			return nil, errors.Join(fmt.Errorf("webhooks: %w", err), b.close())
+		}
+	}
 	registry.MustRegister(newLogCollector(l, c.Metrics.Prefix))
 	if b.natsURL == "" && len(opt.URLs) > 0 {
 		b.natsURL = fmt.Sprintf("%d server(s)", len(opt.URLs))
@@ -96,7 +104,17 @@ func openMemory(c *configs.Config) (*backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &backend{log: l, table: kv.NewMemoryTable(nil)}, nil
+	return &backend{log: l, table: kv.NewMemoryTable(nil), work: memory.NewWork()}, nil
+}
+
+// hooked says whether any app has webhooks.
+func hooked(c *configs.Config) bool {
+	for i := range c.Apps {
+		if len(c.Apps[i].Webhooks) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func streamOptions(c *configs.Config, log *slog.Logger) streams.Options {

@@ -1,9 +1,12 @@
-// Package webhook will tell applications what happened in their channels. It is
-// not part of this release: nothing here is implemented, and no webhook is sent.
+// Package webhook tells applications what happened in their channels.
 //
-// What it will promise: events are appended to a work stream and delivered by one
-// gateway at a time, in order per channel, with back-off, so that retries survive
-// a crash and exactly one gateway sends each webhook. A request carries the
-// signature of its body. What it will never do: slow the path of live events. See
-// protocol section 2.6.
+// Events are put into a queue of work for each address and delivered by one gateway of
+// the cluster at a time, so that each is sent by exactly one, in order per channel,
+// and is not lost when a gateway dies. A channel that was vacated and a member that
+// left are told after a grace of three seconds, and not at all if they came back. A
+// request is signed, and repeated with growing pauses for five minutes until it is
+// answered with success; then it is given up and counted.
+//
+// What it never does: make a publisher or a socket wait ([Hooks.Emit] does not block),
+// follow redirects, or let one address hold up another. See protocol section 2.6.
 package webhook

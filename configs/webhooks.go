@@ -1,0 +1,149 @@
+package configs
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Webhook is an address that is told what happens in an app's channels.
+type Webhook struct {
+	URL            string
+	Events         []string
+	Prefix, Suffix string
+	Headers        map[string]Secret
+	Batch          bool
+	BatchTime      time.Duration
+	BatchSize      int
+}
+
+// webhookEvents are the names of protocol section 2.6.
+var webhookEvents = []string{
+	"channel_occupied", "channel_vacated", "member_added", "member_removed", "client_event", "cache_miss", "subscription_count",
+}
+
+var webhookKeys = []key{
+	{name: "url", kind: text, def: ""},
+	{name: "event_types", kind: texts, def: []string{}},
+	{name: "filter", kind: tree},
+	{name: "headers", kind: tree},
+	{name: "batch", kind: tree},
+}
+
+var webhookFilterKeys = []key{
+	{name: "channel_name_starts_with", kind: text, def: ""},
+	{name: "channel_name_ends_with", kind: text, def: ""},
+}
+
+var webhookBatchKeys = []key{
+	{name: "enabled", kind: boolean, def: true},
+	{name: "duration_ms", kind: integer, def: int64(50), min: 1, max: 10000, unit: "ms"},
+	{name: "size", kind: integer, def: int64(50), min: 1, max: 1000},
+}
+
+// maxWebhooks bounds the addresses of one app. Each costs a consumer.
+const maxWebhooks = 20
+
+// structure reads the values of an object by a table of keys.
+func structure(where string, raw any, table []key, p *problems) (map[string]any, bool) {
+	m, ok := raw.(map[string]any)
+	if !ok {
+		p.add("%s must be a structure", where)
+		return nil, false
+	}
+	out := map[string]any{}
+	for i := range table {
+		out[table[i].name] = table[i].def
+	}
+	for _, name := range sorted(m) {
+		k := find(table, name)
+		if k == nil {
+			unknown(p, where+".", name, names(table))
+			continue
+		}
+		if v, ok := k.value(where+"."+name, m[name], p); ok && m[name] != nil {
+			out[name] = v
+		}
+	}
+	return out, true
+}
+
+func buildWebhooks(where string, raw any, p *problems) []Webhook {
+	if raw == nil {
+		return nil
+	}
+	list, ok := raw.([]any)
+	if !ok {
+		p.add("%s must be a list", where)
+		return nil
+	}
+	if len(list) > maxWebhooks {
+		p.add("%s has %d entries, the limit is %d", where, len(list), maxWebhooks)
+	}
+	var out []Webhook
+	for i, entry := range list {
+		at := fmt.Sprintf("%s[%d]", where, i)
+		if v, ok := structure(at, entry, webhookKeys, p); ok {
+			out = append(out, buildWebhook(at, v, p))
+		}
+	}
+	return out
+}
+
+func buildWebhook(at string, v map[string]any, p *problems) Webhook {
+	w := Webhook{BatchTime: 50 * time.Millisecond, BatchSize: 50}
+	w.URL, _ = v["url"].(string)
+	if u, err := url.Parse(w.URL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		p.add("%s.url is %q, must be an address that begins with http:// or https://", at, shorten(w.URL))
+	}
+	w.Events, _ = v["event_types"].([]string)
+	for _, e := range w.Events {
+		if !slices.Contains(webhookEvents, e) {
+			p.add("%s.event_types: %q is not one of %s", at, shorten(e), strings.Join(webhookEvents, ", "))
+		}
+	}
+	if raw := v["filter"]; raw != nil {
+		if f, ok := structure(at+".filter", raw, webhookFilterKeys, p); ok {
+			w.Prefix, _ = f["channel_name_starts_with"].(string)
+			w.Suffix, _ = f["channel_name_ends_with"].(string)
+		}
+	}
+	switch raw := v["batch"].(type) {
+	case nil:
+	case bool:
+		w.Batch = raw
+	default:
+		if b, ok := structure(at+".batch", raw, webhookBatchKeys, p); ok {
+			w.Batch, _ = b["enabled"].(bool)
+			ms, _ := b["duration_ms"].(int64)
+			size, _ := b["size"].(int64)
+			w.BatchTime, w.BatchSize = time.Duration(ms)*time.Millisecond, int(size)
+		}
+	}
+	w.Headers = buildHeaders(at+".headers", v["headers"], p)
+	return w
+}
+
+func buildHeaders(at string, raw any, p *problems) map[string]Secret {
+	if raw == nil {
+		return nil
+	}
+	m, ok := raw.(map[string]any)
+	if !ok {
+		p.add("%s must be a structure of header names and texts", at)
+		return nil
+	}
+	out := map[string]Secret{}
+	for _, name := range sorted(m) {
+		value, ok := m[name].(string)
+		if !ok || strings.ContainsAny(value, "\r\n\x00") || http.CanonicalHeaderKey(name) == "" || strings.ContainsAny(name, " :\r\n\t") {
+			p.add("%s: %q is not a header with a text", at, shorten(name))
+			continue
+		}
+		out[name] = Secret(value)
+	}
+	return out
+}

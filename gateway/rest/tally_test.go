@@ -1,0 +1,80 @@
+package rest_test
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/sluicehq/sluice/gateway/rest"
+)
+
+func TestEV11_PublishAnswersTheNumbersThatItIsAskedFor(t *testing.T) {
+	r := newRig(t, withCensus(someone()))
+	publish := func(channels, info string) answer {
+		return r.publish(fmt.Sprintf(`{"name":"n","channels":%s,"data":"d","info":%q}`, channels, info))
+	}
+	for _, c := range []struct{ channels, info, want string }{
+		{`["presence-room","orders"]`, "user_count,subscription_count",
+			`{"channels":{"orders":{"subscription_count":2},"presence-room":{"subscription_count":3,"user_count":2}}}`},
+		{`["presence-room","orders"]`, "user_count", `{"channels":{"orders":{},"presence-room":{"user_count":2}}}`},
+		{`["presence-room"]`, "subscription_count", `{"channels":{"presence-room":{"subscription_count":3}}}`},
+		{`["presence-nobody"]`, " user_count , subscription_count ", `{"channels":{"presence-nobody":{"subscription_count":0,"user_count":0}}}`},
+		{`["orders","orders"]`, "subscription_count", `{"channels":{"orders":{"subscription_count":2}}}`},
+		{`["orders"]`, "", `{}`},
+	} {
+		publish(c.channels, c.info).says(t, c.channels+" "+c.info, c.want)
+	}
+	publish(`["cache-price"]`, "cache").refused(t, "cache is not for publishers", http.StatusBadRequest, "invalid_input", "info")
+}
+
+func TestEV15_ABatchAnswersInTheOrderOfTheRequest(t *testing.T) {
+	census := someone()
+	r := newRig(t, withCensus(census))
+	batch := func(items ...string) answer {
+		return r.call(http.MethodPost, "app", "/batch_events", []byte(`{"batch":[`+strings.Join(items, ",")+`]}`))
+	}
+	item := func(channel, info string) string {
+		return fmt.Sprintf(`{"name":"n","channel":%q,"data":"d","info":%q}`, channel, info)
+	}
+	batch(
+		item("orders", "subscription_count"), item("presence-room", ""), item("presence-room", "user_count"),
+		item("orders", "user_count"), item("orders", "subscription_count"),
+	).says(t, "with info", `{"batch":[{"subscription_count":2},{},{"user_count":2},{},{"subscription_count":2}]}`)
+	if census.asked != 2 {
+		t.Errorf("the census was asked %d times about two channels", census.asked)
+	}
+	batch(item("orders", ""), item("orders", "")).says(t, "without info", `{}`)
+}
+
+// A publisher that is told of a failure publishes again, so what happens after the
+// events are stored must not look like one.
+func TestAPublishThatIsStoredIsGoodWithoutTheCensus(t *testing.T) {
+	var logged bytes.Buffer
+	census := &crowd{err: errOutage}
+	for name, change := range map[string]func(*rest.Options){
+		"a census that fails": func(o *rest.Options) {
+			o.Census, o.Logger = census, slog.New(slog.NewTextHandler(&logged, nil))
+		},
+		"no census": nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, change)
+			r.publish(`{"name":"n","channels":["orders","presence-room","presence-hall"],"data":"d","info":"subscription_count"}`).
+				says(t, "event", `{"channels":{"orders":{},"presence-hall":{},"presence-room":{}}}`)
+			one := `{"name":"n","channel":"orders","data":"d","info":"subscription_count"}`
+			r.call(http.MethodPost, "app", "/batch_events", []byte(`{"batch":[`+one+`,`+one+`]}`)).says(t, "batch", `{"batch":[{},{}]}`)
+			if n := len(r.stored("app", "orders")); n != 3 {
+				t.Errorf("%d events were stored, want 3", n)
+			}
+		})
+	}
+	if census.asked != 2 {
+		t.Errorf("a census that failed was asked %d times by two publishes", census.asked)
+	}
+	if n := strings.Count(logged.String(), "level=WARN"); n != 2 {
+		t.Errorf("%d warnings, want one for each publish:\n%s", n, &logged)
+	}
+}

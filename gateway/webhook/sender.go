@@ -1,0 +1,99 @@
+package webhook
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/sluicehq/sluice/gateway/app"
+)
+
+// body is the JSON text of a request.
+func body(at time.Time, events []Event) []byte {
+	b := strconv.AppendInt([]byte(`{"time_ms":`), at.UnixMilli(), 10)
+	b = append(b, `,"events":[`...)
+	for i := range events {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = events[i].Append(b)
+	}
+	return append(b, "]}"...)
+}
+
+// signature is lower-case hex HMAC-SHA256 of the body.
+func signature(secret app.Secret, body []byte) string {
+	mac := hmac.New(sha256.New, []byte(secret.Reveal()))
+	mac.Write(body)
+	return hex.EncodeToString(mac.Sum(nil))
+}
+
+// maxReply is what is read of an answer, so that the connection can be used again.
+const maxReply = 64 << 10
+
+// post makes one attempt.
+func (e *endpoint) post(ctx context.Context, events []Event) error {
+	ctx, cancel := context.WithTimeout(ctx, e.hooks.opt.Timeout)
+	defer cancel()
+	text := body(e.hooks.opt.Now(), events)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.hook.URL, bytes.NewReader(text))
+	if err != nil {
+		return err
+	}
+	for name, value := range e.hook.Headers {
+		req.Header.Set(name, value.Reveal())
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("X-Pusher-Key", e.app.Key)
+	req.Header.Set("X-Pusher-Signature", signature(e.app.Secret, text))
+	resp, err := e.hooks.client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	_, _ = io.CopyN(io.Discard, resp.Body, maxReply)
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		return fmt.Errorf("answered %s", resp.Status)
+	}
+	return nil
+}
+
+// send sends events until that succeeds or is given up. It reports false if it was
+// stopped before either.
+func (e *endpoint) send(ctx context.Context, events []Event) bool {
+	opt := &e.hooks.opt
+	began, pause := time.Now(), opt.FirstRetry
+	for {
+		err := e.post(ctx, events)
+		switch {
+		case err == nil:
+			e.hooks.metrics.sent.WithLabelValues(e.app.ID, opt.Port).Add(float64(len(events)))
+			return true
+		case ctx.Err() != nil:
+			return false
+		case time.Since(began)+pause > opt.RetryFor:
+			e.hooks.metrics.dropped.WithLabelValues(e.app.ID, "retries", opt.Port).Add(float64(len(events)))
+			opt.Logger.Warn("a webhook was given up", "app", e.app.ID, "url", e.shown, "events", len(events), "error", err)
+			return true
+		}
+		e.hooks.metrics.retries.WithLabelValues(e.app.ID, opt.Port).Inc()
+		opt.Logger.Debug("a webhook failed and is tried again", "app", e.app.ID, "url", e.shown, "error", err)
+		// Half of the pause is random, so that many do not come back at once.
+		wait := time.NewTimer(pause/2 + rand.N(pause/2+1))
+		select {
+		case <-wait.C:
+		case <-ctx.Done():
+			wait.Stop()
+			return false
+		}
+		pause = min(2*pause, opt.MaxRetry)
+	}
+}

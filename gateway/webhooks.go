@@ -1,0 +1,37 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+
+	"github.com/sluicehq/sluice/gateway/webhook"
+)
+
+// openHooks starts delivering webhooks, if any app has one.
+func (n *Node) openHooks(port string) error {
+	any := false
+	for _, id := range n.opt.Apps.IDs() {
+		any = any || len(n.opt.Apps.ByID(id).Webhooks) > 0
+	}
+	if !any {
+		return nil
+	}
+	if n.opt.Work == nil {
+		return errors.New("gateway: apps with webhooks need Work")
+	}
+	opt := n.opt.Webhooks
+	opt.Apps, opt.Work, opt.Logger = n.opt.Apps, n.opt.Work, n.opt.Logger
+	opt.Registry, opt.Prefix, opt.Port = n.opt.Registry, n.opt.MetricsPrefix, port
+	var err error
+	if n.hooks, err = webhook.New(opt); err != nil {
+		return err
+	}
+	n.opt.Hub.Hooks = n.hooks
+	return nil
+}
+
+func (n *Node) closeHooks(ctx context.Context) {
+	if n.hooks != nil {
+		n.hooks.Close(ctx)
+	}
+}
