@@ -16,10 +16,22 @@ const CounterTTL = 5 * time.Minute
 // of all apps. It ends with the log. The subject on which it repeats its writes,
 // like the live subjects, must be writable by the server alone.
 func (l *Log) OpenCounters(ctx context.Context) (*kv.Bucket, error) {
-	return kv.OpenBucket(ctx, l.js, kv.BucketOptions{
+	return l.openBucket(ctx, kv.BucketOptions{
 		Name:      strings.ToLower(strings.TrimSuffix(l.opt.Prefix, ".")) + "counters",
 		TTL:       CounterTTL,
 		Replicas:  l.opt.Replicas,
 		Republish: l.opt.Prefix + "rtctr.>",
 	})
+}
+
+// openBucket tries until the start-up deadline.
+func (l *Log) openBucket(ctx context.Context, o kv.BucketOptions) (*kv.Bucket, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.opt.StartTimeout)
+	defer cancel()
+	var b *kv.Bucket
+	err := attempt(ctx, func(ctx context.Context) (err error) {
+		b, err = kv.OpenBucket(ctx, l.js, o)
+		return err
+	})
+	return b, err
 }

@@ -79,7 +79,11 @@ func (l *Log) open(ctx context.Context) error {
 	if err := l.connectAll(ctx); err != nil {
 		return err
 	}
-	info, err := l.js.AccountInfo(ctx)
+	var info *jetstream.AccountInfo
+	err := attempt(ctx, func(ctx context.Context) (err error) {
+		info, err = l.js.AccountInfo(ctx)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("JetStream of %s: %w", l.pub.ConnectedUrlRedacted(), err)
 	}
@@ -87,13 +91,22 @@ func (l *Log) open(ctx context.Context) error {
 		return fmt.Errorf("the NATS server %s is too old (JetStream API level %d, need %d: nats-server 2.11 or later)",
 			l.pub.ConnectedServerVersion(), info.API.Level, minAPILevel)
 	}
-	if l.epochs, err = openEpochs(ctx, l); err != nil {
+	err = attempt(ctx, func(ctx context.Context) (err error) {
+		l.epochs, err = openEpochs(ctx, l)
+		return err
+	})
+	if err != nil {
 		return fmt.Errorf("bucket of epochs: %w", err)
 	}
 	for _, o := range l.opt.Apps {
 		a := &appLog{opt: o, stream: streamName(l.opt.Prefix, o.ID), root: publishSubject(l.opt.Prefix, o.ID, "")}
 		a.root = a.root[:len(a.root)-1] // the empty name is a lone `=`
-		if err := l.refresh(ctx, a, l.opt.NewEpoch); err != nil {
+		// A new epoch is made once, so this is not tried again as a whole.
+		err := attempt(ctx, func(ctx context.Context) error { return l.refresh(ctx, a, false) })
+		if err == nil && l.opt.NewEpoch {
+			err = l.refresh(ctx, a, true)
+		}
+		if err != nil {
 			return err
 		}
 		l.apps[o.ID] = a

@@ -67,7 +67,7 @@ func (l *Log) OpenTable(ctx context.Context) (*Table, error) {
 	if l.opt.Domain != "" {
 		t.root = "$JS." + l.opt.Domain + ".API." + t.root
 	}
-	_, err := kv.OpenBucket(ctx, l.js, kv.BucketOptions{
+	_, err := l.openBucket(ctx, kv.BucketOptions{
 		Name: bucket, Replicas: l.opt.Replicas, Republish: t.live + ">", MessageTTL: true, MaxValueBytes: tableValue,
 	})
 	if err != nil {

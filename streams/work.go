@@ -53,13 +53,18 @@ func (l *Log) OpenWork(ctx context.Context, node string, table kv.Table) (*Work,
 		Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew, MaxAge: workAge, MaxBytes: workBytes,
 		Duplicates: 2 * time.Minute, AllowDirect: true,
 	}
-	have, err := l.js.Stream(ctx, w.stream)
-	switch {
-	case errors.Is(err, jetstream.ErrStreamNotFound):
-		_, err = l.js.CreateStream(ctx, config)
-	case err == nil && have.CachedInfo().Config.Replicas != config.Replicas:
-		_, err = l.js.UpdateStream(ctx, config)
-	}
+	ctx, cancel := context.WithTimeout(ctx, l.opt.StartTimeout)
+	defer cancel()
+	err := attempt(ctx, func(ctx context.Context) error {
+		have, err := l.js.Stream(ctx, w.stream)
+		switch {
+		case errors.Is(err, jetstream.ErrStreamNotFound):
+			_, err = l.js.CreateStream(ctx, config)
+		case err == nil && have.CachedInfo().Config.Replicas != config.Replicas:
+			_, err = l.js.UpdateStream(ctx, config)
+		}
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("%w: stream %s: %w", broker.ErrUnavailable, w.stream, err)
 	}

@@ -41,14 +41,9 @@ type leases struct{ r *Roster }
 // Changed implements [kv.Watcher].
 func (l leases) Changed(rec kv.Record) { l.r.heard(rec) }
 
-// Lost implements [kv.Watcher].
-func (l leases) Lost() {
-	r := l.r
-	r.mu.Lock()
-	r.steady = r.opt.Now()
-	r.mu.Unlock()
-	r.hurry()
-}
+// Lost implements [kv.Watcher]. What was missed of others is asked for before they are
+// taken for dead; what was missed of us matters at once.
+func (l leases) Lost() { l.r.hurry() }
 
 // hurry has the lease renewed now.
 func (r *Roster) hurry() {

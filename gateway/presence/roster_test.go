@@ -287,3 +287,18 @@ func TestAShortOutageBuriesNobody(t *testing.T) {
 		t.Errorf("%d burials", n)
 	}
 }
+
+// TestSuspicionDoesNotWaitForEver buries a dead gateway though writes may always have
+// been missed.
+func TestSuspicionDoesNotWaitForEver(t *testing.T) {
+	table := kv.NewMemoryTable(nil)
+	a, b := start(t, table, "a"), start(t, table, "b")
+	b.join(t, "u1")
+	agree(t, []string{"u1"}, a)
+	b.die()
+	eventually(t, "the dead one is buried", func() bool {
+		leases{a.Roster}.Lost()
+		return a.Stats().Burials == 1
+	})
+	agree(t, nil, a)
+}

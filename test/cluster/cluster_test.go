@@ -26,7 +26,16 @@ import (
 
 const patience = 60 * time.Second
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if text := os.Getenv(childEnv); text != "" {
+		if err := serveChild(text); err != nil {
+			fmt.Fprintln(os.Stderr, "the gateway ended:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // settings of a cluster.
 type settings struct {

@@ -48,8 +48,13 @@ func (m message) str() string {
 
 func (n *node) dial(t *testing.T, a *app.App) *peer {
 	t.Helper()
+	return dialRaw(t, n.Addr(), a)
+}
+
+func dialRaw(t *testing.T, address string, a *app.App) *peer {
+	t.Helper()
 	p := &peer{t: t, app: a, done: make(chan struct{})}
-	conn, _, err := gws.NewClient(p, &gws.ClientOption{Addr: "ws://" + n.Addr() + "/app/" + a.Key + "?protocol=7"})
+	conn, _, err := gws.NewClient(p, &gws.ClientOption{Addr: "ws://" + address + "/app/" + a.Key + "?protocol=7"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +70,12 @@ func (n *node) dial(t *testing.T, a *app.App) *peer {
 // connect dials and waits until the connection is established.
 func (n *node) connect(t *testing.T, a *app.App) *peer {
 	t.Helper()
-	p := n.dial(t, a)
+	return dialPeer(t, n.Addr(), a)
+}
+
+func dialPeer(t *testing.T, address string, a *app.App) *peer {
+	t.Helper()
+	p := dialRaw(t, address, a)
 	var d struct {
 		SocketID string `json:"socket_id"`
 	}

@@ -33,6 +33,11 @@ func (n *node) get(t *testing.T, a *app.App, path string, into any) int {
 
 func (n *node) request(t *testing.T, a *app.App, method, path, body string, into any) int {
 	t.Helper()
+	return requestAt(t, n.Addr(), a, method, path, body, into)
+}
+
+func requestAt(t *testing.T, address string, a *app.App, method, path, body string, into any) int {
+	t.Helper()
 	path, query, _ := strings.Cut(path, "?")
 	params, err := url.ParseQuery(query)
 	if err != nil {
@@ -47,7 +52,7 @@ func (n *node) request(t *testing.T, a *app.App, method, path, body string, into
 		params.Set("body_md5", hex.EncodeToString(sum[:]))
 	}
 	params.Set("auth_signature", pusher.SignRequest(a.Secret.Reveal(), method, full, params))
-	req, err := http.NewRequest(method, "http://"+n.Addr()+full+"?"+params.Encode(), strings.NewReader(body))
+	req, err := http.NewRequest(method, "http://"+address+full+"?"+params.Encode(), strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,57 @@
+package streams
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/kv"
+)
+
+const (
+	// attemptStart is how long one request of the start may take. A request that
+	// arrives while servers elect a leader may never be answered.
+	attemptStart = 3 * time.Second
+	attemptPause = 200 * time.Millisecond
+)
+
+// attempt does something again and again until it succeeds, fails for good, or ctx is
+// done. Each time has a deadline of its own.
+func attempt(ctx context.Context, f func(ctx context.Context) error) error {
+	for {
+		try, cancel := context.WithTimeout(ctx, attemptStart)
+		err := f(try)
+		cancel()
+		if err == nil || ctx.Err() != nil || !passing(err) {
+			return err
+		}
+		select {
+		case <-time.After(attemptPause):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// passing says whether a failure may be over soon.
+func passing(err error) bool {
+	var api *jetstream.APIError
+	if errors.As(err, &api) {
+		// 503 without a leader or enough servers; 10052 while a stream is made.
+		return api.Code >= 500 && api.ErrorCode != jetstream.JSErrCodeJetStreamNotEnabledForAccount &&
+			api.ErrorCode != jetstream.JSErrCodeJetStreamNotEnabled
+	}
+	for _, known := range []error{
+		context.DeadlineExceeded, nats.ErrTimeout, nats.ErrNoResponders, jetstream.ErrNoStreamResponse,
+		kv.ErrUnavailable, broker.ErrUnavailable,
+	} {
+		if errors.Is(err, known) {
+			return true
+		}
+	}
+	return false
+}

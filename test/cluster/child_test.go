@@ -1,0 +1,142 @@
+package cluster
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/sluicehq/sluice/gateway"
+	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/webhook"
+	"github.com/sluicehq/sluice/streams"
+)
+
+// childEnv makes this test binary a gateway, so that one can be killed.
+const childEnv = "GATEWAY_CHILD"
+
+// childSettings are what a gateway in a process of its own is told.
+type childSettings struct {
+	URLs    []string
+	App     string
+	Members int
+	Hook    string
+	Lease   time.Duration
+}
+
+func (s childSettings) tenant() *app.App {
+	a := everything(s.App)
+	a.Limits.MaxMembers = s.Members
+	if s.Hook != "" {
+		a.Webhooks = []app.Webhook{{URL: s.Hook}}
+	}
+	return a
+}
+
+// serveChild runs a gateway until the process is killed or told to stop.
+func serveChild(text string) error {
+	var s childSettings
+	if err := json.Unmarshal([]byte(text), &s); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	a := s.tenant()
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	l, err := streams.Open(ctx, streams.Options{
+		URLs: s.URLs, Replicas: 3, StartTimeout: patience, AuditInterval: time.Second, Logger: log,
+		Apps: []streams.AppOptions{{ID: a.ID, MaxMessages: 1000, MaxBytes: -1}},
+	})
+	if err != nil {
+		return err
+	}
+	g := gateway.Options{Apps: app.NewRegistry(a), Log: l, Listen: "127.0.0.1:0", Logger: log, Lease: s.Lease, Webhooks: webhook.Options{Grace: time.Second}}
+	table, err := l.OpenTable(ctx)
+	if err != nil {
+		return err
+	}
+	work, err := l.OpenWork(ctx, fmt.Sprint(os.Getpid()), table)
+	if err != nil {
+		return err
+	}
+	g.Table, g.Work = table, work
+	n, err := gateway.New(g)
+	if err != nil {
+		return err
+	}
+	fmt.Println("address " + n.Addr())
+	// The parent holds the other end; when it is gone so are we.
+	go func() {
+		_, _ = bufio.NewReader(os.Stdin).ReadByte()
+		cancel()
+	}()
+	err = n.Run(ctx)
+	if closing := l.Close(); err == nil {
+		err = closing
+	}
+	return err
+}
+
+// child is a gateway in a process of its own.
+type child struct {
+	cmd     *exec.Cmd
+	address string
+	dead    bool
+}
+
+// Addr makes a child usable like a node.
+func (c *child) Addr() string { return c.address }
+
+func spawn(t *testing.T, s childSettings) *child {
+	t.Helper()
+	text, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), childEnv+"="+string(text))
+	if testing.Verbose() {
+		cmd.Stderr = os.Stderr
+	}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	c := &child{cmd: cmd}
+	t.Cleanup(func() {
+		_ = in.Close()
+		if !c.dead {
+			_ = cmd.Wait()
+		}
+	})
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		if address, ok := strings.CutPrefix(lines.Text(), "address "); ok {
+			c.address = address
+			return c
+		}
+	}
+	t.Fatal("a gateway process did not start")
+	return nil
+}
+
+// kill ends the process as kill -9 does.
+func (c *child) kill() {
+	_ = c.cmd.Process.Signal(syscall.SIGKILL)
+	_ = c.cmd.Wait()
+	c.dead = true
+}
