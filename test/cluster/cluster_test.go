@@ -20,6 +20,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/client"
 	"github.com/sluicehq/sluice/gateway/hub"
+	"github.com/sluicehq/sluice/gateway/webhook"
 	"github.com/sluicehq/sluice/streams"
 	"github.com/sluicehq/sluice/streams/embedded"
 )
@@ -45,6 +46,7 @@ type settings struct {
 	retained   int64
 	// replicated runs three NATS servers instead of one.
 	replicated bool
+	webhooks   webhook.Options
 }
 
 // cluster is a NATS server with gateways.
@@ -130,7 +132,10 @@ func (c *cluster) join() *node {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	g.Table, g.Lease = table, 2*time.Second
+	g.Table, g.Lease, g.Webhooks = table, 2*time.Second, c.set.webhooks
+	if g.Work, err = n.log.OpenWork(c.t.Context(), fmt.Sprint(len(c.nodes)), table); err != nil {
+		c.t.Fatal(err)
+	}
 	g.Hub.DeltaEnabled, g.Hub.Linger = true, 200*time.Millisecond
 	g.Hub.RetainedMessages = int(c.set.retained)
 	if c.set.coordinate {
