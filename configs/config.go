@@ -114,6 +114,8 @@ type WebSocket struct {
 type HTTP struct {
 	HeaderTimeout, BodyTimeout, PublishTimeout time.Duration
 	MaxBody                                    int64
+	// MaxHandshakes is 0 for no bound.
+	MaxHandshakes int
 }
 
 // Metrics says where they are served. Port is -1 for nowhere.
@@ -229,6 +231,7 @@ func build(k *koanf.Koanf, hasFile bool, p *problems) *Config {
 	c.HTTP = HTTP{
 		HeaderTimeout: g.duration("http.header_timeout"), BodyTimeout: g.duration("http.body_timeout"),
 		PublishTimeout: g.duration("http.publish_timeout"), MaxBody: g.number("http.max_body"),
+		MaxHandshakes: g.integer("http.max_handshakes_per_address"),
 	}
 	c.Metrics = Metrics{
 		Host: g.text("metrics.host"), Port: g.integer("metrics.port"), Prefix: g.text("metrics.prefix"),

@@ -105,6 +105,7 @@ var keys = []key{
 	{name: "websocket.max_subscriptions", kind: integer, def: int64(1000), min: 1, max: 100000, text: "Channels of one connection."},
 	{name: "http.header_timeout", kind: duration, def: "10s", min: 1, max: 600, text: "Time to send the header of a request."},
 	{name: "http.body_timeout", kind: duration, def: "30s", min: 1, max: 600, text: "Time to send a whole request."},
+	{name: "http.max_handshakes_per_address", kind: integer, def: int64(256), min: 0, max: 1 << 20, text: "Connections of one address that have not sent the header of a request yet; more are closed. Of IPv6 a network of 64 bits counts as one address. Behind a proxy all have its address: raise it, or use 0 for no bound."},
 	{name: "http.max_body", kind: integer, def: int64(1 << 20), min: 1 << 10, max: 64 << 20, unit: "bytes", text: "Largest body of a request."},
 	{name: "http.publish_timeout", kind: duration, def: "10s", min: 1, max: 600, text: "How long a publish may wait for the log."},
 	{name: "user_authentication_timeout", kind: integer, def: int64(3600), min: 1, max: 1 << 30, unit: "s", text: "When connections of apps with `require_authorized_connections` are closed with 4009 that have neither signed in nor joined a private or presence channel."},

@@ -137,6 +137,9 @@ func (n *Node) Run(ctx context.Context) error {
 		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
 		ErrorLog: slog.NewLogLogger(n.opt.Logger.Handler(), slog.LevelDebug),
 	}
+	if n.opt.MaxHandshakes > 0 {
+		main.ConnState = newHandshakes(n.opt.MaxHandshakes, func() { n.opt.Hub.Metrics.Limited("", "handshakes") }).state
+	}
 	servers := []*http.Server{main}
 	listeners := []net.Listener{n.listener}
 	if n.metrics != nil {

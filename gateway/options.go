@@ -61,6 +61,10 @@ type Options struct {
 	// HeaderTimeout bounds reading the header of a request, default 10 s.
 	// BodyTimeout bounds the whole request, default 30 s.
 	HeaderTimeout, BodyTimeout time.Duration
+	// MaxHandshakes bounds the connections of one address (of IPv6 the network of 64
+	// bits) that have not sent the header of a request yet, default 256; negative
+	// means no bound.
+	MaxHandshakes int
 	// MaxBody bounds the body of a request in bytes, default 1 MiB.
 	MaxBody int64
 	// PublishTimeout bounds how long a publish may wait for the log, default
@@ -97,6 +101,9 @@ func (o *Options) setDefaults() error {
 		if *d.v == 0 {
 			*d.v = d.def
 		}
+	}
+	if o.MaxHandshakes == 0 {
+		o.MaxHandshakes = 256
 	}
 	if o.MaxBody == 0 {
 		o.MaxBody = 1 << 20

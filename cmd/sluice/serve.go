@@ -105,6 +105,10 @@ func nodeOptions(c *configs.Config, b *backend, log *slog.Logger, registry *prom
 		PathPrefix: c.PathPrefix, Unsigned: c.Development,
 		HeaderTimeout: c.HTTP.HeaderTimeout, BodyTimeout: c.HTTP.BodyTimeout, PublishTimeout: c.HTTP.PublishTimeout,
 		MaxBody: c.HTTP.MaxBody, Drain: c.Drain, Table: b.table, Lease: c.Lease, Work: b.work,
+		MaxHandshakes: c.HTTP.MaxHandshakes,
+	}
+	if opt.MaxHandshakes == 0 {
+		opt.MaxHandshakes = -1
 	}
 	opt.Hub.CacheTTL = c.CacheTTL
 	if c.Metrics.Port >= 0 {
