@@ -79,6 +79,14 @@ func (a *App) effective() map[string]any {
 	}
 }
 
+// redactQuery hides the query of an address, where tokens tend to be.
+func redactQuery(address string) string {
+	if head, _, found := strings.Cut(address, "?"); found {
+		return head + "?" + redacted
+	}
+	return address
+}
+
 func effectiveWebhooks(hooks []Webhook) []any {
 	out := []any{}
 	for _, w := range hooks {
@@ -87,7 +95,7 @@ func effectiveWebhooks(hooks []Webhook) []any {
 			headers[name] = value.String()
 		}
 		out = append(out, map[string]any{
-			"url": redactURL(w.URL), "event_types": w.Events, "headers": headers,
+			"url": redactQuery(redactURL(w.URL)), "event_types": w.Events, "headers": headers,
 			"filter": map[string]any{"channel_name_starts_with": w.Prefix, "channel_name_ends_with": w.Suffix},
 			"batch":  map[string]any{"enabled": w.Batch, "duration_ms": w.BatchTime.Milliseconds(), "size": w.BatchSize},
 		})

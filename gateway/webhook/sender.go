@@ -6,10 +6,12 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 
@@ -56,6 +58,11 @@ func (e *endpoint) post(ctx context.Context, events []Event) error {
 	req.Header.Set("X-Pusher-Signature", signature(e.app.Secret, text))
 	resp, err := e.hooks.client.Do(req)
 	if err != nil {
+		// What surrounds the cause has the whole address, which may hold a token.
+		var outer *url.Error
+		if errors.As(err, &outer) {
+			err = outer.Err
+		}
 		return err
 	}
 	defer resp.Body.Close()

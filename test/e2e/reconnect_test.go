@@ -1,0 +1,79 @@
+package e2e
+
+import (
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+)
+
+// switchboard forwards connections to one server at a time, as a load balancer does.
+type switchboard struct {
+	net.Listener
+	to      atomic.Pointer[string]
+	running sync.WaitGroup
+}
+
+func newSwitchboard(t *testing.T, to string) *switchboard {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &switchboard{Listener: l}
+	s.to.Store(&to)
+	s.running.Go(func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", *s.to.Load())
+			if err != nil {
+				_ = in.Close()
+				continue
+			}
+			for _, pair := range [][2]net.Conn{{in, out}, {out, in}} {
+				s.running.Go(func() {
+					_, _ = io.Copy(pair[0], pair[1])
+					_ = pair[0].Close()
+				})
+			}
+		}
+	})
+	t.Cleanup(func() { _ = l.Close() })
+	return s
+}
+
+// TestWS26AfterADrainPusherIsBackAtOnce stops the gateway of a pusher-js client. The load
+// balancer has another one.
+func TestWS26AfterADrainPusherIsBackAtOnce(t *testing.T) {
+	first, second := t.TempDir(), t.TempDir()
+	one, two := serve(t, first, config(first)), serve(t, second, config(second))
+	board := newSwitchboard(t, one.HTTP)
+	host, port, _ := strings.Cut(board.Addr().String(), ":")
+	client := script(t, "reconnect.mjs", host, port)
+	type state struct {
+		State string
+		MS    int
+	}
+	until := func(want string) (total int) {
+		for {
+			var s state
+			client.line(&s)
+			if total += s.MS; s.State == want {
+				return total
+			}
+		}
+	}
+	until("connected")
+	board.to.Store(&two.HTTP)
+	_ = one.cmd.Process.Signal(syscall.SIGTERM)
+	until("connecting")
+	if ms := until("connected"); ms > 2000 {
+		t.Errorf("pusher-js was connected again after %d ms", ms)
+	}
+}
