@@ -110,7 +110,7 @@ var keys = []key{
 	{name: "http.publish_timeout", kind: duration, def: "10s", min: 1, max: 600, text: "How long a publish may wait for the log."},
 	{name: "user_authentication_timeout", kind: integer, def: int64(3600), min: 1, max: 1 << 30, unit: "s", text: "When connections of apps with `require_authorized_connections` are closed with 4009 that have neither signed in nor joined a private or presence channel."},
 	{name: "cache_ttl_seconds", kind: integer, def: int64(1800), min: 1, max: 1 << 30, unit: "s", text: "How long a cache channel remembers its last event."},
-	{name: "presence.lease", kind: duration, def: "10s", min: 2, max: 600, text: "How long a gateway that says nothing counts as alive, in whole seconds. Its members leave then. It says something three times as often."},
+	{name: "presence.lease", kind: duration, def: "10s", min: 2, max: 600, text: "Within this time the members of a gateway that died have left, in whole seconds. A gateway that is cut off from NATS for four fifths of it counts as dead."},
 
 	{name: "metrics.host", kind: text, def: "", text: "Address of the metrics. Default: that of `host`."},
 	{name: "metrics.port", kind: integer, def: int64(9601), min: -1, max: 65535, text: "Port of the metrics; 0 takes any free one, -1 switches them off."},

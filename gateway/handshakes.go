@@ -10,22 +10,26 @@ import (
 // handshakes bounds the connections of one address that have not sent a request yet, so
 // that nobody can take all of them by saying nothing.
 type handshakes struct {
-	limit   int
-	refused func()
+	limit int
+	// refused is called for one too many, unfinished for one that ended before it
+	// had sent a request, as after the time for that.
+	refused, unfinished func()
 
 	mu   sync.Mutex
 	open map[netip.Addr]int
 	of   map[net.Conn]netip.Addr
 }
 
-func newHandshakes(limit int, refused func()) *handshakes {
-	return &handshakes{limit: limit, refused: refused, open: map[netip.Addr]int{}, of: map[net.Conn]netip.Addr{}}
+func newHandshakes(limit int, refused, unfinished func()) *handshakes {
+	return &handshakes{limit: limit, refused: refused, unfinished: unfinished, open: map[netip.Addr]int{}, of: map[net.Conn]netip.Addr{}}
 }
 
 // state follows a connection as the HTTP server sees it.
 func (h *handshakes) state(c net.Conn, s http.ConnState) {
 	if s != http.StateNew {
-		h.done(c)
+		if h.done(c) && s == http.StateClosed {
+			h.unfinished()
+		}
 		return
 	}
 	at, err := netip.ParseAddrPort(c.RemoteAddr().String())
@@ -52,15 +56,17 @@ func (h *handshakes) state(c net.Conn, s http.ConnState) {
 	}
 }
 
-func (h *handshakes) done(c net.Conn) {
+// done forgets a connection, and reports whether it had sent no request so far.
+func (h *handshakes) done(c net.Conn) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	addr, ok := h.of[c]
 	if !ok {
-		return
+		return false
 	}
 	delete(h.of, c)
 	if h.open[addr]--; h.open[addr] == 0 {
 		delete(h.open, addr)
 	}
+	return true
 }

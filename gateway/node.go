@@ -138,7 +138,8 @@ func (n *Node) Run(ctx context.Context) error {
 		ErrorLog: slog.NewLogLogger(n.opt.Logger.Handler(), slog.LevelDebug),
 	}
 	if n.opt.MaxHandshakes > 0 {
-		main.ConnState = newHandshakes(n.opt.MaxHandshakes, func() { n.opt.Hub.Metrics.Limited("", "handshakes") }).state
+		count := n.opt.Hub.Metrics.Limited
+		main.ConnState = newHandshakes(n.opt.MaxHandshakes, func() { count("", "handshakes") }, func() { count("", "header_timeout") }).state
 	}
 	servers := []*http.Server{main}
 	listeners := []net.Listener{n.listener}

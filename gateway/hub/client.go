@@ -6,6 +6,7 @@ import (
 	"net"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -160,7 +161,12 @@ func clientOf(ws *gws.Conn) *Client {
 
 func (events) OnOpen(ws *gws.Conn) {}
 
-func (events) OnClose(*gws.Conn, error) {}
+// OnClose counts what the library refuses by itself, of which it has no word but this.
+func (events) OnClose(ws *gws.Conn, err error) {
+	if c := clientOf(ws); c.refused == 0 && err != nil && strings.Contains(err.Error(), "message too large") {
+		c.limited("message_size")
+	}
+}
 
 func (events) OnPing(ws *gws.Conn, payload []byte) {
 	clientOf(ws).alive()

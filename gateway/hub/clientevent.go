@@ -30,12 +30,15 @@ func (c *Client) clientEvent(f pusher.ClientFrame) {
 		c.fail(pusher.ErrorUnauthorized, "client events are for subscribers, and this connection is none of the channel")
 		return
 	case len(f.Event) > limits.MaxEventNameLength:
+		c.limited("event_name")
 		c.fail(pusher.ErrorClientEvent, "event name has %d bytes, the limit is %d", len(f.Event), limits.MaxEventNameLength)
 		return
 	case len(f.Data) > limits.MaxEventPayload:
+		c.limited("client_event_payload")
 		c.fail(pusher.ErrorClientEvent, "data has %d bytes, the limit is %d", len(f.Data), limits.MaxEventPayload)
 		return
 	case !c.mayPublish():
+		c.limited("client_event_rate")
 		c.fail(pusher.ErrorClientEvent, "more than %d client events in a second; this one was dropped", c.app.ClientEventRate)
 		return
 	}
@@ -61,6 +64,9 @@ func (c *Client) clientEvent(f pusher.ClientFrame) {
 		c.fail(pusher.ErrorClientEvent, "the event could not be stored; try again")
 	}
 }
+
+// limited counts a request that a limit refuses.
+func (c *Client) limited(limit string) { c.hub.opt.Metrics.Limited(c.app.ID, limit) }
 
 // mayPublish takes a token of the connection's bucket.
 func (c *Client) mayPublish() bool {

@@ -28,7 +28,7 @@ func (c *Client) memberOf(s *pusher.Subscribe) (pusher.Member, bool) {
 	case err == nil:
 		return m, true
 	case errors.Is(err, pusher.ErrMemberLimit):
-		c.hub.opt.Metrics.Limited(c.app.ID, "presence_member_size")
+		c.limited("presence_member_size")
 		c.refuse(s.Channel, pusher.ErrorUnauthorized, "LimitReached", 403, err.Error())
 	default:
 		c.refuse(s.Channel, pusher.ErrorUnauthorized, "AuthError", 401, err.Error())
@@ -45,7 +45,7 @@ func (c *Client) join(ch *Channel, m pusher.Member) bool {
 	case err == nil:
 		return true
 	case errors.Is(err, presence.ErrFull):
-		c.hub.opt.Metrics.Limited(c.app.ID, "presence_members")
+		c.limited("presence_members")
 		c.refuse(ch.name, pusher.ErrorOverCapacity, "LimitReached", 403,
 			fmt.Sprintf("the channel has reached its limit of %d members", c.app.Limits.MaxMembers))
 	default:

@@ -64,6 +64,9 @@ func (c *Client) subscribe(data json.RawMessage) {
 		return
 	}
 	if err := pusher.CheckChannel(s.Channel, c.app.Limits.MaxChannelLength); err != nil {
+		if len(s.Channel) > c.app.Limits.MaxChannelLength {
+			c.limited("channel_name")
+		}
 		c.refuse(s.Channel, pusher.NoCode, "InvalidChannel", 400, err.Error())
 		return
 	}
@@ -100,6 +103,7 @@ func (c *Client) subscribe(data json.RawMessage) {
 	m := c.membership(s.Channel)
 	if m == nil {
 		if limit := c.hub.opt.MaxSubscriptions; len(c.joined) >= limit {
+			c.limited("subscriptions")
 			c.refuse(s.Channel, pusher.ErrorOverCapacity, "LimitReached", 403,
 				"this connection has reached its limit of "+strconv.Itoa(limit)+" subscriptions")
 			return

@@ -96,7 +96,7 @@ func (c *Client) check(now time.Time) {
 		return
 	}
 	if t := c.app.AuthTimeout; t > 0 && now.Sub(c.began) >= t && !c.authorized.Load() {
-		c.hub.opt.Metrics.Limited(c.app.ID, "authorization_timeout")
+		c.limited("authorization_timeout")
 		c.end(pusher.CloseNotAuthorized)
 		return
 	}

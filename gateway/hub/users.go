@@ -214,7 +214,7 @@ func (c *Client) watch() {
 	}
 	users, more := pusher.Watchlist(c.userData)
 	if more {
-		c.hub.opt.Metrics.Limited(c.app.ID, "watchlist")
+		c.limited("watchlist")
 		c.fail(pusher.ErrorWatchlistLimit, "the watchlist has more than %d users; the first %d are watched", len(users), len(users))
 	}
 	if len(users) == 0 {

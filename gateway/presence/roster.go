@@ -17,9 +17,10 @@ type Options struct {
 	Table kv.Table
 	// Node names this gateway; no other one, earlier or later, may have the name.
 	Node string
-	// Lease is how long a gateway that says nothing counts as alive, whole
-	// seconds, default 10 s, at least 2 s. It renews its lease three times as
-	// often.
+	// Lease is how long it takes at most until a gateway that says nothing is
+	// buried, whole seconds, default 10 s, at least 2 s. What it holds in the
+	// table ends after four fifths of it, which leaves time for noticing, and is
+	// renewed three times as often.
 	Lease time.Duration
 	// Tell is told of each change that this gateway made, or that a gateway made
 	// which it buried. It must not block. The id is the same for everybody who
@@ -72,7 +73,7 @@ func New(ctx context.Context, opt Options) (*Roster, error) {
 	if opt.Lease == 0 {
 		opt.Lease = 10 * time.Second
 	}
-	opt.Lease = max(opt.Lease.Truncate(time.Second), 2*time.Second)
+	opt.Lease = max((opt.Lease * 4 / 5).Truncate(time.Second), time.Second)
 	if opt.Tell == nil {
 		opt.Tell = func(string, string, Change) {}
 	}

@@ -84,7 +84,7 @@ func TestPR12KilledGateway(t *testing.T) {
 }
 
 func killGateway(t *testing.T, seed uint64) {
-	const channel, members, lease = "presence-kill", 500, 3 * time.Second
+	const channel, members, lease = "presence-kill", 500, 5 * time.Second
 	rnd := rand.New(rand.NewPCG(seed, 12))
 	nats := startNATS(t)
 	hooks := listenHooks(t)
