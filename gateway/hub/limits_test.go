@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -61,4 +62,33 @@ func TestLimitsAreCounted(t *testing.T) {
 		t.Errorf("closed with %d", code)
 	}
 	eventually(t, "the message is counted", func() bool { return counted("message_size") })
+}
+
+// TestWS28_ErrorsHaveACodeAndAMessage provokes errors of every kind.
+func TestWS28_ErrorsHaveACodeAndAMessage(t *testing.T) {
+	r := newRig(t, nil)
+	p, _ := r.connect()
+	for _, say := range []string{
+		`no JSON`, `{"event":7}`, `{"event":"pusher:subscribe","data":{}}`, `{"event":"pusher:subscribe","data":{"channel":"a b"}}`,
+		`{"event":"pusher:subscribe","data":{"channel":"private-a","auth":"key:0"}}`, `{"event":"pusher:signin","data":{}}`,
+		`{"event":"client-x","channel":"private-a","data":1}`,
+	} {
+		p.say("%s", say)
+		m := p.want("pusher:error")
+		var data struct {
+			Code    *json.Number `json:"code"`
+			Message *string      `json:"message"`
+		}
+		if err := json.Unmarshal(m.Data, &data); err != nil || data.Message == nil || *data.Message == "" {
+			t.Errorf("%s: %s: %v", say, m.text, err)
+		}
+		if data.Code != nil {
+			if _, err := data.Code.Int64(); err != nil {
+				t.Errorf("%s: %s: %v", say, m.text, err)
+			}
+		}
+		if strings.Contains(say, `"channel":"a b"`) || strings.Contains(say, `"auth"`) {
+			p.want("pusher:subscription_error")
+		}
+	}
 }

@@ -226,7 +226,7 @@ func TestTelemetryIsHalvedByDeltas(t *testing.T) {
 	}
 }
 
-// Acknowledged means stored: a server that is killed in a burst has every
+// EV-12. Acknowledged means stored: a server that is killed in a burst has every
 // acknowledged event in its history, once and in order, when it comes back.
 func TestKilledServerKeepsWhatItAcknowledged(t *testing.T) {
 	dir := t.TempDir()
