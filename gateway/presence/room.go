@@ -35,7 +35,6 @@ type Room struct {
 	moved chan struct{}
 	// local is how many connections of a user there are on this gateway.
 	local  map[string]int
-	count  int
 	synced bool
 	closed bool
 }
