@@ -120,6 +120,9 @@ func (l *Log) publishOne(ctx context.Context, a *appLog, m *nats.Msg) (broker.Re
 		switch {
 		case errors.As(err, &api) && api.ErrorCode == messageTooLarge, errors.Is(err, nats.ErrMaxPayload):
 			return broker.Receipt{}, fmt.Errorf("%w: %w", broker.ErrTooLarge, err)
+		case errors.As(err, &api) && api.ErrorCode == duplicateInProcess:
+			// Another publish with this id is being agreed upon. Soon it is
+			// stored, and this one a duplicate, or not.
 		case errors.As(err, &api) && api.Code < 500:
 			return broker.Receipt{}, unavailable("publishing", err)
 		case l.ctx.Err() != nil:
@@ -135,6 +138,9 @@ func (l *Log) publishOne(ctx context.Context, a *appLog, m *nats.Msg) (broker.Re
 		}
 	}
 }
+
+// duplicateInProcess is JetStream's error code for an id that is being stored.
+const duplicateInProcess = 10158
 
 // messageTooLarge is JetStream's error code for a message above the stream's limit.
 const messageTooLarge = 10054

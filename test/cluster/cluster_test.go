@@ -265,7 +265,13 @@ func body(key string, n int) string {
 // subject publishes straight to the log, as `nats pub` does.
 func (c *cluster) raw(t *testing.T) *nats.Conn {
 	t.Helper()
-	nc, err := nats.Connect(c.server.ClientURL(), c.server.ConnectOptions()...)
+	var nc *nats.Conn
+	var err error
+	if c.nats != nil {
+		nc, err = nats.Connect(c.nats.String())
+	} else {
+		nc, err = nats.Connect(c.server.ClientURL(), c.server.ConnectOptions()...)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

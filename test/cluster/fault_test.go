@@ -1,0 +1,289 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/streams"
+)
+
+// load publishes to a few channels through all gateways and remembers what was
+// acknowledged. What was not may be stored or not.
+type load struct {
+	t        *testing.T
+	channels []string
+
+	mu    sync.Mutex
+	acked map[string]int // channel by event
+
+	next    atomic.Int64
+	running sync.WaitGroup
+	stop    chan struct{}
+}
+
+func startLoad(t *testing.T, c *cluster, a *app.App, channels, publishers int) *load {
+	l := &load{t: t, acked: map[string]int{}, stop: make(chan struct{})}
+	for i := range channels {
+		l.channels = append(l.channels, fmt.Sprint("load-", i))
+	}
+	for p := range publishers {
+		l.running.Go(func() {
+			for {
+				select {
+				case <-l.stop:
+					return
+				default:
+				}
+				n := l.next.Add(1)
+				at := int(n) % channels
+				id := fmt.Sprint("e", n)
+				body := fmt.Sprintf(`{"name":"load","channel":%q,"data":%q,"idempotency_key":%q}`, l.channels[at], id, id)
+				to := c.nodes[(p+int(n))%len(c.nodes)]
+				if requestAt(t, to.Addr(), a, http.MethodPost, "/events", body, nil) == http.StatusOK {
+					l.mu.Lock()
+					l.acked[id] = at
+					l.mu.Unlock()
+				}
+			}
+		})
+	}
+	return l
+}
+
+func (l *load) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.acked)
+}
+
+// more waits until so many further events were acknowledged.
+func (l *load) more(n int) {
+	l.t.Helper()
+	want := l.count() + n
+	eventually(l.t, "further events are acknowledged", func() bool { return l.count() >= want })
+}
+
+// check ends the load and compares what every socket saw with the log and with what was
+// acknowledged: everything that was acknowledged, once, in the order of the log.
+func (l *load) check(c *cluster, a *app.App, watchers []*peer) {
+	l.t.Helper()
+	close(l.stop)
+	l.running.Wait()
+	for _, channel := range l.channels {
+		log := readLog(l.t, c.nodes[0].log, a.ID, channel)
+		stored := map[string]bool{}
+		for _, id := range log {
+			if stored[id] {
+				l.t.Errorf("%s is stored twice", id)
+			}
+			stored[id] = true
+		}
+		for i, w := range watchers {
+			eventually(l.t, fmt.Sprintf("watcher %d has all %d events of %s", i, len(log), channel), func() bool {
+				return len(w.all("load", channel)) >= len(log)
+			})
+			got := w.all("load", channel)
+			for k, m := range got {
+				if k >= len(log) || m.str() != log[k] {
+					l.t.Fatalf("watcher %d: event %d of %s is %s, the log has %v", i, k, channel, m.str(), log[min(k, len(log)-1)])
+				}
+			}
+		}
+		l.mu.Lock()
+		for id, at := range l.acked {
+			if l.channels[at] == channel && !stored[id] {
+				l.t.Errorf("%s was acknowledged and is not in the log", id)
+			}
+		}
+		l.mu.Unlock()
+	}
+	l.t.Logf("%d events were acknowledged of %d", l.count(), l.next.Load())
+}
+
+func readLog(t *testing.T, log *streams.Log, appID, channel string) []string {
+	t.Helper()
+	var out []string
+	for from := uint64(1); ; {
+		var page *broker.Page
+		eventually(t, "the log can be read", func() bool {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			defer cancel()
+			var err error
+			page, err = log.Read(ctx, appID, channel, broker.Query{From: from, Limit: 1000})
+			return err == nil
+		})
+		for _, p := range page.Publications {
+			out = append(out, string(p.Data))
+			from = p.Offset + 1
+		}
+		if !page.More {
+			return out
+		}
+	}
+}
+
+func faultCluster(t *testing.T) (*cluster, *app.App, []*peer) {
+	a := everything("app")
+	a.SubscriptionCount = false
+	c := start(t, 3, settings{replicated: true, apps: []*app.App{a}})
+	var watchers []*peer
+	for _, n := range c.nodes {
+		w := n.connect(t, a)
+		for i := range 4 {
+			w.subscribe(fmt.Sprint("load-", i), "")
+		}
+		watchers = append(watchers, w)
+	}
+	return c, a, watchers
+}
+
+// leaderOf is the number of the server that leads the stream of an app.
+func (c *natsCluster) leaderOf(t *testing.T, log *node, stream string) int {
+	t.Helper()
+	at := -1
+	eventually(t, "the stream has a leader", func() bool {
+		for i := range c.options {
+			c.mu.Lock()
+			s := c.servers[i]
+			c.mu.Unlock()
+			if s != nil && s.JetStreamIsStreamLeader("$G", stream) {
+				at = i
+				return true
+			}
+		}
+		return false
+	})
+	return at
+}
+
+// forSeeds runs a fault test over its seeds.
+func forSeeds(t *testing.T, salt uint64, run func(t *testing.T, rnd *rand.Rand)) {
+	first, n := seeds(t, 2)
+	for i := range n {
+		seed := first + uint64(i)
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { run(t, rand.New(rand.NewPCG(seed, salt))) })
+	}
+}
+
+// TestR2R3KilledLeaders kills the leader of the stream under load, again and again.
+func TestR2R3KilledLeaders(t *testing.T) {
+	forSeeds(t, 3, func(t *testing.T, rnd *rand.Rand) {
+		c, a, watchers := faultCluster(t)
+		l := startLoad(t, c, a, 4, 6)
+		for range 2 {
+			l.more(100 + rnd.IntN(200))
+			i := c.nats.leaderOf(t, c.nodes[0], streams.StreamOf(a.ID))
+			c.nats.kill(i)
+			l.more(100 + rnd.IntN(200))
+			c.nats.run(i)
+			c.nats.settle(3)
+		}
+		l.more(50)
+		l.check(c, a, watchers)
+	})
+}
+
+// TestR11LostQuorumIsLoud takes two of three servers away. Nothing is acknowledged then,
+// readiness says why, and everything goes on by itself when they are back.
+func TestR11LostQuorumIsLoud(t *testing.T) {
+	forSeeds(t, 11, func(t *testing.T, rnd *rand.Rand) {
+		c, a, watchers := faultCluster(t)
+		l := startLoad(t, c, a, 4, 4)
+		l.more(100 + rnd.IntN(100))
+		gone := rnd.IntN(3)
+		c.nats.kill(gone)
+		c.nats.kill((gone + 1) % 3)
+		for i, n := range c.nodes {
+			eventually(t, fmt.Sprint("gateway ", i, " is not ready"), func() bool { return !n.log.Health().Ready })
+		}
+		before := l.count()
+		if status := c.nodes[0].request(t, a, http.MethodPost, "/events", `{"name":"lost","channel":"lost","data":"x"}`, nil); status != http.StatusServiceUnavailable {
+			t.Errorf("a publish without a quorum answered %d", status)
+		}
+		if n := l.count(); n != before {
+			t.Errorf("%d events were acknowledged without a quorum", n-before)
+		}
+		c.nats.run(gone)
+		c.nats.run((gone + 1) % 3)
+		c.nats.settle(3)
+		for i, n := range c.nodes {
+			eventually(t, fmt.Sprint("gateway ", i, " is ready again"), func() bool { return n.log.Health().Ready })
+		}
+		l.more(100)
+		l.check(c, a, watchers)
+	})
+}
+
+// TestR7OneKeyStoresOne retries one idempotency key fifty times at once.
+func TestR7OneKeyStoresOne(t *testing.T) {
+	forSeeds(t, 7, func(t *testing.T, rnd *rand.Rand) {
+		c, a, _ := faultCluster(t)
+		for round := range 5 {
+			channel, key := fmt.Sprint("once-", round), fmt.Sprint("key-", rnd.Uint64())
+			var running sync.WaitGroup
+			for i := range 50 {
+				running.Go(func() {
+					body := fmt.Sprintf(`{"name":"once","channel":%q,"data":"x","idempotency_key":%q}`, channel, key)
+					if status := requestAt(t, c.nodes[i%3].Addr(), a, http.MethodPost, "/events", body, nil); status != http.StatusOK {
+						t.Errorf("answered %d", status)
+					}
+				})
+			}
+			running.Wait()
+			if got := readLog(t, c.nodes[1].log, a.ID, channel); len(got) != 1 {
+				t.Errorf("%d events are stored", len(got))
+			}
+		}
+	})
+}
+
+// TestR12DeletedStreamIsANewLife deletes the stream of an app. Subscribers are told, by a
+// close with 4200, and what follows is of a new epoch.
+func TestR12DeletedStreamIsANewLife(t *testing.T) {
+	forSeeds(t, 12, func(t *testing.T, rnd *rand.Rand) {
+		c, a, watchers := faultCluster(t)
+		signed := c.nodes[0].sign(t, a)
+		for i := range 10 + rnd.IntN(20) {
+			publish(t, signed, "load-0", fmt.Sprint(i))
+		}
+		before, err := c.nodes[0].log.Retained(t.Context(), a.ID, "load-0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		nc := c.raw(t)
+		js, err := jetstream.New(nc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := js.DeleteStream(t.Context(), streams.StreamOf(a.ID)); err != nil {
+			t.Fatal(err)
+		}
+		for i, w := range watchers {
+			if code := w.closed(); code != 4200 {
+				t.Errorf("watcher %d was closed with %d", i, code)
+			}
+		}
+		w := c.nodes[1].connect(t, a)
+		w.subscribe("load-0", "")
+		eventually(t, "publishing works again", func() bool {
+			return c.nodes[2].request(t, a, http.MethodPost, "/events", `{"name":"load","channel":"load-0","data":"after"}`, nil) == http.StatusOK
+		})
+		if m := w.await("load", "load-0"); m.str() != "after" {
+			t.Errorf("got %s", m.text)
+		}
+		eventually(t, "the epoch is another one", func() bool {
+			after, err := c.nodes[0].log.Retained(t.Context(), a.ID, "load-0")
+			return err == nil && after.Epoch != before.Epoch
+		})
+	})
+}
