@@ -56,6 +56,9 @@ type cluster struct {
 	server *embedded.Server
 	nats   *natsCluster
 	nodes  []*node
+	// through is the only address by which the next gateways reach NATS, if it is
+	// not empty.
+	through string
 }
 
 type node struct {
@@ -111,6 +114,9 @@ func (c *cluster) join() *node {
 	opt := streams.Options{StartTimeout: patience, AuditInterval: time.Second}
 	if c.nats != nil {
 		opt.URLs, opt.Replicas = c.nats.urls(), 3
+		if c.through != "" {
+			opt.URLs, opt.ConnectOptions = []string{c.through}, []nats.Option{nats.IgnoreDiscoveredServers()}
+		}
 	} else {
 		opt.ConnectOptions = c.server.ConnectOptions()
 	}

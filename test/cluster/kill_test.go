@@ -73,6 +73,9 @@ func seeds(t *testing.T, byDefault int) (first uint64, n int) {
 	return first, n
 }
 
+// seedsGiven says whether this is a long run.
+func seedsGiven() bool { return os.Getenv("FAULT_SEEDS") != "" }
+
 // TestPR12KilledGateway kills one of three gateways that holds 500 members while
 // members join and leave on the others, and restarts the NATS servers afterwards.
 func TestPR12KilledGateway(t *testing.T) {
