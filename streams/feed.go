@@ -32,13 +32,21 @@ func (s *feedShard) run() {
 			return
 		case m := <-s.in:
 			s.log.stats.live.Add(1)
-			s.mu.Lock()
-			f := s.followers[m.Subject]
-			s.mu.Unlock()
-			if f != nil {
-				f.receive(m)
+			if s.log.opt.disturb != nil {
+				s.log.opt.disturb(m, s.deliver)
+				continue
 			}
+			s.deliver(m)
 		}
+	}
+}
+
+func (s *feedShard) deliver(m *nats.Msg) {
+	s.mu.Lock()
+	f := s.followers[m.Subject]
+	s.mu.Unlock()
+	if f != nil {
+		f.receive(m)
 	}
 }
 

@@ -60,6 +60,9 @@ type Options struct {
 	// in-process server.
 	ConnectOptions []nats.Option
 
+	// disturb stands between the feed and its channels in tests.
+	disturb func(m *nats.Msg, deliver func(*nats.Msg))
+
 	// StartTimeout is how long Open waits for the servers, default 10 s.
 	StartTimeout time.Duration
 	// PublishTimeout bounds one publish with its retries, default 10 s.
