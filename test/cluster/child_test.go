@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -29,6 +30,8 @@ type childSettings struct {
 	Members int
 	Hook    string
 	Lease   time.Duration
+	// Replicas is 3 if it is not given.
+	Replicas int
 }
 
 func (s childSettings) tenant() *app.App {
@@ -51,8 +54,8 @@ func serveChild(text string) error {
 	a := s.tenant()
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	l, err := streams.Open(ctx, streams.Options{
-		URLs: s.URLs, Replicas: 3, StartTimeout: patience, AuditInterval: time.Second, Logger: log,
-		Apps: []streams.AppOptions{{ID: a.ID, MaxMessages: 1000, MaxBytes: -1}},
+		URLs: s.URLs, Replicas: cmp.Or(s.Replicas, 3), StartTimeout: patience, AuditInterval: time.Second, Logger: log,
+		Apps: []streams.AppOptions{{ID: a.ID, MaxMessages: 100_000, MaxBytes: -1}},
 	})
 	if err != nil {
 		return err

@@ -35,6 +35,13 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if text := os.Getenv(natsChildEnv); text != "" {
+		if err := serveNATS(text); err != nil {
+			fmt.Fprintln(os.Stderr, "the NATS server ended:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	goleak.VerifyTestMain(m)
 }
 

@@ -38,10 +38,30 @@ func (n *node) request(t *testing.T, a *app.App, method, path, body string, into
 
 func requestAt(t *testing.T, address string, a *app.App, method, path, body string, into any) int {
 	t.Helper()
+	status, text, err := send(address, a, method, path, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if into != nil {
+		if err := json.Unmarshal(text, into); err != nil {
+			t.Fatalf("%s %s: %s: %v", method, path, text, err)
+		}
+	}
+	return status
+}
+
+// tryRequest is for gateways that may be dead.
+func tryRequest(address string, a *app.App, method, path, body string) (int, error) {
+	status, _, err := send(address, a, method, path, body)
+	return status, err
+}
+
+// send signs a request and sends it.
+func send(address string, a *app.App, method, path, body string) (int, []byte, error) {
 	path, query, _ := strings.Cut(path, "?")
 	params, err := url.ParseQuery(query)
 	if err != nil {
-		t.Fatal(err)
+		return 0, nil, err
 	}
 	full := "/apps/" + a.ID + path
 	params.Set("auth_key", a.Key)
@@ -54,24 +74,16 @@ func requestAt(t *testing.T, address string, a *app.App, method, path, body stri
 	params.Set("auth_signature", pusher.SignRequest(a.Secret.Reveal(), method, full, params))
 	req, err := http.NewRequest(method, "http://"+address+full+"?"+params.Encode(), strings.NewReader(body))
 	if err != nil {
-		t.Fatal(err)
+		return 0, nil, err
 	}
 	req.Close = true
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		t.Fatal(err)
+		return 0, nil, err
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if into != nil {
-		if err := json.Unmarshal(text, into); err != nil {
-			t.Fatalf("%s %s: %s: %v", method, path, text, err)
-		}
-	}
-	return resp.StatusCode
+	return resp.StatusCode, text, err
 }
 
 // TestPresence has the lines of the checklist about members, on three gateways and
