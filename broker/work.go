@@ -38,7 +38,7 @@ type Work interface {
 	// not done, from the beginning. It returns when ctx is done, with its error, or
 	// with [ErrUnavailable] when this process is no longer the one, in which case
 	// tasks that are under way may be handed to another. do may keep tasks and call
-	// Done later; while more than pending of them are not done, no more are
+	// Done later; while pending of them, or 64 MiB, are not done, no more are
 	// handed out. It must not block for long.
 	Take(ctx context.Context, queue string, pending int, do func(Taken)) error
 }

@@ -47,6 +47,11 @@ var webhookBatchKeys = []key{
 // maxWebhooks bounds the addresses of one app. Each costs a consumer.
 const maxWebhooks = 20
 
+// ownHeaders are those that every webhook has, or that the connection needs.
+var ownHeaders = []string{
+	"Content-Type", "X-Pusher-Key", "X-Pusher-Signature", "Content-Length", "Transfer-Encoding", "Connection", "Trailer", "Upgrade",
+}
+
 // structure reads the values of an object by a table of keys.
 func structure(where string, raw any, table []key, p *problems) (map[string]any, bool) {
 	m, ok := raw.(map[string]any)
@@ -84,11 +89,21 @@ func buildWebhooks(where string, raw any, p *problems) []Webhook {
 		p.add("%s has %d entries, the limit is %d", where, len(list), maxWebhooks)
 	}
 	var out []Webhook
+	seen := map[string]int{}
 	for i, entry := range list {
 		at := fmt.Sprintf("%s[%d]", where, i)
-		if v, ok := structure(at, entry, webhookKeys, p); ok {
-			out = append(out, buildWebhook(at, v, p))
+		v, ok := structure(at, entry, webhookKeys, p)
+		if !ok {
+			continue
 		}
+		w := buildWebhook(at, v, p)
+		// An address has one queue, so it cannot be given twice.
+		if first, dup := seen[w.URL]; dup && w.URL != "" {
+			p.add("%s.url is %q, which %s[%d] has already", at, shorten(redactQuery(redactURL(w.URL))), where, first)
+		} else {
+			seen[w.URL] = i
+		}
+		out = append(out, w)
 	}
 	return out
 }
@@ -97,7 +112,7 @@ func buildWebhook(at string, v map[string]any, p *problems) Webhook {
 	w := Webhook{BatchTime: 50 * time.Millisecond, BatchSize: 50}
 	w.URL, _ = v["url"].(string)
 	if u, err := url.Parse(w.URL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		p.add("%s.url is %q, must be an address that begins with http:// or https://", at, shorten(w.URL))
+		p.add("%s.url is %q, must be an address that begins with http:// or https://", at, shorten(redactQuery(redactURL(w.URL))))
 	}
 	w.Events, _ = v["event_types"].([]string)
 	for _, e := range w.Events {
@@ -138,12 +153,20 @@ func buildHeaders(at string, raw any, p *problems) map[string]Secret {
 	}
 	out := map[string]Secret{}
 	for _, name := range sorted(m) {
-		value, ok := m[name].(string)
-		if !ok || strings.ContainsAny(value, "\r\n\x00") || http.CanonicalHeaderKey(name) == "" || strings.ContainsAny(name, " :\r\n\t") {
-			p.add("%s: %q is not a header with a text", at, shorten(name))
-			continue
+		k := key{kind: secret}
+		value, ok := k.value(at+"."+shorten(name), m[name], p)
+		text, _ := value.(string)
+		switch {
+		case !ok:
+		case name == "" || strings.Trim(strings.ToLower(name), "abcdefghijklmnopqrstuvwxyz0123456789-_") != "":
+			p.add("%s: %q is not the name of a header", at, shorten(name))
+		case slices.Contains(ownHeaders, http.CanonicalHeaderKey(name)):
+			p.add("%s.%s cannot be set; it is one that every webhook has", at, name)
+		case strings.ContainsFunc(text, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }):
+			p.add("%s.%s has a line break or another control character", at, name)
+		default:
+			out[name] = Secret(text)
 		}
-		out[name] = Secret(value)
 	}
 	return out
 }

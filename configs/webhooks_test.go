@@ -46,12 +46,52 @@ func TestWebhooksThatMakeNoSense(t *testing.T) {
 		{[]any{map[string]any{"url": "http://x", "filter": map[string]any{"prefix": "x"}}}, "filter.prefix is not a known key"},
 		{[]any{map[string]any{"url": "http://x", "batch": map[string]any{"size": 0}}}, "batch.size"},
 		{[]any{map[string]any{"url": "http://x", "headers": map[string]any{"A b": "x"}}}, "headers"},
-		{[]any{map[string]any{"url": "http://x", "headers": map[string]any{"A": "x\r\nB: y"}}}, "headers"},
+		{[]any{map[string]any{"url": "http://x", "headers": map[string]any{"A": "x\r\nB: y"}}}, "headers.A has a line break"},
+		{[]any{map[string]any{"url": "http://x", "headers": map[string]any{"x-pusher-key": "x"}}}, "headers.x-pusher-key cannot be set"},
+		{[]any{map[string]any{"url": "http://x", "headers": map[string]any{"A": []any{}}}}, "headers.A is [redacted], must be a text"},
+		{[]any{map[string]any{"url": "http://x"}, map[string]any{"url": "http://x"}}, `webhooks[1].url is "http://x", which apps[0].webhooks[0] has already`},
 	} {
 		var p problems
 		buildWebhooks("apps[0].webhooks", c.raw, &p)
 		if got := strings.Join(p.list, "\n"); !strings.Contains(got, c.want) {
 			t.Errorf("%v gave %q, want %q", c.raw, got, c.want)
 		}
+	}
+}
+
+func TestPrintedWebhooksLoadAgainAndHideSecrets(t *testing.T) {
+	file := write(t, "c.yaml", `
+apps:
+  - id: a
+    key: k
+    secret: s
+    webhooks:
+      - url: https://u:hunter2@example.com/a
+        event_types: cache_miss
+        filter: {channel_name_ends_with: -x}
+        headers: {Authorization: Bearer hunter3, X-Version: 2}
+        batch: {duration_ms: 100}
+`)
+	c := load(t, Sources{File: file})
+	if h := c.Apps[0].Webhooks[0].Headers; h["X-Version"] != "2" || h["Authorization"].Reveal() != "Bearer hunter3" {
+		t.Errorf("headers %q", h["X-Version"].Reveal())
+	}
+	for format, print := range map[string]func() ([]byte, error){"yaml": c.YAML, "json": c.JSON} {
+		text, err := print()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(text), "hunter") || !strings.Contains(string(text), "Authorization") {
+			t.Errorf("printed\n%s", text)
+		}
+		got, want := load(t, Sources{File: write(t, "again."+format, string(text))}).Apps[0].Webhooks[0], c.Apps[0].Webhooks[0]
+		got.URL, got.Headers, want.URL, want.Headers = "", nil, "", nil
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: got %+v, want %+v", format, got, want)
+		}
+	}
+	refused := problemsOf(t, Sources{File: write(t, "c.yaml", "apps: [{id: a, key: k, secret: s, webhooks: [{url: 'ftp://u:hunter2@x?t=hunter3'}]}]")})
+	if text := strings.Join(refused, "\n"); strings.Contains(text, "hunter") {
+		t.Errorf("a secret is in %s", text)
 	}
 }

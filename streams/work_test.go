@@ -2,11 +2,18 @@ package streams
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/brokertest"
+	"github.com/sluicehq/sluice/kv"
 	"github.com/sluicehq/sluice/streams/embedded"
 )
 
@@ -59,5 +66,294 @@ func TestWorkOfTheDead(t *testing.T) {
 		}
 	case <-time.After(30 * time.Second):
 		t.Fatal("nobody took over")
+	}
+}
+
+// TestWorkOfAFormerTakerIsFencedOff: one that was cut off while it was succeeded asks
+// for tasks again as soon as it is back, before it knows. What it got nobody else would
+// get before it expires.
+func TestWorkOfAFormerTakerIsFencedOff(t *testing.T) {
+	s := node(t, t.TempDir())
+	one, other := openWork(t, s, "one"), openWork(t, s, "other")
+	former, err := one.consumer(t.Context(), "q", 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	present, err := other.consumer(t.Context(), "q", 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := one.Put(t.Context(), "q", broker.Task{Body: []byte("x")}); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := former.Next(jetstream.FetchMaxWait(time.Second)); err == nil {
+		t.Errorf("the former taker got %s", m.Data())
+	}
+	if _, err := present.Next(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestWorkPutEndsWithoutAcknowledgement: the answer of a leader that was killed never
+// comes, though the connection lives.
+func TestWorkPutEndsWithoutAcknowledgement(t *testing.T) {
+	w := openWork(t, node(t, t.TempDir()), "one")
+	w.log.opt.PublishTimeout = time.Second
+	s, err := w.log.js.Stream(t.Context(), w.stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	silent := s.CachedInfo().Config
+	silent.NoAck = true
+	if _, err := w.log.js.UpdateStream(t.Context(), silent); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Put(t.Context(), "q", broker.Task{ID: "1", Body: []byte("x")}); !errors.Is(err, broker.ErrUnavailable) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// forgetful is a table that stores a renewal and loses the answer.
+type forgetful struct {
+	kv.Table
+	swaps atomic.Int32
+}
+
+func (f *forgetful) Swap(ctx context.Context, key string, value []byte, ttl time.Duration, revision uint64) (uint64, error) {
+	r, err := f.Table.Swap(ctx, key, value, ttl, revision)
+	if f.swaps.Add(1) == 3 && err == nil {
+		return 0, fmt.Errorf("%w: the answer was lost", kv.ErrUnavailable)
+	}
+	return r, err
+}
+
+func TestWorkSurvivesALostAnswer(t *testing.T) {
+	w := openWork(t, node(t, t.TempDir()), "one")
+	table := &forgetful{Table: kv.NewMemoryTable(nil)}
+	w.table = table
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- w.Take(ctx, "q", 10, func(broker.Taken) {}) }()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for table.swaps.Load() < 6 {
+		select {
+		case err := <-ended:
+			t.Fatalf("the holder of the lease stopped taking: %v", err)
+		case <-tick.C:
+		}
+	}
+	cancel()
+	<-ended
+}
+
+func TestWorkGoesOnAfterItsStreamVanished(t *testing.T) {
+	w := openWork(t, node(t, t.TempDir()), "one")
+	w.log.opt.PublishTimeout = time.Second
+	taken := make(chan broker.Taken, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	defer func() { cancel(); <-ended }()
+	go func() {
+		defer close(ended)
+		for ctx.Err() == nil {
+			_ = w.Take(ctx, "q", 10, func(task broker.Taken) { taken <- task })
+		}
+	}()
+	put := func(id string) {
+		for i := 0; ; i++ {
+			err := w.Put(t.Context(), "q", broker.Task{ID: id, Body: []byte(id)})
+			if err == nil {
+				return
+			}
+			if i == 5 {
+				t.Fatal(err)
+			}
+		}
+	}
+	put("1")
+	<-taken
+	if err := w.log.js.DeleteStream(t.Context(), w.stream); err != nil {
+		t.Fatal(err)
+	}
+	put("2")
+	if task := <-taken; task.ID != "2" || string(task.Body) != "2" {
+		t.Errorf("took %q %q", task.ID, task.Body)
+	}
+}
+
+func TestWorkRefusesAStreamOfOthers(t *testing.T) {
+	l := open(t, options(node(t, t.TempDir())))
+	if _, err := l.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "WORK", Subjects: []string{"jobs.>"}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.OpenWork(t.Context(), "one", kv.NewMemoryTable(nil)); err == nil || !strings.Contains(err.Error(), "jobs.>") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestWorkKeepsIDsWhateverTheyHold(t *testing.T) {
+	w := openWork(t, node(t, t.TempDir()), "one")
+	want := []string{"a b", "a\nb", "a/b ", "ü", ""}
+	for _, id := range want {
+		if err := w.Put(t.Context(), "q", broker.Task{ID: id, Body: []byte("x")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Put(t.Context(), "q", broker.Task{ID: strings.Repeat("x", 257)}); !errors.Is(err, broker.ErrTooLarge) {
+		t.Errorf("a long id gave %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var got []string
+	err := w.Take(ctx, "q", 10, func(task broker.Taken) {
+		if got = append(got, task.ID); len(got) == len(want) {
+			cancel()
+		}
+	})
+	if !errors.Is(err, context.Canceled) || strings.Join(got, "|") != strings.Join(want, "|") {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+// TestWorkIsBoundedInBytes hands out more only when something is done.
+func TestWorkIsBoundedInBytes(t *testing.T) {
+	w := openWork(t, node(t, t.TempDir()), "one")
+	const size, n = 900 << 10, 90
+	for range n {
+		if err := w.Put(t.Context(), "q", broker.Task{Body: make([]byte, size)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	taken := make(chan broker.Taken, n)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- w.Take(ctx, "q", 1000, func(task broker.Taken) { taken <- task }) }()
+	const most = takenBytes/size + 1
+	for i := range n {
+		if len(taken) > most {
+			t.Fatalf("%d were handed out", len(taken))
+		}
+		task := <-taken
+		if err := task.Done(t.Context()); err != nil {
+			t.Fatalf("task %d: %v", i, err)
+		}
+	}
+	cancel()
+	<-ended
+}
+
+func TestWorkEndsWithTheLog(t *testing.T) {
+	w := openWork(t, node(t, t.TempDir()), "one")
+	if err := w.Put(t.Context(), "q", broker.Task{Body: []byte("x")}); err != nil {
+		t.Fatal(err)
+	}
+	taken, ended := make(chan broker.Taken, 1), make(chan error, 1)
+	go func() { ended <- w.Take(t.Context(), "q", 1, func(task broker.Taken) { taken <- task }) }()
+	<-taken
+	_ = w.log.Close()
+	if err := <-ended; !errors.Is(err, broker.ErrUnavailable) {
+		t.Errorf("got %v", err)
+	}
+	if err := w.Put(t.Context(), "q", broker.Task{}); !errors.Is(err, broker.ErrClosed) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestWorkNoticesWhatDidNotArrive takes deliveries away, as a connection that breaks
+// does: one that others follow, and the last one before a silence.
+func TestWorkNoticesWhatDidNotArrive(t *testing.T) {
+	for name, more := range map[string]int{"followed by others": 20, "the last one": 0} {
+		t.Run(name, func(t *testing.T) {
+			w := openWork(t, node(t, t.TempDir()), "one")
+			ctx, cancel := context.WithCancel(t.Context())
+			taken, ended := make(chan broker.Taken, 100), make(chan struct{})
+			defer func() { cancel(); <-ended }()
+			go func() {
+				defer close(ended)
+				for ctx.Err() == nil {
+					_ = w.Take(ctx, "q", 100, func(task broker.Taken) { taken <- task })
+				}
+			}()
+			put := func(id string) {
+				if err := w.Put(t.Context(), "q", broker.Task{ID: id, Body: []byte(id)}); err != nil {
+					t.Error(err)
+				}
+			}
+			put("first")
+			if err := (<-taken).Done(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			s, err := w.log.js.Stream(t.Context(), w.stream)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var consumer string
+			names := s.ConsumerNames(t.Context())
+			for n := range names.Name() {
+				consumer = n
+			}
+			thief, err := w.log.js.Consumer(t.Context(), w.stream, consumer)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := map[string]bool{}
+			stolen := 0
+			for i := 0; stolen == 0 && i < 20; i++ {
+				batch, err := thief.Fetch(1, jetstream.FetchMaxWait(200*time.Millisecond))
+				if err != nil {
+					t.Fatal(err)
+				}
+				// The server serves those who wait by turns, the taker first.
+				for _, id := range []string{fmt.Sprint("a", i), fmt.Sprint("b", i)} {
+					want[id] = true
+					put(id)
+				}
+				for range batch.Messages() {
+					stolen++
+				}
+			}
+			if stolen == 0 {
+				t.Fatal("nothing could be taken away")
+			}
+			for i := range more {
+				want[fmt.Sprint("more", i)] = true
+				put(fmt.Sprint("more", i))
+			}
+			late := time.After(20 * time.Second)
+			for len(want) > 0 {
+				select {
+				case task := <-taken:
+					delete(want, task.ID)
+				case <-late:
+					t.Fatalf("%v did not come", want)
+				}
+			}
+		})
+	}
+}
+
+// TestWorkIsTakenFast has more deliveries under way than fit into one request.
+func TestWorkIsTakenFast(t *testing.T) {
+	w := openWork(t, node(t, t.TempDir()), "one")
+	const n = 4 * workPull
+	for i := range n {
+		if err := w.Put(t.Context(), "q", broker.Task{ID: fmt.Sprint(i), Body: []byte("x")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 10 {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		i := 0
+		err := w.Take(ctx, "q", n, func(task broker.Taken) {
+			if task.ID != fmt.Sprint(i) {
+				t.Errorf("took %s, want %d", task.ID, i)
+			}
+			if i++; i == n {
+				cancel()
+			}
+		})
+		if !errors.Is(err, context.Canceled) {
+			t.Fatalf("%d were taken, %v", i, err)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"container/list"
 	"context"
 	"fmt"
 	"sync"
@@ -10,28 +11,43 @@ import (
 )
 
 const (
-	// maxTasks and maxTaskBytes bound one queue.
+	// maxTasks and maxTaskBytes bound one queue, and maxTaskBytes what is handed out
+	// of it and not done. More is refused, none is pushed out.
 	maxTasks     = 65536
 	maxTaskBytes = 64 << 20
-	// dedupWindow is how long the id of a task is remembered.
-	dedupWindow = 2 * time.Minute
+	// maxTask is the largest body.
+	maxTask = 8 << 20
+	// maxTaskID is the longest id.
+	maxTaskID = 256
 )
 
 // Work is a [broker.Work] in the memory of this process. It outlives nothing; it is
-// for servers that stand alone, and for tests.
+// for servers that stand alone, and for tests. Make it with [NewWork].
 type Work struct {
 	mu     sync.Mutex
 	queues map[string]*workQueue
+	closed bool
+	end    chan struct{}
+	// takers counts the calls of Take. It is raised only while closed is false.
+	takers sync.WaitGroup
 }
 
+// workQueue is one queue. The lock of the Work guards it.
 type workQueue struct {
 	// turn is held by the one who takes.
 	turn     chan struct{}
 	sequence uint64
 	bytes    int
-	tasks    []*waiting
-	ids      map[string]time.Time
-	// changed is closed and replaced when there is something to do.
+	// tasks are those that are not done, next is the first of them that was not
+	// handed to who takes.
+	tasks list.List
+	next  *list.Element
+	// taker numbers those who took; under and underBytes are what the present one
+	// has and has not done.
+	taker             int
+	under, underBytes int
+	ids               dedup
+	// changed wakes who takes.
 	changed chan struct{}
 }
 
@@ -40,20 +56,24 @@ type waiting struct {
 	task     broker.Task
 	sequence uint64
 	stored   time.Time
-	// taker is the one to whom it was handed.
-	taker *int
+	// taker is the last one to whom it was handed.
+	taker int
+	done  bool
 }
 
 var _ broker.Work = (*Work)(nil)
 
 // NewWork returns empty queues.
-func NewWork() *Work { return &Work{queues: map[string]*workQueue{}} }
+func NewWork() *Work { return &Work{queues: map[string]*workQueue{}, end: make(chan struct{})} }
 
 // queue returns a queue. The caller holds the lock.
 func (w *Work) queue(name string) *workQueue {
 	q := w.queues[name]
 	if q == nil {
-		q = &workQueue{turn: make(chan struct{}, 1), ids: map[string]time.Time{}, changed: make(chan struct{})}
+		q = &workQueue{
+			turn: make(chan struct{}, 1), changed: make(chan struct{}, 1),
+			ids: newDedup(DefaultDedupWindow, maxTasks),
+		}
 		w.queues[name] = q
 	}
 	return q
@@ -66,89 +86,132 @@ func (w *Work) Put(ctx context.Context, queue string, tasks ...broker.Task) erro
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	q, now := w.queue(queue), time.Now()
-	for id, at := range q.ids {
-		if now.Sub(at) > dedupWindow {
-			delete(q.ids, id)
-		}
+	if w.closed {
+		return broker.ErrClosed
 	}
+	q, now := w.queue(queue), time.Now()
+	q.ids.expire(now)
+	defer q.wake()
 	for _, t := range tasks {
-		if _, known := q.ids[t.ID]; known && t.ID != "" {
+		switch {
+		case len(t.ID) > maxTaskID:
+			return fmt.Errorf("%w: the id of a task has %d bytes, the limit is %d", broker.ErrTooLarge, len(t.ID), maxTaskID)
+		case len(t.Body) > maxTask:
+			return fmt.Errorf("%w: a task has %d bytes, the limit is %d", broker.ErrTooLarge, len(t.Body), maxTask)
+		}
+		key := newDedupKey(t.ID)
+		if _, known := q.ids.lookup(key); known && t.ID != "" {
 			continue
 		}
-		if len(q.tasks) >= maxTasks || q.bytes+len(t.Body) > maxTaskBytes {
+		if q.tasks.Len() >= maxTasks || q.bytes+len(t.Body) > maxTaskBytes {
 			return fmt.Errorf("%w: queue %.100q is full", broker.ErrUnavailable, queue)
 		}
 		if t.ID != "" {
-			q.ids[t.ID] = now
+			q.ids.add(key, now, broker.Position{})
 		}
 		q.sequence++
 		q.bytes += len(t.Body)
-		q.tasks = append(q.tasks, &waiting{task: t, sequence: q.sequence, stored: now})
+		e := q.tasks.PushBack(&waiting{task: t, sequence: q.sequence, stored: now})
+		if q.next == nil {
+			q.next = e
+		}
 	}
-	q.wake()
 	return nil
 }
 
 func (q *workQueue) wake() {
-	close(q.changed)
-	q.changed = make(chan struct{})
+	select {
+	case q.changed <- struct{}{}:
+	default:
+	}
 }
 
 // Take implements [broker.Work].
 func (w *Work) Take(ctx context.Context, queue string, pending int, do func(broker.Taken)) error {
 	w.mu.Lock()
+	if w.closed {
+		w.mu.Unlock()
+		return fmt.Errorf("%w: %w", broker.ErrUnavailable, broker.ErrClosed)
+	}
+	w.takers.Add(1)
+	defer w.takers.Done()
 	q := w.queue(queue)
 	w.mu.Unlock()
 	select {
 	case q.turn <- struct{}{}:
+		defer func() { <-q.turn }()
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-w.end:
+		return fmt.Errorf("%w: %w", broker.ErrUnavailable, broker.ErrClosed)
 	}
-	defer func() { <-q.turn }()
-	me := new(int)
-	for {
-		w.mu.Lock()
-		var next *waiting
-		under := 0
-		for _, t := range q.tasks {
-			if t.taker == me {
-				under++
-			} else if next == nil {
-				next = t
-			}
-		}
-		changed := q.changed
-		if next != nil && under < pending {
-			next.taker = me
-		} else {
-			next = nil
-		}
-		w.mu.Unlock()
-		if next != nil {
-			do(broker.Taken{Task: next.task, Sequence: next.sequence, Stored: next.stored, Done: func(context.Context) error {
-				w.done(q, next)
-				return nil
-			}})
+	w.mu.Lock()
+	q.taker++
+	q.next, q.under, q.underBytes = q.tasks.Front(), 0, 0
+	w.mu.Unlock()
+	for ctx.Err() == nil {
+		if t, ok := w.hand(q, pending); ok {
+			do(t)
 			continue
 		}
 		select {
-		case <-changed:
+		case <-q.changed:
 		case <-ctx.Done():
-			return ctx.Err()
+		case <-w.end:
+			return fmt.Errorf("%w: %w", broker.ErrUnavailable, broker.ErrClosed)
 		}
 	}
+	return ctx.Err()
 }
 
-func (w *Work) done(q *workQueue, t *waiting) {
+// hand returns the next task if one may be handed out.
+func (w *Work) hand(q *workQueue, pending int) (broker.Taken, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for i, other := range q.tasks {
-		if other == t {
-			q.tasks = append(q.tasks[:i], q.tasks[i+1:]...)
-			q.bytes -= len(t.task.Body)
-			q.wake()
-			return
-		}
+	e := q.next
+	if w.closed || e == nil || q.under >= pending || q.underBytes >= maxTaskBytes {
+		return broker.Taken{}, false
 	}
+	t := e.Value.(*waiting)
+	t.taker = q.taker
+	q.next = e.Next()
+	q.under++
+	q.underBytes += len(t.task.Body)
+	return broker.Taken{Task: t.task, Sequence: t.sequence, Stored: t.stored, Done: func(context.Context) error {
+		w.done(q, e)
+		return nil
+	}}, true
+}
+
+// done removes a task, also for a taker whose turn is over.
+func (w *Work) done(q *workQueue, e *list.Element) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	t := e.Value.(*waiting)
+	if t.done {
+		return
+	}
+	t.done = true
+	if q.next == e {
+		q.next = e.Next()
+	}
+	q.tasks.Remove(e)
+	q.bytes -= len(t.task.Body)
+	if t.taker == q.taker {
+		q.under--
+		q.underBytes -= len(t.task.Body)
+	}
+	q.wake()
+}
+
+// Close ends all calls of Take and waits for them. It must not be called by a do.
+func (w *Work) Close() error {
+	w.mu.Lock()
+	if !w.closed {
+		w.closed = true
+		close(w.end)
+	}
+	w.mu.Unlock()
+	w.takers.Wait()
+	return nil
 }

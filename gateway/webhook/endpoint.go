@@ -5,24 +5,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"hash/fnv"
 	"net/url"
-	"sync"
-	"time"
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/gateway/app"
-)
-
-const (
-	// lanes is the number of requests that may be under way to one address at a
-	// time. A channel has one lane, which keeps its order.
-	lanes = 8
-	// pending is the number of events in memory for one address.
-	pending = 4096
-	// laneQueue bounds those that wait for a lane; it is never full before pending
-	// is reached.
-	laneQueue = pending
 )
 
 // endpoint is one address of one app.
@@ -33,16 +19,33 @@ type endpoint struct {
 	queue string
 	// shown is the address without what may be secret in it.
 	shown string
+	out   outbox
 }
 
 func newEndpoint(h *Hooks, a *app.App, w *app.Webhook) *endpoint {
 	sum := sha256.Sum256([]byte(w.URL))
-	e := &endpoint{hooks: h, app: a, hook: w, queue: a.ID + "/" + hex.EncodeToString(sum[:8]), shown: "invalid"}
+	e := &endpoint{
+		hooks: h, app: a, hook: w, queue: a.ID + "/" + hex.EncodeToString(sum[:8]), shown: "invalid",
+		out: outbox{changed: make(chan struct{}, 1)},
+	}
 	if u, err := url.Parse(w.URL); err == nil {
 		u.RawQuery, u.User = "", nil
 		e.shown = u.String()
 	}
 	return e
+}
+
+// needs says whether an event of that name must go through the queue: because the
+// address wants it, or because only with it one knows whether to send another.
+func (e *endpoint) needs(name, channel string) bool {
+	other := partner(name)
+	return e.hook.Wants(name, channel) || other != "" && e.hook.Wants(other, channel)
+}
+
+func (e *endpoint) dropped(reason string, n int) {
+	if n > 0 {
+		e.hooks.metrics.dropped.WithLabelValues(e.app.ID, reason, e.hooks.opt.Port).Add(float64(n))
+	}
 }
 
 // record is an event as it lies in the queue.
@@ -72,139 +75,15 @@ type delivery struct {
 	taken broker.Taken
 }
 
-// run delivers what is in the queue whenever it is this gateway's turn.
-func (e *endpoint) run(ctx context.Context) {
-	for ctx.Err() == nil {
-		err := e.serve(ctx)
-		if ctx.Err() != nil {
-			return
-		}
-		e.hooks.opt.Logger.Debug("delivering webhooks was interrupted", "app", e.app.ID, "url", e.shown, "error", err)
-		select {
-		case <-time.After(e.hooks.opt.FirstRetry):
-		case <-ctx.Done():
-		}
-	}
-}
-
-// serve delivers until ctx is done or it is another gateway's turn.
-func (e *endpoint) serve(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	var running sync.WaitGroup
-	defer running.Wait()
-	defer cancel()
-	n := lanes
-	if e.hook.Batch {
-		n = 1
-	}
-	queues := make([]chan []delivery, n)
-	for i := range queues {
-		queues[i] = make(chan []delivery, laneQueue)
-		running.Go(func() { e.lane(ctx, queues[i]) })
-	}
-	in := make(chan delivery, pending)
-	running.Go(func() { e.sort(ctx, in, queues) })
-	return e.hooks.opt.Work.Take(ctx, e.queue, pending, func(t broker.Taken) {
-		ev, err := decode(t.Body)
-		if err != nil {
-			e.hooks.opt.Logger.Error("a webhook in the queue cannot be read", "app", e.app.ID, "error", err)
-		}
-		select {
-		case in <- delivery{ev, t}:
-		case <-ctx.Done():
-		}
-	})
-}
-
-// sort withholds events for their grace and puts the others into lanes.
-func (e *endpoint) sort(ctx context.Context, in <-chan delivery, queues []chan []delivery) {
-	g := grace[delivery]{wait: e.hooks.opt.Grace}
-	put := func(d delivery) {
-		h := fnv.New32a()
-		_, _ = h.Write([]byte(d.event.Channel))
-		select {
-		case queues[int(h.Sum32())%len(queues)] <- []delivery{d}:
-		case <-ctx.Done():
-		}
-	}
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
-	for {
-		wait, waits := g.next(time.Now())
-		if !waits {
-			wait = time.Hour
-		}
-		timer.Reset(wait)
-		select {
-		case <-ctx.Done():
-			return
-		case <-timer.C:
-		case d := <-in:
-			if d.event.Name == "" {
-				e.done(ctx, d)
-				continue
-			}
-			now, settled := g.take(d.event, d.taken.Stored, time.Now(), d)
-			for _, s := range settled {
-				e.hooks.metrics.withheld.WithLabelValues(e.app.ID, e.hooks.opt.Port).Inc()
-				e.done(ctx, s)
-			}
-			if now {
-				put(d)
-			}
-		}
-		for _, h := range g.due(time.Now()) {
-			put(h.item)
-		}
-	}
-}
-
-// lane sends one request after the other.
-func (e *endpoint) lane(ctx context.Context, queue <-chan []delivery) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case first := <-queue:
-			part := first
-			if e.hook.Batch {
-				part = e.gather(ctx, part, queue)
-			}
-			events := make([]Event, len(part))
-			for i := range part {
-				events[i] = part[i].event
-			}
-			if !e.send(ctx, events) {
-				return
-			}
-			for _, d := range part {
-				e.done(ctx, d)
-			}
-		}
-	}
-}
-
-// gather waits for what else comes within the time of a batch.
-func (e *endpoint) gather(ctx context.Context, part []delivery, queue <-chan []delivery) []delivery {
-	timer := time.NewTimer(e.hook.BatchTime)
-	defer timer.Stop()
-	for len(part) < e.hook.BatchSize {
-		select {
-		case more := <-queue:
-			part = append(part, more...)
-		case <-timer.C:
-			return part
-		case <-ctx.Done():
-			return part
-		}
-	}
-	return part
-}
-
-// done takes an event out of the queue. If that fails it is sent again, which a
+// done takes an event out of the queue. If that fails it may be sent again, which a
 // receiver must bear.
-func (e *endpoint) done(ctx context.Context, d delivery) {
-	if err := d.taken.Done(ctx); err != nil && ctx.Err() == nil {
-		e.hooks.opt.Logger.Warn("a delivered webhook could not be taken out of the queue; it may be sent again", "app", e.app.ID, "error", err)
+func (e *endpoint) done(ctx context.Context, d delivery) bool {
+	err := d.taken.Done(ctx)
+	if err != nil && ctx.Err() == nil {
+		err = d.taken.Done(ctx)
 	}
+	if err != nil && ctx.Err() == nil {
+		e.hooks.opt.Logger.Warn("a webhook could not be taken out of the queue; it may be sent again", "app", e.app.ID, "url", e.shown, "error", err)
+	}
+	return err == nil
 }

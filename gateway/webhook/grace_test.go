@@ -50,19 +50,13 @@ func TestGraceLikeItsTwin(t *testing.T) {
 		base := time.Unix(1_700_000_000, 0)
 		g := grace[int]{wait: wait}
 		var sent, settled []int
-		release := func(now time.Time) {
-			for _, h := range g.due(now) {
-				sent = append(sent, h.item)
-			}
-		}
+		release := func(now time.Time) { sent = append(sent, g.due(now)...) }
 		for i, s := range steps {
 			now := base.Add(s.at + skew)
 			// What was stored at the same moment may be received first.
 			release(now.Add(-time.Nanosecond))
-			ok, gone := g.take(s.event, base.Add(s.at), now, i)
-			if settled = append(settled, gone...); ok {
-				sent = append(sent, i)
-			}
+			ready, gone := g.take(s.event, base.Add(s.at), now, i)
+			sent, settled = append(sent, ready...), append(settled, gone...)
 			if wait, waits := g.next(now); waits && wait > 3*time.Second {
 				t.Fatalf("waits %v", wait)
 			}
@@ -89,6 +83,72 @@ func TestGraceLikeItsTwin(t *testing.T) {
 			} else {
 				last[u] = i
 			}
+		}
+	})
+}
+
+// TestGraceKeepsOrderHoweverLate receives events later than they were stored, and many
+// at the same moment, as who takes over does.
+func TestGraceKeepsOrderHoweverLate(t *testing.T) {
+	const wait = 3 * time.Second
+	type step struct {
+		event            Event
+		stored, received time.Time
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		g := grace[int]{wait: wait}
+		var steps []step
+		var sent, settled []int
+		in := map[Event]bool{}
+		stored, received := time.Unix(1_700_000_000, 0), time.Unix(1_800_000_000, 0)
+		for range rapid.IntRange(1, 40).Draw(t, "steps") {
+			stored = stored.Add(time.Duration(rapid.IntRange(0, 4000).Draw(t, "pause")) * time.Millisecond)
+			received = received.Add(time.Duration(rapid.SampledFrom([]int{0, 0, 0, 500, 2500, 5000}).Draw(t, "later")) * time.Millisecond)
+			e := Event{Channel: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "channel"), UserID: rapid.SampledFrom([]string{"", "u", "v"}).Draw(t, "user")}
+			there := in[e]
+			in[e] = !there
+			switch {
+			case e.UserID == "" && there:
+				e.Name = ChannelVacated
+			case e.UserID == "":
+				e.Name = ChannelOccupied
+			case there:
+				e.Name = MemberRemoved
+			default:
+				e.Name = MemberAdded
+			}
+			now, gone := g.take(e, stored, received, len(steps))
+			steps = append(steps, step{e, stored, received})
+			for _, i := range now {
+				s := steps[i]
+				if _, withholds := opposite[s.event.Name]; withholds && received.Sub(s.received) < wait &&
+					(s.event.Channel != e.Channel || stored.Sub(s.stored) < wait) {
+					t.Fatalf("event %d was sent within its grace", i)
+				}
+			}
+			sent, settled = append(sent, now...), append(settled, gone...)
+		}
+		sent = append(sent, g.due(received.Add(wait))...)
+		if len(g.held) > 0 || len(sent)+len(settled) != len(steps) {
+			t.Fatalf("%d were sent, %d settled and %d held of %d", len(sent), len(settled), len(g.held), len(steps))
+		}
+		key := func(i int) Event {
+			return Event{Channel: steps[i].event.Channel, UserID: steps[i].event.UserID}
+		}
+		for i := 0; i < len(settled); i += 2 {
+			gone, back := settled[i], settled[i+1]
+			if key(gone) != key(back) || opposite[steps[gone].event.Name] != steps[back].event.Name ||
+				back < gone || steps[back].stored.Sub(steps[gone].stored) >= wait {
+				t.Fatalf("events %d and %d were settled", gone, back)
+			}
+		}
+		// Whoever hears of a channel or a member hears the latest last.
+		last := map[Event]int{}
+		for _, i := range sent {
+			if before, ok := last[key(i)]; ok && i < before {
+				t.Fatalf("event %d was sent after %d", i, before)
+			}
+			last[key(i)] = i
 		}
 	})
 }

@@ -2,7 +2,11 @@ package webhook
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -21,7 +25,8 @@ type Options struct {
 	// Registry, Prefix and Port are for metrics.
 	Registry     prometheus.Registerer
 	Prefix, Port string
-	// Client sends the requests; nil for one of its own.
+	// Client sends the requests; nil for one of its own. Redirects are not followed
+	// whatever it says.
 	Client *http.Client
 	// Grace is how long a vacated channel and a member that left are withheld,
 	// default 3 s. Timeout bounds one request, default 10 s. RetryFor is how long
@@ -33,40 +38,22 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-const (
-	// maxEmitted and maxEmittedBytes bound the events that wait to be put into
-	// their queues. What comes beyond is dropped and counted.
-	maxEmitted      = 65536
-	maxEmittedBytes = 64 << 20
-	// maxTaskID is the longest id of a task.
-	maxTaskID = 256
-	// putBatch is the number of events put into queues at a time.
-	putBatch = 256
-)
+// maxTaskID is the longest id of a task.
+const maxTaskID = 256
 
 // Hooks takes events and delivers them. Make it with [New].
 type Hooks struct {
 	opt       Options
 	client    *http.Client
+	own       *http.Transport        // nil if the client was given
 	endpoints map[string][]*endpoint // by app
 	metrics   metrics
 
-	ctx     context.Context
-	cancel  context.CancelFunc
-	running sync.WaitGroup
-	stop    sync.Once
-
-	mu      sync.Mutex
-	emitted []emission
-	bytes   int
-	busy    bool
-	// changed is closed and replaced when emitted or busy have changed.
-	changed chan struct{}
-}
-
-type emission struct {
-	to   *endpoint
-	task broker.Task
+	// quit says that no more requests are begun, ctx that those under way end.
+	quit, ctx        context.Context
+	stop, cancel     context.CancelFunc
+	storing, running sync.WaitGroup
+	once             sync.Once
 }
 
 // New starts delivering.
@@ -94,32 +81,38 @@ func New(opt Options) (*Hooks, error) {
 	if opt.Registry == nil {
 		opt.Registry = prometheus.NewRegistry()
 	}
-	h := &Hooks{opt: opt, endpoints: map[string][]*endpoint{}, changed: make(chan struct{}), client: opt.Client}
-	if h.client == nil {
-		transport := http.DefaultTransport.(*http.Transport).Clone()
-		transport.MaxConnsPerHost = 2 * lanes
-		h.client = &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error {
-			return http.ErrUseLastResponse
-		}}
-	}
-	h.metrics = newMetrics(opt.Registry, opt.Prefix, h)
-	h.ctx, h.cancel = context.WithCancel(context.Background())
+	h := &Hooks{opt: opt, endpoints: map[string][]*endpoint{}}
 	for _, id := range opt.Apps.IDs() {
 		a := opt.Apps.ByID(id)
+		queues := map[string]bool{}
 		for i := range a.Webhooks {
 			e := newEndpoint(h, a, &a.Webhooks[i])
+			if queues[e.queue] {
+				return nil, fmt.Errorf("webhook: the app %s has two webhooks for %s", id, e.shown)
+			}
+			queues[e.queue] = true
 			h.endpoints[id] = append(h.endpoints[id], e)
-			h.running.Go(func() { e.run(h.ctx) })
 		}
 	}
-	h.running.Go(h.store)
+	h.openClient()
+	h.metrics = newMetrics(opt.Registry, opt.Prefix, opt.Port, h.endpoints)
+	h.quit, h.stop = context.WithCancel(context.Background())
+	h.ctx, h.cancel = context.WithCancel(context.Background())
+	for _, all := range h.endpoints {
+		for _, e := range all {
+			h.storing.Go(func() { e.store(h.ctx) })
+			h.running.Go(e.run)
+		}
+	}
 	return h, nil
 }
 
-// Wants says whether any address of an app wants events of that name.
+// Wants says whether events of that name are of use to any address of an app. One of
+// channel_occupied and channel_vacated, and of member_added and member_removed, is so
+// if the other is wanted.
 func (h *Hooks) Wants(a *app.App, name string) bool {
 	for _, e := range h.endpoints[a.ID] {
-		if e.hook.Wants(name, "") {
+		if e.needs(name, "") {
 			return true
 		}
 	}
@@ -128,120 +121,56 @@ func (h *Hooks) Wants(a *app.App, name string) bool {
 
 // Emit passes an event on to the addresses of an app that want it. It does not block.
 func (h *Hooks) Emit(a *app.App, ev Event) {
+	var task broker.Task
 	for _, e := range h.endpoints[a.ID] {
-		if !e.hook.Wants(ev.Name, ev.Channel) {
+		if !e.needs(ev.Name, ev.Channel) {
 			continue
 		}
-		text, err := encode(&ev)
-		if err != nil {
-			h.opt.Logger.Error("a webhook cannot be written", "app", a.ID, "error", err)
-			continue
+		if task.Body == nil {
+			var err error
+			if task.Body, err = encode(&ev); err != nil {
+				h.opt.Logger.Error("a webhook cannot be written", "app", a.ID, "error", err)
+				return
+			}
+			task.ID = idOf(&ev)
 		}
-		id := ev.ID
-		if len(id) > maxTaskID {
-			id = shorten(id)
+		if reason := e.out.add(task); reason != "" {
+			e.dropped(reason, 1)
+		} else if e.hook.Wants(ev.Name, ev.Channel) {
+			h.metrics.emitted.WithLabelValues(a.ID, h.opt.Port).Inc()
 		}
-		h.mu.Lock()
-		full := len(h.emitted) >= maxEmitted || h.bytes+len(text) > maxEmittedBytes
-		if !full {
-			h.emitted = append(h.emitted, emission{e, broker.Task{ID: id, Body: text}})
-			h.bytes += len(text)
-			h.wake()
-		}
-		h.mu.Unlock()
-		if full {
-			h.metrics.dropped.WithLabelValues(a.ID, "queue", h.opt.Port).Inc()
-			continue
-		}
-		h.metrics.emitted.WithLabelValues(a.ID, h.opt.Port).Inc()
 	}
 }
 
-func (h *Hooks) wake() {
-	close(h.changed)
-	h.changed = make(chan struct{})
-}
-
-// store puts events into their queues, in order, until it succeeds.
-func (h *Hooks) store() {
-	for {
-		h.mu.Lock()
-		n := 0
-		var part []broker.Task
-		for n < len(h.emitted) && n < putBatch && h.emitted[n].to == h.emitted[0].to {
-			part = append(part, h.emitted[n].task)
-			n++
-		}
-		var to *endpoint
-		if n > 0 {
-			to = h.emitted[0].to
-		}
-		changed := h.changed
-		h.busy = n > 0
-		h.mu.Unlock()
-		if n == 0 {
-			select {
-			case <-changed:
-				continue
-			case <-h.ctx.Done():
-				return
-			}
-		}
-		err := h.opt.Work.Put(h.ctx, to.queue, part...)
-		if err != nil && h.ctx.Err() != nil {
-			return
-		}
-		if err != nil && !errors.Is(err, broker.ErrTooLarge) {
-			h.opt.Logger.Warn("webhooks could not be stored; they are tried again", "error", err)
-			select {
-			case <-time.After(h.opt.FirstRetry):
-			case <-h.ctx.Done():
-				return
-			}
-			continue
-		}
-		h.mu.Lock()
-		if err != nil {
-			h.metrics.dropped.WithLabelValues(to.app.ID, "size", h.opt.Port).Add(float64(n))
-		}
-		for _, m := range h.emitted[:n] {
-			h.bytes -= len(m.task.Body)
-		}
-		clear(h.emitted[:n])
-		if h.emitted = h.emitted[n:]; len(h.emitted) == 0 {
-			h.emitted, h.busy = nil, false
-		}
-		h.wake()
-		h.mu.Unlock()
+// idOf is the id under which an event is stored. One that nobody else tells of has a
+// random one, so that storing it can be tried again.
+func idOf(ev *Event) string {
+	switch {
+	case ev.ID == "":
+		return rand.Text()
+	case len(ev.ID) > maxTaskID:
+		sum := sha256.Sum256([]byte(ev.ID))
+		return hex.EncodeToString(sum[:])
 	}
+	return ev.ID
 }
 
-// Close waits until what was emitted is stored, or ctx is done, and ends everything.
-// What is stored another gateway delivers.
+// Close waits until what was emitted is stored and the requests under way have ended,
+// or ctx is done, and ends everything. What is stored another gateway delivers.
 func (h *Hooks) Close(ctx context.Context) {
-	h.stop.Do(func() {
-		for {
-			h.mu.Lock()
-			idle, changed := len(h.emitted) == 0 && !h.busy, h.changed
-			h.mu.Unlock()
-			if idle {
-				break
+	h.once.Do(func() {
+		defer context.AfterFunc(ctx, h.cancel)()
+		for _, all := range h.endpoints {
+			for _, e := range all {
+				e.out.close()
 			}
-			select {
-			case <-changed:
-				continue
-			case <-ctx.Done():
-			}
-			break
 		}
-		h.cancel()
+		h.storing.Wait()
+		h.stop()
 		h.running.Wait()
-		h.client.CloseIdleConnections()
+		h.cancel()
+		if h.own != nil {
+			h.own.CloseIdleConnections()
+		}
 	})
-}
-
-func (h *Hooks) waiting() int {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return len(h.emitted)
 }

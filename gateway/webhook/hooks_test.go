@@ -106,10 +106,10 @@ func TestWH08AHangingReceiverHoldsUpNobody(t *testing.T) {
 	release := make(chan struct{})
 	var hanging atomic.Int64
 	bad := listen(t, func(int, string) int { hanging.Add(1); <-release; return http.StatusOK })
-	t.Cleanup(func() { close(release) })
 	good := listen(t, nil)
 	a := tenant(app.Webhook{URL: bad.URL}, app.Webhook{URL: good.URL})
 	h := run(t, a, nil, nil)
+	t.Cleanup(func() { close(release) })
 	for i := range 500 {
 		h.Emit(a, Event{Name: ClientEvent, Channel: fmt.Sprint("private-", i%20), Data: fmt.Sprint(i)})
 	}
@@ -201,5 +201,32 @@ func TestWH10NothingIsLostWithAGateway(t *testing.T) {
 	eventually(t, "all have come", func() bool { return len(r.names()) >= len(want) })
 	if got := r.names(); !slices.Equal(got, want) {
 		t.Errorf("got %v", got)
+	}
+}
+
+// TestWH04AlsoForAddressesThatWantOnlyOneOfAPair: who wants only channel_vacated must
+// not be told of a channel that was empty for a moment.
+func TestWH04AlsoForAddressesThatWantOnlyOneOfAPair(t *testing.T) {
+	vacated, occupied := listen(t, nil), listen(t, nil)
+	a := tenant(app.Webhook{URL: vacated.URL, Events: []string{ChannelVacated, CacheMiss}},
+		app.Webhook{URL: occupied.URL, Events: []string{ChannelOccupied, CacheMiss}})
+	h := run(t, a, nil, nil)
+	if !h.Wants(a, ChannelOccupied) || !h.Wants(a, ChannelVacated) || h.Wants(a, MemberAdded) {
+		t.Error("both events of a pair are needed to know whether somebody came back")
+	}
+	h.Emit(a, Event{Name: ChannelOccupied, Channel: "c"})
+	h.Emit(a, Event{Name: ChannelVacated, Channel: "c"})
+	h.Emit(a, Event{Name: ChannelOccupied, Channel: "c"})
+	h.Emit(a, Event{Name: ChannelVacated, Channel: "other"})
+	eventually(t, "the channel that stays empty is told of", func() bool { return slices.Contains(vacated.names(), "channel_vacated other") })
+	h.Emit(a, Event{Name: CacheMiss, Channel: "c"})
+	eventually(t, "the end has come", func() bool {
+		return slices.Contains(vacated.names(), "cache_miss c") && slices.Contains(occupied.names(), "cache_miss c")
+	})
+	if got, want := vacated.names(), []string{"channel_vacated other", "cache_miss c"}; !slices.Equal(got, want) {
+		t.Errorf("who wants channel_vacated got %v, want %v", got, want)
+	}
+	if got, want := occupied.names(), []string{"channel_occupied c", "cache_miss c"}; !slices.Equal(got, want) {
+		t.Errorf("who wants channel_occupied got %v, want %v", got, want)
 	}
 }

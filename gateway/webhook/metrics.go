@@ -1,23 +1,27 @@
 package webhook
 
-import (
-	"crypto/sha256"
-	"encoding/hex"
-
-	"github.com/prometheus/client_golang/prometheus"
-)
+import "github.com/prometheus/client_golang/prometheus"
 
 type metrics struct{ emitted, sent, retries, dropped, withheld *prometheus.CounterVec }
 
-func newMetrics(registry prometheus.Registerer, prefix string, h *Hooks) metrics {
+func newMetrics(registry prometheus.Registerer, prefix, port string, endpoints map[string][]*endpoint) metrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: prefix + "webhooks_" + name, Help: help}, labels)
 		registry.MustRegister(c)
 		return c
 	}
-	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: prefix + "webhooks_waiting", Help: "Webhook events that are not stored yet.",
-	}, func() float64 { return float64(h.waiting()) }))
+	for id, all := range endpoints {
+		registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: prefix + "webhooks_waiting", Help: "Webhook events of this gateway that are not stored yet.",
+			ConstLabels: prometheus.Labels{"app_id": id, "port": port},
+		}, func() float64 {
+			n := 0
+			for _, e := range all {
+				n += e.out.len()
+			}
+			return float64(n)
+		}))
+	}
 	return metrics{
 		emitted:  counter("emitted_total", "Webhook events of this gateway, per address.", "app_id", "port"),
 		sent:     counter("sent_total", "Webhook events that were delivered.", "app_id", "port"),
@@ -25,10 +29,4 @@ func newMetrics(registry prometheus.Registerer, prefix string, h *Hooks) metrics
 		dropped:  counter("dropped_total", "Webhook events that were given up, by reason.", "app_id", "reason", "port"),
 		withheld: counter("withheld_total", "Webhook events that were taken back within their grace.", "app_id", "port"),
 	}
-}
-
-// shorten names a long id by its hash.
-func shorten(id string) string {
-	sum := sha256.Sum256([]byte(id))
-	return hex.EncodeToString(sum[:])
 }

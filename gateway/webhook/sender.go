@@ -41,17 +41,35 @@ func signature(secret app.Secret, body []byte) string {
 // maxReply is what is read of an answer, so that the connection can be used again.
 const maxReply = 64 << 10
 
+// openClient makes the client, or takes the one of the options. What is answered with
+// a redirect has not been taken.
+func (h *Hooks) openClient() {
+	h.client = &http.Client{}
+	if h.opt.Client != nil {
+		*h.client = *h.opt.Client
+	} else {
+		h.own = http.DefaultTransport.(*http.Transport).Clone()
+		// Each lane keeps its connection. There is no bound of connections to a
+		// host: addresses that hang would use it up for others on that host.
+		h.own.MaxIdleConnsPerHost = lanes
+		h.client.Transport = h.own
+	}
+	h.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+}
+
 // post makes one attempt.
-func (e *endpoint) post(ctx context.Context, events []Event) error {
+func (e *endpoint) post(ctx context.Context, text []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, e.hooks.opt.Timeout)
 	defer cancel()
-	text := body(e.hooks.opt.Now(), events)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.hook.URL, bytes.NewReader(text))
 	if err != nil {
 		return err
 	}
 	for name, value := range e.hook.Headers {
 		req.Header.Set(name, value.Reveal())
+	}
+	if host := req.Header.Get("Host"); host != "" {
+		req.Host = host
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("X-Pusher-Key", e.app.Key)
@@ -74,31 +92,40 @@ func (e *endpoint) post(ctx context.Context, events []Event) error {
 }
 
 // send sends events until that succeeds or is given up. It reports false if it was
-// stopped before either.
-func (e *endpoint) send(ctx context.Context, events []Event) bool {
+// stopped before either. The body stays the same, so that a receiver can recognise it.
+func (e *endpoint) send(ctx context.Context, part []delivery) bool {
 	opt := &e.hooks.opt
+	events := make([]Event, len(part))
+	for i := range part {
+		events[i] = part[i].event
+	}
+	text := body(opt.Now(), events)
 	began, pause := time.Now(), opt.FirstRetry
 	for {
-		err := e.post(ctx, events)
+		err := e.post(ctx, text)
+		// Half of the pause is random, so that many do not come back at once.
+		wait := pause/2 + rand.N(pause/2+1)
 		switch {
 		case err == nil:
-			e.hooks.metrics.sent.WithLabelValues(e.app.ID, opt.Port).Add(float64(len(events)))
+			e.hooks.metrics.sent.WithLabelValues(e.app.ID, opt.Port).Add(float64(len(part)))
 			return true
 		case ctx.Err() != nil:
 			return false
-		case time.Since(began)+pause > opt.RetryFor:
-			e.hooks.metrics.dropped.WithLabelValues(e.app.ID, "retries", opt.Port).Add(float64(len(events)))
-			opt.Logger.Warn("a webhook was given up", "app", e.app.ID, "url", e.shown, "events", len(events), "error", err)
+		case time.Since(began)+wait > opt.RetryFor:
+			e.dropped("retries", len(part))
+			opt.Logger.Warn("a webhook was given up", "app", e.app.ID, "url", e.shown, "events", len(part), "error", err)
 			return true
 		}
 		e.hooks.metrics.retries.WithLabelValues(e.app.ID, opt.Port).Inc()
 		opt.Logger.Debug("a webhook failed and is tried again", "app", e.app.ID, "url", e.shown, "error", err)
-		// Half of the pause is random, so that many do not come back at once.
-		wait := time.NewTimer(pause/2 + rand.N(pause/2+1))
+		timer := time.NewTimer(wait)
 		select {
-		case <-wait.C:
+		case <-timer.C:
+		case <-e.hooks.quit.Done():
+			timer.Stop()
+			return false
 		case <-ctx.Done():
-			wait.Stop()
+			timer.Stop()
 			return false
 		}
 		pause = min(2*pause, opt.MaxRetry)

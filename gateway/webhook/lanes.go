@@ -1,0 +1,193 @@
+package webhook
+
+import (
+	"context"
+	"hash/fnv"
+	"sync"
+	"time"
+
+	"github.com/sluicehq/sluice/broker"
+)
+
+const (
+	// lanes is the number of requests that may be under way to one address at a
+	// time. A channel has one lane, which keeps its order.
+	lanes = 8
+	// pending is the number of events in memory for one address. Work bounds their
+	// bytes.
+	pending = 4096
+	// batchBytes is the size of the events from which on a batch is not made larger.
+	batchBytes = 1 << 20
+	// doneAtATime bounds the events of a batch that are taken out of the queue at
+	// the same time.
+	doneAtATime = 16
+)
+
+// run delivers what is in the queue whenever it is this gateway's turn.
+func (e *endpoint) run() {
+	pause := e.hooks.opt.FirstRetry
+	for e.hooks.quit.Err() == nil {
+		began := time.Now()
+		err := e.serve()
+		if e.hooks.quit.Err() != nil {
+			return
+		}
+		if time.Since(began) > maxPause {
+			pause = e.hooks.opt.FirstRetry
+		}
+		e.hooks.opt.Logger.Warn("delivering webhooks was interrupted and is begun again", "app", e.app.ID, "url", e.shown, "error", err)
+		select {
+		case <-time.After(pause):
+		case <-e.hooks.quit.Done():
+		}
+		pause = min(2*pause, maxPause)
+	}
+}
+
+// serve delivers until the end or until it is another gateway's turn. At the end it
+// waits for the requests under way: the next gateway would repeat them.
+func (e *endpoint) serve() error {
+	ctx, cancel := context.WithCancel(e.hooks.ctx)
+	var running, working sync.WaitGroup
+	defer running.Wait()
+	defer cancel()
+	n := lanes
+	if e.hook.Batch {
+		n = 1
+	}
+	queues := make([]chan delivery, n)
+	for i := range queues {
+		// Work hands out no more than pending, so it is never full.
+		queues[i] = make(chan delivery, pending)
+		working.Go(func() { e.lane(ctx, queues[i]) })
+	}
+	running.Go(func() {
+		working.Wait()
+		cancel()
+	})
+	in := make(chan delivery, pending)
+	running.Go(func() { e.sort(ctx, in, queues) })
+	return e.hooks.opt.Work.Take(ctx, e.queue, pending, func(t broker.Taken) {
+		ev, err := decode(t.Body)
+		if err != nil {
+			e.dropped("unreadable", 1)
+			e.hooks.opt.Logger.Error("a webhook in the queue cannot be read", "app", e.app.ID, "url", e.shown, "error", err)
+		}
+		select {
+		case in <- delivery{ev, t}:
+		case <-ctx.Done():
+		}
+	})
+}
+
+// sort withholds events for their grace and puts the others into lanes.
+func (e *endpoint) sort(ctx context.Context, in <-chan delivery, queues []chan delivery) {
+	g := grace[delivery]{wait: e.hooks.opt.Grace}
+	put := func(d delivery) {
+		if !e.hook.Wants(d.event.Name, d.event.Channel) {
+			e.done(ctx, d)
+			return
+		}
+		h := fnv.New32a()
+		_, _ = h.Write([]byte(d.event.Channel))
+		select {
+		case queues[h.Sum32()%uint32(len(queues))] <- d:
+		case <-ctx.Done():
+		}
+	}
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		if wait, waits := g.next(time.Now()); waits {
+			timer.Reset(wait)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+			for _, d := range g.due(time.Now()) {
+				put(d)
+			}
+		case d := <-in:
+			if d.event.Name == "" {
+				e.done(ctx, d)
+				continue
+			}
+			now, settled := g.take(d.event, d.taken.Stored, time.Now(), d)
+			for _, d := range now {
+				put(d)
+			}
+			e.settle(ctx, settled)
+		}
+	}
+}
+
+// settle takes events that are not sent out of the queue, in order: if only the one
+// that was taken back stayed there, the next gateway would send it.
+func (e *endpoint) settle(ctx context.Context, all []delivery) {
+	for _, d := range all {
+		if e.hook.Wants(d.event.Name, d.event.Channel) {
+			e.hooks.metrics.withheld.WithLabelValues(e.app.ID, e.hooks.opt.Port).Inc()
+		}
+	}
+	for _, d := range all {
+		if !e.done(ctx, d) {
+			return
+		}
+	}
+}
+
+// lane sends one request after the other.
+func (e *endpoint) lane(ctx context.Context, queue <-chan delivery) {
+	for e.hooks.quit.Err() == nil {
+		select {
+		case <-ctx.Done():
+			return
+		case <-e.hooks.quit.Done():
+			return
+		case first := <-queue:
+			part := []delivery{first}
+			if e.hook.Batch {
+				part = e.gather(ctx, part, queue)
+			}
+			if e.hooks.quit.Err() != nil || !e.send(ctx, part) {
+				return
+			}
+			e.finish(ctx, part)
+		}
+	}
+}
+
+// gather waits for what else comes within the time of a batch.
+func (e *endpoint) gather(ctx context.Context, part []delivery, queue <-chan delivery) []delivery {
+	timer := time.NewTimer(e.hook.BatchTime)
+	defer timer.Stop()
+	for bytes := 0; len(part) < e.hook.BatchSize && bytes < batchBytes; {
+		bytes += len(part[len(part)-1].taken.Body)
+		select {
+		case more := <-queue:
+			part = append(part, more)
+		case <-timer.C:
+			return part
+		case <-e.hooks.quit.Done():
+			return part
+		case <-ctx.Done():
+			return part
+		}
+	}
+	return part
+}
+
+// finish takes events that were sent, or given up, out of the queue.
+func (e *endpoint) finish(ctx context.Context, part []delivery) {
+	var running sync.WaitGroup
+	n := min(len(part), doneAtATime)
+	for i := range n {
+		running.Go(func() {
+			for j := i; j < len(part); j += n {
+				e.done(ctx, part[j])
+			}
+		})
+	}
+	running.Wait()
+}

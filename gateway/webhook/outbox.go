@@ -1,0 +1,151 @@
+package webhook
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/sluicehq/sluice/broker"
+)
+
+const (
+	// outboxEvents and outboxBytes bound what waits to be put into the queue of one
+	// address. What comes beyond is dropped and counted.
+	outboxEvents = 65536
+	outboxBytes  = 64 << 20
+	// putEvents and putBytes are what is put into a queue at a time.
+	putEvents = 256
+	putBytes  = 4 << 20
+	// putTimeout bounds one attempt.
+	putTimeout = 15 * time.Second
+	// maxPause is the longest pause before the backend is tried again.
+	maxPause = 5 * time.Second
+)
+
+// outbox holds the events of one address until they are in its queue. Each address has
+// its own, so that a queue that is full holds up no other.
+type outbox struct {
+	mu     sync.Mutex
+	tasks  []broker.Task
+	bytes  int
+	closed bool
+	// changed wakes the one who empties it.
+	changed chan struct{}
+}
+
+// add appends an event. It returns why it was dropped, empty if it was not.
+func (o *outbox) add(t broker.Task) (dropped string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case o.closed:
+		return "closed"
+	case len(o.tasks) >= outboxEvents || o.bytes+len(t.Body) > outboxBytes:
+		return "queue"
+	}
+	o.tasks = append(o.tasks, t)
+	o.bytes += len(t.Body)
+	o.wake()
+	return ""
+}
+
+func (o *outbox) wake() {
+	select {
+	case o.changed <- struct{}{}:
+	default:
+	}
+}
+
+// close lets no more in.
+func (o *outbox) close() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.closed = true
+	o.wake()
+}
+
+// first returns up to n of the oldest events, and whether more may come.
+func (o *outbox) first(n int) (part []broker.Task, open bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	bytes := 0
+	for _, t := range o.tasks[:min(n, len(o.tasks))] {
+		if bytes += len(t.Body); bytes > putBytes && len(part) > 0 {
+			break
+		}
+		part = append(part, t)
+	}
+	return part, !o.closed
+}
+
+// remove forgets the n oldest events.
+func (o *outbox) remove(n int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, t := range o.tasks[:n] {
+		o.bytes -= len(t.Body)
+	}
+	clear(o.tasks[:n])
+	if o.tasks = o.tasks[n:]; len(o.tasks) == 0 {
+		o.tasks = nil
+	}
+}
+
+func (o *outbox) len() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.tasks)
+}
+
+// store puts the events of an address into its queue, in order, until the outbox is
+// closed and empty or ctx is done.
+func (e *endpoint) store(ctx context.Context) {
+	opt, pause, alone := &e.hooks.opt, e.hooks.opt.FirstRetry, 0
+	for {
+		n := putEvents
+		if alone > 0 {
+			n = 1
+		}
+		part, open := e.out.first(n)
+		if len(part) == 0 {
+			if !open {
+				return
+			}
+			select {
+			case <-e.out.changed:
+				continue
+			case <-ctx.Done():
+				return
+			}
+		}
+		putting, cancel := context.WithTimeout(ctx, putTimeout)
+		err := opt.Work.Put(putting, e.queue, part...)
+		cancel()
+		switch {
+		case err == nil:
+		case ctx.Err() != nil:
+			e.dropped("closed", e.out.len())
+			return
+		case errors.Is(err, broker.ErrTooLarge) && len(part) > 1:
+			// One of them is. Ids keep the others from being stored twice.
+			alone = len(part)
+			continue
+		case errors.Is(err, broker.ErrTooLarge):
+			e.dropped("size", 1)
+			opt.Logger.Warn("a webhook is too large to be stored", "app", e.app.ID, "url", e.shown, "error", err)
+		default:
+			if pause == opt.FirstRetry {
+				opt.Logger.Warn("webhooks cannot be stored; they are tried again", "app", e.app.ID, "url", e.shown, "error", err)
+			}
+			select {
+			case <-time.After(pause):
+			case <-ctx.Done():
+			}
+			pause = min(2*pause, maxPause)
+			continue
+		}
+		e.out.remove(len(part))
+		pause, alone = opt.FirstRetry, max(alone-1, 0)
+	}
+}

@@ -1,0 +1,76 @@
+package webhook
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sluicehq/sluice/gateway/app"
+)
+
+func TestRedirectsAreNotFollowedWhateverTheClient(t *testing.T) {
+	target := listen(t, nil)
+	r := listen(t, nil)
+	r.Config.Handler = http.RedirectHandler(target.URL, http.StatusTemporaryRedirect)
+	a := tenant(app.Webhook{URL: r.URL})
+	h := run(t, a, nil, func(o *Options) { o.RetryFor = 30 * time.Millisecond; o.Client = &http.Client{} })
+	h.Emit(a, Event{Name: CacheMiss, Channel: "c"})
+	eventually(t, "it was given up or followed", func() bool { return total(h.metrics.dropped)+total(h.metrics.sent) == 1 })
+	if len(target.names()) > 0 {
+		t.Error("the redirect was followed")
+	}
+}
+
+// TestWH08ManyHangingAddressesOfOneHost: hosts are shared by addresses of many apps.
+func TestWH08ManyHangingAddressesOfOneHost(t *testing.T) {
+	release := make(chan struct{})
+	r := listen(t, func(_ int, text string) int {
+		if strings.Contains(text, "hang") {
+			<-release
+		}
+		return http.StatusOK
+	})
+	var hooks []app.Webhook
+	for i := range 3 {
+		hooks = append(hooks, app.Webhook{URL: fmt.Sprint(r.URL, "/", i), Prefix: "hang"})
+	}
+	a := tenant(append(hooks, app.Webhook{URL: r.URL + "/good", Prefix: "good"})...)
+	h := run(t, a, nil, nil)
+	t.Cleanup(func() { close(release) })
+	for i := range 64 {
+		h.Emit(a, Event{Name: CacheMiss, Channel: fmt.Sprint("hang", i)})
+	}
+	eventually(t, "requests hang", func() bool { r.mu.Lock(); defer r.mu.Unlock(); return r.attempts >= 16 })
+	h.Emit(a, Event{Name: CacheMiss, Channel: "good"})
+	deadline := time.After(3 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !slices.Contains(r.names(), "cache_miss good") {
+		select {
+		case <-deadline:
+			t.Fatal("the good address waits for the others of its host")
+		case <-tick.C:
+		}
+	}
+}
+
+// TestNothingSecretIsLogged: addresses may have a token in their query.
+func TestNothingSecretIsLogged(t *testing.T) {
+	a := tenant(app.Webhook{URL: "http://u:hunter2@127.0.0.1:1/hook?token=hunter3", Headers: map[string]app.Secret{"Authorization": "hunter4"}})
+	var log bytes.Buffer
+	h := run(t, a, nil, func(o *Options) {
+		o.RetryFor = 20 * time.Millisecond
+		o.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	})
+	h.Emit(a, Event{Name: CacheMiss, Channel: "c"})
+	eventually(t, "it was given up", func() bool { return total(h.metrics.dropped) == 1 })
+	h.Close(t.Context())
+	if text := log.String(); strings.Contains(text, "hunter") || !strings.Contains(text, "http://127.0.0.1:1/hook") {
+		t.Errorf("logged %s", text)
+	}
+}
