@@ -197,7 +197,7 @@ func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case path == "/app" || strings.HasPrefix(path, "/app/"):
 		n.hub.ServeHTTP(w, stripped(r, n.opt.PathPrefix))
-	case strings.HasPrefix(path, "/apps/"):
+	case strings.HasPrefix(path, "/apps/"), strings.HasPrefix(path, "/users/"):
 		n.rest.ServeHTTP(w, stripped(r, n.opt.PathPrefix))
 	case path == "/health":
 		n.health(w, r)

@@ -153,10 +153,24 @@ func find(escaped string) (r route, appID, channel string, ok bool) {
 	return route{}, "", "", false
 }
 
+// complete is the path of a request. That of terminating connections may lack the app,
+// as the official SDK of Python has it; its key names the app as well.
+func (a *API) complete(r *http.Request) string {
+	path := r.URL.EscapedPath()
+	if !strings.HasPrefix(path, "/users/") {
+		return path
+	}
+	id := ""
+	if named := a.opt.Apps.ByKey(r.URL.Query().Get("auth_key")); named != nil {
+		id = named.ID
+	}
+	return "/apps/" + url.PathEscape(id) + path
+}
+
 // ServeHTTP implements [http.Handler].
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := a.opt.Now()
-	found, appID, channel, ok := find(r.URL.EscapedPath())
+	found, appID, channel, ok := find(a.complete(r))
 	if !ok {
 		NotFound(w, r)
 		a.opt.Observe("", "unknown", http.StatusNotFound, a.opt.Now().Sub(began), 0)

@@ -118,7 +118,7 @@ func pythonSDK(t *testing.T, s *server) {
 	want := strings.Join([]string{
 		`{"trigger": {}}`, `{"batch": {}}`, `{"channels": ["presence-sdk"]}`,
 		`{"channel": {"occupied": true, "subscription_count": 1, "user_count": 1}}`, `{"users": [{"id": "7"}]}`,
-		`{"webhook": true}`, `{"forged": false}`,
+		`{"terminate": {}}`, `{"webhook": true}`, `{"forged": false}`,
 	}, "\n")
 	if got := strings.TrimSpace(string(out)); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)

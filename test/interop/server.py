@@ -22,6 +22,7 @@ show({"batch": client.trigger_batch([{"channel": "sdk-a", "name": "event", "data
 show({"channels": sorted(client.channels_info("presence-", ["user_count"])["channels"])})
 show({"channel": client.channel_info("presence-sdk", ["user_count", "subscription_count"])})
 show({"users": client.users_info("presence-sdk")["users"]})
+show({"terminate": client.terminate_user_connections("nobody")})
 hook = json.loads(sys.stdin.readline())
 show({"webhook": client.validate_webhook(hook["key"], hook["signature"], hook["body"]) is not None})
 show({"forged": client.validate_webhook(hook["key"], "0" * 64, hook["body"]) is not None})
