@@ -37,12 +37,16 @@ func attempt(ctx context.Context, f func(ctx context.Context) error) error {
 	}
 }
 
+// noSuitablePeers is JetStream's error code for too few servers with room.
+const noSuitablePeers = 10005
+
 // passing says whether a failure may be over soon.
 func passing(err error) bool {
 	var api *jetstream.APIError
 	if errors.As(err, &api) {
-		// 503 without a leader or enough servers; 10052 while a stream is made.
-		return api.Code >= 500 && api.ErrorCode != jetstream.JSErrCodeJetStreamNotEnabledForAccount &&
+		// 503 without a leader or enough servers; servers that have just met may not
+		// know of each other's room yet.
+		return api.ErrorCode == noSuitablePeers || api.Code >= 500 && api.ErrorCode != jetstream.JSErrCodeJetStreamNotEnabledForAccount &&
 			api.ErrorCode != jetstream.JSErrCodeJetStreamNotEnabled
 	}
 	for _, known := range []error{

@@ -49,6 +49,7 @@ type appLog struct {
 	root     string // publish subjects up to the channel's token
 	epoch    atomic.Pointer[string]
 	capacity atomic.Int64
+	storing  outcome
 }
 
 func (a *appLog) currentEpoch() string { return *a.epoch.Load() }
@@ -101,6 +102,7 @@ func (l *Log) open(ctx context.Context) error {
 	for _, o := range l.opt.Apps {
 		a := &appLog{opt: o, stream: streamName(l.opt.Prefix, o.ID), root: publishSubject(l.opt.Prefix, o.ID, "")}
 		a.root = a.root[:len(a.root)-1] // the empty name is a lone `=`
+		a.storing.what = "storing events of the app " + o.ID
 		// A new epoch is made once, so this is not tried again as a whole.
 		err := attempt(ctx, func(ctx context.Context) error { return l.refresh(ctx, a, false) })
 		if err == nil && l.opt.NewEpoch {

@@ -107,6 +107,7 @@ func (l *Log) publishOne(ctx context.Context, a *appLog, m *nats.Msg) (broker.Re
 		ack, err := l.js.PublishMsg(try, m, jetstream.WithRetryAttempts(0))
 		cancel()
 		if err == nil {
+			a.storing.note(l, nil)
 			l.stats.published.Add(1)
 			if ack.Duplicate {
 				l.stats.duplicates.Add(1)
@@ -127,6 +128,9 @@ func (l *Log) publishOne(ctx context.Context, a *appLog, m *nats.Msg) (broker.Re
 			return broker.Receipt{}, unavailable("publishing", err)
 		case l.ctx.Err() != nil:
 			return broker.Receipt{}, fmt.Errorf("%w: %w", broker.ErrUnavailable, broker.ErrClosed)
+		}
+		if attempt > 0 {
+			a.storing.note(l, err)
 		}
 		select {
 		case <-ctx.Done():

@@ -38,6 +38,7 @@ type Table struct {
 	shards     []*tableShard
 	next       uint64
 	mu         sync.Mutex
+	storing    outcome
 }
 
 // tableShard tells a part of the watchers.
@@ -64,6 +65,7 @@ var _ kv.Table = (*Table)(nil)
 func (l *Log) OpenTable(ctx context.Context) (*Table, error) {
 	bucket := strings.ToLower(strings.TrimSuffix(l.opt.Prefix, ".")) + "cluster"
 	t := &Table{log: l, stream: "KV_" + bucket, root: "$KV." + bucket + ".", live: l.opt.Prefix + "rtkv."}
+	t.storing.what = "storing who is where"
 	if l.opt.Domain != "" {
 		t.root = "$JS." + l.opt.Domain + ".API." + t.root
 	}
@@ -110,11 +112,17 @@ func (t *Table) write(ctx context.Context, key string, value []byte, ttl time.Du
 	var api *jetstream.APIError
 	switch {
 	case err == nil:
+		t.storing.note(t.log, nil)
 		return ack.Sequence, nil
 	case errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
 		api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant):
 		return 0, fmt.Errorf("put %s: %w", key, kv.ErrConflict)
-	case ctx.Err() != nil:
+	case errors.Is(ctx.Err(), context.Canceled):
+		return 0, fmt.Errorf("put %s: %w", key, ctx.Err())
+	}
+	// Every gateway renews its lease, so this is noticed without any load.
+	t.storing.note(t.log, err)
+	if ctx.Err() != nil {
 		return 0, fmt.Errorf("put %s: %w", key, ctx.Err())
 	}
 	return 0, fmt.Errorf("put %s: %w: %w", key, kv.ErrUnavailable, err)

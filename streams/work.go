@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -26,6 +27,8 @@ const (
 	workBytes = 1 << 30
 	// workWindow is how long the id of a task is remembered.
 	workWindow = 2 * time.Minute
+	// vanished is how long the stream must have been missing to be made anew.
+	vanished = time.Second
 	// maxTaskID is the longest id of a task.
 	maxTaskID = 256
 	// taskID is the header with the id of a task; that of the server is the hash of
@@ -43,6 +46,11 @@ type Work struct {
 	stream string
 	root   string
 	lease  time.Duration
+
+	// repairing guards since when the stream was found missing, and when that was
+	// last seen.
+	repairing      sync.Mutex
+	missing, noted time.Time
 }
 
 var _ broker.Work = (*Work)(nil)
@@ -151,13 +159,26 @@ func (w *Work) put(ctx context.Context, m *nats.Msg) error {
 	return unavailable("putting work", err)
 }
 
-// repair makes the stream anew if it vanished, so that the next attempt finds it.
+// repair makes the stream anew if it vanished. It waits a moment before: a stream that is
+// made while a server still deletes its predecessor may answer nobody.
 func (w *Work) repair() {
+	w.repairing.Lock()
+	defer w.repairing.Unlock()
+	now := time.Now()
+	if now.Sub(w.noted) > 10*vanished {
+		w.missing = now
+	}
+	w.noted = now
+	if now.Sub(w.missing) < vanished {
+		return
+	}
 	ctx, cancel := context.WithTimeout(w.log.ctx, attemptTimeout)
 	defer cancel()
 	if err := w.provision(ctx); err != nil {
 		w.log.opt.Logger.Warn("the stream of work cannot be used", "stream", w.stream, "error", err)
+		return
 	}
+	w.noted = time.Time{}
 }
 
 func (w *Work) subject(queue string) string { return w.root + name.Subject(queue) }

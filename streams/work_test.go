@@ -149,7 +149,7 @@ func TestWorkSurvivesALostAnswer(t *testing.T) {
 
 func TestWorkGoesOnAfterItsStreamVanished(t *testing.T) {
 	w := openWork(t, node(t, t.TempDir()), "one")
-	w.log.opt.PublishTimeout = time.Second
+	w.log.opt.PublishTimeout = 5 * time.Second
 	taken := make(chan broker.Taken, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})

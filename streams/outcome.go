@@ -1,0 +1,22 @@
+package streams
+
+import "sync/atomic"
+
+// outcome is whether writing to a stream works, by what became of the last writes. A
+// stream that lost its quorum may go on to describe itself as if nothing were wrong.
+type outcome struct {
+	what    string
+	failing atomic.Bool
+}
+
+// note takes in what became of a write. Success is the rule and costs a load.
+func (o *outcome) note(l *Log, err error) {
+	switch {
+	case err != nil:
+		o.failing.Store(true)
+		l.problem(o.what, err)
+	case o.failing.Load():
+		o.failing.Store(false)
+		l.problem(o.what, nil)
+	}
+}
