@@ -34,9 +34,7 @@ func TestR10GatewayCutOff(t *testing.T) {
 			watchers = append(watchers, w)
 		}
 		// The one that is cut off cannot store anything, so the load goes elsewhere.
-		nodes := c.nodes
-		c.nodes = nodes[:2]
-		l := startLoad(t, c, a, 4, 4)
+		l := startLoad(t, &cluster{t: t, nodes: c.nodes[:2]}, a, 4, 4)
 		times := []time.Duration{time.Second, 3 * time.Second}
 		if seedsGiven() {
 			times = append(times, 10*time.Second)
@@ -51,7 +49,6 @@ func TestR10GatewayCutOff(t *testing.T) {
 			proxy.Set(fault.Pass)
 			eventually(t, "the gateway is ready again", func() bool { return alone.log.Health().Ready })
 		}
-		c.nodes = nodes
 		l.check(c, a, watchers)
 	})
 }
