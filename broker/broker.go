@@ -9,6 +9,27 @@ import (
 type Outgoing struct {
 	Channel string
 	Event   *Event
+	// Count asks a [Counting] log to count the event. Others ignore it.
+	Count Count
+}
+
+// Count says how an event is counted for the full message interval.
+type Count struct {
+	// Interval is N: of N events of a value one goes out in full. 0 leaves the
+	// event uncounted.
+	Interval int
+	// Value is the conflation value, at most a kilobyte.
+	Value string
+	// MaxValues bounds the values that are remembered per channel.
+	MaxValues int
+}
+
+// Counting is a [Log] that counts events when it stores them, so that the verdict
+// travels with each publication and all readers agree.
+type Counting interface {
+	Log
+	// Counts reports whether it does.
+	Counts() bool
 }
 
 // Receipt is the log's answer to a publish.

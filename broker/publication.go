@@ -34,7 +34,21 @@ type Publication struct {
 	// A skipped publication keeps its place in the log and in history. When it
 	// is set, Data is empty.
 	Skipped string
+	// Verdict is what a [Counting] log says about the full message interval.
+	Verdict Verdict
 }
+
+// Verdict says whether a publication goes out in full by the count of the log.
+type Verdict uint8
+
+const (
+	// Uncounted: the log did not count it.
+	Uncounted Verdict = iota
+	// CountedFull: it goes out in full.
+	CountedFull
+	// CountedDelta: it may go out as a delta.
+	CountedDelta
+)
 
 // ID is the message id: the publisher's, or one that is derived from the
 // position, so that it is the same for every reader, on every node and on every

@@ -1,0 +1,67 @@
+package redis
+
+import (
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/brokertest"
+	"github.com/sluicehq/sluice/test/redisserver"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		// The client closes connections to servers that left the cluster five
+		// seconds later, also after it was closed itself.
+		goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*clusterClient)._refresh.func2"))
+}
+
+func open(t *testing.T, url string, cluster bool, change ...func(*Options)) *Log {
+	t.Helper()
+	opt := Options{
+		URL: Secret(url), Cluster: cluster, AuditInterval: 200 * time.Millisecond,
+		Apps: []AppOptions{{ID: "app-1", MaxMessages: 100}, {ID: "app.2", MaxMessages: 100}},
+	}
+	for _, c := range change {
+		c(&opt)
+	}
+	l, err := Open(t.Context(), opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	return l
+}
+
+func TestConformance(t *testing.T) {
+	t.Run("single", func(t *testing.T) {
+		brokertest.Run(t, func(t *testing.T) brokertest.Backend {
+			return backendOf(t, redisserver.Start(t, "--appendonly", "yes").URL(), false)
+		})
+	})
+	t.Run("cluster", func(t *testing.T) {
+		brokertest.Run(t, func(t *testing.T) brokertest.Backend {
+			return backendOf(t, redisserver.StartCluster(t).URL(), true)
+		})
+	})
+}
+
+func backendOf(t *testing.T, url string, cluster bool) brokertest.Backend {
+	l := open(t, url, cluster)
+	return brokertest.Backend{
+		Log: l, Apps: [2]string{"app-1", "app.2"}, MaxMessages: 100, MaxEventBytes: 64 << 10,
+		Second: func(t *testing.T) broker.Log { return open(t, url, cluster) },
+		Reopen: func(t *testing.T) broker.Log {
+			_ = l.Close()
+			return open(t, url, cluster)
+		},
+		Evict: func(t *testing.T, app, channel string) {
+			err := l.pub.Do(t.Context(), l.pub.B().Xtrim().Key(l.keys.channel(app, channel).stream).Maxlen().Threshold("0").Build()).Error()
+			if err != nil {
+				t.Fatal(err)
+			}
+		},
+	}
+}

@@ -1,0 +1,265 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/sluicehq/sluice/broker"
+)
+
+// maxLimit is the largest page of history.
+const maxLimit = 1000
+
+// scanQuery selects entries. Zero bounds are none.
+type scanQuery struct {
+	from, to     uint64
+	since, until time.Time
+	most         int
+	newestFirst  bool
+}
+
+// scanned is a part of a channel at one moment.
+type scanned struct {
+	// exists is false when the log knows nothing of the channel. last is its
+	// newest offset, whether retained or not, base the one before its first.
+	exists         bool
+	last, base     uint64
+	messages       uint64
+	oldest, newest arrival
+	entries        []arrival
+}
+
+// lost tells that the log does not know of an offset that it gave out: the channel
+// was set back, or made anew, which may also mean that it was silent for so long that
+// its place was forgotten.
+func (r *scanned) lost(offset uint64) bool {
+	if !r.exists || r.last < offset || r.base > offset {
+		return true
+	}
+	// A jump over an offset that is above the one that it counts from.
+	for _, a := range r.entries {
+		if a.offset > offset {
+			return a.prev < offset
+		}
+	}
+	return false
+}
+
+func (l *Log) scan(ctx context.Context, k channelKeys, q scanQuery) (*scanned, error) {
+	select {
+	case l.readers <- struct{}{}:
+		defer func() { <-l.readers }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-l.ctx.Done():
+		return nil, broker.ErrClosed
+	}
+	micros := func(t time.Time, up bool) string {
+		if t.IsZero() {
+			return "0"
+		}
+		n := t.UnixMicro()
+		if up && t.Nanosecond()%1000 != 0 {
+			n++
+		}
+		return strconv.FormatInt(max(n, 1), 10)
+	}
+	newestFirst := "0"
+	if q.newestFirst {
+		newestFirst = "1"
+	}
+	got, err := readScript.Exec(ctx, l.read, []string{k.stream, k.meta}, []string{
+		strconv.FormatUint(q.from, 10), strconv.FormatUint(q.to, 10), micros(q.since, true), micros(q.until, false),
+		strconv.Itoa(q.most), newestFirst,
+	}).ToArray()
+	if err != nil {
+		return nil, unavailable("reading", err)
+	}
+	r, err := parseScan(got)
+	if err != nil {
+		return nil, unavailable("reading", err)
+	}
+	return r, nil
+}
+
+func parseScan(got []rueidis.RedisMessage) (*scanned, error) {
+	if len(got) != 6 {
+		return nil, errNotOurs
+	}
+	r := &scanned{}
+	last, err := got[0].ToString()
+	if err != nil {
+		return nil, err
+	}
+	if r.exists = last != ""; r.exists {
+		if r.last, err = strconv.ParseUint(last, 10, 64); err != nil {
+			return nil, errNotOurs
+		}
+		if r.base, err = got[1].AsUint64(); err != nil {
+			return nil, err
+		}
+	}
+	if r.messages, err = got[2].AsUint64(); err != nil {
+		return nil, err
+	}
+	if r.messages > 0 {
+		if r.oldest, err = parseEntry(&got[3]); err != nil {
+			return nil, err
+		}
+		if r.newest, err = parseEntry(&got[4]); err != nil {
+			return nil, err
+		}
+	}
+	entries, err := got[5].ToArray()
+	if err != nil {
+		return nil, err
+	}
+	r.entries = make([]arrival, len(entries))
+	for i := range entries {
+		if r.entries[i], err = parseEntry(&entries[i]); err != nil {
+			return nil, err
+		}
+		r.entries[i].base = r.base
+	}
+	return r, nil
+}
+
+// parseEntry reads an entry of a stream with the fields p, t, f and e.
+func parseEntry(m *rueidis.RedisMessage) (a arrival, err error) {
+	parts, err := m.ToArray()
+	if err != nil || len(parts) != 2 {
+		return a, errNotOurs
+	}
+	id, err := parts[0].ToString()
+	if err != nil {
+		return a, err
+	}
+	offset, _, _ := strings.Cut(id, "-")
+	if a.offset, err = strconv.ParseUint(offset, 10, 64); err != nil {
+		return a, errNotOurs
+	}
+	fields, err := parts[1].AsStrSlice()
+	if err != nil || len(fields) != 8 || fields[5] == "" {
+		return a, errNotOurs
+	}
+	if a.prev, err = strconv.ParseUint(fields[1], 10, 64); err != nil {
+		return a, errNotOurs
+	}
+	at, err := strconv.ParseUint(fields[3], 10, 64)
+	if err != nil {
+		return a, errNotOurs
+	}
+	a.time, a.verdict, a.entry = microseconds(at), verdictOf(fields[5][0]), fields[7]
+	return a, nil
+}
+
+func (r *scanned) retained(epoch string) broker.Retained {
+	out := broker.Retained{Epoch: epoch, Messages: r.messages}
+	if r.messages > 0 {
+		out.Oldest, out.OldestTime = r.oldest.offset, r.oldest.time
+		out.Newest, out.NewestTime = r.newest.offset, r.newest.time
+	}
+	return out
+}
+
+func publications(entries []arrival, epoch string) []*broker.Publication {
+	out := make([]*broker.Publication, len(entries))
+	for i := range entries {
+		out[i] = entries[i].publication(epoch, false)
+	}
+	return out
+}
+
+func (l *Log) forReading(ctx context.Context, app string) (*appLog, error) {
+	a, err := l.app(app)
+	if err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if l.ctx.Err() != nil {
+		return nil, broker.ErrClosed
+	}
+	return a, nil
+}
+
+// Read implements [broker.History].
+func (l *Log) Read(ctx context.Context, app, channel string, q broker.Query) (*broker.Page, error) {
+	a, err := l.forReading(ctx, app)
+	if err != nil {
+		return nil, err
+	}
+	if q.Limit < 1 || q.Limit > maxLimit {
+		return nil, fmt.Errorf("%w: limit is %d, must be 1 to %d", broker.ErrInvalidQuery, q.Limit, maxLimit)
+	}
+	if q.To > 0 && q.From > q.To || !q.Until.IsZero() && q.Since.After(q.Until) {
+		return nil, fmt.Errorf("%w: the lower bound is above the upper one", broker.ErrInvalidQuery)
+	}
+	epoch := a.currentEpoch()
+	r, err := l.scan(ctx, l.keys.channel(app, channel), scanQuery{
+		from: q.From, to: q.To, since: q.Since, until: q.Until, most: q.Limit + 1, newestFirst: q.NewestFirst,
+	})
+	if err != nil {
+		return nil, err
+	}
+	page := &broker.Page{Retained: r.retained(epoch), More: len(r.entries) > q.Limit}
+	page.Publications = publications(r.entries[:min(len(r.entries), q.Limit)], epoch)
+	return page, nil
+}
+
+// After implements [broker.History]. Each entry names the offset before it, so
+// nothing is missing after a position if the entry that follows names one that is not
+// above it.
+func (l *Log) After(ctx context.Context, app, channel string, pos broker.Position, limit int) (*broker.Page, error) {
+	a, err := l.forReading(ctx, app)
+	if err != nil {
+		return nil, err
+	}
+	if limit < 1 || limit > maxLimit {
+		return nil, fmt.Errorf("%w: limit is %d, must be 1 to %d", broker.ErrInvalidQuery, limit, maxLimit)
+	}
+	epoch := a.currentEpoch()
+	if pos.Epoch != epoch {
+		return nil, fmt.Errorf("%w: it is %s now", broker.ErrEpochChanged, epoch)
+	}
+	r, err := l.scan(ctx, l.keys.channel(app, channel), scanQuery{from: pos.Offset + 1, most: limit + 1})
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case !r.exists && pos.Offset == 0:
+		// Nobody was ever here, as far as anybody knows.
+	case !r.exists:
+		return nil, broker.ErrPositionExpired
+	case pos.Offset > r.last:
+		return nil, broker.ErrPositionUnknown
+	case pos.Offset == r.last, pos.Offset == 0 && r.last == r.base:
+	case len(r.entries) == 0:
+		return nil, broker.ErrPositionExpired
+	case pos.Offset == 0 && r.entries[0].prev == r.base:
+	case r.entries[0].prev > pos.Offset || pos.Offset < r.base:
+		return nil, broker.ErrPositionExpired
+	}
+	page := &broker.Page{Retained: r.retained(epoch), More: len(r.entries) > limit}
+	page.Publications = publications(r.entries[:min(len(r.entries), limit)], epoch)
+	return page, nil
+}
+
+// Retained implements [broker.History].
+func (l *Log) Retained(ctx context.Context, app, channel string) (broker.Retained, error) {
+	a, err := l.forReading(ctx, app)
+	if err != nil {
+		return broker.Retained{}, err
+	}
+	r, err := l.scan(ctx, l.keys.channel(app, channel), scanQuery{from: 1, to: 1, most: 1})
+	if err != nil {
+		return broker.Retained{}, err
+	}
+	return r.retained(a.currentEpoch()), nil
+}

@@ -1,0 +1,71 @@
+package redis
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"strings"
+
+	"github.com/sluicehq/sluice/broker/name"
+)
+
+// Keys and channels of Redis are made here and nowhere else, because all that one
+// script touches must share a hash tag, and so a slot of a cluster. A tag is made of
+// tokens of package name, which have no brace and no colon.
+//
+//	PREFIX{APP:CHANNEL}:s   the stream of a channel
+//	PREFIX{APP:CHANNEL}:m   its hash: newest and first offset, last time, run id
+//	PREFIX{APP:CHANNEL}:k   its counts by conflation value
+//	PREFIX{APP:CHANNEL}:d:  ids for duplicates, on a cluster
+//	PREFIX{APP:CHANNEL}:l   where its live publications are announced
+//	PREFIX{APP}:d:          ids for duplicates of the whole app
+//	PREFIX{APP}:epoch       the life of the app's log
+type keys struct{ prefix string }
+
+// channelKeys are those of one channel.
+type channelKeys struct {
+	stream, meta, counts, dedup, live string
+}
+
+func (k keys) channel(app, channel string) channelKeys {
+	var b strings.Builder
+	b.Grow(len(k.prefix) + len(app) + len(channel) + 8)
+	b.WriteString(k.prefix)
+	b.WriteByte('{')
+	b.WriteString(name.Key(app))
+	b.WriteByte(':')
+	b.WriteString(name.Key(channel))
+	b.WriteByte('}')
+	root := b.String()
+	return channelKeys{stream: root + ":s", meta: root + ":m", counts: root + ":k", dedup: root + ":d:", live: root + ":l"}
+}
+
+func (k keys) dedup(app string) string { return k.prefix + "{" + name.Key(app) + "}:d:" }
+func (k keys) epoch(app string) string { return k.prefix + "{" + name.Key(app) + "}:epoch" }
+
+// digest makes an id that was chosen by others fit for the end of a key.
+func digest(id string) string {
+	sum := sha256.Sum256([]byte(id))
+	return hex.EncodeToString(sum[:16])
+}
+
+// slotOf is the slot of a key or channel with a hash tag, by CRC16 (XMODEM), see the
+// cluster specification of Redis.
+func slotOf(key string) uint16 {
+	if open := strings.IndexByte(key, '{'); open >= 0 {
+		if end := strings.IndexByte(key[open+1:], '}'); end > 0 {
+			key = key[open+1 : open+1+end]
+		}
+	}
+	crc := uint16(0)
+	for i := 0; i < len(key); i++ {
+		crc ^= uint16(key[i]) << 8
+		for range 8 {
+			if crc&0x8000 != 0 {
+				crc = crc<<1 ^ 0x1021
+			} else {
+				crc <<= 1
+			}
+		}
+	}
+	return crc & 16383
+}

@@ -1,0 +1,207 @@
+package redis
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/sluicehq/sluice/broker"
+)
+
+// Log is the log on Redis. Make it with [Open].
+type Log struct {
+	opt   Options
+	keys  keys
+	pub   rueidis.Client
+	read  rueidis.Client
+	subs  *subscriptions
+	apps  map[string]*appLog
+	stats counters
+
+	shards  []*feedShard
+	readers chan struct{}
+	repairs chan struct{}
+	wake    chan struct{}
+
+	ctx     context.Context
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+	stop    sync.Once
+
+	mu       sync.Mutex
+	problems map[string]string
+	// persistence is what the servers say about it.
+	persistence string
+	recent      acknowledged
+	tables      []*Table
+}
+
+var _ broker.Log = (*Log)(nil)
+
+// appLog is the log of one app.
+type appLog struct {
+	opt   AppOptions
+	epoch atomic.Pointer[string]
+}
+
+func (a *appLog) currentEpoch() string { return *a.epoch.Load() }
+
+// Open connects, makes sure that the servers are what the options say, and starts
+// the feed.
+func Open(ctx context.Context, opt Options) (*Log, error) {
+	if err := opt.setDefaults(); err != nil {
+		return nil, fmt.Errorf("redis: %w", err)
+	}
+	l := &Log{
+		opt: opt, keys: keys{opt.Prefix}, apps: map[string]*appLog{}, problems: map[string]string{},
+		readers: make(chan struct{}, opt.Readers), repairs: make(chan struct{}, 16), wake: make(chan struct{}, 1),
+	}
+	l.recent.positions = map[place]uint64{}
+	l.ctx, l.cancel = context.WithCancel(context.Background())
+	ctx, cancel := context.WithTimeout(ctx, opt.StartTimeout)
+	defer cancel()
+	if err := l.open(ctx); err != nil {
+		_ = l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+func (l *Log) open(ctx context.Context) error {
+	for _, c := range []struct {
+		role string
+		to   *rueidis.Client
+	}{{"publish", &l.pub}, {"read", &l.read}} {
+		client, err := l.dial(ctx, c.role)
+		if err != nil {
+			return err
+		}
+		*c.to = client
+	}
+	if err := l.inspect(ctx); err != nil {
+		return err
+	}
+	l.subs = newSubscriptions(l)
+	if err := l.subs.start(ctx); err != nil {
+		return err
+	}
+	for _, o := range l.opt.Apps {
+		a := &appLog{opt: o}
+		if err := l.refresh(ctx, a); err != nil {
+			return err
+		}
+		l.apps[o.ID] = a
+	}
+	for range l.opt.FeedShards {
+		s := &feedShard{log: l, in: make(chan liveMessage, l.opt.FeedQueue), followers: map[string]*follower{}}
+		l.shards = append(l.shards, s)
+		l.running.Go(s.run)
+	}
+	l.running.Go(l.supervise)
+	return nil
+}
+
+// dial tries until the start-up deadline, because a gateway may start before its
+// servers. Answers that waiting does not change end it.
+func (l *Log) dial(ctx context.Context, role string) (rueidis.Client, error) {
+	opt, err := l.opt.client(role)
+	if err != nil {
+		return nil, fmt.Errorf("redis: %w", err)
+	}
+	for {
+		c, err := rueidis.NewClient(opt)
+		if err == nil {
+			if err = c.Do(ctx, c.B().Ping().Build()).Error(); err == nil {
+				return c, nil
+			}
+			c.Close()
+		}
+		if refused, ok := rueidis.IsRedisErr(err); ok && !refused.IsLoading() && !refused.IsClusterDown() {
+			return nil, fmt.Errorf("connecting to Redis at %v: %w", opt.InitAddress, err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: connecting to Redis at %v: %w", broker.ErrUnavailable, opt.InitAddress, err)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// refresh adopts the epoch of an app, and makes one if there is none: either nobody
+// was here before, or everything is lost.
+func (l *Log) refresh(ctx context.Context, a *appLog) error {
+	key := l.keys.epoch(a.opt.ID)
+	epoch, err := renewScript.Exec(ctx, l.pub, []string{key}, []string{"", rand.Text()}).ToString()
+	if err != nil {
+		return unavailable("asking for the epoch of the app "+a.opt.ID, err)
+	}
+	l.adopt(a, epoch)
+	return nil
+}
+
+// renew begins a new life of an app's log because a part of the one named was lost.
+func (l *Log) renew(ctx context.Context, a *appLog, lost string) error {
+	key := l.keys.epoch(a.opt.ID)
+	epoch, err := renewScript.Exec(ctx, l.pub, []string{key}, []string{lost, rand.Text()}).ToString()
+	if err != nil {
+		return unavailable("beginning a new epoch of the app "+a.opt.ID, err)
+	}
+	l.adopt(a, epoch)
+	return nil
+}
+
+func (l *Log) adopt(a *appLog, epoch string) {
+	old := a.epoch.Swap(&epoch)
+	if old == nil || *old == epoch {
+		return
+	}
+	l.opt.Logger.Warn("the log of an app began a new life", "app", a.opt.ID, "epoch", epoch, "before", *old)
+	for _, f := range l.followers(a) {
+		f.newEpoch(epoch)
+	}
+}
+
+func (l *Log) app(id string) (*appLog, error) {
+	a := l.apps[id]
+	if a == nil {
+		return nil, fmt.Errorf("%w: %.100q", broker.ErrUnknownApp, id)
+	}
+	return a, nil
+}
+
+// unavailable wraps an error of the client library.
+func unavailable(what string, err error) error {
+	switch {
+	case errors.Is(err, context.Canceled):
+		return fmt.Errorf("%s: %w", what, err)
+	case errors.Is(err, rueidis.ErrClosing):
+		return fmt.Errorf("%s: %w", what, broker.ErrClosed)
+	}
+	return fmt.Errorf("%w: %s: %w", broker.ErrUnavailable, what, err)
+}
+
+// Close implements [broker.Log].
+func (l *Log) Close() error {
+	l.stop.Do(func() {
+		l.cancel()
+		for _, s := range l.shards {
+			s.closeAll()
+		}
+		if l.subs != nil {
+			l.subs.close()
+		}
+		l.running.Wait()
+		for _, c := range []rueidis.Client{l.pub, l.read} {
+			if c != nil {
+				c.Close()
+			}
+		}
+	})
+	return nil
+}

@@ -1,0 +1,195 @@
+package redis
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+// Secret is a credential that prints itself redacted.
+type Secret string
+
+func (Secret) String() string       { return "[redacted]" }
+func (Secret) GoString() string     { return "[redacted]" }
+func (Secret) LogValue() slog.Value { return slog.StringValue("[redacted]") }
+
+// AppOptions say what the log of one app keeps. Zero means the default.
+type AppOptions struct {
+	ID string
+	// MaxMessages per channel, default 1000; -1 leaves only the age.
+	MaxMessages int64
+	// MaxAge of a channel after its newest message, at least a second, default
+	// 24 h.
+	MaxAge time.Duration
+}
+
+// Options configure a [Log].
+type Options struct {
+	// Apps of which the log keeps events, at least one.
+	Apps []AppOptions
+	// URL of the server, redis:// or rediss:// with user, password, number of the
+	// database and further servers as `addr` parameters, as rueidis.ParseURL
+	// reads it. Required.
+	URL Secret
+	// Cluster says that the servers are a Redis Cluster. A server that is the
+	// other kind is refused at the start.
+	Cluster bool
+	// CAFile, CertFile and KeyFile are PEM files for TLS.
+	CAFile, CertFile, KeyFile string
+	// Prefix is put before all keys and channels, default `sluice:`. It has no
+	// braces.
+	Prefix string
+	// Name of the connections, default sluice.
+	Name string
+	// MaxData is the largest data of an event in bytes, default 64 KiB.
+	MaxData int
+
+	// Dial replaces how connections are made, for tests.
+	Dial func(ctx context.Context, addr string) (net.Conn, error)
+
+	// StartTimeout is how long Open waits for the servers, default 10 s.
+	StartTimeout time.Duration
+	// PublishTimeout bounds one publish with its retries, default 10 s.
+	PublishTimeout time.Duration
+	// RepairTimeout is how long a gap is tried to be repaired while the log
+	// cannot be reached, default 15 s.
+	RepairTimeout time.Duration
+	// DedupWindow is how long ids for duplicates are remembered, default two
+	// minutes.
+	DedupWindow time.Duration
+	// FeedShards is the number of goroutines that apply live messages, default
+	// 4; FeedQueue is what waits for each, default 16384 messages.
+	FeedShards, FeedQueue int
+	// Readers bounds the readings of history under way, default 8.
+	Readers int
+	// AuditInterval is how often silent channels are compared with the log, a
+	// few at a time, default 10 s.
+	AuditInterval time.Duration
+	Logger        *slog.Logger
+}
+
+func def[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+func (o *Options) setDefaults() error {
+	def(&o.Prefix, "sluice:")
+	def(&o.Name, "sluice")
+	def(&o.MaxData, 64<<10)
+	def(&o.StartTimeout, 10*time.Second)
+	def(&o.PublishTimeout, 10*time.Second)
+	def(&o.RepairTimeout, 15*time.Second)
+	def(&o.DedupWindow, 2*time.Minute)
+	def(&o.FeedShards, 4)
+	def(&o.FeedQueue, 16384)
+	def(&o.Readers, 8)
+	def(&o.AuditInterval, 10*time.Second)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	for i := range o.Apps {
+		def(&o.Apps[i].MaxMessages, 1000)
+		def(&o.Apps[i].MaxAge, 24*time.Hour)
+	}
+	return o.validate()
+}
+
+func (o *Options) validate() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if len(o.Apps) == 0 {
+		bad("apps: at least one is needed")
+	}
+	for _, a := range o.Apps {
+		if a.ID == "" || len(a.ID) > 100 {
+			bad("app id %.40q: must have 1 to 100 bytes", a.ID)
+		}
+		if a.MaxMessages < -1 || a.MaxAge < time.Second {
+			bad("app %q: history limits must be positive, a second at least, except -1 messages for no limit", a.ID)
+		}
+	}
+	if o.URL == "" {
+		bad("redis_url: is needed")
+	}
+	if o.MaxData < 1 || o.MaxData > 8<<20 {
+		bad("the largest data is %d bytes, must be 1 to 8388608", o.MaxData)
+	}
+	if strings.ContainsAny(o.Prefix, "{}") || len(o.Prefix) > 100 {
+		bad("redis prefix %.40q: must have no braces and up to 100 bytes", o.Prefix)
+	}
+	if (o.CertFile == "") != (o.KeyFile == "") {
+		bad("TLS needs both a certificate and a key file")
+	}
+	return errors.Join(errs...)
+}
+
+// client makes the options of a connection pool.
+func (o *Options) client(role string) (rueidis.ClientOption, error) {
+	c, err := rueidis.ParseURL(string(o.URL))
+	if err != nil {
+		// The library's error may repeat the address with its password.
+		return c, errors.New("redis_url: must be redis://[user:password@]host[:port][/database]")
+	}
+	if o.Cluster && c.SelectDB != 0 {
+		return c, errors.New("redis_url: a cluster has no database but 0")
+	}
+	if err := o.tls(&c); err != nil {
+		return c, err
+	}
+	c.ClientName = o.Name + "-" + role
+	c.DisableCache, c.ForceSingleClient = true, !o.Cluster
+	c.Dialer.Timeout = min(o.StartTimeout, 5*time.Second)
+	c.Dialer.KeepAlive = time.Second
+	c.ConnWriteTimeout = 5 * time.Second
+	c.PipelineMultiplex = -1 // one connection: publishes of one caller stay in order
+	c.ReadBufferEachConn, c.WriteBufferEachConn = 64<<10, 64<<10
+	// We repeat what may be repeated, within the caller's time.
+	c.DisableRetry = true
+	c.ClusterOption.ShardsRefreshInterval = 2 * time.Second
+	if o.Dial != nil {
+		c.DialCtxFn = func(ctx context.Context, addr string, _ *net.Dialer, _ *tls.Config) (net.Conn, error) {
+			return o.Dial(ctx, addr)
+		}
+	}
+	return c, nil
+}
+
+func (o *Options) tls(c *rueidis.ClientOption) error {
+	if o.CAFile == "" && o.CertFile == "" {
+		return nil
+	}
+	if c.TLSConfig == nil {
+		c.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	if o.CAFile != "" {
+		pem, err := os.ReadFile(o.CAFile)
+		if err != nil {
+			return fmt.Errorf("redis.tls.ca_file: %w", err)
+		}
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM(pem) {
+			return fmt.Errorf("redis.tls.ca_file: %s holds no certificate", o.CAFile)
+		}
+		c.TLSConfig.RootCAs = pool
+	}
+	if o.CertFile != "" {
+		pair, err := tls.LoadX509KeyPair(o.CertFile, o.KeyFile)
+		if err != nil {
+			return fmt.Errorf("redis.tls.cert_file: %w", err)
+		}
+		c.TLSConfig.Certificates = []tls.Certificate{pair}
+	}
+	return nil
+}

@@ -1,0 +1,121 @@
+package redis
+
+import (
+	"time"
+
+	"github.com/sluicehq/sluice/broker"
+)
+
+// repair reads everything after the last publication from the log and then goes on
+// following. The lock is held. Repairs of different channels do not wait for each
+// other, beyond a bound on how many run.
+func (f *follower) repair() {
+	f.state = repairing
+	f.log.stats.repairs.Add(1)
+	f.log.running.Go(func() {
+		select {
+		case f.log.repairs <- struct{}{}:
+			defer func() { <-f.log.repairs }()
+		case <-f.log.ctx.Done():
+			return
+		}
+		f.repairRun()
+	})
+}
+
+// repairPage is how many entries a repair reads at a time.
+const repairPage = 256
+
+// repairRun works until the end of the log is reached or it cannot be read any more.
+func (f *follower) repairRun() {
+	giveUp := time.Now().Add(f.log.opt.RepairTimeout)
+	wait := 5 * time.Millisecond
+	for {
+		f.mu.Lock()
+		state, after, epoch, unproven := f.state, f.last, f.epoch, f.unproven
+		f.mu.Unlock()
+		if state != repairing {
+			return
+		}
+		// The entry before is read as well: it is the proof that none is missing.
+		r, err := f.log.scan(f.log.ctx, f.keys, scanQuery{from: after, most: repairPage})
+		if err == nil && !unproven && r.lost(after) {
+			// What was delivered is not in the log any more.
+			if err = f.log.lostPart(f.log.ctx, f.app, epoch); err == nil {
+				continue
+			}
+		}
+		if err == nil {
+			if f.absorb(r, after, epoch) {
+				return
+			}
+			giveUp, wait = time.Now().Add(f.log.opt.RepairTimeout), 5*time.Millisecond
+			continue
+		}
+		if f.log.ctx.Err() != nil {
+			return
+		}
+		if time.Now().After(giveUp) {
+			f.log.opt.Logger.Warn("repair given up", "app", f.app.opt.ID, "after", after, "error", err)
+			f.abandon(epoch)
+			return
+		}
+		select {
+		case <-f.log.ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		wait = min(2*wait, 200*time.Millisecond)
+	}
+}
+
+// absorb delivers a page that was read from `after` inclusive, and reports whether the
+// repair is over.
+func (f *follower) absorb(r *scanned, after uint64, epoch string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.state != repairing || f.epoch != epoch || f.last != after {
+		return f.state != repairing
+	}
+	if f.unproven {
+		f.unproven = false
+		f.last = min(f.last, r.last)
+		if len(r.entries) > 0 && r.entries[0].offset > after {
+			f.last = max(f.last, r.entries[0].prev)
+		}
+	}
+	for _, a := range r.entries {
+		if a.offset <= f.last {
+			continue
+		}
+		if a.prev > f.last {
+			f.gap(broker.Position{Epoch: epoch, Offset: a.prev}, broker.GapEvicted)
+		}
+		f.deliver(a)
+		f.log.stats.repaired.Add(1)
+	}
+	if len(r.entries) == repairPage {
+		return false
+	}
+	if r.last > f.last {
+		// The rest was removed before it could be read.
+		f.gap(broker.Position{Epoch: epoch, Offset: r.last}, broker.GapEvicted)
+	}
+	f.resume()
+	return true
+}
+
+// abandon gives up on what is missing and goes on behind it.
+func (f *follower) abandon(epoch string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.state != repairing || f.epoch != epoch {
+		return
+	}
+	resume := f.last
+	if len(f.held) > 0 {
+		resume = max(resume, f.held[0].prev)
+	}
+	f.gap(broker.Position{Epoch: epoch, Offset: resume}, broker.GapUnavailable)
+	f.resume()
+}

@@ -1,0 +1,156 @@
+package redis
+
+import "github.com/redis/rueidis"
+
+// clockAndInstance is Lua that finds out which run of which server executes the script. It
+// is what tells a log that was lost in part from one that goes on: see publishScript.
+// The description is read from INFO, which costs a few microseconds, unless the
+// channel was written less than five milliseconds ago, in which no server restarts.
+const clockAndInstance = `
+local clock = redis.call('TIME')
+local now = clock[1] * 1000000 + clock[2]
+local function instance()
+  return string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
+end
+`
+
+// publishScript appends the events of one call to one channel, counts them, announces
+// them, and answers for each with offset and whether it was a duplicate. It writes
+// nothing before everything that can fail has been looked at.
+//
+// A channel begins at an offset made of the server's time in microseconds, and jumps
+// there when another run of a server finds it: what that server lost, if it lost
+// anything, has offsets below, and none of them is ever given to another event. This
+// wants fewer than a million events a second in a channel, and clocks of servers that
+// do not differ by more than it takes to fail over.
+//
+//	KEYS: stream, hash, counts, then one key for duplicates per event
+//	ARGV: live channel, PUBLISH or SPUBLISH, most messages (-1 for all), life ms,
+//	      window for duplicates ms, life of counts ms, most counted values, life of the
+//	      hash ms,
+//	      then per event: entry, N (0 if it is not counted), value
+var publishScript = rueidis.NewLuaScript(clockAndInstance + `
+local meta = redis.call('HMGET', KEYS[2], 's', 'b', 't', 'r', 'u')
+local last, base, at = tonumber(meta[1]), tonumber(meta[2]), tonumber(meta[3])
+local run, written, jump = meta[4], tonumber(meta[5]), 0
+if not last then
+  last = now
+  base, at, run = last, 0, instance()
+elseif not written or now < written or now - written > 5000 then
+  local this = instance()
+  if this ~= run then
+    run, jump = this, now
+  end
+end
+if now > at then at = now end
+local time = string.format('%.0f', at)
+local answer, stored = {}, false
+for i = 0, (#ARGV - 8) / 3 - 1 do
+  local entry, n, value, id = ARGV[9 + 3 * i], tonumber(ARGV[10 + 3 * i]), ARGV[11 + 3 * i], KEYS[4 + i]
+  local before = redis.call('GET', id)
+  if before then
+    answer[#answer + 1] = before
+    answer[#answer + 1] = 1
+  else
+    local prev = last
+    last = last + 1
+    if last <= jump then last = jump + 1 end
+    local full = '-'
+    if n > 0 then
+      if redis.call('HEXISTS', KEYS[3], value) == 0 and redis.call('HLEN', KEYS[3]) >= tonumber(ARGV[7]) then
+        redis.call('DEL', KEYS[3])
+      end
+      full = (redis.call('HINCRBY', KEYS[3], value, 1) - 1) % n == 0 and '1' or '0'
+      redis.call('PEXPIRE', KEYS[3], ARGV[6])
+    end
+    local offset, prior = string.format('%.0f', last), string.format('%.0f', prev)
+    if ARGV[3] == '-1' then
+      redis.call('XADD', KEYS[1], offset .. '-0', 'p', prior, 't', time, 'f', full, 'e', entry)
+    else
+      redis.call('XADD', KEYS[1], 'MAXLEN', ARGV[3], offset .. '-0', 'p', prior, 't', time, 'f', full, 'e', entry)
+    end
+    redis.call('SET', id, offset, 'PX', ARGV[5])
+    redis.call('HSET', KEYS[2], 's', offset)
+    redis.call(ARGV[2], ARGV[1], offset .. ' ' .. prior .. ' ' .. string.format('%.0f', base) .. ' ' .. time .. ' ' .. full .. ' ' .. entry)
+    answer[#answer + 1] = offset
+    answer[#answer + 1] = 0
+    stored = true
+  end
+end
+if stored then
+  redis.call('HSET', KEYS[2], 'b', string.format('%.0f', base), 't', time, 'r', run, 'u', string.format('%.0f', now))
+  redis.call('PEXPIRE', KEYS[1], ARGV[4])
+  redis.call('PEXPIRE', KEYS[2], ARGV[8])
+end
+return answer
+`)
+
+// touchScript makes a place for a channel that is followed, so that the first event
+// to come continues something, and keeps the place of a silent one.
+//
+//	KEYS: hash   ARGV: life ms
+//	answers: newest offset, first offset
+var touchScript = rueidis.NewLuaScript(clockAndInstance + `
+local meta = redis.call('HMGET', KEYS[1], 's', 'b')
+if meta[1] then
+  redis.call('PEXPIRE', KEYS[1], ARGV[1])
+  return {meta[1], meta[2]}
+end
+local start = string.format('%.0f', now)
+redis.call('HSET', KEYS[1], 's', start, 'b', start, 't', '0', 'r', instance())
+redis.call('PEXPIRE', KEYS[1], ARGV[1])
+return {start, start}
+`)
+
+// readScript reads a page and describes what is retained, at one moment.
+//
+//	KEYS: stream, hash
+//	ARGV: from, to (0 for none), since, until (microseconds, 0 for none), most, 1 for newest first
+//	answers: newest offset, first offset, messages, oldest entry, newest entry, entries
+var readScript = rueidis.NewLuaScriptRetryable(`
+local meta = redis.call('HMGET', KEYS[2], 's', 'b')
+local len = redis.call('XLEN', KEYS[1])
+if len == 0 then return {meta[1] or '', meta[2] or '', 0, {}, {}, {}} end
+local oldest = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
+local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
+local function offsetOf(e) return tonumber(string.match(e[1], '^(%d+)')) end
+local low, high = offsetOf(oldest), offsetOf(newest)
+-- first offset whose entry was stored at or after a time
+local function since(time)
+  local from, to = low, high + 1
+  while from < to do
+    local middle = math.floor((from + to) / 2)
+    local e = redis.call('XRANGE', KEYS[1], string.format('%.0f', middle) .. '-0', '+', 'COUNT', 1)[1]
+    if not e or tonumber(e[2][4]) >= time then to = middle else from = offsetOf(e) + 1 end
+  end
+  return from
+end
+local from, to = tonumber(ARGV[1]), tonumber(ARGV[2])
+if to == 0 or to > high then to = high end
+if from < low then from = low end
+if ARGV[3] ~= '0' then from = math.max(from, since(tonumber(ARGV[3]))) end
+if ARGV[4] ~= '0' then to = math.min(to, since(tonumber(ARGV[4]) + 1) - 1) end
+local entries = {}
+if from <= to then
+  local a, b = string.format('%.0f', from) .. '-0', string.format('%.0f', to) .. '-0'
+  if ARGV[6] == '1' then
+    entries = redis.call('XREVRANGE', KEYS[1], b, a, 'COUNT', ARGV[5])
+  else
+    entries = redis.call('XRANGE', KEYS[1], a, b, 'COUNT', ARGV[5])
+  end
+end
+return {meta[1] or '', meta[2] or '', len, oldest, newest, entries}
+`)
+
+// renewScript begins a new life of the log unless somebody else did.
+//
+//	KEYS: epoch   ARGV: the present one, a new one
+//	answers: the one in force
+var renewScript = rueidis.NewLuaScriptRetryable(`
+local have = redis.call('GET', KEYS[1])
+if not have or have == ARGV[1] then
+  redis.call('SET', KEYS[1], ARGV[2])
+  return ARGV[2]
+end
+return have
+`)

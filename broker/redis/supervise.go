@@ -1,0 +1,267 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sort"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sluicehq/sluice/broker"
+)
+
+const (
+	// checkInterval is how often the epochs are looked at.
+	checkInterval = time.Second
+	// debounce gathers triggers that come together.
+	debounce = 200 * time.Millisecond
+	// auditBatch is how many silent channels are compared at a time.
+	auditBatch = 256
+	// comparing is how many channels are compared at the same time.
+	comparing = 32
+)
+
+// placeLife is how long the place of a silent channel is known, in milliseconds: long
+// enough for the audit to come by, and for positions of what retention removed.
+func placeLife(a *appLog) string {
+	return strconv.FormatInt((2*a.opt.MaxAge + time.Hour).Milliseconds(), 10)
+}
+
+// trigger asks for all served channels to be compared with the log.
+func (l *Log) trigger() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// supervise adopts new epochs, and compares channels with the log after anything that
+// may have lost live messages or a part of the log.
+func (l *Log) supervise() {
+	check, audit := time.NewTicker(checkInterval), time.NewTicker(l.opt.AuditInterval)
+	defer check.Stop()
+	defer audit.Stop()
+	for {
+		select {
+		case <-l.ctx.Done():
+			return
+		case <-l.wake:
+			select {
+			case <-l.ctx.Done():
+				return
+			case <-time.After(debounce):
+			}
+			l.stats.scans.Add(1)
+			l.checkEpochs()
+			l.verify()
+			l.compare(0)
+			l.tablesLost()
+		case <-check.C:
+			l.checkEpochs()
+		case <-audit.C:
+			ctx, cancel := context.WithTimeout(l.ctx, 5*time.Second)
+			l.problem("settings of Redis", l.inspect(ctx))
+			cancel()
+			l.compare(auditBatch)
+		}
+	}
+}
+
+func (l *Log) checkEpochs() {
+	for _, a := range l.apps {
+		ctx, cancel := context.WithTimeout(l.ctx, 5*time.Second)
+		err := l.refresh(ctx, a)
+		cancel()
+		if l.ctx.Err() != nil {
+			return
+		}
+		l.problem("epoch of the app "+a.opt.ID, err)
+	}
+}
+
+// lostPart begins a new life of the log unless it began one since the epoch that is
+// named.
+func (l *Log) lostPart(ctx context.Context, a *appLog, epoch string) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if a.currentEpoch() != epoch {
+		return nil
+	}
+	return l.renew(ctx, a, epoch)
+}
+
+// verify looks whether what this process acknowledged lately is still in the log.
+func (l *Log) verify() {
+	taken := l.recent.take()
+	lost := map[*appLog]bool{}
+	var mu sync.Mutex
+	var failed error
+	epochs := map[*appLog]string{}
+	for _, a := range l.apps {
+		epochs[a] = a.currentEpoch()
+	}
+	each(taken, func(p place, offset uint64) {
+		r, err := l.scan(l.ctx, l.keys.channel(p.app, p.channel), scanQuery{from: 1, to: 1, most: 1})
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case err != nil:
+			failed = errors.Join(err)
+			l.recent.note(p, offset)
+		case r.last < offset || r.base >= offset:
+			lost[l.apps[p.app]] = true
+		}
+	})
+	for a := range lost {
+		if err := l.lostPart(l.ctx, a, epochs[a]); err != nil {
+			failed = err
+		}
+	}
+	if failed != nil {
+		l.retryLater()
+	}
+}
+
+// each calls do for all entries, several at a time.
+func each(all map[place]uint64, do func(p place, offset uint64)) {
+	slots := make(chan struct{}, comparing)
+	var wg sync.WaitGroup
+	for p, offset := range all {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			do(p, offset)
+		})
+	}
+	wg.Wait()
+}
+
+// compare looks up the newest message of served channels and repairs those that are
+// behind: all of them, or up to n that were not looked at for longest. It also keeps
+// the places of silent channels.
+func (l *Log) compare(n int) {
+	for _, a := range l.apps {
+		all := l.followers(a)
+		if n > 0 && len(all) > n {
+			sort.Slice(all, func(i, j int) bool { return all[i].audited.Load() < all[j].audited.Load() })
+			all = all[:n]
+		}
+		slots := make(chan struct{}, comparing)
+		var wg sync.WaitGroup
+		for _, f := range all {
+			slots <- struct{}{}
+			wg.Go(func() {
+				defer func() { <-slots }()
+				f.audit()
+			})
+		}
+		wg.Wait()
+	}
+}
+
+// audit compares a channel with the log.
+func (f *follower) audit() {
+	f.audited.Store(time.Now().UnixNano())
+	ctx, cancel := context.WithTimeout(f.log.ctx, 5*time.Second)
+	defer cancel()
+	last, _, err := f.touch(ctx)
+	if err != nil {
+		f.log.retryLater()
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.state == following && last != f.last {
+		f.repair()
+	}
+}
+
+func (l *Log) retryLater() {
+	l.running.Go(func() {
+		select {
+		case <-l.ctx.Done():
+		case <-time.After(time.Second):
+			l.trigger()
+		}
+	})
+}
+
+// inspect learns from the servers what decides about durability, where they tell.
+func (l *Log) inspect(ctx context.Context) error {
+	info, err := l.read.Do(ctx, l.read.B().Info().Section("server").Build()).ToString()
+	if err != nil {
+		return unavailable("asking the server for its version", err)
+	}
+	if cluster := strings.Contains(info, "redis_mode:cluster"); cluster != l.opt.Cluster {
+		want, have := "redis", "a cluster, use redis-cluster"
+		if l.opt.Cluster {
+			want, have = "redis-cluster", "no cluster, use redis"
+		}
+		return fmt.Errorf("adapter.driver is %s, but the server is part of %s", want, have)
+	}
+	settings, err := l.read.Do(ctx, l.read.B().ConfigGet().Parameter("appendonly", "appendfsync", "maxmemory-policy").Build()).AsStrMap()
+	if err != nil {
+		settings = nil // many offers of Redis refuse CONFIG
+	}
+	text := "what it keeps when it ends is not known"
+	switch {
+	case settings["appendonly"] == "yes" && settings["appendfsync"] == "always":
+		text = "it is written to its append-only file before, so the end of the process or machine loses nothing"
+	case settings["appendonly"] == "yes" && settings["appendfsync"] == "everysec":
+		text = "its append-only file is synchronised each second: the end of the process loses nothing, of the machine a second"
+	case settings["appendonly"] == "yes":
+		text = "its append-only file is synchronised when the system likes: the end of the machine loses what was not"
+	case settings["appendonly"] == "no":
+		text = "it has no append-only file: its end loses everything since the last snapshot, perhaps all"
+	}
+	l.mu.Lock()
+	l.persistence = text
+	l.mu.Unlock()
+	if policy := settings["maxmemory-policy"]; policy != "" && policy != "noeviction" {
+		l.opt.Logger.Warn("Redis may remove events when its memory is full; set maxmemory-policy to noeviction", "policy", policy)
+	}
+	return nil
+}
+
+// problem notes what is wrong with something, or that nothing is.
+func (l *Log) problem(what string, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err == nil {
+		delete(l.problems, what)
+		return
+	}
+	l.problems[what] = what + ": " + err.Error()
+}
+
+// Health implements [broker.Log].
+func (l *Log) Health() broker.Health {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	h := broker.Health{Backend: "redis", Durability: "an acknowledged event is in the memory of one Redis server; " + l.persistence +
+		"; a failover to a replica loses what was not replicated yet"}
+	if l.ctx.Err() != nil {
+		h.Problems = append(h.Problems, "the log is closed")
+	}
+	for _, p := range l.problems {
+		h.Problems = append(h.Problems, p)
+	}
+	sort.Strings(h.Problems)
+	h.Ready = len(h.Problems) == 0
+	return h
+}
+
+// Counts implements [broker.Counting].
+func (l *Log) Counts() bool { return true }
+
+func (l *Log) tablesLost() {
+	l.mu.Lock()
+	tables := l.tables
+	l.mu.Unlock()
+	for _, t := range tables {
+		t.lost(0)
+	}
+}

@@ -1,0 +1,212 @@
+package redisserver
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// patience is how long a server has for one step.
+const patience = 30 * time.Second
+
+// Server is one redis-server process.
+type Server struct {
+	t    testing.TB
+	dir  string
+	port int
+	args []string
+	cmd  *exec.Cmd
+}
+
+// Start runs a server with further arguments, such as --appendonly yes. Without them it
+// keeps nothing on disk.
+func Start(t testing.TB, args ...string) *Server {
+	t.Helper()
+	if _, err := exec.LookPath("redis-server"); err != nil {
+		t.Fatal("redis-server is not installed (Debian's package redis-server): ", err)
+	}
+	s := &Server{t: t, dir: t.TempDir(), args: args}
+	t.Cleanup(s.Kill)
+	// Between finding a free port and taking it somebody else may.
+	for try := 0; ; try++ {
+		s.port = freePort(t)
+		err := s.run()
+		if err == nil {
+			return s
+		}
+		if try == 4 {
+			t.Fatal(err)
+		}
+	}
+}
+
+func freePort(t testing.TB) int {
+	for {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		port := l.Addr().(*net.TCPAddr).Port
+		_ = l.Close()
+		if port < 55000 { // a cluster also takes the port 10,000 above
+			return port
+		}
+	}
+}
+
+func (s *Server) run() error {
+	args := append([]string{
+		"--port", fmt.Sprint(s.port), "--bind", "127.0.0.1", "--dir", s.dir, "--save", "", "--logfile", s.dir + "/log",
+	}, s.args...)
+	s.cmd = exec.Command("redis-server", args...)
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := s.cmd.Start(); err != nil {
+		return err
+	}
+	ended := make(chan struct{})
+	go func(cmd *exec.Cmd) { _ = cmd.Wait(); close(ended) }(s.cmd)
+	deadline := time.After(patience)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if s.command("PING") == "+PONG" {
+			return nil
+		}
+		select {
+		case <-ended:
+			return fmt.Errorf("redis-server on port %d ended at once", s.port)
+		case <-deadline:
+			return fmt.Errorf("redis-server on port %d does not answer", s.port)
+		case <-tick.C:
+		}
+	}
+}
+
+// command sends an inline command and returns the first line of the answer.
+func (s *Server) command(line string) string {
+	c, err := net.DialTimeout("tcp", s.Addr(), time.Second)
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = c.Close() }()
+	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+	if _, err := c.Write([]byte(line + "\r\n")); err != nil {
+		return ""
+	}
+	answer, _ := bufio.NewReader(c).ReadString('\n')
+	return strings.TrimSpace(answer)
+}
+
+// Do sends a command that must succeed, words separated by spaces, and returns the
+// first line of the answer.
+func (s *Server) Do(line string) string {
+	s.t.Helper()
+	answer := s.command(line)
+	if answer == "" || answer[0] == '-' {
+		s.t.Fatalf("%s: %s", line, answer)
+	}
+	return answer
+}
+
+// Addr is host and port.
+func (s *Server) Addr() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
+
+// URL is what a configuration takes.
+func (s *Server) URL() string { return "redis://" + s.Addr() }
+
+// Kill ends the process with SIGKILL.
+func (s *Server) Kill() {
+	if s.cmd == nil || s.cmd.Process == nil {
+		return
+	}
+	_ = s.cmd.Process.Kill()
+	deadline := time.After(patience)
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for s.cmd.Process.Signal(syscall.Signal(0)) == nil {
+		select {
+		case <-deadline:
+			s.t.Error("redis-server does not die")
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// Restart starts a killed server on its files and port.
+func (s *Server) Restart() {
+	s.t.Helper()
+	if err := s.run(); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// Cluster is three masters.
+type Cluster struct{ Masters [3]*Server }
+
+// StartCluster runs a cluster of three masters without replicas.
+func StartCluster(t testing.TB, args ...string) *Cluster {
+	t.Helper()
+	c := &Cluster{}
+	for i := range c.Masters {
+		c.Masters[i] = Start(t, append([]string{
+			"--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-config-file", "nodes.conf",
+		}, args...)...)
+	}
+	for i, s := range c.Masters {
+		from, to := i*16384/3, (i+1)*16384/3-1
+		s.Do(fmt.Sprintf("CLUSTER ADDSLOTSRANGE %d %d", from, to))
+		s.Do(fmt.Sprintf("CLUSTER SET-CONFIG-EPOCH %d", i+1))
+	}
+	for _, s := range c.Masters[1:] {
+		s.Do(fmt.Sprintf("CLUSTER MEET 127.0.0.1 %d", c.Masters[0].port))
+	}
+	deadline := time.After(patience)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !c.formed() {
+		select {
+		case <-deadline:
+			t.Fatal("the Redis cluster does not form")
+		case <-tick.C:
+		}
+	}
+	return c
+}
+
+func (c *Cluster) formed() bool {
+	for _, s := range c.Masters {
+		if s.info("cluster_state") != "ok" || s.info("cluster_known_nodes") != "3" {
+			return false
+		}
+	}
+	return true
+}
+
+// info is one line of CLUSTER INFO.
+func (s *Server) info(field string) string {
+	c, err := net.DialTimeout("tcp", s.Addr(), time.Second)
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = c.Close() }()
+	_ = c.SetDeadline(time.Now().Add(time.Second))
+	_, _ = c.Write([]byte("CLUSTER INFO\r\nQUIT\r\n"))
+	lines := bufio.NewScanner(c)
+	for lines.Scan() {
+		if value, found := strings.CutPrefix(strings.TrimSpace(lines.Text()), field+":"); found {
+			return value
+		}
+	}
+	return ""
+}
+
+// URL is what a configuration takes.
+func (c *Cluster) URL() string {
+	return fmt.Sprintf("%s?addr=%s&addr=%s", c.Masters[0].URL(), c.Masters[1].Addr(), c.Masters[2].Addr())
+}
