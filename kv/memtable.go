@@ -78,7 +78,7 @@ func (t *MemoryTable) write(ctx context.Context, key string, value []byte, ttl t
 	watches := slices.Clone(t.watches)
 	t.mu.Unlock()
 	for _, w := range watches {
-		if matches(w.pattern, key) && !t.stopped(w) {
+		if Matches(w.pattern, key) && !t.stopped(w) {
 			w.w.Changed(Record{Key: key, Entry: r.Entry})
 		}
 	}
@@ -128,7 +128,7 @@ func (t *MemoryTable) List(ctx context.Context, pattern string) ([]Record, error
 	var out []Record
 	now := t.now()
 	for key := range t.records {
-		if !matches(pattern, key) {
+		if !Matches(pattern, key) {
 			continue
 		}
 		if r := t.live(key, now); r.Revision > 0 {
@@ -163,7 +163,7 @@ func (t *MemoryTable) Purge(ctx context.Context, pattern string, through uint64)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for key, r := range t.records {
-		if r.Revision <= through && matches(pattern, key) {
+		if r.Revision <= through && Matches(pattern, key) {
 			delete(t.records, key)
 		}
 	}

@@ -2,8 +2,8 @@ package kv
 
 import "strings"
 
-// matches reports whether a key fits a pattern of a [Table].
-func matches(pattern, key string) bool {
+// Matches reports whether a key fits a pattern of a [Table].
+func Matches(pattern, key string) bool {
 	for {
 		p, restP, moreP := strings.Cut(pattern, ".")
 		if p == ">" {

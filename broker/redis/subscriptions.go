@@ -212,6 +212,15 @@ func (s *subscriptions) subscribe(ctx context.Context, channel string, receive f
 	return err
 }
 
+// follow begins receiving a channel, now or as soon as the server can be reached. Then
+// it is said that messages may have been missed.
+func (s *subscriptions) follow(channel string, receive func(message string)) {
+	s.mu.Lock()
+	s.all[channel] = &subscription{channel: channel, receive: receive}
+	s.mu.Unlock()
+	s.poke()
+}
+
 // place subscribes channels at a server.
 func (s *subscriptions) place(ctx context.Context, addr string, subs []*subscription) error {
 	s.order.RLock()

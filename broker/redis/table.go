@@ -1,6 +1,243 @@
 package redis
 
-// Table is filled in below.
-type Table struct{}
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
 
-func (t *Table) lost(int) {}
+	"github.com/sluicehq/sluice/kv"
+)
+
+const (
+	// tableShards is the number of goroutines that tell watchers of writes.
+	tableShards = 4
+	// tableQueue bounds the writes that wait for one of them; what does not fit is
+	// reported as lost.
+	tableQueue = 16384
+	// tableAudit is how many watchers are told at a time that they may have
+	// missed something, when nothing else says so.
+	tableAudit = 64
+	// tableValue is the largest value in bytes.
+	tableValue = 64 << 10
+	// tablePageSize is how many keys are read at a time.
+	tablePageSize = 500
+)
+
+// Table is a [kv.Table] in Redis. On a cluster all of it is on one master. It ends
+// with the log.
+type Table struct {
+	log   *Log
+	root  string
+	names []string
+
+	mu     sync.Mutex
+	topics map[string]*topic
+	shards []chan tableWrite
+}
+
+var _ kv.Table = (*Table)(nil)
+
+// OpenTable opens the table of cluster state: presence, counts, leases, claims.
+func (l *Log) OpenTable(context.Context) (*Table, error) {
+	root := l.opt.Prefix + "{cluster}:"
+	t := &Table{log: l, root: root, topics: map[string]*topic{}, names: []string{root + "r", root + "v", root + "k", root + "x"}}
+	for range tableShards {
+		in := make(chan tableWrite, tableQueue)
+		t.shards = append(t.shards, in)
+		l.running.Go(func() { t.tell(in) })
+	}
+	l.mu.Lock()
+	l.tables = append(l.tables, t)
+	l.mu.Unlock()
+	l.running.Go(t.audit)
+	return t, nil
+}
+
+// topicsOf are the channels on which a write to a key is told: for all, for those of
+// its first word, and for those of its first three.
+func (t *Table) topicsOf(key string) []string {
+	out := []string{t.root + "w", t.root + "w." + firstWords(key, 1)}
+	if three := firstWords(key, 3); three != "" {
+		out = append(out, t.root+"w."+three)
+	}
+	return out
+}
+
+// topicFor is the narrowest of them that has all a pattern asks for.
+func (t *Table) topicFor(pattern string) string {
+	words := strings.Split(pattern, ".")
+	literal := 0
+	for literal < len(words) && words[literal] != "*" && words[literal] != ">" {
+		literal++
+	}
+	switch {
+	case literal >= 3:
+		return t.root + "w." + strings.Join(words[:3], ".")
+	case literal >= 1:
+		return t.root + "w." + words[0]
+	}
+	return t.root + "w"
+}
+
+// firstWords returns n words of a key, or nothing if it has fewer.
+func firstWords(key string, n int) string {
+	end := 0
+	for range n {
+		if end >= len(key) {
+			return ""
+		}
+		dot := strings.IndexByte(key[end:], '.')
+		if dot < 0 {
+			end = len(key) + 1
+		} else {
+			end += dot + 1
+		}
+	}
+	return key[:end-1]
+}
+
+// fail translates an error of the client library.
+func (t *Table) fail(ctx context.Context, what, key string, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("%s %s: %w", what, key, ctx.Err())
+	}
+	return fmt.Errorf("%s %s: %w: %w", what, key, kv.ErrUnavailable, err)
+}
+
+// Put implements [kv.Table].
+func (t *Table) Put(ctx context.Context, key string, value []byte, ttl time.Duration) (uint64, error) {
+	return t.write(ctx, key, value, ttl, "any")
+}
+
+// Swap implements [kv.Table].
+func (t *Table) Swap(ctx context.Context, key string, value []byte, ttl time.Duration, revision uint64) (uint64, error) {
+	return t.write(ctx, key, value, ttl, strconv.FormatUint(revision, 10))
+}
+
+func (t *Table) write(ctx context.Context, key string, value []byte, ttl time.Duration, expected string) (uint64, error) {
+	switch {
+	case !kv.ValidKey(key):
+		return 0, fmt.Errorf("put %.80q: %w", key, kv.ErrInvalidKey)
+	case len(value) > tableValue:
+		return 0, fmt.Errorf("put %s: %w: %d bytes, limit %d", key, kv.ErrTooLarge, len(value), tableValue)
+	}
+	verb := "PUBLISH"
+	if t.log.opt.Cluster {
+		verb = "SPUBLISH"
+	}
+	args := append([]string{key, string(value), strconv.FormatInt(ttl.Milliseconds(), 10), expected, verb}, t.topicsOf(key)...)
+	text, err := tablePut.Exec(ctx, t.log.pub, t.names, args).ToString()
+	if !errors.Is(ctx.Err(), context.Canceled) {
+		// Every gateway renews its lease, so an outage is noticed without any load.
+		t.log.problem("storing who is where", err)
+	}
+	if err != nil {
+		return 0, t.fail(ctx, "put", key, err)
+	}
+	if strings.HasPrefix(text, "-") {
+		return 0, fmt.Errorf("put %s: %w", key, kv.ErrConflict)
+	}
+	revision, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		return 0, t.fail(ctx, "put", key, errNotOurs)
+	}
+	return revision, nil
+}
+
+// parseRecord reads what the scripts keep.
+func parseRecord(key, text string) (kv.Record, error) {
+	revision, rest, _ := strings.Cut(text, " ")
+	_, rest, _ = strings.Cut(rest, " ")
+	at, value, found := strings.Cut(rest, " ")
+	n, err1 := strconv.ParseUint(revision, 10, 64)
+	micros, err2 := strconv.ParseUint(at, 10, 64)
+	if err1 != nil || err2 != nil || !found {
+		return kv.Record{}, errNotOurs
+	}
+	return kv.Record{Key: key, Entry: kv.Entry{Value: []byte(value), Revision: n, Time: microseconds(micros)}}, nil
+}
+
+// Read implements [kv.Table].
+func (t *Table) Read(ctx context.Context, key string) (kv.Entry, error) {
+	if !kv.ValidKey(key) {
+		return kv.Entry{}, fmt.Errorf("read %.80q: %w", key, kv.ErrInvalidKey)
+	}
+	text, err := tableRead.Exec(ctx, t.log.pub, t.names, []string{key}).ToString()
+	if err != nil {
+		return kv.Entry{}, t.fail(ctx, "read", key, err)
+	}
+	if text == "" {
+		return kv.Entry{}, fmt.Errorf("read %s: %w", key, kv.ErrNotFound)
+	}
+	r, err := parseRecord(key, text)
+	if err != nil {
+		return kv.Entry{}, t.fail(ctx, "read", key, err)
+	}
+	return r.Entry, nil
+}
+
+// List implements [kv.Table] by the order of keys.
+func (t *Table) List(ctx context.Context, pattern string) ([]kv.Record, error) {
+	if !kv.ValidPattern(pattern) {
+		return nil, fmt.Errorf("list %.80q: %w", pattern, kv.ErrInvalidKey)
+	}
+	prefix := pattern
+	if at := strings.IndexAny(pattern, "*>"); at >= 0 {
+		prefix = pattern[:at]
+	}
+	var out []kv.Record
+	for from := "[" + prefix; ; {
+		got, err := tablePage.Exec(ctx, t.log.read, t.names,
+			[]string{from, "[" + prefix + "\xff", strconv.Itoa(tablePageSize)}).AsStrSlice()
+		if err != nil {
+			return nil, t.fail(ctx, "list", pattern, err)
+		}
+		if len(got) < 2 {
+			return nil, t.fail(ctx, "list", pattern, errNotOurs)
+		}
+		for i := 2; i+1 < len(got); i += 2 {
+			if !kv.Matches(pattern, got[i]) {
+				continue
+			}
+			r, err := parseRecord(got[i], got[i+1])
+			if err != nil {
+				return nil, t.fail(ctx, "list", pattern, err)
+			}
+			out = append(out, r)
+		}
+		if n, err := strconv.Atoi(got[0]); err != nil || n < tablePageSize {
+			return out, nil
+		}
+		from = "(" + got[1]
+	}
+}
+
+// Purge implements [kv.Table].
+func (t *Table) Purge(ctx context.Context, pattern string, through uint64) error {
+	records, err := t.List(ctx, pattern)
+	if err != nil {
+		return err
+	}
+	args := []string{strconv.FormatUint(through, 10)}
+	for i, r := range records {
+		if r.Revision <= through {
+			args = append(args, r.Key)
+		}
+		if len(args) > tablePageSize || i == len(records)-1 && len(args) > 1 {
+			if err := tablePurge.Exec(ctx, t.log.pub, t.names, args).Error(); err != nil {
+				return t.fail(ctx, "purge", pattern, err)
+			}
+			args = args[:1]
+		}
+	}
+	return nil
+}
+
+func (t *Table) shardOf(topic string) chan tableWrite {
+	return t.shards[maphash.String(shardSeed, topic)%uint64(len(t.shards))]
+}

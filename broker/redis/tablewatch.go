@@ -1,0 +1,146 @@
+package redis
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sluicehq/sluice/kv"
+)
+
+// topic is a live channel of a table with those who watch it.
+type topic struct {
+	name    string
+	watches []*tableWatch
+}
+
+type tableWatch struct {
+	pattern string
+	w       kv.Watcher
+
+	mu      sync.Mutex
+	stopped bool
+}
+
+type tableWrite struct {
+	topic *topic
+	kv.Record
+}
+
+// Watch implements [kv.Table].
+func (t *Table) Watch(pattern string, w kv.Watcher) (stop func(), err error) {
+	if !kv.ValidPattern(pattern) {
+		return nil, fmt.Errorf("watch %.80q: %w", pattern, kv.ErrInvalidKey)
+	}
+	if t.log.ctx.Err() != nil {
+		return nil, fmt.Errorf("watch %s: %w: the log is closed", pattern, kv.ErrUnavailable)
+	}
+	watch := &tableWatch{pattern: pattern, w: w}
+	name := t.topicFor(pattern)
+	t.mu.Lock()
+	p := t.topics[name]
+	made := p == nil
+	if made {
+		p = &topic{name: name}
+		t.topics[name] = p
+	}
+	p.watches = append(slices.Clone(p.watches), watch)
+	if made {
+		t.log.subs.follow(name, func(m string) { t.take(p, m) })
+	}
+	t.mu.Unlock()
+	return func() { t.unwatch(p, watch) }, nil
+}
+
+func (t *Table) unwatch(p *topic, watch *tableWatch) {
+	t.mu.Lock()
+	p.watches = slices.DeleteFunc(slices.Clone(p.watches), func(x *tableWatch) bool { return x == watch })
+	if len(p.watches) == 0 && t.topics[p.name] == p {
+		delete(t.topics, p.name)
+		t.log.subs.unsubscribe(p.name)
+	}
+	t.mu.Unlock()
+	watch.mu.Lock()
+	watch.stopped = true
+	watch.mu.Unlock()
+}
+
+// take reads a write that a script told, `revision time key value`.
+func (t *Table) take(p *topic, m string) {
+	revision, rest, _ := strings.Cut(m, " ")
+	at, rest, _ := strings.Cut(rest, " ")
+	key, value, found := strings.Cut(rest, " ")
+	n, err1 := strconv.ParseUint(revision, 10, 64)
+	micros, err2 := strconv.ParseUint(at, 10, 64)
+	if err1 != nil || err2 != nil || !found {
+		t.log.stats.rejected.Add(1)
+		return
+	}
+	w := tableWrite{p, kv.Record{Key: key, Entry: kv.Entry{Value: []byte(value), Revision: n, Time: microseconds(micros)}}}
+	select {
+	case t.shardOf(p.name) <- w:
+	default:
+		t.log.stats.slow.Add(1)
+		t.log.trigger()
+	}
+}
+
+// tell hands on writes to watchers.
+func (t *Table) tell(in chan tableWrite) {
+	for {
+		select {
+		case <-t.log.ctx.Done():
+			return
+		case w := <-in:
+			t.mu.Lock()
+			watches := w.topic.watches
+			t.mu.Unlock()
+			for _, watch := range watches {
+				if kv.Matches(watch.pattern, w.Key) {
+					watch.call(func() { watch.w.Changed(w.Record) })
+				}
+			}
+		}
+	}
+}
+
+func (w *tableWatch) call(do func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.stopped {
+		do()
+	}
+}
+
+// lost tells all watchers, or up to n of them, that writes may have been missed.
+func (t *Table) lost(n int) {
+	var all []*tableWatch
+	t.mu.Lock()
+	for _, p := range t.topics {
+		if all = append(all, p.watches...); n > 0 && len(all) >= n {
+			break
+		}
+	}
+	t.mu.Unlock()
+	for _, w := range all {
+		w.call(w.w.Lost)
+	}
+}
+
+// audit finds the last write before a silence if it was lost. A map is walked in
+// another order each time, so that everybody has a turn.
+func (t *Table) audit() {
+	tick := time.NewTicker(t.log.opt.AuditInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-t.log.ctx.Done():
+			return
+		case <-tick.C:
+			t.lost(tableAudit)
+		}
+	}
+}

@@ -1,0 +1,183 @@
+package redis
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/sluicehq/sluice/broker"
+)
+
+// workHold takes or keeps the right to take from a queue.
+//
+//	KEYS: lock   ARGV: holder, life ms   answers: 1 if it is the holder's
+var workHold = rueidis.NewLuaScriptRetryable(`
+local have = redis.call('GET', KEYS[1])
+if have and have ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+`)
+
+// workFree gives it up.
+var workFree = rueidis.NewLuaScriptRetryable(`
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+return 1
+`)
+
+// taking is one call of Take that has its turn.
+type taking struct {
+	work   *Work
+	keys   workKeys
+	holder string
+
+	mu           sync.Mutex
+	under, bytes int
+	finished     chan struct{}
+}
+
+func (k *taking) hold(ctx context.Context) (bool, error) {
+	n, err := workHold.Exec(ctx, k.work.log.pub, []string{k.keys.lock},
+		[]string{k.holder, strconv.FormatInt(k.work.lease.Milliseconds(), 10)}).AsInt64()
+	return n == 1, err
+}
+
+// Take implements [broker.Work].
+func (w *Work) Take(ctx context.Context, queue string, pending int, do func(broker.Taken)) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stop := context.AfterFunc(w.log.ctx, func() { cancel(fmt.Errorf("%w: %w", broker.ErrUnavailable, broker.ErrClosed)) })
+	defer stop()
+	k := &taking{work: w, keys: w.keys(queue), holder: rand.Text(), finished: make(chan struct{}, 1)}
+	if err := k.acquire(ctx); err != nil {
+		return err
+	}
+	var renewing sync.WaitGroup
+	renewing.Go(func() { k.renew(ctx, cancel) })
+	err := k.takeAll(ctx, pending, do)
+	cancel(nil)
+	renewing.Wait()
+	free, end := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer end()
+	_ = workFree.Exec(free, w.log.pub, []string{k.keys.lock}, []string{k.holder}).Error() // or it expires
+	return err
+}
+
+// acquire waits for the turn.
+func (k *taking) acquire(ctx context.Context) error {
+	look := time.NewTicker(100 * time.Millisecond)
+	defer look.Stop()
+	for {
+		if mine, err := k.hold(ctx); err == nil && mine {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-look.C:
+		}
+	}
+}
+
+// renew keeps the right, and ends the taking when it is lost or about to be.
+func (k *taking) renew(ctx context.Context, end context.CancelCauseFunc) {
+	since := time.Now()
+	tick := time.NewTicker(k.work.lease / 3)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		began := time.Now()
+		try, cancel := context.WithTimeout(ctx, k.work.lease/3)
+		mine, err := k.hold(try)
+		cancel()
+		switch {
+		case err == nil && mine:
+			since = began
+		case err == nil, time.Since(since) > k.work.lease*2/3:
+			end(fmt.Errorf("%w: the right to take from the queue is lost", broker.ErrUnavailable))
+			return
+		}
+	}
+}
+
+func (k *taking) takeAll(ctx context.Context, pending int, do func(broker.Taken)) error {
+	after := "0-0"
+	for ctx.Err() == nil {
+		k.mu.Lock()
+		room := pending - k.under
+		if k.bytes >= maxUnder {
+			room = 0
+		}
+		k.mu.Unlock()
+		if room <= 0 {
+			select {
+			case <-ctx.Done():
+			case <-k.finished:
+			}
+			continue
+		}
+		c := k.work.log.read
+		got, err := c.Do(ctx, c.B().Xread().Count(int64(min(room, workBatch))).Block(workPoll.Milliseconds()).
+			Streams().Key(k.keys.stream).Id(after).Build()).AsXRead()
+		if err != nil && !rueidis.IsRedisNil(err) {
+			select {
+			case <-ctx.Done():
+			case <-time.After(100 * time.Millisecond):
+			}
+			continue
+		}
+		for _, e := range got[k.keys.stream] {
+			after = e.ID
+			if ctx.Err() != nil {
+				break
+			}
+			do(k.taken(e))
+		}
+	}
+	return context.Cause(ctx)
+}
+
+func (k *taking) taken(e rueidis.XRangeEntry) broker.Taken {
+	body := e.FieldValues["b"]
+	k.mu.Lock()
+	k.under++
+	k.bytes += len(body)
+	k.mu.Unlock()
+	millis, serial, _ := strings.Cut(e.ID, "-")
+	at, _ := strconv.ParseInt(millis, 10, 64)
+	n, _ := strconv.ParseUint(serial, 10, 64)
+	return broker.Taken{
+		Task: broker.Task{ID: e.FieldValues["i"], Body: []byte(body)},
+		// Identifiers of entries rise; the serial number counts within a millisecond.
+		Sequence: uint64(at)<<20 + min(n, 1<<20-1), Stored: time.UnixMilli(at).UTC(),
+		Done: func(ctx context.Context) error { return k.done(ctx, e.ID, len(body)) },
+	}
+}
+
+// done removes a task.
+func (k *taking) done(ctx context.Context, id string, size int) error {
+	c := k.work.log.pub
+	err := c.Do(ctx, c.B().Xdel().Key(k.keys.stream).Id(id).Build().ToRetryable()).Error()
+	k.mu.Lock()
+	k.under--
+	k.bytes -= size
+	k.mu.Unlock()
+	select {
+	case k.finished <- struct{}{}:
+	default:
+	}
+	if err == nil || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return unavailable("removing a task", err)
+}
