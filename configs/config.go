@@ -32,6 +32,7 @@ type Config struct {
 
 	Driver   string
 	RedisURL Secret
+	Redis    Redis
 	NATS     NATS
 	History  History
 	Delta    Delta
@@ -68,6 +69,13 @@ type NATS struct {
 	Replicas                        int
 	StartTimeout                    time.Duration
 	Embedded                        Embedded
+}
+
+// Redis says how to reach the servers of the Redis log, beside RedisURL.
+type Redis struct {
+	Prefix                    string
+	CAFile, CertFile, KeyFile string
+	StartTimeout              time.Duration
 }
 
 // Embedded configures the NATS server in the process.
@@ -192,6 +200,10 @@ func build(k *koanf.Koanf, hasFile bool, p *problems) *Config {
 	}
 	c.ActivityTimeout = g.seconds("activity_timeout")
 	c.Driver, c.RedisURL = g.text("adapter.driver"), Secret(g.text("redis_url"))
+	c.Redis = Redis{
+		Prefix: g.text("redis.prefix"), CAFile: g.text("redis.tls.ca_file"), CertFile: g.text("redis.tls.cert_file"),
+		KeyFile: g.text("redis.tls.key_file"), StartTimeout: g.duration("redis.start_timeout"),
+	}
 	urls, _ := k.Get("nats.url").([]string)
 	c.NATS = NATS{
 		URLs: urls, CredentialsFile: g.text("nats.credentials_file"), NKeyFile: g.text("nats.nkey_file"),
@@ -312,6 +324,12 @@ func (c *Config) check(p *problems) {
 	if (c.NATS.CertFile == "") != (c.NATS.KeyFile == "") {
 		p.add("nats.tls.cert_file and nats.tls.key_file must be given together")
 	}
+	if (c.Redis.CertFile == "") != (c.Redis.KeyFile == "") {
+		p.add("redis.tls.cert_file and redis.tls.key_file must be given together")
+	}
+	if strings.ContainsAny(c.Redis.Prefix, "{}") || len(c.Redis.Prefix) > 100 {
+		p.add("redis.prefix is %q, must have no braces and up to 100 bytes", shorten(c.Redis.Prefix))
+	}
 	if (c.NATS.User == "") != (c.NATS.Password == "") {
 		p.add("nats.user and nats.password must be given together")
 	}
@@ -351,11 +369,10 @@ func (c *Config) NotYet() []string { return c.notYet }
 // Embeds says whether a NATS server runs in the process.
 func (c *Config) Embeds() bool { return c.Driver == "nats" && len(c.NATS.URLs) == 0 }
 
-// CheckBackend reports a chosen log that this build does not have.
+// CheckBackend reports a chosen log of which it is not said where it is.
 func (c *Config) CheckBackend() error {
-	switch c.Driver {
-	case "nats", "local":
-		return nil
+	if strings.HasPrefix(c.Driver, "redis") && c.RedisURL == "" {
+		return fmt.Errorf("adapter.driver is %q, but redis_url is not set", c.Driver)
 	}
-	return fmt.Errorf("adapter.driver is %q, which this release does not have; use nats or local", c.Driver)
+	return nil
 }

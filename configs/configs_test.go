@@ -89,7 +89,7 @@ func TestSamplesLoad(t *testing.T) {
 		t.Errorf("channels (-want +got):\n%s", diff)
 	}
 	cluster := load(t, Sources{File: "samples/published-cluster.jsonc", Environ: []string{"SLUICE_MODE=development"}})
-	if err := cluster.CheckBackend(); err == nil || !strings.Contains(err.Error(), "redis") {
+	if err := cluster.CheckBackend(); err == nil || !strings.Contains(err.Error(), "redis_url") {
 		t.Errorf("CF-06: got %v, want an error that names the driver", err)
 	}
 	if got := cluster.NotYet(); len(got) > 0 {

@@ -11,8 +11,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
+	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/configs"
 	"github.com/sluicehq/sluice/gateway"
+	"github.com/sluicehq/sluice/gateway/hub"
 )
 
 func newServeCommand() *cobra.Command {
@@ -122,6 +124,9 @@ func nodeOptions(c *configs.Config, b *backend, log *slog.Logger, registry *prom
 	opt.Hub.QueueFrames, opt.Hub.QueueBytes = c.WebSocket.QueueFrames, c.WebSocket.QueueBytes
 	opt.Hub.SendBuffer = c.WebSocket.SendBuffer
 	opt.Hub.SlowAge, opt.Hub.MaxSubscriptions = c.WebSocket.SlowTimeout, c.WebSocket.MaxSubscriptions
+	if counting, ok := b.log.(broker.Counting); ok && counting.Counts() && c.Delta.Enabled && c.Delta.Coordinate {
+		opt.Log = hub.Counted(counting, opt.Apps)
+	}
 	if b.counters != nil {
 		opt.Hub.Counters = b.counters
 	}

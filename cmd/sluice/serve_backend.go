@@ -44,8 +44,11 @@ func openBackend(ctx context.Context, c *configs.Config, log *slog.Logger, regis
 	if err := c.CheckBackend(); err != nil {
 		return nil, err
 	}
-	if c.Driver == "local" {
+	switch c.Driver {
+	case "local":
 		return openMemory(c)
+	case "redis", "redis-cluster":
+		return openRedis(ctx, c, log, registry)
 	}
 	opt := streamOptions(c, log)
 	b := &backend{}
@@ -85,7 +88,7 @@ func openBackend(ctx context.Context, c *configs.Config, log *slog.Logger, regis
 			return nil, errors.Join(fmt.Errorf("webhooks: %w", err), b.close())
 		}
 	}
-	registry.MustRegister(newLogCollector(l, c.Metrics.Prefix))
+	registry.MustRegister(newLogCollector(l.Stats, c.Metrics.Prefix))
 	if b.natsURL == "" && len(opt.URLs) > 0 {
 		b.natsURL = fmt.Sprintf("%d server(s)", len(opt.URLs))
 	}
@@ -137,9 +140,9 @@ func streamOptions(c *configs.Config, log *slog.Logger) streams.Options {
 	return opt
 }
 
-// logCollector exports the numbers of the JetStream log.
+// logCollector exports the numbers of the log.
 type logCollector struct {
-	log   *streams.Log
+	stats func() streams.Stats
 	reads []logRead
 }
 
@@ -149,8 +152,8 @@ type logRead struct {
 	read func(streams.Stats) float64
 }
 
-func newLogCollector(l *streams.Log, prefix string) *logCollector {
-	c := &logCollector{log: l}
+func newLogCollector(stats func() streams.Stats, prefix string) *logCollector {
+	c := &logCollector{stats: stats}
 	add := func(kind prometheus.ValueType, name, help string, read func(streams.Stats) float64) {
 		c.reads = append(c.reads, logRead{prometheus.NewDesc(prefix+"log_"+name, help, nil, nil), kind, read})
 	}
@@ -179,7 +182,7 @@ func (c *logCollector) Describe(to chan<- *prometheus.Desc) {
 }
 
 func (c *logCollector) Collect(to chan<- prometheus.Metric) {
-	s := c.log.Stats()
+	s := c.stats()
 	for _, r := range c.reads {
 		to <- prometheus.MustNewConstMetric(r.desc, r.kind, r.read(s))
 	}

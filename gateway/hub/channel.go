@@ -370,14 +370,19 @@ const maxKey = 256
 
 // key is the conflation value of a publication.
 func (c *Channel) key(pub *broker.Publication, shape delta.Shape) string {
-	if pub.HasKey {
-		if len(pub.ConflationKey) > maxKey || !utf8.ValidString(pub.ConflationKey) {
+	return conflationValue(&pub.Event, shape, c.log.path)
+}
+
+// conflationValue is that of an event in a channel with a conflation path.
+func conflationValue(ev *broker.Event, shape delta.Shape, path delta.Path) string {
+	if ev.HasKey {
+		if len(ev.ConflationKey) > maxKey || !utf8.ValidString(ev.ConflationKey) {
 			return ""
 		}
-		return pub.ConflationKey
+		return ev.ConflationKey
 	}
 	if shape != delta.Structure {
 		return ""
 	}
-	return c.log.path.Lookup(pub.Data)
+	return path.Lookup(ev.Data)
 }

@@ -98,6 +98,9 @@ func (c *Channel) uncoordinate() {
 
 // step counts a publication and tells whether it goes out in full.
 func (c *Channel) step(p *broker.Publication, key string, live bool) bool {
+	if p.Verdict != broker.Uncounted {
+		return p.Verdict == broker.CountedFull
+	}
 	k, iv := c.log.counting, c.log.interval
 	if k == nil {
 		return iv.Step(p.Offset, p.Prev, p.Time, live, key)

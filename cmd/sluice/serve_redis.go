@@ -1,0 +1,41 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sluicehq/sluice/broker/redis"
+	"github.com/sluicehq/sluice/configs"
+	"github.com/sluicehq/sluice/streams"
+)
+
+// openRedis opens the log on Redis, with cluster state and queues of work.
+func openRedis(ctx context.Context, c *configs.Config, log *slog.Logger, registry prometheus.Registerer) (*backend, error) {
+	opt := redis.Options{
+		URL: redis.Secret(c.RedisURL.Reveal()), Cluster: c.Driver == "redis-cluster", Prefix: c.Redis.Prefix,
+		CAFile: c.Redis.CAFile, CertFile: c.Redis.CertFile, KeyFile: c.Redis.KeyFile,
+		StartTimeout: c.Redis.StartTimeout, PublishTimeout: c.HTTP.PublishTimeout, MaxData: 64 << 10, Logger: log,
+	}
+	for i := range c.Apps {
+		a := &c.Apps[i]
+		opt.MaxData = max(opt.MaxData, a.MaxPayload)
+		opt.Apps = append(opt.Apps, redis.AppOptions{ID: a.ID, MaxMessages: c.History.MaxMessages, MaxAge: c.History.Retention})
+	}
+	l, err := redis.Open(ctx, opt)
+	if err != nil {
+		return nil, err
+	}
+	b := &backend{log: l}
+	if b.table, err = l.OpenTable(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("table of cluster state: %w", err), b.close())
+	}
+	if hooked(c) {
+		b.work = l.OpenWork()
+	}
+	registry.MustRegister(newLogCollector(func() streams.Stats { return streams.Stats(l.Stats()) }, c.Metrics.Prefix))
+	return b, nil
+}
