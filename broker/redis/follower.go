@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/redis/rueidis"
+
 	"github.com/sluicehq/sluice/broker"
 )
 
@@ -78,7 +80,9 @@ func (f *follower) begin(ctx context.Context) {
 func (f *follower) subscribe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, attachTimeout)
 	defer cancel()
-	err := f.log.subs.subscribe(ctx, f.keys.live, func(m string) { f.shard.take(f, m) })
+	err := f.log.attempt(ctx, func(ctx context.Context) error {
+		return f.log.subs.subscribe(ctx, f.keys.live, func(m string) { f.shard.take(f, m) })
+	})
 	if err != nil {
 		return unavailable("attaching", err)
 	}
@@ -97,7 +101,11 @@ func (f *follower) subscribe(ctx context.Context) error {
 // touch makes or keeps the channel's place in the log, and returns the newest offset
 // and the one before the first.
 func (f *follower) touch(ctx context.Context) (last, base uint64, err error) {
-	got, err := touchScript.Exec(ctx, f.log.pub, []string{f.keys.meta}, []string{placeLife(f.app)}).ToArray()
+	var got []rueidis.RedisMessage
+	err = f.log.attempt(ctx, func(ctx context.Context) (err error) {
+		got, err = touchScript.Exec(ctx, f.log.pub, []string{f.keys.meta}, []string{placeLife(f.app)}).ToArray()
+		return err
+	})
 	if err != nil {
 		return 0, 0, err
 	}

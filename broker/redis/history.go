@@ -73,10 +73,18 @@ func (l *Log) scan(ctx context.Context, k channelKeys, q scanQuery) (*scanned, e
 	if q.newestFirst {
 		newestFirst = "1"
 	}
-	got, err := readScript.Exec(ctx, l.read, []string{k.stream, k.meta}, []string{
+	args := []string{
 		strconv.FormatUint(q.from, 10), strconv.FormatUint(q.to, 10), micros(q.since, true), micros(q.until, false),
 		strconv.Itoa(q.most), newestFirst,
-	}).ToArray()
+	}
+	var got []rueidis.RedisMessage
+	err := l.attempt(ctx, func(ctx context.Context) (err error) {
+		got, err = readScript.Exec(ctx, l.read, []string{k.stream, k.meta}, args).ToArray()
+		return err
+	})
+	if err != nil && l.ctx.Err() != nil {
+		return nil, broker.ErrClosed
+	}
 	if err != nil {
 		return nil, unavailable("reading", err)
 	}

@@ -20,8 +20,9 @@ const (
 	countLife = 150 * time.Second
 )
 
-// publishArgs is the number of arguments of the publish script before those of events.
-const publishArgs = 8
+// publishArgs is the number of arguments of the publish script before those of events, and
+// for each of them.
+const publishArgs, perEvent = 7, 4
 
 // place names a channel.
 type place struct{ app, channel string }
@@ -126,22 +127,24 @@ func (l *Log) publishTo(ctx context.Context, a *appLog, events []broker.Outgoing
 	}
 	most := 1
 	keys := append(make([]string, 0, 3+n), k.stream, k.meta, k.counts)
-	args := append(make([]string, 0, publishArgs+3*n), k.live, verb, strconv.FormatInt(a.opt.MaxMessages, 10),
-		strconv.FormatInt(a.opt.MaxAge.Milliseconds(), 10), strconv.FormatInt(l.opt.DedupWindow.Milliseconds(), 10),
-		strconv.FormatInt(countLife.Milliseconds(), 10), "", placeLife(a))
+	args := append(make([]string, 0, publishArgs+perEvent*n), k.live, verb, strconv.FormatInt(a.opt.MaxMessages, 10),
+		strconv.FormatInt(a.opt.MaxAge.Milliseconds(), 10), placeLife(a), strconv.FormatInt(countLife.Milliseconds(), 10), "")
 	for i := range n {
 		e := &events[index(i)]
 		id, root := e.Event.DedupID, l.keys.dedup(a.opt.ID)
 		if id == "" || l.opt.Cluster {
 			root = k.dedup
 		}
+		window := l.opt.DedupWindow
 		if id == "" {
-			id = "-" + rand.Text() // for our own retries
+			// For our own retries, which end with the time for a publish.
+			id, window = "-"+rand.Text(), min(window, 2*l.opt.PublishTimeout)
 		} else {
 			id = digest(id)
 		}
 		keys = append(keys, root+id)
-		args = append(args, rueidis.BinaryString(encode(e.Event)), strconv.Itoa(e.Count.Interval), e.Count.Value)
+		args = append(args, rueidis.BinaryString(encode(e.Event)), strconv.Itoa(e.Count.Interval), e.Count.Value,
+			strconv.FormatInt(window.Milliseconds(), 10))
 		most = max(most, e.Count.MaxValues)
 	}
 	args[6] = strconv.Itoa(most)
@@ -201,7 +204,7 @@ func (l *Log) publishOnCluster(ctx context.Context, a *appLog, events []broker.O
 		}
 		left = append(left, r)
 		leftKeys = append(leftKeys, keys[3+i])
-		leftArgs = append(leftArgs, args[publishArgs+3*i:publishArgs+3*i+3]...)
+		leftArgs = append(leftArgs, args[publishArgs+perEvent*i:publishArgs+perEvent*(i+1)]...)
 	}
 	if len(left) == 0 {
 		return nil

@@ -26,9 +26,8 @@ end
 //
 //	KEYS: stream, hash, counts, then one key for duplicates per event
 //	ARGV: live channel, PUBLISH or SPUBLISH, most messages (-1 for all), life ms,
-//	      window for duplicates ms, life of counts ms, most counted values, life of the
-//	      hash ms,
-//	      then per event: entry, N (0 if it is not counted), value
+//	      life of the hash ms, life of counts ms, most counted values,
+//	      then per event: entry, N (0 if it is not counted), value, life of its id ms
 var publishScript = rueidis.NewLuaScript(clockAndInstance + `
 local meta = redis.call('HMGET', KEYS[2], 's', 'b', 't', 'r', 'u')
 local last, base, at = tonumber(meta[1]), tonumber(meta[2]), tonumber(meta[3])
@@ -45,8 +44,8 @@ end
 if now > at then at = now end
 local time = string.format('%.0f', at)
 local answer, stored = {}, false
-for i = 0, (#ARGV - 8) / 3 - 1 do
-  local entry, n, value, id = ARGV[9 + 3 * i], tonumber(ARGV[10 + 3 * i]), ARGV[11 + 3 * i], KEYS[4 + i]
+for i = 0, (#ARGV - 7) / 4 - 1 do
+  local entry, n, value, id = ARGV[8 + 4 * i], tonumber(ARGV[9 + 4 * i]), ARGV[10 + 4 * i], KEYS[4 + i]
   local before = redis.call('GET', id)
   if before then
     answer[#answer + 1] = before
@@ -69,7 +68,7 @@ for i = 0, (#ARGV - 8) / 3 - 1 do
     else
       redis.call('XADD', KEYS[1], 'MAXLEN', ARGV[3], offset .. '-0', 'p', prior, 't', time, 'f', full, 'e', entry)
     end
-    redis.call('SET', id, offset, 'PX', ARGV[5])
+    redis.call('SET', id, offset, 'PX', ARGV[11 + 4 * i])
     redis.call('HSET', KEYS[2], 's', offset)
     redis.call(ARGV[2], ARGV[1], offset .. ' ' .. prior .. ' ' .. string.format('%.0f', base) .. ' ' .. time .. ' ' .. full .. ' ' .. entry)
     answer[#answer + 1] = offset
@@ -80,7 +79,7 @@ end
 if stored then
   redis.call('HSET', KEYS[2], 'b', string.format('%.0f', base), 't', time, 'r', run, 'u', string.format('%.0f', now))
   redis.call('PEXPIRE', KEYS[1], ARGV[4])
-  redis.call('PEXPIRE', KEYS[2], ARGV[8])
+  redis.call('PEXPIRE', KEYS[2], ARGV[5])
 end
 return answer
 `)

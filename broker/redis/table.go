@@ -167,7 +167,11 @@ func (t *Table) Read(ctx context.Context, key string) (kv.Entry, error) {
 	if !kv.ValidKey(key) {
 		return kv.Entry{}, fmt.Errorf("read %.80q: %w", key, kv.ErrInvalidKey)
 	}
-	text, err := tableRead.Exec(ctx, t.log.pub, t.names, []string{key}).ToString()
+	text := ""
+	err := t.log.attempt(ctx, func(ctx context.Context) (err error) {
+		text, err = tableRead.Exec(ctx, t.log.pub, t.names, []string{key}).ToString()
+		return err
+	})
 	if err != nil {
 		return kv.Entry{}, t.fail(ctx, "read", key, err)
 	}
@@ -192,8 +196,12 @@ func (t *Table) List(ctx context.Context, pattern string) ([]kv.Record, error) {
 	}
 	var out []kv.Record
 	for from := "[" + prefix; ; {
-		got, err := tablePage.Exec(ctx, t.log.read, t.names,
-			[]string{from, "[" + prefix + "\xff", strconv.Itoa(tablePageSize)}).AsStrSlice()
+		var got []string
+		err := t.log.attempt(ctx, func(ctx context.Context) (err error) {
+			got, err = tablePage.Exec(ctx, t.log.read, t.names,
+				[]string{from, "[" + prefix + "\xff", strconv.Itoa(tablePageSize)}).AsStrSlice()
+			return err
+		})
 		if err != nil {
 			return nil, t.fail(ctx, "list", pattern, err)
 		}

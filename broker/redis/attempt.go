@@ -1,0 +1,47 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+// readTimeout bounds a reading with its repetitions.
+const readTimeout = 5 * time.Second
+
+// passing reports whether an error may be gone in a moment: the connection broke, or
+// the server is starting or handing over.
+func passing(err error) bool {
+	refused, ok := rueidis.IsRedisErr(err)
+	if !ok {
+		return !errors.Is(err, rueidis.ErrClosing)
+	}
+	if refused.IsLoading() || refused.IsClusterDown() || refused.IsTryAgain() {
+		return true
+	}
+	_, moved := refused.IsMoved()
+	return moved || strings.HasPrefix(refused.Error(), "MASTERDOWN") || strings.HasPrefix(refused.Error(), "READONLY")
+}
+
+// attempt does what may be done again, until it works, its error will stay, or its
+// time is over.
+func (l *Log) attempt(ctx context.Context, do func(ctx context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	for wait := 10 * time.Millisecond; ; wait = min(2*wait, 250*time.Millisecond) {
+		try, end := context.WithTimeout(ctx, attemptTimeout)
+		err := do(try)
+		end()
+		if err == nil || ctx.Err() != nil || l.ctx.Err() != nil || rueidis.IsRedisNil(err) || !passing(err) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(wait):
+		}
+	}
+}
