@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/sluicehq/sluice/test/redisserver"
 )
 
 // freePort finds a port that nobody listens on.
@@ -25,10 +27,14 @@ func freePort(t *testing.T) int {
 // application with pusher-js, Laravel Echo and the official server SDK, in Node and in
 // Chromium (WS-27, SUB-11, AUTH-13, AUTH-14, PR-18, CE-12, US-15, HS-11).
 func TestApplicationWithStockLibraries(t *testing.T) {
-	for _, where := range []string{"node", "browser"} {
-		t.Run(where, func(t *testing.T) {
+	for name, where := range map[string]string{"node": "node", "browser": "browser", "node on redis": "node"} {
+		t.Run(name, func(t *testing.T) {
 			dir, own := t.TempDir(), freePort(t)
-			s := serve(t, dir, config(dir, fmt.Sprintf(`
+			yaml := config(dir)
+			if name != where {
+				yaml = onRedis("redis", redisserver.Start(t).URL())
+			}
+			s := serve(t, dir, yaml+fmt.Sprintf(`
 apps:
   - id: app-id
     key: app-key
@@ -38,7 +44,7 @@ apps:
     enable_watchlist_events: true
     enable_subscription_count: true
     webhooks: [{url: "http://127.0.0.1:%d/hook", batch: true}]
-`, own)))
+`, own))
 			host, port, _ := strings.Cut(s.HTTP, ":")
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()

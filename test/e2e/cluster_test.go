@@ -12,6 +12,8 @@ import (
 	"time"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
+
+	"github.com/sluicehq/sluice/test/redisserver"
 )
 
 // natsNode is a NATS server as an operator would run it beside the gateways.
@@ -48,10 +50,32 @@ nats:
 `, natsURL)
 }
 
+// onRedis is the configuration of a gateway whose log is on Redis.
+func onRedis(driver, url string) string {
+	return fmt.Sprintf(`mode: development
+host: 127.0.0.1
+port: 0
+metrics: {host: 127.0.0.1, port: -1}
+log: {format: json}
+history: {enabled: true}
+adapter: {driver: %s}
+redis_url: %q
+`, driver, url)
+}
+
 // What one gateway accepts reaches the sockets of both, in one order.
 func TestTwoGatewaysShareOneLog(t *testing.T) {
-	url := natsNode(t)
-	gateways := []*server{serve(t, t.TempDir(), gatewayOn(url)), serve(t, t.TempDir(), gatewayOn(url))}
+	for name, yaml := range map[string]func() string{
+		"nats":          func() string { return gatewayOn(natsNode(t)) },
+		"redis":         func() string { return onRedis("redis", redisserver.Start(t).URL()) },
+		"redis-cluster": func() string { return onRedis("redis-cluster", redisserver.StartCluster(t).URL()) },
+	} {
+		t.Run(name, func(t *testing.T) { shareOneLog(t, yaml()) })
+	}
+}
+
+func shareOneLog(t *testing.T, yaml string) {
+	gateways := []*server{serve(t, t.TempDir(), yaml), serve(t, t.TempDir(), yaml)}
 	const channel, each, writers = "shared", 150, 4
 	var receivers []*node
 	for _, g := range gateways {
@@ -109,13 +133,43 @@ func TestTwoGatewaysShareOneLog(t *testing.T) {
 }
 
 func TestGatewayWithoutItsClusterStopsWithAReason(t *testing.T) {
+	for name, yaml := range map[string]func(addr string) string{
+		"nats":  func(addr string) string { return gatewayOn("nats://"+addr) + "  start_timeout: 1s\n" },
+		"redis": func(addr string) string { return onRedis("redis", "redis://:hunter5@"+addr) + "redis: {start_timeout: 1s}\n" },
+		"redis-cluster": func(addr string) string {
+			return onRedis("redis-cluster", "redis://:hunter5@"+addr) + "redis: {start_timeout: 1s}\n"
+		},
+	} {
+		t.Run(name, func(t *testing.T) { stopsWithAReason(t, yaml) })
+	}
+	// A single server is no cluster and the other way round.
+	single, cluster := redisserver.Start(t), redisserver.StartCluster(t)
+	for name, c := range map[string]struct{ yaml, says string }{
+		"a cluster as a single server": {onRedis("redis", cluster.Masters[0].URL()), "redis-cluster"},
+		"a single server as a cluster": {onRedis("redis-cluster", single.URL()) + "redis: {start_timeout: 1s}\n", "cluster"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := launch(t, t.TempDir(), c.yaml)
+			select {
+			case <-s.done:
+			case <-time.After(patience):
+				t.Fatal("the gateway goes on")
+			}
+			if s.err == nil || !strings.Contains(s.logs.String(), c.says) {
+				t.Errorf("ended with %v:\n%s", s.err, s.logs)
+			}
+		})
+	}
+}
+
+func stopsWithAReason(t *testing.T, yaml func(addr string) string) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	closed := l.Addr().String()
 	_ = l.Close()
-	s := launch(t, t.TempDir(), gatewayOn("nats://"+closed)+"  start_timeout: 1s\n")
+	s := launch(t, t.TempDir(), yaml(closed))
 	select {
 	case <-s.done:
 	case <-time.After(patience):
@@ -123,5 +177,8 @@ func TestGatewayWithoutItsClusterStopsWithAReason(t *testing.T) {
 	}
 	if s.err == nil || !strings.Contains(s.logs.String(), closed) {
 		t.Errorf("ended with %v:\n%s", s.err, s.logs)
+	}
+	if strings.Contains(s.logs.String(), "hunter5") {
+		t.Errorf("the password is in the log:\n%s", s.logs)
 	}
 }

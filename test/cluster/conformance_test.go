@@ -1,0 +1,70 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/brokertest"
+	"github.com/sluicehq/sluice/streams"
+)
+
+// TestConformance runs the suite of the log on three NATS servers that keep three
+// copies.
+func TestConformance(t *testing.T) {
+	servers := startNATS(t)
+	groups := 0
+	brokertest.Run(t, func(t *testing.T) brokertest.Backend {
+		groups++
+		prefix := fmt.Sprintf("g%d.", groups)
+		open := func(t *testing.T) *streams.Log {
+			l, err := streams.Open(t.Context(), streams.Options{
+				URLs: servers.urls(), Replicas: 3, Prefix: prefix, StartTimeout: patience, AuditInterval: 200 * time.Millisecond,
+				Apps: []streams.AppOptions{{ID: "app-1", MaxMessages: 100, MaxBytes: -1}, {ID: "app-2", MaxMessages: 100, MaxBytes: -1}},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = l.Close() })
+			return l
+		}
+		l := open(t)
+		return brokertest.Backend{
+			Log: l, Apps: [2]string{"app-1", "app-2"}, MaxMessages: 100, MaxEventBytes: 64<<10 + 1,
+			Second: func(t *testing.T) broker.Log { return open(t) },
+			Reopen: func(t *testing.T) broker.Log {
+				_ = l.Close()
+				return open(t)
+			},
+			Evict: func(t *testing.T, app, channel string) { purge(t, servers, fmt.Sprintf("G%d%s", groups, streams.StreamOf(app))) },
+		}
+	})
+}
+
+// purge removes all messages of a stream.
+func purge(t *testing.T, servers *natsCluster, name string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	c, err := nats.Connect(servers.urls()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	js, err := jetstream.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := js.Stream(ctx, name)
+	if err == nil {
+		err = s.Purge(ctx)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
