@@ -1,38 +1,46 @@
-// Package redis is the place of the log on Redis.
+// Package redis is the log on Redis, on one server or on a Redis Cluster, with the
+// table of cluster state (package kv) and the queues of work (package broker) beside
+// it.
 //
-// The adapter is not part of this release: the package holds no code, and
-// choosing it in the configuration stops the start with an error that says so.
-// There is no fallback to another log behind the operator's back. What follows
-// is what the adapter will promise when it comes, written down first because it
-// decides who should wait for it.
+// It implements the interfaces of package broker and passes the suite in
+// broker/brokertest. A channel is one Redis stream and one hash, in the same slot; a
+// publish is one script that numbers the events, counts them for the full message
+// interval, appends them and announces them, so that number, count and entry cannot
+// disagree. Live events come by pub/sub, sharded on a cluster. What was announced and
+// did not arrive is read from the stream before anything later is delivered; what
+// cannot be had becomes a Gap of package broker.
 //
-// It will implement the interfaces of package broker and pass the suite in
-// broker/brokertest. A channel is one Redis stream and one hash, kept in the
-// same slot; a publish is one script that numbers the event, counts it for the
-// full message interval, appends it and announces it, so that the number, the
-// count and the entry cannot disagree. Offsets are contiguous within a channel,
-// not only rising. A hole in what was announced is filled by reading the
-// stream; what cannot be filled becomes a Gap of package broker, as everywhere.
+// Each entry names the offset before it, which is the proof of completeness: offsets
+// rise by one within a run of the server, begin at the server's time in microseconds,
+// and jump there when another run of a server finds the channel. So an offset that a
+// server lost is never given to another event, and a position that was lost is
+// refused.
 //
-// Its promises will be weaker than those of the JetStream log, and no setting
-// makes them equal:
+// Its promises are weaker than those of the JetStream log, and no setting makes them
+// equal:
 //
 //   - An acknowledged event can be lost. Redis replicates asynchronously, so a
-//     failover may bring back a log without its tail, and give the lost offsets
-//     to other events. The adapter will notice by comparing epoch and newest
-//     offset after each reconnect, and begin a new epoch; it cannot bring the
-//     events back. What survives the end of a single server is a matter of that
-//     server's persistence settings.
-//   - A script that fails half way is not rolled back. Everything that can be
-//     refused is therefore checked before the first write.
-//   - An event that a third party sends with a plain PUBLISH is not in the log,
-//     has no number, and is not delivered. Publishing past the HTTP API, which
-//     JetStream allows to anybody with the permission, needs the script.
-//   - Retention by number is approximate, and age applies to a channel as a
-//     whole, from its newest event.
-//   - Channels cost more memory: about 4 KB for a channel with a single entry,
-//     against less than 300 bytes in JetStream, and all of it is RAM.
-//   - The number of conflation values that are counted per channel is capped in
-//     Redis itself. Counts travel with the events, so gateways agree without
-//     checkpoints.
+//     failover may bring back a log without its tail; what survives the end of a
+//     single server is a matter of its persistence settings. A loss is noticed by
+//     every gateway that has delivered or acknowledged what is gone, and begins a new
+//     epoch of the app: attached channels get a Gap, and positions of before are
+//     refused. A loss that nobody alive has seen is not noticed.
+//   - Offsets are not repeated as long as a channel has fewer than a million events a
+//     second and the clocks of the servers do not differ by more than a failover takes.
+//   - A script that fails half way is not rolled back. Everything that can be refused
+//     is therefore checked before the first write.
+//   - An event that a third party sends with a plain PUBLISH is not in the log. It is
+//     refused, counted, and not delivered. Who may publish to the live channels of
+//     Redis may forge live messages, though; keep the server to the gateways.
+//   - On a cluster an id for duplicates holds per channel at once, and across channels
+//     of the app from a moment later.
+//   - Age applies to a channel as a whole, from its newest event. There is no bound of
+//     bytes per app.
+//   - All channels are in RAM, and cost more of it than in JetStream.
+//   - The conflation values that are counted per channel are capped: beyond the cap all
+//     counts of the channel start again.
+//   - On a cluster the table of cluster state is on one master.
+//
+// It never falls back to another log, and never serves a server of the other kind
+// than it was told.
 package redis
