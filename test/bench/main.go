@@ -30,6 +30,10 @@ var parts = []struct {
 	run  func(s *scale) error
 }{
 	{"latency", func(s *scale) error { return latency(s.short) }},
+	{"backends", func(s *scale) error {
+		return compareBackends(pick(s.short, 5, 30), pick(s.short, time.Second, 4*time.Second))
+	}},
+	{"million", func(s *scale) error { return million(pick(s.short, 50_000, 1_000_000)) }},
 	{"encode", func(s *scale) error { return encoders(s.rounds, s.period/20) }},
 	{"wire", func(s *scale) error { return wires(pick(s.short, 500, 5000)) }},
 	{"key", func(s *scale) error { return keys(pick(s.short, 1, 3)) }},
@@ -87,6 +91,9 @@ func main() {
 		switch os.Args[1] {
 		case "reader":
 			exit(readerMain(os.Args[2:]))
+			return
+		case "nats":
+			exit(natsMain(os.Args[2:]))
 			return
 		case "resident":
 			exit(residentMain(os.Args[2:]))
