@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -58,6 +59,8 @@ type settings struct {
 	// replicated runs three NATS servers instead of one.
 	replicated bool
 	webhooks   webhook.Options
+	// operations counts those on the checkpoints, if it is not nil.
+	operations *atomic.Int64
 }
 
 // cluster is a NATS server with gateways.
@@ -161,6 +164,9 @@ func (c *cluster) join() *node {
 			c.t.Fatal(err)
 		}
 		g.Hub.Counters = counters
+		if c.set.operations != nil {
+			g.Hub.Counters = countedStore{counters, c.set.operations}
+		}
 	}
 	if n.Node, err = gateway.New(g); err != nil {
 		c.t.Fatal(err)
