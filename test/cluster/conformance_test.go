@@ -41,7 +41,9 @@ func TestConformance(t *testing.T) {
 				_ = l.Close()
 				return open(t)
 			},
-			Evict: func(t *testing.T, app, channel string) { purge(t, servers, fmt.Sprintf("G%d%s", groups, streams.StreamOf(app))) },
+			Evict: func(t *testing.T, app, channel string) {
+				purge(t, servers, fmt.Sprintf("G%d%s", groups, streams.StreamOf(app)))
+			},
 		}
 	})
 }

@@ -134,8 +134,10 @@ func shareOneLog(t *testing.T, yaml string) {
 
 func TestGatewayWithoutItsClusterStopsWithAReason(t *testing.T) {
 	for name, yaml := range map[string]func(addr string) string{
-		"nats":  func(addr string) string { return gatewayOn("nats://"+addr) + "  start_timeout: 1s\n" },
-		"redis": func(addr string) string { return onRedis("redis", "redis://:hunter5@"+addr) + "redis: {start_timeout: 1s}\n" },
+		"nats": func(addr string) string { return gatewayOn("nats://"+addr) + "  start_timeout: 1s\n" },
+		"redis": func(addr string) string {
+			return onRedis("redis", "redis://:hunter5@"+addr) + "redis: {start_timeout: 1s}\n"
+		},
 		"redis-cluster": func(addr string) string {
 			return onRedis("redis-cluster", "redis://:hunter5@"+addr) + "redis: {start_timeout: 1s}\n"
 		},
