@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sort"
 	"strings"
+	"time"
 )
 
 // buildApps reads the list of apps.
@@ -105,6 +106,21 @@ func buildApp(where string, m map[string]any, c *Config, p *problems) App {
 	}
 	if strings.ContainsAny(a.Key, "/?#: ") || len(a.Key) > 200 {
 		p.add("%skey is %q, must have up to 200 bytes and none of / ? # : or space", where, shorten(a.Key))
+	}
+	a.MaxMessages, a.MaxBytes = int64(number("history_max_messages")), int64(number("history_max_bytes"))
+	a.Retention, a.Replicas = time.Duration(number("history_retention_seconds"))*time.Second, number("history_replicas")
+	if a.MaxMessages == 0 {
+		a.MaxMessages = c.History.MaxMessages
+	}
+	if a.MaxBytes == 0 {
+		a.MaxBytes = c.History.MaxBytes
+	}
+	if a.Retention == 0 {
+		a.Retention = c.History.Retention
+	}
+	if c.Delta.Coordinate && (a.MaxMessages >= 0 && a.MaxMessages < 8 || a.Retention < 300*time.Second) {
+		p.add("%shistory_max_messages is %d and history_retention_seconds %d, but delta_compression.cluster_coordination needs 8 and 300 or more to count from",
+			where, a.MaxMessages, int(a.Retention/time.Second))
 	}
 	a.Origins, _ = v["allowed_origins"].([]string)
 	for _, pattern := range a.Origins {

@@ -30,12 +30,15 @@ type Config struct {
 	PathPrefix      string
 	ActivityTimeout time.Duration
 
-	Driver   string
-	RedisURL Secret
-	Redis    Redis
-	NATS     NATS
-	History  History
-	Delta    Delta
+	Driver string
+	// Durability is process, machine or replicated, or auto, which leaves it to the
+	// settings of NATS.
+	Durability string
+	RedisURL   Secret
+	Redis      Redis
+	NATS       NATS
+	History    History
+	Delta      Delta
 
 	DeliverTags bool
 	// Filters lets subscriptions have filters.
@@ -155,6 +158,12 @@ type App struct {
 	// their patterns, completed from the global settings.
 	Channels []ChannelDelta
 	Webhooks []Webhook
+
+	// MaxMessages, MaxBytes, Retention and Replicas of the app's log, completed from
+	// the global settings but for Replicas, where 0 is the global number.
+	MaxMessages, MaxBytes int64
+	Retention             time.Duration
+	Replicas              int
 }
 
 // ChannelDelta is the setting of the channels that a pattern matches.
@@ -200,6 +209,7 @@ func build(k *koanf.Koanf, hasFile bool, p *problems) *Config {
 	}
 	c.ActivityTimeout = g.seconds("activity_timeout")
 	c.Driver, c.RedisURL = g.text("adapter.driver"), Secret(g.text("redis_url"))
+	c.Durability = g.text("durability")
 	c.Redis = Redis{
 		Prefix: g.text("redis.prefix"), CAFile: g.text("redis.tls.ca_file"), CertFile: g.text("redis.tls.cert_file"),
 		KeyFile: g.text("redis.tls.key_file"), StartTimeout: g.duration("redis.start_timeout"),
@@ -215,6 +225,9 @@ func build(k *koanf.Koanf, hasFile bool, p *problems) *Config {
 			Host: g.text("nats.embedded.host"), Port: g.integer("nats.embedded.port"), StoreDir: g.text("nats.embedded.store_dir"),
 			MaxStore: g.number("nats.embedded.max_store"), SyncInterval: g.duration("nats.embedded.sync_interval"),
 		},
+	}
+	if c.Durability == "replicated" && c.NATS.Replicas == 1 {
+		c.NATS.Replicas = 3
 	}
 	if c.NATS.Embedded.StoreDir == "" {
 		c.NATS.Embedded.StoreDir = dataDir()
@@ -278,6 +291,7 @@ func (c *Config) remember(k *koanf.Koanf) {
 	c.values["host"], c.values["metrics.host"] = c.Host, c.Metrics.Host
 	c.values["web.enabled"] = strconv.FormatBool(c.Web)
 	c.values["history.enabled"] = c.History.Enabled
+	c.values["nats.replicas"] = int64(c.NATS.Replicas)
 	c.values["nats.embedded.store_dir"] = c.NATS.Embedded.StoreDir
 	sort.Strings(c.notYet)
 }
@@ -324,6 +338,7 @@ func (c *Config) check(p *problems) {
 	if (c.NATS.CertFile == "") != (c.NATS.KeyFile == "") {
 		p.add("nats.tls.cert_file and nats.tls.key_file must be given together")
 	}
+	c.checkDurability(p)
 	if (c.Redis.CertFile == "") != (c.Redis.KeyFile == "") {
 		p.add("redis.tls.cert_file and redis.tls.key_file must be given together")
 	}
@@ -351,6 +366,38 @@ func (c *Config) check(p *problems) {
 				p.add("apps[%d].secret is the published demo secret and host is %q; choose another secret or listen on 127.0.0.1", i, c.Host)
 			}
 		}
+	}
+}
+
+// checkDurability refuses a level that the other settings cannot give.
+func (c *Config) checkDurability(p *problems) {
+	for i := range c.Apps {
+		a := &c.Apps[i]
+		if a.Replicas > 1 && (c.Driver != "nats" || c.Embeds()) {
+			p.add("apps[%d].history_replicas is %d, but only a cluster at nats.url keeps copies", i, a.Replicas)
+		}
+		if c.Durability == "replicated" && a.Replicas > 0 && a.Replicas < 3 {
+			p.add("apps[%d].history_replicas is %d, but durability is replicated and needs 3 or more", i, a.Replicas)
+		}
+		if h := &c.History; c.Driver == "local" && (a.MaxMessages != h.MaxMessages || a.MaxBytes != h.MaxBytes || a.Retention != h.Retention) {
+			p.add("apps[%d] has history settings of its own, but with adapter.driver local all apps have those of history", i)
+		}
+		if a.Retention < time.Minute {
+			p.add("apps[%d].history_retention_seconds is %d, must be 0 or 60 or more", i, int(a.Retention/time.Second))
+		}
+	}
+	switch {
+	case c.Durability == "auto":
+	case c.Driver != "nats":
+		p.add("durability is %q, but with adapter.driver %q it is not Sluice that decides about it; leave it out", c.Durability, c.Driver)
+	case c.Durability == "replicated" && c.Embeds():
+		p.add("durability is \"replicated\", but an embedded server keeps one copy; set nats.url to a cluster")
+	case c.Durability == "replicated" && c.NATS.Replicas < 3:
+		p.add("durability is \"replicated\" and nats.replicas is %d, must be 3 or more", c.NATS.Replicas)
+	case c.Durability == "machine" && !c.Embeds():
+		p.add("durability is \"machine\", but how the servers at nats.url synchronise their disks is not ours to set and cannot be asked; use replicated, or leave it out")
+	case c.Durability == "process" && c.NATS.Replicas > 1:
+		p.add("durability is \"process\" and nats.replicas is %d; use replicated, or leave one of them out", c.NATS.Replicas)
 	}
 }
 

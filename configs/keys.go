@@ -47,6 +47,7 @@ var keys = []key{
 	{name: "activity_timeout", kind: integer, def: int64(120), min: 1, max: 3600, unit: "s", text: "Silence after which a client is asked for a sign of life."},
 
 	{name: "adapter.driver", kind: choice, def: "nats", choices: []string{"local", "nats", "redis", "redis-cluster"}, text: "Where the log lives. `nats`: JetStream, embedded unless `nats.url` is set. `local`: the memory of this process; nothing is stored. `redis` and `redis-cluster`: Redis streams at `redis_url`, with weaker promises (docs/operations.md, \"Redis\"). There is no fallback: what is chosen is there, or the start fails. Also as `ADAPTER_DRIVER`."},
+	{name: "durability", kind: choice, def: "auto", choices: []string{"auto", "process", "machine", "replicated"}, text: "What an acknowledged event must survive in the log on NATS. `process`: killed processes, with an embedded or a single server. `machine`: a crash of the machine as well; the embedded server synchronises its disk with every event, which costs most of the rate. `replicated`: the loss of a server with its disk; three copies on a cluster (`nats.url`, `nats.replicas` of 3 or more). `auto`: what `nats.url` and `nats.replicas` make of it. What is in force is logged at the start and stands in `/ready`; settings that contradict the level stop the start."},
 	{name: "redis_url", kind: address, def: "", text: "Server of the Redis log, `redis://` or `rediss://` with user, password and number of the database; further servers of a cluster as `?addr=host:port&addr=host:port`. Unused by the others. Also as `REDIS_URL`."},
 	{name: "redis.prefix", kind: text, def: "sluice:", text: "Precedes all keys and channels in Redis, so that installations can share a server."},
 	{name: "redis.tls.ca_file", kind: text, def: "", text: "PEM file with the certificates to trust."},
@@ -152,6 +153,10 @@ var appKeys = []key{
 	{name: "enable_subscription_count", kind: boolean, def: false, text: "Subscribers are told how many they are."},
 	{name: "max_backend_events_per_second", kind: integer, def: int64(0), min: 0, max: 1 << 30, text: "Events published over HTTP, one for each channel; more are refused with 429. 0 is no bound."},
 	{name: "max_read_requests_per_second", kind: integer, def: int64(0), min: 0, max: 1 << 30, text: "Queries over HTTP; more are refused with 429. 0 is no bound."},
+	{name: "history_max_messages", kind: integer, def: int64(0), min: -1, max: 1 << 40, text: "Events kept per channel; -1 leaves age and bytes as the only bounds, 0 is `history.max_messages`. Not with `adapter.driver: local`, as the next three."},
+	{name: "history_max_bytes", kind: integer, def: int64(0), min: -1, max: 1 << 50, unit: "bytes", text: "Size of the log of the app; -1 is no bound, 0 is `history.max_bytes`."},
+	{name: "history_retention_seconds", kind: integer, def: int64(0), min: 0, max: 10 * 365 * 86400, unit: "s", text: "How long events are kept, 60 or more; 0 is `history.retention_window_seconds`."},
+	{name: "history_replicas", kind: integer, def: int64(0), min: 0, max: 5, text: "Copies of the log of the app on a NATS cluster; 0 is `nats.replicas`."},
 	{name: "webhooks", kind: tree, text: "Addresses that are told what happens in the channels of the app: a list of objects of `url`, `event_types` (default all), `filter` (`channel_name_starts_with`, `channel_name_ends_with`), `headers`, and `batch` (`true`, or `duration_ms`, default 50, and `size`, default 50)."},
 	{name: "allowed_origins", kind: texts, def: []string{}, text: "Pages that may connect: `https://example.com`, `example.com`, `*.example.com`; all if empty. Others are closed with 4009, and so is the origin `null`. Clients that send no origin are no browsers and may connect."},
 }

@@ -28,6 +28,8 @@ type AppOptions struct {
 	MaxAge time.Duration
 	// MaxBytes of the whole app, default 1 GiB; -1 is no limit.
 	MaxBytes int64
+	// Replicas of the app's stream, default those of all.
+	Replicas int
 }
 
 // Options configure a [Log].
@@ -36,6 +38,9 @@ type Options struct {
 	Apps []AppOptions
 	// Replicas of each stream, 1 to 5, default 1. On a cluster use 3.
 	Replicas int
+	// Synchronous says that the server, an embedded one, synchronises its disk with
+	// every event. It decides about what Health says, nothing else.
+	Synchronous bool
 	// MaxData is the largest data of an event in bytes, default 64 KiB. Larger
 	// ones are refused, and skipped when they came by a raw publish.
 	MaxData int
@@ -110,6 +115,7 @@ func (o *Options) setDefaults() error {
 		def(&a.MaxMessages, 1000)
 		def(&a.MaxAge, 24*time.Hour)
 		def(&a.MaxBytes, 1<<30)
+		def(&a.Replicas, o.Replicas)
 	}
 	return o.validate()
 }
@@ -123,6 +129,9 @@ func (o *Options) validate() error {
 	for _, a := range o.Apps {
 		if a.ID == "" || len(a.ID) > 100 {
 			bad("app id %.40q: must have 1 to 100 bytes", a.ID)
+		}
+		if a.Replicas < 1 || a.Replicas > 5 {
+			bad("app %q: replicas is %d, must be 1 to 5", a.ID, a.Replicas)
 		}
 		if a.MaxMessages < -1 || a.MaxBytes < -1 || a.MaxAge < 0 {
 			bad("app %q: history limits must not be negative, except -1 for none", a.ID)

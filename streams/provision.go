@@ -29,7 +29,7 @@ func (l *Log) wanted(a AppOptions) jetstream.StreamConfig {
 		Description: "events of the app " + a.ID,
 		// Memory storage walks every sequence to find the next message of a
 		// subject; the file store has an index.
-		Storage: jetstream.FileStorage, Replicas: l.opt.Replicas,
+		Storage: jetstream.FileStorage, Replicas: a.Replicas,
 		Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld,
 		MaxMsgsPerSubject: a.MaxMessages, MaxAge: a.MaxAge, MaxBytes: a.MaxBytes, MaxMsgs: -1,
 		MaxMsgSize: int32(l.opt.MaxData + headerRoom),

@@ -203,9 +203,19 @@ func (l *Log) Health() broker.Health {
 	return h
 }
 
+// durability is that of the app with the fewest copies.
 func (l *Log) durability() string {
-	if l.opt.Replicas > 1 {
-		return fmt.Sprintf("an acknowledged event is on a quorum of %d servers; it is lost if a majority of them is lost", l.opt.Replicas)
+	copies := l.opt.Apps[0].Replicas
+	for _, a := range l.opt.Apps {
+		copies = min(copies, a.Replicas)
+	}
+	switch {
+	case copies > 1:
+		return fmt.Sprintf("an acknowledged event is on a quorum of %d servers; killed processes, crashed machines and lost disks "+
+			"lose nothing as long as a majority is left", copies)
+	case l.opt.Synchronous:
+		return "an acknowledged event is on the disk of one NATS server; a killed process or a crashed machine loses nothing, " +
+			"a lost disk everything"
 	}
 	return "an acknowledged event is with the operating system of one NATS server; a killed process loses nothing, " +
 		"a crashed machine what was not synchronised yet, a lost disk everything"

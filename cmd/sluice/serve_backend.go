@@ -56,6 +56,7 @@ func openBackend(ctx context.Context, c *configs.Config, log *slog.Logger, regis
 		e := c.NATS.Embedded
 		server, err := embedded.Start(ctx, embedded.Options{
 			Host: e.Host, Port: e.Port, StoreDir: e.StoreDir, MaxStore: e.MaxStore, SyncInterval: e.SyncInterval, Logger: log,
+			SyncAlways: c.Durability == "machine",
 			MaxPayload: int32(opt.MaxData + 128<<10),
 		})
 		if err != nil {
@@ -128,13 +129,13 @@ func streamOptions(c *configs.Config, log *slog.Logger) streams.Options {
 		User: n.User, Password: streams.Secret(n.Password.Reveal()), Token: streams.Secret(n.Token.Reveal()),
 		CAFile: n.CAFile, CertFile: n.CertFile, KeyFile: n.KeyFile, HandshakeFirst: n.HandshakeFirst,
 		Domain: n.Domain, StartTimeout: n.StartTimeout, PublishTimeout: c.HTTP.PublishTimeout, Logger: log,
-		MaxData: 64 << 10,
+		MaxData: 64 << 10, Synchronous: c.Durability == "machine",
 	}
 	for i := range c.Apps {
 		a := &c.Apps[i]
 		opt.MaxData = max(opt.MaxData, a.MaxPayload)
 		opt.Apps = append(opt.Apps, streams.AppOptions{
-			ID: a.ID, MaxMessages: c.History.MaxMessages, MaxAge: c.History.Retention, MaxBytes: c.History.MaxBytes,
+			ID: a.ID, MaxMessages: a.MaxMessages, MaxAge: a.Retention, MaxBytes: a.MaxBytes, Replicas: a.Replicas,
 		})
 	}
 	return opt

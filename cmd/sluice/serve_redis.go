@@ -23,7 +23,7 @@ func openRedis(ctx context.Context, c *configs.Config, log *slog.Logger, registr
 	for i := range c.Apps {
 		a := &c.Apps[i]
 		opt.MaxData = max(opt.MaxData, a.MaxPayload)
-		opt.Apps = append(opt.Apps, redis.AppOptions{ID: a.ID, MaxMessages: c.History.MaxMessages, MaxAge: c.History.Retention})
+		opt.Apps = append(opt.Apps, redis.AppOptions{ID: a.ID, MaxMessages: a.MaxMessages, MaxAge: a.Retention})
 	}
 	l, err := redis.Open(ctx, opt)
 	if err != nil {

@@ -30,6 +30,8 @@ type Options struct {
 	MaxStore, MaxMemory int64
 	// SyncInterval is how much an operating-system crash may cost, default 1 s.
 	SyncInterval time.Duration
+	// SyncAlways synchronises with every message instead.
+	SyncAlways bool
 	// DontListen makes a server that only this process can reach.
 	DontListen bool
 	// MaxPayload bounds one message in bytes, default 1 MiB.
@@ -159,6 +161,7 @@ func (s *Server) options() *server.Options {
 		NoAuthUser: guest.Username,
 		JetStream:  true, StoreDir: s.opt.StoreDir,
 		JetStreamMaxMemory: s.opt.MaxMemory, JetStreamMaxStore: s.opt.MaxStore, SyncInterval: s.opt.SyncInterval,
+		SyncAlways:             s.opt.SyncAlways,
 		JetStreamLimits:        server.JSLimitOpts{Duplicates: 0},
 		MaxPayload:             s.opt.MaxPayload,
 		NoSigs:                 true,

@@ -1,0 +1,61 @@
+package configs
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func loadText(t *testing.T, yaml string) (*Config, error) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "sluice.yaml")
+	if err := os.WriteFile(file, []byte("mode: development\n"+yaml), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return Load(Sources{File: file})
+}
+
+func TestDurabilityThatTheRestContradictsIsRefused(t *testing.T) {
+	for yaml, says := range map[string]string{
+		"durability: replicated": "nats.url",
+		"durability: replicated\nnats: {url: [\"nats://a:1\"], replicas: 2}":  "nats.replicas is 2",
+		"durability: machine\nnats: {url: [\"nats://a:1\"]}":                  "nats.url",
+		"durability: process\nnats: {url: [\"nats://a:1\"], replicas: 3}":     "nats.replicas is 3",
+		"durability: machine\nadapter: {driver: local}":                       "adapter.driver",
+		"durability: process\nadapter: {driver: redis}\nredis_url: redis://a": "adapter.driver",
+		"durability: forever":                           "must be one of",
+		"apps: [{id: a, history_replicas: 3}]":          "nats.url",
+		"apps: [{id: a, history_retention_seconds: 5}]": "history_retention_seconds",
+		"durability: replicated\nnats: {url: [\"nats://a:1\"]}\napps: [{id: a, history_replicas: 1}]": "history_replicas",
+		"adapter: {driver: local}\napps: [{id: a, history_max_messages: 5}]":                          "adapter.driver local",
+		"redis: {prefix: \"a{b\"}":     "redis.prefix",
+		"redis: {tls: {cert_file: a}}": "redis.tls.key_file",
+	} {
+		if _, err := loadText(t, yaml); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%q: got %v, want an error that names %q", yaml, err, says)
+		}
+	}
+}
+
+func TestDurabilityDecidesAboutCopies(t *testing.T) {
+	c, err := loadText(t, "durability: replicated\nnats: {url: [\"nats://a:1\"]}")
+	if err != nil || c.NATS.Replicas != 3 {
+		t.Errorf("replicated: %v copies, %v", c.NATS.Replicas, err)
+	}
+}
+
+func TestAppsHaveRetentionOfTheirOwn(t *testing.T) {
+	c, err := loadText(t, "history: {max_messages: 7}\napps:\n- {id: a, history_max_bytes: -1, history_retention_seconds: 600}\n- {id: b, history_max_messages: 9}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := c.Apps[0], c.Apps[1]
+	if a.MaxMessages != 7 || a.MaxBytes != -1 || a.Retention != 10*time.Minute {
+		t.Errorf("the first app has %d, %d, %v", a.MaxMessages, a.MaxBytes, a.Retention)
+	}
+	if b.MaxMessages != 9 || b.MaxBytes != 1<<30 || b.Retention != 24*time.Hour {
+		t.Errorf("the second app has %d, %d, %v", b.MaxMessages, b.MaxBytes, b.Retention)
+	}
+}
