@@ -53,7 +53,7 @@ func TestWithoutAFileIsDevelopment(t *testing.T) {
 	want := []App{{
 		ID: DemoID, Key: DemoKey, Secret: DemoSecret, Enabled: true, MaxPayload: 10240, MaxChannels: 100, MaxBatch: 10,
 		MaxEventName: 200, MaxChannelName: 200, MaxMembers: 100, MaxMemberInfo: 1024, ClientEventRate: 10, Origins: []string{},
-		Channels: []ChannelDelta{{Pattern: "host-metrics", Enabled: true, Algorithm: "fossil", Path: "device", MaxKeys: 100, DeliverTags: true}},
+		Channels:    []ChannelDelta{{Pattern: "host-metrics", Enabled: true, Algorithm: "fossil", Path: "device", MaxKeys: 100, DeliverTags: true}},
 		MaxMessages: 1000, MaxBytes: 1 << 30, Retention: 24 * time.Hour,
 	}}
 	if diff := cmp.Diff(want, c.Apps); diff != "" {

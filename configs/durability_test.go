@@ -59,3 +59,24 @@ func TestAppsHaveRetentionOfTheirOwn(t *testing.T) {
 		t.Errorf("the second app has %d, %d, %v", b.MaxMessages, b.MaxBytes, b.Retention)
 	}
 }
+
+func TestChangedKeysAreNamed(t *testing.T) {
+	one, err := loadText(t, "port: 1\nhistory: {max_messages: 7}\napps: [{id: a}, {id: b, secret: x}]")
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := loadText(t, "port: 2\nhistory: {max_messages: 9}\napps: [{id: a, history_max_bytes: 5}, {id: b, secret: y, history_max_messages: 7}]")
+	if err != nil {
+		t.Fatal(err)
+	}
+	retention, rest := one.Changed(other)
+	if got := strings.Join(retention, " "); got != "history.max_messages apps[0].history" {
+		t.Errorf("retention: %s", got)
+	}
+	if got := strings.Join(rest, " "); got != "port apps[1]" {
+		t.Errorf("the rest: %s", got)
+	}
+	if retention, rest := one.Changed(one); len(retention)+len(rest) > 0 {
+		t.Errorf("a configuration differs from itself in %v %v", retention, rest)
+	}
+}

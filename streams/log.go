@@ -44,7 +44,9 @@ var _ broker.Log = (*Log)(nil)
 
 // appLog is the log of one app.
 type appLog struct {
-	opt      AppOptions
+	opt AppOptions
+	// limits are what the stream is to keep, opt's until Retain changes them.
+	limits   atomic.Pointer[AppOptions]
 	stream   string
 	root     string // publish subjects up to the channel's token
 	epoch    atomic.Pointer[string]
@@ -102,6 +104,7 @@ func (l *Log) open(ctx context.Context) error {
 	for _, o := range l.opt.Apps {
 		a := &appLog{opt: o, stream: streamName(l.opt.Prefix, o.ID), root: publishSubject(l.opt.Prefix, o.ID, "")}
 		a.root = a.root[:len(a.root)-1] // the empty name is a lone `=`
+		a.limits.Store(&o)
 		a.storing.what = "storing events of the app " + o.ID
 		// A new epoch is made once, so this is not tried again as a whole.
 		err := attempt(ctx, func(ctx context.Context) error { return l.refresh(ctx, a, false) })

@@ -41,9 +41,10 @@ func (l *Log) wanted(a AppOptions) jetstream.StreamConfig {
 	}
 }
 
-// provision creates the stream of an app or adapts its limits. What it does not
+// provision creates the stream of an app, and adapts its limits if it may. Gateways with
+// different settings would otherwise adapt it in turns for ever. What it does not
 // manage must be as it wants it, or it refuses to touch the stream.
-func (l *Log) provision(ctx context.Context, a AppOptions) (*jetstream.StreamInfo, error) {
+func (l *Log) provision(ctx context.Context, a AppOptions, adapt bool) (*jetstream.StreamInfo, error) {
 	want := l.wanted(a)
 	s, err := l.js.Stream(ctx, want.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -61,8 +62,9 @@ func (l *Log) provision(ctx context.Context, a AppOptions) (*jetstream.StreamInf
 	if err := fixedEquals(have, want); err != nil {
 		return nil, fmt.Errorf("stream %s exists and differs: %w; change it with the nats CLI, or set nats.prefix to use another one", want.Name, err)
 	}
-	if have.MaxMsgsPerSubject == want.MaxMsgsPerSubject && have.MaxAge == want.MaxAge && have.MaxBytes == want.MaxBytes &&
-		have.MaxMsgSize == want.MaxMsgSize && have.Replicas == want.Replicas && have.Metadata[epochKey] != "" {
+	same := have.MaxMsgsPerSubject == want.MaxMsgsPerSubject && have.MaxAge == want.MaxAge && have.MaxBytes == want.MaxBytes &&
+		have.MaxMsgSize == want.MaxMsgSize && have.Replicas == want.Replicas
+	if (same || !adapt) && have.Metadata[epochKey] != "" {
 		return s.CachedInfo(), nil
 	}
 	l.opt.Logger.Info("adapting the limits of a stream", "stream", want.Name)

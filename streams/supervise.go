@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -81,7 +82,7 @@ func (l *Log) checkStreams() {
 
 // refresh provisions a stream and adopts its epoch.
 func (l *Log) refresh(ctx context.Context, a *appLog, renew bool) error {
-	info, err := l.provision(ctx, a.opt)
+	info, err := l.provision(ctx, *a.limits.Load(), a.epoch.Load() == nil)
 	if err != nil {
 		return err
 	}
@@ -103,6 +104,28 @@ func (l *Log) refresh(ctx context.Context, a *appLog, renew bool) error {
 		for _, f := range l.followers(a) {
 			f.newEpoch(broker.Position{Epoch: epoch})
 		}
+	}
+	return nil
+}
+
+// Retain changes what the log keeps of its apps while it is open. Apps that are not
+// named stay as they are. After an error some may have been changed.
+func (l *Log) Retain(ctx context.Context, apps []AppOptions) error {
+	opt := Options{Apps: slices.Clone(apps), Replicas: l.opt.Replicas}
+	if err := opt.setDefaults(); err != nil {
+		return fmt.Errorf("streams: %w", err)
+	}
+	for _, want := range opt.Apps {
+		a, err := l.app(want.ID)
+		if err != nil {
+			return err
+		}
+		info, err := l.provision(ctx, want, true)
+		if err != nil {
+			return unavailable("changing what is kept", err)
+		}
+		a.limits.Store(&want)
+		a.capacity.Store(info.Config.MaxMsgsPerSubject)
 	}
 	return nil
 }

@@ -31,7 +31,7 @@ has a flag; docs/configuration.md describes them.`,
 				return err
 			}
 			log := newLogger(cmd, c)
-			return serve(cmd.Context(), c, log)
+			return serve(cmd.Context(), c, log, func() (*configs.Config, error) { return loadConfig(cmd) })
 		},
 	}
 	configs.BindFlags(cmd.Flags())
@@ -59,8 +59,9 @@ func newLogger(cmd *cobra.Command, c *configs.Config) *slog.Logger {
 	return slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), opt))
 }
 
-// serve runs a node until ctx is done.
-func serve(ctx context.Context, c *configs.Config, log *slog.Logger) (err error) {
+// serve runs a node until ctx is done. again reads the configuration anew, nil if there
+// is nothing to read.
+func serve(ctx context.Context, c *configs.Config, log *slog.Logger, again func() (*configs.Config, error)) (err error) {
 	warn(c, log)
 	registry := prometheus.NewRegistry()
 	b, err := openBackend(ctx, c, log, registry)
@@ -77,6 +78,9 @@ func serve(ctx context.Context, c *configs.Config, log *slog.Logger) (err error)
 	log.Info("durability of acknowledged events", "level", b.log.Health().Durability)
 	if c.Web {
 		log.Info("console page", "url", "http://"+node.Addr()+c.PathPrefix+"/")
+	}
+	if again != nil {
+		defer reloading(ctx, c, b, log, again)()
 	}
 	err = node.Run(ctx)
 	log.Info("sluice has stopped")

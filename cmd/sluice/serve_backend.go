@@ -26,7 +26,9 @@ type backend struct {
 	// table is where the gateways keep who is where.
 	table kv.Table
 	// work holds webhooks, nil if there are none.
-	work   broker.Work
+	work broker.Work
+	// retain changes what the log keeps, nil if that needs a restart.
+	retain func(ctx context.Context, c *configs.Config) error
 	server *embedded.Server
 }
 
@@ -76,6 +78,7 @@ func openBackend(ctx context.Context, c *configs.Config, log *slog.Logger, regis
 		return nil, err
 	}
 	b.log = l
+	b.retain = func(ctx context.Context, c *configs.Config) error { return l.Retain(ctx, streamOptions(c, log).Apps) }
 	if c.Delta.Enabled && c.Delta.Coordinate {
 		if b.counters, err = l.OpenCounters(ctx); err != nil {
 			return nil, errors.Join(fmt.Errorf("delta_compression.cluster_coordination: %w", err), b.close())

@@ -1,0 +1,53 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// SIGHUP takes over what the log keeps, without an interruption. A file with an error
+// changes nothing, and what needs a restart is named.
+func TestHangupTakesOverRetention(t *testing.T) {
+	dir := t.TempDir()
+	yaml := config(dir)
+	s := serve(t, dir, yaml)
+	client := &http.Client{Timeout: patience}
+	defer client.CloseIdleConnections()
+	fill := func() {
+		t.Helper()
+		for i := range 20 {
+			if err := publishSigned(client, s.HTTP, "room", "e", fmt.Sprint(i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	hangup := func(text, says string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, "sluice.yaml"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the server says "+says, func() bool { return strings.Contains(s.logs.String(), says) })
+	}
+	fill()
+	if got := len(history(t, s, "room", "newest_first", "").Items); got != 20 {
+		t.Fatalf("%d events are kept, want 20", got)
+	}
+	hangup(yaml+"history_max: 5\n", "nothing was changed")
+	shorter := strings.Replace(yaml, "history: {enabled: true}", "history: {enabled: true, max_messages: 6}", 1)
+	hangup(shorter+"activity_timeout: 60\n", "is in force")
+	if !strings.Contains(s.logs.String(), "activity_timeout") {
+		t.Errorf("nobody was told that activity_timeout needs a restart:\n%s", s.logs)
+	}
+	fill()
+	if got := len(history(t, s, "room", "newest_first", "").Items); got != 6 {
+		t.Errorf("%d events are kept, want 6", got)
+	}
+}
