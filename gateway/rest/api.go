@@ -204,6 +204,11 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // prepare reads the body and checks the signature.
 func (r *request) prepare(w http.ResponseWriter) error {
+	if r.http.ContentLength > r.api.opt.MaxBody {
+		// Waiting for what will be refused helps nobody.
+		w.Header().Set("Connection", "close")
+		return bodyError(&http.MaxBytesError{Limit: r.api.opt.MaxBody})
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.http.Body, r.api.opt.MaxBody))
 	if err != nil {
 		return bodyError(err)
