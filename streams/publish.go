@@ -137,6 +137,8 @@ func (l *Log) publishOne(ctx context.Context, a *appLog, m *nats.Msg) (broker.Re
 			if context.Cause(ctx) == context.Canceled {
 				return broker.Receipt{}, ctx.Err()
 			}
+			// Also when there was time for a single attempt.
+			a.storing.note(l, err)
 			return broker.Receipt{}, unavailable("publishing", err)
 		case <-time.After(min(time.Duration(attempt+1)*50*time.Millisecond, 500*time.Millisecond)):
 		}
