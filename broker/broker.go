@@ -150,6 +150,9 @@ type Log interface {
 	History
 	// Health may be called at any time from any goroutine and does no I/O.
 	Health() Health
+	// Now is the time by the clock that gives publications their times, as far as
+	// this process knows. Ages of publications go by it. It does no I/O.
+	Now() time.Time
 	// Close ends all attachments and releases everything. Idempotent.
 	Close() error
 }

@@ -71,6 +71,7 @@ func New(opt Options) (*Node, error) {
 	)
 	n.http = newHTTPMetrics(opt.Registry, opt.MetricsPrefix, port)
 	n.opt.Hub.Apps, n.opt.Hub.Feed, n.opt.Hub.Logger, n.opt.Hub.Node = opt.Apps, opt.Log, opt.Logger, opt.Name
+	n.opt.Hub.LogTime = opt.Log.Now
 	n.opt.Hub.History, n.opt.Hub.Publisher, n.opt.Hub.PublishTimeout = opt.Log, opt.Log, opt.PublishTimeout
 	n.opt.Hub.Metrics = hub.NewMetrics(opt.Registry, opt.MetricsPrefix, port, opt.MaxChannelLabels)
 	if err = n.openHooks(port); err != nil {
@@ -91,7 +92,7 @@ func New(opt Options) (*Node, error) {
 	n.told.Store(n.hub)
 	r := rest.Options{
 		Apps: opt.Apps, Log: opt.Log, AllowUnsigned: n.allowUnsigned,
-		Node: opt.Name, MaxBody: opt.MaxBody, PublishTimeout: opt.PublishTimeout, CacheTTL: opt.Hub.CacheTTL,
+		Node: opt.Name, MaxBody: opt.MaxBody, PublishTimeout: opt.PublishTimeout, CacheTTL: opt.Hub.CacheTTL, LogTime: opt.Log.Now,
 		Observe: n.http.observe, Limited: n.opt.Hub.Metrics.Limited, Terminate: n.hub.Terminate, Logger: opt.Logger,
 	}
 	if n.roster != nil {

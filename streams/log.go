@@ -27,6 +27,7 @@ type Log struct {
 	apps   map[string]*appLog
 	shards []*feedShard
 	stats  counters
+	clock  broker.Clock
 
 	ctx     context.Context
 	cancel  context.CancelFunc
@@ -220,6 +221,9 @@ func (l *Log) app(id string) (*appLog, error) {
 	}
 	return a, nil
 }
+
+// Now implements [broker.Log]. It goes by what the leader of a stream said last.
+func (l *Log) Now() time.Time { return l.clock.At(time.Now()) }
 
 // Close implements [broker.Log].
 func (l *Log) Close() error {

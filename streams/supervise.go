@@ -86,6 +86,7 @@ func (l *Log) refresh(ctx context.Context, a *appLog, renew bool) error {
 	if err != nil {
 		return err
 	}
+	l.clock.Set(info.TimeStamp, time.Now())
 	override, _, err := l.epochs.get(ctx, a.opt.ID)
 	if err != nil {
 		return fmt.Errorf("epoch of the app %s: %w", a.opt.ID, err)

@@ -139,6 +139,9 @@ func (l *Log) Health() broker.Health {
 	return h
 }
 
+// Now implements [broker.Log].
+func (l *Log) Now() time.Time { return l.opts.Now() }
+
 // Close implements [broker.Log]. It waits for calls of sinks that are in
 // progress; none begins after it returns. It must not be called by a sink.
 func (l *Log) Close() error {

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +24,7 @@ type Log struct {
 	subs  *subscriptions
 	apps  map[string]*appLog
 	stats counters
+	clock broker.Clock
 
 	shards  []*feedShard
 	readers chan struct{}
@@ -137,7 +139,7 @@ func (l *Log) dial(ctx context.Context, role string) (rueidis.Client, error) {
 // was here before, or everything is lost.
 func (l *Log) refresh(ctx context.Context, a *appLog) error {
 	key := l.keys.epoch(a.opt.ID)
-	epoch, err := renewScript.Exec(ctx, l.pub, []string{key}, []string{"", rand.Text()}).ToString()
+	epoch, err := l.life(ctx, key, "")
 	if err != nil {
 		return unavailable("asking for the epoch of the app "+a.opt.ID, err)
 	}
@@ -148,12 +150,30 @@ func (l *Log) refresh(ctx context.Context, a *appLog) error {
 // renew begins a new life of an app's log because a part of the one named was lost.
 func (l *Log) renew(ctx context.Context, a *appLog, lost string) error {
 	key := l.keys.epoch(a.opt.ID)
-	epoch, err := renewScript.Exec(ctx, l.pub, []string{key}, []string{lost, rand.Text()}).ToString()
+	epoch, err := l.life(ctx, key, lost)
 	if err != nil {
 		return unavailable("beginning a new epoch of the app "+a.opt.ID, err)
 	}
 	l.adopt(a, epoch)
 	return nil
+}
+
+// life asks for the epoch at a key, which becomes a new one if it is the one that is
+// named, and notes the time of the server.
+func (l *Log) life(ctx context.Context, key, lost string) (string, error) {
+	answer, err := renewScript.Exec(ctx, l.pub, []string{key}, []string{lost, rand.Text()}).AsStrSlice()
+	if err != nil {
+		return "", err
+	}
+	if len(answer) != 2 {
+		return "", errNotOurs
+	}
+	micros, err := strconv.ParseUint(answer[1], 10, 64)
+	if err != nil {
+		return "", errNotOurs
+	}
+	l.clock.Set(microseconds(micros), time.Now())
+	return answer[0], nil
 }
 
 func (l *Log) adopt(a *appLog, epoch string) {
@@ -185,6 +205,9 @@ func unavailable(what string, err error) error {
 	}
 	return fmt.Errorf("%w: %s: %w", broker.ErrUnavailable, what, err)
 }
+
+// Now implements [broker.Log]. It goes by what a server said last.
+func (l *Log) Now() time.Time { return l.clock.At(time.Now()) }
 
 // Close implements [broker.Log].
 func (l *Log) Close() error {

@@ -144,12 +144,13 @@ return {meta[1] or '', meta[2] or '', len, oldest, newest, entries}
 // renewScript begins a new life of the log unless somebody else did.
 //
 //	KEYS: epoch   ARGV: the present one, a new one
-//	answers: the one in force
+//	answers: the one in force, the time in microseconds
 var renewScript = rueidis.NewLuaScriptRetryable(`
 local have = redis.call('GET', KEYS[1])
 if not have or have == ARGV[1] then
   redis.call('SET', KEYS[1], ARGV[2])
-  return ARGV[2]
+  have = ARGV[2]
 end
-return have
+local now = redis.call('TIME')
+return {have, string.format('%s%06d', now[1], now[2])}
 `)

@@ -52,7 +52,7 @@ func (c *Channel) primeCache(ctx context.Context, at broker.Position) error {
 // says that there is none. The caller holds the lock, so that live publications
 // follow.
 func (s *subscribers) greetCached(c *Client, channel *Channel, f form) {
-	if p := s.cached; p != nil && c.hub.opt.Now().Sub(p.pub.Time) < c.hub.opt.CacheTTL {
+	if p := s.cached; p != nil && c.hub.opt.LogTime().Sub(p.pub.Time) < c.hub.opt.CacheTTL {
 		c.send(p.bare(f.dialect(), f&formDelta != 0))
 		return
 	}

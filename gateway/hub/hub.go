@@ -94,8 +94,9 @@ type Options struct {
 	// looked for, default 1 s.
 	SweepInterval time.Duration
 	Logger        *slog.Logger
-	// Now is the clock, default time.Now.
-	Now func() time.Time
+	// Now is the clock, default one that never jumps. LogTime is that of the log, by
+	// which the ages of publications go, default Now.
+	Now, LogTime func() time.Time
 }
 
 func fallback[T comparable](v *T, def T) {
@@ -125,7 +126,13 @@ func (o *Options) setDefaults() {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	if o.Now == nil {
-		o.Now = time.Now
+		// Silence is measured with it: somebody who sets the clock of the machine
+		// must not make all sockets silent for an hour.
+		began := time.Now()
+		o.Now = func() time.Time { return began.Add(time.Since(began)) }
+	}
+	if o.LogTime == nil {
+		o.LogTime = o.Now
 	}
 }
 

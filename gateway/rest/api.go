@@ -47,8 +47,10 @@ type Options struct {
 	PublishTimeout time.Duration
 	// Observe is told of every request; app is empty if it named no known one.
 	Observe func(app, route string, status int, took time.Duration, events int)
-	// Now is the clock, default time.Now.
-	Now    func() time.Time
+	// Now is the clock, default time.Now. LogTime is that of the log, by which the
+	// ages of publications go, default Now.
+	Now, LogTime func() time.Time
+
 	Logger *slog.Logger
 }
 
@@ -72,6 +74,9 @@ func New(opt Options) *API {
 	}
 	if opt.Now == nil {
 		opt.Now = time.Now
+	}
+	if opt.LogTime == nil {
+		opt.LogTime = opt.Now
 	}
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.DiscardHandler)

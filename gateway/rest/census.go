@@ -142,11 +142,11 @@ func (r *request) cached() (any, error) {
 		if p.Origin == broker.OriginClient || p.Skipped != "" {
 			continue
 		}
-		left := r.api.opt.CacheTTL - r.api.opt.Now().Sub(p.Time)
+		left := r.api.opt.CacheTTL - r.api.opt.LogTime().Sub(p.Time)
 		if left <= 0 {
 			return nil, nil
 		}
-		// The clock of the log may be ahead of this one. A second that has
+		// The time of the log is known to within a round trip. A second that has
 		// begun counts, so that what is remembered never has 0 left.
 		left = min(left, r.api.opt.CacheTTL)
 		return map[string]any{"data": string(p.Data), "ttl": int((left + time.Second - 1) / time.Second)}, nil
