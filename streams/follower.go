@@ -103,27 +103,40 @@ func (f *follower) subscribe(ctx context.Context) error {
 	if err := f.log.feed.FlushWithContext(ctx); err != nil {
 		return unavailable("attaching", err)
 	}
-	epoch := f.app.currentEpoch()
-	newest, found, err := f.log.reader.newest(ctx, f.app.stream, f.subject)
-	if err != nil {
-		return err
-	}
-	origin := newest.offset
-	if !found {
-		info, err := f.log.streamInfo(ctx, f.app)
+	for {
+		epoch := f.app.currentEpoch()
+		newest, found, err := f.log.reader.newest(ctx, f.app.stream, f.subject)
 		if err != nil {
 			return err
 		}
-		origin = info.State.LastSeq
+		origin := newest.offset
+		if !found {
+			info, err := f.log.streamInfo(ctx, f.app)
+			if err != nil {
+				return err
+			}
+			origin = info.State.LastSeq
+		}
+		if f.settle(epoch, origin, newest.time, found) {
+			return nil
+		}
 	}
+}
+
+// settle begins to follow from an origin, at which there may be a message. It does not if
+// the log began a new life meanwhile: then the origin may be of either.
+func (f *follower) settle(epoch string, origin uint64, at time.Time, found bool) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.app.currentEpoch() != epoch {
+		return false
+	}
 	f.epoch, f.origin = epoch, origin
 	if found {
-		f.track.advance(newest.offset, newest.time)
+		f.track.advance(origin, at)
 	}
 	f.resume()
-	return nil
+	return true
 }
 
 func (f *follower) attach(sink broker.Sink) *attachment {
@@ -221,6 +234,7 @@ func (f *follower) publication(p place, h nats.Header, data []byte) *broker.Publ
 // deliver gives a publication to all sinks. The lock is held.
 func (f *follower) deliver(p *broker.Publication) {
 	f.track.advance(p.Offset, p.Time)
+	f.app.known.saw(p.Offset)
 	if p.Offset <= f.origin {
 		return
 	}
@@ -250,7 +264,7 @@ func (f *follower) here() broker.Position {
 	return broker.Position{Epoch: f.epoch, Offset: max(f.track.last, f.origin)}
 }
 
-// newEpoch begins a new life of the log from its first message.
+// newEpoch begins a new life of the log behind a position.
 func (f *follower) newEpoch(p broker.Position) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -258,7 +272,7 @@ func (f *follower) newEpoch(p broker.Position) {
 		return
 	}
 	f.gap(broker.Gap{After: f.here(), Resume: p, Reason: broker.GapEpoch})
-	f.epoch, f.origin, f.track = p.Epoch, p.Offset, tracker{}
+	f.epoch, f.origin, f.track = p.Epoch, p.Offset, tracker{last: p.Offset}
 	if f.state == following {
 		f.repair(toTheEnd)
 	} else {
@@ -266,11 +280,17 @@ func (f *follower) newEpoch(p broker.Position) {
 	}
 }
 
-// catchUp repairs the channel if the log has a later message than was delivered.
+// catchUp repairs the channel if the log has a later message than was delivered. If its
+// newest one is older than what was delivered, a replica is behind, or the log lost its
+// tail.
 func (f *follower) catchUp(newest uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.state == following && newest > f.track.last && newest > f.origin {
+	switch {
+	case f.state != following:
+	case newest > f.track.last && newest > f.origin:
 		f.repair(newest)
+	case newest < f.track.seen.offset:
+		f.investigate()
 	}
 }

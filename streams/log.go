@@ -35,6 +35,8 @@ type Log struct {
 	repairs chan struct{}
 	wake    chan struct{}
 	stop    sync.Once
+	// opened is set when apps and shards are complete.
+	opened atomic.Bool
 
 	mu       sync.Mutex
 	problems map[string]string
@@ -53,6 +55,10 @@ type appLog struct {
 	epoch    atomic.Pointer[string]
 	capacity atomic.Int64
 	storing  outcome
+	known    witness
+	// turn is held by the one that looks at the stream: an answer of before must not
+	// be adopted after one of afterwards.
+	turn chan struct{}
 }
 
 func (a *appLog) currentEpoch() string { return *a.epoch.Load() }
@@ -103,14 +109,14 @@ func (l *Log) open(ctx context.Context) error {
 		return fmt.Errorf("bucket of epochs: %w", err)
 	}
 	for _, o := range l.opt.Apps {
-		a := &appLog{opt: o, stream: streamName(l.opt.Prefix, o.ID), root: publishSubject(l.opt.Prefix, o.ID, "")}
+		a := &appLog{opt: o, stream: streamName(l.opt.Prefix, o.ID), root: publishSubject(l.opt.Prefix, o.ID, ""), turn: make(chan struct{}, 1)}
 		a.root = a.root[:len(a.root)-1] // the empty name is a lone `=`
 		a.limits.Store(&o)
 		a.storing.what = "storing events of the app " + o.ID
 		// A new epoch is made once, so this is not tried again as a whole.
-		err := attempt(ctx, func(ctx context.Context) error { return l.refresh(ctx, a, false) })
+		err := attempt(ctx, func(ctx context.Context) error { return l.refresh(ctx, a, "") })
 		if err == nil && l.opt.NewEpoch {
-			err = l.refresh(ctx, a, true)
+			err = l.refresh(ctx, a, a.currentEpoch())
 		}
 		if err != nil {
 			return err
@@ -122,6 +128,7 @@ func (l *Log) open(ctx context.Context) error {
 		l.shards = append(l.shards, s)
 		l.running.Go(s.run)
 	}
+	l.opened.Store(true)
 	l.running.Go(l.supervise)
 	return nil
 }
@@ -194,6 +201,9 @@ func (l *Log) handlers(role string) []nats.Option {
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if l.ctx.Err() == nil {
 				l.opt.Logger.Warn("connection to NATS lost", "role", role, "error", err)
+			}
+			if l.opened.Load() {
+				l.disconnected()
 			}
 		}),
 		nats.ReconnectHandler(func(c *nats.Conn) {

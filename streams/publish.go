@@ -99,6 +99,9 @@ func (l *Log) publishMany(ctx context.Context, a *appLog, events []broker.Outgoi
 // publishOne sends one message and waits for its acknowledgement, again and again
 // with the same id until the deadline.
 func (l *Log) publishOne(ctx context.Context, a *appLog, m *nats.Msg) (broker.Receipt, error) {
+	// If the log begins a new life meanwhile, a position of before is refused later on,
+	// and one of afterwards might be another event's.
+	life := a.epoch.Load()
 	for attempt := 0; ; attempt++ {
 		if attempt > 0 {
 			l.stats.retries.Add(1)
@@ -109,11 +112,14 @@ func (l *Log) publishOne(ctx context.Context, a *appLog, m *nats.Msg) (broker.Re
 		if err == nil {
 			a.storing.note(l, nil)
 			l.stats.published.Add(1)
+			if a.epoch.Load() == life {
+				a.known.saw(ack.Sequence)
+			}
 			if ack.Duplicate {
 				l.stats.duplicates.Add(1)
 			}
 			return broker.Receipt{
-				Position:  broker.Position{Epoch: a.currentEpoch(), Offset: ack.Sequence},
+				Position:  broker.Position{Epoch: *life, Offset: ack.Sequence},
 				Duplicate: ack.Duplicate,
 			}, nil
 		}

@@ -39,6 +39,14 @@ func (f *follower) repairRun() {
 			return
 		}
 		page, err := f.log.reader.page(ctx, f.app.stream, f.subject, after, pageSize)
+		if err == nil && f.misses(page) {
+			var what fate
+			if what, err = f.log.fateOf(ctx, f.app, f.seen()); err == nil && what == lost {
+				if err = f.log.refresh(ctx, f.app, epoch); err == nil {
+					continue
+				}
+			}
+		}
 		if err == nil {
 			var done, progress bool
 			if done, progress = f.absorb(page, after, target, epoch); done {
@@ -91,7 +99,7 @@ func (f *follower) absorb(page []stored, after, target uint64, epoch string) (do
 			After:  f.here(),
 			Resume: broker.Position{Epoch: epoch, Offset: page[0].offset - 1}, Reason: broker.GapEvicted,
 		})
-		f.track.advance(page[0].offset-1, f.track.lastTime)
+		f.track.skip(page[0].offset - 1)
 		progress = true
 	}
 	for i := range page {
@@ -135,7 +143,7 @@ func (f *follower) askLeader(ctx context.Context, after, target uint64, epoch st
 	}
 	if target != toTheEnd {
 		f.gap(broker.Gap{After: f.here(), Resume: broker.Position{Epoch: epoch, Offset: target}, Reason: broker.GapEvicted})
-		f.track.advance(target, f.track.lastTime)
+		f.track.skip(target)
 	}
 	f.resume()
 	return nil
@@ -156,47 +164,57 @@ func (f *follower) abandon(reason broker.GapReason, target uint64, epoch string)
 	}
 	target = max(target, f.track.last)
 	f.gap(broker.Gap{After: f.here(), Resume: broker.Position{Epoch: epoch, Offset: target}, Reason: reason})
-	f.track.advance(target, f.track.lastTime)
+	f.track.skip(target)
 	f.resume()
 }
 
-// investigate finds out whether the log gives an offset out again, which means
-// that it lost its tail. The lock is held.
+// misses says whether a page that begins at the message that was seen last does not hold
+// it.
+func (f *follower) misses(page []stored) bool {
+	seen := f.seen()
+	return len(page) > 0 && seen.offset > 0 && (page[0].offset != seen.offset || !page[0].time.Equal(seen.time))
+}
+
+// seen is the message that was delivered last.
+func (f *follower) seen() mark {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return mark{f.subject, f.track.seen.offset, f.track.seen.time}
+}
+
+// investigate finds out whether the log lost its tail. The lock is held.
 func (f *follower) investigate() {
 	f.state = repairing
 	f.target = f.track.last
+	seen, epoch := f.track.seen, f.epoch
+	seen.subject = f.subject
 	f.log.running.Go(func() {
-		f.mu.Lock()
-		last, at := f.track.last, f.track.lastTime
-		f.mu.Unlock()
 		ctx, cancel := context.WithTimeout(f.log.ctx, f.log.opt.RepairTimeout)
 		defer cancel()
-		m, found, err := f.log.reader.leaderGet(ctx, f.app.stream, getRequest{Seq: last})
-		switch {
-		case err == nil && found && m.time.Equal(at):
-			// Two leaders' clocks differ; the message was delivered before.
-		case err != nil && !errors.Is(err, errNoStream):
-			f.log.trigger()
-		default:
-			before := f.app.currentEpoch()
-			if f.log.refresh(ctx, f.app, false) == nil && f.app.currentEpoch() == before {
-				err = f.log.refresh(ctx, f.app, true)
+		err := attempt(ctx, func(ctx context.Context) error {
+			what, err := f.log.fateOf(ctx, f.app, seen)
+			switch {
+			case err == nil && what == lost, errors.Is(err, errNoStream):
+				return f.log.refresh(ctx, f.app, epoch)
 			}
-			if err != nil {
-				f.log.trigger()
-			}
-		}
+			return err
+		})
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		if f.state != repairing {
+		switch {
+		case f.state != repairing || f.log.ctx.Err() != nil:
 			return
-		}
-		if f.target == toTheEnd {
+		case f.target == toTheEnd:
 			f.repair(toTheEnd)
 			return
+		case err != nil:
+			f.log.opt.Logger.Warn("whether the log lost its tail could not be found out", "app", f.app.opt.ID, "after", seen.offset, "error", err)
+			f.gap(broker.Gap{After: f.here(), Resume: f.here(), Reason: broker.GapUnavailable})
 		}
-		// What was held and lies below is dropped when it is judged again.
+		// What was held and lies below was delivered before; the clocks of two leaders
+		// differ. What lies above follows, and retention removed what was seen.
 		f.held = keepAbove(f.held, f.track.last)
+		f.track.forget()
 		f.resume()
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sluicehq/sluice/broker"
 )
@@ -71,7 +72,7 @@ const auditBatch = 256
 func (l *Log) checkStreams() {
 	for _, a := range l.apps {
 		ctx, cancel := context.WithTimeout(l.ctx, 5*time.Second)
-		err := l.refresh(ctx, a, false)
+		err := l.refresh(ctx, a, "")
 		cancel()
 		if l.ctx.Err() != nil {
 			return
@@ -80,9 +81,20 @@ func (l *Log) checkStreams() {
 	}
 }
 
-// refresh provisions a stream and adopts its epoch.
-func (l *Log) refresh(ctx context.Context, a *appLog, renew bool) error {
-	info, err := l.provision(ctx, *a.limits.Load(), a.epoch.Load() == nil)
+// refresh provisions a stream and adopts its epoch. It begins a new life of the log if
+// that of the given epoch lost a part and is still the present one, and if the log is
+// found to have lost what it is known to have held.
+func (l *Log) refresh(ctx context.Context, a *appLog, lostEpoch string) error {
+	select {
+	case a.turn <- struct{}{}:
+		defer func() { <-a.turn }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	// What is stored after this was read may be missing in the answer.
+	high, marks := a.known.high.Load(), a.known.pending()
+	old := a.epoch.Load()
+	info, err := l.provision(ctx, *a.limits.Load(), old == nil)
 	if err != nil {
 		return err
 	}
@@ -91,22 +103,48 @@ func (l *Log) refresh(ctx context.Context, a *appLog, renew bool) error {
 	if err != nil {
 		return fmt.Errorf("epoch of the app %s: %w", a.opt.ID, err)
 	}
-	if renew && info.State.LastSeq > 0 {
+	epoch := epochOf(info, override)
+	if old != nil && *old == epoch {
+		if info.State.LastSeq < high {
+			marks = append(marks, mark{offset: high})
+		}
+		tailLost, err := l.anyLost(ctx, a, marks)
+		if err != nil {
+			return fmt.Errorf("comparing the log of the app %s with what was seen of it: %w", a.opt.ID, err)
+		}
+		if tailLost {
+			lostEpoch = epoch
+		}
+		a.known.settled(marks)
+	}
+	if lostEpoch == epoch {
 		if override, err = l.epochs.renew(ctx, a.opt.ID, override); err != nil {
 			return fmt.Errorf("epoch of the app %s: %w", a.opt.ID, err)
 		}
+		epoch = epochOf(info, override)
 	}
 	a.capacity.Store(info.Config.MaxMsgsPerSubject)
-	epoch := epochOf(info, override)
-	old := a.epoch.Load()
-	a.epoch.Store(&epoch)
-	if old != nil && *old != epoch {
-		l.opt.Logger.Warn("the log of an app began a new life", "app", a.opt.ID, "epoch", epoch, "before", *old)
-		for _, f := range l.followers(a) {
-			f.newEpoch(broker.Position{Epoch: epoch})
-		}
-	}
+	l.adopt(a, epoch, info)
 	return nil
+}
+
+// adopt makes an epoch that of an app's log.
+func (l *Log) adopt(a *appLog, epoch string, info *jetstream.StreamInfo) {
+	old := a.epoch.Swap(&epoch)
+	if old == nil || *old == epoch {
+		return
+	}
+	l.opt.Logger.Warn("the log of an app began a new life", "app", a.opt.ID, "epoch", epoch, "before", *old)
+	begin := broker.Position{Epoch: epoch}
+	if strings.HasPrefix(*old, epochOf(info, "")) {
+		// It is the same stream, without what was lost. What it has now was delivered
+		// already, or cannot be told from that.
+		begin.Offset = info.State.LastSeq
+	}
+	for _, f := range l.followers(a) {
+		f.newEpoch(begin)
+	}
+	a.known.restart(begin.Offset)
 }
 
 // Retain changes what the log keeps of its apps while it is open. Apps that are not

@@ -66,7 +66,7 @@ func TestFollowingTheTrackerGivesTheLog(t *testing.T) {
 
 func TestAnOffsetGivenOutAgainIsSuspect(t *testing.T) {
 	now := time.Unix(1000, 0)
-	tr := tracker{last: 10, lastTime: now}
+	tr := tracker{last: 10, seen: mark{offset: 10, time: now}}
 	for _, c := range []struct {
 		offset, prev uint64
 		at           time.Time
@@ -77,8 +77,32 @@ func TestAnOffsetGivenOutAgainIsSuspect(t *testing.T) {
 		{10, 9, now.Add(time.Second), suspect},
 		{3, 2, now.Add(time.Second), suspect},
 		{11, 10, now.Add(time.Second), deliver},
-		{11, 0, now.Add(time.Second), deliver}, // everything before was removed
+		{11, 0, now.Add(time.Second), suspect}, // where is the one at 10?
 		{13, 12, now.Add(time.Second), repair},
+	} {
+		if got := tr.judge(c.offset, c.prev, c.at); got != c.want {
+			t.Errorf("judge(%d, %d, %v) is %d, want %d", c.offset, c.prev, c.at, got, c.want)
+		}
+	}
+}
+
+// After a gap nothing proves anything until the next message: what is at or below is
+// dropped, what is above is delivered or repaired.
+func TestAfterAGapTheTrackerGoesOn(t *testing.T) {
+	now := time.Unix(1000, 0)
+	tr := tracker{last: 10, seen: mark{offset: 10, time: now}}
+	tr.forget()
+	tr.skip(20)
+	for _, c := range []struct {
+		offset, prev uint64
+		at           time.Time
+		want         verdict
+	}{
+		{20, 15, now.Add(time.Second), drop},
+		{9, 8, now, drop},
+		{21, 20, now.Add(time.Second), deliver},
+		{21, 5, now.Add(-time.Hour), deliver},
+		{30, 25, now, repair},
 	} {
 		if got := tr.judge(c.offset, c.prev, c.at); got != c.want {
 			t.Errorf("judge(%d, %d, %v) is %d, want %d", c.offset, c.prev, c.at, got, c.want)

@@ -1,0 +1,147 @@
+package streams
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// mark is a place in the log that was seen: by its message, or only by its offset if
+// time is zero. As long as the log lives it either still has that message or removed
+// it by retention; whatever else it says there, it lost what it once had.
+type mark struct {
+	subject string
+	offset  uint64
+	time    time.Time
+}
+
+// fate is what became of a mark.
+type fate uint8
+
+const (
+	// kept: the log has the message.
+	kept fate = iota
+	// removed: the log has been beyond it and has it no more. Retention does that.
+	removed
+	// lost: the log ends before it, or has given its offset to another message. It was
+	// restored to an older state, or its servers came back without its tail.
+	lost
+)
+
+// witness remembers what one life of an app's log is known to have held, so that a tail
+// that was lost is noticed before what follows is taken for its continuation. It is
+// safe for use by many goroutines.
+type witness struct {
+	// high is the highest offset that was delivered or acknowledged here.
+	high atomic.Uint64
+
+	mu    sync.Mutex
+	marks []mark
+}
+
+// maxMarks bounds what waits to be looked up. Each is of another time at which a
+// connection broke.
+const maxMarks = 16
+
+// saw notes an offset. It costs a load where several channels take turns.
+func (w *witness) saw(offset uint64) {
+	for {
+		have := w.high.Load()
+		if offset <= have || w.high.CompareAndSwap(have, offset) {
+			return
+		}
+	}
+}
+
+// keep adds marks that must be looked up before they can be forgotten.
+func (w *witness) keep(marks ...mark) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, m := range marks {
+		if m.offset > 0 && len(w.marks) < maxMarks && !slices.Contains(w.marks, m) {
+			w.marks = append(w.marks, m)
+		}
+	}
+}
+
+func (w *witness) pending() []mark {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.marks)
+}
+
+// settled forgets marks that were looked up.
+func (w *witness) settled(done []mark) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.marks = slices.DeleteFunc(w.marks, func(m mark) bool { return slices.Contains(done, m) })
+}
+
+// restart begins with another life that reaches up to an offset.
+func (w *witness) restart(end uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.marks = nil
+	w.high.Store(end)
+}
+
+// disconnected remembers what each log held when a connection broke. Whatever server
+// answers next may have been restored meanwhile, and may already hold newer messages
+// when it is asked for the first time.
+func (l *Log) disconnected() {
+	for _, a := range l.apps {
+		var newest mark
+		for _, f := range l.followers(a) {
+			if m := f.seen(); m.offset > newest.offset {
+				newest = m
+			}
+		}
+		a.known.keep(newest, mark{offset: a.known.high.Load()})
+	}
+}
+
+// confirmPause lies between two looks at a log that seems to be too short.
+const confirmPause = 250 * time.Millisecond
+
+// fateOf asks the leader of a stream what became of a mark.
+func (l *Log) fateOf(ctx context.Context, a *appLog, m mark) (fate, error) {
+	for try := 0; ; try++ {
+		got, found, err := l.reader.leaderGet(ctx, a.stream, getRequest{Seq: m.offset})
+		switch {
+		case err != nil:
+			return 0, err
+		case found && (m.time.IsZero() || got.subject == m.subject && got.time.Equal(m.time)):
+			return kept, nil
+		case found:
+			return lost, nil
+		}
+		info, err := l.streamInfo(ctx, a)
+		switch {
+		case err != nil:
+			return 0, err
+		case info.State.LastSeq >= m.offset:
+			return removed, nil
+		case try > 0:
+			return lost, nil
+		}
+		// A leader answers after it has caught up. All subscribers are told if it
+		// did not, so it is asked twice.
+		select {
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		case <-time.After(confirmPause):
+		}
+	}
+}
+
+// anyLost asks what became of marks until one is lost.
+func (l *Log) anyLost(ctx context.Context, a *appLog, marks []mark) (bool, error) {
+	for _, m := range marks {
+		if what, err := l.fateOf(ctx, a, m); err != nil || what == lost {
+			return err == nil, err
+		}
+	}
+	return false, nil
+}
