@@ -23,15 +23,3 @@ func (l *Log) OpenCounters(ctx context.Context) (*kv.Bucket, error) {
 		Republish: l.opt.Prefix + "rtctr.>",
 	})
 }
-
-// openBucket tries until the start-up deadline.
-func (l *Log) openBucket(ctx context.Context, o kv.BucketOptions) (*kv.Bucket, error) {
-	ctx, cancel := context.WithTimeout(ctx, l.opt.StartTimeout)
-	defer cancel()
-	var b *kv.Bucket
-	err := attempt(ctx, func(ctx context.Context) (err error) {
-		b, err = kv.OpenBucket(ctx, l.js, o)
-		return err
-	})
-	return b, err
-}

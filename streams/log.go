@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/kv"
 )
 
 // Log is the JetStream log. Make it with [Open].
@@ -41,6 +42,7 @@ type Log struct {
 	mu       sync.Mutex
 	problems map[string]string
 	tables   []*Table
+	buckets  []kv.BucketOptions
 }
 
 var _ broker.Log = (*Log)(nil)
@@ -101,11 +103,7 @@ func (l *Log) open(ctx context.Context) error {
 		return fmt.Errorf("the NATS server %s is too old (JetStream API level %d, need %d: nats-server 2.11 or later)",
 			l.pub.ConnectedServerVersion(), info.API.Level, minAPILevel)
 	}
-	err = attempt(ctx, func(ctx context.Context) (err error) {
-		l.epochs, err = openEpochs(ctx, l)
-		return err
-	})
-	if err != nil {
+	if l.epochs, err = openEpochs(ctx, l); err != nil {
 		return fmt.Errorf("bucket of epochs: %w", err)
 	}
 	for _, o := range l.opt.Apps {

@@ -118,7 +118,7 @@ type epochs struct{ store kv.Store }
 
 func openEpochs(ctx context.Context, l *Log) (*epochs, error) {
 	bucket := strings.ToLower(strings.TrimSuffix(l.opt.Prefix, ".")) + "sluice_epochs"
-	store, err := kv.OpenBucket(ctx, l.js, kv.BucketOptions{Name: bucket, Replicas: l.opt.Replicas})
+	store, err := l.openBucket(ctx, kv.BucketOptions{Name: bucket, Replicas: l.opt.Replicas})
 	if err != nil {
 		return nil, err
 	}

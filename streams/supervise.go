@@ -54,10 +54,12 @@ func (l *Log) supervise() {
 			case <-time.After(debounce):
 			}
 			l.stats.scans.Add(1)
+			l.checkBuckets()
 			l.checkStreams()
 			l.compare(0)
 			l.tablesLost()
 		case <-check.C:
+			l.checkBuckets()
 			l.checkStreams()
 		case <-audit.C:
 			// A lost last message is not revealed by any later one; a few

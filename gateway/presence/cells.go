@@ -157,15 +157,50 @@ func (r *Roster) rewrite(lacks func(s seat, revision uint64) bool) {
 	for _, c := range r.cells {
 		c.mu.Lock()
 		if c.stored != nil && lacks(c.seat, c.revision) {
-			c.stored = nil
-			close(c.moved)
-			c.moved = make(chan struct{})
-			if c.wanted != nil {
-				r.enqueue(c)
-			}
+			r.lose(c)
 		}
 		c.mu.Unlock()
 	}
+}
+
+// assert writes a seat of this gateway again if it is held and the table, which has it at
+// a revision, has lost what was written last. It reports whether the seat is held.
+func (r *Roster) assert(s seat, revision uint64) bool {
+	r.cellMu.Lock()
+	defer r.cellMu.Unlock()
+	c := r.cells[s]
+	if c == nil {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stored != nil && c.revision > revision {
+		r.lose(c)
+	}
+	return c.wanted != nil
+}
+
+// lose notes that the table has nothing of a seat. The caller holds both locks.
+func (r *Roster) lose(c *cell) {
+	c.stored = nil
+	close(c.moved)
+	c.moved = make(chan struct{})
+	if c.wanted != nil {
+		r.enqueue(c)
+	}
+}
+
+// disown gives up a seat that the table says this gateway holds, if it does not. A table
+// that was restored remembers what was given up since.
+func (r *Roster) disown(s seat, h held) {
+	r.cellMu.Lock()
+	defer r.cellMu.Unlock()
+	if r.cells[s] != nil {
+		return
+	}
+	c := &cell{seat: s, stored: &h.note, revision: h.revision, moved: make(chan struct{})}
+	r.cells[s] = c
+	r.enqueue(c)
 }
 
 // flush waits until everything is written, or ctx is done.

@@ -97,12 +97,12 @@ func (f *Fold) Members() []Member {
 // apply takes in what a seat was at a revision. What is older than what is known, or
 // than the burial of the node, changes nothing.
 func (f *Fold) apply(at place, revision uint64, n note) []Change {
-	old := f.seats[at]
+	old, known := f.seats[at]
 	if revision <= old.revision || revision <= f.buried[at.node] {
 		return nil
 	}
 	f.seats[at] = held{n, revision}
-	was, is := old.revision > 0 && !old.Gone, !n.Gone
+	was, is := known && !old.Gone, !n.Gone
 	if at.user == "" {
 		before := old.Count
 		if !was {
@@ -193,10 +193,10 @@ func (f *Fold) Bury(node string, revision uint64) []Change {
 
 // remove forgets a seat of which nothing is left.
 func (f *Fold) remove(at place) []Change {
-	h := f.seats[at]
+	h, known := f.seats[at]
 	delete(f.seats, at)
 	switch {
-	case h.revision == 0 || h.Gone:
+	case !known || h.Gone:
 		return nil
 	case at.user == "":
 		return f.recount(at.node, h.Count, 0, h.revision, true)
@@ -212,18 +212,34 @@ func (f *Fold) revision(at place) uint64 {
 	return 0
 }
 
-// missing returns seats that are held here and not in a list of what there is, and
-// forgets those that were given up long ago.
-func (f *Fold) missing(listed map[place]bool) []place {
+// doubtful returns seats that are held here and not in a list of what there is, or in it
+// with an older revision or as something else, and forgets those that were given up long
+// ago.
+func (f *Fold) doubtful(listed map[place]held) []place {
 	var out []place
 	for at, h := range f.seats {
+		l, there := listed[at]
 		switch {
-		case listed[at]:
-		case h.Gone:
+		case !there && h.Gone:
 			delete(f.seats, at)
-		default:
+		case !there, l.revision < h.revision, l.revision == h.revision && (l.Gone != h.Gone || l.Count != h.Count):
 			out = append(out, at)
 		}
 	}
 	return out
+}
+
+// correct is apply for what the table says for certain. It counts also if it is older than
+// what is known: a table that was restored has forgotten that.
+func (f *Fold) correct(at place, revision uint64, n note) []Change {
+	f.doubt(at, revision-1)
+	return f.apply(at, revision, n)
+}
+
+// doubt lowers the revision at which a seat is known, so that any later one counts.
+func (f *Fold) doubt(at place, revision uint64) {
+	if h, ok := f.seats[at]; ok && h.revision > revision {
+		h.revision = revision
+		f.seats[at] = h
+	}
 }

@@ -220,13 +220,15 @@ func (r *Roster) renew(ctx context.Context) error {
 		r.opt.Logger.Warn("this gateway was silent for so long that others took it for dead; it takes its seats again")
 		r.metrics.revivals.Add(1)
 		r.rewrite(func(seat, uint64) bool { return true })
-	case !renewed.IsZero() && now.Sub(renewed) > r.opt.Lease:
+	case revision < last, !renewed.IsZero() && now.Sub(renewed) > r.opt.Lease:
+		// Revisions that come again are those of a table that was restored.
 		return r.verify(ctx)
 	}
 	return nil
 }
 
-// verify writes again what the table does not have of us.
+// verify writes again what the table does not have of us, and gives up what it should not
+// have.
 func (r *Roster) verify(ctx context.Context) error {
 	records, err := r.opt.Table.List(ctx, nodePattern(r.opt.Node))
 	if err != nil {
@@ -236,6 +238,7 @@ func (r *Roster) verify(ctx context.Context) error {
 	for _, rec := range records {
 		if s, n, ok := parse(rec.Key, rec.Value); ok && !n.Gone {
 			have[s] = rec.Revision
+			r.disown(s, held{n, rec.Revision})
 		}
 	}
 	r.rewrite(func(s seat, revision uint64) bool { return have[s] < revision })

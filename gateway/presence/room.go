@@ -126,35 +126,55 @@ func (m *Room) sync(ctx context.Context) error {
 		return err
 	}
 	slices.SortFunc(records, func(a, b kv.Record) int { return cmp.Compare(a.Revision, b.Revision) })
-	listed := map[place]bool{}
+	listed := map[place]held{}
 	m.mu.Lock()
 	for _, rec := range records {
-		if s, n, ok := parse(rec.Key, rec.Value); ok {
-			m.roster.meet(s.node, rec.Revision)
-			listed[place{s.node, s.user}] = true
-			m.tell(m.fold.apply(place{s.node, s.user}, rec.Revision, n))
+		s, n, ok := parse(rec.Key, rec.Value)
+		if !ok {
+			continue
 		}
+		m.roster.meet(s.node, rec.Revision)
+		at := place{s.node, s.user}
+		listed[at] = held{n, rec.Revision}
+		m.tell(m.fold.apply(at, rec.Revision, n))
 	}
-	suspects := m.fold.missing(listed)
+	suspects := m.fold.doubtful(listed)
 	m.synced = true
 	m.mu.Unlock()
-	for _, at := range suspects {
-		// The list may be that of a replica that is behind.
-		s := seat{m.app, m.channel, at.node, at.user}
-		rec, err := m.roster.opt.Table.Read(ctx, s.key())
-		m.mu.Lock()
-		switch {
-		case errors.Is(err, kv.ErrNotFound):
-			m.tell(m.fold.remove(at))
-		case err == nil:
-			if _, n, ok := parse(s.key(), rec.Value); ok {
-				m.tell(m.fold.apply(at, rec.Revision, n))
-			}
+	for at, h := range listed {
+		if at.node == m.roster.opt.Node && !h.Gone {
+			m.roster.disown(seat{m.app, m.channel, at.node, at.user}, h)
 		}
-		m.mu.Unlock()
-		if err != nil && !errors.Is(err, kv.ErrNotFound) {
+	}
+	for _, at := range suspects {
+		if err := m.lookUp(ctx, at); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// lookUp asks the table for a seat that a list has not, or has as it was before. The list
+// may be that of a replica that is behind, or the table has lost its latest writes.
+func (m *Room) lookUp(ctx context.Context, at place) error {
+	s := seat{m.app, m.channel, at.node, at.user}
+	rec, err := m.roster.opt.Table.Read(ctx, s.key())
+	if err != nil && !errors.Is(err, kv.ErrNotFound) {
+		return err
+	}
+	if at.node == m.roster.opt.Node && m.roster.assert(s, rec.Revision) {
+		// Nobody knows better than this gateway, which writes it again.
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.fold.doubt(at, rec.Revision)
+		return nil
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err != nil {
+		m.tell(m.fold.remove(at))
+	} else if _, n, ok := parse(s.key(), rec.Value); ok {
+		m.tell(m.fold.correct(at, rec.Revision, n))
 	}
 	return nil
 }
