@@ -59,8 +59,10 @@ type appLog struct {
 	storing  outcome
 	known    witness
 	// turn is held by the one that looks at the stream: an answer of before must not
-	// be adopted after one of afterwards.
-	turn chan struct{}
+	// be adopted after one of afterwards. created, which it guards, is when the stream
+	// was made.
+	turn    chan struct{}
+	created time.Time
 }
 
 func (a *appLog) currentEpoch() string { return *a.epoch.Load() }

@@ -130,15 +130,17 @@ func (l *Log) refresh(ctx context.Context, a *appLog, lostEpoch string) error {
 	return nil
 }
 
-// adopt makes an epoch that of an app's log.
+// adopt makes an epoch that of an app's log. The caller has the turn.
 func (l *Log) adopt(a *appLog, epoch string, info *jetstream.StreamInfo) {
+	same := info.Created.Equal(a.created)
+	a.created = info.Created
 	old := a.epoch.Swap(&epoch)
 	if old == nil || *old == epoch {
 		return
 	}
 	l.opt.Logger.Warn("the log of an app began a new life", "app", a.opt.ID, "epoch", epoch, "before", *old)
 	begin := broker.Position{Epoch: epoch}
-	if strings.HasPrefix(*old, epochOf(info, "")) {
+	if same {
 		// It is the same stream, without what was lost. What it has now was delivered
 		// already, or cannot be told from that.
 		begin.Offset = info.State.LastSeq
