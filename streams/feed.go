@@ -32,8 +32,8 @@ func (s *feedShard) run() {
 			return
 		case m := <-s.in:
 			s.log.stats.live.Add(1)
-			if s.log.opt.disturb != nil {
-				s.log.opt.disturb(m, s.deliver)
+			if s.log.opt.Disturb != nil {
+				s.log.opt.Disturb(m, s.deliver)
 				continue
 			}
 			s.deliver(m)

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/test/fault"
 )
 
 // sink keeps what a feed gives.
@@ -56,16 +57,14 @@ func awaitTrue(t *testing.T, what string, holds func() bool) {
 // in order.
 func TestR3LostLiveMessages(t *testing.T) {
 	const channels, each = 8, 400
-	for seed := range uint64(2) {
-		rnd := rand.New(rand.NewPCG(seed+1, 3))
-		t.Logf("seed %d", seed+1)
+	fault.Seeds(t, 3, func(t *testing.T, rnd *rand.Rand) {
 		s := node(t, t.TempDir())
 		opt := options(s)
 		opt.Apps[0].MaxMessages = 10 * each
 		opt.AuditInterval = 200 * time.Millisecond
 		var mu sync.Mutex
 		var late *nats.Msg
-		opt.disturb = func(m *nats.Msg, deliver func(*nats.Msg)) {
+		opt.Disturb = func(m *nats.Msg, deliver func(*nats.Msg)) {
 			mu.Lock()
 			defer mu.Unlock()
 			switch dice := rnd.IntN(100); {
@@ -119,7 +118,7 @@ func TestR3LostLiveMessages(t *testing.T) {
 		if reader.Stats().Repaired == 0 {
 			t.Error("nothing had to be repaired, so nothing was tested")
 		}
-	}
+	})
 }
 
 // TestForgedHeaders publishes raw messages with headers that only the server may write.

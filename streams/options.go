@@ -65,8 +65,9 @@ type Options struct {
 	// in-process server.
 	ConnectOptions []nats.Option
 
-	// disturb stands between the feed and its channels in tests.
-	disturb func(m *nats.Msg, deliver func(*nats.Msg))
+	// Disturb, for tests, stands between the feed and its channels: it may lose, double
+	// or delay live messages. It is called by several goroutines.
+	Disturb func(m *nats.Msg, deliver func(*nats.Msg))
 
 	// StartTimeout is how long Open waits for the servers, default 10 s.
 	StartTimeout time.Duration

@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/test/fault"
 )
 
 // restorable is a server whose directory can be put back to what it was.
@@ -96,64 +97,61 @@ func (r *restorable) raw(rnd *rand.Rand, channels, n int, next *int) {
 // and whoever knows the lost ones must hear of it: those events are gone, and a position
 // of before may be that of another event now. What was not lost must not be told to be.
 func TestR12RestoredLogIsANewLife(t *testing.T) {
-	for seed := range uint64(8) {
-		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
-			const channels = 4
-			rnd := rand.New(rand.NewPCG(seed, 12))
-			s := startRestorable(t)
-			opt := Options{URLs: []string{s.ClientURL()}, Apps: []AppOptions{{ID: "app-1", MaxMessages: 1000}}}
-			gateways := []*Log{open(t, opt), open(t, opt)}
-			var sinks [2][channels]*sink
-			for g, l := range gateways {
-				for c := range channels {
-					sinks[g][c] = &sink{}
-					at, err := l.Attach(t.Context(), "app-1", fmt.Sprint("c", c), sinks[g][c])
-					if err != nil {
-						t.Fatal(err)
-					}
-					defer at.Detach()
+	fault.Seeds(t, 12, func(t *testing.T, rnd *rand.Rand) {
+		const channels = 4
+		s := startRestorable(t)
+		opt := Options{URLs: []string{s.ClientURL()}, Apps: []AppOptions{{ID: "app-1", MaxMessages: 1000}}}
+		gateways := []*Log{open(t, opt), open(t, opt)}
+		var sinks [2][channels]*sink
+		for g, l := range gateways {
+			for c := range channels {
+				sinks[g][c] = &sink{}
+				at, err := l.Attach(t.Context(), "app-1", fmt.Sprint("c", c), sinks[g][c])
+				if err != nil {
+					t.Fatal(err)
 				}
+				defer at.Detach()
 			}
-			n, all := 0, func(g int) (out int) {
-				for c := range channels {
-					got, _ := sinks[g][c].all()
-					out += len(got)
-				}
-				return out
+		}
+		n, all := 0, func(g int) (out int) {
+			for c := range channels {
+				got, _ := sinks[g][c].all()
+				out += len(got)
 			}
-			s.raw(rnd, channels, rnd.IntN(20), &n)
-			saved := n
-			s.stop()
-			copied := s.save()
-			s.start()
-			lostEvents := []int{0, 1, 30}[rnd.IntN(3)]
-			s.raw(rnd, channels, lostEvents, &n)
-			for g := range gateways {
-				awaitTrue(t, "both gateways have everything", func() bool { return all(g) == n })
+			return out
+		}
+		s.raw(rnd, channels, rnd.IntN(20), &n)
+		saved := n
+		s.stop()
+		copied := s.save()
+		s.start()
+		lostEvents := []int{0, 1, 30}[rnd.IntN(3)]
+		s.raw(rnd, channels, lostEvents, &n)
+		for g := range gateways {
+			awaitTrue(t, "both gateways have everything", func() bool { return all(g) == n })
+		}
+		before := gateways[0].apps["app-1"].currentEpoch()
+		s.stop()
+		s.restore(copied)
+		s.start()
+		// Fewer than were lost, or more, so that the log is longer than it was.
+		s.raw(rnd, channels, []int{0, 10, 80}[rnd.IntN(3)], &n)
+		for _, l := range gateways {
+			awaitTrue(t, "the gateway is ready again", func() bool {
+				return l.Health().Ready && (lostEvents == 0 || l.apps["app-1"].currentEpoch() != before)
+			})
+		}
+		s.raw(rnd, channels, 40, &n)
+		t.Logf("%d of %d events were lost", lostEvents, n)
+		if a, b := gateways[0].apps["app-1"].currentEpoch(), gateways[1].apps["app-1"].currentEpoch(); a != b || lostEvents == 0 && a != before {
+			t.Errorf("the epoch was %s, is %s on one gateway and %s on the other", before, a, b)
+		}
+		for g, l := range gateways {
+			for c := range channels {
+				compareRestored(t, l, fmt.Sprint("c", c), sinks[g][c], before, lostEvents > 0, saved, saved+lostEvents)
 			}
-			before := gateways[0].apps["app-1"].currentEpoch()
-			s.stop()
-			s.restore(copied)
-			s.start()
-			// Fewer than were lost, or more, so that the log is longer than it was.
-			s.raw(rnd, channels, []int{0, 10, 80}[rnd.IntN(3)], &n)
-			for _, l := range gateways {
-				awaitTrue(t, "the gateway is ready again", func() bool {
-					return l.Health().Ready && (lostEvents == 0 || l.apps["app-1"].currentEpoch() != before)
-				})
-			}
-			s.raw(rnd, channels, 40, &n)
-			t.Logf("%d of %d events were lost", lostEvents, n)
-			if a, b := gateways[0].apps["app-1"].currentEpoch(), gateways[1].apps["app-1"].currentEpoch(); a != b || lostEvents == 0 && a != before {
-				t.Errorf("the epoch was %s, is %s on one gateway and %s on the other", before, a, b)
-			}
-			for g, l := range gateways {
-				for c := range channels {
-					compareRestored(t, l, fmt.Sprint("c", c), sinks[g][c], before, lostEvents > 0, saved, saved+lostEvents)
-				}
-			}
-		})
-	}
+		}
+	})
 }
 
 // compareRestored compares what a sink got with the log as it is now: events of before

@@ -20,9 +20,10 @@ import (
 )
 
 const (
-	// workAge is how long a task waits at most. Whoever does tasks gives up
-	// sooner.
-	workAge = 15 * time.Minute
+	// workAge is how long a task waits at most. Whoever does tasks gives up sooner;
+	// this is for tasks that nobody takes. Each server removes what is too old by its
+	// own clock, so it is far above what clocks may differ by.
+	workAge = 24 * time.Hour
 	// workBytes bounds all tasks that wait. More are refused, none is pushed out.
 	workBytes = 1 << 30
 	// workWindow is how long the id of a task is remembered.

@@ -4,32 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/test/fault"
 	"github.com/sluicehq/sluice/test/redisserver"
 )
-
-// seeds runs a fault test with two seeds, or as many as FAULT_SEEDS says, from
-// FAULT_SEED on.
-func seeds(t *testing.T, run func(t *testing.T, rng *rand.Rand)) {
-	first, err := strconv.ParseUint(os.Getenv("FAULT_SEED"), 10, 64)
-	if err != nil {
-		first = 1
-	}
-	n, err := strconv.ParseUint(os.Getenv("FAULT_SEEDS"), 10, 64)
-	if err != nil {
-		n = 2
-	}
-	for seed := first; seed < first+n; seed++ {
-		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) { run(t, rand.New(rand.NewPCG(seed, 25))) })
-	}
-}
 
 // witness notes what a sink was told.
 type witness struct {
@@ -145,7 +128,7 @@ func TestR25KilledRedis(t *testing.T) {
 		{"snapshot", nil, true, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			seeds(t, func(t *testing.T, rng *rand.Rand) {
+			fault.Seeds(t, 25, func(t *testing.T, rng *rand.Rand) {
 				killed(t, rng, redisserver.Start(t, c.args...), c.snapshot, c.keeps)
 			})
 		})
@@ -262,7 +245,7 @@ func check(t *testing.T, who string, pubs []*broker.Publication, gaps []broker.G
 func TestCutFeedsMissNothing(t *testing.T) {
 	for name, cluster := range map[string]bool{"single": false, "cluster": true} {
 		t.Run(name, func(t *testing.T) {
-			seeds(t, func(t *testing.T, rng *rand.Rand) {
+			fault.Seeds(t, 25, func(t *testing.T, rng *rand.Rand) {
 				var servers []*redisserver.Server
 				url := ""
 				if cluster {

@@ -8,12 +8,14 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/sluicehq/sluice/test/fault"
 )
 
 // TestR1AcknowledgedSurvivesKills kills the only NATS server and a gateway in a burst,
 // again and again. What was acknowledged is stored, and no subscriber misses it.
 func TestR1AcknowledgedSurvivesKills(t *testing.T) {
-	forSeeds(t, 1, func(t *testing.T, rnd *rand.Rand) {
+	fault.Seeds(t, 1, func(t *testing.T, rnd *rand.Rand) {
 		nats := spawnNATS(t)
 		set := childSettings{URLs: []string{nats.url()}, App: "app", Members: 100, Lease: 5 * time.Second, Replicas: 1}
 		a := set.tenant()

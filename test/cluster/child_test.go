@@ -18,6 +18,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/webhook"
 	"github.com/sluicehq/sluice/streams"
+	"github.com/sluicehq/sluice/test/fault"
 )
 
 // childEnv makes this test binary a gateway, so that one can be killed.
@@ -32,6 +33,21 @@ type childSettings struct {
 	Lease   time.Duration
 	// Replicas is 3 if it is not given.
 	Replicas int
+	clock    `json:"-"`
+}
+
+// clock is that of a process of its own: the machine's, or one that is ahead of it in a
+// program that [fault.BuildWithOwnClock] made.
+type clock struct {
+	program string
+	ahead   time.Duration
+}
+
+// command runs this test binary, or the one with another clock, as what env says.
+func (c clock) command(env, text string) *exec.Cmd {
+	cmd := exec.Command(cmp.Or(c.program, os.Args[0]))
+	cmd.Env = append(os.Environ(), env+"="+text, fmt.Sprintf("%s=%d", fault.AheadEnv, int(c.ahead/time.Second)))
+	return cmd
 }
 
 func (s childSettings) tenant() *app.App {
@@ -69,7 +85,7 @@ func serveChild(text string) error {
 	if err != nil {
 		return err
 	}
-	g.Table, g.Work = table, work
+	g.Table, g.Work, g.Hub.DeltaEnabled = table, work, true
 	n, err := gateway.New(g)
 	if err != nil {
 		return err
@@ -91,6 +107,7 @@ func serveChild(text string) error {
 type child struct {
 	cmd     *exec.Cmd
 	address string
+	clock   clock
 	dead    bool
 }
 
@@ -103,8 +120,7 @@ func spawn(t *testing.T, s childSettings) *child {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childEnv+"="+string(text))
+	cmd := s.command(childEnv, string(text))
 	if testing.Verbose() {
 		cmd.Stderr = os.Stderr
 	}
@@ -119,7 +135,7 @@ func spawn(t *testing.T, s childSettings) *child {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	c := &child{cmd: cmd}
+	c := &child{cmd: cmd, clock: s.clock}
 	t.Cleanup(func() {
 		_ = in.Close()
 		if !c.dead {

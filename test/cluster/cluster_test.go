@@ -58,7 +58,11 @@ type settings struct {
 	retained   int64
 	// replicated runs three NATS servers instead of one.
 	replicated bool
-	webhooks   webhook.Options
+	// servers are NATS servers that run already, three or none.
+	servers []*natsChild
+	// disturb stands before the feeds.
+	disturb  func(m *nats.Msg, deliver func(*nats.Msg))
+	webhooks webhook.Options
 	// operations counts those on the checkpoints, if it is not nil.
 	operations *atomic.Int64
 }
@@ -94,9 +98,11 @@ func tenant(id string) *app.App {
 func start(t *testing.T, gateways int, set settings) *cluster {
 	t.Helper()
 	c := &cluster{t: t}
-	if set.replicated {
+	switch {
+	case set.servers != nil:
+	case set.replicated:
 		c.nats = startNATS(t)
-	} else {
+	default:
 		var err error
 		if c.server, err = embedded.Start(t.Context(), embedded.Options{Port: -1, StoreDir: t.TempDir()}); err != nil {
 			t.Fatal(err)
@@ -125,8 +131,10 @@ func start(t *testing.T, gateways int, set settings) *cluster {
 func (c *cluster) join() *node {
 	c.t.Helper()
 	n := &node{registry: prometheus.NewRegistry(), done: make(chan error, 1)}
-	opt := streams.Options{StartTimeout: patience, AuditInterval: time.Second}
-	if c.nats != nil {
+	opt := streams.Options{StartTimeout: patience, AuditInterval: time.Second, Disturb: c.set.disturb}
+	if c.set.servers != nil {
+		opt.URLs, opt.Replicas = urlsOf(c.set.servers), 3
+	} else if c.nats != nil {
 		opt.URLs, opt.Replicas = c.nats.urls(), 3
 		if c.through != "" {
 			opt.URLs, opt.ConnectOptions = []string{c.through}, []nats.Option{nats.IgnoreDiscoveredServers()}

@@ -10,11 +10,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/streams"
+	"github.com/sluicehq/sluice/test/fault"
 )
 
 // load publishes to a few channels through all gateways and remembers what was
@@ -133,9 +135,16 @@ func readLog(t *testing.T, log *streams.Log, appID, channel string) []string {
 }
 
 func faultCluster(t *testing.T) (*cluster, *app.App, []*peer) {
+	t.Helper()
+	return faultClusterOf(t, settings{replicated: true})
+}
+
+func faultClusterOf(t *testing.T, set settings) (*cluster, *app.App, []*peer) {
+	t.Helper()
 	a := everything("app")
 	a.SubscriptionCount = false
-	c := start(t, 3, settings{replicated: true, apps: []*app.App{a}})
+	set.apps = []*app.App{a}
+	c := start(t, 3, set)
 	var watchers []*peer
 	for _, n := range c.nodes {
 		w := n.connect(t, a)
@@ -147,56 +156,47 @@ func faultCluster(t *testing.T) (*cluster, *app.App, []*peer) {
 	return c, a, watchers
 }
 
-// leaderOf is the number of the server that leads the stream of an app.
-func (c *natsCluster) leaderOf(t *testing.T, log *node, stream string) int {
-	t.Helper()
-	at := -1
-	eventually(t, "the stream has a leader", func() bool {
-		for i := range c.options {
-			c.mu.Lock()
-			s := c.servers[i]
-			c.mu.Unlock()
-			if s != nil && s.JetStreamIsStreamLeader("$G", stream) {
-				at = i
-				return true
-			}
-		}
-		return false
-	})
-	return at
-}
-
-// forSeeds runs a fault test over its seeds.
-func forSeeds(t *testing.T, salt uint64, run func(t *testing.T, rnd *rand.Rand)) {
-	first, n := seeds(t, 2)
-	for i := range n {
-		seed := first + uint64(i)
-		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { run(t, rand.New(rand.NewPCG(seed, salt))) })
-	}
-}
-
-// TestR2R3KilledLeaders kills the leader of the stream under load, again and again.
+// TestR2R3KilledLeaders kills the leader of the stream (kill -9) under load, again and
+// again, while one live message in a hundred gets lost on its way to a gateway.
 func TestR2R3KilledLeaders(t *testing.T) {
-	forSeeds(t, 3, func(t *testing.T, rnd *rand.Rand) {
-		c, a, watchers := faultCluster(t)
+	fault.Seeds(t, 3, func(t *testing.T, rnd *rand.Rand) {
+		servers := spawnNATSCluster(t, clock{}, clock{}, clock{})
+		var mu sync.Mutex
+		lost := 0
+		dice := rand.New(rand.NewPCG(rnd.Uint64(), 3))
+		c, a, watchers := faultClusterOf(t, settings{servers: servers, disturb: func(m *nats.Msg, deliver func(*nats.Msg)) {
+			mu.Lock()
+			lose := dice.IntN(100) == 0
+			if lose {
+				lost++
+			}
+			mu.Unlock()
+			if !lose {
+				deliver(m)
+			}
+		}})
 		l := startLoad(t, c, a, 4, 6)
 		for range 2 {
-			l.more(100 + rnd.IntN(200))
-			i := c.nats.leaderOf(t, c.nodes[0], streams.StreamOf(a.ID))
-			c.nats.kill(i)
-			l.more(100 + rnd.IntN(200))
-			c.nats.run(i)
-			c.nats.settle(3)
+			l.more(200 + rnd.IntN(200))
+			led := leaderOf(t, servers, a)
+			led.kill()
+			l.more(200 + rnd.IntN(200))
+			led.start()
 		}
-		l.more(50)
+		l.more(100)
 		l.check(c, a, watchers)
+		mu.Lock()
+		defer mu.Unlock()
+		if t.Logf("%d live messages were lost", lost); lost == 0 {
+			t.Error("no live message was lost, so nothing was tested")
+		}
 	})
 }
 
 // TestR11LostQuorumIsLoud takes two of three servers away. Nothing is acknowledged then,
 // readiness says why, and everything goes on by itself when they are back.
 func TestR11LostQuorumIsLoud(t *testing.T) {
-	forSeeds(t, 11, func(t *testing.T, rnd *rand.Rand) {
+	fault.Seeds(t, 11, func(t *testing.T, rnd *rand.Rand) {
 		c, a, watchers := faultCluster(t)
 		l := startLoad(t, c, a, 4, 4)
 		l.more(100 + rnd.IntN(100))
@@ -224,7 +224,7 @@ func TestR11LostQuorumIsLoud(t *testing.T) {
 
 // TestR7OneKeyStoresOne retries one idempotency key fifty times at once.
 func TestR7OneKeyStoresOne(t *testing.T) {
-	forSeeds(t, 7, func(t *testing.T, rnd *rand.Rand) {
+	fault.Seeds(t, 7, func(t *testing.T, rnd *rand.Rand) {
 		c, a, _ := faultCluster(t)
 		for round := range 5 {
 			channel, key := fmt.Sprint("once-", round), fmt.Sprint("key-", rnd.Uint64())
@@ -248,7 +248,7 @@ func TestR7OneKeyStoresOne(t *testing.T) {
 // TestR12DeletedStreamIsANewLife deletes the stream of an app. Subscribers are told, by a
 // close with 4200, and what follows is of a new epoch.
 func TestR12DeletedStreamIsANewLife(t *testing.T) {
-	forSeeds(t, 12, func(t *testing.T, rnd *rand.Rand) {
+	fault.Seeds(t, 12, func(t *testing.T, rnd *rand.Rand) {
 		c, a, watchers := faultCluster(t)
 		signed := c.nodes[0].sign(t, a)
 		for i := range 10 + rnd.IntN(20) {

@@ -7,14 +7,13 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"slices"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/test/fault"
 )
 
 // hookLog is an application that counts the webhooks it gets.
@@ -53,42 +52,14 @@ func (l *hookLog) count(name, channel, user string) int {
 	return l.got[name+" "+channel+" "+user]
 }
 
-// seeds are how many runs a fault test makes, and the first of them.
-func seeds(t *testing.T, byDefault int) (first uint64, n int) {
-	t.Helper()
-	n = byDefault
-	if text := os.Getenv("FAULT_SEEDS"); text != "" {
-		var err error
-		if n, err = strconv.Atoi(text); err != nil {
-			t.Fatal(err)
-		}
-	}
-	first = 1
-	if text := os.Getenv("FAULT_SEED"); text != "" {
-		var err error
-		if first, err = strconv.ParseUint(text, 10, 64); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return first, n
-}
-
-// seedsGiven says whether this is a long run.
-func seedsGiven() bool { return os.Getenv("FAULT_SEEDS") != "" }
-
 // TestPR12KilledGateway kills one of three gateways that holds 500 members while
 // members join and leave on the others, and restarts the NATS servers afterwards.
 func TestPR12KilledGateway(t *testing.T) {
-	first, n := seeds(t, 2)
-	for i := range n {
-		seed := first + uint64(i)
-		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { killGateway(t, seed) })
-	}
+	fault.Seeds(t, 12, killGateway)
 }
 
-func killGateway(t *testing.T, seed uint64) {
+func killGateway(t *testing.T, rnd *rand.Rand) {
 	const channel, members, lease = "presence-kill", 500, 5 * time.Second
-	rnd := rand.New(rand.NewPCG(seed, 12))
 	nats := startNATS(t)
 	hooks := listenHooks(t)
 	set := childSettings{URLs: nats.urls(), App: "app", Members: 2000, Hook: hooks.URL, Lease: lease}
@@ -166,7 +137,7 @@ func killGateway(t *testing.T, seed uint64) {
 	victim.kill()
 	churn.Wait()
 	converge(t, channel, keys(want), watchers...)
-	t.Logf("seed %d: %d members of the dead gateway left after %v (lease %v)", seed, len(lost), time.Since(killed).Round(10*time.Millisecond), lease)
+	t.Logf("%d members of the dead gateway left after %v (lease %v)", len(lost), time.Since(killed).Round(10*time.Millisecond), lease)
 	for i, w := range watchers {
 		removed := map[string]int{}
 		for _, m := range w.all("pusher_internal:member_removed", channel) {

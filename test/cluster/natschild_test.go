@@ -5,20 +5,30 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/streams"
 )
 
 // natsChildEnv makes this test binary a NATS server, so that one can be killed.
 const natsChildEnv = "NATS_CHILD"
 
 type natsChildSettings struct {
+	Name string
 	Port int
 	Dir  string
+	// ClusterPort and Routes make it one of a cluster.
+	ClusterPort int
+	Routes      []string
+	clock       `json:"-"`
 }
 
 func serveNATS(text string) error {
@@ -26,10 +36,15 @@ func serveNATS(text string) error {
 	if err := json.Unmarshal([]byte(text), &set); err != nil {
 		return err
 	}
-	s, err := server.NewServer(&server.Options{
-		ServerName: "child", Host: "127.0.0.1", Port: set.Port, JetStream: true, StoreDir: set.Dir, NoSigs: true, NoLog: true,
+	opt := &server.Options{
+		ServerName: set.Name, Host: "127.0.0.1", Port: set.Port, JetStream: true, StoreDir: set.Dir, NoSigs: true, NoLog: true,
 		JetStreamMaxMemory: 64 << 20, JetStreamMaxStore: 4 << 30,
-	})
+	}
+	if len(set.Routes) > 0 {
+		opt.Cluster = server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: set.ClusterPort}
+		opt.Routes = server.RoutesFromStr(strings.Join(set.Routes, ","))
+	}
+	s, err := server.NewServer(opt)
 	if err != nil {
 		return err
 	}
@@ -50,7 +65,7 @@ type natsChild struct {
 
 func spawnNATS(t *testing.T) *natsChild {
 	t.Helper()
-	c := &natsChild{t: t, set: natsChildSettings{Port: ports(t, 1)[0], Dir: t.TempDir()}}
+	c := &natsChild{t: t, set: natsChildSettings{Name: "child", Port: ports(t, 1)[0], Dir: t.TempDir()}}
 	c.start()
 	t.Cleanup(c.kill)
 	return c
@@ -58,21 +73,54 @@ func spawnNATS(t *testing.T) *natsChild {
 
 func (c *natsChild) url() string { return fmt.Sprintf("nats://127.0.0.1:%d", c.set.Port) }
 
+// spawnNATSCluster runs a server for each clock, which keep the log together.
+func spawnNATSCluster(t *testing.T, clocks ...clock) []*natsChild {
+	t.Helper()
+	n := len(clocks)
+	free := ports(t, 2*n)
+	var routes []string
+	for _, port := range free[n:] {
+		routes = append(routes, fmt.Sprintf("nats-route://127.0.0.1:%d", port))
+	}
+	out := make([]*natsChild, n)
+	for i := range out {
+		c := &natsChild{t: t, set: natsChildSettings{
+			Name: fmt.Sprint("child-", i), Port: free[i], Dir: t.TempDir(), ClusterPort: free[n+i], Routes: routes, clock: clocks[i],
+		}}
+		out[i] = c
+		c.run()
+		t.Cleanup(c.kill)
+	}
+	for _, c := range out {
+		c.answers()
+	}
+	return out
+}
+
 // start runs the server and waits until it answers.
 func (c *natsChild) start() {
+	c.t.Helper()
+	c.run()
+	c.answers()
+}
+
+func (c *natsChild) run() {
 	c.t.Helper()
 	text, err := json.Marshal(c.set)
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	c.cmd = exec.Command(os.Args[0])
-	c.cmd.Env = append(os.Environ(), natsChildEnv+"="+string(text))
+	c.cmd = c.set.command(natsChildEnv, string(text))
 	if _, err := c.cmd.StdinPipe(); err != nil {
 		c.t.Fatal(err)
 	}
 	if err := c.cmd.Start(); err != nil {
 		c.t.Fatal(err)
 	}
+}
+
+func (c *natsChild) answers() {
+	c.t.Helper()
 	eventually(c.t, "the NATS server answers", func() bool {
 		nc, err := nats.Connect(c.url(), nats.Timeout(time.Second))
 		if err != nil {
@@ -91,4 +139,38 @@ func (c *natsChild) start() {
 func (c *natsChild) kill() {
 	_ = c.cmd.Process.Signal(syscall.SIGKILL)
 	_ = c.cmd.Wait()
+}
+
+func urlsOf(servers []*natsChild) (out []string) {
+	for _, s := range servers {
+		out = append(out, s.url())
+	}
+	return out
+}
+
+// leaderOf is the server that leads the stream of an app.
+func leaderOf(t *testing.T, servers []*natsChild, a *app.App) (leader *natsChild) {
+	t.Helper()
+	nc, err := nats.Connect(strings.Join(urlsOf(servers), ","))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the stream has a leader", func() bool {
+		s, err := js.Stream(t.Context(), streams.StreamOf(a.ID))
+		if err != nil || s.CachedInfo().Cluster == nil {
+			return false
+		}
+		for _, child := range servers {
+			if child.set.Name == s.CachedInfo().Cluster.Leader {
+				leader = child
+			}
+		}
+		return leader != nil
+	})
+	return leader
 }

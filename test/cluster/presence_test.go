@@ -58,6 +58,11 @@ func tryRequest(address string, a *app.App, method, path, body string) (int, err
 
 // send signs a request and sends it.
 func send(address string, a *app.App, method, path, body string) (int, []byte, error) {
+	return sendAt(time.Now(), address, a, method, path, body)
+}
+
+// sendAt signs with the time of another clock.
+func sendAt(now time.Time, address string, a *app.App, method, path, body string) (int, []byte, error) {
 	path, query, _ := strings.Cut(path, "?")
 	params, err := url.ParseQuery(query)
 	if err != nil {
@@ -65,7 +70,7 @@ func send(address string, a *app.App, method, path, body string) (int, []byte, e
 	}
 	full := "/apps/" + a.ID + path
 	params.Set("auth_key", a.Key)
-	params.Set("auth_timestamp", strconv.FormatInt(time.Now().Unix(), 10))
+	params.Set("auth_timestamp", strconv.FormatInt(now.Unix(), 10))
 	params.Set("auth_version", "1.0")
 	if body != "" {
 		sum := md5.Sum([]byte(body))

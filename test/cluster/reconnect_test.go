@@ -8,15 +8,17 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/sluicehq/sluice/test/fault"
 )
 
 // TestR5SocketsOfAKilledGateway kills a gateway with many sockets in a burst. All come back
 // on another one, and what each saw before, the history after it, and what it sees from
 // then on is the log.
 func TestR5SocketsOfAKilledGateway(t *testing.T) {
-	forSeeds(t, 5, func(t *testing.T, rnd *rand.Rand) {
+	fault.Seeds(t, 5, func(t *testing.T, rnd *rand.Rand) {
 		sockets := 300
-		if seedsGiven() {
+		if fault.Long() {
 			sockets = 2000
 		}
 		const channels = 10

@@ -16,6 +16,7 @@ import (
 
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/streams"
+	"github.com/sluicehq/sluice/test/fault"
 )
 
 // pair is two gateways in processes of their own on one NATS server.
@@ -103,7 +104,7 @@ func (c *natsChild) swapDir(dir string) (old string) {
 // that were acknowledged since are gone; every subscriber is told, members are those that
 // are connected, and what follows has another epoch.
 func TestR12RestoredServerTellsEverybody(t *testing.T) {
-	forSeeds(t, 12, func(t *testing.T, rnd *rand.Rand) {
+	fault.Seeds(t, 12, func(t *testing.T, rnd *rand.Rand) {
 		p := startPair(t)
 		const room = "presence-restored"
 		join := func(gateway int, name string) *peer {

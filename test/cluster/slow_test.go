@@ -8,13 +8,14 @@ import (
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/test/fault"
 )
 
 // TestR8SlowSocketsHurtOnlyThemselves has some sockets of three gateways stop reading
 // while publishing goes on. They are closed with 4100; all others get the whole log, in
 // its order.
 func TestR8SlowSocketsHurtOnlyThemselves(t *testing.T) {
-	forSeeds(t, 8, func(t *testing.T, rnd *rand.Rand) {
+	fault.Seeds(t, 8, func(t *testing.T, rnd *rand.Rand) {
 		set := settings{}
 		set.hub.QueueFrames, set.hub.QueueBytes, set.hub.SendBuffer = 256, 256<<10, 16<<10
 		c := start(t, 3, set)

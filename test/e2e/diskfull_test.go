@@ -2,19 +2,24 @@ package e2e
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/sluicehq/sluice/test/fault"
 )
 
 // TestR13DiskFull fills the disk under the log. What is answered with 200 is stored,
 // what is not stored is refused, and readiness says so. The NATS server does not get
 // over it by itself: with room on the disk again, a restart does, and nothing
 // acknowledged is missing.
-func TestR13DiskFull(t *testing.T) {
+func TestR13DiskFull(t *testing.T) { fault.Seeds(t, 13, fillDisk) }
+
+func fillDisk(t *testing.T, rnd *rand.Rand) {
 	disk := t.TempDir()
 	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=24m"); err != nil {
 		t.Skip("a small disk cannot be mounted: ", err)
@@ -25,7 +30,7 @@ func TestR13DiskFull(t *testing.T) {
 		}
 	})
 	filler := filepath.Join(disk, "filler")
-	if err := os.WriteFile(filler, make([]byte, 12<<20), 0o600); err != nil {
+	if err := os.WriteFile(filler, make([]byte, (8+rnd.IntN(8))<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	yaml := strings.Replace(config(disk, "http: {publish_timeout: 2s}"), "nats:\n  embedded: {", "nats:\n  embedded: {max_store: 8589934592, ", 1)
@@ -34,13 +39,13 @@ func TestR13DiskFull(t *testing.T) {
 	defer client.CloseIdleConnections()
 	acked, refused := 0, 0
 	for refused < 2 {
-		err := publishSigned(client, s.HTTP, fmt.Sprint("room-", acked/90), "e", strings.Repeat("x", 9000))
+		err := publishSigned(client, s.HTTP, fmt.Sprint("room-", acked/90), "e", strings.Repeat("x", 1+rnd.IntN(10_000)))
 		if err != nil {
 			refused++
 			continue
 		}
-		if acked++; acked > 5000 {
-			t.Fatal("45 MB were taken for a disk of 24")
+		if acked++; acked > 50_000 {
+			t.Fatal("250 MB were taken for a disk of 24")
 		}
 	}
 	resp, err := client.Get("http://" + s.HTTP + "/ready")

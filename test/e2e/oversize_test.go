@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -12,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/sluicehq/sluice/test/fault"
 )
 
 // peak is the largest resident memory that the server ever had, in MiB.
@@ -52,7 +55,9 @@ func (f *flood) Read(b []byte) (int, error) {
 // TestR18OversizeIsBoundedBeforeAllocation sends what announces or is far more than the
 // limits, many at a time. The server refuses it without ever having had room for it,
 // and a bystander misses nothing.
-func TestR18OversizeIsBoundedBeforeAllocation(t *testing.T) {
+func TestR18OversizeIsBoundedBeforeAllocation(t *testing.T) { fault.Seeds(t, 18, oversize) }
+
+func oversize(t *testing.T, rnd *rand.Rand) {
 	s := serve(t, t.TempDir(), config(t.TempDir()))
 	host, port, err := net.SplitHostPort(s.HTTP)
 	if err != nil {
@@ -64,9 +69,10 @@ func TestR18OversizeIsBoundedBeforeAllocation(t *testing.T) {
 	defer client.CloseIdleConnections()
 	before := s.peak()
 	// 32 at once, of 64 MiB each, would be 2 GiB.
-	const each, size = 32, 64 << 20
+	const each = 32
 	var all sync.WaitGroup
 	for i := range each {
+		size, announced, length := (48+rnd.IntN(32))<<20, int64(1)<<(30+rnd.IntN(30)), byte(0x40>>rnd.IntN(6))
 		all.Go(func() { // a body in chunks, without a length
 			resp, err := client.Post("http://"+s.HTTP+"/apps/app-id/events", "application/json", &flood{size})
 			if err != nil {
@@ -74,17 +80,17 @@ func TestR18OversizeIsBoundedBeforeAllocation(t *testing.T) {
 			}
 			defer resp.Body.Close()
 			if _, _ = io.Copy(io.Discard, resp.Body); resp.StatusCode != http.StatusRequestEntityTooLarge {
-				t.Errorf("a body of 64 MiB was answered with %d", resp.StatusCode)
+				t.Errorf("a body of %d bytes was answered with %d", size, resp.StatusCode)
 			}
 		})
 		all.Go(func() { // a length that is announced
-			answer := converse(t, s, fmt.Sprintf("POST /apps/app-id/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n{", 1<<40), nil)
+			answer := converse(t, s, fmt.Sprintf("POST /apps/app-id/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n{", announced), nil)
 			if !strings.Contains(answer, " 413 ") {
-				t.Errorf("a length of 1 TiB was answered with %q", answer)
+				t.Errorf("a length of %d was answered with %q", announced, answer)
 			}
 		})
-		all.Go(func() { // a frame that announces 1 GiB, whole or in its first fragment
-			head := []byte{0x81 - byte(i%2)<<7, 0xff, 0, 0, 0, 0, 0x40, 0, 0, 0, 1, 2, 3, 4}
+		all.Go(func() { // a frame that announces up to 1 GiB, whole or in its first fragment
+			head := []byte{0x81 - byte(i%2)<<7, 0xff, 0, 0, 0, 0, length, 0, 0, 0, 1, 2, 3, 4}
 			converse(t, s, "GET /app/"+appKey+"?protocol=7 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
 				"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", append(head, make([]byte, 4096)...))
 		})
