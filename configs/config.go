@@ -68,7 +68,7 @@ type NATS struct {
 	Password, Token                 Secret
 	CAFile, CertFile, KeyFile       string
 	HandshakeFirst                  bool
-	Domain, Prefix                  string
+	Domain, Prefix, InboxPrefix     string
 	Replicas                        int
 	StartTimeout                    time.Duration
 	Embedded                        Embedded
@@ -219,7 +219,7 @@ func build(k *koanf.Koanf, hasFile bool, p *problems) *Config {
 		URLs: urls, CredentialsFile: g.text("nats.credentials_file"), NKeyFile: g.text("nats.nkey_file"),
 		User: g.text("nats.user"), Password: Secret(g.text("nats.password")), Token: Secret(g.text("nats.token")),
 		CAFile: g.text("nats.tls.ca_file"), CertFile: g.text("nats.tls.cert_file"), KeyFile: g.text("nats.tls.key_file"),
-		HandshakeFirst: g.is("nats.tls.handshake_first"), Domain: g.text("nats.domain"), Prefix: g.text("nats.prefix"),
+		HandshakeFirst: g.is("nats.tls.handshake_first"), Domain: g.text("nats.domain"), Prefix: g.text("nats.prefix"), InboxPrefix: g.text("nats.inbox_prefix"),
 		Replicas: g.integer("nats.replicas"), StartTimeout: g.duration("nats.start_timeout"),
 		Embedded: Embedded{
 			Host: g.text("nats.embedded.host"), Port: g.integer("nats.embedded.port"), StoreDir: g.text("nats.embedded.store_dir"),
@@ -332,21 +332,13 @@ func (c *Config) check(p *problems) {
 	if c.Development && !loopback(c.Host) {
 		p.add("host is %q, but development mode takes unsigned requests and must stay on this machine; set mode: production and apps of your own", shorten(c.Host))
 	}
-	if pre := c.NATS.Prefix; pre != "" && (!strings.HasSuffix(pre, ".") || strings.ContainsAny(strings.TrimSuffix(pre, "."), "*> .\t") || len(pre) > 40) {
-		p.add("nats.prefix is %q, must be one word and a dot, 40 bytes in all", shorten(pre))
-	}
-	if (c.NATS.CertFile == "") != (c.NATS.KeyFile == "") {
-		p.add("nats.tls.cert_file and nats.tls.key_file must be given together")
-	}
+	c.NATS.check(p)
 	c.checkDurability(p)
 	if (c.Redis.CertFile == "") != (c.Redis.KeyFile == "") {
 		p.add("redis.tls.cert_file and redis.tls.key_file must be given together")
 	}
 	if strings.ContainsAny(c.Redis.Prefix, "{}") || len(c.Redis.Prefix) > 100 {
 		p.add("redis.prefix is %q, must have no braces and up to 100 bytes", shorten(c.Redis.Prefix))
-	}
-	if (c.NATS.User == "") != (c.NATS.Password == "") {
-		p.add("nats.user and nats.password must be given together")
 	}
 	if len(c.NATS.URLs) == 0 && c.NATS.Replicas > 1 {
 		p.add("nats.replicas is %d, but an embedded server keeps one copy; set nats.url to a cluster", c.NATS.Replicas)

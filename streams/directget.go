@@ -59,7 +59,8 @@ func (r *reader) fetch(ctx context.Context, stream string, q getRequest) ([]stor
 	if err != nil {
 		return nil, err
 	}
-	inbox := r.conn.NewRespInbox()
+	// An inbox below that of requests would bring every reply twice.
+	inbox := r.conn.NewInbox()
 	// A page and its end marker; more cannot come.
 	replies := make(chan *nats.Msg, max(q.Batch, len(q.MultiLast), 1)+2)
 	sub, err := r.conn.ChanSubscribe(inbox, replies)

@@ -133,69 +133,6 @@ func (l *Log) open(ctx context.Context) error {
 	return nil
 }
 
-// connectAll makes three connections: direct gets are answered in the server's
-// read loop of the connection that asks, and a flooded feed must not delay
-// acknowledgements.
-func (l *Log) connectAll(ctx context.Context) error {
-	for _, c := range []struct {
-		role string
-		to   **nats.Conn
-		more []nats.Option
-	}{
-		{"feed", &l.feed, nil},
-		// What cannot be sent at once must fail at once: buffered publishes
-		// would time out and be stored later all the same.
-		{"publish", &l.pub, []nats.Option{nats.ReconnectBufSize(-1)}},
-		{"read", &l.read, nil},
-	} {
-		conn, err := l.dial(ctx, c.role, append(c.more, l.handlers(c.role)...))
-		if err != nil {
-			return err
-		}
-		*c.to = conn
-	}
-	var err error
-	if l.js, err = l.jetStream(l.pub); err != nil {
-		return err
-	}
-	if l.admin, err = l.jetStream(l.read); err != nil {
-		return err
-	}
-	api := "$JS.API."
-	if l.opt.Domain != "" {
-		api = "$JS." + l.opt.Domain + ".API."
-	}
-	l.reader = &reader{conn: l.read, api: api, timeout: 5 * time.Second, slots: make(chan struct{}, l.opt.Readers)}
-	return nil
-}
-
-func (l *Log) jetStream(c *nats.Conn) (jetstream.JetStream, error) {
-	opts := []jetstream.JetStreamOpt{jetstream.WithPublishAsyncMaxPending(4096)}
-	if l.opt.Domain != "" {
-		return jetstream.NewWithDomain(c, l.opt.Domain, opts...)
-	}
-	return jetstream.New(c, opts...)
-}
-
-// dial tries until the start-up deadline, because a gateway may start before its
-// cluster.
-func (l *Log) dial(ctx context.Context, role string, more []nats.Option) (*nats.Conn, error) {
-	for {
-		c, err := l.opt.connect(role, more...)
-		if err == nil {
-			return c, nil
-		}
-		if errors.Is(err, nats.ErrAuthorization) {
-			return nil, fmt.Errorf("connecting to NATS at %s: %w", redactURLs(l.opt.URLs), err)
-		}
-		select {
-		case <-ctx.Done():
-			return nil, fmt.Errorf("%w: connecting to NATS at %s: %w", broker.ErrUnavailable, redactURLs(l.opt.URLs), err)
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
-}
-
 func (l *Log) handlers(role string) []nats.Option {
 	return []nats.Option{
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {

@@ -1,12 +1,9 @@
 package streams
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -61,6 +58,9 @@ type Options struct {
 	HandshakeFirst            bool
 	// Domain is the JetStream domain, default none.
 	Domain string
+	// InboxPrefix precedes the subjects of answers, default _INBOX. A user that may
+	// subscribe to a prefix of its own alone cannot read the answers for others.
+	InboxPrefix string
 	// ConnectOptions come last and may override everything, for example with an
 	// in-process server.
 	ConnectOptions []nats.Option
@@ -147,61 +147,14 @@ func (o *Options) validate() error {
 	if (o.CertFile == "") != (o.KeyFile == "") {
 		bad("TLS needs both a certificate and a key file")
 	}
+	ways := 0
+	for _, given := range []string{o.CredentialsFile, o.NKeyFile, o.User, string(o.Token)} {
+		if given != "" {
+			ways++
+		}
+	}
+	if ways > 1 {
+		bad("more than one of credentials file, nkey file, user and token is given")
+	}
 	return errors.Join(errs...)
-}
-
-// connect makes one of the log's connections.
-func (o *Options) connect(role string, more ...nats.Option) (*nats.Conn, error) {
-	opts := []nats.Option{
-		nats.Name(o.Name + " " + role),
-		nats.MaxReconnects(-1), nats.ReconnectWait(250 * time.Millisecond), nats.ReconnectJitter(100*time.Millisecond, 250*time.Millisecond),
-		nats.PingInterval(10 * time.Second), nats.MaxPingsOutstanding(2),
-		nats.IgnoreAuthErrorAbort(), nats.Timeout(o.StartTimeout),
-	}
-	if o.CredentialsFile != "" {
-		opts = append(opts, nats.UserCredentials(o.CredentialsFile))
-	}
-	if o.NKeyFile != "" {
-		key, err := nats.NkeyOptionFromSeed(o.NKeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("nats.nkey_file: %w", err)
-		}
-		opts = append(opts, key)
-	}
-	if o.User != "" {
-		opts = append(opts, nats.UserInfo(o.User, string(o.Password)))
-	}
-	if o.Token != "" {
-		opts = append(opts, nats.Token(string(o.Token)))
-	}
-	if o.CAFile != "" {
-		pem, err := os.ReadFile(o.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("nats.tls.ca_file: %w", err)
-		}
-		pool := x509.NewCertPool()
-		if !pool.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("nats.tls.ca_file: %s holds no certificate", o.CAFile)
-		}
-		opts = append(opts, nats.Secure(&tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}))
-	}
-	if o.CertFile != "" {
-		opts = append(opts, nats.ClientCert(o.CertFile, o.KeyFile))
-	}
-	if o.HandshakeFirst {
-		opts = append(opts, nats.TLSHandshakeFirst())
-	}
-	opts = append(append(opts, more...), o.ConnectOptions...)
-	return nats.Connect(joinURLs(o.URLs), opts...)
-}
-
-func joinURLs(urls []string) string {
-	out := ""
-	for i, u := range urls {
-		if i > 0 {
-			out += ","
-		}
-		out += u
-	}
-	return out
 }

@@ -290,8 +290,17 @@ func (l *Log) durability() string {
 func redactURLs(urls []string) string {
 	out := make([]string, len(urls))
 	for i, u := range urls {
-		out[i] = u
-		if parsed, err := url.Parse(u); err == nil {
+		parsed, err := url.Parse(u)
+		switch {
+		case err != nil && strings.Contains(u, "@"):
+			out[i] = Secret("").String()
+		case err != nil || parsed.User == nil:
+			out[i] = u
+		default:
+			if _, has := parsed.User.Password(); !has {
+				// A user without a password is a token.
+				parsed.User = url.User("xxxxx")
+			}
 			out[i] = parsed.Redacted()
 		}
 	}

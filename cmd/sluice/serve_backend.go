@@ -131,7 +131,7 @@ func streamOptions(c *configs.Config, log *slog.Logger) streams.Options {
 		CredentialsFile: n.CredentialsFile, NKeyFile: n.NKeyFile,
 		User: n.User, Password: streams.Secret(n.Password.Reveal()), Token: streams.Secret(n.Token.Reveal()),
 		CAFile: n.CAFile, CertFile: n.CertFile, KeyFile: n.KeyFile, HandshakeFirst: n.HandshakeFirst,
-		Domain: n.Domain, StartTimeout: n.StartTimeout, PublishTimeout: c.HTTP.PublishTimeout, Logger: log,
+		Domain: n.Domain, InboxPrefix: n.InboxPrefix, StartTimeout: n.StartTimeout, PublishTimeout: c.HTTP.PublishTimeout, Logger: log,
 		MaxData: 64 << 10, Synchronous: c.Durability == "machine",
 	}
 	for i := range c.Apps {

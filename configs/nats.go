@@ -1,0 +1,63 @@
+package configs
+
+import (
+	"net/url"
+	"regexp"
+	"strings"
+)
+
+// domainName is what JetStream takes for a domain, which is one token of a subject.
+var domainName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
+// check looks at how NATS is reached.
+func (n *NATS) check(p *problems) {
+	for _, u := range n.URLs {
+		if !natsURL(u) {
+			p.add("nats.url has %q, must be nats://, tls://, ws:// or wss:// with a host", shorten(redactURL(u)))
+		}
+	}
+	if pre := n.Prefix; pre != "" && (!strings.HasSuffix(pre, ".") || strings.ContainsAny(strings.TrimSuffix(pre, "."), "*> .\t") || len(pre) > 40) {
+		p.add("nats.prefix is %q, must be one word and a dot, 40 bytes in all", shorten(pre))
+	}
+	if n.Domain != "" && !domainName.MatchString(n.Domain) {
+		p.add("nats.domain is %q, must be 1 to 64 of A-Z a-z 0-9 _ -", shorten(n.Domain))
+	}
+	if in := n.InboxPrefix; in == "" || len(in) > 100 || strings.ContainsAny(in, "*> \t\r\n") || strings.HasPrefix(in, ".") ||
+		strings.HasPrefix(in, "$") || strings.HasSuffix(in, ".") || strings.Contains(in, "..") {
+		p.add("nats.inbox_prefix is %q, must be words joined by dots, 1 to 100 bytes, without wildcards", shorten(in))
+	}
+	if (n.CertFile == "") != (n.KeyFile == "") {
+		p.add("nats.tls.cert_file and nats.tls.key_file must be given together")
+	}
+	if (n.User == "") != (n.Password == "") {
+		p.add("nats.user and nats.password must be given together")
+	}
+	var ways []string
+	for _, way := range []struct{ name, value string }{
+		{"nats.credentials_file", n.CredentialsFile}, {"nats.nkey_file", n.NKeyFile}, {"nats.user", n.User}, {"nats.token", n.Token.Reveal()},
+	} {
+		if way.value != "" {
+			ways = append(ways, way.name)
+		}
+	}
+	if len(ways) > 1 {
+		p.add("%s are given, must be one of them at most", strings.Join(ways, " and "))
+	}
+}
+
+// natsURL says whether the client library can make something of an address. Without
+// a scheme it takes a host and a port.
+func natsURL(text string) bool {
+	if !strings.Contains(text, "://") {
+		text = "nats://" + text
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Hostname() == "" {
+		return false
+	}
+	switch u.Scheme {
+	case "nats", "tls", "ws", "wss":
+		return true
+	}
+	return false
+}
