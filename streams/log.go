@@ -43,6 +43,7 @@ type Log struct {
 	problems map[string]string
 	tables   []*Table
 	buckets  []kv.BucketOptions
+	refusals map[string]*refusal // by the role of the connection
 }
 
 var _ broker.Log = (*Log)(nil)
@@ -76,13 +77,15 @@ func Open(ctx context.Context, opt Options) (*Log, error) {
 		return nil, fmt.Errorf("streams: %w", err)
 	}
 	l := &Log{
-		opt: opt, apps: map[string]*appLog{}, problems: map[string]string{},
+		opt: opt, apps: map[string]*appLog{}, problems: map[string]string{}, refusals: map[string]*refusal{},
 		repairs: make(chan struct{}, 16), wake: make(chan struct{}, 1),
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	ctx, cancel := context.WithTimeout(ctx, opt.StartTimeout)
 	defer cancel()
 	if err := l.open(ctx); err != nil {
+		// What NATS does not allow looks like silence otherwise.
+		err = errors.Join(err, l.refusal())
 		_ = l.Close()
 		return nil, err
 	}
@@ -151,6 +154,10 @@ func (l *Log) handlers(role string) []nats.Option {
 			if errors.Is(err, nats.ErrSlowConsumer) {
 				l.stats.slow.Add(1)
 				l.trigger()
+				return
+			}
+			if errors.Is(err, nats.ErrPermissionViolation) {
+				l.refused(role, err)
 				return
 			}
 			l.opt.Logger.Warn("NATS reported an error", "role", role, "error", err)

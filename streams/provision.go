@@ -56,7 +56,7 @@ func (l *Log) provision(ctx context.Context, a AppOptions, adapt bool) (*jetstre
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("stream %s: %w", want.Name, err)
+		return nil, fmt.Errorf("stream %s: %w", want.Name, noRoom(want, err))
 	}
 	have := s.CachedInfo().Config
 	if err := fixedEquals(have, want); err != nil {
@@ -77,9 +77,35 @@ func (l *Log) provision(ctx context.Context, a AppOptions, adapt bool) (*jetstre
 		have.Metadata[epochKey] = rand.Text()[:12]
 	}
 	if s, err = l.js.UpdateStream(ctx, have); err != nil {
-		return nil, fmt.Errorf("stream %s: adapting its limits: %w", want.Name, err)
+		return nil, fmt.Errorf("stream %s: adapting its limits: %w", want.Name, noRoom(want, err))
 	}
 	return s.CachedInfo(), nil
+}
+
+// JetStream's error codes for limits that a stream meets when it is made.
+const (
+	tooManyStreams  = 10027
+	accountResource = 10002
+	storageResource = 10047
+)
+
+// noRoom says in our words that a stream has no place. JetStream sets the bytes of a
+// stream aside when it is made.
+func noRoom(want jetstream.StreamConfig, err error) error {
+	var api *jetstream.APIError
+	if !errors.As(err, &api) {
+		return err
+	}
+	switch api.ErrorCode {
+	case tooManyStreams:
+		return fmt.Errorf("the account may have no more streams: %w", err)
+	case accountResource, storageResource:
+		if want.MaxBytes > 0 {
+			return fmt.Errorf("NATS has no room for the %d bytes of history.max_bytes, %d times; lower it, or give the account or the servers more: %w",
+				want.MaxBytes, want.Replicas, err)
+		}
+	}
+	return err
 }
 
 // fixedEquals compares what cannot be changed, or must not be changed silently.

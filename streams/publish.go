@@ -131,6 +131,8 @@ func (l *Log) publishOne(ctx context.Context, a *appLog, m *nats.Msg) (broker.Re
 			// Another publish with this id is being agreed upon. Soon it is
 			// stored, and this one a duplicate, or not.
 		case errors.As(err, &api) && api.Code < 500:
+			// Among these are the limits of the account.
+			a.storing.note(l, err)
 			return broker.Receipt{}, unavailable("publishing", err)
 		case l.ctx.Err() != nil:
 			return broker.Receipt{}, fmt.Errorf("%w: %w", broker.ErrUnavailable, broker.ErrClosed)

@@ -61,6 +61,7 @@ func (l *Log) supervise() {
 		case <-check.C:
 			l.checkBuckets()
 			l.checkStreams()
+			l.checkRefusals(time.Now())
 		case <-audit.C:
 			// A lost last message is not revealed by any later one; a few
 			// silent channels at a time are compared with the log.

@@ -1,0 +1,96 @@
+package streams
+
+import (
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+const (
+	// refusalAge is how long a refusal stands that does not come again.
+	refusalAge = 10 * time.Second
+	// refusalLongest bounds the pauses between attempts to subscribe again.
+	refusalLongest = 5 * time.Minute
+)
+
+// refusal is what the permissions of the user do not let a connection do.
+type refusal struct {
+	err  error
+	last time.Time
+	// A subscription that was refused stays dead until the connection is made
+	// anew, which is tried with growing pauses.
+	subscription bool
+	tried        time.Time
+	pause        time.Duration
+}
+
+// refused notes what NATS did not permit. It shows in readiness, and once in the log:
+// a wrong permission concerns every channel.
+func (l *Log) refused(role string, err error) {
+	text := err.Error()
+	if strings.Contains(text, `"$JS.EVENT.`) {
+		// Without advisories the audit finds what a change of leaders lost.
+		l.opt.Logger.Warn("NATS does not permit advisories; what is lost at a change of leaders is noticed later", "error", err)
+		return
+	}
+	now := time.Now()
+	l.mu.Lock()
+	r := l.refusals[role]
+	known := r != nil
+	if !known {
+		r = &refusal{pause: refusalAge, tried: now}
+		l.refusals[role] = r
+	}
+	r.err, r.last = err, now
+	r.subscription = r.subscription || strings.Contains(text, "for Subscription")
+	l.mu.Unlock()
+	l.problem("permissions of the "+role+" connection", err)
+	if !known {
+		l.opt.Logger.Error("NATS does not permit what a gateway needs; see the permissions in docs/operations.md", "role", role, "error", err)
+	}
+}
+
+// refusal is what was not permitted, nil if nothing.
+func (l *Log) refusal() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var errs []error
+	for _, r := range l.refusals {
+		errs = append(errs, r.err)
+	}
+	return errors.Join(errs...)
+}
+
+// checkRefusals forgets those that did not come again, and makes connections anew
+// whose subscriptions were refused, in case the permissions have changed.
+func (l *Log) checkRefusals(now time.Time) {
+	for role, conn := range map[string]*nats.Conn{"feed": l.feed, "publish": l.pub, "read": l.read} {
+		l.mu.Lock()
+		r := l.refusals[role]
+		if r == nil {
+			l.mu.Unlock()
+			continue
+		}
+		again := false
+		switch {
+		case r.subscription && !r.last.Before(r.tried) || !conn.IsConnected():
+			if again = conn.IsConnected() && now.Sub(r.tried) > r.pause; again {
+				r.tried, r.pause = now, min(2*r.pause, refusalLongest)
+			}
+		case r.subscription && now.Sub(r.tried) < 2*checkInterval, now.Sub(r.last) < refusalAge:
+			// Whether the last attempt helped is not known yet.
+		default:
+			delete(l.refusals, role)
+			delete(l.problems, "permissions of the "+role+" connection")
+			l.opt.Logger.Info("NATS permits what it did not", "role", role)
+		}
+		l.mu.Unlock()
+		if again {
+			if err := conn.ForceReconnect(); err != nil {
+				l.opt.Logger.Warn("connection to NATS could not be made anew", "role", role, "error", err)
+			}
+		}
+	}
+}

@@ -1,0 +1,168 @@
+package streams
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/sluicehq/sluice/broker"
+)
+
+// lines is a log that is written and read at the same time.
+type lines struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// guarded is a server with accounts; its user is u with the password p.
+func guarded(t *testing.T, config string) (*server.Server, *server.Options) {
+	t.Helper()
+	opt := parsed(t, config)
+	opt.Host, opt.Port, opt.JetStream, opt.StoreDir, opt.NoSigs, opt.NoLog = "127.0.0.1", -1, true, t.TempDir(), true, true
+	opt.JetStreamMaxMemory, opt.JetStreamMaxStore = 64<<20, 8<<30
+	s, err := server.NewServer(opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go s.Start()
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	if !s.ReadyForConnections(20 * time.Second) {
+		t.Fatal("the NATS server did not start")
+	}
+	return s, opt
+}
+
+func parsed(t *testing.T, config string) *server.Options {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "nats.conf")
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	opt, err := server.ProcessConfigFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return opt
+}
+
+// What NATS does not permit shows in the log and in readiness, and is over soon after
+// it is permitted.
+func TestPermissionsThatAreMissing(t *testing.T) {
+	config := func(subscribe string) string {
+		return `authorization {users: [{user: u, password: p, permissions: {publish: ">", subscribe: [` + subscribe + `"_INBOX.>"]}}]}`
+	}
+	s, opt := guarded(t, config(""))
+	said := &lines{}
+	l := open(t, Options{
+		URLs: []string{s.ClientURL()}, User: "u", Password: "p", Apps: []AppOptions{{ID: "a"}},
+		Logger: slog.New(slog.NewTextHandler(said, nil)), AuditInterval: time.Hour,
+	})
+	got := &sink{}
+	at, err := l.Attach(t.Context(), "a", "c", got)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer at.Detach()
+	awaitTrue(t, "readiness names the permission", func() bool {
+		return strings.Contains(strings.Join(l.Health().Problems, "\n"), `permissions of the feed connection`)
+	})
+	if h := l.Health(); h.Ready || !strings.Contains(strings.Join(h.Problems, "\n"), `"rt.a.c"`) {
+		t.Errorf("health is %+v", h)
+	}
+	awaitTrue(t, "the log tells of advisories", func() bool { return strings.Contains(said.String(), "advisories") })
+	if text := said.String(); strings.Count(text, "does not permit what a gateway needs") != 1 {
+		t.Errorf("the log says\n%s", text)
+	}
+
+	next := opt.Clone()
+	next.Users = parsed(t, config(`"rt.>", `)).Users
+	if err := s.ReloadOptions(next); err != nil {
+		t.Fatal(err)
+	}
+	later := time.Now()
+	awaitTrue(t, "the gateway is ready again", func() bool {
+		later = later.Add(time.Minute)
+		l.checkRefusals(later)
+		return l.Health().Ready
+	})
+	if _, err := l.Publish(t.Context(), "a", broker.Outgoing{Channel: "c", Event: &broker.Event{Name: "e"}}); err != nil {
+		t.Fatal(err)
+	}
+	awaitTrue(t, "the event has come live", func() bool { all, _ := got.all(); return len(all) == 1 })
+}
+
+func TestPermissionsThatAreMissingAtTheStart(t *testing.T) {
+	s, _ := guarded(t, `authorization {users: [{user: u, password: p, permissions: {publish: ["ch.>"], subscribe: ["_INBOX.>"]}}]}`)
+	_, err := Open(t.Context(), Options{URLs: []string{s.ClientURL()}, User: "u", Password: "p", Apps: []AppOptions{{ID: "a"}}, StartTimeout: time.Second})
+	if err == nil || !strings.Contains(err.Error(), `"$JS.API.INFO"`) {
+		t.Errorf("got %v, want the subject that is not permitted", err)
+	}
+}
+
+// An account that may have no more streams or no more bytes says so.
+func TestLimitsOfTheAccount(t *testing.T) {
+	account := func(limits string) *server.Server {
+		s, _ := guarded(t, "accounts {A {jetstream {"+limits+"}, users: [{user: u, password: p}]}}")
+		return s
+	}
+	options := func(s *server.Server, bytes int64) Options {
+		return Options{
+			URLs: []string{s.ClientURL()}, User: "u", Password: "p", StartTimeout: time.Second,
+			Apps: []AppOptions{{ID: "a", MaxBytes: bytes}},
+		}
+	}
+	for limits, want := range map[string]string{
+		"max_streams: 1":    "stream CH_a: the account may have no more streams",
+		"max_file: 1048576": "stream CH_a: NATS has no room for the 1073741824 bytes of history.max_bytes",
+	} {
+		if _, err := Open(t.Context(), options(account(limits), 0)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", limits, err, want)
+		}
+	}
+
+	l := open(t, options(account("max_file: 1048576"), -1))
+	event := broker.Outgoing{Channel: "c", Event: &broker.Event{Name: "e", Data: bytes.Repeat([]byte("x"), 60<<10)}}
+	var err error
+	for i := 0; err == nil && i < 100; i++ {
+		_, err = l.Publish(t.Context(), "a", event)
+	}
+	if !errors.Is(err, broker.ErrUnavailable) || l.Health().Ready {
+		t.Fatalf("got %v and %+v, want an event to be refused", err, l.Health())
+	}
+	if problems := l.Health().Problems; !strings.Contains(strings.Join(problems, "\n"), "storing events of the app a: ") {
+		t.Errorf("readiness says %v", problems)
+	}
+	stream, err := l.admin.Stream(t.Context(), StreamOf("a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Purge(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Publish(t.Context(), "a", event); err != nil {
+		t.Errorf("there is room again: %v", err)
+	}
+	if h := l.Health(); !h.Ready {
+		t.Errorf("health is %+v", h)
+	}
+}
