@@ -122,6 +122,7 @@ func buildApp(where string, m map[string]any, c *Config, p *problems) App {
 		p.add("%shistory_max_messages is %d and history_retention_seconds %d, but delta_compression.cluster_coordination needs 8 and 300 or more to count from",
 			where, a.MaxMessages, int(a.Retention/time.Second))
 	}
+	a.Histories = buildHistories(where+"channel_history", v["channel_history"], &a, p)
 	a.Origins, _ = v["allowed_origins"].([]string)
 	for _, pattern := range a.Origins {
 		if err := checkOrigin(pattern); err != nil {

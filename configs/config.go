@@ -164,6 +164,8 @@ type App struct {
 	MaxMessages, MaxBytes int64
 	Retention             time.Duration
 	Replicas              int
+	// Histories are the entries of channel_history in byte order of their patterns.
+	Histories []ChannelHistory
 }
 
 // ChannelDelta is the setting of the channels that a pattern matches.

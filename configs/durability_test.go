@@ -69,14 +69,14 @@ func TestChangedKeysAreNamed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	retention, rest := one.Changed(other)
+	_, retention, rest := one.Changed(other)
 	if got := strings.Join(retention, " "); got != "history.max_messages apps[0].history" {
 		t.Errorf("retention: %s", got)
 	}
 	if got := strings.Join(rest, " "); got != "port apps[1]" {
 		t.Errorf("the rest: %s", got)
 	}
-	if retention, rest := one.Changed(one); len(retention)+len(rest) > 0 {
+	if reading, retention, rest := one.Changed(one); len(reading)+len(retention)+len(rest) > 0 {
 		t.Errorf("a configuration differs from itself in %v %v", retention, rest)
 	}
 }

@@ -158,6 +158,7 @@ var appKeys = []key{
 	{name: "history_max_bytes", kind: integer, def: int64(0), min: -1, max: 1 << 50, unit: "bytes", text: "Size of the log of the app; -1 is no bound, 0 is `history.max_bytes`."},
 	{name: "history_retention_seconds", kind: integer, def: int64(0), min: 0, max: 10 * 365 * 86400, unit: "s", text: "How long events are kept, 60 or more; 0 is `history.retention_window_seconds`."},
 	{name: "history_replicas", kind: integer, def: int64(0), min: 0, max: 5, text: "Copies of the log of the app on a NATS cluster; 0 is `nats.replicas`."},
+	{name: "channel_history", kind: tree, text: "Channel names or patterns with one `*` of which less can be read than is kept, each with `disabled`, or an object of `enabled`, `max_messages` (only so many of the newest events, 1 to 1000) and `retention_seconds` (only events of that age, from 1 to 315360000); neither may exceed what the app keeps. The entry is chosen as in `channel_delta_compression`."},
 	{name: "webhooks", kind: tree, text: "Addresses that are told what happens in the channels of the app: a list of objects of `url`, `event_types` (default all), `filter` (`channel_name_starts_with`, `channel_name_ends_with`), `headers`, and `batch` (`true`, or `duration_ms`, default 50, and `size`, default 50)."},
 	{name: "allowed_origins", kind: texts, def: []string{}, text: "Pages that may connect: `https://example.com`, `example.com`, `*.example.com`; all if empty. Others are closed with 4009, and so is the origin `null`. Clients that send no origin are no browsers and may connect."},
 }

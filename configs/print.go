@@ -75,7 +75,10 @@ func (a *App) effective() map[string]any {
 		"enable_subscription_count": a.SubscriptionCount, "require_authorized_connections": a.RequireAuth,
 		"max_presence_members_per_channel": a.MaxMembers, "max_presence_member_size_in_kb": a.MaxMemberInfo >> 10,
 		"max_backend_events_per_second": a.MaxEvents, "max_read_requests_per_second": a.MaxReads,
-		"webhooks": effectiveWebhooks(a.Webhooks),
+		"history_max_messages": a.MaxMessages, "history_max_bytes": a.MaxBytes,
+		"history_retention_seconds": int(a.Retention / time.Second), "history_replicas": a.Replicas,
+		"channel_history": effectiveHistories(a.Histories),
+		"webhooks":        effectiveWebhooks(a.Webhooks),
 	}
 }
 

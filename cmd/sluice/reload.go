@@ -11,14 +11,22 @@ import (
 	"time"
 
 	"github.com/sluicehq/sluice/configs"
+	"github.com/sluicehq/sluice/gateway/app"
 )
 
 // reloadTimeout bounds how long changing the log may take.
 const reloadTimeout = 30 * time.Second
 
+// reloader is what a running server takes settings over with.
+type reloader struct {
+	*backend
+	apps *app.Registry
+	log  *slog.Logger
+}
+
 // reloading reads the configuration again at each SIGHUP until the function that it
 // returns is called, which waits for the end.
-func reloading(ctx context.Context, c *configs.Config, b *backend, log *slog.Logger, again func() (*configs.Config, error)) (stop func()) {
+func reloading(ctx context.Context, r reloader, c *configs.Config, again func() (*configs.Config, error)) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
@@ -32,10 +40,10 @@ func reloading(ctx context.Context, c *configs.Config, b *backend, log *slog.Log
 			}
 			next, err := again()
 			if err != nil {
-				log.Error("the configuration was read again and has errors; nothing was changed", "error", err)
+				r.log.Error("the configuration was read again and has errors; nothing was changed", "error", err)
 				continue
 			}
-			if reload(ctx, c, next, b, log) {
+			if r.reload(ctx, c, next) {
 				c = next
 			}
 		}
@@ -48,25 +56,33 @@ func reloading(ctx context.Context, c *configs.Config, b *backend, log *slog.Log
 }
 
 // reload takes over what can be without a restart, and tells what cannot.
-func reload(ctx context.Context, c, next *configs.Config, b *backend, log *slog.Logger) bool {
-	retention, rest := c.Changed(next)
+func (r reloader) reload(ctx context.Context, c, next *configs.Config) bool {
+	reading, retention, rest := c.Changed(next)
 	if len(rest) > 0 {
-		log.Warn("settings have changed that need a restart", "keys", strings.Join(rest, " "))
+		r.log.Warn("settings have changed that need a restart", "keys", strings.Join(rest, " "))
 	}
-	if len(retention) == 0 {
-		log.Info("the configuration was read again; there is nothing to take over")
+	changed := append(reading, retention...)
+	if len(changed) == 0 {
+		r.log.Info("the configuration was read again; there is nothing to take over")
 		return false
 	}
-	if b.retain == nil || strings.Contains(strings.Join(rest, " "), "apps") {
-		log.Warn("settings of retention have changed that need a restart", "keys", strings.Join(retention, " "))
+	if r.retain == nil && len(retention) > 0 || strings.Contains(strings.Join(rest, " "), "apps") {
+		r.log.Warn("settings of retention have changed that need a restart", "keys", strings.Join(changed, " "))
 		return false
 	}
-	ctx, cancel := context.WithTimeout(ctx, reloadTimeout)
-	defer cancel()
-	if err := b.retain(ctx, next); err != nil {
-		log.Error("the new retention could not be set", "error", err)
-		return false
+	if len(retention) > 0 {
+		ctx, cancel := context.WithTimeout(ctx, reloadTimeout)
+		defer cancel()
+		if err := r.retain(ctx, next); err != nil {
+			r.log.Error("the new retention could not be set", "error", err)
+			return false
+		}
 	}
-	log.Info("the configuration was read again and is in force", "keys", strings.Join(retention, " "))
+	for i := range next.Apps {
+		if a := r.apps.ByID(next.Apps[i].ID); a != nil {
+			a.Readings.Replace(readingsOf(&next.Apps[i]))
+		}
+	}
+	r.log.Info("the configuration was read again and is in force", "keys", strings.Join(changed, " "))
 	return true
 }

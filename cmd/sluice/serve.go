@@ -69,7 +69,8 @@ func serve(ctx context.Context, c *configs.Config, log *slog.Logger, again func(
 		return err
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
-	node, err := gateway.New(nodeOptions(c, b, log, registry))
+	opt := nodeOptions(c, b, log, registry)
+	node, err := gateway.New(opt)
 	if err != nil {
 		return err
 	}
@@ -80,7 +81,7 @@ func serve(ctx context.Context, c *configs.Config, log *slog.Logger, again func(
 		log.Info("console page", "url", "http://"+node.Addr()+c.PathPrefix+"/")
 	}
 	if again != nil {
-		defer reloading(ctx, c, b, log, again)()
+		defer reloading(ctx, reloader{b, opt.Apps, log}, c, again)()
 	}
 	err = node.Run(ctx)
 	log.Info("sluice has stopped")

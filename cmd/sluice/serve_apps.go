@@ -23,7 +23,7 @@ func registryOf(c *configs.Config) *app.Registry {
 		a := &c.Apps[i]
 		out := &app.App{
 			ID: a.ID, Key: a.Key, Secret: app.Secret(a.Secret.Reveal()), Enabled: a.Enabled,
-			HistoryEnabled: c.History.Enabled, Delta: global, Conflate: a.Conflate,
+			HistoryEnabled: c.History.Enabled, Readings: app.NewReadings(readingsOf(a)), Delta: global, Conflate: a.Conflate,
 			ClientEvents: a.ClientEvents, ClientEventRate: a.ClientEventRate, UserAuth: a.UserAuth, Origins: a.Origins,
 			Watchlist: a.Watchlist && a.UserAuth, SubscriptionCount: a.SubscriptionCount,
 			Limits: app.Limits{
@@ -56,6 +56,16 @@ func registryOf(c *configs.Config) *app.Registry {
 		apps = append(apps, out)
 	}
 	return app.NewRegistry(apps...)
+}
+
+func readingsOf(a *configs.App) []app.ReadingPattern {
+	var out []app.ReadingPattern
+	for _, h := range a.Histories {
+		out = append(out, app.ReadingPattern{
+			Match: h.Pattern, Reading: app.Reading{Off: !h.Enabled, Messages: h.MaxMessages, Age: h.Retention},
+		})
+	}
+	return out
 }
 
 // pageOf is the console page for the first app.

@@ -101,8 +101,9 @@ type App struct {
 	Secret  Secret
 	Enabled bool
 	Limits  Limits
-	// HistoryEnabled opens the history API.
+	// HistoryEnabled opens the history API; Readings bound it by channel.
 	HistoryEnabled bool
+	Readings       *Readings
 	// ClientEvents lets subscribers of private and presence channels send
 	// events, at most ClientEventRate per second and connection, 0 for no
 	// bound.
@@ -133,24 +134,29 @@ type App struct {
 
 // ChannelDelta returns the settings in force for a channel.
 func (a *App) ChannelDelta(channel string) Delta {
+	i := choose(len(a.Patterns), func(i int) string { return a.Patterns[i].Match }, channel)
+	if i < 0 {
+		return a.Delta
+	}
+	return a.Patterns[i].Delta
+}
+
+// choose returns which of n patterns counts for a channel, -1 if none does.
+func choose(n int, pattern func(i int) string, channel string) int {
 	best := -1
-	for i := range a.Patterns {
-		p := a.Patterns[i].Match
+	for i := range n {
+		p := pattern(i)
 		if p == channel {
-			return a.Patterns[i].Delta
+			return i
 		}
 		if !matches(p, channel) {
 			continue
 		}
-		if best < 0 || len(p) > len(a.Patterns[best].Match) ||
-			len(p) == len(a.Patterns[best].Match) && p < a.Patterns[best].Match {
+		if best < 0 || len(p) > len(pattern(best)) || len(p) == len(pattern(best)) && p < pattern(best) {
 			best = i
 		}
 	}
-	if best < 0 {
-		return a.Delta
-	}
-	return a.Patterns[best].Delta
+	return best
 }
 
 func matches(pattern, channel string) bool {

@@ -85,6 +85,9 @@ func (r *request) checkHistory() error {
 	if !r.app.HistoryEnabled {
 		return fail(http.StatusUnprocessableEntity, "feature_disabled", "history is not enabled for this app")
 	}
+	if r.app.Readings.Of(r.channel).Off {
+		return fail(http.StatusUnprocessableEntity, "feature_disabled", "history is not enabled for this channel")
+	}
 	if pusher.KindOf(r.channel).ServerToUser() {
 		return fail(http.StatusUnprocessableEntity, "feature_disabled", "channels of one user have no history")
 	}
@@ -144,7 +147,11 @@ func (r *request) history() (any, error) {
 			q.From = next
 		}
 	}
-	got, err := r.api.opt.Log.Read(ctx, r.app.ID, r.channel, q)
+	bottom, err := r.floor()
+	if err != nil {
+		return nil, err
+	}
+	got, err := r.above(bottom, q)
 	if err != nil {
 		return nil, err
 	}
@@ -256,6 +263,11 @@ func (r *request) historyState() (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	bottom, err := r.floor()
+	if err != nil {
+		return nil, err
+	}
+	now = bottom.narrow(now)
 	return map[string]any{
 		"channel": r.channel,
 		"stream": map[string]any{

@@ -14,7 +14,7 @@ import (
 // changes nothing, and what needs a restart is named.
 func TestHangupTakesOverRetention(t *testing.T) {
 	dir := t.TempDir()
-	yaml := config(dir)
+	yaml := config(dir, "apps: [{id: app-id, key: app-key, secret: app-secret}]")
 	s := serve(t, dir, yaml)
 	client := &http.Client{Timeout: patience}
 	defer client.CloseIdleConnections()
@@ -49,5 +49,9 @@ func TestHangupTakesOverRetention(t *testing.T) {
 	fill()
 	if got := len(history(t, s, "room", "newest_first", "").Items); got != 6 {
 		t.Errorf("%d events are kept, want 6", got)
+	}
+	hangup(strings.Replace(shorter, "[{id:", `[{channel_history: {"ro*": {max_messages: 2}}, id:`, 1), "channel_history")
+	if got := len(history(t, s, "room", "oldest_first", "").Items); got != 2 {
+		t.Errorf("%d events can be read, want 2", got)
 	}
 }

@@ -1,0 +1,53 @@
+package app
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// Reading bounds what can be read of the history of a channel, below what the log
+// keeps. Zero is no bound.
+type Reading struct {
+	// Off means that there is no history to be read.
+	Off bool
+	// Messages is how many of the newest events can be read, 1000 at most.
+	Messages int
+	// Age is how old an event may be.
+	Age time.Duration
+}
+
+// ReadingPattern is one entry of channel_history. Match may contain one `*`.
+type ReadingPattern struct {
+	Match string
+	Reading
+}
+
+// Readings are the bounds of an app by channel. They can be replaced while they are
+// in use; nil has none.
+type Readings struct {
+	patterns atomic.Pointer[[]ReadingPattern]
+}
+
+// NewReadings returns bounds that begin with these entries.
+func NewReadings(patterns []ReadingPattern) *Readings {
+	r := &Readings{}
+	r.Replace(patterns)
+	return r
+}
+
+// Replace puts other entries in force; the caller gives them away.
+func (r *Readings) Replace(patterns []ReadingPattern) { r.patterns.Store(&patterns) }
+
+// Of returns the bounds of a channel. Which entry counts is decided as for
+// [App.ChannelDelta].
+func (r *Readings) Of(channel string) Reading {
+	if r == nil {
+		return Reading{}
+	}
+	patterns := *r.patterns.Load()
+	i := choose(len(patterns), func(i int) string { return patterns[i].Match }, channel)
+	if i < 0 {
+		return Reading{}
+	}
+	return patterns[i].Reading
+}

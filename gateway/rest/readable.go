@@ -1,0 +1,75 @@
+package rest
+
+import (
+	"time"
+
+	"github.com/sluicehq/sluice/broker"
+)
+
+// floor is where the part of a channel begins that may be read. Zero is the
+// beginning of what the log keeps.
+type floor struct {
+	offset   uint64
+	time     time.Time
+	messages uint64
+}
+
+// floor finds it by reading, because the log alone knows which events are the newest
+// and what its clock says. Channels without bounds cost nothing.
+func (r *request) floor() (floor, error) {
+	var f floor
+	bound := r.app.Readings.Of(r.channel)
+	if bound.Messages > 0 {
+		page, err := r.read(broker.Query{NewestFirst: true, Limit: bound.Messages})
+		if err != nil {
+			return f, err
+		}
+		if n := len(page.Publications); n > 0 && page.More {
+			f = floor{page.Publications[n-1].Offset, page.Publications[n-1].Time, uint64(n)}
+		}
+	}
+	if bound.Age > 0 {
+		page, err := r.read(broker.Query{Since: r.api.opt.Now().Add(-bound.Age), Limit: 1})
+		switch {
+		case err != nil:
+			return f, err
+		case len(page.Publications) == 0:
+			f = floor{offset: page.Retained.Newest + 1}
+		case page.Publications[0].Offset > f.offset:
+			f.offset, f.time = page.Publications[0].Offset, page.Publications[0].Time
+		}
+	}
+	return f, nil
+}
+
+func (r *request) read(q broker.Query) (*broker.Page, error) {
+	return r.api.opt.Log.Read(r.http.Context(), r.app.ID, r.channel, q)
+}
+
+// above reads what of a query lies above the floor.
+func (r *request) above(f floor, q broker.Query) (*broker.Page, error) {
+	q.From = max(q.From, f.offset)
+	if f.offset > 0 && q.To > 0 && q.From > q.To {
+		now, err := r.api.opt.Log.Retained(r.http.Context(), r.app.ID, r.channel)
+		return &broker.Page{Retained: f.narrow(now)}, err
+	}
+	page, err := r.read(q)
+	if err == nil {
+		page.Retained = f.narrow(page.Retained)
+	}
+	return page, err
+}
+
+// narrow makes what is retained look as if the log kept no more than may be read.
+func (f floor) narrow(now broker.Retained) broker.Retained {
+	switch {
+	case f.offset > now.Newest:
+		return broker.Retained{Epoch: now.Epoch}
+	case f.offset > now.Oldest:
+		now.Oldest, now.OldestTime = f.offset, f.time
+		if f.messages > 0 {
+			now.Messages = min(now.Messages, f.messages)
+		}
+	}
+	return now
+}
