@@ -336,6 +336,7 @@ func (c *Config) check(p *problems) {
 	}
 	c.NATS.check(p)
 	c.checkDurability(p)
+	c.checkStore(p)
 	if (c.Redis.CertFile == "") != (c.Redis.KeyFile == "") {
 		p.add("redis.tls.cert_file and redis.tls.key_file must be given together")
 	}

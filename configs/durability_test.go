@@ -28,8 +28,11 @@ func TestDurabilityThatTheRestContradictsIsRefused(t *testing.T) {
 		"durability: forever":                           "must be one of",
 		"apps: [{id: a, history_replicas: 3}]":          "nats.url",
 		"apps: [{id: a, history_retention_seconds: 5}]": "history_retention_seconds",
-		"durability: replicated\nnats: {url: [\"nats://a:1\"]}\napps: [{id: a, history_replicas: 1}]": "history_replicas",
-		"adapter: {driver: local}\napps: [{id: a, history_max_messages: 5}]":                          "adapter.driver local",
+		"durability: replicated\nnats: {url: [\"nats://a:1\"]}\napps: [{id: a, history_replicas: 1}]":              "history_replicas",
+		"adapter: {driver: local}\napps: [{id: a, history_max_messages: 5}]":                                       "adapter.driver local",
+		"nats: {embedded: {max_store: 2000000}}\nhistory: {max_bytes: 1000000}\napps: [{id: a}, {id: b}, {id: c}]": "max_store is 2000000",
+		"nats: {embedded: {max_store: 2000000000}}\napps: [{id: a, webhooks: [{url: \"http://a\"}]}]":              "webhooks 1073741824",
+		"apps: [{id: a, history_max_bytes: 1125899906842624}]":                                                     "nats.embedded.max_store",
 		"redis: {prefix: \"a{b\"}":     "redis.prefix",
 		"redis: {tls: {cert_file: a}}": "redis.tls.key_file",
 	} {

@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"math"
 	"net/url"
 	"regexp"
 	"strings"
@@ -42,6 +43,31 @@ func (n *NATS) check(p *problems) {
 	}
 	if len(ways) > 1 {
 		p.add("%s are given, must be one of them at most", strings.Join(ways, " and "))
+	}
+}
+
+// webhookBytes is what the queues of webhooks may take on disk.
+const webhookBytes = 1 << 30
+
+// checkStore refuses apps that the embedded server has no room for: it sets the bytes
+// of each aside when it makes its log, so the last ones would not start.
+func (c *Config) checkStore(p *problems) {
+	if !c.Embeds() {
+		return
+	}
+	sum, hooks := int64(0), int64(0)
+	for i := range c.Apps {
+		if sum += max(c.Apps[i].MaxBytes, 0); sum < 0 {
+			sum = math.MaxInt64 - webhookBytes
+			break
+		}
+		if len(c.Apps[i].Webhooks) > 0 {
+			hooks = webhookBytes
+		}
+	}
+	if most := c.NATS.Embedded.MaxStore; sum+hooks > most {
+		p.add("nats.embedded.max_store is %d, but the logs of the apps may have %d bytes together (history.max_bytes or history_max_bytes of each) and webhooks %d; "+
+			"raise it, or lower those", most, sum, hooks)
 	}
 }
 

@@ -101,8 +101,8 @@ func noRoom(want jetstream.StreamConfig, err error) error {
 		return fmt.Errorf("the account may have no more streams: %w", err)
 	case accountResource, storageResource:
 		if want.MaxBytes > 0 {
-			return fmt.Errorf("NATS has no room for the %d bytes of history.max_bytes, %d times; lower it, or give the account or the servers more: %w",
-				want.MaxBytes, want.Replicas, err)
+			return fmt.Errorf("NATS has no room for %d copies of %d bytes (history.max_bytes); lower it, or give the account or the servers more: %w",
+				want.Replicas, want.MaxBytes, err)
 		}
 	}
 	return err

@@ -133,7 +133,7 @@ func TestLimitsOfTheAccount(t *testing.T) {
 	}
 	for limits, want := range map[string]string{
 		"max_streams: 1":    "stream CH_a: the account may have no more streams",
-		"max_file: 1048576": "stream CH_a: NATS has no room for the 1073741824 bytes of history.max_bytes",
+		"max_file: 1048576": "stream CH_a: NATS has no room for 1 copies of 1073741824 bytes",
 	} {
 		if _, err := Open(t.Context(), options(account(limits), 0)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %q", limits, err, want)
