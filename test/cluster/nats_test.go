@@ -37,8 +37,9 @@ func ports(t *testing.T, n int) []int {
 	return out
 }
 
-// startNATS runs three servers and waits until they have a leader.
-func startNATS(t *testing.T) *natsCluster {
+// startNATS runs three servers, their options changed by whoever wants to, and waits
+// until they have a leader.
+func startNATS(t *testing.T, change ...func(*server.Options)) *natsCluster {
 	t.Helper()
 	c := &natsCluster{t: t, servers: make([]*server.Server, 3)}
 	free := ports(t, 6)
@@ -57,6 +58,9 @@ func startNATS(t *testing.T) *natsCluster {
 			JetStream: true, StoreDir: t.TempDir(), JetStreamMaxMemory: 64 << 20, JetStreamMaxStore: 4 << 30,
 			SyncInterval: time.Second, NoSigs: true, NoLog: true,
 		})
+		for _, f := range change {
+			f(c.options[i])
+		}
 	}
 	t.Cleanup(func() {
 		for i := range 3 {

@@ -2,11 +2,13 @@ package cluster
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
-	"time"
 
 	"github.com/knadh/koanf/parsers/yaml"
 	"github.com/nats-io/nats-server/v2/server"
@@ -18,8 +20,27 @@ import (
 	"github.com/sluicehq/sluice/streams"
 )
 
-// TestPermissionsOfTheComposeFile runs a NATS server with the users of docker-compose.yml
-// and a log as the gateway. A publisher can publish and can do no harm.
+// logLines is a log that is written and read at the same time.
+type logLines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logLines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *logLines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// TestPermissionsOfTheComposeFile runs NATS servers with the accounts of docker-compose.yml
+// and a log as the gateway, which needs no more than it may do. A publisher can publish
+// and can do no harm.
 func TestPermissionsOfTheComposeFile(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join("..", "..", "docker-compose.yml"))
 	if err != nil {
@@ -44,31 +65,25 @@ func TestPermissionsOfTheComposeFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// One server instead of three, on a free port.
-	_, authorization, _ := strings.Cut(content("nats"), "authorization {")
+	// The accounts of the file on free ports.
+	_, accounts, _ := strings.Cut(content("nats"), "accounts {")
 	conf := filepath.Join(dir, "nats.conf")
-	if err := os.WriteFile(conf, []byte("authorization {"+authorization), 0o600); err != nil {
+	if err := os.WriteFile(conf, []byte("accounts {"+accounts), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	opt, err := server.ProcessConfigFile(conf)
-	if err != nil {
-		t.Fatal(err)
-	}
-	opt.Host, opt.Port, opt.JetStream, opt.StoreDir, opt.NoSigs, opt.NoLog = "127.0.0.1", -1, true, dir, true, true
-	opt.JetStreamMaxMemory, opt.JetStreamMaxStore = 64<<20, 1<<30
-	s, err := server.NewServer(opt)
-	if err != nil {
-		t.Fatal(err)
-	}
-	go s.Start()
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(patience) {
-		t.Fatal("the NATS server did not start")
-	}
+	servers := startNATS(t, func(o *server.Options) {
+		opt, err := server.ProcessConfigFile(conf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Accounts, o.Users = opt.Accounts, opt.Users
+	})
 
+	said := &logLines{}
 	l, err := streams.Open(t.Context(), streams.Options{
-		URLs: []string{s.ClientURL()}, User: loaded.NATS.User, Password: streams.Secret(loaded.NATS.Password.Reveal()),
-		Apps: []streams.AppOptions{{ID: "4711", MaxMessages: 100, MaxBytes: -1}},
+		URLs: servers.urls(), User: loaded.NATS.User, Password: streams.Secret(loaded.NATS.Password.Reveal()),
+		Apps: []streams.AppOptions{{ID: "4711", MaxMessages: 100, MaxBytes: -1}}, Replicas: loaded.NATS.Replicas, StartTimeout: patience,
+		Logger: slog.New(slog.NewTextHandler(said, nil)),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -78,7 +93,8 @@ func TestPermissionsOfTheComposeFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := l.OpenCounters(t.Context()); err != nil {
+	counters, err := l.OpenCounters(t.Context())
+	if err != nil {
 		t.Fatal(err)
 	}
 	work, err := l.OpenWork(t.Context(), "test", table)
@@ -94,36 +110,67 @@ func TestPermissionsOfTheComposeFile(t *testing.T) {
 	if err := work.Put(t.Context(), "q", broker.Task{Body: []byte("x")}); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	taken, ended := make(chan struct{}, 1), make(chan struct{})
-	go func() {
-		defer close(ended)
-		_ = work.Take(ctx, "q", 1, func(broker.Taken) { taken <- struct{}{} })
-	}()
-	defer func() { cancel(); <-ended }()
-	select {
-	case <-taken:
-	case <-time.After(patience):
-		t.Error("the gateway may not take work")
+	// The second one to take finds the consumer of the first.
+	for range 2 {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		if err := work.Take(ctx, "q", 1, func(broker.Taken) { cancel() }); !errors.Is(err, context.Canceled) {
+			t.Errorf("the gateway may not take work: %v", err)
+		}
+		cancel()
+	}
+	if err := l.Retain(t.Context(), []streams.AppOptions{{ID: "4711", MaxMessages: 50, MaxBytes: -1, Replicas: loaded.NATS.Replicas}}); err != nil {
+		t.Errorf("the gateway may not change what is kept: %v", err)
+	}
+	if err := table.Purge(t.Context(), "grave.>", 1); err != nil {
+		t.Errorf("the gateway may not purge the table: %v", err)
+	}
+	if text := said.String(); strings.Contains(text, "ermission") {
+		t.Errorf("the gateway wanted more than it may:\n%s", text)
 	}
 
-	publisher, err := nats.Connect(s.ClientURL(), nats.UserInfo("publisher", "change-this-password-too"), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	publisher, err := nats.Connect(servers.String(), nats.UserInfo("publisher", "change-this-password-too"), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(publisher.Close)
-	for _, subject := range []string{"rt.4711.c", "rtkv.seat.4711.c.n.u", "$KV.cluster.seat.4711.c.n.u", "work.q", "$JS.API.STREAM.DELETE.CH_4711"} {
+	for _, subject := range []string{
+		"rt.4711.c", "rtctr.4711.c", "rtkv.seat.4711.c.n.u", "$KV.cluster.seat.4711.c.n.u", "$KV.counters.4711.c", "work.q",
+		"$JS.API.STREAM.DELETE.CH_4711",
+	} {
 		if err := publisher.Publish(subject, []byte("forged")); err != nil {
+			t.Fatal(err)
+		}
+		// The answer of the log goes wherever the publisher wants.
+		if err := publisher.PublishRequest(streams.SubjectOf("4711", "other"), subject, []byte("x")); err != nil {
 			t.Fatal(err)
 		}
 	}
 	ack, err := publisher.Request(streams.SubjectOf("4711", "c"), []byte("good"), patience)
-	if err != nil || !strings.Contains(string(ack.Data), `"seq":1`) {
+	if err != nil || !strings.Contains(string(ack.Data), `"seq":8`) {
 		t.Fatalf("a publisher may not publish: %v", err)
 	}
 	eventually(t, "the good one has come", func() bool { return got.count() == 1 })
 	if records, err := table.List(t.Context(), "seat.>"); err != nil || len(records) > 0 {
 		t.Errorf("a publisher wrote into the table: %v, %v", records, err)
+	}
+	if e, err := counters.Get(t.Context(), "4711.c"); !errors.Is(err, kv.ErrNotFound) {
+		t.Errorf("a publisher wrote into the counters: %s, %v", e.Value, err)
+	}
+	gateway, err := nats.Connect(servers.String(), nats.UserInfo(loaded.NATS.User, loaded.NATS.Password.Reveal()), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(gateway.Close)
+	if m, err := gateway.Request("$JS.API.STREAM.INFO.WORK", nil, patience); err != nil || !strings.Contains(string(m.Data), `"messages":1,`) {
+		t.Errorf("a publisher wrote into the queues: %v, %v", m, err)
+	}
+	for _, subject := range []string{"rt.4711.c", "rtkv.seat.4711.c.n.u", "$JS.API.STREAM.DELETE.CH_4711", "$JS.API.STREAM.SNAPSHOT.CH_4711", "$JS.API.CONSUMER.CREATE.CH_4711"} {
+		if err := gateway.Publish(subject, []byte("{}")); err != nil {
+			t.Fatal(err)
+		}
+		if err := gateway.Flush(); err != nil || !errors.Is(gateway.LastError(), nats.ErrPermissionViolation) || !strings.Contains(gateway.LastError().Error(), subject) {
+			t.Errorf("a gateway may publish on %s: %v, %v", subject, err, gateway.LastError())
+		}
 	}
 	if _, err := table.Put(t.Context(), "seat.4711.c.n.u", nil, 0); err != nil && err != kv.ErrConflict {
 		t.Errorf("the gateway may not write into the table: %v", err)
