@@ -77,7 +77,7 @@ The command returns when the log has stored the event.`,
 	f.StringVar(&o.id, "message-id", "", "message id")
 	f.StringVar(&o.dedup, "idempotency-key", "", "repeated within two minutes, nothing is stored")
 	f.StringVar(&o.exclude, "exclude-socket", "", "id of a connection that must not receive the event")
-	f.StringVar(&o.nats, "nats", "", "publish to the subject on this NATS server instead of over HTTP")
+	f.StringVar(&o.nats, "nats", "", "publish to the subject on this NATS server instead of over HTTP (user:password@ or token@ before the host, or --nats-creds)")
 	f.StringVar(&o.creds, "nats-creds", "", "credentials file for --nats")
 	f.StringVar(&o.prefix, "nats-prefix", "", "prefix of the server's subjects, if it has one")
 	f.StringVar(&o.keyOpt, "conflation-key", "", "conflation value, with --nats only")

@@ -22,7 +22,9 @@ type rawPublisher struct {
 }
 
 func newRawPublisher(url, creds, prefix, app string) (publisher, error) {
-	options := []nats.Option{nats.Name("sluice publish"), nats.MaxReconnects(0)}
+	options := []nats.Option{nats.Name("sluice publish"), nats.MaxReconnects(0),
+		// What is not permitted is told with the publish that it stops.
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})}
 	if creds != "" {
 		options = append(options, nats.UserCredentials(creds))
 	}
@@ -65,6 +67,8 @@ func (p *rawPublisher) publish(ctx context.Context, e event) (string, error) {
 		}
 		ack, err := p.js.PublishMsg(ctx, m)
 		switch {
+		case err != nil && errors.Is(p.conn.LastError(), nats.ErrPermissionViolation):
+			return "", hinted{fmt.Errorf("publishing to %s: %w", m.Subject, p.conn.LastError()), "A publisher needs to publish to this subject and to subscribe to _INBOX.>."}
 		case errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrNoStreamResponse):
 			return "", hinted{fmt.Errorf("no stream takes %s: %w", m.Subject, err), "Is the app configured at a running server? Check --app."}
 		case err != nil:
