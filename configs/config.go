@@ -328,9 +328,7 @@ func dataDir() string {
 
 // check looks at what spans several keys.
 func (c *Config) check(p *problems) {
-	if c.PathPrefix != "" && (!strings.HasPrefix(c.PathPrefix, "/") || strings.HasSuffix(c.PathPrefix, "/")) {
-		p.add("path_prefix is %q, must begin with / and not end with it", shorten(c.PathPrefix))
-	}
+	c.checkLimits(p)
 	if c.Development && !loopback(c.Host) {
 		p.add("host is %q, but development mode takes unsigned requests and must stay on this machine; set mode: production and apps of your own", shorten(c.Host))
 	}

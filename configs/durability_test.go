@@ -30,9 +30,17 @@ func TestDurabilityThatTheRestContradictsIsRefused(t *testing.T) {
 		"apps: [{id: a, history_retention_seconds: 5}]": "history_retention_seconds",
 		"durability: replicated\nnats: {url: [\"nats://a:1\"]}\napps: [{id: a, history_replicas: 1}]":              "history_replicas",
 		"adapter: {driver: local}\napps: [{id: a, history_max_messages: 5}]":                                       "adapter.driver local",
-		"nats: {embedded: {max_store: 2000000}}\nhistory: {max_bytes: 1000000}\napps: [{id: a}, {id: b}, {id: c}]": "max_store is 2000000",
+		"nats: {embedded: {max_store: 5000000}}\nhistory: {max_bytes: 2000000}\napps: [{id: a}, {id: b}, {id: c}]": "max_store is 5000000",
 		"nats: {embedded: {max_store: 2000000000}}\napps: [{id: a, webhooks: [{url: \"http://a\"}]}]":              "webhooks 1073741824",
 		"apps: [{id: a, history_max_bytes: 1125899906842624}]":                                                     "nats.embedded.max_store",
+		"metrics: {prefix: \"a b\"}":   "metrics.prefix is",
+		"path_prefix: \"/a?b\"":        "path_prefix is",
+		"path_prefix: \"/a/\"":         "path_prefix is",
+		"nats: {prefix: \"Staging.\"}": "nats.prefix is",
+		"history: {max_messages: 0}":   "history.max_messages is 0",
+		"history: {max_bytes: 0}":      "history.max_bytes is 0",
+		"history: {max_bytes: 1}":      "must be 1048576 or more",
+		"apps: [{id: a, max_event_payload_in_kb: 1024, history_max_bytes: 2000000}]": "must be 4194304 or more",
 		"redis: {prefix: \"a{b\"}":     "redis.prefix",
 		"redis: {tls: {cert_file: a}}": "redis.tls.key_file",
 	} {
@@ -68,7 +76,7 @@ func TestChangedKeysAreNamed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	other, err := loadText(t, "port: 2\nhistory: {max_messages: 9}\napps: [{id: a, history_max_bytes: 5}, {id: b, secret: y, history_max_messages: 7}]")
+	other, err := loadText(t, "port: 2\nhistory: {max_messages: 9}\napps: [{id: a, history_max_bytes: 5000000}, {id: b, secret: y, history_max_messages: 7}]")
 	if err != nil {
 		t.Fatal(err)
 	}

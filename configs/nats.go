@@ -10,6 +10,10 @@ import (
 // domainName is what JetStream takes for a domain, which is one token of a subject.
 var domainName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
+// prefixName is what names of streams, buckets and subjects may begin with. Streams and
+// buckets change its letters to one case, so two prefixes must not differ in that alone.
+var prefixName = regexp.MustCompile(`^[a-z0-9_-]{1,39}\.$`)
+
 // check looks at how NATS is reached.
 func (n *NATS) check(p *problems) {
 	for _, u := range n.URLs {
@@ -17,8 +21,8 @@ func (n *NATS) check(p *problems) {
 			p.add("nats.url has %q, must be nats://, tls://, ws:// or wss:// with a host", shorten(redactURL(u)))
 		}
 	}
-	if pre := n.Prefix; pre != "" && (!strings.HasSuffix(pre, ".") || strings.ContainsAny(strings.TrimSuffix(pre, "."), "*> .\t") || len(pre) > 40) {
-		p.add("nats.prefix is %q, must be one word and a dot, 40 bytes in all", shorten(pre))
+	if n.Prefix != "" && !prefixName.MatchString(n.Prefix) {
+		p.add("nats.prefix is %q, must be 1 to 39 of a-z 0-9 _ - and a dot", shorten(n.Prefix))
 	}
 	if n.Domain != "" && !domainName.MatchString(n.Domain) {
 		p.add("nats.domain is %q, must be 1 to 64 of A-Z a-z 0-9 _ -", shorten(n.Domain))

@@ -1,0 +1,35 @@
+package configs
+
+import "regexp"
+
+// leastBytes is what the log of an app must be able to hold: below the size of some
+// events it would store one and remove it at once.
+const leastBytes = 1 << 20
+
+var (
+	metricPrefix = regexp.MustCompile(`^([a-zA-Z_:][a-zA-Z0-9_:]{0,63})?$`)
+	urlPath      = regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)*$`)
+)
+
+// checkLimits looks at values for which the range of their key is not enough.
+func (c *Config) checkLimits(p *problems) {
+	if !urlPath.MatchString(c.PathPrefix) || len(c.PathPrefix) > 200 {
+		p.add("path_prefix is %q, must begin with / and not end with it, and have only letters, digits and . _ ~ - between, 200 bytes in all", shorten(c.PathPrefix))
+	}
+	if !metricPrefix.MatchString(c.Metrics.Prefix) {
+		p.add("metrics.prefix is %q, must be up to 64 letters, digits, _ and :, and not begin with a digit", shorten(c.Metrics.Prefix))
+	}
+	if c.History.MaxMessages == 0 {
+		p.add("history.max_messages is 0, must be 1 or more, or -1 for no bound")
+	}
+	if c.History.MaxBytes == 0 {
+		p.add("history.max_bytes is 0, must be %d or more, or -1 for no bound", leastBytes)
+		return
+	}
+	for i := range c.Apps {
+		a := &c.Apps[i]
+		if least := max(leastBytes, 4*int64(a.MaxPayload)); a.MaxBytes >= 0 && a.MaxBytes < least {
+			p.add("apps[%d].history_max_bytes (or history.max_bytes) is %d, must be %d or more (1 MiB, and four times max_event_payload_in_kb), or -1 for no bound", i, a.MaxBytes, least)
+		}
+	}
+}
