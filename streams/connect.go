@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"strings"
 	"sync"
@@ -150,4 +151,24 @@ func (l *Log) dial(ctx context.Context, opts []nats.Option) (*nats.Conn, error) 
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
+}
+
+func redactURLs(urls []string) string {
+	out := make([]string, len(urls))
+	for i, u := range urls {
+		parsed, err := url.Parse(u)
+		switch {
+		case err != nil && strings.Contains(u, "@"):
+			out[i] = Secret("").String()
+		case err != nil || parsed.User == nil:
+			out[i] = u
+		default:
+			if _, has := parsed.User.Password(); !has {
+				// A user without a password is a token.
+				parsed.User = url.User("xxxxx")
+			}
+			out[i] = parsed.Redacted()
+		}
+	}
+	return strings.Join(out, ", ")
 }

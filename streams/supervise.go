@@ -3,7 +3,6 @@ package streams
 import (
 	"context"
 	"fmt"
-	"net/url"
 	"slices"
 	"sort"
 	"strings"
@@ -286,24 +285,4 @@ func (l *Log) durability() string {
 	}
 	return "an acknowledged event is with the operating system of one NATS server; a killed process loses nothing, " +
 		"a crashed machine what was not synchronised yet, a lost disk everything"
-}
-
-func redactURLs(urls []string) string {
-	out := make([]string, len(urls))
-	for i, u := range urls {
-		parsed, err := url.Parse(u)
-		switch {
-		case err != nil && strings.Contains(u, "@"):
-			out[i] = Secret("").String()
-		case err != nil || parsed.User == nil:
-			out[i] = u
-		default:
-			if _, has := parsed.User.Password(); !has {
-				// A user without a password is a token.
-				parsed.User = url.User("xxxxx")
-			}
-			out[i] = parsed.Redacted()
-		}
-	}
-	return strings.Join(out, ", ")
 }
