@@ -207,11 +207,27 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.opt.Observe(known, found.name, status, a.opt.Now().Sub(began), req.events)
 }
 
+// turnAway has the connection closed after the answer to a request whose body is not
+// wanted: waiting for it helps nobody. The client may be sending it already, and closing
+// at once would reset the connection before the client has read the answer. The server
+// takes its time only after a reader has hit a limit, so one is made to, if anything of
+// the body is there.
+func (r *request) turnAway(w http.ResponseWriter) {
+	w.Header().Set("Connection", "close")
+	if r.http.Header.Get("Expect") != "" {
+		return // the client waits to be asked for its body, which reading does
+	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(turnAwayWait))
+	_, _ = http.MaxBytesReader(w, r.http.Body, 0).Read(make([]byte, 1))
+}
+
+// turnAwayWait is how long the beginning of an unwanted body is waited for.
+const turnAwayWait = 20 * time.Millisecond
+
 // prepare reads the body and checks the signature.
 func (r *request) prepare(w http.ResponseWriter) error {
 	if r.http.ContentLength > r.api.opt.MaxBody {
-		// Waiting for what will be refused helps nobody.
-		w.Header().Set("Connection", "close")
+		r.turnAway(w)
 		return bodyError(&http.MaxBytesError{Limit: r.api.opt.MaxBody})
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.http.Body, r.api.opt.MaxBody))
