@@ -1,6 +1,9 @@
 package broker
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // What callers branch on. Backends wrap these with what they know.
 var (
@@ -9,6 +12,9 @@ var (
 	// ErrUnavailable: the backend cannot be reached or has no quorum. The
 	// caller may try again later.
 	ErrUnavailable = errors.New("log unavailable")
+	// ErrOverloaded: too much is being published at the moment. It wraps
+	// ErrUnavailable; the caller may try again later.
+	ErrOverloaded = fmt.Errorf("%w: too much is being published at the moment", ErrUnavailable)
 	// ErrTooLarge: the event exceeds what the log stores.
 	ErrTooLarge = errors.New("event too large for the log")
 	// ErrInvalidQuery: the bounds or the limit of a query make no sense.

@@ -127,6 +127,8 @@ type HTTP struct {
 	MaxBody                                    int64
 	// MaxHandshakes is 0 for no bound.
 	MaxHandshakes int
+	// MaxPublishing and MaxPublishingBytes bound what waits for the log.
+	MaxPublishing, MaxPublishingBytes int64
 }
 
 // Metrics says where they are served. Port is -1 for nowhere.
@@ -259,6 +261,7 @@ func build(k *koanf.Koanf, hasFile bool, p *problems) *Config {
 		HeaderTimeout: g.duration("http.header_timeout"), BodyTimeout: g.duration("http.body_timeout"),
 		PublishTimeout: g.duration("http.publish_timeout"), MaxBody: g.number("http.max_body"),
 		MaxHandshakes: g.integer("http.max_handshakes_per_address"),
+		MaxPublishing: g.number("publishing.max_events"), MaxPublishingBytes: g.number("publishing.max_bytes"),
 	}
 	c.Metrics = Metrics{
 		Host: g.text("metrics.host"), Port: g.integer("metrics.port"), Prefix: g.text("metrics.prefix"),

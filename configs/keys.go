@@ -115,6 +115,8 @@ var keys = []key{
 	{name: "http.max_handshakes_per_address", kind: integer, def: int64(256), min: 0, max: 1 << 20, text: "Connections of one address that have not sent the header of a request yet; more are closed. Of IPv6 a network of 64 bits counts as one address. Behind a proxy all have its address: raise it, or use 0 for no bound."},
 	{name: "http.max_body", kind: integer, def: int64(1 << 20), min: 1 << 10, max: 64 << 20, unit: "bytes", text: "Largest body of a request."},
 	{name: "http.publish_timeout", kind: duration, def: "10s", min: 1, max: 600, text: "How long a publish may wait for the log."},
+	{name: "publishing.max_events", kind: integer, def: int64(16384), min: 1, max: 1 << 24, text: "Events that may wait for the acknowledgement of the log at a time, from whoever. More are refused with 503; client events with an error."},
+	{name: "publishing.max_bytes", kind: integer, def: int64(64 << 20), min: 1 << 20, max: 1 << 34, unit: "bytes", text: "Bytes of such events."},
 	{name: "user_authentication_timeout", kind: integer, def: int64(3600), min: 1, max: 1 << 30, unit: "s", text: "When connections of apps with `require_authorized_connections` are closed with 4009 that have neither signed in nor joined a private or presence channel."},
 	{name: "cache_ttl_seconds", kind: integer, def: int64(1800), min: 1, max: 1 << 30, unit: "s", text: "How long a cache channel remembers its last event."},
 	{name: "presence.lease", kind: duration, def: "10s", min: 2, max: 600, text: "Within this time the members of a gateway that died have left, in whole seconds. A gateway that is cut off from NATS for four fifths of it counts as dead."},

@@ -72,8 +72,10 @@ func New(opt Options) (*Node, error) {
 	n.http = newHTTPMetrics(opt.Registry, opt.MetricsPrefix, port)
 	n.opt.Hub.Apps, n.opt.Hub.Feed, n.opt.Hub.Logger, n.opt.Hub.Node = opt.Apps, opt.Log, opt.Logger, opt.Name
 	n.opt.Hub.LogTime = opt.Log.Now
-	n.opt.Hub.History, n.opt.Hub.Publisher, n.opt.Hub.PublishTimeout = opt.Log, opt.Log, opt.PublishTimeout
 	n.opt.Hub.Metrics = hub.NewMetrics(opt.Registry, opt.MetricsPrefix, port, opt.MaxChannelLabels)
+	in := &intake{Log: opt.Log, maxEvents: opt.MaxPublishing, maxBytes: opt.MaxPublishingBytes, limited: n.opt.Hub.Metrics.Limited}
+	in.register(opt.Registry, opt.MetricsPrefix, prometheus.Labels{"port": port})
+	n.opt.Hub.History, n.opt.Hub.Publisher, n.opt.Hub.PublishTimeout = opt.Log, in, opt.PublishTimeout
 	if err = n.openHooks(port); err != nil {
 		n.closeListeners()
 		return nil, err
@@ -91,7 +93,7 @@ func New(opt Options) (*Node, error) {
 	}
 	n.told.Store(n.hub)
 	r := rest.Options{
-		Apps: opt.Apps, Log: opt.Log, AllowUnsigned: n.allowUnsigned,
+		Apps: opt.Apps, Log: in, AllowUnsigned: n.allowUnsigned,
 		Node: opt.Name, MaxBody: opt.MaxBody, PublishTimeout: opt.PublishTimeout, CacheTTL: opt.Hub.CacheTTL, LogTime: opt.Log.Now,
 		Observe: n.http.observe, Limited: n.opt.Hub.Metrics.Limited, Terminate: n.hub.Terminate, Logger: opt.Logger,
 	}

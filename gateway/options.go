@@ -70,6 +70,9 @@ type Options struct {
 	// PublishTimeout bounds how long a publish may wait for the log, default
 	// 10 s.
 	PublishTimeout time.Duration
+	// MaxPublishing and MaxPublishingBytes bound the events that wait for the
+	// acknowledgement of the log, default 16384 and 64 MiB. More are refused.
+	MaxPublishing, MaxPublishingBytes int64
 	// Drain is how long connections have to leave at a stop, default 10 s.
 	Drain  time.Duration
 	Logger *slog.Logger
@@ -104,6 +107,12 @@ func (o *Options) setDefaults() error {
 	}
 	if o.MaxHandshakes == 0 {
 		o.MaxHandshakes = 256
+	}
+	if o.MaxPublishing == 0 {
+		o.MaxPublishing = 16384
+	}
+	if o.MaxPublishingBytes == 0 {
+		o.MaxPublishingBytes = 64 << 20
 	}
 	if o.MaxBody == 0 {
 		o.MaxBody = 1 << 20

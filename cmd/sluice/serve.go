@@ -112,7 +112,7 @@ func nodeOptions(c *configs.Config, b *backend, log *slog.Logger, registry *prom
 		PathPrefix: c.PathPrefix, Unsigned: c.Development,
 		HeaderTimeout: c.HTTP.HeaderTimeout, BodyTimeout: c.HTTP.BodyTimeout, PublishTimeout: c.HTTP.PublishTimeout,
 		MaxBody: c.HTTP.MaxBody, Drain: c.Drain, Table: b.table, Lease: c.Lease, Work: b.work,
-		MaxHandshakes: c.HTTP.MaxHandshakes,
+		MaxHandshakes: c.HTTP.MaxHandshakes, MaxPublishing: c.HTTP.MaxPublishing, MaxPublishingBytes: c.HTTP.MaxPublishingBytes,
 	}
 	if opt.MaxHandshakes == 0 {
 		opt.MaxHandshakes = -1

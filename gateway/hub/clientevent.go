@@ -59,6 +59,8 @@ func (c *Client) clientEvent(f pusher.ClientFrame) {
 		c.hookClientEvent(f.Channel, ev, receipts[0])
 	case errors.Is(err, broker.ErrTooLarge):
 		c.fail(pusher.ErrorClientEvent, "the event is too large for the log")
+	case errors.Is(err, broker.ErrOverloaded):
+		c.fail(pusher.ErrorClientEvent, "too much is being published at the moment; try again")
 	default:
 		c.hub.opt.Logger.Warn("storing a client event failed", "app", c.app.ID, "channel", f.Channel, "error", err)
 		c.fail(pusher.ErrorClientEvent, "the event could not be stored; try again")

@@ -57,6 +57,8 @@ func failureOf(err error, log *slog.Logger) *failure {
 		return &failure{Message: err.Error(), Code: "payload_too_large", Status: http.StatusRequestEntityTooLarge}
 	case errors.Is(err, broker.ErrInvalidQuery):
 		return &failure{Message: err.Error(), Code: "invalid_input", Status: http.StatusBadRequest}
+	case errors.Is(err, broker.ErrOverloaded):
+		return &failure{Message: err.Error(), Code: "service_unavailable", Status: http.StatusServiceUnavailable}
 	case errors.Is(err, broker.ErrUnavailable), errors.Is(err, broker.ErrClosed),
 		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		log.Warn("the backend did not answer a request", "error", err)
