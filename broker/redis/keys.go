@@ -13,6 +13,7 @@ import (
 // tokens of package name, which have no brace and no colon.
 //
 //	PREFIX{APP:CHANNEL}:s   the stream of a channel
+//	PREFIX{APP:CHANNEL}:s:probe  for a moment, to see whether the server can be written to
 //	PREFIX{APP:CHANNEL}:m   its hash: newest and first offset, last time, run id
 //	PREFIX{APP:CHANNEL}:k   its counts by conflation value
 //	PREFIX{APP:CHANNEL}:d:  ids for duplicates, on a cluster

@@ -41,7 +41,9 @@ type Log struct {
 	// persistence is what the servers say about it.
 	persistence string
 	recent      acknowledged
-	tables      []*Table
+	// probe is a key beside a channel that could not be written to, nil if all can.
+	probe  atomic.Pointer[string]
+	tables []*Table
 }
 
 var _ broker.Log = (*Log)(nil)

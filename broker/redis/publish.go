@@ -241,7 +241,7 @@ func (l *Log) run(ctx context.Context, keys, args []string) ([]rueidis.RedisMess
 		cancel()
 		if err == nil {
 			if attempt > 0 {
-				l.problem("storing events", nil)
+				l.problem(storing, nil)
 			}
 			return got, nil
 		}
@@ -249,7 +249,10 @@ func (l *Log) run(ctx context.Context, keys, args []string) ([]rueidis.RedisMess
 			return nil, fmt.Errorf("%w: %w", broker.ErrUnavailable, broker.ErrClosed)
 		}
 		if attempt > 0 {
-			l.problem("storing events", err)
+			l.problem(storing, err)
+			// All keys are in the slot of the channel.
+			probe := keys[0] + ":probe"
+			l.probe.Store(&probe)
 		}
 		select {
 		case <-ctx.Done():
@@ -259,6 +262,23 @@ func (l *Log) run(ctx context.Context, keys, args []string) ([]rueidis.RedisMess
 			return nil, unavailable("publishing", err)
 		case <-time.After(min(time.Duration(attempt+1)*50*time.Millisecond, 500*time.Millisecond)):
 		}
+	}
+}
+
+// storing is the problem of publishes that fail.
+const storing = "storing events"
+
+// tryStoring finds out whether a place that could not be written to can be now. Nobody
+// else would when those who publish stay away from a gateway that is not ready.
+func (l *Log) tryStoring() {
+	key := l.probe.Load()
+	if key == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(l.ctx, attemptTimeout)
+	defer cancel()
+	if l.pub.Do(ctx, l.pub.B().Set().Key(*key).Value("").Px(time.Second).Build()).Error() == nil && l.probe.CompareAndSwap(key, nil) {
+		l.problem(storing, nil)
 	}
 }
 

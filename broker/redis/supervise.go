@@ -61,6 +61,7 @@ func (l *Log) supervise() {
 			l.tablesLost()
 		case <-check.C:
 			l.checkEpochs()
+			l.tryStoring()
 		case <-audit.C:
 			ctx, cancel := context.WithTimeout(l.ctx, 5*time.Second)
 			l.problem("settings of Redis", l.inspect(ctx))
