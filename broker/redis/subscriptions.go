@@ -2,10 +2,6 @@ package redis
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"net"
-	"strconv"
 	"sync"
 	"time"
 
@@ -28,10 +24,6 @@ type subscriptions struct {
 	dead   map[string]*node
 	closed bool
 	wake   chan struct{}
-
-	// order is held by who subscribes, for writing by who unsubscribes, so that
-	// the one never undoes the other.
-	order sync.RWMutex
 }
 
 // subscription is one live channel.
@@ -40,14 +32,6 @@ type subscription struct {
 	receive func(message string)
 	// node is where it is subscribed, nil while it is nowhere.
 	node *node
-}
-
-// node is a connection that receives.
-type node struct {
-	addr   string
-	client rueidis.DedicatedClient
-	cancel func()
-	broken chan struct{}
 }
 
 func newSubscriptions(l *Log) *subscriptions {
@@ -89,98 +73,6 @@ func (s *subscriptions) run() {
 	}
 }
 
-// learn asks a cluster which server has which slot.
-func (s *subscriptions) learn(ctx context.Context) error {
-	if !s.log.opt.Cluster {
-		return nil
-	}
-	ranges, err := s.log.read.Do(ctx, s.log.read.B().ClusterSlots().Build()).ToArray()
-	if err != nil {
-		return unavailable("asking for the slots of the cluster", err)
-	}
-	var slots [16384]string
-	for _, r := range ranges {
-		fields, err := r.ToArray()
-		if err != nil || len(fields) < 3 {
-			return errors.New("the cluster describes its slots in an unknown form")
-		}
-		first, err1 := fields[0].AsInt64()
-		last, err2 := fields[1].AsInt64()
-		master, err3 := fields[2].ToArray()
-		if err := errors.Join(err1, err2, err3); err != nil || len(master) < 2 || first < 0 || last > 16383 {
-			return errors.New("the cluster describes its slots in an unknown form")
-		}
-		host, _ := master[0].ToString()
-		port, _ := master[1].AsInt64()
-		for slot := first; slot <= last; slot++ {
-			slots[slot] = net.JoinHostPort(host, strconv.FormatInt(port, 10))
-		}
-	}
-	s.mu.Lock()
-	s.slots = slots
-	s.mu.Unlock()
-	return nil
-}
-
-// home is the address of the server that has a channel. The lock is held.
-func (s *subscriptions) home(channel string) string {
-	if !s.log.opt.Cluster {
-		return ""
-	}
-	return s.slots[slotOf(channel)]
-}
-
-// nodeAt returns the connection to a server, a new one if there is none.
-func (s *subscriptions) nodeAt(addr string) (*node, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return nil, rueidis.ErrClosing
-	}
-	if n := s.nodes[addr]; n != nil {
-		return n, nil
-	}
-	client := s.log.read
-	if addr != "" {
-		if client = s.log.read.Nodes()[addr]; client == nil {
-			return nil, fmt.Errorf("no connection to the server %s yet", addr)
-		}
-	}
-	n := &node{addr: addr, broken: make(chan struct{})}
-	n.client, n.cancel = client.Dedicate()
-	end := n.client.SetPubSubHooks(rueidis.PubSubHooks{OnMessage: func(m rueidis.PubSubMessage) { s.receive(n, m) }})
-	s.nodes[addr] = n
-	s.log.running.Go(func() {
-		select {
-		case <-end:
-		case <-s.log.ctx.Done():
-		}
-		s.drop(n)
-	})
-	return n, nil
-}
-
-// drop forgets a connection that is broken.
-func (s *subscriptions) drop(n *node) {
-	s.mu.Lock()
-	if s.nodes[n.addr] == n {
-		delete(s.nodes, n.addr)
-	}
-	for _, sub := range s.all {
-		if sub.node == n {
-			sub.node = nil
-		}
-	}
-	closed := s.closed
-	s.mu.Unlock()
-	n.client.Close()
-	n.cancel()
-	if !closed {
-		s.log.opt.Logger.Warn("connection for live messages lost", "server", n.addr)
-		s.poke()
-	}
-}
-
 func (s *subscriptions) poke() {
 	select {
 	case s.wake <- struct{}{}:
@@ -188,7 +80,7 @@ func (s *subscriptions) poke() {
 	}
 }
 
-func (s *subscriptions) receive(n *node, m rueidis.PubSubMessage) {
+func (s *subscriptions) receive(m rueidis.PubSubMessage) {
 	s.mu.Lock()
 	sub := s.all[m.Channel]
 	s.mu.Unlock()
@@ -223,12 +115,12 @@ func (s *subscriptions) follow(channel string, receive func(message string)) {
 
 // place subscribes channels at a server.
 func (s *subscriptions) place(ctx context.Context, addr string, subs []*subscription) error {
-	s.order.RLock()
-	defer s.order.RUnlock()
-	n, err := s.nodeAt(addr)
+	n, err := s.nodeAt(ctx, addr)
 	if err != nil {
 		return err
 	}
+	n.order.RLock()
+	defer n.order.RUnlock()
 	s.mu.Lock()
 	for _, sub := range subs {
 		sub.node = n
@@ -248,19 +140,27 @@ func (s *subscriptions) place(ctx context.Context, addr string, subs []*subscrip
 	}
 	for _, r := range n.client.DoMulti(ctx, commands...) {
 		if err := r.Error(); err != nil {
-			if _, answered := rueidis.IsRedisErr(err); !answered {
-				s.drop(n)
-			} else {
-				s.mu.Lock()
-				for _, sub := range subs {
-					sub.node = nil
-				}
-				s.mu.Unlock()
-			}
+			s.misplaced(ctx, n, subs, err)
 			return err
 		}
 	}
 	return nil
+}
+
+// misplaced takes back what place noted.
+func (s *subscriptions) misplaced(ctx context.Context, n *node, subs []*subscription, err error) {
+	s.mu.Lock()
+	for _, sub := range subs {
+		sub.node = nil
+		// It may have been subscribed all the same.
+		s.dead[sub.channel] = n
+	}
+	s.mu.Unlock()
+	// Who stops waiting does not break what others listen to: whether the
+	// connection lives is found out by the client, which asks the server for a sign.
+	if _, answered := rueidis.IsRedisErr(err); !answered && ctx.Err() == nil {
+		s.drop(n)
+	}
 }
 
 // unsubscribe ends receiving a channel. The server is told a little later.
@@ -275,25 +175,40 @@ func (s *subscriptions) unsubscribe(channel string) {
 
 // reap tells the servers what nobody wants any more.
 func (s *subscriptions) reap(ctx context.Context) {
-	s.order.Lock()
-	defer s.order.Unlock()
 	s.mu.Lock()
-	commands := map[*node]rueidis.Commands{}
+	dead := map[*node][]string{}
 	for channel, n := range s.dead {
-		if s.all[channel] != nil || s.nodes[n.addr] != n {
-			continue
-		}
-		if s.log.opt.Cluster {
-			commands[n] = append(commands[n], n.client.B().Sunsubscribe().Channel(channel).Build())
-		} else {
-			commands[n] = append(commands[n], n.client.B().Unsubscribe().Channel(channel).Build())
-		}
+		dead[n] = append(dead[n], channel)
 	}
 	s.dead = map[string]*node{}
 	s.mu.Unlock()
-	for n, c := range commands {
-		n.client.DoMulti(ctx, c...)
+	var wg sync.WaitGroup
+	for n, channels := range dead {
+		wg.Go(func() { s.reapAt(ctx, n, channels) })
 	}
+	wg.Wait()
+}
+
+func (s *subscriptions) reapAt(ctx context.Context, n *node, channels []string) {
+	n.order.Lock()
+	defer n.order.Unlock()
+	var commands rueidis.Commands
+	s.mu.Lock()
+	if s.nodes[n.addr] != n {
+		channels = nil // its connection is gone
+	}
+	for _, channel := range channels {
+		switch sub := s.all[channel]; {
+		case sub != nil && (sub.node == n || sub.node == nil):
+			// Somebody wants it again.
+		case s.log.opt.Cluster:
+			commands = append(commands, n.client.B().Sunsubscribe().Channel(channel).Build())
+		default:
+			commands = append(commands, n.client.B().Unsubscribe().Channel(channel).Build())
+		}
+	}
+	s.mu.Unlock()
+	n.client.DoMulti(ctx, commands...)
 }
 
 // resubscribeBatch is how many channels are asked for at a time.
@@ -314,19 +229,44 @@ func (s *subscriptions) mend(ctx context.Context) error {
 	if count == 0 {
 		return nil
 	}
-	var failed error
+	type outcome struct {
+		placed bool
+		err    error
+	}
+	outcomes := make(chan outcome, len(missing))
 	for addr, subs := range missing {
-		for len(subs) > 0 {
-			part := subs[:min(len(subs), resubscribeBatch)]
-			subs = subs[len(part):]
-			if err := s.place(ctx, addr, part); err != nil {
-				failed = err
-				break
-			}
+		go func() {
+			placed, err := s.placeAll(ctx, addr, subs)
+			outcomes <- outcome{placed, err}
+		}()
+	}
+	var failed error
+	again := false
+	for range missing {
+		o := <-outcomes
+		again = again || o.placed
+		if o.err != nil {
+			failed = o.err
 		}
 	}
-	s.lost()
+	if again {
+		s.lost()
+	}
 	return failed
+}
+
+// placeAll subscribes any number of channels at a server, and tells whether it did so
+// for some.
+func (s *subscriptions) placeAll(ctx context.Context, addr string, subs []*subscription) (placed bool, err error) {
+	for len(subs) > 0 {
+		part := subs[:min(len(subs), resubscribeBatch)]
+		subs = subs[len(part):]
+		if err := s.place(ctx, addr, part); err != nil {
+			return placed, err
+		}
+		placed = true
+	}
+	return placed, nil
 }
 
 func (s *subscriptions) close() {

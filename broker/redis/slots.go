@@ -1,0 +1,88 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+// learn asks a cluster which server has which slot: one server after the other, so
+// that one that does not answer is in nobody's way.
+func (s *subscriptions) learn(ctx context.Context) error {
+	if !s.log.opt.Cluster {
+		return nil
+	}
+	err := errors.New("no server of the cluster is known")
+	for addr, server := range s.log.read.Nodes() {
+		var slots *[16384]string
+		if slots, err = askSlots(ctx, addr, server); err == nil {
+			s.mu.Lock()
+			s.slots = *slots
+			s.mu.Unlock()
+			return nil
+		}
+	}
+	return err
+}
+
+// askTimeout is how long one server has to describe the cluster.
+const askTimeout = time.Second
+
+func askSlots(ctx context.Context, addr string, server rueidis.Client) (*[16384]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	ranges, err := server.Do(ctx, server.B().ClusterSlots().Build()).ToArray()
+	if err != nil {
+		return nil, unavailable("asking for the slots of the cluster", err)
+	}
+	slots := &[16384]string{}
+	for _, r := range ranges {
+		fields, err := r.ToArray()
+		if err != nil || len(fields) < 3 {
+			return nil, errSlots
+		}
+		first, err1 := fields[0].AsInt64()
+		last, err2 := fields[1].AsInt64()
+		master, err3 := fields[2].ToArray()
+		if err := errors.Join(err1, err2, err3); err != nil || len(master) < 2 || first < 0 || last > 16383 {
+			return nil, errSlots
+		}
+		host, _ := master[0].ToString()
+		port, _ := master[1].AsInt64()
+		switch host {
+		case "?": // it has no name yet
+			continue
+		case "": // it is the one that answers, which does not know its own address
+			host, _, _ = net.SplitHostPort(addr)
+		}
+		for slot := first; slot <= last; slot++ {
+			slots[slot] = net.JoinHostPort(host, strconv.FormatInt(port, 10))
+		}
+	}
+	return slots, nil
+}
+
+var (
+	errSlots     = errors.New("the cluster describes its slots in an unknown form")
+	errUncovered = errors.New("a slot of the cluster belongs to no server")
+)
+
+// home is the address of the server that has a channel, on a cluster the empty one if
+// none has it. The lock is held.
+func (s *subscriptions) home(channel string) string {
+	if !s.log.opt.Cluster {
+		return ""
+	}
+	return s.slots[slotOf(channel)]
+}
+
+// homeOf is home for those without the lock.
+func (s *subscriptions) homeOf(channel string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.home(channel)
+}

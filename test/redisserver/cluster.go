@@ -1,0 +1,146 @@
+package redisserver
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Cluster is three masters.
+type Cluster struct {
+	Masters [3]*Server
+	// owner of each slot, an index of Masters.
+	owner [16384]int
+}
+
+// StartCluster runs a cluster of three masters without replicas.
+func StartCluster(t testing.TB, args ...string) *Cluster {
+	t.Helper()
+	c := &Cluster{}
+	for i := range c.Masters {
+		c.Masters[i] = Start(t, append([]string{
+			"--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-config-file", "nodes.conf",
+		}, args...)...)
+	}
+	for i, s := range c.Masters {
+		from, to := i*16384/3, (i+1)*16384/3-1
+		for slot := from; slot <= to; slot++ {
+			c.owner[slot] = i
+		}
+		s.Do(fmt.Sprintf("CLUSTER ADDSLOTSRANGE %d %d", from, to))
+		s.Do(fmt.Sprintf("CLUSTER SET-CONFIG-EPOCH %d", i+1))
+	}
+	for _, s := range c.Masters[1:] {
+		s.Do(fmt.Sprintf("CLUSTER MEET 127.0.0.1 %d", c.Masters[0].port))
+	}
+	c.Whole()
+	return c
+}
+
+func (c *Cluster) formed() bool {
+	for _, s := range c.Masters {
+		if s.info("cluster_state") != "ok" || s.info("cluster_known_nodes") != "3" {
+			return false
+		}
+	}
+	return true
+}
+
+// info is one line of CLUSTER INFO.
+func (s *Server) info(field string) string {
+	for _, line := range s.lines("CLUSTER INFO") {
+		if value, found := strings.CutPrefix(line, field+":"); found {
+			return value
+		}
+	}
+	return ""
+}
+
+// lines are all lines of an answer, the marks of the protocol among them.
+func (s *Server) lines(command string) (all []string) {
+	c, err := net.DialTimeout("tcp", s.Addr(), time.Second)
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = c.Close() }()
+	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+	_, _ = c.Write([]byte(command + "\r\nQUIT\r\n"))
+	lines := bufio.NewScanner(c)
+	for lines.Scan() {
+		all = append(all, strings.TrimSpace(lines.Text()))
+	}
+	return all
+}
+
+func (s *Server) id() string {
+	lines := s.lines("CLUSTER MYID")
+	if len(lines) < 2 {
+		s.t.Fatal("a server of a cluster does not tell its id")
+	}
+	return lines[1]
+}
+
+// Owner is the index of the master that has a slot.
+func (c *Cluster) Owner(slot int) int { return c.owner[slot] }
+
+// Move hands a slot with its keys to another master, the way redis-cli --cluster
+// reshard does it. between, if there is one, is called when the slot is in two places.
+func (c *Cluster) Move(slot, to int, between func()) {
+	from, target := c.Masters[c.owner[slot]], c.Masters[to]
+	from.t.Helper()
+	if from == target {
+		return
+	}
+	target.Do(fmt.Sprintf("CLUSTER SETSLOT %d IMPORTING %s", slot, from.id()))
+	from.Do(fmt.Sprintf("CLUSTER SETSLOT %d MIGRATING %s", slot, target.id()))
+	for {
+		var keys []string
+		for _, line := range from.lines(fmt.Sprintf("CLUSTER GETKEYSINSLOT %d 8", slot)) {
+			if strings.Contains(line, "{") {
+				keys = append(keys, line)
+			}
+		}
+		if len(keys) == 0 {
+			break
+		}
+		// One at a time, so that a slot is seen in all states.
+		for _, key := range keys {
+			from.Do(fmt.Sprintf(`MIGRATE 127.0.0.1 %d %s 0 5000`, target.port, key))
+		}
+		if between != nil {
+			between()
+		}
+	}
+	// The new one first: a slot that nobody claims would be lost.
+	for _, s := range []*Server{target, from, c.Masters[3-c.owner[slot]-to]} {
+		s.Do(fmt.Sprintf("CLUSTER SETSLOT %d NODE %s", slot, target.id()))
+	}
+	c.owner[slot] = to
+}
+
+// Sound tells whether a server of a cluster serves.
+func (s *Server) Sound() bool { return s.info("cluster_state") == "ok" }
+
+// Whole waits until all masters agree that the cluster is.
+func (c *Cluster) Whole() {
+	t := c.Masters[0].t
+	t.Helper()
+	deadline := time.After(patience)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !c.formed() {
+		select {
+		case <-deadline:
+			t.Fatal("the Redis cluster does not form")
+		case <-tick.C:
+		}
+	}
+}
+
+// URL is what a configuration takes.
+func (c *Cluster) URL() string {
+	return fmt.Sprintf("%s?addr=%s&addr=%s", c.Masters[0].URL(), c.Masters[1].Addr(), c.Masters[2].Addr())
+}
