@@ -19,6 +19,7 @@ type feedShard struct {
 
 	mu        sync.Mutex
 	followers map[string]*follower // by live channel
+	closed    bool
 }
 
 type liveMessage struct {
@@ -113,21 +114,29 @@ func (s *feedShard) take(f *follower, message string) {
 
 var shardSeed = maphash.MakeSeed()
 
-// followerOf returns the follower of a channel. The caller that made it must begin
-// it.
-func (l *Log) followerOf(a *appLog, channel string) (f *follower, made bool) {
+// followerOf returns the follower of a channel for one more user, nil if the log is
+// closed. A new one begins by itself: it belongs to all who wait for it, so none of
+// them can break it off for the others.
+func (l *Log) followerOf(a *appLog, channel string) *follower {
 	k := l.keys.channel(a.opt.ID, channel)
 	s := l.shards[maphash.String(shardSeed, k.live)%uint64(len(l.shards))]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f = s.followers[k.live]
+	if s.closed {
+		return nil
+	}
+	f := s.followers[k.live]
 	if f == nil {
 		f = &follower{log: l, app: a, shard: s, channel: channel, keys: k, begun: make(chan struct{})}
 		s.followers[k.live] = f
-		made = true
+		f.users++ // until it has begun
+		l.running.Go(func() {
+			f.begin()
+			s.leave(f)
+		})
 	}
 	f.users++
-	return f, made
+	return f
 }
 
 // leave gives up one use of a follower and ends it with the last one.
@@ -149,7 +158,7 @@ func (s *feedShard) closeAll() {
 	for _, f := range s.followers {
 		f.close()
 	}
-	s.followers = map[string]*follower{}
+	s.followers, s.closed = map[string]*follower{}, true
 }
 
 func (l *Log) followers(a *appLog) []*follower {
@@ -178,9 +187,9 @@ func (l *Log) Attach(ctx context.Context, app, channel string, sink broker.Sink)
 	if l.ctx.Err() != nil {
 		return nil, broker.ErrClosed
 	}
-	f, made := l.followerOf(a, channel)
-	if made {
-		f.begin(ctx)
+	f := l.followerOf(a, channel)
+	if f == nil {
+		return nil, broker.ErrClosed
 	}
 	select {
 	case <-f.begun:
@@ -188,9 +197,12 @@ func (l *Log) Attach(ctx context.Context, app, channel string, sink broker.Sink)
 		f.shard.leave(f)
 		return nil, ctx.Err()
 	}
-	if f.failed != nil {
+	if err := f.failed; err != nil || l.ctx.Err() != nil {
 		f.shard.leave(f)
-		return nil, f.failed
+		if l.ctx.Err() != nil {
+			err = broker.ErrClosed
+		}
+		return nil, err
 	}
 	return f.attach(sink), nil
 }

@@ -62,9 +62,9 @@ type follower struct {
 
 // begin subscribes and then finds the position: what is stored after the subscription
 // is active arrives live, what was stored before lies at or below the position.
-func (f *follower) begin(ctx context.Context) {
+func (f *follower) begin() {
 	defer close(f.begun)
-	if f.failed = f.subscribe(ctx); f.failed == nil {
+	if f.failed = f.subscribe(f.log.ctx); f.failed == nil {
 		return
 	}
 	f.close()
@@ -86,16 +86,30 @@ func (f *follower) subscribe(ctx context.Context) error {
 	if err != nil {
 		return unavailable("attaching", err)
 	}
-	epoch := f.app.currentEpoch()
-	last, _, err := f.touch(ctx)
-	if err != nil {
-		return unavailable("attaching", err)
+	for {
+		epoch := f.app.currentEpoch()
+		last, _, err := f.touch(ctx)
+		if err != nil {
+			return unavailable("attaching", err)
+		}
+		if f.start(epoch, last) {
+			return nil
+		}
 	}
+}
+
+// start begins at a place, unless a new life of the log began while it was asked for:
+// the place may be of the old one, and who begins a life tells it only those who have
+// started.
+func (f *follower) start(epoch string, last uint64) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.app.currentEpoch() != epoch {
+		return false
+	}
 	f.epoch, f.last = epoch, last
 	f.resume()
-	return nil
+	return true
 }
 
 // touch makes or keeps the channel's place in the log, and returns the newest offset
