@@ -236,11 +236,12 @@ func (f *follower) gap(resume broker.Position, reason broker.GapReason) {
 	}
 }
 
-// newEpoch begins a new life of the log. Offsets are never given out again, so what
-// follows lies above what was delivered.
-func (f *follower) newEpoch(epoch string) {
+// newEpoch goes over to the present life of the log. Offsets are never given out again,
+// so what follows lies above what was delivered.
+func (f *follower) newEpoch() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	epoch := f.app.currentEpoch()
 	if f.state == ended || f.state == beginning || f.epoch == epoch {
 		return
 	}

@@ -222,8 +222,7 @@ func (l *Log) Read(ctx context.Context, app, channel string, q broker.Query) (*b
 }
 
 // After implements [broker.History]. Each entry names the offset before it, so
-// nothing is missing after a position if the entry that follows names one that is not
-// above it.
+// nothing is missing after a position if the entry that follows names just this one.
 func (l *Log) After(ctx context.Context, app, channel string, pos broker.Position, limit int) (*broker.Page, error) {
 	a, err := l.forReading(ctx, app)
 	if err != nil {
@@ -251,7 +250,9 @@ func (l *Log) After(ctx context.Context, app, channel string, pos broker.Positio
 	case len(r.entries) == 0:
 		return nil, broker.ErrPositionExpired
 	case pos.Offset == 0 && r.entries[0].prev == r.base:
-	case r.entries[0].prev > pos.Offset || pos.Offset < r.base:
+	case r.entries[0].prev != pos.Offset:
+		// Either some were removed, or a server lost the position itself and what
+		// followed it, and jumped over it.
 		return nil, broker.ErrPositionExpired
 	}
 	page := &broker.Page{Retained: r.retained(epoch), More: len(r.entries) > limit}

@@ -41,6 +41,8 @@ type Log struct {
 	// persistence is what the servers say about it.
 	persistence string
 	recent      acknowledged
+	// doubt is set when the servers may have lost something.
+	doubt, retrying atomic.Bool
 	// probe is a key beside a channel that could not be written to, nil if all can.
 	probe  atomic.Pointer[string]
 	tables []*Table
@@ -52,6 +54,33 @@ var _ broker.Log = (*Log)(nil)
 type appLog struct {
 	opt   AppOptions
 	epoch atomic.Pointer[string]
+
+	mu sync.Mutex
+	// ended are the epochs that this process saw end.
+	ended map[string]bool
+}
+
+// begin takes over an epoch, and returns the one before it. It refuses one that had
+// ended: a server has lost the news, or the answer is an old one.
+func (a *appLog) begin(epoch string) (before string, began bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	old := a.epoch.Load()
+	switch {
+	case old == nil:
+	case *old == epoch:
+		return epoch, true
+	case a.ended[epoch]:
+		return *old, false
+	default:
+		before = *old
+		if a.ended == nil {
+			a.ended = map[string]bool{}
+		}
+		a.ended[before] = true
+	}
+	a.epoch.Store(&epoch)
+	return before, true
 }
 
 func (a *appLog) currentEpoch() string { return *a.epoch.Load() }
@@ -140,19 +169,20 @@ func (l *Log) dial(ctx context.Context, role string) (rueidis.Client, error) {
 // refresh adopts the epoch of an app, and makes one if there is none: either nobody
 // was here before, or everything is lost.
 func (l *Log) refresh(ctx context.Context, a *appLog) error {
-	key := l.keys.epoch(a.opt.ID)
-	epoch, err := l.life(ctx, key, "")
+	epoch, err := l.askEpoch(ctx, a, "")
 	if err != nil {
 		return unavailable("asking for the epoch of the app "+a.opt.ID, err)
 	}
-	l.adopt(a, epoch)
-	return nil
+	if l.adopt(a, epoch) {
+		return nil
+	}
+	// A server that lost the present one has one that had ended before.
+	return l.renew(ctx, a, epoch)
 }
 
 // renew begins a new life of an app's log because a part of the one named was lost.
 func (l *Log) renew(ctx context.Context, a *appLog, lost string) error {
-	key := l.keys.epoch(a.opt.ID)
-	epoch, err := l.life(ctx, key, lost)
+	epoch, err := l.askEpoch(ctx, a, lost)
 	if err != nil {
 		return unavailable("beginning a new epoch of the app "+a.opt.ID, err)
 	}
@@ -160,10 +190,10 @@ func (l *Log) renew(ctx context.Context, a *appLog, lost string) error {
 	return nil
 }
 
-// life asks for the epoch at a key, which becomes a new one if it is the one that is
-// named, and notes the time of the server.
-func (l *Log) life(ctx context.Context, key, lost string) (string, error) {
-	answer, err := renewScript.Exec(ctx, l.pub, []string{key}, []string{lost, rand.Text()}).AsStrSlice()
+// askEpoch returns the epoch in force, a new one if the present one is none or lost, and
+// notes the time of the server.
+func (l *Log) askEpoch(ctx context.Context, a *appLog, lost string) (string, error) {
+	answer, err := renewScript.Exec(ctx, l.pub, []string{l.keys.epoch(a.opt.ID)}, []string{lost, rand.Text()}).AsStrSlice()
 	if err != nil {
 		return "", err
 	}
@@ -178,15 +208,19 @@ func (l *Log) life(ctx context.Context, key, lost string) (string, error) {
 	return answer[0], nil
 }
 
-func (l *Log) adopt(a *appLog, epoch string) {
-	old := a.epoch.Swap(&epoch)
-	if old == nil || *old == epoch {
-		return
+// adopt takes over an epoch and tells the followers, or refuses one that had ended.
+func (l *Log) adopt(a *appLog, epoch string) bool {
+	before, began := a.begin(epoch)
+	if !began || before == "" || before == epoch {
+		return began
 	}
-	l.opt.Logger.Warn("the log of an app began a new life", "app", a.opt.ID, "epoch", epoch, "before", *old)
+	l.opt.Logger.Warn("the log of an app began a new life", "app", a.opt.ID, "epoch", epoch, "before", before)
+	// What was acknowledged before need not be there any more.
+	l.recent.forget(a.opt.ID)
 	for _, f := range l.followers(a) {
-		f.newEpoch(epoch)
+		f.newEpoch()
 	}
+	return true
 }
 
 func (l *Log) app(id string) (*appLog, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"maps"
 	"strconv"
 	"sync"
 	"time"
@@ -307,11 +308,16 @@ func (r *acknowledged) note(p place, offset uint64) {
 	r.positions[p] = max(r.positions[p], offset)
 }
 
-// take returns what is remembered and forgets it.
-func (r *acknowledged) take() map[place]uint64 {
+// all returns what is remembered.
+func (r *acknowledged) all() map[place]uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	out := r.positions
-	r.positions = map[place]uint64{}
-	return out
+	return maps.Clone(r.positions)
+}
+
+// forget forgets the channels of an app.
+func (r *acknowledged) forget(app string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	maps.DeleteFunc(r.positions, func(p place, _ uint64) bool { return p.app == app })
 }

@@ -38,7 +38,7 @@ func (f *follower) repairRun() {
 			return
 		}
 		// The entry before is read as well: it is the proof that none is missing.
-		r, err := f.log.scan(f.log.ctx, f.keys, scanQuery{from: after, most: repairPage})
+		r, err := f.look(after, unproven)
 		if err == nil && !unproven && r.lost(after) {
 			// What was delivered is not in the log any more.
 			if err = f.log.lostPart(f.log.ctx, f.app, epoch); err == nil {
@@ -69,6 +69,17 @@ func (f *follower) repairRun() {
 	}
 }
 
+// look reads a page. In a new life the channel may have no place yet; one that was made
+// later would look like another loss.
+func (f *follower) look(after uint64, unproven bool) (*scanned, error) {
+	if unproven {
+		if _, _, err := f.touch(f.log.ctx); err != nil {
+			return nil, unavailable("reading", err)
+		}
+	}
+	return f.log.scan(f.log.ctx, f.keys, scanQuery{from: after, most: repairPage})
+}
+
 // absorb delivers a page that was read from `after` inclusive, and reports whether the
 // repair is over.
 func (f *follower) absorb(r *scanned, after uint64, epoch string) bool {
@@ -79,10 +90,8 @@ func (f *follower) absorb(r *scanned, after uint64, epoch string) bool {
 	}
 	if f.unproven {
 		f.unproven = false
-		f.last = min(f.last, r.last)
-		if len(r.entries) > 0 && r.entries[0].offset > after {
-			f.last = max(f.last, r.entries[0].prev)
-		}
+		// What was lost has been told. A channel that was made anew begins at its base.
+		f.last = max(min(f.last, r.last), r.base)
 	}
 	for _, a := range r.entries {
 		if a.offset <= f.last {

@@ -36,7 +36,7 @@ type subscription struct {
 
 func newSubscriptions(l *Log) *subscriptions {
 	return &subscriptions{
-		log: l, lost: l.trigger, all: map[string]*subscription{}, nodes: map[string]*node{},
+		log: l, lost: l.broken, all: map[string]*subscription{}, nodes: map[string]*node{},
 		dead: map[string]*node{}, wake: make(chan struct{}, 1),
 	}
 }

@@ -2,12 +2,10 @@ package redis
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sort"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/sluicehq/sluice/broker"
@@ -18,10 +16,6 @@ const (
 	checkInterval = time.Second
 	// debounce gathers triggers that come together.
 	debounce = 200 * time.Millisecond
-	// auditBatch is how many silent channels are compared at a time.
-	auditBatch = 256
-	// comparing is how many channels are compared at the same time.
-	comparing = 32
 )
 
 // placeLife is how long the place of a silent channel is known, in milliseconds: long
@@ -36,6 +30,12 @@ func (l *Log) trigger() {
 	case l.wake <- struct{}{}:
 	default:
 	}
+}
+
+// broken is trigger for when a server may have lost something as well.
+func (l *Log) broken() {
+	l.doubt.Store(true)
+	l.trigger()
 }
 
 // supervise adopts new epochs, and compares channels with the log after anything that
@@ -56,7 +56,9 @@ func (l *Log) supervise() {
 			}
 			l.stats.scans.Add(1)
 			l.checkEpochs()
-			l.verify()
+			if l.doubt.Swap(false) {
+				l.verify()
+			}
 			l.compare(0)
 			l.tablesLost()
 		case <-check.C:
@@ -92,102 +94,6 @@ func (l *Log) lostPart(ctx context.Context, a *appLog, epoch string) error {
 		return nil
 	}
 	return l.renew(ctx, a, epoch)
-}
-
-// verify looks whether what this process acknowledged lately is still in the log.
-func (l *Log) verify() {
-	taken := l.recent.take()
-	lost := map[*appLog]bool{}
-	var mu sync.Mutex
-	var failed error
-	epochs := map[*appLog]string{}
-	for _, a := range l.apps {
-		epochs[a] = a.currentEpoch()
-	}
-	each(taken, func(p place, offset uint64) {
-		r, err := l.scan(l.ctx, l.keys.channel(p.app, p.channel), scanQuery{from: 1, to: 1, most: 1})
-		mu.Lock()
-		defer mu.Unlock()
-		switch {
-		case err != nil:
-			failed = errors.Join(err)
-			l.recent.note(p, offset)
-		case r.last < offset || r.base >= offset:
-			lost[l.apps[p.app]] = true
-		}
-	})
-	for a := range lost {
-		if err := l.lostPart(l.ctx, a, epochs[a]); err != nil {
-			failed = err
-		}
-	}
-	if failed != nil {
-		l.retryLater()
-	}
-}
-
-// each calls do for all entries, several at a time.
-func each(all map[place]uint64, do func(p place, offset uint64)) {
-	slots := make(chan struct{}, comparing)
-	var wg sync.WaitGroup
-	for p, offset := range all {
-		slots <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			do(p, offset)
-		})
-	}
-	wg.Wait()
-}
-
-// compare looks up the newest message of served channels and repairs those that are
-// behind: all of them, or up to n that were not looked at for longest. It also keeps
-// the places of silent channels.
-func (l *Log) compare(n int) {
-	for _, a := range l.apps {
-		all := l.followers(a)
-		if n > 0 && len(all) > n {
-			sort.Slice(all, func(i, j int) bool { return all[i].audited.Load() < all[j].audited.Load() })
-			all = all[:n]
-		}
-		slots := make(chan struct{}, comparing)
-		var wg sync.WaitGroup
-		for _, f := range all {
-			slots <- struct{}{}
-			wg.Go(func() {
-				defer func() { <-slots }()
-				f.audit()
-			})
-		}
-		wg.Wait()
-	}
-}
-
-// audit compares a channel with the log.
-func (f *follower) audit() {
-	f.audited.Store(time.Now().UnixNano())
-	ctx, cancel := context.WithTimeout(f.log.ctx, 5*time.Second)
-	defer cancel()
-	last, _, err := f.touch(ctx)
-	if err != nil {
-		f.log.retryLater()
-		return
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.state == following && last != f.last {
-		f.repair()
-	}
-}
-
-func (l *Log) retryLater() {
-	l.running.Go(func() {
-		select {
-		case <-l.ctx.Done():
-		case <-time.After(time.Second):
-			l.trigger()
-		}
-	})
 }
 
 // inspect learns from the servers what decides about durability, where they tell.

@@ -1,0 +1,135 @@
+package redis
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/test/redisserver"
+)
+
+// onCluster attaches to channels of all masters through two gateways and begins to
+// publish through both.
+type onCluster struct {
+	logs     [2]*Log
+	channels []string
+	sinks    map[string][2]*witness
+	load     *storm
+}
+
+func loadCluster(t *testing.T, cluster *redisserver.Cluster) *onCluster {
+	o := &onCluster{sinks: map[string][2]*witness{}}
+	for i := range 9 {
+		o.channels = append(o.channels, fmt.Sprintf("c%d", i))
+	}
+	for i := range o.logs {
+		o.logs[i] = open(t, cluster.URL(), true, func(opt *Options) {
+			opt.Apps[0].MaxMessages, opt.PublishTimeout = 1_000_000, 2*time.Second
+		})
+	}
+	for _, c := range o.channels {
+		pair := [2]*witness{{}, {}}
+		for i, l := range o.logs {
+			at, err := l.Attach(t.Context(), "app-1", c, pair[i])
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(at.Detach)
+		}
+		o.sinks[c] = pair
+	}
+	o.load = publishThrough(t, o.channels, o.logs[:]...)
+	return o
+}
+
+func (o *onCluster) slot(channel string) int {
+	return int(slotOf(o.logs[0].keys.channel("app-1", channel).live))
+}
+
+// more waits until some more events are acknowledged.
+func (o *onCluster) more(t *testing.T, n int) {
+	t.Helper()
+	had := o.load.count()
+	until(t, "publishing goes on", func() bool { return o.load.count() >= had+n })
+}
+
+// settled waits until everybody has the last event of each channel and compares.
+func (o *onCluster) settled(t *testing.T, compare func(who string, pubs []*broker.Publication, gaps []broker.Gap, acked map[uint64]string)) {
+	t.Helper()
+	acked := o.load.end(t)
+	for _, c := range o.channels {
+		r, err := o.logs[0].Publish(t.Context(), "app-1", broker.Outgoing{Channel: c, Event: &broker.Event{Name: "e", Data: []byte("end")}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		acked[c][r[0].Offset] = "end"
+		for i, w := range o.sinks[c] {
+			until(t, "the last event is delivered", func() bool {
+				pubs, _ := w.seen()
+				return len(pubs) > 0 && pubs[len(pubs)-1].Offset == r[0].Offset
+			})
+			pubs, gaps := w.seen()
+			compare(fmt.Sprintf("channel %s, gateway %d", c, i), pubs, gaps, acked[c])
+		}
+	}
+	for _, l := range o.logs {
+		until(t, "the log is ready", func() bool { return l.Health().Ready })
+	}
+}
+
+// TestMovingSlotsLoseNothing hands the slots of channels in use from master to master
+// while two gateways publish and listen. Nothing is lost by it, so nobody may see a
+// gap, and each acknowledged event is delivered once and in order.
+func TestMovingSlotsLoseNothing(t *testing.T) {
+	seeds(t, func(t *testing.T, rng *rand.Rand) {
+		cluster := redisserver.StartCluster(t)
+		o := loadCluster(t, cluster)
+		o.more(t, 100)
+		for range 12 {
+			slot := o.slot(o.channels[rng.IntN(len(o.channels))])
+			to := (cluster.Owner(slot) + 1 + rng.IntN(2)) % 3
+			cluster.Move(slot, to, func() {
+				if rng.IntN(2) == 0 {
+					o.more(t, 10+rng.IntN(30)) // of the other channels
+				}
+			})
+			if rng.IntN(3) > 0 {
+				o.more(t, 20+rng.IntN(100))
+			}
+		}
+		o.settled(t, func(who string, pubs []*broker.Publication, gaps []broker.Gap, acked map[uint64]string) {
+			check(t, who, pubs, gaps, acked, true)
+		})
+	})
+}
+
+// TestKilledMasterOfCluster kills a master under load and starts it again on its
+// append-only file. An append that waits for a synchronisation of the disk is lost
+// with the process, so what is missing must have been told.
+func TestKilledMasterOfCluster(t *testing.T) {
+	seeds(t, func(t *testing.T, rng *rand.Rand) {
+		cluster := redisserver.StartCluster(t, "--appendonly", "yes")
+		o := loadCluster(t, cluster)
+		for range 2 {
+			o.more(t, 200+rng.IntN(200))
+			master := cluster.Masters[rng.IntN(3)]
+			master.Kill()
+			if rng.IntN(2) == 0 {
+				// The others stop as well when they have noticed.
+				other := cluster.Masters[0]
+				if other == master {
+					other = cluster.Masters[1]
+				}
+				until(t, "the cluster is down", func() bool { return !other.Sound() })
+			}
+			master.Restart()
+			cluster.Whole()
+		}
+		o.more(t, 300)
+		o.settled(t, func(who string, pubs []*broker.Publication, gaps []broker.Gap, acked map[uint64]string) {
+			check(t, who, pubs, gaps, acked, len(gaps) == 0)
+		})
+	})
+}

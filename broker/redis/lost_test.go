@@ -1,0 +1,194 @@
+package redis
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/test/redisserver"
+)
+
+func publishOne(t *testing.T, l *Log, channel, data string) uint64 {
+	t.Helper()
+	r, err := l.Publish(t.Context(), "app-1", plain(channel, data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r[0].Offset
+}
+
+// TestPositionInsideWhatWasLost: a server lost two events and took another one, and
+// nobody who could have noticed is left. Who comes back from between the two was given
+// the new one as if nothing lay between, although the log names what comes before it.
+func TestPositionInsideWhatWasLost(t *testing.T) {
+	server := redisserver.Start(t)
+	l := open(t, server.URL(), false)
+	epoch := l.apps["app-1"].currentEpoch()
+	kept := publishOne(t, l, "c", "kept")
+	server.Do("SAVE")
+	first, second := publishOne(t, l, "c", "lost"), publishOne(t, l, "c", "lost too")
+	_ = l.Close()
+	server.Kill()
+	server.Restart()
+	l = open(t, server.URL(), false)
+	publishOne(t, l, "c", "new")
+	for _, c := range []struct {
+		name   string
+		offset uint64
+		want   error
+	}{
+		{"what the server still has", kept, nil},
+		{"the first that was lost", first, broker.ErrPositionExpired},
+		{"the last that was lost", second, broker.ErrPositionExpired},
+	} {
+		_, err := l.After(t.Context(), "app-1", "c", broker.Position{Epoch: epoch, Offset: c.offset}, 10)
+		if !errors.Is(err, c.want) || c.want == nil && err != nil {
+			t.Errorf("coming back after %s: got %v, want %v", c.name, err, c.want)
+		}
+	}
+}
+
+// TestLossOfWhatWasOnlyAcknowledged: a gateway that follows no channel knows what it
+// acknowledged. It did not notice that this was lost when another gateway had
+// published since, nor when it had looked once before.
+func TestLossOfWhatWasOnlyAcknowledged(t *testing.T) {
+	for _, c := range []struct {
+		name           string
+		before, behind bool
+	}{{"at once", false, false}, {"looked before", true, false}, {"published since", false, true}} {
+		t.Run(c.name, func(t *testing.T) {
+			server := redisserver.Start(t)
+			l := open(t, server.URL(), false, silent)
+			attachTo(t, l, "other") // a feed whose end is noticed
+			epoch := l.apps["app-1"].currentEpoch()
+			publishOne(t, l, "c", "kept")
+			server.Do("SAVE")
+			publishOne(t, l, "c", "lost")
+			if c.before {
+				scans := l.Stats().Scans
+				server.Do("CLIENT KILL TYPE pubsub")
+				until(t, "the gateway has looked", func() bool { return l.Stats().Scans > scans })
+			}
+			server.Kill()
+			if c.behind {
+				// By another gateway, faster than this one looks.
+				l.subs.mu.Lock()
+				server.Restart()
+				publishOne(t, open(t, server.URL(), false), "c", "new")
+				l.subs.mu.Unlock()
+			} else {
+				server.Restart()
+			}
+			until(t, "the loss is noticed", func() bool { return l.apps["app-1"].currentEpoch() != epoch })
+		})
+	}
+}
+
+// TestOneLossIsOneGap: each gateway that noticed a loss began a life of its own, and
+// followers of a log that came back empty began another, so that sockets were sent
+// away several times.
+func TestOneLossIsOneGap(t *testing.T) {
+	for _, snapshot := range []bool{false, true} {
+		name := map[bool]string{false: "nothing kept", true: "snapshot"}[snapshot]
+		t.Run(name, func(t *testing.T) {
+			server := redisserver.Start(t)
+			logs := []*Log{open(t, server.URL(), false), open(t, server.URL(), false), open(t, server.URL(), false)}
+			channels := []string{"a", "b", "c", "silent"}
+			sinks := map[string][]*witness{}
+			for _, c := range channels {
+				for _, l := range logs {
+					sinks[c] = append(sinks[c], attachTo(t, l, c))
+				}
+			}
+			publish := func() {
+				for _, c := range channels[:3] {
+					for _, l := range logs {
+						publishOne(t, l, c, "x")
+					}
+				}
+			}
+			publish()
+			if snapshot {
+				server.Do("SAVE")
+				publish()
+			}
+			epoch := logs[0].apps["app-1"].currentEpoch()
+			server.Kill()
+			server.Restart()
+			for _, l := range logs {
+				until(t, "the loss is noticed", func() bool { return l.apps["app-1"].currentEpoch() != epoch })
+			}
+			publish()
+			scans := make([]uint64, len(logs))
+			for i, l := range logs {
+				until(t, "the log is ready again", func() bool { return l.Health().Ready })
+				scans[i] = l.Stats().Scans
+				l.broken()
+			}
+			for i, l := range logs {
+				until(t, "all channels were compared", func() bool { return l.Stats().Scans >= scans[i]+1 })
+			}
+			ends := map[string]uint64{}
+			for _, c := range channels {
+				ends[c] = publishOne(t, logs[0], c, "end")
+			}
+			for _, c := range channels {
+				for i, w := range sinks[c] {
+					until(t, "the last event is delivered", func() bool {
+						pubs, _ := w.seen()
+						return len(pubs) > 0 && pubs[len(pubs)-1].Offset == ends[c]
+					})
+					if _, gaps := w.seen(); len(gaps) != 1 {
+						t.Errorf("channel %s, gateway %d: %d gaps %+v, want one", c, i, len(gaps), gaps)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestEpochThatComesBack: a server that lost the newest epoch has the one before it.
+// Its positions must not be good again.
+func TestEpochThatComesBack(t *testing.T) {
+	server := redisserver.Start(t)
+	l := open(t, server.URL(), false)
+	a := l.apps["app-1"]
+	first := a.currentEpoch()
+	if err := l.lostPart(t.Context(), a, first); err != nil {
+		t.Fatal(err)
+	}
+	second := a.currentEpoch()
+	server.Do("SET " + l.keys.epoch("app-1") + " " + first)
+	until(t, "a new life begins", func() bool { return a.currentEpoch() != second })
+	if a.currentEpoch() == first {
+		t.Error("an epoch that had ended is in force again")
+	}
+}
+
+// TestEvictedWhileAnotherChannelWasLost: what retention removes while a new life
+// begins is a gap like any other. It was left out without a word.
+func TestEvictedWhileAnotherChannelWasLost(t *testing.T) {
+	w := &witness{}
+	f := &follower{log: &Log{}, state: repairing, epoch: "new", last: 5, unproven: true}
+	f.attach(w)
+	page := &scanned{exists: true, base: 1, last: 19}
+	for offset := uint64(17); offset <= page.last; offset++ {
+		page.entries = append(page.entries, arrival{
+			offset: offset, prev: offset - 1, base: 1, entry: string(encode(&broker.Event{Name: "e"})),
+		})
+	}
+	if !f.absorb(page, 5, "new") {
+		t.Error("the repair is not over with the last entry")
+	}
+	pubs, gaps := w.seen()
+	want := []broker.Gap{{
+		After:  broker.Position{Epoch: "new", Offset: 5},
+		Resume: broker.Position{Epoch: "new", Offset: 16},
+		Reason: broker.GapEvicted,
+	}}
+	if diff := cmp.Diff(gaps, want); diff != "" || len(pubs) != 3 {
+		t.Errorf("%d publications, want 3, and gaps:\n%s", len(pubs), diff)
+	}
+}
