@@ -15,8 +15,8 @@ const readTimeout = 5 * time.Second
 // passing reports whether an error may be gone in a moment: the connection broke, or
 // the server is starting or handing over.
 func passing(err error) bool {
-	refused, ok := rueidis.IsRedisErr(err)
-	if !ok {
+	var refused *rueidis.RedisError
+	if !errors.As(err, &refused) {
 		return !errors.Is(err, rueidis.ErrClosing)
 	}
 	if refused.IsLoading() || refused.IsClusterDown() || refused.IsTryAgain() {

@@ -7,15 +7,22 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sluicehq/sluice/broker"
 )
 
+// maxQueuedBytes bounds what waits for one shard of a feed or of a table, beside the
+// number of messages. What does not fit is read from the log.
+const maxQueuedBytes = 64 << 20
+
 // feedShard applies the live messages of a part of the channels.
 type feedShard struct {
 	log *Log
 	in  chan liveMessage
+	// bytes of the entries that wait.
+	bytes atomic.Int64
 
 	mu        sync.Mutex
 	followers map[string]*follower // by live channel
@@ -91,6 +98,7 @@ func (s *feedShard) run() {
 			return
 		case m := <-s.in:
 			s.log.stats.live.Add(1)
+			s.bytes.Add(-int64(len(m.entry)))
 			m.follower.receive(m.arrival)
 		}
 	}
@@ -104,12 +112,17 @@ func (s *feedShard) take(f *follower, message string) {
 		s.log.stats.rejected.Add(1)
 		return
 	}
-	select {
-	case s.in <- liveMessage{f, a}:
-	default:
-		s.log.stats.slow.Add(1)
-		s.log.trigger()
+	size := int64(len(a.entry))
+	if s.bytes.Add(size) <= maxQueuedBytes {
+		select {
+		case s.in <- liveMessage{f, a}:
+			return
+		default:
+		}
 	}
+	s.bytes.Add(-size)
+	s.log.stats.slow.Add(1)
+	s.log.trigger()
 }
 
 var shardSeed = maphash.MakeSeed()

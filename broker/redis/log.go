@@ -126,7 +126,8 @@ func (l *Log) open(ctx context.Context) error {
 	}
 	for _, o := range l.opt.Apps {
 		a := &appLog{opt: o}
-		if err := l.refresh(ctx, a); err != nil {
+		// A cluster answers before it serves.
+		if err := l.attempt(ctx, func(ctx context.Context) error { return l.refresh(ctx, a) }); err != nil {
 			return err
 		}
 		l.apps[o.ID] = a

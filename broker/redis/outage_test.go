@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/rueidis"
+
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/test/redisserver"
 )
@@ -27,4 +29,85 @@ func TestReadyAgainWithoutTraffic(t *testing.T) {
 	}
 	server.Restart()
 	until(t, "the log is ready again", func() bool { return l.Health().Ready })
+}
+
+// TestIDsWhileTheirMasterIsDown: ids that publishers chose are looked up at another
+// master than the channel's, and that was not tried again.
+func TestIDsWhileTheirMasterIsDown(t *testing.T) {
+	cluster := redisserver.StartCluster(t, "--appendonly", "yes")
+	l := open(t, cluster.URL(), true)
+	home := cluster.Owner(int(slotOf(l.keys.dedup("app-1"))))
+	event := plain(channelAt(l, cluster, (home+1)%3, "c"), "x")
+	event.Event.DedupID = "chosen"
+	cluster.Masters[home].Kill()
+	done := make(chan error, 1)
+	go func() {
+		_, err := l.Publish(t.Context(), "app-1", event)
+		done <- err
+	}()
+	until(t, "it is tried again", func() bool { return l.Stats().Retries > 0 || len(done) > 0 })
+	cluster.Masters[home].Restart()
+	if err := <-done; err != nil {
+		t.Errorf("publishing while a master restarts: %v", err)
+	}
+}
+
+// TestOwnRetryIsNoDuplicate: when the answer of a try is lost, the next one finds the
+// event stored. The publisher was told that it had published it before.
+func TestOwnRetryIsNoDuplicate(t *testing.T) {
+	server := redisserver.Start(t)
+	l := open(t, server.URL(), false)
+	server.Do("CLIENT PAUSE 3500 ALL") // longer than one try
+	r, err := l.Publish(t.Context(), "app-1", plain("c", "x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l.Stats().Retries == 0 {
+		t.Error("nothing was tried again")
+	}
+	if r[0].Duplicate {
+		t.Error("an event without an id is called a duplicate")
+	}
+	if known := l.recent.all()[place{"app-1", "c"}]; known != r[0].Offset {
+		t.Errorf("what was acknowledged is remembered as %d, want %d", known, r[0].Offset)
+	}
+}
+
+// TestQueuesAreBoundedInBytes: sixteen thousand messages of megabytes were allowed to
+// wait for a shard.
+func TestQueuesAreBoundedInBytes(t *testing.T) {
+	l := &Log{wake: make(chan struct{}, 1)}
+	shard := &feedShard{log: l, in: make(chan liveMessage, 8)}
+	large := "2 1 1 1 - " + strings.Repeat("x", maxQueuedBytes*2/3)
+	shard.take(nil, large)
+	shard.take(nil, large)
+	if n, slow := len(shard.in), l.stats.slow.Load(); n != 1 || slow != 1 {
+		t.Errorf("%d messages wait and %d were too many, want one each", n, slow)
+	}
+}
+
+// TestTaskIsDoneOnce: who failed to take a task out of a queue may try again, but the
+// room for it was freed each time, and then more were handed out than asked for.
+func TestTaskIsDoneOnce(t *testing.T) {
+	l := open(t, redisserver.Start(t).URL(), false)
+	w := l.OpenWork()
+	k := &taking{work: w, keys: w.keys("q"), finished: make(chan struct{}, 1)}
+	task := k.taken(rueidis.XRangeEntry{ID: "1-0", FieldValues: map[string]string{"b": "body"}})
+	for range 2 {
+		if err := task.Done(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if k.under != 0 || k.bytes != 0 {
+		t.Errorf("%d tasks of %d bytes are under way, want none", k.under, k.bytes)
+	}
+}
+
+// TestKeysOfWorkAreNoChannel: an app with the id work had channels in the place of the
+// queues.
+func TestKeysOfWorkAreNoChannel(t *testing.T) {
+	l := &Log{keys: keys{"p:"}, opt: Options{Prefix: "p:"}}
+	if k := l.OpenWork().keys("q"); k.stream == l.keys.channel("work", "q").stream {
+		t.Errorf("the queue and the channel are both %s", k.stream)
+	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"maps"
 	"strconv"
 	"sync"
 	"time"
@@ -156,111 +155,77 @@ func (l *Log) publishTo(ctx context.Context, a *appLog, events []broker.Outgoing
 	if err != nil {
 		return err
 	}
-	return l.settle(a, channel, got, func(i int) *broker.Receipt { return &receipts[index(i)] })
+	return l.settle(a, channel, got, events, receipts, n, index)
 }
 
-// settle reads the answer of the publish script.
-func (l *Log) settle(a *appLog, channel string, got []rueidis.RedisMessage, receipt func(i int) *broker.Receipt) error {
+// settle reads the answer of the publish script for n events.
+func (l *Log) settle(a *appLog, channel string, got []rueidis.RedisMessage, events []broker.Outgoing, receipts []broker.Receipt,
+	n int, index func(int) int) error {
+	if len(got) != 2*n {
+		return unavailable("publishing", errNotOurs)
+	}
 	epoch := a.currentEpoch()
-	for i := 0; i+1 < len(got); i += 2 {
-		offset, err := got[i].AsUint64()
+	for i := range n {
+		offset, err := got[2*i].AsUint64()
 		if err != nil {
 			return unavailable("publishing", err)
 		}
-		duplicate, err := got[i+1].AsInt64()
+		duplicate, err := got[2*i+1].AsInt64()
 		if err != nil {
 			return unavailable("publishing", err)
 		}
-		*receipt(i / 2) = broker.Receipt{Position: broker.Position{Epoch: epoch, Offset: offset}, Duplicate: duplicate == 1}
+		// An id that we made up was seen before by a try of ours whose answer was lost.
+		again := duplicate == 1 && events[index(i)].Event.DedupID != ""
+		receipts[index(i)] = broker.Receipt{Position: broker.Position{Epoch: epoch, Offset: offset}, Duplicate: again}
 		l.stats.published.Add(1)
-		if duplicate == 1 {
+		if again {
 			l.stats.duplicates.Add(1)
-			continue
+			continue // it may be of another channel
 		}
 		l.recent.note(place{a.opt.ID, channel}, offset)
 	}
 	return nil
 }
 
-// publishOnCluster looks up the ids that publishers chose before and after the script,
-// because they belong to the app and the script reaches the channel's slot only. Two
-// publishes of one id to different channels at the same time are both stored.
-func (l *Log) publishOnCluster(ctx context.Context, a *appLog, events []broker.Outgoing, receipts []broker.Receipt,
-	index func(int) int, n int, channel string, keys, args []string) error {
-	var left []int
-	leftKeys, leftArgs := keys[:3:3], args[:publishArgs:publishArgs]
-	for i := range n {
-		r := index(i)
-		if id := events[r].Event.DedupID; id != "" {
-			offset, err := l.pub.Do(ctx, l.pub.B().Get().Key(l.keys.dedup(a.opt.ID)+digest(id)).Build()).AsUint64()
-			if err == nil {
-				receipts[r] = broker.Receipt{Position: broker.Position{Epoch: a.currentEpoch(), Offset: offset}, Duplicate: true}
-				l.stats.published.Add(1)
-				l.stats.duplicates.Add(1)
-				continue
-			}
-			if !rueidis.IsRedisNil(err) {
-				return unavailable("publishing", err)
-			}
-		}
-		left = append(left, r)
-		leftKeys = append(leftKeys, keys[3+i])
-		leftArgs = append(leftArgs, args[publishArgs+perEvent*i:publishArgs+perEvent*(i+1)]...)
-	}
-	if len(left) == 0 {
-		return nil
-	}
-	got, err := l.run(ctx, leftKeys, leftArgs)
-	if err != nil {
+// run executes the publish script.
+func (l *Log) run(ctx context.Context, keys, args []string) (got []rueidis.RedisMessage, err error) {
+	err = l.repeat(ctx, keys[0], func(ctx context.Context) (err error) {
+		got, err = publishScript.Exec(ctx, l.pub, keys, args).ToArray()
 		return err
-	}
-	if err := l.settle(a, channel, got, func(i int) *broker.Receipt { return &receipts[left[i]] }); err != nil {
-		return err
-	}
-	for _, r := range left {
-		if id := events[r].Event.DedupID; id != "" {
-			// What is stored is stored: a publish does not fail for this.
-			err := l.pub.Do(ctx, l.pub.B().Set().Key(l.keys.dedup(a.opt.ID)+digest(id)).
-				Value(strconv.FormatUint(receipts[r].Offset, 10)).Nx().Px(l.opt.DedupWindow).Build()).Error()
-			if err != nil && !rueidis.IsRedisNil(err) {
-				l.opt.Logger.Warn("an id for duplicates could not be noted", "app", a.opt.ID, "error", err)
-			}
-		}
-	}
-	return nil
+	})
+	return got, err
 }
 
-// run executes the publish script, again and again with the same ids until the
-// deadline.
-func (l *Log) run(ctx context.Context, keys, args []string) ([]rueidis.RedisMessage, error) {
+// repeat does a part of a publish, again and again until the deadline. It must be one
+// that may be done twice. key is in the slot that it needs.
+func (l *Log) repeat(ctx context.Context, key string, do func(ctx context.Context) error) error {
 	for attempt := 0; ; attempt++ {
 		if attempt > 0 {
 			l.stats.retries.Add(1)
 		}
 		try, cancel := context.WithTimeout(ctx, attemptTimeout)
-		got, err := publishScript.Exec(try, l.pub, keys, args).ToArray()
+		err := do(try)
 		cancel()
 		if err == nil {
 			if attempt > 0 {
 				l.problem(storing, nil)
 			}
-			return got, nil
+			return nil
 		}
 		if l.ctx.Err() != nil {
-			return nil, fmt.Errorf("%w: %w", broker.ErrUnavailable, broker.ErrClosed)
+			return fmt.Errorf("%w: %w", broker.ErrUnavailable, broker.ErrClosed)
 		}
 		if attempt > 0 {
 			l.problem(storing, err)
-			// All keys are in the slot of the channel.
-			probe := keys[0] + ":probe"
+			probe := key + ":probe"
 			l.probe.Store(&probe)
 		}
 		select {
 		case <-ctx.Done():
 			if context.Cause(ctx) == context.Canceled {
-				return nil, ctx.Err()
+				return ctx.Err()
 			}
-			return nil, unavailable("publishing", err)
+			return unavailable("publishing", err)
 		case <-time.After(min(time.Duration(attempt+1)*50*time.Millisecond, 500*time.Millisecond)):
 		}
 	}
@@ -281,43 +246,4 @@ func (l *Log) tryStoring() {
 	if l.pub.Do(ctx, l.pub.B().Set().Key(*key).Value("").Px(time.Second).Build()).Error() == nil && l.probe.CompareAndSwap(key, nil) {
 		l.problem(storing, nil)
 	}
-}
-
-// acknowledged remembers for which channels this process said lately that an event is
-// stored, so that it can find out whether a server lost it.
-type acknowledged struct {
-	mu        sync.Mutex
-	positions map[place]uint64
-}
-
-// maxAcknowledged bounds the channels that are remembered; beyond it any one is
-// forgotten.
-const maxAcknowledged = 16384
-
-func (r *acknowledged) note(p place, offset uint64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.positions) >= maxAcknowledged {
-		if _, known := r.positions[p]; !known {
-			for other := range r.positions {
-				delete(r.positions, other)
-				break
-			}
-		}
-	}
-	r.positions[p] = max(r.positions[p], offset)
-}
-
-// all returns what is remembered.
-func (r *acknowledged) all() map[place]uint64 {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return maps.Clone(r.positions)
-}
-
-// forget forgets the channels of an app.
-func (r *acknowledged) forget(app string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	maps.DeleteFunc(r.positions, func(p place, _ uint64) bool { return p.app == app })
 }

@@ -37,7 +37,7 @@ type Table struct {
 
 	mu     sync.Mutex
 	topics map[string]*topic
-	shards []chan tableWrite
+	shards []*tableShard
 }
 
 var _ kv.Table = (*Table)(nil)
@@ -47,9 +47,9 @@ func (l *Log) OpenTable(context.Context) (*Table, error) {
 	root := l.opt.Prefix + "{cluster}:"
 	t := &Table{log: l, root: root, topics: map[string]*topic{}, names: []string{root + "r", root + "v", root + "k", root + "x"}}
 	for range tableShards {
-		in := make(chan tableWrite, tableQueue)
-		t.shards = append(t.shards, in)
-		l.running.Go(func() { t.tell(in) })
+		s := &tableShard{in: make(chan tableWrite, tableQueue)}
+		t.shards = append(t.shards, s)
+		l.running.Go(func() { t.tell(s) })
 	}
 	l.mu.Lock()
 	l.tables = append(l.tables, t)
@@ -246,6 +246,6 @@ func (t *Table) Purge(ctx context.Context, pattern string, through uint64) error
 	return nil
 }
 
-func (t *Table) shardOf(topic string) chan tableWrite {
+func (t *Table) shardOf(topic string) *tableShard {
 	return t.shards[maphash.String(shardSeed, topic)%uint64(len(t.shards))]
 }

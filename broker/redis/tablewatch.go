@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sluicehq/sluice/kv"
@@ -28,6 +29,13 @@ type tableWatch struct {
 type tableWrite struct {
 	topic *topic
 	kv.Record
+	size int64
+}
+
+// tableShard is what waits to be told.
+type tableShard struct {
+	in    chan tableWrite
+	bytes atomic.Int64
 }
 
 // Watch implements [kv.Table].
@@ -79,22 +87,29 @@ func (t *Table) take(p *topic, m string) {
 		t.log.stats.rejected.Add(1)
 		return
 	}
-	w := tableWrite{p, kv.Record{Key: key, Entry: kv.Entry{Value: []byte(value), Revision: n, Time: microseconds(micros)}}}
-	select {
-	case t.shardOf(p.name) <- w:
-	default:
-		t.log.stats.slow.Add(1)
-		t.log.trigger()
+	size := int64(len(m))
+	w := tableWrite{p, kv.Record{Key: key, Entry: kv.Entry{Value: []byte(value), Revision: n, Time: microseconds(micros)}}, size}
+	s := t.shardOf(p.name)
+	if s.bytes.Add(size) <= maxQueuedBytes {
+		select {
+		case s.in <- w:
+			return
+		default:
+		}
 	}
+	s.bytes.Add(-size)
+	t.log.stats.slow.Add(1)
+	t.log.trigger()
 }
 
 // tell hands on writes to watchers.
-func (t *Table) tell(in chan tableWrite) {
+func (t *Table) tell(s *tableShard) {
 	for {
 		select {
 		case <-t.log.ctx.Done():
 			return
-		case w := <-in:
+		case w := <-s.in:
+			s.bytes.Add(-w.size)
 			t.mu.Lock()
 			watches := w.topic.watches
 			t.mu.Unlock()

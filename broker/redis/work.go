@@ -46,7 +46,8 @@ func (l *Log) OpenWork() *Work { return &Work{log: l, lease: workLease} }
 type workKeys struct{ stream, lock, dedup string }
 
 func (w *Work) keys(queue string) workKeys {
-	root := w.log.opt.Prefix + "{work:" + name.Key(queue) + "}"
+	// Two colons: an app may be called work, and its channels anything.
+	root := w.log.opt.Prefix + "{work::" + name.Key(queue) + "}"
 	return workKeys{root + ":s", root + ":l", root + ":d:"}
 }
 

@@ -156,26 +156,32 @@ func (k *taking) taken(e rueidis.XRangeEntry) broker.Taken {
 	millis, serial, _ := strings.Cut(e.ID, "-")
 	at, _ := strconv.ParseInt(millis, 10, 64)
 	n, _ := strconv.ParseUint(serial, 10, 64)
+	var once sync.Once
 	return broker.Taken{
 		Task: broker.Task{ID: e.FieldValues["i"], Body: []byte(body)},
 		// Identifiers of entries rise; the serial number counts within a millisecond.
 		Sequence: uint64(at)<<20 + min(n, 1<<20-1), Stored: time.UnixMilli(at).UTC(),
-		Done: func(ctx context.Context) error { return k.done(ctx, e.ID, len(body)) },
+		Done: func(ctx context.Context) error { return k.done(ctx, e.ID, len(body), &once) },
 	}
 }
 
-// done removes a task.
-func (k *taking) done(ctx context.Context, id string, size int) error {
+// done removes a task. The caller may try again what failed; the room of the task is
+// free with the first try.
+func (k *taking) done(ctx context.Context, id string, size int, once *sync.Once) error {
 	c := k.work.log.pub
-	err := c.Do(ctx, c.B().Xdel().Key(k.keys.stream).Id(id).Build().ToRetryable()).Error()
-	k.mu.Lock()
-	k.under--
-	k.bytes -= size
-	k.mu.Unlock()
-	select {
-	case k.finished <- struct{}{}:
-	default:
-	}
+	err := k.work.log.attempt(ctx, func(ctx context.Context) error {
+		return c.Do(ctx, c.B().Xdel().Key(k.keys.stream).Id(id).Build()).Error()
+	})
+	once.Do(func() {
+		k.mu.Lock()
+		k.under--
+		k.bytes -= size
+		k.mu.Unlock()
+		select {
+		case k.finished <- struct{}{}:
+		default:
+		}
+	})
 	if err == nil || errors.Is(err, context.Canceled) {
 		return err
 	}
