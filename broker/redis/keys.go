@@ -20,6 +20,7 @@ import (
 //	PREFIX{APP:CHANNEL}:l   where its live publications are announced
 //	PREFIX{APP}:d:          ids for duplicates of the whole app
 //	PREFIX{APP}:epoch       the life of the app's log
+//	PREFIX{APP}:probe       for a moment, to try out the rights at the start
 type keys struct{ prefix string }
 
 // channelKeys are those of one channel.
@@ -41,6 +42,7 @@ func (k keys) channel(app, channel string) channelKeys {
 }
 
 func (k keys) dedup(app string) string { return k.prefix + "{" + name.Key(app) + "}:d:" }
+func (k keys) probe(app string) string { return k.prefix + "{" + name.Key(app) + "}:probe" }
 func (k keys) epoch(app string) string { return k.prefix + "{" + name.Key(app) + "}:epoch" }
 
 // digest makes an id that was chosen by others fit for the end of a key.

@@ -130,6 +130,9 @@ func (l *Log) open(ctx context.Context) error {
 		if err := l.attempt(ctx, func(ctx context.Context) error { return l.refresh(ctx, a) }); err != nil {
 			return err
 		}
+		if err := l.tryOut(ctx, o.ID); err != nil {
+			return err
+		}
 		l.apps[o.ID] = a
 	}
 	for range l.opt.FeedShards {
@@ -179,6 +182,18 @@ func (l *Log) refresh(ctx context.Context, a *appLog) error {
 	}
 	// A server that lost the present one has one that had ended before.
 	return l.renew(ctx, a, epoch)
+}
+
+// tryOut runs what needs the rarest rights. A user that lacks them would let a gateway
+// start that can store nothing.
+func (l *Log) tryOut(ctx context.Context, app string) error {
+	return l.attempt(ctx, func(ctx context.Context) error {
+		err := touchScript.Exec(ctx, l.pub, []string{l.keys.probe(app)}, []string{"1000"}).Error()
+		if err != nil {
+			return unavailable("trying out the rights of the user of Redis", err)
+		}
+		return nil
+	})
 }
 
 // renew begins a new life of an app's log because a part of the one named was lost.
