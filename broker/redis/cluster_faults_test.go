@@ -19,14 +19,14 @@ type onCluster struct {
 	load     *storm
 }
 
-func loadCluster(t *testing.T, cluster *redisserver.Cluster) *onCluster {
+func loadCluster(t *testing.T, cluster *redisserver.Cluster, timeout time.Duration) *onCluster {
 	o := &onCluster{sinks: map[string][2]*witness{}}
 	for i := range 9 {
 		o.channels = append(o.channels, fmt.Sprintf("c%d", i))
 	}
 	for i := range o.logs {
 		o.logs[i] = open(t, cluster.URL(), true, func(opt *Options) {
-			opt.Apps[0].MaxMessages, opt.PublishTimeout = 1_000_000, 2*time.Second
+			opt.Apps[0].MaxMessages, opt.PublishTimeout = 1_000_000, timeout
 		})
 	}
 	for _, c := range o.channels {
@@ -40,7 +40,8 @@ func loadCluster(t *testing.T, cluster *redisserver.Cluster) *onCluster {
 		}
 		o.sinks[c] = pair
 	}
-	o.load = publishThrough(t, o.channels, o.logs[:]...)
+	// Several publishers, because each waits for a channel that cannot be written to.
+	o.load = publishThrough(t, o.channels, o.logs[0], o.logs[1], o.logs[0], o.logs[1])
 	return o
 }
 
@@ -85,14 +86,14 @@ func (o *onCluster) settled(t *testing.T, compare func(who string, pubs []*broke
 func TestMovingSlotsLoseNothing(t *testing.T) {
 	seeds(t, func(t *testing.T, rng *rand.Rand) {
 		cluster := redisserver.StartCluster(t)
-		o := loadCluster(t, cluster)
+		o := loadCluster(t, cluster, 500*time.Millisecond)
 		o.more(t, 100)
-		for range 12 {
+		for range 6 {
 			slot := o.slot(o.channels[rng.IntN(len(o.channels))])
 			to := (cluster.Owner(slot) + 1 + rng.IntN(2)) % 3
 			cluster.Move(slot, to, func() {
 				if rng.IntN(2) == 0 {
-					o.more(t, 10+rng.IntN(30)) // of the other channels
+					o.more(t, 5+rng.IntN(20)) // of the other channels
 				}
 			})
 			if rng.IntN(3) > 0 {
@@ -111,7 +112,7 @@ func TestMovingSlotsLoseNothing(t *testing.T) {
 func TestKilledMasterOfCluster(t *testing.T) {
 	seeds(t, func(t *testing.T, rng *rand.Rand) {
 		cluster := redisserver.StartCluster(t, "--appendonly", "yes")
-		o := loadCluster(t, cluster)
+		o := loadCluster(t, cluster, 2*time.Second)
 		for range 2 {
 			o.more(t, 200+rng.IntN(200))
 			master := cluster.Masters[rng.IntN(3)]

@@ -22,9 +22,11 @@
 //   - An acknowledged event can be lost. Redis replicates asynchronously, so a
 //     failover may bring back a log without its tail; what survives the end of a
 //     single server is a matter of its persistence settings. A loss is noticed by
-//     every gateway that has delivered or acknowledged what is gone, and begins a new
-//     epoch of the app: attached channels get a Gap, and positions of before are
-//     refused. A loss that nobody alive has seen is not noticed.
+//     every gateway that follows the channel or has acknowledged what is gone (it
+//     remembers some thousands of channels and looks when a connection for live
+//     messages broke), and begins a new epoch of the app: attached channels get a Gap,
+//     and positions of before are refused. When nobody alive knows, a position that was
+//     lost is still refused while the log has what was stored next.
 //   - Offsets are not repeated as long as a channel has fewer than a million events a
 //     second and the clocks of the servers do not differ by more than a failover takes.
 //   - A script that fails half way is not rolled back. Everything that can be refused
@@ -40,6 +42,8 @@
 //   - The conflation values that are counted per channel are capped: beyond the cap all
 //     counts of the channel start again.
 //   - On a cluster the table of cluster state is on one master.
+//   - While a slot of a cluster moves, its channels take no events; publishes wait for
+//     the end of it as long as they may.
 //
 // It never falls back to another log, and never serves a server of the other kind
 // than it was told.

@@ -118,7 +118,8 @@ func (l *Log) inspect(ctx context.Context) error {
 	case settings["appendonly"] == "yes" && settings["appendfsync"] == "always":
 		text = "it is written to its append-only file before, so the end of the process or machine loses nothing"
 	case settings["appendonly"] == "yes" && settings["appendfsync"] == "everysec":
-		text = "its append-only file is synchronised each second: the end of the process loses nothing, of the machine a second"
+		// An append waits up to two seconds for a synchronisation that is under way.
+		text = "its append-only file is synchronised each second: its end can lose the last seconds, that of the process when the disk is slow"
 	case settings["appendonly"] == "yes":
 		text = "its append-only file is synchronised when the system likes: the end of the machine loses what was not"
 	case settings["appendonly"] == "no":
