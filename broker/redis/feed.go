@@ -40,6 +40,9 @@ type arrival struct {
 	time               time.Time
 	verdict            broker.Verdict
 	entry              string
+	// overdue is set for one that was announced before the log was read for a
+	// repair.
+	overdue bool
 }
 
 var errNotOurs = errors.New("not a message of this log")

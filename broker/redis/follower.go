@@ -176,6 +176,10 @@ func (f *follower) accept(a arrival) {
 		// It was delivered before: offsets are never given out again.
 	case a.prev == f.last:
 		f.deliver(a)
+	case a.overdue:
+		// The log was read to its end since and has no such thing: a server lost
+		// it, or somebody made it up.
+		f.log.stats.rejected.Add(1)
 	default:
 		// Something is missing here, or in the log: the repair finds out.
 		f.hold(a)

@@ -17,11 +17,17 @@ import (
 //	PREFIX{APP:CHANNEL}:m   its hash: newest and first offset, last time, run id
 //	PREFIX{APP:CHANNEL}:k   its counts by conflation value
 //	PREFIX{APP:CHANNEL}:d:  ids for duplicates, on a cluster
-//	PREFIX{APP:CHANNEL}:l   where its live publications are announced
+//	PREFIX{APP:CHANNEL}:l   where its live publications are announced, with @N behind it
+//	                        in a database N that is not the first
 //	PREFIX{APP}:d:          ids for duplicates of the whole app
 //	PREFIX{APP}:epoch       the life of the app's log
 //	PREFIX{APP}:probe       for a moment, to try out the rights at the start
-type keys struct{ prefix string }
+type keys struct {
+	prefix string
+	// heard is put after the names of channels of pub/sub, which all databases of a
+	// server have in common, unlike keys. It is empty for the first one.
+	heard string
+}
 
 // channelKeys are those of one channel.
 type channelKeys struct {
@@ -38,7 +44,7 @@ func (k keys) channel(app, channel string) channelKeys {
 	b.WriteString(name.Key(channel))
 	b.WriteByte('}')
 	root := b.String()
-	return channelKeys{stream: root + ":s", meta: root + ":m", counts: root + ":k", dedup: root + ":d:", live: root + ":l"}
+	return channelKeys{stream: root + ":s", meta: root + ":m", counts: root + ":k", dedup: root + ":d:", live: root + ":l" + k.heard}
 }
 
 func (k keys) dedup(app string) string { return k.prefix + "{" + name.Key(app) + "}:d:" }

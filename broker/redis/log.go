@@ -92,7 +92,7 @@ func Open(ctx context.Context, opt Options) (*Log, error) {
 		return nil, fmt.Errorf("redis: %w", err)
 	}
 	l := &Log{
-		opt: opt, keys: keys{opt.Prefix}, apps: map[string]*appLog{}, problems: map[string]string{},
+		opt: opt, keys: keys{prefix: opt.Prefix}, apps: map[string]*appLog{}, problems: map[string]string{},
 		readers: make(chan struct{}, opt.Readers), repairs: make(chan struct{}, 16), wake: make(chan struct{}, 1),
 	}
 	l.recent.positions = map[place]uint64{}
@@ -107,6 +107,13 @@ func Open(ctx context.Context, opt Options) (*Log, error) {
 }
 
 func (l *Log) open(ctx context.Context) error {
+	c, err := l.opt.client("")
+	if err != nil {
+		return fmt.Errorf("redis: %w", err)
+	}
+	if c.SelectDB != 0 {
+		l.keys.heard = "@" + strconv.Itoa(c.SelectDB)
+	}
 	for _, c := range []struct {
 		role string
 		to   *rueidis.Client

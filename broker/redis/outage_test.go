@@ -106,7 +106,7 @@ func TestTaskIsDoneOnce(t *testing.T) {
 // TestKeysOfWorkAreNoChannel: an app with the id work had channels in the place of the
 // queues.
 func TestKeysOfWorkAreNoChannel(t *testing.T) {
-	l := &Log{keys: keys{"p:"}, opt: Options{Prefix: "p:"}}
+	l := &Log{keys: keys{prefix: "p:"}, opt: Options{Prefix: "p:"}}
 	if k := l.OpenWork().keys("q"); k.stream == l.keys.channel("work", "q").stream {
 		t.Errorf("the queue and the channel are both %s", k.stream)
 	}

@@ -33,6 +33,7 @@ func (f *follower) repairRun() {
 	for {
 		f.mu.Lock()
 		state, after, epoch, unproven := f.state, f.last, f.epoch, f.unproven
+		f.overdue(true)
 		f.mu.Unlock()
 		if state != repairing {
 			return
@@ -126,5 +127,13 @@ func (f *follower) abandon(epoch string) {
 		resume = max(resume, f.held[0].prev)
 	}
 	f.gap(broker.Position{Epoch: epoch, Offset: resume}, broker.GapUnavailable)
+	f.overdue(false) // nobody knows what the log has
 	f.resume()
+}
+
+// overdue marks what is held. The lock is held.
+func (f *follower) overdue(yes bool) {
+	for i := range f.held {
+		f.held[i].overdue = yes
+	}
 }

@@ -32,8 +32,9 @@ const (
 // with the log.
 type Table struct {
 	log   *Log
-	root  string
 	names []string
+	// writes is the beginning of the channels on which writes are told.
+	writes string
 
 	mu     sync.Mutex
 	topics map[string]*topic
@@ -45,7 +46,7 @@ var _ kv.Table = (*Table)(nil)
 // OpenTable opens the table of cluster state: presence, counts, leases, claims.
 func (l *Log) OpenTable(context.Context) (*Table, error) {
 	root := l.opt.Prefix + "{cluster}:"
-	t := &Table{log: l, root: root, topics: map[string]*topic{}, names: []string{root + "r", root + "v", root + "k", root + "x"}}
+	t := &Table{log: l, writes: root + "w" + l.keys.heard, topics: map[string]*topic{}, names: []string{root + "r", root + "v", root + "k", root + "x"}}
 	for range tableShards {
 		s := &tableShard{in: make(chan tableWrite, tableQueue)}
 		t.shards = append(t.shards, s)
@@ -61,9 +62,9 @@ func (l *Log) OpenTable(context.Context) (*Table, error) {
 // topicsOf are the channels on which a write to a key is told: for all, for those of
 // its first word, and for those of its first three.
 func (t *Table) topicsOf(key string) []string {
-	out := []string{t.root + "w", t.root + "w." + firstWords(key, 1)}
+	out := []string{t.writes, t.writes + "." + firstWords(key, 1)}
 	if three := firstWords(key, 3); three != "" {
-		out = append(out, t.root+"w."+three)
+		out = append(out, t.writes+"."+three)
 	}
 	return out
 }
@@ -77,11 +78,11 @@ func (t *Table) topicFor(pattern string) string {
 	}
 	switch {
 	case literal >= 3:
-		return t.root + "w." + strings.Join(words[:3], ".")
+		return t.writes + "." + strings.Join(words[:3], ".")
 	case literal >= 1:
-		return t.root + "w." + words[0]
+		return t.writes + "." + words[0]
 	}
-	return t.root + "w"
+	return t.writes
 }
 
 // firstWords returns n words of a key, or nothing if it has fewer.
