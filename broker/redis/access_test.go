@@ -2,6 +2,14 @@ package redis
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
 	"os"
 	"regexp"
 	"strings"
@@ -106,4 +114,102 @@ func everything(t *testing.T, l *Log) {
 		t.Errorf("taking a task: %v, %v", taken, err)
 	}
 	until(t, "the log is ready", func() bool { return l.Health().Ready })
+}
+
+// TestTLS talks to a server that wants certificates of its clients, and is refused
+// where it should be.
+func TestTLS(t *testing.T) {
+	dir := t.TempDir()
+	authority := newAuthority(t, dir)
+	cert, key := authority.issue(t, dir, "server")
+	port := freePort(t)
+	server := redisserver.Start(t, "--tls-port", port, "--tls-cert-file", cert, "--tls-key-file", key,
+		"--tls-ca-cert-file", authority.file, "--tls-auth-clients", "yes")
+	server.Do("ACL SETUSER gateway on >secret ~sluice:* &sluice:* " + rights(t))
+	url := "rediss://gateway:secret@127.0.0.1:" + port
+	clientCert, clientKey := authority.issue(t, dir, "client")
+	everything(t, open(t, url, false, func(o *Options) {
+		o.CAFile, o.CertFile, o.KeyFile = authority.file, clientCert, clientKey
+	}))
+	apps := []AppOptions{{ID: "app-1"}}
+	for name, opt := range map[string]Options{
+		"without the authority":    {URL: Secret(url), CertFile: clientCert, KeyFile: clientKey},
+		"without a certificate":    {URL: Secret(url), CAFile: authority.file},
+		"with the wrong password":  {URL: Secret(strings.Replace(url, "secret", "guess", 1)), CAFile: authority.file, CertFile: clientCert, KeyFile: clientKey},
+		"with a missing authority": {URL: Secret(url), CAFile: dir + "/none"},
+	} {
+		opt.Apps, opt.StartTimeout = apps, time.Second
+		if l, err := Open(t.Context(), opt); err == nil {
+			_ = l.Close()
+			t.Errorf("opened %s", name)
+		} else if text := err.Error(); strings.Contains(text, "secret") || strings.Contains(text, "guess") {
+			t.Errorf("the error tells the password: %s", text)
+		}
+	}
+}
+
+func freePort(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return port
+}
+
+// authority issues certificates for this machine.
+type authority struct {
+	file string
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+func newAuthority(t *testing.T, dir string) *authority {
+	a := &authority{file: dir + "/ca.pem", cert: &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"}, NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}}
+	a.key = newKey(t)
+	writePEM(t, a.file, "CERTIFICATE", a.sign(t, a.cert, a.key))
+	return a
+}
+
+func newKey(t *testing.T) *ecdsa.PrivateKey {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+func (a *authority) sign(t *testing.T, cert *x509.Certificate, key *ecdsa.PrivateKey) []byte {
+	der, err := x509.CreateCertificate(rand.Reader, cert, a.cert, &key.PublicKey, a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
+}
+
+func (a *authority) issue(t *testing.T, dir, name string) (certFile, keyFile string) {
+	key := newKey(t)
+	der := a.sign(t, &x509.Certificate{
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, KeyUsage: x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}, key)
+	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certFile, keyFile = dir+"/"+name+".pem", dir+"/"+name+".key"
+	writePEM(t, certFile, "CERTIFICATE", der)
+	writePEM(t, keyFile, "PRIVATE KEY", secret)
+	return certFile, keyFile
+}
+
+func writePEM(t *testing.T, file, kind string, der []byte) {
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -110,4 +111,24 @@ func TestKeysOfWorkAreNoChannel(t *testing.T) {
 	if k := l.OpenWork().keys("q"); k.stream == l.keys.channel("work", "q").stream {
 		t.Errorf("the queue and the channel are both %s", k.stream)
 	}
+}
+
+// TestDeadMasterHoldsUpNobody: after a feed broke, all channels are compared with the
+// log, a few at a time. Those of a dead master were asked for five seconds each, and
+// the others waited behind them.
+func TestDeadMasterHoldsUpNobody(t *testing.T) {
+	cluster := redisserver.StartCluster(t, "--cluster-require-full-coverage", "no")
+	l := open(t, cluster.URL(), true, silent)
+	for i := range 400 {
+		attachTo(t, l, channelAt(l, cluster, 0, fmt.Sprintf("c%d-", i)))
+	}
+	alive := channelAt(l, cluster, 1, "alive")
+	w := attachTo(t, l, alive)
+	cluster.Masters[0].Kill()
+	until(t, "the comparison has begun", func() bool { return l.Stats().Scans > 0 || !l.Health().Ready })
+	before := l.Stats().Scans
+	cluster.Masters[1].Do("CLIENT KILL TYPE pubsub")
+	publishOne(t, l, alive, "x")
+	until(t, "the event is delivered", func() bool { pubs, _ := w.seen(); return len(pubs) == 1 })
+	until(t, "all is compared again and again", func() bool { return l.Stats().Scans > before+1 })
 }
