@@ -134,3 +134,30 @@ func TestKilledMasterOfCluster(t *testing.T) {
 		})
 	})
 }
+
+// TestReplicaTakesOver lets a replica take the place of its master under load: when
+// the master is killed, and when it is told to step down and lives on as a replica.
+// Replication does not wait, so what is missing must have been told.
+func TestReplicaTakesOver(t *testing.T) {
+	for _, kill := range []bool{true, false} {
+		t.Run(map[bool]string{true: "killed", false: "told"}[kill], func(t *testing.T) {
+			seeds(t, func(t *testing.T, rng *rand.Rand) {
+				cluster := redisserver.StartCluster(t)
+				master := rng.IntN(3)
+				replica := cluster.Replica(master)
+				o := loadCluster(t, cluster, 2*time.Second)
+				o.more(t, 200+rng.IntN(200))
+				if kill {
+					cluster.Masters[master].Kill()
+				} else {
+					replica.Do("CLUSTER FAILOVER")
+				}
+				until(t, "the replica has taken over", func() bool { return replica.Leads() && replica.Sound() })
+				o.more(t, 300)
+				o.settled(t, func(who string, pubs []*broker.Publication, gaps []broker.Gap, acked map[uint64]string) {
+					check(t, who, pubs, gaps, acked, len(gaps) == 0)
+				})
+			})
+		})
+	}
+}

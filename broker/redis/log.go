@@ -40,6 +40,7 @@ type Log struct {
 	problems map[string]string
 	// persistence is what the servers say about it.
 	persistence string
+	policy      string // maxmemory-policy
 	recent      acknowledged
 	// doubt is set when the servers may have lost something.
 	doubt, retrying atomic.Bool

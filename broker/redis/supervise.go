@@ -125,10 +125,13 @@ func (l *Log) inspect(ctx context.Context) error {
 	case settings["appendonly"] == "no":
 		text = "it has no append-only file: its end loses everything since the last snapshot, perhaps all"
 	}
+	policy := settings["maxmemory-policy"]
 	l.mu.Lock()
 	l.persistence = text
+	changed := l.policy != policy
+	l.policy = policy
 	l.mu.Unlock()
-	if policy := settings["maxmemory-policy"]; policy != "" && policy != "noeviction" {
+	if changed && policy != "" && policy != "noeviction" {
 		l.opt.Logger.Warn("Redis may remove events when its memory is full; set maxmemory-policy to noeviction", "policy", policy)
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,7 +14,8 @@ import (
 type Cluster struct {
 	Masters [3]*Server
 	// owner of each slot, an index of Masters.
-	owner [16384]int
+	owner    [16384]int
+	replicas int
 }
 
 // StartCluster runs a cluster of three masters without replicas.
@@ -42,7 +44,7 @@ func StartCluster(t testing.TB, args ...string) *Cluster {
 
 func (c *Cluster) formed() bool {
 	for _, s := range c.Masters {
-		if s.info("cluster_state") != "ok" || s.info("cluster_known_nodes") != "3" {
+		if s.info("cluster_state") != "ok" || s.info("cluster_known_nodes") != fmt.Sprint(3+c.replicas) {
 			return false
 		}
 	}
@@ -81,6 +83,38 @@ func (s *Server) id() string {
 		s.t.Fatal("a server of a cluster does not tell its id")
 	}
 	return lines[1]
+}
+
+// Replica adds a replica of a master and waits until it has everything.
+func (c *Cluster) Replica(master int, args ...string) *Server {
+	of := c.Masters[master]
+	of.t.Helper()
+	s := Start(of.t, append([]string{
+		"--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-config-file", "nodes.conf",
+	}, args...)...)
+	c.replicas++
+	s.Do(fmt.Sprintf("CLUSTER MEET 127.0.0.1 %d", of.port))
+	c.Whole()
+	wait(of.t, "a replica knows its master", func() bool { return s.command("CLUSTER REPLICATE "+of.id()) == "+OK" })
+	wait(of.t, "a replica has everything", func() bool { return slices.Contains(s.lines("INFO replication"), "master_link_status:up") })
+	return s
+}
+
+// Leads tells whether a server is a master.
+func (s *Server) Leads() bool { return slices.Contains(s.lines("INFO replication"), "role:master") }
+
+func wait(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	deadline := time.After(patience)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !holds() {
+		select {
+		case <-deadline:
+			t.Fatalf("waited in vain until %s", what)
+		case <-tick.C:
+		}
+	}
 }
 
 // Owner is the index of the master that has a slot.
@@ -126,18 +160,8 @@ func (s *Server) Sound() bool { return s.info("cluster_state") == "ok" }
 
 // Whole waits until all masters agree that the cluster is.
 func (c *Cluster) Whole() {
-	t := c.Masters[0].t
-	t.Helper()
-	deadline := time.After(patience)
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for !c.formed() {
-		select {
-		case <-deadline:
-			t.Fatal("the Redis cluster does not form")
-		case <-tick.C:
-		}
-	}
+	c.Masters[0].t.Helper()
+	wait(c.Masters[0].t, "the Redis cluster forms", c.formed)
 }
 
 // URL is what a configuration takes.
