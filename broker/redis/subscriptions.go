@@ -144,6 +144,13 @@ func (s *subscriptions) place(ctx context.Context, addr string, subs []*subscrip
 			return err
 		}
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, sub := range subs {
+		if s.all[sub.channel] != sub {
+			s.dead[sub.channel] = n // it was ended meanwhile
+		}
+	}
 	return nil
 }
 

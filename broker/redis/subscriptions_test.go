@@ -159,3 +159,21 @@ func TestWhoGivesUpAttachingDisturbsNobody(t *testing.T) {
 		t.Error("the connection for live messages was broken")
 	}
 }
+
+// TestEndedWhileItIsPlaced: a channel that nobody wants any more when the server agrees
+// to send it was sent for ever.
+func TestEndedWhileItIsPlaced(t *testing.T) {
+	server := redisserver.Start(t)
+	l := open(t, server.URL(), false)
+	if err := l.subs.place(t.Context(), "", []*subscription{{channel: "unwanted"}}); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the server is told", func() bool {
+		n, err := l.read.Do(t.Context(), l.read.B().PubsubNumsub().Channel("unwanted").Build()).ToArray()
+		if err != nil || len(n) != 2 {
+			return false
+		}
+		listening, err := n[1].AsInt64()
+		return err == nil && listening == 0
+	})
+}
