@@ -132,3 +132,26 @@ func TestDeadMasterHoldsUpNobody(t *testing.T) {
 	until(t, "the event is delivered", func() bool { pubs, _ := w.seen(); return len(pubs) == 1 })
 	until(t, "all is compared again and again", func() bool { return l.Stats().Scans > before+1 })
 }
+
+// TestIDsOutliveRetries: a publish may try for longer than ids were remembered, and a
+// try whose answer was lost would then have been followed by one that stores again.
+func TestIDsOutliveRetries(t *testing.T) {
+	server := redisserver.Start(t)
+	l := open(t, server.URL(), false, func(o *Options) { o.DedupWindow, o.PublishTimeout = time.Second, time.Minute })
+	publishOne(t, l, "c", "own id")
+	chosen := plain("c", "chosen id")
+	chosen.Event.DedupID = "id"
+	if _, err := l.Publish(t.Context(), "app-1", chosen); err != nil {
+		t.Fatal(err)
+	}
+	for _, pattern := range []string{l.keys.channel("app-1", "c").dedup + "*", l.keys.dedup("app-1") + digest("id")} {
+		found, err := l.read.Do(t.Context(), l.read.B().Keys().Pattern(pattern).Build()).AsStrSlice()
+		if err != nil || len(found) != 1 {
+			t.Fatalf("keys like %s: %q, %v", pattern, found, err)
+		}
+		left, err := l.read.Do(t.Context(), l.read.B().Pttl().Key(found[0]).Build()).AsInt64()
+		if err != nil || left < time.Minute.Milliseconds() {
+			t.Errorf("%s is remembered for %d ms, %v, want as long as a publish may try", found[0], left, err)
+		}
+	}
+}

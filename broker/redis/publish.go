@@ -135,12 +135,12 @@ func (l *Log) publishTo(ctx context.Context, a *appLog, events []broker.Outgoing
 		if id == "" || l.opt.Cluster {
 			root = k.dedup
 		}
-		window := l.opt.DedupWindow
+		// Our own retries, which end with the time for a publish, find it.
+		window := 2 * l.opt.PublishTimeout
 		if id == "" {
-			// For our own retries, which end with the time for a publish.
-			id, window = "-"+rand.Text(), min(window, 2*l.opt.PublishTimeout)
+			id = "-" + rand.Text()
 		} else {
-			id = digest(id)
+			id, window = digest(id), max(window, l.opt.DedupWindow)
 		}
 		keys = append(keys, root+id)
 		args = append(args, rueidis.BinaryString(encode(e.Event)), strconv.Itoa(e.Count.Interval), e.Count.Value,
