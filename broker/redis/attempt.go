@@ -35,6 +35,7 @@ func (l *Log) attempt(ctx context.Context, do func(ctx context.Context) error) e
 		try, end := context.WithTimeout(ctx, attemptTimeout)
 		err := do(try)
 		end()
+		l.leaveReplica(ctx, err)
 		if err == nil || ctx.Err() != nil || l.ctx.Err() != nil || rueidis.IsRedisNil(err) || !passing(err) {
 			return err
 		}
@@ -44,4 +45,20 @@ func (l *Log) attempt(ctx context.Context, do func(ctx context.Context) error) e
 		case <-time.After(wait):
 		}
 	}
+}
+
+// leaveReplica gives up the connections to a server that became a replica of another.
+// Behind one address that other one may answer now, while the old one keeps its
+// connections and refuses what is written. On a cluster clients are told where to go.
+func (l *Log) leaveReplica(ctx context.Context, err error) {
+	var refused *rueidis.RedisError
+	if l.opt.Cluster || !errors.As(err, &refused) || !strings.HasPrefix(refused.Error(), "READONLY") {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	for _, c := range []rueidis.Client{l.pub, l.read} {
+		_ = c.Do(ctx, c.B().Quit().Build()).Error() // the next command connects anew
+	}
+	l.subs.leave("")
 }

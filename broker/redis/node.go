@@ -93,6 +93,23 @@ func (s *subscriptions) ended(n *node, change rueidis.PubSubSubscription) {
 	}
 }
 
+// leave ends the connection to a server if there is one.
+func (s *subscriptions) leave(addr string) {
+	s.mu.Lock()
+	n := s.nodes[addr]
+	s.mu.Unlock()
+	if n == nil {
+		return
+	}
+	select {
+	case <-n.ready:
+		if n.failed == nil {
+			s.drop(n)
+		}
+	default: // it is only now being made
+	}
+}
+
 // drop forgets a connection that is broken.
 func (s *subscriptions) drop(n *node) {
 	s.mu.Lock()

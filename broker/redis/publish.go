@@ -215,6 +215,7 @@ func (l *Log) repeat(ctx context.Context, key string, do func(ctx context.Contex
 		if l.ctx.Err() != nil {
 			return fmt.Errorf("%w: %w", broker.ErrUnavailable, broker.ErrClosed)
 		}
+		l.leaveReplica(ctx, err)
 		if attempt > 0 {
 			l.problem(storing, err)
 			probe := key + ":probe"

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"fmt"
 	"net"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -52,8 +51,13 @@ func (c *Cluster) formed() bool {
 }
 
 // info is one line of CLUSTER INFO.
-func (s *Server) info(field string) string {
-	for _, line := range s.lines("CLUSTER INFO") {
+func (s *Server) info(field string) string { return s.field("CLUSTER INFO", field) }
+
+// Info is one line of INFO.
+func (s *Server) Info(field string) string { return s.field("INFO", field) }
+
+func (s *Server) field(command, field string) string {
+	for _, line := range s.Lines(command) {
 		if value, found := strings.CutPrefix(line, field+":"); found {
 			return value
 		}
@@ -61,8 +65,8 @@ func (s *Server) info(field string) string {
 	return ""
 }
 
-// lines are all lines of an answer, the marks of the protocol among them.
-func (s *Server) lines(command string) (all []string) {
+// Lines are all lines of an answer, the marks of the protocol among them.
+func (s *Server) Lines(command string) (all []string) {
 	c, err := net.DialTimeout("tcp", s.Addr(), time.Second)
 	if err != nil {
 		return nil
@@ -78,7 +82,7 @@ func (s *Server) lines(command string) (all []string) {
 }
 
 func (s *Server) id() string {
-	lines := s.lines("CLUSTER MYID")
+	lines := s.Lines("CLUSTER MYID")
 	if len(lines) < 2 {
 		s.t.Fatal("a server of a cluster does not tell its id")
 	}
@@ -96,12 +100,12 @@ func (c *Cluster) Replica(master int, args ...string) *Server {
 	s.Do(fmt.Sprintf("CLUSTER MEET 127.0.0.1 %d", of.port))
 	c.Whole()
 	wait(of.t, "a replica knows its master", func() bool { return s.command("CLUSTER REPLICATE "+of.id()) == "+OK" })
-	wait(of.t, "a replica has everything", func() bool { return slices.Contains(s.lines("INFO replication"), "master_link_status:up") })
+	wait(of.t, "a replica has everything", func() bool { return s.Info("master_link_status") == "up" })
 	return s
 }
 
 // Leads tells whether a server is a master.
-func (s *Server) Leads() bool { return slices.Contains(s.lines("INFO replication"), "role:master") }
+func (s *Server) Leads() bool { return s.Info("role") == "master" }
 
 func wait(t testing.TB, what string, holds func() bool) {
 	t.Helper()
@@ -132,7 +136,7 @@ func (c *Cluster) Move(slot, to int, between func()) {
 	from.Do(fmt.Sprintf("CLUSTER SETSLOT %d MIGRATING %s", slot, target.id()))
 	for {
 		var keys []string
-		for _, line := range from.lines(fmt.Sprintf("CLUSTER GETKEYSINSLOT %d 8", slot)) {
+		for _, line := range from.Lines(fmt.Sprintf("CLUSTER GETKEYSINSLOT %d 8", slot)) {
 			if strings.Contains(line, "{") {
 				keys = append(keys, line)
 			}
