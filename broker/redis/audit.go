@@ -69,21 +69,33 @@ func each[T any](all iter.Seq[T], do func(T)) {
 }
 
 // compare looks up the newest message of served channels and repairs those that are
-// behind: all of them, or up to n that were not looked at for longest. It also keeps
-// the places of silent channels.
-func (l *Log) compare(n int) {
+// behind. It also keeps the places of silent channels.
+func (l *Log) compare(choose func([]*follower) []*follower) {
 	round := newRound(l)
 	for _, a := range l.apps {
-		all := l.followers(a)
-		if n > 0 && len(all) > n {
-			sort.Slice(all, func(i, j int) bool { return all[i].audited.Load() < all[j].audited.Load() })
-			all = all[:n]
-		}
-		each(slices.Values(all), func(f *follower) { round.try(f.keys.live, f.audit) })
+		each(slices.Values(choose(l.followers(a))), func(f *follower) {
+			f.missed.Store(false) // before it is looked at: what is missed later counts
+			if !round.try(f.keys.live, f.audit) {
+				f.missed.Store(true)
+			}
+		})
 	}
 	if round.failed.Load() {
 		l.retryLater()
 	}
+}
+
+func everyone(all []*follower) []*follower { return all }
+
+// missing are those that missed something, or could not be compared.
+func missing(all []*follower) []*follower {
+	return slices.DeleteFunc(all, func(f *follower) bool { return !f.missed.Load() })
+}
+
+// oldest are those that were not looked at for longest, a batch of them.
+func oldest(all []*follower) []*follower {
+	sort.Slice(all, func(i, j int) bool { return all[i].audited.Load() < all[j].audited.Load() })
+	return all[:min(len(all), auditBatch)]
 }
 
 // audit compares a channel with the log.
@@ -97,7 +109,10 @@ func (f *follower) audit() error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.state == following && last != f.last {
+	switch {
+	case f.state == repairing:
+		f.missed.Store(true) // the repair may have read the end before it came
+	case f.state == following && last != f.last:
 		f.repair()
 	}
 	return nil
@@ -115,26 +130,28 @@ type round struct {
 
 func newRound(l *Log) *round { return &round{log: l, down: map[string]bool{}} }
 
-func (r *round) try(live string, look func() error) {
+// try looks at a channel unless its server is down, and reports whether it could.
+func (r *round) try(live string, look func() error) bool {
 	home := r.log.subs.homeOf(live)
 	r.mu.Lock()
 	down := r.down[home]
 	r.mu.Unlock()
 	if down || r.log.ctx.Err() != nil {
-		return
+		return false
 	}
 	err := look()
 	if err == nil {
-		return
+		return true
 	}
 	r.failed.Store(true)
 	var refused *rueidis.RedisError
 	if errors.As(err, &refused) && !refused.IsLoading() && !refused.IsClusterDown() || errors.Is(err, errNotOurs) {
-		return // it is the channel's own trouble
+		return false // it is the channel's own trouble
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.down[home] = true
+	return false
 }
 
 func (l *Log) retryLater() {

@@ -125,6 +125,7 @@ func (s *feedShard) take(f *follower, message string) {
 	}
 	s.bytes.Add(-size)
 	s.log.stats.slow.Add(1)
+	f.missed.Store(true)
 	s.log.trigger()
 }
 

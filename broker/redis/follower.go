@@ -41,6 +41,8 @@ type follower struct {
 	channel string
 	keys    channelKeys
 	audited atomic.Int64
+	// missed is set when it must be compared with the log soon.
+	missed atomic.Bool
 	// begun is closed when the position is known or failed is set.
 	begun  chan struct{}
 	failed error
@@ -205,6 +207,9 @@ func (f *follower) resume() {
 	f.held, f.bytes = nil, 0
 	for _, a := range held {
 		f.accept(a)
+	}
+	if f.missed.Load() {
+		f.log.trigger()
 	}
 }
 

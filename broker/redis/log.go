@@ -42,8 +42,9 @@ type Log struct {
 	persistence string
 	policy      string // maxmemory-policy
 	recent      acknowledged
-	// doubt is set when the servers may have lost something.
-	doubt, retrying atomic.Bool
+	// doubt is set when the servers may have lost something, deaf when any live
+	// message may have been missed.
+	doubt, deaf, retrying atomic.Bool
 	// probe is a key beside a channel that could not be written to, nil if all can.
 	probe  atomic.Pointer[string]
 	tables []*Table

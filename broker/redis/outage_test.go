@@ -80,8 +80,9 @@ func TestQueuesAreBoundedInBytes(t *testing.T) {
 	l := &Log{wake: make(chan struct{}, 1)}
 	shard := &feedShard{log: l, in: make(chan liveMessage, 8)}
 	large := "2 1 1 1 - " + strings.Repeat("x", maxQueuedBytes*2/3)
-	shard.take(nil, large)
-	shard.take(nil, large)
+	f := &follower{}
+	shard.take(f, large)
+	shard.take(f, large)
 	if n, slow := len(shard.in), l.stats.slow.Load(); n != 1 || slow != 1 {
 		t.Errorf("%d messages wait and %d were too many, want one each", n, slow)
 	}
@@ -153,5 +154,32 @@ func TestIDsOutliveRetries(t *testing.T) {
 		if err != nil || left < time.Minute.Milliseconds() {
 			t.Errorf("%s is remembered for %d ms, %v, want as long as a publish may try", found[0], left, err)
 		}
+	}
+}
+
+// TestSlowFeedComparesWhatItMissed: each message that the feed had no room for made all
+// channels be compared with the log, which does not help a gateway that has too much
+// to do.
+func TestSlowFeedComparesWhatItMissed(t *testing.T) {
+	l := open(t, redisserver.Start(t).URL(), false, silent)
+	for _, c := range []string{"slow", "other"} {
+		attachTo(t, l, c)
+	}
+	var slow, other *follower
+	for _, f := range l.followers(l.apps["app-1"]) {
+		if f.channel == "slow" {
+			slow = f
+		} else {
+			other = f
+		}
+	}
+	full := &feedShard{log: l, in: make(chan liveMessage)}
+	full.take(slow, "2 1 1 1 - x")
+	until(t, "the channel is compared", func() bool { return slow.audited.Load() > 0 })
+	scans := l.Stats().Scans
+	full.take(slow, "2 1 1 1 - x")
+	until(t, "it is compared again", func() bool { return l.Stats().Scans > scans })
+	if other.audited.Load() > 0 {
+		t.Error("a channel that missed nothing was compared")
 	}
 }

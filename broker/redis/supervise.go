@@ -24,7 +24,7 @@ func placeLife(a *appLog) string {
 	return strconv.FormatInt((2*a.opt.MaxAge + time.Hour).Milliseconds(), 10)
 }
 
-// trigger asks for all served channels to be compared with the log.
+// trigger asks for channels that may have missed something to be compared with the log.
 func (l *Log) trigger() {
 	select {
 	case l.wake <- struct{}{}:
@@ -32,9 +32,11 @@ func (l *Log) trigger() {
 	}
 }
 
-// broken is trigger for when a server may have lost something as well.
+// broken is trigger for when a server was away: all channels may have missed something,
+// and it may have lost a part of the log.
 func (l *Log) broken() {
 	l.doubt.Store(true)
+	l.deaf.Store(true)
 	l.trigger()
 }
 
@@ -59,7 +61,11 @@ func (l *Log) supervise() {
 			if l.doubt.Swap(false) {
 				l.verify()
 			}
-			l.compare(0)
+			if l.deaf.Swap(false) {
+				l.compare(everyone)
+			} else {
+				l.compare(missing)
+			}
 			l.tablesLost()
 		case <-check.C:
 			l.checkEpochs()
@@ -68,7 +74,7 @@ func (l *Log) supervise() {
 			ctx, cancel := context.WithTimeout(l.ctx, 5*time.Second)
 			l.problem("settings of Redis", l.inspect(ctx))
 			cancel()
-			l.compare(auditBatch)
+			l.compare(oldest)
 		}
 	}
 }
