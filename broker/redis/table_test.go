@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"context"
 	"testing"
 
 	"github.com/sluicehq/sluice/broker"
@@ -40,4 +41,37 @@ func TestWork(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestTasksUnderWayAreBoundedInBytes: a page of tasks was handed out whole, however
+// large they were.
+func TestTasksUnderWayAreBoundedInBytes(t *testing.T) {
+	w := open(t, redisserver.Start(t).URL(), false).OpenWork()
+	const size, most, all = 8 << 20, maxUnder / (8 << 20), maxUnder/(8<<20) + 4
+	put := func(n int) {
+		for range n {
+			if err := w.Put(t.Context(), "q", broker.Task{Body: make([]byte, size)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	put(all - 2)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	handed := make(chan broker.Taken, all)
+	ended := make(chan error, 1)
+	go func() { ended <- w.Take(ctx, "q", 100, func(task broker.Taken) { handed <- task }) }()
+	until(t, "as many as may be are under way", func() bool { return len(handed) >= most })
+	put(2) // meanwhile the rest of the page would have come
+	if n := len(handed); n > most {
+		t.Fatalf("%d tasks of 8 MiB are under way, want %d", n, most)
+	}
+	for range most {
+		if err := (<-handed).Done(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until(t, "the rest is handed out", func() bool { return len(handed) == all-most })
+	cancel()
+	<-ended
 }

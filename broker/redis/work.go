@@ -85,7 +85,7 @@ func (w *Work) Put(ctx context.Context, queue string, tasks ...broker.Task) erro
 	}
 	k := w.keys(queue)
 	for len(tasks) > 0 {
-		part := tasks[:min(len(tasks), workBatch)]
+		part := firstTasks(tasks)
 		tasks = tasks[len(part):]
 		keys, args := []string{k.stream}, []string{strconv.Itoa(maxTasks), strconv.FormatInt(workWindow.Milliseconds(), 10)}
 		for _, t := range part {
@@ -104,6 +104,16 @@ func (w *Work) Put(ctx context.Context, queue string, tasks ...broker.Task) erro
 		}
 	}
 	return nil
+}
+
+// firstTasks are as many as one script should store: it keeps the server from all else.
+func firstTasks(tasks []broker.Task) []broker.Task {
+	n, size := 0, 0
+	for n < min(len(tasks), workBatch) && (n == 0 || size+len(tasks[n].Body) <= maxTask) {
+		size += len(tasks[n].Body)
+		n++
+	}
+	return tasks[:n]
 }
 
 func (w *Work) put(ctx context.Context, queue string, keys, args []string) error {

@@ -113,12 +113,7 @@ func (k *taking) renew(ctx context.Context, end context.CancelCauseFunc) {
 func (k *taking) takeAll(ctx context.Context, pending int, do func(broker.Taken)) error {
 	after := "0-0"
 	for ctx.Err() == nil {
-		k.mu.Lock()
-		room := pending - k.under
-		if k.bytes >= maxUnder {
-			room = 0
-		}
-		k.mu.Unlock()
+		room := k.room(pending)
 		if room <= 0 {
 			select {
 			case <-ctx.Done():
@@ -137,14 +132,24 @@ func (k *taking) takeAll(ctx context.Context, pending int, do func(broker.Taken)
 			continue
 		}
 		for _, e := range got[k.keys.stream] {
-			after = e.ID
-			if ctx.Err() != nil {
-				break
+			if ctx.Err() != nil || k.room(pending) <= 0 {
+				break // it is read again
 			}
+			after = e.ID
 			do(k.taken(e))
 		}
 	}
 	return context.Cause(ctx)
+}
+
+// room is how many more tasks may be handed out.
+func (k *taking) room(pending int) int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.bytes >= maxUnder {
+		return 0
+	}
+	return pending - k.under
 }
 
 func (k *taking) taken(e rueidis.XRangeEntry) broker.Taken {
