@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/test/fault"
 	"github.com/sluicehq/sluice/test/redisserver"
 )
 
@@ -84,7 +85,7 @@ func (o *onCluster) settled(t *testing.T, compare func(who string, pubs []*broke
 // while two gateways publish and listen. Nothing is lost by it, so nobody may see a
 // gap, and each acknowledged event is delivered once and in order.
 func TestMovingSlotsLoseNothing(t *testing.T) {
-	seeds(t, func(t *testing.T, rng *rand.Rand) {
+	fault.Seeds(t, 25, func(t *testing.T, rng *rand.Rand) {
 		cluster := redisserver.StartCluster(t)
 		o := loadCluster(t, cluster, 500*time.Millisecond)
 		o.more(t, 100)
@@ -110,7 +111,7 @@ func TestMovingSlotsLoseNothing(t *testing.T) {
 // append-only file. An append that waits for a synchronisation of the disk is lost
 // with the process, so what is missing must have been told.
 func TestKilledMasterOfCluster(t *testing.T) {
-	seeds(t, func(t *testing.T, rng *rand.Rand) {
+	fault.Seeds(t, 25, func(t *testing.T, rng *rand.Rand) {
 		cluster := redisserver.StartCluster(t, "--appendonly", "yes")
 		o := loadCluster(t, cluster, 2*time.Second)
 		for range 2 {
@@ -141,7 +142,7 @@ func TestKilledMasterOfCluster(t *testing.T) {
 func TestReplicaTakesOver(t *testing.T) {
 	for _, kill := range []bool{true, false} {
 		t.Run(map[bool]string{true: "killed", false: "told"}[kill], func(t *testing.T) {
-			seeds(t, func(t *testing.T, rng *rand.Rand) {
+			fault.Seeds(t, 25, func(t *testing.T, rng *rand.Rand) {
 				cluster := redisserver.StartCluster(t)
 				master := rng.IntN(3)
 				replica := cluster.Replica(master)

@@ -135,11 +135,11 @@ func (l *Log) open(ctx context.Context) error {
 	}
 	for _, o := range l.opt.Apps {
 		a := &appLog{opt: o}
-		// A cluster answers before it serves.
-		if err := l.attempt(ctx, func(ctx context.Context) error { return l.refresh(ctx, a) }); err != nil {
+		if err := l.tryOut(ctx, o.ID); err != nil {
 			return err
 		}
-		if err := l.tryOut(ctx, o.ID); err != nil {
+		// A cluster answers before it serves.
+		if err := l.attempt(ctx, func(ctx context.Context) error { return l.refresh(ctx, a) }); err != nil {
 			return err
 		}
 		l.apps[o.ID] = a
