@@ -46,8 +46,9 @@ type valueNode struct {
 // NewInterval returns a counter that has seen nothing. With n of 0 or 1 every
 // publication is full and no value is remembered. At most maxKeys values are
 // remembered, at least one; the least recently published one is forgotten, and
-// its next publication is full. After a silence of the channel longer than idle
-// everything is forgotten; 0 or less means never. All gateways must use the
+// its next publication is full. After a silence of the channel longer than idle, or
+// when the clock of the log goes back by more than that, everything is forgotten; 0
+// or less means never. All gateways must use the
 // same three arguments.
 func NewInterval(n, maxKeys int, idle time.Duration) *Interval {
 	iv := &Interval{n: uint32(min(max(n, 1), maxInterval)), most: min(max(maxKeys, 1), maxRemembered), idle: idle}
@@ -77,7 +78,7 @@ func (iv *Interval) Step(offset, prev uint64, t time.Time, live bool, value stri
 	}
 	// Rule I: a checkpoint that a newcomer might look for may have expired, so
 	// all begin anew, by the time of the log.
-	if iv.idle > 0 && !iv.lastTime.IsZero() && t.Sub(iv.lastTime) > iv.idle {
+	if iv.Idle(t) {
 		iv.forget()
 	}
 	// Rule C: what was counted up to now is no longer in the log, so nobody
@@ -106,6 +107,13 @@ func (iv *Interval) Step(offset, prev uint64, t time.Time, live bool, value stri
 	iv.unlink(at)
 	iv.append(at)
 	return full
+}
+
+// Idle reports whether a publication at t would find everything forgotten, because
+// the channel was silent for longer than idle, or because the clock of the log went
+// back so far that nobody knows.
+func (iv *Interval) Idle(t time.Time) bool {
+	return iv.idle > 0 && !iv.lastTime.IsZero() && t.Sub(iv.lastTime).Abs() > iv.idle
 }
 
 // Position returns the offset and the time of the last step, zero if there was

@@ -28,7 +28,7 @@ type naive struct {
 }
 
 func (v *naive) step(offset, prev uint64, t time.Time, live bool, value string) bool {
-	if t.Sub(v.lastTime) > v.idle && v.last > 0 {
+	if (t.Sub(v.lastTime) > v.idle || v.lastTime.Sub(t) > v.idle) && v.last > 0 {
 		v.values, v.counts = nil, nil
 	}
 	if live && prev < v.last {
@@ -83,6 +83,8 @@ func drawLog(t *rapid.T) []publication {
 			prev = 0
 		case 3:
 			now = now.Add(-time.Second) // another leader's clock
+		case 4:
+			now = now.Add(-time.Hour)
 		default:
 			now = now.Add(time.Second)
 		}
@@ -182,6 +184,8 @@ func TestWhatMakesTheNextPublicationFull(t *testing.T) {
 		"nothing special":                           {publication{12, 11, start, true, "v"}, false},
 		"a silence longer than idle":                {publication{12, 11, start.Add(time.Minute + 1), true, "v"}, true},
 		"a silence as long as idle":                 {publication{12, 11, start.Add(time.Minute), true, "v"}, false},
+		"the clock goes back a little":              {publication{12, 11, start.Add(-time.Minute), true, "v"}, false},
+		"the clock goes back by more than idle":     {publication{12, 11, start.Add(-time.Minute - 1), true, "v"}, true},
 		"the channel was purged":                    {publication{12, 0, start, true, "v"}, true},
 		"the newest publication before was removed": {publication{12, 10, start, true, "v"}, true},
 		"one from history, which knows no previous": {publication{12, 0, start, false, "v"}, false},
