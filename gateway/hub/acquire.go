@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math/rand/v2"
 	"time"
 
 	"github.com/sluicehq/sluice/broker"
@@ -21,6 +22,9 @@ const (
 	// anchorWait is how long a checkpoint that the log has outgrown is given
 	// to be replaced by a gateway that counts.
 	anchorWait = 400 * time.Millisecond
+	// anchorPause is the time between looks at the log or the bucket while they
+	// do not fit together.
+	anchorPause = anchorWait / 8
 	// countingTimeout bounds one look at the checkpoints.
 	countingTimeout = 5 * time.Second
 	// recountInterval is the time between attempts to count with the cluster.
@@ -29,8 +33,12 @@ const (
 	maxEarly = 1024
 )
 
-// errUnanchored: the log does not reach back to the checkpoint.
-var errUnanchored = errors.New("the checkpoint is older than the log")
+var (
+	// errUnanchored: the log does not reach back to the checkpoint.
+	errUnanchored = errors.New("the checkpoint is older than the log")
+	// errBehind: whoever answered has not caught up with what is known here.
+	errBehind = errors.New("the replica that answered is behind")
+)
 
 // prime makes the bases and the count of a channel from its log. Nobody is
 // subscribed yet. Publications that come meanwhile wait.
@@ -54,14 +62,34 @@ func (c *Channel) prime(ctx context.Context, at broker.Position) {
 		return
 	}
 	c.log.Lock()
-	c.coordinate(at.Epoch)
+	// The log may have begun a new life since the channel was attached.
+	c.coordinate(c.log.epoch)
 	k := c.log.counting
 	k.acquiring = true
 	c.log.Unlock()
 	c.acquire(ctx, k)
+	c.awaitFeed(ctx, k)
 	c.log.Lock()
 	defer c.log.Unlock()
 	c.endPriming()
+}
+
+// awaitFeed waits until the feed has brought what is counted already. Of what comes
+// later than that nobody here knows the count, so the first subscriber waits.
+func (c *Channel) awaitFeed(ctx context.Context, k *counting) {
+	for ctx.Err() == nil {
+		c.log.Lock()
+		counted, _ := c.log.interval.Position()
+		brought := c.log.place
+		if n := len(c.log.early); n > 0 {
+			brought = c.log.early[n-1].Offset
+		}
+		wait := c.log.priming && c.log.counting == k && !k.acquiring && k.alone.IsZero() && brought < counted
+		c.log.Unlock()
+		if !wait || !c.hub.pause(anchorPause/10) {
+			return
+		}
+	}
 }
 
 // fold takes a publication of the past into account.
@@ -91,13 +119,17 @@ func (c *Channel) endPriming() {
 	c.countBases()
 }
 
-// recount looks the count up again; publications go out in full until it is there.
-func (c *Channel) recount() {
+// recount looks the count up again, after a pause; publications go out in full until it
+// is there.
+func (c *Channel) recount(after time.Duration) {
 	k := c.log.counting
 	if k.acquiring {
 		return
 	}
 	k.acquiring = c.hub.background(func() {
+		if after > 0 && !c.hub.pause(after) {
+			return
+		}
 		// Many channels may have lost their counts at once.
 		select {
 		case c.hub.saves <- struct{}{}:
@@ -149,9 +181,12 @@ func (c *Channel) acquire(ctx context.Context, k *counting) {
 
 // found is a count with what must be counted after it.
 type found struct {
-	state    kv.Snapshot
-	revision uint64
-	replay   []*broker.Publication
+	state kv.Snapshot
+	// saved is the place of the checkpoint, revision its revision and age the
+	// time since it was written.
+	saved, revision uint64
+	age             time.Duration
+	replay          []*broker.Publication
 }
 
 // find reads the cluster's count, or founds it.
@@ -161,68 +196,105 @@ func (c *Channel) find(ctx context.Context, k *counting) (*found, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		e, err := c.hub.opt.Counters.Get(ctx, k.key)
-		if errors.Is(err, kv.ErrNotFound) {
-			// Nobody counts, or nobody can find what is counted from: all
-			// begin at the end of the log. Only the write proves it.
-			f, err := c.found(ctx, k, 0)
-			if errors.Is(err, kv.ErrConflict) {
-				continue
-			}
+		patient := time.Now().Before(until)
+		f, err := c.findOnce(ctx, k, patient)
+		wait := anchorPause
+		switch {
+		case errors.Is(err, kv.ErrConflict):
+			// Somebody was quicker, and is not to be pressed.
+			wait = rand.N(anchorPause) / 4
+		case patient && (errors.Is(err, errUnanchored) || errors.Is(err, errBehind)):
+		default:
 			return f, err
 		}
-		if err != nil {
-			return nil, err
-		}
-		f := &found{revision: e.Revision}
-		err = errUnanchored
-		// A checkpoint that makes no sense is replaced like one that is too old.
-		if json.Unmarshal(e.Value, &f.state) == nil && c.newInterval().Restore(f.state) == nil {
-			f.replay, err = c.after(ctx, f.state.Offset)
-		}
-		if err == nil && len(f.replay) == 0 {
-			// The channel is empty. Whoever counts begins anew with its next
-			// publication, which has no predecessor.
-			f.state = c.newInterval().Snapshot()
-		}
-		if err == nil {
-			return f, nil
-		}
-		if !errors.Is(err, errUnanchored) {
-			return nil, err
-		}
-		if time.Now().Before(until) {
-			if !c.hub.pause(anchorWait / 8) {
-				return nil, context.Canceled
-			}
-			continue
-		}
-		if f, err = c.found(ctx, k, e.Revision); !errors.Is(err, kv.ErrConflict) {
-			return f, err
+		if !c.hub.pause(wait) {
+			return nil, context.Canceled
 		}
 	}
 }
 
-// found begins a count at the end of the log, in place of the checkpoint with that
-// revision, 0 for none.
-func (c *Channel) found(ctx context.Context, k *counting, revision uint64) (*found, error) {
-	page, err := c.hub.opt.History.Read(ctx, c.app.ID, c.name, broker.Query{NewestFirst: true, Limit: 1})
+// findOnce is one attempt to find the count. Patient, it leaves a checkpoint that does not
+// fit the log to those who count.
+func (c *Channel) findOnce(ctx context.Context, k *counting, patient bool) (*found, error) {
+	c.log.Lock()
+	place, revision := c.log.place, k.revision
+	c.log.Unlock()
+	e, err := c.hub.opt.Counters.Get(ctx, k.key)
+	if errors.Is(err, kv.ErrNotFound) {
+		// Nobody counts, or nobody can find what is counted from: all begin at
+		// the end of the log. Only the write proves it.
+		return c.found(ctx, k, 0, place)
+	}
 	if err != nil {
 		return nil, err
 	}
-	f := &found{state: c.newInterval().Snapshot()}
-	if len(page.Publications) > 0 {
-		f.state.Offset, f.state.Time = page.Publications[0].Offset, page.Publications[0].Time
-		// It is the only base that can be had.
-		f.replay = page.Publications
+	if patient && e.Revision < revision {
+		return nil, errBehind
 	}
+	f := &found{revision: e.Revision, age: min(max(c.hub.opt.Now().Sub(e.Time), 0), CounterTTL)}
+	err = errUnanchored
+	// A checkpoint that makes no sense is replaced like one that is too old.
+	if json.Unmarshal(e.Value, &f.state) == nil && c.newInterval().Restore(f.state) == nil {
+		f.saved = f.state.Offset
+		f.replay, err = c.after(ctx, f.state.Offset, place)
+	}
+	switch {
+	case err == nil && len(f.replay) == 0:
+		// The channel is empty. Whoever counts begins anew with its next
+		// publication, which has no predecessor.
+		f.state = c.newInterval().Snapshot()
+	case !patient && errors.Is(err, errUnanchored):
+		return c.found(ctx, k, e.Revision, place)
+	}
+	return f, err
+}
+
+// found begins a count at the end of the log as far as the feed has brought it, in
+// place of the checkpoint with that revision, 0 for none. Who counts already may have
+// begun anew after a silence, so what came after one is counted.
+func (c *Channel) found(ctx context.Context, k *counting, revision, place uint64) (*found, error) {
+	f := &found{state: c.newInterval().Snapshot()}
+	if place > 0 {
+		page, err := c.hub.opt.History.Read(ctx, c.app.ID, c.name, broker.Query{NewestFirst: true, To: place, Limit: pastBases})
+		if err != nil {
+			return nil, err
+		}
+		past := page.Publications
+		if len(past) > 0 && past[0].Offset < min(place, page.Retained.Newest) {
+			return nil, errBehind
+		}
+		for i := range past {
+			f.replay = append(f.replay, past[len(past)-1-i])
+		}
+		if at := begin(past[:min(len(past), k.distance)], page.More); at != nil {
+			f.state.Offset, f.state.Time = at.Offset, at.Time
+		}
+	}
+	f.saved = f.state.Offset
+	var err error
 	f.revision, err = c.write(k.key, f.state, revision)
 	return f, err
 }
 
+// begin returns the publication after which a count begins that nobody has saved: the
+// one before a silence, or the newest. If the log is short, that is before the first
+// one, which is nil. The publications are the last ones, newest first.
+func begin(past []*broker.Publication, more bool) *broker.Publication {
+	for i := 1; i < len(past); i++ {
+		if past[i-1].Time.Sub(past[i].Time).Abs() > counterIdle {
+			return past[i]
+		}
+	}
+	if len(past) == 0 || !more && len(past) < pastBases {
+		return nil
+	}
+	return past[0]
+}
+
 // after reads what the log has after a checkpoint, and proves that it is all. The
-// publication of the checkpoint itself comes first.
-func (c *Channel) after(ctx context.Context, offset uint64) ([]*broker.Publication, error) {
+// publication of the checkpoint itself comes first. The feed has brought everything up
+// to place.
+func (c *Channel) after(ctx context.Context, offset, place uint64) ([]*broker.Publication, error) {
 	var all []*broker.Publication
 	q := broker.Query{From: offset, Limit: 1000}
 	for {
@@ -248,6 +320,9 @@ func (c *Channel) after(ctx context.Context, offset uint64) ([]*broker.Publicati
 	most := c.hub.opt.RetainedMessages
 	if offset > 0 && all[0].Offset != offset || offset == 0 && most > 0 && len(all) >= most {
 		return nil, errUnanchored
+	}
+	if all[len(all)-1].Offset < place {
+		return nil, errBehind
 	}
 	return all, nil
 }
@@ -290,29 +365,4 @@ func (h *Hub) countingFailed(c *Channel, what string, err error) {
 	}
 	h.opt.Logger.Warn("full messages are not counted with the cluster; this gateway counts by itself",
 		"app", c.app.ID, "channel", c.name, "while", what, "error", err)
-}
-
-// sweepCounts writes checkpoints that have grown old and tries to count with the
-// cluster again where that has failed.
-func (c *Channel) sweepCounts(now time.Time) {
-	c.log.Lock()
-	defer c.log.Unlock()
-	k := c.log.counting
-	switch {
-	case k == nil || k.acquiring:
-	case !k.alone.IsZero():
-		if now.Sub(k.alone) >= recountInterval {
-			c.recount()
-		}
-	case k.unsaved > 0 && now.Sub(k.savedAt) >= CounterTTL/4:
-		c.save()
-	}
-}
-
-// Problems tells in sentences what does not work as it should.
-func (h *Hub) Problems() []string {
-	if h.alone.Load() == 0 {
-		return nil
-	}
-	return []string{"full messages are counted by this gateway alone on some channels: the checkpoints of the cluster cannot be reached"}
 }

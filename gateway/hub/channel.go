@@ -60,6 +60,8 @@ type Channel struct {
 		// run is the number of deltas since the last full frame in
 		// single-base mode, whatever their conflation values.
 		run int
+		// place is the offset up to which the feed has brought everything.
+		place uint64
 		// heard is when the last publication came, by this gateway's clock.
 		heard time.Time
 		// counting is nil when this gateway counts by itself.
@@ -124,8 +126,9 @@ func (c *Channel) resetBases() {
 // attach subscribes to the log. Called once, by whoever created the channel.
 func (c *Channel) attach(ctx context.Context) {
 	defer close(c.attached)
+	primes := c.delta.Enabled && c.hub.opt.History != nil
 	c.log.Lock()
-	c.log.priming = c.delta.Enabled && c.hub.opt.History != nil
+	c.log.priming = primes
 	c.log.Unlock()
 	c.attachment, c.err = c.hub.opt.Feed.Attach(ctx, c.app.ID, c.name, c)
 	if c.err != nil {
@@ -137,7 +140,9 @@ func (c *Channel) attach(ctx context.Context) {
 		c.log.epoch = at.Epoch
 		c.log.salt = delta.Salt(c.app.ID, c.name, at.Epoch)
 	}
-	priming := c.log.priming
+	if c.log.epoch == at.Epoch {
+		c.log.place = max(c.log.place, at.Offset)
+	}
 	c.log.Unlock()
 	for i := range c.shards {
 		s := &c.shards[i]
@@ -155,7 +160,8 @@ func (c *Channel) attach(ctx context.Context) {
 		c.attachment.Detach()
 		return
 	}
-	if priming {
+	// A gap may have ended priming already; the count is needed all the same.
+	if primes {
 		c.prime(ctx, at)
 	}
 }
@@ -173,7 +179,6 @@ func (c *Channel) Publication(p *broker.Publication) {
 	}
 	job := c.prepare(p, true)
 	c.countBases()
-	c.log.heard = c.hub.opt.Now()
 	c.log.Unlock()
 	if job != nil {
 		c.post(job)
@@ -186,8 +191,9 @@ func (c *Channel) Gap(g broker.Gap) {
 	c.log.Lock()
 	c.endPriming()
 	c.enter(g.Resume.Epoch)
+	c.log.place = g.Resume.Offset
 	if c.log.counting != nil {
-		c.recount()
+		c.recount(0)
 	}
 	c.resetBases()
 	c.countBases()
@@ -210,7 +216,7 @@ func (c *Channel) enter(epoch string) {
 	}
 	c.log.epoch = epoch
 	c.log.salt = delta.Salt(c.app.ID, c.name, epoch)
-	c.log.number = 0
+	c.log.number, c.log.place = 0, 0
 	c.resetBases()
 	if c.log.interval != nil {
 		c.log.interval.Reset(0, time.Time{})
@@ -218,7 +224,7 @@ func (c *Channel) enter(epoch string) {
 	if old := c.log.counting; old != nil {
 		c.uncoordinate()
 		c.coordinate(epoch)
-		c.recount()
+		c.recount(0)
 	}
 }
 
@@ -242,6 +248,9 @@ func (c *Channel) prepare(pub *broker.Publication, live bool) *prepared {
 	// Every publication of the channel is counted, whatever becomes of it:
 	// the count must depend on nothing but the log.
 	full := true
+	if live {
+		c.log.place, c.log.heard = pub.Offset, c.hub.opt.Now()
+	}
 	if c.log.interval != nil {
 		full = c.step(pub, t.key, live)
 	}

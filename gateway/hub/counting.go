@@ -2,8 +2,6 @@ package hub
 
 import (
 	"encoding/json"
-	"errors"
-	"math/rand/v2"
 	"time"
 
 	"github.com/sluicehq/sluice/broker"
@@ -49,10 +47,13 @@ type counting struct {
 	// unsaved counts the publications since then.
 	unsaved int
 	saving  bool
+	// failed is when writing a checkpoint last failed, zero once it succeeded.
+	failed time.Time
 	// acquiring is set while the count is looked up; uncounted publications
-	// wait for it.
+	// wait for it, and the last checkpoint that was seen meanwhile.
 	acquiring bool
 	uncounted []uncounted
+	pending   *kv.Snapshot
 	// alone is set when the cluster's count could not be had, since then.
 	alone time.Time
 	// states has the hash of the count after each of the last publications.
@@ -93,6 +94,7 @@ func (c *Channel) uncoordinate() {
 	if !k.alone.IsZero() {
 		c.hub.alone.Add(-1)
 	}
+	k.succeeded(c.hub)
 	c.log.counting = nil
 }
 
@@ -108,7 +110,8 @@ func (c *Channel) step(p *broker.Publication, key string, live bool) bool {
 	if k.acquiring && live {
 		if len(k.uncounted) < maxUncounted {
 			k.uncounted = append(k.uncounted, uncounted{p.Offset, p.Prev, p.Time, key})
-			return true
+			// Who has counted alone goes on until there is something better.
+			return k.alone.IsZero() || iv.Step(p.Offset, p.Prev, p.Time, live, key)
 		}
 		c.countAlone()
 	}
@@ -118,9 +121,26 @@ func (c *Channel) step(p *broker.Publication, key string, live bool) bool {
 func (c *Channel) stepCounted(u uncounted, live bool) bool {
 	k, iv := c.log.counting, c.log.interval
 	last, _ := iv.Position()
+	if live && u.offset > last && u.prev > last && k.alone.IsZero() {
+		// The log was read from a replica that was behind: what it did not
+		// have was not counted.
+		if c.recount(anchorPause); k.acquiring {
+			k.uncounted = append(k.uncounted, u)
+			return true
+		}
+	}
+	// Counts that begin must be known soon to those who will find nothing to
+	// count from: the log was cut, or the checkpoint has expired, or there was
+	// nothing yet.
+	cleared := u.prev < last && live || iv.Idle(u.time)
+	begins := cleared || k.saved == 0 || u.prev < k.saved && k.saved < u.offset
 	full := iv.Step(u.offset, u.prev, u.time, live, u.key)
 	if u.offset <= last {
 		return full
+	}
+	if cleared {
+		// What was counted before decides nothing any more.
+		k.states = [256]countState{}
 	}
 	k.states[k.next] = countState{u.offset, iv.Hash()}
 	k.next++
@@ -128,9 +148,7 @@ func (c *Channel) stepCounted(u uncounted, live bool) bool {
 		return full
 	}
 	k.unsaved++
-	// Counts that were cleared because the log was cut must be known soon to
-	// those who will find nothing to count from.
-	if cut := u.prev < last; cut || k.unsaved >= k.distance {
+	if begins || k.unsaved >= k.distance {
 		c.save()
 	}
 	return full
@@ -163,23 +181,33 @@ func (c *Channel) acquired(found *found) {
 	}
 	k.acquiring, k.alone = false, time.Time{}
 	k.states, k.next, k.unsaved = [256]countState{}, 0, 0
-	k.known(found.state.Offset, found.revision, c.hub.opt.Now())
+	k.known(found.saved, found.revision, c.hub.opt.Now().Add(-found.age))
 	for _, p := range found.replay {
+		// The feed brings the rest, and then it must be decided by the count.
+		if p.Offset > c.log.place {
+			break
+		}
 		c.fold(p)
+		if p.Offset > k.saved {
+			k.unsaved++
+		}
 	}
-	waiting := k.uncounted
-	k.uncounted = nil
+	waiting, pending := k.uncounted, k.pending
+	k.uncounted, k.pending = nil, nil
 	for _, u := range waiting {
 		c.stepCounted(u, true)
 	}
+	if pending != nil && !k.acquiring {
+		c.verify(*pending)
+	}
 }
 
-// known notes a checkpoint.
-func (k *counting) known(offset, revision uint64, now time.Time) {
+// known notes a checkpoint that was written at a time.
+func (k *counting) known(offset, revision uint64, written time.Time) {
 	if revision <= k.revision {
 		return
 	}
-	k.revision, k.saved, k.savedAt = revision, offset, now
+	k.revision, k.saved, k.savedAt = revision, offset, written
 	k.unsaved = 0
 	for _, s := range k.states {
 		if s.offset > offset {
@@ -201,106 +229,47 @@ func (c *Channel) observe(k *counting, e kv.Entry) {
 		return
 	}
 	k.known(s.Offset, e.Revision, c.hub.opt.Now())
-	if k.acquiring || s.N != max(c.delta.Interval, 1) || s.MaxKeys != max(c.delta.MaxKeys, 1) {
+	if k.acquiring {
+		k.pending = &s
 		return
 	}
-	for _, have := range k.states {
-		if have.offset != s.Offset || s.Offset == 0 {
+	c.verify(s)
+}
+
+// silent reports whether nothing came for so long that the next publication finds no
+// count, by this gateway's clock if it can.
+func (c *Channel) silent() bool {
+	now := c.hub.opt.Now()
+	if !c.log.heard.IsZero() {
+		return now.Sub(c.log.heard) > counterIdle
+	}
+	return c.log.interval.Idle(now)
+}
+
+// verify compares a checkpoint with the count here.
+func (c *Channel) verify(s kv.Snapshot) {
+	k, iv := c.log.counting, c.log.interval
+	if s.Offset == 0 || s.N != max(c.delta.Interval, 1) || s.MaxKeys != max(c.delta.MaxKeys, 1) {
+		return
+	}
+	for i := range k.states {
+		have := &k.states[i]
+		if have.offset != s.Offset {
 			continue
 		}
 		theirs := c.newInterval()
-		if theirs.Restore(s) == nil && theirs.Hash() != have.hash {
-			c.hub.opt.Metrics.countDiverged()
-			c.recount()
-		}
-		return
-	}
-}
-
-// save writes a checkpoint soon.
-func (c *Channel) save() {
-	k := c.log.counting
-	if k.saving || k.acquiring {
-		return
-	}
-	select {
-	case c.hub.saves <- struct{}{}:
-	default:
-		return // the next publication tries again
-	}
-	k.saving = c.hub.background(func() {
-		defer func() { <-c.hub.saves }()
-		if c.hub.pause(rand.N(saveSpread)) {
-			c.checkpoint(k)
-		}
-	})
-	if !k.saving {
-		<-c.hub.saves
-	}
-}
-
-// checkpoint writes the present count unless a newer one is there.
-func (c *Channel) checkpoint(k *counting) {
-	for range 4 {
-		c.log.Lock()
-		s := c.log.interval.Snapshot()
-		if c.log.counting != k || k.acquiring || k.saved >= s.Offset {
-			k.saving = false
-			c.log.Unlock()
+		if theirs.Restore(s) != nil || theirs.Hash() == have.hash {
 			return
 		}
-		revision := k.revision
-		c.log.Unlock()
-		next, err := c.write(k.key, s, revision)
-		switch {
-		case err == nil:
-			c.log.Lock()
-			k.known(s.Offset, next, c.hub.opt.Now())
-			k.saving = false
-			c.log.Unlock()
+		if last, _ := iv.Position(); last == s.Offset && len(s.Values) == 0 && c.silent() {
+			// The old checkpoint expired, and with it the count: the next
+			// publication clears it here as well.
+			_ = iv.Restore(s)
+			have.hash = iv.Hash()
 			return
-		case errors.Is(err, kv.ErrConflict):
-			if err = c.look(k); err == nil {
-				continue
-			}
 		}
-		if c.hub.ctx.Err() == nil {
-			c.hub.countingFailed(c, "writing a checkpoint", err)
-		}
-		break
+		c.hub.opt.Metrics.countDiverged()
+		c.recount(0)
+		return
 	}
-	c.log.Lock()
-	k.saving = false
-	c.log.Unlock()
-}
-
-// look reads the checkpoint that stood in the way of ours.
-func (c *Channel) look(k *counting) error {
-	ctx, cancel := c.hub.countingContext()
-	defer cancel()
-	e, err := c.hub.opt.Counters.Get(ctx, k.key)
-	switch {
-	case errors.Is(err, kv.ErrNotFound):
-		c.log.Lock()
-		k.revision, k.saved = 0, 0
-		c.log.Unlock()
-		return nil
-	case err != nil:
-		return err
-	}
-	c.observe(k, e)
-	return nil
-}
-
-func (c *Channel) write(key string, s kv.Snapshot, revision uint64) (uint64, error) {
-	value, err := json.Marshal(s)
-	if err != nil {
-		return 0, err
-	}
-	ctx, cancel := c.hub.countingContext()
-	defer cancel()
-	if revision == 0 {
-		return c.hub.opt.Counters.Create(ctx, key, value)
-	}
-	return c.hub.opt.Counters.Update(ctx, key, value, revision)
 }

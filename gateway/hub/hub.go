@@ -181,6 +181,8 @@ type Hub struct {
 	// alone counts the channels that should be counted with the cluster and
 	// are not.
 	alone atomic.Int64
+	// unwritten counts the channels whose checkpoints cannot be written.
+	unwritten atomic.Int64
 	// countingWarned is when that was last logged, in Unix nanoseconds.
 	countingWarned atomic.Int64
 	// tasks are looking up and writing checkpoints, saves bounds the latter.
