@@ -150,6 +150,8 @@ type simBucket struct {
 	// deaf loses what followers should see.
 	down, hung, deaf bool
 	operations       int
+	// after, if it is set, runs once behind the next Get.
+	after func()
 }
 
 type simFollower struct {
@@ -189,8 +191,13 @@ func (b *simBucket) Get(ctx context.Context, key string) (kv.Entry, error) {
 		return kv.Entry{}, err
 	}
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	e, ok := b.live(key)
+	after := b.after
+	b.after = nil
+	b.mu.Unlock()
+	if after != nil {
+		after()
+	}
 	if !ok {
 		return kv.Entry{}, kv.ErrNotFound
 	}

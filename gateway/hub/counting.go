@@ -180,7 +180,7 @@ func (c *Channel) acquired(found *found) {
 		c.hub.alone.Add(-1)
 	}
 	k.acquiring, k.alone = false, time.Time{}
-	k.states, k.next, k.unsaved = [256]countState{}, 0, 0
+	k.states, k.next, k.unsaved = [256]countState{{found.state.Offset, c.log.interval.Hash()}}, 1, 0
 	k.known(found.saved, found.revision, c.hub.opt.Now().Add(-found.age))
 	for _, p := range found.replay {
 		// The feed brings the rest, and then it must be decided by the count.
