@@ -260,7 +260,7 @@ func (c *Channel) found(ctx context.Context, k *counting, revision, place uint64
 			return nil, err
 		}
 		past := page.Publications
-		if len(past) > 0 && past[0].Offset < min(place, page.Retained.Newest) {
+		if len(past) > 0 && past[0].Offset < place {
 			return nil, errBehind
 		}
 		for i := range past {
