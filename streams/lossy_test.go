@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -187,5 +188,50 @@ func TestCutAnswers(t *testing.T) {
 	cut := &reader{conn: l.read, api: api, timeout: 200 * time.Millisecond, slots: make(chan struct{}, 1)}
 	if got, err := cut.page(t.Context(), StreamOf("app-1"), SubjectOf("app-1", "c"), 1, 20); err == nil {
 		t.Errorf("a cut answer gave %d messages and no error", len(got))
+	}
+}
+
+// What was evicted before anything arrived is a gap like any other: the publication at
+// which the attachment began proves what follows it, or its absence shows.
+func TestEvictionBeforeTheFirstPublication(t *testing.T) {
+	s := node(t, t.TempDir())
+	opt := options(s)
+	opt.Apps[0].MaxMessages = 10
+	var lost atomic.Bool
+	lost.Store(true)
+	opt.disturb = func(m *nats.Msg, deliver func(*nats.Msg)) {
+		if !lost.Load() {
+			deliver(m)
+		}
+	}
+	writing := options(s)
+	writing.Apps[0].MaxMessages = 10
+	reader, writer := open(t, opt), open(t, writing)
+	publish := func(n int) {
+		t.Helper()
+		ev := &broker.Event{Name: "e", Data: []byte(fmt.Sprint(n))}
+		if _, err := writer.Publish(t.Context(), "app-1", broker.Outgoing{Channel: "c", Event: ev}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish(0)
+	sk := &sink{}
+	at, err := reader.Attach(t.Context(), "app-1", "c", sk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer at.Detach()
+	for n := range 20 {
+		publish(n + 1)
+	}
+	lost.Store(false)
+	publish(21)
+	awaitTrue(t, "the last publication has come", func() bool {
+		got, _ := sk.all()
+		return len(got) > 0 && string(got[len(got)-1].Data) == "21"
+	})
+	got, gaps := sk.all()
+	if gaps != 1 || string(got[0].Data) == "1" {
+		t.Errorf("%d publications from %s on and %d gaps, want those that are left and one gap", len(got), got[0].Data, gaps)
 	}
 }
