@@ -33,6 +33,8 @@ type simLog struct {
 	behind int
 	// skew is what the clock of the log's leader is ahead.
 	skew time.Duration
+	// attaching takes so long beside the way to the server.
+	attaching time.Duration
 }
 
 func (l *simLog) publish(value string) *broker.Publication {
@@ -393,6 +395,7 @@ func (g *simGateway) Attach(ctx context.Context, _, _ string, sink broker.Sink) 
 	}
 	g.log.mu.Unlock()
 	g.mu.Unlock()
+	<-time.After(g.log.attaching)
 	return g, simDelay(ctx)
 }
 

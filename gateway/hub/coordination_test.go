@@ -104,8 +104,9 @@ func TestALateJoinerWhoseFeedIsBehindTheCheckpoint(t *testing.T) {
 		<-one.served
 		s.publishAll(repeated("a", 25)...)
 		settle(time.Second)
+		s.log.attaching = 50 * time.Millisecond
 		two := s.join()
-		synctest.Wait() // it has attached
+		synctest.Wait() // it knows its position
 		for range 22 {
 			s.publish("a")
 			one.deliver()
@@ -139,8 +140,9 @@ func TestALogReadFromAReplicaThatIsBehind(t *testing.T) {
 			bubble(t, 100, func(t *testing.T, s *simCluster) {
 				one := s.join()
 				<-one.served
-				s.publishAll(repeated("a", 26)...)
+				s.publishAll(repeated("a", 20)...)
 				settle(time.Second)
+				s.publishAll(repeated("a", 6)...)
 				s.log.fallBehind(behind)
 				two := s.join()
 				<-two.served
