@@ -33,6 +33,7 @@ func (c *Channel) save() {
 
 // checkpoint writes the present count unless a newer one is there.
 func (c *Channel) checkpoint(k *counting) {
+	failed := false
 	for range 4 {
 		c.log.Lock()
 		s := c.log.interval.Snapshot()
@@ -62,13 +63,14 @@ func (c *Channel) checkpoint(k *counting) {
 		}
 		if c.hub.ctx.Err() == nil {
 			c.hub.countingFailed(c, "writing a checkpoint", err)
+			failed = true
 		}
 		break
 	}
 	c.log.Lock()
 	defer c.log.Unlock()
 	k.saving = false
-	if c.log.counting == k {
+	if failed && c.log.counting == k {
 		if k.failed.IsZero() {
 			c.hub.unwritten.Add(1)
 		}

@@ -420,8 +420,8 @@ func TestABucketThatWasMadeAnew(t *testing.T) {
 	bubble(t, 100, func(t *testing.T, s *simCluster) {
 		one := s.join()
 		<-one.served
-		for range 6 {
-			s.publishAll(repeated("a", 20)...)
+		for range 7 {
+			s.publishAll(repeated("a", 17)...)
 			settle(time.Second)
 		}
 		s.bucket.set(func() { clear(s.bucket.entries); s.bucket.revision = 0 })
@@ -429,17 +429,20 @@ func TestABucketThatWasMadeAnew(t *testing.T) {
 		<-two.served
 		for range 3 {
 			s.publishAll(repeated("a", 10)...)
-			settle(time.Second)
+			settle(10 * time.Second)
 		}
 		s.publishAll(repeated("a", 9)...)
-		if got := two.form(151, 159); got != one.form(151, 159) {
-			t.Errorf("one made %s, two made %s", one.form(151, 159), got)
+		if got := two.form(150, 158); got != one.form(150, 158) {
+			t.Errorf("one made %s, two made %s", one.form(150, 158), got)
 		}
 		s.leave(1)
 		s.bucket.set(func() { s.bucket.operations = 0 })
 		for range 5 {
 			s.publishAll(repeated("a", 20)...)
-			settle(time.Second)
+			settle(10 * time.Second)
+		}
+		if saved := one.channel.log.counting.saved; saved < 230 {
+			t.Errorf("after 258 publications the checkpoint is of %d", saved)
 		}
 		if n := s.bucket.operations; n > 8 {
 			t.Errorf("%d operations for 100 publications", n)
