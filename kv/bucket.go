@@ -10,8 +10,8 @@ import (
 )
 
 // Bucket is a [Store] on JetStream KV. Make one with [OpenBucket]. It holds no
-// resources of its own: closing the connection it was opened on is the caller's
-// business, and ends it.
+// resources of its own, except while keys are followed: closing the connection it was
+// opened on is the caller's business, and ends it.
 type Bucket struct {
 	name     string
 	kv       jetstream.KeyValue
@@ -19,6 +19,7 @@ type Bucket struct {
 	// conn and republish are for following keys.
 	conn      *nats.Conn
 	republish string
+	following following
 }
 
 var _ Store = (*Bucket)(nil)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -315,6 +316,63 @@ func TestWritesAreRepublished(t *testing.T) {
 	}
 	if got := msg.Header.Get("Nats-Sequence"); string(msg.Data) != "state" || got != fmt.Sprint(rev) {
 		t.Errorf("got %q at %s, want state at %d", msg.Data, got, rev)
+	}
+}
+
+// A gateway follows a key for each of its channels.
+func TestManyFollowersShareAGoroutine(t *testing.T) {
+	_, _, js := startServer(t, t.TempDir())
+	b := openBucket(t, js, kv.BucketOptions{Name: "followed", Republish: "rtmany.>"})
+	before := runtime.NumGoroutine()
+	const keys = 200
+	seen := make(chan string, keys)
+	var stops []func()
+	for i := range keys {
+		key := fmt.Sprint("k", i)
+		stop, err := b.Follow(key, func(kv.Entry) { seen <- key })
+		if err != nil {
+			t.Fatal(err)
+		}
+		stops = append(stops, stop)
+	}
+	if n := runtime.NumGoroutine() - before; n > 10 {
+		t.Errorf("%d goroutines for %d followers", n, keys)
+	}
+	for i := range keys {
+		key := fmt.Sprint("k", i)
+		if _, err := b.Create(t.Context(), key, nil); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case got := <-seen:
+			if got != key {
+				t.Fatalf("the follower of %s was told of %s", got, key)
+			}
+		case <-time.After(patience):
+			t.Fatalf("the follower of %s was not told", key)
+		}
+	}
+	for _, stop := range stops {
+		stop()
+		stop()
+	}
+	// Who follows after nobody did is told as well.
+	stop, err := b.Follow("k0", func(kv.Entry) { seen <- "k0" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	e, err := b.Get(t.Context(), "k0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Update(t.Context(), "k0", nil, e.Revision); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-seen:
+	case <-time.After(patience):
+		t.Fatal("the new follower was not told")
 	}
 }
 
