@@ -32,6 +32,10 @@ type Interval struct {
 	// allocates nothing.
 	index map[string]int32
 	nodes []valueNode
+	// free are the indices of nodes that are not used.
+	free []int32
+	// bytes is what the values take in a snapshot.
+	bytes int
 	// sum is the sum of the mixes of all nodes, see Hash.
 	sum uint64
 }
@@ -45,8 +49,8 @@ type valueNode struct {
 
 // NewInterval returns a counter that has seen nothing. With n of 0 or 1 every
 // publication is full and no value is remembered. At most maxKeys values are
-// remembered, at least one; the least recently published one is forgotten, and
-// its next publication is full. After a silence of the channel longer than idle, or
+// remembered, at least one, and never more than a snapshot of 256 KiB can hold; the
+// least recently published one is forgotten, and its next publication is full. After a silence of the channel longer than idle, or
 // when the clock of the log goes back by more than that, everything is forgotten; 0
 // or less means never. All gateways must use the
 // same three arguments.
@@ -60,6 +64,9 @@ const (
 	// maxInterval and maxRemembered keep counts and indices within 31 bits.
 	maxInterval   = 1<<31 - 1
 	maxRemembered = 1 << 30
+	// maxValueBytes bounds the values together, so that a snapshot of them fits
+	// into a bucket with [DefaultMaxValueBytes].
+	maxValueBytes = DefaultMaxValueBytes - 1024
 )
 
 // Step counts one publication of the channel and reports whether it goes out in
@@ -136,22 +143,29 @@ func (iv *Interval) forget() {
 	}
 	iv.index = make(map[string]int32)
 	iv.nodes = make([]valueNode, 1)
-	iv.sum = 0
+	iv.free, iv.bytes, iv.sum = nil, 0, 0
 }
 
-// remember makes a node of a new value, at the recent end of the list, from
-// that of the least recent one if there is no room.
+// remember makes a node of a new value, at the recent end of the list. The least
+// recent ones make room for it.
 func (iv *Interval) remember(value string) int32 {
-	var at int32
-	if len(iv.index) >= iv.most {
-		at = iv.nodes[0].next
+	size := snapshotBytes(value)
+	for len(iv.index) > 0 && (len(iv.index) >= iv.most || iv.bytes+size > maxValueBytes) {
+		at := iv.nodes[0].next
 		iv.unlink(at)
 		delete(iv.index, iv.nodes[at].value)
 		iv.sum -= iv.nodes[at].mix()
+		iv.bytes -= snapshotBytes(iv.nodes[at].value)
+		iv.free = append(iv.free, at)
+	}
+	var at int32
+	if n := len(iv.free); n > 0 {
+		at, iv.free = iv.free[n-1], iv.free[:n-1]
 	} else {
 		at = int32(len(iv.nodes))
 		iv.nodes = append(iv.nodes, valueNode{})
 	}
+	iv.bytes += size
 	// The value may be part of a publication that should not be kept alive.
 	value = strings.Clone(value)
 	iv.nodes[at] = valueNode{value: value, hash: hashValue(value)}
@@ -159,6 +173,19 @@ func (iv *Interval) remember(value string) int32 {
 	iv.sum += iv.nodes[at].mix()
 	iv.append(at)
 	return at
+}
+
+// snapshotBytes is at most what a value takes in a snapshot, with its count: JSON
+// escapes some bytes with six.
+func snapshotBytes(value string) int {
+	n := len(value) + len(`"",2147483647,`)
+	for i := 0; i < len(value); i++ {
+		switch b := value[i]; {
+		case b < ' ', b == '"', b == '\\', b == '<', b == '>', b == '&', b == 0x7f, b == 0xe2:
+			n += 5
+		}
+	}
+	return n
 }
 
 func (iv *Interval) unlink(at int32) {

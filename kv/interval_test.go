@@ -310,6 +310,46 @@ func TestSnapshotOfOtherSettingsGivesOnlyThePlace(t *testing.T) {
 	}
 }
 
+// With as many values as there may be, and of whatever kind, a checkpoint still fits
+// into the bucket, and who begins from it decides alike.
+func TestSnapshotsFitIntoTheBucket(t *testing.T) {
+	for name, pad := range map[string]string{
+		"letters": strings.Repeat("x", 240), "escaped": strings.Repeat("<\x00\u2028\\", 30), "short": "",
+	} {
+		t.Run(name, func(t *testing.T) {
+			veteran, newcomer := kv.NewInterval(3, 1<<20, time.Minute), kv.NewInterval(3, 1<<20, time.Minute)
+			offset := uint64(0)
+			step := func(iv *kv.Interval, n uint64) bool {
+				return iv.Step(n, n-1, start, true, fmt.Sprint(pad, n%30_000))
+			}
+			for range 50_000 {
+				offset++
+				step(veteran, offset)
+			}
+			text, err := json.Marshal(veteran.Snapshot())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(text) > kv.DefaultMaxValueBytes || len(text) < kv.DefaultMaxValueBytes/3 {
+				t.Errorf("a snapshot of %d values takes %d bytes", veteran.Len(), len(text))
+			}
+			var s kv.Snapshot
+			if err := json.Unmarshal(text, &s); err != nil {
+				t.Fatal(err)
+			}
+			if err := newcomer.Restore(s); err != nil {
+				t.Fatal(err)
+			}
+			for range 50_000 {
+				offset++
+				if a, b := step(veteran, offset), step(newcomer, offset); a != b || veteran.Hash() != newcomer.Hash() {
+					t.Fatalf("publication %d: veteran %v, newcomer %v", offset, a, b)
+				}
+			}
+		})
+	}
+}
+
 func FuzzRestore(f *testing.F) {
 	f.Add([]byte(`{"s":7,"t":"2024-01-02T03:04:05.6Z","n":3,"m":4,"k":["a","é"],"c":[1,0]}`))
 	f.Add([]byte(`{"s":0,"t":"0001-01-01T00:00:00Z","n":3,"m":4,"k":[],"c":[]}`))
