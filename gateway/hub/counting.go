@@ -56,9 +56,10 @@ type counting struct {
 	pending   *kv.Snapshot
 	// alone is set when the cluster's count could not be had, since then.
 	alone time.Time
-	// states has the hash of the count after each of the last publications.
-	states [256]countState
-	next   uint8
+	// states has the hash of the count after each of the last publications; next
+	// is the oldest one once there are maxStates. Most channels have few.
+	states []countState
+	next   int
 }
 
 type uncounted struct {
@@ -68,6 +69,19 @@ type uncounted struct {
 }
 
 type countState struct{ offset, hash uint64 }
+
+// maxStates bounds the places at which checkpoints of others are compared.
+const maxStates = 256
+
+// note keeps the state after a publication.
+func (k *counting) note(s countState) {
+	if len(k.states) < maxStates {
+		k.states = append(k.states, s)
+		return
+	}
+	k.states[k.next] = s
+	k.next = (k.next + 1) % maxStates
+}
 
 // coordinate makes a channel count with the cluster.
 func (c *Channel) coordinate(epoch string) {
@@ -140,10 +154,9 @@ func (c *Channel) stepCounted(u uncounted, live bool) bool {
 	}
 	if cleared {
 		// What was counted before decides nothing any more.
-		k.states = [256]countState{}
+		k.states, k.next = k.states[:0], 0
 	}
-	k.states[k.next] = countState{u.offset, iv.Hash()}
-	k.next++
+	k.note(countState{u.offset, iv.Hash()})
 	if !live {
 		return full
 	}
@@ -180,7 +193,8 @@ func (c *Channel) acquired(found *found) {
 		c.hub.alone.Add(-1)
 	}
 	k.acquiring, k.alone = false, time.Time{}
-	k.states, k.next, k.unsaved = [256]countState{{found.state.Offset, c.log.interval.Hash()}}, 1, 0
+	k.states, k.next, k.unsaved = k.states[:0], 0, 0
+	k.note(countState{found.state.Offset, c.log.interval.Hash()})
 	k.known(found.saved, found.revision, c.hub.opt.Now().Add(-found.age))
 	for _, p := range found.replay {
 		// The feed brings the rest, and then it must be decided by the count.
