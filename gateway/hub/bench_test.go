@@ -52,3 +52,25 @@ func BenchmarkDeliver(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkCountTogether is the decision for one publication as a channel takes it that
+// counts with the cluster: the step, the state that is kept for comparison, and whether
+// a checkpoint is due.
+func BenchmarkCountTogether(b *testing.B) {
+	for _, keys := range []int{1, 3} {
+		b.Run(fmt.Sprintf("keys=%d", keys), func(b *testing.B) {
+			s := newStage(false, 64, 1, 100)
+			c := s.channels[0]
+			c.coordinate("e")
+			// One that is due is not written: the last attempt failed just now.
+			c.log.counting.failed = s.hub.opt.Now().Add(recountInterval * 1000)
+			names := []string{"a", "b", "c"}
+			pub := &broker.Publication{Position: broker.Position{Epoch: "e"}, Time: s.now}
+			b.ReportAllocs()
+			for n := 0; b.Loop(); n++ {
+				pub.Offset, pub.Prev = uint64(n+1), uint64(n)
+				c.step(pub, names[n%keys], true)
+			}
+		})
+	}
+}

@@ -214,6 +214,10 @@ func TestCoordinationWithoutItsBucket(t *testing.T) {
 		if got := c.nodes[1].ready(t); !contains(got, "counted by this gateway alone") || !contains(got, `"ready":true`) {
 			t.Errorf("/ready says %s", got)
 		}
+		// The one that had its count before cannot save it.
+		eventually(t, "readiness tells that checkpoints are not written", func() bool {
+			return contains(c.nodes[0].ready(t), "cannot be written")
+		})
 		if n := len(fulls(one.all("market"))); n < 10 || n > 30 {
 			t.Errorf("%d of 100 came in full", n)
 		}
