@@ -1,0 +1,279 @@
+package hub
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/gateway/app"
+)
+
+// simGateway is one gateway with its feed.
+type simGateway struct {
+	hub      *Hub
+	registry *prometheus.Registry
+	log      *simLog
+	channel  *Channel
+	// served is closed when a socket could have been subscribed.
+	served chan struct{}
+
+	// The feed: what is on its way, what was delivered last, and whether live
+	// messages are lost or late at the moment.
+	mu    sync.Mutex
+	queue []*broker.Publication
+	sink  broker.Sink
+	at    broker.Position
+	last  uint64
+	lossy bool
+	late  bool
+	// gapped is set while the channel looks its count up again after a gap. What
+	// comes then is full, whatever others do.
+	gapped bool
+	// sent is what a socket would have seen; verdicts is that by offset, but for
+	// what gaps excuse.
+	sent     []simFrame
+	verdicts map[uint64]bool
+}
+
+type simFrame struct {
+	value string
+	full  bool
+}
+
+// simCluster is the whole of it.
+type simCluster struct {
+	app      *app.App
+	log      *simLog
+	bucket   *simBucket
+	gateways []*simGateway
+	gone     []*simGateway
+}
+
+func newSimCluster(most int) *simCluster {
+	a := testApp()
+	a.Delta.Path, a.Delta.MaxKeys, a.Delta.Interval = "k", 3, 4
+	return &simCluster{app: a, log: &simLog{epoch: "e", most: most}, bucket: newSimBucket()}
+}
+
+// join starts a gateway that begins to serve the channel.
+func (s *simCluster) join() *simGateway {
+	g := &simGateway{registry: prometheus.NewRegistry(), log: s.log, served: make(chan struct{}), verdicts: map[uint64]bool{}}
+	var err error
+	g.hub, err = New(Options{
+		Apps: app.NewRegistry(s.app), Feed: g, History: s.log, Counters: s.bucket, RetainedMessages: s.log.most,
+		Metrics: NewMetrics(g.registry, "x_", "1", 10), DeltaEnabled: true, Shards: 1, ChannelLinger: 24 * time.Hour,
+	})
+	if err != nil {
+		panic(err)
+	}
+	go func() {
+		defer close(g.served)
+		if g.channel, err = g.hub.acquire(context.Background(), s.app, "market"); err != nil {
+			panic(err)
+		}
+	}()
+	s.gateways = append(s.gateways, g)
+	return g
+}
+
+// leave stops a gateway.
+func (s *simCluster) leave(i int) {
+	g := s.gateways[i]
+	s.gateways = slices.Delete(s.gateways, i, i+1)
+	<-g.served
+	if err := g.hub.Close(context.Background()); err != nil {
+		panic(err)
+	}
+	s.gone = append(s.gone, g)
+}
+
+func (s *simCluster) close() {
+	for len(s.gateways) > 0 {
+		s.leave(0)
+	}
+}
+
+// publish stores a publication and sends it on its way to all gateways.
+func (s *simCluster) publish(value string) *broker.Publication {
+	p := s.log.publish(value)
+	for _, g := range s.gateways {
+		g.mu.Lock()
+		if g.sink != nil && !g.lossy {
+			g.queue = append(g.queue, p)
+		}
+		g.mu.Unlock()
+	}
+	return p
+}
+
+// deliver lets what is on its way arrive everywhere.
+func (s *simCluster) deliver() {
+	for _, g := range s.gateways {
+		g.deliver()
+	}
+}
+
+// publishAll publishes and delivers each at once.
+func (s *simCluster) publishAll(values ...string) {
+	for _, v := range values {
+		s.publish(v)
+		s.deliver()
+	}
+}
+
+// settle lets time pass, and everything that runs in the background.
+func settle(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
+// Attach implements [broker.Feed].
+func (g *simGateway) Attach(ctx context.Context, _, _ string, sink broker.Sink) (broker.Attachment, error) {
+	g.mu.Lock()
+	g.sink = sink
+	g.log.mu.Lock()
+	g.at = broker.Position{Epoch: g.log.epoch, Offset: g.log.next}
+	if n := len(g.log.all); n > 0 {
+		g.last = g.log.all[n-1].Offset
+	}
+	g.log.mu.Unlock()
+	g.mu.Unlock()
+	<-time.After(g.log.attaching)
+	return g, simDelay(ctx)
+}
+
+// Position and Detach implement [broker.Attachment].
+func (g *simGateway) Position() broker.Position { return g.at }
+func (g *simGateway) Detach() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.sink = nil
+}
+
+// deliver does what the feed of the log does: lost messages are read from the log
+// before later ones are delivered, and do not know what was before them.
+func (g *simGateway) deliver() {
+	g.mu.Lock()
+	var queue []*broker.Publication
+	if !g.late {
+		queue, g.queue = g.queue, nil
+	}
+	g.mu.Unlock()
+	for _, p := range queue {
+		g.take(p)
+	}
+}
+
+func (g *simGateway) take(p *broker.Publication) {
+	if p.Offset <= max(g.last, g.at.Offset) {
+		return
+	}
+	if missing := g.log.from(g.last, 0); p.Prev > g.last && len(missing) > 0 {
+		g.repair(missing, p.Prev)
+	}
+	g.hand(p)
+}
+
+// hand gives a publication to the channel and notes how it would go out.
+func (g *simGateway) hand(p *broker.Publication) {
+	g.last = p.Offset
+	c := g.sink.(*Channel)
+	c.log.Lock()
+	if c.log.priming {
+		c.log.Unlock()
+		c.Publication(p) // nobody is subscribed yet
+		return
+	}
+	full := c.prepare(p, true).bases[keyedBases].full
+	g.gapped = g.gapped && c.log.counting.acquiring
+	c.log.Unlock()
+	select {
+	case <-g.served:
+	default:
+		return
+	}
+	g.sent = append(g.sent, simFrame{p.ConflationKey, full})
+	if !g.gapped {
+		g.verdicts[p.Offset] = full
+	}
+}
+
+// catchUp repairs what was lost and was followed by nothing.
+func (g *simGateway) catchUp() {
+	missing := g.log.from(g.last, 0)
+	if n := len(missing); n > 0 && missing[n-1].Offset > g.last {
+		g.repair(missing, missing[n-1].Offset)
+	}
+}
+
+// repair reads up to an offset. If the log does not reach back to what was delivered
+// last, nobody knows what is missing.
+func (g *simGateway) repair(missing []*broker.Publication, to uint64) {
+	epoch := g.at.Epoch
+	if resume := missing[0].Offset - 1; g.last > 0 && resume >= g.last {
+		g.gapped = true
+		g.sink.Gap(broker.Gap{
+			After:  broker.Position{Epoch: epoch, Offset: g.last},
+			Resume: broker.Position{Epoch: epoch, Offset: resume}, Reason: broker.GapEvicted,
+		})
+		g.last = resume
+	}
+	for _, m := range missing {
+		if m.Offset > max(g.last, g.at.Offset) && m.Offset <= to {
+			m.Prev = g.last
+			g.hand(m)
+		}
+	}
+}
+
+// total adds up a metric over all gateways that there were.
+func (s *simCluster) total(name string) float64 {
+	sum := 0.0
+	for _, g := range append(slices.Clone(s.gateways), s.gone...) {
+		families, err := g.registry.Gather()
+		if err != nil {
+			panic(err)
+		}
+		for _, f := range families {
+			if f.GetName() == name {
+				sum += samples(f)
+			}
+		}
+	}
+	return sum
+}
+
+func samples(f *dto.MetricFamily) (sum float64) {
+	for _, m := range f.GetMetric() {
+		sum += m.GetCounter().GetValue() + m.GetGauge().GetValue()
+	}
+	return sum
+}
+
+func (s *simCluster) divergences() float64 {
+	return s.total("x_delta_cluster_coordination_divergences_total")
+}
+
+// disagreements are the publications about which gateways differ.
+func (s *simCluster) disagreements() (out []string) {
+	all := append(slices.Clone(s.gateways), s.gone...)
+	for offset := uint64(1); offset <= s.log.next; offset++ {
+		seen := map[bool]int{}
+		for _, g := range all {
+			if full, ok := g.verdicts[offset]; ok {
+				seen[full]++
+			}
+		}
+		if len(seen) == 2 {
+			out = append(out, fmt.Sprintf("%d: full for %d, not for %d", offset, seen[true], seen[false]))
+		}
+	}
+	return out
+}

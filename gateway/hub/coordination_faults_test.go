@@ -1,0 +1,211 @@
+package hub
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// A purge that spares the newest publications shows in no later one.
+func TestAPurgeThatSparesTheNewest(t *testing.T) {
+	bubble(t, 100, func(t *testing.T, s *simCluster) {
+		one := s.join()
+		<-one.served
+		s.publishAll(repeated("a", 3)...)
+		settle(time.Second)
+		s.log.purge(1)
+		two := s.join()
+		<-two.served
+		settle(time.Second)
+		s.publishAll(repeated("a", 9)...)
+		if got := two.form(4, 12); got != one.form(4, 12) {
+			t.Errorf("one made %s, two made %s", one.form(4, 12), got)
+		}
+	})
+}
+
+// A checkpoint that is replaced while it is replayed contradicts what was made of it.
+func TestACheckpointThatIsReplacedWhileItIsRead(t *testing.T) {
+	bubble(t, 100, func(t *testing.T, s *simCluster) {
+		one := s.join()
+		<-one.served
+		s.publishAll(repeated("a", 22)...)
+		settle(time.Second)
+		key := one.channel.log.counting.key
+		s.bucket.set(func() {
+			s.bucket.after = func() {
+				p := s.log.from(22, 0)[0]
+				value := fmt.Sprintf(`{"s":22,"t":%q,"n":4,"m":3,"k":[],"c":[]}`, p.Time.Format(time.RFC3339Nano))
+				if _, err := s.bucket.write(t.Context(), key, []byte(value), s.bucket.entries[key].Revision); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		two := s.join()
+		<-two.served
+		settle(time.Second)
+		s.publishAll(repeated("a", 9)...)
+		if one.form(23, 31) != "FdddFdddF" || two.form(23, 31) != "FdddFdddF" {
+			t.Errorf("one made %s, two made %s", one.form(23, 31), two.form(23, 31))
+		}
+	})
+}
+
+// A bucket that was made anew begins with revision 1 again.
+func TestABucketThatWasMadeAnew(t *testing.T) {
+	bubble(t, 100, func(t *testing.T, s *simCluster) {
+		one := s.join()
+		<-one.served
+		for range 7 {
+			s.publishAll(repeated("a", 17)...)
+			settle(time.Second)
+		}
+		s.bucket.set(func() { clear(s.bucket.entries); s.bucket.revision = 0 })
+		two := s.join()
+		<-two.served
+		for range 3 {
+			s.publishAll(repeated("a", 10)...)
+			settle(10 * time.Second)
+		}
+		s.publishAll(repeated("a", 9)...)
+		if got := two.form(150, 158); got != one.form(150, 158) {
+			t.Errorf("one made %s, two made %s", one.form(150, 158), got)
+		}
+		s.leave(1)
+		s.bucket.set(func() { s.bucket.operations = 0 })
+		for range 5 {
+			s.publishAll(repeated("a", 20)...)
+			settle(10 * time.Second)
+		}
+		if saved := one.channel.log.counting.saved; saved < 230 {
+			t.Errorf("after 258 publications the checkpoint is of %d", saved)
+		}
+		if n := s.bucket.operations; n > 8 {
+			t.Errorf("%d operations for 100 publications", n)
+		}
+	})
+}
+
+// A bucket that does not answer costs compression only once: from then on the gateway
+// counts by itself.
+func TestABucketThatDoesNotAnswer(t *testing.T) {
+	bubble(t, 1000, func(t *testing.T, s *simCluster) {
+		s.bucket.set(func() { s.bucket.hung = true })
+		one := s.join()
+		<-one.served
+		for range 400 {
+			s.publishAll("a")
+			settle(50 * time.Millisecond)
+		}
+		fulls := 0
+		for _, full := range one.verdicts {
+			if full {
+				fulls++
+			}
+		}
+		if fulls < 100 || fulls > 110 {
+			t.Errorf("%d of 400 are full, want a fourth", fulls)
+		}
+		if len(one.hub.Problems()) == 0 {
+			t.Error("nobody is told")
+		}
+		s.bucket.set(func() { s.bucket.hung = false })
+		settle(20 * time.Second)
+		if got := one.hub.Problems(); len(got) > 0 {
+			t.Errorf("after the outage: %v", got)
+		}
+	})
+}
+
+// Checkpoints that cannot be written are told, and are not tried with every publication.
+func TestCheckpointsThatCannotBeWritten(t *testing.T) {
+	bubble(t, 1000, func(t *testing.T, s *simCluster) {
+		one := s.join()
+		<-one.served
+		s.publishAll("a")
+		s.bucket.set(func() { s.bucket.down, s.bucket.operations = true, 0 })
+		for range 500 {
+			s.publishAll("a")
+			settle(40 * time.Millisecond)
+		}
+		if n := s.bucket.operations; n > 50 {
+			t.Errorf("%d operations in 20 seconds of an outage", n)
+		}
+		if len(one.hub.Problems()) == 0 {
+			t.Error("nobody is told")
+		}
+		s.bucket.set(func() { s.bucket.down = false })
+		settle(10 * time.Second)
+		if got := one.hub.Problems(); len(got) > 0 {
+			t.Errorf("after the outage: %v", got)
+		}
+		two := s.join()
+		<-two.served
+		s.publishAll(repeated("a", 9)...)
+		s.agree(t)
+	})
+}
+
+// A channel was emptied while nobody counted: the first who does is the one to count on
+// from, although the old checkpoint is still there.
+func TestAnEmptiedChannelIsCountedFromItsFirstPublication(t *testing.T) {
+	bubble(t, 100, func(t *testing.T, s *simCluster) {
+		zero := s.join()
+		<-zero.served
+		s.publishAll(repeated("a", 22)...)
+		settle(time.Second)
+		s.leave(0)
+		s.log.purge(0)
+		one := s.join()
+		<-one.served
+		s.publishAll("a", "a")
+		settle(time.Second)
+		two := s.join()
+		<-two.served
+		s.publishAll(repeated("a", 9)...)
+		if got := two.form(25, 33); got != one.form(25, 33) {
+			t.Errorf("one made %s, two made %s", one.form(25, 33), got)
+		}
+		s.agree(t)
+	})
+}
+
+// Somebody comes between a purge and the checkpoint that follows it: the one before it
+// counts what nobody counts any more.
+func TestACountWhoseAnchorIsGone(t *testing.T) {
+	bubble(t, 100, func(t *testing.T, s *simCluster) {
+		one := s.join()
+		<-one.served
+		s.publishAll(repeated("a", 21)...)
+		settle(time.Second)
+		s.log.purge(0)
+		s.publishAll("a")
+		two := s.join()
+		<-two.served
+		s.publishAll(repeated("a", 9)...)
+		if got := two.form(23, 31); got != "dddFdddFd" || got != one.form(23, 31) {
+			t.Errorf("one made %s, two made %s", one.form(23, 31), got)
+		}
+		s.agree(t)
+	})
+}
+
+// A count that was founded before the first publication is proven by reading all of
+// the log only as long as nothing can have been evicted.
+func TestACountFromTheFirstPublicationThatWasEvicted(t *testing.T) {
+	bubble(t, 8, func(t *testing.T, s *simCluster) {
+		one := s.join()
+		<-one.served
+		s.bucket.set(func() { s.bucket.down = true })
+		s.publishAll(repeated("a", 9)...)
+		settle(time.Second)
+		s.bucket.set(func() { s.bucket.down = false })
+		two := s.join()
+		<-two.served
+		settle(time.Second)
+		s.publishAll(repeated("a", 9)...)
+		if got := two.form(10, 18); got != one.form(10, 18) {
+			t.Errorf("one made %s, two made %s", one.form(10, 18), got)
+		}
+	})
+}

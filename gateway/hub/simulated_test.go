@@ -1,0 +1,153 @@
+package hub
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// Gateways come and go while publications are lost or late, the log evicts and is purged,
+// checkpoints expire unheard and the clock of the log jumps. Where nobody is left
+// without a way to know the count, all decide alike and no checkpoint contradicts
+// another; and no socket sees more than N-1 deltas of a value in a row.
+func TestSimulatedGatewaysAgree(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		retained := rapid.SampledFrom([]int{100, 200}).Draw(rt, "retained")
+		steps := rapid.SliceOfN(rapid.Custom(drawSimStep), 5, 60).Draw(rt, "steps")
+		wrong := ""
+		bubble(t, retained, func(_ *testing.T, s *simCluster) {
+			<-s.join().served
+			for _, step := range steps {
+				s.do(step)
+			}
+			wrong = s.judge()
+		})
+		if wrong != "" {
+			rt.Fatal(wrong)
+		}
+	})
+}
+
+// judge says what is wrong once everything has arrived.
+func (s *simCluster) judge() string {
+	s.arrive()
+	if bad := s.disagreements(); bad != nil {
+		return fmt.Sprintf("gateways disagree: %q", bad)
+	}
+	if n := s.divergences(); n != 0 {
+		return fmt.Sprintf("%v checkpoints contradicted a count", n)
+	}
+	for _, g := range append(slices.Clone(s.gateways), s.gone...) {
+		if value, n := g.longestRun(); n >= s.app.Delta.Interval {
+			return fmt.Sprintf("%d deltas of %s in a row", n, value)
+		}
+	}
+	return ""
+}
+
+// arrive lets everything that is on its way or was lost arrive.
+func (s *simCluster) arrive() {
+	for _, g := range s.gateways {
+		<-g.served
+		g.mu.Lock()
+		g.lossy, g.late = false, false
+		g.mu.Unlock()
+		g.deliver()
+		g.catchUp()
+	}
+	settle(2 * saveSpread)
+}
+
+// simStep is something that happens to the cluster.
+type simStep struct {
+	what    string
+	gateway int
+	wait    time.Duration
+	values  []string
+}
+
+func drawSimStep(t *rapid.T) simStep {
+	what := []string{"join", "join", "leave", "lose", "delay", "purge", "silence", "silence", "deafen", "skew"}
+	s := simStep{what: "publish", gateway: rapid.IntRange(0, 3).Draw(t, "gateway")}
+	if i := rapid.IntRange(0, 19).Draw(t, "what"); i < len(what) {
+		s.what = what[i]
+	}
+	switch s.what {
+	case "publish":
+		s.values = rapid.SliceOfN(rapid.SampledFrom([]string{"a", "a", "b", "c", "d"}), 1, 3).Draw(t, "values")
+		// Before a count that begins is saved, newcomers look for its begin in
+		// the last 16 publications. More cannot come in that time.
+		s.wait = rapid.SampledFrom([]time.Duration{saveSpread / 4, saveSpread / 2, 2 * saveSpread, 2 * saveSpread}).Draw(t, "wait")
+	case "join":
+		s.wait = time.Duration(rapid.IntRange(0, 3000).Draw(t, "us")) * time.Microsecond
+	case "silence":
+		s.wait = rapid.SampledFrom([]time.Duration{
+			time.Minute, CounterTTL / 4, counterIdle - time.Second, counterIdle + time.Second,
+			CounterTTL - time.Second, CounterTTL, CounterTTL + time.Second, 2 * CounterTTL,
+		}).Draw(t, "wait")
+	case "skew":
+		s.wait = time.Duration(rapid.IntRange(-1, 1).Draw(t, "hours")) * time.Hour
+	}
+	return s
+}
+
+func (s *simCluster) do(step simStep) {
+	i := step.gateway % len(s.gateways)
+	g := s.gateways[i]
+	switch step.what {
+	case "publish":
+		for _, v := range step.values {
+			s.publish(v)
+			s.deliver()
+		}
+		// A checkpoint follows what made it due, but not at once.
+		settle(step.wait)
+	case "join": // in the middle of things
+		if len(s.gateways) < 4 {
+			s.join()
+			settle(step.wait)
+		}
+	case "leave":
+		if len(s.gateways) > 1 {
+			s.leave(i)
+		}
+	case "lose": // live messages, for a while
+		<-g.served // who waits for the feed in vain for a second sends full
+		g.mu.Lock()
+		g.lossy = !g.lossy
+		g.mu.Unlock()
+	case "delay": // live messages, for a while
+		<-g.served
+		g.mu.Lock()
+		g.late = !g.late
+		g.mu.Unlock()
+	case "purge": // after everybody had everything
+		s.arrive()
+		s.log.purge(0)
+	case "silence": // perhaps longer than checkpoints live
+		s.arrive()
+		settle(step.wait)
+	case "deafen": // what is written to the bucket is not heard
+		s.bucket.set(func() { s.bucket.deaf = !s.bucket.deaf })
+	case "skew": // another leader's clock
+		s.arrive()
+		s.log.skew = step.wait
+	}
+}
+
+// longestRun returns the value of which most deltas followed each other.
+func (g *simGateway) longestRun() (value string, most int) {
+	runs := map[string]int{}
+	for _, f := range g.sent {
+		if runs[f.value]++; f.full {
+			runs[f.value] = 0
+		}
+		if runs[f.value] > most {
+			value, most = f.value, runs[f.value]
+		}
+	}
+	return value, most
+}
