@@ -31,15 +31,17 @@ func (c *Channel) save() {
 	}
 }
 
-// checkpoint writes the present count unless a newer one is there.
+// checkpoint writes the present count, unless somebody else has written one meanwhile
+// that will do.
 func (c *Channel) checkpoint(k *counting) {
 	failed := false
 	for range 4 {
 		c.log.Lock()
 		s := c.log.interval.Snapshot()
-		if c.log.counting != k || k.acquiring || k.saved >= s.Offset {
+		needed := k.saved < s.Offset && k.due(c.hub.opt.Now())
+		if c.log.counting != k || k.acquiring || !needed {
 			k.saving = false
-			if k.saved >= s.Offset {
+			if !needed {
 				k.succeeded(c.hub)
 			}
 			c.log.Unlock()
@@ -57,7 +59,7 @@ func (c *Channel) checkpoint(k *counting) {
 			c.log.Unlock()
 			return
 		case errors.Is(err, kv.ErrConflict):
-			if err = c.look(k); err == nil {
+			if err = c.look(k, revision); err == nil {
 				continue
 			}
 		}
@@ -89,11 +91,18 @@ func (k *counting) succeeded(h *Hub) {
 // due reports whether the last checkpoint is so old, in publications or in time, that
 // a newcomer might soon find nothing to count from.
 func (k *counting) due(now time.Time) bool {
-	return k.unsaved >= k.distance || k.unsaved > 0 && now.Sub(k.savedAt) >= CounterTTL/4
+	return k.unsaved >= k.distance || k.saved < k.begun || k.unsaved > 0 && now.Sub(k.savedAt) >= CounterTTL/4
 }
 
-// look reads the checkpoint that stood in the way of ours.
-func (c *Channel) look(k *counting) error {
+// look reads the checkpoint that stood in the way of ours, which was meant for a
+// revision.
+func (c *Channel) look(k *counting, revision uint64) error {
+	c.log.Lock()
+	heard := k.revision > revision
+	c.log.Unlock()
+	if heard {
+		return nil
+	}
 	ctx, cancel := c.hub.countingContext()
 	defer cancel()
 	e, err := c.hub.opt.Counters.Get(ctx, k.key)
@@ -107,7 +116,7 @@ func (c *Channel) look(k *counting) error {
 		return err
 	}
 	c.log.Lock()
-	if e.Revision < k.revision {
+	if k.revision == revision && e.Revision < revision {
 		// Either this was read from a replica that is behind, and the next
 		// attempt fails like the last one, or the bucket was made anew.
 		k.revision = 0

@@ -44,8 +44,10 @@ type counting struct {
 	revision uint64
 	saved    uint64
 	savedAt  time.Time
-	// unsaved counts the publications since then.
+	// unsaved counts the publications since then; begun is the one with which the
+	// count began that must be saved soon.
 	unsaved int
+	begun   uint64
 	saving  bool
 	// failed is when writing a checkpoint last failed, zero once it succeeded.
 	failed time.Time
@@ -161,6 +163,9 @@ func (c *Channel) stepCounted(u uncounted, live bool) bool {
 		return full
 	}
 	k.unsaved++
+	if begins {
+		k.begun = u.offset
+	}
 	if begins || k.unsaved >= k.distance {
 		c.save()
 	}
@@ -193,7 +198,7 @@ func (c *Channel) acquired(found *found) {
 		c.hub.alone.Add(-1)
 	}
 	k.acquiring, k.alone = false, time.Time{}
-	k.states, k.next, k.unsaved = k.states[:0], 0, 0
+	k.states, k.next, k.unsaved, k.begun = k.states[:0], 0, 0, 0
 	k.note(countState{found.state.Offset, c.log.interval.Hash()})
 	k.known(found.saved, found.revision, c.hub.opt.Now().Add(-found.age))
 	for _, p := range found.replay {
