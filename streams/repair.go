@@ -92,7 +92,9 @@ func (f *follower) absorb(page []stored, after, target uint64, epoch string) (do
 	if f.state != repairing || f.epoch != epoch || f.track.last != after {
 		return f.state != repairing, true
 	}
-	if after > 0 && len(page) > 0 && page[0].offset > after {
+	// At the origin the channel may have no message, whose absence then proves nothing.
+	anchored := after > f.origin || after > 0 && after == f.track.seen.offset
+	if anchored && len(page) > 0 && page[0].offset > after {
 		// The message that continuity was counted from is gone, and nobody
 		// knows what went with it.
 		f.gap(broker.Gap{
