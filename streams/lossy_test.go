@@ -199,7 +199,7 @@ func TestEvictionBeforeTheFirstPublication(t *testing.T) {
 	opt.Apps[0].MaxMessages = 10
 	var lost atomic.Bool
 	lost.Store(true)
-	opt.disturb = func(m *nats.Msg, deliver func(*nats.Msg)) {
+	opt.Disturb = func(m *nats.Msg, deliver func(*nats.Msg)) {
 		if !lost.Load() {
 			deliver(m)
 		}
