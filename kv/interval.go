@@ -50,10 +50,10 @@ type valueNode struct {
 // NewInterval returns a counter that has seen nothing. With n of 0 or 1 every
 // publication is full and no value is remembered. At most maxKeys values are
 // remembered, at least one, and never more than a snapshot of 256 KiB can hold; the
-// least recently published one is forgotten, and its next publication is full. After a silence of the channel longer than idle, or
-// when the clock of the log goes back by more than that, everything is forgotten; 0
-// or less means never. All gateways must use the
-// same three arguments.
+// least recently published one is forgotten, and its next publication is full. After a
+// silence of the channel longer than idle, or when the clock of the log goes back by more
+// than that, everything is forgotten; 0 or less means never. All gateways must use the same
+// three arguments.
 func NewInterval(n, maxKeys int, idle time.Duration) *Interval {
 	iv := &Interval{n: uint32(min(max(n, 1), maxInterval)), most: min(max(maxKeys, 1), maxRemembered), idle: idle}
 	iv.forget()

@@ -258,11 +258,10 @@ func (c *Channel) observe(k *counting, e kv.Entry) {
 // silent reports whether nothing came for so long that the next publication finds no
 // count, by this gateway's clock if it can.
 func (c *Channel) silent() bool {
-	now := c.hub.opt.Now()
 	if !c.log.heard.IsZero() {
-		return now.Sub(c.log.heard) > counterIdle
+		return c.hub.opt.Now().Sub(c.log.heard) > counterIdle
 	}
-	return c.log.interval.Idle(now)
+	return c.log.interval.Idle(c.hub.opt.LogTime())
 }
 
 // verify compares a checkpoint with the count here.

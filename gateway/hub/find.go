@@ -63,7 +63,7 @@ func (c *Channel) findOnce(ctx context.Context, k *counting, patient bool) (*fou
 	if patient && e.Revision < revision {
 		return nil, errBehind
 	}
-	f := &found{revision: e.Revision, age: min(max(c.hub.opt.Now().Sub(e.Time), 0), CounterTTL)}
+	f := &found{revision: e.Revision, age: min(max(c.hub.opt.LogTime().Sub(e.Time), 0), CounterTTL)}
 	err = errUnanchored
 	// A checkpoint that makes no sense is replaced like one that is too old.
 	if json.Unmarshal(e.Value, &f.state) == nil && c.newInterval().Restore(f.state) == nil {
