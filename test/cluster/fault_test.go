@@ -29,12 +29,16 @@ type load struct {
 	acked map[string]int // channel by event
 
 	next    atomic.Int64
+	gates   atomic.Pointer[[]string] // addresses of gateways
 	running sync.WaitGroup
 	stop    chan struct{}
 }
 
+// startLoad publishes through the gateways of a cluster. What one of them does not take
+// goes to the next one, with the same idempotency key.
 func startLoad(t *testing.T, c *cluster, a *app.App, channels, publishers int) *load {
 	l := &load{t: t, acked: map[string]int{}, stop: make(chan struct{})}
+	l.use(c)
 	for i := range channels {
 		l.channels = append(l.channels, fmt.Sprint("load-", i))
 	}
@@ -50,8 +54,17 @@ func startLoad(t *testing.T, c *cluster, a *app.App, channels, publishers int) *
 				at := int(n) % channels
 				id := fmt.Sprint("e", n)
 				body := fmt.Sprintf(`{"name":"load","channel":%q,"data":%q,"idempotency_key":%q}`, l.channels[at], id, id)
-				to := c.nodes[(p+int(n))%len(c.nodes)]
-				if requestAt(t, to.Addr(), a, http.MethodPost, "/events", body, nil) == http.StatusOK {
+				status, err := 0, error(nil)
+				for try := range 3 {
+					gates := *l.gates.Load()
+					if status, err = tryRequest(gates[(p+int(n)+try)%len(gates)], a, http.MethodPost, "/events", body); err == nil {
+						break
+					}
+				}
+				if err != nil {
+					t.Errorf("no gateway took %s: %v", id, err)
+				}
+				if status == http.StatusOK {
 					l.mu.Lock()
 					l.acked[id] = at
 					l.mu.Unlock()
@@ -60,6 +73,15 @@ func startLoad(t *testing.T, c *cluster, a *app.App, channels, publishers int) *
 		})
 	}
 	return l
+}
+
+// use sends what follows to the gateways that a cluster has now.
+func (l *load) use(c *cluster) {
+	var gates []string
+	for _, n := range c.nodes {
+		gates = append(gates, n.Addr())
+	}
+	l.gates.Store(&gates)
 }
 
 func (l *load) count() int {
@@ -79,17 +101,7 @@ func (l *load) more(n int) {
 // acknowledged: everything that was acknowledged, once, in the order of the log.
 func (l *load) check(c *cluster, a *app.App, watchers []*peer) {
 	l.t.Helper()
-	close(l.stop)
-	l.running.Wait()
-	for _, channel := range l.channels {
-		log := readLog(l.t, c.nodes[0].log, a.ID, channel)
-		stored := map[string]bool{}
-		for _, id := range log {
-			if stored[id] {
-				l.t.Errorf("%s is stored twice", id)
-			}
-			stored[id] = true
-		}
+	for channel, log := range l.end(c, a) {
 		for i, w := range watchers {
 			eventually(l.t, fmt.Sprintf("watcher %d has all %d events of %s", i, len(log), channel), func() bool {
 				return len(w.all("load", channel)) >= len(log)
@@ -101,6 +113,25 @@ func (l *load) check(c *cluster, a *app.App, watchers []*peer) {
 				}
 			}
 		}
+	}
+}
+
+// end ends the load and compares what was acknowledged with what is stored, which it
+// returns by channel.
+func (l *load) end(c *cluster, a *app.App) map[string][]string {
+	l.t.Helper()
+	close(l.stop)
+	l.running.Wait()
+	logs := map[string][]string{}
+	for _, channel := range l.channels {
+		logs[channel] = readLog(l.t, c.nodes[0].log, a.ID, channel)
+		stored := map[string]bool{}
+		for _, id := range logs[channel] {
+			if stored[id] {
+				l.t.Errorf("%s is stored twice", id)
+			}
+			stored[id] = true
+		}
 		l.mu.Lock()
 		for id, at := range l.acked {
 			if l.channels[at] == channel && !stored[id] {
@@ -110,6 +141,7 @@ func (l *load) check(c *cluster, a *app.App, watchers []*peer) {
 		l.mu.Unlock()
 	}
 	l.t.Logf("%d events were acknowledged of %d", l.count(), l.next.Load())
+	return logs
 }
 
 func readLog(t *testing.T, log *streams.Log, appID, channel string) []string {
