@@ -60,10 +60,11 @@ type appLog struct {
 	storing  outcome
 	known    witness
 	// turn is held by the one that looks at the stream: an answer of before must not
-	// be adopted after one of afterwards. created, which it guards, is when the stream
-	// was made.
+	// be adopted after one of afterwards. It guards created, when the stream was made,
+	// and ended, the epochs that this process saw end.
 	turn    chan struct{}
 	created time.Time
+	ended   map[string]bool
 }
 
 func (a *appLog) currentEpoch() string { return *a.epoch.Load() }
@@ -112,7 +113,7 @@ func (l *Log) open(ctx context.Context) error {
 		return fmt.Errorf("bucket of epochs: %w", err)
 	}
 	for _, o := range l.opt.Apps {
-		a := &appLog{opt: o, stream: streamName(l.opt.Prefix, o.ID), root: publishSubject(l.opt.Prefix, o.ID, ""), turn: make(chan struct{}, 1)}
+		a := &appLog{opt: o, stream: streamName(l.opt.Prefix, o.ID), root: publishSubject(l.opt.Prefix, o.ID, ""), turn: make(chan struct{}, 1), ended: map[string]bool{}}
 		a.root = a.root[:len(a.root)-1] // the empty name is a lone `=`
 		a.limits.Store(&o)
 		a.storing.what = "storing events of the app " + o.ID

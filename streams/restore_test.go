@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -152,6 +153,42 @@ func TestR12RestoredLogIsANewLife(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestAnEpochThatEndedDoesNotComeBack restores the same copy twice. The second time it
+// also brings back an epoch whose positions were refused since.
+func TestAnEpochThatEndedDoesNotComeBack(t *testing.T) {
+	s := startRestorable(t)
+	rnd := rand.New(rand.NewPCG(1, 1))
+	l := open(t, Options{URLs: []string{s.ClientURL()}, Apps: []AppOptions{{ID: "app-1", MaxMessages: 1000}}})
+	sk := &sink{}
+	at, err := l.Attach(t.Context(), "app-1", "c0", sk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer at.Detach()
+	n := 0
+	s.raw(rnd, 1, 5, &n)
+	s.stop()
+	copied := s.save()
+	s.start()
+	var epochs []string
+	for range 3 {
+		s.raw(rnd, 1, 5, &n)
+		awaitTrue(t, "the last event has come", func() bool {
+			got, _ := sk.all()
+			return len(got) > 0 && string(got[len(got)-1].Data) == fmt.Sprint(n)
+		})
+		epoch := l.apps["app-1"].currentEpoch()
+		if slices.Contains(epochs, epoch) {
+			t.Errorf("the epoch is %s, after %v", epoch, epochs)
+		}
+		epochs = append(epochs, epoch)
+		s.stop()
+		s.restore(copied)
+		s.start()
+		awaitTrue(t, "there is another epoch", func() bool { return l.apps["app-1"].currentEpoch() != epoch && l.Health().Ready })
+	}
 }
 
 // compareRestored compares what a sink got with the log as it is now: events of before

@@ -119,7 +119,8 @@ func (l *Log) refresh(ctx context.Context, a *appLog, lostEpoch string) error {
 		}
 		a.known.settled(marks)
 	}
-	if lostEpoch == epoch {
+	// An epoch that had ended is back if the bucket of epochs was restored as well.
+	if lostEpoch == epoch || a.ended[epoch] {
 		if override, err = l.epochs.renew(ctx, a.opt.ID, override); err != nil {
 			return fmt.Errorf("epoch of the app %s: %w", a.opt.ID, err)
 		}
@@ -139,6 +140,7 @@ func (l *Log) adopt(a *appLog, epoch string, info *jetstream.StreamInfo) {
 		return
 	}
 	l.opt.Logger.Warn("the log of an app began a new life", "app", a.opt.ID, "epoch", epoch, "before", *old)
+	a.ended[*old] = true
 	begin := broker.Position{Epoch: epoch}
 	if same {
 		// It is the same stream, without what was lost. What it has now was delivered
