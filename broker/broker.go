@@ -42,11 +42,11 @@ type Receipt struct {
 
 // Publisher appends events to the log of an app.
 type Publisher interface {
-	// Publish stores the events in the given order and returns a receipt for
-	// each, in the same order, once all of them are stored at the durability
-	// level of the log. It retries within ctx where a retry cannot store
-	// twice. After an error an unknown prefix of the events may have been
-	// stored. Errors: [ErrUnknownApp], [ErrTooLarge], [ErrUnavailable], or the
+	// Publish stores the events, those of each channel in the given order, and
+	// returns a receipt for each, in the same order, once all of them are stored
+	// at the durability level of the log. It retries within ctx where a retry
+	// cannot store twice. After an error an unknown prefix of the events of each
+	// channel may have been stored. Errors: [ErrUnknownApp], [ErrTooLarge], [ErrUnavailable], or the
 	// context's. Safe for use by many goroutines; the events are not modified
 	// and not kept.
 	Publish(ctx context.Context, app string, events ...Outgoing) ([]Receipt, error)
