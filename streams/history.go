@@ -175,6 +175,19 @@ func (l *Log) Read(ctx context.Context, app, channel string, q broker.Query) (*b
 	if q.To > 0 && q.From > q.To || !q.Until.IsZero() && q.Since.After(q.Until) {
 		return nil, fmt.Errorf("%w: the lower bound is above the upper one", broker.ErrInvalidQuery)
 	}
+	return s.settled(ctx, func() (*broker.Page, error) { return s.read(ctx, q) }, func(p *broker.Page, r broker.Retained) bool {
+		return (q.NewestFirst || !p.More) && wants(q, r)
+	})
+}
+
+// wants says whether the newest message is one of those that are asked for.
+func wants(q broker.Query, r broker.Retained) bool {
+	return r.Newest >= q.From && (q.To == 0 || r.Newest <= q.To) &&
+		(q.Since.IsZero() || !r.NewestTime.Before(q.Since)) && (q.Until.IsZero() || !r.NewestTime.After(q.Until))
+}
+
+// read is one attempt to read a page.
+func (s span) read(ctx context.Context, q broker.Query) (*broker.Page, error) {
 	epoch := s.app.currentEpoch()
 	from, to := max(q.From, 1), q.To
 	if to == 0 {
@@ -197,21 +210,19 @@ func (l *Log) Read(ctx context.Context, app, channel string, q broker.Query) (*b
 		}
 	}
 	page := &broker.Page{}
-	if from <= to {
-		read := s.forward
-		if q.NewestFirst {
-			read = s.backward
-		}
-		got, more, err := read(ctx, from, to, q.Limit)
-		if err != nil {
-			return nil, err
-		}
-		page.More = more
-		page.Publications = s.publications(got, epoch)
+	if from > to {
+		return page, nil
 	}
-	if page.Retained, err = l.Retained(ctx, app, channel); err != nil {
+	read := s.forward
+	if q.NewestFirst {
+		read = s.backward
+	}
+	got, more, err := read(ctx, from, to, q.Limit)
+	if err != nil {
 		return nil, err
 	}
+	page.More = more
+	page.Publications = s.publications(got, epoch)
 	return page, nil
 }
 
@@ -238,6 +249,13 @@ func (l *Log) After(ctx context.Context, app, channel string, pos broker.Positio
 	if limit < 1 || limit > maxLimit {
 		return nil, fmt.Errorf("%w: limit is %d, must be 1 to %d", broker.ErrInvalidQuery, limit, maxLimit)
 	}
+	return s.settled(ctx, func() (*broker.Page, error) { return s.after(ctx, pos, limit) }, func(p *broker.Page, r broker.Retained) bool {
+		return !p.More && r.Newest > pos.Offset
+	})
+}
+
+// after is one attempt to read what follows a position.
+func (s span) after(ctx context.Context, pos broker.Position, limit int) (*broker.Page, error) {
 	epoch := s.app.currentEpoch()
 	if pos.Epoch != epoch {
 		return nil, fmt.Errorf("%w: it is %s now", broker.ErrEpochChanged, epoch)
@@ -252,6 +270,15 @@ func (l *Log) After(ctx context.Context, app, channel string, pos broker.Positio
 			return nil, err
 		}
 	}
+	if !proven && pos.Offset > 0 && s.app.copies.Load() > 1 {
+		m, found, err := s.log.reader.leaderGet(ctx, s.app.stream, getRequest{Seq: pos.Offset})
+		if err != nil {
+			return nil, err
+		}
+		if found && m.subject == s.subject {
+			return nil, errStale
+		}
+	}
 	if !proven {
 		return nil, broker.ErrPositionExpired
 	}
@@ -261,9 +288,7 @@ func (l *Log) After(ctx context.Context, app, channel string, pos broker.Positio
 	if len(got) > limit {
 		got, more = got[:limit], true
 	}
-	page := &broker.Page{More: more, Publications: s.publications(got, epoch)}
-	page.Retained, err = l.Retained(ctx, app, channel)
-	return page, err
+	return &broker.Page{More: more, Publications: s.publications(got, epoch)}, nil
 }
 
 // neverEvicted proves continuity from a position at which the channel has no
@@ -282,24 +307,4 @@ func (s span) neverEvicted(ctx context.Context, offset uint64) (bool, error) {
 	}
 	limit := info.Config.MaxMsgsPerSubject
 	return info.State.FirstSeq <= offset+1 && (limit <= 0 || int64(count) < limit), nil
-}
-
-// Retained implements [broker.History].
-func (l *Log) Retained(ctx context.Context, app, channel string) (broker.Retained, error) {
-	s, err := l.span(app, channel)
-	if err != nil {
-		return broker.Retained{}, err
-	}
-	r := broker.Retained{Epoch: s.app.currentEpoch()}
-	oldest, count, err := s.probe(ctx, 1)
-	if err != nil || count == 0 {
-		return r, err
-	}
-	newest, found, err := l.reader.newest(ctx, s.app.stream, s.subject)
-	if err != nil || !found {
-		return r, err
-	}
-	r.Oldest, r.OldestTime, r.Messages = oldest.offset, oldest.time, count
-	r.Newest, r.NewestTime = newest.offset, newest.time
-	return r, nil
 }

@@ -52,13 +52,13 @@ var _ broker.Log = (*Log)(nil)
 type appLog struct {
 	opt AppOptions
 	// limits are what the stream is to keep, opt's until Retain changes them.
-	limits   atomic.Pointer[AppOptions]
-	stream   string
-	root     string // publish subjects up to the channel's token
-	epoch    atomic.Pointer[string]
-	capacity atomic.Int64
-	storing  outcome
-	known    witness
+	limits  atomic.Pointer[AppOptions]
+	stream  string
+	root    string // publish subjects up to the channel's token
+	epoch   atomic.Pointer[string]
+	copies  atomic.Int64 // of the stream
+	storing outcome
+	known   witness
 	// turn is held by the one that looks at the stream: an answer of before must not
 	// be adopted after one of afterwards. It guards created, when the stream was made,
 	// and ended, the epochs that this process saw end.

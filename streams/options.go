@@ -73,8 +73,9 @@ type Options struct {
 	StartTimeout time.Duration
 	// PublishTimeout bounds one publish with its retries, default 10 s.
 	PublishTimeout time.Duration
-	// RepairTimeout is how long a gap is tried to be repaired while the log
-	// cannot be reached, default 15 s.
+	// RepairTimeout is how long a gap is tried to be repaired while there is a
+	// connection and the log does not answer, default 60 s: longer than it takes to
+	// notice that a connection is dead.
 	RepairTimeout time.Duration
 	// FeedShards is the number of goroutines that apply live messages, default
 	// 4; FeedQueue is what waits for each, default 16384 messages.
@@ -103,7 +104,7 @@ func (o *Options) setDefaults() error {
 	def(&o.Name, "sluice")
 	def(&o.StartTimeout, 10*time.Second)
 	def(&o.PublishTimeout, 10*time.Second)
-	def(&o.RepairTimeout, 15*time.Second)
+	def(&o.RepairTimeout, time.Minute)
 	def(&o.FeedShards, 4)
 	def(&o.FeedQueue, 16384)
 	def(&o.Readers, 8)

@@ -29,7 +29,7 @@ func (f *follower) repair(target uint64) {
 // repairRun works until the target is reached or given up.
 func (f *follower) repairRun() {
 	ctx := f.log.ctx
-	giveUp := time.Now().Add(f.log.opt.RepairTimeout)
+	patience := newPatience(f.log)
 	wait := 5 * time.Millisecond
 	for stale := 0; ; {
 		f.mu.Lock()
@@ -54,7 +54,7 @@ func (f *follower) repairRun() {
 			}
 			if progress {
 				stale, wait = 0, 5*time.Millisecond
-				giveUp = time.Now().Add(f.log.opt.RepairTimeout)
+				patience = newPatience(f.log)
 				continue
 			}
 			// The replica may be behind. After some tries the leader decides.
@@ -70,7 +70,7 @@ func (f *follower) repairRun() {
 		if ctx.Err() != nil {
 			return
 		}
-		if time.Now().After(giveUp) {
+		if !patience.left() {
 			f.log.opt.Logger.Warn("repair given up", "app", f.app.opt.ID, "after", after, "error", err)
 			f.abandon(broker.GapUnavailable, target, epoch)
 			return
@@ -191,16 +191,21 @@ func (f *follower) investigate() {
 	seen, epoch := f.track.seen, f.epoch
 	seen.subject = f.subject
 	f.log.running.Go(func() {
-		ctx, cancel := context.WithTimeout(f.log.ctx, f.log.opt.RepairTimeout)
-		defer cancel()
-		err := attempt(ctx, func(ctx context.Context) error {
-			what, err := f.log.fateOf(ctx, f.app, seen)
-			switch {
-			case err == nil && what == lost, errors.Is(err, errNoStream):
-				return f.log.refresh(ctx, f.app, epoch)
+		patience := newPatience(f.log)
+		var err error
+		for {
+			ctx, cancel := context.WithTimeout(f.log.ctx, attemptStart)
+			err = f.inquire(ctx, seen, epoch)
+			cancel()
+			if err == nil || !patience.left() {
+				break
 			}
-			return err
-		})
+			select {
+			case <-f.log.ctx.Done():
+				return
+			case <-time.After(attemptPause):
+			}
+		}
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		switch {
@@ -219,6 +224,15 @@ func (f *follower) investigate() {
 		f.track.forget()
 		f.resume()
 	})
+}
+
+// inquire asks what became of a message, and begins a new life of the log if it is lost.
+func (f *follower) inquire(ctx context.Context, seen mark, epoch string) error {
+	what, err := f.log.fateOf(ctx, f.app, seen)
+	if err == nil && what == lost || errors.Is(err, errNoStream) {
+		return f.log.refresh(ctx, f.app, epoch)
+	}
+	return err
 }
 
 func keepAbove(held []arrival, offset uint64) []arrival {

@@ -126,7 +126,7 @@ func (l *Log) refresh(ctx context.Context, a *appLog, lostEpoch string) error {
 		}
 		epoch = epochOf(info, override)
 	}
-	a.capacity.Store(info.Config.MaxMsgsPerSubject)
+	a.copies.Store(int64(info.Config.Replicas))
 	l.adopt(a, epoch, info)
 	return nil
 }
@@ -170,7 +170,7 @@ func (l *Log) Retain(ctx context.Context, apps []AppOptions) error {
 			return unavailable("changing what is kept", err)
 		}
 		a.limits.Store(&want)
-		a.capacity.Store(info.Config.MaxMsgsPerSubject)
+		a.copies.Store(int64(info.Config.Replicas))
 	}
 	return nil
 }

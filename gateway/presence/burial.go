@@ -45,20 +45,26 @@ func (r *Roster) check() {
 	}
 }
 
-// pronounce buries a gateway if its lease has ended and nobody was faster.
+// pronounce buries a gateway if its lease has ended and nobody was faster. A lease that
+// is still the one that was heard of a whole life time ago has ended, too: the table goes
+// by the clocks of its servers, which may keep it for an hour.
 func (r *Roster) pronounce(node string) error {
 	ctx, cancel := context.WithTimeout(r.ctx, writeTimeout)
 	defer cancel()
 	key := leaseKey(node)
 	rec, err := r.opt.Table.Read(ctx, key)
-	if err == nil {
+	if err != nil && !errors.Is(err, kv.ErrNotFound) {
+		return err
+	}
+	r.mu.Lock()
+	p := r.peers[node]
+	old := p != nil && rec.Revision == p.lease && string(rec.Value) == alive
+	r.mu.Unlock()
+	if err == nil && !old {
 		r.heard(kv.Record{Key: key, Entry: rec})
 		return nil
 	}
-	if !errors.Is(err, kv.ErrNotFound) {
-		return err
-	}
-	revision, err := r.opt.Table.Swap(ctx, key, []byte(dead), graveFor, 0)
+	revision, err := r.opt.Table.Swap(ctx, key, []byte(dead), graveFor, rec.Revision)
 	if errors.Is(err, kv.ErrConflict) {
 		return nil // we will hear of it
 	}

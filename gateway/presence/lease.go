@@ -23,8 +23,10 @@ const graveFor = 10 * time.Minute
 
 // peer is another gateway.
 type peer struct {
-	// seen is when it last said something, by our clock.
-	seen time.Time
+	// seen is when it last said something, by our clock, and lease the revision of
+	// the renewal that was heard of then.
+	seen  time.Time
+	lease uint64
 	// grave is the revision at which it was buried last, 0 if it never was; its
 	// seats up to there are void. dead is set from then until it says something
 	// again, swept when the seats are known to be gone.
@@ -119,7 +121,9 @@ func (r *Roster) heard(rec kv.Record) {
 	case left:
 		delete(r.peers, node)
 	case alive:
-		p.seen = now
+		if rec.Revision != p.lease {
+			p.seen, p.lease = now, rec.Revision
+		}
 		p.dead = p.dead && rec.Revision < p.grave
 	case dead:
 		if grave = rec.Revision > p.grave; grave {

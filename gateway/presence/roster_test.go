@@ -302,3 +302,30 @@ func TestSuspicionDoesNotWaitForEver(t *testing.T) {
 	})
 	agree(t, nil, a)
 }
+
+// eternal is a table whose records never expire, as if its servers' clocks were behind.
+type eternal struct{ kv.Table }
+
+func (e eternal) Put(ctx context.Context, key string, value []byte, _ time.Duration) (uint64, error) {
+	return e.Table.Put(ctx, key, value, 0)
+}
+
+func (e eternal) Swap(ctx context.Context, key string, value []byte, _ time.Duration, revision uint64) (uint64, error) {
+	return e.Table.Swap(ctx, key, value, 0, revision)
+}
+
+// TestLeasesEndByOurClock kills a gateway whose lease the table keeps: after the leader of
+// the table changed to a server whose clock is an hour behind, members of the dead stayed
+// for an hour.
+func TestLeasesEndByOurClock(t *testing.T) {
+	table := eternal{kv.NewMemoryTable(nil)}
+	a, b, c := start(t, table, "a"), start(t, table, "b"), start(t, table, "c")
+	b.join(t, "u1")
+	c.join(t, "u2")
+	agree(t, []string{"u1", "u2"}, a, b, c)
+	c.die()
+	agree(t, []string{"u1"}, a, b)
+	if n := a.Stats().Burials + b.Stats().Burials; n != 1 {
+		t.Errorf("%d burials", n)
+	}
+}

@@ -1,0 +1,108 @@
+package streams
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sluicehq/sluice/broker"
+)
+
+// staleTimeout is how long replicas may take to have what their leader has before a
+// read fails. They are behind for milliseconds.
+const staleTimeout = 2 * time.Second
+
+// Retained implements [broker.History].
+func (l *Log) Retained(ctx context.Context, app, channel string) (broker.Retained, error) {
+	s, err := l.span(app, channel)
+	if err != nil {
+		return broker.Retained{}, err
+	}
+	page, err := s.settled(ctx, func() (*broker.Page, error) { return &broker.Page{}, nil },
+		func(*broker.Page, broker.Retained) bool { return false })
+	if err != nil {
+		return broker.Retained{}, err
+	}
+	return page.Retained, nil
+}
+
+// settled repeats a read until nobody who answered was behind the leader: any replica
+// answers, and what was acknowledged a moment ago may not have come to it yet. ends says
+// whether a page must have the newest message.
+func (s span) settled(ctx context.Context, read func() (*broker.Page, error), ends func(*broker.Page, broker.Retained) bool) (*broker.Page, error) {
+	until := time.Now().Add(staleTimeout)
+	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
+		retained, err := s.retained(ctx)
+		if err != nil {
+			return nil, err
+		}
+		page, err := read()
+		switch {
+		case errors.Is(err, errStale):
+		case err != nil:
+			return nil, err
+		case s.app.copies.Load() < 2,
+			(retained.Newest == 0 || retained.Oldest > 0) && (!ends(page, retained) || highest(page) >= retained.Newest):
+			page.Retained = retained
+			return page, nil
+		}
+		if time.Now().After(until) {
+			return nil, unavailable("reading the log", errStale)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(wait):
+		}
+	}
+}
+
+// highest is the offset at the newer end of a page.
+func highest(page *broker.Page) uint64 {
+	n := len(page.Publications)
+	if n == 0 {
+		return 0
+	}
+	return max(page.Publications[0].Offset, page.Publications[n-1].Offset)
+}
+
+// retained is what the log has of the channel. With several copies the leader says what
+// is the newest and how many there are.
+func (s span) retained(ctx context.Context) (broker.Retained, error) {
+	r := broker.Retained{Epoch: s.app.currentEpoch()}
+	oldest, count, err := s.probe(ctx, 1)
+	if err != nil {
+		return r, err
+	}
+	var newest stored
+	found := count > 0
+	if s.app.copies.Load() > 1 {
+		if newest, found, err = s.log.reader.leaderGet(ctx, s.app.stream, getRequest{LastFor: s.subject}); err == nil && found {
+			count, err = s.count(ctx)
+		}
+	} else if found {
+		newest, found, err = s.log.reader.newest(ctx, s.app.stream, s.subject)
+	}
+	if err != nil || !found {
+		return r, err
+	}
+	r.Oldest, r.OldestTime, r.Messages = oldest.offset, oldest.time, count
+	r.Newest, r.NewestTime = newest.offset, newest.time
+	return r, nil
+}
+
+// count asks the leader for the number of messages.
+func (s span) count(ctx context.Context) (uint64, error) {
+	stream, err := s.log.admin.Stream(ctx, s.app.stream)
+	if err != nil {
+		return 0, unavailable("asking for the stream", err)
+	}
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(s.subject))
+	if err != nil {
+		return 0, unavailable("asking for the stream", fmt.Errorf("messages of %s: %w", s.subject, err))
+	}
+	return info.State.Subjects[s.subject], nil
+}
