@@ -69,6 +69,48 @@ func TestWorkOfTheDead(t *testing.T) {
 	}
 }
 
+// eternal is a table whose records never expire, as if its servers' clocks were behind.
+type eternal struct{ kv.Table }
+
+func (e eternal) Swap(ctx context.Context, key string, value []byte, _ time.Duration, revision uint64) (uint64, error) {
+	return e.Table.Swap(ctx, key, value, 0, revision)
+}
+
+// TestWorkLeasesEndByOurClock: a dead taker whose lease the table keeps is succeeded.
+func TestWorkLeasesEndByOurClock(t *testing.T) {
+	table := eternal{kv.NewMemoryTable(nil)}
+	w := &Work{table: table, node: "dead", lease: time.Second}
+	if err := w.leaseOf("q").acquire(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	heir := w.leaseOf("q")
+	if err := heir.acquire(ctx); err != nil {
+		t.Fatalf("nobody took over: %v", err)
+	}
+	// One that is renewed is not taken.
+	took := make(chan error, 1)
+	short, end := context.WithTimeout(t.Context(), 3*time.Second)
+	defer end()
+	go func() { took <- w.leaseOf("q").acquire(short) }()
+	renew := time.NewTicker(w.lease / 3)
+	defer renew.Stop()
+	for {
+		select {
+		case err := <-took:
+			if err == nil {
+				t.Error("a lease that is renewed was taken")
+			}
+			return
+		case <-renew.C:
+			if err := heir.renew(t.Context()); err != nil {
+				t.Errorf("renewing: %v", err)
+			}
+		}
+	}
+}
+
 // TestWorkOfAFormerTakerIsFencedOff: one that was cut off while it was succeeded asks
 // for tasks again as soon as it is back, before it knows. What it got nobody else would
 // get before it expires.

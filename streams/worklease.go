@@ -45,10 +45,18 @@ func (l *lease) acquire(ctx context.Context) error {
 	// Expiry is not told.
 	look := time.NewTicker(l.ttl / 4)
 	defer look.Stop()
+	// The table goes by the clocks of its servers, which may keep for an hour what has
+	// ended. A lease that was not renewed for its life time has, too.
+	var last uint64
+	var seen time.Time
 	for {
 		began := time.Now()
 		e, err := l.table.Read(ctx, l.key)
-		if errors.Is(err, kv.ErrNotFound) || err == nil && (string(e.Value) == freed || string(e.Value) == l.holder) {
+		if err != nil || e.Revision != last {
+			last, seen = e.Revision, began
+		}
+		if errors.Is(err, kv.ErrNotFound) ||
+			err == nil && (string(e.Value) == freed || string(e.Value) == l.holder || began.Sub(seen) > l.ttl) {
 			// Our own is there if the answer to a write was lost.
 			if l.revision, err = l.table.Swap(ctx, l.key, []byte(l.holder), l.ttl, e.Revision); err == nil {
 				l.since = began
