@@ -2,7 +2,6 @@ package rest
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -230,11 +229,10 @@ func (r *request) prepare(w http.ResponseWriter) error {
 		r.turnAway(w)
 		return bodyError(&http.MaxBytesError{Limit: r.api.opt.MaxBody})
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.http.Body, r.api.opt.MaxBody))
-	if err != nil {
+	var err error
+	if r.body, err = readBody(http.MaxBytesReader(w, r.http.Body, r.api.opt.MaxBody), r.http.ContentLength); err != nil {
 		return bodyError(err)
 	}
-	r.body = body
 	if r.params, err = url.ParseQuery(r.http.URL.RawQuery); err != nil {
 		return invalid("query: %v", err)
 	}

@@ -103,8 +103,8 @@ func oversize(t *testing.T, rnd *rand.Rand) {
 	if bystander.line(&got); got.Event != "e" {
 		t.Errorf("the bystander got %+v", got)
 	}
-	if grown := s.peak() - before; grown > 256 {
-		t.Errorf("the server grew by %d MiB for what it refused, want 256 at most", grown)
+	if grown := s.peak() - before; grown > 128 {
+		t.Errorf("the server grew by %d MiB for what it refused, want 128 at most", grown)
 	} else {
 		t.Logf("the server grew by %d MiB", grown)
 	}
