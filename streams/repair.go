@@ -3,6 +3,7 @@ package streams
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/sluicehq/sluice/broker"
@@ -95,6 +96,10 @@ func (f *follower) absorb(page []stored, after, target uint64, epoch string) (do
 	// At the origin the channel may have no message, whose absence then proves nothing.
 	anchored := after > f.origin || after > 0 && after == f.track.seen.offset
 	if anchored && len(page) > 0 && page[0].offset > after {
+		if f.continues(after) {
+			f.resume()
+			return true, true
+		}
 		// The message that continuity was counted from is gone, and nobody
 		// knows what went with it.
 		f.gap(broker.Gap{
@@ -118,6 +123,12 @@ func (f *follower) absorb(page []stored, after, target uint64, epoch string) (do
 		return true, true
 	}
 	return false, progress
+}
+
+// continues says whether the message that follows an offset is held: then nothing is
+// missing before it, whatever the log has removed. The lock is held.
+func (f *follower) continues(after uint64) bool {
+	return slices.ContainsFunc(f.held, func(m arrival) bool { return m.prev <= after && m.offset > after })
 }
 
 // askLeader reads the next message from the leader, whose answer is the truth.

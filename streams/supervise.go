@@ -69,7 +69,11 @@ func (l *Log) supervise() {
 	}
 }
 
-const auditBatch = 256
+const (
+	auditBatch = 256
+	// auditPatience is how long an audit waits for live messages that are on their way.
+	auditPatience = 300 * time.Millisecond
+)
 
 func (l *Log) checkStreams() {
 	for _, a := range l.apps {
@@ -188,7 +192,7 @@ func (l *Log) compare(n int) {
 		for len(all) > 0 && l.ctx.Err() == nil {
 			part := all[:min(batch, len(all))]
 			all = all[len(part):]
-			if err := l.compareBatch(a, part); err != nil {
+			if err := l.compareBatch(a, part, n > 0); err != nil {
 				l.opt.Logger.Debug("comparing channels with the log failed", "app", a.opt.ID, "error", err)
 				l.retryLater()
 				break
@@ -216,7 +220,7 @@ func (l *Log) retryLater() {
 	})
 }
 
-func (l *Log) compareBatch(a *appLog, part []*follower) error {
+func (l *Log) compareBatch(a *appLog, part []*follower, patient bool) error {
 	q := getRequest{}
 	bySubject := map[string]*follower{}
 	now := time.Now().UnixNano()
@@ -230,6 +234,16 @@ func (l *Log) compareBatch(a *appLog, part []*follower) error {
 	got, err := l.reader.fetch(ctx, a.stream, q)
 	if err != nil {
 		return err
+	}
+	behind := func(m stored) bool { f := bySubject[m.subject]; return f != nil && f.seen().offset < m.offset }
+	if patient && slices.ContainsFunc(got, behind) {
+		// What is on its way would be read from the log without need, and a gap be
+		// told if the log has removed it already.
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(auditPatience):
+		}
 	}
 	for _, m := range got {
 		if f := bySubject[m.subject]; f != nil {

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"slices"
 	"time"
 
 	"github.com/sluicehq/sluice/broker"
@@ -99,6 +100,11 @@ func (f *follower) absorb(r *scanned, after uint64, epoch string) bool {
 			continue
 		}
 		if a.prev > f.last {
+			if f.continues() {
+				f.overdue(false)
+				f.resume()
+				return true
+			}
 			f.gap(broker.Position{Epoch: epoch, Offset: a.prev}, broker.GapEvicted)
 		}
 		f.deliver(a)
@@ -113,6 +119,12 @@ func (f *follower) absorb(r *scanned, after uint64, epoch string) bool {
 	}
 	f.resume()
 	return true
+}
+
+// continues says whether the message that follows the last one is held: then nothing is
+// missing before it, whatever the log has removed. The lock is held.
+func (f *follower) continues() bool {
+	return slices.ContainsFunc(f.held, func(a arrival) bool { return a.prev == f.last && a.offset > f.last })
 }
 
 // abandon gives up on what is missing and goes on behind it.

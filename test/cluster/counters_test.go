@@ -273,6 +273,13 @@ func TestCountersAgree(t *testing.T) {
 	for _, n := range r.c.nodes {
 		r.witnesses = append(r.witnesses, n.judge(t, a, r.channels))
 	}
+	t.Cleanup(func() {
+		for i, n := range r.c.nodes {
+			if t.Failed() {
+				t.Logf("gateway %d: %v gaps, %v slow sockets closed, %+v", i, n.value("sockudo_gaps_total"), n.value("sockudo_slow_sockets_closed_total"), n.log.Stats())
+			}
+		}
+	})
 	const phase = 1000
 	faults := map[string]int{}
 	for done := 0; done < *counted; done += phase {
