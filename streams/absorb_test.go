@@ -43,3 +43,13 @@ func TestWhatArrivedProvesThatNothingIsMissing(t *testing.T) {
 		})
 	}
 }
+
+// An answer of the log that is older than what was delivered since it was asked says
+// nothing: each audit of a busy channel held it up to ask the leader.
+func TestAnAnswerIsComparedWithWhatWasDeliveredBefore(t *testing.T) {
+	f := &follower{state: following}
+	f.track.advance(9, time.Unix(1000, 0))
+	if f.catchUp(5, 5); f.state != following {
+		t.Error("the channel is held up")
+	}
+}

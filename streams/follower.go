@@ -280,17 +280,24 @@ func (f *follower) newEpoch(p broker.Position) {
 	}
 }
 
+// behind says whether the log has a later message than was delivered.
+func (f *follower) behind(newest uint64) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return newest > max(f.track.last, f.origin)
+}
+
 // catchUp repairs the channel if the log has a later message than was delivered. If its
-// newest one is older than what was delivered, a replica is behind, or the log lost its
-// tail.
-func (f *follower) catchUp(newest uint64) {
+// newest one is older than what had been delivered before it was asked, a replica is
+// behind, or the log lost its tail.
+func (f *follower) catchUp(newest, before uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
 	case f.state != following:
 	case newest > f.track.last && newest > f.origin:
 		f.repair(newest)
-	case newest < f.track.seen.offset:
+	case newest < before && f.track.seen.offset > 0:
 		f.investigate()
 	}
 }

@@ -222,11 +222,12 @@ func (l *Log) retryLater() {
 
 func (l *Log) compareBatch(a *appLog, part []*follower, patient bool) error {
 	q := getRequest{}
-	bySubject := map[string]*follower{}
+	bySubject, before := map[string]*follower{}, map[string]uint64{}
 	now := time.Now().UnixNano()
 	for _, f := range part {
 		q.MultiLast = append(q.MultiLast, f.subject)
-		bySubject[f.subject] = f
+		// What is delivered after the log was asked is newer than its answer.
+		bySubject[f.subject], before[f.subject] = f, f.seen().offset
 		f.audited.Store(now)
 	}
 	ctx, cancel := context.WithTimeout(l.ctx, 10*time.Second)
@@ -235,7 +236,7 @@ func (l *Log) compareBatch(a *appLog, part []*follower, patient bool) error {
 	if err != nil {
 		return err
 	}
-	behind := func(m stored) bool { f := bySubject[m.subject]; return f != nil && f.seen().offset < m.offset }
+	behind := func(m stored) bool { f := bySubject[m.subject]; return f != nil && f.behind(m.offset) }
 	if patient && slices.ContainsFunc(got, behind) {
 		// What is on its way would be read from the log without need, and a gap be
 		// told if the log has removed it already.
@@ -247,7 +248,7 @@ func (l *Log) compareBatch(a *appLog, part []*follower, patient bool) error {
 	}
 	for _, m := range got {
 		if f := bySubject[m.subject]; f != nil {
-			f.catchUp(m.offset)
+			f.catchUp(m.offset, before[m.subject])
 		}
 	}
 	return nil
