@@ -134,26 +134,32 @@ func buildApp(where string, m map[string]any, c *Config, p *problems) App {
 	return a
 }
 
-func buildChannels(where string, raw any, c *Config, p *problems) []ChannelDelta {
+// byPattern calls read for each channel pattern of a structure, in order.
+func byPattern(where string, raw any, p *problems, read func(at, pattern string, value any)) {
 	if raw == nil {
-		return nil
+		return
 	}
 	m, ok := raw.(map[string]any)
 	if !ok {
 		p.add("%s must be a structure of channel patterns", where)
-		return nil
+		return
 	}
-	var out []ChannelDelta
 	for _, pattern := range sorted(m) {
 		at := fmt.Sprintf("%s[%q]", where, shorten(pattern))
 		if pattern == "" || strings.Count(pattern, "*") > 1 {
 			p.add("%s: a pattern is a channel name with at most one *", at)
 			continue
 		}
-		if d, ok := buildChannel(at, pattern, m[pattern], c, p); ok {
+		read(at, pattern, m[pattern])
+	}
+}
+
+func buildChannels(where string, raw any, c *Config, p *problems) (out []ChannelDelta) {
+	byPattern(where, raw, p, func(at, pattern string, value any) {
+		if d, ok := buildChannel(at, pattern, value, c, p); ok {
 			out = append(out, d)
 		}
-	}
+	})
 	sort.Slice(out, func(i, j int) bool { return out[i].Pattern < out[j].Pattern })
 	return out
 }

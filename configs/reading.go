@@ -1,7 +1,6 @@
 package configs
 
 import (
-	"fmt"
 	"sort"
 	"strings"
 	"time"
@@ -24,29 +23,15 @@ var historyKeys = []key{
 }
 
 // buildHistories reads channel_history of an app whose own retention is known.
-func buildHistories(where string, raw any, a *App, p *problems) []ChannelHistory {
-	if raw == nil {
-		return nil
-	}
-	m, ok := raw.(map[string]any)
-	if !ok {
-		p.add("%s must be a structure of channel patterns", where)
-		return nil
-	}
-	var out []ChannelHistory
-	for _, pattern := range sorted(m) {
-		at := fmt.Sprintf("%s[%q]", where, shorten(pattern))
-		if pattern == "" || strings.Count(pattern, "*") > 1 {
-			p.add("%s: a pattern is a channel name with at most one *", at)
-			continue
-		}
+func buildHistories(where string, raw any, a *App, p *problems) (out []ChannelHistory) {
+	byPattern(where, raw, p, func(at, pattern string, value any) {
 		h := ChannelHistory{Pattern: pattern, Enabled: true}
-		if word, is := m[pattern].(string); is {
+		if word, is := value.(string); is {
 			if strings.ToLower(word) != "disabled" {
 				p.add("%s is %q, must be disabled or a structure", at, shorten(word))
 			}
 			h.Enabled = false
-		} else if v, ok := structure(at, m[pattern], historyKeys, p); ok {
+		} else if v, ok := structure(at, value, historyKeys, p); ok {
 			messages, _ := v["max_messages"].(int64)
 			seconds, _ := v["retention_seconds"].(int64)
 			h.Enabled, _ = v["enabled"].(bool)
@@ -60,7 +45,7 @@ func buildHistories(where string, raw any, a *App, p *problems) []ChannelHistory
 			p.add("%s.retention_seconds is %d, must not exceed the %d for which events are kept", at, int(h.Retention/time.Second), int(a.Retention/time.Second))
 		}
 		out = append(out, h)
-	}
+	})
 	sort.Slice(out, func(i, j int) bool { return out[i].Pattern < out[j].Pattern })
 	return out
 }
