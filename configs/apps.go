@@ -11,7 +11,7 @@ import (
 func buildApps(raw any, c *Config, p *problems) []App {
 	list, ok := raw.([]any)
 	if !ok {
-		p.add("apps must be a list")
+		p.at("apps", "apps must be a list")
 		return nil
 	}
 	var out []App
@@ -19,7 +19,7 @@ func buildApps(raw any, c *Config, p *problems) []App {
 	for i, entry := range list {
 		m, ok := entry.(map[string]any)
 		if !ok {
-			p.add("apps[%d] must be a structure", i)
+			p.at(fmt.Sprintf("apps[%d]", i), "apps[%d] must be a structure", i)
 			continue
 		}
 		a := buildApp(fmt.Sprintf("apps[%d].", i), m, c, p)
@@ -27,6 +27,9 @@ func buildApps(raw any, c *Config, p *problems) []App {
 			name, value string
 			seen        map[string]int
 		}{{"id", a.ID, ids}, {"key", a.Key, publics}} {
+			if !p.sound(fmt.Sprintf("apps[%d].%s", i, u.name)) {
+				continue
+			}
 			if first, dup := u.seen[u.value]; dup && u.value != "" {
 				p.add("apps[%d].%s is %q, which apps[%d] has already", i, u.name, shorten(u.value), first)
 			}
@@ -34,7 +37,7 @@ func buildApps(raw any, c *Config, p *problems) []App {
 		}
 		out = append(out, a)
 	}
-	if len(out) == 0 {
+	if len(list) == 0 {
 		if !c.Development {
 			p.add("apps is empty; production mode needs at least one app with id, key and secret")
 			return nil
@@ -60,9 +63,6 @@ func buildApp(where string, m map[string]any, c *Config, p *problems) App {
 			unknown(p, where, name, names(appKeys))
 			continue
 		}
-		if m[name] == nil {
-			continue
-		}
 		if value, ok := k.value(where+name, m[name], p); ok {
 			v[name] = value
 			if k.later != nil && k.later(value) {
@@ -70,15 +70,17 @@ func buildApp(where string, m map[string]any, c *Config, p *problems) App {
 			}
 		}
 	}
+	readSecrets(where, appKeys, v, p)
 	text := func(name string) string { s, _ := v[name].(string); return s }
 	number := func(name string) int { n, _ := v[name].(int64); return int(n) }
 	is := func(name string) bool { b, _ := v[name].(bool); return b }
 	enabled := is("enabled")
 	a := App{
-		ID: text("id"), Key: text("key"), Secret: Secret(text("secret")), Enabled: enabled,
+		ID: text("id"), Key: text("key"), Secret: Secret(text("secret")), SecretFile: text("secret_file"), Enabled: enabled,
 		ClientEvents: is("enable_client_messages"), ClientEventRate: number("max_client_events_per_second"),
-		UserAuth:  is("enable_user_authentication"),
-		Watchlist: is("enable_watchlist_events"), RequireAuth: is("require_authorized_connections"),
+		UserAuth: is("enable_user_authentication"),
+		// Who is not signed in has no watchlist.
+		Watchlist: is("enable_watchlist_events") && is("enable_user_authentication"), RequireAuth: is("require_authorized_connections"),
 		SubscriptionCount: is("enable_subscription_count"),
 		MaxMembers:        number("max_presence_members_per_channel"), MaxMemberInfo: number("max_presence_member_size_in_kb") << 10,
 		MaxEvents: number("max_backend_events_per_second"), MaxReads: number("max_read_requests_per_second"),
@@ -88,14 +90,14 @@ func buildApp(where string, m map[string]any, c *Config, p *problems) App {
 		MaxEventName: number("max_event_name_length"), MaxChannelName: number("max_channel_name_length"),
 	}
 	if a.ID == "" || len(a.ID) > 100 {
-		p.add("%sid is missing or longer than 100 bytes", where)
+		p.at(where+"id", "%sid is missing or longer than 100 bytes", where)
 	}
 	for _, required := range []struct {
 		name string
 		is   bool
 	}{{"key", a.Key != ""}, {"secret", a.Secret != ""}} {
 		if !required.is && !c.Development {
-			p.add("%s%s is missing; only development mode makes one up", where, required.name)
+			p.at(where+required.name, "%s%s is missing; only development mode makes one up", where, required.name)
 		}
 	}
 	if a.Key == "" {
@@ -105,7 +107,7 @@ func buildApp(where string, m map[string]any, c *Config, p *problems) App {
 		a.Secret = Secret(a.ID)
 	}
 	if strings.ContainsAny(a.Key, "/?#: ") || len(a.Key) > 200 {
-		p.add("%skey is %q, must have up to 200 bytes and none of / ? # : or space", where, shorten(a.Key))
+		p.at(where+"key", "%skey is %q, must have up to 200 bytes and none of / ? # : or space", where, shorten(a.Key))
 	}
 	a.MaxMessages, a.MaxBytes = int64(number("history_max_messages")), int64(number("history_max_bytes"))
 	a.Retention, a.Replicas = time.Duration(number("history_retention_seconds"))*time.Second, number("history_replicas")
@@ -118,7 +120,8 @@ func buildApp(where string, m map[string]any, c *Config, p *problems) App {
 	if a.Retention == 0 {
 		a.Retention = c.History.Retention
 	}
-	if c.Delta.Coordinate && (a.MaxMessages >= 0 && a.MaxMessages < 8 || a.Retention < 300*time.Second) {
+	own := number("history_max_messages") != 0 || number("history_retention_seconds") != 0
+	if own && c.Delta.Coordinate && (a.MaxMessages >= 0 && a.MaxMessages < 8 || a.Retention < 300*time.Second) {
 		p.add("%shistory_max_messages is %d and history_retention_seconds %d, but delta_compression.cluster_coordination needs 8 and 300 or more to count from",
 			where, a.MaxMessages, int(a.Retention/time.Second))
 	}
@@ -180,16 +183,16 @@ func buildChannel(at, pattern string, raw any, c *Config, p *problems) (ChannelD
 		Pattern: pattern, Enabled: true, Algorithm: c.Delta.Algorithm, Path: c.Delta.Path,
 		MaxKeys: c.Delta.MaxKeys, DeliverTags: c.DeliverTags,
 	}
-	if word, ok := raw.(string); ok {
-		switch word = strings.ToLower(word); word {
+	if name, ok := raw.(string); ok {
+		switch name = strings.ToLower(name); name {
 		case "fossil", "xdelta3", "vcdiff":
-			d.Algorithm = algorithm(word)
+			d.Algorithm = algorithm(name)
 		case "disabled":
 			d.Enabled = false
 		case "inherit":
 			return d, false
 		default:
-			p.add("%s is %q, must be fossil, xdelta3, disabled, inherit or a structure", at, shorten(word))
+			p.add("%s is %q, must be fossil, xdelta3, disabled, inherit or a structure", at, shorten(name))
 		}
 		return d, true
 	}
@@ -204,9 +207,6 @@ func buildChannel(at, pattern string, raw any, c *Config, p *problems) (ChannelD
 		k := find(channelKeys, name)
 		if k == nil {
 			unknown(p, at+".", name, names(channelKeys))
-			continue
-		}
-		if m[name] == nil {
 			continue
 		}
 		value, ok := k.value(at+"."+name, m[name], p)

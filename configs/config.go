@@ -9,8 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/knadh/koanf/v2"
 )
 
 // Credentials of the app of development mode.
@@ -29,6 +27,8 @@ type Config struct {
 	Port            int
 	PathPrefix      string
 	ActivityTimeout time.Duration
+	// AllowSamples lets secrets be those of the samples.
+	AllowSamples bool
 
 	Driver string
 	// Durability is process, machine or replicated, or auto, which leaves it to the
@@ -58,6 +58,8 @@ type Config struct {
 	// values are all keys by name, for printing.
 	values map[string]any
 	notYet []string
+	// serviceLinks are variables that were passed over.
+	serviceLinks []string
 }
 
 // NATS says how to reach the servers, or how to embed one.
@@ -143,7 +145,9 @@ type Metrics struct {
 type App struct {
 	ID, Key string
 	Secret  Secret
-	Enabled bool
+	// SecretFile is the file that Secret came from, if any.
+	SecretFile string
+	Enabled    bool
 	// Conflate is the policy for sockets that do not read fast enough;
 	// otherwise they are closed.
 	Conflate bool
@@ -181,7 +185,7 @@ type ChannelDelta struct {
 }
 
 // getter reads typed values of known keys.
-type getter struct{ k *koanf.Koanf }
+type getter struct{ k merged }
 
 func (g getter) text(name string) string { s, _ := g.k.Get(name).(string); return s }
 func (g getter) is(name string) bool     { b, _ := g.k.Get(name).(bool); return b }
@@ -199,7 +203,7 @@ func (g getter) seconds(name string) time.Duration {
 }
 
 // build makes the typed configuration and checks what spans several keys.
-func build(k *koanf.Koanf, hasFile bool, p *problems) *Config {
+func build(k merged, hasFile bool, p *problems) *Config {
 	g := getter{k}
 	c := &Config{values: map[string]any{}}
 	c.Development = g.text("mode") == "development" || g.text("mode") == "" && !hasFile
@@ -211,7 +215,7 @@ func build(k *koanf.Koanf, hasFile bool, p *problems) *Config {
 			c.Host = "127.0.0.1"
 		}
 	}
-	c.ActivityTimeout = g.seconds("activity_timeout")
+	c.ActivityTimeout, c.AllowSamples = g.seconds("activity_timeout"), g.is("allow_sample_secrets")
 	c.Driver, c.RedisURL = g.text("adapter.driver"), Secret(g.text("redis_url"))
 	c.Durability = g.text("durability")
 	c.Redis = Redis{
@@ -280,7 +284,7 @@ func build(k *koanf.Koanf, hasFile bool, p *problems) *Config {
 }
 
 // remember keeps the values for printing, with what was derived.
-func (c *Config) remember(k *koanf.Koanf) {
+func (c *Config) remember(k merged) {
 	for i := range keys {
 		key := &keys[i]
 		v := k.Get(key.name)
@@ -298,6 +302,10 @@ func (c *Config) remember(k *koanf.Koanf) {
 	c.values["history.enabled"] = c.History.Enabled
 	c.values["nats.replicas"] = int64(c.NATS.Replicas)
 	c.values["nats.embedded.store_dir"] = c.NATS.Embedded.StoreDir
+	c.values["presence.lease"] = c.Lease
+	// What cannot be chosen is printed as it is, whatever was asked for.
+	c.values["idempotency.enabled"], c.values["idempotency.ttl_seconds"] = true, int64(120)
+	c.values["delta_compression.omit_delta_algorithm"] = false
 	sort.Strings(c.notYet)
 }
 
@@ -314,7 +322,7 @@ func checkPath(name, path string, p *problems) {
 	}
 	if len(path) > 256 || strings.HasPrefix(path, ".") || strings.HasSuffix(path, ".") || strings.Contains(path, "..") ||
 		strings.Count(path, ".") > 15 {
-		p.add("%s is %q, must be up to 16 names joined by dots, 256 bytes in all", name, shorten(path))
+		p.at(name, "%s is %q, must be up to 16 names joined by dots, 256 bytes in all", name, shorten(path))
 	}
 }
 
@@ -333,33 +341,37 @@ func dataDir() string {
 func (c *Config) check(p *problems) {
 	c.checkLimits(p)
 	if c.Development && !loopback(c.Host) {
-		p.add("host is %q, but development mode takes unsigned requests and must stay on this machine; set mode: production and apps of your own", shorten(c.Host))
+		p.at("host", "host is %q, but development mode takes unsigned requests and must stay on this machine; set mode: production and apps of your own", shorten(c.Host))
 	}
 	c.NATS.check(p)
 	c.checkDurability(p)
 	c.checkStore(p)
-	if (c.Redis.CertFile == "") != (c.Redis.KeyFile == "") {
+	if p.sound("redis.tls.cert_file", "redis.tls.key_file") && (c.Redis.CertFile == "") != (c.Redis.KeyFile == "") {
 		p.add("redis.tls.cert_file and redis.tls.key_file must be given together")
 	}
 	if strings.ContainsAny(c.Redis.Prefix, "{}") || len(c.Redis.Prefix) > 100 {
-		p.add("redis.prefix is %q, must have no braces and up to 100 bytes", shorten(c.Redis.Prefix))
+		p.at("redis.prefix", "redis.prefix is %q, must have no braces and up to 100 bytes", shorten(c.Redis.Prefix))
 	}
-	if len(c.NATS.URLs) == 0 && c.NATS.Replicas > 1 {
-		p.add("nats.replicas is %d, but an embedded server keeps one copy; set nats.url to a cluster", c.NATS.Replicas)
+	// Without the address, a number of copies and a durability that need it say the same.
+	if len(c.NATS.URLs) == 0 && c.NATS.Replicas > 1 && p.sound("nats.url", "durability") {
+		p.at("nats.replicas", "nats.replicas is %d, but an embedded server keeps one copy; set nats.url to a cluster", c.NATS.Replicas)
 	}
 	if c.Delta.Coordinate && c.History.MaxMessages >= 0 && c.History.MaxMessages < 8 {
-		p.add("history.max_messages is %d, but delta_compression.cluster_coordination needs 8 or more to count from", c.History.MaxMessages)
+		p.at("history.max_messages", "history.max_messages is %d, but delta_compression.cluster_coordination needs 8 or more to count from", c.History.MaxMessages)
 	}
 	if c.Delta.Coordinate && c.History.Retention < 300*time.Second {
-		p.add("history.retention_window_seconds is %d, but delta_compression.cluster_coordination needs 300 or more to count from", int(c.History.Retention/time.Second))
+		p.at("history.retention_window_seconds", "history.retention_window_seconds is %d, but delta_compression.cluster_coordination needs 300 or more to count from", int(c.History.Retention/time.Second))
 	}
-	if !loopback(c.NATS.Embedded.Host) && len(c.NATS.URLs) == 0 && c.Driver == "nats" {
-		p.add("nats.embedded.host is %q, but the embedded server lets in whoever reaches it and must stay on this machine; run a NATS server of your own and set nats.url", shorten(c.NATS.Embedded.Host))
+	if c.NATS.Embedded.SyncInterval == 0 && c.Embeds() {
+		p.at("nats.embedded.sync_interval", "nats.embedded.sync_interval is 0, must be more; durability: machine synchronises with every event")
+	}
+	if !loopback(c.NATS.Embedded.Host) && c.Embeds() && p.sound("nats.url") {
+		p.at("nats.embedded.host", "nats.embedded.host is %q, but the embedded server lets in whoever reaches it and must stay on this machine; run a NATS server of your own and set nats.url", shorten(c.NATS.Embedded.Host))
 	}
 	if !loopback(c.Host) && !c.Development {
 		for i := range c.Apps {
 			if c.Apps[i].Secret == DemoSecret {
-				p.add("apps[%d].secret is the published demo secret and host is %q; choose another secret or listen on 127.0.0.1", i, c.Host)
+				p.at(fmt.Sprintf("apps[%d].secret", i), "apps[%d].secret is the published demo secret and host is %q; choose another secret or listen on 127.0.0.1", i, c.Host)
 			}
 		}
 	}
@@ -376,6 +388,10 @@ func loopback(host string) bool {
 // NotYet lists the keys that ask for features which this release accepts and does
 // not have.
 func (c *Config) NotYet() []string { return c.notYet }
+
+// ServiceLinks names the environment variables that were passed over because Kubernetes
+// makes them for a service.
+func (c *Config) ServiceLinks() []string { return c.serviceLinks }
 
 // Embeds says whether a NATS server runs in the process.
 func (c *Config) Embeds() bool { return c.Driver == "nats" && len(c.NATS.URLs) == 0 }

@@ -1,35 +1,39 @@
 package configs
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // checkDurability refuses a level that the other settings cannot give.
 func (c *Config) checkDurability(p *problems) {
 	for i := range c.Apps {
 		a := &c.Apps[i]
-		if a.Replicas > 1 && (c.Driver != "nats" || c.Embeds()) {
-			p.add("apps[%d].history_replicas is %d, but only a cluster at nats.url keeps copies", i, a.Replicas)
+		replicas := fmt.Sprintf("apps[%d].history_replicas", i)
+		if a.Replicas > 1 && p.sound("nats.url", "adapter.driver") && (c.Driver != "nats" || c.Embeds()) {
+			p.at(replicas, "apps[%d].history_replicas is %d, but only a cluster at nats.url keeps copies", i, a.Replicas)
 		}
 		if c.Durability == "replicated" && a.Replicas > 0 && a.Replicas < 3 {
-			p.add("apps[%d].history_replicas is %d, but durability is replicated and needs 3 or more", i, a.Replicas)
+			p.at(replicas, "apps[%d].history_replicas is %d, but durability is replicated and needs 3 or more", i, a.Replicas)
 		}
 		if h := &c.History; c.Driver == "local" && (a.MaxMessages != h.MaxMessages || a.MaxBytes != h.MaxBytes || a.Retention != h.Retention) {
 			p.add("apps[%d] has history settings of its own, but with adapter.driver local all apps have those of history", i)
 		}
 		if a.Retention < time.Minute {
-			p.add("apps[%d].history_retention_seconds is %d, must be 0 or 60 or more", i, int(a.Retention/time.Second))
+			p.at(fmt.Sprintf("apps[%d].history_retention_seconds", i), "apps[%d].history_retention_seconds is %d, must be 0 or 60 or more", i, int(a.Retention/time.Second))
 		}
 	}
 	switch {
-	case c.Durability == "auto":
+	case c.Durability == "auto" || !p.sound("durability", "adapter.driver", "nats.url", "nats.replicas"):
 	case c.Driver != "nats":
-		p.add("durability is %q, but with adapter.driver %q it is not Sluice that decides about it; leave it out", c.Durability, c.Driver)
+		p.at("durability", "durability is %q, but with adapter.driver %q it is not Sluice that decides about it; leave it out", c.Durability, c.Driver)
 	case c.Durability == "replicated" && c.Embeds():
-		p.add("durability is \"replicated\", but an embedded server keeps one copy; set nats.url to a cluster")
+		p.at("durability", "durability is \"replicated\", but an embedded server keeps one copy; set nats.url to a cluster")
 	case c.Durability == "replicated" && c.NATS.Replicas < 3:
-		p.add("durability is \"replicated\" and nats.replicas is %d, must be 3 or more", c.NATS.Replicas)
+		p.at("durability", "durability is \"replicated\" and nats.replicas is %d, must be 3 or more", c.NATS.Replicas)
 	case c.Durability == "machine" && !c.Embeds():
-		p.add("durability is \"machine\", but how the servers at nats.url synchronise their disks is not ours to set and cannot be asked; use replicated, or leave it out")
+		p.at("durability", "durability is \"machine\", but how the servers at nats.url synchronise their disks is not ours to set and cannot be asked; use replicated, or leave it out")
 	case c.Durability == "process" && c.NATS.Replicas > 1:
-		p.add("durability is \"process\" and nats.replicas is %d; use replicated, or leave one of them out", c.NATS.Replicas)
+		p.at("durability", "durability is \"process\" and nats.replicas is %d; use replicated, or leave one of them out", c.NATS.Replicas)
 	}
 }

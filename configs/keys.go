@@ -14,10 +14,11 @@ const (
 	secret
 	address // a URL whose password is secret
 	tree    // structured; checked by code of its own
+	file    // path of a file that holds a secret
 )
 
 func (k kind) String() string {
-	return [...]string{"boolean", "integer", "text", "choice", "duration", "list of texts", "secret", "URL", "structure"}[k]
+	return [...]string{"boolean", "integer", "text", "choice", "duration", "list of texts", "secret", "URL", "structure", "path"}[k]
 }
 
 // key describes one key of the configuration.
@@ -35,15 +36,17 @@ type key struct {
 	text  string
 }
 
-func isTrue(v any) bool { return v == true }
+func isTrue(v any) bool  { return v == true }
+func isFalse(v any) bool { return v == false }
 
 // keys is the table. Sections appear in the reference in this order.
-var keys = []key{
+var keys = withFiles([]key{
 	{name: "mode", kind: choice, def: "", choices: []string{"development", "production"}, text: "Development binds to this machine, has the app `app-id` / `app-key` / `app-secret`, takes unsigned requests from this machine and shows the console page. Default: development without a configuration file, production with one."},
 	{name: "host", kind: text, def: "", text: "Address to listen on. Default 127.0.0.1 in development mode, 0.0.0.0 in production."},
 	{name: "port", kind: integer, def: int64(6001), min: 0, max: 65535, text: "Port for WebSockets and HTTP; 0 takes any free one. Also as `PORT`."},
 	{name: "path_prefix", kind: text, def: "", text: "Precedes every path, for example `/realtime`; up to 200 bytes."},
 	{name: "web.enabled", kind: choice, def: "auto", choices: []string{"auto", "true", "false"}, text: "The console page at `/`. `auto`: in development mode only."},
+	{name: "allow_sample_secrets", kind: boolean, def: false, text: "Start in production mode with secrets that are published with the samples (`change-this-...`), which is refused otherwise unless `host` is this machine. For trying something out: everybody knows them."},
 	{name: "activity_timeout", kind: integer, def: int64(120), min: 1, max: 3600, unit: "s", text: "Silence after which a client is asked for a sign of life."},
 
 	{name: "adapter.driver", kind: choice, def: "nats", choices: []string{"local", "nats", "redis", "redis-cluster"}, text: "Where the log lives. `nats`: JetStream, embedded unless `nats.url` is set. `local`: the memory of this process; nothing is stored. `redis` and `redis-cluster`: Redis streams at `redis_url`, with weaker promises (docs/operations.md, \"Redis\"). There is no fallback: what is chosen is there, or the start fails. Also as `ADAPTER_DRIVER`."},
@@ -70,7 +73,7 @@ var keys = []key{
 	{name: "nats.replicas", kind: integer, def: int64(1), min: 1, max: 5, text: "Copies of the log. On a cluster of three use 3."},
 	{name: "nats.start_timeout", kind: duration, def: "10s", min: 1, max: 600, text: "How long the start waits for the servers."},
 	{name: "nats.embedded.host", kind: text, def: "127.0.0.1", text: "Address of the embedded server. It lets in whoever reaches it."},
-	{name: "nats.embedded.port", kind: integer, def: int64(4222), min: -1, max: 65535, text: "Port of the embedded server; -1 takes any free one."},
+	{name: "nats.embedded.port", kind: integer, def: int64(4222), min: -1, max: 65535, text: "Port of the embedded server; 0 or -1 takes any free one."},
 	{name: "nats.embedded.store_dir", kind: text, def: "", text: "Where the embedded server keeps the log. Default: `sluice` in the user's data directory (`$XDG_DATA_HOME`, else `~/.local/share`), so that it is found again from wherever the server is started."},
 	{name: "nats.embedded.max_store", kind: integer, def: int64(10 << 30), min: 1 << 20, unit: "bytes", text: "Largest size of the log. It must have room for the bytes of all apps (`history.max_bytes`, `history_max_bytes`), and for 1 GiB more if any app has webhooks."},
 	{name: "nats.embedded.sync_interval", kind: duration, def: "1s", min: 0, max: 600, text: "What a crash of the machine may cost. A killed process costs nothing."},
@@ -99,7 +102,7 @@ var keys = []key{
 	{name: "connection_recovery.enabled", kind: boolean, def: false, later: isTrue, text: "Resume after a reconnect. Not in this release."},
 	{name: "connection_recovery.buffer_ttl_seconds", kind: integer, def: int64(120), min: 1, max: 1 << 30, unit: "s", text: "Accepted for it."},
 	{name: "connection_recovery.max_buffer_size", kind: integer, def: int64(100), min: 1, max: 1 << 30, text: "Accepted for it."},
-	{name: "idempotency.enabled", kind: boolean, def: true, text: "Idempotency keys of publishes. The log does it; they cannot be switched off."},
+	{name: "idempotency.enabled", kind: boolean, def: true, later: isFalse, text: "Idempotency keys of publishes. The log does it; they cannot be switched off."},
 	{name: "idempotency.ttl_seconds", kind: integer, def: int64(120), min: 1, max: 120, unit: "s", text: "How long a key is remembered. The log remembers 120 s."},
 	{name: "idempotency.max_key_length", kind: integer, def: int64(128), min: 1, max: 128, unit: "bytes", text: "Longest key."},
 
@@ -130,10 +133,10 @@ var keys = []key{
 	{name: "shutdown.drain_seconds", kind: integer, def: int64(10), min: 0, max: 3600, unit: "s", text: "How long connections have to leave at a stop."},
 
 	{name: "apps", kind: tree, def: []any{}, text: "The apps; see below."},
-}
+})
 
 // appKeys is the table for the entries of `apps`.
-var appKeys = []key{
+var appKeys = withFiles([]key{
 	{name: "id", kind: text, text: "Name in HTTP paths and subjects. Required, 1 to 100 bytes."},
 	{name: "key", kind: text, text: "Public key. Required outside development mode, where it defaults to the id."},
 	{name: "secret", kind: secret, text: "Secret for signatures. Required outside development mode, where it defaults to the id."},
@@ -163,7 +166,7 @@ var appKeys = []key{
 	{name: "channel_history", kind: tree, text: "Channel names or patterns with one `*` of which less can be read than is kept, each with `disabled`, or an object of `enabled`, `max_messages` (only so many of the newest events, 1 to 1000) and `retention_seconds` (only events of that age, from 1 to 315360000); neither may exceed what the app keeps. The entry is chosen as in `channel_delta_compression`."},
 	{name: "webhooks", kind: tree, text: "Addresses that are told what happens in the channels of the app: a list of objects of `url`, `event_types` (default all), `filter` (`channel_name_starts_with`, `channel_name_ends_with`), `headers`, and `batch` (`true`, or `duration_ms`, default 50, and `size`, default 50)."},
 	{name: "allowed_origins", kind: texts, def: []string{}, text: "Pages that may connect: `https://example.com`, `example.com`, `*.example.com`; all if empty. Others are closed with 4009, and so is the origin `null`. Clients that send no origin are no browsers and may connect."},
-}
+})
 
 // env is the name of the environment variable of a key.
 func (k *key) env() string {

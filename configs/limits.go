@@ -1,6 +1,9 @@
 package configs
 
-import "regexp"
+import (
+	"fmt"
+	"regexp"
+)
 
 // leastBytes is what the log of an app must be able to hold: below the size of some
 // events it would store one and remove it at once.
@@ -14,22 +17,27 @@ var (
 // checkLimits looks at values for which the range of their key is not enough.
 func (c *Config) checkLimits(p *problems) {
 	if !urlPath.MatchString(c.PathPrefix) || len(c.PathPrefix) > 200 {
-		p.add("path_prefix is %q, must begin with / and not end with it, and have only letters, digits and . _ ~ - between, 200 bytes in all", shorten(c.PathPrefix))
+		p.at("path_prefix", "path_prefix is %q, must begin with / and not end with it, and have only letters, digits and . _ ~ - between, 200 bytes in all", shorten(c.PathPrefix))
 	}
 	if !metricPrefix.MatchString(c.Metrics.Prefix) {
-		p.add("metrics.prefix is %q, must be up to 64 letters, digits, _ and :, and not begin with a digit", shorten(c.Metrics.Prefix))
+		p.at("metrics.prefix", "metrics.prefix is %q, must be up to 64 letters, digits, _ and :, and not begin with a digit", shorten(c.Metrics.Prefix))
 	}
 	if c.History.MaxMessages == 0 {
-		p.add("history.max_messages is 0, must be 1 or more, or -1 for no bound")
+		p.at("history.max_messages", "history.max_messages is 0, must be 1 or more, or -1 for no bound")
 	}
 	if c.History.MaxBytes == 0 {
-		p.add("history.max_bytes is 0, must be %d or more, or -1 for no bound", leastBytes)
+		p.at("history.max_bytes", "history.max_bytes is 0, must be %d or more, or -1 for no bound", leastBytes)
 		return
 	}
 	for i := range c.Apps {
 		a := &c.Apps[i]
 		if least := max(leastBytes, 4*int64(a.MaxPayload)); a.MaxBytes >= 0 && a.MaxBytes < least {
-			p.add("apps[%d].history_max_bytes (or history.max_bytes) is %d, must be %d or more (1 MiB, and four times max_event_payload_in_kb), or -1 for no bound", i, a.MaxBytes, least)
+			where := fmt.Sprintf("apps[%d].history_max_bytes", i)
+			if a.MaxBytes == c.History.MaxBytes {
+				// One cause is told once, for the first app that shows it.
+				where = "history.max_bytes"
+			}
+			p.at(where, "apps[%d].history_max_bytes (or history.max_bytes) is %d, must be %d or more (1 MiB, and four times max_event_payload_in_kb), or -1 for no bound", i, a.MaxBytes, least)
 		}
 	}
 }

@@ -1,20 +1,13 @@
 package configs
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"sort"
 	"strings"
 
-	"github.com/knadh/koanf/parsers/toml/v2"
-	"github.com/knadh/koanf/parsers/yaml"
-	"github.com/knadh/koanf/providers/confmap"
-	"github.com/knadh/koanf/v2"
 	"github.com/spf13/pflag"
-	"github.com/tailscale/hujson"
 )
 
 // Sources are where the configuration comes from, besides the defaults.
@@ -41,44 +34,36 @@ func Load(s Sources) (*Config, error) {
 			return nil, fmt.Errorf("configuration: %s: %w", s.File, err)
 		}
 	}
-	p := &problems{}
-	k := koanf.New(".")
-	for _, layer := range []map[string]any{defaults(), fromFile(file, p), fromEnviron(s.Environ, p), fromFlags(s.Flags, p)} {
-		if err := k.Load(confmap.Provider(layer, "."), nil); err != nil {
-			return nil, fmt.Errorf("configuration: %w", err)
-		}
+	p := newProblems()
+	expand("", file, variables(s.Environ), p)
+	environ, links := fromEnviron(s.Environ, p)
+	values := merged{}
+	for _, layer := range []map[string]any{defaults(), fromFile(file, p), environ, fromFlags(s.Flags, p)} {
+		values.take(layer)
 	}
-	c := build(k, s.File != "", p)
+	c := build(values, s.File != "", p)
+	c.serviceLinks = links
 	if len(p.list) > 0 {
 		return nil, &Error{Problems: p.list}
 	}
 	return c, nil
 }
 
-// parse reads the text of a file.
-func parse(ext string, content []byte) (map[string]any, error) {
-	switch strings.ToLower(ext) {
-	case ".json", ".jsonc":
-		plain, err := hujson.Standardize(content)
-		if err != nil {
-			return nil, err
+// merged are the values of all keys by name.
+type merged map[string]any
+
+// Get returns the value of a key, nil if there is none.
+func (m merged) Get(name string) any { return m[name] }
+
+// take puts the values of a source over what is there. A secret and the file that holds
+// it are one setting, so one of them replaces the other.
+func (m merged) take(layer map[string]any) {
+	for name, v := range layer {
+		if _, both := layer[name+"_file"]; !both && find(keys, name+"_file") != nil {
+			m[name+"_file"] = ""
 		}
-		var out map[string]any
-		dec := json.NewDecoder(strings.NewReader(string(plain)))
-		dec.UseNumber()
-		if err := dec.Decode(&out); err != nil {
-			return nil, err
-		}
-		if dec.More() {
-			return nil, errors.New("text follows the JSON object")
-		}
-		return out, nil
-	case ".yaml", ".yml":
-		return yaml.Parser().Unmarshal(content)
-	case ".toml":
-		return toml.Parser().Unmarshal(content)
+		m[name] = v
 	}
-	return nil, fmt.Errorf("the ending %q is not one of .json, .jsonc, .yaml, .yml, .toml", ext)
 }
 
 func defaults() map[string]any {
@@ -121,17 +106,14 @@ func fromFile(file map[string]any, p *problems) map[string]any {
 			k := find(keys, path)
 			switch {
 			case k != nil:
-				if v == nil {
-					continue
-				}
 				if value, ok := k.value(path, v, p); ok {
 					out[path] = value
 				}
 			case sections[path] && isMap:
 				walk(path+".", inner)
 			case sections[path]:
-				if v != nil {
-					p.add("%s must be a section of keys", path)
+				if w, is := v.(word); v != nil && !(is && w.null()) {
+					p.at(path, "%s must be a section of keys", path)
 				}
 			default:
 				unknown(p, "", path, known)
@@ -139,6 +121,7 @@ func fromFile(file map[string]any, p *problems) map[string]any {
 		}
 	}
 	walk("", file)
+	readSecrets("", keys, out, p)
 	return out
 }
 
@@ -148,44 +131,6 @@ func sorted(m map[string]any) []string {
 		out = append(out, name)
 	}
 	sort.Strings(out)
-	return out
-}
-
-// plainVariables are understood besides those with the prefix.
-var plainVariables = map[string]string{"PORT": "port", "ADAPTER_DRIVER": "adapter.driver", "REDIS_URL": "redis_url", "RUST_LOG": ""}
-
-func fromEnviron(environ []string, p *problems) map[string]any {
-	byName := map[string]*key{}
-	var known []string
-	for i := range keys {
-		byName[keys[i].env()] = &keys[i]
-		known = append(known, keys[i].env())
-	}
-	out := map[string]any{}
-	for pass := range 2 {
-		for _, variable := range environ {
-			name, v, _ := strings.Cut(variable, "=")
-			var k *key
-			if target, plain := plainVariables[name]; plain {
-				if pass == 1 || target == "" || v == "" {
-					continue
-				}
-				k = find(keys, target)
-			} else if !strings.HasPrefix(name, "SLUICE_") || pass == 0 {
-				continue
-			} else if k = byName[strings.ReplaceAll(name, "__", "_")]; k == nil {
-				unknown(p, "", name, known)
-				continue
-			}
-			if k.kind == tree {
-				p.add("%s cannot be set by the environment variable %s; use a file", k.name, name)
-				continue
-			}
-			if value, ok := k.value(k.name+" (environment variable "+name+")", v, p); ok {
-				out[k.name] = value
-			}
-		}
-	}
 	return out
 }
 
@@ -213,12 +158,14 @@ func fromFlags(fs *pflag.FlagSet, p *problems) map[string]any {
 	for i := range keys {
 		k := &keys[i]
 		f := fs.Lookup(k.flag())
-		if f == nil || !f.Changed {
+		// A blank flag is one whose variable is not set in the script that gives it.
+		if f == nil || !f.Changed || strings.TrimSpace(f.Value.String()) == "" {
 			continue
 		}
 		if value, ok := k.value(k.name+" (flag --"+k.flag()+")", f.Value.String(), p); ok {
 			out[k.name] = value
 		}
 	}
+	readSecrets("", keys, out, p)
 	return out
 }

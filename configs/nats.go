@@ -18,23 +18,23 @@ var prefixName = regexp.MustCompile(`^[a-z0-9_-]{1,39}\.$`)
 func (n *NATS) check(p *problems) {
 	for _, u := range n.URLs {
 		if !natsURL(u) {
-			p.add("nats.url has %q, must be nats://, tls://, ws:// or wss:// with a host", shorten(redactURL(u)))
+			p.at("nats.url", "nats.url has %q, must be nats://, tls://, ws:// or wss:// with a host", shorten(redactURL(u)))
 		}
 	}
 	if n.Prefix != "" && !prefixName.MatchString(n.Prefix) {
-		p.add("nats.prefix is %q, must be 1 to 39 of a-z 0-9 _ - and a dot", shorten(n.Prefix))
+		p.at("nats.prefix", "nats.prefix is %q, must be 1 to 39 of a-z 0-9 _ - and a dot", shorten(n.Prefix))
 	}
 	if n.Domain != "" && !domainName.MatchString(n.Domain) {
-		p.add("nats.domain is %q, must be 1 to 64 of A-Z a-z 0-9 _ -", shorten(n.Domain))
+		p.at("nats.domain", "nats.domain is %q, must be 1 to 64 of A-Z a-z 0-9 _ -", shorten(n.Domain))
 	}
 	if in := n.InboxPrefix; in == "" || len(in) > 100 || strings.ContainsAny(in, "*> \t\r\n") || strings.HasPrefix(in, ".") ||
 		strings.HasPrefix(in, "$") || strings.HasSuffix(in, ".") || strings.Contains(in, "..") {
-		p.add("nats.inbox_prefix is %q, must be words joined by dots, 1 to 100 bytes, without wildcards", shorten(in))
+		p.at("nats.inbox_prefix", "nats.inbox_prefix is %q, must be words joined by dots, 1 to 100 bytes, without wildcards", shorten(in))
 	}
-	if (n.CertFile == "") != (n.KeyFile == "") {
+	if p.sound("nats.tls.cert_file", "nats.tls.key_file") && (n.CertFile == "") != (n.KeyFile == "") {
 		p.add("nats.tls.cert_file and nats.tls.key_file must be given together")
 	}
-	if (n.User == "") != (n.Password == "") {
+	if p.sound("nats.user", "nats.password") && (n.User == "") != (n.Password == "") {
 		p.add("nats.user and nats.password must be given together")
 	}
 	var ways []string
@@ -70,7 +70,7 @@ func (c *Config) checkStore(p *problems) {
 		}
 	}
 	if most := c.NATS.Embedded.MaxStore; sum+hooks > most {
-		p.add("nats.embedded.max_store is %d, but the logs of the apps may have %d bytes together (history.max_bytes or history_max_bytes of each) and webhooks %d; "+
+		p.at("nats.embedded.max_store", "nats.embedded.max_store is %d, but the logs of the apps may have %d bytes together (history.max_bytes or history_max_bytes of each) and webhooks %d; "+
 			"raise it, or lower those", most, sum, hooks)
 	}
 }
@@ -82,7 +82,7 @@ func natsURL(text string) bool {
 		text = "nats://" + text
 	}
 	u, err := url.Parse(text)
-	if err != nil || u.Hostname() == "" {
+	if err != nil || u.Hostname() == "" || strings.Contains(u.Hostname(), ":") && u.Host[0] != '[' {
 		return false
 	}
 	switch u.Scheme {

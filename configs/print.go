@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/knadh/koanf/parsers/yaml"
+	"go.yaml.in/yaml/v3"
 )
 
 // Effective is the configuration in force as a tree, secrets redacted.
@@ -13,7 +13,8 @@ func (c *Config) Effective() map[string]any {
 	out := map[string]any{}
 	for i := range keys {
 		k := &keys[i]
-		if k.kind == tree {
+		// Of a secret and its file the one is printed that was given.
+		if k.kind == tree || k.kind == file && c.values[k.name] == "" || c.fromFile(k) {
 			continue
 		}
 		put(out, k.name, k.printable(c.values[k.name]))
@@ -23,7 +24,14 @@ func (c *Config) Effective() map[string]any {
 		apps[i] = c.Apps[i].effective()
 	}
 	out["apps"] = apps
+	unexpandedTree(out)
 	return out
+}
+
+// fromFile says whether a secret came from a file of its own.
+func (c *Config) fromFile(k *key) bool {
+	path, _ := c.values[k.name+"_file"].(string)
+	return path != ""
 }
 
 func (k *key) printable(v any) any {
@@ -63,7 +71,7 @@ func (a *App) effective() map[string]any {
 	if a.Conflate {
 		policy = "conflate"
 	}
-	return map[string]any{
+	out := map[string]any{
 		"slow_client_policy": policy, "enable_client_messages": a.ClientEvents,
 		"max_client_events_per_second": a.ClientEventRate, "enable_user_authentication": a.UserAuth,
 		"allowed_origins": a.Origins,
@@ -80,6 +88,11 @@ func (a *App) effective() map[string]any {
 		"channel_history": effectiveHistories(a.Histories),
 		"webhooks":        effectiveWebhooks(a.Webhooks),
 	}
+	if a.SecretFile != "" {
+		delete(out, "secret")
+		out["secret_file"] = a.SecretFile
+	}
+	return out
 }
 
 // redactQuery hides the query of an address, where tokens tend to be.
@@ -96,6 +109,9 @@ func effectiveWebhooks(hooks []Webhook) []any {
 		headers := map[string]any{}
 		for name, value := range w.Headers {
 			headers[name] = value.String()
+			if path := w.HeaderFiles[name]; path != "" {
+				headers[name] = map[string]any{"file": path}
+			}
 		}
 		out = append(out, map[string]any{
 			"url": redactQuery(redactURL(w.URL)), "event_types": w.Events, "headers": headers,
@@ -125,7 +141,7 @@ func put(m map[string]any, name string, v any) {
 
 // YAML is the configuration in force, fit to be loaded again once the secrets are
 // filled in.
-func (c *Config) YAML() ([]byte, error) { return yaml.Parser().Marshal(c.Effective()) }
+func (c *Config) YAML() ([]byte, error) { return yaml.Marshal(c.Effective()) }
 
 // JSON is the same as JSON.
 func (c *Config) JSON() ([]byte, error) { return json.MarshalIndent(c.Effective(), "", "  ") }

@@ -3,6 +3,7 @@ package configs
 import (
 	"log/slog"
 	"net/url"
+	"strings"
 )
 
 const redacted = "[redacted]"
@@ -25,19 +26,27 @@ func (s Secret) LogValue() slog.Value         { return slog.StringValue(s.String
 // Reveal returns the secret itself.
 func (s Secret) Reveal() string { return string(s) }
 
-// redactURL hides the password of a URL.
+// redactURL hides the password of a URL, or of a host and port without a scheme.
 func redactURL(text string) string {
-	u, err := url.Parse(text)
-	if err != nil {
-		return redacted
+	const added = "nats://"
+	whole, has := text, strings.Contains(text, "://")
+	if !has {
+		whole = added + text
 	}
-	if u.User == nil {
+	u, err := url.Parse(whole)
+	switch {
+	case err != nil:
+		return redacted
+	case u.User == nil:
 		return text
 	}
-	if _, has := u.User.Password(); has {
-		return u.Redacted()
+	if _, password := u.User.Password(); !password {
+		// A user without a password is a token.
+		u.User = url.User("xxxxx")
 	}
-	// A user without a password is a token.
-	u.User = url.User("xxxxx")
-	return u.String()
+	shown := u.Redacted()
+	if !has {
+		shown = strings.TrimPrefix(shown, added)
+	}
+	return shown
 }

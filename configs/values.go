@@ -1,20 +1,51 @@
 package configs
 
 import (
-	"encoding/json"
 	"fmt"
-	"math"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// problems gathers everything that is wrong.
-type problems struct{ list []string }
+// problems gathers everything that is wrong, each of it once.
+type problems struct {
+	list []string
+	// failed are the keys of which something was said, so that what follows from it is
+	// not said as well; unread are those of them whose value could not be expanded.
+	failed, unread map[string]bool
+}
 
+func newProblems() *problems {
+	return &problems{failed: map[string]bool{}, unread: map[string]bool{}}
+}
+
+// add reports something that is not about one key alone.
 func (p *problems) add(format string, args ...any) {
-	p.list = append(p.list, fmt.Sprintf(format, args...))
+	if text := fmt.Sprintf(format, args...); !slices.Contains(p.list, text) {
+		p.list = append(p.list, text)
+	}
+}
+
+// at reports something about a key, unless something was said of it before.
+func (p *problems) at(path, format string, args ...any) {
+	if p.sound(path) {
+		p.fail(path)
+		p.add(format, args...)
+	}
+}
+
+func (p *problems) fail(path string) {
+	if p.failed == nil {
+		p.failed, p.unread = map[string]bool{}, map[string]bool{}
+	}
+	p.failed[path] = true
+}
+
+// sound says whether nothing was said about keys.
+func (p *problems) sound(paths ...string) bool {
+	return !slices.ContainsFunc(paths, func(path string) bool { return p.failed[path] })
 }
 
 // Error is what is wrong with a configuration, all of it.
@@ -37,7 +68,7 @@ func (k *key) shown(v any) string {
 	case texts:
 		return "given"
 	}
-	if s, ok := v.(string); ok {
+	if s, ok := v.(string); ok && !decimal.MatchString(s) {
 		return strconv.Quote(shorten(s))
 	}
 	return shorten(fmt.Sprint(v))
@@ -75,11 +106,37 @@ func (k *key) bounds() string {
 	return fmt.Sprintf("from %d to %d", k.min, k.max)
 }
 
-// value turns what was read into the type of the key. path names it in messages.
+// textual says whether a key takes texts, for which it matters how they are written.
+func (k *key) textual() bool {
+	switch k.kind {
+	case text, address, secret, file, texts:
+		return true
+	}
+	return false
+}
+
+// value turns what was read into the type of the key. path names it in messages, with
+// the source in brackets where that is not the file. Nothing at all is no value and no
+// problem.
 func (k *key) value(path string, v any, p *problems) (any, bool) {
+	name, _, _ := strings.Cut(path, " (")
+	if w, is := v.(word); is {
+		switch {
+		case k.textual():
+			p.at(name, "%s is %s without quotes, must be %s; put it in quotes", path, k.shown(v), k.allowed())
+			return nil, false
+		case w.null():
+			return nil, false
+		}
+		v = string(w)
+	}
+	if v == nil {
+		return nil, false
+	}
 	out, ok := k.coerce(v)
-	if !ok {
+	if !ok && !p.unread[name] {
 		p.add("%s is %s, must be %s", path, k.shown(v), k.allowed())
+		p.fail(name)
 	}
 	return out, ok
 }
@@ -91,7 +148,7 @@ func (k *key) coerce(v any) (any, bool) {
 		case bool:
 			return x, true
 		case string:
-			b, err := strconv.ParseBool(strings.ToLower(x))
+			b, err := strconv.ParseBool(strings.ToLower(strings.TrimSpace(x)))
 			return b, err == nil
 		}
 	case integer:
@@ -109,19 +166,18 @@ func (k *key) coerce(v any) (any, bool) {
 		return d, ok && d >= time.Duration(k.min)*time.Second && (k.max == 0 || d <= time.Duration(k.max)*time.Second)
 	case texts:
 		return list(v)
-	case text, address, secret:
-		switch x := v.(type) {
-		case string:
-			return x, true
-		case int, int64, uint64, float64, json.Number:
-			// A number is how YAML reads an id such as 4711.
-			return fmt.Sprint(x), true
-		}
+	case text, address, secret, file:
+		s, ok := v.(string)
+		return s, ok
 	case tree:
 		return v, true
 	}
 	return nil, false
 }
+
+// decimal is how whole numbers are written. Others, such as 0x1F, 0017 and 1_000, mean
+// different numbers in different formats.
+var decimal = regexp.MustCompile(`^[+-]?(0|[1-9][0-9]*)$`)
 
 func whole(v any) (int64, bool) {
 	switch x := v.(type) {
@@ -129,16 +185,10 @@ func whole(v any) (int64, bool) {
 		return int64(x), true
 	case int64:
 		return x, true
-	case uint64:
-		return int64(x), x <= math.MaxInt64
-	case float64:
-		return int64(x), x == math.Trunc(x) && math.Abs(x) < 1<<53
-	case json.Number:
-		n, err := x.Int64()
-		return n, err == nil
 	case string:
-		n, err := strconv.ParseInt(strings.TrimSpace(x), 10, 64)
-		return n, err == nil
+		x = strings.TrimSpace(x)
+		n, err := strconv.ParseInt(x, 10, 64)
+		return n, err == nil && decimal.MatchString(x)
 	}
 	return 0, false
 }
@@ -154,7 +204,7 @@ func span(v any) (time.Duration, bool) {
 	if !ok {
 		return 0, false
 	}
-	d, err := time.ParseDuration(s)
+	d, err := time.ParseDuration(strings.TrimSpace(s))
 	return d, err == nil
 }
 
@@ -169,7 +219,8 @@ func list(v any) ([]string, bool) {
 				out = append(out, part)
 			}
 		}
-		return out, true
+		// Commas alone are a mistake, and not a way to ask for an empty list.
+		return out, len(out) > 0 || strings.TrimSpace(x) == ""
 	case []any:
 		out := []string{}
 		for _, e := range x {

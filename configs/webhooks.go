@@ -15,10 +15,14 @@ type Webhook struct {
 	Events         []string
 	Prefix, Suffix string
 	Headers        map[string]Secret
-	Batch          bool
-	BatchTime      time.Duration
-	BatchSize      int
+	// HeaderFiles are the files that headers came from, by name; nil without any.
+	HeaderFiles map[string]string
+	Batch       bool
+	BatchTime   time.Duration
+	BatchSize   int
 }
+
+var headerKeys = []key{{name: "file", kind: file, def: ""}}
 
 // webhookEvents are the names of protocol section 2.6.
 var webhookEvents = []string{
@@ -69,7 +73,7 @@ func structure(where string, raw any, table []key, p *problems) (map[string]any,
 			unknown(p, where+".", name, names(table))
 			continue
 		}
-		if v, ok := k.value(where+"."+name, m[name], p); ok && m[name] != nil {
+		if v, ok := k.value(where+"."+name, m[name], p); ok {
 			out[name] = v
 		}
 	}
@@ -98,7 +102,7 @@ func buildWebhooks(where string, raw any, p *problems) []Webhook {
 		}
 		w := buildWebhook(at, v, p)
 		// An address has one queue, so it cannot be given twice.
-		if first, dup := seen[w.URL]; dup && w.URL != "" {
+		if first, dup := seen[w.URL]; dup && w.URL != "" && p.sound(at+".url") {
 			p.add("%s.url is %q, which %s[%d] has already", at, shorten(redactQuery(redactURL(w.URL))), where, first)
 		} else {
 			seen[w.URL] = i
@@ -112,7 +116,7 @@ func buildWebhook(at string, v map[string]any, p *problems) Webhook {
 	w := Webhook{BatchTime: 50 * time.Millisecond, BatchSize: 50}
 	w.URL, _ = v["url"].(string)
 	if u, err := url.Parse(w.URL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		p.add("%s.url is %q, must be an address that begins with http:// or https://", at, shorten(redactQuery(redactURL(w.URL))))
+		p.at(at+".url", "%s.url is %q, must be an address that begins with http:// or https://", at, shorten(redactQuery(redactURL(w.URL))))
 	}
 	w.Events, _ = v["event_types"].([]string)
 	for _, e := range w.Events {
@@ -128,8 +132,12 @@ func buildWebhook(at string, v map[string]any, p *problems) Webhook {
 	}
 	switch raw := v["batch"].(type) {
 	case nil:
-	case bool:
-		w.Batch = raw
+	case bool, string:
+		on, ok := (&key{kind: boolean}).coerce(raw)
+		if !ok {
+			p.at(at+".batch", "%s.batch is %v, must be true, false or a structure", at, shorten(fmt.Sprint(raw)))
+		}
+		w.Batch = on == true
 	default:
 		if b, ok := structure(at+".batch", raw, webhookBatchKeys, p); ok {
 			w.Batch, _ = b["enabled"].(bool)
@@ -138,24 +146,22 @@ func buildWebhook(at string, v map[string]any, p *problems) Webhook {
 			w.BatchTime, w.BatchSize = time.Duration(ms)*time.Millisecond, int(size)
 		}
 	}
-	w.Headers = buildHeaders(at+".headers", v["headers"], p)
+	w.buildHeaders(at+".headers", v["headers"], p)
 	return w
 }
 
-func buildHeaders(at string, raw any, p *problems) map[string]Secret {
+func (w *Webhook) buildHeaders(at string, raw any, p *problems) {
 	if raw == nil {
-		return nil
+		return
 	}
 	m, ok := raw.(map[string]any)
 	if !ok {
 		p.add("%s must be a structure of header names and texts", at)
-		return nil
+		return
 	}
-	out := map[string]Secret{}
+	w.Headers = map[string]Secret{}
 	for _, name := range sorted(m) {
-		k := key{kind: secret}
-		value, ok := k.value(at+"."+shorten(name), m[name], p)
-		text, _ := value.(string)
+		text, path, ok := headerValue(at+"."+shorten(name), m[name], p)
 		switch {
 		case !ok:
 		case name == "" || strings.Trim(strings.ToLower(name), "abcdefghijklmnopqrstuvwxyz0123456789-_") != "":
@@ -165,8 +171,33 @@ func buildHeaders(at string, raw any, p *problems) map[string]Secret {
 		case strings.ContainsFunc(text, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }):
 			p.add("%s.%s has a line break or another control character", at, name)
 		default:
-			out[name] = Secret(text)
+			w.Headers[name] = Secret(text)
+			if path != "" {
+				if w.HeaderFiles == nil {
+					w.HeaderFiles = map[string]string{}
+				}
+				w.HeaderFiles[name] = path
+			}
 		}
 	}
-	return out
+}
+
+// headerValue is a text, or what is in a file.
+func headerValue(at string, raw any, p *problems) (text, path string, ok bool) {
+	if m, is := raw.(map[string]any); is {
+		v, _ := structure(at, m, headerKeys, p)
+		if path, _ = v["file"].(string); path == "" {
+			p.at(at+".file", "%s.file is missing", at)
+			return "", "", false
+		}
+		content, err := ReadSecret(path)
+		if err != nil {
+			p.at(at+".file", "%s.file: %v", at, err)
+		}
+		return content.Reveal(), path, err == nil
+	}
+	k := key{kind: secret}
+	value, ok := k.value(at, raw, p)
+	text, _ = value.(string)
+	return text, "", ok
 }

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -20,8 +22,14 @@ func newConfigCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := c.CheckBackend(); err != nil {
+			if err := errors.Join(c.CheckBackend(), c.CheckSecrets()); err != nil {
 				return err
+			}
+			for _, name := range c.SampleSecrets() {
+				fmt.Fprintf(cmd.ErrOrStderr(), "%s is a secret that is published with the samples; choose another one\n", name)
+			}
+			if names := c.ServiceLinks(); len(names) > 0 {
+				fmt.Fprintf(cmd.ErrOrStderr(), "variables that Kubernetes makes for a service are ignored: %s\n", strings.Join(names, " "))
 			}
 			if check {
 				fmt.Fprintln(cmd.OutOrStdout(), "the configuration is good")

@@ -7,6 +7,8 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
@@ -63,6 +65,9 @@ func newLogger(cmd *cobra.Command, c *configs.Config) *slog.Logger {
 // is nothing to read.
 func serve(ctx context.Context, c *configs.Config, log *slog.Logger, again func() (*configs.Config, error)) (err error) {
 	warn(c, log)
+	if err := c.CheckSecrets(); err != nil {
+		return err
+	}
 	registry := prometheus.NewRegistry()
 	b, err := openBackend(ctx, c, log, registry)
 	if err != nil {
@@ -93,6 +98,12 @@ func warn(c *configs.Config, log *slog.Logger) {
 	if c.Development {
 		log.Warn("development mode: requests from this machine need no signature; give a configuration file to leave it")
 	}
+	if names := c.SampleSecrets(); len(names) > 0 {
+		log.Warn("secrets are those that are published with the samples: whoever has read them can do everything; choose others", "keys", strings.Join(names, " "))
+	}
+	if names := c.ServiceLinks(); len(names) > 0 {
+		log.Info("variables that Kubernetes makes for a service are ignored", "variables", strings.Join(names, " "))
+	}
 	for _, key := range c.NotYet() {
 		log.Warn("the configuration asks for a feature that this release does not have", "key", key)
 	}
@@ -116,6 +127,9 @@ func nodeOptions(c *configs.Config, b *backend, log *slog.Logger, registry *prom
 	}
 	if opt.MaxHandshakes == 0 {
 		opt.MaxHandshakes = -1
+	}
+	if opt.Drain == 0 {
+		opt.Drain = time.Nanosecond // At once, where 0 is the default.
 	}
 	opt.Hub.CacheTTL = c.CacheTTL
 	if c.Metrics.Port >= 0 {

@@ -56,6 +56,9 @@ func openBackend(ctx context.Context, c *configs.Config, log *slog.Logger, regis
 	b := &backend{}
 	if c.Embeds() {
 		e := c.NATS.Embedded
+		if e.Port == 0 {
+			e.Port = -1 // Any free one, as for every other port.
+		}
 		server, err := embedded.Start(ctx, embedded.Options{
 			Host: e.Host, Port: e.Port, StoreDir: e.StoreDir, MaxStore: e.MaxStore, SyncInterval: e.SyncInterval, Logger: log,
 			SyncAlways: c.Durability == "machine",

@@ -54,7 +54,7 @@ var rules = []rule{
 	{pkg: "gateway/web"},
 	{pkg: "gateway/client", own: []string{"delta", "gateway/app", "gateway/pusher"}, foreign: []string{gws, gjson}},
 	{pkg: "configs", foreign: []string{
-		"github.com/knadh/koanf/", "github.com/tailscale/hujson", "github.com/spf13/pflag", "github.com/go-viper/mapstructure/v2",
+		"github.com/pelletier/go-toml/v2", "go.yaml.in/yaml/v3", "github.com/tailscale/hujson", "github.com/spf13/pflag",
 	}},
 }
 

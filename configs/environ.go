@@ -1,0 +1,95 @@
+package configs
+
+import (
+	"regexp"
+	"sort"
+	"strings"
+)
+
+// plainVariables are understood besides those with the prefix.
+var plainVariables = map[string]string{"PORT": "port", "ADAPTER_DRIVER": "adapter.driver", "REDIS_URL": "redis_url", "RUST_LOG": ""}
+
+// ClientVariables are those of the commands that talk to a server, which is what they are
+// worth to them. A server that finds them leaves them alone.
+const (
+	ClientURL        = "SLUICE_URL"
+	ClientApp        = "SLUICE_APP"
+	ClientKey        = "SLUICE_KEY"
+	ClientSecret     = "SLUICE_SECRET"
+	ClientSecretFile = "SLUICE_SECRET_FILE"
+)
+
+func clientVariable(name string) bool {
+	switch name {
+	case ClientURL, ClientApp, ClientKey, ClientSecret, ClientSecretFile:
+		return true
+	}
+	return false
+}
+
+var (
+	linkName = regexp.MustCompile(`^SLUICE_([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$`)
+	linkPort = regexp.MustCompile(`^SLUICE_([A-Z0-9_]+_)?PORT$`)
+	linkURL  = regexp.MustCompile(`^(tcp|udp|sctp)://`)
+)
+
+// serviceLink says whether Kubernetes made a variable for a service whose name is, or
+// begins with, sluice. Such variables are in every pod beside the service.
+func serviceLink(name, value string) bool {
+	return linkName.MatchString(name) || linkPort.MatchString(name) && linkURL.MatchString(value)
+}
+
+// fromEnviron reads the variables of keys. It returns the names of those that it passed
+// over as service links as well.
+func fromEnviron(environ []string, p *problems) (out map[string]any, links []string) {
+	byName := map[string]*key{}
+	var known []string
+	for i := range keys {
+		byName[keys[i].env()] = &keys[i]
+		known = append(known, keys[i].env())
+	}
+	out = map[string]any{}
+	for pass := range 2 {
+		for _, variable := range environ {
+			name, v, _ := strings.Cut(variable, "=")
+			target, plain := plainVariables[name]
+			// The variables with the prefix come later and win.
+			if plain != (pass == 0) || plain && target == "" || !plain && !strings.HasPrefix(name, "SLUICE_") {
+				continue
+			}
+			if strings.TrimSpace(v) == "" || clientVariable(name) {
+				continue
+			}
+			k := byName[strings.ReplaceAll(name, "__", "_")]
+			switch {
+			case plain:
+				k = find(keys, target)
+			case serviceLink(name, v):
+				links = append(links, name)
+				continue
+			case k == nil:
+				unknown(p, "", name, known)
+				continue
+			}
+			if value, ok := k.fromVariable(name, v, p); ok {
+				out[k.name] = value
+			}
+		}
+	}
+	sort.Strings(links)
+	readSecrets("", keys, out, p)
+	return out, links
+}
+
+// fromVariable is the value of a key that a variable gives: what has a structure is JSON.
+func (k *key) fromVariable(name, v string, p *problems) (any, bool) {
+	if k.kind != tree {
+		return k.value(k.name+" (environment variable "+name+")", v, p)
+	}
+	parsed, err := parseJSON([]byte(v))
+	if err != nil {
+		p.at(k.name, "%s (environment variable %s) is not JSON: %v", k.name, name, err)
+		return nil, false
+	}
+	return parsed, true
+}

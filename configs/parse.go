@@ -1,0 +1,169 @@
+package configs
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/pelletier/go-toml/v2"
+	"github.com/tailscale/hujson"
+)
+
+// word is something that a file has without quotes where the format does not keep how it
+// was written (a number or a date of TOML), or where it stands for nothing (null of
+// YAML). No text can be made of it, so a key that takes texts refuses it.
+type word string
+
+// null says whether the word stands for nothing.
+func (w word) null() bool {
+	switch w {
+	case "null", "Null", "NULL", "~":
+		return true
+	}
+	return false
+}
+
+// parse reads the text of a file. Its leaves are texts as they are written, numbers and
+// booleans as well, so that 0042 does not become 34; [word] where that is not to be had;
+// and nil for nothing.
+func parse(ext string, content []byte) (map[string]any, error) {
+	content = bytes.TrimPrefix(content, []byte("\ufeff"))
+	if !utf8.Valid(content) {
+		return nil, errors.New("the file is not UTF-8")
+	}
+	switch strings.ToLower(ext) {
+	case ".json", ".jsonc":
+		return parseObject(content)
+	case ".yaml", ".yml":
+		return parseYAML(content)
+	case ".toml":
+		return parseTOML(content)
+	}
+	return nil, fmt.Errorf("the ending %q is not one of .json, .jsonc, .yaml, .yml, .toml", ext)
+}
+
+func parseObject(content []byte) (map[string]any, error) {
+	v, err := parseJSON(content)
+	if err != nil {
+		return nil, err
+	}
+	m, ok := v.(map[string]any)
+	if !ok && v != nil {
+		return nil, errors.New("must be a JSON object")
+	}
+	return m, nil
+}
+
+// parseJSON reads one value, with comments and trailing commas.
+func parseJSON(content []byte) (any, error) {
+	plain, err := hujson.Standardize(content)
+	if err != nil {
+		// What is no literal may be a secret without quotes.
+		text, _, _ := strings.Cut(err.Error(), "invalid literal")
+		if text != err.Error() {
+			return nil, errors.New(text + "invalid literal; is it a text without quotes?")
+		}
+		return nil, err
+	}
+	dec := json.NewDecoder(bytes.NewReader(plain))
+	dec.UseNumber()
+	v, err := jsonValue(dec)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("text follows the JSON value")
+	}
+	return v, nil
+}
+
+// jsonValue reads by tokens, because the decoder takes the last of two members of one
+// name without a word.
+func jsonValue(dec *json.Decoder) (any, error) {
+	token, err := dec.Token()
+	if err != nil {
+		return nil, err
+	}
+	switch x := token.(type) {
+	case json.Delim:
+		if x == '[' {
+			return jsonList(dec)
+		}
+		return jsonObject(dec)
+	case json.Number:
+		return x.String(), nil
+	case bool:
+		return fmt.Sprint(x), nil
+	}
+	return token, nil
+}
+
+func jsonList(dec *json.Decoder) (any, error) {
+	list := []any{}
+	for dec.More() {
+		v, err := jsonValue(dec)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, v)
+	}
+	_, err := dec.Token()
+	return list, err
+}
+
+func jsonObject(dec *json.Decoder) (any, error) {
+	m := map[string]any{}
+	for dec.More() {
+		token, err := dec.Token()
+		if err != nil {
+			return nil, err
+		}
+		name, _ := token.(string)
+		if _, twice := m[name]; twice {
+			return nil, fmt.Errorf("the key %q is given twice in one object", shorten(name))
+		}
+		if m[name], err = jsonValue(dec); err != nil {
+			return nil, err
+		}
+	}
+	_, err := dec.Token()
+	return m, err
+}
+
+func parseTOML(content []byte) (map[string]any, error) {
+	var m map[string]any
+	if err := toml.Unmarshal(content, &m); err != nil {
+		var at *toml.DecodeError
+		if errors.As(err, &at) {
+			line, column := at.Position()
+			return nil, fmt.Errorf("line %d, column %d: %w", line, column, err)
+		}
+		return nil, err
+	}
+	out, _ := tomlTree(m).(map[string]any)
+	return out, nil
+}
+
+func tomlTree(v any) any {
+	switch x := v.(type) {
+	case map[string]any:
+		out := make(map[string]any, len(x))
+		for name, inner := range x {
+			out[name] = tomlTree(inner)
+		}
+		return out
+	case []any:
+		out := make([]any, len(x))
+		for i, inner := range x {
+			out[i] = tomlTree(inner)
+		}
+		return out
+	case string:
+		return x
+	}
+	return word(fmt.Sprint(v))
+}

@@ -1,0 +1,65 @@
+package configs
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+)
+
+// samplePrefix begins every secret of the samples and of docker-compose.yml.
+const samplePrefix = "change-this"
+
+// SampleSecrets names the keys whose secret is one of those that are published with the
+// samples.
+func (c *Config) SampleSecrets() []string {
+	var out []string
+	look := func(name string, s Secret) {
+		if strings.HasPrefix(strings.ToLower(s.Reveal()), samplePrefix) {
+			out = append(out, name)
+		}
+	}
+	password := func(name, address string) {
+		if u, err := url.Parse(address); err == nil && u.User != nil {
+			word, has := u.User.Password()
+			if !has {
+				word = u.User.Username()
+			}
+			look(name, Secret(word))
+		}
+	}
+	for i := range keys {
+		k := &keys[i]
+		s, _ := c.values[k.name].(string)
+		switch k.kind {
+		case secret:
+			look(k.name, Secret(s))
+		case address:
+			password(k.name, s)
+		}
+	}
+	for _, u := range c.NATS.URLs {
+		password("nats.url", u)
+	}
+	for i := range c.Apps {
+		look(fmt.Sprintf("apps[%d].secret", i), c.Apps[i].Secret)
+	}
+	return out
+}
+
+// CheckSecrets refuses the secrets of the samples where others than this machine can
+// reach the server, unless the configuration says that it is a try-out.
+func (c *Config) CheckSecrets() error {
+	if c.Development || c.AllowSamples || loopback(c.Host) {
+		return nil
+	}
+	samples := c.SampleSecrets()
+	if len(samples) == 0 {
+		return nil
+	}
+	e := &Error{}
+	for _, name := range samples {
+		e.Problems = append(e.Problems, fmt.Sprintf("%s is the published secret of a sample and host is %q; choose another one, "+
+			"or set allow_sample_secrets: true to try something out", name, c.Host))
+	}
+	return e
+}
