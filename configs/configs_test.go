@@ -285,8 +285,10 @@ func TestReferenceIsUpToDate(t *testing.T) {
 	}
 }
 
+// FuzzLoad reads files of any content: nothing panics, an error names something, and what
+// loads is printed, without its secrets, so that it loads again to the same.
 func FuzzLoad(f *testing.F) {
-	for _, name := range []string{"published-delta.jsonc", "published-cluster.jsonc", "single.yaml"} {
+	for _, name := range []string{"published-delta.jsonc", "published-cluster.jsonc", "single.yaml", "cluster.yaml"} {
 		b, err := os.ReadFile("samples/" + name)
 		if err != nil {
 			f.Fatal(err)
@@ -295,16 +297,41 @@ func FuzzLoad(f *testing.F) {
 	}
 	f.Add([]byte("[nats]\nurl = [1, {}]\n"), uint8(2))
 	f.Add([]byte("apps: [{id: {}, channel_delta_compression: [1]}, 3]"), uint8(1))
+	f.Add([]byte("a: &a [*a]\nb: {<<: *a}"), uint8(1))
+	f.Add([]byte("x: &x {id: 0042, key: ${V}, secret: $$}\napps: [{<<: *x, key: ~}, *x]"), uint8(1))
+	f.Add([]byte("nats: {url: [n1, 'u:p@n2:1', '$${x}']}\nport: 0x1F\npresence: {lease: 2.5s}"), uint8(1))
+	f.Add([]byte("{\"apps\": [{\"id\": \"a\", \"webhooks\": [{\"url\": \"http://a?b=$$\", \"headers\": {\"X\": {\"file\": \"/none\"}}}]}]}"), uint8(0))
+	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, content []byte, format uint8) {
 		ext := []string{".json", ".yaml", ".toml", ".jsonc"}[format%4]
-		file, err := parse(ext, content)
+		file := filepath.Join(dir, "c"+ext)
+		if err := os.WriteFile(file, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, err := Load(Sources{File: file, Environ: []string{"V=a: ${V} $$ '\"\n", "SLUICE_MODE=development"}})
 		if err != nil {
+			var e *Error
+			if errors.As(err, &e) && len(e.Problems) == 0 {
+				t.Errorf("an error says nothing")
+			}
 			return
 		}
-		p := &problems{}
-		layer := fromFile(file, p)
-		if apps, ok := layer["apps"]; ok {
-			buildApps(apps, &Config{}, p)
+		for ending, print := range map[string]func() ([]byte, error){".yaml": c.YAML, ".json": c.JSON} {
+			text, err := print()
+			if err != nil {
+				t.Fatal(err)
+			}
+			printed := filepath.Join(dir, "printed"+ending)
+			if err := os.WriteFile(printed, text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			again, err := Load(Sources{File: printed})
+			if err != nil {
+				t.Fatalf("what was printed does not load: %v\n%s", err, text)
+			}
+			if diff := cmp.Diff(c.Effective(), again.Effective()); diff != "" {
+				t.Fatalf("%s (-want +got):\n%s", ending, diff)
+			}
 		}
 	})
 }
