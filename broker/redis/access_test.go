@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"fmt"
 	"math/big"
 	"net"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/test/fault"
 	"github.com/sluicehq/sluice/test/redisserver"
 )
 
@@ -37,6 +39,7 @@ func rights(t *testing.T) string {
 // TestDocumentedRights does everything as a user with the rights of the documentation
 // and no others. Scripts are checked by what they call as well.
 func TestDocumentedRights(t *testing.T) {
+	t.Parallel()
 	for name, cluster := range map[string]bool{"single": false, "cluster": true} {
 		t.Run(name, func(t *testing.T) {
 			var servers []*redisserver.Server
@@ -59,6 +62,7 @@ func TestDocumentedRights(t *testing.T) {
 // TestMissingRightsEndTheStart: a user that may not run what the scripts call could
 // start, and then store nothing.
 func TestMissingRightsEndTheStart(t *testing.T) {
+	t.Parallel()
 	server := redisserver.Start(t)
 	server.Do("ACL SETUSER gateway on >secret ~sluice:* &sluice:* " + strings.Replace(rights(t), " +time", "", 1))
 	_, err := Open(t.Context(), Options{
@@ -119,10 +123,11 @@ func everything(t *testing.T, l *Log) {
 // TestTLS talks to a server that wants certificates of its clients, and is refused
 // where it should be.
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	authority := newAuthority(t, dir)
 	cert, key := authority.issue(t, dir, "server")
-	port := freePort(t)
+	port := fmt.Sprint(fault.Ports(t, 1)[0])
 	server := redisserver.Start(t, "--tls-port", port, "--tls-cert-file", cert, "--tls-key-file", key,
 		"--tls-ca-cert-file", authority.file, "--tls-auth-clients", "yes")
 	server.Do("ACL SETUSER gateway on >secret ~sluice:* &sluice:* " + rights(t))
@@ -146,16 +151,6 @@ func TestTLS(t *testing.T) {
 			t.Errorf("the error tells the password: %s", text)
 		}
 	}
-}
-
-func freePort(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
 }
 
 // authority issues certificates for this machine.

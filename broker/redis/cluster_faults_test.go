@@ -140,6 +140,7 @@ func TestKilledMasterOfCluster(t *testing.T) {
 // the master is killed, and when it is told to step down and lives on as a replica.
 // Replication does not wait, so what is missing must have been told.
 func TestReplicaTakesOver(t *testing.T) {
+	t.Parallel()
 	for _, kill := range []bool{true, false} {
 		t.Run(map[bool]string{true: "killed", false: "told"}[kill], func(t *testing.T) {
 			fault.Seeds(t, 25, func(t *testing.T, rng *rand.Rand) {

@@ -38,6 +38,7 @@ func open(t *testing.T, url string, cluster bool, change ...func(*Options)) *Log
 }
 
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	t.Run("single", func(t *testing.T) {
 		brokertest.Run(t, func(t *testing.T) brokertest.Backend {
 			return backendOf(t, redisserver.Start(t, "--appendonly", "yes").URL(), false)

@@ -14,6 +14,7 @@ import (
 // one before lives on as its replica and keeps its connections. Nothing was published
 // until it ended.
 func TestServerThatBecameAReplica(t *testing.T) {
+	t.Parallel()
 	old, successor := redisserver.Start(t), redisserver.Start(t)
 	var at atomic.Pointer[redisserver.Server]
 	at.Store(old)

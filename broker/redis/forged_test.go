@@ -11,6 +11,7 @@ import (
 // server lost it or because somebody forged it, was held for a repair, found missing,
 // and held again, so that a gateway read a silent channel without a pause.
 func TestAnnouncedButNotInTheLog(t *testing.T) {
+	t.Parallel()
 	server := redisserver.Start(t)
 	l := open(t, server.URL(), false, silent)
 	w := attachTo(t, l, "c")
@@ -37,6 +38,7 @@ func TestAnnouncedButNotInTheLog(t *testing.T) {
 // TestDatabasesDoNotHearEachOther: Redis announces across its databases, so two
 // installations in two of them heard each other's events and members.
 func TestDatabasesDoNotHearEachOther(t *testing.T) {
+	t.Parallel()
 	server := redisserver.Start(t)
 	zero, one := open(t, server.URL(), false, silent), open(t, server.URL()+"/1", false, silent)
 	w := attachTo(t, zero, "c")

@@ -118,6 +118,7 @@ func (s *storm) end(t *testing.T) map[string]map[uint64]string {
 // everything: a new epoch and a gap for who was there, an error for who comes back,
 // and no offset with two meanings.
 func TestR25KilledRedis(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name     string
 		args     []string
@@ -244,6 +245,7 @@ func check(t *testing.T, who string, pubs []*broker.Publication, gaps []broker.G
 // TestCutFeedsMissNothing breaks the connections that receive, again and again, on
 // one server and on a cluster. What was announced meanwhile is read from the log.
 func TestCutFeedsMissNothing(t *testing.T) {
+	t.Parallel()
 	for name, cluster := range map[string]bool{"single": false, "cluster": true} {
 		t.Run(name, func(t *testing.T) {
 			fault.Seeds(t, 25, func(t *testing.T, rng *rand.Rand) {

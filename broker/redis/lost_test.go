@@ -23,6 +23,7 @@ func publishOne(t *testing.T, l *Log, channel, data string) uint64 {
 // nobody who could have noticed is left. Who comes back from between the two was given
 // the new one as if nothing lay between, although the log names what comes before it.
 func TestPositionInsideWhatWasLost(t *testing.T) {
+	t.Parallel()
 	server := redisserver.Start(t)
 	l := open(t, server.URL(), false)
 	epoch := l.apps["app-1"].currentEpoch()
@@ -54,6 +55,7 @@ func TestPositionInsideWhatWasLost(t *testing.T) {
 // acknowledged. It did not notice that this was lost when another gateway had
 // published since, nor when it had looked once before.
 func TestLossOfWhatWasOnlyAcknowledged(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name           string
 		before, behind bool
@@ -90,6 +92,7 @@ func TestLossOfWhatWasOnlyAcknowledged(t *testing.T) {
 // followers of a log that came back empty began another, so that sockets were sent
 // away several times.
 func TestOneLossIsOneGap(t *testing.T) {
+	t.Parallel()
 	for _, snapshot := range []bool{false, true} {
 		name := map[bool]string{false: "nothing kept", true: "snapshot"}[snapshot]
 		t.Run(name, func(t *testing.T) {
@@ -152,6 +155,7 @@ func TestOneLossIsOneGap(t *testing.T) {
 // TestEpochThatComesBack: a server that lost the newest epoch has the one before it.
 // Its positions must not be good again.
 func TestEpochThatComesBack(t *testing.T) {
+	t.Parallel()
 	server := redisserver.Start(t)
 	l := open(t, server.URL(), false)
 	a := l.apps["app-1"]
@@ -170,6 +174,7 @@ func TestEpochThatComesBack(t *testing.T) {
 // TestEvictedWhileAnotherChannelWasLost: what retention removes while a new life
 // begins is a gap like any other. It was left out without a word.
 func TestEvictedWhileAnotherChannelWasLost(t *testing.T) {
+	t.Parallel()
 	w := &witness{}
 	f := &follower{log: &Log{}, state: repairing, epoch: "new", last: 5, unproven: true}
 	f.attach(w)

@@ -19,6 +19,7 @@ func plain(channel, data string) broker.Outgoing {
 // TestReadyAgainWithoutTraffic: a gateway that is not ready gets no traffic, so the
 // problem of a publish that was given up must not wait for the next one to go away.
 func TestReadyAgainWithoutTraffic(t *testing.T) {
+	t.Parallel()
 	server := redisserver.Start(t, "--appendonly", "yes")
 	l := open(t, server.URL(), false, func(o *Options) { o.PublishTimeout = 300 * time.Millisecond })
 	server.Kill()
@@ -35,6 +36,7 @@ func TestReadyAgainWithoutTraffic(t *testing.T) {
 // TestIDsWhileTheirMasterIsDown: ids that publishers chose are looked up at another
 // master than the channel's, and that was not tried again.
 func TestIDsWhileTheirMasterIsDown(t *testing.T) {
+	t.Parallel()
 	cluster := redisserver.StartCluster(t, "--appendonly", "yes")
 	l := open(t, cluster.URL(), true)
 	home := cluster.Owner(int(slotOf(l.keys.dedup("app-1"))))
@@ -56,6 +58,7 @@ func TestIDsWhileTheirMasterIsDown(t *testing.T) {
 // TestOwnRetryIsNoDuplicate: when the answer of a try is lost, the next one finds the
 // event stored. The publisher was told that it had published it before.
 func TestOwnRetryIsNoDuplicate(t *testing.T) {
+	t.Parallel()
 	server := redisserver.Start(t)
 	l := open(t, server.URL(), false)
 	server.Do("CLIENT PAUSE 3500 ALL") // longer than one try
@@ -77,6 +80,7 @@ func TestOwnRetryIsNoDuplicate(t *testing.T) {
 // TestQueuesAreBoundedInBytes: sixteen thousand messages of megabytes were allowed to
 // wait for a shard.
 func TestQueuesAreBoundedInBytes(t *testing.T) {
+	t.Parallel()
 	l := &Log{wake: make(chan struct{}, 1)}
 	shard := &feedShard{log: l, in: make(chan liveMessage, 8)}
 	large := "2 1 1 1 - " + strings.Repeat("x", maxQueuedBytes*2/3)
@@ -91,6 +95,7 @@ func TestQueuesAreBoundedInBytes(t *testing.T) {
 // TestTaskIsDoneOnce: who failed to take a task out of a queue may try again, but the
 // room for it was freed each time, and then more were handed out than asked for.
 func TestTaskIsDoneOnce(t *testing.T) {
+	t.Parallel()
 	l := open(t, redisserver.Start(t).URL(), false)
 	w := l.OpenWork()
 	k := &taking{work: w, keys: w.keys("q"), finished: make(chan struct{}, 1)}
@@ -108,6 +113,7 @@ func TestTaskIsDoneOnce(t *testing.T) {
 // TestKeysOfWorkAreNoChannel: an app with the id work had channels in the place of the
 // queues.
 func TestKeysOfWorkAreNoChannel(t *testing.T) {
+	t.Parallel()
 	l := &Log{keys: keys{prefix: "p:"}, opt: Options{Prefix: "p:"}}
 	if k := l.OpenWork().keys("q"); k.stream == l.keys.channel("work", "q").stream {
 		t.Errorf("the queue and the channel are both %s", k.stream)
@@ -118,6 +124,7 @@ func TestKeysOfWorkAreNoChannel(t *testing.T) {
 // log, a few at a time. Those of a dead master were asked for five seconds each, and
 // the others waited behind them.
 func TestDeadMasterHoldsUpNobody(t *testing.T) {
+	t.Parallel()
 	cluster := redisserver.StartCluster(t, "--cluster-require-full-coverage", "no")
 	l := open(t, cluster.URL(), true, silent)
 	for i := range 400 {
@@ -137,6 +144,7 @@ func TestDeadMasterHoldsUpNobody(t *testing.T) {
 // TestIDsOutliveRetries: a publish may try for longer than ids were remembered, and a
 // try whose answer was lost would then have been followed by one that stores again.
 func TestIDsOutliveRetries(t *testing.T) {
+	t.Parallel()
 	server := redisserver.Start(t)
 	l := open(t, server.URL(), false, func(o *Options) { o.DedupWindow, o.PublishTimeout = time.Second, time.Minute })
 	publishOne(t, l, "c", "own id")
@@ -161,6 +169,7 @@ func TestIDsOutliveRetries(t *testing.T) {
 // channels be compared with the log, which does not help a gateway that has too much
 // to do.
 func TestSlowFeedComparesWhatItMissed(t *testing.T) {
+	t.Parallel()
 	l := open(t, redisserver.Start(t).URL(), false, silent)
 	for _, c := range []string{"slow", "other"} {
 		attachTo(t, l, c)

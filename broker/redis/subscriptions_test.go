@@ -40,6 +40,7 @@ func attachTo(t *testing.T, l *Log, channel string) *witness {
 // asked of one connection for the whole cluster, and the client library panicked,
 // because they are of different slots.
 func TestSlotsWithoutServer(t *testing.T) {
+	t.Parallel()
 	cluster := redisserver.StartCluster(t)
 	l := open(t, cluster.URL(), true, silent)
 	one := attachTo(t, l, channelAt(l, cluster, 0, "one"))
@@ -65,6 +66,7 @@ func TestSlotsWithoutServer(t *testing.T) {
 // When it got the slot back before the next look at the slots, the channel stayed
 // where it seemed to be, and was deaf for ever.
 func TestSlotThatComesBack(t *testing.T) {
+	t.Parallel()
 	cluster := redisserver.StartCluster(t)
 	l := open(t, cluster.URL(), true, silent)
 	w := attachTo(t, l, "c")
@@ -85,6 +87,7 @@ func TestSlotThatComesBack(t *testing.T) {
 // TestUnreachableMasterStopsNoOtherFeed: connecting to a master that does not answer
 // was done under the lock that each live message of the others needs.
 func TestUnreachableMasterStopsNoOtherFeed(t *testing.T) {
+	t.Parallel()
 	cluster := redisserver.StartCluster(t)
 	var hanging atomic.Bool
 	dialled, release := make(chan struct{}, 64), make(chan struct{})
@@ -120,6 +123,7 @@ func TestUnreachableMasterStopsNoOtherFeed(t *testing.T) {
 // connection that all channels live on, and was also the answer to other callers who
 // wanted the same channel.
 func TestWhoGivesUpAttachingDisturbsNobody(t *testing.T) {
+	t.Parallel()
 	server := redisserver.Start(t)
 	l := open(t, server.URL(), false, silent)
 	attachTo(t, l, "old")
@@ -163,6 +167,7 @@ func TestWhoGivesUpAttachingDisturbsNobody(t *testing.T) {
 // TestEndedWhileItIsPlaced: a channel that nobody wants any more when the server agrees
 // to send it was sent for ever.
 func TestEndedWhileItIsPlaced(t *testing.T) {
+	t.Parallel()
 	server := redisserver.Start(t)
 	l := open(t, server.URL(), false)
 	if err := l.subs.place(t.Context(), "", []*subscription{{channel: "unwanted"}}); err != nil {

@@ -12,10 +12,12 @@ import (
 )
 
 func TestTable(t *testing.T) {
+	t.Parallel()
 	kvtest.Run(t, func(t *testing.T) kv.Table { return tableOf(t, redisserver.Start(t).URL(), false) })
 }
 
 func TestTableOnCluster(t *testing.T) {
+	t.Parallel()
 	kvtest.Run(t, func(t *testing.T) kv.Table { return tableOf(t, redisserver.StartCluster(t).URL(), true) })
 }
 
@@ -28,6 +30,7 @@ func tableOf(t *testing.T, url string, cluster bool) kv.Table {
 }
 
 func TestWork(t *testing.T) {
+	t.Parallel()
 	for name, cluster := range map[string]bool{"single": false, "cluster": true} {
 		t.Run(name, func(t *testing.T) {
 			brokertest.RunWork(t, func(t *testing.T) (one, other broker.Work) {
@@ -46,6 +49,7 @@ func TestWork(t *testing.T) {
 // TestTasksUnderWayAreBoundedInBytes: a page of tasks was handed out whole, however
 // large they were.
 func TestTasksUnderWayAreBoundedInBytes(t *testing.T) {
+	t.Parallel()
 	w := open(t, redisserver.Start(t).URL(), false).OpenWork()
 	const size, most, all = 8 << 20, maxUnder / (8 << 20), maxUnder/(8<<20) + 4
 	put := func(n int) {

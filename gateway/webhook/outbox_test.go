@@ -34,7 +34,7 @@ func TestWH08AFullQueueHoldsUpNoOther(t *testing.T) {
 	for i := range 3 {
 		h.Emit(a, Event{Name: CacheMiss, Channel: fmt.Sprint(i)})
 	}
-	deadline := time.After(3 * time.Second)
+	deadline := time.After(patience)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	defer func() { // Close would wait for the full queue

@@ -47,7 +47,7 @@ func TestWH08ManyHangingAddressesOfOneHost(t *testing.T) {
 	}
 	eventually(t, "requests hang", func() bool { r.mu.Lock(); defer r.mu.Unlock(); return r.attempts >= 16 })
 	h.Emit(a, Event{Name: CacheMiss, Channel: "good"})
-	deadline := time.After(3 * time.Second)
+	deadline := time.After(patience)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for !slices.Contains(r.names(), "cache_miss good") {

@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"fmt"
-	"net"
 	"net/url"
 	"strings"
 	"sync"
@@ -10,6 +9,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/sluicehq/sluice/test/fault"
 )
 
 // natsCluster is three NATS servers that keep the log together.
@@ -21,28 +22,12 @@ type natsCluster struct {
 	servers []*server.Server
 }
 
-// ports reserves free ports. They are given up before they are used, so another
-// process may be faster, which a start would tell.
-func ports(t *testing.T, n int) []int {
-	t.Helper()
-	var out []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		out = append(out, l.Addr().(*net.TCPAddr).Port)
-	}
-	return out
-}
-
 // startNATS runs three servers, their options changed by whoever wants to, and waits
 // until they have a leader.
 func startNATS(t *testing.T, change ...func(*server.Options)) *natsCluster {
 	t.Helper()
 	c := &natsCluster{t: t, servers: make([]*server.Server, 3)}
-	free := ports(t, 6)
+	free := fault.Ports(t, 6)
 	for i := range 3 {
 		u, err := url.Parse(fmt.Sprintf("nats-route://127.0.0.1:%d", free[3+i]))
 		if err != nil {

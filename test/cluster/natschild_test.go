@@ -16,6 +16,7 @@ import (
 
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/streams"
+	"github.com/sluicehq/sluice/test/fault"
 )
 
 // natsChildEnv makes this test binary a NATS server, so that one can be killed.
@@ -65,7 +66,7 @@ type natsChild struct {
 
 func spawnNATS(t *testing.T) *natsChild {
 	t.Helper()
-	c := &natsChild{t: t, set: natsChildSettings{Name: "child", Port: ports(t, 1)[0], Dir: t.TempDir()}}
+	c := &natsChild{t: t, set: natsChildSettings{Name: "child", Port: fault.Ports(t, 1)[0], Dir: t.TempDir()}}
 	c.start()
 	t.Cleanup(c.kill)
 	return c
@@ -77,7 +78,7 @@ func (c *natsChild) url() string { return fmt.Sprintf("nats://127.0.0.1:%d", c.s
 func spawnNATSCluster(t *testing.T, clocks ...clock) []*natsChild {
 	t.Helper()
 	n := len(clocks)
-	free := ports(t, 2*n)
+	free := fault.Ports(t, 2*n)
 	var routes []string
 	for _, port := range free[n:] {
 		routes = append(routes, fmt.Sprintf("nats-route://127.0.0.1:%d", port))

@@ -3,33 +3,23 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"net"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/sluicehq/sluice/test/fault"
 	"github.com/sluicehq/sluice/test/redisserver"
 )
-
-// freePort finds a port that nobody listens on.
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
 
 // TestApplicationWithStockLibraries has the lines in italics of the checklist: an
 // application with pusher-js, Laravel Echo and the official server SDK, in Node and in
 // Chromium (WS-27, SUB-11, AUTH-13, AUTH-14, PR-18, CE-12, US-15, HS-11).
 func TestApplicationWithStockLibraries(t *testing.T) {
+	t.Parallel()
 	for name, where := range map[string]string{"node": "node", "browser": "browser", "node on redis": "node"} {
 		t.Run(name, func(t *testing.T) {
-			dir, own := t.TempDir(), freePort(t)
+			dir, own := t.TempDir(), fault.Ports(t, 1)[0]
 			yaml := config(dir)
 			if name != where {
 				yaml = onRedis("redis", redisserver.Start(t).URL())

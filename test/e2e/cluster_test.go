@@ -65,6 +65,7 @@ redis_url: %q
 
 // What one gateway accepts reaches the sockets of both, in one order.
 func TestTwoGatewaysShareOneLog(t *testing.T) {
+	t.Parallel()
 	for name, yaml := range map[string]func() string{
 		"nats":          func() string { return gatewayOn(natsNode(t)) },
 		"redis":         func() string { return onRedis("redis", redisserver.Start(t).URL()) },
@@ -133,6 +134,7 @@ func shareOneLog(t *testing.T, yaml string) {
 }
 
 func TestGatewayWithoutItsClusterStopsWithAReason(t *testing.T) {
+	t.Parallel()
 	for name, yaml := range map[string]func(addr string) string{
 		"nats": func(addr string) string { return gatewayOn("nats://"+addr) + "  start_timeout: 1s\n" },
 		"redis": func(addr string) string {

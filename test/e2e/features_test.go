@@ -10,6 +10,7 @@ import (
 
 // An application with the stock client and the official server SDK.
 func TestPusherFeaturesWithStockLibraries(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := serve(t, dir, config(dir, `
 apps:

@@ -141,6 +141,7 @@ func (b *bystander) undisturbed(t *testing.T) {
 }
 
 func TestHostileConnections(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := serve(t, dir, config(dir))
 	by := newBystander(t, s)
@@ -209,6 +210,7 @@ func TestHostileConnections(t *testing.T) {
 }
 
 func TestHostileRequests(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := serve(t, dir, strings.Replace(config(dir), "mode: development",
 		"mode: production\napps: [{id: app-id, key: app-key, secret: app-secret}]", 1))
@@ -253,6 +255,7 @@ func TestHostileRequests(t *testing.T) {
 
 // A channel name is one token of the log's subjects, whatever it looks like.
 func TestHostileChannelNames(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := serve(t, dir, config(dir))
 	by := newBystander(t, s)

@@ -10,6 +10,7 @@ import (
 // The first five minutes: start, run the demo, look at the page. The picture is
 // kept if E2E_SCREENSHOT names a file.
 func TestPageShowsTheDemo(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := serve(t, dir, config(dir))
 	demo := exec.Command(tools.sluice, "demo", "--url", "http://"+s.HTTP, "--interval", "200ms")

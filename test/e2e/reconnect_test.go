@@ -51,6 +51,7 @@ func newSwitchboard(t *testing.T, to string) *switchboard {
 // TestWS26AfterADrainPusherIsBackAtOnce stops the gateway of a pusher-js client. The load
 // balancer has another one.
 func TestWS26AfterADrainPusherIsBackAtOnce(t *testing.T) {
+	t.Parallel()
 	first, second := t.TempDir(), t.TempDir()
 	one, two := serve(t, first, config(first)), serve(t, second, config(second))
 	board := newSwitchboard(t, one.HTTP)

@@ -13,6 +13,7 @@ import (
 // SIGHUP takes over what the log keeps, without an interruption. A file with an error
 // changes nothing, and what needs a restart is named.
 func TestHangupTakesOverRetention(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	yaml := config(dir, "apps: [{id: app-id, key: app-key, secret: app-secret}]")
 	s := serve(t, dir, yaml)

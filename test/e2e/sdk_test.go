@@ -132,6 +132,7 @@ apps:
 `
 
 func TestClientLibrariesDecodeDeltas(t *testing.T) {
+	t.Parallel()
 	python := filepath.Join(root(), ".cache", "python", "bin", "python")
 	for _, c := range []struct {
 		name    string

@@ -21,6 +21,7 @@ import (
 // TestSecretsNeverReachTheLog runs a server at debug level through its features and its
 // failures, and looks for its secrets in all that it printed.
 func TestSecretsNeverReachTheLog(t *testing.T) {
+	t.Parallel()
 	var hooks atomic.Int64
 	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		hooks.Add(1)
@@ -82,6 +83,7 @@ apps:
 
 // TestSecondSignalEndsAtOnce stops a server that has a long drain before it.
 func TestSecondSignalEndsAtOnce(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := serve(t, dir, config(dir, "shutdown: {drain_seconds: 600}"))
 	var sockets []*plainSocket

@@ -52,6 +52,7 @@ apps:
 // TestHS11OfficialServerSDKs publishes, queries and validates a webhook with the SDKs of
 // Go and Python. The one of Node has a test of its own, with a client beside it.
 func TestHS11OfficialServerSDKs(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := serve(t, dir, config(dir, userAuthApp))
 	member(t, s.HTTP, "presence-sdk")

@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/sluicehq/sluice/test/fault"
 )
 
 // patience is how long a server has for one step.
@@ -32,29 +34,15 @@ func Start(t testing.TB, args ...string) *Server {
 	}
 	s := &Server{t: t, dir: t.TempDir(), args: args}
 	t.Cleanup(s.Kill)
-	// Between finding a free port and taking it somebody else may.
+	// Between finding a free port and taking it another process may.
 	for try := 0; ; try++ {
-		s.port = freePort(t)
+		s.port = fault.Ports(t, 1)[0]
 		err := s.run()
 		if err == nil {
 			return s
 		}
 		if try == 4 {
 			t.Fatal(err)
-		}
-	}
-}
-
-func freePort(t testing.TB) int {
-	for {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		port := l.Addr().(*net.TCPAddr).Port
-		_ = l.Close()
-		if port < 55000 { // a cluster also takes the port 10,000 above
-			return port
 		}
 	}
 }
