@@ -125,8 +125,9 @@ type WebSocket struct {
 
 // HTTP bounds requests.
 type HTTP struct {
-	HeaderTimeout, BodyTimeout, PublishTimeout time.Duration
-	MaxBody                                    int64
+	HeaderTimeout, BodyTimeout, AnswerTimeout, PublishTimeout time.Duration
+	// MaxBody is for one body, MaxBodies for all together.
+	MaxBody, MaxBodies int64
 	// MaxHandshakes is 0 for no bound.
 	MaxHandshakes int
 	// MaxPublishing and MaxPublishingBytes bound what waits for the log.
@@ -263,9 +264,13 @@ func build(k merged, hasFile bool, p *problems) *Config {
 	}
 	c.HTTP = HTTP{
 		HeaderTimeout: g.duration("http.header_timeout"), BodyTimeout: g.duration("http.body_timeout"),
-		PublishTimeout: g.duration("http.publish_timeout"), MaxBody: g.number("http.max_body"),
+		PublishTimeout: g.duration("http.publish_timeout"), AnswerTimeout: g.duration("http.answer_timeout"),
+		MaxBody: g.number("http.max_body"), MaxBodies: g.number("http.max_bodies"),
 		MaxHandshakes: g.integer("http.max_handshakes_per_address"),
 		MaxPublishing: g.number("publishing.max_events"), MaxPublishingBytes: g.number("publishing.max_bytes"),
+	}
+	if c.HTTP.MaxBodies == 0 {
+		c.HTTP.MaxBodies = max(64<<20, 4*c.HTTP.MaxBody)
 	}
 	c.Metrics = Metrics{
 		Host: g.text("metrics.host"), Port: g.integer("metrics.port"), Prefix: g.text("metrics.prefix"),
@@ -300,6 +305,7 @@ func (c *Config) remember(k merged) {
 	c.values["host"], c.values["metrics.host"] = c.Host, c.Metrics.Host
 	c.values["web.enabled"] = strconv.FormatBool(c.Web)
 	c.values["history.enabled"] = c.History.Enabled
+	c.values["http.max_bodies"] = c.HTTP.MaxBodies
 	c.values["nats.replicas"] = int64(c.NATS.Replicas)
 	c.values["nats.embedded.store_dir"] = c.NATS.Embedded.StoreDir
 	c.values["presence.lease"] = c.Lease

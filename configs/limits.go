@@ -22,6 +22,9 @@ func (c *Config) checkLimits(p *problems) {
 	if !metricPrefix.MatchString(c.Metrics.Prefix) {
 		p.at("metrics.prefix", "metrics.prefix is %q, must be up to 64 letters, digits, _ and :, and not begin with a digit", shorten(c.Metrics.Prefix))
 	}
+	if least := 4 * c.HTTP.MaxBody; c.HTTP.MaxBodies < least {
+		p.add("http.max_bodies is %d, must be %d or more, four times http.max_body", c.HTTP.MaxBodies, least)
+	}
 	if c.History.MaxMessages == 0 {
 		p.at("history.max_messages", "history.max_messages is 0, must be 1 or more, or -1 for no bound")
 	}

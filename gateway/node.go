@@ -4,18 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/sluicehq/sluice/gateway/hub"
 	"github.com/sluicehq/sluice/gateway/presence"
@@ -94,22 +91,20 @@ func New(opt Options) (*Node, error) {
 	n.told.Store(n.hub)
 	r := rest.Options{
 		Apps: opt.Apps, Log: in, AllowUnsigned: n.allowUnsigned,
-		Node: opt.Name, MaxBody: opt.MaxBody, PublishTimeout: opt.PublishTimeout, CacheTTL: opt.Hub.CacheTTL, LogTime: opt.Log.Now,
+		Node: opt.Name, MaxBody: opt.MaxBody, MaxBodies: opt.MaxBodies, BodyTimeout: opt.BodyTimeout, AnswerTimeout: opt.AnswerTimeout,
+		PublishTimeout: opt.PublishTimeout, CacheTTL: opt.Hub.CacheTTL, LogTime: opt.Log.Now,
 		Observe: n.http.observe, Limited: n.opt.Hub.Metrics.Limited, Terminate: n.hub.Terminate, Logger: opt.Logger,
 	}
 	if n.roster != nil {
 		r.Census = census{n.roster}
 	}
-	n.rest = rest.New(r)
+	api := rest.New(r)
+	n.rest = api
+	opt.Registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: opt.MetricsPrefix + "http_body_bytes", Help: "Bytes of bodies of requests that are being read or handled.",
+		ConstLabels: prometheus.Labels{"port": port},
+	}, func() float64 { return float64(api.BodyBytes()) }))
 	return n, nil
-}
-
-func listen(key, address string) (net.Listener, error) {
-	l, err := net.Listen("tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("cannot listen on %s (%s): %w", address, key, err)
-	}
-	return l, nil
 }
 
 func (n *Node) closeListeners() {
@@ -135,11 +130,7 @@ func (n *Node) MetricsAddr() string {
 func (n *Node) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	main := &http.Server{
-		Handler: n, ReadHeaderTimeout: n.opt.HeaderTimeout, ReadTimeout: n.opt.BodyTimeout,
-		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
-		ErrorLog: slog.NewLogLogger(n.opt.Logger.Handler(), slog.LevelDebug),
-	}
+	main := n.server(n)
 	if n.opt.MaxHandshakes > 0 {
 		count := n.opt.Hub.Metrics.Limited
 		main.ConnState = newHandshakes(n.opt.MaxHandshakes, func() { count("", "handshakes") }, func() { count("", "header_timeout") }).state
@@ -147,9 +138,7 @@ func (n *Node) Run(ctx context.Context) error {
 	servers := []*http.Server{main}
 	listeners := []net.Listener{n.listener}
 	if n.metrics != nil {
-		mux := http.NewServeMux()
-		mux.Handle("GET /metrics", promhttp.HandlerFor(n.opt.Registry, promhttp.HandlerOpts{}))
-		servers = append(servers, &http.Server{Handler: mux, ReadHeaderTimeout: n.opt.HeaderTimeout})
+		servers = append(servers, n.server(n.metricsHandler()))
 		listeners = append(listeners, n.metrics)
 	}
 	failed := make(chan error, len(servers))
@@ -194,13 +183,18 @@ func shutdown(ctx context.Context, s *http.Server) {
 func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path, ok := strings.CutPrefix(r.URL.Path, n.opt.PathPrefix)
 	if !ok {
+		rest.TurnAway(w, r)
 		rest.NotFound(w, r)
 		return
+	}
+	api := strings.HasPrefix(path, "/apps/") || strings.HasPrefix(path, "/users/")
+	if !api && r.Header.Get("Upgrade") == "" {
+		rest.TurnAway(w, r) // nothing here takes a body
 	}
 	switch {
 	case path == "/app" || strings.HasPrefix(path, "/app/"):
 		n.hub.ServeHTTP(w, stripped(r, n.opt.PathPrefix))
-	case strings.HasPrefix(path, "/apps/"), strings.HasPrefix(path, "/users/"):
+	case api:
 		n.rest.ServeHTTP(w, stripped(r, n.opt.PathPrefix))
 	case path == "/health":
 		n.health(w, r)

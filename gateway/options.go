@@ -59,14 +59,18 @@ type Options struct {
 	// and Logger are filled in by the node.
 	Hub hub.Options
 	// HeaderTimeout bounds reading the header of a request, default 10 s.
-	// BodyTimeout bounds the whole request, default 30 s.
-	HeaderTimeout, BodyTimeout time.Duration
+	// BodyTimeout bounds the whole request, default 30 s; no more than a third of it may
+	// pass without a byte of the body. AnswerTimeout bounds how long a client may take
+	// for an answer, default 10 s, and a second more for each 64 KiB of it.
+	// IdleTimeout is how long a connection is kept for the next request, default 2 min.
+	HeaderTimeout, BodyTimeout, AnswerTimeout, IdleTimeout time.Duration
 	// MaxHandshakes bounds the connections of one address (of IPv6 the network of 64
 	// bits) that have not sent the header of a request yet, default 256; negative
 	// means no bound.
 	MaxHandshakes int
-	// MaxBody bounds the body of a request in bytes, default 1 MiB.
-	MaxBody int64
+	// MaxBody bounds the body of a request in bytes, default 1 MiB, and MaxBodies those
+	// of all requests together, see [rest.Options].
+	MaxBody, MaxBodies int64
 	// PublishTimeout bounds how long a publish may wait for the log, default
 	// 10 s.
 	PublishTimeout time.Duration
@@ -99,6 +103,7 @@ func (o *Options) setDefaults() error {
 		def time.Duration
 	}{
 		{&o.HeaderTimeout, 10 * time.Second}, {&o.BodyTimeout, 30 * time.Second},
+		{&o.AnswerTimeout, 10 * time.Second}, {&o.IdleTimeout, 2 * time.Minute},
 		{&o.PublishTimeout, 10 * time.Second}, {&o.Drain, 10 * time.Second},
 	} {
 		if *d.v == 0 {

@@ -122,7 +122,7 @@ func nodeOptions(c *configs.Config, b *backend, log *slog.Logger, registry *prom
 		MetricsPrefix: c.Metrics.Prefix, MaxChannelLabels: c.Metrics.MaxChannelLabels,
 		PathPrefix: c.PathPrefix, Unsigned: c.Development,
 		HeaderTimeout: c.HTTP.HeaderTimeout, BodyTimeout: c.HTTP.BodyTimeout, PublishTimeout: c.HTTP.PublishTimeout,
-		MaxBody: c.HTTP.MaxBody, Drain: c.Drain, Table: b.table, Lease: c.Lease, Work: b.work,
+		AnswerTimeout: c.HTTP.AnswerTimeout, MaxBody: c.HTTP.MaxBody, MaxBodies: c.HTTP.MaxBodies, Drain: c.Drain, Table: b.table, Lease: c.Lease, Work: b.work,
 		MaxHandshakes: c.HTTP.MaxHandshakes, MaxPublishing: c.HTTP.MaxPublishing, MaxPublishingBytes: c.HTTP.MaxPublishingBytes,
 	}
 	if opt.MaxHandshakes == 0 {

@@ -100,6 +100,16 @@ func unsigned(parameter, reason string) error { return &RequestError{parameter, 
 // VerifyRequest checks a request against the credentials of the app that it
 // names, at the time now. The error is a [*RequestError].
 func VerifyRequest(key, secret string, now time.Time, r Request) error {
+	if err := VerifyQuery(key, secret, now, r); err != nil {
+		return err
+	}
+	return VerifyBody(r.Params, r.Body)
+}
+
+// VerifyQuery checks everything but the body, which needs not be there yet: the
+// signature covers its sum. [VerifyBody] does the rest. The error is a
+// [*RequestError].
+func VerifyQuery(key, secret string, now time.Time, r Request) error {
 	given := r.Params.Get("auth_key")
 	switch {
 	case given == "":
@@ -117,11 +127,8 @@ func VerifyRequest(key, secret string, now time.Time, r Request) error {
 	if off := now.Unix() - at; off > window || off < -window {
 		return unsigned("auth_timestamp", "is more than "+strconv.FormatInt(window, 10)+" s from the server's clock")
 	}
-	if len(r.Body) > 0 || r.Params.Has("body_md5") {
-		want := md5.Sum(r.Body)
-		if !same(r.Params.Get("body_md5"), hex.EncodeToString(want[:])) {
-			return unsigned("body_md5", "is missing or wrong")
-		}
+	if sums(r.Params) > 1 {
+		return unsigned("body_md5", "is given more than once")
 	}
 	got := r.Params.Get("auth_signature")
 	if got == "" {
@@ -135,6 +142,38 @@ func VerifyRequest(key, secret string, now time.Time, r Request) error {
 	}
 	return unsigned("auth_signature", "is wrong")
 }
+
+// sums counts the values of body_md5, in whatever case its name is written, as the
+// signature does not tell them apart.
+func sums(params url.Values) int {
+	n := 0
+	for name, values := range params {
+		if strings.EqualFold(name, "body_md5") {
+			n += len(values)
+		}
+	}
+	return n
+}
+
+// AnnouncesBody tells whether a signed request may have a body that is not empty: it
+// then has the sum of it. Without one, the body is known to be wrong before it is read.
+func AnnouncesBody(params url.Values) bool { return params.Has("body_md5") }
+
+// VerifyBody compares a body with the sum that the signature covers. The error is a
+// [*RequestError].
+func VerifyBody(params url.Values, body []byte) error {
+	if len(body) == 0 && !AnnouncesBody(params) {
+		return nil
+	}
+	want := md5.Sum(body)
+	if !same(params.Get("body_md5"), hex.EncodeToString(want[:])) {
+		return ErrWrongBody
+	}
+	return nil
+}
+
+// ErrWrongBody is the [*RequestError] of a body that is not the one that was signed.
+var ErrWrongBody = unsigned("body_md5", "is missing or wrong")
 
 // SignChannel signs a subscription (protocol section 1.8), without the key in
 // front. channelData is covered if hasData is set.

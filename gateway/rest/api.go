@@ -11,7 +11,6 @@ import (
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/gateway/app"
-	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
 // Log is what the API needs of a log.
@@ -37,10 +36,16 @@ type Options struct {
 	// CacheTTL is how long a cache channel remembers, default 30 minutes.
 	CacheTTL time.Duration
 	// Limited is told when a limit of an app refuses a request: events_per_second,
-	// reads_per_second, payload, channels, batch, event_name or body.
+	// reads_per_second, payload, channels, batch, event_name, body or bodies.
 	Limited func(app, limit string)
-	// MaxBody bounds a request's body in bytes, default 1 MiB.
-	MaxBody int64
+	// MaxBody bounds a request's body in bytes, default 1 MiB. MaxBodies bounds the
+	// bodies of all requests that are being read or handled, default 64 MiB, at least
+	// four times MaxBody; more are refused with 503. One app of several gets half.
+	MaxBody, MaxBodies int64
+	// BodyTimeout bounds reading a body, default 30 s; no more than a third of it may
+	// pass without a byte. AnswerTimeout bounds how long a client may take for an
+	// answer, default 10 s, and a second more for each 64 KiB of it.
+	BodyTimeout, AnswerTimeout time.Duration
 	// PublishTimeout bounds how long a publish waits for the log; the log has
 	// its own bound besides.
 	PublishTimeout time.Duration
@@ -58,12 +63,23 @@ type API struct {
 	opt Options
 	// buckets are by app id and never change, since the apps do not.
 	buckets map[string]buckets
+	bodies  *bodies
 }
 
 // New returns the API.
 func New(opt Options) *API {
 	if opt.MaxBody == 0 {
 		opt.MaxBody = 1 << 20
+	}
+	if opt.MaxBodies == 0 {
+		opt.MaxBodies = 64 << 20
+	}
+	opt.MaxBodies = max(opt.MaxBodies, 4*opt.MaxBody)
+	if opt.BodyTimeout == 0 {
+		opt.BodyTimeout = 30 * time.Second
+	}
+	if opt.AnswerTimeout == 0 {
+		opt.AnswerTimeout = 10 * time.Second
 	}
 	if opt.PublishTimeout == 0 {
 		opt.PublishTimeout = 10 * time.Second
@@ -86,7 +102,7 @@ func New(opt Options) *API {
 	if opt.CacheTTL == 0 {
 		opt.CacheTTL = 30 * time.Minute
 	}
-	a := &API{opt: opt, buckets: map[string]buckets{}}
+	a := &API{opt: opt, buckets: map[string]buckets{}, bodies: newBodies(opt.MaxBodies, len(opt.Apps.IDs()))}
 	for _, id := range opt.Apps.IDs() {
 		a.buckets[id] = newBuckets(opt.Apps.ByID(id))
 	}
@@ -99,7 +115,9 @@ type request struct {
 	http   *http.Request
 	app    *app.App
 	params url.Values
-	body   []byte
+	// hold is the room for body, which is given back when the request is answered.
+	hold hold
+	body []byte
 	// channel is the name in the path: of a channel, or of a user.
 	channel string
 	// retryAfter is in seconds, of an answer that asks for patience.
@@ -176,6 +194,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := a.opt.Now()
 	found, appID, channel, ok := find(a.complete(r))
 	if !ok {
+		TurnAway(w, r)
 		NotFound(w, r)
 		a.opt.Observe("", "unknown", http.StatusNotFound, a.opt.Now().Sub(began), 0)
 		return
@@ -185,9 +204,12 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if req.app != nil {
 		known = req.app.ID
 	}
+	req.hold = hold{bodies: a.bodies, app: known}
+	defer req.hold.release()
 	var answer any
 	err := error(nil)
 	if r.Method != found.method {
+		TurnAway(w, r)
 		w.Header().Set("Allow", found.method)
 		err = fail(http.StatusMethodNotAllowed, "method_not_allowed", "this path is for %s", found.method)
 	} else if err = req.prepare(w); err == nil {
@@ -202,65 +224,8 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if req.retryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(req.retryAfter))
 	}
-	status := write(w, a.opt.Logger, answer, err)
+	status := write(w, a.opt.Logger, a.opt.AnswerTimeout, answer, err)
 	a.opt.Observe(known, found.name, status, a.opt.Now().Sub(began), req.events)
-}
-
-// turnAway has the connection closed after the answer to a request whose body is not
-// wanted: waiting for it helps nobody. The client may be sending it already, and closing
-// at once would reset the connection before the client has read the answer. The server
-// takes its time only after a reader has hit a limit, so one is made to, if anything of
-// the body is there.
-func (r *request) turnAway(w http.ResponseWriter) {
-	w.Header().Set("Connection", "close")
-	if r.http.Header.Get("Expect") != "" {
-		return // the client waits to be asked for its body, which reading does
-	}
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(turnAwayWait))
-	_, _ = http.MaxBytesReader(w, r.http.Body, 0).Read(make([]byte, 1))
-}
-
-// turnAwayWait is how long the beginning of an unwanted body is waited for.
-const turnAwayWait = 20 * time.Millisecond
-
-// prepare reads the body and checks the signature.
-func (r *request) prepare(w http.ResponseWriter) error {
-	if r.http.ContentLength > r.api.opt.MaxBody {
-		r.turnAway(w)
-		return bodyError(&http.MaxBytesError{Limit: r.api.opt.MaxBody})
-	}
-	var err error
-	if r.body, err = readBody(http.MaxBytesReader(w, r.http.Body, r.api.opt.MaxBody), r.http.ContentLength); err != nil {
-		return bodyError(err)
-	}
-	if r.params, err = url.ParseQuery(r.http.URL.RawQuery); err != nil {
-		return invalid("query: %v", err)
-	}
-	return r.authorize()
-}
-
-// authorize checks the signature, unless there is none and none is needed.
-func (r *request) authorize() error {
-	signed := r.params.Has("auth_signature") || r.params.Has("auth_key")
-	if r.app != nil && !signed && r.api.opt.AllowUnsigned != nil && r.api.opt.AllowUnsigned(r.http) {
-		return r.enabled()
-	}
-	// An unknown app is checked against nothing, so that it cannot be told
-	// from a known one with a wrong key.
-	key, secret := "", ""
-	if r.app != nil {
-		key, secret = r.app.Key, r.app.Secret.Reveal()
-	}
-	err := pusher.VerifyRequest(key, secret, r.api.opt.Now(), pusher.Request{
-		Method: r.http.Method, Path: r.http.URL.EscapedPath(), Decoded: r.http.URL.Path, Params: r.params, Body: r.body,
-	})
-	if err != nil || r.app == nil {
-		if err == nil {
-			err = pusher.ErrUnsigned
-		}
-		return fail(http.StatusUnauthorized, "auth_failed", "%v", err)
-	}
-	return r.enabled()
 }
 
 func (r *request) enabled() error {

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"errors"
 	"io"
 	"sync"
 )
@@ -12,9 +13,12 @@ var pieces = sync.Pool{New: func() any { return new([piece]byte) }}
 
 // readBody reads a body to its end. What announces a usual length is read into one piece.
 // For anything larger there is only room when it has come as a whole: pieces of bodies that
-// turn out to be too large are used again.
-func readBody(r io.Reader, announced int64) ([]byte, error) {
+// turn out to be too large are used again. Whatever is made room for is taken from h before.
+func readBody(r io.Reader, announced int64, h *hold) ([]byte, error) {
 	if announced >= 0 && announced <= piece {
+		if !h.take(announced) {
+			return nil, errFull
+		}
 		body := make([]byte, announced)
 		_, err := io.ReadFull(r, body)
 		return body, err
@@ -27,6 +31,10 @@ func readBody(r io.Reader, announced int64) ([]byte, error) {
 	}()
 	for total, room := 0, []byte(nil); ; {
 		if len(room) == 0 {
+			// Each piece is there twice when all are put together.
+			if !h.take(2 * piece) {
+				return nil, errFull
+			}
 			p := pieces.Get().(*[piece]byte)
 			have, room = append(have, p), p[:]
 		}
@@ -39,9 +47,77 @@ func readBody(r io.Reader, announced int64) ([]byte, error) {
 			for _, p := range have {
 				body = append(body, p[:min(total-len(body), piece)]...)
 			}
+			h.give(2*piece*int64(len(have)) - int64(total))
 			return body, nil
 		default:
 			return nil, err
 		}
 	}
+}
+
+// errFull is the error of a body for which there is no room at the moment.
+var errFull = errors.New("no room for the body")
+
+// bodies bounds the bytes of all bodies that are being read, or of which the requests are
+// being answered. One app of several gets half of them at most, so that its slow
+// publishers cannot keep out those of others.
+type bodies struct {
+	max, share int64
+
+	mu   sync.Mutex
+	held int64
+	of   map[string]int64
+}
+
+func newBodies(limit int64, apps int) *bodies {
+	b := &bodies{max: limit, share: limit, of: map[string]int64{}}
+	if apps > 1 {
+		b.share = limit / 2
+	}
+	return b
+}
+
+// hold is what one request has of them. One goroutine uses it.
+type hold struct {
+	bodies *bodies
+	app    string
+	bytes  int64
+}
+
+func (h *hold) take(n int64) bool {
+	b := h.bodies
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.held+n > b.max || b.of[h.app]+n > b.share {
+		return false
+	}
+	b.held += n
+	b.of[h.app] += n
+	h.bytes += n
+	return true
+}
+
+func (h *hold) give(n int64) {
+	b := h.bodies
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.held -= n
+	if b.of[h.app] -= n; b.of[h.app] == 0 {
+		delete(b.of, h.app)
+	}
+	h.bytes -= n
+}
+
+// release gives back what is left.
+func (h *hold) release() {
+	if h.bytes > 0 {
+		h.give(h.bytes)
+	}
+}
+
+// BodyBytes is what the bodies of all requests hold at the moment.
+func (a *API) BodyBytes() int64 {
+	a.bodies.mu.Lock()
+	defer a.bodies.mu.Unlock()
+	return a.bodies.held
 }

@@ -9,6 +9,8 @@ import (
 	"testing/iotest"
 )
 
+func free() *hold { return &hold{bodies: newBodies(1<<30, 1)} }
+
 func TestBodiesAreReadWhole(t *testing.T) {
 	rnd := rand.NewChaCha8([32]byte{1})
 	for _, n := range []int{0, 1, piece - 1, piece, piece + 1, 3*piece - 1, 3 * piece, 200_000} {
@@ -22,7 +24,7 @@ func TestBodiesAreReadWhole(t *testing.T) {
 			if name != "at once" {
 				announced = int64(n)
 			}
-			if got, err := readBody(r, announced); err != nil || !bytes.Equal(got, want) {
+			if got, err := readBody(r, announced, free()); err != nil || !bytes.Equal(got, want) {
 				t.Errorf("%d bytes %s: %d bytes, %v", n, name, len(got), err)
 			}
 		}
@@ -30,7 +32,7 @@ func TestBodiesAreReadWhole(t *testing.T) {
 			continue
 		}
 		broken := io.MultiReader(bytes.NewReader(want[:n-1]), iotest.ErrReader(io.ErrUnexpectedEOF))
-		if _, err := readBody(broken, int64(n)); !errors.Is(err, io.ErrUnexpectedEOF) {
+		if _, err := readBody(broken, int64(n), free()); !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("%d bytes of which one does not come: %v", n, err)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"github.com/sluicehq/sluice/broker"
 )
@@ -68,8 +69,9 @@ func failureOf(err error, log *slog.Logger) *failure {
 	return &failure{Message: "internal error", Code: "internal", Status: http.StatusInternalServerError}
 }
 
-// write sends an answer and returns its status.
-func write(w http.ResponseWriter, log *slog.Logger, answer any, err error) int {
+// write sends an answer and returns its status. A client that does not take it within the
+// time, and a second more for each 64 KiB, loses its connection.
+func write(w http.ResponseWriter, log *slog.Logger, patience time.Duration, answer any, err error) int {
 	status := http.StatusOK
 	if err != nil {
 		f := failureOf(err, log)
@@ -85,12 +87,17 @@ func write(w http.ResponseWriter, log *slog.Logger, answer any, err error) int {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
+	patience += time.Duration(len(body)>>16) * time.Second
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(patience))
 	w.WriteHeader(status)
 	_, _ = w.Write(body)
 	return status
 }
 
+// notFoundPatience is how long a client may take for the answer of [NotFound].
+const notFoundPatience = 10 * time.Second
+
 // NotFound answers a request for a path that does not exist.
 func NotFound(w http.ResponseWriter, _ *http.Request) {
-	write(w, slog.New(slog.DiscardHandler), nil, fail(http.StatusNotFound, "not_found", "there is nothing at this path"))
+	write(w, slog.New(slog.DiscardHandler), notFoundPatience, nil, fail(http.StatusNotFound, "not_found", "there is nothing at this path"))
 }

@@ -20,6 +20,7 @@ const (
 	limitBatch     = "batch"
 	limitEventName = "event_name"
 	limitBody      = "body"
+	limitBodies    = "bodies"
 )
 
 // buckets bound what one app may ask for in a second; nil is no bound.

@@ -17,7 +17,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/client"
 )
 
-const handshake = "GET /app/" + appKey + "?protocol=7 HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+const handshake = "GET /app/" + appKey + "?protocol=7 HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 	"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 
 // clientFrame is a frame with the mask 0, which leaves the payload as it is.
@@ -228,7 +228,7 @@ func TestHostileRequests(t *testing.T) {
 		"a wrong percentage": {"/apps/app-id/channels/%zz/history", ``, 400},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := dialWire(t, s.HTTP, fmt.Sprintf("POST %s HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", c.path, len(c.body), c.body))
+			w := dialWire(t, s.HTTP, fmt.Sprintf("POST %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", c.path, len(c.body), c.body))
 			w.until("\r\n")
 			if want := fmt.Sprintf("HTTP/1.1 %d ", c.status); !strings.HasPrefix(string(w.seen), want) {
 				t.Errorf("got %.200q, want %s", w.seen, want)

@@ -84,14 +84,14 @@ func oversize(t *testing.T, rnd *rand.Rand) {
 			}
 		})
 		all.Go(func() { // a length that is announced
-			answer := converse(t, s, fmt.Sprintf("POST /apps/app-id/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n{", announced), nil)
+			answer := converse(t, s, fmt.Sprintf("POST /apps/app-id/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n{", announced), nil)
 			if !strings.Contains(answer, " 413 ") {
 				t.Errorf("a length of %d was answered with %q", announced, answer)
 			}
 		})
 		all.Go(func() { // a frame that announces up to 1 GiB, whole or in its first fragment
 			head := []byte{0x81 - byte(i%2)<<7, 0xff, 0, 0, 0, 0, length, 0, 0, 0, 1, 2, 3, 4}
-			converse(t, s, "GET /app/"+appKey+"?protocol=7 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+			converse(t, s, "GET /app/"+appKey+"?protocol=7 HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
 				"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", append(head, make([]byte, 4096)...))
 		})
 	}

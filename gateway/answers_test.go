@@ -1,0 +1,130 @@
+package gateway_test
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/gateway"
+	"github.com/sluicehq/sluice/gateway/client"
+	"github.com/sluicehq/sluice/gateway/web"
+)
+
+// hurried is a node that waits for nobody.
+func hurried(t *testing.T) (r *running, log broker.Log) {
+	r, _ = runApps(t, func(o *gateway.Options) {
+		log = o.Log
+		o.HeaderTimeout, o.BodyTimeout, o.PublishTimeout, o.AnswerTimeout = 200*time.Millisecond, 100*time.Millisecond, 100*time.Millisecond, 100*time.Millisecond
+		o.IdleTimeout = 100 * time.Millisecond
+		o.Unsigned = true
+		o.Page = web.Handler(web.Options{AppID: "app", AppKey: "app-key"})
+	})
+	return r, log
+}
+
+func store(t *testing.T, log broker.Log, data string) {
+	t.Helper()
+	if _, err := log.Publish(t.Context(), "app", broker.Outgoing{Channel: "c", Event: &broker.Event{Name: "n", Data: []byte(data)}}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestTrust11NobodyHasToWaitForAReader asks and asks and reads no answer, until the
+// kernel takes no more of them. The server must not wait for ever, with a goroutine and
+// buffers of each such connection.
+func TestTrust11NobodyHasToWaitForAReader(t *testing.T) {
+	r, log := hurried(t)
+	store(t, log, strings.Repeat("x", 9000))
+	until(t, "nobody is served", func() bool { return serving() == 0 })
+	const version = " HTTP/1.1\r\nHost: localhost\r\n\r\n"
+	for name, c := range map[string]struct{ address, request string }{
+		"history":           {r.Addr(), "GET /apps/app/channels/c/history" + version},
+		"readiness":         {r.Addr(), "GET /ready" + version},
+		"the console page":  {r.Addr(), "GET /" + version},
+		"metrics":           {r.MetricsAddr(), "GET /metrics" + version},
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn, err := net.Dial("tcp", c.address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = conn.(*net.TCPConn).SetReadBuffer(4096)
+			asked := make(chan struct{})
+			go func() {
+				defer close(asked)
+				for many := []byte(strings.Repeat(c.request, 20)); err == nil; {
+					_, err = conn.Write(many)
+				}
+			}()
+			until(t, "the server is asked", func() bool { return serving() > 0 })
+			until(t, "the server does not wait any more", func() bool { return serving() == 0 })
+			_ = conn.Close()
+			<-asked
+		})
+	}
+}
+
+// serving counts the goroutines that serve requests.
+func serving() int {
+	all := make([]byte, 4<<20)
+	return strings.Count(string(all[:runtime.Stack(all, true)]), "net/http.(*conn).serve(")
+}
+
+// TestTrust11SilenceBetweenRequestsIsBounded on both ports, and so is a header.
+func TestTrust11SilenceBetweenRequestsIsBounded(t *testing.T) {
+	r, _ := hurried(t)
+	for name, address := range map[string]string{"main": r.Addr(), "metrics": r.MetricsAddr()} {
+		for what, begin := range map[string]string{
+			"silence": "", "half a header": "GET / HTTP/1.1\r\nHost: loc", "a kept connection": "GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n",
+		} {
+			conn, err := net.Dial("tcp", address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			l := newLine(t, conn)
+			l.say(begin)
+			l.ended()
+			t.Logf("%s, %s: ended", name, what)
+		}
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := newLine(t, conn)
+		go l.say("GET / HTTP/1.1\r\nHost: localhost\r\nX: " + strings.Repeat("x", 64<<10))
+		if resp, _ := l.answer(); resp.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+			t.Errorf("%s: a header of 64 KiB: got %d", name, resp.StatusCode)
+		}
+	}
+}
+
+// TestTrust11WebSocketsOutliveTheTimesForAnswers: none of the bounds of requests is in
+// force for a connection that was taken over.
+func TestTrust11WebSocketsOutliveTheTimesForAnswers(t *testing.T) {
+	r, log := hurried(t)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	c, err := client.Dial(ctx, client.Options{URL: "http://" + r.Addr(), Key: "app-key"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	if err := c.Subscribe(ctx, "c"); err != nil {
+		t.Fatal(err)
+	}
+	for began := time.Now(); time.Since(began) < time.Second; {
+		store(t, log, "d")
+		select {
+		case <-c.Events():
+		case <-c.Done():
+			t.Fatalf("the connection ended: %v", c.Err())
+		case <-ctx.Done():
+			t.Fatal("an event did not arrive")
+		}
+	}
+}
