@@ -43,10 +43,10 @@ func TestTrust11NobodyHasToWaitForAReader(t *testing.T) {
 	until(t, "nobody is served", func() bool { return serving() == 0 })
 	const version = " HTTP/1.1\r\nHost: localhost\r\n\r\n"
 	for name, c := range map[string]struct{ address, request string }{
-		"history":           {r.Addr(), "GET /apps/app/channels/c/history" + version},
-		"readiness":         {r.Addr(), "GET /ready" + version},
-		"the console page":  {r.Addr(), "GET /" + version},
-		"metrics":           {r.MetricsAddr(), "GET /metrics" + version},
+		"history":          {r.Addr(), "GET /apps/app/channels/c/history" + version},
+		"readiness":        {r.Addr(), "GET /ready" + version},
+		"the console page": {r.Addr(), "GET /" + version},
+		"metrics":          {r.MetricsAddr(), "GET /metrics" + version},
 	} {
 		t.Run(name, func(t *testing.T) {
 			conn, err := net.Dial("tcp", c.address)
