@@ -128,7 +128,7 @@ func TestWeeks09EveryKeyTakesWhatIsWrittenOrRefusesIt(t *testing.T) {
 	derived := map[string]bool{
 		"mode": true, "host": true, "metrics.host": true, "web.enabled": true, "history.enabled": true, "nats.embedded.store_dir": true,
 		"nats.replicas": true, "idempotency.enabled": true, "idempotency.ttl_seconds": true, "delta_compression.omit_delta_algorithm": true,
-		"presence.lease": true,
+		"presence.lease": true, "http.max_bodies": true,
 	}
 	accepted := 0
 	tried := map[kind]bool{}
