@@ -22,7 +22,7 @@ func TestWhatArrivedProvesThatNothingIsMissing(t *testing.T) {
 		held      []arrival
 		got, gaps int
 	}{
-		{"the next one is there", []arrival{{where(2, 1), &nats.Msg{}}, {where(3, 2), &nats.Msg{}}}, 2, 0},
+		{"the next one is there", []arrival{{where(2, 1), &nats.Msg{}, false}, {where(3, 2), &nats.Msg{}, false}}, 2, 0},
 		{"it is not", nil, 1, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {

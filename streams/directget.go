@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -21,6 +23,8 @@ type stored struct {
 	place
 	header nats.Header
 	data   []byte
+	// unreadable says why the headers cannot be read; empty if they can.
+	unreadable string
 }
 
 // getRequest is the body of a direct get (JetStream API, `JSApiMsgGetRequest`).
@@ -44,20 +48,38 @@ type reader struct {
 	api     string // "$JS.API." or that of a domain
 	timeout time.Duration
 	slots   chan struct{}
+	// asking bounds how many messages are read anew at the leader.
+	asking chan struct{}
 }
 
 // fetch sends one request and collects the answer. The answer is complete when its
 // end marker has come; anything else is an error, never a short page.
 func (r *reader) fetch(ctx context.Context, stream string, q getRequest) ([]stored, error) {
+	got, err := r.collect(ctx, stream, q)
+	if err != nil || got.unseen == 0 {
+		return got.messages, err
+	}
+	return r.complete(ctx, stream, q, got)
+}
+
+// answer is what came for a direct get. A message whose place cannot be seen has none
+// yet; pending is what the end marker says of the messages behind the last one.
+type answer struct {
+	messages []stored
+	unseen   int
+	pending  uint64
+}
+
+func (r *reader) collect(ctx context.Context, stream string, q getRequest) (got answer, err error) {
 	select {
 	case r.slots <- struct{}{}:
 		defer func() { <-r.slots }()
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return got, ctx.Err()
 	}
 	body, err := json.Marshal(q)
 	if err != nil {
-		return nil, err
+		return got, err
 	}
 	// An inbox below that of requests would bring every reply twice.
 	inbox := r.conn.NewInbox()
@@ -65,43 +87,62 @@ func (r *reader) fetch(ctx context.Context, stream string, q getRequest) ([]stor
 	replies := make(chan *nats.Msg, max(q.Batch, len(q.MultiLast), 1)+2)
 	sub, err := r.conn.ChanSubscribe(inbox, replies)
 	if err != nil {
-		return nil, unavailable("reading the log", err)
+		return got, unavailable("reading the log", err)
 	}
 	defer func() { _ = sub.Unsubscribe() }()
 	request := &nats.Msg{Subject: r.api + "DIRECT.GET." + stream, Reply: inbox, Data: body}
 	if err := r.conn.PublishMsg(request); err != nil {
-		return nil, unavailable("reading the log", err)
+		return got, unavailable("reading the log", err)
 	}
 	single := q.Batch == 0 && len(q.MultiLast) == 0
+	subject := q.subject()
 	timeout := time.NewTimer(r.timeout)
 	defer timeout.Stop()
-	var out []stored
 	for {
 		select {
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return got, ctx.Err()
 		case <-timeout.C:
-			return nil, unavailable("reading the log", errors.New("the answer did not come to its end"))
+			return got, unavailable("reading the log", errors.New("the answer did not come to its end"))
 		case m := <-replies:
+			p, err := placeOf(m, stream, subject)
 			// A stored message may carry a Status header of its own; only a
 			// reply without a sequence is a status.
-			if last(m.Header, nats.JSSequence) == "" {
-				return out, status(m, single)
+			if errors.Is(err, errPlaceless) {
+				got.pending, _ = strconv.ParseUint(last(m.Header, "Nats-Num-Pending"), 10, 64)
+				return got, status(m)
 			}
-			p, err := placeOf(m.Header)
-			if err != nil {
-				return nil, unavailable("reading the log", err)
+			if err != nil || !q.next(got.messages, p) {
+				p = place{}
+				got.unseen++
 			}
-			out = append(out, stored{p, m.Header, m.Data})
+			got.messages = append(got.messages, stored{place: p, header: m.Header, data: m.Data})
 			if single {
-				return out, nil
+				return got, nil
 			}
 		}
 	}
 }
 
+// subject is the one whose messages are asked for, empty if there may be several.
+func (q *getRequest) subject() string {
+	if s := q.LastFor + q.NextFor; !strings.ContainsAny(s, "*>") {
+		return s
+	}
+	return ""
+}
+
+// next says whether a place may follow on those that came before.
+func (q *getRequest) next(before []stored, p place) bool {
+	least := q.Seq
+	if len(before) > 0 {
+		least = max(least, before[len(before)-1].offset+1)
+	}
+	return p.offset >= least
+}
+
 // status reads the marker that ends an answer.
-func status(m *nats.Msg, single bool) error {
+func status(m *nats.Msg) error {
 	switch code := last(m.Header, "Status"); code {
 	case "204", "404":
 		return nil
@@ -133,13 +174,15 @@ type leaderReply struct {
 		ErrCode     int    `json:"err_code"`
 		Description string `json:"description"`
 	} `json:"error"`
-	Message *struct {
-		Subject string    `json:"subject"`
-		Seq     uint64    `json:"seq"`
-		Time    time.Time `json:"time"`
-		Headers []byte    `json:"hdrs"`
-		Data    []byte    `json:"data"`
-	} `json:"message"`
+	Message *leaderMessage `json:"message"`
+}
+
+type leaderMessage struct {
+	Subject string    `json:"subject"`
+	Seq     uint64    `json:"seq"`
+	Time    time.Time `json:"time"`
+	Headers []byte    `json:"hdrs"`
+	Data    []byte    `json:"data"`
 }
 
 // leaderGet asks the leader of the stream, whose answer is never stale.
@@ -168,13 +211,7 @@ func (r *reader) leaderGet(ctx context.Context, stream string, q getRequest) (st
 	case reply.Message == nil:
 		return stored{}, false, unavailable("asking the leader", errors.New("the answer holds no message"))
 	}
-	out := stored{place: place{stream: stream, subject: reply.Message.Subject, offset: reply.Message.Seq, time: reply.Message.Time}, data: reply.Message.Data}
-	if len(reply.Message.Headers) > 0 {
-		if out.header, err = nats.DecodeHeadersMsg(reply.Message.Headers); err != nil {
-			return stored{}, false, unavailable("asking the leader", err)
-		}
-	}
-	return out, true, nil
+	return r.read(stream, reply.Message), true, nil
 }
 
 // streamNotFound is JetStream's error code for a stream that does not exist.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/nats-io/nats.go"
@@ -101,16 +100,6 @@ func unquote(v string) string {
 		}
 	}
 	return v
-}
-
-// last returns the last value of a header. The server appends its own headers to
-// what a publisher sent, so the first one may be forged.
-func last(h nats.Header, key string) string {
-	v := h[key]
-	if len(v) == 0 {
-		return ""
-	}
-	return v[len(v)-1]
 }
 
 // text returns the last value of one of our own headers.
@@ -208,33 +197,14 @@ func printable(s string) string {
 	return strings.ToValidUTF8(s, "\uFFFD")
 }
 
-// place is where the log put a message, by the headers that the server adds.
-type place struct {
-	stream, subject string
-	offset, prev    uint64
-	time            time.Time
-	pending         uint64
-}
-
-// placeOf reads the headers of a republished or directly fetched message.
-func placeOf(h nats.Header) (place, error) {
-	p := place{stream: last(h, nats.JSStream), subject: last(h, nats.JSSubject)}
-	var err error
-	if p.offset, err = strconv.ParseUint(last(h, nats.JSSequence), 10, 64); err != nil || p.offset == 0 {
-		return p, errors.New("no sequence")
+// publication makes a publication of a message. What cannot be read or delivered is
+// skipped, with the reason, and keeps its place.
+func (l *Log) publication(m *stored, epoch string) *broker.Publication {
+	p := &broker.Publication{Position: broker.Position{Epoch: epoch, Offset: m.offset}, Prev: m.prev, Time: m.time}
+	if p.Skipped = m.unreadable; p.Skipped != "" {
+		p.Event = broker.Event{Name: broker.DefaultEventName}
+		return p
 	}
-	if p.time, err = time.Parse(time.RFC3339Nano, last(h, nats.JSTimeStamp)); err != nil {
-		return p, errors.New("no time stamp")
-	}
-	if v := last(h, nats.JSLastSequence); v != "" {
-		if p.prev, err = strconv.ParseUint(v, 10, 64); err != nil {
-			return p, errors.New("bad last sequence")
-		}
-	}
-	if v := last(h, "Nats-Num-Pending"); v != "" {
-		if p.pending, err = strconv.ParseUint(v, 10, 64); err != nil {
-			return p, errors.New("bad number of pending messages")
-		}
-	}
-	return p, nil
+	p.Event, p.Skipped = decode(m.header, m.data, l.opt.MaxData)
+	return p
 }

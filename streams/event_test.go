@@ -80,27 +80,3 @@ func FuzzDecodeMessage(f *testing.F) {
 		}
 	})
 }
-
-// The server appends its headers to those of a publisher, so only the last value of
-// each says where a message is.
-func TestForgedPlacesAreNotBelieved(t *testing.T) {
-	h := nats.Header{
-		nats.JSStream: {"FORGED", "REAL"}, nats.JSSequence: {"999", "7"}, nats.JSLastSequence: {"998", "6"},
-		nats.JSTimeStamp: {"1999-01-01T00:00:00Z", "2026-11-24T00:00:00Z"},
-	}
-	p, err := placeOf(h)
-	if err != nil || p.stream != "REAL" || p.offset != 7 || p.prev != 6 || p.time.Year() != 2026 {
-		t.Errorf("got %+v, %v", p, err)
-	}
-	for _, key := range []string{nats.JSSequence, nats.JSTimeStamp} {
-		broken := nats.Header{}
-		for k, v := range h {
-			if k != key {
-				broken[k] = v
-			}
-		}
-		if _, err := placeOf(broken); err == nil {
-			t.Errorf("a message without %s has a place", key)
-		}
-	}
-}

@@ -2,6 +2,7 @@ package streams
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -63,10 +64,12 @@ type follower struct {
 // attachTimeout bounds one attempt to attach.
 const attachTimeout = 10 * time.Second
 
-// arrival is a live message that is understood.
+// arrival is a live message. Of one whose place cannot be seen nothing is known but that
+// it came after those before it.
 type arrival struct {
 	place
-	msg *nats.Msg
+	msg    *nats.Msg
+	unseen bool
 }
 
 // begin subscribes and then finds the position: what is stored after the
@@ -165,16 +168,16 @@ func (f *follower) close() {
 
 // receive takes a live message from the shard.
 func (f *follower) receive(m *nats.Msg) {
-	p, err := placeOf(m.Header)
+	p, err := placeOf(m, f.app.stream, f.subject)
 	// Everybody may put such headers on a message, but nobody except the server
 	// may write the live subject, and it puts its own last.
-	if err != nil || p.stream != f.app.stream || p.subject != f.subject {
+	if errors.Is(err, errPlaceless) {
 		f.log.stats.rejected.Add(1)
 		return
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.accept(arrival{p, m})
+	f.accept(arrival{p, m, err != nil})
 }
 
 // accept judges a message and acts on the verdict. The lock is held.
@@ -186,9 +189,13 @@ func (f *follower) accept(m arrival) {
 		f.hold(m)
 		return
 	}
+	if m.unseen {
+		f.lookUp()
+		return
+	}
 	switch f.track.judge(m.offset, m.prev, m.time) {
 	case deliver:
-		f.deliver(f.publication(m.place, m.msg.Header, m.msg.Data))
+		f.publish(&stored{place: m.place, header: m.msg.Header, data: m.msg.Data})
 	case repair:
 		f.hold(m)
 		f.repair(m.prev)
@@ -204,7 +211,7 @@ func (f *follower) hold(m arrival) {
 		f.target = toTheEnd
 	}
 	f.held = append(f.held, m)
-	f.bytes += len(m.msg.Data)
+	f.bytes += m.msg.Size()
 }
 
 // resume goes back to following and takes what was held. The lock is held.
@@ -213,22 +220,21 @@ func (f *follower) resume() {
 		return
 	}
 	f.state = following
-	held := f.held
+	held := unknown(f.held, f.track.last)
 	f.held, f.bytes = nil, 0
 	for _, m := range held {
 		f.accept(m)
 	}
 }
 
-func (f *follower) publication(p place, h nats.Header, data []byte) *broker.Publication {
-	ev, skipped := decode(h, data, f.log.opt.MaxData)
-	if skipped != "" {
+// publish delivers a message of the log. The lock is held.
+func (f *follower) publish(m *stored) {
+	p := f.log.publication(m, f.epoch)
+	if p.Skipped != "" {
 		f.log.stats.skipped.Add(1)
+		f.app.skips.note(f.log, f.channel, p)
 	}
-	return &broker.Publication{
-		Event: ev, Position: broker.Position{Epoch: f.epoch, Offset: p.offset},
-		Prev: p.prev, Time: p.time, Skipped: skipped,
-	}
+	f.deliver(p)
 }
 
 // deliver gives a publication to all sinks. The lock is held.

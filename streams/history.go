@@ -228,11 +228,10 @@ func (s span) read(ctx context.Context, q broker.Query) (*broker.Page, error) {
 
 func (s span) publications(got []stored, epoch string) []*broker.Publication {
 	out := make([]*broker.Publication, len(got))
-	for i, m := range got {
-		ev, skipped := decode(m.header, m.data, s.log.opt.MaxData)
-		out[i] = &broker.Publication{
-			Event: ev, Position: broker.Position{Epoch: epoch, Offset: m.offset}, Time: m.time, Skipped: skipped,
-		}
+	for i := range got {
+		// Publications of history do not know what precedes them.
+		got[i].prev = 0
+		out[i] = s.log.publication(&got[i], epoch)
 	}
 	return out
 }

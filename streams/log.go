@@ -58,6 +58,7 @@ type appLog struct {
 	epoch   atomic.Pointer[string]
 	copies  atomic.Int64 // of the stream
 	storing outcome
+	skips   skips
 	known   witness
 	// turn is held by the one that looks at the stream: an answer of before must not
 	// be adopted after one of afterwards. It guards created, when the stream was made,
@@ -159,6 +160,10 @@ func (l *Log) handlers(role string) []nats.Option {
 			}
 			if errors.Is(err, nats.ErrPermissionViolation) {
 				l.refused(role, err)
+				return
+			}
+			if errors.Is(err, nats.ErrBadHeaderMsg) {
+				// The message comes all the same, and is skipped and counted there.
 				return
 			}
 			l.opt.Logger.Warn("NATS reported an error", "role", role, "error", err)

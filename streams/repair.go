@@ -112,7 +112,7 @@ func (f *follower) absorb(page []stored, after, target uint64, epoch string) (do
 	for i := range page {
 		if m := &page[i]; m.offset > f.track.last {
 			m.prev = f.track.last
-			f.deliver(f.publication(m.place, m.header, m.data))
+			f.publish(m)
 			f.log.stats.repaired.Add(1)
 			progress = true
 		}
@@ -147,7 +147,7 @@ func (f *follower) askLeader(ctx context.Context, after, target uint64, epoch st
 	}
 	if found && m.offset <= target {
 		m.prev = after
-		f.deliver(f.publication(m.place, m.header, m.data))
+		f.publish(&m)
 		f.log.stats.repaired.Add(1)
 		if f.track.last >= f.target {
 			f.resume()
@@ -171,6 +171,7 @@ func (f *follower) abandon(reason broker.GapReason, target uint64, epoch string)
 	}
 	if target == toTheEnd {
 		target = f.track.last
+		// The place of the first one may be unknown: then a later one shows what is missing.
 		if len(f.held) > 0 {
 			target = f.held[0].prev
 		}
@@ -247,11 +248,5 @@ func (f *follower) inquire(ctx context.Context, seen mark, epoch string) error {
 }
 
 func keepAbove(held []arrival, offset uint64) []arrival {
-	out := held[:0]
-	for _, m := range held {
-		if m.offset > offset {
-			out = append(out, m)
-		}
-	}
-	return out
+	return slices.DeleteFunc(held, func(m arrival) bool { return !m.unseen && m.offset <= offset })
 }

@@ -51,7 +51,8 @@ type tableShard struct {
 
 // tableWatch is one watcher.
 type tableWatch struct {
-	w kv.Watcher
+	w      kv.Watcher
+	stream string
 
 	mu      sync.Mutex
 	stopped bool

@@ -2,6 +2,7 @@ package streams
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -19,7 +20,7 @@ func (t *Table) Watch(pattern string, w kv.Watcher) (stop func(), err error) {
 	t.next++
 	s := t.shards[t.next%uint64(len(t.shards))]
 	t.mu.Unlock()
-	watch := &tableWatch{w: w}
+	watch := &tableWatch{w: w, stream: t.stream}
 	// The lock keeps the shard from looking the subscription up too early.
 	s.mu.Lock()
 	sub, err := t.log.feed.ChanSubscribe(t.live+pattern, s.in)
@@ -59,9 +60,15 @@ func (s *tableShard) run(ctx context.Context) {
 
 // receive hands on a write that the server repeated.
 func (w *tableWatch) receive(m *nats.Msg) {
-	p, err := placeOf(m.Header)
-	if err != nil || len(p.subject) < len("$KV.") {
+	p, err := placeOf(m, w.stream, "")
+	switch {
+	case errors.Is(err, errPlaceless):
 		return // nobody but the server may write here
+	case err != nil:
+		w.lost()
+		return
+	case len(p.subject) < len("$KV."):
+		return
 	}
 	// $KV.BUCKET.KEY
 	key := p.subject[len("$KV."):]
