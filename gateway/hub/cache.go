@@ -24,7 +24,8 @@ func cacheable(p *broker.Publication) bool {
 	return p.Origin != broker.OriginClient && p.Skipped == ""
 }
 
-// primeCache finds the last event of a cache channel up to where the feed begins.
+// primeCache finds the last event of a cache channel up to where the feed begins. A new
+// life of the log forgets it, whenever it begins.
 func (c *Channel) primeCache(ctx context.Context, at broker.Position) error {
 	page, err := c.hub.opt.History.Read(ctx, c.app.ID, c.name, broker.Query{NewestFirst: true, To: at.Offset, Limit: cacheSearch})
 	if err != nil {
@@ -35,6 +36,11 @@ func (c *Channel) primeCache(ctx context.Context, at broker.Position) error {
 			continue
 		}
 		p := &prepared{texts: &texts{channel: c, pub: pub, embed: delta.ShapeOf(pub.Data) == delta.Structure}}
+		c.log.Lock()
+		defer c.log.Unlock()
+		if pub.Epoch != at.Epoch || c.log.epoch != at.Epoch {
+			return nil
+		}
 		for i := range c.shards {
 			s := &c.shards[i]
 			s.mu.Lock()

@@ -140,16 +140,14 @@ func (c *Channel) attach(ctx context.Context) {
 		c.log.epoch = at.Epoch
 		c.log.salt = delta.Salt(c.app.ID, c.name, at.Epoch)
 	}
+	// If the log began a new life meanwhile, where the old one was says nothing.
 	if c.log.epoch == at.Epoch {
 		c.log.place = max(c.log.place, at.Offset)
+		for i := range c.shards {
+			c.shards[i].begin(at.Offset)
+		}
 	}
 	c.log.Unlock()
-	for i := range c.shards {
-		s := &c.shards[i]
-		s.mu.Lock()
-		s.last = max(s.last, at.Offset)
-		s.mu.Unlock()
-	}
 	if c.caches {
 		c.err = c.primeCache(ctx, at)
 	}
@@ -203,7 +201,7 @@ func (c *Channel) Gap(g broker.Gap) {
 
 func (c *Channel) post(p *prepared) {
 	for i := range c.shards {
-		if s := &c.shards[i]; !s.skip(p) {
+		if s := &c.shards[i]; s.wants(p) {
 			c.hub.shards[i].post(job{to: s, p: p})
 		}
 	}

@@ -54,7 +54,7 @@ func (s *shard) deliver(j job) {
 		j.to.received(sub, j.p)
 		count++
 	}
-	j.to.advance(j.p)
+	j.to.done(j)
 	j.to.filters.forgetLast()
 	j.to.mu.Unlock()
 	s.delivered.Add(count)

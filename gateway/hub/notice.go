@@ -80,5 +80,5 @@ func (s *shard) announce(j job) {
 			}
 		}
 	}
-	j.to.advance(j.p)
+	j.to.done(j)
 }

@@ -44,6 +44,9 @@ type subscribers struct {
 	filters filters
 	// last is the offset up to which the list has been served.
 	last uint64
+	// posted counts the jobs that the shard has not done yet. Nothing may overtake
+	// them, also when the list is empty meanwhile.
+	posted int
 	// present is the version of the channel's members up to which the list has
 	// been told. Who subscribes learns of a later version at once; until the list
 	// is there, greeted has which.
@@ -76,15 +79,44 @@ func (s *subscribers) advance(p *prepared) {
 	}
 }
 
+// done notes that a job was done. The caller holds the lock.
+func (s *subscribers) done(j job) {
+	s.advance(j.p)
+	s.posted--
+}
+
+// begin notes where the feed of the channel begins.
+func (s *subscribers) begin(offset uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last = max(s.last, offset)
+}
+
 // skip notes a publication that did not concern this shard, because it has no
-// subscribers. It reports false if it has some.
+// subscribers and none before it is on its way. It reports false if it may concern it.
 func (s *subscribers) skip(p *prepared) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.list) > 0 {
+	return s.pass(p)
+}
+
+func (s *subscribers) pass(p *prepared) bool {
+	if len(s.list) > 0 || s.posted > 0 {
 		return false
 	}
 	s.advance(p)
+	return true
+}
+
+// wants is skip for a publication that the caller posts to the shard if it reports
+// true.
+func (s *subscribers) wants(p *prepared) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pass(p) {
+		return false
+	}
+	s.posted++
 	return true
 }
 
