@@ -17,6 +17,8 @@ type readiness struct {
 	Backend    string   `json:"backend"`
 	Durability string   `json:"durability"`
 	Problems   []string `json:"problems"`
+	// RestartPending are settings that were changed and wait for a restart.
+	RestartPending []string `json:"restart_pending,omitempty"`
 }
 
 // ready answers 200 only if publishing and subscribing are expected to work.
@@ -25,6 +27,9 @@ func (n *Node) ready(w http.ResponseWriter, r *http.Request) {
 	out := readiness{
 		Ready: h.Ready && !n.draining.Load(), Draining: n.draining.Load(),
 		Backend: h.Backend, Durability: h.Durability, Problems: append(append([]string{}, h.Problems...), n.hub.Problems()...),
+	}
+	if n.opt.Pending != nil {
+		out.RestartPending = n.opt.Pending()
 	}
 	status := http.StatusOK
 	if !out.Ready {

@@ -77,6 +77,9 @@ type Options struct {
 	// MaxPublishing and MaxPublishingBytes bound the events that wait for the
 	// acknowledgement of the log, default 16384 and 64 MiB. More are refused.
 	MaxPublishing, MaxPublishingBytes int64
+	// Pending names the settings that were changed and wait for a restart; nil if there is
+	// nobody to ask. It is called by many goroutines and must not wait.
+	Pending func() []string
 	// Drain is how long connections have to leave at a stop, default 10 s.
 	Drain  time.Duration
 	Logger *slog.Logger

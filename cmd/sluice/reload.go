@@ -17,16 +17,33 @@ import (
 // reloadTimeout bounds how long changing the log may take.
 const reloadTimeout = 30 * time.Second
 
-// reloader is what a running server takes settings over with.
+// reloader takes settings over while a server runs. One goroutine reloads; anybody may ask
+// what waits.
 type reloader struct {
 	*backend
 	apps *app.Registry
 	log  *slog.Logger
+	// inForce is the configuration by which the server runs: that of the start, with what
+	// was taken over since.
+	inForce *configs.Config
+	// unsure says that the log may have taken a part of a retention that failed.
+	unsure bool
+
+	mu sync.Mutex
+	// waiting are the keys that the configuration has otherwise than the server.
+	waiting []string
+}
+
+// pending names the settings that wait for a restart.
+func (r *reloader) pending() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.waiting
 }
 
 // reloading reads the configuration again at each SIGHUP until the function that it
 // returns is called, which waits for the end.
-func reloading(ctx context.Context, r reloader, c *configs.Config, again func() (*configs.Config, error)) (stop func()) {
+func reloading(ctx context.Context, r *reloader, again func() (*configs.Config, error)) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
@@ -43,9 +60,7 @@ func reloading(ctx context.Context, r reloader, c *configs.Config, again func() 
 				r.log.Error("the configuration was read again and has errors; nothing was changed", "error", err)
 				continue
 			}
-			if r.reload(ctx, c, next) {
-				c = next
-			}
+			r.reload(ctx, next)
 		}
 	})
 	return func() {
@@ -55,34 +70,56 @@ func reloading(ctx context.Context, r reloader, c *configs.Config, again func() 
 	}
 }
 
-// reload takes over what can be without a restart, and tells what cannot.
-func (r reloader) reload(ctx context.Context, c, next *configs.Config) bool {
-	reading, retention, rest := c.Changed(next)
-	if len(rest) > 0 {
-		r.log.Warn("settings have changed that need a restart", "keys", strings.Join(rest, " "))
+// reload takes over what can be without a restart, and tells what cannot. What cannot is
+// compared with what is in force each time, so it is told again until a restart or until
+// it is taken back.
+func (r *reloader) reload(ctx context.Context, next *configs.Config) {
+	reading, retention, waiting := r.inForce.Changed(next)
+	taken := reading
+	r.inForce = r.inForce.WithReading(next)
+	for i := range r.inForce.Apps {
+		own := &r.inForce.Apps[i]
+		if a := r.apps.ByID(own.ID); a != nil {
+			a.Readings.Replace(readingsOf(own))
+		}
 	}
-	changed := append(reading, retention...)
-	if len(changed) == 0 {
+	switch {
+	case len(retention) == 0 && !r.unsure:
+	case r.retain == nil:
+		waiting = append(waiting, retention...)
+	default:
+		if err := r.takeRetention(ctx, next); err != nil {
+			r.log.Error("the new retention could not be set; the next SIGHUP tries again", "error", err)
+			waiting = append(waiting, retention...)
+		} else {
+			taken = append(taken, retention...)
+		}
+	}
+	r.mu.Lock()
+	before := len(r.waiting)
+	r.waiting = waiting
+	r.mu.Unlock()
+	switch {
+	case len(waiting) > 0:
+		r.log.Warn("settings have changed that need a restart", "keys", strings.Join(waiting, " "))
+	case before > 0:
+		r.log.Info("no setting needs a restart any more")
+	}
+	if len(taken) == 0 {
 		r.log.Info("the configuration was read again; there is nothing to take over")
-		return false
+		return
 	}
-	if r.retain == nil && len(retention) > 0 || strings.Contains(strings.Join(rest, " "), "apps") {
-		r.log.Warn("settings of retention have changed that need a restart", "keys", strings.Join(changed, " "))
-		return false
+	r.log.Info("the configuration was read again and is in force", "keys", strings.Join(taken, " "))
+}
+
+func (r *reloader) takeRetention(ctx context.Context, next *configs.Config) error {
+	ctx, cancel := context.WithTimeout(ctx, reloadTimeout)
+	defer cancel()
+	wanted := r.inForce.WithRetention(next)
+	r.unsure = true
+	if err := r.retain(ctx, wanted); err != nil {
+		return err
 	}
-	if len(retention) > 0 {
-		ctx, cancel := context.WithTimeout(ctx, reloadTimeout)
-		defer cancel()
-		if err := r.retain(ctx, next); err != nil {
-			r.log.Error("the new retention could not be set", "error", err)
-			return false
-		}
-	}
-	for i := range next.Apps {
-		if a := r.apps.ByID(next.Apps[i].ID); a != nil {
-			a.Readings.Replace(readingsOf(&next.Apps[i]))
-		}
-	}
-	r.log.Info("the configuration was read again and is in force", "keys", strings.Join(changed, " "))
-	return true
+	r.inForce, r.unsure = wanted, false
+	return nil
 }

@@ -75,6 +75,8 @@ func serve(ctx context.Context, c *configs.Config, log *slog.Logger, again func(
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
 	opt := nodeOptions(c, b, log, registry)
+	r := &reloader{backend: b, apps: opt.Apps, log: log, inForce: c}
+	opt.Pending = r.pending
 	node, err := gateway.New(opt)
 	if err != nil {
 		return err
@@ -86,7 +88,7 @@ func serve(ctx context.Context, c *configs.Config, log *slog.Logger, again func(
 		log.Info("console page", "url", "http://"+node.Addr()+c.PathPrefix+"/")
 	}
 	if again != nil {
-		defer reloading(ctx, reloader{b, opt.Apps, log}, c, again)()
+		defer reloading(ctx, r, again)()
 	}
 	err = node.Run(ctx)
 	log.Info("sluice has stopped")

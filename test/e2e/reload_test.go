@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -54,5 +55,55 @@ func TestHangupTakesOverRetention(t *testing.T) {
 	hangup(strings.Replace(shorter, "[{id:", `[{channel_history: {"ro*": {max_messages: 2}}, id:`, 1), "channel_history")
 	if got := len(history(t, s, "room", "oldest_first", "").Items); got != 2 {
 		t.Errorf("%d events can be read, want 2", got)
+	}
+}
+
+// A setting that waits for a restart is told at each SIGHUP and stands in /ready, until it
+// is taken back.
+func TestWeeks19ASecondHangupRemembersWhatWaits(t *testing.T) {
+	dir := t.TempDir()
+	yaml := config(dir, "apps: [{id: app-id, key: app-key, secret: app-secret}]")
+	s := serve(t, dir, yaml)
+	hangups := 0
+	hangup := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, "sluice.yaml"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		hangups++
+		eventually(t, "the configuration was read again", func() bool {
+			return strings.Count(s.logs.String(), "the configuration was read again") == hangups
+		})
+	}
+	ready := func() string {
+		t.Helper()
+		resp, err := http.Get("http://" + s.HTTP + "/ready")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		if err != nil || resp.StatusCode != http.StatusOK {
+			t.Fatalf("%d, %v", resp.StatusCode, err)
+		}
+		return string(text)
+	}
+	waits := yaml + "activity_timeout: 60\n"
+	kept := strings.Replace(waits, "history: {enabled: true}", "history: {enabled: true, max_messages: 6}", 1)
+	for n, text := range []string{waits, kept, kept, kept + "port_: 1\n", kept} {
+		hangup(text)
+		if got := ready(); !strings.Contains(got, `"restart_pending":["activity_timeout"]`) {
+			t.Errorf("after SIGHUP %d /ready says %s", n+1, got)
+		}
+	}
+	if got := strings.Count(s.logs.String(), "settings have changed that need a restart"); got != hangups-1 {
+		t.Errorf("%d times it was told that a restart is needed, want %d\n%s", got, hangups-1, s.logs)
+	}
+	hangup(strings.Replace(kept, "activity_timeout: 60\n", "", 1))
+	if got := ready(); strings.Contains(got, "restart_pending") || !strings.Contains(s.logs.String(), "no setting needs a restart any more") {
+		t.Errorf("after it was taken back /ready says %s\n%s", got, s.logs)
 	}
 }
