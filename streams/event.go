@@ -14,7 +14,7 @@ import (
 )
 
 // Headers of a message. Those of the first group are for everybody who publishes;
-// those of the second are written by gateways.
+// those of the second are written by gateways, and believed if they are proven.
 const (
 	headerEvent   = "Event"
 	headerTags    = "Tags"
@@ -198,13 +198,19 @@ func printable(s string) string {
 }
 
 // publication makes a publication of a message. What cannot be read or delivered is
-// skipped, with the reason, and keeps its place.
-func (l *Log) publication(m *stored, epoch string) *broker.Publication {
+// skipped, with the reason, and keeps its place. What the message claims and does not
+// prove is left out.
+func (l *Log) publication(a *appLog, m *stored, epoch string) *broker.Publication {
 	p := &broker.Publication{Position: broker.Position{Epoch: epoch, Offset: m.offset}, Prev: m.prev, Time: m.time}
 	if p.Skipped = m.unreadable; p.Skipped != "" {
 		p.Event = broker.Event{Name: broker.DefaultEventName}
 		return p
 	}
-	p.Event, p.Skipped = decode(m.header, m.data, l.opt.MaxData)
+	h := m.header
+	if claiming(h) && !a.credentials.Load().believes(m.subject, h, m.data) {
+		l.stats.unproven.Add(1)
+		h = disclaimed(h)
+	}
+	p.Event, p.Skipped = decode(h, m.data, l.opt.MaxData)
 	return p
 }

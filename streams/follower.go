@@ -229,7 +229,7 @@ func (f *follower) resume() {
 
 // publish delivers a message of the log. The lock is held.
 func (f *follower) publish(m *stored) {
-	p := f.log.publication(m, f.epoch)
+	p := f.log.publication(f.app, m, f.epoch)
 	if p.Skipped != "" {
 		f.log.stats.skipped.Add(1)
 		f.app.skips.note(f.log, f.channel, p)

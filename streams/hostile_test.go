@@ -65,13 +65,16 @@ func (w *wire) until(prefix string) string {
 }
 
 // publish sends a message with a block of header bytes and waits for the answer of the
-// log, which it returns.
+// log, which it returns. A refusal has the word error.
 func (w *wire) publish(subject, block, data string) string {
 	w.t.Helper()
 	w.send(fmt.Sprintf("HPUB %s acks %d %d\r\n%s%s\r\n", subject, len(block), len(block)+len(data), block, data))
 	for {
-		if answer := w.until(""); strings.HasPrefix(answer, "{") {
+		switch answer := w.until(""); {
+		case strings.HasPrefix(answer, "{"):
 			return answer
+		case strings.HasPrefix(answer, "-ERR"):
+			return "error: " + answer
 		}
 	}
 }
@@ -149,7 +152,7 @@ func TestTrust03ForgedPlaces(t *testing.T) { blocksAreHarmless(t, "Trust03") }
 // serve it, whoever comes.
 func TestTrust02UnreadableNewestMessages(t *testing.T) {
 	s := listening(t)
-	opt := Options{URLs: []string{s.ClientURL()}, Apps: []AppOptions{{ID: "app-1", MaxMessages: 1000}}}
+	opt := Options{URLs: []string{s.ClientURL()}, Apps: []AppOptions{{ID: "app-1", Secrets: []Secret{"secret"}, MaxMessages: 1000}}}
 	raw := dialWire(t, s.ClientURL())
 	l := open(t, opt)
 	const channel = "#sluice-orders"
@@ -173,7 +176,7 @@ func blocksAreHarmless(t *testing.T, kind string) {
 		return slices.DeleteFunc(hostileBlocks(channel), func(b hostileBlock) bool { return !strings.HasPrefix(b.name, kind) })
 	}
 	s := listening(t)
-	opt := Options{URLs: []string{s.ClientURL()}, Apps: []AppOptions{{ID: "app-1", MaxMessages: 1000}}, RepairTimeout: 30 * time.Second}
+	opt := Options{URLs: []string{s.ClientURL()}, Apps: []AppOptions{{ID: "app-1", Secrets: []Secret{"secret"}, MaxMessages: 1000}}, RepairTimeout: 30 * time.Second}
 	l := open(t, opt)
 	raw := dialWire(t, s.ClientURL())
 	other := attachSink(t, l, "other")

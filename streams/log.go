@@ -52,14 +52,16 @@ var _ broker.Log = (*Log)(nil)
 type appLog struct {
 	opt AppOptions
 	// limits are what the stream is to keep, opt's until Retain changes them.
-	limits  atomic.Pointer[AppOptions]
-	stream  string
-	root    string // publish subjects up to the channel's token
-	epoch   atomic.Pointer[string]
-	copies  atomic.Int64 // of the stream
-	storing outcome
-	skips   skips
-	known   witness
+	limits atomic.Pointer[AppOptions]
+	// credentials are made of opt's secrets until Retain changes them.
+	credentials atomic.Pointer[credentials]
+	stream      string
+	root        string // publish subjects up to the channel's token
+	epoch       atomic.Pointer[string]
+	copies      atomic.Int64 // of the stream
+	storing     outcome
+	skips       skips
+	known       witness
 	// turn is held by the one that looks at the stream: an answer of before must not
 	// be adopted after one of afterwards. It guards created, when the stream was made,
 	// and ended, the epochs that this process saw end.
@@ -117,6 +119,7 @@ func (l *Log) open(ctx context.Context) error {
 		a := &appLog{opt: o, stream: streamName(l.opt.Prefix, o.ID), root: publishSubject(l.opt.Prefix, o.ID, ""), turn: make(chan struct{}, 1), ended: map[string]bool{}}
 		a.root = a.root[:len(a.root)-1] // the empty name is a lone `=`
 		a.limits.Store(&o)
+		a.credentials.Store(newCredentials(o.ID, o.Secrets))
 		a.storing.what = "storing events of the app " + o.ID
 		// A new epoch is made once, so this is not tried again as a whole.
 		err := attempt(ctx, func(ctx context.Context) error { return l.refresh(ctx, a, "") })

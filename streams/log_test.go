@@ -26,7 +26,7 @@ func node(t *testing.T, dir string) *embedded.Server {
 
 func options(s *embedded.Server) Options {
 	return Options{
-		Apps:           []AppOptions{{ID: "app-1", MaxMessages: 100}, {ID: "app.2 ü", MaxMessages: 100}},
+		Apps:           []AppOptions{{ID: "app-1", Secrets: []Secret{"secret"}, MaxMessages: 100}, {ID: "app.2 ü", Secrets: []Secret{"secret"}, MaxMessages: 100}},
 		ConnectOptions: s.ConnectOptions(),
 	}
 }

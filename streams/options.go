@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -19,6 +20,11 @@ func (Secret) LogValue() slog.Value { return slog.StringValue("[redacted]") }
 // AppOptions say what the log of one app keeps. Zero means the default.
 type AppOptions struct {
 	ID string
+	// Secrets of the app, at least one, the same in the same order for all gateways. With
+	// the first one gateways prove what they say of an event, and make ids of events that
+	// nobody else can make; what any of them proves is believed. A proof of a secret that
+	// is no longer there is not: the event stays, without what was claimed of it.
+	Secrets []Secret
 	// MaxMessages per channel, default 1000; -1 leaves only age and bytes.
 	MaxMessages int64
 	// MaxAge of a message, default 24 h.
@@ -131,6 +137,9 @@ func (o *Options) validate() error {
 	for _, a := range o.Apps {
 		if a.ID == "" || len(a.ID) > 100 {
 			bad("app id %.40q: must have 1 to 100 bytes", a.ID)
+		}
+		if len(a.Secrets) == 0 || slices.Contains(a.Secrets, "") {
+			bad("app %q: a secret is needed, and none may be empty", a.ID)
 		}
 		if a.Replicas < 1 || a.Replicas > 5 {
 			bad("app %q: replicas is %d, must be 1 to 5", a.ID, a.Replicas)

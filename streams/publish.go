@@ -31,9 +31,10 @@ func (l *Log) Publish(ctx context.Context, app string, events ...broker.Outgoing
 		if len(e.Event.Data) > l.opt.MaxData {
 			return nil, fmt.Errorf("%w: data has %d bytes, the limit is %d", broker.ErrTooLarge, len(e.Event.Data), l.opt.MaxData)
 		}
-		if messages[i], err = encode(publishSubject(l.opt.Prefix, app, e.Channel), e.Event, dedupID(e)); err != nil {
+		if messages[i], err = encode(publishSubject(l.opt.Prefix, app, e.Channel), e.Event, a.dedupID(e)); err != nil {
 			return nil, err
 		}
+		a.credentials.Load().sign(messages[i])
 		if room := messages[i].Size() - len(e.Event.Data); room > headerRoom {
 			return nil, fmt.Errorf("%w: names, tags and extras have %d bytes, the limit is %d", broker.ErrTooLarge, room, headerRoom)
 		}
@@ -57,10 +58,11 @@ func (l *Log) Publish(ctx context.Context, app string, events ...broker.Outgoing
 }
 
 // dedupID makes the id by which the log knows a retry. The window is that of the
-// app's stream, so an id that a publisher chose is one of its app.
-func dedupID(e broker.Outgoing) string {
+// app's stream, so an id that a publisher chose is one of its app. Raw publishers choose
+// ids as well, and must not find ours.
+func (a *appLog) dedupID(e broker.Outgoing) string {
 	if e.Event.DedupID != "" {
-		return e.Event.DedupID
+		return a.credentials.Load().id(e.Event.DedupID)
 	}
 	return nuid.Next()
 }

@@ -74,7 +74,7 @@ func TestPermissionsThatAreMissing(t *testing.T) {
 	s, opt := guarded(t, config(""))
 	said := &lines{}
 	l := open(t, Options{
-		URLs: []string{s.ClientURL()}, User: "u", Password: "p", Apps: []AppOptions{{ID: "a"}},
+		URLs: []string{s.ClientURL()}, User: "u", Password: "p", Apps: []AppOptions{{ID: "a", Secrets: []Secret{"secret"}}},
 		Logger: slog.New(slog.NewTextHandler(said, nil)), AuditInterval: time.Hour,
 	})
 	got := &sink{}
@@ -113,7 +113,7 @@ func TestPermissionsThatAreMissing(t *testing.T) {
 
 func TestPermissionsThatAreMissingAtTheStart(t *testing.T) {
 	s, _ := guarded(t, `authorization {users: [{user: u, password: p, permissions: {publish: ["ch.>"], subscribe: ["_INBOX.>"]}}]}`)
-	_, err := Open(t.Context(), Options{URLs: []string{s.ClientURL()}, User: "u", Password: "p", Apps: []AppOptions{{ID: "a"}}, StartTimeout: time.Second})
+	_, err := Open(t.Context(), Options{URLs: []string{s.ClientURL()}, User: "u", Password: "p", Apps: []AppOptions{{ID: "a", Secrets: []Secret{"secret"}}}, StartTimeout: time.Second})
 	if err == nil || !strings.Contains(err.Error(), `"$JS.API.INFO"`) {
 		t.Errorf("got %v, want the subject that is not permitted", err)
 	}
@@ -128,7 +128,7 @@ func TestLimitsOfTheAccount(t *testing.T) {
 	options := func(s *server.Server, bytes int64) Options {
 		return Options{
 			URLs: []string{s.ClientURL()}, User: "u", Password: "p", StartTimeout: time.Second,
-			Apps: []AppOptions{{ID: "a", MaxBytes: bytes}},
+			Apps: []AppOptions{{ID: "a", Secrets: []Secret{"secret"}, MaxBytes: bytes}},
 		}
 	}
 	for limits, want := range map[string]string{

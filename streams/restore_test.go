@@ -101,7 +101,7 @@ func TestR12RestoredLogIsANewLife(t *testing.T) {
 	fault.Seeds(t, 12, func(t *testing.T, rnd *rand.Rand) {
 		const channels = 4
 		s := startRestorable(t)
-		opt := Options{URLs: []string{s.ClientURL()}, Apps: []AppOptions{{ID: "app-1", MaxMessages: 1000}}}
+		opt := Options{URLs: []string{s.ClientURL()}, Apps: []AppOptions{{ID: "app-1", Secrets: []Secret{"secret"}, MaxMessages: 1000}}}
 		gateways := []*Log{open(t, opt), open(t, opt)}
 		var sinks [2][channels]*sink
 		for g, l := range gateways {
@@ -160,7 +160,7 @@ func TestR12RestoredLogIsANewLife(t *testing.T) {
 func TestAnEpochThatEndedDoesNotComeBack(t *testing.T) {
 	s := startRestorable(t)
 	rnd := rand.New(rand.NewPCG(1, 1))
-	l := open(t, Options{URLs: []string{s.ClientURL()}, Apps: []AppOptions{{ID: "app-1", MaxMessages: 1000}}})
+	l := open(t, Options{URLs: []string{s.ClientURL()}, Apps: []AppOptions{{ID: "app-1", Secrets: []Secret{"secret"}, MaxMessages: 1000}}})
 	sk := &sink{}
 	at, err := l.Attach(t.Context(), "app-1", "c0", sk)
 	if err != nil {

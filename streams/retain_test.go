@@ -28,7 +28,7 @@ func TestRetentionChangesWhileTheLogIsOpenAndStays(t *testing.T) {
 	if got := kept(); got != 70 {
 		t.Errorf("%d messages are kept, want the 70 of the gateway that started last", got)
 	}
-	if err := second.Retain(t.Context(), []AppOptions{{ID: "app-1", MaxMessages: 5}}); err != nil {
+	if err := second.Retain(t.Context(), []AppOptions{{ID: "app-1", Secrets: []Secret{"secret"}, MaxMessages: 5}}); err != nil {
 		t.Fatal(err)
 	}
 	for range 10 {
@@ -40,10 +40,10 @@ func TestRetentionChangesWhileTheLogIsOpenAndStays(t *testing.T) {
 	if err != nil || r.Messages != 5 {
 		t.Errorf("%d messages are retained, %v; want 5", r.Messages, err)
 	}
-	if err := second.Retain(t.Context(), []AppOptions{{ID: "nobody"}}); !errors.Is(err, broker.ErrUnknownApp) {
+	if err := second.Retain(t.Context(), []AppOptions{{ID: "nobody", Secrets: []Secret{"secret"}}}); !errors.Is(err, broker.ErrUnknownApp) {
 		t.Errorf("an app that does not exist: got %v", err)
 	}
-	if err := second.Retain(t.Context(), []AppOptions{{ID: "app-1", MaxMessages: -7}}); err == nil {
+	if err := second.Retain(t.Context(), []AppOptions{{ID: "app-1", Secrets: []Secret{"secret"}, MaxMessages: -7}}); err == nil {
 		t.Error("a negative limit was taken")
 	}
 }

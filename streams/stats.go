@@ -4,7 +4,7 @@ import "sync/atomic"
 
 type counters struct {
 	published, duplicates, retries, failures atomic.Uint64
-	live, rejected, skipped                  atomic.Uint64
+	live, rejected, skipped, unproven        atomic.Uint64
 	repairs, repaired, scans, slow           atomic.Uint64
 	gapEvicted, gapEpoch, gapUnavailable     atomic.Uint64
 }
@@ -14,9 +14,10 @@ type Stats struct {
 	// Published events were acknowledged, Duplicates of them had been stored
 	// before; Retries were sent again, Failures given up.
 	Published, Duplicates, Retries, Failures uint64
-	// Live messages came from the feed; Rejected of them were forged or not
-	// understood, Skipped cannot be delivered.
-	Live, Rejected, Skipped uint64
+	// Live messages came from the feed; Rejected of them were not written by the log,
+	// Skipped cannot be delivered. Unproven is how often a message that was read claimed
+	// what only gateways may say.
+	Live, Rejected, Skipped, Unproven uint64
 	// Repairs were begun and brought Repaired messages. Scans compared all
 	// channels with the log. Slow counts the times that the feed was too slow.
 	Repairs, Repaired, Scans, Slow uint64
@@ -31,7 +32,7 @@ func (l *Log) Stats() Stats {
 	c := &l.stats
 	s := Stats{
 		Published: c.published.Load(), Duplicates: c.duplicates.Load(), Retries: c.retries.Load(), Failures: c.failures.Load(),
-		Live: c.live.Load(), Rejected: c.rejected.Load(), Skipped: c.skipped.Load(),
+		Live: c.live.Load(), Rejected: c.rejected.Load(), Skipped: c.skipped.Load(), Unproven: c.unproven.Load(),
 		Repairs: c.repairs.Load(), Repaired: c.repaired.Load(), Scans: c.scans.Load(), Slow: c.slow.Load(),
 		GapsEvicted: c.gapEvicted.Load(), GapsEpoch: c.gapEpoch.Load(), GapsUnavailable: c.gapUnavailable.Load(),
 	}

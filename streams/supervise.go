@@ -157,7 +157,7 @@ func (l *Log) adopt(a *appLog, epoch string, info *jetstream.StreamInfo) {
 	a.known.restart(begin.Offset)
 }
 
-// Retain changes what the log keeps of its apps while it is open. Apps that are not
+// Retain changes what the log keeps of its apps while it is open, and their secrets. Apps that are not
 // named stay as they are. After an error some may have been changed.
 func (l *Log) Retain(ctx context.Context, apps []AppOptions) error {
 	opt := Options{Apps: slices.Clone(apps), Replicas: l.opt.Replicas}
@@ -174,6 +174,7 @@ func (l *Log) Retain(ctx context.Context, apps []AppOptions) error {
 			return unavailable("changing what is kept", err)
 		}
 		a.limits.Store(&want)
+		a.credentials.Store(newCredentials(want.ID, want.Secrets))
 		a.copies.Store(int64(info.Config.Replicas))
 	}
 	return nil

@@ -15,8 +15,8 @@ type Stats struct {
 	// before; Retries were sent again, Failures given up.
 	Published, Duplicates, Retries, Failures uint64
 	// Live messages came from the feed; Rejected of them were not understood,
-	// Skipped cannot be delivered.
-	Live, Rejected, Skipped uint64
+	// Skipped cannot be delivered. Unproven is always 0: only gateways may write here.
+	Live, Rejected, Skipped, Unproven uint64
 	// Repairs were begun and brought Repaired messages. Scans compared all
 	// channels with the log. Slow counts the times that the feed was too slow.
 	Repairs, Repaired, Scans, Slow uint64

@@ -37,7 +37,7 @@ func newRig(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(server.Shutdown)
-	log, err := streams.Open(ctx, streams.Options{Apps: []streams.AppOptions{{ID: "app-id"}}, ConnectOptions: server.ConnectOptions()})
+	log, err := streams.Open(ctx, streams.Options{Apps: []streams.AppOptions{{ID: "app-id", Secrets: []streams.Secret{"secret"}}}, ConnectOptions: server.ConnectOptions()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -141,7 +141,8 @@ func streamOptions(c *configs.Config, log *slog.Logger) streams.Options {
 		a := &c.Apps[i]
 		opt.MaxData = max(opt.MaxData, a.MaxPayload)
 		opt.Apps = append(opt.Apps, streams.AppOptions{
-			ID: a.ID, MaxMessages: a.MaxMessages, MaxAge: a.Retention, MaxBytes: a.MaxBytes, Replicas: a.Replicas,
+			ID: a.ID, Secrets: []streams.Secret{streams.Secret(a.Secret.Reveal())},
+			MaxMessages: a.MaxMessages, MaxAge: a.Retention, MaxBytes: a.MaxBytes, Replicas: a.Replicas,
 		})
 	}
 	return opt
@@ -173,6 +174,7 @@ func newLogCollector(stats func() streams.Stats, prefix string) *logCollector {
 	counter("publish_failures_total", "Publishes that were given up.", func(s streams.Stats) uint64 { return s.Failures })
 	counter("live_total", "Messages of the live feed.", func(s streams.Stats) uint64 { return s.Live })
 	counter("live_rejected_total", "Live messages that the log did not write.", func(s streams.Stats) uint64 { return s.Rejected })
+	counter("unproven_total", "Times that a message was read which claims, without proof, what only gateways may say.", func(s streams.Stats) uint64 { return s.Unproven })
 	counter("repairs_total", "Repairs of channels that were begun.", func(s streams.Stats) uint64 { return s.Repairs })
 	counter("repaired_total", "Publications that repairs brought.", func(s streams.Stats) uint64 { return s.Repaired })
 	counter("scans_total", "Comparisons of all channels with the log.", func(s streams.Stats) uint64 { return s.Scans })

@@ -70,7 +70,7 @@ func openMemoryLog(context.Context, string) (*backendUnderTest, error) {
 }
 
 func openStreams(ctx context.Context, opt streams.Options, more func()) (*backendUnderTest, error) {
-	opt.Apps, opt.StartTimeout = []streams.AppOptions{{ID: "app"}}, time.Minute
+	opt.Apps, opt.StartTimeout = []streams.AppOptions{{ID: "app", Secrets: []streams.Secret{"secret"}}}, time.Minute
 	l, err := streams.Open(ctx, opt)
 	if err != nil {
 		more()

@@ -52,7 +52,7 @@ func latency(short bool) error {
 	}
 	defer server.Shutdown()
 	log, err := streams.Open(ctx, streams.Options{
-		Apps: []streams.AppOptions{{ID: "app", MaxMessages: -1}}, ConnectOptions: server.ConnectOptions(),
+		Apps: []streams.AppOptions{{ID: "app", Secrets: []streams.Secret{"secret"}, MaxMessages: -1}}, ConnectOptions: server.ConnectOptions(),
 	})
 	if err != nil {
 		return err

@@ -24,7 +24,7 @@ func millionLog(ctx context.Context, dir string, most int64) (*streams.Log, func
 		return nil, nil, err
 	}
 	l, err := streams.Open(ctx, streams.Options{
-		Apps: []streams.AppOptions{{ID: "app", MaxMessages: most, MaxBytes: -1}}, ConnectOptions: server.ConnectOptions(), StartTimeout: time.Minute,
+		Apps: []streams.AppOptions{{ID: "app", Secrets: []streams.Secret{"secret"}, MaxMessages: most, MaxBytes: -1}}, ConnectOptions: server.ConnectOptions(), StartTimeout: time.Minute,
 	})
 	if err != nil {
 		server.Shutdown()

@@ -71,7 +71,7 @@ func serveChild(text string) error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	l, err := streams.Open(ctx, streams.Options{
 		URLs: s.URLs, Replicas: cmp.Or(s.Replicas, 3), StartTimeout: patience, AuditInterval: time.Second, Logger: log,
-		Apps: []streams.AppOptions{{ID: a.ID, MaxMessages: 100_000, MaxBytes: -1}},
+		Apps: []streams.AppOptions{{ID: a.ID, Secrets: []streams.Secret{"secret"}, MaxMessages: 100_000, MaxBytes: -1}},
 	})
 	if err != nil {
 		return err

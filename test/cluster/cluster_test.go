@@ -143,7 +143,7 @@ func (c *cluster) join() *node {
 		opt.ConnectOptions = c.server.ConnectOptions()
 	}
 	for _, a := range c.set.apps {
-		opt.Apps = append(opt.Apps, streams.AppOptions{ID: a.ID, MaxMessages: c.set.retained, MaxBytes: -1})
+		opt.Apps = append(opt.Apps, streams.AppOptions{ID: a.ID, Secrets: []streams.Secret{"secret"}, MaxMessages: c.set.retained, MaxBytes: -1})
 	}
 	var err error
 	if n.log, err = streams.Open(c.t.Context(), opt); err != nil {

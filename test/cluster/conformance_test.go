@@ -25,7 +25,7 @@ func TestConformance(t *testing.T) {
 		open := func(t *testing.T) *streams.Log {
 			l, err := streams.Open(t.Context(), streams.Options{
 				URLs: servers.urls(), Replicas: 3, Prefix: prefix, StartTimeout: patience, AuditInterval: 200 * time.Millisecond,
-				Apps: []streams.AppOptions{{ID: "app-1", MaxMessages: 100, MaxBytes: -1}, {ID: "app-2", MaxMessages: 100, MaxBytes: -1}},
+				Apps: []streams.AppOptions{{ID: "app-1", Secrets: []streams.Secret{"secret"}, MaxMessages: 100, MaxBytes: -1}, {ID: "app-2", Secrets: []streams.Secret{"secret"}, MaxMessages: 100, MaxBytes: -1}},
 			})
 			if err != nil {
 				t.Fatal(err)

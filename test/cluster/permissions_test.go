@@ -82,7 +82,7 @@ func TestPermissionsOfTheComposeFile(t *testing.T) {
 	said := &logLines{}
 	l, err := streams.Open(t.Context(), streams.Options{
 		URLs: servers.urls(), User: loaded.NATS.User, Password: streams.Secret(loaded.NATS.Password.Reveal()),
-		Apps: []streams.AppOptions{{ID: "4711", MaxMessages: 100, MaxBytes: -1}}, Replicas: loaded.NATS.Replicas, StartTimeout: patience,
+		Apps: []streams.AppOptions{{ID: "4711", Secrets: []streams.Secret{"secret"}, MaxMessages: 100, MaxBytes: -1}}, Replicas: loaded.NATS.Replicas, StartTimeout: patience,
 		Logger: slog.New(slog.NewTextHandler(said, nil)),
 	})
 	if err != nil {
@@ -118,7 +118,7 @@ func TestPermissionsOfTheComposeFile(t *testing.T) {
 		}
 		cancel()
 	}
-	if err := l.Retain(t.Context(), []streams.AppOptions{{ID: "4711", MaxMessages: 50, MaxBytes: -1, Replicas: loaded.NATS.Replicas}}); err != nil {
+	if err := l.Retain(t.Context(), []streams.AppOptions{{ID: "4711", Secrets: []streams.Secret{"secret"}, MaxMessages: 50, MaxBytes: -1, Replicas: loaded.NATS.Replicas}}); err != nil {
 		t.Errorf("the gateway may not change what is kept: %v", err)
 	}
 	if err := table.Purge(t.Context(), "grave.>", 1); err != nil {

@@ -1,0 +1,306 @@
+package streams
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
+
+	"github.com/sluicehq/sluice/broker"
+)
+
+func claimed() broker.Event {
+	return broker.Event{
+		Name: "client-e", Data: []byte("data"), UserID: "alice", Node: "n1", MessageID: "m1", Origin: broker.OriginClient,
+		Extras: []byte(`{"a":1}`), Tags: map[string]string{"a": "b"}, ConflationKey: "k", HasKey: true, ExcludeSocket: "1.1",
+	}
+}
+
+func signed(t testing.TB, c *credentials, subject string) *nats.Msg {
+	t.Helper()
+	ev := claimed()
+	m, err := encode(subject, &ev, "id")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.sign(m)
+	return m
+}
+
+// A proof is good for one message in one channel of one app, and for nothing else.
+func TestTrust06AProofIsBoundToItsMessage(t *testing.T) {
+	c := newCredentials("app", []Secret{"s1", "s2"})
+	believed := func(change func(m *nats.Msg)) bool {
+		m := signed(t, c, "ch.app.c")
+		change(m)
+		return c.believes(m.Subject, m.Header, m.Data)
+	}
+	if !believed(func(*nats.Msg) {}) {
+		t.Fatal("the message itself is not believed")
+	}
+	set := func(key string, values ...string) func(m *nats.Msg) {
+		return func(m *nats.Msg) { m.Header[key] = values }
+	}
+	changes := map[string]func(m *nats.Msg){
+		"another channel": func(m *nats.Msg) { m.Subject = "ch.app.d" },
+		"other data":      func(m *nats.Msg) { m.Data = []byte("datA") },
+		"no proof":        func(m *nats.Msg) { delete(m.Header, headerProof) },
+		"a short proof":   func(m *nats.Msg) { m.Header[headerProof][0] = m.Header[headerProof][0][:21] },
+		"not a proof":     set(headerProof, strings.Repeat("!", 22)),
+		"two proofs":      func(m *nats.Msg) { m.Header[headerProof] = append(m.Header[headerProof], strings.Repeat("A", 22)) },
+		"a name in the place of the next": func(m *nats.Msg) {
+			delete(m.Header, headerUser)
+			m.Header[headerOrigin] = []string{"alice" + m.Header[headerOrigin][0]}
+		},
+	}
+	for _, name := range proven {
+		changes["another "+name] = set(name, "other")
+		changes["an empty "+name] = set(name, "")
+		changes["a second "+name] = func(m *nats.Msg) { m.Header[name] = append(slices.Clone(m.Header[name]), "other") }
+		if name != headerDelta {
+			changes["no "+name] = func(m *nats.Msg) { delete(m.Header, name) }
+		}
+	}
+	for name, change := range changes {
+		if believed(change) {
+			t.Errorf("%s: still believed", name)
+		}
+	}
+	m := signed(t, newCredentials("app", []Secret{"s2", "s3"}), "ch.app.c")
+	if !c.believes(m.Subject, m.Header, m.Data) {
+		t.Error("the second secret proves nothing")
+	}
+	for _, other := range []*credentials{newCredentials("app", []Secret{"s4"}), newCredentials("other", []Secret{"s1"})} {
+		m := signed(t, other, "ch.app.c")
+		if c.believes(m.Subject, m.Header, m.Data) {
+			t.Error("a stranger is believed")
+		}
+	}
+}
+
+// TestTrust06ClaimsOfRawPublishers: what only a gateway may say is left out of what others
+// publish. The event stays.
+func TestTrust06ClaimsOfRawPublishers(t *testing.T) {
+	s := listening(t)
+	opt := Options{URLs: []string{s.ClientURL()}, Apps: []AppOptions{{ID: "app-1", Secrets: []Secret{"secret"}}}}
+	l := open(t, opt)
+	raw := dialWire(t, s.ClientURL())
+	live := attachSink(t, l, "c")
+	blocks := map[string]string{"all": "", "with a proof": "Proof: " + strings.Repeat("A", 22) + "\r\n", "from a stranger": ""}
+	for key, value := range map[string]string{headerUser: "alice", headerOrigin: "client", headerNode: "n1", headerMessage: "m1", headerExtras: `{"a":1}`} {
+		line := key + ": " + value + "\r\n"
+		blocks[key] = line
+		blocks["all"] += line
+		blocks["with a proof"] += line
+	}
+	stranger := signed(t, newCredentials("app-1", []Secret{"other"}), SubjectOf("app-1", "c"))
+	for key, values := range stranger.Header {
+		blocks["from a stranger"] += key + ": " + values[0] + "\r\n"
+	}
+	names := slices.Sorted(maps.Keys(blocks))
+	for _, name := range names {
+		if answer := raw.publish(SubjectOf("app-1", "c"), "NATS/1.0\r\n"+blocks[name]+"\r\n", "odd"); strings.Contains(answer, "error") {
+			t.Fatalf("%s: %s", name, answer)
+		}
+	}
+	own := claimed()
+	if _, err := l.Publish(t.Context(), "app-1", broker.Outgoing{Channel: "c", Event: &own}); err != nil {
+		t.Fatal(err)
+	}
+	awaitTrue(t, "all have come", func() bool { got, _ := live.all(); return len(got) == len(names)+1 })
+	page, err := l.Read(t.Context(), "app-1", "c", broker.Query{Limit: 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, _ := live.all()
+	for way, all := range map[string][]*broker.Publication{"live": got, "history": page.Publications} {
+		for i, name := range names {
+			p := all[i]
+			if p.Skipped != "" || string(p.Data) != "odd" {
+				t.Errorf("%s, %s: not delivered: %+v", way, name, p)
+			}
+			if p.UserID != "" || p.Origin != broker.OriginRaw || p.Node != "" || p.MessageID != "" || p.Extras != nil {
+				t.Errorf("%s, %s: believed: %+v", way, name, p.Event)
+			}
+		}
+		if diff := cmp.Diff(own, all[len(names)].Event); diff != "" {
+			t.Errorf("%s: the gateway's own: %s", way, diff)
+		}
+	}
+	if l.Stats().Unproven == 0 {
+		t.Error("nothing was counted")
+	}
+}
+
+// TestTrust06RotatedSecrets: while both secrets are there everything is believed; without
+// the former one its events stay and their claims go.
+func TestTrust06RotatedSecrets(t *testing.T) {
+	s := listening(t)
+	opt := func(secrets ...Secret) Options {
+		return Options{URLs: []string{s.ClientURL()}, Apps: []AppOptions{{ID: "app-1", Secrets: secrets}}}
+	}
+	l := open(t, opt("old"))
+	ev := claimed()
+	if _, err := l.Publish(t.Context(), "app-1", broker.Outgoing{Channel: "c", Event: &ev}); err != nil {
+		t.Fatal(err)
+	}
+	users := func() string {
+		page, err := l.Read(t.Context(), "app-1", "c", broker.Query{Limit: 100})
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := ""
+		for _, p := range page.Publications {
+			out += p.UserID + ";"
+		}
+		return out
+	}
+	for i, step := range []struct {
+		secrets []Secret
+		want    string
+	}{{[]Secret{"old", "new"}, "alice;"}, {[]Secret{"new", "old"}, "alice;"}, {[]Secret{"new"}, ";"}} {
+		if err := l.Retain(t.Context(), opt(step.secrets...).Apps); err != nil {
+			t.Fatal(err)
+		}
+		if got := users(); got != step.want {
+			t.Errorf("step %d: users %s, want %s", i, got, step.want)
+		}
+	}
+}
+
+// TestTrust05IdempotencyKeysOfOthers: no id that a raw publisher can think of is one of a
+// gateway, and his own keep their meaning.
+func TestTrust05IdempotencyKeysOfOthers(t *testing.T) {
+	s := listening(t)
+	opt := Options{URLs: []string{s.ClientURL()}, Apps: []AppOptions{{ID: "app-1", Secrets: []Secret{"secret"}}}}
+	l, second := open(t, opt), open(t, opt)
+	raw := dialWire(t, s.ClientURL())
+	const id = "key/e/KEY/c"
+	guesses := []string{
+		id, "gateway/" + id, "gateway/", newCredentials("app-1", []Secret{"guess"}).id(id), newCredentials("other", []Secret{"secret"}).id(id),
+	}
+	for _, guess := range guesses {
+		for i, want := range []bool{false, true} {
+			answer := raw.publish(SubjectOf("app-1", "c"), "NATS/1.0\r\nNats-Msg-Id: "+guess+"\r\n\r\n", "raw")
+			if got := strings.Contains(answer, `"duplicate"`); got != want || strings.Contains(answer, "error") {
+				t.Errorf("raw publish %d with the id %q: %s", i, guess, answer)
+			}
+		}
+	}
+	var first uint64
+	for i, log := range []*Log{l, second} {
+		receipts, err := log.Publish(t.Context(), "app-1", broker.Outgoing{Channel: "c", Event: &broker.Event{Name: "e", Data: []byte("signed"), DedupID: id}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if receipts[0].Duplicate != (i == 1) {
+			t.Errorf("publish %d: %+v", i, receipts[0])
+		}
+		if i == 0 {
+			first = receipts[0].Offset
+		} else if receipts[0].Offset != first {
+			t.Errorf("the repeated publish has offset %d, want %d", receipts[0].Offset, first)
+		}
+	}
+	page, err := l.Read(t.Context(), "app-1", "c", broker.Query{Limit: 100, NewestFirst: true})
+	if err != nil || len(page.Publications) != len(guesses)+1 || string(page.Publications[0].Data) != "signed" {
+		t.Errorf("history has %d events, want %d with the signed one last: %v", len(page.Publications), len(guesses)+1, err)
+	}
+}
+
+// TestTrust06ControlHeadersOfJetStream: what JetStream does on behalf of headers it does
+// not do to the streams of apps.
+func TestTrust06ControlHeadersOfJetStream(t *testing.T) {
+	s := listening(t)
+	opt := Options{URLs: []string{s.ClientURL()}, Apps: []AppOptions{{ID: "app-1", Secrets: []Secret{"secret"}, MaxMessages: 1000}}}
+	l := open(t, opt)
+	raw := dialWire(t, s.ClientURL())
+	live := attachSink(t, l, "c")
+	publishText(t, l, "c", "first")
+	publishText(t, l, "other", "kept")
+	want := []string{"first"}
+	for _, c := range []struct {
+		lines  string
+		stored bool
+	}{
+		{"Nats-Rollup: sub", false},
+		{"Nats-Rollup: all", false},
+		{"Nats-Rollup: other", false},
+		{"Nats-TTL: 1", false},
+		{"Nats-TTL: never", false},
+		{"Nats-TTL: x", false},
+		{"Nats-Incr: 5", false},
+		{"Nats-Counter-Sources: {}", true},
+		{"Nats-Schedule: @at 2026-01-01T00:00:00Z\r\nNats-Schedule-Target: " + SubjectOf("app-1", "other"), false},
+		{"Nats-Schedule: @every 1s\r\nNats-Schedule-Target: " + LiveSubjectOf("app-1", "other"), false},
+		{"Nats-Scheduler: x\r\nNats-Schedule-Next: purge", false},
+		{"Nats-Batch-Id: b\r\nNats-Batch-Sequence: 1\r\nNats-Batch-Commit: 1", false},
+		{"Nats-Expected-Stream: OTHER", false},
+		{"Nats-Expected-Stream: CH_app-1", true},
+		{"Nats-Expected-Last-Sequence: 999999", false},
+		{"Nats-Expected-Last-Subject-Sequence: 999999", false},
+		{"Nats-Expected-Last-Subject-Sequence: 0\r\nNats-Expected-Last-Subject-Sequence-Subject: rt.x", true},
+		{"Nats-Expected-Last-Msg-Id: x", false},
+		{"Nats-Required-Api-Level: 99", true},
+		{"Nats-Marker-Reason: MaxAge", true},
+		{"KV-Operation: PURGE", true},
+		{"Nats-Stream-Source: OTHER 1 > > >", false},
+		{"Nats-Response-Type: error", true},
+		{"Nats-Request-Info: {}", true},
+		{"Nats-Trace-Dest: " + LiveSubjectOf("app-1", "c"), false},
+		{"Nats-Trace-Dest: x\r\nNats-Trace-Only: false", true},
+		{"Status: 503", true},
+		{"Status: 100\r\nDescription: Idle Heartbeat\r\nNats-Consumer-Stalled: x", true},
+	} {
+		answer := raw.publish(SubjectOf("app-1", "c"), "NATS/1.0\r\n"+c.lines+"\r\n\r\n", c.lines)
+		if stored := !strings.Contains(answer, "error"); stored != c.stored {
+			t.Errorf("%q: %s", c.lines, answer)
+		} else if stored {
+			want = append(want, c.lines)
+		}
+	}
+	publishText(t, l, "c", "last")
+	want = append(want, "last")
+	awaitTexts(t, live, want)
+	checkHistory(t, l, "c", live, want)
+	page, err := l.Read(t.Context(), "app-1", "other", broker.Query{Limit: 100})
+	if err != nil || len(page.Publications) != 1 || string(page.Publications[0].Data) != "kept" {
+		t.Errorf("another channel has %d events: %v", len(page.Publications), err)
+	}
+}
+
+func BenchmarkPublication(b *testing.B) {
+	c := newCredentials("app", []Secret{"secret"})
+	epoch := "e"
+	a := &appLog{}
+	a.epoch.Store(&epoch)
+	a.credentials.Store(c)
+	l := &Log{}
+	l.opt.MaxData = 1 << 20
+	for _, size := range []int{200, 10_000} {
+		for _, proven := range []bool{false, true} {
+			b.Run(fmt.Sprintf("data=%d/proven=%t", size, proven), func(b *testing.B) {
+				ev := broker.Event{Name: "tick", Data: []byte(strings.Repeat("x", size))}
+				if proven {
+					ev.Origin, ev.Node = broker.OriginHTTP, "node-1"
+				}
+				msg, err := encode("ch.app.c", &ev, "abcdefghijklmnopqrstuv")
+				if err != nil {
+					b.Fatal(err)
+				}
+				c.sign(msg)
+				m := &stored{place: truePlace, header: msg.Header, data: msg.Data}
+				b.ReportAllocs()
+				for b.Loop() {
+					if p := l.publication(a, m, epoch); p.Node != ev.Node {
+						b.Fatal("not believed")
+					}
+				}
+			})
+		}
+	}
+}
