@@ -27,6 +27,8 @@ type Config struct {
 	Port            int
 	PathPrefix      string
 	ActivityTimeout time.Duration
+	// AllowedHosts are names of this machine in development mode.
+	AllowedHosts []string
 	// AllowSamples lets secrets be those of the samples.
 	AllowSamples bool
 
@@ -140,6 +142,8 @@ type Metrics struct {
 	Port             int
 	Prefix           string
 	MaxChannelLabels int
+	// Token is needed to read them, unless it is empty.
+	Token Secret
 }
 
 // App is one tenant. Sizes are bytes.
@@ -216,6 +220,7 @@ func build(k merged, hasFile bool, p *problems) *Config {
 			c.Host = "127.0.0.1"
 		}
 	}
+	c.AllowedHosts, _ = k.Get("allowed_hosts").([]string)
 	c.ActivityTimeout, c.AllowSamples = g.seconds("activity_timeout"), g.is("allow_sample_secrets")
 	c.Driver, c.RedisURL = g.text("adapter.driver"), Secret(g.text("redis_url"))
 	c.Durability = g.text("durability")
@@ -274,10 +279,10 @@ func build(k merged, hasFile bool, p *problems) *Config {
 	}
 	c.Metrics = Metrics{
 		Host: g.text("metrics.host"), Port: g.integer("metrics.port"), Prefix: g.text("metrics.prefix"),
-		MaxChannelLabels: g.integer("metrics.max_channel_labels"),
+		MaxChannelLabels: g.integer("metrics.max_channel_labels"), Token: Secret(g.text("metrics.token")),
 	}
 	if c.Metrics.Host == "" {
-		c.Metrics.Host = c.Host
+		c.Metrics.Host = "127.0.0.1"
 	}
 	c.LogLevel, c.LogJSON, c.Drain = g.text("log.level"), g.text("log.format") == "json", g.seconds("shutdown.drain_seconds")
 	c.AuthTimeout, c.CacheTTL = g.seconds("user_authentication_timeout"), g.seconds("cache_ttl_seconds")
@@ -346,6 +351,7 @@ func dataDir() string {
 // check looks at what spans several keys.
 func (c *Config) check(p *problems) {
 	c.checkLimits(p)
+	c.checkExposure(p)
 	if c.Development && !loopback(c.Host) {
 		p.at("host", "host is %q, but development mode takes unsigned requests and must stay on this machine; set mode: production and apps of your own", shorten(c.Host))
 	}

@@ -45,6 +45,7 @@ var keys = withFiles([]key{
 	{name: "host", kind: text, def: "", text: "Address to listen on. Default 127.0.0.1 in development mode, 0.0.0.0 in production."},
 	{name: "port", kind: integer, def: int64(6001), min: 0, max: 65535, text: "Port for WebSockets and HTTP; 0 takes any free one. Also as `PORT`."},
 	{name: "path_prefix", kind: text, def: "", text: "Precedes every path, for example `/realtime`; up to 200 bytes."},
+	{name: "allowed_hosts", kind: texts, def: []string{}, text: "Names by which a server of development mode may be reached beside `localhost` and loopback addresses, such as that of a tunnel, without a port. Requests with another `Host`, and those of pages elsewhere, are refused there, so that a page that you visit cannot use your server. The same holds for metrics on a loopback address without a token."},
 	{name: "web.enabled", kind: choice, def: "auto", choices: []string{"auto", "true", "false"}, text: "The console page at `/`. `auto`: in development mode only."},
 	{name: "allow_sample_secrets", kind: boolean, def: false, text: "Start in production mode with secrets that are published with the samples (`change-this-...`), which is refused otherwise unless `host` is this machine. For trying something out: everybody knows them."},
 	{name: "activity_timeout", kind: integer, def: int64(120), min: 1, max: 3600, unit: "s", text: "Silence after which a client is asked for a sign of life."},
@@ -126,8 +127,9 @@ var keys = withFiles([]key{
 	{name: "cache_ttl_seconds", kind: integer, def: int64(1800), min: 1, max: 1 << 30, unit: "s", text: "How long a cache channel remembers its last event."},
 	{name: "presence.lease", kind: duration, def: "10s", min: 2, max: 600, text: "Within this time the members of a gateway that died have left, in whole seconds. A gateway that is cut off from NATS for four fifths of it counts as dead."},
 
-	{name: "metrics.host", kind: text, def: "", text: "Address of the metrics. Default: that of `host`."},
+	{name: "metrics.host", kind: text, def: "127.0.0.1", text: "Address of the metrics, which name channels. Any but a loopback address needs `metrics.token`."},
 	{name: "metrics.port", kind: integer, def: int64(9601), min: -1, max: 65535, text: "Port of the metrics; 0 takes any free one, -1 switches them off."},
+	{name: "metrics.token", kind: secret, def: "", text: "Who asks for metrics must send it as `Authorization: Bearer TOKEN`: visible ASCII characters, no spaces."},
 	{name: "metrics.prefix", kind: text, def: "sockudo_", text: "Put before the name of every metric, up to 64 letters, digits, `_` and `:`."},
 	{name: "metrics.max_channel_labels", kind: integer, def: int64(1000), min: 1, max: 1000000, text: "Channel names per app that get a label of their own."},
 	{name: "log.level", kind: choice, def: "info", choices: []string{"debug", "info", "warn", "error"}, text: "Least level that is logged."},

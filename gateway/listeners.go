@@ -1,12 +1,18 @@
 package gateway
 
 import (
+	"crypto/sha256"
+	"crypto/subtle"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/rest"
 )
 
 func listen(key, address string) (net.Listener, error) {
@@ -32,9 +38,45 @@ func (n *Node) server(h http.Handler) *http.Server {
 	}
 }
 
-// metricsHandler serves /metrics.
+// metricsHandler serves /metrics, which names channels.
 func (n *Node) metricsHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(n.opt.Registry, promhttp.HandlerOpts{}))
+	at, _ := n.metrics.Addr().(*net.TCPAddr)
+	switch {
+	case n.opt.MetricsToken != "":
+		return withToken(n.opt.MetricsToken, mux)
+	case at != nil && at.IP.IsLoopback():
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if reason := n.local.refusal(r, nil); reason != "" {
+				rest.TurnAway(w, r)
+				rest.Forbidden(w, r, reason)
+				return
+			}
+			mux.ServeHTTP(w, r)
+		})
+	}
 	return mux
+}
+
+// withToken lets requests through that have the token as a bearer. Sums of both are
+// compared, so that the time tells neither the token nor its length.
+func withToken(token app.Secret, h http.Handler) http.Handler {
+	want := sha256.Sum256([]byte(token.Reveal()))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var given string
+		if all := r.Header.Values("Authorization"); len(all) == 1 {
+			if scheme, credentials, ok := strings.Cut(all[0], " "); ok && strings.EqualFold(scheme, "Bearer") {
+				given = strings.TrimLeft(credentials, " ")
+			}
+		}
+		got := sha256.Sum256([]byte(given))
+		if subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="metrics"`)
+			rest.TurnAway(w, r)
+			rest.Unauthorized(w, r, "metrics are for those who have metrics.token")
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
 }

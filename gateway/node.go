@@ -29,6 +29,7 @@ type Node struct {
 	roster   *presence.Roster
 	hooks    *webhook.Hooks
 	rest     http.Handler
+	local    local
 	http     httpMetrics
 	draining atomic.Bool
 	// told is the hub once there is one; the roster is there before it.
@@ -41,7 +42,7 @@ func New(opt Options) (*Node, error) {
 	if err := opt.setDefaults(); err != nil {
 		return nil, err
 	}
-	n := &Node{opt: opt}
+	n := &Node{opt: opt, local: local{opt.Hosts}}
 	var err error
 	if n.listener, err = listen("port", opt.Listen); err != nil {
 		return nil, err
@@ -68,7 +69,7 @@ func New(opt Options) (*Node, error) {
 	)
 	n.http = newHTTPMetrics(opt.Registry, opt.MetricsPrefix, port)
 	n.opt.Hub.Apps, n.opt.Hub.Feed, n.opt.Hub.Logger, n.opt.Hub.Node = opt.Apps, opt.Log, opt.Logger, opt.Name
-	n.opt.Hub.LogTime = opt.Log.Now
+	n.opt.Hub.LogTime, n.opt.Hub.Refuse = opt.Log.Now, n.refusal
 	n.opt.Hub.Metrics = hub.NewMetrics(opt.Registry, opt.MetricsPrefix, port, opt.MaxChannelLabels)
 	in := &intake{Log: opt.Log, maxEvents: opt.MaxPublishing, maxBytes: opt.MaxPublishingBytes, limited: n.opt.Hub.Metrics.Limited}
 	in.register(opt.Registry, opt.MetricsPrefix, prometheus.Labels{"port": port})
@@ -90,7 +91,7 @@ func New(opt Options) (*Node, error) {
 	}
 	n.told.Store(n.hub)
 	r := rest.Options{
-		Apps: opt.Apps, Log: in, AllowUnsigned: n.allowUnsigned,
+		Apps: opt.Apps, Log: in, AllowUnsigned: n.allowUnsigned, Refuse: n.refusal,
 		Node: opt.Name, MaxBody: opt.MaxBody, MaxBodies: opt.MaxBodies, BodyTimeout: opt.BodyTimeout, AnswerTimeout: opt.AnswerTimeout,
 		PublishTimeout: opt.PublishTimeout, CacheTTL: opt.Hub.CacheTTL, LogTime: opt.Log.Now,
 		Observe: n.http.observe, Limited: n.opt.Hub.Metrics.Limited, Terminate: n.hub.Terminate, Logger: opt.Logger,
@@ -201,6 +202,10 @@ func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case path == "/ready":
 		n.ready(w, r)
 	case n.opt.Page != nil && (path == "/" || strings.HasPrefix(path, "/assets/")):
+		if n.opt.Local && !n.local.isHost(r.Host) {
+			rest.Forbidden(w, r, n.refusal(r, nil))
+			return
+		}
 		n.opt.Page.ServeHTTP(w, stripped(r, n.opt.PathPrefix))
 	default:
 		rest.NotFound(w, r)

@@ -37,8 +37,11 @@ type Options struct {
 	// Listen is the address for WebSockets and HTTP, "host:port". Port 0 takes
 	// any free one.
 	Listen string
-	// MetricsListen is the address for /metrics; empty means none.
+	// MetricsListen is the address for /metrics; empty means none. With MetricsToken
+	// it must be asked for as a bearer. Without, metrics on a loopback address are
+	// for requests of this machine, see Local, and others are for everybody.
 	MetricsListen string
+	MetricsToken  app.Secret
 	// MetricsPrefix is put before the names of metrics, default `sockudo_`.
 	MetricsPrefix string
 	// MaxChannelLabels bounds the channel label of metrics per app, default
@@ -52,6 +55,11 @@ type Options struct {
 	// Unsigned accepts unsigned HTTP requests from this machine. For
 	// development only.
 	Unsigned bool
+	// Local refuses what pages of other sites make a browser of this machine send:
+	// requests whose Host is not of this machine, or whose Origin is neither that nor
+	// allowed by the app. For development. Hosts are further names of this machine.
+	Local bool
+	Hosts []string
 	// Page answers requests for `/` and `/assets/`; nil means that there is no
 	// console page.
 	Page http.Handler

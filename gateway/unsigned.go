@@ -13,7 +13,7 @@ import (
 // browser send requests to this port, by name as well (DNS rebinding); Origin
 // and Host give such requests away.
 func (n *Node) allowUnsigned(r *http.Request) bool {
-	if !n.opt.Unsigned || !isLoopback(r.RemoteAddr) || !isLocalName(r.Host) {
+	if !n.opt.Unsigned || !isLoopback(r.RemoteAddr) || !(local{}).isHost(r.Host) {
 		return false
 	}
 	for _, forwarded := range []string{"Forwarded", "X-Forwarded-For", "X-Real-Ip"} {
@@ -32,18 +32,6 @@ func isLoopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return false
-	}
-	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
-}
-
-func isLocalName(host string) bool {
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
-	}
-	host = strings.Trim(host, "[]")
-	if strings.EqualFold(host, "localhost") || strings.HasSuffix(strings.ToLower(host), ".localhost") {
-		return true
 	}
 	ip := net.ParseIP(host)
 	return ip != nil && ip.IsLoopback()

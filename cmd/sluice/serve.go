@@ -16,6 +16,7 @@ import (
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/configs"
 	"github.com/sluicehq/sluice/gateway"
+	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/hub"
 )
 
@@ -98,7 +99,7 @@ func serve(ctx context.Context, c *configs.Config, log *slog.Logger, again func(
 // warn says at the start what an operator should know.
 func warn(c *configs.Config, log *slog.Logger) {
 	if c.Development {
-		log.Warn("development mode: requests from this machine need no signature; give a configuration file to leave it")
+		log.Warn("development mode: requests from this machine need no signature, and pages of other sites are refused; give a configuration file to leave it")
 	}
 	if names := c.SampleSecrets(); len(names) > 0 {
 		log.Warn("secrets are those that are published with the samples: whoever has read them can do everything; choose others", "keys", strings.Join(names, " "))
@@ -120,9 +121,9 @@ func warn(c *configs.Config, log *slog.Logger) {
 func nodeOptions(c *configs.Config, b *backend, log *slog.Logger, registry *prometheus.Registry) gateway.Options {
 	opt := gateway.Options{
 		Apps: registryOf(c), Log: b.log, Registry: registry, Logger: log,
-		Listen:        net.JoinHostPort(c.Host, strconv.Itoa(c.Port)),
-		MetricsPrefix: c.Metrics.Prefix, MaxChannelLabels: c.Metrics.MaxChannelLabels,
-		PathPrefix: c.PathPrefix, Unsigned: c.Development,
+		Listen:       net.JoinHostPort(c.Host, strconv.Itoa(c.Port)),
+		MetricsToken: app.Secret(c.Metrics.Token.Reveal()), MetricsPrefix: c.Metrics.Prefix, MaxChannelLabels: c.Metrics.MaxChannelLabels,
+		PathPrefix: c.PathPrefix, Unsigned: c.Development, Local: c.Development, Hosts: c.AllowedHosts,
 		HeaderTimeout: c.HTTP.HeaderTimeout, BodyTimeout: c.HTTP.BodyTimeout, PublishTimeout: c.HTTP.PublishTimeout,
 		AnswerTimeout: c.HTTP.AnswerTimeout, MaxBody: c.HTTP.MaxBody, MaxBodies: c.HTTP.MaxBodies, Drain: c.Drain, Table: b.table, Lease: c.Lease, Work: b.work,
 		MaxHandshakes: c.HTTP.MaxHandshakes, MaxPublishing: c.HTTP.MaxPublishing, MaxPublishingBytes: c.HTTP.MaxPublishingBytes,

@@ -36,7 +36,7 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "this server is stopping", http.StatusServiceUnavailable)
 		return
 	}
-	a, dialect, code := h.admit(r)
+	a, dialect, code, reason := h.admit(r)
 	conn, buffered, err := hijack(w)
 	if err != nil {
 		h.opt.Logger.Warn("taking over a connection failed", "error", err)
@@ -67,39 +67,53 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	c.ws = ws
 	ws.Session().(*session).client = c
-	h.start(c, wrapped)
+	h.start(c, wrapped, reason)
 }
 
 // admit decides about a connection before it is upgraded. An app without a code
-// has been counted; [Hub.left] takes it back.
-func (h *Hub) admit(r *http.Request) (*app.App, pusher.Dialect, pusher.CloseCode) {
+// has been counted; [Hub.left] takes it back. The reason is that of the code, unless
+// there is a better one.
+func (h *Hub) admit(r *http.Request) (a *app.App, dialect pusher.Dialect, code pusher.CloseCode, reason string) {
 	dialect, code, ok := pusher.ParseDialect(r.URL.Query().Get("protocol"))
-	if !ok {
-		return nil, dialect, code
+	if ok {
+		a, code, reason = h.choose(r)
 	}
+	if reason == "" {
+		reason = code.Message()
+	}
+	return a, dialect, code, reason
+}
+
+// choose finds the app of a connection and counts the connection, or says why not.
+func (h *Hub) choose(r *http.Request) (a *app.App, code pusher.CloseCode, reason string) {
 	key, found := strings.CutPrefix(r.URL.Path, "/app/")
 	if !found || key == "" || strings.Contains(key, "/") {
-		return nil, dialect, pusher.ClosePathNotFound
+		return nil, pusher.ClosePathNotFound, ""
 	}
-	a := h.opt.Apps.ByKey(key)
+	a = h.opt.Apps.ByKey(key)
 	switch {
 	case a == nil:
-		return nil, dialect, pusher.CloseNoSuchApp
+		return nil, pusher.CloseNoSuchApp, ""
 	case !a.Enabled:
-		return nil, dialect, pusher.CloseAppDisabled
+		return nil, pusher.CloseAppDisabled, ""
 	}
 	if !a.AllowsOrigin(r.Header.Get("Origin")) {
-		return nil, dialect, pusher.CloseNotAuthorized
+		return nil, pusher.CloseNotAuthorized, ""
+	}
+	if h.opt.Refuse != nil {
+		if reason = h.opt.Refuse(r, a); reason != "" {
+			return nil, pusher.CloseNotAuthorized, reason
+		}
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if a.Limits.MaxConnections > 0 && h.perApp[a]+h.elsewhere(a) >= a.Limits.MaxConnections {
-		return nil, dialect, pusher.CloseOverQuota
+		return nil, pusher.CloseOverQuota, ""
 	}
 	h.perApp[a]++
 	h.countConnections(a)
 	h.opt.Metrics.connected(a.ID)
-	return a, dialect, 0
+	return a, 0, ""
 }
 
 func (h *Hub) isClosed() bool {
@@ -109,8 +123,8 @@ func (h *Hub) isClosed() bool {
 }
 
 // start gives an upgraded connection its outbox and its reading goroutine, unless
-// the hub was closed meanwhile.
-func (h *Hub) start(c *Client, wrapped *wire) {
+// the hub was closed meanwhile. reason is said to one that is refused.
+func (h *Hub) start(c *Client, wrapped *wire, reason string) {
 	h.mu.Lock()
 	if h.closed {
 		h.mu.Unlock()
@@ -124,7 +138,7 @@ func (h *Hub) start(c *Client, wrapped *wire) {
 	wrapped.upgraded.Store(true)
 	if c.refused != 0 {
 		h.opt.Metrics.refused(int(c.refused))
-		c.end(c.refused)
+		c.endSaying(c.refused, reason)
 	} else {
 		c.established()
 	}

@@ -97,8 +97,10 @@ func (c *Client) fail(code pusher.ErrorCode, format string, args ...any) {
 
 // end sends an error event and a close frame after everything that is queued,
 // and closes.
-func (c *Client) end(code pusher.CloseCode) {
-	if c.out.end(closeFrames(c.dialect, code), c) {
+func (c *Client) end(code pusher.CloseCode) { c.endSaying(code, code.Message()) }
+
+func (c *Client) endSaying(code pusher.CloseCode, reason string) {
+	if c.out.end(closeFramesSaying(c.dialect, code, reason), c) {
 		c.shard.mark(c.out)
 	}
 }

@@ -66,13 +66,17 @@ func copyFrame(p []byte) *Frame {
 // closeFrames is an error event and the close frame that follows it, as one
 // unit, so that nothing can come between them.
 func closeFrames(d pusher.Dialect, code pusher.CloseCode) *Frame {
+	return closeFramesSaying(d, code, code.Message())
+}
+
+func closeFramesSaying(d pusher.Dialect, code pusher.CloseCode, reason string) *Frame {
 	buf := newBuffer(160)
 	buf = pusher.AppendControl(buf, d, &pusher.Control{
 		Event:  "error",
-		Object: pusher.AppendErrorData(nil, pusher.ErrorCode(code), code.Message()),
+		Object: pusher.AppendErrorData(nil, pusher.ErrorCode(code), reason),
 	})
 	f := seal(buf, opText)
-	f.b = append(f.b, closeFrame(code, code.Message()).b...)
+	f.b = append(f.b, closeFrame(code, reason).b...)
 	f.head = 0
 	return f
 }

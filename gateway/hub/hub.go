@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net/http"
 	"runtime"
 	"strconv"
 	"sync"
@@ -26,6 +27,9 @@ type Options struct {
 	// Apps and Feed are required.
 	Apps *app.Registry
 	Feed broker.Feed
+	// Refuse says why a handshake for an app is not accepted, "" if it is; nil never
+	// does.
+	Refuse func(*http.Request, *app.App) string
 	// Metrics is required; see [NewMetrics].
 	Metrics *Metrics
 	// Node is the name of this gateway, by which it knows events that it took in

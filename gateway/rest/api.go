@@ -26,6 +26,9 @@ type Options struct {
 	// AllowUnsigned says whether a request may come without a signature; nil
 	// means never. A request that has one is always checked.
 	AllowUnsigned func(*http.Request) bool
+	// Refuse says why a request for an app, nil for an unknown one, is not taken at all,
+	// "" if it is; nil never does.
+	Refuse func(*http.Request, *app.App) string
 	// Node is stored with every event, as the gateway that took it in.
 	Node string
 	// Census answers who is in channels; nil means that nobody knows, and then
@@ -95,6 +98,9 @@ func New(opt Options) *API {
 	}
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.DiscardHandler)
+	}
+	if opt.Refuse == nil {
+		opt.Refuse = func(*http.Request, *app.App) string { return "" }
 	}
 	if opt.Limited == nil {
 		opt.Limited = func(string, string) {}

@@ -94,10 +94,24 @@ func write(w http.ResponseWriter, log *slog.Logger, patience time.Duration, answ
 	return status
 }
 
-// notFoundPatience is how long a client may take for the answer of [NotFound].
-const notFoundPatience = 10 * time.Second
+// plainPatience is how long a client may take for an answer that no API has given.
+const plainPatience = 10 * time.Second
+
+func refuse(w http.ResponseWriter, err error) {
+	write(w, slog.New(slog.DiscardHandler), plainPatience, nil, err)
+}
 
 // NotFound answers a request for a path that does not exist.
 func NotFound(w http.ResponseWriter, _ *http.Request) {
-	write(w, slog.New(slog.DiscardHandler), notFoundPatience, nil, fail(http.StatusNotFound, "not_found", "there is nothing at this path"))
+	refuse(w, fail(http.StatusNotFound, "not_found", "there is nothing at this path"))
+}
+
+// Forbidden answers a request that is refused for a reason.
+func Forbidden(w http.ResponseWriter, _ *http.Request, reason string) {
+	refuse(w, fail(http.StatusForbidden, "forbidden", "%s", reason))
+}
+
+// Unauthorized answers a request that lacks credentials, or has wrong ones.
+func Unauthorized(w http.ResponseWriter, _ *http.Request, reason string) {
+	refuse(w, fail(http.StatusUnauthorized, "auth_failed", "%s", reason))
 }

@@ -35,6 +35,10 @@ const turnAwayWait = 20 * time.Millisecond
 // prepare checks the request, and reads its body once it is known whose it is: the
 // signature covers the sum of the body, so that whoever cannot sign has nothing read.
 func (r *request) prepare(w http.ResponseWriter) error {
+	if reason := r.api.opt.Refuse(r.http, r.app); reason != "" {
+		TurnAway(w, r.http)
+		return fail(http.StatusForbidden, "forbidden", "%s", reason)
+	}
 	if r.http.ContentLength > r.api.opt.MaxBody {
 		TurnAway(w, r.http)
 		return bodyError(&http.MaxBytesError{Limit: r.api.opt.MaxBody})
