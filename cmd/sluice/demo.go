@@ -52,7 +52,7 @@ func (o *demoOptions) run(cmd *cobra.Command) error {
 		return usage("--count must not be negative")
 	}
 	ctx, out, stderr := cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr()
-	api, err := o.signed()
+	api, err := o.signed(cmd)
 	if err != nil {
 		return err
 	}

@@ -62,7 +62,7 @@ func (o *historyOptions) run(cmd *cobra.Command, channel string) error {
 	case o.oldest && o.newest:
 		return usage("--oldest and --newest exclude each other")
 	}
-	api, err := o.signed()
+	api, err := o.signed(cmd)
 	if err != nil {
 		return err
 	}
@@ -121,7 +121,7 @@ func shorten(text string, n int) string {
 			b.WriteRune('…')
 			break
 		}
-		if r < ' ' || r == 0x7f {
+		if !harmless(r) {
 			r = ' ' // What a terminal would obey.
 		}
 		b.WriteRune(r)

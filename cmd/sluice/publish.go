@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -56,7 +57,11 @@ func newPublishCommand() *cobra.Command {
 		Short: "Publish an event",
 		Long: `Publish an event to a channel, over the signed HTTP API or, with --nats, straight
 to the app's subject. The data is the second argument, or the content of --file,
-or else standard input. It is sent as it is; JSON is usual but not required.
+or else standard input. It is sent as it is and must be UTF-8; JSON is usual but not
+required.
+
+Server, app, key and secret come from the flags, else from the environment, else from
+the configuration (--config, SLUICE_...), else they are those of the development server.
 
 The command returns when the log has stored the event.`,
 		Example: `  sluice publish lobby '{"hello":"world"}' --event greeting
@@ -77,36 +82,39 @@ The command returns when the log has stored the event.`,
 	f.StringVar(&o.id, "message-id", "", "message id")
 	f.StringVar(&o.dedup, "idempotency-key", "", "repeated within two minutes, nothing is stored")
 	f.StringVar(&o.exclude, "exclude-socket", "", "id of a connection that must not receive the event")
-	f.StringVar(&o.nats, "nats", "", "publish to the subject on this NATS server instead of over HTTP (user:password@ or token@ before the host, or --nats-creds)")
+	f.StringVar(&o.nats, "nats", "", "publish to the subject on this NATS server instead of over HTTP (user:password@ or token@ before the host, or --nats-creds); config: the servers and credentials of the configuration")
 	f.StringVar(&o.creds, "nats-creds", "", "credentials file for --nats")
-	f.StringVar(&o.prefix, "nats-prefix", "", "prefix of the server's subjects, if it has one")
+	f.StringVar(&o.prefix, "nats-prefix", "", "prefix of the server's subjects; else that of the configuration")
 	f.StringVar(&o.keyOpt, "conflation-key", "", "conflation value, with --nats only")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print nothing on success")
 	return cmd
 }
 
 func (o *publishOptions) run(cmd *cobra.Command, args []string) error {
-	if err := o.complete(cmd, args); err != nil {
+	if err := o.checkFlags(cmd, args); err != nil {
 		return err
 	}
 	data, err := o.input(cmd.InOrStdin(), args)
 	if err != nil {
 		return err
 	}
-	p, err := o.publisher()
+	p, err := o.publisher(cmd)
 	if err != nil {
 		return err
 	}
 	defer p.close()
-	for data.Scan() {
+	for line := 1; data.Scan(); line++ {
 		e := o.event
 		e.data = data.Text()
 		if o.lines && e.data == "" {
 			continue
 		}
+		if err := e.check(); err != nil {
+			return o.at(line, err)
+		}
 		said, err := p.publish(cmd.Context(), e)
 		if err != nil {
-			return o.explain(err)
+			return o.at(line, o.explain(err))
 		}
 		if !o.quiet {
 			fmt.Fprintln(cmd.OutOrStdout(), said)
@@ -118,8 +126,38 @@ func (o *publishOptions) run(cmd *cobra.Command, args []string) error {
 	return data.Err()
 }
 
-// complete checks the flags against each other.
-func (o *publishOptions) complete(cmd *cobra.Command, args []string) error {
+// at says in which line something went wrong, where there are lines.
+func (o *publishOptions) at(line int, err error) error {
+	if o.lines {
+		return fmt.Errorf("line %d: %w", line, err)
+	}
+	return err
+}
+
+// check refuses what is no text before it becomes another one on the way.
+func (e *event) check() error {
+	parts := []struct{ what, text string }{
+		{"the data", e.data}, {"the event name", e.name}, {"--message-id", e.id}, {"--idempotency-key", e.dedup}, {"--exclude-socket", e.exclude},
+	}
+	for _, c := range e.channels {
+		parts = append(parts, struct{ what, text string }{"the channel name", c})
+	}
+	for k, v := range e.tags {
+		parts = append(parts, struct{ what, text string }{"--tag", k + v})
+	}
+	if e.conflation != nil {
+		parts = append(parts, struct{ what, text string }{"--conflation-key", *e.conflation})
+	}
+	for _, p := range parts {
+		if !utf8.ValidString(p.text) {
+			return hinted{fmt.Errorf("%s is not UTF-8; nothing is stored", p.what), "Events carry text. Encode other bytes, for example with base64."}
+		}
+	}
+	return nil
+}
+
+// checkFlags checks the flags against each other.
+func (o *publishOptions) checkFlags(cmd *cobra.Command, args []string) error {
 	o.channels = append([]string{args[0]}, o.also...)
 	if o.deltaText != "" {
 		on, err := strconv.ParseBool(o.deltaText)
@@ -185,11 +223,14 @@ func whole(data []byte, atEOF bool) (int, []byte, error) {
 	return len(data), []byte(text), bufio.ErrFinalToken
 }
 
-func (o *publishOptions) publisher() (publisher, error) {
+func (o *publishOptions) publisher(cmd *cobra.Command) (publisher, error) {
 	if o.nats != "" {
-		return newRawPublisher(o.nats, o.creds, o.prefix, o.app)
+		if err := o.target.complete(cmd, true); err != nil {
+			return nil, err
+		}
+		return newRawPublisher(o)
 	}
-	s, err := o.signed()
+	s, err := o.signed(cmd)
 	if err != nil {
 		return nil, err
 	}

@@ -2,31 +2,60 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
+	"os"
 	"strconv"
 	"strings"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/sluicehq/sluice/configs"
+	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/streams"
 )
 
+// fromConfig is the value of --nats that takes servers and credentials from the
+// configuration.
+const fromConfig = "config"
+
 // rawPublisher goes straight to the log.
 type rawPublisher struct {
-	app, prefix string
-	conn        *nats.Conn
-	js          jetstream.JetStream
+	app, prefix         string
+	maxData, maxChannel int
+	conn                *nats.Conn
+	js                  jetstream.JetStream
 }
 
-func newRawPublisher(url, creds, prefix, app string) (publisher, error) {
-	options := []nats.Option{nats.Name("sluice publish"), nats.MaxReconnects(0),
+// newRawPublisher connects to the servers that --nats names.
+func newRawPublisher(o *publishOptions) (publisher, error) {
+	p := &rawPublisher{app: o.app, prefix: o.prefix, maxData: 1 << 20, maxChannel: 200}
+	if p.prefix == "" {
+		p.prefix = o.config.NATS.Prefix
+	}
+	for i := range o.config.Apps {
+		// What the gateways refuse is known of apps that the configuration has.
+		if a := &o.config.Apps[i]; a.ID == o.app {
+			p.maxData, p.maxChannel = streamOptions(o.config, nil).MaxData, a.MaxChannelName
+		}
+	}
+	url, options := o.nats, []nats.Option{}
+	if o.nats == fromConfig {
+		var err error
+		if url, options, err = natsOf(o.config); err != nil {
+			return nil, err
+		}
+	}
+	options = append(options, nats.Name("sluice publish"), nats.MaxReconnects(0),
 		// What is not permitted is told with the publish that it stops.
-		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})}
-	if creds != "" {
-		options = append(options, nats.UserCredentials(creds))
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	if o.creds != "" {
+		options = append(options, nats.UserCredentials(o.creds))
 	}
 	conn, err := nats.Connect(url, options...)
 	if err != nil {
@@ -37,34 +66,103 @@ func newRawPublisher(url, creds, prefix, app string) (publisher, error) {
 		conn.Close()
 		return nil, err
 	}
-	return &rawPublisher{app: app, prefix: prefix, conn: conn, js: js}, nil
+	p.conn, p.js = conn, js
+	return p, nil
+}
+
+// natsOf is how a configuration reaches NATS.
+func natsOf(c *configs.Config) (url string, options []nats.Option, err error) {
+	n := &c.NATS
+	switch {
+	case c.Driver != "nats":
+		return "", nil, usage("--nats %s: adapter.driver is %q in the configuration", fromConfig, c.Driver)
+	case c.Embeds() && n.Embedded.Port <= 0:
+		return "", nil, usage("--nats %s: the embedded server takes any port; give its address", fromConfig)
+	case c.Embeds():
+		return "nats://" + net.JoinHostPort(strings.Trim(n.Embedded.Host, "[]"), strconv.Itoa(n.Embedded.Port)), nil, nil
+	}
+	add := func(o nats.Option) { options = append(options, o) }
+	switch {
+	case n.CredentialsFile != "":
+		add(nats.UserCredentials(n.CredentialsFile))
+	case n.NKeyFile != "":
+		key, err := nats.NkeyOptionFromSeed(n.NKeyFile)
+		if err != nil {
+			return "", nil, fmt.Errorf("nats.nkey_file: %w", err)
+		}
+		add(key)
+	case n.User != "":
+		add(nats.UserInfo(n.User, n.Password.Reveal()))
+	case n.Token != "":
+		add(nats.Token(n.Token.Reveal()))
+	}
+	if n.CAFile != "" {
+		pem, err := os.ReadFile(n.CAFile)
+		if err != nil {
+			return "", nil, fmt.Errorf("nats.tls.ca_file: %w", err)
+		}
+		pool := x509.NewCertPool()
+		pool.AppendCertsFromPEM(pem)
+		add(nats.Secure(&tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}))
+	}
+	if n.CertFile != "" {
+		add(nats.ClientCert(n.CertFile, n.KeyFile))
+	}
+	if n.HandshakeFirst {
+		add(nats.TLSHandshakeFirst())
+	}
+	add(nats.CustomInboxPrefix(n.InboxPrefix))
+	return strings.Join(n.URLs, ","), options, nil
+}
+
+// message is an event for one channel. One that gateways could not deliver is refused:
+// the log would take it, and nobody would hear of it.
+func (p *rawPublisher) message(channel string, e event) (*nats.Msg, error) {
+	if err := pusher.CheckChannel(channel, p.maxChannel); err != nil {
+		return nil, err
+	}
+	m := nats.NewMsg(p.prefix + streams.SubjectOf(p.app, channel))
+	m.Data = []byte(e.data)
+	m.Header.Set("Event", headerText(e.name))
+	if e.delta != nil {
+		m.Header.Set("Delta", strconv.FormatBool(*e.delta))
+	}
+	if e.exclude != "" {
+		m.Header.Set("Exclude-Socket", headerText(e.exclude))
+	}
+	if e.conflation != nil {
+		m.Header.Set("Conflation-Key", headerText(*e.conflation))
+	}
+	if len(e.tags) > 0 {
+		tags, err := json.Marshal(e.tags)
+		if err != nil {
+			return nil, err
+		}
+		m.Header.Set("Tags", string(tags))
+	}
+	if e.dedup != "" {
+		if headerText(e.dedup) != e.dedup {
+			return nil, errors.New("--idempotency-key has a control character or a space at an end, which a header cannot hold")
+		}
+		m.Header.Set(jetstream.MsgIDHeader, e.dedup)
+	}
+	if err := streams.CheckMessage(m, p.maxData); err != nil {
+		return nil, fmt.Errorf("nothing is stored, because gateways could not deliver it: %w", err)
+	}
+	return m, nil
 }
 
 func (p *rawPublisher) publish(ctx context.Context, e event) (string, error) {
-	var said []string
+	var messages []*nats.Msg
 	for _, channel := range e.channels {
-		m := nats.NewMsg(p.prefix + streams.SubjectOf(p.app, channel))
-		m.Data = []byte(e.data)
-		m.Header.Set("Event", headerText(e.name))
-		if e.delta != nil {
-			m.Header.Set("Delta", strconv.FormatBool(*e.delta))
+		m, err := p.message(channel, e)
+		if err != nil {
+			return "", err
 		}
-		if e.exclude != "" {
-			m.Header.Set("Exclude-Socket", e.exclude)
-		}
-		if e.conflation != nil {
-			m.Header.Set("Conflation-Key", headerText(*e.conflation))
-		}
-		if len(e.tags) > 0 {
-			tags, err := json.Marshal(e.tags)
-			if err != nil {
-				return "", err
-			}
-			m.Header.Set("Tags", string(tags))
-		}
-		if e.dedup != "" {
-			m.Header.Set(jetstream.MsgIDHeader, e.dedup)
-		}
+		messages = append(messages, m)
+	}
+	var said []string
+	for _, m := range messages {
 		ack, err := p.js.PublishMsg(ctx, m)
 		switch {
 		case err != nil && errors.Is(p.conn.LastError(), nats.ErrPermissionViolation):

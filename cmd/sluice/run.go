@@ -40,7 +40,8 @@ func arguments(check cobra.PositionalArgs) cobra.PositionalArgs {
 func run(ctx context.Context, root *cobra.Command, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetIn(stdin)
-	root.SetOut(stdout)
+	stderr = shown(stderr)
+	root.SetOut(shown(stdout))
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	cmd, err := root.ExecuteContextC(ctx)

@@ -24,10 +24,17 @@ digits and _ - : @ , ; # stand for themselves, every other byte is written =HH.`
 					return usage("%s is empty", what)
 				}
 			}
+			if !cmd.Flags().Changed("nats-prefix") {
+				c, err := loadClientConfig(cmd)
+				if err != nil {
+					return err
+				}
+				prefix = c.NATS.Prefix
+			}
 			fmt.Fprintln(cmd.OutOrStdout(), prefix+streams.SubjectOf(args[0], args[1]))
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&prefix, "nats-prefix", "", "prefix of the server's subjects, if it has one")
+	cmd.Flags().StringVar(&prefix, "nats-prefix", "", "prefix of the server's subjects; else that of the configuration")
 	return cmd
 }

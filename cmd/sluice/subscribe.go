@@ -80,7 +80,7 @@ func (o *subscribeOptions) options(stderr io.Writer, api *client.Signed) (client
 
 func (o *subscribeOptions) run(cmd *cobra.Command, channels []string) error {
 	ctx, out, stderr := cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr()
-	api, err := o.signed()
+	api, err := o.signed(cmd)
 	if err != nil {
 		return err
 	}

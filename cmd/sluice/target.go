@@ -5,29 +5,159 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
+	"github.com/sluicehq/sluice/configs"
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/client"
 )
 
-// target is the server and the app that a client command talks to. The defaults
-// are the app of the development server.
+// target is the server and the app that a client command talks to. What the command line
+// does not say comes from the environment, and then from the configuration that a server
+// here would have, so that without any it is the app of the development server.
 type target struct {
-	url, app, key, secret string
+	url, app, key, secret, secretFile string
+
+	config *configs.Config
 }
 
 func (t *target) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&t.url, "url", "http://127.0.0.1:6001", "address of the server")
-	f.StringVar(&t.app, "app", "app-id", "app id")
-	f.StringVar(&t.key, "key", "app-key", "app key")
-	f.StringVar(&t.secret, "secret", "app-secret", "app secret, for signatures")
+	f.StringVar(&t.url, "url", "", "address of the server; else $"+configs.ClientURL+", else the configuration")
+	f.StringVar(&t.app, "app", "", "app id; else $"+configs.ClientApp+", else the app of the configuration")
+	f.StringVar(&t.key, "key", "", "app key; else $"+configs.ClientKey+", else the configuration")
+	f.StringVar(&t.secret, "secret", "", "app secret, which others on this machine can see here; better --secret-file, $"+
+		configs.ClientSecret+", $"+configs.ClientSecretFile+" or the configuration")
+	f.StringVar(&t.secretFile, "secret-file", "", "file that holds the app secret")
 }
 
-func (t *target) signed() (*client.Signed, error) {
+// complete finds what the command line leaves open. anonymous commands need neither key
+// nor secret.
+func (t *target) complete(cmd *cobra.Command, anonymous bool) error {
+	var err error
+	if t.config, err = loadClientConfig(cmd); err != nil {
+		return err
+	}
+	given := func(flag string, to *string, variable string) bool {
+		if !cmd.Flags().Changed(flag) {
+			*to = strings.TrimSpace(os.Getenv(variable))
+		}
+		return cmd.Flags().Changed(flag) || *to != ""
+	}
+	hasURL := given("url", &t.url, configs.ClientURL)
+	hasApp := given("app", &t.app, configs.ClientApp)
+	hasKey := given("key", &t.key, configs.ClientKey)
+	hasSecret, err := t.ownSecret(cmd)
+	if err != nil {
+		return err
+	}
+	a, err := t.choose(hasApp, hasKey)
+	if err != nil {
+		return err
+	}
+	if t.app == "" && !hasApp && a != nil {
+		t.app = a.ID
+	}
+	if anonymous {
+		return nil
+	}
+	if a == nil && !(hasKey && hasSecret) {
+		return usage("app %q is not in the configuration; its key and secret are read from $%s and $%s, or --key and --secret-file, or another --config",
+			t.app, configs.ClientKey, configs.ClientSecret)
+	}
+	if !hasKey {
+		t.key = a.Key
+	}
+	if !hasSecret {
+		t.secret = a.Secret.Reveal()
+	}
+	if !hasURL {
+		t.url, err = addressOf(t.config)
+	}
+	return err
+}
+
+// ownSecret reads the secret that is given beside the configuration.
+func (t *target) ownSecret(cmd *cobra.Command) (bool, error) {
+	flags := cmd.Flags()
+	switch {
+	case flags.Changed("secret") && flags.Changed("secret-file"):
+		return false, usage("--secret and --secret-file exclude each other")
+	case flags.Changed("secret"):
+		return true, nil
+	}
+	path, variable := t.secretFile, os.Getenv(configs.ClientSecret)
+	if !flags.Changed("secret-file") {
+		path = strings.TrimSpace(os.Getenv(configs.ClientSecretFile))
+		if strings.TrimSpace(variable) != "" {
+			if path != "" {
+				return false, usage("$%s and $%s exclude each other", configs.ClientSecret, configs.ClientSecretFile)
+			}
+			t.secret = variable
+			return true, nil
+		}
+		if path == "" {
+			return false, nil
+		}
+	}
+	s, err := configs.ReadSecret(path)
+	if err != nil {
+		return false, fmt.Errorf("the file with the secret: %w", err)
+	}
+	t.secret = s.Reveal()
+	return true, nil
+}
+
+// choose finds the app in the configuration, nil if it is not there.
+func (t *target) choose(hasApp, hasKey bool) (*configs.App, error) {
+	apps := t.config.Apps
+	var ids []string
+	for i := range apps {
+		if a := &apps[i]; hasApp && a.ID == t.app || !hasApp && hasKey && a.Key == t.key {
+			return a, nil
+		}
+		ids = append(ids, apps[i].ID)
+	}
+	switch {
+	case hasApp:
+		return nil, nil
+	case len(apps) == 1:
+		return &apps[0], nil
+	}
+	return nil, usage("the configuration has %d apps; choose one with --app: %s", len(apps), strings.Join(ids, ", "))
+}
+
+// addressOf is where a server of this configuration listens, seen from its machine.
+func addressOf(c *configs.Config) (string, error) {
+	if c.Port == 0 {
+		return "", usage("the configuration lets the server take any port; give its address with --url")
+	}
+	host := c.Host
+	if ip := net.ParseIP(strings.Trim(host, "[]")); ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(strings.Trim(host, "[]"), strconv.Itoa(c.Port)) + c.PathPrefix, nil
+}
+
+// loadClientConfig reads the configuration without flags: those of a client command have
+// other names and meanings.
+func loadClientConfig(cmd *cobra.Command) (*configs.Config, error) {
+	file, err := cmd.Flags().GetString("config")
+	if err != nil {
+		return nil, err
+	}
+	return configs.Load(configs.Sources{File: file, Environ: os.Environ()})
+}
+
+func (t *target) signed(cmd *cobra.Command) (*client.Signed, error) {
+	if err := t.complete(cmd, false); err != nil {
+		return nil, err
+	}
 	s, err := client.NewSigned(client.SignedOptions{URL: t.url, AppID: t.app, Key: t.key, Secret: app.Secret(t.secret)})
 	if err != nil {
 		return nil, usageError{err}

@@ -50,6 +50,9 @@ func newVersionCommand() *cobra.Command {
 		Short: "Print the version",
 		Args:  arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Flags().Changed("config") {
+				return usage("--config has no effect here: version reads no configuration")
+			}
 			b, out := build(), cmd.OutOrStdout()
 			if asJSON {
 				return json.NewEncoder(out).Encode(b)

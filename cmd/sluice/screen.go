@@ -1,0 +1,59 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// screen writes to a terminal what others may have sent: characters that a terminal obeys
+// or that change the order of the text are written as \u001b, which JSON reads as well.
+// Line breaks and tabs stay.
+type screen struct{ io.Writer }
+
+// shown wraps an output that is a terminal. Others, such as files and pipes, get every
+// byte as it is.
+func shown(w io.Writer) io.Writer {
+	if f, ok := w.(*os.File); ok {
+		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
+			return screen{w}
+		}
+	}
+	return w
+}
+
+func (s screen) Write(text []byte) (int, error) {
+	if _, err := s.Writer.Write(visible(text)); err != nil {
+		return 0, err
+	}
+	return len(text), nil
+}
+
+func visible(text []byte) []byte {
+	out := make([]byte, 0, len(text))
+	for len(text) > 0 {
+		r, n := utf8.DecodeRune(text)
+		switch {
+		case r == utf8.RuneError && n == 1:
+			out = fmt.Appendf(out, `\x%02x`, text[0])
+		case harmless(r) || r == '\n' || r == '\t':
+			out = append(out, text[:n]...)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			out = fmt.Appendf(out, `\u%04x\u%04x`, high, low)
+		default:
+			out = fmt.Appendf(out, `\u%04x`, r)
+		}
+		text = text[n:]
+	}
+	return out
+}
+
+// harmless says whether a terminal only shows a character. Joiners make no harm and are in
+// many emoji.
+func harmless(r rune) bool {
+	return unicode.IsPrint(r) || unicode.Is(unicode.Zs, r) || r == '\u200c' || r == '\u200d'
+}
