@@ -4,31 +4,26 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"math"
 	"slices"
-	"time"
 
 	"github.com/sluicehq/sluice/kv"
 )
 
-// owing is how long before its last sign of life a gateway may have changed something
-// without having told of it.
-const owing = 30 * time.Second
-
-// check looks for gateways whose lease has ended, and for seats of buried ones that
-// whoever buried them did not come to remove.
+// check looks for gateways whose lease has ended, and for buried ones that whoever buried
+// them did not come to sweep.
 func (r *Roster) check() {
 	now := r.opt.Now()
+	view := r.view.Load()
 	r.mu.Lock()
 	var silent, unswept []string
 	// After an outage everybody gets the time to renew.
 	steady := now.Sub(r.steady) > r.opt.Lease
 	for node, p := range r.peers {
 		switch {
-		case p.dead && p.swept && now.Sub(p.buried) > 2*graveFor:
-			delete(r.peers, node)
-		case p.grave > 0 && !p.swept && now.Sub(p.buried) > 2*r.opt.Lease:
+		case p.owed && now.Sub(p.buried) > 2*r.opt.Lease:
 			unswept = append(unswept, node)
-		case !p.dead && steady && now.Sub(p.seen) > r.opt.Lease:
+		case view.alive(node) && steady && now.Sub(p.seen) > r.opt.Lease:
 			silent = append(silent, node)
 		}
 	}
@@ -45,9 +40,9 @@ func (r *Roster) check() {
 	}
 }
 
-// pronounce buries a gateway if its lease has ended and nobody was faster. A lease that
-// is still the one that was heard of a whole life time ago has ended, too: the table goes
-// by the clocks of its servers, which may keep it for an hour.
+// pronounce buries a gateway if its lease has ended and nobody was faster. It has ended
+// when it is still the one that was heard of a whole life time ago: the table goes by the
+// clocks of its servers.
 func (r *Roster) pronounce(node string) error {
 	ctx, cancel := context.WithTimeout(r.ctx, writeTimeout)
 	defer cancel()
@@ -56,49 +51,68 @@ func (r *Roster) pronounce(node string) error {
 	if err != nil && !errors.Is(err, kv.ErrNotFound) {
 		return err
 	}
-	r.mu.Lock()
-	p := r.peers[node]
-	old := p != nil && rec.Revision == p.lease && string(rec.Value) == alive
-	r.mu.Unlock()
-	if err == nil && !old {
+	if err == nil && r.heardOf(node) != rec.Revision {
 		r.heard(kv.Record{Key: key, Entry: rec})
 		return nil
 	}
-	revision, err := r.opt.Table.Swap(ctx, key, []byte(dead), graveFor, rec.Revision)
-	if errors.Is(err, kv.ErrConflict) {
-		return nil // we will hear of it
-	}
-	if err != nil {
+	buried := false
+	err = r.amend(ctx, func(g *register) *register {
+		if buried = g.alive(node); !buried {
+			return nil
+		}
+		return g.with(node, &standing{Floor: g.Nodes[node].Floor, Dead: true, Owed: true})
+	})
+	if err != nil || !buried {
 		return err
 	}
 	r.opt.Logger.Warn("a gateway is dead; its members leave", "node", node)
 	r.metrics.burials.Add(1)
-	r.heard(kv.Record{Key: key, Entry: kv.Entry{Value: []byte(dead), Revision: revision}})
 	return r.sweep(node)
+}
+
+// heardOf is the revision of the last lease that was heard of.
+func (r *Roster) heardOf(node string) uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if p := r.peers[node]; p != nil {
+		return p.lease
+	}
+	return 0
 }
 
 // sweep removes the seats of a buried gateway, after telling what it owed.
 func (r *Roster) sweep(node string) error {
-	r.mu.Lock()
-	p := r.peers[node]
-	grave := uint64(0)
-	if p != nil {
-		grave = p.grave
-	}
-	r.mu.Unlock()
-	if grave == 0 {
-		return nil
-	}
 	ctx, cancel := context.WithTimeout(r.ctx, 6*writeTimeout)
 	defer cancel()
+	view, err := r.refresh(ctx)
+	if err != nil {
+		return err
+	}
+	s := view.Nodes[node]
+	if !s.Owed {
+		return nil
+	}
+	// One that came back has its new seats above its floor.
+	through := s.Floor
+	if s.Dead {
+		through = math.MaxUint64
+	}
+	told := uint64(math.MaxUint64)
+	switch lease, err := r.opt.Table.Read(ctx, leaseKey(node)); {
+	case err == nil:
+		told = toldBy(lease)
+	case !errors.Is(err, kv.ErrNotFound):
+		return err
+	}
 	records, err := r.opt.Table.List(ctx, nodePattern(node))
 	if err != nil {
 		return err
 	}
-	channels := map[roomKey]bool{}
+	channels, last := map[roomKey]bool{}, uint64(0)
 	for _, rec := range records {
-		if s, _, ok := parse(rec.Key, rec.Value); ok && rec.Revision <= grave {
+		if s, _, ok := parse(rec.Key, rec.Value); ok && rec.Revision <= through {
 			channels[roomKey{s.app, s.channel}] = true
+			last = max(last, rec.Revision)
 		}
 	}
 	for key := range channels {
@@ -106,39 +120,39 @@ func (r *Roster) sweep(node string) error {
 		if err != nil {
 			return err
 		}
-		for _, c := range owed(all, node, grave) {
+		for _, c := range owed(all, view, node, through, told) {
 			r.opt.Tell(key.app, key.channel, c)
 		}
 	}
-	if len(records) > 0 {
-		if err := r.opt.Table.Purge(ctx, nodePattern(node), grave); err != nil {
+	if last > 0 {
+		if err := r.opt.Table.Purge(ctx, nodePattern(node), last); err != nil {
 			return err
 		}
 	}
-	r.mu.Lock()
-	if p := r.peers[node]; p != nil {
-		p.swept = true
-	}
-	r.mu.Unlock()
-	return nil
+	return r.amend(ctx, func(g *register) *register {
+		s, in := g.Nodes[node]
+		switch {
+		case !in || !s.Owed:
+			return nil
+		case s.Dead:
+			return g.with(node, nil)
+		}
+		s.Owed = false
+		return g.with(node, &s)
+	})
 }
 
 // owed is what must be told on behalf of a dead gateway: what its end changes, and
-// what it may have changed just before without telling. Who hears of the same change
-// twice knows it by its name.
-func owed(records []kv.Record, node string, grave uint64) []Change {
+// what it may have changed after the revision up to which it had told. Who hears of the
+// same change twice knows it by its name.
+func owed(records []kv.Record, view *register, node string, through, told uint64) []Change {
 	slices.SortFunc(records, func(a, b kv.Record) int { return cmp.Compare(a.Revision, b.Revision) })
-	var newest time.Time
-	for _, rec := range records {
-		if rec.Revision <= grave && rec.Time.After(newest) {
-			newest = rec.Time
-		}
-	}
 	f := NewFold()
+	f.know(view.with(node, &standing{Floor: view.Nodes[node].floorBefore(through)}), nil)
 	var out []Change
 	for _, rec := range records {
 		s, n, ok := parse(rec.Key, rec.Value)
-		if !ok {
+		if !ok || s.node == node && rec.Revision > through {
 			continue
 		}
 		at := place{s.node, s.user}
@@ -147,10 +161,20 @@ func owed(records []kv.Record, node string, grave uint64) []Change {
 			f.apply(at, n.Since, note{User: n.User, Info: n.Info, Count: 1})
 		}
 		for _, c := range f.apply(at, rec.Revision, n) {
-			if s.node == node && rec.Revision <= grave && newest.Sub(rec.Time) < owing {
+			// A seat that was written again was told of when it was written first.
+			if s.node == node && rec.Revision > told && (n.Gone || n.Since == 0) {
 				out = append(out, c)
 			}
 		}
 	}
-	return append(out, f.Bury(node, grave)...)
+	return append(out, f.know(view.with(node, nil), map[string]bool{node: true})...)
+}
+
+// floorBefore is the floor that a gateway had before it was buried, as far as that is
+// known: one that came back raised it to what is swept.
+func (s standing) floorBefore(through uint64) uint64 {
+	if s.Dead && s.Floor < through {
+		return s.Floor
+	}
+	return 0
 }

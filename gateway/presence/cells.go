@@ -10,8 +10,6 @@ import (
 const (
 	// writers is the number of seats that are written at a time.
 	writers = 32
-	// goneFor is how long a seat that was given up stays in the table.
-	goneFor = time.Minute
 	// writeTimeout bounds one attempt to write a seat.
 	writeTimeout = 5 * time.Second
 )
@@ -27,8 +25,12 @@ type cell struct {
 	// revision.
 	stored   *note
 	revision uint64
-	queued   bool
-	moved    chan struct{} // closed and replaced when stored changes
+	// since is the revision with which what is stored was stored first, 0 if that
+	// is void.
+	since uint64
+	// again is set while what is stored is to be written again, as it is.
+	again, queued bool
+	moved         chan struct{} // closed and replaced when stored changes
 }
 
 // state returns the revision of what is wanted, 0 while it is not stored, and what is
@@ -93,7 +95,7 @@ func (r *Roster) write() {
 		c.mu.Lock()
 		c.queued = false
 		switch {
-		case c.wanted != c.stored:
+		case c.wanted != c.stored || c.again:
 			r.enqueue(c)
 		case c.wanted == nil && r.cells[c.seat] == c:
 			delete(r.cells, c.seat)
@@ -118,17 +120,22 @@ func (r *Roster) write() {
 // retryWait is the pause of a writer after a failure.
 const retryWait = 250 * time.Millisecond
 
-// store brings the table up to what is wanted.
+// store brings the table up to what is wanted. A record that a seat was given up stays
+// until all that came before it is void: what it covers is not gone from a store that
+// recovers.
 func (r *Roster) store(c *cell) error {
 	c.mu.Lock()
-	wanted, stored, since := c.wanted, c.stored, c.revision
+	wanted, stored, since, again := c.wanted, c.stored, c.since, c.again
 	c.mu.Unlock()
-	if wanted == stored {
+	if wanted == stored && !again {
 		return nil
 	}
-	n, ttl := note{User: c.seat.user, Gone: true, Since: since}, goneFor
+	n := note{User: c.seat.user, Gone: true, Since: since}
 	if wanted != nil {
-		n, ttl = *wanted, 0
+		n = *wanted
+		if again && wanted == stored {
+			n.Since = since
+		}
 	}
 	value, err := json.Marshal(n)
 	if err != nil {
@@ -136,14 +143,22 @@ func (r *Roster) store(c *cell) error {
 	}
 	ctx, cancel := context.WithTimeout(r.ctx, writeTimeout)
 	defer cancel()
-	revision, err := r.opt.Table.Put(ctx, c.seat.key(), value, ttl)
+	revision, err := r.opt.Table.Put(ctx, c.seat.key(), value, 0)
 	if err != nil {
 		return err
 	}
 	r.metrics.writes.Add(1)
+	r.cellMu.Lock()
+	if wanted == nil {
+		r.tombs++
+	}
+	r.cellMu.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.stored, c.revision = wanted, revision
+	c.stored, c.revision, c.since, c.again = wanted, revision, cause(revision, n), false
+	if wanted != nil && revision <= r.floor.Load() {
+		c.stored = nil // others take it for void
+	}
 	close(c.moved)
 	c.moved = make(chan struct{})
 	return nil
@@ -198,7 +213,7 @@ func (r *Roster) disown(s seat, h held) {
 	if r.cells[s] != nil {
 		return
 	}
-	c := &cell{seat: s, stored: &h.note, revision: h.revision, moved: make(chan struct{})}
+	c := &cell{seat: s, stored: &h.note, revision: h.revision, since: cause(h.revision, h.note), moved: make(chan struct{})}
 	r.cells[s] = c
 	r.enqueue(c)
 }

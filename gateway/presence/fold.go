@@ -39,10 +39,11 @@ type Change struct {
 // place is a seat within a channel.
 type place struct{ node, user string }
 
-// held is the newest that is known of a seat.
+// held is the newest that is known of a seat. It is in if it counts.
 type held struct {
 	note
 	revision uint64
+	in       bool
 }
 
 // Member is a user in a channel.
@@ -59,14 +60,14 @@ type Member struct {
 type Fold struct {
 	seats    map[place]held
 	members  map[string]*Member
-	buried   map[string]uint64
+	view     *register
 	count    int
 	occupied bool
 }
 
 // NewFold returns the fold of an empty channel.
 func NewFold() *Fold {
-	return &Fold{seats: map[place]held{}, members: map[string]*Member{}, buried: map[string]uint64{}}
+	return &Fold{seats: map[place]held{}, members: map[string]*Member{}}
 }
 
 // Users and Count are the number of distinct users and of subscriptions.
@@ -94,52 +95,56 @@ func (f *Fold) Members() []Member {
 	return out
 }
 
-// apply takes in what a seat was at a revision. What is older than what is known, or
-// than the burial of the node, changes nothing.
+// apply takes in what a seat was at a revision. What is older than what is known changes
+// nothing, nor does a seat of a gateway that does not count.
 func (f *Fold) apply(at place, revision uint64, n note) []Change {
-	old, known := f.seats[at]
-	if revision <= old.revision || revision <= f.buried[at.node] {
+	old := f.seats[at]
+	if revision <= old.revision {
 		return nil
 	}
-	f.seats[at] = held{n, revision}
-	was, is := known && !old.Gone, !n.Gone
-	if at.user == "" {
-		before := old.Count
-		if !was {
-			before = 0
-		}
-		after := n.Count
-		if !is {
-			after = 0
-		}
-		return f.recount(at.node, before, after, cause(revision, n), false)
-	}
+	h := held{n, revision, !n.Gone && f.view.counts(at.node, revision)}
+	f.seats[at] = h
+	return f.step(at, old, h, cause(revision, n), false)
+}
+
+// step makes what was of a seat what is.
+func (f *Fold) step(at place, was, is held, cause uint64, buried bool) []Change {
 	switch {
-	case is && !was:
-		return f.sit(at, revision, n)
-	case was && !is:
-		return f.rise(at, cause(revision, n), false)
+	case at.user == "":
+		before, after := 0, 0
+		if was.in {
+			before = was.Count
+		}
+		if is.in {
+			after = is.Count
+		}
+		return f.recount(at.node, before, after, cause, buried)
+	case is.in && !was.in:
+		return f.sit(at, cause, is.note)
+	case was.in && !is.in:
+		return f.rise(at, cause, buried)
 	}
 	return nil
 }
 
 // cause is the revision that names a change: for a seat that is given up the one with
-// which it was held, because that is what others know when its node has died.
+// which it was held, because that is what others know when its node has died, and for one
+// that was written again the one with which it was written first.
 func cause(revision uint64, n note) uint64 {
-	if n.Gone && n.Since > 0 {
+	if n.Since > 0 {
 		return n.Since
 	}
 	return revision
 }
 
-func (f *Fold) sit(at place, revision uint64, n note) []Change {
+func (f *Fold) sit(at place, cause uint64, n note) []Change {
 	m := f.members[at.user]
 	if m != nil {
 		m.seats++
 		return nil
 	}
-	f.members[at.user] = &Member{User: at.user, Info: n.Info, since: revision, seats: 1}
-	return []Change{{Kind: Added, User: at.user, Info: n.Info, Node: at.node, Cause: revision}}
+	f.members[at.user] = &Member{User: at.user, Info: n.Info, since: cause, seats: 1}
+	return []Change{{Kind: Added, User: at.user, Info: n.Info, Node: at.node, Cause: cause}}
 }
 
 func (f *Fold) rise(at place, cause uint64, buried bool) []Change {
@@ -171,56 +176,55 @@ func (f *Fold) recount(node string, before, after int, cause uint64, buried bool
 	return out
 }
 
-// Bury removes the seats of a node that were taken up to a revision.
-func (f *Fold) Bury(node string, revision uint64) []Change {
-	if revision <= f.buried[node] {
+// know takes in which gateways count from now on. moved are those for which that has
+// changed; seats of others are judged when they are written or looked up again.
+func (f *Fold) know(view *register, moved map[string]bool) []Change {
+	f.view = view
+	if len(moved) == 0 {
 		return nil
 	}
-	f.buried[node] = revision
-	var ends []place
+	var places []place
 	for at, h := range f.seats {
-		if at.node == node && h.revision <= revision {
-			ends = append(ends, at)
+		if moved[at.node] && !h.Gone && h.in != view.counts(at.node, h.revision) {
+			places = append(places, at)
 		}
 	}
-	slices.SortFunc(ends, func(a, b place) int { return cmp.Compare(f.seats[a].revision, f.seats[b].revision) })
+	slices.SortFunc(places, func(a, b place) int { return cmp.Compare(f.seats[a].revision, f.seats[b].revision) })
 	var out []Change
-	for _, at := range ends {
-		out = append(out, f.remove(at)...)
+	for _, at := range places {
+		was := f.seats[at]
+		is := was
+		is.in = !was.in
+		f.seats[at] = is
+		out = append(out, f.step(at, was, is, cause(was.revision, was.note), was.in)...)
 	}
 	return out
 }
 
 // remove forgets a seat of which nothing is left.
 func (f *Fold) remove(at place) []Change {
-	h, known := f.seats[at]
+	h := f.seats[at]
 	delete(f.seats, at)
-	switch {
-	case !known || h.Gone:
-		return nil
-	case at.user == "":
-		return f.recount(at.node, h.Count, 0, h.revision, true)
-	}
-	return f.rise(at, h.revision, true)
+	return f.step(at, h, held{}, cause(h.revision, h.note), true)
 }
 
-// revision is that of a seat that is held, 0 if it is not.
+// revision is that of a seat that is held and counts, 0 if it does not.
 func (f *Fold) revision(at place) uint64 {
-	if h := f.seats[at]; !h.Gone {
+	if h := f.seats[at]; h.in {
 		return h.revision
 	}
 	return 0
 }
 
 // doubtful returns seats that are held here and not in a list of what there is, or in it
-// with an older revision or as something else, and forgets those that were given up long
-// ago.
+// with an older revision or as something else, and forgets those that do not count and are
+// not listed.
 func (f *Fold) doubtful(listed map[place]held) []place {
 	var out []place
 	for at, h := range f.seats {
 		l, there := listed[at]
 		switch {
-		case !there && h.Gone:
+		case !there && !h.in:
 			delete(f.seats, at)
 		case !there, l.revision < h.revision, l.revision == h.revision && (l.Gone != h.Gone || l.Count != h.Count):
 			out = append(out, at)

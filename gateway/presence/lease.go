@@ -2,40 +2,46 @@ package presence
 
 import (
 	"context"
-	"errors"
-	"maps"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/sluicehq/sluice/broker/name"
 	"github.com/sluicehq/sluice/kv"
 )
 
-// What a lease says.
+// What a lease says: that its gateway lives, followed by the revision up to which it has
+// told of all that it changed, or that it went.
 const (
 	alive = "alive"
-	dead  = "dead"
 	left  = "left"
 )
 
-// graveFor is how long it is remembered that a gateway was buried, so that one that
-// comes up meanwhile does not take its seats for real.
-const graveFor = 10 * time.Minute
+// leaseFor is how long a lease stays in the table. A lease ends when it is not renewed for
+// its life time by the clock of whoever looks; its age in the table only tidies up.
+const leaseFor = 24 * time.Hour
 
-// peer is another gateway.
+// peer is another gateway that the register names.
 type peer struct {
 	// seen is when it last said something, by our clock, and lease the revision of
 	// the renewal that was heard of then.
 	seen  time.Time
 	lease uint64
-	// grave is the revision at which it was buried last, 0 if it never was; its
-	// seats up to there are void. dead is set from then until it says something
-	// again, swept when the seats are known to be gone.
-	grave       uint64
-	buried      time.Time
-	dead, swept bool
+	// owed is set from its burial until it was swept, buried when we heard of it.
+	owed   bool
+	buried time.Time
 }
 
 func leaseKey(node string) string { return "lease." + name.Key(node) }
+
+func leaseValue(told uint64) []byte { return []byte(alive + " " + strconv.FormatUint(told, 10)) }
+
+// toldBy is the revision up to which the gateway of a lease has told of what it changed.
+func toldBy(e kv.Entry) uint64 {
+	text, _ := strings.CutPrefix(string(e.Value), alive+" ")
+	told, _ := strconv.ParseUint(text, 10, 64)
+	return told
+}
 
 // leases watches those of all gateways.
 type leases struct{ r *Roster }
@@ -55,25 +61,33 @@ func (r *Roster) hurry() {
 	}
 }
 
-// enter takes the lease and learns of the others.
-func (r *Roster) enter(ctx context.Context) error {
-	stop, err := r.opt.Table.Watch("lease.*", leases{r})
-	if err != nil {
+// enter takes the lease, enters the register and learns of the others.
+func (r *Roster) enter(ctx context.Context) (err error) {
+	var stops []func()
+	r.unwatch = func() {
+		for _, stop := range stops {
+			stop()
+		}
+	}
+	defer func() {
+		if err != nil {
+			r.unwatch()
+		}
+	}()
+	// Of changes that come before the register is known nothing can be told.
+	if _, err := r.refresh(ctx); err != nil {
 		return err
 	}
-	r.unwatch = stop
+	for pattern, w := range map[string]kv.Watcher{registerKey: registers{r}, "lease.*": leases{r}} {
+		stop, err := r.opt.Table.Watch(pattern, w)
+		if err != nil {
+			return err
+		}
+		stops = append(stops, stop)
+	}
 	if err := r.renew(ctx); err != nil {
-		stop()
 		return err
 	}
-	if err := r.learn(ctx); err != nil {
-		stop()
-		return err
-	}
-	return nil
-}
-
-func (r *Roster) learn(ctx context.Context) error {
 	records, err := r.opt.Table.List(ctx, "lease.*")
 	for _, rec := range records {
 		r.heard(rec)
@@ -81,99 +95,31 @@ func (r *Roster) learn(ctx context.Context) error {
 	return err
 }
 
-// meet notes a gateway of which a seat was seen at a revision.
-func (r *Roster) meet(node string, revision uint64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	p := r.peers[node]
-	switch {
-	case node == r.opt.Node:
-	case p == nil:
-		r.peers[node] = &peer{seen: r.opt.Now()}
-	case p.dead && revision > p.grave:
-		p.dead, p.seen = false, r.opt.Now()
-	}
-}
-
-// heard takes in what a lease says.
+// heard takes in a sign of life.
 func (r *Roster) heard(rec kv.Record) {
-	node, err := name.Decode(rec.Key[len("lease."):])
-	if err != nil {
+	node, err := name.Decode(strings.TrimPrefix(rec.Key, "lease."))
+	if err != nil || node == r.opt.Node || !strings.HasPrefix(string(rec.Value), alive) {
 		return
 	}
-	what := string(rec.Value)
 	r.mu.Lock()
-	now := r.opt.Now()
-	if node == r.opt.Node {
-		r.mu.Unlock()
-		if what == dead {
-			r.hurry()
-		}
-		return
-	}
 	p := r.peers[node]
-	if p == nil {
-		p = &peer{}
-		r.peers[node] = p
-	}
-	grave := false
-	switch what {
-	case left:
-		delete(r.peers, node)
-	case alive:
-		if rec.Revision != p.lease {
-			p.seen, p.lease = now, rec.Revision
-		}
-		p.dead = p.dead && rec.Revision < p.grave
-	case dead:
-		if grave = rec.Revision > p.grave; grave {
-			p.grave, p.buried, p.dead, p.swept = rec.Revision, now, true, false
-		}
+	if p != nil && rec.Revision != p.lease {
+		p.seen, p.lease = r.opt.Now(), rec.Revision
 	}
 	r.mu.Unlock()
-	if grave {
-		r.bury(node, rec.Revision)
+	if p == nil && r.view.Load().unsure(node, rec.Revision) {
+		r.hurry()
 	}
 }
 
-func (r *Roster) bury(node string, revision uint64) {
-	r.mu.Lock()
-	rooms := make([]*Room, 0, len(r.rooms))
-	for m := range maps.Values(r.rooms) {
-		rooms = append(rooms, m)
-	}
-	r.mu.Unlock()
-	for _, m := range rooms {
-		m.bury(node, revision)
-	}
-}
-
-// graves are the revisions up to which the seats of gateways are void.
-func (r *Roster) graves() map[string]uint64 {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	out := map[string]uint64{}
-	for node, p := range r.peers {
-		if p.grave > 0 {
-			out[node] = p.grave
-		}
-	}
-	return out
-}
-
-// beat renews the lease and looks for gateways that do not.
+// beat renews the lease.
 func (r *Roster) beat() {
 	tick := time.NewTicker(r.opt.Lease / 3)
-	look := time.NewTicker(r.opt.Lease / 10)
 	defer tick.Stop()
-	defer look.Stop()
 	for {
 		select {
 		case <-r.ctx.Done():
 			return
-		case <-look.C:
-			r.check()
-			continue
 		case <-tick.C:
 		case <-r.wake:
 		}
@@ -182,53 +128,92 @@ func (r *Roster) beat() {
 		cancel()
 		if err != nil && r.ctx.Err() == nil {
 			r.mu.Lock()
-			r.steady = r.opt.Now()
+			r.steady, r.shaken = r.opt.Now(), true
 			r.mu.Unlock()
 			r.warn("renewing the lease of this gateway failed; it is tried again", err)
 		}
 	}
 }
 
-// renew writes our lease. If it had ended others may have buried us, and what the
-// table has of us is compared with what it should have.
+// renew writes our lease and looks whether we are still in the register. After trouble,
+// what the table has of us is compared with what it should have.
 func (r *Roster) renew(ctx context.Context) error {
 	r.mu.Lock()
-	last, renewed := r.lease, r.renewed
+	last, renewed, shaken, told := r.lease, r.renewed, r.shaken, r.told(r.opt.Now())
 	r.mu.Unlock()
-	key := leaseKey(r.opt.Node)
-	revision, err := r.opt.Table.Swap(ctx, key, []byte(alive), r.opt.Lease, last)
-	wasBuried := false
-	for errors.Is(err, kv.ErrConflict) {
-		var e kv.Entry
-		e, err = r.opt.Table.Read(ctx, key)
-		switch {
-		case errors.Is(err, kv.ErrNotFound):
-			revision, err = r.opt.Table.Swap(ctx, key, []byte(alive), r.opt.Lease, 0)
-		case err == nil:
-			wasBuried = wasBuried || string(e.Value) == dead
-			revision, err = r.opt.Table.Swap(ctx, key, []byte(alive), r.opt.Lease, e.Revision)
-		}
-	}
+	revision, err := r.opt.Table.Put(ctx, leaseKey(r.opt.Node), leaseValue(told), leaseFor)
 	if err != nil {
 		return err
 	}
+	known := r.view.Load()
+	g, err := r.refresh(ctx)
+	if err != nil {
+		return err
+	}
+	first := renewed.IsZero()
+	out := !g.alive(r.opt.Node) || g.Nodes[r.opt.Node].Floor > revision
+	if out {
+		if err := r.takePlace(ctx, revision); err != nil {
+			return err
+		}
+	}
 	now := r.opt.Now()
 	r.mu.Lock()
-	r.lease, r.renewed = revision, now
-	if renewed.IsZero() {
+	r.lease, r.renewed, r.shaken = revision, now, false
+	if revision < last {
+		r.spoken = nil
+	}
+	r.spoken = append(r.spoken, said{now, revision})
+	if first {
 		r.steady = now
 	}
 	r.mu.Unlock()
 	switch {
-	case wasBuried:
+	case out && !first:
 		r.opt.Logger.Warn("this gateway was silent for so long that others took it for dead; it takes its seats again")
 		r.metrics.revivals.Add(1)
 		r.rewrite(func(seat, uint64) bool { return true })
-	case revision < last, !renewed.IsZero() && now.Sub(renewed) > r.opt.Lease:
+	case first:
+	case shaken, revision < last, g.Life != known.Life, now.Sub(renewed) > r.opt.Lease:
 		// Revisions that come again are those of a table that was restored.
-		return r.verify(ctx)
+		if err := r.verify(ctx); err != nil {
+			r.mu.Lock()
+			r.shaken = true
+			r.mu.Unlock()
+			return err
+		}
 	}
 	return nil
+}
+
+// takePlace enters the register. What is written of us up to now is void.
+func (r *Roster) takePlace(ctx context.Context, lease uint64) error {
+	return r.amend(ctx, func(g *register) *register {
+		s := standing{Floor: max(lease, g.revision), Owed: g.Nodes[r.opt.Node].Owed}
+		r.floor.Store(s.Floor)
+		return g.with(r.opt.Node, &s)
+	})
+}
+
+// said is a lease that was written.
+type said struct {
+	at       time.Time
+	revision uint64
+}
+
+// owing is for how long a gateway may have changed something without having told of it.
+const owing = 30 * time.Second
+
+// told is the revision up to which everything was told a while ago. The caller holds the
+// lock.
+func (r *Roster) told(now time.Time) uint64 {
+	for len(r.spoken) > 1 && now.Sub(r.spoken[1].at) > owing {
+		r.spoken = r.spoken[1:]
+	}
+	if len(r.spoken) == 0 || now.Sub(r.spoken[0].at) <= owing {
+		return 0
+	}
+	return r.spoken[0].revision
 }
 
 // verify writes again what the table does not have of us, and gives up what it should not
@@ -242,19 +227,32 @@ func (r *Roster) verify(ctx context.Context) error {
 	for _, rec := range records {
 		if s, n, ok := parse(rec.Key, rec.Value); ok && !n.Gone {
 			have[s] = rec.Revision
-			r.disown(s, held{n, rec.Revision})
+			r.disown(s, held{note: n, revision: rec.Revision})
 		}
 	}
 	r.rewrite(func(s seat, revision uint64) bool { return have[s] < revision })
 	return nil
 }
 
-// leave says that we went on purpose, so that nobody looks for us.
+// leave takes us out of the register, so that nobody looks for us. Seats that could not be
+// given up others find out about.
 func (r *Roster) leave(ctx context.Context) {
-	r.mu.Lock()
-	last := r.lease
-	r.mu.Unlock()
-	if _, err := r.opt.Table.Swap(ctx, leaseKey(r.opt.Node), []byte(left), r.opt.Lease, last); err != nil {
+	r.cellMu.Lock()
+	seats := len(r.cells)
+	r.cellMu.Unlock()
+	if seats > 0 {
+		return
+	}
+	err := r.amend(ctx, func(g *register) *register {
+		if s, in := g.Nodes[r.opt.Node]; !in || s.Owed {
+			return nil
+		}
+		return g.with(r.opt.Node, nil)
+	})
+	if err == nil {
+		_, err = r.opt.Table.Put(ctx, leaseKey(r.opt.Node), []byte(left), r.opt.Lease)
+	}
+	if err != nil {
 		r.warn("giving up the lease of this gateway failed", err)
 	}
 }

@@ -46,13 +46,13 @@ func (r *Roster) Open(ctx context.Context, app, channel string, sink Sink) (*Roo
 		roster: r, app: app, channel: channel, sink: sink, fold: NewFold(),
 		moved: make(chan struct{}), local: map[string]int{},
 	}
-	// From here on the room hears of burials; the earlier ones follow.
+	// From here on the room hears who counts.
 	r.mu.Lock()
 	r.rooms[roomKey{app, channel}] = room
 	r.mu.Unlock()
-	for node, revision := range r.graves() {
-		room.bury(node, revision)
-	}
+	r.adopting.Lock()
+	room.know(r.view.Load(), nil)
+	r.adopting.Unlock()
 	stop, err := r.opt.Table.Watch(channelPattern(app, channel), room)
 	room.stop = stop
 	if err == nil {
@@ -87,7 +87,10 @@ func (m *Room) Changed(rec kv.Record) {
 	if !ok {
 		return
 	}
-	m.roster.meet(s.node, rec.Revision)
+	if !n.Gone && m.roster.view.Load().unsure(s.node, rec.Revision) {
+		// It counts as soon as the register says so.
+		m.roster.hurry()
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.tell(m.fold.apply(place{s.node, s.user}, rec.Revision, n))
@@ -121,7 +124,7 @@ func (m *Room) tell(changes []Change) {
 
 // sync compares the room with the table.
 func (m *Room) sync(ctx context.Context) error {
-	records, err := m.roster.opt.Table.List(ctx, channelPattern(m.app, m.channel))
+	records, err := m.roster.list(ctx, channelPattern(m.app, m.channel))
 	if err != nil {
 		return err
 	}
@@ -133,9 +136,8 @@ func (m *Room) sync(ctx context.Context) error {
 		if !ok {
 			continue
 		}
-		m.roster.meet(s.node, rec.Revision)
 		at := place{s.node, s.user}
-		listed[at] = held{n, rec.Revision}
+		listed[at] = held{note: n, revision: rec.Revision}
 		m.tell(m.fold.apply(at, rec.Revision, n))
 	}
 	suspects := m.fold.doubtful(listed)
@@ -179,10 +181,11 @@ func (m *Room) lookUp(ctx context.Context, at place) error {
 	return nil
 }
 
-func (m *Room) bury(node string, revision uint64) {
+// know takes in who counts from now on.
+func (m *Room) know(view *register, moved map[string]bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.tell(m.fold.Bury(node, revision))
+	m.tell(m.fold.know(view, moved))
 }
 
 // Join adds a connection of a user and returns when the user is in for everybody, by
@@ -278,7 +281,7 @@ func (m *Room) Others() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	n := m.fold.Count()
-	if own := m.fold.seats[place{m.roster.opt.Node, ""}]; !own.Gone {
+	if own := m.fold.seats[place{m.roster.opt.Node, ""}]; own.in {
 		n -= own.Count
 	}
 	return n

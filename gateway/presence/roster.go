@@ -1,12 +1,14 @@
 package presence
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sluicehq/sluice/kv"
@@ -26,6 +28,11 @@ type Options struct {
 	// which it buried. It must not block. The id is the same for everybody who
 	// tells of a change.
 	Tell func(app, channel string, c Change)
+	// Tombstones is how many records of seats that it gave up a gateway leaves in the
+	// table before it clears them away, default 1,024 and half of the seats it has;
+	// Linger how long at least they stay, default a minute.
+	Tombstones int
+	Linger     time.Duration
 	// Now is the clock, default time.Now.
 	Now    func() time.Time
 	Logger *slog.Logger
@@ -43,6 +50,13 @@ type Roster struct {
 	running sync.WaitGroup
 	stop    sync.Once
 
+	// view is the register as it is known. adopting is held while it changes and the
+	// rooms are told; it is taken before a room's lock.
+	view     atomic.Pointer[register]
+	adopting sync.Mutex
+	// floor is ours in it.
+	floor atomic.Uint64
+
 	// mu is taken after a room's lock.
 	mu     sync.Mutex
 	rooms  map[roomKey]*Room
@@ -50,11 +64,16 @@ type Roster struct {
 	peers  map[string]*peer
 	warned time.Time
 	// lease is the revision of our own, 0 for none; renewed is when that last
-	// succeeded and steady since when it has not failed.
+	// succeeded and steady since when it has not failed; shaken is set from a failure
+	// until what the table has of us was compared. spoken are the latest leases.
 	lease           uint64
 	renewed, steady time.Time
-	wake, syncs     chan struct{}
-	unwatch         func()
+	shaken          bool
+	spoken          []said
+	// strays are gateways of which records were seen that do not count.
+	strays      map[string]stray
+	wake, syncs chan struct{}
+	unwatch     func()
 
 	// cellMu is taken after mu and before a cell's lock.
 	cellMu  sync.Mutex
@@ -63,6 +82,10 @@ type Roster struct {
 	dirty   []*cell
 	busy    int
 	settled chan struct{}
+	// tombs counts the records of seats that were given up; clearing is under way
+	// from when there are too many.
+	tombs    int
+	clearing *clearing
 }
 
 // New takes a lease and starts to follow those of the others.
@@ -74,6 +97,12 @@ func New(ctx context.Context, opt Options) (*Roster, error) {
 		opt.Lease = 10 * time.Second
 	}
 	opt.Lease = max((opt.Lease * 4 / 5).Truncate(time.Second), time.Second)
+	if opt.Tombstones == 0 {
+		opt.Tombstones = 1024
+	}
+	if opt.Linger == 0 {
+		opt.Linger = time.Minute
+	}
 	if opt.Tell == nil {
 		opt.Tell = func(string, string, Change) {}
 	}
@@ -84,7 +113,7 @@ func New(ctx context.Context, opt Options) (*Roster, error) {
 		opt.Logger = slog.New(slog.DiscardHandler)
 	}
 	r := &Roster{
-		opt: opt, rooms: map[roomKey]*Room{}, peers: map[string]*peer{},
+		opt: opt, rooms: map[roomKey]*Room{}, peers: map[string]*peer{}, strays: map[string]stray{},
 		cells: map[seat]*cell{}, settled: make(chan struct{}), wake: make(chan struct{}, 1), syncs: make(chan struct{}, 1),
 	}
 	r.work.L = &r.cellMu
@@ -97,6 +126,8 @@ func New(ctx context.Context, opt Options) (*Roster, error) {
 		r.running.Go(r.write)
 	}
 	r.running.Go(r.beat)
+	r.running.Go(r.tend)
+	r.running.Go(r.gather)
 	r.running.Go(r.resyncs)
 	return r, nil
 }
@@ -202,19 +233,37 @@ func (r *Roster) find(app, channel string) *Room {
 
 // look returns the fold of a channel that is not followed here.
 func (r *Roster) look(ctx context.Context, app, channel string) (*Fold, error) {
-	records, err := r.opt.Table.List(ctx, channelPattern(app, channel))
+	records, err := r.list(ctx, channelPattern(app, channel))
 	if err != nil {
 		return nil, err
 	}
 	return r.foldOf(records), nil
 }
 
+// list returns records of seats when it is known whether their gateways count.
+func (r *Roster) list(ctx context.Context, pattern string) ([]kv.Record, error) {
+	records, err := r.opt.Table.List(ctx, pattern)
+	if err != nil {
+		return nil, err
+	}
+	view := r.view.Load()
+	for _, rec := range records {
+		s, n, ok := parse(rec.Key, rec.Value)
+		if ok && !n.Gone && view.unsure(s.node, rec.Revision) {
+			if view, err = r.refresh(ctx); err != nil {
+				return nil, err
+			}
+			break
+		}
+	}
+	r.notice(view, records)
+	return records, nil
+}
+
 func (r *Roster) foldOf(records []kv.Record) *Fold {
 	f := NewFold()
-	for node, revision := range r.graves() {
-		f.Bury(node, revision)
-	}
-	slices.SortFunc(records, func(a, b kv.Record) int { return int(int64(a.Revision) - int64(b.Revision)) })
+	f.know(r.view.Load(), nil)
+	slices.SortFunc(records, func(a, b kv.Record) int { return cmp.Compare(a.Revision, b.Revision) })
 	for _, rec := range records {
 		if s, n, ok := parse(rec.Key, rec.Value); ok {
 			f.apply(place{s.node, s.user}, rec.Revision, n)
@@ -258,7 +307,7 @@ func (r *Roster) Users(ctx context.Context, app, channel string) ([]string, erro
 // Channels returns the totals of the channels of an app that have subscriptions and a
 // name with a prefix.
 func (r *Roster) Channels(ctx context.Context, app, prefix string) (map[string]Totals, error) {
-	records, err := r.opt.Table.List(ctx, appPattern(app))
+	records, err := r.list(ctx, appPattern(app))
 	if err != nil {
 		return nil, err
 	}

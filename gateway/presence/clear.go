@@ -1,0 +1,192 @@
+package presence
+
+import (
+	"context"
+	"time"
+
+	"github.com/sluicehq/sluice/kv"
+)
+
+const (
+	// clearPace is how many seats are written again at a time to raise the floor.
+	clearPace = 256
+	// gatherEvery is how often all seats are looked through for strays.
+	gatherEvery = time.Hour
+	// maxStrays bounds the gateways of which strays are remembered.
+	maxStrays = 1024
+)
+
+// clearing raises our floor: first what we hold is written anew above it, then everything
+// below is void, whatever a store that recovers brings back of it, and is removed.
+type clearing struct {
+	goal  uint64
+	since time.Time
+	tombs int
+}
+
+// stray says up to which revision a gateway has records that do not count.
+type stray struct {
+	since    time.Time
+	revision uint64
+}
+
+// tend buries, sweeps and clears.
+func (r *Roster) tend() {
+	look := time.NewTicker(r.opt.Lease / 10)
+	defer look.Stop()
+	for {
+		select {
+		case <-r.ctx.Done():
+			return
+		case <-look.C:
+		}
+		r.check()
+		ctx, cancel := context.WithTimeout(r.ctx, writeTimeout)
+		for _, do := range []func(context.Context) error{r.clear, r.dismiss} {
+			if err := do(ctx); err != nil && r.ctx.Err() == nil {
+				r.warn("clearing away records of seats failed; it is tried again", err)
+			}
+		}
+		cancel()
+	}
+}
+
+// clear begins or goes on with clearing if too many seats were given up.
+func (r *Roster) clear(ctx context.Context) error {
+	r.mu.Lock()
+	lease, now := r.lease, r.opt.Now()
+	r.mu.Unlock()
+	r.cellMu.Lock()
+	c := r.clearing
+	switch {
+	case c == nil && r.tombs >= r.opt.Tombstones+len(r.cells)/2:
+		r.clearing = &clearing{goal: lease, since: now, tombs: r.tombs}
+	case c != nil && c.goal > lease:
+		r.clearing = nil // the table was restored
+	case c != nil && now.Sub(c.since) > r.opt.Linger && r.renewBelow(c.goal):
+		r.cellMu.Unlock()
+		return r.raise(ctx, c)
+	}
+	r.cellMu.Unlock()
+	return nil
+}
+
+// renewBelow has seats up to a revision written again and reports whether there are none.
+// The caller holds the lock of the cells.
+func (r *Roster) renewBelow(goal uint64) bool {
+	n := 0
+	for _, c := range r.cells {
+		c.mu.Lock()
+		if c.wanted != nil && c.stored != nil && c.revision <= goal {
+			n++
+			c.again = true
+			r.enqueue(c)
+		}
+		c.mu.Unlock()
+		if n == clearPace {
+			break
+		}
+	}
+	return n == 0
+}
+
+// raise says that what lies below the goal is void, and removes it.
+func (r *Roster) raise(ctx context.Context, c *clearing) error {
+	err := r.amend(ctx, func(g *register) *register {
+		s := g.Nodes[r.opt.Node]
+		if !g.alive(r.opt.Node) || s.Floor >= c.goal {
+			return nil
+		}
+		s.Floor = c.goal
+		r.floor.Store(c.goal)
+		return g.with(r.opt.Node, &s)
+	})
+	if err != nil {
+		return err
+	}
+	if err := r.opt.Table.Purge(ctx, nodePattern(r.opt.Node), c.goal); err != nil {
+		return err
+	}
+	r.cellMu.Lock()
+	defer r.cellMu.Unlock()
+	r.tombs -= c.tombs
+	r.clearing = nil
+	return nil
+}
+
+// notice remembers of which gateways there are records that do not count and that nobody
+// will sweep: of such that left, and what came back when a store recovered.
+func (r *Roster) notice(view *register, records []kv.Record) {
+	for _, rec := range records {
+		s, _, ok := parse(rec.Key, rec.Value)
+		if !ok || view.counts(s.node, rec.Revision) || view.Nodes[s.node].Owed {
+			continue
+		}
+		r.mu.Lock()
+		seen, known := r.strays[s.node]
+		switch {
+		case known && rec.Revision > seen.revision && r.opt.Now().Sub(seen.since) <= r.opt.Linger/2:
+			seen.revision = rec.Revision
+			r.strays[s.node] = seen
+		case !known && len(r.strays) < maxStrays:
+			r.strays[s.node] = stray{r.opt.Now(), rec.Revision}
+		}
+		r.mu.Unlock()
+	}
+}
+
+// dismiss removes strays. They have stayed for a while, so that who comes next knows that
+// somebody has just left.
+func (r *Roster) dismiss(ctx context.Context) error {
+	now, view := r.opt.Now(), r.view.Load()
+	r.mu.Lock()
+	var nodes []string
+	for node, s := range r.strays {
+		if now.Sub(s.since) > r.opt.Linger {
+			nodes = append(nodes, node)
+		}
+	}
+	r.mu.Unlock()
+	for _, node := range nodes {
+		r.mu.Lock()
+		through := r.strays[node].revision
+		r.mu.Unlock()
+		if view.alive(node) {
+			through = min(through, view.Nodes[node].Floor)
+		}
+		if !view.Nodes[node].Owed {
+			if err := r.opt.Table.Purge(ctx, nodePattern(node), through); err != nil {
+				return err
+			}
+		}
+		r.mu.Lock()
+		delete(r.strays, node)
+		r.mu.Unlock()
+	}
+	return nil
+}
+
+// gather looks all seats through, after the start and now and then. The first of the living
+// gateways does it for all.
+func (r *Roster) gather() {
+	next := time.NewTimer(2 * r.opt.Lease)
+	defer next.Stop()
+	for {
+		select {
+		case <-r.ctx.Done():
+			return
+		case <-next.C:
+			next.Reset(gatherEvery)
+		}
+		if r.view.Load().first() != r.opt.Node {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(r.ctx, time.Minute)
+		_, err := r.list(ctx, "seat.>")
+		cancel()
+		if err != nil && r.ctx.Err() == nil {
+			r.warn("looking all seats through failed", err)
+			next.Reset(2 * r.opt.Lease)
+		}
+	}
+}
