@@ -93,34 +93,40 @@ func (w *tableWatch) lost() {
 	}
 }
 
-// lost tells all watchers, or up to n of them, that writes may have been missed.
-func (t *Table) lost(n int) {
+// watching returns everybody who watches.
+func (t *Table) watching() []*tableWatch {
 	var all []*tableWatch
 	for _, s := range t.shards {
 		s.mu.Lock()
 		for _, w := range s.watches {
-			if all = append(all, w); n > 0 && len(all) == n {
-				break
-			}
+			all = append(all, w)
 		}
 		s.mu.Unlock()
 	}
-	for _, w := range all {
+	return all
+}
+
+// lost tells all watchers that writes may have been missed.
+func (t *Table) lost() {
+	for _, w := range t.watching() {
 		w.lost()
 	}
 }
 
-// audit finds the last write before a silence if it was lost. A map is walked in
-// another order each time, so that everybody has a turn.
+// audit finds the last write before a silence if it was lost. It reads a few channels at a
+// time, and all of them in turn.
 func (t *Table) audit() {
 	tick := time.NewTicker(t.log.opt.AuditInterval)
 	defer tick.Stop()
+	var turns kv.Turns[*tableWatch]
 	for {
 		select {
 		case <-t.log.ctx.Done():
 			return
 		case <-tick.C:
-			t.lost(tableAudit)
+			for _, w := range turns.Next(tableAudit, t.watching) {
+				w.lost()
+			}
 		}
 	}
 }

@@ -179,6 +179,6 @@ func (l *Log) tablesLost() {
 	tables := l.tables
 	l.mu.Unlock()
 	for _, t := range tables {
-		t.lost(0)
+		t.lost()
 	}
 }
