@@ -13,6 +13,7 @@ import (
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/hub"
+	"github.com/sluicehq/sluice/gateway/presence"
 	"github.com/sluicehq/sluice/gateway/webhook"
 	"github.com/sluicehq/sluice/kv"
 )
@@ -27,6 +28,9 @@ type Options struct {
 	// long a gateway that says nothing counts as alive, default 10 s.
 	Table kv.Table
 	Lease time.Duration
+	// Presence has the bounds of what gateways leave in the table; the rest is filled
+	// in by the node.
+	Presence presence.Options
 	// Work holds webhooks until they are delivered; required if an app has any.
 	Work broker.Work
 	// Webhooks has the times of their delivery; the rest is filled in by the node.

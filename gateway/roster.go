@@ -21,14 +21,15 @@ func (n *Node) openRoster() error {
 	ctx, cancel := context.WithTimeout(context.Background(), n.opt.PublishTimeout)
 	defer cancel()
 	var err error
-	n.roster, err = presence.New(ctx, presence.Options{
-		Table: n.opt.Table, Node: n.opt.Name, Lease: n.opt.Lease, Logger: n.opt.Logger,
-		Tell: func(app, channel string, c presence.Change) {
-			if h := n.told.Load(); h != nil {
-				h.Tell(app, channel, c)
-			}
-		},
-	})
+	opt := n.opt.Presence
+	opt.Table, opt.Node, opt.Lease, opt.Logger = n.opt.Table, n.opt.Name, n.opt.Lease, n.opt.Logger
+	opt.Settled = func() bool { return n.hooks == nil || n.hooks.Settled() }
+	opt.Tell = func(app, channel string, c presence.Change) {
+		if h := n.told.Load(); h != nil {
+			h.Tell(app, channel, c)
+		}
+	}
+	n.roster, err = presence.New(ctx, opt)
 	if err != nil {
 		return fmt.Errorf("taking part in presence: %w", err)
 	}

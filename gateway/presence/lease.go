@@ -161,9 +161,11 @@ func (r *Roster) renew(ctx context.Context) error {
 	r.mu.Lock()
 	r.lease, r.renewed, r.shaken = revision, now, false
 	if revision < last {
-		r.spoken = nil
+		r.spoken, r.telling = nil, 0
 	}
-	r.spoken = append(r.spoken, said{now, revision})
+	if len(r.spoken) < maxSpoken {
+		r.spoken = append(r.spoken, said{now, revision})
+	}
 	if first {
 		r.steady = now
 	}
@@ -195,25 +197,26 @@ func (r *Roster) takePlace(ctx context.Context, lease uint64) error {
 	})
 }
 
+// maxSpoken bounds the leases that are remembered while nothing can be stored.
+const maxSpoken = 64
+
 // said is a lease that was written.
 type said struct {
 	at       time.Time
 	revision uint64
 }
 
-// owing is for how long a gateway may have changed something without having told of it.
-const owing = 30 * time.Second
+// owing is for how long a gateway may have changed something before it tells of it.
+const owing = 5 * time.Second
 
-// told is the revision up to which everything was told a while ago. The caller holds the
-// lock.
+// told is the revision up to which everything was told. Once what was told is stored, that
+// is the lease of a while ago. The caller holds the lock.
 func (r *Roster) told(now time.Time) uint64 {
-	for len(r.spoken) > 1 && now.Sub(r.spoken[1].at) > owing {
+	for r.opt.Settled() && len(r.spoken) > 0 && now.Sub(r.spoken[0].at) > owing {
+		r.telling = r.spoken[0].revision
 		r.spoken = r.spoken[1:]
 	}
-	if len(r.spoken) == 0 || now.Sub(r.spoken[0].at) <= owing {
-		return 0
-	}
-	return r.spoken[0].revision
+	return r.telling
 }
 
 // verify writes again what the table does not have of us, and gives up what it should not

@@ -28,6 +28,9 @@ type Options struct {
 	// which it buried. It must not block. The id is the same for everybody who
 	// tells of a change.
 	Tell func(app, channel string, c Change)
+	// Settled says whether everything of which Tell was told is stored, so that it
+	// survives this gateway. Default always.
+	Settled func() bool
 	// Tombstones is how many records of seats that it gave up a gateway leaves in the
 	// table before it clears them away, default 1,024 and half of the seats it has;
 	// Linger how long at least they stay, default a minute.
@@ -65,11 +68,13 @@ type Roster struct {
 	warned time.Time
 	// lease is the revision of our own, 0 for none; renewed is when that last
 	// succeeded and steady since when it has not failed; shaken is set from a failure
-	// until what the table has of us was compared. spoken are the latest leases.
+	// until what the table has of us was compared. spoken are the latest leases, and
+	// telling is the revision up to which all was told.
 	lease           uint64
 	renewed, steady time.Time
 	shaken          bool
 	spoken          []said
+	telling         uint64
 	// strays are gateways of which records were seen that do not count.
 	strays      map[string]stray
 	wake, syncs chan struct{}
@@ -105,6 +110,9 @@ func New(ctx context.Context, opt Options) (*Roster, error) {
 	}
 	if opt.Tell == nil {
 		opt.Tell = func(string, string, Change) {}
+	}
+	if opt.Settled == nil {
+		opt.Settled = func() bool { return true }
 	}
 	if opt.Now == nil {
 		opt.Now = time.Now

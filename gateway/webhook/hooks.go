@@ -142,6 +142,18 @@ func (h *Hooks) Emit(a *app.App, ev Event) {
 	}
 }
 
+// Settled says whether everything that was emitted is stored, or dropped.
+func (h *Hooks) Settled() bool {
+	for _, all := range h.endpoints {
+		for _, e := range all {
+			if e.out.len() > 0 {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // idOf is the id under which an event is stored. One that nobody else tells of has a
 // random one, so that storing it can be tried again.
 func idOf(ev *Event) string {

@@ -14,10 +14,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/redis"
 	"github.com/sluicehq/sluice/gateway"
 	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/presence"
 	"github.com/sluicehq/sluice/gateway/webhook"
+	"github.com/sluicehq/sluice/kv"
 	"github.com/sluicehq/sluice/streams"
+	"github.com/sluicehq/sluice/streams/embedded"
 	"github.com/sluicehq/sluice/test/fault"
 )
 
@@ -33,7 +38,14 @@ type childSettings struct {
 	Lease   time.Duration
 	// Replicas is 3 if it is not given.
 	Replicas int
-	clock    `json:"-"`
+	// Dir is where the log lies, in this process. Redis is a server that has it.
+	Dir, Redis string
+	// Ages bounds how long the table keeps what may go by age.
+	Ages time.Duration
+	// Tombstones and Linger are options of presence.
+	Tombstones int
+	Linger     time.Duration
+	clock      `json:"-"`
 }
 
 // clock is that of a process of its own: the machine's, or one that is ahead of it in a
@@ -69,23 +81,22 @@ func serveChild(text string) error {
 	defer cancel()
 	a := s.tenant()
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	l, err := streams.Open(ctx, streams.Options{
-		URLs: s.URLs, Replicas: cmp.Or(s.Replicas, 3), StartTimeout: patience, AuditInterval: time.Second, Logger: log,
-		Apps: []streams.AppOptions{{ID: a.ID, Secrets: []streams.Secret{"secret"}, MaxMessages: 100_000, MaxBytes: -1}},
-	})
+	l, err := s.open(ctx, log)
 	if err != nil {
 		return err
 	}
-	g := gateway.Options{Apps: app.NewRegistry(a), Log: l, Listen: "127.0.0.1:0", Logger: log, Lease: s.Lease, Webhooks: webhook.Options{Grace: time.Second}}
-	table, err := l.OpenTable(ctx)
+	g := gateway.Options{
+		Apps: app.NewRegistry(a), Log: l.log, Listen: "127.0.0.1:0", Logger: log, Lease: s.Lease,
+		Presence: presence.Options{Tombstones: s.Tombstones, Linger: s.Linger}, Webhooks: webhook.Options{Grace: time.Second},
+	}
+	work, err := l.work(ctx, fmt.Sprint(os.Getpid()), l.table)
 	if err != nil {
 		return err
 	}
-	work, err := l.OpenWork(ctx, fmt.Sprint(os.Getpid()), table)
-	if err != nil {
-		return err
+	g.Table, g.Work, g.Hub.DeltaEnabled = l.table, work, true
+	if s.Ages > 0 {
+		g.Table = ageing{l.table, s.Ages}
 	}
-	g.Table, g.Work, g.Hub.DeltaEnabled = table, work, true
 	n, err := gateway.New(g)
 	if err != nil {
 		return err
@@ -97,10 +108,72 @@ func serveChild(text string) error {
 		cancel()
 	}()
 	err = n.Run(ctx)
-	if closing := l.Close(); err == nil {
+	if closing := l.close(); err == nil {
 		err = closing
 	}
 	return err
+}
+
+// backend is the log of a gateway with what belongs to it.
+type backend struct {
+	log   broker.Log
+	table kv.Table
+	work  func(ctx context.Context, node string, table kv.Table) (broker.Work, error)
+	close func() error
+}
+
+// open opens the log that the settings name.
+func (s childSettings) open(ctx context.Context, log *slog.Logger) (b backend, err error) {
+	if s.Redis != "" {
+		l, err := redis.Open(ctx, redis.Options{
+			URL: redis.Secret(s.Redis), StartTimeout: patience, AuditInterval: time.Second, Logger: log,
+			Apps: []redis.AppOptions{{ID: s.App, MaxMessages: 100_000}},
+		})
+		if err != nil {
+			return b, err
+		}
+		table, err := l.OpenTable(ctx)
+		return backend{l, table, func(context.Context, string, kv.Table) (broker.Work, error) { return l.OpenWork(), nil }, l.Close}, err
+	}
+	opt := streams.Options{
+		URLs: s.URLs, Replicas: cmp.Or(s.Replicas, 3), StartTimeout: patience, AuditInterval: time.Second, Logger: log,
+		Apps: []streams.AppOptions{{ID: s.App, Secrets: []streams.Secret{"secret"}, MaxMessages: 100_000, MaxBytes: -1}},
+	}
+	stop := func() {}
+	if s.Dir != "" {
+		server, err := embedded.Start(ctx, embedded.Options{DontListen: true, StoreDir: s.Dir})
+		if err != nil {
+			return b, err
+		}
+		opt.Replicas, opt.ConnectOptions, stop = 1, server.ConnectOptions(), server.Shutdown
+	}
+	l, err := streams.Open(ctx, opt)
+	if err != nil {
+		return b, err
+	}
+	table, err := l.OpenTable(ctx)
+	return backend{l, table, func(ctx context.Context, node string, table kv.Table) (broker.Work, error) {
+		return l.OpenWork(ctx, node, table)
+	}, func() error {
+		defer stop()
+		return l.Close()
+	}}, err
+}
+
+// ageing is a table that keeps nothing for longer than an age if it may go at all.
+type ageing struct {
+	kv.Table
+	age time.Duration
+}
+
+func (t ageing) ttl(ttl time.Duration) time.Duration { return min(ttl, t.age) }
+
+func (t ageing) Put(ctx context.Context, key string, value []byte, ttl time.Duration) (uint64, error) {
+	return t.Table.Put(ctx, key, value, t.ttl(ttl))
+}
+
+func (t ageing) Swap(ctx context.Context, key string, value []byte, ttl time.Duration, revision uint64) (uint64, error) {
+	return t.Table.Swap(ctx, key, value, t.ttl(ttl), revision)
 }
 
 // child is a gateway in a process of its own.

@@ -306,3 +306,5 @@ func testMemberEvents(t *testing.T, c *cluster, a *app.App) {
 		t.Errorf("the sender got its own event")
 	}
 }
+
+func decodes(text []byte, into any) bool { return json.Unmarshal(text, into) == nil }
