@@ -300,6 +300,7 @@ func (c *Config) remember(k merged) {
 		v := k.Get(key.name)
 		if key.later != nil && key.later(v) {
 			c.notYet = append(c.notYet, key.name)
+			v = key.def // Which is in force.
 		}
 		c.values[key.name] = v
 	}
@@ -315,7 +316,7 @@ func (c *Config) remember(k merged) {
 	c.values["nats.embedded.store_dir"] = c.NATS.Embedded.StoreDir
 	c.values["presence.lease"] = c.Lease
 	// What cannot be chosen is printed as it is, whatever was asked for.
-	c.values["idempotency.enabled"], c.values["idempotency.ttl_seconds"] = true, int64(120)
+	c.values["idempotency.ttl_seconds"] = int64(120)
 	c.values["delta_compression.omit_delta_algorithm"] = false
 	sort.Strings(c.notYet)
 }
