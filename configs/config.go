@@ -121,6 +121,7 @@ type Delta struct {
 // WebSocket bounds connections. Sizes are bytes.
 type WebSocket struct {
 	MaxMessage, QueueFrames, QueueBytes, MaxSubscriptions, SendBuffer int
+	SubscriptionRate, MessageRate                                     int
 	SlowTimeout                                                       time.Duration
 	Compression                                                       bool
 }
@@ -265,7 +266,8 @@ func build(k merged, hasFile bool, p *problems) *Config {
 		MaxMessage: g.integer("websocket_max_payload_kb") << 10, QueueFrames: g.integer("websocket.queue_frames"),
 		QueueBytes: g.integer("websocket.queue_bytes"), MaxSubscriptions: g.integer("websocket.max_subscriptions"),
 		SlowTimeout: g.duration("websocket.slow_timeout"), Compression: g.is("websocket.compression"),
-		SendBuffer: g.integer("websocket.send_buffer"),
+		SendBuffer:       g.integer("websocket.send_buffer"),
+		SubscriptionRate: g.integer("websocket.subscription_rate"), MessageRate: g.integer("websocket.message_rate"),
 	}
 	c.HTTP = HTTP{
 		HeaderTimeout: g.duration("http.header_timeout"), BodyTimeout: g.duration("http.body_timeout"),

@@ -114,6 +114,8 @@ var keys = withFiles([]key{
 	{name: "websocket.compression", kind: boolean, def: false, text: "Offer per-message compression (permessage-deflate, without context takeover) to clients that ask for it."},
 	{name: "websocket.slow_timeout", kind: duration, def: "10s", min: 1, max: 600, text: "How long a socket may take nothing at all while frames wait."},
 	{name: "websocket.max_subscriptions", kind: integer, def: int64(1000), min: 1, max: 100000, text: "Channels of one connection."},
+	{name: "websocket.subscription_rate", kind: integer, def: int64(50), min: 0, max: 1 << 20, text: "Subscriptions, unsubscriptions and sign-ins of one connection in a second, after a burst of as many as it may have channels and a second more. What comes faster is not refused; it is read later. 0 is no bound."},
+	{name: "websocket.message_rate", kind: integer, def: int64(200), min: 0, max: 1 << 20, text: "Frames of one connection in a second, of whatever kind, with the same burst; the client events that its app allows come on top. What comes faster is read later. 0 is no bound, and nor is there one in apps whose client events have none."},
 	{name: "http.header_timeout", kind: duration, def: "10s", min: 1, max: 600, text: "Time to send the header of a request."},
 	{name: "http.body_timeout", kind: duration, def: "30s", min: 1, max: 600, text: "Time to send a whole request, of which a third may pass without a byte of its body."},
 	{name: "http.answer_timeout", kind: duration, def: "10s", min: 1, max: 600, text: "Time to take an answer, and a second more for each 64 KiB of it. A client that takes longer loses its connection."},

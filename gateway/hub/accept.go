@@ -53,13 +53,14 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.delta.quirk = quirkOf(r.URL.Query().Get("client"))
 	c.delta.usable = c.delta.quirk.decodes
 	wrapped := &wire{Conn: conn, client: c}
+	c.deflates = h.opt.Compression && code == 0 && acceptsDeflate(r.Header)
 	upgrader := h.upgraders[0]
-	if h.opt.Compression && code == 0 && acceptsDeflate(r.Header) {
-		upgrader, c.deflates = h.upgraders[1], true
+	if c.deflates {
+		upgrader = h.upgraders[1]
 		// What the library is shown is an offer that it reads as it is meant.
 		r.Header.Set(extensions, "permessage-deflate; server_no_context_takeover; client_no_context_takeover")
 	}
-	ws, err := upgrader.UpgradeFromConn(wrapped, primed(conn, buffered), r)
+	ws, err := upgrader.UpgradeFromConn(wrapped, primed(&guard{from: conn, client: c, max: uint64(h.opt.MaxMessage)}, buffered), r)
 	if err != nil {
 		// The library has answered 400 and closed the connection.
 		h.left(c)
@@ -164,9 +165,10 @@ func hijack(w http.ResponseWriter) (net.Conn, []byte, error) {
 	return conn, early, nil
 }
 
-func primed(conn net.Conn, early []byte) *bufio.Reader {
-	if len(early) == 0 {
-		return bufio.NewReaderSize(conn, readBuffer)
+// primed reads what came early, and then the connection.
+func primed(g *guard, early []byte) *bufio.Reader {
+	if len(early) > 0 {
+		g.from = io.MultiReader(bytes.NewReader(early), g.from)
 	}
-	return bufio.NewReaderSize(io.MultiReader(bytes.NewReader(early), conn), readBuffer)
+	return bufio.NewReaderSize(g, readBuffer)
 }

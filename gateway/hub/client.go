@@ -6,7 +6,6 @@ import (
 	"net"
 	"runtime/debug"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -46,6 +45,7 @@ type Client struct {
 	began      time.Time
 	// events bounds client events; nil before the first one.
 	events *rate.Limiter
+	pace   pace
 	joined []membership
 
 	// pinged belongs to the sweep: when a silent peer was asked for a sign of
@@ -112,15 +112,17 @@ func (c *Client) closeAfterFlush() {
 	}
 }
 
-// run serves the connection until it ends. A panic, as an impossible frame
-// length provokes in the WebSocket library, ends this connection only.
+// run serves the connection until it ends. A panic ends this connection only.
 func (c *Client) run() {
 	defer c.hub.clients.Done()
 	defer c.leave()
 	defer func() {
 		if cause := recover(); cause != nil {
 			c.hub.opt.Metrics.panicked()
-			c.hub.opt.Logger.Warn("connection ended by a panic while reading", "socket_id", c.id,
+			if !c.hub.seldom(&c.hub.panicWarned) {
+				return
+			}
+			c.hub.opt.Logger.Error("connection ended by a panic while reading", "socket_id", c.id,
 				"cause", fmt.Sprint(cause), "stack", string(debug.Stack()))
 		}
 	}()
@@ -162,13 +164,6 @@ func clientOf(ws *gws.Conn) *Client {
 }
 
 func (events) OnOpen(ws *gws.Conn) {}
-
-// OnClose counts what the library refuses by itself, of which it has no word but this.
-func (events) OnClose(ws *gws.Conn, err error) {
-	if c := clientOf(ws); c.refused == 0 && err != nil && strings.Contains(err.Error(), "message too large") {
-		c.limited("message_size")
-	}
-}
 
 func (events) OnPing(ws *gws.Conn, payload []byte) {
 	clientOf(ws).alive()

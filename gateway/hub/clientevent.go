@@ -62,7 +62,9 @@ func (c *Client) clientEvent(f pusher.ClientFrame) {
 	case errors.Is(err, broker.ErrOverloaded):
 		c.fail(pusher.ErrorClientEvent, "too much is being published at the moment; try again")
 	default:
-		c.hub.opt.Logger.Warn("storing a client event failed", "app", c.app.ID, "channel", f.Channel, "error", err)
+		if c.hub.seldom(&c.hub.eventWarned) {
+			c.hub.opt.Logger.Warn("storing a client event failed", "app", c.app.ID, "channel", f.Channel, "error", err)
+		}
 		c.fail(pusher.ErrorClientEvent, "the event could not be stored; try again")
 	}
 }

@@ -290,7 +290,7 @@ func TestCloseCodesStayBelow4300(t *testing.T) {
 }
 
 func TestCloseReasonIsCutAtARune(t *testing.T) {
-	f := closeFrame(4100, strings.Repeat("é", 100))
+	f := closeFrameOf(uint16(4100), strings.Repeat("é", 100))
 	if n := len(f.Payload()); n > 125 {
 		t.Errorf("payload has %d bytes", n)
 	}

@@ -5,12 +5,18 @@ package hub
 func (s *shard) flush(o *outbox) {
 	for {
 		o.mu.Lock()
+		if o.flags&blocked != 0 {
+			// Its writer uses the record, and gives it back.
+			o.flags &^= dirty
+			o.mu.Unlock()
+			return
+		}
 		if o.flags&retired != 0 {
 			o.mu.Unlock()
 			s.release(o)
 			return
 		}
-		if o.flags&(blocked|dead) != 0 {
+		if o.flags&dead != 0 {
 			o.flags &^= dirty
 			o.mu.Unlock()
 			return
@@ -52,6 +58,15 @@ func (s *shard) flush(o *outbox) {
 			continue
 		}
 		o.mu.Lock()
+		if o.flags&retired != 0 {
+			// The connection has left during the write. If that found nothing to
+			// do here, it has told the shard, and this record is released then.
+			o.mu.Unlock()
+			if through {
+				return
+			}
+			continue
+		}
 		if !through {
 			o.flags &^= dirty
 		}

@@ -14,10 +14,13 @@ import (
 const headroom = 10
 
 const (
-	opText  = 0x1
-	opClose = 0x8
-	opPing  = 0x9
-	finBit  = 0x80
+	opContinuation = 0x0
+	opText         = 0x1
+	opBinary       = 0x2
+	opClose        = 0x8
+	opPing         = 0x9
+	opPong         = 0xa
+	finBit         = 0x80
 )
 
 // Frame is one or more complete WebSocket frames as they travel. It is immutable
@@ -76,19 +79,19 @@ func closeFramesSaying(d pusher.Dialect, code pusher.CloseCode, reason string) *
 		Object: pusher.AppendErrorData(nil, pusher.ErrorCode(code), reason),
 	})
 	f := seal(buf, opText)
-	f.b = append(f.b, closeFrame(code, reason).b...)
+	f.b = append(f.b, closeFrameOf(uint16(code), reason).b...)
 	f.head = 0
 	return f
 }
 
-// closeFrame is a close frame. The reason is cut at a rune border: a close
+// closeFrameOf is a close frame. The reason is cut at a rune border: a close
 // payload is limited to 125 bytes and must be valid UTF-8.
-func closeFrame(code pusher.CloseCode, reason string) *Frame {
+func closeFrameOf(code uint16, reason string) *Frame {
 	for len(reason) > 123 {
 		_, n := utf8.DecodeLastRuneInString(reason)
 		reason = reason[:len(reason)-n]
 	}
 	buf := newBuffer(2 + len(reason))
-	buf = binary.BigEndian.AppendUint16(buf, uint16(code))
+	buf = binary.BigEndian.AppendUint16(buf, code)
 	return seal(append(buf, reason...), opClose)
 }

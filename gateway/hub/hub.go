@@ -66,6 +66,11 @@ type Options struct {
 	AttachTimeout time.Duration
 	// MaxSubscriptions bounds the channels of one connection, default 1000.
 	MaxSubscriptions int
+	// MessageRate is how many frames a connection may send in a second, besides
+	// client events, and SubscriptionRate how often it may subscribe, unsubscribe or
+	// sign in; 0 is no bound. Each may be exceeded once by MaxSubscriptions. What
+	// comes faster is read later.
+	MessageRate, SubscriptionRate int
 	// History is read when a channel becomes active, so that the first
 	// publication can find its base; nil for none.
 	History broker.History
@@ -189,6 +194,9 @@ type Hub struct {
 	unwritten atomic.Int64
 	// countingWarned is when that was last logged, in Unix nanoseconds.
 	countingWarned atomic.Int64
+	// panicWarned, attachWarned, eventWarned and watchWarned are when somebody was
+	// last told of what many connections may bring about at a time.
+	panicWarned, attachWarned, eventWarned, watchWarned atomic.Int64
 	// tasks are looking up and writing checkpoints, saves bounds the latter.
 	taskMu sync.Mutex
 	tasks  sync.WaitGroup
@@ -270,6 +278,13 @@ func newSocketID() string {
 
 func (h *Hub) encoder() *encoder     { return h.encoders.Get().(*encoder) }
 func (h *Hub) putEncoder(e *encoder) { h.encoders.Put(e) }
+
+// seldom allows a log line that clients bring about, once a second for each kind. It
+// goes by the real clock.
+func (h *Hub) seldom(last *atomic.Int64) bool {
+	now, had := time.Now().UnixNano(), last.Load()
+	return now-had >= int64(time.Second) && last.CompareAndSwap(had, now)
+}
 
 // find returns the local connection with a socket id, or nil.
 func (h *Hub) find(id string) *Client {

@@ -18,6 +18,7 @@ type Metrics struct {
 	connectsAll  *prometheus.CounterVec
 	refusals     *prometheus.CounterVec
 	panics       prometheus.Counter
+	badFrames    *prometheus.CounterVec
 	gaps         *prometheus.CounterVec
 	skips        prometheus.Counter
 	full, deltas *prometheus.CounterVec
@@ -67,6 +68,7 @@ func NewMetrics(registry prometheus.Registerer, prefix, port string, maxChannels
 	m.limits = counter("limits_total", "Requests of clients that a limit refused, by limit.", "app_id", "limit", "port")
 	m.gaps = counter("gaps_total", "Times that publications of a channel were missing for good.", "reason", "port")
 	m.panics = counter("connection_panics_total", "Connections that were ended by a panic while reading.", "port").WithLabelValues(port)
+	m.badFrames = counter("frames_refused_total", "Frames of clients that broke the rules of WebSocket, by reason. Their connections were closed.", "reason", "port")
 	m.skips = counter("publications_skipped_total", "Publications that could not be delivered to sockets.", "port").WithLabelValues(port)
 	const delta = "delta_compression_"
 	m.full = counter(delta+"full_messages_total", "Tracked frames sent in full, per recipient.", "app_id", "channel_name", "port")
@@ -97,6 +99,7 @@ func (m *Metrics) refused(code int) {
 	m.refusals.WithLabelValues(strconv.Itoa(code), m.port).Inc()
 }
 func (m *Metrics) panicked()                 { m.panics.Inc() }
+func (m *Metrics) badFrame(reason string)    { m.badFrames.WithLabelValues(reason, m.port).Inc() }
 func (m *Metrics) skipped()                  { m.skips.Inc() }
 func (m *Metrics) gap(reason string)         { m.gaps.WithLabelValues(reason, m.port).Inc() }
 func (m *Metrics) encoded(d time.Duration)   { m.encoding.Observe(d.Seconds()) }

@@ -32,14 +32,17 @@ func (c *Client) handle(message []byte) {
 	case "ping":
 		c.control(pusher.Control{Event: "pong", Object: []byte("{}")})
 	case "subscribe":
+		c.paceRequest()
 		c.subscribe(f.Data)
 	case "unsubscribe":
+		c.paceRequest()
 		c.unsubscribe(f.Data)
 	case "enable_delta_compression":
 		c.enableDelta(f.Data)
 	case "delta_sync_error":
 		c.resync(f.Data)
 	case "signin":
+		c.paceRequest()
 		c.signIn(f.Data)
 	case "resume":
 		c.fail(pusher.ErrorNoRecovery, "connection recovery is not enabled")
@@ -158,7 +161,9 @@ func (c *Client) attachFailed(channel string, err error) {
 	if errors.Is(err, broker.ErrUnknownApp) {
 		status, reason = 404, "the log does not know this app"
 	}
-	c.hub.opt.Logger.Warn("attaching a channel failed", "app", c.app.ID, "channel", channel, "error", err)
+	if c.hub.seldom(&c.hub.attachWarned) {
+		c.hub.opt.Logger.Warn("attaching a channel failed", "app", c.app.ID, "channel", channel, "error", err)
+	}
 	c.refuse(channel, pusher.NoCode, "ServiceUnavailable", status, reason)
 }
 

@@ -1,6 +1,8 @@
 package hub
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"net"
 	"sync"
@@ -103,10 +105,27 @@ func (w *wire) Write(p []byte) (int, error) {
 	if !w.upgraded.Load() {
 		return w.Conn.Write(p)
 	}
+	if b := inflating(p); b != nil {
+		w.client.refuseFrame(b)
+		return len(p), nil
+	}
 	if !w.client.send(copyFrame(p)) {
 		return 0, net.ErrClosed
 	}
 	return len(p), nil
+}
+
+// inflating says what is wrong with a message that the library could not inflate. It
+// has no other word for it than an internal error.
+func inflating(p []byte) *badFrame {
+	const internalError = 1011
+	switch {
+	case len(p) < 4 || p[0] != finBit|opClose || binary.BigEndian.Uint16(p[2:]) != internalError:
+		return nil
+	case bytes.Contains(p, []byte("too large")):
+		return frameTooLarge
+	}
+	return frameNotInflate
 }
 
 // Close lets the queue run empty first; the reading goroutine closes the real

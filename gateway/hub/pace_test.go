@@ -1,0 +1,119 @@
+package hub
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+func paced(t *testing.T, rate, channels int) *rig {
+	return newRig(t, func(o *Options, a *appT) {
+		o.SubscriptionRate, o.MessageRate, o.MaxSubscriptions = rate, 4*rate, channels
+		a.ClientEvents, a.ClientEventRate = true, 10
+	})
+}
+
+// limited is how often a limit made a connection wait or was crossed.
+func (r *rig) limited(limit string) float64 {
+	return metricValue(r.t, r.registry, "sockudo_limits_total", map[string]string{"limit": limit})
+}
+
+// A client that comes back with as many channels as it may have gets all of them, at
+// once.
+func TestTrust11ReconnectWithManyChannels(t *testing.T) {
+	r := paced(t, 50, 1000)
+	p, _ := r.connect()
+	var all []byte
+	for i := range 1000 {
+		all = append(all, masked(opText, fmt.Appendf(nil, `{"event":"pusher:subscribe","data":{"channel":"c-%d"}}`, i))...)
+	}
+	p.raw(all)
+	for i := range 1000 {
+		if m := p.want("pusher_internal:subscription_succeeded"); m.Channel != fmt.Sprintf("c-%d", i) {
+			t.Fatalf("got %s at %d", m.text, i)
+		}
+	}
+	for _, limit := range []string{"subscription_rate", "message_rate"} {
+		if n := r.limited(limit); n != 0 {
+			t.Errorf("%s made it wait %v times", limit, n)
+		}
+	}
+}
+
+// Whoever asks for more waits, and loses nothing.
+func TestTrust11RatesOfOneConnection(t *testing.T) {
+	const rate, channels, n = 100, 10, 80
+	for _, c := range []struct{ name, first, second, limit string }{
+		{"subscribing in turns", `{"event":"pusher:subscribe","data":{"channel":"c"}}`, `{"event":"pusher:unsubscribe","data":{"channel":"c"}}`, "subscription_rate"},
+		{"subscribing again", `{"event":"pusher:subscribe","data":{"channel":"c"}}`, `{"event":"pusher:subscribe","data":{"channel":"c"}}`, "subscription_rate"},
+		{"refused subscriptions", `{"event":"pusher:subscribe","data":{"channel":"private-c","auth":"key:x"}}`, `{"event":"pusher:subscribe","data":{"channel":"private-d"}}`, "subscription_rate"},
+		{"sign-ins", `{"event":"pusher:signin","data":{"auth":"key:x","user_data":"{}"}}`, `{"event":"pusher:signin","data":{}}`, "subscription_rate"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			r := paced(t, rate, channels)
+			p, _ := r.connect()
+			began := time.Now()
+			for range n {
+				p.say("%s", c.first)
+				p.say("%s", c.second)
+			}
+			p.say(`{"event":"pusher:ping","data":{}}`)
+			for m := p.next(); m.Event != "pusher:pong"; m = p.next() {
+				if strings.Contains(m.text, "LimitReached") {
+					t.Fatalf("refused: %s", m.text)
+				}
+			}
+			// Waiting has a lower bound, whatever the machine does.
+			if took, least := time.Since(began), time.Second*(2*n-rate-channels)/rate; took < least*9/10 {
+				t.Errorf("%d requests took %v, want at least %v", 2*n, took, least)
+			}
+			if r.limited(c.limit) == 0 {
+				t.Error("the limit is not counted")
+			}
+		})
+	}
+}
+
+func TestTrust11FloodsOfFrames(t *testing.T) {
+	const rate, channels, n = 50, 10, 320
+	for name, f := range map[string][]byte{
+		"pings of the protocol": masked(opText, []byte(`{"event":"pusher:ping","data":{}}`)),
+		"ping frames":           masked(opPing, nil),
+		"pong frames":           masked(opPong, nil),
+		"empty fragments":       append(withFirst(0x01, masked(opText, nil)), withFirst(0x80, masked(opText, nil))...),
+		"nonsense":              masked(opText, []byte(`x`)),
+		"client events":         masked(opText, []byte(`{"event":"client-x","channel":"private-c","data":{}}`)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := paced(t, rate, channels)
+			p, _ := r.connect()
+			began := time.Now()
+			for range n {
+				p.raw(f)
+			}
+			p.say(`{"event":"pusher:subscribe","data":{"channel":"last"}}`)
+			for f := p.frame(); !strings.Contains(f.payload, "subscription_succeeded"); f = p.frame() {
+			}
+			const perSecond = 4*rate + 10
+			if took, least := time.Since(began), time.Second*(n-perSecond-channels)/perSecond; took < least*9/10 {
+				t.Errorf("%d frames took %v, want at least %v", n, took, least)
+			}
+			if r.limited("message_rate") == 0 {
+				t.Error("the limit is not counted")
+			}
+		})
+	}
+}
+
+// A connection that waits ends with the hub.
+func TestTrust11WaitingEndsWithTheHub(t *testing.T) {
+	r := paced(t, 1, 1)
+	p, _ := r.connect()
+	for range 40 {
+		p.say(`{"event":"pusher:unsubscribe","data":{"channel":"c"}}`)
+	}
+	eventually(t, "it waits", func() bool { return r.limited("subscription_rate") > 0 })
+}
