@@ -201,7 +201,7 @@ func TestTrust11RandomFrames(t *testing.T) {
 			r, log := hostileRig(t)
 			other := r.subscribed("beside", false)
 			rnd := rand.New(rand.NewPCG(seed, 0))
-			for i := range 300 {
+			for i := range 100 {
 				attack(t, r, []string{"/app/key", "/app/key?protocol=2", "/app/nobody"}[i%3], hostileBytes(rnd))
 			}
 			undisturbed(t, r, other, log)
@@ -228,7 +228,7 @@ func TestTrust11GuardInPieces(t *testing.T) {
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	c := &Client{deflates: true}
-	for range 2000 {
+	for range 200 {
 		raw := hostileBytes(rnd)
 		whole := &guard{client: c, max: 64 << 10}
 		frames, good := whole.judge(raw)
