@@ -32,6 +32,9 @@ func (c *Config) checkLimits(p *problems) {
 		p.at("history.max_bytes", "history.max_bytes is 0, must be %d or more, or -1 for no bound", leastBytes)
 		return
 	}
+	if c.Driver == "local" && c.History.MaxBytes < 0 {
+		p.at("history.max_bytes", "history.max_bytes is %d, but a log in memory (adapter.driver local) needs a bound", c.History.MaxBytes)
+	}
 	for i := range c.Apps {
 		a := &c.Apps[i]
 		if least := max(leastBytes, 4*int64(a.MaxPayload)); a.MaxBytes >= 0 && a.MaxBytes < least {

@@ -577,3 +577,74 @@ func redactedKey(name string) bool {
 	k := find(keys, name)
 	return k == nil || k.kind == secret || k.kind == address || k.name == "nats.url"
 }
+
+// TestWeeks09EveryKeyOfAnAppTakesWhatIsWrittenOrRefusesIt is the same for the keys of apps.
+func TestWeeks09EveryKeyOfAnAppTakesWhatIsWrittenOrRefusesIt(t *testing.T) {
+	render := func(k *key, v string) string {
+		app := map[string]string{"id": `"a"`, "key": `"k"`, "secret": `"s"`}
+		if k.secretOf() != "" {
+			delete(app, k.secretOf())
+		}
+		app[k.name] = v
+		var parts []string
+		for name, text := range app {
+			parts = append(parts, fmt.Sprintf("%q: %s", name, text))
+		}
+		return "[{" + strings.Join(parts, ", ") + "}]"
+	}
+	plain := load(t, Sources{Environ: []string{"SLUICE_APPS=" + `[{"id": "a", "key": "k", "secret": "s"}]`}}).Apps[0].effective()
+	ways := []door{
+		{"yaml without quotes", true, func(t *testing.T, k *key, v string) (*Config, error) {
+			return loadFile(t, "c.yaml", "apps: "+render(k, dollars(v)))
+		}},
+		{"yaml in quotes", false, func(t *testing.T, k *key, v string) (*Config, error) {
+			return loadFile(t, "c.yaml", "apps: "+render(k, single(dollars(v))))
+		}},
+		{"json without quotes", true, func(t *testing.T, k *key, v string) (*Config, error) {
+			return loadFile(t, "c.json", `{"apps": `+render(k, v)+"}")
+		}},
+		{"the environment", false, func(_ *testing.T, k *key, v string) (*Config, error) {
+			return Load(Sources{Environ: []string{"SLUICE_APPS=" + render(k, strconv.Quote(v))}})
+		}},
+		{"a variable in the file", false, func(t *testing.T, k *key, v string) (*Config, error) {
+			return loadFile(t, "c.yaml", "apps: "+render(k, single("${VALUE}")), "VALUE="+v)
+		}},
+	}
+	for i := range appKeys {
+		k := &appKeys[i]
+		if k.kind == tree {
+			continue
+		}
+		for _, d := range ways {
+			for _, v := range written {
+				c, err := d.load(t, k, v)
+				if err != nil {
+					if !strings.Contains(err.Error(), "apps[0]."+k.name) && !notInFormat(d, v) && !strings.Contains(err.Error(), "not JSON") && k.kind != file {
+						t.Errorf("%s = %q from %s: the error does not name it: %v", k.name, v, d.name, err)
+					}
+					continue
+				}
+				got := c.Apps[0].effective()[k.name]
+				switch {
+				case k.kind == secret:
+					got = c.Apps[0].Secret.Reveal()
+				case k.name == "secret_file":
+					got = c.Apps[0].SecretFile
+				}
+				if n, is := got.(int); is {
+					got = int64(n)
+				}
+				blank := strings.TrimSpace(v) == "" || d.plain && (v == "null" || v == "~" || v == ",")
+				// 0 is the setting of all apps there.
+				global := strings.HasPrefix(k.name, "history_") && v == "0" || k.name == "enable_watchlist_events"
+				if !blank && !global && !k.reads(got, v) {
+					t.Errorf("%s = %q from %s gave %#v", k.name, v, d.name, got)
+				}
+				// In development mode the key and the secret of an app are its id by default.
+				if blank && v != " " && k.name != "key" && k.kind != secret && k.kind != file && !reflect.DeepEqual(c.Apps[0].effective()[k.name], plain[k.name]) {
+					t.Errorf("%s = %q from %s is blank and gave %#v", k.name, v, d.name, got)
+				}
+			}
+		}
+	}
+}
