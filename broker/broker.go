@@ -132,7 +132,8 @@ type History interface {
 
 // Health is the state of a backend at one moment.
 type Health struct {
-	// Ready is true when publishing and attaching are expected to work.
+	// Ready is true when publishing and attaching are expected to work for at least
+	// one app.
 	Ready bool
 	// Backend names it: "memory", "jetstream", "redis".
 	Backend string

@@ -92,6 +92,9 @@ func buildApp(where string, m map[string]any, c *Config, p *problems) App {
 	if a.ID == "" || len(a.ID) > 100 {
 		p.at(where+"id", "%sid is missing or longer than 100 bytes", where)
 	}
+	if strings.HasPrefix(a.ID, "#") {
+		p.add("%sid is %q, but ids that begin with # are reserved", where, shorten(a.ID))
+	}
 	for _, required := range []struct {
 		name string
 		is   bool

@@ -21,12 +21,21 @@ type readiness struct {
 	RestartPending []string `json:"restart_pending,omitempty"`
 }
 
-// ready answers 200 only if publishing and subscribing are expected to work.
+// problems are those of the log and of what is built on it.
+func (n *Node) problems() []string {
+	out := append([]string{}, n.opt.Log.Health().Problems...)
+	if h := n.told.Load(); h != nil {
+		out = append(out, h.Problems()...)
+	}
+	return out
+}
+
+// ready answers 200 only if publishing and subscribing are expected to work for some app.
 func (n *Node) ready(w http.ResponseWriter, r *http.Request) {
 	h := n.opt.Log.Health()
 	out := readiness{
 		Ready: h.Ready && !n.draining.Load(), Draining: n.draining.Load(),
-		Backend: h.Backend, Durability: h.Durability, Problems: append(append([]string{}, h.Problems...), n.hub.Problems()...),
+		Backend: h.Backend, Durability: h.Durability, Problems: n.problems(),
 	}
 	if n.opt.Pending != nil {
 		out.RestartPending = n.opt.Pending()

@@ -67,6 +67,10 @@ func New(opt Options) (*Node, error) {
 			return 0
 		}),
 	)
+	opt.Registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: opt.MetricsPrefix + "log_problems", Help: "Problems that readiness names.",
+		ConstLabels: prometheus.Labels{"port": port},
+	}, func() float64 { return float64(len(n.problems())) }))
 	n.http = newHTTPMetrics(opt.Registry, opt.MetricsPrefix, port)
 	n.opt.Hub.Apps, n.opt.Hub.Feed, n.opt.Hub.Logger, n.opt.Hub.Node = opt.Apps, opt.Log, opt.Logger, opt.Name
 	n.opt.Hub.LogTime, n.opt.Hub.Refuse = opt.Log.Now, n.refusal

@@ -121,7 +121,10 @@ func (l *Log) connectAll(ctx context.Context) error {
 	if l.opt.Domain != "" {
 		api = "$JS." + l.opt.Domain + ".API."
 	}
-	l.reader = &reader{conn: l.read, api: api, timeout: 5 * time.Second, slots: make(chan struct{}, l.opt.Readers), asking: make(chan struct{}, maxAsking)}
+	l.reader = &reader{
+		conn: l.read, api: api, timeout: 5 * time.Second,
+		slots: broker.NewShare(l.opt.Readers), asking: broker.NewShare(maxAsking),
+	}
 	return nil
 }
 

@@ -47,9 +47,9 @@ type reader struct {
 	conn    *nats.Conn
 	api     string // "$JS.API." or that of a domain
 	timeout time.Duration
-	slots   chan struct{}
-	// asking bounds how many messages are read anew at the leader.
-	asking chan struct{}
+	slots   *broker.Share // by stream
+	// asking bounds how many messages are read anew at the leader, by stream.
+	asking *broker.Share
 }
 
 // fetch sends one request and collects the answer. The answer is complete when its
@@ -71,12 +71,11 @@ type answer struct {
 }
 
 func (r *reader) collect(ctx context.Context, stream string, q getRequest) (got answer, err error) {
-	select {
-	case r.slots <- struct{}{}:
-		defer func() { <-r.slots }()
-	case <-ctx.Done():
-		return got, ctx.Err()
+	done, err := r.slots.Take(ctx, stream)
+	if err != nil {
+		return got, err
 	}
+	defer done()
 	body, err := json.Marshal(q)
 	if err != nil {
 		return got, err

@@ -207,7 +207,7 @@ func (l *Log) publication(a *appLog, m *stored, epoch string) *broker.Publicatio
 		return p
 	}
 	h := m.header
-	if claiming(h) && !a.credentials.Load().believes(m.subject, h, m.data) {
+	if claiming(h) && !l.believes(a, m.subject, h, m.data) {
 		l.stats.unproven.Add(1)
 		h = disclaimed(h)
 	}

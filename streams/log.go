@@ -33,44 +33,20 @@ type Log struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	running sync.WaitGroup
-	repairs chan struct{}
+	repairs *broker.Share
 	wake    chan struct{}
 	stop    sync.Once
 	// opened is set when apps and shards are complete.
 	opened atomic.Bool
 
 	mu       sync.Mutex
-	problems map[string]string
+	problems map[string]problem
 	tables   []*Table
 	buckets  []kv.BucketOptions
-	refusals map[string]*refusal // by the role of the connection
+	refusals map[string]*refusal // by the problem that they are
 }
 
 var _ broker.Log = (*Log)(nil)
-
-// appLog is the log of one app.
-type appLog struct {
-	opt AppOptions
-	// limits are what the stream is to keep, opt's until Retain changes them.
-	limits atomic.Pointer[AppOptions]
-	// credentials are made of opt's secrets until Retain changes them.
-	credentials atomic.Pointer[credentials]
-	stream      string
-	root        string // publish subjects up to the channel's token
-	epoch       atomic.Pointer[string]
-	copies      atomic.Int64 // of the stream
-	storing     outcome
-	skips       skips
-	known       witness
-	// turn is held by the one that looks at the stream: an answer of before must not
-	// be adopted after one of afterwards. It guards created, when the stream was made,
-	// and ended, the epochs that this process saw end.
-	turn    chan struct{}
-	created time.Time
-	ended   map[string]bool
-}
-
-func (a *appLog) currentEpoch() string { return *a.epoch.Load() }
 
 // minAPILevel is that of nats-server 2.11, the first with all that is used here.
 const minAPILevel = 1
@@ -81,9 +57,10 @@ func Open(ctx context.Context, opt Options) (*Log, error) {
 		return nil, fmt.Errorf("streams: %w", err)
 	}
 	l := &Log{
-		opt: opt, apps: map[string]*appLog{}, problems: map[string]string{}, refusals: map[string]*refusal{},
-		repairs: make(chan struct{}, 16), wake: make(chan struct{}, 1),
+		opt: opt, problems: map[string]problem{}, refusals: map[string]*refusal{},
+		repairs: broker.NewShare(16), wake: make(chan struct{}, 1),
 	}
+	l.addApps()
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	ctx, cancel := context.WithTimeout(ctx, opt.StartTimeout)
 	defer cancel()
@@ -115,21 +92,8 @@ func (l *Log) open(ctx context.Context) error {
 	if l.epochs, err = openEpochs(ctx, l); err != nil {
 		return fmt.Errorf("bucket of epochs: %w", err)
 	}
-	for _, o := range l.opt.Apps {
-		a := &appLog{opt: o, stream: streamName(l.opt.Prefix, o.ID), root: publishSubject(l.opt.Prefix, o.ID, ""), turn: make(chan struct{}, 1), ended: map[string]bool{}}
-		a.root = a.root[:len(a.root)-1] // the empty name is a lone `=`
-		a.limits.Store(&o)
-		a.credentials.Store(newCredentials(o.ID, o.Secrets))
-		a.storing.what = "storing events of the app " + o.ID
-		// A new epoch is made once, so this is not tried again as a whole.
-		err := attempt(ctx, func(ctx context.Context) error { return l.refresh(ctx, a, "") })
-		if err == nil && l.opt.NewEpoch {
-			err = l.refresh(ctx, a, a.currentEpoch())
-		}
-		if err != nil {
-			return err
-		}
-		l.apps[o.ID] = a
+	if err := l.openApps(ctx); err != nil {
+		return err
 	}
 	for i := range l.opt.FeedShards {
 		s := newFeedShard(l, i)
@@ -137,6 +101,9 @@ func (l *Log) open(ctx context.Context) error {
 		l.running.Go(s.run)
 	}
 	l.opened.Store(true)
+	for _, a := range l.apps {
+		l.running.Go(func() { l.superviseApp(a) })
+	}
 	l.running.Go(l.supervise)
 	return nil
 }
@@ -175,14 +142,6 @@ func (l *Log) handlers(role string) []nats.Option {
 			l.opt.Logger.Info("a NATS server is about to stop", "role", role)
 		}),
 	}
-}
-
-func (l *Log) app(id string) (*appLog, error) {
-	a := l.apps[id]
-	if a == nil {
-		return nil, fmt.Errorf("%w: %.100q", broker.ErrUnknownApp, id)
-	}
-	return a, nil
 }
 
 // Now implements [broker.Log]. It goes by what the leader of a stream said last.

@@ -185,7 +185,7 @@ func TestCutAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = sub.Unsubscribe() }()
-	cut := &reader{conn: l.read, api: api, timeout: 200 * time.Millisecond, slots: make(chan struct{}, 1)}
+	cut := &reader{conn: l.read, api: api, timeout: 200 * time.Millisecond, slots: broker.NewShare(1)}
 	if got, err := cut.page(t.Context(), StreamOf("app-1"), SubjectOf("app-1", "c"), 1, 20); err == nil {
 		t.Errorf("a cut answer gave %d messages and no error", len(got))
 	}
@@ -197,10 +197,9 @@ func TestEvictionBeforeTheFirstPublication(t *testing.T) {
 	s := node(t, t.TempDir())
 	opt := options(s)
 	opt.Apps[0].MaxMessages = 10
-	var lost atomic.Bool
-	lost.Store(true)
+	var seen atomic.Int64
 	opt.Disturb = func(m *nats.Msg, deliver func(*nats.Msg)) {
-		if !lost.Load() {
+		if seen.Add(1) > 20 {
 			deliver(m)
 		}
 	}
@@ -224,7 +223,6 @@ func TestEvictionBeforeTheFirstPublication(t *testing.T) {
 	for n := range 20 {
 		publish(n + 1)
 	}
-	lost.Store(false)
 	publish(21)
 	awaitTrue(t, "the last publication has come", func() bool {
 		got, _ := sk.all()

@@ -3,6 +3,7 @@ package streams
 import (
 	"strings"
 
+	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/name"
 )
 
@@ -14,6 +15,14 @@ const (
 	streamRoot  = "CH_"
 )
 
+// Names of the log in which gateways tell each other what to do. Who may publish to apps
+// has no part in them.
+const (
+	ordersRoot     = "gw."
+	liveOrdersRoot = "rtgw."
+	ordersStream   = "GATEWAYS"
+)
+
 // SubjectOf is the subject that publishes to a channel.
 func SubjectOf(app, channel string) string { return publishSubject("", app, channel) }
 
@@ -23,14 +32,29 @@ func LiveSubjectOf(app, channel string) string { return liveSubject("", app, cha
 // StreamOf is the name of an app's stream.
 func StreamOf(app string) string { return streamName("", app) }
 
+// rootsOf precede the token of a channel of an app where it is published to, and where the
+// server gives out what it stored.
+func rootsOf(prefix, app string) (publish, live string) {
+	if app == broker.GatewaysApp {
+		return prefix + ordersRoot, prefix + liveOrdersRoot
+	}
+	return prefix + publishRoot + name.Subject(app) + ".", prefix + liveRoot + name.Subject(app) + "."
+}
+
 func publishSubject(prefix, app, channel string) string {
-	return prefix + publishRoot + name.Subject(app) + "." + name.Subject(channel)
+	root, _ := rootsOf(prefix, app)
+	return root + name.Subject(channel)
 }
 
 func liveSubject(prefix, app, channel string) string {
-	return prefix + liveRoot + name.Subject(app) + "." + name.Subject(channel)
+	_, root := rootsOf(prefix, app)
+	return root + name.Subject(channel)
 }
 
 func streamName(prefix, app string) string {
-	return strings.ToUpper(strings.TrimSuffix(prefix, ".")) + streamRoot + name.Key(app)
+	own := strings.ToUpper(strings.TrimSuffix(prefix, "."))
+	if app == broker.GatewaysApp {
+		return own + ordersStream
+	}
+	return own + streamRoot + name.Key(app)
 }

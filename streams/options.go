@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/sluicehq/sluice/broker"
 )
 
 // Secret is a credential that prints itself redacted.
@@ -140,6 +142,9 @@ func (o *Options) validate() error {
 		}
 		if len(a.Secrets) == 0 || slices.Contains(a.Secrets, "") {
 			bad("app %q: a secret is needed, and none may be empty", a.ID)
+		}
+		if broker.ReservedApp(a.ID) {
+			bad("app id %.40q: ids that begin with # are reserved", a.ID)
 		}
 		if a.Replicas < 1 || a.Replicas > 5 {
 			bad("app %q: replicas is %d, must be 1 to 5", a.ID, a.Replicas)

@@ -6,6 +6,7 @@ import "sync/atomic"
 // stream that lost its quorum may go on to describe itself as if nothing were wrong.
 type outcome struct {
 	what    string
+	app     string // that it concerns, empty for all
 	failing atomic.Bool
 }
 
@@ -14,9 +15,9 @@ func (o *outcome) note(l *Log, err error) {
 	switch {
 	case err != nil:
 		o.failing.Store(true)
-		l.problem(o.what, err)
+		l.appProblem(o.app, o.what, err)
 	case o.failing.Load():
 		o.failing.Store(false)
-		l.problem(o.what, nil)
+		l.appProblem(o.app, o.what, nil)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/name"
 	"github.com/sluicehq/sluice/kv"
 )
@@ -23,10 +24,11 @@ const epochKey = "epoch"
 
 // wanted is the stream of an app as it should be.
 func (l *Log) wanted(a AppOptions) jetstream.StreamConfig {
-	root := l.opt.Prefix + publishRoot + name.Subject(a.ID) + ".>"
+	root, live := rootsOf(l.opt.Prefix, a.ID)
+	root, live = root+">", live+">"
 	return jetstream.StreamConfig{
 		Name: streamName(l.opt.Prefix, a.ID), Subjects: []string{root},
-		Description: "events of the app " + a.ID,
+		Description: described(a.ID),
 		// Memory storage walks every sequence to find the next message of a
 		// subject; the file store has an index.
 		Storage: jetstream.FileStorage, Replicas: a.Replicas,
@@ -37,8 +39,15 @@ func (l *Log) wanted(a AppOptions) jetstream.StreamConfig {
 		// Messages of a channel must disappear oldest first: the continuity of
 		// history rests on it. Deleting in the middle would break it.
 		AllowDirect: true, DenyDelete: true,
-		RePublish: &jetstream.RePublish{Source: root, Destination: l.opt.Prefix + liveRoot + name.Subject(a.ID) + ".>"},
+		RePublish: &jetstream.RePublish{Source: root, Destination: live},
 	}
+}
+
+func described(app string) string {
+	if app == broker.GatewaysApp {
+		return "what gateways tell each other"
+	}
+	return "events of the app " + app
 }
 
 // provision creates the stream of an app, and adapts its limits if it may. Gateways with

@@ -34,7 +34,7 @@ func (l *Log) Publish(ctx context.Context, app string, events ...broker.Outgoing
 		if messages[i], err = encode(publishSubject(l.opt.Prefix, app, e.Channel), e.Event, a.dedupID(e)); err != nil {
 			return nil, err
 		}
-		a.credentials.Load().sign(messages[i])
+		l.credentialsOf(a, e.Channel).sign(messages[i])
 		if room := messages[i].Size() - len(e.Event.Data); room > headerRoom {
 			return nil, fmt.Errorf("%w: names, tags and extras have %d bytes, the limit is %d", broker.ErrTooLarge, room, headerRoom)
 		}
@@ -61,10 +61,14 @@ func (l *Log) Publish(ctx context.Context, app string, events ...broker.Outgoing
 // app's stream, so an id that a publisher chose is one of its app. Raw publishers choose
 // ids as well, and must not find ours.
 func (a *appLog) dedupID(e broker.Outgoing) string {
-	if e.Event.DedupID != "" {
-		return a.credentials.Load().id(e.Event.DedupID)
+	c := a.credentials.Load()
+	switch {
+	case e.Event.DedupID == "":
+		return nuid.Next()
+	case c == nil:
+		return e.Event.DedupID // nobody else writes there
 	}
-	return nuid.Next()
+	return c.id(e.Event.DedupID)
 }
 
 // publishMany sends in waves of distinct channels.

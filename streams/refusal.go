@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/sluicehq/sluice/broker"
 )
 
 const (
@@ -17,8 +19,11 @@ const (
 
 // refusal is what the permissions of the user do not let a connection do.
 type refusal struct {
-	err  error
-	last time.Time
+	// role is that of the connection, app the one that it concerns, empty for all or
+	// none of them.
+	role, app string
+	err       error
+	last      time.Time
 	// A subscription that was refused stays dead until the connection is made
 	// anew, which is tried with growing pauses.
 	subscription bool
@@ -35,18 +40,26 @@ func (l *Log) refused(role string, err error) {
 		l.opt.Logger.Warn("NATS does not permit advisories; what is lost at a change of leaders is noticed later", "error", err)
 		return
 	}
-	now := time.Now()
+	now, app := time.Now(), l.appOf(text)
+	what := "permissions of the " + role + " connection"
+	switch app {
+	case "":
+	case broker.GatewaysApp:
+		what += " for orders to all gateways"
+	default:
+		what += " for the app " + app
+	}
 	l.mu.Lock()
-	r := l.refusals[role]
+	r := l.refusals[what]
 	known := r != nil
 	if !known {
-		r = &refusal{pause: refusalAge, tried: now}
-		l.refusals[role] = r
+		r = &refusal{role: role, app: app, pause: refusalAge, tried: now}
+		l.refusals[what] = r
 	}
 	r.err, r.last = err, now
 	r.subscription = r.subscription || strings.Contains(text, "for Subscription")
 	l.mu.Unlock()
-	l.problem("permissions of the "+role+" connection", err)
+	l.appProblem(app, what, err)
 	if !known {
 		l.opt.Logger.Error("NATS does not permit what a gateway needs; see the permissions in docs/operations.md", "role", role, "error", err)
 	}
@@ -66,31 +79,29 @@ func (l *Log) refusal() error {
 // checkRefusals forgets those that did not come again, and makes connections anew
 // whose subscriptions were refused, in case the permissions have changed.
 func (l *Log) checkRefusals(now time.Time) {
-	for role, conn := range map[string]*nats.Conn{"feed": l.feed, "publish": l.pub, "read": l.read} {
-		l.mu.Lock()
-		r := l.refusals[role]
-		if r == nil {
-			l.mu.Unlock()
-			continue
-		}
-		again := false
+	conns := map[string]*nats.Conn{"feed": l.feed, "publish": l.pub, "read": l.read}
+	anew := map[string]bool{}
+	l.mu.Lock()
+	for what, r := range l.refusals {
+		conn := conns[r.role]
 		switch {
 		case r.subscription && !r.last.Before(r.tried) || !conn.IsConnected():
-			if again = conn.IsConnected() && now.Sub(r.tried) > r.pause; again {
+			if conn.IsConnected() && now.Sub(r.tried) > r.pause {
+				anew[r.role] = true
 				r.tried, r.pause = now, min(2*r.pause, refusalLongest)
 			}
 		case r.subscription && now.Sub(r.tried) < 2*checkInterval, now.Sub(r.last) < refusalAge:
 			// Whether the last attempt helped is not known yet.
 		default:
-			delete(l.refusals, role)
-			delete(l.problems, "permissions of the "+role+" connection")
-			l.opt.Logger.Info("NATS permits what it did not", "role", role)
+			delete(l.refusals, what)
+			delete(l.problems, what)
+			l.opt.Logger.Info("NATS permits what it did not", "role", r.role, "app", r.app)
 		}
-		l.mu.Unlock()
-		if again {
-			if err := conn.ForceReconnect(); err != nil {
-				l.opt.Logger.Warn("connection to NATS could not be made anew", "role", role, "error", err)
-			}
+	}
+	l.mu.Unlock()
+	for role := range anew {
+		if err := conns[role].ForceReconnect(); err != nil {
+			l.opt.Logger.Warn("connection to NATS could not be made anew", "role", role, "error", err)
 		}
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"sort"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -22,24 +21,18 @@ func (l *Log) trigger() {
 	}
 }
 
-const (
-	// checkInterval is how often streams are looked at.
-	checkInterval = 2 * time.Second
-	// debounce gathers triggers that come together.
-	debounce = 200 * time.Millisecond
-)
+// debounce gathers triggers that come together.
+const debounce = 200 * time.Millisecond
 
-// supervise watches the streams and the feed: it provisions a stream that
-// vanished, notices a new life of the log, and catches up after anything that may
-// have lost live messages.
+// supervise watches the feed, the buckets and what NATS permits, and has all apps catch up
+// after anything that may have lost live messages.
 func (l *Log) supervise() {
 	advisories := make(chan *nats.Msg, 64)
 	if sub, err := l.feed.ChanSubscribe("$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.>", advisories); err == nil {
 		defer func() { _ = sub.Unsubscribe() }()
 	}
-	check, audit := time.NewTicker(checkInterval), time.NewTicker(l.opt.AuditInterval)
+	check := time.NewTicker(checkInterval)
 	defer check.Stop()
-	defer audit.Stop()
 	for {
 		select {
 		case <-l.ctx.Done():
@@ -53,18 +46,14 @@ func (l *Log) supervise() {
 			case <-time.After(debounce):
 			}
 			l.stats.scans.Add(1)
+			for _, a := range l.apps {
+				a.poke()
+			}
 			l.checkBuckets()
-			l.checkStreams()
-			l.compare(0)
 			l.tablesLost()
 		case <-check.C:
 			l.checkBuckets()
-			l.checkStreams()
 			l.checkRefusals(time.Now())
-		case <-audit.C:
-			// A lost last message is not revealed by any later one; a few
-			// silent channels at a time are compared with the log.
-			l.compare(auditBatch)
 		}
 	}
 }
@@ -74,18 +63,6 @@ const (
 	// auditPatience is how long an audit waits for live messages that are on their way.
 	auditPatience = 300 * time.Millisecond
 )
-
-func (l *Log) checkStreams() {
-	for _, a := range l.apps {
-		ctx, cancel := context.WithTimeout(l.ctx, 5*time.Second)
-		err := l.refresh(ctx, a, "")
-		cancel()
-		if l.ctx.Err() != nil {
-			return
-		}
-		l.problem("stream of the app "+a.opt.ID, err)
-	}
-}
 
 // refresh provisions a stream and adopts its epoch. It begins a new life of the log if
 // that of the given epoch lost a part and is still the present one, and if the log is
@@ -165,39 +142,44 @@ func (l *Log) Retain(ctx context.Context, apps []AppOptions) error {
 		return fmt.Errorf("streams: %w", err)
 	}
 	for _, want := range opt.Apps {
-		a, err := l.app(want.ID)
-		if err != nil {
-			return err
+		a := l.apps[want.ID]
+		if a == nil {
+			return fmt.Errorf("%w: %.100q", broker.ErrUnknownApp, want.ID)
+		}
+		a.credentials.Store(newCredentials(want.ID, want.Secrets))
+		if !a.open.Load() {
+			a.limits.Store(&want)
+			continue
 		}
 		info, err := l.provision(ctx, want, true)
 		if err != nil {
 			return unavailable("changing what is kept", err)
 		}
 		a.limits.Store(&want)
-		a.credentials.Store(newCredentials(want.ID, want.Secrets))
 		a.copies.Store(int64(info.Config.Replicas))
 	}
 	return nil
 }
 
-// compare looks up the newest message of served channels and repairs those that
+// compare looks up the newest message of an app's served channels and repairs those that
 // are behind: all of them, or up to n that were not looked at for longest.
-func (l *Log) compare(n int) {
-	for _, a := range l.apps {
-		all := l.followers(a)
-		if n > 0 && len(all) > n {
-			sort.Slice(all, func(i, j int) bool { return all[i].audited.Load() < all[j].audited.Load() })
-			all = all[:n]
-		}
-		const batch = 128
-		for len(all) > 0 && l.ctx.Err() == nil {
-			part := all[:min(batch, len(all))]
-			all = all[len(part):]
-			if err := l.compareBatch(a, part, n > 0); err != nil {
-				l.opt.Logger.Debug("comparing channels with the log failed", "app", a.opt.ID, "error", err)
-				l.retryLater()
-				break
-			}
+func (l *Log) compare(a *appLog, n int) {
+	if !a.open.Load() {
+		return
+	}
+	all := l.followers(a)
+	if n > 0 && len(all) > n {
+		sort.Slice(all, func(i, j int) bool { return all[i].audited.Load() < all[j].audited.Load() })
+		all = all[:n]
+	}
+	const batch = 128
+	for len(all) > 0 && l.ctx.Err() == nil {
+		part := all[:min(batch, len(all))]
+		all = all[len(part):]
+		if err := l.compareBatch(a, part, n > 0); err != nil {
+			l.opt.Logger.Debug("comparing channels with the log failed", "app", a.opt.ID, "error", err)
+			l.retryLater(a)
+			break
 		}
 	}
 }
@@ -211,12 +193,12 @@ func (l *Log) tablesLost() {
 	}
 }
 
-func (l *Log) retryLater() {
+func (l *Log) retryLater(a *appLog) {
 	l.running.Go(func() {
 		select {
 		case <-l.ctx.Done():
 		case <-time.After(time.Second):
-			l.trigger()
+			a.poke()
 		}
 	})
 }
@@ -253,38 +235,6 @@ func (l *Log) compareBatch(a *appLog, part []*follower, patient bool) error {
 		}
 	}
 	return nil
-}
-
-// problem notes what is wrong with something, or that nothing is.
-func (l *Log) problem(what string, err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err == nil {
-		delete(l.problems, what)
-		return
-	}
-	l.problems[what] = what + ": " + err.Error()
-}
-
-// Health implements [broker.Log].
-func (l *Log) Health() broker.Health {
-	h := broker.Health{Backend: "jetstream", Durability: l.durability()}
-	for _, c := range []struct {
-		role string
-		conn *nats.Conn
-	}{{"publish", l.pub}, {"feed", l.feed}, {"read", l.read}} {
-		if !c.conn.IsConnected() {
-			h.Problems = append(h.Problems, "the "+c.role+" connection to NATS is "+strings.ToLower(c.conn.Status().String()))
-		}
-	}
-	l.mu.Lock()
-	for _, p := range l.problems {
-		h.Problems = append(h.Problems, p)
-	}
-	l.mu.Unlock()
-	sort.Strings(h.Problems)
-	h.Ready = len(h.Problems) == 0
-	return h
 }
 
 // durability is that of the app with the fewest copies.

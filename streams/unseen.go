@@ -86,12 +86,11 @@ func (r *reader) completeLast(ctx context.Context, stream string, q getRequest, 
 // ask is leaderGet for messages whose places could not be seen. A publisher may make as
 // many of those as he likes, so only some are asked for at a time.
 func (r *reader) ask(ctx context.Context, stream string, q getRequest) (stored, bool, error) {
-	select {
-	case r.asking <- struct{}{}:
-		defer func() { <-r.asking }()
-	case <-ctx.Done():
-		return stored{}, false, ctx.Err()
+	done, err := r.asking.Take(ctx, stream)
+	if err != nil {
+		return stored{}, false, err
 	}
+	defer done()
 	return r.leaderGet(ctx, stream, q)
 }
 

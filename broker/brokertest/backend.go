@@ -62,6 +62,7 @@ func Run(t *testing.T, open Factory) {
 		{"feed", testFeed},
 		{"attach", testAttach},
 		{"isolation", testIsolation},
+		{"gateways", testGateways},
 		{"read", testRead},
 		{"paging", testPaging},
 		{"after", testAfter},

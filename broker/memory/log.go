@@ -41,6 +41,9 @@ func New(opts Options) (*Log, error) {
 			return nil, err
 		}
 	}
+	if err := l.open(broker.GatewaysApp); err != nil {
+		return nil, err
+	}
 	every := opts.DedupWindow
 	if opts.MaxAge > 0 {
 		every = min(every, opts.MaxAge)
@@ -56,6 +59,13 @@ func (l *Log) AddApp(id string) error {
 	if id == "" {
 		return errors.New("memory log: empty app id")
 	}
+	if broker.ReservedApp(id) {
+		return fmt.Errorf("memory log: app id %.40q: ids that begin with # are reserved", id)
+	}
+	return l.open(id)
+}
+
+func (l *Log) open(id string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed.Load() {

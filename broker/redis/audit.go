@@ -25,13 +25,15 @@ const (
 func (l *Log) verify() {
 	epochs := map[string]string{}
 	for id, a := range l.apps {
-		epochs[id] = a.currentEpoch()
+		if a.open.Load() {
+			epochs[id] = a.currentEpoch()
+		}
 	}
 	positions := l.recent.all()
 	var mu sync.Mutex
 	lost := map[string]bool{}
 	round := newRound(l)
-	each(maps.Keys(positions), func(p place) {
+	each(maps.Keys(positions), comparing, func(p place) {
 		offset, k := positions[p], l.keys.channel(p.app, p.channel)
 		round.try(k.live, func() error {
 			r, err := l.scan(l.ctx, k, scanQuery{from: offset, most: 1})
@@ -54,9 +56,9 @@ func (l *Log) verify() {
 	}
 }
 
-// each calls do for all of a sequence, several at a time.
-func each[T any](all iter.Seq[T], do func(T)) {
-	slots := make(chan struct{}, comparing)
+// each calls do for all of a sequence, up to n at a time.
+func each[T any](all iter.Seq[T], n int, do func(T)) {
+	slots := make(chan struct{}, n)
 	var wg sync.WaitGroup
 	for x := range all {
 		slots <- struct{}{}
@@ -73,7 +75,7 @@ func each[T any](all iter.Seq[T], do func(T)) {
 func (l *Log) compare(choose func([]*follower) []*follower) {
 	round := newRound(l)
 	for _, a := range l.apps {
-		each(slices.Values(choose(l.followers(a))), func(f *follower) {
+		each(slices.Values(choose(l.followers(a))), comparing, func(f *follower) {
 			f.missed.Store(false) // before it is looked at: what is missed later counts
 			if !round.try(f.keys.live, f.audit) {
 				f.missed.Store(true)

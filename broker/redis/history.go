@@ -51,13 +51,17 @@ func (r *scanned) lost(offset uint64) bool {
 }
 
 func (l *Log) scan(ctx context.Context, k channelKeys, q scanQuery) (*scanned, error) {
-	select {
-	case l.readers <- struct{}{}:
-		defer func() { <-l.readers }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-l.ctx.Done():
+	waiting, cancel := context.WithCancel(ctx)
+	defer context.AfterFunc(l.ctx, cancel)()
+	done, err := l.readers.Take(waiting, k.app)
+	cancel()
+	switch {
+	case err == nil:
+		defer done()
+	case l.ctx.Err() != nil:
 		return nil, broker.ErrClosed
+	default:
+		return nil, err
 	}
 	micros := func(t time.Time, up bool) string {
 		if t.IsZero() {
@@ -78,7 +82,7 @@ func (l *Log) scan(ctx context.Context, k channelKeys, q scanQuery) (*scanned, e
 		strconv.Itoa(q.most), newestFirst,
 	}
 	var got []rueidis.RedisMessage
-	err := l.attempt(ctx, func(ctx context.Context) (err error) {
+	err = l.attempt(ctx, func(ctx context.Context) (err error) {
 		got, err = readScript.Exec(ctx, l.read, []string{k.stream, k.meta}, args).ToArray()
 		return err
 	})

@@ -31,7 +31,7 @@ type keys struct {
 
 // channelKeys are those of one channel.
 type channelKeys struct {
-	stream, meta, counts, dedup, live string
+	app, stream, meta, counts, dedup, live string
 }
 
 func (k keys) channel(app, channel string) channelKeys {
@@ -44,7 +44,7 @@ func (k keys) channel(app, channel string) channelKeys {
 	b.WriteString(name.Key(channel))
 	b.WriteByte('}')
 	root := b.String()
-	return channelKeys{stream: root + ":s", meta: root + ":m", counts: root + ":k", dedup: root + ":d:", live: root + ":l" + k.heard}
+	return channelKeys{app: app, stream: root + ":s", meta: root + ":m", counts: root + ":k", dedup: root + ":d:", live: root + ":l" + k.heard}
 }
 
 func (k keys) dedup(app string) string { return k.prefix + "{" + name.Key(app) + "}:d:" }

@@ -27,8 +27,8 @@ type Log struct {
 	clock broker.Clock
 
 	shards  []*feedShard
-	readers chan struct{}
-	repairs chan struct{}
+	readers *broker.Share
+	repairs *broker.Share
 	wake    chan struct{}
 
 	ctx     context.Context
@@ -37,7 +37,7 @@ type Log struct {
 	stop    sync.Once
 
 	mu       sync.Mutex
-	problems map[string]string
+	problems map[string]problem
 	// persistence is what the servers say about it.
 	persistence string
 	policy      string // maxmemory-policy
@@ -56,6 +56,8 @@ var _ broker.Log = (*Log)(nil)
 type appLog struct {
 	opt   AppOptions
 	epoch atomic.Pointer[string]
+	// open is set once the app has an epoch.
+	open atomic.Bool
 
 	mu sync.Mutex
 	// ended are the epochs that this process saw end.
@@ -94,8 +96,8 @@ func Open(ctx context.Context, opt Options) (*Log, error) {
 		return nil, fmt.Errorf("redis: %w", err)
 	}
 	l := &Log{
-		opt: opt, keys: keys{prefix: opt.Prefix}, apps: map[string]*appLog{}, problems: map[string]string{},
-		readers: make(chan struct{}, opt.Readers), repairs: make(chan struct{}, 16), wake: make(chan struct{}, 1),
+		opt: opt, keys: keys{prefix: opt.Prefix}, apps: map[string]*appLog{}, problems: map[string]problem{},
+		readers: broker.NewShare(opt.Readers), repairs: broker.NewShare(16), wake: make(chan struct{}, 1),
 	}
 	l.recent.positions = map[place]uint64{}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
@@ -133,16 +135,8 @@ func (l *Log) open(ctx context.Context) error {
 	if err := l.subs.start(ctx); err != nil {
 		return err
 	}
-	for _, o := range l.opt.Apps {
-		a := &appLog{opt: o}
-		if err := l.tryOut(ctx, o.ID); err != nil {
-			return err
-		}
-		// A cluster answers before it serves.
-		if err := l.attempt(ctx, func(ctx context.Context) error { return l.refresh(ctx, a) }); err != nil {
-			return err
-		}
-		l.apps[o.ID] = a
+	if err := l.openApps(ctx); err != nil {
+		return err
 	}
 	for range l.opt.FeedShards {
 		s := &feedShard{log: l, in: make(chan liveMessage, l.opt.FeedQueue), followers: map[string]*follower{}}
@@ -186,11 +180,12 @@ func (l *Log) refresh(ctx context.Context, a *appLog) error {
 	if err != nil {
 		return unavailable("asking for the epoch of the app "+a.opt.ID, err)
 	}
-	if l.adopt(a, epoch) {
-		return nil
+	if !l.adopt(a, epoch) {
+		// A server that lost the present one has one that had ended before.
+		return l.renew(ctx, a, epoch)
 	}
-	// A server that lost the present one has one that had ended before.
-	return l.renew(ctx, a, epoch)
+	a.open.Store(true)
+	return nil
 }
 
 // tryOut runs what needs the rarest rights. A user that lacks them would let a gateway
@@ -246,14 +241,6 @@ func (l *Log) adopt(a *appLog, epoch string) bool {
 		f.newEpoch()
 	}
 	return true
-}
-
-func (l *Log) app(id string) (*appLog, error) {
-	a := l.apps[id]
-	if a == nil {
-		return nil, fmt.Errorf("%w: %.100q", broker.ErrUnknownApp, id)
-	}
-	return a, nil
 }
 
 // unavailable wraps an error of the client library.

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/sluicehq/sluice/broker"
 )
 
 // Secret is a credential that prints itself redacted.
@@ -115,6 +117,9 @@ func (o *Options) validate() error {
 	for _, a := range o.Apps {
 		if a.ID == "" || len(a.ID) > 100 {
 			bad("app id %.40q: must have 1 to 100 bytes", a.ID)
+		}
+		if broker.ReservedApp(a.ID) {
+			bad("app id %.40q: ids that begin with # are reserved", a.ID)
 		}
 		if a.MaxMessages < -1 || a.MaxAge < time.Second {
 			bad("app %q: history limits must be positive, a second at least, except -1 messages for no limit", a.ID)

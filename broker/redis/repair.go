@@ -14,12 +14,11 @@ func (f *follower) repair() {
 	f.state = repairing
 	f.log.stats.repairs.Add(1)
 	f.log.running.Go(func() {
-		select {
-		case f.log.repairs <- struct{}{}:
-			defer func() { <-f.log.repairs }()
-		case <-f.log.ctx.Done():
+		done, err := f.log.repairs.Take(f.log.ctx, f.app.opt.ID)
+		if err != nil {
 			return
 		}
+		defer done()
 		f.repairRun()
 	})
 }

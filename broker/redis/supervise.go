@@ -79,18 +79,6 @@ func (l *Log) supervise() {
 	}
 }
 
-func (l *Log) checkEpochs() {
-	for _, a := range l.apps {
-		ctx, cancel := context.WithTimeout(l.ctx, 5*time.Second)
-		err := l.refresh(ctx, a)
-		cancel()
-		if l.ctx.Err() != nil {
-			return
-		}
-		l.problem("epoch of the app "+a.opt.ID, err)
-	}
-}
-
 // lostPart begins a new life of the log unless it began one since the epoch that is
 // named.
 func (l *Log) lostPart(ctx context.Context, a *appLog, epoch string) error {
@@ -143,31 +131,51 @@ func (l *Log) inspect(ctx context.Context) error {
 	return nil
 }
 
-// problem notes what is wrong with something, or that nothing is.
-func (l *Log) problem(what string, err error) {
+// problem is something that is wrong.
+type problem struct {
+	text string
+	// app is the one that it concerns, empty for all.
+	app string
+}
+
+// problem notes what is wrong with something that all apps need, or that nothing is.
+func (l *Log) problem(what string, err error) { l.appProblem("", what, err) }
+
+// appProblem notes what is wrong with something that one app needs.
+func (l *Log) appProblem(app, what string, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err == nil {
 		delete(l.problems, what)
 		return
 	}
-	l.problems[what] = what + ": " + err.Error()
+	l.problems[what] = problem{what + ": " + err.Error(), app}
 }
 
-// Health implements [broker.Log].
+// Health implements [broker.Log]. What concerns some of the apps is a problem, and the rest
+// goes on working: the log is ready as long as one app can use it.
 func (l *Log) Health() broker.Health {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	h := broker.Health{Backend: "redis", Durability: "an acknowledged event is in the memory of one Redis server; " + l.persistence +
 		"; a failover to a replica loses what was not replicated yet"}
-	if l.ctx.Err() != nil {
+	h.Ready = l.ctx.Err() == nil
+	if !h.Ready {
 		h.Problems = append(h.Problems, "the log is closed")
 	}
+	failing := map[string]bool{}
 	for _, p := range l.problems {
-		h.Problems = append(h.Problems, p)
+		h.Problems = append(h.Problems, p.text)
+		switch p.app {
+		case "":
+			h.Ready = false
+		case broker.GatewaysApp:
+		default:
+			failing[p.app] = true
+		}
 	}
+	h.Ready = h.Ready && len(failing) < len(l.opt.Apps)
 	sort.Strings(h.Problems)
-	h.Ready = len(h.Problems) == 0
 	return h
 }
 

@@ -202,7 +202,7 @@ func TestConnectionsAsConfigured(t *testing.T) {
 	client := []string{"tls: {ca_file: " + pki.ca + ", cert_file: " + pki.clientCert + ", key_file: " + pki.clientKey + "}"}
 	own := `authorization {users: [{user: g, password: p, permissions: {
 		publish: ["ch.>", "work.>", "$KV.>", "$JS.API.>", "$JS.ACK.>"]
-		subscribe: ["rt.>", "rtctr.>", "rtkv.>", "_gateways.>", "$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.>"]}}]}`
+		subscribe: ["rt.>", "rtgw.>", "rtctr.>", "rtkv.>", "_gateways.>", "$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.>"]}}]}`
 	for _, c := range []struct {
 		name, server, before string
 		lines                []string

@@ -158,7 +158,7 @@ func (c *Channel) sweepCounts(now time.Time) {
 
 // Problems tells in sentences what does not work as it should.
 func (h *Hub) Problems() []string {
-	var out []string
+	out := h.lacking()
 	if h.alone.Load() > 0 {
 		out = append(out, "full messages are counted by this gateway alone on some channels: the checkpoints of the cluster cannot be reached")
 	}

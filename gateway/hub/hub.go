@@ -166,12 +166,14 @@ type Hub struct {
 	channels map[channelKey]*Channel
 	idle     map[*Channel]struct{}
 	perApp   map[*app.App]int
-	// users are the connections that have signed in.
-	users map[userKey]map[*Client]struct{}
+	// users are the connections that have signed in, and when, by the clock of the log.
+	users map[userKey]map[*Client]time.Time
 	// totals follow the connections of apps that have a limit of them, orders are
 	// for all gateways.
 	totals map[*app.App]*presence.Room
 	orders []broker.Attachment
+	// lacks says what is not followed although it should be, by what it is.
+	lacks map[string]string
 
 	// watchMu is taken after a room's lock, which is taken after mu. watched are
 	// the users that some connections want to know of.
@@ -223,9 +225,10 @@ func New(opt Options) (*Hub, error) {
 		channels:  map[channelKey]*Channel{},
 		idle:      map[*Channel]struct{}{},
 		perApp:    map[*app.App]int{},
-		users:     map[userKey]map[*Client]struct{}{},
+		users:     map[userKey]map[*Client]time.Time{},
 		watched:   map[userKey]*watched{},
 		totals:    map[*app.App]*presence.Room{},
+		lacks:     map[string]string{},
 		saves:     make(chan struct{}, maxSaves),
 		instance:  strconv.FormatUint(rand.Uint64(), 36),
 	}
@@ -247,10 +250,7 @@ func New(opt Options) (*Hub, error) {
 	h.loops.Add(1)
 	go h.sweepLoop()
 	opt.Metrics.observe(h)
-	if err := h.follow(); err != nil {
-		_ = h.Close(context.Background())
-		return nil, err
-	}
+	h.follow()
 	return h, nil
 }
 

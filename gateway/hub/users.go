@@ -2,9 +2,7 @@ package hub
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
+	"time"
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/gateway/app"
@@ -20,9 +18,9 @@ func (h *Hub) signedIn(c *Client) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.users[key] == nil {
-		h.users[key] = map[*Client]struct{}{}
+		h.users[key] = map[*Client]time.Time{}
 	}
-	h.users[key][c] = struct{}{}
+	h.users[key][c] = h.opt.LogTime()
 	h.countUser(c.app, key)
 }
 
@@ -50,103 +48,6 @@ func (c *Client) signOut() {
 	h.mu.Unlock()
 	for _, w := range c.watches {
 		h.unwatch(w.key, w, c)
-	}
-}
-
-// ordersChannel carries what all gateways must do. No client can name it, and being
-// in the log, an order reaches every gateway once and in order, or is repaired.
-const ordersChannel = "#sluice-orders"
-
-// order is the data of an event there.
-type order struct {
-	Terminate string `json:"terminate"`
-}
-
-// orders listens to the orders of an app.
-type orders struct {
-	hub *Hub
-	app *app.App
-}
-
-// Publication implements [broker.Sink].
-func (o orders) Publication(p *broker.Publication) {
-	var what order
-	if p.Skipped != "" || p.Origin != broker.OriginHTTP || json.Unmarshal(p.Data, &what) != nil || what.Terminate == "" {
-		return
-	}
-	o.hub.mu.Lock()
-	var ends []*Client
-	for c := range o.hub.users[userKey{o.app.ID, what.Terminate}] {
-		ends = append(ends, c)
-	}
-	o.hub.mu.Unlock()
-	for _, c := range ends {
-		c.end(pusher.CloseNotAuthorized)
-	}
-}
-
-// Gap implements [broker.Sink].
-func (o orders) Gap(g broker.Gap) {
-	o.hub.opt.Logger.Warn("orders to all gateways may have been missed", "app", o.app.ID, "reason", string(g.Reason))
-}
-
-// Terminate closes all connections that are signed in as a user, on all gateways. It
-// returns when the order is stored.
-func (h *Hub) Terminate(ctx context.Context, a *app.App, user string) error {
-	if !a.UserAuth {
-		return nil
-	}
-	if h.opt.Publisher == nil {
-		return errors.New("hub: there is nobody to give orders to")
-	}
-	data, err := json.Marshal(order{Terminate: user})
-	if err != nil {
-		return err
-	}
-	_, err = h.opt.Publisher.Publish(ctx, a.ID, broker.Outgoing{Channel: ordersChannel, Event: &broker.Event{
-		Name: "sluice_internal:order", Data: data, Origin: broker.OriginHTTP, Node: h.opt.Node,
-	}})
-	return err
-}
-
-// follow begins to listen to orders and to count the connections of apps with a limit.
-func (h *Hub) follow() error {
-	ctx, cancel := context.WithTimeout(h.ctx, h.opt.AttachTimeout)
-	defer cancel()
-	for _, id := range h.opt.Apps.IDs() {
-		a := h.opt.Apps.ByID(id)
-		if a.Enabled && a.UserAuth {
-			at, err := h.opt.Feed.Attach(ctx, id, ordersChannel, orders{h, a})
-			if err != nil {
-				return fmt.Errorf("orders of the app %s: %w", id, err)
-			}
-			h.orders = append(h.orders, at)
-		}
-		if a.Enabled && a.Limits.MaxConnections > 0 && h.opt.Roster != nil {
-			room, err := h.opt.Roster.Open(ctx, id, "", nil)
-			if err != nil {
-				return fmt.Errorf("connections of the app %s: %w", id, err)
-			}
-			h.mu.Lock()
-			h.totals[a] = room
-			h.mu.Unlock()
-		}
-	}
-	return nil
-}
-
-func (h *Hub) unfollow() {
-	for _, at := range h.orders {
-		at.Detach()
-	}
-	h.mu.Lock()
-	rooms := []*presence.Room{}
-	for _, room := range h.totals {
-		rooms = append(rooms, room)
-	}
-	h.mu.Unlock()
-	for _, room := range rooms {
-		room.Close()
 	}
 }
 

@@ -153,7 +153,7 @@ func (s *Server) options() *server.Options {
 	// Whoever comes without credentials is the command-line tool of the person at
 	// this machine. It may do everything but write what only the log may write.
 	guest := &server.User{Username: "guest", Password: rand.Text(), Permissions: &server.Permissions{
-		Publish: &server.SubjectPermission{Deny: []string{"rt.>", "rtctr.>", "rtkv.>", "work.>", "$KV.>"}},
+		Publish: &server.SubjectPermission{Deny: []string{"rt.>", "rtctr.>", "rtkv.>", "gw.>", "rtgw.>", "work.>", "$KV.>"}},
 	}}
 	return &server.Options{
 		ServerName: "sluice-embedded", Host: s.opt.Host, Port: s.opt.Port, DontListen: s.opt.DontListen,

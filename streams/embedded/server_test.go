@@ -120,7 +120,10 @@ func TestGuestCannotWriteTheLiveSubject(t *testing.T) {
 	if err := ours.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	for _, subject := range []string{"rt.app.channel", "rtctr.app.channel", "$KV.counters.app"} {
+	for _, subject := range []string{
+		"rt.app.channel", "rtctr.app.channel", "rtkv.seat.app.c.n.u", "$KV.counters.app", "$KV.cluster.seat.app.c.n.u",
+		"gw.app", "rtgw.app", "work.queue",
+	} {
 		if err := guest.Publish(subject, []byte("forged")); err != nil {
 			t.Fatal(err)
 		}

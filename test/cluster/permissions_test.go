@@ -101,6 +101,12 @@ func TestPermissionsOfTheComposeFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	orders := &publications{}
+	listening, err := l.Attach(t.Context(), broker.GatewaysApp, "4711", orders)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listening.Detach()
 	got := &publications{}
 	at, err := l.Attach(t.Context(), "4711", "c", got)
 	if err != nil {
@@ -124,6 +130,10 @@ func TestPermissionsOfTheComposeFile(t *testing.T) {
 	if err := table.Purge(t.Context(), "grave.>", 1); err != nil {
 		t.Errorf("the gateway may not purge the table: %v", err)
 	}
+	if _, err := l.Publish(t.Context(), broker.GatewaysApp, broker.Outgoing{Channel: "4711", Event: &broker.Event{Name: "order"}}); err != nil {
+		t.Errorf("the gateway may not give orders: %v", err)
+	}
+	eventually(t, "the order has come", func() bool { return orders.count() == 1 })
 	if text := said.String(); strings.Contains(text, "ermission") {
 		t.Errorf("the gateway wanted more than it may:\n%s", text)
 	}
@@ -134,7 +144,7 @@ func TestPermissionsOfTheComposeFile(t *testing.T) {
 	}
 	t.Cleanup(publisher.Close)
 	for _, subject := range []string{
-		"rt.4711.c", "rtctr.4711.c", "rtkv.seat.4711.c.n.u", "$KV.cluster.seat.4711.c.n.u", "$KV.counters.4711.c", "work.q",
+		"rt.4711.c", "gw.4711", "rtgw.4711", "rtctr.4711.c", "rtkv.seat.4711.c.n.u", "$KV.cluster.seat.4711.c.n.u", "$KV.counters.4711.c", "work.q",
 		"$JS.API.STREAM.DELETE.CH_4711",
 	} {
 		if err := publisher.Publish(subject, []byte("forged")); err != nil {
@@ -146,10 +156,13 @@ func TestPermissionsOfTheComposeFile(t *testing.T) {
 		}
 	}
 	ack, err := publisher.Request(streams.SubjectOf("4711", "c"), []byte("good"), patience)
-	if err != nil || !strings.Contains(string(ack.Data), `"seq":8`) {
+	if err != nil || !strings.Contains(string(ack.Data), `"seq":10`) {
 		t.Fatalf("a publisher may not publish: %v", err)
 	}
 	eventually(t, "the good one has come", func() bool { return got.count() == 1 })
+	if page, err := l.Read(t.Context(), broker.GatewaysApp, "4711", broker.Query{Limit: 10}); err != nil || len(page.Publications) != 1 || orders.count() != 1 {
+		t.Errorf("a publisher gave orders: %v, %v", page, err)
+	}
 	if records, err := table.List(t.Context(), "seat.>"); err != nil || len(records) > 0 {
 		t.Errorf("a publisher wrote into the table: %v, %v", records, err)
 	}
@@ -164,7 +177,7 @@ func TestPermissionsOfTheComposeFile(t *testing.T) {
 	if m, err := gateway.Request("$JS.API.STREAM.INFO.WORK", nil, patience); err != nil || !strings.Contains(string(m.Data), `"messages":1,`) {
 		t.Errorf("a publisher wrote into the queues: %v, %v", m, err)
 	}
-	for _, subject := range []string{"rt.4711.c", "rtkv.seat.4711.c.n.u", "$JS.API.STREAM.DELETE.CH_4711", "$JS.API.STREAM.SNAPSHOT.CH_4711", "$JS.API.CONSUMER.CREATE.CH_4711"} {
+	for _, subject := range []string{"rt.4711.c", "rtgw.4711", "rtkv.seat.4711.c.n.u", "$JS.API.STREAM.DELETE.CH_4711", "$JS.API.STREAM.SNAPSHOT.CH_4711", "$JS.API.CONSUMER.CREATE.CH_4711"} {
 		if err := gateway.Publish(subject, []byte("{}")); err != nil {
 			t.Fatal(err)
 		}

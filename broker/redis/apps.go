@@ -1,0 +1,78 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/sluicehq/sluice/broker"
+)
+
+// What the log of gateways keeps.
+const (
+	gatewaysMessages = 1000
+	gatewaysAge      = 24 * time.Hour
+)
+
+// opening bounds the apps that are opened or looked at at the same time.
+const opening = 32
+
+// openApps opens the logs of all apps. It fails if none can be opened. Those that cannot are
+// a problem, and are tried again as long as the log is open.
+func (l *Log) openApps(ctx context.Context) error {
+	all := append(slices.Clone(l.opt.Apps), AppOptions{ID: broker.GatewaysApp, MaxMessages: gatewaysMessages, MaxAge: gatewaysAge})
+	for _, o := range all {
+		l.apps[o.ID] = &appLog{opt: o}
+	}
+	errs := make([]error, len(all))
+	each(slices.Values(all), opening, func(o AppOptions) {
+		i := slices.IndexFunc(all, func(x AppOptions) bool { return x.ID == o.ID })
+		if errs[i] = l.tryOut(ctx, o.ID); errs[i] == nil {
+			// A cluster answers before it serves.
+			errs[i] = l.attempt(ctx, func(ctx context.Context) error { return l.refresh(ctx, l.apps[o.ID]) })
+		}
+	})
+	if !slices.Contains(errs[:len(l.opt.Apps)], nil) {
+		return errors.Join(errs...)
+	}
+	for i, err := range errs {
+		if err != nil {
+			l.opt.Logger.Error("the log of an app cannot be opened; the others go on, and it is tried again", "app", all[i].ID, "error", err)
+			l.appProblem(all[i].ID, epochOfApp(all[i].ID), err)
+		}
+	}
+	return nil
+}
+
+// app returns the log of an app that can be used.
+func (l *Log) app(id string) (*appLog, error) {
+	a := l.apps[id]
+	switch {
+	case a == nil:
+		return nil, fmt.Errorf("%w: %.100q", broker.ErrUnknownApp, id)
+	case !a.open.Load():
+		return nil, fmt.Errorf("%w: the log of the app %.100q could not be opened yet", broker.ErrUnavailable, id)
+	}
+	return a, nil
+}
+
+func epochOfApp(id string) string {
+	if id == broker.GatewaysApp {
+		return "epoch of the log of orders to all gateways"
+	}
+	return "epoch of the app " + id
+}
+
+// checkEpochs looks at the epochs of all apps, several at a time.
+func (l *Log) checkEpochs() {
+	each(maps.Values(l.apps), opening, func(a *appLog) {
+		ctx, cancel := context.WithTimeout(l.ctx, 5*time.Second)
+		defer cancel()
+		if err := l.refresh(ctx, a); l.ctx.Err() == nil {
+			l.appProblem(a.opt.ID, epochOfApp(a.opt.ID), err)
+		}
+	})
+}

@@ -1,0 +1,52 @@
+package redis
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/test/redisserver"
+)
+
+// TestTrust07AFailingAppLeavesTheOthersAlone: the others start and work, the failing one is
+// named and answers with an error, and it works as soon as it can.
+func TestTrust07AFailingAppLeavesTheOthersAlone(t *testing.T) {
+	url := redisserver.Start(t).URL()
+	first := open(t, url, false)
+	key := first.keys.epoch("app-1")
+	set := func() error {
+		return first.pub.Do(t.Context(), first.pub.B().Lpush().Key(key).Element("not an epoch").Build()).Error()
+	}
+	if err := errors.Join(first.pub.Do(t.Context(), first.pub.B().Del().Key(key).Build()).Error(), set()); err != nil {
+		t.Fatal(err)
+	}
+	l := open(t, url, false)
+	event := broker.Outgoing{Channel: "c", Event: &broker.Event{Name: "e"}}
+	if _, err := l.Publish(t.Context(), "app.2", event); err != nil {
+		t.Errorf("the other app suffers: %v", err)
+	}
+	if h := l.Health(); !h.Ready || !strings.Contains(strings.Join(h.Problems, "\n"), "epoch of the app app-1") {
+		t.Errorf("health is %+v", h)
+	}
+	if _, err := l.Publish(t.Context(), "app-1", event); !errors.Is(err, broker.ErrUnavailable) {
+		t.Errorf("publishing: got %v", err)
+	}
+	if _, err := l.Attach(t.Context(), "app-1", "c", &witness{}); !errors.Is(err, broker.ErrUnavailable) {
+		t.Errorf("attaching: got %v", err)
+	}
+	if err := first.pub.Do(t.Context(), first.pub.B().Del().Key(key).Build()).Error(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the app works and nothing is wrong", func() bool {
+		_, err := l.Publish(t.Context(), "app-1", event)
+		return err == nil && len(l.Health().Problems) == 0
+	})
+}
+
+func TestTrust04TheIdOfGatewaysIsReserved(t *testing.T) {
+	_, err := Open(t.Context(), Options{URL: "redis://127.0.0.1:1", Apps: []AppOptions{{ID: broker.GatewaysApp}}})
+	if err == nil || !strings.Contains(err.Error(), "reserved") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,0 +1,85 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/pusher"
+)
+
+// signedIn connects a user.
+func (r *rig) signedIn(id string) *peer {
+	r.t.Helper()
+	p, socket := r.connect()
+	user := `{"id":"` + id + `"}`
+	p.say(`{"event":"pusher:signin","data":{"auth":"key:%s","user_data":%q}}`, pusher.SignUser("secret", socket, user), user)
+	p.want("pusher:signin_success")
+	return p
+}
+
+// TestTrust04OrdersAreOutOfReach: whatever is in the log of an app, whoever is said to have
+// put it there, is no order.
+func TestTrust04OrdersAreOutOfReach(t *testing.T) {
+	r := newRig(t, func(_ *Options, a *app.App) { a.UserAuth = true })
+	victim, other := r.signedIn("victim"), r.signedIn("other")
+	for _, channel := range []string{"#sluice-orders", "app", broker.GatewaysApp, broker.GatewaysApp + ".app", "#server-to-user-victim"} {
+		for _, name := range []string{"sluice_internal:order", "message", "terminate"} {
+			for _, origin := range []broker.Origin{broker.OriginRaw, broker.OriginHTTP, broker.OriginClient} {
+				r.publish(channel, name, `{"terminate":"victim"}`, func(e *broker.Event) { e.Origin, e.Node = origin, "gateway" })
+			}
+		}
+	}
+	victim.usable()
+	if err := r.hub.Terminate(t.Context(), r.app, "victim"); err != nil {
+		t.Fatal(err)
+	}
+	if code := victim.closed(); code != int(pusher.CloseNotAuthorized) {
+		t.Errorf("the victim was closed with %d", code)
+	}
+	other.usable()
+}
+
+// failingFeed fails to attach until it is mended.
+type failingFeed struct {
+	broker.Feed
+	mended atomic.Bool
+}
+
+func (f *failingFeed) Attach(ctx context.Context, app, channel string, sink broker.Sink) (broker.Attachment, error) {
+	if !f.mended.Load() {
+		return nil, errors.New("poisoned")
+	}
+	return f.Feed.Attach(ctx, app, channel, sink)
+}
+
+// TestTrust07OrdersThatCannotBeFollowedStopNoStart: the gateway starts, says what is wrong, and
+// catches up with what was ordered meanwhile, but not with connections that came later.
+func TestTrust07OrdersThatCannotBeFollowedStopNoStart(t *testing.T) {
+	feed := &failingFeed{}
+	log := newMemory(t, "app")
+	t.Cleanup(func() { _ = log.Close() })
+	feed.Feed = log
+	r := newRig(t, func(o *Options, a *app.App) {
+		a.UserAuth = true
+		o.Feed, o.Publisher, o.History, o.LogTime = feed, log, log, log.Now
+	})
+	victim := r.signedIn("victim")
+	if got := strings.Join(r.hub.Problems(), "\n"); !strings.Contains(got, "orders for the app app are not followed: poisoned") {
+		t.Errorf("problems are %q", got)
+	}
+	if err := r.hub.Terminate(t.Context(), r.app, "victim"); err != nil {
+		t.Fatal(err)
+	}
+	later := r.signedIn("victim")
+	feed.mended.Store(true)
+	if code := victim.closed(); code != int(pusher.CloseNotAuthorized) {
+		t.Errorf("the victim was closed with %d", code)
+	}
+	eventually(t, "orders are followed", func() bool { return len(r.hub.Problems()) == 0 })
+	later.usable()
+}

@@ -1,0 +1,249 @@
+package streams
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/name"
+)
+
+// appLog is the log of one app.
+type appLog struct {
+	opt AppOptions
+	// limits are what the stream is to keep, opt's until Retain changes them.
+	limits atomic.Pointer[AppOptions]
+	// credentials are made of opt's secrets until Retain changes them; the log of the
+	// gateways has none.
+	credentials atomic.Pointer[credentials]
+	stream      string
+	root        string // publish subjects up to the channel's token
+	live        string // live subjects up to there
+	epoch       atomic.Pointer[string]
+	copies      atomic.Int64 // of the stream
+	storing     outcome
+	skips       skips
+	known       witness
+	// open is set once the stream is there and has an epoch.
+	open atomic.Bool
+	// wake asks for the channels that are followed to be compared with the log.
+	wake chan struct{}
+	// turn is held by the one that looks at the stream: an answer of before must not
+	// be adopted after one of afterwards. It guards created, when the stream was made,
+	// and ended, the epochs that this process saw end.
+	turn    chan struct{}
+	created time.Time
+	ended   map[string]bool
+}
+
+func (a *appLog) currentEpoch() string { return *a.epoch.Load() }
+
+// credentialsOf are what proves claims about a channel, nil if nothing does. An order is
+// proven by the secret of the app that it is for.
+func (l *Log) credentialsOf(a *appLog, channel string) *credentials {
+	if a.opt.ID == broker.GatewaysApp {
+		if a = l.apps[channel]; a == nil {
+			return nil
+		}
+	}
+	return a.credentials.Load()
+}
+
+// believes says whether a message of an app's log proves what it claims.
+func (l *Log) believes(a *appLog, subject string, h nats.Header, data []byte) bool {
+	channel := ""
+	if a.opt.ID == broker.GatewaysApp {
+		channel, _ = name.Decode(strings.TrimPrefix(subject, a.root))
+	}
+	return l.credentialsOf(a, channel).believes(subject, h, data)
+}
+
+// What the log of gateways keeps: more than they may have missed when they come back. Its
+// bytes are set aside on each server.
+const (
+	gatewaysMessages = 1000
+	gatewaysAge      = 24 * time.Hour
+	gatewaysBytes    = 16 << 20
+)
+
+func (l *Log) newAppLog(o AppOptions) *appLog {
+	a := &appLog{
+		opt: o, stream: streamName(l.opt.Prefix, o.ID), wake: make(chan struct{}, 1),
+		turn: make(chan struct{}, 1), ended: map[string]bool{},
+	}
+	a.root, a.live = rootsOf(l.opt.Prefix, o.ID)
+	a.limits.Store(&o)
+	if len(o.Secrets) > 0 {
+		a.credentials.Store(newCredentials(o.ID, o.Secrets))
+	}
+	a.storing.what, a.storing.app = "storing events of the app "+o.ID, o.ID
+	if o.ID == broker.GatewaysApp {
+		a.storing.what = "storing orders to all gateways"
+	}
+	return a
+}
+
+// addApps makes the logs of all apps, and that of the gateways, of which none is open.
+func (l *Log) addApps() {
+	l.apps = map[string]*appLog{broker.GatewaysApp: l.newAppLog(AppOptions{
+		ID: broker.GatewaysApp, MaxMessages: gatewaysMessages, MaxAge: gatewaysAge, MaxBytes: gatewaysBytes, Replicas: l.opt.Replicas,
+	})}
+	for _, o := range l.opt.Apps {
+		l.apps[o.ID] = l.newAppLog(o)
+	}
+}
+
+// openApps opens the logs of all apps at the same time. It fails if none can be opened.
+// Those that cannot are a problem, and are tried again as long as the log is open.
+func (l *Log) openApps(ctx context.Context) error {
+	errs := make([]error, len(l.opt.Apps))
+	retry := func(ctx context.Context) func(func(context.Context) error) error {
+		return func(f func(context.Context) error) error { return attempt(ctx, f) }
+	}
+	var opening sync.WaitGroup
+	for i, o := range l.opt.Apps {
+		opening.Go(func() { errs[i] = l.openApp(ctx, l.apps[o.ID], retry(ctx)) })
+	}
+	opening.Wait()
+	if !slices.Contains(errs, nil) {
+		return errors.Join(errs...)
+	}
+	for i, err := range errs {
+		l.noteOpening(l.opt.Apps[i].ID, err)
+	}
+	// The apps have what room there is before this one.
+	ctx, cancel := context.WithTimeout(ctx, l.opt.StartTimeout/2)
+	defer cancel()
+	l.noteOpening(broker.GatewaysApp, l.openApp(ctx, l.apps[broker.GatewaysApp], retry(ctx)))
+	return nil
+}
+
+// noteOpening notes what became of opening the log of an app.
+func (l *Log) noteOpening(app string, err error) {
+	if err != nil {
+		l.opt.Logger.Error("the log of an app cannot be opened; the others go on, and it is tried again", "app", app, "error", err)
+		l.appProblem(app, streamOfApp(app), err)
+	}
+}
+
+// openApp makes an app's stream what it should be, and a new epoch if one is due, which is
+// made once. try does what may be done twice.
+func (l *Log) openApp(ctx context.Context, a *appLog, try func(func(context.Context) error) error) error {
+	err := try(func(ctx context.Context) error { return l.refresh(ctx, a, "") })
+	if err == nil && l.opt.NewEpoch {
+		err = l.refresh(ctx, a, a.currentEpoch())
+	}
+	if err == nil {
+		a.open.Store(true)
+	}
+	return err
+}
+
+// app returns the log of an app that can be used.
+func (l *Log) app(id string) (*appLog, error) {
+	a := l.apps[id]
+	switch {
+	case a == nil:
+		return nil, fmt.Errorf("%w: %.100q", broker.ErrUnknownApp, id)
+	case !a.open.Load():
+		return nil, fmt.Errorf("%w: the log of the app %.100q could not be opened yet", broker.ErrUnavailable, id)
+	}
+	return a, nil
+}
+
+// checkInterval is how often a stream is looked at.
+const checkInterval = 2 * time.Second
+
+// superviseApp watches the stream of one app: it provisions one that vanished, notices a new
+// life of the log, and compares channels with it. Each app has a goroutine of its own for
+// that, because one whose stream does not answer must not hold up others.
+func (l *Log) superviseApp(a *appLog) {
+	check, audit := time.NewTicker(checkInterval), time.NewTicker(l.opt.AuditInterval)
+	defer check.Stop()
+	defer audit.Stop()
+	if a.opt.ID == broker.GatewaysApp && a.open.Load() {
+		l.greet(a)
+	}
+	for {
+		select {
+		case <-l.ctx.Done():
+			return
+		case <-a.wake:
+			l.checkStream(a)
+			l.compare(a, 0)
+		case <-check.C:
+			l.checkStream(a)
+		case <-audit.C:
+			// A lost last message is not revealed by any later one; a few
+			// silent channels at a time are compared with the log.
+			l.compare(a, auditBatch)
+		}
+	}
+}
+
+// poke asks for the channels of an app to be compared with the log.
+func (a *appLog) poke() {
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (l *Log) checkStream(a *appLog) {
+	ctx, cancel := context.WithTimeout(l.ctx, 5*time.Second)
+	defer cancel()
+	var err error
+	if a.open.Load() {
+		err = l.refresh(ctx, a, "")
+	} else if err = l.openApp(ctx, a, func(f func(context.Context) error) error { return f(ctx) }); err == nil {
+		l.opt.Logger.Info("the log of an app is open now", "app", a.opt.ID)
+	}
+	if l.ctx.Err() == nil {
+		l.appProblem(a.opt.ID, streamOfApp(a.opt.ID), err)
+	}
+	if err == nil && a.opt.ID == broker.GatewaysApp && a.storing.failing.Load() {
+		l.greet(a)
+	}
+}
+
+// greet finds out whether orders can be given, long before somebody has to give one.
+func (l *Log) greet(a *appLog) {
+	ctx, cancel := context.WithTimeout(l.ctx, attemptTimeout)
+	defer cancel()
+	m, err := encode(publishSubject(l.opt.Prefix, a.opt.ID, ""), &broker.Event{Name: "sluice_internal:hello"}, nuid.Next())
+	if err == nil {
+		_, err = l.js.PublishMsg(ctx, m, jetstream.WithRetryAttempts(0))
+	}
+	if l.ctx.Err() == nil {
+		a.storing.note(l, err)
+	}
+}
+
+func streamOfApp(id string) string {
+	if id == broker.GatewaysApp {
+		return "log of orders to all gateways"
+	}
+	return "stream of the app " + id
+}
+
+// appOf finds the app of which an error of NATS about permissions names a subject, empty if
+// it is about something else.
+func (l *Log) appOf(violation string) string {
+	_, subject, _ := strings.Cut(violation, `"`)
+	for id, a := range l.apps {
+		if strings.HasPrefix(subject, a.root) || strings.HasPrefix(subject, a.live) {
+			return id
+		}
+	}
+	return ""
+}

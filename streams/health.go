@@ -1,0 +1,62 @@
+package streams
+
+import (
+	"sort"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/sluicehq/sluice/broker"
+)
+
+// problem is something that is wrong.
+type problem struct {
+	text string
+	// app is the one that it concerns, empty for all.
+	app string
+}
+
+// problem notes what is wrong with something that all apps need, or that nothing is.
+func (l *Log) problem(what string, err error) { l.appProblem("", what, err) }
+
+// appProblem notes what is wrong with something that one app needs.
+func (l *Log) appProblem(app, what string, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err == nil {
+		delete(l.problems, what)
+		return
+	}
+	l.problems[what] = problem{what + ": " + err.Error(), app}
+}
+
+// Health implements [broker.Log]. What concerns some of the apps is a problem, and the rest
+// goes on working: the log is ready as long as one app can use it.
+func (l *Log) Health() broker.Health {
+	h := broker.Health{Backend: "jetstream", Durability: l.durability(), Ready: true}
+	for _, c := range []struct {
+		role string
+		conn *nats.Conn
+	}{{"publish", l.pub}, {"feed", l.feed}, {"read", l.read}} {
+		if !c.conn.IsConnected() {
+			h.Ready = false
+			h.Problems = append(h.Problems, "the "+c.role+" connection to NATS is "+strings.ToLower(c.conn.Status().String()))
+		}
+	}
+	failing := map[string]bool{}
+	l.mu.Lock()
+	for _, p := range l.problems {
+		h.Problems = append(h.Problems, p.text)
+		switch p.app {
+		case "":
+			h.Ready = false
+		case broker.GatewaysApp:
+		default:
+			failing[p.app] = true
+		}
+	}
+	l.mu.Unlock()
+	h.Ready = h.Ready && len(failing) < len(l.opt.Apps)
+	sort.Strings(h.Problems)
+	return h
+}
