@@ -77,8 +77,6 @@ func (c *Channel) detach() {
 	if c.attachment != nil {
 		c.attachment.Detach()
 	}
-	if c.roll.room != nil {
-		c.roll.room.Close()
-	}
+	c.roll.end()
 	c.dropBases()
 }

@@ -36,7 +36,7 @@ func (h *Hub) Tell(appID, channel string, c presence.Change) {
 	if a == nil || channel == "" || h.opt.Hooks == nil || pusher.KindOf(channel).ServerToUser() {
 		return
 	}
-	e := webhook.Event{Channel: channel, UserID: c.User, Count: c.Count}
+	e := webhook.Event{Channel: channel, UserID: c.User, Count: c.Count, Version: c.Version}
 	switch c.Kind {
 	case presence.Added:
 		e.Name = webhook.MemberAdded

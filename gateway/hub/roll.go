@@ -43,11 +43,12 @@ type countGate struct {
 	told    time.Time
 	pending bool
 	count   int
+	version uint64
 }
 
 // offer takes a new number and says whether to tell it now.
-func (g *countGate) offer(n int, now time.Time) bool {
-	g.count = n
+func (g *countGate) offer(n int, version uint64, now time.Time) bool {
+	g.count, g.version = n, version
 	if n > smallCount && now.Sub(g.told) < countPause {
 		g.pending = true
 		return false
@@ -56,9 +57,24 @@ func (g *countGate) offer(n int, now time.Time) bool {
 	return true
 }
 
+// overtaking is how long what a gateway told may have come behind what another told later.
+const overtaking = 2 * countPause
+
+// learn takes a new number that another gateway tells. If one is kept back here, or was told
+// a moment ago, it may be taken for the last word, so the new one is told here as well, in its
+// time.
+func (g *countGate) learn(n int, version uint64, now time.Time) {
+	g.count, g.version = n, version
+	g.pending = g.pending || !g.told.IsZero() && now.Sub(g.told) < overtaking
+}
+
 // due says whether a number that was kept back is to be told now.
 func (g *countGate) due(now time.Time) bool {
-	return g.pending && now.Sub(g.told) >= countPause && g.offer(g.count, now)
+	if !g.pending || now.Sub(g.told) < countPause {
+		return false
+	}
+	g.told, g.pending = now, false
+	return true
 }
 
 // enroll begins to follow the members of a channel, if somebody wants to know.
@@ -103,13 +119,16 @@ func (r *roll) Changed(version uint64, changes []presence.Change) {
 			own := c.Node == r.channel.hub.opt.Node && !c.Buried
 			r.mu.Lock()
 			now := r.channel.hub.opt.Now()
-			shown, hooked := r.frames.offer(c.Count, now), own && r.hooks.offer(c.Count, now)
+			shown, hooked := r.frames.offer(c.Count, c.Version, now), own && r.hooks.offer(c.Count, c.Version, now)
+			if !own {
+				r.hooks.learn(c.Count, c.Version, now)
+			}
 			r.mu.Unlock()
 			if shown {
 				n.add("subscription_count", pusher.AppendSubscriptionCount(nil, c.Count))
 			}
 			if hooked {
-				r.channel.hook(c.Count, c.Cause)
+				r.channel.hook(c.Count, c.Version, c.Cause)
 			}
 		}
 	}
@@ -120,7 +139,7 @@ func (r *roll) Changed(version uint64, changes []presence.Change) {
 func (r *roll) sweep(now time.Time) {
 	r.mu.Lock()
 	frames, hooks := r.frames.due(now), r.hooks.due(now)
-	shown, hooked := r.frames.count, r.hooks.count
+	shown, hooked := r.frames.count, r.hooks
 	r.mu.Unlock()
 	if frames {
 		n := &notice{}
@@ -128,13 +147,28 @@ func (r *roll) sweep(now time.Time) {
 		r.channel.announce(n)
 	}
 	if hooks {
-		r.channel.hook(hooked, 0)
+		r.channel.hook(hooked.count, hooked.version, 0)
+	}
+}
+
+// end stops following, and tells the number that is still kept back.
+func (r *roll) end() {
+	if r.room == nil {
+		return
+	}
+	r.room.Close()
+	r.mu.Lock()
+	last := r.hooks
+	r.hooks.pending = false
+	r.mu.Unlock()
+	if last.pending {
+		r.channel.hook(last.count, last.version, 0)
 	}
 }
 
 // hook tells the application the number of subscriptions.
-func (c *Channel) hook(n int, cause uint64) {
-	e := webhook.Event{Name: webhook.SubscriptionCount, Channel: c.name, Count: n}
+func (c *Channel) hook(n int, version, cause uint64) {
+	e := webhook.Event{Name: webhook.SubscriptionCount, Channel: c.name, Count: n, Version: version}
 	if cause > 0 {
 		e.ID = e.Name + "/" + c.name + "/" + c.hub.opt.Node + "//" + strconv.FormatUint(cause, 10)
 	}

@@ -34,6 +34,9 @@ type Change struct {
 	Cause uint64
 	// Buried is true if the node did not say it itself.
 	Buried bool
+	// Version is the newest revision that a count knows of: of two counts of a channel
+	// that of the higher one is right.
+	Version uint64
 }
 
 // place is a seat within a channel.
@@ -63,6 +66,8 @@ type Fold struct {
 	view     *register
 	count    int
 	occupied bool
+	// newest is the highest revision that was taken in.
+	newest uint64
 }
 
 // NewFold returns the fold of an empty channel.
@@ -104,6 +109,7 @@ func (f *Fold) apply(at place, revision uint64, n note) []Change {
 	}
 	h := held{n, revision, !n.Gone && f.view.counts(at.node, revision)}
 	f.seats[at] = h
+	f.newest = max(f.newest, revision)
 	return f.step(at, old, h, cause(revision, n), false)
 }
 
@@ -164,7 +170,7 @@ func (f *Fold) recount(node string, before, after int, cause uint64, buried bool
 		return nil
 	}
 	f.count += after - before
-	c := Change{Kind: Counted, Count: f.count, Node: node, Cause: cause, Buried: buried}
+	c := Change{Kind: Counted, Count: f.count, Node: node, Cause: cause, Buried: buried, Version: f.newest}
 	out := []Change{c}
 	if now := f.count > 0; now != f.occupied {
 		f.occupied = now

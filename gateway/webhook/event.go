@@ -30,6 +30,9 @@ type Event struct {
 	// Event, Data and SocketID are those of a client event.
 	Event, Data, SocketID string
 	Count                 int
+	// Version orders the numbers of a channel, 0 for one that has no order. It does
+	// not travel.
+	Version uint64
 }
 
 // Append appends the JSON text of the event.

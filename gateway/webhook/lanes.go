@@ -83,9 +83,14 @@ func (e *endpoint) serve() error {
 // sort withholds events for their grace and puts the others into lanes.
 func (e *endpoint) sort(ctx context.Context, in <-chan delivery, queues []chan delivery) {
 	g := grace[delivery]{wait: e.hooks.opt.Grace}
+	numbers := counts{}
 	put := func(d delivery) {
 		if !e.hook.Wants(d.event.Name, d.event.Channel) {
 			e.done(ctx, d)
+			return
+		}
+		if d.event.Name == SubscriptionCount && numbers.stale(&d.event, d.taken.Stored) {
+			e.settle(ctx, []delivery{d})
 			return
 		}
 		h := fnv.New32a()
