@@ -28,10 +28,14 @@ type Taken struct {
 
 // Work is a set of named queues that outlive processes.
 type Work interface {
-	// Put appends tasks to a queue in order, and returns when all are stored.
-	// After an error an unknown prefix of them may be. Errors: [ErrUnavailable],
-	// [ErrTooLarge], [ErrClosed], or the context's.
-	Put(ctx context.Context, queue string, tasks ...Task) error
+	// Put appends tasks to a queue in order, and returns when all are stored or one
+	// cannot be, with the number of those that are for sure: who tries again goes on
+	// behind them. Whether the next ones are is not known if the backend did not
+	// answer; their ids keep them from being stored twice for two minutes. Each queue
+	// has a bound of its own; a full one refuses and takes nothing from the others.
+	// Errors: [ErrUnavailable], also when the queue is full, [ErrTooLarge], which is
+	// about the first task that is not stored, [ErrClosed], or the context's.
+	Put(ctx context.Context, queue string, tasks ...Task) (stored int, err error)
 	// Take hands the tasks of a queue to do, in order, oldest first, and goes on
 	// with new ones as they come. Of all processes that call it for a queue one at
 	// a time is served; the others wait until it stops or dies and then get what was

@@ -42,6 +42,9 @@ const noSuitablePeers = 10005
 
 // passing says whether a failure may be over soon.
 func passing(err error) bool {
+	if errors.Is(err, errFull) {
+		return false
+	}
 	var api *jetstream.APIError
 	if errors.As(err, &api) {
 		// 503 without a leader or enough servers; servers that have just met may not

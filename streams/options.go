@@ -43,6 +43,9 @@ type Options struct {
 	Apps []AppOptions
 	// Replicas of each stream, 1 to 5, default 1. On a cluster use 3.
 	Replicas int
+	// Queues is the number of queues of work for which the bytes are set aside that they
+	// may take, default 0: about 1 GiB for all.
+	Queues int
 	// Synchronous says that the server, an embedded one, synchronises its disk with
 	// every event. It decides about what Health says, nothing else.
 	Synchronous bool

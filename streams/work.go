@@ -6,8 +6,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -24,8 +27,12 @@ const (
 	// this is for tasks that nobody takes. Each server removes what is too old by its
 	// own clock, so it is far above what clocks may differ by.
 	workAge = 24 * time.Hour
-	// workBytes bounds all tasks that wait. More are refused, none is pushed out.
+	// workBytes is what is set aside for tasks that wait, if the bounds of the queues
+	// do not need more. More are refused, none is pushed out.
 	workBytes = 1 << 30
+	// leastTasks and mostTasks are the limits within which the tasks of one subject are
+	// bounded.
+	leastTasks, mostTasks = 16, 128
 	// workWindow is how long the id of a task is remembered.
 	workWindow = 2 * time.Minute
 	// vanished is how long the stream must have been missing to be made anew.
@@ -47,6 +54,8 @@ type Work struct {
 	stream string
 	root   string
 	lease  time.Duration
+	// turn chooses the subject of the next task.
+	turn atomic.Uint32
 
 	// repairing guards since when the stream was found missing, and when that was
 	// last seen.
@@ -55,6 +64,24 @@ type Work struct {
 }
 
 var _ broker.Work = (*Work)(nil)
+
+// sizes bound a queue. The server bounds the number of messages of a subject and not their
+// bytes, so the tasks of a queue have subjects by their size, more of them for small ones.
+// No queue can thereby take the room of another.
+var sizes = [...]struct{ upTo, subjects int }{{2 << 10, 64}, {16 << 10, 8}, {math.MaxInt, 1}}
+
+// workBounds are the tasks that one subject may have, and the bytes that are set aside so that
+// all queues may be full at the same time: with many, each is smaller.
+func (l *Log) workBounds() (tasks, bytes int64) {
+	// Escaped as JSON a text may be six times as long.
+	each := int64(6*l.opt.MaxData + headerRoom)
+	for _, c := range sizes[:len(sizes)-1] {
+		each += int64(c.upTo * c.subjects)
+	}
+	n := int64(max(l.opt.Queues, 1))
+	tasks = min(max(workBytes/(n*each), leastTasks), mostTasks)
+	return tasks, max(workBytes, n*tasks*each)
+}
 
 // OpenWork opens the queues. They end with the log. node names this process.
 func (l *Log) OpenWork(ctx context.Context, node string, table kv.Table) (*Work, error) {
@@ -73,11 +100,12 @@ func (l *Log) OpenWork(ctx context.Context, node string, table kv.Table) (*Work,
 // provision creates the stream, or adapts its limits. One that is not ours it refuses
 // to touch.
 func (w *Work) provision(ctx context.Context) error {
+	tasks, bytes := w.log.workBounds()
 	want := jetstream.StreamConfig{
 		Name: w.stream, Subjects: []string{w.root + ">"}, Description: "work of the gateways",
 		Storage: jetstream.FileStorage, Replicas: w.log.opt.Replicas,
-		Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew, MaxAge: workAge, MaxBytes: workBytes,
-		Duplicates: workWindow,
+		Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew, MaxAge: workAge,
+		MaxBytes: bytes, MaxMsgsPerSubject: tasks, DiscardNewPerSubject: true, Duplicates: workWindow,
 	}
 	s, err := w.log.js.Stream(ctx, w.stream)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -96,43 +124,80 @@ func (w *Work) provision(ctx context.Context) error {
 		return fmt.Errorf("stream %s exists and is not for work: subjects %v, %v storage, %v retention, discard policy %v; set nats.prefix to use another one",
 			w.stream, have.Subjects, have.Storage, have.Retention, have.Discard)
 	}
-	if have.Replicas == want.Replicas && have.MaxAge == want.MaxAge && have.MaxBytes == want.MaxBytes && have.Duplicates == want.Duplicates {
+	if have.Replicas == want.Replicas && have.MaxAge == want.MaxAge && have.MaxBytes == want.MaxBytes && have.Duplicates == want.Duplicates &&
+		have.MaxMsgsPerSubject == want.MaxMsgsPerSubject && have.DiscardNewPerSubject {
 		return nil
 	}
 	have.Replicas, have.MaxAge, have.MaxBytes, have.Duplicates = want.Replicas, want.MaxAge, want.MaxBytes, want.Duplicates
+	if crowded, err := w.crowded(ctx, s, tasks); err != nil {
+		return unavailable("stream "+w.stream, err)
+	} else if !crowded {
+		have.MaxMsgsPerSubject, have.DiscardNewPerSubject = want.MaxMsgsPerSubject, true
+	}
 	if _, err := w.log.js.UpdateStream(ctx, have); err != nil {
 		return unavailable("adapting the limits of the stream "+w.stream, err)
 	}
 	return nil
 }
 
+// crowded says whether a subject has more tasks than it may: an earlier release did not bound
+// them, and the server would remove what is too much. The bound is set at a later start.
+func (w *Work) crowded(ctx context.Context, s jetstream.Stream, most int64) (bool, error) {
+	info, err := s.Info(ctx, jetstream.WithSubjectFilter(w.root+">"))
+	if err != nil {
+		return false, err
+	}
+	for subject, n := range info.State.Subjects {
+		if n > uint64(most) {
+			w.log.opt.Logger.Warn("a queue of webhooks holds so many that its bound is set at the next start", "subject", subject, "tasks", n)
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
 // Put implements [broker.Work]. It sends one task after the other: in a pipeline, one
 // that fails would be stored behind its successors when it is tried again. With an
 // embedded server that takes 16 µs each instead of 6 µs.
-func (w *Work) Put(ctx context.Context, queue string, tasks ...broker.Task) error {
+func (w *Work) Put(ctx context.Context, queue string, tasks ...broker.Task) (stored int, err error) {
 	if w.log.ctx.Err() != nil {
-		return broker.ErrClosed
+		return 0, broker.ErrClosed
 	}
-	messages := make([]*nats.Msg, len(tasks))
 	for i, t := range tasks {
 		if len(t.ID) > maxTaskID {
-			return fmt.Errorf("%w: the id of a task has %d bytes, the limit is %d", broker.ErrTooLarge, len(t.ID), maxTaskID)
+			return i, fmt.Errorf("%w: the id of a task has %d bytes, the limit is %d", broker.ErrTooLarge, len(t.ID), maxTaskID)
 		}
-		m := &nats.Msg{Subject: w.subject(queue), Data: t.Body, Header: nats.Header{}}
+		m := &nats.Msg{Data: t.Body, Header: nats.Header{}}
 		m.Header.Set(nats.MsgIdHdr, nuid.Next())
 		if t.ID != "" {
 			m.Header.Set(taskID, name.Key(t.ID))
 			// The window is that of the stream, which all queues share.
 			m.Header.Set(nats.MsgIdHdr, short(queue+"\x00"+t.ID, 16))
 		}
-		messages[i] = m
-	}
-	for _, m := range messages {
-		if err := w.put(ctx, m); err != nil {
-			return err
+		if err := w.putSomewhere(ctx, queue, m); err != nil {
+			return i, err
 		}
 	}
-	return nil
+	return len(tasks), nil
+}
+
+// errFull says that a subject has as many tasks as it may.
+var errFull = fmt.Errorf("%w: the queue is full", broker.ErrUnavailable)
+
+// putSomewhere stores a message on one of the subjects for its size, in turn, so that the
+// queue is full only when all of them are.
+func (w *Work) putSomewhere(ctx context.Context, queue string, m *nats.Msg) error {
+	class := 0
+	for len(m.Data) > sizes[class].upTo {
+		class++
+	}
+	root, n := w.subject(queue)+"."+strconv.Itoa(class)+".", uint32(sizes[class].subjects)
+	err := errFull
+	for first, i := w.turn.Add(1), uint32(0); i < n && errors.Is(err, errFull); i++ {
+		m.Subject = root + strconv.Itoa(int((first+i)%n))
+		err = w.put(ctx, m)
+	}
+	return err
 }
 
 // put stores one message, again and again with the same id until the deadline.
@@ -144,12 +209,12 @@ func (w *Work) put(ctx context.Context, m *nats.Msg) error {
 		if errors.Is(err, jetstream.ErrNoStreamResponse) {
 			w.repair()
 		}
-		return err
+		return fullOr(err)
 	})
 	var api *jetstream.APIError
 	switch {
-	case err == nil:
-		return nil
+	case err == nil, errors.Is(err, errFull):
+		return err
 	case errors.As(err, &api) && api.ErrorCode == messageTooLarge, errors.Is(err, nats.ErrMaxPayload):
 		return fmt.Errorf("%w: %w", broker.ErrTooLarge, err)
 	case ctx.Err() != nil:
@@ -158,6 +223,16 @@ func (w *Work) put(ctx context.Context, m *nats.Msg) error {
 		return broker.ErrClosed
 	}
 	return unavailable("putting work", err)
+}
+
+// fullOr recognises the answers of a server that there is no room in a stream, which trying
+// again at once does not change.
+func fullOr(err error) error {
+	var api *jetstream.APIError
+	if errors.As(err, &api) && (strings.HasPrefix(api.Description, "maximum messages per subject exceeded") || strings.HasPrefix(api.Description, "maximum bytes exceeded")) {
+		return fmt.Errorf("%w (%s)", errFull, api.Description)
+	}
+	return err
 }
 
 // repair makes the stream anew if it vanished. It waits a moment before: a stream that is

@@ -44,7 +44,7 @@ func TestWork(t *testing.T) {
 func TestWorkOfTheDead(t *testing.T) {
 	s := node(t, t.TempDir())
 	dead, heir := openWork(t, s, "dead"), openWork(t, s, "heir")
-	if err := dead.Put(t.Context(), "q", broker.Task{Body: []byte("x")}); err != nil {
+	if _, err := dead.Put(t.Context(), "q", broker.Task{Body: []byte("x")}); err != nil {
 		t.Fatal(err)
 	}
 	taken, ended := make(chan broker.Taken, 2), make(chan error, 2)
@@ -125,7 +125,7 @@ func TestWorkOfAFormerTakerIsFencedOff(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := one.Put(t.Context(), "q", broker.Task{Body: []byte("x")}); err != nil {
+	if _, err := one.Put(t.Context(), "q", broker.Task{Body: []byte("x")}); err != nil {
 		t.Fatal(err)
 	}
 	if m, err := former.Next(jetstream.FetchMaxWait(time.Second)); err == nil {
@@ -150,7 +150,7 @@ func TestWorkPutEndsWithoutAcknowledgement(t *testing.T) {
 	if _, err := w.log.js.UpdateStream(t.Context(), silent); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Put(t.Context(), "q", broker.Task{ID: "1", Body: []byte("x")}); !errors.Is(err, broker.ErrUnavailable) {
+	if _, err := w.Put(t.Context(), "q", broker.Task{ID: "1", Body: []byte("x")}); !errors.Is(err, broker.ErrUnavailable) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -204,7 +204,7 @@ func TestWorkGoesOnAfterItsStreamVanished(t *testing.T) {
 	}()
 	put := func(id string) {
 		for i := 0; ; i++ {
-			err := w.Put(t.Context(), "q", broker.Task{ID: id, Body: []byte(id)})
+			_, err := w.Put(t.Context(), "q", broker.Task{ID: id, Body: []byte(id)})
 			if err == nil {
 				return
 			}
@@ -238,11 +238,11 @@ func TestWorkKeepsIDsWhateverTheyHold(t *testing.T) {
 	w := openWork(t, node(t, t.TempDir()), "one")
 	want := []string{"a b", "a\nb", "a/b ", "ü", ""}
 	for _, id := range want {
-		if err := w.Put(t.Context(), "q", broker.Task{ID: id, Body: []byte("x")}); err != nil {
+		if _, err := w.Put(t.Context(), "q", broker.Task{ID: id, Body: []byte("x")}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := w.Put(t.Context(), "q", broker.Task{ID: strings.Repeat("x", 257)}); !errors.Is(err, broker.ErrTooLarge) {
+	if _, err := w.Put(t.Context(), "q", broker.Task{ID: strings.Repeat("x", 257)}); !errors.Is(err, broker.ErrTooLarge) {
 		t.Errorf("a long id gave %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -262,7 +262,7 @@ func TestWorkIsBoundedInBytes(t *testing.T) {
 	w := openWork(t, node(t, t.TempDir()), "one")
 	const size, n = 900 << 10, 90
 	for range n {
-		if err := w.Put(t.Context(), "q", broker.Task{Body: make([]byte, size)}); err != nil {
+		if _, err := w.Put(t.Context(), "q", broker.Task{Body: make([]byte, size)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -286,7 +286,7 @@ func TestWorkIsBoundedInBytes(t *testing.T) {
 
 func TestWorkEndsWithTheLog(t *testing.T) {
 	w := openWork(t, node(t, t.TempDir()), "one")
-	if err := w.Put(t.Context(), "q", broker.Task{Body: []byte("x")}); err != nil {
+	if _, err := w.Put(t.Context(), "q", broker.Task{Body: []byte("x")}); err != nil {
 		t.Fatal(err)
 	}
 	taken, ended := make(chan broker.Taken, 1), make(chan error, 1)
@@ -296,7 +296,7 @@ func TestWorkEndsWithTheLog(t *testing.T) {
 	if err := <-ended; !errors.Is(err, broker.ErrUnavailable) {
 		t.Errorf("got %v", err)
 	}
-	if err := w.Put(t.Context(), "q", broker.Task{}); !errors.Is(err, broker.ErrClosed) {
+	if _, err := w.Put(t.Context(), "q", broker.Task{}); !errors.Is(err, broker.ErrClosed) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -317,7 +317,7 @@ func TestWorkNoticesWhatDidNotArrive(t *testing.T) {
 				}
 			}()
 			put := func(id string) {
-				if err := w.Put(t.Context(), "q", broker.Task{ID: id, Body: []byte(id)}); err != nil {
+				if _, err := w.Put(t.Context(), "q", broker.Task{ID: id, Body: []byte(id)}); err != nil {
 					t.Error(err)
 				}
 			}
@@ -379,7 +379,7 @@ func TestWorkIsTakenFast(t *testing.T) {
 	w := openWork(t, node(t, t.TempDir()), "one")
 	const n = 4 * workPull
 	for i := range n {
-		if err := w.Put(t.Context(), "q", broker.Task{ID: fmt.Sprint(i), Body: []byte("x")}); err != nil {
+		if _, err := w.Put(t.Context(), "q", broker.Task{ID: fmt.Sprint(i), Body: []byte("x")}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -135,7 +135,8 @@ func (w *Work) consumer(ctx context.Context, queue string, pending int) (jetstre
 	}
 	return s.CreateConsumer(ctx, jetstream.ConsumerConfig{
 		Durable: own + nuid.Next(), Description: fmt.Sprintf("queue %s, taken by %s", queue, w.node),
-		FilterSubject: w.subject(queue), DeliverPolicy: jetstream.DeliverAllPolicy,
+		// An earlier release put tasks on the subject of the queue itself.
+		FilterSubjects: []string{w.subject(queue), w.subject(queue) + ".>"}, DeliverPolicy: jetstream.DeliverAllPolicy,
 		AckPolicy: jetstream.AckExplicitPolicy, AckWait: workAge + time.Minute, MaxAckPending: pending,
 		InactiveThreshold: workIdle,
 	})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -85,7 +86,7 @@ func RunWork(t *testing.T, open func(t *testing.T) (one, other broker.Work)) {
 	}
 	put := func(t *testing.T, w broker.Work, queue string, tasks ...broker.Task) {
 		t.Helper()
-		if err := w.Put(t.Context(), queue, tasks...); err != nil {
+		if _, err := w.Put(t.Context(), queue, tasks...); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -125,5 +126,51 @@ func RunWork(t *testing.T, open func(t *testing.T) (one, other broker.Work)) {
 			k.finish(t, i)
 		}
 		wait(t, k, texts(0, 10))
+	})
+	t.Run("one that is too large leaves what stands before it", func(t *testing.T) {
+		one, _ := open(t)
+		tasks := numbered(0, 5)
+		tasks[3].ID = strings.Repeat("x", 257)
+		if stored, err := one.Put(t.Context(), "q", tasks...); stored != 3 || !errors.Is(err, broker.ErrTooLarge) {
+			t.Fatalf("%d are stored: %v; want 3 and the one that is too large", stored, err)
+		}
+		if stored, err := one.Put(t.Context(), "q", tasks[4]); stored != 1 || err != nil {
+			t.Fatalf("%d are stored: %v", stored, err)
+		}
+		wait(t, take(t, one, "q", 10), []string{"0", "1", "2", "4"})
+	})
+	t.Run("a full queue says how far it got, and leaves others their room", func(t *testing.T) {
+		one, other := open(t)
+		body := make([]byte, 64<<10)
+		sent, stored := 0, 0
+		var err error
+		for err == nil && sent < 1<<16 {
+			var tasks []broker.Task
+			for range 50 {
+				tasks = append(tasks, broker.Task{ID: fmt.Sprint("large-", sent), Body: body})
+				sent++
+			}
+			var n int
+			n, err = one.Put(t.Context(), "full", tasks...)
+			stored += n
+		}
+		if !errors.Is(err, broker.ErrUnavailable) {
+			t.Fatalf("%d tasks of 64 KiB were stored: %v; want the queue to be full", stored, err)
+		}
+		if bytes := stored * len(body); bytes < 4<<20 || bytes > 256<<20 {
+			t.Errorf("a queue holds %d bytes", bytes)
+		}
+		put(t, other, "another", numbered(0, 300)...)
+		wait(t, take(t, one, "another", 1000), texts(0, 300))
+		// What is done makes room.
+		k := take(t, other, "full", 10)
+		eventually(t, "some are taken", func() bool { return len(k.bodies()) >= 10 })
+		for i := range 10 {
+			k.finish(t, i)
+		}
+		eventually(t, "there is room again", func() bool {
+			n, _ := one.Put(t.Context(), "full", broker.Task{ID: "more", Body: body})
+			return n == 1
+		})
 	})
 }

@@ -80,31 +80,31 @@ func (w *Work) queue(name string) *workQueue {
 }
 
 // Put implements [broker.Work].
-func (w *Work) Put(ctx context.Context, queue string, tasks ...broker.Task) error {
+func (w *Work) Put(ctx context.Context, queue string, tasks ...broker.Task) (stored int, err error) {
 	if err := ctx.Err(); err != nil {
-		return err
+		return 0, err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed {
-		return broker.ErrClosed
+		return 0, broker.ErrClosed
 	}
 	q, now := w.queue(queue), time.Now()
 	q.ids.expire(now)
 	defer q.wake()
-	for _, t := range tasks {
+	for i, t := range tasks {
 		switch {
 		case len(t.ID) > maxTaskID:
-			return fmt.Errorf("%w: the id of a task has %d bytes, the limit is %d", broker.ErrTooLarge, len(t.ID), maxTaskID)
+			return i, fmt.Errorf("%w: the id of a task has %d bytes, the limit is %d", broker.ErrTooLarge, len(t.ID), maxTaskID)
 		case len(t.Body) > maxTask:
-			return fmt.Errorf("%w: a task has %d bytes, the limit is %d", broker.ErrTooLarge, len(t.Body), maxTask)
+			return i, fmt.Errorf("%w: a task has %d bytes, the limit is %d", broker.ErrTooLarge, len(t.Body), maxTask)
 		}
 		key := newDedupKey(t.ID)
 		if _, known := q.ids.lookup(key); known && t.ID != "" {
 			continue
 		}
 		if q.tasks.Len() >= maxTasks || q.bytes+len(t.Body) > maxTaskBytes {
-			return fmt.Errorf("%w: queue %.100q is full", broker.ErrUnavailable, queue)
+			return i, fmt.Errorf("%w: queue %.100q is full", broker.ErrUnavailable, queue)
 		}
 		if t.ID != "" {
 			q.ids.add(key, now, broker.Position{})
@@ -116,7 +116,7 @@ func (w *Work) Put(ctx context.Context, queue string, tasks ...broker.Task) erro
 			q.next = e
 		}
 	}
-	return nil
+	return len(tasks), nil
 }
 
 func (q *workQueue) wake() {

@@ -30,10 +30,10 @@ func TestWorkIsBounded(t *testing.T) {
 	for i := range tasks {
 		tasks[i] = broker.Task{ID: fmt.Sprint(i), Body: []byte("x")}
 	}
-	if err := w.Put(t.Context(), "q", tasks...); !errors.Is(err, broker.ErrUnavailable) {
+	if _, err := w.Put(t.Context(), "q", tasks...); !errors.Is(err, broker.ErrUnavailable) {
 		t.Errorf("a full queue said %v", err)
 	}
-	if err := w.Put(t.Context(), "another", tasks[0]); err != nil {
+	if _, err := w.Put(t.Context(), "another", tasks[0]); err != nil {
 		t.Errorf("another queue said %v", err)
 	}
 	for range maxTasks {
@@ -41,7 +41,7 @@ func TestWorkIsBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := w.Put(t.Context(), "q", tasks[maxTasks:]...); err != nil {
+	if _, err := w.Put(t.Context(), "q", tasks[maxTasks:]...); err != nil {
 		t.Errorf("an empty queue said %v", err)
 	}
 	if task := <-taken; task.ID != fmt.Sprint(maxTasks) {
@@ -57,7 +57,7 @@ func TestWorkIsBounded(t *testing.T) {
 	for name, task := range map[string]broker.Task{
 		"body": {Body: make([]byte, maxTask+1)}, "id": {ID: string(make([]byte, maxTaskID+1))},
 	} {
-		if err := w.Put(t.Context(), "q", task); !errors.Is(err, broker.ErrTooLarge) {
+		if _, err := w.Put(t.Context(), "q", task); !errors.Is(err, broker.ErrTooLarge) {
 			t.Errorf("a large %s gave %v", name, err)
 		}
 	}
@@ -66,7 +66,7 @@ func TestWorkIsBounded(t *testing.T) {
 func TestWorkEnds(t *testing.T) {
 	w := NewWork()
 	ended, taken := make(chan error, 2), make(chan broker.Taken, 1)
-	if err := w.Put(t.Context(), "q", broker.Task{Body: []byte("x")}); err != nil {
+	if _, err := w.Put(t.Context(), "q", broker.Task{Body: []byte("x")}); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 { // one takes, one waits
@@ -81,7 +81,7 @@ func TestWorkEnds(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	}
-	if err := w.Put(t.Context(), "q", broker.Task{}); !errors.Is(err, broker.ErrClosed) {
+	if _, err := w.Put(t.Context(), "q", broker.Task{}); !errors.Is(err, broker.ErrClosed) {
 		t.Errorf("got %v", err)
 	}
 	_ = w.Close()

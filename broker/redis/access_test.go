@@ -105,7 +105,7 @@ func everything(t *testing.T, l *Log) {
 		t.Error("removing records: ", err)
 	}
 	work := l.OpenWork()
-	if err := work.Put(ctx, "q", broker.Task{ID: "t", Body: []byte("b")}); err != nil {
+	if _, err := work.Put(ctx, "q", broker.Task{ID: "t", Body: []byte("b")}); err != nil {
 		t.Error("storing a task: ", err)
 	}
 	taking, end := context.WithCancel(ctx)

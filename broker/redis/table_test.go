@@ -54,7 +54,7 @@ func TestTasksUnderWayAreBoundedInBytes(t *testing.T) {
 	const size, most, all = 8 << 20, maxUnder / (8 << 20), maxUnder/(8<<20) + 4
 	put := func(n int) {
 		for range n {
-			if err := w.Put(t.Context(), "q", broker.Task{Body: make([]byte, size)}); err != nil {
+			if _, err := w.Put(t.Context(), "q", broker.Task{Body: make([]byte, size)}); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -17,8 +17,8 @@ import (
 const (
 	// maxTask is the largest body of a task, maxTaskID its longest id.
 	maxTask, maxTaskID = 8 << 20, 256
-	// maxTasks bounds a queue; more is refused, none is pushed out.
-	maxTasks = 65536
+	// maxTasks and maxTaskBytes bound a queue; more is refused, none is pushed out.
+	maxTasks, maxTaskBytes = 65536, 64 << 20
 	// maxUnder bounds the bytes that are handed out and not done.
 	maxUnder = 64 << 20
 	// workWindow is how long ids of tasks are remembered.
@@ -43,51 +43,78 @@ var _ broker.Work = (*Work)(nil)
 // OpenWork opens the queues of work.
 func (l *Log) OpenWork() *Work { return &Work{log: l, lease: workLease} }
 
-type workKeys struct{ stream, lock, dedup string }
+type workKeys struct{ stream, lock, bytes, dedup string }
 
 func (w *Work) keys(queue string) workKeys {
 	// Two colons: an app may be called work, and its channels anything.
 	root := w.log.opt.Prefix + "{work::" + name.Key(queue) + "}"
-	return workKeys{root + ":s", root + ":l", root + ":d:"}
+	return workKeys{root + ":s", root + ":l", root + ":b", root + ":d:"}
 }
 
-// workPut appends tasks whose ids are new.
+// workPut appends tasks whose ids are new. The bytes of a queue are counted beside it, anew
+// when it is empty.
 //
-//	KEYS: stream, then one key per id   ARGV: most tasks, window ms, bodies, then ids (empty for none)
+//	KEYS: stream, bytes, then one key per id
+//	ARGV: most tasks, most bytes, window ms, bodies, then ids (empty for none)
 //	answers: how many tasks there is no room for
 var workPut = rueidis.NewLuaScriptRetryable(`
-local n = #KEYS - 1
+local n = #KEYS - 2
+local have = redis.call('XLEN', KEYS[1])
+local bytes = tonumber(redis.call('GET', KEYS[2]) or '0')
+if have == 0 or bytes < 0 then bytes = 0 end
+local left = 0
 for i = 1, n do
-  if redis.call('EXISTS', KEYS[1 + i]) == 0 then
-    if redis.call('XLEN', KEYS[1]) >= tonumber(ARGV[1]) then return n - i + 1 end
-    redis.call('XADD', KEYS[1], '*', 'b', ARGV[2 + i], 'i', ARGV[2 + n + i])
-    redis.call('SET', KEYS[1 + i], '1', 'PX', ARGV[2])
+  if redis.call('EXISTS', KEYS[2 + i]) == 0 then
+    local body = ARGV[3 + i]
+    if have >= tonumber(ARGV[1]) or bytes + #body > tonumber(ARGV[2]) then
+      left = n - i + 1
+      break
+    end
+    redis.call('XADD', KEYS[1], '*', 'b', body, 'i', ARGV[3 + n + i])
+    redis.call('SET', KEYS[2 + i], '1', 'PX', ARGV[3])
+    have = have + 1
+    bytes = bytes + #body
   end
 end
-return 0
+redis.call('SET', KEYS[2], bytes)
+return left
+`)
+
+// workDone removes a task.
+//
+//	KEYS: stream, bytes   ARGV: entry, size
+var workDone = rueidis.NewLuaScriptRetryable(`
+if redis.call('XDEL', KEYS[1], ARGV[1]) == 1 then redis.call('DECRBY', KEYS[2], ARGV[2]) end
+return 1
 `)
 
 // Put implements [broker.Work].
-func (w *Work) Put(ctx context.Context, queue string, tasks ...broker.Task) error {
+func (w *Work) Put(ctx context.Context, queue string, tasks ...broker.Task) (stored int, err error) {
 	if err := ctx.Err(); err != nil {
-		return err
+		return 0, err
 	}
 	if w.log.ctx.Err() != nil {
-		return broker.ErrClosed
+		return 0, broker.ErrClosed
 	}
-	for _, t := range tasks {
+	// What stands before one that is too large is stored all the same.
+	var unfit error
+	for i, t := range tasks {
 		switch {
 		case len(t.ID) > maxTaskID:
-			return fmt.Errorf("%w: the id of a task has %d bytes, the limit is %d", broker.ErrTooLarge, len(t.ID), maxTaskID)
+			unfit = fmt.Errorf("%w: the id of a task has %d bytes, the limit is %d", broker.ErrTooLarge, len(t.ID), maxTaskID)
 		case len(t.Body) > maxTask:
-			return fmt.Errorf("%w: a task has %d bytes, the limit is %d", broker.ErrTooLarge, len(t.Body), maxTask)
+			unfit = fmt.Errorf("%w: a task has %d bytes, the limit is %d", broker.ErrTooLarge, len(t.Body), maxTask)
+		}
+		if unfit != nil {
+			tasks = tasks[:i]
+			break
 		}
 	}
 	k := w.keys(queue)
-	for len(tasks) > 0 {
-		part := firstTasks(tasks)
-		tasks = tasks[len(part):]
-		keys, args := []string{k.stream}, []string{strconv.Itoa(maxTasks), strconv.FormatInt(workWindow.Milliseconds(), 10)}
+	for stored < len(tasks) {
+		part := firstTasks(tasks[stored:])
+		keys := []string{k.stream, k.bytes}
+		args := []string{strconv.Itoa(maxTasks), strconv.Itoa(maxTaskBytes), strconv.FormatInt(workWindow.Milliseconds(), 10)}
 		for _, t := range part {
 			id := "-" + rand.Text() // for our own retries
 			if t.ID != "" {
@@ -99,11 +126,13 @@ func (w *Work) Put(ctx context.Context, queue string, tasks ...broker.Task) erro
 		for _, t := range part {
 			args = append(args, t.ID)
 		}
-		if err := w.put(ctx, queue, keys, args); err != nil {
-			return err
+		left, err := w.put(ctx, queue, keys, args)
+		stored += len(part) - left
+		if err != nil {
+			return stored, err
 		}
 	}
-	return nil
+	return stored, unfit
 }
 
 // firstTasks are as many as one script should store: it keeps the server from all else.
@@ -116,25 +145,28 @@ func firstTasks(tasks []broker.Task) []broker.Task {
 	return tasks[:n]
 }
 
-func (w *Work) put(ctx context.Context, queue string, keys, args []string) error {
+// put runs the script until it is answered, and returns how many tasks of the part are not
+// stored for sure.
+func (w *Work) put(ctx context.Context, queue string, keys, args []string) (left int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, w.log.opt.PublishTimeout)
 	defer cancel()
+	n := len(keys) - 2
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 500*time.Millisecond) {
 		left, err := workPut.Exec(ctx, w.log.pub, keys, args).AsInt64()
 		switch {
 		case err == nil && left == 0:
-			return nil
+			return 0, nil
 		case err == nil:
-			return fmt.Errorf("%w: queue %.100q is full", broker.ErrUnavailable, queue)
+			return int(left), fmt.Errorf("%w: queue %.100q is full", broker.ErrUnavailable, queue)
 		case w.log.ctx.Err() != nil:
-			return broker.ErrClosed
+			return n, broker.ErrClosed
 		}
 		select {
 		case <-ctx.Done():
 			if errors.Is(context.Cause(ctx), context.Canceled) {
-				return ctx.Err()
+				return n, ctx.Err()
 			}
-			return unavailable("storing tasks", err)
+			return n, unavailable("storing tasks", err)
 		case <-time.After(wait):
 		}
 	}

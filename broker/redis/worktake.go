@@ -175,7 +175,7 @@ func (k *taking) taken(e rueidis.XRangeEntry) broker.Taken {
 func (k *taking) done(ctx context.Context, id string, size int, once *sync.Once) error {
 	c := k.work.log.pub
 	err := k.work.log.attempt(ctx, func(ctx context.Context) error {
-		return c.Do(ctx, c.B().Xdel().Key(k.keys.stream).Id(id).Build()).Error()
+		return workDone.Exec(ctx, c, []string{k.keys.stream, k.keys.bytes}, []string{id, strconv.Itoa(size)}).Error()
 	})
 	once.Do(func() {
 		k.mu.Lock()

@@ -116,7 +116,7 @@ func work(t *testing.T, l *streams.Log) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := queue.Put(ctx, "q", broker.Task{Body: []byte("x")}); err != nil {
+	if _, err := queue.Put(ctx, "q", broker.Task{Body: []byte("x")}); err != nil {
 		t.Error(err)
 	}
 	taking, stop := context.WithCancel(ctx)
@@ -201,7 +201,7 @@ func TestConnectionsAsConfigured(t *testing.T) {
 	tls := fmt.Sprintf("tls {cert_file: %q, key_file: %q, ca_file: %q, verify: true", pki.serverCert, pki.serverKey, pki.ca)
 	client := []string{"tls: {ca_file: " + pki.ca + ", cert_file: " + pki.clientCert + ", key_file: " + pki.clientKey + "}"}
 	own := `authorization {users: [{user: g, password: p, permissions: {
-		publish: ["ch.>", "work.>", "$KV.>", "$JS.API.>", "$JS.ACK.>"]
+		publish: ["ch.>", "gw.>", "work.>", "$KV.>", "$JS.API.>", "$JS.ACK.>"]
 		subscribe: ["rt.>", "rtgw.>", "rtctr.>", "rtkv.>", "_gateways.>", "$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.>"]}}]}`
 	for _, c := range []struct {
 		name, server, before string

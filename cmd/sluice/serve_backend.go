@@ -140,6 +140,7 @@ func streamOptions(c *configs.Config, log *slog.Logger) streams.Options {
 	for i := range c.Apps {
 		a := &c.Apps[i]
 		opt.MaxData = max(opt.MaxData, a.MaxPayload)
+		opt.Queues += len(a.Webhooks)
 		opt.Apps = append(opt.Apps, streams.AppOptions{
 			ID: a.ID, Secrets: []streams.Secret{streams.Secret(a.Secret.Reveal())},
 			MaxMessages: a.MaxMessages, MaxAge: a.Retention, MaxBytes: a.MaxBytes, Replicas: a.Replicas,

@@ -65,12 +65,12 @@ func (o *outbox) close() {
 	o.wake()
 }
 
-// first returns up to n of the oldest events, and whether more may come.
-func (o *outbox) first(n int) (part []broker.Task, open bool) {
+// first returns some of the oldest events, and whether more may come.
+func (o *outbox) first() (part []broker.Task, open bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	bytes := 0
-	for _, t := range o.tasks[:min(n, len(o.tasks))] {
+	for _, t := range o.tasks[:min(putEvents, len(o.tasks))] {
 		if bytes += len(t.Body); bytes > putBytes && len(part) > 0 {
 			break
 		}
@@ -99,15 +99,12 @@ func (o *outbox) len() int {
 }
 
 // store puts the events of an address into its queue, in order, until the outbox is
-// closed and empty or ctx is done.
+// closed and empty or ctx is done. What is stored is never sent again: after a while its id
+// is forgotten, and it would be stored once more instead of what stands behind it.
 func (e *endpoint) store(ctx context.Context) {
-	opt, pause, alone := &e.hooks.opt, e.hooks.opt.FirstRetry, 0
+	opt, pause := &e.hooks.opt, e.hooks.opt.FirstRetry
 	for {
-		n := putEvents
-		if alone > 0 {
-			n = 1
-		}
-		part, open := e.out.first(n)
+		part, open := e.out.first()
 		if len(part) == 0 {
 			if !open {
 				return
@@ -120,18 +117,19 @@ func (e *endpoint) store(ctx context.Context) {
 			}
 		}
 		putting, cancel := context.WithTimeout(ctx, putTimeout)
-		err := opt.Work.Put(putting, e.queue, part...)
+		stored, err := opt.Work.Put(putting, e.queue, part...)
 		cancel()
+		e.out.remove(stored)
+		if stored > 0 || err == nil {
+			pause = opt.FirstRetry
+		}
 		switch {
 		case err == nil:
 		case ctx.Err() != nil:
 			e.dropped("closed", e.out.len())
 			return
-		case errors.Is(err, broker.ErrTooLarge) && len(part) > 1:
-			// One of them is. Ids keep the others from being stored twice.
-			alone = len(part)
-			continue
 		case errors.Is(err, broker.ErrTooLarge):
+			e.out.remove(1)
 			e.dropped("size", 1)
 			opt.Logger.Warn("a webhook is too large to be stored", "app", e.app.ID, "url", e.shown, "error", err)
 		default:
@@ -143,9 +141,6 @@ func (e *endpoint) store(ctx context.Context) {
 			case <-ctx.Done():
 			}
 			pause = min(2*pause, maxPause)
-			continue
 		}
-		e.out.remove(len(part))
-		pause, alone = opt.FirstRetry, max(alone-1, 0)
 	}
 }

@@ -19,9 +19,9 @@ type refusing struct {
 	queue func(queue string) bool
 }
 
-func (w *refusing) Put(ctx context.Context, queue string, tasks ...broker.Task) error {
+func (w *refusing) Put(ctx context.Context, queue string, tasks ...broker.Task) (int, error) {
 	if w.queue(queue) {
-		return fmt.Errorf("%w: full", broker.ErrUnavailable)
+		return 0, fmt.Errorf("%w: full", broker.ErrUnavailable)
 	}
 	return w.Work.Put(ctx, queue, tasks...)
 }
@@ -52,13 +52,16 @@ func TestWH08AFullQueueHoldsUpNoOther(t *testing.T) {
 // narrow refuses large tasks.
 type narrow struct{ *memory.Work }
 
-func (w narrow) Put(ctx context.Context, queue string, tasks ...broker.Task) error {
-	for _, t := range tasks {
+func (w narrow) Put(ctx context.Context, queue string, tasks ...broker.Task) (int, error) {
+	for i, t := range tasks {
 		if len(t.Body) > 1000 {
-			return broker.ErrTooLarge
+			return i, broker.ErrTooLarge
+		}
+		if _, err := w.Work.Put(ctx, queue, t); err != nil {
+			return i, err
 		}
 	}
-	return w.Work.Put(ctx, queue, tasks...)
+	return len(tasks), nil
 }
 
 func TestOneThatIsTooLargeTakesNoOthersAlong(t *testing.T) {
@@ -87,7 +90,73 @@ type gated struct {
 	before func()
 }
 
-func (w *gated) Put(ctx context.Context, queue string, tasks ...broker.Task) error {
+func (w *gated) Put(ctx context.Context, queue string, tasks ...broker.Task) (int, error) {
 	w.before()
 	return w.narrow.Put(ctx, queue, tasks...)
+}
+
+// forgetful is a queue with little room that takes one task at a time and forgets ids at once,
+// as a real one does after two minutes. Now and then it does not answer.
+type forgetful struct {
+	mu     sync.Mutex
+	room   int
+	calls  int
+	stored []string
+}
+
+func (w *forgetful) Put(_ context.Context, _ string, tasks ...broker.Task) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i, t := range tasks {
+		if w.calls++; w.calls%7 == 0 {
+			return i, fmt.Errorf("%w: no answer", broker.ErrUnavailable)
+		}
+		if w.room == 0 {
+			return i, fmt.Errorf("%w: full", broker.ErrUnavailable)
+		}
+		w.room--
+		w.stored = append(w.stored, string(t.Body))
+	}
+	return len(tasks), nil
+}
+
+func (w *forgetful) Take(ctx context.Context, _ string, _ int, _ func(broker.Taken)) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// TestTrust17AFullQueueFillsWithNoCopies: what was stored of a part is not stored again, however
+// long the rest has to wait.
+func TestTrust17AFullQueueFillsWithNoCopies(t *testing.T) {
+	w := &forgetful{}
+	a := tenant(app.Webhook{URL: "http://127.0.0.1:1/"})
+	h := run(t, a, w, nil)
+	const n = 3 * putEvents
+	for i := range n {
+		h.Emit(a, Event{ID: fmt.Sprint(i), Name: CacheMiss, Channel: fmt.Sprint(i)})
+	}
+	e := h.endpoints[a.ID][0]
+	for have := 0; have < n; {
+		w.mu.Lock()
+		have = len(w.stored)
+		w.room = 100
+		w.mu.Unlock()
+		eventually(t, "it is full, or everything is stored", func() bool {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return w.room == 0 || e.out.len() == 0
+		})
+		w.mu.Lock()
+		have = len(w.stored)
+		w.mu.Unlock()
+	}
+	eventually(t, "nothing waits", func() bool { return e.out.len() == 0 })
+	for i, body := range w.stored {
+		if want := fmt.Sprintf(`"c":"%d"`, i); !strings.Contains(body, want) {
+			t.Fatalf("event %d is %s, want %s", i, body, want)
+		}
+	}
+	if len(w.stored) != n {
+		t.Errorf("%d are stored, want %d", len(w.stored), n)
+	}
 }

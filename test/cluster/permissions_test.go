@@ -113,7 +113,7 @@ func TestPermissionsOfTheComposeFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer at.Detach()
-	if err := work.Put(t.Context(), "q", broker.Task{Body: []byte("x")}); err != nil {
+	if _, err := work.Put(t.Context(), "q", broker.Task{Body: []byte("x")}); err != nil {
 		t.Fatal(err)
 	}
 	// The second one to take finds the consumer of the first.
