@@ -18,7 +18,7 @@ const (
 	// maxTask is the largest body of a task, maxTaskID its longest id.
 	maxTask, maxTaskID = 8 << 20, 256
 	// maxTasks and maxTaskBytes bound a queue; more is refused, none is pushed out.
-	maxTasks, maxTaskBytes = 65536, 64 << 20
+	maxTasks, maxTaskBytes = 65536, 128 << 20
 	// maxUnder bounds the bytes that are handed out and not done.
 	maxUnder = 64 << 20
 	// workWindow is how long ids of tasks are remembered.

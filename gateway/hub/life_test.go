@@ -22,8 +22,8 @@ type lifeAttachment struct{ at broker.Position }
 func (a lifeAttachment) Position() broker.Position { return a.at }
 func (lifeAttachment) Detach()                     {}
 
-func (f *lifeFeed) Attach(_ context.Context, _, channel string, sink broker.Sink) (broker.Attachment, error) {
-	if channel != ordersChannel && f.during != nil {
+func (f *lifeFeed) Attach(_ context.Context, app, _ string, sink broker.Sink) (broker.Attachment, error) {
+	if app != broker.GatewaysApp && f.during != nil {
 		f.during(sink)
 	}
 	return lifeAttachment{f.at}, nil
