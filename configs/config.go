@@ -3,6 +3,7 @@ package configs
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sort"
@@ -27,6 +28,10 @@ type Config struct {
 	Port            int
 	PathPrefix      string
 	ActivityTimeout time.Duration
+	// TrustedProxies are the networks of proxies. ProxyHeader is auto, x-forwarded-for,
+	// forwarded or none, ProxyProtocol optional, required or off.
+	TrustedProxies             []netip.Prefix
+	ProxyHeader, ProxyProtocol string
 	// AllowedHosts are names of this machine in development mode.
 	AllowedHosts []string
 	// AllowSamples lets secrets be those of the samples.
@@ -222,6 +227,9 @@ func build(k merged, hasFile bool, p *problems) *Config {
 		}
 	}
 	c.AllowedHosts, _ = k.Get("allowed_hosts").([]string)
+	c.ProxyHeader, c.ProxyProtocol = g.text("proxy_header"), g.text("proxy_protocol")
+	proxies, _ := k.Get("trusted_proxies").([]string)
+	c.TrustedProxies = networks("trusted_proxies", proxies, p)
 	c.ActivityTimeout, c.AllowSamples = g.seconds("activity_timeout"), g.is("allow_sample_secrets")
 	c.Driver, c.RedisURL = g.text("adapter.driver"), Secret(g.text("redis_url"))
 	c.Durability = g.text("durability")

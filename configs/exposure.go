@@ -1,6 +1,8 @@
 package configs
 
 import (
+	"errors"
+	"net/netip"
 	"regexp"
 	"strings"
 )
@@ -23,4 +25,39 @@ func (c *Config) checkExposure(p *problems) {
 	if c.Metrics.Port >= 0 && !loopback(c.Metrics.Host) && c.Metrics.Token == "" && p.sound("metrics.token", "metrics.port") {
 		p.at("metrics.host", "metrics.host is %q and metrics.token is not set, but metrics name channels and must not be for everybody; set metrics.token, or leave metrics.host at 127.0.0.1", shorten(c.Metrics.Host))
 	}
+}
+
+// networks reads addresses and networks. IPv4 in the form of IPv6 becomes IPv4.
+func networks(name string, list []string, p *problems) (out []netip.Prefix) {
+	for _, text := range list {
+		n, err := network(text)
+		if err != nil {
+			p.add("%s has %q, %v", name, shorten(text), err)
+			continue
+		}
+		out = append(out, n)
+	}
+	return out
+}
+
+func network(text string) (netip.Prefix, error) {
+	const want = "must be an address, or a network such as 10.0.0.0/8 or fd00::/8"
+	n, err := netip.ParsePrefix(text)
+	if err != nil {
+		addr, err := netip.ParseAddr(text)
+		if err != nil || addr.Zone() != "" {
+			return n, errors.New(want)
+		}
+		n = netip.PrefixFrom(addr, addr.BitLen())
+	}
+	if n.Addr().Is4In6() {
+		if n.Bits() < 96 {
+			return n, errors.New(want)
+		}
+		n = netip.PrefixFrom(n.Addr().Unmap(), n.Bits()-96)
+	}
+	if n.Bits() == 0 {
+		return n, errors.New("must not be everybody: whoever is believed can be anybody")
+	}
+	return n.Masked(), nil
 }

@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -50,6 +51,21 @@ func TestTrust14NamesOfThisMachineAreChecked(t *testing.T) {
 	}
 	for _, bad := range []string{"http://x", "x:80", "x/y", "*.example", "a b"} {
 		if got := problemsOf(t, Sources{Environ: []string{"SLUICE_ALLOWED_HOSTS=" + bad}}); len(got) != 1 || !strings.Contains(got[0], "allowed_hosts") {
+			t.Errorf("%s: got %q", bad, got)
+		}
+	}
+}
+
+func TestTrust12ProxiesAreNetworks(t *testing.T) {
+	c := load(t, Sources{Environ: []string{"SLUICE_TRUSTED_PROXIES=10.1.2.3/8,192.0.2.1, ::ffff:198.51.100.0/120,fd00::/8,::1"}})
+	if got := fmt.Sprint(c.TrustedProxies); got != "[10.0.0.0/8 192.0.2.1/32 198.51.100.0/24 fd00::/8 ::1/128]" {
+		t.Errorf("got %s", got)
+	}
+	if c.ProxyHeader != "auto" || c.ProxyProtocol != "optional" {
+		t.Errorf("got %q and %q", c.ProxyHeader, c.ProxyProtocol)
+	}
+	for _, bad := range []string{"0.0.0.0/0", "::/0", "::ffff:0:0/96", "::ffff:0.0.0.0/90", "10.0.0.0/33", "proxy.internal", "10.0.0.1:80", "fe80::1%eth0", "10.0.0"} {
+		if got := problemsOf(t, Sources{Environ: []string{"SLUICE_TRUSTED_PROXIES=" + bad}}); len(got) != 1 || !strings.Contains(got[0], "trusted_proxies") {
 			t.Errorf("%s: got %q", bad, got)
 		}
 	}

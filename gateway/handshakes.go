@@ -8,9 +8,12 @@ import (
 )
 
 // handshakes bounds the connections of one address that have not sent a request yet, so
-// that nobody can take all of them by saying nothing.
+// that nobody can take all of them by saying nothing. Of a connection through a proxy the
+// address is known later: with its PROXY header, or with its request, when the handshake
+// of a WebSocket that it asks for counts.
 type handshakes struct {
-	limit int
+	limit   int
+	proxies *proxies
 	// refused is called for one too many, unfinished for one that ended before it
 	// had sent a request, as after the time for that.
 	refused, unfinished func()
@@ -20,8 +23,11 @@ type handshakes struct {
 	of   map[net.Conn]netip.Addr
 }
 
-func newHandshakes(limit int, refused, unfinished func()) *handshakes {
-	return &handshakes{limit: limit, refused: refused, unfinished: unfinished, open: map[netip.Addr]int{}, of: map[net.Conn]netip.Addr{}}
+func newHandshakes(limit int, p *proxies, refused, unfinished func()) *handshakes {
+	return &handshakes{
+		limit: limit, proxies: p, refused: refused, unfinished: unfinished,
+		open: map[netip.Addr]int{}, of: map[net.Conn]netip.Addr{},
+	}
 }
 
 // state follows a connection as the HTTP server sees it.
@@ -32,21 +38,24 @@ func (h *handshakes) state(c net.Conn, s http.ConnState) {
 		}
 		return
 	}
-	at, err := netip.ParseAddrPort(c.RemoteAddr().String())
-	if err != nil {
+	if _, waits := c.(*proxied); waits {
+		return // for its header, and then it is known
+	}
+	if addr, ok := peerOf(c.RemoteAddr().String()); ok {
+		h.known(c, addr)
+	}
+}
+
+// known counts a connection for its address, or closes it. A proxy that does not say for
+// whom a connection is stands for many.
+func (h *handshakes) known(c net.Conn, addr netip.Addr) {
+	if h.proxies.trusts(addr) {
 		return
 	}
-	// Of IPv6 a customer has a whole network.
-	addr := at.Addr().Unmap()
-	if addr.Is6() {
-		if network, err := addr.Prefix(64); err == nil {
-			addr = network.Addr()
-		}
-	}
+	addr = networkOf(addr)
 	h.mu.Lock()
-	full := h.open[addr] >= h.limit
+	full := !h.enter(addr)
 	if !full {
-		h.open[addr]++
 		h.of[c] = addr
 	}
 	h.mu.Unlock()
@@ -56,17 +65,55 @@ func (h *handshakes) state(c net.Conn, s http.ConnState) {
 	}
 }
 
+// begin counts a handshake whose request has told its address. end must be called.
+func (h *handshakes) begin(addr netip.Addr) (end func(), ok bool) {
+	addr = networkOf(addr)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.enter(addr) {
+		h.refused()
+		return nil, false
+	}
+	return func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.leave(addr)
+	}, true
+}
+
 // done forgets a connection, and reports whether it had sent no request so far.
 func (h *handshakes) done(c net.Conn) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	addr, ok := h.of[c]
-	if !ok {
+	if ok {
+		delete(h.of, c)
+		h.leave(addr)
+	}
+	return ok
+}
+
+func (h *handshakes) enter(addr netip.Addr) bool {
+	if h.open[addr] >= h.limit {
 		return false
 	}
-	delete(h.of, c)
+	h.open[addr]++
+	return true
+}
+
+func (h *handshakes) leave(addr netip.Addr) {
 	if h.open[addr]--; h.open[addr] == 0 {
 		delete(h.open, addr)
 	}
-	return true
+}
+
+// networkOf is what counts as one address: of IPv6 a customer has a whole network.
+func networkOf(addr netip.Addr) netip.Addr {
+	addr = plain(addr)
+	if addr.Is6() {
+		if network, err := addr.Prefix(64); err == nil {
+			return network.Addr()
+		}
+	}
+	return addr
 }

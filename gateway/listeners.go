@@ -34,7 +34,8 @@ func (n *Node) server(h http.Handler) *http.Server {
 		Handler: h, ReadHeaderTimeout: n.opt.HeaderTimeout, ReadTimeout: n.opt.BodyTimeout,
 		WriteTimeout: n.opt.BodyTimeout + n.opt.PublishTimeout + n.opt.AnswerTimeout,
 		IdleTimeout:  n.opt.IdleTimeout, MaxHeaderBytes: 32 << 10, Protocols: &plain,
-		ErrorLog: slog.NewLogLogger(n.opt.Logger.Handler(), slog.LevelDebug),
+		ConnContext: noteProxied,
+		ErrorLog:    slog.NewLogLogger(n.opt.Logger.Handler(), slog.LevelDebug),
 	}
 }
 

@@ -30,6 +30,9 @@ type Node struct {
 	hooks    *webhook.Hooks
 	rest     http.Handler
 	local    local
+	proxies  proxies
+	// shakes is nil if there is no bound of handshakes.
+	shakes   *handshakes
 	http     httpMetrics
 	draining atomic.Bool
 	// told is the hub once there is one; the roster is there before it.
@@ -42,7 +45,7 @@ func New(opt Options) (*Node, error) {
 	if err := opt.setDefaults(); err != nil {
 		return nil, err
 	}
-	n := &Node{opt: opt, local: local{opt.Hosts}}
+	n := &Node{opt: opt, local: local{opt.Hosts}, proxies: proxies{opt.TrustedProxies, opt.ProxyHeader}}
 	var err error
 	if n.listener, err = listen("port", opt.Listen); err != nil {
 		return nil, err
@@ -75,6 +78,10 @@ func New(opt Options) (*Node, error) {
 	n.opt.Hub.Apps, n.opt.Hub.Feed, n.opt.Hub.Logger, n.opt.Hub.Node = opt.Apps, opt.Log, opt.Logger, opt.Name
 	n.opt.Hub.LogTime, n.opt.Hub.Refuse = opt.Log.Now, n.refusal
 	n.opt.Hub.Metrics = hub.NewMetrics(opt.Registry, opt.MetricsPrefix, port, opt.MaxChannelLabels)
+	if opt.MaxHandshakes > 0 {
+		count := n.opt.Hub.Metrics.Limited
+		n.shakes = newHandshakes(opt.MaxHandshakes, &n.proxies, func() { count("", "handshakes") }, func() { count("", "header_timeout") })
+	}
 	in := &intake{Log: opt.Log, maxEvents: opt.MaxPublishing, maxBytes: opt.MaxPublishingBytes, limited: n.opt.Hub.Metrics.Limited}
 	in.register(opt.Registry, opt.MetricsPrefix, prometheus.Labels{"port": port})
 	n.opt.Hub.History, n.opt.Hub.Publisher, n.opt.Hub.PublishTimeout = opt.Log, in, opt.PublishTimeout
@@ -136,12 +143,11 @@ func (n *Node) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	main := n.server(n)
-	if n.opt.MaxHandshakes > 0 {
-		count := n.opt.Hub.Metrics.Limited
-		main.ConnState = newHandshakes(n.opt.MaxHandshakes, func() { count("", "handshakes") }, func() { count("", "header_timeout") }).state
+	if n.shakes != nil {
+		main.ConnState = n.shakes.state
 	}
 	servers := []*http.Server{main}
-	listeners := []net.Listener{n.listener}
+	listeners := []net.Listener{n.behindProxies(n.listener)}
 	if n.metrics != nil {
 		servers = append(servers, n.server(n.metricsHandler()))
 		listeners = append(listeners, n.metrics)
@@ -186,6 +192,13 @@ func shutdown(ctx context.Context, s *http.Server) {
 // ServeHTTP routes a request. Paths are not cleaned, because a channel name may
 // be any odd text and is part of what a signature covers.
 func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	r, end, ok := n.arrive(r)
+	if !ok {
+		rest.TurnAway(w, r)
+		rest.Busy(w, r, "too many handshakes of this address are under way")
+		return
+	}
+	defer end()
 	path, ok := strings.CutPrefix(r.URL.Path, n.opt.PathPrefix)
 	if !ok {
 		rest.TurnAway(w, r)

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"time"
 
@@ -78,8 +79,14 @@ type Options struct {
 	HeaderTimeout, BodyTimeout, AnswerTimeout, IdleTimeout time.Duration
 	// MaxHandshakes bounds the connections of one address (of IPv6 the network of 64
 	// bits) that have not sent the header of a request yet, default 256; negative
-	// means no bound.
+	// means no bound. Behind a trusted proxy it is for the clients' addresses.
 	MaxHandshakes int
+	// TrustedProxies are the networks whose hosts are believed for whom they pass on
+	// connections and requests, IPv4 as IPv4; ProxyHeader and ProxyProtocol say how
+	// they tell it. What others claim is ignored.
+	TrustedProxies []netip.Prefix
+	ProxyHeader    ProxyHeader
+	ProxyProtocol  ProxyProtocol
 	// MaxBody bounds the body of a request in bytes, default 1 MiB, and MaxBodies those
 	// of all requests together, see [rest.Options].
 	MaxBody, MaxBodies int64

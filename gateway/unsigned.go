@@ -13,13 +13,8 @@ import (
 // browser send requests to this port, by name as well (DNS rebinding); Origin
 // and Host give such requests away.
 func (n *Node) allowUnsigned(r *http.Request) bool {
-	if !n.opt.Unsigned || !isLoopback(r.RemoteAddr) || !(local{}).isHost(r.Host) {
+	if !n.opt.Unsigned || !isLoopback(r.RemoteAddr) || !(local{}).isHost(r.Host) || forwarded(r) {
 		return false
-	}
-	for _, forwarded := range []string{"Forwarded", "X-Forwarded-For", "X-Real-Ip"} {
-		if r.Header.Get(forwarded) != "" {
-			return false
-		}
 	}
 	if origin := r.Header.Get("Origin"); origin != "" {
 		u, err := url.Parse(origin)

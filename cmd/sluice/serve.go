@@ -134,6 +134,7 @@ func nodeOptions(c *configs.Config, b *backend, log *slog.Logger, registry *prom
 	if opt.Drain == 0 {
 		opt.Drain = time.Nanosecond // At once, where 0 is the default.
 	}
+	behind(&opt, c)
 	opt.Hub.CacheTTL = c.CacheTTL
 	if c.Metrics.Port >= 0 {
 		opt.MetricsListen = net.JoinHostPort(c.Metrics.Host, strconv.Itoa(c.Metrics.Port))
@@ -158,6 +159,25 @@ func nodeOptions(c *configs.Config, b *backend, log *slog.Logger, registry *prom
 		opt.Page = pageOf(c, b)
 	}
 	return opt
+}
+
+// behind says which proxies are in front of a node.
+func behind(opt *gateway.Options, c *configs.Config) {
+	opt.TrustedProxies = c.TrustedProxies
+	switch c.ProxyHeader {
+	case "x-forwarded-for":
+		opt.ProxyHeader = gateway.XForwardedFor
+	case "forwarded":
+		opt.ProxyHeader = gateway.Forwarded
+	case "none":
+		opt.ProxyHeader = gateway.NoHeader
+	}
+	switch c.ProxyProtocol {
+	case "required":
+		opt.ProxyProtocol = gateway.ProxyRequired
+	case "off":
+		opt.ProxyProtocol = gateway.ProxyOff
+	}
 }
 
 // versionText is the version of this build.

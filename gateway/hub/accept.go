@@ -43,7 +43,7 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the connection cannot be upgraded", http.StatusInternalServerError)
 		return
 	}
-	if tcp, ok := conn.(*net.TCPConn); ok && h.opt.SendBuffer > 0 {
+	if tcp, ok := conn.(interface{ SetWriteBuffer(int) error }); ok && h.opt.SendBuffer > 0 {
 		_ = tcp.SetWriteBuffer(h.opt.SendBuffer)
 	}
 	c := &Client{

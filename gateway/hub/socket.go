@@ -25,7 +25,8 @@ type socket struct {
 
 func newSocket(conn net.Conn) *socket {
 	s := &socket{conn: conn, fd: -1}
-	tcp, ok := conn.(*net.TCPConn)
+	// A listener may have wrapped the connection, with what it is still in reach.
+	tcp, ok := conn.(syscall.Conn)
 	if !rawWrites || !ok {
 		return s
 	}

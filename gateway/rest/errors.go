@@ -115,3 +115,8 @@ func Forbidden(w http.ResponseWriter, _ *http.Request, reason string) {
 func Unauthorized(w http.ResponseWriter, _ *http.Request, reason string) {
 	refuse(w, fail(http.StatusUnauthorized, "auth_failed", "%s", reason))
 }
+
+// Busy answers a request that must come again later.
+func Busy(w http.ResponseWriter, _ *http.Request, reason string) {
+	refuse(w, fail(http.StatusServiceUnavailable, "service_unavailable", "%s", reason))
+}

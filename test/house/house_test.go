@@ -44,7 +44,7 @@ var rules = []rule{
 	{pkg: "kv", own: []string{"broker/name"}, foreign: []string{nats}},
 	{pkg: "kv/kvtest", own: []string{"kv"}},
 	{pkg: "delta"},
-	{pkg: "gateway", own: []string{"broker", "gateway", "delta", "kv"}, foreign: []string{prometheus}},
+	{pkg: "gateway", own: []string{"broker", "gateway", "delta", "kv"}, foreign: []string{prometheus, "github.com/pires/go-proxyproto"}},
 	{pkg: "gateway/app"},
 	{pkg: "gateway/pusher", own: []string{"gateway/app"}, foreign: []string{gjson}},
 	{pkg: "gateway/hub", own: []string{"broker", "delta", "kv", "gateway/app", "gateway/pusher", "gateway/presence", "gateway/webhook"}, foreign: []string{gws, prometheus, flate, "golang.org/x/time/rate"}},

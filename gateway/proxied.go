@@ -1,0 +1,159 @@
+package gateway
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/pires/go-proxyproto"
+)
+
+// ProxyProtocol says what a connection of a trusted proxy may begin with. The zero value
+// is [ProxyOptional].
+type ProxyProtocol uint8
+
+const (
+	// ProxyOptional takes a PROXY header (v1 or v2) if there is one.
+	ProxyOptional ProxyProtocol = iota
+	// ProxyRequired refuses connections without one.
+	ProxyRequired
+	// ProxyOff takes none: it is a request that cannot be read.
+	ProxyOff
+)
+
+// proxyListener reads PROXY headers of trusted peers. One from anybody else is a request
+// that cannot be read.
+type proxyListener struct {
+	net.Listener
+	proxies  *proxies
+	protocol ProxyProtocol
+	timeout  time.Duration
+	// known is told the address of a connection once its header was read, and before
+	// anything else is.
+	known func(*proxied, netip.Addr)
+}
+
+func (l *proxyListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	tcp, ok := conn.(*net.TCPConn)
+	if err != nil || !ok {
+		return conn, err
+	}
+	if peer, ok := peerOf(tcp.RemoteAddr().String()); !ok || !l.proxies.trusts(peer) {
+		return conn, nil
+	}
+	policy := proxyproto.USE
+	if l.protocol == ProxyRequired {
+		policy = proxyproto.REQUIRE
+	}
+	return &proxied{
+		TCPConn: tcp, known: l.known,
+		in: proxyproto.NewConn(tcp, proxyproto.WithPolicy(policy), proxyproto.SetReadHeaderTimeout(l.timeout)),
+	}, nil
+}
+
+// proxied is a connection of a trusted proxy. Its header is read by whoever first asks
+// for its address or for what it says, and not by the goroutine that accepts. What is
+// written goes straight to the connection: nothing is before the header was read.
+type proxied struct {
+	*net.TCPConn
+	in    *proxyproto.Conn
+	once  sync.Once
+	known func(*proxied, netip.Addr)
+}
+
+func (c *proxied) Read(b []byte) (int, error)         { return c.in.Read(b) }
+func (c *proxied) WriteTo(w io.Writer) (int64, error) { return c.in.WriteTo(w) }
+func (c *proxied) SetDeadline(t time.Time) error      { return c.in.SetDeadline(t) }
+func (c *proxied) SetReadDeadline(t time.Time) error  { return c.in.SetReadDeadline(t) }
+func (c *proxied) LocalAddr() net.Addr                { return c.TCPConn.LocalAddr() }
+
+// RemoteAddr is that of the client, if the proxy names it.
+func (c *proxied) RemoteAddr() net.Addr {
+	addr := c.in.RemoteAddr()
+	if _, ok := peerOf(addr.String()); !ok {
+		addr = c.TCPConn.RemoteAddr() // a socket of another kind
+	}
+	c.once.Do(func() {
+		if client, ok := peerOf(addr.String()); ok {
+			c.known(c, client)
+		}
+	})
+	return addr
+}
+
+// named tells whether the proxy has sent a header.
+func (c *proxied) named() bool { return c.in.ProxyHeader() != nil }
+
+type connKey struct{}
+
+// noteProxied keeps the connection with the context of its requests.
+func noteProxied(ctx context.Context, c net.Conn) context.Context {
+	if p, ok := c.(*proxied); ok {
+		return context.WithValue(ctx, connKey{}, p)
+	}
+	return ctx
+}
+
+// forwarded tells whether somebody has passed on a request, which is then not one of this
+// machine even if it comes from it.
+func forwarded(r *http.Request) bool {
+	if p, ok := r.Context().Value(connKey{}).(*proxied); ok && p.named() {
+		return true
+	}
+	for _, name := range []string{
+		"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip", "True-Client-Ip", "X-Client-Ip",
+	} {
+		if len(r.Header[name]) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// behindProxies makes a listener take PROXY headers, if there are proxies to trust.
+func (n *Node) behindProxies(l net.Listener) net.Listener {
+	if len(n.opt.TrustedProxies) == 0 || n.opt.ProxyProtocol == ProxyOff {
+		return l
+	}
+	return &proxyListener{Listener: l, proxies: &n.proxies, protocol: n.opt.ProxyProtocol, timeout: n.opt.HeaderTimeout, known: n.proxyKnown}
+}
+
+// proxyKnown counts a connection whose header was read.
+func (n *Node) proxyKnown(c *proxied, client netip.Addr) {
+	if n.opt.ProxyProtocol == ProxyRequired && !c.named() {
+		n.opt.Hub.Metrics.Limited("", "proxy_protocol")
+		_ = c.Close()
+		return
+	}
+	if n.shakes != nil {
+		n.shakes.known(c, client)
+	}
+}
+
+// arrive gives a request the address of the client that it is for, which limits and logs
+// then use. A WebSocket handshake is counted for that address until end is called; one too
+// many is not ok.
+func (n *Node) arrive(r *http.Request) (_ *http.Request, end func(), ok bool) {
+	peer, known := peerOf(r.RemoteAddr)
+	if !known || !n.proxies.trusts(peer) {
+		return r, func() {}, true
+	}
+	client, single := n.proxies.client(peer, r.Header)
+	if client != peer {
+		out := *r
+		out.RemoteAddr = netip.AddrPortFrom(client, 0).String()
+		r = &out
+	}
+	if n.shakes == nil || !single || r.Header.Get("Upgrade") == "" {
+		return r, func() {}, true
+	}
+	if end, ok = n.shakes.begin(client); !ok {
+		return r, nil, false
+	}
+	return r, end, true
+}
