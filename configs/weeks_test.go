@@ -610,13 +610,19 @@ func TestWeeks09EveryKeyOfAnAppTakesWhatIsWrittenOrRefusesIt(t *testing.T) {
 			return loadFile(t, "c.yaml", "apps: "+render(k, single("${VALUE}")), "VALUE="+v)
 		}},
 	}
+	tried := map[kind]bool{}
 	for i := range appKeys {
 		k := &appKeys[i]
 		if k.kind == tree {
 			continue
 		}
+		values := common
+		if !tried[k.kind] {
+			values = written
+		}
+		tried[k.kind] = true
 		for _, d := range ways {
-			for _, v := range written {
+			for _, v := range values {
 				c, err := d.load(t, k, v)
 				if err != nil {
 					if !strings.Contains(err.Error(), "apps[0]."+k.name) && !notInFormat(d, v) && !strings.Contains(err.Error(), "not JSON") && k.kind != file {
@@ -647,4 +653,13 @@ func TestWeeks09EveryKeyOfAnAppTakesWhatIsWrittenOrRefusesIt(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestWeeks24WhatIsPrintedIsNotExpanded(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		text := rapid.StringMatching(`[${}a]{0,8}`).Draw(t, "text")
+		if got, err := expandText(unexpanded(text), nil); err != nil || got != text {
+			t.Fatalf("%q was printed as %q and read as %q, %v", text, unexpanded(text), got, err)
+		}
+	})
 }
