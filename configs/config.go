@@ -126,7 +126,7 @@ type Delta struct {
 // WebSocket bounds connections. Sizes are bytes.
 type WebSocket struct {
 	MaxMessage, QueueFrames, QueueBytes, MaxSubscriptions, SendBuffer int
-	SubscriptionRate, MessageRate                                     int
+	SubscriptionRate, MessageRate, MaxFilterBytes                     int
 	SlowTimeout                                                       time.Duration
 	Compression                                                       bool
 }
@@ -275,6 +275,7 @@ func build(k merged, hasFile bool, p *problems) *Config {
 		QueueBytes: g.integer("websocket.queue_bytes"), MaxSubscriptions: g.integer("websocket.max_subscriptions"),
 		SlowTimeout: g.duration("websocket.slow_timeout"), Compression: g.is("websocket.compression"),
 		SendBuffer:       g.integer("websocket.send_buffer"),
+		MaxFilterBytes:   g.integer("tag_filtering.max_bytes_per_connection"),
 		SubscriptionRate: g.integer("websocket.subscription_rate"), MessageRate: g.integer("websocket.message_rate"),
 	}
 	c.HTTP = HTTP{

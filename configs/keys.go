@@ -102,6 +102,7 @@ var keys = withFiles([]key{
 	{name: "delta_compression.omit_delta_algorithm", kind: boolean, def: false, text: "Accepted and ignored: every delta names its algorithm."},
 
 	{name: "tag_filtering.enabled", kind: boolean, def: false, text: "Filters in subscriptions, by event names and tags. When off, they are checked and ignored."},
+	{name: "tag_filtering.max_bytes_per_connection", kind: integer, def: int64(256 << 10), min: 1 << 10, max: 64 << 20, unit: "bytes", text: "Memory of the filters of one connection; equal ones count once. A subscription beyond it is refused."},
 	{name: "tag_filtering.enable_tags", kind: boolean, def: true, text: "Deliver tags to V2 sockets."},
 	{name: "connection_recovery.enabled", kind: boolean, def: false, later: isTrue, text: "Resume after a reconnect. Not in this release."},
 	{name: "connection_recovery.buffer_ttl_seconds", kind: integer, def: int64(120), min: 1, max: 1 << 30, unit: "s", text: "Accepted for it."},

@@ -147,6 +147,7 @@ func nodeOptions(c *configs.Config, b *backend, log *slog.Logger, registry *prom
 	opt.Hub.QueueFrames, opt.Hub.QueueBytes = c.WebSocket.QueueFrames, c.WebSocket.QueueBytes
 	opt.Hub.SendBuffer = c.WebSocket.SendBuffer
 	opt.Hub.SlowAge, opt.Hub.MaxSubscriptions = c.WebSocket.SlowTimeout, c.WebSocket.MaxSubscriptions
+	opt.Hub.MaxFilterBytes = c.WebSocket.MaxFilterBytes
 	opt.Hub.SubscriptionRate, opt.Hub.MessageRate = c.WebSocket.SubscriptionRate, c.WebSocket.MessageRate
 	if counting, ok := b.log.(broker.Counting); ok && counting.Counts() && c.Delta.Enabled && c.Delta.Coordinate {
 		opt.Log = hub.Counted(counting, opt.Apps)

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -34,9 +35,11 @@ type Client struct {
 	deflates bool
 
 	delta deltaState
-	// user is the id that the connection has signed in as, empty before, and
-	// userData what came with it.
-	user, userData string
+	// user is the id that the connection has signed in as, empty before. info is the
+	// user_info that came with it, and infoErr why it cannot be shown to others.
+	user    string
+	info    json.RawMessage
+	infoErr error
 	// watches are the users whose coming and going it is told of.
 	watches []*watched
 	// authorized is set once it has signed in or joined a channel that needs a
@@ -46,7 +49,9 @@ type Client struct {
 	// events bounds client events; nil before the first one.
 	events *rate.Limiter
 	pace   pace
-	joined []membership
+	// filters are those of its subscriptions.
+	filters ownFilters
+	joined  []membership
 
 	// pinged belongs to the sweep: when a silent peer was asked for a sign of
 	// life, in Unix nanoseconds, 0 if it was not.
@@ -60,6 +65,7 @@ type membership struct {
 	resyncs resyncs
 	// member is the user that the connection is in a presence channel.
 	member string
+	filter *pusher.Filter
 }
 
 // send queues a frame for this connection. It reports false when the connection
@@ -133,7 +139,7 @@ func (c *Client) run() {
 // read what was sent last, and closes.
 func (c *Client) leave() {
 	for _, m := range c.joined {
-		m.channel.drop(c, m.member)
+		c.drop(&m)
 	}
 	c.joined = nil
 	c.signOut()
@@ -143,6 +149,19 @@ func (c *Client) leave() {
 	c.sock.close()
 	c.shard.leave(c)
 	c.hub.left(c)
+}
+
+// drop ends a subscription.
+func (c *Client) drop(m *membership) {
+	m.channel.drop(c, m.member)
+	c.setFilter(m, nil)
+}
+
+// setFilter gives a subscription a filter that was taken from the pool, or none.
+func (c *Client) setFilter(m *membership, f *pusher.Filter) {
+	c.filters.swap(f, m.filter)
+	c.hub.filters.drop(m.filter)
+	m.filter = f
 }
 
 // established is the first frame of an accepted connection.

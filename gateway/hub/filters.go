@@ -9,7 +9,9 @@ type filters struct {
 	// list has free places where users is 0; a subscription's number is its
 	// place plus one.
 	list []sharedFilter
-	at   map[string]uint32
+	at   map[*pusher.Filter]uint32
+	// free are the places that nobody uses.
+	free []uint32
 }
 
 type sharedFilter struct {
@@ -24,23 +26,22 @@ func (f *filters) use(filter *pusher.Filter) uint32 {
 	if filter == nil {
 		return 0
 	}
-	if n := f.at[filter.Text()]; n != 0 {
+	if n := f.at[filter]; n != 0 {
 		f.list[n-1].users++
 		return n
 	}
 	if f.at == nil {
-		f.at = map[string]uint32{}
+		f.at = map[*pusher.Filter]uint32{}
 	}
-	i := 0
-	for i < len(f.list) && f.list[i].users > 0 {
-		i++
-	}
-	if i == len(f.list) {
+	i := uint32(len(f.list))
+	if n := len(f.free); n > 0 {
+		i, f.free = f.free[n-1], f.free[:n-1]
+	} else {
 		f.list = append(f.list, sharedFilter{})
 	}
 	f.list[i] = sharedFilter{filter: filter, users: 1}
-	f.at[filter.Text()] = uint32(i) + 1
-	return uint32(i) + 1
+	f.at[filter] = i + 1
+	return i + 1
 }
 
 func (f *filters) drop(n uint32) {
@@ -48,9 +49,14 @@ func (f *filters) drop(n uint32) {
 		return
 	}
 	shared := &f.list[n-1]
-	if shared.users--; shared.users == 0 {
-		delete(f.at, shared.filter.Text())
-		*shared = sharedFilter{}
+	if shared.users--; shared.users > 0 {
+		return
+	}
+	delete(f.at, shared.filter)
+	*shared = sharedFilter{}
+	f.free = append(f.free, n-1)
+	if len(f.at) == 0 {
+		*f = filters{}
 	}
 }
 

@@ -64,6 +64,9 @@ type Options struct {
 	ChannelLinger time.Duration
 	// AttachTimeout bounds attaching a channel to the log, default 10 s.
 	AttachTimeout time.Duration
+	// MaxFilterBytes bounds the memory of the filters of one connection, default
+	// 256 KiB.
+	MaxFilterBytes int
 	// MaxSubscriptions bounds the channels of one connection, default 1000.
 	MaxSubscriptions int
 	// MessageRate is how many frames a connection may send in a second, besides
@@ -127,6 +130,7 @@ func (o *Options) setDefaults() {
 	fallback(&o.ChannelLinger, 5*time.Second)
 	fallback(&o.AttachTimeout, 10*time.Second)
 	fallback(&o.MaxSubscriptions, 1000)
+	fallback(&o.MaxFilterBytes, 256<<10)
 	fallback(&o.CacheTTL, defaultCacheTTL)
 	fallback(&o.PublishTimeout, defaultPublishTimeout)
 	fallback(&o.MaxDeltaChannels, 100)
@@ -182,6 +186,8 @@ type Hub struct {
 
 	// basesSwept belongs to the sweep.
 	basesSwept time.Time
+
+	filters filterPool
 
 	nextShard atomic.Uint32
 	instance  string

@@ -19,8 +19,7 @@ func (c *Client) memberOf(s *pusher.Subscribe) (pusher.Member, bool) {
 	case s.HasChannelData:
 		m, err = pusher.ParseMember(s.ChannelData, limit)
 	case c.user != "":
-		m.ID = c.user
-		m.Info, err = pusher.UserInfo(c.userData, limit)
+		m.ID, m.Info, err = c.user, c.info, c.infoErr
 	default:
 		err = errors.New("channel_data is missing, and this connection is not signed in")
 	}

@@ -32,6 +32,7 @@ func (m *Metrics) observe(h *Hub) {
 	}{
 		{"delta_bases", "Publications per channel and conflation value that deltas can start from.", h.baseKeys.Load},
 		{"delta_bases_bytes", "Estimate of the memory of these and the few before each.", h.baseBytes.Load},
+		{"filters_bytes", "Estimate of the memory of the filters of all subscriptions. Equal ones are kept once.", h.filters.size},
 	} {
 		c.reads = append(c.reads, shardRead{
 			prometheus.NewDesc(m.prefix+d.name, d.help, nil, prometheus.Labels{"port": m.port}), prometheus.GaugeValue,

@@ -73,14 +73,12 @@ func (c *Client) subscribe(data json.RawMessage) {
 		c.refuse(s.Channel, pusher.NoCode, "InvalidChannel", 400, err.Error())
 		return
 	}
-	filter, err := pusher.ParseFilter(s.Filter)
-	if err != nil {
-		c.refuse(s.Channel, pusher.NoCode, "FilterError", 400, err.Error())
+	filter, ok := c.takeFilter(&s)
+	if !ok {
 		return
 	}
-	if !c.hub.opt.Filters {
-		filter = nil
-	}
+	// Who subscribes has taken it over by then.
+	defer func() { c.hub.filters.drop(filter) }()
 	kind := pusher.KindOf(s.Channel)
 	switch {
 	case kind.Presence() && c.hub.opt.Roster == nil:
@@ -130,13 +128,16 @@ func (c *Client) subscribe(data json.RawMessage) {
 	}
 	m.delta = s.Delta
 	m.resyncs = resyncs{}
+	// The old filter is in use until the new one is in its place.
+	c.filters.swap(filter, m.filter)
+	m.filter, filter = filter, m.filter
 	form := c.form(m)
 	for {
 		text, version := "{}", uint64(0)
 		if kind.Presence() {
 			text, version = m.channel.hash()
 		}
-		isNew, stale := m.channel.shards[c.shard.id].put(c, m.channel, form, filter, version, func(uint64) *Frame {
+		isNew, stale := m.channel.shards[c.shard.id].put(c, m.channel, form, m.filter, version, func(uint64) *Frame {
 			f := pusher.Control{Event: "subscription_succeeded", Internal: true, Channel: s.Channel, Text: text}
 			if c.dialect == pusher.V2 {
 				f.MessageID = c.hub.messageID()
@@ -154,6 +155,31 @@ func (c *Client) subscribe(data json.RawMessage) {
 	if form&formDelta != 0 && s.Delta.Set {
 		c.confirmDelta(s.Channel, form)
 	}
+}
+
+// takeFilter takes the filter of a subscription from the pool, nil for none. It answers
+// what is wrong by itself.
+func (c *Client) takeFilter(s *pusher.Subscribe) (*pusher.Filter, bool) {
+	filter, err := c.hub.filters.take(s.Filter)
+	if !c.hub.opt.Filters {
+		c.hub.filters.drop(filter)
+		filter = nil
+	}
+	if err == nil && filter != nil {
+		var before *pusher.Filter
+		if m := c.membership(s.Channel); m != nil {
+			before = m.filter
+		}
+		if err = c.filters.fits(filter, before, c.hub.opt.MaxFilterBytes); err != nil {
+			c.limited("filter_bytes")
+			c.hub.filters.drop(filter)
+		}
+	}
+	if err != nil {
+		c.refuse(s.Channel, pusher.NoCode, "FilterError", 400, err.Error())
+		return nil, false
+	}
+	return filter, true
 }
 
 func (c *Client) attachFailed(channel string, err error) {
@@ -186,7 +212,7 @@ func (c *Client) unsubscribe(data json.RawMessage) {
 	if m == nil {
 		return
 	}
-	m.channel.drop(c, m.member)
+	c.drop(m)
 	last := len(c.joined) - 1
 	*m = c.joined[last]
 	c.joined[last] = membership{}

@@ -26,13 +26,14 @@ func (c *Client) signIn(data json.RawMessage) {
 		return
 	}
 	first := c.user == ""
-	c.user, c.userData = s.UserID, s.UserData
+	c.user = s.UserID
+	c.info, c.infoErr = pusher.UserInfo(s.UserData, c.app.Limits.MaxMemberInfo)
 	c.authorized.Store(true)
 	answer := append([]byte(nil), `{"user_data":`...)
 	answer = append(pusher.AppendString(answer, s.UserData), '}')
 	c.control(pusher.Control{Event: "signin_success", Text: string(answer)})
 	if first {
 		c.hub.signedIn(c)
-		c.watch()
+		c.watch(s.UserData)
 	}
 }

@@ -109,11 +109,11 @@ func (c *Client) tellOnline(users []string, online bool) {
 }
 
 // watch begins to tell a connection of the users on its watchlist.
-func (c *Client) watch() {
+func (c *Client) watch(userData string) {
 	if !c.app.Watchlist || c.hub.opt.Roster == nil {
 		return
 	}
-	users, more := pusher.Watchlist(c.userData)
+	users, more := pusher.Watchlist(userData)
 	if more {
 		c.limited("watchlist")
 		c.fail(pusher.ErrorWatchlistLimit, "the watchlist has more than %d users; the first %d are watched", len(users), len(users))

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/tidwall/gjson"
@@ -49,6 +50,6 @@ func ParseSignin(data json.RawMessage) (Signin, error) {
 	case utf8.RuneCountInString(id.Str) > maxUserID:
 		return Signin{}, fmt.Errorf("user_data: id has %d characters, the limit is %d", utf8.RuneCountInString(id.Str), maxUserID)
 	}
-	s.UserID = id.Str
+	s.UserID = strings.Clone(id.Str) // kept for longer than the message
 	return s, nil
 }

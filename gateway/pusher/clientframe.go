@@ -10,7 +10,7 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// ClientFrame is a message of a client. Its Data is a copy and may be kept.
+// ClientFrame is a message of a client. All of it is copied and may be kept.
 type ClientFrame struct {
 	// Event is not empty.
 	Event   string
@@ -43,10 +43,10 @@ func ParseClientFrame(b []byte) (ClientFrame, error) {
 	if event.Type != gjson.String || event.Str == "" {
 		return ClientFrame{}, errors.New("event is missing or not a string")
 	}
-	f := ClientFrame{Event: event.Str}
+	f := ClientFrame{Event: strings.Clone(event.Str)}
 	switch channel := root.Get("channel"); channel.Type {
 	case gjson.String:
-		f.Channel = channel.Str
+		f.Channel = strings.Clone(channel.Str)
 	case gjson.Null:
 	default:
 		return ClientFrame{}, errors.New("channel is not a string")

@@ -20,12 +20,15 @@ const (
 	maxFilterValues = 128
 	maxFilterEvents = 50
 	maxFilterEvent  = 200
+	// maxFilterText bounds all of it, in bytes as the client sent them.
+	maxFilterText = 16 << 10
 )
 
 // Filter decides by name and tags which events of a channel a subscription gets
 // (protocol section 4). It is immutable and safe for use by many goroutines.
 type Filter struct {
 	text   string
+	size   int
 	events []string
 	root   *filterNode
 }
@@ -46,46 +49,70 @@ func ParseFilter(raw json.RawMessage) (*Filter, error) {
 	if raw == nil {
 		return nil, nil
 	}
-	v := gjson.ParseBytes(raw)
+	if len(raw) > maxFilterText {
+		return nil, fmt.Errorf("filter has %d bytes, the limit is %d", len(raw), maxFilterText)
+	}
+	// The parts are cut from this text and keep it, so there is one of it.
+	f := &Filter{text: string(raw)}
+	v := gjson.Parse(f.text)
 	if !v.IsObject() {
 		return nil, errors.New("filter is not an object")
 	}
-	f := &Filter{text: string(raw)}
+	if err := f.parse(v); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// parse reads the filter from its text.
+func (f *Filter) parse(v gjson.Result) error {
 	p := filterParser{}
+	defer func() { f.size = len(f.text) + p.nodes*nodeSize + (p.values+len(f.events))*valueSize + filterSize }()
 	events, tags, expression := v.Get("events"), v.Get("tags"), v.Get("expression")
 	if !events.Exists() && !tags.Exists() && !expression.Exists() {
 		var err error
 		f.root, err = p.node(v, 1)
-		return f, err
+		return err
 	}
 	if expression.Exists() && expression.Type != gjson.Null {
-		return nil, errors.New("filter.expression is not offered by this server")
+		return errors.New("filter.expression is not offered by this server")
 	}
 	if events.Exists() && events.Type != gjson.Null {
 		if !events.IsArray() {
-			return nil, errors.New("filter.events is not a list")
+			return errors.New("filter.events is not a list")
 		}
 		for _, e := range events.Array() {
 			if e.Type != gjson.String || e.Str == "" || len(e.Str) > maxFilterEvent {
-				return nil, fmt.Errorf("filter.events: a name has 1 to %d bytes", maxFilterEvent)
+				return fmt.Errorf("filter.events: a name has 1 to %d bytes", maxFilterEvent)
 			}
 			f.events = append(f.events, e.Str)
 		}
 		if len(f.events) > maxFilterEvents {
-			return nil, fmt.Errorf("filter.events has %d names, the limit is %d", len(f.events), maxFilterEvents)
+			return fmt.Errorf("filter.events has %d names, the limit is %d", len(f.events), maxFilterEvents)
 		}
 	}
 	if tags.Exists() && tags.Type != gjson.Null {
 		var err error
 		if f.root, err = p.node(tags, 1); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return f, nil
+	return nil
 }
 
 // Text is what the filter was parsed from. Filters with the same text decide alike.
 func (f *Filter) Text() string { return f.text }
+
+// Size is an estimate of the memory that the filter takes, in bytes.
+func (f *Filter) Size() int { return f.size }
+
+// What the parts of a filter take besides its text, in bytes; values may have been
+// unescaped to copies, which are shorter than the text.
+const (
+	filterSize = 256
+	nodeSize   = 128
+	valueSize  = 16
+)
 
 // Matches tells whether an event passes. tags may be nil.
 func (f *Filter) Matches(event string, tags map[string]string) bool {
@@ -95,8 +122,8 @@ func (f *Filter) Matches(event string, tags map[string]string) bool {
 	return f.root == nil || f.root.matches(tags)
 }
 
-// filterParser counts the nodes of one filter.
-type filterParser struct{ nodes int }
+// filterParser counts the nodes and values of one filter.
+type filterParser struct{ nodes, values int }
 
 func (p *filterParser) node(v gjson.Result, depth int) (*filterNode, error) {
 	if p.nodes++; p.nodes > maxFilterNodes {
@@ -110,7 +137,11 @@ func (p *filterParser) node(v gjson.Result, depth int) (*filterNode, error) {
 	}
 	op := v.Get("op")
 	if !op.Exists() {
-		return leaf(v)
+		n, err := leaf(v)
+		if n != nil {
+			p.values += len(n.values)
+		}
+		return n, err
 	}
 	n := &filterNode{op: op.Str}
 	children := v.Get("nodes").Array()
@@ -122,6 +153,7 @@ func (p *filterParser) node(v gjson.Result, depth int) (*filterNode, error) {
 	case n.op == "not" && len(children) != 1:
 		return nil, fmt.Errorf("filter: not has %d nodes, must have one", len(children))
 	}
+	n.children = make([]*filterNode, 0, len(children))
 	for _, c := range children {
 		child, err := p.node(c, depth+1)
 		if err != nil {
@@ -147,6 +179,7 @@ func leaf(v gjson.Result) (*filterNode, error) {
 		if !vals.IsArray() || len(list) == 0 || len(list) > maxFilterValues {
 			return nil, fmt.Errorf("filter: vals of %s must have 1 to %d values", n.op, maxFilterValues)
 		}
+		n.values = make([]string, 0, len(list))
 		for _, x := range list {
 			value, err := filterValue(x)
 			if err != nil {

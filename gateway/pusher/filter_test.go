@@ -3,6 +3,7 @@ package pusher
 import (
 	"encoding/json"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -121,6 +122,10 @@ func TestFilterRules(t *testing.T) {
 func FuzzParseFilter(f *testing.F) {
 	f.Add([]byte(`{"op":"or","nodes":[{"key":"a","cmp":"in","vals":[1,"x"]},{"key":"b","cmp":"gt","val":"2"}]}`), "tag")
 	f.Add([]byte(`{"events":["e"],"tags":{"key":"k","cmp":"nex"}}`), "")
+	f.Add([]byte(`{"op":"and","nodes":[`+strings.Repeat(`{"key":"k","cmp":"ex"},`, 100)+`{"key":"k","cmp":"ex"}]}`), "")
+	f.Add([]byte(`{"key":"k","cmp":"in","vals":[`+strings.Repeat("1,", 127)+`1]}`), "1")
+	f.Add([]byte(strings.Repeat(`{"op":"not","nodes":[`, 120)), "")
+	f.Add([]byte(`{"key":"`+strings.Repeat(`\u00e9`, 100)+`","cmp":"ex"}`), "")
 	f.Fuzz(func(t *testing.T, raw []byte, tag string) {
 		if !json.Valid(raw) {
 			return // subscriptions are valid JSON before their filter is looked at
@@ -129,9 +134,75 @@ func FuzzParseFilter(f *testing.F) {
 		if err != nil {
 			return
 		}
+		if most := 12*len(raw) + 4096; filter.Size() < len(raw) || filter.Size() > most || len(raw) > maxFilterText {
+			t.Errorf("a filter of %d bytes takes %d, want at most %d", len(raw), filter.Size(), most)
+		}
+		if filter.root != nil {
+			if nodes, depth := count(filter.root); nodes > maxFilterNodes || depth > maxFilterDepth {
+				t.Errorf("%d nodes, %d deep", nodes, depth)
+			}
+		}
 		filter.Matches("e", map[string]string{"k": tag, "a": tag})
 		if again, err := ParseFilter(json.RawMessage(filter.Text())); err != nil || again.Matches(tag, nil) != filter.Matches(tag, nil) {
 			t.Errorf("%s decides differently when it is parsed again: %v", raw, err)
 		}
 	})
+}
+
+func count(n *filterNode) (nodes, depth int) {
+	for _, c := range n.children {
+		more, deep := count(c)
+		nodes, depth = nodes+more, max(depth, deep)
+	}
+	return nodes + 1, depth + 1
+}
+
+func TestTrust09FilterText(t *testing.T) {
+	text := func(n int) string {
+		head, tail := `{"key":"k","cmp":"ex"`, `}`
+		return head + strings.Repeat(" ", n-len(head)-len(tail)) + tail
+	}
+	if _, err := ParseFilter(json.RawMessage(text(maxFilterText))); err != nil {
+		t.Errorf("at the limit: %v", err)
+	}
+	_, err := ParseFilter(json.RawMessage(text(maxFilterText + 1)))
+	if err == nil || !strings.Contains(err.Error(), "filter has 16385 bytes, the limit is 16384") {
+		t.Errorf("above the limit: %v", err)
+	}
+}
+
+// The estimate must not be far below what the runtime says.
+func TestTrust09FilterSize(t *testing.T) {
+	many := func(n int, s string) string { return strings.TrimSuffix(strings.Repeat(s+",", n), ",") }
+	for name, raw := range map[string]string{
+		"leaves": `{"op":"and","nodes":[` + many(127, `{"key":"k","cmp":"ex"}`) + `]}`,
+		"values": `{"op":"and","nodes":[` + many(60, `{"key":"k","cmp":"in","vals":[`+many(100, "1")+`]}`) + `]}`,
+		"events": `{"events":[` + many(50, `"e"`) + `]}`,
+		"long":   `{"key":"k","cmp":"eq","val":"` + strings.Repeat("x", 1024) + `"}`,
+		"nested": strings.Repeat(`{"op":"not","nodes":[`, 15) + `{"key":"k","cmp":"ex"}` + strings.Repeat(`]}`, 15),
+	} {
+		const n = 200
+		kept := make([]*Filter, n)
+		message := json.RawMessage(raw)
+		before := allocated()
+		for i := range kept {
+			kept[i], _ = ParseFilter(message)
+		}
+		took := (allocated() - before) / n
+		if kept[0] == nil {
+			t.Fatalf("%s is refused", name)
+		}
+		if size := kept[0].Size(); took > int64(size)*5/4 {
+			t.Errorf("%s: the estimate is %d bytes, it takes %d", name, size, took)
+		}
+		runtime.KeepAlive(kept)
+	}
+}
+
+func allocated() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }

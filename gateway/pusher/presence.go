@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/tidwall/gjson"
@@ -41,6 +42,7 @@ func ParseMember(channelData string, maxInfo int) (Member, error) {
 	if n := utf8.RuneCountInString(m.ID); n > maxUserID {
 		return Member{}, fmt.Errorf("user_id has %d characters, %w of %d", n, ErrMemberLimit, maxUserID)
 	}
+	m.ID = strings.Clone(m.ID) // kept for longer than the message
 	m.Info, err = memberInfo(root, maxInfo)
 	return m, err
 }
@@ -119,7 +121,7 @@ func Watchlist(userData string) (users []string, more bool) {
 			return false
 		}
 		seen[v.Str] = true
-		users = append(users, v.Str)
+		users = append(users, strings.Clone(v.Str))
 		return true
 	})
 	return users, more

@@ -65,7 +65,8 @@ func channel(v gjson.Result) (string, error) {
 	if err == nil && name == "" {
 		err = errors.New("channel is missing")
 	}
-	return name, err
+	// Names are kept for long, and must not keep the message that they came in.
+	return strings.Clone(name), err
 }
 
 // parseDelta reads all forms of the table in protocol section 3.3.

@@ -1,0 +1,122 @@
+package hub
+
+import (
+	"encoding/json"
+	"fmt"
+	"sync"
+
+	"github.com/sluicehq/sluice/gateway/pusher"
+)
+
+// filterPool keeps each filter of a hub once, however many subscriptions have it, for
+// as long as one has it.
+type filterPool struct {
+	mu     sync.Mutex
+	byText map[string]*pooledFilter
+	bytes  int64
+}
+
+type pooledFilter struct {
+	filter *pusher.Filter
+	users  int
+}
+
+// take returns the filter with a text, and counts the caller as one that uses it. It is
+// nil for none.
+func (p *filterPool) take(raw json.RawMessage) (*pusher.Filter, error) {
+	if raw == nil {
+		return nil, nil
+	}
+	if f := p.known(string(raw), nil); f != nil {
+		return f, nil
+	}
+	f, err := pusher.ParseFilter(raw)
+	if err != nil {
+		return nil, err
+	}
+	return p.known(f.Text(), f), nil
+}
+
+// known returns the filter with a text; if there is none, it keeps fresh unless that is
+// nil.
+func (p *filterPool) known(text string, fresh *pusher.Filter) *pusher.Filter {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	have := p.byText[text]
+	if have == nil {
+		if fresh == nil {
+			return nil
+		}
+		if p.byText == nil {
+			p.byText = map[string]*pooledFilter{}
+		}
+		have = &pooledFilter{filter: fresh}
+		p.byText[text] = have
+		p.bytes += int64(fresh.Size())
+	}
+	have.users++
+	return have.filter
+}
+
+// drop gives up one use of a filter, which may be nil.
+func (p *filterPool) drop(f *pusher.Filter) {
+	if f == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	have := p.byText[f.Text()]
+	if have.users--; have.users == 0 {
+		delete(p.byText, f.Text())
+		p.bytes -= int64(f.Size())
+	}
+}
+
+// size is the memory of all filters in bytes.
+func (p *filterPool) size() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.bytes
+}
+
+// ownFilters are those of one connection, with the number of subscriptions that have
+// each. Belongs to the reading goroutine.
+type ownFilters struct {
+	users map[*pusher.Filter]int
+	bytes int
+}
+
+// fits checks that a connection may have a filter in place of another one. Either may be
+// nil.
+func (o *ownFilters) fits(f, before *pusher.Filter, limit int) error {
+	if f == nil || o.users[f] > 0 {
+		return nil
+	}
+	bytes := o.bytes + f.Size()
+	if before != nil && o.users[before] == 1 {
+		bytes -= before.Size()
+	}
+	if bytes > limit {
+		return fmt.Errorf("filter: the filters of this connection need %d bytes together, the limit is %d (tag_filtering.max_bytes_per_connection)", bytes, limit)
+	}
+	return nil
+}
+
+// swap notes that a subscription has a filter in place of another one, which the caller
+// gives up. Either may be nil.
+func (o *ownFilters) swap(f, before *pusher.Filter) {
+	if f != nil {
+		if o.users == nil {
+			o.users = map[*pusher.Filter]int{}
+		}
+		if o.users[f]++; o.users[f] == 1 {
+			o.bytes += f.Size()
+		}
+	}
+	if before != nil {
+		if o.users[before]--; o.users[before] == 0 {
+			delete(o.users, before)
+			o.bytes -= before.Size()
+		}
+	}
+}
