@@ -109,6 +109,7 @@ func (r *Roster) raise(ctx context.Context, c *clearing) error {
 	}
 	r.cellMu.Lock()
 	defer r.cellMu.Unlock()
+	r.metrics.cleared.Add(1)
 	r.tombs -= c.tombs
 	r.clearing = nil
 	return nil

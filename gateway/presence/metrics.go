@@ -3,13 +3,14 @@ package presence
 import "sync/atomic"
 
 // counters are the numbers of a roster.
-type counters struct{ writes, failures, burials, revivals atomic.Uint64 }
+type counters struct{ writes, failures, burials, revivals, cleared atomic.Uint64 }
 
 // Stats are the numbers of a roster since it was made.
 type Stats struct {
 	// Writes of seats, Failures of the table, Burials of other gateways by this
-	// one, and Revivals of this one after it was buried itself.
-	Writes, Failures, Burials, Revivals uint64
+	// one, Revivals of this one after it was buried itself, and how often it has
+	// Cleared away what it gave up.
+	Writes, Failures, Burials, Revivals, Cleared uint64
 	// Seats are those that this gateway holds, Waiting those of them that wait
 	// to be written, Rooms the channels that it follows.
 	Seats, Waiting, Rooms int
@@ -20,6 +21,7 @@ func (r *Roster) Stats() Stats {
 	s := Stats{
 		Writes: r.metrics.writes.Load(), Failures: r.metrics.failures.Load(),
 		Burials: r.metrics.burials.Load(), Revivals: r.metrics.revivals.Load(),
+		Cleared: r.metrics.cleared.Load(),
 	}
 	r.mu.Lock()
 	s.Rooms = len(r.rooms)

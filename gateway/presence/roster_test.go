@@ -111,13 +111,19 @@ func (g *gatewayT) members() []string {
 
 func start(t *testing.T, table kv.Table, node string) *gatewayT {
 	t.Helper()
+	return startWith(t, table, Options{Node: node, Lease: 2 * time.Second})
+}
+
+func startWith(t *testing.T, table kv.Table, opt Options) *gatewayT {
+	t.Helper()
 	g := &gatewayT{gate: &gate{Table: table}}
-	var err error
-	g.Roster, err = New(t.Context(), Options{Table: g.gate, Node: node, Lease: 2 * time.Second, Tell: func(_, _ string, c Change) {
+	opt.Table, opt.Tell = g.gate, func(_, _ string, c Change) {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		g.owned = append(g.owned, c)
-	}})
+	}
+	var err error
+	g.Roster, err = New(t.Context(), opt)
 	if err != nil {
 		t.Fatal(err)
 	}

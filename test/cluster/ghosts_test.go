@@ -38,6 +38,9 @@ type haunted struct {
 	// stay and left are users of one room. gone are channels that were vacated.
 	stay, left, gone []string
 	peers            []*peer
+	// forgetful is a store that loses everything, webhooks and who delivers them
+	// included, which may then be delivered twice.
+	forgetful bool
 }
 
 func haunt(t *testing.T, rnd *rand.Rand, gateways int, set childSettings) *haunted {
@@ -149,7 +152,7 @@ func (h *haunted) check(dead bool) {
 		if want > 0 {
 			h.told(name, channel, user)
 		}
-		if n := h.hooks.count(name, channel, user); n != want {
+		if n := h.hooks.count(name, channel, user); n < want || n > want && !h.forgetful {
 			h.t.Errorf("%s of %s %s was told %d times instead of %d", name, channel, user, n, want)
 		}
 	}
@@ -280,6 +283,7 @@ func TestTrust15NobodyComesBackAfterAKill(t *testing.T) {
 			h.live()
 			server.Kill()
 			server.Restart()
+			h.forgetful = true
 			// The log begins a new life, which ends all connections.
 			h.check(true)
 		},
