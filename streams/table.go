@@ -150,15 +150,18 @@ func (t *Table) Read(ctx context.Context, key string) (kv.Entry, error) {
 const listPage = 256
 
 // List implements [kv.Table]. It walks the table in the order of revisions: a record
-// that is written meanwhile moves on to the end and is found there.
+// that is written meanwhile moves on to the end and is found there. Each page may come from
+// another replica, and one that is behind does not have what has moved on. So the leader
+// says where the end is, if there is more than one page.
 func (t *Table) List(ctx context.Context, pattern string) ([]kv.Record, error) {
 	if !kv.ValidPattern(pattern) {
 		return nil, fmt.Errorf("list %.80q: %w", pattern, kv.ErrInvalidKey)
 	}
 	root := "$KV." + t.stream[len("KV_"):] + "."
 	newest := map[string]kv.Record{}
-	for from := uint64(1); ; {
-		page, err := t.log.reader.fetch(ctx, t.stream, getRequest{Seq: from, NextFor: root + pattern, Batch: listPage})
+	from, end := uint64(1), uint64(0)
+	for {
+		page, more, err := t.listPage(ctx, root+pattern, from, from > 1, &end)
 		switch {
 		case ctx.Err() != nil && err != nil:
 			return nil, fmt.Errorf("list %s: %w", pattern, ctx.Err())
@@ -170,7 +173,7 @@ func (t *Table) List(ctx context.Context, pattern string) ([]kv.Record, error) {
 			newest[key] = kv.Record{Key: key, Entry: kv.Entry{Value: m.data, Revision: m.offset, Time: m.time}}
 			from = m.offset + 1
 		}
-		if len(page) == 0 || page[len(page)-1].pending == 0 {
+		if !more {
 			break
 		}
 	}
@@ -179,6 +182,41 @@ func (t *Table) List(ctx context.Context, pattern string) ([]kv.Record, error) {
 		out = append(out, r)
 	}
 	return out, nil
+}
+
+// listPage reads what matches from a revision on, and says whether more may follow. If a
+// replica says that it was all, the leader is asked; end is what it had when it was asked
+// first, 0 before that.
+func (t *Table) listPage(ctx context.Context, pattern string, from uint64, ask bool, end *uint64) (page []stored, more bool, err error) {
+	page, err = t.log.reader.fetch(ctx, t.stream, getRequest{Seq: from, NextFor: pattern, Batch: listPage})
+	if err != nil {
+		return nil, false, err
+	}
+	if len(page) > 0 {
+		last := page[len(page)-1]
+		if last.pending > 0 {
+			return page, true, nil
+		}
+		from = last.offset + 1
+	}
+	if !ask {
+		return page, false, nil
+	}
+	if *end == 0 {
+		m, found, err := t.log.reader.leaderGet(ctx, t.stream, getRequest{LastFor: pattern})
+		if err != nil || !found {
+			return page, false, err
+		}
+		*end = m.offset
+	}
+	if from > *end {
+		return page, false, nil
+	}
+	m, found, err := t.log.reader.leaderGet(ctx, t.stream, getRequest{Seq: from, NextFor: pattern})
+	if err != nil || !found || m.offset > *end {
+		return page, false, err
+	}
+	return append(page, m), true, nil
 }
 
 // Purge implements [kv.Table].

@@ -2,9 +2,14 @@ package streams
 
 import (
 	"fmt"
+	"math"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"github.com/sluicehq/sluice/kv"
 	"github.com/sluicehq/sluice/kv/kvtest"
@@ -76,4 +81,98 @@ func TestTrust18AuditsAreFair(t *testing.T) {
 			t.Fatalf("after a minute a watcher was audited %d times", least)
 		}
 	}
+}
+
+// TestTrust15AListingAsksWhereTheEndIs reads a table page by page, of which the first
+// comes from the leader and the others from a replica that is behind. A record that was
+// written again before the first page was read is on none of them.
+func TestTrust15AListingAsksWhereTheEndIs(t *testing.T) {
+	for _, moved := range []int{0, 1, 3, 2 * listPage} {
+		t.Run(fmt.Sprint(moved), func(t *testing.T) {
+			table, err := open(t, options(node(t, t.TempDir()))).OpenTable(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			const records = 3*listPage + 7
+			var last uint64
+			for i := range records {
+				if last, err = table.Put(t.Context(), fmt.Sprint("seat.a.", i), []byte("old"), 0); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for i := range moved {
+				if _, err := table.Put(t.Context(), fmt.Sprint("seat.a.", i), []byte("new"), 0); err != nil {
+					t.Fatal(err)
+				}
+			}
+			behind(t, table, last)
+			got, err := table.List(t.Context(), "seat.>")
+			if err != nil || len(got) != records {
+				t.Fatalf("%d records, %v; want %d", len(got), err, records)
+			}
+			for _, r := range got {
+				var i int
+				if _, err := fmt.Sscanf(r.Key, "seat.a.%d", &i); err != nil || (string(r.Value) == "new") != (i < moved) {
+					t.Errorf("%s is %s, %v", r.Key, r.Value, err)
+				}
+			}
+		})
+	}
+}
+
+// behind has a replica answer that does not have what was written after a revision, to all
+// that is asked of the table but what begins at the start and what the leader is asked.
+func behind(t *testing.T, table *Table, last uint64) {
+	t.Helper()
+	reader, real := table.log.reader, table.log.reader.api
+	forward := func(m *nats.Msg, known uint64) {
+		inbox := reader.conn.NewInbox()
+		answers, err := reader.conn.SubscribeSync(inbox)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer func() { _ = answers.Unsubscribe() }()
+		ask := &nats.Msg{Subject: real + strings.TrimPrefix(m.Subject, "behind."), Reply: inbox, Data: m.Data}
+		if err := reader.conn.PublishMsg(ask); err != nil {
+			t.Error(err)
+			return
+		}
+		for {
+			a, err := answers.NextMsg(10 * time.Second)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			p, err := placeOf(a, table.stream, "")
+			stored := err == nil
+			if stored && p.offset > known {
+				continue
+			}
+			if stored && known != math.MaxUint64 {
+				a.Header.Set("Nats-Num-Pending", fmt.Sprint(last-p.offset))
+			}
+			a.Subject, a.Reply = m.Reply, ""
+			if err := reader.conn.PublishMsg(a); err != nil {
+				t.Error(err)
+				return
+			}
+			if !stored {
+				return
+			}
+		}
+	}
+	var asked atomic.Int64
+	for subject, known := range map[string]func() uint64{
+		"behind.DIRECT.GET.>":     func() uint64 { return map[bool]uint64{true: math.MaxUint64, false: last}[asked.Add(1) == 1] },
+		"behind.STREAM.MSG.GET.>": func() uint64 { return math.MaxUint64 },
+	} {
+		sub, err := reader.conn.Subscribe(subject, func(m *nats.Msg) { go forward(m, known()) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = sub.Unsubscribe() })
+	}
+	reader.api = "behind."
+	t.Cleanup(func() { reader.api = real })
 }

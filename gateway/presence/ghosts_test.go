@@ -128,12 +128,14 @@ func TestTrust15WhatRecoveryBringsBackIsVoid(t *testing.T) {
 				g := []*gatewayT{a, b, c}[i%3]
 				u := fmt.Sprint("u", i)
 				g.join(t, u, u)
-				g.SetCount("app", "another", i+1)
+				channel := fmt.Sprint("another", i)
+				for n := range 3 {
+					g.SetCount("app", channel, 3-n)
+					g.flush(t.Context())
+				}
+				g.SetCount("app", channel, 0)
 				g.room.Leave(u)
 				g.room.Leave(u)
-			}
-			for _, g := range []*gatewayT{a, b, c} {
-				g.SetCount("app", "another", 0)
 			}
 			c.join(t, "dies")
 			eventually(t, "the living have cleared away", func() bool {
