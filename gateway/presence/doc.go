@@ -6,10 +6,12 @@
 // that all come to the same members ([Fold]). A user is in from the first connection
 // that joins, on any gateway, until the last one leaves.
 //
-// A gateway holds a lease, which it renews. When it has ended, another gateway
-// declares the dead one buried, once, which removes its seats everywhere; whatever
-// webhooks the dead one owed are told by who buried it. A gateway that was buried
-// alive, because it was cut off, takes its seats anew.
+// One record, the register, names the gateways that count. It is replaced and never
+// removed, because a store that recovers may bring back what a removed record covered;
+// seats of whoever is not in it are void. A gateway holds a lease as a sign of life. When
+// it has ended, another gateway declares the dead one buried in the register, once, and
+// tells whatever webhooks the dead one owed. A gateway that was buried alive, because it
+// was cut off, enters again and takes its seats anew.
 //
 // What it never does: keep a consumer or a watch of its own per channel on the
 // server, wait for the table in the path of an event, or decide by comparing the
