@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sluicehq/sluice/kv"
+	"github.com/sluicehq/sluice/test/fault"
 )
 
 // recovering is a table that forgets, when it recovers, that records were superseded: where
@@ -116,81 +117,78 @@ func startGhostly(t *testing.T, table kv.Table, node string) *gatewayT {
 // TestTrust15WhatRecoveryBringsBackIsVoid lets members come and go until the gateways have
 // cleared away, kills one, and has the table recover again and again.
 func TestTrust15WhatRecoveryBringsBackIsVoid(t *testing.T) {
-	for seed := range uint64(3) {
-		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
-			rnd := rand.New(rand.NewPCG(seed, 15))
-			table := newRecovering()
-			a, b, c := startGhostly(t, table, "a"), startGhostly(t, table, "b"), startGhostly(t, table, "c")
-			want := []string{"stays-a", "stays-b"}
-			a.join(t, "stays-a")
-			b.join(t, "stays-b")
-			for i := range 30 {
-				g := []*gatewayT{a, b, c}[i%3]
-				u := fmt.Sprint("u", i)
-				g.join(t, u, u)
-				channel := fmt.Sprint("another", i)
-				for n := range 3 {
-					g.SetCount("app", channel, 3-n)
-					g.flush(t.Context())
-				}
-				g.SetCount("app", channel, 0)
-				g.room.Leave(u)
-				g.room.Leave(u)
+	fault.Seeds(t, 15, func(t *testing.T, rnd *rand.Rand) {
+		table := newRecovering()
+		a, b, c := startGhostly(t, table, "a"), startGhostly(t, table, "b"), startGhostly(t, table, "c")
+		want := []string{"stays-a", "stays-b"}
+		a.join(t, "stays-a")
+		b.join(t, "stays-b")
+		for i := range 30 {
+			g := []*gatewayT{a, b, c}[i%3]
+			u := fmt.Sprint("u", i)
+			g.join(t, u, u)
+			channel := fmt.Sprint("another", i)
+			for n := range 3 {
+				g.SetCount("app", channel, 3-n)
+				g.flush(t.Context())
 			}
-			c.join(t, "dies")
-			eventually(t, "the living have cleared away", func() bool {
-				return a.Stats().Cleared > 0 && b.Stats().Cleared > 0
-			})
-			agree(t, []string{"dies", "stays-a", "stays-b"}, a, b, c)
-			c.die()
+			g.SetCount("app", channel, 0)
+			g.room.Leave(u)
+			g.room.Leave(u)
+		}
+		c.join(t, "dies")
+		eventually(t, "the living have cleared away", func() bool {
+			return a.Stats().Cleared > 0 && b.Stats().Cleared > 0
+		})
+		agree(t, []string{"dies", "stays-a", "stays-b"}, a, b, c)
+		c.die()
+		agree(t, want, a, b)
+		eventually(t, "the dead one is swept", func() bool { return table.has(nodePattern("c")) == 0 })
+		told := len(a.told()) + len(b.told())
+		for range 5 {
+			if table.recover(rnd) == 0 {
+				t.Fatal("nothing came back")
+			}
+			registers{a.Roster}.Lost()
+			for _, g := range []*gatewayT{a, b} {
+				if err := g.room.sync(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				all, err := g.Channels(t.Context(), "app", "")
+				if err != nil || len(all) != 0 {
+					t.Fatalf("channels %v, %v", all, err)
+				}
+			}
+			newcomer := startGhostly(t, table, fmt.Sprint("d", table.has(">")))
 			agree(t, want, a, b)
-			eventually(t, "the dead one is swept", func() bool { return table.has(nodePattern("c")) == 0 })
-			told := len(a.told()) + len(b.told())
-			for range 5 {
-				if table.recover(rnd) == 0 {
-					t.Fatal("nothing came back")
+			if got := newcomer.members(); !slices.Equal(got, want) {
+				t.Fatalf("a newcomer sees %v", got)
+			}
+			newcomer.room.Close()
+			newcomer.Close(t.Context())
+			eventually(t, "what came back is dismissed", func() bool {
+				_, err := a.Channels(t.Context(), "app", "")
+				if err != nil {
+					t.Fatal(err)
 				}
-				registers{a.Roster}.Lost()
-				for _, g := range []*gatewayT{a, b} {
-					if err := g.room.sync(t.Context()); err != nil {
-						t.Fatal(err)
-					}
-					all, err := g.Channels(t.Context(), "app", "")
-					if err != nil || len(all) != 0 {
-						t.Fatalf("channels %v, %v", all, err)
-					}
-				}
-				newcomer := startGhostly(t, table, fmt.Sprint("d", table.has(">")))
-				agree(t, want, a, b)
-				if got := newcomer.members(); !slices.Equal(got, want) {
-					t.Fatalf("a newcomer sees %v", got)
-				}
-				newcomer.room.Close()
-				newcomer.Close(t.Context())
-				eventually(t, "what came back is dismissed", func() bool {
-					_, err := a.Channels(t.Context(), "app", "")
-					if err != nil {
-						t.Fatal(err)
-					}
-					for _, pattern := range []string{nodePattern("c"), appPattern("app")} {
-						records, _ := table.List(t.Context(), pattern)
-						for _, rec := range records {
-							if s, n, ok := parse(rec.Key, rec.Value); ok && !n.Gone && !a.Roster.view.Load().counts(s.node, rec.Revision) {
-								return false
-							}
+				for _, pattern := range []string{nodePattern("c"), appPattern("app")} {
+					records, _ := table.List(t.Context(), pattern)
+					for _, rec := range records {
+						if s, n, ok := parse(rec.Key, rec.Value); ok && !n.Gone && !a.Roster.view.Load().counts(s.node, rec.Revision) {
+							return false
 						}
 					}
-					return true
-				})
-			}
-			if n := len(a.told()) + len(b.told()); n != told {
-				t.Errorf("%d changes were told again: %v, %v", n-told, a.told(), b.told())
-			}
-			if n := a.Stats().Revivals + b.Stats().Revivals; n != 0 {
-				t.Errorf("%d revivals", n)
-			}
-		})
-	}
+				}
+				return true
+			})
+		}
+		if n := len(a.told()) + len(b.told()); n != told {
+			t.Errorf("%d changes were told again: %v, %v", n-told, a.told(), b.told())
+		}
+		if n := a.Stats().Revivals + b.Stats().Revivals; n != 0 {
+			t.Errorf("%d revivals", n)
+		}
+	})
 }
 
 // TestTrust15LivesThatNobodySawEnd starts a gateway when all others have been away for

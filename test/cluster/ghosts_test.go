@@ -88,7 +88,7 @@ func (h *haunted) live() {
 		h.told("member_removed", ghostRoom, h.left[i])
 		h.told("channel_vacated", h.gone[i], "")
 	}
-	h.wait(10 * time.Second)
+	h.wait(8 * time.Second)
 }
 
 func (h *haunted) told(name, channel, user string) {
@@ -192,115 +192,133 @@ func (h *haunted) startGateways() {
 
 // TestTrust15NobodyComesBackAfterAKill waits until all ages of all records have passed,
 // kills with kill -9, and looks for members that had left, and for webhooks that are told
-// again.
+// again. All stories take a while, so without a long run a seed decides about some.
 func TestTrust15NobodyComesBackAfterAKill(t *testing.T) {
-	for name, story := range map[string]func(*testing.T, *rand.Rand){
-		"the embedded server": func(t *testing.T, rnd *rand.Rand) {
-			h := haunt(t, rnd, 1, childSettings{Dir: t.TempDir()})
-			h.live()
-			h.killGateways()
-			h.startGateways()
-			h.check(true)
-		},
-		"the NATS server": func(t *testing.T, rnd *rand.Rand) {
-			server := spawnNATS(t)
-			h := haunt(t, rnd, 2, childSettings{URLs: []string{server.url()}, Replicas: 1})
-			h.live()
-			server.kill()
-			server.start()
-			h.check(false)
-		},
-		"all gateways for longer than a lease": func(t *testing.T, rnd *rand.Rand) {
-			server := spawnNATS(t)
-			h := haunt(t, rnd, 2, childSettings{URLs: []string{server.url()}, Replicas: 1})
-			h.live()
-			h.killGateways()
-			h.wait(2 * ghostLease)
-			h.startGateways()
-			h.check(true)
-		},
-		"everything": func(t *testing.T, rnd *rand.Rand) {
-			server := spawnNATS(t)
-			h := haunt(t, rnd, 2, childSettings{URLs: []string{server.url()}, Replicas: 1})
-			h.live()
-			h.killGateways()
-			server.kill()
-			server.start()
-			h.wait(2 * ghostLease)
-			h.startGateways()
-			h.check(true)
-		},
-		"the NATS server after a burial": func(t *testing.T, rnd *rand.Rand) {
-			server := spawnNATS(t)
-			h := haunt(t, rnd, 2, childSettings{URLs: []string{server.url()}, Replicas: 1})
-			h.live()
-			h.bury()
-			server.kill()
-			server.start()
-			h.check(false)
-		},
-		"three NATS servers": func(t *testing.T, rnd *rand.Rand) {
-			servers := spawnNATSCluster(t, clock{}, clock{}, clock{})
-			h := haunt(t, rnd, 2, childSettings{URLs: urlsOf(servers)})
-			h.live()
-			for _, s := range servers {
-				s.kill()
+	fault.Seeds(t, 15, func(t *testing.T, rnd *rand.Rand) {
+		chosen := []int{0}
+		for _, i := range rnd.Perm(len(ghostStories)) {
+			if i > 0 && (fault.Long() || len(chosen) < 3) {
+				chosen = append(chosen, i)
 			}
-			for _, s := range servers {
-				s.run()
-			}
-			for _, s := range servers {
-				s.answers()
-			}
-			h.check(false)
-		},
-		"a replica that is rebuilt and leads": func(t *testing.T, rnd *rand.Rand) {
-			servers := spawnNATSCluster(t, clock{}, clock{}, clock{})
-			h := haunt(t, rnd, 2, childSettings{URLs: urlsOf(servers)})
-			h.live()
-			h.bury()
-			victim := servers[rnd.IntN(3)]
-			victim.kill()
-			if err := os.RemoveAll(victim.set.Dir); err != nil {
-				t.Fatal(err)
-			}
-			victim.start()
-			lead(t, servers, victim)
-			h.check(false)
-		},
-		"Redis with its file": func(t *testing.T, rnd *rand.Rand) {
-			server := redisserver.Start(t, "--appendonly", "yes", "--appendfsync", "always")
-			h := haunt(t, rnd, 2, childSettings{Redis: server.URL()})
-			h.live()
-			h.bury()
-			server.Kill()
-			server.Restart()
-			h.check(false)
-		},
-		"Redis without a file": func(t *testing.T, rnd *rand.Rand) {
-			server := redisserver.Start(t)
-			h := haunt(t, rnd, 2, childSettings{Redis: server.URL()})
-			h.live()
-			server.Kill()
-			server.Restart()
-			h.forgetful = true
-			// The log begins a new life, which ends all connections.
-			h.check(true)
-		},
-		"Redis with its file and all gateways": func(t *testing.T, rnd *rand.Rand) {
-			server := redisserver.Start(t, "--appendonly", "yes", "--appendfsync", "always")
-			h := haunt(t, rnd, 2, childSettings{Redis: server.URL()})
-			h.live()
-			h.killGateways()
-			server.Kill()
-			server.Restart()
-			h.wait(2 * ghostLease)
-			h.startGateways()
-			h.check(true)
-		},
-	} {
-		t.Run(name, func(t *testing.T) { fault.Seeds(t, 15, story) })
-	}
+		}
+		for _, i := range chosen {
+			own := rand.New(rand.NewPCG(rnd.Uint64(), uint64(i)))
+			t.Run(ghostStories[i].name, func(t *testing.T) {
+				t.Parallel()
+				ghostStories[i].run(t, own)
+			})
+		}
+	})
+}
+
+// ghostStories say what is killed.
+var ghostStories = []struct {
+	name string
+	run  func(*testing.T, *rand.Rand)
+}{
+	{"the embedded server", func(t *testing.T, rnd *rand.Rand) {
+		h := haunt(t, rnd, 1, childSettings{Dir: t.TempDir()})
+		h.live()
+		h.killGateways()
+		h.startGateways()
+		h.check(true)
+	}},
+	{"the NATS server", func(t *testing.T, rnd *rand.Rand) {
+		server := spawnNATS(t)
+		h := haunt(t, rnd, 2, childSettings{URLs: []string{server.url()}, Replicas: 1})
+		h.live()
+		server.kill()
+		server.start()
+		h.check(false)
+	}},
+	{"all gateways for longer than a lease", func(t *testing.T, rnd *rand.Rand) {
+		server := spawnNATS(t)
+		h := haunt(t, rnd, 2, childSettings{URLs: []string{server.url()}, Replicas: 1})
+		h.live()
+		h.killGateways()
+		h.wait(2 * ghostLease)
+		h.startGateways()
+		h.check(true)
+	}},
+	{"everything", func(t *testing.T, rnd *rand.Rand) {
+		server := spawnNATS(t)
+		h := haunt(t, rnd, 2, childSettings{URLs: []string{server.url()}, Replicas: 1})
+		h.live()
+		h.killGateways()
+		server.kill()
+		server.start()
+		h.wait(2 * ghostLease)
+		h.startGateways()
+		h.check(true)
+	}},
+	{"the NATS server after a burial", func(t *testing.T, rnd *rand.Rand) {
+		server := spawnNATS(t)
+		h := haunt(t, rnd, 2, childSettings{URLs: []string{server.url()}, Replicas: 1})
+		h.live()
+		h.bury()
+		server.kill()
+		server.start()
+		h.check(false)
+	}},
+	{"three NATS servers", func(t *testing.T, rnd *rand.Rand) {
+		servers := spawnNATSCluster(t, clock{}, clock{}, clock{})
+		h := haunt(t, rnd, 2, childSettings{URLs: urlsOf(servers)})
+		h.live()
+		for _, s := range servers {
+			s.kill()
+		}
+		for _, s := range servers {
+			s.run()
+		}
+		for _, s := range servers {
+			s.answers()
+		}
+		h.check(false)
+	}},
+	{"a replica that is rebuilt and leads", func(t *testing.T, rnd *rand.Rand) {
+		servers := spawnNATSCluster(t, clock{}, clock{}, clock{})
+		h := haunt(t, rnd, 2, childSettings{URLs: urlsOf(servers)})
+		h.live()
+		h.bury()
+		victim := servers[rnd.IntN(3)]
+		victim.kill()
+		if err := os.RemoveAll(victim.set.Dir); err != nil {
+			t.Fatal(err)
+		}
+		victim.start()
+		lead(t, servers, victim)
+		h.check(false)
+	}},
+	{"Redis with its file", func(t *testing.T, rnd *rand.Rand) {
+		server := redisserver.Start(t, "--appendonly", "yes", "--appendfsync", "always")
+		h := haunt(t, rnd, 2, childSettings{Redis: server.URL()})
+		h.live()
+		h.bury()
+		server.Kill()
+		server.Restart()
+		h.check(false)
+	}},
+	{"Redis without a file", func(t *testing.T, rnd *rand.Rand) {
+		server := redisserver.Start(t)
+		h := haunt(t, rnd, 2, childSettings{Redis: server.URL()})
+		h.live()
+		server.Kill()
+		server.Restart()
+		h.forgetful = true
+		// The log begins a new life, which ends all connections.
+		h.check(true)
+	}},
+	{"Redis with its file and all gateways", func(t *testing.T, rnd *rand.Rand) {
+		server := redisserver.Start(t, "--appendonly", "yes", "--appendfsync", "always")
+		h := haunt(t, rnd, 2, childSettings{Redis: server.URL()})
+		h.live()
+		h.killGateways()
+		server.Kill()
+		server.Restart()
+		h.wait(2 * ghostLease)
+		h.startGateways()
+		h.check(true)
+	}},
 }
 
 // bury adds a gateway, on which channels are occupied by several, kills it, and waits until
@@ -320,14 +338,14 @@ func (h *haunted) bury() {
 		h.told("channel_occupied", channel, "")
 		h.left, h.gone = append(h.left, u), append(h.gone, channel)
 	}
-	h.wait(10 * time.Second)
+	h.wait(8 * time.Second)
 	h.gateways[last].kill()
 	h.gateways = h.gateways[:last]
 	for i := range 3 {
 		h.told("member_removed", ghostRoom, fmt.Sprint("buried", i))
 		h.told("channel_vacated", fmt.Sprint("buried-", i), "")
 	}
-	h.wait(4 * ghostAges)
+	h.wait(2 * ghostAges)
 }
 
 // lead makes a server the leader of all streams that others lead.
