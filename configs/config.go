@@ -65,8 +65,7 @@ type Config struct {
 	// values are all keys by name, for printing.
 	values map[string]any
 	notYet []string
-	// serviceLinks are variables that were passed over.
-	serviceLinks []string
+	passed passed
 }
 
 // NATS says how to reach the servers, or how to embed one.
@@ -415,7 +414,11 @@ func (c *Config) NotYet() []string { return c.notYet }
 
 // ServiceLinks names the environment variables that were passed over because Kubernetes
 // makes them for a service.
-func (c *Config) ServiceLinks() []string { return c.serviceLinks }
+func (c *Config) ServiceLinks() []string { return c.passed.links }
+
+// ClientVariables names the environment variables that are for the commands which talk to
+// a server.
+func (c *Config) ClientVariables() []string { return c.passed.clients }
 
 // Embeds says whether a NATS server runs in the process.
 func (c *Config) Embeds() bool { return c.Driver == "nats" && len(c.NATS.URLs) == 0 }

@@ -9,8 +9,8 @@ import (
 // plainVariables are understood besides those with the prefix.
 var plainVariables = map[string]string{"PORT": "port", "ADAPTER_DRIVER": "adapter.driver", "REDIS_URL": "redis_url", "RUST_LOG": ""}
 
-// ClientVariables are those of the commands that talk to a server, which is what they are
-// worth to them. A server that finds them leaves them alone.
+// The variables of the commands that talk to a server. A server that finds them leaves
+// them alone and says so.
 const (
 	ClientURL        = "SLUICE_URL"
 	ClientApp        = "SLUICE_APP"
@@ -39,9 +39,11 @@ func serviceLink(name, value string) bool {
 	return linkName.MatchString(name) || linkPort.MatchString(name) && linkURL.MatchString(value)
 }
 
-// fromEnviron reads the variables of keys. It returns the names of those that it passed
-// over as service links as well.
-func fromEnviron(environ []string, p *problems) (out map[string]any, links []string) {
+// passed are variables with the prefix that set no key.
+type passed struct{ links, clients []string }
+
+// fromEnviron reads the variables of keys.
+func fromEnviron(environ []string, p *problems) (out map[string]any, over passed) {
 	byName := map[string]*key{}
 	var known []string
 	for i := range keys {
@@ -57,15 +59,18 @@ func fromEnviron(environ []string, p *problems) (out map[string]any, links []str
 			if plain != (pass == 0) || plain && target == "" || !plain && !strings.HasPrefix(name, "SLUICE_") {
 				continue
 			}
-			if strings.TrimSpace(v) == "" || clientVariable(name) {
+			if strings.TrimSpace(v) == "" {
 				continue
 			}
 			k := byName[strings.ReplaceAll(name, "__", "_")]
 			switch {
 			case plain:
 				k = find(keys, target)
+			case clientVariable(name):
+				over.clients = append(over.clients, name)
+				continue
 			case serviceLink(name, v):
-				links = append(links, name)
+				over.links = append(over.links, name)
 				continue
 			case k == nil:
 				unknown(p, "", name, known)
@@ -76,9 +81,10 @@ func fromEnviron(environ []string, p *problems) (out map[string]any, links []str
 			}
 		}
 	}
-	sort.Strings(links)
+	sort.Strings(over.links)
+	sort.Strings(over.clients)
 	readSecrets("", keys, out, p)
-	return out, links
+	return out, over
 }
 
 // fromVariable is the value of a key that a variable gives: what has a structure is JSON.

@@ -36,13 +36,13 @@ func Load(s Sources) (*Config, error) {
 	}
 	p := newProblems()
 	expand("", file, variables(s.Environ), p)
-	environ, links := fromEnviron(s.Environ, p)
+	environ, over := fromEnviron(s.Environ, p)
 	values := merged{}
 	for _, layer := range []map[string]any{defaults(), fromFile(file, p), environ, fromFlags(s.Flags, p)} {
 		values.take(layer)
 	}
 	c := build(values, s.File != "", p)
-	c.serviceLinks = links
+	c.passed = over
 	if len(p.list) > 0 {
 		return nil, &Error{Problems: p.list}
 	}

@@ -10,11 +10,12 @@ import (
 const samplePrefix = "change-this"
 
 // SampleSecrets names the keys whose secret is one of those that are published with the
-// samples.
+// samples, or outside of development mode the one of its app.
 func (c *Config) SampleSecrets() []string {
 	var out []string
 	look := func(name string, s Secret) {
-		if strings.HasPrefix(strings.ToLower(s.Reveal()), samplePrefix) {
+		demo := s == DemoSecret && !c.Development
+		if demo || strings.HasPrefix(strings.ToLower(s.Reveal()), samplePrefix) {
 			out = append(out, name)
 		}
 	}

@@ -258,6 +258,10 @@ func TestWeeks09ErrorsOfFilesKeepSecrets(t *testing.T) {
 			t.Errorf("%q: got %v", text, err)
 		}
 	}
+	c := load(t, Sources{File: write(t, "c.yaml", "nats: {url: ['u:hunter2@n1:4222', 'n2:4222', '127.0.0.1:4222', 'nats://hunter2@n3']}\napps: [{id: a, key: k, secret: s}]")})
+	if text, err := c.YAML(); err != nil || strings.Contains(string(text), "hunter2") || !strings.Contains(string(text), "- u:xxxxx@n1:4222") || !strings.Contains(string(text), "- 127.0.0.1:4222") {
+		t.Errorf("%v\n%s", err, text)
+	}
 	for file, texts := range map[string][]string{
 		"c.json": {`{"a": hunter2}`, `{"a": "hunter2`, `{"a": "hunter2\\x"}`, `{"a": "hunter2" b}`, `{"a": 0hunter2}`, `"hunter2"`},
 		"c.toml": {"a = hunter2", "a = \"hunter2", "a = 'hunter2' b", "a = \"hunter2\\x\"", "a = 0hunter2", "a = 2hunter2"},
@@ -309,6 +313,9 @@ func TestWeeks09ServiceLinksAreIgnored(t *testing.T) {
 	}
 	if c := load(t, Sources{Environ: []string{"SLUICE_PORT=7001"}}); c.Port != 7001 || len(c.ServiceLinks()) > 0 {
 		t.Errorf("got port %d, ignored %v", c.Port, c.ServiceLinks())
+	}
+	if c := load(t, Sources{Environ: []string{"SLUICE_SECRET=hunter2", "SLUICE_URL=http://a"}}); len(c.ClientVariables()) != 2 || c.Apps[0].Secret != DemoSecret {
+		t.Errorf("got %v", c.ClientVariables())
 	}
 	for _, bad := range []string{"SLUICE_PORT=http://a", "SLUICE_PORT_A=1", "SLUICE_SERVICE=1", "SLUICE_PORTS=tcp://1"} {
 		problemsOf(t, Sources{Environ: []string{bad}})

@@ -107,6 +107,9 @@ func warn(c *configs.Config, log *slog.Logger) {
 	if names := c.ServiceLinks(); len(names) > 0 {
 		log.Info("variables that Kubernetes makes for a service are ignored", "variables", strings.Join(names, " "))
 	}
+	if names := c.ClientVariables(); len(names) > 0 {
+		log.Info("variables are for the commands that talk to a server, and set nothing here", "variables", strings.Join(names, " "))
+	}
 	for _, key := range c.NotYet() {
 		log.Warn("the configuration asks for a feature that this release does not have", "key", key)
 	}
