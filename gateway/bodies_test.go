@@ -210,6 +210,7 @@ func TestTrust10NobodyWaitsForTheBodyOfAStranger(t *testing.T) {
 			{"nothing of it comes", "Content-Length: 200000\r\n", ""},
 			{"its beginning comes", "Content-Length: 200000\r\n", "{"},
 			{"it comes in chunks", "Transfer-Encoding: chunked\r\n", "1\r\n{\r\n"},
+			{"it asks for another protocol", "Content-Length: 200000\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n", "x"},
 			{"it waits to be asked for", "Content-Length: 200000\r\nExpect: 100-continue\r\n", ""},
 		} {
 			header := body.header

@@ -206,11 +206,12 @@ func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	api := strings.HasPrefix(path, "/apps/") || strings.HasPrefix(path, "/users/")
-	if !api && r.Header.Get("Upgrade") == "" {
+	socket := path == "/app" || strings.HasPrefix(path, "/app/")
+	if !api && !(socket && r.Method == http.MethodGet && strings.EqualFold(r.Header.Get("Upgrade"), "websocket")) {
 		rest.TurnAway(w, r) // nothing here takes a body
 	}
 	switch {
-	case path == "/app" || strings.HasPrefix(path, "/app/"):
+	case socket:
 		n.hub.ServeHTTP(w, stripped(r, n.opt.PathPrefix))
 	case api:
 		n.rest.ServeHTTP(w, stripped(r, n.opt.PathPrefix))

@@ -85,6 +85,22 @@ func TestTrust14ADevelopmentServerIsForItsMachine(t *testing.T) {
 	}
 }
 
+// TestTrust14TheEmbeddedLogIsDeafToPages: a page can send a request with any body to the
+// port of NATS, which has no users. It hangs up at the first line, whatever the method.
+func TestTrust14TheEmbeddedLogIsDeafToPages(t *testing.T) {
+	s := serve(t, t.TempDir(), config(t.TempDir()))
+	by := newBystander(t, s)
+	const order = "CONNECT {}\r\nPUB ch.app-id.calm 4\r\nevil\r\nPING\r\n"
+	for _, method := range []string{"GET", "POST", "PUT", "PATCH", "HEAD", "DELETE", "OPTIONS", "PUB", "SUB"} {
+		w := dialWire(t, s.NATS, fmt.Sprintf("%s / HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: https://evil.example\r\nContent-Length: %d\r\n\r\n%s", method, len(order), order))
+		w.ended()
+		if strings.Contains(string(w.seen), "PONG") {
+			t.Errorf("%s: the log obeyed: %q", method, w.seen)
+		}
+	}
+	by.undisturbed(t) // it would get the event of the page first
+}
+
 // TestTrust13MetricsElsewhereNeedAToken: without one such a server does not start.
 func TestTrust13MetricsElsewhereNeedAToken(t *testing.T) {
 	dir := t.TempDir()
