@@ -53,9 +53,12 @@ type Config struct {
 	WebSocket WebSocket
 	HTTP      HTTP
 	Metrics   Metrics
-	LogLevel  string
-	LogJSON   bool
-	Drain     time.Duration
+	// MemoryLimit is in bytes, DescriptorReserve a number; 0 leaves them to the system.
+	MemoryLimit       int64
+	DescriptorReserve int
+	LogLevel          string
+	LogJSON           bool
+	Drain             time.Duration
 	// AuthTimeout is for apps with RequireAuth, CacheTTL for cache channels, Lease
 	// for gateways.
 	AuthTimeout, CacheTTL, Lease time.Duration
@@ -120,6 +123,8 @@ type Delta struct {
 	Coordinate bool
 	// MaxChannels per connection that hold bases.
 	MaxChannels int
+	// TotalBases is in bytes, 0 for a share of the memory.
+	TotalBases int64
 }
 
 // WebSocket bounds connections. Sizes are bytes.
@@ -128,6 +133,8 @@ type WebSocket struct {
 	SubscriptionRate, MessageRate, MaxFilterBytes                     int
 	SlowTimeout                                                       time.Duration
 	Compression                                                       bool
+	// TotalQueueBytes is 0 for a share of the memory.
+	TotalQueueBytes int64
 }
 
 // HTTP bounds requests.
@@ -265,7 +272,7 @@ func build(k merged, hasFile bool, p *problems) *Config {
 		Interval: g.integer(delta + "full_message_interval"), MinSize: g.integer(delta + "min_message_size"),
 		MaxAge: g.seconds(delta + "max_state_age_secs"), MaxKeys: g.integer(delta + "max_conflation_states_per_channel"),
 		Path: g.text(delta + "conflation_key_path"), MaxChannels: g.integer(delta + "max_channel_states_per_socket"),
-		Coordinate: g.is(delta + "cluster_coordination"),
+		Coordinate: g.is(delta + "cluster_coordination"), TotalBases: g.number(delta + "max_total_base_bytes"),
 	}
 	checkPath(delta+"conflation_key_path", c.Delta.Path, p)
 	c.DeliverTags, c.Filters = g.is("tag_filtering.enable_tags"), g.is("tag_filtering.enabled")
@@ -273,7 +280,7 @@ func build(k merged, hasFile bool, p *problems) *Config {
 		MaxMessage: g.integer("websocket_max_payload_kb") << 10, QueueFrames: g.integer("websocket.queue_frames"),
 		QueueBytes: g.integer("websocket.queue_bytes"), MaxSubscriptions: g.integer("websocket.max_subscriptions"),
 		SlowTimeout: g.duration("websocket.slow_timeout"), Compression: g.is("websocket.compression"),
-		SendBuffer:       g.integer("websocket.send_buffer"),
+		SendBuffer: g.integer("websocket.send_buffer"), TotalQueueBytes: g.number("websocket.total_queue_bytes"),
 		MaxFilterBytes:   g.integer("tag_filtering.max_bytes_per_connection"),
 		SubscriptionRate: g.integer("websocket.subscription_rate"), MessageRate: g.integer("websocket.message_rate"),
 	}
@@ -291,6 +298,7 @@ func build(k merged, hasFile bool, p *problems) *Config {
 		Host: g.text("metrics.host"), Port: g.integer("metrics.port"), Prefix: g.text("metrics.prefix"),
 		MaxChannelLabels: g.integer("metrics.max_channel_labels"), Token: Secret(g.text("metrics.token")),
 	}
+	c.MemoryLimit, c.DescriptorReserve = g.number("memory.limit"), g.integer("descriptors.reserve")
 	if c.Metrics.Host == "" {
 		c.Metrics.Host = "127.0.0.1"
 	}
@@ -330,6 +338,9 @@ func (c *Config) remember(k merged) {
 	c.values["delta_compression.omit_delta_algorithm"] = false
 	sort.Strings(c.notYet)
 }
+
+// Derive puts what was derived from the machine in the place of a 0, for printing.
+func (c *Config) Derive(name string, value int64) { c.values[name] = value }
 
 func algorithm(name string) string {
 	if name == "vcdiff" {

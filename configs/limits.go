@@ -25,6 +25,17 @@ func (c *Config) checkLimits(p *problems) {
 	if least := 4 * c.HTTP.MaxBody; c.HTTP.MaxBodies < least {
 		p.add("http.max_bodies is %d, must be %d or more, four times http.max_body", c.HTTP.MaxBodies, least)
 	}
+	for _, l := range []struct {
+		name         string
+		value, least int64
+	}{
+		{"memory.limit", c.MemoryLimit, 64 << 20}, {"websocket.total_queue_bytes", c.WebSocket.TotalQueueBytes, 1 << 20},
+		{"delta_compression.max_total_base_bytes", c.Delta.TotalBases, 1 << 20},
+	} {
+		if l.value > 0 && l.value < l.least {
+			p.add("%s is %d, must be %d or more, or 0 to leave it to the machine", l.name, l.value, l.least)
+		}
+	}
 	if c.History.MaxMessages == 0 {
 		p.at("history.max_messages", "history.max_messages is 0, must be 1 or more, or -1 for no bound")
 	}

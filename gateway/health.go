@@ -33,9 +33,10 @@ func (n *Node) problems() []string {
 // ready answers 200 only if publishing and subscribing are expected to work for some app.
 func (n *Node) ready(w http.ResponseWriter, r *http.Request) {
 	h := n.opt.Log.Health()
+	refusals := n.refusals()
 	out := readiness{
-		Ready: h.Ready && !n.draining.Load(), Draining: n.draining.Load(),
-		Backend: h.Backend, Durability: h.Durability, Problems: n.problems(),
+		Ready: h.Ready && len(refusals) == 0 && !n.draining.Load(), Draining: n.draining.Load(),
+		Backend: h.Backend, Durability: h.Durability, Problems: append(n.problems(), refusals...),
 	}
 	if n.opt.Pending != nil {
 		out.RestartPending = n.opt.Pending()

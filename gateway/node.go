@@ -77,6 +77,9 @@ func New(opt Options) (*Node, error) {
 	n.http = newHTTPMetrics(opt.Registry, opt.MetricsPrefix, port)
 	n.opt.Hub.Apps, n.opt.Hub.Feed, n.opt.Hub.Logger, n.opt.Hub.Node = opt.Apps, opt.Log, opt.Logger, opt.Name
 	n.opt.Hub.LogTime, n.opt.Hub.Refuse = opt.Log.Now, n.refusal
+	if opt.Memory != nil {
+		n.opt.Hub.Scarce = opt.Memory.Refuse
+	}
 	n.opt.Hub.Metrics = hub.NewMetrics(opt.Registry, opt.MetricsPrefix, port, opt.MaxChannelLabels)
 	if opt.MaxHandshakes > 0 {
 		count := n.opt.Hub.Metrics.Limited
@@ -84,6 +87,7 @@ func New(opt Options) (*Node, error) {
 	}
 	in := &intake{Log: opt.Log, maxEvents: opt.MaxPublishing, maxBytes: opt.MaxPublishingBytes, limited: n.opt.Hub.Metrics.Limited}
 	in.register(opt.Registry, opt.MetricsPrefix, prometheus.Labels{"port": port})
+	n.registerCapacity(prometheus.Labels{"port": port})
 	n.opt.Hub.History, n.opt.Hub.Publisher, n.opt.Hub.PublishTimeout = opt.Log, in, opt.PublishTimeout
 	if err = n.openHooks(port); err != nil {
 		n.closeListeners()
@@ -147,10 +151,10 @@ func (n *Node) Run(ctx context.Context) error {
 		main.ConnState = n.shakes.state
 	}
 	servers := []*http.Server{main}
-	listeners := []net.Listener{n.behindProxies(n.listener)}
+	listeners := []net.Listener{n.behindProxies(n.public(n.listener))}
 	if n.metrics != nil {
 		servers = append(servers, n.server(n.metricsHandler()))
-		listeners = append(listeners, n.metrics)
+		listeners = append(listeners, n.operators(n.metrics))
 	}
 	failed := make(chan error, len(servers))
 	var serving sync.WaitGroup

@@ -15,6 +15,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/hub"
 	"github.com/sluicehq/sluice/gateway/presence"
+	"github.com/sluicehq/sluice/gateway/process"
 	"github.com/sluicehq/sluice/gateway/webhook"
 	"github.com/sluicehq/sluice/kv"
 )
@@ -99,6 +100,11 @@ type Options struct {
 	// Pending names the settings that were changed and wait for a restart; nil if there is
 	// nobody to ask. It is called by many goroutines and must not wait.
 	Pending func() []string
+	// Descriptors and Memory say when nobody new may come in; nil for never.
+	Descriptors *process.Descriptors
+	Memory      *process.Memory
+	// Problems says what else makes this gateway unready, nil for nothing.
+	Problems func() []string
 	// Drain is how long connections have to leave at a stop, default 10 s.
 	Drain  time.Duration
 	Logger *slog.Logger

@@ -22,6 +22,9 @@ func (n *Node) openHooks(port string) error {
 	opt := n.opt.Webhooks
 	opt.Apps, opt.Work, opt.Logger = n.opt.Apps, n.opt.Work, n.opt.Logger
 	opt.Registry, opt.Prefix, opt.Port = n.opt.Registry, n.opt.MetricsPrefix, port
+	if n.opt.Descriptors != nil {
+		opt.Dial = n.opt.Descriptors.Dial
+	}
 	var err error
 	if n.hooks, err = webhook.New(opt); err != nil {
 		return err

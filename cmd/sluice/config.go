@@ -35,6 +35,7 @@ func newConfigCommand() *cobra.Command {
 				fmt.Fprintln(cmd.OutOrStdout(), "the configuration is good")
 				return nil
 			}
+			measure(c)
 			print := c.YAML
 			switch format {
 			case "yaml":

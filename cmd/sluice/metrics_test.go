@@ -29,7 +29,7 @@ apps: [{id: a, key: k, secret: s, webhooks: [{url: "http://127.0.0.1:1"}]}]
 		t.Fatal(err)
 	}
 	registry, log := prometheus.NewRegistry(), slog.New(slog.DiscardHandler)
-	b, err := openBackend(t.Context(), c, log, registry)
+	b, err := openBackend(t.Context(), c, 64, log, registry)
 	if err != nil {
 		t.Fatal(err)
 	}

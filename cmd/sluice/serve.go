@@ -69,8 +69,13 @@ func serve(ctx context.Context, c *configs.Config, log *slog.Logger, again func(
 	if err := c.CheckSecrets(); err != nil {
 		return err
 	}
+	limits := measure(c)
+	if err := limits.check(); err != nil {
+		return err
+	}
+	limits.tell(c, log)
 	registry := prometheus.NewRegistry()
-	b, err := openBackend(ctx, c, log, registry)
+	b, err := openBackend(ctx, c, limits.guests(), log, registry)
 	if err != nil {
 		return err
 	}
@@ -78,6 +83,7 @@ func serve(ctx context.Context, c *configs.Config, log *slog.Logger, again func(
 	opt := nodeOptions(c, b, log, registry)
 	r := &reloader{backend: b, apps: opt.Apps, log: log, inForce: c}
 	opt.Pending = r.pending
+	opt.Descriptors, opt.Memory, opt.Problems = limits.descriptors, limits.memory, b.problems
 	node, err := gateway.New(opt)
 	if err != nil {
 		return err
@@ -91,7 +97,12 @@ func serve(ctx context.Context, c *configs.Config, log *slog.Logger, again func(
 	if again != nil {
 		defer reloading(ctx, r, again)()
 	}
+	ctx, unguard := b.guard(ctx)
+	defer unguard()
 	err = node.Run(ctx)
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		err = errors.Join(err, cause)
+	}
 	log.Info("sluice has stopped")
 	return err
 }
@@ -149,6 +160,7 @@ func nodeOptions(c *configs.Config, b *backend, log *slog.Logger, registry *prom
 	opt.Hub.MaxMessage = c.WebSocket.MaxMessage
 	opt.Hub.QueueFrames, opt.Hub.QueueBytes = c.WebSocket.QueueFrames, c.WebSocket.QueueBytes
 	opt.Hub.SendBuffer = c.WebSocket.SendBuffer
+	opt.Hub.TotalQueueBytes, opt.Hub.TotalBaseBytes = c.WebSocket.TotalQueueBytes, c.Delta.TotalBases
 	opt.Hub.SlowAge, opt.Hub.MaxSubscriptions = c.WebSocket.SlowTimeout, c.WebSocket.MaxSubscriptions
 	opt.Hub.MaxFilterBytes = c.WebSocket.MaxFilterBytes
 	opt.Hub.SubscriptionRate, opt.Hub.MessageRate = c.WebSocket.SubscriptionRate, c.WebSocket.MessageRate

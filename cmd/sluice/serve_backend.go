@@ -32,6 +32,33 @@ type backend struct {
 	server *embedded.Server
 }
 
+// problems says what is wrong with the server in the process.
+func (b *backend) problems() []string {
+	if b.server == nil {
+		return nil
+	}
+	return b.server.Problems()
+}
+
+// guard ends a context when the log is broken for good, with the reason as its cause.
+// The caller calls the function in the end.
+func (b *backend) guard(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	if b.server == nil {
+		return ctx, func() { cancel(nil) }
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		select {
+		case err := <-b.server.Failed():
+			cancel(err)
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { cancel(nil); <-ended }
+}
+
 func (b *backend) close() error {
 	err := b.log.Close()
 	if b.server != nil {
@@ -40,9 +67,10 @@ func (b *backend) close() error {
 	return err
 }
 
-// openBackend opens the log that the configuration chooses. There is no silent
+// openBackend opens the log that the configuration chooses. maxGuests bounds the
+// connections of others to an embedded server. There is no silent
 // fallback: what was chosen is there, or the start fails.
-func openBackend(ctx context.Context, c *configs.Config, log *slog.Logger, registry prometheus.Registerer) (*backend, error) {
+func openBackend(ctx context.Context, c *configs.Config, maxGuests int, log *slog.Logger, registry prometheus.Registerer) (*backend, error) {
 	if err := c.CheckBackend(); err != nil {
 		return nil, err
 	}
@@ -62,7 +90,7 @@ func openBackend(ctx context.Context, c *configs.Config, log *slog.Logger, regis
 		server, err := embedded.Start(ctx, embedded.Options{
 			Host: e.Host, Port: e.Port, StoreDir: e.StoreDir, MaxStore: e.MaxStore, SyncInterval: e.SyncInterval, Logger: log,
 			SyncAlways: c.Durability == "machine",
-			MaxPayload: int32(opt.MaxData + 128<<10),
+			MaxPayload: int32(opt.MaxData + 128<<10), MaxConnections: maxGuests,
 		})
 		if err != nil {
 			return nil, err

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -314,6 +315,36 @@ func (c *Channel) expireBases(now time.Time) {
 	}
 }
 
+// thinBases makes room when all channels together keep too many bases: those go first
+// that were silent for longest.
+func (h *Hub) thinBases() {
+	if h.baseBytes.Load() <= h.opt.TotalBaseBytes {
+		return
+	}
+	type silent struct {
+		channel *Channel
+		heard   time.Time
+	}
+	var all []silent
+	for _, c := range h.attached() {
+		c.log.Lock()
+		if c.log.bytes > 0 {
+			all = append(all, silent{c, c.log.heard})
+		}
+		c.log.Unlock()
+	}
+	slices.SortFunc(all, func(a, b silent) int { return a.heard.Compare(b.heard) })
+	for _, s := range all {
+		if h.baseBytes.Load() <= h.opt.TotalBaseBytes/4*3 {
+			return
+		}
+		s.channel.log.Lock()
+		s.channel.resetBases()
+		s.channel.countBases()
+		s.channel.log.Unlock()
+	}
+}
+
 // dropBases forgets all bases of a channel that nobody follows any more.
 func (c *Channel) dropBases() {
 	c.log.Lock()
@@ -327,6 +358,11 @@ func (c *Channel) dropBases() {
 // the newest base.
 func (c *Channel) base(p *prepared, full bool) {
 	size := 2*len(p.pub.Data) + 512
+	if c.hub.baseBytes.Load() > c.hub.opt.TotalBaseBytes {
+		// Full frames do without, until [Hub.thinBases] has made room.
+		c.resetBases()
+		return
+	}
 	// In keyed mode single-base clients are a minority. The runs of all
 	// conflation values end in their one, so theirs may need an end of its own.
 	c.log.run++

@@ -2,10 +2,14 @@ package hub
 
 import (
 	"context"
+	"errors"
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/gateway/app"
 )
+
+// errScarce: memory is scarce, and a channel that is not followed yet would need some.
+var errScarce = errors.New("hub: memory is scarce")
 
 // acquire returns the attached channel and counts the caller as a user of it.
 func (h *Hub) acquire(ctx context.Context, a *app.App, name string) (*Channel, error) {
@@ -18,6 +22,10 @@ func (h *Hub) acquire(ctx context.Context, a *app.App, name string) (*Channel, e
 	c := h.channels[key]
 	mine := c == nil
 	if mine {
+		if h.opt.Scarce != nil && h.opt.Scarce() {
+			h.mu.Unlock()
+			return nil, errScarce
+		}
 		c = h.newChannel(a, name)
 		h.channels[key] = c
 	}

@@ -102,7 +102,7 @@ var packers = sync.Pool{New: func() any {
 // packedFor returns the form of the frame for a socket. Control frames and units of
 // several frames are never compressed.
 func (f *Frame) packedFor(o *outbox) *Frame {
-	if !o.deflates || f.head == 0 || len(f.b)-f.head < packMin || f.b[0] != finBit|opText {
+	if !o.deflates || f.head == 0 || len(f.b)-int(f.head) < packMin || f.b[0] != finBit|opText {
 		return f
 	}
 	if packed := f.packed.Load(); packed != nil {

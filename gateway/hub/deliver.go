@@ -83,7 +83,7 @@ func (s *shard) keep(j job, sub *subscription) {
 		}
 	}
 	// More is missing than can be told in a few words.
-	if sub.out.giveUp(&s.hub.limits) == overflowed {
+	if sub.out.giveUp(&s.hub.limits, byQueue) == overflowed {
 		s.overflow(sub.out)
 	}
 }
@@ -137,7 +137,9 @@ func (s *shard) catchUpOne(o *outbox, to *subscribers) bool {
 		to.caughtUp(sub, p)
 		s.delivered.Add(1)
 		if sub.flags&behind == 0 {
-			return to.tellLate(o, e.notices, lim)
+			notices := e.notices
+			e.discard()
+			return to.tellLate(o, notices, lim)
 		}
 	}
 	return true

@@ -1,5 +1,10 @@
 package hub
 
+import (
+	"errors"
+	"os"
+)
+
 // flush writes what an outbox holds, or hands the socket to a goroutine of its
 // own when the kernel takes no more.
 func (s *shard) flush(o *outbox) {
@@ -77,8 +82,7 @@ func (s *shard) flush(o *outbox) {
 			o.sock.abort()
 			return
 		}
-		o.flags |= blocked
-		o.queued += total - n
+		o.block(total-n, s.hub.opt.Now().UnixNano())
 		o.mu.Unlock()
 		s.blocks.Add(1)
 		s.hub.writers.Add(1)
@@ -117,12 +121,12 @@ func (s *shard) unblock(o *outbox, rest []byte) {
 	for {
 		err := sock.writeWithin(rest, s.hub.opt.SlowAge)
 		o.mu.Lock()
-		o.queued -= len(rest)
+		o.hold(-len(rest))
 		if err != nil {
+			o.clear()
 			o.flags |= dead
 			o.flags &^= blocked
-			o.clear()
-			isRetired := o.flags&retired != 0
+			isRetired, wasOpen := o.flags&retired != 0, o.flags&closing == 0
 			if isRetired {
 				o.flags |= dirty
 			}
@@ -132,6 +136,9 @@ func (s *shard) unblock(o *outbox, rest []byte) {
 				return
 			}
 			s.overflows.Add(1)
+			if wasOpen && errors.Is(err, os.ErrDeadlineExceeded) {
+				s.hub.limits.closed[byTime].Add(1)
+			}
 			sock.abort()
 			return
 		}
@@ -151,7 +158,7 @@ func (s *shard) unblock(o *outbox, rest []byte) {
 		}
 		var total int
 		batch, total = o.take(batch[:0], gatherBytes)
-		o.queued += total
+		o.hold(total)
 		o.mu.Unlock()
 		rest = rest[:0]
 		for _, f := range batch {

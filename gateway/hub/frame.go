@@ -28,7 +28,9 @@ const (
 type Frame struct {
 	b []byte
 	// head is the length of the header, 0 where there is more than one frame.
-	head int
+	head int32
+	// held counts the sockets that are behind and wait for it.
+	held atomic.Int32
 
 	pack   sync.Mutex
 	packed atomic.Pointer[Frame]
@@ -58,7 +60,7 @@ func seal(buf []byte, opcode byte) *Frame {
 		binary.BigEndian.PutUint64(buf[headroom-8:], uint64(n))
 	}
 	buf[headroom-head] = finBit | opcode
-	return &Frame{b: buf[headroom-head:], head: head}
+	return &Frame{b: buf[headroom-head:], head: int32(head)}
 }
 
 // copyFrame makes a frame of bytes that are framed already.

@@ -86,6 +86,9 @@ func newRig(t *testing.T, change func(*Options, *app.App)) *rig {
 		if err := h.Close(ctx); err != nil {
 			t.Errorf("closing the hub: %v", err)
 		}
+		if n := h.limits.all.bytes.Load(); n != 0 {
+			t.Errorf("without any socket %d bytes wait for sockets", n)
+		}
 		r.server.Close()
 		if err := r.log.Close(); err != nil {
 			t.Errorf("closing the log: %v", err)

@@ -51,6 +51,16 @@ type Options struct {
 	// QueueFrames and QueueBytes bound what waits for one socket, default 4096
 	// frames and 1 MiB. A socket that exceeds either is closed with 4100.
 	QueueFrames, QueueBytes int
+	// TotalQueueBytes bounds what the sockets that are behind hold together, default
+	// 256 MiB. Frames for which several of them wait count once. When it is nearly
+	// reached the slowest sockets are closed with 4100.
+	TotalQueueBytes int64
+	// TotalBaseBytes bounds what deltas can start from, of all channels together,
+	// default 256 MiB. Beyond it publications go out in full.
+	TotalBaseBytes int64
+	// Scarce says that memory is scarce, so that no further channels are followed;
+	// nil for never. Called for each subscription that needs one.
+	Scarce func() bool
 	// SendBuffer bounds what the kernel holds for one socket, in bytes, before
 	// frames wait in its queue; 0 leaves it to the system.
 	SendBuffer int
@@ -125,6 +135,8 @@ func (o *Options) setDefaults() {
 	fallback(&o.MaxMessage, 64<<10)
 	fallback(&o.QueueFrames, 4096)
 	fallback(&o.QueueBytes, 1<<20)
+	fallback(&o.TotalQueueBytes, 256<<20)
+	fallback(&o.TotalBaseBytes, 256<<20)
 	fallback(&o.SlowAge, 10*time.Second)
 	fallback(&o.Linger, 2*time.Second)
 	fallback(&o.ChannelLinger, 5*time.Second)
@@ -224,7 +236,7 @@ func New(opt Options) (*Hub, error) {
 	opt.setDefaults()
 	h := &Hub{
 		opt: opt,
-		limits: limits{frames: opt.QueueFrames, bytes: opt.QueueBytes, over: [2]*Frame{
+		limits: limits{frames: opt.QueueFrames, bytes: opt.QueueBytes, all: newBudget(opt.TotalQueueBytes), over: [2]*Frame{
 			closeFrames(pusher.V1, pusher.CloseOverCapacity), closeFrames(pusher.V2, pusher.CloseOverCapacity),
 		}},
 		reconnect: closeFrames(pusher.V1, pusher.CloseReconnect),
@@ -253,8 +265,9 @@ func New(opt Options) (*Hub, error) {
 			s.run()
 		}()
 	}
-	h.loops.Add(1)
+	h.loops.Add(2)
 	go h.sweepLoop()
+	go h.shedLoop()
 	opt.Metrics.observe(h)
 	h.follow()
 	return h, nil

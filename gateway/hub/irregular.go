@@ -24,6 +24,55 @@ type irregular struct {
 	first, last uint64
 	// notices came while the socket was behind.
 	notices []*Frame
+	// all is where what waits is counted, nil as long as nothing does.
+	all *budget
+}
+
+// pendingRoom is what a publication that waits for one socket takes beside what is
+// shared by all, in bytes.
+const pendingRoom = 160
+
+// wait keeps a publication in the place of an older one of the same value, which it
+// returns.
+func (e *irregular) wait(p *prepared) (old *prepared) {
+	if e.pending == nil {
+		e.pending = map[string]*prepared{}
+	}
+	e.all = p.channel.hub.limits.all
+	if old = e.pending[p.key]; old != nil {
+		e.all.releaseWaiting(old)
+	}
+	e.pending[p.key] = p
+	e.all.holdWaiting(p)
+	return old
+}
+
+// done takes a publication out that waits no longer.
+func (e *irregular) done(p *prepared) {
+	if waits := e.pending[p.key]; waits != nil {
+		e.all.releaseWaiting(waits)
+		delete(e.pending, p.key)
+	}
+}
+
+// note keeps a notice.
+func (e *irregular) note(frames []*Frame, all *budget) {
+	e.all = all
+	for _, f := range frames {
+		all.hold(f)
+	}
+	e.notices = append(e.notices, frames...)
+}
+
+// discard takes everything out that waits.
+func (e *irregular) discard() {
+	for _, p := range e.pending {
+		e.all.releaseWaiting(p)
+	}
+	for _, f := range e.notices {
+		e.all.release(f)
+	}
+	e.pending, e.notices = nil, nil
 }
 
 // missed notes that the socket does not receive a tracked publication.
@@ -110,11 +159,8 @@ func (s *subscribers) regular(sub *subscription) {
 // older one gave way to it and whether too many wait.
 func (s *subscribers) postpone(sub *subscription, p *prepared) (replaced, tooMany bool) {
 	e := s.irregular(sub)
-	if e.pending == nil {
-		e.pending = map[string]*prepared{}
-	}
 	sub.flags |= behind
-	if old := e.pending[p.key]; old != nil {
+	if old := e.wait(p); old != nil {
 		replaced = true
 		e.skipped++
 		if e.first == 0 || old.pub.Offset < e.first {
@@ -122,7 +168,6 @@ func (s *subscribers) postpone(sub *subscription, p *prepared) (replaced, tooMan
 		}
 		e.last = max(e.last, old.pub.Offset)
 	}
-	e.pending[p.key] = p
 	s.missed(sub, p)
 	return replaced, len(e.pending) > max(p.channel.delta.MaxKeys, 1)
 }
@@ -143,7 +188,7 @@ func (e *irregular) waiting() []*prepared {
 // from a later one, and in single-base mode others of the channel came after it.
 func (s *subscribers) caughtUp(sub *subscription, p *prepared) {
 	e := s.odd[sub.out]
-	delete(e.pending, p.key)
+	e.done(p)
 	if p.tracked && sub.form&formDelta != 0 {
 		if e.held == nil {
 			e.held = map[string]uint64{}

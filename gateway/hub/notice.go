@@ -66,7 +66,7 @@ func (s *shard) announce(j job) {
 		frames := j.p.framesFor(sub.form.dialect())
 		if sub.flags&behind != 0 {
 			e := j.to.irregular(sub)
-			if e.notices = append(e.notices, frames...); len(e.notices) > maxNotices && sub.out.giveUp(&s.hub.limits) == overflowed {
+			if e.note(frames, s.hub.limits.all); len(e.notices) > maxNotices && sub.out.giveUp(&s.hub.limits, byQueue) == overflowed {
 				s.overflow(sub.out)
 			}
 			continue

@@ -13,7 +13,6 @@ func (m *Metrics) observe(h *Hub) {
 		{"frames_sent_total", "Frames handed to the kernel.", prometheus.CounterValue, func(s *shard) float64 { return float64(s.frames.Load()) }},
 		{"socket_writes_total", "Writes that carried them; frames by writes is the coalescing.", prometheus.CounterValue, func(s *shard) float64 { return float64(s.writes.Load()) }},
 		{"sockets_blocked_total", "Times that the kernel took no more of a socket's frames.", prometheus.CounterValue, func(s *shard) float64 { return float64(s.blocks.Load()) }},
-		{"slow_sockets_closed_total", "Sockets that were closed because they did not read.", prometheus.CounterValue, func(s *shard) float64 { return float64(s.overflows.Load()) }},
 		{"publications_conflated_total", "Publications that slow sockets skipped in favour of newer ones of the same conflation value, per recipient.", prometheus.CounterValue, func(s *shard) float64 { return float64(s.conflated.Load()) }},
 		{"socket_queue_frames", "Frames that wait for sockets.", prometheus.GaugeValue, func(s *shard) float64 { n, _ := s.queued(); return float64(n) }},
 		{"socket_queue_bytes", "Bytes that wait for sockets.", prometheus.GaugeValue, func(s *shard) float64 { _, n := s.queued(); return float64(n) }},
@@ -33,6 +32,7 @@ func (m *Metrics) observe(h *Hub) {
 		{"delta_bases", "Publications per channel and conflation value that deltas can start from.", h.baseKeys.Load},
 		{"delta_bases_bytes", "Estimate of the memory of these and the few before each.", h.baseBytes.Load},
 		{"filters_bytes", "Estimate of the memory of the filters of all subscriptions. Equal ones are kept once.", h.filters.size},
+		{"socket_queue_held_bytes", "Bytes that the sockets which are behind hold together; what several wait for counts once.", h.limits.all.bytes.Load},
 	} {
 		c.reads = append(c.reads, shardRead{
 			prometheus.NewDesc(m.prefix+d.name, d.help, nil, prometheus.Labels{"port": m.port}), prometheus.GaugeValue,
@@ -42,6 +42,19 @@ func (m *Metrics) observe(h *Hub) {
 					return 0
 				}
 				return float64(d.read())
+			},
+		})
+	}
+	for why := range reasons {
+		c.reads = append(c.reads, shardRead{
+			prometheus.NewDesc(m.prefix+"slow_sockets_closed_total", "Sockets that were closed because they did not read: their own queue was full, they took nothing for too long, or all that are behind held too much together.",
+				nil, prometheus.Labels{"port": m.port, "reason": why.String()}),
+			prometheus.CounterValue,
+			func(s *shard) float64 {
+				if s.id > 0 {
+					return 0
+				}
+				return float64(h.limits.closed[why].Load())
 			},
 		})
 	}

@@ -10,9 +10,28 @@ import (
 type limits struct {
 	frames int
 	bytes  int
+	// all bounds what the sockets that are behind hold together.
+	all *budget
+	// closed counts the sockets that were closed because they did not read.
+	closed [reasons]atomic.Uint64
 	// over is what a socket gets when its outbox is full, by dialect.
 	over [2]*Frame
 }
+
+// reason says why a socket that did not read was closed.
+type reason int
+
+const (
+	// byQueue: its own queue was full.
+	byQueue reason = iota
+	// byTime: it took nothing at all for too long.
+	byTime
+	// byTotal: all that are behind held too much together.
+	byTotal
+	reasons
+)
+
+func (r reason) String() string { return [...]string{"queue", "time", "total"}[r] }
 
 type outboxFlags uint8
 
@@ -56,14 +75,16 @@ type outbox struct {
 	sock   *socket
 	client *Client
 	// seen is when the peer last showed life, in Unix nanoseconds.
-	seen  atomic.Int64
+	seen atomic.Int64
+	// since is when the socket was last blocked, in Unix nanoseconds.
+	since int64
 	first [firstSlots]*Frame
 	_     [outboxSize - outboxUsed]byte
 }
 
 const (
 	outboxSize = 128
-	outboxUsed = 8 + 8 + 4 + 24 + 8 + 8 + 8 + 8 + firstSlots*8 + 4
+	outboxUsed = 8 + 8 + 4 + 24 + 8 + 8 + 8 + 8 + 8 + firstSlots*8 + 4
 )
 
 // The padding must be right, or slabs lose what they are for.
@@ -97,7 +118,10 @@ func (o *outbox) push(f *Frame, lim *limits, owner *Client) pushed {
 		return dropped
 	}
 	if o.full(f, lim) {
-		return o.overflow(lim)
+		return o.overflow(lim, byQueue)
+	}
+	if o.flags&blocked != 0 && lim.all.full() {
+		return o.overflow(lim, byTotal)
 	}
 	return o.add(f)
 }
@@ -110,7 +134,7 @@ func (o *outbox) offer(f *Frame, lim *limits) pushed {
 	if o.flags&(closing|dead|retired) != 0 {
 		return dropped
 	}
-	if o.full(f, lim) {
+	if o.full(f, lim) || o.flags&blocked != 0 && lim.all.full() {
 		o.flags |= lagging
 		return refused
 	}
@@ -118,13 +142,13 @@ func (o *outbox) offer(f *Frame, lim *limits) pushed {
 }
 
 // giveUp closes the socket with 4100 as an overflow does.
-func (o *outbox) giveUp(lim *limits) pushed {
+func (o *outbox) giveUp(lim *limits, why reason) pushed {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.flags&(closing|dead|retired) != 0 {
 		return dropped
 	}
-	return o.overflow(lim)
+	return o.overflow(lim, why)
 }
 
 // full tells whether a frame is beyond the bounds. One frame always fits.
@@ -134,7 +158,8 @@ func (o *outbox) full(f *Frame, lim *limits) bool {
 
 // overflow gives up everything that has not begun to leave at the tail, so that
 // the peer sees no hole, only an early end.
-func (o *outbox) overflow(lim *limits) pushed {
+func (o *outbox) overflow(lim *limits, why reason) pushed {
+	lim.closed[why].Add(1)
 	o.clear()
 	f := lim.over[0]
 	if o.v2 {
@@ -180,6 +205,9 @@ func (o *outbox) append(f *Frame) {
 	o.ring[(o.head+o.count)&uint32(len(o.ring)-1)] = f
 	o.count++
 	o.queued += len(f.b)
+	if o.flags&blocked != 0 {
+		o.all().hold(f)
+	}
 	o.touched = true
 }
 
@@ -196,10 +224,14 @@ func (o *outbox) grow() {
 	o.ring, o.head = bigger, 0
 }
 
+// clear forgets all frames. The flag blocked must still say how they were counted.
 func (o *outbox) clear() {
 	for i := range o.count {
 		f := &o.ring[(o.head+i)&uint32(len(o.ring)-1)]
 		o.queued -= len((*f).b)
+		if o.flags&blocked != 0 {
+			o.all().release(*f)
+		}
 		*f = nil
 	}
 	o.head, o.count = 0, 0
@@ -215,6 +247,9 @@ func (o *outbox) take(batch []*Frame, max int) ([]*Frame, int) {
 			break
 		}
 		batch = append(batch, *slot)
+		if o.flags&blocked != 0 {
+			o.all().release(*slot)
+		}
 		*slot = nil
 		total += n
 		o.head = (o.head + 1) & uint32(len(o.ring)-1)
@@ -223,6 +258,26 @@ func (o *outbox) take(batch []*Frame, max int) ([]*Frame, int) {
 	o.queued -= total
 	return batch, total
 }
+
+// block notes that the kernel took no more, and that n bytes which it did not take wait
+// in memory of their own. From here on the frames count in the bound of all sockets.
+func (o *outbox) block(n int, now int64) {
+	o.flags |= blocked
+	o.since = now
+	o.hold(n)
+	for i := range o.count {
+		o.all().hold(o.ring[(o.head+i)&uint32(len(o.ring)-1)])
+	}
+}
+
+// hold counts bytes in memory of the socket's own; a negative number takes them back.
+func (o *outbox) hold(n int) {
+	o.queued += n
+	o.all().add(int64(n))
+}
+
+// all is the bound of all sockets. Only a blocked outbox, which has a client, may ask.
+func (o *outbox) all() *budget { return o.client.hub.limits.all }
 
 // shrink gives the ring back when nothing was pushed since the last call.
 func (o *outbox) shrink() {
@@ -258,6 +313,6 @@ func (s *slab) put(o *outbox) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.clear()
-	o.flags, o.ring, o.sock, o.client, o.v2, o.deflates, o.touched, o.queued = 0, nil, nil, nil, false, false, false, 0
+	o.flags, o.ring, o.sock, o.client, o.v2, o.deflates, o.touched, o.queued, o.since = 0, nil, nil, nil, false, false, false, 0, 0
 	s.free = append(s.free, o)
 }

@@ -146,6 +146,8 @@ type prepared struct {
 	// channel.
 	notice *notice
 	weight int
+	// waited counts the sockets that are behind and wait for it.
+	waited atomic.Int32
 
 	build  sync.Mutex
 	plain  [4]atomic.Pointer[Frame] // by dialect, then embedded

@@ -187,6 +187,11 @@ func (c *Client) attachFailed(channel string, err error) {
 	if errors.Is(err, broker.ErrUnknownApp) {
 		status, reason = 404, "the log does not know this app"
 	}
+	if errors.Is(err, errScarce) {
+		c.limited("memory")
+		c.refuse(channel, pusher.ErrorOverCapacity, "LimitReached", 503, "this server has no memory for further channels; try again")
+		return
+	}
 	if c.hub.seldom(&c.hub.attachWarned) {
 		c.hub.opt.Logger.Warn("attaching a channel failed", "app", c.app.ID, "channel", channel, "error", err)
 	}

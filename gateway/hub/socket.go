@@ -80,6 +80,9 @@ func (s *socket) writeWithin(p []byte, d time.Duration) error {
 	return err
 }
 
+// hurry gives a write that is under way less time than it had.
+func (s *socket) hurry(d time.Duration) { _ = s.conn.SetWriteDeadline(time.Now().Add(d)) }
+
 // finish ends the write side after the last frame and gives the peer some time
 // to answer, so that unread data of the peer does not turn the close frame into
 // a reset.

@@ -67,6 +67,9 @@ func (s *subscribers) advance(p *prepared) {
 			s.list[i].since = s.last
 			s.list[i].flags &^= holed | behind
 		}
+		for _, e := range s.odd {
+			e.discard()
+		}
 		s.odd = nil
 		if p.gap.After.Epoch != p.gap.Resume.Epoch {
 			s.cached = nil
@@ -213,7 +216,10 @@ func (s *subscribers) drop(c *Client) bool {
 	s.filters.drop(s.list[i].filter)
 	delete(s.greeted, c.out)
 	if sub := &s.list[i]; sub.flags != 0 {
-		delete(s.odd, sub.out)
+		if e := s.odd[sub.out]; e != nil {
+			e.discard()
+			delete(s.odd, sub.out)
+		}
 		if sub.flags&bounded != 0 {
 			c.delta.recent.drop(s)
 		}

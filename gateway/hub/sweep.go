@@ -43,6 +43,7 @@ func (h *Hub) sweep(now time.Time) {
 			c.sweepCounts(now)
 		}
 	}
+	h.thinBases()
 	if now.Sub(h.basesSwept) >= basesSweep {
 		h.basesSwept = now
 		for _, c := range h.attached() {

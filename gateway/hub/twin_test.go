@@ -43,7 +43,7 @@ func newStage(conflate bool, queue, channels, bound int) *stage {
 	a.Conflate, a.Delta.Path, a.Delta.MaxKeys, a.Delta.Interval = conflate, "k", 3, 4
 	h := &Hub{
 		opt: Options{DeltaEnabled: true, MaxDeltaChannels: bound, Metrics: NewMetrics(prometheus.NewRegistry(), "x_", "1", 10)},
-		limits: limits{frames: queue, bytes: 1 << 20, over: [2]*Frame{
+		limits: limits{frames: queue, bytes: 1 << 20, all: newBudget(1 << 40), over: [2]*Frame{
 			closeFrames(pusher.V1, pusher.CloseOverCapacity), closeFrames(pusher.V2, pusher.CloseOverCapacity),
 		}},
 		reconnect: closeFrames(pusher.V1, pusher.CloseReconnect),

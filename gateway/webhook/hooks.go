@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -28,6 +29,8 @@ type Options struct {
 	// Client sends the requests; nil for one of its own. Redirects are not followed
 	// whatever it says.
 	Client *http.Client
+	// Dial wraps how the client of its own opens connections; nil leaves that as it is.
+	Dial func(dial Dialer) Dialer
 	// Grace is how long a vacated channel and a member that left are withheld,
 	// default 3 s. Timeout bounds one request, default 10 s. RetryFor is how long
 	// it is repeated, default 5 min, with pauses from FirstRetry, default 250 ms,
@@ -37,6 +40,9 @@ type Options struct {
 	Now    func() time.Time
 	Logger *slog.Logger
 }
+
+// Dialer opens a connection, as [net.Dialer.DialContext] does.
+type Dialer = func(ctx context.Context, network, address string) (net.Conn, error)
 
 // maxTaskID is the longest id of a task.
 const maxTaskID = 256

@@ -52,6 +52,9 @@ func (h *Hooks) openClient() {
 		// Each lane keeps its connection. There is no bound of connections to a
 		// host: addresses that hang would use it up for others on that host.
 		h.own.MaxIdleConnsPerHost = lanes
+		if h.opt.Dial != nil {
+			h.own.DialContext = h.opt.Dial(h.own.DialContext)
+		}
 		h.client.Transport = h.own
 	}
 	h.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }

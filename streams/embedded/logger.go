@@ -15,6 +15,15 @@ type adapter struct {
 	log *slog.Logger
 	mu  sync.Mutex
 	why string
+	// unstored is what the server said when it could not store something.
+	unstored string
+}
+
+// broken is why a stream stores nothing any more, empty if the server did not say so.
+func (a *adapter) broken() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.unstored
 }
 
 func (a *adapter) fatal() string {
@@ -47,7 +56,15 @@ func (a *adapter) Warnf(format string, v ...any) {
 }
 
 func (a *adapter) Errorf(format string, v ...any) {
-	a.log.Error("nats-server", "says", fmt.Sprintf(format, v...))
+	text := fmt.Sprintf(format, v...)
+	// Both are said of errors after which a stream refuses everything. Its health says
+	// so as well, but not while there is no descriptor to look with.
+	if strings.Contains(text, "failed to store a msg") || strings.Contains(text, "ritical write error") {
+		a.mu.Lock()
+		a.unstored = text
+		a.mu.Unlock()
+	}
+	a.log.Error("nats-server", "says", text)
 }
 
 func (a *adapter) Debugf(string, ...any) {}

@@ -36,7 +36,10 @@ type Options struct {
 	DontListen bool
 	// MaxPayload bounds one message in bytes, default 1 MiB.
 	MaxPayload int32
-	Logger     *slog.Logger
+	// MaxConnections bounds the connections of others, default 1024: each takes a
+	// descriptor that the store may need.
+	MaxConnections int
+	Logger         *slog.Logger
 }
 
 func (o *Options) setDefaults() error {
@@ -61,6 +64,9 @@ func (o *Options) setDefaults() error {
 	if o.MaxPayload == 0 {
 		o.MaxPayload = 1 << 20
 	}
+	if o.MaxConnections == 0 {
+		o.MaxConnections = 1024
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -73,11 +79,20 @@ const gatewayUser = "sluice-gateway"
 // Server is a running embedded server.
 type Server struct {
 	opt      Options
-	nats     *server.Server
 	lock     *lock
 	password string
 	unclean  bool
 	stop     sync.Once
+	// heals runs until quit; both belong to [Server.heal].
+	heals  sync.WaitGroup
+	quit   chan struct{}
+	failed chan error
+
+	mu sync.Mutex
+	// nats is replaced when the store has to be opened again.
+	nats    *server.Server
+	logs    *adapter
+	problem string
 }
 
 // Start starts a server and returns when it is ready. The error names the port or
@@ -93,11 +108,12 @@ func Start(ctx context.Context, opt Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{opt: opt, lock: held, password: rand.Text()}
+	s := &Server{opt: opt, lock: held, password: rand.Text(), quit: make(chan struct{}), failed: make(chan error, 1)}
 	if err := s.start(ctx); err != nil {
 		held.release()
 		return nil, err
 	}
+	s.heals.Go(s.heal)
 	return s, nil
 }
 
@@ -109,15 +125,29 @@ func (s *Server) start(ctx context.Context) error {
 	if s.unclean, err = enter(s.opt.StoreDir); err != nil {
 		return err
 	}
-	logs := &adapter{log: s.opt.Logger}
-	s.nats, err = server.NewServer(s.options())
+	n, logs, err := s.boot(ctx)
 	if err != nil {
-		return fmt.Errorf("embedded NATS: %w", err)
+		return err
 	}
-	s.nats.SetLoggerV2(logs, false, false, false)
-	go s.nats.Start()
+	// Whoever connects again must find it at the same port.
+	if addr, ok := n.Addr().(*net.TCPAddr); ok {
+		s.opt.Port = addr.Port
+	}
+	s.nats, s.logs = n, logs
+	return nil
+}
+
+// boot starts a server on the store and waits until it is ready.
+func (s *Server) boot(ctx context.Context) (*server.Server, *adapter, error) {
+	logs := &adapter{log: s.opt.Logger}
+	n, err := server.NewServer(s.options())
+	if err != nil {
+		return nil, nil, fmt.Errorf("embedded NATS: %w", err)
+	}
+	n.SetLoggerV2(logs, false, false, false)
+	go n.Start()
 	deadline := time.Now().Add(30 * time.Second)
-	for !s.nats.ReadyForConnections(50*time.Millisecond) || !s.nats.JetStreamEnabled() {
+	for !n.ReadyForConnections(50*time.Millisecond) || !n.JetStreamEnabled() {
 		why := logs.fatal()
 		switch {
 		case why != "":
@@ -129,11 +159,11 @@ func (s *Server) start(ctx context.Context) error {
 		default:
 			continue
 		}
-		s.nats.Shutdown()
-		s.nats.WaitForShutdown()
-		return err
+		n.Shutdown()
+		n.WaitForShutdown()
+		return nil, nil, err
 	}
-	return nil
+	return n, logs, nil
 }
 
 // probePort turns the commonest failure into a sentence that helps.
@@ -164,6 +194,7 @@ func (s *Server) options() *server.Options {
 		SyncAlways:             s.opt.SyncAlways,
 		JetStreamLimits:        server.JSLimitOpts{Duplicates: 0},
 		MaxPayload:             s.opt.MaxPayload,
+		MaxConn:                s.opt.MaxConnections,
 		NoSigs:                 true,
 		DisableJetStreamBanner: true,
 		LameDuckDuration:       5 * time.Second, LameDuckGracePeriod: time.Second,
@@ -175,12 +206,23 @@ func (s *Server) ClientURL() string {
 	if s.opt.DontListen {
 		return ""
 	}
-	return s.nats.ClientURL()
+	return s.current().ClientURL()
 }
+
+// current is the server that runs at this moment.
+func (s *Server) current() *server.Server {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.nats
+}
+
+// InProcessConn implements [nats.InProcessConnProvider], for the server that runs at this
+// moment.
+func (s *Server) InProcessConn() (net.Conn, error) { return s.current().InProcessConn() }
 
 // ConnectOptions connect a client of this process without a network.
 func (s *Server) ConnectOptions() []nats.Option {
-	return []nats.Option{nats.InProcessServer(s.nats), nats.UserInfo(gatewayUser, s.password)}
+	return []nats.Option{nats.InProcessServer(s), nats.UserInfo(gatewayUser, s.password)}
 }
 
 // UncleanBoot is true when the machine went down under the server before: what
@@ -190,8 +232,11 @@ func (s *Server) UncleanBoot() bool { return s.unclean }
 // Shutdown stops the server and waits for it. Idempotent.
 func (s *Server) Shutdown() {
 	s.stop.Do(func() {
-		s.nats.Shutdown()
-		s.nats.WaitForShutdown()
+		close(s.quit)
+		s.heals.Wait()
+		n := s.current()
+		n.Shutdown()
+		n.WaitForShutdown()
 		if err := leave(s.opt.StoreDir); err != nil {
 			s.opt.Logger.Warn("noting the clean stop failed", "error", err)
 		}

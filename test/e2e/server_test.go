@@ -107,7 +107,13 @@ nats:
 // serve starts the binary with a configuration and waits until it is ready.
 func serve(t *testing.T, dir, yaml string) *server {
 	t.Helper()
-	s := launch(t, dir, yaml)
+	return serveLimited(t, dir, yaml, "")
+}
+
+// serveLimited is serve with a command of the shell before it.
+func serveLimited(t *testing.T, dir, yaml, limit string) *server {
+	t.Helper()
+	s := launchLimited(t, dir, yaml, limit)
 	deadline := time.After(patience)
 	for s.HTTP == "" {
 		select {
@@ -133,12 +139,21 @@ func serve(t *testing.T, dir, yaml string) *server {
 
 func launch(t *testing.T, dir, yaml string) *server {
 	t.Helper()
+	return launchLimited(t, dir, yaml, "")
+}
+
+// launchLimited runs a command of the shell first, such as `ulimit -n 80`.
+func launchLimited(t *testing.T, dir, yaml, limit string) *server {
+	t.Helper()
 	file := filepath.Join(dir, "sluice.yaml")
 	if err := os.WriteFile(file, []byte(yaml), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s := &server{t: t, dir: dir, logs: &transcript{}, done: make(chan struct{})}
 	s.cmd = exec.Command(tools.sluice, "serve", "--config", file)
+	if limit != "" {
+		s.cmd = exec.Command("sh", "-c", limit+` && exec "$@"`, "sh", tools.sluice, "serve", "--config", file)
+	}
 	s.cmd.Dir = dir
 	s.cmd.Env = append(os.Environ(), "GORACE=halt_on_error=1")
 	out, err := s.cmd.StderrPipe()

@@ -46,6 +46,7 @@ var rules = []rule{
 	{pkg: "delta"},
 	{pkg: "gateway", own: []string{"broker", "gateway", "delta", "kv"}, foreign: []string{prometheus, "github.com/pires/go-proxyproto"}},
 	{pkg: "gateway/app"},
+	{pkg: "gateway/process"},
 	{pkg: "gateway/pusher", own: []string{"gateway/app"}, foreign: []string{gjson}},
 	{pkg: "gateway/hub", own: []string{"broker", "delta", "kv", "gateway/app", "gateway/pusher", "gateway/presence", "gateway/webhook"}, foreign: []string{gws, prometheus, flate, "golang.org/x/time/rate"}},
 	{pkg: "gateway/presence", own: []string{"broker", "kv", "gateway/app", "gateway/pusher"}},

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"runtime"
+
+	"github.com/sluicehq/sluice/configs"
+	"github.com/sluicehq/sluice/gateway/process"
+)
+
+// capacity is what this machine lets a configuration use.
+type capacity struct {
+	memory      *process.Memory
+	descriptors *process.Descriptors
+}
+
+// leastDescriptors is below what a server with its log needs by itself.
+const leastDescriptors = 48
+
+// measure asks the machine and completes the configuration with shares of what it has. It
+// sets the limit of the collector.
+func measure(c *configs.Config) capacity {
+	m := process.FindMemory(c.MemoryLimit)
+	budget := m.Budget()
+	share := func(value *int64, of int64) {
+		if *value == 0 {
+			*value = max(1<<20, of)
+		}
+	}
+	share(&c.WebSocket.TotalQueueBytes, budget/4)
+	share(&c.Delta.TotalBases, budget/8)
+	d := &process.Descriptors{Reserve: c.DescriptorReserve}
+	if d.Reserve == 0 {
+		d.Reserve = 32 + 2*len(c.Apps)
+	}
+	if limit := d.Limit(); limit > 0 {
+		d.Reserve = min(d.Reserve, limit/2)
+	}
+	c.Derive("memory.limit", m.Limit)
+	c.Derive("websocket.total_queue_bytes", c.WebSocket.TotalQueueBytes)
+	c.Derive("delta_compression.max_total_base_bytes", c.Delta.TotalBases)
+	c.Derive("descriptors.reserve", int64(d.Reserve))
+	return capacity{m, d}
+}
+
+// guests is how many connections of others an embedded NATS server takes.
+func (p capacity) guests() int {
+	usable := p.descriptors.Usable(process.Own)
+	if usable == 0 {
+		return 1024
+	}
+	return min(1024, 8+usable/8)
+}
+
+// check ends the start where there is no room for a server at all.
+func (p capacity) check() error {
+	if limit := p.descriptors.Limit(); limit > 0 && limit < leastDescriptors {
+		return fmt.Errorf("the process may have %d file descriptors, and a server needs %d or more: raise the limit (ulimit -n, LimitNOFILE)", limit, leastDescriptors)
+	}
+	return nil
+}
+
+// webhookBytes is what the queues of one address may hold in memory.
+const webhookBytes = 128 << 20
+
+// shardBytes is what may wait for one shard.
+const shardBytes = 32 << 20
+
+// bounds is what the queues of a configuration may hold together, with the keys that say
+// so. The table in docs/operations.md has the same rows.
+func bounds(c *configs.Config) (sum int64, keys []any) {
+	row := func(key string, n int64) {
+		if n > 0 {
+			sum += n
+			keys = append(keys, slog.Int64(key, n))
+		}
+	}
+	row("websocket.total_queue_bytes", c.WebSocket.TotalQueueBytes)
+	if c.Delta.Enabled {
+		row("delta_compression.max_total_base_bytes", c.Delta.TotalBases)
+	}
+	row("publishing.max_bytes", c.HTTP.MaxPublishingBytes)
+	row("http.max_bodies", c.HTTP.MaxBodies)
+	row("shards", int64(runtime.GOMAXPROCS(0))*shardBytes)
+	addresses := 0
+	for i := range c.Apps {
+		addresses += len(c.Apps[i].Webhooks)
+	}
+	row("webhooks", int64(addresses)*webhookBytes)
+	return sum, keys
+}
+
+// tell says at the start what there is, and warns where the bounds allow more than that.
+func (p capacity) tell(c *configs.Config, log *slog.Logger) {
+	sum, keys := bounds(c)
+	log.Info("limits of this process", "descriptors", p.descriptors.Limit(), "descriptors_for_connections", p.descriptors.Usable(process.Public),
+		"memory", p.memory.Limit, "memory_from", p.memory.Source, "collector", p.memory.Collector, "queues", sum)
+	if p.memory.Collector > 0 && sum > p.memory.Collector {
+		log.Warn("the queues of this configuration may hold more than the memory of the process; lower some of these, or raise memory.limit", keys...)
+	}
+}

@@ -1,0 +1,200 @@
+package hub
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/sluicehq/sluice/gateway/pusher"
+)
+
+// closedBy counts the sockets that were closed for a reason.
+func (h *Hub) closedBy(why reason) uint64 { return h.limits.closed[why].Load() }
+
+// TestTrust08SlowSocketsShareABound has sockets that do not read, each on a channel of
+// its own and each far below its own bound. Together they may not hold more than the
+// bound of all; the slowest go, and who reads gets everything.
+func TestTrust08SlowSocketsShareABound(t *testing.T) {
+	const total = 2 << 20
+	r := newRig(t, func(o *Options, a *appT) {
+		o.QueueBytes, o.SendBuffer, o.TotalQueueBytes = 8<<20, 4096, total
+		o.Now = time.Now
+		a.Delta.Enabled = false
+	})
+	reader := r.subscribed("busy", false)
+	var slow []*peer
+	for i := range 12 {
+		p := r.subscribed(fmt.Sprint("own-", i), false)
+		p.sleep()
+		slow = append(slow, p)
+	}
+	most := int64(0)
+	body := strings.Repeat("x", 8<<10)
+	n := 0
+	for ; r.hub.closedBy(byTotal) < 6; n++ {
+		if n > 20_000 {
+			t.Fatalf("the sockets hold %d bytes and nobody was closed", r.hub.limits.all.bytes.Load())
+		}
+		r.publish(fmt.Sprint("own-", n%len(slow)), "e", fmt.Sprintf("%q", body))
+		r.publish("busy", "e", fmt.Sprintf(`{"n":%d}`, n))
+		most = max(most, r.hub.limits.all.bytes.Load())
+	}
+	for i := range n {
+		if m := reader.next(); !strings.Contains(string(m.Data), fmt.Sprintf(`\"n\":%d}`, i)) {
+			t.Fatalf("the reader got %s as event %d", m.text, i)
+		}
+	}
+	// Frames are counted before the bound is looked at, so that the last may exceed it.
+	if limit := int64(total + len(slow)*(16<<10) + gatherBytes); most > limit {
+		t.Errorf("%d bytes were held at a time, the bound is %d", most, limit)
+	}
+	if own := r.hub.closedBy(byQueue); own != 0 {
+		t.Errorf("%d sockets were closed for their own queue", own)
+	}
+	reader.usable()
+	t.Logf("%d events of 8 KB, %d bytes at most, %d closed", n, most, r.hub.closedBy(byTotal))
+}
+
+// sleep makes a peer stop reading for the rest of the test.
+func (p *peer) sleep() {
+	p.pause()
+	p.t.Cleanup(p.resume)
+}
+
+// TestTrust08SharedFramesCountOnce has sockets that do not read on one channel: together
+// they hold what one of them holds.
+func TestTrust08SharedFramesCountOnce(t *testing.T) {
+	const total = 2 << 20
+	r := newRig(t, func(o *Options, a *appT) {
+		o.QueueBytes, o.SendBuffer, o.TotalQueueBytes = 64<<20, 4096, total
+		o.Now = time.Now
+		a.Delta.Enabled = false
+	})
+	for range 16 {
+		r.subscribed("shared", false).sleep()
+	}
+	body := strings.Repeat("x", 8<<10)
+	references := 0
+	for n := 0; references < 2*total; n++ {
+		if n > 20_000 {
+			t.Fatal("the sockets are not slow")
+		}
+		r.publish("shared", "e", fmt.Sprintf("%q", body))
+		references = 0
+		for _, s := range r.hub.shards {
+			_, bytes := s.queued()
+			references += bytes
+		}
+	}
+	if held := r.hub.limits.all.bytes.Load(); held > total/2 || held == 0 {
+		t.Errorf("%d bytes are held where the queues have %d, mostly of the same frames", held, references)
+	}
+	if n := r.hub.closedBy(byTotal) + r.hub.closedBy(byQueue); n != 0 {
+		t.Errorf("%d sockets were closed", n)
+	}
+}
+
+// TestTrust08TheSlowestGoFirst weighs sockets by what they hold and for how long.
+func TestTrust08TheSlowestGoFirst(t *testing.T) {
+	h := &Hub{limits: limits{frames: 1 << 20, bytes: 1 << 30, all: newBudget(1000 << 10), over: [2]*Frame{
+		closeFrames(pusher.V1, pusher.CloseOverCapacity), closeFrames(pusher.V2, pusher.CloseOverCapacity),
+	}}}
+	h.opt.setDefaults()
+	h.shards = []*shard{newShard(h, 0)}
+	begin := time.Unix(1_700_000_000, 0)
+	add := func(name string, kilobytes int, age time.Duration) *Client {
+		near, far := net.Pipe()
+		t.Cleanup(func() { _ = errors.Join(near.Close(), far.Close()) })
+		c := &Client{hub: h, shard: h.shards[0], id: name, conn: near}
+		c.shard.join(c)
+		c.out.mu.Lock()
+		c.out.block(0, begin.Add(-age).UnixNano())
+		c.out.add(&Frame{b: make([]byte, kilobytes<<10)})
+		c.out.mu.Unlock()
+		return c
+	}
+	burst := add("a burst", 400, 20*time.Millisecond)
+	steady := add("always a little late", 1, time.Minute)
+	worst := add("reads nothing", 300, 10*time.Second)
+	second := add("reads nothing since lately", 290, 4*time.Second)
+	h.shed(begin)
+	for _, c := range []struct {
+		*Client
+		goes bool
+	}{{burst, false}, {steady, false}, {worst, true}, {second, false}} {
+		if gone := c.out.flags&closing != 0; gone != c.goes {
+			t.Errorf("%s: gone is %v", c.id, gone)
+		}
+	}
+	if got := h.closedBy(byTotal); got != 1 {
+		t.Errorf("%d were closed, want 1", got)
+	}
+}
+
+// TestTrust08SocketsBehindShareABound is the same for sockets that skip to the newest: what
+// waits for them is bounded, too, and counted back when they have it.
+func TestTrust08SocketsBehindShareABound(t *testing.T) {
+	const total = 1 << 20
+	r := newRig(t, func(o *Options, a *appT) {
+		o.QueueFrames, o.QueueBytes, o.SendBuffer, o.TotalQueueBytes = 32, 64<<10, 4096, total
+		o.Now = time.Now
+		a.Conflate, a.Delta.Path, a.Delta.MaxKeys = true, "k", 1000
+	})
+	for i := range 4 {
+		r.subscribed(fmt.Sprint("own-", i), false).sleep()
+	}
+	for n := 0; r.hub.closedBy(byTotal) == 0; n++ {
+		if n > 20_000 {
+			t.Fatalf("%d bytes are held and nobody was closed", r.hub.limits.all.bytes.Load())
+		}
+		r.publish(fmt.Sprint("own-", n%4), "e", fmt.Sprintf(`{"k":"K%d","note":%q}`, n%1000, strings.Repeat("y", 4<<10)))
+	}
+}
+
+// TestTrust08NoFurtherChannelsWhenMemoryIsScarce refuses the subscription that would need
+// a channel more, and no other.
+func TestTrust08NoFurtherChannelsWhenMemoryIsScarce(t *testing.T) {
+	var scarce atomic.Bool
+	r := newRig(t, func(o *Options, _ *appT) { o.Scarce = scarce.Load })
+	first := r.subscribed("known", false)
+	scarce.Store(true)
+	second, _ := r.connect()
+	second.subscribe("known")
+	second.say(`{"event":"pusher:subscribe","data":{"auth":"","channel":"unknown"}}`)
+	second.want("pusher:error")
+	if m := second.want("pusher:subscription_error"); !strings.Contains(m.text, "no memory") {
+		t.Errorf("another channel: %s", m.text)
+	}
+	scarce.Store(false)
+	second.subscribe("unknown")
+	r.publish("known", "e", `{}`)
+	if m := first.next(); m.Event != "e" {
+		t.Errorf("the first socket got %s", m.text)
+	}
+}
+
+// TestTrust08BasesOfAllChannelsShareABound publishes on many channels: beyond the bound of
+// all bases events go out in full, and the silent channels make room.
+func TestTrust08BasesOfAllChannelsShareABound(t *testing.T) {
+	const total = 256 << 10
+	r := newRig(t, func(o *Options, _ *appT) { o.TotalBaseBytes = total })
+	body := strings.Repeat("z", 4<<10)
+	for i := range 64 {
+		p := r.subscribed(fmt.Sprint("own-", i), true)
+		for range 3 {
+			r.publish(fmt.Sprint("own-", i), "e", fmt.Sprintf(`{"note":%q}`, body))
+			p.next()
+		}
+	}
+	if got := r.hub.baseBytes.Load(); got > total+64<<10 {
+		t.Errorf("bases take %d bytes, the bound is %d", got, total)
+	}
+	r.hub.sweep(r.hub.opt.Now())
+	if got := r.hub.baseBytes.Load(); got > total {
+		t.Errorf("after the sweep bases take %d bytes, the bound is %d", got, total)
+	}
+}

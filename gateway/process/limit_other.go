@@ -1,0 +1,6 @@
+//go:build !unix
+
+package process
+
+// systemLimit is unknown here.
+func systemLimit() int { return 0 }
