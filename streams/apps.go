@@ -213,7 +213,9 @@ func (l *Log) checkStream(a *appLog) {
 	}
 	if err == nil && a.opt.ID == broker.GatewaysApp && a.storing.failing.Load() {
 		l.greet(a)
+		return
 	}
+	a.storing.expire(l, time.Now())
 }
 
 // greet finds out whether orders can be given, long before somebody has to give one.

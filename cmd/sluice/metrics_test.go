@@ -34,7 +34,9 @@ apps: [{id: a, key: k, secret: s, webhooks: [{url: "http://127.0.0.1:1"}]}]
 		t.Fatal(err)
 	}
 	defer func() { _ = b.close() }()
-	node, err := gateway.New(nodeOptions(c, b, log, registry))
+	opt, limits := nodeOptions(c, b, log, registry), measure(c)
+	opt.Descriptors, opt.Memory = limits.descriptors, limits.memory
+	node, err := gateway.New(opt)
 	if err != nil {
 		t.Fatal(err)
 	}
