@@ -9,6 +9,7 @@ import (
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/gateway/presence"
+	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/gateway/rest"
 	"github.com/sluicehq/sluice/kv"
 )
@@ -24,6 +25,7 @@ func (n *Node) openRoster() error {
 	opt := n.opt.Presence
 	opt.Table, opt.Node, opt.Lease, opt.Logger = n.opt.Table, n.opt.Name, n.opt.Lease, n.opt.Logger
 	opt.Settled = func() bool { return n.hooks == nil || n.hooks.Settled() }
+	opt.Members = func(channel string) bool { return pusher.KindOf(channel).Presence() }
 	opt.Tell = func(app, channel string, c presence.Change) {
 		if h := n.told.Load(); h != nil {
 			h.Tell(app, channel, c)

@@ -31,7 +31,7 @@ func (t *Table) Watch(pattern string, w kv.Watcher) (stop func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("watch %s: %w: %w", pattern, kv.ErrUnavailable, err)
 	}
-	return func() {
+	stop = func() {
 		_ = sub.Unsubscribe()
 		s.mu.Lock()
 		delete(s.watches, sub)
@@ -39,8 +39,18 @@ func (t *Table) Watch(pattern string, w kv.Watcher) (stop func(), err error) {
 		watch.mu.Lock()
 		watch.stopped = true
 		watch.mu.Unlock()
-	}, nil
+	}
+	// Reading goes over another connection. Without this a write could come after
+	// what is read next and before the server knows of the subscription.
+	if err := t.log.feed.FlushTimeout(watchTimeout); err != nil {
+		stop()
+		return nil, fmt.Errorf("watch %s: %w: %w", pattern, kv.ErrUnavailable, err)
+	}
+	return stop, nil
 }
+
+// watchTimeout bounds how long the server may take to answer for a subscription.
+const watchTimeout = 5 * time.Second
 
 func (s *tableShard) run(ctx context.Context) {
 	for {

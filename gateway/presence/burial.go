@@ -120,7 +120,7 @@ func (r *Roster) sweep(node string) error {
 		if err != nil {
 			return err
 		}
-		for _, c := range owed(all, view, node, through, told) {
+		for _, c := range owed(r.newFold(key.channel), all, view, node, through, told) {
 			r.opt.Tell(key.app, key.channel, c)
 		}
 	}
@@ -144,10 +144,9 @@ func (r *Roster) sweep(node string) error {
 
 // owed is what must be told on behalf of a dead gateway: what its end changes, and
 // what it may have changed after the revision up to which it had told. Who hears of the
-// same change twice knows it by its name.
-func owed(records []kv.Record, view *register, node string, through, told uint64) []Change {
+// same change twice knows it by its name. The fold is that of an empty channel.
+func owed(f *Fold, records []kv.Record, view *register, node string, through, told uint64) []Change {
 	slices.SortFunc(records, func(a, b kv.Record) int { return cmp.Compare(a.Revision, b.Revision) })
-	f := NewFold()
 	f.know(view.with(node, &standing{Floor: view.Nodes[node].floorBefore(through)}), nil)
 	var out []Change
 	for _, rec := range records {

@@ -14,7 +14,9 @@ const (
 	Added Kind = iota + 1
 	Removed
 	// Counted is another number of subscriptions. Occupied and Vacated are the
-	// first and the last one, each after a Counted.
+	// first and the last one, each after a Counted; or of a channel with members the
+	// first and the last member: Occupied before it is Added, Vacated after it was
+	// Removed.
 	Counted
 	Occupied
 	Vacated
@@ -68,11 +70,15 @@ type Fold struct {
 	occupied bool
 	// newest is the highest revision that was taken in.
 	newest uint64
+	// byMembers: members occupy the channel, and its subscriptions do not count for
+	// that. Both are seats of their own, which are written in any order.
+	byMembers bool
 }
 
-// NewFold returns the fold of an empty channel.
-func NewFold() *Fold {
-	return &Fold{seats: map[place]held{}, members: map[string]*Member{}}
+// NewFold returns the fold of an empty channel. Members occupy it if it has any
+// (byMembers), otherwise subscriptions.
+func NewFold(byMembers bool) *Fold {
+	return &Fold{byMembers: byMembers, seats: map[place]held{}, members: map[string]*Member{}}
 }
 
 // Users and Count are the number of distinct users and of subscriptions.
@@ -115,6 +121,10 @@ func (f *Fold) apply(at place, revision uint64, n note) []Change {
 
 // step makes what was of a seat what is.
 func (f *Fold) step(at place, was, is held, cause uint64, buried bool) []Change {
+	return f.occupy(f.move(at, was, is, cause, buried))
+}
+
+func (f *Fold) move(at place, was, is held, cause uint64, buried bool) []Change {
 	switch {
 	case at.user == "":
 		before, after := 0, 0
@@ -170,16 +180,28 @@ func (f *Fold) recount(node string, before, after int, cause uint64, buried bool
 		return nil
 	}
 	f.count += after - before
-	c := Change{Kind: Counted, Count: f.count, Node: node, Cause: cause, Buried: buried, Version: f.newest}
-	out := []Change{c}
-	if now := f.count > 0; now != f.occupied {
-		f.occupied = now
-		if c.Kind = Vacated; now {
-			c.Kind = Occupied
-		}
-		out = append(out, c)
+	return []Change{{Kind: Counted, Count: f.count, Node: node, Cause: cause, Buried: buried, Version: f.newest}}
+}
+
+// occupy adds to what a seat has changed whether somebody is in the channel at all.
+func (f *Fold) occupy(changes []Change) []Change {
+	now := f.count > 0
+	if f.byMembers {
+		now = len(f.members) > 0
 	}
-	return out
+	if len(changes) == 0 || now == f.occupied {
+		return changes
+	}
+	f.occupied = now
+	c := changes[0]
+	c = Change{Kind: Vacated, Count: f.count, Node: c.Node, Cause: c.Cause, Buried: c.Buried, Version: f.newest}
+	if now {
+		c.Kind = Occupied
+	}
+	if now && f.byMembers {
+		return append([]Change{c}, changes...)
+	}
+	return append(changes, c)
 }
 
 // know takes in which gateways count from now on. moved are those for which that has

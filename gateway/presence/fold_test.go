@@ -47,7 +47,7 @@ func TestFoldComesToTheSameMembers(t *testing.T) {
 			table[at] = w
 			log = append(log, w)
 		}
-		f := NewFold()
+		f := NewFold(rapid.Bool().Draw(t, "occupied by members"))
 		counting := &register{Nodes: map[string]standing{"n0": {}, "n1": {}, "n2": {}}}
 		f.know(counting, nil)
 		bury := func(node string, revision uint64) []Change {
@@ -59,6 +59,9 @@ func TestFoldComesToTheSameMembers(t *testing.T) {
 			for _, c := range changes {
 				switch c.Kind {
 				case Added:
+					if f.byMembers && !occupied {
+						t.Fatalf("%s came before the channel was occupied", c.User)
+					}
 					if view[c.User] {
 						t.Fatalf("%s came twice", c.User)
 					}
@@ -71,6 +74,9 @@ func TestFoldComesToTheSameMembers(t *testing.T) {
 				case Counted:
 					count = c.Count
 				case Occupied, Vacated:
+					if f.byMembers && c.Kind == Vacated && len(view) > 0 {
+						t.Fatalf("the channel was vacated before %v had gone", view)
+					}
 					if (c.Kind == Occupied) == occupied {
 						t.Fatalf("the channel was occupied or vacated twice")
 					}
@@ -122,7 +128,8 @@ func TestFoldComesToTheSameMembers(t *testing.T) {
 			if !maps.Equal(got, wantUsers) || !maps.Equal(view, wantUsers) || f.Users() != len(wantUsers) {
 				t.Fatalf("members %v, seen by changes %v, want %v", got, view, wantUsers)
 			}
-			if f.Count() != wantCount || count != wantCount || occupied != (wantCount > 0) {
+			if f.Count() != wantCount || count != wantCount || !f.byMembers && occupied != (wantCount > 0) ||
+				f.byMembers && occupied != (len(wantUsers) > 0) {
 				t.Fatalf("count %d, seen by changes %d, want %d", f.Count(), count, wantCount)
 			}
 		}

@@ -37,13 +37,15 @@ type Room struct {
 	local  map[string]int
 	synced bool
 	closed bool
+	// others has what other gateways tell these days, in case it must come first.
+	others earlier
 }
 
 // Open follows a channel and returns when its members are known. Close ends it. sink
 // may be nil. Only one room of a channel may be open at a time.
 func (r *Roster) Open(ctx context.Context, app, channel string, sink Sink) (*Room, error) {
 	room := &Room{
-		roster: r, app: app, channel: channel, sink: sink, fold: NewFold(),
+		roster: r, app: app, channel: channel, sink: sink, fold: r.newFold(channel),
 		moved: make(chan struct{}), local: map[string]int{},
 	}
 	// From here on the room hears who counts.
@@ -113,12 +115,18 @@ func (m *Room) tell(changes []Change) {
 	if m.sink != nil {
 		m.sink.Changed(m.version, changes)
 	}
+	now := m.roster.opt.Now()
 	for _, c := range changes {
 		// Everybody sees the change, and its author owes the webhook. What the
 		// dead owe is told by who buries them.
-		if c.Node == m.roster.opt.Node && !c.Buried {
-			m.roster.opt.Tell(m.app, m.channel, c)
+		if c.Node != m.roster.opt.Node || c.Buried {
+			m.others.note(c, now)
+			continue
 		}
+		for _, first := range m.others.before(c, now) {
+			m.roster.opt.Tell(m.app, m.channel, first)
+		}
+		m.roster.opt.Tell(m.app, m.channel, c)
 	}
 }
 
@@ -139,6 +147,11 @@ func (m *Room) sync(ctx context.Context) error {
 		at := place{s.node, s.user}
 		listed[at] = held{note: n, revision: rec.Revision}
 		m.tell(m.fold.apply(at, rec.Revision, n))
+	}
+	if !m.synced {
+		if c, at, ok := m.roster.occupier(m.channel, records); ok {
+			m.others.note(c, at)
+		}
 	}
 	suspects := m.fold.doubtful(listed)
 	m.synced = true

@@ -36,6 +36,8 @@ type Options struct {
 	// Linger how long at least they stay, default a minute.
 	Tombstones int
 	Linger     time.Duration
+	// Members says of a channel whether it has members; nil means that none has.
+	Members func(channel string) bool
 	// Now is the clock, default time.Now.
 	Now    func() time.Time
 	Logger *slog.Logger
@@ -245,7 +247,7 @@ func (r *Roster) look(ctx context.Context, app, channel string) (*Fold, error) {
 	if err != nil {
 		return nil, err
 	}
-	return r.foldOf(records), nil
+	return r.foldOf(channel, records), nil
 }
 
 // list returns records of seats when it is known whether their gateways count.
@@ -268,8 +270,12 @@ func (r *Roster) list(ctx context.Context, pattern string) ([]kv.Record, error) 
 	return records, nil
 }
 
-func (r *Roster) foldOf(records []kv.Record) *Fold {
-	f := NewFold()
+func (r *Roster) newFold(channel string) *Fold {
+	return NewFold(r.opt.Members != nil && r.opt.Members(channel))
+}
+
+func (r *Roster) foldOf(channel string, records []kv.Record) *Fold {
+	f := r.newFold(channel)
 	f.know(r.view.Load(), nil)
 	slices.SortFunc(records, func(a, b kv.Record) int { return cmp.Compare(a.Revision, b.Revision) })
 	for _, rec := range records {
@@ -327,7 +333,7 @@ func (r *Roster) Channels(ctx context.Context, app, prefix string) (map[string]T
 	}
 	out := map[string]Totals{}
 	for channel, records := range channels {
-		if f := r.foldOf(records); f.Count() > 0 {
+		if f := r.foldOf(channel, records); f.Count() > 0 {
 			out[channel] = Totals{f.Count(), f.Users()}
 		}
 	}

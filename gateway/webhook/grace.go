@@ -57,30 +57,54 @@ func (g *grace[T]) take(e Event, stored, received time.Time, item T) (now, settl
 	return append(now, item), nil
 }
 
-// due returns the items that have waited long enough, in order.
+// due returns the items that have waited long enough, in order. The gateways of a cluster
+// tell of one moment in any order, so a channel that was vacated waits for those who left
+// it within its own grace.
 func (g *grace[T]) due(now time.Time) []T {
-	return g.release(func(h *held[T]) bool { return now.Sub(h.received) >= g.wait })
+	if len(g.held) == 0 || now.Sub(g.held[0].received) < g.wait {
+		return nil // what was received first waits longest
+	}
+	leaving := map[string]time.Time{}
+	for i := range g.held {
+		h := &g.held[i]
+		if _, some := leaving[h.event.Channel]; !some && h.event.Name == MemberRemoved && now.Sub(h.received) < g.wait {
+			leaving[h.event.Channel] = h.received
+		}
+	}
+	return g.release(func(h *held[T]) bool {
+		next, some := leaving[h.event.Channel]
+		early := h.event.Name == ChannelVacated && some && next.Sub(h.received) < g.wait
+		return now.Sub(h.received) >= g.wait && !early
+	})
 }
 
-// release takes out those of which over says that they need not wait, in order.
+// release takes out those of which over says that they need not wait, in order, and
+// behind those who left them the channels that were vacated.
 func (g *grace[T]) release(over func(*held[T]) bool) (out []T) {
+	var vacated []T
 	kept := g.held[:0]
 	for i := range g.held {
-		if over(&g.held[i]) {
-			out = append(out, g.held[i].item)
-		} else {
-			kept = append(kept, g.held[i])
+		switch h := &g.held[i]; {
+		case !over(h):
+			kept = append(kept, *h)
+		case h.event.Name == ChannelVacated:
+			vacated = append(vacated, h.item)
+		default:
+			out = append(out, h.item)
 		}
 	}
 	clear(g.held[len(kept):])
 	g.held = kept
-	return out
+	return append(out, vacated...)
 }
 
 // next is how long until something is due, and whether anything waits.
 func (g *grace[T]) next(now time.Time) (time.Duration, bool) {
-	if len(g.held) == 0 {
-		return 0, false
+	for i := range g.held {
+		h := &g.held[i]
+		if left := g.wait - now.Sub(h.received); left > 0 || h.event.Name != ChannelVacated {
+			return max(left, 0), true
+		}
 	}
-	return max(g.wait-now.Sub(g.held[0].received), 0), true
+	return 0, len(g.held) > 0
 }

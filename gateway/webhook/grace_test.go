@@ -152,3 +152,32 @@ func TestGraceKeepsOrderHoweverLate(t *testing.T) {
 		}
 	})
 }
+
+// TestWeeks18MembersAreGoneBeforeTheirChannel has two gateways tell of the same moment:
+// the one with the last member says that the channel is vacated, and the word of the
+// other one, whose member left a little earlier, comes after it.
+func TestWeeks18MembersAreGoneBeforeTheirChannel(t *testing.T) {
+	const wait = 3 * time.Second
+	for _, between := range []time.Duration{0, time.Millisecond, wait - time.Millisecond} {
+		g := grace[string]{wait: wait}
+		at := time.Unix(1_700_000_000, 0)
+		g.take(Event{Name: MemberRemoved, Channel: "c", UserID: "a"}, at, at, "a")
+		g.take(Event{Name: ChannelVacated, Channel: "c"}, at, at, "vacated")
+		g.take(Event{Name: ChannelVacated, Channel: "other"}, at, at, "other")
+		late := at.Add(between)
+		g.take(Event{Name: MemberRemoved, Channel: "c", UserID: "b"}, late, late, "b")
+		var sent []string
+		for now := at; len(g.held) > 0; {
+			left, _ := g.next(now)
+			now = now.Add(left)
+			out := g.due(now)
+			if len(out) == 0 {
+				t.Fatalf("%v: nothing is due when something should be", between)
+			}
+			sent = append(sent, out...)
+		}
+		if got := slices.DeleteFunc(sent, func(s string) bool { return s == "other" }); !slices.Equal(got, []string{"a", "b", "vacated"}) {
+			t.Errorf("%v: sent %v", between, got)
+		}
+	}
+}

@@ -21,6 +21,8 @@ type hookLog struct {
 	*httptest.Server
 	mu  sync.Mutex
 	got map[string]int // by name and user
+	// order has them as they came.
+	order []string
 }
 
 func listenHooks(t *testing.T) *hookLog {
@@ -39,7 +41,9 @@ func listenHooks(t *testing.T) *hookLog {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		for _, e := range body.Events {
-			l.got[e.Name+" "+e.Channel+" "+e.UserID]++
+			what := e.Name + " " + e.Channel + " " + e.UserID
+			l.got[what]++
+			l.order = append(l.order, what)
 		}
 	}))
 	t.Cleanup(l.Close)

@@ -1,0 +1,106 @@
+package presence
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/sluicehq/sluice/kv"
+)
+
+const (
+	// earlierFor is how long a change of another gateway may be on its way to where
+	// changes are told.
+	earlierFor = 2 * time.Second
+	// maxEarlier bounds the members that are remembered to have left lately.
+	maxEarlier = 256
+)
+
+// earlier has the changes of other gateways that must be told before changes of this
+// one: that a channel is occupied before who is added to it, and who is removed before
+// it is vacated. Each gateway tells its own changes at its own speed, so this one tells
+// theirs first, too. Who is told twice knows a change by its name. The zero value is
+// empty.
+type earlier struct {
+	occupied *told
+	removed  []told
+}
+
+type told struct {
+	change Change
+	at     time.Time
+}
+
+// note remembers a change of another gateway.
+func (e *earlier) note(c Change, now time.Time) {
+	switch c.Kind {
+	case Occupied:
+		e.occupied = &told{c, now}
+	case Vacated:
+		*e = earlier{}
+	case Removed:
+		if len(e.removed) == maxEarlier {
+			e.removed = append(e.removed[:0], e.removed[1:]...)
+		}
+		e.removed = append(e.removed, told{c, now})
+	}
+}
+
+// before returns what must be told before a change of this gateway, once.
+func (e *earlier) before(c Change, now time.Time) (out []Change) {
+	switch c.Kind {
+	case Added:
+		if e.occupied != nil && now.Sub(e.occupied.at) < earlierFor {
+			out = append(out, e.occupied.change)
+		}
+		e.occupied = nil
+	case Vacated:
+		for _, r := range e.removed {
+			if now.Sub(r.at) < earlierFor {
+				out = append(out, r.change)
+			}
+		}
+		*e = earlier{}
+	}
+	return out
+}
+
+// occupier is the change by which the members that a table lists came to occupy their
+// channel, and when that was, as far as both are to be seen: a seat that was given up, or
+// written again, has no time.
+func (r *Roster) occupier(channel string, records []kv.Record) (c Change, at time.Time, ok bool) {
+	type step struct {
+		at       place
+		revision uint64
+		n        note
+		time     time.Time
+	}
+	var steps []step
+	for _, rec := range records {
+		s, n, known := parse(rec.Key, rec.Value)
+		if !known || s.user == "" {
+			continue
+		}
+		where := place{s.node, s.user}
+		if n.Gone {
+			steps = append(steps, step{where, n.Since, note{User: n.User}, time.Time{}})
+		}
+		if n.Since > 0 {
+			rec.Time = time.Time{} // when it was written first is not known
+		}
+		steps = append(steps, step{where, rec.Revision, n, rec.Time})
+	}
+	slices.SortFunc(steps, func(a, b step) int { return cmp.Compare(a.revision, b.revision) })
+	f := r.foldOf(channel, nil)
+	for _, s := range steps {
+		for _, change := range f.apply(s.at, s.revision, s.n) {
+			switch change.Kind {
+			case Occupied:
+				c, at, ok = change, s.time, true
+			case Vacated:
+				ok = false
+			}
+		}
+	}
+	return c, at, ok && c.Node != r.opt.Node
+}

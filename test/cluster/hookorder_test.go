@@ -1,0 +1,79 @@
+package cluster
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/webhook"
+)
+
+// TestWeeks18WebhooksComeInOrder has users come to channels through all gateways at the
+// same time, and go at the same time: a channel is occupied before anybody is added to
+// it, and vacated after everybody was removed.
+func TestWeeks18WebhooksComeInOrder(t *testing.T) {
+	for _, batch := range []bool{false, true} {
+		t.Run(fmt.Sprintf("batches %v", batch), func(t *testing.T) { hookOrder(t, batch) })
+	}
+}
+
+func hookOrder(t *testing.T, batch bool) {
+	const channels = 8
+	hooks := listenHooks(t)
+	a := everything("app")
+	a.Webhooks = []app.Webhook{{URL: hooks.URL, Batch: batch, BatchTime: 20 * time.Millisecond, BatchSize: 50}}
+	c := start(t, 3, settings{apps: []*app.App{a}, webhooks: webhook.Options{Grace: 500 * time.Millisecond}})
+	var peers []*peer
+	for _, n := range c.nodes {
+		peers = append(peers, n.connect(t, a))
+	}
+	each := func(do func(p *peer, i int)) {
+		var all sync.WaitGroup
+		for i, p := range peers {
+			all.Go(func() { do(p, i) })
+		}
+		all.Wait()
+	}
+	each(func(p *peer, i int) {
+		for ch := range channels {
+			p.ask(fmt.Sprint("presence-", ch), user(fmt.Sprint("u", i)))
+		}
+	})
+	for ch := range channels {
+		for i, p := range peers {
+			channel := fmt.Sprint("presence-", ch)
+			p.await("pusher_internal:subscription_succeeded", channel)
+			eventually(t, "the member is told", func() bool { return hooks.count("member_added", channel, fmt.Sprint("u", i)) > 0 })
+		}
+	}
+	each(func(p *peer, _ int) {
+		for ch := range channels {
+			p.unsubscribe(fmt.Sprint("presence-", ch))
+		}
+	})
+	for ch := range channels {
+		channel := fmt.Sprint("presence-", ch)
+		eventually(t, "the channel is vacated", func() bool { return hooks.count("channel_vacated", channel, "") > 0 })
+		for i := range peers {
+			eventually(t, "the member has left", func() bool { return hooks.count("member_removed", channel, fmt.Sprint("u", i)) > 0 })
+		}
+	}
+	hooks.mu.Lock()
+	defer hooks.mu.Unlock()
+	for ch := range channels {
+		channel := fmt.Sprint("presence-", ch)
+		var got []string
+		for _, what := range hooks.order {
+			if f := strings.Fields(what); f[1] == channel && f[0] != "subscription_count" {
+				got = append(got, f[0])
+			}
+		}
+		want := "channel_occupied member_added member_added member_added member_removed member_removed member_removed channel_vacated"
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: %v", channel, got)
+		}
+	}
+}
