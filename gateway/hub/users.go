@@ -113,7 +113,10 @@ func (c *Client) watch(userData string) {
 	if !c.app.Watchlist || c.hub.opt.Roster == nil {
 		return
 	}
-	users, more := pusher.Watchlist(userData)
+	users, more, bad := pusher.Watchlist(userData)
+	if bad != nil {
+		c.fail(pusher.NoCode, "watchlist: what is no id of a user is not watched: %v", bad)
+	}
 	if more {
 		c.limited("watchlist")
 		c.fail(pusher.ErrorWatchlistLimit, "the watchlist has more than %d users; the first %d are watched", len(users), len(users))

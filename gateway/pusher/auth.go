@@ -5,13 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/tidwall/gjson"
 )
-
-// maxUserID bounds the id of a user, in characters (protocol section 1.9).
-const maxUserID = 128
 
 // Signin is the payload of a sign-in (protocol section 1.13).
 type Signin struct {
@@ -44,11 +40,11 @@ func ParseSignin(data json.RawMessage) (Signin, error) {
 		return Signin{}, errors.New("user_data holds no JSON object")
 	}
 	id := user.Get("id")
-	switch {
-	case id.Type != gjson.String || id.Str == "":
+	if id.Type != gjson.String || id.Str == "" {
 		return Signin{}, errors.New("user_data has no id that is a non-empty string")
-	case utf8.RuneCountInString(id.Str) > maxUserID:
-		return Signin{}, fmt.Errorf("user_data: id has %d characters, the limit is %d", utf8.RuneCountInString(id.Str), maxUserID)
+	}
+	if err := CheckUserID(id.Str); err != nil {
+		return Signin{}, fmt.Errorf("user_data: %w", err)
 	}
 	s.UserID = strings.Clone(id.Str) // kept for longer than the message
 	return s, nil

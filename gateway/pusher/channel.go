@@ -62,20 +62,23 @@ func (k Kind) Cache() bool { return k&cache != 0 }
 // ServerToUser is true for channels of one signed-in user.
 func (k Kind) ServerToUser() bool { return k&serverToUser != 0 }
 
-// CheckChannel checks a channel name of at most max bytes (protocol section 1.6).
+// CheckChannel checks a channel name of at most max bytes (protocol section 1.6). That of
+// a user's channel is bounded by the id of the user instead.
 func CheckChannel(name string, max int) error {
 	if name == "" {
 		return fmt.Errorf("channel name is empty")
 	}
+	if user, ok := strings.CutPrefix(name, userPrefix); ok {
+		if err := CheckUserID(user); err != nil {
+			return fmt.Errorf("channel name %.64q names no user: %w", name, err)
+		}
+		return nil
+	}
 	if len(name) > max {
 		return fmt.Errorf("channel name has %d bytes, the limit is %d", len(name), max)
 	}
-	rest, _ := strings.CutPrefix(name, userPrefix)
-	if rest == "" {
-		return fmt.Errorf("channel name %q names no user", name)
-	}
-	for i := 0; i < len(rest); i++ {
-		if !channelByte(rest[i]) {
+	for i := 0; i < len(name); i++ {
+		if !channelByte(name[i]) {
 			return fmt.Errorf("channel name %.64q is not made of A-Z a-z 0-9 and _-=@,.;: alone", name)
 		}
 	}

@@ -31,8 +31,8 @@ func TestCheckChannel(t *testing.T) {
 		{"CH-10 a pattern", "ticker:*", false},
 		{"a channel of a user", "#server-to-user-u-7", true},
 		{"a channel of no user", "#server-to-user-", false},
-		{"a channel of a user with a hash in the id", "#server-to-user-#", false},
-		{"a channel of a user of a user", "#server-to-user-#server-to-user-a", false},
+		{"a channel of a user with a hash in the id", "#server-to-user-#", true},
+		{"a channel of a user of a user", "#server-to-user-#server-to-user-a", true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if err := pusher.CheckChannel(c.channel, 200); (err == nil) != c.ok {

@@ -109,11 +109,25 @@ func AppendSubscriptionCount(dst []byte, n int) []byte {
 const maxWatchlist = 100
 
 // Watchlist returns the distinct users that a sign-in wants to watch, up to the limit,
-// and whether there were more.
-func Watchlist(userData string) (users []string, more bool) {
+// and whether there were more. bad is why the first entry that is no id of a user is left
+// out.
+func Watchlist(userData string) (users []string, more bool, bad error) {
 	seen := map[string]bool{}
-	gjson.Get(userData, "watchlist").ForEach(func(_, v gjson.Result) bool {
-		if v.Type != gjson.String || v.Str == "" || seen[v.Str] || utf8.RuneCountInString(v.Str) > maxUserID {
+	list := gjson.Get(userData, "watchlist")
+	if list.Type != gjson.Null && !list.IsArray() {
+		return nil, false, errors.New("watchlist is not a list")
+	}
+	list.ForEach(func(_, v gjson.Result) bool {
+		err := error(nil)
+		if v.Type != gjson.String {
+			err = fmt.Errorf("%.64s is not a string", v.Raw)
+		} else {
+			err = CheckUserID(v.Str)
+		}
+		if err != nil && bad == nil {
+			bad = err
+		}
+		if err != nil || seen[v.Str] {
 			return true
 		}
 		if len(users) == maxWatchlist {
@@ -124,7 +138,7 @@ func Watchlist(userData string) (users []string, more bool) {
 		users = append(users, strings.Clone(v.Str))
 		return true
 	})
-	return users, more
+	return users, more, bad
 }
 
 // AppendWatchlist appends the data of a watchlist_events event.

@@ -171,8 +171,9 @@ func find(escaped string) (r route, appID, channel string, ok bool) {
 		return channelRoute, parts[0], parts[2], true
 	case len(parts) == 4 && parts[1] == "channels" && parts[3] == "users":
 		return usersRoute, parts[0], parts[2], true
-	case len(parts) == 4 && parts[1] == "users" && parts[3] == "terminate_connections":
-		return terminateRoute, parts[0], parts[2], true
+	case len(parts) >= 4 && parts[1] == "users" && parts[len(parts)-1] == "terminate_connections":
+		// Ids of users may have slashes, which some SDKs do not escape.
+		return terminateRoute, parts[0], strings.Join(parts[2:len(parts)-1], "/"), true
 	case len(parts) == 4 && parts[1] == "channels" && parts[3] == "history":
 		return historyRoute, parts[0], parts[2], true
 	case len(parts) == 5 && parts[1] == "channels" && parts[3] == "history" && parts[4] == "state":

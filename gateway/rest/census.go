@@ -6,7 +6,6 @@ import (
 	"sort"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/gateway/pusher"
@@ -188,17 +187,12 @@ func (r *request) checkChannel() error {
 	return nil
 }
 
-// maxUserID bounds the id of a user, in characters (protocol section 1.9).
-const maxUserID = 128
-
 // terminate serves POST /apps/ID/users/USER/terminate_connections.
 func (r *request) terminate() (any, error) {
-	switch n := utf8.RuneCountInString(r.channel); {
-	case n == 0 || n > maxUserID:
-		return nil, invalid("the user id has %d characters, must be 1 to %d", n, maxUserID)
-	case !utf8.ValidString(r.channel):
-		return nil, invalid("the user id is not UTF-8")
-	case r.api.opt.Terminate == nil:
+	if err := pusher.CheckUserID(r.channel); err != nil {
+		return nil, invalid("%v", err)
+	}
+	if r.api.opt.Terminate == nil {
 		return nil, fail(http.StatusUnprocessableEntity, "feature_disabled", "connections cannot be terminated here")
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.http.Context()), r.api.opt.PublishTimeout)
