@@ -3,11 +3,22 @@ package gateway
 import (
 	"encoding/json"
 	"net/http"
+
+	"github.com/sluicehq/sluice/gateway/rest"
 )
 
 // health answers as long as the process lives.
 func (n *Node) health(w http.ResponseWriter, r *http.Request) {
 	answer(w, r, http.StatusOK, map[string]string{"status": "ok"})
+}
+
+// up is the health of one app, at a path by which other servers of the protocol are asked.
+func (n *Node) up(w http.ResponseWriter, r *http.Request, id string) {
+	if a := n.opt.Apps.ByID(id); a == nil || !a.Enabled {
+		rest.NotFound(w, r)
+		return
+	}
+	n.health(w, r)
 }
 
 // readiness is what /ready says.

@@ -219,8 +219,10 @@ func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		n.hub.ServeHTTP(w, stripped(r, n.opt.PathPrefix))
 	case api:
 		n.rest.ServeHTTP(w, stripped(r, n.opt.PathPrefix))
-	case path == "/health":
+	case path == "/health", path == "/up":
 		n.health(w, r)
+	case strings.HasPrefix(path, "/up/"):
+		n.up(w, r, path[len("/up/"):])
 	case path == "/ready":
 		n.ready(w, r)
 	case n.opt.Page != nil && (path == "/" || strings.HasPrefix(path, "/assets/")):

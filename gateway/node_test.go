@@ -210,3 +210,17 @@ func TestOptionsThatCannotWork(t *testing.T) {
 		}
 	}
 }
+
+func TestWeeks18TheHealthPathOfOthers(t *testing.T) {
+	for _, prefix := range []string{"", "/realtime"} {
+		r := run(t, func(o *gateway.Options) { o.PathPrefix = prefix })
+		r.log.sick.Store(true)
+		for path, want := range map[string]int{"/up": 200, "/up/app": 200, "/up/nobody": 404, "/up/": 404, "/upp": 404, "/health": 200, "/ready": 503} {
+			for _, method := range []string{http.MethodGet, http.MethodHead} {
+				if status, text := r.request(method, "http://"+r.Addr()+prefix+path, ""); status != want {
+					t.Errorf("%s %s%s: %d %s", method, prefix, path, status, text)
+				}
+			}
+		}
+	}
+}

@@ -3,6 +3,7 @@ package hub
 import (
 	"bufio"
 	"bytes"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -22,23 +23,18 @@ const readBuffer = 512
 // the connection will be refused, because a refused upgrade looks like a network
 // failure to a browser and makes clients try again for ever.
 func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") || r.Method != http.MethodGet {
-		w.Header().Set("Upgrade", "websocket")
-		http.Error(w, "this is a WebSocket endpoint", http.StatusUpgradeRequired)
-		return
+	wrong := checkHandshake(r)
+	if (wrong == nil || wrong.meant) && h.isClosed() {
+		wrong = &handshakeError{"stopping", http.StatusServiceUnavailable, "this server is stopping", true}
 	}
-	if f := r.URL.Query().Get("format"); f != "" && f != "json" && r.URL.Query().Get("protocol") == "2" {
-		http.Error(w, "format: only json is offered", http.StatusBadRequest)
-		return
-	}
-	if h.isClosed() {
-		w.Header().Set("Retry-After", "1")
-		http.Error(w, "this server is stopping", http.StatusServiceUnavailable)
+	if wrong != nil {
+		h.noHandshake(w, r, wrong)
 		return
 	}
 	a, dialect, code, reason := h.admit(r)
 	conn, buffered, err := hijack(w)
 	if err != nil {
+		h.opt.Metrics.noHandshake("takeover")
 		h.opt.Logger.Warn("taking over a connection failed", "error", err)
 		http.Error(w, "the connection cannot be upgraded", http.StatusInternalServerError)
 		return
@@ -62,7 +58,9 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	ws, err := upgrader.UpgradeFromConn(wrapped, primed(&guard{from: conn, client: c, max: uint64(h.opt.MaxMessage)}, buffered), r)
 	if err != nil {
-		// The library has answered 400 and closed the connection.
+		// The library has answered and closed the connection: the peer is gone.
+		h.opt.Metrics.noHandshake("takeover")
+		h.opt.Logger.Debug("a WebSocket handshake failed", "address", r.RemoteAddr, "error", err)
 		h.left(c)
 		return
 	}
@@ -75,8 +73,13 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // has been counted; [Hub.left] takes it back. The reason is that of the code, unless
 // there is a better one.
 func (h *Hub) admit(r *http.Request) (a *app.App, dialect pusher.Dialect, code pusher.CloseCode, reason string) {
-	dialect, code, ok := pusher.ParseDialect(r.URL.Query().Get("protocol"))
-	if ok {
+	query := r.URL.Query()
+	dialect, code, ok := pusher.ParseDialect(query.Get("protocol"))
+	switch format := query.Get("format"); {
+	case !ok:
+	case dialect == pusher.V2 && format != "" && format != "json":
+		code, reason = pusher.CloseUnsupportedProtocol, fmt.Sprintf(reasonFormat, format)
+	default:
 		a, code, reason = h.choose(r)
 	}
 	if reason == "" {
@@ -98,8 +101,8 @@ func (h *Hub) choose(r *http.Request) (a *app.App, code pusher.CloseCode, reason
 	case !a.Enabled:
 		return nil, pusher.CloseAppDisabled, ""
 	}
-	if !a.AllowsOrigin(r.Header.Get("Origin")) {
-		return nil, pusher.CloseNotAuthorized, ""
+	if origin := r.Header.Get("Origin"); !a.AllowsOrigin(origin) {
+		return nil, pusher.CloseNotAuthorized, fmt.Sprintf(reasonOrigin, origin)
 	}
 	if h.opt.Refuse != nil {
 		if reason = h.opt.Refuse(r, a); reason != "" {

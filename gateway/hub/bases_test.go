@@ -85,6 +85,7 @@ func TestBounds(t *testing.T) {
 		} {
 			if channel, joins := strings.CutPrefix(c.channel, "+"); joins {
 				p.subscribe(channel)
+				p.usable() // what subscribing does after its answer is done
 				continue
 			}
 			r.publish(c.channel, "tick", tick(i))

@@ -42,7 +42,7 @@ func TestCacheChannels(t *testing.T) {
 	})
 	t.Run("CA-02 an empty cache is told", func(t *testing.T) {
 		r := cacheRig(t, nil)
-		if m := greeted(r, "pusher:cache_miss"); m.Channel != "cache-x" || m.Data != nil {
+		if m := greeted(r, "pusher:cache_miss"); m.Channel != "cache-x" || m.str() != "{}" {
 			t.Errorf("got %s", m.text)
 		}
 	})

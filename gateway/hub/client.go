@@ -48,7 +48,9 @@ type Client struct {
 	began      time.Time
 	// events bounds client events; nil before the first one.
 	events *rate.Limiter
-	pace   pace
+	// mistakes bounds the answers to unknown events, likewise.
+	mistakes *rate.Limiter
+	pace     pace
 	// filters are those of its subscriptions.
 	filters ownFilters
 	joined  []membership

@@ -23,6 +23,12 @@ func (c *Client) clientEvent(f pusher.ClientFrame) {
 	case !c.app.ClientEvents || c.hub.opt.Publisher == nil:
 		c.fail(pusher.ErrorClientEvent, "client events are not enabled for this app")
 		return
+	case f.Channel == "":
+		c.fail(pusher.ErrorUnauthorized, "channel is missing: a client event names the channel that it is for")
+		return
+	case kind.Encrypted():
+		c.fail(pusher.ErrorClientEvent, "client events are not for encrypted channels: clients do not encrypt them")
+		return
 	case !kind.NeedsAuth():
 		c.fail(pusher.ErrorUnauthorized, "client events are for private and presence channels")
 		return

@@ -60,7 +60,7 @@ func TestClientEvents(t *testing.T) {
 	})
 	t.Run("CE-04 accepted on private channels of all kinds", func(t *testing.T) {
 		r := newRig(t, clientEvents)
-		for _, channel := range []string{"private-a", "private-cache-a", "private-encrypted-a"} {
+		for _, channel := range []string{"private-a", "private-cache-a"} {
 			a, b := r.member(channel), r.member(channel)
 			a.say(`{"event":"client-x","channel":%q,"data":{"x":1}}`, channel)
 			b.want("client-x")

@@ -134,10 +134,12 @@ func TestFrames(t *testing.T) {
 			p.usable()
 		})
 	}
-	t.Run("WS-14 unknown events are ignored", func(t *testing.T) {
+	t.Run("WS-14 unknown events change nothing", func(t *testing.T) {
 		p, _ := r.connect()
 		p.say(`{"event":"pusher:juggle","data":{}}`)
+		p.want("pusher:error")
 		p.say(`{"event":"something","data":{}}`)
+		p.want("pusher:error")
 		p.usable()
 	})
 	t.Run("WS-15 subscribe with data as a string", func(t *testing.T) {

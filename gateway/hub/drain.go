@@ -37,7 +37,7 @@ func (h *Hub) Drain(ctx context.Context, over time.Duration) {
 	for len(all) > 0 {
 		n := min(group, len(all))
 		for _, c := range all[:n] {
-			c.end(pusher.CloseReconnect)
+			c.endSaying(pusher.CloseReconnect, reasonStopping)
 		}
 		if all = all[n:]; len(all) == 0 {
 			return

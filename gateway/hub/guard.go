@@ -3,6 +3,7 @@ package hub
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 )
 
@@ -13,21 +14,36 @@ const (
 	closeTooLarge      = 1009
 )
 
-// badFrame is why a frame is refused. Its reasons are label values of a metric.
+// badFrame is why a frame is refused. Its reasons are label values of a metric, and its
+// text is for the one who sent it.
 type badFrame struct {
 	reason string
 	code   uint16
+	text   string
 }
 
 var (
-	frameTooLarge   = &badFrame{"too_large", closeTooLarge}
-	frameUnmasked   = &badFrame{"not_masked", closeProtocolError}
-	frameReserved   = &badFrame{"reserved_bits", closeProtocolError}
-	frameOpcode     = &badFrame{"opcode", closeProtocolError}
-	frameControl    = &badFrame{"control", closeProtocolError}
-	frameFragment   = &badFrame{"fragments", closeProtocolError}
-	frameNotInflate = &badFrame{"compression", closeInvalidData}
+	frameTooLarge   = &badFrame{"too_large", closeTooLarge, "the message is larger than %d bytes (websocket_max_payload_kb)"}
+	frameUnmasked   = &badFrame{"not_masked", closeProtocolError, "the frame is not masked (RFC 6455)"}
+	frameReserved   = &badFrame{"reserved_bits", closeProtocolError, "the frame has reserved bits (RFC 6455)"}
+	frameOpcode     = &badFrame{"opcode", closeProtocolError, "the frame has an opcode that does not exist (RFC 6455)"}
+	frameControl    = &badFrame{"control", closeProtocolError, "the control frame is fragmented or too long (RFC 6455)"}
+	frameFragment   = &badFrame{"fragments", closeProtocolError, "the fragment is out of place (RFC 6455)"}
+	frameNotInflate = &badFrame{"compression", closeInvalidData, "the message cannot be inflated"}
+	frameNotText    = &badFrame{"encoding", closeInvalidData, "the text is not UTF-8"}
 )
+
+var badFrames = [...]*badFrame{
+	frameTooLarge, frameUnmasked, frameReserved, frameOpcode, frameControl, frameFragment, frameNotInflate, frameNotText,
+}
+
+// say is the text of a refusal.
+func (b *badFrame) say(limit int) string {
+	if b == frameTooLarge {
+		return fmt.Sprintf(b.text, limit)
+	}
+	return b.text
+}
 
 var errBadFrame = errors.New("a frame was refused")
 
@@ -148,8 +164,9 @@ func (c *Client) refuseFrame(b *badFrame) {
 	if b == frameTooLarge {
 		c.limited("message_size")
 	}
-	c.hub.opt.Logger.Debug("a frame was refused", "app", c.app.ID, "socket_id", c.id, "reason", b.reason)
-	if c.out.end(closeFrameOf(b.code, b.reason), c) {
+	c.hub.opt.Logger.Debug("a frame was refused", "app", c.app.ID, "socket_id", c.id,
+		"address", c.conn.RemoteAddr().String(), "reason", b.reason)
+	if c.out.end(closeFrameOf(b.code, b.say(c.hub.opt.MaxMessage)), c) {
 		c.shard.mark(c.out)
 	}
 }

@@ -239,7 +239,7 @@ func New(opt Options) (*Hub, error) {
 		limits: limits{frames: opt.QueueFrames, bytes: opt.QueueBytes, all: newBudget(opt.TotalQueueBytes), over: [2]*Frame{
 			closeFrames(pusher.V1, pusher.CloseOverCapacity), closeFrames(pusher.V2, pusher.CloseOverCapacity),
 		}},
-		reconnect: closeFrames(pusher.V1, pusher.CloseReconnect),
+		reconnect: closeFramesSaying(pusher.V1, pusher.CloseReconnect, reasonMissing),
 		channels:  map[channelKey]*Channel{},
 		idle:      map[*Channel]struct{}{},
 		perApp:    map[*app.App]int{},
@@ -363,7 +363,7 @@ func (h *Hub) Close(ctx context.Context) error {
 		all = s.snapshot(all)
 	}
 	for _, c := range all {
-		c.end(pusher.CloseReconnect)
+		c.endSaying(pusher.CloseReconnect, reasonStopping)
 	}
 	done := make(chan struct{})
 	go func() {

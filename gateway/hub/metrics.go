@@ -17,6 +17,7 @@ type Metrics struct {
 	connections  *prometheus.GaugeVec
 	connectsAll  *prometheus.CounterVec
 	refusals     *prometheus.CounterVec
+	handshakes   *prometheus.CounterVec
 	panics       prometheus.Counter
 	badFrames    *prometheus.CounterVec
 	gaps         *prometheus.CounterVec
@@ -64,11 +65,18 @@ func NewMetrics(registry prometheus.Registerer, prefix, port string, maxChannels
 	registry.MustRegister(m.connections)
 	m.connectsAll = counter("connections_total", "WebSocket connections that were accepted.", "app_id", "port")
 	m.refusals = counter("connections_refused_total", "WebSocket connections that were refused, by close code.", "code", "port")
+	m.handshakes = counter("handshakes_refused_total", "Requests for a WebSocket that were no handshake, by reason.", "reason", "port")
+	for _, reason := range handshakeReasons {
+		m.handshakes.WithLabelValues(reason, port)
+	}
 	m.clientEvents = counter("client_events_total", "Client events that were stored.", "app_id", "port")
 	m.limits = counter("limits_total", "Requests of clients that a limit refused, by limit.", "app_id", "limit", "port")
 	m.gaps = counter("gaps_total", "Times that publications of a channel were missing for good.", "reason", "port")
 	m.panics = counter("connection_panics_total", "Connections that were ended by a panic while reading.", "port").WithLabelValues(port)
 	m.badFrames = counter("frames_refused_total", "Frames of clients that broke the rules of WebSocket, by reason. Their connections were closed.", "reason", "port")
+	for _, b := range badFrames {
+		m.badFrames.WithLabelValues(b.reason, port)
+	}
 	m.skips = counter("publications_skipped_total", "Publications that could not be delivered to sockets.", "port").WithLabelValues(port)
 	const delta = "delta_compression_"
 	m.full = counter(delta+"full_messages_total", "Tracked frames sent in full, per recipient.", "app_id", "channel_name", "port")
@@ -98,6 +106,7 @@ func (m *Metrics) disconnected(app string) { m.connections.WithLabelValues(app, 
 func (m *Metrics) refused(code int) {
 	m.refusals.WithLabelValues(strconv.Itoa(code), m.port).Inc()
 }
+func (m *Metrics) noHandshake(reason string) { m.handshakes.WithLabelValues(reason, m.port).Inc() }
 func (m *Metrics) panicked()                 { m.panics.Inc() }
 func (m *Metrics) badFrame(reason string)    { m.badFrames.WithLabelValues(reason, m.port).Inc() }
 func (m *Metrics) skipped()                  { m.skips.Inc() }

@@ -48,7 +48,7 @@ func (o orders) obey(p *broker.Publication, until time.Time) {
 	}
 	o.hub.mu.Unlock()
 	for _, c := range ends {
-		c.end(pusher.CloseNotAuthorized)
+		c.endSaying(pusher.CloseNotAuthorized, reasonTerminated)
 	}
 }
 

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,6 +15,10 @@ import (
 // handle acts on one message of the client.
 func (c *Client) handle(message []byte) {
 	f, err := pusher.ParseClientFrame(message)
+	if err != nil && (f.Event == "pusher:subscribe" || f.Event == "sockudo:subscribe" && c.dialect == pusher.V2) {
+		c.malformed(f.Channel, err)
+		return
+	}
 	if err != nil {
 		c.fail(pusher.NoCode, "%v", err)
 		return
@@ -25,15 +30,18 @@ func (c *Client) handle(message []byte) {
 	if !isProtocol {
 		if strings.HasPrefix(f.Event, "client-") {
 			c.clientEvent(f)
+		} else {
+			c.unknown(f.Event)
 		}
 		return
 	}
 	switch name {
 	case "ping":
 		c.control(pusher.Control{Event: "pong", Object: []byte("{}")})
+	case "pong":
 	case "subscribe":
 		c.paceRequest()
-		c.subscribe(f.Data)
+		c.subscribe(f)
 	case "unsubscribe":
 		c.paceRequest()
 		c.unsubscribe(f.Data)
@@ -46,6 +54,8 @@ func (c *Client) handle(message []byte) {
 		c.signIn(f.Data)
 	case "resume":
 		c.fail(pusher.ErrorNoRecovery, "connection recovery is not enabled")
+	default:
+		c.unknown(f.Event)
 	}
 }
 
@@ -60,10 +70,20 @@ func (c *Client) refuse(channel string, code pusher.ErrorCode, kind string, stat
 	c.control(pusher.Control{Event: "subscription_error", Channel: channel, Text: string(data)})
 }
 
-func (c *Client) subscribe(data json.RawMessage) {
-	s, err := pusher.ParseSubscribe(data)
-	if err != nil {
+// malformed answers a subscription that cannot be read, on its channel if it says which
+// that is.
+func (c *Client) malformed(channel string, err error) {
+	if channel == "" {
 		c.fail(pusher.NoCode, "subscribe: %v", err)
+		return
+	}
+	c.refuse(channel, pusher.NoCode, "InvalidRequest", 400, "subscribe: "+err.Error())
+}
+
+func (c *Client) subscribe(f pusher.ClientFrame) {
+	s, err := pusher.ParseSubscribe(f.Data)
+	if err != nil {
+		c.malformed(cmp.Or(s.Channel, f.Channel), err)
 		return
 	}
 	if err := pusher.CheckChannel(s.Channel, c.app.Limits.MaxChannelLength); err != nil {
@@ -88,8 +108,7 @@ func (c *Client) subscribe(data json.RawMessage) {
 		c.refuse(s.Channel, pusher.ErrorUnauthorized, "AuthError", 401, "this connection is not signed in as that user")
 		return
 	case kind.NeedsAuth():
-		hasData := kind.Presence() && s.HasChannelData
-		if err := pusher.VerifyChannel(c.app.Key, c.app.Secret.Reveal(), s.Auth, c.id, s.Channel, s.ChannelData, hasData); err != nil {
+		if err := pusher.VerifySubscription(c.app.Key, c.app.Secret.Reveal(), c.id, &s); err != nil {
 			c.refuse(s.Channel, pusher.ErrorUnauthorized, "AuthError", 401, err.Error())
 			return
 		}
@@ -154,6 +173,9 @@ func (c *Client) subscribe(data json.RawMessage) {
 	c.boundBases()
 	if form&formDelta != 0 && s.Delta.Set {
 		c.confirmDelta(s.Channel, form)
+	}
+	if s.Rewind != nil {
+		c.fail(pusher.ErrorNoRecovery, "rewind is not offered: the subscription of %.200s begins with what is published from now on", s.Channel)
 	}
 }
 

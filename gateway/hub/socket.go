@@ -109,27 +109,41 @@ func (w *wire) Write(p []byte) (int, error) {
 	if !w.upgraded.Load() {
 		return w.Conn.Write(p)
 	}
-	if b := inflating(p); b != nil {
+	if b := unreadable(p); b != nil {
 		w.client.refuseFrame(b)
 		return len(p), nil
 	}
-	if !w.client.send(copyFrame(p)) {
+	if !w.client.send(copyFrame(withoutReason(p))) {
 		return 0, net.ErrClosed
 	}
 	return len(p), nil
 }
 
-// inflating says what is wrong with a message that the library could not inflate. It
-// has no other word for it than an internal error.
-func inflating(p []byte) *badFrame {
+// unreadable says what is wrong with a message that the library could not inflate or
+// decode. It has no other word for the first than an internal error.
+func unreadable(p []byte) *badFrame {
 	const internalError = 1011
-	switch {
-	case len(p) < 4 || p[0] != finBit|opClose || binary.BigEndian.Uint16(p[2:]) != internalError:
+	if len(p) < 4 || p[0] != finBit|opClose {
+		return nil
+	}
+	switch code := binary.BigEndian.Uint16(p[2:]); {
+	case code == closeInvalidData:
+		return frameNotText
+	case code != internalError:
 		return nil
 	case bytes.Contains(p, []byte("too large")):
 		return frameTooLarge
 	}
 	return frameNotInflate
+}
+
+// withoutReason takes what the library says of itself out of a close frame, as that the
+// connection has ended. Other frames stay as they are.
+func withoutReason(p []byte) []byte {
+	if len(p) <= 4 || p[0] != finBit|opClose {
+		return p
+	}
+	return closeFrameOf(binary.BigEndian.Uint16(p[2:]), "").b
 }
 
 // Close lets the queue run empty first; the reading goroutine closes the real

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/sluicehq/sluice/gateway/pusher"
@@ -98,7 +99,7 @@ func (c *Client) check(now time.Time) {
 	}
 	if t := c.app.AuthTimeout; t > 0 && now.Sub(c.began) >= t && !c.authorized.Load() {
 		c.limited("authorization_timeout")
-		c.end(pusher.CloseNotAuthorized)
+		c.endSaying(pusher.CloseNotAuthorized, fmt.Sprintf(reasonUnauthorized, t))
 		return
 	}
 	if silent < wait {

@@ -33,9 +33,15 @@ var (
 	errNotObject = errors.New("the message is not a JSON object")
 )
 
-// ParseClientFrame takes a message apart (protocol section 1.2). b is not kept.
+// ParseClientFrame takes a message apart (protocol section 1.2). b is not kept. With an
+// error the frame has the event and the channel that it is about, as far as these can be
+// read, for there somebody may wait for an answer.
 func ParseClientFrame(b []byte) (ClientFrame, error) {
-	root, err := object(string(b))
+	text := string(b)
+	root, err := object(text)
+	if err == ErrTooDeep {
+		return about(gjson.Parse(text)), err
+	}
 	if err != nil {
 		return ClientFrame{}, err
 	}
@@ -49,10 +55,19 @@ func ParseClientFrame(b []byte) (ClientFrame, error) {
 		f.Channel = strings.Clone(channel.Str)
 	case gjson.Null:
 	default:
-		return ClientFrame{}, errors.New("channel is not a string")
+		return about(root), errors.New("channel is not a string")
 	}
 	f.Data = raw(root, "data")
 	return f, nil
+}
+
+// about reads of a frame that is not taken what event and channel it is about.
+func about(root gjson.Result) ClientFrame {
+	channel := root.Get("data.channel")
+	if channel.Type != gjson.String {
+		channel = root.Get("channel")
+	}
+	return ClientFrame{Event: root.Get("event").Str, Channel: channel.Str}
 }
 
 // CheckJSON checks that a text is one JSON value (RFC 8259), is UTF-8, and is not

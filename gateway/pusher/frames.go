@@ -146,8 +146,9 @@ func AppendDelta(dst []byte, d Dialect, f *EventFrame, m Mark, algorithm string,
 	return append(dst, '}')
 }
 
-// Control is a protocol frame for one socket. Exactly one of Text and Object is
-// used: Text is sent as a JSON string (double encoding), Object as it is.
+// Control is a protocol frame for one socket. One of Text and Object is used: Text is
+// sent as a JSON string (double encoding), Object as it is. Without either the data is
+// an empty object in a string, because there are clients that read it of every frame.
 type Control struct {
 	// Event is the name without its prefix.
 	Event string
@@ -183,6 +184,8 @@ func AppendControl(dst []byte, d Dialect, c *Control) []byte {
 	case c.Text != "":
 		dst = append(dst, `,"data":`...)
 		dst = AppendString(dst, c.Text)
+	default:
+		dst = append(dst, `,"data":"{}"`...)
 	}
 	if d == V2 {
 		dst = appendIDs(dst, &EventFrame{MessageID: c.MessageID, StreamID: c.StreamID, Serial: c.Serial})

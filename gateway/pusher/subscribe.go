@@ -35,7 +35,8 @@ type Subscribe struct {
 	Filter, Rewind json.RawMessage
 }
 
-// ParseSubscribe reads the data of a subscribe request.
+// ParseSubscribe reads the data of a subscribe request. With an error it returns the
+// channel as far as that could be read, for there somebody waits for the answer.
 func ParseSubscribe(data json.RawMessage) (Subscribe, error) {
 	v, err := payload(data)
 	if err != nil {
@@ -46,10 +47,10 @@ func ParseSubscribe(data json.RawMessage) (Subscribe, error) {
 		return Subscribe{}, err
 	}
 	if s.Auth, err = text(v, "auth"); err != nil {
-		return Subscribe{}, err
+		return Subscribe{Channel: s.Channel}, err
 	}
 	if s.ChannelData, err = text(v, "channel_data"); err != nil {
-		return Subscribe{}, err
+		return Subscribe{Channel: s.Channel}, err
 	}
 	s.HasChannelData = v.Get("channel_data").Type == gjson.String
 	s.Delta = parseDelta(v.Get("delta"))

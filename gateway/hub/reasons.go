@@ -1,0 +1,11 @@
+package hub
+
+// Reasons that share a close code with others; the rest is [pusher.CloseCode.Message].
+const (
+	reasonOrigin       = "the origin %.60q is not among the allowed_origins of the app"
+	reasonTerminated   = "the application has terminated the connections of this user"
+	reasonUnauthorized = "neither signed in nor joined a private or presence channel within %v"
+	reasonFormat       = "the format %.40q is not offered, json is"
+	reasonStopping     = "this server is stopping; reconnect now"
+	reasonMissing      = "publications are missing for good; reconnect now and subscribe again"
+)

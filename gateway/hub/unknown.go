@@ -1,0 +1,23 @@
+package hub
+
+import (
+	"golang.org/x/time/rate"
+
+	"github.com/sluicehq/sluice/gateway/pusher"
+)
+
+// unknownPerSecond is how many unknown events of a connection are answered. One that is
+// sent by mistake is told at once; who sends them without end is told now and then.
+const unknownPerSecond = 5
+
+// unknown answers an event that means nothing, so that who made a mistake does not wait.
+func (c *Client) unknown(event string) {
+	c.limited("unknown_event")
+	if c.mistakes == nil {
+		c.mistakes = rate.NewLimiter(unknownPerSecond, 2*unknownPerSecond)
+	}
+	if !c.mistakes.AllowN(c.hub.opt.Now(), 1) {
+		return
+	}
+	c.fail(pusher.NoCode, "%s", pusher.Unknown(c.dialect, event))
+}
