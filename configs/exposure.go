@@ -15,7 +15,8 @@ var (
 // checkExposure looks at what others than the clients of apps can reach.
 func (c *Config) checkExposure(p *problems) {
 	for _, name := range c.AllowedHosts {
-		if !hostName.MatchString(name) && !strings.HasPrefix(name, "[") {
+		inner, bracket := strings.CutPrefix(name, "[")
+		if _, err := netip.ParseAddr(strings.TrimSuffix(inner, "]")); !hostName.MatchString(name) && !(bracket && err == nil) {
 			p.at("allowed_hosts", "allowed_hosts has %q, must be a host name or an address without a port", shorten(name))
 		}
 	}

@@ -40,8 +40,10 @@ func (k *key) printable(v any) any {
 		return x.String()
 	case []string:
 		list := make([]any, len(x))
-		for i, u := range x {
-			list[i] = redactURL(u)
+		for i, one := range x {
+			if list[i] = one; k.name == "nats.url" {
+				list[i] = redactURL(one)
+			}
 		}
 		return list
 	case string:
