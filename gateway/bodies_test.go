@@ -172,6 +172,7 @@ const greeting = `{"name":"n","channel":"c","data":"d"}`
 // cannot sign is answered all the same, at once and without any room being made; before,
 // bodies were read first, and 200 sockets held 176 MB for half a minute.
 func TestTrust10NobodyWaitsForTheBodyOfAStranger(t *testing.T) {
+	t.Parallel()
 	r, registry := runApps(t, func(o *gateway.Options) { o.BodyTimeout = time.Hour })
 	old := func(q url.Values) {
 		withSum(sumOf(greeting))(q)
@@ -237,6 +238,7 @@ func TestTrust10NobodyWaitsForTheBodyOfAStranger(t *testing.T) {
 
 // TestTrust10WhatIsSignedIsReadAsBefore: all forms in which bodies may come.
 func TestTrust10WhatIsSignedIsReadAsBefore(t *testing.T) {
+	t.Parallel()
 	r, registry := runApps(t, func(o *gateway.Options) { o.Unsigned = true })
 	chunked := func(parts ...string) string {
 		out := "Transfer-Encoding: chunked\r\n\r\n"
@@ -289,6 +291,7 @@ func TestTrust10WhatIsSignedIsReadAsBefore(t *testing.T) {
 // TestTrust10AllBodiesTogetherAreBounded fills the room for bodies by publishers that
 // have signed and do not go on.
 func TestTrust10AllBodiesTogetherAreBounded(t *testing.T) {
+	t.Parallel()
 	const most = 16 << 10
 	r, registry := runApps(t, func(o *gateway.Options) {
 		o.BodyTimeout, o.MaxBody, o.MaxBodies = time.Hour, most, 8*most
@@ -341,6 +344,7 @@ func TestTrust10AllBodiesTogetherAreBounded(t *testing.T) {
 // TestTrust10ABodyMustGoOnComing: the room of a publisher that stops in the middle, or
 // that sends a byte now and then, is given back.
 func TestTrust10ABodyMustGoOnComing(t *testing.T) {
+	t.Parallel()
 	r, registry := runApps(t, func(o *gateway.Options) { o.BodyTimeout = 600 * time.Millisecond })
 	head := "POST " + signed("app", "POST", "/events", withSum(sumOf(greeting))) + " HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n"
 	for name, trickles := range map[string]bool{"it stops": false, "it trickles": true} {

@@ -68,6 +68,7 @@ var askers = []asker{
 // browser of a developer send is refused at every door of a development server, although
 // it knows the published secret and may have a name that leads here.
 func TestTrust14PagesOfOtherSitesUseNothing(t *testing.T) {
+	t.Parallel()
 	r, _ := runApps(t, func(o *gateway.Options) {
 		o.Unsigned, o.Local, o.Hosts = true, true, []string{"tunnel.example"}
 		o.Page = web.Handler(web.Options{AppID: "app", AppKey: "app-key"})
@@ -172,6 +173,7 @@ func (l *line) frame() string {
 
 // TestTrust13MetricsAreForWhoHasTheToken, wherever they are served.
 func TestTrust13MetricsAreForWhoHasTheToken(t *testing.T) {
+	t.Parallel()
 	r, _ := runApps(t, func(o *gateway.Options) { o.MetricsToken = "t0ken-of-the-metrics" })
 	url := "http://" + r.MetricsAddr() + "/metrics"
 	for name, c := range map[string]struct {

@@ -82,12 +82,12 @@ func (l *line) healthy(what string) {
 // TestTrust12LimitsAreForClientsAndNotForProxies opens connections that say nothing, as
 // many clients behind one load balancer do for a moment.
 func TestTrust12LimitsAreForClientsAndNotForProxies(t *testing.T) {
+	t.Parallel()
 	for name, header := range map[string]func(string) string{
 		"v1": v1, "v2": func(c string) string { return v2(c, 1) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, limited := behindProxies(t, nil)
-			r.t = t
 			// A proxy that has not said anything yet is no client.
 			var silent []*line
 			for range 20 {
@@ -97,10 +97,8 @@ func TestTrust12LimitsAreForClientsAndNotForProxies(t *testing.T) {
 				l.healthy("a connection of the proxy")
 			}
 			for _, client := range []string{"203.0.113.7", "203.0.113.8", "2001:db8:0:1::7", "2001:db8:0:2::7"} {
-				for i := range 3 {
-					l := r.from(theProxy, header(client))
-					_ = i
-					silent = append(silent, l)
+				for range 3 {
+					silent = append(silent, r.from(theProxy, header(client)))
 				}
 			}
 			if got := limited("handshakes"); got != 0 {
@@ -136,6 +134,7 @@ func TestTrust12LimitsAreForClientsAndNotForProxies(t *testing.T) {
 
 // TestTrust12WhatAConnectionMayBeginWith, by policy and by who it is from.
 func TestTrust12WhatAConnectionMayBeginWith(t *testing.T) {
+	t.Parallel()
 	const good, bad = http.StatusOK, http.StatusBadRequest
 	for policy, cases := range map[gateway.ProxyProtocol][]struct {
 		name, from, text string
@@ -184,6 +183,7 @@ func TestTrust12WhatAConnectionMayBeginWith(t *testing.T) {
 // TestTrust12AForwardedRequestIsNotOfThisMachine, whatever address it claims: without a
 // signature only what comes from here itself is taken.
 func TestTrust12AForwardedRequestIsNotOfThisMachine(t *testing.T) {
+	t.Parallel()
 	r, _ := behindProxies(t, nil)
 	for _, c := range []struct {
 		name, from, begin, header string
@@ -209,6 +209,7 @@ func TestTrust12AForwardedRequestIsNotOfThisMachine(t *testing.T) {
 // TestTrust12WebSocketsWorkBehindAProxy: events, large ones included, reach a socket
 // whose connection began with a header, and whoever is behind a header of HTTP.
 func TestTrust12WebSocketsWorkBehindAProxy(t *testing.T) {
+	t.Parallel()
 	var storing func(string)
 	r, _ := behindProxies(t, func(o *gateway.Options) {
 		log := o.Log

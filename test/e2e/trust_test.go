@@ -42,6 +42,7 @@ func asPage(t *testing.T, method, target, host, origin, body string) (int, strin
 // TestTrust14ADevelopmentServerIsForItsMachine tries what a page of another site can do
 // with the published secret, against the server that the README starts.
 func TestTrust14ADevelopmentServerIsForItsMachine(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := serve(t, dir, strings.Replace(config(dir), "port: -1}\nlog", "port: 0}\nlog", 1))
 	if s.Metrics == "" {
@@ -88,6 +89,7 @@ func TestTrust14ADevelopmentServerIsForItsMachine(t *testing.T) {
 // TestTrust14TheEmbeddedLogIsDeafToPages: a page can send a request with any body to the
 // port of NATS, which has no users. It hangs up at the first line, whatever the method.
 func TestTrust14TheEmbeddedLogIsDeafToPages(t *testing.T) {
+	t.Parallel()
 	s := serve(t, t.TempDir(), config(t.TempDir()))
 	by := newBystander(t, s)
 	const order = "CONNECT {}\r\nPUB ch.app-id.calm 4\r\nevil\r\nPING\r\n"
@@ -103,6 +105,7 @@ func TestTrust14TheEmbeddedLogIsDeafToPages(t *testing.T) {
 
 // TestTrust13MetricsElsewhereNeedAToken: without one such a server does not start.
 func TestTrust13MetricsElsewhereNeedAToken(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	yaml := func(metrics string) string {
 		return fmt.Sprintf("mode: production\nhost: 127.0.0.1\nport: 0\nadapter: {driver: local}\nmetrics: {%s}\nlog: {format: json}\n"+
@@ -126,4 +129,41 @@ func TestTrust13MetricsElsewhereNeedAToken(t *testing.T) {
 	if strings.Contains(s.logs.String(), "t0ken") {
 		t.Error("the token is in the log")
 	}
+}
+
+// TestTrust12ProxiesOfTheConfiguration: who is trusted, and what must be said, is what the
+// configuration says.
+func TestTrust12ProxiesOfTheConfiguration(t *testing.T) {
+	t.Parallel()
+	const status = "GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+	const header = "PROXY TCP4 203.0.113.7 192.0.2.1 4711 6001\r\n"
+	for _, c := range []struct{ keys, begin, says string }{
+		{"trusted_proxies: [127.0.0.0/8]\nproxy_protocol: required", header, " 200 "},
+		{"trusted_proxies: [127.0.0.0/8]\nproxy_protocol: required", "", ""},
+		{"trusted_proxies: 127.0.0.1", header, " 200 "},
+		{"trusted_proxies: 127.0.0.1", "", " 200 "},
+		{"trusted_proxies: 127.0.0.1\nproxy_protocol: off", header, " 400 "},
+		{"trusted_proxies: [10.0.0.0/8]", header, " 400 "},
+		{"", header, " 400 "},
+	} {
+		s := launchPlain(t, c.keys)
+		w := dialWire(t, s.HTTP, c.begin+status)
+		w.ended()
+		if said := string(w.seen); !strings.Contains(said, c.says) || c.says == "" && strings.Contains(said, " 200 ") {
+			t.Errorf("%q and %q: it said %q, want %q", c.keys, c.begin, said, c.says)
+		}
+		s.stop()
+	}
+}
+
+// launchPlain starts a server in memory, whose readiness cannot be asked by all of these.
+func launchPlain(t *testing.T, keys string) *server {
+	t.Helper()
+	s := launch(t, t.TempDir(), "mode: production\nhost: 127.0.0.1\nport: 0\nadapter: {driver: local}\nmetrics: {port: -1}\nlog: {format: json}\n"+
+		"apps: [{id: app-id, key: app-key, secret: a-secret-of-ours}]\n"+keys+"\n")
+	eventually(t, "the server serves", func() bool {
+		s.find()
+		return s.HTTP != ""
+	})
+	return s
 }
