@@ -138,6 +138,15 @@ func (t *MemoryTable) List(ctx context.Context, pattern string) ([]Record, error
 	return out, nil
 }
 
+// Walk implements [Table].
+func (t *MemoryTable) Walk(ctx context.Context, pattern string, piece func([]Record)) error {
+	all, err := t.List(ctx, pattern)
+	if err == nil {
+		piece(all)
+	}
+	return err
+}
+
 // Watch implements [Table].
 func (t *MemoryTable) Watch(pattern string, w Watcher) (func(), error) {
 	if !ValidPattern(pattern) {

@@ -31,6 +31,9 @@ type Table interface {
 	// List returns the records that match, in no order. It may lag behind for a
 	// moment, but each record that was there all the time is in it.
 	List(ctx context.Context, pattern string) ([]Record, error)
+	// Walk is List in pieces of a few hundred records, for patterns that match very
+	// many. A record may come more than once, the newest last.
+	Walk(ctx context.Context, pattern string, piece func([]Record)) error
 	// Watch tells w of the writes that match from now on until stop is called.
 	Watch(pattern string, w Watcher) (stop func(), err error)
 	// Purge removes the records that match and have a revision up to through.

@@ -149,39 +149,54 @@ func (t *Table) Read(ctx context.Context, key string) (kv.Entry, error) {
 // listPage is the number of records read at a time. They are small.
 const listPage = 256
 
-// List implements [kv.Table]. It walks the table in the order of revisions: a record
-// that is written meanwhile moves on to the end and is found there. Each page may come from
-// another replica, and one that is behind does not have what has moved on. So the leader
-// says where the end is, if there is more than one page.
+// List implements [kv.Table].
 func (t *Table) List(ctx context.Context, pattern string) ([]kv.Record, error) {
-	if !kv.ValidPattern(pattern) {
-		return nil, fmt.Errorf("list %.80q: %w", pattern, kv.ErrInvalidKey)
-	}
-	root := "$KV." + t.stream[len("KV_"):] + "."
 	newest := map[string]kv.Record{}
-	from, end := uint64(1), uint64(0)
-	for {
-		page, more, err := t.listPage(ctx, root+pattern, from, from > 1, &end)
-		switch {
-		case ctx.Err() != nil && err != nil:
-			return nil, fmt.Errorf("list %s: %w", pattern, ctx.Err())
-		case err != nil:
-			return nil, fmt.Errorf("list %s: %w: %w", pattern, kv.ErrUnavailable, err)
+	err := t.Walk(ctx, pattern, func(piece []kv.Record) {
+		for _, r := range piece {
+			newest[r.Key] = r
 		}
-		for _, m := range page {
-			key := strings.TrimPrefix(m.subject, root)
-			newest[key] = kv.Record{Key: key, Entry: kv.Entry{Value: m.data, Revision: m.offset, Time: m.time}}
-			from = m.offset + 1
-		}
-		if !more {
-			break
-		}
+	})
+	if err != nil {
+		return nil, err
 	}
 	out := make([]kv.Record, 0, len(newest))
 	for _, r := range newest {
 		out = append(out, r)
 	}
 	return out, nil
+}
+
+// Walk implements [kv.Table]. It walks the table in the order of revisions: a record
+// that is written meanwhile moves on to the end and is found there. Each page may come from
+// another replica, and one that is behind does not have what has moved on. So the leader
+// says where the end is, if there is more than one page.
+func (t *Table) Walk(ctx context.Context, pattern string, piece func([]kv.Record)) error {
+	if !kv.ValidPattern(pattern) {
+		return fmt.Errorf("list %.80q: %w", pattern, kv.ErrInvalidKey)
+	}
+	root := "$KV." + t.stream[len("KV_"):] + "."
+	from, end := uint64(1), uint64(0)
+	for more := true; more; {
+		var page []stored
+		var err error
+		page, more, err = t.listPage(ctx, root+pattern, from, from > 1, &end)
+		switch {
+		case ctx.Err() != nil && err != nil:
+			return fmt.Errorf("list %s: %w", pattern, ctx.Err())
+		case err != nil:
+			return fmt.Errorf("list %s: %w: %w", pattern, kv.ErrUnavailable, err)
+		}
+		records := make([]kv.Record, len(page))
+		for i, m := range page {
+			records[i] = kv.Record{
+				Key: strings.TrimPrefix(m.subject, root), Entry: kv.Entry{Value: m.data, Revision: m.offset, Time: m.time},
+			}
+			from = m.offset + 1
+		}
+		piece(records)
+	}
+	return nil
 }
 
 // listPage reads what matches from a revision on, and says whether more may follow. If a

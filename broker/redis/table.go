@@ -186,16 +186,21 @@ func (t *Table) Read(ctx context.Context, key string) (kv.Entry, error) {
 	return r.Entry, nil
 }
 
-// List implements [kv.Table] by the order of keys.
-func (t *Table) List(ctx context.Context, pattern string) ([]kv.Record, error) {
+// List implements [kv.Table].
+func (t *Table) List(ctx context.Context, pattern string) (out []kv.Record, err error) {
+	err = t.Walk(ctx, pattern, func(piece []kv.Record) { out = append(out, piece...) })
+	return out, err
+}
+
+// Walk implements [kv.Table] by the order of keys.
+func (t *Table) Walk(ctx context.Context, pattern string, piece func([]kv.Record)) error {
 	if !kv.ValidPattern(pattern) {
-		return nil, fmt.Errorf("list %.80q: %w", pattern, kv.ErrInvalidKey)
+		return fmt.Errorf("list %.80q: %w", pattern, kv.ErrInvalidKey)
 	}
 	prefix := pattern
 	if at := strings.IndexAny(pattern, "*>"); at >= 0 {
 		prefix = pattern[:at]
 	}
-	var out []kv.Record
 	for from := "[" + prefix; ; {
 		var got []string
 		err := t.log.attempt(ctx, func(ctx context.Context) (err error) {
@@ -204,23 +209,25 @@ func (t *Table) List(ctx context.Context, pattern string) ([]kv.Record, error) {
 			return err
 		})
 		if err != nil {
-			return nil, t.fail(ctx, "list", pattern, err)
+			return t.fail(ctx, "list", pattern, err)
 		}
 		if len(got) < 2 {
-			return nil, t.fail(ctx, "list", pattern, errNotOurs)
+			return t.fail(ctx, "list", pattern, errNotOurs)
 		}
+		var out []kv.Record
 		for i := 2; i+1 < len(got); i += 2 {
 			if !kv.Matches(pattern, got[i]) {
 				continue
 			}
 			r, err := parseRecord(got[i], got[i+1])
 			if err != nil {
-				return nil, t.fail(ctx, "list", pattern, err)
+				return t.fail(ctx, "list", pattern, err)
 			}
 			out = append(out, r)
 		}
+		piece(out)
 		if n, err := strconv.Atoi(got[0]); err != nil || n < tablePageSize {
-			return out, nil
+			return nil
 		}
 		from = "(" + got[1]
 	}

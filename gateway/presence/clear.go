@@ -2,6 +2,7 @@ package presence
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/sluicehq/sluice/kv"
@@ -115,24 +116,40 @@ func (r *Roster) raise(ctx context.Context, c *clearing) error {
 	return nil
 }
 
-// notice remembers of which gateways there are records that do not count and that nobody
-// will sweep: of such that left, and what came back when a store recovered.
-func (r *Roster) notice(view *register, records []kv.Record) {
+// judge sees to it that it is known whether the gateways of records count, and remembers
+// those that do not and that nobody will sweep: of such that left, and what came back when
+// a store recovered.
+func (r *Roster) judge(ctx context.Context, records []kv.Record) error {
+	view, fresh := r.view.Load(), false
 	for _, rec := range records {
-		s, _, ok := parse(rec.Key, rec.Value)
-		if !ok || view.counts(s.node, rec.Revision) || view.Nodes[s.node].Owed {
+		node, ok := nodeOf(rec.Key)
+		if !ok || view.counts(node, rec.Revision) {
 			continue
 		}
-		r.mu.Lock()
-		seen, known := r.strays[s.node]
-		switch {
-		case known && rec.Revision > seen.revision && r.opt.Now().Sub(seen.since) <= r.opt.Linger/2:
-			seen.revision = rec.Revision
-			r.strays[s.node] = seen
-		case !known && len(r.strays) < maxStrays:
-			r.strays[s.node] = stray{r.opt.Now(), rec.Revision}
+		if !fresh && view.unsure(node, rec.Revision) {
+			var err error
+			if view, err = r.refresh(ctx); err != nil {
+				return err
+			}
+			fresh = true
 		}
-		r.mu.Unlock()
+		if !view.counts(node, rec.Revision) && !view.Nodes[node].Owed {
+			r.notice(node, rec.Revision)
+		}
+	}
+	return nil
+}
+
+func (r *Roster) notice(node string, revision uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	seen, known := r.strays[node]
+	switch {
+	case known && revision > seen.revision && r.opt.Now().Sub(seen.since) <= r.opt.Linger/2:
+		seen.revision = revision
+		r.strays[node] = seen
+	case !known && len(r.strays) < maxStrays:
+		r.strays[node] = stray{r.opt.Now(), revision}
 	}
 }
 
@@ -183,8 +200,10 @@ func (r *Roster) gather() {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(r.ctx, time.Minute)
-		_, err := r.list(ctx, "seat.>")
+		var failed error
+		err := r.opt.Table.Walk(ctx, "seat.>", func(piece []kv.Record) { failed = errors.Join(failed, r.judge(ctx, piece)) })
 		cancel()
+		err = errors.Join(err, failed)
 		if err != nil && r.ctx.Err() == nil {
 			r.warn("looking all seats through failed", err)
 			next.Reset(2 * r.opt.Lease)

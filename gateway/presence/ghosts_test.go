@@ -81,6 +81,12 @@ func (t *recovering) List(ctx context.Context, pattern string) ([]kv.Record, err
 	return out, err
 }
 
+func (t *recovering) Walk(ctx context.Context, pattern string, piece func([]kv.Record)) error {
+	all, err := t.List(ctx, pattern)
+	piece(all)
+	return err
+}
+
 func (t *recovering) Purge(ctx context.Context, pattern string, through uint64) error {
 	t.mu.Lock()
 	maps.DeleteFunc(t.back, func(key string, old kv.Record) bool { return old.Revision <= through && kv.Matches(pattern, key) })

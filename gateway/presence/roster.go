@@ -256,18 +256,7 @@ func (r *Roster) list(ctx context.Context, pattern string) ([]kv.Record, error) 
 	if err != nil {
 		return nil, err
 	}
-	view := r.view.Load()
-	for _, rec := range records {
-		s, n, ok := parse(rec.Key, rec.Value)
-		if ok && !n.Gone && view.unsure(s.node, rec.Revision) {
-			if view, err = r.refresh(ctx); err != nil {
-				return nil, err
-			}
-			break
-		}
-	}
-	r.notice(view, records)
-	return records, nil
+	return records, r.judge(ctx, records)
 }
 
 func (r *Roster) newFold(channel string) *Fold {

@@ -50,6 +50,16 @@ func channelPattern(app, channel string) string {
 func appPattern(app string) string   { return "seat." + name.Key(app) + ".>" }
 func nodePattern(node string) string { return "seat.*.*." + name.Key(node) + ".*" }
 
+// nodeOf is the gateway of a seat, by its key.
+func nodeOf(key string) (string, bool) {
+	words := strings.Split(key, ".")
+	if len(words) != 5 || words[0] != "seat" {
+		return "", false
+	}
+	node, err := name.Decode(words[3])
+	return node, err == nil
+}
+
 // parse reads a record of a seat.
 func parse(key string, value []byte) (seat, note, bool) {
 	words := strings.Split(key, ".")

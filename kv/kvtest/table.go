@@ -132,7 +132,19 @@ func list(t *testing.T, table kv.Table) {
 		if err != nil || len(got) != want {
 			t.Errorf("%s: %d records, %v; want %d", pattern, len(got), err, want)
 		}
+		walked := map[string]kv.Record{}
+		err = table.Walk(t.Context(), pattern, func(piece []kv.Record) {
+			for _, r := range piece {
+				walked[r.Key] = r
+			}
+		})
+		if err != nil || len(walked) != want {
+			t.Errorf("%s: %d records on a walk, %v; want %d", pattern, len(walked), err, want)
+		}
 		for _, r := range got {
+			if string(walked[r.Key].Value) != string(r.Value) {
+				t.Errorf("%s is %q on a walk", r.Key, walked[r.Key].Value)
+			}
 			if r.Key == "seat.a.room3.n3" && string(r.Value) != "new" {
 				t.Errorf("%s has an old value %q", r.Key, r.Value)
 			}

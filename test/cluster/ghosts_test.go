@@ -21,7 +21,7 @@ import (
 // ghostAges is how long the table keeps in these tests what may go by age.
 const (
 	ghostAges  = 2 * time.Second
-	ghostLease = 3 * time.Second
+	ghostLease = 5 * time.Second
 	ghostRoom  = "presence-ghosts"
 )
 
@@ -74,13 +74,13 @@ func (h *haunted) live() {
 		p := h.dial(h.rnd.IntN(len(h.gateways)))
 		p.subscribe(ghostRoom, user(u))
 		p.subscribe(channel, "")
+		h.told("channel_occupied", channel, "")
 		// Its number is written several times.
 		for range h.rnd.IntN(3) {
 			other := h.dial(h.rnd.IntN(len(h.gateways)))
 			other.subscribe(channel, "")
 			other.close()
 		}
-		h.told("channel_occupied", channel, "")
 		p.close()
 		h.left, h.gone = append(h.left, u), append(h.gone, channel)
 	}
@@ -88,7 +88,7 @@ func (h *haunted) live() {
 		h.told("member_removed", ghostRoom, h.left[i])
 		h.told("channel_vacated", h.gone[i], "")
 	}
-	h.wait(8 * time.Second)
+	h.wait(9 * time.Second)
 }
 
 func (h *haunted) told(name, channel, user string) {
@@ -121,7 +121,7 @@ func (h *haunted) look(gateway int) (users, channels []string, ok bool) {
 	return users, channels, true
 }
 
-// check looks on for two leases and more: who left never comes back, and nothing is told
+// check looks on for two leases: who left never comes back, and nothing is told
 // again. If the members are dead they leave, once.
 func (h *haunted) check(dead bool) {
 	h.t.Helper()
@@ -129,7 +129,7 @@ func (h *haunted) check(dead bool) {
 	if dead {
 		want = nil
 	}
-	until := time.Now().Add(3 * ghostLease)
+	until := time.Now().Add(2 * ghostLease)
 	eventually(h.t, "members are those that are there, for a while", func() bool {
 		settled := true
 		for i := range h.gateways {
@@ -338,7 +338,7 @@ func (h *haunted) bury() {
 		h.told("channel_occupied", channel, "")
 		h.left, h.gone = append(h.left, u), append(h.gone, channel)
 	}
-	h.wait(8 * time.Second)
+	h.wait(9 * time.Second)
 	h.gateways[last].kill()
 	h.gateways = h.gateways[:last]
 	for i := range 3 {
