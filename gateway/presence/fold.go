@@ -218,6 +218,9 @@ func (f *Fold) know(view *register, moved map[string]bool) []Change {
 		}
 	}
 	slices.SortFunc(places, func(a, b place) int { return cmp.Compare(f.seats[a].revision, f.seats[b].revision) })
+	if len(places) > 0 {
+		f.newest = max(f.newest, view.revision)
+	}
 	var out []Change
 	for _, at := range places {
 		was := f.seats[at]

@@ -91,7 +91,7 @@ func (g *register) moved(to *register) map[string]bool {
 
 // with is a copy in which a gateway stands otherwise, nil for not at all.
 func (g *register) with(node string, s *standing) *register {
-	out := &register{Life: g.Life, Nodes: maps.Clone(g.Nodes)}
+	out := &register{Life: g.Life, Nodes: maps.Clone(g.Nodes), revision: g.revision}
 	if s == nil {
 		delete(out.Nodes, node)
 	} else {
