@@ -34,6 +34,7 @@ type appLog struct {
 	storing     outcome
 	skips       skips
 	known       witness
+	least       atomic.Pointer[least]
 	// open is set once the stream is there and has an epoch.
 	open atomic.Bool
 	// wake asks for the channels that are followed to be compared with the log.

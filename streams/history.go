@@ -293,6 +293,12 @@ func (s span) after(ctx context.Context, pos broker.Position, limit int) (*broke
 // neverEvicted proves continuity from a position at which the channel has no
 // message: the stream reaches back to it, and the channel never was at its limit.
 func (s span) neverEvicted(ctx context.Context, offset uint64) (bool, error) {
+	// The messages are counted before the limits are read: a limit that is lowered in
+	// between is seen.
+	_, count, err := s.probe(ctx, 1)
+	if err != nil {
+		return false, err
+	}
 	info, err := s.log.streamInfo(ctx, s.app)
 	if err != nil {
 		return false, err
@@ -300,10 +306,9 @@ func (s span) neverEvicted(ctx context.Context, offset uint64) (bool, error) {
 	if offset > info.State.LastSeq {
 		return false, broker.ErrPositionUnknown
 	}
-	_, count, err := s.probe(ctx, 1)
+	limit, err := s.log.leastKept(ctx, s.app, info)
 	if err != nil {
 		return false, err
 	}
-	limit := info.Config.MaxMsgsPerSubject
-	return info.State.FirstSeq <= offset+1 && (limit <= 0 || int64(count) < limit), nil
+	return info.State.FirstSeq <= offset+1 && (limit == 0 || int64(count) < limit), nil
 }

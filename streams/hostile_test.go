@@ -152,7 +152,7 @@ func TestTrust03ForgedPlaces(t *testing.T) { blocksAreHarmless(t, "Trust03") }
 // serve it, whoever comes.
 func TestTrust02UnreadableNewestMessages(t *testing.T) {
 	s := listening(t)
-	opt := Options{URLs: []string{s.ClientURL()}, Apps: []AppOptions{{ID: "app-1", Secrets: []Secret{"secret"}, MaxMessages: 1000}}}
+	opt := Options{ConnectOptions: s.ConnectOptions(), Apps: []AppOptions{{ID: "app-1", Secrets: []Secret{"secret"}, MaxMessages: 1000}}}
 	raw := dialWire(t, s.ClientURL())
 	l := open(t, opt)
 	const channel = "#sluice-orders"
@@ -176,7 +176,7 @@ func blocksAreHarmless(t *testing.T, kind string) {
 		return slices.DeleteFunc(hostileBlocks(channel), func(b hostileBlock) bool { return !strings.HasPrefix(b.name, kind) })
 	}
 	s := listening(t)
-	opt := Options{URLs: []string{s.ClientURL()}, Apps: []AppOptions{{ID: "app-1", Secrets: []Secret{"secret"}, MaxMessages: 1000}}, RepairTimeout: 30 * time.Second}
+	opt := Options{ConnectOptions: s.ConnectOptions(), Apps: []AppOptions{{ID: "app-1", Secrets: []Secret{"secret"}, MaxMessages: 1000}}, RepairTimeout: 30 * time.Second}
 	l := open(t, opt)
 	raw := dialWire(t, s.ClientURL())
 	other := attachSink(t, l, "other")

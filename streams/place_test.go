@@ -76,7 +76,7 @@ func FuzzBlocksOnAServer(f *testing.F) {
 		f.Add(b.block)
 	}
 	s := listening(f)
-	l, err := Open(f.Context(), Options{URLs: []string{s.ClientURL()}, Apps: []AppOptions{{ID: "app-1", Secrets: []Secret{"secret"}, MaxMessages: 100}}})
+	l, err := Open(f.Context(), Options{ConnectOptions: s.ConnectOptions(), Apps: []AppOptions{{ID: "app-1", Secrets: []Secret{"secret"}, MaxMessages: 100}}})
 	if err != nil {
 		f.Fatal(err)
 	}

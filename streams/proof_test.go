@@ -86,7 +86,7 @@ func TestTrust06AProofIsBoundToItsMessage(t *testing.T) {
 // publish. The event stays.
 func TestTrust06ClaimsOfRawPublishers(t *testing.T) {
 	s := listening(t)
-	opt := Options{URLs: []string{s.ClientURL()}, Apps: []AppOptions{{ID: "app-1", Secrets: []Secret{"secret"}}}}
+	opt := Options{ConnectOptions: s.ConnectOptions(), Apps: []AppOptions{{ID: "app-1", Secrets: []Secret{"secret"}}}}
 	l := open(t, opt)
 	raw := dialWire(t, s.ClientURL())
 	live := attachSink(t, l, "c")
@@ -141,7 +141,7 @@ func TestTrust06ClaimsOfRawPublishers(t *testing.T) {
 func TestTrust06RotatedSecrets(t *testing.T) {
 	s := listening(t)
 	opt := func(secrets ...Secret) Options {
-		return Options{URLs: []string{s.ClientURL()}, Apps: []AppOptions{{ID: "app-1", Secrets: secrets}}}
+		return Options{ConnectOptions: s.ConnectOptions(), Apps: []AppOptions{{ID: "app-1", Secrets: secrets}}}
 	}
 	l := open(t, opt("old"))
 	ev := claimed()
@@ -176,7 +176,7 @@ func TestTrust06RotatedSecrets(t *testing.T) {
 // gateway, and his own keep their meaning.
 func TestTrust05IdempotencyKeysOfOthers(t *testing.T) {
 	s := listening(t)
-	opt := Options{URLs: []string{s.ClientURL()}, Apps: []AppOptions{{ID: "app-1", Secrets: []Secret{"secret"}}}}
+	opt := Options{ConnectOptions: s.ConnectOptions(), Apps: []AppOptions{{ID: "app-1", Secrets: []Secret{"secret"}}}}
 	l, second := open(t, opt), open(t, opt)
 	raw := dialWire(t, s.ClientURL())
 	const id = "key/e/KEY/c"
@@ -216,7 +216,7 @@ func TestTrust05IdempotencyKeysOfOthers(t *testing.T) {
 // not do to the streams of apps.
 func TestTrust06ControlHeadersOfJetStream(t *testing.T) {
 	s := listening(t)
-	opt := Options{URLs: []string{s.ClientURL()}, Apps: []AppOptions{{ID: "app-1", Secrets: []Secret{"secret"}, MaxMessages: 1000}}}
+	opt := Options{ConnectOptions: s.ConnectOptions(), Apps: []AppOptions{{ID: "app-1", Secrets: []Secret{"secret"}, MaxMessages: 1000}}}
 	l := open(t, opt)
 	raw := dialWire(t, s.ClientURL())
 	live := attachSink(t, l, "c")

@@ -76,6 +76,11 @@ func (l *Log) provision(ctx context.Context, a AppOptions, adapt bool) (*jetstre
 	if (same || !adapt) && have.Metadata[epochKey] != "" {
 		return s.CachedInfo(), nil
 	}
+	kept := leastOf(s.CachedInfo())
+	kept.messages = smaller(kept.messages, want.MaxMsgsPerSubject)
+	if _, err := l.epochs.remember(ctx, a.ID, kept); err != nil {
+		return nil, fmt.Errorf("limits of the app %s: %w", a.ID, err)
+	}
 	l.opt.Logger.Info("adapting the limits of a stream", "stream", want.Name)
 	have.MaxMsgsPerSubject, have.MaxAge, have.MaxBytes = want.MaxMsgsPerSubject, want.MaxAge, want.MaxBytes
 	have.MaxMsgSize, have.Replicas, have.Duplicates = want.MaxMsgSize, want.Replicas, min(have.Duplicates, want.MaxAge)

@@ -118,9 +118,7 @@ func (l *Log) publishOne(ctx context.Context, a *appLog, m *nats.Msg) (broker.Re
 		if err == nil {
 			a.storing.note(l, nil)
 			l.stats.published.Add(1)
-			if a.epoch.Load() == life {
-				a.known.saw(ack.Sequence)
-			}
+			a.known.stored(ack.Sequence, func() bool { return a.epoch.Load() == life })
 			if ack.Duplicate {
 				l.stats.duplicates.Add(1)
 			}

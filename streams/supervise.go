@@ -81,6 +81,9 @@ func (l *Log) refresh(ctx context.Context, a *appLog, lostEpoch string) error {
 	if err != nil {
 		return err
 	}
+	if err := l.rememberLeast(ctx, a, info); err != nil {
+		return err
+	}
 	l.clock.Set(info.TimeStamp, time.Now())
 	override, _, err := l.epochs.get(ctx, a.opt.ID)
 	if err != nil {

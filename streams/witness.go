@@ -55,6 +55,21 @@ func (w *witness) saw(offset uint64) {
 	}
 }
 
+// stored notes the offset of an acknowledgement, which may be late: only if the life in
+// which it was asked for goes on, and at one moment with that. The next life begins with
+// restart after the epoch has changed; noted there, an offset of before would look like
+// another lost tail.
+func (w *witness) stored(offset uint64, goesOn func() bool) {
+	if offset <= w.high.Load() {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if goesOn() {
+		w.saw(offset)
+	}
+}
+
 // keep adds marks that must be looked up before they can be forgotten.
 func (w *witness) keep(marks ...mark) {
 	w.mu.Lock()
