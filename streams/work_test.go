@@ -399,3 +399,32 @@ func TestWorkIsTakenFast(t *testing.T) {
 		}
 	}
 }
+
+// mute is a table that stores the first lease that is taken and loses the answer.
+type mute struct {
+	kv.Table
+	lost atomic.Bool
+}
+
+func (m *mute) Swap(ctx context.Context, key string, value []byte, ttl time.Duration, revision uint64) (uint64, error) {
+	revision, err := m.Table.Swap(ctx, key, value, ttl, revision)
+	if strings.HasPrefix(key, "work.") && m.lost.CompareAndSwap(false, true) {
+		return 0, kv.ErrUnavailable
+	}
+	return revision, err
+}
+
+// TestTrustALeaseWhoseAnswerIsLost: whoever took it knows his own, and takes.
+func TestTrustALeaseWhoseAnswerIsLost(t *testing.T) {
+	w := openWork(t, node(t, t.TempDir()), "one")
+	m := &mute{Table: w.table}
+	w.table = m
+	if _, err := w.Put(t.Context(), "q", broker.Task{Body: []byte("x")}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	err := w.Take(ctx, "q", 1, func(broker.Taken) { cancel() })
+	if !errors.Is(err, context.Canceled) || !m.lost.Load() {
+		t.Errorf("got %v", err)
+	}
+}

@@ -71,8 +71,14 @@ func (c *Channel) missed(last uint64) {
 		period := c.log.epoch + "/" + strconv.FormatUint(last, 10)
 		c.log.Unlock()
 		first, err := h.opt.Roster.Claim(ctx, c.app.ID, c.name, webhook.CacheMiss, period)
-		if err != nil {
-			h.opt.Logger.Warn("a cache miss could not be told", "app", c.app.ID, "channel", c.name, "error", err)
+		switch {
+		case err == nil:
+		case first:
+			// Perhaps it is ours. Ids make it harmless to tell twice; nobody would otherwise.
+			h.opt.Logger.Warn("a cache miss is told without knowing whether another gateway does", "app", c.app.ID, "channel", c.name, "error", err)
+		default:
+			h.opt.Logger.Warn("a cache miss could not be told; the next one is", "app", c.app.ID, "channel", c.name, "error", err)
+			c.roll.missed.CompareAndSwap(last+1, 0)
 		}
 		if first {
 			h.hook(c.app, webhook.Event{ID: webhook.CacheMiss + "/" + c.name + "/" + period, Name: webhook.CacheMiss, Channel: c.name})

@@ -2,30 +2,78 @@ package presence
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/sluicehq/sluice/broker/name"
 	"github.com/sluicehq/sluice/kv"
 )
 
-// claimFor is how long a claim is remembered.
-const claimFor = 24 * time.Hour
+const (
+	// claimFor is how long a claim is remembered.
+	claimFor = 24 * time.Hour
+	// claimTry bounds one attempt to claim something.
+	claimTry = 2 * time.Second
+)
 
 // Claim reports whether this gateway is the first of all to claim something of a
-// channel with this value. Only the last value of each thing is remembered.
+// channel with this value. Only the last value of each thing is remembered. It tries as
+// long as ctx lasts: a claim of which the answer is lost is recognised, or everybody would
+// take it for somebody's and nobody would act. An error together with true says that the
+// claim may be ours and that nobody knows: who acts may be the second.
 func (r *Roster) Claim(ctx context.Context, app, channel, what, value string) (bool, error) {
-	key := "claim." + name.Key(what) + "." + name.Key(app) + "." + name.Key(channel)
-	e, err := r.opt.Table.Read(ctx, key)
+	c := claim{
+		table: r.opt.Table, key: "claim." + name.Key(what) + "." + name.Key(app) + "." + name.Key(channel),
+		value: value, mine: value + claimant + r.opt.Node + "/" + rand.Text(),
+	}
+	for {
+		try, cancel := context.WithTimeout(ctx, claimTry)
+		first, err := c.try(try)
+		cancel()
+		if err == nil {
+			return first, nil
+		}
+		if errors.Is(err, kv.ErrConflict) && ctx.Err() == nil {
+			continue // somebody wrote meanwhile, or we did
+		}
+		select {
+		case <-time.After(retryWait):
+		case <-r.ctx.Done():
+			return c.asked, err
+		case <-ctx.Done():
+			return c.asked, err
+		}
+	}
+}
+
+// claimant separates what is claimed from who claims it.
+const claimant = "\n"
+
+// claim is one on its way.
+type claim struct {
+	table            kv.Table
+	key, value, mine string
+	// asked is set while it is not known whether a write of ours was stored.
+	asked bool
+}
+
+// try makes one attempt.
+func (c *claim) try(ctx context.Context) (first bool, err error) {
+	e, err := c.table.Read(ctx, c.key)
 	if err != nil && !errors.Is(err, kv.ErrNotFound) {
 		return false, err
 	}
-	if err == nil && string(e.Value) == value {
-		return false, nil
+	if err == nil {
+		if string(e.Value) == c.mine {
+			return true, nil
+		}
+		if taken, _, _ := strings.Cut(string(e.Value), claimant); taken == c.value {
+			return false, nil
+		}
 	}
-	_, err = r.opt.Table.Swap(ctx, key, []byte(value), claimFor, e.Revision)
-	if errors.Is(err, kv.ErrConflict) {
-		return false, nil
-	}
+	_, err = c.table.Swap(ctx, c.key, []byte(c.mine), claimFor, e.Revision)
+	c.asked = err != nil && (c.asked || !errors.Is(err, kv.ErrConflict))
 	return err == nil, err
 }
