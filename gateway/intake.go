@@ -14,41 +14,94 @@ import (
 // does not answer, what was accepted waits for it, and without a bound there would be
 // ever more of it. What is beyond the bounds is refused at once, which tells publishers
 // to slow down; nothing that waits gives way.
+//
+// Half of each bound is divided among the apps, and the rest is for those that need more:
+// an app whose part of the log does not answer takes nothing of what the others are due.
 type intake struct {
 	broker.Log
+	apps                int
 	maxEvents, maxBytes int64
 	limited             func(app, limit string)
 
 	mu            sync.Mutex
 	events, bytes int64
+	// byApp has what the apps have under way, beyond how much of it all goes beyond
+	// their own parts.
+	byApp  map[string]load
+	beyond load
 }
+
+// load is a number of events and their bytes.
+type load struct{ events, bytes int64 }
 
 // eventRoom is what an event takes beside its data, roughly.
 const eventRoom = 512
 
-// Publish implements [broker.Publisher]. It returns [broker.ErrOverloaded] if too much is
-// under way. What is larger than a bound by itself is let through when nothing else is.
-func (in *intake) Publish(ctx context.Context, app string, events ...broker.Outgoing) ([]broker.Receipt, error) {
-	n, size := int64(len(events)), int64(0)
-	for _, e := range events {
-		size += int64(len(e.Event.Data)) + eventRoom
-	}
+// due is what each app may always have under way.
+func (in *intake) due() load {
+	n := 2 * int64(max(in.apps, 1))
+	return load{in.maxEvents / n, in.maxBytes / n}
+}
+
+// excess is how much of a load goes beyond what is due.
+func (in *intake) excess(l load) load {
+	due := in.due()
+	return load{max(l.events-due.events, 0), max(l.bytes-due.bytes, 0)}
+}
+
+// enter counts what an app wants to publish, or refuses it.
+func (in *intake) enter(app string, more load) bool {
 	in.mu.Lock()
-	if in.events > 0 && (in.events+n > in.maxEvents || in.bytes+size > in.maxBytes) {
-		in.mu.Unlock()
+	defer in.mu.Unlock()
+	have, due := in.byApp[app], in.due()
+	want := load{have.events + more.events, have.bytes + more.bytes}
+	was, is := in.excess(have), in.excess(want)
+	shared := load{in.maxEvents - due.events*int64(max(in.apps, 1)), in.maxBytes - due.bytes*int64(max(in.apps, 1))}
+	if have.events > 0 && (is.events > was.events && in.beyond.events-was.events+is.events > shared.events ||
+		is.bytes > was.bytes && in.beyond.bytes-was.bytes+is.bytes > shared.bytes) {
+		return false
+	}
+	in.count(app, have, want)
+	return true
+}
+
+// leave takes back what was counted.
+func (in *intake) leave(app string, less load) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	have := in.byApp[app]
+	in.count(app, have, load{have.events - less.events, have.bytes - less.bytes})
+}
+
+// count notes another load of an app. The caller holds the lock.
+func (in *intake) count(app string, was, is load) {
+	before, after := in.excess(was), in.excess(is)
+	in.beyond.events += after.events - before.events
+	in.beyond.bytes += after.bytes - before.bytes
+	in.events += is.events - was.events
+	in.bytes += is.bytes - was.bytes
+	if in.byApp == nil {
+		in.byApp = map[string]load{}
+	}
+	if in.byApp[app] = is; is.events == 0 {
+		delete(in.byApp, app)
+	}
+}
+
+// Publish implements [broker.Publisher]. It returns [broker.ErrOverloaded] if too much is
+// under way. What is larger than a bound by itself is let through when its app has nothing
+// else under way.
+func (in *intake) Publish(ctx context.Context, app string, events ...broker.Outgoing) ([]broker.Receipt, error) {
+	more := load{events: int64(len(events))}
+	for _, e := range events {
+		more.bytes += int64(len(e.Event.Data)) + eventRoom
+	}
+	if !in.enter(app, more) {
 		in.limited(app, "publishing")
 		return nil, fmt.Errorf("%w: the limits are %d events (publishing.max_events) and %d bytes (publishing.max_bytes)",
 			broker.ErrOverloaded, in.maxEvents, in.maxBytes)
 	}
-	in.events += n
-	in.bytes += size
-	in.mu.Unlock()
-	defer func() {
-		in.mu.Lock()
-		in.events -= n
-		in.bytes -= size
-		in.mu.Unlock()
-	}()
+	defer in.leave(app, more)
 	return in.Log.Publish(ctx, app, events...)
 }
 

@@ -9,7 +9,9 @@ import (
 	"testing"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/memory"
 	"github.com/sluicehq/sluice/gateway"
+	"github.com/sluicehq/sluice/gateway/app"
 )
 
 // stalled is a log that acknowledges nothing until it is released.
@@ -73,5 +75,59 @@ func TestWhatWaitsForTheLogIsBounded(t *testing.T) {
 				t.Errorf("afterwards: %d %s", status, text)
 			}
 		})
+	}
+}
+
+// TestTrust07AppsWhoseLogIsStuckLeaveOthersTheirPart: with all but one of the apps stuck, each
+// with as much as it may have, the last one still gets its part in.
+func TestTrust07AppsWhoseLogIsStuckLeaveOthersTheirPart(t *testing.T) {
+	const apps = 4
+	log, err := memory.New(memory.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = log.Close() })
+	l := &stalled{Log: log, entered: make(chan struct{}, 1000), released: make(chan struct{})}
+	r := run(t, func(o *gateway.Options) {
+		var all []*app.App
+		for i := range apps {
+			id := fmt.Sprint("a", i)
+			all = append(all, &app.App{ID: id, Key: id, Secret: "s", Enabled: true, Limits: app.DefaultLimits})
+			if err := log.AddApp(id); err != nil {
+				t.Fatal(err)
+			}
+		}
+		o.Apps = app.NewRegistry(all...)
+		o.Log, o.Unsigned, o.MaxPublishing = l, true, 80
+	})
+	publish := func(app, i int) int {
+		status, _ := r.request(http.MethodPost, fmt.Sprintf("http://%s/apps/a%d/events", r.Addr(), app), fmt.Sprintf(`{"name":"n","channel":"c%d","data":"x"}`, i))
+		return status
+	}
+	var waiting sync.WaitGroup
+	fill := func(app int) (in int) {
+		for i := 0; ; i++ {
+			answered := make(chan int, 1)
+			waiting.Go(func() { answered <- publish(app, i) })
+			select {
+			case <-l.entered:
+				in++
+			case status := <-answered:
+				if status != http.StatusServiceUnavailable {
+					t.Fatalf("app %d was answered with %d", app, status)
+				}
+				return in
+			}
+		}
+	}
+	for i, want := range []int{10 + 40, 10, 10, 10} {
+		if in := fill(i); in != want {
+			t.Errorf("app %d has %d events under way, want %d", i, in, want)
+		}
+	}
+	close(l.released)
+	waiting.Wait()
+	if status := publish(0, 1000); status != http.StatusOK {
+		t.Errorf("afterwards: %d", status)
 	}
 }

@@ -85,7 +85,7 @@ func New(opt Options) (*Node, error) {
 		count := n.opt.Hub.Metrics.Limited
 		n.shakes = newHandshakes(opt.MaxHandshakes, &n.proxies, func() { count("", "handshakes") }, func() { count("", "header_timeout") })
 	}
-	in := &intake{Log: opt.Log, maxEvents: opt.MaxPublishing, maxBytes: opt.MaxPublishingBytes, limited: n.opt.Hub.Metrics.Limited}
+	in := &intake{Log: opt.Log, apps: len(opt.Apps.IDs()), maxEvents: opt.MaxPublishing, maxBytes: opt.MaxPublishingBytes, limited: n.opt.Hub.Metrics.Limited}
 	in.register(opt.Registry, opt.MetricsPrefix, prometheus.Labels{"port": port})
 	n.registerCapacity(prometheus.Labels{"port": port})
 	n.opt.Hub.History, n.opt.Hub.Publisher, n.opt.Hub.PublishTimeout = opt.Log, in, opt.PublishTimeout

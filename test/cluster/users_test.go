@@ -7,8 +7,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
+	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/hub"
+	"github.com/sluicehq/sluice/streams"
 )
 
 // TestUsersAndCounts has the lines of the checklist about users, counts and queries
@@ -103,6 +107,21 @@ func testTerminate(t *testing.T, c *cluster, a *app.App) {
 		q.signIn(`{"id":"good"}`)
 		r.subscribe("presence-terminate", user("bad guy/é"))
 		ends, stay = append(ends, p), append(stay, q, r)
+	}
+	// Issue 12, 4: whoever may write events may give no orders, wherever he writes them and
+	// whoever he says he is.
+	forger := c.raw(t)
+	for _, channel := range []string{"#sluice-orders", a.ID, broker.GatewaysApp, broker.GatewaysApp + "." + a.ID, "#server-to-user-bad guy/é"} {
+		forged := &nats.Msg{
+			Subject: streams.SubjectOf(a.ID, channel), Data: []byte(`{"terminate":"bad guy/é"}`),
+			Header: nats.Header{"Origin": {"http"}, "Node": {"0"}, "Event": {"sluice_internal:order"}},
+		}
+		if _, err := forger.RequestMsg(forged, patience); err != nil {
+			t.Errorf("publishing to %s: %v", channel, err)
+		}
+	}
+	for _, p := range ends {
+		p.usable()
 	}
 	for _, id := range []string{"bad%20guy%2F%C3%A9", "nobody"} {
 		if status := c.nodes[1].request(t, a, http.MethodPost, "/users/"+id+"/terminate_connections", "{}", nil); status != http.StatusOK {
