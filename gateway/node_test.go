@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/url"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -17,6 +19,7 @@ import (
 	"github.com/sluicehq/sluice/gateway"
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/client"
+	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
 const patience = 20 * time.Second
@@ -221,6 +224,29 @@ func TestWeeks18TheHealthPathOfOthers(t *testing.T) {
 					t.Errorf("%s %s%s: %d %s", method, prefix, path, status, text)
 				}
 			}
+		}
+	}
+}
+
+// TestWeeks07TheWholePathMayBeSigned: who signs what is sent signs the prefix, too.
+func TestWeeks07TheWholePathMayBeSigned(t *testing.T) {
+	r := run(t, func(o *gateway.Options) { o.PathPrefix = "/realtime" })
+	const path = "/apps/app/channels/a;b/history/state"
+	for _, c := range []struct {
+		about, sent, signed string
+		status              int
+	}{
+		{"as sent", "/realtime" + path, "/realtime" + path, 422},
+		{"without the prefix", "/realtime" + path, path, 422},
+		{"decoded", "/realtime" + strings.ReplaceAll(path, ";", "%3B"), "/realtime" + path, 422},
+		{"decoded without the prefix", "/realtime" + strings.ReplaceAll(path, ";", "%3B"), path, 422},
+		{"with another prefix", "/realtime" + path, "/other" + path, 401},
+		{"with the prefix twice", "/realtime" + path, "/realtime/realtime" + path, 401},
+	} {
+		params := url.Values{"auth_key": {"key"}, "auth_timestamp": {strconv.FormatInt(time.Now().Unix(), 10)}, "auth_version": {"1.0"}}
+		params.Set("auth_signature", pusher.SignRequest("secret", http.MethodGet, c.signed, params))
+		if status, text := r.request(http.MethodGet, "http://"+r.Addr()+c.sent+"?"+params.Encode(), ""); status != c.status {
+			t.Errorf("%s: got %d %s", c.about, status, text)
 		}
 	}
 }

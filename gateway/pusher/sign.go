@@ -69,10 +69,46 @@ func signedParams(params url.Values) string {
 type Request struct {
 	Method string
 	// Path is the path as sent and Decoded the percent-decoded one; a
-	// signature over either is good.
+	// signature over either is good, but see [VerifyQuery]. Others are further forms of
+	// the path as sent, as with the prefix that is in front of all of them.
 	Path, Decoded string
-	Params        url.Values
-	Body          []byte
+	Others        []string
+	// Params are those of [ParseQuery], and Listed is its Listed.
+	Params url.Values
+	Listed string
+	Body   []byte
+}
+
+// plain tells whether decoding a path loses nothing: what is signed decoded would
+// otherwise be good for another path as well, as `a%252Fb` decodes to the form in which
+// `a/b` is sent.
+func plain(path string) bool {
+	for i := 0; i+2 < len(path); i++ {
+		if path[i] == '%' && (path[i+1:i+3] == "25" || strings.EqualFold(path[i+1:i+3], "2f") || path[i+1] < '2' || strings.EqualFold(path[i+1:i+3], "7f")) {
+			return false
+		}
+	}
+	return true
+}
+
+// signedPaths are the forms of the path over which a signature is good.
+func (r *Request) signedPaths() []string {
+	paths := []string{r.Path}
+	for _, other := range r.Others {
+		if !slices.Contains(paths, other) {
+			paths = append(paths, other)
+		}
+	}
+	for _, p := range paths[:len(paths):len(paths)] {
+		decoded, err := url.PathUnescape(p)
+		if err == nil && plain(p) && !slices.Contains(paths, decoded) {
+			paths = append(paths, decoded)
+		}
+	}
+	if r.Decoded != "" && plain(r.Path) && !slices.Contains(paths, r.Decoded) {
+		paths = append(paths, r.Decoded)
+	}
+	return paths
 }
 
 // ErrUnsigned wraps every reason for which a request is not accepted.
@@ -107,8 +143,9 @@ func VerifyRequest(key, secret string, now time.Time, r Request) error {
 }
 
 // VerifyQuery checks everything but the body, which needs not be there yet: the
-// signature covers its sum. [VerifyBody] does the rest. The error is a
-// [*RequestError].
+// signature covers its sum. [VerifyBody] does the rest. A signature over the decoded
+// path is good where that has one meaning: without escaped slashes, percent signs and
+// control characters. The error is a [*RequestError].
 func VerifyQuery(key, secret string, now time.Time, r Request) error {
 	given := r.Params.Get("auth_key")
 	switch {
@@ -127,18 +164,23 @@ func VerifyQuery(key, secret string, now time.Time, r Request) error {
 	if off := now.Unix() - at; off > window || off < -window {
 		return unsigned("auth_timestamp", "is more than "+strconv.FormatInt(window, 10)+" s from the server's clock")
 	}
-	if sums(r.Params) > 1 {
+	if sums(r.Params) > 1 || strings.Contains(r.Params.Get("body_md5"), ",") {
 		return unsigned("body_md5", "is given more than once")
 	}
 	got := r.Params.Get("auth_signature")
 	if got == "" {
 		return unsigned("auth_signature", "is missing")
 	}
-	if same(got, SignRequest(secret, r.Method, r.Path, r.Params)) {
-		return nil
+	texts := []string{signedParams(r.Params)}
+	if r.Listed != "" {
+		texts = append(texts, r.Listed)
 	}
-	if r.Decoded != r.Path && same(got, SignRequest(secret, r.Method, r.Decoded, r.Params)) {
-		return nil
+	for _, path := range r.signedPaths() {
+		for _, text := range texts {
+			if same(got, sign(secret, strings.ToUpper(r.Method)+"\n"+path+"\n"+text)) {
+				return nil
+			}
+		}
 	}
 	return unsigned("auth_signature", "is wrong")
 }

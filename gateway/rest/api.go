@@ -11,6 +11,7 @@ import (
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
 // Log is what the API needs of a log.
@@ -120,7 +121,8 @@ type request struct {
 	api    *API
 	http   *http.Request
 	app    *app.App
-	params url.Values
+	query  pusher.Query
+	params url.Values // of the query
 	// hold is the room for body, which is given back when the request is answered.
 	hold hold
 	body []byte
@@ -136,18 +138,22 @@ type request struct {
 type route struct {
 	name, method string
 	serve        func(*request) (any, error)
+	// takes are the parameters of the query beside those of the signature.
+	takes []string
 }
 
 var (
-	publishRoute = route{"events", http.MethodPost, (*request).publishEvent}
-	batchRoute   = route{"batch_events", http.MethodPost, (*request).publishBatch}
-	historyRoute = route{"history", http.MethodGet, (*request).history}
-	stateRoute   = route{"history_state", http.MethodGet, (*request).historyState}
+	publishRoute = route{"events", http.MethodPost, (*request).publishEvent, nil}
+	batchRoute   = route{"batch_events", http.MethodPost, (*request).publishBatch, nil}
+	historyRoute = route{"history", http.MethodGet, (*request).history, []string{
+		"limit", "direction", "cursor", "start_serial", "end_serial", "start_time_ms", "end_time_ms", "start", "end",
+	}}
+	stateRoute = route{"history_state", http.MethodGet, (*request).historyState, nil}
 
-	channelsRoute  = route{"channels", http.MethodGet, (*request).channels}
-	channelRoute   = route{"channel", http.MethodGet, (*request).one}
-	usersRoute     = route{"users", http.MethodGet, (*request).users}
-	terminateRoute = route{"terminate_connections", http.MethodPost, (*request).terminate}
+	channelsRoute  = route{"channels", http.MethodGet, (*request).channels, []string{"filter_by_prefix", "info"}}
+	channelRoute   = route{"channel", http.MethodGet, (*request).one, []string{"info"}}
+	usersRoute     = route{"users", http.MethodGet, (*request).users, nil}
+	terminateRoute = route{"terminate_connections", http.MethodPost, (*request).terminate, nil}
 )
 
 // find reads the path as it was sent, because a channel name may hold anything
@@ -184,13 +190,13 @@ func find(escaped string) (r route, appID, channel string, ok bool) {
 
 // complete is the path of a request. That of terminating connections may lack the app,
 // as the official SDK of Python has it; its key names the app as well.
-func (a *API) complete(r *http.Request) string {
+func (a *API) complete(r *http.Request, params url.Values) string {
 	path := r.URL.EscapedPath()
 	if !strings.HasPrefix(path, "/users/") {
 		return path
 	}
 	id := ""
-	if named := a.opt.Apps.ByKey(r.URL.Query().Get("auth_key")); named != nil {
+	if named := a.opt.Apps.ByKey(params.Get("auth_key")); named != nil {
 		id = named.ID
 	}
 	return "/apps/" + url.PathEscape(id) + path
@@ -199,14 +205,15 @@ func (a *API) complete(r *http.Request) string {
 // ServeHTTP implements [http.Handler].
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := a.opt.Now()
-	found, appID, channel, ok := find(a.complete(r))
+	query, wrong := pusher.ParseQuery(r.URL.RawQuery)
+	found, appID, channel, ok := find(a.complete(r, query.Params))
 	if !ok {
 		TurnAway(w, r)
 		NotFound(w, r)
 		a.opt.Observe("", "unknown", http.StatusNotFound, a.opt.Now().Sub(began), 0)
 		return
 	}
-	req := &request{api: a, http: r, app: a.opt.Apps.ByID(appID), channel: channel}
+	req := &request{api: a, http: r, app: a.opt.Apps.ByID(appID), channel: channel, query: query, params: query.Params}
 	known := ""
 	if req.app != nil {
 		known = req.app.ID
@@ -219,7 +226,10 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		TurnAway(w, r)
 		w.Header().Set("Allow", found.method)
 		err = fail(http.StatusMethodNotAllowed, "method_not_allowed", "this path is for %s", found.method)
-	} else if err = req.prepare(w); err == nil {
+	} else if wrong != nil {
+		TurnAway(w, r)
+		err = invalid("query: %v", wrong)
+	} else if err = req.prepare(w, found); err == nil {
 		if found.method == http.MethodGet || found.name == terminateRoute.name {
 			err = req.take(a.buckets[req.app.ID].reads, limitReads, "reads", 1)
 		}

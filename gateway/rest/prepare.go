@@ -1,10 +1,13 @@
 package rest
 
 import (
+	"bytes"
+	"compress/gzip"
 	"errors"
 	"io"
 	"net/http"
-	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/sluicehq/sluice/gateway/pusher"
@@ -34,7 +37,7 @@ const turnAwayWait = 20 * time.Millisecond
 
 // prepare checks the request, and reads its body once it is known whose it is: the
 // signature covers the sum of the body, so that whoever cannot sign has nothing read.
-func (r *request) prepare(w http.ResponseWriter) error {
+func (r *request) prepare(w http.ResponseWriter, found route) error {
 	if reason := r.api.opt.Refuse(r.http, r.app); reason != "" {
 		TurnAway(w, r.http)
 		return fail(http.StatusForbidden, "forbidden", "%s", reason)
@@ -43,12 +46,10 @@ func (r *request) prepare(w http.ResponseWriter) error {
 		TurnAway(w, r.http)
 		return bodyError(&http.MaxBytesError{Limit: r.api.opt.MaxBody})
 	}
-	var err error
-	if r.params, err = url.ParseQuery(r.http.URL.RawQuery); err != nil {
-		TurnAway(w, r.http)
-		return invalid("query: %v", err)
-	}
 	signed, err := r.authorize()
+	if err == nil {
+		err = r.checkParams(found.takes)
+	}
 	if err != nil {
 		TurnAway(w, r.http)
 		return err
@@ -69,7 +70,8 @@ func (r *request) authorize() (signed bool, err error) {
 		key, secret = r.app.Key, r.app.Secret.Reveal()
 	}
 	err = pusher.VerifyQuery(key, secret, r.api.opt.Now(), pusher.Request{
-		Method: r.http.Method, Path: r.http.URL.EscapedPath(), Decoded: r.http.URL.Path, Params: r.params,
+		Method: r.http.Method, Path: r.http.URL.EscapedPath(), Decoded: r.http.URL.Path, Others: r.sentPath(),
+		Params: r.params, Listed: r.query.Listed,
 	})
 	if err != nil || r.app == nil {
 		if err == nil {
@@ -80,6 +82,34 @@ func (r *request) authorize() (signed bool, err error) {
 	return true, r.enabled()
 }
 
+// sentPath is the path as it was sent, with the prefix that all paths may have.
+func (r *request) sentPath() []string {
+	path, _, _ := strings.Cut(r.http.RequestURI, "?")
+	if !strings.HasPrefix(path, "/") {
+		return nil // not from a server, or with scheme and host
+	}
+	return []string{path}
+}
+
+// checkParams refuses parameters that this request does not have: one that is written
+// wrong would be answered as if it had been heard.
+func (r *request) checkParams(takes []string) error {
+	for name := range r.params {
+		switch name {
+		case "auth_key", "auth_timestamp", "auth_version", "auth_signature", "body_md5":
+			continue
+		}
+		if slices.Contains(takes, name) {
+			continue
+		}
+		if len(takes) == 0 {
+			return invalid("query: the parameter %.64q is not known; this request takes none", name)
+		}
+		return invalid("query: the parameter %.64q is not known; this request takes %s", name, strings.Join(takes, ", "))
+	}
+	return nil
+}
+
 func unauthorized(err error) error {
 	return fail(http.StatusUnauthorized, "auth_failed", "%v", err)
 }
@@ -88,6 +118,12 @@ func unauthorized(err error) error {
 // sum there must be none, which is known from its length, or with its first byte.
 func (r *request) receive(w http.ResponseWriter, signed bool) error {
 	length, limit := r.http.ContentLength, r.api.opt.MaxBody
+	packed, err := packing(r.http.Header)
+	if err != nil {
+		TurnAway(w, r.http)
+		w.Header().Set("Accept-Encoding", "gzip")
+		return err
+	}
 	if signed && !pusher.AnnouncesBody(r.params) {
 		if length > 0 {
 			TurnAway(w, r.http)
@@ -100,7 +136,6 @@ func (r *request) receive(w http.ResponseWriter, signed bool) error {
 			in: http.MaxBytesReader(w, r.http.Body, limit), control: http.NewResponseController(w),
 			pause: r.api.opt.BodyTimeout / 3, end: time.Now().Add(r.api.opt.BodyTimeout),
 		}
-		var err error
 		if r.body, err = readBody(in, length, &r.hold); err == nil {
 			in.done()
 		} else {
@@ -108,20 +143,70 @@ func (r *request) receive(w http.ResponseWriter, signed bool) error {
 		}
 		switch {
 		case errors.Is(err, errFull):
-			return crossed(limitBodies, http.StatusServiceUnavailable, "service_unavailable",
-				"too much is being published at a time; the limit is %d bytes of requests (http.max_bodies)", r.api.opt.MaxBodies)
+			return r.full()
 		case err != nil && limit == 0:
 			return unauthorized(pusher.ErrWrongBody)
 		case err != nil:
 			return bodyError(err)
 		}
 	}
+	var wrong error
 	if signed {
-		if err := pusher.VerifyBody(r.params, r.body); err != nil {
-			return unauthorized(err)
+		wrong = pusher.VerifyBody(r.params, r.body)
+	}
+	if packed && len(r.body) > 0 {
+		if err := r.unpack(w); err != nil {
+			return err
+		}
+		if wrong != nil {
+			// Who packs behind the back of an SDK leaves the sum as it was.
+			wrong = pusher.VerifyBody(r.params, r.body)
 		}
 	}
+	if wrong != nil {
+		return unauthorized(wrong)
+	}
 	return nil
+}
+
+// packing tells whether a body is packed with gzip, and refuses what is not offered.
+func packing(h http.Header) (bool, error) {
+	encoding := strings.ToLower(strings.TrimSpace(strings.Join(h.Values("Content-Encoding"), ",")))
+	switch encoding {
+	case "", "identity":
+		return false, nil
+	case "gzip", "x-gzip":
+		return true, nil
+	}
+	return false, fail(http.StatusUnsupportedMediaType, "unsupported_encoding", "Content-Encoding is %.40q; gzip is offered", encoding)
+}
+
+// unpack replaces a body by what was packed in it, within the same bounds.
+func (r *request) unpack(w http.ResponseWriter) error {
+	in, err := gzip.NewReader(bytes.NewReader(r.body))
+	if err != nil {
+		return invalid("the body is not gzip, as Content-Encoding says: %v", err)
+	}
+	before := int64(len(r.body))
+	body, err := readBody(http.MaxBytesReader(w, io.NopCloser(in), r.api.opt.MaxBody), -1, &r.hold)
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.Is(err, errFull):
+		return r.full()
+	case errors.As(err, &tooLarge):
+		return bodyError(err)
+	case err != nil:
+		return invalid("the body is not gzip, as Content-Encoding says: %v", err)
+	}
+	r.body = body
+	r.hold.give(min(before, r.hold.bytes))
+	return nil
+}
+
+// full is the answer to a body for which there is no room.
+func (r *request) full() error {
+	return crossed(limitBodies, http.StatusServiceUnavailable, "service_unavailable",
+		"too much is being published at a time; the limit is %d bytes of requests (http.max_bodies)", r.api.opt.MaxBodies)
 }
 
 // paced is a body that must go on coming: there is a bound for each pause, and one for
