@@ -170,7 +170,10 @@ func packed(text string) string {
 
 func TestWeeks16PackedBodies(t *testing.T) {
 	const event = `{"name":"n","channel":"c","data":"é"}`
-	md5Of := func(text string) string { sum := md5.Sum([]byte(text)); return "&body_md5=" + hex.EncodeToString(sum[:]) }
+	md5Of := func(text string) string {
+		sum := md5.Sum([]byte(text))
+		return "&body_md5=" + hex.EncodeToString(sum[:])
+	}
 	bomb := packed(strings.Repeat(" ", 8<<20) + event)
 	for _, c := range []struct {
 		about, encoding, body string
