@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/knadh/koanf/v2"
 )
 
 // Credentials of the app of development mode.
@@ -202,7 +204,7 @@ type ChannelDelta struct {
 }
 
 // getter reads typed values of known keys.
-type getter struct{ k merged }
+type getter struct{ k *koanf.Koanf }
 
 func (g getter) text(name string) string { s, _ := g.k.Get(name).(string); return s }
 func (g getter) is(name string) bool     { b, _ := g.k.Get(name).(bool); return b }
@@ -220,7 +222,7 @@ func (g getter) seconds(name string) time.Duration {
 }
 
 // build makes the typed configuration and checks what spans several keys.
-func build(k merged, hasFile bool, p *problems) *Config {
+func build(k *koanf.Koanf, hasFile bool, p *problems) *Config {
 	g := getter{k}
 	c := &Config{values: map[string]any{}}
 	c.Development = g.text("mode") == "development" || g.text("mode") == "" && !hasFile
@@ -312,7 +314,7 @@ func build(k merged, hasFile bool, p *problems) *Config {
 }
 
 // remember keeps the values for printing, with what was derived.
-func (c *Config) remember(k merged) {
+func (c *Config) remember(k *koanf.Koanf) {
 	for i := range keys {
 		key := &keys[i]
 		v := k.Get(key.name)

@@ -2,11 +2,14 @@ package configs
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"sort"
 	"strings"
 
+	koanfmaps "github.com/knadh/koanf/maps"
+	"github.com/knadh/koanf/providers/confmap"
+	"github.com/knadh/koanf/providers/rawbytes"
+	"github.com/knadh/koanf/v2"
 	"github.com/spf13/pflag"
 )
 
@@ -21,25 +24,27 @@ type Sources struct {
 	Flags *pflag.FlagSet
 }
 
+// delim joins the parts of a key's name.
+const delim = "."
+
+// maxFile bounds the file, which has room for thousands of apps.
+const maxFile = 16 << 20
+
 // Load reads, merges and checks a configuration. The error is an [*Error] with
 // everything that is wrong, unless the file cannot be read at all.
 func Load(s Sources) (*Config, error) {
-	var file map[string]any
-	if s.File != "" {
-		content, err := os.ReadFile(s.File)
-		if err != nil {
-			return nil, fmt.Errorf("configuration: %w", err)
-		}
-		if file, err = parse(filepath.Ext(s.File), content); err != nil {
-			return nil, fmt.Errorf("configuration: %s: %w", s.File, err)
-		}
+	file, err := s.readFile()
+	if err != nil {
+		return nil, err
 	}
 	p := newProblems()
 	expand("", file, variables(s.Environ), p)
 	environ, over := fromEnviron(s.Environ, p)
-	values := merged{}
+	values := koanf.New(delim)
 	for _, layer := range []map[string]any{defaults(), fromFile(file, p), environ, fromFlags(s.Flags, p)} {
-		values.take(layer)
+		if err := values.Load(confmap.Provider(layer, delim), nil, koanf.WithMergeFunc(overlay)); err != nil {
+			return nil, fmt.Errorf("configuration: %w", err)
+		}
 	}
 	c := build(values, s.File != "", p)
 	c.passed = over
@@ -49,21 +54,43 @@ func Load(s Sources) (*Config, error) {
 	return c, nil
 }
 
-// merged are the values of all keys by name.
-type merged map[string]any
-
-// Get returns the value of a key, nil if there is none.
-func (m merged) Get(name string) any { return m[name] }
-
-// take puts the values of a source over what is there. A secret and the file that holds
-// it are one setting, so one of them replaces the other.
-func (m merged) take(layer map[string]any) {
-	for name, v := range layer {
-		if _, both := layer[name+"_file"]; !both && find(keys, name+"_file") != nil {
-			m[name+"_file"] = ""
-		}
-		m[name] = v
+// readFile is the tree of the file as it is written. It is a layer of its own, because
+// what it has is checked and turned into the types of the keys before it is merged.
+func (s Sources) readFile() (map[string]any, error) {
+	if s.File == "" {
+		return nil, nil
 	}
+	tree := koanf.New(delim)
+	content, err := readFile(s.File, maxFile)
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %s %w", s.File, err)
+	}
+	parser, err := parserOf(filepath.Ext(s.File))
+	if err == nil {
+		err = tree.Load(rawbytes.Provider(content), parser)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %s: %w", s.File, err)
+	}
+	return tree.Raw(), nil
+}
+
+// overlay puts the values of a source over what is there. A secret and the file that holds
+// it are one setting, so one of them replaces the other.
+func overlay(src, dest map[string]any) error {
+	given, _ := koanfmaps.Flatten(src, nil, delim)
+	for i := range keys {
+		name := keys[i].secretOf()
+		if name == "" {
+			continue
+		}
+		_, secret := given[name]
+		if _, file := given[keys[i].name]; secret && !file {
+			put(src, keys[i].name, "")
+		}
+	}
+	koanfmaps.Merge(src, dest)
+	return nil
 }
 
 func defaults() map[string]any {
@@ -106,7 +133,9 @@ func fromFile(file map[string]any, p *problems) map[string]any {
 			k := find(keys, path)
 			switch {
 			case k != nil:
-				if value, ok := k.value(path, v, p); ok {
+				if _, twice := out[path]; twice {
+					p.at(path, "%s is given twice, with a dot and in its section", path)
+				} else if value, ok := k.value(path, v, p); ok {
 					out[path] = value
 				}
 			case sections[path] && isMap:

@@ -11,6 +11,7 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/tailscale/hujson"
+	"go.yaml.in/yaml/v3"
 )
 
 // word is something that a file has without quotes where the format does not keep how it
@@ -27,24 +28,42 @@ func (w word) null() bool {
 	return false
 }
 
-// parse reads the text of a file. Its leaves are texts as they are written, numbers and
-// booleans as well, so that 0042 does not become 34; [word] where that is not to be had;
-// and nil for nothing.
-func parse(ext string, content []byte) (map[string]any, error) {
+// parser is a [koanf.Parser] of one format. The leaves of what it reads are texts as they
+// are written, numbers and booleans as well, so that 0042 does not become 34; [word] where
+// that is not to be had; and nil for nothing.
+type parser struct {
+	read  func([]byte) (map[string]any, error)
+	write func(any) ([]byte, error)
+}
+
+var (
+	jsonParser = parser{read: parseObject, write: func(v any) ([]byte, error) { return json.MarshalIndent(v, "", "  ") }}
+	yamlParser = parser{read: parseYAML, write: yaml.Marshal}
+	tomlParser = parser{read: parseTOML, write: toml.Marshal}
+)
+
+// parserOf is the parser for the ending of a file.
+func parserOf(ext string) (parser, error) {
+	switch strings.ToLower(ext) {
+	case ".json", ".jsonc":
+		return jsonParser, nil
+	case ".yaml", ".yml":
+		return yamlParser, nil
+	case ".toml":
+		return tomlParser, nil
+	}
+	return parser{}, fmt.Errorf("the ending %q is not one of .json, .jsonc, .yaml, .yml, .toml", ext)
+}
+
+func (f parser) Unmarshal(content []byte) (map[string]any, error) {
 	content = bytes.TrimPrefix(content, []byte("\ufeff"))
 	if !utf8.Valid(content) {
 		return nil, errors.New("the file is not UTF-8")
 	}
-	switch strings.ToLower(ext) {
-	case ".json", ".jsonc":
-		return parseObject(content)
-	case ".yaml", ".yml":
-		return parseYAML(content)
-	case ".toml":
-		return parseTOML(content)
-	}
-	return nil, fmt.Errorf("the ending %q is not one of .json, .jsonc, .yaml, .yml, .toml", ext)
+	return f.read(content)
 }
+
+func (f parser) Marshal(tree map[string]any) ([]byte, error) { return f.write(tree) }
 
 func parseObject(content []byte) (map[string]any, error) {
 	v, err := parseJSON(content)

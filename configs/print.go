@@ -1,11 +1,8 @@
 package configs
 
 import (
-	"encoding/json"
 	"strings"
 	"time"
-
-	"go.yaml.in/yaml/v3"
 )
 
 // Effective is the configuration in force as a tree, secrets redacted.
@@ -143,7 +140,7 @@ func put(m map[string]any, name string, v any) {
 
 // YAML is the configuration in force, fit to be loaded again once the secrets are
 // filled in.
-func (c *Config) YAML() ([]byte, error) { return yaml.Marshal(c.Effective()) }
+func (c *Config) YAML() ([]byte, error) { return yamlParser.Marshal(c.Effective()) }
 
 // JSON is the same as JSON.
-func (c *Config) JSON() ([]byte, error) { return json.MarshalIndent(c.Effective(), "", "  ") }
+func (c *Config) JSON() ([]byte, error) { return jsonParser.Marshal(c.Effective()) }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"syscall"
 	"unicode/utf8"
 )
 
@@ -39,19 +40,12 @@ func (k *key) secretOf() string {
 // ReadSecret reads a secret from a file of its own, up to 64 KiB of UTF-8. One line break
 // at its end does not count. The error does not show the content.
 func ReadSecret(path string) (Secret, error) {
-	f, err := os.Open(path)
+	content, err := readFile(path, maxSecretFile)
 	if err != nil {
-		return "", unwrapped(path, err)
-	}
-	defer func() { _ = f.Close() }()
-	content, err := io.ReadAll(io.LimitReader(f, maxSecretFile+1))
-	if err != nil {
-		return "", unwrapped(path, err)
+		return "", fmt.Errorf("%q %w", shorten(path), err)
 	}
 	text := strings.TrimSuffix(strings.TrimSuffix(string(content), "\n"), "\r")
 	switch {
-	case len(content) > maxSecretFile:
-		return "", fmt.Errorf("%q is larger than %d bytes", shorten(path), maxSecretFile)
 	case strings.TrimSpace(text) == "":
 		return "", fmt.Errorf("%q is empty", shorten(path))
 	case !utf8.ValidString(text):
@@ -60,12 +54,39 @@ func ReadSecret(path string) (Secret, error) {
 	return Secret(text), nil
 }
 
-func unwrapped(path string, err error) error {
+// readFile reads a regular file, or what a symbolic link to one leads to. Others, such as
+// named pipes, could be waited for without end, and are not even opened so that one waits.
+func readFile(path string, limit int64) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, unwrapped(err)
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return nil, unwrapped(err)
+	case info.IsDir():
+		return nil, errors.New("is a directory")
+	case !info.Mode().IsRegular():
+		return nil, errors.New("is no regular file")
+	}
+	content, err := io.ReadAll(io.LimitReader(f, limit+1))
+	switch {
+	case err != nil:
+		return nil, unwrapped(err)
+	case int64(len(content)) > limit:
+		return nil, fmt.Errorf("is larger than %d bytes", limit)
+	}
+	return content, nil
+}
+
+func unwrapped(err error) error {
 	var at *fs.PathError
 	if errors.As(err, &at) {
 		err = at.Err
 	}
-	return fmt.Errorf("%q cannot be read: %w", shorten(path), err)
+	return fmt.Errorf("cannot be read: %w", err)
 }
 
 // readSecrets puts what the files of one source hold in the place of the secrets. where

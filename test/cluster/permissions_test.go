@@ -10,9 +10,9 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/knadh/koanf/parsers/yaml"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/configs"
@@ -46,8 +46,8 @@ func TestPermissionsOfTheComposeFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tree, err := yaml.Parser().Unmarshal(text)
-	if err != nil {
+	var tree map[string]any
+	if err := yaml.Unmarshal(text, &tree); err != nil {
 		t.Fatal(err)
 	}
 	content := func(name string) string {

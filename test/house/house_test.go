@@ -56,6 +56,7 @@ var rules = []rule{
 	{pkg: "gateway/client", own: []string{"delta", "gateway/app", "gateway/pusher"}, foreign: []string{gws, gjson}},
 	{pkg: "configs", foreign: []string{
 		"github.com/pelletier/go-toml/v2", "go.yaml.in/yaml/v3", "github.com/tailscale/hujson", "github.com/spf13/pflag",
+		"github.com/knadh/koanf/",
 	}},
 }
 
