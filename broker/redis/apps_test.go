@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/test/redisserver"
@@ -48,5 +49,32 @@ func TestTrust04TheIdOfGatewaysIsReserved(t *testing.T) {
 	_, err := Open(t.Context(), Options{URL: "redis://127.0.0.1:1", Apps: []AppOptions{{ID: broker.GatewaysApp}}})
 	if err == nil || !strings.Contains(err.Error(), "reserved") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestTrust07APoisonedChannelIsNoTroubleOfTheServer: what somebody put in the place of a channel
+// is named, and concerns its app alone.
+func TestTrust07APoisonedChannelIsNoTroubleOfTheServer(t *testing.T) {
+	t.Parallel()
+	l := open(t, redisserver.Start(t).URL(), false, func(o *Options) { o.PublishTimeout = time.Second })
+	key := l.keys.channel("app-1", "c").stream
+	if err := l.pub.Do(t.Context(), l.pub.B().Set().Key(key).Value("not a stream").Build()).Error(); err != nil {
+		t.Fatal(err)
+	}
+	event := broker.Outgoing{Channel: "c", Event: &broker.Event{Name: "e"}}
+	if _, err := l.Publish(t.Context(), "app-1", event); !errors.Is(err, broker.ErrUnavailable) {
+		t.Errorf("got %v", err)
+	}
+	if h := l.Health(); !h.Ready || !strings.Contains(strings.Join(h.Problems, "\n"), "storing events of the app app-1") {
+		t.Errorf("health is %+v", h)
+	}
+	if _, err := l.Publish(t.Context(), "app.2", event); err != nil {
+		t.Errorf("the other app suffers: %v", err)
+	}
+	if err := l.pub.Do(t.Context(), l.pub.B().Del().Key(key).Build()).Error(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Publish(t.Context(), "app-1", event); err != nil || len(l.Health().Problems) > 0 {
+		t.Errorf("afterwards: %v, %+v", err, l.Health())
 	}
 }

@@ -56,8 +56,8 @@ var _ broker.Log = (*Log)(nil)
 type appLog struct {
 	opt   AppOptions
 	epoch atomic.Pointer[string]
-	// open is set once the app has an epoch.
-	open atomic.Bool
+	// open is set once the app has an epoch, spoilt while its keys hold something else.
+	open, spoilt atomic.Bool
 
 	mu sync.Mutex
 	// ended are the epochs that this process saw end.

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -151,7 +152,7 @@ func (l *Log) publishTo(ctx context.Context, a *appLog, events []broker.Outgoing
 	if l.opt.Cluster {
 		return l.publishOnCluster(ctx, a, events, receipts, index, n, channel, keys, args)
 	}
-	got, err := l.run(ctx, keys, args)
+	got, err := l.run(ctx, a, keys, args)
 	if err != nil {
 		return err
 	}
@@ -188,8 +189,8 @@ func (l *Log) settle(a *appLog, channel string, got []rueidis.RedisMessage, even
 }
 
 // run executes the publish script.
-func (l *Log) run(ctx context.Context, keys, args []string) (got []rueidis.RedisMessage, err error) {
-	err = l.repeat(ctx, keys[0], func(ctx context.Context) (err error) {
+func (l *Log) run(ctx context.Context, a *appLog, keys, args []string) (got []rueidis.RedisMessage, err error) {
+	err = l.repeat(ctx, a, keys[0], func(ctx context.Context) (err error) {
 		got, err = publishScript.Exec(ctx, l.pub, keys, args).ToArray()
 		return err
 	})
@@ -198,7 +199,7 @@ func (l *Log) run(ctx context.Context, keys, args []string) (got []rueidis.Redis
 
 // repeat does a part of a publish, again and again until the deadline. It must be one
 // that may be done twice. key is in the slot that it needs.
-func (l *Log) repeat(ctx context.Context, key string, do func(ctx context.Context) error) error {
+func (l *Log) repeat(ctx context.Context, a *appLog, key string, do func(ctx context.Context) error) error {
 	for attempt := 0; ; attempt++ {
 		if attempt > 0 {
 			l.stats.retries.Add(1)
@@ -210,13 +211,23 @@ func (l *Log) repeat(ctx context.Context, key string, do func(ctx context.Contex
 			if attempt > 0 {
 				l.problem(storing, nil)
 			}
+			if a.spoilt.CompareAndSwap(true, false) {
+				l.appProblem(a.opt.ID, storing+" of the app "+a.opt.ID, nil)
+			}
 			return nil
 		}
 		if l.ctx.Err() != nil {
 			return fmt.Errorf("%w: %w", broker.ErrUnavailable, broker.ErrClosed)
 		}
 		l.leaveReplica(ctx, err)
-		if attempt > 0 {
+		switch {
+		case attempt == 0:
+		case strings.Contains(err.Error(), "WRONGTYPE"):
+			// Somebody put something else in the place of one of the app's keys, which is
+			// no trouble of the server.
+			a.spoilt.Store(true)
+			l.appProblem(a.opt.ID, storing+" of the app "+a.opt.ID, err)
+		default:
 			l.problem(storing, err)
 			probe := key + ":probe"
 			l.probe.Store(&probe)

@@ -35,7 +35,7 @@ func (l *Log) publishOnCluster(ctx context.Context, a *appLog, events []broker.O
 	if len(left) == 0 {
 		return nil
 	}
-	got, err := l.run(ctx, leftKeys, leftArgs)
+	got, err := l.run(ctx, a, leftKeys, leftArgs)
 	if err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func (l *Log) lookUp(ctx context.Context, a *appLog, events []broker.Outgoing, i
 	if len(at) == 0 {
 		return stored, nil
 	}
-	err := l.repeat(ctx, root, func(ctx context.Context) error {
+	err := l.repeat(ctx, a, root, func(ctx context.Context) error {
 		commands := make(rueidis.Commands, len(at))
 		for j, i := range at {
 			commands[j] = l.pub.B().Get().Key(root + digest(events[index(i)].Event.DedupID)).Build()

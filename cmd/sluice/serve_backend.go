@@ -89,7 +89,7 @@ func openBackend(ctx context.Context, c *configs.Config, maxGuests int, log *slo
 		}
 		server, err := embedded.Start(ctx, embedded.Options{
 			Host: e.Host, Port: e.Port, StoreDir: e.StoreDir, MaxStore: e.MaxStore, SyncInterval: e.SyncInterval, Logger: log,
-			SyncAlways: c.Durability == "machine",
+			SyncAlways: c.Durability == "machine", Prefix: c.NATS.Prefix,
 			MaxPayload: int32(opt.MaxData + 128<<10), MaxConnections: maxGuests,
 		})
 		if err != nil {

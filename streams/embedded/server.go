@@ -34,6 +34,9 @@ type Options struct {
 	SyncAlways bool
 	// DontListen makes a server that only this process can reach.
 	DontListen bool
+	// Prefix is put before the subjects that only gateways and the server write, but for
+	// those of JetStream. Default none.
+	Prefix string
 	// MaxPayload bounds one message in bytes, default 1 MiB.
 	MaxPayload int32
 	// MaxConnections bounds the connections of others, default 1024: each takes a
@@ -182,8 +185,12 @@ func (s *Server) probePort() error {
 func (s *Server) options() *server.Options {
 	// Whoever comes without credentials is the command-line tool of the person at
 	// this machine. It may do everything but write what only the log may write.
+	deny := []string{"$KV.>"}
+	for _, subject := range []string{"rt.>", "rtctr.>", "rtkv.>", "gw.>", "rtgw.>", "work.>"} {
+		deny = append(deny, s.opt.Prefix+subject)
+	}
 	guest := &server.User{Username: "guest", Password: rand.Text(), Permissions: &server.Permissions{
-		Publish: &server.SubjectPermission{Deny: []string{"rt.>", "rtctr.>", "rtkv.>", "gw.>", "rtgw.>", "work.>", "$KV.>"}},
+		Publish: &server.SubjectPermission{Deny: deny},
 	}}
 	return &server.Options{
 		ServerName: "sluice-embedded", Host: s.opt.Host, Port: s.opt.Port, DontListen: s.opt.DontListen,

@@ -108,8 +108,14 @@ func TestUnusableDirectoryIsAnError(t *testing.T) {
 
 // Whoever comes without credentials may publish events but not write what only
 // the log may write.
-func TestGuestCannotWriteTheLiveSubject(t *testing.T) {
-	s := start(t, Options{Port: -1, StoreDir: t.TempDir()})
+func TestTrust04GuestCannotWriteWhatOnlyTheLogMay(t *testing.T) {
+	for _, prefix := range []string{"", "staging."} {
+		t.Run("prefix "+prefix, func(t *testing.T) { guestIsKeptOut(t, prefix) })
+	}
+}
+
+func guestIsKeptOut(t *testing.T, prefix string) {
+	s := start(t, Options{Port: -1, StoreDir: t.TempDir(), Prefix: prefix})
 	denied := make(chan error, 10)
 	guest := connect(t, s.ClientURL(), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { denied <- err }))
 	ours := connect(t, "", s.ConnectOptions()...)
@@ -124,6 +130,9 @@ func TestGuestCannotWriteTheLiveSubject(t *testing.T) {
 		"rt.app.channel", "rtctr.app.channel", "rtkv.seat.app.c.n.u", "$KV.counters.app", "$KV.cluster.seat.app.c.n.u",
 		"gw.app", "rtgw.app", "work.queue",
 	} {
+		if !strings.HasPrefix(subject, "$") {
+			subject = prefix + subject
+		}
 		if err := guest.Publish(subject, []byte("forged")); err != nil {
 			t.Fatal(err)
 		}
@@ -136,11 +145,11 @@ func TestGuestCannotWriteTheLiveSubject(t *testing.T) {
 			t.Fatalf("publishing to %s was not refused", subject)
 		}
 	}
-	if err := guest.Publish("ch.app.channel", []byte("event")); err != nil {
+	if err := guest.Publish(prefix+"ch.app.channel", []byte("event")); err != nil {
 		t.Fatal(err)
 	}
 	m, err := got.NextMsg(10 * time.Second)
-	if err != nil || m.Subject != "ch.app.channel" {
+	if err != nil || m.Subject != prefix+"ch.app.channel" {
 		t.Errorf("got %v %v, want only the event", m, err)
 	}
 }
