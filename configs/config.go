@@ -135,8 +135,8 @@ type WebSocket struct {
 	SubscriptionRate, MessageRate, MaxFilterBytes                     int
 	SlowTimeout                                                       time.Duration
 	Compression                                                       bool
-	// TotalQueueBytes is 0 for a share of the memory.
-	TotalQueueBytes int64
+	// TotalQueueBytes and TotalMessageBytes are 0 for a share of the memory.
+	TotalQueueBytes, TotalMessageBytes int64
 }
 
 // HTTP bounds requests.
@@ -283,8 +283,9 @@ func build(k *koanf.Koanf, hasFile bool, p *problems) *Config {
 		QueueBytes: g.integer("websocket.queue_bytes"), MaxSubscriptions: g.integer("websocket.max_subscriptions"),
 		SlowTimeout: g.duration("websocket.slow_timeout"), Compression: g.is("websocket.compression"),
 		SendBuffer: g.integer("websocket.send_buffer"), TotalQueueBytes: g.number("websocket.total_queue_bytes"),
-		MaxFilterBytes:   g.integer("tag_filtering.max_bytes_per_connection"),
-		SubscriptionRate: g.integer("websocket.subscription_rate"), MessageRate: g.integer("websocket.message_rate"),
+		TotalMessageBytes: g.number("websocket.total_message_bytes"),
+		MaxFilterBytes:    g.integer("tag_filtering.max_bytes_per_connection"),
+		SubscriptionRate:  g.integer("websocket.subscription_rate"), MessageRate: g.integer("websocket.message_rate"),
 	}
 	c.HTTP = HTTP{
 		HeaderTimeout: g.duration("http.header_timeout"), BodyTimeout: g.duration("http.body_timeout"),

@@ -29,7 +29,7 @@ func (c *Config) checkLimits(p *problems) {
 		name         string
 		value, least int64
 	}{
-		{"memory.limit", c.MemoryLimit, 64 << 20}, {"websocket.total_queue_bytes", c.WebSocket.TotalQueueBytes, 1 << 20},
+		{"memory.limit", c.MemoryLimit, 64 << 20}, {"websocket.total_message_bytes", c.WebSocket.TotalMessageBytes, 1 << 20}, {"websocket.total_queue_bytes", c.WebSocket.TotalQueueBytes, 1 << 20},
 		{"delta_compression.max_total_base_bytes", c.Delta.TotalBases, 1 << 20},
 	} {
 		if l.value > 0 && l.value < l.least {

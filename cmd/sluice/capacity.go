@@ -30,6 +30,7 @@ func measure(c *configs.Config) capacity {
 	}
 	share(&c.WebSocket.TotalQueueBytes, budget/4)
 	share(&c.Delta.TotalBases, budget/8)
+	share(&c.WebSocket.TotalMessageBytes, max(budget/16, 16*int64(c.WebSocket.MaxMessage)))
 	d := &process.Descriptors{Reserve: c.DescriptorReserve}
 	if d.Reserve == 0 {
 		d.Reserve = 32 + 2*len(c.Apps)
@@ -39,6 +40,7 @@ func measure(c *configs.Config) capacity {
 	}
 	c.Derive("memory.limit", m.Limit)
 	c.Derive("websocket.total_queue_bytes", c.WebSocket.TotalQueueBytes)
+	c.Derive("websocket.total_message_bytes", c.WebSocket.TotalMessageBytes)
 	c.Derive("delta_compression.max_total_base_bytes", c.Delta.TotalBases)
 	c.Derive("descriptors.reserve", int64(d.Reserve))
 	return capacity{m, d}
@@ -77,6 +79,7 @@ func bounds(c *configs.Config) (sum int64, keys []any) {
 		}
 	}
 	row("websocket.total_queue_bytes", c.WebSocket.TotalQueueBytes)
+	row("websocket.total_message_bytes", c.WebSocket.TotalMessageBytes)
 	if c.Delta.Enabled {
 		row("delta_compression.max_total_base_bytes", c.Delta.TotalBases)
 	}

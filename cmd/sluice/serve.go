@@ -160,6 +160,7 @@ func nodeOptions(c *configs.Config, b *backend, log *slog.Logger, registry *prom
 	opt.Hub.MaxMessage = c.WebSocket.MaxMessage
 	opt.Hub.QueueFrames, opt.Hub.QueueBytes = c.WebSocket.QueueFrames, c.WebSocket.QueueBytes
 	opt.Hub.SendBuffer = c.WebSocket.SendBuffer
+	opt.Hub.TotalMessageBytes = c.WebSocket.TotalMessageBytes
 	opt.Hub.TotalQueueBytes, opt.Hub.TotalBaseBytes = c.WebSocket.TotalQueueBytes, c.Delta.TotalBases
 	opt.Hub.SlowAge, opt.Hub.MaxSubscriptions = c.WebSocket.SlowTimeout, c.WebSocket.MaxSubscriptions
 	opt.Hub.MaxFilterBytes = c.WebSocket.MaxFilterBytes

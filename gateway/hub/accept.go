@@ -56,7 +56,8 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// What the library is shown is an offer that it reads as it is meant.
 		r.Header.Set(extensions, "permessage-deflate; server_no_context_takeover; client_no_context_takeover")
 	}
-	ws, err := upgrader.UpgradeFromConn(wrapped, primed(&guard{from: conn, client: c, max: uint64(h.opt.MaxMessage)}, buffered), r)
+	c.guard = &guard{from: conn, client: c, max: uint64(h.opt.MaxMessage)}
+	ws, err := upgrader.UpgradeFromConn(wrapped, primed(c.guard, buffered), r)
 	if err != nil {
 		// The library has answered and closed the connection: the peer is gone.
 		h.opt.Metrics.noHandshake("takeover")

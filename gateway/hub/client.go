@@ -27,6 +27,7 @@ type Client struct {
 	conn    net.Conn
 	sock    *socket
 	ws      *gws.Conn
+	guard   *guard
 	id      string
 	dialect pusher.Dialect
 	// refused connections are told why and closed; they take part in nothing.
@@ -140,6 +141,7 @@ func (c *Client) run() {
 // leave undoes everything that the connection did, gives the peer a moment to
 // read what was sent last, and closes.
 func (c *Client) leave() {
+	c.guard.settle()
 	for _, m := range c.joined {
 		c.drop(&m)
 	}

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"container/list"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -63,11 +64,20 @@ type guard struct {
 	size uint64
 	rest uint64
 	bad  *badFrame
+
+	// held and place belong to the inbox; counted says that there may be something.
+	held    int64
+	place   *list.Element
+	counted bool
 }
 
 // Read implements [io.Reader].
 func (g *guard) Read(p []byte) (int, error) {
 	if g.bad == nil {
+		if g.counted && g.rest == 0 && !g.open {
+			// The library asks for more when it has handled the message.
+			g.settle()
+		}
 		n, err := g.from.Read(p)
 		frames, good := g.judge(p[:n])
 		g.client.paceFrames(frames)
@@ -78,6 +88,15 @@ func (g *guard) Read(p []byte) (int, error) {
 	// The library has handled all that came before.
 	g.client.refuseFrame(g.bad)
 	return 0, errBadFrame
+}
+
+// settle gives back what was counted of a message that is through. The reading goroutine
+// calls it last, when the connection ends.
+func (g *guard) settle() {
+	if g.counted {
+		g.counted = false
+		g.client.hub.inbox.release(g)
+	}
 }
 
 // judge returns the number of frames that begin in p, and how much of p the library may
@@ -150,6 +169,10 @@ func (g *guard) begin() *badFrame {
 		}
 		g.open = !fin
 		g.size += length
+		if g.size > smallMessage {
+			g.counted = true
+			g.client.hub.inbox.hold(g, length)
+		}
 	}
 	g.rest = length + 4
 	return nil

@@ -227,7 +227,7 @@ func TestTrust11GuardInPieces(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 0))
-	c := &Client{deflates: true}
+	c := &Client{deflates: true, hub: &Hub{inbox: inbox{limit: 1 << 40}}}
 	for range 200 {
 		raw := hostileBytes(rnd)
 		whole := &guard{client: c, max: 64 << 10}

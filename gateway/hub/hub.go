@@ -58,6 +58,9 @@ type Options struct {
 	// TotalBaseBytes bounds what deltas can start from, of all channels together,
 	// default 256 MiB. Beyond it publications go out in full.
 	TotalBaseBytes int64
+	// TotalMessageBytes bounds what messages of clients take that have begun and not
+	// ended, default 64 MiB. The one that began first gives way (4100).
+	TotalMessageBytes int64
 	// Scarce says that memory is scarce, so that no further channels are followed;
 	// nil for never. Called for each subscription that needs one.
 	Scarce func() bool
@@ -137,6 +140,7 @@ func (o *Options) setDefaults() {
 	fallback(&o.QueueBytes, 1<<20)
 	fallback(&o.TotalQueueBytes, 256<<20)
 	fallback(&o.TotalBaseBytes, 256<<20)
+	fallback(&o.TotalMessageBytes, 64<<20)
 	fallback(&o.SlowAge, 10*time.Second)
 	fallback(&o.Linger, 2*time.Second)
 	fallback(&o.ChannelLinger, 5*time.Second)
@@ -165,6 +169,7 @@ func (o *Options) setDefaults() {
 type Hub struct {
 	opt    Options
 	limits limits
+	inbox  inbox
 	shards []*shard
 	// upgraders are without and with per-message compression.
 	upgraders [2]*gws.Upgrader
@@ -250,6 +255,7 @@ func New(opt Options) (*Hub, error) {
 		saves:     make(chan struct{}, maxSaves),
 		instance:  strconv.FormatUint(rand.Uint64(), 36),
 	}
+	h.inbox.limit = opt.TotalMessageBytes
 	h.encoders.New = func() any { return new(encoder) }
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.upgraders[0] = h.upgrader(gws.PermessageDeflate{})
