@@ -266,8 +266,9 @@ func TestTrust08StoreThatIsGoneEndsTheProcess(t *testing.T) {
 // together are allowed more than there is. The process lives, its memory stays within the
 // limit, and who reads gets everything.
 func TestTrust08SocketsThatDoNotReadShareTheMemory(t *testing.T) {
-	const sockets, limit = 150, 128 << 20
-	yaml := strings.Replace(config(t.TempDir(), fmt.Sprintf("memory: {limit: %d}", limit), "websocket: {send_buffer: 4096, queue_bytes: 4194304}"), "port: -1}\nlog", "port: 0}\nlog", 1)
+	const sockets, limit = 60, 128 << 20
+	yaml := strings.Replace(config(t.TempDir(), fmt.Sprintf("memory: {limit: %d}", limit), "websocket: {send_buffer: 4096, queue_bytes: 4194304}",
+		"apps: [{id: app-id, key: app-key, secret: app-secret, max_event_payload_in_kb: 128}]"), "port: -1}\nlog", "port: 0}\nlog", 1)
 	s := serve(t, t.TempDir(), yaml)
 	client := &http.Client{Timeout: patience, Transport: &http.Transport{}}
 	defer client.CloseIdleConnections()
@@ -282,7 +283,7 @@ func TestTrust08SocketsThatDoNotReadShareTheMemory(t *testing.T) {
 		slow = append(slow, conn)
 	}
 	eventually(t, "all are subscribed", func() bool { return metric(t, s, "sockudo_log_channels_attached") >= sockets })
-	big, most := strings.Repeat("x", 9<<10), 0.0
+	big, most := strings.Repeat("x", 100_000), 0.0
 	n := 0
 	for ; ; n++ {
 		if err := publishMany(client, s.HTTP, sockets, big); err != nil {
@@ -333,7 +334,7 @@ func dialSmall(t *testing.T, address string) net.Conn {
 
 // publishMany sends an event to the channels own-0 and so on, without a signature.
 func publishMany(client *http.Client, address string, channels int, data string) error {
-	const together = 75
+	const together = 60
 	for from := 0; from < channels; from += together {
 		var body bytes.Buffer
 		body.WriteString(`{"name":"e","data":"` + data + `","channels":[`)
