@@ -243,3 +243,27 @@ func ended(all []*peer) (n int) {
 	}
 	return n
 }
+
+// TestTrust08ReadingMetricsTakesNoLockOfTheHub: who makes a channel holds the hub's lock
+// and may wait for the metrics, and these wait for whoever reads them. A reader that waited
+// for the hub stopped everything.
+func TestTrust08ReadingMetricsTakesNoLockOfTheHub(t *testing.T) {
+	r := newRig(t, nil)
+	r.subscribed("market", false)
+	read := make(chan error, 1)
+	r.hub.mu.Lock()
+	defer r.hub.mu.Unlock()
+	go func() {
+		_ = r.hub.Problems()
+		_, err := r.registry.Gather()
+		read <- err
+	}()
+	select {
+	case err := <-read:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(patience):
+		t.Fatal("reading the metrics waits for the hub")
+	}
+}

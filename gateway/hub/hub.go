@@ -193,8 +193,10 @@ type Hub struct {
 	// for all gateways.
 	totals map[*app.App]*presence.Room
 	orders []broker.Attachment
-	// lacks says what is not followed although it should be, by what it is.
-	lacks map[string]string
+	// lacks says what is not followed although it should be, by what it is. Whoever reads
+	// metrics asks for it, and others wait for the metrics with mu, so it has its own lock.
+	lackMu sync.Mutex
+	lacks  map[string]string
 
 	// watchMu is taken after a room's lock, which is taken after mu. watched are
 	// the users that some connections want to know of.

@@ -112,8 +112,8 @@ func (h *Hub) insist(what string, do func(ctx context.Context) error) {
 		if h.ctx.Err() != nil {
 			return true
 		}
-		h.mu.Lock()
-		defer h.mu.Unlock()
+		h.lackMu.Lock()
+		defer h.lackMu.Unlock()
 		if err == nil {
 			delete(h.lacks, what)
 			return true
@@ -135,8 +135,8 @@ func (h *Hub) insist(what string, do func(ctx context.Context) error) {
 
 // lacking tells what is not followed, in order.
 func (h *Hub) lacking() []string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	h.lackMu.Lock()
+	defer h.lackMu.Unlock()
 	var out []string
 	for _, text := range h.lacks {
 		out = append(out, text)
