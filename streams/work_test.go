@@ -428,3 +428,54 @@ func TestTrustALeaseWhoseAnswerIsLost(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestTrust07QueuesOfAnEarlierReleaseLoseNothing: a stream without bounds of its queues gets
+// them when nothing is lost by it.
+func TestTrust07QueuesOfAnEarlierReleaseLoseNothing(t *testing.T) {
+	s := node(t, t.TempDir())
+	l := open(t, options(s))
+	_, err := l.js.CreateStream(t.Context(), jetstream.StreamConfig{
+		Name: "WORK", Subjects: []string{"work.>"}, Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew,
+		MaxAge: workAge, MaxBytes: workBytes, Duplicates: workWindow,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = mostTasks + 50
+	for i := range n {
+		if _, err := l.js.Publish(t.Context(), "work.q", []byte(fmt.Sprint(i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bound := func(w *Work) int64 {
+		t.Helper()
+		stream, err := l.js.Stream(t.Context(), w.stream)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return stream.CachedInfo().Config.MaxMsgsPerSubject
+	}
+	w := openWork(t, s, "one")
+	if got := bound(w); got > 0 {
+		t.Errorf("%d tasks are allowed while there are %d", got, n)
+	}
+	if _, err := w.Put(t.Context(), "q", broker.Task{Body: []byte("last")}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	got := 0
+	err = w.Take(ctx, "q", 1000, func(task broker.Taken) {
+		if err := task.Done(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if got++; string(task.Body) == "last" {
+			cancel()
+		}
+	})
+	if got != n+1 || !errors.Is(err, context.Canceled) {
+		t.Errorf("took %d tasks, want %d: %v", got, n+1, err)
+	}
+	if got := bound(openWork(t, s, "two")); got != mostTasks {
+		t.Errorf("%d tasks of a subject are allowed now, want %d", got, mostTasks)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -45,6 +46,36 @@ func TestConformance(t *testing.T) {
 				purge(t, servers, fmt.Sprintf("G%d%s", groups, streams.StreamOf(app)))
 			},
 		}
+	})
+}
+
+// TestConformanceOfWork runs the suite of the queues on three NATS servers: what bounds a queue
+// is enforced by the leader of the stream.
+func TestConformanceOfWork(t *testing.T) {
+	servers := startNATS(t, func(o *server.Options) { o.JetStreamMaxStore = 32 << 30 })
+	groups := 0
+	brokertest.RunWork(t, func(t *testing.T) (broker.Work, broker.Work) {
+		groups++
+		open := func(node string) broker.Work {
+			l, err := streams.Open(t.Context(), streams.Options{
+				URLs: servers.urls(), Replicas: 3, Prefix: fmt.Sprintf("w%d.", groups), StartTimeout: patience,
+				Apps: []streams.AppOptions{{ID: "app", Secrets: []streams.Secret{"secret"}, MaxBytes: -1}},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = l.Close() })
+			table, err := l.OpenTable(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			w, err := l.OpenWork(t.Context(), node, table)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return w
+		}
+		return open("one"), open("other")
 	})
 }
 
