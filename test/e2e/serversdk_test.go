@@ -17,8 +17,11 @@ import (
 // hookOf signs a webhook as the server does.
 func hookOf(body string) (key, signature string) { return "app-key", sum("app-secret", body) }
 
-// hookBody is as of now: the SDK of Python takes no old webhooks.
-var hookBody = fmt.Sprintf(`{"time_ms":%d,"events":[{"name":"channel_occupied","channel":"a"}]}`, time.Now().UnixMilli())
+// hookNow is a webhook as of now: the SDK of Python takes no old ones, and a test may be
+// waited for.
+func hookNow() string {
+	return fmt.Sprintf(`{"time_ms":%d,"events":[{"name":"channel_occupied","channel":"a"}]}`, time.Now().UnixMilli())
+}
 
 // member keeps somebody in a presence channel.
 func member(t *testing.T, address, channel string) *plainSocket {
@@ -95,6 +98,7 @@ func goSDK(t *testing.T, s *server) {
 	if err != nil || len(in.List) != 1 || in.List[0].ID != "7" {
 		t.Errorf("users: %+v, %v", in, err)
 	}
+	hookBody := hookNow()
 	key, signature := hookOf(hookBody)
 	hook, err := c.Webhook(http.Header{"X-Pusher-Key": {key}, "X-Pusher-Signature": {signature}}, []byte(hookBody))
 	if err != nil || len(hook.Events) != 1 || hook.Events[0].Event != "channel_occupied" && hook.Events[0].Name != "channel_occupied" {
@@ -108,6 +112,7 @@ func pythonSDK(t *testing.T, s *server) {
 	host, port, _ := strings.Cut(s.HTTP, ":")
 	cmd := exec.CommandContext(ctx, filepath.Join(root(), ".cache", "python", "bin", "python"), "server.py", host, port)
 	cmd.Dir = filepath.Join(root(), "test", "interop")
+	hookBody := hookNow()
 	key, signature := hookOf(hookBody)
 	cmd.Stdin = strings.NewReader(fmt.Sprintf(`{"key":%q,"signature":%q,"body":%q}`+"\n", key, signature, hookBody))
 	var errs strings.Builder
