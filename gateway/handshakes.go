@@ -1,10 +1,14 @@
 package gateway
 
 import (
+	"fmt"
+	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
 	"sync"
+	"time"
 )
 
 // handshakes bounds the connections of one address that have not sent a request yet, so
@@ -16,14 +20,15 @@ type handshakes struct {
 	proxies *proxies
 	// refused is called for one too many, unfinished for one that ended before it
 	// had sent a request, as after the time for that.
-	refused, unfinished func()
+	refused    func(netip.Addr)
+	unfinished func()
 
 	mu   sync.Mutex
 	open map[netip.Addr]int
 	of   map[net.Conn]netip.Addr
 }
 
-func newHandshakes(limit int, p *proxies, refused, unfinished func()) *handshakes {
+func newHandshakes(limit int, p *proxies, refused func(netip.Addr), unfinished func()) *handshakes {
 	return &handshakes{
 		limit: limit, proxies: p, refused: refused, unfinished: unfinished,
 		open: map[netip.Addr]int{}, of: map[net.Conn]netip.Addr{},
@@ -60,10 +65,27 @@ func (h *handshakes) known(c net.Conn, addr netip.Addr) {
 	}
 	h.mu.Unlock()
 	if full {
-		h.refused()
-		_ = c.Close()
+		h.refused(addr)
+		sendAway(c)
 	}
 }
+
+// sendAway answers a connection before it has asked for anything, and closes it. The
+// answer fits into what the kernel buffers of a connection that is new, so nobody waits.
+func sendAway(c net.Conn) {
+	_ = c.SetWriteDeadline(time.Now().Add(sendAwayWait))
+	_, _ = io.WriteString(c, busy)
+	_ = c.Close()
+}
+
+const (
+	sendAwayWait = 10 * time.Millisecond
+	busyText     = `{"error":"too many connections of this address have not sent a request yet (http.max_handshakes_per_address)",` +
+		`"code":"service_unavailable","status":503}`
+)
+
+var busy = fmt.Sprintf("HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"+
+	"Retry-After: 1\r\nConnection: close\r\n\r\n%s", len(busyText), busyText)
 
 // begin counts a handshake whose request has told its address. end must be called.
 func (h *handshakes) begin(addr netip.Addr) (end func(), ok bool) {
@@ -71,7 +93,7 @@ func (h *handshakes) begin(addr netip.Addr) (end func(), ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if !h.enter(addr) {
-		h.refused()
+		h.refused(addr)
 		return nil, false
 	}
 	return func() {
@@ -116,4 +138,34 @@ func networkOf(addr netip.Addr) netip.Addr {
 		}
 	}
 	return addr
+}
+
+// onceInAWhile is the time between two lines about one cause.
+const onceInAWhile = time.Minute
+
+// crowd says that an address has too many silent connections, once in a while, and how
+// many were turned away since it was last said.
+type crowd struct {
+	logger *slog.Logger
+	limit  int
+	now    func() time.Time
+
+	mu   sync.Mutex
+	said time.Time
+	more int
+}
+
+func (c *crowd) note(addr netip.Addr) {
+	c.mu.Lock()
+	c.more++
+	now := c.now()
+	if !c.said.IsZero() && now.Sub(c.said) < onceInAWhile {
+		c.mu.Unlock()
+		return
+	}
+	more := c.more
+	c.said, c.more = now, 0
+	c.mu.Unlock()
+	c.logger.Warn("connections are refused because too many of their address have not sent a request yet; if it is a proxy, list it in trusted_proxies",
+		"address", addr.String(), "limit", c.limit, "key", "http.max_handshakes_per_address", "refused", more)
 }

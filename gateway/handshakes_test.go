@@ -5,14 +5,18 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/memory"
 	"github.com/sluicehq/sluice/gateway/app"
 )
@@ -59,8 +63,8 @@ func TestSilentConnectionsOfOneAddressAreBounded(t *testing.T) {
 	eventuallyTrue(t, "one too many is closed", func() bool {
 		tooMany = dial()
 		_ = tooMany.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
-		_, err := tooMany.Read(make([]byte, 1))
-		return err == io.EOF || strings.Contains(err.Error(), "reset")
+		answer, err := io.ReadAll(tooMany)
+		return strings.HasPrefix(string(answer), "HTTP/1.1 503 ") && (err == nil || strings.Contains(err.Error(), "reset"))
 	})
 	families, err := registry.Gather()
 	if err != nil {
@@ -100,3 +104,108 @@ func eventuallyTrue(t *testing.T, what string, holds func() bool) {
 		}
 	}
 }
+
+// TestWeeks18WhoIsOneTooManyIsTold: a proxy that is refused answers its clients with what
+// it got, so that is an answer, and there is a line in the log.
+func TestWeeks18WhoIsOneTooManyIsTold(t *testing.T) {
+	l, err := memory.New(memory.Options{Apps: []string{"a"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var logged lines
+	a := &app.App{ID: "a", Key: "k", Secret: "s", Enabled: true, Limits: app.DefaultLimits}
+	n, err := New(Options{
+		Apps: app.NewRegistry(a), Log: l, Listen: "127.0.0.1:0", MaxHandshakes: 2, Logger: slog.New(slog.NewTextHandler(&logged, nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- n.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := errors.Join(<-ended, l.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	var open []net.Conn
+	defer func() {
+		for _, c := range open {
+			_ = c.Close()
+		}
+	}()
+	for i := range 12 {
+		c, err := net.Dial("tcp", n.Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		open = append(open, c)
+		if i < 2 {
+			continue
+		}
+		_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatalf("connection %d: %v", i, err)
+		}
+		text, _ := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" || !strings.Contains(string(text), "http.max_handshakes_per_address") {
+			t.Errorf("connection %d: %s %v %s", i, resp.Status, resp.Header, text)
+		}
+	}
+	if n := strings.Count(logged.String(), "http.max_handshakes_per_address"); n != 1 || !strings.Contains(logged.String(), "address=127.0.0.1") {
+		t.Errorf("said %d times: %s", n, logged.String())
+	}
+}
+
+// lines is a log that a test reads while it is written.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+func TestWeeks18ACrowdIsToldOnceInAWhile(t *testing.T) {
+	var logged lines
+	now := time.Unix(1000, 0)
+	c := &crowd{logger: slog.New(slog.NewTextHandler(&logged, nil)), limit: 5, now: func() time.Time { return now }}
+	for range 100 {
+		c.note(netip.MustParseAddr("192.0.2.1"))
+	}
+	now = now.Add(onceInAWhile)
+	c.note(netip.MustParseAddr("192.0.2.1"))
+	if got := logged.String(); strings.Count(got, "\n") != 2 || !strings.Contains(got, "refused=1\n") || !strings.Contains(got, "refused=100\n") {
+		t.Errorf("said %s", got)
+	}
+}
+
+// TestWeeks18AMassReconnectFitsTheDefault connects as many as one machine does in a load
+// test, all at once.
+func TestWeeks18AMassReconnectFitsTheDefault(t *testing.T) {
+	var opt Options
+	opt.Apps, opt.Log = app.NewRegistry(), nopLog{}
+	if err := opt.setDefaults(); err != nil || opt.MaxHandshakes < 5000 {
+		t.Errorf("the default is %d, %v", opt.MaxHandshakes, err)
+	}
+	h := newHandshakes(opt.MaxHandshakes, &proxies{}, func(netip.Addr) { t.Error("one was refused") }, func() {})
+	for range 3000 {
+		if _, ok := h.begin(netip.MustParseAddr("192.0.2.1")); !ok {
+			t.Fatal("one was refused")
+		}
+	}
+}
+
+type nopLog struct{ broker.Log }

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -83,7 +85,11 @@ func New(opt Options) (*Node, error) {
 	n.opt.Hub.Metrics = hub.NewMetrics(opt.Registry, opt.MetricsPrefix, port, opt.MaxChannelLabels)
 	if opt.MaxHandshakes > 0 {
 		count := n.opt.Hub.Metrics.Limited
-		n.shakes = newHandshakes(opt.MaxHandshakes, &n.proxies, func() { count("", "handshakes") }, func() { count("", "header_timeout") })
+		crowd := &crowd{logger: opt.Logger, limit: opt.MaxHandshakes, now: time.Now}
+		n.shakes = newHandshakes(opt.MaxHandshakes, &n.proxies, func(addr netip.Addr) {
+			count("", "handshakes")
+			crowd.note(addr)
+		}, func() { count("", "header_timeout") })
 	}
 	in := &intake{Log: opt.Log, apps: len(opt.Apps.IDs()), maxEvents: opt.MaxPublishing, maxBytes: opt.MaxPublishingBytes, limited: n.opt.Hub.Metrics.Limited}
 	in.register(opt.Registry, opt.MetricsPrefix, prometheus.Labels{"port": port})

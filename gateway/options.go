@@ -79,7 +79,7 @@ type Options struct {
 	// IdleTimeout is how long a connection is kept for the next request, default 2 min.
 	HeaderTimeout, BodyTimeout, AnswerTimeout, IdleTimeout time.Duration
 	// MaxHandshakes bounds the connections of one address (of IPv6 the network of 64
-	// bits) that have not sent the header of a request yet, default 256; negative
+	// bits) that have not sent the header of a request yet, default 8192; negative
 	// means no bound. Behind a trusted proxy it is for the clients' addresses.
 	MaxHandshakes int
 	// TrustedProxies are the networks whose hosts are believed for whom they pass on
@@ -139,7 +139,7 @@ func (o *Options) setDefaults() error {
 		}
 	}
 	if o.MaxHandshakes == 0 {
-		o.MaxHandshakes = 256
+		o.MaxHandshakes = 8192
 	}
 	if o.MaxPublishing == 0 {
 		o.MaxPublishing = 16384

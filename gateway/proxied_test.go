@@ -109,9 +109,8 @@ func TestTrust12LimitsAreForClientsAndNotForProxies(t *testing.T) {
 				until(t, "the address "+client+" has no room", func() bool {
 					l := r.from(theProxy, header(client))
 					_ = l.conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
-					_, err := l.conn.Read(make([]byte, 1))
-					timeout, ok := err.(net.Error)
-					return err != nil && (!ok || !timeout.Timeout())
+					resp, err := http.ReadResponse(l.in, nil)
+					return err == nil && resp.StatusCode == http.StatusServiceUnavailable
 				})
 				if got := limited("handshakes"); got < float64(i+1) {
 					t.Errorf("%v refusals were counted, want %d", got, i+1)
@@ -125,8 +124,8 @@ func TestTrust12LimitsAreForClientsAndNotForProxies(t *testing.T) {
 			}
 			until(t, "there is room again", func() bool {
 				l := r.from(theProxy, header("203.0.113.7")+askHealth)
-				_, err := http.ReadResponse(l.in, nil)
-				return err == nil
+				resp, err := http.ReadResponse(l.in, nil)
+				return err == nil && resp.StatusCode == http.StatusOK
 			})
 		})
 	}

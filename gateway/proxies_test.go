@@ -97,7 +97,7 @@ func TestTrust12OneHeaderCanBeChosen(t *testing.T) {
 func TestTrust12RequestsHaveTheAddressOfTheirClient(t *testing.T) {
 	refused := 0
 	n := &Node{proxies: office}
-	n.shakes = newHandshakes(2, &n.proxies, func() { refused++ }, func() {})
+	n.shakes = newHandshakes(2, &n.proxies, func(netip.Addr) { refused++ }, func() {})
 	arrive := func(peer, xff string) (string, func(), bool) {
 		r := &http.Request{RemoteAddr: peer, Header: http.Header{"Upgrade": {"websocket"}}}
 		if xff != "" {
