@@ -60,7 +60,8 @@ type Config struct {
 	DescriptorReserve int
 	LogLevel          string
 	LogJSON           bool
-	Drain             time.Duration
+	// ReadyDelay is how long a server that stops goes on before it drains.
+	ReadyDelay, Drain time.Duration
 	// AuthTimeout is for apps with RequireAuth, CacheTTL for cache channels, Lease
 	// for gateways.
 	AuthTimeout, CacheTTL, Lease time.Duration
@@ -306,6 +307,12 @@ func build(k *koanf.Koanf, hasFile bool, p *problems) *Config {
 		c.Metrics.Host = "127.0.0.1"
 	}
 	c.LogLevel, c.LogJSON, c.Drain = g.text("log.level"), g.text("log.format") == "json", g.seconds("shutdown.drain_seconds")
+	if c.ReadyDelay = g.seconds("shutdown.ready_delay_seconds"); c.ReadyDelay < 0 {
+		c.ReadyDelay = 5 * time.Second
+		if c.Development {
+			c.ReadyDelay = 0
+		}
+	}
 	c.AuthTimeout, c.CacheTTL = g.seconds("user_authentication_timeout"), g.seconds("cache_ttl_seconds")
 	c.Lease = g.duration("presence.lease").Truncate(time.Second)
 	c.Apps = buildApps(k.Get("apps"), c, p)
@@ -336,6 +343,7 @@ func (c *Config) remember(k *koanf.Koanf) {
 	c.values["nats.replicas"] = int64(c.NATS.Replicas)
 	c.values["nats.embedded.store_dir"] = c.NATS.Embedded.StoreDir
 	c.values["presence.lease"] = c.Lease
+	c.values["shutdown.ready_delay_seconds"] = int64(c.ReadyDelay / time.Second)
 	// What cannot be chosen is printed as it is, whatever was asked for.
 	c.values["idempotency.ttl_seconds"] = int64(120)
 	c.values["delta_compression.omit_delta_algorithm"] = false

@@ -145,7 +145,8 @@ var keys = withFiles([]key{
 	{name: "metrics.max_channel_labels", kind: integer, def: int64(1000), min: 1, max: 1000000, text: "Channel names per app that get a label of their own."},
 	{name: "log.level", kind: choice, def: "info", choices: []string{"debug", "info", "warn", "error"}, text: "Least level that is logged."},
 	{name: "log.format", kind: choice, def: "text", choices: []string{"text", "json"}, text: "Form of log lines."},
-	{name: "shutdown.drain_seconds", kind: integer, def: int64(10), min: 0, max: 3600, unit: "s", text: "How long connections have to leave at a stop."},
+	{name: "shutdown.ready_delay_seconds", kind: integer, def: int64(-1), min: -1, max: 3600, unit: "s", text: "How long a server that is asked to stop goes on as ever while `/ready` answers 503, so that load balancers send nobody any more. -1 is 5 in production mode and 0 in development mode."},
+	{name: "shutdown.drain_seconds", kind: integer, def: int64(10), min: 0, max: 3600, unit: "s", text: "How long connections have to leave at a stop, after that."},
 
 	{name: "apps", kind: tree, def: []any{}, text: "The apps; see below."},
 })

@@ -42,6 +42,9 @@ func Load(s Sources) (*Config, error) {
 	environ, over := fromEnviron(s.Environ, p)
 	values := koanf.New(delim)
 	for _, layer := range []map[string]any{defaults(), fromFile(file, p), environ, fromFlags(s.Flags, p)} {
+		if len(layer) == 0 {
+			continue
+		}
 		if err := values.Load(confmap.Provider(layer, delim), nil, koanf.WithMergeFunc(overlay)); err != nil {
 			return nil, fmt.Errorf("configuration: %w", err)
 		}

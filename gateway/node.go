@@ -147,8 +147,8 @@ func (n *Node) MetricsAddr() string {
 	return n.metrics.Addr().String()
 }
 
-// Run serves until ctx is done, then drains and returns. An error means that a
-// listener failed.
+// Run serves until ctx is done, says for a while that it will not be ready much longer,
+// then drains and returns. An error means that a listener failed.
 func (n *Node) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -174,6 +174,7 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	<-ctx.Done()
 	n.draining.Store(true)
+	n.announce(failed)
 	drain, stop := context.WithTimeout(context.Background(), n.opt.Drain)
 	defer stop()
 	shutdown(drain, main)
@@ -190,6 +191,22 @@ func (n *Node) Run(ctx context.Context) error {
 	serving.Wait()
 	close(failed)
 	return <-failed
+}
+
+// announce lets readiness say no while everything else goes on, unless a listener has
+// failed, when there is nothing to go on with.
+func (n *Node) announce(failed chan error) {
+	if n.opt.ReadyDelay == 0 || len(failed) > 0 {
+		return
+	}
+	n.opt.Logger.Info("asked to stop; /ready answers 503 and everything else goes on for a while", "for", n.opt.ReadyDelay)
+	timer := time.NewTimer(n.opt.ReadyDelay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case err := <-failed:
+		failed <- err
+	}
 }
 
 // shutdown stops a server and ends what does not end by itself in time.

@@ -105,7 +105,11 @@ type Options struct {
 	Memory      *process.Memory
 	// Problems says what else makes this gateway unready, nil for nothing.
 	Problems func() []string
-	// Drain is how long connections have to leave at a stop, default 10 s.
+	// ReadyDelay is how long a node that is asked to stop goes on as ever, apart from
+	// readiness, which says no from the start: whoever spreads connections has that time
+	// to notice. 0 is no time.
+	ReadyDelay time.Duration
+	// Drain is how long connections have to leave at a stop after that, default 10 s.
 	Drain  time.Duration
 	Logger *slog.Logger
 }

@@ -6,8 +6,10 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/signal"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -65,6 +67,8 @@ func newLogger(cmd *cobra.Command, c *configs.Config) *slog.Logger {
 // serve runs a node until ctx is done. again reads the configuration anew, nil if there
 // is nothing to read.
 func serve(ctx context.Context, c *configs.Config, log *slog.Logger, again func() (*configs.Config, error)) (err error) {
+	// The end of whoever reads the log is no reason to die without a drain.
+	signal.Ignore(syscall.SIGPIPE)
 	warn(c, log)
 	if err := c.CheckSecrets(); err != nil {
 		return err
@@ -139,7 +143,7 @@ func nodeOptions(c *configs.Config, b *backend, log *slog.Logger, registry *prom
 		MetricsToken: app.Secret(c.Metrics.Token.Reveal()), MetricsPrefix: c.Metrics.Prefix, MaxChannelLabels: c.Metrics.MaxChannelLabels,
 		PathPrefix: c.PathPrefix, Unsigned: c.Development, Local: c.Development, Hosts: c.AllowedHosts,
 		HeaderTimeout: c.HTTP.HeaderTimeout, BodyTimeout: c.HTTP.BodyTimeout, PublishTimeout: c.HTTP.PublishTimeout,
-		AnswerTimeout: c.HTTP.AnswerTimeout, MaxBody: c.HTTP.MaxBody, MaxBodies: c.HTTP.MaxBodies, Drain: c.Drain, Table: b.table, Lease: c.Lease, Work: b.work,
+		AnswerTimeout: c.HTTP.AnswerTimeout, MaxBody: c.HTTP.MaxBody, MaxBodies: c.HTTP.MaxBodies, ReadyDelay: c.ReadyDelay, Drain: c.Drain, Table: b.table, Lease: c.Lease, Work: b.work,
 		MaxHandshakes: c.HTTP.MaxHandshakes, MaxPublishing: c.HTTP.MaxPublishing, MaxPublishingBytes: c.HTTP.MaxPublishingBytes,
 	}
 	if opt.MaxHandshakes == 0 {

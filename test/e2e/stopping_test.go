@@ -1,0 +1,137 @@
+package e2e
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/sluicehq/sluice/gateway/client"
+)
+
+// asksReady asks /ready with a connection of its own.
+func asksReady(t *testing.T, address string) (status int, draining bool) {
+	t.Helper()
+	c := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := c.Get("http://" + address + "/ready")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var said struct{ Draining bool }
+	if err := json.NewDecoder(resp.Body).Decode(&said); err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, said.Draining
+}
+
+func dialed(t *testing.T, address string) *client.Client {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	c, err := client.Dial(ctx, client.Options{URL: "http://" + address, Key: appKey})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// leaves waits for the end of a connection, which is to be asked back.
+func leaves(t *testing.T, c *client.Client) {
+	t.Helper()
+	<-c.Done()
+	var closed *client.CloseError
+	if !errors.As(c.Err(), &closed) || closed.Code != 4200 {
+		t.Errorf("a connection ended with %v, want 4200", c.Err())
+	}
+}
+
+// TestWeeks20ReadySaysNoWhileEverythingGoesOn asks a server to stop. Readiness says no;
+// who comes nevertheless is served; and then everybody is asked to leave.
+func TestWeeks20ReadySaysNoWhileEverythingGoesOn(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := serve(t, dir, config(dir, "shutdown: {ready_delay_seconds: 8, drain_seconds: 30}"))
+	by := newBystander(t, s)
+	if status, _ := asksReady(t, s.HTTP); status != http.StatusOK {
+		t.Fatalf("/ready answers %d", status)
+	}
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "/ready says no", func() bool {
+		status, draining := asksReady(t, s.HTTP)
+		return status == http.StatusServiceUnavailable && draining
+	})
+	late := dialed(t, s.HTTP)
+	by.undisturbed(t)
+	if status, _ := asksReady(t, s.HTTP); status != http.StatusServiceUnavailable {
+		t.Errorf("/ready answers %d", status)
+	}
+	leaves(t, late)
+	leaves(t, by.client)
+	<-s.done
+	if s.err != nil {
+		t.Errorf("the server ended with %v", s.err)
+	}
+}
+
+// TestWeeks20NobodyReadsTheLog takes away who reads the standard output and error of a
+// server. It goes on, and stops in order.
+func TestWeeks20NobodyReadsTheLog(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "sluice.yaml")
+	if err := os.WriteFile(file, []byte(config(dir)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(tools.sluice, "serve", "--config", file, "--log-level", "debug")
+	cmd.Stdout, cmd.Stderr = writer, writer
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	_ = writer.Close()
+	s := &server{t: t, logs: &transcript{}}
+	for in := bufio.NewScanner(reader); s.HTTP == "" && in.Scan(); s.find() {
+		s.logs.add(in.Text())
+	}
+	if s.HTTP == "" {
+		t.Fatalf("the server did not say that it serves\n%s", s.logs)
+	}
+	_ = reader.Close()
+
+	c := dialed(t, s.HTTP)
+	// Each of these writes lines.
+	for range 3 {
+		if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		w := dialWire(t, s.HTTP, "GET /app/app-key HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\r\n")
+		_, _ = io.Copy(io.Discard, io.LimitReader(w.conn, 1))
+		if status, _ := asksReady(t, s.HTTP); status != http.StatusOK {
+			t.Fatalf("/ready answers %d", status)
+		}
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	leaves(t, c)
+	if err := <-ended; err != nil {
+		t.Errorf("the server ended with %v", err)
+	}
+}
