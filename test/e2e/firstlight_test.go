@@ -29,7 +29,12 @@ const (
 
 // publishSigned does what a careful user of curl would do.
 func publishSigned(client *http.Client, address, channel, name, data string) error {
-	body, err := json.Marshal(map[string]any{"name": name, "channels": []string{channel}, "data": data})
+	return publishTo(client, address, []string{channel}, name, data)
+}
+
+// publishTo publishes one event to several channels.
+func publishTo(client *http.Client, address string, channels []string, name, data string) error {
+	body, err := json.Marshal(map[string]any{"name": name, "channels": channels, "data": data})
 	if err != nil {
 		return err
 	}

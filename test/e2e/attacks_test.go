@@ -1,0 +1,182 @@
+//go:build linux
+
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// stranger attacks a server as anybody can who knows its address and the public key.
+type stranger struct {
+	address string
+	rnd     *rand.Rand
+	// open are the connections that it holds, the oldest first; more than most are
+	// closed.
+	open []net.Conn
+	most int
+}
+
+// attack is one step of an attack. It returns a connection to hold, or nil.
+type attack struct {
+	name string
+	most int
+	step func(ctx context.Context, s *stranger) net.Conn
+}
+
+// dial connects from another address of this machine each time.
+func (s *stranger) dial(ctx context.Context, text string) net.Conn {
+	d := net.Dialer{
+		LocalAddr: &net.TCPAddr{IP: net.IPv4(127, byte(1+s.rnd.IntN(250)), byte(s.rnd.IntN(250)), byte(1+s.rnd.IntN(250)))},
+		Control: func(_, _ string, c syscall.RawConn) error {
+			return c.Control(func(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4096) })
+		},
+	}
+	conn, err := d.DialContext(ctx, "tcp", s.address)
+	if err != nil {
+		return nil
+	}
+	s.write(conn, text)
+	return conn
+}
+
+// write sends what the server takes within a moment.
+func (s *stranger) write(conn net.Conn, text string) {
+	_ = conn.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
+	_, _ = io.WriteString(conn, text)
+}
+
+// say sends on all connections that are held.
+func (s *stranger) say(text string) {
+	for _, conn := range s.open {
+		s.write(conn, text)
+	}
+}
+
+func (s *stranger) word() string { return fmt.Sprintf("w%x", s.rnd.Uint64()) }
+
+// run takes steps until ctx is done.
+func (s *stranger) run(ctx context.Context, a attack) {
+	defer func() {
+		for _, conn := range s.open {
+			_ = conn.Close()
+		}
+	}()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if conn := a.step(ctx, s); conn != nil {
+			s.open = append(s.open, conn)
+		}
+		for len(s.open) > s.most {
+			_ = s.open[0].Close()
+			s.open = s.open[1:]
+		}
+	}
+}
+
+const (
+	post    = "POST %s?auth_key=" + appKey + "&auth_timestamp=1&auth_version=1.0&body_md5=x&auth_signature=y HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n{"
+	unknown = "/app/nobody"
+)
+
+// attacks are all ways in which a stranger may try to use a server up.
+func attacks() []attack {
+	subscribe := func(s *stranger) string { return subscribeFrame("own-" + s.word()) }
+	return []attack{
+		{"says nothing", 40, func(ctx context.Context, s *stranger) net.Conn { return s.dial(ctx, "") }},
+		{"half a request", 40, func(ctx context.Context, s *stranger) net.Conn {
+			s.say("X: y\r\n")
+			return s.dial(ctx, "GET /app/"+appKey+" HTTP/1.1\r\nHost: h\r\n")
+		}},
+		{"does not read", 60, func(ctx context.Context, s *stranger) net.Conn {
+			return s.dial(ctx, handshake+subscribeFrame("bulk")+subscribeFrame(fmt.Sprint("room-", s.rnd.IntN(10))))
+		}},
+		{"channels of its own", 10, func(ctx context.Context, s *stranger) net.Conn {
+			var text strings.Builder
+			for range 10 {
+				text.WriteString(subscribe(s))
+			}
+			s.say(text.String())
+			if s.rnd.IntN(10) > 0 {
+				return nil
+			}
+			return s.dial(ctx, handshake+text.String())
+		}},
+		{"frames that cannot be", 5, func(ctx context.Context, s *stranger) net.Conn {
+			bad := "\x81\xff\xff\xff\xff\xff\xff\xff\xff\xff"
+			if s.rnd.IntN(2) == 0 {
+				return s.dial(ctx, strings.Replace(handshake, "/app/"+appKey, unknown, 1)+bad)
+			}
+			return s.dial(ctx, handshake+bad)
+		}},
+		{"large filters", 20, func(ctx context.Context, s *stranger) net.Conn {
+			filter := func() string {
+				nodes := make([]string, 700)
+				for i := range nodes {
+					nodes[i] = fmt.Sprintf(`{"key":"%s%d","cmp":"eq","val":"x"}`, s.word(), i)
+				}
+				return clientFrame(0x81, fmt.Sprintf(`{"event":"pusher:subscribe","data":{"channel":"own-%s","filter":{"op":"or","nodes":[%s]}}}`, s.word(), strings.Join(nodes, ",")))
+			}
+			s.say(filter())
+			return s.dial(ctx, handshake+filter())
+		}},
+		{"slow bodies", 60, func(ctx context.Context, s *stranger) net.Conn {
+			s.say("x")
+			path := "/apps/" + appID + "/events"
+			if s.rnd.IntN(2) == 0 {
+				path = "/apps/nobody/events"
+			}
+			return s.dial(ctx, fmt.Sprintf(post, path))
+		}},
+		{"answers that nobody reads", 30, func(ctx context.Context, s *stranger) net.Conn {
+			request := strings.Repeat("GET /apps/"+appID+"/channels HTTP/1.1\r\nHost: h\r\n\r\n", 200)
+			return s.dial(ctx, request)
+		}},
+		{"messages that do not end", 60, func(ctx context.Context, s *stranger) net.Conn {
+			return s.dial(ctx, handshake+"\x81\xfe\xff\xff\x00\x00\x00\x00"+strings.Repeat("x", s.rnd.IntN(1000)))
+		}},
+		{"requests of the protocol without end", 10, func(ctx context.Context, s *stranger) net.Conn {
+			s.say(strings.Repeat(clientFrame(0x81, `{"event":"pusher:ping","data":{}}`), 300))
+			return s.dial(ctx, handshake)
+		}},
+		{"comes and goes", 1, func(ctx context.Context, s *stranger) net.Conn { return s.dial(ctx, handshake) }},
+	}
+}
+
+// besiege runs all attacks until ctx is done.
+func besiege(ctx context.Context, address string, seed uint64) {
+	var running sync.WaitGroup
+	for i, a := range attacks() {
+		s := &stranger{address: address, rnd: rand.New(rand.NewPCG(seed, uint64(i))), most: a.most}
+		running.Go(func() { s.run(ctx, a) })
+	}
+	running.Wait()
+}
+
+// resident is the memory of the server in bytes, as the kernel sees it.
+func (s *server) resident() int64 {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", s.cmd.Process.Pid))
+	if err != nil {
+		return 0
+	}
+	var size, pages int64
+	if _, err := fmt.Sscan(string(text), &size, &pages); err != nil && !errors.Is(err, io.EOF) {
+		return 0
+	}
+	return pages * int64(os.Getpagesize())
+}
