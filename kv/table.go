@@ -28,8 +28,9 @@ type Table interface {
 	// Read returns the newest value of a key, never an older one, or
 	// [ErrNotFound].
 	Read(ctx context.Context, key string) (Entry, error)
-	// List returns the records that match, in no order. It may lag behind for a
-	// moment, but each record that was there all the time is in it.
+	// List returns the records that match, in no order. It has what was written
+	// before it was asked for, and of what is written meanwhile some. What was
+	// removed a moment ago may be in it.
 	List(ctx context.Context, pattern string) ([]Record, error)
 	// Walk is List in pieces of a few hundred records, for patterns that match very
 	// many. A record may come more than once, the newest last.

@@ -169,8 +169,8 @@ func (t *Table) List(ctx context.Context, pattern string) ([]kv.Record, error) {
 
 // Walk implements [kv.Table]. It walks the table in the order of revisions: a record
 // that is written meanwhile moves on to the end and is found there. Each page may come from
-// another replica, and one that is behind does not have what has moved on. So the leader
-// says where the end is, if there is more than one page.
+// another replica, and one that is behind does not have what was written last, or has moved
+// on. So the leader says where the end is.
 func (t *Table) Walk(ctx context.Context, pattern string, piece func([]kv.Record)) error {
 	if !kv.ValidPattern(pattern) {
 		return fmt.Errorf("list %.80q: %w", pattern, kv.ErrInvalidKey)
@@ -180,7 +180,7 @@ func (t *Table) Walk(ctx context.Context, pattern string, piece func([]kv.Record
 	for more := true; more; {
 		var page []stored
 		var err error
-		page, more, err = t.listPage(ctx, root+pattern, from, from > 1, &end)
+		page, more, err = t.listPage(ctx, root+pattern, from, &end)
 		switch {
 		case ctx.Err() != nil && err != nil:
 			return fmt.Errorf("list %s: %w", pattern, ctx.Err())
@@ -202,7 +202,7 @@ func (t *Table) Walk(ctx context.Context, pattern string, piece func([]kv.Record
 // listPage reads what matches from a revision on, and says whether more may follow. If a
 // replica says that it was all, the leader is asked; end is what it had when it was asked
 // first, 0 before that.
-func (t *Table) listPage(ctx context.Context, pattern string, from uint64, ask bool, end *uint64) (page []stored, more bool, err error) {
+func (t *Table) listPage(ctx context.Context, pattern string, from uint64, end *uint64) (page []stored, more bool, err error) {
 	page, err = t.log.reader.fetch(ctx, t.stream, getRequest{Seq: from, NextFor: pattern, Batch: listPage})
 	if err != nil {
 		return nil, false, err
@@ -213,9 +213,6 @@ func (t *Table) listPage(ctx context.Context, pattern string, from uint64, ask b
 			return page, true, nil
 		}
 		from = last.offset + 1
-	}
-	if !ask {
-		return page, false, nil
 	}
 	if *end == 0 {
 		m, found, err := t.log.reader.leaderGet(ctx, t.stream, getRequest{LastFor: pattern})

@@ -90,16 +90,19 @@ func TestTrust18AuditsAreFair(t *testing.T) {
 }
 
 // TestTrust15AListingAsksWhereTheEndIs reads a table page by page, of which the first
-// comes from the leader and the others from a replica that is behind. A record that was
-// written again before the first page was read is on none of them.
+// comes from the leader, or not even that, and the others from a replica that is behind. A
+// record that was written again before the first page was read is on none of them.
 func TestTrust15AListingAsksWhereTheEndIs(t *testing.T) {
-	for _, moved := range []int{0, 1, 3, 2 * listPage} {
-		t.Run(fmt.Sprint(moved), func(t *testing.T) {
+	const many, few = 3*listPage + 7, 5
+	for _, test := range []struct{ records, moved, known int }{
+		{many, 0, 1}, {many, 1, 1}, {many, 3, 1}, {many, 2 * listPage, 1}, {many, 3, 2}, {many, 3, 0}, {few, 1, 0}, {few, few, 0}, {few, 0, 0},
+	} {
+		records, moved := test.records, test.moved
+		t.Run(fmt.Sprint(test), func(t *testing.T) {
 			table, err := open(t, options(node(t, t.TempDir()))).OpenTable(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
-			const records = 3*listPage + 7
 			var last uint64
 			for i := range records {
 				if last, err = table.Put(t.Context(), fmt.Sprint("seat.a.", i), []byte("old"), 0); err != nil {
@@ -111,7 +114,7 @@ func TestTrust15AListingAsksWhereTheEndIs(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			behind(t, table, last)
+			behind(t, table, last, test.known)
 			got, err := table.List(t.Context(), "seat.>")
 			if err != nil || len(got) != records {
 				t.Fatalf("%d records, %v; want %d", len(got), err, records)
@@ -127,8 +130,8 @@ func TestTrust15AListingAsksWhereTheEndIs(t *testing.T) {
 }
 
 // behind has a replica answer that does not have what was written after a revision, to all
-// that is asked of the table but what begins at the start and what the leader is asked.
-func behind(t *testing.T, table *Table, last uint64) {
+// that is asked of the table but the first few and what the leader is asked.
+func behind(t *testing.T, table *Table, last uint64, first int) {
 	t.Helper()
 	reader, real := table.log.reader, table.log.reader.api
 	forward := func(m *nats.Msg, known uint64) {
@@ -170,7 +173,7 @@ func behind(t *testing.T, table *Table, last uint64) {
 	}
 	var asked atomic.Int64
 	for subject, known := range map[string]func() uint64{
-		"behind.DIRECT.GET.>":     func() uint64 { return map[bool]uint64{true: math.MaxUint64, false: last}[asked.Add(1) == 1] },
+		"behind.DIRECT.GET.>":     func() uint64 { return map[bool]uint64{true: math.MaxUint64, false: last}[asked.Add(1) <= int64(first)] },
 		"behind.STREAM.MSG.GET.>": func() uint64 { return math.MaxUint64 },
 	} {
 		sub, err := reader.conn.Subscribe(subject, func(m *nats.Msg) { go forward(m, known()) })
