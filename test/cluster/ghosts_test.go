@@ -153,7 +153,8 @@ func (h *haunted) check(dead bool) {
 			h.told(name, channel, user)
 		}
 		if n := h.hooks.count(name, channel, user); n < want || n > want && !h.forgetful {
-			h.t.Errorf("%s of %s %s was told %d times instead of %d", name, channel, user, n, want)
+			h.t.Errorf("%s of %s %s was told %d times instead of %d:\n%s",
+				name, channel, user, n, want, strings.Join(h.hooks.about(channel), "\n"))
 		}
 	}
 	for i := range h.left {

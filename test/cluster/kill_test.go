@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -23,6 +24,8 @@ type hookLog struct {
 	got map[string]int // by name and user
 	// order has them as they came.
 	order []string
+	// texts are the requests, with when they came.
+	texts []string
 }
 
 func listenHooks(t *testing.T) *hookLog {
@@ -40,6 +43,7 @@ func listenHooks(t *testing.T) *hookLog {
 		}
 		l.mu.Lock()
 		defer l.mu.Unlock()
+		l.texts = append(l.texts, time.Now().Format(time.StampMilli)+" "+string(b))
 		for _, e := range body.Events {
 			what := e.Name + " " + e.Channel + " " + e.UserID
 			l.got[what]++
@@ -48,6 +52,18 @@ func listenHooks(t *testing.T) *hookLog {
 	}))
 	t.Cleanup(l.Close)
 	return l
+}
+
+// about are the requests that name a channel.
+func (l *hookLog) about(channel string) (out []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, text := range l.texts {
+		if strings.Contains(text, `"`+channel+`"`) {
+			out = append(out, text)
+		}
+	}
+	return out
 }
 
 func (l *hookLog) count(name, channel, user string) int {
