@@ -107,16 +107,23 @@ func (f *Fold) Members() []Member {
 }
 
 // apply takes in what a seat was at a revision. What is older than what is known changes
-// nothing, nor does a seat of a gateway that does not count.
+// nothing, nor does a seat of a gateway that does not count. A seat that counts and is told
+// of late, when the floor of its gateway lies above it, goes on counting: its gateway has
+// written it again, or given it up, and that is still to come.
 func (f *Fold) apply(at place, revision uint64, n note) []Change {
+	counts := f.view.counts(at.node, revision) || f.seats[at].in && f.view.alive(at.node)
+	return f.take(at, held{n, revision, !n.Gone && counts})
+}
+
+// take is apply when it is known whether a seat counts.
+func (f *Fold) take(at place, h held) []Change {
 	old := f.seats[at]
-	if revision <= old.revision {
+	if h.revision <= old.revision {
 		return nil
 	}
-	h := held{n, revision, !n.Gone && f.view.counts(at.node, revision)}
 	f.seats[at] = h
-	f.newest = max(f.newest, revision)
-	return f.step(at, old, h, cause(revision, n), false)
+	f.newest = max(f.newest, h.revision)
+	return f.step(at, old, h, cause(h.revision, h.note), !h.Gone && !h.in)
 }
 
 // step makes what was of a seat what is.
@@ -248,8 +255,8 @@ func (f *Fold) revision(at place) uint64 {
 }
 
 // doubtful returns seats that are held here and not in a list of what there is, or in it
-// with an older revision or as something else, and forgets those that do not count and are
-// not listed.
+// with a revision that is older or does not count, or as something else, and forgets those
+// that do not count and are not listed.
 func (f *Fold) doubtful(listed map[place]held) []place {
 	var out []place
 	for at, h := range f.seats {
@@ -257,7 +264,7 @@ func (f *Fold) doubtful(listed map[place]held) []place {
 		switch {
 		case !there && !h.in:
 			delete(f.seats, at)
-		case !there, l.revision < h.revision, l.revision == h.revision && (l.Gone != h.Gone || l.Count != h.Count):
+		case !there, h.in && !f.view.counts(at.node, l.revision), l.revision < h.revision, l.revision == h.revision && (l.Gone != h.Gone || l.Count != h.Count):
 			out = append(out, at)
 		}
 	}
@@ -268,7 +275,7 @@ func (f *Fold) doubtful(listed map[place]held) []place {
 // what is known: a table that was restored has forgotten that.
 func (f *Fold) correct(at place, revision uint64, n note) []Change {
 	f.doubt(at, revision-1)
-	return f.apply(at, revision, n)
+	return f.take(at, held{n, revision, !n.Gone && f.view.counts(at.node, revision)})
 }
 
 // doubt lowers the revision at which a seat is known, so that any later one counts.

@@ -181,3 +181,48 @@ func TestSeatsHaveKeysOfTheirOwn(t *testing.T) {
 		}
 	})
 }
+
+// TestTrust15LateNewsBelowTheFloor has what a gateway wrote arrive after it has raised its
+// floor, and before what it wrote anew.
+func TestTrust15LateNewsBelowTheFloor(t *testing.T) {
+	view := &register{Nodes: map[string]standing{"a": {}}}
+	raised := view.with("a", &standing{Floor: 15})
+	count := place{"a", ""}
+	for name, test := range map[string]struct {
+		last    note
+		changes int
+	}{
+		"held": {note{Count: 3}, 1}, "given up": {note{Gone: true, Since: 14}, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := NewFold(false)
+			f.know(view, nil)
+			if got := f.apply(count, 10, note{Count: 1}); len(got) != 2 || got[1].Kind != Occupied {
+				t.Fatalf("the first record gave %v", got)
+			}
+			f.know(raised, nil)
+			if got := f.apply(count, 14, note{Count: 2}); len(got) != 1 || got[0].Count != 2 {
+				t.Errorf("a record that came late gave %v", got)
+			}
+			if got := f.apply(count, 20, test.last); len(got) != test.changes {
+				t.Errorf("the last record gave %v", got)
+			}
+			if got := f.apply(place{"a", "ghost"}, 12, note{User: "ghost"}); len(got) != 0 || f.Users() != 0 {
+				t.Errorf("a seat that nobody knew gave %v", got)
+			}
+		})
+	}
+	f := NewFold(false)
+	f.know(view, nil)
+	f.apply(count, 10, note{Count: 1})
+	f.know(raised, nil)
+	f.apply(count, 14, note{Count: 2})
+	listed := map[place]held{count: {note: note{Count: 2}, revision: 14}}
+	if got := f.doubtful(listed); len(got) != 1 {
+		t.Errorf("a record that should be gone is not looked up: %v", got)
+	}
+	got := f.correct(count, 14, note{Count: 2})
+	if len(got) != 2 || got[1].Kind != Vacated || !got[1].Buried || f.Count() != 0 {
+		t.Errorf("a record that came back gave %v", got)
+	}
+}

@@ -49,8 +49,11 @@ func readRegister(e kv.Entry) (*register, bool) {
 	return g, true
 }
 
-// alive says whether a gateway counts.
+// alive says whether a gateway counts. Without a register all do.
 func (g *register) alive(node string) bool {
+	if g == nil {
+		return true
+	}
 	s, in := g.Nodes[node]
 	return in && !s.Dead
 }
