@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
@@ -265,5 +267,56 @@ func TestTrust08ReadingMetricsTakesNoLockOfTheHub(t *testing.T) {
 		}
 	case <-time.After(patience):
 		t.Fatal("reading the metrics waits for the hub")
+	}
+}
+
+// turnstile is a feed that lets one channel in at a time.
+type turnstile struct {
+	broker.Feed
+	came, next chan struct{}
+}
+
+func (f turnstile) Attach(ctx context.Context, app, channel string, to broker.Sink) (broker.Attachment, error) {
+	f.came <- struct{}{}
+	<-f.next
+	return f.Feed.Attach(ctx, app, channel, to)
+}
+
+// TestTrust08NothingIsDoneForAPeerThatIsGone has a peer that asks for channels and leaves.
+// It keeps its descriptor no longer than what was begun takes.
+func TestTrust08NothingIsDoneForAPeerThatIsGone(t *testing.T) {
+	gate := turnstile{came: make(chan struct{}), next: make(chan struct{})}
+	r := newRig(t, func(o *Options, _ *appT) {
+		l := newMemory(t, "app")
+		t.Cleanup(func() { _ = l.Close() })
+		gate.Feed = l
+		o.Feed = gate
+	})
+	p, id := r.connect()
+	var all []byte
+	for i := range 6 {
+		all = append(all, masked(opText, fmt.Appendf(nil, `{"event":"pusher:subscribe","data":{"channel":"c%d"}}`, i))...)
+	}
+	p.raw(all)
+	<-gate.came
+	c := r.hub.find(id)
+	_ = p.conn.(*net.TCPConn).SetLinger(0)
+	p.hangUp()
+	eventually(t, "writing fails", func() bool {
+		c.send(seal(newBuffer(0), opPing))
+		return c.out.gone()
+	})
+	gate.next <- struct{}{}
+	forgotten := make(chan struct{})
+	go func() {
+		defer close(forgotten)
+		eventually(t, "the connection is forgotten", func() bool { return r.hub.find(id) == nil })
+	}()
+	select {
+	case <-forgotten:
+	case <-gate.came:
+		t.Error("another channel is followed for a peer that is gone")
+		gate.next <- struct{}{}
+		<-forgotten
 	}
 }

@@ -202,6 +202,10 @@ func (events) OnMessage(ws *gws.Conn, m *gws.Message) {
 		return
 	}
 	c.alive()
+	if c.out.gone() {
+		// What the peer sent before it left would be done for nobody.
+		return
+	}
 	c.handle(m.Bytes())
 }
 

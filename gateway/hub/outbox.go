@@ -259,6 +259,13 @@ func (o *outbox) take(batch []*Frame, max int) ([]*Frame, int) {
 	return batch, total
 }
 
+// gone tells that writing has failed: the peer takes nothing any more.
+func (o *outbox) gone() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.flags&dead != 0
+}
+
 // block notes that the kernel took no more, and that n bytes which it did not take wait
 // in memory of their own. From here on the frames count in the bound of all sockets.
 func (o *outbox) block(n int, now int64) {
