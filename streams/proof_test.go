@@ -191,6 +191,18 @@ func TestTrust05IdempotencyKeysOfOthers(t *testing.T) {
 			}
 		}
 	}
+	// The log tells who asks what the last id was. Nothing follows from it for the next.
+	var last [2]string
+	for i := range last {
+		publishText(t, l, "other", "without a key")
+		answer := raw.publish(SubjectOf("app-1", "c"), "NATS/1.0\r\nNats-Expected-Last-Msg-Id: x\r\n\r\n", "raw")
+		if _, last[i], _ = strings.Cut(answer, "last msg ID: "); len(last[i]) < 26 {
+			t.Fatalf("the last id is not in %s", answer)
+		}
+	}
+	if last[0][:8] == last[1][:8] {
+		t.Errorf("the id %.26s follows %.26s", last[1], last[0])
+	}
 	var first uint64
 	for i, log := range []*Log{l, second} {
 		receipts, err := log.Publish(t.Context(), "app-1", broker.Outgoing{Channel: "c", Event: &broker.Event{Name: "e", Data: []byte("signed"), DedupID: id}})
@@ -224,42 +236,44 @@ func TestTrust06ControlHeadersOfJetStream(t *testing.T) {
 	publishText(t, l, "other", "kept")
 	want := []string{"first"}
 	for _, c := range []struct {
-		lines  string
-		stored bool
+		lines string
+		// refused says that the log must not store it.
+		refused bool
 	}{
-		{"Nats-Rollup: sub", false},
-		{"Nats-Rollup: all", false},
-		{"Nats-Rollup: other", false},
-		{"Nats-TTL: 1", false},
-		{"Nats-TTL: never", false},
-		{"Nats-TTL: x", false},
-		{"Nats-Incr: 5", false},
-		{"Nats-Counter-Sources: {}", true},
-		{"Nats-Schedule: @at 2026-01-01T00:00:00Z\r\nNats-Schedule-Target: " + SubjectOf("app-1", "other"), false},
-		{"Nats-Schedule: @every 1s\r\nNats-Schedule-Target: " + LiveSubjectOf("app-1", "other"), false},
-		{"Nats-Scheduler: x\r\nNats-Schedule-Next: purge", false},
-		{"Nats-Batch-Id: b\r\nNats-Batch-Sequence: 1\r\nNats-Batch-Commit: 1", false},
-		{"Nats-Expected-Stream: OTHER", false},
-		{"Nats-Expected-Stream: CH_app-1", true},
-		{"Nats-Expected-Last-Sequence: 999999", false},
-		{"Nats-Expected-Last-Subject-Sequence: 999999", false},
-		{"Nats-Expected-Last-Subject-Sequence: 0\r\nNats-Expected-Last-Subject-Sequence-Subject: rt.x", true},
-		{"Nats-Expected-Last-Msg-Id: x", false},
-		{"Nats-Required-Api-Level: 99", true},
-		{"Nats-Marker-Reason: MaxAge", true},
-		{"KV-Operation: PURGE", true},
+		{"Nats-Rollup: sub", true},
+		{"Nats-Rollup: all", true},
+		{"Nats-Rollup: other", true},
+		{"Nats-TTL: 1", true},
+		{"Nats-TTL: never", true},
+		{"Nats-TTL: x", true},
+		{"Nats-Incr: 5", true},
+		{"Nats-Counter-Sources: {}", false},
+		{"Nats-Schedule: @at 2026-01-01T00:00:00Z\r\nNats-Schedule-Target: " + SubjectOf("app-1", "other"), true},
+		{"Nats-Schedule: @every 1s\r\nNats-Schedule-Target: " + LiveSubjectOf("app-1", "other"), true},
+		{"Nats-Scheduler: x\r\nNats-Schedule-Next: purge", true},
+		{"Nats-Batch-Id: b\r\nNats-Batch-Sequence: 1\r\nNats-Batch-Commit: 1", true},
+		{"Nats-Expected-Stream: OTHER", true},
+		{"Nats-Expected-Stream: CH_app-1", false},
+		{"Nats-Expected-Last-Sequence: 999999", true},
+		{"Nats-Expected-Last-Subject-Sequence: 999999", true},
+		{"Nats-Expected-Last-Subject-Sequence: 0\r\nNats-Expected-Last-Subject-Sequence-Subject: rt.x", false},
+		{"Nats-Expected-Last-Msg-Id: x", true},
+		{"Nats-Required-Api-Level: 99", false},
+		{"Nats-Marker-Reason: MaxAge", false},
+		{"KV-Operation: PURGE", false},
 		{"Nats-Stream-Source: OTHER 1 > > >", false},
-		{"Nats-Response-Type: error", true},
-		{"Nats-Request-Info: {}", true},
-		{"Nats-Trace-Dest: " + LiveSubjectOf("app-1", "c"), false},
-		{"Nats-Trace-Dest: x\r\nNats-Trace-Only: false", true},
-		{"Status: 503", true},
-		{"Status: 100\r\nDescription: Idle Heartbeat\r\nNats-Consumer-Stalled: x", true},
+		{"Nats-Response-Type: error", false},
+		{"Nats-Request-Info: {}", false},
+		{"Nats-Trace-Dest: " + LiveSubjectOf("app-1", "c"), true},
+		{"Nats-Trace-Dest: x\r\nNats-Trace-Only: false", false},
+		{"Status: 503", false},
+		{"Status: 100\r\nDescription: Idle Heartbeat\r\nNats-Consumer-Stalled: x", false},
 	} {
 		answer := raw.publish(SubjectOf("app-1", "c"), "NATS/1.0\r\n"+c.lines+"\r\n\r\n", c.lines)
-		if stored := !strings.Contains(answer, "error"); stored != c.stored {
+		switch refused := strings.Contains(answer, "error"); {
+		case c.refused && !refused:
 			t.Errorf("%q: %s", c.lines, answer)
-		} else if stored {
+		case !refused:
 			want = append(want, c.lines)
 		}
 	}

@@ -2,13 +2,13 @@ package streams
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/nats-io/nuid"
 
 	"github.com/sluicehq/sluice/broker"
 )
@@ -59,12 +59,12 @@ func (l *Log) Publish(ctx context.Context, app string, events ...broker.Outgoing
 
 // dedupID makes the id by which the log knows a retry. The window is that of the
 // app's stream, so an id that a publisher chose is one of its app. Raw publishers choose
-// ids as well, and must not find ours.
+// ids as well, and must not find ours; they can ask for the last one.
 func (a *appLog) dedupID(e broker.Outgoing) string {
 	c := a.credentials.Load()
 	switch {
 	case e.Event.DedupID == "":
-		return nuid.Next()
+		return rand.Text()
 	case c == nil:
 		return e.Event.DedupID // nobody else writes there
 	}

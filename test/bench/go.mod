@@ -7,7 +7,7 @@ require (
 	github.com/centrifugal/fdelta v0.0.3
 	github.com/klauspost/compress v1.20.3
 	github.com/lxzan/gws v1.8.9
-	github.com/nats-io/nats-server/v2 v2.15.2
+	github.com/nats-io/nats-server/v2 v2.12.15
 	github.com/prometheus/client_golang v1.25.0
 	github.com/sluicehq/sluice v0.0.0
 	github.com/tidwall/gjson v1.20.1

@@ -60,6 +60,8 @@ type settings struct {
 	replicated bool
 	// servers are NATS servers that run already, three or none.
 	servers []*natsChild
+	// compose runs three NATS servers with the accounts of docker-compose.yml.
+	compose bool
 	// disturb stands before the feeds.
 	disturb  func(m *nats.Msg, deliver func(*nats.Msg))
 	webhooks webhook.Options
@@ -77,6 +79,9 @@ type cluster struct {
 	// through is the only address by which the next gateways reach NATS, if it is
 	// not empty.
 	through string
+	// user and password of gateways, where NATS wants them.
+	user     string
+	password streams.Secret
 }
 
 type node struct {
@@ -100,6 +105,9 @@ func start(t *testing.T, gateways int, set settings) *cluster {
 	c := &cluster{t: t}
 	switch {
 	case set.servers != nil:
+	case set.compose:
+		nats, loaded := startCompose(t)
+		c.nats, c.user, c.password = nats, loaded.NATS.User, streams.Secret(loaded.NATS.Password.Reveal())
 	case set.replicated:
 		c.nats = startNATS(t)
 	default:
@@ -131,7 +139,9 @@ func start(t *testing.T, gateways int, set settings) *cluster {
 func (c *cluster) join() *node {
 	c.t.Helper()
 	n := &node{registry: prometheus.NewRegistry(), done: make(chan error, 1)}
-	opt := streams.Options{StartTimeout: patience, AuditInterval: time.Second, Disturb: c.set.disturb}
+	opt := streams.Options{
+		StartTimeout: patience, AuditInterval: time.Second, Disturb: c.set.disturb, User: c.user, Password: c.password,
+	}
 	if c.set.servers != nil {
 		opt.URLs, opt.Replicas = urlsOf(c.set.servers), 3
 	} else if c.nats != nil {

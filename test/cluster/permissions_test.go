@@ -38,10 +38,10 @@ func (l *logLines) String() string {
 	return l.text.String()
 }
 
-// TestPermissionsOfTheComposeFile runs NATS servers with the accounts of docker-compose.yml
-// and a log as the gateway, which needs no more than it may do. A publisher can publish
-// and can do no harm.
-func TestPermissionsOfTheComposeFile(t *testing.T) {
+// startCompose runs three NATS servers with the accounts of docker-compose.yml, and reads
+// the configuration of its gateways.
+func startCompose(t *testing.T) (*natsCluster, *configs.Config) {
+	t.Helper()
 	text, err := os.ReadFile(filepath.Join("..", "..", "docker-compose.yml"))
 	if err != nil {
 		t.Fatal(err)
@@ -78,6 +78,14 @@ func TestPermissionsOfTheComposeFile(t *testing.T) {
 		}
 		o.Accounts, o.Users = opt.Accounts, opt.Users
 	})
+	return servers, loaded
+}
+
+// TestPermissionsOfTheComposeFile runs NATS servers with the accounts of docker-compose.yml
+// and a log as the gateway, which needs no more than it may do. A publisher can publish
+// and can do no harm.
+func TestPermissionsOfTheComposeFile(t *testing.T) {
+	servers, loaded := startCompose(t)
 
 	said := &logLines{}
 	l, err := streams.Open(t.Context(), streams.Options{
