@@ -141,16 +141,20 @@ func (s *stage) watch(d time.Duration) (p99 time.Duration, files int, held float
 	tick, look := time.NewTicker(50*time.Millisecond), time.NewTicker(500*time.Millisecond)
 	defer tick.Stop()
 	defer look.Stop()
+	sample := func() {
+		files = max(files, s.server.openFiles())
+		held = max(held, metric(s.t, s.server, "sockudo_memory_held_bytes"))
+	}
 	for ends := time.After(d); ends != nil; {
 		select {
 		case <-ends:
 			ends = nil
+			sample()
 		case <-tick.C:
 			s.publish()
 			s.bulk()
 		case <-look.C:
-			files = max(files, s.server.openFiles())
-			held = max(held, metric(s.t, s.server, "sockudo_memory_held_bytes"))
+			sample()
 		}
 	}
 	s.settle()
