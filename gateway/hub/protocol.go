@@ -2,7 +2,6 @@ package hub
 
 import (
 	"cmp"
-	"context"
 	"encoding/json"
 	"errors"
 	"strconv"
@@ -100,18 +99,8 @@ func (c *Client) subscribe(f pusher.ClientFrame) {
 	// Who subscribes has taken it over by then.
 	defer func() { c.hub.filters.drop(filter) }()
 	kind := pusher.KindOf(s.Channel)
-	switch {
-	case kind.Presence() && c.hub.opt.Roster == nil:
-		c.refuse(s.Channel, pusher.ErrorUnauthorized, "NotSupported", 501, "this server has nowhere to keep members")
+	if !c.permitted(&s, kind) {
 		return
-	case kind.ServerToUser() && (c.user == "" || s.Channel != pusher.UserChannel(c.user)):
-		c.refuse(s.Channel, pusher.ErrorUnauthorized, "AuthError", 401, "this connection is not signed in as that user")
-		return
-	case kind.NeedsAuth():
-		if err := pusher.VerifySubscription(c.app.Key, c.app.Secret.Reveal(), c.id, &s); err != nil {
-			c.refuse(s.Channel, pusher.ErrorUnauthorized, "AuthError", 401, err.Error())
-			return
-		}
 	}
 	var member pusher.Member
 	if kind.Presence() {
@@ -122,25 +111,9 @@ func (c *Client) subscribe(f pusher.ClientFrame) {
 	}
 	m := c.membership(s.Channel)
 	if m == nil {
-		if limit := c.hub.opt.MaxSubscriptions; len(c.joined) >= limit {
-			c.limited("subscriptions")
-			c.refuse(s.Channel, pusher.ErrorOverCapacity, "LimitReached", 403,
-				"this connection has reached its limit of "+strconv.Itoa(limit)+" subscriptions")
+		if m = c.attach(s.Channel, kind, member); m == nil {
 			return
 		}
-		ctx, cancel := context.WithTimeout(c.hub.ctx, c.hub.opt.AttachTimeout)
-		ch, err := c.hub.acquire(ctx, c.app, s.Channel)
-		cancel()
-		if err != nil {
-			c.attachFailed(s.Channel, err)
-			return
-		}
-		if kind.Presence() && !c.join(ch, member) {
-			c.hub.unref(ch)
-			return
-		}
-		c.joined = append(c.joined, membership{channel: ch, member: member.ID})
-		m = &c.joined[len(c.joined)-1]
 	}
 	if kind.NeedsAuth() {
 		c.authorized.Store(true)
@@ -151,25 +124,7 @@ func (c *Client) subscribe(f pusher.ClientFrame) {
 	c.filters.swap(filter, m.filter)
 	m.filter, filter = filter, m.filter
 	form := c.form(m)
-	for {
-		text, version := "{}", uint64(0)
-		if kind.Presence() {
-			text, version = m.channel.hash()
-		}
-		isNew, stale := m.channel.shards[c.shard.id].put(c, m.channel, form, m.filter, version, func(uint64) *Frame {
-			f := pusher.Control{Event: "subscription_succeeded", Internal: true, Channel: s.Channel, Text: text}
-			if c.dialect == pusher.V2 {
-				f.MessageID = c.hub.messageID()
-			}
-			return seal(pusher.AppendControl(newBuffer(128+len(s.Channel)+len(text)), c.dialect, &f), opText)
-		})
-		if isNew {
-			m.channel.counted(1)
-		}
-		if !stale {
-			break
-		}
-	}
+	c.welcome(m, kind, form)
 	c.boundBases()
 	if form&formDelta != 0 && s.Delta.Set {
 		c.confirmDelta(s.Channel, form)
