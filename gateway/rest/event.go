@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/sluicehq/sluice/broker"
@@ -19,12 +20,28 @@ type input struct {
 	Channels       []string                   `json:"channels"`
 	Channel        string                     `json:"channel"`
 	SocketID       string                     `json:"socket_id"`
-	Info           string                     `json:"info"`
+	Info           infoText                   `json:"info"`
 	Tags           map[string]json.RawMessage `json:"tags"`
 	Delta          *bool                      `json:"delta"`
 	IdempotencyKey *string                    `json:"idempotency_key"`
 	MessageID      string                     `json:"message_id"`
 	Extras         json.RawMessage            `json:"extras"`
+}
+
+// infoText is a list of attributes: a text with commas, or a list as it is in queries.
+type infoText string
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (t *infoText) UnmarshalJSON(b []byte) error {
+	if len(b) == 0 || b[0] != '[' {
+		return json.Unmarshal(b, (*string)(t))
+	}
+	var list []string
+	if err := json.Unmarshal(b, &list); err != nil {
+		return err
+	}
+	*t = infoText(strings.Join(list, ","))
+	return nil
 }
 
 const (
@@ -200,7 +217,7 @@ func (in *input) acceptRest(_ *app.App, out *accepted) error {
 		return invalid("message_id has %d bytes, the limit is %d", len(in.MessageID), maxMessageID)
 	}
 	var err error
-	out.info, err = parseInfo(in.Info, false)
+	out.info, err = parseInfo(string(in.Info), false)
 	return err
 }
 
