@@ -1,9 +1,11 @@
 package gateway_test
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -248,5 +250,32 @@ func TestWeeks07TheWholePathMayBeSigned(t *testing.T) {
 		if status, text := r.request(http.MethodGet, "http://"+r.Addr()+c.sent+"?"+params.Encode(), ""); status != c.status {
 			t.Errorf("%s: got %d %s", c.about, status, text)
 		}
+	}
+}
+
+// TestWeeks18AMassReconnectThroughOneAddress opens connections of one machine before any
+// of them says what it wants, as many clients behind a load balancer do.
+func TestWeeks18AMassReconnectThroughOneAddress(t *testing.T) {
+	r := run(t, nil)
+	const many = 900
+	conns := make([]net.Conn, many)
+	for i := range conns {
+		c, err := net.Dial("tcp", r.Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		conns[i] = c
+	}
+	for i, c := range conns {
+		_ = c.SetDeadline(time.Now().Add(patience))
+		if _, err := io.WriteString(c, "GET /up HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"); err != nil {
+			t.Fatalf("connection %d: %v", i, err)
+		}
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil || resp.StatusCode != http.StatusOK {
+			t.Fatalf("connection %d: %v", i, err)
+		}
+		_ = resp.Body.Close()
 	}
 }
