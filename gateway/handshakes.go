@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/sluicehq/sluice/seldom"
 )
 
 // handshakes bounds the connections of one address that have not sent a request yet, so
@@ -140,32 +142,14 @@ func networkOf(addr netip.Addr) netip.Addr {
 	return addr
 }
 
-// onceInAWhile is the time between two lines about one cause.
-const onceInAWhile = time.Minute
-
-// crowd says that an address has too many silent connections, once in a while, and how
-// many were turned away since it was last said.
+// crowd says that an address has too many silent connections, once in a while.
 type crowd struct {
 	logger *slog.Logger
 	limit  int
-	now    func() time.Time
-
-	mu   sync.Mutex
-	said time.Time
-	more int
+	said   seldom.Lines
 }
 
 func (c *crowd) note(addr netip.Addr) {
-	c.mu.Lock()
-	c.more++
-	now := c.now()
-	if !c.said.IsZero() && now.Sub(c.said) < onceInAWhile {
-		c.mu.Unlock()
-		return
-	}
-	more := c.more
-	c.said, c.more = now, 0
-	c.mu.Unlock()
-	c.logger.Warn("connections are refused because too many of their address have not sent a request yet; if it is a proxy, list it in trusted_proxies",
-		"address", addr.String(), "limit", c.limit, "key", "http.max_handshakes_per_address", "refused", more)
+	c.said.Warn(c.logger, "", "connections are refused because too many of their address have not sent a request yet; if it is a proxy, list it in trusted_proxies",
+		"address", addr.String(), "limit", c.limit, "key", "http.max_handshakes_per_address")
 }

@@ -46,11 +46,14 @@ func (n *Node) metricsHandler() http.Handler {
 	at, _ := n.metrics.Addr().(*net.TCPAddr)
 	switch {
 	case n.opt.MetricsToken != "":
-		return withToken(n.opt.MetricsToken, mux)
+		return withToken(n.opt.MetricsToken, mux, func(r *http.Request) {
+			n.turnedAway(r, "metrics", "auth_failed", "the request has not metrics.token")
+		})
 	case at != nil && at.IP.IsLoopback():
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if reason := n.local.refusal(r, nil); reason != "" {
 				rest.TurnAway(w, r)
+				n.turnedAway(r, "metrics", "forbidden", reason)
 				rest.Forbidden(w, r, reason)
 				return
 			}
@@ -60,9 +63,18 @@ func (n *Node) metricsHandler() http.Handler {
 	return mux
 }
 
+// turnedAway counts a request that is not granted, other than one of the API, and leaves a
+// trace of it.
+func (n *Node) turnedAway(r *http.Request, what, code, reason string) {
+	n.http.refuse("", code)
+	about := []any{"request", what, "address", r.RemoteAddr, "code", code, "reason", reason}
+	n.opt.Logger.Debug("a request was refused", about...)
+	n.said.Warn(n.opt.Logger, what+"/"+code, "requests are refused", about...)
+}
+
 // withToken lets requests through that have the token as a bearer. Sums of both are
 // compared, so that the time tells neither the token nor its length.
-func withToken(token app.Secret, h http.Handler) http.Handler {
+func withToken(token app.Secret, h http.Handler, refused func(*http.Request)) http.Handler {
 	want := sha256.Sum256([]byte(token.Reveal()))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var given string
@@ -75,6 +87,7 @@ func withToken(token app.Secret, h http.Handler) http.Handler {
 		if subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="metrics"`)
 			rest.TurnAway(w, r)
+			refused(r)
 			rest.Unauthorized(w, r, "metrics are for those who have metrics.token")
 			return
 		}

@@ -20,6 +20,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/presence"
 	"github.com/sluicehq/sluice/gateway/rest"
 	"github.com/sluicehq/sluice/gateway/webhook"
+	"github.com/sluicehq/sluice/seldom"
 )
 
 // Node is one gateway. Make it with [New], serve with [Node.Run].
@@ -37,6 +38,8 @@ type Node struct {
 	shakes   *handshakes
 	http     httpMetrics
 	draining atomic.Bool
+	// said tells of requests that are refused.
+	said seldom.Lines
 	// told is the hub once there is one; the roster is there before it.
 	told atomic.Pointer[hub.Hub]
 }
@@ -76,7 +79,7 @@ func New(opt Options) (*Node, error) {
 		Name: opt.MetricsPrefix + "log_problems", Help: "Problems that readiness names.",
 		ConstLabels: prometheus.Labels{"port": port},
 	}, func() float64 { return float64(len(n.problems())) }))
-	n.http = newHTTPMetrics(opt.Registry, opt.MetricsPrefix, port)
+	n.http = newHTTPMetrics(opt.Registry, opt.MetricsPrefix, port, opt.Apps.IDs())
 	n.opt.Hub.Apps, n.opt.Hub.Feed, n.opt.Hub.Logger, n.opt.Hub.Node = opt.Apps, opt.Log, opt.Logger, opt.Name
 	n.opt.Hub.LogTime, n.opt.Hub.Refuse = opt.Log.Now, n.refusal
 	if opt.Memory != nil {
@@ -85,7 +88,7 @@ func New(opt Options) (*Node, error) {
 	n.opt.Hub.Metrics = hub.NewMetrics(opt.Registry, opt.MetricsPrefix, port, opt.MaxChannelLabels)
 	if opt.MaxHandshakes > 0 {
 		count := n.opt.Hub.Metrics.Limited
-		crowd := &crowd{logger: opt.Logger, limit: opt.MaxHandshakes, now: time.Now}
+		crowd := &crowd{logger: opt.Logger, limit: opt.MaxHandshakes}
 		n.shakes = newHandshakes(opt.MaxHandshakes, &n.proxies, func(addr netip.Addr) {
 			count("", "handshakes")
 			crowd.note(addr)
@@ -115,7 +118,7 @@ func New(opt Options) (*Node, error) {
 		Apps: opt.Apps, Log: in, AllowUnsigned: n.allowUnsigned, Refuse: n.refusal,
 		Node: opt.Name, MaxBody: opt.MaxBody, MaxBodies: opt.MaxBodies, BodyTimeout: opt.BodyTimeout, AnswerTimeout: opt.AnswerTimeout,
 		PublishTimeout: opt.PublishTimeout, CacheTTL: opt.Hub.CacheTTL, LogTime: opt.Log.Now,
-		Observe: n.http.observe, Limited: n.opt.Hub.Metrics.Limited, Terminate: n.hub.Terminate, Logger: opt.Logger,
+		Observe: n.http.observe, Refused: n.http.refuse, Limited: n.opt.Hub.Metrics.Limited, Terminate: n.hub.Terminate, Logger: opt.Logger,
 	}
 	if n.roster != nil {
 		r.Census = census{n.roster}
@@ -250,6 +253,7 @@ func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		n.ready(w, r)
 	case n.opt.Page != nil && (path == "/" || strings.HasPrefix(path, "/assets/")):
 		if n.opt.Local && !n.local.isHost(r.Host) {
+			n.turnedAway(r, "page", "forbidden", n.refusal(r, nil))
 			rest.Forbidden(w, r, n.refusal(r, nil))
 			return
 		}

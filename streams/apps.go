@@ -32,7 +32,6 @@ type appLog struct {
 	epoch       atomic.Pointer[string]
 	copies      atomic.Int64 // of the stream
 	storing     outcome
-	skips       skips
 	known       witness
 	least       atomic.Pointer[least]
 	// open is set once the stream is there and has an epoch.

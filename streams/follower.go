@@ -232,7 +232,9 @@ func (f *follower) publish(m *stored) {
 	p := f.log.publication(f.app, m, f.epoch)
 	if p.Skipped != "" {
 		f.log.stats.skipped.Add(1)
-		f.app.skips.note(f.log, f.channel, p)
+		// Whoever may publish can make as many of them as he likes.
+		f.log.skips.Warn(f.log.opt.Logger, f.app.opt.ID, "events that cannot be delivered were skipped", "app", f.app.opt.ID,
+			"channel", f.channel, "epoch", p.Epoch, "offset", p.Offset, "reason", p.Skipped)
 	}
 	f.deliver(p)
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/kv"
+	"github.com/sluicehq/sluice/seldom"
 )
 
 // Log is the JetStream log. Make it with [Open].
@@ -28,6 +29,7 @@ type Log struct {
 	apps   map[string]*appLog
 	shards []*feedShard
 	stats  counters
+	skips  seldom.Lines
 	clock  broker.Clock
 
 	ctx     context.Context

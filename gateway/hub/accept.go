@@ -31,7 +31,7 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.noHandshake(w, r, wrong)
 		return
 	}
-	a, dialect, code, reason := h.admit(r)
+	a, dialect, no := h.admit(r)
 	conn, buffered, err := hijack(w)
 	if err != nil {
 		h.opt.Metrics.noHandshake("takeover")
@@ -43,13 +43,13 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = tcp.SetWriteBuffer(h.opt.SendBuffer)
 	}
 	c := &Client{
-		hub: h, app: a, conn: conn, dialect: dialect, refused: code, id: newSocketID(),
+		hub: h, app: a, conn: conn, dialect: dialect, refused: no.code, id: newSocketID(), address: r.RemoteAddr,
 		shard: h.shards[int(h.nextShard.Add(1))%len(h.shards)], began: h.opt.Now(),
 	}
 	c.delta.quirk = quirkOf(r.URL.Query().Get("client"))
 	c.delta.usable = c.delta.quirk.decodes
 	wrapped := &wire{Conn: conn, client: c}
-	c.deflates = h.opt.Compression && code == 0 && acceptsDeflate(r.Header)
+	c.deflates = h.opt.Compression && no.code == 0 && acceptsDeflate(r.Header)
 	upgrader := h.upgraders[0]
 	if c.deflates {
 		upgrader = h.upgraders[1]
@@ -67,58 +67,61 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	c.ws = ws
 	ws.Session().(*session).client = c
-	h.start(c, wrapped, reason)
+	if no.code != 0 {
+		h.turnAway(c, r, a, no)
+	}
+	h.start(c, wrapped, no.text)
 }
 
-// admit decides about a connection before it is upgraded. An app without a code
-// has been counted; [Hub.left] takes it back. The reason is that of the code, unless
-// there is a better one.
-func (h *Hub) admit(r *http.Request) (a *app.App, dialect pusher.Dialect, code pusher.CloseCode, reason string) {
+// admit decides about a connection before it is upgraded. One that is let in has been
+// counted; [Hub.left] takes it back. The app is nil if there is none.
+func (h *Hub) admit(r *http.Request) (a *app.App, dialect pusher.Dialect, no refusal) {
 	query := r.URL.Query()
 	dialect, code, ok := pusher.ParseDialect(query.Get("protocol"))
 	switch format := query.Get("format"); {
 	case !ok:
+		no = refusal{code: code, reason: "protocol"}
 	case dialect == pusher.V2 && format != "" && format != "json":
-		code, reason = pusher.CloseUnsupportedProtocol, fmt.Sprintf(reasonFormat, format)
+		no = refusal{pusher.CloseUnsupportedProtocol, "format", fmt.Sprintf(reasonFormat, format)}
 	default:
-		a, code, reason = h.choose(r)
+		a, no = h.choose(r)
 	}
-	if reason == "" {
-		reason = code.Message()
+	if no.text == "" {
+		no.text = no.code.Message()
 	}
-	return a, dialect, code, reason
+	return a, dialect, no
 }
 
 // choose finds the app of a connection and counts the connection, or says why not.
-func (h *Hub) choose(r *http.Request) (a *app.App, code pusher.CloseCode, reason string) {
+func (h *Hub) choose(r *http.Request) (*app.App, refusal) {
 	key, found := strings.CutPrefix(r.URL.Path, "/app/")
 	if !found || key == "" || strings.Contains(key, "/") {
-		return nil, pusher.ClosePathNotFound, ""
+		return nil, refusal{code: pusher.ClosePathNotFound, reason: "path"}
 	}
-	a = h.opt.Apps.ByKey(key)
+	a := h.opt.Apps.ByKey(key)
 	switch {
 	case a == nil:
-		return nil, pusher.CloseNoSuchApp, ""
+		return nil, refusal{code: pusher.CloseNoSuchApp, reason: "unknown_key"}
 	case !a.Enabled:
-		return nil, pusher.CloseAppDisabled, ""
+		return a, refusal{code: pusher.CloseAppDisabled, reason: "app_disabled"}
 	}
 	if origin := r.Header.Get("Origin"); !a.AllowsOrigin(origin) {
-		return nil, pusher.CloseNotAuthorized, fmt.Sprintf(reasonOrigin, origin)
+		return a, refusal{pusher.CloseNotAuthorized, "origin", fmt.Sprintf(reasonOrigin, origin)}
 	}
 	if h.opt.Refuse != nil {
-		if reason = h.opt.Refuse(r, a); reason != "" {
-			return nil, pusher.CloseNotAuthorized, reason
+		if text := h.opt.Refuse(r, a); text != "" {
+			return a, refusal{pusher.CloseNotAuthorized, "not_local", text}
 		}
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if a.Limits.MaxConnections > 0 && h.perApp[a]+h.elsewhere(a) >= a.Limits.MaxConnections {
-		return nil, pusher.CloseOverQuota, ""
+		return a, refusal{code: pusher.CloseOverQuota, reason: "quota"}
 	}
 	h.perApp[a]++
 	h.countConnections(a)
 	h.opt.Metrics.connected(a.ID)
-	return a, 0, ""
+	return a, refusal{}
 }
 
 func (h *Hub) isClosed() bool {
@@ -142,7 +145,6 @@ func (h *Hub) start(c *Client, wrapped *wire, reason string) {
 	h.mu.Unlock()
 	wrapped.upgraded.Store(true)
 	if c.refused != 0 {
-		h.opt.Metrics.refused(int(c.refused))
 		c.endSaying(c.refused, reason)
 	} else {
 		c.established()

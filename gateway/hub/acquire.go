@@ -208,11 +208,6 @@ func (h *Hub) countingContext() (context.Context, context.CancelFunc) {
 func (h *Hub) countingFailed(c *Channel, what string, err error) {
 	h.opt.Metrics.countingFailed(c.app.ID)
 	// It fails for all channels at a time; the metric has their number.
-	now := h.opt.Now().UnixNano()
-	last := h.countingWarned.Load()
-	if now-last < int64(time.Minute) || !h.countingWarned.CompareAndSwap(last, now) {
-		return
-	}
-	h.opt.Logger.Warn("full messages are not counted with the cluster; this gateway counts by itself",
+	h.refusals.Warn(h.opt.Logger, "counting", "full messages are not counted with the cluster; this gateway counts by itself",
 		"app", c.app.ID, "channel", c.name, "while", what, "error", err)
 }

@@ -20,15 +20,17 @@ import (
 // Client is one connection. What is not marked otherwise belongs to its reading
 // goroutine.
 type Client struct {
-	hub     *Hub
-	app     *app.App
-	shard   *shard
-	out     *outbox
-	conn    net.Conn
-	sock    *socket
-	ws      *gws.Conn
-	guard   *guard
-	id      string
+	hub   *Hub
+	app   *app.App
+	shard *shard
+	out   *outbox
+	conn  net.Conn
+	sock  *socket
+	ws    *gws.Conn
+	guard *guard
+	id    string
+	// address is that of the client, as far as the proxies in front are believed.
+	address string
 	dialect pusher.Dialect
 	// refused connections are told why and closed; they take part in nothing.
 	refused pusher.CloseCode
@@ -128,10 +130,7 @@ func (c *Client) run() {
 	defer func() {
 		if cause := recover(); cause != nil {
 			c.hub.opt.Metrics.panicked()
-			if !c.hub.seldom(&c.hub.panicWarned) {
-				return
-			}
-			c.hub.opt.Logger.Error("connection ended by a panic while reading", "socket_id", c.id,
+			c.hub.failures.Error(c.hub.opt.Logger, "panic", "connection ended by a panic while reading", "socket_id", c.id,
 				"cause", fmt.Sprint(cause), "stack", string(debug.Stack()))
 		}
 	}()

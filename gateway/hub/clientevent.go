@@ -21,31 +21,31 @@ func (c *Client) clientEvent(f pusher.ClientFrame) {
 	m := c.membership(f.Channel)
 	switch {
 	case !c.app.ClientEvents || c.hub.opt.Publisher == nil:
-		c.fail(pusher.ErrorClientEvent, "client events are not enabled for this app")
+		c.deny(refusedClientEvent, f.Channel, pusher.ErrorClientEvent, "client events are not enabled for this app")
 		return
 	case f.Channel == "":
-		c.fail(pusher.ErrorUnauthorized, "channel is missing: a client event names the channel that it is for")
+		c.deny(refusedClientEvent, f.Channel, pusher.ErrorUnauthorized, "channel is missing: a client event names the channel that it is for")
 		return
 	case kind.Encrypted():
-		c.fail(pusher.ErrorClientEvent, "client events are not for encrypted channels: clients do not encrypt them")
+		c.deny(refusedClientEvent, f.Channel, pusher.ErrorClientEvent, "client events are not for encrypted channels: clients do not encrypt them")
 		return
 	case !kind.NeedsAuth():
-		c.fail(pusher.ErrorUnauthorized, "client events are for private and presence channels")
+		c.deny(refusedClientEvent, f.Channel, pusher.ErrorUnauthorized, "client events are for private and presence channels")
 		return
 	case m == nil:
-		c.fail(pusher.ErrorUnauthorized, "client events are for subscribers, and this connection is none of the channel")
+		c.deny(refusedClientEvent, f.Channel, pusher.ErrorUnauthorized, "client events are for subscribers, and this connection is none of the channel")
 		return
 	case len(f.Event) > limits.MaxEventNameLength:
 		c.limited("event_name")
-		c.fail(pusher.ErrorClientEvent, "event name has %d bytes, the limit is %d", len(f.Event), limits.MaxEventNameLength)
+		c.deny(refusedClientEvent, f.Channel, pusher.ErrorClientEvent, "event name has %d bytes, the limit is %d", len(f.Event), limits.MaxEventNameLength)
 		return
 	case len(f.Data) > limits.MaxEventPayload:
 		c.limited("client_event_payload")
-		c.fail(pusher.ErrorClientEvent, "data has %d bytes, the limit is %d", len(f.Data), limits.MaxEventPayload)
+		c.deny(refusedClientEvent, f.Channel, pusher.ErrorClientEvent, "data has %d bytes, the limit is %d", len(f.Data), limits.MaxEventPayload)
 		return
 	case !c.mayPublish():
 		c.limited("client_event_rate")
-		c.fail(pusher.ErrorClientEvent, "more than %d client events in a second; this one was dropped", c.app.ClientEventRate)
+		c.deny(refusedClientEvent, f.Channel, pusher.ErrorClientEvent, "more than %d client events in a second; this one was dropped", c.app.ClientEventRate)
 		return
 	}
 	data := []byte(f.Data)
@@ -64,14 +64,12 @@ func (c *Client) clientEvent(f pusher.ClientFrame) {
 		c.hub.opt.Metrics.clientEvents.WithLabelValues(c.app.ID, c.hub.opt.Metrics.port).Inc()
 		c.hookClientEvent(f.Channel, ev, receipts[0])
 	case errors.Is(err, broker.ErrTooLarge):
-		c.fail(pusher.ErrorClientEvent, "the event is too large for the log")
+		c.deny(refusedClientEvent, f.Channel, pusher.ErrorClientEvent, "the event is too large for the log")
 	case errors.Is(err, broker.ErrOverloaded):
-		c.fail(pusher.ErrorClientEvent, "too much is being published at the moment; try again")
+		c.deny(refusedClientEvent, f.Channel, pusher.ErrorClientEvent, "too much is being published at the moment; try again")
 	default:
-		if c.hub.seldom(&c.hub.eventWarned) {
-			c.hub.opt.Logger.Warn("storing a client event failed", "app", c.app.ID, "channel", f.Channel, "error", err)
-		}
-		c.fail(pusher.ErrorClientEvent, "the event could not be stored; try again")
+		c.hub.failures.Warn(c.hub.opt.Logger, "client event", "storing a client event failed", "app", c.app.ID, "channel", f.Channel, "error", err)
+		c.deny(refusedClientEvent, f.Channel, pusher.ErrorClientEvent, "the event could not be stored; try again")
 	}
 }
 

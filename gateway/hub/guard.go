@@ -188,7 +188,7 @@ func (c *Client) refuseFrame(b *badFrame) {
 		c.limited("message_size")
 	}
 	c.hub.opt.Logger.Debug("a frame was refused", "app", c.app.ID, "socket_id", c.id,
-		"address", c.conn.RemoteAddr().String(), "reason", b.reason)
+		"address", c.address, "reason", b.reason)
 	if c.out.end(closeFrameOf(b.code, b.say(c.hub.opt.MaxMessage)), c) {
 		c.shard.mark(c.out)
 	}

@@ -60,7 +60,11 @@ func hasToken(h http.Header, name, token string) bool {
 // noHandshake answers a request that is no handshake.
 func (h *Hub) noHandshake(w http.ResponseWriter, r *http.Request, e *handshakeError) {
 	h.opt.Metrics.noHandshake(e.reason)
-	h.opt.Logger.Debug("a WebSocket handshake was refused", "reason", e.reason, "address", r.RemoteAddr, "text", e.text)
+	about := []any{"reason", e.reason, "address", r.RemoteAddr, "text", e.text}
+	h.opt.Logger.Debug("a WebSocket handshake was refused", about...)
+	if e.meant && e.reason != "stopping" {
+		h.refusals.Warn(h.opt.Logger, "handshake/"+e.reason, "WebSocket handshakes are refused", about...)
+	}
 	switch e.status {
 	case http.StatusUpgradeRequired:
 		w.Header().Set("Upgrade", "websocket")

@@ -19,6 +19,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/presence"
 	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/kv"
+	"github.com/sluicehq/sluice/seldom"
 )
 
 // Options configure a [Hub]. The zero value of a field means its default, except
@@ -219,11 +220,9 @@ type Hub struct {
 	alone atomic.Int64
 	// unwritten counts the channels whose checkpoints cannot be written.
 	unwritten atomic.Int64
-	// countingWarned is when that was last logged, in Unix nanoseconds.
-	countingWarned atomic.Int64
-	// panicWarned, attachWarned, eventWarned and watchWarned are when somebody was
-	// last told of what many connections may bring about at a time.
-	panicWarned, attachWarned, eventWarned, watchWarned atomic.Int64
+	// failures tells of what fails for many connections at a time, refusals of clients
+	// that are refused.
+	failures, refusals seldom.Lines
 	// tasks are looking up and writing checkpoints, saves bounds the latter.
 	taskMu sync.Mutex
 	tasks  sync.WaitGroup
@@ -258,6 +257,8 @@ func New(opt Options) (*Hub, error) {
 		instance:  strconv.FormatUint(rand.Uint64(), 36),
 	}
 	h.inbox.limit = opt.TotalMessageBytes
+	h.failures.Pause = time.Second
+	opt.Metrics.begin(opt.Apps.IDs())
 	h.encoders.New = func() any { return new(encoder) }
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.upgraders[0] = h.upgrader(gws.PermessageDeflate{})
@@ -305,13 +306,6 @@ func newSocketID() string {
 
 func (h *Hub) encoder() *encoder     { return h.encoders.Get().(*encoder) }
 func (h *Hub) putEncoder(e *encoder) { h.encoders.Put(e) }
-
-// seldom allows a log line that clients bring about, once a second for each kind. It
-// goes by the real clock.
-func (h *Hub) seldom(last *atomic.Int64) bool {
-	now, had := time.Now().UnixNano(), last.Load()
-	return now-had >= int64(time.Second) && last.CompareAndSwap(had, now)
-}
 
 // find returns the local connection with a socket id, or nil.
 func (h *Hub) find(id string) *Client {

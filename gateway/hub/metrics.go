@@ -17,6 +17,8 @@ type Metrics struct {
 	connections  *prometheus.GaugeVec
 	connectsAll  *prometheus.CounterVec
 	refusals     *prometheus.CounterVec
+	subRefusals  *prometheus.CounterVec
+	msgRefusals  *prometheus.CounterVec
 	handshakes   *prometheus.CounterVec
 	panics       prometheus.Counter
 	badFrames    *prometheus.CounterVec
@@ -64,7 +66,12 @@ func NewMetrics(registry prometheus.Registerer, prefix, port string, maxChannels
 	}, []string{"app_id", "port"})
 	registry.MustRegister(m.connections)
 	m.connectsAll = counter("connections_total", "WebSocket connections that were accepted.", "app_id", "port")
-	m.refusals = counter("connections_refused_total", "WebSocket connections that were refused, by close code.", "code", "port")
+	m.refusals = counter("connections_refused_total", "WebSocket connections that were refused, by close code and reason.", "code", "reason", "port")
+	for _, no := range connectionRefusals {
+		m.refusals.WithLabelValues(strconv.Itoa(int(no.code)), no.reason, port)
+	}
+	m.subRefusals = counter("subscriptions_refused_total", "Subscriptions that were refused, by reason.", "app_id", "reason", "port")
+	m.msgRefusals = counter("messages_refused_total", "Other messages of clients that were refused, by what they were.", "app_id", "message", "port")
 	m.handshakes = counter("handshakes_refused_total", "Requests for a WebSocket that were no handshake, by reason.", "reason", "port")
 	for _, reason := range handshakeReasons {
 		m.handshakes.WithLabelValues(reason, port)
@@ -97,14 +104,33 @@ func NewMetrics(registry prometheus.Registerer, prefix, port string, maxChannels
 	return m
 }
 
+// begin has what is counted of apps there from the start, at 0: a counter that appears with
+// its first event cannot be told from one that has not moved.
+func (m *Metrics) begin(apps []string) {
+	for _, app := range apps {
+		for _, reason := range subscriptionRefusals {
+			m.subRefusals.WithLabelValues(app, reason, m.port)
+		}
+		for _, what := range messageRefusals {
+			m.msgRefusals.WithLabelValues(app, what, m.port)
+		}
+	}
+}
+
 func (m *Metrics) connected(app string) {
 	m.connections.WithLabelValues(app, m.port).Inc()
 	m.connectsAll.WithLabelValues(app, m.port).Inc()
 }
 
 func (m *Metrics) disconnected(app string) { m.connections.WithLabelValues(app, m.port).Dec() }
-func (m *Metrics) refused(code int) {
-	m.refusals.WithLabelValues(strconv.Itoa(code), m.port).Inc()
+func (m *Metrics) refused(no refusal) {
+	m.refusals.WithLabelValues(strconv.Itoa(int(no.code)), no.reason, m.port).Inc()
+}
+func (m *Metrics) subscriptionRefused(app, reason string) {
+	m.subRefusals.WithLabelValues(app, reason, m.port).Inc()
+}
+func (m *Metrics) messageRefused(app, what string) {
+	m.msgRefusals.WithLabelValues(app, what, m.port).Inc()
 }
 func (m *Metrics) noHandshake(reason string) { m.handshakes.WithLabelValues(reason, m.port).Inc() }
 func (m *Metrics) panicked()                 { m.panics.Inc() }

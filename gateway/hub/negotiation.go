@@ -68,7 +68,7 @@ func (c *Client) pickAlgorithm(m *membership) app.Algorithm {
 func (c *Client) enableDelta(data json.RawMessage) {
 	listed, err := pusher.ParseEnableDelta(data)
 	if err != nil {
-		c.fail(pusher.NoCode, "enable_delta_compression: %v", err)
+		c.deny(refusedDelta, "", pusher.NoCode, "enable_delta_compression: %v", err)
 		return
 	}
 	usable := c.delta.quirk.decodes
@@ -144,7 +144,7 @@ func (c *Client) boundBases() {
 func (c *Client) resync(data json.RawMessage) {
 	channel, err := pusher.ParseDeltaSyncError(data)
 	if err != nil {
-		c.fail(pusher.NoCode, "delta_sync_error: %v", err)
+		c.deny(refusedDelta, "", pusher.NoCode, "delta_sync_error: %v", err)
 		return
 	}
 	m := c.membership(channel)

@@ -19,7 +19,7 @@ func (c *Client) handle(message []byte) {
 		return
 	}
 	if err != nil {
-		c.fail(pusher.NoCode, "%v", err)
+		c.deny(refusedMalformed, "", pusher.NoCode, "%v", err)
 		return
 	}
 	name, isProtocol := strings.CutPrefix(f.Event, "pusher:")
@@ -52,15 +52,14 @@ func (c *Client) handle(message []byte) {
 		c.paceRequest()
 		c.signIn(f.Data)
 	case "resume":
-		c.fail(pusher.ErrorNoRecovery, "connection recovery is not enabled")
+		c.deny(refusedRecovery, "", pusher.ErrorNoRecovery, "connection recovery is not enabled")
 	default:
 		c.unknown(f.Event)
 	}
 }
 
-// refuse answers a subscription that is not granted.
-func (c *Client) refuse(channel string, code pusher.ErrorCode, kind string, status int, reason string) {
-	c.fail(code, "%s", reason)
+// subscriptionError tells who waits for a subscription that it is not granted.
+func (c *Client) subscriptionError(channel, kind string, status int, reason string) {
 	data := append([]byte(`{"type":"`), kind...)
 	data = append(data, `","error":`...)
 	data = pusher.AppendString(data, reason)
@@ -73,7 +72,7 @@ func (c *Client) refuse(channel string, code pusher.ErrorCode, kind string, stat
 // that is.
 func (c *Client) malformed(channel string, err error) {
 	if channel == "" {
-		c.fail(pusher.NoCode, "subscribe: %v", err)
+		c.deny(refusedMalformed, "", pusher.NoCode, "subscribe: %v", err)
 		return
 	}
 	c.refuse(channel, pusher.NoCode, "InvalidRequest", 400, "subscribe: "+err.Error())
@@ -130,7 +129,7 @@ func (c *Client) subscribe(f pusher.ClientFrame) {
 		c.confirmDelta(s.Channel, form)
 	}
 	if s.Rewind != nil {
-		c.fail(pusher.ErrorNoRecovery, "rewind is not offered: the subscription of %.200s begins with what is published from now on", s.Channel)
+		c.deny(refusedRecovery, s.Channel, pusher.ErrorNoRecovery, "rewind is not offered: the subscription of %.200s begins with what is published from now on", s.Channel)
 	}
 }
 
@@ -169,9 +168,7 @@ func (c *Client) attachFailed(channel string, err error) {
 		c.refuse(channel, pusher.ErrorOverCapacity, "LimitReached", 503, "this server has no memory for further channels; try again")
 		return
 	}
-	if c.hub.seldom(&c.hub.attachWarned) {
-		c.hub.opt.Logger.Warn("attaching a channel failed", "app", c.app.ID, "channel", channel, "error", err)
-	}
+	c.hub.failures.Warn(c.hub.opt.Logger, "attaching", "attaching a channel failed", "app", c.app.ID, "channel", channel, "error", err)
 	c.refuse(channel, pusher.NoCode, "ServiceUnavailable", status, reason)
 }
 
@@ -187,7 +184,7 @@ func (c *Client) membership(channel string) *membership {
 func (c *Client) unsubscribe(data json.RawMessage) {
 	channel, err := pusher.ParseUnsubscribe(data)
 	if err != nil {
-		c.fail(pusher.NoCode, "unsubscribe: %v", err)
+		c.deny(refusedUnsubscribe, "", pusher.NoCode, "unsubscribe: %v", err)
 		return
 	}
 	m := c.membership(channel)

@@ -19,5 +19,5 @@ func (c *Client) unknown(event string) {
 	if !c.mistakes.AllowN(c.hub.opt.Now(), 1) {
 		return
 	}
-	c.fail(pusher.NoCode, "%s", pusher.Unknown(c.dialect, event))
+	c.deny(refusedUnknown, "", pusher.NoCode, "%s", pusher.Unknown(c.dialect, event))
 }

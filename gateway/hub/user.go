@@ -9,20 +9,20 @@ import (
 // signIn makes a connection that of a user (protocol section 1.13).
 func (c *Client) signIn(data json.RawMessage) {
 	if !c.app.UserAuth {
-		c.fail(pusher.ErrorUnauthorized, "user authentication is not enabled for this app")
+		c.deny(refusedSignin, "", pusher.ErrorUnauthorized, "user authentication is not enabled for this app")
 		return
 	}
 	s, err := pusher.ParseSignin(data)
 	if err != nil {
-		c.fail(pusher.ErrorUnauthorized, "signin: %v", err)
+		c.deny(refusedSignin, "", pusher.ErrorUnauthorized, "signin: %v", err)
 		return
 	}
 	if err := pusher.VerifyUser(c.app.Key, c.app.Secret.Reveal(), s.Auth, c.id, s.UserData); err != nil {
-		c.fail(pusher.ErrorUnauthorized, "signin: %v", err)
+		c.deny(refusedSignin, "", pusher.ErrorUnauthorized, "signin: %v", err)
 		return
 	}
 	if c.user != "" && c.user != s.UserID {
-		c.fail(pusher.ErrorUnauthorized, "signin: this connection is signed in as another user")
+		c.deny(refusedSignin, "", pusher.ErrorUnauthorized, "signin: this connection is signed in as another user")
 		return
 	}
 	first := c.user == ""

@@ -187,9 +187,7 @@ func (w *watched) open(ctx context.Context) {
 	defer close(w.opened)
 	room, err := w.hub.opt.Roster.Open(ctx, w.key.app, pusher.UserChannel(w.key.user), w)
 	if err != nil {
-		if w.hub.seldom(&w.hub.watchWarned) {
-			w.hub.opt.Logger.Warn("watching a user failed", "app", w.key.app, "error", err)
-		}
+		w.hub.failures.Warn(w.hub.opt.Logger, "watching", "watching a user failed", "app", w.key.app, "error", err)
 		return
 	}
 	w.room = room

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sluicehq/sluice/kv"
+	"github.com/sluicehq/sluice/seldom"
 )
 
 // Options configure a [Roster]. Table and Node are required.
@@ -63,11 +64,11 @@ type Roster struct {
 	floor atomic.Uint64
 
 	// mu is taken after a room's lock.
-	mu     sync.Mutex
-	rooms  map[roomKey]*Room
-	stale  []*Room
-	peers  map[string]*peer
-	warned time.Time
+	mu    sync.Mutex
+	rooms map[roomKey]*Room
+	stale []*Room
+	peers map[string]*peer
+	said  seldom.Lines
 	// lease is the revision of our own, 0 for none; renewed is when that last
 	// succeeded and steady since when it has not failed; shaken is set from a failure
 	// until what the table has of us was compared. spoken are the latest leases, and
@@ -160,18 +161,8 @@ func (r *Roster) Close(ctx context.Context) {
 // warn logs a failure that is likely to come in numbers, once in a while.
 func (r *Roster) warn(what string, err error) {
 	r.metrics.failures.Add(1)
-	if r.ctx.Err() != nil {
-		return
-	}
-	r.mu.Lock()
-	now := r.opt.Now()
-	quiet := now.Sub(r.warned) < 10*time.Second
-	if !quiet {
-		r.warned = now
-	}
-	r.mu.Unlock()
-	if !quiet {
-		r.opt.Logger.Warn(what, "error", err)
+	if r.ctx.Err() == nil {
+		r.said.Warn(r.opt.Logger, what, what, "error", err)
 	}
 }
 

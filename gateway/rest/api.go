@@ -12,6 +12,7 @@ import (
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/seldom"
 )
 
 // Log is what the API needs of a log.
@@ -42,6 +43,9 @@ type Options struct {
 	// Limited is told when a limit of an app refuses a request: events_per_second,
 	// reads_per_second, payload, channels, batch, event_name, body or bodies.
 	Limited func(app, limit string)
+	// Refused is told of every request that is not granted: of which app, empty for an
+	// unknown one, and the code of the answer, which is one of [Codes].
+	Refused func(app, code string)
 	// MaxBody bounds a request's body in bytes, default 1 MiB. MaxBodies bounds the
 	// bodies of all requests that are being read or handled, default 64 MiB, at least
 	// four times MaxBody; more are refused with 503. One app of several gets half.
@@ -68,6 +72,8 @@ type API struct {
 	// buckets are by app id and never change, since the apps do not.
 	buckets map[string]buckets
 	bodies  *bodies
+	// said tells of requests that are not granted.
+	said seldom.Lines
 }
 
 // New returns the API.
@@ -105,6 +111,9 @@ func New(opt Options) *API {
 	}
 	if opt.Limited == nil {
 		opt.Limited = func(string, string) {}
+	}
+	if opt.Refused == nil {
+		opt.Refused = func(string, string) {}
 	}
 	if opt.CacheTTL == 0 {
 		opt.CacheTTL = 30 * time.Minute
@@ -210,6 +219,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		TurnAway(w, r)
 		NotFound(w, r)
+		a.refused("", "", r, "unknown", &failure{Message: "there is nothing at this path", Code: "not_found", Status: http.StatusNotFound})
 		a.opt.Observe("", "unknown", http.StatusNotFound, a.opt.Now().Sub(began), 0)
 		return
 	}
@@ -240,6 +250,11 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	req.noteLimit(err)
 	if req.retryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(req.retryAfter))
+	}
+	if err != nil {
+		f := failureOf(err)
+		a.refused(known, channel, r, found.name, f)
+		err = f
 	}
 	status := write(w, a.opt.Logger, a.opt.AnswerTimeout, answer, err)
 	a.opt.Observe(known, found.name, status, a.opt.Now().Sub(began), req.events)

@@ -19,6 +19,8 @@ type failure struct {
 	Status  int    `json:"status"`
 	// limit is the name of the limit that was crossed, for the metrics.
 	limit string
+	// cause is what did not work here, nil if the request is to blame.
+	cause error
 }
 
 func (f *failure) Error() string { return f.Message }
@@ -29,7 +31,7 @@ func fail(status int, code, format string, args ...any) error {
 
 // crossed is a refusal by the limit with this name.
 func crossed(limit string, status int, code, format string, args ...any) error {
-	return &failure{fmt.Sprintf(format, args...), code, status, limit}
+	return &failure{Message: fmt.Sprintf(format, args...), Code: code, Status: status, limit: limit}
 }
 
 func invalid(format string, args ...any) error {
@@ -49,7 +51,7 @@ func bodyError(err error) error {
 }
 
 // failureOf maps what the log and the census say.
-func failureOf(err error, log *slog.Logger) *failure {
+func failureOf(err error) *failure {
 	var f *failure
 	switch {
 	case errors.As(err, &f):
@@ -62,11 +64,9 @@ func failureOf(err error, log *slog.Logger) *failure {
 		return &failure{Message: err.Error(), Code: "service_unavailable", Status: http.StatusServiceUnavailable}
 	case errors.Is(err, broker.ErrUnavailable), errors.Is(err, broker.ErrClosed),
 		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		log.Warn("the backend did not answer a request", "error", err)
-		return &failure{Message: "the backend cannot be reached", Code: "service_unavailable", Status: http.StatusServiceUnavailable}
+		return &failure{Message: "the backend cannot be reached", Code: "service_unavailable", Status: http.StatusServiceUnavailable, cause: err}
 	}
-	log.Error("a request failed", "error", err)
-	return &failure{Message: "internal error", Code: "internal", Status: http.StatusInternalServerError}
+	return &failure{Message: "internal error", Code: "internal", Status: http.StatusInternalServerError, cause: err}
 }
 
 // write sends an answer and returns its status. A client that does not take it within the
@@ -74,7 +74,7 @@ func failureOf(err error, log *slog.Logger) *failure {
 func write(w http.ResponseWriter, log *slog.Logger, patience time.Duration, answer any, err error) int {
 	status := http.StatusOK
 	if err != nil {
-		f := failureOf(err, log)
+		f := failureOf(err)
 		answer, status = f, f.Status
 		if status == http.StatusServiceUnavailable {
 			w.Header().Set("Retry-After", "1")

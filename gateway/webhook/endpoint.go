@@ -9,6 +9,7 @@ import (
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/seldom"
 )
 
 // endpoint is one address of one app.
@@ -20,6 +21,7 @@ type endpoint struct {
 	// shown is the address without what may be secret in it.
 	shown string
 	out   outbox
+	said  seldom.Lines
 }
 
 func newEndpoint(h *Hooks, a *app.App, w *app.Webhook) *endpoint {
@@ -84,7 +86,7 @@ func (e *endpoint) done(ctx context.Context, d delivery) bool {
 		err = d.taken.Done(ctx)
 	}
 	if err != nil && ctx.Err() == nil {
-		e.hooks.opt.Logger.Warn("a webhook could not be taken out of the queue; it may be sent again", "app", e.app.ID, "url", e.shown, "error", err)
+		e.said.Warn(e.hooks.opt.Logger, "done", "webhooks could not be taken out of the queue; they may be sent again", "app", e.app.ID, "url", e.shown, "error", err)
 	}
 	return err == nil
 }

@@ -71,7 +71,7 @@ func (e *endpoint) serve() error {
 		ev, err := decode(t.Body)
 		if err != nil {
 			e.dropped("unreadable", 1)
-			e.hooks.opt.Logger.Error("a webhook in the queue cannot be read", "app", e.app.ID, "url", e.shown, "error", err)
+			e.said.Error(e.hooks.opt.Logger, "unreadable", "webhooks in the queue cannot be read", "app", e.app.ID, "url", e.shown, "error", err)
 		}
 		select {
 		case in <- delivery{ev, t}:

@@ -2,6 +2,10 @@ package webhook
 
 import "github.com/prometheus/client_golang/prometheus"
 
+// dropReasons are why events are given up: this gateway stops, too many wait, one is too
+// large for the queue or cannot be read from it, or the receiver does not take it.
+var dropReasons = [...]string{"closed", "queue", "size", "unreadable", "retries"}
+
 type metrics struct{ emitted, sent, retries, dropped, withheld *prometheus.CounterVec }
 
 func newMetrics(registry prometheus.Registerer, prefix, port string, endpoints map[string][]*endpoint) metrics {
@@ -22,11 +26,21 @@ func newMetrics(registry prometheus.Registerer, prefix, port string, endpoints m
 			return float64(n)
 		}))
 	}
-	return metrics{
+	m := metrics{
 		emitted:  counter("emitted_total", "Webhook events of this gateway, per address.", "app_id", "port"),
 		sent:     counter("sent_total", "Webhook events that were delivered.", "app_id", "port"),
 		retries:  counter("retries_total", "Webhook requests that failed and were tried again.", "app_id", "port"),
 		dropped:  counter("dropped_total", "Webhook events that were given up, by reason.", "app_id", "reason", "port"),
 		withheld: counter("withheld_total", "Webhook events that were taken back within their grace.", "app_id", "port"),
 	}
+	// Counters are there from the start, at 0.
+	for id := range endpoints {
+		for _, c := range []*prometheus.CounterVec{m.emitted, m.sent, m.retries, m.withheld} {
+			c.WithLabelValues(id, port)
+		}
+		for _, reason := range dropReasons {
+			m.dropped.WithLabelValues(id, reason, port)
+		}
+	}
+	return m
 }

@@ -131,11 +131,9 @@ func (e *endpoint) store(ctx context.Context) {
 		case errors.Is(err, broker.ErrTooLarge):
 			e.out.remove(1)
 			e.dropped("size", 1)
-			opt.Logger.Warn("a webhook is too large to be stored", "app", e.app.ID, "url", e.shown, "error", err)
+			e.said.Warn(opt.Logger, "size", "webhooks are too large to be stored", "app", e.app.ID, "url", e.shown, "error", err)
 		default:
-			if pause == opt.FirstRetry {
-				opt.Logger.Warn("webhooks cannot be stored; they are tried again", "app", e.app.ID, "url", e.shown, "error", err)
-			}
+			e.said.Warn(opt.Logger, "storing", "webhooks cannot be stored; they are tried again", "app", e.app.ID, "url", e.shown, "error", err)
 			select {
 			case <-time.After(pause):
 			case <-ctx.Done():

@@ -116,11 +116,12 @@ func (e *endpoint) send(ctx context.Context, part []delivery) bool {
 			return false
 		case time.Since(began)+wait > opt.RetryFor:
 			e.dropped("retries", len(part))
-			opt.Logger.Warn("a webhook was given up", "app", e.app.ID, "url", e.shown, "events", len(part), "error", err)
+			e.said.Warn(opt.Logger, "given up", "webhooks were given up", "app", e.app.ID, "url", e.shown, "events", len(part), "error", err)
 			return true
 		}
 		e.hooks.metrics.retries.WithLabelValues(e.app.ID, opt.Port).Inc()
 		opt.Logger.Debug("a webhook failed and is tried again", "app", e.app.ID, "url", e.shown, "error", err)
+		e.said.Warn(opt.Logger, "failed", "webhooks fail and are tried again", "app", e.app.ID, "url", e.shown, "error", err)
 		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:

@@ -1,0 +1,86 @@
+package hub
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/pusher"
+)
+
+// refusal is why a connection is not let in; the zero value lets it in.
+type refusal struct {
+	code pusher.CloseCode
+	// reason is the label of the metric, text what the client is told, "" for what the
+	// code says.
+	reason, text string
+}
+
+// connectionRefusals are all of them, for the metric.
+var connectionRefusals = [...]refusal{
+	{code: pusher.CloseNoSuchApp, reason: "unknown_key"}, {code: pusher.CloseAppDisabled, reason: "app_disabled"},
+	{code: pusher.CloseOverQuota, reason: "quota"}, {code: pusher.ClosePathNotFound, reason: "path"},
+	{code: pusher.CloseInvalidVersion, reason: "protocol"}, {code: pusher.CloseUnsupportedProtocol, reason: "protocol"},
+	{code: pusher.CloseUnsupportedProtocol, reason: "format"},
+	{code: pusher.CloseNotAuthorized, reason: "origin"}, {code: pusher.CloseNotAuthorized, reason: "not_local"},
+}
+
+// subscriptionRefusals are the types of subscription_error and the labels of the metric.
+var subscriptionRefusals = map[string]string{
+	"InvalidRequest": "invalid_request", "InvalidChannel": "invalid_channel", "FilterError": "filter", "AuthError": "auth",
+	"LimitReached": "limit", "NotSupported": "not_supported", "ServiceUnavailable": "unavailable",
+}
+
+// What of the messages of a client was refused, other than a subscription.
+const (
+	refusedMalformed   = "malformed"
+	refusedUnknown     = "unknown_event"
+	refusedSignin      = "signin"
+	refusedClientEvent = "client_event"
+	refusedUnsubscribe = "unsubscribe"
+	refusedDelta       = "delta"
+	refusedRecovery    = "recovery"
+)
+
+var messageRefusals = [...]string{
+	refusedMalformed, refusedUnknown, refusedSignin, refusedClientEvent, refusedUnsubscribe, refusedDelta, refusedRecovery,
+}
+
+// turnAway notes that a connection was not let in. a is nil if there is no such app.
+func (h *Hub) turnAway(c *Client, r *http.Request, a *app.App, no refusal) {
+	h.opt.Metrics.refused(no)
+	id, about := "", []any{"reason", no.reason, "code", int(no.code), "address", c.address, "origin", fmt.Sprintf("%.100s", r.Header.Get("Origin")), "text", no.text}
+	if a != nil {
+		id, about = a.ID, append(about, "app", a.ID)
+	} else {
+		key := strings.TrimPrefix(r.URL.Path, "/app/")
+		about = append(about, "key", fmt.Sprintf("%.40s", key))
+	}
+	h.opt.Logger.Debug("a connection was refused", about...)
+	h.refusals.Warn(h.opt.Logger, "connection/"+no.reason+"/"+id, "connections are refused", about...)
+}
+
+// refuse answers a subscription that is not granted.
+func (c *Client) refuse(channel string, code pusher.ErrorCode, kind string, status int, reason string) {
+	c.hub.opt.Metrics.subscriptionRefused(c.app.ID, subscriptionRefusals[kind])
+	about := []any{"app", c.app.ID, "channel", fmt.Sprintf("%.200s", channel), "address", c.address, "socket_id", c.id, "type", kind, "reason", reason}
+	c.hub.opt.Logger.Debug("a subscription was refused", about...)
+	c.hub.refusals.Warn(c.hub.opt.Logger, "subscription/"+kind+"/"+c.app.ID, "subscriptions are refused", about...)
+	c.fail(code, "%s", reason)
+	c.subscriptionError(channel, kind, status, reason)
+}
+
+// deny answers another message of the client that is refused; what is one of
+// messageRefusals.
+func (c *Client) deny(what, channel string, code pusher.ErrorCode, format string, args ...any) {
+	c.hub.opt.Metrics.messageRefused(c.app.ID, what)
+	text := fmt.Sprintf(format, args...)
+	about := []any{"app", c.app.ID, "address", c.address, "socket_id", c.id, "message", what, "reason", text}
+	if channel != "" {
+		about = append(about, "channel", fmt.Sprintf("%.200s", channel))
+	}
+	c.hub.opt.Logger.Debug("a message of a client was refused", about...)
+	c.hub.refusals.Warn(c.hub.opt.Logger, "message/"+what+"/"+c.app.ID, "messages of clients are refused", about...)
+	c.fail(code, "%s", text)
+}
