@@ -94,6 +94,15 @@ const (
 	unknown = "/app/nobody"
 )
 
+// largeFilter is made once: the attackers share the machine with whom they attack.
+var largeFilter = sync.OnceValue(func() string {
+	nodes := make([]string, 700)
+	for i := range nodes {
+		nodes[i] = fmt.Sprintf(`{"key":"a-long-name-of-a-tag-%d","cmp":"eq","val":"x"}`, i)
+	}
+	return strings.Join(nodes, ",")
+})
+
 // attacks are all ways in which a stranger may try to use a server up.
 func attacks() []attack {
 	subscribe := func(s *stranger) string { return subscribeFrame("own-" + s.word()) }
@@ -126,11 +135,7 @@ func attacks() []attack {
 		}},
 		{"large filters", 20, func(ctx context.Context, s *stranger) net.Conn {
 			filter := func() string {
-				nodes := make([]string, 700)
-				for i := range nodes {
-					nodes[i] = fmt.Sprintf(`{"key":"%s%d","cmp":"eq","val":"x"}`, s.word(), i)
-				}
-				return clientFrame(0x81, fmt.Sprintf(`{"event":"pusher:subscribe","data":{"channel":"own-%s","filter":{"op":"or","nodes":[%s]}}}`, s.word(), strings.Join(nodes, ",")))
+				return clientFrame(0x81, fmt.Sprintf(`{"event":"pusher:subscribe","data":{"channel":"own-%s","filter":{"op":"or","nodes":[%s]}}}`, s.word(), largeFilter()))
 			}
 			s.say(filter())
 			return s.dial(ctx, handshake+filter())
