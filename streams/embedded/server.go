@@ -86,6 +86,8 @@ type Server struct {
 	password string
 	unclean  bool
 	stop     sync.Once
+	// front is nil if nobody but this process reaches the server.
+	front *front
 	// heals runs until quit; both belong to [Server.heal].
 	heals  sync.WaitGroup
 	quit   chan struct{}
@@ -121,23 +123,24 @@ func Start(ctx context.Context, opt Options) (*Server, error) {
 }
 
 func (s *Server) start(ctx context.Context) error {
-	if err := s.probePort(); err != nil {
+	if err := s.listen(); err != nil {
 		return err
 	}
-	var err error
+	err := s.startServer(ctx)
+	if s.front != nil && err != nil {
+		_ = s.front.listener.Close()
+	} else if s.front != nil {
+		s.front.serve()
+	}
+	return err
+}
+
+func (s *Server) startServer(ctx context.Context) (err error) {
 	if s.unclean, err = enter(s.opt.StoreDir); err != nil {
 		return err
 	}
-	n, logs, err := s.boot(ctx)
-	if err != nil {
-		return err
-	}
-	// Whoever connects again must find it at the same port.
-	if addr, ok := n.Addr().(*net.TCPAddr); ok {
-		s.opt.Port = addr.Port
-	}
-	s.nats, s.logs = n, logs
-	return nil
+	s.nats, s.logs, err = s.boot(ctx)
+	return err
 }
 
 // boot starts a server on the store and waits until it is ready.
@@ -169,17 +172,20 @@ func (s *Server) boot(ctx context.Context) (*server.Server, *adapter, error) {
 	return n, logs, nil
 }
 
-// probePort turns the commonest failure into a sentence that helps.
-func (s *Server) probePort() error {
-	if s.opt.DontListen || s.opt.Port == -1 {
+// listen takes the port for clients outside of this process, for as long as the server
+// lives, whatever becomes of its store.
+func (s *Server) listen() error {
+	if s.opt.DontListen {
 		return nil
 	}
-	address := net.JoinHostPort(s.opt.Host, strconv.Itoa(s.opt.Port))
+	address := net.JoinHostPort(s.opt.Host, strconv.Itoa(max(s.opt.Port, 0)))
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return fmt.Errorf("embedded NATS: cannot listen on %s: %w; set nats.embedded.port to another port, or to -1 for any free one", address, err)
 	}
-	return l.Close()
+	s.opt.Port = l.Addr().(*net.TCPAddr).Port
+	s.front = &front{listener: l, inside: s.InProcessConn, max: s.opt.MaxConnections, maxPayload: int64(s.opt.MaxPayload), log: s.opt.Logger}
+	return nil
 }
 
 func (s *Server) options() *server.Options {
@@ -193,7 +199,7 @@ func (s *Server) options() *server.Options {
 		Publish: &server.SubjectPermission{Deny: deny},
 	}}
 	return &server.Options{
-		ServerName: "sluice-embedded", Host: s.opt.Host, Port: s.opt.Port, DontListen: s.opt.DontListen,
+		ServerName: "sluice-embedded", Host: s.opt.Host, Port: s.opt.Port, DontListen: true,
 		Users:      []*server.User{guest, {Username: gatewayUser, Password: s.password}},
 		NoAuthUser: guest.Username,
 		JetStream:  true, StoreDir: s.opt.StoreDir,
@@ -210,10 +216,10 @@ func (s *Server) options() *server.Options {
 
 // ClientURL is the address for NATS clients, empty if the server does not listen.
 func (s *Server) ClientURL() string {
-	if s.opt.DontListen {
+	if s.front == nil {
 		return ""
 	}
-	return s.current().ClientURL()
+	return "nats://" + s.front.listener.Addr().String()
 }
 
 // current is the server that runs at this moment.
@@ -241,6 +247,9 @@ func (s *Server) Shutdown() {
 	s.stop.Do(func() {
 		close(s.quit)
 		s.heals.Wait()
+		if s.front != nil {
+			s.front.close()
+		}
 		n := s.current()
 		n.Shutdown()
 		n.WaitForShutdown()
