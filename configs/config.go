@@ -80,12 +80,15 @@ type NATS struct {
 	URLs                            []string
 	CredentialsFile, NKeyFile, User string
 	Password, Token                 Secret
-	CAFile, CertFile, KeyFile       string
-	HandshakeFirst                  bool
-	Domain, Prefix, InboxPrefix     string
-	Replicas                        int
-	StartTimeout                    time.Duration
-	Embedded                        Embedded
+	// PasswordFile and TokenFile are where they came from, empty if from elsewhere. They
+	// may change while the process runs.
+	PasswordFile, TokenFile     string
+	CAFile, CertFile, KeyFile   string
+	HandshakeFirst              bool
+	Domain, Prefix, InboxPrefix string
+	Replicas                    int
+	StartTimeout                time.Duration
+	Embedded                    Embedded
 }
 
 // Redis says how to reach the servers of the Redis log, beside RedisURL.
@@ -250,6 +253,7 @@ func build(k *koanf.Koanf, hasFile bool, p *problems) *Config {
 	c.NATS = NATS{
 		URLs: urls, CredentialsFile: g.text("nats.credentials_file"), NKeyFile: g.text("nats.nkey_file"),
 		User: g.text("nats.user"), Password: Secret(g.text("nats.password")), Token: Secret(g.text("nats.token")),
+		PasswordFile: g.text("nats.password_file"), TokenFile: g.text("nats.token_file"),
 		CAFile: g.text("nats.tls.ca_file"), CertFile: g.text("nats.tls.cert_file"), KeyFile: g.text("nats.tls.key_file"),
 		HandshakeFirst: g.is("nats.tls.handshake_first"), Domain: g.text("nats.domain"), Prefix: g.text("nats.prefix"), InboxPrefix: g.text("nats.inbox_prefix"),
 		Replicas: g.integer("nats.replicas"), StartTimeout: g.duration("nats.start_timeout"),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -14,12 +15,45 @@ import (
 // opened on is the caller's business, and ends it.
 type Bucket struct {
 	name     string
-	kv       jetstream.KeyValue
+	js       JetStream
 	maxValue int
-	// conn and republish are for following keys.
-	conn      *nats.Conn
+	// republish is for following keys.
 	republish string
 	following following
+
+	mu sync.Mutex
+	// made is the handle of the library, on conn.
+	made jetstream.KeyValue
+	conn *nats.Conn
+}
+
+// JetStream is what a bucket needs of it. The connection may be another one from time to
+// time, when one was closed for good; the bucket goes over to it.
+type JetStream interface {
+	Conn() *nats.Conn
+	Stream(ctx context.Context, name string) (jetstream.Stream, error)
+	UpdateStream(ctx context.Context, c jetstream.StreamConfig) (jetstream.Stream, error)
+	KeyValue(ctx context.Context, bucket string) (jetstream.KeyValue, error)
+	CreateKeyValue(ctx context.Context, c jetstream.KeyValueConfig) (jetstream.KeyValue, error)
+}
+
+// kv returns the handle of the library on the present connection.
+func (b *Bucket) kv(ctx context.Context) (jetstream.KeyValue, error) {
+	conn := b.js.Conn()
+	b.mu.Lock()
+	made, current := b.made, b.conn == conn
+	b.mu.Unlock()
+	if current {
+		return made, nil
+	}
+	made, err := b.js.KeyValue(ctx, b.name)
+	if err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.made, b.conn = made, conn
+	return made, nil
 }
 
 var _ Store = (*Bucket)(nil)
@@ -32,7 +66,11 @@ func (b *Bucket) Get(ctx context.Context, key string) (Entry, error) {
 	if err := b.check(key, nil); err != nil {
 		return Entry{}, err
 	}
-	e, err := b.kv.Get(ctx, key)
+	store, err := b.kv(ctx)
+	if err != nil {
+		return Entry{}, b.fail(ctx, "get", key, err)
+	}
+	e, err := store.Get(ctx, key)
 	if err != nil {
 		return Entry{}, b.fail(ctx, "get", key, err)
 	}
@@ -44,7 +82,11 @@ func (b *Bucket) Create(ctx context.Context, key string, value []byte) (uint64, 
 	if err := b.check(key, value); err != nil {
 		return 0, err
 	}
-	revision, err := b.kv.Create(ctx, key, value)
+	store, err := b.kv(ctx)
+	if err != nil {
+		return 0, b.fail(ctx, "create", key, err)
+	}
+	revision, err := store.Create(ctx, key, value)
 	if err != nil {
 		return 0, b.fail(ctx, "create", key, err)
 	}
@@ -60,7 +102,11 @@ func (b *Bucket) Update(ctx context.Context, key string, value []byte, revision 
 		// JetStream would take 0 for "must not exist", and create the key.
 		return 0, fmt.Errorf("bucket %s: update %s: %w: revision is 0", b.name, key, ErrConflict)
 	}
-	next, err := b.kv.Update(ctx, key, value, revision)
+	store, err := b.kv(ctx)
+	if err != nil {
+		return 0, b.fail(ctx, "update", key, err)
+	}
+	next, err := store.Update(ctx, key, value, revision)
 	if err != nil {
 		return 0, b.fail(ctx, "update", key, err)
 	}
@@ -77,7 +123,11 @@ func (b *Bucket) Delete(ctx context.Context, key string, revision uint64) error 
 	if revision != 0 {
 		opts = append(opts, jetstream.LastRevision(revision))
 	}
-	if err := b.kv.Delete(ctx, key, opts...); err != nil {
+	store, err := b.kv(ctx)
+	if err != nil {
+		return b.fail(ctx, "delete", key, err)
+	}
+	if err := store.Delete(ctx, key, opts...); err != nil {
 		return b.fail(ctx, "delete", key, err)
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 )
@@ -23,14 +24,26 @@ var _ Followed = (*Bucket)(nil)
 // maxUnseen bounds the writes that wait for those who follow. More are missed.
 const maxUnseen = 8192
 
+// renewal is how often it is looked whether the connection is another one.
+const renewal = time.Second
+
 // following gives what is written to those who follow. All share one channel and one
 // goroutine, which lives as long as somebody follows: a gateway follows a key for each
 // of its channels, and with a callback the client library spends a goroutine on each.
 type following struct {
 	mu   sync.Mutex
-	seen map[*nats.Subscription]func(Entry)
+	conn *nats.Conn
+	all  map[*followed]struct{}
+	seen map[*nats.Subscription]*followed
 	in   chan *nats.Msg
 	end  chan struct{}
+}
+
+// followed is a key that somebody follows.
+type followed struct {
+	subject string
+	seen    func(Entry)
+	sub     *nats.Subscription
 }
 
 // Follow implements [Followed] with a core subscription to what the bucket
@@ -46,43 +59,79 @@ func (b *Bucket) Follow(key string, seen func(Entry)) (stop func(), err error) {
 	f := &b.following
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if len(f.seen) == 0 {
-		f.seen = map[*nats.Subscription]func(Entry){}
+	if len(f.all) == 0 {
+		f.all, f.seen, f.conn = map[*followed]struct{}{}, map[*nats.Subscription]*followed{}, b.js.Conn()
 		f.in, f.end = make(chan *nats.Msg, maxUnseen), make(chan struct{})
-		go f.run(f.in, f.end)
+		go b.follow(f.in, f.end)
 	}
-	sub, err := b.conn.ChanSubscribe(strings.TrimSuffix(b.republish, ">")+key, f.in)
-	if err != nil {
+	one := &followed{subject: strings.TrimSuffix(b.republish, ">") + key, seen: seen}
+	f.renew(b.js.Conn())
+	if err := f.subscribe(one); err != nil {
 		f.endIfUnused()
 		return nil, fmt.Errorf("bucket %s: follow %s: %w: %w", b.name, key, ErrUnavailable, err)
 	}
-	f.seen[sub] = seen
+	f.all[one] = struct{}{}
 	return sync.OnceFunc(func() {
-		_ = sub.Unsubscribe()
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		delete(f.seen, sub)
+		_ = one.sub.Unsubscribe()
+		delete(f.all, one)
+		delete(f.seen, one.sub)
 		f.endIfUnused()
 	}), nil
 }
 
+// subscribe subscribes on the present connection. The lock is held, here and below.
+func (f *following) subscribe(one *followed) error {
+	sub, err := f.conn.ChanSubscribe(one.subject, f.in)
+	if err != nil {
+		return err
+	}
+	delete(f.seen, one.sub)
+	one.sub = sub
+	f.seen[sub] = one
+	return nil
+}
+
+// renew goes over to another connection if the one in use was replaced. A subscription
+// fails only on one that is closed already, and is made on the next one.
+func (f *following) renew(conn *nats.Conn) {
+	if conn == f.conn {
+		return
+	}
+	f.conn = conn
+	for one := range f.all {
+		_ = f.subscribe(one)
+	}
+}
+
 func (f *following) endIfUnused() {
-	if len(f.seen) == 0 {
+	if len(f.all) == 0 {
 		close(f.end)
 	}
 }
 
-func (f *following) run(in chan *nats.Msg, end chan struct{}) {
+func (b *Bucket) follow(in chan *nats.Msg, end chan struct{}) {
+	f := &b.following
+	look := time.NewTicker(renewal)
+	defer look.Stop()
 	for {
 		select {
 		case <-end:
 			return
+		case <-look.C:
+			f.mu.Lock()
+			// Another goroutine may have begun since this one was told to end.
+			if f.in == in {
+				f.renew(b.js.Conn())
+			}
+			f.mu.Unlock()
 		case m := <-in:
 			f.mu.Lock()
-			seen := f.seen[m.Sub]
+			one := f.seen[m.Sub]
 			f.mu.Unlock()
-			if e, ok := written(m); ok && seen != nil {
-				seen(e)
+			if e, ok := written(m); ok && one != nil {
+				one.seen(e)
 			}
 		}
 	}

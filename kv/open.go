@@ -84,17 +84,18 @@ func (o BucketOptions) validate() error {
 // touches one that is stored in memory, keeps a history, or differs in another
 // way that the options do not name, and returns [ErrBucketDiffers] instead.
 // Other errors: the options' own, [ErrUnavailable], or the context's.
-func OpenBucket(ctx context.Context, js jetstream.JetStream, o BucketOptions) (*Bucket, error) {
+func OpenBucket(ctx context.Context, js JetStream, o BucketOptions) (*Bucket, error) {
 	if err := o.validate(); err != nil {
 		return nil, fmt.Errorf("bucket options: %w", err)
 	}
 	if o.MaxValueBytes == 0 {
 		o.MaxValueBytes = DefaultMaxValueBytes
 	}
+	conn := js.Conn()
 	store, err := o.open(ctx, js)
 	switch {
 	case err == nil:
-		return &Bucket{name: o.Name, kv: store, maxValue: o.MaxValueBytes, conn: js.Conn(), republish: o.Republish}, nil
+		return &Bucket{name: o.Name, js: js, made: store, conn: conn, maxValue: o.MaxValueBytes, republish: o.Republish}, nil
 	case errors.Is(err, ErrBucketDiffers):
 	case ctx.Err() != nil:
 		err = fmt.Errorf("%w: %w", ctx.Err(), err)
@@ -104,7 +105,7 @@ func OpenBucket(ctx context.Context, js jetstream.JetStream, o BucketOptions) (*
 	return nil, fmt.Errorf("open bucket %s: %w", o.Name, err)
 }
 
-func (o BucketOptions) open(ctx context.Context, js jetstream.JetStream) (jetstream.KeyValue, error) {
+func (o BucketOptions) open(ctx context.Context, js JetStream) (jetstream.KeyValue, error) {
 	stream, err := js.Stream(ctx, "KV_"+o.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		_, err := js.CreateKeyValue(ctx, o.config())

@@ -172,7 +172,7 @@ func TestTrust04OrdersAreProven(t *testing.T) {
 				delete(h, name)
 			}
 		}
-		if err := l.pub.PublishMsg(&nats.Msg{Subject: SubjectOf(broker.GatewaysApp, "app-1"), Header: h, Data: []byte("{}")}); err != nil {
+		if err := l.pub.conn().PublishMsg(&nats.Msg{Subject: SubjectOf(broker.GatewaysApp, "app-1"), Header: h, Data: []byte("{}")}); err != nil {
 			t.Fatal(err)
 		}
 	}

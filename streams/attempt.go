@@ -48,12 +48,12 @@ func passing(err error) bool {
 	var api *jetstream.APIError
 	if errors.As(err, &api) {
 		// 503 without a leader or enough servers; servers that have just met may not
-		// know of each other's room yet.
-		return api.ErrorCode == noSuitablePeers || api.Code >= 500 && api.ErrorCode != jetstream.JSErrCodeJetStreamNotEnabledForAccount &&
-			api.ErrorCode != jetstream.JSErrCodeJetStreamNotEnabled
+		// know of each other's room yet, and a leaf node has no JetStream before it is connected.
+		return api.ErrorCode == noSuitablePeers || api.Code >= 500
 	}
 	for _, known := range []error{
 		context.DeadlineExceeded, nats.ErrTimeout, nats.ErrNoResponders, jetstream.ErrNoStreamResponse,
+		nats.ErrConnectionClosed, nats.ErrReconnectBufExceeded,
 		kv.ErrUnavailable, broker.ErrUnavailable,
 	} {
 		if errors.Is(err, known) {

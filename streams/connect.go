@@ -14,6 +14,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nkeys"
 
 	"github.com/sluicehq/sluice/broker"
 )
@@ -45,10 +46,11 @@ func (o *Options) connectOptions() ([]nats.Option, error) {
 		opts = append(opts, key)
 	}
 	if o.User != "" {
-		opts = append(opts, nats.UserInfo(o.User, string(o.Password)))
+		password := lastRead(o.PasswordSource, o.Password)
+		opts = append(opts, nats.UserInfoHandler(func() (string, string) { return o.User, password() }))
 	}
 	if o.Token != "" {
-		opts = append(opts, nats.Token(string(o.Token)))
+		opts = append(opts, nats.TokenHandler(lastRead(o.TokenSource, o.Token)))
 	}
 	if o.InboxPrefix != "" {
 		opts = append(opts, nats.CustomInboxPrefix(o.InboxPrefix))
@@ -62,7 +64,8 @@ func (o *Options) connectOptions() ([]nats.Option, error) {
 		if !pool.AppendCertsFromPEM(pem) {
 			return nil, fmt.Errorf("nats.tls.ca_file: %s holds no certificate", o.CAFile)
 		}
-		opts = append(opts, nats.Secure(&tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}))
+		// The library reads these files at each attempt as well.
+		opts = append(opts, nats.RootCAs(o.CAFile))
 	}
 	if o.CertFile != "" {
 		if _, err := tls.LoadX509KeyPair(o.CertFile, o.KeyFile); err != nil {
@@ -76,34 +79,55 @@ func (o *Options) connectOptions() ([]nats.Option, error) {
 	return opts, nil
 }
 
+// lastRead gives a secret as its source has it now, or had it last.
+func lastRead(source func() (Secret, error), first Secret) func() string {
+	var mu sync.Mutex
+	last := first
+	return func() string {
+		mu.Lock()
+		defer mu.Unlock()
+		if source != nil {
+			if s, err := source(); err == nil {
+				last = s
+			}
+		}
+		return string(last)
+	}
+}
+
+// publicKey is that of the nkey file as it is now, empty without one.
+func (o *Options) publicKey() (string, error) {
+	if o.NKeyFile == "" {
+		return "", nil
+	}
+	seed, err := os.ReadFile(o.NKeyFile)
+	if err != nil {
+		return "", err
+	}
+	pair, err := nkeys.ParseDecoratedNKey(seed)
+	if err != nil {
+		return "", err
+	}
+	defer pair.Wipe()
+	return pair.PublicKey()
+}
+
 // connectAll makes three connections: direct gets are answered in the server's
 // read loop of the connection that asks, and a flooded feed must not delay
 // acknowledgements.
 func (l *Log) connectAll(ctx context.Context) error {
-	common, err := l.opt.connectOptions()
-	if err != nil {
-		return err
-	}
-	roles := []struct {
-		role string
-		to   **nats.Conn
-		more []nats.Option
-	}{
-		{"feed", &l.feed, nil},
-		// What cannot be sent at once must fail at once: buffered publishes
-		// would time out and be stored later all the same.
-		{"publish", &l.pub, []nats.Option{nats.ReconnectBufSize(-1)}},
-		{"read", &l.read, nil},
-	}
+	l.feed = newLink(l, "feed")
+	// What cannot be sent at once must fail at once: buffered publishes
+	// would time out and be stored later all the same.
+	l.pub = newLink(l, "publish", nats.ReconnectBufSize(-1))
+	l.read = newLink(l, "read")
+	l.js, l.admin = jets{l.pub}, jets{l.read}
 	// Servers that do not answer are waited for once, not once per connection.
-	errs := make([]error, len(roles))
+	links := l.links()
+	errs := make([]error, len(links))
 	var dialing sync.WaitGroup
-	for i, r := range roles {
-		dialing.Go(func() {
-			opts := append([]nats.Option{nats.Name(l.opt.Name + " " + r.role)}, common...)
-			opts = append(append(append(opts, r.more...), l.handlers(r.role)...), l.opt.ConnectOptions...)
-			*r.to, errs[i] = l.dial(ctx, opts)
-		})
+	for i, k := range links {
+		dialing.Go(func() { errs[i] = k.connect(ctx) })
 	}
 	dialing.Wait()
 	for _, err := range errs {
@@ -111,21 +135,28 @@ func (l *Log) connectAll(ctx context.Context) error {
 			return err
 		}
 	}
-	if l.js, err = l.jetStream(l.pub); err != nil {
-		return err
-	}
-	if l.admin, err = l.jetStream(l.read); err != nil {
-		return err
+	for _, k := range links {
+		l.running.Go(k.run)
 	}
 	api := "$JS.API."
 	if l.opt.Domain != "" {
 		api = "$JS." + l.opt.Domain + ".API."
 	}
 	l.reader = &reader{
-		conn: l.read, api: api, timeout: 5 * time.Second,
+		link: l.read, api: api, timeout: 5 * time.Second,
 		slots: broker.NewShare(l.opt.Readers), asking: broker.NewShare(maxAsking),
 	}
 	return nil
+}
+
+func (l *Log) links() []*link {
+	var all []*link
+	for _, k := range []*link{l.pub, l.feed, l.read} {
+		if k != nil {
+			all = append(all, k)
+		}
+	}
+	return all
 }
 
 func (l *Log) jetStream(c *nats.Conn) (jetstream.JetStream, error) {
@@ -136,13 +167,35 @@ func (l *Log) jetStream(c *nats.Conn) (jetstream.JetStream, error) {
 	return jetstream.New(c, opts...)
 }
 
+// join makes a connection for a link. The files are read anew.
+func (l *Log) join(k *link) (*connection, error) {
+	opts, err := l.opt.connectOptions()
+	if err != nil {
+		return nil, err
+	}
+	w := &connection{}
+	if w.nkey, err = l.opt.publicKey(); err != nil {
+		return nil, fmt.Errorf("nats.nkey_file: %w", err)
+	}
+	opts = append([]nats.Option{nats.Name(l.opt.Name + " " + k.role)}, opts...)
+	opts = append(append(append(opts, k.more...), l.handlers(k)...), l.opt.ConnectOptions...)
+	if w.conn, err = nats.Connect(strings.Join(l.opt.URLs, ","), opts...); err != nil {
+		return nil, err
+	}
+	w.js, err = l.jetStream(w.conn)
+	return w, err
+}
+
 // dial tries until the start-up deadline, because a gateway may start before its
-// cluster.
-func (l *Log) dial(ctx context.Context, opts []nats.Option) (*nats.Conn, error) {
+// cluster. What trying again would not change ends it.
+func (l *Log) dial(ctx context.Context, k *link) (*connection, error) {
+	if _, err := l.opt.connectOptions(); err != nil {
+		return nil, err
+	}
 	for {
-		c, err := nats.Connect(strings.Join(l.opt.URLs, ","), opts...)
+		w, err := l.join(k)
 		if err == nil {
-			return c, nil
+			return w, nil
 		}
 		var certificate *tls.CertificateVerificationError
 		if errors.Is(err, nats.ErrAuthorization) || errors.As(err, &certificate) {
@@ -154,6 +207,17 @@ func (l *Log) dial(ctx context.Context, opts []nats.Option) (*nats.Conn, error) 
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
+}
+
+// redact is the text of an error without the secrets of the addresses.
+func (l *Log) redact(err error) string {
+	text := err.Error()
+	for _, u := range l.opt.URLs {
+		if parsed, err := url.Parse(u); err == nil && parsed.User != nil {
+			text = strings.ReplaceAll(text, parsed.User.String()+"@", "")
+		}
+	}
+	return text
 }
 
 func redactURLs(urls []string) string {

@@ -44,7 +44,7 @@ var errStale = errors.New("the replica that answered is behind")
 // reader reads the log with direct gets. It bounds how many are under way, so that
 // reading never crowds out publishing.
 type reader struct {
-	conn    *nats.Conn
+	link    *link
 	api     string // "$JS.API." or that of a domain
 	timeout time.Duration
 	slots   *broker.Share // by stream
@@ -81,16 +81,17 @@ func (r *reader) collect(ctx context.Context, stream string, q getRequest) (got 
 		return got, err
 	}
 	// An inbox below that of requests would bring every reply twice.
-	inbox := r.conn.NewInbox()
+	conn := r.link.conn()
+	inbox := conn.NewInbox()
 	// A page and its end marker; more cannot come.
 	replies := make(chan *nats.Msg, max(q.Batch, len(q.MultiLast), 1)+2)
-	sub, err := r.conn.ChanSubscribe(inbox, replies)
+	sub, err := conn.ChanSubscribe(inbox, replies)
 	if err != nil {
 		return got, unavailable("reading the log", err)
 	}
 	defer func() { _ = sub.Unsubscribe() }()
 	request := &nats.Msg{Subject: r.api + "DIRECT.GET." + stream, Reply: inbox, Data: body}
-	if err := r.conn.PublishMsg(request); err != nil {
+	if err := conn.PublishMsg(request); err != nil {
 		return got, unavailable("reading the log", err)
 	}
 	single := q.Batch == 0 && len(q.MultiLast) == 0
@@ -192,7 +193,7 @@ func (r *reader) leaderGet(ctx context.Context, stream string, q getRequest) (st
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
-	m, err := r.conn.RequestWithContext(ctx, r.api+"STREAM.MSG.GET."+stream, body)
+	m, err := r.link.conn().RequestWithContext(ctx, r.api+"STREAM.MSG.GET."+stream, body)
 	if err != nil {
 		return stored{}, false, unavailable("asking the leader", err)
 	}

@@ -41,7 +41,7 @@ type follower struct {
 	app                    *appLog
 	shard                  *feedShard
 	channel, subject, live string
-	sub                    *nats.Subscription
+	sub                    *standing
 	audited                atomic.Int64
 	// begun is closed when the position is known or failed is set.
 	begun  chan struct{}
@@ -85,7 +85,7 @@ func (f *follower) begin(ctx context.Context) {
 	f.state = ended
 	f.mu.Unlock()
 	if f.sub != nil {
-		_ = f.sub.Unsubscribe()
+		f.sub.end()
 	}
 	// The next one to come must find no failed follower.
 	f.shard.mu.Lock()
@@ -98,12 +98,13 @@ func (f *follower) begin(ctx context.Context) {
 func (f *follower) subscribe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, attachTimeout)
 	defer cancel()
-	sub, err := f.log.feed.ChanSubscribe(f.live, f.shard.in)
+	crowded := f.log.feed.crowded.Load()
+	sub, err := f.log.feed.stand(f.live, f.shard.in, nil)
 	if err != nil {
 		return unavailable("attaching", err)
 	}
 	f.sub = sub
-	if err := f.log.feed.FlushWithContext(ctx); err != nil {
+	if err := f.log.feed.settle(ctx, crowded); err != nil {
 		return unavailable("attaching", err)
 	}
 	for {
@@ -162,7 +163,7 @@ func (f *follower) close() {
 	f.sinks, f.held, f.bytes = nil, nil, 0
 	f.mu.Unlock()
 	if f.sub != nil {
-		_ = f.sub.Unsubscribe()
+		f.sub.end()
 	}
 }
 

@@ -2,9 +2,6 @@ package streams
 
 import (
 	"sort"
-	"strings"
-
-	"github.com/nats-io/nats.go"
 
 	"github.com/sluicehq/sluice/broker"
 )
@@ -14,6 +11,8 @@ type problem struct {
 	text string
 	// app is the one that it concerns, empty for all.
 	app string
+	// mild leaves the log ready.
+	mild bool
 }
 
 // problem notes what is wrong with something that all apps need, or that nothing is.
@@ -27,29 +26,28 @@ func (l *Log) appProblem(app, what string, err error) {
 		delete(l.problems, what)
 		return
 	}
-	l.problems[what] = problem{what + ": " + err.Error(), app}
+	l.problems[what] = problem{text: what + ": " + err.Error(), app: app}
 }
 
 // Health implements [broker.Log]. What concerns some of the apps is a problem, and the rest
 // goes on working: the log is ready as long as one app can use it.
 func (l *Log) Health() broker.Health {
 	h := broker.Health{Backend: "jetstream", Durability: l.durability(), Ready: true}
-	for _, c := range []struct {
-		role string
-		conn *nats.Conn
-	}{{"publish", l.pub}, {"feed", l.feed}, {"read", l.read}} {
-		if !c.conn.IsConnected() {
+	for _, k := range l.links() {
+		if state := k.state(); state != "" {
 			h.Ready = false
-			h.Problems = append(h.Problems, "the "+c.role+" connection to NATS is "+strings.ToLower(c.conn.Status().String()))
+			h.Problems = append(h.Problems, state)
 		}
 	}
+	// What is wrong with connections is why other things are.
+	causes := len(h.Problems)
 	failing := map[string]bool{}
 	l.mu.Lock()
 	for _, p := range l.problems {
 		h.Problems = append(h.Problems, p.text)
 		switch p.app {
 		case "":
-			h.Ready = false
+			h.Ready = h.Ready && p.mild
 		case broker.GatewaysApp:
 		default:
 			failing[p.app] = true
@@ -57,6 +55,6 @@ func (l *Log) Health() broker.Health {
 	}
 	l.mu.Unlock()
 	h.Ready = h.Ready && len(failing) < len(l.opt.Apps)
-	sort.Strings(h.Problems)
+	sort.Strings(h.Problems[causes:])
 	return h
 }

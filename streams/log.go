@@ -19,11 +19,11 @@ import (
 // Log is the JetStream log. Make it with [Open].
 type Log struct {
 	opt    Options
-	feed   *nats.Conn
-	pub    *nats.Conn
-	read   *nats.Conn
-	js     jetstream.JetStream // on the publish connection
-	admin  jetstream.JetStream // on the read connection
+	feed   *link
+	pub    *link
+	read   *link
+	js     jets // on the publish connection
+	admin  jets // on the read connection
 	reader *reader
 	epochs *epochs
 	apps   map[string]*appLog
@@ -46,6 +46,8 @@ type Log struct {
 	tables   []*Table
 	buckets  []kv.BucketOptions
 	refusals map[string]*refusal // by the problem that they are
+	// asked is when the server was last asked for its limit; it is supervise's.
+	asked time.Time
 }
 
 var _ broker.Log = (*Log)(nil)
@@ -85,12 +87,13 @@ func (l *Log) open(ctx context.Context) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("JetStream of %s: %w", l.pub.ConnectedUrlRedacted(), err)
+		return l.withoutJetStream(err)
 	}
 	if info.API.Level < minAPILevel {
 		return fmt.Errorf("the NATS server %s is too old (JetStream API level %d, need %d: nats-server 2.11 or later)",
-			l.pub.ConnectedServerVersion(), info.API.Level, minAPILevel)
+			l.pub.conn().ConnectedServerVersion(), info.API.Level, minAPILevel)
 	}
+	l.checkPayload(time.Now())
 	if l.epochs, err = openEpochs(ctx, l); err != nil {
 		return fmt.Errorf("bucket of epochs: %w", err)
 	}
@@ -110,39 +113,60 @@ func (l *Log) open(ctx context.Context) error {
 	return nil
 }
 
-func (l *Log) handlers(role string) []nats.Option {
+// withoutJetStream says why the account has no JetStream, or none that answers.
+func (l *Log) withoutJetStream(err error) error {
+	where := "the NATS server " + redactURLs(l.opt.URLs)
+	if l.opt.Domain != "" {
+		where = fmt.Sprintf("the JetStream domain %q at %s (nats.domain)", l.opt.Domain, where)
+	}
+	hint := ""
+	if errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) {
+		hint = "; it was waited for during nats.start_timeout: is it enabled there, also for the account, and is a leaf node connected?"
+	}
+	return fmt.Errorf("%w: JetStream of %s: %w%s", broker.ErrUnavailable, where, err, hint)
+}
+
+func (l *Log) handlers(k *link) []nats.Option {
 	return []nats.Option{
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			k.noted(err)
 			if l.ctx.Err() == nil {
-				l.opt.Logger.Warn("connection to NATS lost", "role", role, "error", err)
+				l.opt.Logger.Warn("connection to NATS lost", "role", k.role, "error", err)
 			}
 			if l.opened.Load() {
 				l.disconnected()
 			}
 		}),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { k.failed(err) }),
 		nats.ReconnectHandler(func(c *nats.Conn) {
-			l.opt.Logger.Info("connected to NATS again", "role", role, "server", c.ConnectedUrlRedacted())
+			l.opt.Logger.Info("connected to NATS again", "role", k.role, "server", c.ConnectedUrlRedacted())
 			l.trigger()
 		}),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			if errors.Is(err, nats.ErrSlowConsumer) {
-				l.stats.slow.Add(1)
-				l.trigger()
-				return
-			}
-			if errors.Is(err, nats.ErrPermissionViolation) {
-				l.refused(role, err)
-				return
-			}
-			if errors.Is(err, nats.ErrBadHeaderMsg) {
-				// The message comes all the same, and is skipped and counted there.
-				return
-			}
-			l.opt.Logger.Warn("NATS reported an error", "role", role, "error", err)
-		}),
+		nats.ClosedHandler(func(*nats.Conn) { k.wake() }),
+		nats.ErrorHandler(func(c *nats.Conn, _ *nats.Subscription, err error) { l.reported(k, c, err) }),
 		nats.LameDuckModeHandler(func(*nats.Conn) {
-			l.opt.Logger.Info("a NATS server is about to stop", "role", role)
+			l.opt.Logger.Info("a NATS server is about to stop", "role", k.role)
 		}),
+	}
+}
+
+// reported deals with an error that NATS or the library reports.
+func (l *Log) reported(k *link, c *nats.Conn, err error) {
+	switch {
+	case errors.Is(err, nats.ErrSlowConsumer):
+		l.stats.slow.Add(1)
+		l.trigger()
+	case errors.Is(err, nats.ErrPermissionViolation):
+		l.refused(k.role, err)
+	case errors.Is(err, nats.ErrMaxSubscriptionsExceeded):
+		k.crowded.Add(1)
+		l.refused(k.role, errCrowded)
+	case errors.Is(err, nats.ErrBadHeaderMsg):
+		// The message comes all the same, and is skipped and counted there.
+	case !c.IsConnected():
+		k.failed(err)
+	default:
+		k.reports.say("role", k.role, "error", l.redact(err))
 	}
 }
 
@@ -157,10 +181,8 @@ func (l *Log) Close() error {
 			s.closeAll()
 		}
 		l.running.Wait()
-		for _, c := range []*nats.Conn{l.feed, l.pub, l.read} {
-			if c != nil {
-				c.Close()
-			}
+		for _, k := range l.links() {
+			k.Close()
 		}
 	})
 	return nil

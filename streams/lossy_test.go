@@ -171,21 +171,21 @@ func TestCutAnswers(t *testing.T) {
 	}
 	// Somebody who answers in place of the server, and stops in the middle.
 	api := "CUT.API."
-	sub, err := l.feed.Subscribe(api+"DIRECT.GET.>", func(m *nats.Msg) {
+	sub, err := l.feed.conn().Subscribe(api+"DIRECT.GET.>", func(m *nats.Msg) {
 		real, err := l.reader.fetch(t.Context(), StreamOf("app-1"), getRequest{Seq: 1, NextFor: SubjectOf("app-1", "c"), Batch: 5})
 		if err != nil {
 			t.Error(err)
 			return
 		}
 		for _, r := range real {
-			_ = l.feed.PublishMsg(&nats.Msg{Subject: m.Reply, Header: r.header, Data: r.data})
+			_ = l.feed.conn().PublishMsg(&nats.Msg{Subject: m.Reply, Header: r.header, Data: r.data})
 		}
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = sub.Unsubscribe() }()
-	cut := &reader{conn: l.read, api: api, timeout: 200 * time.Millisecond, slots: broker.NewShare(1)}
+	cut := &reader{link: l.read, api: api, timeout: 200 * time.Millisecond, slots: broker.NewShare(1)}
 	if got, err := cut.page(t.Context(), StreamOf("app-1"), SubjectOf("app-1", "c"), 1, 20); err == nil {
 		t.Errorf("a cut answer gave %d messages and no error", len(got))
 	}

@@ -61,10 +61,13 @@ type Options struct {
 	// Name of the connections, default sluice.
 	Name string
 	// CredentialsFile, NKeyFile, User with Password, or Token authenticate.
+	// The files are read each time a connection is made, and the sources of the password
+	// and the token, if there are any, are asked.
 	CredentialsFile, NKeyFile, User string
 	Password, Token                 Secret
+	PasswordSource, TokenSource     func() (Secret, error)
 	// CAFile, CertFile and KeyFile are PEM files for TLS; HandshakeFirst begins
-	// with the handshake.
+	// with the handshake. The files are read each time a connection is made.
 	CAFile, CertFile, KeyFile string
 	HandshakeFirst            bool
 	// Domain is the JetStream domain, default none.

@@ -17,7 +17,7 @@ func newPatience(l *Log) *patience {
 // left says whether to go on waiting.
 func (p *patience) left() bool {
 	now := time.Now()
-	if !p.log.read.IsConnected() {
+	if !p.log.read.connected() {
 		p.until = now.Add(p.log.opt.RepairTimeout)
 	}
 	return now.Before(p.until)

@@ -38,6 +38,9 @@ func (l *Log) Publish(ctx context.Context, app string, events ...broker.Outgoing
 		if room := messages[i].Size() - len(e.Event.Data); room > headerRoom {
 			return nil, fmt.Errorf("%w: names, tags and extras have %d bytes, the limit is %d", broker.ErrTooLarge, room, headerRoom)
 		}
+		if limit := l.pub.conn().MaxPayload(); l.pub.connected() && payload(messages[i]) > limit {
+			return nil, tooLarge(messages[i], limit)
+		}
 	}
 	if l.ctx.Err() != nil {
 		return nil, broker.ErrClosed
@@ -129,8 +132,10 @@ func (l *Log) publishOne(ctx context.Context, a *appLog, m *nats.Msg) (broker.Re
 		}
 		var api *jetstream.APIError
 		switch {
-		case errors.As(err, &api) && api.ErrorCode == messageTooLarge, errors.Is(err, nats.ErrMaxPayload):
-			return broker.Receipt{}, fmt.Errorf("%w: %w", broker.ErrTooLarge, err)
+		case errors.Is(err, nats.ErrMaxPayload):
+			return broker.Receipt{}, tooLarge(m, l.pub.conn().MaxPayload())
+		case errors.As(err, &api) && api.ErrorCode == messageTooLarge:
+			return broker.Receipt{}, fmt.Errorf("%w: the stream of the app takes no event of %d bytes", broker.ErrTooLarge, payload(m))
 		case errors.As(err, &api) && api.ErrorCode == duplicateInProcess:
 			// Another publish with this id is being agreed upon. Soon it is
 			// stored, and this one a duplicate, or not.

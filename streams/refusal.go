@@ -5,8 +5,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"github.com/sluicehq/sluice/broker"
 )
 
@@ -44,6 +42,9 @@ func (l *Log) refused(role string, err error) {
 	what := "permissions of the " + role + " connection"
 	switch app {
 	case "":
+		if errors.Is(err, errCrowded) {
+			what = "subscriptions of the " + role + " connection"
+		}
 	case broker.GatewaysApp:
 		what += " for orders to all gateways"
 	default:
@@ -57,7 +58,7 @@ func (l *Log) refused(role string, err error) {
 		l.refusals[what] = r
 	}
 	r.err, r.last = err, now
-	r.subscription = r.subscription || strings.Contains(text, "for Subscription")
+	r.subscription = r.subscription || strings.Contains(text, "for Subscription") || errors.Is(err, errCrowded)
 	l.mu.Unlock()
 	l.appProblem(app, what, err)
 	if !known {
@@ -79,14 +80,14 @@ func (l *Log) refusal() error {
 // checkRefusals forgets those that did not come again, and makes connections anew
 // whose subscriptions were refused, in case the permissions have changed.
 func (l *Log) checkRefusals(now time.Time) {
-	conns := map[string]*nats.Conn{"feed": l.feed, "publish": l.pub, "read": l.read}
+	links := map[string]*link{"feed": l.feed, "publish": l.pub, "read": l.read}
 	anew := map[string]bool{}
 	l.mu.Lock()
 	for what, r := range l.refusals {
-		conn := conns[r.role]
+		k := links[r.role]
 		switch {
-		case r.subscription && !r.last.Before(r.tried) || !conn.IsConnected():
-			if conn.IsConnected() && now.Sub(r.tried) > r.pause {
+		case r.subscription && !r.last.Before(r.tried) || !k.connected():
+			if k.connected() && now.Sub(r.tried) > r.pause {
 				anew[r.role] = true
 				r.tried, r.pause = now, min(2*r.pause, refusalLongest)
 			}
@@ -100,7 +101,7 @@ func (l *Log) checkRefusals(now time.Time) {
 	}
 	l.mu.Unlock()
 	for role := range anew {
-		if err := conns[role].ForceReconnect(); err != nil {
+		if err := links[role].conn().ForceReconnect(); err != nil {
 			l.opt.Logger.Warn("connection to NATS could not be made anew", "role", role, "error", err)
 		}
 	}

@@ -28,8 +28,8 @@ const debounce = 200 * time.Millisecond
 // after anything that may have lost live messages.
 func (l *Log) supervise() {
 	advisories := make(chan *nats.Msg, 64)
-	if sub, err := l.feed.ChanSubscribe("$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.>", advisories); err == nil {
-		defer func() { _ = sub.Unsubscribe() }()
+	if sub, err := l.feed.stand("$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.>", advisories, nil); err == nil {
+		defer sub.end()
 	}
 	check := time.NewTicker(checkInterval)
 	defer check.Stop()
@@ -52,6 +52,8 @@ func (l *Log) supervise() {
 			l.checkBuckets()
 			l.tablesLost()
 		case <-check.C:
+			l.checkLinks()
+			l.checkPayload(time.Now())
 			l.checkBuckets()
 			l.checkRefusals(time.Now())
 		}

@@ -135,15 +135,15 @@ func behind(t *testing.T, table *Table, last uint64, first int) {
 	t.Helper()
 	reader, real := table.log.reader, table.log.reader.api
 	forward := func(m *nats.Msg, known uint64) {
-		inbox := reader.conn.NewInbox()
-		answers, err := reader.conn.SubscribeSync(inbox)
+		inbox := reader.link.conn().NewInbox()
+		answers, err := reader.link.conn().SubscribeSync(inbox)
 		if err != nil {
 			t.Error(err)
 			return
 		}
 		defer func() { _ = answers.Unsubscribe() }()
 		ask := &nats.Msg{Subject: real + strings.TrimPrefix(m.Subject, "behind."), Reply: inbox, Data: m.Data}
-		if err := reader.conn.PublishMsg(ask); err != nil {
+		if err := reader.link.conn().PublishMsg(ask); err != nil {
 			t.Error(err)
 			return
 		}
@@ -162,7 +162,7 @@ func behind(t *testing.T, table *Table, last uint64, first int) {
 				a.Header.Set("Nats-Num-Pending", fmt.Sprint(last-p.offset))
 			}
 			a.Subject, a.Reply = m.Reply, ""
-			if err := reader.conn.PublishMsg(a); err != nil {
+			if err := reader.link.conn().PublishMsg(a); err != nil {
 				t.Error(err)
 				return
 			}
@@ -176,7 +176,7 @@ func behind(t *testing.T, table *Table, last uint64, first int) {
 		"behind.DIRECT.GET.>":     func() uint64 { return map[bool]uint64{true: math.MaxUint64, false: last}[asked.Add(1) <= int64(first)] },
 		"behind.STREAM.MSG.GET.>": func() uint64 { return math.MaxUint64 },
 	} {
-		sub, err := reader.conn.Subscribe(subject, func(m *nats.Msg) { go forward(m, known()) })
+		sub, err := reader.link.conn().Subscribe(subject, func(m *nats.Msg) { go forward(m, known()) })
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -21,20 +21,23 @@ func (t *Table) Watch(pattern string, w kv.Watcher) (stop func(), err error) {
 	s := t.shards[t.next%uint64(len(t.shards))]
 	t.mu.Unlock()
 	watch := &tableWatch{w: w, stream: t.stream}
-	// The lock keeps the shard from looking the subscription up too early.
-	s.mu.Lock()
-	sub, err := t.log.feed.ChanSubscribe(t.live+pattern, s.in)
-	if err == nil {
-		s.watches[sub] = watch
-	}
-	s.mu.Unlock()
+	crowded := t.log.feed.crowded.Load()
+	// What comes before its watch is known is older than what is read next.
+	var last *nats.Subscription
+	sub, err := t.log.feed.stand(t.live+pattern, s.in, func(now, before *nats.Subscription) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		last = now
+		delete(s.watches, before)
+		s.watches[now] = watch
+	})
 	if err != nil {
 		return nil, fmt.Errorf("watch %s: %w: %w", pattern, kv.ErrUnavailable, err)
 	}
 	stop = func() {
-		_ = sub.Unsubscribe()
+		sub.end()
 		s.mu.Lock()
-		delete(s.watches, sub)
+		delete(s.watches, last)
 		s.mu.Unlock()
 		watch.mu.Lock()
 		watch.stopped = true
@@ -42,7 +45,9 @@ func (t *Table) Watch(pattern string, w kv.Watcher) (stop func(), err error) {
 	}
 	// Reading goes over another connection. Without this a write could come after
 	// what is read next and before the server knows of the subscription.
-	if err := t.log.feed.FlushTimeout(watchTimeout); err != nil {
+	ctx, cancel := context.WithTimeout(t.log.ctx, watchTimeout)
+	defer cancel()
+	if err := t.log.feed.settle(ctx, crowded); err != nil {
 		stop()
 		return nil, fmt.Errorf("watch %s: %w: %w", pattern, kv.ErrUnavailable, err)
 	}

@@ -204,6 +204,7 @@ func (w *Work) putSomewhere(ctx context.Context, queue string, m *nats.Msg) erro
 func (w *Work) put(ctx context.Context, m *nats.Msg) error {
 	limited, cancel := context.WithTimeout(ctx, w.log.opt.PublishTimeout)
 	defer cancel()
+	defer context.AfterFunc(w.log.ctx, cancel)()
 	err := attempt(limited, func(ctx context.Context) error {
 		_, err := w.log.js.PublishMsg(ctx, m, jetstream.WithRetryAttempts(0))
 		if errors.Is(err, jetstream.ErrNoStreamResponse) {
@@ -215,7 +216,9 @@ func (w *Work) put(ctx context.Context, m *nats.Msg) error {
 	switch {
 	case err == nil, errors.Is(err, errFull):
 		return err
-	case errors.As(err, &api) && api.ErrorCode == messageTooLarge, errors.Is(err, nats.ErrMaxPayload):
+	case errors.Is(err, nats.ErrMaxPayload):
+		return tooLarge(m, w.log.pub.conn().MaxPayload())
+	case errors.As(err, &api) && api.ErrorCode == messageTooLarge:
 		return fmt.Errorf("%w: %w", broker.ErrTooLarge, err)
 	case ctx.Err() != nil:
 		return ctx.Err()

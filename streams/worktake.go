@@ -71,7 +71,7 @@ func (w *Work) take(ctx context.Context, cancel context.CancelCauseFunc, queue s
 		}
 	}),
 		// A limit below the size of a message would hold it back for ever.
-		jetstream.PullMaxMessagesWithBytesLimit(min(pending, workPull), max(pullBytes, int(w.log.pub.MaxPayload())+headerRoom)),
+		jetstream.PullMaxMessagesWithBytesLimit(min(pending, workPull), max(pullBytes, int(w.log.pub.conn().MaxPayload())+headerRoom)),
 		jetstream.PullHeartbeat(5*time.Second))
 	if err != nil {
 		return err

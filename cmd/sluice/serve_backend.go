@@ -161,6 +161,7 @@ func streamOptions(c *configs.Config, log *slog.Logger) streams.Options {
 		Replicas: n.Replicas, Prefix: n.Prefix, URLs: n.URLs,
 		CredentialsFile: n.CredentialsFile, NKeyFile: n.NKeyFile,
 		User: n.User, Password: streams.Secret(n.Password.Reveal()), Token: streams.Secret(n.Token.Reveal()),
+		PasswordSource: secretSource(n.PasswordFile), TokenSource: secretSource(n.TokenFile),
 		CAFile: n.CAFile, CertFile: n.CertFile, KeyFile: n.KeyFile, HandshakeFirst: n.HandshakeFirst,
 		Domain: n.Domain, InboxPrefix: n.InboxPrefix, StartTimeout: n.StartTimeout, PublishTimeout: c.HTTP.PublishTimeout, Logger: log,
 		MaxData: 64 << 10, Synchronous: c.Durability == "machine",
@@ -175,6 +176,17 @@ func streamOptions(c *configs.Config, log *slog.Logger) streams.Options {
 		})
 	}
 	return opt
+}
+
+// secretSource reads a secret from its file, nil if it has none.
+func secretSource(file string) func() (streams.Secret, error) {
+	if file == "" {
+		return nil
+	}
+	return func() (streams.Secret, error) {
+		s, err := configs.ReadSecret(file)
+		return streams.Secret(s.Reveal()), err
+	}
 }
 
 // logCollector exports the numbers of the log.

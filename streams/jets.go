@@ -1,0 +1,64 @@
+package streams
+
+import (
+	"context"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// jets is JetStream on the present connection of a link. What a method returns belongs to
+// that connection, so it is for one use, not for keeping.
+type jets struct{ link *link }
+
+func (j jets) now() jetstream.JetStream { return j.link.now.Load().js }
+
+func (j jets) Conn() *nats.Conn { return j.link.conn() }
+
+func (j jets) AccountInfo(ctx context.Context) (*jetstream.AccountInfo, error) {
+	return j.now().AccountInfo(ctx)
+}
+
+func (j jets) Stream(ctx context.Context, name string) (jetstream.Stream, error) {
+	return j.now().Stream(ctx, name)
+}
+
+func (j jets) CreateStream(ctx context.Context, c jetstream.StreamConfig) (jetstream.Stream, error) {
+	return j.now().CreateStream(ctx, c)
+}
+
+func (j jets) UpdateStream(ctx context.Context, c jetstream.StreamConfig) (jetstream.Stream, error) {
+	return j.now().UpdateStream(ctx, c)
+}
+
+func (j jets) DeleteStream(ctx context.Context, name string) error {
+	return j.now().DeleteStream(ctx, name)
+}
+
+func (j jets) StreamNameBySubject(ctx context.Context, subject string) (string, error) {
+	return j.now().StreamNameBySubject(ctx, subject)
+}
+
+func (j jets) ListStreams(ctx context.Context, opts ...jetstream.StreamListOpt) jetstream.StreamInfoLister {
+	return j.now().ListStreams(ctx, opts...)
+}
+
+func (j jets) Consumer(ctx context.Context, stream, name string) (jetstream.Consumer, error) {
+	return j.now().Consumer(ctx, stream, name)
+}
+
+func (j jets) KeyValue(ctx context.Context, bucket string) (jetstream.KeyValue, error) {
+	return j.now().KeyValue(ctx, bucket)
+}
+
+func (j jets) CreateKeyValue(ctx context.Context, c jetstream.KeyValueConfig) (jetstream.KeyValue, error) {
+	return j.now().CreateKeyValue(ctx, c)
+}
+
+func (j jets) Publish(ctx context.Context, subject string, data []byte, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	return j.now().Publish(ctx, subject, data, opts...)
+}
+
+func (j jets) PublishMsg(ctx context.Context, m *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	return j.now().PublishMsg(ctx, m, opts...)
+}

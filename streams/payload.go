@@ -1,0 +1,79 @@
+package streams
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/sluicehq/sluice/broker"
+)
+
+// payloadInterval is how often a server that takes too little is asked anew. It does not
+// tell those who are connected that it takes more now.
+const payloadInterval = 5 * time.Second
+
+// shortPayload is the problem of a server that does not take what apps may publish.
+const shortPayload = "max_payload of the NATS server"
+
+// tooLarge says that the server takes no message of that size.
+func tooLarge(m *nats.Msg, limit int64) error {
+	return fmt.Errorf("%w: with names and headers the event has %d bytes, and the NATS server takes %d (max_payload)",
+		broker.ErrTooLarge, payload(m), limit)
+}
+
+// payload is the number of bytes that count for max_payload.
+func payload(m *nats.Msg) int64 { return int64(m.Size() - len(m.Subject) - len(m.Reply)) }
+
+// checkPayload compares what the server takes with what apps may publish. Larger events are
+// refused one by one, so the log stays ready.
+func (l *Log) checkPayload(now time.Time) {
+	c := l.pub.conn()
+	limit, need := c.MaxPayload(), int64(l.opt.MaxData+headerRoom)
+	if !c.IsConnected() {
+		return
+	}
+	if limit < need && now.Sub(l.asked) >= payloadInterval {
+		l.asked = now
+		if anew, err := l.askPayload(c); err == nil && anew != limit {
+			// Only a connection that is made anew knows of it.
+			_ = c.ForceReconnect()
+			return
+		}
+	}
+	var err error
+	if limit < need {
+		err = fmt.Errorf("it is %d bytes, so larger events are refused; an event may have %d bytes and takes up to %d with its names and headers",
+			limit, l.opt.MaxData, need)
+	}
+	l.mu.Lock()
+	_, known := l.problems[shortPayload]
+	delete(l.problems, shortPayload)
+	if err != nil {
+		l.problems[shortPayload] = problem{text: shortPayload + ": " + err.Error(), mild: true}
+	}
+	l.mu.Unlock()
+	if err != nil && !known {
+		l.opt.Logger.Warn("the NATS server takes smaller messages than apps may publish", "error", err)
+	}
+}
+
+// askPayload asks the server of a connection over a new one.
+func (l *Log) askPayload(of *nats.Conn) (int64, error) {
+	opts, err := l.opt.connectOptions()
+	if err != nil {
+		return 0, err
+	}
+	opts = append(opts, nats.Name(l.opt.Name+" limits"), nats.NoReconnect())
+	opts = append(opts, l.opt.ConnectOptions...)
+	c, err := nats.Connect(of.ConnectedUrl(), opts...)
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	if c.ConnectedServerId() != of.ConnectedServerId() {
+		return 0, errors.New("another server answered")
+	}
+	return c.MaxPayload(), nil
+}
