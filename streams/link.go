@@ -32,8 +32,9 @@ type link struct {
 	broken chan struct{}
 	// crowded counts the times that the server refused a subscription for their number.
 	crowded atomic.Uint64
-	// attempts are those to connect that failed, reports the other errors of the library.
-	attempts, reports warning
+	// attempts are those to connect that failed, reports the other errors of the library,
+	// closings the ends of connections that are replaced.
+	attempts, reports, closings warning
 
 	mu       sync.Mutex
 	standing map[*standing]struct{}
@@ -64,6 +65,7 @@ func newLink(l *Log, role string, more ...nats.Option) *link {
 		log: l, role: role, more: more, broken: make(chan struct{}, 1), standing: map[*standing]struct{}{},
 		attempts: warning{log: l.opt.Logger, text: "connecting to NATS failed", pause: time.Minute},
 		reports:  warning{log: l.opt.Logger, text: "NATS reported an error", pause: time.Minute},
+		closings: warning{log: l.opt.Logger, text: "a connection to NATS ended for good and is replaced", pause: time.Minute},
 	}
 }
 
@@ -100,7 +102,10 @@ func (k *link) run() {
 }
 
 func (k *link) replace() {
-	k.noted(k.conn().LastError())
+	if err := k.conn().LastError(); err != nil {
+		k.noted(err)
+		k.closings.say("role", k.role, "error", k.log.redact(err))
+	}
 	for pause := redialPause; ; pause = min(2*pause, redialLongest) {
 		w, err := k.log.join(k)
 		if err == nil {

@@ -130,7 +130,8 @@ func (l *Log) handlers(k *link) []nats.Option {
 	return []nats.Option{
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			k.noted(err)
-			if l.ctx.Err() == nil {
+			// Without an error it is about to be replaced.
+			if l.ctx.Err() == nil && err != nil {
 				l.opt.Logger.Warn("connection to NATS lost", "role", k.role, "error", err)
 			}
 			if l.opened.Load() {

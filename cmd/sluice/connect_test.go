@@ -32,6 +32,7 @@ func runNATS(t *testing.T, config string, jetStream bool) *server.Server {
 	}
 	opt.Host, opt.Port, opt.JetStream, opt.StoreDir, opt.NoSigs, opt.NoLog = "127.0.0.1", -1, jetStream, t.TempDir(), true, true
 	opt.JetStreamMaxMemory, opt.JetStreamMaxStore = 64<<20, 4<<30
+	opt.ConfigFile = "" // each configuration has a file of its own
 	s, err := server.NewServer(opt)
 	if err != nil {
 		t.Fatal(err)
