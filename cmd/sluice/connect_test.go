@@ -25,14 +25,17 @@ import (
 func natsServer(t *testing.T, config string) *server.Server { return runNATS(t, config, true) }
 
 func runNATS(t *testing.T, config string, jetStream bool) *server.Server {
+	return startNATS(t, config, jetStream, -1, t.TempDir())
+}
+
+func startNATS(t *testing.T, config string, jetStream bool, port int, dir string) *server.Server {
 	t.Helper()
 	opt, err := server.ProcessConfigFile(write(t, "nats.conf", config))
 	if err != nil {
 		t.Fatal(err)
 	}
-	opt.Host, opt.Port, opt.JetStream, opt.StoreDir, opt.NoSigs, opt.NoLog = "127.0.0.1", -1, jetStream, t.TempDir(), true, true
+	opt.Host, opt.Port, opt.JetStream, opt.StoreDir, opt.NoSigs, opt.NoLog = "127.0.0.1", port, jetStream, dir, true, true
 	opt.JetStreamMaxMemory, opt.JetStreamMaxStore = 64<<20, 4<<30
-	opt.ConfigFile = "" // each configuration has a file of its own
 	s, err := server.NewServer(opt)
 	if err != nil {
 		t.Fatal(err)

@@ -49,30 +49,17 @@ func await(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-// changed gives a running server another configuration, and ends its connections.
+// changed starts a server again with another configuration. A reload would do as well, but
+// the server races with itself in it.
 func changed(t *testing.T, s *server.Server, config string) {
 	t.Helper()
 	v, err := s.Varz(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	opt, err := server.ProcessConfigFile(write(t, "nats.conf", config))
-	if err != nil {
-		t.Fatal(err)
-	}
-	opt.Host, opt.Port, opt.JetStream, opt.StoreDir, opt.NoSigs, opt.NoLog = "127.0.0.1", v.Port, true, filepath.Dir(v.JetStream.Config.StoreDir), true, true
-	opt.JetStreamMaxMemory, opt.JetStreamMaxStore = 64<<20, 4<<30
-	opt.ConfigFile = "" // each configuration has a file of its own
-	if err := s.ReloadOptions(opt); err != nil {
-		t.Fatal(err)
-	}
-	conns, err := s.Connz(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range conns.Conns {
-		_ = s.DisconnectClientByID(c.Cid)
-	}
+	s.Shutdown()
+	s.WaitForShutdown()
+	startNATS(t, config, true, v.Port, filepath.Dir(v.JetStream.Config.StoreDir))
 }
 
 // A file with a certificate, a key or a secret may be exchanged while a gateway runs.
