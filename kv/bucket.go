@@ -34,7 +34,7 @@ type JetStream interface {
 	Stream(ctx context.Context, name string) (jetstream.Stream, error)
 	UpdateStream(ctx context.Context, c jetstream.StreamConfig) (jetstream.Stream, error)
 	KeyValue(ctx context.Context, bucket string) (jetstream.KeyValue, error)
-	CreateKeyValue(ctx context.Context, c jetstream.KeyValueConfig) (jetstream.KeyValue, error)
+	CreateStream(ctx context.Context, c jetstream.StreamConfig) (jetstream.Stream, error)
 }
 
 // kv returns the handle of the library on the present connection.

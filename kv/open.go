@@ -108,8 +108,8 @@ func OpenBucket(ctx context.Context, js JetStream, o BucketOptions) (*Bucket, er
 func (o BucketOptions) open(ctx context.Context, js JetStream) (jetstream.KeyValue, error) {
 	stream, err := js.Stream(ctx, "KV_"+o.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		_, err := js.CreateKeyValue(ctx, o.config())
-		if err != nil && !errors.Is(err, jetstream.ErrBucketExists) {
+		_, err := js.CreateStream(ctx, o.config())
+		if err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
 			return nil, err
 		}
 		// Made now, here or by another process.
@@ -132,17 +132,15 @@ func (o BucketOptions) open(ctx context.Context, js JetStream) (jetstream.KeyVal
 	return js.KeyValue(ctx, o.Name)
 }
 
-func (o BucketOptions) config() jetstream.KeyValueConfig {
-	return jetstream.KeyValueConfig{
-		Bucket:       o.Name,
-		History:      1,
-		TTL:          o.TTL,
-		Storage:      jetstream.FileStorage,
-		Replicas:     max(o.Replicas, 1),
-		MaxBytes:     o.MaxBytes,
-		MaxValueSize: int32(o.MaxValueBytes + headerRoom),
-		RePublish:    o.republish(),
-	}
+// config is the stream of a new bucket. The client library makes none whose writes may have
+// times to live without more that comes with it, and the first servers of 2.11 let no stream
+// have them later on.
+func (o BucketOptions) config() jetstream.StreamConfig {
+	return o.adjust(jetstream.StreamConfig{
+		Name: "KV_" + o.Name, Subjects: []string{"$KV." + o.Name + ".>"}, Storage: jetstream.FileStorage, Replicas: 1,
+		MaxMsgsPerSubject: 1, MaxMsgs: -1, MaxConsumers: -1, Discard: jetstream.DiscardNew, Duplicates: 2 * time.Minute,
+		AllowRollup: true, DenyDelete: true, AllowDirect: true,
+	})
 }
 
 func (o BucketOptions) republish() *jetstream.RePublish {

@@ -51,10 +51,6 @@ func (j jets) KeyValue(ctx context.Context, bucket string) (jetstream.KeyValue, 
 	return j.now().KeyValue(ctx, bucket)
 }
 
-func (j jets) CreateKeyValue(ctx context.Context, c jetstream.KeyValueConfig) (jetstream.KeyValue, error) {
-	return j.now().CreateKeyValue(ctx, c)
-}
-
 func (j jets) Publish(ctx context.Context, subject string, data []byte, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
 	return j.now().Publish(ctx, subject, data, opts...)
 }

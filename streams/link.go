@@ -11,6 +11,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sluicehq/sluice/seldom"
 )
 
 const (
@@ -32,9 +34,7 @@ type link struct {
 	broken chan struct{}
 	// crowded counts the times that the server refused a subscription for their number.
 	crowded atomic.Uint64
-	// attempts are those to connect that failed, reports the other errors of the library,
-	// closings the ends of connections that are replaced.
-	attempts, reports, closings warning
+	lines   seldom.Lines
 
 	mu       sync.Mutex
 	standing map[*standing]struct{}
@@ -61,12 +61,7 @@ type standing struct {
 }
 
 func newLink(l *Log, role string, more ...nats.Option) *link {
-	return &link{
-		log: l, role: role, more: more, broken: make(chan struct{}, 1), standing: map[*standing]struct{}{},
-		attempts: warning{log: l.opt.Logger, text: "connecting to NATS failed", pause: time.Minute},
-		reports:  warning{log: l.opt.Logger, text: "NATS reported an error", pause: time.Minute},
-		closings: warning{log: l.opt.Logger, text: "a connection to NATS ended for good and is replaced", pause: time.Minute},
-	}
+	return &link{log: l, role: role, more: more, broken: make(chan struct{}, 1), standing: map[*standing]struct{}{}}
 }
 
 // conn is the present connection. It may be closed, and another one the next time.
@@ -104,7 +99,7 @@ func (k *link) run() {
 func (k *link) replace() {
 	if err := k.conn().LastError(); err != nil {
 		k.noted(err)
-		k.closings.say("role", k.role, "error", k.log.redact(err))
+		k.lines.Warn(k.log.opt.Logger, "closed", "a connection to NATS ended for good and is replaced", "role", k.role, "error", k.log.redact(err))
 	}
 	for pause := redialPause; ; pause = min(2*pause, redialLongest) {
 		w, err := k.log.join(k)
@@ -221,7 +216,7 @@ func (k *link) noted(err error) {
 func (k *link) failed(err error) {
 	k.noted(err)
 	if k.log.ctx.Err() == nil {
-		k.attempts.say("role", k.role, "error", k.log.redact(err))
+		k.lines.Warn(k.log.opt.Logger, "connect", "connecting to NATS failed", "role", k.role, "error", k.log.redact(err))
 	}
 }
 

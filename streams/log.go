@@ -167,7 +167,7 @@ func (l *Log) reported(k *link, c *nats.Conn, err error) {
 	case !c.IsConnected():
 		k.failed(err)
 	default:
-		k.reports.say("role", k.role, "error", l.redact(err))
+		k.lines.Warn(l.opt.Logger, "reported", "NATS reported an error", "role", k.role, "error", l.redact(err))
 	}
 }
 
