@@ -30,6 +30,8 @@ type readiness struct {
 	Problems   []string `json:"problems"`
 	// RestartPending are settings that were changed and wait for a restart.
 	RestartPending []string `json:"restart_pending,omitempty"`
+	// SettingsDiffer are settings that other gateways have otherwise.
+	SettingsDiffer []string `json:"settings_differ,omitempty"`
 }
 
 // problems are those of the log and of what is built on it.
@@ -49,6 +51,7 @@ func (n *Node) ready(w http.ResponseWriter, r *http.Request) {
 		Ready: h.Ready && len(refusals) == 0 && !n.draining.Load(), Draining: n.draining.Load(),
 		Backend: h.Backend, Durability: h.Durability, Problems: append(n.problems(), refusals...),
 	}
+	out.SettingsDiffer = n.agreement.Notes()
 	if n.opt.Pending != nil {
 		out.RestartPending = n.opt.Pending()
 	}

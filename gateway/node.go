@@ -30,10 +30,12 @@ type Node struct {
 	metrics  net.Listener
 	hub      *hub.Hub
 	roster   *presence.Roster
-	hooks    *webhook.Hooks
-	rest     http.Handler
-	local    local
-	proxies  proxies
+	// agreement is nil if there is nobody to agree with.
+	agreement *agreement
+	hooks     *webhook.Hooks
+	rest      http.Handler
+	local     local
+	proxies   proxies
 	// shakes is nil if there is no bound of handshakes.
 	shakes   *handshakes
 	http     httpMetrics
@@ -114,6 +116,7 @@ func New(opt Options) (*Node, error) {
 		return nil, err
 	}
 	n.told.Store(n.hub)
+	n.openAgreement(port)
 	r := rest.Options{
 		Apps: opt.Apps, Log: in, AllowUnsigned: n.allowUnsigned, Refuse: n.refusal,
 		Node: opt.Name, MaxBody: opt.MaxBody, MaxBodies: opt.MaxBodies, BodyTimeout: opt.BodyTimeout, AnswerTimeout: opt.AnswerTimeout,
@@ -175,6 +178,10 @@ func (n *Node) Run(ctx context.Context) error {
 			}
 		})
 	}
+	var agreeing sync.WaitGroup
+	if n.agreement != nil {
+		agreeing.Go(func() { n.agreement.run(ctx) })
+	}
 	<-ctx.Done()
 	n.draining.Store(true)
 	n.announce(failed)
@@ -186,6 +193,7 @@ func (n *Node) Run(ctx context.Context) error {
 	if err := n.hub.Close(drain); err != nil {
 		n.opt.Logger.Warn("connections were closed before they had left", "error", err)
 	}
+	agreeing.Wait()
 	n.closeRoster(drain)
 	n.closeHooks(drain)
 	for _, s := range servers[1:] {

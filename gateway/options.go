@@ -97,6 +97,10 @@ type Options struct {
 	// MaxPublishing and MaxPublishingBytes bound the events that wait for the
 	// acknowledgement of the log, default 16384 and 64 MiB. More are refused.
 	MaxPublishing, MaxPublishingBytes int64
+	// Settings are what other gateways should have alike, as they are in force; nil for
+	// nothing that is compared. Needs Table. It must return the same pointer as long as
+	// nothing has changed.
+	Settings func() *Settings
 	// Pending names the settings that were changed and wait for a restart; nil if there is
 	// nobody to ask. It is called by many goroutines and must not wait.
 	Pending func() []string

@@ -7,10 +7,12 @@ import (
 	"os/signal"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/sluicehq/sluice/configs"
+	"github.com/sluicehq/sluice/gateway"
 	"github.com/sluicehq/sluice/gateway/app"
 )
 
@@ -29,9 +31,18 @@ type reloader struct {
 	// unsure says that the log may have taken a part of a retention that failed.
 	unsure bool
 
+	// shared are the settings in force that gateways compare.
+	shared atomic.Pointer[gateway.Settings]
+
 	mu sync.Mutex
 	// waiting are the keys that the configuration has otherwise than the server.
 	waiting []string
+}
+
+// share lets other gateways know what is in force.
+func (r *reloader) share() {
+	s := gateway.Settings(r.inForce.Shared())
+	r.shared.Store(&s)
 }
 
 // pending names the settings that wait for a restart.
@@ -94,6 +105,9 @@ func (r *reloader) reload(ctx context.Context, next *configs.Config) {
 		} else {
 			taken = append(taken, retention...)
 		}
+	}
+	if len(taken) > 0 {
+		r.share()
 	}
 	r.mu.Lock()
 	before := len(r.waiting)

@@ -86,7 +86,8 @@ func serve(ctx context.Context, c *configs.Config, log *slog.Logger, again func(
 	defer func() { err = errors.Join(err, b.close()) }()
 	opt := nodeOptions(c, b, log, registry)
 	r := &reloader{backend: b, apps: opt.Apps, log: log, inForce: c}
-	opt.Pending = r.pending
+	r.share()
+	opt.Pending, opt.Settings = r.pending, r.shared.Load
 	opt.Descriptors, opt.Memory, opt.Problems = limits.descriptors, limits.memory, b.problems
 	node, err := gateway.New(opt)
 	if err != nil {

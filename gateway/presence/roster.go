@@ -143,6 +143,12 @@ func New(ctx context.Context, opt Options) (*Roster, error) {
 	return r, nil
 }
 
+// Alive says whether a gateway, this one or another, counts.
+func (r *Roster) Alive(node string) bool {
+	g := r.view.Load()
+	return g != nil && g.alive(node)
+}
+
 // Close gives up the seats that are still to be given up, says goodbye, and ends
 // everything. What is not written when ctx is done others will find out.
 func (r *Roster) Close(ctx context.Context) {
