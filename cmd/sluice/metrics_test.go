@@ -21,6 +21,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 port: 0
 host: 127.0.0.1
 metrics: {port: 0}
+shutdown: {ready_delay_seconds: 0}
 delta_compression: {cluster_coordination: true}
 nats: {embedded: {port: -1, store_dir: `+t.TempDir()+`}}
 apps: [{id: a, key: k, secret: s, webhooks: [{url: "http://127.0.0.1:1"}]}]
@@ -35,6 +36,9 @@ apps: [{id: a, key: k, secret: s, webhooks: [{url: "http://127.0.0.1:1"}]}]
 	}
 	defer func() { _ = b.close() }()
 	opt, limits := nodeOptions(c, b, log, registry), measure(c)
+	r := &reloader{backend: b, inForce: c}
+	r.share()
+	opt.Settings = r.shared.Load
 	opt.Descriptors, opt.Memory = limits.descriptors, limits.memory
 	node, err := gateway.New(opt)
 	if err != nil {
