@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -30,6 +31,9 @@ apps: [{id: a, key: k, secret: s, webhooks: [{url: "http://127.0.0.1:1"}]}]
 		t.Fatal(err)
 	}
 	registry, log := prometheus.NewRegistry(), slog.New(slog.DiscardHandler)
+	_, lines := newLog(io.Discard, c)
+	defer lines.close()
+	lines.register(registry, c.Metrics.Prefix)
 	b, err := openBackend(t.Context(), c, 64, log, registry)
 	if err != nil {
 		t.Fatal(err)

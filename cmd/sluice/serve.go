@@ -35,8 +35,9 @@ has a flag; docs/configuration.md describes them.`,
 			if err != nil {
 				return err
 			}
-			log := newLogger(cmd, c)
-			return serve(cmd.Context(), c, log, func() (*configs.Config, error) { return loadConfig(cmd) })
+			log, lines := newLog(cmd.ErrOrStderr(), c)
+			defer lines.close()
+			return serve(cmd.Context(), c, log, lines, func() (*configs.Config, error) { return loadConfig(cmd) })
 		},
 	}
 	configs.BindFlags(cmd.Flags())
@@ -52,21 +53,9 @@ func loadConfig(cmd *cobra.Command) (*configs.Config, error) {
 	return configs.Load(configs.Sources{File: file, Environ: os.Environ(), Flags: cmd.Flags()})
 }
 
-func newLogger(cmd *cobra.Command, c *configs.Config) *slog.Logger {
-	var level slog.Level
-	if level.UnmarshalText([]byte(c.LogLevel)) != nil {
-		level = slog.LevelInfo
-	}
-	opt := &slog.HandlerOptions{Level: level}
-	if c.LogJSON {
-		return slog.New(slog.NewJSONHandler(cmd.ErrOrStderr(), opt))
-	}
-	return slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), opt))
-}
-
 // serve runs a node until ctx is done. again reads the configuration anew, nil if there
 // is nothing to read.
-func serve(ctx context.Context, c *configs.Config, log *slog.Logger, again func() (*configs.Config, error)) (err error) {
+func serve(ctx context.Context, c *configs.Config, log *slog.Logger, lines *logQueue, again func() (*configs.Config, error)) (err error) {
 	// The end of whoever reads the log is no reason to die without a drain.
 	signal.Ignore(syscall.SIGPIPE)
 	warn(c, log)
@@ -79,6 +68,7 @@ func serve(ctx context.Context, c *configs.Config, log *slog.Logger, again func(
 	}
 	limits.tell(c, log)
 	registry := prometheus.NewRegistry()
+	lines.register(registry, c.Metrics.Prefix)
 	b, err := openBackend(ctx, c, limits.guests(), log, registry)
 	if err != nil {
 		return err

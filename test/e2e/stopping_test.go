@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -85,9 +84,18 @@ func TestWeeks20ReadySaysNoWhileEverythingGoesOn(t *testing.T) {
 }
 
 // TestWeeks20NobodyReadsTheLog takes away who reads the standard output and error of a
-// server. It goes on, and stops in order.
+// server, or lets him sleep. It goes on, and stops in order.
 func TestWeeks20NobodyReadsTheLog(t *testing.T) {
 	t.Parallel()
+	for name, gone := range map[string]bool{"the reader is gone": true, "the reader sleeps": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			unread(t, gone)
+		})
+	}
+}
+
+func unread(t *testing.T, gone bool) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "sluice.yaml")
 	if err := os.WriteFile(file, []byte(config(dir)), 0o600); err != nil {
@@ -97,6 +105,7 @@ func TestWeeks20NobodyReadsTheLog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer reader.Close()
 	cmd := exec.Command(tools.sluice, "serve", "--config", file, "--log-level", "debug")
 	cmd.Stdout, cmd.Stderr = writer, writer
 	if err := cmd.Start(); err != nil {
@@ -113,19 +122,24 @@ func TestWeeks20NobodyReadsTheLog(t *testing.T) {
 	if s.HTTP == "" {
 		t.Fatalf("the server did not say that it serves\n%s", s.logs)
 	}
-	_ = reader.Close()
+	if gone {
+		_ = reader.Close()
+	}
 
 	c := dialed(t, s.HTTP)
-	// Each of these writes lines.
-	for range 3 {
-		if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
-			t.Fatal(err)
+	// Each of these writes lines, together more than a pipe holds.
+	for i := range 1000 {
+		if i%300 == 0 {
+			if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
+				t.Fatal(err)
+			}
 		}
-		w := dialWire(t, s.HTTP, "GET /app/app-key HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\r\n")
-		_, _ = io.Copy(io.Discard, io.LimitReader(w.conn, 1))
-		if status, _ := asksReady(t, s.HTTP); status != http.StatusOK {
-			t.Fatalf("/ready answers %d", status)
+		if status, _ := asPage(t, "GET", "http://"+s.HTTP+"/apps/nobody/events", "", "", ""); status != http.StatusMethodNotAllowed {
+			t.Fatalf("got %d", status)
 		}
+	}
+	if status, _ := asksReady(t, s.HTTP); status != http.StatusOK {
+		t.Fatalf("/ready answers %d", status)
 	}
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)

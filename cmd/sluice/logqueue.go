@@ -1,0 +1,150 @@
+package main
+
+import (
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sluicehq/sluice/configs"
+)
+
+const (
+	// What waits for whoever reads the log, at most.
+	maxLogLines, maxLogBytes = 8192, 4 << 20
+	// logPatience is how long the end of the process waits for him.
+	logPatience = time.Second
+)
+
+// logQueue writes lines with a goroutine of its own. Whoever logs waits for nobody: a
+// reader of the log who stops reading would otherwise stop the server.
+type logQueue struct {
+	to io.Writer
+	// tell writes a line of its own, about lines that were lost.
+	tell func(lost int)
+
+	mu    sync.Mutex
+	lines [][]byte
+	bytes int
+	// lost are the lines that were lost since that was last told, all those since the
+	// beginning.
+	lost, all int
+	closed    bool
+
+	wake, done chan struct{}
+}
+
+// newLog returns the log of a server, and its queue, which must be closed.
+func newLog(to io.Writer, c *configs.Config) (*slog.Logger, *logQueue) {
+	var level slog.Level
+	if level.UnmarshalText([]byte(c.LogLevel)) != nil {
+		level = slog.LevelInfo
+	}
+	logger := func(w io.Writer) *slog.Logger {
+		opt := &slog.HandlerOptions{Level: level}
+		if c.LogJSON {
+			return slog.New(slog.NewJSONHandler(w, opt))
+		}
+		return slog.New(slog.NewTextHandler(w, opt))
+	}
+	direct := logger(to)
+	q := newLogQueue(to, func(lost int) {
+		direct.Warn("lines of this log were lost, because they were not read", "lines", lost)
+	})
+	return logger(q), q
+}
+
+func newLogQueue(to io.Writer, tell func(int)) *logQueue {
+	q := &logQueue{to: to, tell: tell, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	go q.run()
+	return q
+}
+
+// Write takes a line, or counts it as lost. It never waits and never fails.
+func (q *logQueue) Write(line []byte) (int, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed || len(q.lines) >= maxLogLines || q.bytes+len(line) > maxLogBytes {
+		q.lost++
+		q.all++
+		return len(line), nil
+	}
+	q.lines = append(q.lines, append([]byte(nil), line...))
+	q.bytes += len(line)
+	q.signal()
+	return len(line), nil
+}
+
+func (q *logQueue) signal() {
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (q *logQueue) run() {
+	defer close(q.done)
+	for range q.wake {
+		for q.flush() {
+		}
+		q.mu.Lock()
+		over := q.closed && len(q.lines) == 0
+		q.mu.Unlock()
+		if over {
+			return
+		}
+	}
+}
+
+// flush writes the oldest line. Lines that could not be taken are newer than those that
+// wait, so they are told of when nothing waits any more.
+func (q *logQueue) flush() bool {
+	q.mu.Lock()
+	if len(q.lines) == 0 {
+		lost := q.lost
+		q.lost, q.lines = 0, nil
+		q.mu.Unlock()
+		if lost > 0 {
+			q.tell(lost)
+		}
+		return lost > 0
+	}
+	line := q.lines[0]
+	q.mu.Unlock()
+	_, err := q.to.Write(line)
+	q.mu.Lock()
+	q.lines[0] = nil
+	q.lines, q.bytes = q.lines[1:], q.bytes-len(line)
+	if err != nil {
+		q.all++
+	}
+	q.mu.Unlock()
+	return true
+}
+
+// close waits until all is written, but not for ever. Lines that come later are lost.
+func (q *logQueue) close() {
+	q.mu.Lock()
+	q.closed = true
+	q.signal()
+	q.mu.Unlock()
+	timer := time.NewTimer(logPatience)
+	defer timer.Stop()
+	select {
+	case <-q.done:
+	case <-timer.C:
+	}
+}
+
+// register adds a metric of the lines that were lost.
+func (q *logQueue) register(registry *prometheus.Registry, prefix string) {
+	registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: prefix + "stderr_lines_lost_total", Help: "Lines of the log of the process that nobody took.",
+	}, func() float64 {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		return float64(q.all)
+	}))
+}
