@@ -70,8 +70,10 @@ type Config struct {
 
 	// values are all keys by name, for printing.
 	values map[string]any
-	notYet []string
-	passed passed
+	// derived are the values of keys that were derived from the machine.
+	derived map[string]int64
+	notYet  []string
+	passed  passed
 }
 
 // NATS says how to reach the servers, or how to embed one.
@@ -354,8 +356,14 @@ func (c *Config) remember(k *koanf.Koanf) {
 	sort.Strings(c.notYet)
 }
 
-// Derive puts what was derived from the machine in the place of a 0, for printing.
-func (c *Config) Derive(name string, value int64) { c.values[name] = value }
+// Derive puts what was derived from the machine in the place of a 0, for printing. What was
+// asked for stays as it was, for being compared.
+func (c *Config) Derive(name string, value int64) {
+	if c.derived == nil {
+		c.derived = map[string]int64{}
+	}
+	c.derived[name] = value
+}
 
 func algorithm(name string) string {
 	if name == "vcdiff" {

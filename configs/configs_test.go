@@ -335,3 +335,15 @@ func FuzzLoad(f *testing.F) {
 		}
 	})
 }
+
+// What is derived from the machine is printed, and is no change.
+func TestWeeks19DerivedValuesAreNoChange(t *testing.T) {
+	a, b := load(t, Sources{}), load(t, Sources{})
+	a.Derive("memory.limit", 1<<30)
+	if reading, retention, rest := a.Changed(b); len(reading)+len(retention)+len(rest) > 0 {
+		t.Errorf("changed: %v %v %v", reading, retention, rest)
+	}
+	if text, err := a.YAML(); err != nil || !strings.Contains(string(text), "limit: 1073741824") {
+		t.Errorf("%v\n%s", err, text)
+	}
+}

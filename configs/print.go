@@ -14,7 +14,11 @@ func (c *Config) Effective() map[string]any {
 		if k.kind == tree || k.kind == file && c.values[k.name] == "" || c.fromFile(k) {
 			continue
 		}
-		put(out, k.name, k.printable(c.values[k.name]))
+		v := c.values[k.name]
+		if derived, is := c.derived[k.name]; is {
+			v = derived
+		}
+		put(out, k.name, k.printable(v))
 	}
 	apps := make([]any, len(c.Apps))
 	for i := range c.Apps {
