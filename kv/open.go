@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sluicehq/sluice/kv/shape"
 )
 
 // Limits and defaults of [BucketOptions].
@@ -121,26 +123,88 @@ func (o BucketOptions) open(ctx context.Context, js JetStream) (jetstream.KeyVal
 		return nil, err
 	}
 	have := stream.CachedInfo().Config
-	if err := o.compatible(have); err != nil {
-		return nil, err
-	}
-	if want := o.adjust(have); o.differs(have, want) {
-		if _, err := js.UpdateStream(ctx, want); err != nil {
-			return nil, fmt.Errorf("adjust settings: %w", err)
+	if have.Metadata[ownerKey] != owner {
+		if err := o.compatible(have); err != nil {
+			return nil, err
 		}
 	}
+	if _, err := o.mend(ctx, js, have, true); err != nil {
+		return nil, err
+	}
 	return js.KeyValue(ctx, o.Name)
+}
+
+// MendBucket puts back what somebody changed of a bucket that [OpenBucket] opened with these
+// options, and returns which settings that were. It leaves replicas as they are. Errors:
+// [ErrBucketDiffers] for what cannot be changed any more, and what JetStream says.
+func MendBucket(ctx context.Context, js JetStream, o BucketOptions) (changed string, err error) {
+	stream, err := js.Stream(ctx, "KV_"+o.Name)
+	if err != nil {
+		return "", err
+	}
+	return o.mend(ctx, js, stream.CachedInfo().Config, false)
+}
+
+// ownerKey marks a bucket in the metadata of its stream. One that is marked may be put back
+// to what it must be; others may be anybody's.
+const ownerKey, owner = "owner", "sluice"
+
+func (o BucketOptions) mend(ctx context.Context, js JetStream, have jetstream.StreamConfig, adapt bool) (string, error) {
+	rules := shape.Options{"DenyPurge": shape.Free}
+	if !o.MessageTTL {
+		rules["AllowMsgTTL"] = shape.Free
+	}
+	for _, limit := range []string{"MaxMsgsPerSubject", "MaxAge", "MaxBytes"} {
+		rules[limit] = shape.Mended
+	}
+	if o.Replicas == 0 {
+		rules["Replicas"] = shape.Free
+	}
+	found := shape.Compare(have, o.wanted(), rules, adapt)
+	if len(found.Fatal) > 0 {
+		return "", fmt.Errorf("%w: %s", ErrBucketDiffers, shape.List(found.Fatal))
+	}
+	if len(found.Changed) == 0 {
+		return "", nil
+	}
+	what := shape.List(found.Changed)
+	if _, err := js.UpdateStream(ctx, found.Config); err != nil {
+		return "", fmt.Errorf("adjust settings (%s): %w", what, err)
+	}
+	return what, nil
 }
 
 // config is the stream of a new bucket. The client library makes none whose writes may have
 // times to live without more that comes with it, and the first servers of 2.11 let no stream
 // have them later on.
 func (o BucketOptions) config() jetstream.StreamConfig {
-	return o.adjust(jetstream.StreamConfig{
-		Name: "KV_" + o.Name, Subjects: []string{"$KV." + o.Name + ".>"}, Storage: jetstream.FileStorage, Replicas: 1,
-		MaxMsgsPerSubject: 1, MaxMsgs: -1, MaxConsumers: -1, Discard: jetstream.DiscardNew, Duplicates: 2 * time.Minute,
-		AllowRollup: true, DenyDelete: true, AllowDirect: true,
-	})
+	c := o.wanted()
+	c.Replicas = max(o.Replicas, 1)
+	return c
+}
+
+// wanted is the stream behind the bucket as it must be.
+func (o BucketOptions) wanted() jetstream.StreamConfig {
+	window := 2 * time.Minute
+	if o.TTL > 0 {
+		// The server refuses a longer one.
+		window = min(window, o.TTL)
+	}
+	return jetstream.StreamConfig{
+		Name: "KV_" + o.Name, Subjects: []string{"$KV." + o.Name + ".>"},
+		Storage: jetstream.FileStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew,
+		MaxMsgsPerSubject: 1, MaxMsgs: -1, MaxConsumers: -1, MaxAge: o.TTL, MaxBytes: o.MaxBytes, Replicas: o.Replicas,
+		MaxMsgSize: o.maxMessage(), RePublish: o.republish(), AllowMsgTTL: o.MessageTTL,
+		AllowDirect: true, AllowRollup: true, DenyDelete: true, Metadata: map[string]string{ownerKey: owner}, Duplicates: window,
+	}
+}
+
+// maxMessage is the limit of a stored message.
+func (o BucketOptions) maxMessage() int32 {
+	if o.MaxValueBytes == 0 {
+		o.MaxValueBytes = DefaultMaxValueBytes
+	}
+	return int32(o.MaxValueBytes + headerRoom)
 }
 
 func (o BucketOptions) republish() *jetstream.RePublish {
@@ -150,8 +214,8 @@ func (o BucketOptions) republish() *jetstream.RePublish {
 	return &jetstream.RePublish{Source: "$KV." + o.Name + ".>", Destination: o.Republish}
 }
 
-// compatible checks what the promises of [Store] rest on and what an update
-// could not undo.
+// compatible checks whether a bucket that is not marked may be ours, made by an earlier
+// release.
 func (o BucketOptions) compatible(have jetstream.StreamConfig) error {
 	differs := func(field string, got, want any) error {
 		return fmt.Errorf("%w: %s is %v, must be %v", ErrBucketDiffers, field, got, want)
@@ -160,57 +224,14 @@ func (o BucketOptions) compatible(have jetstream.StreamConfig) error {
 	switch {
 	case len(have.Subjects) != 1 || have.Subjects[0] != subject:
 		return differs("subjects", have.Subjects, subject)
-	case have.Storage != jetstream.FileStorage:
-		return differs("storage", have.Storage, jetstream.FileStorage)
 	case have.MaxMsgsPerSubject != 1:
 		return differs("history per key", have.MaxMsgsPerSubject, 1)
-	case have.Retention != jetstream.LimitsPolicy:
-		return differs("retention", have.Retention, jetstream.LimitsPolicy)
 	case have.Discard != jetstream.DiscardNew:
 		return differs("discard policy", have.Discard, jetstream.DiscardNew)
 	case have.MaxMsgs > 0:
 		return differs("limit of messages", have.MaxMsgs, "none")
-	case !have.AllowDirect:
-		return differs("direct access", have.AllowDirect, true)
-	case !have.AllowRollup:
-		return differs("rollup", have.AllowRollup, true)
-	case have.Mirror != nil || len(have.Sources) > 0:
+	case len(have.Sources) > 0:
 		return differs("origin", "another stream", "its own writes")
-	case have.Sealed || have.NoAck:
-		return differs("write access", "sealed or without acknowledgement", "open")
 	}
 	return nil
-}
-
-// adjust returns the configuration with the settings that may change.
-func (o BucketOptions) adjust(have jetstream.StreamConfig) jetstream.StreamConfig {
-	want := have
-	want.MaxAge = o.TTL
-	if o.TTL > 0 {
-		// The server refuses a duplicate window longer than the age.
-		want.Duplicates = min(have.Duplicates, o.TTL)
-	}
-	if o.Replicas > 0 {
-		want.Replicas = o.Replicas
-	}
-	want.MaxBytes = -1
-	if o.MaxBytes > 0 {
-		want.MaxBytes = o.MaxBytes
-	}
-	want.MaxMsgSize = int32(o.MaxValueBytes + headerRoom)
-	want.RePublish = o.republish()
-	want.AllowMsgTTL = have.AllowMsgTTL || o.MessageTTL
-	return want
-}
-
-func (o BucketOptions) differs(have, want jetstream.StreamConfig) bool {
-	republish := func(c jetstream.StreamConfig) jetstream.RePublish {
-		if c.RePublish == nil {
-			return jetstream.RePublish{}
-		}
-		return *c.RePublish
-	}
-	return have.MaxAge != want.MaxAge || have.Duplicates != want.Duplicates ||
-		have.Replicas != want.Replicas || have.MaxBytes != want.MaxBytes ||
-		have.MaxMsgSize != want.MaxMsgSize || have.AllowMsgTTL != want.AllowMsgTTL || republish(have) != republish(want)
 }

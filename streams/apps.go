@@ -38,12 +38,18 @@ type appLog struct {
 	open atomic.Bool
 	// wake asks for the channels that are followed to be compared with the log.
 	wake chan struct{}
+	// look asks for the stream to be looked at.
+	look chan struct{}
+	// sure is what is known of acknowledgements.
+	sure assurance
 	// turn is held by the one that looks at the stream: an answer of before must not
 	// be adopted after one of afterwards. It guards created, when the stream was made,
-	// and ended, the epochs that this process saw end.
-	turn    chan struct{}
-	created time.Time
-	ended   map[string]bool
+	// override, what the bucket says of its epoch, and ended, the epochs that this process
+	// saw end.
+	turn     chan struct{}
+	created  time.Time
+	override string
+	ended    map[string]bool
 }
 
 func (a *appLog) currentEpoch() string { return *a.epoch.Load() }
@@ -78,7 +84,7 @@ const (
 
 func (l *Log) newAppLog(o AppOptions) *appLog {
 	a := &appLog{
-		opt: o, stream: streamName(l.opt.Prefix, o.ID), wake: make(chan struct{}, 1),
+		opt: o, stream: streamName(l.opt.Prefix, o.ID), wake: make(chan struct{}, 1), look: make(chan struct{}, 1),
 		turn: make(chan struct{}, 1), ended: map[string]bool{},
 	}
 	a.root, a.live = rootsOf(l.opt.Prefix, o.ID)
@@ -181,6 +187,8 @@ func (l *Log) superviseApp(a *appLog) {
 		case <-a.wake:
 			l.checkStream(a)
 			l.compare(a, 0)
+		case <-a.look:
+			l.checkStream(a)
 		case <-check.C:
 			l.checkStream(a)
 		case <-audit.C:
@@ -195,6 +203,14 @@ func (l *Log) superviseApp(a *appLog) {
 func (a *appLog) poke() {
 	select {
 	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+// lookSoon asks for the stream of an app to be looked at before its turn.
+func (a *appLog) lookSoon() {
+	select {
+	case a.look <- struct{}{}:
 	default:
 	}
 }

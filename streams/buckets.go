@@ -3,6 +3,7 @@ package streams
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -25,18 +26,18 @@ func (l *Log) openBucket(ctx context.Context, o kv.BucketOptions) (*kv.Bucket, e
 		l.buckets = append(l.buckets, o)
 		l.mu.Unlock()
 	}
-	return b, err
+	return b, wayOut(err)
 }
 
-// checkBuckets makes buckets anew that somebody deleted. What was in them is gone, and
-// whoever follows a table is told to compare.
+// checkBuckets makes buckets anew that somebody deleted, and puts back their settings. What
+// was in them is gone, and whoever follows a table is told to compare.
 func (l *Log) checkBuckets() {
 	l.mu.Lock()
-	buckets := l.buckets
+	buckets, works := l.buckets, l.works
 	l.mu.Unlock()
 	for _, o := range buckets {
 		ctx, cancel := context.WithTimeout(l.ctx, 5*time.Second)
-		_, err := l.js.Stream(ctx, "KV_"+o.Name)
+		changed, err := kv.MendBucket(ctx, l.js, o)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			if _, err = kv.OpenBucket(ctx, l.js, o); err == nil {
 				l.opt.Logger.Warn("a bucket was gone and is made anew", "bucket", o.Name)
@@ -47,6 +48,27 @@ func (l *Log) checkBuckets() {
 		if l.ctx.Err() != nil {
 			return
 		}
-		l.problem("bucket "+o.Name, err)
+		if changed != "" {
+			l.noteMended("KV_"+o.Name, changed)
+			l.tablesLost()
+		}
+		l.problem("bucket "+o.Name, wayOut(err))
 	}
+	for _, w := range works {
+		w.check()
+	}
+}
+
+// noteMended says that settings were put back.
+func (l *Log) noteMended(stream, settings string) {
+	l.stats.mended.Add(1)
+	l.opt.Logger.Warn("somebody changed settings of a stream that must not differ, and they were put back", "stream", stream, "settings", settings)
+}
+
+// wayOut completes an error about a bucket of somebody else.
+func wayOut(err error) error {
+	if errors.Is(err, kv.ErrBucketDiffers) {
+		return fmt.Errorf("%w; %w", err, errFinal)
+	}
+	return err
 }

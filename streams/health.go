@@ -11,7 +11,7 @@ type problem struct {
 	text string
 	// app is the one that it concerns, empty for all.
 	app string
-	// mild leaves the log ready.
+	// A mild one keeps nothing from working.
 	mild bool
 }
 
@@ -19,14 +19,19 @@ type problem struct {
 func (l *Log) problem(what string, err error) { l.appProblem("", what, err) }
 
 // appProblem notes what is wrong with something that one app needs.
-func (l *Log) appProblem(app, what string, err error) {
+func (l *Log) appProblem(app, what string, err error) { l.tell(app, what, err, false) }
+
+// appNote notes what somebody should know about something, and what keeps nothing from working.
+func (l *Log) appNote(app, what string, err error) { l.tell(app, what, err, true) }
+
+func (l *Log) tell(app, what string, err error, mild bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err == nil {
 		delete(l.problems, what)
 		return
 	}
-	l.problems[what] = problem{text: what + ": " + err.Error(), app: app}
+	l.problems[what] = problem{what + ": " + err.Error(), app, mild}
 }
 
 // Health implements [broker.Log]. What concerns some of the apps is a problem, and the rest
@@ -45,10 +50,10 @@ func (l *Log) Health() broker.Health {
 	l.mu.Lock()
 	for _, p := range l.problems {
 		h.Problems = append(h.Problems, p.text)
-		switch p.app {
-		case "":
-			h.Ready = h.Ready && p.mild
-		case broker.GatewaysApp:
+		switch {
+		case p.mild, p.app == broker.GatewaysApp:
+		case p.app == "":
+			h.Ready = false
 		default:
 			failing[p.app] = true
 		}

@@ -39,6 +39,10 @@ func (j jets) StreamNameBySubject(ctx context.Context, subject string) (string, 
 	return j.now().StreamNameBySubject(ctx, subject)
 }
 
+func (j jets) StreamNames(ctx context.Context, opts ...jetstream.StreamListOpt) jetstream.StreamNameLister {
+	return j.now().StreamNames(ctx, opts...)
+}
+
 func (j jets) ListStreams(ctx context.Context, opts ...jetstream.StreamListOpt) jetstream.StreamInfoLister {
 	return j.now().ListStreams(ctx, opts...)
 }

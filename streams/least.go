@@ -36,9 +36,14 @@ func smaller(a, b int64) int64 {
 	return min(a, b)
 }
 
-// leastOf is what the present configuration of a stream says.
+// leastOf is what the present configuration of a stream says. Where a publisher may remove
+// what is before his message, or says how long it lives, a single message proves nothing.
 func leastOf(info *jetstream.StreamInfo) least {
-	return least{epochOf(info, ""), max(info.Config.MaxMsgsPerSubject, 0)}
+	kept := max(info.Config.MaxMsgsPerSubject, 0)
+	if info.Config.AllowRollup || info.Config.AllowMsgTTL {
+		kept = 1
+	}
+	return least{epochOf(info, ""), kept}
 }
 
 // with is the smaller of two limits of a stream. One of another stream says nothing.

@@ -40,11 +40,14 @@ type Log struct {
 	stop    sync.Once
 	// opened is set when apps and shards are complete.
 	opened atomic.Bool
+	// unlisted is set when NATS does not permit listing streams.
+	unlisted atomic.Bool
 
 	mu       sync.Mutex
 	problems map[string]problem
 	tables   []*Table
 	buckets  []kv.BucketOptions
+	works    []*Work
 	refusals map[string]*refusal // by the problem that they are
 	// asked is when the server was last asked for its limit; it is supervise's.
 	asked time.Time
@@ -110,6 +113,7 @@ func (l *Log) open(ctx context.Context) error {
 		l.running.Go(func() { l.superviseApp(a) })
 	}
 	l.running.Go(l.supervise)
+	l.running.Go(l.watchStrays)
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/name"
 	"github.com/sluicehq/sluice/kv"
+	"github.com/sluicehq/sluice/kv/shape"
 )
 
 // headerRoom is what a stored message may have beyond its data.
@@ -21,6 +23,9 @@ const headerRoom = 64 << 10
 
 // epochKey names the epoch in the metadata of a stream.
 const epochKey = "epoch"
+
+// idWindow is how long the id of an event is remembered, if events live that long.
+const idWindow = 2 * time.Minute
 
 // wanted is the stream of an app as it should be.
 func (l *Log) wanted(a AppOptions) jetstream.StreamConfig {
@@ -35,13 +40,16 @@ func (l *Log) wanted(a AppOptions) jetstream.StreamConfig {
 		Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld,
 		MaxMsgsPerSubject: a.MaxMessages, MaxAge: a.MaxAge, MaxBytes: a.MaxBytes, MaxMsgs: -1,
 		MaxMsgSize: int32(l.opt.MaxData + headerRoom),
-		Duplicates: min(2*time.Minute, a.MaxAge),
+		Duplicates: min(idWindow, a.MaxAge),
 		// Messages of a channel must disappear oldest first: the continuity of
 		// history rests on it. Deleting in the middle would break it.
 		AllowDirect: true, DenyDelete: true,
 		RePublish: &jetstream.RePublish{Source: root, Destination: live},
 	}
 }
+
+// ofApps are the rules for streams of apps: nothing here needs consumers or purges.
+var ofApps = shape.Options{"MaxConsumers": shape.Free, "ConsumerLimits": shape.Free, "DenyPurge": shape.Free}
 
 func described(app string) string {
 	if app == broker.GatewaysApp {
@@ -50,11 +58,12 @@ func described(app string) string {
 	return "events of the app " + app
 }
 
-// provision creates the stream of an app, and adapts its limits if it may. Gateways with
-// different settings would otherwise adapt it in turns for ever. What it does not
-// manage must be as it wants it, or it refuses to touch the stream.
-func (l *Log) provision(ctx context.Context, a AppOptions, adapt bool) (*jetstream.StreamInfo, error) {
-	want := l.wanted(a)
+// provision creates the stream of an app, or puts back what is not as it must be. Its limits
+// it adapts only if it may: gateways with different settings would otherwise adapt them in
+// turns for ever. An error that is errFinal comes with the stream as it is. The caller has
+// the turn.
+func (l *Log) provision(ctx context.Context, a *appLog, limits AppOptions, adapt bool) (*jetstream.StreamInfo, error) {
+	want := l.wanted(limits)
 	s, err := l.js.Stream(ctx, want.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		want.Metadata = map[string]string{epochKey: rand.Text()[:12]}
@@ -65,35 +74,104 @@ func (l *Log) provision(ctx context.Context, a AppOptions, adapt bool) (*jetstre
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("stream %s: %w", want.Name, noRoom(want, err))
+		return nil, fmt.Errorf("stream %s: %w", want.Name, l.whyNot(ctx, want, err))
 	}
-	have := s.CachedInfo().Config
-	if err := fixedEquals(have, want); err != nil {
-		return nil, fmt.Errorf("stream %s exists and differs: %w; change it with the nats CLI, or set nats.prefix to use another one", want.Name, err)
+	info := s.CachedInfo()
+	if err := l.recognise(ctx, a, info, &want); err != nil {
+		return nil, err
 	}
-	same := have.MaxMsgsPerSubject == want.MaxMsgsPerSubject && have.MaxAge == want.MaxAge && have.MaxBytes == want.MaxBytes &&
-		have.MaxMsgSize == want.MaxMsgSize && have.Replicas == want.Replicas
-	if (same || !adapt) && have.Metadata[epochKey] != "" {
+	found := shape.Compare(info.Config, want, ofApps, adapt)
+	l.appNote(a.opt.ID, "settings of the stream "+want.Name, remaining(found))
+	if len(found.Fatal) > 0 {
+		return info, fmt.Errorf("stream %s exists and differs for good: %s; %w", want.Name, shape.List(found.Fatal), errFinal)
+	}
+	if len(found.Changed) == 0 {
+		return info, nil
+	}
+	return l.putBack(ctx, a, info, found, adapt)
+}
+
+// recognise says whether a stream is that of an app, and completes what it should be by the
+// mark that names its life: the one that it has, or that it had before somebody removed it.
+func (l *Log) recognise(ctx context.Context, a *appLog, info *jetstream.StreamInfo, want *jetstream.StreamConfig) error {
+	mark := info.Config.Metadata[epochKey]
+	if mark == "" {
+		var err error
+		if mark, err = l.lostMark(ctx, a, info); err != nil {
+			return fmt.Errorf("epoch of the app %s: %w", a.opt.ID, err)
+		}
+	}
+	if mark == "" {
+		if !slices.Equal(info.Config.Subjects, want.Subjects) {
+			return fmt.Errorf("stream %s exists and differs: it is not of Sluice, its subjects are %q, want %q; set nats.prefix to use another one",
+				want.Name, info.Config.Subjects, want.Subjects)
+		}
+		mark = rand.Text()[:12]
+	}
+	want.Metadata = map[string]string{epochKey: mark}
+	return nil
+}
+
+// lostMark is the mark of a stream from which somebody removed it, empty if it is not known.
+func (l *Log) lostMark(ctx context.Context, a *appLog, info *jetstream.StreamInfo) (string, error) {
+	known := a.least.Load()
+	if known == nil {
+		shared, _, err := l.epochs.least(ctx, a.opt.ID)
+		if err != nil {
+			return "", err
+		}
+		known = &shared
+	}
+	mark, ok := strings.CutSuffix(known.stream, bornAt(info))
+	if !ok {
+		return "", nil
+	}
+	return mark, nil
+}
+
+// putBack updates a stream to what it must be.
+func (l *Log) putBack(ctx context.Context, a *appLog, info *jetstream.StreamInfo, found shape.Report, adapt bool) (*jetstream.StreamInfo, error) {
+	name, what := info.Config.Name, shape.List(found.Changed)
+	info.Config.Metadata = found.Config.Metadata
+	kept := leastOf(info)
+	kept.messages = smaller(kept.messages, found.Config.MaxMsgsPerSubject)
+	if _, err := l.epochs.remember(ctx, a.opt.ID, kept); err != nil {
+		return nil, fmt.Errorf("limits of the app %s: %w", a.opt.ID, err)
+	}
+	s, err := l.js.UpdateStream(ctx, found.Config)
+	if err != nil {
+		return nil, fmt.Errorf("stream %s exists and differs: %s; it could not be put back: %w", name, what, noRoom(found.Config, err))
+	}
+	if adapt {
+		l.opt.Logger.Info("adapting the settings of a stream", "stream", name, "settings", what)
 		return s.CachedInfo(), nil
 	}
-	kept := leastOf(s.CachedInfo())
-	kept.messages = smaller(kept.messages, want.MaxMsgsPerSubject)
-	if _, err := l.epochs.remember(ctx, a.ID, kept); err != nil {
-		return nil, fmt.Errorf("limits of the app %s: %w", a.ID, err)
-	}
-	l.opt.Logger.Info("adapting the limits of a stream", "stream", want.Name)
-	have.MaxMsgsPerSubject, have.MaxAge, have.MaxBytes = want.MaxMsgsPerSubject, want.MaxAge, want.MaxBytes
-	have.MaxMsgSize, have.Replicas, have.Duplicates = want.MaxMsgSize, want.Replicas, min(have.Duplicates, want.MaxAge)
-	if have.Metadata[epochKey] == "" {
-		if have.Metadata == nil {
-			have.Metadata = map[string]string{}
-		}
-		have.Metadata[epochKey] = rand.Text()[:12]
-	}
-	if s, err = l.js.UpdateStream(ctx, have); err != nil {
-		return nil, fmt.Errorf("stream %s: adapting its limits: %w", want.Name, noRoom(want, err))
-	}
+	l.noteMended(name, what)
+	// What was not delivered meanwhile is read from the log.
+	a.poke()
 	return s.CachedInfo(), nil
+}
+
+// errFinal says that a stream has settings with which it cannot be used, and which NATS does
+// not change any more.
+var errFinal = errors.New("NATS does not take that back: back the stream up, delete it and restore it with another configuration " +
+	"(docs/operations.md, What may be changed in NATS), or set nats.prefix to use another one")
+
+// remaining says which settings differ and are left so, nil if none.
+func remaining(r shape.Report) error {
+	var errs []string
+	if len(r.Lasting) > 0 {
+		errs = append(errs, shape.List(r.Lasting)+": NATS does not take that back, and events may be removed or stored in ways that nobody is told of; "+
+			"back the stream up, delete it and restore it with another configuration (docs/operations.md, What may be changed in NATS)")
+	}
+	if len(r.Limits) > 0 {
+		errs = append(errs, shape.List(r.Limits)+" by the configuration of this gateway: another gateway has another one, or somebody edited the stream; "+
+			"make them equal, then restart a gateway or send it SIGHUP")
+	}
+	if errs == nil {
+		return nil
+	}
+	return errors.New(strings.Join(errs, "; "))
 }
 
 // JetStream's error codes for limits that a stream meets when it is made.
@@ -122,35 +200,35 @@ func noRoom(want jetstream.StreamConfig, err error) error {
 	return err
 }
 
-// fixedEquals compares what cannot be changed, or must not be changed silently.
-func fixedEquals(have, want jetstream.StreamConfig) error {
-	var errs []error
-	check := func(ok bool, what string, got, wanted any) {
-		if !ok {
-			errs = append(errs, fmt.Errorf("%s is %v, want %v", what, got, wanted))
-		}
+// overlaps is JetStream's error code for a stream whose subjects another one has.
+const overlaps = 10065
+
+// whyNot says in our words why a stream cannot be made.
+func (l *Log) whyNot(ctx context.Context, want jetstream.StreamConfig, err error) error {
+	var api *jetstream.APIError
+	if !errors.As(err, &api) || api.ErrorCode != overlaps {
+		return noRoom(want, err)
 	}
-	check(strings.Join(have.Subjects, " ") == strings.Join(want.Subjects, " "), "subjects", have.Subjects, want.Subjects)
-	check(have.Storage == want.Storage, "storage", have.Storage, want.Storage)
-	check(have.Retention == want.Retention, "retention", have.Retention, want.Retention)
-	check(have.Discard == want.Discard, "discard policy", have.Discard, want.Discard)
-	check(have.AllowDirect, "allow_direct", have.AllowDirect, true)
-	check(have.DenyDelete, "deny_delete", have.DenyDelete, true)
-	check(!have.AllowMsgTTL, "allow_msg_ttl", have.AllowMsgTTL, false)
-	check(!have.Sealed, "sealed", have.Sealed, false)
-	check(have.RePublish != nil && have.RePublish.Source == want.RePublish.Source &&
-		have.RePublish.Destination == want.RePublish.Destination && !have.RePublish.HeadersOnly, "republish", have.RePublish, want.RePublish)
-	return errors.Join(errs...)
+	other := "another stream"
+	if names, listErr := l.namesOf(ctx, want.Subjects[0]); listErr == nil && len(names) > 0 {
+		other = "the stream " + strings.Join(names, " and ")
+	}
+	return fmt.Errorf("%s has the subjects %s; set nats.prefix so that Sluice uses others, or change or delete that stream: %w", other, want.Subjects[0], err)
 }
 
 // epochOf names the life of a stream: it changes when the stream is created anew,
 // and when somebody wrote an override because offsets may come again.
 func epochOf(info *jetstream.StreamInfo, override string) string {
-	e := info.Config.Metadata[epochKey] + "-" + strconv.FormatInt(info.Created.UnixMilli(), 36)
+	e := info.Config.Metadata[epochKey] + bornAt(info)
 	if override != "" {
 		e += "-" + override
 	}
 	return e
+}
+
+// bornAt ends the name of a stream's life.
+func bornAt(info *jetstream.StreamInfo) string {
+	return "-" + strconv.FormatInt(info.Created.UnixMilli(), 36)
 }
 
 // epochs is the bucket of overrides.

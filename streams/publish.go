@@ -105,9 +105,27 @@ func (l *Log) publishMany(ctx context.Context, a *appLog, events []broker.Outgoi
 	return nil
 }
 
-// publishOne sends one message and waits for its acknowledgement, again and again
-// with the same id until the deadline.
+// publishOne sends one message until it is acknowledged and, as far as that can be known,
+// in its channel.
 func (l *Log) publishOne(ctx context.Context, a *appLog, m *nats.Msg) (broker.Receipt, error) {
+	for try := 1; ; try++ {
+		receipt, err := l.publishAcked(ctx, a, m)
+		if err != nil || receipt.Duplicate || l.assured(ctx, a, m, receipt.Offset) {
+			return receipt, err
+		}
+		if try == sureTries {
+			a.storing.note(l, errMisplaced)
+			return broker.Receipt{}, unavailable("publishing", errMisplaced)
+		}
+		if m, err = l.anew(ctx, a, m); err != nil {
+			return broker.Receipt{}, err
+		}
+	}
+}
+
+// publishAcked sends one message and waits for its acknowledgement, again and again
+// with the same id until the deadline.
+func (l *Log) publishAcked(ctx context.Context, a *appLog, m *nats.Msg) (broker.Receipt, error) {
 	// If the log begins a new life meanwhile, a position of before is refused later on,
 	// and one of afterwards might be another event's.
 	life := a.epoch.Load()
@@ -118,6 +136,9 @@ func (l *Log) publishOne(ctx context.Context, a *appLog, m *nats.Msg) (broker.Re
 		try, cancel := context.WithTimeout(ctx, attemptTimeout)
 		ack, err := l.js.PublishMsg(try, m, jetstream.WithRetryAttempts(0))
 		cancel()
+		if err == nil && ack.Stream != a.stream {
+			err = fmt.Errorf("the stream %s has the subjects of %s", ack.Stream, a.stream)
+		}
 		if err == nil {
 			a.storing.note(l, nil)
 			l.stats.published.Add(1)
@@ -130,21 +151,10 @@ func (l *Log) publishOne(ctx context.Context, a *appLog, m *nats.Msg) (broker.Re
 				Duplicate: ack.Duplicate,
 			}, nil
 		}
-		var api *jetstream.APIError
-		switch {
-		case errors.Is(err, nats.ErrMaxPayload):
-			return broker.Receipt{}, tooLarge(m, l.pub.conn().MaxPayload())
-		case errors.As(err, &api) && api.ErrorCode == messageTooLarge:
-			return broker.Receipt{}, fmt.Errorf("%w: the stream of the app takes no event of %d bytes", broker.ErrTooLarge, payload(m))
-		case errors.As(err, &api) && api.ErrorCode == duplicateInProcess:
-			// Another publish with this id is being agreed upon. Soon it is
-			// stored, and this one a duplicate, or not.
-		case errors.As(err, &api) && api.Code < 500:
-			// Among these are the limits of the account.
-			a.storing.note(l, err)
-			return broker.Receipt{}, unavailable("publishing", err)
-		case l.ctx.Err() != nil:
-			return broker.Receipt{}, fmt.Errorf("%w: %w", broker.ErrUnavailable, broker.ErrClosed)
+		// Somebody may have edited the stream.
+		a.lookSoon()
+		if final := l.giveUp(a, m, err, attempt); final != nil {
+			return broker.Receipt{}, final
 		}
 		if attempt > 0 {
 			a.storing.note(l, err)
@@ -161,6 +171,37 @@ func (l *Log) publishOne(ctx context.Context, a *appLog, m *nats.Msg) (broker.Re
 		}
 	}
 }
+
+// tooLargeTries is how many attempts a limit of the stream may refuse that is about to be put
+// back.
+const tooLargeTries = 5
+
+// giveUp returns the error of a publish that is not tried again, nil if it is.
+func (l *Log) giveUp(a *appLog, m *nats.Msg, err error, attempt int) error {
+	var api *jetstream.APIError
+	isAPI := errors.As(err, &api)
+	switch {
+	case errors.Is(err, nats.ErrMaxPayload):
+		return tooLarge(m, l.pub.conn().MaxPayload())
+	case isAPI && api.ErrorCode == messageTooLarge && attempt < tooLargeTries:
+		// It is within our limit, so the stream has a smaller one than it must have.
+	case isAPI && api.ErrorCode == messageTooLarge:
+		return fmt.Errorf("%w: the stream of the app takes no event of %d bytes", broker.ErrTooLarge, payload(m))
+	case isAPI && api.ErrorCode == duplicateInProcess:
+		// Another publish with this id is being agreed upon. Soon it is
+		// stored, and this one a duplicate, or not.
+	case isAPI && api.Code < 500:
+		// Among these are the limits of the account.
+		a.storing.note(l, err)
+		return unavailable("publishing", err)
+	case l.ctx.Err() != nil:
+		return fmt.Errorf("%w: %w", broker.ErrUnavailable, broker.ErrClosed)
+	}
+	return nil
+}
+
+// errMisplaced says that the log does not hold events where it must.
+var errMisplaced = errors.New("NATS acknowledges events and does not store them in their channels")
 
 // duplicateInProcess is JetStream's error code for an id that is being stored.
 const duplicateInProcess = 10158

@@ -38,6 +38,11 @@ func (l *Log) refused(role string, err error) {
 		l.opt.Logger.Warn("NATS does not permit advisories; what is lost at a change of leaders is noticed later", "error", err)
 		return
 	}
+	if strings.Contains(text, namesAPI+`"`) {
+		l.unlisted.Store(true)
+		l.opt.Logger.Info("NATS does not permit listing streams; those that belong to no app are not named")
+		return
+	}
 	now, app := time.Now(), l.appOf(text)
 	what := "permissions of the " + role + " connection"
 	switch app {

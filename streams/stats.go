@@ -7,6 +7,7 @@ type counters struct {
 	live, rejected, skipped, unproven        atomic.Uint64
 	repairs, repaired, scans, slow           atomic.Uint64
 	gapEvicted, gapEpoch, gapUnavailable     atomic.Uint64
+	mended, restored, misplaced, unnamed     atomic.Uint64
 }
 
 // Stats are totals since the log was opened, but for the queue.
@@ -25,6 +26,20 @@ type Stats struct {
 	GapsEvicted, GapsEpoch, GapsUnavailable uint64
 	// Attached channels, and Queued messages that wait for a shard of the feed.
 	Attached, Queued int
+}
+
+// Upkeep are totals since the log was opened of what people do to its streams.
+type Upkeep struct {
+	// Mended is how often settings of a stream were put back. Restored events had been
+	// acknowledged and not been stored where they belong, and were stored again; Misplaced
+	// ones may be lost by that. Unnamed events came to the log under what is no channel.
+	Mended, Restored, Misplaced, Unnamed uint64
+}
+
+// Upkeep may be called at any time from any goroutine.
+func (l *Log) Upkeep() Upkeep {
+	c := &l.stats
+	return Upkeep{c.mended.Load(), c.restored.Load(), c.misplaced.Load(), c.unnamed.Load()}
 }
 
 // Stats may be called at any time from any goroutine.

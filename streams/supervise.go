@@ -2,15 +2,19 @@ package streams
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sort"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/name"
+	"github.com/sluicehq/sluice/kv"
 )
 
 // trigger asks for all served channels to be compared with the log.
@@ -24,12 +28,38 @@ func (l *Log) trigger() {
 // debounce gathers triggers that come together.
 const debounce = 200 * time.Millisecond
 
+// Subjects of what NATS tells of streams, followed by the name of one.
+const (
+	leaderElected = "$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED."
+	streamUpdated = "$JS.EVENT.ADVISORY.STREAM.UPDATED."
+)
+
+// edited looks at a stream that somebody has just edited, long before its turn.
+func (l *Log) edited(stream string) {
+	for _, a := range l.apps {
+		if a.stream == stream {
+			a.lookSoon()
+			return
+		}
+	}
+	l.mu.Lock()
+	ours := slices.ContainsFunc(l.buckets, func(o kv.BucketOptions) bool { return stream == "KV_"+o.Name }) ||
+		slices.ContainsFunc(l.works, func(w *Work) bool { return stream == w.stream })
+	l.mu.Unlock()
+	if ours {
+		l.checkBuckets()
+	}
+}
+
 // supervise watches the feed, the buckets and what NATS permits, and has all apps catch up
 // after anything that may have lost live messages.
 func (l *Log) supervise() {
 	advisories := make(chan *nats.Msg, 64)
-	if sub, err := l.feed.stand("$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.>", advisories, nil); err == nil {
-		defer sub.end()
+	edits := make(chan *nats.Msg, 64)
+	for subject, to := range map[string]chan *nats.Msg{leaderElected: advisories, streamUpdated: edits} {
+		if sub, err := l.feed.stand(subject+">", to, nil); err == nil {
+			defer sub.end()
+		}
 	}
 	check := time.NewTicker(checkInterval)
 	defer check.Stop()
@@ -39,6 +69,8 @@ func (l *Log) supervise() {
 			return
 		case <-advisories:
 			l.trigger()
+		case m := <-edits:
+			l.edited(strings.TrimPrefix(m.Subject, streamUpdated))
 		case <-l.wake:
 			select {
 			case <-l.ctx.Done():
@@ -79,9 +111,9 @@ func (l *Log) refresh(ctx context.Context, a *appLog, lostEpoch string) error {
 	// What is stored after this was read may be missing in the answer.
 	high, marks := a.known.high.Load(), a.known.pending()
 	old := a.epoch.Load()
-	info, err := l.provision(ctx, *a.limits.Load(), old == nil)
-	if err != nil {
-		return err
+	info, final := l.provision(ctx, a, *a.limits.Load(), old == nil)
+	if final != nil && (old == nil || !errors.Is(final, errFinal)) {
+		return final
 	}
 	if err := l.rememberLeast(ctx, a, info); err != nil {
 		return err
@@ -89,6 +121,9 @@ func (l *Log) refresh(ctx context.Context, a *appLog, lostEpoch string) error {
 	l.clock.Set(info.TimeStamp, time.Now())
 	override, _, err := l.epochs.get(ctx, a.opt.ID)
 	if err != nil {
+		return fmt.Errorf("epoch of the app %s: %w", a.opt.ID, err)
+	}
+	if override, err = l.keepOverride(ctx, a, info, override); err != nil {
 		return fmt.Errorf("epoch of the app %s: %w", a.opt.ID, err)
 	}
 	epoch := epochOf(info, override)
@@ -113,8 +148,23 @@ func (l *Log) refresh(ctx context.Context, a *appLog, lostEpoch string) error {
 		epoch = epochOf(info, override)
 	}
 	a.copies.Store(int64(info.Config.Replicas))
+	a.override = override
 	l.adopt(a, epoch, info)
-	return nil
+	return final
+}
+
+// keepOverride puts back the override of an epoch that goes on, if the bucket lost it.
+// Whether the stream lost something as well is found out like always.
+func (l *Log) keepOverride(ctx context.Context, a *appLog, info *jetstream.StreamInfo, override string) (string, error) {
+	if override != "" || a.override == "" || !info.Created.Equal(a.created) {
+		return override, nil
+	}
+	_, err := l.epochs.store.Create(ctx, name.Key(a.opt.ID), []byte(a.override))
+	if errors.Is(err, kv.ErrConflict) {
+		override, _, err = l.epochs.get(ctx, a.opt.ID)
+		return override, err
+	}
+	return a.override, err
 }
 
 // adopt makes an epoch that of an app's log. The caller has the turn.
@@ -156,13 +206,27 @@ func (l *Log) Retain(ctx context.Context, apps []AppOptions) error {
 			a.limits.Store(&want)
 			continue
 		}
-		info, err := l.provision(ctx, want, true)
-		if err != nil {
+		if err := l.retain(ctx, a, &want); err != nil {
 			return unavailable("changing what is kept", err)
 		}
-		a.limits.Store(&want)
-		a.copies.Store(int64(info.Config.Replicas))
 	}
+	return nil
+}
+
+// retain changes what the log keeps of an app that is open.
+func (l *Log) retain(ctx context.Context, a *appLog, want *AppOptions) error {
+	select {
+	case a.turn <- struct{}{}:
+		defer func() { <-a.turn }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	info, err := l.provision(ctx, a, *want, true)
+	if err != nil {
+		return err
+	}
+	a.limits.Store(want)
+	a.copies.Store(int64(info.Config.Replicas))
 	return nil
 }
 
@@ -242,11 +306,14 @@ func (l *Log) compareBatch(a *appLog, part []*follower, patient bool) error {
 	return nil
 }
 
-// durability is that of the app with the fewest copies.
+// durability is that of the app with the fewest copies, by what its stream has or is to have.
 func (l *Log) durability() string {
 	copies := l.opt.Apps[0].Replicas
-	for _, a := range l.opt.Apps {
-		copies = min(copies, a.Replicas)
+	for _, o := range l.opt.Apps {
+		copies = min(copies, o.Replicas)
+		if has := l.apps[o.ID].copies.Load(); has > 0 {
+			copies = min(copies, int(has))
+		}
 	}
 	switch {
 	case copies > 1:

@@ -6,7 +6,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,6 +22,7 @@ import (
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/name"
 	"github.com/sluicehq/sluice/kv"
+	"github.com/sluicehq/sluice/kv/shape"
 )
 
 const (
@@ -91,22 +94,34 @@ func (l *Log) OpenWork(ctx context.Context, node string, table kv.Table) (*Work,
 	}
 	ctx, cancel := context.WithTimeout(ctx, l.opt.StartTimeout)
 	defer cancel()
-	if err := attempt(ctx, w.provision); err != nil {
+	if err := attempt(ctx, func(ctx context.Context) error { return w.provision(ctx, true) }); err != nil {
 		return nil, err
 	}
+	l.mu.Lock()
+	l.works = append(l.works, w)
+	l.mu.Unlock()
 	return w, nil
 }
 
-// provision creates the stream, or adapts its limits. One that is not ours it refuses
-// to touch.
-func (w *Work) provision(ctx context.Context) error {
+// ownerKey marks a stream as one of Sluice in its metadata.
+const ownerKey = "owner"
+
+// wanted is the stream as it must be.
+func (w *Work) wanted() jetstream.StreamConfig {
 	tasks, bytes := w.log.workBounds()
-	want := jetstream.StreamConfig{
+	return jetstream.StreamConfig{
 		Name: w.stream, Subjects: []string{w.root + ">"}, Description: "work of the gateways",
-		Storage: jetstream.FileStorage, Replicas: w.log.opt.Replicas,
+		Storage: jetstream.FileStorage, Replicas: w.log.opt.Replicas, MaxMsgs: -1, MaxConsumers: -1, MaxMsgSize: -1,
 		Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew, MaxAge: workAge,
 		MaxBytes: bytes, MaxMsgsPerSubject: tasks, DiscardNewPerSubject: true, Duplicates: workWindow,
+		Metadata: map[string]string{ownerKey: "sluice"},
 	}
+}
+
+// provision creates the stream, or makes it what it must be; its limits if it may. One that
+// is not ours it refuses to touch.
+func (w *Work) provision(ctx context.Context, adapt bool) error {
+	want := w.wanted()
 	s, err := w.log.js.Stream(ctx, w.stream)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		s, err = w.log.js.CreateStream(ctx, want)
@@ -116,28 +131,67 @@ func (w *Work) provision(ctx context.Context) error {
 		}
 	}
 	if err != nil {
-		return unavailable("stream "+w.stream, err)
+		return unavailable("stream "+w.stream, w.log.whyNot(ctx, want, err))
 	}
-	have := s.CachedInfo().Config
-	if strings.Join(have.Subjects, " ") != strings.Join(want.Subjects, " ") || have.Storage != want.Storage ||
-		have.Retention != want.Retention || have.Discard != want.Discard || have.NoAck || have.Sealed {
-		return fmt.Errorf("stream %s exists and is not for work: subjects %v, %v storage, %v retention, discard policy %v; set nats.prefix to use another one",
-			w.stream, have.Subjects, have.Storage, have.Retention, have.Discard)
+	return w.adopt(ctx, s, want, adapt)
+}
+
+// ofWork are the rules for the stream of work, of which nothing is read or deleted by hand.
+var ofWork = shape.Options{"DenyPurge": shape.Free, "DenyDelete": shape.Free, "AllowDirect": shape.Free}
+
+// adopt makes a stream that is there what it must be.
+func (w *Work) adopt(ctx context.Context, s jetstream.Stream, want jetstream.StreamConfig, adapt bool) error {
+	have, rules := s.CachedInfo().Config, maps.Clone(ofWork)
+	if have.Metadata[ownerKey] == "" && !slices.Equal(have.Subjects, want.Subjects) {
+		return fmt.Errorf("stream %s exists and is not for work: its subjects are %q, want %q; set nats.prefix to use another one",
+			w.stream, have.Subjects, want.Subjects)
 	}
-	if have.Replicas == want.Replicas && have.MaxAge == want.MaxAge && have.MaxBytes == want.MaxBytes && have.Duplicates == want.Duplicates &&
-		have.MaxMsgsPerSubject == want.MaxMsgsPerSubject && have.DiscardNewPerSubject {
+	switch {
+	case have.DiscardNewPerSubject && have.MaxMsgsPerSubject == want.MaxMsgsPerSubject:
+	case adapt:
+		crowded, err := w.crowded(ctx, s, want.MaxMsgsPerSubject)
+		if err != nil {
+			return unavailable("stream "+w.stream, err)
+		}
+		if crowded {
+			rules["MaxMsgsPerSubject"], rules["DiscardNewPerSubject"] = shape.Free, shape.Free
+		}
+	case have.MaxMsgsPerSubject <= 0:
+		// NATS takes the other only with it.
+		rules["DiscardNewPerSubject"] = shape.Free
+	}
+	found := shape.Compare(have, want, rules, adapt)
+	w.log.appNote("", "settings of the stream "+w.stream, remaining(found))
+	switch {
+	case len(found.Fatal) > 0:
+		return fmt.Errorf("stream %s exists and is not for work: %s; %w", w.stream, shape.List(found.Fatal), errFinal)
+	case len(found.Changed) == 0:
 		return nil
 	}
-	have.Replicas, have.MaxAge, have.MaxBytes, have.Duplicates = want.Replicas, want.MaxAge, want.MaxBytes, want.Duplicates
-	if crowded, err := w.crowded(ctx, s, tasks); err != nil {
-		return unavailable("stream "+w.stream, err)
-	} else if !crowded {
-		have.MaxMsgsPerSubject, have.DiscardNewPerSubject = want.MaxMsgsPerSubject, true
+	if _, err := w.log.js.UpdateStream(ctx, found.Config); err != nil {
+		return unavailable("adapting the stream "+w.stream+" ("+shape.List(found.Changed)+")", noRoom(want, err))
 	}
-	if _, err := w.log.js.UpdateStream(ctx, have); err != nil {
-		return unavailable("adapting the limits of the stream "+w.stream, err)
+	if !adapt {
+		w.log.noteMended(w.stream, shape.List(found.Changed))
 	}
 	return nil
+}
+
+// check looks at the stream of work and puts back its settings. One that vanished is made
+// anew by whoever needs it.
+func (w *Work) check() {
+	ctx, cancel := context.WithTimeout(w.log.ctx, 5*time.Second)
+	defer cancel()
+	s, err := w.log.js.Stream(ctx, w.stream)
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		err = nil
+	case err == nil:
+		err = w.adopt(ctx, s, w.wanted(), false)
+	}
+	if w.log.ctx.Err() == nil {
+		w.log.problem("stream of webhooks that wait", err)
+	}
 }
 
 // crowded says whether a subject has more tasks than it may: an earlier release did not bound
@@ -253,7 +307,7 @@ func (w *Work) repair() {
 	}
 	ctx, cancel := context.WithTimeout(w.log.ctx, attemptTimeout)
 	defer cancel()
-	if err := w.provision(ctx); err != nil {
+	if err := w.provision(ctx, false); err != nil {
 		w.log.opt.Logger.Warn("the stream of work cannot be used", "stream", w.stream, "error", err)
 		return
 	}

@@ -124,6 +124,7 @@ func openBackend(ctx context.Context, c *configs.Config, maxGuests int, log *slo
 		}
 	}
 	registry.MustRegister(newLogCollector(l.Stats, c.Metrics.Prefix))
+	registerUpkeep(registry, l.Upkeep, c.Metrics.Prefix)
 	if b.natsURL == "" && len(opt.URLs) > 0 {
 		b.natsURL = fmt.Sprintf("%d server(s)", len(opt.URLs))
 	}
@@ -235,5 +236,21 @@ func (c *logCollector) Collect(to chan<- prometheus.Metric) {
 	s := c.stats()
 	for _, r := range c.reads {
 		to <- prometheus.MustNewConstMetric(r.desc, r.kind, r.read(s))
+	}
+}
+
+// registerUpkeep exports what people do to the streams of the log.
+func registerUpkeep(registry prometheus.Registerer, upkeep func() streams.Upkeep, prefix string) {
+	for _, c := range []struct {
+		name, help string
+		read       func(streams.Upkeep) uint64
+	}{
+		{"settings_mended_total", "Times that settings of a stream were put back.", func(u streams.Upkeep) uint64 { return u.Mended }},
+		{"restored_total", "Acknowledged events that an edited stream had put elsewhere and that were stored again.", func(u streams.Upkeep) uint64 { return u.Restored }},
+		{"misplaced_total", "Acknowledged events that are not in the log because somebody edited its stream.", func(u streams.Upkeep) uint64 { return u.Misplaced }},
+		{"unnamed_total", "Raw events under names that are no channels.", func(u streams.Upkeep) uint64 { return u.Unnamed }},
+	} {
+		registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: prefix + "log_" + c.name, Help: c.help},
+			func() float64 { return float64(c.read(upkeep())) }))
 	}
 }

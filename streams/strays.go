@@ -1,0 +1,119 @@
+package streams
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sluicehq/sluice/broker/name"
+)
+
+const (
+	// straysPause lies between two looks for streams that belong to no app.
+	straysPause = time.Minute
+	// maxStrays is how many of them are described.
+	maxStrays = 16
+	// namesTimeout bounds asking for names of streams, which a gateway need not be permitted.
+	namesTimeout = 2 * time.Second
+	// namesAPI ends the subject of that.
+	namesAPI = "STREAM.NAMES"
+)
+
+// namesOf returns the names of the streams that have a subject, or of all.
+func (l *Log) namesOf(ctx context.Context, subject string) ([]string, error) {
+	if l.unlisted.Load() {
+		return nil, errors.New("NATS does not permit listing streams")
+	}
+	ctx, cancel := context.WithTimeout(ctx, namesTimeout)
+	defer cancel()
+	var opts []jetstream.StreamListOpt
+	if subject != "" {
+		opts = append(opts, jetstream.WithStreamListSubject(subject))
+	}
+	var names []string
+	list := l.admin.StreamNames(ctx, opts...)
+	for n := range list.Name() {
+		names = append(names, n)
+	}
+	return names, list.Err()
+}
+
+// watchStrays names the streams of apps that are not configured any more. Their bytes stay
+// set aside until somebody deletes them, which is not for a gateway: another one may have
+// the app.
+func (l *Log) watchStrays() {
+	tick := time.NewTicker(straysPause)
+	defer tick.Stop()
+	told := map[string]bool{}
+	for {
+		if found, err := l.strays(); err == nil {
+			l.tellStrays(found, told)
+		}
+		select {
+		case <-l.ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// strays describes the streams of our names that are marked as ours and belong to no app,
+// by their names.
+func (l *Log) strays() (map[string]string, error) {
+	names, err := l.namesOf(l.ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(names)
+	root := strings.TrimSuffix(streamName(l.opt.Prefix, ""), "=")
+	found := map[string]string{}
+	for _, n := range names {
+		app, err := name.Decode(strings.TrimPrefix(n, root))
+		if !strings.HasPrefix(n, root) || err != nil || l.apps[app] != nil || len(found) == maxStrays {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(l.ctx, attemptTimeout)
+		s, err := l.admin.Stream(ctx, n)
+		cancel()
+		if err != nil {
+			continue
+		}
+		publish, _ := rootsOf(l.opt.Prefix, app)
+		info := s.CachedInfo()
+		if info.Config.Metadata[epochKey] == "" || !slices.Contains(info.Config.Subjects, publish+">") {
+			continue
+		}
+		found[n] = fmt.Sprintf("it is the log of the app %q, which the configuration does not have; it holds %d events in %d bytes, and %s set aside; "+
+			"if the app is gone for good: nats stream rm %s", app, info.State.Msgs, info.State.Bytes, aside(info.Config), n)
+	}
+	return found, nil
+}
+
+func aside(c jetstream.StreamConfig) string {
+	if c.MaxBytes <= 0 {
+		return "no bytes are"
+	}
+	return fmt.Sprintf("%d bytes on each of %d servers are", c.MaxBytes, max(c.Replicas, 1))
+}
+
+// tellStrays notes strays, and says each of them once in the log.
+func (l *Log) tellStrays(found map[string]string, told map[string]bool) {
+	for n := range told {
+		if found[n] == "" {
+			l.appNote("", "stream "+n, nil)
+			delete(told, n)
+		}
+	}
+	for n, text := range found {
+		l.appNote("", "stream "+n, errors.New(text))
+		if !told[n] {
+			l.opt.Logger.Warn("a stream belongs to no app", "stream", n, "about", text)
+			told[n] = true
+		}
+	}
+}
