@@ -87,6 +87,7 @@ func (l *Log) newAppLog(o AppOptions) *appLog {
 		opt: o, stream: streamName(l.opt.Prefix, o.ID), wake: make(chan struct{}, 1), look: make(chan struct{}, 1),
 		turn: make(chan struct{}, 1), ended: map[string]bool{},
 	}
+	a.sure.begun = make(chan struct{}, 1)
 	a.root, a.live = rootsOf(l.opt.Prefix, o.ID)
 	a.limits.Store(&o)
 	if len(o.Secrets) > 0 {
@@ -177,6 +178,8 @@ func (l *Log) superviseApp(a *appLog) {
 	check, audit := time.NewTicker(checkInterval), time.NewTicker(l.opt.AuditInterval)
 	defer check.Stop()
 	defer audit.Stop()
+	unsure := time.NewTimer(sureAge)
+	defer unsure.Stop()
 	if a.opt.ID == broker.GatewaysApp && a.open.Load() {
 		l.greet(a)
 	}
@@ -189,6 +192,13 @@ func (l *Log) superviseApp(a *appLog) {
 			l.compare(a, 0)
 		case <-a.look:
 			l.checkStream(a)
+			l.restore(a)
+		case <-a.sure.begun:
+			unsure.Reset(sureAge)
+		case <-unsure.C:
+			if l.settle(a) {
+				unsure.Reset(sureAge)
+			}
 		case <-check.C:
 			l.checkStream(a)
 		case <-audit.C:

@@ -3,7 +3,7 @@ package streams
 import (
 	"context"
 	"maps"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -12,18 +12,32 @@ import (
 
 // assurance makes sure that what the server acknowledged is in the log under its own
 // subject. With some settings, which anybody may set who administers NATS, it is not. The
-// settings are put back soon, and until then an event that was looked up vouches for those
-// that are acknowledged within a moment.
+// settings are put back soon. Until then an event that was looked up vouches for those that
+// are acknowledged within a moment, and these are kept until that is known to hold.
 type assurance struct {
-	// good is until when nothing is looked up, in Unix nanoseconds.
-	good atomic.Int64
-	// since counts the acknowledgements that were not looked up since one that was.
-	since atomic.Int64
+	mu sync.Mutex
+	// until is when events are looked up again.
+	until time.Time
+	// recent and former were acknowledged and not looked up, each for sureAge.
+	recent, former []acked
+	bytes          int
+	// begun is sent to when there are recent ones again.
+	begun chan struct{}
+}
+
+// acked is an acknowledged message.
+type acked struct {
+	m      *nats.Msg
+	offset uint64
 }
 
 const (
 	// sureFor is how long an event that was looked up vouches for others.
-	sureFor = 50 * time.Millisecond
+	sureFor = 20 * time.Millisecond
+	// sureAge is how long it may take until an edited stream is noticed.
+	sureAge = 250 * time.Millisecond
+	// sureMany and sureBytes bound the recent ones. One more is looked up.
+	sureMany, sureBytes = 1024, 1 << 20
 	// sureTimeout bounds looking up. An acknowledged event is not held back by a log that
 	// cannot be read.
 	sureTimeout = time.Second
@@ -31,53 +45,158 @@ const (
 	sureTries = 5
 )
 
-// assured says whether an acknowledged message is in the log, as far as that can be known.
-func (l *Log) assured(ctx context.Context, a *appLog, m *nats.Msg, offset uint64) bool {
-	now := time.Now()
-	if now.UnixNano() < a.sure.good.Load() {
-		a.sure.since.Add(1)
-		return true
-	}
-	ctx, cancel := context.WithTimeout(ctx, sureTimeout)
-	defer cancel()
-	got, found, err := l.reader.leaderGet(ctx, a.stream, getRequest{Seq: offset})
-	if err == nil && (found && got.subject != m.Subject || !found && !l.gone(ctx, a, m, offset)) {
-		a.sure.good.Store(0)
-		if n := a.sure.since.Swap(0); n > 0 {
-			l.stats.misplaced.Add(uint64(n))
-			l.opt.Logger.Error("events were acknowledged while NATS did not store them in their channels; some of them may be lost",
-				"stream", a.stream, "events at most", n)
-		}
+// vouched says whether another event vouches for one, which is kept then.
+func (s *assurance) vouched(m *nats.Msg, offset uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !time.Now().Before(s.until) || len(s.recent) == sureMany || s.bytes+m.Size() > sureBytes {
 		return false
 	}
-	a.sure.good.Store(time.Now().Add(sureFor).UnixNano())
-	a.sure.since.Store(0)
+	if len(s.recent) == 0 {
+		select {
+		case s.begun <- struct{}{}:
+		default:
+		}
+	}
+	s.recent, s.bytes = append(s.recent, acked{m, offset}), s.bytes+m.Size()
 	return true
 }
 
-// gone says whether retention may have removed a message that was just acknowledged: newer
-// ones of its channel, or of a stream that is full, have taken its place.
-func (l *Log) gone(ctx context.Context, a *appLog, m *nats.Msg, offset uint64) bool {
+// vouch notes that an event which was just acknowledged is where it belongs.
+func (s *assurance) vouch() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.until = time.Now().Add(sureFor)
+	if len(s.recent) >= sureMany || s.bytes >= sureBytes/2 {
+		s.turn()
+	}
+}
+
+// turn makes the recent ones the former ones. The lock is held.
+func (s *assurance) turn() { s.former, s.recent, s.bytes = s.recent, nil, 0 }
+
+// take empties an assurance.
+func (s *assurance) take() []acked {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := append(s.former, s.recent...)
+	s.until, s.former, s.recent, s.bytes = time.Time{}, nil, nil, 0
+	return all
+}
+
+// whereabouts are where an acknowledged message turned out to be.
+type whereabouts uint8
+
+const (
+	inPlace whereabouts = iota
+	// elsewhere: it is in the log under another subject.
+	elsewhere
+	// nowhere: it is not in the log, and retention does not explain that.
+	nowhere
+)
+
+// whereIs looks a message up that was acknowledged a moment ago.
+func (l *Log) whereIs(ctx context.Context, a *appLog, m *nats.Msg, offset uint64) whereabouts {
+	ctx, cancel := context.WithTimeout(ctx, sureTimeout)
+	defer cancel()
+	got, found, err := l.reader.leaderGet(ctx, a.stream, getRequest{Seq: offset})
+	switch {
+	case err != nil || found && got.subject == m.Subject:
+		return inPlace
+	case found:
+		return elsewhere
+	}
+	// Newer ones of its channel may have taken its place, or of a stream that is full.
 	newest, found, err := l.reader.leaderGet(ctx, a.stream, getRequest{LastFor: m.Subject})
 	if err != nil || found && newest.offset > offset {
-		return true
+		return inPlace
 	}
 	info, err := l.streamInfo(ctx, a)
-	if err != nil {
+	if err != nil || info.Config.MaxBytes > 0 && info.State.Bytes > uint64(info.Config.MaxBytes)/2 && info.State.FirstSeq > offset {
+		return inPlace
+	}
+	return nowhere
+}
+
+// assured says whether an acknowledged message is where it belongs, as far as that can be
+// known.
+func (l *Log) assured(ctx context.Context, a *appLog, m *nats.Msg, offset uint64) bool {
+	if a.sure.vouched(m, offset) {
 		return true
 	}
-	full := info.Config.MaxBytes > 0 && info.State.Bytes > uint64(info.Config.MaxBytes)/2
-	return full && info.State.Msgs > 0 && info.State.FirstSeq > offset
+	if l.whereIs(ctx, a, m, offset) != inPlace {
+		// The others are looked up by whoever watches the stream.
+		a.lookSoon()
+		return false
+	}
+	a.sure.vouch()
+	return true
+}
+
+// settle looks the last of the recent events up, which vouches for the others as long as
+// nobody edits the stream. It says whether there are some left.
+func (l *Log) settle(a *appLog) bool {
+	s := &a.sure
+	s.mu.Lock()
+	var last acked
+	for _, some := range [][]acked{s.former, s.recent} {
+		if n := len(some); n > 0 {
+			last = some[n-1]
+		}
+	}
+	s.mu.Unlock()
+	if last.m != nil && l.whereIs(l.ctx, a, last.m, last.offset) != inPlace {
+		l.checkStream(a)
+		l.restore(a)
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.turn()
+	return len(s.former) > 0
+}
+
+// restore stores those of the events anew that were acknowledged and that an edited stream
+// misplaced.
+func (l *Log) restore(a *appLog) {
+	restored, lost := 0, 0
+	for _, e := range a.sure.take() {
+		switch l.whereIs(l.ctx, a, e.m, e.offset) {
+		case inPlace:
+			continue
+		case elsewhere:
+			ctx, cancel := context.WithTimeout(l.ctx, l.opt.PublishTimeout)
+			_, err := l.publishAcked(ctx, a, again(e.m))
+			cancel()
+			if err == nil {
+				restored++
+				continue
+			}
+		}
+		// Some may have been delivered. Storing them again would deliver them twice.
+		lost++
+	}
+	l.stats.restored.Add(uint64(restored))
+	l.stats.misplaced.Add(uint64(lost))
+	if restored+lost > 0 && l.ctx.Err() == nil {
+		l.opt.Logger.Error("somebody edited a stream so that acknowledged events were not stored in their channels",
+			"stream", a.stream, "stored again", restored, "not in the log", lost)
+	}
 }
 
 // anew puts the settings of a stream back and returns a message to be stored in the place
-// of one that was misplaced, of which the server knows the id.
+// of one that was misplaced.
 func (l *Log) anew(ctx context.Context, a *appLog, m *nats.Msg) (*nats.Msg, error) {
 	if err := l.refresh(ctx, a, ""); err != nil {
 		return nil, unavailable("putting back the settings of the stream "+a.stream, err)
 	}
 	l.stats.restored.Add(1)
+	return again(m), nil
+}
+
+// again is a message with another id: the server knows that of the one it misplaced.
+func again(m *nats.Msg) *nats.Msg {
 	fresh := &nats.Msg{Subject: m.Subject, Data: m.Data, Header: maps.Clone(m.Header)}
 	fresh.Header[nats.MsgIdHdr] = []string{nuid.Next()}
-	return fresh, nil
+	return fresh
 }

@@ -68,6 +68,10 @@ var (
 // single message does not tell what precedes or follows it. An error is errHidden or
 // errPlaceless.
 func placeOf(m *nats.Msg, stream, subject string) (place, error) {
+	if len(m.Data) == 0 && m.Header[nats.MsgSize] != nil {
+		// Somebody may have edited the stream so that it repeats headers alone.
+		return place{}, errHidden
+	}
 	return placeIn(m.Header, m.Size()-len(m.Subject)-len(m.Reply)-len(m.Data), stream, subject)
 }
 
