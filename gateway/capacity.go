@@ -15,7 +15,7 @@ func (n *Node) public(l net.Listener) net.Listener {
 	}
 	var scarce func() bool
 	if n.opt.Memory != nil {
-		scarce = n.opt.Memory.Refuse
+		scarce = n.opt.Memory.RefuseConnection
 	}
 	return n.opt.Descriptors.Listener(l, process.Public, scarce)
 }

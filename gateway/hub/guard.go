@@ -153,7 +153,7 @@ func (g *guard) begin() *badFrame {
 	case first&0x30 != 0, first&0x40 != 0 && (!g.client.deflates || opcode != opText && opcode != opBinary):
 		return frameReserved
 	case opcode >= opClose && opcode <= opPong:
-		if !fin || length > 125 {
+		if !fin || g.head[1]&0x7f > 125 {
 			return frameControl
 		}
 	case opcode > opBinary:

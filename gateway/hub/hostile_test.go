@@ -102,6 +102,8 @@ func TestTrust11HostileFrames(t *testing.T) {
 		{name: "a reserved opcode", bytes: masked(3, ping), code: 1002, reason: "opcode"},
 		{name: "a reserved control opcode", bytes: masked(0xb, nil), code: 1002, reason: "opcode"},
 		{name: "a control frame of 126 bytes", bytes: masked(opPing, make([]byte, 126)), code: 1002, reason: "control"},
+		{name: "a ping with a length in two bytes", bytes: []byte{0x89, 0xfe, 0, 1, 0, 0, 0, 0, 'x'}, code: 1002, reason: "control"},
+		{name: "a close with a length in eight bytes", bytes: []byte{0x88, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, code: 1002, reason: "control"},
 		{name: "a ping in fragments", bytes: withFirst(0x09, masked(opPing, nil)), code: 1002, reason: "control"},
 		{name: "a bomb", bytes: deflated(0xc1, make([]byte, 1<<22)), deflate: true, code: 1009, reason: "too_large"},
 		{name: "what is not compressed as it says", bytes: withFirst(0xc1, masked(opText, []byte("\xff\xff\xff\xff\xff"))), deflate: true, code: 1007, reason: "compression"},

@@ -1,11 +1,9 @@
 package presence
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"math"
-	"slices"
 
 	"github.com/sluicehq/sluice/kv"
 )
@@ -146,22 +144,17 @@ func (r *Roster) sweep(node string) error {
 // what it may have changed after the revision up to which it had told. Who hears of the
 // same change twice knows it by its name. The fold is that of an empty channel.
 func owed(f *Fold, records []kv.Record, view *register, node string, through, told uint64) []Change {
-	slices.SortFunc(records, func(a, b kv.Record) int { return cmp.Compare(a.Revision, b.Revision) })
-	f.know(view.with(node, &standing{Floor: view.Nodes[node].floorBefore(through)}), nil)
+	before := view.with(node, &standing{Floor: view.Nodes[node].floorBefore(through)})
+	f.know(before, nil)
 	var out []Change
-	for _, rec := range records {
-		s, n, ok := parse(rec.Key, rec.Value)
-		if !ok || s.node == node && rec.Revision > through {
+	for _, s := range stepsOf(records, before) {
+		own := s.seat.node == node
+		if own && s.record > through {
 			continue
 		}
-		at := place{s.node, s.user}
-		if n.Gone && n.Since > 0 {
-			// What was held in between is gone from the table, and was there.
-			f.apply(at, n.Since, note{User: n.User, Info: n.Info, Count: 1})
-		}
-		for _, c := range f.apply(at, rec.Revision, n) {
+		for _, c := range f.take(place{s.seat.node, s.seat.user}, s.held) {
 			// A seat that was written again was told of when it was written first.
-			if s.node == node && rec.Revision > told && (n.Gone || n.Since == 0) {
+			if own && !s.early && s.revision > told && (s.Gone || s.Since == 0) {
 				out = append(out, c)
 			}
 		}

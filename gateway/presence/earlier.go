@@ -1,8 +1,6 @@
 package presence
 
 import (
-	"cmp"
-	"slices"
 	"time"
 
 	"github.com/sluicehq/sluice/kv"
@@ -69,31 +67,12 @@ func (e *earlier) before(c Change, now time.Time) (out []Change) {
 // channel, and when that was, as far as both are to be seen: a seat that was given up, or
 // written again, has no time.
 func (r *Roster) occupier(channel string, records []kv.Record) (c Change, at time.Time, ok bool) {
-	type step struct {
-		at       place
-		revision uint64
-		n        note
-		time     time.Time
-	}
-	var steps []step
-	for _, rec := range records {
-		s, n, known := parse(rec.Key, rec.Value)
-		if !known || s.user == "" {
+	f := r.foldOf(channel, nil)
+	for _, s := range stepsOf(records, r.view.Load()) {
+		if s.seat.user == "" {
 			continue
 		}
-		where := place{s.node, s.user}
-		if n.Gone {
-			steps = append(steps, step{where, n.Since, note{User: n.User}, time.Time{}})
-		}
-		if n.Since > 0 {
-			rec.Time = time.Time{} // when it was written first is not known
-		}
-		steps = append(steps, step{where, rec.Revision, n, rec.Time})
-	}
-	slices.SortFunc(steps, func(a, b step) int { return cmp.Compare(a.revision, b.revision) })
-	f := r.foldOf(channel, nil)
-	for _, s := range steps {
-		for _, change := range f.apply(s.at, s.revision, s.n) {
+		for _, change := range f.take(place{s.seat.node, s.seat.user}, s.held) {
 			switch change.Kind {
 			case Occupied:
 				c, at, ok = change, s.time, true

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"sync"
@@ -20,6 +21,9 @@ const (
 	heldShare = 75
 	// lookAgain is the age at which a look at the memory is too old.
 	lookAgain = 50 * time.Millisecond
+	// collectAgain is the time without a look of the collector after which one is asked
+	// for, if somebody is to be refused. By itself it may take two minutes.
+	collectAgain = 5 * time.Second
 )
 
 // Memory is what the process may use of it and holds. Make it with [FindMemory].
@@ -36,6 +40,9 @@ type Memory struct {
 	mu     sync.Mutex
 	looked time.Time
 	last   int64
+	// since is when the collector was first seen to have had so many cycles.
+	cycles uint64
+	since  time.Time
 }
 
 // FindMemory finds the limit: what was configured in bytes (0 for nothing), otherwise
@@ -89,6 +96,35 @@ func (m *Memory) Refuse() bool {
 	return scarce
 }
 
+// RefuseConnection is Refuse for who comes from outside. It may wait for the collector: when
+// those who held the memory are gone and nobody else comes in, nothing else makes it look.
+func (m *Memory) RefuseConnection() bool {
+	if m.Scarce() && m.outdated() {
+		runtime.GC()
+		m.mu.Lock()
+		m.looked = time.Time{}
+		m.mu.Unlock()
+	}
+	return m.Refuse()
+}
+
+// outdated tells, once, whether the collector has not looked for a while.
+func (m *Memory) outdated() bool {
+	cycles := read("/gc/cycles/total:gc-cycles")
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := time.Now()
+	if cycles != m.cycles {
+		m.cycles, m.since = cycles, now
+		return false
+	}
+	if now.Sub(m.since) < collectAgain {
+		return false
+	}
+	m.since = now
+	return true
+}
+
 func (m *Memory) bound() int64 { return min(m.Collector, m.Limit) / 100 * heldShare }
 
 // Refused counts what was turned away because memory was scarce.
@@ -115,7 +151,15 @@ func (m *Memory) Problem() string {
 
 // alive asks the runtime.
 func alive() int64 {
-	s := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/stacks:bytes"}}
+	return int64(read("/gc/heap/live:bytes", "/memory/classes/heap/stacks:bytes"))
+}
+
+// read is the sum of metrics of the runtime.
+func read(names ...string) uint64 {
+	s := make([]metrics.Sample, len(names))
+	for i := range s {
+		s[i].Name = names[i]
+	}
 	metrics.Read(s)
 	n := uint64(0)
 	for i := range s {
@@ -123,5 +167,5 @@ func alive() int64 {
 			n += s[i].Value.Uint64()
 		}
 	}
-	return int64(n)
+	return n
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -177,5 +179,27 @@ func TestTrust08OwnConnectionsUseHalfOfTheReserve(t *testing.T) {
 	}
 	if d.Refused() != 1 {
 		t.Errorf("%d were counted", d.Refused())
+	}
+}
+
+// A flood ends and those who made it are gone. Without anything that allocates the collector
+// would not look for minutes, and everybody would be refused for what nobody holds.
+func TestTrust08MemoryIsFreeAgainWhenItsHoldersAreGone(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	m := &Memory{Limit: 32 << 20, Collector: 32 << 20, Source: "memory.limit", held: alive}
+	flood := make([]byte, 64<<20)
+	runtime.GC()
+	if !m.RefuseConnection() {
+		t.Fatalf("%d MiB of 32 are not scarce", m.Held()>>20)
+	}
+	runtime.KeepAlive(flood)
+	if !m.RefuseConnection() {
+		t.Error("the collector was made to look although it has looked a moment ago")
+	}
+	m.mu.Lock()
+	m.since = m.since.Add(-collectAgain)
+	m.mu.Unlock()
+	if m.RefuseConnection() {
+		t.Errorf("refused for %d MiB that nobody holds any more", m.Held()>>20)
 	}
 }

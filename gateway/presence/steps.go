@@ -1,0 +1,44 @@
+package presence
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/sluicehq/sluice/kv"
+)
+
+// step is what a seat was from a revision on.
+type step struct {
+	seat seat
+	held
+	// early: the seat was held then as a later record says, which is in the table in
+	// the place of the one that said so first. When that was is not known.
+	early bool
+	// record is the revision of the record that says so.
+	record uint64
+	time   time.Time
+}
+
+// stepsOf is what records say of their seats, in the order in which it happened. Who takes
+// them in by the order of the records would see a channel empty between one who leaves and
+// another one whose seat was written again later.
+func stepsOf(records []kv.Record, view *register) []step {
+	var out []step
+	for _, rec := range records {
+		s, n, ok := parse(rec.Key, rec.Value)
+		if !ok {
+			continue
+		}
+		counts := view.counts(s.node, rec.Revision)
+		last := step{seat: s, held: held{n, rec.Revision, counts && !n.Gone}, record: rec.Revision, time: rec.Time}
+		if n.Since > 0 && n.Since < rec.Revision {
+			was := note{User: n.User, Info: n.Info, Count: 1}
+			out = append(out, step{seat: s, held: held{was, n.Since, counts}, early: true, record: rec.Revision})
+			last.time = time.Time{}
+		}
+		out = append(out, last)
+	}
+	slices.SortStableFunc(out, func(a, b step) int { return cmp.Compare(a.revision, b.revision) })
+	return out
+}

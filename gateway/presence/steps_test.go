@@ -1,0 +1,112 @@
+package presence
+
+import (
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sluicehq/sluice/kv"
+)
+
+// tableOf makes records of one channel.
+type tableOf struct{ records []kv.Record }
+
+func (l *tableOf) put(node, user string, revision uint64, n note, at time.Time) {
+	n.User = user
+	value, err := json.Marshal(n)
+	if err != nil {
+		panic(err)
+	}
+	s := seat{"app", "presence-c", node, user}
+	l.records = append(l.records, kv.Record{Key: s.key(), Entry: kv.Entry{Value: value, Revision: revision, Time: at}})
+}
+
+// TestTrust16WhatADeadGatewayOwesIsWhatHappened: a record says that its seat was held before
+// it was written, too, and nobody must hear that a channel was empty while it was not.
+func TestTrust16WhatADeadGatewayOwesIsWhatHappened(t *testing.T) {
+	for _, c := range []struct {
+		about string
+		fill  func(*tableOf)
+		told  uint64
+		want  []string
+	}{
+		{"two leave one after the other", func(l *tableOf) {
+			l.put("dead", "alice", 20, note{Gone: true, Since: 10}, time.Time{})
+			l.put("dead", "bob", 21, note{Gone: true, Since: 11}, time.Time{})
+		}, 15, []string{"removed alice 10", "removed bob 11", "vacated 11"}},
+		{"the last one leaves another gateway", func(l *tableOf) {
+			l.put("dead", "alice", 20, note{Gone: true, Since: 10}, time.Time{})
+			l.put("other", "bob", 21, note{Gone: true, Since: 11}, time.Time{})
+		}, 15, []string{"removed alice 10"}},
+		{"one goes on whose seat was written again", func(l *tableOf) {
+			l.put("dead", "alice", 20, note{Gone: true, Since: 10}, time.Time{})
+			l.put("other", "bob", 30, note{Since: 5}, time.Time{})
+		}, 15, []string{"removed alice 10"}},
+		{"one comes while another is there whose seat was written again", func(l *tableOf) {
+			l.put("dead", "alice", 20, note{}, time.Time{})
+			l.put("other", "bob", 30, note{Since: 5}, time.Time{})
+		}, 15, []string{"added alice 20", "removed alice 20"}},
+		{"a record that does not count is of nobody", func(l *tableOf) {
+			l.put("unknown", "ghost", 30, note{Since: 5}, time.Time{})
+			l.put("dead", "alice", 20, note{Gone: true, Since: 10}, time.Time{})
+		}, 15, []string{"removed alice 10", "vacated 10"}},
+		{"those who were there at the end leave", func(l *tableOf) {
+			l.put("dead", "alice", 10, note{}, time.Time{})
+			l.put("dead", "bob", 20, note{Gone: true, Since: 11}, time.Time{})
+		}, 25, []string{"removed alice 10", "vacated 10"}},
+	} {
+		t.Run(c.about, func(t *testing.T) {
+			var l tableOf
+			c.fill(&l)
+			view := &register{revision: 100, Nodes: map[string]standing{"other": {}, "dead": {Dead: true, Owed: true}}}
+			var got []string
+			for _, change := range owed(NewFold(true), l.records, view, "dead", 1<<62, c.told) {
+				text := map[Kind]string{Added: "added", Removed: "removed", Occupied: "occupied", Vacated: "vacated"}[change.Kind]
+				if change.User != "" {
+					text += " " + change.User
+				}
+				got = append(got, fmt.Sprint(text, " ", change.Cause))
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// TestTrust16OccupiersAreThoseWhoCameFirst: who comes next tells first who has occupied the
+// channel, and that is not one who came lately while somebody was there whose seat was
+// written again.
+func TestTrust16OccupiersAreThoseWhoCameFirst(t *testing.T) {
+	now := time.Unix(1000, 0)
+	for _, c := range []struct {
+		about string
+		fill  func(*tableOf)
+		want  uint64
+		at    time.Time
+	}{
+		{"one who came a moment ago", func(l *tableOf) { l.put("other", "bob", 20, note{}, now) }, 20, now},
+		{"one whose seat was written again", func(l *tableOf) {
+			l.put("other", "bob", 20, note{}, now)
+			l.put("dead", "alice", 30, note{Since: 5}, now)
+		}, 5, time.Time{}},
+		{"one who has left since", func(l *tableOf) {
+			l.put("other", "bob", 20, note{}, now)
+			l.put("dead", "alice", 30, note{Gone: true, Since: 5}, now)
+		}, 5, time.Time{}},
+	} {
+		t.Run(c.about, func(t *testing.T) {
+			var l tableOf
+			c.fill(&l)
+			r := &Roster{}
+			r.opt.Members = func(string) bool { return true }
+			got, at, ok := r.occupier("presence-c", l.records)
+			if !ok || got.Cause != c.want || !at.Equal(c.at) {
+				t.Errorf("the channel was occupied with %d at %v (%v), not with %d at %v", got.Cause, at, ok, c.want, c.at)
+			}
+		})
+	}
+}
