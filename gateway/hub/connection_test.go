@@ -235,6 +235,16 @@ func TestSilence(t *testing.T) {
 		pass(31 * time.Second)
 		p.usable()
 	})
+	// A sweep that comes as seldom as a peer is silent never sees it speak.
+	t.Run("WeeksProxies a peer that has answered is asked again", func(t *testing.T) {
+		p, _ := r.connect()
+		for range 3 {
+			pass(121 * time.Second)
+			p.want("pusher:ping")
+			p.raw(masked(0xA, nil))
+			p.usable()
+		}
+	})
 	t.Run("a V2 socket is pinged with ping frames", func(t *testing.T) {
 		p := r.dial("/app/key?protocol=2")
 		p.want("sockudo:connection_established")

@@ -85,7 +85,8 @@ func (h *Hub) expired(now time.Time) []*Channel {
 // check applies protocol sections 1.4 and 5.1 to one connection.
 func (c *Client) check(now time.Time) {
 	c.out.shrink()
-	silent := now.Sub(time.Unix(0, c.out.seen.Load()))
+	seen := c.out.seen.Load()
+	silent := now.Sub(time.Unix(0, seen))
 	wait := c.hub.opt.ActivityTimeout
 	if c.dialect == pusher.V2 {
 		wait = max(wait/2, 5*time.Second)
@@ -102,8 +103,11 @@ func (c *Client) check(now time.Time) {
 		c.endSaying(pusher.CloseNotAuthorized, fmt.Sprintf(reasonUnauthorized, t))
 		return
 	}
-	if silent < wait {
+	if seen >= c.pinged {
+		// It has answered. That it is silent again counts from then.
 		c.pinged = 0
+	}
+	if silent < wait {
 		return
 	}
 	switch {
