@@ -158,21 +158,31 @@ func (n *Node) MetricsAddr() string {
 func (n *Node) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	fresh := &newcomers{open: map[net.Conn]struct{}{}}
 	main := n.server(n)
-	if n.shakes != nil {
-		main.ConnState = n.shakes.state
+	main.ConnState = func(c net.Conn, s http.ConnState) {
+		fresh.state(c, s)
+		if n.shakes != nil {
+			n.shakes.state(c, s)
+		}
 	}
 	servers := []*http.Server{main}
-	listeners := []net.Listener{n.behindProxies(n.public(n.listener))}
+	listeners := []net.Listener{n.behindProxies(n.public(&lastCalls{Listener: n.listener}))}
 	if n.metrics != nil {
 		servers = append(servers, n.server(n.metricsHandler()))
 		listeners = append(listeners, n.operators(n.metrics))
 	}
 	failed := make(chan error, len(servers))
 	var serving sync.WaitGroup
+	// accepted is closed when nobody comes any more.
+	accepted := make(chan struct{})
 	for i, s := range servers {
 		serving.Go(func() {
-			if err := s.Serve(listeners[i]); !errors.Is(err, http.ErrServerClosed) {
+			err := s.Serve(listeners[i])
+			if i == 0 {
+				close(accepted)
+			}
+			if !errors.Is(err, http.ErrServerClosed) && !(n.draining.Load() && errors.Is(err, net.ErrClosed)) {
 				failed <- fmt.Errorf("serving %s: %w", listeners[i].Addr(), err)
 				cancel()
 			}
@@ -187,6 +197,9 @@ func (n *Node) Run(ctx context.Context) error {
 	n.announce(failed)
 	drain, stop := context.WithTimeout(context.Background(), n.opt.Drain)
 	defer stop()
+	_ = listeners[0].Close()
+	<-accepted
+	fresh.heard(drain, n.opt.Drain/4)
 	shutdown(drain, main)
 	// Half of the time is for asking, the other half for leaving.
 	n.hub.Drain(drain, n.opt.Drain/2)
@@ -237,6 +250,11 @@ func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer end()
+	if n.draining.Load() && r.Header.Get("Upgrade") == "" {
+		// A proxy that keeps its connections would send further requests here, and one
+		// of them into a connection that is being closed.
+		w.Header().Set("Connection", "close")
+	}
 	path, ok := strings.CutPrefix(r.URL.Path, n.opt.PathPrefix)
 	if !ok {
 		rest.TurnAway(w, r)
