@@ -147,7 +147,7 @@ type WebSocket struct {
 
 // HTTP bounds requests.
 type HTTP struct {
-	HeaderTimeout, BodyTimeout, AnswerTimeout, PublishTimeout time.Duration
+	HeaderTimeout, BodyTimeout, AnswerTimeout, IdleTimeout, PublishTimeout time.Duration
 	// MaxBody is for one body, MaxBodies for all together.
 	MaxBody, MaxBodies int64
 	// MaxHandshakes is 0 for no bound.
@@ -297,7 +297,8 @@ func build(k *koanf.Koanf, hasFile bool, p *problems) *Config {
 	c.HTTP = HTTP{
 		HeaderTimeout: g.duration("http.header_timeout"), BodyTimeout: g.duration("http.body_timeout"),
 		PublishTimeout: g.duration("http.publish_timeout"), AnswerTimeout: g.duration("http.answer_timeout"),
-		MaxBody: g.number("http.max_body"), MaxBodies: g.number("http.max_bodies"),
+		IdleTimeout: g.duration("http.idle_timeout"),
+		MaxBody:     g.number("http.max_body"), MaxBodies: g.number("http.max_bodies"),
 		MaxHandshakes: g.integer("http.max_handshakes_per_address"),
 		MaxPublishing: g.number("publishing.max_events"), MaxPublishingBytes: g.number("publishing.max_bytes"),
 	}

@@ -63,7 +63,7 @@ func TestWithoutAFileIsDevelopment(t *testing.T) {
 
 // CF-01: the examples that exist out there load as they are.
 func TestSamplesLoad(t *testing.T) {
-	files, err := filepath.Glob("samples/*")
+	files, err := filepath.Glob("samples/*.*")
 	if err != nil || len(files) < 5 {
 		t.Fatalf("samples: %v %v", files, err)
 	}

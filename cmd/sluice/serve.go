@@ -134,7 +134,7 @@ func nodeOptions(c *configs.Config, b *backend, log *slog.Logger, registry *prom
 		MetricsToken: app.Secret(c.Metrics.Token.Reveal()), MetricsPrefix: c.Metrics.Prefix, MaxChannelLabels: c.Metrics.MaxChannelLabels,
 		PathPrefix: c.PathPrefix, Unsigned: c.Development, Local: c.Development, Hosts: c.AllowedHosts,
 		HeaderTimeout: c.HTTP.HeaderTimeout, BodyTimeout: c.HTTP.BodyTimeout, PublishTimeout: c.HTTP.PublishTimeout,
-		AnswerTimeout: c.HTTP.AnswerTimeout, MaxBody: c.HTTP.MaxBody, MaxBodies: c.HTTP.MaxBodies, ReadyDelay: c.ReadyDelay, Drain: c.Drain, Table: b.table, Lease: c.Lease, Work: b.work,
+		AnswerTimeout: c.HTTP.AnswerTimeout, IdleTimeout: c.HTTP.IdleTimeout, MaxBody: c.HTTP.MaxBody, MaxBodies: c.HTTP.MaxBodies, ReadyDelay: c.ReadyDelay, Drain: c.Drain, Table: b.table, Lease: c.Lease, Work: b.work,
 		MaxHandshakes: c.HTTP.MaxHandshakes, MaxPublishing: c.HTTP.MaxPublishing, MaxPublishingBytes: c.HTTP.MaxPublishingBytes,
 	}
 	if opt.MaxHandshakes == 0 {
