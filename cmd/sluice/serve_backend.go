@@ -101,34 +101,54 @@ func openBackend(ctx context.Context, c *configs.Config, maxGuests int, log *slo
 		b.server, b.natsURL = server, server.ClientURL()
 		opt.ConnectOptions, opt.NewEpoch = server.ConnectOptions(), server.UncleanBoot()
 	}
-	l, err := streams.Open(ctx, opt)
+	err := b.openStreams(ctx, c, opt, log)
+	if err != nil && b.server != nil && ctx.Err() == nil {
+		err = mended(ctx, c, b, log, err, func() error { return b.openStreams(ctx, c, opt, log) })
+	}
 	if err != nil {
 		if b.server != nil {
 			b.server.Shutdown()
 		}
 		return nil, err
 	}
-	b.log = l
-	b.retain = func(ctx context.Context, c *configs.Config) error { return l.Retain(ctx, streamOptions(c, log).Apps) }
-	if c.Delta.Enabled && c.Delta.Coordinate {
-		if b.counters, err = l.OpenCounters(ctx); err != nil {
-			return nil, errors.Join(fmt.Errorf("delta_compression.cluster_coordination: %w", err), b.close())
-		}
-	}
-	if b.table, err = l.OpenTable(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("table of cluster state: %w", err), b.close())
-	}
-	if hooked(c) {
-		if b.work, err = l.OpenWork(ctx, rand.Text(), b.table); err != nil {
-			return nil, errors.Join(fmt.Errorf("webhooks: %w", err), b.close())
-		}
-	}
+	l := b.log.(*streams.Log)
 	registry.MustRegister(newLogCollector(l.Stats, c.Metrics.Prefix))
 	registerUpkeep(registry, l.Upkeep, c.Metrics.Prefix)
 	if b.natsURL == "" && len(opt.URLs) > 0 {
 		b.natsURL = fmt.Sprintf("%d server(s)", len(opt.URLs))
 	}
 	return b, nil
+}
+
+// openStreams opens the log on NATS with what lies beside it, all or nothing.
+func (b *backend) openStreams(ctx context.Context, c *configs.Config, opt streams.Options, log *slog.Logger) error {
+	l, err := streams.Open(ctx, opt)
+	if err != nil {
+		return err
+	}
+	if err := b.openBeside(ctx, c, l); err != nil {
+		return errors.Join(err, l.Close())
+	}
+	b.log = l
+	b.retain = func(ctx context.Context, c *configs.Config) error { return l.Retain(ctx, streamOptions(c, log).Apps) }
+	return nil
+}
+
+func (b *backend) openBeside(ctx context.Context, c *configs.Config, l *streams.Log) (err error) {
+	if c.Delta.Enabled && c.Delta.Coordinate {
+		if b.counters, err = l.OpenCounters(ctx); err != nil {
+			return fmt.Errorf("delta_compression.cluster_coordination: %w", err)
+		}
+	}
+	if b.table, err = l.OpenTable(ctx); err != nil {
+		return fmt.Errorf("table of cluster state: %w", err)
+	}
+	if hooked(c) {
+		if b.work, err = l.OpenWork(ctx, rand.Text(), b.table); err != nil {
+			return fmt.Errorf("webhooks: %w", err)
+		}
+	}
+	return nil
 }
 
 func openMemory(c *configs.Config) (*backend, error) {

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sluicehq/sluice/configs"
+	"github.com/sluicehq/sluice/seldom"
+)
+
+// waitPause lies between two attempts to open a log that somebody has to mend.
+const waitPause = 2 * time.Second
+
+// mended opens the log of a server in this process until it succeeds, after an error. What
+// is wrong is mended with the nats command, which needs the server; so the process stays,
+// and says at /ready why it is not ready. An error is that of the last attempt, once ctx is
+// done or the server broke.
+func mended(ctx context.Context, c *configs.Config, b *backend, log *slog.Logger, err error, open func() error) error {
+	page := &waiting{prefix: c.PathPrefix}
+	if stop, listenErr := page.serve(net.JoinHostPort(c.Host, strconv.Itoa(c.Port))); listenErr != nil {
+		return errors.Join(err, listenErr)
+	} else {
+		defer stop()
+	}
+	tick := time.NewTicker(waitPause)
+	defer tick.Stop()
+	var lines seldom.Lines
+	for err != nil {
+		page.problem.Store(&err)
+		lines.Error(log, "open", "the log cannot be opened, which is tried again; the NATS server stays, so that it can be mended",
+			"error", err, "nats", b.natsURL, "http", page.address)
+		select {
+		case <-ctx.Done():
+			return err
+		case broken := <-b.server.Failed():
+			return errors.Join(err, broken)
+		case <-tick.C:
+			if again := open(); again == nil || ctx.Err() == nil {
+				err = again
+			}
+		}
+	}
+	log.Info("the log is open now")
+	return nil
+}
+
+// waiting answers as long as there is no log: alive, and not ready.
+type waiting struct {
+	prefix, address string
+	problem         atomic.Pointer[error]
+}
+
+// serve listens until stop is called.
+func (w *waiting) serve(address string) (stop func(), err error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("http: %w", err)
+	}
+	w.address = l.Addr().String()
+	s := &http.Server{
+		Handler: w, ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second, MaxHeaderBytes: 16 << 10,
+		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
+	}
+	s.SetKeepAlivesEnabled(false)
+	var serving sync.WaitGroup
+	serving.Go(func() { _ = s.Serve(l) })
+	return func() { _ = s.Close(); serving.Wait() }, nil
+}
+
+func (w *waiting) ServeHTTP(to http.ResponseWriter, r *http.Request) {
+	to.Header().Set("Content-Type", "application/json")
+	to.Header().Set("Cache-Control", "no-store")
+	switch strings.TrimPrefix(r.URL.Path, w.prefix) {
+	case "/health", "/up":
+		_, _ = to.Write([]byte(`{"status":"ok"}` + "\n"))
+		return
+	}
+	var problems []string
+	if err := w.problem.Load(); err != nil {
+		problems = strings.Split((*err).Error(), "\n")
+	}
+	to.Header().Set("Retry-After", "2")
+	to.WriteHeader(http.StatusServiceUnavailable)
+	_ = json.NewEncoder(to).Encode(map[string]any{"ready": false, "backend": "jetstream", "problems": problems})
+}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sluicehq/sluice/streams/embedded"
+)
+
+// TestWeeks01AStartThatCannotProvisionKeepsItsServer: what is wrong in an embedded server is
+// mended with the nats command, for which the server must be there.
+func TestWeeks01AStartThatCannotProvisionKeepsItsServer(t *testing.T) {
+	for name, make := range map[string]func(ctx context.Context, js jetstream.JetStream) (string, error){
+		"a sealed log": func(ctx context.Context, js jetstream.JetStream) (string, error) {
+			c := jetstream.StreamConfig{Name: "CH_one", Subjects: []string{"ch.one.>"}}
+			_, err := js.CreateStream(ctx, c)
+			if c.Sealed = true; err == nil {
+				_, err = js.UpdateStream(ctx, c)
+			}
+			return c.Name, err
+		},
+		"a bucket of others": func(ctx context.Context, js jetstream.JetStream) (string, error) {
+			_, err := js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: "cluster", History: 9})
+			return "KV_cluster", err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			stream := prepare(t, dir, make)
+			file := writeFile(t, "c.yaml", fmt.Sprintf(`mode: production
+host: 127.0.0.1
+port: 0
+metrics: {port: 0}
+nats: {start_timeout: 1s, embedded: {port: 0, store_dir: %q}}
+apps: [{id: one, key: k, secret: s}]
+`, dir))
+			c := start(t, nil, "serve", "--config", file)
+			c.errors.await(t, "the NATS server stays")
+			line := c.errors.String()
+			http, nc := matched(t, line, `http=(\S+)`), matched(t, line, `nats=(\S+)`)
+			if status, text := ask(t, http, "/ready"); status != 503 || !strings.Contains(text, stream[3:]) || !strings.Contains(text, "nats.prefix") {
+				t.Errorf("/ready answers %d %s", status, text)
+			}
+			if status, _ := ask(t, http, "/health"); status != 200 {
+				t.Errorf("/health answers %d", status)
+			}
+			js := jetStreamAt(t, nc)
+			if err := js.DeleteStream(t.Context(), stream); err != nil {
+				t.Fatal(err)
+			}
+			c.errors.await(t, "sluice is serving")
+			serving := c.errors.String()[strings.Index(c.errors.String(), "sluice is serving"):]
+			if status, text := ask(t, matched(t, serving, `http=(\S+)`), "/ready"); status != 200 {
+				t.Errorf("once it was mended, /ready answers %d %s", status, text)
+			}
+			c.interrupt()
+			if status := c.wait(); status != exitOK {
+				t.Errorf("the status is %d: %s", status, c.errors)
+			}
+		})
+	}
+}
+
+// prepare makes a store with a stream.
+func prepare(t *testing.T, dir string, make func(context.Context, jetstream.JetStream) (string, error)) string {
+	t.Helper()
+	s, err := embedded.Start(t.Context(), embedded.Options{Host: "127.0.0.1", Port: -1, StoreDir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Shutdown()
+	stream, err := make(t.Context(), jetStreamAt(t, s.ClientURL()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stream
+}
+
+func jetStreamAt(t *testing.T, url string) jetstream.JetStream {
+	t.Helper()
+	nc, err := nats.Connect(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return js
+}
+
+func matched(t *testing.T, text, pattern string) string {
+	t.Helper()
+	found := regexp.MustCompile(pattern).FindStringSubmatch(text)
+	if found == nil {
+		t.Fatalf("%s is not in %s", pattern, text)
+	}
+	return found[1]
+}
+
+func ask(t *testing.T, address, path string) (int, string) {
+	t.Helper()
+	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	answer, err := client.Get("http://" + address + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer.StatusCode, string(body)
+}
