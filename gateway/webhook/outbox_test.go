@@ -138,7 +138,6 @@ func TestTrust17AFullQueueFillsWithNoCopies(t *testing.T) {
 	e := h.endpoints[a.ID][0]
 	for have := 0; have < n; {
 		w.mu.Lock()
-		have = len(w.stored)
 		w.room = 100
 		w.mu.Unlock()
 		eventually(t, "it is full, or everything is stored", func() bool {
