@@ -89,9 +89,14 @@ type Query struct {
 	From, To uint64
 	// Since and Until are inclusive times of storing.
 	Since, Until time.Time
-	// Limit is the largest number of publications returned, 1 to 1000.
+	// Limit is the largest number of publications returned, 1 to 1000. They are fewer
+	// where they have [PageBytes] together.
 	Limit int
 }
+
+// PageBytes is about how many bytes of data a page may have: one ends before its limit, with
+// More, where a further publication would take it far beyond that. One is always returned.
+const PageBytes = 8 << 20
 
 // Retained describes what the log still holds of one channel.
 type Retained struct {
@@ -121,7 +126,8 @@ type History interface {
 	// Errors: [ErrUnknownApp], [ErrInvalidQuery], [ErrUnavailable], or the
 	// context's.
 	Read(ctx context.Context, app, channel string, q Query) (*Page, error)
-	// After returns up to limit publications after pos, oldest first, and only
+	// After returns up to limit publications after pos, oldest first, less where they have
+	// [PageBytes] together, and only
 	// if it is proven that none of the channel is missing between pos and the
 	// first one returned. Errors besides those of Read: [ErrEpochChanged],
 	// [ErrPositionExpired], [ErrPositionUnknown] (above the newest).

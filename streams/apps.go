@@ -67,11 +67,16 @@ func (l *Log) credentialsOf(a *appLog, channel string) *credentials {
 
 // believes says whether a message of an app's log proves what it claims.
 func (l *Log) believes(a *appLog, subject string, h nats.Header, data []byte) bool {
+	return l.proverOf(a, subject).believes(subject, h, data)
+}
+
+// proverOf is credentialsOf for the channel of a subject.
+func (l *Log) proverOf(a *appLog, subject string) *credentials {
 	channel := ""
 	if a.opt.ID == broker.GatewaysApp {
 		channel, _ = name.Decode(strings.TrimPrefix(subject, a.root))
 	}
-	return l.credentialsOf(a, channel).believes(subject, h, data)
+	return l.credentialsOf(a, channel)
 }
 
 // What the log of gateways keeps: more than they may have missed when they come back. Its

@@ -166,7 +166,7 @@ func (l *Log) restore(a *appLog) {
 			continue
 		case elsewhere:
 			ctx, cancel := context.WithTimeout(l.ctx, l.opt.PublishTimeout)
-			_, err := l.publishAcked(ctx, a, again(e.m))
+			_, err := l.publishAcked(ctx, a, l.again(a, e.m))
 			cancel()
 			if err == nil {
 				restored++
@@ -191,12 +191,13 @@ func (l *Log) anew(ctx context.Context, a *appLog, m *nats.Msg) (*nats.Msg, erro
 		return nil, unavailable("putting back the settings of the stream "+a.stream, err)
 	}
 	l.stats.restored.Add(1)
-	return again(m), nil
+	return l.again(a, m), nil
 }
 
 // again is a message with another id: the server knows that of the one it misplaced.
-func again(m *nats.Msg) *nats.Msg {
+func (l *Log) again(a *appLog, m *nats.Msg) *nats.Msg {
 	fresh := &nats.Msg{Subject: m.Subject, Data: m.Data, Header: maps.Clone(m.Header)}
 	fresh.Header[nats.MsgIdHdr] = []string{nuid.Next()}
+	l.proverOf(a, m.Subject).sign(fresh)
 	return fresh
 }

@@ -18,6 +18,12 @@ import (
 // while it reads a page, so bigger ones delay every publisher.
 const pageSize = 50
 
+// answerBytes is what the server sends for one direct get at most, and one message more.
+// Without it a publisher of large messages could have a few readings together reach the
+// bytes that may wait for a connection (64 MiB unless the server says otherwise), and the
+// server closes it for everybody who reads.
+const answerBytes = 1 << 20
+
 // stored is one message as the log has it.
 type stored struct {
 	place
@@ -33,6 +39,7 @@ type getRequest struct {
 	NextFor   string     `json:"next_by_subj,omitempty"`
 	LastFor   string     `json:"last_by_subj,omitempty"`
 	Batch     int        `json:"batch,omitempty"`
+	MaxBytes  int        `json:"max_bytes,omitempty"`
 	StartTime *time.Time `json:"start_time,omitempty"`
 	MultiLast []string   `json:"multi_last,omitempty"`
 	UpToSeq   uint64     `json:"up_to_seq,omitempty"`
@@ -76,6 +83,10 @@ func (r *reader) collect(ctx context.Context, stream string, q getRequest) (got 
 		return got, err
 	}
 	defer done()
+	single := q.Batch == 0 && len(q.MultiLast) == 0
+	if !single {
+		q.MaxBytes = answerBytes
+	}
 	body, err := json.Marshal(q)
 	if err != nil {
 		return got, err
@@ -94,7 +105,6 @@ func (r *reader) collect(ctx context.Context, stream string, q getRequest) (got 
 	if err := conn.PublishMsg(request); err != nil {
 		return got, unavailable("reading the log", err)
 	}
-	single := q.Batch == 0 && len(q.MultiLast) == 0
 	subject := q.subject()
 	timeout := time.NewTimer(r.timeout)
 	defer timeout.Stop()
@@ -153,9 +163,28 @@ func status(m *nats.Msg) error {
 	}
 }
 
-// page reads up to n messages of a subject from an offset on.
+// page reads up to n messages of a subject from an offset on. Large ones are fewer; the
+// last one says whether more are pending.
 func (r *reader) page(ctx context.Context, stream, subject string, from uint64, n int) ([]stored, error) {
 	return r.fetch(ctx, stream, getRequest{Seq: max(from, 1), NextFor: subject, Batch: min(n, pageSize)})
+}
+
+// places returns where the newest message of each subject is, as far as there is one.
+// Their data is not kept.
+func (r *reader) places(ctx context.Context, stream string, subjects []string) ([]place, error) {
+	var out []place
+	q := getRequest{MultiLast: subjects}
+	for len(out) < len(subjects) {
+		got, err := r.fetch(ctx, stream, q)
+		if err != nil || len(got) == 0 {
+			return out, err
+		}
+		for _, m := range got {
+			out = append(out, m.place)
+			q.Seq = max(q.Seq, m.offset+1)
+		}
+	}
+	return out, nil
 }
 
 // newest reads the newest message of a subject; false if there is none.

@@ -34,7 +34,8 @@ const (
 	maxTags      = 32
 	maxTagKey    = 256
 	maxTagValue  = 1024
-	maxID        = 256
+	// maxID is in bytes: the id of a user has 128 characters of any alphabet.
+	maxID = 4 * 128
 )
 
 // encode writes an event in the form that `nats pub` uses as well.

@@ -80,3 +80,15 @@ func FuzzDecodeMessage(f *testing.F) {
 		}
 	})
 }
+
+// Whoever may sign in may also speak.
+func TestTheLongestUserIDTravels(t *testing.T) {
+	ev := broker.Event{Name: "client-e", Data: []byte("{}"), UserID: strings.Repeat("🙂", 128), Origin: broker.OriginClient}
+	m, err := encode("ch.app.c", &ev, "id")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, skipped := decode(m.Header, m.Data, 1000); skipped != "" || got.UserID != ev.UserID {
+		t.Errorf("skipped for %q, user %q", skipped, got.UserID)
+	}
+}

@@ -136,6 +136,17 @@ func TestTrust06ClaimsOfRawPublishers(t *testing.T) {
 	}
 }
 
+// What is stored again because an edited stream misplaced it has another id, and is believed.
+func TestTrust06WhatIsStoredAgainIsBelieved(t *testing.T) {
+	s := listening(t)
+	l := open(t, Options{ConnectOptions: s.ConnectOptions(), Apps: []AppOptions{{ID: "app-1", Secrets: []Secret{"secret"}}}})
+	a := l.apps["app-1"]
+	m := signed(t, a.credentials.Load(), SubjectOf("app-1", "c"))
+	if again := l.again(a, m); last(again.Header, nats.MsgIdHdr) == last(m.Header, nats.MsgIdHdr) || !l.believes(a, again.Subject, again.Header, again.Data) {
+		t.Errorf("%v follows on %v", again.Header, m.Header)
+	}
+}
+
 // TestTrust06RotatedSecrets: while both secrets are there everything is believed; without
 // the former one its events stay and their claims go.
 func TestTrust06RotatedSecrets(t *testing.T) {
@@ -222,6 +233,54 @@ func TestTrust05IdempotencyKeysOfOthers(t *testing.T) {
 	if err != nil || len(page.Publications) != len(guesses)+1 || string(page.Publications[0].Data) != "signed" {
 		t.Errorf("history has %d events, want %d with the signed one last: %v", len(page.Publications), len(guesses)+1, err)
 	}
+}
+
+// TestTrust05AnIdThatTheLogTold: the log tells a publisher the id of its last message, and
+// when it has forgotten that id he can claim it. The signed publish with the key of which it
+// was made is stored all the same, and once.
+func TestTrust05AnIdThatTheLogTold(t *testing.T) {
+	s := listening(t)
+	opt := Options{ConnectOptions: s.ConnectOptions(), Apps: []AppOptions{{ID: "app-1", Secrets: []Secret{"secret"}}}}
+	l, second := open(t, opt), open(t, opt)
+	raw := dialWire(t, s.ClientURL())
+	ids := l.apps["app-1"].credentials.Load()
+	var want []string
+	for claims := range maxClaimed + 2 {
+		key := fmt.Sprint("key ", claims)
+		told := []string{ids.id(key)}
+		for n := 1; n < claims; n++ {
+			told = append(told, ids.id(fmt.Sprintf("%s\x00%d", key, n)))
+		}
+		for i, id := range told[:min(claims, len(told))] {
+			// Some as they are, some with a proof that was seen elsewhere.
+			proof := ""
+			if i%2 == 1 {
+				proof = "Proof: " + strings.Repeat("A", 22) + "\r\n"
+			}
+			if answer := raw.publish(SubjectOf("app-1", "other"), "NATS/1.0\r\nNats-Msg-Id: "+id+"\r\n"+proof+"\r\n", "claimed"); strings.Contains(answer, `"duplicate"`) || strings.Contains(answer, "error") {
+				t.Fatalf("claiming %s: %s", id, answer)
+			}
+		}
+		var at broker.Receipt
+		for i, log := range []*Log{l, second, l} {
+			got, err := log.Publish(t.Context(), "app-1", broker.Outgoing{Channel: "c", Event: &broker.Event{Name: "e", Data: []byte(key), DedupID: key}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if i == 0 {
+				at = got[0]
+			}
+			// With more claims than that every publish is one of its own.
+			known := i > 0 && claims <= maxClaimed
+			if got[0].Duplicate != known || known && got[0].Offset != at.Offset {
+				t.Errorf("%d claims, publish %d: %+v, the first was %+v", claims, i, got[0], at)
+			}
+			if !known {
+				want = append(want, key)
+			}
+		}
+	}
+	checkHistory(t, l, "c", nil, want)
 }
 
 // TestTrust06ControlHeadersOfJetStream: what JetStream does on behalf of headers it does

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -49,7 +50,7 @@ func (l *Log) Publish(ctx context.Context, app string, events ...broker.Outgoing
 	defer cancel()
 	receipts := make([]broker.Receipt, len(events))
 	if len(events) == 1 {
-		receipts[0], err = l.publishOne(ctx, a, messages[0])
+		receipts[0], err = l.publishOne(ctx, a, messages[0], events[0])
 	} else {
 		err = l.publishMany(ctx, a, events, messages, receipts)
 	}
@@ -87,7 +88,7 @@ func (l *Log) publishMany(ctx context.Context, a *appLog, events []broker.Outgoi
 		for i := start; i < end; i++ {
 			go func() {
 				var err error
-				receipts[i], err = l.publishOne(ctx, a, messages[i])
+				receipts[i], err = l.publishOne(ctx, a, messages[i], events[i])
 				errs <- err
 			}()
 		}
@@ -107,9 +108,20 @@ func (l *Log) publishMany(ctx context.Context, a *appLog, events []broker.Outgoi
 
 // publishOne sends one message until it is acknowledged and, as far as that can be known,
 // in its channel.
-func (l *Log) publishOne(ctx context.Context, a *appLog, m *nats.Msg) (broker.Receipt, error) {
+func (l *Log) publishOne(ctx context.Context, a *appLog, m *nats.Msg, e broker.Outgoing) (broker.Receipt, error) {
+	claimed := 0
 	for try := 1; ; try++ {
 		receipt, err := l.publishAcked(ctx, a, m)
+		if err == nil && receipt.Duplicate && e.Event.DedupID != "" {
+			var own bool
+			if own, err = l.storedByGateway(ctx, a, m, receipt.Offset); err == nil && !own {
+				claimed++
+				l.stats.unproven.Add(1)
+				m = l.withNextID(a, m, e, claimed)
+				try--
+				continue
+			}
+		}
 		if err != nil || receipt.Duplicate || l.assured(ctx, a, m, receipt.Offset) {
 			return receipt, err
 		}
@@ -202,6 +214,44 @@ func (l *Log) giveUp(a *appLog, m *nats.Msg, err error, attempt int) error {
 
 // errMisplaced says that the log does not hold events where it must.
 var errMisplaced = errors.New("NATS acknowledges events and does not store them in their channels")
+
+// storedByGateway says whether the message that has the id of another one is from a
+// gateway. The log tells publishers the id of its last message, and when it has forgotten
+// that, they can use it. Of what is gone already nobody knows, so it counts as ours: channels
+// with many events lose theirs within seconds.
+func (l *Log) storedByGateway(ctx context.Context, a *appLog, m *nats.Msg, offset uint64) (bool, error) {
+	if a.credentials.Load() == nil {
+		return true, nil // nobody else writes there
+	}
+	for {
+		before, found, err := l.reader.ask(ctx, a.stream, getRequest{Seq: offset})
+		if err == nil {
+			// An edited stream may have put it elsewhere.
+			return !found || last(before.header, nats.MsgIdHdr) == last(m.Header, nats.MsgIdHdr) && l.believes(a, m.Subject, before.header, before.data), nil
+		}
+		select {
+		case <-ctx.Done():
+			return false, err
+		case <-time.After(attemptPause):
+		}
+	}
+}
+
+// maxClaimed is how many ids of one event are tried. All gateways try the same, so that a
+// repeated publish finds the one that was stored.
+const maxClaimed = 8
+
+// withNextID is a message with the id that comes after those that others have claimed.
+func (l *Log) withNextID(a *appLog, m *nats.Msg, e broker.Outgoing, claimed int) *nats.Msg {
+	id := rand.Text()
+	if claimed <= maxClaimed {
+		id = a.credentials.Load().id(fmt.Sprintf("%s\x00%d", e.Event.DedupID, claimed))
+	}
+	next := &nats.Msg{Subject: m.Subject, Header: maps.Clone(m.Header), Data: m.Data}
+	next.Header[nats.MsgIdHdr] = []string{id}
+	l.proverOf(a, m.Subject).sign(next)
+	return next
+}
 
 // duplicateInProcess is JetStream's error code for an id that is being stored.
 const duplicateInProcess = 10158

@@ -273,22 +273,22 @@ func (l *Log) retryLater(a *appLog) {
 }
 
 func (l *Log) compareBatch(a *appLog, part []*follower, patient bool) error {
-	q := getRequest{}
+	var subjects []string
 	bySubject, before := map[string]*follower{}, map[string]uint64{}
 	now := time.Now().UnixNano()
 	for _, f := range part {
-		q.MultiLast = append(q.MultiLast, f.subject)
+		subjects = append(subjects, f.subject)
 		// What is delivered after the log was asked is newer than its answer.
 		bySubject[f.subject], before[f.subject] = f, f.seen().offset
 		f.audited.Store(now)
 	}
 	ctx, cancel := context.WithTimeout(l.ctx, 10*time.Second)
 	defer cancel()
-	got, err := l.reader.fetch(ctx, a.stream, q)
+	got, err := l.reader.places(ctx, a.stream, subjects)
 	if err != nil {
 		return err
 	}
-	behind := func(m stored) bool { f := bySubject[m.subject]; return f != nil && f.behind(m.offset) }
+	behind := func(m place) bool { f := bySubject[m.subject]; return f != nil && f.behind(m.offset) }
 	if patient && slices.ContainsFunc(got, behind) {
 		// What is on its way would be read from the log without need, and a gap be
 		// told if the log has removed it already.

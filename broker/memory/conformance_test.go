@@ -62,3 +62,7 @@ func TestConformance(t *testing.T) {
 		})
 	}
 }
+
+func TestLargePages(t *testing.T) {
+	brokertest.LargePages(t, open(t, memory.Options{Apps: []string{"app-1"}}), "app-1", 700<<10)
+}

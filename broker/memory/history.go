@@ -122,18 +122,21 @@ func (a *appLog) read(name string, f func(*channel) error) error {
 }
 
 // slice returns up to limit of the entries with index lo <= i < hi, in the
-// order asked for, and whether there are more of them.
+// order asked for, and whether there are more of them. It ends where they have
+// [broker.PageBytes] together.
 func (c *channel) slice(lo, hi, limit int, backwards bool) (entries []*entry, more bool) {
 	n := min(max(hi-lo, 0), limit)
-	entries = make([]*entry, n)
-	for i := range entries {
+	entries = make([]*entry, 0, n)
+	for bytes := 0; len(entries) < n && bytes < broker.PageBytes; {
+		at := lo + len(entries)
 		if backwards {
-			entries[i] = c.log.at(hi - 1 - i)
-		} else {
-			entries[i] = c.log.at(lo + i)
+			at = hi - 1 - len(entries)
 		}
+		e := c.log.at(at)
+		entries = append(entries, e)
+		bytes += len(e.pub.Data)
 	}
-	return entries, hi-lo > n
+	return entries, hi-lo > len(entries)
 }
 
 // historic turns entries into publications as history knows them: without the

@@ -68,3 +68,7 @@ func backendOf(t *testing.T, url string, cluster bool) brokertest.Backend {
 		},
 	}
 }
+
+func TestLargePages(t *testing.T) {
+	brokertest.LargePages(t, open(t, redisserver.Start(t).URL(), false, func(o *Options) { o.MaxData = 1 << 20 }), "app-1", 700<<10)
+}

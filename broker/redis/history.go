@@ -21,6 +21,8 @@ type scanQuery struct {
 	since, until time.Time
 	most         int
 	newestFirst  bool
+	// bytes ends a page that has so many; 0 does not.
+	bytes int
 }
 
 // scanned is a part of a channel at one moment.
@@ -32,6 +34,8 @@ type scanned struct {
 	messages       uint64
 	oldest, newest arrival
 	entries        []arrival
+	// cut: the bytes ended it, and there is more.
+	cut bool
 }
 
 // lost tells that the log does not know of an offset that it gave out: the channel
@@ -79,7 +83,7 @@ func (l *Log) scan(ctx context.Context, k channelKeys, q scanQuery) (*scanned, e
 	}
 	args := []string{
 		strconv.FormatUint(q.from, 10), strconv.FormatUint(q.to, 10), micros(q.since, true), micros(q.until, false),
-		strconv.Itoa(q.most), newestFirst,
+		strconv.Itoa(q.most), newestFirst, strconv.Itoa(q.bytes),
 	}
 	var got []rueidis.RedisMessage
 	err = l.attempt(ctx, func(ctx context.Context) (err error) {
@@ -100,10 +104,15 @@ func (l *Log) scan(ctx context.Context, k channelKeys, q scanQuery) (*scanned, e
 }
 
 func parseScan(got []rueidis.RedisMessage) (*scanned, error) {
-	if len(got) != 6 {
+	if len(got) != 7 {
 		return nil, errNotOurs
 	}
 	r := &scanned{}
+	cut, err := got[6].AsUint64()
+	if err != nil {
+		return nil, err
+	}
+	r.cut = cut == 1
 	last, err := got[0].ToString()
 	if err != nil {
 		return nil, err
@@ -215,12 +224,12 @@ func (l *Log) Read(ctx context.Context, app, channel string, q broker.Query) (*b
 	}
 	epoch := a.currentEpoch()
 	r, err := l.scan(ctx, l.keys.channel(app, channel), scanQuery{
-		from: q.From, to: q.To, since: q.Since, until: q.Until, most: q.Limit + 1, newestFirst: q.NewestFirst,
+		from: q.From, to: q.To, since: q.Since, until: q.Until, most: q.Limit + 1, newestFirst: q.NewestFirst, bytes: broker.PageBytes,
 	})
 	if err != nil {
 		return nil, err
 	}
-	page := &broker.Page{Retained: r.retained(epoch), More: len(r.entries) > q.Limit}
+	page := &broker.Page{Retained: r.retained(epoch), More: r.cut || len(r.entries) > q.Limit}
 	page.Publications = publications(r.entries[:min(len(r.entries), q.Limit)], epoch)
 	return page, nil
 }
@@ -239,7 +248,7 @@ func (l *Log) After(ctx context.Context, app, channel string, pos broker.Positio
 	if pos.Epoch != epoch {
 		return nil, fmt.Errorf("%w: it is %s now", broker.ErrEpochChanged, epoch)
 	}
-	r, err := l.scan(ctx, l.keys.channel(app, channel), scanQuery{from: pos.Offset + 1, most: limit + 1})
+	r, err := l.scan(ctx, l.keys.channel(app, channel), scanQuery{from: pos.Offset + 1, most: limit + 1, bytes: broker.PageBytes})
 	if err != nil {
 		return nil, err
 	}
@@ -259,7 +268,7 @@ func (l *Log) After(ctx context.Context, app, channel string, pos broker.Positio
 		// followed it, and jumped over it.
 		return nil, broker.ErrPositionExpired
 	}
-	page := &broker.Page{Retained: r.retained(epoch), More: len(r.entries) > limit}
+	page := &broker.Page{Retained: r.retained(epoch), More: r.cut || len(r.entries) > limit}
 	page.Publications = publications(r.entries[:min(len(r.entries), limit)], epoch)
 	return page, nil
 }

@@ -104,12 +104,13 @@ return {start, start}
 // readScript reads a page and describes what is retained, at one moment.
 //
 //	KEYS: stream, hash
-//	ARGV: from, to (0 for none), since, until (microseconds, 0 for none), most, 1 for newest first
-//	answers: newest offset, first offset, messages, oldest entry, newest entry, entries
+//	ARGV: from, to (0 for none), since, until (microseconds, 0 for none), most, 1 for newest first,
+//	      bytes after which the page ends (0 for none)
+//	answers: newest offset, first offset, messages, oldest entry, newest entry, entries, 1 if bytes ended it
 var readScript = rueidis.NewLuaScriptRetryable(`
 local meta = redis.call('HMGET', KEYS[2], 's', 'b')
 local len = redis.call('XLEN', KEYS[1])
-if len == 0 then return {meta[1] or '', meta[2] or '', 0, {}, {}, {}} end
+if len == 0 then return {meta[1] or '', meta[2] or '', 0, {}, {}, {}, 0} end
 local oldest = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
 local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
 local function offsetOf(e) return tonumber(string.match(e[1], '^(%d+)')) end
@@ -129,16 +130,26 @@ if to == 0 or to > high then to = high end
 if from < low then from = low end
 if ARGV[3] ~= '0' then from = math.max(from, since(tonumber(ARGV[3]))) end
 if ARGV[4] ~= '0' then to = math.min(to, since(tonumber(ARGV[4]) + 1) - 1) end
-local entries = {}
-if from <= to then
+local entries, bytes, ended = {}, 0, 0
+local most, limit = tonumber(ARGV[5]), tonumber(ARGV[7])
+while from <= to and #entries < most and ended == 0 do
   local a, b = string.format('%.0f', from) .. '-0', string.format('%.0f', to) .. '-0'
+  local count, part = most - #entries, nil
+  if limit > 0 and count > 32 then count = 32 end
   if ARGV[6] == '1' then
-    entries = redis.call('XREVRANGE', KEYS[1], b, a, 'COUNT', ARGV[5])
+    part = redis.call('XREVRANGE', KEYS[1], b, a, 'COUNT', count)
   else
-    entries = redis.call('XRANGE', KEYS[1], a, b, 'COUNT', ARGV[5])
+    part = redis.call('XRANGE', KEYS[1], a, b, 'COUNT', count)
   end
+  for _, e in ipairs(part) do
+    if limit > 0 and bytes >= limit then ended = 1 break end
+    entries[#entries + 1] = e
+    bytes = bytes + string.len(e[2][8] or '')
+  end
+  if #part < count then break end
+  if ARGV[6] == '1' then to = offsetOf(part[#part]) - 1 else from = offsetOf(part[#part]) + 1 end
 end
-return {meta[1] or '', meta[2] or '', len, oldest, newest, entries}
+return {meta[1] or '', meta[2] or '', len, oldest, newest, entries, ended}
 `)
 
 // renewScript begins a new life of the log unless somebody else did.

@@ -15,8 +15,10 @@ const (
 	primeTimeout = time.Second
 	// pastBases is the number of publications from which bases are made.
 	pastBases = 16
-	// maxReplay bounds the publications that are counted from the log.
-	maxReplay = 10_000
+	// maxReplay and maxReplayBytes bound the publications that are counted from the log,
+	// all of which are held until they are.
+	maxReplay      = 10_000
+	maxReplayBytes = 16 << 20
 	// anchorWait is how long a checkpoint that the log has outgrown is given
 	// to be replaced by a gateway that counts.
 	anchorWait = 400 * time.Millisecond

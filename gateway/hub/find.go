@@ -128,6 +128,7 @@ func begin(past []*broker.Publication, more bool) *broker.Publication {
 // to place.
 func (c *Channel) after(ctx context.Context, offset, place uint64) ([]*broker.Publication, error) {
 	var all []*broker.Publication
+	bytes := 0
 	q := broker.Query{From: offset, Limit: 1000}
 	for {
 		page, err := c.hub.opt.History.Read(ctx, c.app.ID, c.name, q)
@@ -138,10 +139,13 @@ func (c *Channel) after(ctx context.Context, offset, place uint64) ([]*broker.Pu
 			return nil, errUnanchored // the checkpoint is ahead of the log
 		}
 		all = append(all, page.Publications...)
+		for _, p := range page.Publications {
+			bytes += len(p.Data)
+		}
 		if !page.More || len(page.Publications) == 0 {
 			break
 		}
-		if len(all) > maxReplay {
+		if len(all) > maxReplay || bytes > maxReplayBytes {
 			return nil, errUnanchored
 		}
 		q.From = all[len(all)-1].Offset + 1

@@ -20,12 +20,22 @@ func (r *request) floor() (floor, error) {
 	var f floor
 	bound := r.app.Readings.Of(r.channel)
 	if bound.Messages > 0 {
-		page, err := r.read(broker.Query{NewestFirst: true, Limit: bound.Messages})
-		if err != nil {
-			return f, err
-		}
-		if n := len(page.Publications); n > 0 && page.More {
-			f = floor{page.Publications[n-1].Offset, page.Publications[n-1].Time, uint64(n)}
+		q := broker.Query{NewestFirst: true, Limit: bound.Messages}
+		for n := uint64(0); q.Limit > 0; {
+			page, err := r.read(q)
+			if err != nil {
+				return f, err
+			}
+			if !page.More || len(page.Publications) == 0 {
+				f = floor{}
+				break
+			}
+			// A page of large events is shorter than asked for.
+			last := page.Publications[len(page.Publications)-1]
+			n += uint64(len(page.Publications))
+			q.Limit -= len(page.Publications)
+			q.To = last.Offset - 1
+			f = floor{last.Offset, last.Time, n}
 		}
 	}
 	if bound.Age > 0 {

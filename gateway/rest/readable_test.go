@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/rest"
 )
@@ -85,4 +86,34 @@ func TestNothingIsYoungEnoughToBeRead(t *testing.T) {
 func jsonOf(v any) string {
 	text, _ := json.Marshal(v)
 	return string(text)
+}
+
+// A page of large events has fewer than were asked for, and the bound still counts all.
+func TestReadingIsBoundedByNumberOfLargeEvents(t *testing.T) {
+	r := newRig(t, func(o *rest.Options) {
+		o.Apps.ByID("app").Readings = app.NewReadings([]app.ReadingPattern{{Match: "c", Reading: app.Reading{Messages: 12}}})
+	})
+	large := []byte(strings.Repeat("x", broker.PageBytes/9))
+	for range 20 {
+		if _, err := r.log.Publish(t.Context(), "app", broker.Outgoing{Channel: "c", Event: &broker.Event{Name: "e", Data: large}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seen := 0
+	for cursor := ""; ; {
+		l, a := r.history("?limit=100&cursor=" + url.QueryEscape(cursor))
+		if a.Status != http.StatusOK {
+			t.Fatalf("got %d %.200s", a.Status, a.Body)
+		}
+		if len(a.Body) > 2*broker.PageBytes {
+			t.Errorf("a page has %d bytes", len(a.Body))
+		}
+		seen += len(l.Items)
+		if cursor = l.NextCursor; !l.HasMore {
+			break
+		}
+	}
+	if seen != 12 {
+		t.Errorf("%d events can be read, want 12", seen)
+	}
 }

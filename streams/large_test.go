@@ -1,0 +1,65 @@
+package streams
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/brokertest"
+)
+
+// TestTrust07LargeMessagesOfOneApp: a publisher of the largest messages there may be does
+// not have the connection closed by which the channels of all apps are read, whichever way
+// his are read; and a page of them has a bound in bytes.
+func TestTrust07LargeMessagesOfOneApp(t *testing.T) {
+	const large, channels, deep = 1000 << 10, 80, 24
+	s := listening(t)
+	l := open(t, Options{
+		ConnectOptions: s.ConnectOptions(), MaxData: large,
+		Apps: []AppOptions{{ID: "app-1", Secrets: []Secret{"secret"}, MaxMessages: 1000}, {ID: "app-2", Secrets: []Secret{"secret"}, MaxMessages: 1000}},
+	})
+	brokertest.LargePages(t, l, "app-2", 300<<10)
+	raw := dialWire(t, s.ClientURL())
+	put := func(channel string, i int) {
+		t.Helper()
+		data := fmt.Sprintf("%d %s", i, strings.Repeat("x", large-8))
+		if answer := raw.publish(SubjectOf("app-1", channel), "NATS/1.0\r\n\r\n", data); strings.Contains(answer, "error") {
+			t.Fatal(answer)
+		}
+	}
+	for i := range deep {
+		put("deep", i)
+	}
+	for i := range channels {
+		name := fmt.Sprint("wide-", i)
+		attachSink(t, l, name)
+		put(name, i)
+	}
+	if _, err := l.Publish(t.Context(), "app-2", broker.Outgoing{Channel: "c", Event: &broker.Event{Name: "e", Data: []byte("small")}}); err != nil {
+		t.Fatal(err)
+	}
+	var reading sync.WaitGroup
+	for i := range 6 {
+		reading.Go(func() {
+			brokertest.WalkLarge(t, l, "app-1", "deep", deep, i%2 == 0)
+			page, err := l.Read(t.Context(), "app-2", "c", broker.Query{Limit: 10})
+			if err != nil || len(page.Publications) != 1 {
+				t.Errorf("another app: %v", err)
+			}
+		})
+	}
+	a := l.apps["app-1"]
+	for range 2 {
+		reading.Go(func() {
+			if err := l.compareBatch(a, l.followers(a), false); err != nil {
+				t.Errorf("comparing: %v", err)
+			}
+		})
+	}
+	reading.Wait()
+	if n := l.reader.link.conn().Stats().Reconnects; n > 0 {
+		t.Errorf("the connection for reading was lost %d times", n)
+	}
+}

@@ -1,0 +1,205 @@
+package streams
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/sluicehq/sluice/broker"
+)
+
+// span is a channel's part of the log while it is read.
+type span struct {
+	log     *Log
+	app     *appLog
+	subject string
+}
+
+func (l *Log) span(app, channel string) (span, error) {
+	a, err := l.app(app)
+	if err != nil {
+		return span{}, err
+	}
+	if l.ctx.Err() != nil {
+		return span{}, broker.ErrClosed
+	}
+	return span{l, a, publishSubject(l.opt.Prefix, app, channel)}, nil
+}
+
+// probe returns the first message at or above an offset, and the number of
+// messages from it to the end.
+func (s span) probe(ctx context.Context, offset uint64) (stored, uint64, error) {
+	got, err := s.log.reader.page(ctx, s.app.stream, s.subject, offset, 1)
+	if err != nil || len(got) == 0 {
+		return stored{}, 0, err
+	}
+	return got[0], got[0].pending + 1, nil
+}
+
+// firstSince returns the offset of the first message stored at or after a time;
+// beyond the end if there is none.
+func (s span) firstSince(ctx context.Context, t time.Time) (uint64, error) {
+	t = t.UTC()
+	got, err := s.log.reader.fetch(ctx, s.app.stream, getRequest{StartTime: &t, NextFor: s.subject, Batch: 1})
+	if err != nil {
+		return 0, err
+	}
+	if len(got) == 0 {
+		return maxOffset, nil
+	}
+	return got[0].offset, nil
+}
+
+const maxOffset = 1<<63 - 1
+
+// size is what a message takes in memory, about.
+func (m *stored) size() int {
+	n := len(m.data)
+	for key, values := range m.header {
+		for _, v := range values {
+			n += len(key) + len(v)
+		}
+	}
+	return n
+}
+
+// forward reads up to n messages from an offset on, and not beyond another: less where they
+// have broker.PageBytes together, but two at least.
+func (s span) forward(ctx context.Context, from, to uint64, n int) (out []stored, more bool, err error) {
+	for bytes := 0; len(out) < n && (bytes < broker.PageBytes || len(out) < 2); {
+		page, err := s.log.reader.page(ctx, s.app.stream, s.subject, from, n-len(out))
+		if err != nil {
+			return nil, false, err
+		}
+		for _, m := range page {
+			if m.offset > to {
+				return out, false, nil
+			}
+			out = append(out, m)
+			bytes += m.size()
+		}
+		if len(page) == 0 || page[len(page)-1].pending == 0 {
+			return out, false, nil
+		}
+		from = page[len(page)-1].offset + 1
+	}
+	next, rank, err := s.probe(ctx, from)
+	return out, rank > 0 && next.offset <= to, err
+}
+
+// fewLarge is a number of messages that are read however large they are.
+const fewLarge = 16
+
+// tail reads what lies between two offsets, up to n messages, and keeps the last ones that
+// have broker.PageBytes together. It gives up, with enough false, where it would read many
+// that it does not keep.
+func (s span) tail(ctx context.Context, from, to uint64, n int) (out []stored, dropped, enough bool, err error) {
+	bytes, read, given := 0, 0, 0
+	for read < n {
+		page, err := s.log.reader.page(ctx, s.app.stream, s.subject, from, n-read)
+		if err != nil {
+			return nil, false, false, err
+		}
+		for _, m := range page {
+			if m.offset > to {
+				return out, given > 0, true, nil
+			}
+			out = append(out, m)
+			bytes += m.size()
+		}
+		for len(out) > 1 && bytes > broker.PageBytes {
+			bytes -= out[0].size()
+			given += out[0].size()
+			out[0] = stored{}
+			out = out[1:]
+		}
+		if len(page) == 0 || page[len(page)-1].pending == 0 {
+			break
+		}
+		if given > broker.PageBytes && n > 8*fewLarge {
+			return out, true, false, nil
+		}
+		read += len(page)
+		from = page[len(page)-1].offset + 1
+	}
+	return out, given > 0, true, nil
+}
+
+// backward reads the last n messages between two offsets, newest first.
+func (s span) backward(ctx context.Context, from, to uint64, n int) (out []stored, more bool, err error) {
+	first, total, err := s.probe(ctx, from)
+	if err != nil || total == 0 || first.offset > to {
+		return nil, false, err
+	}
+	after := uint64(0)
+	if to < maxOffset {
+		if _, after, err = s.probe(ctx, to+1); err != nil {
+			return nil, false, err
+		}
+	}
+	if total < after {
+		total = after
+	}
+	for want := uint64(n); ; {
+		start := first.offset
+		if total-after > want {
+			if start, err = s.seek(ctx, first.offset, to, total, after, want); err != nil {
+				return nil, false, err
+			}
+		}
+		// What is published meanwhile lies above the upper bound, or is cut off.
+		all, dropped, enough, err := s.tail(ctx, start, to, int(want+want/4)+64)
+		if err != nil {
+			return nil, false, err
+		}
+		if !enough {
+			want = max(min(want/2, uint64(len(all))), fewLarge)
+			continue
+		}
+		more = start > first.offset || dropped
+		if len(all) > n {
+			all, more = all[len(all)-n:], true
+		}
+		slices.Reverse(all)
+		return all, more, nil
+	}
+}
+
+// seek finds an offset from which between n and n + n/4 + 16 messages follow up to
+// the bound, by interpolation and then by halving.
+func (s span) seek(ctx context.Context, first, to, total, after, n uint64) (uint64, error) {
+	low, lowRank := first, total
+	high := to
+	if high >= maxOffset {
+		newest, found, err := s.log.reader.newest(ctx, s.app.stream, s.subject)
+		if err != nil {
+			return 0, err
+		}
+		if !found {
+			return first, nil
+		}
+		high = newest.offset
+	}
+	highRank := after
+	for try := 0; try < 40 && high > low+1; try++ {
+		target := after + n + n/8
+		guess := low + (high-low)/2
+		if try%2 == 0 && lowRank > highRank {
+			guess = low + uint64(float64(high-low)*float64(lowRank-min(target, lowRank))/float64(lowRank-highRank))
+		}
+		guess = min(max(guess, low+1), high-1)
+		_, rank, err := s.probe(ctx, guess)
+		if err != nil {
+			return 0, err
+		}
+		switch {
+		case rank < after+n:
+			high, highRank = guess, rank
+		case rank > after+n+n/4+16:
+			low, lowRank = guess, rank
+		default:
+			return guess, nil
+		}
+	}
+	return low, nil
+}
