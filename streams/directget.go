@@ -22,7 +22,7 @@ const pageSize = 50
 // Without it a publisher of large messages could have a few readings together reach the
 // bytes that may wait for a connection (64 MiB unless the server says otherwise), and the
 // server closes it for everybody who reads.
-const answerBytes = 1 << 20
+const answerBytes = 2 << 20
 
 // stored is one message as the log has it.
 type stored struct {
