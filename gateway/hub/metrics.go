@@ -114,6 +114,12 @@ func (m *Metrics) begin(apps []string) {
 		for _, what := range messageRefusals {
 			m.msgRefusals.WithLabelValues(app, what, m.port)
 		}
+		for _, limit := range appLimits {
+			m.limits.WithLabelValues(app, limit, m.port)
+		}
+	}
+	for _, limit := range nodeLimits {
+		m.limits.WithLabelValues("", limit, m.port)
 	}
 }
 
@@ -166,6 +172,18 @@ func (m *Metrics) channel(app, channel string) *channelMetrics {
 	}
 	return names[channel]
 }
+
+// appLimits are the limits of an app, nodeLimits those that strangers meet. Others are
+// counted as well, but are not there before they are crossed.
+var (
+	appLimits = [...]string{
+		"authorization_timeout", "batch", "bodies", "body", "channel_name", "channels", "client_event_payload", "client_event_rate",
+		"event_name", "events_per_second", "filter_bytes", "memory", "message_bytes", "message_rate", "message_size", "payload",
+		"presence_member_size", "presence_members", "publishing", "reads_per_second", "subscription_rate", "subscriptions",
+		"unknown_event", "watchlist",
+	}
+	nodeLimits = [...]string{"handshakes", "header_timeout", "proxy_protocol"}
+)
 
 // Limited notes that a limit of an app was crossed.
 func (m *Metrics) Limited(app, limit string) { m.limits.WithLabelValues(app, limit, m.port).Inc() }

@@ -88,6 +88,11 @@ apps:
 			}
 		}
 	}
+	for _, limit := range []string{"handshakes", "events_per_second", "subscriptions", "client_event_rate"} {
+		if !served(t, s, "sockudo_limits_total", `limit="`+limit+`"`) {
+			t.Errorf("the limit %s is not there before it was crossed", limit)
+		}
+	}
 	type fields = map[string]string
 	const connections, subscriptions, messages, requests = "sockudo_connections_refused_total", "sockudo_subscriptions_refused_total",
 		"sockudo_messages_refused_total", "sockudo_requests_refused_total"
