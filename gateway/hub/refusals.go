@@ -41,10 +41,12 @@ const (
 	refusedUnsubscribe = "unsubscribe"
 	refusedDelta       = "delta"
 	refusedRecovery    = "recovery"
+	refusedWatchlist   = "watchlist"
 )
 
 var messageRefusals = [...]string{
 	refusedMalformed, refusedUnknown, refusedSignin, refusedClientEvent, refusedUnsubscribe, refusedDelta, refusedRecovery,
+	refusedWatchlist,
 }
 
 // turnAway notes that a connection was not let in. a is nil if there is no such app.

@@ -115,11 +115,11 @@ func (c *Client) watch(userData string) {
 	}
 	users, more, bad := pusher.Watchlist(userData)
 	if bad != nil {
-		c.fail(pusher.NoCode, "watchlist: what is no id of a user is not watched: %v", bad)
+		c.deny(refusedWatchlist, "", pusher.NoCode, "watchlist: what is no id of a user is not watched: %v", bad)
 	}
 	if more {
 		c.limited("watchlist")
-		c.fail(pusher.ErrorWatchlistLimit, "the watchlist has more than %d users; the first %d are watched", len(users), len(users))
+		c.deny(refusedWatchlist, "", pusher.ErrorWatchlistLimit, "the watchlist has more than %d users; the first %d are watched", len(users), len(users))
 	}
 	if len(users) == 0 {
 		return
