@@ -28,3 +28,17 @@ var (
 	// ErrClosed: the backend was closed.
 	ErrClosed = errors.New("log closed")
 )
+
+// Refused is an [ErrUnavailable] that lasts until somebody mends it, and whose reason may be
+// told to whoever asked.
+type Refused struct {
+	// Reason is a sentence without secrets and names of the inside.
+	Reason string
+	Cause  error
+}
+
+// Error implements error.
+func (r *Refused) Error() string { return fmt.Sprintf("%v: %s: %v", ErrUnavailable, r.Reason, r.Cause) }
+
+// Unwrap lets [errors.Is] find both.
+func (r *Refused) Unwrap() []error { return []error{ErrUnavailable, r.Cause} }

@@ -44,10 +44,13 @@ type Config struct {
 	// settings of NATS.
 	Durability string
 	RedisURL   Secret
-	Redis      Redis
-	NATS       NATS
-	History    History
-	Delta      Delta
+	// RedisURLFile is where it came from, empty if from elsewhere. It may change while the
+	// process runs.
+	RedisURLFile string
+	Redis        Redis
+	NATS         NATS
+	History      History
+	Delta        Delta
 
 	DeliverTags bool
 	// Filters lets subscriptions have filters.
@@ -246,6 +249,7 @@ func build(k *koanf.Koanf, hasFile bool, p *problems) *Config {
 	c.TrustedProxies = networks("trusted_proxies", proxies, p)
 	c.ActivityTimeout, c.AllowSamples = g.seconds("activity_timeout"), g.is("allow_sample_secrets")
 	c.Driver, c.RedisURL = g.text("adapter.driver"), Secret(g.text("redis_url"))
+	c.RedisURLFile = g.text("redis_url_file")
 	c.Durability = g.text("durability")
 	c.Redis = Redis{
 		Prefix: g.text("redis.prefix"), CAFile: g.text("redis.tls.ca_file"), CertFile: g.text("redis.tls.cert_file"),

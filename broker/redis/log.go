@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/seldom"
 )
 
 // Log is the log on Redis. Make it with [Open].
@@ -22,6 +24,8 @@ type Log struct {
 	pub   rueidis.Client
 	read  rueidis.Client
 	subs  *subscriptions
+	addr  string // what redis_url names
+	lines seldom.Lines
 	apps  map[string]*appLog
 	stats counters
 	clock broker.Clock
@@ -47,6 +51,7 @@ type Log struct {
 	doubt, deaf, retrying atomic.Bool
 	// probe is a key beside a channel that could not be written to, nil if all can.
 	probe  atomic.Pointer[string]
+	probes atomic.Uint64
 	tables []*Table
 }
 
@@ -115,6 +120,7 @@ func (l *Log) open(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("redis: %w", err)
 	}
+	l.addr = strings.Join(c.InitAddress, ", ")
 	if c.SelectDB != 0 {
 		l.keys.heard = "@" + strconv.Itoa(c.SelectDB)
 	}
@@ -128,7 +134,7 @@ func (l *Log) open(ctx context.Context) error {
 		}
 		*c.to = client
 	}
-	if err := l.inspect(ctx); err != nil {
+	if err := l.inspectFirst(ctx); err != nil {
 		return err
 	}
 	l.subs = newSubscriptions(l)
@@ -147,6 +153,9 @@ func (l *Log) open(ctx context.Context) error {
 	return nil
 }
 
+// maxClients is in the answer of a server that has no room for a connection.
+const maxClients = "max number of clients"
+
 // dial tries until the start-up deadline, because a gateway may start before its
 // servers. Answers that waiting does not change end it.
 func (l *Log) dial(ctx context.Context, role string) (rueidis.Client, error) {
@@ -154,6 +163,7 @@ func (l *Log) dial(ctx context.Context, role string) (rueidis.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("redis: %w", err)
 	}
+	var before error
 	for {
 		c, err := rueidis.NewClient(opt)
 		if err == nil {
@@ -162,12 +172,20 @@ func (l *Log) dial(ctx context.Context, role string) (rueidis.Client, error) {
 			}
 			c.Close()
 		}
-		if refused, ok := rueidis.IsRedisErr(err); ok && !refused.IsLoading() && !refused.IsClusterDown() {
-			return nil, fmt.Errorf("connecting to Redis at %v: %w", opt.InitAddress, err)
+		if refused, ok := rueidis.IsRedisErr(err); ok && !refused.IsLoading() && !refused.IsClusterDown() && !strings.Contains(refused.Error(), maxClients) {
+			return nil, l.unreached(err)
 		}
+		if said := l.greeting(ctx, opt.InitAddress[0]); said != "" {
+			err = errors.New(said)
+		}
+		// The last attempt may have had too little time to find out.
+		if before != nil && errors.Is(err, context.DeadlineExceeded) {
+			err = before
+		}
+		before = err
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("%w: connecting to Redis at %v: %w", broker.ErrUnavailable, opt.InitAddress, err)
+			return nil, fmt.Errorf("%w: %w", broker.ErrUnavailable, l.unreached(err))
 		case <-time.After(100 * time.Millisecond):
 		}
 	}

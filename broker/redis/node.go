@@ -2,8 +2,11 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
+	"time"
 
 	"github.com/redis/rueidis"
 )
@@ -15,6 +18,7 @@ type node struct {
 	ready  chan struct{}
 	failed error
 	client rueidis.DedicatedClient
+	begun  time.Time // zero if it never worked
 	cancel func()
 
 	// order is held for reading by who subscribes, for writing by who
@@ -35,6 +39,10 @@ func (s *subscriptions) nodeAt(ctx context.Context, addr string) (*node, error) 
 	}
 	n := s.nodes[addr]
 	if n == nil {
+		if p := s.pauses[addr]; time.Now().Before(p.until) {
+			s.mu.Unlock()
+			return nil, p.err
+		}
 		n = &node{addr: addr, ready: make(chan struct{})}
 		s.nodes[addr] = n
 		s.log.running.Go(func() { s.serve(n) })
@@ -67,12 +75,36 @@ func (s *subscriptions) serve(n *node) {
 		OnMessage:      s.receive,
 		OnSubscription: func(change rueidis.PubSubSubscription) { s.ended(n, change) },
 	})
+	if err := s.greet(n); err != nil {
+		n.failed = err
+		s.drop(n, err)
+		close(n.ready)
+		return
+	}
+	n.begun = time.Now()
 	close(n.ready)
+	var err error
 	select {
-	case <-end:
+	case err = <-end:
 	case <-s.log.ctx.Done():
 	}
-	s.drop(n)
+	s.drop(n, s.log.at(n.addr, err))
+}
+
+// greet makes sure that the connection is one. Of one that could not be made it returns why.
+func (s *subscriptions) greet(n *node) error {
+	ctx, cancel := context.WithTimeout(s.log.ctx, dialTimeout)
+	defer cancel()
+	err := n.client.Do(ctx, n.client.B().Ping().Build()).Error()
+	if err == nil {
+		return nil
+	}
+	if _, answered := rueidis.IsRedisErr(err); !answered {
+		if said := s.log.greeting(ctx, n.addr); said != "" {
+			err = fmt.Errorf("%s (%w)", said, err)
+		}
+	}
+	return s.log.at(n.addr, err)
 }
 
 // ended notes that a server ended a subscription that is wanted: a slot went to another
@@ -104,15 +136,48 @@ func (s *subscriptions) leave(addr string) {
 	select {
 	case <-n.ready:
 		if n.failed == nil {
-			s.drop(n)
+			s.drop(n, s.log.at(n.addr, errReplica))
 		}
 	default: // it is only now being made
 	}
 }
 
-// drop forgets a connection that is broken.
-func (s *subscriptions) drop(n *node) {
+// Between attempts to connect to a server that refuses lies a pause. It grows.
+const (
+	pauseShortest = 100 * time.Millisecond
+	pauseLongest  = 2 * time.Second
+)
+
+// pause lies before the next attempt to connect to a server, because of err.
+type pause struct {
+	err    error
+	until  time.Time
+	length time.Duration
+}
+
+// hold begins a pause if a connection could not be made or did not live for long, and sees to
+// it that a new one is made. The lock is held.
+func (s *subscriptions) hold(n *node, err error) {
+	if !n.begun.IsZero() && time.Since(n.begun) > pauseLongest {
+		delete(s.pauses, n.addr)
+		s.poke()
+		return
+	}
+	if err == nil {
+		err = s.log.at(n.addr, errEnded)
+	}
+	length := min(max(2*s.pauses[n.addr].length, pauseShortest), pauseLongest)
+	wait := length/2 + rand.N(length)
+	s.pauses[n.addr] = pause{err: err, until: time.Now().Add(wait), length: length}
+	time.AfterFunc(wait, s.poke)
+}
+
+var errEnded = errors.New("the connection ended")
+
+// drop forgets a connection that is broken, for a reason if one is known.
+func (s *subscriptions) drop(n *node, err error) {
 	s.mu.Lock()
+	first := s.nodes[n.addr] == n && !s.closed
 	if s.nodes[n.addr] == n {
 		delete(s.nodes, n.addr)
 	}
@@ -121,12 +186,13 @@ func (s *subscriptions) drop(n *node) {
 			sub.node = nil
 		}
 	}
-	closed := s.closed
+	if first {
+		s.hold(n, err)
+	}
 	s.mu.Unlock()
 	n.client.Close()
 	n.cancel()
-	if !closed {
-		s.log.opt.Logger.Warn("connection for live messages lost", "server", n.addr)
-		s.poke()
+	if first {
+		s.log.lines.Warn(s.log.opt.Logger, n.addr, "connection for live messages lost", "server", n.addr, "error", err)
 	}
 }

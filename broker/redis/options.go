@@ -3,12 +3,10 @@ package redis
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"strings"
 	"time"
 
@@ -42,10 +40,14 @@ type Options struct {
 	// database and further servers as `addr` parameters, as rueidis.ParseURL
 	// reads it. Required.
 	URL Secret
+	// URLSource, if there is one, is asked for user and password each time a connection is
+	// made.
+	URLSource func() (Secret, error)
 	// Cluster says that the servers are a Redis Cluster. A server that is the
 	// other kind is refused at the start.
 	Cluster bool
-	// CAFile, CertFile and KeyFile are PEM files for TLS.
+	// CAFile, CertFile and KeyFile are PEM files for TLS, read each time a connection is
+	// made.
 	CAFile, CertFile, KeyFile string
 	// Prefix is put before all keys and channels, default `sluice:`. It has no
 	// braces.
@@ -155,7 +157,8 @@ func (o *Options) client(role string) (rueidis.ClientOption, error) {
 	}
 	c.ClientName = o.Name + "-" + role
 	c.DisableCache, c.ForceSingleClient = true, !o.Cluster
-	c.Dialer.Timeout = min(o.StartTimeout, 5*time.Second)
+	// A start tells why one attempt failed.
+	c.Dialer.Timeout = min(o.StartTimeout/2, dialTimeout)
 	c.Dialer.KeepAlive = time.Second
 	c.ConnWriteTimeout = 5 * time.Second
 	c.PipelineMultiplex = -1 // one connection: publishes of one caller stay in order
@@ -163,9 +166,10 @@ func (o *Options) client(role string) (rueidis.ClientOption, error) {
 	// We repeat what may be repeated, within the caller's time.
 	c.DisableRetry = true
 	c.ClusterOption.ShardsRefreshInterval = 2 * time.Second
-	if o.Dial != nil {
-		c.DialCtxFn = func(ctx context.Context, addr string, _ *net.Dialer, _ *tls.Config) (net.Conn, error) {
-			return o.Dial(ctx, addr)
+	c.DialCtxFn = o.dialer
+	if first := c; first.Password != "" || o.URLSource != nil {
+		c.AuthCredentialsFn = func(rueidis.AuthCredentialsContext) (rueidis.AuthCredentials, error) {
+			return o.credentials(first), nil
 		}
 	}
 	return c, nil
@@ -178,23 +182,6 @@ func (o *Options) tls(c *rueidis.ClientOption) error {
 	if c.TLSConfig == nil {
 		c.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
-	if o.CAFile != "" {
-		pem, err := os.ReadFile(o.CAFile)
-		if err != nil {
-			return fmt.Errorf("redis.tls.ca_file: %w", err)
-		}
-		pool := x509.NewCertPool()
-		if !pool.AppendCertsFromPEM(pem) {
-			return fmt.Errorf("redis.tls.ca_file: %s holds no certificate", o.CAFile)
-		}
-		c.TLSConfig.RootCAs = pool
-	}
-	if o.CertFile != "" {
-		pair, err := tls.LoadX509KeyPair(o.CertFile, o.KeyFile)
-		if err != nil {
-			return fmt.Errorf("redis.tls.cert_file: %w", err)
-		}
-		c.TLSConfig.Certificates = []tls.Certificate{pair}
-	}
-	return nil
+	// What cannot be used now ends the start.
+	return o.certificates(c.TLSConfig)
 }

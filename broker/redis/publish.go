@@ -220,6 +220,10 @@ func (l *Log) repeat(ctx context.Context, a *appLog, key string, do func(ctx con
 			return fmt.Errorf("%w: %w", broker.ErrUnavailable, broker.ErrClosed)
 		}
 		l.leaveReplica(ctx, err)
+		if refusedFor(err) != "" {
+			l.unstorable(key, err)
+			return unstored(err)
+		}
 		switch {
 		case attempt == 0:
 		case strings.Contains(err.Error(), "WRONGTYPE"):
@@ -228,9 +232,7 @@ func (l *Log) repeat(ctx context.Context, a *appLog, key string, do func(ctx con
 			a.spoilt.Store(true)
 			l.appProblem(a.opt.ID, storing+" of the app "+a.opt.ID, err)
 		default:
-			l.problem(storing, err)
-			probe := key + ":probe"
-			l.probe.Store(&probe)
+			l.unstorable(key, err)
 		}
 		select {
 		case <-ctx.Done():
@@ -246,6 +248,13 @@ func (l *Log) repeat(ctx context.Context, a *appLog, key string, do func(ctx con
 // storing is the problem of publishes that fail.
 const storing = "storing events"
 
+// unstorable notes that an event could not be stored at the place of a key.
+func (l *Log) unstorable(key string, err error) {
+	l.problem(storing, err)
+	probe := key + ":probe"
+	l.probe.Store(&probe)
+}
+
 // tryStoring finds out whether a place that could not be written to can be now. Nobody
 // else would when those who publish stay away from a gateway that is not ready.
 func (l *Log) tryStoring() {
@@ -255,7 +264,27 @@ func (l *Log) tryStoring() {
 	}
 	ctx, cancel := context.WithTimeout(l.ctx, attemptTimeout)
 	defer cancel()
-	if l.pub.Do(ctx, l.pub.B().Set().Key(*key).Value("").Px(time.Second).Build()).Error() == nil && l.probe.CompareAndSwap(key, nil) {
+	// Where memory is full there is room for a little again and again, so it is tried with
+	// as much as an event may have, twice.
+	value := strings.Repeat("x", min(l.opt.MaxData, maxProbe))
+	defer l.probes.Add(1)
+	write := func() error {
+		return l.pub.Do(ctx, l.pub.B().Set().Key(*key).Value(value).Px(time.Second).Build()).Error()
+	}
+	// Scripts need rights of their own.
+	script := func() error { return touchScript.Exec(ctx, l.pub, []string{*key + ":script"}, []string{"1000"}).Error() }
+	for _, try := range []func() error{write, write, script} {
+		if err := try(); err != nil {
+			if refusedFor(err) != "" {
+				l.problem(storing, err)
+			}
+			return
+		}
+	}
+	if l.probe.CompareAndSwap(key, nil) {
 		l.problem(storing, nil)
 	}
 }
+
+// maxProbe bounds what is written to find out whether there is room.
+const maxProbe = 1 << 20

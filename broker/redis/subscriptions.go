@@ -22,6 +22,7 @@ type subscriptions struct {
 	slots [16384]string    // address by slot, on a cluster
 	// dead are channels that a server still sends and nobody wants.
 	dead   map[string]*node
+	pauses map[string]pause // by address, after failures
 	closed bool
 	wake   chan struct{}
 }
@@ -37,7 +38,7 @@ type subscription struct {
 func newSubscriptions(l *Log) *subscriptions {
 	return &subscriptions{
 		log: l, lost: l.broken, all: map[string]*subscription{}, nodes: map[string]*node{},
-		dead: map[string]*node{}, wake: make(chan struct{}, 1),
+		dead: map[string]*node{}, pauses: map[string]pause{}, wake: make(chan struct{}, 1),
 	}
 }
 
@@ -166,7 +167,7 @@ func (s *subscriptions) misplaced(ctx context.Context, n *node, subs []*subscrip
 	// Who stops waiting does not break what others listen to: whether the
 	// connection lives is found out by the client, which asks the server for a sign.
 	if _, answered := rueidis.IsRedisErr(err); !answered && ctx.Err() == nil {
-		s.drop(n)
+		s.drop(n, s.log.at(n.addr, err))
 	}
 }
 

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sort"
 	"strconv"
@@ -90,9 +91,24 @@ func (l *Log) lostPart(ctx context.Context, a *appLog, epoch string) error {
 	return l.renew(ctx, a, epoch)
 }
 
+// inspectFirst is inspect for the start. A replica may be about to take over.
+func (l *Log) inspectFirst(ctx context.Context) error {
+	for {
+		err := l.inspect(ctx)
+		if !errors.Is(err, errReplica) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
 // inspect learns from the servers what decides about durability, where they tell.
 func (l *Log) inspect(ctx context.Context) error {
-	info, err := l.read.Do(ctx, l.read.B().Info().Section("server").Build()).ToString()
+	info, err := l.read.Do(ctx, l.read.B().Info().Section("server", "replication").Build()).ToString()
 	if err != nil {
 		return unavailable("asking the server for its version", err)
 	}
@@ -102,6 +118,10 @@ func (l *Log) inspect(ctx context.Context) error {
 			want, have = "redis-cluster", "no cluster, use redis"
 		}
 		return fmt.Errorf("adapter.driver is %s, but the server is part of %s", want, have)
+	}
+	// Of a cluster any server may have answered.
+	if !l.opt.Cluster && strings.Contains(info, "role:slave") {
+		return l.at("", errReplica)
 	}
 	settings, err := l.read.Do(ctx, l.read.B().ConfigGet().Parameter("appendonly", "appendfsync", "maxmemory-policy").Build()).AsStrMap()
 	if err != nil {
@@ -149,7 +169,11 @@ func (l *Log) appProblem(app, what string, err error) {
 		delete(l.problems, what)
 		return
 	}
-	l.problems[what] = problem{what + ": " + err.Error(), app}
+	text := what + ": " + err.Error()
+	if !l.opt.Cluster && !strings.Contains(text, l.addr) {
+		text += " (Redis server " + l.addr + ")"
+	}
+	l.problems[what] = problem{text, app}
 }
 
 // Health implements [broker.Log]. What concerns some of the apps is a problem, and the rest

@@ -25,6 +25,12 @@ func openRedis(ctx context.Context, c *configs.Config, log *slog.Logger, registr
 		opt.MaxData = max(opt.MaxData, a.MaxPayload)
 		opt.Apps = append(opt.Apps, redis.AppOptions{ID: a.ID, MaxMessages: a.MaxMessages, MaxAge: a.Retention})
 	}
+	if file := c.RedisURLFile; file != "" {
+		opt.URLSource = func() (redis.Secret, error) {
+			s, err := configs.ReadSecret(file)
+			return redis.Secret(s.Reveal()), err
+		}
+	}
 	l, err := redis.Open(ctx, opt)
 	if err != nil {
 		return nil, err

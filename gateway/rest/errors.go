@@ -53,6 +53,7 @@ func bodyError(err error) error {
 // failureOf maps what the log and the census say.
 func failureOf(err error) *failure {
 	var f *failure
+	var refused *broker.Refused
 	switch {
 	case errors.As(err, &f):
 		return f
@@ -62,6 +63,8 @@ func failureOf(err error) *failure {
 		return &failure{Message: err.Error(), Code: "invalid_input", Status: http.StatusBadRequest}
 	case errors.Is(err, broker.ErrOverloaded):
 		return &failure{Message: err.Error(), Code: "service_unavailable", Status: http.StatusServiceUnavailable}
+	case errors.As(err, &refused):
+		return &failure{Message: "the backend refuses: " + refused.Reason, Code: "service_unavailable", Status: http.StatusServiceUnavailable, cause: err}
 	case errors.Is(err, broker.ErrUnavailable), errors.Is(err, broker.ErrClosed),
 		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return &failure{Message: "the backend cannot be reached", Code: "service_unavailable", Status: http.StatusServiceUnavailable, cause: err}

@@ -37,7 +37,7 @@ var rules = []rule{
 	{pkg: "broker"},
 	{pkg: "broker/name"},
 	{pkg: "broker/memory", own: []string{"broker"}},
-	{pkg: "broker/redis", own: []string{"broker", "kv"}, foreign: []string{"github.com/redis/rueidis"}},
+	{pkg: "broker/redis", own: []string{"broker", "kv", "seldom"}, foreign: []string{"github.com/redis/rueidis"}},
 	{pkg: "broker/brokertest", own: []string{"broker"}, foreign: []string{"github.com/google/go-cmp/", "pgregory.net/rapid"}},
 	{pkg: "streams", own: []string{"broker", "kv", "seldom"}, foreign: []string{nats}},
 	{pkg: "streams/embedded", foreign: []string{nats, "golang.org/x/sys/"}},

@@ -1,0 +1,111 @@
+package redis
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+// dialTimeout bounds one attempt to connect, with the handshake of TLS.
+const dialTimeout = 5 * time.Second
+
+// dialer makes connections. Files are read anew for each, so that they can be exchanged
+// while the process runs.
+func (o *Options) dialer(ctx context.Context, addr string, d *net.Dialer, config *tls.Config) (net.Conn, error) {
+	if o.Dial != nil {
+		return o.Dial(ctx, addr)
+	}
+	c, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil || config == nil {
+		return c, err
+	}
+	config = config.Clone()
+	if err := o.certificates(config); err != nil {
+		_ = c.Close()
+		return nil, err
+	}
+	if config.ServerName == "" {
+		config.ServerName, _, _ = net.SplitHostPort(addr)
+	}
+	secured := tls.Client(c, config)
+	ctx, cancel := context.WithTimeout(ctx, d.Timeout)
+	defer cancel()
+	if err := secured.HandshakeContext(ctx); err != nil {
+		_ = c.Close()
+		var record tls.RecordHeaderError
+		if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &record) {
+			err = fmt.Errorf("no TLS handshake (does redis_url begin with rediss:// for a port without TLS?): %w", err)
+		}
+		return nil, fmt.Errorf("connecting to %s: %w", addr, err)
+	}
+	return secured, nil
+}
+
+// certificates puts what the files hold into a configuration.
+func (o *Options) certificates(config *tls.Config) error {
+	if o.CAFile != "" {
+		pem, err := os.ReadFile(o.CAFile)
+		if err != nil {
+			return fmt.Errorf("redis.tls.ca_file: %w", err)
+		}
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(pem) {
+			return fmt.Errorf("redis.tls.ca_file: %s holds no certificate", o.CAFile)
+		}
+	}
+	if o.CertFile != "" {
+		pair, err := tls.LoadX509KeyPair(o.CertFile, o.KeyFile)
+		if err != nil {
+			return fmt.Errorf("redis.tls.cert_file: %w", err)
+		}
+		config.Certificates = []tls.Certificate{pair}
+	}
+	return nil
+}
+
+// credentials are those of the address as its source has it now, or of the options.
+func (o *Options) credentials(first rueidis.ClientOption) rueidis.AuthCredentials {
+	if o.URLSource != nil {
+		if u, err := o.URLSource(); err == nil {
+			if now, err := rueidis.ParseURL(string(u)); err == nil {
+				first = now
+			}
+		}
+	}
+	return rueidis.AuthCredentials{Username: first.Username, Password: first.Password}
+}
+
+// greeting is what a server says before it was asked, empty if it waits. A server that has
+// no room for a connection tells so and hangs up, and who asks meanwhile may not see it.
+func (l *Log) greeting(ctx context.Context, addr string) string {
+	if l.opt.Dial != nil || l.secure() {
+		return ""
+	}
+	if addr == "" {
+		addr = l.addr
+	}
+	ctx, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
+	defer cancel()
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = c.Close() }()
+	until, _ := ctx.Deadline()
+	_ = c.SetDeadline(until)
+	line, _ := bufio.NewReaderSize(c, 512).ReadSlice('\n')
+	if len(line) == 0 || line[0] != '-' {
+		return ""
+	}
+	return strings.TrimSpace(string(line[1:]))
+}

@@ -1,0 +1,306 @@
+package redis
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/test/fault"
+	"github.com/sluicehq/sluice/test/redisserver"
+)
+
+// told is a log that is written and read at the same time.
+type told struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *told) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *told) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// admin is a connection that stays when further ones are refused.
+type admin struct {
+	t    *testing.T
+	conn net.Conn
+	in   *bufio.Reader
+}
+
+func administer(t *testing.T, s *redisserver.Server) *admin {
+	t.Helper()
+	c, err := net.Dial("tcp", s.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return &admin{t, c, bufio.NewReader(c)}
+}
+
+func (a *admin) do(line string) {
+	a.t.Helper()
+	if _, err := fmt.Fprintf(a.conn, "%s\r\n", line); err != nil {
+		a.t.Fatal(err)
+	}
+	if answer, err := a.in.ReadString('\n'); err != nil || answer[0] == '-' {
+		a.t.Fatalf("%s: %s %v", line, answer, err)
+	}
+}
+
+// dir is where the server has its files.
+func (a *admin) dir() string {
+	a.t.Helper()
+	if _, err := fmt.Fprint(a.conn, "CONFIG GET dir\r\n"); err != nil {
+		a.t.Fatal(err)
+	}
+	var last string
+	for range 5 {
+		line, err := a.in.ReadString('\n')
+		if err != nil {
+			a.t.Fatal(err)
+		}
+		last = strings.TrimSpace(line)
+	}
+	return last
+}
+
+func problems(l *Log) string { return strings.Join(l.Health().Problems, "\n") }
+
+// ask is do for an answer with a body.
+func (a *admin) ask(line string) string {
+	a.t.Helper()
+	if _, err := fmt.Fprintf(a.conn, "%s\r\n", line); err != nil {
+		a.t.Fatal(err)
+	}
+	var size int
+	if _, err := fmt.Fscanf(a.in, "$%d\r\n", &size); err != nil {
+		a.t.Fatal(err)
+	}
+	body := make([]byte, size+2)
+	if _, err := io.ReadFull(a.in, body); err != nil {
+		a.t.Fatal(err)
+	}
+	return string(body)
+}
+
+// number is one of those in the answer of INFO.
+func (a *admin) number(section, name string) int {
+	a.t.Helper()
+	_, rest, _ := strings.Cut(a.ask("INFO "+section), name)
+	var n int
+	if _, err := fmt.Sscanf(rest, "%d", &n); err != nil {
+		return 0
+	}
+	return n
+}
+
+// TestWeeks04NoRoomForConnections: a server that takes no more connections was asked for
+// one thousands of times a second, with a line for each that did not tell why.
+func TestWeeks04NoRoomForConnections(t *testing.T) {
+	t.Parallel()
+	server := redisserver.Start(t)
+	said := &told{}
+	l := open(t, server.URL(), false, func(o *Options) { o.Logger = slog.New(slog.NewTextHandler(said, nil)) })
+	w := attachTo(t, l, "c")
+	a := administer(t, server)
+	a.do("CONFIG SET maxclients 1")
+	a.do("CLIENT KILL TYPE pubsub")
+	until(t, "the pauses are the longest", func() bool {
+		l.subs.mu.Lock()
+		defer l.subs.mu.Unlock()
+		return l.subs.pauses[""].length == pauseLongest
+	})
+	if n := a.number("stats", "rejected_connections:"); n > 60 {
+		t.Errorf("the server was asked for %d connections", n)
+	}
+	until(t, "readiness names the cause and the server", func() bool {
+		text := problems(l)
+		return !l.Health().Ready && strings.Contains(text, "max number of clients reached") && strings.Contains(text, server.Addr())
+	})
+	if text := said.String(); strings.Count(text, "\n") > 5 || !strings.Contains(text, "error=") {
+		t.Errorf("the log says\n%s", text)
+	}
+	a.do("CONFIG SET maxclients 100")
+	until(t, "the log is ready", func() bool { return l.Health().Ready })
+	if _, err := l.Publish(t.Context(), "app-1", plain("c", "x")); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the event is delivered", func() bool { pubs, _ := w.seen(); return len(pubs) == 1 })
+}
+
+// TestWeeks04Refusals: what a server refuses for good is answered at once, with the reason,
+// and named until it is mended, which needs no traffic and no restart.
+func TestWeeks04Refusals(t *testing.T) {
+	t.Parallel()
+	large := strings.Repeat("x", 60<<10)
+	for _, c := range []struct {
+		name         string
+		spoil, mend  func(t *testing.T, a *admin)
+		reason, word string
+	}{
+		{
+			"memory", func(t *testing.T, a *admin) {
+				a.do(fmt.Sprintf("CONFIG SET maxmemory %d", a.number("memory", "used_memory:")+(1<<20)))
+			},
+			func(t *testing.T, a *admin) { a.do("CONFIG SET maxmemory 0") }, "memory", "OOM",
+		},
+		{
+			"snapshots", func(t *testing.T, a *admin) {
+				dir := a.dir()
+				if err := os.RemoveAll(dir); err != nil {
+					t.Fatal(err)
+				}
+				a.do(`CONFIG SET save "3600 1"`)
+				a.do("BGSAVE")
+				until(t, "a snapshot failed", func() bool { return strings.Contains(a.ask("INFO persistence"), "rdb_last_bgsave_status:err") })
+			},
+			func(t *testing.T, a *admin) { a.do("CONFIG SET stop-writes-on-bgsave-error no") }, "disk", "MISCONF",
+		},
+		{
+			"rights", func(t *testing.T, a *admin) { a.do("ACL SETUSER gateway -evalsha -eval") },
+			func(t *testing.T, a *admin) { a.do("ACL SETUSER gateway +evalsha +eval") }, "permit", "NOPERM",
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			server := redisserver.Start(t)
+			a := administer(t, server)
+			a.do("ACL SETUSER gateway on >secret ~sluice:* &sluice:* " + rights(t))
+			// Whoever waited for the time of a publish would not come to the end of this test.
+			l := open(t, strings.Replace(server.URL(), "redis://", "redis://gateway:secret@", 1), false,
+				func(o *Options) { o.PublishTimeout = time.Hour })
+			c.spoil(t, a)
+			var err error
+			for i := 0; err == nil && i < 100; i++ {
+				_, err = l.Publish(t.Context(), "app-1", plain(fmt.Sprint("c", i), large))
+			}
+			var refused *broker.Refused
+			if !errors.As(err, &refused) || !strings.Contains(refused.Reason, c.reason) || !errors.Is(err, broker.ErrUnavailable) {
+				t.Fatalf("got %v, want a refusal because of %q", err, c.reason)
+			}
+			text := problems(l)
+			if l.Health().Ready || !strings.Contains(text, "storing events: ") || !strings.Contains(text, c.word) || !strings.Contains(text, server.Addr()) {
+				t.Errorf("readiness says %q", text)
+			}
+			probed := l.probes.Load()
+			until(t, "it was tried again", func() bool { return l.probes.Load() >= probed+3 })
+			if l.Health().Ready {
+				t.Error("all is said to be well")
+			}
+			c.mend(t, a)
+			until(t, "the log is ready", func() bool { return l.Health().Ready })
+			if _, err := l.Publish(t.Context(), "app-1", plain("c", large)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestWeeks04ServersThatCannotBe: a start says what is wrong with the server.
+func TestWeeks04ServersThatCannotBe(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	authority := newAuthority(t, dir)
+	cert, key := authority.issue(t, dir, "server")
+	port := fmt.Sprint(fault.Ports(t, 1)[0])
+	server := redisserver.Start(t, "--tls-port", port, "--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file", authority.file)
+	server.Do("ACL SETUSER gateway on >secret ~sluice:* &sluice:* " + rights(t))
+	replica := redisserver.Start(t, "--replicaof", "127.0.0.1", "1")
+	full := redisserver.Start(t)
+	a := administer(t, full)
+	a.do("CONFIG SET maxclients 1")
+	locked := redisserver.Start(t)
+	locked.Do("CONFIG SET requirepass secret")
+	for _, c := range []struct{ name, url, want string }{
+		{"a replica", replica.URL(), "the server is a replica"},
+		{"TLS for a port without", strings.Replace(server.URL(), "redis:", "rediss:", 1), "TLS"},
+		{"a port for TLS without", "redis://127.0.0.1:" + port, "rediss://"},
+		{"no room", full.URL(), "max number of clients reached"},
+		{"no password", locked.URL(), "NOAUTH"},
+		{"wrong password", strings.Replace(server.URL(), "redis://", "redis://gateway:guess@", 1), "WRONGPASS"},
+		{"nobody there", "redis://127.0.0.1:" + fmt.Sprint(fault.Ports(t, 1)[0]), "refused"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := Open(t.Context(), Options{URL: Secret(c.url), Apps: []AppOptions{{ID: "a"}}, StartTimeout: time.Second})
+			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "Redis server 127.0.0.1:") {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+			if err != nil && (strings.Contains(err.Error(), "guess") || strings.Contains(err.Error(), ": EOF: ")) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+// TestWeeks04ReplicaThatTakesOver: a gateway that starts while another server takes over
+// waits for it.
+func TestWeeks04ReplicaThatTakesOver(t *testing.T) {
+	t.Parallel()
+	server := redisserver.Start(t, "--replicaof", "127.0.0.1", "1")
+	done := make(chan error, 1)
+	var l *Log
+	go func() {
+		var err error
+		l, err = Open(t.Context(), Options{URL: Secret(server.URL()), Apps: []AppOptions{{ID: "app-1"}}, StartTimeout: time.Minute})
+		done <- err
+	}()
+	a := administer(t, server)
+	until(t, "the role was asked for", func() bool { return a.number("commandstats", "cmdstat_info:calls=") > 20 })
+	server.Do("REPLICAOF NO ONE")
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	_ = l.Close()
+}
+
+// TestWeeks04PasswordThatChanges: the password is read for each connection, and readiness
+// says meanwhile what is wrong.
+func TestWeeks04PasswordThatChanges(t *testing.T) {
+	t.Parallel()
+	server := redisserver.Start(t)
+	a := administer(t, server)
+	a.do("ACL SETUSER gateway on >one ~sluice:* &sluice:* " + rights(t))
+	with := func(password string) Secret {
+		return Secret(strings.Replace(server.URL(), "redis://", "redis://gateway:"+password+"@", 1))
+	}
+	var source atomic.Value
+	source.Store(with("one"))
+	said := &told{}
+	l := open(t, string(with("one")), false, func(o *Options) {
+		o.URLSource = func() (Secret, error) { return source.Load().(Secret), nil }
+		o.Logger = slog.New(slog.NewTextHandler(said, nil))
+	})
+	w := attachTo(t, l, "c")
+	a.do("ACL SETUSER gateway resetpass >two")
+	a.do("CLIENT KILL USER gateway")
+	until(t, "readiness names the cause", func() bool {
+		return !l.Health().Ready && strings.Contains(problems(l), "live feed: Redis server "+server.Addr()+": WRONGPASS")
+	})
+	source.Store(with("two"))
+	until(t, "the log is ready", func() bool { return l.Health().Ready })
+	if _, err := l.Publish(t.Context(), "app-1", plain("c", "x")); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the event is delivered", func() bool { pubs, _ := w.seen(); return len(pubs) == 1 })
+	if text := said.String(); strings.Count(text, "\n") > 8 {
+		t.Errorf("the log says\n%s", text)
+	}
+}
