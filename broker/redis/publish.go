@@ -272,7 +272,9 @@ func (l *Log) tryStoring() {
 		return l.pub.Do(ctx, l.pub.B().Set().Key(*key).Value(value).Px(time.Second).Build()).Error()
 	}
 	// Scripts need rights of their own.
-	script := func() error { return touchScript.Exec(ctx, l.pub, []string{*key + ":script"}, []string{"1000"}).Error() }
+	script := func() error {
+		return touchScript.Exec(ctx, l.pub, []string{*key + ":script"}, []string{"1000"}).Error()
+	}
 	for _, try := range []func() error{write, write, script} {
 		if err := try(); err != nil {
 			if refusedFor(err) != "" {
