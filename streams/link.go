@@ -38,6 +38,7 @@ type link struct {
 
 	mu       sync.Mutex
 	standing map[*standing]struct{}
+	canary   canary
 	// cause is why the last attempt to connect failed.
 	cause error
 	ended bool

@@ -162,6 +162,7 @@ func (l *Log) reported(k *link, c *nats.Conn, err error) {
 		l.stats.slow.Add(1)
 		l.trigger()
 	case errors.Is(err, nats.ErrPermissionViolation):
+		k.deny(err.Error())
 		l.refused(k.role, err)
 	case errors.Is(err, nats.ErrMaxSubscriptionsExceeded):
 		k.crowded.Add(1)

@@ -13,6 +13,9 @@ const (
 	refusalAge = 10 * time.Second
 	// refusalLongest bounds the pauses between attempts to subscribe again.
 	refusalLongest = 5 * time.Minute
+	// crowdedLongest is that bound for subscriptions that were refused for their number:
+	// the ones that there are have all been taken.
+	crowdedLongest = 10 * time.Second
 )
 
 // refusal is what the permissions of the user do not let a connection do.
@@ -87,14 +90,23 @@ func (l *Log) refusal() error {
 func (l *Log) checkRefusals(now time.Time) {
 	links := map[string]*link{"feed": l.feed, "publish": l.pub, "read": l.read}
 	anew := map[string]bool{}
+	for _, k := range l.links() {
+		anew[k.role] = k.permitted()
+	}
 	l.mu.Lock()
 	for what, r := range l.refusals {
 		k := links[r.role]
+		longest := refusalLongest
+		if errors.Is(r.err, errCrowded) {
+			longest = crowdedLongest
+		}
 		switch {
+		case r.subscription && anew[r.role]:
+			r.tried = now
 		case r.subscription && !r.last.Before(r.tried) || !k.connected():
 			if k.connected() && now.Sub(r.tried) > r.pause {
 				anew[r.role] = true
-				r.tried, r.pause = now, min(2*r.pause, refusalLongest)
+				r.tried, r.pause = now, min(2*r.pause, longest)
 			}
 		case r.subscription && now.Sub(r.tried) < 2*checkInterval, now.Sub(r.last) < refusalAge:
 			// Whether the last attempt helped is not known yet.
@@ -105,7 +117,10 @@ func (l *Log) checkRefusals(now time.Time) {
 		}
 	}
 	l.mu.Unlock()
-	for role := range anew {
+	for role, due := range anew {
+		if !due {
+			continue
+		}
 		if err := links[role].conn().ForceReconnect(); err != nil {
 			l.opt.Logger.Warn("connection to NATS could not be made anew", "role", role, "error", err)
 		}

@@ -338,3 +338,36 @@ func TestWeeks02TooManySubscriptions(t *testing.T) {
 		return attach() == nil && l.Health().Ready
 	})
 }
+
+// What was refused is tried one by one, so that a gateway need not wait for its connection
+// to be made anew, or be restarted.
+func TestWeeks02PermissionsThatComeLater(t *testing.T) {
+	config := func(subscribe string) string {
+		return `authorization {users: [{user: u, password: p, permissions: {publish: ">", subscribe: [` + subscribe + `"_INBOX.>"]}}]}`
+	}
+	s, opt := guarded(t, config(""))
+	l := open(t, Options{
+		URLs: []string{s.ClientURL()}, User: "u", Password: "p", Apps: []AppOptions{{ID: "a", Secrets: []Secret{"secret"}}}, AuditInterval: time.Hour,
+	})
+	got := &sink{}
+	at, err := l.Attach(t.Context(), "a", "c", got)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer at.Detach()
+	awaitTrue(t, "the subscription is refused", func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		for _, r := range l.refusals {
+			r.pause = time.Hour
+		}
+		return len(l.refusals) > 0
+	})
+	reloaded(t, s, opt, func(o *server.Options) { o.Users = parsed(t, config(`"rt.>", `)).Users })
+	awaitTrue(t, "the gateway is ready", func() bool { return l.Health().Ready })
+	live := l.stats.live.Load()
+	awaitTrue(t, "events come live", func() bool {
+		_, err := l.Publish(t.Context(), "a", broker.Outgoing{Channel: "c", Event: &broker.Event{Name: "e"}})
+		return err == nil && l.stats.live.Load() > live
+	})
+}
