@@ -42,6 +42,9 @@ type appLog struct {
 	look chan struct{}
 	// sure is what is known of acknowledgements.
 	sure assurance
+	// info is what the stream last said of itself.
+	info    atomic.Pointer[jetstream.StreamInfo]
+	unnamed unnamed
 	// turn is held by the one that looks at the stream: an answer of before must not
 	// be adopted after one of afterwards. It guards created, when the stream was made,
 	// override, what the bucket says of its epoch, and ended, the epochs that this process
@@ -241,6 +244,11 @@ func (l *Log) checkStream(a *appLog) {
 	}
 	if l.ctx.Err() == nil {
 		l.appProblem(a.opt.ID, streamOfApp(a.opt.ID), err)
+	}
+	if info := a.info.Load(); err == nil && info != nil {
+		if err := l.countUnnamed(ctx, a, info); err != nil {
+			l.opt.Logger.Debug("looking for names that are no channels failed", "app", a.opt.ID, "error", err)
+		}
 	}
 	if err == nil && a.opt.ID == broker.GatewaysApp && a.storing.failing.Load() {
 		l.greet(a)

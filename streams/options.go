@@ -52,6 +52,9 @@ type Options struct {
 	// MaxData is the largest data of an event in bytes, default 64 KiB. Larger
 	// ones are refused, and skipped when they came by a raw publish.
 	MaxData int
+	// CheckChannel says why a name is no channel of an app, nil if it is one. Raw events
+	// under other names are counted. Default: every name may be one.
+	CheckChannel func(app, channel string) error
 	// Prefix is put before all subjects, stream and bucket names, so that two
 	// installations can share a cluster. Default none.
 	Prefix string

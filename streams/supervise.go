@@ -118,6 +118,7 @@ func (l *Log) refresh(ctx context.Context, a *appLog, lostEpoch string) error {
 	if err := l.rememberLeast(ctx, a, info); err != nil {
 		return err
 	}
+	a.info.Store(info)
 	l.clock.Set(info.TimeStamp, time.Now())
 	override, _, err := l.epochs.get(ctx, a.opt.ID)
 	if err != nil {

@@ -2,6 +2,7 @@ package streams
 
 import (
 	"errors"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -305,5 +306,47 @@ func TestWeeks20StreamsOfAppsThatAreGone(t *testing.T) {
 	l.tellStrays(found, told)
 	if got := problemsOf(l); got != "" || len(told) > 0 {
 		t.Errorf("after it was deleted: %s", got)
+	}
+}
+
+// TestWeeks11NamesThatAreNoChannels are counted, whether anybody follows anything or not, and
+// the log of the process says why, once for each app.
+func TestWeeks11NamesThatAreNoChannels(t *testing.T) {
+	s := node(t, t.TempDir())
+	opt, text := options(s), &lines{}
+	opt.Logger = slog.New(slog.NewTextHandler(text, nil))
+	opt.CheckChannel = func(_, channel string) error {
+		if strings.Contains(channel, " ") {
+			return errors.New("it has a space")
+		}
+		return nil
+	}
+	l := open(t, opt)
+	op := newOperator(t, l)
+	bad := []string{"my.channel", "caf\u00e9", "a=2eb", "ticker=3AAAPL", "with=20space", "a.b.c"}
+	good := []string{"lobby", "ticker:AAPL", "a=2Eb", "=C3=A9"}
+	for _, token := range append(bad, good...) {
+		if _, err := op.js.Publish(t.Context(), "ch.app-1."+token, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	awaitTrue(t, "they are counted", func() bool { return l.Upkeep().Unnamed == uint64(len(bad)) })
+	if got := text.String(); strings.Count(got, "no channel; nobody can be given them") != 1 || !strings.Contains(got, "reason=") {
+		t.Errorf("the log says\n%s", got)
+	}
+	if _, err := op.js.Publish(t.Context(), "ch.app-1.my.channel", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	awaitTrue(t, "one more is counted", func() bool { return l.Upkeep().Unnamed == uint64(len(bad))+1 })
+	a := l.apps["app-1"]
+	for _, token := range bad {
+		if l.notAChannel(a, token) == nil {
+			t.Errorf("%s is taken for a channel", token)
+		}
+	}
+	for _, token := range good {
+		if err := l.notAChannel(a, token); err != nil {
+			t.Errorf("%s: %v", token, err)
+		}
 	}
 }

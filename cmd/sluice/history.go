@@ -105,7 +105,10 @@ func (o *historyOptions) print(out io.Writer, i *client.HistoryItem) error {
 		return json.NewEncoder(out).Encode(i)
 	}
 	data := i.Data()
-	if !o.full {
+	switch {
+	case i.Skipped != "":
+		data = "(not delivered: " + shorten(i.Skipped, 200) + ")"
+	case !o.full:
 		data = shorten(data, shortData)
 	}
 	_, err := fmt.Fprintf(out, "%10d  %-23s  %-20s  %7d  %s\n", i.Serial, i.PublishedAt().Format("2006-01-02 15:04:05.000"), shorten(i.EventName, 200), i.PayloadSize, data)

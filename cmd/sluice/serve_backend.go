@@ -12,6 +12,7 @@ import (
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/memory"
 	"github.com/sluicehq/sluice/configs"
+	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/kv"
 	"github.com/sluicehq/sluice/streams"
 	"github.com/sluicehq/sluice/streams/embedded"
@@ -187,8 +188,11 @@ func streamOptions(c *configs.Config, log *slog.Logger) streams.Options {
 		Domain: n.Domain, InboxPrefix: n.InboxPrefix, StartTimeout: n.StartTimeout, PublishTimeout: c.HTTP.PublishTimeout, Logger: log,
 		MaxData: 64 << 10, Synchronous: c.Durability == "machine",
 	}
+	longest := map[string]int{}
+	opt.CheckChannel = func(app, channel string) error { return pusher.CheckChannel(channel, longest[app]) }
 	for i := range c.Apps {
 		a := &c.Apps[i]
+		longest[a.ID] = a.MaxChannelName
 		opt.MaxData = max(opt.MaxData, a.MaxPayload)
 		opt.Queues += len(a.Webhooks)
 		opt.Apps = append(opt.Apps, streams.AppOptions{

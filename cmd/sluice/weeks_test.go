@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nats-io/nats.go"
 	"golang.org/x/sys/unix"
 
 	"github.com/sluicehq/sluice/configs"
@@ -249,6 +250,26 @@ func TestWeeks09AnyFreePortOfTheEmbeddedServer(t *testing.T) {
 		c.interrupt()
 		if status := c.wait(); status != exitOK {
 			t.Errorf("status %d\n%s", status, c.errors)
+		}
+	}
+}
+
+// TestWeeks11HistoryTellsWhyAnEventIsSkipped: what a raw publisher stored and nobody is given
+// stands there with its reason.
+func TestWeeks11HistoryTellsWhyAnEventIsSkipped(t *testing.T) {
+	r := newRig(t)
+	for _, m := range []*nats.Msg{
+		{Subject: "ch.app-id.c", Data: []byte("\xff\xfe")},
+		{Subject: "ch.app-id.c", Data: []byte("x"), Header: nats.Header{"Event": []string{"pusher:error"}}},
+	} {
+		if _, err := jetStreamAt(t, r.nats).PublishMsg(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, args := range [][]string{{"history", "c"}, {"history", "c", "--json"}, {"history", "c", "--full"}} {
+		out := r.succeed("", append(args, "--app", "app-id", "--key", "app-key", "--secret", "app-secret")...)
+		if !strings.Contains(out, "data is not UTF-8") || !strings.Contains(out, "event names that start with pusher: are reserved") {
+			t.Errorf("%v prints\n%s", args, out)
 		}
 	}
 }

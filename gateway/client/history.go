@@ -60,6 +60,8 @@ type HistoryItem struct {
 	MessageID     string `json:"message_id"`
 	EventName     string `json:"event_name"`
 	PayloadSize   int    `json:"payload_size_bytes"`
+	// Skipped is why the event is not delivered, empty if it is.
+	Skipped string `json:"skipped,omitempty"`
 	// Message is the frame as a socket of the second dialect gets it.
 	Message Raw `json:"message"`
 }
