@@ -109,7 +109,7 @@ var keys = withFiles([]key{
 	{name: "connection_recovery.buffer_ttl_seconds", kind: integer, def: int64(120), min: 1, max: 1 << 30, unit: "s", text: "Accepted for it."},
 	{name: "connection_recovery.max_buffer_size", kind: integer, def: int64(100), min: 1, max: 1 << 30, text: "Accepted for it."},
 	{name: "idempotency.enabled", kind: boolean, def: true, later: isFalse, text: "Idempotency keys of publishes. The log does it; they cannot be switched off."},
-	{name: "idempotency.ttl_seconds", kind: integer, def: int64(120), min: 1, max: 120, unit: "s", text: "How long a key is remembered. The log remembers 120 s."},
+	{name: "idempotency.ttl_seconds", kind: integer, def: int64(120), min: 1, max: 120, unit: "s", text: "How long a key is remembered. The log remembers 120 s, or as long as it keeps events if that is less."},
 	{name: "idempotency.max_key_length", kind: integer, def: int64(128), min: 1, max: 128, unit: "bytes", text: "Longest key."},
 
 	{name: "websocket_max_payload_kb", kind: integer, def: int64(64), min: 1, max: 1024, unit: "KiB", text: "Largest message of a client."},

@@ -209,6 +209,9 @@ func (l *Log) superviseApp(a *appLog) {
 			}
 		case <-check.C:
 			l.checkStream(a)
+			if err := l.countUnnamed(a); err != nil {
+				l.opt.Logger.Debug("looking for names that are no channels failed", "app", a.opt.ID, "error", err)
+			}
 		case <-audit.C:
 			// A lost last message is not revealed by any later one; a few
 			// silent channels at a time are compared with the log.
@@ -244,11 +247,6 @@ func (l *Log) checkStream(a *appLog) {
 	}
 	if l.ctx.Err() == nil {
 		l.appProblem(a.opt.ID, streamOfApp(a.opt.ID), err)
-	}
-	if info := a.info.Load(); err == nil && info != nil {
-		if err := l.countUnnamed(ctx, a, info); err != nil {
-			l.opt.Logger.Debug("looking for names that are no channels failed", "app", a.opt.ID, "error", err)
-		}
 	}
 	if err == nil && a.opt.ID == broker.GatewaysApp && a.storing.failing.Load() {
 		l.greet(a)

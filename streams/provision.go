@@ -66,6 +66,9 @@ func (l *Log) provision(ctx context.Context, a *appLog, limits AppOptions, adapt
 	want := l.wanted(limits)
 	s, err := l.js.Stream(ctx, want.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		if err := l.held(ctx); err != nil {
+			return nil, fmt.Errorf("stream %s is missing: %w", want.Name, err)
+		}
 		want.Metadata = map[string]string{epochKey: rand.Text()[:12]}
 		s, err = l.js.CreateStream(ctx, want)
 		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
@@ -89,6 +92,21 @@ func (l *Log) provision(ctx context.Context, a *appLog, limits AppOptions, adapt
 		return info, nil
 	}
 	return l.putBack(ctx, a, info, found, adapt)
+}
+
+// holdKey, in the metadata of the log of gateways, keeps missing streams from being made while
+// somebody is about to restore them.
+const holdKey = "hold"
+
+// held is an error as long as streams are not to be made.
+func (l *Log) held(ctx context.Context) error {
+	gateways := streamName(l.opt.Prefix, broker.GatewaysApp)
+	s, err := l.js.Stream(ctx, gateways)
+	if err != nil || s.CachedInfo().Config.Metadata[holdKey] == "" {
+		return nil
+	}
+	return fmt.Errorf("it is not made anew as long as the stream %s has the metadata %s: restore it, then nats stream edit %s -f --metadata %s=",
+		gateways, holdKey, gateways, holdKey)
 }
 
 // recognise says whether a stream is that of an app, and completes what it should be by the

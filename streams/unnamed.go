@@ -40,11 +40,13 @@ func (u *unnamed) due(info *jetstream.StreamInfo, now time.Time) bool {
 }
 
 // countUnnamed counts what came to an app's stream under names that are no channels.
-func (l *Log) countUnnamed(ctx context.Context, a *appLog, info *jetstream.StreamInfo) error {
-	now := time.Now()
-	if a.opt.ID == broker.GatewaysApp || !a.unnamed.due(info, now) {
+func (l *Log) countUnnamed(a *appLog) error {
+	now, info := time.Now(), a.info.Load()
+	if info == nil || a.opt.ID == broker.GatewaysApp || !a.unnamed.due(info, now) {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(l.ctx, 5*time.Second)
+	defer cancel()
 	stream, err := l.admin.Stream(ctx, a.stream)
 	if err != nil {
 		return err

@@ -350,3 +350,29 @@ func TestWeeks11NamesThatAreNoChannels(t *testing.T) {
 		}
 	}
 }
+
+// TestWeeks01AStreamThatIsHeld is not made anew, so that it can be restored beside gateways
+// that run.
+func TestWeeks01AStreamThatIsHeld(t *testing.T) {
+	s := node(t, t.TempDir())
+	l := open(t, options(s))
+	op := newOperator(t, l)
+	epoch := l.apps["app-1"].currentEpoch()
+	hold := func(value string) {
+		op.edit("GATEWAYS", func(c *jetstream.StreamConfig) { c.Metadata = map[string]string{holdKey: value} })
+	}
+	hold("restoring")
+	if err := op.js.DeleteStream(t.Context(), StreamOf("app-1")); err != nil {
+		t.Fatal(err)
+	}
+	l.checkStream(l.apps["app-1"])
+	if got := problemsOf(l); !strings.Contains(got, "stream CH_app-1 is missing") || !strings.Contains(got, "nats stream edit GATEWAYS -f --metadata hold=") {
+		t.Errorf("the problems are %q", got)
+	}
+	if _, err := op.js.Stream(t.Context(), StreamOf("app-1")); !errors.Is(err, jetstream.ErrStreamNotFound) {
+		t.Errorf("the stream is there: %v", err)
+	}
+	hold("")
+	awaitTrue(t, "it is made anew", func() bool { return l.apps["app-1"].currentEpoch() != epoch })
+	awaitTrue(t, "nothing is wrong", func() bool { return len(l.Health().Problems) == 0 })
+}

@@ -42,6 +42,7 @@ var rules = []rule{
 	{pkg: "streams", own: []string{"broker", "kv", "seldom"}, foreign: []string{nats}},
 	{pkg: "streams/embedded", foreign: []string{nats, "golang.org/x/sys/"}},
 	{pkg: "kv", own: []string{"broker/name"}, foreign: []string{nats}},
+	{pkg: "kv/shape", foreign: []string{nats}},
 	{pkg: "kv/kvtest", own: []string{"kv"}},
 	{pkg: "delta"},
 	{pkg: "seldom"},
