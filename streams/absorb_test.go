@@ -53,3 +53,33 @@ func TestAnAnswerIsComparedWithWhatWasDeliveredBefore(t *testing.T) {
 		t.Error("the channel is held up")
 	}
 }
+
+// A log that was restored went on before anybody noticed. What was stored between the look
+// at it and the new epoch was delivered as it came, and then again behind the gap.
+func TestWhatCameSinceTheLookIsNotRepeated(t *testing.T) {
+	look := time.Unix(1000, 0)
+	for _, c := range []struct {
+		name   string
+		offset uint64
+		at     time.Time
+		begin  uint64
+	}{
+		{"delivered after the look", 12, look.Add(time.Millisecond), 12},
+		{"lost", 12, look.Add(-time.Millisecond), 10},
+		{"below the end of the log", 9, look.Add(time.Millisecond), 10},
+		{"nothing was delivered", 0, time.Time{}, 10},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			sk := &sink{}
+			f := &follower{log: &Log{}, app: &appLog{}, epoch: "old", state: repairing}
+			f.sinks = []*attachment{{follower: f, sink: sk, at: broker.Position{Epoch: "old"}}}
+			if c.offset > 0 {
+				f.track.advance(c.offset, c.at)
+			}
+			f.newEpoch(broker.Position{Epoch: "new", Offset: 10}, look)
+			if want := (broker.Position{Epoch: "new", Offset: c.begin}); len(sk.gaps) != 1 || sk.gaps[0].Resume != want || f.here() != want {
+				t.Errorf("gaps %+v, followed from %+v, want %+v", sk.gaps, f.here(), want)
+			}
+		})
+	}
+}

@@ -273,12 +273,18 @@ func (f *follower) here() broker.Position {
 	return broker.Position{Epoch: f.epoch, Offset: max(f.track.last, f.origin)}
 }
 
-// newEpoch begins a new life of the log behind a position.
-func (f *follower) newEpoch(p broker.Position) {
+// newEpoch begins a new life of the log behind a position, at which the log ended at a
+// time of its own clock.
+func (f *follower) newEpoch(p broker.Position, at time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.state == ended || f.state == beginning || f.epoch == p.Epoch {
 		return
+	}
+	// What was stored and delivered since the log was asked is of the new life already, and
+	// would come again.
+	if f.track.seen.time.After(at) {
+		p.Offset = max(p.Offset, f.track.seen.offset)
 	}
 	f.gap(broker.Gap{After: f.here(), Resume: p, Reason: broker.GapEpoch})
 	f.epoch, f.origin, f.track = p.Epoch, p.Offset, tracker{last: p.Offset}

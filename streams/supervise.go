@@ -185,7 +185,7 @@ func (l *Log) adopt(a *appLog, epoch string, info *jetstream.StreamInfo) {
 		begin.Offset = info.State.LastSeq
 	}
 	for _, f := range l.followers(a) {
-		f.newEpoch(begin)
+		f.newEpoch(begin, info.TimeStamp)
 	}
 	a.known.restart(begin.Offset)
 }
