@@ -119,6 +119,13 @@ type Page struct {
 	Retained Retained
 }
 
+// Ranking is a [History] that counts without reading.
+type Ranking interface {
+	// CountFrom returns how many publications of a channel the log has from an offset
+	// on. A copy of the log that is a moment behind may answer. Errors: those of Read.
+	CountFrom(ctx context.Context, app, channel string, offset uint64) (uint64, error)
+}
+
 // History reads the log of a channel. Reading never blocks the live path.
 type History interface {
 	// Read returns the publications that q selects. It never returns a short

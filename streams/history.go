@@ -93,6 +93,16 @@ func (s span) publications(got []stored, epoch string) []*broker.Publication {
 	return out
 }
 
+// CountFrom implements [broker.Ranking].
+func (l *Log) CountFrom(ctx context.Context, app, channel string, offset uint64) (uint64, error) {
+	s, err := l.span(app, channel)
+	if err != nil {
+		return 0, err
+	}
+	_, n, err := s.probe(ctx, max(offset, 1))
+	return n, err
+}
+
 // After implements [broker.History].
 func (l *Log) After(ctx context.Context, app, channel string, pos broker.Position, limit int) (*broker.Page, error) {
 	if err := ctx.Err(); err != nil {

@@ -53,7 +53,10 @@ type Log struct {
 	asked time.Time
 }
 
-var _ broker.Log = (*Log)(nil)
+var (
+	_ broker.Log     = (*Log)(nil)
+	_ broker.Ranking = (*Log)(nil)
+)
 
 // minAPILevel is that of nats-server 2.11, the first with all that is used here.
 const minAPILevel = 1

@@ -104,6 +104,19 @@ func (l *Log) Retained(ctx context.Context, app, name string) (broker.Retained, 
 	return r, err
 }
 
+// CountFrom implements [broker.Ranking].
+func (l *Log) CountFrom(ctx context.Context, app, name string, offset uint64) (n uint64, err error) {
+	a, err := l.app(ctx, app)
+	if err != nil {
+		return 0, err
+	}
+	err = a.read(name, func(ch *channel) error {
+		n = uint64(ch.log.len() - ch.above(max(offset, 1)-1))
+		return nil
+	})
+	return n, err
+}
+
 // read calls f with a channel as it is now, under the lock. A channel without
 // state is represented by an empty one that is not kept.
 func (a *appLog) read(name string, f func(*channel) error) error {

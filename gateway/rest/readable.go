@@ -39,17 +39,44 @@ func (r *request) floor() (floor, error) {
 		}
 	}
 	if bound.Age > 0 {
-		page, err := r.read(broker.Query{Since: r.api.opt.Now().Add(-bound.Age), Limit: 1})
+		page, err := r.young(bound.Age)
 		switch {
 		case err != nil:
 			return f, err
 		case len(page.Publications) == 0:
 			f = floor{offset: page.Retained.Newest + 1}
 		case page.Publications[0].Offset > f.offset:
-			f.offset, f.time = page.Publications[0].Offset, page.Publications[0].Time
+			f = floor{offset: page.Publications[0].Offset, time: page.Publications[0].Time}
+			f.messages, err = r.count(page)
+			return f, err
 		}
 	}
 	return f, nil
+}
+
+// countPage is how many events are read to be counted where the log cannot count.
+const countPage = 1000
+
+// young reads the first event of an age, and all of them if they have to be counted.
+func (r *request) young(age time.Duration) (*broker.Page, error) {
+	limit := 1
+	if _, ok := r.api.opt.Log.(broker.Ranking); !ok {
+		limit = countPage
+	}
+	return r.read(broker.Query{Since: r.api.opt.Now().Add(-age), Limit: limit})
+}
+
+// count returns how many events there are from the first one of a page on, 0 if that is not
+// known.
+func (r *request) count(page *broker.Page) (uint64, error) {
+	log, ok := r.api.opt.Log.(broker.Ranking)
+	switch {
+	case ok:
+		return log.CountFrom(r.http.Context(), r.app.ID, r.channel, page.Publications[0].Offset)
+	case page.More:
+		return 0, nil
+	}
+	return uint64(len(page.Publications)), nil
 }
 
 func (r *request) read(q broker.Query) (*broker.Page, error) {

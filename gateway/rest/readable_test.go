@@ -2,6 +2,7 @@ package rest_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -115,5 +116,37 @@ func TestReadingIsBoundedByNumberOfLargeEvents(t *testing.T) {
 	}
 	if seen != 12 {
 		t.Errorf("%d events can be read, want 12", seen)
+	}
+}
+
+// TestWeeks10RetainedMessagesAreThoseThatMayBeRead, by age as well, whether the log can count
+// or not.
+func TestWeeks10RetainedMessagesAreThoseThatMayBeRead(t *testing.T) {
+	for name, hide := range map[string]func(rest.Log) rest.Log{
+		"a log that counts":      func(l rest.Log) rest.Log { return l },
+		"a log that is read for": func(l rest.Log) rest.Log { return struct{ rest.Log }{l} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			old := time.Now().Add(-time.Minute)
+			r := newRig(t, func(o *rest.Options) {
+				o.Apps.ByID("app").Readings = app.NewReadings([]app.ReadingPattern{{Match: "*", Reading: app.Reading{Age: time.Minute, Messages: 20}}})
+				o.Now = func() time.Time { return old.Add(time.Minute) }
+				o.Log = hide(o.Log)
+			})
+			r.fill(25)
+			l, a := r.history("?limit=100")
+			if a.Status != http.StatusOK || !strings.Contains(string(a.Body), `"retained_messages":20`) {
+				t.Fatalf("by number: %d %s", a.Status, a.Body)
+			}
+			// The clock moves on so far that some are too old.
+			old = time.UnixMilli(l.Items[3].TimeMS).Add(time.Nanosecond)
+			l, a = r.history("?limit=100")
+			if want := fmt.Sprintf(`"retained_messages":%d,`, len(l.Items)); a.Status != http.StatusOK || !strings.Contains(string(a.Body), want) {
+				t.Errorf("by age: got %d %s, want %s", a.Status, a.Body, want)
+			}
+			if a := r.call(http.MethodGet, "app", "/channels/c/history/state", nil); !strings.Contains(string(a.Body), fmt.Sprintf(`"retained_messages":%d`, len(l.Items))) {
+				t.Errorf("the state is %s, want %d messages", a.Body, len(l.Items))
+			}
+		})
 	}
 }
