@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -34,9 +35,10 @@ type Channel struct {
 	// conflates: sockets that are behind skip to the newest publication of
 	// each conflation value. Without values there is nothing to go by.
 	conflates bool
-	metrics   *channelMetrics
-	shards    []subscribers
-	roll      roll
+	// metrics are there once something was counted.
+	metrics atomic.Pointer[channelMetrics]
+	shards  []subscribers
+	roll    roll
 
 	// attached is closed when attaching is over; err says how it ended.
 	attached   chan struct{}
@@ -80,7 +82,6 @@ func (h *Hub) newChannel(a *app.App, name string) *Channel {
 	c := &Channel{
 		hub: h, app: a, name: name, delta: a.ChannelDelta(name),
 		shards: make([]subscribers, len(h.shards)), attached: make(chan struct{}),
-		metrics: h.opt.Metrics.channel(a.ID, name),
 	}
 	if pusher.KindOf(name).Encrypted() || !h.opt.DeltaEnabled {
 		c.delta.Enabled = false
@@ -277,7 +278,7 @@ func (c *Channel) prepare(pub *broker.Publication, live bool) *prepared {
 	}
 	p.tracked = true
 	if live && pub.Node != "" && pub.Node != c.hub.opt.Node {
-		c.metrics.horizontal.Inc()
+		c.counters().horizontal.Inc()
 	}
 	t.number = delta.Number(pub.Offset, c.log.salt)
 	if t.number < c.log.number {

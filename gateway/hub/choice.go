@@ -78,7 +78,7 @@ func (c *choice) report() {
 	if c.original == 0 {
 		return
 	}
-	m := c.p.channel.metrics
+	m := c.p.channel.counters()
 	if c.fulls > 0 {
 		m.full.Add(float64(c.fulls))
 	}

@@ -185,5 +185,17 @@ var (
 	nodeLimits = [...]string{"handshakes", "header_timeout", "proxy_protocol"}
 )
 
+// counters are those of the channel. It has them from its first event on, and not from its
+// first subscriber, or anybody could use up the labels by subscribing to names that he makes
+// up.
+func (c *Channel) counters() *channelMetrics {
+	m := c.metrics.Load()
+	if m == nil {
+		m = c.hub.opt.Metrics.channel(c.app.ID, c.name)
+		c.metrics.Store(m)
+	}
+	return m
+}
+
 // Limited notes that a limit of an app was crossed.
 func (m *Metrics) Limited(app, limit string) { m.limits.WithLabelValues(app, limit, m.port).Inc() }

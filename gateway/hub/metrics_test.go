@@ -50,7 +50,10 @@ func (r *rig) metric(name string) (byChannel map[string]float64, labels []string
 func TestDeltaMetrics(t *testing.T) {
 	t.Run("ME-01 the five exist with exactly three labels", func(t *testing.T) {
 		r := newRig(t, nil)
-		r.subscribed("market", true)
+		p := r.subscribed("market", true)
+		r.publish("market", "tick", tick(0))
+		p.want("tick")
+		eventually(t, "something is counted", func() bool { values, _ := r.metric(five[1]); return len(values) == 1 })
 		for _, name := range five {
 			values, labels := r.metric(name)
 			slices.Sort(labels)
@@ -100,6 +103,20 @@ func TestDeltaMetrics(t *testing.T) {
 		eventually(t, "all are counted", func() bool {
 			values, _ := r.metric(five[1])
 			return cmp.Equal(values, map[string]float64{"c0": 1, "c1": 1, "c2": 1, "_other": 3})
+		})
+	})
+	t.Run("Trust08 names without events use up no labels", func(t *testing.T) {
+		r := newRig(t, func(o *Options, _ *appT) { o.Metrics.maxChannels = 2 })
+		p := r.subscribed("made-up-0", true)
+		for n := range 5 {
+			p.subscribe(fmt.Sprint("made-up-", n+1))
+		}
+		p.subscribe("market")
+		r.publish("market", "tick", tick(0))
+		p.want("tick")
+		eventually(t, "the event is counted for its channel", func() bool {
+			values, _ := r.metric(five[1])
+			return cmp.Equal(values, map[string]float64{"market": 1})
 		})
 	})
 	t.Run("ME-06 plain frames change nothing", func(t *testing.T) {
