@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"net/url"
 	"runtime"
 	"strings"
 	"testing"
@@ -126,5 +127,46 @@ func TestTrust11WebSocketsOutliveTheTimesForAnswers(t *testing.T) {
 		case <-ctx.Done():
 			t.Fatal("an event did not arrive")
 		}
+	}
+}
+
+// TestTrust11UnreadAnswersShareABound has an app ask for its history and never take it. What
+// the server keeps of that is bounded, and another app is not held up.
+func TestTrust11UnreadAnswersShareABound(t *testing.T) {
+	const most = 4 << 20
+	var log broker.Log
+	r, registry := runApps(t, func(o *gateway.Options) {
+		log = o.Log
+		o.MaxBody, o.MaxBodies, o.AnswerTimeout = most/4, most, time.Hour
+	})
+	for _, id := range []string{"app", "other"} {
+		for range 16 {
+			event := &broker.Event{Name: "n", Data: []byte(strings.Repeat("x", 800<<10))}
+			if _, err := log.Publish(t.Context(), id, broker.Outgoing{Channel: "c", Event: event}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	held := func() float64 { return gauge(t, registry, "sockudo_http_answer_bytes") }
+	ask := func(id, limit string) *line {
+		return r.dial("GET " + signed(id, "GET", "/channels/c/history", func(q url.Values) { q.Set("limit", limit) }) + " HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	}
+	// It is larger than what both ends of the connection buffer, and than the room of its app.
+	unread := ask("app", "16")
+	until(t, "an answer waits", func() bool { return held() == most/2 })
+	resp, text := ask("app", "1").answer()
+	if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" || !strings.Contains(text, "http.max_bodies") {
+		t.Errorf("beyond the room: got %d %.200s %v", resp.StatusCode, text, resp.Header)
+	}
+	if got := gauge(t, registry, "sockudo_limits_total", "limit=answers", "app_id=app"); got != 1 {
+		t.Errorf("%v refusals were counted, want 1", got)
+	}
+	if resp, _ := ask("other", "1").answer(); resp.StatusCode != http.StatusOK {
+		t.Errorf("another app: got %d", resp.StatusCode)
+	}
+	_ = unread.conn.Close()
+	until(t, "there is room again", func() bool { return held() == 0 })
+	if resp, _ := ask("app", "2").answer(); resp.StatusCode != http.StatusOK {
+		t.Errorf("with room again: got %d", resp.StatusCode)
 	}
 }

@@ -131,7 +131,10 @@ func New(opt Options) (*Node, error) {
 	opt.Registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: opt.MetricsPrefix + "http_body_bytes", Help: "Bytes of bodies of requests that are being read or handled.",
 		ConstLabels: prometheus.Labels{"port": port},
-	}, func() float64 { return float64(api.BodyBytes()) }))
+	}, func() float64 { return float64(api.BodyBytes()) }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: opt.MetricsPrefix + "http_answer_bytes", Help: "Bytes of large answers that wait for their readers.",
+		ConstLabels: prometheus.Labels{"port": port},
+	}, func() float64 { return float64(api.AnswerBytes()) }))
 	return n, nil
 }
 

@@ -84,7 +84,7 @@ func bounds(c *configs.Config) (sum int64, keys []any) {
 		row("delta_compression.max_total_base_bytes", c.Delta.TotalBases)
 	}
 	row("publishing.max_bytes", c.HTTP.MaxPublishingBytes)
-	row("http.max_bodies", c.HTTP.MaxBodies)
+	row("http.max_bodies", 2*c.HTTP.MaxBodies) // of requests, and of answers
 	row("shards", int64(runtime.GOMAXPROCS(0))*shardBytes)
 	addresses := 0
 	for i := range c.Apps {

@@ -177,7 +177,7 @@ func (m *Metrics) channel(app, channel string) *channelMetrics {
 // counted as well, but are not there before they are crossed.
 var (
 	appLimits = [...]string{
-		"authorization_timeout", "batch", "bodies", "body", "channel_name", "channels", "client_event_payload", "client_event_rate",
+		"answers", "authorization_timeout", "batch", "bodies", "body", "channel_name", "channels", "client_event_payload", "client_event_rate",
 		"event_name", "events_per_second", "filter_bytes", "memory", "message_bytes", "message_rate", "message_size", "payload",
 		"presence_member_size", "presence_members", "publishing", "reads_per_second", "subscription_rate", "subscriptions",
 		"unknown_event", "watchlist",

@@ -41,14 +41,15 @@ type Options struct {
 	// CacheTTL is how long a cache channel remembers, default 30 minutes.
 	CacheTTL time.Duration
 	// Limited is told when a limit of an app refuses a request: events_per_second,
-	// reads_per_second, payload, channels, batch, event_name, body or bodies.
+	// reads_per_second, payload, channels, batch, event_name, body, bodies or answers.
 	Limited func(app, limit string)
 	// Refused is told of every request that is not granted: of which app, empty for an
 	// unknown one, and the code of the answer, which is one of [Codes].
 	Refused func(app, code string)
 	// MaxBody bounds a request's body in bytes, default 1 MiB. MaxBodies bounds the
 	// bodies of all requests that are being read or handled, default 64 MiB, at least
-	// four times MaxBody; more are refused with 503. One app of several gets half.
+	// four times MaxBody; more are refused with 503. One app of several gets half. As
+	// much again is for answers of more than 64 KiB that wait for their readers.
 	MaxBody, MaxBodies int64
 	// BodyTimeout bounds reading a body, default 30 s; no more than a third of it may
 	// pass without a byte. AnswerTimeout bounds how long a client may take for an
@@ -71,7 +72,8 @@ type API struct {
 	opt Options
 	// buckets are by app id and never change, since the apps do not.
 	buckets map[string]buckets
-	bodies  *bodies
+	// bodies of requests, and answers that wait for their readers.
+	bodies, answers *bodies
 	// said tells of requests that are not granted.
 	said seldom.Lines
 }
@@ -118,7 +120,7 @@ func New(opt Options) *API {
 	if opt.CacheTTL == 0 {
 		opt.CacheTTL = 30 * time.Minute
 	}
-	a := &API{opt: opt, buckets: map[string]buckets{}, bodies: newBodies(opt.MaxBodies, len(opt.Apps.IDs()))}
+	a := &API{opt: opt, buckets: map[string]buckets{}, bodies: newBodies(opt.MaxBodies, len(opt.Apps.IDs())), answers: newBodies(opt.MaxBodies, len(opt.Apps.IDs()))}
 	for _, id := range opt.Apps.IDs() {
 		a.buckets[id] = newBuckets(opt.Apps.ByID(id))
 	}
@@ -247,17 +249,36 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			answer, err = found.serve(req)
 		}
 	}
-	req.noteLimit(err)
-	if req.retryAfter > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(req.retryAfter))
+	status := req.reply(w, found, answer, err)
+	a.opt.Observe(known, found.name, status, a.opt.Now().Sub(began), req.events)
+}
+
+// reply sends the answer, or says why there is none. A large one needs room, because it is
+// held until the client has taken it.
+func (r *request) reply(w http.ResponseWriter, asked route, answer any, err error) int {
+	a := r.api
+	room := hold{bodies: a.answers, app: r.hold.app}
+	defer room.release()
+	status, body := http.StatusOK, []byte(nil)
+	if err == nil {
+		status, body = encode(a.opt.Logger, answer, nil)
+		// One that is larger than all the room of its app can be given as well.
+		if len(body) > piece && !room.take(min(int64(len(body)), a.answers.share)) {
+			err = crossed(limitAnswers, http.StatusServiceUnavailable, "service_unavailable",
+				"too many answers wait for their readers; the limit is %d bytes of answers (http.max_bodies)", a.opt.MaxBodies)
+		}
 	}
+	r.noteLimit(err)
 	if err != nil {
 		f := failureOf(err)
-		a.refused(known, channel, r, found.name, f)
-		err = f
+		a.refused(r.hold.app, r.channel, r.http, asked.name, f)
+		status, body = encode(a.opt.Logger, nil, f)
 	}
-	status := write(w, a.opt.Logger, a.opt.AnswerTimeout, answer, err)
-	a.opt.Observe(known, found.name, status, a.opt.Now().Sub(began), req.events)
+	if r.retryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(r.retryAfter))
+	}
+	send(w, a.opt.AnswerTimeout, status, body)
+	return status
 }
 
 func (r *request) enabled() error {

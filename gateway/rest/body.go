@@ -115,6 +115,13 @@ func (h *hold) release() {
 	}
 }
 
+// AnswerBytes is what large answers hold that wait for their readers at the moment.
+func (a *API) AnswerBytes() int64 {
+	a.answers.mu.Lock()
+	defer a.answers.mu.Unlock()
+	return a.answers.held
+}
+
 // BodyBytes is what the bodies of all requests hold at the moment.
 func (a *API) BodyBytes() int64 {
 	a.bodies.mu.Lock()

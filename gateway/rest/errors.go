@@ -72,21 +72,26 @@ func failureOf(err error) *failure {
 	return &failure{Message: "internal error", Code: "internal", Status: http.StatusInternalServerError, cause: err}
 }
 
-// write sends an answer and returns its status. A client that does not take it within the
-// time, and a second more for each 64 KiB, loses its connection.
-func write(w http.ResponseWriter, log *slog.Logger, patience time.Duration, answer any, err error) int {
-	status := http.StatusOK
+// encode is an answer, or the error in the place of it, as it is sent.
+func encode(log *slog.Logger, answer any, err error) (status int, body []byte) {
+	status = http.StatusOK
 	if err != nil {
 		f := failureOf(err)
 		answer, status = f, f.Status
-		if status == http.StatusServiceUnavailable {
-			w.Header().Set("Retry-After", "1")
-		}
 	}
-	body, err := json.Marshal(answer)
+	body, err = json.Marshal(answer)
 	if err != nil {
 		log.Error("an answer could not be encoded", "error", err)
-		status, body = http.StatusInternalServerError, []byte(`{"error":"internal error","code":"internal","status":500}`)
+		return http.StatusInternalServerError, []byte(`{"error":"internal error","code":"internal","status":500}`)
+	}
+	return status, body
+}
+
+// send sends an answer. A client that does not take it within the time, and a second more
+// for each 64 KiB, loses its connection.
+func send(w http.ResponseWriter, patience time.Duration, status int, body []byte) {
+	if status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "1")
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
@@ -94,14 +99,14 @@ func write(w http.ResponseWriter, log *slog.Logger, patience time.Duration, answ
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(patience))
 	w.WriteHeader(status)
 	_, _ = w.Write(body)
-	return status
 }
 
 // plainPatience is how long a client may take for an answer that no API has given.
 const plainPatience = 10 * time.Second
 
 func refuse(w http.ResponseWriter, err error) {
-	write(w, slog.New(slog.DiscardHandler), plainPatience, nil, err)
+	status, body := encode(slog.New(slog.DiscardHandler), nil, err)
+	send(w, plainPatience, status, body)
 }
 
 // NotFound answers a request for a path that does not exist.

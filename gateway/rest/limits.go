@@ -21,6 +21,7 @@ const (
 	limitEventName = "event_name"
 	limitBody      = "body"
 	limitBodies    = "bodies"
+	limitAnswers   = "answers"
 )
 
 // buckets bound what one app may ask for in a second; nil is no bound.
