@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -38,6 +39,15 @@ func TestCacheChannels(t *testing.T) {
 		r.publish("cache-x", "second", `{"n":2}`)
 		if m := greeted(r, "second"); m.str() != `{"n":2}` {
 			t.Errorf("got %s", m.text)
+		}
+	})
+	t.Run("the last event is as large as one may be, and larger than a queue", func(t *testing.T) {
+		r := cacheRig(t, func(o *Options, _ *appT) { o.QueueBytes = 64 << 10 })
+		for _, size := range []int{60 << 10, 64 << 10, 500 << 10} {
+			r.publish("cache-x", "large", strings.Repeat("x", size))
+			if m := greeted(r, "large"); len(m.str()) != size {
+				t.Errorf("got %d bytes, want %d", len(m.str()), size)
+			}
 		}
 	})
 	t.Run("CA-02 an empty cache is told", func(t *testing.T) {

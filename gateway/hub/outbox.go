@@ -151,9 +151,23 @@ func (o *outbox) giveUp(lim *limits, why reason) pushed {
 	return o.overflow(lim, why)
 }
 
-// full tells whether a frame is beyond the bounds. One frame always fits.
+// littleShare is the part of the bytes of an outbox that counts as nothing while the socket
+// takes what it is sent: the frames that answer a subscription and stand before its last
+// event, for example.
+const littleShare = 16
+
+// full tells whether a frame is beyond the bounds. One frame always fits, however large.
 func (o *outbox) full(f *Frame, lim *limits) bool {
-	return (int(o.count) >= lim.frames || o.queued+len(f.b) > lim.bytes) && (o.count > 0 || o.flags&blocked != 0)
+	waits := o.flags&blocked != 0
+	switch {
+	case o.count == 0 && !waits:
+		return false
+	case int(o.count) >= lim.frames:
+		return true
+	case o.queued <= lim.bytes/littleShare && !waits:
+		return false
+	}
+	return o.queued+len(f.b) > lim.bytes
 }
 
 // overflow gives up everything that has not begun to leave at the tail, so that
