@@ -337,3 +337,31 @@ func checkHistory(t *testing.T, l *Log, channel string, live *sink, want []strin
 		}
 	}
 }
+
+// TestTrust04AnswersWhereOnlyGatewaysWrite: the log answers a publish with the rights of the
+// server. At the embedded one nobody can point that at the table, the epochs, the orders, the
+// queues or the live subjects.
+func TestTrust04AnswersWhereOnlyGatewaysWrite(t *testing.T) {
+	s := listening(t)
+	opt := Options{ConnectOptions: s.ConnectOptions(), Apps: []AppOptions{{ID: "app-1", Secrets: []Secret{"secret"}}}}
+	l := open(t, opt)
+	epoch := l.apps["app-1"].currentEpoch()
+	got := attachSink(t, l, "c")
+	for _, reply := range []string{
+		"$KV.sluice_epochs.app-1", "$KV.cluster.register", "$KV.counters.app-1.c", "gw.app-1", "rtgw.app-1", "work.x", "rtkv.x", "rtctr.x", LiveSubjectOf("app-1", "c"),
+	} {
+		for _, message := range []string{"PUB %s %s 1\r\nx\r\n", "HPUB %s %s 12 13\r\nNATS/1.0\r\n\r\nx\r\n"} {
+			raw := dialWire(t, s.ClientURL())
+			raw.send(fmt.Sprintf(message, SubjectOf("app-1", "c"), reply))
+			_ = raw.conn.SetReadDeadline(time.Now().Add(30 * time.Second))
+			if line, err := raw.in.ReadString('\n'); err != nil || !strings.HasPrefix(line, "-ERR") {
+				t.Errorf("an answer on %s: %q, %v", reply, line, err)
+			}
+		}
+	}
+	publishText(t, l, "c", "ordinary")
+	awaitTexts(t, got, []string{"ordinary"})
+	if now := open(t, opt).apps["app-1"].currentEpoch(); now != epoch {
+		t.Errorf("a new life: %s, was %s", now, epoch)
+	}
+}

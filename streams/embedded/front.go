@@ -17,6 +17,7 @@ type front struct {
 	inside     func() (net.Conn, error)
 	max        int
 	maxPayload int64
+	reserved   []string
 	log        *slog.Logger
 	running    sync.WaitGroup
 	quit       chan struct{}
@@ -68,7 +69,7 @@ func (f *front) handle(client net.Conn) {
 		_, _ = io.Copy(client, server)
 		_ = client.Close()
 	})
-	s := newScreen(client, server, f.maxPayload)
+	s := newScreen(client, server, f.maxPayload, f.reserved)
 	if err := s.run(); err != nil {
 		f.log.Debug("a NATS client was sent away", "address", client.RemoteAddr().String(), "error", err)
 		refuse(client, err.Error())

@@ -26,10 +26,13 @@ type screen struct {
 	from       *bufio.Reader
 	to         *bufio.Writer
 	maxPayload int64
+	// reserved are subjects that nobody may ask to be answered on, as patterns that end
+	// with `>`: the log answers with the rights of the server, which may write there.
+	reserved []string
 }
 
-func newScreen(from io.Reader, to io.Writer, maxPayload int64) *screen {
-	return &screen{bufio.NewReaderSize(from, maxLine), bufio.NewWriterSize(to, maxLine), maxPayload}
+func newScreen(from io.Reader, to io.Writer, maxPayload int64, reserved []string) *screen {
+	return &screen{bufio.NewReaderSize(from, maxLine), bufio.NewWriterSize(to, maxLine), maxPayload, reserved}
 }
 
 // run goes on until the client hangs up, the server does, or the server must not read on.
@@ -43,7 +46,7 @@ func (s *screen) run() error {
 		if err != nil {
 			return nil
 		}
-		size, err := payload(line)
+		size, err := s.payload(line)
 		if err != nil {
 			return err
 		}
@@ -88,7 +91,7 @@ func (s *screen) message(size int64) bool {
 }
 
 // payload is the length of the message that follows on a line, -1 if none does.
-func payload(line []byte) (int64, error) {
+func (s *screen) payload(line []byte) (int64, error) {
 	line = bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r"))
 	// The server takes a return in the middle of a line for the one at its end.
 	if bytes.IndexByte(line, '\r') >= 0 {
@@ -102,20 +105,28 @@ func payload(line []byte) (int64, error) {
 	case "CONNECT", "SUB", "UNSUB", "PING", "PONG", "INFO", "+OK", "-ERR":
 		return -1, nil
 	case "PUB", "HPUB":
-		return published(op, words[1:])
+		return s.published(op, words[1:])
 	}
 	return 0, errors.New("unknown protocol operation")
 }
 
 // published is the length of a message by the words behind the operation: subject, perhaps
 // a reply subject, with headers their length, and the length of all.
-func published(op string, words [][]byte) (int64, error) {
+func (s *screen) published(op string, words [][]byte) (int64, error) {
 	least := 2
 	if op == "HPUB" {
 		least = 3
 	}
 	if len(words) != least && len(words) != least+1 {
 		return 0, fmt.Errorf("%s takes %d or %d words", op, least, least+1)
+	}
+	if len(words) > least {
+		reply := string(words[1])
+		for _, pattern := range s.reserved {
+			if strings.HasPrefix(reply, strings.TrimSuffix(pattern, ">")) {
+				return 0, fmt.Errorf("an answer on %.100q is not for clients", reply)
+			}
+		}
 	}
 	size, ok := number(words[len(words)-1])
 	if !ok {

@@ -38,12 +38,16 @@ func TestWhatPassesTheScreen(t *testing.T) {
 		{"a space before", " HPUB a 1 1\r\nx\r\n", "-", "unknown protocol operation"},
 		{"an empty line", "\r\n", "-", "unknown protocol operation"},
 		{"a line without end", long, "-", "maximum control line"},
+		{"an answer elsewhere", "PUB a $KVx.a 1\r\nx\r\nHPUB a gw.a 2 2\r\n\r\n\r\nPUB $KV.a 1\r\nx\r\n", "", ""},
+		{"an answer to the table", "PUB a $KV.a 1\r\nx\r\n", "-", "an answer on"},
+		{"an answer to gateways", "pub\ta\tmy.gw.a  1\r\nx\r\n", "-", "an answer on"},
+		{"an answer to gateways with headers", "PING\r\nHPUB a my.gw.a 2 2\r\n\r\n\r\n", "PING\r\n", "an answer on"},
 		{"a message too large", "PUB a 2000\r\n" + strings.Repeat("x", 2000) + "\r\nPING\r\n", "PUB a 2000\r\n", ""},
 		{"a message without its end", "PUB a 1\r\nxHPUB a 1 1\r\nx\r\n", "PUB a 1\r\nxHP", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var out bytes.Buffer
-			s := newScreen(strings.NewReader(c.sent), &out, 1000)
+			s := newScreen(strings.NewReader(c.sent), &out, 1000, []string{"$KV.>", "my.gw.>"})
 			err := s.run()
 			_ = s.to.Flush()
 			if got := errText(err); c.err == "" && err != nil || !strings.Contains(got, c.err) {

@@ -184,19 +184,24 @@ func (s *Server) listen() error {
 		return fmt.Errorf("embedded NATS: cannot listen on %s: %w; set nats.embedded.port to another port, or to -1 for any free one", address, err)
 	}
 	s.opt.Port = l.Addr().(*net.TCPAddr).Port
-	s.front = &front{listener: l, inside: s.InProcessConn, max: s.opt.MaxConnections, maxPayload: int64(s.opt.MaxPayload), log: s.opt.Logger}
+	s.front = &front{listener: l, inside: s.InProcessConn, max: s.opt.MaxConnections, maxPayload: int64(s.opt.MaxPayload), reserved: s.reserved(), log: s.opt.Logger}
 	return nil
+}
+
+// reserved are the subjects that only gateways and the log write.
+func (s *Server) reserved() []string {
+	out := []string{"$KV.>"}
+	for _, subject := range []string{"rt.>", "rtctr.>", "rtkv.>", "gw.>", "rtgw.>", "work.>"} {
+		out = append(out, s.opt.Prefix+subject)
+	}
+	return out
 }
 
 func (s *Server) options() *server.Options {
 	// Whoever comes without credentials is the command-line tool of the person at
 	// this machine. It may do everything but write what only the log may write.
-	deny := []string{"$KV.>"}
-	for _, subject := range []string{"rt.>", "rtctr.>", "rtkv.>", "gw.>", "rtgw.>", "work.>"} {
-		deny = append(deny, s.opt.Prefix+subject)
-	}
 	guest := &server.User{Username: "guest", Password: rand.Text(), Permissions: &server.Permissions{
-		Publish: &server.SubjectPermission{Deny: deny},
+		Publish: &server.SubjectPermission{Deny: s.reserved()},
 	}}
 	return &server.Options{
 		ServerName: "sluice-embedded", Host: s.opt.Host, Port: s.opt.Port, DontListen: true,
