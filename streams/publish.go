@@ -226,8 +226,9 @@ func (l *Log) storedByGateway(ctx context.Context, a *appLog, m *nats.Msg, offse
 	for {
 		before, found, err := l.reader.ask(ctx, a.stream, getRequest{Seq: offset})
 		if err == nil {
-			// An edited stream may have put it elsewhere.
-			return !found || last(before.header, nats.MsgIdHdr) == last(m.Header, nats.MsgIdHdr) && l.believes(a, m.Subject, before.header, before.data), nil
+			// It may be in another channel, and an edited stream may have put it elsewhere.
+			return !found || last(before.header, nats.MsgIdHdr) == last(m.Header, nats.MsgIdHdr) &&
+				(l.believes(a, before.subject, before.header, before.data) || l.believes(a, m.Subject, before.header, before.data)), nil
 		}
 		select {
 		case <-ctx.Done():
