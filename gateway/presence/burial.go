@@ -14,20 +14,25 @@ func (r *Roster) check() {
 	now := r.opt.Now()
 	view := r.view.Load()
 	r.mu.Lock()
-	var silent, unswept []string
-	// After an outage everybody gets the time to renew.
+	silent := map[string]uint64{} // with the lease that was heard of last
+	var unswept []string
+	// After an outage everybody gets the time to renew, and after a pause of this gateway,
+	// or of all of them.
+	if !r.looked.IsZero() && now.Sub(r.looked) > r.opt.Lease/2 {
+		r.steady = now
+	}
 	steady := now.Sub(r.steady) > r.opt.Lease
 	for node, p := range r.peers {
 		switch {
 		case p.owed && now.Sub(p.buried) > 2*r.opt.Lease:
 			unswept = append(unswept, node)
 		case view.alive(node) && steady && now.Sub(p.seen) > r.opt.Lease:
-			silent = append(silent, node)
+			silent[node] = p.lease
 		}
 	}
 	r.mu.Unlock()
-	for _, node := range silent {
-		if err := r.pronounce(node); err != nil && r.ctx.Err() == nil {
+	for node, lease := range silent {
+		if err := r.pronounce(node, lease); err != nil && r.ctx.Err() == nil {
 			r.warn("looking after a silent gateway failed; it is tried again", err)
 		}
 	}
@@ -41,7 +46,7 @@ func (r *Roster) check() {
 // pronounce buries a gateway if its lease has ended and nobody was faster. It has ended
 // when it is still the one that was heard of a whole life time ago: the table goes by the
 // clocks of its servers.
-func (r *Roster) pronounce(node string) error {
+func (r *Roster) pronounce(node string, lease uint64) error {
 	ctx, cancel := context.WithTimeout(r.ctx, writeTimeout)
 	defer cancel()
 	key := leaseKey(node)
@@ -49,7 +54,9 @@ func (r *Roster) pronounce(node string) error {
 	if err != nil && !errors.Is(err, kv.ErrNotFound) {
 		return err
 	}
-	if err == nil && r.heardOf(node) != rec.Revision {
+	// What was heard of since it was found to be silent is a sign of life, too: this
+	// gateway may be the one that was stopped.
+	if err == nil && (rec.Revision != lease || r.heardOf(node) != lease) {
 		r.heard(kv.Record{Key: key, Entry: rec})
 		return nil
 	}

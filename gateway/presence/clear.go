@@ -49,6 +49,9 @@ func (r *Roster) tend() {
 			}
 		}
 		cancel()
+		r.mu.Lock()
+		r.looked = r.opt.Now()
+		r.mu.Unlock()
 	}
 }
 

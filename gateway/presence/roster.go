@@ -78,6 +78,8 @@ type Roster struct {
 	shaken          bool
 	spoken          []said
 	telling         uint64
+	// looked is when the other gateways were last looked after.
+	looked time.Time
 	// strays are gateways of which records were seen that do not count.
 	strays      map[string]stray
 	wake, syncs chan struct{}

@@ -1,8 +1,10 @@
 package presence
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -106,6 +108,59 @@ func TestTrust16OccupiersAreThoseWhoCameFirst(t *testing.T) {
 			got, at, ok := r.occupier("presence-c", l.records)
 			if !ok || got.Cause != c.want || !at.Equal(c.at) {
 				t.Errorf("the channel was occupied with %d at %v (%v), not with %d at %v", got.Cause, at, ok, c.want, c.at)
+			}
+		})
+	}
+}
+
+// waking is a table whose news arrive while it is read.
+type waking struct {
+	*kv.MemoryTable
+	news func()
+}
+
+func (t *waking) Read(ctx context.Context, key string) (kv.Entry, error) {
+	t.news()
+	return t.MemoryTable.Read(ctx, key)
+}
+
+// TestTrust16WhoWasStoppedBuriesNobody: a gateway that goes on after a pause hears of the
+// others late, and all of them may have been stopped together.
+func TestTrust16WhoWasStoppedBuriesNobody(t *testing.T) {
+	for _, c := range []struct {
+		about           string
+		renewed, looked bool
+	}{{"the others went on", true, false}, {"all were stopped", false, true}} {
+		t.Run(c.about, func(t *testing.T) {
+			now := time.Unix(1000, 0)
+			table := &waking{MemoryTable: kv.NewMemoryTable(nil), news: func() {}}
+			r := &Roster{peers: map[string]*peer{}, ctx: t.Context()}
+			r.opt.Node, r.opt.Table, r.opt.Lease, r.opt.Now = "mine", table, time.Second, func() time.Time { return now }
+			r.opt.Logger = slog.New(slog.DiscardHandler)
+			g := &register{Life: "life", Nodes: map[string]standing{"mine": {}, "other": {}}}
+			if err := r.writeRegister(t.Context(), g, 0); err != nil {
+				t.Fatal(err)
+			}
+			r.view.Store(g)
+			renew := func() kv.Record {
+				revision, err := table.Put(t.Context(), leaseKey("other"), leaseValue(0), time.Hour)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return kv.Record{Key: leaseKey("other"), Entry: kv.Entry{Value: leaseValue(0), Revision: revision}}
+			}
+			r.peers["other"] = &peer{seen: now, lease: renew().Revision}
+			if c.looked {
+				r.looked = now
+			}
+			now = now.Add(time.Minute)
+			if c.renewed {
+				late := renew()
+				table.news = func() { r.heard(late) }
+			}
+			r.check()
+			if !r.view.Load().alive("other") {
+				t.Error("it buried a gateway that lives")
 			}
 		})
 	}
