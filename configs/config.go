@@ -141,7 +141,7 @@ type Delta struct {
 // WebSocket bounds connections. Sizes are bytes.
 type WebSocket struct {
 	MaxMessage, QueueFrames, QueueBytes, MaxSubscriptions, SendBuffer int
-	SubscriptionRate, MessageRate, MaxFilterBytes                     int
+	SubscriptionRate, MessageRate, ChannelRate, MaxFilterBytes        int
 	SlowTimeout                                                       time.Duration
 	Compression                                                       bool
 	// TotalQueueBytes and TotalMessageBytes are 0 for a share of the memory.
@@ -296,6 +296,7 @@ func build(k *koanf.Koanf, hasFile bool, p *problems) *Config {
 		SendBuffer: g.integer("websocket.send_buffer"), TotalQueueBytes: g.number("websocket.total_queue_bytes"),
 		TotalMessageBytes: g.number("websocket.total_message_bytes"),
 		MaxFilterBytes:    g.integer("tag_filtering.max_bytes_per_connection"),
+		ChannelRate:       g.integer("websocket.channel_rate"),
 		SubscriptionRate:  g.integer("websocket.subscription_rate"), MessageRate: g.integer("websocket.message_rate"),
 	}
 	c.HTTP = HTTP{

@@ -83,7 +83,7 @@ func New(opt Options) (*Node, error) {
 	}, func() float64 { return float64(len(n.problems())) }))
 	n.http = newHTTPMetrics(opt.Registry, opt.MetricsPrefix, port, opt.Apps.IDs())
 	n.opt.Hub.Apps, n.opt.Hub.Feed, n.opt.Hub.Logger, n.opt.Hub.Node = opt.Apps, opt.Log, opt.Logger, opt.Name
-	n.opt.Hub.LogTime, n.opt.Hub.Refuse = opt.Log.Now, n.refusal
+	n.opt.Hub.LogTime, n.opt.Hub.Refuse, n.opt.Hub.Network = opt.Log.Now, n.refusal, networkOf
 	if opt.Memory != nil {
 		n.opt.Hub.Scarce = opt.Memory.Refuse
 	}

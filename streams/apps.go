@@ -33,6 +33,7 @@ type appLog struct {
 	copies      atomic.Int64 // of the stream
 	storing     outcome
 	known       witness
+	tip         tip
 	least       atomic.Pointer[least]
 	// open is set once the stream is there and has an epoch.
 	open atomic.Bool

@@ -144,8 +144,12 @@ type attachment struct {
 	follower *follower
 	sink     broker.Sink
 	at       broker.Position
+	empty    bool
 	once     sync.Once
 }
+
+// Empty implements [broker.Emptiness].
+func (a *attachment) Empty() bool { return a.empty }
 
 // Position implements [broker.Attachment].
 func (a *attachment) Position() broker.Position { return a.at }

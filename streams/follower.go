@@ -115,11 +115,9 @@ func (f *follower) subscribe(ctx context.Context) error {
 		}
 		origin := newest.offset
 		if !found {
-			info, err := f.log.streamInfo(ctx, f.app)
-			if err != nil {
+			if origin, err = f.log.end(ctx, f.app, epoch); err != nil {
 				return err
 			}
-			origin = info.State.LastSeq
 		}
 		if f.settle(epoch, origin, newest.time, found) {
 			return nil
@@ -146,7 +144,7 @@ func (f *follower) settle(epoch string, origin uint64, at time.Time, found bool)
 func (f *follower) attach(sink broker.Sink) *attachment {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	a := &attachment{follower: f, sink: sink, at: broker.Position{Epoch: f.epoch, Offset: max(f.track.last, f.origin)}}
+	a := &attachment{follower: f, sink: sink, empty: f.track.last == 0, at: broker.Position{Epoch: f.epoch, Offset: max(f.track.last, f.origin)}}
 	f.sinks = append(f.sinks, a)
 	return a
 }

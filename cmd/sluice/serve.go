@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -159,6 +160,11 @@ func nodeOptions(c *configs.Config, b *backend, log *slog.Logger, registry *prom
 	opt.Hub.TotalQueueBytes, opt.Hub.TotalBaseBytes = c.WebSocket.TotalQueueBytes, c.Delta.TotalBases
 	opt.Hub.SlowAge, opt.Hub.MaxSubscriptions = c.WebSocket.SlowTimeout, c.WebSocket.MaxSubscriptions
 	opt.Hub.MaxFilterBytes = c.WebSocket.MaxFilterBytes
+	if b.server == nil {
+		// Most of what attaching takes is then the way to the log and back.
+		opt.Hub.Attaching = 32 * runtime.GOMAXPROCS(0)
+	}
+	opt.Hub.ChannelRate = c.WebSocket.ChannelRate
 	opt.Hub.SubscriptionRate, opt.Hub.MessageRate = c.WebSocket.SubscriptionRate, c.WebSocket.MessageRate
 	if counting, ok := b.log.(broker.Counting); ok && counting.Counts() && c.Delta.Enabled && c.Delta.Coordinate {
 		opt.Log = hub.Counted(counting, opt.Apps)

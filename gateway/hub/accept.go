@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -45,6 +46,9 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &Client{
 		hub: h, app: a, conn: conn, dialect: dialect, refused: no.code, id: newSocketID(), address: r.RemoteAddr,
 		shard: h.shards[int(h.nextShard.Add(1))%len(h.shards)], began: h.opt.Now(),
+	}
+	if at, err := netip.ParseAddrPort(c.address); err == nil {
+		c.asks.address = h.opt.Network(at.Addr())
 	}
 	c.delta.quirk = quirkOf(r.URL.Query().Get("client"))
 	c.delta.usable = c.delta.quirk.decodes

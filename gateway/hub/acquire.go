@@ -47,7 +47,8 @@ func (c *Channel) prime(ctx context.Context, at broker.Position) {
 	defer cancel()
 	if c.hub.opt.Counters == nil {
 		var past []*broker.Publication
-		if at.Offset > 0 {
+		nothing, ok := c.attachment.(broker.Emptiness)
+		if at.Offset > 0 && !(ok && nothing.Empty()) {
 			page, err := c.hub.opt.History.Read(ctx, c.app.ID, c.name, broker.Query{NewestFirst: true, To: at.Offset, Limit: pastBases})
 			if err == nil {
 				past = page.Publications

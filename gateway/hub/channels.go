@@ -8,33 +8,24 @@ import (
 	"github.com/sluicehq/sluice/gateway/app"
 )
 
+// maxIdle bounds the channels that are kept for those who may come back.
+const maxIdle = 8192
+
 // errScarce: memory is scarce, and a channel that is not followed yet would need some.
 var errScarce = errors.New("hub: memory is scarce")
 
-// acquire returns the attached channel and counts the caller as a user of it.
-func (h *Hub) acquire(ctx context.Context, a *app.App, name string) (*Channel, error) {
-	key := channelKey{a.ID, name}
-	h.mu.Lock()
-	if h.closed {
-		h.mu.Unlock()
-		return nil, broker.ErrClosed
+// acquire returns the attached channel and counts the caller as a user of it. Of a channel
+// that is not followed yet it waits for its turn to attach it, as long as attaching may take.
+func (h *Hub) acquire(a *app.App, name string, by *asker) (*Channel, error) {
+	c, _, err := h.use(a, name, false)
+	for c == nil && err == nil {
+		c, err = h.follows(a, name, by)
 	}
-	c := h.channels[key]
-	mine := c == nil
-	if mine {
-		if h.opt.Scarce != nil && h.opt.Scarce() {
-			h.mu.Unlock()
-			return nil, errScarce
-		}
-		c = h.newChannel(a, name)
-		h.channels[key] = c
+	if err != nil {
+		return nil, err
 	}
-	delete(h.idle, c)
-	c.refs++
-	h.mu.Unlock()
-	if mine {
-		c.attach(ctx)
-	}
+	ctx, cancel := context.WithTimeout(h.ctx, h.opt.AttachTimeout)
+	defer cancel()
 	select {
 	case <-c.attached:
 	case <-ctx.Done():
@@ -48,24 +39,94 @@ func (h *Hub) acquire(ctx context.Context, a *app.App, name string) (*Channel, e
 	return c, nil
 }
 
+// follows attaches a channel when its turn has come, and returns nil if it was attached for
+// somebody else meanwhile.
+func (h *Hub) follows(a *app.App, name string, by *asker) (*Channel, error) {
+	ctx, cancel := context.WithTimeout(h.ctx, h.opt.AttachTimeout)
+	turn, err := h.gate.enter(ctx, by, channelKey{a.ID, name})
+	cancel()
+	switch {
+	case err != nil && h.ctx.Err() != nil:
+		return nil, broker.ErrClosed
+	case err != nil:
+		return nil, errBusy
+	case turn == nil:
+		c, _, err := h.use(a, name, false)
+		return c, err
+	}
+	defer turn.end()
+	c, mine, err := h.use(a, name, true)
+	if mine {
+		h.gate.coming(channelKey{a.ID, name})
+		ctx, cancel := context.WithTimeout(h.ctx, h.opt.AttachTimeout)
+		defer cancel()
+		c.attach(ctx)
+	}
+	return c, err
+}
+
+// use counts one more user of a channel. If there is no such channel it makes one, which
+// the caller must attach, or returns nil.
+func (h *Hub) use(a *app.App, name string, make bool) (c *Channel, mine bool, err error) {
+	key := channelKey{a.ID, name}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return nil, false, broker.ErrClosed
+	}
+	if c = h.channels[key]; c == nil {
+		if h.opt.Scarce != nil && h.opt.Scarce() {
+			return nil, false, errScarce
+		}
+		if !make {
+			return nil, false, nil
+		}
+		c, mine = h.newChannel(a, name), true
+		h.channels[key] = c
+	}
+	delete(h.idle, c)
+	c.refs++
+	return c, mine, nil
+}
+
 // unref gives up one use of a channel. A channel that could not be attached
-// leaves at once, so that the next subscriber tries again.
+// leaves at once, so that the next subscriber tries again; so does one that is not used
+// any more when very many are kept for those who may come back.
 func (h *Hub) unref(c *Channel) {
+	if h.release(c) {
+		c.detach()
+	}
+}
+
+// release is unref, and reports whether the channel must be detached.
+func (h *Hub) release(c *Channel) bool {
+	key := channelKey{c.app.ID, c.name}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	c.refs--
+	attached := false
 	select {
 	case <-c.attached:
-		if c.err != nil && h.channels[channelKey{c.app.ID, c.name}] == c {
-			delete(h.channels, channelKey{c.app.ID, c.name})
-			return
+		attached = true
+		if c.err != nil {
+			if h.channels[key] == c {
+				delete(h.channels, key)
+			}
+			return false
 		}
 	default:
 	}
-	if c.refs == 0 && c.err == nil {
-		c.idleSince = h.opt.Now()
-		h.idle[c] = struct{}{}
+	if c.refs > 0 {
+		return false
 	}
+	// Of a room others must learn first that nobody is in it.
+	if attached && len(h.idle) >= maxIdle && c.roll.room == nil {
+		delete(h.channels, key)
+		return true
+	}
+	c.idleSince = h.opt.Now()
+	h.idle[c] = struct{}{}
+	return false
 }
 
 // drop removes a connection from a channel, of which it was a member if user is not

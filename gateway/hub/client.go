@@ -54,6 +54,7 @@ type Client struct {
 	// mistakes bounds the answers to unknown events, likewise.
 	mistakes *rate.Limiter
 	pace     pace
+	asks     asker
 	// filters are those of its subscriptions.
 	filters ownFilters
 	joined  []membership

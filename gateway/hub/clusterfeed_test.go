@@ -75,7 +75,7 @@ func (s *simCluster) join() *simGateway {
 	}
 	go func() {
 		defer close(g.served)
-		if g.channel, err = g.hub.acquire(context.Background(), s.app, "market"); err != nil {
+		if g.channel, err = g.hub.acquire(s.app, "market", new(asker)); err != nil {
 			panic(err)
 		}
 	}()

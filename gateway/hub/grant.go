@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"context"
 	"strconv"
 
 	"github.com/sluicehq/sluice/gateway/pusher"
@@ -35,9 +34,7 @@ func (c *Client) attach(channel string, kind pusher.Kind, member pusher.Member) 
 			"this connection has reached its limit of "+strconv.Itoa(limit)+" subscriptions")
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(c.hub.ctx, c.hub.opt.AttachTimeout)
-	ch, err := c.hub.acquire(ctx, c.app, channel)
-	cancel()
+	ch, err := c.hub.acquire(c.app, channel, &c.asks)
 	if err != nil {
 		c.attachFailed(channel, err)
 		return nil

@@ -279,7 +279,7 @@ func metricValue(t *testing.T, registry *prometheus.Registry, name string, label
 					continue series
 				}
 			}
-			sum += m.GetCounter().GetValue()
+			sum += m.GetCounter().GetValue() + m.GetGauge().GetValue()
 		}
 	}
 	return sum

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"net/netip"
 	"runtime"
 	"strconv"
 	"sync"
@@ -76,8 +77,18 @@ type Options struct {
 	// ChannelLinger is how long a channel without subscribers stays attached,
 	// default 5 s.
 	ChannelLinger time.Duration
-	// AttachTimeout bounds attaching a channel to the log, default 10 s.
+	// AttachTimeout bounds attaching a channel to the log, and the wait for the turn to
+	// do so, default 10 s.
 	AttachTimeout time.Duration
+	// Attaching is how many channels are attached at a time, default 4 per processor.
+	// What the log takes longer for than a moment does not count.
+	Attaching int
+	// ChannelRate bounds how many channels in a second are attached for connections that
+	// have had many attached, of all together, after a burst of four times that; 0 for no
+	// bound.
+	ChannelRate int
+	// Network is what counts as one client of an address, default the address itself.
+	Network func(netip.Addr) netip.Addr
 	// MaxFilterBytes bounds the memory of the filters of one connection, default
 	// 256 KiB.
 	MaxFilterBytes int
@@ -146,6 +157,10 @@ func (o *Options) setDefaults() {
 	fallback(&o.Linger, 2*time.Second)
 	fallback(&o.ChannelLinger, 5*time.Second)
 	fallback(&o.AttachTimeout, 10*time.Second)
+	fallback(&o.Attaching, 4*runtime.GOMAXPROCS(0))
+	if o.Network == nil {
+		o.Network = func(a netip.Addr) netip.Addr { return a }
+	}
 	fallback(&o.MaxSubscriptions, 1000)
 	fallback(&o.MaxFilterBytes, 256<<10)
 	fallback(&o.CacheTTL, defaultCacheTTL)
@@ -171,6 +186,7 @@ type Hub struct {
 	opt    Options
 	limits limits
 	inbox  inbox
+	gate   *gate
 	shards []*shard
 	// upgraders are without and with per-message compression.
 	upgraders [2]*gws.Upgrader
@@ -257,6 +273,7 @@ func New(opt Options) (*Hub, error) {
 		instance:  strconv.FormatUint(rand.Uint64(), 36),
 	}
 	h.inbox.limit = opt.TotalMessageBytes
+	h.gate = newGate(opt.Attaching, opt.ChannelRate, opt.Now)
 	h.failures.Pause = time.Second
 	opt.Metrics.begin(opt.Apps.IDs())
 	h.encoders.New = func() any { return new(encoder) }

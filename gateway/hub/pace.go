@@ -11,6 +11,9 @@ import (
 // with many channels loses nothing. Belongs to the reading goroutine.
 type pace struct{ frames, requests *rate.Limiter }
 
+// longRequest is for how many bytes a request counts once more.
+const longRequest = 4 << 10
+
 // paceFrames waits until the connection may send that many frames.
 func (c *Client) paceFrames(n int) {
 	r := c.hub.opt.MessageRate
@@ -27,8 +30,8 @@ func (c *Client) paceFrames(n int) {
 }
 
 // paceRequest waits until the connection may subscribe, unsubscribe or sign in: what
-// costs signatures, attaching, and records that others read.
-func (c *Client) paceRequest() {
+// costs signatures, attaching, and records that others read. A long message costs more.
+func (c *Client) paceRequest(bytes int) {
 	r := c.hub.opt.SubscriptionRate
 	if r <= 0 {
 		return
@@ -36,7 +39,7 @@ func (c *Client) paceRequest() {
 	if c.pace.requests == nil {
 		c.pace.requests = rate.NewLimiter(rate.Limit(r), r+c.hub.opt.MaxSubscriptions)
 	}
-	c.wait(c.pace.requests, 1, "subscription_rate")
+	c.wait(c.pace.requests, 1+bytes/longRequest, "subscription_rate")
 }
 
 // wait takes n tokens. The real clock counts, because real time is what is waited for.

@@ -39,17 +39,17 @@ func (c *Client) handle(message []byte) {
 		c.control(pusher.Control{Event: "pong", Object: []byte("{}")})
 	case "pong":
 	case "subscribe":
-		c.paceRequest()
+		c.paceRequest(len(message))
 		c.subscribe(f)
 	case "unsubscribe":
-		c.paceRequest()
+		c.paceRequest(len(message))
 		c.unsubscribe(f.Data)
 	case "enable_delta_compression":
 		c.enableDelta(f.Data)
 	case "delta_sync_error":
 		c.resync(f.Data)
 	case "signin":
-		c.paceRequest()
+		c.paceRequest(len(message))
 		c.signIn(f.Data)
 	case "resume":
 		c.deny(refusedRecovery, "", pusher.ErrorNoRecovery, "connection recovery is not enabled")
@@ -166,6 +166,11 @@ func (c *Client) attachFailed(channel string, err error) {
 	if errors.Is(err, errScarce) {
 		c.limited("memory")
 		c.refuse(channel, pusher.ErrorOverCapacity, "LimitReached", 503, "this server has no memory for further channels; try again")
+		return
+	}
+	if errors.Is(err, errBusy) {
+		c.limited("attaching")
+		c.refuse(channel, pusher.ErrorOverCapacity, "LimitReached", 503, "this server is busy with other subscriptions; try again")
 		return
 	}
 	c.hub.failures.Warn(c.hub.opt.Logger, "attaching", "attaching a channel failed", "app", c.app.ID, "channel", channel, "error", err)

@@ -71,7 +71,7 @@ func (s *stranger) run(ctx context.Context, a attack) {
 			_ = conn.Close()
 		}
 	}()
-	tick := time.NewTicker(50 * time.Millisecond)
+	tick := time.NewTicker(25 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		select {
@@ -115,9 +115,9 @@ func attacks() []attack {
 		{"does not read", 60, func(ctx context.Context, s *stranger) net.Conn {
 			return s.dial(ctx, handshake+subscribeFrame("bulk")+subscribeFrame(fmt.Sprint("room-", s.rnd.IntN(10))))
 		}},
-		{"channels of its own", 10, func(ctx context.Context, s *stranger) net.Conn {
+		{"channels of its own", 40, func(ctx context.Context, s *stranger) net.Conn {
 			var text strings.Builder
-			for range 10 {
+			for range 50 {
 				text.WriteString(subscribe(s))
 			}
 			s.say(text.String())
