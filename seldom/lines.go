@@ -37,6 +37,11 @@ func (s *Lines) Warn(l *slog.Logger, of, message string, args ...any) {
 	s.log(l, slog.LevelWarn, of, message, args)
 }
 
+// Info writes or counts what is worth knowing.
+func (s *Lines) Info(l *slog.Logger, of, message string, args ...any) {
+	s.log(l, slog.LevelInfo, of, message, args)
+}
+
 // Error writes or counts an error.
 func (s *Lines) Error(l *slog.Logger, of, message string, args ...any) {
 	s.log(l, slog.LevelError, of, message, args)

@@ -22,13 +22,18 @@ const (
 // attempt does something again and again until it succeeds, fails for good, or ctx is
 // done. Each time has a deadline of its own.
 func attempt(ctx context.Context, f func(ctx context.Context) error) error {
+	var before error
 	for {
 		try, cancel := context.WithTimeout(ctx, attemptStart)
 		err := f(try)
 		cancel()
+		if ctx.Err() != nil && before != nil && errors.Is(err, context.DeadlineExceeded) {
+			return before // the last time was cut short, and says nothing
+		}
 		if err == nil || ctx.Err() != nil || !passing(err) {
 			return err
 		}
+		before = err
 		select {
 		case <-time.After(attemptPause):
 		case <-ctx.Done():

@@ -20,6 +20,8 @@ const (
 	// redialLongest, with as much again by chance.
 	redialPause   = 50 * time.Millisecond
 	redialLongest = time.Second
+	// changesPause lies between two lines about a connection that was lost, or is there again.
+	changesPause = 5 * time.Second
 )
 
 // link is the connection for one role. The client library reconnects one that breaks, but
@@ -35,6 +37,8 @@ type link struct {
 	// crowded counts the times that the server refused a subscription for their number.
 	crowded atomic.Uint64
 	lines   seldom.Lines
+	// changes are lines about a connection that comes and goes.
+	changes seldom.Lines
 
 	mu       sync.Mutex
 	standing map[*standing]struct{}
@@ -62,7 +66,7 @@ type standing struct {
 }
 
 func newLink(l *Log, role string, more ...nats.Option) *link {
-	return &link{log: l, role: role, more: more, broken: make(chan struct{}, 1), standing: map[*standing]struct{}{}}
+	return &link{log: l, role: role, more: more, broken: make(chan struct{}, 1), standing: map[*standing]struct{}{}, changes: seldom.Lines{Pause: changesPause}}
 }
 
 // conn is the present connection. It may be closed, and another one the next time.
@@ -106,7 +110,7 @@ func (k *link) replace() {
 		w, err := k.log.join(k)
 		if err == nil {
 			k.adopt(w)
-			k.log.opt.Logger.Info("a closed connection to NATS was replaced", "role", k.role, "server", w.conn.ConnectedUrlRedacted())
+			k.changes.Info(k.log.opt.Logger, "replaced", "a closed connection to NATS was replaced", "role", k.role, "server", w.conn.ConnectedUrlRedacted())
 			// Live messages may have been missed.
 			k.log.trigger()
 			return

@@ -139,7 +139,7 @@ func (l *Log) handlers(k *link) []nats.Option {
 			k.noted(err)
 			// Without an error it is about to be replaced.
 			if l.ctx.Err() == nil && err != nil {
-				l.opt.Logger.Warn("connection to NATS lost", "role", k.role, "error", err)
+				k.changes.Warn(l.opt.Logger, "lost", "connection to NATS lost", "role", k.role, "error", err)
 			}
 			if l.opened.Load() {
 				l.disconnected()
@@ -147,7 +147,7 @@ func (l *Log) handlers(k *link) []nats.Option {
 		}),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { k.failed(err) }),
 		nats.ReconnectHandler(func(c *nats.Conn) {
-			l.opt.Logger.Info("connected to NATS again", "role", k.role, "server", c.ConnectedUrlRedacted())
+			k.changes.Info(l.opt.Logger, "again", "connected to NATS again", "role", k.role, "server", c.ConnectedUrlRedacted())
 			l.trigger()
 		}),
 		nats.ClosedHandler(func(*nats.Conn) { k.wake() }),

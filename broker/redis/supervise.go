@@ -71,10 +71,11 @@ func (l *Log) supervise() {
 		case <-check.C:
 			l.checkEpochs()
 			l.tryStoring()
+			if l.hasProblem(settings) {
+				l.inspectAgain()
+			}
 		case <-audit.C:
-			ctx, cancel := context.WithTimeout(l.ctx, 5*time.Second)
-			l.problem("settings of Redis", l.inspect(ctx))
-			cancel()
+			l.inspectAgain()
 			l.compare(oldest)
 		}
 	}
@@ -91,11 +92,24 @@ func (l *Log) lostPart(ctx context.Context, a *appLog, epoch string) error {
 	return l.renew(ctx, a, epoch)
 }
 
+// settings is the problem of servers that are not what the options say.
+const settings = "settings of Redis"
+
+func (l *Log) inspectAgain() {
+	ctx, cancel := context.WithTimeout(l.ctx, 5*time.Second)
+	defer cancel()
+	l.problem(settings, l.inspect(ctx))
+}
+
 // inspectFirst is inspect for the start. A replica may be about to take over.
 func (l *Log) inspectFirst(ctx context.Context) error {
+	var before error
 	for {
 		err := l.inspect(ctx)
-		if !errors.Is(err, errReplica) {
+		if before != nil && ctx.Err() != nil {
+			return before // it was cut short, and says nothing
+		}
+		if before = err; !errors.Is(err, errReplica) {
 			return err
 		}
 		select {
@@ -123,23 +137,23 @@ func (l *Log) inspect(ctx context.Context) error {
 	if !l.opt.Cluster && strings.Contains(info, "role:slave") {
 		return l.at("", errReplica)
 	}
-	settings, err := l.read.Do(ctx, l.read.B().ConfigGet().Parameter("appendonly", "appendfsync", "maxmemory-policy").Build()).AsStrMap()
+	got, err := l.read.Do(ctx, l.read.B().ConfigGet().Parameter("appendonly", "appendfsync", "maxmemory-policy").Build()).AsStrMap()
 	if err != nil {
-		settings = nil // many offers of Redis refuse CONFIG
+		got = nil // many offers of Redis refuse CONFIG
 	}
 	text := "what it keeps when it ends is not known"
 	switch {
-	case settings["appendonly"] == "yes" && settings["appendfsync"] == "always":
+	case got["appendonly"] == "yes" && got["appendfsync"] == "always":
 		text = "it is written to its append-only file before, so the end of the process or machine loses nothing"
-	case settings["appendonly"] == "yes" && settings["appendfsync"] == "everysec":
+	case got["appendonly"] == "yes" && got["appendfsync"] == "everysec":
 		// An append waits up to two seconds for a synchronisation that is under way.
 		text = "its append-only file is synchronised each second: its end can lose the last seconds, that of the process when the disk is slow"
-	case settings["appendonly"] == "yes":
+	case got["appendonly"] == "yes":
 		text = "its append-only file is synchronised when the system likes: the end of the machine loses what was not"
-	case settings["appendonly"] == "no":
+	case got["appendonly"] == "no":
 		text = "it has no append-only file: its end loses everything since the last snapshot, perhaps all"
 	}
-	policy := settings["maxmemory-policy"]
+	policy := got["maxmemory-policy"]
 	l.mu.Lock()
 	l.persistence = text
 	changed := l.policy != policy
@@ -156,6 +170,14 @@ type problem struct {
 	text string
 	// app is the one that it concerns, empty for all.
 	app string
+}
+
+// hasProblem says whether something is known to be wrong.
+func (l *Log) hasProblem(what string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, has := l.problems[what]
+	return has
 }
 
 // problem notes what is wrong with something that all apps need, or that nothing is.

@@ -304,3 +304,23 @@ func TestWeeks04PasswordThatChanges(t *testing.T) {
 		t.Errorf("the log says\n%s", text)
 	}
 }
+
+// TestWeeks04ServerBecomesReplica: a server that is made a replica while a gateway uses it is
+// named as that, and all is well soon after it is a primary again.
+func TestWeeks04ServerBecomesReplica(t *testing.T) {
+	t.Parallel()
+	server := redisserver.Start(t)
+	l := open(t, server.URL(), false, func(o *Options) { o.AuditInterval, o.PublishTimeout = 100*time.Millisecond, 300*time.Millisecond })
+	server.Do("REPLICAOF 127.0.0.1 1")
+	until(t, "readiness names the role", func() bool {
+		return !l.Health().Ready && strings.Contains(problems(l), "Redis server "+server.Addr()+": the server is a replica")
+	})
+	if _, err := l.Publish(t.Context(), "app-1", plain("c", "x")); !errors.Is(err, broker.ErrUnavailable) {
+		t.Errorf("got %v", err)
+	}
+	server.Do("REPLICAOF NO ONE")
+	until(t, "the log is ready", func() bool { return l.Health().Ready })
+	if _, err := l.Publish(t.Context(), "app-1", plain("c", "x")); err != nil {
+		t.Error(err)
+	}
+}
