@@ -93,7 +93,7 @@ func (l *Log) greeting(ctx context.Context, addr string) string {
 	if addr == "" {
 		addr = l.addr
 	}
-	ctx, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	var d net.Dialer
 	c, err := d.DialContext(ctx, "tcp", addr)

@@ -163,7 +163,7 @@ func (l *Log) dial(ctx context.Context, role string) (rueidis.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("redis: %w", err)
 	}
-	var before error
+	var before, greeted error
 	for {
 		c, err := rueidis.NewClient(opt)
 		if err == nil {
@@ -176,11 +176,13 @@ func (l *Log) dial(ctx context.Context, role string) (rueidis.Client, error) {
 			return nil, l.unreached(err)
 		}
 		if said := l.greeting(ctx, opt.InitAddress[0]); said != "" {
-			err = errors.New(said)
+			greeted = errors.New(said)
 		}
-		// The last attempt may have had too little time to find out.
-		if before != nil && errors.Is(err, context.DeadlineExceeded) {
-			err = before
+		switch {
+		case greeted != nil:
+			err = greeted
+		case before != nil && errors.Is(err, context.DeadlineExceeded):
+			err = before // the last attempt may have had too little time to find out
 		}
 		before = err
 		select {
