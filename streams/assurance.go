@@ -8,6 +8,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nuid"
+
+	"github.com/sluicehq/sluice/broker"
 )
 
 // assurance makes sure that what the server acknowledged is in the log under its own
@@ -166,7 +168,7 @@ func (l *Log) restore(a *appLog) {
 			continue
 		case elsewhere:
 			ctx, cancel := context.WithTimeout(l.ctx, l.opt.PublishTimeout)
-			_, err := l.publishAcked(ctx, a, l.again(a, e.m))
+			_, err := l.publishOne(ctx, a, l.again(a, e.m), broker.Outgoing{Event: &broker.Event{}})
 			cancel()
 			if err == nil {
 				restored++

@@ -160,14 +160,19 @@ func (l *Log) putBack(ctx context.Context, a *appLog, info *jetstream.StreamInfo
 	if err != nil {
 		return nil, fmt.Errorf("stream %s exists and differs: %s; it could not be put back: %w", name, what, noRoom(found.Config, err))
 	}
+	now := s.CachedInfo()
+	if now.Config.Metadata[epochKey] == "" {
+		// Somebody removed it again before the answer was made.
+		now.Config.Metadata = found.Config.Metadata
+	}
 	if adapt {
 		l.opt.Logger.Info("adapting the settings of a stream", "stream", name, "settings", what)
-		return s.CachedInfo(), nil
+		return now, nil
 	}
 	l.noteMended(name, what)
 	// What was not delivered meanwhile is read from the log.
 	a.poke()
-	return s.CachedInfo(), nil
+	return now, nil
 }
 
 // errFinal says that a stream has settings with which it cannot be used, and which NATS does

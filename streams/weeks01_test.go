@@ -78,8 +78,12 @@ var edits = []struct {
 		c.RePublish = nil
 	}},
 	{name: "no republishing", change: func(c *jetstream.StreamConfig) { c.RePublish = nil }},
-	{name: "republishing headers", change: func(c *jetstream.StreamConfig) { c.RePublish.HeadersOnly = true }},
-	{name: "republishing elsewhere", change: func(c *jetstream.StreamConfig) { c.RePublish.Destination = "rx.>" }},
+	{name: "republishing headers", change: func(c *jetstream.StreamConfig) {
+		c.RePublish = &jetstream.RePublish{Source: "ch.app-1.>", Destination: "rt.app-1.>", HeadersOnly: true}
+	}},
+	{name: "republishing elsewhere", change: func(c *jetstream.StreamConfig) {
+		c.RePublish = &jetstream.RePublish{Source: "ch.app-1.>", Destination: "rx.app-1.>"}
+	}},
 	{name: "a short window of ids", change: func(c *jetstream.StreamConfig) { c.Duplicates = 100 * time.Millisecond }},
 	{name: "small messages", change: func(c *jetstream.StreamConfig) { c.MaxMsgSize = 16 }},
 	{name: "one message in all", change: func(c *jetstream.StreamConfig) { c.MaxMsgs = 1 }},
