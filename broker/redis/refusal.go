@@ -57,7 +57,7 @@ func (l *Log) at(addr string, err error) error {
 	if addr == "" {
 		addr = l.addr
 	}
-	return fmt.Errorf("Redis server %s: %w", addr, err)
+	return fmt.Errorf("the Redis server %s: %w", addr, err)
 }
 
 // unreached is the error of a start that got no connection, with what it may mean.

@@ -47,7 +47,10 @@ func (r *request) prepare(w http.ResponseWriter, found route) error {
 		return bodyError(&http.MaxBytesError{Limit: r.api.opt.MaxBody})
 	}
 	signed, err := r.authorize()
-	if err == nil {
+	if err != nil {
+		// A stranger may have sent hundreds of requests behind this one.
+		w.Header().Set("Connection", "close")
+	} else {
 		err = r.checkParams(found.takes)
 	}
 	if err != nil {

@@ -10,9 +10,11 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"syscall"
+	"testing"
 	"time"
 )
 
@@ -171,6 +173,45 @@ func besiege(ctx context.Context, address string, seed uint64) {
 		running.Go(func() { s.run(ctx, a) })
 	}
 	running.Wait()
+}
+
+// strangersEnv makes this test binary the strangers that besiege an address.
+const strangersEnv = "STRANGERS_BESIEGE"
+
+// besieges makes this process the strangers, if it is told to, until its parent goes.
+func besieges() bool {
+	address := os.Getenv(strangersEnv)
+	if address == "" {
+		return false
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		cancel()
+	}()
+	besiege(ctx, address, 3)
+	return true
+}
+
+// strangers besiege a server from a process of their own until they are told to end. They
+// share the machine with whom they attack, which strangers do not: with the lowest priority
+// they take what is left of it.
+func strangers(t *testing.T, address string) (end func()) {
+	t.Helper()
+	cmd := exec.Command("nice", "-n", "19", os.Args[0])
+	cmd.Env = append(os.Environ(), strangersEnv+"="+address)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return sync.OnceFunc(func() {
+		_ = stdin.Close()
+		_ = cmd.Wait()
+	})
 }
 
 // resident is the memory of the server in bytes, as the kernel sees it.

@@ -5,7 +5,6 @@ package e2e
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"net"
@@ -226,17 +225,11 @@ func TestTrustStrangersTakeNothing(t *testing.T) {
 	s := newStage(t, limit)
 	before, _, _ := s.watch(quiet)
 	filesBefore, heldBefore := s.server.openFiles(), metric(t, s.server, "sockudo_memory_held_bytes")
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		besiege(ctx, s.server.HTTP, 3)
-	}()
-	defer func() { cancel(); <-ended }()
+	end := strangers(t, s.server.HTTP)
+	defer end()
 	during, files, held := s.watch(loud)
 	resident := s.server.resident()
-	cancel()
-	<-ended
+	end()
 	if most := metric(t, s.server, "sockudo_descriptors_limit"); float64(files) > most {
 		t.Errorf("%d descriptors of %v were in use", files, most)
 	}
