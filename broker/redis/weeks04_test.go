@@ -292,7 +292,7 @@ func TestWeeks04PasswordThatChanges(t *testing.T) {
 	a.do("ACL SETUSER gateway resetpass >two")
 	a.do("CLIENT KILL USER gateway")
 	until(t, "readiness names the cause", func() bool {
-		return !l.Health().Ready && strings.Contains(problems(l), "live feed: Redis server "+server.Addr()+": WRONGPASS")
+		return !l.Health().Ready && strings.Contains(problems(l), "live feed: the Redis server "+server.Addr()+": WRONGPASS")
 	})
 	source.Store(with("two"))
 	until(t, "the log is ready", func() bool { return l.Health().Ready })
