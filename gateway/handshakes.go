@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/sluicehq/sluice/seldom"
+	"github.com/sluicehq/sluice/broker/seldom"
 )
 
 // handshakes bounds the connections of one address that have not sent a request yet, so

@@ -16,11 +16,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/sluicehq/sluice/broker/seldom"
 	"github.com/sluicehq/sluice/gateway/hub"
 	"github.com/sluicehq/sluice/gateway/presence"
 	"github.com/sluicehq/sluice/gateway/rest"
 	"github.com/sluicehq/sluice/gateway/webhook"
-	"github.com/sluicehq/sluice/seldom"
 )
 
 // Node is one gateway. Make it with [New], serve with [Node.Run].

@@ -12,7 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/sluicehq/sluice/seldom"
+	"github.com/sluicehq/sluice/broker/seldom"
 )
 
 const (

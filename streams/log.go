@@ -12,8 +12,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/seldom"
 	"github.com/sluicehq/sluice/kv"
-	"github.com/sluicehq/sluice/seldom"
 )
 
 // Log is the JetStream log. Make it with [Open].

@@ -14,7 +14,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/sluicehq/sluice/broker"
-	"github.com/sluicehq/sluice/seldom"
+	"github.com/sluicehq/sluice/broker/seldom"
 )
 
 // Log is the log on Redis. Make it with [Open].

@@ -14,8 +14,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sluicehq/sluice/broker/seldom"
 	"github.com/sluicehq/sluice/configs"
-	"github.com/sluicehq/sluice/seldom"
 )
 
 // waitPause lies between two attempts to open a log that somebody has to mend.

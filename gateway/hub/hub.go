@@ -16,11 +16,11 @@ import (
 	"github.com/lxzan/gws"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/seldom"
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/presence"
 	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/kv"
-	"github.com/sluicehq/sluice/seldom"
 )
 
 // Options configure a [Hub]. The zero value of a field means its default, except

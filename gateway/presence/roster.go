@@ -11,8 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sluicehq/sluice/broker/seldom"
 	"github.com/sluicehq/sluice/kv"
-	"github.com/sluicehq/sluice/seldom"
 )
 
 // Options configure a [Roster]. Table and Node are required.

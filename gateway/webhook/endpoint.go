@@ -8,8 +8,8 @@ import (
 	"net/url"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/seldom"
 	"github.com/sluicehq/sluice/gateway/app"
-	"github.com/sluicehq/sluice/seldom"
 )
 
 // endpoint is one address of one app.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -36,24 +37,24 @@ const (
 var rules = []rule{
 	{pkg: "broker"},
 	{pkg: "broker/name"},
+	{pkg: "broker/seldom"},
 	{pkg: "broker/memory", own: []string{"broker"}},
-	{pkg: "broker/redis", own: []string{"broker", "kv", "seldom"}, foreign: []string{"github.com/redis/rueidis"}},
+	{pkg: "broker/redis", own: []string{"broker", "kv"}, foreign: []string{"github.com/redis/rueidis"}},
 	{pkg: "broker/brokertest", own: []string{"broker"}, foreign: []string{"github.com/google/go-cmp/", "pgregory.net/rapid"}},
-	{pkg: "streams", own: []string{"broker", "kv", "seldom"}, foreign: []string{nats}},
+	{pkg: "streams", own: []string{"broker", "kv"}, foreign: []string{nats}},
 	{pkg: "streams/embedded", foreign: []string{nats, "golang.org/x/sys/"}},
 	{pkg: "kv", own: []string{"broker/name"}, foreign: []string{nats}},
 	{pkg: "kv/shape", foreign: []string{nats}},
 	{pkg: "kv/kvtest", own: []string{"kv"}},
 	{pkg: "delta"},
-	{pkg: "seldom"},
-	{pkg: "gateway", own: []string{"broker", "gateway", "delta", "kv", "seldom"}, foreign: []string{prometheus, "github.com/pires/go-proxyproto"}},
+	{pkg: "gateway", own: []string{"broker", "gateway", "delta", "kv"}, foreign: []string{prometheus, "github.com/pires/go-proxyproto"}},
 	{pkg: "gateway/app"},
 	{pkg: "gateway/process"},
 	{pkg: "gateway/pusher", own: []string{"gateway/app"}, foreign: []string{gjson}},
-	{pkg: "gateway/hub", own: []string{"broker", "delta", "kv", "gateway/app", "gateway/pusher", "gateway/presence", "gateway/webhook", "seldom"}, foreign: []string{gws, prometheus, flate, "golang.org/x/time/rate"}},
-	{pkg: "gateway/presence", own: []string{"broker", "kv", "gateway/app", "gateway/pusher", "seldom"}},
-	{pkg: "gateway/rest", own: []string{"broker", "gateway/app", "gateway/pusher", "seldom"}, foreign: []string{gjson, "golang.org/x/time/rate"}},
-	{pkg: "gateway/webhook", own: []string{"broker", "gateway/app", "gateway/pusher", "seldom"}, foreign: []string{prometheus}},
+	{pkg: "gateway/hub", own: []string{"broker", "delta", "kv", "gateway/app", "gateway/pusher", "gateway/presence", "gateway/webhook"}, foreign: []string{gws, prometheus, flate, "golang.org/x/time/rate"}},
+	{pkg: "gateway/presence", own: []string{"broker", "kv", "gateway/app", "gateway/pusher"}},
+	{pkg: "gateway/rest", own: []string{"broker", "gateway/app", "gateway/pusher"}, foreign: []string{gjson, "golang.org/x/time/rate"}},
+	{pkg: "gateway/webhook", own: []string{"broker", "gateway/app", "gateway/pusher"}, foreign: []string{prometheus}},
 	{pkg: "gateway/web"},
 	{pkg: "gateway/client", own: []string{"delta", "gateway/app", "gateway/pusher"}, foreign: []string{gws, gjson}},
 	{pkg: "configs", foreign: []string{
@@ -96,6 +97,18 @@ func TestPlanRefusesOutwardImports(t *testing.T) {
 	} {
 		if allowed(find(c.pkg), c.pkg, module+"/"+c.imported) {
 			t.Errorf("%s may import %s", c.pkg, c.imported)
+		}
+	}
+}
+
+// rooms are the folders of the house. A package finds its place in one of them.
+var rooms = []string{"broker", "streams", "kv", "gateway", "delta", "cmd", "configs", "scripts", "test"}
+
+func TestNoRoomIsAdded(t *testing.T) {
+	for _, p := range packages(t) {
+		path := strings.TrimPrefix(p.ImportPath, module+"/")
+		if first, _, _ := strings.Cut(path, "/"); !slices.Contains(rooms, first) {
+			t.Errorf("%s is in none of %s", path, strings.Join(rooms, ", "))
 		}
 	}
 }
