@@ -119,7 +119,11 @@ func (l *Log) refresh(ctx context.Context, a *appLog, lostEpoch string) error {
 		return err
 	}
 	a.info.Store(info)
-	l.clock.Set(info.TimeStamp, time.Now())
+	// The stream of gateways may have another leader, with another clock, than those of
+	// the events whose ages are told by it.
+	if a.opt.ID != broker.GatewaysApp {
+		l.clock.Set(info.TimeStamp, time.Now())
+	}
 	override, _, err := l.epochs.get(ctx, a.opt.ID)
 	if err != nil {
 		return fmt.Errorf("epoch of the app %s: %w", a.opt.ID, err)
