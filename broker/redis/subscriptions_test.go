@@ -68,7 +68,8 @@ func TestSlotsWithoutServer(t *testing.T) {
 func TestSlotThatComesBack(t *testing.T) {
 	t.Parallel()
 	cluster := redisserver.StartCluster(t)
-	l := open(t, cluster.URL(), true, silent)
+	// More than the test publishes while it waits, however fast that goes.
+	l := open(t, cluster.URL(), true, silent, func(o *Options) { o.Apps[0].MaxMessages = 10_000 })
 	w := attachTo(t, l, "c")
 	slot := int(slotOf(l.keys.channel("app-1", "c").live))
 	home := cluster.Owner(slot)
