@@ -15,13 +15,14 @@ const (
 )
 
 // earlier has the changes of other gateways that must be told before changes of this
-// one: that a channel is occupied before who is added to it, and who is removed before
-// it is vacated. Each gateway tells its own changes at its own speed, so this one tells
-// theirs first, too. Who is told twice knows a change by its name. The zero value is
-// empty.
+// one: that a channel is occupied before who is added to it, who is removed before it is
+// vacated, and that it was vacated before it is occupied again. Each gateway tells its own
+// changes at its own speed, so this one tells theirs first, too. Who is told twice knows a
+// change by its name. The zero value is empty.
 type earlier struct {
-	occupied *told
-	removed  []told
+	occupied, vacated *told
+	// removed left since the channel was occupied.
+	removed []told
 }
 
 type told struct {
@@ -33,9 +34,9 @@ type told struct {
 func (e *earlier) note(c Change, now time.Time) {
 	switch c.Kind {
 	case Occupied:
-		e.occupied = &told{c, now}
+		*e = earlier{occupied: &told{c, now}}
 	case Vacated:
-		*e = earlier{}
+		e.occupied, e.vacated = nil, &told{c, now}
 	case Removed:
 		if len(e.removed) == maxEarlier {
 			e.removed = append(e.removed[:0], e.removed[1:]...)
@@ -46,19 +47,24 @@ func (e *earlier) note(c Change, now time.Time) {
 
 // before returns what must be told before a change of this gateway, once.
 func (e *earlier) before(c Change, now time.Time) (out []Change) {
+	var first []told
 	switch c.Kind {
 	case Added:
-		if e.occupied != nil && now.Sub(e.occupied.at) < earlierFor {
-			out = append(out, e.occupied.change)
+		if e.occupied != nil {
+			first = []told{*e.occupied}
 		}
 		e.occupied = nil
-	case Vacated:
-		for _, r := range e.removed {
-			if now.Sub(r.at) < earlierFor {
-				out = append(out, r.change)
-			}
+	case Occupied, Vacated:
+		first = e.removed
+		if e.vacated != nil {
+			first = append(first, *e.vacated)
 		}
 		*e = earlier{}
+	}
+	for _, t := range first {
+		if now.Sub(t.at) < earlierFor {
+			out = append(out, t.change)
+		}
 	}
 	return out
 }

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/sluicehq/sluice/kv"
 )
 
 // TestWeeks18OthersAreToldFirst: a gateway that adds a member to a channel which another
@@ -26,6 +28,10 @@ func TestWeeks18OthersAreToldFirst(t *testing.T) {
 		{"not what is long told", []Change{theirs(Occupied, "")}, earlierFor, mine(Added, "b"), nil},
 		{"nor who left long ago", []Change{theirs(Removed, "a")}, earlierFor, mine(Vacated, ""), nil},
 		{"nor what is over", []Change{theirs(Occupied, ""), theirs(Vacated, "")}, 0, mine(Added, "b"), nil},
+		{"vacated before occupied again", []Change{theirs(Occupied, ""), theirs(Vacated, "")}, 0, mine(Occupied, ""), []Change{theirs(Vacated, "")}},
+		{"with who left it", []Change{theirs(Removed, "a"), theirs(Vacated, "")}, 0, mine(Occupied, ""), []Change{theirs(Removed, "a"), theirs(Vacated, "")}},
+		{"not what was vacated long ago", []Change{theirs(Removed, "a"), theirs(Vacated, "")}, earlierFor, mine(Occupied, ""), nil},
+		{"nor what others occupied since", []Change{theirs(Removed, "a"), theirs(Vacated, ""), theirs(Occupied, "")}, 0, mine(Vacated, ""), nil},
 		{"members do not depend on each other", []Change{theirs(Added, "a"), theirs(Removed, "a")}, 0, mine(Added, "b"), nil},
 	} {
 		t.Run(c.about, func(t *testing.T) {
@@ -47,5 +53,43 @@ func TestWeeks18OthersAreToldFirst(t *testing.T) {
 	}
 	if n := len(e.before(mine(Vacated, ""), now)); n != maxEarlier {
 		t.Errorf("%d were remembered, the bound is %d", n, maxEarlier)
+	}
+}
+
+// TestTrust15VacatedIsToldBeforeOccupied: the last one leaves a channel on one gateway while
+// somebody comes on another one, whose seat is written a moment later. Webhooks take back
+// that it was vacated if they hear of that first. So the second gateway tells both, the
+// first by the name by which the other one tells it.
+func TestTrust15VacatedIsToldBeforeOccupied(t *testing.T) {
+	table := kv.NewMemoryTable(nil)
+	now := time.Now()
+	stands := func() time.Time { return now }
+	a, b := startWith(t, table, Options{Node: "a", Now: stands}), startWith(t, table, Options{Node: "b", Now: stands})
+	count := func(g *gatewayT, n int) {
+		g.SetCount("app", "presence-room", n)
+		eventually(t, "both know the count", func() bool {
+			inA, _, _ := a.room.Counts()
+			inB, _, _ := b.room.Counts()
+			return inA == n && inB == n
+		})
+	}
+	count(a, 1)
+	count(a, 0)
+	count(b, 1)
+	told := func(g *gatewayT) (out []Change) {
+		for _, c := range g.told() {
+			if c.Kind == Occupied || c.Kind == Vacated {
+				out = append(out, c)
+			}
+		}
+		return out
+	}
+	eventually(t, "b has told that the channel is occupied", func() bool { return len(told(b)) > 1 })
+	theirs, mine := told(a), told(b)
+	if len(theirs) != 2 || theirs[1].Kind != Vacated {
+		t.Fatalf("a told %v", theirs)
+	}
+	if mine[0].Kind != Vacated || mine[0].Node != "a" || mine[0].Cause != theirs[1].Cause || mine[1].Kind != Occupied || mine[1].Node != "b" {
+		t.Errorf("b told %v after a told %v", mine, theirs)
 	}
 }
