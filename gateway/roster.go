@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -14,12 +15,19 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
+// rosterPatience is how long the table may be out of reach at the start: it may have no
+// leader for some seconds. rosterPause lies between two attempts.
+const (
+	rosterPatience = 30 * time.Second
+	rosterPause    = 100 * time.Millisecond
+)
+
 // openRoster takes this gateway's place in the presence of the cluster.
 func (n *Node) openRoster() error {
 	if n.opt.Table == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), n.opt.PublishTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), rosterPatience)
 	defer cancel()
 	var err error
 	opt := n.opt.Presence
@@ -31,7 +39,16 @@ func (n *Node) openRoster() error {
 			h.Tell(app, channel, c)
 		}
 	}
-	n.roster, err = presence.New(ctx, opt)
+	for {
+		n.roster, err = presence.New(ctx, opt)
+		if err == nil || ctx.Err() != nil || !errors.Is(err, kv.ErrUnavailable) {
+			break
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(rosterPause):
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("taking part in presence: %w", err)
 	}
