@@ -1,0 +1,121 @@
+package pusher
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/tidwall/gjson"
+)
+
+// Rewind is what a subscription wants of the past (protocol section 5.4). One of its
+// members is set.
+type Rewind struct {
+	// Count asks for the last so many events.
+	Count int
+	// Age asks for the events of so long.
+	Age time.Duration
+	// Latest asks for the newest event of each conflation value.
+	Latest bool
+}
+
+const (
+	maxRewindCount   = 1<<31 - 1
+	maxRewindSeconds = 10 * 365 * 86400
+)
+
+var errRewind = errors.New(`rewind must be a number of events, {"count":N}, {"seconds":N} or {"latest":true}`)
+
+// ParseRewind reads the member `rewind` of a subscription.
+func ParseRewind(value json.RawMessage) (Rewind, error) {
+	v := gjson.ParseBytes(value)
+	if v.Type == gjson.Number || v.Type == gjson.String {
+		n, err := wholeNumber("rewind", v, maxRewindCount)
+		return Rewind{Count: n}, err
+	}
+	if !v.IsObject() {
+		return Rewind{}, errRewind
+	}
+	var r Rewind
+	var err error
+	members := 0
+	v.ForEach(func(name, value gjson.Result) bool {
+		members++
+		switch name.Str {
+		case "count":
+			r.Count, err = wholeNumber("rewind.count", value, maxRewindCount)
+		case "seconds", "duration_seconds":
+			var n int
+			n, err = wholeNumber("rewind."+name.Str, value, maxRewindSeconds)
+			r.Age = time.Duration(n) * time.Second
+		case "latest":
+			if r.Latest = value.Type == gjson.True; !r.Latest {
+				err = errors.New("rewind.latest must be true")
+			}
+		default:
+			err = errRewind
+		}
+		return err == nil
+	})
+	if err == nil && members != 1 {
+		err = errRewind
+	}
+	if err != nil {
+		return Rewind{}, err
+	}
+	return r, nil
+}
+
+// wholeNumber reads a number from 1 to most, which may stand in a string.
+func wholeNumber(name string, v gjson.Result, most int) (int, error) {
+	digits := v.Raw
+	switch v.Type {
+	case gjson.String:
+		digits = v.Str
+	case gjson.Number:
+	default:
+		return 0, fmt.Errorf("%s is not a number", name)
+	}
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil && v.Type == gjson.Number {
+		if f := v.Num; f == math.Trunc(f) && math.Abs(f) < 1<<53 {
+			n, err = int64(f), nil
+		}
+	}
+	if err != nil || n < 1 || n > int64(most) {
+		return 0, fmt.Errorf("%s is %.40q, must be a whole number from 1 to %d", name, digits, most)
+	}
+	return int(n), nil
+}
+
+// RewindComplete tells that a rewind has been sent (protocol section 5.4).
+type RewindComplete struct {
+	// History counts the events of the past that were sent, Live those that were published
+	// meanwhile.
+	History, Live int
+	// ByRetention: events that were asked for are not kept any more. ByLimit: the wish was
+	// above the page size.
+	ByRetention, ByLimit bool
+}
+
+// AppendRewindComplete appends the data object of a `rewind_complete` event.
+func AppendRewindComplete(dst []byte, r RewindComplete) []byte {
+	dst = strconv.AppendInt(append(dst, `{"historical_count":`...), int64(r.History), 10)
+	dst = strconv.AppendInt(append(dst, `,"live_count":`...), int64(r.Live), 10)
+	dst = strconv.AppendBool(append(dst, `,"complete":`...), !r.ByRetention && !r.ByLimit)
+	dst = strconv.AppendBool(append(dst, `,"truncated_by_retention":`...), r.ByRetention)
+	dst = strconv.AppendBool(append(dst, `,"truncated_by_limit":`...), r.ByLimit)
+	return append(dst, '}')
+}
+
+// AppendSnapshotComplete appends the data object of a `snapshot_complete` event: so many
+// conflation values have their newest event with the client now. complete is false when
+// there were more values than are kept.
+func AppendSnapshotComplete(dst []byte, count int, complete bool) []byte {
+	dst = strconv.AppendInt(append(dst, `{"count":`...), int64(count), 10)
+	dst = strconv.AppendBool(append(dst, `,"complete":`...), complete)
+	return append(dst, '}')
+}
