@@ -1,5 +1,4 @@
-// Package kv is a small key-value store with revisions and expiry, and the
-// counter of full messages that is meant to be checkpointed in it.
+// Package kv is a small key-value store with revisions and expiry.
 //
 // [Store] promises compare-and-set: a write names the revision it replaces, and
 // of several writers that name the same one exactly one succeeds. A value
@@ -12,10 +11,6 @@
 // would cost the server a consumer. Who needs to follow keys has the bucket
 // republish its writes to a core subject and subscribes to that, as [Bucket.Follow]
 // does.
-//
-// [Interval] is pure: no I/O, no clock, no goroutine. It turns the ordered log
-// of a channel into the decision which publications go out in full, and every
-// process that feeds it the same log gets the same decisions.
 //
 // The package never retries a write by itself, since it cannot know whether the
 // first one was stored, and it never encodes keys: callers do, with

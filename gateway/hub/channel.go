@@ -11,8 +11,8 @@ import (
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/delta"
 	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/count"
 	"github.com/sluicehq/sluice/gateway/pusher"
-	"github.com/sluicehq/sluice/kv"
 )
 
 const (
@@ -56,7 +56,7 @@ type Channel struct {
 		salt     uint64
 		number   uint32
 		path     delta.Path
-		interval *kv.Interval
+		interval *count.Interval
 		// bases are kept by mode; those of keyed mode only if the channel
 		// has a conflation path.
 		bases [modes]*delta.Bases[*texts]
@@ -112,8 +112,8 @@ func (h *Hub) newChannel(a *app.App, name string) *Channel {
 }
 
 // newInterval is a counter of the channel that has counted nothing.
-func (c *Channel) newInterval() *kv.Interval {
-	return kv.NewInterval(c.delta.Interval, max(c.delta.MaxKeys, 1), counterIdle)
+func (c *Channel) newInterval() *count.Interval {
+	return count.NewInterval(c.delta.Interval, max(c.delta.MaxKeys, 1), counterIdle)
 }
 
 // resetBases makes the next tracked frame of every conflation value full.

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/sluicehq/sluice/gateway/count"
 	"github.com/sluicehq/sluice/kv"
 )
 
@@ -126,7 +127,7 @@ func (c *Channel) look(k *counting, revision uint64) error {
 	return nil
 }
 
-func (c *Channel) write(key string, s kv.Snapshot, revision uint64) (uint64, error) {
+func (c *Channel) write(key string, s count.Snapshot, revision uint64) (uint64, error) {
 	value, err := json.Marshal(s)
 	if err != nil {
 		return 0, err

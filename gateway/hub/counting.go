@@ -6,6 +6,7 @@ import (
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/name"
+	"github.com/sluicehq/sluice/gateway/count"
 	"github.com/sluicehq/sluice/kv"
 )
 
@@ -55,7 +56,7 @@ type counting struct {
 	// wait for it, and the last checkpoint that was seen meanwhile.
 	acquiring bool
 	uncounted []uncounted
-	pending   *kv.Snapshot
+	pending   *count.Snapshot
 	// alone is set when the cluster's count could not be had, since then.
 	alone time.Time
 	// states has the hash of the count after each of the last publications; next
@@ -238,7 +239,7 @@ func (k *counting) known(offset, revision uint64, written time.Time) {
 // observe takes a checkpoint that somebody wrote. One that contradicts the count
 // here is taken as the truth.
 func (c *Channel) observe(k *counting, e kv.Entry) {
-	var s kv.Snapshot
+	var s count.Snapshot
 	if json.Unmarshal(e.Value, &s) != nil {
 		return
 	}
@@ -265,7 +266,7 @@ func (c *Channel) silent() bool {
 }
 
 // verify compares a checkpoint with the count here.
-func (c *Channel) verify(s kv.Snapshot) {
+func (c *Channel) verify(s count.Snapshot) {
 	k, iv := c.log.counting, c.log.interval
 	if s.Offset == 0 || s.N != max(c.delta.Interval, 1) || s.MaxKeys != max(c.delta.MaxKeys, 1) {
 		return

@@ -8,12 +8,13 @@ import (
 	"time"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/gateway/count"
 	"github.com/sluicehq/sluice/kv"
 )
 
 // found is a count with what must be counted after it.
 type found struct {
-	state kv.Snapshot
+	state count.Snapshot
 	// saved is the place of the checkpoint, revision its revision and age the
 	// time since it was written.
 	saved, revision uint64

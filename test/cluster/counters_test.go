@@ -20,6 +20,7 @@ import (
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/client"
+	"github.com/sluicehq/sluice/gateway/count"
 	"github.com/sluicehq/sluice/kv"
 	"github.com/sluicehq/sluice/streams"
 )
@@ -418,7 +419,7 @@ func (r *countedRun) compare(seed uint64, operations int64, faults map[string]in
 
 // decision is the median time of one step of the counter.
 func decision() time.Duration {
-	iv := kv.NewInterval(10, 100, time.Minute)
+	iv := count.NewInterval(10, 100, time.Minute)
 	now := time.Now()
 	var took []time.Duration
 	for block := range 1000 {

@@ -1,4 +1,4 @@
-package kv_test
+package count_test
 
 import (
 	"encoding/json"
@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"github.com/sluicehq/sluice/gateway/count"
 	"github.com/sluicehq/sluice/kv"
 )
 
@@ -51,8 +52,8 @@ func (v *naive) step(offset, prev uint64, t time.Time, live bool, value string) 
 	return count == 0
 }
 
-func (v *naive) snapshot() kv.Snapshot {
-	s := kv.Snapshot{Offset: v.last, Time: v.lastTime, N: max(v.n, 1), MaxKeys: v.most, Values: []string{}, Counts: []uint32{}}
+func (v *naive) snapshot() count.Snapshot {
+	s := count.Snapshot{Offset: v.last, Time: v.lastTime, N: max(v.n, 1), MaxKeys: v.most, Values: []string{}, Counts: []uint32{}}
 	s.Values, s.Counts = append(s.Values, v.values...), append(s.Counts, v.counts...)
 	return s
 }
@@ -96,7 +97,7 @@ func drawLog(t *rapid.T) []publication {
 func TestIntervalAgreesWithTheRuleAsWritten(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n, most := rapid.IntRange(0, 5).Draw(t, "n"), rapid.IntRange(1, 5).Draw(t, "max keys")
-		iv := kv.NewInterval(n, most, time.Minute)
+		iv := count.NewInterval(n, most, time.Minute)
 		twin := &naive{n: n, most: most, idle: time.Minute}
 		for i, p := range drawLog(t) {
 			got := iv.Step(p.offset, p.prev, p.time, p.live, p.value)
@@ -120,7 +121,7 @@ func TestNewcomerAgreesFromItsSnapshotOn(t *testing.T) {
 		n, most := rapid.IntRange(0, 5).Draw(t, "n"), rapid.IntRange(1, 5).Draw(t, "max keys")
 		log := drawLog(t)
 		join := rapid.IntRange(0, len(log)).Draw(t, "join")
-		veteran, newcomer := kv.NewInterval(n, most, time.Minute), kv.NewInterval(n, most, time.Minute)
+		veteran, newcomer := count.NewInterval(n, most, time.Minute), count.NewInterval(n, most, time.Minute)
 		for _, p := range log[:join] {
 			veteran.Step(p.offset, p.prev, p.time, p.live, p.value)
 		}
@@ -128,7 +129,7 @@ func TestNewcomerAgreesFromItsSnapshotOn(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var s kv.Snapshot
+		var s count.Snapshot
 		if err := json.Unmarshal(text, &s); err != nil {
 			t.Fatal(err)
 		}
@@ -159,7 +160,7 @@ func TestOneOfNIsFull(t *testing.T) {
 		5: "FddddFdd",
 		9: "Fddddddd",
 	} {
-		iv := kv.NewInterval(n, 10, time.Minute)
+		iv := count.NewInterval(n, 10, time.Minute)
 		var got strings.Builder
 		for i := range 8 {
 			// Another value in between has a count of its own.
@@ -193,7 +194,7 @@ func TestWhatMakesTheNextPublicationFull(t *testing.T) {
 		"an offset that was counted already":        {publication{11, 10, start, true, "v"}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			iv := kv.NewInterval(10, 10, time.Minute)
+			iv := count.NewInterval(10, 10, time.Minute)
 			iv.Step(10, 9, start, true, "v")
 			iv.Step(11, 10, start, true, "v")
 			if got := iv.Step(c.next.offset, c.next.prev, c.next.time, c.next.live, c.next.value); got != c.full {
@@ -204,7 +205,7 @@ func TestWhatMakesTheNextPublicationFull(t *testing.T) {
 }
 
 func TestOffsetThatDoesNotRiseChangesNothing(t *testing.T) {
-	iv := kv.NewInterval(3, 10, time.Minute)
+	iv := count.NewInterval(3, 10, time.Minute)
 	iv.Step(5, 0, start, true, "v")
 	before, hash := iv.Snapshot(), iv.Hash()
 	for _, offset := range []uint64{0, 4, 5} {
@@ -216,7 +217,7 @@ func TestOffsetThatDoesNotRiseChangesNothing(t *testing.T) {
 }
 
 func TestResetGoesBackWhenTheLogBeginsANewLife(t *testing.T) {
-	iv := kv.NewInterval(3, 10, time.Minute)
+	iv := count.NewInterval(3, 10, time.Minute)
 	iv.Step(500, 0, start, true, "v")
 	iv.Reset(2, start)
 	if offset, at := iv.Position(); offset != 2 || !at.Equal(start) || iv.Len() != 0 {
@@ -228,11 +229,11 @@ func TestResetGoesBackWhenTheLogBeginsANewLife(t *testing.T) {
 }
 
 func TestValuesThatAreNotUTF8CountAsOne(t *testing.T) {
-	iv := kv.NewInterval(10, 10, time.Minute)
+	iv := count.NewInterval(10, 10, time.Minute)
 	if !iv.Step(1, 0, start, true, "\xff") || iv.Step(2, 1, start, true, "\xfe\xfd") {
 		t.Error("want the first of them full and the second not")
 	}
-	other := kv.NewInterval(10, 10, time.Minute)
+	other := count.NewInterval(10, 10, time.Minute)
 	if err := other.Restore(iv.Snapshot()); err != nil {
 		t.Fatal(err)
 	}
@@ -242,14 +243,14 @@ func TestValuesThatAreNotUTF8CountAsOne(t *testing.T) {
 }
 
 func TestHashTellsStatesApart(t *testing.T) {
-	make := func(n, most int, steps ...publication) *kv.Interval {
-		iv := kv.NewInterval(n, most, time.Minute)
+	make := func(n, most int, steps ...publication) *count.Interval {
+		iv := count.NewInterval(n, most, time.Minute)
 		for _, p := range steps {
 			iv.Step(p.offset, p.prev, p.time, p.live, p.value)
 		}
 		return iv
 	}
-	states := map[string]*kv.Interval{
+	states := map[string]*count.Interval{
 		"nothing":       make(3, 5),
 		"another n":     make(4, 5),
 		"another cap":   make(3, 6),
@@ -273,7 +274,7 @@ func TestHashTellsStatesApart(t *testing.T) {
 }
 
 func TestSnapshotsThatCannotBeAreRefused(t *testing.T) {
-	for reason, s := range map[string]kv.Snapshot{
+	for reason, s := range map[string]count.Snapshot{
 		"n is 0":       {MaxKeys: 1},
 		"m is 0":       {N: 2},
 		"with 0 count": {Offset: 1, N: 2, MaxKeys: 5, Values: []string{"a"}},
@@ -284,11 +285,11 @@ func TestSnapshotsThatCannotBeAreRefused(t *testing.T) {
 		"at offset 0":  {N: 2, MaxKeys: 5, Values: []string{"a"}, Counts: []uint32{1}},
 		"not UTF-8":    {Offset: 1, N: 2, MaxKeys: 5, Values: []string{"\xff"}, Counts: []uint32{1}},
 	} {
-		iv := kv.NewInterval(2, 5, time.Minute)
+		iv := count.NewInterval(2, 5, time.Minute)
 		iv.Step(7, 0, start, true, "kept")
 		before := iv.Snapshot()
 		err := iv.Restore(s)
-		if !errors.Is(err, kv.ErrBadSnapshot) || !strings.Contains(err.Error(), reason) {
+		if !errors.Is(err, count.ErrBadSnapshot) || !strings.Contains(err.Error(), reason) {
 			t.Errorf("%s: got %v", reason, err)
 		}
 		if diff := cmp.Diff(iv.Snapshot(), before); diff != "" {
@@ -298,9 +299,9 @@ func TestSnapshotsThatCannotBeAreRefused(t *testing.T) {
 }
 
 func TestSnapshotOfOtherSettingsGivesOnlyThePlace(t *testing.T) {
-	source := kv.NewInterval(3, 5, time.Minute)
+	source := count.NewInterval(3, 5, time.Minute)
 	source.Step(7, 0, start, true, "a")
-	for _, iv := range []*kv.Interval{kv.NewInterval(4, 5, time.Minute), kv.NewInterval(3, 6, time.Minute), kv.NewInterval(1, 5, time.Minute)} {
+	for _, iv := range []*count.Interval{count.NewInterval(4, 5, time.Minute), count.NewInterval(3, 6, time.Minute), count.NewInterval(1, 5, time.Minute)} {
 		if err := iv.Restore(source.Snapshot()); err != nil {
 			t.Fatal(err)
 		}
@@ -317,9 +318,9 @@ func TestSnapshotsFitIntoTheBucket(t *testing.T) {
 		"letters": strings.Repeat("x", 240), "escaped": strings.Repeat("<\x00\u2028\\", 30), "short": "",
 	} {
 		t.Run(name, func(t *testing.T) {
-			veteran, newcomer := kv.NewInterval(3, 1<<20, time.Minute), kv.NewInterval(3, 1<<20, time.Minute)
+			veteran, newcomer := count.NewInterval(3, 1<<20, time.Minute), count.NewInterval(3, 1<<20, time.Minute)
 			offset := uint64(0)
-			step := func(iv *kv.Interval, n uint64) bool {
+			step := func(iv *count.Interval, n uint64) bool {
 				return iv.Step(n, n-1, start, true, fmt.Sprint(pad, n%30_000))
 			}
 			for range 50_000 {
@@ -333,7 +334,7 @@ func TestSnapshotsFitIntoTheBucket(t *testing.T) {
 			if len(text) > kv.DefaultMaxValueBytes || len(text) < kv.DefaultMaxValueBytes/3 {
 				t.Errorf("a snapshot of %d values takes %d bytes", veteran.Len(), len(text))
 			}
-			var s kv.Snapshot
+			var s count.Snapshot
 			if err := json.Unmarshal(text, &s); err != nil {
 				t.Fatal(err)
 			}
@@ -356,16 +357,16 @@ func FuzzRestore(f *testing.F) {
 	f.Add([]byte(`{"s":7,"n":3,"m":4,"k":["a"],"c":[3]}`))
 	f.Add([]byte(`{"n":-1}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		var s kv.Snapshot
+		var s count.Snapshot
 		if json.Unmarshal(text, &s) != nil {
 			return
 		}
-		iv := kv.NewInterval(3, 4, time.Minute)
+		iv := count.NewInterval(3, 4, time.Minute)
 		if iv.Restore(s) != nil {
 			return
 		}
 		got := iv.Snapshot()
-		again := kv.NewInterval(3, 4, time.Minute)
+		again := count.NewInterval(3, 4, time.Minute)
 		if err := again.Restore(got); err != nil {
 			t.Fatalf("its own snapshot is refused: %v", err)
 		}
@@ -377,7 +378,7 @@ func FuzzRestore(f *testing.F) {
 }
 
 func TestStepOfAKnownValueDoesNotAllocate(t *testing.T) {
-	iv := kv.NewInterval(10, 100, time.Minute)
+	iv := count.NewInterval(10, 100, time.Minute)
 	values := make([]string, 100)
 	for i := range values {
 		values[i] = fmt.Sprint("value ", i)
@@ -398,7 +399,7 @@ func TestStepOfAKnownValueDoesNotAllocate(t *testing.T) {
 func BenchmarkIntervalStep(b *testing.B) {
 	for _, keys := range []int{1, 100, 10_000} {
 		b.Run(fmt.Sprintf("keys=%d", keys), func(b *testing.B) {
-			iv := kv.NewInterval(10, keys, time.Minute)
+			iv := count.NewInterval(10, keys, time.Minute)
 			values := make([]string, keys)
 			for i := range values {
 				values[i] = fmt.Sprint("symbol-", i)
@@ -413,7 +414,7 @@ func BenchmarkIntervalStep(b *testing.B) {
 		})
 	}
 	b.Run("values=endless", func(b *testing.B) {
-		iv := kv.NewInterval(10, 100, time.Minute)
+		iv := count.NewInterval(10, 100, time.Minute)
 		values := make([]string, 1<<12)
 		for i := range values {
 			values[i] = fmt.Sprint("symbol-", i)

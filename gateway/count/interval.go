@@ -1,9 +1,11 @@
-package kv
+package count
 
 import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/sluicehq/sluice/kv"
 )
 
 // Interval decides which publications of one channel go out in full: of every N
@@ -65,8 +67,8 @@ const (
 	maxInterval   = 1<<31 - 1
 	maxRemembered = 1 << 30
 	// maxValueBytes bounds the values together, so that a snapshot of them fits
-	// into a bucket with [DefaultMaxValueBytes].
-	maxValueBytes = DefaultMaxValueBytes - 1024
+	// into a bucket with [kv.DefaultMaxValueBytes].
+	maxValueBytes = kv.DefaultMaxValueBytes - 1024
 )
 
 // Step counts one publication of the channel and reports whether it goes out in
