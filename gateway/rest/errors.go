@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/gateway/sight"
 )
 
 // failure is the one form of errors (protocol section 2.2).
@@ -59,6 +60,8 @@ func failureOf(err error) *failure {
 		return f
 	case errors.Is(err, broker.ErrTooLarge):
 		return &failure{Message: err.Error(), Code: "payload_too_large", Status: http.StatusRequestEntityTooLarge}
+	case errors.Is(err, sight.ErrOff):
+		return &failure{Message: "history is not enabled for this channel", Code: "feature_disabled", Status: http.StatusUnprocessableEntity}
 	case errors.Is(err, broker.ErrInvalidQuery):
 		return &failure{Message: err.Error(), Code: "invalid_input", Status: http.StatusBadRequest}
 	case errors.Is(err, broker.ErrOverloaded):

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/gateway/sight"
 )
 
 // bounds are those of a history request; 0 means none.
@@ -58,6 +59,8 @@ type continuity struct {
 	Messages   uint64  `json:"retained_messages"`
 	Complete   bool    `json:"complete"`
 	Truncated  bool    `json:"truncated_by_retention"`
+	// CutBy tells a limit of the app from the retention of the log.
+	CutBy *string `json:"truncated_by"`
 }
 
 type streamState struct {
@@ -84,9 +87,6 @@ func (r *request) checkHistory() error {
 	}
 	if !r.app.HistoryEnabled {
 		return fail(http.StatusUnprocessableEntity, "feature_disabled", "history is not enabled for this app")
-	}
-	if r.app.Readings.Of(r.channel).Off {
-		return fail(http.StatusUnprocessableEntity, "feature_disabled", "history is not enabled for this channel")
 	}
 	if pusher.KindOf(r.channel).ServerToUser() {
 		return fail(http.StatusUnprocessableEntity, "feature_disabled", "channels of one user have no history")
@@ -147,24 +147,29 @@ func (r *request) history() (any, error) {
 			q.From = next
 		}
 	}
-	bottom, err := r.floor()
+	view, err := r.look()
 	if err != nil {
 		return nil, err
 	}
-	got, err := r.above(bottom, q)
+	got, err := view.Read(ctx, q)
 	if err != nil {
 		return nil, err
 	}
-	return r.page(got, direction, limit, b, mark)
+	return r.page(view, got, direction, limit, b, mark)
 }
 
-func (r *request) page(got *broker.Page, direction string, limit int, b bounds, mark cursor) (any, error) {
+// look finds out what of the channel may be read.
+func (r *request) look() (*sight.View, error) {
+	return sight.Log{History: r.api.opt.Log, Now: r.api.opt.LogTime}.Look(r.http.Context(), r.app, r.channel)
+}
+
+func (r *request) page(view *sight.View, got *sight.Page, direction string, limit int, b bounds, mark cursor) (any, error) {
 	out := page{
 		Items: make([]item, len(got.Publications)), Direction: direction, Limit: limit, HasMore: got.More,
 		Bounds: shownBounds{
 			nilIfZero(b.StartSerial), nilIfZero(b.EndSerial), nilIfZero(b.StartTime), nilIfZero(b.EndTime),
 		},
-		Continuity:  continuityOf(got.Retained, b),
+		Continuity:  continuityOf(view, got.Retained, got.Kept, b),
 		StreamState: streamState{StreamID: got.Retained.Epoch, Durable: "healthy", RecoveryAllowed: false},
 	}
 	for i, p := range got.Publications {
@@ -197,13 +202,23 @@ func itemOf(channel string, p *broker.Publication) item {
 	}
 }
 
-func continuityOf(now broker.Retained, b bounds) continuity {
-	c := continuity{StreamID: now.Epoch, Oldest: nilIfZero(now.Oldest), Newest: nilIfZero(now.Newest), Messages: now.Messages}
-	if now.Messages > 0 {
-		oldest, newest := now.OldestTime.UnixMilli(), now.NewestTime.UnixMilli()
+// continuityOf describes what may be seen, of what the log has kept.
+func continuityOf(view *sight.View, seen, kept broker.Retained, b bounds) continuity {
+	c := continuity{StreamID: seen.Epoch, Oldest: nilIfZero(seen.Oldest), Newest: nilIfZero(seen.Newest), Messages: seen.Messages}
+	if seen.Messages > 0 {
+		oldest, newest := seen.OldestTime.UnixMilli(), seen.NewestTime.UnixMilli()
 		c.OldestTime, c.NewestTime = &oldest, &newest
-		c.Truncated = b.StartSerial > 0 && b.StartSerial < now.Oldest || b.StartTime > 0 && b.StartTime < oldest
 	}
+	var since time.Time
+	if b.StartTime > 0 {
+		since = time.UnixMilli(b.StartTime)
+	}
+	// Clients see whole milliseconds.
+	kept.OldestTime = kept.OldestTime.Truncate(time.Millisecond)
+	bound := view.Bound
+	bound.Time = bound.Time.Truncate(time.Millisecond)
+	c.CutBy = nilIfZero(string(bound.Cut(kept, b.StartSerial, since)))
+	c.Truncated = c.CutBy != nil
 	c.Complete = !c.Truncated
 	return c
 }
@@ -259,19 +274,18 @@ func (r *request) historyState() (any, error) {
 	if err := r.checkHistory(); err != nil {
 		return nil, err
 	}
-	now, err := r.api.opt.Log.Retained(r.http.Context(), r.app.ID, r.channel)
+	view, err := r.look()
 	if err != nil {
 		return nil, err
 	}
-	bottom, err := r.floor()
+	now, kept, err := view.State(r.http.Context())
 	if err != nil {
 		return nil, err
 	}
-	now = bottom.narrow(now)
 	return map[string]any{
 		"channel": r.channel,
 		"stream": map[string]any{
-			"stream_id": now.Epoch, "next_serial": nil, "retained": continuityOf(now, bounds{}),
+			"stream_id": now.Epoch, "next_serial": nil, "retained": continuityOf(view, now, kept, bounds{}),
 			"state": streamState{StreamID: now.Epoch, Durable: "healthy"},
 		},
 	}, nil

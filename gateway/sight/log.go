@@ -1,0 +1,152 @@
+package sight
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/gateway/app"
+)
+
+// ErrOff is the error of reading a channel of which no past may be read.
+var ErrOff = errors.New("the history of the channel is not to be read")
+
+// Log is a log as readers may see it. Both fields are required. It may be used by any
+// number of goroutines.
+type Log struct {
+	History broker.History
+	// Now is the clock of the log, by which the ages of publications go.
+	Now func() time.Time
+}
+
+// View is what may be seen of one channel at one moment, and reads no more than that.
+type View struct {
+	Bound
+	log     broker.History
+	app     string
+	channel string
+}
+
+// Page is a page that was read through a view. Its Retained is what the log would have if
+// it kept no more than may be seen.
+type Page struct {
+	broker.Page
+	// Kept is what the log has itself.
+	Kept broker.Retained
+}
+
+// Look finds out what may be seen of a channel. Channels without bounds cost nothing; others
+// are read, because the log alone knows which events are the newest. The errors are those of
+// [broker.History.Read].
+func (l Log) Look(ctx context.Context, a *app.App, channel string) (*View, error) {
+	v := &View{log: l.History, app: a.ID, channel: channel}
+	limit := a.Readings.Of(channel)
+	if v.Off = limit.Off; v.Off {
+		return v, nil
+	}
+	var err error
+	if limit.Messages > 0 {
+		if v.Bound, err = v.newest(ctx, limit.Messages); err != nil {
+			return nil, err
+		}
+	}
+	if limit.Age > 0 {
+		err = v.young(ctx, l.Now().Add(-limit.Age))
+	}
+	return v, err
+}
+
+// Read is [broker.History.Read] of what may be seen. The error is [ErrOff] besides.
+func (v *View) Read(ctx context.Context, q broker.Query) (*Page, error) {
+	if v.Off {
+		return nil, ErrOff
+	}
+	q, some := v.Query(q)
+	if !some {
+		now, err := v.log.Retained(ctx, v.app, v.channel)
+		return &Page{broker.Page{Retained: v.Bound.Retained(now)}, now}, err
+	}
+	return v.narrow(v.log.Read(ctx, v.app, v.channel, q))
+}
+
+// After is [broker.History.After] of what may be seen: a position after which something may
+// not be seen has expired. The error is [ErrOff] besides.
+func (v *View) After(ctx context.Context, pos broker.Position, limit int) (*Page, error) {
+	if v.Off {
+		return nil, ErrOff
+	}
+	page, err := v.narrow(v.log.After(ctx, v.app, v.channel, pos, limit))
+	if err == nil && len(page.Publications) > 0 && !v.Sees(page.Publications[0].Offset) {
+		return nil, fmt.Errorf("%w: what follows %d may not be read", broker.ErrPositionExpired, pos.Offset)
+	}
+	return page, err
+}
+
+// State is what may be seen of what the log has, and what the log has itself.
+func (v *View) State(ctx context.Context) (seen, kept broker.Retained, err error) {
+	if v.Off {
+		return seen, kept, ErrOff
+	}
+	kept, err = v.log.Retained(ctx, v.app, v.channel)
+	return v.Bound.Retained(kept), kept, err
+}
+
+func (v *View) narrow(page *broker.Page, err error) (*Page, error) {
+	if err != nil {
+		return nil, err
+	}
+	out := &Page{*page, page.Retained}
+	out.Retained = v.Bound.Retained(page.Retained)
+	return out, nil
+}
+
+// newest finds the bound of so many of the newest events.
+func (v *View) newest(ctx context.Context, messages int) (b Bound, err error) {
+	q := broker.Query{NewestFirst: true, Limit: messages}
+	for q.Limit > 0 {
+		page, err := v.log.Read(ctx, v.app, v.channel, q)
+		if err != nil || !page.More || len(page.Publications) == 0 {
+			return Bound{}, err
+		}
+		// A page of large events is shorter than asked for.
+		last := page.Publications[len(page.Publications)-1]
+		b = Bound{From: last.Offset, Time: last.Time, Messages: b.Messages + uint64(len(page.Publications))}
+		q.Limit -= len(page.Publications)
+		q.To = last.Offset - 1
+	}
+	return b, nil
+}
+
+// countPage is how many events are read to be counted where the log cannot count.
+const countPage = 1000
+
+// young raises the bound to the first event that was stored at a time or later.
+func (v *View) young(ctx context.Context, since time.Time) error {
+	ranking, counts := v.log.(broker.Ranking)
+	q := broker.Query{Since: since, Limit: countPage}
+	if counts {
+		q.Limit = 1
+	}
+	page, err := v.log.Read(ctx, v.app, v.channel, q)
+	switch {
+	case err != nil:
+		return err
+	case len(page.Publications) == 0:
+		v.Bound = Bound{From: page.Retained.Newest + 1}
+		return nil
+	}
+	first := page.Publications[0]
+	if first.Offset <= v.From {
+		return nil
+	}
+	v.Bound = Bound{From: first.Offset, Time: first.Time}
+	switch {
+	case counts:
+		v.Messages, err = ranking.CountFrom(ctx, v.app, v.channel, first.Offset)
+	case !page.More:
+		v.Messages = uint64(len(page.Publications))
+	}
+	return err
+}
