@@ -37,7 +37,7 @@ type readiness struct {
 // problems are those of the log and of what is built on it.
 func (n *Node) problems() []string {
 	out := append([]string{}, n.opt.Log.Health().Problems...)
-	if h := n.told.Load(); h != nil {
+	if h := n.serving.Load(); h != nil {
 		out = append(out, h.Problems()...)
 	}
 	return out

@@ -42,8 +42,8 @@ type Node struct {
 	draining atomic.Bool
 	// said tells of requests that are refused.
 	said seldom.Lines
-	// told is the hub once there is one; the roster is there before it.
-	told atomic.Pointer[hub.Hub]
+	// serving is the hub once there is one; metrics may be asked for before.
+	serving atomic.Pointer[hub.Hub]
 }
 
 // New binds the listeners, so that a port in use is known at once, and prepares
@@ -104,6 +104,7 @@ func New(opt Options) (*Node, error) {
 		n.closeListeners()
 		return nil, err
 	}
+	n.opt.Hub.Herald = n.herald()
 	if err = n.openRoster(); err != nil {
 		n.closeHooks(context.Background())
 		n.closeListeners()
@@ -115,7 +116,7 @@ func New(opt Options) (*Node, error) {
 		n.closeListeners()
 		return nil, err
 	}
-	n.told.Store(n.hub)
+	n.serving.Store(n.hub)
 	n.openAgreement(port)
 	r := rest.Options{
 		Apps: opt.Apps, Log: in, AllowUnsigned: n.allowUnsigned, Refuse: n.refusal,

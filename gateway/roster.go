@@ -34,11 +34,7 @@ func (n *Node) openRoster() error {
 	opt.Table, opt.Node, opt.Lease, opt.Logger = n.opt.Table, n.opt.Name, n.opt.Lease, n.opt.Logger
 	opt.Settled = func() bool { return n.hooks == nil || n.hooks.Settled() }
 	opt.Members = func(channel string) bool { return pusher.KindOf(channel).Presence() }
-	opt.Tell = func(app, channel string, c presence.Change) {
-		if h := n.told.Load(); h != nil {
-			h.Tell(app, channel, c)
-		}
-	}
+	opt.Tell = n.opt.Hub.Herald.Tell
 	for {
 		n.roster, err = presence.New(ctx, opt)
 		if err == nil || ctx.Err() != nil || !errors.Is(err, kv.ErrUnavailable) {

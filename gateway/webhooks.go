@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/sluicehq/sluice/gateway/herald"
 	"github.com/sluicehq/sluice/gateway/webhook"
 )
 
@@ -29,8 +30,16 @@ func (n *Node) openHooks(port string) error {
 	if n.hooks, err = webhook.New(opt); err != nil {
 		return err
 	}
-	n.opt.Hub.Hooks = n.hooks
 	return nil
+}
+
+// herald tells applications what changes, if they want to know of anything.
+func (n *Node) herald() *herald.Herald {
+	opt := herald.Options{Apps: n.opt.Apps, Node: n.opt.Name, Now: n.opt.Hub.Now, Logger: n.opt.Logger}
+	if n.hooks != nil {
+		opt.Hooks = n.hooks
+	}
+	return herald.New(opt)
 }
 
 func (n *Node) closeHooks(ctx context.Context) {

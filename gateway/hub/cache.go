@@ -69,3 +69,20 @@ func (s *subscribers) greetCached(c *Client, channel *Channel, f form) {
 	}
 	channel.missed(last)
 }
+
+// missed tells the application once, over all gateways, that a cache channel is empty. It
+// must not block.
+func (c *Channel) missed(last uint64) {
+	h := c.hub
+	if !c.roll.Misses(last) {
+		return
+	}
+	h.background(func() {
+		ctx, cancel := context.WithTimeout(h.ctx, h.opt.AttachTimeout)
+		defer cancel()
+		c.log.Lock()
+		epoch := c.log.epoch
+		c.log.Unlock()
+		c.roll.Missed(ctx, epoch, last)
+	})
+}

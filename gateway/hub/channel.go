@@ -12,6 +12,7 @@ import (
 	"github.com/sluicehq/sluice/delta"
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/count"
+	"github.com/sluicehq/sluice/gateway/herald"
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
@@ -38,7 +39,7 @@ type Channel struct {
 	// metrics are there once something was counted.
 	metrics atomic.Pointer[channelMetrics]
 	shards  []subscribers
-	roll    roll
+	roll    *herald.Roll
 
 	// attached is closed when attaching is over; err says how it ended.
 	attached   chan struct{}
@@ -83,6 +84,7 @@ func (h *Hub) newChannel(a *app.App, name string) *Channel {
 		hub: h, app: a, name: name, delta: a.ChannelDelta(name),
 		shards: make([]subscribers, len(h.shards)), attached: make(chan struct{}),
 	}
+	c.roll = h.opt.Herald.Roll(h.opt.Roster, a, name, c)
 	if pusher.KindOf(name).Encrypted() || !h.opt.DeltaEnabled {
 		c.delta.Enabled = false
 	}
@@ -154,7 +156,7 @@ func (c *Channel) attach(ctx context.Context) {
 		c.err = c.primeCache(ctx, at)
 	}
 	if c.err == nil {
-		c.err = c.enroll(ctx)
+		c.err = c.roll.Open(ctx)
 	}
 	if c.err != nil {
 		c.attachment.Detach()

@@ -120,7 +120,7 @@ func (h *Hub) release(c *Channel) bool {
 		return false
 	}
 	// Of a room others must learn first that nobody is in it.
-	if attached && len(h.idle) >= maxIdle && c.roll.room == nil {
+	if attached && len(h.idle) >= maxIdle && !c.roll.Follows() {
 		delete(h.channels, key)
 		return true
 	}
@@ -133,10 +133,10 @@ func (h *Hub) release(c *Channel) bool {
 // empty.
 func (c *Channel) drop(client *Client, user string) {
 	if c.shards[client.shard.id].drop(client) {
-		c.counted(-1)
+		c.roll.Count(-1)
 	}
 	if user != "" {
-		c.roll.room.Leave(user)
+		c.roll.Leave(user)
 	}
 	c.hub.unref(c)
 }
@@ -146,6 +146,6 @@ func (c *Channel) detach() {
 	if c.attachment != nil {
 		c.attachment.Detach()
 	}
-	c.roll.end()
+	c.roll.Close()
 	c.dropBases()
 }

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/herald"
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
@@ -44,7 +45,7 @@ type Client struct {
 	info    json.RawMessage
 	infoErr error
 	// watches are the users whose coming and going it is told of.
-	watches []*watched
+	watches []*herald.User
 	// authorized is set once it has signed in or joined a channel that needs a
 	// signature; began is when it was accepted.
 	authorized atomic.Bool

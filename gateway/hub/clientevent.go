@@ -62,7 +62,7 @@ func (c *Client) clientEvent(f pusher.ClientFrame) {
 	switch {
 	case err == nil:
 		c.hub.opt.Metrics.clientEvents.WithLabelValues(c.app.ID, c.hub.opt.Metrics.port).Inc()
-		c.hookClientEvent(f.Channel, ev, receipts[0])
+		c.hub.opt.Herald.ClientEvent(c.app, f.Channel, c.id, ev, receipts[0])
 	case errors.Is(err, broker.ErrTooLarge):
 		c.deny(refusedClientEvent, f.Channel, pusher.ErrorClientEvent, "the event is too large for the log")
 	case errors.Is(err, broker.ErrOverloaded):

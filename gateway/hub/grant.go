@@ -64,7 +64,7 @@ func (c *Client) welcome(m *membership, kind pusher.Kind, form form) {
 			return seal(pusher.AppendControl(newBuffer(128+len(name)+len(text)), c.dialect, &f), opText)
 		})
 		if isNew {
-			m.channel.counted(1)
+			m.channel.roll.Count(1)
 		}
 		if !stale {
 			return

@@ -18,6 +18,7 @@ import (
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/seldom"
 	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/herald"
 	"github.com/sluicehq/sluice/gateway/presence"
 	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/kv"
@@ -103,10 +104,10 @@ type Options struct {
 	// publication can find its base; nil for none.
 	History broker.History
 	// Roster knows who is in a channel on all gateways; nil means that there are no
-	// presence channels and no counts. Hooks is told what applications want to know
-	// of; nil for nobody.
+	// presence channels and no counts. Herald tells applications what they want to know
+	// of, default one that tells nobody.
 	Roster *presence.Roster
-	Hooks  Hooks
+	Herald *herald.Herald
 	// Counters has the checkpoints with which the gateways of a cluster agree
 	// on the publications that go out in full. They live for [CounterTTL].
 	// Needs History; nil lets this gateway count by itself.
@@ -176,6 +177,9 @@ func (o *Options) setDefaults() {
 		began := time.Now()
 		o.Now = func() time.Time { return began.Add(time.Since(began)) }
 	}
+	if o.Herald == nil {
+		o.Herald = herald.New(herald.Options{Apps: o.Apps, Node: o.Node, Now: o.Now, Logger: o.Logger})
+	}
 	if o.LogTime == nil {
 		o.LogTime = o.Now
 	}
@@ -215,10 +219,7 @@ type Hub struct {
 	lackMu sync.Mutex
 	lacks  map[string]string
 
-	// watchMu is taken after a room's lock, which is taken after mu. watched are
-	// the users that some connections want to know of.
-	watchMu sync.Mutex
-	watched map[userKey]*watched
+	watchlists *herald.Watchlists
 
 	// basesSwept belongs to the sweep.
 	basesSwept time.Time
@@ -266,7 +267,6 @@ func New(opt Options) (*Hub, error) {
 		idle:      map[*Channel]struct{}{},
 		perApp:    map[*app.App]int{},
 		users:     map[userKey]map[*Client]time.Time{},
-		watched:   map[userKey]*watched{},
 		totals:    map[*app.App]*presence.Room{},
 		lacks:     map[string]string{},
 		saves:     make(chan struct{}, maxSaves),
@@ -275,6 +275,9 @@ func New(opt Options) (*Hub, error) {
 	h.inbox.limit = opt.TotalMessageBytes
 	h.gate = newGate(opt.Attaching, opt.ChannelRate, opt.Now)
 	h.failures.Pause = time.Second
+	h.watchlists = herald.NewWatchlists(opt.Roster, func(app string, err error) {
+		h.failures.Warn(opt.Logger, "watching", "watching a user failed", "app", app, "error", err)
+	})
 	opt.Metrics.begin(opt.Apps.IDs())
 	h.encoders.New = func() any { return new(encoder) }
 	h.ctx, h.cancel = context.WithCancel(context.Background())
@@ -354,7 +357,7 @@ func (h *Hub) settle(ctx context.Context) {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for _, c := range h.attached() {
-		for c.roll.room != nil && !c.roll.room.Idle() {
+		for !c.roll.Idle() {
 			select {
 			case <-tick.C:
 			case <-ctx.Done():

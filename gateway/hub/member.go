@@ -39,7 +39,7 @@ func (c *Client) memberOf(s *pusher.Subscribe) (pusher.Member, bool) {
 func (c *Client) join(ch *Channel, m pusher.Member) bool {
 	ctx, cancel := context.WithTimeout(c.hub.ctx, c.hub.opt.AttachTimeout)
 	defer cancel()
-	err := ch.roll.room.Join(ctx, m.ID, m.Info, c.app.Limits.MaxMembers)
+	err := ch.roll.Join(ctx, m.ID, m.Info, c.app.Limits.MaxMembers)
 	switch {
 	case err == nil:
 		return true
@@ -56,7 +56,7 @@ func (c *Client) join(ch *Channel, m pusher.Member) bool {
 // hash is the data of a successful subscription to a presence channel, and the version
 // of the members in it. It begins with 1, because 0 means that there is none.
 func (c *Channel) hash() (string, uint64) {
-	all, version := c.roll.room.Members()
+	all, version := c.roll.Members()
 	members := make([]pusher.Member, len(all))
 	for i := range all {
 		members[i] = pusher.Member{ID: all[i].User, Info: all[i].Info}

@@ -3,6 +3,7 @@ package hub
 import (
 	"sync"
 
+	"github.com/sluicehq/sluice/gateway/herald"
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
@@ -10,26 +11,19 @@ import (
 type notice struct {
 	// version orders the news of a channel's members; 0 is for everybody.
 	version uint64
-	events  []noticeEvent
+	news    []herald.News
 
 	mu     sync.Mutex
 	frames [2][]*Frame // by dialect
 }
 
-type noticeEvent struct {
-	name string
-	data []byte
-}
-
-func (n *notice) add(name string, data []byte) { n.events = append(n.events, noticeEvent{name, data}) }
-
-// announce hands a notice to the shards.
-func (c *Channel) announce(n *notice) {
+// Announce implements [herald.Audience].
+func (c *Channel) Announce(version uint64, news []herald.News) {
 	weight := 256
-	for _, e := range n.events {
-		weight += len(e.data) + 128
+	for _, e := range news {
+		weight += len(e.Data) + 128
 	}
-	c.post(&prepared{texts: &texts{channel: c}, notice: n, weight: weight})
+	c.post(&prepared{texts: &texts{channel: c}, notice: &notice{version: version, news: news}, weight: weight})
 }
 
 // framesFor are the frames of a notice, built once and shared.
@@ -38,12 +32,12 @@ func (p *prepared) framesFor(d pusher.Dialect) []*Frame {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.frames[d] == nil {
-		for _, e := range n.events {
-			f := pusher.Control{Event: e.name, Internal: true, Channel: p.channel.name, Text: string(e.data)}
+		for _, e := range n.news {
+			f := pusher.Control{Event: e.Event, Internal: true, Channel: p.channel.name, Text: string(e.Data)}
 			if d == pusher.V2 {
 				f.MessageID = p.channel.hub.messageID()
 			}
-			n.frames[d] = append(n.frames[d], seal(pusher.AppendControl(newBuffer(len(e.data)*2+128), d, &f), opText))
+			n.frames[d] = append(n.frames[d], seal(pusher.AppendControl(newBuffer(len(e.Data)*2+128), d, &f), opText))
 		}
 	}
 	return n.frames[d]

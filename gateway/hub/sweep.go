@@ -36,7 +36,7 @@ func (h *Hub) sweep(now time.Time) {
 	}
 	if h.opt.Roster != nil {
 		for _, c := range h.attached() {
-			c.roll.sweep(now)
+			c.roll.Sweep(now)
 		}
 	}
 	if h.opt.Counters != nil {
@@ -72,7 +72,7 @@ func (h *Hub) expired(now time.Time) []*Channel {
 	defer h.mu.Unlock()
 	var out []*Channel
 	for c := range h.idle {
-		if now.Sub(c.idleSince) < h.opt.ChannelLinger || c.roll.room != nil && !c.roll.room.Idle() {
+		if now.Sub(c.idleSince) < h.opt.ChannelLinger || !c.roll.Idle() {
 			continue
 		}
 		delete(h.idle, c)

@@ -1,10 +1,16 @@
 package hub
 
 import (
+	"context"
 	"encoding/json"
+	"time"
 
+	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/herald"
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
+
+type userKey struct{ app, user string }
 
 // signIn makes a connection that of a user (protocol section 1.13).
 func (c *Client) signIn(data json.RawMessage) {
@@ -36,4 +42,96 @@ func (c *Client) signIn(data json.RawMessage) {
 		c.hub.signedIn(c)
 		c.watch(s.UserData)
 	}
+}
+
+// signedIn notes that a connection is that of a user.
+func (h *Hub) signedIn(c *Client) {
+	key := userKey{c.app.ID, c.user}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.users[key] == nil {
+		h.users[key] = map[*Client]time.Time{}
+	}
+	h.users[key][c] = h.opt.LogTime()
+	h.countUser(c.app, key)
+}
+
+// countUser writes on how many connections of this gateway a user is signed in. The
+// caller holds the lock.
+func (h *Hub) countUser(a *app.App, key userKey) {
+	if a.Watchlist && h.opt.Roster != nil {
+		h.opt.Roster.SetCount(key.app, pusher.UserChannel(key.user), len(h.users[key]))
+	}
+}
+
+// signOut undoes what a connection did as a user.
+func (c *Client) signOut() {
+	if c.user == "" {
+		return
+	}
+	key := userKey{c.app.ID, c.user}
+	h := c.hub
+	h.mu.Lock()
+	delete(h.users[key], c)
+	h.countUser(c.app, key)
+	if len(h.users[key]) == 0 {
+		delete(h.users, key)
+	}
+	h.mu.Unlock()
+	for _, u := range c.watches {
+		h.watchlists.End(u, c)
+	}
+}
+
+// elsewhere is the number of connections of an app on other gateways, as far as it
+// matters. The caller holds the lock.
+func (h *Hub) elsewhere(a *app.App) int {
+	if room := h.totals[a]; room != nil {
+		return room.Others()
+	}
+	return 0
+}
+
+// countConnections writes how many connections of an app there are here, if anybody
+// wants to know. The caller holds the lock.
+func (h *Hub) countConnections(a *app.App) {
+	if h.opt.Roster != nil && a.Limits.MaxConnections > 0 {
+		h.opt.Roster.SetCount(a.ID, "", h.perApp[a])
+	}
+}
+
+// Watched implements [herald.Watcher].
+func (c *Client) Watched(online, offline []string) {
+	c.control(pusher.Control{Event: "watchlist_events", Internal: true, Text: string(pusher.AppendWatchlist(nil, online, offline))})
+}
+
+// watch begins to tell a connection of the users on its watchlist.
+func (c *Client) watch(userData string) {
+	if !c.app.Watchlist || c.hub.opt.Roster == nil {
+		return
+	}
+	users, more, bad := pusher.Watchlist(userData)
+	if bad != nil {
+		c.deny(refusedWatchlist, "", pusher.NoCode, "watchlist: what is no id of a user is not watched: %v", bad)
+	}
+	if more {
+		c.limited("watchlist")
+		c.deny(refusedWatchlist, "", pusher.ErrorWatchlistLimit, "the watchlist has more than %d users; the first %d are watched", len(users), len(users))
+	}
+	if len(users) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(c.hub.ctx, c.hub.opt.AttachTimeout)
+	defer cancel()
+	var all []*herald.User
+	for _, user := range users {
+		u, err := c.hub.watchlists.Open(ctx, c.app.ID, user)
+		if err != nil {
+			c.fail(pusher.NoCode, "watchlist: the state of %.100q cannot be had; try again", user)
+			break
+		}
+		all = append(all, u)
+	}
+	c.watches = append(c.watches, all...)
+	c.hub.watchlists.Begin(all, c)
 }

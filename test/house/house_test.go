@@ -52,7 +52,8 @@ var rules = []rule{
 	{pkg: "gateway/count", own: []string{"broker", "kv"}},
 	{pkg: "gateway/process"},
 	{pkg: "gateway/pusher", own: []string{"gateway/app"}, foreign: []string{gjson}},
-	{pkg: "gateway/hub", own: []string{"broker", "delta", "kv", "gateway/app", "gateway/count", "gateway/pusher", "gateway/presence", "gateway/sight", "gateway/webhook"}, foreign: []string{gws, prometheus, flate, "golang.org/x/time/rate"}},
+	{pkg: "gateway/hub", own: []string{"broker", "delta", "kv", "gateway/app", "gateway/count", "gateway/pusher", "gateway/presence", "gateway/sight", "gateway/herald"}, foreign: []string{gws, prometheus, flate, "golang.org/x/time/rate"}},
+	{pkg: "gateway/herald", own: []string{"broker", "gateway/app", "gateway/pusher", "gateway/presence", "gateway/webhook"}},
 	{pkg: "gateway/presence", own: []string{"broker", "kv", "gateway/app", "gateway/pusher"}},
 	{pkg: "gateway/rest", own: []string{"broker", "gateway/app", "gateway/pusher", "gateway/sight"}, foreign: []string{gjson, "golang.org/x/time/rate"}},
 	{pkg: "gateway/sight", own: []string{"broker", "gateway/app"}},
@@ -95,7 +96,7 @@ func TestDependenciesPointInwards(t *testing.T) {
 func TestPlanRefusesOutwardImports(t *testing.T) {
 	for _, c := range []struct{ pkg, imported string }{
 		{"gateway", "streams"}, {"gateway/hub", "streams"}, {"gateway", "broker/redis"}, {"gateway", "configs"},
-		{"broker", "kv"}, {"delta", "broker"}, {"kv", "broker"}, {"streams", "gateway/app"}, {"configs", "gateway/app"},
+		{"broker", "kv"}, {"delta", "broker"}, {"kv", "broker"}, {"gateway/herald", "gateway/hub"}, {"gateway/presence", "gateway/herald"}, {"gateway/hub", "gateway/webhook"}, {"streams", "gateway/app"}, {"configs", "gateway/app"},
 	} {
 		if allowed(find(c.pkg), c.pkg, module+"/"+c.imported) {
 			t.Errorf("%s may import %s", c.pkg, c.imported)

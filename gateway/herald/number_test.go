@@ -1,4 +1,4 @@
-package hub
+package herald
 
 import (
 	"slices"
@@ -36,7 +36,7 @@ func TestTrust20TheLastNumberThatIsToldIsRight(t *testing.T) {
 		var out []told
 		began := time.Unix(1000, 0)
 		for g := range gateways {
-			gate, seen := countGate{}, 0
+			gate, seen := number{}, 0
 			late := time.Duration(rapid.IntRange(0, 20).Draw(t, "view is late")) * tick
 			slow := time.Duration(rapid.IntRange(0, 20).Draw(t, "queue is late")) * tick
 			for now := time.Duration(0); now < at+2*overtaking+late+slow; now += tick {
@@ -67,7 +67,7 @@ func TestTrust20TheLastNumberThatIsToldIsRight(t *testing.T) {
 // seconds, and another one tells a newer one meanwhile.
 func TestTrust20ANumberKeptBackIsTheNewest(t *testing.T) {
 	now := time.Unix(1000, 0)
-	var one, other countGate
+	var one, other number
 	if !one.offer(150, 1, now) || one.offer(151, 2, now.Add(time.Second)) {
 		t.Fatal("the first number is told at once, the second is kept back")
 	}

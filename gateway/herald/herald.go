@@ -1,0 +1,95 @@
+package herald
+
+import (
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/presence"
+	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/gateway/webhook"
+)
+
+// Hooks takes what applications want to know of.
+type Hooks interface {
+	// Wants says whether somebody wants events of that name at all.
+	Wants(a *app.App, name string) bool
+	// Emit passes an event on. It does not block.
+	Emit(a *app.App, e webhook.Event)
+}
+
+// Options configure a [Herald]. Apps is required.
+type Options struct {
+	Apps *app.Registry
+	// Hooks is told what applications want to know of; nil for nobody.
+	Hooks Hooks
+	// Node is the name of this gateway.
+	Node string
+	// Now is the clock by which numbers are kept back, default time.Now.
+	Now    func() time.Time
+	Logger *slog.Logger
+}
+
+// Herald tells applications what changes. Make it with [New], before the roster that
+// tells to it. All its methods may be called by any goroutine.
+type Herald struct{ opt Options }
+
+// New returns a herald.
+func New(opt Options) *Herald {
+	if opt.Now == nil {
+		opt.Now = time.Now
+	}
+	if opt.Logger == nil {
+		opt.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Herald{opt}
+}
+
+// wants says whether somebody wants events of that name.
+func (h *Herald) wants(a *app.App, name string) bool {
+	return h.opt.Hooks != nil && h.opt.Hooks.Wants(a, name)
+}
+
+func (h *Herald) emit(a *app.App, e webhook.Event) {
+	if h.wants(a, e.Name) {
+		h.opt.Hooks.Emit(a, e)
+	}
+}
+
+// Tell passes on what changed in a channel by this gateway, or by one that it buried. It
+// is what a roster tells to ([presence.Options]). It does not block.
+func (h *Herald) Tell(appID, channel string, c presence.Change) {
+	a := h.opt.Apps.ByID(appID)
+	if a == nil || channel == "" || h.opt.Hooks == nil || pusher.KindOf(channel).ServerToUser() {
+		return
+	}
+	e := webhook.Event{Channel: channel, UserID: c.User, Count: c.Count, Version: c.Version}
+	switch c.Kind {
+	case presence.Added:
+		e.Name = webhook.MemberAdded
+	case presence.Removed:
+		e.Name = webhook.MemberRemoved
+	case presence.Occupied:
+		e.Name = webhook.ChannelOccupied
+	case presence.Vacated:
+		e.Name = webhook.ChannelVacated
+	case presence.Counted:
+		// One's own are told by the roll of the channel, which keeps numbers back.
+		if !c.Buried || !a.SubscriptionCount || pusher.KindOf(channel).Presence() {
+			return
+		}
+		e.Name = webhook.SubscriptionCount
+	}
+	e.ID = e.Name + "/" + channel + "/" + c.Node + "/" + c.User + "/" + strconv.FormatUint(c.Cause, 10)
+	h.emit(a, e)
+}
+
+// ClientEvent passes on an event of a client that is stored at a place of the log.
+func (h *Herald) ClientEvent(a *app.App, channel, socketID string, ev *broker.Event, at broker.Receipt) {
+	h.emit(a, webhook.Event{
+		ID:   webhook.ClientEvent + "/" + channel + "/" + at.Epoch + "/" + strconv.FormatUint(at.Offset, 10),
+		Name: webhook.ClientEvent, Channel: channel, Event: ev.Name, Data: string(ev.Data), SocketID: socketID, UserID: ev.UserID,
+	})
+}

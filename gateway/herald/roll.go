@@ -1,0 +1,212 @@
+package herald
+
+import (
+	"context"
+	"encoding/json"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/presence"
+	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/gateway/webhook"
+)
+
+// News is something that the subscribers of a channel are told, beside what is in its log.
+type News struct {
+	// Event is the name without its prefix, Data the text. Nobody changes it.
+	Event string
+	Data  []byte
+}
+
+// Audience is the subscribers of a channel.
+type Audience interface {
+	// Announce tells news to everybody who does not know of the members at that
+	// version yet, or to everybody if it is 0. It is called for each version, in
+	// order, also if there is nothing to tell of it, and must not call the roll.
+	Announce(version uint64, news []News)
+}
+
+// Roll is what a channel knows of who is in it, in the whole cluster. A channel of which
+// nobody wants to know that only writes its number of subscriptions. Make it with
+// [Herald.Roll].
+type Roll struct {
+	herald   *Herald
+	roster   *presence.Roster // nil if nobody knows who is where
+	app      *app.App
+	channel  string
+	audience Audience
+	// shows: subscribers are told the number of subscriptions.
+	shows bool
+	// room is nil if the channel is not followed.
+	room *presence.Room
+
+	mu sync.Mutex
+	// local is the number of subscriptions here.
+	local         int
+	frames, hooks number
+	// missed is one more than the offset that a cache channel remembered when it
+	// was last told to be empty, 0 for never.
+	missed atomic.Uint64
+}
+
+// Roll returns the roll of a channel, which follows nothing before [Roll.Open]. The roster
+// may be nil.
+func (h *Herald) Roll(roster *presence.Roster, a *app.App, channel string, to Audience) *Roll {
+	if pusher.KindOf(channel).ServerToUser() {
+		roster = nil // who is in there is nobody's business
+	}
+	return &Roll{
+		herald: h, roster: roster, app: a, channel: channel, audience: to,
+		shows: a.SubscriptionCount && !pusher.KindOf(channel).Presence(),
+	}
+}
+
+// Open begins to follow who is in the channel, if somebody wants to know. Errors are those
+// of [presence.Roster.Open]. Called once.
+func (r *Roll) Open(ctx context.Context) error {
+	follow := pusher.KindOf(r.channel).Presence() || r.shows
+	for _, name := range []string{webhook.ChannelOccupied, webhook.ChannelVacated, webhook.SubscriptionCount} {
+		follow = follow || r.herald.wants(r.app, name)
+	}
+	if r.roster == nil || !follow {
+		return nil
+	}
+	var err error
+	r.room, err = r.roster.Open(ctx, r.app.ID, r.channel, r)
+	return err
+}
+
+// Count notes a subscription that began (1) or ended (-1) here. It does not wait.
+func (r *Roll) Count(change int) {
+	if r.roster == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.local += change
+	r.roster.SetCount(r.app.ID, r.channel, r.local)
+}
+
+// Follows says whether the channel is followed, so that others must learn when nobody is
+// in it any more.
+func (r *Roll) Follows() bool { return r.room != nil }
+
+// Idle says whether nobody is in the channel here and everybody knows it.
+func (r *Roll) Idle() bool { return r.room == nil || r.room.Idle() }
+
+// Join, Leave and Members are those of the room; only a presence channel has one for certain.
+func (r *Roll) Join(ctx context.Context, user string, info json.RawMessage, limit int) error {
+	return r.room.Join(ctx, user, info, limit)
+}
+
+// Leave takes a connection of a user back.
+func (r *Roll) Leave(user string) { r.room.Leave(user) }
+
+// Members are the users in the channel at a version.
+func (r *Roll) Members() ([]presence.Member, uint64) { return r.room.Members() }
+
+// Changed implements [presence.Sink].
+func (r *Roll) Changed(version uint64, changes []presence.Change) {
+	var news []News
+	members := pusher.KindOf(r.channel).Presence()
+	for _, c := range changes {
+		switch {
+		case members && c.Kind == presence.Added:
+			news = append(news, News{"member_added", pusher.AppendMemberAdded(nil, pusher.Member{ID: c.User, Info: c.Info})})
+		case members && c.Kind == presence.Removed:
+			news = append(news, News{"member_removed", pusher.AppendMemberRemoved(nil, c.User)})
+		case r.shows && c.Kind == presence.Counted:
+			if r.counted(c) {
+				news = append(news, numberOf(c.Count))
+			}
+		}
+	}
+	r.audience.Announce(version, news)
+}
+
+func numberOf(count int) News {
+	return News{"subscription_count", pusher.AppendSubscriptionCount(nil, count)}
+}
+
+// counted takes another number of subscriptions and tells the application, if it is to be
+// told now. It says whether the subscribers are.
+func (r *Roll) counted(c presence.Change) bool {
+	own, now := c.Node == r.herald.opt.Node && !c.Buried, r.herald.opt.Now()
+	r.mu.Lock()
+	shown, hooked := r.frames.offer(c.Count, c.Version, now), own && r.hooks.offer(c.Count, c.Version, now)
+	if !own {
+		r.hooks.learn(c.Count, c.Version, now)
+	}
+	r.mu.Unlock()
+	if hooked {
+		r.hook(c.Count, c.Version, c.Cause)
+	}
+	return shown
+}
+
+// Sweep tells numbers of subscriptions that were kept back and are due.
+func (r *Roll) Sweep(now time.Time) {
+	r.mu.Lock()
+	frames, hooks := r.frames.due(now), r.hooks.due(now)
+	shown, hooked := r.frames.count, r.hooks
+	r.mu.Unlock()
+	if frames {
+		r.audience.Announce(0, []News{numberOf(shown)})
+	}
+	if hooks {
+		r.hook(hooked.count, hooked.version, 0)
+	}
+}
+
+// Close stops following, and tells the number that is still kept back.
+func (r *Roll) Close() {
+	if r.room == nil {
+		return
+	}
+	r.room.Close()
+	r.mu.Lock()
+	last := r.hooks
+	r.hooks.pending = false
+	r.mu.Unlock()
+	if last.pending {
+		r.hook(last.count, last.version, 0)
+	}
+}
+
+// hook tells the application the number of subscriptions.
+func (r *Roll) hook(n int, version, cause uint64) {
+	e := webhook.Event{Name: webhook.SubscriptionCount, Channel: r.channel, Count: n, Version: version}
+	if cause > 0 {
+		e.ID = e.Name + "/" + r.channel + "/" + r.herald.opt.Node + "//" + strconv.FormatUint(cause, 10)
+	}
+	r.herald.emit(r.app, e)
+}
+
+// Misses notes that a cache channel was found to be empty, and says whether the application
+// is to be told with [Roll.Missed]. last is the offset of what the channel remembered last.
+// It does not block.
+func (r *Roll) Misses(last uint64) bool {
+	return r.roster != nil && r.herald.wants(r.app, webhook.CacheMiss) && r.missed.Swap(last+1) != last+1
+}
+
+// Missed tells once, over all gateways, that a cache channel is empty. It waits for the table.
+func (r *Roll) Missed(ctx context.Context, epoch string, last uint64) {
+	log := r.herald.opt.Logger
+	period := epoch + "/" + strconv.FormatUint(last, 10)
+	first, err := r.roster.Claim(ctx, r.app.ID, r.channel, webhook.CacheMiss, period)
+	switch {
+	case err == nil:
+	case first:
+		// Perhaps it is ours. Ids make it harmless to tell twice; nobody would otherwise.
+		log.Warn("a cache miss is told without knowing whether another gateway does", "app", r.app.ID, "channel", r.channel, "error", err)
+	default:
+		log.Warn("a cache miss could not be told; the next one is", "app", r.app.ID, "channel", r.channel, "error", err)
+		r.missed.CompareAndSwap(last+1, 0)
+	}
+	if first {
+		r.herald.emit(r.app, webhook.Event{ID: webhook.CacheMiss + "/" + r.channel + "/" + period, Name: webhook.CacheMiss, Channel: r.channel})
+	}
+}
