@@ -49,6 +49,7 @@ var rules = []rule{
 	{pkg: "delta"},
 	{pkg: "gateway", own: []string{"broker", "gateway", "delta", "kv"}, foreign: []string{prometheus, "github.com/pires/go-proxyproto"}},
 	{pkg: "gateway/app"},
+	{pkg: "gateway/backlog"},
 	{pkg: "gateway/count", own: []string{"broker", "kv"}},
 	{pkg: "gateway/process"},
 	{pkg: "gateway/pusher", own: []string{"gateway/app"}, foreign: []string{gjson}},

@@ -1,0 +1,68 @@
+package backlog
+
+// Backlog is what is known of a channel's past: its window, and pages of the log below it.
+// W names those who are behind. Make it with [New].
+type Backlog[T Item, W comparable] struct {
+	*Window[T]
+	Pages[T, W]
+}
+
+// New returns an empty backlog.
+func New[T Item, W comparable](limits Limits) *Backlog[T, W] {
+	return &Backlog[T, W]{Window: NewWindow[T](limits)}
+}
+
+// Begin forgets the whole past. Those who wait are returned: what they wait for will not
+// come.
+func (b *Backlog[T, W]) Begin(place uint64) []W {
+	b.Window.Begin(place)
+	b.Pages.pages = nil
+	return b.serve(func(uint64) bool { return true })
+}
+
+// After appends up to most items after a place to dst and returns the place that they
+// reach, which is above the one asked about unless that is the end. It reports false if
+// the log must be read first; then who waits until [Backlog.Read] returns it.
+func (b *Backlog[T, W]) After(dst []T, place uint64, most int, who W) (items []T, reached uint64, ok bool) {
+	if b.Covers(place) {
+		dst, reached = b.AppendAfter(dst, place, most)
+		return dst, reached, true
+	}
+	if g := b.find(place); g != nil {
+		dst, reached = g.appendAfter(dst, place, most)
+		return dst, reached, true
+	}
+	b.wait(place, who)
+	return dst, place, false
+}
+
+// Read takes what the log had after a place, oldest first. through is the place up to
+// which that is everything, at least that of the last item and above after. It returns those who can go on.
+func (b *Backlog[T, W]) Read(after uint64, items []T, through uint64) []W {
+	b.reading = false
+	if through >= b.Low() {
+		b.Prepend(after, items)
+	}
+	if after < b.Low() {
+		b.keep(page[T]{after, min(through, b.Low()), below(items, b.Low())})
+	}
+	return b.serve(func(place uint64) bool { return b.Covers(place) || b.find(place) != nil })
+}
+
+// Failed says that the log could not be read. All who wait are returned.
+func (b *Backlog[T, W]) Failed() []W {
+	b.reading = false
+	return b.serve(func(uint64) bool { return true })
+}
+
+// Forget lets go of the pages when nobody is behind any more.
+func (b *Backlog[T, W]) Forget() { b.Pages.pages = nil }
+
+// below are the items at or below a place.
+func below[T Item](items []T, place uint64) []T {
+	n := len(items)
+	for n > 0 && items[n-1].Place() > place {
+		n--
+	}
+	return items[:n:n]
+}
