@@ -65,6 +65,16 @@ func (s *Share) Take(ctx context.Context, key string) (done func(), err error) {
 	return s.hold(key), nil
 }
 
+// Load says how much of a key is under way, and how much waits for a place.
+func (s *Share) Load(key string) (underWay, waiting int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if k := s.keys[key]; k != nil {
+		underWay, waiting = k.used, len(k.waiting)
+	}
+	return underWay, waiting
+}
+
 // withdraw takes somebody out of those who wait, and reports false if he was served.
 func (s *Share) withdraw(key string, mine chan struct{}) bool {
 	s.mu.Lock()

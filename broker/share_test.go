@@ -30,6 +30,12 @@ func TestTrust07AShareIsNobodysAlone(t *testing.T) {
 		if len(held) != 8 {
 			t.Fatalf("%d places are taken, want 8", len(held))
 		}
+		if underWay, waiting := s.Load("dead-0"); underWay != 4 || waiting != 16 {
+			t.Errorf("%d are under way and %d wait, want 4 and 16", underWay, waiting)
+		}
+		if underWay, waiting := s.Load("alive"); underWay != 0 || waiting != 0 {
+			t.Errorf("%d and %d of a key without any", underWay, waiting)
+		}
 		began := time.Now()
 		done, err := s.Take(t.Context(), "alive")
 		if err != nil || time.Since(began) > shareStale {

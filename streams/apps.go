@@ -39,6 +39,8 @@ type appLog struct {
 	open atomic.Bool
 	// wake asks for the channels that are followed to be compared with the log.
 	wake chan struct{}
+	// retrying is set while somebody is about to wake it again.
+	retrying atomic.Bool
 	// look asks for the stream to be looked at.
 	look chan struct{}
 	// sure is what is known of acknowledgements.

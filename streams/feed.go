@@ -19,6 +19,7 @@ type feedShard struct {
 
 	mu        sync.Mutex
 	followers map[string]*follower // by live subject
+	closed    bool
 }
 
 func newFeedShard(l *Log, _ int) *feedShard {
@@ -52,24 +53,32 @@ func (s *feedShard) deliver(m *nats.Msg) {
 
 var shardSeed = maphash.MakeSeed()
 
-// followerOf returns the follower of a channel. The caller that made it must begin
-// it.
-func (l *Log) followerOf(a *appLog, channel string) (f *follower, made bool) {
+// followerOf returns the follower of a channel for one more user, nil if the log is closed.
+// A new one begins by itself: it belongs to all who wait for it, so none of them can break it
+// off for the others.
+func (l *Log) followerOf(a *appLog, channel string) *follower {
 	live := liveSubject(l.opt.Prefix, a.opt.ID, channel)
 	s := l.shards[maphash.String(shardSeed, live)%uint64(len(l.shards))]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f = s.followers[live]
+	if s.closed {
+		return nil
+	}
+	f := s.followers[live]
 	if f == nil {
 		f = &follower{
 			log: l, app: a, shard: s, channel: channel, live: live,
 			subject: publishSubject(l.opt.Prefix, a.opt.ID, channel), begun: make(chan struct{}),
 		}
 		s.followers[live] = f
-		made = true
+		f.users++ // until it has begun
+		l.running.Go(func() {
+			f.begin(l.ctx)
+			s.leave(f)
+		})
 	}
 	f.users++
-	return f, made
+	return f
 }
 
 // leave gives up one use of a follower and ends it with the last one.
@@ -77,7 +86,7 @@ func (s *feedShard) leave(f *follower) {
 	s.mu.Lock()
 	f.users--
 	last := f.users == 0
-	if last {
+	if last && s.followers[f.live] == f {
 		delete(s.followers, f.live)
 	}
 	s.mu.Unlock()
@@ -92,7 +101,7 @@ func (s *feedShard) closeAll() {
 	for _, f := range s.followers {
 		all = append(all, f)
 	}
-	s.followers = map[string]*follower{}
+	s.followers, s.closed = map[string]*follower{}, true
 	s.mu.Unlock()
 	for _, f := range all {
 		f.close()
@@ -119,12 +128,15 @@ func (l *Log) Attach(ctx context.Context, app, channel string, sink broker.Sink)
 	if err != nil {
 		return nil, err
 	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	if l.ctx.Err() != nil {
 		return nil, broker.ErrClosed
 	}
-	f, made := l.followerOf(a, channel)
-	if made {
-		f.begin(ctx)
+	f := l.followerOf(a, channel)
+	if f == nil {
+		return nil, broker.ErrClosed
 	}
 	select {
 	case <-f.begun:
@@ -132,9 +144,12 @@ func (l *Log) Attach(ctx context.Context, app, channel string, sink broker.Sink)
 		f.shard.leave(f)
 		return nil, ctx.Err()
 	}
-	if f.failed != nil {
+	if err := f.failed; err != nil || l.ctx.Err() != nil {
 		f.shard.leave(f)
-		return nil, f.failed
+		if l.ctx.Err() != nil {
+			err = broker.ErrClosed
+		}
+		return nil, err
 	}
 	return f.attach(sink), nil
 }

@@ -77,16 +77,10 @@ type arrival struct {
 // position.
 func (f *follower) begin(ctx context.Context) {
 	defer close(f.begun)
-	f.failed = f.subscribe(ctx)
-	if f.failed == nil {
+	if f.failed = f.subscribe(ctx); f.failed == nil {
 		return
 	}
-	f.mu.Lock()
-	f.state = ended
-	f.mu.Unlock()
-	if f.sub != nil {
-		f.sub.end()
-	}
+	f.close()
 	// The next one to come must find no failed follower.
 	f.shard.mu.Lock()
 	if f.shard.followers[f.live] == f {
@@ -103,7 +97,9 @@ func (f *follower) subscribe(ctx context.Context) error {
 	if err != nil {
 		return unavailable("attaching", err)
 	}
+	f.mu.Lock()
 	f.sub = sub
+	f.mu.Unlock()
 	if err := f.log.feed.settle(ctx, crowded); err != nil {
 		return unavailable("attaching", err)
 	}
@@ -159,9 +155,10 @@ func (f *follower) close() {
 	f.mu.Lock()
 	f.state = ended
 	f.sinks, f.held, f.bytes = nil, nil, 0
+	sub := f.sub
 	f.mu.Unlock()
-	if f.sub != nil {
-		f.sub.end()
+	if sub != nil {
+		sub.end()
 	}
 }
 

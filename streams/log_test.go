@@ -2,14 +2,17 @@ package streams
 
 import (
 	"context"
+	"net"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"go.uber.org/goleak"
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/brokertest"
 	"github.com/sluicehq/sluice/streams/embedded"
+	"github.com/sluicehq/sluice/test/fault"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -41,13 +44,57 @@ func open(t *testing.T, opt Options) *Log {
 	return l
 }
 
+// through connects to an embedded server through a gate.
+type through struct {
+	server *embedded.Server
+	gate   *fault.Gate
+}
+
+func (c through) InProcessConn() (net.Conn, error) {
+	conn, err := c.server.InProcessConn()
+	if err != nil {
+		return nil, err
+	}
+	return c.gate.Wrap(conn), nil
+}
+
+// doubt has the follower of a channel read it anew.
+func doubt(l *Log, app, channel string, begin func(*follower)) {
+	for _, f := range l.followers(l.apps[app]) {
+		if f.channel != channel {
+			continue
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.state == following {
+			begin(f)
+		}
+		return
+	}
+	panic("nobody follows " + channel)
+}
+
 func TestConformance(t *testing.T) {
 	brokertest.Run(t, func(t *testing.T) brokertest.Backend {
 		dir := t.TempDir()
 		s := node(t, dir)
-		l := open(t, options(s))
+		gate := &fault.Gate{}
+		opt := options(s)
+		opt.ConnectOptions = append(opt.ConnectOptions, nats.InProcessServer(through{s, gate}))
+		l := open(t, opt)
 		return brokertest.Backend{
+			Probe: brokertest.Probe{
+				Attached: func() int { return l.Stats().Attached }, FeedBytes: 256 << 10,
+				Repaired: func() uint64 { return l.Stats().Repaired }, Stall: gate.Shut,
+				Retry:   func() { l.retryLater(l.apps["app-1"]) },
+				Repairs: l.repairs.Load, RepairsAtOnce: 8,
+				Doubts: map[string]func(app, channel string){
+					"missed":  func(app, channel string) { doubt(l, app, channel, func(f *follower) { f.repair(toTheEnd) }) },
+					"suspect": func(app, channel string) { doubt(l, app, channel, (*follower).investigate) },
+				},
+			},
 			Log: l, Apps: [2]string{"app-1", "app.2 ü"}, MaxMessages: 100, MaxEventBytes: 64<<10 + 1,
+			Known:  []string{brokertest.KnownFeedBytes},
 			Second: func(t *testing.T) broker.Log { return open(t, options(s)) },
 			Reopen: func(t *testing.T) broker.Log {
 				_ = l.Close()

@@ -202,39 +202,49 @@ func (f *follower) investigate() {
 	seen, epoch := f.track.seen, f.epoch
 	seen.subject = f.subject
 	f.log.running.Go(func() {
-		patience := newPatience(f.log)
-		var err error
-		for {
-			ctx, cancel := context.WithTimeout(f.log.ctx, attemptStart)
-			err = f.inquire(ctx, seen, epoch)
-			cancel()
-			if err == nil || !patience.left() {
-				break
-			}
-			select {
-			case <-f.log.ctx.Done():
-				return
-			case <-time.After(attemptPause):
-			}
-		}
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		switch {
-		case f.state != repairing || f.log.ctx.Err() != nil:
+		done, err := f.log.repairs.Take(f.log.ctx, f.app.opt.ID)
+		if err != nil {
 			return
-		case f.target == toTheEnd:
-			f.repair(toTheEnd)
-			return
-		case err != nil:
-			f.log.opt.Logger.Warn("whether the log lost its tail could not be found out", "app", f.app.opt.ID, "after", seen.offset, "error", err)
-			f.gap(broker.Gap{After: f.here(), Resume: f.here(), Reason: broker.GapUnavailable})
 		}
-		// What was held and lies below was delivered before; the clocks of two leaders
-		// differ. What lies above follows, and retention removed what was seen.
-		f.held = keepAbove(f.held, f.track.last)
-		f.track.forget()
-		f.resume()
+		defer done()
+		f.investigateRun(seen, epoch)
 	})
+}
+
+// investigateRun works until it is known what became of a message, or given up.
+func (f *follower) investigateRun(seen mark, epoch string) {
+	patience := newPatience(f.log)
+	var err error
+	for {
+		ctx, cancel := context.WithTimeout(f.log.ctx, attemptStart)
+		err = f.inquire(ctx, seen, epoch)
+		cancel()
+		if err == nil || !patience.left() {
+			break
+		}
+		select {
+		case <-f.log.ctx.Done():
+			return
+		case <-time.After(attemptPause):
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case f.state != repairing || f.log.ctx.Err() != nil:
+		return
+	case f.target == toTheEnd:
+		f.repair(toTheEnd)
+		return
+	case err != nil:
+		f.log.opt.Logger.Warn("whether the log lost its tail could not be found out", "app", f.app.opt.ID, "after", seen.offset, "error", err)
+		f.gap(broker.Gap{After: f.here(), Resume: f.here(), Reason: broker.GapUnavailable})
+	}
+	// What was held and lies below was delivered before; the clocks of two leaders
+	// differ. What lies above follows, and retention removed what was seen.
+	f.held = keepAbove(f.held, f.track.last)
+	f.track.forget()
+	f.resume()
 }
 
 // inquire asks what became of a message, and begins a new life of the log if it is lost.

@@ -267,11 +267,16 @@ func (l *Log) tablesLost() {
 	}
 }
 
+// retryLater compares an app's channels again in a second, however often it is asked for.
 func (l *Log) retryLater(a *appLog) {
+	if !a.retrying.CompareAndSwap(false, true) {
+		return
+	}
 	l.running.Go(func() {
 		select {
 		case <-l.ctx.Done():
 		case <-time.After(time.Second):
+			a.retrying.Store(false)
 			a.poke()
 		}
 	})

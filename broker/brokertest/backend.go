@@ -45,6 +45,11 @@ type Backend struct {
 	// Evict makes retention remove everything that the channel holds, and
 	// perhaps more, as its age or size would. Nil if it cannot be provoked.
 	Evict func(t *testing.T, app, channel string)
+
+	// Probe reaches inside, as far as the backend lets the suite.
+	Probe Probe
+	// Known are the names of tests that the backend is known to fail.
+	Known []string
 }
 
 // Factory makes a new backend for a group of tests.
@@ -61,6 +66,8 @@ func Run(t *testing.T, open Factory) {
 		{"events", testEvents},
 		{"feed", testFeed},
 		{"attach", testAttach},
+		{"attach and give up", testPatience},
+		{"bounds", testBounds},
 		{"isolation", testIsolation},
 		{"gateways", testGateways},
 		{"read", testRead},
@@ -70,6 +77,7 @@ func Run(t *testing.T, open Factory) {
 		{"nodes", testNodes},
 		{"reopen", testReopen},
 		{"close", testClose},
+		{"close while attaching", testCloseWhileAttaching},
 	}
 	for _, g := range groups {
 		t.Run(g.name, func(t *testing.T) {

@@ -49,8 +49,10 @@ func TestConformance(t *testing.T) {
 				opts.MaxAge = time.Hour
 				opts.MaxEventBytes = 16 << 10
 				opts.Now = c.now
+				log := open(t, opts)
 				return brokertest.Backend{
-					Log:           open(t, opts),
+					Log:           log,
+					Probe:         brokertest.Probe{Attached: func() int { return log.Stats().Attachments }, FeedBytes: 128 << 10},
 					Apps:          [2]string{"app-1", "app.2"},
 					MaxMessages:   100,
 					MaxEventBytes: 16 << 10,

@@ -1,6 +1,8 @@
 package redis
 
 import (
+	"context"
+	"net"
 	"testing"
 	"time"
 
@@ -8,6 +10,7 @@ import (
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/brokertest"
+	"github.com/sluicehq/sluice/test/fault"
 	"github.com/sluicehq/sluice/test/redisserver"
 )
 
@@ -52,8 +55,31 @@ func TestConformance(t *testing.T) {
 }
 
 func backendOf(t *testing.T, url string, cluster bool) brokertest.Backend {
-	l := open(t, url, cluster)
+	gate := &fault.Gate{}
+	l := open(t, url, cluster, func(o *Options) {
+		o.FeedBytes = 256 << 10
+		o.Dial = func(ctx context.Context, addr string) (net.Conn, error) {
+			c, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+			if err != nil {
+				return nil, err
+			}
+			return gate.Wrap(c), nil
+		}
+	})
 	return brokertest.Backend{
+		Probe: brokertest.Probe{
+			Attached: func() int { return l.Stats().Attached }, FeedBytes: 256 << 10,
+			Repaired: func() uint64 { return l.Stats().Repaired }, Retry: l.retryLater, Stall: gate.Shut,
+			Repairs: l.repairs.Load, RepairsAtOnce: 8,
+			Doubts: map[string]func(app, channel string){"missed": func(app, channel string) {
+				f := followerFor(l, app, channel)
+				f.mu.Lock()
+				defer f.mu.Unlock()
+				if f.state == following {
+					f.repair()
+				}
+			}},
+		},
 		Log: l, Apps: [2]string{"app-1", "app.2"}, MaxMessages: 100, MaxEventBytes: 64 << 10,
 		Second: func(t *testing.T) broker.Log { return open(t, url, cluster) },
 		Reopen: func(t *testing.T) broker.Log {
@@ -67,6 +93,16 @@ func backendOf(t *testing.T, url string, cluster bool) brokertest.Backend {
 			}
 		},
 	}
+}
+
+// followerFor returns the follower of a channel that is attached.
+func followerFor(l *Log, app, channel string) *follower {
+	for _, f := range l.followers(l.apps[app]) {
+		if f.channel == channel {
+			return f
+		}
+	}
+	panic("nobody follows " + channel)
 }
 
 func TestLargePages(t *testing.T) {

@@ -13,8 +13,8 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// maxQueuedBytes bounds what waits for one shard of a feed or of a table, beside the
-// number of messages. What does not fit is read from the log.
+// maxQueuedBytes bounds what waits for one shard of a feed, unless the options say otherwise,
+// or of a table, beside the number of messages. What does not fit is read from the log.
 const maxQueuedBytes = 64 << 20
 
 // feedShard applies the live messages of a part of the channels.
@@ -116,7 +116,7 @@ func (s *feedShard) take(f *follower, message string) {
 		return
 	}
 	size := int64(len(a.entry))
-	if s.bytes.Add(size) <= maxQueuedBytes {
+	if s.bytes.Add(size) <= s.log.opt.FeedBytes {
 		select {
 		case s.in <- liveMessage{f, a}:
 			return

@@ -81,7 +81,7 @@ func TestOwnRetryIsNoDuplicate(t *testing.T) {
 // wait for a shard.
 func TestQueuesAreBoundedInBytes(t *testing.T) {
 	t.Parallel()
-	l := &Log{wake: make(chan struct{}, 1)}
+	l := &Log{opt: Options{FeedBytes: maxQueuedBytes}, wake: make(chan struct{}, 1)}
 	shard := &feedShard{log: l, in: make(chan liveMessage, 8)}
 	large := "2 1 1 1 - " + strings.Repeat("x", maxQueuedBytes*2/3)
 	f := &follower{}

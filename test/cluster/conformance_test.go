@@ -36,7 +36,12 @@ func TestConformance(t *testing.T) {
 		}
 		l := open(t)
 		return brokertest.Backend{
+			Probe: brokertest.Probe{
+				Attached: func() int { return l.Stats().Attached }, FeedBytes: 256 << 10,
+				Repaired: func() uint64 { return l.Stats().Repaired },
+			},
 			Log: l, Apps: [2]string{"app-1", "app-2"}, MaxMessages: 100, MaxEventBytes: 64<<10 + 1,
+			Known:  []string{brokertest.KnownFeedBytes},
 			Second: func(t *testing.T) broker.Log { return open(t) },
 			Reopen: func(t *testing.T) broker.Log {
 				_ = l.Close()
