@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/sluicehq/sluice/broker"
 )
 
 // listing is a page of history as clients see it.
@@ -90,6 +92,34 @@ func TestHI02_BoundsAreInclusive(t *testing.T) {
 	some, a := r.history(fmt.Sprintf("?direction=oldest_first&start_serial=%d&end_serial=%d", from, to))
 	if len(some.Items) != 5 || some.Items[0].Serial != from || some.Items[4].Serial != to {
 		t.Errorf("got %s", a.Body)
+	}
+}
+
+func TestHI06_APageSaysThatRetentionTookSome(t *testing.T) {
+	r := newRig(t, nil)
+	for range 1003 { // three more than are kept
+		_, err := r.log.Publish(t.Context(), "app", broker.Outgoing{Channel: "c", Event: &broker.Event{Name: "n", Data: []byte("d")}})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	oldest := r.stored("app", "c")[0].Offset
+	for query, want := range map[string]bool{
+		fmt.Sprint("?start_serial=", oldest):   false,
+		fmt.Sprint("?start_serial=", oldest-1): true,
+		"?start_serial=1":                      true,
+		"?start_time_ms=1":                     true,
+		"?limit=10":                            false,
+	} {
+		var page struct {
+			Continuity struct {
+				Truncated bool `json:"truncated_by_retention"`
+			}
+		}
+		_, a := r.history(query)
+		if err := json.Unmarshal(a.Body, &page); err != nil || a.Status != http.StatusOK || page.Continuity.Truncated != want {
+			t.Errorf("%s: %d %v, truncated %v, want %v", query, a.Status, err, page.Continuity.Truncated, want)
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -141,9 +142,9 @@ func TestPublishingNonsense(t *testing.T) {
 		"no data":                    {`{"name":"n","channel":"c"}`, "data", 400},
 		"data of 10,241 bytes":       {`{"name":"n","channel":"c","data":"` + strings.Repeat("x", 10241) + `"}`, "10240", 413},
 		"socket_id is none":          {ev(`"socket_id":"abc"`), "socket_id", 400},
-		"tags with a number":         {ev(`"tags":{"a":1}`), "tags", 400},
+		"TF-13 tags with a number":   {ev(`"tags":{"a":1}`), "tags", 400},
 		"tags with null":             {ev(`"tags":{"a":null}`), "tags", 400},
-		"tags with a long value":     {ev(`"tags":{"a":"` + strings.Repeat("x", 1025) + `"}`), "1024", 400},
+		"TF-13 a tag of 1025 bytes":  {ev(`"tags":{"a":"` + strings.Repeat("x", 1025) + `"}`), "1024", 400},
 		"delta is a string":          {ev(`"delta":"yes"`), "delta", 400},
 		"message_id of 129 bytes":    {ev(`"message_id":"` + strings.Repeat("x", 129) + `"`), "128", 400},
 		"info of nothing known":      {ev(`"info":"weather"`), "info", 400},
@@ -224,6 +225,35 @@ func TestIdempotencyKeys(t *testing.T) {
 	r.call(http.MethodPost, "other", "/events", []byte(keyed("once", "k")))
 	if n := len(r.stored("other", "once")); n != 1 {
 		t.Errorf("ID-06: %d stored in the other app, want 1", n)
+	}
+}
+
+// deafOnce is a log that cannot be reached the first time.
+type deafOnce struct {
+	rest.Log
+	reached atomic.Bool
+}
+
+func (d *deafOnce) Publish(ctx context.Context, app string, out ...broker.Outgoing) ([]broker.Receipt, error) {
+	if !d.reached.Swap(true) {
+		return nil, broker.ErrUnavailable
+	}
+	return d.Log.Publish(ctx, app, out...)
+}
+
+func TestID03_AFailedRequestDoesNotUseItsKeyUp(t *testing.T) {
+	r := newRig(t, func(o *rest.Options) { o.Log = &deafOnce{Log: o.Log} })
+	body := `{"name":"n","channel":"c","data":"d","idempotency_key":"k"}`
+	if a := r.publish(body); a.Status != http.StatusServiceUnavailable {
+		t.Fatalf("got %d %s", a.Status, a.Body)
+	}
+	for range 2 {
+		if a := r.publish(body); a.Status != http.StatusOK {
+			t.Fatalf("got %d %s", a.Status, a.Body)
+		}
+	}
+	if n := len(r.stored("app", "c")); n != 1 {
+		t.Errorf("%d stored, want 1", n)
 	}
 }
 
