@@ -13,6 +13,7 @@ import (
 
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/gateway/socket/websocket"
 )
 
 // readBuffer is the size of a connection's read buffer. Client messages are
@@ -44,7 +45,7 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = tcp.SetWriteBuffer(h.opt.SendBuffer)
 	}
 	c := &Client{
-		hub: h, app: a, conn: conn, dialect: dialect, refused: no.code, id: newSocketID(), address: r.RemoteAddr,
+		hub: h, app: a, dialect: dialect, refused: no.code, id: newSocketID(), address: r.RemoteAddr,
 		shard: h.shards[int(h.nextShard.Add(1))%len(h.shards)], began: h.opt.Now(),
 	}
 	if at, err := netip.ParseAddrPort(c.address); err == nil {
@@ -53,12 +54,12 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.delta.quirk = quirkOf(r.URL.Query().Get("client"))
 	c.delta.usable = c.delta.quirk.decodes
 	wrapped := &wire{Conn: conn, client: c}
-	c.deflates = h.opt.Compression && no.code == 0 && acceptsDeflate(r.Header)
+	c.deflates = h.opt.Compression && no.code == 0 && websocket.AcceptsDeflate(r.Header)
 	upgrader := h.upgraders[0]
 	if c.deflates {
 		upgrader = h.upgraders[1]
 		// What the library is shown is an offer that it reads as it is meant.
-		r.Header.Set(extensions, "permessage-deflate; server_no_context_takeover; client_no_context_takeover")
+		r.Header.Set(websocket.Extensions, "permessage-deflate; server_no_context_takeover; client_no_context_takeover")
 	}
 	c.guard = &guard{from: conn, client: c, max: uint64(h.opt.MaxMessage)}
 	ws, err := upgrader.UpgradeFromConn(wrapped, primed(c.guard, buffered), r)
@@ -140,12 +141,12 @@ func (h *Hub) start(c *Client, wrapped *wire, reason string) {
 	h.mu.Lock()
 	if h.closed {
 		h.mu.Unlock()
-		_ = c.conn.Close()
+		_ = wrapped.Conn.Close()
 		h.left(c)
 		return
 	}
 	h.clients.Add(1)
-	c.shard.join(c)
+	c.shard.join(c, wrapped.Conn)
 	h.mu.Unlock()
 	wrapped.upgraded.Store(true)
 	if c.refused != 0 {

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/gateway/socket"
 )
 
 // BenchmarkDeliver is the decision and the push for one publication, per
@@ -21,15 +23,12 @@ func BenchmarkDeliver(b *testing.B) {
 					f = formDelta | formKeyed
 				}
 				for i := range subscribers {
-					o := s.shard.slab.get()
-					client := &Client{hub: s.hub, app: c.app, shard: s.shard, id: fmt.Sprint(i), out: o}
-					o.client = client
-					c.shards[0].put(client, c.Channel, f, nil, 0, func(uint64) *Frame { return s.hub.reconnect })
-					o.take(nil, 1<<30)
-					o.flags = 0
+					client := &Client{hub: s.hub, app: c.app, shard: s.shard, id: fmt.Sprint(i), sock: s.shard.writer.Open(nil, s.hub.kind(pusher.V1, false))}
+					c.shards[0].put(client, c.Channel, f, nil, 0, func(uint64) *socket.Frame { return s.hub.reconnect })
+					client.sock.Outbox().Take(nil)
 				}
 				s.shard.dirtied = nil
-				var batch []*Frame
+				var batch []*socket.Frame
 				n := 0
 				b.ReportAllocs()
 				for b.Loop() {
@@ -40,10 +39,7 @@ func BenchmarkDeliver(b *testing.B) {
 					}
 					s.shard.deliver(job{&c.shards[0], c.prepare(pub, true)})
 					for _, o := range s.shard.loop.dirty {
-						o.mu.Lock()
-						batch, _ = o.take(batch[:0], gatherBytes)
-						o.flags &^= dirty
-						o.mu.Unlock()
+						batch, _ = o.Take(batch[:0])
 					}
 					s.shard.loop.dirty = s.shard.loop.dirty[:0]
 				}

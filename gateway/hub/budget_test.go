@@ -2,7 +2,6 @@ package hub
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -11,11 +10,9 @@ import (
 	"time"
 
 	"github.com/sluicehq/sluice/broker"
-	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/gateway/socket"
+	"github.com/sluicehq/sluice/gateway/socket/websocket"
 )
-
-// closedBy counts the sockets that were closed for a reason.
-func (h *Hub) closedBy(why reason) uint64 { return h.limits.closed[why].Load() }
 
 // TestTrust08SlowSocketsShareABound has sockets that do not read, each on a channel of
 // its own and each far below its own bound. Together they may not hold more than the
@@ -37,13 +34,13 @@ func TestTrust08SlowSocketsShareABound(t *testing.T) {
 	most := int64(0)
 	body := strings.Repeat("x", 8<<10)
 	n := 0
-	for ; r.hub.closedBy(byTotal) < 6; n++ {
+	for ; r.hub.sockets.Closed(socket.ByTotal) < 6; n++ {
 		if n > 20_000 {
-			t.Fatalf("the sockets hold %d bytes and nobody was closed", r.hub.limits.all.bytes.Load())
+			t.Fatalf("the sockets hold %d bytes and nobody was closed", r.hub.sockets.Budget().Bytes())
 		}
 		r.publish(fmt.Sprint("own-", n%len(slow)), "e", fmt.Sprintf("%q", body))
 		r.publish("busy", "e", fmt.Sprintf(`{"n":%d}`, n))
-		most = max(most, r.hub.limits.all.bytes.Load())
+		most = max(most, r.hub.sockets.Budget().Bytes())
 	}
 	for i := range n {
 		if m := reader.next(); !strings.Contains(string(m.Data), fmt.Sprintf(`\"n\":%d}`, i)) {
@@ -51,14 +48,14 @@ func TestTrust08SlowSocketsShareABound(t *testing.T) {
 		}
 	}
 	// Frames are counted before the bound is looked at, so that the last may exceed it.
-	if limit := int64(total + len(slow)*(16<<10) + gatherBytes); most > limit {
+	if limit := int64(total + len(slow)*(16<<10) + 64<<10); most > limit {
 		t.Errorf("%d bytes were held at a time, the bound is %d", most, limit)
 	}
-	if own := r.hub.closedBy(byQueue); own != 0 {
+	if own := r.hub.sockets.Closed(socket.ByQueue); own != 0 {
 		t.Errorf("%d sockets were closed for their own queue", own)
 	}
 	reader.usable()
-	t.Logf("%d events of 8 KB, %d bytes at most, %d closed", n, most, r.hub.closedBy(byTotal))
+	t.Logf("%d events of 8 KB, %d bytes at most, %d closed", n, most, r.hub.sockets.Closed(socket.ByTotal))
 }
 
 // sleep makes a peer stop reading for the rest of the test.
@@ -88,52 +85,15 @@ func TestTrust08SharedFramesCountOnce(t *testing.T) {
 		r.publish("shared", "e", fmt.Sprintf("%q", body))
 		references = 0
 		for _, s := range r.hub.shards {
-			_, bytes := s.queued()
+			_, bytes := s.writer.Queued()
 			references += bytes
 		}
 	}
-	if held := r.hub.limits.all.bytes.Load(); held > int64(references)/2 || held == 0 {
+	if held := r.hub.sockets.Budget().Bytes(); held > int64(references)/2 || held == 0 {
 		t.Errorf("%d bytes are held where the queues have %d, mostly of the same frames", held, references)
 	}
-	if n := r.hub.closedBy(byTotal) + r.hub.closedBy(byQueue); n != 0 {
+	if n := r.hub.sockets.Closed(socket.ByTotal) + r.hub.sockets.Closed(socket.ByQueue); n != 0 {
 		t.Errorf("%d sockets were closed", n)
-	}
-}
-
-// TestTrust08TheSlowestGoFirst weighs sockets by what they hold and for how long.
-func TestTrust08TheSlowestGoFirst(t *testing.T) {
-	h := &Hub{limits: limits{frames: 1 << 20, bytes: 1 << 30, all: newBudget(1000 << 10), over: [2]*Frame{
-		closeFrames(pusher.V1, pusher.CloseOverCapacity), closeFrames(pusher.V2, pusher.CloseOverCapacity),
-	}}}
-	h.opt.setDefaults()
-	h.shards = []*shard{newShard(h, 0)}
-	begin := time.Unix(1_700_000_000, 0)
-	add := func(name string, kilobytes int, age time.Duration) *Client {
-		near, far := net.Pipe()
-		t.Cleanup(func() { _ = errors.Join(near.Close(), far.Close()) })
-		c := &Client{hub: h, shard: h.shards[0], id: name, conn: near}
-		c.shard.join(c)
-		c.out.mu.Lock()
-		c.out.block(0, begin.Add(-age).UnixNano())
-		c.out.add(&Frame{b: make([]byte, kilobytes<<10)})
-		c.out.mu.Unlock()
-		return c
-	}
-	burst := add("a burst", 400, 20*time.Millisecond)
-	steady := add("always a little late", 1, time.Minute)
-	worst := add("reads nothing", 300, 10*time.Second)
-	second := add("reads nothing since lately", 290, 4*time.Second)
-	h.shed(begin)
-	for _, c := range []struct {
-		*Client
-		goes bool
-	}{{burst, false}, {steady, false}, {worst, true}, {second, false}} {
-		if gone := c.out.flags&closing != 0; gone != c.goes {
-			t.Errorf("%s: gone is %v", c.id, gone)
-		}
-	}
-	if got := h.closedBy(byTotal); got != 1 {
-		t.Errorf("%d were closed, want 1", got)
 	}
 }
 
@@ -149,9 +109,9 @@ func TestTrust08SocketsBehindShareABound(t *testing.T) {
 	for i := range 4 {
 		r.subscribed(fmt.Sprint("own-", i), false).sleep()
 	}
-	for n := 0; r.hub.closedBy(byTotal) == 0; n++ {
+	for n := 0; r.hub.sockets.Closed(socket.ByTotal) == 0; n++ {
 		if n > 20_000 {
-			t.Fatalf("%d bytes are held and nobody was closed", r.hub.limits.all.bytes.Load())
+			t.Fatalf("%d bytes are held and nobody was closed", r.hub.sockets.Budget().Bytes())
 		}
 		r.publish(fmt.Sprint("own-", n%4), "e", fmt.Sprintf(`{"k":"K%d","note":%q}`, n%1000, strings.Repeat("y", 4<<10)))
 	}
@@ -295,7 +255,7 @@ func TestTrust08NothingIsDoneForAPeerThatIsGone(t *testing.T) {
 	p, id := r.connect()
 	var all []byte
 	for i := range 6 {
-		all = append(all, masked(opText, fmt.Appendf(nil, `{"event":"pusher:subscribe","data":{"channel":"c%d"}}`, i))...)
+		all = append(all, masked(websocket.Text, fmt.Appendf(nil, `{"event":"pusher:subscribe","data":{"channel":"c%d"}}`, i))...)
 	}
 	p.raw(all)
 	<-gate.came
@@ -303,8 +263,8 @@ func TestTrust08NothingIsDoneForAPeerThatIsGone(t *testing.T) {
 	_ = p.conn.(*net.TCPConn).SetLinger(0)
 	p.hangUp()
 	eventually(t, "writing fails", func() bool {
-		c.send(seal(newBuffer(0), opPing))
-		return c.out.gone()
+		c.send(websocket.Seal(websocket.Buffer(0), websocket.Ping))
+		return c.sock.Gone()
 	})
 	gate.next <- struct{}{}
 	forgotten := make(chan struct{})

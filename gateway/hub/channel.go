@@ -238,7 +238,9 @@ func (c *Channel) prepare(pub *broker.Publication, live bool) *prepared {
 	t := &texts{channel: c, pub: pub}
 	p := &prepared{texts: t, weight: len(pub.Data) + 512}
 	if pub.ExcludeSocket != "" {
-		p.exclude = c.hub.find(pub.ExcludeSocket)
+		if excluded := c.hub.find(pub.ExcludeSocket); excluded != nil {
+			p.exclude = excluded.sock
+		}
 	}
 	shape := delta.Shape(0)
 	if (c.delta.Enabled || pub.Origin == broker.OriginClient) && pub.Skipped == "" {

@@ -1,12 +1,16 @@
 package hub
 
+import (
+	"github.com/sluicehq/sluice/gateway/socket"
+)
+
 // choice picks the frame for each subscription and counts what was sent. It is
 // used for one publication in one shard.
 type choice struct {
 	p *prepared
 	// full is the full frame if the last frame picked takes part in delta
 	// compression, and asDelta says that a delta was picked instead.
-	full    *Frame
+	full    *socket.Frame
 	asDelta bool
 	// What was sent of tracked frames, and their bytes.
 	fulls, deltas   int
@@ -14,7 +18,7 @@ type choice struct {
 }
 
 // pick returns the frame for a subscription, or nil if it gets none.
-func (c *choice) pick(s *subscribers, sub *subscription) *Frame {
+func (c *choice) pick(s *subscribers, sub *subscription) *socket.Frame {
 	p := c.p
 	if p.gap != nil {
 		return p.gapFrame(sub)
@@ -32,17 +36,17 @@ func (c *choice) pick(s *subscribers, sub *subscription) *Frame {
 
 // concerns tells whether a subscription is meant to get the publication.
 func (p *prepared) concerns(s *subscribers, sub *subscription) bool {
-	return (p.exclude == nil || sub.out.client != p.exclude) && s.filters.passes(sub.filter, p)
+	return (p.exclude == nil || sub.out.Socket() != p.exclude) && s.filters.passes(sub.filter, p)
 }
 
 // frame returns the frame of a publication that the socket gets.
-func (c *choice) frame(s *subscribers, sub *subscription) *Frame {
+func (c *choice) frame(s *subscribers, sub *subscription) *socket.Frame {
 	p, f := c.p, sub.form
 	c.full, c.asDelta = nil, false
 	if f&formDelta == 0 || !p.tracked {
 		return p.bare(f.dialect(), f&formDelta != 0)
 	}
-	if sub.flags&bounded != 0 && !sub.out.client.delta.recent.has(s) {
+	if sub.flags&bounded != 0 && !s.recent[sub.out].has(s) {
 		s.restart(sub)
 	}
 	c.full = p.full(f)
@@ -56,12 +60,12 @@ func (c *choice) frame(s *subscribers, sub *subscription) *Frame {
 }
 
 // sent counts the frame that was picked last.
-func (c *choice) sent(s *subscribers, sub *subscription, f *Frame) {
+func (c *choice) sent(s *subscribers, sub *subscription, f *socket.Frame) {
 	if c.full == nil {
 		return
 	}
 	if sub.flags&bounded != 0 {
-		sub.out.client.delta.recent.touch(s)
+		s.recent[sub.out].touch(s)
 	}
 	size := len(c.full.Payload())
 	c.original += size

@@ -3,8 +3,6 @@ package hub
 import (
 	"encoding/json"
 	"fmt"
-	"io"
-	"net"
 	"runtime/debug"
 	"strconv"
 	"sync/atomic"
@@ -16,6 +14,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/herald"
 	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/gateway/socket"
 )
 
 // Client is one connection. What is not marked otherwise belongs to its reading
@@ -24,9 +23,7 @@ type Client struct {
 	hub   *Hub
 	app   *app.App
 	shard *shard
-	out   *outbox
-	conn  net.Conn
-	sock  *socket
+	sock  *socket.Socket
 	ws    *gws.Conn
 	guard *guard
 	id    string
@@ -77,27 +74,14 @@ type membership struct {
 
 // send queues a frame for this connection. It reports false when the connection
 // takes no more.
-func (c *Client) send(f *Frame) bool {
-	switch c.out.push(f.packedFor(c.out), &c.hub.limits, c) {
-	case dropped:
-		return false
-	case wakes:
-		c.shard.mark(c.out)
-	case overflowed:
-		c.shard.overflows.Add(1)
-		c.shard.mark(c.out)
-		return false
-	}
-	return true
-}
+func (c *Client) send(f *socket.Frame) bool { return c.sock.Send(f) }
 
 // control queues a protocol frame.
 func (c *Client) control(f pusher.Control) bool {
 	if c.dialect == pusher.V2 && f.Event != "pong" && f.Event != "ping" {
 		f.MessageID = c.hub.messageID()
 	}
-	buf := newBuffer(len(f.Text) + len(f.Object) + len(f.Channel) + 128)
-	return c.send(seal(pusher.AppendControl(buf, c.dialect, &f), opText))
+	return c.send(controlFrame(c.dialect, len(f.Text)+len(f.Object)+len(f.Channel)+128, &f))
 }
 
 // fail answers with an error event; the connection goes on.
@@ -113,16 +97,7 @@ func (c *Client) fail(code pusher.ErrorCode, format string, args ...any) {
 func (c *Client) end(code pusher.CloseCode) { c.endSaying(code, code.Message()) }
 
 func (c *Client) endSaying(code pusher.CloseCode, reason string) {
-	if c.out.end(closeFramesSaying(c.dialect, code, reason), c) {
-		c.shard.mark(c.out)
-	}
-}
-
-// closeAfterFlush ends the connection once its outbox is empty.
-func (c *Client) closeAfterFlush() {
-	if c.out.end(nil, c) {
-		c.shard.mark(c.out)
-	}
+	c.sock.End(closeFramesSaying(c.dialect, code, reason))
 }
 
 // run serves the connection until it ends. A panic ends this connection only.
@@ -148,10 +123,7 @@ func (c *Client) leave() {
 	}
 	c.joined = nil
 	c.signOut()
-	c.closeAfterFlush()
-	_ = c.conn.SetReadDeadline(time.Now().Add(c.hub.opt.Linger))
-	_, _ = io.CopyN(io.Discard, c.conn, 1<<20)
-	c.sock.close()
+	c.sock.Linger()
 	c.shard.leave(c)
 	c.hub.left(c)
 }
@@ -176,8 +148,6 @@ func (c *Client) established() {
 	c.control(pusher.Control{Event: "connection_established", Text: data})
 }
 
-func (c *Client) alive() { c.out.seen.Store(c.hub.opt.Now().UnixNano()) }
-
 // events connects the WebSocket library to the client that is stored as the
 // session of each connection.
 type events struct{ gws.BuiltinEventHandler }
@@ -190,11 +160,11 @@ func clientOf(ws *gws.Conn) *Client {
 func (events) OnOpen(ws *gws.Conn) {}
 
 func (events) OnPing(ws *gws.Conn, payload []byte) {
-	clientOf(ws).alive()
+	clientOf(ws).sock.Alive()
 	_ = ws.WritePong(payload)
 }
 
-func (events) OnPong(ws *gws.Conn, _ []byte) { clientOf(ws).alive() }
+func (events) OnPong(ws *gws.Conn, _ []byte) { clientOf(ws).sock.Alive() }
 
 func (events) OnMessage(ws *gws.Conn, m *gws.Message) {
 	defer m.Close()
@@ -202,8 +172,8 @@ func (events) OnMessage(ws *gws.Conn, m *gws.Message) {
 	if c.refused != 0 {
 		return
 	}
-	c.alive()
-	if c.out.gone() {
+	c.sock.Alive()
+	if c.sock.Gone() {
 		// What the peer sent before it left would be done for nobody.
 		return
 	}

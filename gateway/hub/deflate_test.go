@@ -9,38 +9,9 @@ import (
 	"time"
 
 	"github.com/lxzan/gws"
-)
 
-// RFC 7692 section 7: an offer is taken as it is or not at all.
-func TestDeflateOffers(t *testing.T) {
-	for offer, want := range map[string]bool{
-		"permessage-deflate":                                                         true,
-		"permessage-deflate; client_max_window_bits":                                 true,
-		"permessage-deflate; client_max_window_bits=10":                              true,
-		`permessage-deflate; client_max_window_bits="15"`:                            true,
-		"permessage-deflate; server_no_context_takeover; client_no_context_takeover": true,
-		"permessage-deflate; server_max_window_bits=15":                              true,
-		"permessage-deflate; server_max_window_bits=10":                              false,
-		"permessage-deflate; server_max_window_bits":                                 false,
-		"permessage-deflate; server_max_window_bits=10, permessage-deflate":          true,
-		"permessage-deflate; client_max_window_bits=16":                              false,
-		"permessage-deflate; client_max_window_bits=7":                               false,
-		"permessage-deflate; server_no_context_takeover=1":                           false,
-		"permessage-deflate; server_no_context_takeover; server_no_context_takeover": false,
-		"permessage-deflate; something":                                              false,
-		"x-permessage-deflate":                                                       false,
-		"permessage-deflate-2":                                                       false,
-		"":                                                                           false,
-	} {
-		h := http.Header{}
-		if offer != "" {
-			h.Set(extensions, offer)
-		}
-		if got := acceptsDeflate(h); got != want {
-			t.Errorf("%q is accepted: %v, want %v", offer, got, want)
-		}
-	}
-}
+	"github.com/sluicehq/sluice/gateway/socket/websocket"
+)
 
 // zipped is a client of the WebSocket library with compression on.
 type zipped struct {
@@ -86,7 +57,7 @@ func TestDeflate(t *testing.T) {
 	t.Run("frames arrive whole, compressed both ways, without context takeover", func(t *testing.T) {
 		r := newRig(t, func(o *Options, _ *appT) { o.Compression = true })
 		z, conn, header := dialZipped(t, r)
-		answer := header.Get(extensions)
+		answer := header.Get(websocket.Extensions)
 		if !strings.Contains(answer, "server_no_context_takeover") || !strings.Contains(answer, "client_no_context_takeover") || strings.Contains(answer, "window_bits") {
 			t.Errorf("the answer is %q", answer)
 		}
@@ -130,12 +101,12 @@ func TestDeflate(t *testing.T) {
 	})
 	t.Run("off by default, and what cannot be honoured is declined", func(t *testing.T) {
 		r := newRig(t, nil)
-		if _, _, header := dialZipped(t, r); header.Get(extensions) != "" {
-			t.Errorf("compression is on: %q", header.Get(extensions))
+		if _, _, header := dialZipped(t, r); header.Get(websocket.Extensions) != "" {
+			t.Errorf("compression is on: %q", header.Get(websocket.Extensions))
 		}
 		r = newRig(t, func(o *Options, _ *appT) { o.Compression = true })
 		p := dialWith(t, r, "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=9\r\n")
-		if got := p.header.Get(extensions); got != "" {
+		if got := p.header.Get(websocket.Extensions); got != "" {
 			t.Errorf("the offer was answered with %q", got)
 		}
 		p.want("pusher:connection_established")

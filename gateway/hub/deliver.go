@@ -2,6 +2,7 @@ package hub
 
 import (
 	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/gateway/socket"
 )
 
 // deliver puts a publication into the outboxes of the shard's subscribers.
@@ -13,7 +14,6 @@ func (s *shard) deliver(j job) {
 	c := choice{p: j.p}
 	conflates := j.p.gap == nil && j.p.channel.conflates
 	count := uint64(0)
-	lim := &s.hub.limits
 	j.to.mu.Lock()
 	for i := range j.to.list {
 		sub := &j.to.list[i]
@@ -26,26 +26,26 @@ func (s *shard) deliver(j job) {
 			continue
 		}
 		if f == s.hub.reconnect {
-			if sub.out.end(f, nil) {
+			if sub.out.End(f) {
 				s.loop.dirty = append(s.loop.dirty, sub.out)
 			}
 			continue
 		}
-		var result pushed
+		var result socket.Pushed
 		if conflates {
-			result = sub.out.offer(f.packedFor(sub.out), lim)
+			result = sub.out.Offer(f)
 		} else {
-			result = sub.out.push(f.packedFor(sub.out), lim, nil)
+			result = sub.out.Push(f)
 		}
 		switch result {
-		case dropped:
+		case socket.Dropped:
 			continue
-		case wakes:
+		case socket.Wakes:
 			s.loop.dirty = append(s.loop.dirty, sub.out)
-		case overflowed:
-			s.overflow(sub.out)
+		case socket.Overflowed:
+			s.loop.dirty = append(s.loop.dirty, sub.out)
 			continue
-		case refused:
+		case socket.Refused:
 			s.loop.behind[sub.out] = append(s.loop.behind[sub.out], j.to)
 			s.keep(j, sub)
 			continue
@@ -59,11 +59,6 @@ func (s *shard) deliver(j job) {
 	j.to.mu.Unlock()
 	s.delivered.Add(count)
 	c.report()
-}
-
-func (s *shard) overflow(o *outbox) {
-	s.overflows.Add(1)
-	s.loop.dirty = append(s.loop.dirty, o)
 }
 
 // keep holds a publication back for a socket that is behind, in place of an older
@@ -83,13 +78,13 @@ func (s *shard) keep(j job, sub *subscription) {
 		}
 	}
 	// More is missing than can be told in a few words.
-	if sub.out.giveUp(&s.hub.limits, byQueue) == overflowed {
-		s.overflow(sub.out)
+	if sub.out.GiveUp(socket.ByQueue) == socket.Overflowed {
+		s.loop.dirty = append(s.loop.dirty, sub.out)
 	}
 }
 
-// catchUp gives a socket that has taken everything what waited for it.
-func (s *shard) catchUp(o *outbox) {
+// CatchUp gives a socket that has taken everything what waited for it.
+func (s *shard) CatchUp(o *socket.Outbox) {
 	channels := s.loop.behind[o]
 	rest := channels[:0]
 	for _, to := range channels {
@@ -106,12 +101,11 @@ func (s *shard) catchUp(o *outbox) {
 }
 
 // catchUpOne reports whether the socket is no longer behind in a channel.
-func (s *shard) catchUpOne(o *outbox, to *subscribers) bool {
-	lim := &s.hub.limits
+func (s *shard) catchUpOne(o *socket.Outbox, to *subscribers) bool {
 	to.mu.Lock()
 	defer to.mu.Unlock()
 	e := to.odd[o]
-	i, ok := to.index[o.client]
+	i, ok := to.index[o]
 	if !ok || e == nil || to.list[i].flags&behind == 0 {
 		return true
 	}
@@ -120,16 +114,16 @@ func (s *shard) catchUpOne(o *outbox, to *subscribers) bool {
 		c := choice{p: p}
 		if n == 0 && e.skipped > 0 {
 			// Only a socket with an empty outbox comes here: this fits.
-			if o.offer(conflatedFrame(p.channel.name, o.v2, e, s.hub.messageID()), lim) == refused {
+			if o.Offer(conflatedFrame(p.channel.name, sub.form.dialect(), e, s.hub.messageID())) == socket.Refused {
 				return false
 			}
 			e.skipped, e.first, e.last = 0, 0, 0
 		}
 		f := c.frame(to, sub)
-		switch o.offer(f.packedFor(o), lim) {
-		case refused:
+		switch o.Offer(f) {
+		case socket.Refused:
 			return false
-		case dropped:
+		case socket.Dropped:
 			return true
 		}
 		c.sent(to, sub, f)
@@ -139,7 +133,7 @@ func (s *shard) catchUpOne(o *outbox, to *subscribers) bool {
 		if sub.flags&behind == 0 {
 			notices := e.notices
 			e.discard()
-			return to.tellLate(o, notices, lim)
+			return to.tellLate(o, notices)
 		}
 	}
 	return true
@@ -147,9 +141,9 @@ func (s *shard) catchUpOne(o *outbox, to *subscribers) bool {
 
 // tellLate sends what came while the socket was behind in publications. Reports true:
 // it is behind no longer, or closed.
-func (s *subscribers) tellLate(o *outbox, notices []*Frame, lim *limits) bool {
+func (s *subscribers) tellLate(o *socket.Outbox, notices []*socket.Frame) bool {
 	for _, f := range notices {
-		if o.push(f.packedFor(o), lim, nil) == overflowed {
+		if o.Push(f) == socket.Overflowed {
 			break
 		}
 	}
@@ -158,15 +152,12 @@ func (s *subscribers) tellLate(o *outbox, notices []*Frame, lim *limits) bool {
 
 // conflatedFrame tells a socket which publications gave way to newer ones of the
 // same conflation value.
-func conflatedFrame(channel string, v2 bool, e *irregular, messageID string) *Frame {
-	d := pusher.V1
-	if v2 {
-		d = pusher.V2
-	} else {
+func conflatedFrame(channel string, d pusher.Dialect, e *irregular, messageID string) *socket.Frame {
+	if d != pusher.V2 {
 		messageID = ""
 	}
-	return seal(pusher.AppendControl(newBuffer(128+len(channel)), d, &pusher.Control{
+	return controlFrame(d, 128+len(channel), &pusher.Control{
 		Event: "conflated", Channel: channel, MessageID: messageID,
 		Object: pusher.AppendConflatedData(nil, e.skipped, e.first, e.last),
-	}), opText)
+	})
 }

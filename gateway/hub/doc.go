@@ -1,7 +1,7 @@
 // Package hub holds the WebSocket connections of one gateway and sends each of
 // them what it needs.
 //
-// The unit of sending is the [Frame]: a WebSocket header and its payload,
+// The unit of sending is the [socket.Frame]: a WebSocket header and its payload,
 // immutable, built at most once per publication and variant and shared by all
 // sockets. A channel has one owner at a time, the goroutine of the feed, which
 // numbers publications, picks delta bases and hands a prepared publication to

@@ -5,11 +5,12 @@ import (
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/gateway/socket"
 )
 
 // gapFrame is what a socket gets when publications are gone: V2 is told what it
 // missed, V1 has no word for it and is asked to come back.
-func (p *prepared) gapFrame(sub *subscription) *Frame {
+func (p *prepared) gapFrame(sub *subscription) *socket.Frame {
 	if sub.form&formV2 == 0 {
 		return p.channel.hub.reconnect
 	}
@@ -22,7 +23,7 @@ func (p *prepared) gapFrame(sub *subscription) *Frame {
 	return f
 }
 
-func resumeFailed(channel string, g *broker.Gap, messageID string) *Frame {
+func resumeFailed(channel string, g *broker.Gap, messageID string) *socket.Frame {
 	code := "position_expired"
 	switch g.Reason {
 	case broker.GapEpoch:
@@ -40,7 +41,7 @@ func resumeFailed(channel string, g *broker.Gap, messageID string) *Frame {
 	d = pusher.AppendString(d, g.Resume.Epoch)
 	d = append(d, `,"oldest_available_serial":null,"newest_available_serial":`...)
 	d = append(strconv.AppendUint(d, g.Resume.Offset, 10), '}')
-	return seal(pusher.AppendControl(newBuffer(len(d)+128), pusher.V2, &pusher.Control{
+	return controlFrame(pusher.V2, len(d)+128, &pusher.Control{
 		Event: "resume_failed", Channel: channel, Text: string(d), MessageID: messageID,
-	}), opText)
+	})
 }

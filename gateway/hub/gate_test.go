@@ -14,6 +14,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/gateway/socket/websocket"
 )
 
 // gateRig is a gate with one place, which a test gives on by hand.
@@ -265,8 +266,8 @@ func TestTrust11ChannelsThatWereLeftHaveABound(t *testing.T) {
 	for i := 0; i < maxIdle+more; i += 100 {
 		var all bytes.Buffer
 		for k := i; k < i+100; k++ {
-			all.Write(masked(opText, fmt.Appendf(nil, `{"event":"pusher:subscribe","data":{"channel":"c-%d"}}`, k)))
-			all.Write(masked(opText, fmt.Appendf(nil, `{"event":"pusher:unsubscribe","data":{"channel":"c-%d"}}`, k)))
+			all.Write(masked(websocket.Text, fmt.Appendf(nil, `{"event":"pusher:subscribe","data":{"channel":"c-%d"}}`, k)))
+			all.Write(masked(websocket.Text, fmt.Appendf(nil, `{"event":"pusher:unsubscribe","data":{"channel":"c-%d"}}`, k)))
 		}
 		p.raw(all.Bytes())
 		for range 100 {

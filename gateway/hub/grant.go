@@ -4,6 +4,7 @@ import (
 	"strconv"
 
 	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/gateway/socket"
 )
 
 // permitted tells whether a connection may subscribe to a channel. It answers what is
@@ -56,12 +57,12 @@ func (c *Client) welcome(m *membership, kind pusher.Kind, form form) {
 		if kind.Presence() {
 			text, version = m.channel.hash()
 		}
-		isNew, stale := m.channel.shards[c.shard.id].put(c, m.channel, form, m.filter, version, func(uint64) *Frame {
+		isNew, stale := m.channel.shards[c.shard.id].put(c, m.channel, form, m.filter, version, func(uint64) *socket.Frame {
 			f := pusher.Control{Event: "subscription_succeeded", Internal: true, Channel: name, Text: text}
 			if c.dialect == pusher.V2 {
 				f.MessageID = c.hub.messageID()
 			}
-			return seal(pusher.AppendControl(newBuffer(128+len(name)+len(text)), c.dialect, &f), opText)
+			return controlFrame(c.dialect, 128+len(name)+len(text), &f)
 		})
 		if isNew {
 			m.channel.roll.Count(1)

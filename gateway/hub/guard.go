@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/sluicehq/sluice/gateway/socket/websocket"
 )
 
 // WebSocket close codes (RFC 6455 section 7.4.1) for frames that are refused.
@@ -146,22 +148,22 @@ func (g *guard) begin() *badFrame {
 	case 127:
 		length = binary.BigEndian.Uint64(g.head[2:])
 	}
-	fin, opcode := first&finBit != 0, first&0xf
+	fin, opcode := first&websocket.Fin != 0, first&0xf
 	switch {
 	case g.head[1]&0x80 == 0:
 		return frameUnmasked
-	case first&0x30 != 0, first&0x40 != 0 && (!g.client.deflates || opcode != opText && opcode != opBinary):
+	case first&0x30 != 0, first&0x40 != 0 && (!g.client.deflates || opcode != websocket.Text && opcode != websocket.Binary):
 		return frameReserved
-	case opcode >= opClose && opcode <= opPong:
+	case opcode >= websocket.Close && opcode <= websocket.Pong:
 		if !fin || g.head[1]&0x7f > 125 {
 			return frameControl
 		}
-	case opcode > opBinary:
+	case opcode > websocket.Binary:
 		return frameOpcode
-	case g.open != (opcode == opContinuation):
+	case g.open != (opcode == websocket.Continuation):
 		return frameFragment
 	default:
-		if opcode != opContinuation {
+		if opcode != websocket.Continuation {
 			g.size = 0
 		}
 		if length > g.max || g.size+length > g.max {
@@ -189,7 +191,5 @@ func (c *Client) refuseFrame(b *badFrame) {
 	}
 	c.hub.opt.Logger.Debug("a frame was refused", "app", c.app.ID, "socket_id", c.id,
 		"address", c.address, "reason", b.reason)
-	if c.out.end(closeFrameOf(b.code, b.say(c.hub.opt.MaxMessage)), c) {
-		c.shard.mark(c.out)
-	}
+	c.sock.End(websocket.Closing(b.code, b.say(c.hub.opt.MaxMessage)))
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/memory"
 	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/socket/websocket"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -86,7 +87,7 @@ func newRig(t *testing.T, change func(*Options, *app.App)) *rig {
 		if err := h.Close(ctx); err != nil {
 			t.Errorf("closing the hub: %v", err)
 		}
-		if n := h.limits.all.bytes.Load(); n != 0 {
+		if n := h.sockets.Budget().Bytes(); n != 0 {
 			t.Errorf("without any socket %d bytes wait for sockets", n)
 		}
 		r.server.Close()
@@ -209,11 +210,11 @@ func (p *peer) read(br *bufio.Reader) {
 		if err != nil {
 			return
 		}
-		if f.op == opClose {
+		if f.op == websocket.Close {
 			if len(f.payload) >= 2 {
 				p.code, p.reason = int(binary.BigEndian.Uint16([]byte(f.payload))), f.payload[2:]
 			}
-			_, _ = p.conn.Write(masked(opClose, []byte(f.payload)))
+			_, _ = p.conn.Write(masked(websocket.Close, []byte(f.payload)))
 			return
 		}
 		p.frames <- f
@@ -260,7 +261,7 @@ func readFrame(br *bufio.Reader) (frame, error) {
 // masked makes a client frame with an all-zero mask, which leaves the payload
 // readable.
 func masked(op byte, payload []byte) []byte {
-	b := []byte{finBit | op}
+	b := []byte{websocket.Fin | op}
 	switch n := len(payload); {
 	case n <= 125:
 		b = append(b, 0x80|byte(n))
@@ -281,7 +282,7 @@ func (p *peer) raw(b []byte) {
 
 func (p *peer) say(format string, args ...any) {
 	p.t.Helper()
-	p.raw(masked(opText, fmt.Appendf(nil, format, args...)))
+	p.raw(masked(websocket.Text, fmt.Appendf(nil, format, args...)))
 }
 
 // frame waits for the next frame of any kind.
@@ -303,7 +304,7 @@ func (p *peer) frame() frame {
 func (p *peer) next() message {
 	p.t.Helper()
 	f := p.frame()
-	if f.op != opText {
+	if f.op != websocket.Text {
 		p.t.Fatalf("got a frame with opcode %d, want text", f.op)
 	}
 	m := message{text: f.payload}

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sluicehq/sluice/gateway/socket/websocket"
 )
 
 // logged counts what is logged above debug.
@@ -60,7 +62,7 @@ func deflated(first byte, text []byte) []byte {
 	w, _ := flate.NewWriter(&b, flate.BestCompression)
 	_, _ = w.Write(text)
 	_ = w.Flush()
-	f := masked(opText, bytes.TrimSuffix(b.Bytes(), []byte{0, 0, 0xff, 0xff}))
+	f := masked(websocket.Text, bytes.TrimSuffix(b.Bytes(), []byte{0, 0, 0xff, 0xff}))
 	f[0] = first
 	return f
 }
@@ -89,27 +91,27 @@ func TestTrust11HostileFrames(t *testing.T) {
 		reason  string
 	}{
 		{name: "all bits of the length", bytes: huge, code: 1009, reason: "too_large"},
-		{name: "the same behind a good frame", bytes: frames(masked(opText, ping), huge), code: 1009, reason: "too_large"},
+		{name: "the same behind a good frame", bytes: frames(masked(websocket.Text, ping), huge), code: 1009, reason: "too_large"},
 		{name: "a negative length of a ping", bytes: withFirst(0x89, bytes.Clone(huge)), code: 1002, reason: "control"},
-		{name: "a negative length of a continuation", bytes: frames(withFirst(0x01, masked(opText, ping)), withFirst(0x80, bytes.Clone(huge))), code: 1009, reason: "too_large"},
+		{name: "a negative length of a continuation", bytes: frames(withFirst(0x01, masked(websocket.Text, ping)), withFirst(0x80, bytes.Clone(huge))), code: 1009, reason: "too_large"},
 		{name: "a negative length, not masked", bytes: []byte{0x81, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, code: 1002, reason: "not_masked"},
-		{name: "fragments that are too large together", bytes: frames(withFirst(0x01, masked(opText, half)), withFirst(0x80, masked(opText, half))), code: 1009, reason: "too_large"},
-		{name: "a continuation of nothing", bytes: withFirst(0x80, masked(opText, ping)), code: 1002, reason: "fragments"},
-		{name: "a message within another", bytes: frames(withFirst(0x01, masked(opText, ping)), masked(opText, ping)), code: 1002, reason: "fragments"},
-		{name: "reserved bit 1", bytes: withFirst(0xc1, masked(opText, ping)), code: 1002, reason: "reserved_bits"},
-		{name: "reserved bit 2 with compression", bytes: withFirst(0xa1, masked(opText, ping)), deflate: true, code: 1002, reason: "reserved_bits"},
-		{name: "a compressed ping", bytes: withFirst(0xc9, masked(opText, nil)), deflate: true, code: 1002, reason: "reserved_bits"},
+		{name: "fragments that are too large together", bytes: frames(withFirst(0x01, masked(websocket.Text, half)), withFirst(0x80, masked(websocket.Text, half))), code: 1009, reason: "too_large"},
+		{name: "a continuation of nothing", bytes: withFirst(0x80, masked(websocket.Text, ping)), code: 1002, reason: "fragments"},
+		{name: "a message within another", bytes: frames(withFirst(0x01, masked(websocket.Text, ping)), masked(websocket.Text, ping)), code: 1002, reason: "fragments"},
+		{name: "reserved bit 1", bytes: withFirst(0xc1, masked(websocket.Text, ping)), code: 1002, reason: "reserved_bits"},
+		{name: "reserved bit 2 with compression", bytes: withFirst(0xa1, masked(websocket.Text, ping)), deflate: true, code: 1002, reason: "reserved_bits"},
+		{name: "a compressed ping", bytes: withFirst(0xc9, masked(websocket.Text, nil)), deflate: true, code: 1002, reason: "reserved_bits"},
 		{name: "a reserved opcode", bytes: masked(3, ping), code: 1002, reason: "opcode"},
 		{name: "a reserved control opcode", bytes: masked(0xb, nil), code: 1002, reason: "opcode"},
-		{name: "a control frame of 126 bytes", bytes: masked(opPing, make([]byte, 126)), code: 1002, reason: "control"},
+		{name: "a control frame of 126 bytes", bytes: masked(websocket.Ping, make([]byte, 126)), code: 1002, reason: "control"},
 		{name: "a ping with a length in two bytes", bytes: []byte{0x89, 0xfe, 0, 1, 0, 0, 0, 0, 'x'}, code: 1002, reason: "control"},
 		{name: "a close with a length in eight bytes", bytes: []byte{0x88, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, code: 1002, reason: "control"},
-		{name: "a ping in fragments", bytes: withFirst(0x09, masked(opPing, nil)), code: 1002, reason: "control"},
+		{name: "a ping in fragments", bytes: withFirst(0x09, masked(websocket.Ping, nil)), code: 1002, reason: "control"},
 		{name: "a bomb", bytes: deflated(0xc1, make([]byte, 1<<22)), deflate: true, code: 1009, reason: "too_large"},
-		{name: "what is not compressed as it says", bytes: withFirst(0xc1, masked(opText, []byte("\xff\xff\xff\xff\xff"))), deflate: true, code: 1007, reason: "compression"},
-		{name: "half a letter", bytes: masked(opText, []byte("\xc3")), code: 1007},
-		{name: "a close of one byte", bytes: masked(opClose, []byte{3}), code: 1002},
-		{name: "an illegal close code", bytes: masked(opClose, binary.BigEndian.AppendUint16(nil, 1005)), code: 1002},
+		{name: "what is not compressed as it says", bytes: withFirst(0xc1, masked(websocket.Text, []byte("\xff\xff\xff\xff\xff"))), deflate: true, code: 1007, reason: "compression"},
+		{name: "half a letter", bytes: masked(websocket.Text, []byte("\xc3")), code: 1007},
+		{name: "a close of one byte", bytes: masked(websocket.Close, []byte{3}), code: 1002},
+		{name: "an illegal close code", bytes: masked(websocket.Close, binary.BigEndian.AppendUint16(nil, 1005)), code: 1002},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			const metric = "sockudo_frames_refused_total"
@@ -152,7 +154,7 @@ func hostileBytes(rnd *rand.Rand) []byte {
 	}
 	var out []byte
 	for range 1 + rnd.IntN(12) {
-		f := masked(opText, []byte(texts[rnd.IntN(len(texts))]))
+		f := masked(websocket.Text, []byte(texts[rnd.IntN(len(texts))]))
 		switch rnd.IntN(6) {
 		case 0:
 			f[0] = byte(rnd.Uint32())
@@ -222,9 +224,9 @@ func TestTrust11RandomFrames(t *testing.T) {
 
 func FuzzFrames(f *testing.F) {
 	f.Add([]byte{0x81, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff})
-	f.Add(masked(opText, []byte(`{"event":"pusher:subscribe","data":{"channel":"orders"}}`)))
+	f.Add(masked(websocket.Text, []byte(`{"event":"pusher:subscribe","data":{"channel":"orders"}}`)))
 	f.Add(deflated(0xc1, make([]byte, 1<<20)))
-	f.Add(withFirst(0x01, masked(opText, []byte("{"))))
+	f.Add(withFirst(0x01, masked(websocket.Text, []byte("{"))))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		r, log := hostileRig(t)
 		other := r.subscribed("beside", false)

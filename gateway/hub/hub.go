@@ -21,6 +21,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/herald"
 	"github.com/sluicehq/sluice/gateway/presence"
 	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/gateway/socket"
 	"github.com/sluicehq/sluice/kv"
 )
 
@@ -188,19 +189,22 @@ func (o *Options) setDefaults() {
 // Hub is the set of connections of one gateway.
 type Hub struct {
 	opt    Options
-	limits limits
 	inbox  inbox
 	gate   *gate
 	shards []*shard
+	// sockets are all connections as far as they are written to. kinds are what those have in
+	// common that speak alike: by dialect, without and with per-message compression.
+	sockets *socket.Group
+	kinds   [2][2]socket.Kind
 	// upgraders are without and with per-message compression.
 	upgraders [2]*gws.Upgrader
-	reconnect *Frame
+	reconnect *socket.Frame
 
 	ctx    context.Context
 	cancel context.CancelFunc
-	// loops are the shards and the sweep, clients the reading goroutines,
-	// writers those of blocked sockets.
-	loops, clients, writers sync.WaitGroup
+	// loops are the shards, the sweep and the one that makes room, clients the reading
+	// goroutines.
+	loops, clients sync.WaitGroup
 
 	mu       sync.Mutex
 	closed   bool
@@ -258,10 +262,7 @@ func New(opt Options) (*Hub, error) {
 	}
 	opt.setDefaults()
 	h := &Hub{
-		opt: opt,
-		limits: limits{frames: opt.QueueFrames, bytes: opt.QueueBytes, all: newBudget(opt.TotalQueueBytes), over: [2]*Frame{
-			closeFrames(pusher.V1, pusher.CloseOverCapacity), closeFrames(pusher.V2, pusher.CloseOverCapacity),
-		}},
+		opt:       opt,
 		reconnect: closeFramesSaying(pusher.V1, pusher.CloseReconnect, reasonMissing),
 		channels:  map[channelKey]*Channel{},
 		idle:      map[*Channel]struct{}{},
@@ -272,6 +273,7 @@ func New(opt Options) (*Hub, error) {
 		saves:     make(chan struct{}, maxSaves),
 		instance:  strconv.FormatUint(rand.Uint64(), 36),
 	}
+	h.openSockets()
 	h.inbox.limit = opt.TotalMessageBytes
 	h.gate = newGate(opt.Attaching, opt.ChannelRate, opt.Now)
 	h.failures.Pause = time.Second
@@ -296,7 +298,10 @@ func New(opt Options) (*Hub, error) {
 	}
 	h.loops.Add(2)
 	go h.sweepLoop()
-	go h.shedLoop()
+	go func() {
+		defer h.loops.Done()
+		h.sockets.Run(h.ctx)
+	}()
 	opt.Metrics.observe(h)
 	h.follow()
 	return h, nil
@@ -398,7 +403,7 @@ func (h *Hub) Close(ctx context.Context) error {
 	case <-ctx.Done():
 		err = ctx.Err()
 		for _, c := range all {
-			c.sock.close()
+			c.sock.Close()
 		}
 		<-done
 	}
@@ -418,9 +423,8 @@ func (h *Hub) Close(ctx context.Context) error {
 	}
 	h.unfollow()
 	h.tasks.Wait()
-	// The shards start the writers, so they end first.
 	h.loops.Wait()
-	h.writers.Wait()
+	h.sockets.Wait()
 	h.opt.Metrics.forget(h)
 	return err
 }

@@ -72,5 +72,5 @@ func (c *Client) tooSlow() {
 		c.limited("message_bytes")
 	}
 	c.end(pusher.CloseOverCapacity)
-	c.sock.abort()
+	c.sock.Abort()
 }

@@ -3,6 +3,8 @@ package hub
 import (
 	"cmp"
 	"slices"
+
+	"github.com/sluicehq/sluice/gateway/socket"
 )
 
 // maxHeld is the number of conflation values for which a subscription remembers
@@ -23,14 +25,20 @@ type irregular struct {
 	skipped     int
 	first, last uint64
 	// notices came while the socket was behind.
-	notices []*Frame
+	notices []*socket.Frame
 	// all is where what waits is counted, nil as long as nothing does.
-	all *budget
+	all *socket.Budget
 }
 
 // pendingRoom is what a publication that waits for one socket takes beside what is
 // shared by all, in bytes.
 const pendingRoom = 160
+
+// hold counts a publication that waits for one more socket which is behind. With it stay
+// the frames that are made of it and the bases that it starts from.
+func (p *prepared) hold(in *socket.Budget) { in.Hold(&p.waits, 2*int64(p.weight), pendingRoom) }
+
+func (p *prepared) release(in *socket.Budget) { in.Release(&p.waits, 2*int64(p.weight), pendingRoom) }
 
 // wait keeps a publication in the place of an older one of the same value, which it
 // returns.
@@ -38,28 +46,28 @@ func (e *irregular) wait(p *prepared) (old *prepared) {
 	if e.pending == nil {
 		e.pending = map[string]*prepared{}
 	}
-	e.all = p.channel.hub.limits.all
+	e.all = p.channel.hub.sockets.Budget()
 	if old = e.pending[p.key]; old != nil {
-		e.all.releaseWaiting(old)
+		old.release(e.all)
 	}
 	e.pending[p.key] = p
-	e.all.holdWaiting(p)
+	p.hold(e.all)
 	return old
 }
 
 // done takes a publication out that waits no longer.
 func (e *irregular) done(p *prepared) {
 	if waits := e.pending[p.key]; waits != nil {
-		e.all.releaseWaiting(waits)
+		waits.release(e.all)
 		delete(e.pending, p.key)
 	}
 }
 
 // note keeps a notice.
-func (e *irregular) note(frames []*Frame, all *budget) {
+func (e *irregular) note(frames []*socket.Frame, all *socket.Budget) {
 	e.all = all
 	for _, f := range frames {
-		all.hold(f)
+		all.HoldFrame(f)
 	}
 	e.notices = append(e.notices, frames...)
 }
@@ -67,10 +75,10 @@ func (e *irregular) note(frames []*Frame, all *budget) {
 // discard takes everything out that waits.
 func (e *irregular) discard() {
 	for _, p := range e.pending {
-		e.all.releaseWaiting(p)
+		p.release(e.all)
 	}
 	for _, f := range e.notices {
-		e.all.release(f)
+		e.all.ReleaseFrame(f)
 	}
 	e.pending, e.notices = nil, nil
 }
@@ -134,7 +142,7 @@ func (s *subscribers) irregular(sub *subscription) *irregular {
 	e := s.odd[sub.out]
 	if e == nil {
 		if s.odd == nil {
-			s.odd = map[*outbox]*irregular{}
+			s.odd = map[*socket.Outbox]*irregular{}
 		}
 		e = &irregular{}
 		s.odd[sub.out] = e

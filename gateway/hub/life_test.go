@@ -101,17 +101,21 @@ func TestTrust19LateGapClearsNothingNewer(t *testing.T) {
 		o.Shards = 1
 		o.Feed, o.History = &lifeFeed{at: broker.Position{Epoch: "one", Offset: 900}}, log
 	})
-	other, id := r.connect()
-	other.subscribe("other")
+	other := r.subscribed("other", false)
 	p, _ := r.connect()
 	p.subscribe("cache-x")
 	p.want("pusher:cache_miss")
 	// The shard is kept busy with another channel.
-	busy := r.hub.find(id).out
-	busy.mu.Lock()
-	free := sync.OnceFunc(busy.mu.Unlock)
+	busy := r.channel("other")
+	busy.log.Lock()
+	first := busy.prepare(inLife("one", 901, "e"), true)
+	busy.log.Unlock()
+	list := &busy.shards[0]
+	list.mu.Lock()
+	free := sync.OnceFunc(list.mu.Unlock)
 	defer free()
-	r.channel("other").Publication(inLife("one", 901, "e"))
+	list.posted++
+	r.hub.shards[0].post(job{to: list, p: first})
 	c := r.channel("cache-x")
 	c.Gap(newLife(0))
 	p.hangUp()

@@ -5,6 +5,7 @@ import (
 
 	"github.com/sluicehq/sluice/gateway/herald"
 	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/gateway/socket"
 )
 
 // notice is news about a channel that is not in its log: who came and went.
@@ -14,7 +15,7 @@ type notice struct {
 	news    []herald.News
 
 	mu     sync.Mutex
-	frames [2][]*Frame // by dialect
+	frames [2][]*socket.Frame // by dialect
 }
 
 // Announce implements [herald.Audience].
@@ -27,7 +28,7 @@ func (c *Channel) Announce(version uint64, news []herald.News) {
 }
 
 // framesFor are the frames of a notice, built once and shared.
-func (p *prepared) framesFor(d pusher.Dialect) []*Frame {
+func (p *prepared) framesFor(d pusher.Dialect) []*socket.Frame {
 	n := p.notice
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -37,7 +38,7 @@ func (p *prepared) framesFor(d pusher.Dialect) []*Frame {
 			if d == pusher.V2 {
 				f.MessageID = p.channel.hub.messageID()
 			}
-			n.frames[d] = append(n.frames[d], seal(pusher.AppendControl(newBuffer(len(e.Data)*2+128), d, &f), opText))
+			n.frames[d] = append(n.frames[d], controlFrame(d, len(e.Data)*2+128, &f))
 		}
 	}
 	return n.frames[d]
@@ -60,17 +61,15 @@ func (s *shard) announce(j job) {
 		frames := j.p.framesFor(sub.form.dialect())
 		if sub.flags&behind != 0 {
 			e := j.to.irregular(sub)
-			if e.note(frames, s.hub.limits.all); len(e.notices) > maxNotices && sub.out.giveUp(&s.hub.limits, byQueue) == overflowed {
-				s.overflow(sub.out)
+			if e.note(frames, s.hub.sockets.Budget()); len(e.notices) > maxNotices && sub.out.GiveUp(socket.ByQueue) == socket.Overflowed {
+				s.loop.dirty = append(s.loop.dirty, sub.out)
 			}
 			continue
 		}
 		for _, f := range frames {
-			switch sub.out.push(f.packedFor(sub.out), &s.hub.limits, nil) {
-			case wakes:
+			switch sub.out.Push(f) {
+			case socket.Wakes, socket.Overflowed:
 				s.loop.dirty = append(s.loop.dirty, sub.out)
-			case overflowed:
-				s.overflow(sub.out)
 			}
 		}
 	}

@@ -1,6 +1,10 @@
 package hub
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sluicehq/sluice/gateway/socket"
+)
 
 // observe exports the numbers that the shards keep themselves.
 func (m *Metrics) observe(h *Hub) {
@@ -10,12 +14,12 @@ func (m *Metrics) observe(h *Hub) {
 		kind       prometheus.ValueType
 		read       func(s *shard) float64
 	}{
-		{"frames_sent_total", "Frames handed to the kernel.", prometheus.CounterValue, func(s *shard) float64 { return float64(s.frames.Load()) }},
-		{"socket_writes_total", "Writes that carried them; frames by writes is the coalescing.", prometheus.CounterValue, func(s *shard) float64 { return float64(s.writes.Load()) }},
-		{"sockets_blocked_total", "Times that the kernel took no more of a socket's frames.", prometheus.CounterValue, func(s *shard) float64 { return float64(s.blocks.Load()) }},
+		{"frames_sent_total", "Frames handed to the kernel.", prometheus.CounterValue, func(s *shard) float64 { return float64(s.writer.Stats().Frames) }},
+		{"socket_writes_total", "Writes that carried them; frames by writes is the coalescing.", prometheus.CounterValue, func(s *shard) float64 { return float64(s.writer.Stats().Writes) }},
+		{"sockets_blocked_total", "Times that the kernel took no more of a socket's frames.", prometheus.CounterValue, func(s *shard) float64 { return float64(s.writer.Stats().Blocked) }},
 		{"publications_conflated_total", "Publications that slow sockets skipped in favour of newer ones of the same conflation value, per recipient.", prometheus.CounterValue, func(s *shard) float64 { return float64(s.conflated.Load()) }},
-		{"socket_queue_frames", "Frames that wait for sockets.", prometheus.GaugeValue, func(s *shard) float64 { n, _ := s.queued(); return float64(n) }},
-		{"socket_queue_bytes", "Bytes that wait for sockets.", prometheus.GaugeValue, func(s *shard) float64 { _, n := s.queued(); return float64(n) }},
+		{"socket_queue_frames", "Frames that wait for sockets.", prometheus.GaugeValue, func(s *shard) float64 { n, _ := s.writer.Queued(); return float64(n) }},
+		{"socket_queue_bytes", "Bytes that wait for sockets.", prometheus.GaugeValue, func(s *shard) float64 { _, n := s.writer.Queued(); return float64(n) }},
 		{"messages_delivered_total", "Publications queued to sockets, per recipient.", prometheus.CounterValue, func(s *shard) float64 { return float64(s.delivered.Load()) }},
 		{"shard_queue_publications", "Publications that wait for the shards.", prometheus.GaugeValue, func(s *shard) float64 {
 			s.mu.Lock()
@@ -34,7 +38,7 @@ func (m *Metrics) observe(h *Hub) {
 		{"filters_bytes", "Estimate of the memory of the filters of all subscriptions. Equal ones are kept once.", h.filters.size},
 		{"socket_message_bytes", "Room for messages of clients of which the beginning has come and the end has not.", h.inbox.size},
 		{"subscriptions_waiting", "Subscriptions that wait for their turn to attach a channel to the log.", h.gate.size},
-		{"socket_queue_held_bytes", "Bytes that the sockets which are behind hold together; what several wait for counts once.", h.limits.all.bytes.Load},
+		{"socket_queue_held_bytes", "Bytes that the sockets which are behind hold together; what several wait for counts once.", h.sockets.Budget().Bytes},
 	} {
 		c.reads = append(c.reads, shardRead{
 			prometheus.NewDesc(m.prefix+d.name, d.help, nil, prometheus.Labels{"port": m.port}), prometheus.GaugeValue,
@@ -47,7 +51,7 @@ func (m *Metrics) observe(h *Hub) {
 			},
 		})
 	}
-	for why := range reasons {
+	for why := range socket.Reasons {
 		c.reads = append(c.reads, shardRead{
 			prometheus.NewDesc(m.prefix+"slow_sockets_closed_total", "Sockets that were closed because they did not read: their own queue was full, they took nothing for too long, or all that are behind held too much together.",
 				nil, prometheus.Labels{"port": m.port, "reason": why.String()}),
@@ -56,7 +60,7 @@ func (m *Metrics) observe(h *Hub) {
 				if s.id > 0 {
 					return 0
 				}
-				return float64(h.limits.closed[why].Load())
+				return float64(h.sockets.Closed(why))
 			},
 		})
 	}

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sluicehq/sluice/gateway/socket/websocket"
 )
 
 func paced(t *testing.T, rate, channels int) *rig {
@@ -26,7 +28,7 @@ func TestTrust11ReconnectWithManyChannels(t *testing.T) {
 	p, _ := r.connect()
 	var all []byte
 	for i := range 1000 {
-		all = append(all, masked(opText, fmt.Appendf(nil, `{"event":"pusher:subscribe","data":{"channel":"c-%d"}}`, i))...)
+		all = append(all, masked(websocket.Text, fmt.Appendf(nil, `{"event":"pusher:subscribe","data":{"channel":"c-%d"}}`, i))...)
 	}
 	p.raw(all)
 	for i := range 1000 {
@@ -79,12 +81,12 @@ func TestTrust11RatesOfOneConnection(t *testing.T) {
 func TestTrust11FloodsOfFrames(t *testing.T) {
 	const rate, channels, n = 50, 10, 320
 	for name, f := range map[string][]byte{
-		"pings of the protocol": masked(opText, []byte(`{"event":"pusher:ping","data":{}}`)),
-		"ping frames":           masked(opPing, nil),
-		"pong frames":           masked(opPong, nil),
-		"empty fragments":       append(withFirst(0x01, masked(opText, nil)), withFirst(0x80, masked(opText, nil))...),
-		"nonsense":              masked(opText, []byte(`x`)),
-		"client events":         masked(opText, []byte(`{"event":"client-x","channel":"private-c","data":{}}`)),
+		"pings of the protocol": masked(websocket.Text, []byte(`{"event":"pusher:ping","data":{}}`)),
+		"ping frames":           masked(websocket.Ping, nil),
+		"pong frames":           masked(websocket.Pong, nil),
+		"empty fragments":       append(withFirst(0x01, masked(websocket.Text, nil)), withFirst(0x80, masked(websocket.Text, nil))...),
+		"nonsense":              masked(websocket.Text, []byte(`x`)),
+		"client events":         masked(websocket.Text, []byte(`{"event":"client-x","channel":"private-c","data":{}}`)),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -10,6 +10,8 @@ import (
 	"github.com/sluicehq/sluice/delta"
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/gateway/socket"
+	"github.com/sluicehq/sluice/gateway/socket/websocket"
 )
 
 // form is what distinguishes the frames of one publication: the dialect and, for
@@ -52,7 +54,7 @@ type texts struct {
 	key    string
 
 	mu     sync.Mutex
-	marked [4]atomic.Pointer[Frame] // by formV2 | formKeyed
+	marked [4]atomic.Pointer[socket.Frame] // by formV2 | formKeyed
 }
 
 func (t *texts) event(d pusher.Dialect, embed bool) pusher.EventFrame {
@@ -77,7 +79,7 @@ func (t *texts) mark(keyed bool) pusher.Mark {
 }
 
 // full returns the full frame with its markers.
-func (t *texts) full(f form) *Frame {
+func (t *texts) full(f form) *socket.Frame {
 	slot := &t.marked[f&(formV2|formKeyed)]
 	if frame := slot.Load(); frame != nil {
 		return frame
@@ -88,8 +90,8 @@ func (t *texts) full(f form) *Frame {
 		return frame
 	}
 	ev := t.event(f.dialect(), t.embed)
-	buf := newBuffer(len(t.pub.Data) + 192)
-	frame := seal(pusher.AppendMarked(buf, f.dialect(), &ev, t.mark(f&formKeyed != 0)), opText)
+	buf := websocket.Buffer(len(t.pub.Data) + 192)
+	frame := websocket.Seal(pusher.AppendMarked(buf, f.dialect(), &ev, t.mark(f&formKeyed != 0)), websocket.Text)
 	slot.Store(frame)
 	return frame
 }
@@ -139,22 +141,22 @@ type prepared struct {
 	// tracked publications take part in delta compression.
 	tracked bool
 	// exclude is a local connection that must not receive the publication.
-	exclude *Client
+	exclude *socket.Socket
 	// gap is set instead of everything else when publications are missing.
 	gap *broker.Gap
 	// notice is set instead of everything else when there is news about the
 	// channel.
 	notice *notice
 	weight int
-	// waited counts the sockets that are behind and wait for it.
-	waited atomic.Int32
+	// waits counts it in the budget while sockets that are behind wait for it.
+	waits socket.Item
 
 	build  sync.Mutex
-	plain  [4]atomic.Pointer[Frame] // by dialect, then embedded
-	deltas [forms]atomic.Pointer[Frame]
+	plain  [4]atomic.Pointer[socket.Frame] // by dialect, then embedded
+	deltas [forms]atomic.Pointer[socket.Frame]
 	// others are the delta frames that start from older publications. Few
 	// sockets need them.
-	others map[otherDelta]*Frame
+	others map[otherDelta]*socket.Frame
 }
 
 type otherDelta struct {
@@ -171,10 +173,10 @@ func (p *prepared) keyOf(f form) string {
 }
 
 // noDelta marks a delta frame that would not have been shorter.
-var noDelta = &Frame{}
+var noDelta = &socket.Frame{}
 
 // bare returns the plain frame, without markers.
-func (p *prepared) bare(d pusher.Dialect, embed bool) *Frame {
+func (p *prepared) bare(d pusher.Dialect, embed bool) *socket.Frame {
 	i := int(d)
 	if embed && p.embed {
 		i += 2
@@ -191,15 +193,15 @@ func (p *prepared) bare(d pusher.Dialect, embed bool) *Frame {
 		return frame
 	}
 	ev := p.event(d, embed)
-	buf := newBuffer(len(p.pub.Data) + len(p.pub.Data)/8 + 160)
-	frame := seal(pusher.AppendBare(buf, d, &ev), opText)
+	buf := websocket.Buffer(len(p.pub.Data) + len(p.pub.Data)/8 + 160)
+	frame := websocket.Seal(pusher.AppendBare(buf, d, &ev), websocket.Text)
 	slot.Store(frame)
 	return frame
 }
 
 // delta returns the delta frame that starts from the base at that place, or nil
 // when the full frame is not longer.
-func (p *prepared) delta(f form, base int) *Frame {
+func (p *prepared) delta(f form, base int) *socket.Frame {
 	f &= formV2 | formKeyed | formVCDIFF
 	if base > 0 {
 		return p.otherDelta(f, base)
@@ -223,7 +225,7 @@ func (p *prepared) delta(f form, base int) *Frame {
 	return frame
 }
 
-func (p *prepared) otherDelta(f form, base int) *Frame {
+func (p *prepared) otherDelta(f form, base int) *socket.Frame {
 	full, from := p.full(f), p.bases[f.mode()].recent[base]
 	fromText := from.full(f)
 	p.build.Lock()
@@ -231,7 +233,7 @@ func (p *prepared) otherDelta(f form, base int) *Frame {
 	frame := p.others[otherDelta{f, base}]
 	if frame == nil {
 		if p.others == nil {
-			p.others = map[otherDelta]*Frame{}
+			p.others = map[otherDelta]*socket.Frame{}
 		}
 		frame = p.encode(f, full, from, fromText)
 		p.others[otherDelta{f, base}] = frame
@@ -242,7 +244,7 @@ func (p *prepared) otherDelta(f form, base int) *Frame {
 	return frame
 }
 
-func (p *prepared) encode(f form, full *Frame, from *texts, fromText *Frame) *Frame {
+func (p *prepared) encode(f form, full *socket.Frame, from *texts, fromText *socket.Frame) *socket.Frame {
 	enc := p.channel.hub.encoder()
 	defer p.channel.hub.putEncoder(enc)
 	begin := time.Now()
@@ -252,12 +254,12 @@ func (p *prepared) encode(f form, full *Frame, from *texts, fromText *Frame) *Fr
 		enc.buf = enc.AppendFossil(enc.buf[:0], fromText.Payload(), full.Payload())
 	}
 	ev := p.event(f.dialect(), false)
-	buf := newBuffer(len(enc.buf)*4/3 + 256)
+	buf := websocket.Buffer(len(enc.buf)*4/3 + 256)
 	buf = pusher.AppendDelta(buf, f.dialect(), &ev, p.mark(f&formKeyed != 0),
 		f.algorithm().String(), from.number, enc.buf)
 	p.channel.hub.opt.Metrics.encoded(time.Since(begin))
-	if len(buf)-headroom < len(full.Payload()) {
-		return seal(buf, opText)
+	if websocket.Size(buf) < len(full.Payload()) {
+		return websocket.Seal(buf, websocket.Text)
 	}
 	return noDelta
 }

@@ -1,10 +1,11 @@
 package hub
 
 import (
+	"net"
 	"sync"
 	"sync/atomic"
 
-	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/gateway/socket"
 )
 
 const (
@@ -17,8 +18,6 @@ const (
 	// write, so that a burst coalesces but never fills an innocent outbox.
 	roundJobs  = 64
 	roundBytes = 256 << 10
-	// gatherBytes is the largest write that is gathered in scratch memory.
-	gatherBytes = 64 << 10
 )
 
 // job is one publication (or gap) on its way to the subscribers of one shard.
@@ -27,8 +26,8 @@ type job struct {
 	p  *prepared
 }
 
-// shard owns the outboxes of its connections and writes them. Everything below
-// `loop` belongs to its goroutine alone.
+// shard has the goroutine that puts publications into the outboxes of its connections and
+// writes them. What is in loop belongs to that goroutine alone.
 type shard struct {
 	hub *Hub
 	id  int
@@ -39,33 +38,30 @@ type shard struct {
 	jobs  []job
 	bytes int
 	// dirtied are outboxes that others have put frames into.
-	dirtied  []*outbox
+	dirtied  []*socket.Outbox
 	stopping bool
 
-	slabMu  sync.Mutex
-	slab    slab
-	clients map[string]*Client // by socket id
+	writer *socket.Writer
+
+	clientsMu sync.Mutex
+	clients   map[string]*Client // by socket id
 
 	loop struct {
-		jobs   []job
-		dirty  []*outbox
-		batch  []*Frame
-		gather []byte
-		// frames and writes have not been added to the shard's totals yet.
-		frames, writes uint64
+		jobs  []job
+		dirty []*socket.Outbox
 		// behind has, for outboxes that were full, the channels with
 		// publications that wait for room.
-		behind map[*outbox][]*subscribers
+		behind map[*socket.Outbox][]*subscribers
 	}
 
-	frames, writes, blocks, overflows, delivered, conflated atomic.Uint64
+	delivered, conflated atomic.Uint64
 }
 
 func newShard(h *Hub, id int) *shard {
 	s := &shard{hub: h, id: id, clients: map[string]*Client{}}
 	s.work.L, s.space.L = &s.mu, &s.mu
-	s.loop.gather = make([]byte, 0, gatherBytes)
-	s.loop.behind = map[*outbox][]*subscribers{}
+	s.writer = h.sockets.NewWriter(s)
+	s.loop.behind = map[*socket.Outbox][]*subscribers{}
 	return s
 }
 
@@ -81,8 +77,8 @@ func (s *shard) post(j job) {
 	s.work.Signal()
 }
 
-// mark tells the shard that an outbox has something to write.
-func (s *shard) mark(o *outbox) {
+// Mark implements [socket.Loop].
+func (s *shard) Mark(o *socket.Outbox) {
 	s.mu.Lock()
 	s.dirtied = append(s.dirtied, o)
 	s.mu.Unlock()
@@ -105,22 +101,15 @@ func (s *shard) run() {
 		}
 		clear(s.loop.jobs)
 		for i, o := range s.loop.dirty {
-			s.flush(o)
+			s.writer.Flush(o)
 			s.loop.dirty[i] = nil
 			if i%64 == 63 {
-				s.count()
+				s.writer.Count()
 			}
 		}
-		s.count()
+		s.writer.Count()
 		s.loop.dirty = s.loop.dirty[:0]
 	}
-}
-
-// count adds to the totals what was written.
-func (s *shard) count() {
-	s.frames.Add(s.loop.frames)
-	s.writes.Add(s.loop.writes)
-	s.loop.frames, s.loop.writes = 0, 0
 }
 
 // next waits for work and takes a round of it.
@@ -152,71 +141,38 @@ func (s *shard) next() bool {
 	return true
 }
 
-// join gives a new connection its outbox and its place in the shard.
-func (s *shard) join(c *Client) {
-	s.slabMu.Lock()
-	defer s.slabMu.Unlock()
-	o := s.slab.get()
-	o.mu.Lock()
-	c.sock = newSocket(c.conn)
-	o.client, o.sock, o.v2, o.deflates = c, c.sock, c.dialect == pusher.V2, c.deflates
-	o.mu.Unlock()
-	o.seen.Store(s.hub.opt.Now().UnixNano())
-	c.out = o
+// join gives a new connection its socket and its place in the shard.
+func (s *shard) join(c *Client, conn net.Conn) {
+	c.sock = s.writer.Open(conn, s.hub.kind(c.dialect, c.deflates))
+	s.clientsMu.Lock()
+	defer s.clientsMu.Unlock()
 	s.clients[c.id] = c
 }
 
-// leave takes a connection out of the shard's index. Its outbox is used again
-// only when no dirty list and no writer can know it any more.
+// leave takes a connection out of the shard.
 func (s *shard) leave(c *Client) {
-	s.slabMu.Lock()
+	s.clientsMu.Lock()
 	delete(s.clients, c.id)
-	s.slabMu.Unlock()
-	o := c.out
-	o.mu.Lock()
-	o.flags |= retired
-	wake := o.flags&(dirty|blocked) == 0
-	if wake {
-		o.flags |= dirty
-	}
-	o.mu.Unlock()
-	if wake {
-		s.mark(o)
-	}
+	s.clientsMu.Unlock()
+	c.sock.Retire()
 }
 
-// release is called by the shard's goroutine.
-func (s *shard) release(o *outbox) {
-	delete(s.loop.behind, o)
-	s.slabMu.Lock()
-	s.slab.put(o)
-	s.slabMu.Unlock()
-}
+// Forget implements [socket.Loop].
+func (s *shard) Forget(o *socket.Outbox) { delete(s.loop.behind, o) }
 
 // find returns the connection with this socket id, or nil.
 func (s *shard) find(id string) *Client {
-	s.slabMu.Lock()
-	defer s.slabMu.Unlock()
+	s.clientsMu.Lock()
+	defer s.clientsMu.Unlock()
 	return s.clients[id]
 }
 
 // snapshot lists the connections of the shard.
 func (s *shard) snapshot(into []*Client) []*Client {
-	s.slabMu.Lock()
-	defer s.slabMu.Unlock()
+	s.clientsMu.Lock()
+	defer s.clientsMu.Unlock()
 	for _, c := range s.clients {
 		into = append(into, c)
 	}
 	return into
-}
-
-// queued counts the frames and bytes that wait for the sockets of the shard.
-func (s *shard) queued() (frames, bytes int) {
-	for _, c := range s.snapshot(nil) {
-		c.out.mu.Lock()
-		frames += int(c.out.count)
-		bytes += c.out.queued
-		c.out.mu.Unlock()
-	}
-	return frames, bytes
 }

@@ -20,10 +20,11 @@ func (h *Hub) Stats() Stats {
 	var t Stats
 	for _, s := range h.shards {
 		t.Delivered += s.delivered.Load()
-		t.Frames += s.frames.Load()
-		t.Writes += s.writes.Load()
-		t.Blocked += s.blocks.Load()
-		t.Overflowed += s.overflows.Load()
+		w := s.writer.Stats()
+		t.Frames += w.Frames
+		t.Writes += w.Writes
+		t.Blocked += w.Blocked
+		t.Overflowed += w.Overflowed
 		t.Conflated += s.conflated.Load()
 	}
 	return t

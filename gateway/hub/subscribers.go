@@ -5,13 +5,14 @@ import (
 	"sync"
 
 	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/gateway/socket"
 )
 
 // subscription is one socket's interest in one channel. It holds no bases: the
 // socket has every publication above since, so it holds a base exactly if that
 // publication lies above it. What its flags except from this is in an [irregular].
 type subscription struct {
-	out   *outbox
+	out   *socket.Outbox
 	since uint64
 	form  form
 	flags subscriptionFlags
@@ -35,9 +36,12 @@ const (
 type subscribers struct {
 	mu    sync.Mutex
 	list  []subscription
-	index map[*Client]int32
+	index map[*socket.Outbox]int32
 	// odd has the subscriptions with the flags holed or behind.
-	odd map[*outbox]*irregular
+	odd map[*socket.Outbox]*irregular
+	// recent has, for subscriptions with the flag bounded, what bounds the channels of
+	// their connections.
+	recent map[*socket.Outbox]*recency
 	// cached is the last event of a cache channel, up to last.
 	cached *prepared
 	// filters are those of the list.
@@ -51,7 +55,7 @@ type subscribers struct {
 	// been told. Who subscribes learns of a later version at once; until the list
 	// is there, greeted has which.
 	present uint64
-	greeted map[*outbox]uint64
+	greeted map[*socket.Outbox]uint64
 }
 
 // advance notes that a publication was given to everybody in the list.
@@ -59,7 +63,7 @@ func (s *subscribers) advance(p *prepared) {
 	if p.notice != nil {
 		if p.notice.version > 0 {
 			s.present = p.notice.version
-			maps.DeleteFunc(s.greeted, func(_ *outbox, version uint64) bool { return version <= s.present })
+			maps.DeleteFunc(s.greeted, func(_ *socket.Outbox, version uint64) bool { return version <= s.present })
 		}
 	} else if p.gap != nil {
 		s.last = p.gap.Resume.Offset
@@ -128,7 +132,7 @@ func (s *subscribers) wants(p *prepared) bool {
 // members is the version of the members that the success frame tells, 0 if it tells
 // none. It reports whether the socket is new, and whether nothing was done because
 // there are newer members.
-func (s *subscribers) put(c *Client, channel *Channel, f form, filter *pusher.Filter, members uint64, success func(position uint64) *Frame) (isNew, stale bool) {
+func (s *subscribers) put(c *Client, channel *Channel, f form, filter *pusher.Filter, members uint64, success func(position uint64) *socket.Frame) (isNew, stale bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if members > 0 && s.present > members {
@@ -136,15 +140,15 @@ func (s *subscribers) put(c *Client, channel *Channel, f form, filter *pusher.Fi
 	}
 	if s.present < members {
 		if s.greeted == nil {
-			s.greeted = map[*outbox]uint64{}
+			s.greeted = map[*socket.Outbox]uint64{}
 		}
-		s.greeted[c.out] = members
+		s.greeted[c.sock.Outbox()] = members
 	}
 	c.send(success(s.last))
 	if channel.caches {
 		s.greetCached(c, channel, f)
 	}
-	if i, ok := s.index[c]; ok {
+	if i, ok := s.index[c.sock.Outbox()]; ok {
 		sub := &s.list[i]
 		s.regular(sub)
 		s.filters.drop(sub.filter)
@@ -152,14 +156,14 @@ func (s *subscribers) put(c *Client, channel *Channel, f form, filter *pusher.Fi
 		return false, false
 	}
 	if s.index == nil {
-		s.index = map[*Client]int32{}
+		s.index = map[*socket.Outbox]int32{}
 	}
-	s.index[c] = int32(len(s.list))
-	sub := subscription{out: c.out, since: s.last, form: f, filter: s.filters.use(filter)}
-	if c.delta.recent != nil {
-		sub.flags = bounded
-	}
+	sub := subscription{out: c.sock.Outbox(), since: s.last, form: f, filter: s.filters.use(filter)}
+	s.index[sub.out] = int32(len(s.list))
 	s.list = append(s.list, sub)
+	if c.delta.recent != nil {
+		s.limit(&s.list[len(s.list)-1], c.delta.recent)
+	}
 	return true, false
 }
 
@@ -168,7 +172,7 @@ func (s *subscribers) put(c *Client, channel *Channel, f form, filter *pusher.Fi
 func (s *subscribers) reform(c *Client, f form) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i, ok := s.index[c]
+	i, ok := s.index[c.sock.Outbox()]
 	if !ok || s.list[i].form == f {
 		return
 	}
@@ -185,16 +189,24 @@ func (s *subscribers) reform(c *Client, f form) {
 func (s *subscribers) bound(c *Client) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if i, ok := s.index[c]; ok {
-		s.list[i].flags |= bounded
+	if i, ok := s.index[c.sock.Outbox()]; ok {
+		s.limit(&s.list[i], c.delta.recent)
 	}
+}
+
+func (s *subscribers) limit(sub *subscription, to *recency) {
+	if s.recent == nil {
+		s.recent = map[*socket.Outbox]*recency{}
+	}
+	sub.flags |= bounded
+	s.recent[sub.out] = to
 }
 
 // forget makes the next tracked frame of every key full for one socket.
 func (s *subscribers) forget(c *Client) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i, ok := s.index[c]
+	i, ok := s.index[c.sock.Outbox()]
 	if ok {
 		s.restart(&s.list[i])
 	}
@@ -209,19 +221,20 @@ func (s *subscribers) restart(sub *subscription) {
 func (s *subscribers) drop(c *Client) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i, ok := s.index[c]
+	i, ok := s.index[c.sock.Outbox()]
 	if !ok {
 		return false
 	}
 	s.filters.drop(s.list[i].filter)
-	delete(s.greeted, c.out)
+	delete(s.greeted, c.sock.Outbox())
 	if sub := &s.list[i]; sub.flags != 0 {
 		if e := s.odd[sub.out]; e != nil {
 			e.discard()
 			delete(s.odd, sub.out)
 		}
 		if sub.flags&bounded != 0 {
-			c.delta.recent.drop(s)
+			s.recent[sub.out].drop(s)
+			delete(s.recent, sub.out)
 		}
 	}
 	last := len(s.list) - 1
@@ -230,11 +243,11 @@ func (s *subscribers) drop(c *Client) bool {
 	s.list[last] = subscription{}
 	s.list = s.list[:last]
 	if int(i) != last {
-		s.index[moved.out.client] = i
+		s.index[moved.out] = i
 	}
-	delete(s.index, c)
+	delete(s.index, c.sock.Outbox())
 	if last == 0 {
-		s.list, s.index, s.odd = nil, nil, nil
+		s.list, s.index, s.odd, s.recent = nil, nil, nil, nil
 	}
 	return true
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/gateway/socket/websocket"
 )
 
 func (h *Hub) sweepLoop() {
@@ -84,8 +85,8 @@ func (h *Hub) expired(now time.Time) []*Channel {
 
 // check applies protocol sections 1.4 and 5.1 to one connection.
 func (c *Client) check(now time.Time) {
-	c.out.shrink()
-	seen := c.out.seen.Load()
+	c.sock.Shrink()
+	seen := c.sock.Seen()
 	silent := now.Sub(time.Unix(0, seen))
 	wait := c.hub.opt.ActivityTimeout
 	if c.dialect == pusher.V2 {
@@ -94,7 +95,7 @@ func (c *Client) check(now time.Time) {
 	if c.refused != 0 {
 		// The peer was told to go and did not.
 		if silent > c.hub.opt.Linger {
-			c.sock.close()
+			c.sock.Close()
 		}
 		return
 	}
@@ -114,7 +115,7 @@ func (c *Client) check(now time.Time) {
 	case c.pinged == 0:
 		c.pinged = now.UnixNano()
 		if c.dialect == pusher.V2 {
-			c.send(seal(newBuffer(0), opPing))
+			c.send(websocket.Seal(websocket.Buffer(0), websocket.Ping))
 		} else {
 			c.control(pusher.Control{Event: "ping", Object: []byte("{}")})
 		}

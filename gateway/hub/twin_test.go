@@ -15,6 +15,8 @@ import (
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/delta"
 	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/gateway/socket"
+	"github.com/sluicehq/sluice/gateway/socket/websocket"
 )
 
 // stage is a hub whose shard does nothing by itself: the test delivers, and
@@ -42,14 +44,12 @@ func newStage(conflate bool, queue, channels, bound int) *stage {
 	a := testApp()
 	a.Conflate, a.Delta.Path, a.Delta.MaxKeys, a.Delta.Interval = conflate, "k", 3, 4
 	h := &Hub{
-		opt: Options{DeltaEnabled: true, MaxDeltaChannels: bound, Metrics: NewMetrics(prometheus.NewRegistry(), "x_", "1", 10)},
-		limits: limits{frames: queue, bytes: 1 << 20, all: newBudget(1 << 40), over: [2]*Frame{
-			closeFrames(pusher.V1, pusher.CloseOverCapacity), closeFrames(pusher.V2, pusher.CloseOverCapacity),
-		}},
+		opt:       Options{QueueFrames: queue, TotalQueueBytes: 1 << 40, DeltaEnabled: true, MaxDeltaChannels: bound, Metrics: NewMetrics(prometheus.NewRegistry(), "x_", "1", 10)},
 		reconnect: closeFrames(pusher.V1, pusher.CloseReconnect),
 	}
 	h.encoders.New = func() any { return new(encoder) }
 	h.opt.setDefaults()
+	h.openSockets()
 	h.shards = []*shard{newShard(h, 0)}
 	s := &stage{hub: h, shard: h.shards[0], now: time.Unix(1_700_000_000, 0)}
 	for i := range channels {
@@ -146,7 +146,7 @@ func (s *stage) deliver(ch int, pub *broker.Publication, sockets []*twin) {
 		bases[keyedBases], bases[singleBase] = c.note(keyedBases, p.key, pub), c.note(singleBase, "", pub)
 	}
 	for _, tw := range sockets {
-		if j := tw.joined[ch]; j != nil && !tw.gone && p.exclude != tw.client && (j.filter == nil || j.filter.Matches(pub.Name, pub.Tags)) {
+		if j := tw.joined[ch]; j != nil && !tw.gone && p.exclude != tw.client.sock && (j.filter == nil || j.filter.Matches(pub.Name, pub.Tags)) {
 			m := j.form.mode()
 			j.due = append(j.due, expected{pub, p.tracked && j.form&formDelta != 0, p.keyOf(j.form), p.bases[m].full, bases[m]})
 		}
@@ -156,13 +156,9 @@ func (s *stage) deliver(ch int, pub *broker.Publication, sockets []*twin) {
 
 // read takes everything from the outbox of a socket as a writer does.
 func (tw *twin) read(t *rapid.T) {
-	o := tw.client.out
+	o := tw.client.sock.Outbox()
 	for {
-		o.mu.Lock()
-		frames, _ := o.take(nil, 1<<30)
-		again := o.flags&(lagging|closing) == lagging
-		o.flags &^= dirty | lagging
-		o.mu.Unlock()
+		frames, again := o.Take(nil)
 		for _, f := range frames {
 			tw.frame(t, f)
 		}
@@ -170,13 +166,13 @@ func (tw *twin) read(t *rapid.T) {
 			return
 		}
 		if again {
-			tw.stage.shard.catchUp(o)
+			tw.stage.shard.CatchUp(o)
 		}
 	}
 }
 
-func (tw *twin) frame(t *rapid.T, f *Frame) {
-	if f.head == 0 {
+func (tw *twin) frame(t *rapid.T, f *socket.Frame) {
+	if f == tw.stage.hub.kind(tw.client.dialect, false).Last {
 		tw.gone = true
 		return
 	}
@@ -286,8 +282,8 @@ func (tw *twin) judge(t *rapid.T, ch int, text string, wasDelta bool, base strin
 func (tw *twin) join(ch int, f form, filter *pusher.Filter) {
 	c := tw.stage.channels[ch]
 	tw.client.joined = append(tw.client.joined, membership{channel: c.Channel})
-	c.shards[0].put(tw.client, c.Channel, f, filter, 0, func(uint64) *Frame {
-		return seal(append(newBuffer(0), `{"event":"pusher_internal:subscription_succeeded","channel":"`+c.name+`","data":"{}"}`...), opText)
+	c.shards[0].put(tw.client, c.Channel, f, filter, 0, func(uint64) *socket.Frame {
+		return websocket.Seal(append(websocket.Buffer(0), `{"event":"pusher_internal:subscription_succeeded","channel":"`+c.name+`","data":"{}"}`...), websocket.Text)
 	})
 	tw.joined[ch] = &twinChannel{form: f, filter: filter, last: map[string]uint64{}}
 	known := tw.client.delta.recent != nil
@@ -316,12 +312,12 @@ func TestSharedBasesAgreeWithCopiesPerSocket(t *testing.T) {
 		var sockets []*twin
 		for i := range 4 {
 			v2, single := rapid.Bool().Draw(t, "v2"), rapid.Bool().Draw(t, "single")
-			c := &Client{hub: s.hub, app: s.channels[0].app, shard: s.shard, id: fmt.Sprint(i), out: &outbox{}}
+			c := &Client{hub: s.hub, app: s.channels[0].app, shard: s.shard, id: fmt.Sprint(i)}
 			if v2 {
 				c.dialect = pusher.V2
 			}
 			c.delta = deltaState{on: true, quirk: quirk{decodes: allAlgorithms, single: single}, usable: 1 << 1}
-			c.out.client, c.out.v2 = c, v2
+			c.sock = s.shard.writer.Open(nil, s.hub.kind(c.dialect, false))
 			s.shard.clients[c.id] = c
 			sockets = append(sockets, &twin{stage: s, client: c, joined: map[int]*twinChannel{}, texts: map[string]string{}})
 		}

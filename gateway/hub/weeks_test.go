@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/gateway/socket/websocket"
 )
 
 // What people run into in their first weeks, by the door through which clients come.
@@ -259,18 +260,18 @@ func (r *rig) sum(name string) (sum float64) {
 }
 
 func TestWeeks14FramesAreRefusedInOurWords(t *testing.T) {
-	unmasked := []byte{finBit | opText, 2, '{', '}'}
+	unmasked := []byte{websocket.Fin | websocket.Text, 2, '{', '}'}
 	for _, c := range []struct {
 		about string
 		frame []byte
 		code  int
 		names string
 	}{
-		{"too large", masked(opText, make([]byte, 64<<10+1)), 1009, "65536 bytes"},
-		{"too large in parts", append(append([]byte{opText}, masked(opText, make([]byte, 40<<10))[1:]...), append([]byte{finBit}, masked(opText, make([]byte, 40<<10))[1:]...)...), 1009, "65536 bytes"},
+		{"too large", masked(websocket.Text, make([]byte, 64<<10+1)), 1009, "65536 bytes"},
+		{"too large in parts", append(append([]byte{websocket.Text}, masked(websocket.Text, make([]byte, 40<<10))[1:]...), append([]byte{websocket.Fin}, masked(websocket.Text, make([]byte, 40<<10))[1:]...)...), 1009, "65536 bytes"},
 		{"not masked", unmasked, 1002, "masked"},
-		{"reserved bits", append([]byte{finBit | 0x40 | opText}, masked(opText, []byte("{}"))[1:]...), 1002, "RFC 6455"},
-		{"not UTF-8", masked(opText, []byte{0xff, 0xfe}), 1007, "UTF-8"},
+		{"reserved bits", append([]byte{websocket.Fin | 0x40 | websocket.Text}, masked(websocket.Text, []byte("{}"))[1:]...), 1002, "RFC 6455"},
+		{"not UTF-8", masked(websocket.Text, []byte{0xff, 0xfe}), 1007, "UTF-8"},
 	} {
 		t.Run(c.about, func(t *testing.T) {
 			r := newRig(t, nil)
@@ -286,11 +287,11 @@ func TestWeeks14FramesAreRefusedInOurWords(t *testing.T) {
 		r := newRig(t, func(o *Options, _ *appT) { o.Compression = true })
 		p := dialHeader(t, strings.TrimPrefix(r.server.URL, "http://"), "/app/key", "Sec-WebSocket-Extensions: permessage-deflate\r\n")
 		f := p.frame()
-		if f.op != opText {
+		if f.op != websocket.Text {
 			t.Fatalf("got %v", f)
 		}
 		packed := packedText(t, make([]byte, 1<<20))
-		p.raw(append([]byte{finBit | 0x40 | opText}, masked(opText, packed)[1:]...))
+		p.raw(append([]byte{websocket.Fin | 0x40 | websocket.Text}, masked(websocket.Text, packed)[1:]...))
 		if code := p.closed(); code != 1009 || !strings.Contains(p.reason, "65536 bytes") {
 			t.Errorf("closed with %d %q", code, p.reason)
 		}

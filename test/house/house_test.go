@@ -53,12 +53,14 @@ var rules = []rule{
 	{pkg: "gateway/count", own: []string{"broker", "kv"}},
 	{pkg: "gateway/process"},
 	{pkg: "gateway/pusher", own: []string{"gateway/app"}, foreign: []string{gjson}},
-	{pkg: "gateway/hub", own: []string{"broker", "delta", "kv", "gateway/app", "gateway/count", "gateway/pusher", "gateway/presence", "gateway/sight", "gateway/herald"}, foreign: []string{gws, prometheus, flate, "golang.org/x/time/rate"}},
+	{pkg: "gateway/hub", own: []string{"broker", "delta", "kv", "gateway/app", "gateway/count", "gateway/pusher", "gateway/presence", "gateway/sight", "gateway/herald", "gateway/socket"}, foreign: []string{gws, prometheus, "golang.org/x/time/rate"}},
 	{pkg: "gateway/herald", own: []string{"broker", "gateway/app", "gateway/pusher", "gateway/presence", "gateway/webhook"}},
 	{pkg: "gateway/presence", own: []string{"broker", "kv", "gateway/app", "gateway/pusher"}},
 	{pkg: "gateway/rest", own: []string{"broker", "gateway/app", "gateway/pusher", "gateway/sight"}, foreign: []string{gjson, "golang.org/x/time/rate"}},
 	{pkg: "gateway/sight", own: []string{"broker", "gateway/app"}},
 	{pkg: "gateway/webhook", own: []string{"broker", "gateway/app", "gateway/pusher"}, foreign: []string{prometheus}},
+	{pkg: "gateway/socket"},
+	{pkg: "gateway/socket/websocket", own: []string{"gateway/socket"}, foreign: []string{flate}},
 	{pkg: "gateway/web"},
 	{pkg: "gateway/client", own: []string{"delta", "gateway/app", "gateway/pusher"}, foreign: []string{gws, gjson}},
 	{pkg: "configs", foreign: []string{
@@ -98,6 +100,7 @@ func TestPlanRefusesOutwardImports(t *testing.T) {
 	for _, c := range []struct{ pkg, imported string }{
 		{"gateway", "streams"}, {"gateway/hub", "streams"}, {"gateway", "broker/redis"}, {"gateway", "configs"},
 		{"broker", "kv"}, {"delta", "broker"}, {"kv", "broker"}, {"gateway/herald", "gateway/hub"}, {"gateway/presence", "gateway/herald"}, {"gateway/hub", "gateway/webhook"}, {"streams", "gateway/app"}, {"configs", "gateway/app"},
+		{"gateway/socket", "gateway/pusher"}, {"gateway/socket/websocket", "gateway/app"},
 	} {
 		if allowed(find(c.pkg), c.pkg, module+"/"+c.imported) {
 			t.Errorf("%s may import %s", c.pkg, c.imported)

@@ -1,4 +1,4 @@
-package hub
+package websocket
 
 import (
 	"net/http"
@@ -6,32 +6,29 @@ import (
 	"sync"
 
 	"github.com/klauspost/compress/flate"
-	"github.com/lxzan/gws"
+
+	"github.com/sluicehq/sluice/gateway/socket"
 )
+
+// Extensions is the header of the offers.
+const Extensions = "Sec-WebSocket-Extensions"
 
 const (
-	extensions = "Sec-WebSocket-Extensions"
+	// PackMin is the size of the smallest message worth compressing, in bytes.
+	PackMin = 128
+	// PackLevel is the fastest one. A frame is compressed once and shared, but
+	// while its channel waits.
+	PackLevel = flate.BestSpeed
+
 	// rsv1 marks a compressed message (RFC 7692 section 6).
 	rsv1 = 0x40
-	// packMin is the size of the smallest message worth compressing.
-	packMin = 128
-	// packLevel is the fastest one. A frame is compressed once and shared, but
-	// while its channel waits.
-	packLevel = flate.BestSpeed
 )
 
-// deflateOption is per-message compression without context takeover in either
-// direction: what is sent can be shared by all sockets, and no connection keeps a
-// window.
-var deflateOption = gws.PermessageDeflate{
-	Enabled: true, Level: packLevel, Threshold: packMin, PoolSize: 8,
-}
-
-// acceptsDeflate tells whether one of the extension offers can be honoured as it is
+// AcceptsDeflate tells whether one of the extension offers can be honoured as it is
 // (RFC 7692 section 7). A smaller window of the server cannot be: the compressor
 // has one size. Other extensions and unknown parameters are declined.
-func acceptsDeflate(header http.Header) bool {
-	for _, line := range header.Values(extensions) {
+func AcceptsDeflate(header http.Header) bool {
+	for _, line := range header.Values(Extensions) {
 		for offer := range strings.SplitSeq(line, ",") {
 			if honours(offer) {
 				return true
@@ -95,31 +92,21 @@ func (p *packer) Write(b []byte) (int, error) {
 var packers = sync.Pool{New: func() any {
 	p := &packer{}
 	// The level is a constant in range.
-	p.w, _ = flate.NewWriter(p, packLevel)
+	p.w, _ = flate.NewWriter(p, PackLevel)
 	return p
 }}
 
-// packedFor returns the form of the frame for a socket. Control frames and units of
-// several frames are never compressed.
-func (f *Frame) packedFor(o *outbox) *Frame {
-	if !o.deflates || f.head == 0 || len(f.b)-int(f.head) < packMin || f.b[0] != finBit|opText {
+// Packed is a frame compressed, made once and shared. Control frames, units of several
+// frames, small ones and those that would get longer stay as they are.
+func Packed(f *socket.Frame) *socket.Frame {
+	size := len(f.Payload())
+	if size == len(f.Bytes()) || size < PackMin || f.Bytes()[0] != Fin|Text {
 		return f
 	}
-	if packed := f.packed.Load(); packed != nil {
-		return packed
-	}
-	f.pack.Lock()
-	defer f.pack.Unlock()
-	packed := f.packed.Load()
-	if packed == nil {
-		packed = f.deflate()
-		f.packed.Store(packed)
-	}
-	return packed
+	return f.Other(deflate)
 }
 
-// deflate compresses a text frame, unless that makes it longer.
-func (f *Frame) deflate() *Frame {
+func deflate(f *socket.Frame) *socket.Frame {
 	p := packers.Get().(*packer)
 	defer packers.Put(p)
 	p.out = p.out[:0]
@@ -135,6 +122,5 @@ func (f *Frame) deflate() *Frame {
 	if n < 0 || n >= len(f.Payload()) {
 		return f
 	}
-	buf := append(newBuffer(n), p.out[:n]...)
-	return seal(buf, rsv1|opText)
+	return seal(append(Buffer(n), p.out[:n]...), Fin|rsv1|Text)
 }

@@ -1,0 +1,57 @@
+package hub
+
+import (
+	"github.com/lxzan/gws"
+
+	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/gateway/socket"
+	"github.com/sluicehq/sluice/gateway/socket/websocket"
+)
+
+// deflateOption is per-message compression without context takeover in either
+// direction: what is sent can be shared by all sockets, and no connection keeps a
+// window.
+var deflateOption = gws.PermessageDeflate{
+	Enabled: true, Level: websocket.PackLevel, Threshold: websocket.PackMin, PoolSize: 8,
+}
+
+// openSockets makes the group of all sockets and their kinds.
+func (h *Hub) openSockets() {
+	h.sockets = socket.NewGroup(socket.Options{
+		TotalBytes: h.opt.TotalQueueBytes, SlowAge: h.opt.SlowAge, Linger: h.opt.Linger, Now: h.opt.Now,
+	})
+	for d := range h.kinds {
+		plain := socket.Kind{
+			Frames: h.opt.QueueFrames, Bytes: h.opt.QueueBytes, Last: closeFrames(pusher.Dialect(d), pusher.CloseOverCapacity),
+		}
+		packed := plain
+		packed.Form = websocket.Packed
+		h.kinds[d] = [...]socket.Kind{plain, packed}
+	}
+}
+
+// kind is that of a connection's socket.
+func (h *Hub) kind(d pusher.Dialect, deflates bool) *socket.Kind {
+	if deflates {
+		return &h.kinds[d][1]
+	}
+	return &h.kinds[d][0]
+}
+
+// controlFrame is a frame of the protocol itself. size is an estimate of its payload.
+func controlFrame(d pusher.Dialect, size int, f *pusher.Control) *socket.Frame {
+	return websocket.Seal(pusher.AppendControl(websocket.Buffer(size), d, f), websocket.Text)
+}
+
+// closeFrames is an error event and the close frame that follows it, as one
+// unit, so that nothing can come between them.
+func closeFrames(d pusher.Dialect, code pusher.CloseCode) *socket.Frame {
+	return closeFramesSaying(d, code, code.Message())
+}
+
+func closeFramesSaying(d pusher.Dialect, code pusher.CloseCode, reason string) *socket.Frame {
+	return socket.Join(controlFrame(d, 160, &pusher.Control{
+		Event:  "error",
+		Object: pusher.AppendErrorData(nil, pusher.ErrorCode(code), reason),
+	}), websocket.Closing(uint16(code), reason))
+}

@@ -1,0 +1,55 @@
+package socket
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// Frame is bytes as they travel, all of them or none. It is immutable and shared by any
+// number of sockets.
+type Frame struct {
+	b []byte
+	// payload is where the message begins.
+	payload int32
+	// waits counts it in the budget while sockets that are behind wait for it.
+	waits Item
+
+	making sync.Mutex
+	other  atomic.Pointer[Frame]
+}
+
+// NewFrame makes a frame of bytes, which it takes over. The message that they carry begins
+// at payload and goes to their end.
+func NewFrame(b []byte, payload int) *Frame { return &Frame{b: b, payload: int32(payload)} }
+
+// Join makes one frame of several, so that nothing can come between them. Its payload is
+// everything.
+func Join(frames ...*Frame) *Frame {
+	var b []byte
+	for _, f := range frames {
+		b = append(b, f.b...)
+	}
+	return NewFrame(b, 0)
+}
+
+// Bytes are what travels. Callers must not modify them.
+func (f *Frame) Bytes() []byte { return f.b }
+
+// Payload is the message without what stands before it. Callers must not modify it.
+func (f *Frame) Payload() []byte { return f.b[f.payload:] }
+
+// Other is a second form of the frame for those peers that take it. The first caller makes
+// it, and it stays with the frame for all others. derive may return the frame itself.
+func (f *Frame) Other(derive func(*Frame) *Frame) *Frame {
+	if other := f.other.Load(); other != nil {
+		return other
+	}
+	f.making.Lock()
+	defer f.making.Unlock()
+	other := f.other.Load()
+	if other == nil {
+		other = derive(f)
+		f.other.Store(other)
+	}
+	return other
+}

@@ -1,0 +1,318 @@
+package socket
+
+import (
+	"sync"
+	"unsafe"
+)
+
+type outboxFlags uint8
+
+const (
+	// dirty: the loop has been told that there is something to write.
+	dirty outboxFlags = 1 << iota
+	// blocked: the kernel took no more; a goroutine of its own is writing.
+	blocked
+	// closing: nothing is accepted any more; close when everything is out.
+	closing
+	// dead: writing failed.
+	dead
+	// retired: the connection is gone; the record may be used again.
+	retired
+	// lagging: somebody keeps frames for this socket back until the outbox is
+	// empty.
+	lagging
+
+	// deaf are the states in which nothing is accepted.
+	deaf = closing | dead | retired
+)
+
+// firstSlots is the number of frames that an outbox holds without allocating.
+const firstSlots = 4
+
+// Outbox is the send queue of one socket: a ring of pointers to shared frames,
+// bounded in frames and bytes by its kind. Outboxes live in slabs of their writer and are
+// padded to two cache lines, because records of two loops side by side made
+// two cores slower than one.
+type Outbox struct {
+	mu    sync.Mutex
+	flags outboxFlags
+	// touched is set by every push and cleared by shrink, which gives back
+	// the memory of rings that have been idle for a whole period.
+	touched bool
+	head    uint32
+	count   uint32
+	ring    []*Frame
+	// queued counts the bytes of all frames that are not with the kernel.
+	queued int
+	// sock is the socket that has the record, nil for none.
+	sock *Socket
+	kind *Kind
+	// since is when the socket was last blocked, in Unix nanoseconds.
+	since int64
+	first [firstSlots]*Frame
+	_     [outboxSize - outboxUsed]byte
+}
+
+const (
+	outboxSize = 128
+	outboxUsed = 8 + 8 + 8 + 24 + 8 + 8 + 8 + 8 + firstSlots*8
+)
+
+// The padding must be right, or slabs lose what they are for.
+var _ [0]struct{} = [outboxSize - unsafe.Sizeof(Outbox{})]struct{}{}
+
+// Pushed says what became of a frame.
+type Pushed uint8
+
+const (
+	// Dropped: the socket is closing or dead.
+	Dropped Pushed = iota
+	// Queued: the loop knows already that there is work.
+	Queued
+	// Wakes: the caller must tell the loop that there is something to write.
+	Wakes
+	// Overflowed: the outbox was full; the socket is being closed after the last frame
+	// of its kind. The caller must tell the loop as with Wakes.
+	Overflowed
+	// Refused: the outbox is full and [Outbox.Offer] does not close for that.
+	// The loop is asked to catch up when it is empty.
+	Refused
+)
+
+// Push appends a frame. It never blocks on the socket. The caller knows that the outbox
+// still belongs to its socket; see [Socket.Send] for others.
+func (o *Outbox) Push(f *Frame) Pushed { return o.push(o.kind.form(f), nil) }
+
+// Offer appends a frame if there is room. The caller keeps what is refused. As for Push,
+// the outbox must still belong to its socket.
+func (o *Outbox) Offer(f *Frame) Pushed { return o.offer(o.kind.form(f)) }
+
+// GiveUp closes the socket as an overflow does: with the last frame of its kind in place of
+// what waits. As for Push, the outbox must still belong to its socket.
+func (o *Outbox) GiveUp(why Reason) Pushed { return o.giveUp(why, nil) }
+
+// End is [Socket.End] for a caller who tells the loop by himself, if it reports true. As for
+// Push, the outbox must still belong to its socket.
+func (o *Outbox) End(f *Frame) bool { return o.end(f, nil) }
+
+// Socket is the socket that the outbox belongs to. As for Push, it must still do so.
+func (o *Outbox) Socket() *Socket { return o.sock }
+
+// Take empties the outbox for a loop that writes elsewhere than to a descriptor. It
+// appends the frames to the given ones and reports whether somebody keeps others back until
+// the outbox is empty: then the loop catches up and takes again.
+func (o *Outbox) Take(into []*Frame) (frames []*Frame, more bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for o.count > 0 {
+		into, _ = o.take(into, gatherBytes)
+	}
+	more = o.flags&(lagging|closing) == lagging
+	o.flags &^= dirty | lagging
+	return into, more
+}
+
+func (o *Outbox) push(f *Frame, owner *Socket) Pushed {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.flags&deaf != 0 || owner != nil && o.sock != owner {
+		return Dropped
+	}
+	if o.full(f) {
+		return o.overflow(ByQueue)
+	}
+	if o.flags&blocked != 0 && o.budget().full() {
+		return o.overflow(ByTotal)
+	}
+	return o.add(f)
+}
+
+func (o *Outbox) offer(f *Frame) Pushed {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.flags&deaf != 0 {
+		return Dropped
+	}
+	if o.full(f) || o.flags&blocked != 0 && o.budget().full() {
+		o.flags |= lagging
+		return Refused
+	}
+	return o.add(f)
+}
+
+func (o *Outbox) giveUp(why Reason, owner *Socket) Pushed {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.flags&deaf != 0 || owner != nil && o.sock != owner {
+		return Dropped
+	}
+	return o.overflow(why)
+}
+
+// littleShare is the part of the bytes of an outbox that counts as nothing while the socket
+// takes what it is sent: the frames that answer a subscription and stand before its last
+// event, for example.
+const littleShare = 16
+
+// full tells whether a frame is beyond the bounds. One frame always fits, however large.
+func (o *Outbox) full(f *Frame) bool {
+	waits := o.flags&blocked != 0
+	switch {
+	case o.count == 0 && !waits:
+		return false
+	case int(o.count) >= o.kind.Frames:
+		return true
+	case o.queued <= o.kind.Bytes/littleShare && !waits:
+		return false
+	}
+	return o.queued+len(f.b) > o.kind.Bytes
+}
+
+// overflow gives up everything that has not begun to leave at the tail, so that
+// the peer sees no hole, only an early end.
+func (o *Outbox) overflow(why Reason) Pushed {
+	o.sock.writer.group.closed[why].Add(1)
+	o.sock.writer.total.overflows.Add(1)
+	o.clear()
+	o.flags |= closing
+	o.add(o.kind.Last)
+	return Overflowed
+}
+
+func (o *Outbox) add(f *Frame) Pushed {
+	o.append(f)
+	if o.flags&(dirty|blocked) != 0 {
+		return Queued
+	}
+	o.flags |= dirty
+	return Wakes
+}
+
+// end appends the last frame, which may be nil, and reports whether the caller must tell
+// the loop.
+func (o *Outbox) end(f *Frame, owner *Socket) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.flags&deaf != 0 || owner != nil && o.sock != owner {
+		return false
+	}
+	if f != nil {
+		o.append(f)
+	}
+	o.flags |= closing
+	if o.flags&(dirty|blocked) != 0 {
+		return false
+	}
+	o.flags |= dirty
+	return true
+}
+
+func (o *Outbox) append(f *Frame) {
+	if int(o.count) == len(o.ring) {
+		o.grow()
+	}
+	o.ring[(o.head+o.count)&uint32(len(o.ring)-1)] = f
+	o.count++
+	o.queued += len(f.b)
+	if o.flags&blocked != 0 {
+		o.budget().HoldFrame(f)
+	}
+	o.touched = true
+}
+
+func (o *Outbox) grow() {
+	if len(o.ring) == 0 {
+		o.ring = o.first[:]
+		o.head = 0
+		return
+	}
+	bigger := make([]*Frame, 2*len(o.ring))
+	n := copy(bigger, o.ring[o.head:])
+	copy(bigger[n:], o.ring[:o.head])
+	clear(o.ring)
+	o.ring, o.head = bigger, 0
+}
+
+// clear forgets all frames. The flag blocked must still say how they were counted.
+func (o *Outbox) clear() {
+	for i := range o.count {
+		f := &o.ring[(o.head+i)&uint32(len(o.ring)-1)]
+		o.queued -= len((*f).b)
+		if o.flags&blocked != 0 {
+			o.budget().ReleaseFrame(*f)
+		}
+		*f = nil
+	}
+	o.head, o.count = 0, 0
+}
+
+// take moves frames of up to max bytes, at least one, to batch.
+func (o *Outbox) take(batch []*Frame, max int) ([]*Frame, int) {
+	total := 0
+	for o.count > 0 {
+		slot := &o.ring[o.head]
+		n := len((*slot).b)
+		if total > 0 && total+n > max {
+			break
+		}
+		batch = append(batch, *slot)
+		if o.flags&blocked != 0 {
+			o.budget().ReleaseFrame(*slot)
+		}
+		*slot = nil
+		total += n
+		o.head = (o.head + 1) & uint32(len(o.ring)-1)
+		o.count--
+	}
+	o.queued -= total
+	return batch, total
+}
+
+func (o *Outbox) gone(owner *Socket) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.flags&dead != 0 || o.sock != owner
+}
+
+// retire notes that the connection is gone, and reports whether the caller must tell the
+// loop, which releases the record.
+func (o *Outbox) retire() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.flags |= retired
+	if o.flags&(dirty|blocked) != 0 {
+		return false
+	}
+	o.flags |= dirty
+	return true
+}
+
+// block notes that the kernel took no more, and that n bytes which it did not take wait
+// in memory of their own. From here on the frames count in the bound of all sockets.
+func (o *Outbox) block(n int, now int64) {
+	o.flags |= blocked
+	o.since = now
+	o.hold(n)
+	for i := range o.count {
+		o.budget().HoldFrame(o.ring[(o.head+i)&uint32(len(o.ring)-1)])
+	}
+}
+
+// hold counts bytes in memory of the socket's own; a negative number takes them back.
+func (o *Outbox) hold(n int) {
+	o.queued += n
+	o.budget().add(int64(n))
+}
+
+// budget is that of all sockets. Only a blocked outbox, which has a socket, may ask.
+func (o *Outbox) budget() *Budget { return &o.sock.writer.group.budget }
+
+// shrink gives the ring back when nothing was pushed since the last call.
+func (o *Outbox) shrink() {
+	o.mu.Lock()
+	if !o.touched && o.count == 0 && len(o.ring) > firstSlots {
+		o.ring, o.head = o.first[:], 0
+	}
+	o.touched = false
+	o.mu.Unlock()
+}

@@ -1,0 +1,184 @@
+package socket
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// Kind is what sockets have in common that speak alike. It must not change once a socket
+// has it.
+type Kind struct {
+	// Frames and Bytes bound what waits for one socket. One frame always fits.
+	Frames, Bytes int
+	// Last is what a socket gets that is closed because it does not read, in place of
+	// what waits for it.
+	Last *Frame
+	// Form returns the form of a frame in which the peers take it; nil for the frame as it
+	// is. Whoever queues a frame calls it.
+	Form func(*Frame) *Frame
+}
+
+func (k *Kind) form(f *Frame) *Frame {
+	if k.Form == nil {
+		return f
+	}
+	return k.Form(f)
+}
+
+// Socket is one connection: its descriptor for writes that do not block, and its outbox
+// for as long as it has one. All methods may be called from any goroutine, also when it is
+// gone.
+type Socket struct {
+	conn   net.Conn
+	writer *Writer
+	kind   *Kind
+	out    *Outbox
+	// seen is when the peer last showed life, in Unix nanoseconds.
+	seen atomic.Int64
+
+	mu sync.Mutex
+	// fd is -1 if there is no descriptor to write to, and once it is closed. Going past
+	// the runtime's own bookkeeping of a write is worth several percent of a fan-out; in
+	// return whoever closes the connection must do it here.
+	fd int
+}
+
+// descriptor is that of a connection, or -1 if it can only be written to by its methods. A
+// listener may have wrapped the connection, with what it is still in reach.
+func descriptor(conn net.Conn) int {
+	at := -1
+	tcp, ok := conn.(syscall.Conn)
+	if !rawWrites || !ok {
+		return at
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return at
+	}
+	_ = raw.Control(func(fd uintptr) { at = int(fd) })
+	return at
+}
+
+// Outbox is the queue of the socket. It belongs to the socket until Retire.
+func (s *Socket) Outbox() *Outbox { return s.out }
+
+// Send queues a frame and tells the loop. It reports false when the socket takes no more.
+func (s *Socket) Send(f *Frame) bool {
+	switch s.out.push(s.kind.form(f), s) {
+	case Dropped:
+		return false
+	case Wakes:
+		s.writer.loop.Mark(s.out)
+	case Overflowed:
+		s.writer.loop.Mark(s.out)
+		return false
+	}
+	return true
+}
+
+// End appends the last frame that the socket will get, whatever the bound; nil for none.
+// The socket is closed when everything is out.
+func (s *Socket) End(f *Frame) {
+	if s.out.end(f, s) {
+		s.writer.loop.Mark(s.out)
+	}
+}
+
+// giveUp closes the socket for the good of the others.
+func (s *Socket) giveUp(why Reason) {
+	if s.out.giveUp(why, s) != Overflowed {
+		return
+	}
+	s.writer.loop.Mark(s.out)
+	// A write that is under way has less time than it had.
+	_ = s.conn.SetWriteDeadline(time.Now().Add(hurryTime))
+}
+
+// Gone tells that writing has failed: the peer takes nothing any more.
+func (s *Socket) Gone() bool { return s.out.gone(s) }
+
+// Alive notes that the peer showed life.
+func (s *Socket) Alive() { s.seen.Store(s.writer.group.opt.Now().UnixNano()) }
+
+// Seen is when it last did, in Unix nanoseconds.
+func (s *Socket) Seen() int64 { return s.seen.Load() }
+
+// Shrink gives memory of the queue back if nothing was queued since the last call.
+func (s *Socket) Shrink() { s.out.shrink() }
+
+// Retire gives the outbox back. Whoever pushes to it directly must have ended. It is used
+// again only when no list of the loop and no writer can know it any more.
+func (s *Socket) Retire() {
+	if s.out.retire() {
+		s.writer.loop.Mark(s.out)
+	}
+}
+
+// Linger ends the socket, gives the peer a moment to read what was sent last, and closes. The
+// goroutine that reads the connection calls it.
+func (s *Socket) Linger() {
+	s.End(nil)
+	_ = s.conn.SetReadDeadline(time.Now().Add(s.writer.group.opt.Linger))
+	_, _ = io.CopyN(io.Discard, s.conn, 1<<20)
+	s.Close()
+}
+
+// Close closes the connection. The descriptor may name another one afterwards.
+func (s *Socket) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fd = -1
+	_ = s.conn.Close()
+}
+
+// Abort makes the read side return at once.
+func (s *Socket) Abort() { _ = s.conn.SetReadDeadline(time.Unix(1, 0)) }
+
+// finish ends the write side after the last frame and gives the peer some time
+// to answer, so that unread data of the peer does not turn the close frame into
+// a reset.
+func (s *Socket) finish() {
+	if half, ok := s.conn.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite()
+	}
+	_ = s.conn.SetReadDeadline(time.Now().Add(s.writer.group.opt.Linger))
+}
+
+var errWouldBlock = errors.New("the kernel took no more")
+
+// tryWrite writes what the kernel takes at once. It returns errWouldBlock with
+// the number of bytes taken when that is not everything. Only one goroutine may
+// write to a socket at a time.
+func (s *Socket) tryWrite(p []byte) (int, error) {
+	s.mu.Lock()
+	if s.fd < 0 {
+		// Without a descriptor (TLS, other systems) every write may wait, so
+		// it is left to the goroutine of the blocked socket, and so is the
+		// error of a closed one.
+		s.mu.Unlock()
+		return 0, errWouldBlock
+	}
+	n, errno := writeOnce(uintptr(s.fd), p)
+	s.mu.Unlock()
+	switch {
+	case errno == syscall.EAGAIN || errno == syscall.EINTR:
+		return 0, errWouldBlock
+	case errno != 0:
+		return 0, errno
+	case n < len(p):
+		return n, errWouldBlock
+	}
+	return n, nil
+}
+
+// writeSlowly writes all of p or fails after the time that a slow socket has.
+func (s *Socket) writeSlowly(p []byte) error {
+	_ = s.conn.SetWriteDeadline(time.Now().Add(s.writer.group.opt.SlowAge))
+	_, err := s.conn.Write(p)
+	return err
+}

@@ -1,0 +1,286 @@
+package socket
+
+import (
+	"errors"
+	"net"
+	"os"
+	"sync/atomic"
+)
+
+// gatherBytes is the largest write that is gathered in scratch memory.
+const gatherBytes = 64 << 10
+
+// Loop is the goroutine that a [Writer] belongs to.
+type Loop interface {
+	// Mark tells it that an outbox has something to write, so that it flushes it. It is
+	// called by any goroutine.
+	Mark(*Outbox)
+	// CatchUp is called while it flushes, when the socket has taken everything: what was
+	// refused by Offer before may be offered again.
+	CatchUp(*Outbox)
+	// Forget is called while it flushes: the record will be that of another socket.
+	Forget(*Outbox)
+}
+
+// Writer writes the outboxes of its sockets. Flush and Count belong to the goroutine of
+// its loop.
+type Writer struct {
+	group *Group
+	loop  Loop
+	slab
+
+	// batch is what is being written, of that size in bytes; gather is scratch memory.
+	batch  []*Frame
+	size   int
+	gather []byte
+	// frames and writes have not been added to the totals yet.
+	frames, writes uint64
+
+	total struct{ frames, writes, blocks, overflows atomic.Uint64 }
+}
+
+// Stats are totals since a writer began.
+type Stats struct {
+	// Frames and Writes count what was handed to the kernel; their ratio is the
+	// coalescing.
+	Frames, Writes uint64
+	// Blocked counts the times that the kernel took no more, Overflowed the sockets that
+	// were closed because they did not read.
+	Blocked, Overflowed uint64
+}
+
+// NewWriter adds a writer to the group.
+func (g *Group) NewWriter(loop Loop) *Writer {
+	w := &Writer{group: g, loop: loop, gather: make([]byte, 0, gatherBytes)}
+	g.mu.Lock()
+	g.writers = append(g.writers, w)
+	g.mu.Unlock()
+	return w
+}
+
+// Open makes a socket of a connection, which it takes over.
+func (w *Writer) Open(conn net.Conn, kind *Kind) *Socket {
+	s := &Socket{conn: conn, writer: w, kind: kind, out: w.get(), fd: descriptor(conn)}
+	s.Alive()
+	s.out.mu.Lock()
+	s.out.sock, s.out.kind = s, kind
+	s.out.mu.Unlock()
+	return s
+}
+
+// Stats may be called at any time from any goroutine.
+func (w *Writer) Stats() Stats {
+	return Stats{
+		Frames: w.total.frames.Load(), Writes: w.total.writes.Load(),
+		Blocked: w.total.blocks.Load(), Overflowed: w.total.overflows.Load(),
+	}
+}
+
+// Queued counts the frames and bytes that wait for the sockets.
+func (w *Writer) Queued() (frames, bytes int) {
+	w.each(func(o *Outbox) {
+		frames += int(o.count)
+		bytes += o.queued
+	})
+	return frames, bytes
+}
+
+// Count adds to the totals what was written.
+func (w *Writer) Count() {
+	w.total.frames.Add(w.frames)
+	w.total.writes.Add(w.writes)
+	w.frames, w.writes = 0, 0
+}
+
+// Flush writes what an outbox holds, or hands the socket to a goroutine of its
+// own when the kernel takes no more.
+func (w *Writer) Flush(o *Outbox) {
+	for {
+		next, through := w.begin(o)
+		switch next {
+		case nothing:
+			return
+		case catchUp:
+			w.loop.CatchUp(o)
+			continue
+		case release:
+			w.loop.Forget(o)
+			w.put(o)
+			return
+		case finish:
+			o.sock.finish()
+			return
+		}
+		p := w.gathered()
+		n, err := o.sock.tryWrite(p)
+		w.frames += uint64(len(w.batch))
+		w.writes++
+		clear(w.batch)
+		if err != nil && !w.failed(o, p[n:], err, through) || through {
+			return
+		}
+	}
+}
+
+// step is what is to be done next for an outbox.
+type step uint8
+
+const (
+	nothing step = iota
+	// write the batch.
+	write
+	catchUp
+	release
+	finish
+)
+
+// begin says what is to be done next, and takes what is to be written. through says that
+// there is no more of it for now: whoever comes later tells the loop again, so that a socket
+// which takes everything need not be locked a second time.
+func (w *Writer) begin(o *Outbox) (next step, through bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case o.flags&blocked != 0:
+		// Its writer uses the record, and gives it back.
+		o.flags &^= dirty
+		return nothing, false
+	case o.flags&retired != 0:
+		return release, false
+	case o.flags&dead != 0:
+		o.flags &^= dirty
+		return nothing, false
+	case o.count > 0:
+		w.batch, w.size = o.take(w.batch[:0], gatherBytes)
+		through = o.count == 0 && o.flags&(lagging|closing) == 0
+		if through {
+			o.flags &^= dirty
+		}
+		return write, through
+	case o.flags&(lagging|closing) == lagging:
+		o.flags &^= lagging
+		return catchUp, false
+	}
+	o.flags &^= dirty
+	if o.flags&closing != 0 {
+		return finish, false
+	}
+	return nothing, false
+}
+
+// failed is called after a write that left the rest, and reports whether there is more to do
+// for the outbox.
+func (w *Writer) failed(o *Outbox, rest []byte, err error, through bool) bool {
+	o.mu.Lock()
+	if o.flags&retired != 0 {
+		// The connection has left during the write. If that found nothing to
+		// do here, it has told the loop, and this record is released then.
+		o.mu.Unlock()
+		return !through
+	}
+	if !through {
+		o.flags &^= dirty
+	}
+	if err != errWouldBlock {
+		o.flags |= dead
+		o.clear()
+		o.mu.Unlock()
+		o.sock.Abort()
+		return false
+	}
+	o.block(len(rest), w.group.opt.Now().UnixNano())
+	o.mu.Unlock()
+	w.total.blocks.Add(1)
+	w.group.blocked.Add(1)
+	go w.unblock(o, append([]byte(nil), rest...))
+	return false
+}
+
+// gathered returns the bytes of the batch: the shared buffer itself when it is a
+// single frame, otherwise a copy in scratch memory, which below 64 KB is cheaper
+// than writev and needs no allocation.
+func (w *Writer) gathered() []byte {
+	if len(w.batch) == 1 {
+		return w.batch[0].b
+	}
+	buf := w.gather[:0]
+	if cap(buf) < w.size {
+		buf = make([]byte, 0, w.size)
+	}
+	for _, f := range w.batch {
+		buf = append(buf, f.b...)
+	}
+	w.gather = buf
+	return buf
+}
+
+// unblock writes for one slow socket until its outbox is empty, and then gives
+// the socket back to the loop. Only slow sockets pay for a goroutine. Its end
+// is guaranteed by the deadline of each write.
+func (w *Writer) unblock(o *Outbox, rest []byte) {
+	defer w.group.blocked.Done()
+	// Once the flags are given up, the outbox may be used by another
+	// connection; its socket must not be read from there any more.
+	sock := o.sock
+	var batch []*Frame
+	for {
+		err := sock.writeSlowly(rest)
+		o.mu.Lock()
+		o.hold(-len(rest))
+		if err != nil {
+			w.lost(o, sock, err)
+			return
+		}
+		if o.count == 0 {
+			w.unblocked(o, sock)
+			return
+		}
+		var total int
+		batch, total = o.take(batch[:0], gatherBytes)
+		o.hold(total)
+		o.mu.Unlock()
+		rest = rest[:0]
+		for _, f := range batch {
+			rest = append(rest, f.b...)
+		}
+		clear(batch)
+		w.total.frames.Add(uint64(len(batch)))
+		w.total.writes.Add(1)
+	}
+}
+
+// lost ends a blocked socket that took no more at all. It unlocks the outbox.
+func (w *Writer) lost(o *Outbox, sock *Socket, err error) {
+	o.clear()
+	o.flags |= dead
+	o.flags &^= blocked
+	isRetired, wasOpen := o.flags&retired != 0, o.flags&closing == 0
+	if isRetired {
+		o.flags |= dirty
+	}
+	o.mu.Unlock()
+	if isRetired {
+		w.loop.Mark(o)
+		return
+	}
+	w.total.overflows.Add(1)
+	if wasOpen && errors.Is(err, os.ErrDeadlineExceeded) {
+		w.group.closed[ByTime].Add(1)
+	}
+	sock.Abort()
+}
+
+// unblocked gives a socket that has taken everything back to the loop. It unlocks the outbox.
+func (w *Writer) unblocked(o *Outbox, sock *Socket) {
+	o.flags &^= blocked
+	ends, goesOn := o.flags&closing != 0, o.flags&(retired|lagging) != 0
+	if goesOn {
+		o.flags |= dirty
+	}
+	o.mu.Unlock()
+	if goesOn {
+		w.loop.Mark(o)
+	} else if ends {
+		sock.finish()
+	}
+}
