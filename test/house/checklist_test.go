@@ -89,7 +89,7 @@ func testsOfIDs(t *testing.T, groups []string) map[string][]string {
 			return err
 		case d.IsDir() && (d.Name() == "node_modules" || strings.HasPrefix(d.Name(), ".") && d.Name() != ".." || path == "../../test/house"):
 			return filepath.SkipDir
-		case !strings.HasSuffix(path, "_test.go"):
+		case !strings.HasSuffix(path, "_test.go") && !(strings.HasSuffix(path, ".txt") && strings.Contains(path, "testdata")):
 			return nil
 		}
 		text, err := os.ReadFile(path)
@@ -101,6 +101,9 @@ func testsOfIDs(t *testing.T, groups []string) map[string][]string {
 		for i, l := range lines {
 			for _, id := range idsIn(l, patterns) {
 				test := fmt.Sprintf("`%s` %s", pkg, functionOf(lines, i))
+				if strings.HasSuffix(path, ".txt") { // a transcript
+					test = fmt.Sprintf("`%s` %s", pkg, filepath.Base(path))
+				}
 				if !slices.Contains(shown[id], test) {
 					shown[id] = append(shown[id], test)
 				}
