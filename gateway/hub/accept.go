@@ -1,8 +1,6 @@
 package hub
 
 import (
-	"bufio"
-	"bytes"
 	"fmt"
 	"io"
 	"net"
@@ -16,18 +14,15 @@ import (
 	"github.com/sluicehq/sluice/gateway/socket/websocket"
 )
 
-// readBuffer is the size of a connection's read buffer. Client messages are
-// small and larger ones are read past it; 512 bytes instead of the usual 4 KiB
-// saves a third of the memory of an idle connection.
-const readBuffer = 512
-
 // ServeHTTP accepts a WebSocket at /app/KEY. The upgrade is completed even when
 // the connection will be refused, because a refused upgrade looks like a network
 // failure to a browser and makes clients try again for ever.
 func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	wrong := checkHandshake(r)
-	if (wrong == nil || wrong.meant) && h.isClosed() {
-		wrong = &handshakeError{"stopping", http.StatusServiceUnavailable, "this server is stopping", true}
+	wrong := websocket.CheckHandshake(r)
+	if (wrong == nil || wrong.Meant) && h.isClosed() {
+		wrong = &websocket.HandshakeError{
+			Reason: "stopping", Status: http.StatusServiceUnavailable, Text: "this server is stopping", Meant: true,
+		}
 	}
 	if wrong != nil {
 		h.noHandshake(w, r, wrong)
@@ -53,7 +48,7 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	c.delta.quirk = quirkOf(r.URL.Query().Get("client"))
 	c.delta.usable = c.delta.quirk.decodes
-	wrapped := &wire{Conn: conn, client: c}
+	wire := websocket.NewWire(conn, c)
 	c.deflates = h.opt.Compression && no.code == 0 && websocket.AcceptsDeflate(r.Header)
 	upgrader := h.upgraders[0]
 	if c.deflates {
@@ -61,8 +56,8 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// What the library is shown is an offer that it reads as it is meant.
 		r.Header.Set(websocket.Extensions, "permessage-deflate; server_no_context_takeover; client_no_context_takeover")
 	}
-	c.guard = &guard{from: conn, client: c, max: uint64(h.opt.MaxMessage)}
-	ws, err := upgrader.UpgradeFromConn(wrapped, primed(c.guard, buffered), r)
+	c.guard = websocket.NewGuard(conn, buffered, c, h.inbox, h.opt.MaxMessage, c.deflates)
+	ws, err := upgrader.UpgradeFromConn(wire, c.guard.Buffered(), r)
 	if err != nil {
 		// The library has answered and closed the connection: the peer is gone.
 		h.opt.Metrics.noHandshake("takeover")
@@ -75,7 +70,7 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if no.code != 0 {
 		h.turnAway(c, r, a, no)
 	}
-	h.start(c, wrapped, no.text)
+	h.start(c, wire, no.text)
 }
 
 // admit decides about a connection before it is upgraded. One that is let in has been
@@ -137,18 +132,18 @@ func (h *Hub) isClosed() bool {
 
 // start gives an upgraded connection its outbox and its reading goroutine, unless
 // the hub was closed meanwhile. reason is said to one that is refused.
-func (h *Hub) start(c *Client, wrapped *wire, reason string) {
+func (h *Hub) start(c *Client, wire *websocket.Wire, reason string) {
 	h.mu.Lock()
 	if h.closed {
 		h.mu.Unlock()
-		_ = wrapped.Conn.Close()
+		_ = wire.Conn.Close()
 		h.left(c)
 		return
 	}
 	h.clients.Add(1)
-	c.shard.join(c, wrapped.Conn)
+	c.shard.join(c, wire.Conn)
 	h.mu.Unlock()
-	wrapped.upgraded.Store(true)
+	wire.Upgraded(c.sock)
 	if c.refused != 0 {
 		c.endSaying(c.refused, reason)
 	} else {
@@ -174,12 +169,4 @@ func hijack(w http.ResponseWriter) (net.Conn, []byte, error) {
 		}
 	}
 	return conn, early, nil
-}
-
-// primed reads what came early, and then the connection.
-func primed(g *guard, early []byte) *bufio.Reader {
-	if len(early) > 0 {
-		g.from = io.MultiReader(bytes.NewReader(early), g.from)
-	}
-	return bufio.NewReaderSize(g, readBuffer)
 }

@@ -182,14 +182,14 @@ func TestTrust08BegunMessagesShareABound(t *testing.T) {
 				p.raw(c.frame)
 				all = append(all, p)
 			}
-			eventually(t, "the first are closed", func() bool { return r.hub.inbox.size() <= total && ended(all) > 0 })
+			eventually(t, "the first are closed", func() bool { return r.hub.inbox.Size() <= total && ended(all) > 0 })
 			honest, _ := r.connect()
 			honest.say(`{"event":"pusher:ping","data":{"x":%q}}`, strings.Repeat("x", 60_000))
 			honest.want("pusher:pong")
 			for _, p := range all {
 				p.hangUp()
 			}
-			eventually(t, "nothing is held", func() bool { return r.hub.inbox.size() == 0 })
+			eventually(t, "nothing is held", func() bool { return r.hub.inbox.Size() == 0 })
 			honest.usable()
 		})
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/herald"
 	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/gateway/socket"
+	"github.com/sluicehq/sluice/gateway/socket/websocket"
 )
 
 // Client is one connection. What is not marked otherwise belongs to its reading
@@ -25,7 +26,7 @@ type Client struct {
 	shard *shard
 	sock  *socket.Socket
 	ws    *gws.Conn
-	guard *guard
+	guard *websocket.Guard
 	id    string
 	// address is that of the client, as far as the proxies in front are believed.
 	address string
@@ -117,7 +118,7 @@ func (c *Client) run() {
 // leave undoes everything that the connection did, gives the peer a moment to
 // read what was sent last, and closes.
 func (c *Client) leave() {
-	c.guard.settle()
+	c.guard.Settle()
 	for _, m := range c.joined {
 		c.drop(&m)
 	}

@@ -235,30 +235,6 @@ func FuzzFrames(f *testing.F) {
 	})
 }
 
-// The guard must see the same frames in whatever pieces they come.
-func TestTrust11GuardInPieces(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	rnd := rand.New(rand.NewPCG(seed, 0))
-	c := &Client{deflates: true, hub: &Hub{inbox: inbox{limit: 1 << 40}}}
-	for range 200 {
-		raw := hostileBytes(rnd)
-		whole := &guard{client: c, max: 64 << 10}
-		frames, good := whole.judge(raw)
-		pieces := &guard{client: c, max: 64 << 10}
-		began, passed := 0, 0
-		for rest := raw; len(rest) > 0 && pieces.bad == nil; {
-			n := 1 + rnd.IntN(len(rest))
-			f, g := pieces.judge(rest[:n])
-			began, passed, rest = began+f, passed+g, rest[n:]
-		}
-		// What has come of a bad head may have been passed on before it was bad.
-		if whole.bad != pieces.bad || frames != began || passed < good || passed > good+10 {
-			t.Fatalf("%x: %v, %d frames, %d bytes at once; %v, %d, %d in pieces", raw, whole.bad, frames, good, pieces.bad, began, passed)
-		}
-	}
-}
-
 // metricValue is the sum of the series of a metric that have these labels.
 func metricValue(t *testing.T, registry *prometheus.Registry, name string, labels map[string]string) (sum float64) {
 	t.Helper()

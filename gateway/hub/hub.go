@@ -22,6 +22,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/presence"
 	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/gateway/socket"
+	"github.com/sluicehq/sluice/gateway/socket/websocket"
 	"github.com/sluicehq/sluice/kv"
 )
 
@@ -188,8 +189,9 @@ func (o *Options) setDefaults() {
 
 // Hub is the set of connections of one gateway.
 type Hub struct {
-	opt    Options
-	inbox  inbox
+	opt Options
+	// inbox bounds what messages of clients take that have begun.
+	inbox  *websocket.Inbox
 	gate   *gate
 	shards []*shard
 	// sockets are all connections as far as they are written to. kinds are what those have in
@@ -274,7 +276,7 @@ func New(opt Options) (*Hub, error) {
 		instance:  strconv.FormatUint(rand.Uint64(), 36),
 	}
 	h.openSockets()
-	h.inbox.limit = opt.TotalMessageBytes
+	h.inbox = websocket.NewInbox(opt.TotalMessageBytes)
 	h.gate = newGate(opt.Attaching, opt.ChannelRate, opt.Now)
 	h.failures.Pause = time.Second
 	h.watchlists = herald.NewWatchlists(opt.Roster, func(app string, err error) {

@@ -1,11 +1,14 @@
 package hub
 
 import (
+	"slices"
 	"strconv"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sluicehq/sluice/gateway/socket/websocket"
 )
 
 // Metrics are the numbers of a hub. Labels are bounded: the channel label stands
@@ -73,7 +76,7 @@ func NewMetrics(registry prometheus.Registerer, prefix, port string, maxChannels
 	m.subRefusals = counter("subscriptions_refused_total", "Subscriptions that were refused, by reason.", "app_id", "reason", "port")
 	m.msgRefusals = counter("messages_refused_total", "Other messages of clients that were refused, by what they were.", "app_id", "message", "port")
 	m.handshakes = counter("handshakes_refused_total", "Requests for a WebSocket that were no handshake, by reason.", "reason", "port")
-	for _, reason := range handshakeReasons {
+	for _, reason := range slices.Concat(websocket.HandshakeReasons[:], handshakeReasons[:]) {
 		m.handshakes.WithLabelValues(reason, port)
 	}
 	m.clientEvents = counter("client_events_total", "Client events that were stored.", "app_id", "port")
@@ -81,8 +84,8 @@ func NewMetrics(registry prometheus.Registerer, prefix, port string, maxChannels
 	m.gaps = counter("gaps_total", "Times that publications of a channel were missing for good.", "reason", "port")
 	m.panics = counter("connection_panics_total", "Connections that were ended by a panic while reading.", "port").WithLabelValues(port)
 	m.badFrames = counter("frames_refused_total", "Frames of clients that broke the rules of WebSocket, by reason. Their connections were closed.", "reason", "port")
-	for _, b := range badFrames {
-		m.badFrames.WithLabelValues(b.reason, port)
+	for _, b := range websocket.BadFrames {
+		m.badFrames.WithLabelValues(b.Reason, port)
 	}
 	m.skips = counter("publications_skipped_total", "Publications that could not be delivered to sockets.", "port").WithLabelValues(port)
 	const delta = "delta_compression_"

@@ -14,8 +14,8 @@ type pace struct{ frames, requests *rate.Limiter }
 // longRequest is for how many bytes a request counts once more.
 const longRequest = 4 << 10
 
-// paceFrames waits until the connection may send that many frames.
-func (c *Client) paceFrames(n int) {
+// Pace implements [websocket.Peer]: it waits until the connection may send that many frames.
+func (c *Client) Pace(n int) {
 	r := c.hub.opt.MessageRate
 	if n == 0 || r <= 0 || c.refused == 0 && c.app.ClientEvents && c.app.ClientEventRate <= 0 {
 		return

@@ -1,5 +1,11 @@
-// Package websocket is what is WebSocket in the bytes of a socket (RFC 6455): the heads of
-// frames, close frames, and per-message compression (RFC 7692).
+// Package websocket is what is WebSocket in the bytes of a socket: what a handshake must
+// have, the heads of frames in both directions, close frames (RFC 6455), and per-message
+// compression (RFC 7692).
+//
+// A library does the handshake and reads messages. It is given a [Guard] to read from, which
+// judges frames before the library sees them, and a [Wire] to write to, which brings what it
+// says into the order of the socket's outbox. Who the peer is and what its messages say is
+// nothing to this package; see [Peer].
 package websocket
 
 import (

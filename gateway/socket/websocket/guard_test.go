@@ -1,0 +1,56 @@
+package websocket
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+)
+
+// patient is a peer that puts up with everything.
+type patient struct{}
+
+func (patient) Pace(int)         {}
+func (patient) Refuse(*BadFrame) {}
+func (patient) TooSlow()         {}
+
+// frames are some masked frames of a random kind and size, of which some are bad.
+func frames(rnd *rand.Rand) (b []byte) {
+	for range 1 + rnd.IntN(6) {
+		first := []byte{Fin | Text, Fin | Binary, Text, Fin, Fin | Ping, Fin | Pong, Fin | rsv1 | Text, Fin | Close, byte(rnd.Uint32())}[rnd.IntN(9)]
+		switch size := rnd.IntN(400); {
+		case rnd.IntN(12) == 0:
+			b = append(b, first, 0xff, byte(rnd.Uint32()), 0, 0, 0, 0, 0, 1, 0)
+		case size < 126:
+			b = append(b, first, 0x80|byte(size))
+			b = append(b, make([]byte, 4+size)...)
+		default:
+			b = append(b, first, 0x80|126, byte(size>>8), byte(size))
+			b = append(b, make([]byte, 4+size)...)
+		}
+	}
+	return b
+}
+
+// The guard must see the same frames in whatever pieces they come.
+func TestTrust11GuardInPieces(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	rnd := rand.New(rand.NewPCG(seed, 0))
+	inbox := NewInbox(1 << 40)
+	for range 200 {
+		raw := frames(rnd)
+		whole := NewGuard(nil, nil, patient{}, inbox, 64<<10, true)
+		count, good := whole.judge(raw)
+		pieces := NewGuard(nil, nil, patient{}, inbox, 64<<10, true)
+		began, passed := 0, 0
+		for rest := raw; len(rest) > 0 && pieces.bad == nil; {
+			n := 1 + rnd.IntN(len(rest))
+			f, g := pieces.judge(rest[:n])
+			began, passed, rest = began+f, passed+g, rest[n:]
+		}
+		// What has come of a bad head may have been passed on before it was bad.
+		if whole.bad != pieces.bad || count != began || passed < good || passed > good+10 {
+			t.Fatalf("%x: %v, %d frames, %d bytes at once; %v, %d, %d in pieces", raw, whole.bad, count, good, pieces.bad, began, passed)
+		}
+	}
+}

@@ -1,0 +1,58 @@
+package websocket
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+)
+
+// HandshakeError is why a request is no WebSocket handshake, in words for who reads the
+// answer of a proxy that was set up a moment ago.
+type HandshakeError struct {
+	// Reason is a word for metrics.
+	Reason string
+	Status int
+	Text   string
+	// Meant: it was to be a handshake.
+	Meant bool
+}
+
+// HandshakeReasons are the reasons of CheckHandshake.
+var HandshakeReasons = [...]string{"method", "upgrade", "connection", "version", "key"}
+
+// CheckHandshake checks what RFC 6455 section 4.2.1 asks of a request, and leaves it in
+// the form in which the WebSocket library understands it: headers may come in several
+// lines and have several values.
+func CheckHandshake(r *http.Request) *HandshakeError {
+	switch {
+	case r.Method != http.MethodGet:
+		return &HandshakeError{Reason: "method", Status: http.StatusUpgradeRequired,
+			Text: "this is a WebSocket endpoint; a handshake is a GET, not a " + r.Method}
+	case !hasToken(r.Header, "Upgrade", "websocket"):
+		return &HandshakeError{Reason: "upgrade", Status: http.StatusUpgradeRequired, Text: "this is a WebSocket endpoint, and the request has no header " +
+			"`Upgrade: websocket`; a proxy in front has to pass on `Upgrade` and `Connection`"}
+	case !hasToken(r.Header, "Connection", "upgrade"):
+		return &HandshakeError{"connection", http.StatusBadRequest, "the handshake has `Upgrade: websocket` and no `Connection: Upgrade`; " +
+			"a proxy in front has to pass on both", true}
+	case r.Header.Get("Sec-Websocket-Version") != "13":
+		return &HandshakeError{"version", http.StatusUpgradeRequired, fmt.Sprintf("Sec-WebSocket-Version is %.20q, 13 is offered",
+			r.Header.Get("Sec-Websocket-Version")), true}
+	case r.Header.Get("Sec-Websocket-Key") == "":
+		return &HandshakeError{"key", http.StatusBadRequest, "the handshake has no Sec-WebSocket-Key; a proxy in front has to pass it on", true}
+	}
+	r.Header.Set("Upgrade", "websocket")
+	r.Header.Set("Connection", "Upgrade")
+	return nil
+}
+
+// hasToken tells whether one of the values of a header is a token, in any case.
+func hasToken(h http.Header, name, token string) bool {
+	for _, line := range h.Values(name) {
+		for value := range strings.SplitSeq(line, ",") {
+			if strings.EqualFold(strings.TrimSpace(value), token) {
+				return true
+			}
+		}
+	}
+	return false
+}
