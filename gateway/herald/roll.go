@@ -4,10 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/sluicehq/sluice/broker/rank"
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/presence"
 	"github.com/sluicehq/sluice/gateway/pusher"
@@ -43,7 +43,7 @@ type Roll struct {
 	// room is nil if the channel is not followed.
 	room *presence.Room
 
-	mu sync.Mutex
+	mu rank.Mutex[rank.Roll]
 	// local is the number of subscriptions here.
 	local         int
 	frames, hooks number

@@ -2,9 +2,9 @@ package herald
 
 import (
 	"context"
-	"sync"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/rank"
 	"github.com/sluicehq/sluice/gateway/presence"
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
@@ -22,8 +22,7 @@ type Watchlists struct {
 	roster *presence.Roster
 	failed func(app string, err error)
 
-	// mu is taken after a room's lock.
-	mu    sync.Mutex
+	mu    rank.Mutex[rank.Watchlists]
 	users map[userKey]*User
 }
 

@@ -159,7 +159,7 @@ func owed(f *Fold, records []kv.Record, view *register, node string, through, to
 		if own && s.record > through {
 			continue
 		}
-		for _, c := range f.take(place{s.seat.node, s.seat.user}, s.held) {
+		for _, c := range f.take(holder{s.seat.node, s.seat.user}, s.latest) {
 			// A seat that was written again was told of when it was written first.
 			if own && !s.early && s.revision > told && (s.Gone || s.Since == 0) {
 				out = append(out, c)

@@ -60,26 +60,26 @@ func (r *Roster) clear(ctx context.Context) error {
 	r.mu.Lock()
 	lease, now := r.lease, r.opt.Now()
 	r.mu.Unlock()
-	r.cellMu.Lock()
+	r.ownMu.Lock()
 	c := r.clearing
 	switch {
-	case c == nil && r.tombs >= r.opt.Tombstones+len(r.cells)/2:
+	case c == nil && r.tombs >= r.opt.Tombstones+len(r.own)/2:
 		r.clearing = &clearing{goal: lease, since: now, tombs: r.tombs}
 	case c != nil && c.goal > lease:
 		r.clearing = nil // the table was restored
 	case c != nil && now.Sub(c.since) > r.opt.Linger && r.renewBelow(c.goal):
-		r.cellMu.Unlock()
+		r.ownMu.Unlock()
 		return r.raise(ctx, c)
 	}
-	r.cellMu.Unlock()
+	r.ownMu.Unlock()
 	return nil
 }
 
 // renewBelow has seats up to a revision written again and reports whether there are none.
-// The caller holds the lock of the cells.
+// The caller holds the lock of our own seats.
 func (r *Roster) renewBelow(goal uint64) bool {
 	n := 0
-	for _, c := range r.cells {
+	for _, c := range r.own {
 		c.mu.Lock()
 		if c.wanted != nil && c.stored != nil && c.revision <= goal {
 			n++
@@ -111,8 +111,8 @@ func (r *Roster) raise(ctx context.Context, c *clearing) error {
 	if err := r.opt.Table.Purge(ctx, nodePattern(r.opt.Node), c.goal); err != nil {
 		return err
 	}
-	r.cellMu.Lock()
-	defer r.cellMu.Unlock()
+	r.ownMu.Lock()
+	defer r.ownMu.Unlock()
 	r.metrics.cleared.Add(1)
 	r.tombs -= c.tombs
 	r.clearing = nil

@@ -20,38 +20,39 @@ const (
 // changes at its own speed, so this one tells theirs first, too. Who is told twice knows a
 // change by its name. The zero value is empty.
 type earlier struct {
-	occupied, vacated *told
+	occupied, vacated *dated
 	// removed left since the channel was occupied.
-	removed []told
+	removed []dated
 }
 
-type told struct {
+// dated is a change with when it was heard of.
+type dated struct {
 	change Change
 	at     time.Time
 }
 
-// note remembers a change of another gateway.
-func (e *earlier) note(c Change, now time.Time) {
+// remember keeps a change of another gateway.
+func (e *earlier) remember(c Change, now time.Time) {
 	switch c.Kind {
 	case Occupied:
-		*e = earlier{occupied: &told{c, now}}
+		*e = earlier{occupied: &dated{c, now}}
 	case Vacated:
-		e.occupied, e.vacated = nil, &told{c, now}
+		e.occupied, e.vacated = nil, &dated{c, now}
 	case Removed:
 		if len(e.removed) == maxEarlier {
 			e.removed = append(e.removed[:0], e.removed[1:]...)
 		}
-		e.removed = append(e.removed, told{c, now})
+		e.removed = append(e.removed, dated{c, now})
 	}
 }
 
 // before returns what must be told before a change of this gateway, once.
 func (e *earlier) before(c Change, now time.Time) (out []Change) {
-	var first []told
+	var first []dated
 	switch c.Kind {
 	case Added:
 		if e.occupied != nil {
-			first = []told{*e.occupied}
+			first = []dated{*e.occupied}
 		}
 		e.occupied = nil
 	case Occupied, Vacated:
@@ -78,7 +79,7 @@ func (r *Roster) occupier(channel string, records []kv.Record) (c Change, at tim
 		if s.seat.user == "" {
 			continue
 		}
-		for _, change := range f.take(place{s.seat.node, s.seat.user}, s.held) {
+		for _, change := range f.take(holder{s.seat.node, s.seat.user}, s.latest) {
 			switch change.Kind {
 			case Occupied:
 				c, at, ok = change, s.time, true

@@ -37,7 +37,7 @@ func TestWeeks18OthersAreToldFirst(t *testing.T) {
 		t.Run(c.about, func(t *testing.T) {
 			var e earlier
 			for _, n := range c.noted {
-				e.note(n, now)
+				e.remember(n, now)
 			}
 			if diff := cmp.Diff(c.want, e.before(c.mine, now.Add(c.after))); diff != "" {
 				t.Error(diff)
@@ -49,7 +49,7 @@ func TestWeeks18OthersAreToldFirst(t *testing.T) {
 	}
 	var e earlier
 	for range 2 * maxEarlier {
-		e.note(theirs(Removed, "a"), now)
+		e.remember(theirs(Removed, "a"), now)
 	}
 	if n := len(e.before(mine(Vacated, ""), now)); n != maxEarlier {
 		t.Errorf("%d were remembered, the bound is %d", n, maxEarlier)

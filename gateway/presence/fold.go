@@ -41,12 +41,13 @@ type Change struct {
 	Version uint64
 }
 
-// place is a seat within a channel.
-type place struct{ node, user string }
+// holder is who has a seat in a channel: a user by way of a gateway, or with an empty user
+// the subscriptions of the gateway.
+type holder struct{ node, user string }
 
-// held is the newest that is known of a seat. It is in if it counts.
-type held struct {
-	note
+// latest is the newest that is known of a seat. It is in if it counts.
+type latest struct {
+	content
 	revision uint64
 	in       bool
 }
@@ -63,7 +64,7 @@ type Member struct {
 // Fold is who is in one channel, made of the records of its seats in any order. It is
 // a plain value without a clock or a lock.
 type Fold struct {
-	seats    map[place]held
+	seats    map[holder]latest
 	members  map[string]*Member
 	view     *register
 	count    int
@@ -78,7 +79,7 @@ type Fold struct {
 // NewFold returns the fold of an empty channel. Members occupy it if it has any
 // (byMembers), otherwise subscriptions.
 func NewFold(byMembers bool) *Fold {
-	return &Fold{byMembers: byMembers, seats: map[place]held{}, members: map[string]*Member{}}
+	return &Fold{byMembers: byMembers, seats: map[holder]latest{}, members: map[string]*Member{}}
 }
 
 // Users and Count are the number of distinct users and of subscriptions.
@@ -110,28 +111,28 @@ func (f *Fold) Members() []Member {
 // nothing, nor does a seat of a gateway that does not count. A seat that counts and is told
 // of late, when the floor of its gateway lies above it, goes on counting: its gateway has
 // written it again, or given it up, and that is still to come.
-func (f *Fold) apply(at place, revision uint64, n note) []Change {
+func (f *Fold) apply(at holder, revision uint64, n content) []Change {
 	counts := f.view.counts(at.node, revision) || f.seats[at].in && f.view.alive(at.node)
-	return f.take(at, held{n, revision, !n.Gone && counts})
+	return f.take(at, latest{n, revision, !n.Gone && counts})
 }
 
 // take is apply when it is known whether a seat counts.
-func (f *Fold) take(at place, h held) []Change {
+func (f *Fold) take(at holder, h latest) []Change {
 	old := f.seats[at]
 	if h.revision <= old.revision {
 		return nil
 	}
 	f.seats[at] = h
 	f.newest = max(f.newest, h.revision)
-	return f.step(at, old, h, cause(h.revision, h.note), !h.Gone && !h.in)
+	return f.step(at, old, h, cause(h.revision, h.content), !h.Gone && !h.in)
 }
 
 // step makes what was of a seat what is.
-func (f *Fold) step(at place, was, is held, cause uint64, buried bool) []Change {
+func (f *Fold) step(at holder, was, is latest, cause uint64, buried bool) []Change {
 	return f.occupy(f.move(at, was, is, cause, buried))
 }
 
-func (f *Fold) move(at place, was, is held, cause uint64, buried bool) []Change {
+func (f *Fold) move(at holder, was, is latest, cause uint64, buried bool) []Change {
 	switch {
 	case at.user == "":
 		before, after := 0, 0
@@ -143,7 +144,7 @@ func (f *Fold) move(at place, was, is held, cause uint64, buried bool) []Change 
 		}
 		return f.recount(at.node, before, after, cause, buried)
 	case is.in && !was.in:
-		return f.sit(at, cause, is.note)
+		return f.sit(at, cause, is.content)
 	case was.in && !is.in:
 		return f.rise(at, cause, buried)
 	}
@@ -153,14 +154,14 @@ func (f *Fold) move(at place, was, is held, cause uint64, buried bool) []Change 
 // cause is the revision that names a change: for a seat that is given up the one with
 // which it was held, because that is what others know when its node has died, and for one
 // that was written again the one with which it was written first.
-func cause(revision uint64, n note) uint64 {
+func cause(revision uint64, n content) uint64 {
 	if n.Since > 0 {
 		return n.Since
 	}
 	return revision
 }
 
-func (f *Fold) sit(at place, cause uint64, n note) []Change {
+func (f *Fold) sit(at holder, cause uint64, n content) []Change {
 	m := f.members[at.user]
 	if m != nil {
 		m.seats++
@@ -170,7 +171,7 @@ func (f *Fold) sit(at place, cause uint64, n note) []Change {
 	return []Change{{Kind: Added, User: at.user, Info: n.Info, Node: at.node, Cause: cause}}
 }
 
-func (f *Fold) rise(at place, cause uint64, buried bool) []Change {
+func (f *Fold) rise(at holder, cause uint64, buried bool) []Change {
 	m := f.members[at.user]
 	if m == nil {
 		return nil
@@ -218,36 +219,36 @@ func (f *Fold) know(view *register, moved map[string]bool) []Change {
 	if len(moved) == 0 {
 		return nil
 	}
-	var places []place
+	var holders []holder
 	for at, h := range f.seats {
 		if moved[at.node] && !h.Gone && h.in != view.counts(at.node, h.revision) {
-			places = append(places, at)
+			holders = append(holders, at)
 		}
 	}
-	slices.SortFunc(places, func(a, b place) int { return cmp.Compare(f.seats[a].revision, f.seats[b].revision) })
-	if len(places) > 0 {
+	slices.SortFunc(holders, func(a, b holder) int { return cmp.Compare(f.seats[a].revision, f.seats[b].revision) })
+	if len(holders) > 0 {
 		f.newest = max(f.newest, view.revision)
 	}
 	var out []Change
-	for _, at := range places {
+	for _, at := range holders {
 		was := f.seats[at]
 		is := was
 		is.in = !was.in
 		f.seats[at] = is
-		out = append(out, f.step(at, was, is, cause(was.revision, was.note), was.in)...)
+		out = append(out, f.step(at, was, is, cause(was.revision, was.content), was.in)...)
 	}
 	return out
 }
 
 // remove forgets a seat of which nothing is left.
-func (f *Fold) remove(at place) []Change {
+func (f *Fold) remove(at holder) []Change {
 	h := f.seats[at]
 	delete(f.seats, at)
-	return f.step(at, h, held{}, cause(h.revision, h.note), true)
+	return f.step(at, h, latest{}, cause(h.revision, h.content), true)
 }
 
 // revision is that of a seat that is held and counts, 0 if it does not.
-func (f *Fold) revision(at place) uint64 {
+func (f *Fold) revision(at holder) uint64 {
 	if h := f.seats[at]; h.in {
 		return h.revision
 	}
@@ -257,8 +258,8 @@ func (f *Fold) revision(at place) uint64 {
 // doubtful returns seats that are held here and not in a list of what there is, or in it
 // with a revision that is older or does not count, or as something else, and forgets those
 // that do not count and are not listed.
-func (f *Fold) doubtful(listed map[place]held) []place {
-	var out []place
+func (f *Fold) doubtful(listed map[holder]latest) []holder {
+	var out []holder
 	for at, h := range f.seats {
 		l, there := listed[at]
 		switch {
@@ -273,13 +274,13 @@ func (f *Fold) doubtful(listed map[place]held) []place {
 
 // correct is apply for what the table says for certain. It counts also if it is older than
 // what is known: a table that was restored has forgotten that.
-func (f *Fold) correct(at place, revision uint64, n note) []Change {
+func (f *Fold) correct(at holder, revision uint64, n content) []Change {
 	f.doubt(at, revision-1)
-	return f.take(at, held{n, revision, !n.Gone && f.view.counts(at.node, revision)})
+	return f.take(at, latest{n, revision, !n.Gone && f.view.counts(at.node, revision)})
 }
 
 // doubt lowers the revision at which a seat is known, so that any later one counts.
-func (f *Fold) doubt(at place, revision uint64) {
+func (f *Fold) doubt(at holder, revision uint64) {
 	if h, ok := f.seats[at]; ok && h.revision > revision {
 		h.revision = revision
 		f.seats[at] = h

@@ -7,22 +7,27 @@ import (
 
 	"go.uber.org/goleak"
 	"pgregory.net/rapid"
+
+	"github.com/sluicehq/sluice/broker/rank"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	rank.Check()
+	goleak.VerifyTestMain(m)
+}
 
 // written is one write to the table, as a test remembers it.
 type written struct {
-	at       place
+	at       holder
 	revision uint64
-	n        note
+	n        content
 }
 
 // TestFoldComesToTheSameMembers lets folds see the same writes in other orders, some
 // of them never, and compares them with the table after they have looked it up.
 func TestFoldComesToTheSameMembers(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		table := map[place]written{}
+		table := map[holder]written{}
 		var log []written
 		graves := map[string]uint64{}
 		for i := range rapid.IntRange(1, 60).Draw(t, "writes") {
@@ -37,8 +42,8 @@ func TestFoldComesToTheSameMembers(t *testing.T) {
 				}
 				continue
 			}
-			at := place{node, []string{"", "u1", "u2", "u3"}[rapid.IntRange(0, 3).Draw(t, "user")]}
-			w := written{at, revision, note{User: at.user}}
+			at := holder{node, []string{"", "u1", "u2", "u3"}[rapid.IntRange(0, 3).Draw(t, "user")]}
+			w := written{at, revision, content{User: at.user}}
 			if old := table[at]; old.revision > 0 && !old.n.Gone && rapid.Bool().Draw(t, "leaves") {
 				w.n.Gone, w.n.Since = true, old.revision
 			} else if at.user == "" {
@@ -99,9 +104,9 @@ func TestFoldComesToTheSameMembers(t *testing.T) {
 		}
 		compare := func() {
 			t.Helper()
-			listed := map[place]held{}
+			listed := map[holder]latest{}
 			for at, w := range table {
-				listed[at] = held{note: w.n, revision: w.revision}
+				listed[at] = latest{content: w.n, revision: w.revision}
 				see(f.apply(at, w.revision, w.n))
 			}
 			for _, at := range f.doubtful(listed) {
@@ -148,8 +153,8 @@ func TestFoldComesToTheSameMembers(t *testing.T) {
 			}
 		}
 		for i := range rapid.IntRange(0, 10).Draw(t, "writes afterwards") {
-			at := place{"n1", []string{"", "u1", "u2"}[rapid.IntRange(0, 2).Draw(t, "user afterwards")]}
-			w := written{at, restored + uint64(i) + 1, note{User: at.user, Count: 1, Gone: rapid.Bool().Draw(t, "gone")}}
+			at := holder{"n1", []string{"", "u1", "u2"}[rapid.IntRange(0, 2).Draw(t, "user afterwards")]}
+			w := written{at, restored + uint64(i) + 1, content{User: at.user, Count: 1, Gone: rapid.Bool().Draw(t, "gone")}}
 			if at.user != "" {
 				w.n.Count = 0
 			}
@@ -176,7 +181,7 @@ func TestSeatsHaveKeysOfTheirOwn(t *testing.T) {
 			rapid.String().Draw(t, "app"), rapid.String().Draw(t, "channel"),
 			rapid.StringMatching(`[a-z0-9]+`).Draw(t, "node"), rapid.StringN(0, 128, 400).Draw(t, "user"),
 		}
-		if got, _, ok := parse(s.key(), mustJSON(note{User: s.user})); !ok || got != s {
+		if got, _, ok := parse(s.key(), mustJSON(content{User: s.user})); !ok || got != s {
 			t.Fatalf("%q gave %+v, %v; want %+v", s.key(), got, ok, s)
 		}
 	})
@@ -187,41 +192,41 @@ func TestSeatsHaveKeysOfTheirOwn(t *testing.T) {
 func TestTrust15LateNewsBelowTheFloor(t *testing.T) {
 	view := &register{Nodes: map[string]standing{"a": {}}}
 	raised := view.with("a", &standing{Floor: 15})
-	count := place{"a", ""}
+	count := holder{"a", ""}
 	for name, test := range map[string]struct {
-		last    note
+		last    content
 		changes int
 	}{
-		"held": {note{Count: 3}, 1}, "given up": {note{Gone: true, Since: 14}, 2},
+		"held": {content{Count: 3}, 1}, "given up": {content{Gone: true, Since: 14}, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := NewFold(false)
 			f.know(view, nil)
-			if got := f.apply(count, 10, note{Count: 1}); len(got) != 2 || got[1].Kind != Occupied {
+			if got := f.apply(count, 10, content{Count: 1}); len(got) != 2 || got[1].Kind != Occupied {
 				t.Fatalf("the first record gave %v", got)
 			}
 			f.know(raised, nil)
-			if got := f.apply(count, 14, note{Count: 2}); len(got) != 1 || got[0].Count != 2 {
+			if got := f.apply(count, 14, content{Count: 2}); len(got) != 1 || got[0].Count != 2 {
 				t.Errorf("a record that came late gave %v", got)
 			}
 			if got := f.apply(count, 20, test.last); len(got) != test.changes {
 				t.Errorf("the last record gave %v", got)
 			}
-			if got := f.apply(place{"a", "ghost"}, 12, note{User: "ghost"}); len(got) != 0 || f.Users() != 0 {
+			if got := f.apply(holder{"a", "ghost"}, 12, content{User: "ghost"}); len(got) != 0 || f.Users() != 0 {
 				t.Errorf("a seat that nobody knew gave %v", got)
 			}
 		})
 	}
 	f := NewFold(false)
 	f.know(view, nil)
-	f.apply(count, 10, note{Count: 1})
+	f.apply(count, 10, content{Count: 1})
 	f.know(raised, nil)
-	f.apply(count, 14, note{Count: 2})
-	listed := map[place]held{count: {note: note{Count: 2}, revision: 14}}
+	f.apply(count, 14, content{Count: 2})
+	listed := map[holder]latest{count: {content: content{Count: 2}, revision: 14}}
 	if got := f.doubtful(listed); len(got) != 1 {
 		t.Errorf("a record that should be gone is not looked up: %v", got)
 	}
-	got := f.correct(count, 14, note{Count: 2})
+	got := f.correct(count, 14, content{Count: 2})
 	if len(got) != 2 || got[1].Kind != Vacated || !got[1].Buried || f.Count() != 0 {
 		t.Errorf("a record that came back gave %v", got)
 	}

@@ -261,7 +261,7 @@ func TestTrust16SeatsAfterABurial(t *testing.T) {
 	agree(t, []string{"u1"}, a)
 	for _, u := range []string{"u2", "u3"} {
 		s := seat{"app", "presence-room", "b", u}
-		if _, err := table.Put(t.Context(), s.key(), mustJSON(note{User: u, Info: json.RawMessage(`{}`)}), 0); err != nil {
+		if _, err := table.Put(t.Context(), s.key(), mustJSON(content{User: u, Info: json.RawMessage(`{}`)}), 0); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -138,8 +138,9 @@ func (r *Roster) beat() {
 // renew writes our lease and looks whether we are still in the register. After trouble,
 // what the table has of us is compared with what it should have.
 func (r *Roster) renew(ctx context.Context) error {
+	settled := r.opt.Settled()
 	r.mu.Lock()
-	last, renewed, shaken, told := r.lease, r.renewed, r.shaken, r.told(r.opt.Now())
+	last, renewed, shaken, told := r.lease, r.renewed, r.shaken, r.told(r.opt.Now(), settled)
 	r.mu.Unlock()
 	revision, err := r.opt.Table.Put(ctx, leaseKey(r.opt.Node), leaseValue(told), leaseFor)
 	if err != nil {
@@ -153,7 +154,7 @@ func (r *Roster) renew(ctx context.Context) error {
 	first := renewed.IsZero()
 	out := !g.alive(r.opt.Node) || g.Nodes[r.opt.Node].Floor > revision
 	if out {
-		if err := r.takePlace(ctx, revision); err != nil {
+		if err := r.enroll(ctx, revision); err != nil {
 			return err
 		}
 	}
@@ -164,7 +165,7 @@ func (r *Roster) renew(ctx context.Context) error {
 		r.spoken, r.telling = nil, 0
 	}
 	if len(r.spoken) < maxSpoken {
-		r.spoken = append(r.spoken, said{now, revision})
+		r.spoken = append(r.spoken, renewal{now, revision})
 	}
 	if first {
 		r.steady = now
@@ -188,8 +189,8 @@ func (r *Roster) renew(ctx context.Context) error {
 	return nil
 }
 
-// takePlace enters the register. What is written of us up to now is void.
-func (r *Roster) takePlace(ctx context.Context, lease uint64) error {
+// enroll enters the register. What is written of us up to now is void.
+func (r *Roster) enroll(ctx context.Context, lease uint64) error {
 	return r.amend(ctx, func(g *register) *register {
 		s := standing{Floor: max(lease, g.revision), Owed: g.Nodes[r.opt.Node].Owed}
 		r.floor.Store(s.Floor)
@@ -200,8 +201,8 @@ func (r *Roster) takePlace(ctx context.Context, lease uint64) error {
 // maxSpoken bounds the leases that are remembered while nothing can be stored.
 const maxSpoken = 64
 
-// said is a lease that was written.
-type said struct {
+// renewal is a lease that was written.
+type renewal struct {
 	at       time.Time
 	revision uint64
 }
@@ -211,8 +212,8 @@ const owing = 5 * time.Second
 
 // told is the revision up to which everything was told. Once what was told is stored, that
 // is the lease of a while ago. The caller holds the lock.
-func (r *Roster) told(now time.Time) uint64 {
-	for r.opt.Settled() && len(r.spoken) > 0 && now.Sub(r.spoken[0].at) > owing {
+func (r *Roster) told(now time.Time, settled bool) uint64 {
+	for settled && len(r.spoken) > 0 && now.Sub(r.spoken[0].at) > owing {
 		r.telling = r.spoken[0].revision
 		r.spoken = r.spoken[1:]
 	}
@@ -230,7 +231,7 @@ func (r *Roster) verify(ctx context.Context) error {
 	for _, rec := range records {
 		if s, n, ok := parse(rec.Key, rec.Value); ok && !n.Gone {
 			have[s] = rec.Revision
-			r.disown(s, held{note: n, revision: rec.Revision})
+			r.disown(s, latest{content: n, revision: rec.Revision})
 		}
 	}
 	r.rewrite(func(s seat, revision uint64) bool { return have[s] < revision })
@@ -240,9 +241,9 @@ func (r *Roster) verify(ctx context.Context) error {
 // leave takes us out of the register, so that nobody looks for us. Seats that could not be
 // given up others find out about.
 func (r *Roster) leave(ctx context.Context) {
-	r.cellMu.Lock()
-	seats := len(r.cells)
-	r.cellMu.Unlock()
+	r.ownMu.Lock()
+	seats := len(r.own)
+	r.ownMu.Unlock()
 	if seats > 0 {
 		return
 	}

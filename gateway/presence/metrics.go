@@ -26,8 +26,8 @@ func (r *Roster) Stats() Stats {
 	r.mu.Lock()
 	s.Rooms = len(r.rooms)
 	r.mu.Unlock()
-	r.cellMu.Lock()
-	s.Seats, s.Waiting = len(r.cells), len(r.dirty)
-	r.cellMu.Unlock()
+	r.ownMu.Lock()
+	s.Seats, s.Waiting = len(r.own), len(r.dirty)
+	r.ownMu.Unlock()
 	return s
 }

@@ -6,9 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
-	"sync"
 	"time"
 
+	"github.com/sluicehq/sluice/broker/rank"
 	"github.com/sluicehq/sluice/kv"
 )
 
@@ -16,7 +16,7 @@ import (
 var ErrFull = errors.New("the channel has reached its limit of members")
 
 // Sink is told of the changes of a room, one call after the other, in order. version
-// rises with each call. It must not call the room.
+// rises with each call. It may wait, but not for the room, which it must not call.
 type Sink interface {
 	Changed(version uint64, changes []Change)
 }
@@ -28,7 +28,14 @@ type Room struct {
 	sink         Sink
 	stop         func()
 
-	mu      sync.Mutex
+	// turn is held by who takes something in until it was told, so that what is told has
+	// the order of what happened. The sink may wait for others under it.
+	turn rank.Mutex[rank.RoomTurn]
+	// others has what other gateways tell these days, in case it must come first. It
+	// belongs to the turn.
+	others earlier
+
+	mu      rank.Mutex[rank.Room]
 	fold    *Fold
 	version uint64
 	// moved is closed and replaced when the fold has taken something in.
@@ -37,8 +44,6 @@ type Room struct {
 	local  map[string]int
 	synced bool
 	closed bool
-	// others has what other gateways tell these days, in case it must come first.
-	others earlier
 }
 
 // Open follows a channel and returns when its members are known. Close ends it. sink
@@ -67,14 +72,17 @@ func (r *Roster) Open(ctx context.Context, app, channel string, sink Sink) (*Roo
 	return room, nil
 }
 
-// Close stops following. Seats of this gateway are not given up by it.
+// Close stops following. The sink is not called any more afterwards. Seats of this gateway
+// are not given up by it.
 func (m *Room) Close() {
 	if m.stop != nil {
 		m.stop()
 	}
+	m.turn.Lock()
 	m.mu.Lock()
 	m.closed = true
 	m.mu.Unlock()
+	m.turn.Unlock()
 	r := m.roster
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -93,34 +101,57 @@ func (m *Room) Changed(rec kv.Record) {
 		// It counts as soon as the register says so.
 		m.roster.hurry()
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.tell(m.fold.apply(place{s.node, s.user}, rec.Revision, n))
+	m.take(func() []Change { return m.fold.apply(holder{s.node, s.user}, rec.Revision, n) })
 }
 
 // Lost implements [kv.Watcher].
 func (m *Room) Lost() { m.roster.resync(m) }
 
-// tell hands on what has changed. The caller holds the lock.
-func (m *Room) tell(changes []Change) {
+// news is what is to be told, and the version of the room that it leads to.
+type news struct {
+	version uint64
+	changes []Change
+}
+
+// take takes something in, and tells what has changed.
+func (m *Room) take(in func() []Change) {
+	m.turn.Lock()
+	defer m.turn.Unlock()
+	m.mu.Lock()
+	n := m.took(in())
+	m.mu.Unlock()
+	m.tell(n)
+}
+
+// took notes what has changed, and returns what is to be told of it. The caller holds both
+// locks.
+func (m *Room) took(changes []Change) news {
 	close(m.moved)
 	m.moved = make(chan struct{})
 	if len(changes) == 0 || m.closed {
-		return
+		return news{}
 	}
 	m.version++
 	if !m.synced {
+		return news{}
+	}
+	return news{m.version, changes}
+}
+
+// tell hands on what has changed. It is the caller's turn, and he does not hold the lock.
+func (m *Room) tell(n news) {
+	if n.version == 0 {
 		return
 	}
 	if m.sink != nil {
-		m.sink.Changed(m.version, changes)
+		m.sink.Changed(n.version, n.changes)
 	}
 	now := m.roster.opt.Now()
-	for _, c := range changes {
+	for _, c := range n.changes {
 		// Everybody sees the change, and its author owes the webhook. What the
 		// dead owe is told by who buries them.
 		if c.Node != m.roster.opt.Node || c.Buried {
-			m.others.note(c, now)
+			m.others.remember(c, now)
 			continue
 		}
 		for _, first := range m.others.before(c, now) {
@@ -137,25 +168,31 @@ func (m *Room) sync(ctx context.Context) error {
 		return err
 	}
 	slices.SortFunc(records, func(a, b kv.Record) int { return cmp.Compare(a.Revision, b.Revision) })
-	listed := map[place]held{}
+	listed := map[holder]latest{}
+	var told []news
+	m.turn.Lock()
 	m.mu.Lock()
 	for _, rec := range records {
 		s, n, ok := parse(rec.Key, rec.Value)
 		if !ok {
 			continue
 		}
-		at := place{s.node, s.user}
-		listed[at] = held{note: n, revision: rec.Revision}
-		m.tell(m.fold.apply(at, rec.Revision, n))
+		at := holder{s.node, s.user}
+		listed[at] = latest{content: n, revision: rec.Revision}
+		told = append(told, m.took(m.fold.apply(at, rec.Revision, n)))
 	}
 	if !m.synced {
 		if c, at, ok := m.roster.occupier(m.channel, records); ok {
-			m.others.note(c, at)
+			m.others.remember(c, at)
 		}
 	}
 	suspects := m.fold.doubtful(listed)
 	m.synced = true
 	m.mu.Unlock()
+	for _, n := range told {
+		m.tell(n)
+	}
+	m.turn.Unlock()
 	for at, h := range listed {
 		if at.node == m.roster.opt.Node && !h.Gone {
 			m.roster.disown(seat{m.app, m.channel, at.node, at.user}, h)
@@ -171,7 +208,7 @@ func (m *Room) sync(ctx context.Context) error {
 
 // lookUp asks the table for a seat that a list has not, or has as it was before. The list
 // may be that of a replica that is behind, or the table has lost its latest writes.
-func (m *Room) lookUp(ctx context.Context, at place) error {
+func (m *Room) lookUp(ctx context.Context, at holder) error {
 	s := seat{m.app, m.channel, at.node, at.user}
 	rec, err := m.roster.opt.Table.Read(ctx, s.key())
 	if err != nil && !errors.Is(err, kv.ErrNotFound) {
@@ -184,21 +221,17 @@ func (m *Room) lookUp(ctx context.Context, at place) error {
 		m.fold.doubt(at, rec.Revision)
 		return nil
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	if err != nil {
-		m.tell(m.fold.remove(at))
+		m.take(func() []Change { return m.fold.remove(at) })
 	} else if _, n, ok := parse(s.key(), rec.Value); ok {
-		m.tell(m.fold.correct(at, rec.Revision, n))
+		m.take(func() []Change { return m.fold.correct(at, rec.Revision, n) })
 	}
 	return nil
 }
 
 // know takes in who counts from now on.
 func (m *Room) know(view *register, moved map[string]bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.tell(m.fold.know(view, moved))
+	m.take(func() []Change { return m.fold.know(view, moved) })
 }
 
 // Join adds a connection of a user and returns when the user is in for everybody, by
@@ -206,7 +239,7 @@ func (m *Room) know(view *register, moved map[string]bool) {
 // join on other gateways at the same moment may exceed it. Errors: [ErrFull], those of
 // the table, or the context's.
 func (m *Room) Join(ctx context.Context, user string, info json.RawMessage, limit int) error {
-	at := place{m.roster.opt.Node, user}
+	at := holder{m.roster.opt.Node, user}
 	m.mu.Lock()
 	inForce, in := m.fold.Has(user)
 	if !in && m.local[user] == 0 {
@@ -225,7 +258,7 @@ func (m *Room) Join(ctx context.Context, user string, info json.RawMessage, limi
 		info = inForce
 	}
 	m.local[user]++
-	c := m.roster.set(seat{m.app, m.channel, at.node, user}, m.local[user] == 1, &note{User: user, Info: info})
+	c := m.roster.set(seat{m.app, m.channel, at.node, user}, m.local[user] == 1, &content{User: user, Info: info})
 	m.mu.Unlock()
 	err := m.await(ctx, c, at)
 	if err != nil {
@@ -238,8 +271,8 @@ func (m *Room) Join(ctx context.Context, user string, info json.RawMessage, limi
 // it up.
 const resyncAfter = time.Second
 
-// await waits until the room has taken in what a cell has stored.
-func (m *Room) await(ctx context.Context, c *cell, at place) error {
+// await waits until the room has taken in what was stored of a seat.
+func (m *Room) await(ctx context.Context, c *ownSeat, at holder) error {
 	look := time.NewTimer(resyncAfter)
 	defer look.Stop()
 	for {
@@ -294,7 +327,7 @@ func (m *Room) Others() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	n := m.fold.Count()
-	if own := m.fold.seats[place{m.roster.opt.Node, ""}]; own.in {
+	if own := m.fold.seats[holder{m.roster.opt.Node, ""}]; own.in {
 		n -= own.Count
 	}
 	return n
@@ -309,7 +342,7 @@ func (m *Room) Idle() bool {
 			return false
 		}
 	}
-	m.roster.cellMu.Lock()
-	defer m.roster.cellMu.Unlock()
-	return len(m.local) == 0 && m.roster.cells[seat{m.app, m.channel, m.roster.opt.Node, ""}] == nil
+	m.roster.ownMu.Lock()
+	defer m.roster.ownMu.Unlock()
+	return len(m.local) == 0 && m.roster.own[seat{m.app, m.channel, m.roster.opt.Node, ""}] == nil
 }

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sluicehq/sluice/broker/rank"
 	"github.com/sluicehq/sluice/broker/seldom"
 	"github.com/sluicehq/sluice/kv"
 )
@@ -57,18 +58,17 @@ type Roster struct {
 	stop    sync.Once
 
 	// view is the register as it is known. adopting is held while it changes and the
-	// rooms are told; it is taken before a room's lock.
+	// rooms are told.
 	view     atomic.Pointer[register]
-	adopting sync.Mutex
+	adopting rank.Mutex[rank.Adopting]
 	// floor is ours in it.
 	floor atomic.Uint64
 
-	// mu is taken after a room's lock.
-	mu    sync.Mutex
-	rooms map[roomKey]*Room
-	stale []*Room
-	peers map[string]*peer
-	said  seldom.Lines
+	mu       rank.Mutex[rank.Roster]
+	rooms    map[roomKey]*Room
+	stale    []*Room
+	peers    map[string]*peer
+	failures seldom.Lines
 	// lease is the revision of our own, 0 for none; renewed is when that last
 	// succeeded and steady since when it has not failed; shaken is set from a failure
 	// until what the table has of us was compared. spoken are the latest leases, and
@@ -76,7 +76,7 @@ type Roster struct {
 	lease           uint64
 	renewed, steady time.Time
 	shaken          bool
-	spoken          []said
+	spoken          []renewal
 	telling         uint64
 	// looked is when the other gateways were last looked after.
 	looked time.Time
@@ -85,11 +85,11 @@ type Roster struct {
 	wake, syncs chan struct{}
 	unwatch     func()
 
-	// cellMu is taken after mu and before a cell's lock.
-	cellMu  sync.Mutex
+	// own are the seats of this gateway.
+	ownMu   rank.Mutex[rank.OwnSeats]
 	work    sync.Cond
-	cells   map[seat]*cell
-	dirty   []*cell
+	own     map[seat]*ownSeat
+	dirty   []*ownSeat
 	busy    int
 	settled chan struct{}
 	// tombs counts the records of seats that were given up; clearing is under way
@@ -127,9 +127,9 @@ func New(ctx context.Context, opt Options) (*Roster, error) {
 	}
 	r := &Roster{
 		opt: opt, rooms: map[roomKey]*Room{}, peers: map[string]*peer{}, strays: map[string]stray{},
-		cells: map[seat]*cell{}, settled: make(chan struct{}), wake: make(chan struct{}, 1), syncs: make(chan struct{}, 1),
+		own: map[seat]*ownSeat{}, settled: make(chan struct{}), wake: make(chan struct{}, 1), syncs: make(chan struct{}, 1),
 	}
-	r.work.L = &r.cellMu
+	r.work.L = &r.ownMu
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	if err := r.enter(ctx); err != nil {
 		r.cancel()
@@ -158,9 +158,9 @@ func (r *Roster) Close(ctx context.Context) {
 		r.flush(ctx)
 		r.leave(ctx)
 		r.unwatch()
-		r.cellMu.Lock()
+		r.ownMu.Lock()
 		r.cancel()
-		r.cellMu.Unlock()
+		r.ownMu.Unlock()
 		r.work.Broadcast()
 		r.running.Wait()
 	})
@@ -170,7 +170,7 @@ func (r *Roster) Close(ctx context.Context) {
 func (r *Roster) warn(what string, err error) {
 	r.metrics.failures.Add(1)
 	if r.ctx.Err() == nil {
-		r.said.Warn(r.opt.Logger, what, what, "error", err)
+		r.failures.Warn(r.opt.Logger, what, what, "error", err)
 	}
 }
 
@@ -268,7 +268,7 @@ func (r *Roster) foldOf(channel string, records []kv.Record) *Fold {
 	slices.SortFunc(records, func(a, b kv.Record) int { return cmp.Compare(a.Revision, b.Revision) })
 	for _, rec := range records {
 		if s, n, ok := parse(rec.Key, rec.Value); ok {
-			f.apply(place{s.node, s.user}, rec.Revision, n)
+			f.apply(holder{s.node, s.user}, rec.Revision, n)
 		}
 	}
 	return f

@@ -152,9 +152,9 @@ func (g *gatewayT) join(t *testing.T, users ...string) {
 func (g *gatewayT) die() {
 	g.stop.Do(func() {
 		g.unwatch()
-		g.cellMu.Lock()
+		g.ownMu.Lock()
 		g.cancel()
-		g.cellMu.Unlock()
+		g.ownMu.Unlock()
 		g.work.Broadcast()
 		g.running.Wait()
 	})

@@ -13,8 +13,8 @@ import (
 // subscriptions.
 type seat struct{ app, channel, node, user string }
 
-// note is the value of a seat.
-type note struct {
+// content is the value of a seat.
+type content struct {
 	User string          `json:"u,omitempty"`
 	Info json.RawMessage `json:"i,omitempty"`
 	// Count of subscriptions, of a seat without a user.
@@ -61,20 +61,20 @@ func nodeOf(key string) (string, bool) {
 }
 
 // parse reads a record of a seat.
-func parse(key string, value []byte) (seat, note, bool) {
+func parse(key string, value []byte) (seat, content, bool) {
 	words := strings.Split(key, ".")
 	if len(words) != 5 || words[0] != "seat" {
-		return seat{}, note{}, false
+		return seat{}, content{}, false
 	}
-	var n note
+	var n content
 	if json.Unmarshal(value, &n) != nil {
-		return seat{}, note{}, false
+		return seat{}, content{}, false
 	}
 	s := seat{user: n.User}
 	for i, to := range []*string{&s.app, &s.channel, &s.node} {
 		var err error
 		if *to, err = name.Decode(words[i+1]); err != nil {
-			return seat{}, note{}, false
+			return seat{}, content{}, false
 		}
 	}
 	return s, n, s.key() == key

@@ -11,7 +11,7 @@ import (
 // step is what a seat was from a revision on.
 type step struct {
 	seat seat
-	held
+	latest
 	// early: the seat was held then as a later record says, which is in the table in
 	// the place of the one that said so first. When that was is not known.
 	early bool
@@ -31,10 +31,10 @@ func stepsOf(records []kv.Record, view *register) []step {
 			continue
 		}
 		counts := view.counts(s.node, rec.Revision)
-		last := step{seat: s, held: held{n, rec.Revision, counts && !n.Gone}, record: rec.Revision, time: rec.Time}
+		last := step{seat: s, latest: latest{n, rec.Revision, counts && !n.Gone}, record: rec.Revision, time: rec.Time}
 		if n.Since > 0 && n.Since < rec.Revision {
-			was := note{User: n.User, Info: n.Info, Count: 1}
-			out = append(out, step{seat: s, held: held{was, n.Since, counts}, early: true, record: rec.Revision})
+			was := content{User: n.User, Info: n.Info, Count: 1}
+			out = append(out, step{seat: s, latest: latest{was, n.Since, counts}, early: true, record: rec.Revision})
 			last.time = time.Time{}
 		}
 		out = append(out, last)

@@ -16,7 +16,7 @@ import (
 // tableOf makes records of one channel.
 type tableOf struct{ records []kv.Record }
 
-func (l *tableOf) put(node, user string, revision uint64, n note, at time.Time) {
+func (l *tableOf) put(node, user string, revision uint64, n content, at time.Time) {
 	n.User = user
 	value, err := json.Marshal(n)
 	if err != nil {
@@ -36,28 +36,28 @@ func TestTrust16WhatADeadGatewayOwesIsWhatHappened(t *testing.T) {
 		want  []string
 	}{
 		{"two leave one after the other", func(l *tableOf) {
-			l.put("dead", "alice", 20, note{Gone: true, Since: 10}, time.Time{})
-			l.put("dead", "bob", 21, note{Gone: true, Since: 11}, time.Time{})
+			l.put("dead", "alice", 20, content{Gone: true, Since: 10}, time.Time{})
+			l.put("dead", "bob", 21, content{Gone: true, Since: 11}, time.Time{})
 		}, 15, []string{"removed alice 10", "removed bob 11", "vacated 11"}},
 		{"the last one leaves another gateway", func(l *tableOf) {
-			l.put("dead", "alice", 20, note{Gone: true, Since: 10}, time.Time{})
-			l.put("other", "bob", 21, note{Gone: true, Since: 11}, time.Time{})
+			l.put("dead", "alice", 20, content{Gone: true, Since: 10}, time.Time{})
+			l.put("other", "bob", 21, content{Gone: true, Since: 11}, time.Time{})
 		}, 15, []string{"removed alice 10"}},
 		{"one goes on whose seat was written again", func(l *tableOf) {
-			l.put("dead", "alice", 20, note{Gone: true, Since: 10}, time.Time{})
-			l.put("other", "bob", 30, note{Since: 5}, time.Time{})
+			l.put("dead", "alice", 20, content{Gone: true, Since: 10}, time.Time{})
+			l.put("other", "bob", 30, content{Since: 5}, time.Time{})
 		}, 15, []string{"removed alice 10"}},
 		{"one comes while another is there whose seat was written again", func(l *tableOf) {
-			l.put("dead", "alice", 20, note{}, time.Time{})
-			l.put("other", "bob", 30, note{Since: 5}, time.Time{})
+			l.put("dead", "alice", 20, content{}, time.Time{})
+			l.put("other", "bob", 30, content{Since: 5}, time.Time{})
 		}, 15, []string{"added alice 20", "removed alice 20"}},
 		{"a record that does not count is of nobody", func(l *tableOf) {
-			l.put("unknown", "ghost", 30, note{Since: 5}, time.Time{})
-			l.put("dead", "alice", 20, note{Gone: true, Since: 10}, time.Time{})
+			l.put("unknown", "ghost", 30, content{Since: 5}, time.Time{})
+			l.put("dead", "alice", 20, content{Gone: true, Since: 10}, time.Time{})
 		}, 15, []string{"removed alice 10", "vacated 10"}},
 		{"those who were there at the end leave", func(l *tableOf) {
-			l.put("dead", "alice", 10, note{}, time.Time{})
-			l.put("dead", "bob", 20, note{Gone: true, Since: 11}, time.Time{})
+			l.put("dead", "alice", 10, content{}, time.Time{})
+			l.put("dead", "bob", 20, content{Gone: true, Since: 11}, time.Time{})
 		}, 25, []string{"removed alice 10", "vacated 10"}},
 	} {
 		t.Run(c.about, func(t *testing.T) {
@@ -90,14 +90,14 @@ func TestTrust16OccupiersAreThoseWhoCameFirst(t *testing.T) {
 		want  uint64
 		at    time.Time
 	}{
-		{"one who came a moment ago", func(l *tableOf) { l.put("other", "bob", 20, note{}, now) }, 20, now},
+		{"one who came a moment ago", func(l *tableOf) { l.put("other", "bob", 20, content{}, now) }, 20, now},
 		{"one whose seat was written again", func(l *tableOf) {
-			l.put("other", "bob", 20, note{}, now)
-			l.put("dead", "alice", 30, note{Since: 5}, now)
+			l.put("other", "bob", 20, content{}, now)
+			l.put("dead", "alice", 30, content{Since: 5}, now)
 		}, 5, time.Time{}},
 		{"one who has left since", func(l *tableOf) {
-			l.put("other", "bob", 20, note{}, now)
-			l.put("dead", "alice", 30, note{Gone: true, Since: 5}, now)
+			l.put("other", "bob", 20, content{}, now)
+			l.put("dead", "alice", 30, content{Gone: true, Since: 5}, now)
 		}, 5, time.Time{}},
 	} {
 		t.Run(c.about, func(t *testing.T) {

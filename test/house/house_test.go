@@ -37,6 +37,7 @@ const (
 var rules = []rule{
 	{pkg: "broker"},
 	{pkg: "broker/name"},
+	{pkg: "broker/rank"},
 	{pkg: "broker/seldom"},
 	{pkg: "broker/memory", own: []string{"broker"}},
 	{pkg: "broker/redis", own: []string{"broker", "kv"}, foreign: []string{"github.com/redis/rueidis"}},

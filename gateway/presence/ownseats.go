@@ -3,8 +3,9 @@ package presence
 import (
 	"context"
 	"encoding/json"
-	"sync"
 	"time"
+
+	"github.com/sluicehq/sluice/broker/rank"
 )
 
 const (
@@ -14,16 +15,16 @@ const (
 	writeTimeout = 5 * time.Second
 )
 
-// cell is a seat of this gateway: what it should be, and what the table has. The
+// ownSeat is a seat of this gateway: what it should be, and what the table has. The
 // writes of one seat follow each other; what changes meanwhile is written once.
-type cell struct {
+type ownSeat struct {
 	seat seat
 
-	mu     sync.Mutex
-	wanted *note // nil: given up
+	mu     rank.Mutex[rank.OwnSeat]
+	wanted *content // nil: given up
 	// stored is what the table has, nil for nothing or a seat that is given up, at
 	// revision.
-	stored   *note
+	stored   *content
 	revision uint64
 	// since is the revision with which what is stored was stored first, 0 if that
 	// is void.
@@ -35,7 +36,7 @@ type cell struct {
 
 // state returns the revision of what is wanted, 0 while it is not stored, and what is
 // closed when that changes.
-func (c *cell) state() (<-chan struct{}, uint64) {
+func (c *ownSeat) state() (<-chan struct{}, uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.wanted == nil || c.stored != c.wanted {
@@ -44,15 +45,15 @@ func (c *cell) state() (<-chan struct{}, uint64) {
 	return c.moved, c.revision
 }
 
-// set says what a seat should be from now on, nil for given up, and returns its cell.
+// set says what a seat should be from now on, nil for given up, and returns it.
 // Without change the seat keeps what it was to be, if it was to be anything.
-func (r *Roster) set(s seat, change bool, to *note) *cell {
-	r.cellMu.Lock()
-	defer r.cellMu.Unlock()
-	c := r.cells[s]
+func (r *Roster) set(s seat, change bool, to *content) *ownSeat {
+	r.ownMu.Lock()
+	defer r.ownMu.Unlock()
+	c := r.own[s]
 	if c == nil {
-		c = &cell{seat: s, moved: make(chan struct{})}
-		r.cells[s] = c
+		c = &ownSeat{seat: s, moved: make(chan struct{})}
+		r.own[s] = c
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -63,8 +64,8 @@ func (r *Roster) set(s seat, change bool, to *note) *cell {
 	return c
 }
 
-// enqueue lets a writer look at a cell. The caller holds both locks.
-func (r *Roster) enqueue(c *cell) {
+// enqueue lets a writer look at a seat. The caller holds both locks.
+func (r *Roster) enqueue(c *ownSeat) {
 	if !c.queued {
 		c.queued = true
 		r.dirty = append(r.dirty, c)
@@ -75,12 +76,12 @@ func (r *Roster) enqueue(c *cell) {
 // write is one of the writers.
 func (r *Roster) write() {
 	for {
-		r.cellMu.Lock()
+		r.ownMu.Lock()
 		for len(r.dirty) == 0 && r.ctx.Err() == nil {
 			r.work.Wait()
 		}
 		if r.ctx.Err() != nil {
-			r.cellMu.Unlock()
+			r.ownMu.Unlock()
 			return
 		}
 		c := r.dirty[0]
@@ -89,16 +90,16 @@ func (r *Roster) write() {
 			r.dirty = nil
 		}
 		r.busy++
-		r.cellMu.Unlock()
+		r.ownMu.Unlock()
 		err := r.store(c)
-		r.cellMu.Lock()
+		r.ownMu.Lock()
 		c.mu.Lock()
 		c.queued = false
 		switch {
 		case c.wanted != c.stored || c.again:
 			r.enqueue(c)
-		case c.wanted == nil && r.cells[c.seat] == c:
-			delete(r.cells, c.seat)
+		case c.wanted == nil && r.own[c.seat] == c:
+			delete(r.own, c.seat)
 		}
 		c.mu.Unlock()
 		r.busy--
@@ -106,7 +107,7 @@ func (r *Roster) write() {
 			close(r.settled)
 			r.settled = make(chan struct{})
 		}
-		r.cellMu.Unlock()
+		r.ownMu.Unlock()
 		if err != nil {
 			r.warn("writing presence failed; it is tried again", err)
 			select {
@@ -123,14 +124,14 @@ const retryWait = 250 * time.Millisecond
 // store brings the table up to what is wanted. A record that a seat was given up stays
 // until all that came before it is void: what it covers is not gone from a store that
 // recovers.
-func (r *Roster) store(c *cell) error {
+func (r *Roster) store(c *ownSeat) error {
 	c.mu.Lock()
 	wanted, stored, since, again := c.wanted, c.stored, c.since, c.again
 	c.mu.Unlock()
 	if wanted == stored && !again {
 		return nil
 	}
-	n := note{User: c.seat.user, Gone: true, Since: since}
+	n := content{User: c.seat.user, Gone: true, Since: since}
 	if wanted != nil {
 		n = *wanted
 		if again && wanted == stored {
@@ -148,11 +149,11 @@ func (r *Roster) store(c *cell) error {
 		return err
 	}
 	r.metrics.writes.Add(1)
-	r.cellMu.Lock()
+	r.ownMu.Lock()
 	if wanted == nil {
 		r.tombs++
 	}
-	r.cellMu.Unlock()
+	r.ownMu.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stored, c.revision, c.since, c.again = wanted, revision, cause(revision, n), false
@@ -167,9 +168,9 @@ func (r *Roster) store(c *cell) error {
 // rewrite writes again what the table has lost: all seats, or those for which lacks
 // says so.
 func (r *Roster) rewrite(lacks func(s seat, revision uint64) bool) {
-	r.cellMu.Lock()
-	defer r.cellMu.Unlock()
-	for _, c := range r.cells {
+	r.ownMu.Lock()
+	defer r.ownMu.Unlock()
+	for _, c := range r.own {
 		c.mu.Lock()
 		if c.stored != nil && lacks(c.seat, c.revision) {
 			r.lose(c)
@@ -181,9 +182,9 @@ func (r *Roster) rewrite(lacks func(s seat, revision uint64) bool) {
 // assert writes a seat of this gateway again if it is held and the table, which has it at
 // a revision, has lost what was written last. It reports whether the seat is held.
 func (r *Roster) assert(s seat, revision uint64) bool {
-	r.cellMu.Lock()
-	defer r.cellMu.Unlock()
-	c := r.cells[s]
+	r.ownMu.Lock()
+	defer r.ownMu.Unlock()
+	c := r.own[s]
 	if c == nil {
 		return false
 	}
@@ -196,7 +197,7 @@ func (r *Roster) assert(s seat, revision uint64) bool {
 }
 
 // lose notes that the table has nothing of a seat. The caller holds both locks.
-func (r *Roster) lose(c *cell) {
+func (r *Roster) lose(c *ownSeat) {
 	c.stored = nil
 	close(c.moved)
 	c.moved = make(chan struct{})
@@ -207,23 +208,23 @@ func (r *Roster) lose(c *cell) {
 
 // disown gives up a seat that the table says this gateway holds, if it does not. A table
 // that was restored remembers what was given up since.
-func (r *Roster) disown(s seat, h held) {
-	r.cellMu.Lock()
-	defer r.cellMu.Unlock()
-	if r.cells[s] != nil {
+func (r *Roster) disown(s seat, h latest) {
+	r.ownMu.Lock()
+	defer r.ownMu.Unlock()
+	if r.own[s] != nil {
 		return
 	}
-	c := &cell{seat: s, stored: &h.note, revision: h.revision, since: cause(h.revision, h.note), moved: make(chan struct{})}
-	r.cells[s] = c
+	c := &ownSeat{seat: s, stored: &h.content, revision: h.revision, since: cause(h.revision, h.content), moved: make(chan struct{})}
+	r.own[s] = c
 	r.enqueue(c)
 }
 
 // flush waits until everything is written, or ctx is done.
 func (r *Roster) flush(ctx context.Context) {
 	for {
-		r.cellMu.Lock()
+		r.ownMu.Lock()
 		idle, settled := len(r.dirty) == 0 && r.busy == 0, r.settled
-		r.cellMu.Unlock()
+		r.ownMu.Unlock()
 		if idle {
 			return
 		}
@@ -238,9 +239,9 @@ func (r *Roster) flush(ctx context.Context) {
 // SetCount says the number of subscriptions that this gateway has in a channel.
 // It does not wait.
 func (r *Roster) SetCount(app, channel string, n int) {
-	var to *note
+	var to *content
 	if n > 0 {
-		to = &note{Count: n}
+		to = &content{Count: n}
 	}
 	r.set(seat{app, channel, r.opt.Node, ""}, true, to)
 }

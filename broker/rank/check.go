@@ -1,0 +1,120 @@
+package rank
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+)
+
+// checked says that ranks are looked at. It never changes while locks are in use.
+var checked bool
+
+// Check has the ranks looked at from now on. It is for TestMain, before anything takes a
+// lock.
+func Check() {
+	holds = make([]place, places)
+	checked = true
+}
+
+// class is the place of a kind of lock: of two, that with the higher rank is taken last.
+type class struct {
+	rank int
+	name string
+}
+
+// stackDepth is how much is remembered of where a lock was taken.
+const stackDepth = 16
+
+// held is a lock that a goroutine holds.
+type held struct {
+	lock any // its address
+	class
+	stack [stackDepth]uintptr
+}
+
+// check refuses a lock that its goroutine may not take.
+func check(lock any, c class) {
+	quiet()
+	h := mine().hold.Load()
+	heard()
+	if h == nil {
+		return
+	}
+	for i := range h.locks {
+		switch has := &h.locks[i]; {
+		case has.lock == lock:
+			fail(fmt.Sprintf("the lock %q is taken by the goroutine that holds it", c.name), has)
+		case has.rank >= c.rank:
+			fail(fmt.Sprintf("the lock %q (rank %d) is taken under %q (rank %d)", c.name, c.rank, has.name, has.rank), has)
+		}
+	}
+}
+
+// took notes that the goroutine has taken a lock.
+func took(lock any, c class) {
+	quiet()
+	p := mine()
+	h := p.hold.Load()
+	if h == nil {
+		h = &hold{}
+		h.locks = h.first[:0]
+		p.hold.Store(h)
+	}
+	heard()
+	h.locks = append(h.locks, held{lock: lock, class: c})
+	runtime.Callers(3, h.locks[len(h.locks)-1].stack[:])
+}
+
+// gave notes that the goroutine gives a lock up.
+func gave(lock any, c class) {
+	quiet()
+	p := mine()
+	h := p.hold.Load()
+	heard()
+	i := -1
+	if h != nil {
+		i = slices.IndexFunc(h.locks, func(has held) bool { return has.lock == lock })
+	}
+	if i < 0 {
+		fail(fmt.Sprintf("the lock %q is given up by a goroutine that does not hold it", c.name), nil)
+		return
+	}
+	if h.locks = slices.Delete(h.locks, i, i+1); len(h.locks) == 0 {
+		quiet()
+		p.hold.Store(nil)
+		heard()
+	}
+}
+
+// fail ends the process. A panic would not do: somebody may recover from it, or wait for the
+// goroutine for ever.
+var fail = func(what string, has *held) {
+	fmt.Fprintln(os.Stderr, report(what, has))
+	os.Exit(2)
+}
+
+// report says what is wrong and where both locks were taken.
+func report(what string, has *held) string {
+	var here [stackDepth]uintptr
+	runtime.Callers(4, here[:])
+	text := "lock rank: " + what + "\n\nhere:\n" + lines(here[:])
+	if has != nil {
+		text += fmt.Sprintf("\n%q was taken here:\n", has.name) + lines(has.stack[:])
+	}
+	return text
+}
+
+func lines(stack []uintptr) string {
+	var b strings.Builder
+	for frames := runtime.CallersFrames(stack); ; {
+		f, more := frames.Next()
+		if f.Function != "" {
+			fmt.Fprintf(&b, "\t%s\n\t\t%s:%d\n", f.Function, f.File, f.Line)
+		}
+		if !more {
+			return b.String()
+		}
+	}
+}

@@ -1,0 +1,6 @@
+//go:build !race
+
+package rank
+
+func quiet() {}
+func heard() {}
