@@ -20,7 +20,7 @@ import (
 	"github.com/sluicehq/sluice/configs"
 	"github.com/sluicehq/sluice/gateway"
 	"github.com/sluicehq/sluice/gateway/app"
-	"github.com/sluicehq/sluice/gateway/hub"
+	"github.com/sluicehq/sluice/gateway/count"
 )
 
 func newServeCommand() *cobra.Command {
@@ -167,7 +167,7 @@ func nodeOptions(c *configs.Config, b *backend, log *slog.Logger, registry *prom
 	opt.Hub.ChannelRate = c.WebSocket.ChannelRate
 	opt.Hub.SubscriptionRate, opt.Hub.MessageRate = c.WebSocket.SubscriptionRate, c.WebSocket.MessageRate
 	if counting, ok := b.log.(broker.Counting); ok && counting.Counts() && c.Delta.Enabled && c.Delta.Coordinate {
-		opt.Log = hub.Counted(counting, opt.Apps)
+		opt.Log = count.InLog(counting, opt.Apps)
 	}
 	if b.counters != nil {
 		opt.Hub.Counters = b.counters

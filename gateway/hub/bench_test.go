@@ -37,7 +37,7 @@ func BenchmarkDeliver(b *testing.B) {
 						Event:    broker.Event{Name: "tick", Data: fmt.Appendf(nil, `{"k":"a","n":%d,"pad":%q}`, n, strings.Repeat("steady ", 60))},
 						Position: broker.Position{Epoch: "e", Offset: uint64(n)}, Prev: uint64(n - 1), Time: s.now,
 					}
-					s.shard.deliver(job{&c.shards[0], c.prepare(pub, true)})
+					s.shard.deliver(job{&c.shards[0], c.prepare(pub)})
 					for _, o := range s.shard.loop.dirty {
 						batch, _ = o.Take(batch[:0])
 					}
@@ -46,27 +46,5 @@ func BenchmarkDeliver(b *testing.B) {
 				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*subscribers), "ns/subscriber")
 			})
 		}
-	}
-}
-
-// BenchmarkCountTogether is the decision for one publication as a channel takes it that
-// counts with the cluster: the step, the state that is kept for comparison, and whether
-// a checkpoint is due.
-func BenchmarkCountTogether(b *testing.B) {
-	for _, keys := range []int{1, 3} {
-		b.Run(fmt.Sprintf("keys=%d", keys), func(b *testing.B) {
-			s := newStage(false, 64, 1, 100)
-			c := s.channels[0]
-			c.coordinate("e")
-			// One that is due is not written: the last attempt failed just now.
-			c.log.counting.failed = s.hub.opt.Now().Add(recountInterval * 1000)
-			names := []string{"a", "b", "c"}
-			pub := &broker.Publication{Position: broker.Position{Epoch: "e"}, Time: s.now}
-			b.ReportAllocs()
-			for n := 0; b.Loop(); n++ {
-				pub.Offset, pub.Prev = uint64(n+1), uint64(n)
-				c.step(pub, names[n%keys], true)
-			}
-		})
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-	"unicode/utf8"
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/delta"
@@ -53,23 +52,18 @@ type Channel struct {
 	// log is what the owner alone may touch.
 	log struct {
 		sync.Mutex
-		epoch    string
-		salt     uint64
-		number   uint32
-		path     delta.Path
-		interval *count.Interval
+		epoch  string
+		salt   uint64
+		number uint32
+		path   delta.Path
+		// count is nil if nothing is compressed.
+		count *count.Counter
 		// bases are kept by mode; those of keyed mode only if the channel
 		// has a conflation path.
 		bases [modes]*delta.Bases[*texts]
 		// run is the number of deltas since the last full frame in
 		// single-base mode, whatever their conflation values.
 		run int
-		// place is the offset up to which the feed has brought everything.
-		place uint64
-		// heard is when the last publication came, by this gateway's clock.
-		heard time.Time
-		// counting is nil when this gateway counts by itself.
-		counting *counting
 		// priming is set while the past of the channel is read; early
 		// publications wait for it.
 		priming bool
@@ -101,7 +95,8 @@ func (h *Hub) newChannel(a *app.App, name string) *Channel {
 			c.conflates = a.Conflate
 		}
 	}
-	c.log.interval = c.newInterval()
+	settings := count.Settings{Interval: c.delta.Interval, MaxValues: c.delta.MaxKeys, Retained: h.opt.RetainedMessages}
+	c.log.count = count.NewCounter(h.cluster, a.ID, name, settings, &c.log, c)
 	limits := delta.Limits{
 		Keys: 1, Bytes: baseBytes, Age: time.Duration(c.delta.MaxAgeSeconds) * time.Second, Older: olderBases,
 	}
@@ -111,11 +106,6 @@ func (h *Hub) newChannel(a *app.App, name string) *Channel {
 		c.log.bases[keyedBases] = delta.NewBases[*texts](limits)
 	}
 	return c
-}
-
-// newInterval is a counter of the channel that has counted nothing.
-func (c *Channel) newInterval() *count.Interval {
-	return count.NewInterval(c.delta.Interval, max(c.delta.MaxKeys, 1), counterIdle)
 }
 
 // resetBases makes the next tracked frame of every conflation value full.
@@ -146,7 +136,9 @@ func (c *Channel) attach(ctx context.Context) {
 	}
 	// If the log began a new life meanwhile, where the old one was says nothing.
 	if c.log.epoch == at.Epoch {
-		c.log.place = max(c.log.place, at.Offset)
+		if c.log.count != nil {
+			c.log.count.Attached(at.Offset)
+		}
 		for i := range c.shards {
 			c.shards[i].begin(at.Offset)
 		}
@@ -179,7 +171,7 @@ func (c *Channel) Publication(p *broker.Publication) {
 		}
 		c.endPriming()
 	}
-	job := c.prepare(p, true)
+	job := c.prepare(p)
 	c.countBases()
 	c.log.Unlock()
 	if job != nil {
@@ -193,9 +185,8 @@ func (c *Channel) Gap(g broker.Gap) {
 	c.log.Lock()
 	c.endPriming()
 	c.enter(g.Resume.Epoch)
-	c.log.place = g.Resume.Offset
-	if c.log.counting != nil {
-		c.recount(0)
+	if c.log.count != nil {
+		c.log.count.Lost(g.Resume.Offset)
 	}
 	c.resetBases()
 	c.countBases()
@@ -218,79 +209,79 @@ func (c *Channel) enter(epoch string) {
 	}
 	c.log.epoch = epoch
 	c.log.salt = delta.Salt(c.app.ID, c.name, epoch)
-	c.log.number, c.log.place = 0, 0
+	c.log.number = 0
 	c.resetBases()
-	if c.log.interval != nil {
-		c.log.interval.Reset(0, time.Time{})
-	}
-	if old := c.log.counting; old != nil {
-		c.uncoordinate()
-		c.coordinate(epoch)
-		c.recount(0)
+	if c.log.count != nil {
+		c.log.count.Begin(epoch)
 	}
 }
 
 // prepare decides everything about a publication that does not depend on the
-// socket. Given the same log and configuration every gateway decides alike. live
-// is false for a publication that was read from history.
-func (c *Channel) prepare(pub *broker.Publication, live bool) *prepared {
+// socket. Given the same log and configuration every gateway decides alike.
+// Returns nil for one that no socket gets.
+func (c *Channel) prepare(pub *broker.Publication) *prepared {
 	c.enter(pub.Epoch)
-	t := &texts{channel: c, pub: pub}
-	p := &prepared{texts: t, weight: len(pub.Data) + 512}
+	shape := delta.Shape(0)
+	if (c.delta.Enabled || pub.Origin == broker.OriginClient) && pub.Skipped == "" {
+		shape = delta.ShapeOf(pub.Data)
+	}
+	p := &prepared{texts: &texts{channel: c, pub: pub, key: c.value(pub, shape)}, weight: len(pub.Data) + 512}
 	if pub.ExcludeSocket != "" {
 		if excluded := c.hub.find(pub.ExcludeSocket); excluded != nil {
 			p.exclude = excluded.sock
 		}
 	}
-	shape := delta.Shape(0)
-	if (c.delta.Enabled || pub.Origin == broker.OriginClient) && pub.Skipped == "" {
-		shape = delta.ShapeOf(pub.Data)
-	}
-	if c.keyed {
-		t.key = c.key(pub, shape)
-	}
+	p.embed = c.delta.Enabled && shape == delta.Structure
+	p.raw = pub.Origin == broker.OriginClient && (shape == delta.Structure || shape == delta.Scalar)
 	// Every publication of the channel is counted, whatever becomes of it:
 	// the count must depend on nothing but the log.
-	full := true
-	if live {
-		c.log.place, c.log.heard = pub.Offset, c.hub.opt.Now()
-	}
-	if c.log.interval != nil {
-		full = c.step(pub, t.key, live)
-	}
+	full := c.log.count == nil || c.log.count.Publication(pub, p.key, c.hub.opt.Now())
 	if pub.Skipped != "" {
-		if live {
-			c.hub.opt.Metrics.skipped()
-		}
+		c.hub.opt.Metrics.skipped()
 		for i := range c.shards {
 			c.shards[i].skip(p)
 		}
 		return nil
 	}
-	if !c.delta.Enabled {
-		t.raw = pub.Origin == broker.OriginClient && (shape == delta.Structure || shape == delta.Scalar)
-		return p
-	}
-	t.embed = shape == delta.Structure
-	t.raw = pub.Origin == broker.OriginClient && (t.embed || shape == delta.Scalar)
-	if poisoned(pub) {
-		c.resetBases()
-		return p
-	}
-	if !c.tracks(pub, shape, t) {
-		return p
-	}
-	p.tracked = true
-	if live && pub.Node != "" && pub.Node != c.hub.opt.Node {
+	c.track(p, shape, full)
+	if p.tracked && pub.Node != "" && pub.Node != c.hub.opt.Node {
 		c.counters().horizontal.Inc()
 	}
-	t.number = delta.Number(pub.Offset, c.log.salt)
-	if t.number < c.log.number {
+	return p
+}
+
+// Past implements [count.Channel]: while a channel is primed, bases are made of its past.
+// Later they would be out of order.
+func (c *Channel) Past(pub *broker.Publication, full bool) {
+	if !c.log.priming || pub.Skipped != "" {
+		return
+	}
+	shape := delta.ShapeOf(pub.Data)
+	t := &texts{channel: c, pub: pub, key: c.value(pub, shape), embed: shape == delta.Structure}
+	t.raw = pub.Origin == broker.OriginClient && (t.embed || shape == delta.Scalar)
+	c.track(&prepared{texts: t}, shape, full)
+}
+
+// track makes a publication a base, if it takes part in delta compression, and full says
+// that the interval asks for the full frame.
+func (c *Channel) track(p *prepared, shape delta.Shape, full bool) {
+	if !c.delta.Enabled {
+		return
+	}
+	if poisoned(p.pub) {
+		c.resetBases()
+		return
+	}
+	if !c.tracks(p.pub, shape, p.texts) {
+		return
+	}
+	p.tracked = true
+	p.number = delta.Number(p.pub.Offset, c.log.salt)
+	if p.number < c.log.number {
 		c.resetBases()
 	}
-	c.log.number = t.number
+	c.log.number = p.number
 	c.base(p, full)
-	return p
 }
 
 // countBases tells the hub how many bases the channel keeps. Those of single-base
@@ -314,7 +305,7 @@ func (c *Channel) countBases() {
 func (c *Channel) expireBases(now time.Time) {
 	c.log.Lock()
 	defer c.log.Unlock()
-	if c.log.bases[singleBase] != nil && now.Sub(c.log.heard) >= time.Duration(c.delta.MaxAgeSeconds)*time.Second {
+	if c.log.bases[singleBase] != nil && now.Sub(c.log.count.Arrived()) >= time.Duration(c.delta.MaxAgeSeconds)*time.Second {
 		c.resetBases()
 		c.countBases()
 	}
@@ -334,7 +325,7 @@ func (h *Hub) thinBases() {
 	for _, c := range h.attached() {
 		c.log.Lock()
 		if c.log.bytes > 0 {
-			all = append(all, silent{c, c.log.heard})
+			all = append(all, silent{c, c.log.count.Arrived()})
 		}
 		c.log.Unlock()
 	}
@@ -356,7 +347,9 @@ func (c *Channel) dropBases() {
 	defer c.log.Unlock()
 	c.resetBases()
 	c.countBases()
-	c.uncoordinate()
+	if c.log.count != nil {
+		c.log.count.Leave()
+	}
 }
 
 // base notes what deltas of a tracked publication may start from, and makes it
@@ -402,35 +395,22 @@ func (c *Channel) tracks(pub *broker.Publication, shape delta.Shape, t *texts) b
 	return len(pusher.AppendBare(nil, pusher.V1, &ev)) >= c.delta.MinSize
 }
 
-// keyOf is the conflation value of a publication that is only counted.
-func (c *Channel) keyOf(pub *broker.Publication) string {
-	if !c.keyed || pub.Skipped != "" && !pub.HasKey {
+// Value implements [count.Channel].
+func (c *Channel) Value(pub *broker.Publication) string {
+	if !c.keyed {
 		return ""
 	}
 	shape := delta.Shape(0)
 	if pub.Skipped == "" {
 		shape = delta.ShapeOf(pub.Data)
 	}
-	return c.key(pub, shape)
+	return c.value(pub, shape)
 }
 
-const maxKey = 256
-
-// key is the conflation value of a publication.
-func (c *Channel) key(pub *broker.Publication, shape delta.Shape) string {
-	return conflationValue(&pub.Event, shape, c.log.path)
-}
-
-// conflationValue is that of an event in a channel with a conflation path.
-func conflationValue(ev *broker.Event, shape delta.Shape, path delta.Path) string {
-	if ev.HasKey {
-		if len(ev.ConflationKey) > maxKey || !utf8.ValidString(ev.ConflationKey) {
-			return ""
-		}
-		return ev.ConflationKey
-	}
-	if shape != delta.Structure {
+// value is the conflation value of a publication whose data has that shape.
+func (c *Channel) value(pub *broker.Publication, shape delta.Shape) string {
+	if !c.keyed {
 		return ""
 	}
-	return path.Lookup(ev.Data)
+	return count.Value(&pub.Event, shape, c.log.path)
 }

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"encoding/json"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -9,11 +10,19 @@ import (
 	"time"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/gateway/count"
 	"github.com/sluicehq/sluice/kv"
 )
 
 // What follows is a cluster in which everything but the hub is simulated: the log of
 // one channel, its feeds and the bucket. Time is that of a synctest bubble.
+
+const (
+	// countIdle is the silence after which counts begin anew, and saveSpread within which
+	// checkpoints are written.
+	countIdle  = count.TTL / 2
+	saveSpread = 40 * time.Millisecond
+)
 
 // simLog is the log of one channel. Retention removes the oldest publications.
 type simLog struct {
@@ -156,7 +165,7 @@ type simFollower struct {
 }
 
 func newSimBucket() *simBucket {
-	return &simBucket{ttl: CounterTTL, entries: map[string]kv.Entry{}, followers: map[int]simFollower{}}
+	return &simBucket{ttl: count.TTL, entries: map[string]kv.Entry{}, followers: map[int]simFollower{}}
 }
 
 func (b *simBucket) reach(ctx context.Context) error {
@@ -250,6 +259,19 @@ func (b *simBucket) Follow(key string, seen func(kv.Entry)) (func(), error) {
 		defer b.mu.Unlock()
 		delete(b.followers, id)
 	}, nil
+}
+
+// checkpoint returns the key, the revision and the state of the only checkpoint.
+func (b *simBucket) checkpoint() (key string, revision uint64, s count.Snapshot) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for key, e := range b.entries {
+		if err := json.Unmarshal(e.Value, &s); err != nil {
+			panic(err)
+		}
+		return key, e.Revision, s
+	}
+	panic("there is no checkpoint")
 }
 
 // set changes how the bucket behaves.

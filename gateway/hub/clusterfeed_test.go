@@ -13,6 +13,7 @@ import (
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/count"
 )
 
 // simGateway is one gateway with its feed.
@@ -191,8 +192,8 @@ func (g *simGateway) hand(p *broker.Publication) {
 		c.Publication(p) // nobody is subscribed yet
 		return
 	}
-	full := c.prepare(p, true).bases[keyedBases].full
-	g.gapped = g.gapped && c.log.counting.acquiring
+	full := c.prepare(p).bases[keyedBases].full
+	g.gapped = g.gapped && c.log.count.State() == count.Looking
 	c.log.Unlock()
 	select {
 	case <-g.served:

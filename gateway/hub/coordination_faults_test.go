@@ -31,7 +31,7 @@ func TestACheckpointThatIsReplacedWhileItIsRead(t *testing.T) {
 		<-one.served
 		s.publishAll(repeated("a", 22)...)
 		settle(time.Second)
-		key := one.channel.log.counting.key
+		key, _, _ := s.bucket.checkpoint()
 		s.bucket.set(func() {
 			s.bucket.after = func() {
 				p := s.log.from(22, 0)[0]
@@ -77,8 +77,8 @@ func TestABucketThatWasMadeAnew(t *testing.T) {
 			s.publishAll(repeated("a", 20)...)
 			settle(10 * time.Second)
 		}
-		if saved := one.channel.log.counting.saved; saved < 230 {
-			t.Errorf("after 258 publications the checkpoint is of %d", saved)
+		if _, _, saved := s.bucket.checkpoint(); saved.Offset < 230 {
+			t.Errorf("after 258 publications the checkpoint is of %d", saved.Offset)
 		}
 		if n := s.bucket.operations; n > 8 {
 			t.Errorf("%d operations for 100 publications", n)

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/gateway/count"
 )
 
 // bubble runs a test in a cluster whose time passes by itself.
@@ -110,10 +112,16 @@ func TestALateJoinerWhoseFeedIsBehindTheCheckpoint(t *testing.T) {
 			s.publish("a")
 			one.deliver()
 		}
-		one.channel.log.Lock()
-		key, snapshot, revision := one.channel.log.counting.key, one.channel.log.interval.Snapshot(), one.channel.log.counting.revision
-		one.channel.log.Unlock()
-		if _, err := one.channel.write(key, snapshot, revision); err != nil {
+		key, revision, _ := s.bucket.checkpoint()
+		iv := count.NewInterval(s.app.Delta.Interval, s.app.Delta.MaxKeys, countIdle)
+		for i, p := range s.log.from(0, 0) {
+			iv.Step(p.Offset, uint64(i), p.Time, true, p.ConflationKey)
+		}
+		value, err := json.Marshal(iv.Snapshot())
+		if err == nil {
+			_, err = s.bucket.write(t.Context(), key, value, revision)
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 		settle(300 * time.Millisecond)
@@ -203,12 +211,14 @@ func TestAnEpochThatChangesWhileAttaching(t *testing.T) {
 		<-two.served
 		s.publishAll(repeated("a", 25)...)
 		settle(time.Second)
-		for _, g := range s.gateways {
-			g.channel.log.Lock()
-			if got := g.channel.log.counting.epoch; got != "f" {
-				t.Errorf("counts of the epoch %q are kept, want those of f", got)
+		followed := 0
+		for _, f := range s.bucket.followers {
+			if followed++; !strings.HasSuffix(f.key, ".f") {
+				t.Errorf("counts of %q are kept, want those of the epoch f", f.key)
 			}
-			g.channel.log.Unlock()
+		}
+		if followed != len(s.gateways) {
+			t.Errorf("%d follow, want %d", followed, len(s.gateways))
 		}
 		s.agree(t)
 	})
@@ -227,7 +237,7 @@ func TestACountThatWasReplayedIsSavedBeforeItsCheckpointExpires(t *testing.T) {
 		s.publishAll("a", "a")
 		settle(140 * time.Second)
 		s.publishAll("a")
-		settle(CounterTTL - 282*time.Second) // It has a second to live.
+		settle(count.TTL - 282*time.Second) // It has a second to live.
 		two := s.join()
 		<-two.served
 		settle(10 * time.Second)
@@ -249,7 +259,7 @@ func TestACountThatExpired(t *testing.T) {
 			one := s.join()
 			<-one.served
 			s.publishAll(repeated("a", 22)...)
-			settle(2 * CounterTTL)
+			settle(2 * count.TTL)
 			s.bucket.set(func() { s.bucket.deaf = deaf })
 			two := s.join()
 			<-two.served
@@ -270,7 +280,7 @@ func TestACountThatBeganAnew(t *testing.T) {
 			one := s.join()
 			<-one.served
 			s.publishAll(repeated("a", 22)...)
-			settle(2 * CounterTTL)
+			settle(2 * count.TTL)
 			s.publishAll("a")
 			settle(wait)
 			two := s.join()
@@ -290,7 +300,7 @@ func TestACountOfAYoungChannel(t *testing.T) {
 	bubble(t, 100, func(t *testing.T, s *simCluster) {
 		one := s.join()
 		<-one.served
-		settle(2 * CounterTTL)
+		settle(2 * count.TTL)
 		for range 3 {
 			s.publish("a")
 		}

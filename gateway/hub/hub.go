@@ -18,6 +18,7 @@ import (
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/seldom"
 	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/count"
 	"github.com/sluicehq/sluice/gateway/herald"
 	"github.com/sluicehq/sluice/gateway/presence"
 	"github.com/sluicehq/sluice/gateway/pusher"
@@ -111,7 +112,7 @@ type Options struct {
 	Roster *presence.Roster
 	Herald *herald.Herald
 	// Counters has the checkpoints with which the gateways of a cluster agree
-	// on the publications that go out in full. They live for [CounterTTL].
+	// on the publications that go out in full. They live for [count.TTL].
 	// Needs History; nil lets this gateway count by itself.
 	Counters kv.Followed
 	// CacheTTL is how long a cache channel remembers its last event, default 30
@@ -238,18 +239,14 @@ type Hub struct {
 	// baseKeys and baseBytes are what all channels keep as bases.
 	baseKeys, baseBytes atomic.Int64
 	encoders            sync.Pool
-	// alone counts the channels that should be counted with the cluster and
-	// are not.
-	alone atomic.Int64
-	// unwritten counts the channels whose checkpoints cannot be written.
-	unwritten atomic.Int64
+	// cluster is what channels need to count with other gateways; nil if they do not.
+	cluster *count.Cluster
 	// failures tells of what fails for many connections at a time, refusals of clients
 	// that are refused.
 	failures, refusals seldom.Lines
-	// tasks are looking up and writing checkpoints, saves bounds the latter.
+	// tasks are what runs in the background beside.
 	taskMu sync.Mutex
 	tasks  sync.WaitGroup
-	saves  chan struct{}
 }
 
 type channelKey struct{ app, channel string }
@@ -272,7 +269,6 @@ func New(opt Options) (*Hub, error) {
 		users:     map[userKey]map[*Client]time.Time{},
 		totals:    map[*app.App]*presence.Room{},
 		lacks:     map[string]string{},
-		saves:     make(chan struct{}, maxSaves),
 		instance:  strconv.FormatUint(rand.Uint64(), 36),
 	}
 	h.openSockets()
@@ -285,6 +281,7 @@ func New(opt Options) (*Hub, error) {
 	opt.Metrics.begin(opt.Apps.IDs())
 	h.encoders.New = func() any { return new(encoder) }
 	h.ctx, h.cancel = context.WithCancel(context.Background())
+	h.cluster = h.newCluster()
 	h.upgraders[0] = h.upgrader(gws.PermessageDeflate{})
 	if opt.Compression {
 		h.upgraders[1] = h.upgrader(deflateOption)

@@ -108,7 +108,7 @@ func TestTrust19LateGapClearsNothingNewer(t *testing.T) {
 	// The shard is kept busy with another channel.
 	busy := r.channel("other")
 	busy.log.Lock()
-	first := busy.prepare(inLife("one", 901, "e"), true)
+	first := busy.prepare(inLife("one", 901, "e"))
 	busy.log.Unlock()
 	list := &busy.shards[0]
 	list.mu.Lock()

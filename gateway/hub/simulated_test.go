@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/sluicehq/sluice/gateway/count"
 )
 
 // Gateways come and go while publications are lost or late, the log evicts and is purged,
@@ -85,8 +87,8 @@ func drawSimStep(t *rapid.T) simStep {
 		s.wait = time.Duration(rapid.IntRange(0, 3000).Draw(t, "us")) * time.Microsecond
 	case "silence":
 		s.wait = rapid.SampledFrom([]time.Duration{
-			time.Minute, CounterTTL / 4, counterIdle - time.Second, counterIdle + time.Second,
-			CounterTTL - time.Second, CounterTTL, CounterTTL + time.Second, 2 * CounterTTL,
+			time.Minute, count.TTL / 4, countIdle - time.Second, countIdle + time.Second,
+			count.TTL - time.Second, count.TTL, count.TTL + time.Second, 2 * count.TTL,
 		}).Draw(t, "wait")
 	case "skew":
 		s.wait = time.Duration(rapid.IntRange(-1, 1).Draw(t, "hours")) * time.Hour

@@ -40,9 +40,13 @@ func (h *Hub) sweep(now time.Time) {
 			c.roll.Sweep(now)
 		}
 	}
-	if h.opt.Counters != nil {
+	if h.cluster != nil {
 		for _, c := range h.attached() {
-			c.sweepCounts(now)
+			c.log.Lock()
+			if c.log.count != nil {
+				c.log.count.Sweep(now)
+			}
+			c.log.Unlock()
 		}
 	}
 	h.thinBases()

@@ -137,7 +137,7 @@ func (s *stage) deliver(ch int, pub *broker.Publication, sockets []*twin) {
 	pub.Offset, pub.Epoch, pub.Prev, pub.Time = s.offset, "e", c.prev, s.now
 	c.prev = s.offset
 	c.published[pub.Offset] = pub
-	p := c.prepare(pub, true)
+	p := c.prepare(pub)
 	if poisoned(pub) {
 		c.reset()
 	}

@@ -22,7 +22,7 @@ import (
 	"github.com/sluicehq/sluice/broker/redis"
 	"github.com/sluicehq/sluice/gateway"
 	"github.com/sluicehq/sluice/gateway/app"
-	"github.com/sluicehq/sluice/gateway/hub"
+	"github.com/sluicehq/sluice/gateway/count"
 	"github.com/sluicehq/sluice/kv"
 	"github.com/sluicehq/sluice/streams"
 	"github.com/sluicehq/sluice/streams/embedded"
@@ -166,7 +166,7 @@ func newWay(b *backendUnderTest, channel string, coordinated bool) (*way, error)
 	opt.Hub.DeltaEnabled = true
 	if coordinated {
 		if counting, ok := b.log.(broker.Counting); ok {
-			opt.Log = hub.Counted(counting, opt.Apps)
+			opt.Log = count.InLog(counting, opt.Apps)
 		} else {
 			opt.Hub.Counters = b.counters
 		}

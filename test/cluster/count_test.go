@@ -11,6 +11,7 @@ import (
 
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/client"
+	"github.com/sluicehq/sluice/gateway/count"
 	"github.com/sluicehq/sluice/gateway/hub"
 	"github.com/sluicehq/sluice/streams"
 )
@@ -245,8 +246,8 @@ func TestIdleCounters(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if status.TTL() != 5*time.Minute || streams.CounterTTL != hub.CounterTTL {
-			t.Errorf("the bucket keeps values for %v, gateways count on %v", status.TTL(), hub.CounterTTL)
+		if status.TTL() != 5*time.Minute || streams.CounterTTL != count.TTL {
+			t.Errorf("the bucket keeps values for %v, gateways count on %v", status.TTL(), count.TTL)
 		}
 		keys, err := bucket.Keys()
 		if err != nil || len(keys) != 1 {

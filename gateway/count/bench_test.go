@@ -1,0 +1,33 @@
+package count
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sluicehq/sluice/broker"
+)
+
+// BenchmarkCountTogether is the decision for one publication as a channel takes it that
+// counts with the cluster: the step, the mark that is kept for comparison, and whether a
+// checkpoint is due.
+func BenchmarkCountTogether(b *testing.B) {
+	for _, keys := range []int{1, 3} {
+		b.Run(fmt.Sprintf("keys=%d", keys), func(b *testing.B) {
+			now := time.Now()
+			c := NewCounter(nil, "app", "market", Settings{Interval: 4, MaxValues: 3}, new(sync.Mutex), nil)
+			c.m.Join()
+			c.m.Found(Answer{State: c.m.settings.interval().Snapshot()}, Moment{now, now})
+			// One that is due is not written: the last attempt failed just now.
+			c.m.failed, c.told.unwritten = now.Add(retryInterval*1000), true
+			names := []string{"a", "b", "c"}
+			pub := &broker.Publication{Position: broker.Position{Epoch: "e"}, Time: now}
+			b.ReportAllocs()
+			for n := 0; b.Loop(); n++ {
+				pub.Offset, pub.Prev = uint64(n+1), uint64(n)
+				c.Publication(pub, names[n%keys], now)
+			}
+		})
+	}
+}

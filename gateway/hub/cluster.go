@@ -1,0 +1,29 @@
+package hub
+
+import "github.com/sluicehq/sluice/gateway/count"
+
+// newCluster is what channels need to count with other gateways, nil if they do not.
+func (h *Hub) newCluster() *count.Cluster {
+	if h.opt.Counters == nil {
+		return nil
+	}
+	return count.NewCluster(count.Options{
+		Bucket: h.opt.Counters, History: h.opt.History, Done: h.ctx, Go: h.background, Now: h.opt.Now, LogTime: h.opt.LogTime,
+		Failed: func(app, channel, while string, err error) {
+			h.opt.Metrics.countingFailed(app)
+			// It fails for all channels at a time; the metric has their number.
+			h.refusals.Warn(h.opt.Logger, "counting", "full messages are not counted with the cluster; this gateway counts by itself",
+				"app", app, "channel", channel, "while", while, "error", err)
+		},
+		Contradicted: h.opt.Metrics.countDiverged,
+	})
+}
+
+// Problems tells in sentences what does not work as it should.
+func (h *Hub) Problems() []string {
+	out := h.lacking()
+	if h.cluster != nil {
+		out = append(out, h.cluster.Problems()...)
+	}
+	return out
+}

@@ -1,0 +1,92 @@
+package hub
+
+import (
+	"context"
+	"time"
+
+	"github.com/sluicehq/sluice/broker"
+)
+
+const (
+	// primeTimeout bounds how long a subscription waits for the past of its
+	// channel. It is a matter of compression, not of delivery.
+	primeTimeout = time.Second
+	// pastBases is the number of publications from which bases are made.
+	pastBases = 16
+	// feedPause is the time between looks whether the feed has brought what is counted.
+	feedPause = 5 * time.Millisecond
+	// maxEarly bounds the publications that wait while a channel is primed.
+	maxEarly = 1024
+)
+
+// prime makes the bases and the count of a channel from its log. Nobody is
+// subscribed yet. Publications that come meanwhile wait.
+func (c *Channel) prime(ctx context.Context, at broker.Position) {
+	ctx, cancel := context.WithTimeout(ctx, primeTimeout)
+	defer cancel()
+	if c.hub.cluster == nil {
+		c.primeAlone(ctx, at)
+		return
+	}
+	c.log.Lock()
+	// The log may have begun a new life since the channel was attached.
+	lookUp := c.log.count.Join(c.log.epoch)
+	c.log.Unlock()
+	lookUp(ctx)
+	c.awaitFeed(ctx)
+	c.log.Lock()
+	defer c.log.Unlock()
+	c.endPriming()
+}
+
+// primeAlone is prime without a cluster: the last publications are enough.
+func (c *Channel) primeAlone(ctx context.Context, at broker.Position) {
+	var past []*broker.Publication
+	nothing, ok := c.attachment.(broker.Emptiness)
+	if at.Offset > 0 && !(ok && nothing.Empty()) {
+		page, err := c.hub.opt.History.Read(ctx, c.app.ID, c.name, broker.Query{NewestFirst: true, To: at.Offset, Limit: pastBases})
+		if err == nil {
+			past = page.Publications
+		}
+	}
+	c.log.Lock()
+	defer c.log.Unlock()
+	for i := range past {
+		if p := past[len(past)-1-i]; p.Epoch == c.log.epoch {
+			c.Past(p, c.log.count.Past(p, c.Value(p)))
+		}
+	}
+	c.endPriming()
+}
+
+// awaitFeed waits until the feed has brought what is counted already. Of what comes
+// later than that nobody here knows the count, so the first subscriber waits.
+func (c *Channel) awaitFeed(ctx context.Context) {
+	for ctx.Err() == nil {
+		c.log.Lock()
+		brought := uint64(0)
+		if n := len(c.log.early); n > 0 {
+			brought = c.log.early[n-1].Offset
+		}
+		wait := c.log.priming && c.log.count.Ahead(brought)
+		c.log.Unlock()
+		if !wait || !c.hub.pause(feedPause) {
+			return
+		}
+	}
+}
+
+// endPriming lets the publications through that have waited.
+func (c *Channel) endPriming() {
+	if !c.log.priming {
+		return
+	}
+	c.log.priming = false
+	for _, p := range c.log.early {
+		if job := c.prepare(p); job != nil {
+			c.post(job)
+		}
+	}
+	c.log.early = nil
+	c.countBases()
+}
