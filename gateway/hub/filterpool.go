@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"encoding/json"
 	"fmt"
 	"sync"
 
@@ -23,11 +22,11 @@ type pooledFilter struct {
 
 // take returns the filter with a text, and counts the caller as one that uses it. It is
 // nil for none.
-func (p *filterPool) take(raw json.RawMessage) (*pusher.Filter, error) {
-	if raw == nil {
+func (p *filterPool) take(raw string) (*pusher.Filter, error) {
+	if raw == "" {
 		return nil, nil
 	}
-	if f := p.known(string(raw), nil); f != nil {
+	if f := p.known(raw, nil); f != nil {
 		return f, nil
 	}
 	f, err := pusher.ParseFilter(raw)

@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"encoding/json"
 	"time"
 
 	"github.com/sluicehq/sluice/gateway/app"
@@ -65,7 +64,7 @@ func (c *Client) pickAlgorithm(m *membership) app.Algorithm {
 	return app.AlgorithmUnset
 }
 
-func (c *Client) enableDelta(data json.RawMessage) {
+func (c *Client) enableDelta(data string) {
 	listed, err := pusher.ParseEnableDelta(data)
 	if err != nil {
 		c.deny(refusedDelta, "", pusher.NoCode, "enable_delta_compression: %v", err)
@@ -141,7 +140,7 @@ func (c *Client) boundBases() {
 
 // resync drops what the server believes the client to hold (protocol section
 // 3.11).
-func (c *Client) resync(data json.RawMessage) {
+func (c *Client) resync(data string) {
 	channel, err := pusher.ParseDeltaSyncError(data)
 	if err != nil {
 		c.deny(refusedDelta, "", pusher.NoCode, "delta_sync_error: %v", err)

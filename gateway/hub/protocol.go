@@ -2,7 +2,6 @@ package hub
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"strconv"
 	"strings"
@@ -128,7 +127,7 @@ func (c *Client) subscribe(f pusher.ClientFrame) {
 	if form&formDelta != 0 && s.Delta.Set {
 		c.confirmDelta(s.Channel, form)
 	}
-	if s.Rewind != nil {
+	if s.Rewind != "" {
 		c.deny(refusedRecovery, s.Channel, pusher.ErrorNoRecovery, "rewind is not offered: the subscription of %.200s begins with what is published from now on", s.Channel)
 	}
 }
@@ -186,7 +185,7 @@ func (c *Client) membership(channel string) *membership {
 	return nil
 }
 
-func (c *Client) unsubscribe(data json.RawMessage) {
+func (c *Client) unsubscribe(data string) {
 	channel, err := pusher.ParseUnsubscribe(data)
 	if err != nil {
 		c.deny(refusedUnsubscribe, "", pusher.NoCode, "unsubscribe: %v", err)

@@ -331,8 +331,8 @@ func TestSharedBasesAgreeWithCopiesPerSocket(t *testing.T) {
 			case tw.gone:
 			case what < 3 && j == nil:
 				tw.read(t)
-				filter, err := pusher.ParseFilter(rapid.SampledFrom([]json.RawMessage{
-					nil, nil, json.RawMessage(`{"key":"t","cmp":"neq","val":"0"}`), json.RawMessage(`{"events":["tick"]}`),
+				filter, err := pusher.ParseFilter(rapid.SampledFrom([]string{
+					"", "", `{"key":"t","cmp":"neq","val":"0"}`, `{"events":["tick"]}`,
 				}).Draw(t, "filter"))
 				if err != nil {
 					t.Fatal(err)

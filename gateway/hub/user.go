@@ -2,7 +2,6 @@ package hub
 
 import (
 	"context"
-	"encoding/json"
 	"time"
 
 	"github.com/sluicehq/sluice/gateway/app"
@@ -13,7 +12,7 @@ import (
 type userKey struct{ app, user string }
 
 // signIn makes a connection that of a user (protocol section 1.13).
-func (c *Client) signIn(data json.RawMessage) {
+func (c *Client) signIn(data string) {
 	if !c.app.UserAuth {
 		c.deny(refusedSignin, "", pusher.ErrorUnauthorized, "user authentication is not enabled for this app")
 		return

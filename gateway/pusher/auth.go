@@ -1,7 +1,6 @@
 package pusher
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -20,16 +19,16 @@ type Signin struct {
 }
 
 // ParseSignin reads the data of a sign-in request.
-func ParseSignin(data json.RawMessage) (Signin, error) {
+func ParseSignin(data string) (Signin, error) {
 	v, err := payload(data)
 	if err != nil {
 		return Signin{}, err
 	}
 	var s Signin
-	if s.Auth, err = text(v, "auth"); err != nil {
+	if s.Auth, err = text(v.Get("auth"), "auth"); err != nil {
 		return Signin{}, err
 	}
-	if s.UserData, err = text(v, "user_data"); err != nil {
+	if s.UserData, err = text(v.Get("user_data"), "user_data"); err != nil {
 		return Signin{}, err
 	}
 	if s.UserData == "" {

@@ -31,7 +31,7 @@ func TestParseSignin(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := pusher.ParseSignin(text)
+			got, err := pusher.ParseSignin(string(text))
 			if (err == nil) != (c.id != "") {
 				t.Fatalf("got error %v, want accepted: %v", err, c.id != "")
 			}
@@ -45,7 +45,7 @@ func TestParseSignin(t *testing.T) {
 		})
 	}
 	for _, data := range []string{``, `null`, `{}`, `{"auth":"k:s"}`, `{"auth":1,"user_data":"{\"id\":\"u\"}"}`, `{"auth":"k:s","user_data":{"id":"u"}}`} {
-		if got, err := pusher.ParseSignin(json.RawMessage(data)); err == nil {
+		if got, err := pusher.ParseSignin(data); err == nil {
 			t.Errorf("%s: got %+v, want an error", data, got)
 		}
 	}

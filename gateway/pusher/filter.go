@@ -1,7 +1,6 @@
 package pusher
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -43,17 +42,18 @@ type filterNode struct {
 	isNumber bool
 }
 
-// ParseFilter reads the filter of a subscription: a node or a compound object. nil
+// ParseFilter reads the filter of a subscription: a node or a compound object. ""
 // means that there is none. Errors name the rule that was broken.
-func ParseFilter(raw json.RawMessage) (*Filter, error) {
-	if raw == nil {
+func ParseFilter(raw string) (*Filter, error) {
+	if raw == "" {
 		return nil, nil
 	}
 	if len(raw) > maxFilterText {
 		return nil, fmt.Errorf("filter has %d bytes, the limit is %d", len(raw), maxFilterText)
 	}
-	// The parts are cut from this text and keep it, so there is one of it.
-	f := &Filter{text: string(raw)}
+	// The parts are cut from this text and keep it, so there is one of it, without the
+	// message that it came in.
+	f := &Filter{text: strings.Clone(raw)}
 	v := gjson.Parse(f.text)
 	if !v.IsObject() {
 		return nil, errors.New("filter is not an object")

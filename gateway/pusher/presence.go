@@ -48,11 +48,14 @@ func ParseMember(channelData string, maxInfo int) (Member, error) {
 }
 
 func memberInfo(v gjson.Result, max int) (json.RawMessage, error) {
-	info := raw(v, "user_info")
-	if len(info) > max {
+	info := raw(v.Get("user_info"))
+	switch {
+	case len(info) > max:
 		return nil, fmt.Errorf("user_info has %d bytes, %w of %d", len(info), ErrMemberLimit, max)
+	case info == "":
+		return nil, nil
 	}
-	return info, nil
+	return json.RawMessage(info), nil
 }
 
 // UserInfo returns the user_info of a sign-in's user_data, for joining presence channels

@@ -1,7 +1,6 @@
 package pusher
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -34,7 +33,7 @@ const maxSerial = 1<<53 - 1
 // ParseResume reads the positions of a resume request: `channel_positions`, or the older
 // `channel_serials`. At most limit of them are accepted, and at least one must be there.
 // Names of channels are not checked. An error names the member.
-func ParseResume(data json.RawMessage, limit int) ([]ResumePosition, error) {
+func ParseResume(data string, limit int) ([]ResumePosition, error) {
 	v, err := payload(data)
 	if err != nil {
 		return nil, err
@@ -94,10 +93,10 @@ func resumePosition(v gjson.Result) (p ResumePosition, err error) {
 	if p.Serial, err = serial(v.Get("serial")); err != nil {
 		return p, err
 	}
-	if p.StreamID, err = text(v, "stream_id"); err != nil {
+	if p.StreamID, err = text(v.Get("stream_id"), "stream_id"); err != nil {
 		return p, err
 	}
-	if p.LastMessageID, err = text(v, "last_message_id"); err != nil {
+	if p.LastMessageID, err = text(v.Get("last_message_id"), "last_message_id"); err != nil {
 		return p, err
 	}
 	if len(p.StreamID) > 64 || len(p.LastMessageID) > 128 {

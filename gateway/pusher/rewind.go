@@ -1,7 +1,6 @@
 package pusher
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -30,8 +29,8 @@ const (
 var errRewind = errors.New(`rewind must be a number of events, {"count":N}, {"seconds":N} or {"latest":true}`)
 
 // ParseRewind reads the member `rewind` of a subscription.
-func ParseRewind(value json.RawMessage) (Rewind, error) {
-	v := gjson.ParseBytes(value)
+func ParseRewind(value string) (Rewind, error) {
+	v := gjson.Parse(value)
 	if v.Type == gjson.Number || v.Type == gjson.String {
 		n, err := wholeNumber("rewind", v, maxRewindCount)
 		return Rewind{Count: n}, err

@@ -1,7 +1,7 @@
 package pusher
 
 import (
-	"encoding/json"
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -31,33 +31,34 @@ type Subscribe struct {
 	Delta          DeltaRequest
 	// Filter is the member `filter`, else `tags_filter` (protocol section 4.2),
 	// and Rewind the member `rewind` (5.4): JSON values as the client sent them,
-	// not checked further, nil if missing or null.
-	Filter, Rewind json.RawMessage
+	// not checked further, "" if missing or null.
+	Filter, Rewind string
 }
 
 // ParseSubscribe reads the data of a subscribe request. With an error it returns the
 // channel as far as that could be read, for there somebody waits for the answer.
-func ParseSubscribe(data json.RawMessage) (Subscribe, error) {
+func ParseSubscribe(data string) (Subscribe, error) {
 	v, err := payload(data)
 	if err != nil {
 		return Subscribe{}, err
 	}
+	var name, auth, channelData, delta, rewind, filter, tagsFilter gjson.Result
+	members(v, member{"channel", &name}, member{"auth", &auth}, member{"channel_data", &channelData}, member{"delta", &delta},
+		member{"rewind", &rewind}, member{"filter", &filter}, member{"tags_filter", &tagsFilter})
 	var s Subscribe
-	if s.Channel, err = channel(v); err != nil {
+	if s.Channel, err = channel(name); err != nil {
 		return Subscribe{}, err
 	}
-	if s.Auth, err = text(v, "auth"); err != nil {
+	if s.Auth, err = text(auth, "auth"); err != nil {
 		return Subscribe{Channel: s.Channel}, err
 	}
-	if s.ChannelData, err = text(v, "channel_data"); err != nil {
+	if s.ChannelData, err = text(channelData, "channel_data"); err != nil {
 		return Subscribe{Channel: s.Channel}, err
 	}
-	s.HasChannelData = v.Get("channel_data").Type == gjson.String
-	s.Delta = parseDelta(v.Get("delta"))
-	s.Rewind = raw(v, "rewind")
-	if s.Filter = raw(v, "filter"); s.Filter == nil {
-		s.Filter = raw(v, "tags_filter")
-	}
+	s.HasChannelData = channelData.Type == gjson.String
+	s.Delta = parseDelta(delta)
+	s.Rewind = raw(rewind)
+	s.Filter = cmp.Or(raw(filter), raw(tagsFilter))
 	return s, nil
 }
 
@@ -115,17 +116,17 @@ func ParseAlgorithm(name string) app.Algorithm {
 }
 
 // ParseUnsubscribe reads the channel of an unsubscribe request.
-func ParseUnsubscribe(data json.RawMessage) (string, error) { return parseChannel(data) }
+func ParseUnsubscribe(data string) (string, error) { return parseChannel(data) }
 
 // ParseDeltaSyncError reads the channel that a client cannot decode any more.
-func ParseDeltaSyncError(data json.RawMessage) (string, error) { return parseChannel(data) }
+func ParseDeltaSyncError(data string) (string, error) { return parseChannel(data) }
 
-func parseChannel(data json.RawMessage) (string, error) {
+func parseChannel(data string) (string, error) {
 	v, err := payload(data)
 	if err != nil {
 		return "", err
 	}
-	return channel(v)
+	return channel(v.Get("channel"))
 }
 
 // maxAlgorithms bounds the list of a client; there are two.
@@ -134,7 +135,7 @@ const maxAlgorithms = 16
 // ParseEnableDelta reads the algorithms that a client lists, in its order. nil
 // means that it lists none and takes any; an empty list that it knows none of
 // ours.
-func ParseEnableDelta(data json.RawMessage) ([]app.Algorithm, error) {
+func ParseEnableDelta(data string) ([]app.Algorithm, error) {
 	v, err := payload(data)
 	if err != nil {
 		return nil, err

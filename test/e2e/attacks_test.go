@@ -168,15 +168,24 @@ func attacks() []attack {
 // besiege runs all attacks until ctx is done.
 func besiege(ctx context.Context, address string, seed uint64) {
 	var running sync.WaitGroup
+	only := os.Getenv(attacksEnv)
 	for i, a := range attacks() {
+		if !strings.Contains(a.name, only) {
+			continue
+		}
 		s := &stranger{address: address, rnd: rand.New(rand.NewPCG(seed, uint64(i))), most: a.most}
 		running.Go(func() { s.run(ctx, a) })
 	}
 	running.Wait()
 }
 
-// strangersEnv makes this test binary the strangers that besiege an address.
-const strangersEnv = "STRANGERS_BESIEGE"
+const (
+	// strangersEnv makes this test binary the strangers that besiege an address.
+	strangersEnv = "STRANGERS_BESIEGE"
+	// attacksEnv leaves only the attacks whose names contain it, for whoever wants to know
+	// what one of them costs.
+	attacksEnv = "STRANGERS_ATTACKS"
+)
 
 // besieges makes this process the strangers, if it is told to, until its parent goes.
 func besieges() bool {
