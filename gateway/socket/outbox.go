@@ -1,6 +1,7 @@
 package socket
 
 import (
+	"math"
 	"sync"
 	"unsafe"
 )
@@ -81,11 +82,11 @@ const (
 
 // Push appends a frame. It never blocks on the socket. The caller knows that the outbox
 // still belongs to its socket; see [Socket.Send] for others.
-func (o *Outbox) Push(f *Frame) Pushed { return o.push(o.kind.form(f), nil) }
+func (o *Outbox) Push(f *Frame) Pushed { return o.push(o.kind, f, nil) }
 
 // Offer appends a frame if there is room. The caller keeps what is refused. As for Push,
 // the outbox must still belong to its socket.
-func (o *Outbox) Offer(f *Frame) Pushed { return o.offer(o.kind.form(f)) }
+func (o *Outbox) Offer(f *Frame) Pushed { return o.offer(o.kind, f) }
 
 // GiveUp closes the socket as an overflow does: with the last frame of its kind in place of
 // what waits. As for Push, the outbox must still belong to its socket.
@@ -103,41 +104,49 @@ func (o *Outbox) Socket() *Socket { return o.sock }
 // the outbox is empty: then the loop catches up and takes again.
 func (o *Outbox) Take(into []*Frame) (frames []*Frame, more bool) {
 	o.mu.Lock()
-	defer o.mu.Unlock()
-	for o.count > 0 {
-		into, _ = o.take(into, gatherBytes)
-	}
+	into, _ = o.take(into, math.MaxInt)
 	more = o.flags&(lagging|closing) == lagging
 	o.flags &^= dirty | lagging
+	o.mu.Unlock()
 	return into, more
 }
 
-func (o *Outbox) push(f *Frame, owner *Socket) Pushed {
+// push is the way of every frame to every socket: it has no defer, which would be felt.
+func (o *Outbox) push(k *Kind, f *Frame, owner *Socket) (became Pushed) {
+	if k.Form != nil {
+		f = k.Form(f)
+	}
 	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.flags&deaf != 0 || owner != nil && o.sock != owner {
-		return Dropped
+	switch {
+	case o.flags&deaf != 0 || owner != nil && o.sock != owner:
+		became = Dropped
+	case o.full(k, f):
+		became = o.overflow(ByQueue)
+	case o.flags&blocked != 0 && o.budget().full():
+		became = o.overflow(ByTotal)
+	default:
+		became = o.add(f)
 	}
-	if o.full(f) {
-		return o.overflow(ByQueue)
-	}
-	if o.flags&blocked != 0 && o.budget().full() {
-		return o.overflow(ByTotal)
-	}
-	return o.add(f)
+	o.mu.Unlock()
+	return became
 }
 
-func (o *Outbox) offer(f *Frame) Pushed {
+func (o *Outbox) offer(k *Kind, f *Frame) (became Pushed) {
+	if k.Form != nil {
+		f = k.Form(f)
+	}
 	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.flags&deaf != 0 {
-		return Dropped
-	}
-	if o.full(f) || o.flags&blocked != 0 && o.budget().full() {
+	switch {
+	case o.flags&deaf != 0:
+		became = Dropped
+	case o.full(k, f) || o.flags&blocked != 0 && o.budget().full():
 		o.flags |= lagging
-		return Refused
+		became = Refused
+	default:
+		became = o.add(f)
 	}
-	return o.add(f)
+	o.mu.Unlock()
+	return became
 }
 
 func (o *Outbox) giveUp(why Reason, owner *Socket) Pushed {
@@ -155,17 +164,17 @@ func (o *Outbox) giveUp(why Reason, owner *Socket) Pushed {
 const littleShare = 16
 
 // full tells whether a frame is beyond the bounds. One frame always fits, however large.
-func (o *Outbox) full(f *Frame) bool {
+func (o *Outbox) full(k *Kind, f *Frame) bool {
 	waits := o.flags&blocked != 0
 	switch {
 	case o.count == 0 && !waits:
 		return false
-	case int(o.count) >= o.kind.Frames:
+	case int(o.count) >= k.Frames:
 		return true
-	case o.queued <= o.kind.Bytes/littleShare && !waits:
+	case o.queued <= k.Bytes/littleShare && !waits:
 		return false
 	}
-	return o.queued+len(f.b) > o.kind.Bytes
+	return o.queued+len(f.b) > k.Bytes
 }
 
 // overflow gives up everything that has not begun to leave at the tail, so that

@@ -23,13 +23,6 @@ type Kind struct {
 	Form func(*Frame) *Frame
 }
 
-func (k *Kind) form(f *Frame) *Frame {
-	if k.Form == nil {
-		return f
-	}
-	return k.Form(f)
-}
-
 // Socket is one connection: its descriptor for writes that do not block, and its outbox
 // for as long as it has one. All methods may be called from any goroutine, also when it is
 // gone.
@@ -69,7 +62,7 @@ func (s *Socket) Outbox() *Outbox { return s.out }
 
 // Send queues a frame and tells the loop. It reports false when the socket takes no more.
 func (s *Socket) Send(f *Frame) bool {
-	switch s.out.push(s.kind.form(f), s) {
+	switch s.out.push(s.kind, f, s) {
 	case Dropped:
 		return false
 	case Wakes:
