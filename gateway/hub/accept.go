@@ -48,7 +48,6 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	c.delta.quirk = quirkOf(r.URL.Query().Get("client"))
 	c.delta.usable = c.delta.quirk.decodes
-	wire := websocket.NewWire(conn, c)
 	c.deflates = h.opt.Compression && no.code == 0 && websocket.AcceptsDeflate(r.Header)
 	upgrader := h.upgraders[0]
 	if c.deflates {
@@ -57,6 +56,7 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		r.Header.Set(websocket.Extensions, "permessage-deflate; server_no_context_takeover; client_no_context_takeover")
 	}
 	c.guard = websocket.NewGuard(conn, buffered, c, h.inbox, h.opt.MaxMessage, c.deflates)
+	wire := websocket.NewWire(conn, c.guard)
 	ws, err := upgrader.UpgradeFromConn(wire, c.guard.Buffered(), r)
 	if err != nil {
 		// The library has answered and closed the connection: the peer is gone.

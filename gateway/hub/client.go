@@ -31,10 +31,14 @@ type Client struct {
 	// address is that of the client, as far as the proxies in front are believed.
 	address string
 	dialect pusher.Dialect
-	// refused connections are told why and closed; they take part in nothing.
-	refused pusher.CloseCode
 	// deflates: the peer takes compressed messages.
 	deflates bool
+	// refused connections are told why and closed; they take part in nothing.
+	refused pusher.CloseCode
+	// authorized is set once it has signed in or joined a channel that needs a
+	// signature; began is when it was accepted.
+	authorized atomic.Bool
+	began      time.Time
 
 	delta deltaState
 	// user is the id that the connection has signed in as, empty before. info is the
@@ -44,10 +48,6 @@ type Client struct {
 	infoErr error
 	// watches are the users whose coming and going it is told of.
 	watches []*herald.User
-	// authorized is set once it has signed in or joined a channel that needs a
-	// signature; began is when it was accepted.
-	authorized atomic.Bool
-	began      time.Time
 	// events bounds client events; nil before the first one.
 	events *rate.Limiter
 	// mistakes bounds the answers to unknown events, likewise.

@@ -70,25 +70,25 @@ type Peer interface {
 // before the library sees it, because the library panics at lengths that cannot be, and
 // makes a peer that sends too many frames wait.
 type Guard struct {
-	from     io.Reader
-	peer     Peer
-	inbox    *Inbox
-	max      uint64 // bytes of a message
-	deflates bool   // messages may be compressed
+	from  io.Reader
+	peer  Peer
+	inbox *Inbox
+	max   uint64 // bytes of a message
 
 	// head is what has come of the head of a frame, rest what has not of its payload.
 	head [10]byte
 	have uint8
 	// open: a message in fragments has begun; size is what it has so far.
 	open bool
-	size uint64
-	rest uint64
-	bad  *BadFrame
-
-	// held and place belong to the inbox; counted says that there may be something.
+	// deflates: messages may be compressed.
+	deflates bool
+	// counted: the inbox may hold something, held bytes at a place.
+	counted bool
+	size    uint64
+	rest    uint64
+	bad     *BadFrame
 	held    int64
 	place   *list.Element
-	counted bool
 }
 
 // readBuffer is the size of a connection's read buffer. Client messages are

@@ -15,13 +15,13 @@ import (
 // outbox, so that there is one order and nothing blocks.
 type Wire struct {
 	net.Conn
-	peer Peer
+	guard *Guard
 	// sock is nil during the handshake.
 	sock atomic.Pointer[socket.Socket]
 }
 
-// NewWire passes a handshake through.
-func NewWire(conn net.Conn, peer Peer) *Wire { return &Wire{Conn: conn, peer: peer} }
+// NewWire passes a handshake through. guard is what the library reads from.
+func NewWire(conn net.Conn, guard *Guard) *Wire { return &Wire{Conn: conn, guard: guard} }
 
 // Upgraded is called when the handshake is through.
 func (w *Wire) Upgraded(s *socket.Socket) { w.sock.Store(s) }
@@ -33,7 +33,7 @@ func (w *Wire) Write(p []byte) (int, error) {
 		return w.Conn.Write(p)
 	}
 	if b := unreadable(p); b != nil {
-		w.peer.Refuse(b)
+		w.guard.peer.Refuse(b)
 		return len(p), nil
 	}
 	if !s.Send(socket.NewFrame(bytes.Clone(withoutReason(p)), 0)) {
