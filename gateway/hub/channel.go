@@ -3,11 +3,11 @@ package hub
 import (
 	"context"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/rank"
 	"github.com/sluicehq/sluice/delta"
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/count"
@@ -51,7 +51,7 @@ type Channel struct {
 
 	// log is what the owner alone may touch.
 	log struct {
-		sync.Mutex
+		rank.Mutex[rank.Channel]
 		epoch  string
 		salt   uint64
 		number uint32

@@ -42,6 +42,9 @@ func (h *Hub) acquire(a *app.App, name string, by *asker) (*Channel, error) {
 // follows attaches a channel when its turn has come, and returns nil if it was attached for
 // somebody else meanwhile.
 func (h *Hub) follows(a *app.App, name string, by *asker) (*Channel, error) {
+	if h.scarce() {
+		return nil, errScarce
+	}
 	ctx, cancel := context.WithTimeout(h.ctx, h.opt.AttachTimeout)
 	turn, err := h.gate.enter(ctx, by, channelKey{a.ID, name})
 	cancel()
@@ -55,6 +58,13 @@ func (h *Hub) follows(a *app.App, name string, by *asker) (*Channel, error) {
 		return c, err
 	}
 	defer turn.end()
+	// While the turn was waited for, memory may have become scarce.
+	if c, _, err := h.use(a, name, false); c != nil || err != nil {
+		return c, err
+	}
+	if h.scarce() {
+		return nil, errScarce
+	}
 	c, mine, err := h.use(a, name, true)
 	if mine {
 		h.gate.coming(channelKey{a.ID, name})
@@ -64,6 +74,8 @@ func (h *Hub) follows(a *app.App, name string, by *asker) (*Channel, error) {
 	}
 	return c, err
 }
+
+func (h *Hub) scarce() bool { return h.opt.Scarce != nil && h.opt.Scarce() }
 
 // use counts one more user of a channel. If there is no such channel it makes one, which
 // the caller must attach, or returns nil.
@@ -75,9 +87,6 @@ func (h *Hub) use(a *app.App, name string, make bool) (c *Channel, mine bool, er
 		return nil, false, broker.ErrClosed
 	}
 	if c = h.channels[key]; c == nil {
-		if h.opt.Scarce != nil && h.opt.Scarce() {
-			return nil, false, errScarce
-		}
 		if !make {
 			return nil, false, nil
 		}

@@ -17,6 +17,6 @@
 // nobody else. What it never does: block on a socket, keep state per socket and
 // key, or deliver what is not in the log.
 //
-// Lock order: channel shard, then outbox, then shard. No lock is held while
-// encoding a frame or writing to a socket.
+// The order of its locks, and what may be done under each, stands in
+// docs/architecture.md.
 package hub

@@ -2,15 +2,15 @@ package hub
 
 import (
 	"fmt"
-	"sync"
 
+	"github.com/sluicehq/sluice/broker/rank"
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
 // filterPool keeps each filter of a hub once, however many subscriptions have it, for
 // as long as one has it.
 type filterPool struct {
-	mu     sync.Mutex
+	mu     rank.Mutex[rank.Filters]
 	byText map[string]*pooledFilter
 	bytes  int64
 }

@@ -5,10 +5,11 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
-	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/sluicehq/sluice/broker/rank"
 )
 
 const (
@@ -53,7 +54,7 @@ type gate struct {
 	rate   *rate.Limiter // nil for no bound
 	now    func() time.Time
 
-	mu sync.Mutex
+	mu rank.Mutex[rank.Gate]
 	// used counts the attaches that are under way and not stale.
 	used, waiting int
 	clients       map[applicantKey]*applicant

@@ -16,6 +16,7 @@ import (
 	"github.com/lxzan/gws"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/rank"
 	"github.com/sluicehq/sluice/broker/seldom"
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/count"
@@ -209,7 +210,7 @@ type Hub struct {
 	// goroutines.
 	loops, clients sync.WaitGroup
 
-	mu       sync.Mutex
+	mu       rank.Mutex[rank.Hub]
 	closed   bool
 	draining bool
 	channels map[channelKey]*Channel
@@ -223,7 +224,7 @@ type Hub struct {
 	orders []broker.Attachment
 	// lacks says what is not followed although it should be, by what it is. Whoever reads
 	// metrics asks for it, and others wait for the metrics with mu, so it has its own lock.
-	lackMu sync.Mutex
+	lackMu rank.Mutex[rank.Lacks]
 	lacks  map[string]string
 
 	watchlists *herald.Watchlists
@@ -245,7 +246,7 @@ type Hub struct {
 	// that are refused.
 	failures, refusals seldom.Lines
 	// tasks are what runs in the background beside.
-	taskMu sync.Mutex
+	taskMu rank.Mutex[rank.Tasks]
 	tasks  sync.WaitGroup
 }
 

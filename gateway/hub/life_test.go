@@ -92,6 +92,25 @@ func TestTrust19NewLifeWhileAChannelAttaches(t *testing.T) {
 	}
 }
 
+// occupy keeps the shard from a job that is to be posted, until the function is called that
+// it returns.
+func (s *subscribers) occupy() (free func()) {
+	occupied, release, freed := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(freed)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.posted++
+		close(occupied)
+		<-release
+	}()
+	<-occupied
+	return sync.OnceFunc(func() {
+		close(release)
+		<-freed
+	})
+}
+
 // What is on its way to a shard is done in order, also when the last subscriber has gone
 // meanwhile.
 func TestTrust19LateGapClearsNothingNewer(t *testing.T) {
@@ -111,10 +130,8 @@ func TestTrust19LateGapClearsNothingNewer(t *testing.T) {
 	first := busy.prepare(inLife("one", 901, "e"))
 	busy.log.Unlock()
 	list := &busy.shards[0]
-	list.mu.Lock()
-	free := sync.OnceFunc(list.mu.Unlock)
+	free := list.occupy()
 	defer free()
-	list.posted++
 	r.hub.shards[0].post(job{to: list, p: first})
 	c := r.channel("cache-x")
 	c.Gap(newLife(0))

@@ -3,11 +3,11 @@ package hub
 import (
 	"slices"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/sluicehq/sluice/broker/rank"
 	"github.com/sluicehq/sluice/gateway/socket/websocket"
 )
 
@@ -38,7 +38,7 @@ type Metrics struct {
 	limits       *prometheus.CounterVec
 	diverged     prometheus.Counter
 
-	mu       sync.Mutex
+	mu       rank.Mutex[rank.HubMetrics]
 	registry prometheus.Registerer
 	observed map[*Hub]prometheus.Collector
 	channels map[string]map[string]*channelMetrics

@@ -1,8 +1,7 @@
 package hub
 
 import (
-	"sync"
-
+	"github.com/sluicehq/sluice/broker/rank"
 	"github.com/sluicehq/sluice/gateway/herald"
 	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/gateway/socket"
@@ -14,7 +13,7 @@ type notice struct {
 	version uint64
 	news    []herald.News
 
-	mu     sync.Mutex
+	mu     rank.Mutex[rank.Notice]
 	frames [2][]*socket.Frame // by dialect
 }
 

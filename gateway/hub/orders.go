@@ -112,16 +112,13 @@ func (h *Hub) insist(what string, do func(ctx context.Context) error) {
 		if h.ctx.Err() != nil {
 			return true
 		}
-		h.lackMu.Lock()
-		defer h.lackMu.Unlock()
 		if err == nil {
-			delete(h.lacks, what)
+			h.lack(what, "")
 			return true
 		}
-		if h.lacks[what] == "" {
+		if h.lack(what, fmt.Sprintf("%s are not followed: %v", what, err)) {
 			h.opt.Logger.Error("a part of an app does not work; it is tried again", "what", what, "error", err)
 		}
-		h.lacks[what] = fmt.Sprintf("%s are not followed: %v", what, err)
 		return false
 	}
 	if try() {
@@ -131,6 +128,19 @@ func (h *Hub) insist(what string, do func(ctx context.Context) error) {
 		for h.pause(followRetry) && !try() {
 		}
 	})
+}
+
+// lack notes why something is not followed, empty if it is, and says whether that is new.
+func (h *Hub) lack(what, why string) (isNew bool) {
+	h.lackMu.Lock()
+	defer h.lackMu.Unlock()
+	if why == "" {
+		delete(h.lacks, what)
+		return false
+	}
+	isNew = h.lacks[what] == ""
+	h.lacks[what] = why
+	return isNew
 }
 
 // lacking tells what is not followed, in order.

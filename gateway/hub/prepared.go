@@ -2,11 +2,11 @@ package hub
 
 import (
 	"bytes"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/rank"
 	"github.com/sluicehq/sluice/delta"
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/pusher"
@@ -53,7 +53,7 @@ type texts struct {
 	number uint32
 	key    string
 
-	mu     sync.Mutex
+	mu     rank.Mutex[rank.Texts]
 	marked [4]atomic.Pointer[socket.Frame] // by formV2 | formKeyed
 }
 
@@ -151,7 +151,7 @@ type prepared struct {
 	// waits counts it in the budget while sockets that are behind wait for it.
 	waits socket.Item
 
-	build  sync.Mutex
+	build  rank.Mutex[rank.Prepared]
 	plain  [4]atomic.Pointer[socket.Frame] // by dialect, then embedded
 	deltas [forms]atomic.Pointer[socket.Frame]
 	// others are the delta frames that start from older publications. Few

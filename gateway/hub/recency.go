@@ -2,7 +2,8 @@ package hub
 
 import (
 	"container/list"
-	"sync"
+
+	"github.com/sluicehq/sluice/broker/rank"
 )
 
 // recency bounds the channels of one connection that hold bases. Subscriptions
@@ -10,7 +11,7 @@ import (
 // is what the client must keep. It is only made for a connection with more
 // channels than the limit, and is safe for use by several goroutines.
 type recency struct {
-	mu    sync.Mutex
+	mu    rank.Mutex[rank.Recency]
 	most  int
 	order *list.List // of *subscribers, the most recently used first
 	at    map[*subscribers]*list.Element

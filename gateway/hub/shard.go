@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/sluicehq/sluice/broker/rank"
 	"github.com/sluicehq/sluice/gateway/socket"
 )
 
@@ -32,7 +33,7 @@ type shard struct {
 	hub *Hub
 	id  int
 
-	mu    sync.Mutex
+	mu    rank.Mutex[rank.Shard]
 	work  sync.Cond // jobs, dirtied or stopping changed
 	space sync.Cond // jobs were taken
 	jobs  []job
@@ -43,7 +44,7 @@ type shard struct {
 
 	writer *socket.Writer
 
-	clientsMu sync.Mutex
+	clientsMu rank.Mutex[rank.Clients]
 	clients   map[string]*Client // by socket id
 
 	loop struct {

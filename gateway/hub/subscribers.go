@@ -2,8 +2,8 @@ package hub
 
 import (
 	"maps"
-	"sync"
 
+	"github.com/sluicehq/sluice/broker/rank"
 	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/gateway/socket"
 )
@@ -34,7 +34,7 @@ const (
 
 // subscribers is the part of a channel's subscribers that lives in one shard.
 type subscribers struct {
-	mu    sync.Mutex
+	mu    rank.Mutex[rank.Subscribers]
 	list  []subscription
 	index map[*socket.Outbox]int32
 	// odd has the subscriptions with the flags holed or behind.

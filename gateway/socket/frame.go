@@ -1,8 +1,9 @@
 package socket
 
 import (
-	"sync"
 	"sync/atomic"
+
+	"github.com/sluicehq/sluice/broker/rank"
 )
 
 // Frame is bytes as they travel, all of them or none. It is immutable and shared by any
@@ -14,7 +15,7 @@ type Frame struct {
 	// waits counts it in the budget while sockets that are behind wait for it.
 	waits Item
 
-	making sync.Mutex
+	making rank.Mutex[rank.Frame]
 	other  atomic.Pointer[Frame]
 }
 

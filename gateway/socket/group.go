@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/sluicehq/sluice/broker/rank"
 )
 
 // hurryTime is how long a socket that must go has to take what is on its way.
@@ -33,7 +35,7 @@ type Group struct {
 	// blocked are the goroutines of the sockets that take no more.
 	blocked sync.WaitGroup
 
-	mu      sync.Mutex
+	mu      rank.Mutex[rank.Writers]
 	writers []*Writer
 }
 

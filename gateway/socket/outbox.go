@@ -2,8 +2,9 @@ package socket
 
 import (
 	"math"
-	"sync"
 	"unsafe"
+
+	"github.com/sluicehq/sluice/broker/rank"
 )
 
 type outboxFlags uint8
@@ -35,7 +36,7 @@ const firstSlots = 4
 // padded to two cache lines, because records of two loops side by side made
 // two cores slower than one.
 type Outbox struct {
-	mu    sync.Mutex
+	mu    rank.Mutex[rank.Outbox]
 	flags outboxFlags
 	// touched is set by every push and cleared by shrink, which gives back
 	// the memory of rings that have been idle for a whole period.

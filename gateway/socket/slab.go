@@ -1,12 +1,12 @@
 package socket
 
-import "sync"
+import "github.com/sluicehq/sluice/broker/rank"
 
 const slabChunk = 256
 
 // slab hands out outboxes from contiguous memory.
 type slab struct {
-	mu     sync.Mutex
+	mu     rank.Mutex[rank.Slab]
 	chunks [][]Outbox
 	free   []*Outbox
 }

@@ -4,10 +4,11 @@ import (
 	"errors"
 	"io"
 	"net"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/sluicehq/sluice/broker/rank"
 )
 
 // Kind is what sockets have in common that speak alike. It must not change once a socket
@@ -34,7 +35,7 @@ type Socket struct {
 	// seen is when the peer last showed life, in Unix nanoseconds.
 	seen atomic.Int64
 
-	mu sync.Mutex
+	mu rank.Mutex[rank.Descriptor]
 	// fd is -1 if there is no descriptor to write to, and once it is closed. Going past
 	// the runtime's own bookkeeping of a write is worth several percent of a fan-out; in
 	// return whoever closes the connection must do it here.

@@ -3,10 +3,10 @@ package webhook
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/rank"
 )
 
 const (
@@ -26,7 +26,7 @@ const (
 // outbox holds the events of one address until they are in its queue. Each address has
 // its own, so that a queue that is full holds up no other.
 type outbox struct {
-	mu     sync.Mutex
+	mu     rank.Mutex[rank.Hooks]
 	tasks  []broker.Task
 	bytes  int
 	closed bool

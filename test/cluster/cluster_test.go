@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
+	"github.com/sluicehq/sluice/broker/rank"
 	"github.com/sluicehq/sluice/gateway"
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/client"
@@ -29,6 +30,7 @@ import (
 const patience = 60 * time.Second
 
 func TestMain(m *testing.M) {
+	rank.Check() // in the processes of gateways as well
 	if text := os.Getenv(childEnv); text != "" {
 		if err := serveChild(text); err != nil {
 			fmt.Fprintln(os.Stderr, "the gateway ended:", err)

@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	tools.sluice = filepath.Join(dir, "sluice")
-	build := exec.Command("go", "build", "-race", "-o", tools.sluice, "./cmd/sluice")
+	build := exec.Command("go", "build", "-race", "-tags", "lockrank", "-o", tools.sluice, "./cmd/sluice")
 	build.Dir = root()
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "building sluice: %v\n%s", err, out)

@@ -60,8 +60,8 @@ var rules = []rule{
 	{pkg: "gateway/rest", own: []string{"broker", "gateway/app", "gateway/pusher", "gateway/sight"}, foreign: []string{gjson, "golang.org/x/time/rate"}},
 	{pkg: "gateway/sight", own: []string{"broker", "gateway/app"}},
 	{pkg: "gateway/webhook", own: []string{"broker", "gateway/app", "gateway/pusher"}, foreign: []string{prometheus}},
-	{pkg: "gateway/socket"},
-	{pkg: "gateway/socket/websocket", own: []string{"gateway/socket"}, foreign: []string{flate}},
+	{pkg: "gateway/socket", own: []string{"broker/rank"}},
+	{pkg: "gateway/socket/websocket", own: []string{"gateway/socket", "broker/rank"}, foreign: []string{flate}},
 	{pkg: "gateway/web"},
 	{pkg: "gateway/client", own: []string{"delta", "gateway/app", "gateway/pusher"}, foreign: []string{gws, gjson}},
 	{pkg: "configs", foreign: []string{

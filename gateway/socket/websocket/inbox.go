@@ -2,7 +2,8 @@ package websocket
 
 import (
 	"container/list"
-	"sync"
+
+	"github.com/sluicehq/sluice/broker/rank"
 )
 
 // smallMessage is the size in bytes up to which a message that has begun is not counted:
@@ -15,7 +16,7 @@ const smallMessage = 4 << 10
 type Inbox struct {
 	limit int64
 
-	mu    sync.Mutex
+	mu    rank.Mutex[rank.Inbox]
 	bytes int64
 	// begun has the guards that hold something, the oldest in front.
 	begun list.List

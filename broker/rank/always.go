@@ -1,0 +1,6 @@
+//go:build lockrank
+
+package rank
+
+// A program that is built for tests checks from its start on.
+func init() { Check() }
