@@ -1,30 +1,16 @@
 package configs
 
 import (
-	"log/slog"
 	"net/url"
 	"strings"
+
+	credential "github.com/sluicehq/sluice/broker/secret"
 )
 
-const redacted = "[redacted]"
+// Secret is a credential that prints itself redacted.
+type Secret = credential.Secret
 
-// Secret is a credential that prints itself redacted. An empty one prints as empty,
-// so that one can see that it is not set.
-type Secret string
-
-func (s Secret) String() string {
-	if s == "" {
-		return ""
-	}
-	return redacted
-}
-
-func (s Secret) GoString() string             { return s.String() }
-func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
-func (s Secret) LogValue() slog.Value         { return slog.StringValue(s.String()) }
-
-// Reveal returns the secret itself.
-func (s Secret) Reveal() string { return string(s) }
+const redacted = credential.Redacted
 
 // redactURL hides the password of a URL, or of a host and port without a scheme.
 func redactURL(text string) string {

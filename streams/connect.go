@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/secret"
 )
 
 // dialTimeout bounds the attempt to reach one server. A server that is silent must
@@ -226,7 +227,7 @@ func redactURLs(urls []string) string {
 		parsed, err := url.Parse(u)
 		switch {
 		case err != nil && strings.Contains(u, "@"):
-			out[i] = Secret("").String()
+			out[i] = secret.Redacted
 		case err != nil || parsed.User == nil:
 			out[i] = u
 		default:

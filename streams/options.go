@@ -10,14 +10,11 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/secret"
 )
 
 // Secret is a credential that prints itself redacted.
-type Secret string
-
-func (Secret) String() string       { return "[redacted]" }
-func (Secret) GoString() string     { return "[redacted]" }
-func (Secret) LogValue() slog.Value { return slog.StringValue("[redacted]") }
+type Secret = secret.Secret
 
 // AppOptions say what the log of one app keeps. Zero means the default.
 type AppOptions struct {

@@ -19,7 +19,6 @@ import (
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/configs"
 	"github.com/sluicehq/sluice/gateway"
-	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/count"
 )
 
@@ -132,7 +131,7 @@ func nodeOptions(c *configs.Config, b *backend, log *slog.Logger, registry *prom
 	opt := gateway.Options{
 		Apps: registryOf(c), Log: b.log, Registry: registry, Logger: log,
 		Listen:       net.JoinHostPort(c.Host, strconv.Itoa(c.Port)),
-		MetricsToken: app.Secret(c.Metrics.Token.Reveal()), MetricsPrefix: c.Metrics.Prefix, MaxChannelLabels: c.Metrics.MaxChannelLabels,
+		MetricsToken: c.Metrics.Token, MetricsPrefix: c.Metrics.Prefix, MaxChannelLabels: c.Metrics.MaxChannelLabels,
 		PathPrefix: c.PathPrefix, Unsigned: c.Development, Local: c.Development, Hosts: c.AllowedHosts,
 		HeaderTimeout: c.HTTP.HeaderTimeout, BodyTimeout: c.HTTP.BodyTimeout, PublishTimeout: c.HTTP.PublishTimeout,
 		AnswerTimeout: c.HTTP.AnswerTimeout, IdleTimeout: c.HTTP.IdleTimeout, MaxBody: c.HTTP.MaxBody, MaxBodies: c.HTTP.MaxBodies, ReadyDelay: c.ReadyDelay, Drain: c.Drain, Table: b.table, Lease: c.Lease, Work: b.work,

@@ -22,7 +22,7 @@ func registryOf(c *configs.Config) *app.Registry {
 	for i := range c.Apps {
 		a := &c.Apps[i]
 		out := &app.App{
-			ID: a.ID, Key: a.Key, Secret: app.Secret(a.Secret.Reveal()), Enabled: a.Enabled,
+			ID: a.ID, Key: a.Key, Secret: a.Secret, Enabled: a.Enabled,
 			HistoryEnabled: c.History.Enabled, Readings: app.NewReadings(readingsOf(a)), Delta: global, Conflate: a.Conflate,
 			ClientEvents: a.ClientEvents, ClientEventRate: a.ClientEventRate, UserAuth: a.UserAuth, Origins: a.Origins,
 			Watchlist: a.Watchlist && a.UserAuth, SubscriptionCount: a.SubscriptionCount,
@@ -34,12 +34,8 @@ func registryOf(c *configs.Config) *app.Registry {
 			},
 		}
 		for _, w := range a.Webhooks {
-			headers := map[string]app.Secret{}
-			for name, value := range w.Headers {
-				headers[name] = app.Secret(value.Reveal())
-			}
 			out.Webhooks = append(out.Webhooks, app.Webhook{
-				URL: w.URL, Events: w.Events, Prefix: w.Prefix, Suffix: w.Suffix, Headers: headers,
+				URL: w.URL, Events: w.Events, Prefix: w.Prefix, Suffix: w.Suffix, Headers: w.Headers,
 				Batch: w.Batch, BatchTime: w.BatchTime, BatchSize: w.BatchSize,
 			})
 		}

@@ -182,7 +182,7 @@ func streamOptions(c *configs.Config, log *slog.Logger) streams.Options {
 	opt := streams.Options{
 		Replicas: n.Replicas, Prefix: n.Prefix, URLs: n.URLs,
 		CredentialsFile: n.CredentialsFile, NKeyFile: n.NKeyFile,
-		User: n.User, Password: streams.Secret(n.Password.Reveal()), Token: streams.Secret(n.Token.Reveal()),
+		User: n.User, Password: n.Password, Token: n.Token,
 		PasswordSource: secretSource(n.PasswordFile), TokenSource: secretSource(n.TokenFile),
 		CAFile: n.CAFile, CertFile: n.CertFile, KeyFile: n.KeyFile, HandshakeFirst: n.HandshakeFirst,
 		Domain: n.Domain, InboxPrefix: n.InboxPrefix, StartTimeout: n.StartTimeout, PublishTimeout: c.HTTP.PublishTimeout, Logger: log,
@@ -196,7 +196,7 @@ func streamOptions(c *configs.Config, log *slog.Logger) streams.Options {
 		opt.MaxData = max(opt.MaxData, a.MaxPayload)
 		opt.Queues += len(a.Webhooks)
 		opt.Apps = append(opt.Apps, streams.AppOptions{
-			ID: a.ID, Secrets: []streams.Secret{streams.Secret(a.Secret.Reveal())},
+			ID: a.ID, Secrets: []streams.Secret{a.Secret},
 			MaxMessages: a.MaxMessages, MaxAge: a.Retention, MaxBytes: a.MaxBytes, Replicas: a.Replicas,
 		})
 	}
@@ -208,10 +208,7 @@ func secretSource(file string) func() (streams.Secret, error) {
 	if file == "" {
 		return nil
 	}
-	return func() (streams.Secret, error) {
-		s, err := configs.ReadSecret(file)
-		return streams.Secret(s.Reveal()), err
-	}
+	return func() (streams.Secret, error) { return configs.ReadSecret(file) }
 }
 
 // logCollector exports the numbers of the log.

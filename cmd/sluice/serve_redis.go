@@ -16,7 +16,7 @@ import (
 // openRedis opens the log on Redis, with cluster state and queues of work.
 func openRedis(ctx context.Context, c *configs.Config, log *slog.Logger, registry prometheus.Registerer) (*backend, error) {
 	opt := redis.Options{
-		URL: redis.Secret(c.RedisURL.Reveal()), Cluster: c.Driver == "redis-cluster", Prefix: c.Redis.Prefix,
+		URL: c.RedisURL, Cluster: c.Driver == "redis-cluster", Prefix: c.Redis.Prefix,
 		CAFile: c.Redis.CAFile, CertFile: c.Redis.CertFile, KeyFile: c.Redis.KeyFile,
 		StartTimeout: c.Redis.StartTimeout, PublishTimeout: c.HTTP.PublishTimeout, MaxData: 64 << 10, Logger: log,
 	}
@@ -26,10 +26,7 @@ func openRedis(ctx context.Context, c *configs.Config, log *slog.Logger, registr
 		opt.Apps = append(opt.Apps, redis.AppOptions{ID: a.ID, MaxMessages: a.MaxMessages, MaxAge: a.Retention})
 	}
 	if file := c.RedisURLFile; file != "" {
-		opt.URLSource = func() (redis.Secret, error) {
-			s, err := configs.ReadSecret(file)
-			return redis.Secret(s.Reveal()), err
-		}
+		opt.URLSource = func() (redis.Secret, error) { return configs.ReadSecret(file) }
 	}
 	l, err := redis.Open(ctx, opt)
 	if err != nil {

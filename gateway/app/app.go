@@ -1,24 +1,15 @@
 package app
 
 import (
-	"log/slog"
 	"sort"
 	"strings"
 	"time"
+
+	"github.com/sluicehq/sluice/broker/secret"
 )
 
 // Secret is an application secret that prints itself redacted.
-type Secret string
-
-const redacted = "[redacted]"
-
-func (Secret) String() string               { return redacted }
-func (Secret) GoString() string             { return redacted }
-func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
-func (Secret) LogValue() slog.Value         { return slog.StringValue(redacted) }
-
-// Reveal returns the secret itself, for computing signatures and nothing else.
-func (s Secret) Reveal() string { return string(s) }
+type Secret = secret.Secret
 
 // Limits bound what one app may ask for. All sizes are bytes. Zero means the
 // limit of [DefaultLimits] except where a field says otherwise.

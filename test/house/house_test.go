@@ -39,6 +39,7 @@ var rules = []rule{
 	{pkg: "broker/name"},
 	{pkg: "broker/rank"},
 	{pkg: "broker/seldom"},
+	{pkg: "broker/secret"},
 	{pkg: "broker/memory", own: []string{"broker"}},
 	{pkg: "broker/redis", own: []string{"broker", "kv"}, foreign: []string{"github.com/redis/rueidis"}},
 	{pkg: "broker/brokertest", own: []string{"broker"}, foreign: []string{"github.com/google/go-cmp/", "pgregory.net/rapid"}},
@@ -49,7 +50,7 @@ var rules = []rule{
 	{pkg: "kv/kvtest", own: []string{"kv"}},
 	{pkg: "delta"},
 	{pkg: "gateway", own: []string{"broker", "gateway", "delta", "kv"}, foreign: []string{prometheus, "github.com/pires/go-proxyproto"}},
-	{pkg: "gateway/app"},
+	{pkg: "gateway/app", own: []string{"broker/secret"}},
 	{pkg: "gateway/count", own: []string{"broker", "delta", "kv", "gateway/app", "gateway/pusher"}},
 	{pkg: "gateway/backlog"},
 	{pkg: "gateway/process"},
@@ -64,7 +65,7 @@ var rules = []rule{
 	{pkg: "gateway/socket/websocket", own: []string{"gateway/socket", "broker/rank"}, foreign: []string{flate}},
 	{pkg: "gateway/web"},
 	{pkg: "gateway/client", own: []string{"delta", "gateway/app", "gateway/pusher"}, foreign: []string{gws, gjson}},
-	{pkg: "configs", foreign: []string{
+	{pkg: "configs", own: []string{"broker/secret"}, foreign: []string{
 		"github.com/pelletier/go-toml/v2", "go.yaml.in/yaml/v3", "github.com/tailscale/hujson", "github.com/spf13/pflag",
 		"github.com/knadh/koanf/",
 	}},
