@@ -17,10 +17,6 @@ const (
 	file    // path of a file that holds a secret
 )
 
-func (k kind) String() string {
-	return [...]string{"boolean", "integer", "text", "choice", "duration", "list of texts", "secret", "URL", "structure", "path"}[k]
-}
-
 // key describes one key of the configuration.
 type key struct {
 	name string

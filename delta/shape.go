@@ -1,7 +1,5 @@
 package delta
 
-import "bytes"
-
 // Shape is what a publisher's data string is, as far as frames care (protocol
 // sections 3.6 and 3.7).
 type Shape uint8
@@ -40,22 +38,4 @@ func ShapeOf(data []byte) Shape {
 		}
 	}
 	return Text
-}
-
-// Poisoned reports whether a frame with this text would confuse clients that
-// look for the names of the old markers inside payloads (protocol section 3.6).
-func Poisoned(text []byte) bool {
-	// Names with two underscores in front are rare: one search sees nearly all
-	// texts off.
-	for {
-		i := bytes.Index(text, []byte("__"))
-		if i < 0 {
-			return false
-		}
-		text = text[i:]
-		if bytes.HasPrefix(text, []byte("__delta_seq")) || bytes.HasPrefix(text, []byte("__conflation_key")) {
-			return true
-		}
-		text = text[1:]
-	}
 }

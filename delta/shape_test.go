@@ -137,25 +137,6 @@ func TestShapesOfDamagedMessagesAgreeWithTheirTwin(t *testing.T) {
 	})
 }
 
-func TestPoison(t *testing.T) {
-	for text, want := range map[string]bool{
-		``:                           false,
-		`{"a":1}`:                    false,
-		`{"__a":"_____"}`:            false,
-		`{"delta_seq":1}`:            false,
-		`{"_delta_seq":1}`:           false,
-		`{"__delta_seq":1}`:          true,
-		`{"a":"___delta_seq"}`:       true,
-		`{"__a":"__conflation_key`:   true,
-		`__conflation_ke`:            false,
-		`{"__":"__","__delta_se":1}`: false,
-	} {
-		if got := delta.Poisoned([]byte(text)); got != want {
-			t.Errorf("Poisoned(%q) = %v, want %v", text, got, want)
-		}
-	}
-}
-
 func BenchmarkShapeOf(b *testing.B) {
 	for _, s := range workload.All() {
 		data := s.Next()

@@ -66,9 +66,9 @@ func numbered(from, to int) []broker.Task {
 	return out
 }
 
-func texts(from, to int) []string {
+func texts(to int) []string {
 	var out []string
-	for i := from; i < to; i++ {
+	for i := range to {
 		out = append(out, fmt.Sprint(i))
 	}
 	return out
@@ -95,19 +95,19 @@ func RunWork(t *testing.T, open func(t *testing.T) (one, other broker.Work)) {
 		put(t, one, "q 1/ü", numbered(0, 600)...)
 		put(t, other, "q 1/ü", numbered(590, 610)...)
 		put(t, other, "another", numbered(0, 3)...)
-		wait(t, take(t, one, "q 1/ü", 4096), texts(0, 610))
-		wait(t, take(t, other, "another", 10), texts(0, 3))
+		wait(t, take(t, one, "q 1/ü", 4096), texts(610))
+		wait(t, take(t, other, "another", 10), texts(3))
 	})
 	t.Run("one at a time, and what is not done comes again", func(t *testing.T) {
 		one, other := open(t)
 		first := take(t, one, "q", 100)
 		put(t, one, "q", numbered(0, 5)...)
-		wait(t, first, texts(0, 5))
+		wait(t, first, texts(5))
 		first.finish(t, 0)
 		first.finish(t, 2)
 		second := take(t, other, "q", 100)
 		put(t, one, "q", numbered(5, 7)...)
-		wait(t, first, texts(0, 7))
+		wait(t, first, texts(7))
 		if err := first.stop(); !errors.Is(err, context.Canceled) {
 			t.Errorf("a taker that was stopped said %v", err)
 		}
@@ -117,7 +117,7 @@ func RunWork(t *testing.T, open func(t *testing.T) (one, other broker.Work)) {
 		one, _ := open(t)
 		k := take(t, one, "q", 3)
 		put(t, one, "q", numbered(0, 10)...)
-		wait(t, k, texts(0, 3))
+		wait(t, k, texts(3))
 		for i := range 10 {
 			eventually(t, "the next comes", func() bool { return len(k.bodies()) > i })
 			if n := len(k.bodies()); n > i+3 {
@@ -125,7 +125,7 @@ func RunWork(t *testing.T, open func(t *testing.T) (one, other broker.Work)) {
 			}
 			k.finish(t, i)
 		}
-		wait(t, k, texts(0, 10))
+		wait(t, k, texts(10))
 	})
 	t.Run("one that is too large leaves what stands before it", func(t *testing.T) {
 		one, _ := open(t)
@@ -161,7 +161,7 @@ func RunWork(t *testing.T, open func(t *testing.T) (one, other broker.Work)) {
 			t.Errorf("a queue holds %d bytes", bytes)
 		}
 		put(t, other, "another", numbered(0, 300)...)
-		wait(t, take(t, one, "another", 1000), texts(0, 300))
+		wait(t, take(t, one, "another", 1000), texts(300))
 		// What is done makes room.
 		k := take(t, other, "full", 10)
 		eventually(t, "some are taken", func() bool { return len(k.bodies()) >= 10 })

@@ -32,9 +32,12 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.t.Error(err)
 	}
 	path := strings.TrimPrefix(r.URL.EscapedPath(), "/prefix")
-	err = pusher.VerifyRequest("gw_demo_key_01", "gw_demo_secret_01", time.Unix(1767225600, 0), pusher.Request{
+	err = pusher.VerifyQuery("gw_demo_key_01", "gw_demo_secret_01", time.Unix(1767225600, 0), pusher.Request{
 		Method: r.Method, Path: path, Decoded: strings.TrimPrefix(r.URL.Path, "/prefix"), Params: r.URL.Query(), Body: body,
 	})
+	if err == nil {
+		err = pusher.VerifyBody(r.URL.Query(), body)
+	}
 	if err != nil {
 		a.t.Errorf("%s %s: %v", r.Method, r.URL, err)
 	}

@@ -78,11 +78,11 @@ type membership struct {
 func (c *Client) send(f *socket.Frame) bool { return c.sock.Send(f) }
 
 // control queues a protocol frame.
-func (c *Client) control(f pusher.Control) bool {
+func (c *Client) control(f pusher.Control) {
 	if c.dialect == pusher.V2 && f.Event != "pong" && f.Event != "ping" {
 		f.MessageID = c.hub.messageID()
 	}
-	return c.send(controlFrame(c.dialect, len(f.Text)+len(f.Object)+len(f.Channel)+128, &f))
+	c.send(controlFrame(c.dialect, len(f.Text)+len(f.Object)+len(f.Channel)+128, &f))
 }
 
 // fail answers with an error event; the connection goes on.

@@ -133,15 +133,6 @@ func (e *RequestError) Unwrap() error { return ErrUnsigned }
 
 func unsigned(parameter, reason string) error { return &RequestError{parameter, reason} }
 
-// VerifyRequest checks a request against the credentials of the app that it
-// names, at the time now. The error is a [*RequestError].
-func VerifyRequest(key, secret string, now time.Time, r Request) error {
-	if err := VerifyQuery(key, secret, now, r); err != nil {
-		return err
-	}
-	return VerifyBody(r.Params, r.Body)
-}
-
 // VerifyQuery checks everything but the body, which needs not be there yet: the
 // signature covers its sum. [VerifyBody] does the rest. A signature over the decoded
 // path is good where that has one meaning: without escaped slashes, percent signs and

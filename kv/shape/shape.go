@@ -93,11 +93,6 @@ type Report struct {
 	Lasting, Fatal []Difference
 }
 
-// Has says whether a setting is among differences.
-func Has(all []Difference, setting string) bool {
-	return slices.ContainsFunc(all, func(d Difference) bool { return d.Setting == setting })
-}
-
 // Options change rules of fields, by their names in Go.
 type Options map[string]Rule
 

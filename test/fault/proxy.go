@@ -134,7 +134,7 @@ func (p *Proxy) accept() {
 func (p *Proxy) serve(in net.Conn) {
 	defer p.forget(in)
 	defer in.Close()
-	if !p.wait(in, true) {
+	if !p.wait(true) {
 		return
 	}
 	out, err := net.Dial("tcp", p.to)
@@ -153,7 +153,7 @@ func (p *Proxy) serve(in net.Conn) {
 }
 
 // wait returns when something may be handed on; false when the connection has ended.
-func (p *Proxy) wait(c net.Conn, toServer bool) bool {
+func (p *Proxy) wait(toServer bool) bool {
 	for {
 		mode, _, changed := p.state()
 		switch {
@@ -174,7 +174,7 @@ func (p *Proxy) copy(to, from net.Conn, toServer bool) {
 	for {
 		n, err := from.Read(buf)
 		if n > 0 {
-			if !p.wait(from, toServer) {
+			if !p.wait(toServer) {
 				return
 			}
 			if _, delay, changed := p.state(); delay > 0 {

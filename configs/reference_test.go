@@ -91,3 +91,7 @@ func (k *key) row(b *strings.Builder) {
 	}
 	fmt.Fprintf(b, "| `%s` | %s | %s | %s | %s |\n", k.name, unit, def, bounds, k.text)
 }
+
+func (k kind) String() string {
+	return [...]string{"boolean", "integer", "text", "choice", "duration", "list of texts", "secret", "URL", "structure", "path"}[k]
+}
