@@ -3,4 +3,4 @@
 package rank
 
 // A program that is built for tests checks from its start on.
-func init() { Check() }
+func init() { begin() }

@@ -14,7 +14,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	Check()
+	begin()
 	if os.Getenv("RANK_TEST") == "against" {
 		against() // ends the process
 		os.Exit(0)
