@@ -60,6 +60,10 @@ type HistoryItem struct {
 	MessageID     string `json:"message_id"`
 	EventName     string `json:"event_name"`
 	PayloadSize   int    `json:"payload_size_bytes"`
+	// ConflationKey is the conflation value that the publisher gave, nil if none; Delta what
+	// it said about deltas.
+	ConflationKey *string `json:"conflation_key,omitempty"`
+	Delta         *bool   `json:"delta,omitempty"`
 	// Skipped is why the event is not delivered, empty if it is.
 	Skipped string `json:"skipped,omitempty"`
 	// Message is the frame as a socket of the second dialect gets it.
@@ -91,16 +95,29 @@ func (r Raw) MarshalJSON() ([]byte, error) {
 
 // HistoryPage is an answer.
 type HistoryPage struct {
-	Items      []HistoryItem `json:"items"`
-	HasMore    bool          `json:"has_more"`
-	NextCursor string        `json:"next_cursor"`
-	Continuity struct {
-		StreamID             string `json:"stream_id"`
-		OldestSerial         uint64 `json:"oldest_available_serial"`
-		NewestSerial         uint64 `json:"newest_available_serial"`
-		RetainedMessages     uint64 `json:"retained_messages"`
-		TruncatedByRetention bool   `json:"truncated_by_retention"`
-	} `json:"continuity"`
+	Items []HistoryItem `json:"items"`
+	HistorySummary
+}
+
+// HistorySummary is what an answer says beside the events.
+type HistorySummary struct {
+	HasMore    bool              `json:"has_more"`
+	NextCursor string            `json:"next_cursor"`
+	Continuity HistoryContinuity `json:"continuity"`
+}
+
+// HistoryContinuity is what may be read of the channel, 0 and empty if nothing.
+type HistoryContinuity struct {
+	StreamID             string `json:"stream_id"`
+	OldestSerial         uint64 `json:"oldest_available_serial"`
+	NewestSerial         uint64 `json:"newest_available_serial"`
+	OldestMS             int64  `json:"oldest_available_published_at_ms"`
+	NewestMS             int64  `json:"newest_available_published_at_ms"`
+	RetainedMessages     uint64 `json:"retained_messages"`
+	TruncatedByRetention bool   `json:"truncated_by_retention"`
+	// TruncatedBy is what the wish reached below: "retention" of the log, "channel_history"
+	// of the app, or nothing.
+	TruncatedBy string `json:"truncated_by"`
 }
 
 // History reads one page of a channel's history.

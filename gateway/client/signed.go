@@ -73,6 +73,8 @@ type APIError struct {
 	// Code is the machine-readable reason and Message the sentence; Code is
 	// empty if something else than the server answered.
 	Code, Message string
+	// RetryAfter is when the server asks to come again, 0 if it does not say.
+	RetryAfter time.Duration
 }
 
 func (e *APIError) Error() string {
@@ -88,6 +90,26 @@ func (e *APIError) Error() string {
 // none, otherwise it is sent as JSON. Errors: [*APIError], or what went wrong on
 // the way.
 func (s *Signed) Do(ctx context.Context, method string, path []string, query url.Values, body, out any) error {
+	answer, err := s.send(ctx, s.opt.HTTP, method, path, query, body)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	text, err := readAnswer(answer)
+	switch {
+	case err != nil:
+		return err
+	case out == nil:
+		return nil
+	}
+	if err := json.Unmarshal(text, out); err != nil {
+		return fmt.Errorf("answer of %s: %w", answer.Request.URL.EscapedPath(), err)
+	}
+	return nil
+}
+
+// send signs a request and sends it with a client. The caller closes the answer's body.
+func (s *Signed) send(ctx context.Context, with *http.Client, method string, path []string, query url.Values, body any) (*http.Response, error) {
 	signed := "/apps/" + url.PathEscape(s.opt.AppID)
 	for _, p := range path {
 		signed += "/" + url.PathEscape(p)
@@ -103,7 +125,7 @@ func (s *Signed) Do(ctx context.Context, method string, path []string, query url
 	if body != nil {
 		var err error
 		if content, err = json.Marshal(body); err != nil {
-			return fmt.Errorf("encoding the request: %w", err)
+			return nil, fmt.Errorf("encoding the request: %w", err)
 		}
 		sum := md5.Sum(content)
 		params.Set("body_md5", hex.EncodeToString(sum[:]))
@@ -112,44 +134,47 @@ func (s *Signed) Do(ctx context.Context, method string, path []string, query url
 	target := s.base.String() + signed + "?" + params.Encode()
 	r, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(content))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if body != nil {
 		r.Header.Set("Content-Type", "application/json")
 	}
-	answer, err := s.opt.HTTP.Do(r)
+	answer, err := with.Do(r)
 	if err != nil {
 		// The error of net/http quotes the URL, and with it the signature.
 		var u *url.Error
 		if errors.As(err, &u) {
 			err = u.Err
 		}
-		return fmt.Errorf("%s %s%s: %w", method, s.base.String(), signed, err)
+		return nil, fmt.Errorf("%s %s%s: %w", method, s.base.String(), signed, err)
 	}
-	defer answer.Body.Close()
+	return answer, nil
+}
+
+// readAnswer reads the body of an answer, which is an [*APIError] if it is no success.
+func readAnswer(answer *http.Response) ([]byte, error) {
 	text, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer+1))
 	switch {
 	case err != nil:
-		return fmt.Errorf("reading the answer: %w", err)
+		return nil, fmt.Errorf("reading the answer: %w", err)
 	case len(text) > maxAnswer:
-		return fmt.Errorf("the answer is larger than %d bytes", maxAnswer)
+		return nil, fmt.Errorf("the answer is larger than %d bytes", maxAnswer)
 	case answer.StatusCode/100 != 2:
-		return apiError(answer.StatusCode, text)
-	case out == nil:
-		return nil
+		return nil, apiError(answer, text)
 	}
-	if err := json.Unmarshal(text, out); err != nil {
-		return fmt.Errorf("answer of %s: %w", signed, err)
-	}
-	return nil
+	return text, nil
 }
 
-func apiError(status int, text []byte) error {
-	var answer struct{ Error, Code string }
-	if json.Unmarshal(text, &answer) != nil || answer.Error == "" {
-		return &APIError{Status: status, Message: http.StatusText(status)}
+func apiError(answer *http.Response, text []byte) error {
+	var told struct{ Error, Code string }
+	wait, _ := strconv.Atoi(answer.Header.Get("Retry-After"))
+	e := &APIError{Status: answer.StatusCode, RetryAfter: time.Duration(max(wait, 0)) * time.Second}
+	if json.Unmarshal(text, &told) != nil || told.Error == "" {
+		e.Message = http.StatusText(answer.StatusCode)
+	} else {
+		e.Code, e.Message = told.Code, told.Error
 	}
-	return &APIError{Status: status, Code: answer.Code, Message: answer.Error}
+	return e
 }
 
 // Publish is one event for the HTTP API (protocol section 2.3).

@@ -134,8 +134,8 @@ func TestAnswersThatAreErrors(t *testing.T) {
 		status       int
 		want         *APIError
 	}{
-		{"the server's", `{"error":"data has 20000 bytes","code":"payload_too_large","status":413}`, 413, &APIError{413, "payload_too_large", "data has 20000 bytes"}},
-		{"somebody else's", `<html>`, 502, &APIError{502, "", "Bad Gateway"}},
+		{"the server's", `{"error":"data has 20000 bytes","code":"payload_too_large","status":413}`, 413, &APIError{413, "payload_too_large", "data has 20000 bytes", 0}},
+		{"somebody else's", `<html>`, 502, &APIError{502, "", "Bad Gateway", 0}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a, s := newAPI(t)

@@ -157,7 +157,7 @@ var (
 	publishRoute = route{"events", http.MethodPost, (*request).publishEvent, nil}
 	batchRoute   = route{"batch_events", http.MethodPost, (*request).publishBatch, nil}
 	historyRoute = route{"history", http.MethodGet, (*request).history, []string{
-		"limit", "direction", "cursor", "start_serial", "end_serial", "start_time_ms", "end_time_ms", "start", "end",
+		"limit", "direction", "cursor", "format", "start_serial", "end_serial", "start_time_ms", "end_time_ms", "start", "end",
 	}}
 	stateRoute = route{"history_state", http.MethodGet, (*request).historyState, nil}
 
@@ -257,6 +257,10 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // held until the client has taken it.
 func (r *request) reply(w http.ResponseWriter, asked route, answer any, err error) int {
 	a := r.api
+	if s, ok := answer.(*stream); ok && err == nil {
+		s.send(w)
+		return http.StatusOK
+	}
 	room := hold{bodies: a.answers, app: r.hold.app}
 	defer room.release()
 	status, body := http.StatusOK, []byte(nil)
@@ -264,8 +268,7 @@ func (r *request) reply(w http.ResponseWriter, asked route, answer any, err erro
 		status, body = encode(a.opt.Logger, answer, nil)
 		// One that is larger than all the room of its app can be given as well.
 		if len(body) > piece && !room.take(min(int64(len(body)), a.answers.share)) {
-			err = crossed(limitAnswers, http.StatusServiceUnavailable, "service_unavailable",
-				"too many answers wait for their readers; the limit is %d bytes of answers (http.max_bodies)", a.opt.MaxBodies)
+			err = r.noRoom()
 		}
 	}
 	r.noteLimit(err)
@@ -279,6 +282,12 @@ func (r *request) reply(w http.ResponseWriter, asked route, answer any, err erro
 	}
 	send(w, a.opt.AnswerTimeout, status, body)
 	return status
+}
+
+// noRoom refuses an answer for which there is no room until others have been read.
+func (r *request) noRoom() error {
+	return crossed(limitAnswers, http.StatusServiceUnavailable, "service_unavailable",
+		"too many answers wait for their readers; the limit is %d bytes of answers (http.max_bodies)", r.api.opt.MaxBodies)
 }
 
 func (r *request) enabled() error {

@@ -28,12 +28,9 @@ func seal(secret string, body []byte) []byte {
 	return mac.Sum(nil)[:16]
 }
 
-func (c cursor) encode(secret string) (string, error) {
-	body, err := json.Marshal(c)
-	if err != nil {
-		return "", err
-	}
-	return base64.RawURLEncoding.EncodeToString(append(seal(secret, body), body...)), nil
+func (c cursor) encode(secret string) string {
+	body, _ := json.Marshal(c) // Texts and numbers can always be encoded.
+	return base64.RawURLEncoding.EncodeToString(append(seal(secret, body), body...))
 }
 
 // openCursor checks a cursor against what it must be bound to and returns where to

@@ -25,6 +25,7 @@ type input struct {
 	Delta          *bool                      `json:"delta"`
 	IdempotencyKey *string                    `json:"idempotency_key"`
 	MessageID      string                     `json:"message_id"`
+	ConflationKey  *string                    `json:"conflation_key"`
 	Extras         json.RawMessage            `json:"extras"`
 }
 
@@ -46,6 +47,7 @@ func (t *infoText) UnmarshalJSON(b []byte) error {
 
 const (
 	maxMessageID      = 128
+	maxConflationKey  = 256
 	maxIdempotencyKey = 128
 	maxTags           = 32
 	maxTagKey         = 256
@@ -169,12 +171,20 @@ func (in *input) acceptExtras(_ *app.App, out *accepted) error {
 		Ephemeral      *bool          `json:"ephemeral"`
 		IdempotencyKey *string        `json:"idempotencyKey"`
 		SnakeKey       *string        `json:"idempotency_key"`
+		// Replay says that the event was published before, and where.
+		Replay json.RawMessage `json:"replay"`
 	}
 	if err := json.Unmarshal(raw, &e); err != nil {
 		return invalid("extras: %v", err)
 	}
-	if len(raw) > maxExtras {
-		return invalid("extras has %d bytes, the limit is %d", len(raw), maxExtras)
+	if e.Replay != nil {
+		if err := checkReplay(e.Replay); err != nil {
+			return err
+		}
+	}
+	// The mark of a replay comes on top, so that whatever was published can be again.
+	if size := len(raw) - len(e.Replay); size > maxExtras {
+		return invalid("extras has %d bytes, the limit is %d", size, maxExtras)
 	}
 	for k, v := range e.Headers {
 		switch v.(type) {
@@ -200,6 +210,29 @@ func (in *input) acceptExtras(_ *app.App, out *accepted) error {
 	return nil
 }
 
+// maxReplay is the largest mark of a replay.
+const maxReplay = 2048
+
+// checkReplay checks the mark of an event that was published before (extras.replay). It is
+// the word of the publisher, as all extras are.
+func checkReplay(raw json.RawMessage) error {
+	var mark struct {
+		Channel  *string `json:"channel"`
+		StreamID *string `json:"stream_id"`
+		Serial   *uint64 `json:"serial"`
+		Time     *int64  `json:"published_at_ms"`
+	}
+	switch err := json.Unmarshal(raw, &mark); {
+	case err != nil:
+		return invalid("extras.replay: %v", err)
+	case len(raw) > maxReplay:
+		return invalid("extras.replay has %d bytes, the limit is %d", len(raw), maxReplay)
+	case mark.Channel == nil || mark.StreamID == nil || mark.Serial == nil || mark.Time == nil:
+		return invalid("extras.replay must name channel, stream_id, serial and published_at_ms")
+	}
+	return nil
+}
+
 func (in *input) acceptRest(_ *app.App, out *accepted) error {
 	if in.SocketID != "" {
 		if err := pusher.CheckSocketID(in.SocketID); err != nil {
@@ -215,6 +248,12 @@ func (in *input) acceptRest(_ *app.App, out *accepted) error {
 	}
 	if len(in.MessageID) > maxMessageID {
 		return invalid("message_id has %d bytes, the limit is %d", len(in.MessageID), maxMessageID)
+	}
+	if in.ConflationKey != nil {
+		if len(*in.ConflationKey) > maxConflationKey {
+			return invalid("conflation_key has %d bytes, the limit is %d", len(*in.ConflationKey), maxConflationKey)
+		}
+		out.event.ConflationKey, out.event.HasKey = *in.ConflationKey, true
 	}
 	var err error
 	out.info, err = parseInfo(string(in.Info), false)

@@ -33,7 +33,14 @@ type rig struct {
 }
 
 func newRig(t testing.TB, change func(*rest.Options)) *rig {
-	log, err := memory.New(memory.Options{Apps: []string{"app", "other", "off"}})
+	t.Helper()
+	return newRigWith(t, memory.Options{}, change)
+}
+
+func newRigWith(t testing.TB, keeps memory.Options, change func(*rest.Options)) *rig {
+	t.Helper()
+	keeps.Apps = []string{"app", "other", "off"}
+	log, err := memory.New(keeps)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,21 +19,14 @@ type bounds struct {
 	EndTime     int64  `json:"et"`
 }
 
-// item is one event of a page (protocol section 5.6).
-type item struct {
-	StreamID    string          `json:"stream_id"`
-	Serial      uint64          `json:"serial"`
-	PublishedAt int64           `json:"published_at_ms"`
-	MessageID   string          `json:"message_id"`
-	EventName   string          `json:"event_name"`
-	Operation   string          `json:"operation_kind"`
-	Size        int             `json:"payload_size_bytes"`
-	Skipped     string          `json:"skipped,omitempty"`
-	Message     json.RawMessage `json:"message"`
+// page is a part of the history (protocol section 5.6).
+type page struct {
+	Items []json.RawMessage `json:"items"`
+	summary
 }
 
-type page struct {
-	Items       []item      `json:"items"`
+// summary is what a page says beside its events.
+type summary struct {
 	Direction   string      `json:"direction"`
 	Limit       int         `json:"limit"`
 	HasMore     bool        `json:"has_more"`
@@ -109,19 +102,54 @@ func (r *request) history() (any, error) {
 	if err := r.checkHistory(); err != nil {
 		return nil, err
 	}
+	w, lines, err := r.asked()
+	if err != nil {
+		return nil, err
+	}
+	view, err := r.look()
+	if err != nil {
+		return nil, err
+	}
+	if lines {
+		return r.stream(view, w)
+	}
+	got, err := view.Read(r.http.Context(), w.query)
+	if err != nil {
+		return nil, err
+	}
+	last := uint64(0)
+	if n := len(got.Publications); n > 0 {
+		last = got.Publications[n-1].Offset
+	}
+	return page{itemsOf(r.channel, got.Publications), r.summary(view, got, w, got.More && last > 0, last)}, nil
+}
+
+// asked reads what the request asks for, and whether as lines.
+func (r *request) asked() (w walk, lines bool, err error) {
+	switch format := r.params.Get("format"); format {
+	case "", "json":
+	case "ndjson":
+		lines = true
+	default:
+		return w, false, invalid("format is %.40q, must be json or ndjson", format)
+	}
 	direction, ok := directions[r.params.Get("direction")]
 	if !ok {
-		return nil, invalid("direction is %.40q, must be newest_first or oldest_first", r.params.Get("direction"))
+		return w, lines, invalid("direction is %.40q, must be newest_first or oldest_first", r.params.Get("direction"))
 	}
-	limit, err := r.limit()
-	if err != nil {
-		return nil, err
+	w.direction = direction
+	most := r.app.Limits.MaxHistoryPage
+	if lines {
+		most = maxStream
 	}
-	b, err := r.bounds()
-	if err != nil {
-		return nil, err
+	if w.limit, err = r.limit(most); err != nil {
+		return w, lines, err
 	}
-	q := broker.Query{NewestFirst: direction == newestFirst, From: b.StartSerial, To: b.EndSerial, Limit: limit}
+	if w.bounds, err = r.bounds(); err != nil {
+		return w, lines, err
+	}
+	b := w.bounds
+	q := broker.Query{NewestFirst: direction == newestFirst, From: b.StartSerial, To: b.EndSerial, Limit: w.limit}
 	if b.StartTime != 0 {
 		q.Since = time.UnixMilli(b.StartTime)
 	}
@@ -129,17 +157,16 @@ func (r *request) history() (any, error) {
 		// The bound is inclusive and clients see whole milliseconds.
 		q.Until = time.UnixMilli(b.EndTime).Add(time.Millisecond - 1)
 	}
-	ctx := r.http.Context()
-	mark := cursor{App: r.app.ID, Channel: r.channel, Direction: direction, Bounds: b}
+	w.mark = cursor{App: r.app.ID, Channel: r.channel, Direction: direction, Bounds: b}
 	if text := r.params.Get("cursor"); text != "" {
-		now, err := r.api.opt.Log.Retained(ctx, r.app.ID, r.channel)
+		now, err := r.api.opt.Log.Retained(r.http.Context(), r.app.ID, r.channel)
 		if err != nil {
-			return nil, err
+			return w, lines, err
 		}
-		mark.Epoch = now.Epoch
-		next, err := openCursor(text, r.app.Secret.Reveal(), mark)
+		w.mark.Epoch = now.Epoch
+		next, err := openCursor(text, r.app.Secret.Reveal(), w.mark)
 		if err != nil {
-			return nil, err
+			return w, lines, err
 		}
 		if q.NewestFirst {
 			q.To = next
@@ -147,15 +174,8 @@ func (r *request) history() (any, error) {
 			q.From = next
 		}
 	}
-	view, err := r.look()
-	if err != nil {
-		return nil, err
-	}
-	got, err := view.Read(ctx, q)
-	if err != nil {
-		return nil, err
-	}
-	return r.page(view, got, direction, limit, b, mark)
+	w.query = q
+	return w, lines, nil
 }
 
 // look finds out what of the channel may be read.
@@ -163,43 +183,27 @@ func (r *request) look() (*sight.View, error) {
 	return sight.Log{History: r.api.opt.Log, Now: r.api.opt.LogTime}.Look(r.http.Context(), r.app, r.channel)
 }
 
-func (r *request) page(view *sight.View, got *sight.Page, direction string, limit int, b bounds, mark cursor) (any, error) {
-	out := page{
-		Items: make([]item, len(got.Publications)), Direction: direction, Limit: limit, HasMore: got.More,
+// summary describes what was read, up to the last offset that is given.
+func (r *request) summary(view *sight.View, got *sight.Page, w walk, more bool, last uint64) summary {
+	b := w.bounds
+	out := summary{
+		Direction: w.direction, Limit: w.limit, HasMore: more,
 		Bounds: shownBounds{
 			nilIfZero(b.StartSerial), nilIfZero(b.EndSerial), nilIfZero(b.StartTime), nilIfZero(b.EndTime),
 		},
 		Continuity:  continuityOf(view, got.Retained, got.Kept, b),
 		StreamState: streamState{StreamID: got.Retained.Epoch, Durable: "healthy", RecoveryAllowed: false},
 	}
-	for i, p := range got.Publications {
-		out.Items[i] = itemOf(r.channel, p)
-	}
-	if n := len(got.Publications); got.More && n > 0 {
-		mark.Epoch = got.Retained.Epoch
-		mark.Next = got.Publications[n-1].Offset + 1
-		if direction == newestFirst {
-			mark.Next = got.Publications[n-1].Offset - 1
+	if more {
+		w.mark.Epoch = got.Retained.Epoch
+		w.mark.Next = last + 1
+		if w.direction == newestFirst {
+			w.mark.Next = last - 1
 		}
-		text, err := mark.encode(r.app.Secret.Reveal())
-		if err != nil {
-			return nil, err
-		}
+		text := w.mark.encode(r.app.Secret.Reveal())
 		out.NextCursor = &text
 	}
-	return out, nil
-}
-
-func itemOf(channel string, p *broker.Publication) item {
-	f := pusher.EventFrame{
-		Event: p.Name, Channel: channel, Data: p.Data, UserID: p.UserID, Tags: p.Tags,
-		MessageID: p.ID(), StreamID: p.Epoch, Serial: p.Offset, Extras: p.Extras,
-	}
-	return item{
-		StreamID: p.Epoch, Serial: p.Offset, PublishedAt: p.Time.UnixMilli(), MessageID: p.ID(),
-		EventName: p.Name, Operation: "append", Size: len(p.Data), Skipped: p.Skipped,
-		Message: pusher.AppendBare(nil, pusher.V2, &f),
-	}
+	return out
 }
 
 // continuityOf describes what may be seen, of what the log has kept.
@@ -223,8 +227,8 @@ func continuityOf(view *sight.View, seen, kept broker.Retained, b bounds) contin
 	return c
 }
 
-func (r *request) limit() (int, error) {
-	most := r.app.Limits.MaxHistoryPage
+// limit is how many events are asked for, within the most that there may be.
+func (r *request) limit(most int) (int, error) {
 	text := r.params.Get("limit")
 	if text == "" {
 		return most, nil

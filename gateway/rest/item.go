@@ -1,0 +1,58 @@
+package rest
+
+import (
+	"encoding/json"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/gateway/pusher"
+)
+
+// appendItem appends one event of the history (protocol section 5.6). What a publisher said
+// about deltas is there beside the frame, so that an event can be published again as it was.
+func appendItem(dst []byte, channel string, p *broker.Publication) []byte {
+	id := p.ID()
+	dst = append(dst, `{"stream_id":`...)
+	dst = pusher.AppendString(dst, p.Epoch)
+	dst = append(dst, `,"serial":`...)
+	dst = strconv.AppendUint(dst, p.Offset, 10)
+	dst = append(dst, `,"published_at_ms":`...)
+	dst = strconv.AppendInt(dst, p.Time.UnixMilli(), 10)
+	dst = append(dst, `,"message_id":`...)
+	dst = pusher.AppendString(dst, id)
+	dst = append(dst, `,"event_name":`...)
+	dst = pusher.AppendString(dst, strings.ToValidUTF8(p.Name, "\ufffd"))
+	dst = append(dst, `,"operation_kind":"append","payload_size_bytes":`...)
+	dst = strconv.AppendInt(dst, int64(len(p.Data)), 10)
+	if p.HasKey && len(p.ConflationKey) <= maxConflationKey && utf8.ValidString(p.ConflationKey) {
+		dst = append(dst, `,"conflation_key":`...)
+		dst = pusher.AppendString(dst, p.ConflationKey)
+	}
+	switch p.Delta {
+	case broker.DeltaNever:
+		dst = append(dst, `,"delta":false`...)
+	case broker.DeltaAlways:
+		dst = append(dst, `,"delta":true`...)
+	}
+	if p.Skipped != "" {
+		dst = append(dst, `,"skipped":`...)
+		dst = pusher.AppendString(dst, strings.ToValidUTF8(p.Skipped, "\ufffd"))
+	}
+	f := pusher.EventFrame{
+		Event: p.Name, Channel: channel, Data: p.Data, UserID: p.UserID, Tags: p.Tags,
+		MessageID: id, StreamID: p.Epoch, Serial: p.Offset, Extras: p.Extras,
+	}
+	dst = append(dst, `,"message":`...)
+	dst = pusher.AppendBare(dst, pusher.V2, &f)
+	return append(dst, '}')
+}
+
+func itemsOf(channel string, publications []*broker.Publication) []json.RawMessage {
+	out := make([]json.RawMessage, len(publications))
+	for i, p := range publications {
+		out[i] = appendItem(nil, channel, p)
+	}
+	return out
+}
