@@ -169,17 +169,15 @@ func (s span) backward(ctx context.Context, from, to uint64, n int) (out []store
 // the bound, by interpolation and then by halving.
 func (s span) seek(ctx context.Context, first, to, total, after, n uint64) (uint64, error) {
 	low, lowRank := first, total
-	high := to
-	if high >= maxOffset {
-		newest, found, err := s.log.reader.newest(ctx, s.app.stream, s.subject)
-		if err != nil {
-			return 0, err
-		}
-		if !found {
-			return first, nil
-		}
-		high = newest.offset
+	// A bound may lie as far above the newest message as it wants.
+	newest, found, err := s.log.reader.newest(ctx, s.app.stream, s.subject)
+	if err != nil {
+		return 0, err
 	}
+	if !found {
+		return first, nil
+	}
+	high := min(to, newest.offset)
 	highRank := after
 	for try := 0; try < 40 && high > low+1; try++ {
 		target := after + n + n/8

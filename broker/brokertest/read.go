@@ -102,6 +102,27 @@ func testRead(t *testing.T, b *backend) {
 		}
 	}
 
+	// Bounds that lie far above the newest publication are as good as none, also where a page
+	// has little of what there is.
+	t.Run("bounds far above the newest", func(t *testing.T) {
+		channel := b.fresh()
+		positions := publish(t, b.Log, app, channel, number(90)...)
+		newest := positions[len(positions)-1]
+		settle(t, b.Log, app, channel, newest)
+		for name, q := range map[string]broker.Query{
+			"an offset": {To: 1 << 53}, "the next offset": {To: newest.Offset + 1}, "a time": {Until: time.Now().Add(time.Hour)},
+			"both": {To: 1 << 53, Until: time.Now().Add(time.Hour)},
+		} {
+			q.NewestFirst, q.Limit = true, 5
+			page := read(t, b.Log, app, channel, q)
+			want := offsets(positions[85:])
+			slices.Reverse(want)
+			if diff := cmp.Diff(offsetsOf(page.Publications), want); diff != "" || !page.More {
+				t.Errorf("%s: more %t, got (-) and want (+):\n%s", name, page.More, diff)
+			}
+		}
+	})
+
 	t.Run("a query that makes no sense is refused", func(t *testing.T) {
 		for name, q := range map[string]broker.Query{
 			"no limit":         {},

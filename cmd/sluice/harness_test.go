@@ -11,11 +11,14 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/redis"
 	"github.com/sluicehq/sluice/gateway"
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/hub"
 	"github.com/sluicehq/sluice/streams"
 	"github.com/sluicehq/sluice/streams/embedded"
+	"github.com/sluicehq/sluice/test/redisserver"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -26,6 +29,7 @@ const patience = 30 * time.Second
 type rig struct {
 	t         *testing.T
 	url, nats string
+	log       broker.Log
 }
 
 func newRig(t *testing.T) *rig {
@@ -42,6 +46,23 @@ func newRig(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = log.Close() })
+	return gatewayOn(t, log, server.ClientURL())
+}
+
+// newRedisRig is the same on Redis.
+func newRedisRig(t *testing.T) *rig {
+	t.Helper()
+	log, err := redis.Open(t.Context(), redis.Options{Apps: []redis.AppOptions{{ID: "app-id"}}, URL: redis.Secret(redisserver.Start(t).URL())})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = log.Close() })
+	return gatewayOn(t, log, "")
+}
+
+// gatewayOn runs a gateway.
+func gatewayOn(t *testing.T, log broker.Log, nats string) *rig {
+	t.Helper()
 	node, err := gateway.New(gateway.Options{
 		Apps: app.NewRegistry(&app.App{
 			ID: "app-id", Key: "app-key", Secret: "app-secret", Enabled: true, Limits: app.DefaultLimits, HistoryEnabled: true,
@@ -61,7 +82,7 @@ func newRig(t *testing.T) *rig {
 			t.Errorf("the node failed: %v", err)
 		}
 	})
-	return &rig{t: t, url: "http://" + node.Addr(), nats: server.ClientURL()}
+	return &rig{t: t, url: "http://" + node.Addr(), nats: nats, log: log}
 }
 
 // output is what a command wrote. It may be read while the command writes.

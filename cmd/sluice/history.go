@@ -70,7 +70,7 @@ func (o *historyOptions) run(cmd *cobra.Command, channel string) error {
 	if o.since > 0 {
 		q.Start = time.Now().Add(-o.since)
 	}
-	out := cmd.OutOrStdout()
+	out := &listing{out: cmd.OutOrStdout(), asJSON: o.asJSON, full: o.full}
 	printed := 0
 	for {
 		q.Limit = historyPage
@@ -81,11 +81,8 @@ func (o *historyOptions) run(cmd *cobra.Command, channel string) error {
 		if err != nil {
 			return o.explain(err)
 		}
-		if printed == 0 && len(page.Items) > 0 && !o.asJSON {
-			fmt.Fprintf(out, "%10s  %-23s  %-20s  %7s  %s\n", "SERIAL", "TIME", "EVENT", "BYTES", "DATA")
-		}
 		for i := range page.Items {
-			if err := o.print(out, &page.Items[i]); err != nil {
+			if err := out.print(&page.Items[i]); err != nil {
 				return err
 			}
 		}
@@ -100,20 +97,35 @@ func (o *historyOptions) run(cmd *cobra.Command, channel string) error {
 	}
 }
 
-func (o *historyOptions) print(out io.Writer, i *client.HistoryItem) error {
-	if o.asJSON {
-		return json.NewEncoder(out).Encode(i)
+// listing prints events of the history.
+type listing struct {
+	out          io.Writer
+	asJSON, full bool
+	// begun is true once the head of the table was printed.
+	begun bool
+}
+
+func (l *listing) print(i *client.HistoryItem) error {
+	if l.asJSON {
+		return json.NewEncoder(l.out).Encode(i)
+	}
+	if !l.begun {
+		l.begun = true
+		fmt.Fprintf(l.out, "%10s  %-23s  %-20s  %7s  %s\n", "SERIAL", "TIME", "EVENT", "BYTES", "DATA")
 	}
 	data := i.Data()
 	switch {
 	case i.Skipped != "":
 		data = "(not delivered: " + shorten(i.Skipped, 200) + ")"
-	case !o.full:
+	case !l.full:
 		data = shorten(data, shortData)
 	}
-	_, err := fmt.Fprintf(out, "%10d  %-23s  %-20s  %7d  %s\n", i.Serial, i.PublishedAt().Format("2006-01-02 15:04:05.000"), shorten(i.EventName, 200), i.PayloadSize, data)
+	_, err := fmt.Fprintf(l.out, "%10d  %-23s  %-20s  %7d  %s\n", i.Serial, clockOf(i.PublishedAt()), shorten(i.EventName, 200), i.PayloadSize, data)
 	return err
 }
+
+// clockOf writes a time as tables have it.
+func clockOf(t time.Time) string { return t.Format("2006-01-02 15:04:05.000") }
 
 // shorten returns the beginning of text on one line of at most n characters.
 func shorten(text string, n int) string {

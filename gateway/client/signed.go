@@ -189,8 +189,10 @@ type Publish struct {
 	SocketID string            `json:"socket_id,omitempty"`
 	Tags     map[string]string `json:"tags,omitempty"`
 	// Delta false: never as a delta; true: also when it is small.
-	Delta          *bool           `json:"delta,omitempty"`
-	MessageID      string          `json:"message_id,omitempty"`
+	Delta     *bool  `json:"delta,omitempty"`
+	MessageID string `json:"message_id,omitempty"`
+	// ConflationKey is the conflation value; nil leaves it to the configured path.
+	ConflationKey  *string         `json:"conflation_key,omitempty"`
 	IdempotencyKey string          `json:"idempotency_key,omitempty"`
 	Extras         json.RawMessage `json:"extras,omitempty"`
 }

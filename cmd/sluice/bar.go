@@ -1,0 +1,49 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
+
+// bar shows on a terminal how far something is, on the last line of it. Elsewhere it shows
+// nothing. One goroutine uses it, and has it cleared before anything else is printed.
+type bar struct {
+	out   io.Writer // nil shows nothing
+	drawn time.Time
+	shown bool
+}
+
+const (
+	barWidth = 30
+	// barPause is between two drawings.
+	barPause = 100 * time.Millisecond
+)
+
+// newBar returns a bar for an output, which shows nothing unless that is a terminal.
+func newBar(w io.Writer) *bar {
+	if s, ok := w.(screen); ok {
+		return &bar{out: s.Writer}
+	}
+	return &bar{}
+}
+
+// update draws the bar anew, unless it was drawn a moment ago. The text has no characters that
+// a terminal obeys.
+func (b *bar) update(now time.Time, part float64, text string) {
+	if b.out == nil || b.shown && now.Sub(b.drawn) < barPause {
+		return
+	}
+	b.drawn, b.shown = now, true
+	full := int(min(max(part, 0), 1) * barWidth)
+	fmt.Fprintf(b.out, "\r\x1b[K[%s%s] %3.0f %%  %s", strings.Repeat("=", full), strings.Repeat(" ", barWidth-full), 100*min(max(part, 0), 1), text)
+}
+
+// clear takes the bar away.
+func (b *bar) clear() {
+	if b.shown {
+		fmt.Fprint(b.out, "\r\x1b[K")
+		b.shown = false
+	}
+}

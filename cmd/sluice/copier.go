@@ -1,0 +1,223 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/sluicehq/sluice/gateway/client"
+)
+
+// copier publishes events of the history again, in their order. Each has a message id that
+// says what it is, and which is its idempotency key as well: the server stores a repetition of
+// the last two minutes once, and what was stored before is known by what is in the channel.
+// One goroutine uses it.
+type copier struct {
+	api            *client.Signed
+	source, target string
+	// known are the ids of what the target has already, in short.
+	known map[shortID]struct{}
+	// batch is how many events go into one request; waiting are those to be sent.
+	batch   int
+	waiting []client.Publish
+	bytes   int
+	// serials are those of waiting, and taken the last event that was looked at.
+	serials []uint64
+	taken   uint64
+	sent    uint64
+
+	there, undeliverable int
+	trouble              func(error, time.Duration)
+}
+
+// shortID is the beginning of a digest of an id.
+type shortID [12]byte
+
+const (
+	copyBatch = 10
+	// copyBytes is about how much data goes into one request: well below what a server takes
+	// (http.max_body), with all the escapes that it may need.
+	copyBytes = 128 << 10
+)
+
+func newCopier(api *client.Signed, source, target string) *copier {
+	return &copier{api: api, source: source, target: target, batch: copyBatch, known: map[shortID]struct{}{}}
+}
+
+func short(id string) shortID {
+	sum := sha256.Sum256([]byte(id))
+	return shortID(sum[:12])
+}
+
+// replayPrefix begins the message ids of replays.
+const replayPrefix = "replay-"
+
+// idOf is the message id of an event that goes into another channel. It depends on nothing
+// but where the event comes from and where it goes to.
+func (c *copier) idOf(i *client.HistoryItem) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%d\x00%s", c.source, i.StreamID, i.Serial, c.target))
+	return replayPrefix + hex.EncodeToString(sum[:16])
+}
+
+// look learns what the target has: nothing that was stored before the first event can be its
+// replay.
+func (c *copier) look(ctx context.Context, since time.Time, stderr io.Writer) error {
+	p := &past{api: c.api, channel: c.target, stretch: stretch{from: moment{time: since}}, patience: replayPatience, lost: func(loss) {}}
+	err := p.read(ctx, func(i *client.HistoryItem) error {
+		if strings.HasPrefix(i.MessageID, replayPrefix) {
+			c.known[short(i.MessageID)] = struct{}{}
+		}
+		return nil
+	})
+	var api *client.APIError
+	switch {
+	case errors.As(err, &api) && api.Status == http.StatusUnprocessableEntity:
+		fmt.Fprintf(stderr, "what %s has cannot be read (%s); a replay that is repeated after two minutes is stored again\n", c.target, api.Message)
+		return nil
+	case err == nil && p.state.TruncatedBy == "channel_history":
+		fmt.Fprintf(stderr, "channel_history lets only a part of %s be read; what was replayed before that is not known and is stored again\n", c.target)
+	}
+	return err
+}
+
+// mark says where an event was published first (docs/protocol.md).
+type mark struct {
+	Channel   string `json:"channel"`
+	StreamID  string `json:"stream_id"`
+	Serial    uint64 `json:"serial"`
+	Published int64  `json:"published_at_ms"`
+	UserID    string `json:"user_id,omitempty"`
+}
+
+// again is an event as it is published again, under an id.
+func again(i *client.HistoryItem, source, target, id string) (client.Publish, error) {
+	m := gjson.Parse(string(i.Message))
+	p := client.Publish{
+		Name: i.EventName, Channel: target, Data: m.Get("data").String(), Delta: i.Delta, ConflationKey: i.ConflationKey, MessageID: id, IdempotencyKey: id,
+	}
+	m.Get("tags").ForEach(func(key, value gjson.Result) bool {
+		if p.Tags == nil {
+			p.Tags = map[string]string{}
+		}
+		p.Tags[key.String()] = value.String()
+		return true
+	})
+	extras := map[string]json.RawMessage{}
+	if raw := m.Get("extras").Raw; raw != "" {
+		if err := json.Unmarshal([]byte(raw), &extras); err != nil {
+			return p, fmt.Errorf("extras: %w", err)
+		}
+	}
+	text, err := json.Marshal(mark{source, i.StreamID, i.Serial, i.PublishedAtMS, m.Get("user_id").String()})
+	if err != nil {
+		return p, err
+	}
+	extras["replay"] = text
+	p.Extras, err = json.Marshal(extras)
+	return p, err
+}
+
+func (c *copier) take(ctx context.Context, i *client.HistoryItem) error {
+	id := c.idOf(i)
+	_, there := c.known[short(id)]
+	switch {
+	case i.Skipped != "":
+		c.undeliverable++
+	case there:
+		c.there++
+	default:
+		p, err := again(i, c.source, c.target, id)
+		if err != nil {
+			return fmt.Errorf("serial %d: %w", i.Serial, err)
+		}
+		if err := c.add(ctx, p, i.Serial); err != nil {
+			return err
+		}
+	}
+	c.taken = i.Serial
+	return nil
+}
+
+// add lets an event wait for others, or sends them.
+func (c *copier) add(ctx context.Context, p client.Publish, serial uint64) error {
+	if len(c.waiting) > 0 && c.bytes+len(p.Data) > copyBytes {
+		if err := c.flush(ctx); err != nil {
+			return err
+		}
+	}
+	c.waiting, c.serials = append(c.waiting, p), append(c.serials, serial)
+	c.bytes += len(p.Data)
+	if len(c.waiting) >= c.batch {
+		return c.flush(ctx)
+	}
+	return nil
+}
+
+func (c *copier) flush(ctx context.Context) error {
+	for len(c.waiting) > 0 {
+		n := min(len(c.waiting), c.batch)
+		err := c.publish(ctx, c.waiting[:n])
+		var api *client.APIError
+		switch {
+		case err == nil:
+			c.sent = c.serials[n-1]
+			c.waiting, c.serials = c.waiting[n:], c.serials[n:]
+		case errors.As(err, &api) && n > 1 && (api.Code == "limit_exceeded" || api.Code == "payload_too_large"):
+			c.batch = n / 2 // The server takes fewer, or one of them is what it does not take.
+		case errors.As(err, &api) && !passing(err) && n == 1:
+			return fmt.Errorf("the event with serial %d is refused: %w", c.serials[0], err)
+		case errors.As(err, &api) && !passing(err):
+			c.batch = 1 // To find out which one it is.
+		default:
+			return err
+		}
+	}
+	c.waiting, c.serials, c.bytes = c.waiting[:0], c.serials[:0], 0
+	c.sent = max(c.sent, c.taken)
+	return nil
+}
+
+// publish sends a batch until it is stored. A repetition finds what the one before has stored.
+func (c *copier) publish(ctx context.Context, batch []client.Publish) error {
+	since, pause := time.Now(), 200*time.Millisecond
+	for {
+		err := c.api.PublishBatch(ctx, batch...)
+		if err == nil || ctx.Err() != nil || !passing(err) || time.Since(since) > replayPatience {
+			return err
+		}
+		wait := pause
+		var api *client.APIError
+		if errors.As(err, &api) {
+			wait = max(wait, api.RetryAfter)
+		}
+		if c.trouble != nil && !busy(err) {
+			c.trouble(err, wait)
+		}
+		if err := rest(ctx, wait); err != nil {
+			return err
+		}
+		pause = min(2*pause, maxPause)
+	}
+}
+
+func (c *copier) through() uint64 { return c.sent }
+
+func (c *copier) remarks() string {
+	out := ""
+	if c.there > 0 {
+		out += fmt.Sprintf(", %d of them were there already", c.there)
+	}
+	if c.undeliverable > 0 {
+		out += fmt.Sprintf(", %d cannot be delivered and were left out", c.undeliverable)
+	}
+	return out
+}

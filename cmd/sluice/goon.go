@@ -1,0 +1,43 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// goOn is the command line that goes on where this one stopped: the same with other values of
+// some flags, empty for none. A secret is not repeated.
+func goOn(cmd *cobra.Command, args []string, instead map[string]string) string {
+	words := append(strings.Fields(cmd.CommandPath()), args...)
+	for i := range words {
+		words[i] = quoted(words[i])
+	}
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		value, other := instead[f.Name]
+		switch {
+		case !other && !f.Changed, other && value == "":
+			return
+		case !other && f.Name == "secret":
+			value = "SECRET"
+		case !other:
+			value = f.Value.String()
+		}
+		if f.Value.Type() == "bool" {
+			words = append(words, "--"+f.Name+"="+value)
+			return
+		}
+		words = append(words, "--"+f.Name, quoted(value))
+	})
+	return strings.Join(words, " ")
+}
+
+// quoted writes a word as a shell reads it.
+func quoted(word string) string {
+	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-=@,.:/+"
+	if word != "" && strings.Trim(word, plain) == "" {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}

@@ -1,0 +1,364 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluicehq/sluice/gateway/client"
+	"github.com/sluicehq/sluice/gateway/pusher"
+)
+
+// replayPatience is how long a server may be away in the middle of a replay.
+const replayPatience = 30 * time.Second
+
+type replayOptions struct {
+	target
+	from, to, speed, into string
+	asJSON, full          bool
+}
+
+func newReplayCommand() *cobra.Command {
+	o := &replayOptions{}
+	cmd := &cobra.Command{
+		Use:   "replay CHANNEL",
+		Short: "Play the past of a channel again, at any pace",
+		Long: `Play what the log retains of a channel again, oldest first, as fast as it was
+published or at another speed: to the terminal, or into another channel. The end is
+what is there when it begins, or --to.
+
+--from and --to are a serial, a time, or how long ago. Times are those at which the log
+stored the events, and the pace is kept to them, so that it does not drift.
+
+Into a channel, events keep their names, data, tags, conflation values and extras. They
+are marked as a replay (extras.replay), and their message ids are made of where they
+come from and go to, so that what is there already is not published once more when a
+replay is repeated.
+
+Ctrl-C stops and prints the command that goes on.`,
+		Example: `  sluice replay lobby --from -1h
+  sluice replay ticks --from '2026-01-31 09:00' --to '2026-01-31 09:30' --speed 10
+  sluice replay ticks --from 4711 --speed max --json > ticks.ndjson
+  sluice replay ticks --from -1h --to-channel ticks-again`,
+		Args: arguments(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
+	}
+	o.target.flags(cmd)
+	f := cmd.Flags()
+	f.StringVar(&o.from, "from", "", "begin at this serial, time or time ago, such as -1h; else with the oldest event")
+	f.StringVar(&o.to, "to", "", "end with this serial, time or time ago; else with the newest event of this moment")
+	f.StringVar(&o.speed, "speed", "1", "how much faster than it was, or max")
+	f.StringVar(&o.into, "to-channel", "", "publish into this channel instead of printing")
+	f.BoolVar(&o.asJSON, "json", false, "print one JSON object per line")
+	f.BoolVar(&o.full, "full", false, "do not shorten the data")
+	return cmd
+}
+
+func (o *replayOptions) run(cmd *cobra.Command, channel string) error {
+	s, err := parseStretch(o.from, o.to, time.Now())
+	if err != nil {
+		return err
+	}
+	speed, err := parseSpeed(o.speed)
+	if err != nil {
+		return err
+	}
+	if err := o.checkInto(cmd, channel); err != nil {
+		return err
+	}
+	api, err := o.signed(cmd)
+	if err != nil {
+		return err
+	}
+	ctx, stderr := cmd.Context(), cmd.ErrOrStderr()
+	first, last, err := ends(ctx, api, channel, s, stderr)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return o.explain(err)
+	}
+	// What is published meanwhile is not part of it.
+	s.to = moment{serial: last.Serial}
+	r := &replay{
+		past: &past{api: api, channel: channel, stretch: s, patience: replayPatience},
+		pace: tempo{speed: speed}, bar: newBar(stderr), stderr: stderr, first: first, final: last,
+	}
+	r.past.lost, r.past.trouble = r.lost, r.trouble
+	r.sink = &screenful{listing: listing{out: bufio.NewWriterSize(cmd.OutOrStdout(), 64<<10), asJSON: o.asJSON, full: o.full}, bar: r.bar}
+	if o.into != "" {
+		c := newCopier(api, channel, o.into)
+		if err := c.look(ctx, first.PublishedAt(), stderr); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return o.explain(err)
+		}
+		r.sink = c
+	}
+	err = r.run(ctx)
+	return o.finish(cmd, channel, r, err)
+}
+
+// checkInto refuses targets into which nothing can be replayed.
+func (o *replayOptions) checkInto(cmd *cobra.Command, channel string) error {
+	if !cmd.Flags().Changed("to-channel") {
+		return nil
+	}
+	from, to := pusher.KindOf(channel), pusher.KindOf(o.into)
+	switch {
+	case o.into == "":
+		return usage("--to-channel is empty")
+	case o.asJSON || o.full:
+		return usage("--json and --full print, and --to-channel does not")
+	case o.into == channel:
+		return usage("--to-channel is the channel itself; it would be read while it is written")
+	case from.Encrypted() || to.Encrypted():
+		return usage("--to-channel: the data of an encrypted channel is encrypted for that channel alone")
+	}
+	return nil
+}
+
+// finish says how it ended, and how to go on.
+func (o *replayOptions) finish(cmd *cobra.Command, channel string, r *replay, err error) error {
+	r.bar.clear()
+	stopped := cmd.Context().Err() != nil
+	if err == nil || stopped {
+		fmt.Fprintln(r.stderr, r.summary(channel, o.into))
+	}
+	if err == nil {
+		return nil
+	}
+	next := o.from
+	if r.done > 0 {
+		next = strconv.FormatUint(r.done+1, 10)
+	}
+	again := goOn(cmd, []string{channel}, map[string]string{"from": next, "to": strconv.FormatUint(r.final.Serial, 10)})
+	if stopped {
+		fmt.Fprintf(r.stderr, "stopped; go on with:\n  %s\n", again)
+		return nil
+	}
+	return hinted{o.explain(err), "Go on with: " + again}
+}
+
+// replay is one run.
+type replay struct {
+	past   *past
+	pace   tempo
+	sink   outlet
+	bar    *bar
+	stderr io.Writer
+	// first and final are the first and the last event.
+	first, final *client.HistoryItem
+	// done is the serial of the last event that is known to be through, events how many are.
+	done   uint64
+	events int
+}
+
+// outlet is where a replay goes to. One goroutine uses it.
+type outlet interface {
+	// take takes an event. It may keep it until flush, or until there are enough.
+	take(ctx context.Context, i *client.HistoryItem) error
+	// flush brings through what was taken.
+	flush(ctx context.Context) error
+	// through is the serial of the last event that is through, 0 if none is.
+	through() uint64
+	// remarks are for the summary.
+	remarks() string
+}
+
+func (r *replay) lost(l loss) {
+	r.bar.clear()
+	fmt.Fprintln(r.stderr, l)
+}
+
+func (l loss) String() string {
+	switch {
+	case l.Anew:
+		return "the log of the channel began anew; what was published before and not read is gone"
+	case l.Next > 0:
+		return fmt.Sprintf("events between the serials %d and %d may be missing: they were removed before they could be read", l.After, l.Next)
+	}
+	return fmt.Sprintf("events after serial %d may be missing: they were removed before they could be read", l.After)
+}
+
+func (r *replay) trouble(err error, wait time.Duration) {
+	r.bar.clear()
+	fmt.Fprintf(r.stderr, "%v; next try in %v\n", err, wait.Round(time.Millisecond))
+}
+
+// run reads ahead and hands over what is due, until the end.
+func (r *replay) run(ctx context.Context) error {
+	reading, stop := context.WithCancel(ctx)
+	ahead := readAhead(reading, r.past)
+	defer func() {
+		stop()
+		ahead.wait()
+	}()
+	err := r.play(ctx, ahead)
+	// What was taken when it was stopped is brought through all the same.
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if late := r.sink.flush(last); err == nil {
+		err = late
+	}
+	r.done = r.sink.through()
+	return err
+}
+
+func (r *replay) play(ctx context.Context, ahead *ahead) error {
+	for {
+		var batch []*client.HistoryItem
+		select {
+		case batch = <-ahead.batches:
+		default:
+			if err := r.sink.flush(ctx); err != nil {
+				return err
+			}
+			select {
+			case batch = <-ahead.batches:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		if batch == nil {
+			return ahead.err
+		}
+		for _, i := range batch {
+			if err := r.await(ctx, i); err != nil {
+				return err
+			}
+			if err := r.sink.take(ctx, i); err != nil {
+				return err
+			}
+			r.events++
+		}
+	}
+}
+
+// await waits until an event is due.
+func (r *replay) await(ctx context.Context, i *client.HistoryItem) error {
+	now := time.Now()
+	due := r.pace.due(i.PublishedAt(), now)
+	for due.After(now) {
+		if err := r.sink.flush(ctx); err != nil {
+			return err
+		}
+		r.show(now, i)
+		if err := rest(ctx, min(due.Sub(now), time.Second)); err != nil {
+			return err
+		}
+		now = time.Now()
+	}
+	r.show(now, i)
+	return ctx.Err()
+}
+
+// show draws how far it is: by time where there is a pace, else by serial.
+func (r *replay) show(now time.Time, i *client.HistoryItem) {
+	if r.bar.out == nil {
+		return
+	}
+	part := portion(float64(i.PublishedAtMS-r.first.PublishedAtMS), float64(r.final.PublishedAtMS-r.first.PublishedAtMS))
+	if r.pace.speed == 0 {
+		part = portion(float64(i.Serial-r.first.Serial), float64(r.final.Serial-r.first.Serial))
+	}
+	r.bar.update(now, part, fmt.Sprintf("%d events, %s", r.events, clockOf(i.PublishedAt())))
+}
+
+func portion(a, b float64) float64 {
+	if b <= 0 {
+		return 1
+	}
+	return a / b
+}
+
+func (r *replay) summary(channel, into string) string {
+	where := ""
+	if into != "" {
+		where = " into " + into
+	}
+	return fmt.Sprintf("%d events of %s replayed%s%s", r.events, channel, where, r.sink.remarks())
+}
+
+// ends finds the first and the last event of a stretch, and says what of it cannot be read.
+func ends(ctx context.Context, api *client.Signed, channel string, s stretch, stderr io.Writer) (first, last *client.HistoryItem, err error) {
+	q := s.query()
+	q.Limit = 1
+	found := func(to **client.HistoryItem) func(*client.HistoryItem) error {
+		return func(i *client.HistoryItem) error { *to = i; return nil }
+	}
+	end, err := api.HistoryLines(ctx, channel, q, found(&last), nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	if last == nil {
+		return nil, nil, s.empty(channel, end.Continuity)
+	}
+	q.OldestFirst, q.EndSerial = true, last.Serial
+	if _, err = api.HistoryLines(ctx, channel, q, found(&first), nil); err != nil {
+		return nil, nil, err
+	}
+	if first == nil {
+		return nil, nil, errors.New("what was there was removed a moment ago")
+	}
+	switch c := end.Continuity; {
+	case c.TruncatedBy == "channel_history":
+		fmt.Fprintf(stderr, "it begins with serial %d of %s: channel_history of the app lets nothing older be read\n", first.Serial, clockOf(first.PublishedAt()))
+	case c.TruncatedByRetention:
+		fmt.Fprintf(stderr, "it begins with serial %d of %s: the log has nothing older\n", first.Serial, clockOf(first.PublishedAt()))
+	}
+	return first, last, nil
+}
+
+// empty says why there is nothing in a stretch.
+func (s stretch) empty(channel string, c client.HistoryContinuity) error {
+	if c.RetainedMessages == 0 {
+		err := fmt.Errorf("there are no events of channel %s in the log", shorten(channel, 200))
+		if c.TruncatedBy != "" {
+			return hinted{err, "channel_history of the app lets none of them be read."}
+		}
+		return hinted{err, "Check the name of the channel and --app. What is older than the retention of the app is gone."}
+	}
+	said := func(flag string, m moment) string {
+		switch {
+		case m.serial > 0:
+			return fmt.Sprintf(" %s serial %d", flag, m.serial)
+		case !m.time.IsZero():
+			return fmt.Sprintf(" %s %s", flag, clockOf(m.time))
+		}
+		return ""
+	}
+	return fmt.Errorf("there are no events%s%s: what can be read has the serials %d to %d, stored from %s to %s", said("from", s.from), said("up to", s.to),
+		c.OldestSerial, c.NewestSerial, clockOf(time.UnixMilli(c.OldestMS)), clockOf(time.UnixMilli(c.NewestMS)))
+}
+
+// screenful prints a replay.
+type screenful struct {
+	listing
+	bar          *bar
+	taken, shown uint64
+}
+
+func (t *screenful) take(_ context.Context, i *client.HistoryItem) error {
+	t.bar.clear()
+	t.taken = i.Serial
+	return t.print(i)
+}
+
+func (t *screenful) flush(context.Context) error {
+	err := t.out.(*bufio.Writer).Flush()
+	if err == nil {
+		t.shown = t.taken
+	}
+	return err
+}
+
+func (t *screenful) through() uint64 { return t.shown }
+func (t *screenful) remarks() string { return "" }
