@@ -25,6 +25,7 @@ type historyOptions struct {
 	limit          int
 	oldest, newest bool
 	asJSON, full   bool
+	following      bool
 	since          time.Duration
 	from, to       uint64
 }
@@ -35,10 +36,15 @@ func newHistoryCommand() *cobra.Command {
 		Use:   "history CHANNEL",
 		Short: "Print what the log retains of a channel",
 		Long: `Print what the log retains of a channel, the newest events first unless --oldest
-is given. Pages are fetched as needed.`,
+is given. Pages are fetched as needed.
+
+With --follow, the newest events are printed oldest first (all from --since, --from or
+--oldest on), and then what comes, until Ctrl-C: nothing twice, nothing left out, and
+what is removed before it could be read is said to be missing.`,
 		Example: `  sluice history lobby
   sluice history lobby --oldest --limit 0 --json | jq -r .message.data
-  sluice history lobby --since 10m`,
+  sluice history lobby --since 10m
+  sluice history lobby --follow`,
 		Args: arguments(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
 	}
@@ -49,6 +55,7 @@ is given. Pages are fetched as needed.`,
 	f.BoolVar(&o.newest, "newest", false, "begin with the newest event (default)")
 	f.BoolVar(&o.asJSON, "json", false, "print one JSON object per line")
 	f.BoolVar(&o.full, "full", false, "do not shorten the data")
+	f.BoolVarP(&o.following, "follow", "F", false, "print what comes as well, until Ctrl-C")
 	f.DurationVar(&o.since, "since", 0, "only events of this last time, such as 10m")
 	f.Uint64Var(&o.from, "from", 0, "only events from this serial on")
 	f.Uint64Var(&o.to, "to", 0, "only events up to this serial")
@@ -61,10 +68,15 @@ func (o *historyOptions) run(cmd *cobra.Command, channel string) error {
 		return usage("--limit and --since must not be negative")
 	case o.oldest && o.newest:
 		return usage("--oldest and --newest exclude each other")
+	case o.following && (o.newest || o.to > 0):
+		return usage("--follow prints the oldest event first and has no end; it excludes --newest and --to")
 	}
 	api, err := o.signed(cmd)
 	if err != nil {
 		return err
+	}
+	if o.following {
+		return o.follow(cmd, api, channel)
 	}
 	q := client.HistoryQuery{OldestFirst: o.oldest, StartSerial: o.from, EndSerial: o.to}
 	if o.since > 0 {
