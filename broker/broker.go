@@ -131,6 +131,15 @@ type Ranking interface {
 	CountFrom(ctx context.Context, app, channel string, offset uint64) (uint64, error)
 }
 
+// Listing is a [History] that knows of which channels it has something.
+type Listing interface {
+	// Channels returns the channels whose names begin with a prefix and of which
+	// publications are retained, in byte order. What is published or removed
+	// meanwhile may be missing. It looks at all channels of the app, so it is for
+	// operators. Errors: those of Read.
+	Channels(ctx context.Context, app, prefix string) ([]string, error)
+}
+
 // History reads the log of a channel. Reading never blocks the live path.
 type History interface {
 	// Read returns the publications that q selects. It never returns a short

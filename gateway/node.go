@@ -119,7 +119,7 @@ func New(opt Options) (*Node, error) {
 	n.serving.Store(n.hub)
 	n.openAgreement(port)
 	r := rest.Options{
-		Apps: opt.Apps, Log: in, AllowUnsigned: n.allowUnsigned, Refuse: n.refusal,
+		Apps: opt.Apps, Log: in, History: opt.Log, AllowUnsigned: n.allowUnsigned, Refuse: n.refusal,
 		Node: opt.Name, MaxBody: opt.MaxBody, MaxBodies: opt.MaxBodies, BodyTimeout: opt.BodyTimeout, AnswerTimeout: opt.AnswerTimeout,
 		PublishTimeout: opt.PublishTimeout, CacheTTL: opt.Hub.CacheTTL, LogTime: opt.Log.Now,
 		Observe: n.http.observe, Refused: n.http.refuse, Limited: n.opt.Hub.Metrics.Limited, Terminate: n.hub.Terminate, Logger: opt.Logger,

@@ -123,6 +123,34 @@ func testRead(t *testing.T, b *backend) {
 		}
 	})
 
+	t.Run("channels that have something are listed", func(t *testing.T) {
+		log, ok := b.Log.(broker.Listing)
+		if !ok {
+			t.Skip("this log does not list channels")
+		}
+		root := b.fresh()
+		for _, c := range []string{root + "-a", root + "-a.ü *>", root + "-b", root + "-[b]"} {
+			publish(t, b.Log, app, c, "x")
+		}
+		publish(t, b.Log, b.Apps[1], root+"-c", "x")
+		for prefix, want := range map[string][]string{
+			root + "-": {root + "-[b]", root + "-a", root + "-a.ü *>", root + "-b"}, root + "-a": {root + "-a", root + "-a.ü *>"},
+			root + "-c": nil, root + "-*": nil, root + "-[": {root + "-[b]"},
+		} {
+			got, err := log.Channels(t.Context(), app, prefix)
+			if diff := cmp.Diff(got, want); err != nil || diff != "" {
+				t.Errorf("%q: %v, got (-) and want (+):\n%s", prefix, err, diff)
+			}
+		}
+		all, err := log.Channels(t.Context(), app, "")
+		if err != nil || !slices.Contains(all, root+"-b") || slices.Contains(all, root+"-c") || !slices.IsSorted(all) {
+			t.Errorf("all channels: %v, %v", all, err)
+		}
+		if _, err := log.Channels(t.Context(), "nobody", ""); !errors.Is(err, broker.ErrUnknownApp) {
+			t.Errorf("another app: %v", err)
+		}
+	})
+
 	t.Run("a query that makes no sense is refused", func(t *testing.T) {
 		for name, q := range map[string]broker.Query{
 			"no limit":         {},

@@ -4,15 +4,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"time"
-
-	"github.com/tidwall/gjson"
 
 	"github.com/sluicehq/sluice/gateway/client"
 )
@@ -98,34 +95,6 @@ type mark struct {
 	UserID    string `json:"user_id,omitempty"`
 }
 
-// again is an event as it is published again, under an id.
-func again(i *client.HistoryItem, source, target, id string) (client.Publish, error) {
-	m := gjson.Parse(string(i.Message))
-	p := client.Publish{
-		Name: i.EventName, Channel: target, Data: m.Get("data").String(), Delta: i.Delta, ConflationKey: i.ConflationKey, MessageID: id, IdempotencyKey: id,
-	}
-	m.Get("tags").ForEach(func(key, value gjson.Result) bool {
-		if p.Tags == nil {
-			p.Tags = map[string]string{}
-		}
-		p.Tags[key.String()] = value.String()
-		return true
-	})
-	extras := map[string]json.RawMessage{}
-	if raw := m.Get("extras").Raw; raw != "" {
-		if err := json.Unmarshal([]byte(raw), &extras); err != nil {
-			return p, fmt.Errorf("extras: %w", err)
-		}
-	}
-	text, err := json.Marshal(mark{source, i.StreamID, i.Serial, i.PublishedAtMS, m.Get("user_id").String()})
-	if err != nil {
-		return p, err
-	}
-	extras["replay"] = text
-	p.Extras, err = json.Marshal(extras)
-	return p, err
-}
-
 func (c *copier) take(ctx context.Context, i *client.HistoryItem) error {
 	id := c.idOf(i)
 	_, there := c.known[short(id)]
@@ -135,7 +104,8 @@ func (c *copier) take(ctx context.Context, i *client.HistoryItem) error {
 	case there:
 		c.there++
 	default:
-		p, err := again(i, c.source, c.target, id)
+		r := recordOf(c.source, i)
+		p, err := r.publish(c.target, id)
 		if err != nil {
 			return fmt.Errorf("serial %d: %w", i.Serial, err)
 		}

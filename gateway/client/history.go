@@ -129,3 +129,18 @@ func (s *Signed) History(ctx context.Context, channel string, q HistoryQuery) (*
 	}
 	return &page, nil
 }
+
+// HistoryChannels names up to a thousand channels that begin with a prefix, come after another
+// one in byte order, and have a history to be read; more says whether there are further ones.
+func (s *Signed) HistoryChannels(ctx context.Context, prefix, after string) (channels []string, more bool, err error) {
+	q := url.Values{"filter_by_prefix": {prefix}}
+	if after != "" {
+		q.Set("after", after)
+	}
+	var answer struct {
+		Channels []string `json:"channels"`
+		HasMore  bool     `json:"has_more"`
+	}
+	err = s.Do(ctx, http.MethodGet, []string{"history"}, q, nil, &answer)
+	return answer.Channels, answer.HasMore, err
+}

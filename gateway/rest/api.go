@@ -25,6 +25,9 @@ type Log interface {
 type Options struct {
 	Apps *app.Registry
 	Log  Log
+	// History is what the past is read from, default Log. It may be a
+	// [broker.Ranking] and a [broker.Listing].
+	History broker.History
 	// AllowUnsigned says whether a request may come without a signature; nil
 	// means never. A request that has one is always checked.
 	AllowUnsigned func(*http.Request) bool
@@ -80,6 +83,9 @@ type API struct {
 
 // New returns the API.
 func New(opt Options) *API {
+	if opt.History == nil {
+		opt.History = opt.Log
+	}
 	if opt.MaxBody == 0 {
 		opt.MaxBody = 1 << 20
 	}
@@ -159,6 +165,7 @@ var (
 	historyRoute = route{"history", http.MethodGet, (*request).history, []string{
 		"limit", "direction", "cursor", "format", "start_serial", "end_serial", "start_time_ms", "end_time_ms", "start", "end",
 	}}
+	keptRoute  = route{"history_channels", http.MethodGet, (*request).kept, []string{"filter_by_prefix", "after", "limit"}}
 	stateRoute = route{"history_state", http.MethodGet, (*request).historyState, nil}
 
 	channelsRoute  = route{"channels", http.MethodGet, (*request).channels, []string{"filter_by_prefix", "info"}}
@@ -184,6 +191,8 @@ func find(escaped string) (r route, appID, channel string, ok bool) {
 		return batchRoute, parts[0], "", true
 	case len(parts) == 2 && parts[1] == "channels":
 		return channelsRoute, parts[0], "", true
+	case len(parts) == 2 && parts[1] == "history":
+		return keptRoute, parts[0], "", true
 	case len(parts) == 3 && parts[1] == "channels":
 		return channelRoute, parts[0], parts[2], true
 	case len(parts) == 4 && parts[1] == "channels" && parts[3] == "users":

@@ -159,7 +159,7 @@ func (r *request) asked() (w walk, lines bool, err error) {
 	}
 	w.mark = cursor{App: r.app.ID, Channel: r.channel, Direction: direction, Bounds: b}
 	if text := r.params.Get("cursor"); text != "" {
-		now, err := r.api.opt.Log.Retained(r.http.Context(), r.app.ID, r.channel)
+		now, err := r.api.opt.History.Retained(r.http.Context(), r.app.ID, r.channel)
 		if err != nil {
 			return w, lines, err
 		}
@@ -180,7 +180,7 @@ func (r *request) asked() (w walk, lines bool, err error) {
 
 // look finds out what of the channel may be read.
 func (r *request) look() (*sight.View, error) {
-	return sight.Log{History: r.api.opt.Log, Now: r.api.opt.LogTime}.Look(r.http.Context(), r.app, r.channel)
+	return sight.Log{History: r.api.opt.History, Now: r.api.opt.LogTime}.Look(r.http.Context(), r.app, r.channel)
 }
 
 // summary describes what was read, up to the last offset that is given.

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"unicode/utf8"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/sluicehq/sluice/gateway/client"
+)
+
+// record is one line of an export: an event with its place. Data is always text, because the
+// log delivers nothing else.
+type record struct {
+	Channel       string            `json:"channel"`
+	StreamID      string            `json:"stream_id"`
+	Serial        uint64            `json:"serial"`
+	Published     int64             `json:"published_at_ms"`
+	MessageID     string            `json:"message_id"`
+	Event         string            `json:"event"`
+	Data          *string           `json:"data"`
+	Tags          map[string]string `json:"tags,omitempty"`
+	ConflationKey *string           `json:"conflation_key,omitempty"`
+	Delta         *bool             `json:"delta,omitempty"`
+	UserID        string            `json:"user_id,omitempty"`
+	Extras        json.RawMessage   `json:"extras,omitempty"`
+	// Skipped is why the event cannot be delivered; then it has no data.
+	Skipped string `json:"skipped,omitempty"`
+}
+
+// recordOf reads an event of the history.
+func recordOf(channel string, i *client.HistoryItem) record {
+	m := gjson.Parse(string(i.Message))
+	data := m.Get("data").String()
+	r := record{
+		Channel: channel, StreamID: i.StreamID, Serial: i.Serial, Published: i.PublishedAtMS, MessageID: i.MessageID, Event: i.EventName, Data: &data,
+		ConflationKey: i.ConflationKey, Delta: i.Delta, UserID: m.Get("user_id").String(), Skipped: i.Skipped,
+	}
+	m.Get("tags").ForEach(func(key, value gjson.Result) bool {
+		if r.Tags == nil {
+			r.Tags = map[string]string{}
+		}
+		r.Tags[key.String()] = value.String()
+		return true
+	})
+	if raw := m.Get("extras").Raw; raw != "" {
+		r.Extras = json.RawMessage(raw)
+	}
+	return r
+}
+
+// line writes a record as a line. Text stays as it is, so that lines are as short as can be.
+func (r *record) line(to *bytes.Buffer) error {
+	enc := json.NewEncoder(to)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(r)
+}
+
+// parseRecord reads a line, and refuses what no export has written.
+func parseRecord(line []byte) (r record, err error) {
+	if !utf8.Valid(line) {
+		return r, errors.New("it is not UTF-8")
+	}
+	dec := json.NewDecoder(bytes.NewReader(line))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&r); err != nil {
+		if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+			return r, errors.New("it is cut off")
+		}
+		return r, fmt.Errorf("it is not a line of an export: %w", err)
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return r, errors.New("something follows on the event")
+	}
+	missing := ""
+	switch {
+	case r.Channel == "":
+		missing = "channel"
+	case r.StreamID == "":
+		missing = "stream_id"
+	case r.Serial == 0:
+		missing = "serial"
+	case r.MessageID == "":
+		missing = "message_id"
+	case r.Skipped == "" && r.Event == "":
+		missing = "event"
+	case r.Data == nil:
+		missing = "data"
+	}
+	if missing != "" {
+		return r, fmt.Errorf("%s is missing", missing)
+	}
+	if len(r.Extras) > 0 && !gjson.ParseBytes(r.Extras).IsObject() {
+		return r, errors.New("extras is not an object")
+	}
+	return r, nil
+}
+
+// publish is the event as it is published again, under an id.
+func (r *record) publish(channel, id string) (client.Publish, error) {
+	p := client.Publish{
+		Name: r.Event, Channel: channel, Data: *r.Data, Tags: r.Tags, Delta: r.Delta, ConflationKey: r.ConflationKey, MessageID: id, IdempotencyKey: id,
+	}
+	extras := map[string]json.RawMessage{}
+	if len(r.Extras) > 0 {
+		if err := json.Unmarshal(r.Extras, &extras); err != nil {
+			return p, fmt.Errorf("extras: %w", err)
+		}
+	}
+	text, err := json.Marshal(mark{r.Channel, r.StreamID, r.Serial, r.Published, r.UserID})
+	if err != nil {
+		return p, err
+	}
+	extras["replay"] = text
+	p.Extras, err = json.Marshal(extras)
+	return p, err
+}

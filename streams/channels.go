@@ -1,0 +1,44 @@
+package streams
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/name"
+)
+
+// Channels implements [broker.Listing]. The leader of the stream answers.
+func (l *Log) Channels(ctx context.Context, app, prefix string) ([]string, error) {
+	a, err := l.app(app)
+	if err != nil {
+		return nil, err
+	}
+	if l.ctx.Err() != nil {
+		return nil, broker.ErrClosed
+	}
+	stream, err := l.admin.Stream(ctx, a.stream)
+	if err != nil {
+		return nil, unavailable("asking for the stream", err)
+	}
+	root, _ := rootsOf(l.opt.Prefix, app)
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(root+"*"))
+	if err != nil {
+		return nil, unavailable("asking for the subjects of the stream", err)
+	}
+	var out []string
+	for subject := range info.State.Subjects {
+		// A token that is no name belongs to nobody.
+		channel, err := name.Decode(strings.TrimPrefix(subject, root))
+		if err == nil && strings.HasPrefix(channel, prefix) {
+			out = append(out, channel)
+		}
+	}
+	slices.Sort(out)
+	return out, nil
+}
+
+var _ broker.Listing = (*Log)(nil)
