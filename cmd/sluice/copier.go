@@ -32,6 +32,8 @@ type copier struct {
 	taken   uint64
 	sent    uint64
 
+	// what is what places are, in errors.
+	what                 string
 	there, undeliverable int
 	trouble              func(error, time.Duration)
 }
@@ -47,13 +49,15 @@ const (
 )
 
 func newCopier(api *client.Signed, source, target string) *copier {
-	return &copier{api: api, source: source, target: target, batch: copyBatch, known: map[shortID]struct{}{}}
+	return &copier{api: api, source: source, target: target, what: "the event with serial", batch: copyBatch, known: map[shortID]struct{}{}}
 }
 
 func short(id string) shortID {
 	sum := sha256.Sum256([]byte(id))
 	return shortID(sum[:12])
 }
+
+func hexOf(id shortID) string { return hex.EncodeToString(id[:]) }
 
 // replayPrefix begins the message ids of replays.
 const replayPrefix = "replay-"
@@ -75,13 +79,18 @@ func (c *copier) look(ctx context.Context, since time.Time, stderr io.Writer) er
 		}
 		return nil
 	})
+	return c.unreadable(err, p, c.target, stderr)
+}
+
+// unreadable says what cannot be known where the history of a target may not be read.
+func (c *copier) unreadable(err error, p *past, channel string, stderr io.Writer) error {
 	var api *client.APIError
 	switch {
 	case errors.As(err, &api) && api.Status == http.StatusUnprocessableEntity:
-		fmt.Fprintf(stderr, "what %s has cannot be read (%s); a replay that is repeated after two minutes is stored again\n", c.target, api.Message)
+		fmt.Fprintf(stderr, "what %s has cannot be read (%s); what is repeated after two minutes is stored again\n", channel, api.Message)
 		return nil
 	case err == nil && p.state.TruncatedBy == "channel_history":
-		fmt.Fprintf(stderr, "channel_history lets only a part of %s be read; what was replayed before that is not known and is stored again\n", c.target)
+		fmt.Fprintf(stderr, "channel_history lets only a part of %s be read; what is there before that is not known and is stored again\n", channel)
 	}
 	return err
 }
@@ -144,7 +153,7 @@ func (c *copier) flush(ctx context.Context) error {
 		case errors.As(err, &api) && n > 1 && (api.Code == "limit_exceeded" || api.Code == "payload_too_large"):
 			c.batch = n / 2 // The server takes fewer, or one of them is what it does not take.
 		case errors.As(err, &api) && !passing(err) && n == 1:
-			return fmt.Errorf("the event with serial %d is refused: %w", c.serials[0], err)
+			return fmt.Errorf("%s %d is refused: %w", c.what, c.serials[0], err)
 		case errors.As(err, &api) && !passing(err):
 			c.batch = 1 // To find out which one it is.
 		default:

@@ -18,7 +18,16 @@ type moment struct {
 	time   time.Time
 }
 
-func (m moment) none() bool { return m.serial == 0 && m.time.IsZero() }
+// String is how a command line names the moment, wherever it is read and at whatever time.
+func (m moment) String() string {
+	switch {
+	case m.serial > 0:
+		return strconv.FormatUint(m.serial, 10)
+	case m.time.IsZero():
+		return ""
+	}
+	return m.time.UTC().Format("2006-01-02T15:04:05.000Z07:00")
+}
 
 // layouts are the forms of times, those without a zone in the zone of this machine.
 var layouts = []string{
@@ -69,7 +78,11 @@ func parseTime(text string, now time.Time) (time.Time, bool) {
 }
 
 // stretch is a part of the history, from one moment to another.
-type stretch struct{ from, to moment }
+type stretch struct {
+	from, to moment
+	// least is a serial below which nothing is wanted, whatever from is.
+	least uint64
+}
 
 func parseStretch(from, to string, now time.Time) (s stretch, err error) {
 	if s.from, err = parseMoment("--from", from, now); err != nil {
@@ -90,5 +103,5 @@ func parseStretch(from, to string, now time.Time) (s stretch, err error) {
 
 // query asks for the stretch.
 func (s stretch) query() client.HistoryQuery {
-	return client.HistoryQuery{StartSerial: s.from.serial, Start: s.from.time, EndSerial: s.to.serial, End: s.to.time}
+	return client.HistoryQuery{StartSerial: max(s.from.serial, s.least), Start: s.from.time, EndSerial: s.to.serial, End: s.to.time}
 }

@@ -135,11 +135,11 @@ func (o *replayOptions) finish(cmd *cobra.Command, channel string, r *replay, er
 	if err == nil {
 		return nil
 	}
-	next := o.from
+	next := r.first.Serial
 	if r.done > 0 {
-		next = strconv.FormatUint(r.done+1, 10)
+		next = r.done + 1
 	}
-	again := goOn(cmd, []string{channel}, map[string]string{"from": next, "to": strconv.FormatUint(r.final.Serial, 10)})
+	again := goOn(cmd, []string{channel}, map[string]string{"from": strconv.FormatUint(next, 10), "to": strconv.FormatUint(r.final.Serial, 10)})
 	if stopped {
 		fmt.Fprintf(r.stderr, "stopped; go on with:\n  %s\n", again)
 		return nil
@@ -317,10 +317,13 @@ func ends(ctx context.Context, api *client.Signed, channel string, s stretch, st
 	return first, last, nil
 }
 
+// emptyError is the error of a stretch in which there is nothing.
+type emptyError struct{ error }
+
 // empty says why there is nothing in a stretch.
 func (s stretch) empty(channel string, c client.HistoryContinuity) error {
 	if c.RetainedMessages == 0 {
-		err := fmt.Errorf("there are no events of channel %s in the log", shorten(channel, 200))
+		err := emptyError{fmt.Errorf("there are no events of channel %s in the log", shorten(channel, 200))}
 		if c.TruncatedBy != "" {
 			return hinted{err, "channel_history of the app lets none of them be read."}
 		}
@@ -335,8 +338,8 @@ func (s stretch) empty(channel string, c client.HistoryContinuity) error {
 		}
 		return ""
 	}
-	return fmt.Errorf("there are no events%s%s: what can be read has the serials %d to %d, stored from %s to %s", said("from", s.from), said("up to", s.to),
-		c.OldestSerial, c.NewestSerial, clockOf(time.UnixMilli(c.OldestMS)), clockOf(time.UnixMilli(c.NewestMS)))
+	return emptyError{fmt.Errorf("there are no events%s%s: what can be read has the serials %d to %d, stored from %s to %s", said("from", s.from), said("up to", s.to),
+		c.OldestSerial, c.NewestSerial, clockOf(time.UnixMilli(c.OldestMS)), clockOf(time.UnixMilli(c.NewestMS)))}
 }
 
 // screenful prints a replay.

@@ -30,7 +30,7 @@ which lists them.`,
 		root.Flags().AddFlag(&hidden)
 	})
 	root.AddCommand(
-		serve, newPublishCommand(), newSubscribeCommand(), newHistoryCommand(), newReplayCommand(), newDemoCommand(),
+		serve, newPublishCommand(), newSubscribeCommand(), newHistoryCommand(), newReplayCommand(), newExportCommand(), newImportCommand(), newDemoCommand(),
 		newSubjectCommand(), newConfigCommand(), newVersionCommand(),
 	)
 	return root

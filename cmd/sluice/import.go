@@ -1,0 +1,234 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluicehq/sluice/gateway/client"
+	"github.com/sluicehq/sluice/gateway/pusher"
+)
+
+// maxRecord is the longest line of an export.
+const maxRecord = 64 << 20
+
+type importOptions struct {
+	target
+	fromLine int
+	check    bool
+}
+
+func newImportCommand() *cobra.Command {
+	o := &importOptions{}
+	cmd := &cobra.Command{
+		Use:   "import FILE",
+		Short: "Publish what was exported",
+		Long: `Publish the events of an export again, in the order of its lines, into the channels
+that they come from. They keep their names, data, tags, conflation values, extras and
+message ids, get new places and times, and are marked with the old ones (extras.replay).
+
+What a channel has already, by message id, is not published once more, so an import may
+be repeated. A file is read to its end first, and nothing of it is published if one line
+is wrong; - is standard input, which is published as it comes.
+
+If it stops before the end it prints the command that goes on.`,
+		Example: `  sluice import orders.ndjson
+  sluice import orders.ndjson --check
+  sluice export orders | sluice import - --url https://other.example --app other`,
+		Args: arguments(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
+	}
+	o.target.flags(cmd)
+	f := cmd.Flags()
+	f.IntVar(&o.fromLine, "from-line", 1, "leave out the lines before this one")
+	f.BoolVar(&o.check, "check", false, "only read it, and say what is wrong with it")
+	return cmd
+}
+
+func (o *importOptions) run(cmd *cobra.Command, path string) error {
+	if o.fromLine < 1 {
+		return usage("--from-line is %d, the first line is 1", o.fromLine)
+	}
+	ctx, in := cmd.Context(), cmd.InOrStdin()
+	size := int64(0)
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		count, bytes, err := checkRecords(ctx, f)
+		switch {
+		case ctx.Err() != nil:
+			return errors.New("stopped; nothing was published")
+		case err != nil:
+			return hinted{err, "Nothing was published."}
+		case o.fromLine > count+1:
+			return usage("--from-line is %d, and %s has %d lines", o.fromLine, path, count)
+		}
+		if _, err := f.Seek(0, io.SeekStart); err != nil {
+			return err
+		}
+		in, size = f, bytes
+		if o.check {
+			fmt.Fprintf(cmd.ErrOrStderr(), "%d lines, all of them events\n", count)
+			return nil
+		}
+	} else if o.check {
+		count, _, err := checkRecords(ctx, in)
+		if err == nil {
+			fmt.Fprintf(cmd.ErrOrStderr(), "%d lines, all of them events\n", count)
+		}
+		return err
+	}
+	api, err := o.signed(cmd)
+	if err != nil {
+		return err
+	}
+	i := &importer{copier: newCopier(api, "", ""), stderr: cmd.ErrOrStderr(), bar: newBar(cmd.ErrOrStderr()), size: size, line: o.fromLine - 1}
+	i.copier.what = "line"
+	i.copier.trouble = i.trouble
+	err = i.run(ctx, in, o.fromLine)
+	i.bar.clear()
+	if err == nil {
+		fmt.Fprintf(i.stderr, "%d lines imported%s\n", i.lines, i.copier.remarks())
+		return nil
+	}
+	hint := "Go on with: " + goOn(cmd, []string{path}, map[string]string{"from-line": strconv.Itoa(max(int(i.copier.through()), o.fromLine-1) + 1)})
+	if ctx.Err() != nil {
+		return hinted{fmt.Errorf("stopped after %d lines", i.lines), hint}
+	}
+	return hinted{o.explain(err), hint}
+}
+
+// records calls each with the lines of an export, from the first on, which is 1.
+func records(ctx context.Context, in io.Reader, each func(line int, text []byte, r *record) error) error {
+	lines := bufio.NewScanner(in)
+	lines.Buffer(make([]byte, 0, 256<<10), maxRecord)
+	n := 0
+	for lines.Scan() {
+		n++
+		text := lines.Bytes()
+		if len(bytes.TrimSpace(text)) == 0 {
+			return fmt.Errorf("line %d is empty", n)
+		}
+		r, err := parseRecord(text)
+		if err != nil {
+			return fmt.Errorf("line %d: %w", n, err)
+		}
+		if err := each(n, text, &r); err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	if errors.Is(lines.Err(), bufio.ErrTooLong) {
+		return fmt.Errorf("line %d has more than %d bytes", n+1, maxRecord)
+	}
+	return lines.Err()
+}
+
+// checkRecords reads all lines, and returns how many there are and their bytes.
+func checkRecords(ctx context.Context, in io.Reader) (count int, size int64, err error) {
+	err = records(ctx, in, func(line int, text []byte, r *record) error {
+		count, size = line, size+int64(len(text))+1
+		if err := pusher.CheckChannel(r.Channel, maxChannel); err != nil {
+			return fmt.Errorf("line %d: %w", line, err)
+		}
+		return nil
+	})
+	return count, size, err
+}
+
+// maxChannel is longer than what any app allows.
+const maxChannel = 4096
+
+// importer publishes lines.
+type importer struct {
+	copier *copier
+	stderr io.Writer
+	bar    *bar
+	// size is that of the whole, 0 if it is not known; read is how much was read.
+	size, read int64
+	// looked are the channels of which it is known what they have.
+	looked      map[string]bool
+	line, lines int
+}
+
+func (i *importer) run(ctx context.Context, in io.Reader, from int) error {
+	i.looked = map[string]bool{}
+	err := records(ctx, in, func(line int, text []byte, r *record) error {
+		i.read += int64(len(text)) + 1
+		if line < from {
+			return nil
+		}
+		i.bar.update(time.Now(), portion(float64(i.read), float64(i.size)), fmt.Sprintf("%d lines, %s", i.lines, shorten(r.Channel, 60)))
+		if err := i.take(ctx, line, r); err != nil {
+			return err
+		}
+		i.lines++
+		return nil
+	})
+	// What was taken when it was stopped is brought through all the same.
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if late := i.copier.flush(last); err == nil {
+		err = late
+	}
+	return err
+}
+
+func (i *importer) take(ctx context.Context, line int, r *record) error {
+	c := i.copier
+	if !i.looked[r.Channel] {
+		if err := i.look(ctx, r.Channel); err != nil {
+			return fmt.Errorf("line %d: %w", line, err)
+		}
+		i.looked[r.Channel] = true
+	}
+	id := short(r.Channel + "\x00" + r.MessageID)
+	_, there := c.known[id]
+	switch {
+	case r.Skipped != "":
+		c.undeliverable++
+	case there:
+		c.there++
+	default:
+		p, err := r.publish(r.Channel, r.MessageID)
+		if err != nil {
+			return fmt.Errorf("line %d: %w", line, err)
+		}
+		p.IdempotencyKey = "import-" + hexOf(id)
+		if err := c.add(ctx, p, uint64(line)); err != nil {
+			return err
+		}
+		c.known[id] = struct{}{} // An export may have been appended to itself.
+	}
+	c.taken = uint64(line)
+	return nil
+}
+
+// look learns what a channel has.
+func (i *importer) look(ctx context.Context, channel string) error {
+	// A wish for the very first event is told what cuts it.
+	p := &past{api: i.copier.api, channel: channel, stretch: stretch{from: moment{serial: 1}}, patience: replayPatience, lost: func(loss) {}, trouble: i.trouble}
+	err := p.read(ctx, func(item *client.HistoryItem) error {
+		i.copier.known[short(channel+"\x00"+item.MessageID)] = struct{}{}
+		return nil
+	})
+	return i.copier.unreadable(err, p, channel, i.stderr)
+}
+
+func (i *importer) trouble(err error, wait time.Duration) {
+	i.bar.clear()
+	fmt.Fprintf(i.stderr, "%v; next try in %v\n", err, wait.Round(time.Millisecond))
+}
