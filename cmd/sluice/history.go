@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -113,13 +112,17 @@ func (o *historyOptions) run(cmd *cobra.Command, channel string) error {
 type listing struct {
 	out          io.Writer
 	asJSON, full bool
+	// text is used again for each event.
+	text []byte
 	// begun is true once the head of the table was printed.
 	begun bool
 }
 
 func (l *listing) print(i *client.HistoryItem) error {
 	if l.asJSON {
-		return json.NewEncoder(l.out).Encode(i)
+		l.text = append(i.AppendJSON(l.text[:0]), '\n')
+		_, err := l.out.Write(l.text)
+		return err
 	}
 	if !l.begun {
 		l.begun = true

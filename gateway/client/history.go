@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/tidwall/gjson"
+
+	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
 // HistoryQuery selects a part of a channel's history (protocol section 5.6). Zero
@@ -72,6 +74,75 @@ type HistoryItem struct {
 
 // Data is the data string of the event.
 func (i *HistoryItem) Data() string { return gjson.Get(string(i.Message), "data").String() }
+
+// AppendJSON appends the item as encoding/json writes it, but for escapes that JSON does not
+// need. It costs a quarter: a replay at full speed prints fifty thousand a second.
+func (i *HistoryItem) AppendJSON(dst []byte) []byte {
+	text := func(name, value string) {
+		dst = append(append(append(dst, `,"`...), name...), `":`...)
+		dst = pusher.AppendString(dst, value)
+	}
+	number := func(name string, value int64) {
+		dst = append(append(append(dst, `,"`...), name...), `":`...)
+		dst = strconv.AppendInt(dst, value, 10)
+	}
+	dst = append(dst, `{"stream_id":`...)
+	dst = pusher.AppendString(dst, i.StreamID)
+	number("serial", int64(i.Serial))
+	number("published_at_ms", i.PublishedAtMS)
+	text("message_id", i.MessageID)
+	text("event_name", i.EventName)
+	number("payload_size_bytes", int64(i.PayloadSize))
+	if i.ConflationKey != nil {
+		text("conflation_key", *i.ConflationKey)
+	}
+	if i.Delta != nil {
+		dst = strconv.AppendBool(append(dst, `,"delta":`...), *i.Delta)
+	}
+	if i.Skipped != "" {
+		text("skipped", i.Skipped)
+	}
+	dst = append(dst, `,"message":`...)
+	if i.Message == "" {
+		dst = append(dst, "null"...)
+	}
+	return append(append(dst, i.Message...), '}')
+}
+
+// parse reads an item without reflection, and reports false if it is none.
+func (i *HistoryItem) parse(line string) bool {
+	if !gjson.Valid(line) {
+		return false
+	}
+	gjson.Parse(line).ForEach(func(name, value gjson.Result) bool {
+		switch name.Str {
+		case "stream_id":
+			i.StreamID = value.String()
+		case "serial":
+			i.Serial = value.Uint()
+		case "published_at_ms":
+			i.PublishedAtMS = value.Int()
+		case "message_id":
+			i.MessageID = value.String()
+		case "event_name":
+			i.EventName = value.String()
+		case "payload_size_bytes":
+			i.PayloadSize = int(value.Int())
+		case "conflation_key":
+			key := value.String()
+			i.ConflationKey = &key
+		case "delta":
+			hint := value.Bool()
+			i.Delta = &hint
+		case "skipped":
+			i.Skipped = value.String()
+		case "message":
+			i.Message = Raw(value.Raw)
+		}
+		return true
+	})
+	return i.Serial > 0
+}
 
 // PublishedAt is when the log stored the event.
 func (i *HistoryItem) PublishedAt() time.Time { return time.UnixMilli(i.PublishedAtMS) }

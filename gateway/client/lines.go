@@ -88,8 +88,8 @@ func readLine(text []byte, each func(*HistoryItem) error, gap func(uint64)) (*Hi
 		return line.End, nil
 	}
 	item := &HistoryItem{}
-	if err := json.Unmarshal(text, item); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrBrokenOff, err)
+	if !item.parse(string(text)) {
+		return nil, fmt.Errorf("%w in %.40q", ErrBrokenOff, text)
 	}
 	return nil, each(item)
 }

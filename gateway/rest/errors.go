@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -82,7 +83,12 @@ func encode(log *slog.Logger, answer any, err error) (status int, body []byte) {
 		f := failureOf(err)
 		answer, status = f, f.Status
 	}
-	body, err = json.Marshal(answer)
+	// Frames in an answer are the bytes that sockets get, with no escapes for web pages.
+	var text bytes.Buffer
+	enc := json.NewEncoder(&text)
+	enc.SetEscapeHTML(false)
+	err = enc.Encode(answer)
+	body = bytes.TrimSuffix(text.Bytes(), []byte("\n"))
 	if err != nil {
 		log.Error("an answer could not be encoded", "error", err)
 		return http.StatusInternalServerError, []byte(`{"error":"internal error","code":"internal","status":500}`)

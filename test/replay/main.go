@@ -1,0 +1,289 @@
+// Command replay measures `sluice replay` with the built binary on an embedded log: how
+// exact the pace at speed 1 is, and whether it drifts; and how many events a second
+// `--speed max` prints. It prints what it found, and fails where that is out of bounds.
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+type options struct {
+	span         time.Duration
+	rate, events int
+	size         int
+	late, drift  time.Duration
+	least        float64
+}
+
+func main() {
+	var o options
+	flag.DurationVar(&o.span, "for", 10*time.Minute, "how long events are published and then replayed at speed 1; 0 leaves it out")
+	flag.IntVar(&o.rate, "rate", 50, "events per second, at random moments")
+	flag.IntVar(&o.events, "events", 300_000, "how many events are replayed at --speed max; 0 leaves it out")
+	flag.IntVar(&o.size, "size", 200, "bytes of data of each of them")
+	flag.DurationVar(&o.late, "p99", 20*time.Millisecond, "largest error of the spacing that is let pass, p99")
+	flag.DurationVar(&o.drift, "drift", 5*time.Millisecond, "largest drift that is let pass")
+	flag.Float64Var(&o.least, "least", 50_000, "fewest events a second that are let pass")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, o); err != nil {
+		fmt.Fprintln(os.Stderr, "replay:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, o options) error {
+	dir, err := os.MkdirTemp("", "sluice-replay-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	s, err := serve(ctx, dir)
+	if err != nil {
+		return err
+	}
+	defer s.stop()
+	var failed []error
+	if o.span > 0 {
+		failed = append(failed, s.pace(ctx, o))
+	}
+	if o.events > 0 {
+		failed = append(failed, s.most(ctx, o))
+	}
+	return errors.Join(failed...)
+}
+
+// server is a running gateway with a log in its process.
+type server struct {
+	binary, url string
+	cmd         *exec.Cmd
+	conn        *nats.Conn
+	log         jetstream.JetStream
+}
+
+func serve(ctx context.Context, dir string) (*server, error) {
+	s := &server{binary: filepath.Join(dir, "sluice")}
+	if out, err := exec.CommandContext(ctx, "go", "build", "-o", s.binary, "./cmd/sluice").CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("building: %w\n%s", err, out)
+	}
+	ports, err := freePorts(2)
+	if err != nil {
+		return nil, err
+	}
+	file := filepath.Join(dir, "sluice.yaml")
+	config := fmt.Sprintf(`mode: development
+host: 127.0.0.1
+port: %d
+metrics: {host: 127.0.0.1, port: -1}
+history: {max_messages: -1}
+nats: {embedded: {port: %d, store_dir: %q}}
+`, ports[0], ports[1], filepath.Join(dir, "store"))
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		return nil, err
+	}
+	s.url = fmt.Sprintf("http://127.0.0.1:%d", ports[0])
+	s.cmd = exec.CommandContext(ctx, s.binary, "serve", "--config", file)
+	s.cmd.Cancel = func() error { return s.cmd.Process.Signal(syscall.SIGTERM) }
+	s.cmd.WaitDelay = 30 * time.Second
+	logs, err := os.Create(filepath.Join(dir, "log"))
+	if err != nil {
+		return nil, err
+	}
+	defer logs.Close()
+	s.cmd.Stdout, s.cmd.Stderr = logs, logs
+	if err := s.cmd.Start(); err != nil {
+		return nil, err
+	}
+	if err := s.ready(ctx); err != nil {
+		text, _ := os.ReadFile(logs.Name())
+		s.stop()
+		return nil, fmt.Errorf("%w\n%s", err, text)
+	}
+	if s.conn, err = nats.Connect(fmt.Sprintf("nats://127.0.0.1:%d", ports[1])); err == nil {
+		s.log, err = jetstream.New(s.conn, jetstream.WithPublishAsyncMaxPending(4096))
+	}
+	if err != nil {
+		s.stop()
+	}
+	return s, err
+}
+
+func (s *server) ready(ctx context.Context) error {
+	limit, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if answer, err := http.Get(s.url + "/ready"); err == nil {
+			_ = answer.Body.Close()
+			if answer.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		select {
+		case <-limit.Done():
+			return errors.New("the server does not become ready")
+		case <-tick.C:
+		}
+	}
+}
+
+func (s *server) stop() {
+	if s.conn != nil {
+		s.conn.Close()
+	}
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	_ = s.cmd.Wait()
+}
+
+func freePorts(n int) (ports []int, err error) {
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		defer l.Close()
+		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+	}
+	return ports, nil
+}
+
+// replay runs the command and calls each with what it prints, line by line.
+func (s *server) replay(ctx context.Context, each func(line []byte), args ...string) error {
+	cmd := exec.CommandContext(ctx, s.binary, append([]string{"replay", "--json", "--url", s.url}, args...)...)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	var said strings.Builder
+	cmd.Stderr = &said
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	lines := bufio.NewReaderSize(out, 1<<20)
+	for {
+		line, err := lines.ReadSlice('\n')
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return errors.Join(err, cmd.Wait())
+		}
+		each(line)
+	}
+	if err := cmd.Wait(); err != nil {
+		return fmt.Errorf("%w: %s", err, &said)
+	}
+	return nil
+}
+
+// pace publishes at random moments, replays, and compares.
+func (s *server) pace(ctx context.Context, o options) error {
+	fmt.Printf("publishing %d events a second at random moments for %v, then replaying them at speed 1\n", o.rate, o.span)
+	random := rand.New(rand.NewPCG(1, 2))
+	published := 0
+	for end := time.Now().Add(o.span); time.Now().Before(end); published++ {
+		if _, err := s.log.Publish(ctx, "ch.app-id.pace", fmt.Appendf(nil, `{"n":%d}`, published)); err != nil {
+			return err
+		}
+		timer := time.NewTimer(time.Duration(random.ExpFloat64() * float64(time.Second) / float64(o.rate)))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	var came []time.Time
+	var stored []int64
+	err := s.replay(ctx, func(line []byte) {
+		at := time.Now()
+		var item struct {
+			Time int64 `json:"published_at_ms"`
+		}
+		if json.Unmarshal(line, &item) == nil {
+			came, stored = append(came, at), append(stored, item.Time)
+		}
+	}, "pace", "--speed", "1")
+	if err != nil {
+		return err
+	}
+	if len(came) != published {
+		return fmt.Errorf("%d events were replayed, %d published", len(came), published)
+	}
+	late := make([]time.Duration, len(came))
+	var spacing []time.Duration
+	for i := range came {
+		late[i] = came[i].Sub(came[0]) - time.Duration(stored[i]-stored[0])*time.Millisecond
+		if i > 0 {
+			spacing = append(spacing, (late[i] - late[i-1]).Abs())
+		}
+	}
+	tenth := max(len(late)/10, 1)
+	drift := quantile(late[len(late)-tenth:], 0.5) - quantile(late[:tenth], 0.5)
+	p99 := quantile(spacing, 0.99)
+	fmt.Printf("%d events in %v: error of the spacing p50 %v, p99 %v, largest %v; drift %v\n", len(came), came[len(came)-1].Sub(came[0]).Round(time.Second),
+		quantile(spacing, 0.5), p99, quantile(spacing, 1), drift)
+	if p99 > o.late || drift.Abs() > o.drift {
+		return fmt.Errorf("the error of the spacing may be %v (p99), and the drift %v", o.late, o.drift)
+	}
+	return nil
+}
+
+func quantile(all []time.Duration, q float64) time.Duration {
+	sorted := slices.Sorted(slices.Values(all))
+	return sorted[min(int(q*float64(len(sorted))), len(sorted)-1)].Round(time.Microsecond)
+}
+
+// most replays as fast as can be.
+func (s *server) most(ctx context.Context, o options) error {
+	pad := strings.Repeat("x", max(o.size-20, 0))
+	for n := range o.events {
+		if _, err := s.log.PublishAsync("ch.app-id.most", fmt.Appendf(nil, `{"n":%d,"x":"%s"}`, n, pad)); err != nil {
+			return err
+		}
+	}
+	select {
+	case <-s.log.PublishAsyncComplete():
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	best := 0.0
+	for round := range 3 {
+		events, began := 0, time.Now()
+		if err := s.replay(ctx, func([]byte) { events++ }, "most", "--speed", "max"); err != nil {
+			return err
+		}
+		took := time.Since(began)
+		rate := float64(events) / took.Seconds()
+		fmt.Printf("--speed max, round %d: %d events of %d bytes in %v, %.0f a second\n", round+1, events, o.size, took.Round(time.Millisecond), rate)
+		if events != o.events {
+			return fmt.Errorf("%d events were replayed, %d published", events, o.events)
+		}
+		best = max(best, rate)
+	}
+	if best < o.least {
+		return fmt.Errorf("%.0f events a second; it should be %.0f", best, o.least)
+	}
+	return nil
+}
