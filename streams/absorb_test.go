@@ -1,13 +1,65 @@
 package streams
 
 import (
+	"context"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/follow"
 )
+
+// idle is a follower of a log that says nothing.
+type idle struct {
+	*follower
+	at broker.Position
+}
+
+func (i idle) Begin(context.Context) error {
+	i.Lock()
+	defer i.Leave()
+	i.Start(i.at, false)
+	return nil
+}
+
+func (idle) End() {}
+
+func (idle) Read(ctx context.Context) (func() follow.Found, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// alone follows a channel from a position on, for a sink, without a log.
+func alone(t testing.TB, at broker.Position, sink broker.Sink) *follower {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	l := &Log{ctx: ctx, repairs: broker.NewShare(1), wake: make(chan struct{}, 1)}
+	l.opt.MaxData = 100
+	a := &appLog{}
+	a.epoch.Store(&at.Epoch)
+	var f *follower
+	l.follow = follow.NewFeed(follow.Options[arrival]{
+		Context: ctx, Go: running.Go, Shards: 1, Repairs: l.repairs, RepairTimeout: time.Minute,
+		Connected: func() bool { return true }, Wake: l.trigger,
+		Line: func(x *follow.Follower[arrival]) follow.Line[arrival] {
+			f = &follower{Follower: x, log: l, app: a}
+			return idle{f, at}
+		},
+	}, &l.stats)
+	t.Cleanup(func() {
+		cancel()
+		l.follow.Close()
+		running.Wait()
+	})
+	if _, err := l.follow.Attach(t.Context(), "app-1", "c", "c", sink); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
 
 // An audit may find a channel behind whose messages are on their way, and by the time the
 // log is read it may have removed them. What arrived meanwhile follows what was delivered,
@@ -26,19 +78,70 @@ func TestWhatArrivedProvesThatNothingIsMissing(t *testing.T) {
 		{"it is not", nil, 1, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			a := &appLog{}
-			epoch := "e"
-			a.epoch.Store(&epoch)
 			sk := &sink{}
-			f := &follower{log: &Log{}, app: a, epoch: epoch, state: repairing, target: 3, held: c.held}
-			f.log.opt.MaxData = 100
+			f := alone(t, broker.Position{Epoch: "e", Offset: 1}, sk)
+			f.Lock()
 			f.track.advance(1, at.Add(1))
-			f.sinks = []*attachment{{follower: f, sink: sk, at: broker.Position{Epoch: epoch}}}
-			if done, _ := f.absorb([]stored{{place: where(3, 0)}}, 1, 3, epoch); !done {
+			f.repair(3)
+			for _, m := range c.held {
+				f.Hold(m, 1)
+			}
+			f.page = &page{[]stored{{place: where(3, 0)}}, 1, "e"}
+			if found := f.absorb(); found != follow.Complete {
 				t.Error("the repair is not over")
 			}
+			f.Leave()
 			if got, gaps := sk.all(); len(got) != c.got || gaps != c.gaps {
 				t.Errorf("%d publications and %d gaps, want %d and %d", len(got), gaps, c.got, c.gaps)
+			}
+		})
+	}
+}
+
+// What a page means is known without a log.
+func TestReadingAPage(t *testing.T) {
+	at := time.Unix(1000, 0)
+	message := func(offset, pending uint64) stored {
+		return stored{place: place{offset: offset, pending: pending, time: at.Add(time.Duration(offset))}}
+	}
+	seen := func(offset uint64) tracker {
+		return tracker{last: offset, seen: mark{offset: offset, time: at.Add(time.Duration(offset))}}
+	}
+	const origin = 4
+	for _, c := range []struct {
+		name      string
+		track     tracker
+		page      []stored
+		target    uint64
+		continues bool
+		evicted   uint64
+		brings    int
+		found     follow.Found
+		misses    bool
+	}{
+		{"it goes on", seen(5), []stored{message(5, 2), message(6, 1)}, 7, false, 0, 1, follow.Progress, false},
+		{"as far as was asked", seen(5), []stored{message(5, 1), message(7, 0)}, 7, false, 0, 1, follow.Complete, false},
+		{"beyond that", seen(5), []stored{message(5, 2), message(6, 1), message(9, 0)}, 7, false, 0, 2, follow.Complete, false},
+		{"to the end", seen(5), []stored{message(5, 1), message(9, 0)}, toTheEnd, false, 0, 1, follow.Complete, false},
+		{"there is more", seen(5), []stored{message(5, 2), message(9, 1)}, toTheEnd, false, 0, 1, follow.Progress, false},
+		{"the end was reached before", seen(5), []stored{message(5, 0)}, toTheEnd, false, 0, 0, follow.Complete, false},
+		{"a copy that is behind", seen(5), []stored{message(5, 0)}, 7, false, 0, 0, follow.Nothing, false},
+		{"a copy that has nothing", seen(5), nil, toTheEnd, false, 0, 0, follow.Nothing, false},
+		{"a channel that has nothing", tracker{}, nil, toTheEnd, false, 0, 0, follow.Complete, false},
+		{"some were removed", seen(5), []stored{message(8, 1), message(9, 0)}, 9, false, 7, 2, follow.Complete, true},
+		{"they are held", seen(5), []stored{message(8, 1), message(9, 0)}, 9, true, 0, 0, follow.Complete, true},
+		{"more were removed than was asked for", seen(5), []stored{message(20, 3)}, 9, false, 19, 1, follow.Complete, true},
+		{"it began where the channel had nothing", tracker{last: origin}, []stored{message(8, 0)}, 8, false, 0, 1, follow.Complete, false},
+		{"behind a gap", tracker{last: 7, seen: mark{}}, []stored{message(9, 0)}, 9, false, 8, 1, follow.Complete, false},
+		{"another in its place", seen(5), []stored{{place: place{offset: 5, pending: 1, time: at}}, message(6, 0)}, 6, false, 0, 1, follow.Complete, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := c.track.read(c.page, origin, c.target, c.continues)
+			if r.evicted != c.evicted || len(r.messages) != c.brings || r.found != c.found {
+				t.Errorf("evicted up to %d, brings %d, found %d; want %d, %d, %d", r.evicted, len(r.messages), r.found, c.evicted, c.brings, c.found)
+			}
+			if got := c.track.misses(c.page); got != c.misses {
+				t.Errorf("misses: %t", got)
 			}
 		})
 	}
@@ -47,9 +150,14 @@ func TestWhatArrivedProvesThatNothingIsMissing(t *testing.T) {
 // An answer of the log that is older than what was delivered since it was asked says
 // nothing: each audit of a busy channel held it up to ask the leader.
 func TestAnAnswerIsComparedWithWhatWasDeliveredBefore(t *testing.T) {
-	f := &follower{state: following}
+	f := alone(t, broker.Position{Epoch: "e", Offset: 9}, &sink{})
+	f.Lock()
 	f.track.advance(9, time.Unix(1000, 0))
-	if f.catchUp(5, 5); f.state != following {
+	f.Unlock()
+	f.catchUp(5, 5)
+	f.Lock()
+	defer f.Unlock()
+	if !f.Following() {
 		t.Error("the channel is held up")
 	}
 }
@@ -71,14 +179,19 @@ func TestWhatCameSinceTheLookIsNotRepeated(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			sk := &sink{}
-			f := &follower{log: &Log{}, app: &appLog{}, epoch: "old", state: repairing}
-			f.sinks = []*attachment{{follower: f, sink: sk, at: broker.Position{Epoch: "old"}}}
+			f := alone(t, broker.Position{Epoch: "old", Offset: c.offset}, sk)
+			f.Lock()
 			if c.offset > 0 {
 				f.track.advance(c.offset, c.at)
 			}
+			f.Unlock()
 			f.newEpoch(broker.Position{Epoch: "new", Offset: 10}, look)
-			if want := (broker.Position{Epoch: "new", Offset: c.begin}); len(sk.gaps) != 1 || sk.gaps[0].Resume != want || f.here() != want {
-				t.Errorf("gaps %+v, followed from %+v, want %+v", sk.gaps, f.here(), want)
+			awaitTrue(t, "the gap is told", func() bool { _, gaps := sk.all(); return gaps > 0 })
+			f.Lock()
+			here := f.At()
+			f.Unlock()
+			if want := (broker.Position{Epoch: "new", Offset: c.begin}); len(sk.gaps) != 1 || sk.gaps[0].Resume != want || here != want {
+				t.Errorf("gaps %+v, followed from %+v, want %+v", sk.gaps, here, want)
 			}
 		})
 	}

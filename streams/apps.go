@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nuid"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/follow"
 	"github.com/sluicehq/sluice/broker/name"
 )
 
@@ -39,8 +40,8 @@ type appLog struct {
 	open atomic.Bool
 	// wake asks for the channels that are followed to be compared with the log.
 	wake chan struct{}
-	// retrying is set while somebody is about to wake it again.
-	retrying atomic.Bool
+	// retry wakes it again when that failed.
+	retry follow.Retry
 	// look asks for the stream to be looked at.
 	look chan struct{}
 	// sure is what is known of acknowledgements.
@@ -200,7 +201,7 @@ func (l *Log) superviseApp(a *appLog) {
 			return
 		case <-a.wake:
 			l.checkStream(a)
-			l.compare(a, 0)
+			l.compare(a, follow.Everyone, false)
 		case <-a.look:
 			l.checkStream(a)
 			l.restore(a)
@@ -218,7 +219,7 @@ func (l *Log) superviseApp(a *appLog) {
 		case <-audit.C:
 			// A lost last message is not revealed by any later one; a few
 			// silent channels at a time are compared with the log.
-			l.compare(a, auditBatch)
+			l.compare(a, follow.Oldest, true)
 		}
 	}
 }

@@ -178,8 +178,8 @@ func (l *Log) restore(a *appLog) {
 		// Some may have been delivered. Storing them again would deliver them twice.
 		lost++
 	}
-	l.stats.restored.Add(uint64(restored))
-	l.stats.misplaced.Add(uint64(lost))
+	l.upkeep.restored.Add(uint64(restored))
+	l.upkeep.misplaced.Add(uint64(lost))
 	if restored+lost > 0 && l.ctx.Err() == nil {
 		l.opt.Logger.Error("somebody edited a stream so that acknowledged events were not stored in their channels",
 			"stream", a.stream, "stored again", restored, "not in the log", lost)
@@ -192,7 +192,7 @@ func (l *Log) anew(ctx context.Context, a *appLog, m *nats.Msg) (*nats.Msg, erro
 	if err := l.refresh(ctx, a, ""); err != nil {
 		return nil, unavailable("putting back the settings of the stream "+a.stream, err)
 	}
-	l.stats.restored.Add(1)
+	l.upkeep.restored.Add(1)
 	return l.again(a, m), nil
 }
 

@@ -61,7 +61,7 @@ func (l *Log) checkBuckets() {
 
 // noteMended says that settings were put back.
 func (l *Log) noteMended(stream, settings string) {
-	l.stats.mended.Add(1)
+	l.upkeep.mended.Add(1)
 	l.opt.Logger.Warn("somebody changed settings of a stream that must not differ, and they were put back", "stream", stream, "settings", settings)
 }
 

@@ -209,7 +209,7 @@ func (l *Log) publication(a *appLog, m *stored, epoch string) *broker.Publicatio
 	}
 	h := m.header
 	if claiming(h) && !l.believes(a, m.subject, h, m.data) {
-		l.stats.unproven.Add(1)
+		l.stats.Unproven.Add(1)
 		h = disclaimed(h)
 	}
 	p.Event, p.Skipped = decode(h, m.data, l.opt.MaxData)

@@ -3,66 +3,51 @@ package streams
 import (
 	"context"
 	"errors"
-	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/follow"
 )
 
-type followerState uint8
+// toTheEnd makes a repair read as far as the log goes.
+const toTheEnd = 1<<64 - 1
 
-const (
-	// beginning: the position is not known yet; messages are held.
-	beginning followerState = iota
-	// following: messages are judged and delivered as they come.
-	following
-	// repairing: a goroutine reads the log; messages are held.
-	repairing
-	// ended: nothing is delivered any more.
-	ended
-)
-
-const (
-	// maxHeld and maxHeldBytes bound what waits for a repair. Beyond them the
-	// held messages are given up and the repair reads on to the end of the log.
-	maxHeld      = 4096
-	maxHeldBytes = 16 << 20
-	// toTheEnd makes a repair read as far as the log goes.
-	toTheEnd = 1<<64 - 1
-)
-
-// follower follows the live subject of one channel for all its sinks.
+// follower follows the live subject of one channel: it is what a [follow.Follower] knows of
+// JetStream.
 type follower struct {
-	log                    *Log
-	app                    *appLog
-	shard                  *feedShard
-	channel, subject, live string
-	sub                    *standing
-	audited                atomic.Int64
-	// begun is closed when the position is known or failed is set.
-	begun  chan struct{}
-	failed error
-	// users belongs to the shard's lock.
-	users int
+	*follow.Follower[arrival]
+	log     *Log
+	app     *appLog
+	subject string
+	sub     *standing
 
-	mu    sync.Mutex
-	state followerState
+	// The rest belongs to the lock of the follower.
+
 	track tracker
-	epoch string
 	// origin is where following began; nothing at or below it is delivered.
 	origin uint64
-	sinks  []*attachment
-	held   []arrival
-	bytes  int
+	// target is how far a repair reads.
 	target uint64
+	// doubt is what a repair has to find out before it reads, page what it read and must not
+	// take over before that.
+	doubt doubt
+	page  *page
 }
 
-// attachTimeout bounds one attempt to attach.
-const attachTimeout = 10 * time.Second
+var _ follow.Line[arrival] = (*follower)(nil)
+
+// doubt is a question about a channel that its leader answers.
+type doubt uint8
+
+const (
+	certain doubt = iota
+	// tail: has the log lost what was seen last?
+	tail
+	// unplaced: how far does the channel go? A live message came whose place cannot be seen.
+	unplaced
+)
 
 // arrival is a live message. Of one whose place cannot be seen nothing is known but that
 // it came after those before it.
@@ -72,34 +57,18 @@ type arrival struct {
 	unseen bool
 }
 
-// begin subscribes and then finds the position: what is stored after the
-// subscription is active arrives live, what was stored before lies at or below the
-// position.
-func (f *follower) begin(ctx context.Context) {
-	defer close(f.begun)
-	if f.failed = f.subscribe(ctx); f.failed == nil {
-		return
-	}
-	f.close()
-	// The next one to come must find no failed follower.
-	f.shard.mu.Lock()
-	if f.shard.followers[f.live] == f {
-		delete(f.shard.followers, f.live)
-	}
-	f.shard.mu.Unlock()
+func (l *Log) line(f *follow.Follower[arrival]) follow.Line[arrival] {
+	return &follower{Follower: f, log: l, app: l.apps[f.App], subject: publishSubject(l.opt.Prefix, f.App, f.Channel)}
 }
 
-func (f *follower) subscribe(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, attachTimeout)
-	defer cancel()
+// Begin implements [follow.Line]. It subscribes and then finds the position: what is stored
+// after the subscription is active arrives live, what was stored before lies at or below the
+// position.
+func (f *follower) Begin(ctx context.Context) (err error) {
 	crowded := f.log.feed.crowded.Load()
-	sub, err := f.log.feed.stand(f.live, f.shard.in, nil)
-	if err != nil {
+	if f.sub, err = f.log.feed.stand(f.Key, f.log.shards[f.Shard()].in, nil); err != nil {
 		return unavailable("attaching", err)
 	}
-	f.mu.Lock()
-	f.sub = sub
-	f.mu.Unlock()
 	if err := f.log.feed.settle(ctx, crowded); err != nil {
 		return unavailable("attaching", err)
 	}
@@ -124,41 +93,23 @@ func (f *follower) subscribe(ctx context.Context) error {
 // settle begins to follow from an origin, at which there may be a message. It does not if
 // the log began a new life meanwhile: then the origin may be of either.
 func (f *follower) settle(epoch string, origin uint64, at time.Time, found bool) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	f.Lock()
+	defer f.Leave()
 	if f.app.currentEpoch() != epoch {
 		return false
 	}
-	f.epoch, f.origin = epoch, origin
+	f.origin = origin
 	if found {
 		f.track.advance(origin, at)
 	}
-	f.resume()
+	f.Start(broker.Position{Epoch: epoch, Offset: origin}, !found)
 	return true
 }
 
-func (f *follower) attach(sink broker.Sink) *attachment {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	a := &attachment{follower: f, sink: sink, empty: f.track.last == 0, at: broker.Position{Epoch: f.epoch, Offset: max(f.track.last, f.origin)}}
-	f.sinks = append(f.sinks, a)
-	return a
-}
-
-func (f *follower) detach(a *attachment) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.sinks = slices.DeleteFunc(slices.Clone(f.sinks), func(x *attachment) bool { return x == a })
-}
-
-func (f *follower) close() {
-	f.mu.Lock()
-	f.state = ended
-	f.sinks, f.held, f.bytes = nil, nil, 0
-	sub := f.sub
-	f.mu.Unlock()
-	if sub != nil {
-		sub.end()
+// End implements [follow.Line].
+func (f *follower) End() {
+	if f.sub != nil {
+		f.sub.end()
 	}
 }
 
@@ -168,112 +119,71 @@ func (f *follower) receive(m *nats.Msg) {
 	// Everybody may put such headers on a message, but nobody except the server
 	// may write the live subject, and it puts its own last.
 	if errors.Is(err, errPlaceless) {
-		f.log.stats.rejected.Add(1)
+		f.log.stats.Rejected.Add(1)
 		return
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.accept(arrival{p, m, err != nil})
+	a := arrival{p, m, err != nil}
+	if f.Enter(a, m.Size()) {
+		f.accept(a)
+		f.Leave()
+	}
+}
+
+// Accept implements [follow.Line].
+func (f *follower) Accept(held []arrival) {
+	for _, m := range unknown(held, f.track.last) {
+		f.accept(m)
+	}
 }
 
 // accept judges a message and acts on the verdict. The lock is held.
 func (f *follower) accept(m arrival) {
-	switch f.state {
-	case ended:
-		return
-	case beginning, repairing:
-		f.hold(m)
+	if !f.Following() {
+		f.Hold(m, m.msg.Size())
 		return
 	}
 	if m.unseen {
-		f.lookUp()
+		f.inquire(unplaced)
 		return
 	}
 	switch f.track.judge(m.offset, m.prev, m.time) {
 	case deliver:
 		f.publish(&stored{place: m.place, header: m.msg.Header, data: m.msg.Data})
 	case repair:
-		f.hold(m)
+		f.Hold(m, m.msg.Size())
 		f.repair(m.prev)
 	case suspect:
-		f.hold(m)
-		f.investigate()
+		f.Hold(m, m.msg.Size())
+		f.inquire(tail)
 	}
 }
 
-func (f *follower) hold(m arrival) {
-	if len(f.held) >= maxHeld || f.bytes > maxHeldBytes {
-		f.held, f.bytes = nil, 0
-		f.target = toTheEnd
-	}
-	f.held = append(f.held, m)
-	f.bytes += m.msg.Size()
-}
-
-// resume goes back to following and takes what was held. The lock is held.
-func (f *follower) resume() {
-	if f.state == ended {
-		return
-	}
-	f.state = following
-	held := unknown(f.held, f.track.last)
-	f.held, f.bytes = nil, 0
-	for _, m := range held {
-		f.accept(m)
-	}
-}
-
-// publish delivers a message of the log. The lock is held.
+// publish gives a message of the log. The lock is held.
 func (f *follower) publish(m *stored) {
-	p := f.log.publication(f.app, m, f.epoch)
+	p := f.log.publication(f.app, m, f.At().Epoch)
 	if p.Skipped != "" {
-		f.log.stats.skipped.Add(1)
+		f.log.stats.Skipped.Add(1)
 		// Whoever may publish can make as many of them as he likes.
 		f.log.skips.Warn(f.log.opt.Logger, f.app.opt.ID, "events that cannot be delivered were skipped", "app", f.app.opt.ID,
-			"channel", f.channel, "epoch", p.Epoch, "offset", p.Offset, "reason", p.Skipped)
+			"channel", f.Channel, "epoch", p.Epoch, "offset", p.Offset, "reason", p.Skipped)
 	}
-	f.deliver(p)
-}
-
-// deliver gives a publication to all sinks. The lock is held.
-func (f *follower) deliver(p *broker.Publication) {
 	f.track.advance(p.Offset, p.Time)
 	f.app.known.saw(p.Offset)
-	if p.Offset <= f.origin {
-		return
-	}
-	for _, a := range f.sinks {
-		if a.at.Epoch != p.Epoch || p.Offset > a.at.Offset {
-			a.sink.Publication(p)
-		}
-	}
+	f.Give(p)
 }
 
-// gap tells all sinks that publications are missing. The lock is held.
-func (f *follower) gap(g broker.Gap) {
-	switch g.Reason {
-	case broker.GapEvicted:
-		f.log.stats.gapEvicted.Add(1)
-	case broker.GapEpoch:
-		f.log.stats.gapEpoch.Add(1)
-	case broker.GapUnavailable:
-		f.log.stats.gapUnavailable.Add(1)
-	}
-	for _, a := range f.sinks {
-		a.sink.Gap(g)
-	}
-}
-
-func (f *follower) here() broker.Position {
-	return broker.Position{Epoch: f.epoch, Offset: max(f.track.last, f.origin)}
+// missing has it told that everything up to an offset is missing. The lock is held.
+func (f *follower) missing(offset uint64, reason broker.GapReason) {
+	f.Gap(broker.Position{Epoch: f.At().Epoch, Offset: offset}, reason)
+	f.track.skip(offset)
 }
 
 // newEpoch begins a new life of the log behind a position, at which the log ended at a
 // time of its own clock.
 func (f *follower) newEpoch(p broker.Position, at time.Time) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.state == ended || f.state == beginning || f.epoch == p.Epoch {
+	f.Lock()
+	defer f.LeaveToOthers()
+	if !f.Begun() || f.At().Epoch == p.Epoch {
 		return
 	}
 	// What was stored and delivered since the log was asked is of the new life already, and
@@ -281,33 +191,41 @@ func (f *follower) newEpoch(p broker.Position, at time.Time) {
 	if f.track.seen.time.After(at) {
 		p.Offset = max(p.Offset, f.track.seen.offset)
 	}
-	f.gap(broker.Gap{After: f.here(), Resume: p, Reason: broker.GapEpoch})
-	f.epoch, f.origin, f.track = p.Epoch, p.Offset, tracker{last: p.Offset}
-	if f.state == following {
+	f.Gap(p, broker.GapEpoch)
+	f.origin, f.track = p.Offset, tracker{last: p.Offset}
+	f.doubt, f.page = certain, nil
+	if f.Following() {
 		f.repair(toTheEnd)
 	} else {
 		f.target = toTheEnd
 	}
 }
 
+// seen is the message that was delivered last.
+func (f *follower) seen() mark {
+	f.Lock()
+	defer f.Unlock()
+	return mark{f.subject, f.track.seen.offset, f.track.seen.time}
+}
+
 // behind says whether the log has a later message than was delivered.
 func (f *follower) behind(newest uint64) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return newest > max(f.track.last, f.origin)
+	f.Lock()
+	defer f.Unlock()
+	return newest > f.At().Offset
 }
 
 // catchUp repairs the channel if the log has a later message than was delivered. If its
 // newest one is older than what had been delivered before it was asked, a replica is
 // behind, or the log lost its tail.
 func (f *follower) catchUp(newest, before uint64) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	f.Lock()
+	defer f.Unlock()
 	switch {
-	case f.state != following:
-	case newest > f.track.last && newest > f.origin:
+	case !f.Following():
+	case newest > f.At().Offset:
 		f.repair(newest)
 	case newest < before && f.track.seen.offset > 0:
-		f.investigate()
+		f.inquire(tail)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/follow"
 	"github.com/sluicehq/sluice/broker/seldom"
 	"github.com/sluicehq/sluice/kv"
 )
@@ -27,8 +28,10 @@ type Log struct {
 	reader *reader
 	epochs *epochs
 	apps   map[string]*appLog
+	follow *follow.Feed[arrival]
 	shards []*feedShard
-	stats  counters
+	stats  follow.Counters
+	upkeep upkeep
 	skips  seldom.Lines
 	clock  broker.Clock
 
@@ -72,6 +75,7 @@ func Open(ctx context.Context, opt Options) (*Log, error) {
 	}
 	l.addApps()
 	l.ctx, l.cancel = context.WithCancel(context.Background())
+	l.follow = l.newFeed()
 	ctx, cancel := context.WithTimeout(ctx, opt.StartTimeout)
 	defer cancel()
 	if err := l.open(ctx); err != nil {
@@ -106,11 +110,7 @@ func (l *Log) open(ctx context.Context) error {
 	if err := l.openApps(ctx); err != nil {
 		return err
 	}
-	for i := range l.opt.FeedShards {
-		s := newFeedShard(l, i)
-		l.shards = append(l.shards, s)
-		l.running.Go(s.run)
-	}
+	l.startFeed()
 	l.opened.Store(true)
 	for _, a := range l.apps {
 		l.running.Go(func() { l.superviseApp(a) })
@@ -162,7 +162,7 @@ func (l *Log) handlers(k *link) []nats.Option {
 func (l *Log) reported(k *link, c *nats.Conn, err error) {
 	switch {
 	case errors.Is(err, nats.ErrSlowConsumer):
-		l.stats.slow.Add(1)
+		l.stats.Slow.Add(1)
 		l.trigger()
 	case errors.Is(err, nats.ErrPermissionViolation):
 		k.deny(err.Error())
@@ -186,9 +186,7 @@ func (l *Log) Now() time.Time { return l.clock.At(time.Now()) }
 func (l *Log) Close() error {
 	l.stop.Do(func() {
 		l.cancel()
-		for _, s := range l.shards {
-			s.closeAll()
-		}
+		l.follow.Close()
 		l.running.Wait()
 		for _, k := range l.links() {
 			k.Close()

@@ -58,15 +58,15 @@ func (c through) InProcessConn() (net.Conn, error) {
 	return c.gate.Wrap(conn), nil
 }
 
-// doubt has the follower of a channel read it anew.
-func doubt(l *Log, app, channel string, begin func(*follower)) {
+// ask has the follower of a channel read it anew.
+func ask(l *Log, app, channel string, begin func(*follower)) {
 	for _, f := range l.followers(l.apps[app]) {
-		if f.channel != channel {
+		if f.Channel != channel {
 			continue
 		}
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		if f.state == following {
+		f.Lock()
+		defer f.Unlock()
+		if f.Following() {
 			begin(f)
 		}
 		return
@@ -81,6 +81,7 @@ func TestConformance(t *testing.T) {
 		gate := &fault.Gate{}
 		opt := options(s)
 		opt.ConnectOptions = append(opt.ConnectOptions, nats.InProcessServer(through{s, gate}))
+		opt.FeedBytes = 256 << 10
 		l := open(t, opt)
 		return brokertest.Backend{
 			Probe: brokertest.Probe{
@@ -89,12 +90,12 @@ func TestConformance(t *testing.T) {
 				Retry:   func() { l.retryLater(l.apps["app-1"]) },
 				Repairs: l.repairs.Load, RepairsAtOnce: 8,
 				Doubts: map[string]func(app, channel string){
-					"missed":  func(app, channel string) { doubt(l, app, channel, func(f *follower) { f.repair(toTheEnd) }) },
-					"suspect": func(app, channel string) { doubt(l, app, channel, (*follower).investigate) },
+					"missed":   func(app, channel string) { ask(l, app, channel, func(f *follower) { f.repair(toTheEnd) }) },
+					"suspect":  func(app, channel string) { ask(l, app, channel, func(f *follower) { f.inquire(tail) }) },
+					"unplaced": func(app, channel string) { ask(l, app, channel, func(f *follower) { f.inquire(unplaced) }) },
 				},
 			},
 			Log: l, Apps: [2]string{"app-1", "app.2 ü"}, MaxMessages: 100, MaxEventBytes: 64<<10 + 1,
-			Known:  []string{brokertest.KnownFeedBytes},
 			Second: func(t *testing.T) broker.Log { return open(t, options(s)) },
 			Reopen: func(t *testing.T) broker.Log {
 				_ = l.Close()

@@ -2,47 +2,32 @@ package streams
 
 import (
 	"context"
-	"time"
+
+	"github.com/sluicehq/sluice/broker/follow"
 )
 
 // lookUp finds out where the log has a live message whose place cannot be seen, by
-// asking the leader how far the channel goes, and repairs up to there. The lock is held.
-func (f *follower) lookUp() {
-	f.state = repairing
-	f.target = f.track.last
-	f.log.running.Go(func() {
-		patience := newPatience(f.log)
-		newest, err := f.askNewest()
-		for err != nil && patience.left() {
-			select {
-			case <-f.log.ctx.Done():
-				return
-			case <-time.After(attemptPause):
-			}
-			newest, err = f.askNewest()
-		}
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		switch {
-		case f.state != repairing || f.log.ctx.Err() != nil:
-		case f.target == toTheEnd:
-			f.repair(toTheEnd)
-		case newest > max(f.track.last, f.origin):
-			f.repair(newest)
-		default:
-			// It was delivered already, or has gone. If the leader did not answer, the
-			// next message shows what is missing before it.
-			f.resume()
-		}
-	})
-}
-
-// askNewest returns the offset of the channel's newest message, 0 if there is none.
-func (f *follower) askNewest() (uint64, error) {
-	ctx, cancel := context.WithTimeout(f.log.ctx, attemptStart)
+// asking the leader how far the channel goes. It is to be repaired up to there.
+func (f *follower) lookUp(ctx context.Context) (func() follow.Found, error) {
+	ctx, cancel := context.WithTimeout(ctx, attemptStart)
 	defer cancel()
-	m, _, err := f.log.reader.ask(ctx, f.app.stream, getRequest{LastFor: f.subject})
-	return m.offset, err
+	newest, _, err := f.log.reader.ask(ctx, f.app.stream, getRequest{LastFor: f.subject})
+	if err != nil {
+		return nil, err
+	}
+	return func() follow.Found {
+		f.doubt = certain
+		switch {
+		case f.target == toTheEnd:
+			return follow.Turned
+		case newest.offset > f.At().Offset:
+			f.target = newest.offset
+			return follow.Turned
+		}
+		// It was delivered already, or has gone.
+		f.Resume()
+		return follow.Complete
+	}, nil
 }
 
 // unknown leaves out the held messages of unknown place that were delivered: what came

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/follow"
 	"github.com/sluicehq/sluice/broker/secret"
 )
 
@@ -94,6 +95,9 @@ type Options struct {
 	// FeedShards is the number of goroutines that apply live messages, default
 	// 4; FeedQueue is what waits for each, default 16384 messages.
 	FeedShards, FeedQueue int
+	// FeedBytes is what waits for each of them in bytes, default 64 MiB. What does not fit is
+	// read from the log.
+	FeedBytes int64
 	// Readers bounds the direct gets under way, default 8.
 	Readers int
 	// AuditInterval is how often silent channels are compared with the log, a
@@ -121,6 +125,7 @@ func (o *Options) setDefaults() error {
 	def(&o.RepairTimeout, time.Minute)
 	def(&o.FeedShards, 4)
 	def(&o.FeedQueue, 16384)
+	def(&o.FeedBytes, follow.QueueBytes)
 	def(&o.Readers, 8)
 	def(&o.AuditInterval, 10*time.Second)
 	if o.Logger == nil {

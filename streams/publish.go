@@ -55,7 +55,7 @@ func (l *Log) Publish(ctx context.Context, app string, events ...broker.Outgoing
 		err = l.publishMany(ctx, a, events, messages, receipts)
 	}
 	if err != nil {
-		l.stats.failures.Add(1)
+		l.stats.Failures.Add(1)
 		return nil, err
 	}
 	return receipts, nil
@@ -116,7 +116,7 @@ func (l *Log) publishOne(ctx context.Context, a *appLog, m *nats.Msg, e broker.O
 			var own bool
 			if own, err = l.storedByGateway(ctx, a, m, receipt.Offset); err == nil && !own {
 				claimed++
-				l.stats.unproven.Add(1)
+				l.stats.Unproven.Add(1)
 				m = l.withNextID(a, m, e, claimed)
 				try--
 				continue
@@ -143,7 +143,7 @@ func (l *Log) publishAcked(ctx context.Context, a *appLog, m *nats.Msg) (broker.
 	life := a.epoch.Load()
 	for attempt := 0; ; attempt++ {
 		if attempt > 0 {
-			l.stats.retries.Add(1)
+			l.stats.Retries.Add(1)
 		}
 		try, cancel := context.WithTimeout(ctx, attemptTimeout)
 		ack, err := l.js.PublishMsg(try, m, jetstream.WithRetryAttempts(0))
@@ -153,10 +153,10 @@ func (l *Log) publishAcked(ctx context.Context, a *appLog, m *nats.Msg) (broker.
 		}
 		if err == nil {
 			a.storing.note(l, nil)
-			l.stats.published.Add(1)
+			l.stats.Published.Add(1)
 			a.known.stored(ack.Sequence, func() bool { return a.epoch.Load() == life })
 			if ack.Duplicate {
-				l.stats.duplicates.Add(1)
+				l.stats.Duplicates.Add(1)
 			}
 			return broker.Receipt{
 				Position:  broker.Position{Epoch: *life, Offset: ack.Sequence},

@@ -4,258 +4,201 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"time"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/follow"
 )
 
-// repair reads everything up to target from the log and then goes on following.
-// The lock is held. Repairs of different channels do not wait for each other,
-// beyond a bound on how many run.
+// page is a part of the log that was read from an offset inclusive, in a life of it.
+type page struct {
+	messages []stored
+	after    uint64
+	epoch    string
+}
+
+// repair reads everything up to target from the log and then goes on following. The lock is
+// held.
 func (f *follower) repair(target uint64) {
-	f.state = repairing
 	f.target = target
-	f.log.stats.repairs.Add(1)
-	f.log.running.Go(func() {
-		done, err := f.log.repairs.Take(f.log.ctx, f.app.opt.ID)
-		if err != nil {
-			return
-		}
-		defer done()
-		f.repairRun()
-	})
+	f.Repair(follow.Read)
 }
 
-// repairRun works until the target is reached or given up.
-func (f *follower) repairRun() {
-	ctx := f.log.ctx
-	patience := newPatience(f.log)
-	wait := 5 * time.Millisecond
-	for stale := 0; ; {
-		f.mu.Lock()
-		state, after, target, epoch := f.state, f.track.last, f.target, f.epoch
-		f.mu.Unlock()
-		if state != repairing {
-			return
-		}
-		page, err := f.log.reader.page(ctx, f.app.stream, f.subject, after, pageSize)
-		if err == nil && f.misses(page) {
-			var what fate
-			if what, err = f.log.fateOf(ctx, f.app, f.seen()); err == nil && what == lost {
-				if err = f.log.refresh(ctx, f.app, epoch); err == nil {
-					continue
-				}
-			}
-		}
-		if err == nil {
-			var done, progress bool
-			if done, progress = f.absorb(page, after, target, epoch); done {
-				return
-			}
-			if progress {
-				stale, wait = 0, 5*time.Millisecond
-				patience = newPatience(f.log)
-				continue
-			}
-			// The replica may be behind. After some tries the leader decides.
-			if stale++; stale < 3 {
-				err = errStale
-			} else {
-				err = f.askLeader(ctx, after, target, epoch)
-				if err == nil {
-					continue
-				}
-			}
-		}
-		if ctx.Err() != nil {
-			return
-		}
-		if !patience.left() {
-			f.log.opt.Logger.Warn("repair given up", "app", f.app.opt.ID, "after", after, "error", err)
-			f.abandon(broker.GapUnavailable, target, epoch)
-			return
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(wait):
-		}
-		wait = min(2*wait, 200*time.Millisecond)
-	}
+// inquire has the leader answer a question before anything later is delivered. The lock is held.
+func (f *follower) inquire(about doubt) {
+	f.target, f.doubt = f.track.last, about
+	f.Repair(follow.Inquire)
 }
 
-// absorb delivers a page that was read from `after` inclusive. It reports whether
-// the repair is over, and whether the page brought anything new.
-func (f *follower) absorb(page []stored, after, target uint64, epoch string) (done, progress bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.state != repairing || f.epoch != epoch || f.track.last != after {
-		return f.state != repairing, true
+// place returns how far the channel is, in which life of the log.
+func (f *follower) place() (after uint64, epoch string) {
+	f.Lock()
+	defer f.Unlock()
+	return f.track.last, f.At().Epoch
+}
+
+// Read implements [follow.Line]. The message that was delivered last is read as well: it is the
+// proof that none is missing.
+func (f *follower) Read(ctx context.Context) (func() follow.Found, error) {
+	after, epoch := f.place()
+	got, err := f.log.reader.page(ctx, f.app.stream, f.subject, after, pageSize)
+	if err != nil {
+		return nil, err
 	}
-	// At the origin the channel may have no message, whose absence then proves nothing.
-	anchored := after > f.origin || after > 0 && after == f.track.seen.offset
-	if anchored && len(page) > 0 && page[0].offset > after {
-		if f.continues(after) {
-			f.resume()
-			return true, true
+	return func() follow.Found {
+		f.page = &page{got, after, epoch}
+		if f.track.misses(got) {
+			return follow.Doubtful
 		}
+		return f.absorb()
+	}, nil
+}
+
+// absorb takes over the page. The lock is held.
+func (f *follower) absorb() follow.Found {
+	p := f.page
+	if f.page = nil; p == nil {
+		return follow.Turned
+	}
+	if f.At().Epoch != p.epoch || f.track.last != p.after {
+		return follow.Progress
+	}
+	if f.Dropped() {
+		f.target = toTheEnd
+	}
+	r := f.track.read(p.messages, f.origin, f.target, f.continues(p.after))
+	if r.evicted > 0 {
 		// The message that continuity was counted from is gone, and nobody
 		// knows what went with it.
-		f.gap(broker.Gap{
-			After:  f.here(),
-			Resume: broker.Position{Epoch: epoch, Offset: page[0].offset - 1}, Reason: broker.GapEvicted,
-		})
-		f.track.skip(page[0].offset - 1)
-		progress = true
+		f.missing(r.evicted, broker.GapEvicted)
 	}
-	for i := range page {
-		if m := &page[i]; m.offset > f.track.last {
-			m.prev = f.track.last
-			f.publish(m)
-			f.log.stats.repaired.Add(1)
-			progress = true
-		}
+	for i := range r.messages {
+		f.bring(&r.messages[i])
 	}
-	ended := len(page) == 0 || page[len(page)-1].pending == 0
-	if f.track.last >= f.target || f.target == toTheEnd && ended && (len(page) > 0 || after == 0) {
-		f.resume()
-		return true, true
+	if r.found == follow.Complete {
+		f.Resume()
 	}
-	return false, progress
+	return r.found
+}
+
+// bring gives a message that was read. The lock is held.
+func (f *follower) bring(m *stored) {
+	m.prev = f.track.last
+	f.publish(m)
+	f.log.stats.Repaired.Add(1)
 }
 
 // continues says whether the message that follows an offset is held: then nothing is
 // missing before it, whatever the log has removed. The lock is held.
 func (f *follower) continues(after uint64) bool {
-	return slices.ContainsFunc(f.held, func(m arrival) bool { return m.prev <= after && m.offset > after })
+	return slices.ContainsFunc(f.Held(), func(m arrival) bool { return m.prev <= after && m.offset > after })
 }
 
-// askLeader reads the next message from the leader, whose answer is the truth.
-func (f *follower) askLeader(ctx context.Context, after, target uint64, epoch string) error {
+// Ask implements [follow.Line]. It reads the next message from the leader, whose answer is the
+// truth.
+func (f *follower) Ask(ctx context.Context) (func() follow.Found, error) {
+	after, epoch := f.place()
 	m, found, err := f.log.reader.leaderGet(ctx, f.app.stream, getRequest{Seq: after + 1, NextFor: f.subject})
 	if err != nil {
 		if errors.Is(err, errNoStream) {
 			f.log.trigger()
 		}
-		return err
+		return nil, err
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.state != repairing || f.epoch != epoch || f.track.last != after {
-		return nil
-	}
-	if found && m.offset <= target {
-		m.prev = after
-		f.publish(&m)
-		f.log.stats.repaired.Add(1)
-		if f.track.last >= f.target {
-			f.resume()
+	return func() follow.Found {
+		switch {
+		case f.At().Epoch != epoch || f.track.last != after:
+			return follow.Turned
+		case found && m.offset <= f.target:
+			f.bring(&m)
+			if f.track.last < f.target {
+				return follow.Turned
+			}
+		case f.target != toTheEnd:
+			f.missing(f.target, broker.GapEvicted)
 		}
-		return nil
-	}
-	if target != toTheEnd {
-		f.gap(broker.Gap{After: f.here(), Resume: broker.Position{Epoch: epoch, Offset: target}, Reason: broker.GapEvicted})
-		f.track.skip(target)
-	}
-	f.resume()
-	return nil
+		f.Resume()
+		return follow.Complete
+	}, nil
 }
 
-// abandon gives up on what is missing and goes on behind it.
-func (f *follower) abandon(reason broker.GapReason, target uint64, epoch string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.state != repairing || f.epoch != epoch {
+// Inquire implements [follow.Line].
+func (f *follower) Inquire(ctx context.Context) (func() follow.Found, error) {
+	f.Lock()
+	about, p := f.doubt, f.page
+	f.Unlock()
+	switch {
+	case about == unplaced:
+		return f.lookUp(ctx)
+	case about == tail:
+		ctx, cancel := context.WithTimeout(ctx, attemptStart)
+		defer cancel()
+		return f.lookBack(ctx, func() follow.Found {
+			if f.doubt != tail || f.target == toTheEnd {
+				f.doubt = certain
+				return follow.Turned
+			}
+			f.believe()
+			return follow.Complete
+		}, true)
+	case p != nil:
+		return f.lookBack(ctx, f.absorb, false)
+	}
+	return func() follow.Found { return follow.Turned }, nil
+}
+
+// lookBack asks what became of the message that was delivered last. If the log lost it, or if
+// there is no log and that is what is asked, a new life of the log begins. Otherwise kept says
+// what it means that it did not.
+func (f *follower) lookBack(ctx context.Context, kept func() follow.Found, whole bool) (func() follow.Found, error) {
+	_, epoch := f.place()
+	what, err := f.log.fateOf(ctx, f.app, f.seen())
+	if err == nil && what == lost || whole && errors.Is(err, errNoStream) {
+		if err = f.log.refresh(ctx, f.app, epoch); err == nil && !whole {
+			return func() follow.Found {
+				f.page = nil
+				return follow.Turned
+			}, nil
+		}
+	}
+	return kept, err
+}
+
+// believe goes on although the log contradicts what it said before: what was held and lies
+// below was delivered before; the clocks of two leaders differ. What lies above follows, and
+// retention removed what was seen. The lock is held.
+func (f *follower) believe() {
+	f.doubt = certain
+	f.Keep(func(m arrival) bool { return m.unseen || m.offset > f.track.last })
+	f.track.forget()
+	f.Resume()
+}
+
+// GiveUp implements [follow.Line].
+func (f *follower) GiveUp(err error) {
+	about := f.doubt
+	f.doubt, f.page = certain, nil
+	switch {
+	case about != certain && f.target == toTheEnd:
+		return // the log is to be read, whatever the answer
+	case about == unplaced:
+		// The next message shows what is missing before it.
+		f.Resume()
+		return
+	case about == tail:
+		f.log.opt.Logger.Warn("whether the log lost its tail could not be found out", "app", f.App, "after", f.track.seen.offset, "error", err)
+		f.Gap(f.At(), broker.GapUnavailable)
+		f.believe()
 		return
 	}
+	f.log.opt.Logger.Warn("repair given up", "app", f.App, "after", f.track.last, "error", err)
+	target := f.target
 	if target == toTheEnd {
 		target = f.track.last
 		// The place of the first one may be unknown: then a later one shows what is missing.
-		if len(f.held) > 0 {
-			target = f.held[0].prev
+		if held := f.Held(); len(held) > 0 {
+			target = held[0].prev
 		}
 	}
-	target = max(target, f.track.last)
-	f.gap(broker.Gap{After: f.here(), Resume: broker.Position{Epoch: epoch, Offset: target}, Reason: reason})
-	f.track.skip(target)
-	f.resume()
-}
-
-// misses says whether a page that begins at the message that was seen last does not hold
-// it.
-func (f *follower) misses(page []stored) bool {
-	seen := f.seen()
-	return len(page) > 0 && seen.offset > 0 && (page[0].offset != seen.offset || !page[0].time.Equal(seen.time))
-}
-
-// seen is the message that was delivered last.
-func (f *follower) seen() mark {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return mark{f.subject, f.track.seen.offset, f.track.seen.time}
-}
-
-// investigate finds out whether the log lost its tail. The lock is held.
-func (f *follower) investigate() {
-	f.state = repairing
-	f.target = f.track.last
-	seen, epoch := f.track.seen, f.epoch
-	seen.subject = f.subject
-	f.log.running.Go(func() {
-		done, err := f.log.repairs.Take(f.log.ctx, f.app.opt.ID)
-		if err != nil {
-			return
-		}
-		defer done()
-		f.investigateRun(seen, epoch)
-	})
-}
-
-// investigateRun works until it is known what became of a message, or given up.
-func (f *follower) investigateRun(seen mark, epoch string) {
-	patience := newPatience(f.log)
-	var err error
-	for {
-		ctx, cancel := context.WithTimeout(f.log.ctx, attemptStart)
-		err = f.inquire(ctx, seen, epoch)
-		cancel()
-		if err == nil || !patience.left() {
-			break
-		}
-		select {
-		case <-f.log.ctx.Done():
-			return
-		case <-time.After(attemptPause):
-		}
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	switch {
-	case f.state != repairing || f.log.ctx.Err() != nil:
-		return
-	case f.target == toTheEnd:
-		f.repair(toTheEnd)
-		return
-	case err != nil:
-		f.log.opt.Logger.Warn("whether the log lost its tail could not be found out", "app", f.app.opt.ID, "after", seen.offset, "error", err)
-		f.gap(broker.Gap{After: f.here(), Resume: f.here(), Reason: broker.GapUnavailable})
-	}
-	// What was held and lies below was delivered before; the clocks of two leaders
-	// differ. What lies above follows, and retention removed what was seen.
-	f.held = keepAbove(f.held, f.track.last)
-	f.track.forget()
-	f.resume()
-}
-
-// inquire asks what became of a message, and begins a new life of the log if it is lost.
-func (f *follower) inquire(ctx context.Context, seen mark, epoch string) error {
-	what, err := f.log.fateOf(ctx, f.app, seen)
-	if err == nil && what == lost || errors.Is(err, errNoStream) {
-		return f.log.refresh(ctx, f.app, epoch)
-	}
-	return err
-}
-
-func keepAbove(held []arrival, offset uint64) []arrival {
-	return slices.DeleteFunc(held, func(m arrival) bool { return !m.unseen && m.offset <= offset })
+	f.missing(max(target, f.track.last), broker.GapUnavailable)
+	f.Resume()
 }

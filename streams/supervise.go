@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sort"
 	"strings"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/follow"
 	"github.com/sluicehq/sluice/broker/name"
 	"github.com/sluicehq/sluice/kv"
 )
@@ -77,7 +77,7 @@ func (l *Log) supervise() {
 				return
 			case <-time.After(debounce):
 			}
-			l.stats.scans.Add(1)
+			l.stats.Scans.Add(1)
 			for _, a := range l.apps {
 				a.poke()
 			}
@@ -92,11 +92,8 @@ func (l *Log) supervise() {
 	}
 }
 
-const (
-	auditBatch = 256
-	// auditPatience is how long an audit waits for live messages that are on their way.
-	auditPatience = 300 * time.Millisecond
-)
+// auditPatience is how long an audit waits for live messages that are on their way.
+const auditPatience = 300 * time.Millisecond
 
 // refresh provisions a stream and adopts its epoch. It begins a new life of the log if
 // that of the given epoch lost a part and is still the present one, and if the log is
@@ -235,28 +232,27 @@ func (l *Log) retain(ctx context.Context, a *appLog, want *AppOptions) error {
 	return nil
 }
 
-// compare looks up the newest message of an app's served channels and repairs those that
-// are behind: all of them, or up to n that were not looked at for longest.
-func (l *Log) compare(a *appLog, n int) {
+// compare looks up the newest message of those of an app's served channels that are chosen,
+// and repairs those that are behind. A patient one waits for what is on its way.
+func (l *Log) compare(a *appLog, choose func([]*follow.Follower[arrival]) []*follow.Follower[arrival], patient bool) {
 	if !a.open.Load() {
 		return
 	}
-	all := l.followers(a)
-	if n > 0 && len(all) > n {
-		sort.Slice(all, func(i, j int) bool { return all[i].audited.Load() < all[j].audited.Load() })
-		all = all[:n]
-	}
+	all := linesOf(choose(l.follow.Of(a.opt.ID)))
 	const batch = 128
 	for len(all) > 0 && l.ctx.Err() == nil {
 		part := all[:min(batch, len(all))]
 		all = all[len(part):]
-		if err := l.compareBatch(a, part, n > 0); err != nil {
+		if err := l.compareBatch(a, part, patient); err != nil {
 			l.opt.Logger.Debug("comparing channels with the log failed", "app", a.opt.ID, "error", err)
 			l.retryLater(a)
 			break
 		}
 	}
 }
+
+// retryLater has an app's channels compared again.
+func (l *Log) retryLater(a *appLog) { a.retry.Later(l.ctx, l.running.Go, a.poke) }
 
 func (l *Log) tablesLost() {
 	l.mu.Lock()
@@ -267,30 +263,15 @@ func (l *Log) tablesLost() {
 	}
 }
 
-// retryLater compares an app's channels again in a second, however often it is asked for.
-func (l *Log) retryLater(a *appLog) {
-	if !a.retrying.CompareAndSwap(false, true) {
-		return
-	}
-	l.running.Go(func() {
-		select {
-		case <-l.ctx.Done():
-		case <-time.After(time.Second):
-			a.retrying.Store(false)
-			a.poke()
-		}
-	})
-}
-
 func (l *Log) compareBatch(a *appLog, part []*follower, patient bool) error {
 	var subjects []string
 	bySubject, before := map[string]*follower{}, map[string]uint64{}
-	now := time.Now().UnixNano()
+	now := time.Now()
 	for _, f := range part {
 		subjects = append(subjects, f.subject)
 		// What is delivered after the log was asked is newer than its answer.
 		bySubject[f.subject], before[f.subject] = f, f.seen().offset
-		f.audited.Store(now)
+		f.Auditing(now)
 	}
 	ctx, cancel := context.WithTimeout(l.ctx, 10*time.Second)
 	defer cancel()

@@ -64,7 +64,7 @@ func (l *Log) countUnnamed(a *appLog) error {
 		}
 		u.events[subject] = n
 		if more := n - min(before[subject], n); more > 0 {
-			l.stats.unnamed.Add(more)
+			l.upkeep.unnamed.Add(more)
 			l.skips.Warn(l.opt.Logger, "unnamed "+a.opt.ID, "events were stored under a subject that is no channel; nobody can be given them",
 				"app", a.opt.ID, "subject", subject, "events", more, "reason", reason)
 		}

@@ -161,10 +161,10 @@ func (u *usable) works(t *testing.T) {
 		all, gaps := u.live.all()
 		return gaps == 0 && len(all) > 0 && string(all[len(all)-1].Data) == data
 	})
-	live := u.l.stats.live.Load()
+	live := u.l.stats.Live.Load()
 	awaitTrue(t, "events come over the live subject", func() bool {
 		_, err := u.l.Publish(ctx, "a", broker.Outgoing{Channel: "c", Event: &broker.Event{Name: "e", Data: []byte(data)}})
-		return err == nil && u.l.stats.live.Load() > live
+		return err == nil && u.l.stats.Live.Load() > live
 	})
 	if _, err := u.l.Read(ctx, "a", "c", broker.Query{Limit: 1}); err != nil {
 		t.Error(err)
@@ -365,9 +365,9 @@ func TestWeeks02PermissionsThatComeLater(t *testing.T) {
 	})
 	reloaded(t, s, opt, func(o *server.Options) { o.Users = parsed(t, config(`"rt.>", `)).Users })
 	awaitTrue(t, "the gateway is ready", func() bool { return l.Health().Ready })
-	live := l.stats.live.Load()
+	live := l.stats.Live.Load()
 	awaitTrue(t, "events come live", func() bool {
 		_, err := l.Publish(t.Context(), "a", broker.Outgoing{Channel: "c", Event: &broker.Event{Name: "e"}})
-		return err == nil && l.stats.live.Load() > live
+		return err == nil && l.stats.Live.Load() > live
 	})
 }

@@ -6,20 +6,17 @@ import (
 	"iter"
 	"maps"
 	"slices"
-	"sort"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/sluicehq/sluice/broker/follow"
 )
 
-const (
-	// auditBatch is how many silent channels are compared at a time.
-	auditBatch = 256
-	// comparing is how many channels are compared at the same time.
-	comparing = 32
-)
+// comparing is how many channels are compared at the same time.
+const comparing = 32
 
 // verify looks whether what this process acknowledged last is still in the log.
 func (l *Log) verify() {
@@ -72,13 +69,13 @@ func each[T any](all iter.Seq[T], n int, do func(T)) {
 
 // compare looks up the newest message of served channels and repairs those that are
 // behind. It also keeps the places of silent channels.
-func (l *Log) compare(choose func([]*follower) []*follower) {
+func (l *Log) compare(choose func([]*follow.Follower[arrival]) []*follow.Follower[arrival]) {
 	round := newRound(l)
 	for _, a := range l.apps {
-		each(slices.Values(choose(l.followers(a))), comparing, func(f *follower) {
-			f.missed.Store(false) // before it is looked at: what is missed later counts
-			if !round.try(f.keys.live, f.audit) {
-				f.missed.Store(true)
+		each(slices.Values(choose(l.follow.Of(a.opt.ID))), comparing, func(f *follow.Follower[arrival]) {
+			f.Auditing(time.Now()) // before it is looked at: what is missed later counts
+			if !round.try(f.Key, f.Line().(*follower).audit) {
+				f.Miss()
 			}
 		})
 	}
@@ -87,35 +84,21 @@ func (l *Log) compare(choose func([]*follower) []*follower) {
 	}
 }
 
-func everyone(all []*follower) []*follower { return all }
-
-// missing are those that missed something, or could not be compared.
-func missing(all []*follower) []*follower {
-	return slices.DeleteFunc(all, func(f *follower) bool { return !f.missed.Load() })
-}
-
-// oldest are those that were not looked at for longest, a batch of them.
-func oldest(all []*follower) []*follower {
-	sort.Slice(all, func(i, j int) bool { return all[i].audited.Load() < all[j].audited.Load() })
-	return all[:min(len(all), auditBatch)]
-}
-
 // audit compares a channel with the log.
 func (f *follower) audit() error {
-	f.audited.Store(time.Now().UnixNano())
 	ctx, cancel := context.WithTimeout(f.log.ctx, 5*time.Second)
 	defer cancel()
 	last, _, err := f.touch(ctx)
 	if err != nil {
 		return err
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	f.Lock()
+	defer f.Unlock()
 	switch {
-	case f.state == repairing:
-		f.missed.Store(true) // the repair may have read the end before it came
-	case f.state == following && last != f.last:
-		f.repair()
+	case f.Repairing():
+		f.Miss() // the repair may have read the end before it came
+	case f.Following() && last != f.At().Offset:
+		f.Repair(follow.Read)
 	}
 	return nil
 }
@@ -156,16 +139,5 @@ func (r *round) try(live string, look func() error) bool {
 	return false
 }
 
-func (l *Log) retryLater() {
-	if !l.retrying.CompareAndSwap(false, true) {
-		return
-	}
-	l.running.Go(func() {
-		select {
-		case <-l.ctx.Done():
-		case <-time.After(time.Second):
-			l.retrying.Store(false)
-			l.trigger()
-		}
-	})
-}
+// retryLater has what could not be compared looked at again.
+func (l *Log) retryLater() { l.retry.Later(l.ctx, l.running.Go, l.trigger) }

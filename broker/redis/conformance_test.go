@@ -10,6 +10,7 @@ import (
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/brokertest"
+	"github.com/sluicehq/sluice/broker/follow"
 	"github.com/sluicehq/sluice/test/fault"
 	"github.com/sluicehq/sluice/test/redisserver"
 )
@@ -73,10 +74,10 @@ func backendOf(t *testing.T, url string, cluster bool) brokertest.Backend {
 			Repairs: l.repairs.Load, RepairsAtOnce: 8,
 			Doubts: map[string]func(app, channel string){"missed": func(app, channel string) {
 				f := followerFor(l, app, channel)
-				f.mu.Lock()
-				defer f.mu.Unlock()
-				if f.state == following {
-					f.repair()
+				f.Lock()
+				defer f.Unlock()
+				if f.Following() {
+					f.Repair(follow.Read)
 				}
 			}},
 		},
@@ -97,9 +98,9 @@ func backendOf(t *testing.T, url string, cluster bool) brokertest.Backend {
 
 // followerFor returns the follower of a channel that is attached.
 func followerFor(l *Log, app, channel string) *follower {
-	for _, f := range l.followers(l.apps[app]) {
-		if f.channel == channel {
-			return f
+	for _, f := range l.follow.Of(app) {
+		if f.Channel == channel {
+			return f.Line().(*follower)
 		}
 	}
 	panic("nobody follows " + channel)

@@ -3,35 +3,28 @@ package redis
 import (
 	"context"
 	"errors"
-	"hash/maphash"
 	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/follow"
 )
-
-// maxQueuedBytes bounds what waits for one shard of a feed, unless the options say otherwise,
-// or of a table, beside the number of messages. What does not fit is read from the log.
-const maxQueuedBytes = 64 << 20
 
 // feedShard applies the live messages of a part of the channels.
 type feedShard struct {
-	log *Log
-	in  chan liveMessage
-	// bytes of the entries that wait.
-	bytes atomic.Int64
-
-	mu        sync.Mutex
-	followers map[string]*follower // by live channel
-	closed    bool
+	log   *Log
+	queue *follow.Queue[live]
 }
 
-type liveMessage struct {
+// live is a live message for a follower.
+type live struct {
 	follower *follower
 	arrival
+}
+
+func newFeedShard(l *Log) *feedShard {
+	return &feedShard{log: l, queue: follow.NewQueue[live](l.opt.FeedQueue, l.opt.FeedBytes)}
 }
 
 // arrival is an entry of a channel as it was announced or read.
@@ -94,15 +87,17 @@ func (a *arrival) publication(epoch string, live bool) *broker.Publication {
 	return p
 }
 
+// run applies what waits until the log is closed.
 func (s *feedShard) run() {
 	for {
-		select {
-		case <-s.log.ctx.Done():
+		batch, open := s.queue.Take(s.log.ctx.Done())
+		if !open {
 			return
-		case m := <-s.in:
-			s.log.stats.live.Add(1)
-			s.bytes.Add(-int64(len(m.entry)))
-			m.follower.receive(m.arrival)
+		}
+		for i := range batch {
+			s.log.stats.Live.Add(1)
+			batch[i].Value.follower.receive(batch[i].Value.arrival)
+			s.queue.Done(&batch[i])
 		}
 	}
 }
@@ -112,133 +107,37 @@ func (s *feedShard) run() {
 func (s *feedShard) take(f *follower, message string) {
 	a, err := parseLive(message)
 	if err != nil {
-		s.log.stats.rejected.Add(1)
+		s.log.stats.Rejected.Add(1)
 		return
 	}
-	size := int64(len(a.entry))
-	if s.bytes.Add(size) <= s.log.opt.FeedBytes {
-		select {
-		case s.in <- liveMessage{f, a}:
-			return
-		default:
-		}
+	if !s.queue.Put(live{f, a}, len(a.entry)) {
+		s.log.stats.Slow.Add(1)
+		f.Miss()
+		s.log.trigger()
 	}
-	s.bytes.Add(-size)
-	s.log.stats.slow.Add(1)
-	f.missed.Store(true)
-	s.log.trigger()
 }
 
-var shardSeed = maphash.MakeSeed()
-
-// followerOf returns the follower of a channel for one more user, nil if the log is
-// closed. A new one begins by itself: it belongs to all who wait for it, so none of
-// them can break it off for the others.
-func (l *Log) followerOf(a *appLog, channel string) *follower {
-	k := l.keys.channel(a.opt.ID, channel)
-	s := l.shards[maphash.String(shardSeed, k.live)%uint64(len(l.shards))]
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return nil
-	}
-	f := s.followers[k.live]
-	if f == nil {
-		f = &follower{log: l, app: a, shard: s, channel: channel, keys: k, begun: make(chan struct{})}
-		s.followers[k.live] = f
-		f.users++ // until it has begun
-		l.running.Go(func() {
-			f.begin()
-			s.leave(f)
-		})
-	}
-	f.users++
-	return f
+// newFeed returns what follows channels once the log is open.
+func (l *Log) newFeed() *follow.Feed[arrival] {
+	return follow.NewFeed(follow.Options[arrival]{
+		Context: l.ctx, Go: l.running.Go, Line: l.line, Shards: l.opt.FeedShards,
+		Repairs: l.repairs, RepairTimeout: l.opt.RepairTimeout, Wake: l.trigger,
+	}, &l.stats)
 }
 
-// leave gives up one use of a follower and ends it with the last one.
-func (s *feedShard) leave(f *follower) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	f.users--
-	if f.users > 0 || s.followers[f.keys.live] != f {
-		return
+// startFeed makes the shards of the feed.
+func (l *Log) startFeed() {
+	for range l.opt.FeedShards {
+		s := newFeedShard(l)
+		l.shards = append(l.shards, s)
+		l.running.Go(s.run)
 	}
-	delete(s.followers, f.keys.live)
-	f.close()
-	s.log.subs.unsubscribe(f.keys.live)
-}
-
-func (s *feedShard) closeAll() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, f := range s.followers {
-		f.close()
-	}
-	s.followers, s.closed = map[string]*follower{}, true
-}
-
-func (l *Log) followers(a *appLog) []*follower {
-	var out []*follower
-	for _, s := range l.shards {
-		s.mu.Lock()
-		for _, f := range s.followers {
-			if f.app == a {
-				out = append(out, f)
-			}
-		}
-		s.mu.Unlock()
-	}
-	return out
 }
 
 // Attach implements [broker.Feed].
 func (l *Log) Attach(ctx context.Context, app, channel string, sink broker.Sink) (broker.Attachment, error) {
-	a, err := l.app(app)
-	if err != nil {
+	if _, err := l.app(app); err != nil {
 		return nil, err
 	}
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	if l.ctx.Err() != nil {
-		return nil, broker.ErrClosed
-	}
-	f := l.followerOf(a, channel)
-	if f == nil {
-		return nil, broker.ErrClosed
-	}
-	select {
-	case <-f.begun:
-	case <-ctx.Done():
-		f.shard.leave(f)
-		return nil, ctx.Err()
-	}
-	if err := f.failed; err != nil || l.ctx.Err() != nil {
-		f.shard.leave(f)
-		if l.ctx.Err() != nil {
-			err = broker.ErrClosed
-		}
-		return nil, err
-	}
-	return f.attach(sink), nil
-}
-
-// attachment is one sink of a follower.
-type attachment struct {
-	follower *follower
-	sink     broker.Sink
-	at       broker.Position
-	once     sync.Once
-}
-
-// Position implements [broker.Attachment].
-func (a *attachment) Position() broker.Position { return a.at }
-
-// Detach implements [broker.Attachment].
-func (a *attachment) Detach() {
-	a.once.Do(func() {
-		a.follower.detach(a)
-		a.follower.shard.leave(a.follower)
-	})
+	return l.follow.Attach(ctx, app, channel, l.keys.channel(app, channel).live, sink)
 }

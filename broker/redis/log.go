@@ -14,6 +14,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/follow"
 	"github.com/sluicehq/sluice/broker/seldom"
 )
 
@@ -27,9 +28,10 @@ type Log struct {
 	addr  string // what redis_url names
 	lines seldom.Lines
 	apps  map[string]*appLog
-	stats counters
+	stats follow.Counters
 	clock broker.Clock
 
+	follow  *follow.Feed[arrival]
 	shards  []*feedShard
 	readers *broker.Share
 	repairs *broker.Share
@@ -48,7 +50,8 @@ type Log struct {
 	recent      acknowledged
 	// doubt is set when the servers may have lost something, deaf when any live
 	// message may have been missed.
-	doubt, deaf, retrying atomic.Bool
+	doubt, deaf atomic.Bool
+	retry       follow.Retry
 	// probe is a key beside a channel that could not be written to, nil if all can.
 	probe  atomic.Pointer[string]
 	probes atomic.Uint64
@@ -106,6 +109,7 @@ func Open(ctx context.Context, opt Options) (*Log, error) {
 	}
 	l.recent.positions = map[place]uint64{}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
+	l.follow = l.newFeed()
 	ctx, cancel := context.WithTimeout(ctx, opt.StartTimeout)
 	defer cancel()
 	if err := l.open(ctx); err != nil {
@@ -144,11 +148,7 @@ func (l *Log) open(ctx context.Context) error {
 	if err := l.openApps(ctx); err != nil {
 		return err
 	}
-	for range l.opt.FeedShards {
-		s := &feedShard{log: l, in: make(chan liveMessage, l.opt.FeedQueue), followers: map[string]*follower{}}
-		l.shards = append(l.shards, s)
-		l.running.Go(s.run)
-	}
+	l.startFeed()
 	l.running.Go(l.supervise)
 	return nil
 }
@@ -257,8 +257,8 @@ func (l *Log) adopt(a *appLog, epoch string) bool {
 	l.opt.Logger.Warn("the log of an app began a new life", "app", a.opt.ID, "epoch", epoch, "before", before)
 	// What was acknowledged before need not be there any more.
 	l.recent.forget(a.opt.ID)
-	for _, f := range l.followers(a) {
-		f.newEpoch()
+	for _, f := range l.follow.Of(a.opt.ID) {
+		f.Line().(*follower).newEpoch()
 	}
 	return true
 }
@@ -281,9 +281,7 @@ func (l *Log) Now() time.Time { return l.clock.At(time.Now()) }
 func (l *Log) Close() error {
 	l.stop.Do(func() {
 		l.cancel()
-		for _, s := range l.shards {
-			s.closeAll()
-		}
+		l.follow.Close()
 		if l.subs != nil {
 			l.subs.close()
 		}

@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/follow"
 	"github.com/sluicehq/sluice/test/redisserver"
 )
 
@@ -176,17 +177,20 @@ func TestEpochThatComesBack(t *testing.T) {
 func TestEvictedWhileAnotherChannelWasLost(t *testing.T) {
 	t.Parallel()
 	w := &witness{}
-	f := &follower{log: &Log{}, state: repairing, epoch: "new", last: 5, unproven: true}
-	f.attach(w)
+	f := alone(t, broker.Position{Epoch: "new", Offset: 5}, w)
 	page := &scanned{exists: true, base: 1, last: 19}
 	for offset := uint64(17); offset <= page.last; offset++ {
 		page.entries = append(page.entries, arrival{
 			offset: offset, prev: offset - 1, base: 1, entry: string(encode(&broker.Event{Name: "e"})),
 		})
 	}
-	if !f.absorb(page, 5, "new") {
+	f.Lock()
+	f.unproven = true
+	f.Repair(follow.Read)
+	if found := f.absorb(page, f.At()); found != follow.Complete {
 		t.Error("the repair is not over with the last entry")
 	}
+	f.Leave()
 	pubs, gaps := w.seen()
 	want := []broker.Gap{{
 		After:  broker.Position{Epoch: "new", Offset: 5},

@@ -13,6 +13,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/follow"
 	"github.com/sluicehq/sluice/broker/secret"
 )
 
@@ -98,7 +99,7 @@ func (o *Options) setDefaults() error {
 	def(&o.DedupWindow, 2*time.Minute)
 	def(&o.FeedShards, 4)
 	def(&o.FeedQueue, 16384)
-	def(&o.FeedBytes, maxQueuedBytes)
+	def(&o.FeedBytes, follow.QueueBytes)
 	def(&o.Readers, 8)
 	def(&o.AuditInterval, 10*time.Second)
 	if o.Logger == nil {

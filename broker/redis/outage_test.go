@@ -9,6 +9,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/follow"
 	"github.com/sluicehq/sluice/test/redisserver"
 )
 
@@ -81,14 +82,14 @@ func TestOwnRetryIsNoDuplicate(t *testing.T) {
 // wait for a shard.
 func TestQueuesAreBoundedInBytes(t *testing.T) {
 	t.Parallel()
-	l := &Log{opt: Options{FeedBytes: maxQueuedBytes}, wake: make(chan struct{}, 1)}
-	shard := &feedShard{log: l, in: make(chan liveMessage, 8)}
-	large := "2 1 1 1 - " + strings.Repeat("x", maxQueuedBytes*2/3)
-	f := &follower{}
+	l := &Log{wake: make(chan struct{}, 1), opt: Options{FeedQueue: 8, FeedBytes: 1 << 20}}
+	shard := newFeedShard(l)
+	large := "2 1 1 1 - " + strings.Repeat("x", 1<<20*2/3)
+	f := &follower{Follower: &follow.Follower[arrival]{}}
 	shard.take(f, large)
 	shard.take(f, large)
-	if n, slow := len(shard.in), l.stats.slow.Load(); n != 1 || slow != 1 {
-		t.Errorf("%d messages wait and %d were too many, want one each", n, slow)
+	if n, slow := shard.queue.Len(), l.stats.Slow.Load(); n != 1 || slow != 1 || !f.Missed() {
+		t.Errorf("%d messages wait and %d were too many, want one each, and that it is known", n, slow)
 	}
 }
 
@@ -175,20 +176,20 @@ func TestSlowFeedComparesWhatItMissed(t *testing.T) {
 		attachTo(t, l, c)
 	}
 	var slow, other *follower
-	for _, f := range l.followers(l.apps["app-1"]) {
-		if f.channel == "slow" {
-			slow = f
+	for _, f := range l.follow.Of("app-1") {
+		if f.Channel == "slow" {
+			slow = f.Line().(*follower)
 		} else {
-			other = f
+			other = f.Line().(*follower)
 		}
 	}
-	full := &feedShard{log: l, in: make(chan liveMessage)}
+	full := &feedShard{log: l, queue: follow.NewQueue[live](1, 0)}
 	full.take(slow, "2 1 1 1 - x")
-	until(t, "the channel is compared", func() bool { return slow.audited.Load() > 0 })
+	until(t, "the channel is compared", func() bool { return slow.Audited() > 0 })
 	scans := l.Stats().Scans
 	full.take(slow, "2 1 1 1 - x")
 	until(t, "it is compared again", func() bool { return l.Stats().Scans > scans })
-	if other.audited.Load() > 0 {
+	if other.Audited() > 0 {
 		t.Error("a channel that missed nothing was compared")
 	}
 }

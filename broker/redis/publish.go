@@ -58,7 +58,7 @@ func (l *Log) Publish(ctx context.Context, app string, events ...broker.Outgoing
 		err = l.publishParts(ctx, a, events, receipts)
 	}
 	if err != nil {
-		l.stats.failures.Add(1)
+		l.stats.Failures.Add(1)
 		return nil, err
 	}
 	return receipts, nil
@@ -178,9 +178,9 @@ func (l *Log) settle(a *appLog, channel string, got []rueidis.RedisMessage, even
 		// An id that we made up was seen before by a try of ours whose answer was lost.
 		again := duplicate == 1 && events[index(i)].Event.DedupID != ""
 		receipts[index(i)] = broker.Receipt{Position: broker.Position{Epoch: epoch, Offset: offset}, Duplicate: again}
-		l.stats.published.Add(1)
+		l.stats.Published.Add(1)
 		if again {
-			l.stats.duplicates.Add(1)
+			l.stats.Duplicates.Add(1)
 			continue // it may be of another channel
 		}
 		l.recent.note(place{a.opt.ID, channel}, offset)
@@ -202,7 +202,7 @@ func (l *Log) run(ctx context.Context, a *appLog, keys, args []string) (got []ru
 func (l *Log) repeat(ctx context.Context, a *appLog, key string, do func(ctx context.Context) error) error {
 	for attempt := 0; ; attempt++ {
 		if attempt > 0 {
-			l.stats.retries.Add(1)
+			l.stats.Retries.Add(1)
 		}
 		try, cancel := context.WithTimeout(ctx, attemptTimeout)
 		err := do(try)

@@ -24,8 +24,8 @@ func (l *Log) publishOnCluster(ctx context.Context, a *appLog, events []broker.O
 		r := index(i)
 		if offset := stored[i]; offset > 0 {
 			receipts[r] = broker.Receipt{Position: broker.Position{Epoch: a.currentEpoch(), Offset: offset}, Duplicate: true}
-			l.stats.published.Add(1)
-			l.stats.duplicates.Add(1)
+			l.stats.Published.Add(1)
+			l.stats.Duplicates.Add(1)
 			continue
 		}
 		left = append(left, r)

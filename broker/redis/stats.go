@@ -1,45 +1,13 @@
 package redis
 
-import "sync/atomic"
-
-type counters struct {
-	published, duplicates, retries, failures atomic.Uint64
-	live, rejected, skipped                  atomic.Uint64
-	repairs, repaired, scans, slow           atomic.Uint64
-	gapEvicted, gapEpoch, gapUnavailable     atomic.Uint64
-}
-
-// Stats are totals since the log was opened, but for the queue.
-type Stats struct {
-	// Published events were acknowledged, Duplicates of them had been stored
-	// before; Retries were sent again, Failures given up.
-	Published, Duplicates, Retries, Failures uint64
-	// Live messages came from the feed; Rejected of them were not understood,
-	// Skipped cannot be delivered. Unproven is always 0: only gateways may write here.
-	Live, Rejected, Skipped, Unproven uint64
-	// Repairs were begun and brought Repaired messages. Scans compared all
-	// channels with the log. Slow counts the times that the feed was too slow.
-	Repairs, Repaired, Scans, Slow uint64
-	// Gaps by reason.
-	GapsEvicted, GapsEpoch, GapsUnavailable uint64
-	// Attached channels, and Queued messages that wait for a shard of the feed.
-	Attached, Queued int
-}
+import "github.com/sluicehq/sluice/broker/follow"
 
 // Stats may be called at any time from any goroutine.
-func (l *Log) Stats() Stats {
-	c := &l.stats
-	s := Stats{
-		Published: c.published.Load(), Duplicates: c.duplicates.Load(), Retries: c.retries.Load(), Failures: c.failures.Load(),
-		Live: c.live.Load(), Rejected: c.rejected.Load(), Skipped: c.skipped.Load(),
-		Repairs: c.repairs.Load(), Repaired: c.repaired.Load(), Scans: c.scans.Load(), Slow: c.slow.Load(),
-		GapsEvicted: c.gapEvicted.Load(), GapsEpoch: c.gapEpoch.Load(), GapsUnavailable: c.gapUnavailable.Load(),
-	}
+func (l *Log) Stats() follow.Stats {
+	s := l.stats.Stats()
+	s.Attached = l.follow.Attached()
 	for _, shard := range l.shards {
-		shard.mu.Lock()
-		s.Attached += len(shard.followers)
-		shard.mu.Unlock()
-		s.Queued += len(shard.in)
+		s.Queued += shard.queue.Len()
 	}
 	return s
 }

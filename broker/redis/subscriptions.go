@@ -91,7 +91,7 @@ func (s *subscriptions) receive(m rueidis.PubSubMessage) {
 }
 
 // subscribe begins receiving a channel, and returns when the server has agreed.
-func (s *subscriptions) subscribe(ctx context.Context, channel string, receive func(message string)) error {
+func (s *subscriptions) subscribe(ctx context.Context, channel string, receive func(message string)) (*subscription, error) {
 	sub := &subscription{channel: channel, receive: receive}
 	s.mu.Lock()
 	s.all[channel] = sub
@@ -99,19 +99,21 @@ func (s *subscriptions) subscribe(ctx context.Context, channel string, receive f
 	s.mu.Unlock()
 	err := s.place(ctx, addr, []*subscription{sub})
 	if err != nil {
-		s.unsubscribe(channel)
+		s.end(sub)
 		s.poke()
 	}
-	return err
+	return sub, err
 }
 
 // follow begins receiving a channel, now or as soon as the server can be reached. Then
 // it is said that messages may have been missed.
-func (s *subscriptions) follow(channel string, receive func(message string)) {
+func (s *subscriptions) follow(channel string, receive func(message string)) *subscription {
+	sub := &subscription{channel: channel, receive: receive}
 	s.mu.Lock()
-	s.all[channel] = &subscription{channel: channel, receive: receive}
+	s.all[channel] = sub
 	s.mu.Unlock()
 	s.poke()
+	return sub
 }
 
 // place subscribes channels at a server.
@@ -171,14 +173,18 @@ func (s *subscriptions) misplaced(ctx context.Context, n *node, subs []*subscrip
 	}
 }
 
-// unsubscribe ends receiving a channel. The server is told a little later.
-func (s *subscriptions) unsubscribe(channel string) {
+// end ends receiving a channel, unless it was subscribed anew since. The server is told a
+// little later. It may be called again.
+func (s *subscriptions) end(sub *subscription) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if sub := s.all[channel]; sub != nil && sub.node != nil {
-		s.dead[channel] = sub.node
+	if s.all[sub.channel] != sub {
+		return
 	}
-	delete(s.all, channel)
+	if sub.node != nil {
+		s.dead[sub.channel] = sub.node
+	}
+	delete(s.all, sub.channel)
 }
 
 // reap tells the servers what nobody wants any more.

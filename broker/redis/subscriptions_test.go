@@ -145,8 +145,7 @@ func TestWhoGivesUpAttachingDisturbsNobody(t *testing.T) {
 		other <- err
 	}()
 	go func() {
-		f := l.apps["app-1"]
-		for len(l.followers(f)) < 2 && ctx.Err() == nil {
+		for len(l.follow.Of("app-1")) < 2 && ctx.Err() == nil {
 			<-time.After(time.Millisecond)
 		}
 		close(first)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/follow"
 )
 
 const (
@@ -57,15 +58,15 @@ func (l *Log) supervise() {
 				return
 			case <-time.After(debounce):
 			}
-			l.stats.scans.Add(1)
+			l.stats.Scans.Add(1)
 			l.checkEpochs()
 			if l.doubt.Swap(false) {
 				l.verify()
 			}
 			if l.deaf.Swap(false) {
-				l.compare(everyone)
+				l.compare(follow.Everyone)
 			} else {
-				l.compare(missing)
+				l.compare(follow.Missing)
 			}
 			l.tablesLost()
 		case <-check.C:
@@ -76,7 +77,7 @@ func (l *Log) supervise() {
 			}
 		case <-audit.C:
 			l.inspectAgain()
-			l.compare(oldest)
+			l.compare(follow.Oldest)
 		}
 	}
 }

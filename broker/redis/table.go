@@ -254,6 +254,8 @@ func (t *Table) Purge(ctx context.Context, pattern string, through uint64) error
 	return nil
 }
 
+var shardSeed = maphash.MakeSeed()
+
 func (t *Table) shardOf(topic string) *tableShard {
 	return t.shards[maphash.String(shardSeed, topic)%uint64(len(t.shards))]
 }

@@ -9,12 +9,14 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sluicehq/sluice/broker/follow"
 	"github.com/sluicehq/sluice/kv"
 )
 
 // topic is a live channel of a table with those who watch it.
 type topic struct {
 	name    string
+	sub     *subscription
 	watches []*tableWatch
 }
 
@@ -57,7 +59,7 @@ func (t *Table) Watch(pattern string, w kv.Watcher) (stop func(), err error) {
 	}
 	p.watches = append(slices.Clone(p.watches), watch)
 	if made {
-		t.log.subs.follow(name, func(m string) { t.take(p, m) })
+		p.sub = t.log.subs.follow(name, func(m string) { t.take(p, m) })
 	}
 	t.mu.Unlock()
 	return func() { t.unwatch(p, watch) }, nil
@@ -68,7 +70,7 @@ func (t *Table) unwatch(p *topic, watch *tableWatch) {
 	p.watches = slices.DeleteFunc(slices.Clone(p.watches), func(x *tableWatch) bool { return x == watch })
 	if len(p.watches) == 0 && t.topics[p.name] == p {
 		delete(t.topics, p.name)
-		t.log.subs.unsubscribe(p.name)
+		t.log.subs.end(p.sub)
 	}
 	t.mu.Unlock()
 	watch.mu.Lock()
@@ -84,13 +86,13 @@ func (t *Table) take(p *topic, m string) {
 	n, err1 := strconv.ParseUint(revision, 10, 64)
 	micros, err2 := strconv.ParseUint(at, 10, 64)
 	if err1 != nil || err2 != nil || !found {
-		t.log.stats.rejected.Add(1)
+		t.log.stats.Rejected.Add(1)
 		return
 	}
 	size := int64(len(m))
 	w := tableWrite{p, kv.Record{Key: key, Entry: kv.Entry{Value: []byte(value), Revision: n, Time: microseconds(micros)}}, size}
 	s := t.shardOf(p.name)
-	if s.bytes.Add(size) <= maxQueuedBytes {
+	if s.bytes.Add(size) <= follow.QueueBytes {
 		select {
 		case s.in <- w:
 			return
@@ -98,7 +100,7 @@ func (t *Table) take(p *topic, m string) {
 		}
 	}
 	s.bytes.Add(-size)
-	t.log.stats.slow.Add(1)
+	t.log.stats.Slow.Add(1)
 	t.log.trigger()
 }
 

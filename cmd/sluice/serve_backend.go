@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/follow"
 	"github.com/sluicehq/sluice/broker/memory"
 	"github.com/sluicehq/sluice/configs"
 	"github.com/sluicehq/sluice/gateway/pusher"
@@ -213,37 +214,37 @@ func secretSource(file string) func() (streams.Secret, error) {
 
 // logCollector exports the numbers of the log.
 type logCollector struct {
-	stats func() streams.Stats
+	stats func() follow.Stats
 	reads []logRead
 }
 
 type logRead struct {
 	desc *prometheus.Desc
 	kind prometheus.ValueType
-	read func(streams.Stats) float64
+	read func(follow.Stats) float64
 }
 
-func newLogCollector(stats func() streams.Stats, prefix string) *logCollector {
+func newLogCollector(stats func() follow.Stats, prefix string) *logCollector {
 	c := &logCollector{stats: stats}
-	add := func(kind prometheus.ValueType, name, help string, read func(streams.Stats) float64) {
+	add := func(kind prometheus.ValueType, name, help string, read func(follow.Stats) float64) {
 		c.reads = append(c.reads, logRead{prometheus.NewDesc(prefix+"log_"+name, help, nil, nil), kind, read})
 	}
-	counter := func(name, help string, read func(streams.Stats) uint64) {
-		add(prometheus.CounterValue, name, help, func(s streams.Stats) float64 { return float64(read(s)) })
+	counter := func(name, help string, read func(follow.Stats) uint64) {
+		add(prometheus.CounterValue, name, help, func(s follow.Stats) float64 { return float64(read(s)) })
 	}
-	counter("published_total", "Events that the log acknowledged.", func(s streams.Stats) uint64 { return s.Published })
-	counter("duplicates_total", "Of these, events that had been stored before.", func(s streams.Stats) uint64 { return s.Duplicates })
-	counter("publish_retries_total", "Publishes that were sent again.", func(s streams.Stats) uint64 { return s.Retries })
-	counter("publish_failures_total", "Publishes that were given up.", func(s streams.Stats) uint64 { return s.Failures })
-	counter("live_total", "Messages of the live feed.", func(s streams.Stats) uint64 { return s.Live })
-	counter("live_rejected_total", "Live messages that the log did not write.", func(s streams.Stats) uint64 { return s.Rejected })
-	counter("unproven_total", "Times that a message was read which claims, without proof, what only gateways may say.", func(s streams.Stats) uint64 { return s.Unproven })
-	counter("repairs_total", "Repairs of channels that were begun.", func(s streams.Stats) uint64 { return s.Repairs })
-	counter("repaired_total", "Publications that repairs brought.", func(s streams.Stats) uint64 { return s.Repaired })
-	counter("scans_total", "Comparisons of all channels with the log.", func(s streams.Stats) uint64 { return s.Scans })
-	counter("slow_feed_total", "Times that the feed was too slow for its queue.", func(s streams.Stats) uint64 { return s.Slow })
-	add(prometheus.GaugeValue, "channels_attached", "Channels that are followed.", func(s streams.Stats) float64 { return float64(s.Attached) })
-	add(prometheus.GaugeValue, "feed_queue", "Live messages that wait.", func(s streams.Stats) float64 { return float64(s.Queued) })
+	counter("published_total", "Events that the log acknowledged.", func(s follow.Stats) uint64 { return s.Published })
+	counter("duplicates_total", "Of these, events that had been stored before.", func(s follow.Stats) uint64 { return s.Duplicates })
+	counter("publish_retries_total", "Publishes that were sent again.", func(s follow.Stats) uint64 { return s.Retries })
+	counter("publish_failures_total", "Publishes that were given up.", func(s follow.Stats) uint64 { return s.Failures })
+	counter("live_total", "Messages of the live feed.", func(s follow.Stats) uint64 { return s.Live })
+	counter("live_rejected_total", "Live messages that the log did not write.", func(s follow.Stats) uint64 { return s.Rejected })
+	counter("unproven_total", "Times that a message was read which claims, without proof, what only gateways may say.", func(s follow.Stats) uint64 { return s.Unproven })
+	counter("repairs_total", "Repairs of channels that were begun.", func(s follow.Stats) uint64 { return s.Repairs })
+	counter("repaired_total", "Publications that repairs brought.", func(s follow.Stats) uint64 { return s.Repaired })
+	counter("scans_total", "Comparisons of all channels with the log.", func(s follow.Stats) uint64 { return s.Scans })
+	counter("slow_feed_total", "Times that the feed was too slow for its queue.", func(s follow.Stats) uint64 { return s.Slow })
+	add(prometheus.GaugeValue, "channels_attached", "Channels that are followed.", func(s follow.Stats) float64 { return float64(s.Attached) })
+	add(prometheus.GaugeValue, "feed_queue", "Live messages that wait.", func(s follow.Stats) float64 { return float64(s.Queued) })
 	return c
 }
 

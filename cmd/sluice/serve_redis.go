@@ -10,7 +10,6 @@ import (
 
 	"github.com/sluicehq/sluice/broker/redis"
 	"github.com/sluicehq/sluice/configs"
-	"github.com/sluicehq/sluice/streams"
 )
 
 // openRedis opens the log on Redis, with cluster state and queues of work.
@@ -39,6 +38,6 @@ func openRedis(ctx context.Context, c *configs.Config, log *slog.Logger, registr
 	if hooked(c) {
 		b.work = l.OpenWork()
 	}
-	registry.MustRegister(newLogCollector(func() streams.Stats { return streams.Stats(l.Stats()) }, c.Metrics.Prefix))
+	registry.MustRegister(newLogCollector(l.Stats, c.Metrics.Prefix))
 	return b, nil
 }

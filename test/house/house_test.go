@@ -21,6 +21,8 @@ type rule struct {
 	pkg string
 	// own lists the packages of this module, as prefixes.
 	own []string
+	// inner lists packages below those that are for few.
+	inner []string
 	// foreign lists modules and packages of others; the standard library is
 	// always allowed.
 	foreign []string
@@ -40,10 +42,11 @@ var rules = []rule{
 	{pkg: "broker/rank"},
 	{pkg: "broker/seldom"},
 	{pkg: "broker/secret"},
-	{pkg: "broker/memory", own: []string{"broker"}},
-	{pkg: "broker/redis", own: []string{"broker", "kv"}, foreign: []string{"github.com/redis/rueidis"}},
+	{pkg: "broker/follow", own: []string{"broker"}},
+	{pkg: "broker/memory", own: []string{"broker"}, inner: []string{"broker/follow"}},
+	{pkg: "broker/redis", own: []string{"broker", "kv"}, inner: []string{"broker/follow"}, foreign: []string{"github.com/redis/rueidis"}},
 	{pkg: "broker/brokertest", own: []string{"broker"}, foreign: []string{"github.com/google/go-cmp/", "pgregory.net/rapid"}},
-	{pkg: "streams", own: []string{"broker", "kv"}, foreign: []string{nats}},
+	{pkg: "streams", own: []string{"broker", "kv"}, inner: []string{"broker/follow"}, foreign: []string{nats}},
 	{pkg: "streams/embedded", foreign: []string{nats, "golang.org/x/sys/"}},
 	{pkg: "kv", own: []string{"broker/name"}, foreign: []string{nats}},
 	{pkg: "kv/shape", foreign: []string{nats}},
@@ -103,6 +106,7 @@ func TestPlanRefusesOutwardImports(t *testing.T) {
 		{"gateway", "streams"}, {"gateway/hub", "streams"}, {"gateway", "broker/redis"}, {"gateway", "configs"},
 		{"broker", "kv"}, {"delta", "broker"}, {"kv", "broker"}, {"gateway/herald", "gateway/hub"}, {"gateway/presence", "gateway/herald"}, {"gateway/hub", "gateway/webhook"}, {"streams", "gateway/app"}, {"configs", "gateway/app"},
 		{"gateway/socket", "gateway/pusher"}, {"gateway/socket/websocket", "gateway/app"},
+		{"gateway/hub", "broker/follow"}, {"broker", "broker/follow"}, {"broker/follow", "streams"}, {"broker/follow", "kv"},
 	} {
 		if allowed(find(c.pkg), c.pkg, module+"/"+c.imported) {
 			t.Errorf("%s may import %s", c.pkg, c.imported)
@@ -145,8 +149,8 @@ func allowed(r *rule, path, imported string) bool {
 	own, isOurs := strings.CutPrefix(imported, module+"/")
 	if isOurs {
 		switch {
-		case own == "broker/redis" || own == "broker/memory" || own == "broker/brokertest":
-			return false
+		case slices.Contains([]string{"broker/redis", "broker/memory", "broker/brokertest", "broker/follow"}, own):
+			return slices.Contains(r.inner, own)
 		case strings.HasPrefix(own, path+"/"):
 			return true
 		}

@@ -1,0 +1,46 @@
+package streams
+
+import "github.com/sluicehq/sluice/broker/follow"
+
+// reading is what a page of the log means for a channel.
+type reading struct {
+	// evicted is up to where messages are missing before those of the page, 0 if none are.
+	evicted uint64
+	// messages of the page are to be delivered.
+	messages []stored
+	found    follow.Found
+}
+
+// read says what a page means that begins at the message that was seen last. Following began
+// at origin, and is read up to target. continues says that the message which follows the last
+// one is held. It changes nothing.
+func (t *tracker) read(page []stored, origin, target uint64, continues bool) reading {
+	r := reading{found: follow.Nothing}
+	reached := t.last
+	// At the origin the channel may have no message, whose absence then proves nothing.
+	anchored := t.last > origin || t.last > 0 && t.last == t.seen.offset
+	if anchored && len(page) > 0 && page[0].offset > t.last {
+		if continues {
+			return reading{found: follow.Complete}
+		}
+		r.evicted = page[0].offset - 1
+		reached, r.found = r.evicted, follow.Progress
+	}
+	for i := range page {
+		if page[i].offset > reached {
+			r.messages = page[i:]
+			reached, r.found = page[len(page)-1].offset, follow.Progress
+			break
+		}
+	}
+	ended := len(page) == 0 || page[len(page)-1].pending == 0
+	if reached >= target || target == toTheEnd && ended && (len(page) > 0 || t.last == 0) {
+		r.found = follow.Complete
+	}
+	return r
+}
+
+// misses says whether a page that begins at the message that was seen last does not hold it.
+func (t *tracker) misses(page []stored) bool {
+	return len(page) > 0 && t.seen.offset > 0 && (page[0].offset != t.seen.offset || !page[0].time.Equal(t.seen.time))
+}
