@@ -84,21 +84,6 @@ type Feed interface {
 	Attach(ctx context.Context, app, channel string, sink Sink) (Attachment, error)
 }
 
-// Query selects publications of one channel. The zero value of a bound means
-// that there is none.
-type Query struct {
-	// NewestFirst reads backwards from the upper bound; otherwise forwards
-	// from the lower one.
-	NewestFirst bool
-	// From and To are inclusive offsets.
-	From, To uint64
-	// Since and Until are inclusive times of storing.
-	Since, Until time.Time
-	// Limit is the largest number of publications returned, 1 to 1000. They are fewer
-	// where they have [PageBytes] together.
-	Limit int
-}
-
 // PageBytes is about how many bytes of data a page may have: one ends before its limit, with
 // More, where a further publication would take it far beyond that. One is always returned.
 const PageBytes = 8 << 20

@@ -1,5 +1,10 @@
 package kv
 
+import (
+	"context"
+	"time"
+)
+
 // Turns lets everybody have a turn, a few at a time: who has had one comes again when all
 // others have. The zero value is ready. It is not safe for use by several goroutines.
 type Turns[T any] struct{ waiting []T }
@@ -16,4 +21,21 @@ func (t *Turns[T]) Next(n int, all func() []T) []T {
 		t.waiting = nil
 	}
 	return out
+}
+
+// Every calls do, until ctx ends, for n of those whose turn it is each time that an interval
+// is over.
+func (t *Turns[T]) Every(ctx context.Context, interval time.Duration, n int, all func() []T, do func(T)) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			for _, x := range t.Next(n, all) {
+				do(x)
+			}
+		}
+	}
 }

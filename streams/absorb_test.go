@@ -37,7 +37,7 @@ func alone(t testing.TB, at broker.Position, sink broker.Sink) *follower {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
-	l := &Log{ctx: ctx, repairs: broker.NewShare(1), wake: make(chan struct{}, 1)}
+	l := &Log{ctx: ctx, repairs: broker.NewShare(1), wake: follow.NewBell()}
 	l.opt.MaxData = 100
 	a := &appLog{}
 	a.epoch.Store(&at.Epoch)

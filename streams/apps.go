@@ -3,7 +3,6 @@ package streams
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -58,6 +57,9 @@ type appLog struct {
 	override string
 	ended    map[string]bool
 }
+
+// Ready says whether the stream is there and has an epoch.
+func (a *appLog) Ready() bool { return a.open.Load() }
 
 func (a *appLog) currentEpoch() string { return *a.epoch.Load() }
 
@@ -169,16 +171,7 @@ func (l *Log) openApp(ctx context.Context, a *appLog, try func(func(context.Cont
 }
 
 // app returns the log of an app that can be used.
-func (l *Log) app(id string) (*appLog, error) {
-	a := l.apps[id]
-	switch {
-	case a == nil:
-		return nil, fmt.Errorf("%w: %.100q", broker.ErrUnknownApp, id)
-	case !a.open.Load():
-		return nil, fmt.Errorf("%w: the log of the app %.100q could not be opened yet", broker.ErrUnavailable, id)
-	}
-	return a, nil
-}
+func (l *Log) app(id string) (*appLog, error) { return l.apps.Get(id) }
 
 // checkInterval is how often a stream is looked at.
 const checkInterval = 2 * time.Second

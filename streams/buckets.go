@@ -41,7 +41,7 @@ func (l *Log) checkBuckets() {
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			if _, err = kv.OpenBucket(ctx, l.js, o); err == nil {
 				l.opt.Logger.Warn("a bucket was gone and is made anew", "bucket", o.Name)
-				l.tablesLost()
+				l.tables.Sound()
 			}
 		}
 		cancel()
@@ -50,7 +50,7 @@ func (l *Log) checkBuckets() {
 		}
 		if changed != "" {
 			l.noteMended("KV_"+o.Name, changed)
-			l.tablesLost()
+			l.tables.Sound()
 		}
 		l.problem("bucket "+o.Name, wayOut(err))
 	}

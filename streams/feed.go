@@ -13,14 +13,13 @@ import (
 // goroutine that waits for nobody.
 const inTransit = 1024
 
-// feedShard applies the live messages of a part of the channels. All its subscriptions share
+// feedShard receives the live messages of a part of the channels. All its subscriptions share
 // one Go channel: a goroutine and a queue per channel would cost ten times the memory. What
 // comes in it goes into a queue that is bounded in bytes as well.
 type feedShard struct {
 	log    *Log
 	number int
 	in     chan *nats.Msg
-	queue  *follow.Queue[live]
 }
 
 // live is a live message for a follower.
@@ -29,13 +28,9 @@ type live struct {
 	msg      *nats.Msg
 }
 
-func newFeedShard(l *Log, number int) *feedShard {
-	return &feedShard{log: l, number: number, in: make(chan *nats.Msg, inTransit), queue: follow.NewQueue[live](l.opt.FeedQueue, l.opt.FeedBytes)}
-}
-
-// take puts what comes into the queue until the log is closed. It must not wait for sinks:
+// take puts what comes into a queue until the log is closed. It must not wait for sinks:
 // behind it are all channels of the shard.
-func (s *feedShard) take(in chan *nats.Msg) {
+func (s *feedShard) take(in chan *nats.Msg, queue *follow.Queue[live]) {
 	for {
 		select {
 		case <-s.log.ctx.Done():
@@ -43,24 +38,10 @@ func (s *feedShard) take(in chan *nats.Msg) {
 		case m := <-in:
 			s.log.stats.Live.Add(1)
 			f := s.log.follow.Find(s.number, m.Subject)
-			if f != nil && !s.queue.Put(live{f.Line().(*follower), m}, m.Size()) {
+			if f != nil && !queue.Put(live{f.Line().(*follower), m}, m.Size()) {
 				s.log.stats.Slow.Add(1)
 				s.log.trigger()
 			}
-		}
-	}
-}
-
-// run applies what waits until the log is closed.
-func (s *feedShard) run() {
-	for {
-		batch, open := s.queue.Take(s.log.ctx.Done())
-		if !open {
-			return
-		}
-		for i := range batch {
-			batch[i].Value.follower.receive(batch[i].Value.msg)
-			s.queue.Done(&batch[i])
 		}
 	}
 }
@@ -97,15 +78,20 @@ func (l *Log) newFeed() *follow.Feed[arrival] {
 
 // startFeed makes the shards of the feed.
 func (l *Log) startFeed() {
-	for i := range l.opt.FeedShards {
-		s := newFeedShard(l, i)
+	l.queues = follow.NewQueues[live](l.opt.FeedShards, l.opt.FeedQueue, l.opt.FeedBytes)
+	for i, queue := range l.queues {
+		s := &feedShard{log: l, number: i, in: make(chan *nats.Msg, inTransit)}
 		l.shards = append(l.shards, s)
 		in := s.in
 		if l.opt.Disturb != nil {
 			in = s.disturbed(l.opt.Disturb)
 		}
-		l.running.Go(func() { s.take(in) })
-		l.running.Go(s.run)
+		l.running.Go(func() { s.take(in, queue) })
+		l.running.Go(func() {
+			for m := range queue.All(l.ctx.Done()) {
+				m.follower.receive(m.msg)
+			}
+		})
 	}
 }
 

@@ -9,9 +9,6 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// maxLimit is the largest page of history.
-const maxLimit = 1000
-
 func (l *Log) streamInfo(ctx context.Context, a *appLog) (*jetstream.StreamInfo, error) {
 	s, err := l.admin.Stream(ctx, a.stream)
 	if err != nil {
@@ -26,11 +23,8 @@ func (l *Log) Read(ctx context.Context, app, channel string, q broker.Query) (*b
 	if err != nil {
 		return nil, err
 	}
-	if q.Limit < 1 || q.Limit > maxLimit {
-		return nil, fmt.Errorf("%w: limit is %d, must be 1 to %d", broker.ErrInvalidQuery, q.Limit, maxLimit)
-	}
-	if q.To > 0 && q.From > q.To || !q.Until.IsZero() && q.Since.After(q.Until) {
-		return nil, fmt.Errorf("%w: the lower bound is above the upper one", broker.ErrInvalidQuery)
+	if err := q.Check(); err != nil {
+		return nil, err
 	}
 	return s.settled(ctx, func() (*broker.Page, error) { return s.read(ctx, q) }, func(p *broker.Page, r broker.Retained) bool {
 		return (q.NewestFirst || !p.More) && wants(q, r)
@@ -112,8 +106,8 @@ func (l *Log) After(ctx context.Context, app, channel string, pos broker.Positio
 	if err != nil {
 		return nil, err
 	}
-	if limit < 1 || limit > maxLimit {
-		return nil, fmt.Errorf("%w: limit is %d, must be 1 to %d", broker.ErrInvalidQuery, limit, maxLimit)
+	if err := broker.CheckLimit(limit); err != nil {
+		return nil, err
 	}
 	return s.settled(ctx, func() (*broker.Page, error) { return s.after(ctx, pos, limit) }, func(p *broker.Page, r broker.Retained) bool {
 		return !p.More && r.Newest > pos.Offset

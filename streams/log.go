@@ -27,9 +27,10 @@ type Log struct {
 	admin  jets // on the read connection
 	reader *reader
 	epochs *epochs
-	apps   map[string]*appLog
+	apps   broker.Apps[*appLog]
 	follow *follow.Feed[arrival]
 	shards []*feedShard
+	queues follow.Queues[live]
 	stats  follow.Counters
 	upkeep upkeep
 	skips  seldom.Lines
@@ -39,7 +40,7 @@ type Log struct {
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 	repairs *broker.Share
-	wake    chan struct{}
+	wake    follow.Bell
 	stop    sync.Once
 	// opened is set when apps and shards are complete.
 	opened atomic.Bool
@@ -48,7 +49,7 @@ type Log struct {
 
 	mu       sync.Mutex
 	problems map[string]problem
-	tables   []*Table
+	tables   kv.Alarm
 	buckets  []kv.BucketOptions
 	works    []*Work
 	refusals map[string]*refusal // by the problem that they are
@@ -71,7 +72,7 @@ func Open(ctx context.Context, opt Options) (*Log, error) {
 	}
 	l := &Log{
 		opt: opt, problems: map[string]problem{}, refusals: map[string]*refusal{},
-		repairs: broker.NewShare(16), wake: make(chan struct{}, 1),
+		repairs: broker.NewShare(16), wake: follow.NewBell(),
 	}
 	l.addApps()
 	l.ctx, l.cancel = context.WithCancel(context.Background())

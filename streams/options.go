@@ -109,53 +109,30 @@ type Options struct {
 	Logger   *slog.Logger
 }
 
-func def[T comparable](v *T, d T) {
-	var zero T
-	if *v == zero {
-		*v = d
-	}
-}
-
 func (o *Options) setDefaults() error {
-	def(&o.Replicas, 1)
-	def(&o.MaxData, 64<<10)
-	def(&o.Name, "sluice")
-	def(&o.StartTimeout, 10*time.Second)
-	def(&o.PublishTimeout, 10*time.Second)
-	def(&o.RepairTimeout, time.Minute)
-	def(&o.FeedShards, 4)
-	def(&o.FeedQueue, 16384)
-	def(&o.FeedBytes, follow.QueueBytes)
-	def(&o.Readers, 8)
-	def(&o.AuditInterval, 10*time.Second)
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
+	follow.Default(&o.Replicas, 1)
+	follow.Default(&o.MaxData, 64<<10)
+	follow.Default(&o.Name, "sluice")
+	follow.Default(&o.StartTimeout, 10*time.Second)
+	follow.Default(&o.PublishTimeout, 10*time.Second)
+	follow.Default(&o.RepairTimeout, time.Minute)
+	follow.Defaults(&o.FeedShards, &o.FeedQueue, &o.FeedBytes, &o.Readers, &o.AuditInterval, &o.Logger)
 	for i := range o.Apps {
 		a := &o.Apps[i]
-		def(&a.MaxMessages, 1000)
-		def(&a.MaxAge, 24*time.Hour)
-		def(&a.MaxBytes, 1<<30)
-		def(&a.Replicas, o.Replicas)
+		follow.Default(&a.MaxMessages, 1000)
+		follow.Default(&a.MaxAge, 24*time.Hour)
+		follow.Default(&a.MaxBytes, 1<<30)
+		follow.Default(&a.Replicas, o.Replicas)
 	}
 	return o.validate()
 }
 
 func (o *Options) validate() error {
-	var errs []error
+	errs := []error{broker.CheckLog(o.Apps, func(a AppOptions) string { return a.ID }, o.MaxData)}
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if len(o.Apps) == 0 {
-		bad("apps: at least one is needed")
-	}
 	for _, a := range o.Apps {
-		if a.ID == "" || len(a.ID) > 100 {
-			bad("app id %.40q: must have 1 to 100 bytes", a.ID)
-		}
 		if len(a.Secrets) == 0 || slices.Contains(a.Secrets, "") {
 			bad("app %q: a secret is needed, and none may be empty", a.ID)
-		}
-		if broker.ReservedApp(a.ID) {
-			bad("app id %.40q: ids that begin with # are reserved", a.ID)
 		}
 		if a.Replicas < 1 || a.Replicas > 5 {
 			bad("app %q: replicas is %d, must be 1 to 5", a.ID, a.Replicas)
@@ -166,9 +143,6 @@ func (o *Options) validate() error {
 	}
 	if o.Replicas < 1 || o.Replicas > 5 {
 		bad("replicas is %d, must be 1 to 5", o.Replicas)
-	}
-	if o.MaxData < 1 || o.MaxData > 8<<20 {
-		bad("the largest data is %d bytes, must be 1 to 8388608", o.MaxData)
 	}
 	if (o.CertFile == "") != (o.KeyFile == "") {
 		bad("TLS needs both a certificate and a key file")

@@ -25,11 +25,4 @@ func (l *Log) Upkeep() Upkeep {
 }
 
 // Stats may be called at any time from any goroutine.
-func (l *Log) Stats() follow.Stats {
-	s := l.stats.Stats()
-	s.Attached = l.follow.Attached()
-	for _, shard := range l.shards {
-		s.Queued += shard.queue.Len()
-	}
-	return s
-}
+func (l *Log) Stats() follow.Stats { return l.follow.Stats(l.queues.Len()) }

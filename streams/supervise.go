@@ -18,15 +18,7 @@ import (
 )
 
 // trigger asks for all served channels to be compared with the log.
-func (l *Log) trigger() {
-	select {
-	case l.wake <- struct{}{}:
-	default:
-	}
-}
-
-// debounce gathers triggers that come together.
-const debounce = 200 * time.Millisecond
+func (l *Log) trigger() { l.wake.Ring() }
 
 // Subjects of what NATS tells of streams, followed by the name of one.
 const (
@@ -72,17 +64,15 @@ func (l *Log) supervise() {
 		case m := <-edits:
 			l.edited(strings.TrimPrefix(m.Subject, streamUpdated))
 		case <-l.wake:
-			select {
-			case <-l.ctx.Done():
+			if !l.wake.Gather(l.ctx) {
 				return
-			case <-time.After(debounce):
 			}
 			l.stats.Scans.Add(1)
 			for _, a := range l.apps {
 				a.poke()
 			}
 			l.checkBuckets()
-			l.tablesLost()
+			l.tables.Sound()
 		case <-check.C:
 			l.checkLinks()
 			l.checkPayload(time.Now())
@@ -253,15 +243,6 @@ func (l *Log) compare(a *appLog, choose func([]*follow.Follower[arrival]) []*fol
 
 // retryLater has an app's channels compared again.
 func (l *Log) retryLater(a *appLog) { a.retry.Later(l.ctx, l.running.Go, a.poke) }
-
-func (l *Log) tablesLost() {
-	l.mu.Lock()
-	tables := l.tables
-	l.mu.Unlock()
-	for _, t := range tables {
-		t.lost()
-	}
-}
 
 func (l *Log) compareBatch(a *appLog, part []*follower, patient bool) error {
 	var subjects []string

@@ -81,9 +81,7 @@ func (l *Log) OpenTable(ctx context.Context) (*Table, error) {
 		t.shards = append(t.shards, s)
 		l.running.Go(func() { s.run(l.ctx) })
 	}
-	l.mu.Lock()
-	l.tables = append(l.tables, t)
-	l.mu.Unlock()
+	l.tables.Add(t.lost)
 	l.running.Go(t.audit)
 	return t, nil
 }

@@ -131,17 +131,6 @@ func (t *Table) lost() {
 // audit finds the last write before a silence if it was lost. It reads a few channels at a
 // time, and all of them in turn.
 func (t *Table) audit() {
-	tick := time.NewTicker(t.log.opt.AuditInterval)
-	defer tick.Stop()
 	var turns kv.Turns[*tableWatch]
-	for {
-		select {
-		case <-t.log.ctx.Done():
-			return
-		case <-tick.C:
-			for _, w := range turns.Next(tableAudit, t.watching) {
-				w.lost()
-			}
-		}
-	}
+	turns.Every(t.log.ctx, t.log.opt.AuditInterval, tableAudit, t.watching, (*tableWatch).lost)
 }

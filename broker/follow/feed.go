@@ -176,6 +176,13 @@ func (d *Feed[M]) Of(app string) []*Follower[M] {
 	return out
 }
 
+// Stats is what the log counted, while so many live messages wait.
+func (d *Feed[M]) Stats(queued int) Stats {
+	s := d.counters.stats()
+	s.Attached, s.Queued = d.Attached(), queued
+	return s
+}
+
 // Attached is the number of channels that are followed.
 func (d *Feed[M]) Attached() int {
 	n := 0

@@ -37,28 +37,24 @@ func TestQueueIsBounded(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			q := NewQueue[int](c.items, c.bytes)
-			put := func() (got []bool) {
+			for range 3 {
+				var got []bool
 				for i, size := range c.sizes {
 					got = append(got, q.Put(i, size))
 				}
-				return got
-			}
-			for range 3 {
-				if got := put(); !slices.Equal(got, c.want) {
+				if !slices.Equal(got, c.want) {
 					t.Fatalf("taken %v, want %v", got, c.want)
 				}
-				batch, _ := q.Take(nil)
-				if q.Put(0, c.sizes[0]) && len(batch) == c.items {
-					t.Error("what is not done does not count")
-				}
-				for len(batch) > 0 {
-					for i := range batch {
-						q.Done(&batch[i])
+				full := q.Len()
+				for range q.All(nil) {
+					if q.Len() != full {
+						t.Fatalf("%d of %d count while one is under way", q.Len(), full)
 					}
-					if batch = nil; q.Len() > 0 {
-						batch, _ = q.Take(nil)
+					if full--; full == 0 {
+						break
 					}
 				}
+				q = NewQueue[int](c.items, c.bytes)
 			}
 		})
 	}
@@ -82,22 +78,20 @@ func TestQueueKeepsOrder(t *testing.T) {
 		})
 	}
 	next := [4]int{}
-	for taken := 0; taken < 4*each; {
-		batch, _ := q.Take(nil)
-		for i := range batch {
-			if x := batch[i].Value; x[1] != next[x[0]] {
-				t.Fatalf("%v comes, want %d", x, next[x[0]])
-			}
-			next[batch[i].Value[0]]++
-			q.Done(&batch[i])
-			taken++
+	taken := 0
+	over := make(chan struct{})
+	for x := range q.All(over) {
+		if x[1] != next[x[0]] {
+			t.Fatalf("%v comes, want %d", x, next[x[0]])
+		}
+		next[x[0]]++
+		if taken++; taken == 4*each {
+			close(over)
 		}
 	}
 	putting.Wait()
-	over := make(chan struct{})
-	close(over)
-	if _, open := q.Take(over); open || q.Len() != 0 {
-		t.Error("an empty queue that is over gives something")
+	if q.Len() != 0 {
+		t.Errorf("%d are left", q.Len())
 	}
 }
 

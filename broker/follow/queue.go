@@ -1,6 +1,7 @@
 package follow
 
 import (
+	"iter"
 	"sync"
 )
 
@@ -13,17 +14,17 @@ type Queue[T any] struct {
 	wake      chan struct{}
 
 	mu      sync.Mutex
-	waiting []Item[T]
+	waiting []item[T]
 	// spare is the slice of a batch that is done.
-	spare []Item[T]
+	spare []item[T]
 	items int
 	bytes int64
 }
 
-// Item is one thing in a queue, with its size in bytes.
-type Item[T any] struct {
-	Value T
-	Size  int
+// item is one thing in a queue, with its size in bytes.
+type item[T any] struct {
+	value T
+	size  int
 }
 
 // NewQueue returns a queue of so many items and bytes.
@@ -39,7 +40,7 @@ func (q *Queue[T]) Put(value T, size int) bool {
 		q.mu.Unlock()
 		return false
 	}
-	q.waiting = append(q.waiting, Item[T]{value, size})
+	q.waiting = append(q.waiting, item[T]{value, size})
 	q.items++
 	q.bytes += int64(size)
 	first := len(q.waiting) == 1
@@ -53,35 +54,48 @@ func (q *Queue[T]) Put(value T, size int) bool {
 	return true
 }
 
-// Take waits for what is in the queue and returns all of it, in order; false if over ends
-// before. The caller says of each item when it is [Queue.Done], and may not keep the slice
-// beyond the next call.
-func (q *Queue[T]) Take(over <-chan struct{}) ([]Item[T], bool) {
-	for {
-		q.mu.Lock()
-		batch := q.waiting
-		if len(batch) > 0 {
-			q.waiting, q.spare = q.spare[:0], batch
-		}
-		q.mu.Unlock()
-		if len(batch) > 0 {
-			return batch, true
-		}
-		select {
-		case <-over:
-			return nil, false
-		case <-q.wake:
+// All returns what comes through the queue, in order, until over ends. Each of it counts until
+// the next one is asked for.
+func (q *Queue[T]) All(over <-chan struct{}) iter.Seq[T] {
+	return func(yield func(T) bool) {
+		for {
+			batch := q.take()
+			for i := range batch {
+				if !yield(batch[i].value) {
+					return
+				}
+				q.done(&batch[i])
+			}
+			if len(batch) > 0 {
+				continue
+			}
+			select {
+			case <-over:
+				return
+			case <-q.wake:
+			}
 		}
 	}
 }
 
-// Done gives back the room of an item that was taken, and lets its value go.
-func (q *Queue[T]) Done(item *Item[T]) {
+// take takes out what waits. The slice is used again after the next call.
+func (q *Queue[T]) take() []item[T] {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	batch := q.waiting
+	if len(batch) > 0 {
+		q.waiting, q.spare = q.spare[:0], batch
+	}
+	return batch
+}
+
+// done gives back the room of an item that was taken, and lets its value go.
+func (q *Queue[T]) done(i *item[T]) {
 	q.mu.Lock()
 	q.items--
-	q.bytes -= int64(item.Size)
+	q.bytes -= int64(i.size)
 	q.mu.Unlock()
-	*item = Item[T]{}
+	*i = item[T]{}
 }
 
 // Len is the number of items that wait or are not done.
@@ -89,4 +103,25 @@ func (q *Queue[T]) Len() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.items
+}
+
+// Queues are those of the shards of a feed.
+type Queues[T any] []*Queue[T]
+
+// NewQueues returns so many queues, each of so many items and bytes.
+func NewQueues[T any](shards, items int, bytes int64) Queues[T] {
+	all := make(Queues[T], shards)
+	for i := range all {
+		all[i] = NewQueue[T](items, bytes)
+	}
+	return all
+}
+
+// Len is the number of items that wait in all of them.
+func (all Queues[T]) Len() int {
+	n := 0
+	for _, q := range all {
+		n += q.Len()
+	}
+	return n
 }

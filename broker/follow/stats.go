@@ -32,8 +32,8 @@ type Stats struct {
 	Attached, Queued int
 }
 
-// Stats is what was counted until now. Attached and Queued are left to the caller.
-func (c *Counters) Stats() Stats {
+// stats is what was counted until now.
+func (c *Counters) stats() Stats {
 	return Stats{
 		Published: c.Published.Load(), Duplicates: c.Duplicates.Load(), Retries: c.Retries.Load(), Failures: c.Failures.Load(),
 		Live: c.Live.Load(), Rejected: c.Rejected.Load(), Skipped: c.Skipped.Load(), Unproven: c.Unproven.Load(),

@@ -168,7 +168,7 @@ func (s *scene) run(c []string) []string {
 		}
 		<-time.After(d)
 	case "stats":
-		st := y.stats.Stats()
+		st := y.feed.Stats(0)
 		return []string{fmt.Sprintf("%d repairs, gaps: %d evicted, %d epoch, %d unavailable; %d channels", st.Repairs,
 			st.GapsEvicted, st.GapsEpoch, st.GapsUnavailable, y.feed.Attached())}
 	default:

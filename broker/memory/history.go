@@ -7,28 +7,13 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// maxLimit is the largest page, as package broker has it.
-const maxLimit = 1000
-
-func checkQuery(q broker.Query) error {
-	switch {
-	case q.Limit < 1 || q.Limit > maxLimit:
-		return fmt.Errorf("%w: limit is %d, must be 1 to %d", broker.ErrInvalidQuery, q.Limit, maxLimit)
-	case q.To != 0 && q.From > q.To:
-		return fmt.Errorf("%w: from %d is above to %d", broker.ErrInvalidQuery, q.From, q.To)
-	case !q.Until.IsZero() && q.Since.After(q.Until):
-		return fmt.Errorf("%w: since is later than until", broker.ErrInvalidQuery)
-	}
-	return nil
-}
-
 // Read implements [broker.History].
 func (l *Log) Read(ctx context.Context, app, name string, q broker.Query) (*broker.Page, error) {
 	a, err := l.app(ctx, app)
 	if err != nil {
 		return nil, err
 	}
-	if err := checkQuery(q); err != nil {
+	if err := q.Check(); err != nil {
 		return nil, err
 	}
 	var entries []*entry
@@ -65,7 +50,7 @@ func (l *Log) After(ctx context.Context, app, name string, pos broker.Position, 
 	if err != nil {
 		return nil, err
 	}
-	if err := checkQuery(broker.Query{Limit: limit}); err != nil {
+	if err := broker.CheckLimit(limit); err != nil {
 		return nil, err
 	}
 	var entries []*entry

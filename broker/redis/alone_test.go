@@ -35,7 +35,7 @@ func alone(t *testing.T, at broker.Position, sink broker.Sink) *follower {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
-	l := &Log{ctx: ctx, wake: make(chan struct{}, 1)}
+	l := &Log{ctx: ctx, wake: follow.NewBell()}
 	var f *follower
 	l.follow = follow.NewFeed(follow.Options[arrival]{
 		Context: ctx, Go: running.Go, Shards: 1, Repairs: broker.NewShare(1), RepairTimeout: time.Minute, Wake: l.trigger,

@@ -3,7 +3,6 @@ package redis
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -48,16 +47,7 @@ func (l *Log) openApps(ctx context.Context) error {
 }
 
 // app returns the log of an app that can be used.
-func (l *Log) app(id string) (*appLog, error) {
-	a := l.apps[id]
-	switch {
-	case a == nil:
-		return nil, fmt.Errorf("%w: %.100q", broker.ErrUnknownApp, id)
-	case !a.open.Load():
-		return nil, fmt.Errorf("%w: the log of the app %.100q could not be opened yet", broker.ErrUnavailable, id)
-	}
-	return a, nil
-}
+func (l *Log) app(id string) (*appLog, error) { return l.apps.Get(id) }
 
 func epochOfApp(id string) string {
 	if id == broker.GatewaysApp {

@@ -11,20 +11,10 @@ import (
 	"github.com/sluicehq/sluice/broker/follow"
 )
 
-// feedShard applies the live messages of a part of the channels.
-type feedShard struct {
-	log   *Log
-	queue *follow.Queue[live]
-}
-
 // live is a live message for a follower.
 type live struct {
 	follower *follower
 	arrival
-}
-
-func newFeedShard(l *Log) *feedShard {
-	return &feedShard{log: l, queue: follow.NewQueue[live](l.opt.FeedQueue, l.opt.FeedBytes)}
 }
 
 // arrival is an entry of a channel as it was announced or read.
@@ -87,33 +77,26 @@ func (a *arrival) publication(epoch string, live bool) *broker.Publication {
 	return p
 }
 
-// run applies what waits until the log is closed.
-func (s *feedShard) run() {
-	for {
-		batch, open := s.queue.Take(s.log.ctx.Done())
-		if !open {
-			return
-		}
-		for i := range batch {
-			s.log.stats.Live.Add(1)
-			batch[i].Value.follower.receive(batch[i].Value.arrival)
-			s.queue.Done(&batch[i])
-		}
+// take hands a live message to the queue of a shard. It must not wait: behind it are all
+// channels of the connection.
+func (f *follower) take(queue *follow.Queue[live], message string) {
+	a, err := parseLive(message)
+	if err != nil {
+		f.log.stats.Rejected.Add(1)
+		return
+	}
+	if !queue.Put(live{f, a}, len(a.entry)) {
+		f.log.stats.Slow.Add(1)
+		f.Miss()
+		f.log.trigger()
 	}
 }
 
-// take hands a live message to the shard. It must not wait: behind it are all
-// channels of the connection.
-func (s *feedShard) take(f *follower, message string) {
-	a, err := parseLive(message)
-	if err != nil {
-		s.log.stats.Rejected.Add(1)
-		return
-	}
-	if !s.queue.Put(live{f, a}, len(a.entry)) {
-		s.log.stats.Slow.Add(1)
-		f.Miss()
-		s.log.trigger()
+// apply applies what waits in a queue until the log is closed.
+func (l *Log) apply(queue *follow.Queue[live]) {
+	for m := range queue.All(l.ctx.Done()) {
+		l.stats.Live.Add(1)
+		m.follower.receive(m.arrival)
 	}
 }
 
@@ -127,10 +110,9 @@ func (l *Log) newFeed() *follow.Feed[arrival] {
 
 // startFeed makes the shards of the feed.
 func (l *Log) startFeed() {
-	for range l.opt.FeedShards {
-		s := newFeedShard(l)
-		l.shards = append(l.shards, s)
-		l.running.Go(s.run)
+	l.queues = follow.NewQueues[live](l.opt.FeedShards, l.opt.FeedQueue, l.opt.FeedBytes)
+	for _, q := range l.queues {
+		l.running.Go(func() { l.apply(q) })
 	}
 }
 

@@ -30,9 +30,9 @@ func (l *Log) line(f *follow.Follower[arrival]) follow.Line[arrival] {
 // Begin implements [follow.Line]. It subscribes and then finds the position: what is stored
 // after the subscription is active arrives live, what was stored before lies at or below it.
 func (f *follower) Begin(ctx context.Context) error {
-	shard := f.log.shards[f.Shard()]
+	queue := f.log.queues[f.Shard()]
 	err := f.log.attempt(ctx, func(ctx context.Context) (err error) {
-		f.sub, err = f.log.subs.subscribe(ctx, f.keys.live, func(m string) { shard.take(f, m) })
+		f.sub, err = f.log.subs.subscribe(ctx, f.keys.live, func(m string) { f.take(queue, m) })
 		return err
 	})
 	if err != nil {

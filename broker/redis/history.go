@@ -12,9 +12,6 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// maxLimit is the largest page of history.
-const maxLimit = 1000
-
 // scanQuery selects entries. Zero bounds are none.
 type scanQuery struct {
 	from, to     uint64
@@ -216,11 +213,8 @@ func (l *Log) Read(ctx context.Context, app, channel string, q broker.Query) (*b
 	if err != nil {
 		return nil, err
 	}
-	if q.Limit < 1 || q.Limit > maxLimit {
-		return nil, fmt.Errorf("%w: limit is %d, must be 1 to %d", broker.ErrInvalidQuery, q.Limit, maxLimit)
-	}
-	if q.To > 0 && q.From > q.To || !q.Until.IsZero() && q.Since.After(q.Until) {
-		return nil, fmt.Errorf("%w: the lower bound is above the upper one", broker.ErrInvalidQuery)
+	if err := q.Check(); err != nil {
+		return nil, err
 	}
 	epoch := a.currentEpoch()
 	r, err := l.scan(ctx, l.keys.channel(app, channel), scanQuery{
@@ -241,8 +235,8 @@ func (l *Log) After(ctx context.Context, app, channel string, pos broker.Positio
 	if err != nil {
 		return nil, err
 	}
-	if limit < 1 || limit > maxLimit {
-		return nil, fmt.Errorf("%w: limit is %d, must be 1 to %d", broker.ErrInvalidQuery, limit, maxLimit)
+	if err := broker.CheckLimit(limit); err != nil {
+		return nil, err
 	}
 	epoch := a.currentEpoch()
 	if pos.Epoch != epoch {

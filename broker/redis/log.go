@@ -16,6 +16,7 @@ import (
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/follow"
 	"github.com/sluicehq/sluice/broker/seldom"
+	"github.com/sluicehq/sluice/kv"
 )
 
 // Log is the log on Redis. Make it with [Open].
@@ -27,15 +28,15 @@ type Log struct {
 	subs  *subscriptions
 	addr  string // what redis_url names
 	lines seldom.Lines
-	apps  map[string]*appLog
+	apps  broker.Apps[*appLog]
 	stats follow.Counters
 	clock broker.Clock
 
 	follow  *follow.Feed[arrival]
-	shards  []*feedShard
+	queues  follow.Queues[live]
 	readers *broker.Share
 	repairs *broker.Share
-	wake    chan struct{}
+	wake    follow.Bell
 
 	ctx     context.Context
 	cancel  context.CancelFunc
@@ -55,7 +56,7 @@ type Log struct {
 	// probe is a key beside a channel that could not be written to, nil if all can.
 	probe  atomic.Pointer[string]
 	probes atomic.Uint64
-	tables []*Table
+	tables kv.Alarm
 }
 
 var _ broker.Log = (*Log)(nil)
@@ -95,6 +96,9 @@ func (a *appLog) begin(epoch string) (before string, began bool) {
 	return before, true
 }
 
+// Ready says whether there is an epoch.
+func (a *appLog) Ready() bool { return a.open.Load() }
+
 func (a *appLog) currentEpoch() string { return *a.epoch.Load() }
 
 // Open connects, makes sure that the servers are what the options say, and starts
@@ -104,8 +108,8 @@ func Open(ctx context.Context, opt Options) (*Log, error) {
 		return nil, fmt.Errorf("redis: %w", err)
 	}
 	l := &Log{
-		opt: opt, keys: keys{prefix: opt.Prefix}, apps: map[string]*appLog{}, problems: map[string]problem{},
-		readers: broker.NewShare(opt.Readers), repairs: broker.NewShare(16), wake: make(chan struct{}, 1),
+		opt: opt, keys: keys{prefix: opt.Prefix}, apps: broker.Apps[*appLog]{}, problems: map[string]problem{},
+		readers: broker.NewShare(opt.Readers), repairs: broker.NewShare(16), wake: follow.NewBell(),
 	}
 	l.recent.positions = map[place]uint64{}
 	l.ctx, l.cancel = context.WithCancel(context.Background())

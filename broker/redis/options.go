@@ -82,32 +82,18 @@ type Options struct {
 	Logger        *slog.Logger
 }
 
-func def[T comparable](v *T, d T) {
-	var zero T
-	if *v == zero {
-		*v = d
-	}
-}
-
 func (o *Options) setDefaults() error {
-	def(&o.Prefix, "sluice:")
-	def(&o.Name, "sluice")
-	def(&o.MaxData, 64<<10)
-	def(&o.StartTimeout, 10*time.Second)
-	def(&o.PublishTimeout, 10*time.Second)
-	def(&o.RepairTimeout, 15*time.Second)
-	def(&o.DedupWindow, 2*time.Minute)
-	def(&o.FeedShards, 4)
-	def(&o.FeedQueue, 16384)
-	def(&o.FeedBytes, follow.QueueBytes)
-	def(&o.Readers, 8)
-	def(&o.AuditInterval, 10*time.Second)
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
+	follow.Default(&o.Prefix, "sluice:")
+	follow.Default(&o.Name, "sluice")
+	follow.Default(&o.MaxData, 64<<10)
+	follow.Default(&o.StartTimeout, 10*time.Second)
+	follow.Default(&o.PublishTimeout, 10*time.Second)
+	follow.Default(&o.RepairTimeout, 15*time.Second)
+	follow.Default(&o.DedupWindow, 2*time.Minute)
+	follow.Defaults(&o.FeedShards, &o.FeedQueue, &o.FeedBytes, &o.Readers, &o.AuditInterval, &o.Logger)
 	for i := range o.Apps {
-		def(&o.Apps[i].MaxMessages, 1000)
-		def(&o.Apps[i].MaxAge, 24*time.Hour)
+		follow.Default(&o.Apps[i].MaxMessages, 1000)
+		follow.Default(&o.Apps[i].MaxAge, 24*time.Hour)
 	}
 	return o.validate()
 }
@@ -115,16 +101,7 @@ func (o *Options) setDefaults() error {
 func (o *Options) validate() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if len(o.Apps) == 0 {
-		bad("apps: at least one is needed")
-	}
 	for _, a := range o.Apps {
-		if a.ID == "" || len(a.ID) > 100 {
-			bad("app id %.40q: must have 1 to 100 bytes", a.ID)
-		}
-		if broker.ReservedApp(a.ID) {
-			bad("app id %.40q: ids that begin with # are reserved", a.ID)
-		}
 		if a.MaxMessages < -1 || a.MaxAge < time.Second {
 			bad("app %q: history limits must be positive, a second at least, except -1 messages for no limit", a.ID)
 		}
@@ -132,16 +109,13 @@ func (o *Options) validate() error {
 	if o.URL == "" {
 		bad("redis_url: is needed")
 	}
-	if o.MaxData < 1 || o.MaxData > 8<<20 {
-		bad("the largest data is %d bytes, must be 1 to 8388608", o.MaxData)
-	}
 	if strings.ContainsAny(o.Prefix, "{}") || len(o.Prefix) > 100 {
 		bad("redis prefix %.40q: must have no braces and up to 100 bytes", o.Prefix)
 	}
 	if (o.CertFile == "") != (o.KeyFile == "") {
 		bad("TLS needs both a certificate and a key file")
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, broker.CheckLog(o.Apps, func(a AppOptions) string { return a.ID }, o.MaxData))...)
 }
 
 // client makes the options of a connection pool.

@@ -82,13 +82,13 @@ func TestOwnRetryIsNoDuplicate(t *testing.T) {
 // wait for a shard.
 func TestQueuesAreBoundedInBytes(t *testing.T) {
 	t.Parallel()
-	l := &Log{wake: make(chan struct{}, 1), opt: Options{FeedQueue: 8, FeedBytes: 1 << 20}}
-	shard := newFeedShard(l)
+	l := &Log{wake: follow.NewBell()}
+	queue := follow.NewQueue[live](8, 1<<20)
 	large := "2 1 1 1 - " + strings.Repeat("x", 1<<20*2/3)
-	f := &follower{Follower: &follow.Follower[arrival]{}}
-	shard.take(f, large)
-	shard.take(f, large)
-	if n, slow := shard.queue.Len(), l.stats.Slow.Load(); n != 1 || slow != 1 || !f.Missed() {
+	f := &follower{Follower: &follow.Follower[arrival]{}, log: l}
+	f.take(queue, large)
+	f.take(queue, large)
+	if n, slow := queue.Len(), l.stats.Slow.Load(); n != 1 || slow != 1 || !f.Missed() {
 		t.Errorf("%d messages wait and %d were too many, want one each, and that it is known", n, slow)
 	}
 }
@@ -183,11 +183,11 @@ func TestSlowFeedComparesWhatItMissed(t *testing.T) {
 			other = f.Line().(*follower)
 		}
 	}
-	full := &feedShard{log: l, queue: follow.NewQueue[live](1, 0)}
-	full.take(slow, "2 1 1 1 - x")
+	full := follow.NewQueue[live](1, 0)
+	slow.take(full, "2 1 1 1 - x")
 	until(t, "the channel is compared", func() bool { return slow.Audited() > 0 })
 	scans := l.Stats().Scans
-	full.take(slow, "2 1 1 1 - x")
+	slow.take(full, "2 1 1 1 - x")
 	until(t, "it is compared again", func() bool { return l.Stats().Scans > scans })
 	if other.Audited() > 0 {
 		t.Error("a channel that missed nothing was compared")

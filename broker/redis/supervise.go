@@ -16,8 +16,6 @@ import (
 const (
 	// checkInterval is how often the epochs are looked at.
 	checkInterval = time.Second
-	// debounce gathers triggers that come together.
-	debounce = 200 * time.Millisecond
 )
 
 // placeLife is how long the place of a silent channel is known, in milliseconds: long
@@ -27,12 +25,7 @@ func placeLife(a *appLog) string {
 }
 
 // trigger asks for channels that may have missed something to be compared with the log.
-func (l *Log) trigger() {
-	select {
-	case l.wake <- struct{}{}:
-	default:
-	}
-}
+func (l *Log) trigger() { l.wake.Ring() }
 
 // broken is trigger for when a server was away: all channels may have missed something,
 // and it may have lost a part of the log.
@@ -53,10 +46,8 @@ func (l *Log) supervise() {
 		case <-l.ctx.Done():
 			return
 		case <-l.wake:
-			select {
-			case <-l.ctx.Done():
+			if !l.wake.Gather(l.ctx) {
 				return
-			case <-time.After(debounce):
 			}
 			l.stats.Scans.Add(1)
 			l.checkEpochs()
@@ -68,7 +59,7 @@ func (l *Log) supervise() {
 			} else {
 				l.compare(follow.Missing)
 			}
-			l.tablesLost()
+			l.tables.Sound()
 		case <-check.C:
 			l.checkEpochs()
 			l.tryStoring()
@@ -228,12 +219,3 @@ func (l *Log) Health() broker.Health {
 
 // Counts implements [broker.Counting].
 func (l *Log) Counts() bool { return true }
-
-func (l *Log) tablesLost() {
-	l.mu.Lock()
-	tables := l.tables
-	l.mu.Unlock()
-	for _, t := range tables {
-		t.lost()
-	}
-}

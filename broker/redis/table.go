@@ -52,9 +52,7 @@ func (l *Log) OpenTable(context.Context) (*Table, error) {
 		t.shards = append(t.shards, s)
 		l.running.Go(func() { t.tell(s) })
 	}
-	l.mu.Lock()
-	l.tables = append(l.tables, t)
-	l.mu.Unlock()
+	l.tables.Add(t.lost)
 	l.running.Go(t.audit)
 	return t, nil
 }

@@ -12,7 +12,7 @@ const (
 	// twinRun is how many lines in a row make a run that was copied.
 	twinRun = 6
 	// maxTwins is how many lines the two logs may have of such runs, both sides counted.
-	maxTwins = 600
+	maxTwins = 119
 )
 
 // twinLine is a line that says something, with its place.

@@ -1,0 +1,28 @@
+package follow
+
+import (
+	"log/slog"
+	"time"
+)
+
+// Default gives an option its default value if it has none.
+func Default[T comparable](option *T, value T) {
+	var zero T
+	if *option == zero {
+		*option = value
+	}
+}
+
+// Defaults gives the options that all logs have their default values: four shards of the feed,
+// 16,384 messages and [QueueBytes] in the queue of each, eight readings under way, an audit
+// each ten seconds, and no lines of a log.
+func Defaults(shards, queue *int, bytes *int64, readers *int, audit *time.Duration, logger **slog.Logger) {
+	Default(shards, 4)
+	Default(queue, 16384)
+	Default(bytes, QueueBytes)
+	Default(readers, 8)
+	Default(audit, 10*time.Second)
+	if *logger == nil {
+		*logger = slog.New(slog.DiscardHandler)
+	}
+}
