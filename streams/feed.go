@@ -11,7 +11,7 @@ import (
 
 // inTransit is how many live messages may be on their way into a queue. It is emptied by a
 // goroutine that waits for nobody.
-const inTransit = 1024
+const inTransit = 4096
 
 // feedShard receives the live messages of a part of the channels. All its subscriptions share
 // one Go channel: a goroutine and a queue per channel would cost ten times the memory. What
