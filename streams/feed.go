@@ -72,7 +72,8 @@ func (s *feedShard) disturbed(disturb func(m *nats.Msg, deliver func(*nats.Msg))
 func (l *Log) newFeed() *follow.Feed[arrival] {
 	return follow.NewFeed(follow.Options[arrival]{
 		Context: l.ctx, Go: l.running.Go, Line: l.line, Shards: l.opt.FeedShards, Repairs: l.repairs,
-		RepairTimeout: l.opt.RepairTimeout, Connected: func() bool { return l.read.connected() }, Wake: l.trigger,
+		RepairTimeout: l.opt.RepairTimeout, Connected: func() bool { return l.read.connected() },
+		Logger: l.opt.Logger, Wake: l.trigger,
 	}, &l.stats)
 }
 

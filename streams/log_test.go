@@ -11,11 +11,15 @@ import (
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/brokertest"
+	"github.com/sluicehq/sluice/broker/rank"
 	"github.com/sluicehq/sluice/streams/embedded"
 	"github.com/sluicehq/sluice/test/fault"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	rank.Check()
+	goleak.VerifyTestMain(m)
+}
 
 func node(t *testing.T, dir string) *embedded.Server {
 	t.Helper()

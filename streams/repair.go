@@ -174,7 +174,7 @@ func (f *follower) believe() {
 }
 
 // GiveUp implements [follow.Line].
-func (f *follower) GiveUp(err error) {
+func (f *follower) GiveUp() {
 	about := f.doubt
 	f.doubt, f.page = certain, nil
 	switch {
@@ -185,12 +185,10 @@ func (f *follower) GiveUp(err error) {
 		f.Resume()
 		return
 	case about == tail:
-		f.log.opt.Logger.Warn("whether the log lost its tail could not be found out", "app", f.App, "after", f.track.seen.offset, "error", err)
 		f.Gap(f.At(), broker.GapUnavailable)
 		f.believe()
 		return
 	}
-	f.log.opt.Logger.Warn("repair given up", "app", f.App, "after", f.track.last, "error", err)
 	target := f.target
 	if target == toTheEnd {
 		target = f.track.last

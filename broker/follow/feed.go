@@ -4,12 +4,13 @@ import (
 	"cmp"
 	"context"
 	"hash/maphash"
+	"log/slog"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/rank"
 )
 
 const (
@@ -38,6 +39,7 @@ type Options[M any] struct {
 	// reached; nil says that it always can.
 	RepairTimeout time.Duration
 	Connected     func() bool
+	Logger        *slog.Logger
 	// Wake asks for channels that missed something to be compared with the log.
 	Wake func()
 }
@@ -53,7 +55,7 @@ type Feed[M any] struct {
 type shard[M any] struct {
 	number int
 
-	mu        sync.Mutex
+	mu        rank.Mutex[rank.Followers]
 	followers map[string]*Follower[M] // by key
 	closed    bool
 }

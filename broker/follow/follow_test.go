@@ -15,10 +15,14 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/rank"
 	"github.com/sluicehq/sluice/test/fault"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	rank.Check()
+	goleak.VerifyTestMain(m)
+}
 
 // TestQueueIsBounded: what was taken counts until it is done, and what is too much is refused
 // without waiting.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/rank"
 )
 
 // Line is one channel as its log knows it. What reads the log is called without the lock of
@@ -26,8 +27,8 @@ type Line[M any] interface {
 	Read(ctx context.Context) (func() Found, error)
 	Ask(ctx context.Context) (func() Found, error)
 	Inquire(ctx context.Context) (func() Found, error)
-	// GiveUp goes on behind what could not be read because of an error.
-	GiveUp(err error)
+	// GiveUp goes on behind what could not be read.
+	GiveUp()
 }
 
 // Follower follows one channel for all its sinks. Lines use it; those of its methods that say
@@ -51,7 +52,7 @@ type Follower[M any] struct {
 	missed  atomic.Bool
 	audited atomic.Int64
 
-	mu     sync.Mutex
+	mu     rank.Mutex[rank.Follower]
 	course course[M]
 }
 
@@ -301,8 +302,9 @@ func (f *Follower[M]) work(first Do) {
 			return
 		}
 		if step.Do == GiveUp {
+			o.Logger.Warn("repair given up", "app", f.App, "channel", f.Channel, "error", err)
 			f.mu.Lock()
-			f.line.GiveUp(err)
+			f.line.GiveUp()
 			if f.yield() {
 				return
 			}

@@ -2,7 +2,8 @@ package follow
 
 import (
 	"iter"
-	"sync"
+
+	"github.com/sluicehq/sluice/broker/rank"
 )
 
 // Queue is what waits for one goroutine, bounded in items and in bytes. What was taken out
@@ -13,7 +14,7 @@ type Queue[T any] struct {
 	mostBytes int64
 	wake      chan struct{}
 
-	mu      sync.Mutex
+	mu      rank.Mutex[rank.FeedQueue]
 	waiting []item[T]
 	// spare is the slice of a batch that is done.
 	spare []item[T]

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -37,7 +38,7 @@ func newToy(repairs int) *toy {
 	y.ctx, y.cancel = context.WithCancel(context.Background())
 	y.feed = NewFeed(Options[message]{
 		Context: y.ctx, Go: y.running.Go, Shards: 2, Repairs: broker.NewShare(repairs), RepairTimeout: time.Minute,
-		Wake: func() { y.woken++ },
+		Wake: func() { y.woken++ }, Logger: slog.New(slog.DiscardHandler),
 		Line: func(f *Follower[message]) Line[message] { return &toyLine{Follower: f, toy: y} },
 	}, &y.stats)
 	return y
@@ -140,7 +141,7 @@ func (l *toyLine) Read(ctx context.Context) (func() Found, error)    { return l.
 func (l *toyLine) Ask(ctx context.Context) (func() Found, error)     { return l.look(ctx, "ask") }
 func (l *toyLine) Inquire(ctx context.Context) (func() Found, error) { return l.look(ctx, "inquire") }
 
-func (l *toyLine) GiveUp(error) {
+func (l *toyLine) GiveUp() {
 	at := l.At()
 	if held := l.Held(); len(held) > 0 {
 		at.Offset = held[0].prev

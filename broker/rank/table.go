@@ -59,6 +59,12 @@ type (
 	Lacks struct{}
 	// HubMetrics is that of the labels of channels.
 	HubMetrics struct{}
+	// Followers is that of the followers in a shard of a feed.
+	Followers struct{}
+	// Follower is follow.Follower.mu.
+	Follower struct{}
+	// FeedQueue is that of the queue of a shard of a feed.
+	FeedQueue struct{}
 	// Hooks is that of the outbox of an address in webhook.
 	Hooks struct{}
 )
@@ -91,4 +97,7 @@ func (Filters) class() class     { return class{820, "filters"} }
 func (Tasks) class() class       { return class{830, "tasks"} }
 func (Lacks) class() class       { return class{840, "lacks"} }
 func (HubMetrics) class() class  { return class{850, "labels"} }
+func (Followers) class() class   { return class{860, "followers"} }
+func (Follower) class() class    { return class{870, "follower"} }
+func (FeedQueue) class() class   { return class{880, "queue of a feed"} }
 func (Hooks) class() class       { return class{900, "webhooks of an address"} }

@@ -11,11 +11,13 @@ import (
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/brokertest"
 	"github.com/sluicehq/sluice/broker/follow"
+	"github.com/sluicehq/sluice/broker/rank"
 	"github.com/sluicehq/sluice/test/fault"
 	"github.com/sluicehq/sluice/test/redisserver"
 )
 
 func TestMain(m *testing.M) {
+	rank.Check()
 	goleak.VerifyTestMain(m,
 		// The client closes connections to servers that left the cluster five
 		// seconds later, also after it was closed itself.

@@ -104,7 +104,7 @@ func (l *Log) apply(queue *follow.Queue[live]) {
 func (l *Log) newFeed() *follow.Feed[arrival] {
 	return follow.NewFeed(follow.Options[arrival]{
 		Context: l.ctx, Go: l.running.Go, Line: l.line, Shards: l.opt.FeedShards,
-		Repairs: l.repairs, RepairTimeout: l.opt.RepairTimeout, Wake: l.trigger,
+		Repairs: l.repairs, RepairTimeout: l.opt.RepairTimeout, Logger: l.opt.Logger, Wake: l.trigger,
 	}, &l.stats)
 }
 

@@ -94,9 +94,8 @@ func (f *follower) Inquire(ctx context.Context) (func() follow.Found, error) {
 func (f *follower) Ask(ctx context.Context) (func() follow.Found, error) { return f.Read(ctx) }
 
 // GiveUp implements [follow.Line].
-func (f *follower) GiveUp(err error) {
+func (f *follower) GiveUp() {
 	resume := f.At().Offset
-	f.log.opt.Logger.Warn("repair given up", "app", f.App, "after", resume, "error", err)
 	if held := f.Held(); len(held) > 0 {
 		resume = max(resume, held[0].prev)
 	}
