@@ -5,32 +5,37 @@ import (
 	"github.com/sluicehq/sluice/gateway/socket"
 )
 
-// deliver puts a publication into the outboxes of the shard's subscribers.
+// deliver gives a job to the shard's subscribers.
 func (s *shard) deliver(j job) {
-	if j.p.notice != nil {
+	switch {
+	case j.p.notice != nil:
 		s.announce(j)
-		return
+	case j.p.gap != nil:
+		s.tellGap(j)
+	default:
+		s.publish(j)
 	}
-	c := choice{p: j.p}
-	conflates := j.p.gap == nil && j.p.channel.conflates
+}
+
+// publish puts a publication into the outboxes of those who get it now.
+func (s *shard) publish(j job) {
+	var sum tally
 	count := uint64(0)
+	conflates := j.p.channel.conflates
 	j.to.mu.Lock()
 	for i := range j.to.list {
 		sub := &j.to.list[i]
-		if sub.flags&behind != 0 {
+		switch j.to.fate(sub, j.p) {
+		case had:
+			continue
+		case spared:
+			j.to.missed(sub, j.p)
+			continue
+		case waits:
 			s.keep(j, sub)
 			continue
 		}
-		f := c.pick(j.to, sub)
-		if f == nil {
-			continue
-		}
-		if f == s.hub.reconnect {
-			if sub.out.End(f) {
-				s.loop.dirty = append(s.loop.dirty, sub.out)
-			}
-			continue
-		}
+		f, full := j.to.frame(sub, j.p)
 		var result socket.Pushed
 		if conflates {
 			result = sub.out.Offer(f)
@@ -50,7 +55,10 @@ func (s *shard) deliver(j job) {
 			s.keep(j, sub)
 			continue
 		}
-		c.sent(j.to, sub, f)
+		if full != nil {
+			sum.add(f, full)
+			j.to.used(sub)
+		}
 		j.to.received(sub, j.p)
 		count++
 	}
@@ -58,37 +66,73 @@ func (s *shard) deliver(j job) {
 	j.to.filters.forgetLast()
 	j.to.mu.Unlock()
 	s.delivered.Add(count)
-	c.report()
+	sum.report(j.p.channel)
 }
 
-// keep holds a publication back for a socket that is behind, in place of an older
-// one of the same conflation value.
+// keep holds a publication back for a socket that is behind.
 func (s *shard) keep(j job, sub *subscription) {
-	if j.p.gap == nil {
-		if !j.p.concerns(j.to, sub) {
-			j.to.missed(sub, j.p)
-			return
-		}
-		replaced, tooMany := j.to.postpone(sub, j.p)
-		if replaced {
-			s.conflated.Add(1)
-		}
-		if !tooMany {
-			return
-		}
+	replaced, tooMany := j.to.fallBehind(sub, j.p)
+	if replaced {
+		s.conflated.Add(1)
 	}
-	// More is missing than can be told in a few words.
+	if tooMany {
+		s.giveUp(sub)
+	}
+}
+
+// giveUp closes a socket to which more is missing than can be told in a few words.
+func (s *shard) giveUp(sub *subscription) {
 	if sub.out.GiveUp(socket.ByQueue) == socket.Overflowed {
 		s.loop.dirty = append(s.loop.dirty, sub.out)
 	}
 }
 
-// CatchUp gives a socket that has taken everything what waited for it.
+// tellGap tells everybody that publications are gone.
+func (s *shard) tellGap(j job) {
+	count := uint64(0)
+	j.to.mu.Lock()
+	for i := range j.to.list {
+		sub := &j.to.list[i]
+		f := j.p.gapFrame(sub)
+		switch {
+		case sub.state == behind:
+			s.giveUp(sub)
+		case f == s.hub.reconnect:
+			if sub.out.End(f) {
+				s.loop.dirty = append(s.loop.dirty, sub.out)
+			}
+		default:
+			if s.push(sub.out, f) {
+				count++
+			}
+		}
+	}
+	j.to.done(j)
+	j.to.mu.Unlock()
+	s.delivered.Add(count)
+}
+
+// push queues a frame that the socket gets in any case, and reports whether it took it.
+func (s *shard) push(o *socket.Outbox, f *socket.Frame) bool {
+	switch o.Push(f) {
+	case socket.Dropped:
+		return false
+	case socket.Wakes:
+		s.loop.dirty = append(s.loop.dirty, o)
+	case socket.Overflowed:
+		s.loop.dirty = append(s.loop.dirty, o)
+		return false
+	}
+	return true
+}
+
+// CatchUp gives a socket that has taken everything what waited for it. It implements
+// [socket.Loop].
 func (s *shard) CatchUp(o *socket.Outbox) {
 	channels := s.loop.behind[o]
 	rest := channels[:0]
 	for _, to := range channels {
-		if !s.catchUpOne(o, to) {
+		if !s.catchUp(o, to) {
 			rest = append(rest, to)
 		}
 	}
@@ -100,51 +144,41 @@ func (s *shard) CatchUp(o *socket.Outbox) {
 	s.loop.behind[o] = rest
 }
 
-// catchUpOne reports whether the socket is no longer behind in a channel.
-func (s *shard) catchUpOne(o *socket.Outbox, to *subscribers) bool {
+// catchUp reports whether the socket is no longer behind in a channel.
+func (s *shard) catchUp(o *socket.Outbox, to *subscribers) bool {
 	to.mu.Lock()
 	defer to.mu.Unlock()
-	e := to.odd[o]
 	i, ok := to.index[o]
-	if !ok || e == nil || to.list[i].flags&behind == 0 {
+	if !ok || to.list[i].state != behind {
 		return true
 	}
-	sub := &to.list[i]
-	for n, p := range e.waiting() {
-		c := choice{p: p}
-		if n == 0 && e.skipped > 0 {
+	sub, q := &to.list[i], &to.details[o].queue
+	for n, p := range q.inOrder() {
+		if n == 0 && q.skipped > 0 {
 			// Only a socket with an empty outbox comes here: this fits.
-			if o.Offer(conflatedFrame(p.channel.name, sub.form.dialect(), e, s.hub.messageID())) == socket.Refused {
+			if o.Offer(conflatedFrame(p.channel.name, sub.form.dialect(), q, s.hub.messageID())) == socket.Refused {
 				return false
 			}
-			e.skipped, e.first, e.last = 0, 0, 0
+			q.told()
 		}
-		f := c.frame(to, sub)
+		f, full := to.frame(sub, p)
 		switch o.Offer(f) {
 		case socket.Refused:
 			return false
 		case socket.Dropped:
 			return true
 		}
-		c.sent(to, sub, f)
-		c.report()
-		to.caughtUp(sub, p)
-		s.delivered.Add(1)
-		if sub.flags&behind == 0 {
-			notices := e.notices
-			e.discard()
-			return to.tellLate(o, notices)
+		if full != nil {
+			var one tally
+			one.add(f, full)
+			one.report(p.channel)
+			to.used(sub)
 		}
-	}
-	return true
-}
-
-// tellLate sends what came while the socket was behind in publications. Reports true:
-// it is behind no longer, or closed.
-func (s *subscribers) tellLate(o *socket.Outbox, notices []*socket.Frame) bool {
-	for _, f := range notices {
-		if o.Push(f) == socket.Overflowed {
-			break
+		s.delivered.Add(1)
+		for _, f := range to.caughtUp(sub, p) {
+			if o.Push(f) == socket.Overflowed {
+				break
+			}
 		}
 	}
 	return true
@@ -152,12 +186,12 @@ func (s *subscribers) tellLate(o *socket.Outbox, notices []*socket.Frame) bool {
 
 // conflatedFrame tells a socket which publications gave way to newer ones of the
 // same conflation value.
-func conflatedFrame(channel string, d pusher.Dialect, e *irregular, messageID string) *socket.Frame {
+func conflatedFrame(channel string, d pusher.Dialect, q *queue, messageID string) *socket.Frame {
 	if d != pusher.V2 {
 		messageID = ""
 	}
 	return controlFrame(d, 128+len(channel), &pusher.Control{
 		Event: "conflated", Channel: channel, MessageID: messageID,
-		Object: pusher.AppendConflatedData(nil, e.skipped, e.first, e.last),
+		Object: pusher.AppendConflatedData(nil, q.skipped, q.first, q.last),
 	})
 }

@@ -9,15 +9,16 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// memberOf is who a subscription to a presence channel joins as. It answers what is
-// wrong by itself.
-func (c *Client) memberOf(s *pusher.Subscribe) (pusher.Member, bool) {
-	var m pusher.Member
-	var err error
+// takeMember finds out who joins, if it is a presence channel.
+func (c *Client) takeMember(r *request) bool {
+	if !r.kind.Presence() {
+		return true
+	}
+	m, err := &r.member, error(nil)
 	limit := c.app.Limits.MaxMemberInfo
 	switch {
-	case s.HasChannelData:
-		m, err = pusher.ParseMember(s.ChannelData, limit)
+	case r.HasChannelData:
+		*m, err = pusher.ParseMember(r.ChannelData, limit)
 	case c.user != "":
 		m.ID, m.Info, err = c.user, c.info, c.infoErr
 	default:
@@ -25,14 +26,14 @@ func (c *Client) memberOf(s *pusher.Subscribe) (pusher.Member, bool) {
 	}
 	switch {
 	case err == nil:
-		return m, true
+		return true
 	case errors.Is(err, pusher.ErrMemberLimit):
 		c.limited("presence_member_size")
-		c.refuse(s.Channel, pusher.ErrorUnauthorized, "LimitReached", 403, err.Error())
+		c.refuse(r.Channel, pusher.ErrorUnauthorized, "LimitReached", 403, err.Error())
 	default:
-		c.refuse(s.Channel, pusher.ErrorUnauthorized, "AuthError", 401, err.Error())
+		c.refuse(r.Channel, pusher.ErrorUnauthorized, "AuthError", 401, err.Error())
 	}
-	return m, false
+	return false
 }
 
 // join makes a connection a member of a channel.

@@ -43,9 +43,6 @@ func (p *prepared) framesFor(d pusher.Dialect) []*socket.Frame {
 	return n.frames[d]
 }
 
-// maxNotices is the number of notices that wait for a socket that is behind.
-const maxNotices = 256
-
 // announce gives a notice to the shard's subscribers, except those who learned of it
 // when they subscribed.
 func (s *shard) announce(j job) {
@@ -58,18 +55,14 @@ func (s *shard) announce(j job) {
 			continue
 		}
 		frames := j.p.framesFor(sub.form.dialect())
-		if sub.flags&behind != 0 {
-			e := j.to.irregular(sub)
-			if e.note(frames, s.hub.sockets.Budget()); len(e.notices) > maxNotices && sub.out.GiveUp(socket.ByQueue) == socket.Overflowed {
-				s.loop.dirty = append(s.loop.dirty, sub.out)
+		if sub.state == behind {
+			if j.to.details[sub.out].queue.note(frames, s.hub.sockets.Budget()) {
+				s.giveUp(sub)
 			}
 			continue
 		}
 		for _, f := range frames {
-			switch sub.out.Push(f) {
-			case socket.Wakes, socket.Overflowed:
-				s.loop.dirty = append(s.loop.dirty, sub.out)
-			}
+			s.push(sub.out, f)
 		}
 	}
 	j.to.done(j)

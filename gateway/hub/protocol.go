@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"cmp"
 	"errors"
 	"strconv"
 	"strings"
@@ -75,86 +74,6 @@ func (c *Client) malformed(channel string, err error) {
 		return
 	}
 	c.refuse(channel, pusher.NoCode, "InvalidRequest", 400, "subscribe: "+err.Error())
-}
-
-func (c *Client) subscribe(f pusher.ClientFrame) {
-	s, err := pusher.ParseSubscribe(f.Data)
-	if err != nil {
-		c.malformed(cmp.Or(s.Channel, f.Channel), err)
-		return
-	}
-	if err := pusher.CheckChannel(s.Channel, c.app.Limits.MaxChannelLength); err != nil {
-		if len(s.Channel) > c.app.Limits.MaxChannelLength {
-			c.limited("channel_name")
-		}
-		c.refuse(s.Channel, pusher.NoCode, "InvalidChannel", 400, err.Error())
-		return
-	}
-	filter, ok := c.takeFilter(&s)
-	if !ok {
-		return
-	}
-	// Who subscribes has taken it over by then.
-	defer func() { c.hub.filters.drop(filter) }()
-	kind := pusher.KindOf(s.Channel)
-	if !c.permitted(&s, kind) {
-		return
-	}
-	var member pusher.Member
-	if kind.Presence() {
-		var ok bool
-		if member, ok = c.memberOf(&s); !ok {
-			return
-		}
-	}
-	m := c.membership(s.Channel)
-	if m == nil {
-		if m = c.attach(s.Channel, kind, member); m == nil {
-			return
-		}
-	}
-	if kind.NeedsAuth() {
-		c.authorized.Store(true)
-	}
-	m.delta = s.Delta
-	m.resyncs = resyncs{}
-	// The old filter is in use until the new one is in its place.
-	c.filters.swap(filter, m.filter)
-	m.filter, filter = filter, m.filter
-	form := c.form(m)
-	c.welcome(m, kind, form)
-	c.boundBases()
-	if form&formDelta != 0 && s.Delta.Set {
-		c.confirmDelta(s.Channel, form)
-	}
-	if s.Rewind != "" {
-		c.deny(refusedRecovery, s.Channel, pusher.ErrorNoRecovery, "rewind is not offered: the subscription of %.200s begins with what is published from now on", s.Channel)
-	}
-}
-
-// takeFilter takes the filter of a subscription from the pool, nil for none. It answers
-// what is wrong by itself.
-func (c *Client) takeFilter(s *pusher.Subscribe) (*pusher.Filter, bool) {
-	filter, err := c.hub.filters.take(s.Filter)
-	if !c.hub.opt.Filters {
-		c.hub.filters.drop(filter)
-		filter = nil
-	}
-	if err == nil && filter != nil {
-		var before *pusher.Filter
-		if m := c.membership(s.Channel); m != nil {
-			before = m.filter
-		}
-		if err = c.filters.fits(filter, before, c.hub.opt.MaxFilterBytes); err != nil {
-			c.limited("filter_bytes")
-			c.hub.filters.drop(filter)
-		}
-	}
-	if err != nil {
-		c.refuse(s.Channel, pusher.NoCode, "FilterError", 400, err.Error())
-		return nil, false
-	}
-	return filter, true
 }
 
 func (c *Client) attachFailed(channel string, err error) {

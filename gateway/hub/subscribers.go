@@ -8,38 +8,14 @@ import (
 	"github.com/sluicehq/sluice/gateway/socket"
 )
 
-// subscription is one socket's interest in one channel. It holds no bases: the
-// socket has every publication above since, so it holds a base exactly if that
-// publication lies above it. What its flags except from this is in an [irregular].
-type subscription struct {
-	out   *socket.Outbox
-	since uint64
-	form  form
-	flags subscriptionFlags
-	// filter is a number of [filters].
-	filter uint32
-}
-
-type subscriptionFlags uint8
-
-const (
-	// holed: the socket has missed publications that it was not meant to get
-	// or that it was too slow for.
-	holed subscriptionFlags = 1 << iota
-	// behind: publications wait for the socket to take what it was sent.
-	behind
-	// bounded: the connection has more channels with bases than it may have.
-	bounded
-)
-
 // subscribers is the part of a channel's subscribers that lives in one shard.
 type subscribers struct {
 	mu    rank.Mutex[rank.Subscribers]
 	list  []subscription
 	index map[*socket.Outbox]int32
-	// odd has the subscriptions with the flags holed or behind.
-	odd map[*socket.Outbox]*irregular
-	// recent has, for subscriptions with the flag bounded, what bounds the channels of
+	// details has the subscriptions that are not live or have holes.
+	details map[*socket.Outbox]*details
+	// recent has, for subscriptions with the mark bounded, what bounds the channels of
 	// their connections.
 	recent map[*socket.Outbox]*recency
 	// cached is the last event of a cache channel, up to last.
@@ -69,12 +45,13 @@ func (s *subscribers) advance(p *prepared) {
 		s.last = p.gap.Resume.Offset
 		for i := range s.list {
 			s.list[i].since = s.last
-			s.list[i].flags &^= holed | behind
+			s.list[i].state = live
+			s.list[i].marks &^= holed
 		}
-		for _, e := range s.odd {
-			e.discard()
+		for _, d := range s.details {
+			d.queue.discard()
 		}
-		s.odd = nil
+		s.details = nil
 		if p.gap.After.Epoch != p.gap.Resume.Epoch {
 			s.cached = nil
 		}
@@ -150,7 +127,7 @@ func (s *subscribers) put(c *Client, channel *Channel, f form, filter *pusher.Fi
 	}
 	if i, ok := s.index[c.sock.Outbox()]; ok {
 		sub := &s.list[i]
-		s.regular(sub)
+		s.mend(sub)
 		s.filters.drop(sub.filter)
 		sub.form, sub.since, sub.filter = f, s.last, s.filters.use(filter)
 		return false, false
@@ -178,8 +155,7 @@ func (s *subscribers) reform(c *Client, f form) {
 	}
 	sub := &s.list[i]
 	if (sub.form^f)&^formVCDIFF != 0 {
-		s.regular(sub)
-		sub.since = s.last
+		s.restart(sub)
 	}
 	sub.form = f
 }
@@ -198,7 +174,7 @@ func (s *subscribers) limit(sub *subscription, to *recency) {
 	if s.recent == nil {
 		s.recent = map[*socket.Outbox]*recency{}
 	}
-	sub.flags |= bounded
+	sub.marks |= bounded
 	s.recent[sub.out] = to
 }
 
@@ -213,11 +189,6 @@ func (s *subscribers) forget(c *Client) bool {
 	return ok
 }
 
-func (s *subscribers) restart(sub *subscription) {
-	s.regular(sub)
-	sub.since = s.last
-}
-
 func (s *subscribers) drop(c *Client) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -227,12 +198,12 @@ func (s *subscribers) drop(c *Client) bool {
 	}
 	s.filters.drop(s.list[i].filter)
 	delete(s.greeted, c.sock.Outbox())
-	if sub := &s.list[i]; sub.flags != 0 {
-		if e := s.odd[sub.out]; e != nil {
-			e.discard()
-			delete(s.odd, sub.out)
+	if sub := &s.list[i]; sub.state != live || sub.marks != 0 {
+		if d := s.details[sub.out]; d != nil {
+			d.queue.discard()
+			delete(s.details, sub.out)
 		}
-		if sub.flags&bounded != 0 {
+		if sub.marks&bounded != 0 {
 			s.recent[sub.out].drop(s)
 			delete(s.recent, sub.out)
 		}
@@ -247,7 +218,7 @@ func (s *subscribers) drop(c *Client) bool {
 	}
 	delete(s.index, c.sock.Outbox())
 	if last == 0 {
-		s.list, s.index, s.odd, s.recent = nil, nil, nil, nil
+		s.list, s.index, s.details, s.recent = nil, nil, nil, nil
 	}
 	return true
 }

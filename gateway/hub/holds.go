@@ -1,0 +1,96 @@
+package hub
+
+// maxHoles is the number of conflation values for which a subscription remembers
+// what it holds. One with more of them starts from full frames again.
+const maxHoles = 16
+
+// holes are the conflation values of which a socket has missed the last publication, with
+// the offset of the base that it does hold, 0 for none.
+type holes map[string]uint64
+
+// base returns the place of the base that the socket holds, or -1 if it holds none
+// of those that the publication may start from.
+func (s *subscribers) base(sub *subscription, p *prepared) int {
+	from := &p.bases[sub.form.mode()]
+	if from.full || from.recent[0] == nil {
+		return -1
+	}
+	if sub.marks&holed != 0 {
+		if offset, ok := s.details[sub.out].holes[p.keyOf(sub.form)]; ok {
+			return from.find(offset)
+		}
+	}
+	if from.recent[0].pub.Offset > sub.since {
+		return 0
+	}
+	return -1
+}
+
+// missed notes that the socket does not receive a tracked publication.
+func (s *subscribers) missed(sub *subscription, p *prepared) {
+	if !p.tracked || sub.form&formDelta == 0 {
+		return
+	}
+	d, key := s.detail(sub), p.keyOf(sub.form)
+	if d.holes == nil {
+		d.holes = holes{}
+	}
+	sub.marks |= holed
+	if _, known := d.holes[key]; known {
+		return
+	}
+	held := uint64(0)
+	if last := p.bases[sub.form.mode()].recent[0]; last != nil && last.pub.Offset > sub.since {
+		held = last.pub.Offset
+	}
+	d.holes[key] = held
+	if len(d.holes) > maxHoles {
+		sub.since = p.pub.Offset
+		s.mend(sub)
+	}
+}
+
+// received notes that the socket got a tracked publication in the order of the
+// channel, and so holds the last one of its conflation value again.
+func (s *subscribers) received(sub *subscription, p *prepared) {
+	if sub.marks&holed == 0 || !p.tracked {
+		return
+	}
+	d := s.details[sub.out]
+	delete(d.holes, p.keyOf(sub.form))
+	if len(d.holes) == 0 {
+		s.mend(sub)
+	}
+}
+
+// receivedLate notes that the socket got a publication out of its queue. It need not be
+// the last one of its conflation value any more: the socket may have been excluded
+// from a later one, and in single-base mode others of the channel came after it.
+func (s *subscribers) receivedLate(sub *subscription, p *prepared) {
+	if !p.tracked || sub.form&formDelta == 0 {
+		return
+	}
+	d := s.detail(sub)
+	if d.holes == nil {
+		d.holes = holes{}
+	}
+	d.holes[p.keyOf(sub.form)] = p.pub.Offset
+	sub.marks |= holed
+}
+
+// mend forgets the holes of a subscription.
+func (s *subscribers) mend(sub *subscription) {
+	if sub.marks&holed == 0 {
+		return
+	}
+	sub.marks &^= holed
+	s.details[sub.out].holes = nil
+	s.tidy(sub)
+}
+
+// restart has the socket hold nothing: the next tracked frame of every conflation value is
+// full.
+func (s *subscribers) restart(sub *subscription) {
+	s.mend(sub)
+	sub.since = s.last
+}

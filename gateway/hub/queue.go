@@ -1,0 +1,98 @@
+package hub
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/sluicehq/sluice/gateway/socket"
+)
+
+// maxNotices is the number of notices that wait for a socket that is behind.
+const maxNotices = 256
+
+// waitingRoom is what a publication that waits for one socket takes beside what is
+// shared by all, in bytes.
+const waitingRoom = 160
+
+// queue is what waits for a socket that is behind. All of it counts in the budget of those
+// that are.
+type queue struct {
+	// newest has one publication per conflation value.
+	newest map[string]*prepared
+	// skipped counts the publications that gave way to newer ones, from first
+	// to last, since the socket was told.
+	skipped     int
+	first, last uint64
+	// notices came meanwhile.
+	notices []*socket.Frame
+	budget  *socket.Budget
+}
+
+// put takes a publication in the place of an older one of the same conflation value, and
+// tells whether there was one.
+func (q *queue) put(p *prepared, budget *socket.Budget) (replaced bool) {
+	if q.newest == nil {
+		q.newest = map[string]*prepared{}
+	}
+	q.budget = budget
+	old := q.newest[p.key]
+	if old != nil {
+		old.release(budget)
+		q.skipped++
+		if q.first == 0 || old.pub.Offset < q.first {
+			q.first = old.pub.Offset
+		}
+		q.last = max(q.last, old.pub.Offset)
+	}
+	q.newest[p.key] = p
+	p.hold(budget)
+	return old != nil
+}
+
+// take takes a publication out that waits no longer.
+func (q *queue) take(p *prepared) {
+	if waits := q.newest[p.key]; waits != nil {
+		waits.release(q.budget)
+		delete(q.newest, p.key)
+	}
+}
+
+// inOrder lists the publications in the order of the log.
+func (q *queue) inOrder() []*prepared {
+	all := make([]*prepared, 0, len(q.newest))
+	for _, p := range q.newest {
+		all = append(all, p)
+	}
+	slices.SortFunc(all, func(a, b *prepared) int { return cmp.Compare(a.pub.Offset, b.pub.Offset) })
+	return all
+}
+
+// told notes that the socket was told what it has skipped.
+func (q *queue) told() { q.skipped, q.first, q.last = 0, 0, 0 }
+
+// note keeps a notice, and tells whether too many wait.
+func (q *queue) note(frames []*socket.Frame, budget *socket.Budget) (tooMany bool) {
+	q.budget = budget
+	for _, f := range frames {
+		budget.HoldFrame(f)
+	}
+	q.notices = append(q.notices, frames...)
+	return len(q.notices) > maxNotices
+}
+
+// discard empties the queue.
+func (q *queue) discard() {
+	for _, p := range q.newest {
+		p.release(q.budget)
+	}
+	for _, f := range q.notices {
+		q.budget.ReleaseFrame(f)
+	}
+	q.newest, q.notices = nil, nil
+}
+
+// hold counts a publication that waits for one more socket. With it stay the frames that are
+// made of it and the bases that it starts from.
+func (p *prepared) hold(in *socket.Budget) { in.Hold(&p.waits, 2*int64(p.weight), waitingRoom) }
+
+func (p *prepared) release(in *socket.Budget) { in.Release(&p.waits, 2*int64(p.weight), waitingRoom) }

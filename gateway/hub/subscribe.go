@@ -1,0 +1,163 @@
+package hub
+
+import (
+	"cmp"
+	"strconv"
+
+	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/gateway/socket"
+)
+
+// request is a subscription that a client asks for, as far as it has been looked at.
+type request struct {
+	pusher.Subscribe
+	kind pusher.Kind
+	// filter is from the pool; it belongs to the request until it is given to the
+	// subscription.
+	filter *pusher.Filter
+	// member is who joins a presence channel.
+	member pusher.Member
+}
+
+// subscribe takes a request step by step. Each step answers what is wrong by itself.
+func (c *Client) subscribe(f pusher.ClientFrame) {
+	var r request
+	defer func() { c.hub.filters.drop(r.filter) }()
+	if !c.readRequest(&r, f) || !c.takeFilter(&r) || !c.permitted(&r) || !c.takeMember(&r) {
+		return
+	}
+	m := c.membership(r.Channel)
+	if m == nil {
+		if m = c.attach(&r); m == nil {
+			return
+		}
+	}
+	if r.kind.NeedsAuth() {
+		c.authorized.Store(true)
+	}
+	c.agree(m, &r)
+	form := c.form(m)
+	c.welcome(m, r.kind, form)
+	c.boundBases()
+	if form&formDelta != 0 && r.Delta.Set {
+		c.confirmDelta(r.Channel, form)
+	}
+	if r.Rewind != "" {
+		c.deny(refusedRecovery, r.Channel, pusher.ErrorNoRecovery, "rewind is not offered: the subscription of %.200s begins with what is published from now on", r.Channel)
+	}
+}
+
+// readRequest reads what the client wants and checks the name of the channel.
+func (c *Client) readRequest(r *request, f pusher.ClientFrame) bool {
+	s, err := pusher.ParseSubscribe(f.Data)
+	if err != nil {
+		c.malformed(cmp.Or(s.Channel, f.Channel), err)
+		return false
+	}
+	if err := pusher.CheckChannel(s.Channel, c.app.Limits.MaxChannelLength); err != nil {
+		if len(s.Channel) > c.app.Limits.MaxChannelLength {
+			c.limited("channel_name")
+		}
+		c.refuse(s.Channel, pusher.NoCode, "InvalidChannel", 400, err.Error())
+		return false
+	}
+	r.Subscribe, r.kind = s, pusher.KindOf(s.Channel)
+	return true
+}
+
+// takeFilter takes the filter from the pool.
+func (c *Client) takeFilter(r *request) bool {
+	filter, err := c.hub.filters.take(r.Filter)
+	if !c.hub.opt.Filters {
+		c.hub.filters.drop(filter)
+		filter = nil
+	}
+	r.filter = filter
+	if err == nil && filter != nil {
+		var before *pusher.Filter
+		if m := c.membership(r.Channel); m != nil {
+			before = m.filter
+		}
+		if err = c.filters.fits(filter, before, c.hub.opt.MaxFilterBytes); err != nil {
+			c.limited("filter_bytes")
+		}
+	}
+	if err != nil {
+		c.refuse(r.Channel, pusher.NoCode, "FilterError", 400, err.Error())
+		return false
+	}
+	return true
+}
+
+// permitted tells whether the connection may subscribe to the channel.
+func (c *Client) permitted(r *request) bool {
+	switch {
+	case r.kind.Presence() && c.hub.opt.Roster == nil:
+		c.refuse(r.Channel, pusher.ErrorUnauthorized, "NotSupported", 501, "this server has nowhere to keep members")
+		return false
+	case r.kind.ServerToUser() && (c.user == "" || r.Channel != pusher.UserChannel(c.user)):
+		c.refuse(r.Channel, pusher.ErrorUnauthorized, "AuthError", 401, "this connection is not signed in as that user")
+		return false
+	case r.kind.NeedsAuth():
+		if err := pusher.VerifySubscription(c.app.Key, c.app.Secret.Reveal(), c.id, &r.Subscribe); err != nil {
+			c.refuse(r.Channel, pusher.ErrorUnauthorized, "AuthError", 401, err.Error())
+			return false
+		}
+	}
+	return true
+}
+
+// attach makes the connection one of the channel's, and its user a member; nil if that
+// cannot be.
+func (c *Client) attach(r *request) *membership {
+	if limit := c.hub.opt.MaxSubscriptions; len(c.joined) >= limit {
+		c.limited("subscriptions")
+		c.refuse(r.Channel, pusher.ErrorOverCapacity, "LimitReached", 403,
+			"this connection has reached its limit of "+strconv.Itoa(limit)+" subscriptions")
+		return nil
+	}
+	ch, err := c.hub.acquire(c.app, r.Channel, &c.asks)
+	if err != nil {
+		c.attachFailed(r.Channel, err)
+		return nil
+	}
+	if r.kind.Presence() && !c.join(ch, r.member) {
+		c.hub.unref(ch)
+		return nil
+	}
+	c.joined = append(c.joined, membership{channel: ch, member: r.member.ID})
+	return &c.joined[len(c.joined)-1]
+}
+
+// agree gives the subscription what was asked for, and the request its old filter, which is
+// in use until the new one is in its place.
+func (c *Client) agree(m *membership, r *request) {
+	m.delta, m.resyncs = r.Delta, resyncs{}
+	c.filters.swap(r.filter, m.filter)
+	m.filter, r.filter = r.filter, m.filter
+}
+
+// welcome puts a subscription among those of its channel and tells the client of it, with
+// the members as they are then.
+func (c *Client) welcome(m *membership, kind pusher.Kind, form form) {
+	name := m.channel.name
+	for {
+		text, version := "{}", uint64(0)
+		if kind.Presence() {
+			text, version = m.channel.hash()
+		}
+		isNew, stale := m.channel.shards[c.shard.id].put(c, m.channel, form, m.filter, version, func(uint64) *socket.Frame {
+			f := pusher.Control{Event: "subscription_succeeded", Internal: true, Channel: name, Text: text}
+			if c.dialect == pusher.V2 {
+				f.MessageID = c.hub.messageID()
+			}
+			return controlFrame(c.dialect, 128+len(name)+len(text), &f)
+		})
+		if isNew {
+			m.channel.roll.Count(1)
+		}
+		if !stale {
+			return
+		}
+	}
+}

@@ -1,0 +1,154 @@
+package hub
+
+import (
+	"github.com/sluicehq/sluice/gateway/socket"
+)
+
+// subscription is one socket's interest in one channel: what the socket holds of it, and
+// what it gets next. It has no copies of anything: the socket holds every publication above
+// since that was meant for it, except where it has holes. What only few subscriptions have
+// is in their [details].
+type subscription struct {
+	out   *socket.Outbox
+	since uint64
+	form  form
+	state state
+	marks marks
+	// filter is a number of [filters].
+	filter uint32
+}
+
+// state says what a subscription gets next.
+type state uint8
+
+const (
+	// live: each publication as it comes.
+	live state = iota
+	// behind: the newest publication of each conflation value, which waits in its queue
+	// until the socket has taken what it was sent.
+	behind
+)
+
+func (s state) String() string { return [...]string{"live", "behind"}[s] }
+
+// marks say what else must be looked at before a subscription gets a frame.
+type marks uint8
+
+const (
+	// holed: it has missed publications that were not meant for it or that it was too slow
+	// for.
+	holed marks = 1 << iota
+	// bounded: its connection has more channels with bases than it may have.
+	bounded
+)
+
+// details are what few subscriptions have.
+type details struct {
+	// holes are there with the mark holed.
+	holes holes
+	// queue is what waits while the subscription is behind.
+	queue queue
+}
+
+// detail returns the details of a subscription, to be filled.
+func (s *subscribers) detail(sub *subscription) *details {
+	d := s.details[sub.out]
+	if d == nil {
+		if s.details == nil {
+			s.details = map[*socket.Outbox]*details{}
+		}
+		d = &details{}
+		s.details[sub.out] = d
+	}
+	return d
+}
+
+// tidy lets the details of a subscription go that has none any more.
+func (s *subscribers) tidy(sub *subscription) {
+	if sub.state == live && sub.marks&holed == 0 {
+		delete(s.details, sub.out)
+	}
+}
+
+// fate is what becomes of a publication for one subscription.
+type fate uint8
+
+const (
+	// had: nothing, the socket has it from before.
+	had fate = iota
+	// spared: it is not meant for this subscription, see [subscribers.missed].
+	spared
+	// due: the socket gets its frame now.
+	due
+	// waits: it is put into the queue of the subscription.
+	waits
+)
+
+// fate decides about a publication that is delivered.
+func (s *subscribers) fate(sub *subscription, p *prepared) fate {
+	switch {
+	case p.pub.Offset <= sub.since:
+		return had
+	case !s.concerns(sub, p):
+		return spared
+	case sub.state == behind:
+		return waits
+	}
+	return due
+}
+
+// concerns tells whether a publication is meant for a subscription.
+func (s *subscribers) concerns(sub *subscription, p *prepared) bool {
+	return (p.exclude == nil || sub.out.Socket() != p.exclude) && s.filters.passes(sub.filter, p)
+}
+
+// frame is what a subscription gets of a publication: the delta from what the socket holds,
+// if there is one. full is the frame that it stands for, nil if the publication does not
+// take part in delta compression for this subscription.
+func (s *subscribers) frame(sub *subscription, p *prepared) (f, full *socket.Frame) {
+	if sub.form&formDelta == 0 || !p.tracked {
+		return p.bare(sub.form.dialect(), sub.form&formDelta != 0), nil
+	}
+	if sub.marks&bounded != 0 && !s.recent[sub.out].has(s) {
+		s.restart(sub)
+	}
+	full = p.full(sub.form)
+	if base := s.base(sub, p); base >= 0 {
+		if d := p.delta(sub.form, base); d != nil {
+			return d, full
+		}
+	}
+	return full, full
+}
+
+// used notes that a frame which stands for a full one was sent.
+func (s *subscribers) used(sub *subscription) {
+	if sub.marks&bounded != 0 {
+		s.recent[sub.out].touch(s)
+	}
+}
+
+// fallBehind puts a publication into the queue of a subscription, which is behind from then
+// on. It tells whether an older one gave way, and whether too many wait.
+func (s *subscribers) fallBehind(sub *subscription, p *prepared) (replaced, tooMany bool) {
+	q := &s.detail(sub).queue
+	sub.state = behind
+	replaced = q.put(p, p.channel.hub.sockets.Budget())
+	s.missed(sub, p)
+	return replaced, len(q.newest) > max(p.channel.delta.MaxKeys, 1)
+}
+
+// caughtUp notes that the socket got a publication out of the queue. With the last one the
+// subscription is live again, and what else waited is returned.
+func (s *subscribers) caughtUp(sub *subscription, p *prepared) (late []*socket.Frame) {
+	q := &s.details[sub.out].queue
+	q.take(p)
+	s.receivedLate(sub, p)
+	if len(q.newest) == 0 {
+		late = q.notices
+		q.discard()
+		sub.state = live
+		s.tidy(sub)
+	}
+	return late
+}
