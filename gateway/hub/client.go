@@ -79,7 +79,7 @@ func (c *Client) send(f *socket.Frame) bool { return c.sock.Send(f) }
 
 // control queues a protocol frame.
 func (c *Client) control(f pusher.Control) {
-	if c.dialect == pusher.V2 && f.Event != "pong" && f.Event != "ping" {
+	if c.dialect == pusher.V2 && f.Event != "ping" {
 		f.MessageID = c.hub.messageID()
 	}
 	c.send(controlFrame(c.dialect, len(f.Text)+len(f.Object)+len(f.Channel)+128, &f))

@@ -236,7 +236,11 @@ type Hub struct {
 
 	nextShard atomic.Uint32
 	instance  string
-	messages  atomic.Uint64
+	// pongs answer clients that ask for a sign of life, by dialect.
+	pongs [2]*socket.Frame
+	// long has a place for each long message that is being taken apart.
+	long     chan struct{}
+	messages atomic.Uint64
 	// baseKeys and baseBytes are what all channels keep as bases.
 	baseKeys, baseBytes atomic.Int64
 	encoders            sync.Pool
@@ -272,6 +276,10 @@ func New(opt Options) (*Hub, error) {
 		lacks:     map[string]string{},
 		instance:  strconv.FormatUint(rand.Uint64(), 36),
 	}
+	for d := range h.pongs {
+		h.pongs[d] = controlFrame(pusher.Dialect(d), 64, &pusher.Control{Event: "pong", Object: []byte("{}")})
+	}
+	h.long = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
 	h.openSockets()
 	h.inbox = websocket.NewInbox(opt.TotalMessageBytes)
 	h.gate = newGate(opt.Attaching, opt.ChannelRate, opt.Now)

@@ -11,7 +11,8 @@ import (
 // with many channels loses nothing. Belongs to the reading goroutine.
 type pace struct{ frames, requests *rate.Limiter }
 
-// longRequest is for how many bytes a request counts once more.
+// longRequest is for how many bytes a request counts once more, and from which size on
+// messages take turns.
 const longRequest = 4 << 10
 
 // Pace implements [websocket.Peer]: it waits until the connection may send that many frames.

@@ -43,6 +43,31 @@ func TestTrust11ReconnectWithManyChannels(t *testing.T) {
 	}
 }
 
+// Long messages take turns: while as many are being taken apart as may be, a further one
+// waits, and nobody else does.
+func TestTrust09LongMessagesTakeTurns(t *testing.T) {
+	r := newRig(t, func(o *Options, _ *appT) { o.Filters = true })
+	for range cap(r.hub.long) {
+		r.hub.long <- struct{}{}
+	}
+	p, _ := r.connect()
+	p.say(`{"event":"pusher:subscribe","data":{"channel":"c","filter":{"key":"k","cmp":"ex"},"x":"%s"}}`, strings.Repeat("x", longRequest))
+	p.say(`{"event":"pusher:ping","data":{}}`)
+	other, _ := r.connect()
+	for range 100 {
+		other.say(`{"event":"pusher:ping","data":{}}`)
+		other.want("pusher:pong")
+	}
+	if len(p.frames) > 0 {
+		t.Errorf("the long message was not waited with: got %s", p.next().text)
+	}
+	for range cap(r.hub.long) {
+		<-r.hub.long
+	}
+	p.want("pusher_internal:subscription_succeeded")
+	p.want("pusher:pong")
+}
+
 // Whoever asks for more waits, and loses nothing.
 func TestTrust11RatesOfOneConnection(t *testing.T) {
 	const rate, channels, n = 100, 10, 80

@@ -11,7 +11,7 @@ import (
 
 // handle acts on one message of the client.
 func (c *Client) handle(message []byte) {
-	f, err := pusher.ParseClientFrame(message)
+	f, err := c.parse(message)
 	if err != nil && (f.Event == "pusher:subscribe" || f.Event == "sockudo:subscribe" && c.dialect == pusher.V2) {
 		c.malformed(f.Channel, err)
 		return
@@ -34,7 +34,7 @@ func (c *Client) handle(message []byte) {
 	}
 	switch name {
 	case "ping":
-		c.control(pusher.Control{Event: "pong", Object: []byte("{}")})
+		c.send(c.hub.pongs[c.dialect])
 	case "pong":
 	case "subscribe":
 		c.paceRequest(len(message))
@@ -54,6 +54,16 @@ func (c *Client) handle(message []byte) {
 	default:
 		c.unknown(f.Event)
 	}
+}
+
+// parse takes a message apart. Long ones take turns on half of the processors: many at once
+// would be in the way of everything that is published meanwhile.
+func (c *Client) parse(message []byte) (pusher.ClientFrame, error) {
+	if len(message) > longRequest {
+		c.hub.long <- struct{}{}
+		defer func() { <-c.hub.long }()
+	}
+	return pusher.ParseClientFrame(message)
 }
 
 // subscriptionError tells who waits for a subscription that it is not granted.

@@ -8,7 +8,8 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// Signin is the payload of a sign-in (protocol section 1.13).
+// Signin is the payload of a sign-in (protocol section 1.13). Its parts are views of the
+// message, as [ClientFrame.Data] is, except for the id.
 type Signin struct {
 	Auth string
 	// UserData is signed byte for byte as it is here. It is a JSON object.

@@ -5,17 +5,19 @@ import (
 	"fmt"
 	"strings"
 	"unicode/utf8"
+	"unsafe"
 
 	"github.com/tidwall/gjson"
 )
 
-// ClientFrame is a message of a client. Nothing of it is in the buffer that it came in.
+// ClientFrame is a message of a client.
 type ClientFrame struct {
-	// Event is not empty.
+	// Event is not empty. It may be kept, like the channel.
 	Event   string
 	Channel string
-	// Data is one JSON value, "" if the member is missing or null. It is cut from the one
-	// copy of the message and keeps that: copies of parts are what large messages cost most.
+	// Data is one JSON value, "" if the member is missing or null. It is a view of the
+	// message, valid as long as that is not changed. What the readers of this package make of
+	// it says which of its parts are views too.
 	Data string
 }
 
@@ -33,11 +35,12 @@ var (
 	errNotObject = errors.New("the message is not a JSON object")
 )
 
-// ParseClientFrame takes a message apart (protocol section 1.2). b is not kept. With an
-// error the frame has the event and the channel that it is about, as far as these can be
+// ParseClientFrame takes a message apart (protocol section 1.2). b belongs to the caller, who
+// must not change it while the data of the frame is in use: of a large message, which may well
+// be refused, copies cost more than reading it. With an error the frame has the event and the channel that it is about, as far as these can be
 // read, for there somebody may wait for an answer.
 func ParseClientFrame(b []byte) (ClientFrame, error) {
-	text := string(b)
+	text := unsafe.String(unsafe.SliceData(b), len(b))
 	root, err := object(text)
 	if err == ErrTooDeep {
 		return about(gjson.Parse(text)), err
@@ -68,7 +71,7 @@ func about(root gjson.Result) ClientFrame {
 	if channel.Type != gjson.String {
 		channel = root.Get("channel")
 	}
-	return ClientFrame{Event: root.Get("event").Str, Channel: channel.Str}
+	return ClientFrame{Event: strings.Clone(root.Get("event").Str), Channel: strings.Clone(channel.Str)}
 }
 
 // CheckJSON checks that a text is one JSON value (RFC 8259), is UTF-8, and is not

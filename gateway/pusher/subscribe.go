@@ -20,9 +20,10 @@ type DeltaRequest struct {
 	Algorithm app.Algorithm
 }
 
-// Subscribe is the payload of a subscribe request.
+// Subscribe is the payload of a subscribe request. Its parts are views of the message, as
+// [ClientFrame.Data] is, except for the channel.
 type Subscribe struct {
-	// Channel is not checked.
+	// Channel is not checked. It may be kept.
 	Channel string
 	Auth    string
 	// ChannelData is signed byte for byte as it is here.
