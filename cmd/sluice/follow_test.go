@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -71,6 +73,8 @@ func TestTime03FollowingAChannelThatIsEmpty(t *testing.T) {
 type turnstile struct {
 	*httptest.Server
 	shut atomic.Bool
+	// before and after, unless nil, say whether a request comes through, and its answer.
+	before, after func() bool
 }
 
 func newTurnstile(t *testing.T, to string) *turnstile {
@@ -81,12 +85,18 @@ func newTurnstile(t *testing.T, to string) *turnstile {
 	}
 	through := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(u) }}
 	g := &turnstile{}
-	g.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if g.shut.Load() {
+	g.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if g.shut.Load() || g.before != nil && !g.before() {
+			panic(http.ErrAbortHandler)
+		}
+		if g.after != nil && !g.after() {
+			through.ServeHTTP(httptest.NewRecorder(), r)
 			panic(http.ErrAbortHandler)
 		}
 		through.ServeHTTP(w, r)
 	}))
+	g.Config.ErrorLog = log.New(io.Discard, "", 0)
+	g.Start()
 	t.Cleanup(g.Close)
 	return g
 }

@@ -79,10 +79,7 @@ func (o *replayOptions) run(cmd *cobra.Command, channel string) error {
 	ctx, stderr := cmd.Context(), cmd.ErrOrStderr()
 	first, last, err := ends(ctx, api, channel, s, stderr)
 	if err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
-		return o.explain(err)
+		return o.early(cmd, err)
 	}
 	// What is published meanwhile is not part of it.
 	s.to = moment{serial: last.Serial}
@@ -95,10 +92,7 @@ func (o *replayOptions) run(cmd *cobra.Command, channel string) error {
 	if o.into != "" {
 		c := newCopier(api, channel, o.into)
 		if err := c.look(ctx, first.PublishedAt(), stderr); err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			return o.explain(err)
+			return o.early(cmd, err)
 		}
 		r.sink = c
 	}
@@ -122,6 +116,15 @@ func (o *replayOptions) checkInto(cmd *cobra.Command, channel string) error {
 	case from.Encrypted() || to.Encrypted():
 		return usage("--to-channel: the data of an encrypted channel is encrypted for that channel alone")
 	}
+	return nil
+}
+
+// early is how it ends before anything was replayed.
+func (o *replayOptions) early(cmd *cobra.Command, err error) error {
+	if cmd.Context().Err() == nil {
+		return o.explain(err)
+	}
+	fmt.Fprintln(cmd.ErrOrStderr(), "stopped; nothing was replayed")
 	return nil
 }
 

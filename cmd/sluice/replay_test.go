@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -358,4 +360,42 @@ func TestTime03AReplayOnATerminal(t *testing.T) {
 	if _, out, said := execute(t, "", "replay", "c", "--speed", "max", "--url", r.url); strings.Contains(out+said, "[=") || strings.Contains(said, "\x1b") {
 		t.Errorf("said %q", said)
 	}
+}
+
+// TestTime03AReplayOutlivesOutages: the server is away again and again, in the middle of
+// requests as well, and the channel has each event once and in order.
+func TestTime03AReplayOutlivesOutages(t *testing.T) {
+	onEachLog(t, func(t *testing.T, r *rig) {
+		r.store("c", numbered(150)...)
+		seed := rand.Uint64()
+		t.Logf("seed %d", seed)
+		random := rand.New(rand.NewPCG(seed, 0))
+		var mu sync.Mutex
+		g := newTurnstile(t, r.url)
+		g.before = func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return random.IntN(6) > 0
+		}
+		g.after = g.before
+		c := start(t, strings.NewReader(""), "replay", "c", "--to-channel", "copy", "--speed", "max", "--url", g.URL)
+		status := c.wait()
+		for try := 0; status != exitOK && try < 20; try++ {
+			// What cannot even begin says so at once; it is begun again, as an operator would.
+			c = start(t, strings.NewReader(""), "replay", "c", "--to-channel", "copy", "--speed", "max", "--url", g.URL)
+			status = c.wait()
+		}
+		if status != exitOK {
+			t.Fatalf("status %d: %s", status, c.errors)
+		}
+		all := r.history("copy")
+		if len(all) != 150 {
+			t.Fatalf("%d events, want 150", len(all))
+		}
+		for n, i := range all {
+			if want := fmt.Sprintf(`{"n":%d}`, n); i.Data() != want {
+				t.Fatalf("event %d is %s", n, i.Data())
+			}
+		}
+	})
 }

@@ -30,6 +30,7 @@ type rig struct {
 	t    testing.TB
 	log  *memory.Log
 	base string
+	api  *rest.API
 }
 
 func newRig(t testing.TB, change func(*rest.Options)) *rig {
@@ -54,9 +55,10 @@ func newRigWith(t testing.TB, keeps memory.Options, change func(*rest.Options)) 
 	if change != nil {
 		change(&opt)
 	}
-	s := httptest.NewServer(rest.New(opt))
+	api := rest.New(opt)
+	s := httptest.NewServer(api)
 	t.Cleanup(s.Close)
-	return &rig{t, log, s.URL}
+	return &rig{t, log, s.URL, api}
 }
 
 // answer is what came back.

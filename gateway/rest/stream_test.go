@@ -6,8 +6,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/url"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -18,6 +21,7 @@ import (
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/memory"
 	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/gateway/rest"
 )
 
@@ -278,5 +282,37 @@ func TestTime03TheMarkOfAReplay(t *testing.T) {
 	}
 	if p := r.stored("app", "key"); len(p) != 1 || !p[0].HasKey || p[0].ConflationKey != "" {
 		t.Errorf("stored %+v", p)
+	}
+}
+
+// TestTime03AReaderWhoDoesNotRead loses his connection, and what his answer held is given back.
+func TestTime03AReaderWhoDoesNotRead(t *testing.T) {
+	r := newRigWith(t, memory.Options{MaxMessages: 50_000, MaxBytes: 256 << 20}, func(o *rest.Options) { o.AnswerTimeout = 50 * time.Millisecond })
+	r.store(3000, 20<<10)
+	query := url.Values{"auth_key": {"app-key"}, "auth_timestamp": {fmt.Sprint(time.Now().Unix())}, "auth_version": {"1.0"}, "format": {"ndjson"}}
+	const path = "/apps/app/channels/c/history"
+	query.Set("auth_signature", pusher.SignRequest("app-secret", http.MethodGet, path, query))
+	conn, err := net.Dial("tcp", strings.TrimPrefix(r.base, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := fmt.Fprintf(conn, "GET %s?%s HTTP/1.1\r\nHost: x\r\n\r\n", path, query.Encode()); err != nil {
+		t.Fatal(err)
+	}
+	first := make([]byte, 100)
+	if _, err := io.ReadFull(conn, first); err != nil || !bytes.Contains(first, []byte("200 OK")) {
+		t.Fatalf("%q, %v", first, err)
+	}
+	deadline := time.Now().Add(30 * time.Second)
+	for r.api.AnswerBytes() > 0 {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d bytes are held", r.api.AnswerBytes())
+		}
+		runtime.Gosched()
+	}
+	all, _ := io.ReadAll(conn)
+	if bytes.Contains(all, []byte(`{"end":`)) {
+		t.Error("the answer came to its end")
 	}
 }
