@@ -50,7 +50,6 @@ func TestCommandLinesThatMakeNoSense(t *testing.T) {
 		{"--lines reads a file", []string{"publish", "a", "b", "--lines"}},
 		{"cannot share an id", []string{"publish", "a", "--lines", "--message-id", "m"}},
 		{"need --nats", []string{"publish", "a", "b", "--nats-creds", "c"}},
-		{"--conflation-key needs --nats", []string{"publish", "a", "b", "--conflation-key", ""}},
 		{"must be true or false", []string{"publish", "a", "b", "--delta", "maybe"}},
 		{"must begin with http", []string{"publish", "a", "b", "--url", "127.0.0.1:6001"}},
 		{"Secret is required", []string{"publish", "a", "b", "--secret", ""}},

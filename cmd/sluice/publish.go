@@ -30,7 +30,7 @@ type event struct {
 	id         string
 	dedup      string
 	exclude    string
-	conflation *string // conflation value, raw publishing only
+	conflation *string // conflation value
 }
 
 // publisher is a way to the log.
@@ -85,7 +85,7 @@ The command returns when the log has stored the event.`,
 	f.StringVar(&o.nats, "nats", "", "publish to the subject on this NATS server instead of over HTTP (user:password@ or token@ before the host, or --nats-creds); config: the servers and credentials of the configuration")
 	f.StringVar(&o.creds, "nats-creds", "", "credentials file for --nats")
 	f.StringVar(&o.prefix, "nats-prefix", "", "prefix of the server's subjects; else that of the configuration")
-	f.StringVar(&o.keyOpt, "conflation-key", "", "conflation value, with --nats only")
+	f.StringVar(&o.keyOpt, "conflation-key", "", "conflation value, instead of the one at the configured path")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print nothing on success")
 	return cmd
 }
@@ -173,8 +173,6 @@ func (o *publishOptions) checkFlags(cmd *cobra.Command, args []string) error {
 		return usage("--lines reads a file or standard input, not an argument")
 	case o.nats == "" && (o.creds != "" || o.prefix != ""):
 		return usage("--nats-creds and --nats-prefix need --nats")
-	case cmd.Flags().Changed("conflation-key") && o.nats == "":
-		return usage("--conflation-key needs --nats: over HTTP the value is taken from the data")
 	case o.nats != "" && o.id != "":
 		return usage("--message-id is not offered with --nats; use --idempotency-key")
 	case o.lines && (o.id != "" || o.dedup != ""):
@@ -243,7 +241,7 @@ type signedPublisher struct{ api *client.Signed }
 func (p signedPublisher) publish(ctx context.Context, e event) (string, error) {
 	err := p.api.Publish(ctx, client.Publish{
 		Name: e.name, Channels: e.channels, Data: e.data, Tags: e.tags, Delta: e.delta,
-		MessageID: e.id, IdempotencyKey: e.dedup, SocketID: e.exclude,
+		MessageID: e.id, IdempotencyKey: e.dedup, SocketID: e.exclude, ConflationKey: e.conflation,
 	})
 	return fmt.Sprintf("stored %s on %s (%d bytes)", e.name, strings.Join(e.channels, ", "), len(e.data)), err
 }

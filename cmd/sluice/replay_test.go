@@ -199,6 +199,22 @@ func TestTime03ReplayIntoAChannel(t *testing.T) {
 	})
 }
 
+// TestTime03AConflationValueOverHTTP: what a replay carries, anybody may publish.
+func TestTime03AConflationValueOverHTTP(t *testing.T) {
+	onEachLog(t, func(t *testing.T, r *rig) {
+		r.succeed("", "publish", "c", "x", "--conflation-key", "k 1")
+		r.succeed("", "publish", "c", "x", "--conflation-key", "")
+		r.succeed("", "publish", "c", "x")
+		all := r.history("c")
+		if k := all[0].ConflationKey; k == nil || *k != "k 1" {
+			t.Errorf("got %v", k)
+		}
+		if k := all[1].ConflationKey; k == nil || *k != "" || all[2].ConflationKey != nil {
+			t.Errorf("got %v and %v", k, all[2].ConflationKey)
+		}
+	})
+}
+
 func TestTime03ReplayLeavesOutWhatCannotBeDelivered(t *testing.T) {
 	r := newRig(t)
 	r.succeed("", "publish", "c", "good")

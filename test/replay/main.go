@@ -1,6 +1,7 @@
 // Command replay measures `sluice replay` with the built binary on an embedded log: how
 // exact the pace at speed 1 is, and whether it drifts; and how many events a second
-// `--speed max` prints. It prints what it found, and fails where that is out of bounds.
+// `--speed max` prints; and what paging through it costs live events. It prints what it
+// found, and fails where that is out of bounds.
 package main
 
 import (
@@ -32,6 +33,7 @@ type options struct {
 	rate, events int
 	size         int
 	late, drift  time.Duration
+	live         time.Duration
 	least        float64
 }
 
@@ -41,6 +43,7 @@ func main() {
 	flag.IntVar(&o.rate, "rate", 50, "events per second, at random moments")
 	flag.IntVar(&o.events, "events", 300_000, "how many events are replayed at --speed max; 0 leaves it out")
 	flag.IntVar(&o.size, "size", 200, "bytes of data of each of them")
+	flag.DurationVar(&o.live, "live", 20*time.Second, "how long live events are measured, without and with ten readers of these events; 0 leaves it out")
 	flag.DurationVar(&o.late, "p99", 20*time.Millisecond, "largest error of the spacing that is let pass, p99")
 	flag.DurationVar(&o.drift, "drift", 5*time.Millisecond, "largest drift that is let pass")
 	flag.Float64Var(&o.least, "least", 50_000, "fewest events a second that are let pass")
@@ -70,6 +73,9 @@ func run(ctx context.Context, o options) error {
 	}
 	if o.events > 0 {
 		failed = append(failed, s.most(ctx, o))
+		if o.live > 0 {
+			failed = append(failed, s.readers(ctx, o))
+		}
 	}
 	return errors.Join(failed...)
 }
