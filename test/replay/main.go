@@ -34,7 +34,7 @@ type options struct {
 	size         int
 	late, drift  time.Duration
 	live         time.Duration
-	least        float64
+	least, ratio float64
 }
 
 func main() {
@@ -47,6 +47,7 @@ func main() {
 	flag.DurationVar(&o.late, "p99", 20*time.Millisecond, "largest error of the spacing that is let pass, p99")
 	flag.DurationVar(&o.drift, "drift", 5*time.Millisecond, "largest drift that is let pass")
 	flag.Float64Var(&o.least, "least", 50_000, "fewest events a second that are let pass")
+	flag.Float64Var(&o.ratio, "ratio", 0, "how much longer live events may take beside ten readers, p99; 0 only prints it")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
