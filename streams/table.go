@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/sluicehq/sluice/broker/follow"
 	"github.com/sluicehq/sluice/kv"
 )
 
@@ -43,10 +44,17 @@ type Table struct {
 
 // tableShard tells a part of the watchers.
 type tableShard struct {
-	in chan *nats.Msg
+	in    chan *nats.Msg
+	queue *follow.Queue[tableWrite]
 
 	mu      sync.Mutex
 	watches map[*nats.Subscription]*tableWatch
+}
+
+// tableWrite is a write for a watcher.
+type tableWrite struct {
+	watch *tableWatch
+	msg   *nats.Msg
 }
 
 // tableWatch is one watcher.
@@ -77,8 +85,12 @@ func (l *Log) OpenTable(ctx context.Context) (*Table, error) {
 		return nil, err
 	}
 	for range tableShards {
-		s := &tableShard{in: make(chan *nats.Msg, tableQueue), watches: map[*nats.Subscription]*tableWatch{}}
+		s := &tableShard{
+			in: make(chan *nats.Msg, inTransit), queue: follow.NewQueue[tableWrite](tableQueue, follow.QueueBytes),
+			watches: map[*nats.Subscription]*tableWatch{},
+		}
 		t.shards = append(t.shards, s)
+		l.running.Go(func() { s.take(l) })
 		l.running.Go(func() { s.run(l.ctx) })
 	}
 	l.tables.Add(t.lost)

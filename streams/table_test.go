@@ -1,6 +1,7 @@
 package streams
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/sluicehq/sluice/broker/follow"
 	"github.com/sluicehq/sluice/kv"
 	"github.com/sluicehq/sluice/kv/kvtest"
 )
@@ -184,4 +186,32 @@ func behind(t *testing.T, table *Table, last uint64, first int) {
 	}
 	reader.api = "behind."
 	t.Cleanup(func() { reader.api = real })
+}
+
+// TestWritesForSlowWatchersAreBounded: sixteen thousand writes of 64 KiB were allowed to wait
+// for each of four goroutines.
+func TestWritesForSlowWatchersAreBounded(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	l := &Log{ctx: ctx, wake: follow.NewBell()}
+	sub := &nats.Subscription{}
+	s := &tableShard{
+		in: make(chan *nats.Msg), queue: follow.NewQueue[tableWrite](10, 100),
+		watches: map[*nats.Subscription]*tableWatch{sub: {}},
+	}
+	var taking sync.WaitGroup
+	taking.Go(func() { s.take(l) })
+	for range 3 {
+		s.in <- &nats.Msg{Sub: sub, Data: make([]byte, 60)}
+	}
+	awaitTrue(t, "what is too much is known", func() bool { return l.stats.Slow.Load() == 2 })
+	select {
+	case <-l.wake:
+	default:
+		t.Error("nobody is told that writes were missed")
+	}
+	if n := s.queue.Len(); n != 1 {
+		t.Errorf("%d writes wait, want one", n)
+	}
+	cancel()
+	taking.Wait()
 }

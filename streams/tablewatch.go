@@ -57,19 +57,28 @@ func (t *Table) Watch(pattern string, w kv.Watcher) (stop func(), err error) {
 // watchTimeout bounds how long the server may take to answer for a subscription.
 const watchTimeout = 5 * time.Second
 
-func (s *tableShard) run(ctx context.Context) {
+// take puts writes into the queue until the log is closed. It must not wait for watchers.
+func (s *tableShard) take(l *Log) {
 	for {
 		select {
-		case <-ctx.Done():
+		case <-l.ctx.Done():
 			return
 		case m := <-s.in:
 			s.mu.Lock()
 			watch := s.watches[m.Sub]
 			s.mu.Unlock()
-			if watch != nil {
-				watch.receive(m)
+			if watch != nil && !s.queue.Put(tableWrite{watch, m}, m.Size()) {
+				l.stats.Slow.Add(1)
+				l.trigger()
 			}
 		}
+	}
+}
+
+// run tells the watchers until ctx ends.
+func (s *tableShard) run(ctx context.Context) {
+	for w := range s.queue.All(ctx.Done()) {
+		w.watch.receive(w.msg)
 	}
 }
 

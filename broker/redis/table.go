@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sluicehq/sluice/broker/follow"
 	"github.com/sluicehq/sluice/kv"
 )
 
@@ -38,7 +39,7 @@ type Table struct {
 
 	mu     sync.Mutex
 	topics map[string]*topic
-	shards []*tableShard
+	queues follow.Queues[tableWrite]
 }
 
 var _ kv.Table = (*Table)(nil)
@@ -47,10 +48,9 @@ var _ kv.Table = (*Table)(nil)
 func (l *Log) OpenTable(context.Context) (*Table, error) {
 	root := l.opt.Prefix + "{cluster}:"
 	t := &Table{log: l, writes: root + "w" + l.keys.heard, topics: map[string]*topic{}, names: []string{root + "r", root + "v", root + "k", root + "x"}}
-	for range tableShards {
-		s := &tableShard{in: make(chan tableWrite, tableQueue)}
-		t.shards = append(t.shards, s)
-		l.running.Go(func() { t.tell(s) })
+	t.queues = follow.NewQueues[tableWrite](tableShards, tableQueue, follow.QueueBytes)
+	for _, q := range t.queues {
+		l.running.Go(func() { t.tell(q) })
 	}
 	l.tables.Add(t.lost)
 	l.running.Go(t.audit)
@@ -254,6 +254,6 @@ func (t *Table) Purge(ctx context.Context, pattern string, through uint64) error
 
 var shardSeed = maphash.MakeSeed()
 
-func (t *Table) shardOf(topic string) *tableShard {
-	return t.shards[maphash.String(shardSeed, topic)%uint64(len(t.shards))]
+func (t *Table) queueOf(topic string) *follow.Queue[tableWrite] {
+	return t.queues[maphash.String(shardSeed, topic)%uint64(len(t.queues))]
 }

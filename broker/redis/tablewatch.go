@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 
 	"github.com/sluicehq/sluice/broker/follow"
 	"github.com/sluicehq/sluice/kv"
@@ -30,13 +29,6 @@ type tableWatch struct {
 type tableWrite struct {
 	topic *topic
 	kv.Record
-	size int64
-}
-
-// tableShard is what waits to be told.
-type tableShard struct {
-	in    chan tableWrite
-	bytes atomic.Int64
 }
 
 // Watch implements [kv.Table].
@@ -88,36 +80,22 @@ func (t *Table) take(p *topic, m string) {
 		t.log.stats.Rejected.Add(1)
 		return
 	}
-	size := int64(len(m))
-	w := tableWrite{p, kv.Record{Key: key, Entry: kv.Entry{Value: []byte(value), Revision: n, Time: microseconds(micros)}}, size}
-	s := t.shardOf(p.name)
-	if s.bytes.Add(size) <= follow.QueueBytes {
-		select {
-		case s.in <- w:
-			return
-		default:
-		}
+	w := tableWrite{p, kv.Record{Key: key, Entry: kv.Entry{Value: []byte(value), Revision: n, Time: microseconds(micros)}}}
+	if !t.queueOf(p.name).Put(w, len(m)) {
+		t.log.stats.Slow.Add(1)
+		t.log.trigger()
 	}
-	s.bytes.Add(-size)
-	t.log.stats.Slow.Add(1)
-	t.log.trigger()
 }
 
 // tell hands on writes to watchers.
-func (t *Table) tell(s *tableShard) {
-	for {
-		select {
-		case <-t.log.ctx.Done():
-			return
-		case w := <-s.in:
-			s.bytes.Add(-w.size)
-			t.mu.Lock()
-			watches := w.topic.watches
-			t.mu.Unlock()
-			for _, watch := range watches {
-				if kv.Matches(watch.pattern, w.Key) {
-					watch.call(func() { watch.w.Changed(w.Record) })
-				}
+func (t *Table) tell(queue *follow.Queue[tableWrite]) {
+	for w := range queue.All(t.log.ctx.Done()) {
+		t.mu.Lock()
+		watches := w.topic.watches
+		t.mu.Unlock()
+		for _, watch := range watches {
+			if kv.Matches(watch.pattern, w.Key) {
+				watch.call(func() { watch.w.Changed(w.Record) })
 			}
 		}
 	}
