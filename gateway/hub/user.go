@@ -36,9 +36,12 @@ func (c *Client) signIn(data string) {
 	c.authorized.Store(true)
 	answer := append([]byte(nil), `{"user_data":`...)
 	answer = append(pusher.AppendString(answer, s.UserData), '}')
+	if first {
+		// Who knows that the user is in may have him put out at once.
+		c.hub.signedIn(c)
+	}
 	c.control(pusher.Control{Event: "signin_success", Text: string(answer)})
 	if first {
-		c.hub.signedIn(c)
 		c.watch(s.UserData)
 	}
 }
