@@ -53,24 +53,7 @@ func buildApps(raw any, c *Config, p *problems) []App {
 
 // buildApp reads one app; where names it in messages.
 func buildApp(where string, m map[string]any, c *Config, p *problems) App {
-	v := map[string]any{}
-	for i := range appKeys {
-		v[appKeys[i].name] = appKeys[i].def
-	}
-	for _, name := range sorted(m) {
-		k := find(appKeys, name)
-		if k == nil {
-			unknown(p, where, name, names(appKeys))
-			continue
-		}
-		if value, ok := k.value(where+name, m[name], p); ok {
-			v[name] = value
-			if k.later != nil && k.later(value) {
-				c.notYet = append(c.notYet, where+name)
-			}
-		}
-	}
-	readSecrets(where, appKeys, v, p)
+	v := appValues(where, m, c, p)
 	text := func(name string) string { s, _ := v[name].(string); return s }
 	number := func(name string) int { n, _ := v[name].(int64); return int(n) }
 	is := func(name string) bool { b, _ := v[name].(bool); return b }
@@ -89,6 +72,45 @@ func buildApp(where string, m map[string]any, c *Config, p *problems) App {
 		MaxChannels: number("max_event_channels_at_once"), MaxBatch: number("max_event_batch_size"),
 		MaxEventName: number("max_event_name_length"), MaxChannelName: number("max_channel_name_length"),
 	}
+	a.checkCredentials(where, c, p)
+	a.buildHistory(where, number, c, p)
+	a.Histories = buildHistories(where+"channel_history", v["channel_history"], &a, p)
+	a.Origins, _ = v["allowed_origins"].([]string)
+	for _, pattern := range a.Origins {
+		if err := checkOrigin(pattern); err != nil {
+			p.add("%sallowed_origins: %q %v", where, shorten(pattern), err)
+		}
+	}
+	a.Webhooks = buildWebhooks(where+"webhooks", v["webhooks"], p)
+	a.Channels = buildChannels(where+"channel_delta_compression", v["channel_delta_compression"], c, p)
+	return a
+}
+
+// appValues reads the keys of an app, with defaults for those that are not there.
+func appValues(where string, m map[string]any, c *Config, p *problems) map[string]any {
+	v := map[string]any{}
+	for i := range appKeys {
+		v[appKeys[i].name] = appKeys[i].def
+	}
+	for _, name := range sorted(m) {
+		k := find(appKeys, name)
+		if k == nil {
+			unknown(p, where, name, names(appKeys))
+			continue
+		}
+		if value, ok := k.value(where+name, m[name], p); ok {
+			v[name] = value
+			if k.later != nil && k.later(value) {
+				c.notYet = append(c.notYet, where+name)
+			}
+		}
+	}
+	readSecrets(where, appKeys, v, p)
+	return v
+}
+
+// checkCredentials looks at who the app is, and makes up what development mode need not say.
+func (a *App) checkCredentials(where string, c *Config, p *problems) {
 	if a.ID == "" || len(a.ID) > 100 {
 		p.at(where+"id", "%sid is missing or longer than 100 bytes", where)
 	}
@@ -112,6 +134,10 @@ func buildApp(where string, m map[string]any, c *Config, p *problems) App {
 	if strings.ContainsAny(a.Key, "/?#: ") || len(a.Key) > 200 {
 		p.at(where+"key", "%skey is %q, must have up to 200 bytes and none of / ? # : or space", where, shorten(a.Key))
 	}
+}
+
+// buildHistory fills in what is kept of the app.
+func (a *App) buildHistory(where string, number func(string) int, c *Config, p *problems) {
 	a.MaxMessages, a.MaxBytes = int64(number("history_max_messages")), int64(number("history_max_bytes"))
 	a.Retention, a.Replicas = time.Duration(number("history_retention_seconds"))*time.Second, number("history_replicas")
 	if a.MaxMessages == 0 {
@@ -128,16 +154,6 @@ func buildApp(where string, m map[string]any, c *Config, p *problems) App {
 		p.add("%shistory_max_messages is %d and history_retention_seconds %d, but delta_compression.cluster_coordination needs 8 and 300 or more to count from",
 			where, a.MaxMessages, int(a.Retention/time.Second))
 	}
-	a.Histories = buildHistories(where+"channel_history", v["channel_history"], &a, p)
-	a.Origins, _ = v["allowed_origins"].([]string)
-	for _, pattern := range a.Origins {
-		if err := checkOrigin(pattern); err != nil {
-			p.add("%sallowed_origins: %q %v", where, shorten(pattern), err)
-		}
-	}
-	a.Webhooks = buildWebhooks(where+"webhooks", v["webhooks"], p)
-	a.Channels = buildChannels(where+"channel_delta_compression", v["channel_delta_compression"], c, p)
-	return a
 }
 
 // byPattern calls read for each channel pattern of a structure, in order.

@@ -255,61 +255,16 @@ func build(k *koanf.Koanf, hasFile bool, p *problems) *Config {
 		Prefix: g.text("redis.prefix"), CAFile: g.text("redis.tls.ca_file"), CertFile: g.text("redis.tls.cert_file"),
 		KeyFile: g.text("redis.tls.key_file"), StartTimeout: g.duration("redis.start_timeout"),
 	}
-	urls, _ := k.Get("nats.url").([]string)
-	c.NATS = NATS{
-		URLs: urls, CredentialsFile: g.text("nats.credentials_file"), NKeyFile: g.text("nats.nkey_file"),
-		User: g.text("nats.user"), Password: Secret(g.text("nats.password")), Token: Secret(g.text("nats.token")),
-		PasswordFile: g.text("nats.password_file"), TokenFile: g.text("nats.token_file"),
-		CAFile: g.text("nats.tls.ca_file"), CertFile: g.text("nats.tls.cert_file"), KeyFile: g.text("nats.tls.key_file"),
-		HandshakeFirst: g.is("nats.tls.handshake_first"), Domain: g.text("nats.domain"), Prefix: g.text("nats.prefix"), InboxPrefix: g.text("nats.inbox_prefix"),
-		Replicas: g.integer("nats.replicas"), StartTimeout: g.duration("nats.start_timeout"),
-		Embedded: Embedded{
-			Host: g.text("nats.embedded.host"), Port: g.integer("nats.embedded.port"), StoreDir: g.text("nats.embedded.store_dir"),
-			MaxStore: g.number("nats.embedded.max_store"), SyncInterval: g.duration("nats.embedded.sync_interval"),
-		},
-	}
-	if c.Durability == "replicated" && c.NATS.Replicas == 1 {
-		c.NATS.Replicas = 3
-	}
-	if c.NATS.Embedded.StoreDir == "" {
-		c.NATS.Embedded.StoreDir = dataDir()
-	}
+	c.buildNATS(g)
 	c.History = History{
 		Enabled:     g.is("history.enabled") || c.Development,
 		MaxMessages: g.number("history.max_messages"), MaxBytes: g.number("history.max_bytes"),
 		Retention: g.seconds("history.retention_window_seconds"), MaxPage: g.integer("history.max_page_size"),
 	}
-	const delta = "delta_compression."
-	c.Delta = Delta{
-		Enabled: g.is(delta + "enabled"), Algorithm: algorithm(g.text(delta + "algorithm")),
-		Interval: g.integer(delta + "full_message_interval"), MinSize: g.integer(delta + "min_message_size"),
-		MaxAge: g.seconds(delta + "max_state_age_secs"), MaxKeys: g.integer(delta + "max_conflation_states_per_channel"),
-		Path: g.text(delta + "conflation_key_path"), MaxChannels: g.integer(delta + "max_channel_states_per_socket"),
-		Coordinate: g.is(delta + "cluster_coordination"), TotalBases: g.number(delta + "max_total_base_bytes"),
-	}
-	checkPath(delta+"conflation_key_path", c.Delta.Path, p)
+	c.buildDelta(g, p)
 	c.DeliverTags, c.Filters = g.is("tag_filtering.enable_tags"), g.is("tag_filtering.enabled")
-	c.WebSocket = WebSocket{
-		MaxMessage: g.integer("websocket_max_payload_kb") << 10, QueueFrames: g.integer("websocket.queue_frames"),
-		QueueBytes: g.integer("websocket.queue_bytes"), MaxSubscriptions: g.integer("websocket.max_subscriptions"),
-		SlowTimeout: g.duration("websocket.slow_timeout"), Compression: g.is("websocket.compression"),
-		SendBuffer: g.integer("websocket.send_buffer"), TotalQueueBytes: g.number("websocket.total_queue_bytes"),
-		TotalMessageBytes: g.number("websocket.total_message_bytes"),
-		MaxFilterBytes:    g.integer("tag_filtering.max_bytes_per_connection"),
-		ChannelRate:       g.integer("websocket.channel_rate"),
-		SubscriptionRate:  g.integer("websocket.subscription_rate"), MessageRate: g.integer("websocket.message_rate"),
-	}
-	c.HTTP = HTTP{
-		HeaderTimeout: g.duration("http.header_timeout"), BodyTimeout: g.duration("http.body_timeout"),
-		PublishTimeout: g.duration("http.publish_timeout"), AnswerTimeout: g.duration("http.answer_timeout"),
-		IdleTimeout: g.duration("http.idle_timeout"),
-		MaxBody:     g.number("http.max_body"), MaxBodies: g.number("http.max_bodies"),
-		MaxHandshakes: g.integer("http.max_handshakes_per_address"),
-		MaxPublishing: g.number("publishing.max_events"), MaxPublishingBytes: g.number("publishing.max_bytes"),
-	}
-	if c.HTTP.MaxBodies == 0 {
-		c.HTTP.MaxBodies = max(64<<20, 4*c.HTTP.MaxBody)
-	}
+	c.buildWebSocket(g)
+	c.buildHTTP(g)
 	c.Metrics = Metrics{
 		Host: g.text("metrics.host"), Port: g.integer("metrics.port"), Prefix: g.text("metrics.prefix"),
 		MaxChannelLabels: g.integer("metrics.max_channel_labels"), Token: Secret(g.text("metrics.token")),
@@ -331,6 +286,67 @@ func build(k *koanf.Koanf, hasFile bool, p *problems) *Config {
 	c.remember(k)
 	c.check(p)
 	return c
+}
+
+func (c *Config) buildNATS(g getter) {
+	urls, _ := g.k.Get("nats.url").([]string)
+	c.NATS = NATS{
+		URLs: urls, CredentialsFile: g.text("nats.credentials_file"), NKeyFile: g.text("nats.nkey_file"),
+		User: g.text("nats.user"), Password: Secret(g.text("nats.password")), Token: Secret(g.text("nats.token")),
+		PasswordFile: g.text("nats.password_file"), TokenFile: g.text("nats.token_file"),
+		CAFile: g.text("nats.tls.ca_file"), CertFile: g.text("nats.tls.cert_file"), KeyFile: g.text("nats.tls.key_file"),
+		HandshakeFirst: g.is("nats.tls.handshake_first"), Domain: g.text("nats.domain"), Prefix: g.text("nats.prefix"), InboxPrefix: g.text("nats.inbox_prefix"),
+		Replicas: g.integer("nats.replicas"), StartTimeout: g.duration("nats.start_timeout"),
+		Embedded: Embedded{
+			Host: g.text("nats.embedded.host"), Port: g.integer("nats.embedded.port"), StoreDir: g.text("nats.embedded.store_dir"),
+			MaxStore: g.number("nats.embedded.max_store"), SyncInterval: g.duration("nats.embedded.sync_interval"),
+		},
+	}
+	if c.Durability == "replicated" && c.NATS.Replicas == 1 {
+		c.NATS.Replicas = 3
+	}
+	if c.NATS.Embedded.StoreDir == "" {
+		c.NATS.Embedded.StoreDir = dataDir()
+	}
+}
+
+func (c *Config) buildDelta(g getter, p *problems) {
+	const delta = "delta_compression."
+	c.Delta = Delta{
+		Enabled: g.is(delta + "enabled"), Algorithm: algorithm(g.text(delta + "algorithm")),
+		Interval: g.integer(delta + "full_message_interval"), MinSize: g.integer(delta + "min_message_size"),
+		MaxAge: g.seconds(delta + "max_state_age_secs"), MaxKeys: g.integer(delta + "max_conflation_states_per_channel"),
+		Path: g.text(delta + "conflation_key_path"), MaxChannels: g.integer(delta + "max_channel_states_per_socket"),
+		Coordinate: g.is(delta + "cluster_coordination"), TotalBases: g.number(delta + "max_total_base_bytes"),
+	}
+	checkPath(delta+"conflation_key_path", c.Delta.Path, p)
+}
+
+func (c *Config) buildWebSocket(g getter) {
+	c.WebSocket = WebSocket{
+		MaxMessage: g.integer("websocket_max_payload_kb") << 10, QueueFrames: g.integer("websocket.queue_frames"),
+		QueueBytes: g.integer("websocket.queue_bytes"), MaxSubscriptions: g.integer("websocket.max_subscriptions"),
+		SlowTimeout: g.duration("websocket.slow_timeout"), Compression: g.is("websocket.compression"),
+		SendBuffer: g.integer("websocket.send_buffer"), TotalQueueBytes: g.number("websocket.total_queue_bytes"),
+		TotalMessageBytes: g.number("websocket.total_message_bytes"),
+		MaxFilterBytes:    g.integer("tag_filtering.max_bytes_per_connection"),
+		ChannelRate:       g.integer("websocket.channel_rate"),
+		SubscriptionRate:  g.integer("websocket.subscription_rate"), MessageRate: g.integer("websocket.message_rate"),
+	}
+}
+
+func (c *Config) buildHTTP(g getter) {
+	c.HTTP = HTTP{
+		HeaderTimeout: g.duration("http.header_timeout"), BodyTimeout: g.duration("http.body_timeout"),
+		PublishTimeout: g.duration("http.publish_timeout"), AnswerTimeout: g.duration("http.answer_timeout"),
+		IdleTimeout: g.duration("http.idle_timeout"),
+		MaxBody:     g.number("http.max_body"), MaxBodies: g.number("http.max_bodies"),
+		MaxHandshakes: g.integer("http.max_handshakes_per_address"),
+		MaxPublishing: g.number("publishing.max_events"), MaxPublishingBytes: g.number("publishing.max_bytes"),
+	}
+	if c.HTTP.MaxBodies == 0 {
+		c.HTTP.MaxBodies = max(64<<20, 4*c.HTTP.MaxBody)
+	}
 }
 
 // remember keeps the values for printing, with what was derived.

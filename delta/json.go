@@ -16,9 +16,7 @@ const maxDepth = 1000
 // delta channel goes through it: a ticker of 420 bytes took 2.2 microseconds
 // there, four times as long as its delta.
 func validJSON(b []byte) bool {
-	// objects has a bit per open level, set for objects.
-	var objects [(maxDepth + 63) / 64]uint64
-	depth, inObject := 0, false
+	var open nesting
 	// high collects the bytes of strings: if none is above 127, all of the
 	// text is ASCII, because nothing but strings may hold others.
 	high := uint64(0)
@@ -29,42 +27,25 @@ value:
 	}
 	switch c := b[i]; c {
 	case '{', '[':
-		if depth == maxDepth {
+		if !open.push(c == '{') {
 			return false
 		}
-		bit := uint64(1) << (depth & 63)
-		objects[depth>>6] &^= bit
-		depth++
 		i = skipSpace(b, i+1)
-		if i >= len(b) {
+		switch {
+		case i >= len(b):
 			return false
+		case b[i] == c+('}'-'{'): // the same as ]-[
+			goto closing
+		case c == '{':
+			goto member
 		}
-		if c == '[' {
-			if b[i] != ']' {
-				goto value
-			}
-		} else {
-			objects[(depth-1)>>6] |= bit
-			if b[i] != '}' {
-				goto member
-			}
-		}
-		depth--
-		i++
+		goto value
 	case '"':
 		if i = endOfString(b, i+1, &high); i < 0 {
 			return false
 		}
-	case 't':
-		if i += 4; i > len(b) || string(b[i-4:i]) != "true" {
-			return false
-		}
-	case 'f':
-		if i += 5; i > len(b) || string(b[i-5:i]) != "false" {
-			return false
-		}
-	case 'n':
-		if i += 4; i > len(b) || string(b[i-4:i]) != "null" {
+	case 't', 'f', 'n':
+		if i = endOfWord(b, i); i < 0 {
 			return false
 		}
 	default:
@@ -74,49 +55,96 @@ value:
 	}
 after:
 	i = skipSpace(b, i)
-	if depth == 0 {
+	if open.depth == 0 {
 		return i == len(b) && (high&0x8080808080808080 == 0 || utf8.Valid(b))
 	}
 	if i >= len(b) {
 		return false
 	}
-	inObject = objects[(depth-1)>>6]>>((depth-1)&63)&1 != 0
-	switch b[i] {
-	case ',':
+	if b[i] == ',' {
 		i = skipSpace(b, i+1)
-		if !inObject {
-			goto value
+		if open.inObject() {
+			goto member
 		}
-	case '}':
-		if !inObject {
-			return false
-		}
-		depth--
-		i++
-		goto after
-	case ']':
-		if inObject {
-			return false
-		}
-		depth--
-		i++
-		goto after
-	default:
+		goto value
+	}
+closing:
+	if !open.pop(b[i]) {
 		return false
 	}
+	i++
+	goto after
 member:
-	if i >= len(b) || b[i] != '"' {
+	if i = endOfName(b, i, &high); i < 0 {
 		return false
 	}
-	if i = endOfString(b, i+1, &high); i < 0 {
+	goto value
+}
+
+// nesting is the lists and objects that are open.
+type nesting struct {
+	// objects has a bit per level, set for objects.
+	objects [(maxDepth + 63) / 64]uint64
+	depth   int
+}
+
+// push opens a list or an object, and reports false if that is too deep.
+func (n *nesting) push(object bool) bool {
+	if n.depth == maxDepth {
 		return false
+	}
+	bit := uint64(1) << (n.depth & 63)
+	n.objects[n.depth>>6] &^= bit
+	if object {
+		n.objects[n.depth>>6] |= bit
+	}
+	n.depth++
+	return true
+}
+
+func (n *nesting) inObject() bool {
+	return n.objects[(n.depth-1)>>6]>>((n.depth-1)&63)&1 != 0
+}
+
+// pop closes what is open, and reports false if the bracket is not its.
+func (n *nesting) pop(bracket byte) bool {
+	if bracket != '}' && bracket != ']' || n.inObject() != (bracket == '}') {
+		return false
+	}
+	n.depth--
+	return true
+}
+
+// endOfWord returns the place behind true, false or null at i, -1 if there is none.
+func endOfWord(b []byte, i int) int {
+	word := "true"
+	switch b[i] {
+	case 'f':
+		word = "false"
+	case 'n':
+		word = "null"
+	}
+	end := i + len(word)
+	if end > len(b) || string(b[i:end]) != word {
+		return -1
+	}
+	return end
+}
+
+// endOfName returns the place of the value behind the name of a member at i, -1 if there is
+// none.
+func endOfName(b []byte, i int, high *uint64) int {
+	if i >= len(b) || b[i] != '"' {
+		return -1
+	}
+	if i = endOfString(b, i+1, high); i < 0 {
+		return -1
 	}
 	i = skipSpace(b, i)
 	if i >= len(b) || b[i] != ':' {
-		return false
+		return -1
 	}
-	i = skipSpace(b, i+1)
-	goto value
+	return skipSpace(b, i+1)
 }
 
 // skipSpace returns the first place from i on that is not white space.

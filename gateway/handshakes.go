@@ -153,3 +153,17 @@ func (c *crowd) note(addr netip.Addr) {
 	c.said.Warn(c.logger, "", "connections are refused because too many of their address have not sent a request yet; if it is a proxy, list it in trusted_proxies",
 		"address", addr.String(), "limit", c.limit, "key", "http.max_handshakes_per_address")
 }
+
+// openHandshakes bounds connections that say nothing.
+func (n *Node) openHandshakes() {
+	opt := &n.opt
+	if opt.MaxHandshakes <= 0 {
+		return
+	}
+	count := n.opt.Hub.Metrics.Limited
+	crowd := &crowd{logger: opt.Logger, limit: opt.MaxHandshakes}
+	n.shakes = newHandshakes(opt.MaxHandshakes, &n.proxies, func(addr netip.Addr) {
+		count("", "handshakes")
+		crowd.note(addr)
+	}, func() { count("", "header_timeout") })
+}

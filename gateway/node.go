@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/netip"
 	"strconv"
 	"strings"
 	"sync"
@@ -64,23 +63,7 @@ func New(opt Options) (*Node, error) {
 		}
 	}
 	port := strconv.Itoa(n.listener.Addr().(*net.TCPAddr).Port)
-	opt.Registry.MustRegister(
-		collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: opt.MetricsPrefix + "log_ready", Help: "1 if publishing and attaching are expected to work.",
-			ConstLabels: prometheus.Labels{"port": port},
-		}, func() float64 {
-			if opt.Log.Health().Ready {
-				return 1
-			}
-			return 0
-		}),
-	)
-	opt.Registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: opt.MetricsPrefix + "log_problems", Help: "Problems that readiness names.",
-		ConstLabels: prometheus.Labels{"port": port},
-	}, func() float64 { return float64(len(n.problems())) }))
+	n.registerLog(port)
 	n.http = newHTTPMetrics(opt.Registry, opt.MetricsPrefix, port, opt.Apps.IDs())
 	n.opt.Hub.Apps, n.opt.Hub.Feed, n.opt.Hub.Logger, n.opt.Hub.Node = opt.Apps, opt.Log, opt.Logger, opt.Name
 	n.opt.Hub.LogTime, n.opt.Hub.Refuse, n.opt.Hub.Network = opt.Log.Now, n.refusal, networkOf
@@ -88,14 +71,7 @@ func New(opt Options) (*Node, error) {
 		n.opt.Hub.Scarce = opt.Memory.Refuse
 	}
 	n.opt.Hub.Metrics = hub.NewMetrics(opt.Registry, opt.MetricsPrefix, port, opt.MaxChannelLabels)
-	if opt.MaxHandshakes > 0 {
-		count := n.opt.Hub.Metrics.Limited
-		crowd := &crowd{logger: opt.Logger, limit: opt.MaxHandshakes}
-		n.shakes = newHandshakes(opt.MaxHandshakes, &n.proxies, func(addr netip.Addr) {
-			count("", "handshakes")
-			crowd.note(addr)
-		}, func() { count("", "header_timeout") })
-	}
+	n.openHandshakes()
 	in := &intake{Log: opt.Log, apps: len(opt.Apps.IDs()), maxEvents: opt.MaxPublishing, maxBytes: opt.MaxPublishingBytes, limited: n.opt.Hub.Metrics.Limited}
 	in.register(opt.Registry, opt.MetricsPrefix, prometheus.Labels{"port": port})
 	n.registerCapacity(prometheus.Labels{"port": port})
@@ -118,25 +94,30 @@ func New(opt Options) (*Node, error) {
 	}
 	n.serving.Store(n.hub)
 	n.openAgreement(port)
-	r := rest.Options{
-		Apps: opt.Apps, Log: in, History: opt.Log, AllowUnsigned: n.allowUnsigned, Refuse: n.refusal,
-		Node: opt.Name, MaxBody: opt.MaxBody, MaxBodies: opt.MaxBodies, BodyTimeout: opt.BodyTimeout, AnswerTimeout: opt.AnswerTimeout,
-		PublishTimeout: opt.PublishTimeout, CacheTTL: opt.Hub.CacheTTL, LogTime: opt.Log.Now,
-		Observe: n.http.observe, Refused: n.http.refuse, Limited: n.opt.Hub.Metrics.Limited, Terminate: n.hub.Terminate, Logger: opt.Logger,
-	}
-	if n.roster != nil {
-		r.Census = census{n.roster}
-	}
-	api := rest.New(r)
-	n.rest = api
-	opt.Registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: opt.MetricsPrefix + "http_body_bytes", Help: "Bytes of bodies of requests that are being read or handled.",
-		ConstLabels: prometheus.Labels{"port": port},
-	}, func() float64 { return float64(api.BodyBytes()) }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: opt.MetricsPrefix + "http_answer_bytes", Help: "Bytes of large answers that wait for their readers.",
-		ConstLabels: prometheus.Labels{"port": port},
-	}, func() float64 { return float64(api.AnswerBytes()) }))
+	n.openREST(in, port)
 	return n, nil
+}
+
+// registerLog registers what the log says of itself, and numbers of the process.
+func (n *Node) registerLog(port string) {
+	opt := &n.opt
+	opt.Registry.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: opt.MetricsPrefix + "log_ready", Help: "1 if publishing and attaching are expected to work.",
+			ConstLabels: prometheus.Labels{"port": port},
+		}, func() float64 {
+			if opt.Log.Health().Ready {
+				return 1
+			}
+			return 0
+		}),
+	)
+	opt.Registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: opt.MetricsPrefix + "log_problems", Help: "Problems that readiness names.",
+		ConstLabels: prometheus.Labels{"port": port},
+	}, func() float64 { return float64(len(n.problems())) }))
 }
 
 func (n *Node) closeListeners() {

@@ -1,0 +1,30 @@
+package gateway
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sluicehq/sluice/gateway/rest"
+)
+
+// openREST opens the HTTP API, which publishes by way of an intake.
+func (n *Node) openREST(in *intake, port string) {
+	opt := &n.opt
+	r := rest.Options{
+		Apps: opt.Apps, Log: in, History: opt.Log, AllowUnsigned: n.allowUnsigned, Refuse: n.refusal,
+		Node: opt.Name, MaxBody: opt.MaxBody, MaxBodies: opt.MaxBodies, BodyTimeout: opt.BodyTimeout, AnswerTimeout: opt.AnswerTimeout,
+		PublishTimeout: opt.PublishTimeout, CacheTTL: opt.Hub.CacheTTL, LogTime: opt.Log.Now,
+		Observe: n.http.observe, Refused: n.http.refuse, Limited: n.opt.Hub.Metrics.Limited, Terminate: n.hub.Terminate, Logger: opt.Logger,
+	}
+	if n.roster != nil {
+		r.Census = census{n.roster}
+	}
+	api := rest.New(r)
+	n.rest = api
+	opt.Registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: opt.MetricsPrefix + "http_body_bytes", Help: "Bytes of bodies of requests that are being read or handled.",
+		ConstLabels: prometheus.Labels{"port": port},
+	}, func() float64 { return float64(api.BodyBytes()) }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: opt.MetricsPrefix + "http_answer_bytes", Help: "Bytes of large answers that wait for their readers.",
+		ConstLabels: prometheus.Labels{"port": port},
+	}, func() float64 { return float64(api.AnswerBytes()) }))
+}

@@ -1,0 +1,52 @@
+package house
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// maxFunction is how many lines a function of the product may have: what fits on a screen.
+const maxFunction = 70
+
+// TestFunctionsFitOnAScreen reads all product code; suites of tests have long lists of cases.
+func TestFunctionsFitOnAScreen(t *testing.T) {
+	functions := 0
+	for _, room := range rooms {
+		if room == "test" || room == "scripts" {
+			continue
+		}
+		err := filepath.WalkDir(filepath.Join("../..", room), func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") ||
+				strings.HasSuffix(filepath.Dir(path), "brokertest") || strings.HasSuffix(filepath.Dir(path), "kvtest") {
+				return err
+			}
+			files := token.NewFileSet()
+			f, err := parser.ParseFile(files, path, nil, 0)
+			if err != nil {
+				return err
+			}
+			for _, decl := range f.Decls {
+				fn, ok := decl.(*ast.FuncDecl)
+				if !ok {
+					continue
+				}
+				functions++
+				if n := files.Position(fn.End()).Line - files.Position(fn.Pos()).Line + 1; n > maxFunction {
+					t.Errorf("%s: %s has %d lines, want at most %d", strings.TrimPrefix(path, "../../"), fn.Name.Name, n, maxFunction)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if functions < 1000 {
+		t.Errorf("only %d functions were looked at", functions)
+	}
+}
