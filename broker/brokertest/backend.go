@@ -48,8 +48,6 @@ type Backend struct {
 
 	// Probe reaches inside, as far as the backend lets the suite.
 	Probe Probe
-	// Known are the names of tests that the backend is known to fail.
-	Known []string
 }
 
 // Factory makes a new backend for a group of tests.

@@ -11,12 +11,10 @@ import (
 
 // testBounds asks for what keeps a log small when its consumers or servers are slow.
 func testBounds(t *testing.T, b *backend) {
-	b.expect(t, KnownFeedBytes, func(t *testing.T) { testFeedBytes(t, b) })
-	b.expect(t, KnownRetries, func(t *testing.T) { testRetries(t, b) })
+	t.Run("what waits for a slow sink is bounded in bytes", func(t *testing.T) { testFeedBytes(t, b) })
+	t.Run("retries that come together are one", func(t *testing.T) { testRetries(t, b) })
 	for way, doubt := range b.Probe.Doubts {
-		b.expect(t, KnownRepairs, func(t *testing.T) {
-			t.Run(way, func(t *testing.T) { testRepairsAtOnce(t, b, doubt) })
-		})
+		t.Run("no repair is outside the bound on repairs: "+way, func(t *testing.T) { testRepairsAtOnce(t, b, doubt) })
 	}
 }
 

@@ -1,10 +1,5 @@
 package brokertest
 
-import (
-	"slices"
-	"testing"
-)
-
 // Probe reaches what no caller of a log sees or can bring about. What a backend does not
 // have stays zero, and the tests that need it are left out.
 type Probe struct {
@@ -24,21 +19,4 @@ type Probe struct {
 	RepairsAtOnce int
 	// Stall holds back all answers of the servers until resume is called.
 	Stall func() (resume func())
-}
-
-// Names of tests that a backend may have among its Known ones.
-const (
-	KnownFeedBytes = "what waits for a slow sink is bounded in bytes"
-	KnownRetries   = "retries that come together are one"
-	KnownRepairs   = "no repair is outside the bound on repairs"
-)
-
-// expect runs a test unless the backend is known to fail it.
-func (b *backend) expect(t *testing.T, name string, run func(t *testing.T)) {
-	t.Run(name, func(t *testing.T) {
-		if slices.Contains(b.Known, name) {
-			t.Skip("the backend is known to fail this")
-		}
-		run(t)
-	})
 }

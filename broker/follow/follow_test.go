@@ -24,9 +24,9 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// TestQueueIsBounded: what was taken counts until it is done, and what is too much is refused
+// TestRooms02QueueIsBounded: what was taken counts until it is done, and what is too much is refused
 // without waiting.
-func TestQueueIsBounded(t *testing.T) {
+func TestRooms02QueueIsBounded(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name  string
@@ -99,9 +99,9 @@ func TestQueueKeepsOrder(t *testing.T) {
 	}
 }
 
-// TestRetriesTogetherAreOne: a log that cannot be reached was told so thousands of times, and
+// TestRooms02RetriesTogetherAreOne: a log that cannot be reached was told so thousands of times, and
 // each time a goroutine waited to try again.
-func TestRetriesTogetherAreOne(t *testing.T) {
+func TestRooms02RetriesTogetherAreOne(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var r Retry
@@ -126,9 +126,9 @@ func TestRetriesTogetherAreOne(t *testing.T) {
 	})
 }
 
-// TestRepairsHaveABound: whatever a repair begins with, no more are under way than may be, and
+// TestRooms02RepairsHaveABound: whatever a repair begins with, no more are under way than may be, and
 // one that waits for a sink does not read.
-func TestRepairsHaveABound(t *testing.T) {
+func TestRooms02RepairsHaveABound(t *testing.T) {
 	t.Parallel()
 	for _, first := range []Do{Read, Inquire} {
 		synctest.Test(t, func(t *testing.T) {
@@ -164,8 +164,8 @@ func TestRepairsHaveABound(t *testing.T) {
 	}
 }
 
-// TestClosingWhileAttaching: everybody gets an answer, and nothing is left.
-func TestClosingWhileAttaching(t *testing.T) {
+// TestRooms02ClosingWhileAttaching: everybody gets an answer, and nothing is left.
+func TestRooms02ClosingWhileAttaching(t *testing.T) {
 	t.Parallel()
 	y := newToy(1)
 	const callers = 50
@@ -232,9 +232,9 @@ func (o *ordered) state() (uint64, string) {
 	return o.last, o.failed
 }
 
-// TestFollowingIsOrdered loses live messages while sinks come and go and audits look in. Each
+// TestRooms02FollowingIsOrdered loses live messages while sinks come and go and audits look in. Each
 // sink is told everything above its position once and in order, by one goroutine at a time.
-func TestFollowingIsOrdered(t *testing.T) {
+func TestRooms02FollowingIsOrdered(t *testing.T) {
 	fault.Seeds(t, 14, func(t *testing.T, rnd *rand.Rand) {
 		y := newToy(2)
 		defer y.close()
@@ -300,6 +300,53 @@ func TestFollowingIsOrdered(t *testing.T) {
 		beside.Wait()
 		if _, failed := stay.state(); failed != "" {
 			t.Error(failed)
+		}
+	})
+}
+
+// TestRooms07NoLockIsHeldWhileASinkIsTold: a sink that waited for room kept everybody from its
+// channel who wanted to attach, to leave or to look, and the goroutine that tells of a new life
+// of the log.
+func TestRooms07NoLockIsHeldWhileASinkIsTold(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		y := newToy(1)
+		defer y.close()
+		slow, quick := &recorder{name: "slow", hold: make(chan struct{})}, &recorder{name: "quick"}
+		y.begins <- nil
+		at, err := y.feed.Attach(t.Context(), "app", "c", "c", slow)
+		if err != nil {
+			t.Fatal(err)
+		}
+		line := y.feed.Of("app")[0].Line().(*toyLine)
+		go line.receive(message{1, 0})
+		synctest.Wait()
+		// All of this deadlocks if the lock is held.
+		for _, do := range []func(){
+			func() { line.receive(message{2, 1}) },
+			func() { line.Lock(); line.Unlock() },
+			func() {
+				if _, err := y.feed.Attach(t.Context(), "app", "c", "c", quick); err != nil {
+					t.Error(err)
+				}
+			},
+			func() {
+				line.Lock()
+				line.Gap(broker.Position{Epoch: "f", Offset: 1}, broker.GapEpoch)
+				line.LeaveToOthers()
+			},
+			at.Detach,
+			func() { _ = y.feed.Stats(0) },
+		} {
+			do()
+		}
+		close(slow.hold)
+		synctest.Wait()
+		if told := slow.take(); len(told) != 1 {
+			t.Errorf("who left was told %q, want the first publication alone", told)
+		}
+		if told := quick.take(); len(told) != 2 {
+			t.Errorf("who came was told %q, want a gap and a publication", told)
 		}
 	})
 }

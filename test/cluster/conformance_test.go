@@ -25,7 +25,7 @@ func TestConformance(t *testing.T) {
 		prefix := fmt.Sprintf("g%d.", groups)
 		open := func(t *testing.T) *streams.Log {
 			l, err := streams.Open(t.Context(), streams.Options{
-				URLs: servers.urls(), Replicas: 3, Prefix: prefix, StartTimeout: patience, AuditInterval: 200 * time.Millisecond,
+				URLs: servers.urls(), Replicas: 3, Prefix: prefix, StartTimeout: patience, AuditInterval: 200 * time.Millisecond, FeedBytes: 256 << 10,
 				Apps: []streams.AppOptions{{ID: "app-1", Secrets: []streams.Secret{"secret"}, MaxMessages: 100, MaxBytes: -1}, {ID: "app-2", Secrets: []streams.Secret{"secret"}, MaxMessages: 100, MaxBytes: -1}},
 			})
 			if err != nil {
@@ -41,7 +41,6 @@ func TestConformance(t *testing.T) {
 				Repaired: func() uint64 { return l.Stats().Repaired },
 			},
 			Log: l, Apps: [2]string{"app-1", "app-2"}, MaxMessages: 100, MaxEventBytes: 64<<10 + 1,
-			Known:  []string{brokertest.KnownFeedBytes},
 			Second: func(t *testing.T) broker.Log { return open(t) },
 			Reopen: func(t *testing.T) broker.Log {
 				_ = l.Close()
