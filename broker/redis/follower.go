@@ -40,7 +40,7 @@ func (f *follower) Begin(ctx context.Context) error {
 	}
 	for {
 		epoch := f.app.currentEpoch()
-		last, _, err := f.touch(ctx)
+		last, err := f.touch(ctx)
 		if err != nil {
 			return unavailable("attaching", err)
 		}
@@ -71,24 +71,20 @@ func (f *follower) End() {
 	}
 }
 
-// touch makes or keeps the channel's place in the log, and returns the newest offset
-// and the one before the first.
-func (f *follower) touch(ctx context.Context) (last, base uint64, err error) {
+// touch makes or keeps the channel's place in the log, and returns the newest offset.
+func (f *follower) touch(ctx context.Context) (last uint64, err error) {
 	var got []rueidis.RedisMessage
 	err = f.log.attempt(ctx, func(ctx context.Context) (err error) {
 		got, err = touchScript.Exec(ctx, f.log.pub, []string{f.keys.meta}, []string{placeLife(f.app)}).ToArray()
 		return err
 	})
 	if err != nil {
-		return 0, 0, err
+		return 0, err
 	}
 	if len(got) != 2 {
-		return 0, 0, errNotOurs
+		return 0, errNotOurs
 	}
-	if last, err = got[0].AsUint64(); err == nil {
-		base, err = got[1].AsUint64()
-	}
-	return last, base, err
+	return got[0].AsUint64()
 }
 
 // receive takes a live message from the shard.

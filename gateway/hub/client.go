@@ -73,9 +73,8 @@ type membership struct {
 	filter *pusher.Filter
 }
 
-// send queues a frame for this connection. It reports false when the connection
-// takes no more.
-func (c *Client) send(f *socket.Frame) bool { return c.sock.Send(f) }
+// send queues a frame for this connection, if that still takes some.
+func (c *Client) send(f *socket.Frame) { c.sock.Send(f) }
 
 // control queues a protocol frame.
 func (c *Client) control(f pusher.Control) {
