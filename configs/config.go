@@ -51,6 +51,7 @@ type Config struct {
 	NATS         NATS
 	History      History
 	Delta        Delta
+	Recovery     Recovery
 
 	DeliverTags bool
 	// Filters lets subscriptions have filters.
@@ -119,6 +120,19 @@ type History struct {
 	MaxMessages, MaxBytes int64
 	Retention             time.Duration
 	MaxPage               int
+	// Rewind lets subscriptions begin with a part of the past.
+	Rewind bool
+}
+
+// Recovery says what clients get that were away.
+type Recovery struct {
+	Enabled bool
+	// Age is how long events stay in memory, MaxEvents and MaxBytes how many a client may
+	// have missed of a channel.
+	Age                 time.Duration
+	MaxEvents, MaxBytes int
+	// TotalBytes is what is kept in memory of all channels, 0 for a share of the memory.
+	TotalBytes int64
 }
 
 // Delta holds the global settings of delta compression.
@@ -260,8 +274,10 @@ func build(k *koanf.Koanf, hasFile bool, p *problems) *Config {
 		Enabled:     g.is("history.enabled") || c.Development,
 		MaxMessages: g.number("history.max_messages"), MaxBytes: g.number("history.max_bytes"),
 		Retention: g.seconds("history.retention_window_seconds"), MaxPage: g.integer("history.max_page_size"),
+		Rewind: g.is("history.rewind_enabled"),
 	}
 	c.buildDelta(g, p)
+	c.buildRecovery(g)
 	c.DeliverTags, c.Filters = g.is("tag_filtering.enable_tags"), g.is("tag_filtering.enabled")
 	c.buildWebSocket(g)
 	c.buildHTTP(g)
@@ -286,6 +302,15 @@ func build(k *koanf.Koanf, hasFile bool, p *problems) *Config {
 	c.remember(k)
 	c.check(p)
 	return c
+}
+
+func (c *Config) buildRecovery(g getter) {
+	const recovery = "connection_recovery."
+	c.Recovery = Recovery{
+		Enabled: g.is(recovery+"enabled") || c.Development, Age: g.seconds(recovery + "buffer_ttl_seconds"),
+		MaxEvents: g.integer(recovery + "max_buffer_size"), MaxBytes: g.integer(recovery + "max_buffer_bytes"),
+		TotalBytes: g.number(recovery + "max_total_bytes"),
+	}
 }
 
 func (c *Config) buildNATS(g getter) {
@@ -367,6 +392,7 @@ func (c *Config) remember(k *koanf.Koanf) {
 	c.values["host"], c.values["metrics.host"] = c.Host, c.Metrics.Host
 	c.values["web.enabled"] = strconv.FormatBool(c.Web)
 	c.values["history.enabled"] = c.History.Enabled
+	c.values["connection_recovery.enabled"] = c.Recovery.Enabled
 	c.values["http.max_bodies"] = c.HTTP.MaxBodies
 	c.values["nats.replicas"] = int64(c.NATS.Replicas)
 	c.values["nats.embedded.store_dir"] = c.NATS.Embedded.StoreDir

@@ -32,7 +32,6 @@ type key struct {
 	text  string
 }
 
-func isTrue(v any) bool  { return v == true }
 func isFalse(v any) bool { return v == false }
 
 // keys is the table. Sections appear in the reference in this order.
@@ -83,7 +82,7 @@ var keys = withFiles([]key{
 	{name: "history.max_bytes", kind: integer, def: int64(1 << 30), min: -1, max: 1 << 50, unit: "bytes", text: "Size of the log of one app, 1 MiB or more and four times the largest event; -1 is no bound."},
 	{name: "history.retention_window_seconds", kind: integer, def: int64(86400), min: 60, max: 10 * 365 * 86400, unit: "s", text: "How long events are kept."},
 	{name: "history.max_page_size", kind: integer, def: int64(100), min: 1, max: 1000, text: "Largest page of the history API."},
-	{name: "history.rewind_enabled", kind: boolean, def: true, text: "Rewind on subscribe. Not in this release."},
+	{name: "history.rewind_enabled", kind: boolean, def: true, text: "Let V2 subscriptions begin with a part of the past (`rewind`), at most a page. Needs `history.enabled`."},
 
 	{name: "delta_compression.enabled", kind: boolean, def: true, text: "Master switch of delta compression."},
 	{name: "delta_compression.algorithm", kind: choice, def: "fossil", choices: []string{"fossil", "xdelta3", "vcdiff"}, text: "Default algorithm; `vcdiff` is another name of `xdelta3`."},
@@ -101,9 +100,11 @@ var keys = withFiles([]key{
 	{name: "tag_filtering.enabled", kind: boolean, def: false, text: "Filters in subscriptions, by event names and tags. When off, they are checked and ignored."},
 	{name: "tag_filtering.max_bytes_per_connection", kind: integer, def: int64(256 << 10), min: 1 << 10, max: 64 << 20, unit: "bytes", text: "Memory of the filters of one connection; equal ones count once. A subscription beyond it is refused."},
 	{name: "tag_filtering.enable_tags", kind: boolean, def: true, text: "Deliver tags to V2 sockets."},
-	{name: "connection_recovery.enabled", kind: boolean, def: false, later: isTrue, text: "Resume after a reconnect. Not in this release."},
-	{name: "connection_recovery.buffer_ttl_seconds", kind: integer, def: int64(120), min: 1, max: 1 << 30, unit: "s", text: "Accepted for it."},
-	{name: "connection_recovery.max_buffer_size", kind: integer, def: int64(100), min: 1, max: 1 << 30, text: "Accepted for it."},
+	{name: "connection_recovery.enabled", kind: boolean, def: false, text: "V2 clients that were away get what they missed when they come back, on any gateway. In development mode the default is true."},
+	{name: "connection_recovery.buffer_ttl_seconds", kind: integer, def: int64(120), min: 1, max: 1 << 30, unit: "s", text: "How long events stay in memory for clients that come back. What is older is read from the log."},
+	{name: "connection_recovery.max_buffer_size", kind: integer, def: int64(100), min: 1, max: 1 << 20, text: "Events of a channel that a client may have missed; one that missed more is told so. As many are kept in memory for each channel."},
+	{name: "connection_recovery.max_buffer_bytes", kind: integer, def: int64(4 << 20), min: 64 << 10, max: 1 << 30, unit: "bytes", text: "Data of such events, for one channel."},
+	{name: "connection_recovery.max_total_bytes", kind: integer, def: int64(0), min: 0, max: 1 << 40, unit: "bytes", text: "What is kept in memory for clients that come back, of all channels together, 1 MiB or more. Beyond it the log is read. 0 is a sixteenth of the memory (see `memory.limit`)."},
 	{name: "idempotency.enabled", kind: boolean, def: true, later: isFalse, text: "Idempotency keys of publishes. The log does it; they cannot be switched off."},
 	{name: "idempotency.ttl_seconds", kind: integer, def: int64(120), min: 1, max: 120, unit: "s", text: "How long a key is remembered. The log remembers 120 s, or as long as it keeps events if that is less."},
 	{name: "idempotency.max_key_length", kind: integer, def: int64(128), min: 1, max: 128, unit: "bytes", text: "Longest key."},

@@ -31,6 +31,7 @@ func (c *Config) checkLimits(p *problems) {
 	}{
 		{"memory.limit", c.MemoryLimit, 64 << 20}, {"websocket.total_message_bytes", c.WebSocket.TotalMessageBytes, 1 << 20}, {"websocket.total_queue_bytes", c.WebSocket.TotalQueueBytes, 1 << 20},
 		{"delta_compression.max_total_base_bytes", c.Delta.TotalBases, 1 << 20},
+		{"connection_recovery.max_total_bytes", c.Recovery.TotalBytes, 1 << 20},
 	} {
 		if l.value > 0 && l.value < l.least {
 			p.add("%s is %d, must be %d or more, or 0 to leave it to the machine", l.name, l.value, l.least)

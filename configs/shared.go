@@ -20,6 +20,7 @@ import (
 var sharedKeys = []string{
 	"mode", "path_prefix", "activity_timeout", "durability", "nats.replicas",
 	"history.enabled", "history.max_messages", "history.max_bytes", "history.retention_window_seconds", "history.max_page_size",
+	"history.rewind_enabled", "connection_recovery.enabled", "connection_recovery.max_buffer_size", "connection_recovery.max_buffer_bytes",
 	"delta_compression.enabled", "delta_compression.algorithm", "delta_compression.full_message_interval",
 	"delta_compression.min_message_size", "delta_compression.max_state_age_secs", "delta_compression.max_channel_states_per_socket",
 	"delta_compression.max_conflation_states_per_channel", "delta_compression.conflation_key_path", "delta_compression.cluster_coordination",

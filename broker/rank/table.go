@@ -25,6 +25,8 @@ type (
 	Channel struct{}
 	// Subscribers is that of a channel in a shard.
 	Subscribers struct{}
+	// Past is that of the recent past of a channel.
+	Past struct{}
 	// Notice, Prepared, Texts and Frame are held while frames are made.
 	Notice struct{}
 	// Prepared is that of a publication.
@@ -35,6 +37,10 @@ type (
 	Frame struct{}
 	// Recency is that of the channels of a connection that hold bases.
 	Recency struct{}
+	// Resuming is that of one resume request.
+	Resuming struct{}
+	// Holding is that of the subscriptions of a connection that wait for a resume.
+	Holding struct{}
 	// Descriptor is that of a socket's descriptor.
 	Descriptor struct{}
 	// Outbox is that of a socket.
@@ -80,11 +86,14 @@ func (OwnSeats) class() class    { return class{510, "own seats"} }
 func (OwnSeat) class() class     { return class{520, "own seat"} }
 func (Channel) class() class     { return class{600, "channel"} }
 func (Subscribers) class() class { return class{610, "subscribers"} }
+func (Past) class() class        { return class{615, "past of a channel"} }
 func (Notice) class() class      { return class{620, "notice"} }
 func (Prepared) class() class    { return class{630, "prepared"} }
 func (Texts) class() class       { return class{640, "texts"} }
 func (Frame) class() class       { return class{650, "frame"} }
 func (Recency) class() class     { return class{660, "recency"} }
+func (Resuming) class() class    { return class{670, "resume"} }
+func (Holding) class() class     { return class{680, "hold"} }
 func (Descriptor) class() class  { return class{690, "descriptor"} }
 func (Outbox) class() class      { return class{700, "outbox"} }
 func (Slab) class() class        { return class{710, "slab"} }

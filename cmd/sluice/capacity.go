@@ -30,6 +30,7 @@ func measure(c *configs.Config) capacity {
 	}
 	share(&c.WebSocket.TotalQueueBytes, budget/4)
 	share(&c.Delta.TotalBases, budget/8)
+	share(&c.Recovery.TotalBytes, budget/16)
 	share(&c.WebSocket.TotalMessageBytes, max(budget/16, 16*int64(c.WebSocket.MaxMessage)))
 	d := &process.Descriptors{Reserve: c.DescriptorReserve}
 	if d.Reserve == 0 {
@@ -42,6 +43,7 @@ func measure(c *configs.Config) capacity {
 	c.Derive("websocket.total_queue_bytes", c.WebSocket.TotalQueueBytes)
 	c.Derive("websocket.total_message_bytes", c.WebSocket.TotalMessageBytes)
 	c.Derive("delta_compression.max_total_base_bytes", c.Delta.TotalBases)
+	c.Derive("connection_recovery.max_total_bytes", c.Recovery.TotalBytes)
 	c.Derive("descriptors.reserve", int64(d.Reserve))
 	return capacity{m, d}
 }
@@ -82,6 +84,9 @@ func bounds(c *configs.Config) (sum int64, keys []any) {
 	row("websocket.total_message_bytes", c.WebSocket.TotalMessageBytes)
 	if c.Delta.Enabled {
 		row("delta_compression.max_total_base_bytes", c.Delta.TotalBases)
+	}
+	if c.Recovery.Enabled {
+		row("connection_recovery.max_total_bytes", c.Recovery.TotalBytes)
 	}
 	row("publishing.max_bytes", c.HTTP.MaxPublishingBytes)
 	row("http.max_bodies", 2*c.HTTP.MaxBodies) // of requests, and of answers

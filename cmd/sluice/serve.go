@@ -157,6 +157,7 @@ func nodeOptions(c *configs.Config, b *backend, log *slog.Logger, registry *prom
 	opt.Hub.SendBuffer = c.WebSocket.SendBuffer
 	opt.Hub.TotalMessageBytes = c.WebSocket.TotalMessageBytes
 	opt.Hub.TotalQueueBytes, opt.Hub.TotalBaseBytes = c.WebSocket.TotalQueueBytes, c.Delta.TotalBases
+	opt.Hub.TotalRecentBytes = c.Recovery.TotalBytes
 	opt.Hub.SlowAge, opt.Hub.MaxSubscriptions = c.WebSocket.SlowTimeout, c.WebSocket.MaxSubscriptions
 	opt.Hub.MaxFilterBytes = c.WebSocket.MaxFilterBytes
 	if b.server == nil {

@@ -24,6 +24,10 @@ func registryOf(c *configs.Config) *app.Registry {
 		out := &app.App{
 			ID: a.ID, Key: a.Key, Secret: a.Secret, Enabled: a.Enabled,
 			HistoryEnabled: c.History.Enabled, Readings: app.NewReadings(readingsOf(a)), Delta: global, Conflate: a.Conflate,
+			Rewind: c.History.Enabled && c.History.Rewind,
+			Recovery: app.Recovery{
+				Enabled: c.Recovery.Enabled, MaxEvents: c.Recovery.MaxEvents, MaxBytes: c.Recovery.MaxBytes, Age: c.Recovery.Age,
+			},
 			ClientEvents: a.ClientEvents, ClientEventRate: a.ClientEventRate, UserAuth: a.UserAuth, Origins: a.Origins,
 			Watchlist: a.Watchlist && a.UserAuth, SubscriptionCount: a.SubscriptionCount,
 			Limits: app.Limits{

@@ -80,6 +80,15 @@ type Delta struct {
 	DeliverTags bool
 }
 
+// Recovery says what V2 connections get that were away for a while.
+type Recovery struct {
+	Enabled bool
+	// MaxEvents of a channel and MaxBytes of their data are the most that one may have
+	// missed. As much is kept in memory for each channel, for Age at most.
+	MaxEvents, MaxBytes int
+	Age                 time.Duration
+}
+
 // Pattern is one entry of channel_delta_compression. Match may contain one `*`.
 type Pattern struct {
 	Match string
@@ -95,6 +104,9 @@ type App struct {
 	// HistoryEnabled opens the history API; Readings bound it by channel.
 	HistoryEnabled bool
 	Readings       *Readings
+	// Rewind lets V2 subscriptions begin with a part of the past.
+	Rewind   bool
+	Recovery Recovery
 	// ClientEvents lets subscribers of private and presence channels send
 	// events, at most ClientEventRate per second and connection, 0 for no
 	// bound.

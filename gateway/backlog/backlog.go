@@ -36,10 +36,17 @@ func (b *Backlog[T, W]) After(dst []T, place uint64, most int, who W) (items []T
 	return dst, place, false
 }
 
-// Read takes what the log had after a place, oldest first. through is the place up to
-// which that is everything, at least that of the last item and above after. It returns those who can go on.
+// Read takes what the caller read of the log because of [Pages.Next]. It is [Backlog.Learn]
+// besides.
 func (b *Backlog[T, W]) Read(after uint64, items []T, through uint64) []W {
 	b.reading = false
+	return b.Learn(after, items, through)
+}
+
+// Learn takes what the log has after a place, oldest first. through is the place up to
+// which that is everything, at least that of the last item and above after. It returns
+// those who can go on.
+func (b *Backlog[T, W]) Learn(after uint64, items []T, through uint64) []W {
 	if through >= b.Low() {
 		b.Prepend(after, items)
 	}
@@ -49,10 +56,14 @@ func (b *Backlog[T, W]) Read(after uint64, items []T, through uint64) []W {
 	return b.serve(func(place uint64) bool { return b.Covers(place) || b.find(place) != nil })
 }
 
-// Failed says that the log could not be read. All who wait are returned.
-func (b *Backlog[T, W]) Failed() []W {
+// Failed says that the log could not be read for those who wait at the places that whom
+// reports true for, nil for all. They are returned.
+func (b *Backlog[T, W]) Failed(whom func(place uint64) bool) []W {
 	b.reading = false
-	return b.serve(func(uint64) bool { return true })
+	if whom == nil {
+		whom = func(uint64) bool { return true }
+	}
+	return b.serve(whom)
 }
 
 // Forget lets go of the pages when nobody is behind any more.

@@ -125,7 +125,7 @@ func TestABacklogHasNoHoles(t *testing.T) {
 			case 6:
 				if rapid.Bool().Draw(rt, "fail") && reading != nil {
 					reading = nil
-					wake(b.Failed())
+					wake(b.Failed(nil))
 				}
 				b.Expire(epoch.Add(time.Duration(rapid.Uint64Range(0, log.last).Draw(rt, "expire")) * time.Second))
 			}

@@ -24,7 +24,7 @@ func BenchmarkDeliver(b *testing.B) {
 				}
 				for i := range subscribers {
 					client := &Client{hub: s.hub, app: c.app, shard: s.shard, id: fmt.Sprint(i), sock: s.shard.writer.Open(nil, s.hub.kind(pusher.V1, false))}
-					c.shards[0].put(client, c.Channel, f, nil, 0, func(uint64) *socket.Frame { return s.hub.reconnect })
+					c.shards[0].put(client, c.Channel, f, nil, 0, nil, func(broker.Position) *socket.Frame { return s.hub.reconnect })
 					client.sock.Outbox().Take(nil)
 				}
 				s.shard.dirtied = nil
@@ -37,7 +37,7 @@ func BenchmarkDeliver(b *testing.B) {
 						Event:    broker.Event{Name: "tick", Data: fmt.Appendf(nil, `{"k":"a","n":%d,"pad":%q}`, n, strings.Repeat("steady ", 60))},
 						Position: broker.Position{Epoch: "e", Offset: uint64(n)}, Prev: uint64(n - 1), Time: s.now,
 					}
-					s.shard.deliver(job{&c.shards[0], c.prepare(pub)})
+					s.shard.deliver(job{to: &c.shards[0], p: c.prepare(pub)})
 					for _, o := range s.shard.loop.dirty {
 						batch, _ = o.Take(batch[:0])
 					}

@@ -38,7 +38,9 @@ type Channel struct {
 	// metrics are there once something was counted.
 	metrics atomic.Pointer[channelMetrics]
 	shards  []subscribers
-	roll    *herald.Roll
+	// recent is nil for channels of which nobody may get the past.
+	recent *recent
+	roll   *herald.Roll
 
 	// attached is closed when attaching is over; err says how it ended.
 	attached   chan struct{}
@@ -68,6 +70,8 @@ type Channel struct {
 		// publications wait for it.
 		priming bool
 		early   []*broker.Publication
+		// past is what was read to prime it.
+		past []*prepared
 		// keys and bytes are what the hub has been told of the bases.
 		keys, bytes int
 	}
@@ -83,6 +87,7 @@ func (h *Hub) newChannel(a *app.App, name string) *Channel {
 		c.delta.Enabled = false
 	}
 	c.caches = pusher.KindOf(name).Cache() && h.opt.History != nil
+	c.recent = newRecent(c)
 	if !c.delta.Enabled {
 		return c
 	}
@@ -140,8 +145,9 @@ func (c *Channel) attach(ctx context.Context) {
 			c.log.count.Attached(at.Offset)
 		}
 		for i := range c.shards {
-			c.shards[i].begin(at.Offset)
+			c.shards[i].begin(at)
 		}
+		c.recent.attach(at.Epoch, at.Offset)
 	}
 	c.log.Unlock()
 	if c.caches {
@@ -190,6 +196,7 @@ func (c *Channel) Gap(g broker.Gap) {
 	}
 	c.resetBases()
 	c.countBases()
+	c.recent.begin(g.Resume.Epoch, g.Resume.Offset)
 	c.log.Unlock()
 	c.post(&prepared{texts: &texts{channel: c}, gap: &g, weight: 256})
 }
@@ -206,6 +213,9 @@ func (c *Channel) post(p *prepared) {
 func (c *Channel) enter(epoch string) {
 	if epoch == c.log.epoch {
 		return
+	}
+	if c.log.epoch != "" {
+		c.recent.begin(epoch, 0)
 	}
 	c.log.epoch = epoch
 	c.log.salt = delta.Salt(c.app.ID, c.name, epoch)
@@ -238,6 +248,7 @@ func (c *Channel) prepare(pub *broker.Publication) *prepared {
 	full := c.log.count == nil || c.log.count.Publication(pub, p.key, c.hub.opt.Now())
 	if pub.Skipped != "" {
 		c.hub.opt.Metrics.skipped()
+		c.recent.skip(pub.Offset)
 		for i := range c.shards {
 			c.shards[i].skip(p)
 		}
@@ -247,6 +258,7 @@ func (c *Channel) prepare(pub *broker.Publication) *prepared {
 	if p.tracked && pub.Node != "" && pub.Node != c.hub.opt.Node {
 		c.counters().horizontal.Inc()
 	}
+	c.recent.add(p)
 	return p
 }
 
@@ -259,7 +271,11 @@ func (c *Channel) Past(pub *broker.Publication, full bool) {
 	shape := delta.ShapeOf(pub.Data)
 	t := &texts{channel: c, pub: pub, key: c.value(pub, shape), embed: shape == delta.Structure}
 	t.raw = pub.Origin == broker.OriginClient && (t.embed || shape == delta.Scalar)
-	c.track(&prepared{texts: t}, shape, full)
+	p := &prepared{texts: t, weight: len(pub.Data) + 512}
+	c.track(p, shape, full)
+	if c.recent != nil {
+		c.log.past = append(c.log.past, p)
+	}
 }
 
 // track makes a publication a base, if it takes part in delta compression, and full says
@@ -305,6 +321,7 @@ func (c *Channel) countBases() {
 func (c *Channel) expireBases(now time.Time) {
 	c.log.Lock()
 	defer c.log.Unlock()
+	c.recent.expire(c.hub.opt.LogTime())
 	if c.log.bases[singleBase] != nil && now.Sub(c.log.count.Arrived()) >= time.Duration(c.delta.MaxAgeSeconds)*time.Second {
 		c.resetBases()
 		c.countBases()
@@ -347,6 +364,7 @@ func (c *Channel) dropBases() {
 	defer c.log.Unlock()
 	c.resetBases()
 	c.countBases()
+	c.recent.begin(c.log.epoch, 0)
 	if c.log.count != nil {
 		c.log.count.Leave()
 	}

@@ -54,6 +54,7 @@ type Client struct {
 	mistakes *rate.Limiter
 	pace     pace
 	asks     asker
+	recovery recovery
 	// filters are those of its subscriptions.
 	filters ownFilters
 	joined  []membership
@@ -71,6 +72,10 @@ type membership struct {
 	// member is the user that the connection is in a presence channel.
 	member string
 	filter *pusher.Filter
+	// began is the place from which on it was live first, attach where the client was last
+	// told that it is.
+	began, attach uint64
+	welcomed      bool
 }
 
 // send queues a frame for this connection, if that still takes some.
@@ -117,6 +122,7 @@ func (c *Client) run() {
 // leave undoes everything that the connection did, gives the peer a moment to
 // read what was sent last, and closes.
 func (c *Client) leave() {
+	c.letGo()
 	c.guard.Settle()
 	for _, m := range c.joined {
 		c.drop(&m)
@@ -177,6 +183,12 @@ func (events) OnMessage(ws *gws.Conn, m *gws.Message) {
 		// What the peer sent before it left would be done for nobody.
 		return
 	}
+	if !c.recovers() {
+		c.handle(m.Bytes())
+		return
+	}
+	c.handling(true)
+	defer c.handling(false)
 	c.handle(m.Bytes())
 }
 

@@ -8,6 +8,8 @@ import (
 // deliver gives a job to the shard's subscribers.
 func (s *shard) deliver(j job) {
 	switch {
+	case j.p == nil:
+		s.goOn(j)
 	case j.p.notice != nil:
 		s.announce(j)
 	case j.p.gap != nil:
@@ -26,7 +28,7 @@ func (s *shard) publish(j job) {
 	for i := range j.to.list {
 		sub := &j.to.list[i]
 		switch j.to.fate(sub, j.p) {
-		case had:
+		case had, met:
 			continue
 		case spared:
 			j.to.missed(sub, j.p)
@@ -97,6 +99,7 @@ func (s *shard) tellGap(j job) {
 		switch {
 		case sub.state == behind:
 			s.giveUp(sub)
+		case sub.state == catching && s.interrupt(j, sub):
 		case f == s.hub.reconnect:
 			if sub.out.End(f) {
 				s.loop.dirty = append(s.loop.dirty, sub.out)
@@ -132,7 +135,7 @@ func (s *shard) CatchUp(o *socket.Outbox) {
 	channels := s.loop.behind[o]
 	rest := channels[:0]
 	for _, to := range channels {
-		if !s.catchUp(o, to) {
+		if !s.feed(o, to) || !s.catchUp(o, to) {
 			rest = append(rest, to)
 		}
 	}

@@ -23,24 +23,23 @@ func (p *prepared) gapFrame(sub *subscription) *socket.Frame {
 	return f
 }
 
-func resumeFailed(channel string, g *broker.Gap, messageID string) *socket.Frame {
-	code := "position_expired"
+// gapFailure is what a gap means for a position before it.
+func gapFailure(channel string, g *broker.Gap) *pusher.ResumeFailure {
+	f := &pusher.ResumeFailure{
+		Channel: channel, Code: pusher.PositionExpired, Expected: g.After.Epoch, Current: g.Resume.Epoch, Newest: g.Resume.Offset,
+		Reason: "publications after serial " + strconv.FormatUint(g.After.Offset, 10) + " are missing: " + string(g.Reason),
+	}
 	switch g.Reason {
 	case broker.GapEpoch:
-		code = "stream_reset"
+		f.Code = pusher.StreamReset
 	case broker.GapUnavailable:
-		code = "persistence_unavailable"
+		f.Code = pusher.PersistenceUnavailable
 	}
-	d := append([]byte(nil), `{"channel":`...)
-	d = pusher.AppendString(d, channel)
-	d = append(append(append(d, `,"code":"`...), code...), `","reason":`...)
-	d = pusher.AppendString(d, "publications after serial "+strconv.FormatUint(g.After.Offset, 10)+" are missing: "+string(g.Reason))
-	d = append(d, `,"expected_stream_id":`...)
-	d = pusher.AppendString(d, g.After.Epoch)
-	d = append(d, `,"current_stream_id":`...)
-	d = pusher.AppendString(d, g.Resume.Epoch)
-	d = append(d, `,"oldest_available_serial":null,"newest_available_serial":`...)
-	d = append(strconv.AppendUint(d, g.Resume.Offset, 10), '}')
+	return f
+}
+
+func resumeFailed(channel string, g *broker.Gap, messageID string) *socket.Frame {
+	d := pusher.AppendResumeFailed(nil, gapFailure(channel, g))
 	return controlFrame(pusher.V2, len(d)+128, &pusher.Control{
 		Event: "resume_failed", Channel: channel, Text: string(d), MessageID: messageID,
 	})

@@ -65,6 +65,9 @@ type Options struct {
 	// TotalBaseBytes bounds what deltas can start from, of all channels together,
 	// default 256 MiB. Beyond it publications go out in full.
 	TotalBaseBytes int64
+	// TotalRecentBytes bounds what is kept for sockets that come back, of all channels
+	// together, default 64 MiB. Beyond it the log is read for them.
+	TotalRecentBytes int64
 	// TotalMessageBytes bounds what messages of clients take that have begun and not
 	// ended, default 64 MiB. The one that began first gives way (4100).
 	TotalMessageBytes int64
@@ -157,6 +160,7 @@ func (o *Options) setDefaults() {
 	fallback(&o.QueueBytes, 1<<20)
 	fallback(&o.TotalQueueBytes, 256<<20)
 	fallback(&o.TotalBaseBytes, 256<<20)
+	fallback(&o.TotalRecentBytes, 64<<20)
 	fallback(&o.TotalMessageBytes, 64<<20)
 	fallback(&o.SlowAge, 10*time.Second)
 	fallback(&o.Linger, 2*time.Second)
@@ -241,6 +245,8 @@ type Hub struct {
 	// long has a place for each long message that is being taken apart.
 	long     chan struct{}
 	messages atomic.Uint64
+	// recentBytes is what all channels keep for those who come back.
+	recentBytes atomic.Int64
 	// baseKeys and baseBytes are what all channels keep as bases.
 	baseKeys, baseBytes atomic.Int64
 	encoders            sync.Pool

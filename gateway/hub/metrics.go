@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sluicehq/sluice/broker/rank"
+	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/gateway/socket/websocket"
 )
 
@@ -37,6 +38,12 @@ type Metrics struct {
 	clientEvents *prometheus.CounterVec
 	limits       *prometheus.CounterVec
 	diverged     prometheus.Counter
+	resumes      *prometheus.CounterVec
+	replays      *prometheus.CounterVec
+	replayBytes  *prometheus.CounterVec
+	recovering   prometheus.Histogram
+	// recoveryReads counts the pages of the log that were read for sockets that are behind.
+	recoveryReads prometheus.Counter
 
 	mu       rank.Mutex[rank.HubMetrics]
 	registry prometheus.Registerer
@@ -103,6 +110,16 @@ func NewMetrics(registry prometheus.Registerer, prefix, port string, maxChannels
 	const coordination = "delta_cluster_coordination_"
 	m.countFailed = counter(coordination+"failures_total", "Times that the cluster's checkpoints could not be read or written.", "app_id", "port")
 	m.diverged = counter(coordination+"divergences_total", "Checkpoints that contradicted this gateway's count.", "port").WithLabelValues(port)
+	m.resumes = counter("resumes_total", "Channels that clients resumed, by how it ended and whether memory (hot) or the log (cold) had what they missed.", "app_id", "outcome", "source", "port")
+	m.replays = counter("replayed_publications_total", "Publications of the past that were sent to sockets.", "app_id", "port")
+	m.replayBytes = counter("replayed_bytes_total", "Bytes of such frames.", "app_id", "port")
+	m.recoveryReads = counter("recovery_reads_total", "Pages of the log that were read for sockets that are behind.", "port").WithLabelValues(port)
+	m.recovering = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: prefix + "recovery_seconds", Help: "Time from a resume to the moment at which all of its channels were live.",
+		ConstLabels: prometheus.Labels{"port": port},
+		Buckets:     []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
+	})
+	registry.MustRegister(m.recovering)
 	m.resyncs = counter(delta+"resync_total", "Resyncs asked for by clients.", "app_id", "port")
 	return m
 }
@@ -117,6 +134,14 @@ func (m *Metrics) begin(apps []string) {
 		for _, what := range messageRefusals {
 			m.msgRefusals.WithLabelValues(app, what, m.port)
 		}
+		for _, source := range [...]string{"hot", "cold"} {
+			m.resumes.WithLabelValues(app, "recovered", source, m.port)
+		}
+		for _, code := range pusher.FailureCodes {
+			m.resumes.WithLabelValues(app, string(code), "", m.port)
+		}
+		m.replays.WithLabelValues(app, m.port)
+		m.replayBytes.WithLabelValues(app, m.port)
 		for _, limit := range appLimits {
 			m.limits.WithLabelValues(app, limit, m.port)
 		}
@@ -149,7 +174,15 @@ func (m *Metrics) gap(reason string)         { m.gaps.WithLabelValues(reason, m.
 func (m *Metrics) encoded(d time.Duration)   { m.encoding.Observe(d.Seconds()) }
 func (m *Metrics) countingFailed(app string) { m.countFailed.WithLabelValues(app, m.port).Inc() }
 func (m *Metrics) countDiverged()            { m.diverged.Inc() }
-func (m *Metrics) resync(app string)         { m.resyncs.WithLabelValues(app, m.port).Inc() }
+func (m *Metrics) resumed(app, outcome, source string) {
+	m.resumes.WithLabelValues(app, outcome, source, m.port).Inc()
+}
+func (m *Metrics) recovered(d time.Duration) { m.recovering.Observe(d.Seconds()) }
+func (m *Metrics) replayed(app string, bytes int) {
+	m.replays.WithLabelValues(app, m.port).Inc()
+	m.replayBytes.WithLabelValues(app, m.port).Add(float64(bytes))
+}
+func (m *Metrics) resync(app string) { m.resyncs.WithLabelValues(app, m.port).Inc() }
 
 // channel returns the counters for a channel.
 func (m *Metrics) channel(app, channel string) *channelMetrics {

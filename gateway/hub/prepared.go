@@ -67,7 +67,7 @@ func (t *texts) event(d pusher.Dialect, embed bool) pusher.EventFrame {
 			f.Tags = t.pub.Tags
 		}
 		f.MessageID, f.Extras = t.pub.ID(), t.pub.Extras
-		if t.channel.app.HistoryEnabled {
+		if t.channel.app.HistoryEnabled || t.channel.app.Recovery.Enabled {
 			f.StreamID, f.Serial = t.pub.Epoch, t.pub.Offset
 		}
 	}

@@ -82,6 +82,8 @@ func (c *Channel) endPriming() {
 		return
 	}
 	c.log.priming = false
+	c.recent.prime(c.log.past)
+	c.log.past = nil
 	for _, p := range c.log.early {
 		if job := c.prepare(p); job != nil {
 			c.post(job)

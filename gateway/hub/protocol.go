@@ -50,7 +50,8 @@ func (c *Client) handle(message []byte) {
 		c.paceRequest(len(message))
 		c.signIn(f.Data)
 	case "resume":
-		c.deny(refusedRecovery, "", pusher.ErrorNoRecovery, "connection recovery is not enabled")
+		c.paceRequest(len(message))
+		c.resume(f.Data)
 	default:
 		c.unknown(f.Event)
 	}

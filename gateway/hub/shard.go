@@ -21,10 +21,19 @@ const (
 	roundBytes = 256 << 10
 )
 
-// job is one publication (or gap) on its way to the subscribers of one shard.
+// job is one publication (or gap) on its way to the subscribers of one shard. Without one
+// it says that a socket may go on through the past.
 type job struct {
-	to *subscribers
-	p  *prepared
+	to     *subscribers
+	p      *prepared
+	behind *socket.Outbox
+}
+
+func (j job) weight() int {
+	if j.p == nil {
+		return 64
+	}
+	return j.p.weight
 }
 
 // shard has the goroutine that puts publications into the outboxes of its connections and
@@ -53,6 +62,10 @@ type shard struct {
 		// behind has, for outboxes that were full, the channels with
 		// publications that wait for room.
 		behind map[*socket.Outbox][]*subscribers
+		// past is how many bytes of the past may still be sent in this round, and later
+		// has who goes on in the next one.
+		past  int
+		later []job
 	}
 
 	delivered, conflated atomic.Uint64
@@ -73,7 +86,7 @@ func (s *shard) post(j job) {
 		s.space.Wait()
 	}
 	s.jobs = append(s.jobs, j)
-	s.bytes += j.p.weight
+	s.bytes += j.weight()
 	s.mu.Unlock()
 	s.work.Signal()
 }
@@ -97,6 +110,7 @@ func (s *shard) stop() {
 // run serves the shard until stop.
 func (s *shard) run() {
 	for s.next() {
+		s.loop.past = roundPast
 		for i := range s.loop.jobs {
 			s.deliver(s.loop.jobs[i])
 		}
@@ -109,6 +123,15 @@ func (s *shard) run() {
 			}
 		}
 		s.writer.Count()
+		s.loop.dirty = s.loop.dirty[:0]
+		for _, j := range s.loop.later {
+			s.goOn(j)
+		}
+		clear(s.loop.later)
+		s.loop.later = s.loop.later[:0]
+		for _, o := range s.loop.dirty {
+			s.Mark(o)
+		}
 		s.loop.dirty = s.loop.dirty[:0]
 	}
 }
@@ -125,7 +148,7 @@ func (s *shard) next() bool {
 	}
 	n, size := 0, 0
 	for n < len(s.jobs) && n < roundJobs && size < roundBytes {
-		size += s.jobs[n].p.weight
+		size += s.jobs[n].weight()
 		n++
 	}
 	s.loop.jobs = append(s.loop.jobs[:0], s.jobs[:n]...)

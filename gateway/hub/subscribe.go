@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"strconv"
 
+	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/gateway/socket"
 )
@@ -17,13 +18,15 @@ type request struct {
 	filter *pusher.Filter
 	// member is who joins a presence channel.
 	member pusher.Member
+	// wish is what the client wants of the past, nil for nothing.
+	wish *pusher.Rewind
 }
 
 // subscribe takes a request step by step. Each step answers what is wrong by itself.
 func (c *Client) subscribe(f pusher.ClientFrame) {
 	var r request
 	defer func() { c.hub.filters.drop(r.filter) }()
-	if !c.readRequest(&r, f) || !c.takeFilter(&r) || !c.permitted(&r) || !c.takeMember(&r) {
+	if !c.readRequest(&r, f) || !c.takeWish(&r) || !c.takeFilter(&r) || !c.permitted(&r) || !c.takeMember(&r) {
 		return
 	}
 	m := c.membership(r.Channel)
@@ -37,13 +40,16 @@ func (c *Client) subscribe(f pusher.ClientFrame) {
 	}
 	c.agree(m, &r)
 	form := c.form(m)
-	c.welcome(m, r.kind, form)
+	way, err := c.way(m, r.wish)
+	if err != nil {
+		c.attachFailed(r.Channel, err)
+		return
+	}
+	c.welcome(m, r.kind, form, way)
+	c.setOut(m, way)
 	c.boundBases()
 	if form&formDelta != 0 && r.Delta.Set {
 		c.confirmDelta(r.Channel, form)
-	}
-	if r.Rewind != "" {
-		c.deny(refusedRecovery, r.Channel, pusher.ErrorNoRecovery, "rewind is not offered: the subscription of %.200s begins with what is published from now on", r.Channel)
 	}
 }
 
@@ -139,20 +145,31 @@ func (c *Client) agree(m *membership, r *request) {
 
 // welcome puts a subscription among those of its channel and tells the client of it, with
 // the members as they are then.
-func (c *Client) welcome(m *membership, kind pusher.Kind, form form) {
+func (c *Client) welcome(m *membership, kind pusher.Kind, form form, way *past) {
 	name := m.channel.name
+	resumable, readable := c.recovers(), c.dialect == pusher.V2 && c.app.HistoryEnabled
 	for {
 		text, version := "{}", uint64(0)
 		if kind.Presence() {
 			text, version = m.channel.hash()
 		}
-		isNew, stale := m.channel.shards[c.shard.id].put(c, m.channel, form, m.filter, version, func(uint64) *socket.Frame {
+		isNew, stale := m.channel.shards[c.shard.id].put(c, m.channel, form, m.filter, version, way, func(at broker.Position) *socket.Frame {
 			f := pusher.Control{Event: "subscription_succeeded", Internal: true, Channel: name, Text: text}
 			if c.dialect == pusher.V2 {
 				f.MessageID = c.hub.messageID()
 			}
+			if m.attach = at.Offset; !m.welcomed {
+				m.began = at.Offset
+			}
+			if resumable {
+				f.StreamID, f.Serial = at.Epoch, at.Offset
+			}
+			if readable {
+				f.Text = pusher.WithAttachSerial(f.Text, at.Offset)
+			}
 			return controlFrame(c.dialect, 128+len(name)+len(text), &f)
 		})
+		m.welcomed = m.welcomed || !stale
 		if isNew {
 			m.channel.roll.Count(1)
 		}

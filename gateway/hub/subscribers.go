@@ -3,6 +3,7 @@ package hub
 import (
 	"maps"
 
+	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/rank"
 	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/gateway/socket"
@@ -24,6 +25,8 @@ type subscribers struct {
 	filters filters
 	// last is the offset up to which the list has been served.
 	last uint64
+	// epoch is the life of the log that last is of.
+	epoch string
 	// posted counts the jobs that the shard has not done yet. Nothing may overtake
 	// them, also when the list is empty meanwhile.
 	posted int
@@ -42,7 +45,7 @@ func (s *subscribers) advance(p *prepared) {
 			maps.DeleteFunc(s.greeted, func(_ *socket.Outbox, version uint64) bool { return version <= s.present })
 		}
 	} else if p.gap != nil {
-		s.last = p.gap.Resume.Offset
+		s.last, s.epoch = p.gap.Resume.Offset, p.gap.Resume.Epoch
 		for i := range s.list {
 			s.list[i].since = s.last
 			s.list[i].state = live
@@ -56,7 +59,7 @@ func (s *subscribers) advance(p *prepared) {
 			s.cached = nil
 		}
 	} else if p.pub.Offset > s.last {
-		s.last = p.pub.Offset
+		s.last, s.epoch = p.pub.Offset, p.pub.Epoch
 		if p.channel.caches && cacheable(p.pub) {
 			s.cached = p
 		}
@@ -70,10 +73,10 @@ func (s *subscribers) done(j job) {
 }
 
 // begin notes where the feed of the channel begins.
-func (s *subscribers) begin(offset uint64) {
+func (s *subscribers) begin(at broker.Position) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.last = max(s.last, offset)
+	s.last, s.epoch = max(s.last, at.Offset), at.Epoch
 }
 
 // skip notes a publication that did not concern this shard, because it has no
@@ -107,9 +110,10 @@ func (s *subscribers) wants(p *prepared) bool {
 // put adds a subscription or changes its form and filter. The success frame is queued under
 // the same lock, so that it precedes every publication that the socket gets.
 // members is the version of the members that the success frame tells, 0 if it tells
-// none. It reports whether the socket is new, and whether nothing was done because
-// there are newer members.
-func (s *subscribers) put(c *Client, channel *Channel, f form, filter *pusher.Filter, members uint64, success func(position uint64) *socket.Frame) (isNew, stale bool) {
+// none. way is that through the past, nil for a subscription that is live at once. It
+// reports whether the socket is new, and whether nothing was done because there are newer
+// members.
+func (s *subscribers) put(c *Client, channel *Channel, f form, filter *pusher.Filter, members uint64, way *past, success func(broker.Position) *socket.Frame) (isNew, stale bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if members > 0 && s.present > members {
@@ -121,7 +125,7 @@ func (s *subscribers) put(c *Client, channel *Channel, f form, filter *pusher.Fi
 		}
 		s.greeted[c.sock.Outbox()] = members
 	}
-	c.send(success(s.last))
+	c.send(success(broker.Position{Epoch: s.epoch, Offset: s.last}))
 	if channel.caches {
 		s.greetCached(c, channel, f)
 	}
@@ -130,6 +134,9 @@ func (s *subscribers) put(c *Client, channel *Channel, f form, filter *pusher.Fi
 		s.mend(sub)
 		s.filters.drop(sub.filter)
 		sub.form, sub.since, sub.filter = f, s.last, s.filters.use(filter)
+		if way != nil && !way.held.Load() {
+			s.travel(sub, way)
+		}
 		return false, false
 	}
 	if s.index == nil {
@@ -140,6 +147,9 @@ func (s *subscribers) put(c *Client, channel *Channel, f form, filter *pusher.Fi
 	s.list = append(s.list, sub)
 	if c.delta.recent != nil {
 		s.limit(&s.list[len(s.list)-1], c.delta.recent)
+	}
+	if way != nil {
+		s.travel(&s.list[len(s.list)-1], way)
 	}
 	return true, false
 }
@@ -201,6 +211,9 @@ func (s *subscribers) drop(c *Client) bool {
 	if sub := &s.list[i]; sub.state != live || sub.marks != 0 {
 		if d := s.details[sub.out]; d != nil {
 			d.queue.discard()
+			if d.past != nil {
+				d.past.quit()
+			}
 			delete(s.details, sub.out)
 		}
 		if sub.marks&bounded != 0 {

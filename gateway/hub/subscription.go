@@ -27,9 +27,11 @@ const (
 	// behind: the newest publication of each conflation value, which waits in its queue
 	// until the socket has taken what it was sent.
 	behind
+	// catching: the past of the channel, publication by publication, up to where it is live.
+	catching
 )
 
-func (s state) String() string { return [...]string{"live", "behind"}[s] }
+func (s state) String() string { return [...]string{"live", "behind", "catching"}[s] }
 
 // marks say what else must be looked at before a subscription gets a frame.
 type marks uint8
@@ -48,6 +50,8 @@ type details struct {
 	holes holes
 	// queue is what waits while the subscription is behind.
 	queue queue
+	// past is the way of a subscription that is catching up.
+	past *past
 }
 
 // detail returns the details of a subscription, to be filled.
@@ -82,11 +86,15 @@ const (
 	due
 	// waits: it is put into the queue of the subscription.
 	waits
+	// met: the subscription comes to it on its way through the past.
+	met
 )
 
 // fate decides about a publication that is delivered.
 func (s *subscribers) fate(sub *subscription, p *prepared) fate {
 	switch {
+	case sub.state == catching:
+		return met
 	case p.pub.Offset <= sub.since:
 		return had
 	case !s.concerns(sub, p):

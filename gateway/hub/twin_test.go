@@ -151,7 +151,7 @@ func (s *stage) deliver(ch int, pub *broker.Publication, sockets []*twin) {
 			j.due = append(j.due, expected{pub, p.tracked && j.form&formDelta != 0, p.keyOf(j.form), p.bases[m].full, bases[m]})
 		}
 	}
-	s.shard.deliver(job{&c.shards[0], p})
+	s.shard.deliver(job{to: &c.shards[0], p: p})
 }
 
 // read takes everything from the outbox of a socket as a writer does.
@@ -282,7 +282,7 @@ func (tw *twin) judge(t *rapid.T, ch int, text string, wasDelta bool, base strin
 func (tw *twin) join(ch int, f form, filter *pusher.Filter) {
 	c := tw.stage.channels[ch]
 	tw.client.joined = append(tw.client.joined, membership{channel: c.Channel})
-	c.shards[0].put(tw.client, c.Channel, f, filter, 0, func(uint64) *socket.Frame {
+	c.shards[0].put(tw.client, c.Channel, f, filter, 0, nil, func(broker.Position) *socket.Frame {
 		return websocket.Seal(append(websocket.Buffer(0), `{"event":"pusher_internal:subscription_succeeded","channel":"`+c.name+`","data":"{}"}`...), websocket.Text)
 	})
 	tw.joined[ch] = &twinChannel{form: f, filter: filter, last: map[string]uint64{}}

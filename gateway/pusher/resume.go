@@ -27,17 +27,35 @@ type ResumePosition struct {
 	KeepsBases bool
 }
 
+// Resume is a resume request.
+type Resume struct {
+	Positions []ResumePosition
+	// SocketID is the id of the socket that the client was before, empty if it does not say:
+	// events that excluded it are left out.
+	SocketID string
+}
+
 // maxSerial is the largest offset; beyond it numbers of JavaScript are not exact.
 const maxSerial = 1<<53 - 1
 
 // ParseResume reads the positions of a resume request: `channel_positions`, or the older
 // `channel_serials`. At most limit of them are accepted, and at least one must be there.
 // Names of channels are not checked. An error names the member.
-func ParseResume(data string, limit int) ([]ResumePosition, error) {
+func ParseResume(data string, limit int) (r Resume, err error) {
 	v, err := payload(data)
 	if err != nil {
-		return nil, err
+		return r, err
 	}
+	was, err := text(v.Get("socket_id"), "socket_id")
+	if err != nil || len(was) > 64 {
+		return r, errors.New("socket_id is not a string of 64 bytes or less")
+	}
+	r.SocketID = strings.Clone(was)
+	r.Positions, err = resumePositions(v, limit)
+	return r, err
+}
+
+func resumePositions(v gjson.Result, limit int) (all []ResumePosition, err error) {
 	positions, older := v.Get("channel_positions"), false
 	if positions.Type == gjson.Null {
 		positions, older = v.Get("channel_serials"), true
@@ -48,7 +66,6 @@ func ParseResume(data string, limit int) ([]ResumePosition, error) {
 	case !positions.IsObject():
 		return nil, errors.New("channel_positions is not an object")
 	}
-	var all []ResumePosition
 	seen := map[string]bool{}
 	positions.ForEach(func(name, at gjson.Result) bool {
 		switch {
@@ -157,6 +174,19 @@ const (
 	// PersistenceUnavailable: the log cannot be read at the moment.
 	PersistenceUnavailable FailureCode = "persistence_unavailable"
 )
+
+// FailureCodes are all of them.
+var FailureCodes = [...]FailureCode{PositionExpired, StreamReset, ContinuityUnverifiable, PersistenceUnavailable}
+
+// WithAttachSerial adds the place at which a subscription begins to the data of its success
+// frame, which is the text of an object.
+func WithAttachSerial(data string, serial uint64) string {
+	head := strings.TrimSuffix(data, "}")
+	if head != "{" {
+		head += ","
+	}
+	return head + `"attach_serial":` + strconv.FormatUint(serial, 10) + "}"
+}
 
 // Recovered is a channel that was resumed.
 type Recovered struct {

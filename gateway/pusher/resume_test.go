@@ -64,7 +64,8 @@ func TestParseResume(t *testing.T) {
 		{"the older form, no number", `{"channel_serials":{"c":{}}}`, nil, `position of "c": serial is not a number`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := pusher.ParseResume(c.data, 16)
+			r, err := pusher.ParseResume(c.data, 16)
+			got := r.Positions
 			if c.err != "" {
 				if err == nil || !strings.Contains(err.Error(), c.err) {
 					t.Fatalf("got %+v and error %v, want one with %q", got, err, c.err)
@@ -79,8 +80,8 @@ func TestParseResume(t *testing.T) {
 			}
 		})
 	}
-	if got, err := pusher.ParseResume(many(16), 16); err != nil || len(got) != 16 {
-		t.Errorf("16 of 16: got %d, %v", len(got), err)
+	if got, err := pusher.ParseResume(many(16), 16); err != nil || len(got.Positions) != 16 {
+		t.Errorf("16 of 16: got %d, %v", len(got.Positions), err)
 	}
 }
 
@@ -162,7 +163,8 @@ func FuzzResume(f *testing.F) {
 		if data != "" && pusher.CheckJSON(data) != nil {
 			return // the message was checked before
 		}
-		positions, err := pusher.ParseResume(data, limit)
+		wish, err := pusher.ParseResume(data, limit)
+		positions := wish.Positions
 		if err == nil && (len(positions) == 0 || len(positions) > limit) {
 			t.Fatalf("%q: %d positions", data, len(positions))
 		}
@@ -181,7 +183,7 @@ func FuzzResume(f *testing.F) {
 			return
 		}
 		again, err2 := pusher.ParseResume(asText(t, data), limit)
-		if diff := cmp.Diff(positions, again); diff != "" || (err == nil) != (err2 == nil) {
+		if diff := cmp.Diff(wish, again); diff != "" || (err == nil) != (err2 == nil) {
 			t.Fatalf("%q as a string (-object +string):\n%s%v, %v", data, diff, err, err2)
 		}
 	})

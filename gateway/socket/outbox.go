@@ -89,6 +89,43 @@ func (o *Outbox) Push(f *Frame) Pushed { return o.push(o.kind, f, nil) }
 // the outbox must still belong to its socket.
 func (o *Outbox) Offer(f *Frame) Pushed { return o.offer(o.kind, f) }
 
+// Trickle appends a frame that need not come at once, if that leaves half of the outbox to
+// others. Like Offer it refuses otherwise, and never closes. As for Push, the outbox must still
+// belong to its socket.
+func (o *Outbox) Trickle(f *Frame) Pushed {
+	k := o.kind
+	if k.Form != nil {
+		f = k.Form(f)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case o.flags&deaf != 0:
+		return Dropped
+	case o.count > 0 && (int(o.count) >= k.Frames/2 || o.queued+len(f.b) > k.Bytes/2), o.flags&blocked != 0:
+		o.flags |= lagging
+		return Refused
+	}
+	return o.add(f)
+}
+
+// Await asks the loop to catch up when the outbox is empty, which it may be already. It
+// returns Wakes if the caller must tell the loop. As for Push, the outbox must still belong
+// to its socket.
+func (o *Outbox) Await() Pushed {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.flags&deaf != 0 {
+		return Dropped
+	}
+	o.flags |= lagging
+	if o.flags&(dirty|blocked) != 0 {
+		return Queued
+	}
+	o.flags |= dirty
+	return Wakes
+}
+
 // GiveUp closes the socket as an overflow does: with the last frame of its kind in place of
 // what waits. As for Push, the outbox must still belong to its socket.
 func (o *Outbox) GiveUp(why Reason) Pushed { return o.giveUp(why, nil) }

@@ -58,7 +58,7 @@ var rules = []rule{
 	{pkg: "gateway/backlog"},
 	{pkg: "gateway/process"},
 	{pkg: "gateway/pusher", own: []string{"gateway/app"}, foreign: []string{gjson}},
-	{pkg: "gateway/hub", own: []string{"broker", "delta", "kv", "gateway/app", "gateway/count", "gateway/pusher", "gateway/presence", "gateway/sight", "gateway/herald", "gateway/socket"}, foreign: []string{gws, prometheus, "golang.org/x/time/rate"}},
+	{pkg: "gateway/hub", own: []string{"broker", "gateway/backlog", "delta", "kv", "gateway/app", "gateway/count", "gateway/pusher", "gateway/presence", "gateway/sight", "gateway/herald", "gateway/socket"}, foreign: []string{gws, prometheus, "golang.org/x/time/rate"}},
 	{pkg: "gateway/herald", own: []string{"broker", "gateway/app", "gateway/pusher", "gateway/presence", "gateway/webhook"}},
 	{pkg: "gateway/presence", own: []string{"broker", "kv", "gateway/app", "gateway/pusher"}},
 	{pkg: "gateway/rest", own: []string{"broker", "gateway/app", "gateway/pusher", "gateway/sight"}, foreign: []string{gjson, "golang.org/x/time/rate"}},

@@ -1,0 +1,63 @@
+package hub
+
+import "time"
+
+// hold returns the way of a new subscription that is to wait for a resume, nil if none is
+// expected.
+func (c *Client) hold(ch *Channel) *past {
+	r := &c.recovery
+	if !c.recovers() || r.asked || ch.recent == nil || c.hub.opt.Now().Sub(c.began) > holdAge {
+		return nil
+	}
+	p := &past{channel: ch, shard: c.shard, out: c.sock.Outbox(), ends: silently{}}
+	p.held.Store(true)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.held = append(r.held, p)
+	if r.release == nil {
+		r.release = time.AfterFunc(holdTime, func() { c.hub.background(c.patient) })
+	} else {
+		r.release.Reset(holdTime)
+	}
+	return p
+}
+
+// handling notes that a message of the client is being handled, or no longer: the resume
+// may be the next one.
+func (c *Client) handling(busy bool) {
+	r := &c.recovery
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.busy = busy; !busy && len(r.held) > 0 {
+		r.release.Reset(holdTime)
+	}
+}
+
+// patient lets the subscriptions go on that waited for a resume which did not come.
+func (c *Client) patient() {
+	r := &c.recovery
+	r.mu.Lock()
+	if r.busy {
+		r.release.Reset(holdTime)
+		r.mu.Unlock()
+		return
+	}
+	r.mu.Unlock()
+	c.letGo()
+}
+
+// letGo lets all subscriptions go on that are held.
+func (c *Client) letGo() {
+	r := &c.recovery
+	r.mu.Lock()
+	held := r.held
+	r.held = nil
+	if r.release != nil {
+		r.release.Stop()
+	}
+	r.mu.Unlock()
+	for _, p := range held {
+		p.held.Store(false)
+		p.wake()
+	}
+}

@@ -1,0 +1,373 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/rank"
+	"github.com/sluicehq/sluice/delta"
+	"github.com/sluicehq/sluice/gateway/backlog"
+	"github.com/sluicehq/sluice/gateway/pusher"
+)
+
+const (
+	// pastPage is the largest page of the log that is read for those who are behind.
+	pastPage = 1000
+	// pastTimeout bounds one reading.
+	pastTimeout = 10 * time.Second
+)
+
+// recent is the past of one channel for those who are behind: what was published lately,
+// and pages of the log below it. A goroutine reads them as long as somebody waits.
+type recent struct {
+	channel *Channel
+
+	mu      rank.Mutex[rank.Past]
+	backlog *backlog.Backlog[*prepared, *past]
+	// epoch is the life of the log that the past is of.
+	epoch   string
+	reading bool
+	// decided is the place above which everything in memory has the frames that it had
+	// live; what was read for somebody has plain ones.
+	decided uint64
+	// bytes is what the hub has been told of the size.
+	bytes int
+}
+
+// newRecent returns the past of a channel that may be asked for it, nil for others.
+func newRecent(c *Channel) *recent {
+	r := c.app.Recovery
+	if c.hub.opt.History == nil || !r.Enabled && !c.app.Rewind || pusher.KindOf(c.name).ServerToUser() {
+		return nil
+	}
+	limits := backlog.Limits{Items: r.MaxEvents, Bytes: r.MaxBytes}
+	if !r.Enabled {
+		limits = backlog.Limits{Items: c.app.Limits.MaxHistoryPage, Bytes: baseBytes}
+	}
+	return &recent{channel: c, backlog: backlog.New[*prepared, *past](limits)}
+}
+
+// Place, Stored and Size implement [backlog.Item].
+func (p *prepared) Place() uint64 { return p.pub.Offset }
+
+// Stored implements [backlog.Item].
+func (p *prepared) Stored() time.Time { return p.pub.Time }
+
+// Size implements [backlog.Item]: the data, and frames made of it.
+func (p *prepared) Size() int { return 3*len(p.pub.Data) + 1024 }
+
+// begin forgets the past of another life, or one with a hole. What comes next follows place.
+func (r *recent) begin(epoch string, place uint64) {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	r.epoch, r.decided = epoch, place
+	woken := r.backlog.Begin(place)
+	r.count()
+	r.mu.Unlock()
+	r.wake(woken)
+}
+
+// attach is begin for a channel that may have got publications already.
+func (r *recent) attach(epoch string, place uint64) {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	items, high := r.backlog.AppendAfter(nil, max(place, r.backlog.Low()), pastPage)
+	r.epoch, r.decided = epoch, place
+	r.backlog.Begin(place)
+	for _, p := range items {
+		r.backlog.Append(p)
+	}
+	r.backlog.Skip(high)
+	r.count()
+}
+
+// add appends what is about to be delivered.
+func (r *recent) add(p *prepared) {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.channel.hub.recentBytes.Load() > r.channel.hub.opt.TotalRecentBytes {
+		r.backlog.Window.Begin(r.backlog.High())
+	}
+	r.backlog.Append(p)
+	r.count()
+}
+
+// skip notes a publication that no socket gets.
+func (r *recent) skip(offset uint64) {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.backlog.Skip(offset)
+}
+
+// prime adds what was read of the channel before it was live, oldest first and unbroken.
+func (r *recent) prime(past []*prepared) {
+	if r == nil || len(past) == 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if past[0].pub.Epoch == r.epoch {
+		r.backlog.Prepend(past[0].pub.Offset-1, past)
+		r.decided = r.backlog.Low()
+		r.count()
+	}
+}
+
+// expire lets go of what is old.
+func (r *recent) expire(now time.Time) {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if age := r.channel.app.Recovery.Age; age > 0 {
+		r.backlog.Expire(now.Add(-age))
+	}
+	r.count()
+}
+
+// count tells the hub how much is kept. The caller holds the lock.
+func (r *recent) count() {
+	now := r.backlog.Bytes()
+	r.channel.hub.recentBytes.Add(int64(now - r.bytes))
+	r.bytes = now
+}
+
+// after appends what comes next for somebody who is behind, and returns the place that
+// it reaches. It reports false when the log must be read; he is woken then.
+func (r *recent) after(dst []*prepared, p *past, most int) (items []*prepared, reached uint64, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	dst, reached, ok = r.backlog.After(dst, p.place, most, p)
+	if !ok {
+		p.cold = true
+		if !r.reading {
+			r.reading = r.channel.hub.background(r.read)
+		}
+	}
+	return dst, reached, ok
+}
+
+// distance is what lies above a place, as far as memory has it. ahead says that the place
+// is above everything that came here.
+func (r *recent) distance(place uint64) (ahead bool, items, bytes int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if place > r.backlog.High() {
+		return true, 0, 0
+	}
+	if !r.backlog.Covers(place) {
+		return false, 0, 0
+	}
+	all, _ := r.backlog.AppendAfter(nil, place, r.backlog.Len())
+	for _, p := range all {
+		bytes += len(p.pub.Data)
+	}
+	return false, len(all), bytes
+}
+
+// since is the place above which everything in memory has the frames that it had live.
+func (r *recent) since() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return max(r.decided, r.backlog.Low())
+}
+
+// rewound is where a rewind begins, and the newest publication there is, if memory knows.
+func (r *recent) rewound(q broker.Query) (place, head uint64, more, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	head = r.backlog.High()
+	place, ok = r.backlog.Last(q.Limit, head)
+	if q.Since.IsZero() {
+		return place, head, false, ok
+	}
+	since, all := r.backlog.Since(q.Since)
+	if ok && since < place {
+		return place, head, true, true
+	}
+	return since, head, false, all
+}
+
+// learn takes the newest publications, which were read for somebody, oldest first, and
+// returns the place before them. Newest is the end of what was read.
+func (r *recent) learn(epoch string, pubs []*broker.Publication, newest uint64) (place, head uint64) {
+	if len(pubs) == 0 {
+		return newest, newest
+	}
+	items := make([]*prepared, 0, len(pubs))
+	for _, pub := range pubs {
+		if pub.Skipped == "" {
+			items = append(items, r.channel.bygone(pub))
+		}
+	}
+	place, head = pubs[0].Offset-1, max(newest, pubs[len(pubs)-1].Offset)
+	r.mu.Lock()
+	var woken []*past
+	if r.epoch == epoch && place < r.backlog.Low() {
+		woken = r.backlog.Learn(place, items, head)
+		r.count()
+	}
+	r.mu.Unlock()
+	r.wake(woken)
+	return place, head
+}
+
+// leave forgets somebody who waits no longer.
+func (r *recent) leave(p *past) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.backlog.Leave(p)
+}
+
+// read reads pages of the log until nobody waits for one.
+func (r *recent) read() {
+	for {
+		r.mu.Lock()
+		place, ok := r.backlog.Next()
+		epoch, low := r.epoch, r.backlog.Low()
+		if !ok {
+			r.reading = false
+		}
+		r.mu.Unlock()
+		if !ok {
+			return
+		}
+		woken, items := r.take(place, epoch, low)
+		var tooMuch *pusher.ResumeFailure
+		for _, p := range woken {
+			if !p.foresee(items) {
+				continue
+			}
+			if tooMuch == nil {
+				tooMuch = p.tooMuch()
+				r.channel.available(tooMuch)
+			}
+			p.failed.Store(tooMuch)
+		}
+		r.wake(woken)
+	}
+}
+
+// take reads the page after a place, and returns those who can go on, and what was read.
+func (r *recent) take(place uint64, epoch string, low uint64) ([]*past, []*prepared) {
+	c := r.channel
+	ctx, cancel := context.WithTimeout(c.hub.ctx, pastTimeout)
+	defer cancel()
+	c.hub.opt.Metrics.recoveryReads.Inc()
+	view, err := c.hub.sight().Look(ctx, c.app, c.name)
+	var page *broker.Page
+	if err == nil {
+		got, e := view.After(ctx, broker.Position{Epoch: epoch, Offset: place}, min(c.app.Recovery.MaxEvents+1, pastPage))
+		if err = e; e == nil {
+			page = &got.Page
+		}
+	}
+	var failed *pusher.ResumeFailure
+	if err != nil {
+		failed = c.failure(epoch, err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.epoch != epoch:
+		return r.backlog.Failed(nil), nil
+	case err != nil && (errors.Is(err, broker.ErrPositionExpired) || errors.Is(err, broker.ErrPositionUnknown)):
+		// Those who are further on may be better off.
+		return fail(r.backlog.Failed(func(p uint64) bool { return p <= place }), failed), nil
+	case err != nil:
+		return fail(r.backlog.Failed(nil), failed), nil
+	}
+	items := make([]*prepared, 0, len(page.Publications))
+	through := low
+	for _, pub := range page.Publications {
+		if pub.Skipped == "" {
+			items = append(items, c.bygone(pub))
+		}
+		through = max(through, pub.Offset)
+	}
+	if page.More {
+		through = page.Publications[len(page.Publications)-1].Offset
+	}
+	woken := r.backlog.Read(place, items, through)
+	r.count()
+	return woken, items
+}
+
+func fail(woken []*past, why *pusher.ResumeFailure) []*past {
+	for _, p := range woken {
+		p.failed.Store(why)
+	}
+	return woken
+}
+
+// wake lets shards go on with those who waited.
+func (r *recent) wake(woken []*past) {
+	for _, p := range woken {
+		p.wake()
+	}
+}
+
+// bygone is a publication that was read from the log. Its frames are plain.
+func (c *Channel) bygone(pub *broker.Publication) *prepared {
+	shape := delta.Shape(0)
+	if c.delta.Enabled || pub.Origin == broker.OriginClient {
+		shape = delta.ShapeOf(pub.Data)
+	}
+	p := &prepared{texts: &texts{channel: c, pub: pub, key: c.value(pub, shape)}, weight: len(pub.Data) + 512}
+	p.embed = c.delta.Enabled && shape == delta.Structure
+	p.raw = pub.Origin == broker.OriginClient && (shape == delta.Structure || shape == delta.Scalar)
+	return p
+}
+
+// failure says why what comes after a position cannot be had.
+func (c *Channel) failure(epoch string, err error) *pusher.ResumeFailure {
+	f := &pusher.ResumeFailure{Channel: c.name, Expected: epoch, Current: c.life(), Reason: err.Error()}
+	switch {
+	case errors.Is(err, broker.ErrEpochChanged):
+		f.Code = pusher.StreamReset
+	case errors.Is(err, broker.ErrPositionExpired):
+		f.Code = pusher.PositionExpired
+	case errors.Is(err, broker.ErrPositionUnknown):
+		f.Code = pusher.ContinuityUnverifiable
+	default:
+		f.Code, f.Reason = pusher.PersistenceUnavailable, "the log cannot be read at the moment"
+		c.hub.failures.Warn(c.hub.opt.Logger, "recovering", "reading the past of a channel failed", "app", c.app.ID, "channel", c.name, "error", err)
+		return f
+	}
+	c.available(f)
+	return f
+}
+
+// available adds to a failure what the client can have, as far as that can be found out.
+func (c *Channel) available(f *pusher.ResumeFailure) {
+	ctx, cancel := context.WithTimeout(c.hub.ctx, pastTimeout)
+	defer cancel()
+	view, err := c.hub.sight().Look(ctx, c.app, c.name)
+	if err != nil {
+		return
+	}
+	if seen, _, err := view.State(ctx); err == nil {
+		f.Oldest, f.Newest = seen.Oldest, seen.Newest
+	}
+}
+
+// life is the present life of the channel's log.
+func (c *Channel) life() string {
+	c.log.Lock()
+	defer c.log.Unlock()
+	return c.log.epoch
+}

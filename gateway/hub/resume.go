@@ -1,0 +1,321 @@
+package hub
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/rank"
+	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/gateway/sight"
+	"github.com/sluicehq/sluice/gateway/socket"
+)
+
+const (
+	// parkTime is how long a position waits for the subscription of its channel (protocol
+	// section 5.3).
+	parkTime = time.Minute
+	// holdTime is how long the first subscriptions of a connection wait for a resume, which
+	// clients send right behind them. So what is replayed stands before what is live.
+	holdTime = 25 * time.Millisecond
+	// holdAge is how old a connection may be for that.
+	holdAge = 10 * time.Second
+)
+
+// recovery is what a connection wants of the past. It belongs to its reading goroutine,
+// except for what has the lock.
+type recovery struct {
+	// parked are positions of channels that it has not subscribed to yet.
+	parked map[string]parked
+	// was is the id of the socket that it was before, as it says.
+	was string
+	// asked is set once it has sent a resume: nothing is held after that.
+	asked bool
+
+	mu rank.Mutex[rank.Holding]
+	// held are subscriptions that wait for a resume, and release lets them go on. busy says
+	// that a message of the client is being handled.
+	held    []*past
+	release *time.Timer
+	busy    bool
+}
+
+type parked struct {
+	at    pusher.ResumePosition
+	until time.Time
+}
+
+// recovers tells whether the connection may get what it missed.
+func (c *Client) recovers() bool { return c.dialect == pusher.V2 && c.app.Recovery.Enabled }
+
+// sight is how the past of channels is read.
+func (h *Hub) sight() sight.Log { return sight.Log{History: h.opt.History, Now: h.opt.LogTime} }
+
+// resume serves a resume request.
+func (c *Client) resume(data string) {
+	if !c.recovers() || c.hub.opt.History == nil {
+		c.deny(refusedRecovery, "", pusher.ErrorNoRecovery, "connection recovery is not enabled")
+		return
+	}
+	wish, err := pusher.ParseResume(data, c.hub.opt.MaxSubscriptions)
+	if err != nil {
+		c.deny(refusedRecovery, "", pusher.ErrorNoRecovery, "resume: %v", err)
+		return
+	}
+	r := &c.recovery
+	r.asked, r.was = true, wish.SocketID
+	all := &resuming{client: c, began: c.hub.opt.Now(), pending: 1}
+	for _, at := range wish.Positions {
+		if m := c.membership(at.Channel); m != nil {
+			c.resumeOne(all, m, at)
+		} else {
+			c.park(at)
+		}
+	}
+	c.sendAll(all.finish(nil, nil))
+	c.letGo()
+}
+
+// way is that of a subscription through the past, nil if it is live at once.
+func (c *Client) way(m *membership, wish *pusher.Rewind) (*past, error) {
+	if wish != nil {
+		return c.rewind(m.channel, wish)
+	}
+	if m.welcomed {
+		return nil, nil
+	}
+	return c.hold(m.channel), nil
+}
+
+// setOut begins the way of a subscription that was told that it is one, with what its client
+// has asked for before.
+func (c *Client) setOut(m *membership, way *past) {
+	c.unpark(m)
+	if way != nil && !way.held.Load() {
+		way.wake()
+	}
+}
+
+// park keeps a position until its channel is subscribed to.
+func (c *Client) park(at pusher.ResumePosition) {
+	r, now := &c.recovery, c.hub.opt.Now()
+	if r.parked == nil {
+		r.parked = map[string]parked{}
+	}
+	for channel, p := range r.parked {
+		if now.After(p.until) {
+			delete(r.parked, channel)
+		}
+	}
+	if len(r.parked) < c.hub.opt.MaxSubscriptions {
+		r.parked[at.Channel] = parked{at, now.Add(parkTime)}
+	}
+}
+
+// unpark serves the position that waited for a channel.
+func (c *Client) unpark(m *membership) {
+	p, ok := c.recovery.parked[m.channel.name]
+	if !ok {
+		return
+	}
+	delete(c.recovery.parked, m.channel.name)
+	if now := c.hub.opt.Now(); !now.After(p.until) {
+		all := &resuming{client: c, began: now, pending: 1}
+		c.resumeOne(all, m, p.at)
+		c.sendAll(all.finish(nil, nil))
+	}
+}
+
+// resumeOne has one subscription resumed from a position.
+func (c *Client) resumeOne(all *resuming, m *membership, at pusher.ResumePosition) {
+	ch := m.channel
+	if ch.recent == nil {
+		c.sendAll(all.fail(&pusher.ResumeFailure{Channel: ch.name, Code: pusher.PersistenceUnavailable, Reason: "this channel has no past"}))
+		return
+	}
+	if f := c.judge(ch, at); f != nil {
+		c.sendAll(all.fail(f))
+		return
+	}
+	if p := c.travel(all, m, at); p != nil {
+		p.wake()
+	}
+}
+
+// judge refuses a position of which it is plain that it cannot be resumed, nil if it may be.
+func (c *Client) judge(ch *Channel, at pusher.ResumePosition) *pusher.ResumeFailure {
+	ctx, cancel := context.WithTimeout(c.hub.ctx, pastTimeout)
+	defer cancel()
+	f := &pusher.ResumeFailure{Channel: ch.name, Expected: at.StreamID, Current: ch.life()}
+	ahead, missed, missedBytes := ch.recent.distance(at.Serial)
+	limited := c.app.Readings.Of(ch.name) != app.Reading{}
+	switch {
+	case at.StreamID == "":
+		f.Code, f.Reason = pusher.ContinuityUnverifiable, "the position names no stream"
+	case at.StreamID != f.Current:
+		f.Code, f.Reason = pusher.StreamReset, "the stream of the position has ended"
+	case missed > c.app.Recovery.MaxEvents || missedBytes > c.app.Recovery.MaxBytes:
+		f.Code, f.Reason = pusher.PositionExpired, c.tooFar()
+	case !ahead && !limited:
+		return nil
+	}
+	view, err := c.hub.sight().Look(ctx, c.app, ch.name)
+	if err == nil && view.Off {
+		err = sight.ErrOff
+	}
+	if err == nil {
+		seen, kept, e := view.State(ctx)
+		if err = e; err == nil {
+			f.Oldest, f.Newest = seen.Oldest, seen.Newest
+			switch {
+			case f.Code != "":
+			case at.Serial > kept.Newest && ahead:
+				f.Code, f.Reason = pusher.ContinuityUnverifiable, fmt.Sprintf("serial %d is above the newest, %d", at.Serial, kept.Newest)
+			case limited && !ahead:
+				_, err = view.After(ctx, broker.Position{Epoch: at.StreamID, Offset: at.Serial}, 1)
+			}
+		}
+	}
+	if f.Code == "" && err != nil {
+		return ch.failure(at.StreamID, err)
+	}
+	if f.Code == "" {
+		return nil
+	}
+	return f
+}
+
+func (c *Client) tooFar() string {
+	return fmt.Sprintf("more was missed than the %d events or %d bytes that can be resumed", c.app.Recovery.MaxEvents, c.app.Recovery.MaxBytes)
+}
+
+// tooMuch is the failure of a way on which more lies than the client may have missed.
+func (p *past) tooMuch() *pusher.ResumeFailure {
+	f := &pusher.ResumeFailure{Channel: p.channel.name, Code: pusher.PositionExpired, Newest: p.head}
+	f.Reason = fmt.Sprintf("more was missed than the %d events or %d bytes that can be resumed", p.most, p.mostBytes)
+	f.Expected, f.Current = p.epoch, p.epoch
+	return f
+}
+
+// travel sends the subscription on its way from a position.
+func (c *Client) travel(all *resuming, m *membership, at pusher.ResumePosition) *past {
+	s := &m.channel.shards[c.shard.id]
+	decided := m.channel.recent.since()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i, ok := s.index[c.sock.Outbox()]
+	if !ok {
+		return nil
+	}
+	sub := &s.list[i]
+	p := &past{
+		channel: m.channel, shard: c.shard, out: c.sock.Outbox(), epoch: at.StreamID, place: at.Serial, until: m.began, then: s.last,
+		most: c.app.Recovery.MaxEvents, mostBytes: c.app.Recovery.MaxBytes, seen: at.LastMessageID, was: c.recovery.was,
+		ends: &resumed{all, m.channel, at},
+	}
+	if sub.state == catching {
+		p.then = s.details[sub.out].past.place // Of what came since, nothing was sent.
+	}
+	if at.Serial >= p.then {
+		sub.since = max(sub.since, at.Serial)
+	}
+	if from := max(at.Since, decided); at.KeepsBases && from <= at.Serial && p.then == p.until && sub.form&formDelta != 0 {
+		p.kept, p.had, p.place = true, at.Serial, from
+		s.mend(sub)
+		sub.since = from
+	}
+	all.add()
+	s.travel(sub, p)
+	return p
+}
+
+// resuming is one resume request on its way. Its frames come once all of its channels are
+// where they are live.
+type resuming struct {
+	client *Client
+	began  time.Time
+
+	mu        rank.Mutex[rank.Resuming]
+	pending   int
+	recovered []pusher.Recovered
+	failed    []pusher.ResumeFailure
+}
+
+func (r *resuming) add() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.pending++
+}
+
+// fail notes a channel that cannot be resumed, and returns what the client is told.
+func (r *resuming) fail(f *pusher.ResumeFailure) []*socket.Frame {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.failed = append(r.failed, *f)
+	r.client.hub.opt.Metrics.resumed(r.client.app.ID, string(f.Code), "")
+	return []*socket.Frame{r.client.failedFrame(f)}
+}
+
+// finish notes that one of what is waited for has ended, and returns the summary after the
+// last one.
+func (r *resuming) finish(ok *pusher.Recovered, f *pusher.ResumeFailure) (frames []*socket.Frame) {
+	if f != nil {
+		frames = r.fail(f)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	m := r.client.hub.opt.Metrics
+	if ok != nil {
+		r.recovered = append(r.recovered, *ok)
+		m.resumed(r.client.app.ID, "recovered", ok.Source)
+	}
+	if r.pending--; r.pending > 0 {
+		return frames
+	}
+	m.recovered(r.client.hub.opt.Now().Sub(r.began))
+	text := pusher.AppendResumeSuccess(nil, r.recovered, r.failed)
+	return append(frames, controlFrame(pusher.V2, len(text)+128, &pusher.Control{
+		Event: "resume_success", Text: string(text), MessageID: r.client.hub.messageID(),
+	}))
+}
+
+func (c *Client) failedFrame(f *pusher.ResumeFailure) *socket.Frame {
+	text := pusher.AppendResumeFailed(nil, f)
+	return controlFrame(pusher.V2, len(text)+128+len(f.Channel), &pusher.Control{
+		Event: "resume_failed", Channel: f.Channel, Text: string(text), MessageID: c.hub.messageID(),
+	})
+}
+
+func (c *Client) sendAll(frames []*socket.Frame) {
+	for _, f := range frames {
+		c.send(f)
+	}
+}
+
+// resumed ends the way of a subscription that was resumed.
+type resumed struct {
+	all     *resuming
+	channel *Channel
+	at      pusher.ResumePosition
+}
+
+func (r *resumed) end(p *past) []*socket.Frame {
+	if f := p.failed.Load(); f != nil {
+		return r.all.finish(nil, f)
+	}
+	ok := &pusher.Recovered{
+		Channel: r.channel.name, Source: "hot", Replayed: p.sent, Stream: r.at.StreamID,
+		Serial: max(r.at.Serial, p.place), LastMessageID: p.last,
+	}
+	if p.cold {
+		ok.Source = "cold"
+	}
+	if ok.LastMessageID == "" {
+		ok.LastMessageID = r.at.LastMessageID
+	}
+	return r.all.finish(ok, nil)
+}
+
+func (r *resumed) abandon(p *past) { r.all.client.sendAll(r.all.finish(nil, nil)) }

@@ -1,0 +1,121 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/gateway/socket"
+)
+
+// rewound ends the way of a subscription that began with a part of the past.
+type rewound struct {
+	client               *Client
+	channel              *Channel
+	byLimit, byRetention bool
+}
+
+// takeWish reads what a subscription wants of the past.
+func (c *Client) takeWish(r *request) bool {
+	if r.Rewind == "" {
+		return true
+	}
+	wish, err := pusher.ParseRewind(r.Rewind)
+	reason := ""
+	switch {
+	case err != nil:
+		reason = err.Error()
+	case c.dialect != pusher.V2:
+		reason = "rewind is offered to connections of protocol 2 only"
+	case !c.app.Rewind || c.hub.opt.History == nil || c.app.Readings.Of(r.Channel).Off || r.kind.ServerToUser():
+		reason = "rewind is not enabled for this channel"
+	case wish.Latest:
+		reason = "rewind.latest is not offered for this channel"
+	default:
+		r.wish = &wish
+		return true
+	}
+	c.refuse(r.Channel, pusher.NoCode, "InvalidRequest", 400, reason)
+	return false
+}
+
+// rewind returns the way of a new subscription that begins with a part of the past.
+func (c *Client) rewind(ch *Channel, wish *pusher.Rewind) (*past, error) {
+	end := &rewound{client: c, channel: ch}
+	p := &past{channel: ch, shard: c.shard, out: c.sock.Outbox(), ends: end}
+	limit := c.app.Limits.MaxHistoryPage
+	q := broker.Query{NewestFirst: true, Limit: limit}
+	if wish.Count > 0 {
+		end.byLimit = wish.Count > limit
+		q.Limit = min(wish.Count, limit)
+	} else {
+		q.Since = c.hub.opt.LogTime().Add(-wish.Age)
+	}
+	unbounded := c.app.Readings.Of(ch.name) == app.Reading{}
+	if place, head, more, ok := ch.recent.rewound(q); ok && unbounded {
+		p.place, p.head = place, head
+		end.byLimit = end.byLimit || more
+		return p, nil
+	}
+	ctx, cancel := context.WithTimeout(c.hub.ctx, pastTimeout)
+	defer cancel()
+	p.cold = true
+	c.hub.opt.Metrics.recoveryReads.Inc()
+	view, err := c.hub.sight().Look(ctx, c.app, ch.name)
+	if err != nil {
+		return nil, err
+	}
+	page, err := view.Read(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	pubs := page.Publications
+	if wish.Count == 0 {
+		end.byLimit = page.More
+	}
+	if !page.More && len(pubs) < q.Limit {
+		if end.byRetention, err = c.shortened(ctx, ch, page.Kept, page.Retained, q.Since); err != nil {
+			return nil, err
+		}
+	}
+	slices.Reverse(pubs)
+	p.place, p.head = ch.recent.learn(page.Retained.Epoch, pubs, page.Kept.Newest)
+	return p, nil
+}
+
+// shortened tells whether retention took away something that was asked for.
+func (c *Client) shortened(ctx context.Context, ch *Channel, kept, seen broker.Retained, since time.Time) (bool, error) {
+	if seen.Oldest != kept.Oldest {
+		return true, nil
+	}
+	if !since.IsZero() && seen.Messages > 0 && seen.OldestTime.Before(since) {
+		return false, nil
+	}
+	_, err := c.hub.opt.History.After(ctx, c.app.ID, ch.name, broker.Position{Epoch: kept.Epoch}, 1)
+	if errors.Is(err, broker.ErrPositionExpired) {
+		return true, nil
+	}
+	if errors.Is(err, broker.ErrEpochChanged) {
+		return true, nil
+	}
+	return false, err
+}
+
+func (r *rewound) end(p *past) (frames []*socket.Frame) {
+	if f := p.failed.Load(); f != nil {
+		r.byRetention = true
+		frames = append(frames, r.client.failedFrame(f))
+	}
+	return append(frames, controlFrame(pusher.V2, 256+len(r.channel.name), &pusher.Control{
+		Event: "rewind_complete", Channel: r.channel.name, MessageID: r.client.hub.messageID(),
+		Object: pusher.AppendRewindComplete(nil, pusher.RewindComplete{
+			History: p.sent - p.live, Live: p.live, ByRetention: r.byRetention, ByLimit: r.byLimit,
+		}),
+	}))
+}
+
+func (*rewound) abandon(*past) {}
