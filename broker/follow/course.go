@@ -9,8 +9,8 @@ import (
 type state uint8
 
 const (
-	// beginning: the position is not known yet; messages are held.
-	beginning state = iota
+	// Without one, the position is not known yet; messages are held.
+	_ state = iota
 	// following: messages are judged and given as they come.
 	following
 	// repairing: the log is read; messages are held.

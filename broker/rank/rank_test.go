@@ -1,5 +1,7 @@
 package rank
 
+//lint:file-ignore SA2001 Locks are taken here for the order in which that happens.
+
 import (
 	"fmt"
 	"os"

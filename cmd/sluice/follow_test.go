@@ -111,7 +111,6 @@ func TestTime03AFollowerIsToldWhatIsMissing(t *testing.T) {
 		lines := start(t, strings.NewReader(""), "history", "c", "--follow", "--json", "--url", g.URL)
 		plain.out.await(t, `{"n":4}`)
 		lines.out.await(t, `{\"n\":4}`)
-		last := r.history("c")[4].Serial
 
 		// Nothing is removed: nothing is missing.
 		g.shut.Store(true)
@@ -123,7 +122,7 @@ func TestTime03AFollowerIsToldWhatIsMissing(t *testing.T) {
 		if said := plain.errors.String() + lines.out.String(); strings.Contains(said, "missing") || strings.Contains(said, "gap") {
 			t.Errorf("said %s", said)
 		}
-		last = r.history("c")[10].Serial
+		last := r.history("c")[10].Serial
 
 		// The log keeps a thousand.
 		g.shut.Store(true)
