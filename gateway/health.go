@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 
+	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/gateway/rest"
 )
 
@@ -35,10 +36,13 @@ type readiness struct {
 }
 
 // problems are those of the log and of what is built on it.
-func (n *Node) problems() []string {
-	out := append([]string{}, n.opt.Log.Health().Problems...)
-	if h := n.serving.Load(); h != nil {
-		out = append(out, h.Problems()...)
+func (n *Node) problems() []string { return n.problemsWith(n.opt.Log.Health()) }
+
+// problemsWith completes those of the log. Asked a second time it may say something else.
+func (n *Node) problemsWith(h broker.Health) []string {
+	out := append([]string{}, h.Problems...)
+	if told := n.serving.Load(); told != nil {
+		out = append(out, told.Problems()...)
 	}
 	return out
 }
@@ -49,7 +53,7 @@ func (n *Node) ready(w http.ResponseWriter, r *http.Request) {
 	refusals := n.refusals()
 	out := readiness{
 		Ready: h.Ready && len(refusals) == 0 && !n.draining.Load(), Draining: n.draining.Load(),
-		Backend: h.Backend, Durability: h.Durability, Problems: append(n.problems(), refusals...),
+		Backend: h.Backend, Durability: h.Durability, Problems: append(n.problemsWith(h), refusals...),
 	}
 	out.SettingsDiffer = n.agreement.Notes()
 	if n.opt.Pending != nil {
