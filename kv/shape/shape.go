@@ -113,7 +113,8 @@ func Compare(have, want jetstream.StreamConfig, change Options, adapt bool) Repo
 		}
 		d := Difference{setting(f), show(h), show(w)}
 		switch rule = rule.of(f.Name, h, w); {
-		case rule == Lasting:
+		case rule == Lasting, f.Name == "AllowRollup" && have.AllowMsgSchedules:
+			// The server allows roll-ups with schedules, again and again.
 			r.Lasting = append(r.Lasting, d)
 		case rule == Fatal:
 			r.Fatal = append(r.Fatal, d)
