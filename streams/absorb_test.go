@@ -154,7 +154,7 @@ func TestAnAnswerIsComparedWithWhatWasDeliveredBefore(t *testing.T) {
 	f.Lock()
 	f.track.advance(9, time.Unix(1000, 0))
 	f.Unlock()
-	f.catchUp(5, 5)
+	f.catchUp(5, 5, 0)
 	f.Lock()
 	defer f.Unlock()
 	if !f.Following() {

@@ -43,6 +43,12 @@ type appLog struct {
 	retry follow.Retry
 	// look asks for the stream to be looked at.
 	look chan struct{}
+	// upset counts the times at which live messages may have been missed, or ids of stored
+	// ones forgotten.
+	upset atomic.Uint64
+	// uninterested is when the stream was last found with a retention by which it takes
+	// nothing, in Unix nanoseconds.
+	uninterested atomic.Int64
 	// sure is what is known of acknowledgements.
 	sure assurance
 	// info is what the stream last said of itself.
@@ -197,7 +203,9 @@ func (l *Log) superviseApp(a *appLog) {
 			l.compare(a, follow.Everyone, false)
 		case <-a.look:
 			l.checkStream(a)
-			l.restore(a)
+			if l.restore(a) {
+				unsure.Reset(sureAge)
+			}
 		case <-a.sure.begun:
 			unsure.Reset(sureAge)
 		case <-unsure.C:

@@ -2,14 +2,13 @@ package streams
 
 import (
 	"context"
-	"maps"
+	"errors"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nuid"
-
-	"github.com/sluicehq/sluice/broker"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // assurance makes sure that what the server acknowledged is in the log under its own
@@ -21,16 +20,34 @@ type assurance struct {
 	// until is when events are looked up again.
 	until time.Time
 	// recent and former were acknowledged and not looked up, each for sureAge.
-	recent, former []acked
+	recent, former []*parcel
 	bytes          int
+	// astray turned out to be elsewhere and are to be stored again. As long as there are
+	// some, nothing vouches for others.
+	astray []*parcel
+	// upset is how often the app had been upset when they were looked at.
+	upset uint64
 	// begun is sent to when there are recent ones again.
 	begun chan struct{}
 }
 
-// acked is an acknowledged message.
-type acked struct {
-	m      *nats.Msg
+// parcel is a message on its way into its channel.
+type parcel struct {
+	m *nats.Msg
+	// key is the id that a publisher chose for the event, empty if he chose none, and
+	// claimed how many ids that are made of it turned out to be of no use.
+	key     string
+	claimed int
+	// offset is where it was acknowledged, and sent when that was.
 	offset uint64
+	sent   time.Time
+	// retried says that more than one attempt was made to store it, of which an earlier one may
+	// have been misplaced.
+	retried bool
+	// astray says that it was elsewhere and has another id, by which it is to be stored again.
+	astray bool
+	// until bounds how long that is tried, and looking it up. It is zero before that.
+	until time.Time
 }
 
 const (
@@ -41,17 +58,29 @@ const (
 	// sureMany and sureBytes bound the recent ones. One more is looked up.
 	sureMany, sureBytes = 1024, 1 << 20
 	// sureTimeout bounds looking up. An acknowledged event is not held back by a log that
-	// cannot be read.
+	// cannot be read, as long as it can be kept to be looked up later.
 	sureTimeout = time.Second
 	// sureTries is how often an event is stored anew that is not where it belongs.
 	sureTries = 5
 )
 
 // vouched says whether another event vouches for one, which is kept then.
-func (s *assurance) vouched(m *nats.Msg, offset uint64) bool {
+func (s *assurance) vouched(p *parcel) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !time.Now().Before(s.until) || len(s.recent) == sureMany || s.bytes+m.Size() > sureBytes {
+	return time.Now().Before(s.until) && len(s.astray) == 0 && s.add(p)
+}
+
+// keep takes one that could not be looked up, if there is room.
+func (s *assurance) keep(p *parcel) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.add(p)
+}
+
+// add makes one a recent one, if there is room. The lock is held.
+func (s *assurance) add(p *parcel) bool {
+	if len(s.recent) >= sureMany || s.bytes+p.m.Size() > sureBytes {
 		return false
 	}
 	if len(s.recent) == 0 {
@@ -60,16 +89,17 @@ func (s *assurance) vouched(m *nats.Msg, offset uint64) bool {
 		default:
 		}
 	}
-	s.recent, s.bytes = append(s.recent, acked{m, offset}), s.bytes+m.Size()
+	s.recent, s.bytes = append(s.recent, p), s.bytes+p.m.Size()
 	return true
 }
 
-// vouch notes that an event which was just acknowledged is where it belongs.
-func (s *assurance) vouch() {
+// vouch notes that an event which was just acknowledged is where it belongs. It vouches for
+// those before it as well, unless somebody may have edited the stream unheard.
+func (s *assurance) vouch(deaf bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.until = time.Now().Add(sureFor)
-	if len(s.recent) >= sureMany || s.bytes >= sureBytes/2 {
+	if !deaf && (len(s.recent) >= sureMany || s.bytes >= sureBytes/2) {
 		s.turn()
 	}
 }
@@ -78,128 +108,158 @@ func (s *assurance) vouch() {
 func (s *assurance) turn() { s.former, s.recent, s.bytes = s.recent, nil, 0 }
 
 // take empties an assurance.
-func (s *assurance) take() []acked {
+func (s *assurance) take() []*parcel {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	all := append(s.former, s.recent...)
-	s.until, s.former, s.recent, s.bytes = time.Time{}, nil, nil, 0
+	all := slices.Concat(s.astray, s.former, s.recent)
+	s.until, s.astray, s.former, s.recent, s.bytes = time.Time{}, nil, nil, nil, 0
 	return all
+}
+
+// leave keeps what could not be stored again yet, before what was kept since.
+func (s *assurance) leave(some []*parcel) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.astray = append(some, s.astray...)
 }
 
 // whereabouts are where an acknowledged message turned out to be.
 type whereabouts uint8
 
 const (
+	// inPlace: it is where it belongs, or was until retention removed it.
 	inPlace whereabouts = iota
 	// elsewhere: it is in the log under another subject.
 	elsewhere
-	// nowhere: it is not in the log, and retention does not explain that.
+	// nowhere: the log did not take it, and nobody was given it.
 	nowhere
+	// gone: it is not in the log, and retention does not explain that. It may have been
+	// delivered before somebody removed it.
+	gone
+	// unread: the log could not be read.
+	unread
 )
 
 // whereIs looks a message up that was acknowledged a moment ago.
-func (l *Log) whereIs(ctx context.Context, a *appLog, m *nats.Msg, offset uint64) whereabouts {
+func (l *Log) whereIs(ctx context.Context, a *appLog, p *parcel) whereabouts {
 	ctx, cancel := context.WithTimeout(ctx, sureTimeout)
 	defer cancel()
-	got, found, err := l.reader.leaderGet(ctx, a.stream, getRequest{Seq: offset})
+	got, found, err := l.reader.leaderGet(ctx, a.stream, getRequest{Seq: p.offset})
 	switch {
-	case err != nil || found && got.subject == m.Subject:
+	case err != nil:
+		return unread
+	case found && got.subject == p.m.Subject:
+		return inPlace
+	case found && last(got.header, nats.MsgIdHdr) != last(p.m.Header, nats.MsgIdHdr):
+		// The log began a new life, of which everybody is told.
+		a.lookSoon()
 		return inPlace
 	case found:
 		return elsewhere
-	}
-	// Newer ones of its channel may have taken its place, or of a stream that is full.
-	newest, found, err := l.reader.leaderGet(ctx, a.stream, getRequest{LastFor: m.Subject})
-	if err != nil || found && newest.offset > offset {
+	case a.known.delivered(p.offset):
 		return inPlace
 	}
-	info, err := l.streamInfo(ctx, a)
-	if err != nil || info.Config.MaxBytes > 0 && info.State.Bytes > uint64(info.Config.MaxBytes)/2 && info.State.FirstSeq > offset {
+	info, err := l.infoFor(ctx, a, p.m.Subject)
+	switch {
+	case err != nil:
+		return unread
+	case !p.retried && removes(info, a.info.Load(), p):
 		return inPlace
+	case info.Config.Retention != jetstream.LimitsPolicy || time.Since(time.Unix(0, a.uninterested.Load())) < uninterestedFor:
+		return nowhere
 	}
-	return nowhere
+	return gone
+}
+
+// uninterestedFor is how long after retention by interest was put back an event may turn out
+// not to have been taken because of it.
+const uninterestedFor = 3 * time.Second
+
+// infoFor asks the leader for the stream, with the number of messages of a subject.
+func (l *Log) infoFor(ctx context.Context, a *appLog, subject string) (*jetstream.StreamInfo, error) {
+	s, err := l.admin.Stream(ctx, a.stream)
+	if err != nil {
+		return nil, err
+	}
+	return s.Info(ctx, jetstream.WithSubjectFilter(subject))
+}
+
+// removes says whether retention explains that a message is not in the log any more. before
+// is what the stream said of itself at the last look: somebody may have put a limit back.
+func removes(info, before *jetstream.StreamInfo, p *parcel) bool {
+	limit := leastOf(info).messages
+	if before != nil {
+		limit = smaller(limit, leastOf(before).messages)
+	}
+	c, state := info.Config, info.State
+	return limit > 0 && state.Subjects[p.m.Subject] >= uint64(limit) ||
+		c.MaxBytes > 0 && state.Bytes > uint64(c.MaxBytes)/2 && state.FirstSeq > p.offset ||
+		c.MaxAge > 0 && time.Since(p.sent) > c.MaxAge/2
 }
 
 // assured says whether an acknowledged message is where it belongs, as far as that can be
-// known.
-func (l *Log) assured(ctx context.Context, a *appLog, m *nats.Msg, offset uint64) bool {
-	if a.sure.vouched(m, offset) {
-		return true
+// known. It is unread if the log cannot be read and there is no room for one more that
+// waits to be looked up.
+func (l *Log) assured(ctx context.Context, a *appLog, p *parcel) whereabouts {
+	if a.sure.vouched(p) {
+		return inPlace
 	}
-	if l.whereIs(ctx, a, m, offset) != inPlace {
+	where := l.whereIs(ctx, a, p)
+	switch {
+	case where == inPlace:
+		a.sure.vouch(l.deaf())
+	case where == unread && a.sure.keep(p):
+		return inPlace
+	case where != unread:
 		// The others are looked up by whoever watches the stream.
 		a.lookSoon()
-		return false
 	}
-	a.sure.vouch()
-	return true
+	return where
+}
+
+// deaf says whether somebody might edit a stream and NATS not tell.
+func (l *Log) deaf() bool {
+	if l.unadvised.Load() || !l.feed.connected() {
+		return true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, r := range l.refusals {
+		if r.role == l.feed.role && errors.Is(r.err, errCrowded) {
+			return true
+		}
+	}
+	return false
 }
 
 // settle looks the last of the recent events up, which vouches for the others as long as
-// nobody edits the stream. It says whether there are some left.
+// nobody edits the stream, and otherwise each of them. It says whether there are some left.
 func (l *Log) settle(a *appLog) bool {
 	s := &a.sure
 	s.mu.Lock()
-	var last acked
-	for _, some := range [][]acked{s.former, s.recent} {
+	var last *parcel
+	for _, some := range [][]*parcel{s.former, s.recent} {
 		if n := len(some); n > 0 {
 			last = some[n-1]
 		}
 	}
+	upset := a.upset.Load()
+	each := len(s.astray) > 0 || last != nil && (s.upset != upset || l.deaf())
+	s.upset = upset
 	s.mu.Unlock()
-	if last.m != nil && l.whereIs(l.ctx, a, last.m, last.offset) != inPlace {
+	where := inPlace
+	if last != nil {
+		where = l.whereIs(l.ctx, a, last)
+	}
+	switch {
+	case where == unread:
+		return true
+	case each || where != inPlace:
 		l.checkStream(a)
-		l.restore(a)
-		return false
+		return l.restore(a)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.turn()
 	return len(s.former) > 0
-}
-
-// restore stores those of the events anew that were acknowledged and that an edited stream
-// misplaced.
-func (l *Log) restore(a *appLog) {
-	restored, lost := 0, 0
-	for _, e := range a.sure.take() {
-		switch l.whereIs(l.ctx, a, e.m, e.offset) {
-		case inPlace:
-			continue
-		case elsewhere:
-			ctx, cancel := context.WithTimeout(l.ctx, l.opt.PublishTimeout)
-			_, err := l.publishOne(ctx, a, l.again(a, e.m), broker.Outgoing{Event: &broker.Event{}})
-			cancel()
-			if err == nil {
-				restored++
-				continue
-			}
-		}
-		// Some may have been delivered. Storing them again would deliver them twice.
-		lost++
-	}
-	l.upkeep.restored.Add(uint64(restored))
-	l.upkeep.misplaced.Add(uint64(lost))
-	if restored+lost > 0 && l.ctx.Err() == nil {
-		l.opt.Logger.Error("somebody edited a stream so that acknowledged events were not stored in their channels",
-			"stream", a.stream, "stored again", restored, "not in the log", lost)
-	}
-}
-
-// anew puts the settings of a stream back and returns a message to be stored in the place
-// of one that was misplaced.
-func (l *Log) anew(ctx context.Context, a *appLog, m *nats.Msg) (*nats.Msg, error) {
-	if err := l.refresh(ctx, a, ""); err != nil {
-		return nil, unavailable("putting back the settings of the stream "+a.stream, err)
-	}
-	l.upkeep.restored.Add(1)
-	return l.again(a, m), nil
-}
-
-// again is a message with another id: the server knows that of the one it misplaced.
-func (l *Log) again(a *appLog, m *nats.Msg) *nats.Msg {
-	fresh := &nats.Msg{Subject: m.Subject, Data: m.Data, Header: maps.Clone(m.Header)}
-	fresh.Header[nats.MsgIdHdr] = []string{nuid.Next()}
-	l.proverOf(a, m.Subject).sign(fresh)
-	return fresh
 }

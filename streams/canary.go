@@ -17,6 +17,9 @@ type canary struct {
 	denied map[string]bool
 	tried  string
 	sub    *nats.Subscription
+	// extra is one more subscription than there are, made when the server had refused so many.
+	extra   *nats.Subscription
+	refused uint64
 }
 
 // deny notes a subject to which the server permits no subscription.
@@ -58,5 +61,24 @@ func (k *link) permitted() bool {
 		c.tried, c.sub = subject, sub
 		break
 	}
+	return false
+}
+
+// roomy says whether the server took one more subscription, and tries another one if not.
+// Between two calls it has time to answer.
+func (k *link) roomy() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	c := &k.canary
+	taken := c.extra != nil && c.extra.IsValid() && k.connected() && k.crowded.Load() == c.refused
+	if c.extra != nil {
+		_ = c.extra.Unsubscribe()
+		c.extra = nil
+	}
+	if taken {
+		return true
+	}
+	c.refused = k.crowded.Load()
+	c.extra, _ = k.conn().Subscribe(nats.NewInbox(), func(*nats.Msg) {})
 	return false
 }

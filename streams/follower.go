@@ -26,6 +26,9 @@ type follower struct {
 	// The rest belongs to the lock of the follower.
 
 	track tracker
+	// sound is how often the app had been upset when nothing of the channel was missing, and
+	// checked how often when the present repair began.
+	sound, checked uint64
 	// origin is where following began; nothing at or below it is delivered.
 	origin uint64
 	// target is how far a repair reads.
@@ -73,7 +76,7 @@ func (f *follower) Begin(ctx context.Context) (err error) {
 		return unavailable("attaching", err)
 	}
 	for {
-		epoch := f.app.currentEpoch()
+		epoch, upset := f.app.currentEpoch(), f.app.upset.Load()
 		newest, found, err := f.log.reader.newest(ctx, f.app.stream, f.subject)
 		if err != nil {
 			return err
@@ -84,7 +87,7 @@ func (f *follower) Begin(ctx context.Context) (err error) {
 				return err
 			}
 		}
-		if f.settle(epoch, origin, newest.time, found) {
+		if f.settle(epoch, upset, origin, newest.time, found) {
 			return nil
 		}
 	}
@@ -92,13 +95,13 @@ func (f *follower) Begin(ctx context.Context) (err error) {
 
 // settle begins to follow from an origin, at which there may be a message. It does not if
 // the log began a new life meanwhile: then the origin may be of either.
-func (f *follower) settle(epoch string, origin uint64, at time.Time, found bool) bool {
+func (f *follower) settle(epoch string, upset, origin uint64, at time.Time, found bool) bool {
 	f.Lock()
 	defer f.Leave()
 	if f.app.currentEpoch() != epoch {
 		return false
 	}
-	f.origin = origin
+	f.origin, f.sound = origin, upset
 	if found {
 		f.track.advance(origin, at)
 	}
@@ -148,6 +151,15 @@ func (f *follower) accept(m arrival) {
 	}
 	switch f.track.judge(m.offset, m.prev, m.time) {
 	case deliver:
+		upset := f.app.upset.Load()
+		if f.sound != upset && m.prev == 0 {
+			// That the channel had nothing before it proves nothing: somebody may have
+			// purged what had not come.
+			f.Hold(m, m.msg.Size())
+			f.inquire(tail)
+			return
+		}
+		f.sound = upset
 		f.publish(&stored{place: m.place, header: m.msg.Header, data: m.msg.Data})
 	case repair:
 		f.Hold(m, m.msg.Size())
@@ -168,7 +180,7 @@ func (f *follower) publish(m *stored) {
 			"channel", f.Channel, "epoch", p.Epoch, "offset", p.Offset, "reason", p.Skipped)
 	}
 	f.track.advance(p.Offset, p.Time)
-	f.app.known.saw(p.Offset)
+	f.app.known.gave(p.Offset)
 	f.Give(p)
 }
 
@@ -193,7 +205,7 @@ func (f *follower) newEpoch(p broker.Position, at time.Time) {
 	}
 	f.Gap(p, broker.GapEpoch)
 	f.origin, f.track = p.Offset, tracker{last: p.Offset}
-	f.doubt, f.page = certain, nil
+	f.doubt, f.page, f.sound = certain, nil, f.app.upset.Load()
 	if f.Following() {
 		f.repair(toTheEnd)
 	} else {
@@ -217,12 +229,14 @@ func (f *follower) behind(newest uint64) bool {
 
 // catchUp repairs the channel if the log has a later message than was delivered. If its
 // newest one is older than what had been delivered before it was asked, a replica is
-// behind, or the log lost its tail.
-func (f *follower) catchUp(newest, before uint64) {
+// behind, or the log lost its tail. upset is how often the app had been upset before.
+func (f *follower) catchUp(newest, before, upset uint64) {
 	f.Lock()
 	defer f.Unlock()
 	switch {
 	case !f.Following():
+	case newest <= f.track.last && newest >= f.track.seen.offset:
+		f.sound = max(f.sound, upset)
 	case newest > f.At().Offset:
 		f.repair(newest)
 	case newest < before && f.track.seen.offset > 0:

@@ -34,6 +34,7 @@ type Log struct {
 	stats  follow.Counters
 	upkeep upkeep
 	skips  seldom.Lines
+	astray seldom.Lines
 	clock  broker.Clock
 
 	ctx     context.Context
@@ -46,6 +47,8 @@ type Log struct {
 	opened atomic.Bool
 	// unlisted is set when NATS does not permit listing streams.
 	unlisted atomic.Bool
+	// unadvised is set when NATS does not permit hearing of edits.
+	unadvised atomic.Bool
 
 	mu       sync.Mutex
 	problems map[string]problem
@@ -138,6 +141,9 @@ func (l *Log) handlers(k *link) []nats.Option {
 	return []nats.Option{
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			k.noted(err)
+			if k == l.feed {
+				l.unadvised.Store(false)
+			}
 			// Without an error it is about to be replaced.
 			if l.ctx.Err() == nil && err != nil {
 				k.changes.Warn(l.opt.Logger, "lost", "connection to NATS lost", "role", k.role, "error", err)

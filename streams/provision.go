@@ -84,6 +84,9 @@ func (l *Log) provision(ctx context.Context, a *appLog, limits AppOptions, adapt
 		return nil, err
 	}
 	found := shape.Compare(info.Config, want, ofApps, adapt)
+	if info.Config.Retention != want.Retention {
+		a.uninterested.Store(time.Now().UnixNano())
+	}
 	l.appNote(a.opt.ID, "settings of the stream "+want.Name, remaining(found))
 	if len(found.Fatal) > 0 {
 		return info, fmt.Errorf("stream %s exists and differs for good: %s; %w", want.Name, shape.List(found.Fatal), errFinal)
@@ -170,6 +173,7 @@ func (l *Log) putBack(ctx context.Context, a *appLog, info *jetstream.StreamInfo
 		return now, nil
 	}
 	l.noteMended(name, what)
+	a.disturbed()
 	// What was not delivered meanwhile is read from the log.
 	a.poke()
 	return now, nil

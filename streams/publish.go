@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"maps"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -109,45 +108,22 @@ func (l *Log) publishMany(ctx context.Context, a *appLog, events []broker.Outgoi
 // publishOne sends one message until it is acknowledged and, as far as that can be known,
 // in its channel.
 func (l *Log) publishOne(ctx context.Context, a *appLog, m *nats.Msg, e broker.Outgoing) (broker.Receipt, error) {
-	claimed := 0
-	for try := 1; ; try++ {
-		receipt, err := l.publishAcked(ctx, a, m)
-		if err == nil && receipt.Duplicate && e.Event.DedupID != "" {
-			var own bool
-			if own, err = l.storedByGateway(ctx, a, m, receipt.Offset); err == nil && !own {
-				claimed++
-				l.stats.Unproven.Add(1)
-				m = l.withNextID(a, m, e, claimed)
-				try--
-				continue
-			}
-		}
-		if err != nil || receipt.Duplicate || l.assured(ctx, a, m, receipt.Offset) {
-			return receipt, err
-		}
-		if try == sureTries {
-			a.storing.note(l, errMisplaced)
-			return broker.Receipt{}, unavailable("publishing", errMisplaced)
-		}
-		if m, err = l.anew(ctx, a, m); err != nil {
-			return broker.Receipt{}, err
-		}
-	}
+	return l.place(ctx, a, &parcel{m: m, key: e.Event.DedupID})
 }
 
 // publishAcked sends one message and waits for its acknowledgement, again and again
 // with the same id until the deadline.
-func (l *Log) publishAcked(ctx context.Context, a *appLog, m *nats.Msg) (broker.Receipt, error) {
+func (l *Log) publishAcked(ctx context.Context, a *appLog, p *parcel) (broker.Receipt, error) {
+	m, unsure := p.m, false
 	// If the log begins a new life meanwhile, a position of before is refused later on,
 	// and one of afterwards might be another event's.
-	life := a.epoch.Load()
+	life, since := a.epoch.Load(), l.begun(a)
 	for attempt := 0; ; attempt++ {
 		if attempt > 0 {
 			l.stats.Retries.Add(1)
 		}
-		try, cancel := context.WithTimeout(ctx, attemptTimeout)
-		ack, err := l.js.PublishMsg(try, m, jetstream.WithRetryAttempts(0))
-		cancel()
+		ack, err := l.attemptPublish(ctx, a, m, unsure, since)
+		p.retried, unsure = unsure, unsure || perhapsStored(err)
 		if err == nil && ack.Stream != a.stream {
 			err = fmt.Errorf("the stream %s has the subjects of %s", ack.Stream, a.stream)
 		}
@@ -184,6 +160,34 @@ func (l *Log) publishAcked(ctx context.Context, a *appLog, m *nats.Msg) (broker.
 	}
 }
 
+// perhapsStored says whether an attempt that failed may have stored the message.
+func perhapsStored(err error) bool {
+	var api *jetstream.APIError
+	for _, not := range []error{nats.ErrNoResponders, jetstream.ErrNoStreamResponse, nats.ErrConnectionClosed, nats.ErrReconnectBufExceeded, nats.ErrMaxPayload} {
+		if errors.Is(err, not) {
+			return false
+		}
+	}
+	return err != nil && !errors.As(err, &api)
+}
+
+// attemptPublish sends a message once, unless it may be stored already by an attempt before,
+// and is.
+func (l *Log) attemptPublish(ctx context.Context, a *appLog, m *nats.Msg, unsure bool, since begun) (*jetstream.PubAck, error) {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	if unsure {
+		offset, found, err := l.already(ctx, a, m, since)
+		if err != nil {
+			return nil, err
+		}
+		if found {
+			return &jetstream.PubAck{Stream: a.stream, Sequence: offset, Duplicate: true}, nil
+		}
+	}
+	return l.js.PublishMsg(ctx, m, jetstream.WithRetryAttempts(0))
+}
+
 // tooLargeTries is how many attempts a limit of the stream may refuse that is about to be put
 // back.
 const tooLargeTries = 5
@@ -210,48 +214,6 @@ func (l *Log) giveUp(a *appLog, m *nats.Msg, err error, attempt int) error {
 		return fmt.Errorf("%w: %w", broker.ErrUnavailable, broker.ErrClosed)
 	}
 	return nil
-}
-
-// errMisplaced says that the log does not hold events where it must.
-var errMisplaced = errors.New("NATS acknowledges events and does not store them in their channels")
-
-// storedByGateway says whether the message that has the id of another one is from a
-// gateway. The log tells publishers the id of its last message, and when it has forgotten
-// that, they can use it. Of what is gone already nobody knows, so it counts as ours: channels
-// with many events lose theirs within seconds.
-func (l *Log) storedByGateway(ctx context.Context, a *appLog, m *nats.Msg, offset uint64) (bool, error) {
-	if a.credentials.Load() == nil {
-		return true, nil // nobody else writes there
-	}
-	for {
-		before, found, err := l.reader.ask(ctx, a.stream, getRequest{Seq: offset})
-		if err == nil {
-			// It may be in another channel, and an edited stream may have put it elsewhere.
-			return !found || last(before.header, nats.MsgIdHdr) == last(m.Header, nats.MsgIdHdr) &&
-				(l.believes(a, before.subject, before.header, before.data) || l.believes(a, m.Subject, before.header, before.data)), nil
-		}
-		select {
-		case <-ctx.Done():
-			return false, err
-		case <-time.After(attemptPause):
-		}
-	}
-}
-
-// maxClaimed is how many ids of one event are tried. All gateways try the same, so that a
-// repeated publish finds the one that was stored.
-const maxClaimed = 8
-
-// withNextID is a message with the id that comes after those that others have claimed.
-func (l *Log) withNextID(a *appLog, m *nats.Msg, e broker.Outgoing, claimed int) *nats.Msg {
-	id := rand.Text()
-	if claimed <= maxClaimed {
-		id = a.credentials.Load().id(fmt.Sprintf("%s\x00%d", e.Event.DedupID, claimed))
-	}
-	next := &nats.Msg{Subject: m.Subject, Header: maps.Clone(m.Header), Data: m.Data}
-	next.Header[nats.MsgIdHdr] = []string{id}
-	l.proverOf(a, m.Subject).sign(next)
-	return next
 }
 
 // duplicateInProcess is JetStream's error code for an id that is being stored.

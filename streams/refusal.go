@@ -10,7 +10,7 @@ import (
 
 const (
 	// refusalAge is how long a refusal stands that does not come again.
-	refusalAge = 10 * time.Second
+	refusalAge = 7 * time.Second
 	// refusalLongest bounds the pauses between attempts to subscribe again.
 	refusalLongest = 5 * time.Minute
 	// crowdedLongest is that bound for subscriptions that were refused for their number:
@@ -37,6 +37,7 @@ type refusal struct {
 func (l *Log) refused(role string, err error) {
 	text := err.Error()
 	if strings.Contains(text, `"$JS.EVENT.`) {
+		l.unadvised.Store(true)
 		// Without advisories the audit finds what a change of leaders lost.
 		l.opt.Logger.Warn("NATS does not permit advisories; what is lost at a change of leaders is noticed later", "error", err)
 		return
@@ -63,6 +64,9 @@ func (l *Log) refused(role string, err error) {
 	known := r != nil
 	if !known {
 		r = &refusal{role: role, app: app, pause: refusalAge, tried: now}
+		if errors.Is(err, errCrowded) {
+			r.pause = 0 // it is tried with a single subscription before
+		}
 		l.refusals[what] = r
 	}
 	r.err, r.last = err, now
@@ -97,18 +101,19 @@ func (l *Log) checkRefusals(now time.Time) {
 	for what, r := range l.refusals {
 		k := links[r.role]
 		longest := refusalLongest
-		if errors.Is(r.err, errCrowded) {
+		crowded := errors.Is(r.err, errCrowded)
+		if crowded {
 			longest = crowdedLongest
 		}
 		switch {
 		case r.subscription && anew[r.role]:
 			r.tried = now
 		case r.subscription && !r.last.Before(r.tried) || !k.connected():
-			if k.connected() && now.Sub(r.tried) > r.pause {
+			if k.connected() && now.Sub(r.tried) > r.pause && (!crowded || k.roomy()) {
 				anew[r.role] = true
-				r.tried, r.pause = now, min(2*r.pause, longest)
+				r.tried, r.pause = now, min(max(2*r.pause, checkInterval), longest)
 			}
-		case r.subscription && now.Sub(r.tried) < 2*checkInterval, now.Sub(r.last) < refusalAge:
+		case r.subscription && now.Sub(r.tried) < checkInterval, now.Sub(r.last) < refusalAge:
 			// Whether the last attempt helped is not known yet.
 		default:
 			delete(l.refusals, what)

@@ -3,7 +3,6 @@ package streams
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/follow"
@@ -20,12 +19,13 @@ type page struct {
 // held.
 func (f *follower) repair(target uint64) {
 	f.target = target
+	f.checked = f.app.upset.Load()
 	f.Repair(follow.Read)
 }
 
 // inquire has the leader answer a question before anything later is delivered. The lock is held.
 func (f *follower) inquire(about doubt) {
-	f.target, f.doubt = f.track.last, about
+	f.target, f.doubt, f.checked = f.track.last, about, f.app.upset.Load()
 	f.Repair(follow.Inquire)
 }
 
@@ -75,7 +75,7 @@ func (f *follower) absorb() follow.Found {
 		f.bring(&r.messages[i])
 	}
 	if r.found == follow.Complete {
-		f.Resume()
+		f.resume()
 	}
 	return r.found
 }
@@ -87,10 +87,22 @@ func (f *follower) bring(m *stored) {
 	f.log.stats.Repaired.Add(1)
 }
 
-// continues says whether the message that follows an offset is held: then nothing is
-// missing before it, whatever the log has removed. The lock is held.
+// continues says whether what is held follows an offset without a hole, whatever the log has
+// removed: the first one says what came before it. That nothing did proves nothing if what
+// had not been delivered may have been purged. The lock is held.
 func (f *follower) continues(after uint64) bool {
-	return slices.ContainsFunc(f.Held(), func(m arrival) bool { return m.prev <= after && m.offset > after })
+	for _, m := range f.Held() {
+		if !m.unseen && m.offset > after {
+			return m.prev <= after && (m.prev > 0 || f.sound == f.checked)
+		}
+	}
+	return false
+}
+
+// resume goes back to following: what was missing is delivered, or told. The lock is held.
+func (f *follower) resume() {
+	f.sound = max(f.sound, f.checked)
+	f.Resume()
 }
 
 // Ask implements [follow.Line]. It reads the next message from the leader, whose answer is the
@@ -116,7 +128,7 @@ func (f *follower) Ask(ctx context.Context) (func() follow.Found, error) {
 		case f.target != toTheEnd:
 			f.missing(f.target, broker.GapEvicted)
 		}
-		f.Resume()
+		f.resume()
 		return follow.Complete
 	}, nil
 }
@@ -125,6 +137,7 @@ func (f *follower) Ask(ctx context.Context) (func() follow.Found, error) {
 func (f *follower) Inquire(ctx context.Context) (func() follow.Found, error) {
 	f.Lock()
 	about, p := f.doubt, f.page
+	missing, upset := f.absence(), f.app.upset.Load()
 	f.Unlock()
 	switch {
 	case about == unplaced:
@@ -132,14 +145,27 @@ func (f *follower) Inquire(ctx context.Context) (func() follow.Found, error) {
 	case about == tail:
 		ctx, cancel := context.WithTimeout(ctx, attemptStart)
 		defer cancel()
-		return f.lookBack(ctx, func() follow.Found {
+		purged := false
+		if missing.upset != upset {
+			var err error
+			if purged, err = f.log.mayBePurged(ctx, f.app, missing); err != nil {
+				return nil, err
+			}
+		}
+		kept := func() follow.Found {
 			if f.doubt != tail || f.target == toTheEnd {
 				f.doubt = certain
 				return follow.Turned
 			}
-			f.believe()
+			f.believe(purged)
+			f.sound = max(f.sound, upset)
+			f.Resume()
 			return follow.Complete
-		}, true)
+		}
+		if missing.seen.offset == 0 {
+			return kept, nil
+		}
+		return f.lookBack(ctx, kept, true)
 	case p != nil:
 		return f.lookBack(ctx, f.absorb, false)
 	}
@@ -165,12 +191,15 @@ func (f *follower) lookBack(ctx context.Context, kept func() follow.Found, whole
 
 // believe goes on although the log contradicts what it said before: what was held and lies
 // below was delivered before; the clocks of two leaders differ. What lies above follows, and
-// retention removed what was seen. The lock is held.
-func (f *follower) believe() {
+// retention removed what was seen; or somebody did that, perhaps with what had not been
+// delivered, of which all are told then. The lock is held.
+func (f *follower) believe(purged bool) {
 	f.doubt = certain
 	f.Keep(func(m arrival) bool { return m.unseen || m.offset > f.track.last })
+	if purged {
+		f.missing(max(f.firstHeld(), f.At().Offset), broker.GapEvicted)
+	}
 	f.track.forget()
-	f.Resume()
 }
 
 // GiveUp implements [follow.Line].
@@ -186,7 +215,8 @@ func (f *follower) GiveUp() {
 		return
 	case about == tail:
 		f.Gap(f.At(), broker.GapUnavailable)
-		f.believe()
+		f.believe(false)
+		f.Resume()
 		return
 	}
 	target := f.target
@@ -198,5 +228,5 @@ func (f *follower) GiveUp() {
 		}
 	}
 	f.missing(max(target, f.track.last), broker.GapUnavailable)
-	f.Resume()
+	f.resume()
 }

@@ -18,7 +18,12 @@ import (
 )
 
 // trigger asks for all served channels to be compared with the log.
-func (l *Log) trigger() { l.wake.Ring() }
+func (l *Log) trigger() {
+	for _, a := range l.apps {
+		a.disturbed()
+	}
+	l.wake.Ring()
+}
 
 // Subjects of what NATS tells of streams, followed by the name of one.
 const (
@@ -26,33 +31,53 @@ const (
 	streamUpdated = "$JS.EVENT.ADVISORY.STREAM.UPDATED."
 )
 
-// edited looks at a stream that somebody has just edited, long before its turn.
-func (l *Log) edited(stream string) {
+// hear has streams looked at that somebody has just edited, long before their turn. It is told
+// which by NATS, and waits for nobody: what is acknowledged meanwhile must not be vouched for.
+func (l *Log) hear(edits <-chan *nats.Msg, shared chan<- struct{}) {
+	for {
+		select {
+		case <-l.ctx.Done():
+			return
+		case m := <-edits:
+			if !l.edited(strings.TrimPrefix(m.Subject, streamUpdated)) {
+				continue
+			}
+			select {
+			case shared <- struct{}{}:
+			default:
+			}
+		}
+	}
+}
+
+// edited looks at the stream of an app. It says whether a stream is one of those that all
+// apps share instead.
+func (l *Log) edited(stream string) (shared bool) {
 	for _, a := range l.apps {
 		if a.stream == stream {
+			a.disturbed()
 			a.lookSoon()
-			return
+			a.poke()
+			return false
 		}
 	}
 	l.mu.Lock()
-	ours := slices.ContainsFunc(l.buckets, func(o kv.BucketOptions) bool { return stream == "KV_"+o.Name }) ||
+	defer l.mu.Unlock()
+	return slices.ContainsFunc(l.buckets, func(o kv.BucketOptions) bool { return stream == "KV_"+o.Name }) ||
 		slices.ContainsFunc(l.works, func(w *Work) bool { return stream == w.stream })
-	l.mu.Unlock()
-	if ours {
-		l.checkBuckets()
-	}
 }
 
 // supervise watches the feed, the buckets and what NATS permits, and has all apps catch up
 // after anything that may have lost live messages.
 func (l *Log) supervise() {
 	advisories := make(chan *nats.Msg, 64)
-	edits := make(chan *nats.Msg, 64)
+	edits, shared := make(chan *nats.Msg, 64), make(chan struct{}, 1)
 	for subject, to := range map[string]chan *nats.Msg{leaderElected: advisories, streamUpdated: edits} {
 		if sub, err := l.feed.stand(subject+">", to, nil); err == nil {
 			defer sub.end()
 		}
 	}
+	l.running.Go(func() { l.hear(edits, shared) })
 	check := time.NewTicker(checkInterval)
 	defer check.Stop()
 	for {
@@ -61,8 +86,8 @@ func (l *Log) supervise() {
 			return
 		case <-advisories:
 			l.trigger()
-		case m := <-edits:
-			l.edited(strings.TrimPrefix(m.Subject, streamUpdated))
+		case <-shared:
+			l.checkBuckets()
 		case <-l.wake:
 			if !l.wake.Gather(l.ctx) {
 				return
@@ -106,6 +131,7 @@ func (l *Log) refresh(ctx context.Context, a *appLog, lostEpoch string) error {
 		return err
 	}
 	a.info.Store(info)
+	a.known.horizon.look(info.State.LastSeq, time.Now())
 	// The stream of gateways may have another leader, with another clock, than those of
 	// the events whose ages are told by it.
 	if a.opt.ID != broker.GatewaysApp {
@@ -247,7 +273,7 @@ func (l *Log) retryLater(a *appLog) { a.retry.Later(l.ctx, l.running.Go, a.poke)
 func (l *Log) compareBatch(a *appLog, part []*follower, patient bool) error {
 	var subjects []string
 	bySubject, before := map[string]*follower{}, map[string]uint64{}
-	now := time.Now()
+	now, upset := time.Now(), a.upset.Load()
 	for _, f := range part {
 		subjects = append(subjects, f.subject)
 		// What is delivered after the log was asked is newer than its answer.
@@ -272,10 +298,11 @@ func (l *Log) compareBatch(a *appLog, part []*follower, patient bool) error {
 	}
 	for _, m := range got {
 		if f := bySubject[m.subject]; f != nil {
-			f.catchUp(m.offset, before[m.subject])
+			f.catchUp(m.offset, before[m.subject], upset)
+			delete(bySubject, m.subject)
 		}
 	}
-	return nil
+	return l.compareEmpty(ctx, a, bySubject, upset)
 }
 
 // durability is that of the app with the fewest copies, by what its stream has or is to have.

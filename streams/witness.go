@@ -36,6 +36,10 @@ const (
 type witness struct {
 	// high is the highest offset that was delivered or acknowledged here.
 	high atomic.Uint64
+	// newest are offsets that were delivered, each in a place of its own.
+	newest [1024]atomic.Uint64
+
+	horizon horizon
 
 	mu    sync.Mutex
 	marks []mark
@@ -53,6 +57,18 @@ func (w *witness) saw(offset uint64) {
 			return
 		}
 	}
+}
+
+// gave notes an offset that was delivered.
+func (w *witness) gave(offset uint64) {
+	w.saw(offset)
+	w.newest[offset%uint64(len(w.newest))].Store(offset)
+}
+
+// delivered says whether an offset is one of those that were delivered last. That it is not
+// says nothing.
+func (w *witness) delivered(offset uint64) bool {
+	return w.newest[offset%uint64(len(w.newest))].Load() == offset
 }
 
 // stored notes the offset of an acknowledgement, which may be late: only if the life in
@@ -100,6 +116,9 @@ func (w *witness) restart(end uint64) {
 	defer w.mu.Unlock()
 	w.marks = nil
 	w.high.Store(end)
+	for i := range w.newest {
+		w.newest[i].Store(0)
+	}
 }
 
 // disconnected remembers what each log held when a connection broke. Whatever server

@@ -1,0 +1,66 @@
+package streams
+
+import (
+	"context"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// The server knows a message that is sent again by its id, as long as its window of ids is
+// as long as it must be. An edit may have made it shorter, and then what was stored without
+// an acknowledgement would be stored twice. Nobody tells for how long it was shorter, so the
+// message is looked for.
+
+// begun is what is known of the log before an event is sent for the first time.
+type begun struct {
+	high uint64
+	time time.Time
+}
+
+func (l *Log) begun(a *appLog) begun {
+	return begun{high: a.known.high.Load(), time: l.Now()}
+}
+
+// alreadyMargin is how much older than it seemed the log may have been before.
+const alreadyMargin = 5 * time.Second
+
+// already looks for a message among those that came to its channel since an attempt to send
+// it began.
+func (l *Log) already(ctx context.Context, a *appLog, m *nats.Msg, since begun) (offset uint64, found bool, err error) {
+	id, from := last(m.Header, nats.MsgIdHdr), since.high+1
+	s := span{l, a, m.Subject}
+	first, err := s.firstSince(ctx, since.time.Add(-alreadyMargin))
+	if err != nil {
+		return 0, false, err
+	}
+	if first < maxOffset {
+		from = max(from, first)
+	}
+	for {
+		page, err := l.reader.page(ctx, a.stream, m.Subject, from, pageSize)
+		if err != nil {
+			return 0, false, err
+		}
+		for _, one := range page {
+			if last(one.header, nats.MsgIdHdr) == id {
+				return one.offset, true, nil
+			}
+			from = one.offset + 1
+		}
+		if len(page) == 0 || page[len(page)-1].pending == 0 {
+			break
+		}
+	}
+	// A replica may be behind; the leader has the rest.
+	for {
+		one, more, err := l.reader.leaderGet(ctx, a.stream, getRequest{Seq: from, NextFor: m.Subject})
+		if err != nil || !more {
+			return 0, false, err
+		}
+		if last(one.header, nats.MsgIdHdr) == id {
+			return one.offset, true, nil
+		}
+		from = one.offset + 1
+	}
+}

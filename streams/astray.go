@@ -1,0 +1,196 @@
+package streams
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/sluicehq/sluice/broker"
+)
+
+// restoreTimeout bounds one attempt to store an event again. Whoever does that also puts the
+// settings of the stream back, which somebody may have edited once more: as long as he waits
+// for an acknowledgement that does not come, nobody does.
+const restoreTimeout = attemptTimeout + time.Second
+
+// restore stores those of the events anew that were acknowledged and that an edited stream
+// misplaced. It says whether there are some left, which are tried again later.
+func (l *Log) restore(a *appLog) (left bool) {
+	restored, lost := 0, 0
+	some := a.sure.take()
+	for i, p := range some {
+		where := l.putInPlace(a, p)
+		if where == unread && l.patient(p) && l.ctx.Err() == nil {
+			a.sure.leave(some[i:])
+			left = true
+			break
+		}
+		switch where {
+		case elsewhere:
+			restored++
+		case nowhere, gone, unread:
+			lost++
+		}
+	}
+	l.tellRestored(a, restored, lost)
+	return left
+}
+
+// patient says whether to go on trying with an event. The time without a connection does not
+// count.
+func (l *Log) patient(p *parcel) bool {
+	now := time.Now()
+	if p.until.IsZero() || !l.read.connected() {
+		p.until = now.Add(l.opt.RepairTimeout)
+	}
+	return now.Before(p.until)
+}
+
+// tellRestored counts what became of events that were misplaced.
+func (l *Log) tellRestored(a *appLog, restored, lost int) {
+	l.upkeep.restored.Add(uint64(restored))
+	l.upkeep.misplaced.Add(uint64(lost))
+	if restored+lost > 0 {
+		l.astray.Error(l.opt.Logger, a.opt.ID, "somebody edited a stream so that acknowledged events were not stored in their channels",
+			"stream", a.stream, "stored again", restored, "not in the log", lost)
+	}
+}
+
+// putInPlace says where an acknowledged event was. One that was elsewhere is stored again
+// now; of one that could not be stored yet, or looked up, it is unread.
+func (l *Log) putInPlace(a *appLog, p *parcel) whereabouts {
+	if !p.astray {
+		// What is nowhere may have been delivered. Stored again it would be delivered twice.
+		if where := l.whereIs(l.ctx, a, p); where != elsewhere {
+			return where
+		}
+		l.readdress(a, p)
+		p.astray = true
+	}
+	ctx, cancel := context.WithTimeout(l.ctx, restoreTimeout)
+	defer cancel()
+	if _, err := l.place(ctx, a, p); err != nil {
+		return unread
+	}
+	p.astray, p.until = false, time.Time{}
+	return elsewhere
+}
+
+// errMisplaced says that the log does not hold events where it must.
+var errMisplaced = errors.New("NATS acknowledges events and does not store them in their channels")
+
+// errUnsure says that too many events wait to be looked up.
+var errUnsure = errors.New("NATS acknowledges events, and the log cannot be read to see where they are")
+
+// place sends a message until it is acknowledged and, as far as that can be known, in its
+// channel.
+func (l *Log) place(ctx context.Context, a *appLog, p *parcel) (broker.Receipt, error) {
+	for try := 1; ; {
+		receipt, err := l.publishAcked(ctx, a, p)
+		if err != nil {
+			return receipt, err
+		}
+		p.offset, p.sent = receipt.Offset, time.Now()
+		where, claimed := inPlace, false
+		if receipt.Duplicate {
+			where, claimed, err = l.duplicated(ctx, a, p)
+		} else {
+			where = l.assured(ctx, a, p)
+		}
+		switch {
+		case err != nil:
+			return receipt, err
+		case claimed:
+			l.stats.Unproven.Add(1)
+			l.readdress(a, p)
+			continue
+		case where == inPlace:
+			return receipt, nil
+		case where == gone:
+			l.tellRestored(a, 0, 1)
+			return receipt, nil
+		case where == unread:
+			return broker.Receipt{}, unavailable("publishing", errUnsure)
+		case try == sureTries:
+			a.storing.note(l, errMisplaced)
+			return broker.Receipt{}, unavailable("publishing", errMisplaced)
+		}
+		try++
+		if err = l.refresh(ctx, a, ""); err != nil {
+			return broker.Receipt{}, unavailable("putting back the settings of the stream "+a.stream, err)
+		}
+		l.upkeep.restored.Add(1)
+		l.readdress(a, p)
+	}
+}
+
+// duplicated says where the message is that has the id of another one, or that somebody else
+// has claimed its id. An attempt whose acknowledgement was lost may have been misplaced.
+func (l *Log) duplicated(ctx context.Context, a *appLog, p *parcel) (where whereabouts, claimed bool, err error) {
+	if p.key == "" {
+		if where = l.whereIs(ctx, a, p); where == unread && a.sure.keep(p) {
+			where = inPlace
+		}
+		return where, false, nil
+	}
+	if a.credentials.Load() == nil {
+		return inPlace, false, nil // nobody else writes there
+	}
+	for {
+		before, found, err := l.reader.ask(ctx, a.stream, getRequest{Seq: p.offset})
+		if err == nil {
+			if !found && p.retried && !a.known.delivered(p.offset) {
+				return gone, false, nil
+			}
+			where, claimed = l.storedBefore(a, p.m, before, found)
+			return where, claimed, nil
+		}
+		select {
+		case <-ctx.Done():
+			return unread, false, err
+		case <-time.After(attemptPause):
+		}
+	}
+}
+
+// storedBefore says whether the message that has the id of another one is from a gateway,
+// and whether it is in its channel, which may be another one. The log tells publishers the id
+// of its last message, and when it has forgotten that, they can use it. Of what is gone
+// already nobody knows, so it counts as ours: channels with many events lose theirs within
+// seconds.
+func (l *Log) storedBefore(a *appLog, m *nats.Msg, before stored, found bool) (where whereabouts, claimed bool) {
+	switch {
+	case !found:
+		return inPlace, false
+	case last(before.header, nats.MsgIdHdr) != last(m.Header, nats.MsgIdHdr):
+		return inPlace, true
+	case l.believes(a, before.subject, before.header, before.data):
+		return inPlace, false
+	case l.believes(a, m.Subject, before.header, before.data):
+		return elsewhere, false
+	}
+	return inPlace, true
+}
+
+// maxClaimed is how many ids of one event are tried. All gateways try the same, so that a
+// repeated publish finds the one that was stored.
+const maxClaimed = 8
+
+// readdress gives a message another id: the server knows that of the one it misplaced, or
+// that somebody else has claimed. The ids of an event with a key are made of it, one after
+// the other.
+func (l *Log) readdress(a *appLog, p *parcel) {
+	p.claimed++
+	id := rand.Text()
+	if c := a.credentials.Load(); c != nil && p.key != "" && p.claimed <= maxClaimed {
+		id = c.id(fmt.Sprintf("%s\x00%d", p.key, p.claimed))
+	}
+	p.m = &nats.Msg{Subject: p.m.Subject, Header: maps.Clone(p.m.Header), Data: p.m.Data}
+	p.m.Header[nats.MsgIdHdr] = []string{id}
+	l.proverOf(a, p.m.Subject).sign(p.m)
+}

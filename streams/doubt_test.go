@@ -1,0 +1,134 @@
+package streams
+
+import (
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sluicehq/sluice/broker"
+)
+
+// TestWeeks01WhatWasPurgedBeforeItCame is told: the next event says that the channel had
+// nothing before it, which is true. Where nothing may have been missed nobody is told anything.
+func TestWeeks01WhatWasPurgedBeforeItCame(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		lost  int // events that did not come before the purge
+		upset bool
+		gaps  int
+	}{
+		{"nothing happened", 0, false, 0},
+		{"an event was missed", 1, true, 1},
+		{"several were missed", 5, true, 1},
+		{"nothing came while it might have been missed", 0, true, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var lose atomic.Bool
+			var lost atomic.Int64
+			opt := options(node(t, t.TempDir()))
+			opt.AuditInterval = time.Hour
+			opt.Disturb = func(m *nats.Msg, deliver func(*nats.Msg)) {
+				if lose.Load() {
+					lost.Add(1)
+					return
+				}
+				deliver(m)
+			}
+			l := open(t, opt)
+			a, sk := l.apps["app-1"], &sink{}
+			if _, err := l.Attach(t.Context(), "app-1", "c", sk); err != nil {
+				t.Fatal(err)
+			}
+			publish := func(data string) uint64 {
+				t.Helper()
+				got, err := l.Publish(t.Context(), "app-1", broker.Outgoing{Channel: "c", Event: &broker.Event{Name: "e", Data: []byte(data)}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return got[0].Offset
+			}
+			arrived := func(n int) {
+				t.Helper()
+				awaitTrue(t, "events have come", func() bool { all, _ := sk.all(); return len(all) == n })
+			}
+			publish("first")
+			arrived(1)
+			lose.Store(true)
+			var missed uint64
+			for range c.lost {
+				missed = publish("missed")
+			}
+			awaitTrue(t, "they are on no way any more", func() bool { return lost.Load() == int64(c.lost) })
+			lose.Store(false)
+			if c.upset {
+				a.disturbed()
+			}
+			s, err := newOperator(t, l).js.Stream(t.Context(), a.stream)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Purge(t.Context(), jetstream.WithPurgeSubject(SubjectOf("app-1", "c"))); err != nil {
+				t.Fatal(err)
+			}
+			publish("next")
+			arrived(2)
+			_, gaps := sk.all()
+			if gaps != c.gaps {
+				t.Fatalf("%d gaps were told, want %d", gaps, c.gaps)
+			}
+			if c.gaps > 0 && (sk.gaps[0].After.Offset >= missed || sk.gaps[0].Resume.Offset < missed) {
+				t.Errorf("told was %+v, missed up to %d", sk.gaps[0], missed)
+			}
+		})
+	}
+}
+
+func TestAbsence(t *testing.T) {
+	now := time.Unix(100_000, 0)
+	seen := mark{offset: 10, time: now.Add(-time.Minute)}
+	for _, c := range []struct {
+		name        string
+		first, last uint64
+		calm        uint64
+		seen        mark
+		purged      bool
+	}{
+		{"nothing came since", 21, 20, 20, seen, false},
+		{"what came since is gone as well", 31, 30, 20, seen, true},
+		{"some of what came since is gone", 25, 30, 20, seen, true},
+		{"all of it is there, and what was seen is not", 1, 30, 20, seen, true},
+		{"what was seen was evicted by bytes", 15, 30, 20, seen, false},
+		{"what was seen was too old", 1, 30, 20, mark{offset: 10, time: now.Add(-2 * time.Hour)}, false},
+		{"nothing was ever seen", 1, 30, 20, mark{}, false},
+		{"nothing was ever seen, and what came since is gone", 31, 30, 20, mark{}, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			info := &jetstream.StreamInfo{TimeStamp: now, Config: jetstream.StreamConfig{MaxAge: time.Hour}}
+			info.State.FirstSeq, info.State.LastSeq = c.first, c.last
+			if got := (absence{seen: c.seen, at: c.seen.offset}).purged(info, c.calm); got != c.purged {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
+}
+
+// TestARepairEndsWhereTheChannelWasPurged: one held message says that nothing came before it,
+// and one before it that something did. The repair took the first for a proof and began
+// again because of the second, for ever.
+func TestARepairEndsWhereTheChannelWasPurged(t *testing.T) {
+	f := alone(t, broker.Position{Epoch: "e", Offset: 10}, &sink{})
+	f.Lock()
+	defer f.Unlock()
+	f.track.advance(10, time.Unix(1000, 0))
+	hold := func(offset, prev uint64) {
+		f.Hold(arrival{place: place{offset: offset, prev: prev}, msg: &nats.Msg{}}, 0)
+	}
+	hold(60, 50)
+	hold(70, 0)
+	if f.continues(10) {
+		t.Error("the second is taken for a proof")
+	}
+}
