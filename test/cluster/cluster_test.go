@@ -64,6 +64,8 @@ type settings struct {
 	servers []*natsChild
 	// compose runs three NATS servers with the accounts of docker-compose.yml.
 	compose bool
+	// options change those of the log of a gateway.
+	options func(*streams.Options)
 	// disturb stands before the feeds.
 	disturb  func(m *nats.Msg, deliver func(*nats.Msg))
 	webhooks webhook.Options
@@ -156,6 +158,9 @@ func (c *cluster) join() *node {
 	}
 	for _, a := range c.set.apps {
 		opt.Apps = append(opt.Apps, streams.AppOptions{ID: a.ID, Secrets: []streams.Secret{"secret"}, MaxMessages: c.set.retained, MaxBytes: -1})
+	}
+	if c.set.options != nil {
+		c.set.options(&opt)
 	}
 	var err error
 	if n.log, err = streams.Open(c.t.Context(), opt); err != nil {

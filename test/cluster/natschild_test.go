@@ -29,7 +29,9 @@ type natsChildSettings struct {
 	// ClusterPort and Routes make it one of a cluster.
 	ClusterPort int
 	Routes      []string
-	clock       `json:"-"`
+	// Config is a file that says everything instead. It is read again on SIGHUP.
+	Config string
+	clock  `json:"-"`
 }
 
 func serveNATS(text string) error {
@@ -44,6 +46,13 @@ func serveNATS(text string) error {
 	if len(set.Routes) > 0 {
 		opt.Cluster = server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: set.ClusterPort}
 		opt.Routes = server.RoutesFromStr(strings.Join(set.Routes, ","))
+	}
+	if set.Config != "" {
+		var err error
+		if opt, err = server.ProcessConfigFile(set.Config); err != nil {
+			return err
+		}
+		opt.NoLog = true
 	}
 	s, err := server.NewServer(opt)
 	if err != nil {
