@@ -75,6 +75,7 @@ func buildApp(where string, m map[string]any, c *Config, p *problems) App {
 	a.checkCredentials(where, c, p)
 	a.buildHistory(where, number, c, p)
 	a.Histories = buildHistories(where+"channel_history", v["channel_history"], &a, p)
+	a.Snapshots = buildSnapshots(where+"channel_snapshot", v["channel_snapshot"], p)
 	a.Origins, _ = v["allowed_origins"].([]string)
 	for _, pattern := range a.Origins {
 		if err := checkOrigin(pattern); err != nil {

@@ -214,6 +214,8 @@ type App struct {
 	Replicas              int
 	// Histories are the entries of channel_history in byte order of their patterns.
 	Histories []ChannelHistory
+	// Snapshots are the entries of channel_snapshot, likewise.
+	Snapshots []ChannelSnapshot
 }
 
 // ChannelDelta is the setting of the channels that a pattern matches.

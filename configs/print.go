@@ -88,8 +88,9 @@ func (a *App) effective() map[string]any {
 		"max_backend_events_per_second": a.MaxEvents, "max_read_requests_per_second": a.MaxReads,
 		"history_max_messages": a.MaxMessages, "history_max_bytes": a.MaxBytes,
 		"history_retention_seconds": int(a.Retention / time.Second), "history_replicas": a.Replicas,
-		"channel_history": effectiveHistories(a.Histories),
-		"webhooks":        effectiveWebhooks(a.Webhooks),
+		"channel_history":  effectiveHistories(a.Histories),
+		"channel_snapshot": effectiveSnapshots(a.Snapshots),
+		"webhooks":         effectiveWebhooks(a.Webhooks),
 	}
 	if a.SecretFile != "" {
 		delete(out, "secret")

@@ -37,6 +37,11 @@ func registryOf(c *configs.Config) *app.Registry {
 				EventsPerSecond: a.MaxEvents, ReadsPerSecond: a.MaxReads,
 			},
 		}
+		for _, s := range a.Snapshots {
+			out.Snapshots = append(out.Snapshots, app.SnapshotPattern{
+				Match: s.Pattern, Snapshot: app.Snapshot{On: s.Enabled, MaxValues: s.MaxValues},
+			})
+		}
 		for _, w := range a.Webhooks {
 			out.Webhooks = append(out.Webhooks, app.Webhook{
 				URL: w.URL, Events: w.Events, Prefix: w.Prefix, Suffix: w.Suffix, Headers: w.Headers,

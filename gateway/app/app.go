@@ -107,6 +107,8 @@ type App struct {
 	// Rewind lets V2 subscriptions begin with a part of the past.
 	Rewind   bool
 	Recovery Recovery
+	// Snapshots are the channels whose subscribers begin with a snapshot.
+	Snapshots []SnapshotPattern
 	// ClientEvents lets subscribers of private and presence channels send
 	// events, at most ClientEventRate per second and connection, 0 for no
 	// bound.
@@ -142,6 +144,33 @@ func (a *App) ChannelDelta(channel string) Delta {
 		return a.Delta
 	}
 	return a.Patterns[i].Delta
+}
+
+// Snapshot says whether subscribers of a channel begin with the newest event of each
+// conflation value.
+type Snapshot struct {
+	On bool
+	// MaxValues bounds the values, 0 leaves it to the gateway.
+	MaxValues int
+}
+
+// SnapshotPattern is one entry of channel_snapshot. Match may contain one `*`.
+type SnapshotPattern struct {
+	Match string
+	Snapshot
+}
+
+// Snapshot returns the setting of a channel. Which entry counts is decided as for
+// [App.ChannelDelta].
+func (a *App) Snapshot(channel string) Snapshot {
+	if len(a.Snapshots) == 0 {
+		return Snapshot{}
+	}
+	i := choose(len(a.Snapshots), func(i int) string { return a.Snapshots[i].Match }, channel)
+	if i < 0 {
+		return Snapshot{}
+	}
+	return a.Snapshots[i].Snapshot
 }
 
 // choose returns which of n patterns counts for a channel, -1 if none does.

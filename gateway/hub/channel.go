@@ -30,6 +30,8 @@ type Channel struct {
 	name  string
 	delta app.Delta
 	keyed bool
+	// path is where the conflation value stands, also if nothing is compressed.
+	path delta.Path
 	// caches: the last event is sent to new subscribers.
 	caches bool
 	// conflates: sockets that are behind skip to the newest publication of
@@ -88,15 +90,18 @@ func (h *Hub) newChannel(a *app.App, name string) *Channel {
 	}
 	c.caches = pusher.KindOf(name).Cache() && h.opt.History != nil
 	c.recent = newRecent(c)
+	var err error
+	if c.delta.Path != "" {
+		c.path, err = delta.ParsePath(c.delta.Path)
+	}
 	if !c.delta.Enabled {
 		return c
 	}
 	if c.delta.Path != "" {
-		path, err := delta.ParsePath(c.delta.Path)
 		if err != nil {
 			h.opt.Logger.Error("conflation path refused; channel runs without one", "app", a.ID, "path", c.delta.Path, "error", err)
 		} else {
-			c.log.path, c.keyed = path, true
+			c.log.path, c.keyed = c.path, true
 			c.conflates = a.Conflate
 		}
 	}

@@ -2,14 +2,12 @@ package hub
 
 import "time"
 
-// hold returns the way of a new subscription that is to wait for a resume, nil if none is
-// expected.
-func (c *Client) hold(ch *Channel) *past {
+// hold has the way of a new subscription wait for a resume, if one is to be expected.
+func (c *Client) hold(p *past) bool {
 	r := &c.recovery
-	if !c.recovers() || r.asked || ch.recent == nil || c.hub.opt.Now().Sub(c.began) > holdAge {
-		return nil
+	if !c.recovers() || r.asked || p.channel.recent == nil || c.hub.opt.Now().Sub(c.began) > holdAge {
+		return false
 	}
-	p := &past{channel: ch, shard: c.shard, out: c.sock.Outbox(), ends: silently{}}
 	p.held.Store(true)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -19,7 +17,7 @@ func (c *Client) hold(ch *Channel) *past {
 	} else {
 		r.release.Reset(holdTime)
 	}
-	return p
+	return true
 }
 
 // handling notes that a message of the client is being handled, or no longer: the resume

@@ -43,6 +43,9 @@ type past struct {
 	held atomic.Bool
 	// cold: the log was read for it.
 	cold bool
+	// latest: it goes through the newest publications of all conflation values, once these
+	// are fresh.
+	latest, fresh bool
 	// failed is why the past cannot be had.
 	failed atomic.Pointer[pusher.ResumeFailure]
 	// sent counts what was sent of the past and live what was published meanwhile; met and
@@ -77,7 +80,7 @@ func (s *subscribers) travel(sub *subscription, p *past) {
 	}
 	d.queue.discard()
 	sub.state, d.past = catching, p
-	if p.held.Load() {
+	if p.held.Load() && !p.latest {
 		p.place = s.last
 	}
 	if p.head == 0 {
@@ -164,7 +167,7 @@ func (s *shard) step(to *subscribers, sub *subscription, p *past, budget int) (n
 		p.place = max(p.place, p.then)
 	}
 	var room [16]*prepared
-	items, reached, ok := p.channel.recent.after(room[:0], p, len(room))
+	items, reached, ok := p.channel.recent.next(room[:0], p, len(room))
 	if !ok {
 		return 0, true, false
 	}

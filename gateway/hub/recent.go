@@ -33,13 +33,14 @@ type recent struct {
 	// live; what was read for somebody has plain ones.
 	decided uint64
 	// bytes is what the hub has been told of the size.
-	bytes int
+	bytes  int
+	latest latest
 }
 
 // newRecent returns the past of a channel that may be asked for it, nil for others.
 func newRecent(c *Channel) *recent {
 	r := c.app.Recovery
-	if c.hub.opt.History == nil || !r.Enabled && !c.app.Rewind || pusher.KindOf(c.name).ServerToUser() {
+	if c.hub.opt.History == nil || !r.Enabled && !c.app.Rewind && !c.app.Snapshot(c.name).On || pusher.KindOf(c.name).ServerToUser() {
 		return nil
 	}
 	limits := backlog.Limits{Items: r.MaxEvents, Bytes: r.MaxBytes}
@@ -67,6 +68,7 @@ func (r *recent) begin(epoch string, place uint64) {
 	r.epoch, r.decided = epoch, place
 	woken := r.backlog.Begin(place)
 	r.count()
+	r.forget()
 	r.mu.Unlock()
 	r.wake(woken)
 }
@@ -100,6 +102,7 @@ func (r *recent) add(p *prepared) {
 	}
 	r.backlog.Append(p)
 	r.count()
+	r.put(p)
 }
 
 // skip notes a publication that no socket gets.
@@ -144,6 +147,14 @@ func (r *recent) count() {
 	now := r.backlog.Bytes()
 	r.channel.hub.recentBytes.Add(int64(now - r.bytes))
 	r.bytes = now
+}
+
+// next is what a way comes to next.
+func (r *recent) next(dst []*prepared, p *past, most int) (items []*prepared, reached uint64, ok bool) {
+	if p.latest {
+		return r.newest(dst, p, most)
+	}
+	return r.after(dst, p, most)
 }
 
 // after appends what comes next for somebody who is behind, and returns the place that

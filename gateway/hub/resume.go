@@ -80,13 +80,22 @@ func (c *Client) resume(data string) {
 
 // way is that of a subscription through the past, nil if it is live at once.
 func (c *Client) way(m *membership, wish *pusher.Rewind) (*past, error) {
-	if wish != nil {
+	switch {
+	case wish != nil && wish.Latest:
+		return c.snapshot(m.channel), nil
+	case wish != nil:
 		return c.rewind(m.channel, wish)
-	}
-	if m.welcomed {
+	case m.welcomed:
 		return nil, nil
+	case c.app.Snapshot(m.channel.name).On && m.channel.recent != nil:
+		p := c.snapshot(m.channel)
+		c.hold(p)
+		return p, nil
 	}
-	return c.hold(m.channel), nil
+	if p := (&past{channel: m.channel, shard: c.shard, out: c.sock.Outbox(), ends: silently{}}); c.hold(p) {
+		return p, nil
+	}
+	return nil, nil
 }
 
 // setOut begins the way of a subscription that was told that it is one, with what its client
@@ -216,7 +225,10 @@ func (c *Client) travel(all *resuming, m *membership, at pusher.ResumePosition) 
 		ends: &resumed{all, m.channel, at},
 	}
 	if sub.state == catching {
-		p.then = s.details[sub.out].past.place // Of what came since, nothing was sent.
+		// Of what came since, nothing was sent.
+		if p.then = s.details[sub.out].past.place; s.details[sub.out].past.latest {
+			p.then = m.began
+		}
 	}
 	if at.Serial >= p.then {
 		sub.since = max(sub.since, at.Serial)

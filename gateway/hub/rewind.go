@@ -33,8 +33,6 @@ func (c *Client) takeWish(r *request) bool {
 		reason = "rewind is offered to connections of protocol 2 only"
 	case !c.app.Rewind || c.hub.opt.History == nil || c.app.Readings.Of(r.Channel).Off || r.kind.ServerToUser():
 		reason = "rewind is not enabled for this channel"
-	case wish.Latest:
-		reason = "rewind.latest is not offered for this channel"
 	default:
 		r.wish = &wish
 		return true

@@ -1,0 +1,240 @@
+package hub
+
+import (
+	"context"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/delta"
+	"github.com/sluicehq/sluice/gateway/backlog"
+	"github.com/sluicehq/sluice/gateway/count"
+	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/gateway/sight"
+	"github.com/sluicehq/sluice/gateway/socket"
+)
+
+const (
+	// snapshotValues and snapshotBytes bound the values of one channel, unless the app says
+	// how many.
+	snapshotValues = 10_000
+	snapshotBytes  = 64 << 20
+	// snapshotReads bounds the publications that are looked through for them.
+	snapshotReads = 1_000_000
+)
+
+// latest is the newest publication of each conflation value of a channel, for those who
+// subscribe with a snapshot. It belongs to the lock of the recent past. It is made from the
+// log when somebody asks for the first time, and kept by what is delivered.
+type latest struct {
+	fold *backlog.Latest[*prepared]
+	// complete is set when the past was read into it.
+	complete bool
+	// waiting are those who want it as the log is now, and working says that somebody sees
+	// to it.
+	waiting []*past
+	working bool
+	// bytes is what the hub has been told of the size.
+	bytes int
+}
+
+// snapshot returns the way of a subscription that begins with a snapshot.
+func (c *Client) snapshot(ch *Channel) *past {
+	return &past{
+		channel: ch, shard: c.shard, out: c.sock.Outbox(), latest: true, ends: &snapshotted{client: c, channel: ch},
+	}
+}
+
+// forget lets the snapshot go. The caller holds the lock.
+func (r *recent) forget() {
+	r.latest.fold, r.latest.complete = nil, false
+	r.countLatest()
+}
+
+// snapshotValues bounds the values of a snapshot.
+func (c *Channel) snapshotValues() int {
+	if n := c.app.Snapshot(c.name).MaxValues; n > 0 {
+		return n
+	}
+	return snapshotValues
+}
+
+// put adds a publication that is about to be delivered. The caller holds the lock.
+func (r *recent) put(p *prepared) {
+	if r.latest.fold == nil {
+		return
+	}
+	r.latest.fold.Put(r.channel.snapshotKey(p), p)
+	r.countLatest()
+}
+
+// snapshotKey is the conflation value of a publication, also in a channel that does not
+// compress.
+func (c *Channel) snapshotKey(p *prepared) string {
+	if c.keyed {
+		return p.key
+	}
+	return count.Value(&p.pub.Event, delta.ShapeOf(p.pub.Data), c.path)
+}
+
+// countLatest tells the hub how much is kept. The caller holds the lock.
+func (r *recent) countLatest() {
+	now := 0
+	if r.latest.fold != nil {
+		now = r.latest.fold.Bytes()
+	}
+	r.channel.hub.recentBytes.Add(int64(now - r.latest.bytes))
+	r.latest.bytes = now
+}
+
+// newest appends what comes next of the snapshot for somebody, and returns the place that
+// it reaches, which is that of the newest publication at the end. It reports false when the
+// snapshot must be made or compared with the log first; he is woken then.
+func (r *recent) newest(dst []*prepared, p *past, most int) (items []*prepared, reached uint64, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !p.fresh || r.latest.fold == nil {
+		r.latest.waiting = append(r.latest.waiting, p)
+		if !r.latest.working {
+			r.latest.working = r.channel.hub.background(r.refresh)
+		}
+		return dst, p.place, false
+	}
+	dst, reached, end := r.latest.fold.AppendAfter(dst, p.place, most)
+	if end {
+		reached = max(reached, r.backlog.High())
+	}
+	return dst, reached, true
+}
+
+// refresh makes the snapshot what the log says, for all who wait, until nobody does.
+func (r *recent) refresh() {
+	for {
+		r.mu.Lock()
+		waiting := r.latest.waiting
+		r.latest.waiting = nil
+		if len(waiting) == 0 {
+			r.latest.working = false
+			r.mu.Unlock()
+			return
+		}
+		r.mu.Unlock()
+		err := r.compare()
+		var failed *pusher.ResumeFailure
+		if err != nil {
+			failed = r.channel.failure(r.channel.life(), err)
+		}
+		r.mu.Lock()
+		for _, p := range waiting {
+			p.fresh = true
+			if failed != nil {
+				p.failed.Store(failed)
+			}
+		}
+		r.mu.Unlock()
+		r.wake(waiting)
+	}
+}
+
+// compare reads the past of the channel if that was not done yet, and lets go of what the log
+// does not have any more.
+func (r *recent) compare() error {
+	c := r.channel
+	ctx, cancel := context.WithTimeout(c.hub.ctx, pastTimeout)
+	defer cancel()
+	view, err := c.hub.sight().Look(ctx, c.app, c.name)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	high, epoch, complete := r.backlog.High(), r.epoch, r.latest.complete
+	if r.latest.fold == nil {
+		r.latest.fold = backlog.NewLatest[*prepared](backlog.Limits{Items: c.snapshotValues(), Bytes: snapshotBytes})
+	}
+	r.mu.Unlock()
+	seen, _, err := view.State(ctx)
+	if err != nil {
+		return err
+	}
+	var past []backlog.Old[*prepared]
+	whole := true
+	if !complete && seen.Messages > 0 {
+		if past, whole, err = r.look(view, high); err != nil {
+			return err
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.epoch != epoch || r.latest.fold == nil {
+		return broker.ErrEpochChanged
+	}
+	if !complete {
+		r.latest.fold.Fill(past, whole)
+		r.latest.complete = true
+	}
+	oldest := seen.Oldest
+	if seen.Messages == 0 {
+		oldest = high + 1
+	}
+	r.latest.fold.Cut(oldest)
+	r.countLatest()
+	return nil
+}
+
+// look finds the newest publication of each value up to a place, newest first. whole is false
+// when not all of the log was looked through.
+func (r *recent) look(view *sight.View, high uint64) (past []backlog.Old[*prepared], whole bool, err error) {
+	c := r.channel
+	limit := c.snapshotValues()
+	known := map[string]bool{}
+	q := broker.Query{NewestFirst: true, To: high, Limit: pastPage}
+	for seen := 0; seen < snapshotReads && len(known) < limit; {
+		ctx, cancel := context.WithTimeout(c.hub.ctx, pastTimeout)
+		page, err := view.Read(ctx, q)
+		cancel()
+		if err != nil {
+			return nil, false, err
+		}
+		c.hub.opt.Metrics.recoveryReads.Inc()
+		for _, pub := range page.Publications {
+			seen++
+			if pub.Skipped != "" {
+				continue
+			}
+			p := c.bygone(pub)
+			if key := c.snapshotKey(p); !known[key] {
+				known[key] = true
+				past = append(past, backlog.Old[*prepared]{Key: key, Item: p})
+			}
+		}
+		n := len(page.Publications)
+		if !page.More || n == 0 || page.Publications[n-1].Offset <= 1 {
+			return past, true, nil
+		}
+		q.To = page.Publications[n-1].Offset - 1
+	}
+	return past, false, nil
+}
+
+// snapshotted ends the way of a subscription that began with a snapshot.
+type snapshotted struct {
+	client  *Client
+	channel *Channel
+}
+
+func (e *snapshotted) end(p *past) []*socket.Frame {
+	if e.client.dialect != pusher.V2 {
+		return nil
+	}
+	return []*socket.Frame{controlFrame(pusher.V2, 128+len(e.channel.name), &pusher.Control{
+		Event: "snapshot_complete", Channel: e.channel.name, MessageID: e.client.hub.messageID(),
+		Object: pusher.AppendSnapshotComplete(nil, p.sent, p.failed.Load() == nil && !e.channel.recent.partial()),
+	})}
+}
+
+func (*snapshotted) abandon(*past) {}
+
+// partial reports that the snapshot has not all values.
+func (r *recent) partial() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.latest.fold == nil || r.latest.fold.Partial()
+}
