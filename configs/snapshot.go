@@ -19,10 +19,9 @@ var snapshotKeys = []key{
 func buildSnapshots(where string, raw any, p *problems) (out []ChannelSnapshot) {
 	byPattern(where, raw, p, func(at, pattern string, value any) {
 		s := ChannelSnapshot{Pattern: pattern}
-		switch v := value.(type) {
-		case bool:
-			s.Enabled = v
-		default:
+		if on, is := snapshotKeys[0].coerce(value); is {
+			s.Enabled, _ = on.(bool)
+		} else {
 			entry, ok := structure(at, value, snapshotKeys, p)
 			if !ok {
 				return

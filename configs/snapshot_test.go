@@ -9,9 +9,9 @@ import (
 
 func TestTime02SnapshotSettings(t *testing.T) {
 	load := func(value string) (*Config, error) {
-		return loadText(t, `{"apps":[{"id":"a","channel_snapshot":`+value+`}]}`)
+		return loadText(t, `apps: [{"id": "a", "channel_snapshot": `+value+`}]`)
 	}
-	c, err := load(`{"ticker-*":true,"b":{"max_values":7},"a":{"enabled":false},"c":false}`)
+	c, err := load(`{"ticker-*": true, "b": {"max_values": 7}, "a": {"enabled": false}, "c": false}`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,8 +33,8 @@ func TestTime02SnapshotSettings(t *testing.T) {
 		t.Errorf("loaded again (-want +got):\n%s", diff)
 	}
 	for value, names := range map[string]string{
-		`[]`: "channel_snapshot", `{"a":7}`: `["a"]`, `{"a":"yes"}`: `["a"]`, `{"*b*":true}`: "at most one", `{"a":{"max_values":0}}`: "max_values",
-		`{"a":{"max_values":100001}}`: "100000", `{"a":{"values":1}}`: "values",
+		`[]`: "channel_snapshot", `{"a": 7}`: `["a"]`, `{"a": "yes"}`: `["a"]`, `{"*b*": true}`: "at most one", `{"a": {"max_values": 0}}`: "max_values",
+		`{"a": {"max_values": 100001}}`: "100000", `{"a": {"values": 1}}`: "values",
 	} {
 		if _, err := load(value); err == nil || !strings.Contains(err.Error(), names) {
 			t.Errorf("%s: got error %v, want one with %s", value, err, names)
