@@ -142,6 +142,13 @@ func (r *rig) publishMany(channel string, from, to int, change ...func(*broker.E
 	for _, n := range numbers(from, to) {
 		last = r.publish(channel, "tick", n, change...)
 	}
+	r.settled(channel, last.Offset)
+	return last
+}
+
+// settled waits until the gateway has a publication, if it follows the channel.
+func (r *rig) settled(channel string, offset uint64) {
+	r.t.Helper()
 	eventually(r.t, "the gateway has what was published", func() bool {
 		r.hub.mu.Lock()
 		c := r.hub.channels[channelKey{"app", channel}]
@@ -152,7 +159,7 @@ func (r *rig) publishMany(channel string, from, to int, change ...func(*broker.E
 			}
 			s := &c.shards[i]
 			s.mu.Lock()
-			behind := s.last < last.Offset
+			behind := s.last < offset
 			s.mu.Unlock()
 			if behind {
 				return false
@@ -160,7 +167,6 @@ func (r *rig) publishMany(channel string, from, to int, change ...func(*broker.E
 		}
 		return true
 	})
-	return last
 }
 
 func TestAttachPositions(t *testing.T) {
