@@ -9,7 +9,9 @@ import (
 
 // operatorEdits are what NATS lets an operator change of a stream. Left out is what ends the
 // stream for good, after which nothing can be put back: sealed, work-queue retention of a
-// stream that has another one, counters.
+// stream that has another one, counters. So is retention by interest: what it removes from the
+// middle of a channel at the moment at which a gateway hears nothing leaves no trace that NATS
+// would tell; docs/operations.md says so.
 var operatorEdits = []struct {
 	name   string
 	change func(o *randomOperator, c *jetstream.StreamConfig)
@@ -91,11 +93,6 @@ var operatorEdits = []struct {
 	}},
 	{"limits of consumers", func(_ *randomOperator, c *jetstream.StreamConfig) {
 		c.ConsumerLimits = jetstream.StreamConsumerLimits{MaxAckPending: 5, InactiveThreshold: time.Minute}
-	}},
-	{"interest retention", func(_ *randomOperator, c *jetstream.StreamConfig) {
-		if c.Retention == jetstream.LimitsPolicy {
-			c.Retention = jetstream.InterestPolicy
-		}
 	}},
 	{"batches", func(_ *randomOperator, c *jetstream.StreamConfig) { c.AllowAtomicPublish = true }},
 	{"a source", func(_ *randomOperator, c *jetstream.StreamConfig) {
