@@ -67,12 +67,12 @@ func (s *subscribers) greetCached(c *Client, channel *Channel, f form) {
 	if s.cached != nil {
 		last = s.cached.pub.Offset
 	}
-	channel.missed(last)
+	channel.tellMiss(last)
 }
 
-// missed tells the application once, over all gateways, that a cache channel is empty. It
+// tellMiss tells the application once, over all gateways, that a cache channel is empty. It
 // must not block.
-func (c *Channel) missed(last uint64) {
+func (c *Channel) tellMiss(last uint64) {
 	h := c.hub
 	if !c.roll.Misses(last) {
 		return

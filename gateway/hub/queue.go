@@ -51,8 +51,8 @@ func (q *queue) put(p *prepared, budget *socket.Budget) (replaced bool) {
 
 // take takes a publication out that waits no longer.
 func (q *queue) take(p *prepared) {
-	if waits := q.newest[p.key]; waits != nil {
-		waits.release(q.budget)
+	if old := q.newest[p.key]; old != nil {
+		old.release(q.budget)
 		delete(q.newest, p.key)
 	}
 }
