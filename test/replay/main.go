@@ -223,6 +223,7 @@ func (s *server) pace(ctx context.Context, o options) error {
 	}
 	var came []time.Time
 	var stored []int64
+	control := watchTimers(ctx)
 	err := s.replay(ctx, func(line []byte) {
 		at := time.Now()
 		var item struct {
@@ -232,6 +233,7 @@ func (s *server) pace(ctx context.Context, o options) error {
 			came, stored = append(came, at), append(stored, item.Time)
 		}
 	}, "pace", "--speed", "1")
+	own := control()
 	if err != nil {
 		return err
 	}
@@ -251,10 +253,37 @@ func (s *server) pace(ctx context.Context, o options) error {
 	p99 := quantile(spacing, 0.99)
 	fmt.Printf("%d events in %v: error of the spacing p50 %v, p99 %v, largest %v; drift %v\n", len(came), came[len(came)-1].Sub(came[0]).Round(time.Second),
 		quantile(spacing, 0.5), p99, quantile(spacing, 1), drift)
+	fmt.Printf("a timer of this program was late by p50 %v, p99 %v meanwhile: that is the machine's part, once for each of two programs\n", quantile(own, 0.5), quantile(own, 0.99))
 	if p99 > o.late || drift.Abs() > o.drift {
 		return fmt.Errorf("the error of the spacing may be %v (p99), and the drift %v", o.late, o.drift)
 	}
 	return nil
+}
+
+// watchTimers measures by how much timers of this program are late, until what it returns is
+// called, which gives all of them.
+func watchTimers(ctx context.Context) (end func() []time.Duration) {
+	ctx, stop := context.WithCancel(ctx)
+	all := make(chan []time.Duration)
+	go func() {
+		var late []time.Duration
+		for {
+			due := time.Now().Add(20 * time.Millisecond)
+			timer := time.NewTimer(20 * time.Millisecond)
+			select {
+			case <-timer.C:
+				late = append(late, time.Since(due))
+			case <-ctx.Done():
+				timer.Stop()
+				all <- late
+				return
+			}
+		}
+	}()
+	return func() []time.Duration {
+		stop()
+		return <-all
+	}
 }
 
 func quantile(all []time.Duration, q float64) time.Duration {
