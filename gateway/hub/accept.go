@@ -48,6 +48,7 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	c.delta.quirk = quirkOf(r.URL.Query().Get("client"))
 	c.delta.usable = c.delta.quirk.decodes
+	c.silent = r.URL.Query().Get("echo_messages") == "false"
 	c.deflates = h.opt.Compression && no.code == 0 && websocket.AcceptsDeflate(r.Header)
 	upgrader := h.upgraders[0]
 	if c.deflates {

@@ -31,6 +31,8 @@ type Client struct {
 	// address is that of the client, as far as the proxies in front are believed.
 	address string
 	dialect pusher.Dialect
+	// silent: a V2 connection does not want client events of its own.
+	silent bool
 	// deflates: the peer takes compressed messages.
 	deflates bool
 	// refused connections are told why and closed; they take part in nothing.

@@ -53,8 +53,10 @@ func (c *Client) clientEvent(f pusher.ClientFrame) {
 		data = []byte("null")
 	}
 	ev := &broker.Event{
-		Name: f.Event, Data: data, Origin: broker.OriginClient, ExcludeSocket: c.id, Node: c.hub.opt.Node,
-		UserID: m.member,
+		Name: f.Event, Data: data, Origin: broker.OriginClient, Node: c.hub.opt.Node, UserID: m.member,
+	}
+	if !c.echoes(f.Echo) {
+		ev.ExcludeSocket = c.id
 	}
 	ctx, cancel := context.WithTimeout(c.hub.ctx, c.hub.opt.PublishTimeout)
 	defer cancel()
@@ -71,6 +73,18 @@ func (c *Client) clientEvent(f pusher.ClientFrame) {
 		c.hub.failures.Warn(c.hub.opt.Logger, "client event", "storing a client event failed", "app", c.app.ID, "channel", f.Channel, "error", err)
 		c.deny(refusedClientEvent, f.Channel, pusher.ErrorClientEvent, "the event could not be stored; try again")
 	}
+}
+
+// echoes tells whether the connection gets a client event of its own (protocol section 5.8).
+// V1 never does.
+func (c *Client) echoes(wish *bool) bool {
+	if c.dialect != pusher.V2 {
+		return false
+	}
+	if wish != nil {
+		return *wish
+	}
+	return !c.silent
 }
 
 // limited counts a request that a limit refuses.

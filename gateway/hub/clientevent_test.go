@@ -176,3 +176,59 @@ func TestSignIn(t *testing.T) {
 		}
 	})
 }
+
+// What a V2 client hears of itself.
+func TestEcho(t *testing.T) {
+	join := func(r *rig, query string) *peer {
+		p := r.dial("/app/key?protocol=2" + query)
+		id := established(t, p.want("sockudo:connection_established"))
+		p.say(`{"event":"sockudo:subscribe","data":{"channel":"private-a","auth":"key:%s"}}`, pusher.SignChannel("secret", id, "private-a", "", false))
+		p.want("sockudo_internal:subscription_succeeded")
+		return p
+	}
+	for _, c := range []struct {
+		name, query, extras string
+		hears               bool
+	}{
+		{"V2-05 a sender gets its own event", "", "", true},
+		{"V2-05 not with echo_messages=false", "&echo_messages=false", "", false},
+		{"V2-05 not with extras.echo false", "", `,"extras":{"echo":false}`, false},
+		{"V2-05 with extras.echo true whatever the connection says", "&echo_messages=false", `,"extras":{"echo":true}`, true},
+		{"what makes no sense changes nothing", "&echo_messages=maybe", `,"extras":{"echo":"no"}`, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t, clientEvents)
+			p, other := join(r, c.query), join(r, "")
+			p.say(`{"event":"client-x","channel":"private-a","data":{"n":1}%s}`, c.extras)
+			if m := other.want("client-x"); string(m.Data) != `{"n":1}` {
+				t.Errorf("another one got %s", m.text)
+			}
+			if c.hears {
+				p.want("client-x")
+			}
+			p.alive()
+		})
+	}
+	t.Run("V2-01 V1 prefixes are understood as well", func(t *testing.T) {
+		r := newRig(t, clientEvents)
+		p := r.dial("/app/key?protocol=2")
+		p.want("sockudo:connection_established")
+		p.say(`{"event":"pusher:subscribe","data":{"channel":"c"}}`)
+		p.want("sockudo_internal:subscription_succeeded")
+		p.say(`{"event":"pusher:ping","data":{}}`)
+		p.want("sockudo:pong")
+	})
+	t.Run("TF-07 an expression is refused", func(t *testing.T) {
+		r := newRig(t, clientEvents)
+		for _, value := range []string{`"a == 1"`, `{}`, `true`} {
+			p := r.dial("/app/key?protocol=2")
+			p.want("sockudo:connection_established")
+			p.say(`{"event":"sockudo:subscribe","data":{"channel":"c","expression":%s}}`, value)
+			p.want("sockudo:error")
+			if m := p.want("sockudo:subscription_error"); !strings.Contains(m.str(), `"FilterError"`) || !strings.Contains(m.str(), "expression") {
+				t.Errorf("got %s", m.text)
+			}
+			p.alive()
+		}
+	})
+}

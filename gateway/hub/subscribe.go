@@ -73,6 +73,10 @@ func (c *Client) readRequest(r *request, f pusher.ClientFrame) bool {
 
 // takeFilter takes the filter from the pool.
 func (c *Client) takeFilter(r *request) bool {
+	if r.Expression {
+		c.refuse(r.Channel, pusher.NoCode, "FilterError", 400, "expression is not offered by this server; use filter")
+		return false
+	}
 	filter, err := c.hub.filters.take(r.Filter)
 	if !c.hub.opt.Filters {
 		c.hub.filters.drop(filter)

@@ -19,6 +19,9 @@ type ClientFrame struct {
 	// message, valid as long as that is not changed. What the readers of this package make of
 	// it says which of its parts are views too.
 	Data string
+	// Echo is what the member `extras.echo` of a client event says, nil if it says nothing
+	// (protocol section 5.8).
+	Echo *bool
 }
 
 // MaxDepth is how deep objects and arrays may be nested in what this package
@@ -48,8 +51,8 @@ func ParseClientFrame(b []byte) (ClientFrame, error) {
 	if err != nil {
 		return ClientFrame{}, err
 	}
-	event, channel, data := gjson.Result{}, gjson.Result{}, gjson.Result{}
-	members(root, member{"event", &event}, member{"channel", &channel}, member{"data", &data})
+	var event, channel, data, extras gjson.Result
+	members(root, member{"event", &event}, member{"channel", &channel}, member{"data", &data}, member{"extras", &extras})
 	if event.Type != gjson.String || event.Str == "" {
 		return ClientFrame{}, errors.New("event is missing or not a string")
 	}
@@ -62,6 +65,10 @@ func ParseClientFrame(b []byte) (ClientFrame, error) {
 		return about(root), errors.New("channel is not a string")
 	}
 	f.Data = raw(data)
+	if echo := extras.Get("echo"); extras.IsObject() && (echo.Type == gjson.True || echo.Type == gjson.False) {
+		on := echo.Bool()
+		f.Echo = &on
+	}
 	return f, nil
 }
 

@@ -29,7 +29,10 @@ type Subscribe struct {
 	// ChannelData is signed byte for byte as it is here.
 	ChannelData    string
 	HasChannelData bool
-	Delta          DeltaRequest
+	// Expression says that there is a member `expression`, a filter of a kind that is not
+	// offered.
+	Expression bool
+	Delta      DeltaRequest
 	// Filter is the member `filter`, else `tags_filter` (protocol section 4.2),
 	// and Rewind the member `rewind` (5.4): JSON values as the client sent them,
 	// not checked further, "" if missing or null.
@@ -43,9 +46,9 @@ func ParseSubscribe(data string) (Subscribe, error) {
 	if err != nil {
 		return Subscribe{}, err
 	}
-	var name, auth, channelData, delta, rewind, filter, tagsFilter gjson.Result
+	var name, auth, channelData, delta, rewind, filter, tagsFilter, expression gjson.Result
 	members(v, member{"channel", &name}, member{"auth", &auth}, member{"channel_data", &channelData}, member{"delta", &delta},
-		member{"rewind", &rewind}, member{"filter", &filter}, member{"tags_filter", &tagsFilter})
+		member{"rewind", &rewind}, member{"filter", &filter}, member{"tags_filter", &tagsFilter}, member{"expression", &expression})
 	var s Subscribe
 	if s.Channel, err = channel(name); err != nil {
 		return Subscribe{}, err
@@ -60,6 +63,7 @@ func ParseSubscribe(data string) (Subscribe, error) {
 	s.Delta = parseDelta(delta)
 	s.Rewind = raw(rewind)
 	s.Filter = cmp.Or(raw(filter), raw(tagsFilter))
+	s.Expression = raw(expression) != ""
 	return s, nil
 }
 

@@ -27,6 +27,8 @@ type input struct {
 	MessageID      string                     `json:"message_id"`
 	ConflationKey  *string                    `json:"conflation_key"`
 	Extras         json.RawMessage            `json:"extras"`
+	// echo lets the socket of the sender have the event, too.
+	echo bool
 }
 
 // infoText is a list of attributes: a text with commas, or a list as it is in queries.
@@ -169,6 +171,7 @@ func (in *input) acceptExtras(_ *app.App, out *accepted) error {
 	var e struct {
 		Headers        map[string]any `json:"headers"`
 		Ephemeral      *bool          `json:"ephemeral"`
+		Echo           *bool          `json:"echo"`
 		IdempotencyKey *string        `json:"idempotencyKey"`
 		SnakeKey       *string        `json:"idempotency_key"`
 		// Replay says that the event was published before, and where.
@@ -196,6 +199,7 @@ func (in *input) acceptExtras(_ *app.App, out *accepted) error {
 	if e.Ephemeral != nil && *e.Ephemeral {
 		return fail(http.StatusUnprocessableEntity, "feature_disabled", "extras.ephemeral: ephemeral events are not offered by this release")
 	}
+	in.echo = e.Echo != nil && *e.Echo
 	if in.IdempotencyKey == nil {
 		in.IdempotencyKey = e.IdempotencyKey
 	}
@@ -238,7 +242,9 @@ func (in *input) acceptRest(_ *app.App, out *accepted) error {
 		if err := pusher.CheckSocketID(in.SocketID); err != nil {
 			return invalid("socket_id: %v", err)
 		}
-		out.event.ExcludeSocket = in.SocketID
+		if !in.echo {
+			out.event.ExcludeSocket = in.SocketID
+		}
 	}
 	if in.Delta != nil {
 		out.event.Delta = broker.DeltaNever

@@ -271,3 +271,22 @@ func TestEV16_WithoutTheLogTheAnswerIs503(t *testing.T) {
 		t.Errorf("got %d %s %v", a.Status, a.Body, a.Header)
 	}
 }
+
+// extras.echo lets the socket that a publisher excludes have the event all the same.
+func TestEchoOverHTTP(t *testing.T) {
+	for extras, excluded := range map[string]string{
+		``: "1.2", `,"extras":{"echo":false}`: "1.2", `,"extras":{"echo":true}`: "", `,"extras":{"headers":{"a":1}}`: "1.2",
+	} {
+		r := newRig(t, nil)
+		if a := r.publish(`{"name":"n","channel":"c","data":"1","socket_id":"1.2"` + extras + `}`); a.Status != http.StatusOK {
+			t.Fatalf("%s: got %d %s", extras, a.Status, a.Body)
+		}
+		if got := r.stored("app", "c"); len(got) != 1 || got[0].ExcludeSocket != excluded {
+			t.Errorf("%s: stored %+v, want socket %q excluded", extras, got, excluded)
+		}
+	}
+	r := newRig(t, nil)
+	if a := r.publish(`{"name":"n","channel":"c","data":"1","extras":{"echo":"yes"}}`); a.Status != http.StatusBadRequest || !strings.Contains(a.Error, "echo") {
+		t.Errorf("got %d %s", a.Status, a.Body)
+	}
+}
