@@ -37,7 +37,7 @@ func BenchmarkDeliver(b *testing.B) {
 						Event:    broker.Event{Name: "tick", Data: fmt.Appendf(nil, `{"k":"a","n":%d,"pad":%q}`, n, strings.Repeat("steady ", 60))},
 						Position: broker.Position{Epoch: "e", Offset: uint64(n)}, Prev: uint64(n - 1), Time: s.now,
 					}
-					s.shard.deliver(job{to: &c.shards[0], p: c.prepare(pub)})
+					c.prepare(pub).deliver(s.shard, &c.shards[0])
 					for _, o := range s.shard.loop.dirty {
 						batch, _ = o.Take(batch[:0])
 					}

@@ -35,7 +35,7 @@ func (c *Channel) primeCache(ctx context.Context, at broker.Position) error {
 		if !cacheable(pub) {
 			continue
 		}
-		p := &prepared{texts: &texts{channel: c, pub: pub, embed: delta.ShapeOf(pub.Data) == delta.Structure}}
+		p := &event{texts: &texts{channel: c, pub: pub, embed: delta.ShapeOf(pub.Data) == delta.Structure}}
 		c.log.Lock()
 		defer c.log.Unlock()
 		if pub.Epoch != at.Epoch || c.log.epoch != at.Epoch {

@@ -73,7 +73,7 @@ type Channel struct {
 		priming bool
 		early   []*broker.Publication
 		// past is what was read to prime it.
-		past []*prepared
+		past []*event
 		// keys and bytes are what the hub has been told of the bases.
 		keys, bytes int
 	}
@@ -203,10 +203,11 @@ func (c *Channel) Gap(g broker.Gap) {
 	c.countBases()
 	c.recent.begin(g.Resume.Epoch, g.Resume.Offset)
 	c.log.Unlock()
-	c.post(&prepared{texts: &texts{channel: c}, gap: &g, weight: 256})
+	c.post(&gap{g, resumeFailed(c.name, &g, c.hub.messageID())})
 }
 
-func (c *Channel) post(p *prepared) {
+// post gives something to the shards that have subscribers.
+func (c *Channel) post(p prepared) {
 	for i := range c.shards {
 		if s := &c.shards[i]; s.wants(p) {
 			c.hub.shards[i].post(job{to: s, p: p})
@@ -234,13 +235,13 @@ func (c *Channel) enter(epoch string) {
 // prepare decides everything about a publication that does not depend on the
 // socket. Given the same log and configuration every gateway decides alike.
 // Returns nil for one that no socket gets.
-func (c *Channel) prepare(pub *broker.Publication) *prepared {
+func (c *Channel) prepare(pub *broker.Publication) *event {
 	c.enter(pub.Epoch)
 	shape := delta.Shape(0)
 	if (c.delta.Enabled || pub.Origin == broker.OriginClient) && pub.Skipped == "" {
 		shape = delta.ShapeOf(pub.Data)
 	}
-	p := &prepared{texts: &texts{channel: c, pub: pub, key: c.value(pub, shape)}, weight: len(pub.Data) + 512}
+	p := &event{texts: &texts{channel: c, pub: pub, key: c.value(pub, shape)}}
 	if pub.ExcludeSocket != "" {
 		if excluded := c.hub.find(pub.ExcludeSocket); excluded != nil {
 			p.exclude = excluded.sock
@@ -276,7 +277,7 @@ func (c *Channel) Past(pub *broker.Publication, full bool) {
 	shape := delta.ShapeOf(pub.Data)
 	t := &texts{channel: c, pub: pub, key: c.value(pub, shape), embed: shape == delta.Structure}
 	t.raw = pub.Origin == broker.OriginClient && (t.embed || shape == delta.Scalar)
-	p := &prepared{texts: t, weight: len(pub.Data) + 512}
+	p := &event{texts: t}
 	c.track(p, shape, full)
 	if c.recent != nil {
 		c.log.past = append(c.log.past, p)
@@ -285,7 +286,7 @@ func (c *Channel) Past(pub *broker.Publication, full bool) {
 
 // track makes a publication a base, if it takes part in delta compression, and full says
 // that the interval asks for the full frame.
-func (c *Channel) track(p *prepared, shape delta.Shape, full bool) {
+func (c *Channel) track(p *event, shape delta.Shape, full bool) {
 	if !c.delta.Enabled {
 		return
 	}
@@ -377,7 +378,7 @@ func (c *Channel) dropBases() {
 
 // base notes what deltas of a tracked publication may start from, and makes it
 // the newest base.
-func (c *Channel) base(p *prepared, full bool) {
+func (c *Channel) base(p *event, full bool) {
 	size := 2*len(p.pub.Data) + 512
 	if c.hub.baseBytes.Load() > c.hub.opt.TotalBaseBytes {
 		// Full frames do without, until [Hub.thinBases] has made room.

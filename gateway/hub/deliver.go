@@ -5,39 +5,26 @@ import (
 	"github.com/sluicehq/sluice/gateway/socket"
 )
 
-// deliver gives a job to the shard's subscribers.
-func (s *shard) deliver(j job) {
-	switch {
-	case j.p == nil:
-		s.goOn(j)
-	case j.p.notice != nil:
-		s.announce(j)
-	case j.p.gap != nil:
-		s.tellGap(j)
-	default:
-		s.publish(j)
-	}
-}
-
-// publish puts a publication into the outboxes of those who get it now.
-func (s *shard) publish(j job) {
+// deliver implements [prepared]: it puts a publication into the outboxes of those who get it
+// now.
+func (p *event) deliver(s *shard, to *subscribers) {
 	var sum tally
 	count := uint64(0)
-	conflates := j.p.channel.conflates
-	j.to.mu.Lock()
-	for i := range j.to.list {
-		sub := &j.to.list[i]
-		switch j.to.fate(sub, j.p) {
+	conflates := p.channel.conflates
+	to.mu.Lock()
+	for i := range to.list {
+		sub := &to.list[i]
+		switch to.fate(sub, p) {
 		case had, met:
 			continue
 		case spared:
-			j.to.missed(sub, j.p)
+			to.missed(sub, p)
 			continue
 		case waits:
-			s.keep(j, sub)
+			s.keep(p, to, sub)
 			continue
 		}
-		f, full := j.to.frame(sub, j.p)
+		f, full := to.frame(sub, p)
 		var result socket.Pushed
 		if conflates {
 			result = sub.out.Offer(f)
@@ -53,27 +40,27 @@ func (s *shard) publish(j job) {
 			s.loop.dirty = append(s.loop.dirty, sub.out)
 			continue
 		case socket.Refused:
-			s.loop.behind[sub.out] = append(s.loop.behind[sub.out], j.to)
-			s.keep(j, sub)
+			s.loop.behind[sub.out] = append(s.loop.behind[sub.out], to)
+			s.keep(p, to, sub)
 			continue
 		}
 		if full != nil {
 			sum.add(f, full)
-			j.to.used(sub)
+			to.used(sub)
 		}
-		j.to.received(sub, j.p)
+		to.received(sub, p)
 		count++
 	}
-	j.to.done(j)
-	j.to.filters.forgetLast()
-	j.to.mu.Unlock()
+	to.done(p)
+	to.filters.forgetLast()
+	to.mu.Unlock()
 	s.delivered.Add(count)
-	sum.report(j.p.channel)
+	sum.report(p.channel)
 }
 
 // keep holds a publication back for a socket that is behind.
-func (s *shard) keep(j job, sub *subscription) {
-	replaced, tooMany := j.to.fallBehind(sub, j.p)
+func (s *shard) keep(p *event, to *subscribers, sub *subscription) {
+	replaced, tooMany := to.fallBehind(sub, p)
 	if replaced {
 		s.conflated.Add(1)
 	}
@@ -87,32 +74,6 @@ func (s *shard) giveUp(sub *subscription) {
 	if sub.out.GiveUp(socket.ByQueue) == socket.Overflowed {
 		s.loop.dirty = append(s.loop.dirty, sub.out)
 	}
-}
-
-// tellGap tells everybody that publications are gone.
-func (s *shard) tellGap(j job) {
-	count := uint64(0)
-	j.to.mu.Lock()
-	for i := range j.to.list {
-		sub := &j.to.list[i]
-		f := j.p.gapFrame(sub)
-		switch {
-		case sub.state == behind:
-			s.giveUp(sub)
-		case sub.state == catching && s.interrupt(j, sub):
-		case f == s.hub.reconnect:
-			if sub.out.End(f) {
-				s.loop.dirty = append(s.loop.dirty, sub.out)
-			}
-		default:
-			if s.push(sub.out, f) {
-				count++
-			}
-		}
-	}
-	j.to.done(j)
-	j.to.mu.Unlock()
-	s.delivered.Add(count)
 }
 
 // push queues a frame that the socket gets in any case, and reports whether it took it.

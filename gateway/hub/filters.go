@@ -17,7 +17,7 @@ type filters struct {
 type sharedFilter struct {
 	filter *pusher.Filter
 	users  int
-	asked  *prepared
+	asked  *event
 	passes bool
 }
 
@@ -61,7 +61,7 @@ func (f *filters) drop(n uint32) {
 }
 
 // passes tells whether a publication passes the filter with that number.
-func (f *filters) passes(n uint32, p *prepared) bool {
+func (f *filters) passes(n uint32, p *event) bool {
 	if n == 0 {
 		return true
 	}

@@ -8,19 +8,55 @@ import (
 	"github.com/sluicehq/sluice/gateway/socket"
 )
 
-// gapFrame is what a socket gets when publications are gone: V2 is told what it
-// missed, V1 has no word for it and is asked to come back.
-func (p *prepared) gapFrame(sub *subscription) *socket.Frame {
-	if sub.form&formV2 == 0 {
-		return p.channel.hub.reconnect
+// gap tells subscribers that publications are gone: V2 is told which, V1 has no word for it
+// and is asked to come back.
+type gap struct {
+	broker.Gap
+	resumeFailed *socket.Frame
+}
+
+// weight implements [prepared].
+func (g *gap) weight() int { return 256 }
+
+// deliver implements [prepared].
+func (g *gap) deliver(s *shard, to *subscribers) {
+	count := uint64(0)
+	to.mu.Lock()
+	for i := range to.list {
+		sub := &to.list[i]
+		switch {
+		case sub.state == behind:
+			s.giveUp(sub)
+		case sub.state == catching && s.interrupt(g, to, sub):
+		case sub.form&formV2 == 0:
+			if sub.out.End(s.hub.reconnect) {
+				s.loop.dirty = append(s.loop.dirty, sub.out)
+			}
+		case s.push(sub.out, g.resumeFailed):
+			count++
+		}
 	}
-	slot := &p.plain[pusher.V2]
-	if f := slot.Load(); f != nil {
-		return f
+	to.done(g)
+	to.mu.Unlock()
+	s.delivered.Add(count)
+}
+
+// passed implements [prepared]: what is held from before is worth nothing, and neither is what
+// waits.
+func (g *gap) passed(s *subscribers) {
+	s.last, s.epoch = g.Resume.Offset, g.Resume.Epoch
+	for i := range s.list {
+		s.list[i].since = s.last
+		s.list[i].state = live
+		s.list[i].marks &^= holed
 	}
-	f := resumeFailed(p.channel.name, p.gap, p.channel.hub.messageID())
-	slot.Store(f)
-	return f
+	for _, d := range s.details {
+		d.queue.discard()
+	}
+	s.details = nil
+	if g.After.Epoch != g.Resume.Epoch {
+		s.cached = nil
+	}
 }
 
 // gapFailure is what a gap means for a position before it.

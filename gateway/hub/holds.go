@@ -10,14 +10,14 @@ type holes map[string]uint64
 
 // base returns the place of the base that the socket holds, or -1 if it holds none
 // of those that the publication may start from.
-func (s *subscribers) base(sub *subscription, p *prepared) int {
+func (s *subscribers) base(sub *subscription, p *event) int {
 	from := &p.bases[sub.form.mode()]
 	if from.full || from.recent[0] == nil {
 		return -1
 	}
 	if sub.marks&holed != 0 {
 		if offset, ok := s.details[sub.out].holes[p.keyOf(sub.form)]; ok {
-			return from.find(offset)
+			return from.at(offset)
 		}
 	}
 	if from.recent[0].pub.Offset > sub.since {
@@ -27,7 +27,7 @@ func (s *subscribers) base(sub *subscription, p *prepared) int {
 }
 
 // missed notes that the socket does not receive a tracked publication.
-func (s *subscribers) missed(sub *subscription, p *prepared) {
+func (s *subscribers) missed(sub *subscription, p *event) {
 	if !p.tracked || sub.form&formDelta == 0 {
 		return
 	}
@@ -52,7 +52,7 @@ func (s *subscribers) missed(sub *subscription, p *prepared) {
 
 // received notes that the socket got a tracked publication in the order of the
 // channel, and so holds the last one of its conflation value again.
-func (s *subscribers) received(sub *subscription, p *prepared) {
+func (s *subscribers) received(sub *subscription, p *event) {
 	if sub.marks&holed == 0 || !p.tracked {
 		return
 	}
@@ -66,7 +66,7 @@ func (s *subscribers) received(sub *subscription, p *prepared) {
 // receivedLate notes that the socket got a publication out of its queue. It need not be
 // the last one of its conflation value any more: the socket may have been excluded
 // from a later one, and in single-base mode others of the channel came after it.
-func (s *subscribers) receivedLate(sub *subscription, p *prepared) {
+func (s *subscribers) receivedLate(sub *subscription, p *event) {
 	if !p.tracked || sub.form&formDelta == 0 {
 		return
 	}

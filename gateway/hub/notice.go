@@ -1,6 +1,8 @@
 package hub
 
 import (
+	"maps"
+
 	"github.com/sluicehq/sluice/broker/rank"
 	"github.com/sluicehq/sluice/gateway/herald"
 	"github.com/sluicehq/sluice/gateway/pusher"
@@ -9,6 +11,7 @@ import (
 
 // notice is news about a channel that is not in its log: who came and went.
 type notice struct {
+	channel *Channel
 	// version orders the news of a channel's members; 0 is for everybody.
 	version uint64
 	news    []herald.News
@@ -19,23 +22,27 @@ type notice struct {
 
 // Announce implements [herald.Audience].
 func (c *Channel) Announce(version uint64, news []herald.News) {
-	weight := 256
-	for _, e := range news {
-		weight += len(e.Data) + 128
+	c.post(&notice{channel: c, version: version, news: news})
+}
+
+// weight implements [prepared].
+func (n *notice) weight() int {
+	w := 256
+	for _, e := range n.news {
+		w += len(e.Data) + 128
 	}
-	c.post(&prepared{texts: &texts{channel: c}, notice: &notice{version: version, news: news}, weight: weight})
+	return w
 }
 
 // framesFor are the frames of a notice, built once and shared.
-func (p *prepared) framesFor(d pusher.Dialect) []*socket.Frame {
-	n := p.notice
+func (n *notice) framesFor(d pusher.Dialect) []*socket.Frame {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.frames[d] == nil {
 		for _, e := range n.news {
-			f := pusher.Control{Event: e.Event, Internal: true, Channel: p.channel.name, Text: string(e.Data)}
+			f := pusher.Control{Event: e.Event, Internal: true, Channel: n.channel.name, Text: string(e.Data)}
 			if d == pusher.V2 {
-				f.MessageID = p.channel.hub.messageID()
+				f.MessageID = n.channel.hub.messageID()
 			}
 			n.frames[d] = append(n.frames[d], controlFrame(d, len(e.Data)*2+128, &f))
 		}
@@ -43,20 +50,18 @@ func (p *prepared) framesFor(d pusher.Dialect) []*socket.Frame {
 	return n.frames[d]
 }
 
-// announce gives a notice to the shard's subscribers, except those who learned of it
-// when they subscribed.
-func (s *shard) announce(j job) {
-	j.to.mu.Lock()
-	defer j.to.mu.Unlock()
-	n := j.p.notice
-	for i := range j.to.list {
-		sub := &j.to.list[i]
-		if n.version > 0 && j.to.greeted[sub.out] >= n.version {
+// deliver implements [prepared]. Those who learned of it when they subscribed are not told.
+func (n *notice) deliver(s *shard, to *subscribers) {
+	to.mu.Lock()
+	defer to.mu.Unlock()
+	for i := range to.list {
+		sub := &to.list[i]
+		if n.version > 0 && to.greeted[sub.out] >= n.version {
 			continue
 		}
-		frames := j.p.framesFor(sub.form.dialect())
+		frames := n.framesFor(sub.form.dialect())
 		if sub.state == behind {
-			if j.to.details[sub.out].queue.note(frames, s.hub.sockets.Budget()) {
+			if to.details[sub.out].queue.note(frames, s.hub.sockets.Budget()) {
 				s.giveUp(sub)
 			}
 			continue
@@ -65,5 +70,13 @@ func (s *shard) announce(j job) {
 			s.push(sub.out, f)
 		}
 	}
-	j.to.done(j)
+	to.done(n)
+}
+
+// passed implements [prepared].
+func (n *notice) passed(s *subscribers) {
+	if n.version > 0 {
+		s.present = n.version
+		maps.DeleteFunc(s.greeted, func(_ *socket.Outbox, version uint64) bool { return version <= s.present })
+	}
 }

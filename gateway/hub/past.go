@@ -166,7 +166,7 @@ func (s *shard) step(to *subscribers, sub *subscription, p *past, budget int) (n
 	if p.then > p.until && p.place >= p.until {
 		p.place = max(p.place, p.then)
 	}
-	var room [16]*prepared
+	var room [16]*event
 	items, reached, ok := p.channel.recent.next(room[:0], p, len(room))
 	if !ok {
 		return 0, true, false
@@ -205,7 +205,7 @@ func (s *shard) step(to *subscribers, sub *subscription, p *past, budget int) (n
 }
 
 // replay sends one publication of the past, if it is for the socket.
-func (s *shard) replay(to *subscribers, sub *subscription, p *past, item *prepared) (n int, refused bool) {
+func (s *shard) replay(to *subscribers, sub *subscription, p *past, item *event) (n int, refused bool) {
 	if !p.concerns(to, sub, item) {
 		if p.kept {
 			to.missed(sub, item)
@@ -247,12 +247,12 @@ func (s *shard) replay(to *subscribers, sub *subscription, p *past, item *prepar
 }
 
 // concerns tells whether the socket is meant to get a publication of the past.
-func (p *past) concerns(to *subscribers, sub *subscription, item *prepared) bool {
+func (p *past) concerns(to *subscribers, sub *subscription, item *event) bool {
 	return to.concerns(sub, item) && (p.was == "" || item.pub.ExcludeSocket != p.was)
 }
 
 // relive notes what became of a publication that the socket that this one was before met.
-func (s *subscribers) relive(sub *subscription, p *past, item *prepared) {
+func (s *subscribers) relive(sub *subscription, p *past, item *event) {
 	if p.concerns(s, sub, item) {
 		s.received(sub, item)
 	} else {
@@ -262,7 +262,7 @@ func (s *subscribers) relive(sub *subscription, p *past, item *prepared) {
 
 // allows counts a publication of what the client missed, and reports false when that is
 // more than it may have missed.
-func (p *past) allows(item *prepared) bool {
+func (p *past) allows(item *event) bool {
 	if item.pub.Offset > p.head {
 		return true
 	}
@@ -273,7 +273,7 @@ func (p *past) allows(item *prepared) bool {
 
 // foresee tells of somebody who waits whether more lies on his way than he may have missed,
 // as far as a page shows.
-func (p *past) foresee(page []*prepared) bool {
+func (p *past) foresee(page []*event) bool {
 	met, bytes := p.met, p.bytes
 	for _, item := range page {
 		if at := item.pub.Offset; at > max(p.place, p.had) && at <= p.head {
@@ -310,13 +310,13 @@ func (s *shard) end(to *subscribers, sub *subscription, p *past) bool {
 
 // interrupt ends the way of a subscription at a gap, and reports whether the client was told
 // of it so. The caller holds the lock.
-func (s *shard) interrupt(j job, sub *subscription) bool {
-	p := j.to.details[sub.out].past
-	p.failed.Store(gapFailure(p.channel.name, j.p.gap))
+func (s *shard) interrupt(g *gap, to *subscribers, sub *subscription) bool {
+	p := to.details[sub.out].past
+	p.failed.Store(gapFailure(p.channel.name, &g.Gap))
 	frames := p.ends.end(p)
 	s.tell(sub.out, frames)
 	p.kept = false
-	j.to.arrive(sub, p)
+	to.arrive(sub, p)
 	return len(frames) > 0
 }
 

@@ -109,8 +109,8 @@ type lineage struct {
 	full bool
 }
 
-// find returns the place of the publication with this offset, or -1.
-func (l *lineage) find(offset uint64) int {
+// at returns the place of the publication with this offset, or -1.
+func (l *lineage) at(offset uint64) int {
 	for i, t := range l.recent {
 		if t != nil && t.pub.Offset == offset {
 			return i
@@ -132,9 +132,9 @@ func (f form) mode() int {
 	return singleBase
 }
 
-// prepared is a publication with everything decided that does not depend on the
+// event is a publication with everything decided that does not depend on the
 // socket. Its frames are built on demand, once, and shared by all shards.
-type prepared struct {
+type event struct {
 	*texts
 	// bases has what deltas may start from, by mode.
 	bases [modes]lineage
@@ -142,12 +142,6 @@ type prepared struct {
 	tracked bool
 	// exclude is a local connection that must not receive the publication.
 	exclude *socket.Socket
-	// gap is set instead of everything else when publications are missing.
-	gap *broker.Gap
-	// notice is set instead of everything else when there is news about the
-	// channel.
-	notice *notice
-	weight int
 	// waits counts it in the budget while sockets that are behind wait for it.
 	waits socket.Item
 
@@ -159,13 +153,27 @@ type prepared struct {
 	others map[otherDelta]*socket.Frame
 }
 
+// weight implements [prepared].
+func (p *event) weight() int { return len(p.pub.Data) + 512 }
+
+// passed implements [prepared].
+func (p *event) passed(s *subscribers) {
+	if p.pub.Offset <= s.last {
+		return
+	}
+	s.last, s.epoch = p.pub.Offset, p.pub.Epoch
+	if p.channel.caches && cacheable(p.pub) {
+		s.cached = p
+	}
+}
+
 type otherDelta struct {
 	form form
 	base int
 }
 
 // keyOf is the conflation value as a subscription of that form sees it.
-func (p *prepared) keyOf(f form) string {
+func (p *event) keyOf(f form) string {
 	if f&formKeyed != 0 {
 		return p.key
 	}
@@ -176,7 +184,7 @@ func (p *prepared) keyOf(f form) string {
 var noDelta = &socket.Frame{}
 
 // bare returns the plain frame, without markers.
-func (p *prepared) bare(d pusher.Dialect, embed bool) *socket.Frame {
+func (p *event) bare(d pusher.Dialect, embed bool) *socket.Frame {
 	i := int(d)
 	if embed && p.embed {
 		i += 2
@@ -201,7 +209,7 @@ func (p *prepared) bare(d pusher.Dialect, embed bool) *socket.Frame {
 
 // delta returns the delta frame that starts from the base at that place, or nil
 // when the full frame is not longer.
-func (p *prepared) delta(f form, base int) *socket.Frame {
+func (p *event) delta(f form, base int) *socket.Frame {
 	f &= formV2 | formKeyed | formVCDIFF
 	if base > 0 {
 		return p.otherDelta(f, base)
@@ -225,7 +233,7 @@ func (p *prepared) delta(f form, base int) *socket.Frame {
 	return frame
 }
 
-func (p *prepared) otherDelta(f form, base int) *socket.Frame {
+func (p *event) otherDelta(f form, base int) *socket.Frame {
 	full, from := p.full(f), p.bases[f.mode()].recent[base]
 	fromText := from.full(f)
 	p.build.Lock()
@@ -244,7 +252,7 @@ func (p *prepared) otherDelta(f form, base int) *socket.Frame {
 	return frame
 }
 
-func (p *prepared) encode(f form, full *socket.Frame, from *texts, fromText *socket.Frame) *socket.Frame {
+func (p *event) encode(f form, full *socket.Frame, from *texts, fromText *socket.Frame) *socket.Frame {
 	enc := p.channel.hub.encoder()
 	defer p.channel.hub.putEncoder(enc)
 	begin := time.Now()

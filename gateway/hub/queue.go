@@ -18,7 +18,7 @@ const waitingRoom = 160
 // that are.
 type queue struct {
 	// newest has one publication per conflation value.
-	newest map[string]*prepared
+	newest map[string]*event
 	// skipped counts the publications that gave way to newer ones, from first
 	// to last, since the socket was told.
 	skipped     int
@@ -30,9 +30,9 @@ type queue struct {
 
 // put takes a publication in the place of an older one of the same conflation value, and
 // tells whether there was one.
-func (q *queue) put(p *prepared, budget *socket.Budget) (replaced bool) {
+func (q *queue) put(p *event, budget *socket.Budget) (replaced bool) {
 	if q.newest == nil {
-		q.newest = map[string]*prepared{}
+		q.newest = map[string]*event{}
 	}
 	q.budget = budget
 	old := q.newest[p.key]
@@ -50,7 +50,7 @@ func (q *queue) put(p *prepared, budget *socket.Budget) (replaced bool) {
 }
 
 // take takes a publication out that waits no longer.
-func (q *queue) take(p *prepared) {
+func (q *queue) take(p *event) {
 	if old := q.newest[p.key]; old != nil {
 		old.release(q.budget)
 		delete(q.newest, p.key)
@@ -58,12 +58,12 @@ func (q *queue) take(p *prepared) {
 }
 
 // inOrder lists the publications in the order of the log.
-func (q *queue) inOrder() []*prepared {
-	all := make([]*prepared, 0, len(q.newest))
+func (q *queue) inOrder() []*event {
+	all := make([]*event, 0, len(q.newest))
 	for _, p := range q.newest {
 		all = append(all, p)
 	}
-	slices.SortFunc(all, func(a, b *prepared) int { return cmp.Compare(a.pub.Offset, b.pub.Offset) })
+	slices.SortFunc(all, func(a, b *event) int { return cmp.Compare(a.pub.Offset, b.pub.Offset) })
 	return all
 }
 
@@ -93,6 +93,6 @@ func (q *queue) discard() {
 
 // hold counts a publication that waits for one more socket. With it stay the frames that are
 // made of it and the bases that it starts from.
-func (p *prepared) hold(in *socket.Budget) { in.Hold(&p.waits, 2*int64(p.weight), waitingRoom) }
+func (p *event) hold(in *socket.Budget) { in.Hold(&p.waits, 2*int64(p.weight()), waitingRoom) }
 
-func (p *prepared) release(in *socket.Budget) { in.Release(&p.waits, 2*int64(p.weight), waitingRoom) }
+func (p *event) release(in *socket.Budget) { in.Release(&p.waits, 2*int64(p.weight()), waitingRoom) }

@@ -25,7 +25,7 @@ type recent struct {
 	channel *Channel
 
 	mu      rank.Mutex[rank.Past]
-	backlog *backlog.Backlog[*prepared, *past]
+	backlog *backlog.Backlog[*event, *past]
 	// epoch is the life of the log that the past is of.
 	epoch   string
 	reading bool
@@ -47,17 +47,17 @@ func newRecent(c *Channel) *recent {
 	if !r.Enabled {
 		limits = backlog.Limits{Items: c.app.Limits.MaxHistoryPage, Bytes: baseBytes}
 	}
-	return &recent{channel: c, backlog: backlog.New[*prepared, *past](limits)}
+	return &recent{channel: c, backlog: backlog.New[*event, *past](limits)}
 }
 
 // Place, Stored and Size implement [backlog.Item].
-func (p *prepared) Place() uint64 { return p.pub.Offset }
+func (p *event) Place() uint64 { return p.pub.Offset }
 
 // Stored implements [backlog.Item].
-func (p *prepared) Stored() time.Time { return p.pub.Time }
+func (p *event) Stored() time.Time { return p.pub.Time }
 
 // Size implements [backlog.Item]: the data, and frames made of it.
-func (p *prepared) Size() int { return 3*len(p.pub.Data) + 1024 }
+func (p *event) Size() int { return 3*len(p.pub.Data) + 1024 }
 
 // begin forgets the past of another life, or one with a hole. What comes next follows place.
 func (r *recent) begin(epoch string, place uint64) {
@@ -91,7 +91,7 @@ func (r *recent) attach(epoch string, place uint64) {
 }
 
 // add appends what is about to be delivered.
-func (r *recent) add(p *prepared) {
+func (r *recent) add(p *event) {
 	if r == nil {
 		return
 	}
@@ -116,7 +116,7 @@ func (r *recent) skip(offset uint64) {
 }
 
 // prime adds what was read of the channel before it was live, oldest first and unbroken.
-func (r *recent) prime(past []*prepared) {
+func (r *recent) prime(past []*event) {
 	if r == nil || len(past) == 0 {
 		return
 	}
@@ -150,7 +150,7 @@ func (r *recent) count() {
 }
 
 // next is what a way comes to next.
-func (r *recent) next(dst []*prepared, p *past, most int) (items []*prepared, reached uint64, ok bool) {
+func (r *recent) next(dst []*event, p *past, most int) (items []*event, reached uint64, ok bool) {
 	if p.latest {
 		return r.newest(dst, p, most)
 	}
@@ -159,7 +159,7 @@ func (r *recent) next(dst []*prepared, p *past, most int) (items []*prepared, re
 
 // after appends what comes next for somebody who is behind, and returns the place that
 // it reaches. It reports false when the log must be read; he is woken then.
-func (r *recent) after(dst []*prepared, p *past, most int) (items []*prepared, reached uint64, ok bool) {
+func (r *recent) after(dst []*event, p *past, most int) (items []*event, reached uint64, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	dst, reached, ok = r.backlog.After(dst, p.place, most, p)
@@ -219,7 +219,7 @@ func (r *recent) learn(epoch string, pubs []*broker.Publication, newest uint64) 
 	if len(pubs) == 0 {
 		return newest, newest
 	}
-	items := make([]*prepared, 0, len(pubs))
+	items := make([]*event, 0, len(pubs))
 	for _, pub := range pubs {
 		if pub.Skipped == "" {
 			items = append(items, r.channel.bygone(pub))
@@ -274,7 +274,7 @@ func (r *recent) read() {
 }
 
 // take reads the page after a place, and returns those who can go on, and what was read.
-func (r *recent) take(place uint64, epoch string, low uint64) ([]*past, []*prepared) {
+func (r *recent) take(place uint64, epoch string, low uint64) ([]*past, []*event) {
 	c := r.channel
 	ctx, cancel := context.WithTimeout(c.hub.ctx, pastTimeout)
 	defer cancel()
@@ -302,7 +302,7 @@ func (r *recent) take(place uint64, epoch string, low uint64) ([]*past, []*prepa
 	case err != nil:
 		return fail(r.backlog.Failed(nil), failed), nil
 	}
-	items := make([]*prepared, 0, len(page.Publications))
+	items := make([]*event, 0, len(page.Publications))
 	through := low
 	for _, pub := range page.Publications {
 		if pub.Skipped == "" {
@@ -333,12 +333,12 @@ func (r *recent) wake(woken []*past) {
 }
 
 // bygone is a publication that was read from the log. Its frames are plain.
-func (c *Channel) bygone(pub *broker.Publication) *prepared {
+func (c *Channel) bygone(pub *broker.Publication) *event {
 	shape := delta.Shape(0)
 	if c.delta.Enabled || pub.Origin == broker.OriginClient {
 		shape = delta.ShapeOf(pub.Data)
 	}
-	p := &prepared{texts: &texts{channel: c, pub: pub, key: c.value(pub, shape)}, weight: len(pub.Data) + 512}
+	p := &event{texts: &texts{channel: c, pub: pub, key: c.value(pub, shape)}}
 	p.embed = c.delta.Enabled && shape == delta.Structure
 	p.raw = pub.Origin == broker.OriginClient && (shape == delta.Structure || shape == delta.Scalar)
 	return p

@@ -21,11 +21,22 @@ const (
 	roundBytes = 256 << 10
 )
 
-// job is one publication (or gap) on its way to the subscribers of one shard. Without one
-// it says that a socket may go on through the past.
+// prepared is what goes to the subscribers of a channel, in one order: an *[event], a *[gap]
+// or a *[notice].
+type prepared interface {
+	// weight is about what it takes in memory, in bytes.
+	weight() int
+	// deliver gives it to the subscribers of a shard. Called by the shard's goroutine.
+	deliver(*shard, *subscribers)
+	// passed notes that everybody was given it. The caller holds the lock.
+	passed(*subscribers)
+}
+
+// job is one of them on its way to the subscribers of one shard. Without one it says that a
+// socket may go on through the past.
 type job struct {
 	to     *subscribers
-	p      *prepared
+	p      prepared
 	behind *socket.Outbox
 }
 
@@ -33,7 +44,7 @@ func (j job) weight() int {
 	if j.p == nil {
 		return 64
 	}
-	return j.p.weight
+	return j.p.weight()
 }
 
 // shard has the goroutine that puts publications into the outboxes of its connections and
@@ -112,7 +123,11 @@ func (s *shard) run() {
 	for s.next() {
 		s.loop.past = roundPast
 		for i := range s.loop.jobs {
-			s.deliver(s.loop.jobs[i])
+			if j := s.loop.jobs[i]; j.p == nil {
+				s.goOn(j)
+			} else {
+				j.p.deliver(s, j.to)
+			}
 		}
 		clear(s.loop.jobs)
 		for i, o := range s.loop.dirty {

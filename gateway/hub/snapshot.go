@@ -25,7 +25,7 @@ const (
 // subscribe with a snapshot. It belongs to the lock of the recent past. It is made from the
 // log when somebody asks for the first time, and kept by what is delivered.
 type latest struct {
-	fold *backlog.Latest[*prepared]
+	fold *backlog.Latest[*event]
 	// complete is set when the past was read into it.
 	complete bool
 	// waiting are those who want it as the log is now, and working says that somebody sees
@@ -58,7 +58,7 @@ func (c *Channel) snapshotValues() int {
 }
 
 // put adds a publication that is about to be delivered. The caller holds the lock.
-func (r *recent) put(p *prepared) {
+func (r *recent) put(p *event) {
 	if r.latest.fold == nil {
 		return
 	}
@@ -68,7 +68,7 @@ func (r *recent) put(p *prepared) {
 
 // snapshotKey is the conflation value of a publication, also in a channel that does not
 // compress.
-func (c *Channel) snapshotKey(p *prepared) string {
+func (c *Channel) snapshotKey(p *event) string {
 	if c.keyed {
 		return p.key
 	}
@@ -88,7 +88,7 @@ func (r *recent) countLatest() {
 // newest appends what comes next of the snapshot for somebody, and returns the place that
 // it reaches, which is that of the newest publication at the end. It reports false when the
 // snapshot must be made or compared with the log first; he is woken then.
-func (r *recent) newest(dst []*prepared, p *past, most int) (items []*prepared, reached uint64, ok bool) {
+func (r *recent) newest(dst []*event, p *past, most int) (items []*event, reached uint64, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !p.fresh || r.latest.fold == nil {
@@ -147,14 +147,14 @@ func (r *recent) compare() error {
 	r.mu.Lock()
 	high, epoch, complete := r.backlog.High(), r.epoch, r.latest.complete
 	if r.latest.fold == nil {
-		r.latest.fold = backlog.NewLatest[*prepared](backlog.Limits{Items: c.snapshotValues(), Bytes: snapshotBytes})
+		r.latest.fold = backlog.NewLatest[*event](backlog.Limits{Items: c.snapshotValues(), Bytes: snapshotBytes})
 	}
 	r.mu.Unlock()
 	seen, _, err := view.State(ctx)
 	if err != nil {
 		return err
 	}
-	var past []backlog.Old[*prepared]
+	var past []backlog.Old[*event]
 	whole := true
 	if !complete && seen.Messages > 0 {
 		if past, whole, err = r.look(view, high); err != nil {
@@ -181,7 +181,7 @@ func (r *recent) compare() error {
 
 // look finds the newest publication of each value up to a place, newest first. whole is false
 // when not all of the log was looked through.
-func (r *recent) look(view *sight.View, high uint64) (past []backlog.Old[*prepared], whole bool, err error) {
+func (r *recent) look(view *sight.View, high uint64) (past []backlog.Old[*event], whole bool, err error) {
 	c := r.channel
 	limit := c.snapshotValues()
 	known := map[string]bool{}
@@ -202,7 +202,7 @@ func (r *recent) look(view *sight.View, high uint64) (past []backlog.Old[*prepar
 			p := c.bygone(pub)
 			if key := c.snapshotKey(p); !known[key] {
 				known[key] = true
-				past = append(past, backlog.Old[*prepared]{Key: key, Item: p})
+				past = append(past, backlog.Old[*event]{Key: key, Item: p})
 			}
 		}
 		n := len(page.Publications)

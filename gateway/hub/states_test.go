@@ -30,7 +30,7 @@ func newSubject(t *testing.T, f form) *subject {
 	return &subject{stage: s, list: list, sub: &list.list[0]}
 }
 
-func (x *subject) publication(name, key string) *prepared {
+func (x *subject) publication(name, key string) *event {
 	x.stage.offset++
 	p := x.stage.channels[0].prepare(&broker.Publication{
 		Event: broker.Event{
@@ -47,7 +47,7 @@ func (x *subject) publication(name, key string) *prepared {
 }
 
 // get says what the subscription gets of a publication that the socket takes.
-func (x *subject) get(p *prepared) string {
+func (x *subject) get(p *event) string {
 	base := x.list.base(x.sub, p)
 	f, full := x.list.frame(x.sub, p)
 	switch {
@@ -64,9 +64,8 @@ func (x *subject) step(what string) (got string) {
 	action, key, _ := strings.Cut(what, " ")
 	switch action {
 	case "gap":
-		x.list.advance(&prepared{texts: &texts{}, gap: &broker.Gap{
-			After: broker.Position{Epoch: "e", Offset: x.stage.offset}, Resume: broker.Position{Epoch: "e", Offset: x.stage.offset},
-		}})
+		at := broker.Position{Epoch: "e", Offset: x.stage.offset}
+		(&gap{Gap: broker.Gap{After: at, Resume: at}}).passed(x.list)
 		return "told"
 	case "restart":
 		x.list.restart(x.sub)
@@ -103,7 +102,7 @@ func (x *subject) step(what string) (got string) {
 		got = x.get(p)
 		x.list.received(x.sub, p)
 	}
-	x.list.advance(p)
+	p.passed(x.list)
 	return got
 }
 

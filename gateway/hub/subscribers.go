@@ -1,8 +1,6 @@
 package hub
 
 import (
-	"maps"
-
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/rank"
 	"github.com/sluicehq/sluice/gateway/pusher"
@@ -20,7 +18,7 @@ type subscribers struct {
 	// their connections.
 	recent map[*socket.Outbox]*recency
 	// cached is the last event of a cache channel, up to last.
-	cached *prepared
+	cached *event
 	// filters are those of the list.
 	filters filters
 	// last is the offset up to which the list has been served.
@@ -37,38 +35,10 @@ type subscribers struct {
 	greeted map[*socket.Outbox]uint64
 }
 
-// advance notes that a publication was given to everybody in the list.
-func (s *subscribers) advance(p *prepared) {
-	if p.notice != nil {
-		if p.notice.version > 0 {
-			s.present = p.notice.version
-			maps.DeleteFunc(s.greeted, func(_ *socket.Outbox, version uint64) bool { return version <= s.present })
-		}
-	} else if p.gap != nil {
-		s.last, s.epoch = p.gap.Resume.Offset, p.gap.Resume.Epoch
-		for i := range s.list {
-			s.list[i].since = s.last
-			s.list[i].state = live
-			s.list[i].marks &^= holed
-		}
-		for _, d := range s.details {
-			d.queue.discard()
-		}
-		s.details = nil
-		if p.gap.After.Epoch != p.gap.Resume.Epoch {
-			s.cached = nil
-		}
-	} else if p.pub.Offset > s.last {
-		s.last, s.epoch = p.pub.Offset, p.pub.Epoch
-		if p.channel.caches && cacheable(p.pub) {
-			s.cached = p
-		}
-	}
-}
-
-// done notes that a job was done. The caller holds the lock.
-func (s *subscribers) done(j job) {
-	s.advance(j.p)
+// done notes that what was posted was given to everybody in the list. The caller holds the
+// lock.
+func (s *subscribers) done(p prepared) {
+	p.passed(s)
 	s.posted--
 }
 
@@ -81,23 +51,23 @@ func (s *subscribers) begin(at broker.Position) {
 
 // skip notes a publication that did not concern this shard, because it has no
 // subscribers and none before it is on its way. It reports false if it may concern it.
-func (s *subscribers) skip(p *prepared) bool {
+func (s *subscribers) skip(p prepared) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.pass(p)
 }
 
-func (s *subscribers) pass(p *prepared) bool {
+func (s *subscribers) pass(p prepared) bool {
 	if len(s.list) > 0 || s.posted > 0 {
 		return false
 	}
-	s.advance(p)
+	p.passed(s)
 	return true
 }
 
 // wants is skip for a publication that the caller posts to the shard if it reports
 // true.
-func (s *subscribers) wants(p *prepared) bool {
+func (s *subscribers) wants(p prepared) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.pass(p) {

@@ -91,7 +91,7 @@ const (
 )
 
 // fate decides about a publication that is delivered.
-func (s *subscribers) fate(sub *subscription, p *prepared) fate {
+func (s *subscribers) fate(sub *subscription, p *event) fate {
 	switch {
 	case sub.state == catching:
 		return met
@@ -106,14 +106,14 @@ func (s *subscribers) fate(sub *subscription, p *prepared) fate {
 }
 
 // concerns tells whether a publication is meant for a subscription.
-func (s *subscribers) concerns(sub *subscription, p *prepared) bool {
+func (s *subscribers) concerns(sub *subscription, p *event) bool {
 	return (p.exclude == nil || sub.out.Socket() != p.exclude) && s.filters.passes(sub.filter, p)
 }
 
 // frame is what a subscription gets of a publication: the delta from what the socket holds,
 // if there is one. full is the frame that it stands for, nil if the publication does not
 // take part in delta compression for this subscription.
-func (s *subscribers) frame(sub *subscription, p *prepared) (f, full *socket.Frame) {
+func (s *subscribers) frame(sub *subscription, p *event) (f, full *socket.Frame) {
 	if sub.form&formDelta == 0 || !p.tracked {
 		return p.bare(sub.form.dialect(), sub.form&formDelta != 0), nil
 	}
@@ -138,7 +138,7 @@ func (s *subscribers) used(sub *subscription) {
 
 // fallBehind puts a publication into the queue of a subscription, which is behind from then
 // on. It tells whether an older one gave way, and whether too many wait.
-func (s *subscribers) fallBehind(sub *subscription, p *prepared) (replaced, tooMany bool) {
+func (s *subscribers) fallBehind(sub *subscription, p *event) (replaced, tooMany bool) {
 	q := &s.detail(sub).queue
 	sub.state = behind
 	replaced = q.put(p, p.channel.hub.sockets.Budget())
@@ -148,7 +148,7 @@ func (s *subscribers) fallBehind(sub *subscription, p *prepared) (replaced, tooM
 
 // caughtUp notes that the socket got a publication out of the queue. With the last one the
 // subscription is live again, and what else waited is returned.
-func (s *subscribers) caughtUp(sub *subscription, p *prepared) (late []*socket.Frame) {
+func (s *subscribers) caughtUp(sub *subscription, p *event) (late []*socket.Frame) {
 	q := &s.details[sub.out].queue
 	q.take(p)
 	s.receivedLate(sub, p)

@@ -151,7 +151,7 @@ func (s *stage) deliver(ch int, pub *broker.Publication, sockets []*twin) {
 			j.due = append(j.due, expected{pub, p.tracked && j.form&formDelta != 0, p.keyOf(j.form), p.bases[m].full, bases[m]})
 		}
 	}
-	s.shard.deliver(job{to: &c.shards[0], p: p})
+	p.deliver(s.shard, &c.shards[0])
 }
 
 // read takes everything from the outbox of a socket as a writer does.
