@@ -137,24 +137,3 @@ func (h *Hub) release(c *Channel) bool {
 	h.idle[c] = struct{}{}
 	return false
 }
-
-// drop removes a connection from a channel, of which it was a member if user is not
-// empty.
-func (c *Channel) drop(client *Client, user string) {
-	if c.shards[client.shard.id].drop(client) {
-		c.roll.Count(-1)
-	}
-	if user != "" {
-		c.roll.Leave(user)
-	}
-	c.hub.unref(c)
-}
-
-// detach ends a channel that nobody uses any more.
-func (c *Channel) detach() {
-	if c.attachment != nil {
-		c.attachment.Detach()
-	}
-	c.roll.Close()
-	c.dropBases()
-}

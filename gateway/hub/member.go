@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/sluicehq/sluice/gateway/herald"
 	"github.com/sluicehq/sluice/gateway/presence"
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
@@ -54,10 +55,10 @@ func (c *Client) join(ch *Channel, m pusher.Member) bool {
 	return false
 }
 
-// hash is the data of a successful subscription to a presence channel, and the version
+// hashOf is the data of a successful subscription to a presence channel, and the version
 // of the members in it. It begins with 1, because 0 means that there is none.
-func (c *Channel) hash() (string, uint64) {
-	all, version := c.roll.Members()
+func hashOf(r *herald.Roll) (string, uint64) {
+	all, version := r.Members()
 	members := make([]pusher.Member, len(all))
 	for i := range all {
 		members[i] = pusher.Member{ID: all[i].User, Info: all[i].Info}

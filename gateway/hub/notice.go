@@ -20,11 +20,6 @@ type notice struct {
 	frames [2][]*socket.Frame // by dialect
 }
 
-// Announce implements [herald.Audience].
-func (c *Channel) Announce(version uint64, news []herald.News) {
-	c.post(&notice{channel: c, version: version, news: news})
-}
-
 // weight implements [prepared].
 func (n *notice) weight() int {
 	w := 256

@@ -7,7 +7,6 @@ import (
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/rank"
-	"github.com/sluicehq/sluice/delta"
 	"github.com/sluicehq/sluice/gateway/backlog"
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
@@ -222,7 +221,7 @@ func (r *recent) learn(epoch string, pubs []*broker.Publication, newest uint64) 
 	items := make([]*event, 0, len(pubs))
 	for _, pub := range pubs {
 		if pub.Skipped == "" {
-			items = append(items, r.channel.bygone(pub))
+			items = append(items, r.channel.newEvent(pub))
 		}
 	}
 	place, head = pubs[0].Offset-1, max(newest, pubs[len(pubs)-1].Offset)
@@ -265,7 +264,7 @@ func (r *recent) read() {
 			}
 			if tooMuch == nil {
 				tooMuch = p.tooMuch()
-				r.channel.available(tooMuch)
+				r.available(tooMuch)
 			}
 			p.failed.Store(tooMuch)
 		}
@@ -289,7 +288,7 @@ func (r *recent) take(place uint64, epoch string, low uint64) ([]*past, []*event
 	}
 	var failed *pusher.ResumeFailure
 	if err != nil {
-		failed = c.failure(epoch, err)
+		failed = r.failure(epoch, err)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -306,7 +305,7 @@ func (r *recent) take(place uint64, epoch string, low uint64) ([]*past, []*event
 	through := low
 	for _, pub := range page.Publications {
 		if pub.Skipped == "" {
-			items = append(items, c.bygone(pub))
+			items = append(items, c.newEvent(pub))
 		}
 		through = max(through, pub.Offset)
 	}
@@ -332,20 +331,9 @@ func (r *recent) wake(woken []*past) {
 	}
 }
 
-// bygone is a publication that was read from the log. Its frames are plain.
-func (c *Channel) bygone(pub *broker.Publication) *event {
-	shape := delta.Shape(0)
-	if c.delta.Enabled || pub.Origin == broker.OriginClient {
-		shape = delta.ShapeOf(pub.Data)
-	}
-	p := &event{texts: &texts{channel: c, pub: pub, key: c.value(pub, shape)}}
-	p.embed = c.delta.Enabled && shape == delta.Structure
-	p.raw = pub.Origin == broker.OriginClient && (shape == delta.Structure || shape == delta.Scalar)
-	return p
-}
-
 // failure says why what comes after a position cannot be had.
-func (c *Channel) failure(epoch string, err error) *pusher.ResumeFailure {
+func (r *recent) failure(epoch string, err error) *pusher.ResumeFailure {
+	c := r.channel
 	f := &pusher.ResumeFailure{Channel: c.name, Expected: epoch, Current: c.life(), Reason: err.Error()}
 	switch {
 	case errors.Is(err, broker.ErrEpochChanged):
@@ -359,12 +347,13 @@ func (c *Channel) failure(epoch string, err error) *pusher.ResumeFailure {
 		c.hub.failures.Warn(c.hub.opt.Logger, "recovering", "reading the past of a channel failed", "app", c.app.ID, "channel", c.name, "error", err)
 		return f
 	}
-	c.available(f)
+	r.available(f)
 	return f
 }
 
 // available adds to a failure what the client can have, as far as that can be found out.
-func (c *Channel) available(f *pusher.ResumeFailure) {
+func (r *recent) available(f *pusher.ResumeFailure) {
+	c := r.channel
 	ctx, cancel := context.WithTimeout(c.hub.ctx, pastTimeout)
 	defer cancel()
 	view, err := c.hub.sight().Look(ctx, c.app, c.name)
@@ -374,11 +363,4 @@ func (c *Channel) available(f *pusher.ResumeFailure) {
 	if seen, _, err := view.State(ctx); err == nil {
 		f.Oldest, f.Newest = seen.Oldest, seen.Newest
 	}
-}
-
-// life is the present life of the channel's log.
-func (c *Channel) life() string {
-	c.log.Lock()
-	defer c.log.Unlock()
-	return c.log.epoch
 }

@@ -188,7 +188,7 @@ func (c *Client) judge(ch *Channel, at pusher.ResumePosition) *pusher.ResumeFail
 		}
 	}
 	if f.Code == "" && err != nil {
-		return ch.failure(at.StreamID, err)
+		return ch.recent.failure(at.StreamID, err)
 	}
 	if f.Code == "" {
 		return nil

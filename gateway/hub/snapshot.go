@@ -49,9 +49,9 @@ func (r *recent) forget() {
 	r.countLatest()
 }
 
-// snapshotValues bounds the values of a snapshot.
-func (c *Channel) snapshotValues() int {
-	if n := c.app.Snapshot(c.name).MaxValues; n > 0 {
+// values bounds the values of a snapshot.
+func (r *recent) values() int {
+	if n := r.channel.app.Snapshot(r.channel.name).MaxValues; n > 0 {
 		return n
 	}
 	return snapshotValues
@@ -62,13 +62,14 @@ func (r *recent) put(p *event) {
 	if r.latest.fold == nil {
 		return
 	}
-	r.latest.fold.Put(r.channel.snapshotKey(p), p)
+	r.latest.fold.Put(r.valueOf(p), p)
 	r.countLatest()
 }
 
-// snapshotKey is the conflation value of a publication, also in a channel that does not
+// valueOf is the conflation value of a publication, also in a channel that does not
 // compress.
-func (c *Channel) snapshotKey(p *event) string {
+func (r *recent) valueOf(p *event) string {
+	c := r.channel
 	if c.keyed {
 		return p.key
 	}
@@ -120,7 +121,7 @@ func (r *recent) refresh() {
 		err := r.compare()
 		var failed *pusher.ResumeFailure
 		if err != nil {
-			failed = r.channel.failure(r.channel.life(), err)
+			failed = r.failure(r.channel.life(), err)
 		}
 		r.mu.Lock()
 		for _, p := range waiting {
@@ -147,7 +148,7 @@ func (r *recent) compare() error {
 	r.mu.Lock()
 	high, epoch, complete := r.backlog.High(), r.epoch, r.latest.complete
 	if r.latest.fold == nil {
-		r.latest.fold = backlog.NewLatest[*event](backlog.Limits{Items: c.snapshotValues(), Bytes: snapshotBytes})
+		r.latest.fold = backlog.NewLatest[*event](backlog.Limits{Items: r.values(), Bytes: snapshotBytes})
 	}
 	r.mu.Unlock()
 	seen, _, err := view.State(ctx)
@@ -183,7 +184,7 @@ func (r *recent) compare() error {
 // when not all of the log was looked through.
 func (r *recent) look(view *sight.View, high uint64) (past []backlog.Old[*event], whole bool, err error) {
 	c := r.channel
-	limit := c.snapshotValues()
+	limit := r.values()
 	known := map[string]bool{}
 	q := broker.Query{NewestFirst: true, To: high, Limit: pastPage}
 	for seen := 0; seen < snapshotReads && len(known) < limit; {
@@ -199,8 +200,8 @@ func (r *recent) look(view *sight.View, high uint64) (past []backlog.Old[*event]
 			if pub.Skipped != "" {
 				continue
 			}
-			p := c.bygone(pub)
-			if key := c.snapshotKey(p); !known[key] {
+			p := c.newEvent(pub)
+			if key := r.valueOf(p); !known[key] {
 				known[key] = true
 				past = append(past, backlog.Old[*event]{Key: key, Item: p})
 			}

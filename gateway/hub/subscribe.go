@@ -155,7 +155,7 @@ func (c *Client) welcome(m *membership, kind pusher.Kind, form form, way *past) 
 	for {
 		text, version := "{}", uint64(0)
 		if kind.Presence() {
-			text, version = m.channel.hash()
+			text, version = hashOf(m.channel.roll)
 		}
 		isNew, stale := m.channel.shards[c.shard.id].put(c, m.channel, form, m.filter, version, way, func(at broker.Position) *socket.Frame {
 			f := pusher.Control{Event: "subscription_succeeded", Internal: true, Channel: name, Text: text}

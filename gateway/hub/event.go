@@ -1,100 +1,15 @@
 package hub
 
 import (
-	"bytes"
 	"sync/atomic"
 	"time"
 
-	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/rank"
 	"github.com/sluicehq/sluice/delta"
-	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/gateway/socket"
 	"github.com/sluicehq/sluice/gateway/socket/websocket"
 )
-
-// form is what distinguishes the frames of one publication: the dialect and, for
-// subscriptions with delta compression, the mode and the algorithm.
-type form uint8
-
-const (
-	formV2     form = 1 << iota // otherwise V1
-	formKeyed                   // otherwise single-base mode
-	formVCDIFF                  // otherwise Fossil
-	formDelta                   // delta compression is active
-	forms      = 8
-)
-
-func (f form) dialect() pusher.Dialect {
-	if f&formV2 != 0 {
-		return pusher.V2
-	}
-	return pusher.V1
-}
-
-func (f form) algorithm() app.Algorithm {
-	if f&formVCDIFF != 0 {
-		return app.VCDIFF
-	}
-	return app.Fossil
-}
-
-// texts holds the full frames of one publication, which are also the texts that
-// deltas are made from. It refers to no other publication, so that a base keeps
-// nothing but itself alive.
-type texts struct {
-	channel *Channel
-	pub     *broker.Publication
-	// embed writes the data as JSON (protocol section 3.7).
-	embed bool
-	// raw data of a client event is JSON and travels as it is, everywhere.
-	raw    bool
-	number uint32
-	key    string
-
-	mu     rank.Mutex[rank.Texts]
-	marked [4]atomic.Pointer[socket.Frame] // by formV2 | formKeyed
-}
-
-func (t *texts) event(d pusher.Dialect, embed bool) pusher.EventFrame {
-	f := pusher.EventFrame{
-		Event: t.pub.Name, Channel: t.channel.name, Data: t.pub.Data,
-		EmbedData: embed || t.raw, UserID: t.pub.UserID,
-	}
-	if d == pusher.V2 {
-		if t.channel.delta.DeliverTags {
-			f.Tags = t.pub.Tags
-		}
-		f.MessageID, f.Extras = t.pub.ID(), t.pub.Extras
-		if t.channel.app.HistoryEnabled || t.channel.app.Recovery.Enabled {
-			f.StreamID, f.Serial = t.pub.Epoch, t.pub.Offset
-		}
-	}
-	return f
-}
-
-func (t *texts) mark(keyed bool) pusher.Mark {
-	return pusher.Mark{Sequence: t.number, Keyed: keyed, Key: t.key}
-}
-
-// full returns the full frame with its markers.
-func (t *texts) full(f form) *socket.Frame {
-	slot := &t.marked[f&(formV2|formKeyed)]
-	if frame := slot.Load(); frame != nil {
-		return frame
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if frame := slot.Load(); frame != nil {
-		return frame
-	}
-	ev := t.event(f.dialect(), t.embed)
-	buf := websocket.Buffer(len(t.pub.Data) + 192)
-	frame := websocket.Seal(pusher.AppendMarked(buf, f.dialect(), &ev, t.mark(f&formKeyed != 0)), websocket.Text)
-	slot.Store(frame)
-	return frame
-}
 
 // olderBases is the number of publications per conflation value that are kept
 // besides the last one, for sockets that have not received the last one.
@@ -117,19 +32,6 @@ func (l *lineage) at(offset uint64) int {
 		}
 	}
 	return -1
-}
-
-const (
-	singleBase = iota
-	keyedBases
-	modes
-)
-
-func (f form) mode() int {
-	if f&formKeyed != 0 {
-		return keyedBases
-	}
-	return singleBase
 }
 
 // event is a publication with everything decided that does not depend on the
@@ -270,13 +172,6 @@ func (p *event) encode(f form, full *socket.Frame, from *texts, fromText *socket
 		return websocket.Seal(buf, websocket.Text)
 	}
 	return noDelta
-}
-
-// poisoned tells whether a text would confuse clients that look for the old
-// marker names inside payloads (protocol section 3.6).
-func poisoned(p *broker.Publication) bool {
-	return bytes.Contains(p.Data, []byte("__delta_seq")) || bytes.Contains(p.Data, []byte("__conflation_key")) ||
-		p.Name == "__delta_seq" || p.Name == "__conflation_key"
 }
 
 type encoder struct {
