@@ -27,10 +27,10 @@ type (
 	Subscribers struct{}
 	// Past is that of the recent past of a channel.
 	Past struct{}
-	// Notice, Prepared, Texts and Frame are held while frames are made.
+	// Notice, Event, Texts and Frame are held while frames are made.
 	Notice struct{}
-	// Prepared is that of a publication.
-	Prepared struct{}
+	// Event is that of a publication.
+	Event struct{}
 	// Texts is that of its full frames.
 	Texts struct{}
 	// Frame is that of another form of a frame.
@@ -88,7 +88,7 @@ func (Channel) class() class     { return class{600, "channel"} }
 func (Subscribers) class() class { return class{610, "subscribers"} }
 func (Past) class() class        { return class{615, "past of a channel"} }
 func (Notice) class() class      { return class{620, "notice"} }
-func (Prepared) class() class    { return class{630, "prepared"} }
+func (Event) class() class       { return class{630, "event"} }
 func (Texts) class() class       { return class{640, "texts"} }
 func (Frame) class() class       { return class{650, "frame"} }
 func (Recency) class() class     { return class{660, "recency"} }

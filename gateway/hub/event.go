@@ -47,7 +47,7 @@ type event struct {
 	// waits counts it in the budget while sockets that are behind wait for it.
 	waits socket.Item
 
-	build  rank.Mutex[rank.Prepared]
+	build  rank.Mutex[rank.Event]
 	plain  [4]atomic.Pointer[socket.Frame] // by dialect, then embedded
 	deltas [forms]atomic.Pointer[socket.Frame]
 	// others are the delta frames that start from older publications. Few
