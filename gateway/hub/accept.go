@@ -44,7 +44,7 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		shard: h.shards[int(h.nextShard.Add(1))%len(h.shards)], began: h.opt.Now(),
 	}
 	if at, err := netip.ParseAddrPort(c.address); err == nil {
-		c.asks.address = h.opt.Network(at.Addr())
+		c.asks.Address = h.opt.Network(at.Addr())
 	}
 	c.delta.quirk = quirkOf(r.URL.Query().Get("client"))
 	c.delta.usable = c.delta.quirk.decodes

@@ -6,17 +6,21 @@ import (
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/turns"
 )
 
 // maxIdle bounds the channels that are kept for those who may come back.
 const maxIdle = 8192
+
+// errBusy: the turn to attach a channel did not come in time.
+var errBusy = errors.New("hub: too many channels are being attached")
 
 // errScarce: memory is scarce, and a channel that is not followed yet would need some.
 var errScarce = errors.New("hub: memory is scarce")
 
 // acquire returns the attached channel and counts the caller as a user of it. Of a channel
 // that is not followed yet it waits for its turn to attach it, as long as attaching may take.
-func (h *Hub) acquire(a *app.App, name string, by *asker) (*Channel, error) {
+func (h *Hub) acquire(a *app.App, name string, by *turns.Asker) (*Channel, error) {
 	c, _, err := h.use(a, name, false)
 	for c == nil && err == nil {
 		c, err = h.follows(a, name, by)
@@ -41,12 +45,12 @@ func (h *Hub) acquire(a *app.App, name string, by *asker) (*Channel, error) {
 
 // follows attaches a channel when its turn has come, and returns nil if it was attached for
 // somebody else meanwhile.
-func (h *Hub) follows(a *app.App, name string, by *asker) (*Channel, error) {
+func (h *Hub) follows(a *app.App, name string, by *turns.Asker) (*Channel, error) {
 	if h.scarce() {
 		return nil, errScarce
 	}
 	ctx, cancel := context.WithTimeout(h.ctx, h.opt.AttachTimeout)
-	turn, err := h.gate.enter(ctx, by, channelKey{a.ID, name})
+	turn, err := h.gate.Enter(ctx, by, channelKey{a.ID, name})
 	cancel()
 	switch {
 	case err != nil && h.ctx.Err() != nil:
@@ -57,7 +61,7 @@ func (h *Hub) follows(a *app.App, name string, by *asker) (*Channel, error) {
 		c, _, err := h.use(a, name, false)
 		return c, err
 	}
-	defer turn.end()
+	defer turn.End()
 	// While the turn was waited for, memory may have become scarce.
 	if c, _, err := h.use(a, name, false); c != nil || err != nil {
 		return c, err
@@ -67,7 +71,7 @@ func (h *Hub) follows(a *app.App, name string, by *asker) (*Channel, error) {
 	}
 	c, mine, err := h.use(a, name, true)
 	if mine {
-		h.gate.coming(channelKey{a.ID, name})
+		h.gate.Coming(channelKey{a.ID, name})
 		ctx, cancel := context.WithTimeout(h.ctx, h.opt.AttachTimeout)
 		defer cancel()
 		c.attach(ctx)

@@ -16,6 +16,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/gateway/socket"
 	"github.com/sluicehq/sluice/gateway/socket/websocket"
+	"github.com/sluicehq/sluice/gateway/turns"
 )
 
 // Client is one connection. What is not marked otherwise belongs to its reading
@@ -55,7 +56,7 @@ type Client struct {
 	// mistakes bounds the answers to unknown events, likewise.
 	mistakes *rate.Limiter
 	pace     pace
-	asks     asker
+	asks     turns.Asker
 	recovery recovery
 	// filters are those of its subscriptions.
 	filters ownFilters

@@ -14,6 +14,7 @@ import (
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/count"
+	"github.com/sluicehq/sluice/gateway/turns"
 )
 
 // simGateway is one gateway with its feed.
@@ -76,7 +77,7 @@ func (s *simCluster) join() *simGateway {
 	}
 	go func() {
 		defer close(g.served)
-		if g.channel, err = g.hub.acquire(s.app, "market", new(asker)); err != nil {
+		if g.channel, err = g.hub.acquire(s.app, "market", new(turns.Asker)); err != nil {
 			panic(err)
 		}
 	}()

@@ -25,6 +25,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/gateway/socket"
 	"github.com/sluicehq/sluice/gateway/socket/websocket"
+	"github.com/sluicehq/sluice/gateway/turns"
 	"github.com/sluicehq/sluice/kv"
 )
 
@@ -198,7 +199,7 @@ type Hub struct {
 	opt Options
 	// inbox bounds what messages of clients take that have begun.
 	inbox  *websocket.Inbox
-	gate   *gate
+	gate   *turns.Gate[channelKey]
 	shards []*shard
 	// sockets are all connections as far as they are written to. kinds are what those have in
 	// common that speak alike: by dialect, without and with per-message compression.
@@ -288,7 +289,7 @@ func New(opt Options) (*Hub, error) {
 	h.long = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
 	h.openSockets()
 	h.inbox = websocket.NewInbox(opt.TotalMessageBytes)
-	h.gate = newGate(opt.Attaching, opt.ChannelRate, opt.Now)
+	h.gate = turns.New[channelKey](opt.Attaching, opt.ChannelRate, opt.Now)
 	h.failures.Pause = time.Second
 	h.watchlists = herald.NewWatchlists(opt.Roster, func(app string, err error) {
 		h.failures.Warn(opt.Logger, "watching", "watching a user failed", "app", app, "error", err)

@@ -37,7 +37,7 @@ func (m *Metrics) observe(h *Hub) {
 		{"delta_bases_bytes", "Estimate of the memory of these and the few before each.", h.baseBytes.Load},
 		{"filters_bytes", "Estimate of the memory of the filters of all subscriptions. Equal ones are kept once.", h.filters.size},
 		{"socket_message_bytes", "Room for messages of clients of which the beginning has come and the end has not.", h.inbox.Size},
-		{"subscriptions_waiting", "Subscriptions that wait for their turn to attach a channel to the log.", h.gate.size},
+		{"subscriptions_waiting", "Subscriptions that wait for their turn to attach a channel to the log.", h.gate.Size},
 		{"socket_queue_held_bytes", "Bytes that the sockets which are behind hold together; what several wait for counts once.", h.sockets.Budget().Bytes},
 	} {
 		c.reads = append(c.reads, shardRead{

@@ -1,8 +1,7 @@
-package hub
+package turns
 
 import (
 	"context"
-	"errors"
 	"net/netip"
 	"slices"
 	"time"
@@ -13,15 +12,15 @@ import (
 )
 
 const (
-	// gateStale is how long an attach may take until it is no load of this machine any
+	// staleAfter is how long an attach may take until it is no load of this machine any
 	// more but waits for a log that is slow; its place is then for the next one.
-	gateStale = 50 * time.Millisecond
-	// gateNew is up to how many turns a client has had lately to be a newcomer, and how
+	staleAfter = 50 * time.Millisecond
+	// many is up to how many turns a client has had lately to be a newcomer, and how
 	// many a connection may have until the rate of all such counts.
-	gateNew = 32
-	// gateMemory is how long turns are remembered at least, and gateClients of how many
+	many = 32
+	// memory is how long turns are remembered at least, and maxClients of how many
 	// clients at most.
-	gateMemory, gateClients = 5 * time.Second, 16_384
+	memory, maxClients = 5 * time.Second, 16_384
 )
 
 // The kinds of those who wait: clients that had few turns lately, all others, and
@@ -36,10 +35,7 @@ const (
 // strides say how often each kind is served while others wait: the smaller, the more often.
 var strides = [kinds]uint64{1, 3, 3}
 
-// errBusy: the turn to attach a channel did not come in time.
-var errBusy = errors.New("hub: too many channels are being attached")
-
-// gate bounds how many channels are being attached at a time: each costs messages to the
+// Gate bounds how many channels are being attached at a time: each costs messages to the
 // log and readings of it. Who waits is served in turns by clients, which are known by their
 // addresses, so that one who asks for thousands waits for himself. Who has asked for little
 // lately goes first, but not always. A connection waits for one channel at a time, so what
@@ -48,33 +44,37 @@ var errBusy = errors.New("hub: too many channels are being attached")
 // Places alone would let a few connections keep this machine busy for ever. So those that
 // have had many turns have a rate together, after a burst of four seconds of it: clients that
 // come back, however many, have few channels each that nobody else is in.
-type gate struct {
+type Gate[K comparable] struct {
+	// Stale is how long an attach may take until it is no load of this machine any more. It
+	// may be set before the gate is used.
+	Stale time.Duration
+
 	places int
-	stale  time.Duration
 	rate   *rate.Limiter // nil for no bound
 	now    func() time.Time
 
 	mu rank.Mutex[rank.Gate]
 	// used counts the attaches that are under way and not stale.
 	used, waiting int
-	clients       map[applicantKey]*applicant
+	clients       map[applicantKey]*applicant[K]
 	// turns are the clients that wait, by kind; passes are the kinds' places in their
 	// order, pass that of the kind that was served last.
-	turns  [kinds][]*applicant
+	turns  [kinds][]*applicant[K]
 	passes [kinds]uint64
 	pass   uint64
 	// refill is set while a timer waits for the rate.
 	refill bool
 	// wanted are those who wait for a channel, which may be attached for another one.
-	wanted map[channelKey][]*waiter
+	wanted map[K][]*waiter[K]
 	// had counts the turns of clients, in this span of time and the one before.
 	had   [2]map[netip.Addr]int
 	began time.Time
 }
 
-// asker is a connection to which channels are attached.
-type asker struct {
-	address netip.Addr // what counts as one client
+// Asker is a connection to which channels are attached.
+type Asker struct {
+	// Address is what counts as one client.
+	Address netip.Addr
 	turns   int
 }
 
@@ -85,32 +85,32 @@ type applicantKey struct {
 }
 
 // applicant is a client for which somebody waits.
-type applicant struct {
+type applicant[K comparable] struct {
 	applicantKey
-	waiters []*waiter
+	waiters []*waiter[K]
 }
 
-type waiter struct {
-	key    channelKey
-	client *applicant
+type waiter[K comparable] struct {
+	key    K
+	client *applicant[K]
 	// served is closed when the turn has come, or when the channel is there; place says
 	// that it is a turn. Both and over belong to the gate's lock.
 	served      chan struct{}
 	place, over bool
 }
 
-// place is a turn to attach a channel. End must be called.
-type place struct {
-	gate  *gate
+// Place is a turn to attach a channel. [Place.End] must be called.
+type Place[K comparable] struct {
+	gate  *Gate[K]
 	stale *time.Timer
 	freed bool // belongs to the gate's lock
 }
 
-// newGate returns a gate; perSecond bounds what connections with many turns get, 0 for no
+// New returns a gate with that many places; perSecond bounds what connections with many turns get, 0 for no
 // bound.
-func newGate(places, perSecond int, now func() time.Time) *gate {
-	g := &gate{
-		places: places, stale: gateStale, now: now, clients: map[applicantKey]*applicant{}, wanted: map[channelKey][]*waiter{},
+func New[K comparable](places, perSecond int, now func() time.Time) *Gate[K] {
+	g := &Gate[K]{
+		Stale: staleAfter, places: places, now: now, clients: map[applicantKey]*applicant[K]{}, wanted: map[K][]*waiter[K]{},
 		had: [2]map[netip.Addr]int{{}, {}}, began: now(),
 	}
 	if perSecond > 0 {
@@ -119,12 +119,12 @@ func newGate(places, perSecond int, now func() time.Time) *gate {
 	return g
 }
 
-// enter waits for the turn of a connection to attach a channel. It returns nil if the channel
+// Enter waits for the turn of a connection to attach a channel. It returns nil if the channel
 // was attached for somebody else meanwhile. The only error is that of the context.
-func (g *gate) enter(ctx context.Context, by *asker, key channelKey) (*place, error) {
-	w := &waiter{key: key, served: make(chan struct{})}
+func (g *Gate[K]) Enter(ctx context.Context, by *Asker, key K) (*Place[K], error) {
+	w := &waiter[K]{key: key, served: make(chan struct{})}
 	g.mu.Lock()
-	g.queue(w, applicantKey{by.address, by.turns >= gateNew && g.rate != nil})
+	g.queue(w, applicantKey{by.Address, by.turns >= many && g.rate != nil})
 	g.serve()
 	g.mu.Unlock()
 	select {
@@ -138,18 +138,18 @@ func (g *gate) enter(ctx context.Context, by *asker, key channelKey) (*place, er
 		return nil, nil
 	}
 	by.turns++
-	p := &place{gate: g}
-	p.stale = time.AfterFunc(g.stale, p.free)
+	p := &Place[K]{gate: g}
+	p.stale = time.AfterFunc(g.Stale, p.free)
 	return p, nil
 }
 
-// end gives the place back.
-func (p *place) end() {
+// End gives the place back.
+func (p *Place[K]) End() {
 	p.stale.Stop()
 	p.free()
 }
 
-func (p *place) free() {
+func (p *Place[K]) free() {
 	p.gate.mu.Lock()
 	defer p.gate.mu.Unlock()
 	if !p.freed {
@@ -159,8 +159,8 @@ func (p *place) free() {
 	}
 }
 
-// coming lets those go on who wait for a channel that is being attached now.
-func (g *gate) coming(key channelKey) {
+// Coming lets those go on who wait for a channel that is being attached now.
+func (g *Gate[K]) Coming(key K) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, w := range g.wanted[key] {
@@ -169,17 +169,17 @@ func (g *gate) coming(key channelKey) {
 	delete(g.wanted, key)
 }
 
-// size is the number of those who wait.
-func (g *gate) size() int64 {
+// Size is the number of those who wait.
+func (g *Gate[K]) Size() int64 {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return int64(g.waiting)
 }
 
-func (g *gate) queue(w *waiter, of applicantKey) {
+func (g *Gate[K]) queue(w *waiter[K], of applicantKey) {
 	c := g.clients[of]
 	if c == nil {
-		c = &applicant{applicantKey: of}
+		c = &applicant[K]{applicantKey: of}
 		g.clients[of] = c
 		g.line(c)
 	}
@@ -190,12 +190,12 @@ func (g *gate) queue(w *waiter, of applicantKey) {
 }
 
 // line puts a client behind those of its kind.
-func (g *gate) line(c *applicant) {
+func (g *Gate[K]) line(c *applicant[K]) {
 	kind := newcomer
 	switch {
 	case c.heavy:
 		kind = heavy
-	case g.had[0][c.address]+g.had[1][c.address] >= gateNew:
+	case g.had[0][c.address]+g.had[1][c.address] >= many:
 		kind = regular
 	}
 	if len(g.turns[kind]) == 0 {
@@ -205,7 +205,7 @@ func (g *gate) line(c *applicant) {
 }
 
 // serve gives places to those who wait.
-func (g *gate) serve() {
+func (g *Gate[K]) serve() {
 	g.age()
 	for g.used < g.places {
 		c := g.next()
@@ -232,7 +232,7 @@ func (g *gate) serve() {
 }
 
 // next takes the client whose turn it is.
-func (g *gate) next() *applicant {
+func (g *Gate[K]) next() *applicant[K] {
 	best := -1
 	for kind := range g.turns {
 		if len(g.turns[kind]) > 0 && (best < 0 || g.passes[kind] < g.passes[best]) && (kind != heavy || g.affords()) {
@@ -252,7 +252,7 @@ func (g *gate) next() *applicant {
 
 // affords tells whether the rate allows another turn, and otherwise sees to it that those
 // who wait are served when it does. The real clock counts, which is what they wait for.
-func (g *gate) affords() bool {
+func (g *Gate[K]) affords() bool {
 	if g.rate.Tokens() >= 1 {
 		return true
 	}
@@ -269,7 +269,7 @@ func (g *gate) affords() bool {
 }
 
 // first takes the first of a client who still waits, nil if nobody does.
-func (c *applicant) first() *waiter {
+func (c *applicant[K]) first() *waiter[K] {
 	for len(c.waiters) > 0 {
 		w := c.waiters[0]
 		c.waiters[0] = nil
@@ -281,14 +281,14 @@ func (c *applicant) first() *waiter {
 	return nil
 }
 
-func (g *gate) finish(w *waiter) {
+func (g *Gate[K]) finish(w *waiter[K]) {
 	w.over = true
 	g.waiting--
 	close(w.served)
 }
 
 // withdraw takes somebody out of those who wait, and reports false if he was served.
-func (g *gate) withdraw(w *waiter) bool {
+func (g *Gate[K]) withdraw(w *waiter[K]) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if w.over {
@@ -300,8 +300,8 @@ func (g *gate) withdraw(w *waiter) bool {
 	return true
 }
 
-func (g *gate) unwant(w *waiter) {
-	if list := slices.DeleteFunc(g.wanted[w.key], func(x *waiter) bool { return x == w }); len(list) > 0 {
+func (g *Gate[K]) unwant(w *waiter[K]) {
+	if list := slices.DeleteFunc(g.wanted[w.key], func(x *waiter[K]) bool { return x == w }); len(list) > 0 {
 		g.wanted[w.key] = list
 	} else {
 		delete(g.wanted, w.key)
@@ -309,16 +309,16 @@ func (g *gate) unwant(w *waiter) {
 }
 
 // note counts a turn of a client.
-func (g *gate) note(address netip.Addr) {
-	if n, known := g.had[0][address]; known || len(g.had[0]) < gateClients {
+func (g *Gate[K]) note(address netip.Addr) {
+	if n, known := g.had[0][address]; known || len(g.had[0]) < maxClients {
 		g.had[0][address] = n + 1
 	}
 }
 
 // age forgets turns that were long ago.
-func (g *gate) age() {
-	if now := g.now(); now.Sub(g.began) >= gateMemory {
-		if g.had[1] = g.had[0]; now.Sub(g.began) >= 2*gateMemory {
+func (g *Gate[K]) age() {
+	if now := g.now(); now.Sub(g.began) >= memory {
+		if g.had[1] = g.had[0]; now.Sub(g.began) >= 2*memory {
 			g.had[1] = map[netip.Addr]int{}
 		}
 		g.had[0], g.began = map[netip.Addr]int{}, now

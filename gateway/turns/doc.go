@@ -1,0 +1,7 @@
+// Package turns says who may attach a channel when: fair turns at something of which only so
+// much may be done at a time.
+//
+// A [Gate] promises that who asks for much waits for himself, that a newcomer waits for a
+// handful of others however many there are, and that nobody waits for ever. What waits is
+// bounded by those who ask: each waits for one thing at a time.
+package turns
