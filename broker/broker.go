@@ -125,6 +125,37 @@ type Listing interface {
 	Channels(ctx context.Context, app, prefix string) ([]string, error)
 }
 
+// Erased says what was removed.
+type Erased struct {
+	// Messages is how many publications there were, and Bytes about how much data they had.
+	Messages, Bytes uint64
+}
+
+// Eraser is a [Log] that removes publications when it is told to.
+type Eraser interface {
+	// Purge removes the publications of a channel whose offsets are below before, 0 for
+	// all that are there when it is asked. The epoch stays and offsets go on rising. For
+	// readers it is as if retention had removed them: after a position below which
+	// something is gone [ErrPositionExpired]. Attachments are not told, and get what
+	// comes. After an error some of them may have been removed; it may be repeated.
+	// Errors: [ErrUnknownApp], a [Refused] that names a permission which is missing,
+	// [ErrUnavailable], or the context's.
+	Purge(ctx context.Context, app, channel string, before uint64) (Erased, error)
+}
+
+// ErasedOf is what a log has removed that knows only the number: the data of the oldest ones
+// was read before, and the others are taken to be as large on average.
+func ErasedOf(messages uint64, oldest []*Publication) Erased {
+	e := Erased{Messages: messages}
+	for _, p := range oldest {
+		e.Bytes += uint64(len(p.Data))
+	}
+	if n := uint64(len(oldest)); n > 0 {
+		e.Bytes = uint64(float64(e.Bytes) / float64(n) * float64(messages))
+	}
+	return e
+}
+
 // History reads the log of a channel. Reading never blocks the live path.
 type History interface {
 	// Read returns the publications that q selects. It never returns a short

@@ -152,7 +152,8 @@ func (s span) after(ctx context.Context, pos broker.Position, limit int) (*broke
 }
 
 // neverEvicted proves continuity from a position at which the channel has no
-// message: the stream reaches back to it, and the channel never was at its limit.
+// message: the stream reaches back to it, nobody removed what follows it, and the channel
+// never was at its limit.
 func (s span) neverEvicted(ctx context.Context, offset uint64) (bool, error) {
 	// The messages are counted before the limits are read: a limit that is lowered in
 	// between is seen.
@@ -171,5 +172,9 @@ func (s span) neverEvicted(ctx context.Context, offset uint64) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return info.State.FirstSeq <= offset+1 && (limit == 0 || int64(count) < limit), nil
+	floor, err := s.cut(ctx, info)
+	if err != nil {
+		return false, err
+	}
+	return offset+1 >= max(info.State.FirstSeq, floor) && (limit == 0 || int64(count) < limit), nil
 }

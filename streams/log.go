@@ -56,6 +56,7 @@ type Log struct {
 	buckets  []kv.BucketOptions
 	works    []*Work
 	refusals map[string]*refusal // by the problem that they are
+	asking   denials
 	// asked is when the server was last asked for its limit; it is supervise's.
 	asked time.Time
 }

@@ -259,7 +259,10 @@ func bornAt(info *jetstream.StreamInfo) string {
 }
 
 // epochs is the bucket of overrides.
-type epochs struct{ store kv.Store }
+type epochs struct {
+	store  kv.Store
+	bucket string
+}
 
 func openEpochs(ctx context.Context, l *Log) (*epochs, error) {
 	bucket := strings.ToLower(strings.TrimSuffix(l.opt.Prefix, ".")) + "sluice_epochs"
@@ -267,7 +270,7 @@ func openEpochs(ctx context.Context, l *Log) (*epochs, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &epochs{store}, nil
+	return &epochs{store, bucket}, nil
 }
 
 // get returns the override of an app, empty if there is none.

@@ -47,6 +47,10 @@ func (l *Log) refused(role string, err error) {
 		l.opt.Logger.Info("NATS does not permit listing streams; those that belong to no app are not named")
 		return
 	}
+	if l.asking.deny(text, err) {
+		l.opt.Logger.Warn("NATS does not permit what a request needs; see the permissions in docs/operations.md", "role", role, "error", err)
+		return
+	}
 	now, app := time.Now(), l.appOf(text)
 	what := "permissions of the " + role + " connection"
 	switch app {

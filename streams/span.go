@@ -12,6 +12,7 @@ import (
 type span struct {
 	log     *Log
 	app     *appLog
+	channel string
 	subject string
 }
 
@@ -23,7 +24,7 @@ func (l *Log) span(app, channel string) (span, error) {
 	if l.ctx.Err() != nil {
 		return span{}, broker.ErrClosed
 	}
-	return span{l, a, publishSubject(l.opt.Prefix, app, channel)}, nil
+	return span{l, a, channel, publishSubject(l.opt.Prefix, app, channel)}, nil
 }
 
 // probe returns the first message at or above an offset, and the number of

@@ -72,6 +72,7 @@ func Run(t *testing.T, open Factory) {
 		{"paging", testPaging},
 		{"after", testAfter},
 		{"eviction", testEviction},
+		{"purge", testPurge},
 		{"nodes", testNodes},
 		{"reopen", testReopen},
 		{"close", testClose},

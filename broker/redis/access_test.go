@@ -88,6 +88,9 @@ func everything(t *testing.T, l *Log) {
 	if _, err := l.After(ctx, "app-1", "c", r[0].Position, 1); err != nil {
 		t.Error("reading: ", err)
 	}
+	if _, err := l.Purge(ctx, "app-1", "c", 0); err != nil {
+		t.Error("purging: ", err)
+	}
 	if err := l.lostPart(ctx, l.apps["app-1"], r[0].Epoch); err != nil {
 		t.Error("beginning a new epoch: ", err)
 	}

@@ -193,6 +193,9 @@ func TestPermissionsOfTheComposeFile(t *testing.T) {
 			t.Errorf("a gateway may publish on %s: %v, %v", subject, err, gateway.LastError())
 		}
 	}
+	if gone, err := l.Purge(t.Context(), "4711", "c", 0); err != nil || gone.Messages != 1 {
+		t.Errorf("the gateway may not purge a channel: %+v, %v", gone, err)
+	}
 	if _, err := table.Put(t.Context(), "seat.4711.c.n.u", nil, 0); err != nil && err != kv.ErrConflict {
 		t.Errorf("the gateway may not write into the table: %v", err)
 	}

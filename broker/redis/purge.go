@@ -1,0 +1,45 @@
+package redis
+
+import (
+	"context"
+	"strconv"
+
+	"github.com/sluicehq/sluice/broker"
+)
+
+var _ broker.Eraser = (*Log)(nil)
+
+// weighed is how many of the entries that are to be removed are read, to tell how large they
+// were.
+const weighed = 256
+
+// Purge implements [broker.Eraser]. The hash of the channel keeps its newest offset, and each
+// entry names the one before it, so what is missing shows.
+func (l *Log) Purge(ctx context.Context, app, channel string, before uint64) (broker.Erased, error) {
+	a, err := l.forReading(ctx, app)
+	if err != nil {
+		return broker.Erased{}, err
+	}
+	k := l.keys.channel(app, channel)
+	r, err := l.scan(ctx, k, scanQuery{from: 1, to: max(before, 1) - 1, most: weighed, bytes: broker.PageBytes})
+	if err != nil || r.messages == 0 {
+		return broker.Erased{}, err
+	}
+	if before == 0 || before > r.newest.offset {
+		before = r.newest.offset + 1
+	}
+	var removed int64
+	err = l.attempt(ctx, func(ctx context.Context) (err error) {
+		trim := l.pub.B().Xtrim().Key(k.stream).Minid().Threshold(strconv.FormatUint(before, 10)).Build()
+		n, err := l.pub.Do(ctx, trim).AsInt64()
+		removed += n
+		return err
+	})
+	if err != nil {
+		if reason := refusedFor(err); reason != "" {
+			return broker.Erased{}, &broker.Refused{Reason: reason, Cause: err}
+		}
+		return broker.Erased{}, unavailable("purging", err)
+	}
+	return broker.ErasedOf(uint64(removed), publications(r.entries, a.currentEpoch())), nil
+}

@@ -1,0 +1,197 @@
+package streams
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/name"
+	"github.com/sluicehq/sluice/kv"
+)
+
+var _ broker.Eraser = (*Log)(nil)
+
+// weighed is how many of the messages that are to be removed are read, to tell how large
+// they were.
+const weighed = 256
+
+// Purge implements [broker.Eraser]. A stream does not tell afterwards that something is
+// missing in its middle, so the place is remembered first.
+func (l *Log) Purge(ctx context.Context, app, channel string, before uint64) (broker.Erased, error) {
+	s, err := l.span(app, channel)
+	if err != nil {
+		return broker.Erased{}, err
+	}
+	if err := ctx.Err(); err != nil {
+		return broker.Erased{}, err
+	}
+	newest, found, err := l.reader.leaderGet(ctx, s.app.stream, getRequest{LastFor: s.subject})
+	if err != nil || !found {
+		return broker.Erased{}, err
+	}
+	if before == 0 || before > newest.offset {
+		before = newest.offset + 1
+	}
+	oldest, _, err := s.forward(ctx, 1, before-1, weighed)
+	if err != nil || len(oldest) == 0 {
+		return broker.Erased{}, err
+	}
+	info, err := l.streamInfo(ctx, s.app)
+	if err != nil {
+		return broker.Erased{}, err
+	}
+	if info.Config.DenyPurge {
+		return broker.Erased{}, &broker.Refused{Reason: "the stream " + s.app.stream + " does not permit purges (deny_purge)", Cause: errors.New("deny_purge is set")}
+	}
+	if err := l.noteCut(ctx, cutKey(app, channel), cut{epochOf(info, ""), before}); err != nil {
+		return broker.Erased{}, err
+	}
+	n, err := l.purge(ctx, s, before)
+	if err != nil {
+		return broker.Erased{}, err
+	}
+	return broker.ErasedOf(n, s.publications(oldest, s.app.currentEpoch())), nil
+}
+
+// purge has the leader remove what lies below an offset, and returns how many there were.
+func (l *Log) purge(ctx context.Context, s span, before uint64) (uint64, error) {
+	subject := l.reader.api + "STREAM.PURGE." + s.app.stream
+	body, err := json.Marshal(map[string]any{"filter": s.subject, "seq": before})
+	if err != nil {
+		return 0, err
+	}
+	ctx, end := l.asking.expect(ctx, subject)
+	defer end()
+	ctx, cancel := context.WithTimeout(ctx, l.reader.timeout)
+	defer cancel()
+	m, err := l.reader.link.conn().RequestWithContext(ctx, subject, body)
+	var denied *broker.Refused
+	switch {
+	case errors.As(context.Cause(ctx), &denied):
+		return 0, denied
+	case err != nil:
+		return 0, unavailable("purging", err)
+	}
+	var reply struct {
+		Error  *jetstream.APIError `json:"error"`
+		Purged uint64              `json:"purged"`
+	}
+	if err := json.Unmarshal(m.Data, &reply); err != nil {
+		return 0, unavailable("purging", err)
+	}
+	if reply.Error != nil {
+		return 0, unavailable("purging", reply.Error)
+	}
+	return reply.Purged, nil
+}
+
+// cut is a place in a stream below which messages of a channel were removed.
+type cut struct {
+	stream string
+	offset uint64
+}
+
+// cutKey is one token, see leastKey.
+func cutKey(app, channel string) string {
+	return "=purged-" + name.Key(app) + "/" + name.Key(channel)
+}
+
+// cutOf returns what the bucket of epochs says of a channel. Its leader is asked: a replica
+// that is behind may not know of it, while the messages are gone already.
+func (l *Log) cutOf(ctx context.Context, key string) (c cut, revision uint64, err error) {
+	m, found, err := l.reader.leaderGet(ctx, "KV_"+l.epochs.bucket, getRequest{LastFor: "$KV." + l.epochs.bucket + "." + key})
+	if err != nil || !found {
+		return cut{}, 0, err
+	}
+	stream, number, _ := strings.Cut(string(m.data), " ")
+	if c.offset, err = strconv.ParseUint(number, 10, 64); err != nil {
+		return cut{}, m.offset, nil // not ours; it is written anew
+	}
+	c.stream = stream
+	return c, m.offset, nil
+}
+
+// noteCut makes sure that it is not forgotten where messages of a channel are removed.
+func (l *Log) noteCut(ctx context.Context, key string, c cut) error {
+	for {
+		have, revision, err := l.cutOf(ctx, key)
+		if err != nil || have.stream == c.stream && have.offset >= c.offset {
+			return err
+		}
+		value := []byte(c.stream + " " + strconv.FormatUint(c.offset, 10))
+		if revision == 0 {
+			_, err = l.epochs.store.Create(ctx, key, value)
+		} else {
+			_, err = l.epochs.store.Update(ctx, key, value, revision)
+		}
+		switch {
+		case errors.Is(err, kv.ErrConflict):
+		case err != nil:
+			return unavailable("noting what is removed", err)
+		default:
+			return nil
+		}
+	}
+}
+
+// cut returns the offset below which somebody removed messages of the channel, 0 for nobody.
+func (s span) cut(ctx context.Context, info *jetstream.StreamInfo) (uint64, error) {
+	c, _, err := s.log.cutOf(ctx, cutKey(s.app.opt.ID, s.channel))
+	if err != nil || c.stream != epochOf(info, "") {
+		return 0, err
+	}
+	return c.offset, nil
+}
+
+// denials tells those who wait for an answer of NATS that it does not permit their request:
+// it says so to the connection, and answers nothing.
+type denials struct {
+	mu      sync.Mutex
+	waiting map[*denial]struct{}
+}
+
+// denial is one request that may be denied.
+type denial struct {
+	subject string
+	end     context.CancelCauseFunc
+}
+
+// expect returns a context that ends with a [broker.Refused] when a request on the subject is
+// denied. Done must be called when the answer is there.
+func (d *denials) expect(ctx context.Context, subject string) (waiting context.Context, done func()) {
+	waiting, end := context.WithCancelCause(ctx)
+	one := &denial{subject, end}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.waiting == nil {
+		d.waiting = map[*denial]struct{}{}
+	}
+	d.waiting[one] = struct{}{}
+	return waiting, func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		delete(d.waiting, one)
+		end(nil)
+	}
+}
+
+// deny takes a violation of permissions to who waits for it, and reports whether anybody does.
+func (d *denials) deny(violation string, err error) (some bool) {
+	_, subject, _ := strings.Cut(violation, `for Publish to "`)
+	subject, _, _ = strings.Cut(subject, `"`)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for one := range d.waiting {
+		if one.subject == subject {
+			one.end(&broker.Refused{Reason: "NATS does not permit it: gateways lack the permission to publish to " + subject, Cause: err})
+			some = true
+		}
+	}
+	return some
+}

@@ -1,0 +1,67 @@
+package streams
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sluicehq/sluice/broker"
+)
+
+// A gateway that may not purge says at once which permission it lacks, and is as ready for
+// everything else as before.
+func TestTime01APermissionToPurgeThatIsMissing(t *testing.T) {
+	const config = `authorization {users: [{user: u, password: p, permissions: {publish: {allow: ">", deny: "$JS.API.STREAM.PURGE.CH_a"}}}]}`
+	s, _ := guarded(t, config)
+	said := &lines{}
+	l := open(t, Options{
+		URLs: []string{s.ClientURL()}, User: "u", Password: "p", Apps: []AppOptions{{ID: "a", Secrets: []Secret{"secret"}}},
+		Logger: slog.New(slog.NewTextHandler(said, nil)),
+	})
+	if _, err := l.Publish(t.Context(), "a", broker.Outgoing{Channel: "c", Event: &broker.Event{Name: "e"}}); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	_, err := l.Purge(t.Context(), "a", "c", 0)
+	var refused *broker.Refused
+	if !errors.As(err, &refused) || !strings.Contains(refused.Reason, "$JS.API.STREAM.PURGE.CH_a") {
+		t.Errorf("got %v, want the permission", err)
+	}
+	if took := time.Since(began); took > l.reader.timeout {
+		t.Errorf("it took %v", took)
+	}
+	if h := l.Health(); !h.Ready || len(h.Problems) > 0 {
+		t.Errorf("health is %+v", h)
+	}
+	awaitTrue(t, "the log says so", func() bool { return strings.Contains(said.String(), "does not permit what a request needs") })
+	if r, err := l.Retained(t.Context(), "a", "c"); err != nil || r.Messages != 1 {
+		t.Errorf("the channel has %+v, %v", r, err)
+	}
+}
+
+// A stream that somebody configured to deny purges does so.
+func TestTime01AStreamThatDeniesPurges(t *testing.T) {
+	l := open(t, options(node(t, t.TempDir())))
+	if _, err := l.Publish(t.Context(), "app-1", broker.Outgoing{Channel: "c", Event: &broker.Event{Name: "e"}}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	stream, err := l.admin.Stream(ctx, StreamOf("app-1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := stream.CachedInfo().Config
+	c.DenyPurge = true
+	if _, err := l.js.UpdateStream(ctx, c); err != nil {
+		t.Fatal(err)
+	}
+	_, err = l.Purge(ctx, "app-1", "c", 0)
+	var refused *broker.Refused
+	if !errors.As(err, &refused) || !strings.Contains(refused.Reason, "deny_purge") {
+		t.Errorf("got %v, want a refusal", err)
+	}
+}
