@@ -137,7 +137,7 @@ type Eraser interface {
 	// all that are there when it is asked. The epoch stays and offsets go on rising. For
 	// readers it is as if retention had removed them: after a position below which
 	// something is gone [ErrPositionExpired]. Attachments are not told, and get what
-	// comes. After an error some of them may have been removed; it may be repeated.
+	// comes; one that is behind gets what retention would have left it. After an error some of them may have been removed; it may be repeated.
 	// Errors: [ErrUnknownApp], a [Refused] that names a permission which is missing,
 	// [ErrUnavailable], or the context's.
 	Purge(ctx context.Context, app, channel string, before uint64) (Erased, error)

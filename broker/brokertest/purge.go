@@ -90,6 +90,7 @@ func testPurge(t *testing.T, b *backend) {
 			sink, _ := attach(t, b.Log, app, channel)
 			positions := publish(t, b.Log, app, channel, number(5)...)
 			settle(t, b.Log, app, channel, positions[4])
+			sink.await(t, positions[4].Offset)
 			if got := purge(t, channel, before); got.Messages != 5 {
 				t.Errorf("%s: removed %+v, want 5", name, got)
 			}
@@ -153,6 +154,7 @@ func testPurge(t *testing.T, b *backend) {
 		sink, _ := attach(t, second, app, channel)
 		positions := publish(t, b.Log, app, channel, number(6)...)
 		settle(t, second, app, channel, positions[5])
+		sink.await(t, positions[5].Offset)
 		purge(t, channel, positions[3].Offset)
 		retained(t, second, channel, broker.Retained{Epoch: positions[0].Epoch, Oldest: positions[3].Offset, Newest: positions[5].Offset, Messages: 3})
 		expired(t, second, channel, positions[0], positions[1])
