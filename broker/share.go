@@ -3,8 +3,9 @@ package broker
 import (
 	"context"
 	"slices"
-	"sync"
 	"time"
+
+	"github.com/sluicehq/sluice/broker/rank"
 )
 
 // shareStale is how long something may take until it is no load any more but waits for an
@@ -19,7 +20,7 @@ const shareStale = time.Second
 type Share struct {
 	total, each int
 
-	mu sync.Mutex
+	mu rank.Mutex[rank.Share]
 	// used counts the places that are taken and not stale, of those of each key all.
 	used int
 	keys map[string]*shareKey

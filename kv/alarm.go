@@ -1,11 +1,11 @@
 package kv
 
-import "sync"
+import "github.com/sluicehq/sluice/broker/rank"
 
 // Alarm is whom to tell that writes may have been missed. The zero value tells nobody. Safe
 // for use by many goroutines.
 type Alarm struct {
-	mu  sync.Mutex
+	mu  rank.Mutex[rank.Alarm]
 	all []func()
 }
 

@@ -4,10 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sluicehq/sluice/broker/rank"
 )
 
 // Bucket is a [Store] on JetStream KV. Make one with [OpenBucket]. It holds no
@@ -21,7 +22,7 @@ type Bucket struct {
 	republish string
 	following following
 
-	mu sync.Mutex
+	mu rank.Mutex[rank.Bucket]
 	// made is the handle of the library, on conn.
 	made jetstream.KeyValue
 	conn *nats.Conn

@@ -17,10 +17,14 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/sluicehq/sluice/broker/name"
+	"github.com/sluicehq/sluice/broker/rank"
 	"github.com/sluicehq/sluice/kv"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	rank.Check()
+	goleak.VerifyTestMain(m)
+}
 
 const patience = 20 * time.Second
 

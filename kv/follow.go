@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/sluicehq/sluice/broker/rank"
 )
 
 // Followed is a [Store] whose writes can be followed.
@@ -31,7 +33,7 @@ const renewal = time.Second
 // goroutine, which lives as long as somebody follows: a gateway follows a key for each
 // of its channels, and with a callback the client library spends a goroutine on each.
 type following struct {
-	mu   sync.Mutex
+	mu   rank.Mutex[rank.Following]
 	conn *nats.Conn
 	all  map[*followed]struct{}
 	seen map[*nats.Subscription]*followed

@@ -4,8 +4,9 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
+
+	"github.com/sluicehq/sluice/broker/rank"
 )
 
 // MemoryTable is a [Table] in the memory of this process: the reference for the
@@ -13,13 +14,13 @@ import (
 type MemoryTable struct {
 	now func() time.Time
 
-	mu       sync.Mutex
+	mu       rank.Mutex[rank.MemoryTable]
 	revision uint64
 	records  map[string]memoryRecord
 	watches  []*memoryWatch
 
 	// telling keeps the order of writes among those who are told of them.
-	telling sync.Mutex
+	telling rank.Mutex[rank.TableTelling]
 }
 
 type memoryRecord struct {

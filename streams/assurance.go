@@ -4,11 +4,12 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sluicehq/sluice/broker/rank"
 )
 
 // assurance makes sure that what the server acknowledged is in the log under its own
@@ -16,7 +17,7 @@ import (
 // settings are put back soon. Until then an event that was looked up vouches for those that
 // are acknowledged within a moment, and these are kept until that is known to hold.
 type assurance struct {
-	mu sync.Mutex
+	mu rank.Mutex[rank.StreamsAssurance]
 	// until is when events are looked up again.
 	until time.Time
 	// recent and former were acknowledged and not looked up, each for sureAge.

@@ -4,12 +4,12 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/rank"
 )
 
 // A live message tells which one came before it, so one that did not come is noticed. It is
@@ -20,7 +20,7 @@ import (
 // horizon remembers how far a stream reached when it was looked at, by how often the app had
 // been upset until then.
 type horizon struct {
-	mu sync.Mutex
+	mu rank.Mutex[rank.StreamsHorizon]
 	// seen and before are the ends of the stream at two looks, horizonPause apart or more: that
 	// a connection is dead is noticed that much later.
 	seen, before uint64

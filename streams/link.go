@@ -5,13 +5,13 @@ import (
 	"errors"
 	"math/rand/v2"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/sluicehq/sluice/broker/rank"
 	"github.com/sluicehq/sluice/broker/seldom"
 )
 
@@ -40,7 +40,7 @@ type link struct {
 	// changes are lines about a connection that comes and goes.
 	changes seldom.Lines
 
-	mu       sync.Mutex
+	mu       rank.Mutex[rank.StreamsLink]
 	standing map[*standing]struct{}
 	canary   canary
 	// cause is why the last attempt to connect failed.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/follow"
+	"github.com/sluicehq/sluice/broker/rank"
 	"github.com/sluicehq/sluice/broker/seldom"
 	"github.com/sluicehq/sluice/kv"
 )
@@ -50,7 +51,7 @@ type Log struct {
 	// unadvised is set when NATS does not permit hearing of edits.
 	unadvised atomic.Bool
 
-	mu       sync.Mutex
+	mu       rank.Mutex[rank.StreamsLog]
 	problems map[string]problem
 	tables   kv.Alarm
 	buckets  []kv.BucketOptions

@@ -101,6 +101,7 @@ func (l *Log) checkRefusals(now time.Time) {
 	for _, k := range l.links() {
 		anew[k.role] = k.permitted()
 	}
+	var over []*refusal
 	l.mu.Lock()
 	for what, r := range l.refusals {
 		k := links[r.role]
@@ -122,10 +123,13 @@ func (l *Log) checkRefusals(now time.Time) {
 		default:
 			delete(l.refusals, what)
 			delete(l.problems, what)
-			l.opt.Logger.Info("NATS permits what it did not", "role", r.role, "app", r.app)
+			over = append(over, r)
 		}
 	}
 	l.mu.Unlock()
+	for _, r := range over {
+		l.opt.Logger.Info("NATS permits what it did not", "role", r.role, "app", r.app)
+	}
 	for role, due := range anew {
 		if !due {
 			continue

@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sluicehq/sluice/broker/follow"
+	"github.com/sluicehq/sluice/broker/rank"
 	"github.com/sluicehq/sluice/kv"
 )
 
@@ -38,7 +38,7 @@ type Table struct {
 	root, live string
 	shards     []*tableShard
 	next       uint64
-	mu         sync.Mutex
+	mu         rank.Mutex[rank.StreamsTable]
 	storing    outcome
 }
 
@@ -47,7 +47,7 @@ type tableShard struct {
 	in    chan *nats.Msg
 	queue *follow.Queue[tableWrite]
 
-	mu      sync.Mutex
+	mu      rank.Mutex[rank.StreamsWatches]
 	watches map[*nats.Subscription]*tableWatch
 }
 
@@ -62,7 +62,7 @@ type tableWatch struct {
 	w      kv.Watcher
 	stream string
 
-	mu      sync.Mutex
+	mu      rank.Mutex[rank.TableWatch]
 	stopped bool
 }
 

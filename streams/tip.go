@@ -2,8 +2,9 @@ package streams
 
 import (
 	"context"
-	"sync"
 	"time"
+
+	"github.com/sluicehq/sluice/broker/rank"
 )
 
 // tipAge is how long the end of a stream may be taken for where following a channel begins
@@ -14,7 +15,7 @@ const tipAge = time.Second
 // followed from any place of this life of the log that was its end once, and to ask the
 // server for it costs more than all else that attaching does.
 type tip struct {
-	mu     sync.Mutex
+	mu     rank.Mutex[rank.StreamsTip]
 	epoch  string
 	offset uint64
 	at     time.Time

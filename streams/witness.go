@@ -3,9 +3,10 @@ package streams
 import (
 	"context"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/sluicehq/sluice/broker/rank"
 )
 
 // mark is a place in the log that was seen: by its message, or only by its offset if
@@ -41,7 +42,7 @@ type witness struct {
 
 	horizon horizon
 
-	mu    sync.Mutex
+	mu    rank.Mutex[rank.StreamsWitness]
 	marks []mark
 }
 

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -21,6 +20,7 @@ import (
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/name"
+	"github.com/sluicehq/sluice/broker/rank"
 	"github.com/sluicehq/sluice/kv"
 	"github.com/sluicehq/sluice/kv/shape"
 )
@@ -62,7 +62,7 @@ type Work struct {
 
 	// repairing guards since when the stream was found missing, and when that was
 	// last seen.
-	repairing      sync.Mutex
+	repairing      rank.Mutex[rank.StreamsRepairing]
 	missing, noted time.Time
 }
 

@@ -3,12 +3,12 @@ package streams
 import (
 	"context"
 	"errors"
-	"sync"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/name"
+	"github.com/sluicehq/sluice/broker/rank"
 )
 
 // errMissed says that the server has delivered a task that did not arrive: it was sent
@@ -22,7 +22,7 @@ type intake struct {
 	limit int
 	freed chan struct{}
 
-	mu sync.Mutex
+	mu rank.Mutex[rank.StreamsIntake]
 	// seen is the number of the last delivery that arrived, bytes is the size of
 	// what is not done.
 	seen  uint64

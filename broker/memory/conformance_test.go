@@ -9,9 +9,13 @@ import (
 
 	"github.com/sluicehq/sluice/broker/brokertest"
 	"github.com/sluicehq/sluice/broker/memory"
+	"github.com/sluicehq/sluice/broker/rank"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	rank.Check()
+	goleak.VerifyTestMain(m)
+}
 
 // clock is the real time, moved forward by hand.
 type clock struct{ ahead atomic.Int64 }

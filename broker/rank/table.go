@@ -3,6 +3,54 @@ package rank
 // The table of locks, outermost first. docs/architecture.md has the same rows and says what
 // each lock guards and whether something may wait under it; a test compares the two.
 type (
+	// TableTelling is kv.MemoryTable.telling.
+	TableTelling struct{}
+	// TableWatch is that of a watcher of a table, in streams and in broker/redis.
+	TableWatch struct{}
+	// Followers is that of the followers in a shard of a feed.
+	Followers struct{}
+	// Follower is follow.Follower.mu.
+	Follower struct{}
+	// FeedQueue is that of the queue of a shard of a feed.
+	FeedQueue struct{}
+	// RedisTable is redis.Table.mu.
+	RedisTable struct{}
+	// RedisOrder is that of the connection for live messages to a server.
+	RedisOrder struct{}
+	// RedisSubscriptions is that of the live channels of this process.
+	RedisSubscriptions struct{}
+	// RedisRound is that of a round of an audit.
+	RedisRound struct{}
+	// RedisTaking is that of tasks that are taken.
+	RedisTaking struct{}
+	// RedisAcknowledged is that of what was acknowledged.
+	RedisAcknowledged struct{}
+	// RedisApp is that of the epochs of an app.
+	RedisApp struct{}
+	// RedisLog is redis.Log.mu.
+	RedisLog struct{}
+	// StreamsAssurance is that of events that are not looked up yet.
+	StreamsAssurance struct{}
+	// StreamsRepairing is streams.Work.repairing.
+	StreamsRepairing struct{}
+	// StreamsLog is streams.Log.mu.
+	StreamsLog struct{}
+	// StreamsLink is that of a connection that is replaced.
+	StreamsLink struct{}
+	// StreamsWatches is that of a part of the watchers of a table.
+	StreamsWatches struct{}
+	// StreamsTable is streams.Table.mu.
+	StreamsTable struct{}
+	// StreamsIntake is that of tasks on their way.
+	StreamsIntake struct{}
+	// StreamsWitness is that of what a log is known to have held.
+	StreamsWitness struct{}
+	// StreamsTip is that of the end of a log.
+	StreamsTip struct{}
+	// StreamsHorizon is that of what may lie behind the end of a log.
+	StreamsHorizon struct{}
+	// Share is broker.Share.mu.
+	Share struct{}
 	// Adopting is presence.Roster.adopting.
 	Adopting struct{}
 	// RoomTurn is presence.Room.turn.
@@ -65,48 +113,78 @@ type (
 	Lacks struct{}
 	// HubMetrics is that of the labels of channels.
 	HubMetrics struct{}
-	// Followers is that of the followers in a shard of a feed.
-	Followers struct{}
-	// Follower is follow.Follower.mu.
-	Follower struct{}
-	// FeedQueue is that of the queue of a shard of a feed.
-	FeedQueue struct{}
+	// Following is that of the keys of a bucket that are followed.
+	Following struct{}
+	// Bucket is kv.Bucket.mu.
+	Bucket struct{}
+	// MemoryTable is kv.MemoryTable.mu.
+	MemoryTable struct{}
+	// Alarm is kv.Alarm.mu.
+	Alarm struct{}
 	// Hooks is that of the outbox of an address in webhook.
 	Hooks struct{}
+	// Lines is that of lines of the log that count.
+	Lines struct{}
 )
 
-func (Adopting) class() class    { return class{200, "adopting"} }
-func (RoomTurn) class() class    { return class{210, "turn of a room"} }
-func (Hub) class() class         { return class{300, "hub"} }
-func (Room) class() class        { return class{400, "room"} }
-func (Roll) class() class        { return class{410, "roll"} }
-func (Watchlists) class() class  { return class{420, "watchlists"} }
-func (Roster) class() class      { return class{500, "roster"} }
-func (OwnSeats) class() class    { return class{510, "own seats"} }
-func (OwnSeat) class() class     { return class{520, "own seat"} }
-func (Channel) class() class     { return class{600, "channel"} }
-func (Subscribers) class() class { return class{610, "subscribers"} }
-func (Past) class() class        { return class{615, "past of a channel"} }
-func (Notice) class() class      { return class{620, "notice"} }
-func (Event) class() class       { return class{630, "event"} }
-func (Texts) class() class       { return class{640, "texts"} }
-func (Frame) class() class       { return class{650, "frame"} }
-func (Recency) class() class     { return class{660, "recency"} }
-func (Resuming) class() class    { return class{670, "resume"} }
-func (Holding) class() class     { return class{680, "hold"} }
-func (Descriptor) class() class  { return class{690, "descriptor"} }
-func (Outbox) class() class      { return class{700, "outbox"} }
-func (Slab) class() class        { return class{710, "slab"} }
-func (Shard) class() class       { return class{730, "shard"} }
-func (Clients) class() class     { return class{740, "clients"} }
-func (Writers) class() class     { return class{750, "writers"} }
-func (Gate) class() class        { return class{800, "gate"} }
-func (Inbox) class() class       { return class{810, "inbox"} }
-func (Filters) class() class     { return class{820, "filters"} }
-func (Tasks) class() class       { return class{830, "tasks"} }
-func (Lacks) class() class       { return class{840, "lacks"} }
-func (HubMetrics) class() class  { return class{850, "labels"} }
-func (Followers) class() class   { return class{860, "followers"} }
-func (Follower) class() class    { return class{870, "follower"} }
-func (FeedQueue) class() class   { return class{880, "queue of a feed"} }
-func (Hooks) class() class       { return class{900, "webhooks of an address"} }
+func (TableTelling) class() class       { return class{100, "telling of a table"} }
+func (TableWatch) class() class         { return class{110, "watcher of a table"} }
+func (Followers) class() class          { return class{120, "followers"} }
+func (Follower) class() class           { return class{130, "follower"} }
+func (FeedQueue) class() class          { return class{140, "queue of a feed"} }
+func (RedisTable) class() class         { return class{150, "topics"} }
+func (RedisOrder) class() class         { return class{152, "order of a server"} }
+func (RedisSubscriptions) class() class { return class{154, "live channels"} }
+func (RedisRound) class() class         { return class{156, "round"} }
+func (RedisTaking) class() class        { return class{158, "taking"} }
+func (RedisAcknowledged) class() class  { return class{160, "acknowledged"} }
+func (RedisApp) class() class           { return class{162, "epochs"} }
+func (RedisLog) class() class           { return class{164, "problems"} }
+func (StreamsAssurance) class() class   { return class{168, "assurance"} }
+func (StreamsRepairing) class() class   { return class{170, "repairing"} }
+func (StreamsLog) class() class         { return class{171, "state of the log"} }
+func (StreamsLink) class() class        { return class{172, "link"} }
+func (StreamsWatches) class() class     { return class{174, "watchers"} }
+func (StreamsTable) class() class       { return class{176, "turns"} }
+func (StreamsIntake) class() class      { return class{178, "intake"} }
+func (StreamsWitness) class() class     { return class{180, "witness"} }
+func (StreamsTip) class() class         { return class{182, "tip"} }
+func (StreamsHorizon) class() class     { return class{188, "horizon"} }
+func (Share) class() class              { return class{190, "share"} }
+func (Adopting) class() class           { return class{200, "adopting"} }
+func (RoomTurn) class() class           { return class{210, "turn of a room"} }
+func (Hub) class() class                { return class{300, "hub"} }
+func (Room) class() class               { return class{400, "room"} }
+func (Roll) class() class               { return class{410, "roll"} }
+func (Watchlists) class() class         { return class{420, "watchlists"} }
+func (Roster) class() class             { return class{500, "roster"} }
+func (OwnSeats) class() class           { return class{510, "own seats"} }
+func (OwnSeat) class() class            { return class{520, "own seat"} }
+func (Channel) class() class            { return class{600, "channel"} }
+func (Subscribers) class() class        { return class{610, "subscribers"} }
+func (Past) class() class               { return class{615, "past of a channel"} }
+func (Notice) class() class             { return class{620, "notice"} }
+func (Event) class() class              { return class{630, "event"} }
+func (Texts) class() class              { return class{640, "texts"} }
+func (Frame) class() class              { return class{650, "frame"} }
+func (Recency) class() class            { return class{660, "recency"} }
+func (Resuming) class() class           { return class{670, "resume"} }
+func (Holding) class() class            { return class{680, "hold"} }
+func (Descriptor) class() class         { return class{690, "descriptor"} }
+func (Outbox) class() class             { return class{700, "outbox"} }
+func (Slab) class() class               { return class{710, "slab"} }
+func (Shard) class() class              { return class{730, "shard"} }
+func (Clients) class() class            { return class{740, "clients"} }
+func (Writers) class() class            { return class{750, "writers"} }
+func (Gate) class() class               { return class{800, "gate"} }
+func (Inbox) class() class              { return class{810, "inbox"} }
+func (Filters) class() class            { return class{820, "filters"} }
+func (Tasks) class() class              { return class{830, "tasks"} }
+func (Lacks) class() class              { return class{840, "lacks"} }
+func (HubMetrics) class() class         { return class{850, "labels"} }
+func (Following) class() class          { return class{870, "followed keys"} }
+func (Bucket) class() class             { return class{872, "bucket"} }
+func (MemoryTable) class() class        { return class{874, "table in memory"} }
+func (Alarm) class() class              { return class{876, "alarm"} }
+func (Hooks) class() class              { return class{900, "webhooks of an address"} }
+func (Lines) class() class              { return class{950, "lines"} }

@@ -2,13 +2,14 @@ package redis
 
 import (
 	"maps"
-	"sync"
+
+	"github.com/sluicehq/sluice/broker/rank"
 )
 
 // acknowledged remembers for which channels this process said lately that an event is
 // stored, so that it can find out whether a server lost it.
 type acknowledged struct {
-	mu        sync.Mutex
+	mu        rank.Mutex[rank.RedisAcknowledged]
 	positions map[place]uint64
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/sluicehq/sluice/broker/follow"
+	"github.com/sluicehq/sluice/broker/rank"
 )
 
 // comparing is how many channels are compared at the same time.
@@ -109,7 +110,7 @@ type round struct {
 	log    *Log
 	failed atomic.Bool
 
-	mu   sync.Mutex
+	mu   rank.Mutex[rank.RedisRound]
 	down map[string]bool
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/follow"
+	"github.com/sluicehq/sluice/broker/rank"
 	"github.com/sluicehq/sluice/broker/seldom"
 	"github.com/sluicehq/sluice/kv"
 )
@@ -43,7 +44,7 @@ type Log struct {
 	running sync.WaitGroup
 	stop    sync.Once
 
-	mu       sync.Mutex
+	mu       rank.Mutex[rank.RedisLog]
 	problems map[string]problem
 	// persistence is what the servers say about it.
 	persistence string
@@ -68,7 +69,7 @@ type appLog struct {
 	// open is set once the app has an epoch, spoilt while its keys hold something else.
 	open, spoilt atomic.Bool
 
-	mu sync.Mutex
+	mu rank.Mutex[rank.RedisApp]
 	// ended are the epochs that this process saw end.
 	ended map[string]bool
 }

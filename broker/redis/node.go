@@ -5,10 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"sync"
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/sluicehq/sluice/broker/rank"
 )
 
 // node is a connection that receives.
@@ -23,7 +24,7 @@ type node struct {
 
 	// order is held for reading by who subscribes, for writing by who
 	// unsubscribes, so that the one never undoes the other.
-	order sync.RWMutex
+	order rank.RWMutex[rank.RedisOrder]
 }
 
 // nodeAt returns the connection to a server, a new one if there is none. Connecting may

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/sluicehq/sluice/broker/rank"
 )
 
 // subscriptions keeps the live channels of this process subscribed, on one connection
@@ -16,7 +18,7 @@ type subscriptions struct {
 	// lost is called when messages may have been missed.
 	lost func()
 
-	mu    sync.Mutex
+	mu    rank.Mutex[rank.RedisSubscriptions]
 	all   map[string]*subscription
 	nodes map[string]*node // by address; the only one has the empty one
 	slots [16384]string    // address by slot, on a cluster

@@ -7,10 +7,10 @@ import (
 	"hash/maphash"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/sluicehq/sluice/broker/follow"
+	"github.com/sluicehq/sluice/broker/rank"
 	"github.com/sluicehq/sluice/kv"
 )
 
@@ -37,7 +37,7 @@ type Table struct {
 	// writes is the beginning of the channels on which writes are told.
 	writes string
 
-	mu     sync.Mutex
+	mu     rank.Mutex[rank.RedisTable]
 	topics map[string]*topic
 	queues follow.Queues[tableWrite]
 }

@@ -5,9 +5,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/sluicehq/sluice/broker/follow"
+	"github.com/sluicehq/sluice/broker/rank"
 	"github.com/sluicehq/sluice/kv"
 )
 
@@ -22,7 +22,7 @@ type tableWatch struct {
 	pattern string
 	w       kv.Watcher
 
-	mu      sync.Mutex
+	mu      rank.Mutex[rank.TableWatch]
 	stopped bool
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/rank"
 )
 
 // workHold takes or keeps the right to take from a queue.
@@ -37,7 +38,7 @@ type taking struct {
 	keys   workKeys
 	holder string
 
-	mu           sync.Mutex
+	mu           rank.Mutex[rank.RedisTaking]
 	under, bytes int
 	finished     chan struct{}
 }

@@ -3,8 +3,9 @@ package seldom
 import (
 	"context"
 	"log/slog"
-	"sync"
 	"time"
+
+	"github.com/sluicehq/sluice/broker/rank"
 )
 
 const (
@@ -22,7 +23,7 @@ type Lines struct {
 	// Pause lies between two lines of one cause, default a minute.
 	Pause time.Duration
 
-	mu     sync.Mutex
+	mu     rank.Mutex[rank.Lines]
 	causes map[string]*cause
 }
 
