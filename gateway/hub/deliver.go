@@ -11,6 +11,8 @@ func (p *event) deliver(s *shard, to *subscribers) {
 	var sum tally
 	count := uint64(0)
 	conflates := p.channel.conflates
+	p.foresee(&to.outlook)
+	var seen outlook
 	to.mu.Lock()
 	for i := range to.list {
 		sub := &to.list[i]
@@ -25,6 +27,7 @@ func (p *event) deliver(s *shard, to *subscribers) {
 			continue
 		}
 		f, full := to.frame(sub, p)
+		seen.saw(sub, f, full)
 		var result socket.Pushed
 		if conflates {
 			result = sub.out.Offer(f)
@@ -54,6 +57,7 @@ func (p *event) deliver(s *shard, to *subscribers) {
 	to.done(p)
 	to.filters.forgetLast()
 	to.mu.Unlock()
+	to.outlook.follow(&seen, p)
 	s.delivered.Add(count)
 	sum.report(p.channel)
 }

@@ -47,6 +47,9 @@ func (n *notice) framesFor(d pusher.Dialect) []*socket.Frame {
 
 // deliver implements [prepared]. Those who learned of it when they subscribed are not told.
 func (n *notice) deliver(s *shard, to *subscribers) {
+	for d := range n.frames {
+		n.framesFor(pusher.Dialect(d)) // not under the lock
+	}
 	to.mu.Lock()
 	defer to.mu.Unlock()
 	for i := range to.list {

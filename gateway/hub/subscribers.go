@@ -9,6 +9,8 @@ import (
 
 // subscribers is the part of a channel's subscribers that lives in one shard.
 type subscribers struct {
+	outlook outlook
+
 	mu    rank.Mutex[rank.Subscribers]
 	list  []subscription
 	index map[*socket.Outbox]int32

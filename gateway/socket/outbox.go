@@ -137,6 +137,9 @@ func (o *Outbox) End(f *Frame) bool { return o.end(f, nil) }
 // Socket is the socket that the outbox belongs to. As for Push, it must still do so.
 func (o *Outbox) Socket() *Socket { return o.sock }
 
+// Kind is that of the socket. As for Push, the outbox must still belong to it.
+func (o *Outbox) Kind() *Kind { return o.kind }
+
 // Take empties the outbox for a loop that writes elsewhere than to a descriptor. It
 // appends the frames to the given ones and reports whether somebody keeps others back until
 // the outbox is empty: then the loop catches up and takes again.

@@ -1,0 +1,74 @@
+package hub
+
+import (
+	"github.com/sluicehq/sluice/gateway/socket"
+	"github.com/sluicehq/sluice/gateway/socket/websocket"
+)
+
+// outlook is how publications went out to the subscribers of a channel in one shard, by form.
+// The next one goes out alike as a rule, so its frames are made before the subscribers are
+// locked: those who come and go need not wait for them. What was not expected is made under
+// the lock, once. It belongs to the shard's goroutine.
+type outlook [2 * forms]use
+
+type use uint8
+
+const (
+	// inFull and asDelta: somebody got such a frame, packed: somebody who takes it deflated.
+	inFull use = 1 << iota
+	asDelta
+	packed
+)
+
+// saw notes what a subscription gets.
+func (o *outlook) saw(sub *subscription, f, full *socket.Frame) {
+	u := inFull
+	if full != nil && f != full {
+		u = asDelta
+	}
+	if sub.out.Kind().Form != nil {
+		u |= packed
+	}
+	o[sub.form] |= u
+}
+
+// follow takes over what was seen with a publication. One that could not go out as a delta says
+// nothing about the next one.
+func (o *outlook) follow(seen *outlook, p *event) {
+	for f := range o {
+		if from := &p.bases[form(f).mode()]; !p.tracked || from.full || from.recent[0] == nil {
+			seen[f] |= o[f]
+		}
+	}
+	*o = *seen
+}
+
+// foresee makes the frames that are expected to be needed.
+func (p *event) foresee(o *outlook) {
+	for i, u := range o {
+		f := form(i)
+		if u == 0 {
+			continue
+		}
+		if f&formDelta == 0 || !p.tracked {
+			u.pack(p.bare(f.dialect(), f&formDelta != 0))
+			continue
+		}
+		full := p.full(f)
+		if from := &p.bases[f.mode()]; u&asDelta != 0 && !from.full && from.recent[0] != nil {
+			if d := p.delta(f, 0); d != nil {
+				u.pack(d)
+				if u&inFull == 0 {
+					continue
+				}
+			}
+		}
+		u.pack(full)
+	}
+}
+
+func (u use) pack(f *socket.Frame) {
+	if u&packed != 0 {
+		websocket.Packed(f)
+	}
+}

@@ -1,0 +1,61 @@
+package hub
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/gateway/socket"
+)
+
+// TestRooms07FramesAreMadeBeforeTheLock: whoever comes and goes does not wait until the frames
+// of a publication are made. Somebody has the lock here while they are.
+func TestRooms07FramesAreMadeBeforeTheLock(t *testing.T) {
+	s := newStage(false, 64, 1, 100)
+	c := s.channels[0]
+	for i, of := range []struct {
+		form     form
+		deflates bool
+	}{{0, false}, {formV2, true}, {formDelta | formKeyed, false}, {formDelta | formKeyed | formV2, true}, {formDelta | formVCDIFF, false}} {
+		client := &Client{hub: s.hub, app: c.app, shard: s.shard, id: fmt.Sprint(i), sock: s.shard.writer.Open(nil, s.hub.kind(of.form.dialect(), of.deflates))}
+		c.shards[0].put(client, c.Channel, of.form, nil, 0, nil, func(broker.Position) *socket.Frame { return s.hub.reconnect })
+	}
+	event := func(n int) *event {
+		return c.prepare(&broker.Publication{
+			Event:    broker.Event{Name: "tick", Data: fmt.Appendf(nil, `{"k":"a","n":%d,"pad":%q}`, n, strings.Repeat("steady ", 200))},
+			Position: broker.Position{Epoch: "e", Offset: uint64(n)}, Prev: uint64(n - 1), Time: s.now,
+		})
+	}
+	to := &c.shards[0]
+	// The interval is 4: full frames and deltas have both been seen, and a delta follows.
+	for n := 1; n <= 5; n++ {
+		event(n).deliver(s.shard, to)
+	}
+	free := to.occupy()
+	p := event(6)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		p.deliver(s.shard, to)
+	}()
+	eventually(t, "the frames are made while somebody has the lock", func() bool {
+		if p.plain[pusher.V1].Load() == nil || p.plain[pusher.V2].Load() == nil {
+			return false
+		}
+		for _, f := range []form{formKeyed, formKeyed | formV2, formVCDIFF} {
+			if p.deltas[f].Load() == nil {
+				return false
+			}
+		}
+		return true
+	})
+	select {
+	case <-done:
+		t.Error("it was delivered without the lock")
+	default:
+	}
+	free()
+	<-done
+}
