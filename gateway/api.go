@@ -1,8 +1,11 @@
 package gateway
 
 import (
+	"context"
+
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/sluicehq/sluice/gateway/hub"
 	"github.com/sluicehq/sluice/gateway/rest"
 )
 
@@ -27,4 +30,11 @@ func (n *Node) openREST(in *intake, port string) {
 		Name: opt.MetricsPrefix + "http_answer_bytes", Help: "Bytes of large answers that wait for their readers.",
 		ConstLabels: prometheus.Labels{"port": port},
 	}, func() float64 { return float64(api.AnswerBytes()) }))
+}
+
+// page makes a page of history for a subscriber.
+func (n *Node) page(ctx context.Context, want hub.PageRequest) ([]byte, error) {
+	return n.rest.Page(ctx, rest.Asked{
+		App: want.App, Channel: want.Channel, Params: want.Params, UntilAttach: want.UntilAttach, Attach: want.Attach, MaxBytes: want.MaxBytes,
+	})
 }

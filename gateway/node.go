@@ -32,7 +32,7 @@ type Node struct {
 	// agreement is nil if there is nobody to agree with.
 	agreement *agreement
 	hooks     *webhook.Hooks
-	rest      http.Handler
+	rest      *rest.API
 	local     local
 	proxies   proxies
 	// shakes is nil if there is no bound of handshakes.
@@ -80,6 +80,7 @@ func New(opt Options) (*Node, error) {
 		n.closeListeners()
 		return nil, err
 	}
+	n.opt.Hub.Page = n.page
 	n.opt.Hub.Herald = n.herald()
 	if err = n.openRoster(); err != nil {
 		n.closeHooks(context.Background())

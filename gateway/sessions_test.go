@@ -25,7 +25,8 @@ import (
 // TestSessions shows what clients and a server say to each other. Lines of input are
 //
 //	NAME connects QUERY     opens a WebSocket connection
-//	NAME > FRAME            sends a frame; $AUTH becomes the signature that it needs
+//	NAME > FRAME            sends a frame; $AUTH becomes the signature that it needs, $STREAM the
+//	                        id of the stream
 //	NAME hears N            waits for so many frames
 //	NAME settles            waits until the server has read what was sent
 //	NAME closes             ends the connection
@@ -34,11 +35,22 @@ import (
 //	the gateway stops
 //
 // At the end of a step each connection is asked for a pong, and what came before it is shown.
-// Socket ids, stream ids, numbers of delta frames and deltas are replaced: they are different
+// Socket ids, stream ids, numbers of delta frames deltas, times and cursors are replaced: they are different
 // each time.
 func TestSessions(t *testing.T) {
 	transcript.Each(t, "testdata/sessions/*.txt", func(t *testing.T) func(*testing.T, []string) string {
-		return newSession(t).step
+		return newSession(t, nil).step
+	})
+}
+
+// TestTime01Sessions shows how clients come back and what they get of the past.
+func TestTime01Sessions(t *testing.T) {
+	transcript.Each(t, "testdata/time/*.txt", func(t *testing.T) func(*testing.T, []string) string {
+		return newSession(t, func(a *app.App) {
+			a.HistoryEnabled, a.Rewind = true, true
+			a.Recovery = app.Recovery{Enabled: true, MaxEvents: 100, MaxBytes: 1 << 20, Age: time.Minute}
+			a.Snapshots = []app.SnapshotPattern{{Match: "ticker-*", Snapshot: app.Snapshot{On: true}}}
+		}).step
 	})
 }
 
@@ -55,14 +67,18 @@ type session struct {
 	numbers []string
 }
 
-func newSession(t *testing.T) *session {
+func newSession(t *testing.T, change func(*app.App)) *session {
 	s := &session{t: t}
 	s.node = run(t, func(o *gateway.Options) {
-		o.Apps = app.NewRegistry(&app.App{
+		a := &app.App{
 			ID: "app", Key: "key", Secret: "secret", Enabled: true, Limits: app.DefaultLimits,
 			ClientEvents: true, ClientEventRate: 10, UserAuth: true,
 			Delta: app.Delta{Enabled: true, Algorithm: app.Fossil, Interval: 10, MinSize: 100, MaxAgeSeconds: 300, MaxKeys: 100, DeliverTags: true},
-		})
+		}
+		if change != nil {
+			change(a)
+		}
+		o.Apps = app.NewRegistry(a)
 		o.Table = kv.NewMemoryTable(nil)
 		o.Hub = hub.Options{DeltaEnabled: true, Filters: true, Linger: 100 * time.Millisecond}
 	})
@@ -195,6 +211,7 @@ func (s *session) find(name string) *speaker {
 // signed puts the signature into a frame that asks for one.
 func (s *session) signed(c *speaker, frame string) string {
 	s.t.Helper()
+	frame = strings.ReplaceAll(frame, "$STREAM", s.names[0])
 	if !strings.Contains(frame, "$AUTH") {
 		return frame
 	}
@@ -272,6 +289,8 @@ func (s *session) over(c *speaker) error {
 var (
 	ownID       = regexp.MustCompile(`"message_id":"(\w+)-1"`)
 	frameNumber = regexp.MustCompile(`"(sequence|seq|base_index)":(\d+)`)
+	storedAt    = regexp.MustCompile(`_at_ms":\d+`)
+	cursorText  = regexp.MustCompile(`"next_cursor":"[^"]+"`)
 	deltaText   = regexp.MustCompile(`"delta":"[^"]+"`)
 )
 
@@ -279,6 +298,8 @@ var (
 func (s *session) say(format string, args ...any) {
 	line := strings.NewReplacer(s.names...).Replace(fmt.Sprintf(format, args...))
 	line = deltaText.ReplaceAllString(line, `"delta":"DELTA"`)
+	line = storedAt.ReplaceAllString(line, `_at_ms":WHEN`)
+	line = cursorText.ReplaceAllString(line, `"next_cursor":"CURSOR"`)
 	line = frameNumber.ReplaceAllStringFunc(line, func(m string) string {
 		parts := frameNumber.FindStringSubmatch(m)
 		i := slices.Index(s.numbers, parts[2])

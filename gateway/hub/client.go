@@ -58,6 +58,8 @@ type Client struct {
 	pace     pace
 	asks     turns.Asker
 	recovery recovery
+	// pages counts the pages of history that are being read for it.
+	pages atomic.Int32
 	// filters are those of its subscriptions.
 	filters ownFilters
 	joined  []membership

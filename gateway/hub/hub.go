@@ -108,6 +108,9 @@ type Options struct {
 	// sign in; 0 is no bound. Each may be exceeded once by MaxSubscriptions. What
 	// comes faster is read later.
 	MessageRate, SubscriptionRate int
+	// Page makes a page of history for a subscriber, as the history API does; nil means that
+	// there is none.
+	Page func(context.Context, PageRequest) ([]byte, error)
 	// History is read when a channel becomes active, so that the first
 	// publication can find its base; nil for none.
 	History broker.History

@@ -44,8 +44,9 @@ type past struct {
 	// cold: the log was read for it.
 	cold bool
 	// latest: it goes through the newest publications of all conflation values, once these
-	// are fresh.
-	latest, fresh bool
+	// are fresh, to their end. The last of them may be on their way to the shard: they have
+	// taken the place of what was before them.
+	latest, fresh, ending, through bool
 	// failed is why the past cannot be had.
 	failed atomic.Pointer[pusher.ResumeFailure]
 	// sent counts what was sent of the past and live what was published meanwhile; met and
@@ -88,6 +89,14 @@ func (s *subscribers) travel(sub *subscription, p *past) {
 	}
 }
 
+// arrived reports whether nothing of the past is left.
+func (p *past) arrived(to *subscribers) bool {
+	if p.latest {
+		return p.through
+	}
+	return p.place >= to.last
+}
+
 // quit ends a way before its end.
 func (p *past) quit() {
 	p.channel.recent.leave(p)
@@ -101,6 +110,9 @@ func (s *subscribers) arrive(sub *subscription, p *past) {
 	if !p.kept {
 		s.mend(sub)
 		sub.since = max(sub.since, s.last)
+	}
+	if p.latest {
+		sub.since = max(sub.since, p.place)
 	}
 	s.tidy(sub)
 }
@@ -140,7 +152,7 @@ func (s *shard) feed(o *socket.Outbox, to *subscribers) bool {
 	}
 	budget := min(pastBytes, s.loop.past)
 	for range pastFrames {
-		if f := p.failed.Load(); f != nil || p.place >= to.last {
+		if p.failed.Load() != nil || p.arrived(to) {
 			return s.end(to, sub, p)
 		}
 		if budget <= 0 {
@@ -175,8 +187,7 @@ func (s *shard) step(to *subscribers, sub *subscription, p *past, budget int) (n
 		if n > budget {
 			return n, false, false
 		}
-		if item.pub.Offset > to.last {
-			reached = to.last
+		if item.pub.Offset > to.last && !p.latest {
 			break
 		}
 		if p.then > p.until && item.pub.Offset > p.until && item.pub.Offset <= p.then {
@@ -200,7 +211,10 @@ func (s *shard) step(to *subscribers, sub *subscription, p *past, budget int) (n
 		p.place = item.pub.Offset
 		p.last = item.pub.ID()
 	}
-	p.place = max(p.place, min(reached, to.last))
+	if p.through = p.ending; !p.latest {
+		reached = min(reached, to.last)
+	}
+	p.place = max(p.place, reached)
 	return n + 1, false, false
 }
 

@@ -24,6 +24,9 @@ func (c *Client) handle(message []byte) {
 	if !isProtocol && c.dialect == pusher.V2 {
 		name, isProtocol = strings.CutPrefix(f.Event, "sockudo:")
 	}
+	if f.Event == "channel_history" && c.dialect == pusher.V2 {
+		name, isProtocol = f.Event, true
+	}
 	if !isProtocol {
 		if strings.HasPrefix(f.Event, "client-") {
 			c.clientEvent(f)
@@ -52,6 +55,9 @@ func (c *Client) handle(message []byte) {
 	case "resume":
 		c.paceRequest(len(message))
 		c.resume(f.Data)
+	case "channel_history":
+		c.paceRequest(len(message))
+		c.page(f.Data)
 	default:
 		c.unknown(f.Event)
 	}

@@ -42,11 +42,12 @@ const (
 	refusedDelta       = "delta"
 	refusedRecovery    = "recovery"
 	refusedWatchlist   = "watchlist"
+	refusedHistory     = "channel_history"
 )
 
 var messageRefusals = [...]string{
 	refusedMalformed, refusedUnknown, refusedSignin, refusedClientEvent, refusedUnsubscribe, refusedDelta, refusedRecovery,
-	refusedWatchlist,
+	refusedWatchlist, refusedHistory,
 }
 
 // turnAway notes that a connection was not let in. a is nil if there is no such app.

@@ -87,8 +87,8 @@ func (r *recent) countLatest() {
 }
 
 // newest appends what comes next of the snapshot for somebody, and returns the place that
-// it reaches, which is that of the newest publication at the end. It reports false when the
-// snapshot must be made or compared with the log first; he is woken then.
+// it reaches. It reports false when the snapshot must be made or compared with the log
+// first; he is woken then.
 func (r *recent) newest(dst []*event, p *past, most int) (items []*event, reached uint64, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -99,10 +99,7 @@ func (r *recent) newest(dst []*event, p *past, most int) (items []*event, reache
 		}
 		return dst, p.place, false
 	}
-	dst, reached, end := r.latest.fold.AppendAfter(dst, p.place, most)
-	if end {
-		reached = max(reached, r.backlog.High())
-	}
+	dst, reached, p.ending = r.latest.fold.AppendAfter(dst, p.place, most)
 	return dst, reached, true
 }
 

@@ -19,7 +19,7 @@ func Unknown(d Dialect, event string) string {
 	case !prefixed:
 		name = event
 	case strings.HasSuffix(event, ":channel_history"):
-		return text + ": history is read over HTTP"
+		return text + ": history is read over HTTP, or by connections of protocol 2"
 	}
 	best, distance := "", 3
 	for _, r := range requests {

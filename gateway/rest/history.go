@@ -192,7 +192,7 @@ func (r *request) summary(view *sight.View, got *sight.Page, w walk, more bool, 
 			nilIfZero(b.StartSerial), nilIfZero(b.EndSerial), nilIfZero(b.StartTime), nilIfZero(b.EndTime),
 		},
 		Continuity:  continuityOf(view, got.Retained, got.Kept, b),
-		StreamState: streamState{StreamID: got.Retained.Epoch, Durable: "healthy", RecoveryAllowed: false},
+		StreamState: streamState{StreamID: got.Retained.Epoch, Durable: "healthy", RecoveryAllowed: r.app.Recovery.Enabled},
 	}
 	if more {
 		w.mark.Epoch = got.Retained.Epoch

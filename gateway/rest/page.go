@@ -1,0 +1,108 @@
+package rest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/sluicehq/sluice/gateway/app"
+)
+
+// Asked is a page of history that is asked for elsewhere than over HTTP, by somebody who may
+// read the channel.
+type Asked struct {
+	App     *app.App
+	Channel string
+	// Params are those of the query of a request.
+	Params url.Values
+	// UntilAttach bounds the page by Attach, the place at which a subscription began.
+	UntilAttach bool
+	Attach      uint64
+	// MaxBytes is about how many bytes of data the page may have; it ends sooner then. One
+	// event is always there.
+	MaxBytes int
+}
+
+// Page is the body of the answer that a request for this page would get. The error says what
+// is wrong in a sentence for the client.
+func (a *API) Page(ctx context.Context, want Asked) ([]byte, error) {
+	r := &request{api: a, app: want.App, channel: want.Channel, params: want.Params}
+	r.http = (&http.Request{}).WithContext(ctx)
+	if err := r.take(a.buckets[want.App.ID].reads, limitReads, "reads", 1); err != nil {
+		r.noteLimit(err)
+		return nil, failureOf(err)
+	}
+	got, err := r.pageUntil(want)
+	if err != nil {
+		return nil, failureOf(err)
+	}
+	var body bytes.Buffer
+	enc := json.NewEncoder(&body)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(got); err != nil {
+		return nil, failureOf(err)
+	}
+	return bytes.TrimSpace(body.Bytes()), nil
+}
+
+// attachedBounds are the bounds of a page with what until_attach adds to them.
+type attachedBounds struct {
+	shownBounds
+	UntilAttach bool    `json:"until_attach"`
+	Attach      *uint64 `json:"attach_serial"`
+}
+
+// attachedPage is a page with those.
+type attachedPage struct {
+	page
+	Bounds attachedBounds `json:"bounds"`
+}
+
+func (r *request) pageUntil(want Asked) (any, error) {
+	if err := r.checkHistory(); err != nil {
+		return nil, err
+	}
+	shown := attachedBounds{UntilAttach: want.UntilAttach}
+	if want.UntilAttach {
+		shown.Attach = &want.Attach
+		if end, err := strconv.ParseUint(r.params.Get("end_serial"), 10, 64); err != nil || end == 0 || end > want.Attach {
+			r.params.Set("end_serial", strconv.FormatUint(max(want.Attach, 1), 10))
+		}
+	}
+	w, lines, err := r.asked()
+	switch {
+	case err != nil:
+		return nil, err
+	case lines:
+		return nil, invalid("format is for requests over HTTP")
+	}
+	view, err := r.look()
+	if err != nil {
+		return nil, err
+	}
+	got, err := view.Read(r.http.Context(), w.query)
+	if err != nil {
+		return nil, err
+	}
+	if want.UntilAttach && want.Attach == 0 {
+		got.Publications, got.More = nil, false
+	}
+	size := 0
+	for i, p := range got.Publications {
+		if size += len(p.Data); i > 0 && size > want.MaxBytes {
+			got.Publications, got.More = got.Publications[:i], true
+			break
+		}
+	}
+	last := uint64(0)
+	if n := len(got.Publications); n > 0 {
+		last = got.Publications[n-1].Offset
+	}
+	out := attachedPage{page: page{itemsOf(r.channel, got.Publications), r.summary(view, got, w, got.More && last > 0, last)}}
+	shown.shownBounds = out.page.summary.Bounds
+	out.Bounds = shown
+	return out, nil
+}
