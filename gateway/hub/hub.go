@@ -249,8 +249,9 @@ type Hub struct {
 	// long has a place for each long message that is being taken apart.
 	long     chan struct{}
 	messages atomic.Uint64
-	// recentBytes is what all channels keep for those who come back.
-	recentBytes atomic.Int64
+	// recentBytes is what all channels keep for those who come back, snapshotSize how many
+	// values their snapshots have, and catching how many subscriptions are sent the past.
+	recentBytes, snapshotSize, catching atomic.Int64
 	// baseKeys and baseBytes are what all channels keep as bases.
 	baseKeys, baseBytes atomic.Int64
 	encoders            sync.Pool

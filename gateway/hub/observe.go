@@ -35,6 +35,9 @@ func (m *Metrics) observe(h *Hub) {
 	}{
 		{"delta_bases", "Publications per channel and conflation value that deltas can start from.", h.baseKeys.Load},
 		{"delta_bases_bytes", "Estimate of the memory of these and the few before each.", h.baseBytes.Load},
+		{"subscriptions_behind", "Subscriptions that are sent the past of their channels, or wait for a resume.", h.catching.Load},
+		{"recent_bytes", "What is kept of the past of all channels for those who come back, snapshots included.", h.recentBytes.Load},
+		{"snapshot_values", "Conflation values of all channels that have a snapshot.", h.snapshotSize.Load},
 		{"filters_bytes", "Estimate of the memory of the filters of all subscriptions. Equal ones are kept once.", h.filters.size},
 		{"socket_message_bytes", "Room for messages of clients of which the beginning has come and the end has not.", h.inbox.Size},
 		{"subscriptions_waiting", "Subscriptions that wait for their turn to attach a channel to the log.", h.gate.Size},

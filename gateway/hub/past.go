@@ -80,6 +80,9 @@ func (s *subscribers) travel(sub *subscription, p *past) {
 		d.past.quit()
 	}
 	d.queue.discard()
+	if sub.state != catching {
+		p.channel.hub.catching.Add(1)
+	}
 	sub.state, d.past = catching, p
 	if p.held.Load() && !p.latest {
 		p.place = s.last
@@ -107,6 +110,7 @@ func (p *past) quit() {
 func (s *subscribers) arrive(sub *subscription, p *past) {
 	s.details[sub.out].past = nil
 	sub.state = live
+	p.channel.hub.catching.Add(-1)
 	if !p.kept {
 		s.mend(sub)
 		sub.since = max(sub.since, s.last)

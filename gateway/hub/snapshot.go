@@ -32,8 +32,8 @@ type latest struct {
 	// to it.
 	waiting []*past
 	working bool
-	// bytes is what the hub has been told of the size.
-	bytes int
+	// values and bytes are what the hub has been told of the size.
+	values, bytes int
 }
 
 // snapshot returns the way of a subscription that begins with a snapshot.
@@ -78,12 +78,13 @@ func (r *recent) valueOf(p *event) string {
 
 // countLatest tells the hub how much is kept. The caller holds the lock.
 func (r *recent) countLatest() {
-	now := 0
+	values, bytes := 0, 0
 	if r.latest.fold != nil {
-		now = r.latest.fold.Bytes()
+		values, bytes = r.latest.fold.Len(), r.latest.fold.Bytes()
 	}
-	r.channel.hub.recentBytes.Add(int64(now - r.latest.bytes))
-	r.latest.bytes = now
+	r.channel.hub.snapshotSize.Add(int64(values - r.latest.values))
+	r.channel.hub.recentBytes.Add(int64(bytes - r.latest.bytes))
+	r.latest.values, r.latest.bytes = values, bytes
 }
 
 // newest appends what comes next of the snapshot for somebody, and returns the place that

@@ -185,6 +185,7 @@ func (s *subscribers) drop(c *Client) bool {
 			d.queue.discard()
 			if d.past != nil {
 				d.past.quit()
+				d.past.channel.hub.catching.Add(-1)
 			}
 			delete(s.details, sub.out)
 		}
