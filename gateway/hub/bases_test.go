@@ -263,10 +263,7 @@ func TestBasesFromTheLog(t *testing.T) {
 // find returns the only connection of the hub.
 func (r *rig) find(t *testing.T) *Client {
 	t.Helper()
-	var all []*Client
-	for _, s := range r.hub.shards {
-		all = s.snapshot(all)
-	}
+	all := r.hub.everybody()
 	if len(all) != 1 {
 		t.Fatalf("%d connections, want one", len(all))
 	}

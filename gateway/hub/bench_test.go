@@ -24,7 +24,7 @@ func BenchmarkDeliver(b *testing.B) {
 				}
 				for i := range subscribers {
 					client := &Client{hub: s.hub, app: c.app, shard: s.shard, id: fmt.Sprint(i), sock: s.shard.writer.Open(nil, s.hub.kind(pusher.V1, false))}
-					c.shards[0].put(client, c.Channel, f, nil, 0, nil, func(broker.Position) *socket.Frame { return s.hub.reconnect })
+					c.shards[0].put(&entry{sock: client.sock, form: f, greet: func(broker.Position, *event) { client.send(s.hub.hall.reconnect) }})
 					client.sock.Outbox().Take(nil)
 				}
 				s.shard.dirtied = nil

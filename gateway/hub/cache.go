@@ -18,12 +18,6 @@ const (
 	cacheSearch = 100
 )
 
-// cacheable tells whether a cache channel remembers a publication (protocol section
-// 1.10).
-func cacheable(p *broker.Publication) bool {
-	return p.Origin != broker.OriginClient && p.Skipped == ""
-}
-
 // primeCache finds the last event of a cache channel up to where the feed begins. A new
 // life of the log forgets it, whenever it begins.
 func (c *Channel) primeCache(ctx context.Context, at broker.Position) error {
@@ -35,19 +29,14 @@ func (c *Channel) primeCache(ctx context.Context, at broker.Position) error {
 		if !cacheable(pub) {
 			continue
 		}
-		p := &event{texts: &texts{channel: c, pub: pub, embed: delta.ShapeOf(pub.Data) == delta.Structure}}
+		p := &event{texts: &texts{line: c.line, pub: pub, embed: delta.ShapeOf(pub.Data) == delta.Structure}}
 		c.log.Lock()
 		defer c.log.Unlock()
 		if pub.Epoch != at.Epoch || c.log.epoch != at.Epoch {
 			return nil
 		}
 		for i := range c.shards {
-			s := &c.shards[i]
-			s.mu.Lock()
-			if s.cached == nil {
-				s.cached = p
-			}
-			s.mu.Unlock()
+			c.shards[i].remember(p)
 		}
 		break
 	}
@@ -57,16 +46,16 @@ func (c *Channel) primeCache(ctx context.Context, at broker.Position) error {
 // greetCached sends a new subscriber of a cache channel the last event, plain, or
 // says that there is none. The caller holds the lock, so that live publications
 // follow.
-func (s *subscribers) greetCached(c *Client, channel *Channel, f form) {
-	if p := s.cached; p != nil && c.hub.opt.LogTime().Sub(p.pub.Time) < c.hub.opt.CacheTTL {
-		c.send(p.bare(f.dialect(), f&formDelta != 0))
-		return
+func (c *Client) greetCached(channel *Channel, f form, cached *event) {
+	last := uint64(0)
+	if cached != nil {
+		if c.hub.opt.LogTime().Sub(cached.pub.Time) < c.hub.opt.CacheTTL {
+			c.send(cached.bare(f.dialect(), f&formDelta != 0))
+			return
+		}
+		last = cached.pub.Offset
 	}
 	c.control(pusher.Control{Event: "cache_miss", Channel: channel.name})
-	last := uint64(0)
-	if s.cached != nil {
-		last = s.cached.pub.Offset
-	}
 	channel.tellMiss(last)
 }
 

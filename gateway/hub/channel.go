@@ -17,21 +17,15 @@ import (
 // Channel is one channel with subscribers on this gateway. The feed owns it:
 // Publication and Gap are called by one goroutine at a time, in log order.
 type Channel struct {
+	*line
 	hub   *Hub
 	app   *app.App
-	name  string
 	delta app.Delta
 	keyed bool
 	// path is where the conflation value stands, also if nothing is compressed.
 	path delta.Path
-	// caches: the last event is sent to new subscribers.
-	caches bool
-	// conflates: sockets that are behind skip to the newest publication of
-	// each conflation value. Without values there is nothing to go by.
-	conflates bool
 	// metrics are there once something was counted.
 	metrics atomic.Pointer[channelMetrics]
-	shards  []subscribers
 	// recent is nil for channels of which nobody may get the past.
 	recent *recent
 	roll   *herald.Roll
@@ -73,15 +67,21 @@ type Channel struct {
 
 func (h *Hub) newChannel(a *app.App, name string) *Channel {
 	c := &Channel{
-		hub: h, app: a, name: name, delta: a.ChannelDelta(name),
-		shards: make([]subscribers, len(h.shards)), attached: make(chan struct{}),
+		line: &line{
+			hall: h.hall, app: a.ID, name: name, serials: a.HistoryEnabled || a.Recovery.Enabled,
+			shards: make([]subscribers, len(h.hall.shards)),
+		},
+		hub: h, app: a, delta: a.ChannelDelta(name), attached: make(chan struct{}),
 	}
+	c.line.tags, c.line.waiting, c.line.report = c.delta.DeliverTags, max(c.delta.MaxKeys, 1), c.count
 	c.roll = h.opt.Herald.Roll(h.opt.Roster, a, name, c)
 	if pusher.KindOf(name).Encrypted() || !h.opt.DeltaEnabled {
 		c.delta.Enabled = false
 	}
 	c.caches = pusher.KindOf(name).Cache() && h.opt.History != nil
-	c.recent = newRecent(c)
+	if c.recent = newRecent(c); c.recent != nil {
+		c.line.past = c.recent
+	}
 	var err error
 	if c.delta.Path != "" {
 		c.path, err = delta.ParsePath(c.delta.Path)
@@ -191,16 +191,7 @@ func (c *Channel) Gap(g broker.Gap) {
 
 // Announce implements [herald.Audience].
 func (c *Channel) Announce(version uint64, news []herald.News) {
-	c.post(&notice{channel: c, version: version, news: news})
-}
-
-// post gives something to the shards that have subscribers.
-func (c *Channel) post(p prepared) {
-	for i := range c.shards {
-		if s := &c.shards[i]; s.wants(p) {
-			c.hub.shards[i].post(job{to: s, p: p})
-		}
-	}
+	c.post(&notice{line: c.line, version: version, news: news})
 }
 
 // enter starts a new life of the log: no earlier base or number means anything.
@@ -223,7 +214,7 @@ func (c *Channel) enter(epoch string) {
 // drop removes a connection from a channel, of which it was a member if user is not
 // empty.
 func (c *Channel) drop(client *Client, user string) {
-	if c.shards[client.shard.id].drop(client) {
+	if c.shards[client.shard.id].drop(client.sock.Outbox()) {
 		c.roll.Count(-1)
 	}
 	if user != "" {

@@ -135,7 +135,8 @@ func (c *Client) leave() {
 	c.joined = nil
 	c.signOut()
 	c.sock.Linger()
-	c.shard.leave(c)
+	c.hub.connections[c.shard.id].remove(c)
+	c.sock.Retire()
 	c.hub.left(c)
 }
 

@@ -10,7 +10,7 @@ import (
 func (p *event) deliver(s *shard, to *subscribers) {
 	var sum tally
 	count := uint64(0)
-	conflates := p.channel.conflates
+	conflates := p.line.conflates
 	p.foresee(&to.outlook)
 	var seen outlook
 	to.mu.Lock()
@@ -59,7 +59,7 @@ func (p *event) deliver(s *shard, to *subscribers) {
 	to.mu.Unlock()
 	to.outlook.follow(&seen, p)
 	s.delivered.Add(count)
-	sum.report(p.channel)
+	p.line.sent(&sum)
 }
 
 // keep holds a publication back for a socket that is behind.
@@ -124,7 +124,7 @@ func (s *shard) catchUp(o *socket.Outbox, to *subscribers) bool {
 	for n, p := range q.inOrder() {
 		if n == 0 && q.skipped > 0 {
 			// Only a socket with an empty outbox comes here: this fits.
-			if o.Offer(conflatedFrame(p.channel.name, sub.form.dialect(), q, s.hub.messageID())) == socket.Refused {
+			if o.Offer(conflatedFrame(p.line.name, sub.form.dialect(), q, s.hall.messageID())) == socket.Refused {
 				return false
 			}
 			q.told()
@@ -139,7 +139,7 @@ func (s *shard) catchUp(o *socket.Outbox, to *subscribers) bool {
 		if full != nil {
 			var one tally
 			one.add(f, full)
-			one.report(p.channel)
+			p.line.sent(&one)
 			to.used(sub)
 		}
 		s.delivered.Add(1)

@@ -24,10 +24,7 @@ func (h *Hub) Drain(ctx context.Context, over time.Duration) {
 	h.mu.Lock()
 	h.draining = true
 	h.mu.Unlock()
-	var all []*Client
-	for _, s := range h.shards {
-		all = s.snapshot(all)
-	}
+	all := h.everybody()
 	group := drainGroup
 	if steps := int(over / drainStep); steps > 0 {
 		group = max(group, (len(all)+steps-1)/steps)

@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/rank"
 	"github.com/sluicehq/sluice/delta"
 	"github.com/sluicehq/sluice/gateway/pusher"
@@ -64,9 +65,15 @@ func (p *event) passed(s *subscribers) {
 		return
 	}
 	s.last, s.epoch = p.pub.Offset, p.pub.Epoch
-	if p.channel.caches && cacheable(p.pub) {
+	if p.line.caches && cacheable(p.pub) {
 		s.cached = p
 	}
+}
+
+// cacheable tells whether a cache channel remembers a publication (protocol section
+// 1.10).
+func cacheable(p *broker.Publication) bool {
+	return p.Origin != broker.OriginClient && p.Skipped == ""
 }
 
 type otherDelta struct {
@@ -155,8 +162,8 @@ func (p *event) otherDelta(f form, base int) *socket.Frame {
 }
 
 func (p *event) encode(f form, full *socket.Frame, from *texts, fromText *socket.Frame) *socket.Frame {
-	enc := p.channel.hub.encoder()
-	defer p.channel.hub.putEncoder(enc)
+	enc := p.line.hall.encoder()
+	defer p.line.hall.putEncoder(enc)
 	begin := time.Now()
 	if f&formVCDIFF != 0 {
 		enc.buf = enc.AppendVCDIFF(enc.buf[:0], fromText.Payload(), full.Payload())
@@ -167,7 +174,7 @@ func (p *event) encode(f form, full *socket.Frame, from *texts, fromText *socket
 	buf := websocket.Buffer(len(enc.buf)*4/3 + 256)
 	buf = pusher.AppendDelta(buf, f.dialect(), &ev, p.mark(f&formKeyed != 0),
 		f.algorithm().String(), from.number, enc.buf)
-	p.channel.hub.opt.Metrics.encoded(time.Since(begin))
+	p.line.hall.encoded(time.Since(begin))
 	if websocket.Size(buf) < len(full.Payload()) {
 		return websocket.Seal(buf, websocket.Text)
 	}

@@ -141,7 +141,7 @@ func TestFiltersAreShared(t *testing.T) {
 		}
 		return n, users
 	}
-	if n, users := shared(); n != len(r.hub.shards) || users != 4 {
+	if n, users := shared(); n != len(r.hub.hall.shards) || users != 4 {
 		t.Errorf("%d filters with %d users, want one per shard and 4", n, users)
 	}
 	for _, p := range peers[1:] {

@@ -29,7 +29,7 @@ func (g *gap) deliver(s *shard, to *subscribers) {
 			s.giveUp(sub)
 		case sub.state == catching && s.interrupt(g, to, sub):
 		case sub.form&formV2 == 0:
-			if sub.out.End(s.hub.reconnect) {
+			if sub.out.End(s.hall.reconnect) {
 				s.loop.dirty = append(s.loop.dirty, sub.out)
 			}
 		case s.push(sub.out, g.resumeFailed):

@@ -5,7 +5,7 @@ import "time"
 // hold has the way of a new subscription wait for a resume, if one is to be expected.
 func (c *Client) hold(p *past) bool {
 	r := &c.recovery
-	if !c.recovers() || r.asked || p.channel.recent == nil || c.hub.opt.Now().Sub(c.began) > holdAge {
+	if !c.recovers() || r.asked || p.line.past == nil || c.hub.opt.Now().Sub(c.began) > holdAge {
 		return false
 	}
 	p.held.Store(true)

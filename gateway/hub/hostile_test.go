@@ -196,11 +196,7 @@ func undisturbed(t *testing.T, r *rig, other *peer, log *logged) {
 	r.publish("beside", "placed", `{}`)
 	other.want("placed")
 	eventually(t, "the hostile connections are gone", func() bool {
-		n := 0
-		for _, s := range r.hub.shards {
-			n += len(s.snapshot(nil))
-		}
-		return n == 1
+		return len(r.hub.everybody()) == 1
 	})
 	if n := metricValue(t, r.registry, "sockudo_connection_panics_total", nil); n != 0 {
 		t.Errorf("%v panics", n)

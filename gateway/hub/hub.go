@@ -201,16 +201,15 @@ func (o *Options) setDefaults() {
 type Hub struct {
 	opt Options
 	// inbox bounds what messages of clients take that have begun.
-	inbox  *websocket.Inbox
-	gate   *turns.Gate[channelKey]
-	shards []*shard
-	// sockets are all connections as far as they are written to. kinds are what those have in
+	inbox *websocket.Inbox
+	gate  *turns.Gate[channelKey]
+	// hall has the shards, and connections those of each. kinds are what those have in
 	// common that speak alike: by dialect, without and with per-message compression.
-	sockets *socket.Group
-	kinds   [2][2]socket.Kind
+	hall        *hall
+	connections []connections
+	kinds       [2][2]socket.Kind
 	// upgraders are without and with per-message compression.
 	upgraders [2]*gws.Upgrader
-	reconnect *socket.Frame
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -250,11 +249,10 @@ type Hub struct {
 	long     chan struct{}
 	messages atomic.Uint64
 	// recentBytes is what all channels keep for those who come back, snapshotSize how many
-	// values their snapshots have, and catching how many subscriptions are sent the past.
-	recentBytes, snapshotSize, catching atomic.Int64
+	// values their snapshots have.
+	recentBytes, snapshotSize atomic.Int64
 	// baseKeys and baseBytes are what all channels keep as bases.
 	baseKeys, baseBytes atomic.Int64
-	encoders            sync.Pool
 	// cluster is what channels need to count with other gateways; nil if they do not.
 	cluster *count.Cluster
 	// failures tells of what fails for many connections at a time, refusals of clients
@@ -277,15 +275,14 @@ func New(opt Options) (*Hub, error) {
 	}
 	opt.setDefaults()
 	h := &Hub{
-		opt:       opt,
-		reconnect: closeFramesSaying(pusher.V1, pusher.CloseReconnect, reasonMissing),
-		channels:  map[channelKey]*Channel{},
-		idle:      map[*Channel]struct{}{},
-		perApp:    map[*app.App]int{},
-		users:     map[userKey]map[*Client]time.Time{},
-		totals:    map[*app.App]*presence.Room{},
-		lacks:     map[string]string{},
-		instance:  strconv.FormatUint(rand.Uint64(), 36),
+		opt:      opt,
+		channels: map[channelKey]*Channel{},
+		idle:     map[*Channel]struct{}{},
+		perApp:   map[*app.App]int{},
+		users:    map[userKey]map[*Client]time.Time{},
+		totals:   map[*app.App]*presence.Room{},
+		lacks:    map[string]string{},
+		instance: strconv.FormatUint(rand.Uint64(), 36),
 	}
 	for d := range h.pongs {
 		h.pongs[d] = controlFrame(pusher.Dialect(d), 64, &pusher.Control{Event: "pong", Object: []byte("{}")})
@@ -299,16 +296,13 @@ func New(opt Options) (*Hub, error) {
 		h.failures.Warn(opt.Logger, "watching", "watching a user failed", "app", app, "error", err)
 	})
 	opt.Metrics.begin(opt.Apps.IDs())
-	h.encoders.New = func() any { return new(encoder) }
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.cluster = h.newCluster()
 	h.upgraders[0] = h.upgrader(gws.PermessageDeflate{})
 	if opt.Compression {
 		h.upgraders[1] = h.upgrader(deflateOption)
 	}
-	for i := range opt.Shards {
-		s := newShard(h, i)
-		h.shards = append(h.shards, s)
+	for _, s := range h.hall.shards {
 		h.loops.Add(1)
 		go func() {
 			defer h.loops.Done()
@@ -319,7 +313,7 @@ func New(opt Options) (*Hub, error) {
 	go h.sweepLoop()
 	go func() {
 		defer h.loops.Done()
-		h.sockets.Run(h.ctx)
+		h.hall.sockets.Run(h.ctx)
 	}()
 	opt.Metrics.observe(h)
 	h.follow()
@@ -348,13 +342,10 @@ func newSocketID() string {
 	return strconv.FormatUint(n>>32, 10) + "." + strconv.FormatUint(n&0xffffffff, 10)
 }
 
-func (h *Hub) encoder() *encoder     { return h.encoders.Get().(*encoder) }
-func (h *Hub) putEncoder(e *encoder) { h.encoders.Put(e) }
-
 // find returns the local connection with a socket id, or nil.
 func (h *Hub) find(id string) *Client {
-	for _, s := range h.shards {
-		if c := s.find(id); c != nil {
+	for i := range h.connections {
+		if c := h.connections[i].find(id); c != nil {
 			return c
 		}
 	}
@@ -404,10 +395,7 @@ func (h *Hub) Close(ctx context.Context) error {
 	h.taskMu.Lock()
 	h.cancel()
 	h.taskMu.Unlock()
-	var all []*Client
-	for _, s := range h.shards {
-		all = s.snapshot(all)
-	}
+	all := h.everybody()
 	for _, c := range all {
 		c.endSaying(pusher.CloseReconnect, reasonStopping)
 	}
@@ -434,7 +422,7 @@ func (h *Hub) Close(ctx context.Context) error {
 	}
 	h.channels = map[channelKey]*Channel{}
 	h.mu.Unlock()
-	for _, s := range h.shards {
+	for _, s := range h.hall.shards {
 		s.stop()
 	}
 	for _, c := range attached {
@@ -443,7 +431,7 @@ func (h *Hub) Close(ctx context.Context) error {
 	h.unfollow()
 	h.tasks.Wait()
 	h.loops.Wait()
-	h.sockets.Wait()
+	h.hall.sockets.Wait()
 	h.opt.Metrics.forget(h)
 	return err
 }

@@ -132,7 +132,7 @@ func TestTrust19LateGapClearsNothingNewer(t *testing.T) {
 	list := &busy.shards[0]
 	free := list.occupy()
 	defer free()
-	r.hub.shards[0].post(job{to: list, p: first})
+	r.hub.hall.shards[0].post(job{to: list, p: first})
 	c := r.channel("cache-x")
 	c.Gap(newLife(0))
 	p.hangUp()

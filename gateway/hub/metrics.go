@@ -233,5 +233,18 @@ func (c *Channel) counters() *channelMetrics {
 	return m
 }
 
+// count adds what was sent of a publication.
+func (c *Channel) count(t *tally) {
+	m := c.counters()
+	if t.fulls > 0 {
+		m.full.Add(float64(t.fulls))
+	}
+	if t.deltas > 0 {
+		m.deltas.Add(float64(t.deltas))
+		m.saved.Add(float64(t.saved))
+	}
+	m.original.Add(float64(t.original))
+}
+
 // Limited notes that a limit of an app was crossed.
 func (m *Metrics) Limited(app, limit string) { m.limits.WithLabelValues(app, limit, m.port).Inc() }

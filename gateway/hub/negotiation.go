@@ -89,7 +89,7 @@ func (c *Client) enableDelta(data string) {
 	})
 	for i := range c.joined {
 		m := &c.joined[i]
-		m.channel.shards[c.shard.id].reform(c, c.form(m))
+		m.channel.shards[c.shard.id].reform(c.sock.Outbox(), c.form(m))
 	}
 	c.boundBases()
 }
@@ -134,7 +134,7 @@ func (c *Client) boundBases() {
 		if i < len(c.joined)-1 {
 			c.delta.recent.touch(s)
 		}
-		s.bound(c)
+		s.bound(c.sock.Outbox(), c.delta.recent)
 	}
 }
 
@@ -152,10 +152,10 @@ func (c *Client) resync(data string) {
 	}
 	c.hub.opt.Metrics.resync(c.app.ID)
 	here := &m.channel.shards[c.shard.id]
-	here.forget(c)
+	here.forget(c.sock.Outbox())
 	if m.resyncs.exceeded(c.hub.opt.Now()) {
 		m.delta = pusher.DeltaRequest{Set: true}
-		here.reform(c, c.form(m))
+		here.reform(c.sock.Outbox(), c.form(m))
 	}
 }
 

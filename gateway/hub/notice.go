@@ -11,7 +11,7 @@ import (
 
 // notice is news about a channel that is not in its log: who came and went.
 type notice struct {
-	channel *Channel
+	line *line
 	// version orders the news of a channel's members; 0 is for everybody.
 	version uint64
 	news    []herald.News
@@ -35,9 +35,9 @@ func (n *notice) framesFor(d pusher.Dialect) []*socket.Frame {
 	defer n.mu.Unlock()
 	if n.frames[d] == nil {
 		for _, e := range n.news {
-			f := pusher.Control{Event: e.Event, Internal: true, Channel: n.channel.name, Text: string(e.Data)}
+			f := pusher.Control{Event: e.Event, Internal: true, Channel: n.line.name, Text: string(e.Data)}
 			if d == pusher.V2 {
-				f.MessageID = n.channel.hub.messageID()
+				f.MessageID = n.line.hall.messageID()
 			}
 			n.frames[d] = append(n.frames[d], controlFrame(d, len(e.Data)*2+128, &f))
 		}
@@ -59,7 +59,7 @@ func (n *notice) deliver(s *shard, to *subscribers) {
 		}
 		frames := n.framesFor(sub.form.dialect())
 		if sub.state == behind {
-			if to.details[sub.out].queue.note(frames, s.hub.sockets.Budget()) {
+			if to.details[sub.out].queue.note(frames, s.hall.sockets.Budget()) {
 				s.giveUp(sub)
 			}
 			continue

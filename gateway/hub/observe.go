@@ -35,13 +35,13 @@ func (m *Metrics) observe(h *Hub) {
 	}{
 		{"delta_bases", "Publications per channel and conflation value that deltas can start from.", h.baseKeys.Load},
 		{"delta_bases_bytes", "Estimate of the memory of these and the few before each.", h.baseBytes.Load},
-		{"subscriptions_behind", "Subscriptions that are sent the past of their channels, or wait for a resume.", h.catching.Load},
+		{"subscriptions_behind", "Subscriptions that are sent the past of their channels, or wait for a resume.", h.hall.catching.Load},
 		{"recent_bytes", "What is kept of the past of all channels for those who come back, snapshots included.", h.recentBytes.Load},
 		{"snapshot_values", "Conflation values of all channels that have a snapshot.", h.snapshotSize.Load},
 		{"filters_bytes", "Estimate of the memory of the filters of all subscriptions. Equal ones are kept once.", h.filters.size},
 		{"socket_message_bytes", "Room for messages of clients of which the beginning has come and the end has not.", h.inbox.Size},
 		{"subscriptions_waiting", "Subscriptions that wait for their turn to attach a channel to the log.", h.gate.Size},
-		{"socket_queue_held_bytes", "Bytes that the sockets which are behind hold together; what several wait for counts once.", h.sockets.Budget().Bytes},
+		{"socket_queue_held_bytes", "Bytes that the sockets which are behind hold together; what several wait for counts once.", h.hall.sockets.Budget().Bytes},
 	} {
 		c.reads = append(c.reads, shardRead{
 			prometheus.NewDesc(m.prefix+d.name, d.help, nil, prometheus.Labels{"port": m.port}), prometheus.GaugeValue,
@@ -63,7 +63,7 @@ func (m *Metrics) observe(h *Hub) {
 				if s.id > 0 {
 					return 0
 				}
-				return float64(h.sockets.Closed(why))
+				return float64(h.hall.sockets.Closed(why))
 			},
 		})
 	}
@@ -102,7 +102,7 @@ func (c *shardCollector) Describe(to chan<- *prometheus.Desc) {
 func (c *shardCollector) Collect(to chan<- prometheus.Metric) {
 	for _, r := range c.reads {
 		sum := 0.0
-		for _, s := range c.hub.shards {
+		for _, s := range c.hub.hall.shards {
 			sum += r.read(s)
 		}
 		to <- prometheus.MustNewConstMetric(r.desc, r.kind, sum)

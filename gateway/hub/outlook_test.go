@@ -7,7 +7,6 @@ import (
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/gateway/pusher"
-	"github.com/sluicehq/sluice/gateway/socket"
 )
 
 // TestRooms07FramesAreMadeBeforeTheLock: whoever comes and goes does not wait until the frames
@@ -20,7 +19,7 @@ func TestRooms07FramesAreMadeBeforeTheLock(t *testing.T) {
 		deflates bool
 	}{{0, false}, {formV2, true}, {formDelta | formKeyed, false}, {formDelta | formKeyed | formV2, true}, {formDelta | formVCDIFF, false}} {
 		client := &Client{hub: s.hub, app: c.app, shard: s.shard, id: fmt.Sprint(i), sock: s.shard.writer.Open(nil, s.hub.kind(of.form.dialect(), of.deflates))}
-		c.shards[0].put(client, c.Channel, of.form, nil, 0, nil, func(broker.Position) *socket.Frame { return s.hub.reconnect })
+		c.shards[0].put(&entry{sock: client.sock, form: of.form, greet: func(broker.Position, *event) {}})
 	}
 	event := func(n int) *event {
 		return c.prepare(&broker.Publication{

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"fmt"
 	"slices"
 	"sync/atomic"
 
@@ -20,9 +21,9 @@ const (
 // past is the way of one subscription through the past of its channel to the place at which
 // it is live. It belongs to the lock of the subscribers, except for failed and held.
 type past struct {
-	channel *Channel
-	shard   *shard
-	out     *socket.Outbox
+	line  *line
+	shard *shard
+	out   *socket.Outbox
 	// place is how far it is, in the life of the log named epoch.
 	epoch string
 	place uint64
@@ -69,7 +70,7 @@ type ending interface {
 
 // wake lets the shard go on with it.
 func (p *past) wake() {
-	p.shard.post(job{to: &p.channel.shards[p.shard.id], behind: p.out})
+	p.shard.post(job{to: &p.line.shards[p.shard.id], behind: p.out})
 }
 
 // travel sets a subscription on its way through the past. The caller holds the lock, and wakes
@@ -81,7 +82,7 @@ func (s *subscribers) travel(sub *subscription, p *past) {
 	}
 	d.queue.discard()
 	if sub.state != catching {
-		p.channel.hub.catching.Add(1)
+		p.line.hall.catching.Add(1)
 	}
 	sub.state, d.past = catching, p
 	if p.held.Load() && !p.latest {
@@ -100,9 +101,39 @@ func (p *past) arrived(to *subscribers) bool {
 	return p.place >= to.last
 }
 
+// resume sends a subscription, which was live first at began, on its way from a position. If
+// its client keeps bases, it has seen everything from since on in the frames that it had
+// live. It reports false for a socket that has not subscribed.
+func (s *subscribers) resume(p *past, began, since uint64, keepsBases bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i, ok := s.index[p.out]
+	if !ok {
+		return false
+	}
+	sub, at := &s.list[i], p.place
+	p.until, p.then = began, s.last
+	if sub.state == catching {
+		// Of what came since, nothing was sent.
+		if p.then = s.details[sub.out].past.place; s.details[sub.out].past.latest {
+			p.then = began
+		}
+	}
+	if at >= p.then {
+		sub.since = max(sub.since, at)
+	}
+	if keepsBases && since <= at && p.then == p.until && sub.form&formDelta != 0 {
+		p.kept, p.had, p.place = true, at, since
+		s.mend(sub)
+		sub.since = since
+	}
+	s.travel(sub, p)
+	return true
+}
+
 // quit ends a way before its end.
 func (p *past) quit() {
-	p.channel.recent.leave(p)
+	p.line.past.leave(p)
 	p.ends.abandon(p)
 }
 
@@ -110,7 +141,7 @@ func (p *past) quit() {
 func (s *subscribers) arrive(sub *subscription, p *past) {
 	s.details[sub.out].past = nil
 	sub.state = live
-	p.channel.hub.catching.Add(-1)
+	p.line.hall.catching.Add(-1)
 	if !p.kept {
 		s.mend(sub)
 		sub.since = max(sub.since, s.last)
@@ -183,7 +214,7 @@ func (s *shard) step(to *subscribers, sub *subscription, p *past, budget int) (n
 		p.place = max(p.place, p.then)
 	}
 	var room [16]*event
-	items, reached, ok := p.channel.recent.next(room[:0], p, len(room))
+	items, reached, ok := p.line.past.next(room[:0], p, len(room))
 	if !ok {
 		return 0, true, false
 	}
@@ -250,7 +281,7 @@ func (s *shard) replay(to *subscribers, sub *subscription, p *past, item *event)
 	if full != nil {
 		var one tally
 		one.add(f, full)
-		one.report(p.channel)
+		p.line.sent(&one)
 		to.used(sub)
 	}
 	if p.kept {
@@ -260,7 +291,7 @@ func (s *shard) replay(to *subscribers, sub *subscription, p *past, item *event)
 		p.live++
 	}
 	s.delivered.Add(1)
-	s.hub.opt.Metrics.replayed(p.channel.app.ID, len(f.Payload()))
+	s.hall.replayed(p.line.app, len(f.Payload()))
 	return len(f.Bytes()), false
 }
 
@@ -306,6 +337,14 @@ func (p *past) beyond(items, bytes int) bool {
 	return p.most > 0 && items > p.most || p.mostBytes > 0 && bytes > p.mostBytes
 }
 
+// tooMuch is the failure of a way on which more lies than the client may have missed.
+func (p *past) tooMuch() *pusher.ResumeFailure {
+	f := &pusher.ResumeFailure{Channel: p.line.name, Code: pusher.PositionExpired, Newest: p.head}
+	f.Reason = fmt.Sprintf("more was missed than the %d events or %d bytes that can be resumed", p.most, p.mostBytes)
+	f.Expected, f.Current = p.epoch, p.epoch
+	return f
+}
+
 // end makes a subscription live, and tells the client how its way ended.
 func (s *shard) end(to *subscribers, sub *subscription, p *past) bool {
 	if f := p.failed.Load(); f != nil {
@@ -330,7 +369,7 @@ func (s *shard) end(to *subscribers, sub *subscription, p *past) bool {
 // of it so. The caller holds the lock.
 func (s *shard) interrupt(g *gap, to *subscribers, sub *subscription) bool {
 	p := to.details[sub.out].past
-	p.failed.Store(gapFailure(p.channel.name, &g.Gap))
+	p.failed.Store(gapFailure(p.line.name, &g.Gap))
 	frames := p.ends.end(p)
 	s.tell(sub.out, frames)
 	p.kept = false

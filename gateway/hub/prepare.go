@@ -14,7 +14,7 @@ const maxTracked = 1 << 20
 
 // newEvent is a publication as it is read from the log. Its frames are plain.
 func (c *Channel) newEvent(pub *broker.Publication) *event {
-	t := &texts{channel: c, pub: pub}
+	t := &texts{line: c.line, pub: pub}
 	if (c.delta.Enabled || pub.Origin == broker.OriginClient) && pub.Skipped == "" {
 		t.shape = delta.ShapeOf(pub.Data)
 	}

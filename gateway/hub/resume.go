@@ -92,7 +92,7 @@ func (c *Client) way(m *membership, wish *pusher.Rewind) (*past, error) {
 		c.hold(p)
 		return p, nil
 	}
-	if p := (&past{channel: m.channel, shard: c.shard, out: c.sock.Outbox(), ends: silently{}}); c.hold(p) {
+	if p := (&past{line: m.channel.line, shard: c.shard, out: c.sock.Outbox(), ends: silently{}}); c.hold(p) {
 		return p, nil
 	}
 	return nil, nil
@@ -200,46 +200,18 @@ func (c *Client) tooFar() string {
 	return fmt.Sprintf("more was missed than the %d events or %d bytes that can be resumed", c.app.Recovery.MaxEvents, c.app.Recovery.MaxBytes)
 }
 
-// tooMuch is the failure of a way on which more lies than the client may have missed.
-func (p *past) tooMuch() *pusher.ResumeFailure {
-	f := &pusher.ResumeFailure{Channel: p.channel.name, Code: pusher.PositionExpired, Newest: p.head}
-	f.Reason = fmt.Sprintf("more was missed than the %d events or %d bytes that can be resumed", p.most, p.mostBytes)
-	f.Expected, f.Current = p.epoch, p.epoch
-	return f
-}
-
 // travel sends the subscription on its way from a position.
 func (c *Client) travel(all *resuming, m *membership, at pusher.ResumePosition) *past {
-	s := &m.channel.shards[c.shard.id]
-	decided := m.channel.recent.since()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	i, ok := s.index[c.sock.Outbox()]
-	if !ok {
-		return nil
-	}
-	sub := &s.list[i]
 	p := &past{
-		channel: m.channel, shard: c.shard, out: c.sock.Outbox(), epoch: at.StreamID, place: at.Serial, until: m.began, then: s.last,
+		line: m.channel.line, shard: c.shard, out: c.sock.Outbox(), epoch: at.StreamID, place: at.Serial,
 		most: c.app.Recovery.MaxEvents, mostBytes: c.app.Recovery.MaxBytes, seen: at.LastMessageID, was: c.recovery.was,
 		ends: &resumed{all, m.channel, at},
 	}
-	if sub.state == catching {
-		// Of what came since, nothing was sent.
-		if p.then = s.details[sub.out].past.place; s.details[sub.out].past.latest {
-			p.then = m.began
-		}
-	}
-	if at.Serial >= p.then {
-		sub.since = max(sub.since, at.Serial)
-	}
-	if from := max(at.Since, decided); at.KeepsBases && from <= at.Serial && p.then == p.until && sub.form&formDelta != 0 {
-		p.kept, p.had, p.place = true, at.Serial, from
-		s.mend(sub)
-		sub.since = from
-	}
 	all.add()
-	s.travel(sub, p)
+	if !m.channel.shards[c.shard.id].resume(p, m.began, max(at.Since, m.channel.recent.since()), at.KeepsBases) {
+		c.sendAll(all.finish(nil, nil))
+		return nil
+	}
 	return p
 }
 

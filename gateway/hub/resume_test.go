@@ -153,7 +153,7 @@ func (r *rig) settled(channel string, offset uint64) {
 		r.hub.mu.Lock()
 		c := r.hub.channels[channelKey{"app", channel}]
 		r.hub.mu.Unlock()
-		for i := range r.hub.shards {
+		for i := range r.hub.hall.shards {
 			if c == nil {
 				break
 			}

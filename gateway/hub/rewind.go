@@ -44,7 +44,7 @@ func (c *Client) takeWish(r *request) bool {
 // rewind returns the way of a new subscription that begins with a part of the past.
 func (c *Client) rewind(ch *Channel, wish *pusher.Rewind) (*past, error) {
 	end := &rewound{client: c, channel: ch}
-	p := &past{channel: ch, shard: c.shard, out: c.sock.Outbox(), ends: end}
+	p := &past{line: ch.line, shard: c.shard, out: c.sock.Outbox(), ends: end}
 	limit := c.app.Limits.MaxHistoryPage
 	q := broker.Query{NewestFirst: true, Limit: limit}
 	if wish.Count > 0 {

@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"net"
 	"sync"
 	"sync/atomic"
 
@@ -50,8 +49,8 @@ func (j job) weight() int {
 // shard has the goroutine that puts publications into the outboxes of its connections and
 // writes them. What is in loop belongs to that goroutine alone.
 type shard struct {
-	hub *Hub
-	id  int
+	hall *hall
+	id   int
 
 	mu    rank.Mutex[rank.Shard]
 	work  sync.Cond // jobs, dirtied or stopping changed
@@ -63,9 +62,6 @@ type shard struct {
 	stopping bool
 
 	writer *socket.Writer
-
-	clientsMu rank.Mutex[rank.Clients]
-	clients   map[string]*Client // by socket id
 
 	loop struct {
 		jobs  []job
@@ -82,8 +78,8 @@ type shard struct {
 	delivered, conflated atomic.Uint64
 }
 
-func newShard(h *Hub, id int) *shard {
-	s := &shard{hub: h, id: id, clients: map[string]*Client{}}
+func newShard(h *hall, id int) *shard {
+	s := &shard{hall: h, id: id}
 	s.work.L, s.space.L = &s.mu, &s.mu
 	s.writer = h.sockets.NewWriter(s)
 	s.loop.behind = map[*socket.Outbox][]*subscribers{}
@@ -180,38 +176,5 @@ func (s *shard) next() bool {
 	return true
 }
 
-// join gives a new connection its socket and its place in the shard.
-func (s *shard) join(c *Client, conn net.Conn) {
-	c.sock = s.writer.Open(conn, s.hub.kind(c.dialect, c.deflates))
-	s.clientsMu.Lock()
-	defer s.clientsMu.Unlock()
-	s.clients[c.id] = c
-}
-
-// leave takes a connection out of the shard.
-func (s *shard) leave(c *Client) {
-	s.clientsMu.Lock()
-	delete(s.clients, c.id)
-	s.clientsMu.Unlock()
-	c.sock.Retire()
-}
-
 // Forget implements [socket.Loop].
 func (s *shard) Forget(o *socket.Outbox) { delete(s.loop.behind, o) }
-
-// find returns the connection with this socket id, or nil.
-func (s *shard) find(id string) *Client {
-	s.clientsMu.Lock()
-	defer s.clientsMu.Unlock()
-	return s.clients[id]
-}
-
-// snapshot lists the connections of the shard.
-func (s *shard) snapshot(into []*Client) []*Client {
-	s.clientsMu.Lock()
-	defer s.clientsMu.Unlock()
-	for _, c := range s.clients {
-		into = append(into, c)
-	}
-	return into
-}

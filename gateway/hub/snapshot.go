@@ -39,7 +39,7 @@ type latest struct {
 // snapshot returns the way of a subscription that begins with a snapshot.
 func (c *Client) snapshot(ch *Channel) *past {
 	return &past{
-		channel: ch, shard: c.shard, out: c.sock.Outbox(), latest: true, ends: &snapshotted{client: c, channel: ch},
+		line: ch.line, shard: c.shard, out: c.sock.Outbox(), latest: true, ends: &snapshotted{client: c, channel: ch},
 	}
 }
 

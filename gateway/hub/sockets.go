@@ -15,9 +15,9 @@ var deflateOption = gws.PermessageDeflate{
 	Enabled: true, Level: websocket.PackLevel, Threshold: websocket.PackMin, PoolSize: 8,
 }
 
-// openSockets makes the group of all sockets and their kinds.
+// openSockets makes the group of all sockets, their kinds and their shards.
 func (h *Hub) openSockets() {
-	h.sockets = socket.NewGroup(socket.Options{
+	sockets := socket.NewGroup(socket.Options{
 		TotalBytes: h.opt.TotalQueueBytes, SlowAge: h.opt.SlowAge, Linger: h.opt.Linger, Now: h.opt.Now,
 	})
 	for d := range h.kinds {
@@ -28,6 +28,11 @@ func (h *Hub) openSockets() {
 		packed.Form = websocket.Packed
 		h.kinds[d] = [...]socket.Kind{plain, packed}
 	}
+	h.hall = newHall(&hall{
+		sockets: sockets, reconnect: closeFramesSaying(pusher.V1, pusher.CloseReconnect, reasonMissing),
+		messageID: h.messageID, encoded: h.opt.Metrics.encoded, replayed: h.opt.Metrics.replayed,
+	}, h.opt.Shards)
+	h.connections = make([]connections, h.opt.Shards)
 }
 
 // kind is that of a connection's socket.

@@ -18,7 +18,7 @@ type Stats struct {
 // Stats may be called at any time from any goroutine.
 func (h *Hub) Stats() Stats {
 	var t Stats
-	for _, s := range h.shards {
+	for _, s := range h.hall.shards {
 		t.Delivered += s.delivered.Load()
 		w := s.writer.Stats()
 		t.Frames += w.Frames

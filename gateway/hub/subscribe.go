@@ -6,7 +6,6 @@ import (
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/gateway/pusher"
-	"github.com/sluicehq/sluice/gateway/socket"
 )
 
 // request is a subscription that a client asks for, as far as it has been looked at.
@@ -157,7 +156,8 @@ func (c *Client) welcome(m *membership, kind pusher.Kind, form form, way *past) 
 		if kind.Presence() {
 			text, version = hashOf(m.channel.roll)
 		}
-		isNew, stale := m.channel.shards[c.shard.id].put(c, m.channel, form, m.filter, version, way, func(at broker.Position) *socket.Frame {
+		e := entry{sock: c.sock, form: form, filter: m.filter, members: version, way: way, bound: c.delta.recent}
+		e.greet = func(at broker.Position, cached *event) {
 			f := pusher.Control{Event: "subscription_succeeded", Internal: true, Channel: name, Text: text}
 			if c.dialect == pusher.V2 {
 				f.MessageID = c.hub.messageID()
@@ -171,8 +171,12 @@ func (c *Client) welcome(m *membership, kind pusher.Kind, form form, way *past) 
 			if readable {
 				f.Text = pusher.WithAttachSerial(f.Text, at.Offset)
 			}
-			return controlFrame(c.dialect, 128+len(name)+len(text), &f)
-		})
+			c.send(controlFrame(c.dialect, 128+len(name)+len(text), &f))
+			if m.channel.caches {
+				c.greetCached(m.channel, form, cached)
+			}
+		}
+		isNew, stale := m.channel.shards[c.shard.id].put(&e)
 		m.welcomed = m.welcomed || !stale
 		if isNew {
 			m.channel.roll.Count(1)

@@ -79,59 +79,77 @@ func (s *subscribers) wants(p prepared) bool {
 	return true
 }
 
-// put adds a subscription or changes its form and filter. The success frame is queued under
-// the same lock, so that it precedes every publication that the socket gets.
-// members is the version of the members that the success frame tells, 0 if it tells
-// none. way is that through the past, nil for a subscription that is live at once. It
-// reports whether the socket is new, and whether nothing was done because there are newer
-// members.
-func (s *subscribers) put(c *Client, channel *Channel, f form, filter *pusher.Filter, members uint64, way *past, success func(broker.Position) *socket.Frame) (isNew, stale bool) {
+// entry is a subscription as it is put among the others.
+type entry struct {
+	sock   *socket.Socket
+	form   form
+	filter *pusher.Filter
+	// members is the version of the members that the client is told, 0 for none.
+	members uint64
+	// way is that through the past, nil for a subscription that is live at once.
+	way *past
+	// bound bounds the channels with bases of its connection, nil for no bound.
+	bound *recency
+	// greet tells the client, under the lock, so that this precedes every publication that
+	// the socket gets. cached is the last event of a cache channel.
+	greet func(at broker.Position, cached *event)
+}
+
+// put adds a subscription or changes its form and filter. It reports whether the socket is
+// new, and whether nothing was done because there are newer members.
+func (s *subscribers) put(e *entry) (isNew, stale bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if members > 0 && s.present > members {
+	if e.members > 0 && s.present > e.members {
 		return false, true
 	}
-	if s.present < members {
+	if s.present < e.members {
 		if s.greeted == nil {
 			s.greeted = map[*socket.Outbox]uint64{}
 		}
-		s.greeted[c.sock.Outbox()] = members
+		s.greeted[e.sock.Outbox()] = e.members
 	}
-	c.send(success(broker.Position{Epoch: s.epoch, Offset: s.last}))
-	if channel.caches {
-		s.greetCached(c, channel, f)
-	}
-	if i, ok := s.index[c.sock.Outbox()]; ok {
+	e.greet(broker.Position{Epoch: s.epoch, Offset: s.last}, s.cached)
+	if i, ok := s.index[e.sock.Outbox()]; ok {
 		sub := &s.list[i]
 		s.mend(sub)
 		s.filters.drop(sub.filter)
-		sub.form, sub.since, sub.filter = f, s.last, s.filters.use(filter)
-		if way != nil && !way.held.Load() {
-			s.travel(sub, way)
+		sub.form, sub.since, sub.filter = e.form, s.last, s.filters.use(e.filter)
+		if e.way != nil && !e.way.held.Load() {
+			s.travel(sub, e.way)
 		}
 		return false, false
 	}
 	if s.index == nil {
 		s.index = map[*socket.Outbox]int32{}
 	}
-	sub := subscription{out: c.sock.Outbox(), since: s.last, form: f, filter: s.filters.use(filter)}
+	sub := subscription{out: e.sock.Outbox(), since: s.last, form: e.form, filter: s.filters.use(e.filter)}
 	s.index[sub.out] = int32(len(s.list))
 	s.list = append(s.list, sub)
-	if c.delta.recent != nil {
-		s.limit(&s.list[len(s.list)-1], c.delta.recent)
+	if e.bound != nil {
+		s.limit(&s.list[len(s.list)-1], e.bound)
 	}
-	if way != nil {
-		s.travel(&s.list[len(s.list)-1], way)
+	if e.way != nil {
+		s.travel(&s.list[len(s.list)-1], e.way)
 	}
 	return true, false
 }
 
-// reform changes the form of a subscription. A socket holds no marked text from
-// before it took part in delta compression, so it starts from here.
-func (s *subscribers) reform(c *Client, f form) {
+// remember notes the last event of a cache channel that was there before it was followed.
+func (s *subscribers) remember(p *event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i, ok := s.index[c.sock.Outbox()]
+	if s.cached == nil {
+		s.cached = p
+	}
+}
+
+// reform changes the form of a subscription. A socket holds no marked text from
+// before it took part in delta compression, so it starts from here.
+func (s *subscribers) reform(o *socket.Outbox, f form) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i, ok := s.index[o]
 	if !ok || s.list[i].form == f {
 		return
 	}
@@ -144,11 +162,11 @@ func (s *subscribers) reform(c *Client, f form) {
 
 // bound makes a subscription count among the channels of its connection that hold
 // bases.
-func (s *subscribers) bound(c *Client) {
+func (s *subscribers) bound(o *socket.Outbox, by *recency) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if i, ok := s.index[c.sock.Outbox()]; ok {
-		s.limit(&s.list[i], c.delta.recent)
+	if i, ok := s.index[o]; ok {
+		s.limit(&s.list[i], by)
 	}
 }
 
@@ -161,31 +179,31 @@ func (s *subscribers) limit(sub *subscription, to *recency) {
 }
 
 // forget makes the next tracked frame of every key full for one socket.
-func (s *subscribers) forget(c *Client) bool {
+func (s *subscribers) forget(o *socket.Outbox) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i, ok := s.index[c.sock.Outbox()]
+	i, ok := s.index[o]
 	if ok {
 		s.restart(&s.list[i])
 	}
 	return ok
 }
 
-func (s *subscribers) drop(c *Client) bool {
+func (s *subscribers) drop(o *socket.Outbox) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i, ok := s.index[c.sock.Outbox()]
+	i, ok := s.index[o]
 	if !ok {
 		return false
 	}
 	s.filters.drop(s.list[i].filter)
-	delete(s.greeted, c.sock.Outbox())
+	delete(s.greeted, o)
 	if sub := &s.list[i]; sub.state != live || sub.marks != 0 {
 		if d := s.details[sub.out]; d != nil {
 			d.queue.discard()
 			if d.past != nil {
 				d.past.quit()
-				d.past.channel.hub.catching.Add(-1)
+				d.past.line.hall.catching.Add(-1)
 			}
 			delete(s.details, sub.out)
 		}
@@ -202,7 +220,7 @@ func (s *subscribers) drop(c *Client) bool {
 	if int(i) != last {
 		s.index[moved.out] = i
 	}
-	delete(s.index, c.sock.Outbox())
+	delete(s.index, o)
 	if last == 0 {
 		s.list, s.index, s.details, s.recent = nil, nil, nil, nil
 	}

@@ -141,9 +141,9 @@ func (s *subscribers) used(sub *subscription) {
 func (s *subscribers) fallBehind(sub *subscription, p *event) (replaced, tooMany bool) {
 	q := &s.detail(sub).queue
 	sub.state = behind
-	replaced = q.put(p, p.channel.hub.sockets.Budget())
+	replaced = q.put(p, p.line.hall.sockets.Budget())
 	s.missed(sub, p)
-	return replaced, len(q.newest) > max(p.channel.delta.MaxKeys, 1)
+	return replaced, len(q.newest) > p.line.waiting
 }
 
 // caughtUp notes that the socket got a publication out of the queue. With the last one the

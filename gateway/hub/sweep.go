@@ -26,8 +26,8 @@ func (h *Hub) sweepLoop() {
 // gives back memory of idle outboxes and detaches idle channels.
 func (h *Hub) sweep(now time.Time) {
 	var clients []*Client
-	for _, s := range h.shards {
-		clients = s.snapshot(clients[:0])
+	for i := range h.connections {
+		clients = h.connections[i].list(clients[:0])
 		for _, c := range clients {
 			c.check(now)
 		}

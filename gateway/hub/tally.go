@@ -23,18 +23,9 @@ func (t *tally) add(f, full *socket.Frame) {
 	t.saved += size - len(f.Payload())
 }
 
-// report adds what was sent to the metrics of the channel.
-func (t *tally) report(c *Channel) {
-	if t.original == 0 {
-		return
+// sent reports a tally, if there is something in it.
+func (l *line) sent(t *tally) {
+	if t.original > 0 {
+		l.report(t)
 	}
-	m := c.counters()
-	if t.fulls > 0 {
-		m.full.Add(float64(t.fulls))
-	}
-	if t.deltas > 0 {
-		m.deltas.Add(float64(t.deltas))
-		m.saved.Add(float64(t.saved))
-	}
-	m.original.Add(float64(t.original))
 }

@@ -15,8 +15,8 @@ import (
 // deltas are made from. It refers to no other publication, so that a base keeps
 // nothing but itself alive.
 type texts struct {
-	channel *Channel
-	pub     *broker.Publication
+	line *line
+	pub  *broker.Publication
 	// embed writes the data as JSON (protocol section 3.7).
 	embed bool
 	// raw data of a client event is JSON and travels as it is, everywhere.
@@ -32,15 +32,15 @@ type texts struct {
 
 func (t *texts) event(d pusher.Dialect, embed bool) pusher.EventFrame {
 	f := pusher.EventFrame{
-		Event: t.pub.Name, Channel: t.channel.name, Data: t.pub.Data,
+		Event: t.pub.Name, Channel: t.line.name, Data: t.pub.Data,
 		EmbedData: embed || t.raw, UserID: t.pub.UserID,
 	}
 	if d == pusher.V2 {
-		if t.channel.delta.DeliverTags {
+		if t.line.tags {
 			f.Tags = t.pub.Tags
 		}
 		f.MessageID, f.Extras = t.pub.ID(), t.pub.Extras
-		if t.channel.app.HistoryEnabled || t.channel.app.Recovery.Enabled {
+		if t.line.serials {
 			f.StreamID, f.Serial = t.pub.Epoch, t.pub.Offset
 		}
 	}

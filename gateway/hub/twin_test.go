@@ -44,14 +44,11 @@ func newStage(conflate bool, queue, channels, bound int) *stage {
 	a := testApp()
 	a.Conflate, a.Delta.Path, a.Delta.MaxKeys, a.Delta.Interval = conflate, "k", 3, 4
 	h := &Hub{
-		opt:       Options{QueueFrames: queue, TotalQueueBytes: 1 << 40, DeltaEnabled: true, MaxDeltaChannels: bound, Metrics: NewMetrics(prometheus.NewRegistry(), "x_", "1", 10)},
-		reconnect: closeFrames(pusher.V1, pusher.CloseReconnect),
+		opt: Options{QueueFrames: queue, TotalQueueBytes: 1 << 40, DeltaEnabled: true, Shards: 1, MaxDeltaChannels: bound, Metrics: NewMetrics(prometheus.NewRegistry(), "x_", "1", 10)},
 	}
-	h.encoders.New = func() any { return new(encoder) }
 	h.opt.setDefaults()
 	h.openSockets()
-	h.shards = []*shard{newShard(h, 0)}
-	s := &stage{hub: h, shard: h.shards[0], now: time.Unix(1_700_000_000, 0)}
+	s := &stage{hub: h, shard: h.hall.shards[0], now: time.Unix(1_700_000_000, 0)}
 	for i := range channels {
 		c := &stageChannel{Channel: h.newChannel(a, fmt.Sprint("ch", i)), published: map[uint64]*broker.Publication{}}
 		c.enter("e")
@@ -282,9 +279,9 @@ func (tw *twin) judge(t *rapid.T, ch int, text string, wasDelta bool, base strin
 func (tw *twin) join(ch int, f form, filter *pusher.Filter) {
 	c := tw.stage.channels[ch]
 	tw.client.joined = append(tw.client.joined, membership{channel: c.Channel})
-	c.shards[0].put(tw.client, c.Channel, f, filter, 0, nil, func(broker.Position) *socket.Frame {
-		return websocket.Seal(append(websocket.Buffer(0), `{"event":"pusher_internal:subscription_succeeded","channel":"`+c.name+`","data":"{}"}`...), websocket.Text)
-	})
+	c.shards[0].put(&entry{sock: tw.client.sock, form: f, filter: filter, bound: tw.client.delta.recent, greet: func(broker.Position, *event) {
+		tw.client.send(websocket.Seal(append(websocket.Buffer(0), `{"event":"pusher_internal:subscription_succeeded","channel":"`+c.name+`","data":"{}"}`...), websocket.Text))
+	}})
 	tw.joined[ch] = &twinChannel{form: f, filter: filter, last: map[string]uint64{}}
 	known := tw.client.delta.recent != nil
 	tw.client.boundBases()
@@ -299,7 +296,7 @@ func (tw *twin) join(ch int, f form, filter *pusher.Filter) {
 
 func (tw *twin) leave(ch int) {
 	c := tw.stage.channels[ch]
-	c.shards[0].drop(tw.client)
+	c.shards[0].drop(tw.client.sock.Outbox())
 	tw.client.joined = slices.DeleteFunc(tw.client.joined, func(m membership) bool { return m.channel == c.Channel })
 	delete(tw.joined, ch)
 	tw.uses = slices.DeleteFunc(tw.uses, func(x int) bool { return x == ch })
@@ -318,7 +315,7 @@ func TestSharedBasesAgreeWithCopiesPerSocket(t *testing.T) {
 			}
 			c.delta = deltaState{on: true, quirk: quirk{decodes: allAlgorithms, single: single}, usable: 1 << 1}
 			c.sock = s.shard.writer.Open(nil, s.hub.kind(c.dialect, false))
-			s.shard.clients[c.id] = c
+			s.hub.connections[0].add(c)
 			sockets = append(sockets, &twin{stage: s, client: c, joined: map[int]*twinChannel{}, texts: map[string]string{}})
 		}
 		for step := range 120 {
@@ -343,7 +340,7 @@ func TestSharedBasesAgreeWithCopiesPerSocket(t *testing.T) {
 				tw.leave(ch)
 			case what == 4 && j != nil:
 				tw.read(t)
-				s.channels[ch].shards[0].forget(tw.client)
+				s.channels[ch].shards[0].forget(tw.client.sock.Outbox())
 				tw.forget(ch)
 			case what == 5:
 				tw.slow = !tw.slow

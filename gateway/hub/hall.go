@@ -1,0 +1,38 @@
+package hub
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sluicehq/sluice/gateway/socket"
+)
+
+// hall is what all shards share.
+type hall struct {
+	sockets *socket.Group
+	// reconnect ends sockets that cannot be told of a gap in another way.
+	reconnect *socket.Frame
+	// messageID names a frame of the protocol.
+	messageID func() string
+	// encoded is told how long a delta frame took, replayed how long the frames of the past
+	// are that were sent.
+	encoded  func(time.Duration)
+	replayed func(app string, bytes int)
+	encoders sync.Pool
+	// catching is how many subscriptions are sent the past.
+	catching atomic.Int64
+	shards   []*shard
+}
+
+// newHall returns a hall with that many shards, which the caller runs.
+func newHall(h *hall, shards int) *hall {
+	h.encoders.New = func() any { return new(encoder) }
+	for i := range shards {
+		h.shards = append(h.shards, newShard(h, i))
+	}
+	return h
+}
+
+func (h *hall) encoder() *encoder     { return h.encoders.Get().(*encoder) }
+func (h *hall) putEncoder(e *encoder) { h.encoders.Put(e) }
