@@ -69,7 +69,10 @@ func (r *recent) begin(epoch string, place uint64) {
 	r.count()
 	r.forget()
 	r.mu.Unlock()
-	r.wake(woken)
+	if len(woken) > 0 {
+		// A shard may be busy, and the caller holds the lock of the channel.
+		r.channel.hub.background(func() { r.wake(woken) })
+	}
 }
 
 // attach is begin for a channel that may have got publications already.
