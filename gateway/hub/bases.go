@@ -1,40 +1,110 @@
 package hub
 
 import (
-	"slices"
+	"bytes"
 	"time"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/delta"
+	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// baseBytes bounds the bases kept for one channel.
-const baseBytes = 8 << 20
+const (
+	// baseBytes bounds the bases kept for one channel.
+	baseBytes = 8 << 20
+	// maxTracked is the largest frame that takes part in delta compression.
+	maxTracked = 1 << 20
+)
 
-// resetBases makes the next tracked frame of every conflation value full.
-func (c *Channel) resetBases() {
-	for _, b := range c.log.bases {
-		if b != nil {
-			b.Reset()
+// bases are the publications of one channel from which deltas can start. They belong to the
+// owner of the channel.
+type bases struct {
+	line *line
+	// by mode; those of keyed mode are there only if the channel has a conflation path, and
+	// none if nothing is compressed.
+	by [modes]*delta.Bases[*texts]
+	// salt is of the life of the log, number that of the last base.
+	salt   uint64
+	number uint32
+	// run is the number of deltas since the last full frame in single-base mode, whatever
+	// their conflation values.
+	run int
+	// keys and bytes are what the hall has been told of them.
+	keys, bytes int
+}
+
+func newBases(l *line) bases {
+	b := bases{line: l}
+	if !l.delta.Enabled {
+		return b
+	}
+	limits := delta.Limits{
+		Keys: 1, Bytes: baseBytes, Age: time.Duration(l.delta.MaxAgeSeconds) * time.Second, Older: olderBases,
+	}
+	b.by[singleBase] = delta.NewBases[*texts](limits)
+	if l.keyed {
+		limits.Keys = max(l.delta.MaxKeys, 1)
+		b.by[keyedBases] = delta.NewBases[*texts](limits)
+	}
+	return b
+}
+
+// begin starts a new life of the log: no earlier base or number means anything.
+func (b *bases) begin(epoch string) {
+	b.salt = delta.Salt(b.line.app, b.line.name, epoch)
+	b.number = 0
+	b.reset()
+}
+
+// reset makes the next tracked frame of every conflation value full.
+func (b *bases) reset() {
+	for _, m := range b.by {
+		if m != nil {
+			m.Reset()
 		}
 	}
 }
 
-// base notes what deltas of a tracked publication may start from, and makes it
+// track makes a publication a base, if it takes part in delta compression, and full says
+// that the interval asks for the full frame.
+func (b *bases) track(p *event, full bool) {
+	if !b.line.delta.Enabled {
+		return
+	}
+	if poisoned(p.pub) {
+		b.reset()
+		return
+	}
+	if !b.line.tracks(p.texts) {
+		return
+	}
+	p.tracked = true
+	p.number = delta.Number(p.pub.Offset, b.salt)
+	if p.number < b.number {
+		b.reset()
+	}
+	b.number = p.number
+	b.put(p, full)
+}
+
+// put notes what deltas of a tracked publication may start from, and makes it
 // the newest base.
-func (c *Channel) base(p *event, full bool) {
+func (b *bases) put(p *event, full bool) {
 	size := 2*len(p.pub.Data) + 512
-	if c.hub.baseBytes.Load() > c.hub.opt.TotalBaseBytes {
-		// Full frames do without, until [Hub.thinBases] has made room.
-		c.resetBases()
+	if b.line.hall.baseBytes.Load() > b.line.hall.maxBases {
+		// Full frames do without, until somebody has made room.
+		b.reset()
 		return
 	}
 	// In keyed mode single-base clients are a minority. The runs of all
 	// conflation values end in their one, so theirs may need an end of its own.
-	c.log.run++
-	singleFull := full || c.keyed && c.log.run >= max(c.delta.Interval, 1)
+	b.run++
+	singleFull := full || b.line.keyed && b.run >= max(b.line.delta.Interval, 1)
 	if singleFull {
-		c.log.run = 0
+		b.run = 0
 	}
-	for mode, bases := range c.log.bases {
-		if bases == nil {
+	for mode, m := range b.by {
+		if m == nil {
 			continue
 		}
 		line, key := &p.bases[mode], ""
@@ -42,77 +112,49 @@ func (c *Channel) base(p *event, full bool) {
 		if mode == keyedBases {
 			line.full, key = full, p.key
 		}
-		bases.Recent(key, p.pub.Time, line.recent[:])
-		bases.Put(key, p.pub.Offset, p.pub.Time, p.texts, size)
+		m.Recent(key, p.pub.Time, line.recent[:])
+		m.Put(key, p.pub.Offset, p.pub.Time, p.texts, size)
 	}
 }
 
-// countBases tells the hub how many bases the channel keeps. Those of single-base
-// mode beside others hold nothing of their own.
-func (c *Channel) countBases() {
-	b := c.log.bases[keyedBases]
-	if b == nil {
-		b = c.log.bases[singleBase]
+// count tells the hall how many bases the channel keeps. Those of single-base mode beside
+// others hold nothing of their own.
+func (b *bases) count() {
+	m := b.by[keyedBases]
+	if m == nil {
+		m = b.by[singleBase]
 	}
-	if b == nil {
+	if m == nil {
 		return
 	}
-	c.hub.baseKeys.Add(int64(b.Len() - c.log.keys))
-	c.hub.baseBytes.Add(int64(b.Bytes() - c.log.bytes))
-	c.log.keys, c.log.bytes = b.Len(), b.Bytes()
+	b.line.hall.baseKeys.Add(int64(m.Len() - b.keys))
+	b.line.hall.baseBytes.Add(int64(m.Bytes() - b.bytes))
+	b.keys, b.bytes = m.Len(), m.Bytes()
 }
 
-// expireBases forgets the bases of a channel that has been silent for as long as
-// they may be used. It goes by when they arrived here and not by their times, which
-// are of the log's clock.
-func (c *Channel) expireBases(now time.Time) {
-	c.log.Lock()
-	defer c.log.Unlock()
-	c.recent.expire(c.hub.opt.LogTime())
-	if c.log.bases[singleBase] != nil && now.Sub(c.log.count.Arrived()) >= time.Duration(c.delta.MaxAgeSeconds)*time.Second {
-		c.resetBases()
-		c.countBases()
-	}
+// drop forgets all bases.
+func (b *bases) drop() {
+	b.reset()
+	b.count()
 }
 
-// dropBases forgets all bases of a channel that nobody follows any more.
-func (c *Channel) dropBases() {
-	c.log.Lock()
-	defer c.log.Unlock()
-	c.resetBases()
-	c.countBases()
-	c.recent.begin(c.log.epoch, 0)
-	if c.log.count != nil {
-		c.log.count.Leave()
+// tracks says whether a publication takes part (protocol section 3.6).
+func (l *line) tracks(t *texts) bool {
+	pub := t.pub
+	if pub.Delta == broker.DeltaNever || t.shape == delta.Empty || t.shape == delta.Scalar || len(pub.Data) > maxTracked {
+		return false
 	}
+	if pub.Delta == broker.DeltaAlways || len(pub.Data) >= l.delta.MinSize {
+		return true
+	}
+	// The V1 text decides for both dialects: the decision must be one.
+	ev := t.event(pusher.V1, t.embed)
+	return len(pusher.AppendBare(nil, pusher.V1, &ev)) >= l.delta.MinSize
 }
 
-// thinBases makes room when all channels together keep too many bases: those go first
-// that were silent for longest.
-func (h *Hub) thinBases() {
-	if h.baseBytes.Load() <= h.opt.TotalBaseBytes {
-		return
-	}
-	type silent struct {
-		channel *Channel
-		heard   time.Time
-	}
-	var all []silent
-	for _, c := range h.attached() {
-		c.log.Lock()
-		if c.log.bytes > 0 {
-			all = append(all, silent{c, c.log.count.Arrived()})
-		}
-		c.log.Unlock()
-	}
-	slices.SortFunc(all, func(a, b silent) int { return a.heard.Compare(b.heard) })
-	for _, s := range all {
-		if h.baseBytes.Load() <= h.opt.TotalBaseBytes/4*3 {
-			return
-		}
-		s.channel.log.Lock()
-		s.channel.resetBases()
-		s.channel.countBases()
-		s.channel.log.Unlock()
-	}
+// poisoned tells whether a text would confuse clients that look for the old
+// marker names inside payloads (protocol section 3.6).
+func poisoned(p *broker.Publication) bool {
+	return bytes.Contains(p.Data, []byte("__delta_seq")) || bytes.Contains(p.Data, []byte("__conflation_key")) ||
+		p.Name == "__delta_seq" || p.Name == "__conflation_key"
 }

@@ -234,7 +234,7 @@ func TestBasesFromTheLog(t *testing.T) {
 	c := r.hub.attached()[0]
 	var recent [4]*texts
 	c.log.Lock()
-	n := c.log.bases[singleBase].Recent("", time.Now(), recent[:])
+	n := c.log.bases.by[singleBase].Recent("", time.Now(), recent[:])
 	c.log.Unlock()
 	if n != 4 || string(recent[0].pub.Data) != tick(4) {
 		t.Fatalf("%d bases after attaching", n)

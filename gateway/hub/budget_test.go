@@ -152,11 +152,11 @@ func TestTrust08BasesOfAllChannelsShareABound(t *testing.T) {
 			p.next()
 		}
 	}
-	if got := r.hub.baseBytes.Load(); got > total+64<<10 {
+	if got := r.hub.hall.baseBytes.Load(); got > total+64<<10 {
 		t.Errorf("bases take %d bytes, the bound is %d", got, total)
 	}
 	r.hub.sweep(r.hub.opt.Now())
-	if got := r.hub.baseBytes.Load(); got > total {
+	if got := r.hub.hall.baseBytes.Load(); got > total {
 		t.Errorf("after the sweep bases take %d bytes, the bound is %d", got, total)
 	}
 }

@@ -18,12 +18,8 @@ import (
 // Publication and Gap are called by one goroutine at a time, in log order.
 type Channel struct {
 	*line
-	hub   *Hub
-	app   *app.App
-	delta app.Delta
-	keyed bool
-	// path is where the conflation value stands, also if nothing is compressed.
-	path delta.Path
+	hub *Hub
+	app *app.App
 	// metrics are there once something was counted.
 	metrics atomic.Pointer[channelMetrics]
 	// recent is nil for channels of which nobody may get the past.
@@ -42,38 +38,28 @@ type Channel struct {
 	// log is what the owner alone may touch.
 	log struct {
 		rank.Mutex[rank.Channel]
-		epoch  string
-		salt   uint64
-		number uint32
-		path   delta.Path
+		epoch string
 		// count is nil if nothing is compressed.
 		count *count.Counter
-		// bases are kept by mode; those of keyed mode only if the channel
-		// has a conflation path.
-		bases [modes]*delta.Bases[*texts]
-		// run is the number of deltas since the last full frame in
-		// single-base mode, whatever their conflation values.
-		run int
+		bases bases
 		// priming is set while the past of the channel is read; early
 		// publications wait for it.
 		priming bool
 		early   []*broker.Publication
 		// past is what was read to prime it.
 		past []*event
-		// keys and bytes are what the hub has been told of the bases.
-		keys, bytes int
 	}
 }
 
 func (h *Hub) newChannel(a *app.App, name string) *Channel {
 	c := &Channel{
 		line: &line{
-			hall: h.hall, app: a.ID, name: name, serials: a.HistoryEnabled || a.Recovery.Enabled,
+			hall: h.hall, app: a.ID, name: name, delta: a.ChannelDelta(name), serials: a.HistoryEnabled || a.Recovery.Enabled,
 			shards: make([]subscribers, len(h.hall.shards)),
 		},
-		hub: h, app: a, delta: a.ChannelDelta(name), attached: make(chan struct{}),
+		hub: h, app: a, attached: make(chan struct{}),
 	}
-	c.line.tags, c.line.waiting, c.line.report = c.delta.DeliverTags, max(c.delta.MaxKeys, 1), c.count
+	c.line.report = c.count
 	c.roll = h.opt.Herald.Roll(h.opt.Roster, a, name, c)
 	if pusher.KindOf(name).Encrypted() || !h.opt.DeltaEnabled {
 		c.delta.Enabled = false
@@ -82,30 +68,21 @@ func (h *Hub) newChannel(a *app.App, name string) *Channel {
 	if c.recent = newRecent(c); c.recent != nil {
 		c.line.past = c.recent
 	}
-	var err error
 	if c.delta.Path != "" {
+		var err error
 		c.path, err = delta.ParsePath(c.delta.Path)
-	}
-	if !c.delta.Enabled {
-		return c
-	}
-	if c.delta.Path != "" {
-		if err != nil {
+		switch {
+		case !c.delta.Enabled:
+		case err != nil:
 			h.opt.Logger.Error("conflation path refused; channel runs without one", "app", a.ID, "path", c.delta.Path, "error", err)
-		} else {
-			c.log.path, c.keyed = c.path, true
-			c.conflates = a.Conflate
+		default:
+			c.keyed, c.conflates = true, a.Conflate
 		}
 	}
-	settings := count.Settings{Interval: c.delta.Interval, MaxValues: c.delta.MaxKeys, Retained: h.opt.RetainedMessages}
-	c.log.count = count.NewCounter(h.cluster, a.ID, name, settings, &c.log, c)
-	limits := delta.Limits{
-		Keys: 1, Bytes: baseBytes, Age: time.Duration(c.delta.MaxAgeSeconds) * time.Second, Older: olderBases,
-	}
-	c.log.bases[singleBase] = delta.NewBases[*texts](limits)
-	if c.keyed {
-		limits.Keys = max(c.delta.MaxKeys, 1)
-		c.log.bases[keyedBases] = delta.NewBases[*texts](limits)
+	c.log.bases = newBases(c.line)
+	if c.delta.Enabled {
+		settings := count.Settings{Interval: c.delta.Interval, MaxValues: c.delta.MaxKeys, Retained: h.opt.RetainedMessages}
+		c.log.count = count.NewCounter(h.cluster, a.ID, name, settings, &c.log, c)
 	}
 	return c
 }
@@ -125,7 +102,7 @@ func (c *Channel) attach(ctx context.Context) {
 	c.log.Lock()
 	if c.log.epoch == "" {
 		c.log.epoch = at.Epoch
-		c.log.salt = delta.Salt(c.app.ID, c.name, at.Epoch)
+		c.log.bases.begin(at.Epoch)
 	}
 	// If the log began a new life meanwhile, where the old one was says nothing.
 	if c.log.epoch == at.Epoch {
@@ -166,7 +143,7 @@ func (c *Channel) Publication(p *broker.Publication) {
 		c.endPriming()
 	}
 	job := c.prepare(p)
-	c.countBases()
+	c.log.bases.count()
 	c.log.Unlock()
 	if job != nil {
 		c.post(job)
@@ -182,8 +159,7 @@ func (c *Channel) Gap(g broker.Gap) {
 	if c.log.count != nil {
 		c.log.count.Lost(g.Resume.Offset)
 	}
-	c.resetBases()
-	c.countBases()
+	c.log.bases.drop()
 	c.recent.begin(g.Resume.Epoch, g.Resume.Offset)
 	c.log.Unlock()
 	c.post(&gap{g, resumeFailed(c.name, &g, c.hub.messageID())})
@@ -203,9 +179,7 @@ func (c *Channel) enter(epoch string) {
 		c.recent.begin(epoch, 0)
 	}
 	c.log.epoch = epoch
-	c.log.salt = delta.Salt(c.app.ID, c.name, epoch)
-	c.log.number = 0
-	c.resetBases()
+	c.log.bases.begin(epoch)
 	if c.log.count != nil {
 		c.log.count.Begin(epoch)
 	}

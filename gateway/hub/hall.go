@@ -20,6 +20,9 @@ type hall struct {
 	encoded  func(time.Duration)
 	replayed func(app string, bytes int)
 	encoders sync.Pool
+	// baseKeys and baseBytes are what all channels keep as bases, maxBases bounds the bytes.
+	baseKeys, baseBytes atomic.Int64
+	maxBases            int64
 	// catching is how many subscriptions are sent the past.
 	catching atomic.Int64
 	shards   []*shard

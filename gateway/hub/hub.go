@@ -251,8 +251,6 @@ type Hub struct {
 	// recentBytes is what all channels keep for those who come back, snapshotSize how many
 	// values their snapshots have.
 	recentBytes, snapshotSize atomic.Int64
-	// baseKeys and baseBytes are what all channels keep as bases.
-	baseKeys, baseBytes atomic.Int64
 	// cluster is what channels need to count with other gateways; nil if they do not.
 	cluster *count.Cluster
 	// failures tells of what fails for many connections at a time, refusals of clients

@@ -1,5 +1,10 @@
 package hub
 
+import (
+	"github.com/sluicehq/sluice/delta"
+	"github.com/sluicehq/sluice/gateway/app"
+)
+
 // line is what goes to the subscribers of one channel.
 type line struct {
 	hall      *hall
@@ -9,10 +14,14 @@ type line struct {
 	// conflates: sockets that are behind skip to the newest publication of each conflation
 	// value. Without values there is nothing to go by.
 	conflates bool
-	// tags and serials are in the frames of V2.
-	tags, serials bool
-	// waiting bounds the publications that wait for one socket which is behind.
-	waiting int
+	// serials are in the frames of V2.
+	serials bool
+	// delta says what is compressed, and how.
+	delta app.Delta
+	// keyed: publications have conflation values. path is where they stand, also if nothing
+	// is compressed.
+	keyed bool
+	path  delta.Path
 	// past is nil for channels of which nobody may get the past.
 	past source
 	// report is told what was sent of one publication in one shard.

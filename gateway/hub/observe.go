@@ -33,8 +33,8 @@ func (m *Metrics) observe(h *Hub) {
 		name, help string
 		read       func() int64
 	}{
-		{"delta_bases", "Publications per channel and conflation value that deltas can start from.", h.baseKeys.Load},
-		{"delta_bases_bytes", "Estimate of the memory of these and the few before each.", h.baseBytes.Load},
+		{"delta_bases", "Publications per channel and conflation value that deltas can start from.", h.hall.baseKeys.Load},
+		{"delta_bases_bytes", "Estimate of the memory of these and the few before each.", h.hall.baseBytes.Load},
 		{"subscriptions_behind", "Subscriptions that are sent the past of their channels, or wait for a resume.", h.hall.catching.Load},
 		{"recent_bytes", "What is kept of the past of all channels for those who come back, snapshots included.", h.recentBytes.Load},
 		{"snapshot_values", "Conflation values of all channels that have a snapshot.", h.snapshotSize.Load},

@@ -1,30 +1,12 @@
 package hub
 
 import (
-	"bytes"
+	"time"
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/delta"
 	"github.com/sluicehq/sluice/gateway/count"
-	"github.com/sluicehq/sluice/gateway/pusher"
 )
-
-// maxTracked is the largest frame that takes part in delta compression.
-const maxTracked = 1 << 20
-
-// newEvent is a publication as it is read from the log. Its frames are plain.
-func (c *Channel) newEvent(pub *broker.Publication) *event {
-	t := &texts{line: c.line, pub: pub}
-	if (c.delta.Enabled || pub.Origin == broker.OriginClient) && pub.Skipped == "" {
-		t.shape = delta.ShapeOf(pub.Data)
-	}
-	if c.keyed {
-		t.key = count.Value(&pub.Event, t.shape, c.log.path)
-	}
-	t.embed = c.delta.Enabled && t.shape == delta.Structure
-	t.raw = pub.Origin == broker.OriginClient && (t.shape == delta.Structure || t.shape == delta.Scalar)
-	return &event{texts: t}
-}
 
 // prepare decides everything about a publication that does not depend on the
 // socket. Given the same log and configuration every gateway decides alike.
@@ -48,7 +30,7 @@ func (c *Channel) prepare(pub *broker.Publication) *event {
 		}
 		return nil
 	}
-	c.track(p, full)
+	c.log.bases.track(p, full)
 	if p.tracked && pub.Node != "" && pub.Node != c.hub.opt.Node {
 		c.counters().horizontal.Inc()
 	}
@@ -63,46 +45,10 @@ func (c *Channel) Past(pub *broker.Publication, full bool) {
 		return
 	}
 	p := c.newEvent(pub)
-	c.track(p, full)
+	c.log.bases.track(p, full)
 	if c.recent != nil {
 		c.log.past = append(c.log.past, p)
 	}
-}
-
-// track makes a publication a base, if it takes part in delta compression, and full says
-// that the interval asks for the full frame.
-func (c *Channel) track(p *event, full bool) {
-	if !c.delta.Enabled {
-		return
-	}
-	if poisoned(p.pub) {
-		c.resetBases()
-		return
-	}
-	if !c.tracks(p.texts) {
-		return
-	}
-	p.tracked = true
-	p.number = delta.Number(p.pub.Offset, c.log.salt)
-	if p.number < c.log.number {
-		c.resetBases()
-	}
-	c.log.number = p.number
-	c.base(p, full)
-}
-
-// tracks says whether a publication takes part (protocol section 3.6).
-func (c *Channel) tracks(t *texts) bool {
-	pub := t.pub
-	if pub.Delta == broker.DeltaNever || t.shape == delta.Empty || t.shape == delta.Scalar || len(pub.Data) > maxTracked {
-		return false
-	}
-	if pub.Delta == broker.DeltaAlways || len(pub.Data) >= c.delta.MinSize {
-		return true
-	}
-	// The V1 text decides for both dialects: the decision must be one.
-	ev := t.event(pusher.V1, t.embed)
-	return len(pusher.AppendBare(nil, pusher.V1, &ev)) >= c.delta.MinSize
 }
 
 // Value implements [count.Channel].
@@ -114,12 +60,28 @@ func (c *Channel) Value(pub *broker.Publication) string {
 	if pub.Skipped == "" {
 		shape = delta.ShapeOf(pub.Data)
 	}
-	return count.Value(&pub.Event, shape, c.log.path)
+	return count.Value(&pub.Event, shape, c.path)
 }
 
-// poisoned tells whether a text would confuse clients that look for the old
-// marker names inside payloads (protocol section 3.6).
-func poisoned(p *broker.Publication) bool {
-	return bytes.Contains(p.Data, []byte("__delta_seq")) || bytes.Contains(p.Data, []byte("__conflation_key")) ||
-		p.Name == "__delta_seq" || p.Name == "__conflation_key"
+// expireBases forgets the bases of a channel that has been silent for as long as
+// they may be used. It goes by when they arrived here and not by their times, which
+// are of the log's clock.
+func (c *Channel) expireBases(now time.Time) {
+	c.log.Lock()
+	defer c.log.Unlock()
+	c.recent.expire(c.hub.opt.LogTime())
+	if c.delta.Enabled && now.Sub(c.log.count.Arrived()) >= time.Duration(c.delta.MaxAgeSeconds)*time.Second {
+		c.log.bases.drop()
+	}
+}
+
+// dropBases forgets all bases of a channel that nobody follows any more.
+func (c *Channel) dropBases() {
+	c.log.Lock()
+	defer c.log.Unlock()
+	c.log.bases.drop()
+	c.recent.begin(c.log.epoch, 0)
+	if c.log.count != nil {
+		c.log.count.Leave()
+	}
 }

@@ -90,5 +90,5 @@ func (c *Channel) endPriming() {
 		}
 	}
 	c.log.early = nil
-	c.countBases()
+	c.log.bases.count()
 }

@@ -30,7 +30,7 @@ func (h *Hub) openSockets() {
 	}
 	h.hall = newHall(&hall{
 		sockets: sockets, reconnect: closeFramesSaying(pusher.V1, pusher.CloseReconnect, reasonMissing),
-		messageID: h.messageID, encoded: h.opt.Metrics.encoded, replayed: h.opt.Metrics.replayed,
+		messageID: h.messageID, encoded: h.opt.Metrics.encoded, replayed: h.opt.Metrics.replayed, maxBases: h.opt.TotalBaseBytes,
 	}, h.opt.Shards)
 	h.connections = make([]connections, h.opt.Shards)
 }

@@ -143,7 +143,7 @@ func (s *subscribers) fallBehind(sub *subscription, p *event) (replaced, tooMany
 	sub.state = behind
 	replaced = q.put(p, p.line.hall.sockets.Budget())
 	s.missed(sub, p)
-	return replaced, len(q.newest) > p.line.waiting
+	return replaced, len(q.newest) > max(p.line.delta.MaxKeys, 1)
 }
 
 // caughtUp notes that the socket got a publication out of the queue. With the last one the

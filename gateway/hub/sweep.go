@@ -2,6 +2,7 @@ package hub
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/sluicehq/sluice/gateway/pusher"
@@ -60,6 +61,35 @@ func (h *Hub) sweep(now time.Time) {
 
 // basesSweep is the time between two looks for bases that are too old.
 const basesSweep = 30 * time.Second
+
+// thinBases makes room when all channels together keep too many bases: those go first
+// that were silent for longest.
+func (h *Hub) thinBases() {
+	if h.hall.baseBytes.Load() <= h.opt.TotalBaseBytes {
+		return
+	}
+	type silent struct {
+		channel *Channel
+		heard   time.Time
+	}
+	var all []silent
+	for _, c := range h.attached() {
+		c.log.Lock()
+		if c.log.bases.bytes > 0 {
+			all = append(all, silent{c, c.log.count.Arrived()})
+		}
+		c.log.Unlock()
+	}
+	slices.SortFunc(all, func(a, b silent) int { return a.heard.Compare(b.heard) })
+	for _, s := range all {
+		if h.hall.baseBytes.Load() <= h.opt.TotalBaseBytes/4*3 {
+			return
+		}
+		s.channel.log.Lock()
+		s.channel.log.bases.drop()
+		s.channel.log.Unlock()
+	}
+}
 
 func (h *Hub) attached() []*Channel {
 	h.mu.Lock()

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"github.com/sluicehq/sluice/gateway/count"
 	"sync/atomic"
 
 	"github.com/sluicehq/sluice/broker"
@@ -36,7 +37,7 @@ func (t *texts) event(d pusher.Dialect, embed bool) pusher.EventFrame {
 		EmbedData: embed || t.raw, UserID: t.pub.UserID,
 	}
 	if d == pusher.V2 {
-		if t.line.tags {
+		if t.line.delta.DeliverTags {
 			f.Tags = t.pub.Tags
 		}
 		f.MessageID, f.Extras = t.pub.ID(), t.pub.Extras
@@ -67,4 +68,18 @@ func (t *texts) full(f form) *socket.Frame {
 	frame := websocket.Seal(pusher.AppendMarked(buf, f.dialect(), &ev, t.mark(f&formKeyed != 0)), websocket.Text)
 	slot.Store(frame)
 	return frame
+}
+
+// newEvent is a publication as it is read from the log. Its frames are plain.
+func (l *line) newEvent(pub *broker.Publication) *event {
+	t := &texts{line: l, pub: pub}
+	if (l.delta.Enabled || pub.Origin == broker.OriginClient) && pub.Skipped == "" {
+		t.shape = delta.ShapeOf(pub.Data)
+	}
+	if l.keyed {
+		t.key = count.Value(&pub.Event, t.shape, l.path)
+	}
+	t.embed = l.delta.Enabled && t.shape == delta.Structure
+	t.raw = pub.Origin == broker.OriginClient && (t.shape == delta.Structure || t.shape == delta.Scalar)
+	return &event{texts: t}
 }
