@@ -1,6 +1,9 @@
 package client
 
-import "container/list"
+import (
+	"container/list"
+	"slices"
+)
 
 // basesPerKey is how many frames the public clients keep per conflation value
 // (protocol section 3.13). A server that relied on more would break them, so
@@ -12,8 +15,10 @@ const basesPerKey = 30
 // recently.
 type bases struct {
 	limit, size int
-	values      map[place]*list.Element
-	recent      list.List // of *held, most recently used first
+	// evicted, if set, is told the channel of a value that was forgotten for want of room.
+	evicted func(channel string)
+	values  map[place]*list.Element
+	recent  list.List // of *held, most recently used first
 }
 
 type place struct{ channel, key string }
@@ -38,7 +43,7 @@ func (b *bases) find(channel, key string, number uint32) (string, bool) {
 	if !ok {
 		return "", false
 	}
-	for _, t := range e.Value.(*held).texts {
+	for _, t := range slices.Backward(e.Value.(*held).texts) {
 		if t.number == number {
 			return t.text, true
 		}
@@ -64,7 +69,11 @@ func (b *bases) keep(channel, key string, number uint32, text string) {
 	h.texts = append(h.texts, base{number, text})
 	b.grow(h, len(text))
 	for b.size > b.limit && b.recent.Len() > 1 {
-		b.remove(b.recent.Back())
+		oldest := b.recent.Back()
+		b.remove(oldest)
+		if b.evicted != nil {
+			b.evicted(oldest.Value.(*held).channel)
+		}
 	}
 }
 
@@ -77,6 +86,12 @@ func (b *bases) remove(e *list.Element) {
 	h := b.recent.Remove(e).(*held)
 	delete(b.values, h.place)
 	b.size -= h.size
+}
+
+func (b *bases) clear() {
+	clear(b.values)
+	b.recent.Init()
+	b.size = 0
 }
 
 // forget drops everything of a channel.

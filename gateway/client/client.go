@@ -28,6 +28,8 @@ type Client struct {
 	decoding sync.Mutex
 	decoder  *Decoder
 
+	positions *positions
+
 	mu      sync.Mutex
 	conn    *connection // nil between connections
 	subs    map[string]*subscription
@@ -49,14 +51,16 @@ func Dial(ctx context.Context, opt Options) (*Client, error) {
 	c := &Client{
 		opt: opt, where: where, events: make(chan Event, opt.Buffer), done: make(chan struct{}),
 		decoder: NewDecoder(opt.Protocol, opt.MaxBases, opt.MaxFrame), subs: map[string]*subscription{},
+		positions: newPositions(),
 	}
+	c.decoder.bases.evicted = func(channel string) { c.positions.noBase(channel, 0) }
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	conn, err := connect(ctx, &c.opt, where, c.receive)
 	if err != nil {
 		c.cancel()
 		return nil, err
 	}
-	c.adopt(conn)
+	c.adopt(conn, false)
 	c.work.Go(func() { c.run(conn) })
 	return c, nil
 }
@@ -165,8 +169,9 @@ func (c *Client) comeBack(wait *backoff, err error) (*connection, error) {
 		}
 		var conn *connection
 		if conn, err = connect(c.ctx, &c.opt, c.where, c.receive); err == nil {
-			c.adopt(conn)
-			c.status(Status{Connected: true, SocketID: conn.socketID})
+			wanted := c.adopt(conn, true)
+			c.status(Status{Connected: true, SocketID: conn.socketID, Recovered: c.positions.summary()})
+			c.returnTo(conn, wanted)
 			return conn, nil
 		}
 		if c.ctx.Err() != nil {
@@ -181,29 +186,31 @@ func (c *Client) status(s Status) {
 	}
 }
 
-// adopt makes conn the present connection, asks for deltas and subscribes to
-// everything that is wanted.
-func (c *Client) adopt(conn *connection) {
+// adopt makes conn the present connection and asks for deltas. It returns the subscriptions
+// that are wanted on it. back is set when it is not the first.
+func (c *Client) adopt(conn *connection, back bool) []*subscription {
+	c.decoding.Lock()
+	if !c.resumes() {
+		c.decoder.Reset()
+	}
+	c.decoding.Unlock()
+	c.positions.open(conn.socketID, back)
 	if c.opt.Delta {
 		// A failing write ends the connection, which run notices.
 		_ = conn.send(c.enableDelta())
 	}
 	c.mu.Lock()
 	c.conn = conn
-	wanted := make([]*subscription, 0, len(c.subs))
+	var wanted, granted []*subscription
 	for _, s := range c.subs {
 		wanted = append(wanted, s)
+		if s.done && s.err == nil {
+			granted = append(granted, s)
+		}
 	}
 	c.mu.Unlock()
-	if len(wanted) == 0 {
-		return
-	}
-	// Auth may take its time, and reading must go on meanwhile.
-	c.work.Go(func() {
-		for _, s := range wanted {
-			c.ask(conn, s)
-		}
-	})
+	c.giveUp(conn, granted)
+	return wanted
 }
 
 func (c *Client) enableDelta() []byte {
@@ -235,6 +242,9 @@ func (c *Client) receive(conn *connection, text string) {
 		}
 		return
 	}
+	if !c.positions.event(&ev) {
+		return
+	}
 	if c.opt.OnEvent != nil {
 		c.opt.OnEvent(ev)
 		return
@@ -251,6 +261,7 @@ func (c *Client) undecodable(conn *connection, err error) {
 	c.opt.Logger.Warn("frame not decoded", "error", err)
 	var d *DeltaError
 	if errors.As(err, &d) {
+		c.positions.noBase(d.Channel, d.Serial)
 		_ = conn.send(c.request("delta_sync_error", d.Channel, nil))
 	}
 	c.status(Status{Connected: true, SocketID: conn.socketID, Err: err})
@@ -272,6 +283,7 @@ func (c *Client) request(name, channel string, more func([]byte) []byte) []byte 
 func (c *Client) control(conn *connection, ev Event) {
 	if name, internal := strings.CutPrefix(ev.Name, c.opt.Protocol.InternalPrefix()); internal {
 		if name == "subscription_succeeded" {
+			c.positions.grant(&ev)
 			c.settle(ev.Channel, nil)
 		}
 		return
@@ -286,13 +298,19 @@ func (c *Client) control(conn *connection, ev Event) {
 		_ = conn.send(append(append([]byte(`{"event":"`), c.opt.Protocol.Prefix()...), `pong","data":{}}`...))
 	case "error":
 		conn.said = gjson.Get(ev.Data, "message").String()
-		c.opt.Logger.Warn("server reports an error", "code", gjson.Get(ev.Data, "code").String(), "message", conn.said)
+		code := gjson.Get(ev.Data, "code").Int()
+		c.opt.Logger.Warn("server reports an error", "code", code, "message", conn.said)
+		if code == int64(pusher.ErrorNoRecovery) {
+			c.denied(conn)
+		}
 	case "delta_compression_enabled":
 		if v := gjson.Parse(ev.Data); ev.Channel == "" && v.Get("enabled").Bool() {
 			c.mu.Lock()
 			c.deltaBy = v.Get("algorithm").String()
 			c.mu.Unlock()
 		}
+	case "resume_success", "resume_failed", "rewind_complete", "snapshot_complete", "conflated":
+		c.recovery(conn, ev)
 	case "subscription_error":
 		v := gjson.Parse(ev.Data)
 		c.refused(conn, &SubscriptionError{

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -25,7 +26,9 @@ type DeltaError struct {
 	// Number is the one of the lost event, Base the one it was to be rebuilt
 	// from.
 	Number, Base uint32
-	Err          error
+	// Serial is its place in the log, 0 in the first dialect.
+	Serial uint64
+	Err    error
 }
 
 func (e *DeltaError) Error() string {
@@ -47,6 +50,8 @@ type Decoder struct {
 	dialect  pusher.Dialect
 	bases    *bases
 	maxFrame int
+	// streams are those that the bases of channels are of (second dialect).
+	streams map[string]string
 }
 
 // NewDecoder returns a decoder for one dialect. maxBases bounds the bytes of
@@ -59,11 +64,31 @@ func NewDecoder(d pusher.Dialect, maxBases, maxFrame int) *Decoder {
 	if maxFrame <= 0 {
 		maxFrame = 4 << 20
 	}
-	return &Decoder{dialect: d, bases: newBases(maxBases), maxFrame: maxFrame}
+	return &Decoder{dialect: d, bases: newBases(maxBases), maxFrame: maxFrame, streams: map[string]string{}}
 }
 
 // Forget drops the bases of a channel.
-func (d *Decoder) Forget(channel string) { d.bases.forget(channel) }
+func (d *Decoder) Forget(channel string) {
+	d.bases.forget(channel)
+	delete(d.streams, channel)
+}
+
+// Reset drops all bases. A new connection needs that, unless it is resumed with them.
+func (d *Decoder) Reset() {
+	d.bases.clear()
+	clear(d.streams)
+}
+
+// follow drops the bases of a channel whose numbers have begun anew.
+func (d *Decoder) follow(ev *Event) {
+	if ev.StreamID == "" || ev.Channel == "" || d.streams[ev.Channel] == ev.StreamID {
+		return
+	}
+	if d.streams[ev.Channel] != "" {
+		d.bases.forget(ev.Channel)
+	}
+	d.streams[strings.Clone(ev.Channel)] = strings.Clone(ev.StreamID)
+}
 
 // Decode understands the text of one frame. Protocol events come back with form
 // [Control], their full name, and their data as JSON or as the text of the
@@ -73,6 +98,7 @@ func (d *Decoder) Decode(text string) (Event, error) {
 	if err != nil {
 		return Event{}, err
 	}
+	d.follow(&f.event)
 	switch {
 	case f.event.Name == d.dialect.Prefix()+"delta":
 		return d.rebuild(f, text)
@@ -94,13 +120,17 @@ func (d *Decoder) rebuild(f frame, text string) (Event, error) {
 	event, err := d.apply(f.event.Channel, key, base, number, algorithm, m.Get("delta").String())
 	if err != nil {
 		d.bases.forget(f.event.Channel)
-		return Event{}, &DeltaError{Channel: f.event.Channel, Number: number, Base: base, Err: err}
+		return Event{}, &DeltaError{Channel: f.event.Channel, Number: number, Base: base, Serial: f.event.Serial, Err: err}
 	}
 	d.bases.keep(f.event.Channel, key, number, event.Frame)
 	event.Form, event.WireBytes = Delta, len(text)
 	event.Algorithm, event.BaseNumber = algorithm, base
 	// The name in the delta frame is the one that counts (protocol section 3.7).
 	event.Name = name
+	// So do the places in it, should the rebuilt text have none.
+	event.MessageID = cmp.Or(event.MessageID, f.event.MessageID)
+	event.StreamID = cmp.Or(event.StreamID, f.event.StreamID)
+	event.Serial = cmp.Or(event.Serial, f.event.Serial)
 	return event, nil
 }
 

@@ -18,6 +18,9 @@ import (
 
 const patience = 20 * time.Second
 
+// most is how many events of a channel can be resumed.
+const most = 400
+
 func within(t *testing.T) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -43,10 +46,17 @@ func newLog(t *testing.T) broker.Log {
 // that stops it.
 func serve(t *testing.T, log broker.Log, listen string) (string, func()) {
 	t.Helper()
+	return serveRecovering(t, log, listen, most)
+}
+
+// serveRecovering is serve with a bound for what can be resumed.
+func serveRecovering(t *testing.T, log broker.Log, listen string, most int) (string, func()) {
+	t.Helper()
 	node, err := gateway.New(gateway.Options{
 		Apps: app.NewRegistry(&app.App{
-			ID: "app", Key: "key", Secret: "secret", Enabled: true, Limits: app.DefaultLimits, HistoryEnabled: true,
-			Delta: app.Delta{Enabled: true, Algorithm: app.Fossil, Interval: 5, MinSize: 100, MaxAgeSeconds: 300, Path: "device", MaxKeys: 100},
+			ID: "app", Key: "key", Secret: "secret", Enabled: true, Limits: app.DefaultLimits, HistoryEnabled: true, Rewind: true,
+			Recovery: app.Recovery{Enabled: true, MaxEvents: most, MaxBytes: 4 << 20, Age: time.Minute},
+			Delta:    app.Delta{Enabled: true, Algorithm: app.Fossil, Interval: 5, MinSize: 100, MaxAgeSeconds: 300, Path: "device", MaxKeys: 100},
 		}),
 		Log: log, Listen: listen, Hub: hub.Options{DeltaEnabled: true, Linger: 100 * time.Millisecond},
 	})

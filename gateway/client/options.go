@@ -37,6 +37,9 @@ type Options struct {
 	Auth func(socketID, channel string) (auth, channelData string, err error)
 	// Reconnect brings the connection back and subscribes again.
 	Reconnect bool
+	// NoResume leaves it at that: what was missed meanwhile is not asked for. Otherwise
+	// subscriptions of the second dialect go on where they were (protocol section 5.3).
+	NoResume bool
 	// OnEvent, if set, gets each event from the goroutine that reads; it must
 	// not call Subscribe or Close. Otherwise events are read from
 	// [Client.Events].
@@ -78,6 +81,12 @@ type Status struct {
 	Err       error
 	// Retry is the time until the next try if the connection was lost.
 	Retry time.Duration
+	// Gap says that the server has no more of what was missed on a channel.
+	Gap *Gap
+	// Recovered comes once after each return: all subscriptions that could be resumed are
+	// live again, and it has the gaps of the others. Where nothing can be resumed, as in the
+	// first dialect, it comes with the word that the client is connected.
+	Recovered *Recovery
 }
 
 // endpoint is where to connect.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/sluicehq/sluice/gateway/pusher"
@@ -44,10 +45,37 @@ func WithDelta(on bool, algorithm string) SubscribeOption {
 	}
 }
 
+// WithRewind begins a subscription with its last n events, in the second dialect. The
+// protocol event `rewind_complete` tells when they are there ([Options.OnControl]). A
+// subscription that is resumed gets what it missed instead.
+func WithRewind(n int) SubscribeOption {
+	return func(s *subscription) {
+		s.rewind, s.begins = `{"count":`+strconv.Itoa(n)+`}`, rewinding
+	}
+}
+
+// WithRewindFor is [WithRewind] for the events of the time d before now, rounded up to whole
+// seconds.
+func WithRewindFor(d time.Duration) SubscribeOption {
+	return func(s *subscription) {
+		seconds := (d + time.Second - 1) / time.Second
+		s.rewind, s.begins = `{"seconds":`+strconv.FormatInt(int64(seconds), 10)+`}`, rewinding
+	}
+}
+
+// WithLatest begins a subscription with the newest event of each conflation value, oldest
+// first, in the second dialect. The protocol event `snapshot_complete` tells when they are
+// there.
+func WithLatest() SubscribeOption {
+	return func(s *subscription) { s.rewind, s.begins = `{"latest":true}`, collecting }
+}
+
 // subscription is a channel that the caller wants.
 type subscription struct {
 	channel string
 	delta   string // JSON, empty to inherit
+	rewind  string // JSON, empty for none
+	begins  way
 	// settled is closed when the first answer is there, and err is then final.
 	// Both are guarded by the client's mu.
 	settled chan struct{}
@@ -85,7 +113,7 @@ func (c *Client) Subscribe(ctx context.Context, channel string, options ...Subsc
 	conn := c.conn
 	c.mu.Unlock()
 	if conn != nil {
-		c.ask(conn, s)
+		c.ask(conn, s, fresh)
 	}
 	select {
 	case <-s.settled:
@@ -128,13 +156,27 @@ func (c *Client) send(text []byte) error {
 	return conn.send(text)
 }
 
+// asking says why a subscription is asked for.
+type asking uint8
+
+const (
+	// fresh: the caller wants it.
+	fresh asking = iota
+	// resumed: it goes on if it can, and its position is sent behind it.
+	resumed
+	// parked: it goes on if it can, and its position is sent before it, so that the server
+	// has it in time.
+	parked
+)
+
 // ask sends the request for a subscription, unless it was given up.
-func (c *Client) ask(conn *connection, s *subscription) {
+func (c *Client) ask(conn *connection, s *subscription, why asking) {
 	auth, channelData := "", ""
 	if kind := pusher.KindOf(s.channel); kind.NeedsAuth() && c.opt.Auth != nil {
 		var err error
 		if auth, channelData, err = c.opt.Auth(conn.socketID, s.channel); err != nil {
 			c.remove(s, fmt.Errorf("authorizing %s: %w", s.channel, err))
+			c.recovered(conn)
 			return
 		}
 	}
@@ -143,6 +185,14 @@ func (c *Client) ask(conn *connection, s *subscription) {
 	c.mu.Unlock()
 	if !wanted {
 		return
+	}
+	begins := s.begins
+	if why != fresh && c.positions.resumable(s.channel) {
+		begins = resuming
+	}
+	c.positions.subscribe(s.channel, begins)
+	if why == parked {
+		c.resume(conn, s)
 	}
 	text := c.request("subscribe", s.channel, func(b []byte) []byte {
 		b = append(b, `,"auth":`...)
@@ -154,6 +204,10 @@ func (c *Client) ask(conn *connection, s *subscription) {
 		if s.delta != "" {
 			b = append(b, `,"delta":`...)
 			b = append(b, s.delta...)
+		}
+		if begins == s.begins && begins != direct {
+			b = append(b, `,"rewind":`...)
+			b = append(b, s.rewind...)
 		}
 		return b
 	})
@@ -167,6 +221,7 @@ func (c *Client) remove(s *subscription, err error) {
 	defer c.mu.Unlock()
 	if c.subs[s.channel] == s {
 		delete(c.subs, s.channel)
+		c.positions.drop(s.channel)
 	}
 	s.settle(err)
 }
@@ -193,6 +248,7 @@ func (c *Client) refused(conn *connection, e *SubscriptionError) {
 	c.opt.Logger.Warn("subscription refused", "channel", e.Channel, "kind", e.Kind, "status", e.Status)
 	if !granted || !c.opt.Reconnect || !e.temporary() {
 		c.remove(s, e)
+		c.recovered(conn)
 		if granted {
 			c.status(Status{Connected: true, SocketID: conn.socketID, Err: e})
 		}
@@ -201,7 +257,7 @@ func (c *Client) refused(conn *connection, e *SubscriptionError) {
 	c.work.Go(func() {
 		select {
 		case <-time.After(c.opt.MinBackoff):
-			c.ask(conn, s)
+			c.ask(conn, s, parked)
 		case <-conn.ended:
 		case <-c.ctx.Done():
 		}

@@ -38,6 +38,8 @@ func (l *lineage) at(offset uint64) int {
 // event is a publication with everything decided that does not depend on the
 // socket. Its frames are built on demand, once, and shared by all shards.
 type event struct {
+	// reread: it comes from the log, and nothing tells what frames it had live.
+	reread bool
 	*texts
 	// bases has what deltas may start from, by mode.
 	bases [modes]lineage

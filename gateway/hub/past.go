@@ -229,6 +229,10 @@ func (s *shard) step(to *subscribers, sub *subscription, p *past, budget int) (n
 			p.place = item.pub.Offset
 			continue
 		}
+		if item.reread {
+			// It may have been a base, and travels plain now.
+			p.kept = false
+		}
 		if item.pub.Offset <= p.had {
 			to.relive(sub, p, item)
 			p.place = item.pub.Offset

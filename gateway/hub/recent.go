@@ -224,7 +224,7 @@ func (r *recent) learn(epoch string, pubs []*broker.Publication, newest uint64) 
 	items := make([]*event, 0, len(pubs))
 	for _, pub := range pubs {
 		if pub.Skipped == "" {
-			items = append(items, r.channel.newEvent(pub))
+			items = append(items, r.channel.reread(pub))
 		}
 	}
 	place, head = pubs[0].Offset-1, max(newest, pubs[len(pubs)-1].Offset)
@@ -308,7 +308,7 @@ func (r *recent) take(place uint64, epoch string, low uint64) ([]*past, []*event
 	through := low
 	for _, pub := range page.Publications {
 		if pub.Skipped == "" {
-			items = append(items, c.newEvent(pub))
+			items = append(items, c.reread(pub))
 		}
 		through = max(through, pub.Offset)
 	}

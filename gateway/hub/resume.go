@@ -92,15 +92,30 @@ func (c *Client) way(m *membership, wish *pusher.Rewind) (*past, error) {
 		c.hold(p)
 		return p, nil
 	}
-	if p := (&past{line: m.channel.line, shard: c.shard, out: c.sock.Outbox(), ends: silently{}}); c.hold(p) {
+	p := &past{line: m.channel.line, shard: c.shard, out: c.sock.Outbox(), kept: true, ends: silently{}}
+	if c.waits(m) {
+		// What is live comes behind what the position brings.
+		p.held.Store(true)
+		return p, nil
+	}
+	if c.hold(p) {
 		return p, nil
 	}
 	return nil, nil
 }
 
+// waits tells whether a position was sent ahead of a subscription.
+func (c *Client) waits(m *membership) bool {
+	_, ok := c.recovery.parked[m.channel.name]
+	return ok && m.channel.recent != nil
+}
+
 // setOut begins the way of a subscription that was told that it is one, with what its client
 // has asked for before.
 func (c *Client) setOut(m *membership, way *past) {
+	if c.waits(m) && way != nil {
+		way.held.Store(false)
+	}
 	c.unpark(m)
 	if way != nil && !way.held.Load() {
 		way.wake()

@@ -83,3 +83,10 @@ func (l *line) newEvent(pub *broker.Publication) *event {
 	t.raw = pub.Origin == broker.OriginClient && (t.shape == delta.Structure || t.shape == delta.Scalar)
 	return &event{texts: t}
 }
+
+// reread is a publication that was read from the log for somebody. Its frames are plain.
+func (l *line) reread(pub *broker.Publication) *event {
+	p := l.newEvent(pub)
+	p.reread = true
+	return p
+}
