@@ -93,10 +93,13 @@ func (p *position) grant(ev *Event, socket string) {
 
 // arrive ends a way: the subscription is live.
 func (p *position) arrive() {
-	p.way = direct
 	if p.seen.stream == "" {
 		p.seen = p.attach
 	}
+	if p.way == rewinding && p.seen.stream == p.attach.stream {
+		p.seen.reach(p.attach)
+	}
+	p.way = direct
 	if p.ahead.stream != "" && (p.ahead.stream == p.seen.stream || p.ahead.stream == p.attach.stream) {
 		p.seen.reach(p.ahead)
 	}
