@@ -70,6 +70,7 @@ func gatewayOn(t *testing.T, log broker.Log, nats string) *rig {
 	node, err := gateway.New(gateway.Options{
 		Apps: app.NewRegistry(&app.App{
 			ID: "app-id", Key: "app-key", Secret: "app-secret", Enabled: true, Limits: app.DefaultLimits, HistoryEnabled: true,
+			Rewind: true, Recovery: app.Recovery{Enabled: true, MaxEvents: 50, MaxBytes: 1 << 20, Age: time.Minute},
 			Delta: app.Delta{Enabled: true, Algorithm: app.Fossil, Interval: 10, MinSize: 100, MaxAgeSeconds: 300, Path: "device", MaxKeys: 100},
 		}),
 		Log: log, Listen: "127.0.0.1:0", Hub: hub.Options{DeltaEnabled: true, Linger: 100 * time.Millisecond},

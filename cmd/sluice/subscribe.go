@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -23,6 +23,8 @@ type subscribeOptions struct {
 	noDelta, reconnect bool
 	algorithm          string
 	protocol, count    int
+	resume, latest     bool
+	rewind             string
 	verbose            bool
 }
 
@@ -34,8 +36,11 @@ func newSubscribeCommand() *cobra.Command {
 		Long: `Print the events of channels as they come, with what each of them cost on the wire.
 Deltas are asked for and rebuilt; the summary at the end tells what they saved.
 Private channels are signed with the app secret. If the connection is lost, the
-command comes back as any client would.`,
+command comes back, gets what it missed, and tells of events that it could not get.
+With --rewind or --latest it begins with a part of the past.`,
 		Example: `  sluice subscribe lobby
+  sluice subscribe lobby --rewind 20
+  sluice subscribe market --latest
   sluice subscribe host-metrics --json | jq -r .data`,
 		Args: arguments(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
@@ -46,21 +51,27 @@ command comes back as any client would.`,
 	f.BoolVar(&o.full, "full", false, "do not shorten the data")
 	f.BoolVar(&o.noDelta, "no-delta", false, "do not ask for delta compression")
 	f.StringVar(&o.algorithm, "algorithm", "", "ask for this delta format only: fossil or xdelta3")
-	f.IntVar(&o.protocol, "protocol", 1, "dialect of the protocol: 1 (Pusher) or 2")
+	f.IntVar(&o.protocol, "protocol", 0, "dialect of the protocol: 1 (Pusher) or 2; 0 is 2, or 1 where the server offers nothing else")
 	f.IntVarP(&o.count, "count", "n", 0, "leave after this many events, 0 for never")
 	f.BoolVar(&o.reconnect, "reconnect", true, "come back when the connection is lost")
+	f.BoolVar(&o.resume, "resume", true, "get what was missed while the connection was lost (protocol 2)")
+	f.StringVar(&o.rewind, "rewind", "", "begin with the last events: a number of them, or a time as 30s (protocol 2)")
+	f.BoolVar(&o.latest, "latest", false, "begin with the newest event of each conflation value (protocol 2)")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "report what the connection does")
 	return cmd
 }
 
 func (o *subscribeOptions) options(stderr io.Writer, api *client.Signed) (client.Options, error) {
-	c := client.Options{URL: o.url, Key: o.key, Delta: !o.noDelta, Reconnect: o.reconnect, Auth: api.SignChannel}
+	c := client.Options{URL: o.url, Key: o.key, Delta: !o.noDelta, Reconnect: o.reconnect, NoResume: !o.resume, Auth: api.SignChannel}
 	switch o.protocol {
 	case 1:
-	case 2:
+		if o.rewind != "" || o.latest {
+			return c, usage("--rewind and --latest need protocol 2")
+		}
+	case 0, 2:
 		c.Protocol = pusher.V2
 	default:
-		return c, usage("--protocol is %d, must be 1 or 2", o.protocol)
+		return c, usage("--protocol is %d, must be 1 or 2, or 0 for what the server offers", o.protocol)
 	}
 	switch o.algorithm {
 	case "":
@@ -78,6 +89,36 @@ func (o *subscribeOptions) options(stderr io.Writer, api *client.Signed) (client
 	return c, nil
 }
 
+// beginning is what a subscription begins with.
+func (o *subscribeOptions) beginning() ([]client.SubscribeOption, error) {
+	switch {
+	case o.rewind != "" && o.latest:
+		return nil, usage("--rewind and --latest exclude each other")
+	case o.latest:
+		return []client.SubscribeOption{client.WithLatest()}, nil
+	case o.rewind == "":
+		return nil, nil
+	}
+	if n, err := strconv.Atoi(o.rewind); err == nil && n > 0 {
+		return []client.SubscribeOption{client.WithRewind(n)}, nil
+	}
+	if d, err := time.ParseDuration(o.rewind); err == nil && d > 0 {
+		return []client.SubscribeOption{client.WithRewindFor(d)}, nil
+	}
+	return nil, usage("--rewind is %q, must be a number of events, as 20, or a time, as 30s", o.rewind)
+}
+
+// dial connects in the dialect that the server offers.
+func (o *subscribeOptions) dial(ctx context.Context, options client.Options) (*client.Client, error) {
+	c, err := client.Dial(ctx, options)
+	var closed *client.CloseError
+	if o.protocol == 0 && o.rewind == "" && !o.latest && errors.As(err, &closed) && closed.Code == int(pusher.CloseUnsupportedProtocol) {
+		options.Protocol = pusher.V1
+		return client.Dial(ctx, options)
+	}
+	return c, err
+}
+
 func (o *subscribeOptions) run(cmd *cobra.Command, channels []string) error {
 	ctx, out, stderr := cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr()
 	api, err := o.signed(cmd)
@@ -88,9 +129,14 @@ func (o *subscribeOptions) run(cmd *cobra.Command, channels []string) error {
 	if err != nil {
 		return err
 	}
+	beginning, err := o.beginning()
+	if err != nil {
+		return err
+	}
 	t := &tally{}
 	options.OnStatus = func(s client.Status) { t.status(stderr, s) }
-	c, err := client.Dial(ctx, options)
+	options.OnControl = func(ev client.Event) { t.control(stderr, ev) }
+	c, err := o.dial(ctx, options)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil
@@ -99,7 +145,7 @@ func (o *subscribeOptions) run(cmd *cobra.Command, channels []string) error {
 	}
 	defer c.Close()
 	for _, channel := range channels {
-		if err := c.Subscribe(ctx, channel); err != nil {
+		if err := c.Subscribe(ctx, channel, beginning...); err != nil {
 			if ctx.Err() != nil {
 				return nil
 			}
@@ -184,66 +230,4 @@ func (o *subscribeOptions) print(out io.Writer, ev client.Event) error {
 	enc := json.NewEncoder(out)
 	enc.SetEscapeHTML(false)
 	return enc.Encode(line)
-}
-
-// tally counts what came, for the summary. The reader of the connection reports
-// to it as well as the printer.
-type tally struct {
-	started time.Time
-
-	mu         sync.Mutex
-	forms      [3]int
-	wire, full int
-	lost       int // connections
-	undecoded  int
-}
-
-func (t *tally) add(ev client.Event) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.forms[ev.Form]++
-	t.wire += ev.WireBytes
-	t.full += ev.FullBytes
-}
-
-func (t *tally) events() int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.forms[client.Plain] + t.forms[client.Full] + t.forms[client.Delta]
-}
-
-func (t *tally) status(stderr io.Writer, s client.Status) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	var undecodable *client.DeltaError
-	switch {
-	case errors.As(s.Err, &undecodable):
-		t.undecoded++
-		fmt.Fprintf(stderr, "an event was lost: %v\n", s.Err)
-	case s.Connected && s.Err != nil:
-		fmt.Fprintf(stderr, "%v\n", s.Err)
-	case s.Connected:
-		fmt.Fprintln(stderr, "connected again; events may have been missed")
-	default:
-		if t.lost++; s.Retry > 0 {
-			fmt.Fprintf(stderr, "%v; next try in %v\n", s.Err, s.Retry.Round(time.Millisecond))
-		} else {
-			fmt.Fprintf(stderr, "%v; trying again\n", s.Err)
-		}
-	}
-}
-
-func (t *tally) print(stderr io.Writer) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	n := t.forms[client.Plain] + t.forms[client.Full] + t.forms[client.Delta]
-	fmt.Fprintf(stderr, "\n%d events in %v: %d full, %d as delta\n", n, time.Since(t.started).Round(100*time.Millisecond),
-		t.forms[client.Plain]+t.forms[client.Full], t.forms[client.Delta])
-	if n > 0 {
-		saved := t.full - t.wire
-		fmt.Fprintf(stderr, "%d bytes received, %d without deltas: %d saved (%.1f %%)\n", t.wire, t.full, saved, 100*float64(saved)/float64(t.full))
-	}
-	if t.undecoded > 0 {
-		fmt.Fprintf(stderr, "%d deltas could not be decoded\n", t.undecoded)
-	}
 }

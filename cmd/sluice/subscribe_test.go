@@ -1,0 +1,160 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// wire is a network between a command and its server that can be cut.
+type wire struct {
+	net.Listener
+	running sync.WaitGroup
+
+	mu    sync.Mutex
+	conns []net.Conn
+	// off is held while nobody comes through.
+	off sync.Mutex
+}
+
+func newWire(t *testing.T, to string) *wire {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &wire{Listener: l}
+	w.running.Go(func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			w.off.Lock()
+			out, err := net.Dial("tcp", to)
+			w.off.Unlock()
+			if err != nil {
+				_ = in.Close()
+				continue
+			}
+			w.mu.Lock()
+			w.conns = append(w.conns, in, out)
+			w.mu.Unlock()
+			for _, pair := range [][2]net.Conn{{in, out}, {out, in}} {
+				w.running.Go(func() {
+					_, _ = io.Copy(pair[0], pair[1])
+					_ = pair[0].Close()
+				})
+			}
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close()
+		w.cut()
+		w.running.Wait()
+	})
+	return w
+}
+
+func (w *wire) cut() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, c := range w.conns {
+		_ = c.Close()
+	}
+	w.conns = nil
+}
+
+// A connection that is lost costs no event, and where it does the command says so, with
+// numbers.
+func TestTime05SubscribeTellsWhatWasMissed(t *testing.T) {
+	r := newRig(t)
+	for _, c := range []struct {
+		name   string
+		args   []string
+		away   int
+		says   []string
+		misses bool
+	}{
+		{"nothing was published", nil, 0, []string{"connected again; nothing was missed\n"}, false},
+		{"a few events", nil, 3, []string{"connected again; nothing was missed, 3 events came late"}, false},
+		{"more than can be resumed", nil, 60, []string{"up to ", " events of room2 missed (serials ", "(position_expired)", "connected again; events were missed on room2"}, true},
+		{"without resuming", []string{"--resume=false"}, 3, []string{"connected again; events may have been missed: resuming is switched off"}, true},
+		{"the first dialect", []string{"--protocol", "1"}, 3, []string{"connected again; events may have been missed: the first dialect"}, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWire(t, strings.TrimPrefix(r.url, "http://"))
+			const channel = "room2"
+			n := 2 + c.away
+			if c.misses {
+				n = 2
+			}
+			cmd := start(t, nil, append([]string{"subscribe", channel, "--full", "-n", fmt.Sprint(n), "--url", "http://" + w.Addr().String()}, c.args...)...)
+			cmd.errors.await(t, "subscribed to")
+			r.succeed("", "publish", channel, "before")
+			cmd.out.await(t, "before")
+			w.off.Lock()
+			w.cut()
+			cmd.errors.await(t, "connection closed")
+			var lines strings.Builder
+			for i := range c.away {
+				fmt.Fprintf(&lines, "away %d;\n", i)
+			}
+			if c.away > 0 {
+				r.succeed(lines.String(), "publish", channel, "--file", "-", "--lines")
+			}
+			w.off.Unlock()
+			for _, want := range c.says {
+				cmd.errors.await(t, want)
+			}
+			if c.misses {
+				// What is told on the way back does not wait for the subscription everywhere.
+				for len(cmd.status) == 0 && !strings.Contains(cmd.out.String(), "after") {
+					r.succeed("", "publish", channel, "after")
+				}
+			} else {
+				r.succeed("", "publish", channel, "after")
+			}
+			if status := cmd.wait(); status != exitOK {
+				t.Errorf("status %d: %s", status, cmd.errors)
+			}
+			out := cmd.out.String()
+			for i := range c.away {
+				if got := strings.Count(out, fmt.Sprintf("away %d;", i)); got != 1 && !c.misses || got != 0 && c.misses {
+					t.Errorf("away %d came %d times", i, got)
+				}
+			}
+		})
+	}
+}
+
+// A subscription may begin with a part of the past.
+func TestTime05SubscribeBeginsWithThePast(t *testing.T) {
+	r := newRig(t)
+	for i := range 6 {
+		r.succeed("", "publish", "past", fmt.Sprintf(`{"device":"d%d","n":%d}`, i%2, i))
+	}
+	for _, c := range []struct {
+		args []string
+		want []int
+		says string
+	}{
+		{[]string{"--rewind", "3"}, []int{3, 4, 5}, "past: 3 events of the past, live from here"},
+		{[]string{"--rewind", "1h"}, []int{0, 1, 2, 3, 4, 5}, "past: 6 events of the past, live from here"},
+		{[]string{"--latest"}, []int{4, 5}, "past: the newest of 2 values, live from here"},
+	} {
+		cmd := start(t, nil, append([]string{"subscribe", "past", "--json", "--url", r.url}, c.args...)...)
+		cmd.errors.await(t, c.says)
+		for _, n := range c.want {
+			cmd.out.await(t, fmt.Sprintf(`\"n\":%d}`, n))
+		}
+		cmd.interrupt()
+		cmd.wait()
+		if got := strings.Count(cmd.out.String(), "\n"); got != len(c.want) {
+			t.Errorf("%v: %d events:\n%s", c.args, got, cmd.out)
+		}
+	}
+}

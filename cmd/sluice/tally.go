@@ -1,0 +1,141 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/sluicehq/sluice/gateway/client"
+)
+
+// tally counts what came, for the summary. The reader of the connection reports
+// to it as well as the printer.
+type tally struct {
+	started time.Time
+
+	mu         sync.Mutex
+	forms      [3]int
+	wire, full int
+	lost       int // connections
+	undecoded  int
+	gaps       int
+}
+
+func (t *tally) add(ev client.Event) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.forms[ev.Form]++
+	t.wire += ev.WireBytes
+	t.full += ev.FullBytes
+}
+
+func (t *tally) events() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.forms[client.Plain] + t.forms[client.Full] + t.forms[client.Delta]
+}
+
+func (t *tally) status(stderr io.Writer, s client.Status) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var undecodable *client.DeltaError
+	switch {
+	case s.Gap != nil:
+		t.gaps++
+		fmt.Fprintln(stderr, gapLine(s.Gap))
+	case s.Recovered != nil:
+		fmt.Fprintln(stderr, t.returned(s.Recovered))
+	case errors.As(s.Err, &undecodable):
+		t.undecoded++
+		fmt.Fprintf(stderr, "an event was lost: %v\n", s.Err)
+	case s.Connected && s.Err != nil:
+		fmt.Fprintf(stderr, "%v\n", s.Err)
+	case s.Connected:
+		// What was missed is being asked for.
+	default:
+		if t.lost++; s.Retry > 0 {
+			fmt.Fprintf(stderr, "%v; next try in %v\n", s.Err, s.Retry.Round(time.Millisecond))
+		} else {
+			fmt.Fprintf(stderr, "%v; trying again\n", s.Err)
+		}
+	}
+}
+
+// returned says how a connection that is back goes on.
+func (t *tally) returned(r *client.Recovery) string {
+	switch {
+	case len(r.Gaps) == 0 && r.Events == 0:
+		return "connected again; nothing was missed"
+	case len(r.Gaps) == 0:
+		return fmt.Sprintf("connected again; nothing was missed, %d events came late", r.Events)
+	case r.Channels == 0 && r.Gaps[0].Code == client.NotRecoverable:
+		return "connected again; events may have been missed: " + shorten(r.Gaps[0].Reason, 200)
+	}
+	names := make([]string, 0, len(r.Gaps))
+	for i := range r.Gaps {
+		names = append(names, r.Gaps[i].Channel)
+	}
+	return "connected again; events were missed on " + strings.Join(names, ", ")
+}
+
+// gapLine tells of events that could not be had.
+func gapLine(g *client.Gap) string {
+	what := "events of " + g.Channel + " missed"
+	if n := g.Most(); n > 0 {
+		what = fmt.Sprintf("up to %d %s (serials %d to %d)", n, what, g.After+1, g.Live)
+	}
+	return fmt.Sprintf("%s: %s (%s)", what, shorten(g.Reason, 200), shorten(g.Code, 64))
+}
+
+// control tells where a beginning in the past has come to what is live, and what was left out
+// because this command is too slow.
+func (t *tally) control(stderr io.Writer, ev client.Event) {
+	v := gjson.Parse(ev.Data)
+	_, name, _ := strings.Cut(ev.Name, ":")
+	line := ""
+	switch name {
+	case "rewind_complete":
+		line = fmt.Sprintf("%s: %d events of the past, live from here", ev.Channel, v.Get("historical_count").Int())
+		if v.Get("truncated_by_limit").Bool() {
+			line += "; the server gives no more at once"
+		}
+		if v.Get("truncated_by_retention").Bool() {
+			line += "; older ones are no longer retained"
+		}
+	case "snapshot_complete":
+		line = fmt.Sprintf("%s: the newest of %d values, live from here", ev.Channel, v.Get("count").Int())
+		if !v.Get("complete").Bool() {
+			line += "; there are more"
+		}
+	case "conflated":
+		line = fmt.Sprintf("%s: %d events gave way to newer ones", ev.Channel, v.Get("skipped").Int())
+	default:
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	fmt.Fprintln(stderr, line)
+}
+
+func (t *tally) print(stderr io.Writer) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := t.forms[client.Plain] + t.forms[client.Full] + t.forms[client.Delta]
+	fmt.Fprintf(stderr, "\n%d events in %v: %d full, %d as delta\n", n, time.Since(t.started).Round(100*time.Millisecond),
+		t.forms[client.Plain]+t.forms[client.Full], t.forms[client.Delta])
+	if n > 0 {
+		saved := t.full - t.wire
+		fmt.Fprintf(stderr, "%d bytes received, %d without deltas: %d saved (%.1f %%)\n", t.wire, t.full, saved, 100*float64(saved)/float64(t.full))
+	}
+	if t.gaps > 0 {
+		fmt.Fprintf(stderr, "%d times events were missed\n", t.gaps)
+	}
+	if t.undecoded > 0 {
+		fmt.Fprintf(stderr, "%d deltas could not be decoded\n", t.undecoded)
+	}
+}
