@@ -155,7 +155,7 @@ func (c *Channel) Gap(g broker.Gap) {
 	c.hub.opt.Metrics.gap(string(g.Reason))
 	c.log.Lock()
 	c.endPriming()
-	c.enter(g.Resume.Epoch)
+	c.enter(g.Resume.Epoch, g.Resume.Offset)
 	if c.log.count != nil {
 		c.log.count.Lost(g.Resume.Offset)
 	}
@@ -170,13 +170,14 @@ func (c *Channel) Announce(version uint64, news []herald.News) {
 	c.post(&notice{line: c.line, version: version, news: news})
 }
 
-// enter starts a new life of the log: no earlier base or number means anything.
-func (c *Channel) enter(epoch string) {
+// enter starts a new life of the log: no earlier base or number means anything. What is known
+// of it begins behind place.
+func (c *Channel) enter(epoch string, place uint64) {
 	if epoch == c.log.epoch {
 		return
 	}
 	if c.log.epoch != "" {
-		c.recent.begin(epoch, 0)
+		c.recent.begin(epoch, place)
 	}
 	c.log.epoch = epoch
 	c.log.bases.begin(epoch)

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"math"
 	"time"
 
 	"github.com/sluicehq/sluice/broker"
@@ -12,7 +13,7 @@ import (
 // socket. Given the same log and configuration every gateway decides alike.
 // Returns nil for one that no socket gets.
 func (c *Channel) prepare(pub *broker.Publication) *event {
-	c.enter(pub.Epoch)
+	c.enter(pub.Epoch, pub.Offset-1)
 	p := c.newEvent(pub)
 	if pub.ExcludeSocket != "" {
 		if excluded := c.hub.find(pub.ExcludeSocket); excluded != nil {
@@ -80,7 +81,7 @@ func (c *Channel) dropBases() {
 	c.log.Lock()
 	defer c.log.Unlock()
 	c.log.bases.drop()
-	c.recent.begin(c.log.epoch, 0)
+	c.recent.begin(c.log.epoch, math.MaxInt64)
 	if c.log.count != nil {
 		c.log.count.Leave()
 	}

@@ -51,7 +51,7 @@ func newStage(conflate bool, queue, channels, bound int) *stage {
 	s := &stage{hub: h, shard: h.hall.shards[0], now: time.Unix(1_700_000_000, 0)}
 	for i := range channels {
 		c := &stageChannel{Channel: h.newChannel(a, fmt.Sprint("ch", i)), published: map[uint64]*broker.Publication{}}
-		c.enter("e")
+		c.enter("e", 0)
 		c.reset()
 		s.channels = append(s.channels, c)
 	}
