@@ -142,7 +142,7 @@ func (h *Hub) start(c *Client, wire *websocket.Wire, reason string) {
 		return
 	}
 	h.clients.Add(1)
-	c.sock = c.shard.writer.Open(wire.Conn, h.kind(c.dialect, c.deflates))
+	c.sock = c.shard.open(wire.Conn, h.kind(c.dialect, c.deflates))
 	h.connections[c.shard.id].add(c)
 	h.mu.Unlock()
 	wire.Upgraded(c.sock)

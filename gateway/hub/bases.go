@@ -132,6 +132,9 @@ func (b *bases) count() {
 	b.keys, b.bytes = m.Len(), m.Bytes()
 }
 
+// size is about how many bytes the bases take.
+func (b *bases) size() int { return b.bytes }
+
 // drop forgets all bases.
 func (b *bases) drop() {
 	b.reset()

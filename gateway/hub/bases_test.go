@@ -222,38 +222,36 @@ func TestOneTextPerEvent(t *testing.T) {
 // against them.
 func TestBasesFromTheLog(t *testing.T) {
 	log := newMemory(t, "app")
-	r := newRig(t, func(o *Options, _ *appT) { o.History, o.Feed = log, log })
+	r := newRig(t, func(o *Options, a *appT) {
+		o.History, o.Feed, a.Recovery.Enabled, a.Recovery.MaxEvents, a.Recovery.MaxBytes = log, log, true, 100, 1<<20
+	})
 	t.Cleanup(func() { _ = log.Close() })
-	for n := range 5 {
+	publishTick := func(n int) (at broker.Position) {
 		ev := &broker.Event{Name: "tick", Data: []byte(tick(n))}
-		if _, err := log.Publish(t.Context(), "app", broker.Outgoing{Channel: "market", Event: ev}); err != nil {
+		stored, err := log.Publish(t.Context(), "app", broker.Outgoing{Channel: "market", Event: ev})
+		if err != nil {
 			t.Fatal(err)
 		}
+		return stored[0].Position
+	}
+	var at [5]broker.Position
+	for n := range at {
+		at[n] = publishTick(n)
 	}
 	p := r.subscribed("market", true)
 	c := r.hub.attached()[0]
-	var recent [4]*texts
-	c.log.Lock()
-	n := c.log.bases.by[singleBase].Recent("", time.Now(), recent[:])
-	c.log.Unlock()
-	if n != 4 || string(recent[0].pub.Data) != tick(4) {
-		t.Fatalf("%d bases after attaching", n)
+	// A socket that proves to hold the last publication, as one that resumes does, gets the
+	// very first live one as a delta.
+	client := r.find(t)
+	way := &past{line: c.line, shard: client.shard, out: client.sock.Outbox(), place: at[4].Offset, ends: silently{}}
+	if !c.shards[client.shard.id].resume(way, at[4].Offset, at[3].Offset, true) {
+		t.Fatal("the socket has not subscribed")
 	}
-	publishTick := func(n int) {
-		ev := &broker.Event{Name: "tick", Data: []byte(tick(n))}
-		if _, err := log.Publish(t.Context(), "app", broker.Outgoing{Channel: "market", Event: ev}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	// A socket that proves to hold the last publication, as one that resumes
-	// will, gets the very first live one as a delta.
-	s := &c.shards[r.find(t).shard.id]
-	s.mu.Lock()
-	s.list[0].since = recent[1].pub.Offset
-	s.mu.Unlock()
+	way.wake()
 	publishTick(5)
-	if m := p.want("pusher:delta"); !strings.Contains(m.text, fmt.Sprintf(`"base_index":%d`, recent[0].number)) {
-		t.Errorf("got %s, want a delta against %d", m.text, recent[0].number)
+	number := delta.Number(at[4].Offset, delta.Salt("app", "market", at[4].Epoch))
+	if m := p.want("pusher:delta"); !strings.Contains(m.text, fmt.Sprintf(`"base_index":%d`, number)) {
+		t.Errorf("got %s, want a delta against %d", m.text, number)
 	}
 	fresh := r.subscribed("market", true)
 	publishTick(6)

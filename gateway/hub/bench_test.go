@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/sluicehq/sluice/broker"
-	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/gateway/socket"
 )
 
@@ -22,10 +21,10 @@ func BenchmarkDeliver(b *testing.B) {
 				if deltas {
 					f = formDelta | formKeyed
 				}
-				for i := range subscribers {
-					client := &Client{hub: s.hub, app: c.app, shard: s.shard, id: fmt.Sprint(i), sock: s.shard.writer.Open(nil, s.hub.kind(pusher.V1, false))}
-					c.shards[0].put(&entry{sock: client.sock, form: f, greet: func(broker.Position, *event) { client.send(s.hub.hall.reconnect) }})
-					client.sock.Outbox().Take(nil)
+				for range subscribers {
+					sock := s.shard.open(nil, s.kind)
+					c.shards[0].put(&entry{sock: sock, form: f, greet: func(broker.Position, *event) { sock.Send(s.hall.reconnect) }})
+					sock.Outbox().Take(nil)
 				}
 				s.shard.dirtied = nil
 				var batch []*socket.Frame

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/sluicehq/sluice/broker"
-	"github.com/sluicehq/sluice/delta"
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
@@ -29,7 +28,7 @@ func (c *Channel) primeCache(ctx context.Context, at broker.Position) error {
 		if !cacheable(pub) {
 			continue
 		}
-		p := &event{texts: &texts{line: c.line, pub: pub, embed: delta.ShapeOf(pub.Data) == delta.Structure}}
+		p := c.newEvent(pub)
 		c.log.Lock()
 		defer c.log.Unlock()
 		if pub.Epoch != at.Epoch || c.log.epoch != at.Epoch {

@@ -60,7 +60,7 @@ func (h *Hub) newChannel(a *app.App, name string) *Channel {
 		hub: h, app: a, attached: make(chan struct{}),
 	}
 	c.line.report = c.count
-	c.roll = h.opt.Herald.Roll(h.opt.Roster, a, name, c)
+	c.roll = h.opt.Herald.Roll(h.opt.Roster, a, name, c.line)
 	if pusher.KindOf(name).Encrypted() || !h.opt.DeltaEnabled {
 		c.delta.Enabled = false
 	}
@@ -162,12 +162,7 @@ func (c *Channel) Gap(g broker.Gap) {
 	c.log.bases.drop()
 	c.recent.begin(g.Resume.Epoch, g.Resume.Offset)
 	c.log.Unlock()
-	c.post(&gap{g, resumeFailed(c.name, &g, c.hub.messageID())})
-}
-
-// Announce implements [herald.Audience].
-func (c *Channel) Announce(version uint64, news []herald.News) {
-	c.post(&notice{line: c.line, version: version, news: news})
+	c.miss(g)
 }
 
 // enter starts a new life of the log: no earlier base or number means anything. What is known

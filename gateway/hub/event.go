@@ -78,6 +78,15 @@ func cacheable(p *broker.Publication) bool {
 	return p.Origin != broker.OriginClient && p.Skipped == ""
 }
 
+// Place implements [backlog.Item].
+func (p *event) Place() uint64 { return p.pub.Offset }
+
+// Stored implements [backlog.Item].
+func (p *event) Stored() time.Time { return p.pub.Time }
+
+// Size implements [backlog.Item]: the data, and frames made of it.
+func (p *event) Size() int { return 3*len(p.pub.Data) + 1024 }
+
 type otherDelta struct {
 	form form
 	base int

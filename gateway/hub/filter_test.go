@@ -118,37 +118,3 @@ func TestFilters(t *testing.T) {
 		p.want("pusher:subscription_error")
 	})
 }
-
-// Filters of the same text are one, however often they come and go.
-func TestFiltersAreShared(t *testing.T) {
-	r := newRig(t, func(o *Options, _ *appT) { o.Filters = true })
-	var peers []*peer
-	for range 4 {
-		peers = append(peers, r.filtered(`,"filter":{"events":["x"]}`))
-	}
-	shared := func() (n, users int) {
-		c := r.hub.attached()[0]
-		for i := range c.shards {
-			s := &c.shards[i]
-			s.mu.Lock()
-			for _, f := range s.filters.list {
-				if f.users > 0 {
-					n++
-					users += f.users
-				}
-			}
-			s.mu.Unlock()
-		}
-		return n, users
-	}
-	if n, users := shared(); n != len(r.hub.hall.shards) || users != 4 {
-		t.Errorf("%d filters with %d users, want one per shard and 4", n, users)
-	}
-	for _, p := range peers[1:] {
-		p.say(`{"event":"pusher:unsubscribe","data":{"channel":"market"}}`)
-		p.usable()
-	}
-	if n, users := shared(); n != 1 || users != 1 {
-		t.Errorf("%d filters with %d users, want one", n, users)
-	}
-}

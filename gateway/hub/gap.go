@@ -15,6 +15,11 @@ type gap struct {
 	resumeFailed *socket.Frame
 }
 
+// miss tells all subscribers that publications are missing for good.
+func (l *line) miss(g broker.Gap) {
+	l.post(&gap{g, resumeFailed(l.name, &g, l.hall.messageID())})
+}
+
 // weight implements [prepared].
 func (g *gap) weight() int { return 256 }
 

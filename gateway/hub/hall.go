@@ -5,7 +5,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/gateway/socket"
+	"github.com/sluicehq/sluice/gateway/socket/websocket"
 )
 
 // hall is what all shards share.
@@ -39,3 +41,8 @@ func newHall(h *hall, shards int) *hall {
 
 func (h *hall) encoder() *encoder     { return h.encoders.Get().(*encoder) }
 func (h *hall) putEncoder(e *encoder) { h.encoders.Put(e) }
+
+// controlFrame is a frame of the protocol itself. size is an estimate of its payload.
+func controlFrame(d pusher.Dialect, size int, f *pusher.Control) *socket.Frame {
+	return websocket.Seal(pusher.AppendControl(websocket.Buffer(size), d, f), websocket.Text)
+}

@@ -3,7 +3,6 @@ package hub
 import (
 	"context"
 	"fmt"
-	"sync"
 	"testing"
 	"time"
 
@@ -89,72 +88,5 @@ func TestTrust19NewLifeWhileAChannelAttaches(t *testing.T) {
 				})
 			}
 		}
-	}
-}
-
-// occupy keeps the shard from a job that is to be posted, until the function is called that
-// it returns.
-func (s *subscribers) occupy() (free func()) {
-	occupied, release, freed := make(chan struct{}), make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(freed)
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.posted++
-		close(occupied)
-		<-release
-	}()
-	<-occupied
-	return sync.OnceFunc(func() {
-		close(release)
-		<-freed
-	})
-}
-
-// What is on its way to a shard is done in order, also when the last subscriber has gone
-// meanwhile.
-func TestTrust19LateGapClearsNothingNewer(t *testing.T) {
-	log := newMemory(t, "app")
-	t.Cleanup(func() { _ = log.Close() })
-	r := newRig(t, func(o *Options, _ *appT) {
-		o.Shards = 1
-		o.Feed, o.History = &lifeFeed{at: broker.Position{Epoch: "one", Offset: 900}}, log
-	})
-	other := r.subscribed("other", false)
-	p, _ := r.connect()
-	p.subscribe("cache-x")
-	p.want("pusher:cache_miss")
-	// The shard is kept busy with another channel.
-	busy := r.channel("other")
-	busy.log.Lock()
-	first := busy.prepare(inLife("one", 901, "e"))
-	busy.log.Unlock()
-	list := &busy.shards[0]
-	free := list.occupy()
-	defer free()
-	r.hub.hall.shards[0].post(job{to: list, p: first})
-	c := r.channel("cache-x")
-	c.Gap(newLife(0))
-	p.hangUp()
-	eventually(t, "the subscriber has left", func() bool {
-		c.shards[0].mu.Lock()
-		defer c.shards[0].mu.Unlock()
-		return len(c.shards[0].list) == 0
-	})
-	c.Publication(inLife("two", 1, "newer"))
-	free()
-	other.want("e")
-	eventually(t, "the shard has done everything", func() bool {
-		c.shards[0].mu.Lock()
-		defer c.shards[0].mu.Unlock()
-		return c.shards[0].posted == 0
-	})
-	again, _ := r.connect()
-	again.subscribe("cache-x")
-	again.want("newer")
-	c.shards[0].mu.Lock()
-	defer c.shards[0].mu.Unlock()
-	if got := c.shards[0].last; got != 1 {
-		t.Errorf("the list is served up to %d, want 1", got)
 	}
 }

@@ -134,7 +134,7 @@ func (c *Client) boundBases() {
 		if i < len(c.joined)-1 {
 			c.delta.recent.touch(s)
 		}
-		s.bound(c.sock.Outbox(), c.delta.recent)
+		s.limitTo(c.sock.Outbox(), c.delta.recent)
 	}
 }
 

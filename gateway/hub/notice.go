@@ -20,6 +20,11 @@ type notice struct {
 	frames [2][]*socket.Frame // by dialect
 }
 
+// Announce implements [herald.Audience].
+func (l *line) Announce(version uint64, news []herald.News) {
+	l.post(&notice{line: l, version: version, news: news})
+}
+
 // weight implements [prepared].
 func (n *notice) weight() int {
 	w := 256

@@ -21,11 +21,7 @@ func (m *Metrics) observe(h *Hub) {
 		{"socket_queue_frames", "Frames that wait for sockets.", prometheus.GaugeValue, func(s *shard) float64 { n, _ := s.writer.Queued(); return float64(n) }},
 		{"socket_queue_bytes", "Bytes that wait for sockets.", prometheus.GaugeValue, func(s *shard) float64 { _, n := s.writer.Queued(); return float64(n) }},
 		{"messages_delivered_total", "Publications queued to sockets, per recipient.", prometheus.CounterValue, func(s *shard) float64 { return float64(s.delivered.Load()) }},
-		{"shard_queue_publications", "Publications that wait for the shards.", prometheus.GaugeValue, func(s *shard) float64 {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			return float64(len(s.jobs))
-		}},
+		{"shard_queue_publications", "Publications that wait for the shards.", prometheus.GaugeValue, func(s *shard) float64 { return float64(s.waiting()) }},
 	} {
 		c.reads = append(c.reads, shardRead{prometheus.NewDesc(m.prefix+d.name, d.help, nil, prometheus.Labels{"port": m.port}), d.kind, d.read})
 	}

@@ -3,10 +3,12 @@ package hub
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/gateway/socket/websocket"
 )
 
 // TestRooms07FramesAreMadeBeforeTheLock: whoever comes and goes does not wait until the frames
@@ -14,12 +16,15 @@ import (
 func TestRooms07FramesAreMadeBeforeTheLock(t *testing.T) {
 	s := newStage(false, 64, 1, 100)
 	c := s.channels[0]
-	for i, of := range []struct {
+	for _, of := range []struct {
 		form     form
 		deflates bool
 	}{{0, false}, {formV2, true}, {formDelta | formKeyed, false}, {formDelta | formKeyed | formV2, true}, {formDelta | formVCDIFF, false}} {
-		client := &Client{hub: s.hub, app: c.app, shard: s.shard, id: fmt.Sprint(i), sock: s.shard.writer.Open(nil, s.hub.kind(of.form.dialect(), of.deflates))}
-		c.shards[0].put(&entry{sock: client.sock, form: of.form, greet: func(broker.Position, *event) {}})
+		kind := *s.kind
+		if of.deflates {
+			kind.Form = websocket.Packed
+		}
+		c.shards[0].put(&entry{sock: s.shard.open(nil, &kind), form: of.form, greet: func(broker.Position, *event) {}})
 	}
 	event := func(n int) *event {
 		return c.prepare(&broker.Publication{
@@ -57,4 +62,23 @@ func TestRooms07FramesAreMadeBeforeTheLock(t *testing.T) {
 	}
 	free()
 	<-done
+}
+
+// occupy keeps the shard from a job that is to be posted, until the function is called that
+// it returns.
+func (s *subscribers) occupy() (free func()) {
+	occupied, release, freed := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(freed)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.posted++
+		close(occupied)
+		<-release
+	}()
+	<-occupied
+	return sync.OnceFunc(func() {
+		close(release)
+		<-freed
+	})
 }

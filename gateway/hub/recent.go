@@ -49,15 +49,6 @@ func newRecent(c *Channel) *recent {
 	return &recent{channel: c, backlog: backlog.New[*event, *past](limits)}
 }
 
-// Place, Stored and Size implement [backlog.Item].
-func (p *event) Place() uint64 { return p.pub.Offset }
-
-// Stored implements [backlog.Item].
-func (p *event) Stored() time.Time { return p.pub.Time }
-
-// Size implements [backlog.Item]: the data, and frames made of it.
-func (p *event) Size() int { return 3*len(p.pub.Data) + 1024 }
-
 // begin forgets the past of another life, or one with a hole. What comes next follows place.
 func (r *recent) begin(epoch string, place uint64) {
 	if r == nil {

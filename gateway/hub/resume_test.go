@@ -157,11 +157,7 @@ func (r *rig) settled(channel string, offset uint64) {
 			if c == nil {
 				break
 			}
-			s := &c.shards[i]
-			s.mu.Lock()
-			behind := s.last < offset
-			s.mu.Unlock()
-			if behind {
+			if c.shards[i].served().Offset < offset {
 				return false
 			}
 		}

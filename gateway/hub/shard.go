@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"net"
 	"sync"
 	"sync/atomic"
 
@@ -104,6 +105,18 @@ func (s *shard) Mark(o *socket.Outbox) {
 	s.dirtied = append(s.dirtied, o)
 	s.mu.Unlock()
 	s.work.Signal()
+}
+
+// open gives a connection its socket.
+func (s *shard) open(conn net.Conn, kind *socket.Kind) *socket.Socket {
+	return s.writer.Open(conn, kind)
+}
+
+// waiting is the number of publications that wait for the shard.
+func (s *shard) waiting() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.jobs)
 }
 
 func (s *shard) stop() {

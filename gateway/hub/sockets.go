@@ -43,11 +43,6 @@ func (h *Hub) kind(d pusher.Dialect, deflates bool) *socket.Kind {
 	return &h.kinds[d][0]
 }
 
-// controlFrame is a frame of the protocol itself. size is an estimate of its payload.
-func controlFrame(d pusher.Dialect, size int, f *pusher.Control) *socket.Frame {
-	return websocket.Seal(pusher.AppendControl(websocket.Buffer(size), d, f), websocket.Text)
-}
-
 // closeFrames is an error event and the close frame that follows it, as one
 // unit, so that nothing can come between them.
 func closeFrames(d pusher.Dialect, code pusher.CloseCode) *socket.Frame {

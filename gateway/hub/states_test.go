@@ -186,7 +186,7 @@ func TestRooms05WhatASubscriptionHoldsAndGets(t *testing.T) {
 					t.Fatalf("step %d, %s: %s, then %s; want %s, then %s", i+1, s.what, got, x, s.got, s.then)
 				}
 			}
-			if n := x.stage.hub.hall.sockets.Budget().Bytes(); x.sub.state == live && n != 0 {
+			if n := x.stage.hall.sockets.Budget().Bytes(); x.sub.state == live && n != 0 {
 				t.Errorf("nothing waits and %d bytes are held", n)
 			}
 		})

@@ -51,6 +51,13 @@ func (s *subscribers) begin(at broker.Position) {
 	s.last, s.epoch = max(s.last, at.Offset), at.Epoch
 }
 
+// served is the place up to which everybody was given everything.
+func (s *subscribers) served() broker.Position {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return broker.Position{Epoch: s.epoch, Offset: s.last}
+}
+
 // skip notes a publication that did not concern this shard, because it has no
 // subscribers and none before it is on its way. It reports false if it may concern it.
 func (s *subscribers) skip(p prepared) bool {
@@ -160,9 +167,9 @@ func (s *subscribers) reform(o *socket.Outbox, f form) {
 	sub.form = f
 }
 
-// bound makes a subscription count among the channels of its connection that hold
+// limitTo makes a subscription count among the channels of its connection that hold
 // bases.
-func (s *subscribers) bound(o *socket.Outbox, by *recency) {
+func (s *subscribers) limitTo(o *socket.Outbox, by *recency) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if i, ok := s.index[o]; ok {

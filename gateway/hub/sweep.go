@@ -75,7 +75,7 @@ func (h *Hub) thinBases() {
 	var all []silent
 	for _, c := range h.attached() {
 		c.log.Lock()
-		if c.log.bases.bytes > 0 {
+		if c.log.bases.size() > 0 {
 			all = append(all, silent{c, c.log.count.Arrived()})
 		}
 		c.log.Unlock()

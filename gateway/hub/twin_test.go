@@ -9,53 +9,101 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"pgregory.net/rapid"
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/delta"
+	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/gateway/socket"
 	"github.com/sluicehq/sluice/gateway/socket/websocket"
 )
 
-// stage is a hub whose shard does nothing by itself: the test delivers, and
+// stage is a hall whose shard does nothing by itself: the test delivers, and
 // sockets read when the test says so.
 type stage struct {
-	hub      *Hub
+	hall     *hall
+	kind     *socket.Kind
 	shard    *shard
 	channels []*stageChannel
+	clients  map[string]*standIn
+	bound    int
 	now      time.Time
 	offset   uint64
 }
 
 // stageChannel is a channel with a model of the bases it should have.
 type stageChannel struct {
-	*Channel
+	*line
+	stage     *stage
+	owned     bases
 	published map[uint64]*broker.Publication
 	prev      uint64
+	// turns counts the publications by conflation value.
+	turns map[string]int
 	// tracked are the last publications by mode and key, the newest first;
 	// order lists the keys by recency.
 	tracked [modes]map[string][]*broker.Publication
 	order   [modes][]string
 }
 
-func newStage(conflate bool, queue, channels, bound int) *stage {
-	a := testApp()
-	a.Conflate, a.Delta.Path, a.Delta.MaxKeys, a.Delta.Interval = conflate, "k", 3, 4
-	h := &Hub{
-		opt: Options{QueueFrames: queue, TotalQueueBytes: 1 << 40, DeltaEnabled: true, Shards: 1, MaxDeltaChannels: bound, Metrics: NewMetrics(prometheus.NewRegistry(), "x_", "1", 10)},
+// standIn is a connection as far as it matters here.
+type standIn struct {
+	id      string
+	sock    *socket.Socket
+	dialect pusher.Dialect
+	single  bool
+	bound   *recency
+	joined  []int
+}
+
+func (c *standIn) form() form {
+	f := formDelta
+	if c.dialect == pusher.V2 {
+		f |= formV2
 	}
-	h.opt.setDefaults()
-	h.openSockets()
-	s := &stage{hub: h, shard: h.hall.shards[0], now: time.Unix(1_700_000_000, 0)}
+	if !c.single {
+		f |= formKeyed
+	}
+	return f
+}
+
+func newStage(conflate bool, queue, channels, bound int) *stage {
+	s := &stage{clients: map[string]*standIn{}, bound: bound, now: time.Unix(1_700_000_000, 0)}
+	s.kind = &socket.Kind{Frames: queue, Bytes: 1 << 20, Last: websocket.Closing(4100, "slow")}
+	s.hall = newHall(&hall{
+		sockets:   socket.NewGroup(socket.Options{TotalBytes: 1 << 40, SlowAge: time.Second, Linger: time.Second, Now: time.Now}),
+		reconnect: websocket.Closing(4200, "gap"), messageID: func() string { return "m" },
+		encoded: func(time.Duration) {}, replayed: func(string, int) {}, maxBases: 1 << 40,
+	}, 1)
+	s.shard = s.hall.shards[0]
+	path, err := delta.ParsePath("k")
+	if err != nil {
+		panic(err)
+	}
+	rules := app.Delta{Enabled: true, Algorithm: app.Fossil, Path: "k", Interval: 4, MinSize: 100, MaxAgeSeconds: 300, MaxKeys: 3, DeliverTags: true}
 	for i := range channels {
-		c := &stageChannel{Channel: h.newChannel(a, fmt.Sprint("ch", i)), published: map[uint64]*broker.Publication{}}
-		c.enter("e", 0)
+		c := &stageChannel{stage: s, published: map[uint64]*broker.Publication{}, turns: map[string]int{}, line: &line{
+			hall: s.hall, app: "app", name: fmt.Sprint("ch", i), delta: rules, keyed: true, path: path, conflates: conflate,
+			report: func(*tally) {}, shards: make([]subscribers, 1),
+		}}
+		c.owned = newBases(c.line)
+		c.owned.begin("e")
 		c.reset()
 		s.channels = append(s.channels, c)
 	}
 	return s
+}
+
+// prepare does what the owner of a channel does.
+func (c *stageChannel) prepare(pub *broker.Publication) *event {
+	p := c.newEvent(pub)
+	if x := c.stage.clients[pub.ExcludeSocket]; x != nil {
+		p.exclude = x.sock
+	}
+	c.owned.track(p, c.turns[p.key]%4 == 0)
+	c.turns[p.key]++
+	return p
 }
 
 func (c *stageChannel) reset() {
@@ -98,7 +146,7 @@ func (c *stageChannel) note(mode int, key string, pub *broker.Publication) []*br
 // keep them.
 type twin struct {
 	stage  *stage
-	client *Client
+	client *standIn
 	joined map[int]*twinChannel
 	// uses lists the channels by their last tracked frame, once there were
 	// more of them than allowed.
@@ -169,7 +217,7 @@ func (tw *twin) read(t *rapid.T) {
 }
 
 func (tw *twin) frame(t *rapid.T, f *socket.Frame) {
-	if f == tw.stage.hub.kind(tw.client.dialect, false).Last {
+	if f == tw.stage.kind.Last {
 		tw.gone = true
 		return
 	}
@@ -261,7 +309,7 @@ func (tw *twin) judge(t *rapid.T, ch int, text string, wasDelta bool, base strin
 	if tw.uses != nil {
 		tw.uses = slices.DeleteFunc(tw.uses, func(c int) bool { return c == ch })
 		tw.uses = append(tw.uses, ch)
-		if most := tw.stage.hub.opt.MaxDeltaChannels; len(tw.uses) > most {
+		if most := tw.stage.bound; len(tw.uses) > most {
 			tw.uses = tw.uses[1:]
 		}
 	}
@@ -276,28 +324,30 @@ func (tw *twin) judge(t *rapid.T, ch int, text string, wasDelta bool, base strin
 	j.last[e.key] = e.pub.Offset
 }
 
-func (tw *twin) join(ch int, f form, filter *pusher.Filter) {
-	c := tw.stage.channels[ch]
-	tw.client.joined = append(tw.client.joined, membership{channel: c.Channel})
-	c.shards[0].put(&entry{sock: tw.client.sock, form: f, filter: filter, bound: tw.client.delta.recent, greet: func(broker.Position, *event) {
-		tw.client.send(websocket.Seal(append(websocket.Buffer(0), `{"event":"pusher_internal:subscription_succeeded","channel":"`+c.name+`","data":"{}"}`...), websocket.Text))
+func (tw *twin) join(ch int, filter *pusher.Filter) {
+	c, f := tw.stage.channels[ch], tw.client.form()
+	tw.client.joined = append(tw.client.joined, ch)
+	c.shards[0].put(&entry{sock: tw.client.sock, form: f, filter: filter, bound: tw.client.bound, greet: func(broker.Position, *event) {
+		tw.client.sock.Send(websocket.Seal(append(websocket.Buffer(0), `{"event":"pusher_internal:subscription_succeeded","channel":"`+c.name+`","data":"{}"}`...), websocket.Text))
 	}})
 	tw.joined[ch] = &twinChannel{form: f, filter: filter, last: map[string]uint64{}}
-	known := tw.client.delta.recent != nil
-	tw.client.boundBases()
-	if !known && tw.client.delta.recent != nil {
-		tw.uses = []int{}
-		for _, m := range tw.client.joined[:len(tw.client.joined)-1] {
-			tw.uses = append(tw.uses, slices.IndexFunc(tw.stage.channels, func(c *stageChannel) bool { return c.Channel == m.channel }))
+	if n := len(tw.client.joined); tw.client.bound == nil && n > tw.stage.bound {
+		tw.client.bound = newRecency(tw.stage.bound)
+		for i, ch := range tw.client.joined {
+			to := &tw.stage.channels[ch].shards[0]
+			if i < n-1 {
+				tw.client.bound.touch(to)
+			}
+			to.limitTo(tw.client.sock.Outbox(), tw.client.bound)
 		}
-		tw.uses = tw.uses[max(0, len(tw.uses)-tw.stage.hub.opt.MaxDeltaChannels):]
+		tw.uses = slices.Clone(tw.client.joined[max(0, n-1-tw.stage.bound) : n-1])
 	}
 }
 
 func (tw *twin) leave(ch int) {
 	c := tw.stage.channels[ch]
 	c.shards[0].drop(tw.client.sock.Outbox())
-	tw.client.joined = slices.DeleteFunc(tw.client.joined, func(m membership) bool { return m.channel == c.Channel })
+	tw.client.joined = slices.DeleteFunc(tw.client.joined, func(x int) bool { return x == ch })
 	delete(tw.joined, ch)
 	tw.uses = slices.DeleteFunc(tw.uses, func(x int) bool { return x == ch })
 }
@@ -309,13 +359,11 @@ func TestSharedBasesAgreeWithCopiesPerSocket(t *testing.T) {
 		var sockets []*twin
 		for i := range 4 {
 			v2, single := rapid.Bool().Draw(t, "v2"), rapid.Bool().Draw(t, "single")
-			c := &Client{hub: s.hub, app: s.channels[0].app, shard: s.shard, id: fmt.Sprint(i)}
+			c := &standIn{id: fmt.Sprint(i), single: single, sock: s.shard.open(nil, s.kind)}
 			if v2 {
 				c.dialect = pusher.V2
 			}
-			c.delta = deltaState{on: true, quirk: quirk{decodes: allAlgorithms, single: single}, usable: 1 << 1}
-			c.sock = s.shard.writer.Open(nil, s.hub.kind(c.dialect, false))
-			s.hub.connections[0].add(c)
+			s.clients[c.id] = c
 			sockets = append(sockets, &twin{stage: s, client: c, joined: map[int]*twinChannel{}, texts: map[string]string{}})
 		}
 		for step := range 120 {
@@ -334,7 +382,7 @@ func TestSharedBasesAgreeWithCopiesPerSocket(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				tw.join(ch, tw.client.form(&membership{channel: s.channels[ch].Channel}), filter)
+				tw.join(ch, filter)
 			case what == 3 && j != nil:
 				tw.read(t)
 				tw.leave(ch)
