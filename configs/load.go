@@ -166,22 +166,6 @@ func sorted(m map[string]any) []string {
 	return out
 }
 
-// BindFlags adds a flag for every key that can be given on a command line. Secrets
-// cannot: a command line is visible to others.
-func BindFlags(fs *pflag.FlagSet) {
-	for i := range keys {
-		k := &keys[i]
-		if k.kind == tree || k.kind == secret || k.kind == address {
-			continue
-		}
-		// pflag takes the first text in backticks for the name of the value.
-		fs.String(k.flag(), "", strings.ReplaceAll(k.text, "`", ""))
-		if k.kind == boolean {
-			fs.Lookup(k.flag()).NoOptDefVal = "true"
-		}
-	}
-}
-
 func fromFlags(fs *pflag.FlagSet, p *problems) map[string]any {
 	out := map[string]any{}
 	if fs == nil {

@@ -51,7 +51,7 @@ func TestCommandLinesThatMakeNoSense(t *testing.T) {
 		{"cannot share an id", []string{"publish", "a", "--lines", "--message-id", "m"}},
 		{"need --nats", []string{"publish", "a", "b", "--nats-creds", "c"}},
 		{"must be true or false", []string{"publish", "a", "b", "--delta", "maybe"}},
-		{"must begin with http", []string{"publish", "a", "b", "--url", "127.0.0.1:6001"}},
+		{"must begin with http", []string{"publish", "a", "b", "--url", "ftp://127.0.0.1:6001"}},
 		{"Secret is required", []string{"publish", "a", "b", "--secret", ""}},
 		{"requires at least 1 arg", []string{"subscribe"}},
 		{"must be 1 or 2", []string{"subscribe", "a", "--protocol", "7"}},

@@ -17,6 +17,7 @@ import (
 	"github.com/sluicehq/sluice/gateway"
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/hub"
+	"github.com/sluicehq/sluice/kv"
 	"github.com/sluicehq/sluice/streams"
 	"github.com/sluicehq/sluice/streams/embedded"
 	"github.com/sluicehq/sluice/test/redisserver"
@@ -73,7 +74,7 @@ func gatewayOn(t *testing.T, log broker.Log, nats string) *rig {
 			Rewind: true, Recovery: app.Recovery{Enabled: true, MaxEvents: 50, MaxBytes: 1 << 20, Age: time.Minute},
 			Delta: app.Delta{Enabled: true, Algorithm: app.Fossil, Interval: 10, MinSize: 100, MaxAgeSeconds: 300, Path: "device", MaxKeys: 100},
 		}),
-		Log: log, Listen: "127.0.0.1:0", Hub: hub.Options{DeltaEnabled: true, Linger: 100 * time.Millisecond},
+		Log: log, Table: kv.NewMemoryTable(nil), Listen: "127.0.0.1:0", Hub: hub.Options{DeltaEnabled: true, Linger: 100 * time.Millisecond},
 	})
 	if err != nil {
 		t.Fatal(err)

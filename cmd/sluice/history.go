@@ -126,7 +126,7 @@ func (l *listing) print(i *client.HistoryItem) error {
 	}
 	if !l.begun {
 		l.begun = true
-		fmt.Fprintf(l.out, "%10s  %-23s  %-20s  %7s  %s\n", "SERIAL", "TIME", "EVENT", "BYTES", "DATA")
+		fmt.Fprintf(l.out, "%10s  %-29s  %-20s  %7s  %s\n", "SERIAL", "TIME", "EVENT", "BYTES", "DATA")
 	}
 	data := i.Data()
 	switch {
@@ -135,12 +135,12 @@ func (l *listing) print(i *client.HistoryItem) error {
 	case !l.full:
 		data = shorten(data, shortData)
 	}
-	_, err := fmt.Fprintf(l.out, "%10d  %-23s  %-20s  %7d  %s\n", i.Serial, clockOf(i.PublishedAt()), shorten(i.EventName, 200), i.PayloadSize, data)
+	_, err := fmt.Fprintf(l.out, "%10d  %-29s  %-20s  %7d  %s\n", i.Serial, clockOf(i.PublishedAt()), shorten(i.EventName, 200), i.PayloadSize, data)
 	return err
 }
 
-// clockOf writes a time as tables have it.
-func clockOf(t time.Time) string { return t.Format("2006-01-02 15:04:05.000") }
+// clockOf writes a time as tables have it, with how far its zone is from UTC.
+func clockOf(t time.Time) string { return t.Format("2006-01-02 15:04:05.000Z07:00") }
 
 // shorten returns the beginning of text on one line of at most n characters.
 func shorten(text string, n int) string {

@@ -14,14 +14,21 @@ func newRoot() *cobra.Command {
 		Long: `Sluice is a realtime server that speaks the Pusher protocol and keeps every event
 in a log. Without a subcommand it serves: "sluice" takes the flags of "sluice serve",
 which lists them.`,
-		Args:          arguments(cobra.NoArgs),
+		Version:       versionText(),
 		RunE:          serve.RunE,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		// Completion scripts are generated on demand; the command is not worth
-		// a line in the short list.
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return unknownCommand(cmd, args[0])
+			}
+			return nil
+		},
 	}
+	root.SetVersionTemplate("sluice {{.Version}}\n")
+	root.SetUsageTemplate(usageTemplate)
+	root.SetHelpTemplate(helpTemplate)
+	root.SetHelpCommand(newHelpCommand())
 	root.PersistentFlags().String("config", "", "configuration file; without one the server is in development mode")
 	serve.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
 		// A copy, so that only the root's list of flags stays short.
@@ -29,9 +36,13 @@ which lists them.`,
 		hidden.Hidden = true
 		root.Flags().AddFlag(&hidden)
 	})
-	root.AddCommand(
+	commands := []*cobra.Command{
 		serve, newPublishCommand(), newSubscribeCommand(), newHistoryCommand(), newReplayCommand(), newExportCommand(), newImportCommand(), newDemoCommand(),
-		newSubjectCommand(), newConfigCommand(), newVersionCommand(),
-	)
+		newSubjectCommand(), newConfigCommand(), newHealthCommand(), newChannelsCommand(), newUsersCommand(), newTerminateCommand(), newAuthCommand(), newInitCommand(), newVersionCommand(), newCompletionCommand(),
+	}
+	root.AddCommand(commands...)
+	for _, c := range append(commands, root) {
+		completeWords(c)
+	}
 	return root
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -43,7 +44,13 @@ func run(ctx context.Context, root *cobra.Command, args []string, stdin io.Reade
 	stderr = shown(stderr)
 	root.SetOut(shown(stdout))
 	root.SetErr(stderr)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		if cmd == root && len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+			// The flags behind a word that is no command are those of another one.
+			return unknownCommand(root, args[0])
+		}
+		return unknownFlag(cmd, err)
+	})
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitOK

@@ -28,7 +28,7 @@ type target struct {
 
 func (t *target) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&t.url, "url", "", "address of the server; else $"+configs.ClientURL+", else the configuration")
+	f.StringVar(&t.url, "url", "", "address of the server, http unless it says otherwise; else $"+configs.ClientURL+", else the configuration")
 	f.StringVar(&t.app, "app", "", "app id; else $"+configs.ClientApp+", else the app of the configuration")
 	f.StringVar(&t.key, "key", "", "app key; else $"+configs.ClientKey+", else the configuration")
 	f.StringVar(&t.secret, "secret", "", "app secret, which others on this machine can see here; better --secret-file, $"+
@@ -50,6 +50,7 @@ func (t *target) complete(cmd *cobra.Command, anonymous bool) error {
 		return cmd.Flags().Changed(flag) || *to != ""
 	}
 	hasURL := given("url", &t.url, configs.ClientURL)
+	t.url = withScheme(t.url)
 	hasApp := given("app", &t.app, configs.ClientApp)
 	hasKey := given("key", &t.key, configs.ClientKey)
 	hasSecret, err := t.ownSecret(cmd)
@@ -80,6 +81,15 @@ func (t *target) complete(cmd *cobra.Command, anonymous bool) error {
 		t.url, err = addressOf(t.config)
 	}
 	return err
+}
+
+// withScheme completes an address that is only a host, as people type it. Whatever else is
+// wrong with it is told by who uses it.
+func withScheme(address string) string {
+	if address == "" || strings.Contains(address, "://") {
+		return address
+	}
+	return "http://" + address
 }
 
 // ownSecret reads the secret that is given beside the configuration.

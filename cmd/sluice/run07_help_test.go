@@ -1,0 +1,161 @@
+package main
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestRun07TypingMistakesAreAnswered names the command or flag that is meant, and keeps the
+// status of a command line that makes no sense.
+func TestRun07TypingMistakesAreAnswered(t *testing.T) {
+	for _, c := range []struct {
+		want string
+		args []string
+	}{
+		{"Did you mean publish?", []string{"publsh"}},
+		{"Did you mean publish?", []string{"pub"}},
+		{"Did you mean publish?", []string{"publsh", "lobby", "--event", "x"}},
+		{"Did you mean serve?", []string{"SERV"}},
+		{"Did you mean version?", []string{"verison", "--json"}},
+		{"Did you mean bash?", []string{"completion", "basj"}},
+		{"Did you mean history?", []string{"help", "histroy"}},
+		{`unknown command "zzz"`, []string{"help", "zzz"}},
+		{"Did you mean --event?", []string{"publish", "a", "b", "--evnt", "x"}},
+		{"Did you mean --config?", []string{"history", "a", "--confg", "x"}},
+		{"Did you mean --port?", []string{"--prot", "1"}},
+		{"Did you mean --nats-embedded-port?", []string{"serve", "--nats-embeded-port=1"}},
+		{"Did you mean --metrics-port?", []string{"config", "--metric-port", "1"}},
+	} {
+		status, out, errors := execute(t, "", c.args...)
+		if status != exitUsage || !strings.Contains(errors, c.want) || out != "" {
+			t.Errorf("%q: status %d, %q, want %q", c.args, status, errors, c.want)
+		}
+	}
+	if _, _, errors := execute(t, "", "xyzzy"); strings.Contains(errors, "Did you mean") {
+		t.Errorf("a word that resembles none: %q", errors)
+	}
+}
+
+func TestRun07TheVersionIsAFlagAsWell(t *testing.T) {
+	for _, flag := range []string{"--version", "-v"} {
+		if status, out, _ := execute(t, "", flag); status != exitOK || out != "sluice "+versionText()+"\n" {
+			t.Errorf("%s: status %d, %q", flag, status, out)
+		}
+	}
+}
+
+// TestRun07HelpFits reads the help of every command: no wider than what it is read on, with
+// sections and defaults where there are many flags.
+func TestRun07HelpFits(t *testing.T) {
+	for _, c := range newRoot().Commands() {
+		status, out, _ := execute(t, "", c.Name(), "--help")
+		if status != exitOK {
+			t.Errorf("%s: status %d", c.Name(), status)
+		}
+		text, examples, _ := strings.Cut(out, "\nExamples:\n")
+		_, flags, _ := strings.Cut(examples, "\n\n")
+		for line := range strings.Lines(text + flags) {
+			if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > narrow {
+				t.Errorf("%s: %d columns: %s", c.Name(), n, line)
+			}
+		}
+	}
+	_, out, _ := execute(t, "", "serve", "--help")
+	for _, want := range []string{"\nFlags:\n", "\nGeneral settings:\n", "\nSettings of metrics:\n", "\nSettings of nats:\n", "(default 6001)", "(default nats)", "--metrics-port int", "--allow-sample-secrets  "} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the help of serve has no %q", want)
+		}
+	}
+	if strings.Count(out, "\nGeneral settings:\n") != 1 {
+		t.Error("a section stands there twice")
+	}
+}
+
+func TestRun07HelpIsAsWideAsTheTerminal(t *testing.T) {
+	for columns, want := range map[int]int{60: 60, 100: 100, 500: broad, 5: 40} {
+		_, tty := terminal(t)
+		defer tty.Close()
+		if err := unix.IoctlSetWinsize(int(tty.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Col: uint16(columns), Row: 20}); err != nil {
+			t.Fatal(err)
+		}
+		root := newRoot()
+		root.SetOut(shown(tty))
+		if got := widthOf(root); got != want {
+			t.Errorf("help for %d columns has %d, want %d", columns, got, want)
+		}
+	}
+}
+
+func TestRun07ShellsCompleteWords(t *testing.T) {
+	for _, c := range []struct {
+		want string
+		args []string
+	}{
+		{"development\nproduction\n", []string{"--mode", ""}},
+		{"development\nproduction\n", []string{"serve", "--mode", ""}},
+		{"redis-cluster\n", []string{"config", "--adapter-driver", "redis-c"}},
+		{"fossil\nxdelta3\n", []string{"subscribe", "--algorithm", ""}},
+		{"yaml\njson\n", []string{"config", "--format", ""}},
+		{"publish\t", []string{"pub"}},
+		{"history\t", []string{"help", "hist"}},
+		{":4\n", []string{"subscribe", ""}},
+	} {
+		status, out, _ := execute(t, "", append([]string{"__complete"}, c.args...)...)
+		if status != exitOK || !strings.Contains(out, c.want) {
+			t.Errorf("%q: status %d, %q, want %q", c.args, status, out, c.want)
+		}
+	}
+	if _, out, _ := execute(t, "", "--help"); !strings.Contains(out, "completion ") {
+		t.Error("completion is not in the help")
+	}
+	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
+		if status, out, _ := execute(t, "", "completion", shell); status != exitOK || !strings.Contains(out, "sluice") {
+			t.Errorf("%s: status %d", shell, status)
+		}
+	}
+}
+
+// TestRun07AnAddressNeedsNoScheme: a host and a port are http.
+func TestRun07AnAddressNeedsNoScheme(t *testing.T) {
+	r := newRig(t)
+	bare := strings.TrimPrefix(r.url, "http://")
+	for _, url := range []string{bare, bare + "/", "ws://" + bare, r.url} {
+		for _, args := range [][]string{{"publish", "lobby", "x"}, {"history", "lobby"}, {"subscribe", "lobby", "--count", "1"}} {
+			c := start(t, nil, append(args, "--url", url)...)
+			if args[0] == "subscribe" {
+				c.errors.await(t, "subscribed")
+				r.succeed("", "publish", "lobby", "x")
+			}
+			if status := c.wait(); status != exitOK {
+				t.Errorf("%v at %s: status %d, %s", args, url, status, c.errors)
+			}
+		}
+	}
+	t.Setenv("SLUICE_URL", bare)
+	if status, _, errors := execute(t, "", "history", "lobby"); status != exitOK {
+		t.Errorf("from the environment: %s", errors)
+	}
+	if got, want := withScheme("[::1]:6001/p"), "http://[::1]:6001/p"; got != want {
+		t.Errorf("got %s", got)
+	}
+	if out := r.succeed("", "history", "lobby"); !strings.Contains(out, clockOf(historyTime(t, r, "lobby"))) {
+		t.Errorf("times without their zone:\n%s", out)
+	}
+}
+
+// historyTime is when the newest event of a channel was stored.
+func historyTime(t *testing.T, r *rig, channel string) time.Time {
+	t.Helper()
+	var item struct {
+		At int64 `json:"published_at_ms"`
+	}
+	if err := json.Unmarshal([]byte(r.succeed("", "history", channel, "-n", "1", "--json")), &item); err != nil || item.At == 0 {
+		t.Fatalf("no time: %v", err)
+	}
+	return time.UnixMilli(item.At)
+}

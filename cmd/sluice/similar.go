@@ -1,0 +1,90 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// unknownCommand complains about a word that is no command, and says which one may be
+// meant.
+func unknownCommand(root *cobra.Command, word string) error {
+	var names []string
+	for _, c := range root.Commands() {
+		if c.IsAvailableCommand() || c.Name() == "help" {
+			names = append(names, c.Name())
+		}
+	}
+	return meant(usage("unknown command %q for %q", word, root.CommandPath()), similar(word, names), "")
+}
+
+// unknownFlag adds to the complaint about a flag which one may be meant.
+func unknownFlag(cmd *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) || len(unknown.GetSpecifiedName()) < 2 {
+		return usageError{err}
+	}
+	var names []string
+	add := func(f *pflag.Flag) { names = append(names, f.Name) }
+	cmd.Flags().VisitAll(add)
+	cmd.InheritedFlags().VisitAll(add)
+	return meant(usageError{err}, similar(unknown.GetSpecifiedName(), names), "--")
+}
+
+// meant adds a hint to a usage error.
+func meant(err error, names []string, dashes string) error {
+	if len(names) == 0 {
+		return err
+	}
+	return usageError{hinted{err, fmt.Sprintf("Did you mean %s%s?", dashes, strings.Join(names, " or "+dashes))}}
+}
+
+// similar are the names that a word may stand for, the nearest ones and three at most: those
+// that it begins, or that few mistakes turn into it.
+func similar(word string, names []string) []string {
+	word = strings.ToLower(word)
+	best := 1 + max(1, len(word)/3)
+	var out []string
+	for _, name := range names {
+		far := distance(word, name)
+		if strings.HasPrefix(name, word) && len(word) > 1 {
+			far = 1
+		}
+		switch {
+		case slices.Contains(out, name):
+		case far < best:
+			best, out = far, []string{name}
+		case far == best && len(out) > 0 && len(out) < 3:
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// distance is how many letters must be inserted, removed, replaced or exchanged with their
+// neighbours to make one word of the other.
+func distance(a, b string) int {
+	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range last {
+		last[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			change := 1
+			if a[i-1] == b[j-1] {
+				change = 0
+			}
+			row[j] = min(last[j]+1, row[j-1]+1, last[j-1]+change)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				row[j] = min(row[j], before[j-2]+1)
+			}
+		}
+		before, last, row = last, row, before
+	}
+	return last[len(b)]
+}
