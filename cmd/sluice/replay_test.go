@@ -337,7 +337,7 @@ func TestTime03ReplaysThatMakeNoSense(t *testing.T) {
 		{"accepts 1 arg(s)", exitUsage, []string{}},
 		{"there are no events of channel nobody in the log\n  Check the name", exitFailure, []string{"nobody"}},
 		{"there are no events from serial " + fmt.Sprint(newest+1) + ": what can be read has the serials", exitFailure, []string{"c", "--from", fmt.Sprint(newest + 1)}},
-		{"there are no events from 2001-01-01 00:00:00.000 up to 2001-01-02 00:00:00.000:", exitFailure, []string{"c", "--from", "2001-01-01", "--to", "2001-01-02"}},
+		{"there are no events from " + clockOf(time.Date(2001, 1, 1, 0, 0, 0, 0, time.Local)) + " up to " + clockOf(time.Date(2001, 1, 2, 0, 0, 0, 0, time.Local)) + ":", exitFailure, []string{"c", "--from", "2001-01-01", "--to", "2001-01-02"}},
 		{"channel name", exitFailure, []string{"no channel"}},
 		{"channel name", exitFailure, []string{"c", "--to-channel", "no channel", "--speed", "max"}},
 	} {
