@@ -1,0 +1,60 @@
+package e2e
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// TestQuickstartRuns runs what docs/quickstart.md has in blocks of `sh`, in their order, against
+// a server as its first step starts it. Blocks of `console` stay in a terminal of their own.
+func TestQuickstartRuns(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile(filepath.Join(root(), "docs", "quickstart.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(string(page), -1)
+	if len(blocks) < 5 {
+		t.Fatalf("only %d blocks were found", len(blocks))
+	}
+	dir := t.TempDir()
+	s := serve(t, dir, config(dir))
+	if err := os.Symlink(tools.sluice, filepath.Join(dir, "sluice")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join(root(), "configs"), filepath.Join(dir, "configs")); err != nil {
+		t.Fatal(err)
+	}
+	run := func(script string) string {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, "sh", "-ec", strings.ReplaceAll(script, "127.0.0.1:6001", s.HTTP))
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), "SLUICE_URL=http://"+s.HTTP)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v\n%s\n%s\n%s", err, script, out, s.logs)
+		}
+		return string(out)
+	}
+	said := map[string]string{}
+	for _, b := range blocks {
+		said[strings.TrimSpace(b[1])] = run(b[1])
+	}
+	for command, want := range map[string]string{
+		"curl -s http://127.0.0.1:6001/ready":                          `"ready":true`,
+		"./sluice history lobby":                                       `"price":6`,
+		"./sluice subscribe lobby --rewind 2 --count 2":                `"price":2`,
+		"./sluice subscribe lobby --latest --count 1":                  `"price":6`,
+		"./sluice replay lobby --from 1 --speed max":                   "4 events of lobby replayed",
+		"./sluice config --config configs/samples/single.yaml --check": "",
+	} {
+		if got, ran := said[command]; !ran || !strings.Contains(got, want) {
+			t.Errorf("%s: %v, got %q, want %q in it", command, ran, got, want)
+		}
+	}
+}
