@@ -41,7 +41,7 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	c := &Client{
 		hub: h, app: a, dialect: dialect, refused: no.code, id: newSocketID(), address: r.RemoteAddr,
-		shard: h.hall.shards[int(h.nextShard.Add(1))%len(h.hall.shards)], began: h.opt.Now(),
+		shard: h.hall.Shards[int(h.nextShard.Add(1))%len(h.hall.Shards)], began: h.opt.Now(),
 	}
 	if at, err := netip.ParseAddrPort(c.address); err == nil {
 		c.asks.Address = h.opt.Network(at.Addr())
@@ -142,8 +142,8 @@ func (h *Hub) start(c *Client, wire *websocket.Wire, reason string) {
 		return
 	}
 	h.clients.Add(1)
-	c.sock = c.shard.open(wire.Conn, h.kind(c.dialect, c.deflates))
-	h.connections[c.shard.id].add(c)
+	c.sock = c.shard.Open(wire.Conn, h.kind(c.dialect, c.deflates))
+	h.connections[c.shard.ID].add(c)
 	h.mu.Unlock()
 	wire.Upgraded(c.sock)
 	if c.refused != 0 {

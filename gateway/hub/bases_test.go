@@ -10,6 +10,7 @@ import (
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/delta"
+	"github.com/sluicehq/sluice/gateway/fanout"
 )
 
 // frameOf takes the text of an event apart.
@@ -243,11 +244,11 @@ func TestBasesFromTheLog(t *testing.T) {
 	// A socket that proves to hold the last publication, as one that resumes does, gets the
 	// very first live one as a delta.
 	client := r.find(t)
-	way := &past{line: c.line, shard: client.shard, out: client.sock.Outbox(), place: at[4].Offset, ends: silently{}}
-	if !c.shards[client.shard.id].resume(way, at[4].Offset, at[3].Offset, true) {
+	way := &fanout.Way{Line: c.Line, Shard: client.shard, Out: client.sock.Outbox(), Place: at[4].Offset, Ends: fanout.Silently{}}
+	if !c.Shards[client.shard.ID].Resume(way, at[4].Offset, at[3].Offset, true) {
 		t.Fatal("the socket has not subscribed")
 	}
-	way.wake()
+	way.Wake()
 	publishTick(5)
 	number := delta.Number(at[4].Offset, delta.Salt("app", "market", at[4].Epoch))
 	if m := p.want("pusher:delta"); !strings.Contains(m.text, fmt.Sprintf(`"base_index":%d`, number)) {

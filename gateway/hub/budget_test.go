@@ -34,13 +34,13 @@ func TestTrust08SlowSocketsShareABound(t *testing.T) {
 	most := int64(0)
 	body := strings.Repeat("x", 8<<10)
 	n := 0
-	for ; r.hub.hall.sockets.Closed(socket.ByTotal) < 6; n++ {
+	for ; r.hub.hall.Sockets.Closed(socket.ByTotal) < 6; n++ {
 		if n > 20_000 {
-			t.Fatalf("the sockets hold %d bytes and nobody was closed", r.hub.hall.sockets.Budget().Bytes())
+			t.Fatalf("the sockets hold %d bytes and nobody was closed", r.hub.hall.Sockets.Budget().Bytes())
 		}
 		r.publish(fmt.Sprint("own-", n%len(slow)), "e", fmt.Sprintf("%q", body))
 		r.publish("busy", "e", fmt.Sprintf(`{"n":%d}`, n))
-		most = max(most, r.hub.hall.sockets.Budget().Bytes())
+		most = max(most, r.hub.hall.Sockets.Budget().Bytes())
 	}
 	for i := range n {
 		if m := reader.next(); !strings.Contains(string(m.Data), fmt.Sprintf(`\"n\":%d}`, i)) {
@@ -51,11 +51,11 @@ func TestTrust08SlowSocketsShareABound(t *testing.T) {
 	if limit := int64(total + len(slow)*(16<<10) + 64<<10); most > limit {
 		t.Errorf("%d bytes were held at a time, the bound is %d", most, limit)
 	}
-	if own := r.hub.hall.sockets.Closed(socket.ByQueue); own != 0 {
+	if own := r.hub.hall.Sockets.Closed(socket.ByQueue); own != 0 {
 		t.Errorf("%d sockets were closed for their own queue", own)
 	}
 	reader.usable()
-	t.Logf("%d events of 8 KB, %d bytes at most, %d closed", n, most, r.hub.hall.sockets.Closed(socket.ByTotal))
+	t.Logf("%d events of 8 KB, %d bytes at most, %d closed", n, most, r.hub.hall.Sockets.Closed(socket.ByTotal))
 }
 
 // sleep makes a peer stop reading for the rest of the test.
@@ -84,15 +84,15 @@ func TestTrust08SharedFramesCountOnce(t *testing.T) {
 		}
 		r.publish("shared", "e", fmt.Sprintf("%q", body))
 		references = 0
-		for _, s := range r.hub.hall.shards {
-			_, bytes := s.writer.Queued()
+		for _, s := range r.hub.hall.Shards {
+			_, bytes := s.Writer.Queued()
 			references += bytes
 		}
 	}
-	if held := r.hub.hall.sockets.Budget().Bytes(); held > int64(references)/2 || held == 0 {
+	if held := r.hub.hall.Sockets.Budget().Bytes(); held > int64(references)/2 || held == 0 {
 		t.Errorf("%d bytes are held where the queues have %d, mostly of the same frames", held, references)
 	}
-	if n := r.hub.hall.sockets.Closed(socket.ByTotal) + r.hub.hall.sockets.Closed(socket.ByQueue); n != 0 {
+	if n := r.hub.hall.Sockets.Closed(socket.ByTotal) + r.hub.hall.Sockets.Closed(socket.ByQueue); n != 0 {
 		t.Errorf("%d sockets were closed", n)
 	}
 }
@@ -109,9 +109,9 @@ func TestTrust08SocketsBehindShareABound(t *testing.T) {
 	for i := range 4 {
 		r.subscribed(fmt.Sprint("own-", i), false).sleep()
 	}
-	for n := 0; r.hub.hall.sockets.Closed(socket.ByTotal) == 0; n++ {
+	for n := 0; r.hub.hall.Sockets.Closed(socket.ByTotal) == 0; n++ {
 		if n > 20_000 {
-			t.Fatalf("%d bytes are held and nobody was closed", r.hub.hall.sockets.Budget().Bytes())
+			t.Fatalf("%d bytes are held and nobody was closed", r.hub.hall.Sockets.Budget().Bytes())
 		}
 		r.publish(fmt.Sprint("own-", n%4), "e", fmt.Sprintf(`{"k":"K%d","note":%q}`, n%1000, strings.Repeat("y", 4<<10)))
 	}
@@ -152,11 +152,11 @@ func TestTrust08BasesOfAllChannelsShareABound(t *testing.T) {
 			p.next()
 		}
 	}
-	if got := r.hub.hall.baseBytes.Load(); got > total+64<<10 {
+	if got := r.hub.hall.BaseBytes.Load(); got > total+64<<10 {
 		t.Errorf("bases take %d bytes, the bound is %d", got, total)
 	}
 	r.hub.sweep(r.hub.opt.Now())
-	if got := r.hub.hall.baseBytes.Load(); got > total {
+	if got := r.hub.hall.BaseBytes.Load(); got > total {
 		t.Errorf("after the sweep bases take %d bytes, the bound is %d", got, total)
 	}
 }

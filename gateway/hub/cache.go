@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/gateway/fanout"
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
@@ -20,22 +21,22 @@ const (
 // primeCache finds the last event of a cache channel up to where the feed begins. A new
 // life of the log forgets it, whenever it begins.
 func (c *Channel) primeCache(ctx context.Context, at broker.Position) error {
-	page, err := c.hub.opt.History.Read(ctx, c.app.ID, c.name, broker.Query{NewestFirst: true, To: at.Offset, Limit: cacheSearch})
+	page, err := c.hub.opt.History.Read(ctx, c.app.ID, c.Name, broker.Query{NewestFirst: true, To: at.Offset, Limit: cacheSearch})
 	if err != nil {
 		return err
 	}
 	for _, pub := range page.Publications {
-		if !cacheable(pub) {
+		if !fanout.Cacheable(pub) {
 			continue
 		}
-		p := c.newEvent(pub)
+		p := c.NewEvent(pub)
 		c.log.Lock()
 		defer c.log.Unlock()
 		if pub.Epoch != at.Epoch || c.log.epoch != at.Epoch {
 			return nil
 		}
-		for i := range c.shards {
-			c.shards[i].remember(p)
+		for i := range c.Shards {
+			c.Shards[i].Remember(p)
 		}
 		break
 	}
@@ -45,16 +46,16 @@ func (c *Channel) primeCache(ctx context.Context, at broker.Position) error {
 // greetCached sends a new subscriber of a cache channel the last event, plain, or
 // says that there is none. The caller holds the lock, so that live publications
 // follow.
-func (c *Client) greetCached(channel *Channel, f form, cached *event) {
+func (c *Client) greetCached(channel *Channel, f fanout.Form, cached *fanout.Event) {
 	last := uint64(0)
 	if cached != nil {
-		if c.hub.opt.LogTime().Sub(cached.pub.Time) < c.hub.opt.CacheTTL {
-			c.send(cached.bare(f.dialect(), f&formDelta != 0))
+		if c.hub.opt.LogTime().Sub(cached.Pub.Time) < c.hub.opt.CacheTTL {
+			c.send(cached.Bare(f.Dialect(), f&fanout.Delta != 0))
 			return
 		}
-		last = cached.pub.Offset
+		last = cached.Pub.Offset
 	}
-	c.control(pusher.Control{Event: "cache_miss", Channel: channel.name})
+	c.control(pusher.Control{Event: "cache_miss", Channel: channel.Name})
 	channel.tellMiss(last)
 }
 

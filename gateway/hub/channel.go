@@ -10,6 +10,7 @@ import (
 	"github.com/sluicehq/sluice/delta"
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/count"
+	"github.com/sluicehq/sluice/gateway/fanout"
 	"github.com/sluicehq/sluice/gateway/herald"
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
@@ -17,7 +18,7 @@ import (
 // Channel is one channel with subscribers on this gateway. The feed owns it:
 // Publication and Gap are called by one goroutine at a time, in log order.
 type Channel struct {
-	*line
+	*fanout.Line
 	hub *Hub
 	app *app.App
 	// metrics are there once something was counted.
@@ -41,47 +42,47 @@ type Channel struct {
 		epoch string
 		// count is nil if nothing is compressed.
 		count *count.Counter
-		bases bases
+		bases fanout.Bases
 		// priming is set while the past of the channel is read; early
 		// publications wait for it.
 		priming bool
 		early   []*broker.Publication
 		// past is what was read to prime it.
-		past []*event
+		past []*fanout.Event
 	}
 }
 
 func (h *Hub) newChannel(a *app.App, name string) *Channel {
 	c := &Channel{
-		line: &line{
-			hall: h.hall, app: a.ID, name: name, delta: a.ChannelDelta(name), serials: a.HistoryEnabled || a.Recovery.Enabled,
-			shards: make([]subscribers, len(h.hall.shards)),
+		Line: &fanout.Line{
+			Hall: h.hall, App: a.ID, Name: name, Delta: a.ChannelDelta(name), Serials: a.HistoryEnabled || a.Recovery.Enabled,
+			Shards: make([]fanout.Subscribers, len(h.hall.Shards)),
 		},
 		hub: h, app: a, attached: make(chan struct{}),
 	}
-	c.line.report = c.count
-	c.roll = h.opt.Herald.Roll(h.opt.Roster, a, name, c.line)
+	c.Line.Report = c.count
+	c.roll = h.opt.Herald.Roll(h.opt.Roster, a, name, c.Line)
 	if pusher.KindOf(name).Encrypted() || !h.opt.DeltaEnabled {
-		c.delta.Enabled = false
+		c.Delta.Enabled = false
 	}
-	c.caches = pusher.KindOf(name).Cache() && h.opt.History != nil
+	c.Caches = pusher.KindOf(name).Cache() && h.opt.History != nil
 	if c.recent = newRecent(c); c.recent != nil {
-		c.line.past = c.recent
+		c.Line.Past = c.recent
 	}
-	if c.delta.Path != "" {
+	if c.Delta.Path != "" {
 		var err error
-		c.path, err = delta.ParsePath(c.delta.Path)
+		c.Path, err = delta.ParsePath(c.Delta.Path)
 		switch {
-		case !c.delta.Enabled:
+		case !c.Delta.Enabled:
 		case err != nil:
-			h.opt.Logger.Error("conflation path refused; channel runs without one", "app", a.ID, "path", c.delta.Path, "error", err)
+			h.opt.Logger.Error("conflation path refused; channel runs without one", "app", a.ID, "path", c.Delta.Path, "error", err)
 		default:
-			c.keyed, c.conflates = true, a.Conflate
+			c.Keyed, c.Conflates = true, a.Conflate
 		}
 	}
-	c.log.bases = newBases(c.line)
-	if c.delta.Enabled {
-		settings := count.Settings{Interval: c.delta.Interval, MaxValues: c.delta.MaxKeys, Retained: h.opt.RetainedMessages}
+	c.log.bases = fanout.NewBases(c.Line)
+	if c.Delta.Enabled {
+		settings := count.Settings{Interval: c.Delta.Interval, MaxValues: c.Delta.MaxKeys, Retained: h.opt.RetainedMessages}
 		c.log.count = count.NewCounter(h.cluster, a.ID, name, settings, &c.log, c)
 	}
 	return c
@@ -90,11 +91,11 @@ func (h *Hub) newChannel(a *app.App, name string) *Channel {
 // attach subscribes to the log. Called once, by whoever created the channel.
 func (c *Channel) attach(ctx context.Context) {
 	defer close(c.attached)
-	primes := c.delta.Enabled && c.hub.opt.History != nil
+	primes := c.Delta.Enabled && c.hub.opt.History != nil
 	c.log.Lock()
 	c.log.priming = primes
 	c.log.Unlock()
-	c.attachment, c.err = c.hub.opt.Feed.Attach(ctx, c.app.ID, c.name, c)
+	c.attachment, c.err = c.hub.opt.Feed.Attach(ctx, c.app.ID, c.Name, c)
 	if c.err != nil {
 		return
 	}
@@ -102,20 +103,20 @@ func (c *Channel) attach(ctx context.Context) {
 	c.log.Lock()
 	if c.log.epoch == "" {
 		c.log.epoch = at.Epoch
-		c.log.bases.begin(at.Epoch)
+		c.log.bases.Begin(at.Epoch)
 	}
 	// If the log began a new life meanwhile, where the old one was says nothing.
 	if c.log.epoch == at.Epoch {
 		if c.log.count != nil {
 			c.log.count.Attached(at.Offset)
 		}
-		for i := range c.shards {
-			c.shards[i].begin(at)
+		for i := range c.Shards {
+			c.Shards[i].Begin(at)
 		}
 		c.recent.attach(at.Epoch, at.Offset)
 	}
 	c.log.Unlock()
-	if c.caches {
+	if c.Caches {
 		c.err = c.primeCache(ctx, at)
 	}
 	if c.err == nil {
@@ -143,10 +144,10 @@ func (c *Channel) Publication(p *broker.Publication) {
 		c.endPriming()
 	}
 	job := c.prepare(p)
-	c.log.bases.count()
+	c.log.bases.Count()
 	c.log.Unlock()
 	if job != nil {
-		c.post(job)
+		c.Post(job)
 	}
 }
 
@@ -159,10 +160,10 @@ func (c *Channel) Gap(g broker.Gap) {
 	if c.log.count != nil {
 		c.log.count.Lost(g.Resume.Offset)
 	}
-	c.log.bases.drop()
+	c.log.bases.Drop()
 	c.recent.begin(g.Resume.Epoch, g.Resume.Offset)
 	c.log.Unlock()
-	c.miss(g)
+	c.Miss(g)
 }
 
 // enter starts a new life of the log: no earlier base or number means anything. What is known
@@ -175,7 +176,7 @@ func (c *Channel) enter(epoch string, place uint64) {
 		c.recent.begin(epoch, place)
 	}
 	c.log.epoch = epoch
-	c.log.bases.begin(epoch)
+	c.log.bases.Begin(epoch)
 	if c.log.count != nil {
 		c.log.count.Begin(epoch)
 	}
@@ -184,7 +185,7 @@ func (c *Channel) enter(epoch string, place uint64) {
 // drop removes a connection from a channel, of which it was a member if user is not
 // empty.
 func (c *Channel) drop(client *Client, user string) {
-	if c.shards[client.shard.id].drop(client.sock.Outbox()) {
+	if c.Shards[client.shard.ID].Drop(client.sock.Outbox()) {
 		c.roll.Count(-1)
 	}
 	if user != "" {

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/fanout"
 	"github.com/sluicehq/sluice/gateway/herald"
 	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/gateway/socket"
@@ -24,7 +25,7 @@ import (
 type Client struct {
 	hub   *Hub
 	app   *app.App
-	shard *shard
+	shard *fanout.Shard
 	sock  *socket.Socket
 	ws    *gws.Conn
 	guard *websocket.Guard
@@ -91,7 +92,7 @@ func (c *Client) control(f pusher.Control) {
 	if c.dialect == pusher.V2 && f.Event != "ping" {
 		f.MessageID = c.hub.messageID()
 	}
-	c.send(controlFrame(c.dialect, len(f.Text)+len(f.Object)+len(f.Channel)+128, &f))
+	c.send(fanout.ControlFrame(c.dialect, len(f.Text)+len(f.Object)+len(f.Channel)+128, &f))
 }
 
 // fail answers with an error event; the connection goes on.
@@ -135,7 +136,7 @@ func (c *Client) leave() {
 	c.joined = nil
 	c.signOut()
 	c.sock.Linger()
-	c.hub.connections[c.shard.id].remove(c)
+	c.hub.connections[c.shard.ID].remove(c)
 	c.sock.Retire()
 	c.hub.left(c)
 }

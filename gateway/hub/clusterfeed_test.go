@@ -14,6 +14,7 @@ import (
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/count"
+	"github.com/sluicehq/sluice/gateway/fanout"
 	"github.com/sluicehq/sluice/gateway/turns"
 )
 
@@ -193,7 +194,7 @@ func (g *simGateway) hand(p *broker.Publication) {
 		c.Publication(p) // nobody is subscribed yet
 		return
 	}
-	full := c.prepare(p).bases[keyedBases].full
+	full := c.prepare(p).Bases[fanout.KeyedBases].Full
 	g.gapped = g.gapped && c.log.count.State() == count.Looking
 	c.log.Unlock()
 	select {

@@ -1,15 +1,12 @@
 // Package hub holds the WebSocket connections of one gateway and sends each of
 // them what it needs.
 //
-// The unit of sending is the [socket.Frame]: a WebSocket header and its payload,
-// immutable, built at most once per publication and variant and shared by all
-// sockets. A channel has one owner at a time, the goroutine of the feed, which
-// numbers publications, picks delta bases and hands a prepared publication to
-// the shards. A connection belongs to one shard for life; the shard's goroutine
-// puts frames into the outboxes of its connections and writes them with as few
-// system calls as the load allows.
+// A channel has one owner at a time, the goroutine of the feed, which numbers
+// publications, picks delta bases and gives them to the subscribers (package
+// fanout). A connection belongs to one shard for life, whose goroutine writes it;
+// what a client asks for is done by the goroutine that reads the connection.
 //
-//	feed ─► Channel (owner) ─► shard 0..n ─► outbox of each socket ─► kernel
+//	feed ─► Channel (owner) ─► fanout ─► outbox of each socket ─► kernel
 //
 // What it promises: the frames of one channel reach a socket in log order, each
 // once, none missing from the middle; a delta is sent only to a socket that

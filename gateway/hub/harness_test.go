@@ -91,10 +91,10 @@ func newRig(t *testing.T, change func(*Options, *app.App)) *rig {
 		if err := h.Close(ctx); err != nil {
 			t.Errorf("closing the hub: %v", err)
 		}
-		if n := h.hall.catching.Load(); n != 0 {
+		if n := h.hall.Catching.Load(); n != 0 {
 			t.Errorf("without any socket %d subscriptions are behind", n)
 		}
-		if n := h.hall.sockets.Budget().Bytes(); n != 0 {
+		if n := h.hall.Sockets.Budget().Bytes(); n != 0 {
 			t.Errorf("without any socket %d bytes wait for sockets", n)
 		}
 		r.server.Close()

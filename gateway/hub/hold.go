@@ -1,14 +1,18 @@
 package hub
 
-import "time"
+import (
+	"time"
+
+	"github.com/sluicehq/sluice/gateway/fanout"
+)
 
 // hold has the way of a new subscription wait for a resume, if one is to be expected.
-func (c *Client) hold(p *past) bool {
+func (c *Client) hold(p *fanout.Way) bool {
 	r := &c.recovery
-	if !c.recovers() || r.asked || p.line.past == nil || c.hub.opt.Now().Sub(c.began) > holdAge {
+	if !c.recovers() || r.asked || p.Line.Past == nil || c.hub.opt.Now().Sub(c.began) > holdAge {
 		return false
 	}
-	p.held.Store(true)
+	p.Held.Store(true)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.held = append(r.held, p)
@@ -55,7 +59,7 @@ func (c *Client) letGo() {
 	}
 	r.mu.Unlock()
 	for _, p := range held {
-		p.held.Store(false)
-		p.wake()
+		p.Held.Store(false)
+		p.Wake()
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/sluicehq/sluice/broker/seldom"
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/count"
+	"github.com/sluicehq/sluice/gateway/fanout"
 	"github.com/sluicehq/sluice/gateway/herald"
 	"github.com/sluicehq/sluice/gateway/presence"
 	"github.com/sluicehq/sluice/gateway/pusher"
@@ -205,7 +206,7 @@ type Hub struct {
 	gate  *turns.Gate[channelKey]
 	// hall has the shards, and connections those of each. kinds are what those have in
 	// common that speak alike: by dialect, without and with per-message compression.
-	hall        *hall
+	hall        *fanout.Hall
 	connections []connections
 	kinds       [2][2]socket.Kind
 	// upgraders are without and with per-message compression.
@@ -283,7 +284,7 @@ func New(opt Options) (*Hub, error) {
 		instance: strconv.FormatUint(rand.Uint64(), 36),
 	}
 	for d := range h.pongs {
-		h.pongs[d] = controlFrame(pusher.Dialect(d), 64, &pusher.Control{Event: "pong", Object: []byte("{}")})
+		h.pongs[d] = fanout.ControlFrame(pusher.Dialect(d), 64, &pusher.Control{Event: "pong", Object: []byte("{}")})
 	}
 	h.long = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
 	h.openSockets()
@@ -300,18 +301,18 @@ func New(opt Options) (*Hub, error) {
 	if opt.Compression {
 		h.upgraders[1] = h.upgrader(deflateOption)
 	}
-	for _, s := range h.hall.shards {
+	for _, s := range h.hall.Shards {
 		h.loops.Add(1)
 		go func() {
 			defer h.loops.Done()
-			s.run()
+			s.Run()
 		}()
 	}
 	h.loops.Add(2)
 	go h.sweepLoop()
 	go func() {
 		defer h.loops.Done()
-		h.hall.sockets.Run(h.ctx)
+		h.hall.Sockets.Run(h.ctx)
 	}()
 	opt.Metrics.observe(h)
 	h.follow()
@@ -420,8 +421,8 @@ func (h *Hub) Close(ctx context.Context) error {
 	}
 	h.channels = map[channelKey]*Channel{}
 	h.mu.Unlock()
-	for _, s := range h.hall.shards {
-		s.stop()
+	for _, s := range h.hall.Shards {
+		s.Stop()
 	}
 	for _, c := range attached {
 		c.detach()
@@ -429,7 +430,7 @@ func (h *Hub) Close(ctx context.Context) error {
 	h.unfollow()
 	h.tasks.Wait()
 	h.loops.Wait()
-	h.hall.sockets.Wait()
+	h.hall.Sockets.Wait()
 	h.opt.Metrics.forget(h)
 	return err
 }

@@ -47,10 +47,10 @@ func (c *Client) join(ch *Channel, m pusher.Member) bool {
 		return true
 	case errors.Is(err, presence.ErrFull):
 		c.limited("presence_members")
-		c.refuse(ch.name, pusher.ErrorOverCapacity, "LimitReached", 403,
+		c.refuse(ch.Name, pusher.ErrorOverCapacity, "LimitReached", 403,
 			fmt.Sprintf("the channel has reached its limit of %d members", c.app.Limits.MaxMembers))
 	default:
-		c.attachFailed(ch.name, err)
+		c.attachFailed(ch.Name, err)
 	}
 	return false
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sluicehq/sluice/broker/rank"
+	"github.com/sluicehq/sluice/gateway/fanout"
 	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/gateway/socket/websocket"
 )
@@ -227,23 +228,23 @@ var (
 func (c *Channel) counters() *channelMetrics {
 	m := c.metrics.Load()
 	if m == nil {
-		m = c.hub.opt.Metrics.channel(c.app.ID, c.name)
+		m = c.hub.opt.Metrics.channel(c.app.ID, c.Name)
 		c.metrics.Store(m)
 	}
 	return m
 }
 
 // count adds what was sent of a publication.
-func (c *Channel) count(t *tally) {
+func (c *Channel) count(t *fanout.Tally) {
 	m := c.counters()
-	if t.fulls > 0 {
-		m.full.Add(float64(t.fulls))
+	if t.Fulls > 0 {
+		m.full.Add(float64(t.Fulls))
 	}
-	if t.deltas > 0 {
-		m.deltas.Add(float64(t.deltas))
-		m.saved.Add(float64(t.saved))
+	if t.Deltas > 0 {
+		m.deltas.Add(float64(t.Deltas))
+		m.saved.Add(float64(t.Saved))
 	}
-	m.original.Add(float64(t.original))
+	m.original.Add(float64(t.Original))
 }
 
 // Limited notes that a limit of an app was crossed.

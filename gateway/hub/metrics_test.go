@@ -144,12 +144,12 @@ func TestDeltaMetrics(t *testing.T) {
 			r.publish("market", "tick", tick(n))
 			p.next()
 		}
-		if n, bytes := r.hub.hall.baseKeys.Load(), r.hub.hall.baseBytes.Load(); n != 3 || bytes < 3*400 {
+		if n, bytes := r.hub.hall.BaseKeys.Load(), r.hub.hall.BaseBytes.Load(); n != 3 || bytes < 3*400 {
 			t.Errorf("%d bases of %d bytes, want 3", n, bytes)
 		}
 		r.clock.Add(int64(301e9))
 		r.hub.sweep(r.hub.opt.Now())
-		if n, bytes := r.hub.hall.baseKeys.Load(), r.hub.hall.baseBytes.Load(); n != 0 || bytes != 0 {
+		if n, bytes := r.hub.hall.BaseKeys.Load(), r.hub.hall.BaseBytes.Load(); n != 0 || bytes != 0 {
 			t.Errorf("%d bases of %d bytes after five silent minutes", n, bytes)
 		}
 		p.want("pusher:ping")

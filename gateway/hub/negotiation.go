@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/fanout"
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
@@ -20,32 +21,32 @@ type deltaState struct {
 	usable algorithms
 	// recent bounds the channels with bases; nil while the connection has no
 	// more than the limit.
-	recent *recency
+	recent *fanout.Recency
 }
 
 // form is the form of frames for a subscription (protocol section 3.4).
-func (c *Client) form(m *membership) form {
-	var f form
+func (c *Client) form(m *membership) fanout.Form {
+	var f fanout.Form
 	if c.dialect == pusher.V2 {
-		f = formV2
+		f = fanout.V2
 	}
 	on := c.delta.on
 	if m.delta.Set {
 		on = m.delta.On
 	}
-	if !on || !m.channel.delta.Enabled {
+	if !on || !m.channel.Delta.Enabled {
 		return f
 	}
 	algorithm := c.pickAlgorithm(m)
 	if algorithm == app.AlgorithmUnset {
 		return f
 	}
-	f |= formDelta
-	if m.channel.keyed && !c.delta.quirk.single {
-		f |= formKeyed
+	f |= fanout.Delta
+	if m.channel.Keyed && !c.delta.quirk.single {
+		f |= fanout.Keyed
 	}
 	if algorithm == app.VCDIFF {
-		f |= formVCDIFF
+		f |= fanout.VCDIFF
 	}
 	return f
 }
@@ -56,7 +57,7 @@ func (c *Client) pickAlgorithm(m *membership) app.Algorithm {
 	if c.delta.quirk.decodes.has(m.delta.Algorithm) {
 		return m.delta.Algorithm
 	}
-	for _, a := range [...]app.Algorithm{m.channel.delta.Algorithm, c.delta.chosen, app.Fossil, app.VCDIFF} {
+	for _, a := range [...]app.Algorithm{m.channel.Delta.Algorithm, c.delta.chosen, app.Fossil, app.VCDIFF} {
 		if c.delta.usable.has(a) {
 			return a
 		}
@@ -89,7 +90,7 @@ func (c *Client) enableDelta(data string) {
 	})
 	for i := range c.joined {
 		m := &c.joined[i]
-		m.channel.shards[c.shard.id].reform(c.sock.Outbox(), c.form(m))
+		m.channel.Shards[c.shard.ID].Reform(c.sock.Outbox(), c.form(m))
 	}
 	c.boundBases()
 }
@@ -108,8 +109,8 @@ func choose(configured app.Algorithm, listed []app.Algorithm, usable algorithms)
 	return app.AlgorithmUnset
 }
 
-func (c *Client) confirmDelta(channel string, f form) {
-	data := []byte(`{"enabled":true,"algorithm":"` + f.algorithm().String() + `","channel":`)
+func (c *Client) confirmDelta(channel string, f fanout.Form) {
+	data := []byte(`{"enabled":true,"algorithm":"` + f.Algorithm().String() + `","channel":`)
 	data = append(pusher.AppendString(data, channel), '}')
 	c.control(pusher.Control{Event: "delta_compression_enabled", Channel: channel, Object: data})
 }
@@ -119,22 +120,22 @@ func (c *Client) confirmDelta(channel string, f form) {
 func (c *Client) boundBases() {
 	active := 0
 	for i := range c.joined {
-		if c.form(&c.joined[i])&formDelta != 0 {
+		if c.form(&c.joined[i])&fanout.Delta != 0 {
 			active++
 		}
 	}
 	if c.delta.recent != nil || active <= c.hub.opt.MaxDeltaChannels {
 		return
 	}
-	c.delta.recent = newRecency(c.hub.opt.MaxDeltaChannels)
+	c.delta.recent = fanout.NewRecency(c.hub.opt.MaxDeltaChannels)
 	for i := range c.joined {
 		// All but the last one may hold bases already. The order of joining
 		// stands for that of the last use, which nobody has noted so far.
-		s := &c.joined[i].channel.shards[c.shard.id]
+		s := &c.joined[i].channel.Shards[c.shard.ID]
 		if i < len(c.joined)-1 {
-			c.delta.recent.touch(s)
+			c.delta.recent.Touch(s)
 		}
-		s.limitTo(c.sock.Outbox(), c.delta.recent)
+		s.LimitTo(c.sock.Outbox(), c.delta.recent)
 	}
 }
 
@@ -151,11 +152,11 @@ func (c *Client) resync(data string) {
 		return
 	}
 	c.hub.opt.Metrics.resync(c.app.ID)
-	here := &m.channel.shards[c.shard.id]
-	here.forget(c.sock.Outbox())
+	here := &m.channel.Shards[c.shard.ID]
+	here.Forget(c.sock.Outbox())
 	if m.resyncs.exceeded(c.hub.opt.Now()) {
 		m.delta = pusher.DeltaRequest{Set: true}
-		here.reform(c.sock.Outbox(), c.form(m))
+		here.Reform(c.sock.Outbox(), c.form(m))
 	}
 }
 

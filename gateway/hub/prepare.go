@@ -7,32 +7,33 @@ import (
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/delta"
 	"github.com/sluicehq/sluice/gateway/count"
+	"github.com/sluicehq/sluice/gateway/fanout"
 )
 
 // prepare decides everything about a publication that does not depend on the
 // socket. Given the same log and configuration every gateway decides alike.
 // Returns nil for one that no socket gets.
-func (c *Channel) prepare(pub *broker.Publication) *event {
+func (c *Channel) prepare(pub *broker.Publication) *fanout.Event {
 	c.enter(pub.Epoch, pub.Offset-1)
-	p := c.newEvent(pub)
+	p := c.NewEvent(pub)
 	if pub.ExcludeSocket != "" {
 		if excluded := c.hub.find(pub.ExcludeSocket); excluded != nil {
-			p.exclude = excluded.sock
+			p.Exclude = excluded.sock
 		}
 	}
 	// Every publication of the channel is counted, whatever becomes of it:
 	// the count must depend on nothing but the log.
-	full := c.log.count == nil || c.log.count.Publication(pub, p.key, c.hub.opt.Now())
+	full := c.log.count == nil || c.log.count.Publication(pub, p.Key, c.hub.opt.Now())
 	if pub.Skipped != "" {
 		c.hub.opt.Metrics.skipped()
 		c.recent.skip(pub.Offset)
-		for i := range c.shards {
-			c.shards[i].skip(p)
+		for i := range c.Shards {
+			c.Shards[i].Skip(p)
 		}
 		return nil
 	}
-	c.log.bases.track(p, full)
-	if p.tracked && pub.Node != "" && pub.Node != c.hub.opt.Node {
+	c.log.bases.Track(p, full)
+	if p.Tracked && pub.Node != "" && pub.Node != c.hub.opt.Node {
 		c.counters().horizontal.Inc()
 	}
 	c.recent.add(p)
@@ -45,8 +46,8 @@ func (c *Channel) Past(pub *broker.Publication, full bool) {
 	if !c.log.priming || pub.Skipped != "" {
 		return
 	}
-	p := c.newEvent(pub)
-	c.log.bases.track(p, full)
+	p := c.NewEvent(pub)
+	c.log.bases.Track(p, full)
 	if c.recent != nil {
 		c.log.past = append(c.log.past, p)
 	}
@@ -54,14 +55,14 @@ func (c *Channel) Past(pub *broker.Publication, full bool) {
 
 // Value implements [count.Channel].
 func (c *Channel) Value(pub *broker.Publication) string {
-	if !c.keyed {
+	if !c.Keyed {
 		return ""
 	}
 	shape := delta.Shape(0)
 	if pub.Skipped == "" {
 		shape = delta.ShapeOf(pub.Data)
 	}
-	return count.Value(&pub.Event, shape, c.path)
+	return count.Value(&pub.Event, shape, c.Path)
 }
 
 // expireBases forgets the bases of a channel that has been silent for as long as
@@ -71,8 +72,8 @@ func (c *Channel) expireBases(now time.Time) {
 	c.log.Lock()
 	defer c.log.Unlock()
 	c.recent.expire(c.hub.opt.LogTime())
-	if c.delta.Enabled && now.Sub(c.log.count.Arrived()) >= time.Duration(c.delta.MaxAgeSeconds)*time.Second {
-		c.log.bases.drop()
+	if c.Delta.Enabled && now.Sub(c.log.count.Arrived()) >= time.Duration(c.Delta.MaxAgeSeconds)*time.Second {
+		c.log.bases.Drop()
 	}
 }
 
@@ -80,7 +81,7 @@ func (c *Channel) expireBases(now time.Time) {
 func (c *Channel) dropBases() {
 	c.log.Lock()
 	defer c.log.Unlock()
-	c.log.bases.drop()
+	c.log.bases.Drop()
 	c.recent.begin(c.log.epoch, math.MaxInt64)
 	if c.log.count != nil {
 		c.log.count.Leave()

@@ -44,7 +44,7 @@ func (c *Channel) primeAlone(ctx context.Context, at broker.Position) {
 	var past []*broker.Publication
 	nothing, ok := c.attachment.(broker.Emptiness)
 	if at.Offset > 0 && !(ok && nothing.Empty()) {
-		page, err := c.hub.opt.History.Read(ctx, c.app.ID, c.name, broker.Query{NewestFirst: true, To: at.Offset, Limit: pastBases})
+		page, err := c.hub.opt.History.Read(ctx, c.app.ID, c.Name, broker.Query{NewestFirst: true, To: at.Offset, Limit: pastBases})
 		if err == nil {
 			past = page.Publications
 		}
@@ -86,9 +86,9 @@ func (c *Channel) endPriming() {
 	c.log.past = nil
 	for _, p := range c.log.early {
 		if job := c.prepare(p); job != nil {
-			c.post(job)
+			c.Post(job)
 		}
 	}
 	c.log.early = nil
-	c.log.bases.count()
+	c.log.bases.Count()
 }

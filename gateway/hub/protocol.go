@@ -114,7 +114,7 @@ func (c *Client) attachFailed(channel string, err error) {
 
 func (c *Client) membership(channel string) *membership {
 	for i := range c.joined {
-		if c.joined[i].channel.name == channel {
+		if c.joined[i].channel.Name == channel {
 			return &c.joined[i]
 		}
 	}

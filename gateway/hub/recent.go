@@ -8,6 +8,7 @@ import (
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/rank"
 	"github.com/sluicehq/sluice/gateway/backlog"
+	"github.com/sluicehq/sluice/gateway/fanout"
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
@@ -24,7 +25,7 @@ type recent struct {
 	channel *Channel
 
 	mu      rank.Mutex[rank.Past]
-	backlog *backlog.Backlog[*event, *past]
+	backlog *backlog.Backlog[*fanout.Event, *fanout.Way]
 	// epoch is the life of the log that the past is of.
 	epoch   string
 	reading bool
@@ -39,14 +40,14 @@ type recent struct {
 // newRecent returns the past of a channel that may be asked for it, nil for others.
 func newRecent(c *Channel) *recent {
 	r := c.app.Recovery
-	if c.hub.opt.History == nil || !r.Enabled && !c.app.Rewind && !c.app.Snapshot(c.name).On || pusher.KindOf(c.name).ServerToUser() {
+	if c.hub.opt.History == nil || !r.Enabled && !c.app.Rewind && !c.app.Snapshot(c.Name).On || pusher.KindOf(c.Name).ServerToUser() {
 		return nil
 	}
 	limits := backlog.Limits{Items: r.MaxEvents, Bytes: r.MaxBytes}
 	if !r.Enabled {
-		limits = backlog.Limits{Items: c.app.Limits.MaxHistoryPage, Bytes: baseBytes}
+		limits = backlog.Limits{Items: c.app.Limits.MaxHistoryPage, Bytes: fanout.MaxBaseBytes}
 	}
-	return &recent{channel: c, backlog: backlog.New[*event, *past](limits)}
+	return &recent{channel: c, backlog: backlog.New[*fanout.Event, *fanout.Way](limits)}
 }
 
 // begin forgets the past of another life, or one with a hole. What comes next follows place.
@@ -84,7 +85,7 @@ func (r *recent) attach(epoch string, place uint64) {
 }
 
 // add appends what is about to be delivered.
-func (r *recent) add(p *event) {
+func (r *recent) add(p *fanout.Event) {
 	if r == nil {
 		return
 	}
@@ -109,14 +110,14 @@ func (r *recent) skip(offset uint64) {
 }
 
 // prime adds what was read of the channel before it was live, oldest first and unbroken.
-func (r *recent) prime(past []*event) {
+func (r *recent) prime(past []*fanout.Event) {
 	if r == nil || len(past) == 0 {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if past[0].pub.Epoch == r.epoch {
-		r.backlog.Prepend(past[0].pub.Offset-1, past)
+	if past[0].Pub.Epoch == r.epoch {
+		r.backlog.Prepend(past[0].Pub.Offset-1, past)
 		r.decided = r.backlog.Low()
 		r.count()
 	}
@@ -142,9 +143,9 @@ func (r *recent) count() {
 	r.bytes = now
 }
 
-// next is what a way comes to next.
-func (r *recent) next(dst []*event, p *past, most int) (items []*event, reached uint64, ok bool) {
-	if p.latest {
+// Next is what a way comes to next.
+func (r *recent) Next(dst []*fanout.Event, p *fanout.Way, most int) (items []*fanout.Event, reached uint64, ok bool) {
+	if p.Latest {
 		return r.newest(dst, p, most)
 	}
 	return r.after(dst, p, most)
@@ -152,12 +153,12 @@ func (r *recent) next(dst []*event, p *past, most int) (items []*event, reached 
 
 // after appends what comes next for somebody who is behind, and returns the place that
 // it reaches. It reports false when the log must be read; he is woken then.
-func (r *recent) after(dst []*event, p *past, most int) (items []*event, reached uint64, ok bool) {
+func (r *recent) after(dst []*fanout.Event, p *fanout.Way, most int) (items []*fanout.Event, reached uint64, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	dst, reached, ok = r.backlog.After(dst, p.place, most, p)
+	dst, reached, ok = r.backlog.After(dst, p.Place, most, p)
 	if !ok {
-		p.cold = true
+		p.Cold = true
 		if !r.reading {
 			r.reading = r.channel.hub.background(r.read)
 		}
@@ -178,7 +179,7 @@ func (r *recent) distance(place uint64) (ahead bool, items, bytes int) {
 	}
 	all, _ := r.backlog.AppendAfter(nil, place, r.backlog.Len())
 	for _, p := range all {
-		bytes += len(p.pub.Data)
+		bytes += len(p.Pub.Data)
 	}
 	return false, len(all), bytes
 }
@@ -212,15 +213,15 @@ func (r *recent) learn(epoch string, pubs []*broker.Publication, newest uint64) 
 	if len(pubs) == 0 {
 		return newest, newest
 	}
-	items := make([]*event, 0, len(pubs))
+	items := make([]*fanout.Event, 0, len(pubs))
 	for _, pub := range pubs {
 		if pub.Skipped == "" {
-			items = append(items, r.channel.reread(pub))
+			items = append(items, r.channel.Reread(pub))
 		}
 	}
 	place, head = pubs[0].Offset-1, max(newest, pubs[len(pubs)-1].Offset)
 	r.mu.Lock()
-	var woken []*past
+	var woken []*fanout.Way
 	if r.epoch == epoch && place < r.backlog.Low() {
 		woken = r.backlog.Learn(place, items, head)
 		r.count()
@@ -230,8 +231,8 @@ func (r *recent) learn(epoch string, pubs []*broker.Publication, newest uint64) 
 	return place, head
 }
 
-// leave forgets somebody who waits no longer.
-func (r *recent) leave(p *past) {
+// Leave forgets somebody who waits no longer.
+func (r *recent) Leave(p *fanout.Way) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.backlog.Leave(p)
@@ -253,26 +254,26 @@ func (r *recent) read() {
 		woken, items := r.take(place, epoch, low)
 		var tooMuch *pusher.ResumeFailure
 		for _, p := range woken {
-			if !p.foresee(items) {
+			if !p.Foresee(items) {
 				continue
 			}
 			if tooMuch == nil {
-				tooMuch = p.tooMuch()
+				tooMuch = p.TooMuch()
 				r.available(tooMuch)
 			}
-			p.failed.Store(tooMuch)
+			p.Failed.Store(tooMuch)
 		}
 		r.wake(woken)
 	}
 }
 
 // take reads the page after a place, and returns those who can go on, and what was read.
-func (r *recent) take(place uint64, epoch string, low uint64) ([]*past, []*event) {
+func (r *recent) take(place uint64, epoch string, low uint64) ([]*fanout.Way, []*fanout.Event) {
 	c := r.channel
 	ctx, cancel := context.WithTimeout(c.hub.ctx, pastTimeout)
 	defer cancel()
 	c.hub.opt.Metrics.recoveryReads.Inc()
-	view, err := c.hub.sight().Look(ctx, c.app, c.name)
+	view, err := c.hub.sight().Look(ctx, c.app, c.Name)
 	var page *broker.Page
 	if err == nil {
 		got, e := view.After(ctx, broker.Position{Epoch: epoch, Offset: place}, min(c.app.Recovery.MaxEvents+1, pastPage))
@@ -295,11 +296,11 @@ func (r *recent) take(place uint64, epoch string, low uint64) ([]*past, []*event
 	case err != nil:
 		return fail(r.backlog.Failed(nil), failed), nil
 	}
-	items := make([]*event, 0, len(page.Publications))
+	items := make([]*fanout.Event, 0, len(page.Publications))
 	through := low
 	for _, pub := range page.Publications {
 		if pub.Skipped == "" {
-			items = append(items, c.reread(pub))
+			items = append(items, c.Reread(pub))
 		}
 		through = max(through, pub.Offset)
 	}
@@ -311,24 +312,24 @@ func (r *recent) take(place uint64, epoch string, low uint64) ([]*past, []*event
 	return woken, items
 }
 
-func fail(woken []*past, why *pusher.ResumeFailure) []*past {
+func fail(woken []*fanout.Way, why *pusher.ResumeFailure) []*fanout.Way {
 	for _, p := range woken {
-		p.failed.Store(why)
+		p.Failed.Store(why)
 	}
 	return woken
 }
 
 // wake lets shards go on with those who waited.
-func (r *recent) wake(woken []*past) {
+func (r *recent) wake(woken []*fanout.Way) {
 	for _, p := range woken {
-		p.wake()
+		p.Wake()
 	}
 }
 
 // failure says why what comes after a position cannot be had.
 func (r *recent) failure(epoch string, err error) *pusher.ResumeFailure {
 	c := r.channel
-	f := &pusher.ResumeFailure{Channel: c.name, Expected: epoch, Current: c.life(), Reason: err.Error()}
+	f := &pusher.ResumeFailure{Channel: c.Name, Expected: epoch, Current: c.life(), Reason: err.Error()}
 	switch {
 	case errors.Is(err, broker.ErrEpochChanged):
 		f.Code = pusher.StreamReset
@@ -338,7 +339,7 @@ func (r *recent) failure(epoch string, err error) *pusher.ResumeFailure {
 		f.Code = pusher.ContinuityUnverifiable
 	default:
 		f.Code, f.Reason = pusher.PersistenceUnavailable, "the log cannot be read at the moment"
-		c.hub.failures.Warn(c.hub.opt.Logger, "recovering", "reading the past of a channel failed", "app", c.app.ID, "channel", c.name, "error", err)
+		c.hub.failures.Warn(c.hub.opt.Logger, "recovering", "reading the past of a channel failed", "app", c.app.ID, "channel", c.Name, "error", err)
 		return f
 	}
 	r.available(f)
@@ -350,7 +351,7 @@ func (r *recent) available(f *pusher.ResumeFailure) {
 	c := r.channel
 	ctx, cancel := context.WithTimeout(c.hub.ctx, pastTimeout)
 	defer cancel()
-	view, err := c.hub.sight().Look(ctx, c.app, c.name)
+	view, err := c.hub.sight().Look(ctx, c.app, c.Name)
 	if err != nil {
 		return
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/rank"
 	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/fanout"
 	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/gateway/sight"
 	"github.com/sluicehq/sluice/gateway/socket"
@@ -37,7 +38,7 @@ type recovery struct {
 	mu rank.Mutex[rank.Holding]
 	// held are subscriptions that wait for a resume, and release lets them go on. busy says
 	// that a message of the client is being handled.
-	held    []*past
+	held    []*fanout.Way
 	release *time.Timer
 	busy    bool
 }
@@ -79,7 +80,7 @@ func (c *Client) resume(data string) {
 }
 
 // way is that of a subscription through the past, nil if it is live at once.
-func (c *Client) way(m *membership, wish *pusher.Rewind) (*past, error) {
+func (c *Client) way(m *membership, wish *pusher.Rewind) (*fanout.Way, error) {
 	switch {
 	case wish != nil && wish.Latest:
 		return c.snapshot(m.channel), nil
@@ -87,15 +88,15 @@ func (c *Client) way(m *membership, wish *pusher.Rewind) (*past, error) {
 		return c.rewind(m.channel, wish)
 	case m.welcomed:
 		return nil, nil
-	case c.app.Snapshot(m.channel.name).On && m.channel.recent != nil:
+	case c.app.Snapshot(m.channel.Name).On && m.channel.recent != nil:
 		p := c.snapshot(m.channel)
 		c.hold(p)
 		return p, nil
 	}
-	p := &past{line: m.channel.line, shard: c.shard, out: c.sock.Outbox(), kept: true, ends: silently{}}
+	p := &fanout.Way{Line: m.channel.Line, Shard: c.shard, Out: c.sock.Outbox(), Kept: true, Ends: fanout.Silently{}}
 	if c.waits(m) {
 		// What is live comes behind what the position brings.
-		p.held.Store(true)
+		p.Held.Store(true)
 		return p, nil
 	}
 	if c.hold(p) {
@@ -106,19 +107,19 @@ func (c *Client) way(m *membership, wish *pusher.Rewind) (*past, error) {
 
 // waits tells whether a position was sent ahead of a subscription.
 func (c *Client) waits(m *membership) bool {
-	_, ok := c.recovery.parked[m.channel.name]
+	_, ok := c.recovery.parked[m.channel.Name]
 	return ok && m.channel.recent != nil
 }
 
 // setOut begins the way of a subscription that was told that it is one, with what its client
 // has asked for before.
-func (c *Client) setOut(m *membership, way *past) {
+func (c *Client) setOut(m *membership, way *fanout.Way) {
 	if c.waits(m) && way != nil {
-		way.held.Store(false)
+		way.Held.Store(false)
 	}
 	c.unpark(m)
-	if way != nil && !way.held.Load() {
-		way.wake()
+	if way != nil && !way.Held.Load() {
+		way.Wake()
 	}
 }
 
@@ -140,11 +141,11 @@ func (c *Client) park(at pusher.ResumePosition) {
 
 // unpark serves the position that waited for a channel.
 func (c *Client) unpark(m *membership) {
-	p, ok := c.recovery.parked[m.channel.name]
+	p, ok := c.recovery.parked[m.channel.Name]
 	if !ok {
 		return
 	}
-	delete(c.recovery.parked, m.channel.name)
+	delete(c.recovery.parked, m.channel.Name)
 	if now := c.hub.opt.Now(); !now.After(p.until) {
 		all := &resuming{client: c, began: now, pending: 1}
 		c.resumeOne(all, m, p.at)
@@ -156,7 +157,7 @@ func (c *Client) unpark(m *membership) {
 func (c *Client) resumeOne(all *resuming, m *membership, at pusher.ResumePosition) {
 	ch := m.channel
 	if ch.recent == nil {
-		c.sendAll(all.fail(&pusher.ResumeFailure{Channel: ch.name, Code: pusher.PersistenceUnavailable, Reason: "this channel has no past"}))
+		c.sendAll(all.fail(&pusher.ResumeFailure{Channel: ch.Name, Code: pusher.PersistenceUnavailable, Reason: "this channel has no past"}))
 		return
 	}
 	if f := c.judge(ch, at); f != nil {
@@ -164,7 +165,7 @@ func (c *Client) resumeOne(all *resuming, m *membership, at pusher.ResumePositio
 		return
 	}
 	if p := c.travel(all, m, at); p != nil {
-		p.wake()
+		p.Wake()
 	}
 }
 
@@ -172,9 +173,9 @@ func (c *Client) resumeOne(all *resuming, m *membership, at pusher.ResumePositio
 func (c *Client) judge(ch *Channel, at pusher.ResumePosition) *pusher.ResumeFailure {
 	ctx, cancel := context.WithTimeout(c.hub.ctx, pastTimeout)
 	defer cancel()
-	f := &pusher.ResumeFailure{Channel: ch.name, Expected: at.StreamID, Current: ch.life()}
+	f := &pusher.ResumeFailure{Channel: ch.Name, Expected: at.StreamID, Current: ch.life()}
 	ahead, missed, missedBytes := ch.recent.distance(at.Serial)
-	limited := c.app.Readings.Of(ch.name) != app.Reading{}
+	limited := c.app.Readings.Of(ch.Name) != app.Reading{}
 	switch {
 	case at.StreamID == "":
 		f.Code, f.Reason = pusher.ContinuityUnverifiable, "the position names no stream"
@@ -185,7 +186,7 @@ func (c *Client) judge(ch *Channel, at pusher.ResumePosition) *pusher.ResumeFail
 	case !ahead && !limited:
 		return nil
 	}
-	view, err := c.hub.sight().Look(ctx, c.app, ch.name)
+	view, err := c.hub.sight().Look(ctx, c.app, ch.Name)
 	if err == nil && view.Off {
 		err = sight.ErrOff
 	}
@@ -216,14 +217,14 @@ func (c *Client) tooFar() string {
 }
 
 // travel sends the subscription on its way from a position.
-func (c *Client) travel(all *resuming, m *membership, at pusher.ResumePosition) *past {
-	p := &past{
-		line: m.channel.line, shard: c.shard, out: c.sock.Outbox(), epoch: at.StreamID, place: at.Serial,
-		most: c.app.Recovery.MaxEvents, mostBytes: c.app.Recovery.MaxBytes, seen: at.LastMessageID, was: c.recovery.was,
-		ends: &resumed{all, m.channel, at},
+func (c *Client) travel(all *resuming, m *membership, at pusher.ResumePosition) *fanout.Way {
+	p := &fanout.Way{
+		Line: m.channel.Line, Shard: c.shard, Out: c.sock.Outbox(), Epoch: at.StreamID, Place: at.Serial,
+		Most: c.app.Recovery.MaxEvents, MostBytes: c.app.Recovery.MaxBytes, Seen: at.LastMessageID, Was: c.recovery.was,
+		Ends: &resumed{all, m.channel, at},
 	}
 	all.add()
-	if !m.channel.shards[c.shard.id].resume(p, m.began, max(at.Since, m.channel.recent.since()), at.KeepsBases) {
+	if !m.channel.Shards[c.shard.ID].Resume(p, m.began, max(at.Since, m.channel.recent.since()), at.KeepsBases) {
 		c.sendAll(all.finish(nil, nil))
 		return nil
 	}
@@ -275,14 +276,14 @@ func (r *resuming) finish(ok *pusher.Recovered, f *pusher.ResumeFailure) (frames
 	}
 	m.recovered(r.client.hub.opt.Now().Sub(r.began))
 	text := pusher.AppendResumeSuccess(nil, r.recovered, r.failed)
-	return append(frames, controlFrame(pusher.V2, len(text)+128, &pusher.Control{
+	return append(frames, fanout.ControlFrame(pusher.V2, len(text)+128, &pusher.Control{
 		Event: "resume_success", Text: string(text), MessageID: r.client.hub.messageID(),
 	}))
 }
 
 func (c *Client) failedFrame(f *pusher.ResumeFailure) *socket.Frame {
 	text := pusher.AppendResumeFailed(nil, f)
-	return controlFrame(pusher.V2, len(text)+128+len(f.Channel), &pusher.Control{
+	return fanout.ControlFrame(pusher.V2, len(text)+128+len(f.Channel), &pusher.Control{
 		Event: "resume_failed", Channel: f.Channel, Text: string(text), MessageID: c.hub.messageID(),
 	})
 }
@@ -300,15 +301,15 @@ type resumed struct {
 	at      pusher.ResumePosition
 }
 
-func (r *resumed) end(p *past) []*socket.Frame {
-	if f := p.failed.Load(); f != nil {
+func (r *resumed) End(p *fanout.Way) []*socket.Frame {
+	if f := p.Failed.Load(); f != nil {
 		return r.all.finish(nil, f)
 	}
 	ok := &pusher.Recovered{
-		Channel: r.channel.name, Source: "hot", Replayed: p.sent, Stream: r.at.StreamID,
-		Serial: max(r.at.Serial, p.place), LastMessageID: p.last,
+		Channel: r.channel.Name, Source: "hot", Replayed: p.Sent, Stream: r.at.StreamID,
+		Serial: max(r.at.Serial, p.Place), LastMessageID: p.Last,
 	}
-	if p.cold {
+	if p.Cold {
 		ok.Source = "cold"
 	}
 	if ok.LastMessageID == "" {
@@ -317,4 +318,4 @@ func (r *resumed) end(p *past) []*socket.Frame {
 	return r.all.finish(ok, nil)
 }
 
-func (r *resumed) abandon(p *past) { r.all.client.sendAll(r.all.finish(nil, nil)) }
+func (r *resumed) Abandon(p *fanout.Way) { r.all.client.sendAll(r.all.finish(nil, nil)) }

@@ -153,11 +153,11 @@ func (r *rig) settled(channel string, offset uint64) {
 		r.hub.mu.Lock()
 		c := r.hub.channels[channelKey{"app", channel}]
 		r.hub.mu.Unlock()
-		for i := range r.hub.hall.shards {
+		for i := range r.hub.hall.Shards {
 			if c == nil {
 				break
 			}
-			if c.shards[i].served().Offset < offset {
+			if c.Shards[i].Served().Offset < offset {
 				return false
 			}
 		}
@@ -387,7 +387,7 @@ func TestResuming(t *testing.T) {
 		at := p.join("orders", "")
 		p.hangUp()
 		for n := range 3 {
-			r.publish("orders", "tick", long(n))
+			r.settled("orders", r.publish("orders", "tick", long(n)).Offset)
 		}
 		p, _ = r.second()
 		p.say(`{"event":"sockudo:enable_delta_compression","data":{"algorithms":["fossil"]}}`)

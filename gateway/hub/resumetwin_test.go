@@ -170,7 +170,7 @@ func serialsOf(all []message) []uint64 {
 // live waits until no subscription waits for a resume.
 func (r *rig) live() {
 	r.t.Helper()
-	eventually(r.t, "all subscriptions are live", func() bool { return r.hub.hall.catching.Load() == 0 })
+	eventually(r.t, "all subscriptions are live", func() bool { return r.hub.hall.Catching.Load() == 0 })
 }
 
 // secondGateway is another gateway on the log of the first.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/fanout"
 	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/gateway/socket"
 )
@@ -42,9 +43,9 @@ func (c *Client) takeWish(r *request) bool {
 }
 
 // rewind returns the way of a new subscription that begins with a part of the past.
-func (c *Client) rewind(ch *Channel, wish *pusher.Rewind) (*past, error) {
+func (c *Client) rewind(ch *Channel, wish *pusher.Rewind) (*fanout.Way, error) {
 	end := &rewound{client: c, channel: ch}
-	p := &past{line: ch.line, shard: c.shard, out: c.sock.Outbox(), ends: end}
+	p := &fanout.Way{Line: ch.Line, Shard: c.shard, Out: c.sock.Outbox(), Ends: end}
 	limit := c.app.Limits.MaxHistoryPage
 	q := broker.Query{NewestFirst: true, Limit: limit}
 	if wish.Count > 0 {
@@ -53,17 +54,17 @@ func (c *Client) rewind(ch *Channel, wish *pusher.Rewind) (*past, error) {
 	} else {
 		q.Since = c.hub.opt.LogTime().Add(-wish.Age)
 	}
-	unbounded := c.app.Readings.Of(ch.name) == app.Reading{}
+	unbounded := c.app.Readings.Of(ch.Name) == app.Reading{}
 	if place, head, more, ok := ch.recent.rewound(q); ok && unbounded {
-		p.place, p.head = place, head
+		p.Place, p.Head = place, head
 		end.byLimit = end.byLimit || more
 		return p, nil
 	}
 	ctx, cancel := context.WithTimeout(c.hub.ctx, pastTimeout)
 	defer cancel()
-	p.cold = true
+	p.Cold = true
 	c.hub.opt.Metrics.recoveryReads.Inc()
-	view, err := c.hub.sight().Look(ctx, c.app, ch.name)
+	view, err := c.hub.sight().Look(ctx, c.app, ch.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +82,7 @@ func (c *Client) rewind(ch *Channel, wish *pusher.Rewind) (*past, error) {
 		}
 	}
 	slices.Reverse(pubs)
-	p.place, p.head = ch.recent.learn(page.Retained.Epoch, pubs, page.Kept.Newest)
+	p.Place, p.Head = ch.recent.learn(page.Retained.Epoch, pubs, page.Kept.Newest)
 	return p, nil
 }
 
@@ -93,7 +94,7 @@ func (c *Client) shortened(ctx context.Context, ch *Channel, kept, seen broker.R
 	if !since.IsZero() && seen.Messages > 0 && seen.OldestTime.Before(since) {
 		return false, nil
 	}
-	_, err := c.hub.opt.History.After(ctx, c.app.ID, ch.name, broker.Position{Epoch: kept.Epoch}, 1)
+	_, err := c.hub.opt.History.After(ctx, c.app.ID, ch.Name, broker.Position{Epoch: kept.Epoch}, 1)
 	if errors.Is(err, broker.ErrPositionExpired) {
 		return true, nil
 	}
@@ -103,17 +104,17 @@ func (c *Client) shortened(ctx context.Context, ch *Channel, kept, seen broker.R
 	return false, err
 }
 
-func (r *rewound) end(p *past) (frames []*socket.Frame) {
-	if f := p.failed.Load(); f != nil {
+func (r *rewound) End(p *fanout.Way) (frames []*socket.Frame) {
+	if f := p.Failed.Load(); f != nil {
 		r.byRetention = true
 		frames = append(frames, r.client.failedFrame(f))
 	}
-	return append(frames, controlFrame(pusher.V2, 256+len(r.channel.name), &pusher.Control{
-		Event: "rewind_complete", Channel: r.channel.name, MessageID: r.client.hub.messageID(),
+	return append(frames, fanout.ControlFrame(pusher.V2, 256+len(r.channel.Name), &pusher.Control{
+		Event: "rewind_complete", Channel: r.channel.Name, MessageID: r.client.hub.messageID(),
 		Object: pusher.AppendRewindComplete(nil, pusher.RewindComplete{
-			History: p.sent - p.live, Live: p.live, ByRetention: r.byRetention, ByLimit: r.byLimit,
+			History: p.Sent - p.Live, Live: p.Live, ByRetention: r.byRetention, ByLimit: r.byLimit,
 		}),
 	}))
 }
 
-func (*rewound) abandon(*past) {}
+func (*rewound) Abandon(*fanout.Way) {}

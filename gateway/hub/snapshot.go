@@ -7,6 +7,7 @@ import (
 	"github.com/sluicehq/sluice/delta"
 	"github.com/sluicehq/sluice/gateway/backlog"
 	"github.com/sluicehq/sluice/gateway/count"
+	"github.com/sluicehq/sluice/gateway/fanout"
 	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/gateway/sight"
 	"github.com/sluicehq/sluice/gateway/socket"
@@ -25,21 +26,21 @@ const (
 // subscribe with a snapshot. It belongs to the lock of the recent past. It is made from the
 // log when somebody asks for the first time, and kept by what is delivered.
 type latest struct {
-	fold *backlog.Latest[*event]
+	fold *backlog.Latest[*fanout.Event]
 	// complete is set when the past was read into it.
 	complete bool
 	// waiting are those who want it as the log is now, and working says that somebody sees
 	// to it.
-	waiting []*past
+	waiting []*fanout.Way
 	working bool
 	// values and bytes are what the hub has been told of the size.
 	values, bytes int
 }
 
 // snapshot returns the way of a subscription that begins with a snapshot.
-func (c *Client) snapshot(ch *Channel) *past {
-	return &past{
-		line: ch.line, shard: c.shard, out: c.sock.Outbox(), latest: true, ends: &snapshotted{client: c, channel: ch},
+func (c *Client) snapshot(ch *Channel) *fanout.Way {
+	return &fanout.Way{
+		Line: ch.Line, Shard: c.shard, Out: c.sock.Outbox(), Latest: true, Ends: &snapshotted{client: c, channel: ch},
 	}
 }
 
@@ -51,14 +52,14 @@ func (r *recent) forget() {
 
 // values bounds the values of a snapshot.
 func (r *recent) values() int {
-	if n := r.channel.app.Snapshot(r.channel.name).MaxValues; n > 0 {
+	if n := r.channel.app.Snapshot(r.channel.Name).MaxValues; n > 0 {
 		return n
 	}
 	return snapshotValues
 }
 
 // put adds a publication that is about to be delivered. The caller holds the lock.
-func (r *recent) put(p *event) {
+func (r *recent) put(p *fanout.Event) {
 	if r.latest.fold == nil {
 		return
 	}
@@ -68,12 +69,12 @@ func (r *recent) put(p *event) {
 
 // valueOf is the conflation value of a publication, also in a channel that does not
 // compress.
-func (r *recent) valueOf(p *event) string {
+func (r *recent) valueOf(p *fanout.Event) string {
 	c := r.channel
-	if c.keyed {
-		return p.key
+	if c.Keyed {
+		return p.Key
 	}
-	return count.Value(&p.pub.Event, delta.ShapeOf(p.pub.Data), c.path)
+	return count.Value(&p.Pub.Event, delta.ShapeOf(p.Pub.Data), c.Path)
 }
 
 // countLatest tells the hub how much is kept. The caller holds the lock.
@@ -90,17 +91,17 @@ func (r *recent) countLatest() {
 // newest appends what comes next of the snapshot for somebody, and returns the place that
 // it reaches. It reports false when the snapshot must be made or compared with the log
 // first; he is woken then.
-func (r *recent) newest(dst []*event, p *past, most int) (items []*event, reached uint64, ok bool) {
+func (r *recent) newest(dst []*fanout.Event, p *fanout.Way, most int) (items []*fanout.Event, reached uint64, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !p.fresh || r.latest.fold == nil {
+	if !p.Fresh || r.latest.fold == nil {
 		r.latest.waiting = append(r.latest.waiting, p)
 		if !r.latest.working {
 			r.latest.working = r.channel.hub.background(r.refresh)
 		}
-		return dst, p.place, false
+		return dst, p.Place, false
 	}
-	dst, reached, p.ending = r.latest.fold.AppendAfter(dst, p.place, most)
+	dst, reached, p.Ending = r.latest.fold.AppendAfter(dst, p.Place, most)
 	return dst, reached, true
 }
 
@@ -123,9 +124,9 @@ func (r *recent) refresh() {
 		}
 		r.mu.Lock()
 		for _, p := range waiting {
-			p.fresh = true
+			p.Fresh = true
 			if failed != nil {
-				p.failed.Store(failed)
+				p.Failed.Store(failed)
 			}
 		}
 		r.mu.Unlock()
@@ -139,21 +140,21 @@ func (r *recent) compare() error {
 	c := r.channel
 	ctx, cancel := context.WithTimeout(c.hub.ctx, pastTimeout)
 	defer cancel()
-	view, err := c.hub.sight().Look(ctx, c.app, c.name)
+	view, err := c.hub.sight().Look(ctx, c.app, c.Name)
 	if err != nil {
 		return err
 	}
 	r.mu.Lock()
 	high, epoch, complete := r.backlog.High(), r.epoch, r.latest.complete
 	if r.latest.fold == nil {
-		r.latest.fold = backlog.NewLatest[*event](backlog.Limits{Items: r.values(), Bytes: snapshotBytes})
+		r.latest.fold = backlog.NewLatest[*fanout.Event](backlog.Limits{Items: r.values(), Bytes: snapshotBytes})
 	}
 	r.mu.Unlock()
 	seen, _, err := view.State(ctx)
 	if err != nil {
 		return err
 	}
-	var past []backlog.Old[*event]
+	var past []backlog.Old[*fanout.Event]
 	whole := true
 	if !complete && seen.Messages > 0 {
 		if past, whole, err = r.look(view, high); err != nil {
@@ -180,7 +181,7 @@ func (r *recent) compare() error {
 
 // look finds the newest publication of each value up to a place, newest first. whole is false
 // when not all of the log was looked through.
-func (r *recent) look(view *sight.View, high uint64) (past []backlog.Old[*event], whole bool, err error) {
+func (r *recent) look(view *sight.View, high uint64) (past []backlog.Old[*fanout.Event], whole bool, err error) {
 	c := r.channel
 	limit := r.values()
 	known := map[string]bool{}
@@ -198,10 +199,10 @@ func (r *recent) look(view *sight.View, high uint64) (past []backlog.Old[*event]
 			if pub.Skipped != "" {
 				continue
 			}
-			p := c.newEvent(pub)
+			p := c.NewEvent(pub)
 			if key := r.valueOf(p); !known[key] {
 				known[key] = true
-				past = append(past, backlog.Old[*event]{Key: key, Item: p})
+				past = append(past, backlog.Old[*fanout.Event]{Key: key, Item: p})
 			}
 		}
 		n := len(page.Publications)
@@ -219,17 +220,17 @@ type snapshotted struct {
 	channel *Channel
 }
 
-func (e *snapshotted) end(p *past) []*socket.Frame {
+func (e *snapshotted) End(p *fanout.Way) []*socket.Frame {
 	if e.client.dialect != pusher.V2 {
 		return nil
 	}
-	return []*socket.Frame{controlFrame(pusher.V2, 128+len(e.channel.name), &pusher.Control{
-		Event: "snapshot_complete", Channel: e.channel.name, MessageID: e.client.hub.messageID(),
-		Object: pusher.AppendSnapshotComplete(nil, p.sent, p.failed.Load() == nil && !e.channel.recent.partial()),
+	return []*socket.Frame{fanout.ControlFrame(pusher.V2, 128+len(e.channel.Name), &pusher.Control{
+		Event: "snapshot_complete", Channel: e.channel.Name, MessageID: e.client.hub.messageID(),
+		Object: pusher.AppendSnapshotComplete(nil, p.Sent, p.Failed.Load() == nil && !e.channel.recent.partial()),
 	})}
 }
 
-func (*snapshotted) abandon(*past) {}
+func (*snapshotted) Abandon(*fanout.Way) {}
 
 // partial reports that the snapshot has not all values.
 func (r *recent) partial() bool {

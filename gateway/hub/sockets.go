@@ -3,6 +3,7 @@ package hub
 import (
 	"github.com/lxzan/gws"
 
+	"github.com/sluicehq/sluice/gateway/fanout"
 	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/gateway/socket"
 	"github.com/sluicehq/sluice/gateway/socket/websocket"
@@ -28,9 +29,9 @@ func (h *Hub) openSockets() {
 		packed.Form = websocket.Packed
 		h.kinds[d] = [...]socket.Kind{plain, packed}
 	}
-	h.hall = newHall(&hall{
-		sockets: sockets, reconnect: closeFramesSaying(pusher.V1, pusher.CloseReconnect, reasonMissing),
-		messageID: h.messageID, encoded: h.opt.Metrics.encoded, replayed: h.opt.Metrics.replayed, maxBases: h.opt.TotalBaseBytes,
+	h.hall = fanout.NewHall(&fanout.Hall{
+		Sockets: sockets, Reconnect: closeFramesSaying(pusher.V1, pusher.CloseReconnect, reasonMissing),
+		MessageID: h.messageID, Encoded: h.opt.Metrics.encoded, Replayed: h.opt.Metrics.replayed, MaxBases: h.opt.TotalBaseBytes,
 	}, h.opt.Shards)
 	h.connections = make([]connections, h.opt.Shards)
 }
@@ -50,7 +51,7 @@ func closeFrames(d pusher.Dialect, code pusher.CloseCode) *socket.Frame {
 }
 
 func closeFramesSaying(d pusher.Dialect, code pusher.CloseCode, reason string) *socket.Frame {
-	return socket.Join(controlFrame(d, 160, &pusher.Control{
+	return socket.Join(fanout.ControlFrame(d, 160, &pusher.Control{
 		Event:  "error",
 		Object: pusher.AppendErrorData(nil, pusher.ErrorCode(code), reason),
 	}), websocket.Closing(uint16(code), reason))

@@ -18,14 +18,14 @@ type Stats struct {
 // Stats may be called at any time from any goroutine.
 func (h *Hub) Stats() Stats {
 	var t Stats
-	for _, s := range h.hall.shards {
-		t.Delivered += s.delivered.Load()
-		w := s.writer.Stats()
+	for _, s := range h.hall.Shards {
+		t.Delivered += s.Delivered.Load()
+		w := s.Writer.Stats()
 		t.Frames += w.Frames
 		t.Writes += w.Writes
 		t.Blocked += w.Blocked
 		t.Overflowed += w.Overflowed
-		t.Conflated += s.conflated.Load()
+		t.Conflated += s.Conflated.Load()
 	}
 	return t
 }

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/gateway/fanout"
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
@@ -47,7 +48,7 @@ func (c *Client) subscribe(f pusher.ClientFrame) {
 	c.welcome(m, r.kind, form, way)
 	c.setOut(m, way)
 	c.boundBases()
-	if form&formDelta != 0 && r.Delta.Set {
+	if form&fanout.Delta != 0 && r.Delta.Set {
 		c.confirmDelta(r.Channel, form)
 	}
 }
@@ -148,16 +149,16 @@ func (c *Client) agree(m *membership, r *request) {
 
 // welcome puts a subscription among those of its channel and tells the client of it, with
 // the members as they are then.
-func (c *Client) welcome(m *membership, kind pusher.Kind, form form, way *past) {
-	name := m.channel.name
+func (c *Client) welcome(m *membership, kind pusher.Kind, form fanout.Form, way *fanout.Way) {
+	name := m.channel.Name
 	resumable, readable := c.recovers(), c.dialect == pusher.V2 && c.app.HistoryEnabled
 	for {
 		text, version := "{}", uint64(0)
 		if kind.Presence() {
 			text, version = hashOf(m.channel.roll)
 		}
-		e := entry{sock: c.sock, form: form, filter: m.filter, members: version, way: way, bound: c.delta.recent}
-		e.greet = func(at broker.Position, cached *event) {
+		e := fanout.Entry{Sock: c.sock, Form: form, Filter: m.filter, Members: version, Way: way, Bound: c.delta.recent}
+		e.Greet = func(at broker.Position, cached *fanout.Event) {
 			f := pusher.Control{Event: "subscription_succeeded", Internal: true, Channel: name, Text: text}
 			if c.dialect == pusher.V2 {
 				f.MessageID = c.hub.messageID()
@@ -171,12 +172,12 @@ func (c *Client) welcome(m *membership, kind pusher.Kind, form form, way *past) 
 			if readable {
 				f.Text = pusher.WithAttachSerial(f.Text, at.Offset)
 			}
-			c.send(controlFrame(c.dialect, 128+len(name)+len(text), &f))
-			if m.channel.caches {
+			c.send(fanout.ControlFrame(c.dialect, 128+len(name)+len(text), &f))
+			if m.channel.Caches {
 				c.greetCached(m.channel, form, cached)
 			}
 		}
-		isNew, stale := m.channel.shards[c.shard.id].put(&e)
+		isNew, stale := m.channel.Shards[c.shard.ID].Put(&e)
 		m.welcomed = m.welcomed || !stale
 		if isNew {
 			m.channel.roll.Count(1)

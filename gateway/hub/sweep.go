@@ -65,7 +65,7 @@ const basesSweep = 30 * time.Second
 // thinBases makes room when all channels together keep too many bases: those go first
 // that were silent for longest.
 func (h *Hub) thinBases() {
-	if h.hall.baseBytes.Load() <= h.opt.TotalBaseBytes {
+	if h.hall.BaseBytes.Load() <= h.opt.TotalBaseBytes {
 		return
 	}
 	type silent struct {
@@ -75,18 +75,18 @@ func (h *Hub) thinBases() {
 	var all []silent
 	for _, c := range h.attached() {
 		c.log.Lock()
-		if c.log.bases.size() > 0 {
+		if c.log.bases.Size() > 0 {
 			all = append(all, silent{c, c.log.count.Arrived()})
 		}
 		c.log.Unlock()
 	}
 	slices.SortFunc(all, func(a, b silent) int { return a.heard.Compare(b.heard) })
 	for _, s := range all {
-		if h.hall.baseBytes.Load() <= h.opt.TotalBaseBytes/4*3 {
+		if h.hall.BaseBytes.Load() <= h.opt.TotalBaseBytes/4*3 {
 			return
 		}
 		s.channel.log.Lock()
-		s.channel.log.bases.drop()
+		s.channel.log.bases.Drop()
 		s.channel.log.Unlock()
 	}
 }
@@ -111,7 +111,7 @@ func (h *Hub) expired(now time.Time) []*Channel {
 			continue
 		}
 		delete(h.idle, c)
-		delete(h.channels, channelKey{c.app.ID, c.name})
+		delete(h.channels, channelKey{c.app.ID, c.Name})
 		out = append(out, c)
 	}
 	return out

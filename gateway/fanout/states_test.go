@@ -1,4 +1,4 @@
-package hub
+package fanout
 
 import (
 	"fmt"
@@ -14,23 +14,23 @@ import (
 // subject is one subscription without a socket, of which the test does what a shard does.
 type subject struct {
 	stage *stage
-	list  *subscribers
+	list  *Subscribers
 	sub   *subscription
 }
 
-func newSubject(t *testing.T, f form) *subject {
+func newSubject(t *testing.T, f Form) *subject {
 	t.Helper()
 	s := newStage(true, 64, 1, 100)
 	filter, err := pusher.ParseFilter(`{"events":["tick"]}`)
 	if err != nil {
 		t.Fatal(err)
 	}
-	list := &s.channels[0].shards[0]
+	list := &s.channels[0].Shards[0]
 	list.list = []subscription{{out: &socket.Outbox{}, form: f, filter: list.filters.use(filter)}}
 	return &subject{stage: s, list: list, sub: &list.list[0]}
 }
 
-func (x *subject) publication(name, key string) *event {
+func (x *subject) publication(name, key string) *Event {
 	x.stage.offset++
 	p := x.stage.channels[0].prepare(&broker.Publication{
 		Event: broker.Event{
@@ -39,24 +39,24 @@ func (x *subject) publication(name, key string) *event {
 		},
 		Position: broker.Position{Epoch: "e", Offset: x.stage.offset}, Prev: x.stage.offset - 1, Time: x.stage.now,
 	})
-	for mode := range p.bases {
+	for mode := range p.Bases {
 		// None is full because of the interval.
-		p.bases[mode].full = false
+		p.Bases[mode].Full = false
 	}
 	return p
 }
 
 // get says what the subscription gets of a publication that the socket takes.
-func (x *subject) get(p *event) string {
+func (x *subject) get(p *Event) string {
 	base := x.list.base(x.sub, p)
 	f, full := x.list.frame(x.sub, p)
 	switch {
 	case full == nil:
-		return fmt.Sprintf("%d bare", p.pub.Offset)
+		return fmt.Sprintf("%d bare", p.Pub.Offset)
 	case f == full:
-		return fmt.Sprintf("%d full", p.pub.Offset)
+		return fmt.Sprintf("%d full", p.Pub.Offset)
 	}
-	return fmt.Sprintf("%d from %d", p.pub.Offset, p.bases[x.sub.form.mode()].recent[base].pub.Offset)
+	return fmt.Sprintf("%d from %d", p.Pub.Offset, p.Bases[x.sub.form.mode()].recent[base].Pub.Offset)
 }
 
 // step does something and says what came of it.
@@ -120,7 +120,7 @@ func (x *subject) String() string {
 	text += fmt.Sprintf(" holes %v", parts)
 	parts = nil
 	for _, p := range d.queue.inOrder() {
-		parts = append(parts, fmt.Sprint(p.pub.Offset))
+		parts = append(parts, fmt.Sprint(p.Pub.Offset))
 	}
 	return text + fmt.Sprintf(" queue %v skipped %d", parts, d.queue.skipped)
 }
@@ -131,10 +131,10 @@ func TestRooms05WhatASubscriptionHoldsAndGets(t *testing.T) {
 	type step struct{ what, got, then string }
 	for _, c := range []struct {
 		name  string
-		form  form
+		form  Form
 		steps []step
 	}{
-		{"by conflation value", formDelta | formKeyed, []step{
+		{"by conflation value", Delta | Keyed, []step{
 			{"tick a", "1 full", "live"},
 			{"tick a", "2 from 1", "live"},
 			{"tock a", "spared", "live holes [a:2] queue [] skipped 0"},
@@ -149,7 +149,7 @@ func TestRooms05WhatASubscriptionHoldsAndGets(t *testing.T) {
 			{"tick b", "11 from 9", "live holes [a:8] queue [] skipped 0"},
 			{"tick a", "12 from 8", "live"},
 		}},
-		{"a single base", formDelta, []step{
+		{"a single base", Delta, []step{
 			{"tick a", "1 full", "live"},
 			{"tick b", "2 from 1", "live"},
 			{"refused a", "waits", "behind holes [:2] queue [3] skipped 0"},
@@ -163,13 +163,13 @@ func TestRooms05WhatASubscriptionHoldsAndGets(t *testing.T) {
 			{"refused a", "waits", "behind holes [] queue [3] skipped 0"},
 			{"room", "3 bare", "live"},
 		}},
-		{"a gap ends everything", formDelta | formKeyed, []step{
+		{"a gap ends everything", Delta | Keyed, []step{
 			{"tick a", "1 full", "live"},
 			{"refused a", "waits", "behind holes [a:1] queue [2] skipped 0"},
 			{"gap", "told", "live"},
 			{"tick a", "3 full", "live"},
 		}},
-		{"one that holds nothing", formDelta | formKeyed, []step{
+		{"one that holds nothing", Delta | Keyed, []step{
 			{"tick a", "1 full", "live"},
 			{"tock a", "spared", "live holes [a:1] queue [] skipped 0"},
 			{"restart", "nothing held", "live"},
@@ -186,7 +186,7 @@ func TestRooms05WhatASubscriptionHoldsAndGets(t *testing.T) {
 					t.Fatalf("step %d, %s: %s, then %s; want %s, then %s", i+1, s.what, got, x, s.got, s.then)
 				}
 			}
-			if n := x.stage.hall.sockets.Budget().Bytes(); x.sub.state == live && n != 0 {
+			if n := x.stage.hall.Sockets.Budget().Bytes(); x.sub.state == live && n != 0 {
 				t.Errorf("nothing waits and %d bytes are held", n)
 			}
 		})
@@ -195,7 +195,7 @@ func TestRooms05WhatASubscriptionHoldsAndGets(t *testing.T) {
 
 // With more holes than are remembered a subscription holds nothing.
 func TestRooms05TooManyHoles(t *testing.T) {
-	x := newSubject(t, formDelta|formKeyed)
+	x := newSubject(t, Delta|Keyed)
 	for i := range maxHoles {
 		x.step(fmt.Sprint("tock ", i))
 	}

@@ -1,4 +1,4 @@
-package hub
+package fanout
 
 import (
 	"net"
@@ -21,22 +21,22 @@ const (
 	roundBytes = 256 << 10
 )
 
-// prepared is what goes to the subscribers of a channel, in one order: an *[event], a *[gap]
+// Prepared is what goes to the subscribers of a channel, in one order: an *[Event], a *[gap]
 // or a *[notice].
-type prepared interface {
+type Prepared interface {
 	// weight is about what it takes in memory, in bytes.
 	weight() int
 	// deliver gives it to the subscribers of a shard. Called by the shard's goroutine.
-	deliver(*shard, *subscribers)
+	deliver(*Shard, *Subscribers)
 	// passed notes that everybody was given it. The caller holds the lock.
-	passed(*subscribers)
+	passed(*Subscribers)
 }
 
 // job is one of them on its way to the subscribers of one shard. Without one it says that a
 // socket may go on through the past.
 type job struct {
-	to     *subscribers
-	p      prepared
+	to     *Subscribers
+	p      Prepared
 	behind *socket.Outbox
 }
 
@@ -47,11 +47,11 @@ func (j job) weight() int {
 	return j.p.weight()
 }
 
-// shard has the goroutine that puts publications into the outboxes of its connections and
+// Shard has the goroutine that puts publications into the outboxes of its connections and
 // writes them. What is in loop belongs to that goroutine alone.
-type shard struct {
-	hall *hall
-	id   int
+type Shard struct {
+	hall *Hall
+	ID   int
 
 	mu    rank.Mutex[rank.Shard]
 	work  sync.Cond // jobs, dirtied or stopping changed
@@ -62,33 +62,33 @@ type shard struct {
 	dirtied  []*socket.Outbox
 	stopping bool
 
-	writer *socket.Writer
+	Writer *socket.Writer
 
 	loop struct {
 		jobs  []job
 		dirty []*socket.Outbox
 		// behind has, for outboxes that were full, the channels with
 		// publications that wait for room.
-		behind map[*socket.Outbox][]*subscribers
+		behind map[*socket.Outbox][]*Subscribers
 		// past is how many bytes of the past may still be sent in this round, and later
 		// has who goes on in the next one.
 		past  int
 		later []job
 	}
 
-	delivered, conflated atomic.Uint64
+	Delivered, Conflated atomic.Uint64
 }
 
-func newShard(h *hall, id int) *shard {
-	s := &shard{hall: h, id: id}
+func newShard(h *Hall, id int) *Shard {
+	s := &Shard{hall: h, ID: id}
 	s.work.L, s.space.L = &s.mu, &s.mu
-	s.writer = h.sockets.NewWriter(s)
-	s.loop.behind = map[*socket.Outbox][]*subscribers{}
+	s.Writer = h.Sockets.NewWriter(s)
+	s.loop.behind = map[*socket.Outbox][]*Subscribers{}
 	return s
 }
 
 // post hands a job to the shard and waits while the shard is too far behind.
-func (s *shard) post(j job) {
+func (s *Shard) post(j job) {
 	s.mu.Lock()
 	for (len(s.jobs) >= maxJobs || s.bytes > maxJobBytes) && !s.stopping {
 		s.space.Wait()
@@ -100,26 +100,26 @@ func (s *shard) post(j job) {
 }
 
 // Mark implements [socket.Loop].
-func (s *shard) Mark(o *socket.Outbox) {
+func (s *Shard) Mark(o *socket.Outbox) {
 	s.mu.Lock()
 	s.dirtied = append(s.dirtied, o)
 	s.mu.Unlock()
 	s.work.Signal()
 }
 
-// open gives a connection its socket.
-func (s *shard) open(conn net.Conn, kind *socket.Kind) *socket.Socket {
-	return s.writer.Open(conn, kind)
+// Open gives a connection its socket.
+func (s *Shard) Open(conn net.Conn, kind *socket.Kind) *socket.Socket {
+	return s.Writer.Open(conn, kind)
 }
 
-// waiting is the number of publications that wait for the shard.
-func (s *shard) waiting() int {
+// Waiting is the number of publications that wait for the shard.
+func (s *Shard) Waiting() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.jobs)
 }
 
-func (s *shard) stop() {
+func (s *Shard) Stop() {
 	s.mu.Lock()
 	s.stopping = true
 	s.mu.Unlock()
@@ -127,8 +127,8 @@ func (s *shard) stop() {
 	s.space.Broadcast()
 }
 
-// run serves the shard until stop.
-func (s *shard) run() {
+// Run serves the shard until stop.
+func (s *Shard) Run() {
 	for s.next() {
 		s.loop.past = roundPast
 		for i := range s.loop.jobs {
@@ -140,13 +140,13 @@ func (s *shard) run() {
 		}
 		clear(s.loop.jobs)
 		for i, o := range s.loop.dirty {
-			s.writer.Flush(o)
+			s.Writer.Flush(o)
 			s.loop.dirty[i] = nil
 			if i%64 == 63 {
-				s.writer.Count()
+				s.Writer.Count()
 			}
 		}
-		s.writer.Count()
+		s.Writer.Count()
 		s.loop.dirty = s.loop.dirty[:0]
 		for _, j := range s.loop.later {
 			s.goOn(j)
@@ -161,7 +161,7 @@ func (s *shard) run() {
 }
 
 // next waits for work and takes a round of it.
-func (s *shard) next() bool {
+func (s *Shard) next() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for len(s.jobs) == 0 && len(s.dirtied) == 0 {
@@ -190,4 +190,4 @@ func (s *shard) next() bool {
 }
 
 // Forget implements [socket.Loop].
-func (s *shard) Forget(o *socket.Outbox) { delete(s.loop.behind, o) }
+func (s *Shard) Forget(o *socket.Outbox) { delete(s.loop.behind, o) }

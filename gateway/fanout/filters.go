@@ -1,4 +1,4 @@
-package hub
+package fanout
 
 import "github.com/sluicehq/sluice/gateway/pusher"
 
@@ -17,7 +17,7 @@ type filters struct {
 type sharedFilter struct {
 	filter *pusher.Filter
 	users  int
-	asked  *event
+	asked  *Event
 	passes bool
 }
 
@@ -61,13 +61,13 @@ func (f *filters) drop(n uint32) {
 }
 
 // passes tells whether a publication passes the filter with that number.
-func (f *filters) passes(n uint32, p *event) bool {
+func (f *filters) passes(n uint32, p *Event) bool {
 	if n == 0 {
 		return true
 	}
 	shared := &f.list[n-1]
 	if shared.asked != p {
-		shared.asked, shared.passes = p, shared.filter.Matches(p.pub.Name, p.pub.Tags)
+		shared.asked, shared.passes = p, shared.filter.Matches(p.Pub.Name, p.Pub.Tags)
 	}
 	return shared.passes
 }

@@ -1,4 +1,4 @@
-package hub
+package fanout
 
 import (
 	"github.com/sluicehq/sluice/gateway/socket"
@@ -34,9 +34,9 @@ func (o *outlook) saw(sub *subscription, f, full *socket.Frame) {
 
 // follow takes over what was seen with a publication. One that could not go out as a delta says
 // nothing about the next one.
-func (o *outlook) follow(seen *outlook, p *event) {
+func (o *outlook) follow(seen *outlook, p *Event) {
 	for f := range o {
-		if from := &p.bases[form(f).mode()]; !p.tracked || from.full || from.recent[0] == nil {
+		if from := &p.Bases[Form(f).mode()]; !p.Tracked || from.Full || from.recent[0] == nil {
 			seen[f] |= o[f]
 		}
 	}
@@ -44,18 +44,18 @@ func (o *outlook) follow(seen *outlook, p *event) {
 }
 
 // foresee makes the frames that are expected to be needed.
-func (p *event) foresee(o *outlook) {
+func (p *Event) foresee(o *outlook) {
 	for i, u := range o {
-		f := form(i)
+		f := Form(i)
 		if u == 0 {
 			continue
 		}
-		if f&formDelta == 0 || !p.tracked {
-			u.pack(p.bare(f.dialect(), f&formDelta != 0))
+		if f&Delta == 0 || !p.Tracked {
+			u.pack(p.Bare(f.Dialect(), f&Delta != 0))
 			continue
 		}
 		full := p.full(f)
-		if from := &p.bases[f.mode()]; u&asDelta != 0 && !from.full && from.recent[0] != nil {
+		if from := &p.Bases[f.mode()]; u&asDelta != 0 && !from.Full && from.recent[0] != nil {
 			if d := p.delta(f, 0); d != nil {
 				u.pack(d)
 				if u&inFull == 0 {

@@ -1,4 +1,4 @@
-package hub
+package fanout
 
 import (
 	"strconv"
@@ -15,16 +15,16 @@ type gap struct {
 	resumeFailed *socket.Frame
 }
 
-// miss tells all subscribers that publications are missing for good.
-func (l *line) miss(g broker.Gap) {
-	l.post(&gap{g, resumeFailed(l.name, &g, l.hall.messageID())})
+// Miss tells all subscribers that publications are missing for good.
+func (l *Line) Miss(g broker.Gap) {
+	l.Post(&gap{g, resumeFailed(l.Name, &g, l.Hall.MessageID())})
 }
 
-// weight implements [prepared].
+// weight implements [Prepared].
 func (g *gap) weight() int { return 256 }
 
-// deliver implements [prepared].
-func (g *gap) deliver(s *shard, to *subscribers) {
+// deliver implements [Prepared].
+func (g *gap) deliver(s *Shard, to *Subscribers) {
 	count := uint64(0)
 	to.mu.Lock()
 	for i := range to.list {
@@ -33,8 +33,8 @@ func (g *gap) deliver(s *shard, to *subscribers) {
 		case sub.state == behind:
 			s.giveUp(sub)
 		case sub.state == catching && s.interrupt(g, to, sub):
-		case sub.form&formV2 == 0:
-			if sub.out.End(s.hall.reconnect) {
+		case sub.form&V2 == 0:
+			if sub.out.End(s.hall.Reconnect) {
 				s.loop.dirty = append(s.loop.dirty, sub.out)
 			}
 		case s.push(sub.out, g.resumeFailed):
@@ -43,12 +43,12 @@ func (g *gap) deliver(s *shard, to *subscribers) {
 	}
 	to.done(g)
 	to.mu.Unlock()
-	s.delivered.Add(count)
+	s.Delivered.Add(count)
 }
 
-// passed implements [prepared]: what is held from before is worth nothing, and neither is what
+// passed implements [Prepared]: what is held from before is worth nothing, and neither is what
 // waits.
-func (g *gap) passed(s *subscribers) {
+func (g *gap) passed(s *Subscribers) {
 	s.last, s.epoch = g.Resume.Offset, g.Resume.Epoch
 	for i := range s.list {
 		s.list[i].since = s.last
@@ -81,7 +81,7 @@ func gapFailure(channel string, g *broker.Gap) *pusher.ResumeFailure {
 
 func resumeFailed(channel string, g *broker.Gap, messageID string) *socket.Frame {
 	d := pusher.AppendResumeFailed(nil, gapFailure(channel, g))
-	return controlFrame(pusher.V2, len(d)+128, &pusher.Control{
+	return ControlFrame(pusher.V2, len(d)+128, &pusher.Control{
 		Event: "resume_failed", Channel: channel, Text: string(d), MessageID: messageID,
 	})
 }

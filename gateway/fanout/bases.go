@@ -1,4 +1,4 @@
-package hub
+package fanout
 
 import (
 	"bytes"
@@ -10,16 +10,16 @@ import (
 )
 
 const (
-	// baseBytes bounds the bases kept for one channel.
-	baseBytes = 8 << 20
+	// MaxBaseBytes bounds the bases kept for one channel.
+	MaxBaseBytes = 8 << 20
 	// maxTracked is the largest frame that takes part in delta compression.
 	maxTracked = 1 << 20
 )
 
-// bases are the publications of one channel from which deltas can start. They belong to the
+// Bases are the publications of one channel from which deltas can start. They belong to the
 // owner of the channel.
-type bases struct {
-	line *line
+type Bases struct {
+	line *Line
 	// by mode; those of keyed mode are there only if the channel has a conflation path, and
 	// none if nothing is compressed.
 	by [modes]*delta.Bases[*texts]
@@ -33,31 +33,31 @@ type bases struct {
 	keys, bytes int
 }
 
-func newBases(l *line) bases {
-	b := bases{line: l}
-	if !l.delta.Enabled {
+func NewBases(l *Line) Bases {
+	b := Bases{line: l}
+	if !l.Delta.Enabled {
 		return b
 	}
 	limits := delta.Limits{
-		Keys: 1, Bytes: baseBytes, Age: time.Duration(l.delta.MaxAgeSeconds) * time.Second, Older: olderBases,
+		Keys: 1, Bytes: MaxBaseBytes, Age: time.Duration(l.Delta.MaxAgeSeconds) * time.Second, Older: olderBases,
 	}
-	b.by[singleBase] = delta.NewBases[*texts](limits)
-	if l.keyed {
-		limits.Keys = max(l.delta.MaxKeys, 1)
-		b.by[keyedBases] = delta.NewBases[*texts](limits)
+	b.by[SingleBase] = delta.NewBases[*texts](limits)
+	if l.Keyed {
+		limits.Keys = max(l.Delta.MaxKeys, 1)
+		b.by[KeyedBases] = delta.NewBases[*texts](limits)
 	}
 	return b
 }
 
-// begin starts a new life of the log: no earlier base or number means anything.
-func (b *bases) begin(epoch string) {
-	b.salt = delta.Salt(b.line.app, b.line.name, epoch)
+// Begin starts a new life of the log: no earlier base or number means anything.
+func (b *Bases) Begin(epoch string) {
+	b.salt = delta.Salt(b.line.App, b.line.Name, epoch)
 	b.number = 0
 	b.reset()
 }
 
 // reset makes the next tracked frame of every conflation value full.
-func (b *bases) reset() {
+func (b *Bases) reset() {
 	for _, m := range b.by {
 		if m != nil {
 			m.Reset()
@@ -65,21 +65,21 @@ func (b *bases) reset() {
 	}
 }
 
-// track makes a publication a base, if it takes part in delta compression, and full says
+// Track makes a publication a base, if it takes part in delta compression, and full says
 // that the interval asks for the full frame.
-func (b *bases) track(p *event, full bool) {
-	if !b.line.delta.Enabled {
+func (b *Bases) Track(p *Event, full bool) {
+	if !b.line.Delta.Enabled {
 		return
 	}
-	if poisoned(p.pub) {
+	if poisoned(p.Pub) {
 		b.reset()
 		return
 	}
 	if !b.line.tracks(p.texts) {
 		return
 	}
-	p.tracked = true
-	p.number = delta.Number(p.pub.Offset, b.salt)
+	p.Tracked = true
+	p.number = delta.Number(p.Pub.Offset, b.salt)
 	if p.number < b.number {
 		b.reset()
 	}
@@ -89,9 +89,9 @@ func (b *bases) track(p *event, full bool) {
 
 // put notes what deltas of a tracked publication may start from, and makes it
 // the newest base.
-func (b *bases) put(p *event, full bool) {
-	size := 2*len(p.pub.Data) + 512
-	if b.line.hall.baseBytes.Load() > b.line.hall.maxBases {
+func (b *Bases) put(p *Event, full bool) {
+	size := 2*len(p.Pub.Data) + 512
+	if b.line.Hall.BaseBytes.Load() > b.line.Hall.MaxBases {
 		// Full frames do without, until somebody has made room.
 		b.reset()
 		return
@@ -99,7 +99,7 @@ func (b *bases) put(p *event, full bool) {
 	// In keyed mode single-base clients are a minority. The runs of all
 	// conflation values end in their one, so theirs may need an end of its own.
 	b.run++
-	singleFull := full || b.line.keyed && b.run >= max(b.line.delta.Interval, 1)
+	singleFull := full || b.line.Keyed && b.run >= max(b.line.Delta.Interval, 1)
 	if singleFull {
 		b.run = 0
 	}
@@ -107,52 +107,52 @@ func (b *bases) put(p *event, full bool) {
 		if m == nil {
 			continue
 		}
-		line, key := &p.bases[mode], ""
-		line.full = singleFull
-		if mode == keyedBases {
-			line.full, key = full, p.key
+		line, key := &p.Bases[mode], ""
+		line.Full = singleFull
+		if mode == KeyedBases {
+			line.Full, key = full, p.Key
 		}
-		m.Recent(key, p.pub.Time, line.recent[:])
-		m.Put(key, p.pub.Offset, p.pub.Time, p.texts, size)
+		m.Recent(key, p.Pub.Time, line.recent[:])
+		m.Put(key, p.Pub.Offset, p.Pub.Time, p.texts, size)
 	}
 }
 
-// count tells the hall how many bases the channel keeps. Those of single-base mode beside
+// Count tells the hall how many bases the channel keeps. Those of single-base mode beside
 // others hold nothing of their own.
-func (b *bases) count() {
-	m := b.by[keyedBases]
+func (b *Bases) Count() {
+	m := b.by[KeyedBases]
 	if m == nil {
-		m = b.by[singleBase]
+		m = b.by[SingleBase]
 	}
 	if m == nil {
 		return
 	}
-	b.line.hall.baseKeys.Add(int64(m.Len() - b.keys))
-	b.line.hall.baseBytes.Add(int64(m.Bytes() - b.bytes))
+	b.line.Hall.BaseKeys.Add(int64(m.Len() - b.keys))
+	b.line.Hall.BaseBytes.Add(int64(m.Bytes() - b.bytes))
 	b.keys, b.bytes = m.Len(), m.Bytes()
 }
 
-// size is about how many bytes the bases take.
-func (b *bases) size() int { return b.bytes }
+// Size is about how many bytes the bases take.
+func (b *Bases) Size() int { return b.bytes }
 
-// drop forgets all bases.
-func (b *bases) drop() {
+// Drop forgets all bases.
+func (b *Bases) Drop() {
 	b.reset()
-	b.count()
+	b.Count()
 }
 
 // tracks says whether a publication takes part (protocol section 3.6).
-func (l *line) tracks(t *texts) bool {
-	pub := t.pub
+func (l *Line) tracks(t *texts) bool {
+	pub := t.Pub
 	if pub.Delta == broker.DeltaNever || t.shape == delta.Empty || t.shape == delta.Scalar || len(pub.Data) > maxTracked {
 		return false
 	}
-	if pub.Delta == broker.DeltaAlways || len(pub.Data) >= l.delta.MinSize {
+	if pub.Delta == broker.DeltaAlways || len(pub.Data) >= l.Delta.MinSize {
 		return true
 	}
 	// The V1 text decides for both dialects: the decision must be one.
 	ev := t.event(pusher.V1, t.embed)
-	return len(pusher.AppendBare(nil, pusher.V1, &ev)) >= l.delta.MinSize
+	return len(pusher.AppendBare(nil, pusher.V1, &ev)) >= l.Delta.MinSize
 }
 
 // poisoned tells whether a text would confuse clients that look for the old

@@ -1,4 +1,4 @@
-package hub
+package fanout
 
 import (
 	"encoding/base64"
@@ -22,9 +22,9 @@ import (
 // stage is a hall whose shard does nothing by itself: the test delivers, and
 // sockets read when the test says so.
 type stage struct {
-	hall     *hall
+	hall     *Hall
 	kind     *socket.Kind
-	shard    *shard
+	shard    *Shard
 	channels []*stageChannel
 	clients  map[string]*standIn
 	bound    int
@@ -34,9 +34,9 @@ type stage struct {
 
 // stageChannel is a channel with a model of the bases it should have.
 type stageChannel struct {
-	*line
+	*Line
 	stage     *stage
-	owned     bases
+	owned     Bases
 	published map[uint64]*broker.Publication
 	prev      uint64
 	// turns counts the publications by conflation value.
@@ -53,17 +53,17 @@ type standIn struct {
 	sock    *socket.Socket
 	dialect pusher.Dialect
 	single  bool
-	bound   *recency
+	bound   *Recency
 	joined  []int
 }
 
-func (c *standIn) form() form {
-	f := formDelta
+func (c *standIn) form() Form {
+	f := Delta
 	if c.dialect == pusher.V2 {
-		f |= formV2
+		f |= V2
 	}
 	if !c.single {
-		f |= formKeyed
+		f |= Keyed
 	}
 	return f
 }
@@ -71,24 +71,24 @@ func (c *standIn) form() form {
 func newStage(conflate bool, queue, channels, bound int) *stage {
 	s := &stage{clients: map[string]*standIn{}, bound: bound, now: time.Unix(1_700_000_000, 0)}
 	s.kind = &socket.Kind{Frames: queue, Bytes: 1 << 20, Last: websocket.Closing(4100, "slow")}
-	s.hall = newHall(&hall{
-		sockets:   socket.NewGroup(socket.Options{TotalBytes: 1 << 40, SlowAge: time.Second, Linger: time.Second, Now: time.Now}),
-		reconnect: websocket.Closing(4200, "gap"), messageID: func() string { return "m" },
-		encoded: func(time.Duration) {}, replayed: func(string, int) {}, maxBases: 1 << 40,
+	s.hall = NewHall(&Hall{
+		Sockets:   socket.NewGroup(socket.Options{TotalBytes: 1 << 40, SlowAge: time.Second, Linger: time.Second, Now: time.Now}),
+		Reconnect: websocket.Closing(4200, "gap"), MessageID: func() string { return "m" },
+		Encoded: func(time.Duration) {}, Replayed: func(string, int) {}, MaxBases: 1 << 40,
 	}, 1)
-	s.shard = s.hall.shards[0]
+	s.shard = s.hall.Shards[0]
 	path, err := delta.ParsePath("k")
 	if err != nil {
 		panic(err)
 	}
 	rules := app.Delta{Enabled: true, Algorithm: app.Fossil, Path: "k", Interval: 4, MinSize: 100, MaxAgeSeconds: 300, MaxKeys: 3, DeliverTags: true}
 	for i := range channels {
-		c := &stageChannel{stage: s, published: map[uint64]*broker.Publication{}, turns: map[string]int{}, line: &line{
-			hall: s.hall, app: "app", name: fmt.Sprint("ch", i), delta: rules, keyed: true, path: path, conflates: conflate,
-			report: func(*tally) {}, shards: make([]subscribers, 1),
+		c := &stageChannel{stage: s, published: map[uint64]*broker.Publication{}, turns: map[string]int{}, Line: &Line{
+			Hall: s.hall, App: "app", Name: fmt.Sprint("ch", i), Delta: rules, Keyed: true, Path: path, Conflates: conflate,
+			Report: func(*Tally) {}, Shards: make([]Subscribers, 1),
 		}}
-		c.owned = newBases(c.line)
-		c.owned.begin("e")
+		c.owned = NewBases(c.Line)
+		c.owned.Begin("e")
 		c.reset()
 		s.channels = append(s.channels, c)
 	}
@@ -96,13 +96,13 @@ func newStage(conflate bool, queue, channels, bound int) *stage {
 }
 
 // prepare does what the owner of a channel does.
-func (c *stageChannel) prepare(pub *broker.Publication) *event {
-	p := c.newEvent(pub)
+func (c *stageChannel) prepare(pub *broker.Publication) *Event {
+	p := c.NewEvent(pub)
 	if x := c.stage.clients[pub.ExcludeSocket]; x != nil {
-		p.exclude = x.sock
+		p.Exclude = x.sock
 	}
-	c.owned.track(p, c.turns[p.key]%4 == 0)
-	c.turns[p.key]++
+	c.owned.Track(p, c.turns[p.Key]%4 == 0)
+	c.turns[p.Key]++
 	return p
 }
 
@@ -116,7 +116,7 @@ func (c *stageChannel) reset() {
 // returns what deltas may start from.
 func (c *stageChannel) note(mode int, key string, pub *broker.Publication) []*broker.Publication {
 	fresh := func(p *broker.Publication) bool {
-		return pub.Time.Sub(p.Time) < time.Duration(c.delta.MaxAgeSeconds)*time.Second
+		return pub.Time.Sub(p.Time) < time.Duration(c.Delta.MaxAgeSeconds)*time.Second
 	}
 	c.order[mode] = slices.DeleteFunc(c.order[mode], func(k string) bool { return k == key })
 	for _, k := range slices.Clone(c.order[mode]) {
@@ -131,8 +131,8 @@ func (c *stageChannel) note(mode int, key string, pub *broker.Publication) []*br
 	}
 	c.tracked[mode][key] = append([]*broker.Publication{pub}, bases[:min(len(bases), olderBases)]...)
 	c.order[mode] = append(c.order[mode], key)
-	most := c.delta.MaxKeys
-	if mode == singleBase {
+	most := c.Delta.MaxKeys
+	if mode == SingleBase {
 		most = 1
 	}
 	for len(c.order[mode]) > most {
@@ -157,7 +157,7 @@ type twin struct {
 }
 
 type twinChannel struct {
-	form   form
+	form   Form
 	filter *pusher.Filter
 	// last has the socket's last tracked publication by key.
 	last map[string]uint64
@@ -187,16 +187,16 @@ func (s *stage) deliver(ch int, pub *broker.Publication, sockets []*twin) {
 		c.reset()
 	}
 	var bases [modes][]*broker.Publication
-	if p.tracked {
-		bases[keyedBases], bases[singleBase] = c.note(keyedBases, p.key, pub), c.note(singleBase, "", pub)
+	if p.Tracked {
+		bases[KeyedBases], bases[SingleBase] = c.note(KeyedBases, p.Key, pub), c.note(SingleBase, "", pub)
 	}
 	for _, tw := range sockets {
-		if j := tw.joined[ch]; j != nil && !tw.gone && p.exclude != tw.client.sock && (j.filter == nil || j.filter.Matches(pub.Name, pub.Tags)) {
+		if j := tw.joined[ch]; j != nil && !tw.gone && p.Exclude != tw.client.sock && (j.filter == nil || j.filter.Matches(pub.Name, pub.Tags)) {
 			m := j.form.mode()
-			j.due = append(j.due, expected{pub, p.tracked && j.form&formDelta != 0, p.keyOf(j.form), p.bases[m].full, bases[m]})
+			j.due = append(j.due, expected{pub, p.Tracked && j.form&Delta != 0, p.keyOf(j.form), p.Bases[m].Full, bases[m]})
 		}
 	}
-	p.deliver(s.shard, &c.shards[0])
+	p.deliver(s.shard, &c.Shards[0])
 }
 
 // read takes everything from the outbox of a socket as a writer does.
@@ -225,7 +225,7 @@ func (tw *twin) frame(t *rapid.T, f *socket.Frame) {
 	if err := json.Unmarshal(f.Payload(), &m); err != nil {
 		t.Fatal(err)
 	}
-	ch := slices.IndexFunc(tw.stage.channels, func(c *stageChannel) bool { return c.name == m.Channel })
+	ch := slices.IndexFunc(tw.stage.channels, func(c *stageChannel) bool { return c.Name == m.Channel })
 	_, event, _ := strings.Cut(m.Event, ":")
 	if event == "subscription_succeeded" {
 		return
@@ -316,7 +316,7 @@ func (tw *twin) judge(t *rapid.T, ch int, text string, wasDelta bool, base strin
 	usable := has && slices.ContainsFunc(e.bases, func(p *broker.Publication) bool { return p.Offset == held })
 	if wasDelta != (usable && !e.full) {
 		t.Fatalf("publication %d of %s, key %q: delta is %v; the socket holds %d (%v), may be used: %v, full is due: %v",
-			e.pub.Offset, tw.stage.channels[ch].name, e.key, wasDelta, held, has, usable, e.full)
+			e.pub.Offset, tw.stage.channels[ch].Name, e.key, wasDelta, held, has, usable, e.full)
 	}
 	if wasDelta && !strings.Contains(tw.texts[base], string(tw.stage.channels[ch].published[held].Data)) {
 		t.Fatalf("the delta starts from %s, the socket's last one is %d", tw.texts[base], held)
@@ -327,18 +327,18 @@ func (tw *twin) judge(t *rapid.T, ch int, text string, wasDelta bool, base strin
 func (tw *twin) join(ch int, filter *pusher.Filter) {
 	c, f := tw.stage.channels[ch], tw.client.form()
 	tw.client.joined = append(tw.client.joined, ch)
-	c.shards[0].put(&entry{sock: tw.client.sock, form: f, filter: filter, bound: tw.client.bound, greet: func(broker.Position, *event) {
-		tw.client.sock.Send(websocket.Seal(append(websocket.Buffer(0), `{"event":"pusher_internal:subscription_succeeded","channel":"`+c.name+`","data":"{}"}`...), websocket.Text))
+	c.Shards[0].Put(&Entry{Sock: tw.client.sock, Form: f, Filter: filter, Bound: tw.client.bound, Greet: func(broker.Position, *Event) {
+		tw.client.sock.Send(websocket.Seal(append(websocket.Buffer(0), `{"event":"pusher_internal:subscription_succeeded","channel":"`+c.Name+`","data":"{}"}`...), websocket.Text))
 	}})
 	tw.joined[ch] = &twinChannel{form: f, filter: filter, last: map[string]uint64{}}
 	if n := len(tw.client.joined); tw.client.bound == nil && n > tw.stage.bound {
-		tw.client.bound = newRecency(tw.stage.bound)
+		tw.client.bound = NewRecency(tw.stage.bound)
 		for i, ch := range tw.client.joined {
-			to := &tw.stage.channels[ch].shards[0]
+			to := &tw.stage.channels[ch].Shards[0]
 			if i < n-1 {
-				tw.client.bound.touch(to)
+				tw.client.bound.Touch(to)
 			}
-			to.limitTo(tw.client.sock.Outbox(), tw.client.bound)
+			to.LimitTo(tw.client.sock.Outbox(), tw.client.bound)
 		}
 		tw.uses = slices.Clone(tw.client.joined[max(0, n-1-tw.stage.bound) : n-1])
 	}
@@ -346,7 +346,7 @@ func (tw *twin) join(ch int, filter *pusher.Filter) {
 
 func (tw *twin) leave(ch int) {
 	c := tw.stage.channels[ch]
-	c.shards[0].drop(tw.client.sock.Outbox())
+	c.Shards[0].Drop(tw.client.sock.Outbox())
 	tw.client.joined = slices.DeleteFunc(tw.client.joined, func(x int) bool { return x == ch })
 	delete(tw.joined, ch)
 	tw.uses = slices.DeleteFunc(tw.uses, func(x int) bool { return x == ch })
@@ -359,7 +359,7 @@ func TestSharedBasesAgreeWithCopiesPerSocket(t *testing.T) {
 		var sockets []*twin
 		for i := range 4 {
 			v2, single := rapid.Bool().Draw(t, "v2"), rapid.Bool().Draw(t, "single")
-			c := &standIn{id: fmt.Sprint(i), single: single, sock: s.shard.open(nil, s.kind)}
+			c := &standIn{id: fmt.Sprint(i), single: single, sock: s.shard.Open(nil, s.kind)}
 			if v2 {
 				c.dialect = pusher.V2
 			}
@@ -388,7 +388,7 @@ func TestSharedBasesAgreeWithCopiesPerSocket(t *testing.T) {
 				tw.leave(ch)
 			case what == 4 && j != nil:
 				tw.read(t)
-				s.channels[ch].shards[0].forget(tw.client.sock.Outbox())
+				s.channels[ch].Shards[0].Forget(tw.client.sock.Outbox())
 				tw.forget(ch)
 			case what == 5:
 				tw.slow = !tw.slow

@@ -1,16 +1,16 @@
-package hub
+package fanout
 
 import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/gateway/socket"
 )
 
-// deliver implements [prepared]: it puts a publication into the outboxes of those who get it
+// deliver implements [Prepared]: it puts a publication into the outboxes of those who get it
 // now.
-func (p *event) deliver(s *shard, to *subscribers) {
-	var sum tally
+func (p *Event) deliver(s *Shard, to *Subscribers) {
+	var sum Tally
 	count := uint64(0)
-	conflates := p.line.conflates
+	conflates := p.line.Conflates
 	p.foresee(&to.outlook)
 	var seen outlook
 	to.mu.Lock()
@@ -58,15 +58,15 @@ func (p *event) deliver(s *shard, to *subscribers) {
 	to.filters.forgetLast()
 	to.mu.Unlock()
 	to.outlook.follow(&seen, p)
-	s.delivered.Add(count)
+	s.Delivered.Add(count)
 	p.line.sent(&sum)
 }
 
 // keep holds a publication back for a socket that is behind.
-func (s *shard) keep(p *event, to *subscribers, sub *subscription) {
+func (s *Shard) keep(p *Event, to *Subscribers, sub *subscription) {
 	replaced, tooMany := to.fallBehind(sub, p)
 	if replaced {
-		s.conflated.Add(1)
+		s.Conflated.Add(1)
 	}
 	if tooMany {
 		s.giveUp(sub)
@@ -74,14 +74,14 @@ func (s *shard) keep(p *event, to *subscribers, sub *subscription) {
 }
 
 // giveUp closes a socket to which more is missing than can be told in a few words.
-func (s *shard) giveUp(sub *subscription) {
+func (s *Shard) giveUp(sub *subscription) {
 	if sub.out.GiveUp(socket.ByQueue) == socket.Overflowed {
 		s.loop.dirty = append(s.loop.dirty, sub.out)
 	}
 }
 
 // push queues a frame that the socket gets in any case, and reports whether it took it.
-func (s *shard) push(o *socket.Outbox, f *socket.Frame) bool {
+func (s *Shard) push(o *socket.Outbox, f *socket.Frame) bool {
 	switch o.Push(f) {
 	case socket.Dropped:
 		return false
@@ -96,7 +96,7 @@ func (s *shard) push(o *socket.Outbox, f *socket.Frame) bool {
 
 // CatchUp gives a socket that has taken everything what waited for it. It implements
 // [socket.Loop].
-func (s *shard) CatchUp(o *socket.Outbox) {
+func (s *Shard) CatchUp(o *socket.Outbox) {
 	channels := s.loop.behind[o]
 	rest := channels[:0]
 	for _, to := range channels {
@@ -113,7 +113,7 @@ func (s *shard) CatchUp(o *socket.Outbox) {
 }
 
 // catchUp reports whether the socket is no longer behind in a channel.
-func (s *shard) catchUp(o *socket.Outbox, to *subscribers) bool {
+func (s *Shard) catchUp(o *socket.Outbox, to *Subscribers) bool {
 	to.mu.Lock()
 	defer to.mu.Unlock()
 	i, ok := to.index[o]
@@ -124,7 +124,7 @@ func (s *shard) catchUp(o *socket.Outbox, to *subscribers) bool {
 	for n, p := range q.inOrder() {
 		if n == 0 && q.skipped > 0 {
 			// Only a socket with an empty outbox comes here: this fits.
-			if o.Offer(conflatedFrame(p.line.name, sub.form.dialect(), q, s.hall.messageID())) == socket.Refused {
+			if o.Offer(conflatedFrame(p.line.Name, sub.form.Dialect(), q, s.hall.MessageID())) == socket.Refused {
 				return false
 			}
 			q.told()
@@ -137,12 +137,12 @@ func (s *shard) catchUp(o *socket.Outbox, to *subscribers) bool {
 			return true
 		}
 		if full != nil {
-			var one tally
+			var one Tally
 			one.add(f, full)
 			p.line.sent(&one)
 			to.used(sub)
 		}
-		s.delivered.Add(1)
+		s.Delivered.Add(1)
 		for _, f := range to.caughtUp(sub, p) {
 			if o.Push(f) == socket.Overflowed {
 				break
@@ -158,7 +158,7 @@ func conflatedFrame(channel string, d pusher.Dialect, q *queue, messageID string
 	if d != pusher.V2 {
 		messageID = ""
 	}
-	return controlFrame(d, 128+len(channel), &pusher.Control{
+	return ControlFrame(d, 128+len(channel), &pusher.Control{
 		Event: "conflated", Channel: channel, MessageID: messageID,
 		Object: pusher.AppendConflatedData(nil, q.skipped, q.first, q.last),
 	})

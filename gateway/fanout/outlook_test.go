@@ -1,4 +1,4 @@
-package hub
+package fanout
 
 import (
 	"fmt"
@@ -17,22 +17,22 @@ func TestRooms07FramesAreMadeBeforeTheLock(t *testing.T) {
 	s := newStage(false, 64, 1, 100)
 	c := s.channels[0]
 	for _, of := range []struct {
-		form     form
+		form     Form
 		deflates bool
-	}{{0, false}, {formV2, true}, {formDelta | formKeyed, false}, {formDelta | formKeyed | formV2, true}, {formDelta | formVCDIFF, false}} {
+	}{{0, false}, {V2, true}, {Delta | Keyed, false}, {Delta | Keyed | V2, true}, {Delta | VCDIFF, false}} {
 		kind := *s.kind
 		if of.deflates {
 			kind.Form = websocket.Packed
 		}
-		c.shards[0].put(&entry{sock: s.shard.open(nil, &kind), form: of.form, greet: func(broker.Position, *event) {}})
+		c.Shards[0].Put(&Entry{Sock: s.shard.Open(nil, &kind), Form: of.form, Greet: func(broker.Position, *Event) {}})
 	}
-	event := func(n int) *event {
+	event := func(n int) *Event {
 		return c.prepare(&broker.Publication{
 			Event:    broker.Event{Name: "tick", Data: fmt.Appendf(nil, `{"k":"a","n":%d,"pad":%q}`, n, strings.Repeat("steady ", 200))},
 			Position: broker.Position{Epoch: "e", Offset: uint64(n)}, Prev: uint64(n - 1), Time: s.now,
 		})
 	}
-	to := &c.shards[0]
+	to := &c.Shards[0]
 	// The interval is 4: full frames and deltas have both been seen, and a delta follows.
 	for n := 1; n <= 5; n++ {
 		event(n).deliver(s.shard, to)
@@ -48,7 +48,7 @@ func TestRooms07FramesAreMadeBeforeTheLock(t *testing.T) {
 		if p.plain[pusher.V1].Load() == nil || p.plain[pusher.V2].Load() == nil {
 			return false
 		}
-		for _, f := range []form{formKeyed, formKeyed | formV2, formVCDIFF} {
+		for _, f := range []Form{Keyed, Keyed | V2, VCDIFF} {
 			if p.deltas[f].Load() == nil {
 				return false
 			}
@@ -66,7 +66,7 @@ func TestRooms07FramesAreMadeBeforeTheLock(t *testing.T) {
 
 // occupy keeps the shard from a job that is to be posted, until the function is called that
 // it returns.
-func (s *subscribers) occupy() (free func()) {
+func (s *Subscribers) occupy() (free func()) {
 	occupied, release, freed := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(freed)

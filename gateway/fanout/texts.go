@@ -1,8 +1,9 @@
-package hub
+package fanout
 
 import (
-	"github.com/sluicehq/sluice/gateway/count"
 	"sync/atomic"
+
+	"github.com/sluicehq/sluice/gateway/count"
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/rank"
@@ -16,8 +17,8 @@ import (
 // deltas are made from. It refers to no other publication, so that a base keeps
 // nothing but itself alive.
 type texts struct {
-	line *line
-	pub  *broker.Publication
+	line *Line
+	Pub  *broker.Publication
 	// embed writes the data as JSON (protocol section 3.7).
 	embed bool
 	// raw data of a client event is JSON and travels as it is, everywhere.
@@ -25,7 +26,7 @@ type texts struct {
 	// shape is that of the data, if it was looked at.
 	shape  delta.Shape
 	number uint32
-	key    string
+	Key    string
 
 	mu     rank.Mutex[rank.Texts]
 	marked [4]atomic.Pointer[socket.Frame] // by formV2 | formKeyed
@@ -33,28 +34,28 @@ type texts struct {
 
 func (t *texts) event(d pusher.Dialect, embed bool) pusher.EventFrame {
 	f := pusher.EventFrame{
-		Event: t.pub.Name, Channel: t.line.name, Data: t.pub.Data,
-		EmbedData: embed || t.raw, UserID: t.pub.UserID,
+		Event: t.Pub.Name, Channel: t.line.Name, Data: t.Pub.Data,
+		EmbedData: embed || t.raw, UserID: t.Pub.UserID,
 	}
 	if d == pusher.V2 {
-		if t.line.delta.DeliverTags {
-			f.Tags = t.pub.Tags
+		if t.line.Delta.DeliverTags {
+			f.Tags = t.Pub.Tags
 		}
-		f.MessageID, f.Extras = t.pub.ID(), t.pub.Extras
-		if t.line.serials {
-			f.StreamID, f.Serial = t.pub.Epoch, t.pub.Offset
+		f.MessageID, f.Extras = t.Pub.ID(), t.Pub.Extras
+		if t.line.Serials {
+			f.StreamID, f.Serial = t.Pub.Epoch, t.Pub.Offset
 		}
 	}
 	return f
 }
 
 func (t *texts) mark(keyed bool) pusher.Mark {
-	return pusher.Mark{Sequence: t.number, Keyed: keyed, Key: t.key}
+	return pusher.Mark{Sequence: t.number, Keyed: keyed, Key: t.Key}
 }
 
 // full returns the full frame with its markers.
-func (t *texts) full(f form) *socket.Frame {
-	slot := &t.marked[f&(formV2|formKeyed)]
+func (t *texts) full(f Form) *socket.Frame {
+	slot := &t.marked[f&(V2|Keyed)]
 	if frame := slot.Load(); frame != nil {
 		return frame
 	}
@@ -63,30 +64,30 @@ func (t *texts) full(f form) *socket.Frame {
 	if frame := slot.Load(); frame != nil {
 		return frame
 	}
-	ev := t.event(f.dialect(), t.embed)
-	buf := websocket.Buffer(len(t.pub.Data) + 192)
-	frame := websocket.Seal(pusher.AppendMarked(buf, f.dialect(), &ev, t.mark(f&formKeyed != 0)), websocket.Text)
+	ev := t.event(f.Dialect(), t.embed)
+	buf := websocket.Buffer(len(t.Pub.Data) + 192)
+	frame := websocket.Seal(pusher.AppendMarked(buf, f.Dialect(), &ev, t.mark(f&Keyed != 0)), websocket.Text)
 	slot.Store(frame)
 	return frame
 }
 
-// newEvent is a publication as it is read from the log. Its frames are plain.
-func (l *line) newEvent(pub *broker.Publication) *event {
-	t := &texts{line: l, pub: pub}
-	if (l.delta.Enabled || pub.Origin == broker.OriginClient) && pub.Skipped == "" {
+// NewEvent is a publication as it is read from the log. Its frames are plain.
+func (l *Line) NewEvent(pub *broker.Publication) *Event {
+	t := &texts{line: l, Pub: pub}
+	if (l.Delta.Enabled || pub.Origin == broker.OriginClient) && pub.Skipped == "" {
 		t.shape = delta.ShapeOf(pub.Data)
 	}
-	if l.keyed {
-		t.key = count.Value(&pub.Event, t.shape, l.path)
+	if l.Keyed {
+		t.Key = count.Value(&pub.Event, t.shape, l.Path)
 	}
-	t.embed = l.delta.Enabled && t.shape == delta.Structure
+	t.embed = l.Delta.Enabled && t.shape == delta.Structure
 	t.raw = pub.Origin == broker.OriginClient && (t.shape == delta.Structure || t.shape == delta.Scalar)
-	return &event{texts: t}
+	return &Event{texts: t}
 }
 
-// reread is a publication that was read from the log for somebody. Its frames are plain.
-func (l *line) reread(pub *broker.Publication) *event {
-	p := l.newEvent(pub)
+// Reread is a publication that was read from the log for somebody. Its frames are plain.
+func (l *Line) Reread(pub *broker.Publication) *Event {
+	p := l.NewEvent(pub)
 	p.reread = true
 	return p
 }

@@ -1,4 +1,4 @@
-package hub
+package fanout
 
 import (
 	"github.com/sluicehq/sluice/gateway/socket"
@@ -11,7 +11,7 @@ import (
 type subscription struct {
 	out   *socket.Outbox
 	since uint64
-	form  form
+	form  Form
 	state state
 	marks marks
 	// filter is a number of [filters].
@@ -51,11 +51,11 @@ type details struct {
 	// queue is what waits while the subscription is behind.
 	queue queue
 	// past is the way of a subscription that is catching up.
-	past *past
+	past *Way
 }
 
 // detail returns the details of a subscription, to be filled.
-func (s *subscribers) detail(sub *subscription) *details {
+func (s *Subscribers) detail(sub *subscription) *details {
 	d := s.details[sub.out]
 	if d == nil {
 		if s.details == nil {
@@ -68,7 +68,7 @@ func (s *subscribers) detail(sub *subscription) *details {
 }
 
 // tidy lets the details of a subscription go that has none any more.
-func (s *subscribers) tidy(sub *subscription) {
+func (s *Subscribers) tidy(sub *subscription) {
 	if sub.state == live && sub.marks&holed == 0 {
 		delete(s.details, sub.out)
 	}
@@ -80,7 +80,7 @@ type fate uint8
 const (
 	// had: nothing, the socket has it from before.
 	had fate = iota
-	// spared: it is not meant for this subscription, see [subscribers.missed].
+	// spared: it is not meant for this subscription, see [Subscribers.missed].
 	spared
 	// due: the socket gets its frame now.
 	due
@@ -91,11 +91,11 @@ const (
 )
 
 // fate decides about a publication that is delivered.
-func (s *subscribers) fate(sub *subscription, p *event) fate {
+func (s *Subscribers) fate(sub *subscription, p *Event) fate {
 	switch {
 	case sub.state == catching:
 		return met
-	case p.pub.Offset <= sub.since:
+	case p.Pub.Offset <= sub.since:
 		return had
 	case !s.concerns(sub, p):
 		return spared
@@ -106,16 +106,16 @@ func (s *subscribers) fate(sub *subscription, p *event) fate {
 }
 
 // concerns tells whether a publication is meant for a subscription.
-func (s *subscribers) concerns(sub *subscription, p *event) bool {
-	return (p.exclude == nil || sub.out.Socket() != p.exclude) && s.filters.passes(sub.filter, p)
+func (s *Subscribers) concerns(sub *subscription, p *Event) bool {
+	return (p.Exclude == nil || sub.out.Socket() != p.Exclude) && s.filters.passes(sub.filter, p)
 }
 
 // frame is what a subscription gets of a publication: the delta from what the socket holds,
 // if there is one. full is the frame that it stands for, nil if the publication does not
 // take part in delta compression for this subscription.
-func (s *subscribers) frame(sub *subscription, p *event) (f, full *socket.Frame) {
-	if sub.form&formDelta == 0 || !p.tracked {
-		return p.bare(sub.form.dialect(), sub.form&formDelta != 0), nil
+func (s *Subscribers) frame(sub *subscription, p *Event) (f, full *socket.Frame) {
+	if sub.form&Delta == 0 || !p.Tracked {
+		return p.Bare(sub.form.Dialect(), sub.form&Delta != 0), nil
 	}
 	if sub.marks&bounded != 0 && !s.recent[sub.out].has(s) {
 		s.restart(sub)
@@ -130,25 +130,25 @@ func (s *subscribers) frame(sub *subscription, p *event) (f, full *socket.Frame)
 }
 
 // used notes that a frame which stands for a full one was sent.
-func (s *subscribers) used(sub *subscription) {
+func (s *Subscribers) used(sub *subscription) {
 	if sub.marks&bounded != 0 {
-		s.recent[sub.out].touch(s)
+		s.recent[sub.out].Touch(s)
 	}
 }
 
 // fallBehind puts a publication into the queue of a subscription, which is behind from then
 // on. It tells whether an older one gave way, and whether too many wait.
-func (s *subscribers) fallBehind(sub *subscription, p *event) (replaced, tooMany bool) {
+func (s *Subscribers) fallBehind(sub *subscription, p *Event) (replaced, tooMany bool) {
 	q := &s.detail(sub).queue
 	sub.state = behind
-	replaced = q.put(p, p.line.hall.sockets.Budget())
+	replaced = q.put(p, p.line.Hall.Sockets.Budget())
 	s.missed(sub, p)
-	return replaced, len(q.newest) > max(p.line.delta.MaxKeys, 1)
+	return replaced, len(q.newest) > max(p.line.Delta.MaxKeys, 1)
 }
 
 // caughtUp notes that the socket got a publication out of the queue. With the last one the
 // subscription is live again, and what else waited is returned.
-func (s *subscribers) caughtUp(sub *subscription, p *event) (late []*socket.Frame) {
+func (s *Subscribers) caughtUp(sub *subscription, p *Event) (late []*socket.Frame) {
 	q := &s.details[sub.out].queue
 	q.take(p)
 	s.receivedLate(sub, p)

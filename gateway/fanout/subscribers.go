@@ -1,4 +1,4 @@
-package hub
+package fanout
 
 import (
 	"github.com/sluicehq/sluice/broker"
@@ -7,8 +7,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/socket"
 )
 
-// subscribers is the part of a channel's subscribers that lives in one shard.
-type subscribers struct {
+// Subscribers is the part of a channel's subscribers that lives in one shard.
+type Subscribers struct {
 	outlook outlook
 
 	mu    rank.Mutex[rank.Subscribers]
@@ -18,9 +18,9 @@ type subscribers struct {
 	details map[*socket.Outbox]*details
 	// recent has, for subscriptions with the mark bounded, what bounds the channels of
 	// their connections.
-	recent map[*socket.Outbox]*recency
+	recent map[*socket.Outbox]*Recency
 	// cached is the last event of a cache channel, up to last.
-	cached *event
+	cached *Event
 	// filters are those of the list.
 	filters filters
 	// last is the offset up to which the list has been served.
@@ -39,34 +39,34 @@ type subscribers struct {
 
 // done notes that what was posted was given to everybody in the list. The caller holds the
 // lock.
-func (s *subscribers) done(p prepared) {
+func (s *Subscribers) done(p Prepared) {
 	p.passed(s)
 	s.posted--
 }
 
-// begin notes where the feed of the channel begins.
-func (s *subscribers) begin(at broker.Position) {
+// Begin notes where the feed of the channel begins.
+func (s *Subscribers) Begin(at broker.Position) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.last, s.epoch = max(s.last, at.Offset), at.Epoch
 }
 
-// served is the place up to which everybody was given everything.
-func (s *subscribers) served() broker.Position {
+// Served is the place up to which everybody was given everything.
+func (s *Subscribers) Served() broker.Position {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return broker.Position{Epoch: s.epoch, Offset: s.last}
 }
 
-// skip notes a publication that did not concern this shard, because it has no
+// Skip notes a publication that did not concern this shard, because it has no
 // subscribers and none before it is on its way. It reports false if it may concern it.
-func (s *subscribers) skip(p prepared) bool {
+func (s *Subscribers) Skip(p Prepared) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.pass(p)
 }
 
-func (s *subscribers) pass(p prepared) bool {
+func (s *Subscribers) pass(p Prepared) bool {
 	if len(s.list) > 0 || s.posted > 0 {
 		return false
 	}
@@ -76,7 +76,7 @@ func (s *subscribers) pass(p prepared) bool {
 
 // wants is skip for a publication that the caller posts to the shard if it reports
 // true.
-func (s *subscribers) wants(p prepared) bool {
+func (s *Subscribers) wants(p Prepared) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.pass(p) {
@@ -86,64 +86,64 @@ func (s *subscribers) wants(p prepared) bool {
 	return true
 }
 
-// entry is a subscription as it is put among the others.
-type entry struct {
-	sock   *socket.Socket
-	form   form
-	filter *pusher.Filter
-	// members is the version of the members that the client is told, 0 for none.
-	members uint64
-	// way is that through the past, nil for a subscription that is live at once.
-	way *past
-	// bound bounds the channels with bases of its connection, nil for no bound.
-	bound *recency
-	// greet tells the client, under the lock, so that this precedes every publication that
+// Entry is a subscription as it is put among the others.
+type Entry struct {
+	Sock   *socket.Socket
+	Form   Form
+	Filter *pusher.Filter
+	// Members is the version of the members that the client is told, 0 for none.
+	Members uint64
+	// Way is that through the past, nil for a subscription that is live at once.
+	Way *Way
+	// Bound bounds the channels with bases of its connection, nil for no bound.
+	Bound *Recency
+	// Greet tells the client, under the lock, so that this precedes every publication that
 	// the socket gets. cached is the last event of a cache channel.
-	greet func(at broker.Position, cached *event)
+	Greet func(at broker.Position, cached *Event)
 }
 
-// put adds a subscription or changes its form and filter. It reports whether the socket is
+// Put adds a subscription or changes its form and filter. It reports whether the socket is
 // new, and whether nothing was done because there are newer members.
-func (s *subscribers) put(e *entry) (isNew, stale bool) {
+func (s *Subscribers) Put(e *Entry) (isNew, stale bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e.members > 0 && s.present > e.members {
+	if e.Members > 0 && s.present > e.Members {
 		return false, true
 	}
-	if s.present < e.members {
+	if s.present < e.Members {
 		if s.greeted == nil {
 			s.greeted = map[*socket.Outbox]uint64{}
 		}
-		s.greeted[e.sock.Outbox()] = e.members
+		s.greeted[e.Sock.Outbox()] = e.Members
 	}
-	e.greet(broker.Position{Epoch: s.epoch, Offset: s.last}, s.cached)
-	if i, ok := s.index[e.sock.Outbox()]; ok {
+	e.Greet(broker.Position{Epoch: s.epoch, Offset: s.last}, s.cached)
+	if i, ok := s.index[e.Sock.Outbox()]; ok {
 		sub := &s.list[i]
 		s.mend(sub)
 		s.filters.drop(sub.filter)
-		sub.form, sub.since, sub.filter = e.form, s.last, s.filters.use(e.filter)
-		if e.way != nil && !e.way.held.Load() {
-			s.travel(sub, e.way)
+		sub.form, sub.since, sub.filter = e.Form, s.last, s.filters.use(e.Filter)
+		if e.Way != nil && !e.Way.Held.Load() {
+			s.travel(sub, e.Way)
 		}
 		return false, false
 	}
 	if s.index == nil {
 		s.index = map[*socket.Outbox]int32{}
 	}
-	sub := subscription{out: e.sock.Outbox(), since: s.last, form: e.form, filter: s.filters.use(e.filter)}
+	sub := subscription{out: e.Sock.Outbox(), since: s.last, form: e.Form, filter: s.filters.use(e.Filter)}
 	s.index[sub.out] = int32(len(s.list))
 	s.list = append(s.list, sub)
-	if e.bound != nil {
-		s.limit(&s.list[len(s.list)-1], e.bound)
+	if e.Bound != nil {
+		s.limit(&s.list[len(s.list)-1], e.Bound)
 	}
-	if e.way != nil {
-		s.travel(&s.list[len(s.list)-1], e.way)
+	if e.Way != nil {
+		s.travel(&s.list[len(s.list)-1], e.Way)
 	}
 	return true, false
 }
 
-// remember notes the last event of a cache channel that was there before it was followed.
-func (s *subscribers) remember(p *event) {
+// Remember notes the last event of a cache channel that was there before it was followed.
+func (s *Subscribers) Remember(p *Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.cached == nil {
@@ -151,9 +151,9 @@ func (s *subscribers) remember(p *event) {
 	}
 }
 
-// reform changes the form of a subscription. A socket holds no marked text from
+// Reform changes the form of a subscription. A socket holds no marked text from
 // before it took part in delta compression, so it starts from here.
-func (s *subscribers) reform(o *socket.Outbox, f form) {
+func (s *Subscribers) Reform(o *socket.Outbox, f Form) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	i, ok := s.index[o]
@@ -161,15 +161,15 @@ func (s *subscribers) reform(o *socket.Outbox, f form) {
 		return
 	}
 	sub := &s.list[i]
-	if (sub.form^f)&^formVCDIFF != 0 {
+	if (sub.form^f)&^VCDIFF != 0 {
 		s.restart(sub)
 	}
 	sub.form = f
 }
 
-// limitTo makes a subscription count among the channels of its connection that hold
+// LimitTo makes a subscription count among the channels of its connection that hold
 // bases.
-func (s *subscribers) limitTo(o *socket.Outbox, by *recency) {
+func (s *Subscribers) LimitTo(o *socket.Outbox, by *Recency) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if i, ok := s.index[o]; ok {
@@ -177,16 +177,16 @@ func (s *subscribers) limitTo(o *socket.Outbox, by *recency) {
 	}
 }
 
-func (s *subscribers) limit(sub *subscription, to *recency) {
+func (s *Subscribers) limit(sub *subscription, to *Recency) {
 	if s.recent == nil {
-		s.recent = map[*socket.Outbox]*recency{}
+		s.recent = map[*socket.Outbox]*Recency{}
 	}
 	sub.marks |= bounded
 	s.recent[sub.out] = to
 }
 
-// forget makes the next tracked frame of every key full for one socket.
-func (s *subscribers) forget(o *socket.Outbox) bool {
+// Forget makes the next tracked frame of every key full for one socket.
+func (s *Subscribers) Forget(o *socket.Outbox) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	i, ok := s.index[o]
@@ -196,7 +196,7 @@ func (s *subscribers) forget(o *socket.Outbox) bool {
 	return ok
 }
 
-func (s *subscribers) drop(o *socket.Outbox) bool {
+func (s *Subscribers) Drop(o *socket.Outbox) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	i, ok := s.index[o]
@@ -210,7 +210,7 @@ func (s *subscribers) drop(o *socket.Outbox) bool {
 			d.queue.discard()
 			if d.past != nil {
 				d.past.quit()
-				d.past.line.hall.catching.Add(-1)
+				d.past.Line.Hall.Catching.Add(-1)
 			}
 			delete(s.details, sub.out)
 		}

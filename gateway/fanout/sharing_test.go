@@ -1,4 +1,4 @@
-package hub
+package fanout
 
 import (
 	"testing"
@@ -11,7 +11,7 @@ import (
 // The subscriptions with a filter share it, however often they come and go.
 func TestFiltersAreShared(t *testing.T) {
 	s := newStage(false, 64, 1, 100)
-	list := &s.channels[0].shards[0]
+	list := &s.channels[0].Shards[0]
 	filter, err := pusher.ParseFilter(`{"events":["x"]}`)
 	if err != nil {
 		t.Fatal(err)
@@ -27,21 +27,21 @@ func TestFiltersAreShared(t *testing.T) {
 	}
 	var socks []*socket.Socket
 	for range 4 {
-		socks = append(socks, s.shard.open(nil, s.kind))
+		socks = append(socks, s.shard.Open(nil, s.kind))
 		for range 2 { // again
-			list.put(&entry{sock: socks[len(socks)-1], filter: filter, greet: func(broker.Position, *event) {}})
+			list.Put(&Entry{Sock: socks[len(socks)-1], Filter: filter, Greet: func(broker.Position, *Event) {}})
 		}
 	}
 	if n, users := shared(); n != 1 || users != 4 {
 		t.Errorf("%d filters with %d users, want one and 4", n, users)
 	}
 	for _, sock := range socks[1:] {
-		list.drop(sock.Outbox())
+		list.Drop(sock.Outbox())
 	}
 	if n, users := shared(); n != 1 || users != 1 {
 		t.Errorf("%d filters with %d users, want one", n, users)
 	}
-	list.drop(socks[0].Outbox())
+	list.Drop(socks[0].Outbox())
 	if n, _ := shared(); n != 0 {
 		t.Errorf("%d filters of nobody", n)
 	}

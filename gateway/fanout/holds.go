@@ -1,4 +1,4 @@
-package hub
+package fanout
 
 // maxHoles is the number of conflation values for which a subscription remembers
 // what it holds. One with more of them starts from full frames again.
@@ -10,9 +10,9 @@ type holes map[string]uint64
 
 // base returns the place of the base that the socket holds, or -1 if it holds none
 // of those that the publication may start from.
-func (s *subscribers) base(sub *subscription, p *event) int {
-	from := &p.bases[sub.form.mode()]
-	if from.full || from.recent[0] == nil {
+func (s *Subscribers) base(sub *subscription, p *Event) int {
+	from := &p.Bases[sub.form.mode()]
+	if from.Full || from.recent[0] == nil {
 		return -1
 	}
 	if sub.marks&holed != 0 {
@@ -20,15 +20,15 @@ func (s *subscribers) base(sub *subscription, p *event) int {
 			return from.at(offset)
 		}
 	}
-	if from.recent[0].pub.Offset > sub.since {
+	if from.recent[0].Pub.Offset > sub.since {
 		return 0
 	}
 	return -1
 }
 
 // missed notes that the socket does not receive a tracked publication.
-func (s *subscribers) missed(sub *subscription, p *event) {
-	if !p.tracked || sub.form&formDelta == 0 {
+func (s *Subscribers) missed(sub *subscription, p *Event) {
+	if !p.Tracked || sub.form&Delta == 0 {
 		return
 	}
 	d, key := s.detail(sub), p.keyOf(sub.form)
@@ -40,20 +40,20 @@ func (s *subscribers) missed(sub *subscription, p *event) {
 		return
 	}
 	held := uint64(0)
-	if last := p.bases[sub.form.mode()].recent[0]; last != nil && last.pub.Offset > sub.since {
-		held = last.pub.Offset
+	if last := p.Bases[sub.form.mode()].recent[0]; last != nil && last.Pub.Offset > sub.since {
+		held = last.Pub.Offset
 	}
 	d.holes[key] = held
 	if len(d.holes) > maxHoles {
-		sub.since = p.pub.Offset
+		sub.since = p.Pub.Offset
 		s.mend(sub)
 	}
 }
 
 // received notes that the socket got a tracked publication in the order of the
 // channel, and so holds the last one of its conflation value again.
-func (s *subscribers) received(sub *subscription, p *event) {
-	if sub.marks&holed == 0 || !p.tracked {
+func (s *Subscribers) received(sub *subscription, p *Event) {
+	if sub.marks&holed == 0 || !p.Tracked {
 		return
 	}
 	d := s.details[sub.out]
@@ -66,20 +66,20 @@ func (s *subscribers) received(sub *subscription, p *event) {
 // receivedLate notes that the socket got a publication out of its queue. It need not be
 // the last one of its conflation value any more: the socket may have been excluded
 // from a later one, and in single-base mode others of the channel came after it.
-func (s *subscribers) receivedLate(sub *subscription, p *event) {
-	if !p.tracked || sub.form&formDelta == 0 {
+func (s *Subscribers) receivedLate(sub *subscription, p *Event) {
+	if !p.Tracked || sub.form&Delta == 0 {
 		return
 	}
 	d := s.detail(sub)
 	if d.holes == nil {
 		d.holes = holes{}
 	}
-	d.holes[p.keyOf(sub.form)] = p.pub.Offset
+	d.holes[p.keyOf(sub.form)] = p.Pub.Offset
 	sub.marks |= holed
 }
 
 // mend forgets the holes of a subscription.
-func (s *subscribers) mend(sub *subscription) {
+func (s *Subscribers) mend(sub *subscription) {
 	if sub.marks&holed == 0 {
 		return
 	}
@@ -90,7 +90,7 @@ func (s *subscribers) mend(sub *subscription) {
 
 // restart has the socket hold nothing: the next tracked frame of every conflation value is
 // full.
-func (s *subscribers) restart(sub *subscription) {
+func (s *Subscribers) restart(sub *subscription) {
 	s.mend(sub)
 	sub.since = s.last
 }

@@ -1,4 +1,4 @@
-package hub
+package fanout
 
 import (
 	"cmp"
@@ -18,7 +18,7 @@ const waitingRoom = 160
 // that are.
 type queue struct {
 	// newest has one publication per conflation value.
-	newest map[string]*event
+	newest map[string]*Event
 	// skipped counts the publications that gave way to newer ones, from first
 	// to last, since the socket was told.
 	skipped     int
@@ -30,40 +30,40 @@ type queue struct {
 
 // put takes a publication in the place of an older one of the same conflation value, and
 // tells whether there was one.
-func (q *queue) put(p *event, budget *socket.Budget) (replaced bool) {
+func (q *queue) put(p *Event, budget *socket.Budget) (replaced bool) {
 	if q.newest == nil {
-		q.newest = map[string]*event{}
+		q.newest = map[string]*Event{}
 	}
 	q.budget = budget
-	old := q.newest[p.key]
+	old := q.newest[p.Key]
 	if old != nil {
 		old.release(budget)
 		q.skipped++
-		if q.first == 0 || old.pub.Offset < q.first {
-			q.first = old.pub.Offset
+		if q.first == 0 || old.Pub.Offset < q.first {
+			q.first = old.Pub.Offset
 		}
-		q.last = max(q.last, old.pub.Offset)
+		q.last = max(q.last, old.Pub.Offset)
 	}
-	q.newest[p.key] = p
+	q.newest[p.Key] = p
 	p.hold(budget)
 	return old != nil
 }
 
 // take takes a publication out that waits no longer.
-func (q *queue) take(p *event) {
-	if old := q.newest[p.key]; old != nil {
+func (q *queue) take(p *Event) {
+	if old := q.newest[p.Key]; old != nil {
 		old.release(q.budget)
-		delete(q.newest, p.key)
+		delete(q.newest, p.Key)
 	}
 }
 
 // inOrder lists the publications in the order of the log.
-func (q *queue) inOrder() []*event {
-	all := make([]*event, 0, len(q.newest))
+func (q *queue) inOrder() []*Event {
+	all := make([]*Event, 0, len(q.newest))
 	for _, p := range q.newest {
 		all = append(all, p)
 	}
-	slices.SortFunc(all, func(a, b *event) int { return cmp.Compare(a.pub.Offset, b.pub.Offset) })
+	slices.SortFunc(all, func(a, b *Event) int { return cmp.Compare(a.Pub.Offset, b.Pub.Offset) })
 	return all
 }
 
@@ -93,6 +93,6 @@ func (q *queue) discard() {
 
 // hold counts a publication that waits for one more socket. With it stay the frames that are
 // made of it and the bases that it starts from.
-func (p *event) hold(in *socket.Budget) { in.Hold(&p.waits, 2*int64(p.weight()), waitingRoom) }
+func (p *Event) hold(in *socket.Budget) { in.Hold(&p.waits, 2*int64(p.weight()), waitingRoom) }
 
-func (p *event) release(in *socket.Budget) { in.Release(&p.waits, 2*int64(p.weight()), waitingRoom) }
+func (p *Event) release(in *socket.Budget) { in.Release(&p.waits, 2*int64(p.weight()), waitingRoom) }

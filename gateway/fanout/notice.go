@@ -1,4 +1,4 @@
-package hub
+package fanout
 
 import (
 	"maps"
@@ -11,7 +11,7 @@ import (
 
 // notice is news about a channel that is not in its log: who came and went.
 type notice struct {
-	line *line
+	line *Line
 	// version orders the news of a channel's members; 0 is for everybody.
 	version uint64
 	news    []herald.News
@@ -21,11 +21,11 @@ type notice struct {
 }
 
 // Announce implements [herald.Audience].
-func (l *line) Announce(version uint64, news []herald.News) {
-	l.post(&notice{line: l, version: version, news: news})
+func (l *Line) Announce(version uint64, news []herald.News) {
+	l.Post(&notice{line: l, version: version, news: news})
 }
 
-// weight implements [prepared].
+// weight implements [Prepared].
 func (n *notice) weight() int {
 	w := 256
 	for _, e := range n.news {
@@ -40,18 +40,18 @@ func (n *notice) framesFor(d pusher.Dialect) []*socket.Frame {
 	defer n.mu.Unlock()
 	if n.frames[d] == nil {
 		for _, e := range n.news {
-			f := pusher.Control{Event: e.Event, Internal: true, Channel: n.line.name, Text: string(e.Data)}
+			f := pusher.Control{Event: e.Event, Internal: true, Channel: n.line.Name, Text: string(e.Data)}
 			if d == pusher.V2 {
-				f.MessageID = n.line.hall.messageID()
+				f.MessageID = n.line.Hall.MessageID()
 			}
-			n.frames[d] = append(n.frames[d], controlFrame(d, len(e.Data)*2+128, &f))
+			n.frames[d] = append(n.frames[d], ControlFrame(d, len(e.Data)*2+128, &f))
 		}
 	}
 	return n.frames[d]
 }
 
-// deliver implements [prepared]. Those who learned of it when they subscribed are not told.
-func (n *notice) deliver(s *shard, to *subscribers) {
+// deliver implements [Prepared]. Those who learned of it when they subscribed are not told.
+func (n *notice) deliver(s *Shard, to *Subscribers) {
 	for d := range n.frames {
 		n.framesFor(pusher.Dialect(d)) // not under the lock
 	}
@@ -62,9 +62,9 @@ func (n *notice) deliver(s *shard, to *subscribers) {
 		if n.version > 0 && to.greeted[sub.out] >= n.version {
 			continue
 		}
-		frames := n.framesFor(sub.form.dialect())
+		frames := n.framesFor(sub.form.Dialect())
 		if sub.state == behind {
-			if to.details[sub.out].queue.note(frames, s.hall.sockets.Budget()) {
+			if to.details[sub.out].queue.note(frames, s.hall.Sockets.Budget()) {
 				s.giveUp(sub)
 			}
 			continue
@@ -76,8 +76,8 @@ func (n *notice) deliver(s *shard, to *subscribers) {
 	to.done(n)
 }
 
-// passed implements [prepared].
-func (n *notice) passed(s *subscribers) {
+// passed implements [Prepared].
+func (n *notice) passed(s *Subscribers) {
 	if n.version > 0 {
 		s.present = n.version
 		maps.DeleteFunc(s.greeted, func(_ *socket.Outbox, version uint64) bool { return version <= s.present })

@@ -1,4 +1,4 @@
-package hub
+package fanout
 
 import (
 	"fmt"
@@ -17,13 +17,13 @@ func BenchmarkDeliver(b *testing.B) {
 			b.Run(fmt.Sprintf("subscribers=%d/deltas=%v", subscribers, deltas), func(b *testing.B) {
 				s := newStage(false, 64, 1, 100)
 				c := s.channels[0]
-				var f form
+				var f Form
 				if deltas {
-					f = formDelta | formKeyed
+					f = Delta | Keyed
 				}
 				for range subscribers {
-					sock := s.shard.open(nil, s.kind)
-					c.shards[0].put(&entry{sock: sock, form: f, greet: func(broker.Position, *event) { sock.Send(s.hall.reconnect) }})
+					sock := s.shard.Open(nil, s.kind)
+					c.Shards[0].Put(&Entry{Sock: sock, Form: f, Greet: func(broker.Position, *Event) { sock.Send(s.hall.Reconnect) }})
 					sock.Outbox().Take(nil)
 				}
 				s.shard.dirtied = nil
@@ -36,7 +36,7 @@ func BenchmarkDeliver(b *testing.B) {
 						Event:    broker.Event{Name: "tick", Data: fmt.Appendf(nil, `{"k":"a","n":%d,"pad":%q}`, n, strings.Repeat("steady ", 60))},
 						Position: broker.Position{Epoch: "e", Offset: uint64(n)}, Prev: uint64(n - 1), Time: s.now,
 					}
-					c.prepare(pub).deliver(s.shard, &c.shards[0])
+					c.prepare(pub).deliver(s.shard, &c.Shards[0])
 					for _, o := range s.shard.loop.dirty {
 						batch, _ = o.Take(batch[:0])
 					}

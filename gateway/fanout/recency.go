@@ -1,4 +1,4 @@
-package hub
+package fanout
 
 import (
 	"container/list"
@@ -6,31 +6,31 @@ import (
 	"github.com/sluicehq/sluice/broker/rank"
 )
 
-// recency bounds the channels of one connection that hold bases. Subscriptions
+// Recency bounds the channels of one connection that hold bases. Subscriptions
 // store no bases of their own, so there is no memory to give back; what is bounded
 // is what the client must keep. It is only made for a connection with more
 // channels than the limit, and is safe for use by several goroutines.
-type recency struct {
+type Recency struct {
 	mu    rank.Mutex[rank.Recency]
 	most  int
 	order *list.List // of *subscribers, the most recently used first
-	at    map[*subscribers]*list.Element
+	at    map[*Subscribers]*list.Element
 }
 
-func newRecency(most int) *recency {
-	return &recency{most: most, order: list.New(), at: map[*subscribers]*list.Element{}}
+func NewRecency(most int) *Recency {
+	return &Recency{most: most, order: list.New(), at: map[*Subscribers]*list.Element{}}
 }
 
 // has tells whether a channel holds its bases.
-func (r *recency) has(s *subscribers) bool {
+func (r *Recency) has(s *Subscribers) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.at[s] != nil
 }
 
-// touch notes that a channel is used. The least recently used channel loses its
+// Touch notes that a channel is used. The least recently used channel loses its
 // bases when there are too many.
-func (r *recency) touch(s *subscribers) {
+func (r *Recency) Touch(s *Subscribers) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if e, ok := r.at[s]; ok {
@@ -40,12 +40,12 @@ func (r *recency) touch(s *subscribers) {
 	r.at[s] = r.order.PushFront(s)
 	if r.order.Len() > r.most {
 		last := r.order.Back()
-		delete(r.at, r.order.Remove(last).(*subscribers))
+		delete(r.at, r.order.Remove(last).(*Subscribers))
 	}
 }
 
 // drop forgets a channel that was left.
-func (r *recency) drop(s *subscribers) {
+func (r *Recency) drop(s *Subscribers) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if e, ok := r.at[s]; ok {

@@ -1,4 +1,4 @@
-package hub
+package fanout
 
 import (
 	"testing"
@@ -12,19 +12,19 @@ import (
 func TestTrust19LateGapClearsNothingNewer(t *testing.T) {
 	s := newStage(false, 64, 1, 100)
 	c := s.channels[0]
-	c.caches = true
-	list := &c.shards[0]
-	list.begin(broker.Position{Epoch: "one", Offset: 900})
-	sock := s.shard.open(nil, s.kind)
-	list.put(&entry{sock: sock, greet: func(broker.Position, *event) {}})
-	c.miss(broker.Gap{After: broker.Position{Epoch: "one", Offset: 900}, Resume: broker.Position{Epoch: "two"}, Reason: broker.GapEpoch})
-	list.drop(sock.Outbox())
+	c.Caches = true
+	list := &c.Shards[0]
+	list.Begin(broker.Position{Epoch: "one", Offset: 900})
+	sock := s.shard.Open(nil, s.kind)
+	list.Put(&Entry{Sock: sock, Greet: func(broker.Position, *Event) {}})
+	c.Miss(broker.Gap{After: broker.Position{Epoch: "one", Offset: 900}, Resume: broker.Position{Epoch: "two"}, Reason: broker.GapEpoch})
+	list.Drop(sock.Outbox())
 	// Nobody is there any more, but the shard has not come to the gap.
-	newer := c.newEvent(&broker.Publication{
+	newer := c.NewEvent(&broker.Publication{
 		Event:    broker.Event{Name: "newer", Data: []byte(`{"n":1}`), Origin: broker.OriginHTTP},
 		Position: broker.Position{Epoch: "two", Offset: 1}, Time: time.Now(),
 	})
-	c.post(newer)
+	c.Post(newer)
 	if list.posted != 2 {
 		t.Fatalf("%d jobs are on their way, want the gap and what is newer", list.posted)
 	}
@@ -32,7 +32,7 @@ func TestTrust19LateGapClearsNothingNewer(t *testing.T) {
 	for _, j := range s.shard.loop.jobs {
 		j.p.deliver(s.shard, j.to)
 	}
-	if list.cached != newer || list.served() != (broker.Position{Epoch: "two", Offset: 1}) || list.posted != 0 {
-		t.Errorf("the last event is %v, the list is served up to %v, %d jobs are left", list.cached, list.served(), list.posted)
+	if list.cached != newer || list.Served() != (broker.Position{Epoch: "two", Offset: 1}) || list.posted != 0 {
+		t.Errorf("the last event is %v, the list is served up to %v, %d jobs are left", list.cached, list.Served(), list.posted)
 	}
 }

@@ -1,4 +1,4 @@
-package hub
+package fanout
 
 import (
 	"sync/atomic"
@@ -16,37 +16,37 @@ import (
 // besides the last one, for sockets that have not received the last one.
 const olderBases = 3
 
-// lineage is what deltas of one publication may start from, in one mode.
-type lineage struct {
+// Lineage is what deltas of one publication may start from, in one mode.
+type Lineage struct {
 	// recent are the last publications of the same conflation value (of the
 	// channel in single-base mode), the newest first, nil where there is none.
 	recent [1 + olderBases]*texts
-	// full is set if the interval asks for the full frame.
-	full bool
+	// Full is set if the interval asks for the full frame.
+	Full bool
 }
 
 // at returns the place of the publication with this offset, or -1.
-func (l *lineage) at(offset uint64) int {
+func (l *Lineage) at(offset uint64) int {
 	for i, t := range l.recent {
-		if t != nil && t.pub.Offset == offset {
+		if t != nil && t.Pub.Offset == offset {
 			return i
 		}
 	}
 	return -1
 }
 
-// event is a publication with everything decided that does not depend on the
+// Event is a publication with everything decided that does not depend on the
 // socket. Its frames are built on demand, once, and shared by all shards.
-type event struct {
+type Event struct {
 	// reread: it comes from the log, and nothing tells what frames it had live.
 	reread bool
 	*texts
-	// bases has what deltas may start from, by mode.
-	bases [modes]lineage
-	// tracked publications take part in delta compression.
-	tracked bool
-	// exclude is a local connection that must not receive the publication.
-	exclude *socket.Socket
+	// Bases has what deltas may start from, by mode.
+	Bases [modes]Lineage
+	// Tracked publications take part in delta compression.
+	Tracked bool
+	// Exclude is a local connection that must not receive the publication.
+	Exclude *socket.Socket
 	// waits counts it in the budget while sockets that are behind wait for it.
 	waits socket.Item
 
@@ -58,44 +58,44 @@ type event struct {
 	others map[otherDelta]*socket.Frame
 }
 
-// weight implements [prepared].
-func (p *event) weight() int { return len(p.pub.Data) + 512 }
+// weight implements [Prepared].
+func (p *Event) weight() int { return len(p.Pub.Data) + 512 }
 
-// passed implements [prepared].
-func (p *event) passed(s *subscribers) {
-	if p.pub.Offset <= s.last {
+// passed implements [Prepared].
+func (p *Event) passed(s *Subscribers) {
+	if p.Pub.Offset <= s.last {
 		return
 	}
-	s.last, s.epoch = p.pub.Offset, p.pub.Epoch
-	if p.line.caches && cacheable(p.pub) {
+	s.last, s.epoch = p.Pub.Offset, p.Pub.Epoch
+	if p.line.Caches && Cacheable(p.Pub) {
 		s.cached = p
 	}
 }
 
-// cacheable tells whether a cache channel remembers a publication (protocol section
+// Cacheable tells whether a cache channel remembers a publication (protocol section
 // 1.10).
-func cacheable(p *broker.Publication) bool {
+func Cacheable(p *broker.Publication) bool {
 	return p.Origin != broker.OriginClient && p.Skipped == ""
 }
 
 // Place implements [backlog.Item].
-func (p *event) Place() uint64 { return p.pub.Offset }
+func (p *Event) Place() uint64 { return p.Pub.Offset }
 
 // Stored implements [backlog.Item].
-func (p *event) Stored() time.Time { return p.pub.Time }
+func (p *Event) Stored() time.Time { return p.Pub.Time }
 
 // Size implements [backlog.Item]: the data, and frames made of it.
-func (p *event) Size() int { return 3*len(p.pub.Data) + 1024 }
+func (p *Event) Size() int { return 3*len(p.Pub.Data) + 1024 }
 
 type otherDelta struct {
-	form form
+	form Form
 	base int
 }
 
 // keyOf is the conflation value as a subscription of that form sees it.
-func (p *event) keyOf(f form) string {
-	if f&formKeyed != 0 {
-		return p.key
+func (p *Event) keyOf(f Form) string {
+	if f&Keyed != 0 {
+		return p.Key
 	}
 	return ""
 }
@@ -103,8 +103,8 @@ func (p *event) keyOf(f form) string {
 // noDelta marks a delta frame that would not have been shorter.
 var noDelta = &socket.Frame{}
 
-// bare returns the plain frame, without markers.
-func (p *event) bare(d pusher.Dialect, embed bool) *socket.Frame {
+// Bare returns the plain frame, without markers.
+func (p *Event) Bare(d pusher.Dialect, embed bool) *socket.Frame {
 	i := int(d)
 	if embed && p.embed {
 		i += 2
@@ -121,7 +121,7 @@ func (p *event) bare(d pusher.Dialect, embed bool) *socket.Frame {
 		return frame
 	}
 	ev := p.event(d, embed)
-	buf := websocket.Buffer(len(p.pub.Data) + len(p.pub.Data)/8 + 160)
+	buf := websocket.Buffer(len(p.Pub.Data) + len(p.Pub.Data)/8 + 160)
 	frame := websocket.Seal(pusher.AppendBare(buf, d, &ev), websocket.Text)
 	slot.Store(frame)
 	return frame
@@ -129,8 +129,8 @@ func (p *event) bare(d pusher.Dialect, embed bool) *socket.Frame {
 
 // delta returns the delta frame that starts from the base at that place, or nil
 // when the full frame is not longer.
-func (p *event) delta(f form, base int) *socket.Frame {
-	f &= formV2 | formKeyed | formVCDIFF
+func (p *Event) delta(f Form, base int) *socket.Frame {
+	f &= V2 | Keyed | VCDIFF
 	if base > 0 {
 		return p.otherDelta(f, base)
 	}
@@ -138,7 +138,7 @@ func (p *event) delta(f form, base int) *socket.Frame {
 	frame := slot.Load()
 	if frame == nil {
 		// The full frames have a lock of their own.
-		full, from := p.full(f), p.bases[f.mode()].recent[0]
+		full, from := p.full(f), p.Bases[f.mode()].recent[0]
 		fromText := from.full(f)
 		p.build.Lock()
 		if frame = slot.Load(); frame == nil {
@@ -153,8 +153,8 @@ func (p *event) delta(f form, base int) *socket.Frame {
 	return frame
 }
 
-func (p *event) otherDelta(f form, base int) *socket.Frame {
-	full, from := p.full(f), p.bases[f.mode()].recent[base]
+func (p *Event) otherDelta(f Form, base int) *socket.Frame {
+	full, from := p.full(f), p.Bases[f.mode()].recent[base]
 	fromText := from.full(f)
 	p.build.Lock()
 	defer p.build.Unlock()
@@ -172,20 +172,20 @@ func (p *event) otherDelta(f form, base int) *socket.Frame {
 	return frame
 }
 
-func (p *event) encode(f form, full *socket.Frame, from *texts, fromText *socket.Frame) *socket.Frame {
-	enc := p.line.hall.encoder()
-	defer p.line.hall.putEncoder(enc)
+func (p *Event) encode(f Form, full *socket.Frame, from *texts, fromText *socket.Frame) *socket.Frame {
+	enc := p.line.Hall.encoder()
+	defer p.line.Hall.putEncoder(enc)
 	begin := time.Now()
-	if f&formVCDIFF != 0 {
+	if f&VCDIFF != 0 {
 		enc.buf = enc.AppendVCDIFF(enc.buf[:0], fromText.Payload(), full.Payload())
 	} else {
 		enc.buf = enc.AppendFossil(enc.buf[:0], fromText.Payload(), full.Payload())
 	}
-	ev := p.event(f.dialect(), false)
+	ev := p.event(f.Dialect(), false)
 	buf := websocket.Buffer(len(enc.buf)*4/3 + 256)
-	buf = pusher.AppendDelta(buf, f.dialect(), &ev, p.mark(f&formKeyed != 0),
-		f.algorithm().String(), from.number, enc.buf)
-	p.line.hall.encoded(time.Since(begin))
+	buf = pusher.AppendDelta(buf, f.Dialect(), &ev, p.mark(f&Keyed != 0),
+		f.Algorithm().String(), from.number, enc.buf)
+	p.line.Hall.Encoded(time.Since(begin))
 	if websocket.Size(buf) < len(full.Payload()) {
 		return websocket.Seal(buf, websocket.Text)
 	}

@@ -1,0 +1,45 @@
+package fanout
+
+import (
+	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/pusher"
+)
+
+// Form is what distinguishes the frames of one publication: the dialect and, for
+// subscriptions with delta compression, the mode and the algorithm.
+type Form uint8
+
+const (
+	V2     Form = 1 << iota // otherwise V1
+	Keyed                   // otherwise single-base mode
+	VCDIFF                  // otherwise Fossil
+	Delta                   // delta compression is active
+	forms  = 8
+)
+
+func (f Form) Dialect() pusher.Dialect {
+	if f&V2 != 0 {
+		return pusher.V2
+	}
+	return pusher.V1
+}
+
+func (f Form) Algorithm() app.Algorithm {
+	if f&VCDIFF != 0 {
+		return app.VCDIFF
+	}
+	return app.Fossil
+}
+
+const (
+	SingleBase = iota
+	KeyedBases
+	modes
+)
+
+func (f Form) mode() int {
+	if f&Keyed != 0 {
+		return KeyedBases
+	}
+	return SingleBase
+}

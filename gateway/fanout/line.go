@@ -1,0 +1,48 @@
+package fanout
+
+import (
+	"github.com/sluicehq/sluice/delta"
+	"github.com/sluicehq/sluice/gateway/app"
+)
+
+// Line is what goes to the subscribers of one channel.
+type Line struct {
+	Hall      *Hall
+	App, Name string
+	// Caches: the last event is sent to new subscribers.
+	Caches bool
+	// Conflates: sockets that are behind skip to the newest publication of each conflation
+	// value. Without values there is nothing to go by.
+	Conflates bool
+	// Serials are in the frames of V2.
+	Serials bool
+	// Delta says what is compressed, and how.
+	Delta app.Delta
+	// Keyed: publications have conflation values. Path is where they stand, also if nothing
+	// is compressed.
+	Keyed bool
+	Path  delta.Path
+	// Past is nil for channels of which nobody may get the past.
+	Past Source
+	// Report is told what was sent of one publication in one shard.
+	Report func(*Tally)
+	Shards []Subscribers
+}
+
+// Source has the past of a channel.
+type Source interface {
+	// Next appends what a way comes to next, up to most publications, and returns the place
+	// that they reach. It reports false when the log must be read; the way is woken then.
+	Next(dst []*Event, p *Way, most int) (items []*Event, reached uint64, ok bool)
+	// Leave forgets a way that has ended.
+	Leave(p *Way)
+}
+
+// Post gives something to the shards that have subscribers.
+func (l *Line) Post(p Prepared) {
+	for i := range l.Shards {
+		if s := &l.Shards[i]; s.wants(p) {
+			l.Hall.Shards[i].post(job{to: s, p: p})
+		}
+	}
+}
