@@ -107,7 +107,7 @@ func (l *Log) newAppLog(o AppOptions) *appLog {
 		opt: o, stream: streamName(l.opt.Prefix, o.ID), wake: make(chan struct{}, 1), look: make(chan struct{}, 1),
 		turn: make(chan struct{}, 1), ended: map[string]bool{},
 	}
-	a.sure.begun = make(chan struct{}, 1)
+	a.sure.begun, a.sure.looking = make(chan struct{}, 1), make(chan struct{}, sureLooks)
 	a.root, a.live = rootsOf(l.opt.Prefix, o.ID)
 	a.limits.Store(&o)
 	if len(o.Secrets) > 0 {

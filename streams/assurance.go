@@ -30,6 +30,8 @@ type assurance struct {
 	upset uint64
 	// begun is sent to when there are recent ones again.
 	begun chan struct{}
+	// looking has a place for each that is being looked up.
+	looking chan struct{}
 }
 
 // parcel is a message on its way into its channel.
@@ -58,6 +60,8 @@ const (
 	sureAge = 250 * time.Millisecond
 	// sureMany and sureBytes bound the recent ones. One more is looked up.
 	sureMany, sureBytes = 1024, 1 << 20
+	// sureLooks is how many are looked up at a time.
+	sureLooks = 4
 	// sureTimeout bounds looking up. An acknowledged event is not held back by a log that
 	// cannot be read, as long as it can be kept to be looked up later.
 	sureTimeout = time.Second
@@ -199,21 +203,47 @@ func removes(info, before *jetstream.StreamInfo, p *parcel) bool {
 }
 
 // assured says whether an acknowledged message is where it belongs, as far as that can be
-// known. It is unread if the log cannot be read and there is no room for one more that
-// waits to be looked up.
+// known. It is unread if the log could not be read as long as there was time, and there was no
+// room for one more that waits to be looked up.
 func (l *Log) assured(ctx context.Context, a *appLog, p *parcel) whereabouts {
+	for {
+		where := l.lookedUp(ctx, a, p)
+		switch {
+		case where == unread && a.sure.keep(p):
+			return inPlace
+		case where != inPlace && where != unread:
+			// The others are looked up by whoever watches the stream.
+			a.lookSoon()
+		}
+		if where != unread {
+			return where
+		}
+		select {
+		case <-ctx.Done():
+			return unread
+		case <-time.After(attemptPause):
+		}
+	}
+}
+
+// lookedUp looks a message up if no other one vouches for it. Only some are looked up at a
+// time: the first that is vouches for most of those who wait.
+func (l *Log) lookedUp(ctx context.Context, a *appLog, p *parcel) whereabouts {
+	if a.sure.vouched(p) {
+		return inPlace
+	}
+	select {
+	case a.sure.looking <- struct{}{}:
+		defer func() { <-a.sure.looking }()
+	case <-ctx.Done():
+		return unread
+	}
 	if a.sure.vouched(p) {
 		return inPlace
 	}
 	where := l.whereIs(ctx, a, p)
-	switch {
-	case where == inPlace:
+	if where == inPlace {
 		a.sure.vouch(l.deaf())
-	case where == unread && a.sure.keep(p):
-		return inPlace
-	case where != unread:
-		// The others are looked up by whoever watches the stream.
-		a.lookSoon()
 	}
 	return where
 }
