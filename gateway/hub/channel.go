@@ -66,7 +66,7 @@ func (h *Hub) newChannel(a *app.App, name string) *Channel {
 		c.Delta.Enabled = false
 	}
 	c.Caches = pusher.KindOf(name).Cache() && h.opt.History != nil
-	if c.recent = newRecent(c); c.recent != nil {
+	if c.recent = newRecent(h.library, a, c.Line, c.life); c.recent != nil {
 		c.Line.Past = c.recent
 	}
 	if c.Delta.Path != "" {

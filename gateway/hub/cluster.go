@@ -1,6 +1,9 @@
 package hub
 
-import "github.com/sluicehq/sluice/gateway/count"
+import (
+	"github.com/sluicehq/sluice/gateway/count"
+	"github.com/sluicehq/sluice/gateway/sight"
+)
 
 // newCluster is what channels need to count with other gateways, nil if they do not.
 func (h *Hub) newCluster() *count.Cluster {
@@ -17,6 +20,17 @@ func (h *Hub) newCluster() *count.Cluster {
 		},
 		Contradicted: h.opt.Metrics.countDiverged,
 	})
+}
+
+// newLibrary is what the pasts of channels share.
+func (h *Hub) newLibrary() *library {
+	return &library{
+		log: sight.Log{History: h.opt.History, Now: h.opt.LogTime}, ctx: h.ctx, background: h.background,
+		most: h.opt.TotalRecentBytes, read: h.opt.Metrics.recoveryReads.Inc,
+		failed: func(app, channel string, err error) {
+			h.failures.Warn(h.opt.Logger, "recovering", "reading the past of a channel failed", "app", app, "channel", channel, "error", err)
+		},
+	}
 }
 
 // Problems tells in sentences what does not work as it should.

@@ -249,9 +249,8 @@ type Hub struct {
 	// long has a place for each long message that is being taken apart.
 	long     chan struct{}
 	messages atomic.Uint64
-	// recentBytes is what all channels keep for those who come back, snapshotSize how many
-	// values their snapshots have.
-	recentBytes, snapshotSize atomic.Int64
+	// library is what the pasts of all channels share.
+	library *library
 	// cluster is what channels need to count with other gateways; nil if they do not.
 	cluster *count.Cluster
 	// failures tells of what fails for many connections at a time, refusals of clients
@@ -296,6 +295,7 @@ func New(opt Options) (*Hub, error) {
 	})
 	opt.Metrics.begin(opt.Apps.IDs())
 	h.ctx, h.cancel = context.WithCancel(context.Background())
+	h.library = h.newLibrary()
 	h.cluster = h.newCluster()
 	h.upgraders[0] = h.upgrader(gws.PermessageDeflate{})
 	if opt.Compression {

@@ -1,12 +1,11 @@
 package hub
 
 import (
-	"context"
-	"errors"
 	"time"
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/rank"
+	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/backlog"
 	"github.com/sluicehq/sluice/gateway/fanout"
 	"github.com/sluicehq/sluice/gateway/pusher"
@@ -15,14 +14,16 @@ import (
 const (
 	// pastPage is the largest page of the log that is read for those who are behind.
 	pastPage = 1000
-	// pastTimeout bounds one reading.
-	pastTimeout = 10 * time.Second
 )
 
 // recent is the past of one channel for those who are behind: what was published lately,
 // and pages of the log below it. A goroutine reads them as long as somebody waits.
 type recent struct {
-	channel *Channel
+	line    *fanout.Line
+	app     *app.App
+	library *library
+	// life tells the present life of the log.
+	life func() string
 
 	mu      rank.Mutex[rank.Past]
 	backlog *backlog.Backlog[*fanout.Event, *fanout.Way]
@@ -38,16 +39,16 @@ type recent struct {
 }
 
 // newRecent returns the past of a channel that may be asked for it, nil for others.
-func newRecent(c *Channel) *recent {
-	r := c.app.Recovery
-	if c.hub.opt.History == nil || !r.Enabled && !c.app.Rewind && !c.app.Snapshot(c.Name).On || pusher.KindOf(c.Name).ServerToUser() {
+func newRecent(in *library, of *app.App, line *fanout.Line, life func() string) *recent {
+	r := of.Recovery
+	if in.log.History == nil || !r.Enabled && !of.Rewind && !of.Snapshot(line.Name).On || pusher.KindOf(line.Name).ServerToUser() {
 		return nil
 	}
 	limits := backlog.Limits{Items: r.MaxEvents, Bytes: r.MaxBytes}
 	if !r.Enabled {
-		limits = backlog.Limits{Items: c.app.Limits.MaxHistoryPage, Bytes: fanout.MaxBaseBytes}
+		limits = backlog.Limits{Items: of.Limits.MaxHistoryPage, Bytes: fanout.MaxBaseBytes}
 	}
-	return &recent{channel: c, backlog: backlog.New[*fanout.Event, *fanout.Way](limits)}
+	return &recent{line: line, app: of, library: in, life: life, backlog: backlog.New[*fanout.Event, *fanout.Way](limits)}
 }
 
 // begin forgets the past of another life, or one with a hole. What comes next follows place.
@@ -63,7 +64,7 @@ func (r *recent) begin(epoch string, place uint64) {
 	r.mu.Unlock()
 	if len(woken) > 0 {
 		// A shard may be busy, and the caller holds the lock of the channel.
-		r.channel.hub.background(func() { r.wake(woken) })
+		r.library.background(func() { r.wake(woken) })
 	}
 }
 
@@ -91,7 +92,7 @@ func (r *recent) add(p *fanout.Event) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.channel.hub.recentBytes.Load() > r.channel.hub.opt.TotalRecentBytes {
+	if r.library.bytes.Load() > r.library.most {
 		r.backlog.Window.Begin(r.backlog.High())
 	}
 	r.backlog.Append(p)
@@ -130,7 +131,7 @@ func (r *recent) expire(now time.Time) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if age := r.channel.app.Recovery.Age; age > 0 {
+	if age := r.app.Recovery.Age; age > 0 {
 		r.backlog.Expire(now.Add(-age))
 	}
 	r.count()
@@ -139,7 +140,7 @@ func (r *recent) expire(now time.Time) {
 // count tells the hub how much is kept. The caller holds the lock.
 func (r *recent) count() {
 	now := r.backlog.Bytes()
-	r.channel.hub.recentBytes.Add(int64(now - r.bytes))
+	r.library.bytes.Add(int64(now - r.bytes))
 	r.bytes = now
 }
 
@@ -160,7 +161,7 @@ func (r *recent) after(dst []*fanout.Event, p *fanout.Way, most int) (items []*f
 	if !ok {
 		p.Cold = true
 		if !r.reading {
-			r.reading = r.channel.hub.background(r.read)
+			r.reading = r.library.background(r.read)
 		}
 	}
 	return dst, reached, ok
@@ -216,7 +217,7 @@ func (r *recent) learn(epoch string, pubs []*broker.Publication, newest uint64) 
 	items := make([]*fanout.Event, 0, len(pubs))
 	for _, pub := range pubs {
 		if pub.Skipped == "" {
-			items = append(items, r.channel.Reread(pub))
+			items = append(items, r.line.Reread(pub))
 		}
 	}
 	place, head = pubs[0].Offset-1, max(newest, pubs[len(pubs)-1].Offset)
@@ -236,126 +237,4 @@ func (r *recent) Leave(p *fanout.Way) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.backlog.Leave(p)
-}
-
-// read reads pages of the log until nobody waits for one.
-func (r *recent) read() {
-	for {
-		r.mu.Lock()
-		place, ok := r.backlog.Next()
-		epoch, low := r.epoch, r.backlog.Low()
-		if !ok {
-			r.reading = false
-		}
-		r.mu.Unlock()
-		if !ok {
-			return
-		}
-		woken, items := r.take(place, epoch, low)
-		var tooMuch *pusher.ResumeFailure
-		for _, p := range woken {
-			if !p.Foresee(items) {
-				continue
-			}
-			if tooMuch == nil {
-				tooMuch = p.TooMuch()
-				r.available(tooMuch)
-			}
-			p.Failed.Store(tooMuch)
-		}
-		r.wake(woken)
-	}
-}
-
-// take reads the page after a place, and returns those who can go on, and what was read.
-func (r *recent) take(place uint64, epoch string, low uint64) ([]*fanout.Way, []*fanout.Event) {
-	c := r.channel
-	ctx, cancel := context.WithTimeout(c.hub.ctx, pastTimeout)
-	defer cancel()
-	c.hub.opt.Metrics.recoveryReads.Inc()
-	view, err := c.hub.sight().Look(ctx, c.app, c.Name)
-	var page *broker.Page
-	if err == nil {
-		got, e := view.After(ctx, broker.Position{Epoch: epoch, Offset: place}, min(c.app.Recovery.MaxEvents+1, pastPage))
-		if err = e; e == nil {
-			page = &got.Page
-		}
-	}
-	var failed *pusher.ResumeFailure
-	if err != nil {
-		failed = r.failure(epoch, err)
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	switch {
-	case r.epoch != epoch:
-		return r.backlog.Failed(nil), nil
-	case err != nil && (errors.Is(err, broker.ErrPositionExpired) || errors.Is(err, broker.ErrPositionUnknown)):
-		// Those who are further on may be better off.
-		return fail(r.backlog.Failed(func(p uint64) bool { return p <= place }), failed), nil
-	case err != nil:
-		return fail(r.backlog.Failed(nil), failed), nil
-	}
-	items := make([]*fanout.Event, 0, len(page.Publications))
-	through := low
-	for _, pub := range page.Publications {
-		if pub.Skipped == "" {
-			items = append(items, c.Reread(pub))
-		}
-		through = max(through, pub.Offset)
-	}
-	if page.More {
-		through = page.Publications[len(page.Publications)-1].Offset
-	}
-	woken := r.backlog.Read(place, items, through)
-	r.count()
-	return woken, items
-}
-
-func fail(woken []*fanout.Way, why *pusher.ResumeFailure) []*fanout.Way {
-	for _, p := range woken {
-		p.Failed.Store(why)
-	}
-	return woken
-}
-
-// wake lets shards go on with those who waited.
-func (r *recent) wake(woken []*fanout.Way) {
-	for _, p := range woken {
-		p.Wake()
-	}
-}
-
-// failure says why what comes after a position cannot be had.
-func (r *recent) failure(epoch string, err error) *pusher.ResumeFailure {
-	c := r.channel
-	f := &pusher.ResumeFailure{Channel: c.Name, Expected: epoch, Current: c.life(), Reason: err.Error()}
-	switch {
-	case errors.Is(err, broker.ErrEpochChanged):
-		f.Code = pusher.StreamReset
-	case errors.Is(err, broker.ErrPositionExpired):
-		f.Code = pusher.PositionExpired
-	case errors.Is(err, broker.ErrPositionUnknown):
-		f.Code = pusher.ContinuityUnverifiable
-	default:
-		f.Code, f.Reason = pusher.PersistenceUnavailable, "the log cannot be read at the moment"
-		c.hub.failures.Warn(c.hub.opt.Logger, "recovering", "reading the past of a channel failed", "app", c.app.ID, "channel", c.Name, "error", err)
-		return f
-	}
-	r.available(f)
-	return f
-}
-
-// available adds to a failure what the client can have, as far as that can be found out.
-func (r *recent) available(f *pusher.ResumeFailure) {
-	c := r.channel
-	ctx, cancel := context.WithTimeout(c.hub.ctx, pastTimeout)
-	defer cancel()
-	view, err := c.hub.sight().Look(ctx, c.app, c.Name)
-	if err != nil {
-		return
-	}
-	if seen, _, err := view.State(ctx); err == nil {
-		f.Oldest, f.Newest = seen.Oldest, seen.Newest
-	}
 }

@@ -51,9 +51,6 @@ type parked struct {
 // recovers tells whether the connection may get what it missed.
 func (c *Client) recovers() bool { return c.dialect == pusher.V2 && c.app.Recovery.Enabled }
 
-// sight is how the past of channels is read.
-func (h *Hub) sight() sight.Log { return sight.Log{History: h.opt.History, Now: h.opt.LogTime} }
-
 // resume serves a resume request.
 func (c *Client) resume(data string) {
 	if !c.recovers() || c.hub.opt.History == nil {
@@ -186,7 +183,7 @@ func (c *Client) judge(ch *Channel, at pusher.ResumePosition) *pusher.ResumeFail
 	case !ahead && !limited:
 		return nil
 	}
-	view, err := c.hub.sight().Look(ctx, c.app, ch.Name)
+	view, err := c.hub.library.log.Look(ctx, c.app, ch.Name)
 	if err == nil && view.Off {
 		err = sight.ErrOff
 	}

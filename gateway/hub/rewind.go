@@ -64,7 +64,7 @@ func (c *Client) rewind(ch *Channel, wish *pusher.Rewind) (*fanout.Way, error) {
 	defer cancel()
 	p.Cold = true
 	c.hub.opt.Metrics.recoveryReads.Inc()
-	view, err := c.hub.sight().Look(ctx, c.app, ch.Name)
+	view, err := c.hub.library.log.Look(ctx, c.app, ch.Name)
 	if err != nil {
 		return nil, err
 	}

@@ -10,7 +10,6 @@ import (
 	"github.com/sluicehq/sluice/gateway/fanout"
 	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/gateway/sight"
-	"github.com/sluicehq/sluice/gateway/socket"
 )
 
 const (
@@ -37,13 +36,6 @@ type latest struct {
 	values, bytes int
 }
 
-// snapshot returns the way of a subscription that begins with a snapshot.
-func (c *Client) snapshot(ch *Channel) *fanout.Way {
-	return &fanout.Way{
-		Line: ch.Line, Shard: c.shard, Out: c.sock.Outbox(), Latest: true, Ends: &snapshotted{client: c, channel: ch},
-	}
-}
-
 // forget lets the snapshot go. The caller holds the lock.
 func (r *recent) forget() {
 	r.latest.fold, r.latest.complete = nil, false
@@ -52,7 +44,7 @@ func (r *recent) forget() {
 
 // values bounds the values of a snapshot.
 func (r *recent) values() int {
-	if n := r.channel.app.Snapshot(r.channel.Name).MaxValues; n > 0 {
+	if n := r.app.Snapshot(r.line.Name).MaxValues; n > 0 {
 		return n
 	}
 	return snapshotValues
@@ -70,11 +62,10 @@ func (r *recent) put(p *fanout.Event) {
 // valueOf is the conflation value of a publication, also in a channel that does not
 // compress.
 func (r *recent) valueOf(p *fanout.Event) string {
-	c := r.channel
-	if c.Keyed {
+	if r.line.Keyed {
 		return p.Key
 	}
-	return count.Value(&p.Pub.Event, delta.ShapeOf(p.Pub.Data), c.Path)
+	return count.Value(&p.Pub.Event, delta.ShapeOf(p.Pub.Data), r.line.Path)
 }
 
 // countLatest tells the hub how much is kept. The caller holds the lock.
@@ -83,8 +74,8 @@ func (r *recent) countLatest() {
 	if r.latest.fold != nil {
 		values, bytes = r.latest.fold.Len(), r.latest.fold.Bytes()
 	}
-	r.channel.hub.snapshotSize.Add(int64(values - r.latest.values))
-	r.channel.hub.recentBytes.Add(int64(bytes - r.latest.bytes))
+	r.library.values.Add(int64(values - r.latest.values))
+	r.library.bytes.Add(int64(bytes - r.latest.bytes))
 	r.latest.values, r.latest.bytes = values, bytes
 }
 
@@ -97,7 +88,7 @@ func (r *recent) newest(dst []*fanout.Event, p *fanout.Way, most int) (items []*
 	if !p.Fresh || r.latest.fold == nil {
 		r.latest.waiting = append(r.latest.waiting, p)
 		if !r.latest.working {
-			r.latest.working = r.channel.hub.background(r.refresh)
+			r.latest.working = r.library.background(r.refresh)
 		}
 		return dst, p.Place, false
 	}
@@ -120,7 +111,7 @@ func (r *recent) refresh() {
 		err := r.compare()
 		var failed *pusher.ResumeFailure
 		if err != nil {
-			failed = r.failure(r.channel.life(), err)
+			failed = r.failure(r.life(), err)
 		}
 		r.mu.Lock()
 		for _, p := range waiting {
@@ -137,10 +128,9 @@ func (r *recent) refresh() {
 // compare reads the past of the channel if that was not done yet, and lets go of what the log
 // does not have any more.
 func (r *recent) compare() error {
-	c := r.channel
-	ctx, cancel := context.WithTimeout(c.hub.ctx, pastTimeout)
+	ctx, cancel := context.WithTimeout(r.library.ctx, pastTimeout)
 	defer cancel()
-	view, err := c.hub.sight().Look(ctx, c.app, c.Name)
+	view, err := r.library.log.Look(ctx, r.app, r.line.Name)
 	if err != nil {
 		return err
 	}
@@ -182,24 +172,23 @@ func (r *recent) compare() error {
 // look finds the newest publication of each value up to a place, newest first. whole is false
 // when not all of the log was looked through.
 func (r *recent) look(view *sight.View, high uint64) (past []backlog.Old[*fanout.Event], whole bool, err error) {
-	c := r.channel
 	limit := r.values()
 	known := map[string]bool{}
 	q := broker.Query{NewestFirst: true, To: high, Limit: pastPage}
 	for seen := 0; seen < snapshotReads && len(known) < limit; {
-		ctx, cancel := context.WithTimeout(c.hub.ctx, pastTimeout)
+		ctx, cancel := context.WithTimeout(r.library.ctx, pastTimeout)
 		page, err := view.Read(ctx, q)
 		cancel()
 		if err != nil {
 			return nil, false, err
 		}
-		c.hub.opt.Metrics.recoveryReads.Inc()
+		r.library.read()
 		for _, pub := range page.Publications {
 			seen++
 			if pub.Skipped != "" {
 				continue
 			}
-			p := c.NewEvent(pub)
+			p := r.line.NewEvent(pub)
 			if key := r.valueOf(p); !known[key] {
 				known[key] = true
 				past = append(past, backlog.Old[*fanout.Event]{Key: key, Item: p})
@@ -213,24 +202,6 @@ func (r *recent) look(view *sight.View, high uint64) (past []backlog.Old[*fanout
 	}
 	return past, false, nil
 }
-
-// snapshotted ends the way of a subscription that began with a snapshot.
-type snapshotted struct {
-	client  *Client
-	channel *Channel
-}
-
-func (e *snapshotted) End(p *fanout.Way) []*socket.Frame {
-	if e.client.dialect != pusher.V2 {
-		return nil
-	}
-	return []*socket.Frame{fanout.ControlFrame(pusher.V2, 128+len(e.channel.Name), &pusher.Control{
-		Event: "snapshot_complete", Channel: e.channel.Name, MessageID: e.client.hub.messageID(),
-		Object: pusher.AppendSnapshotComplete(nil, p.Sent, p.Failed.Load() == nil && !e.channel.recent.partial()),
-	})}
-}
-
-func (*snapshotted) Abandon(*fanout.Way) {}
 
 // partial reports that the snapshot has not all values.
 func (r *recent) partial() bool {

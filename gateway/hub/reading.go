@@ -1,0 +1,129 @@
+package hub
+
+import (
+	"context"
+	"errors"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/gateway/fanout"
+	"github.com/sluicehq/sluice/gateway/pusher"
+)
+
+// read reads pages of the log until nobody waits for one.
+func (r *recent) read() {
+	for {
+		r.mu.Lock()
+		place, ok := r.backlog.Next()
+		epoch, low := r.epoch, r.backlog.Low()
+		if !ok {
+			r.reading = false
+		}
+		r.mu.Unlock()
+		if !ok {
+			return
+		}
+		woken, items := r.take(place, epoch, low)
+		var tooMuch *pusher.ResumeFailure
+		for _, p := range woken {
+			if !p.Foresee(items) {
+				continue
+			}
+			if tooMuch == nil {
+				tooMuch = p.TooMuch()
+				r.available(tooMuch)
+			}
+			p.Failed.Store(tooMuch)
+		}
+		r.wake(woken)
+	}
+}
+
+// take reads the page after a place, and returns those who can go on, and what was read.
+func (r *recent) take(place uint64, epoch string, low uint64) ([]*fanout.Way, []*fanout.Event) {
+	ctx, cancel := context.WithTimeout(r.library.ctx, pastTimeout)
+	defer cancel()
+	r.library.read()
+	view, err := r.library.log.Look(ctx, r.app, r.line.Name)
+	var page *broker.Page
+	if err == nil {
+		got, e := view.After(ctx, broker.Position{Epoch: epoch, Offset: place}, min(r.app.Recovery.MaxEvents+1, pastPage))
+		if err = e; e == nil {
+			page = &got.Page
+		}
+	}
+	var failed *pusher.ResumeFailure
+	if err != nil {
+		failed = r.failure(epoch, err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.epoch != epoch:
+		return r.backlog.Failed(nil), nil
+	case err != nil && (errors.Is(err, broker.ErrPositionExpired) || errors.Is(err, broker.ErrPositionUnknown)):
+		// Those who are further on may be better off.
+		return fail(r.backlog.Failed(func(p uint64) bool { return p <= place }), failed), nil
+	case err != nil:
+		return fail(r.backlog.Failed(nil), failed), nil
+	}
+	items := make([]*fanout.Event, 0, len(page.Publications))
+	through := low
+	for _, pub := range page.Publications {
+		if pub.Skipped == "" {
+			items = append(items, r.line.Reread(pub))
+		}
+		through = max(through, pub.Offset)
+	}
+	if page.More {
+		through = page.Publications[len(page.Publications)-1].Offset
+	}
+	woken := r.backlog.Read(place, items, through)
+	r.count()
+	return woken, items
+}
+
+func fail(woken []*fanout.Way, why *pusher.ResumeFailure) []*fanout.Way {
+	for _, p := range woken {
+		p.Failed.Store(why)
+	}
+	return woken
+}
+
+// wake lets shards go on with those who waited.
+func (r *recent) wake(woken []*fanout.Way) {
+	for _, p := range woken {
+		p.Wake()
+	}
+}
+
+// failure says why what comes after a position cannot be had.
+func (r *recent) failure(epoch string, err error) *pusher.ResumeFailure {
+	f := &pusher.ResumeFailure{Channel: r.line.Name, Expected: epoch, Current: r.life(), Reason: err.Error()}
+	switch {
+	case errors.Is(err, broker.ErrEpochChanged):
+		f.Code = pusher.StreamReset
+	case errors.Is(err, broker.ErrPositionExpired):
+		f.Code = pusher.PositionExpired
+	case errors.Is(err, broker.ErrPositionUnknown):
+		f.Code = pusher.ContinuityUnverifiable
+	default:
+		f.Code, f.Reason = pusher.PersistenceUnavailable, "the log cannot be read at the moment"
+		r.library.failed(r.app.ID, r.line.Name, err)
+		return f
+	}
+	r.available(f)
+	return f
+}
+
+// available adds to a failure what the client can have, as far as that can be found out.
+func (r *recent) available(f *pusher.ResumeFailure) {
+	ctx, cancel := context.WithTimeout(r.library.ctx, pastTimeout)
+	defer cancel()
+	view, err := r.library.log.Look(ctx, r.app, r.line.Name)
+	if err != nil {
+		return
+	}
+	if seen, _, err := view.State(ctx); err == nil {
+		f.Oldest, f.Newest = seen.Oldest, seen.Newest
+	}
+}

@@ -1,0 +1,32 @@
+package hub
+
+import (
+	"github.com/sluicehq/sluice/gateway/fanout"
+	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/gateway/socket"
+)
+
+// snapshot returns the way of a subscription that begins with a snapshot.
+func (c *Client) snapshot(ch *Channel) *fanout.Way {
+	return &fanout.Way{
+		Line: ch.Line, Shard: c.shard, Out: c.sock.Outbox(), Latest: true, Ends: &snapshotted{client: c, channel: ch},
+	}
+}
+
+// snapshotted ends the way of a subscription that began with a snapshot.
+type snapshotted struct {
+	client  *Client
+	channel *Channel
+}
+
+func (e *snapshotted) End(p *fanout.Way) []*socket.Frame {
+	if e.client.dialect != pusher.V2 {
+		return nil
+	}
+	return []*socket.Frame{fanout.ControlFrame(pusher.V2, 128+len(e.channel.Name), &pusher.Control{
+		Event: "snapshot_complete", Channel: e.channel.Name, MessageID: e.client.hub.messageID(),
+		Object: pusher.AppendSnapshotComplete(nil, p.Sent, p.Failed.Load() == nil && !e.channel.recent.partial()),
+	})}
+}
+
+func (*snapshotted) Abandon(*fanout.Way) {}
