@@ -12,6 +12,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/count"
 	"github.com/sluicehq/sluice/gateway/fanout"
 	"github.com/sluicehq/sluice/gateway/herald"
+	"github.com/sluicehq/sluice/gateway/past"
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
@@ -24,7 +25,7 @@ type Channel struct {
 	// metrics are there once something was counted.
 	metrics atomic.Pointer[channelMetrics]
 	// recent is nil for channels of which nobody may get the past.
-	recent *recent
+	recent *past.Recent
 	roll   *herald.Roll
 
 	// attached is closed when attaching is over; err says how it ended.
@@ -66,7 +67,7 @@ func (h *Hub) newChannel(a *app.App, name string) *Channel {
 		c.Delta.Enabled = false
 	}
 	c.Caches = pusher.KindOf(name).Cache() && h.opt.History != nil
-	if c.recent = newRecent(h.library, a, c.Line, c.life); c.recent != nil {
+	if c.recent = past.New(h.library, a, c.Line, c.life); c.recent != nil {
 		c.Line.Past = c.recent
 	}
 	if c.Delta.Path != "" {
@@ -113,7 +114,7 @@ func (c *Channel) attach(ctx context.Context) {
 		for i := range c.Shards {
 			c.Shards[i].Begin(at)
 		}
-		c.recent.attach(at.Epoch, at.Offset)
+		c.recent.Attach(at.Epoch, at.Offset)
 	}
 	c.log.Unlock()
 	if c.Caches {
@@ -161,7 +162,7 @@ func (c *Channel) Gap(g broker.Gap) {
 		c.log.count.Lost(g.Resume.Offset)
 	}
 	c.log.bases.Drop()
-	c.recent.begin(g.Resume.Epoch, g.Resume.Offset)
+	c.recent.Begin(g.Resume.Epoch, g.Resume.Offset)
 	c.log.Unlock()
 	c.Miss(g)
 }
@@ -173,7 +174,7 @@ func (c *Channel) enter(epoch string, place uint64) {
 		return
 	}
 	if c.log.epoch != "" {
-		c.recent.begin(epoch, place)
+		c.recent.Begin(epoch, place)
 	}
 	c.log.epoch = epoch
 	c.log.bases.Begin(epoch)

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"github.com/sluicehq/sluice/gateway/count"
+	"github.com/sluicehq/sluice/gateway/past"
 	"github.com/sluicehq/sluice/gateway/sight"
 )
 
@@ -23,11 +24,11 @@ func (h *Hub) newCluster() *count.Cluster {
 }
 
 // newLibrary is what the pasts of channels share.
-func (h *Hub) newLibrary() *library {
-	return &library{
-		log: sight.Log{History: h.opt.History, Now: h.opt.LogTime}, ctx: h.ctx, background: h.background,
-		most: h.opt.TotalRecentBytes, read: h.opt.Metrics.recoveryReads.Inc,
-		failed: func(app, channel string, err error) {
+func (h *Hub) newLibrary() *past.Library {
+	return &past.Library{
+		Log: sight.Log{History: h.opt.History, Now: h.opt.LogTime}, Context: h.ctx, Background: h.background,
+		Most: h.opt.TotalRecentBytes, Read: h.opt.Metrics.recoveryReads.Inc,
+		Failed: func(app, channel string, err error) {
 			h.failures.Warn(h.opt.Logger, "recovering", "reading the past of a channel failed", "app", app, "channel", channel, "error", err)
 		},
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/count"
 	"github.com/sluicehq/sluice/gateway/fanout"
 	"github.com/sluicehq/sluice/gateway/herald"
+	"github.com/sluicehq/sluice/gateway/past"
 	"github.com/sluicehq/sluice/gateway/presence"
 	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/gateway/socket"
@@ -250,7 +251,7 @@ type Hub struct {
 	long     chan struct{}
 	messages atomic.Uint64
 	// library is what the pasts of all channels share.
-	library *library
+	library *past.Library
 	// cluster is what channels need to count with other gateways; nil if they do not.
 	cluster *count.Cluster
 	// failures tells of what fails for many connections at a time, refusals of clients

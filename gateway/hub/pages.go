@@ -5,6 +5,7 @@ import (
 	"net/url"
 
 	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/past"
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
@@ -58,7 +59,7 @@ func (c *Client) page(data string) {
 }
 
 func (c *Client) sendPage(want PageRequest) {
-	ctx, cancel := context.WithTimeout(c.hub.ctx, pastTimeout)
+	ctx, cancel := context.WithTimeout(c.hub.ctx, past.Timeout)
 	defer cancel()
 	page, err := c.hub.opt.Page(ctx, want)
 	if err != nil {

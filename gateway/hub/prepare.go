@@ -26,7 +26,7 @@ func (c *Channel) prepare(pub *broker.Publication) *fanout.Event {
 	full := c.log.count == nil || c.log.count.Publication(pub, p.Key, c.hub.opt.Now())
 	if pub.Skipped != "" {
 		c.hub.opt.Metrics.skipped()
-		c.recent.skip(pub.Offset)
+		c.recent.Skip(pub.Offset)
 		for i := range c.Shards {
 			c.Shards[i].Skip(p)
 		}
@@ -36,7 +36,7 @@ func (c *Channel) prepare(pub *broker.Publication) *fanout.Event {
 	if p.Tracked && pub.Node != "" && pub.Node != c.hub.opt.Node {
 		c.counters().horizontal.Inc()
 	}
-	c.recent.add(p)
+	c.recent.Add(p)
 	return p
 }
 
@@ -71,7 +71,7 @@ func (c *Channel) Value(pub *broker.Publication) string {
 func (c *Channel) expireBases(now time.Time) {
 	c.log.Lock()
 	defer c.log.Unlock()
-	c.recent.expire(c.hub.opt.LogTime())
+	c.recent.Expire(c.hub.opt.LogTime())
 	if c.Delta.Enabled && now.Sub(c.log.count.Arrived()) >= time.Duration(c.Delta.MaxAgeSeconds)*time.Second {
 		c.log.bases.Drop()
 	}
@@ -82,7 +82,7 @@ func (c *Channel) dropBases() {
 	c.log.Lock()
 	defer c.log.Unlock()
 	c.log.bases.Drop()
-	c.recent.begin(c.log.epoch, math.MaxInt64)
+	c.recent.Begin(c.log.epoch, math.MaxInt64)
 	if c.log.count != nil {
 		c.log.count.Leave()
 	}

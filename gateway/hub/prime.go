@@ -82,7 +82,7 @@ func (c *Channel) endPriming() {
 		return
 	}
 	c.log.priming = false
-	c.recent.prime(c.log.past)
+	c.recent.Prime(c.log.past)
 	c.log.past = nil
 	for _, p := range c.log.early {
 		if job := c.prepare(p); job != nil {

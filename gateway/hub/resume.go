@@ -9,6 +9,7 @@ import (
 	"github.com/sluicehq/sluice/broker/rank"
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/fanout"
+	"github.com/sluicehq/sluice/gateway/past"
 	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/gateway/sight"
 	"github.com/sluicehq/sluice/gateway/socket"
@@ -168,10 +169,10 @@ func (c *Client) resumeOne(all *resuming, m *membership, at pusher.ResumePositio
 
 // judge refuses a position of which it is plain that it cannot be resumed, nil if it may be.
 func (c *Client) judge(ch *Channel, at pusher.ResumePosition) *pusher.ResumeFailure {
-	ctx, cancel := context.WithTimeout(c.hub.ctx, pastTimeout)
+	ctx, cancel := context.WithTimeout(c.hub.ctx, past.Timeout)
 	defer cancel()
 	f := &pusher.ResumeFailure{Channel: ch.Name, Expected: at.StreamID, Current: ch.life()}
-	ahead, missed, missedBytes := ch.recent.distance(at.Serial)
+	ahead, missed, missedBytes := ch.recent.Distance(at.Serial)
 	limited := c.app.Readings.Of(ch.Name) != app.Reading{}
 	switch {
 	case at.StreamID == "":
@@ -183,7 +184,7 @@ func (c *Client) judge(ch *Channel, at pusher.ResumePosition) *pusher.ResumeFail
 	case !ahead && !limited:
 		return nil
 	}
-	view, err := c.hub.library.log.Look(ctx, c.app, ch.Name)
+	view, err := c.hub.library.Log.Look(ctx, c.app, ch.Name)
 	if err == nil && view.Off {
 		err = sight.ErrOff
 	}
@@ -201,7 +202,7 @@ func (c *Client) judge(ch *Channel, at pusher.ResumePosition) *pusher.ResumeFail
 		}
 	}
 	if f.Code == "" && err != nil {
-		return ch.recent.failure(at.StreamID, err)
+		return ch.recent.Failure(at.StreamID, err)
 	}
 	if f.Code == "" {
 		return nil
@@ -221,7 +222,7 @@ func (c *Client) travel(all *resuming, m *membership, at pusher.ResumePosition) 
 		Ends: &resumed{all, m.channel, at},
 	}
 	all.add()
-	if !m.channel.Shards[c.shard.ID].Resume(p, m.began, max(at.Since, m.channel.recent.since()), at.KeepsBases) {
+	if !m.channel.Shards[c.shard.ID].Resume(p, m.began, max(at.Since, m.channel.recent.Since()), at.KeepsBases) {
 		c.sendAll(all.finish(nil, nil))
 		return nil
 	}

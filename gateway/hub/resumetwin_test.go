@@ -86,7 +86,7 @@ func TestTime02ResumingIsLikeHavingStayed(t *testing.T) {
 		stayed, id := open(r)
 		defer stayed.hangUp()
 		at := stayed.join(channel, filter)
-		r.live()
+		r.live(channel)
 		var last broker.Receipt
 		excluded := id
 		publish := func(label string) []message {
@@ -168,8 +168,12 @@ func serialsOf(all []message) []uint64 {
 }
 
 // live waits until no subscription waits for a resume.
-func (r *rig) live() {
+func (r *rig) live(channel string) {
 	r.t.Helper()
+	c := r.channel(channel)
+	for i := range c.Shards {
+		c.Shards[i].Served() // Who is told that he is in is in then.
+	}
 	eventually(r.t, "all subscriptions are live", func() bool { return r.hub.hall.Catching.Load() == 0 })
 }
 

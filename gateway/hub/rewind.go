@@ -9,6 +9,7 @@ import (
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/fanout"
+	"github.com/sluicehq/sluice/gateway/past"
 	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/gateway/socket"
 )
@@ -55,16 +56,16 @@ func (c *Client) rewind(ch *Channel, wish *pusher.Rewind) (*fanout.Way, error) {
 		q.Since = c.hub.opt.LogTime().Add(-wish.Age)
 	}
 	unbounded := c.app.Readings.Of(ch.Name) == app.Reading{}
-	if place, head, more, ok := ch.recent.rewound(q); ok && unbounded {
+	if place, head, more, ok := ch.recent.Rewound(q); ok && unbounded {
 		p.Place, p.Head = place, head
 		end.byLimit = end.byLimit || more
 		return p, nil
 	}
-	ctx, cancel := context.WithTimeout(c.hub.ctx, pastTimeout)
+	ctx, cancel := context.WithTimeout(c.hub.ctx, past.Timeout)
 	defer cancel()
 	p.Cold = true
 	c.hub.opt.Metrics.recoveryReads.Inc()
-	view, err := c.hub.library.log.Look(ctx, c.app, ch.Name)
+	view, err := c.hub.library.Log.Look(ctx, c.app, ch.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +83,7 @@ func (c *Client) rewind(ch *Channel, wish *pusher.Rewind) (*fanout.Way, error) {
 		}
 	}
 	slices.Reverse(pubs)
-	p.Place, p.Head = ch.recent.learn(page.Retained.Epoch, pubs, page.Kept.Newest)
+	p.Place, p.Head = ch.recent.Learn(page.Retained.Epoch, pubs, page.Kept.Newest)
 	return p, nil
 }
 

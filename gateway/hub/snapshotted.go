@@ -25,7 +25,7 @@ func (e *snapshotted) End(p *fanout.Way) []*socket.Frame {
 	}
 	return []*socket.Frame{fanout.ControlFrame(pusher.V2, 128+len(e.channel.Name), &pusher.Control{
 		Event: "snapshot_complete", Channel: e.channel.Name, MessageID: e.client.hub.messageID(),
-		Object: pusher.AppendSnapshotComplete(nil, p.Sent, p.Failed.Load() == nil && !e.channel.recent.partial()),
+		Object: pusher.AppendSnapshotComplete(nil, p.Sent, p.Failed.Load() == nil && !e.channel.recent.Partial()),
 	})}
 }
 

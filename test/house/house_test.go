@@ -57,10 +57,11 @@ var rules = []rule{
 	{pkg: "gateway/count", own: []string{"broker", "delta", "kv", "gateway/app", "gateway/pusher"}},
 	{pkg: "gateway/backlog"},
 	{pkg: "gateway/fanout", own: []string{"broker", "delta", "gateway/app", "gateway/count", "gateway/herald", "gateway/pusher", "gateway/socket"}},
+	{pkg: "gateway/past", own: []string{"broker", "delta", "gateway/app", "gateway/backlog", "gateway/count", "gateway/fanout", "gateway/pusher", "gateway/sight"}},
 	{pkg: "gateway/turns", own: []string{"broker/rank"}, foreign: []string{"golang.org/x/time/rate"}},
 	{pkg: "gateway/process"},
 	{pkg: "gateway/pusher", own: []string{"gateway/app"}, foreign: []string{gjson}},
-	{pkg: "gateway/hub", own: []string{"broker", "gateway/backlog", "delta", "kv", "gateway/app", "gateway/count", "gateway/fanout", "gateway/pusher", "gateway/presence", "gateway/sight", "gateway/herald", "gateway/socket", "gateway/turns"}, foreign: []string{gws, prometheus, "golang.org/x/time/rate"}},
+	{pkg: "gateway/hub", own: []string{"broker", "delta", "kv", "gateway/app", "gateway/count", "gateway/fanout", "gateway/past", "gateway/pusher", "gateway/presence", "gateway/sight", "gateway/herald", "gateway/socket", "gateway/turns"}, foreign: []string{gws, prometheus, "golang.org/x/time/rate"}},
 	{pkg: "gateway/herald", own: []string{"broker", "gateway/app", "gateway/pusher", "gateway/presence", "gateway/webhook"}},
 	{pkg: "gateway/presence", own: []string{"broker", "kv", "gateway/app", "gateway/pusher"}},
 	{pkg: "gateway/rest", own: []string{"broker", "gateway/app", "gateway/pusher", "gateway/sight"}, foreign: []string{gjson, "golang.org/x/time/rate"}},
@@ -107,7 +108,7 @@ func TestPlanRefusesOutwardImports(t *testing.T) {
 	for _, c := range []struct{ pkg, imported string }{
 		{"gateway", "streams"}, {"gateway/hub", "streams"}, {"gateway", "broker/redis"}, {"gateway", "configs"},
 		{"broker", "kv"}, {"delta", "broker"}, {"kv", "broker"}, {"gateway/herald", "gateway/hub"}, {"gateway/presence", "gateway/herald"}, {"gateway/hub", "gateway/webhook"}, {"streams", "gateway/app"}, {"configs", "gateway/app"},
-		{"gateway/socket", "gateway/pusher"}, {"gateway/turns", "gateway/hub"}, {"gateway/fanout", "gateway/hub"}, {"gateway/fanout", "gateway/sight"}, {"gateway/socket/websocket", "gateway/app"},
+		{"gateway/socket", "gateway/pusher"}, {"gateway/turns", "gateway/hub"}, {"gateway/fanout", "gateway/hub"}, {"gateway/fanout", "gateway/past"}, {"gateway/past", "gateway/hub"}, {"gateway/fanout", "gateway/sight"}, {"gateway/socket/websocket", "gateway/app"},
 		{"gateway/hub", "broker/follow"}, {"broker", "broker/follow"}, {"broker/follow", "streams"}, {"broker/follow", "kv"},
 	} {
 		if allowed(find(c.pkg), c.pkg, module+"/"+c.imported) {

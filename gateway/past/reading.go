@@ -1,4 +1,4 @@
-package hub
+package past
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 )
 
 // read reads pages of the log until nobody waits for one.
-func (r *recent) read() {
+func (r *Recent) read() {
 	for {
 		r.mu.Lock()
 		place, ok := r.backlog.Next()
@@ -39,21 +39,21 @@ func (r *recent) read() {
 }
 
 // take reads the page after a place, and returns those who can go on, and what was read.
-func (r *recent) take(place uint64, epoch string, low uint64) ([]*fanout.Way, []*fanout.Event) {
-	ctx, cancel := context.WithTimeout(r.library.ctx, pastTimeout)
+func (r *Recent) take(place uint64, epoch string, low uint64) ([]*fanout.Way, []*fanout.Event) {
+	ctx, cancel := context.WithTimeout(r.library.Context, Timeout)
 	defer cancel()
-	r.library.read()
-	view, err := r.library.log.Look(ctx, r.app, r.line.Name)
+	r.library.Read()
+	view, err := r.library.Log.Look(ctx, r.app, r.line.Name)
 	var page *broker.Page
 	if err == nil {
-		got, e := view.After(ctx, broker.Position{Epoch: epoch, Offset: place}, min(r.app.Recovery.MaxEvents+1, pastPage))
+		got, e := view.After(ctx, broker.Position{Epoch: epoch, Offset: place}, min(r.app.Recovery.MaxEvents+1, pageSize))
 		if err = e; e == nil {
 			page = &got.Page
 		}
 	}
 	var failed *pusher.ResumeFailure
 	if err != nil {
-		failed = r.failure(epoch, err)
+		failed = r.Failure(epoch, err)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -90,14 +90,14 @@ func fail(woken []*fanout.Way, why *pusher.ResumeFailure) []*fanout.Way {
 }
 
 // wake lets shards go on with those who waited.
-func (r *recent) wake(woken []*fanout.Way) {
+func (r *Recent) wake(woken []*fanout.Way) {
 	for _, p := range woken {
 		p.Wake()
 	}
 }
 
-// failure says why what comes after a position cannot be had.
-func (r *recent) failure(epoch string, err error) *pusher.ResumeFailure {
+// Failure says why what comes after a position cannot be had.
+func (r *Recent) Failure(epoch string, err error) *pusher.ResumeFailure {
 	f := &pusher.ResumeFailure{Channel: r.line.Name, Expected: epoch, Current: r.life(), Reason: err.Error()}
 	switch {
 	case errors.Is(err, broker.ErrEpochChanged):
@@ -108,7 +108,7 @@ func (r *recent) failure(epoch string, err error) *pusher.ResumeFailure {
 		f.Code = pusher.ContinuityUnverifiable
 	default:
 		f.Code, f.Reason = pusher.PersistenceUnavailable, "the log cannot be read at the moment"
-		r.library.failed(r.app.ID, r.line.Name, err)
+		r.library.Failed(r.app.ID, r.line.Name, err)
 		return f
 	}
 	r.available(f)
@@ -116,10 +116,10 @@ func (r *recent) failure(epoch string, err error) *pusher.ResumeFailure {
 }
 
 // available adds to a failure what the client can have, as far as that can be found out.
-func (r *recent) available(f *pusher.ResumeFailure) {
-	ctx, cancel := context.WithTimeout(r.library.ctx, pastTimeout)
+func (r *Recent) available(f *pusher.ResumeFailure) {
+	ctx, cancel := context.WithTimeout(r.library.Context, Timeout)
 	defer cancel()
-	view, err := r.library.log.Look(ctx, r.app, r.line.Name)
+	view, err := r.library.Log.Look(ctx, r.app, r.line.Name)
 	if err != nil {
 		return
 	}

@@ -1,4 +1,4 @@
-package hub
+package past
 
 import (
 	"time"
@@ -12,16 +12,16 @@ import (
 )
 
 const (
-	// pastPage is the largest page of the log that is read for those who are behind.
-	pastPage = 1000
+	// pageSize is the largest page of the log that is read for those who are behind.
+	pageSize = 1000
 )
 
-// recent is the past of one channel for those who are behind: what was published lately,
+// Recent is the past of one channel for those who are behind: what was published lately,
 // and pages of the log below it. A goroutine reads them as long as somebody waits.
-type recent struct {
+type Recent struct {
 	line    *fanout.Line
 	app     *app.App
-	library *library
+	library *Library
 	// life tells the present life of the log.
 	life func() string
 
@@ -33,26 +33,26 @@ type recent struct {
 	// decided is the place above which everything in memory has the frames that it had
 	// live; what was read for somebody has plain ones.
 	decided uint64
-	// bytes is what the hub has been told of the size.
+	// bytes is what the library has been told of the size.
 	bytes  int
 	latest latest
 }
 
-// newRecent returns the past of a channel that may be asked for it, nil for others.
-func newRecent(in *library, of *app.App, line *fanout.Line, life func() string) *recent {
+// New returns the past of a channel that may be asked for it, nil for others.
+func New(in *Library, of *app.App, line *fanout.Line, life func() string) *Recent {
 	r := of.Recovery
-	if in.log.History == nil || !r.Enabled && !of.Rewind && !of.Snapshot(line.Name).On || pusher.KindOf(line.Name).ServerToUser() {
+	if in.Log.History == nil || !r.Enabled && !of.Rewind && !of.Snapshot(line.Name).On || pusher.KindOf(line.Name).ServerToUser() {
 		return nil
 	}
 	limits := backlog.Limits{Items: r.MaxEvents, Bytes: r.MaxBytes}
 	if !r.Enabled {
 		limits = backlog.Limits{Items: of.Limits.MaxHistoryPage, Bytes: fanout.MaxBaseBytes}
 	}
-	return &recent{line: line, app: of, library: in, life: life, backlog: backlog.New[*fanout.Event, *fanout.Way](limits)}
+	return &Recent{line: line, app: of, library: in, life: life, backlog: backlog.New[*fanout.Event, *fanout.Way](limits)}
 }
 
-// begin forgets the past of another life, or one with a hole. What comes next follows place.
-func (r *recent) begin(epoch string, place uint64) {
+// Begin forgets the past of another life, or one with a hole. What comes next follows place.
+func (r *Recent) Begin(epoch string, place uint64) {
 	if r == nil {
 		return
 	}
@@ -64,18 +64,18 @@ func (r *recent) begin(epoch string, place uint64) {
 	r.mu.Unlock()
 	if len(woken) > 0 {
 		// A shard may be busy, and the caller holds the lock of the channel.
-		r.library.background(func() { r.wake(woken) })
+		r.library.Background(func() { r.wake(woken) })
 	}
 }
 
-// attach is begin for a channel that may have got publications already.
-func (r *recent) attach(epoch string, place uint64) {
+// Attach is begin for a channel that may have got publications already.
+func (r *Recent) Attach(epoch string, place uint64) {
 	if r == nil {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	items, high := r.backlog.AppendAfter(nil, max(place, r.backlog.Low()), pastPage)
+	items, high := r.backlog.AppendAfter(nil, max(place, r.backlog.Low()), pageSize)
 	r.epoch, r.decided = epoch, place
 	r.backlog.Begin(place)
 	for _, p := range items {
@@ -85,14 +85,14 @@ func (r *recent) attach(epoch string, place uint64) {
 	r.count()
 }
 
-// add appends what is about to be delivered.
-func (r *recent) add(p *fanout.Event) {
+// Add appends what is about to be delivered.
+func (r *Recent) Add(p *fanout.Event) {
 	if r == nil {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.library.bytes.Load() > r.library.most {
+	if r.library.Bytes.Load() > r.library.Most {
 		r.backlog.Window.Begin(r.backlog.High())
 	}
 	r.backlog.Append(p)
@@ -100,8 +100,8 @@ func (r *recent) add(p *fanout.Event) {
 	r.put(p)
 }
 
-// skip notes a publication that no socket gets.
-func (r *recent) skip(offset uint64) {
+// Skip notes a publication that no socket gets.
+func (r *Recent) Skip(offset uint64) {
 	if r == nil {
 		return
 	}
@@ -110,8 +110,8 @@ func (r *recent) skip(offset uint64) {
 	r.backlog.Skip(offset)
 }
 
-// prime adds what was read of the channel before it was live, oldest first and unbroken.
-func (r *recent) prime(past []*fanout.Event) {
+// Prime adds what was read of the channel before it was live, oldest first and unbroken.
+func (r *Recent) Prime(past []*fanout.Event) {
 	if r == nil || len(past) == 0 {
 		return
 	}
@@ -124,8 +124,8 @@ func (r *recent) prime(past []*fanout.Event) {
 	}
 }
 
-// expire lets go of what is old.
-func (r *recent) expire(now time.Time) {
+// Expire lets go of what is old.
+func (r *Recent) Expire(now time.Time) {
 	if r == nil {
 		return
 	}
@@ -137,15 +137,15 @@ func (r *recent) expire(now time.Time) {
 	r.count()
 }
 
-// count tells the hub how much is kept. The caller holds the lock.
-func (r *recent) count() {
+// count tells the library how much is kept. The caller holds the lock.
+func (r *Recent) count() {
 	now := r.backlog.Bytes()
-	r.library.bytes.Add(int64(now - r.bytes))
+	r.library.Bytes.Add(int64(now - r.bytes))
 	r.bytes = now
 }
 
 // Next is what a way comes to next.
-func (r *recent) Next(dst []*fanout.Event, p *fanout.Way, most int) (items []*fanout.Event, reached uint64, ok bool) {
+func (r *Recent) Next(dst []*fanout.Event, p *fanout.Way, most int) (items []*fanout.Event, reached uint64, ok bool) {
 	if p.Latest {
 		return r.newest(dst, p, most)
 	}
@@ -154,22 +154,22 @@ func (r *recent) Next(dst []*fanout.Event, p *fanout.Way, most int) (items []*fa
 
 // after appends what comes next for somebody who is behind, and returns the place that
 // it reaches. It reports false when the log must be read; he is woken then.
-func (r *recent) after(dst []*fanout.Event, p *fanout.Way, most int) (items []*fanout.Event, reached uint64, ok bool) {
+func (r *Recent) after(dst []*fanout.Event, p *fanout.Way, most int) (items []*fanout.Event, reached uint64, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	dst, reached, ok = r.backlog.After(dst, p.Place, most, p)
 	if !ok {
 		p.Cold = true
 		if !r.reading {
-			r.reading = r.library.background(r.read)
+			r.reading = r.library.Background(r.read)
 		}
 	}
 	return dst, reached, ok
 }
 
-// distance is what lies above a place, as far as memory has it. ahead says that the place
+// Distance is what lies above a place, as far as memory has it. ahead says that the place
 // is above everything that came here.
-func (r *recent) distance(place uint64) (ahead bool, items, bytes int) {
+func (r *Recent) Distance(place uint64) (ahead bool, items, bytes int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if place > r.backlog.High() {
@@ -185,15 +185,15 @@ func (r *recent) distance(place uint64) (ahead bool, items, bytes int) {
 	return false, len(all), bytes
 }
 
-// since is the place above which everything in memory has the frames that it had live.
-func (r *recent) since() uint64 {
+// Since is the place above which everything in memory has the frames that it had live.
+func (r *Recent) Since() uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return max(r.decided, r.backlog.Low())
 }
 
-// rewound is where a rewind begins, and the newest publication there is, if memory knows.
-func (r *recent) rewound(q broker.Query) (place, head uint64, more, ok bool) {
+// Rewound is where a rewind begins, and the newest publication there is, if memory knows.
+func (r *Recent) Rewound(q broker.Query) (place, head uint64, more, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	head = r.backlog.High()
@@ -208,9 +208,9 @@ func (r *recent) rewound(q broker.Query) (place, head uint64, more, ok bool) {
 	return since, head, false, all
 }
 
-// learn takes the newest publications, which were read for somebody, oldest first, and
+// Learn takes the newest publications, which were read for somebody, oldest first, and
 // returns the place before them. Newest is the end of what was read.
-func (r *recent) learn(epoch string, pubs []*broker.Publication, newest uint64) (place, head uint64) {
+func (r *Recent) Learn(epoch string, pubs []*broker.Publication, newest uint64) (place, head uint64) {
 	if len(pubs) == 0 {
 		return newest, newest
 	}
@@ -233,7 +233,7 @@ func (r *recent) learn(epoch string, pubs []*broker.Publication, newest uint64) 
 }
 
 // Leave forgets somebody who waits no longer.
-func (r *recent) Leave(p *fanout.Way) {
+func (r *Recent) Leave(p *fanout.Way) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.backlog.Leave(p)

@@ -1,4 +1,4 @@
-package hub
+package past
 
 import (
 	"context"
@@ -32,18 +32,18 @@ type latest struct {
 	// to it.
 	waiting []*fanout.Way
 	working bool
-	// values and bytes are what the hub has been told of the size.
+	// values and bytes are what the library has been told of the size.
 	values, bytes int
 }
 
 // forget lets the snapshot go. The caller holds the lock.
-func (r *recent) forget() {
+func (r *Recent) forget() {
 	r.latest.fold, r.latest.complete = nil, false
 	r.countLatest()
 }
 
 // values bounds the values of a snapshot.
-func (r *recent) values() int {
+func (r *Recent) values() int {
 	if n := r.app.Snapshot(r.line.Name).MaxValues; n > 0 {
 		return n
 	}
@@ -51,7 +51,7 @@ func (r *recent) values() int {
 }
 
 // put adds a publication that is about to be delivered. The caller holds the lock.
-func (r *recent) put(p *fanout.Event) {
+func (r *Recent) put(p *fanout.Event) {
 	if r.latest.fold == nil {
 		return
 	}
@@ -61,34 +61,34 @@ func (r *recent) put(p *fanout.Event) {
 
 // valueOf is the conflation value of a publication, also in a channel that does not
 // compress.
-func (r *recent) valueOf(p *fanout.Event) string {
+func (r *Recent) valueOf(p *fanout.Event) string {
 	if r.line.Keyed {
 		return p.Key
 	}
 	return count.Value(&p.Pub.Event, delta.ShapeOf(p.Pub.Data), r.line.Path)
 }
 
-// countLatest tells the hub how much is kept. The caller holds the lock.
-func (r *recent) countLatest() {
+// countLatest tells the library how much is kept. The caller holds the lock.
+func (r *Recent) countLatest() {
 	values, bytes := 0, 0
 	if r.latest.fold != nil {
 		values, bytes = r.latest.fold.Len(), r.latest.fold.Bytes()
 	}
-	r.library.values.Add(int64(values - r.latest.values))
-	r.library.bytes.Add(int64(bytes - r.latest.bytes))
+	r.library.Values.Add(int64(values - r.latest.values))
+	r.library.Bytes.Add(int64(bytes - r.latest.bytes))
 	r.latest.values, r.latest.bytes = values, bytes
 }
 
 // newest appends what comes next of the snapshot for somebody, and returns the place that
 // it reaches. It reports false when the snapshot must be made or compared with the log
 // first; he is woken then.
-func (r *recent) newest(dst []*fanout.Event, p *fanout.Way, most int) (items []*fanout.Event, reached uint64, ok bool) {
+func (r *Recent) newest(dst []*fanout.Event, p *fanout.Way, most int) (items []*fanout.Event, reached uint64, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !p.Fresh || r.latest.fold == nil {
 		r.latest.waiting = append(r.latest.waiting, p)
 		if !r.latest.working {
-			r.latest.working = r.library.background(r.refresh)
+			r.latest.working = r.library.Background(r.refresh)
 		}
 		return dst, p.Place, false
 	}
@@ -97,7 +97,7 @@ func (r *recent) newest(dst []*fanout.Event, p *fanout.Way, most int) (items []*
 }
 
 // refresh makes the snapshot what the log says, for all who wait, until nobody does.
-func (r *recent) refresh() {
+func (r *Recent) refresh() {
 	for {
 		r.mu.Lock()
 		waiting := r.latest.waiting
@@ -111,7 +111,7 @@ func (r *recent) refresh() {
 		err := r.compare()
 		var failed *pusher.ResumeFailure
 		if err != nil {
-			failed = r.failure(r.life(), err)
+			failed = r.Failure(r.life(), err)
 		}
 		r.mu.Lock()
 		for _, p := range waiting {
@@ -127,10 +127,10 @@ func (r *recent) refresh() {
 
 // compare reads the past of the channel if that was not done yet, and lets go of what the log
 // does not have any more.
-func (r *recent) compare() error {
-	ctx, cancel := context.WithTimeout(r.library.ctx, pastTimeout)
+func (r *Recent) compare() error {
+	ctx, cancel := context.WithTimeout(r.library.Context, Timeout)
 	defer cancel()
-	view, err := r.library.log.Look(ctx, r.app, r.line.Name)
+	view, err := r.library.Log.Look(ctx, r.app, r.line.Name)
 	if err != nil {
 		return err
 	}
@@ -171,18 +171,18 @@ func (r *recent) compare() error {
 
 // look finds the newest publication of each value up to a place, newest first. whole is false
 // when not all of the log was looked through.
-func (r *recent) look(view *sight.View, high uint64) (past []backlog.Old[*fanout.Event], whole bool, err error) {
+func (r *Recent) look(view *sight.View, high uint64) (past []backlog.Old[*fanout.Event], whole bool, err error) {
 	limit := r.values()
 	known := map[string]bool{}
-	q := broker.Query{NewestFirst: true, To: high, Limit: pastPage}
+	q := broker.Query{NewestFirst: true, To: high, Limit: pageSize}
 	for seen := 0; seen < snapshotReads && len(known) < limit; {
-		ctx, cancel := context.WithTimeout(r.library.ctx, pastTimeout)
+		ctx, cancel := context.WithTimeout(r.library.Context, Timeout)
 		page, err := view.Read(ctx, q)
 		cancel()
 		if err != nil {
 			return nil, false, err
 		}
-		r.library.read()
+		r.library.Read()
 		for _, pub := range page.Publications {
 			seen++
 			if pub.Skipped != "" {
@@ -203,8 +203,8 @@ func (r *recent) look(view *sight.View, high uint64) (past []backlog.Old[*fanout
 	return past, false, nil
 }
 
-// partial reports that the snapshot has not all values.
-func (r *recent) partial() bool {
+// Partial reports that the snapshot has not all values.
+func (r *Recent) Partial() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.latest.fold == nil || r.latest.fold.Partial()
