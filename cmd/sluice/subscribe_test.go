@@ -4,9 +4,13 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/lxzan/gws"
 )
 
 // wire is a network between a command and its server that can be cut.
@@ -155,6 +159,43 @@ func TestTime05SubscribeBeginsWithThePast(t *testing.T) {
 		cmd.wait()
 		if got := strings.Count(cmd.out.String(), "\n"); got != len(c.want) {
 			t.Errorf("%v: %d events:\n%s", c.args, got, cmd.out)
+		}
+	}
+}
+
+// older is a server that offers nothing but the first dialect.
+type older struct{ gws.BuiltinEventHandler }
+
+func (older) OnMessage(c *gws.Conn, m *gws.Message) {
+	defer m.Close()
+	if strings.Contains(m.Data.String(), "pusher:subscribe") {
+		_ = c.WriteString(`{"event":"pusher_internal:subscription_succeeded","channel":"lobby","data":"{}"}`)
+		_ = c.WriteString(`{"event":"greeting","channel":"lobby","data":"hello"}`)
+	}
+}
+
+func TestTime05SubscribeSpeaksWhatTheServerOffers(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, err := gws.NewUpgrader(older{}, nil).Upgrade(w, r)
+		if err != nil {
+			return
+		}
+		if r.URL.Query().Get("protocol") != "7" {
+			_ = conn.WriteClose(4007, []byte("unsupported protocol version"))
+			return
+		}
+		_ = conn.WriteString(`{"event":"pusher:connection_established","data":"{\"socket_id\":\"1.2\",\"activity_timeout\":120}"}`)
+		conn.ReadLoop()
+	}))
+	t.Cleanup(server.Close)
+	status, out, errors := execute(t, "", "subscribe", "lobby", "-n", "1", "--url", server.URL)
+	if status != exitOK || !strings.Contains(out, "hello") {
+		t.Errorf("status %d, %s%s", status, out, errors)
+	}
+	for _, args := range [][]string{{"--protocol", "2"}, {"--latest"}} {
+		status, _, errors := execute(t, "", append([]string{"subscribe", "lobby", "-n", "1", "--url", server.URL}, args...)...)
+		if status != exitFailure || !strings.Contains(errors, "4007") {
+			t.Errorf("%v: status %d, %s", args, status, errors)
 		}
 	}
 }

@@ -45,10 +45,17 @@ func (t *tally) status(stderr io.Writer, s client.Status) {
 	defer t.mu.Unlock()
 	var undecodable *client.DeltaError
 	switch {
+	case s.Gap != nil && s.Gap.Code == client.NotRecoverable:
+		// So it is when the connection is back, and the next line says so for all channels.
 	case s.Gap != nil:
 		t.gaps++
 		fmt.Fprintln(stderr, gapLine(s.Gap))
 	case s.Recovered != nil:
+		for i := range s.Recovered.Gaps {
+			if s.Recovered.Gaps[i].Code == client.NotRecoverable {
+				t.gaps++
+			}
+		}
 		fmt.Fprintln(stderr, t.returned(s.Recovered))
 	case errors.As(s.Err, &undecodable):
 		t.undecoded++
@@ -133,7 +140,7 @@ func (t *tally) print(stderr io.Writer) {
 		fmt.Fprintf(stderr, "%d bytes received, %d without deltas: %d saved (%.1f %%)\n", t.wire, t.full, saved, 100*float64(saved)/float64(t.full))
 	}
 	if t.gaps > 0 {
-		fmt.Fprintf(stderr, "%d times events were missed\n", t.gaps)
+		fmt.Fprintf(stderr, "events were missed, or may have been, %d times\n", t.gaps)
 	}
 	if t.undecoded > 0 {
 		fmt.Fprintf(stderr, "%d deltas could not be decoded\n", t.undecoded)

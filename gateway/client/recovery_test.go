@@ -1,11 +1,15 @@
 package client
 
 import (
+	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/tidwall/gjson"
 
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
@@ -340,5 +344,54 @@ func TestTime05ABeginningThatWasCutOff(t *testing.T) {
 		}
 		p.expect(fmt.Sprintf(subscribeTo, "a", ""))
 		p.expect(resumeOf(`"a":{"stream_id":"s1",`+c.says+`}`, "1.1"))
+	}
+}
+
+// A channel that cannot be signed any more when the client comes back is given up, and not in
+// silence.
+func TestTime05ASignatureThatIsRefusedOnTheWayBackIsTold(t *testing.T) {
+	s := newScript(t)
+	signed := 0
+	c, p, states := s.second(Options{Auth: func(_, _ string) (string, string, error) {
+		if signed++; signed > 1 {
+			return "", "", errors.New("no longer")
+		}
+		return "", "", nil
+	}})
+	p.wants(c, "private-b", "s1", 2)
+	s.lose(p, states, "2.2")
+	if st := await(t, states, "the refusal"); st.Err == nil || !strings.Contains(st.Err.Error(), "no longer") || !st.Connected {
+		t.Errorf("got %+v", st)
+	}
+	if st := await(t, states, "the summary"); st.Recovered == nil || st.Recovered.Channels != 0 {
+		t.Errorf("got %+v", st)
+	}
+}
+
+// However many channels a client has, its positions travel in messages that a server takes.
+func TestTime05ManyPositions(t *testing.T) {
+	s := newScript(t)
+	c, p, states := s.second(Options{})
+	const channels = 130
+	name := func(i int) string { return strings.Repeat("c", 190) + strconv.Itoa(i) }
+	for i := range channels {
+		p.wants(c, name(i), "s1", i)
+	}
+	p = s.lose(p, states, "2.2")
+	asked, placed := map[string]bool{}, map[string]bool{}
+	for len(asked) < channels || len(placed) < channels {
+		text := await(t, p.received, "a frame")
+		if len(text) > 60<<10 {
+			t.Fatalf("a frame of %d bytes", len(text))
+		}
+		data := gjson.Get(text, "data")
+		if gjson.Get(text, "event").Str == "sockudo:subscribe" {
+			asked[data.Get("channel").Str] = true
+			continue
+		}
+		data.Get("channel_positions").ForEach(func(channel, at gjson.Result) bool {
+			placed[channel.Str] = true
+			return true
+		})
 	}
 }

@@ -175,7 +175,10 @@ func (c *Client) ask(conn *connection, s *subscription, why asking) {
 	if kind := pusher.KindOf(s.channel); kind.NeedsAuth() && c.opt.Auth != nil {
 		var err error
 		if auth, channelData, err = c.opt.Auth(conn.socketID, s.channel); err != nil {
-			c.remove(s, fmt.Errorf("authorizing %s: %w", s.channel, err))
+			err = fmt.Errorf("authorizing %s: %w", s.channel, err)
+			if c.remove(s, err); why != fresh {
+				c.status(Status{Connected: true, SocketID: conn.socketID, Err: err})
+			}
 			c.recovered(conn)
 			return
 		}
