@@ -332,3 +332,78 @@ func TestTime05DeltasBehindWhatWasReadAgain(t *testing.T) {
 		seen.mu.Unlock()
 	}
 }
+
+// Events that excluded the socket that a client was do not come when it is another one, and
+// deltas start from nothing that it has not, however often it comes back.
+func TestTime05WhatExcludedAFormerSocketStaysAway(t *testing.T) {
+	log := newLog(t)
+	url, _ := serve(t, log, "127.0.0.1:0")
+	w := &wires{rand: rand.New(rand.NewPCG(1, 2)), to: []string{strings.TrimPrefix(url, "http://")}}
+	var block sync.Mutex
+	var seen witness
+	away, back := make(chan struct{}, 1), make(chan struct{}, 1)
+	c := dial(t, client.Options{
+		URL: url, Protocol: pusher.V2, Delta: true, Reconnect: true, MinBackoff: time.Millisecond,
+		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+			block.Lock()
+			defer block.Unlock()
+			return w.dial(ctx, network, address)
+		},
+		OnStatus: func(s client.Status) {
+			seen.status(s)
+			if !s.Connected && s.Retry > 0 {
+				away <- struct{}{}
+			}
+			if s.Recovered != nil {
+				back <- struct{}{}
+			}
+		},
+	})
+	if err := c.Subscribe(within(t), "metrics"); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	publish := func(excluded string) {
+		t.Helper()
+		p := client.Publish{Name: "reading", Channels: []string{"metrics"}, Data: payload(n), SocketID: excluded}
+		if err := api(t, url).Publish(within(t), p); err != nil {
+			t.Fatal(err)
+		}
+		n++
+	}
+	expect := func() {
+		t.Helper()
+		if ev := next(t, c); ev.Data != payload(n-1) {
+			t.Fatalf("got %s, want event %d", ev.Data, n-1)
+		}
+	}
+	deltas := 0
+	for range 8 {
+		id := c.SocketID()
+		for range 4 {
+			publish("")
+			expect()
+			publish(id)
+		}
+		block.Lock()
+		w.cut()
+		take(t, away)
+		publish(id)
+		publish("")
+		block.Unlock()
+		if ev := next(t, c); ev.Data != payload(n-1) {
+			t.Fatalf("got %s, want event %d", ev.Data, n-1)
+		} else if ev.Form == client.Delta {
+			deltas++
+		}
+		take(t, back)
+	}
+	seen.mu.Lock()
+	defer seen.mu.Unlock()
+	if len(seen.gaps) > 0 || len(seen.lost) > 0 {
+		t.Errorf("gaps %+v, lost %v", seen.gaps, seen.lost)
+	}
+	if deltas == 0 {
+		t.Error("nothing was resumed with a delta")
+	}
+}
