@@ -79,3 +79,36 @@ func TestRun10WrongKeysAreFound(t *testing.T) {
 		t.Errorf("got %q of %d, want %q", got, found, want)
 	}
 }
+
+// TestRun10ConfigurationsOfPagesLoad loads the whole configurations that pages show.
+func TestRun10ConfigurationsOfPagesLoad(t *testing.T) {
+	pages, err := filepath.Glob("../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, page := range pages {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile("(?s)```yaml\n(mode:.*?)```").FindAllStringSubmatch(string(text), -1) {
+			found++
+			file := filepath.Join(t.TempDir(), "sluice.yaml")
+			shown := regexp.MustCompile(`(_file: )\S+`).ReplaceAllString(m[1], "${1}"+secret)
+			if err := os.WriteFile(file, []byte(shown), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := Load(Sources{File: file}); err != nil {
+				t.Errorf("%s: %v\n%s", page, err, m[1])
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("no configuration was found")
+	}
+}
