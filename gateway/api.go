@@ -18,6 +18,9 @@ func (n *Node) openREST(in *intake, port string) {
 		PublishTimeout: opt.PublishTimeout, CacheTTL: opt.Hub.CacheTTL, LogTime: opt.Log.Now,
 		Observe: n.http.observe, Refused: n.http.refuse, Limited: n.opt.Hub.Metrics.Limited, Terminate: n.hub.Terminate, Logger: opt.Logger,
 	}
+	if n.lives != nil {
+		r.Eraser = n.lives
+	}
 	if n.roster != nil {
 		r.Census = census{n.roster}
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/sluicehq/sluice/broker/seldom"
 	"github.com/sluicehq/sluice/gateway/hub"
+	"github.com/sluicehq/sluice/gateway/lives"
 	"github.com/sluicehq/sluice/gateway/presence"
 	"github.com/sluicehq/sluice/gateway/rest"
 	"github.com/sluicehq/sluice/gateway/webhook"
@@ -29,6 +30,8 @@ type Node struct {
 	metrics  net.Listener
 	hub      *hub.Hub
 	roster   *presence.Roster
+	// lives is nil where nothing can be remembered of channels.
+	lives *lives.Log
 	// agreement is nil if there is nobody to agree with.
 	agreement *agreement
 	hooks     *webhook.Hooks
@@ -87,7 +90,11 @@ func New(opt Options) (*Node, error) {
 		n.closeListeners()
 		return nil, err
 	}
-	if n.hub, err = hub.New(n.opt.Hub); err != nil {
+	if err = n.openLives(in); err == nil {
+		n.hub, err = hub.New(n.opt.Hub)
+	}
+	if err != nil {
+		n.closeLives()
 		n.closeRoster(context.Background())
 		n.closeHooks(context.Background())
 		n.closeListeners()
@@ -193,6 +200,7 @@ func (n *Node) Run(ctx context.Context) error {
 		n.opt.Logger.Warn("connections were closed before they had left", "error", err)
 	}
 	agreeing.Wait()
+	n.closeLives()
 	n.closeRoster(drain)
 	n.closeHooks(drain)
 	for _, s := range servers[1:] {

@@ -27,24 +27,15 @@ func (n *Node) openRoster() error {
 	if n.opt.Table == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), rosterPatience)
-	defer cancel()
-	var err error
 	opt := n.opt.Presence
 	opt.Table, opt.Node, opt.Lease, opt.Logger = n.opt.Table, n.opt.Name, n.opt.Lease, n.opt.Logger
 	opt.Settled = func() bool { return n.hooks == nil || n.hooks.Settled() }
 	opt.Members = func(channel string) bool { return pusher.KindOf(channel).Presence() }
 	opt.Tell = n.opt.Hub.Herald.Tell
-	for {
+	err := patiently(func(ctx context.Context) (err error) {
 		n.roster, err = presence.New(ctx, opt)
-		if err == nil || ctx.Err() != nil || !errors.Is(err, kv.ErrUnavailable) {
-			break
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(rosterPause):
-		}
-	}
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("taking part in presence: %w", err)
 	}
@@ -71,6 +62,23 @@ func (n *Node) openRoster() error {
 		}
 	}
 	return nil
+}
+
+// patiently does at the start what needs the table, again and again while that is out of reach.
+func patiently(do func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), rosterPatience)
+	defer cancel()
+	for {
+		err := do(ctx)
+		if err == nil || ctx.Err() != nil || !errors.Is(err, kv.ErrUnavailable) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(rosterPause):
+		}
+	}
 }
 
 func (n *Node) closeRoster(ctx context.Context) {

@@ -69,6 +69,8 @@ type (
 	OwnSeats struct{}
 	// OwnSeat is that of one of them.
 	OwnSeat struct{}
+	// Life is that of a sink in lives, which is called under it.
+	Life struct{}
 	// Channel is that of the log of a hub.Channel.
 	Channel struct{}
 	// Subscribers is that of a channel in a shard.
@@ -107,6 +109,8 @@ type (
 	Inbox struct{}
 	// Filters is that of the pool of filters.
 	Filters struct{}
+	// Lives is that of the records of channels that were purged or reset.
+	Lives struct{}
 	// Tasks is that of what the hub does in the background.
 	Tasks struct{}
 	// Lacks is that of what the hub cannot follow.
@@ -160,6 +164,7 @@ func (Watchlists) class() class         { return class{420, "watchlists"} }
 func (Roster) class() class             { return class{500, "roster"} }
 func (OwnSeats) class() class           { return class{510, "own seats"} }
 func (OwnSeat) class() class            { return class{520, "own seat"} }
+func (Life) class() class               { return class{590, "life of a channel"} }
 func (Channel) class() class            { return class{600, "channel"} }
 func (Subscribers) class() class        { return class{610, "subscribers"} }
 func (Past) class() class               { return class{615, "past of a channel"} }
@@ -179,6 +184,7 @@ func (Writers) class() class            { return class{750, "writers"} }
 func (Gate) class() class               { return class{800, "gate"} }
 func (Inbox) class() class              { return class{810, "inbox"} }
 func (Filters) class() class            { return class{820, "filters"} }
+func (Lives) class() class              { return class{825, "lives"} }
 func (Tasks) class() class              { return class{830, "tasks"} }
 func (Lacks) class() class              { return class{840, "lacks"} }
 func (HubMetrics) class() class         { return class{850, "labels"} }

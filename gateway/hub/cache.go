@@ -32,7 +32,7 @@ func (c *Channel) primeCache(ctx context.Context, at broker.Position) error {
 		p := c.NewEvent(pub)
 		c.log.Lock()
 		defer c.log.Unlock()
-		if pub.Epoch != at.Epoch || c.log.epoch != at.Epoch {
+		if pub.Epoch != at.Epoch || c.log.epoch != at.Epoch || pub.Offset <= c.log.forgotten {
 			return nil
 		}
 		for i := range c.Shards {

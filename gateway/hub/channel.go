@@ -12,6 +12,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/count"
 	"github.com/sluicehq/sluice/gateway/fanout"
 	"github.com/sluicehq/sluice/gateway/herald"
+	"github.com/sluicehq/sluice/gateway/lives"
 	"github.com/sluicehq/sluice/gateway/past"
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
@@ -48,10 +49,14 @@ type Channel struct {
 		// publications wait for it.
 		priming bool
 		early   []*broker.Publication
+		// forgotten is the place up to which nothing exists any more.
+		forgotten uint64
 		// past is what was read to prime it.
 		past []*fanout.Event
 	}
 }
+
+var _ lives.Sink = (*Channel)(nil)
 
 func (h *Hub) newChannel(a *app.App, name string) *Channel {
 	c := &Channel{
@@ -167,6 +172,24 @@ func (c *Channel) Gap(g broker.Gap) {
 	c.Miss(g)
 }
 
+// Forget implements [lives.Sink]: the past of the channel was purged, or the channel was reset.
+// Nothing of that may come back from memory. Subscribers notice nothing.
+func (c *Channel) Forget(at broker.Position) {
+	c.log.Lock()
+	if c.log.epoch == "" && len(c.log.early) == 0 {
+		// It is not attached yet, and will be at a place that knows of it.
+		c.log.Unlock()
+		return
+	}
+	c.endPriming()
+	c.enter(at.Epoch, c.recent.High())
+	c.log.bases.Drop()
+	c.log.forgotten = at.Offset
+	c.recent.Erase(at.Epoch, at.Offset)
+	c.log.Unlock()
+	c.Erase(at)
+}
+
 // enter starts a new life of the log: no earlier base or number means anything. What is known
 // of it begins behind place.
 func (c *Channel) enter(epoch string, place uint64) {
@@ -178,6 +201,7 @@ func (c *Channel) enter(epoch string, place uint64) {
 	}
 	c.log.epoch = epoch
 	c.log.bases.Begin(epoch)
+	c.log.forgotten = 0
 	if c.log.count != nil {
 		c.log.count.Begin(epoch)
 	}

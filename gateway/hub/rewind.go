@@ -69,6 +69,8 @@ func (c *Client) rewind(ch *Channel, wish *pusher.Rewind) (*fanout.Way, error) {
 	if err != nil {
 		return nil, err
 	}
+	// If the log has nothing, what came here before it was read is gone.
+	high := ch.recent.High()
 	page, err := view.Read(ctx, q)
 	if err != nil {
 		return nil, err
@@ -83,7 +85,7 @@ func (c *Client) rewind(ch *Channel, wish *pusher.Rewind) (*fanout.Way, error) {
 		}
 	}
 	slices.Reverse(pubs)
-	p.Place, p.Head = ch.recent.Learn(page.Retained.Epoch, pubs, page.Kept.Newest)
+	p.Place, p.Head = ch.recent.Learn(page.Retained.Epoch, pubs, max(page.Kept.Newest, high))
 	return p, nil
 }
 

@@ -58,7 +58,8 @@ func (r *Recent) take(place uint64, epoch string, low uint64) ([]*fanout.Way, []
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
-	case r.epoch != epoch:
+	case r.epoch != epoch, err == nil && r.erasedSince(place):
+		// Who waits asks again.
 		return r.backlog.Failed(nil), nil
 	case err != nil && (errors.Is(err, broker.ErrPositionExpired) || errors.Is(err, broker.ErrPositionUnknown)):
 		// Those who are further on may be better off.

@@ -33,6 +33,9 @@ type Recent struct {
 	// decided is the place above which everything in memory has the frames that it had
 	// live; what was read for somebody has plain ones.
 	decided uint64
+	// erased is the place up to which nothing exists any more. What was read before that became
+	// known may still come.
+	erased uint64
 	// bytes is what the library has been told of the size.
 	bytes  int
 	latest latest
@@ -57,7 +60,7 @@ func (r *Recent) Begin(epoch string, place uint64) {
 		return
 	}
 	r.mu.Lock()
-	r.epoch, r.decided = epoch, place
+	r.epoch, r.decided, r.erased = epoch, place, 0
 	woken := r.backlog.Begin(place)
 	r.count()
 	r.forget()
@@ -117,7 +120,7 @@ func (r *Recent) Prime(past []*fanout.Event) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if past[0].Pub.Epoch == r.epoch {
+	if past[0].Pub.Epoch == r.epoch && !r.erasedSince(past[0].Pub.Offset-1) {
 		r.backlog.Prepend(past[0].Pub.Offset-1, past)
 		r.decided = r.backlog.Low()
 		r.count()
@@ -223,7 +226,7 @@ func (r *Recent) Learn(epoch string, pubs []*broker.Publication, newest uint64) 
 	place, head = pubs[0].Offset-1, max(newest, pubs[len(pubs)-1].Offset)
 	r.mu.Lock()
 	var woken []*fanout.Way
-	if r.epoch == epoch && place < r.backlog.Low() {
+	if r.epoch == epoch && !r.erasedSince(place) && place < r.backlog.Low() {
 		woken = r.backlog.Learn(place, items, head)
 		r.count()
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/seldom"
 	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/lives"
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
@@ -19,6 +20,13 @@ import (
 type Log interface {
 	broker.Publisher
 	broker.History
+}
+
+// Eraser is what removes the past of channels, see [lives.Log].
+type Eraser interface {
+	broker.Eraser
+	Reset(ctx context.Context, app, channel string) (lives.Reset, error)
+	Began(app, channel string) time.Time
 }
 
 // Options configure an [API]. Apps and Log are required.
@@ -36,6 +44,9 @@ type Options struct {
 	Refuse func(*http.Request, *app.App) string
 	// Node is stored with every event, as the gateway that took it in.
 	Node string
+	// Eraser removes the past of channels; nil means that nobody can, and then such requests
+	// are answered with 422.
+	Eraser Eraser
 	// Census answers who is in channels; nil means that nobody knows, and then
 	// the queries are answered with 503. Terminate closes the connections of a
 	// user on all gateways.
@@ -167,6 +178,8 @@ var (
 	}}
 	keptRoute  = route{"history_channels", http.MethodGet, (*request).kept, []string{"filter_by_prefix", "after", "limit"}}
 	stateRoute = route{"history_state", http.MethodGet, (*request).historyState, nil}
+	purgeRoute = route{"history_purge", http.MethodPost, (*request).purge, nil}
+	resetRoute = route{"history_reset", http.MethodPost, (*request).reset, nil}
 
 	channelsRoute  = route{"channels", http.MethodGet, (*request).channels, []string{"filter_by_prefix", "info"}}
 	channelRoute   = route{"channel", http.MethodGet, (*request).one, []string{"info"}}
@@ -204,6 +217,10 @@ func find(escaped string) (r route, appID, channel string, ok bool) {
 		return historyRoute, parts[0], parts[2], true
 	case len(parts) == 5 && parts[1] == "channels" && parts[3] == "history" && parts[4] == "state":
 		return stateRoute, parts[0], parts[2], true
+	case len(parts) == 5 && parts[1] == "channels" && parts[3] == "history" && parts[4] == "purge":
+		return purgeRoute, parts[0], parts[2], true
+	case len(parts) == 5 && parts[1] == "channels" && parts[3] == "history" && parts[4] == "reset":
+		return resetRoute, parts[0], parts[2], true
 	}
 	return route{}, "", "", false
 }
@@ -251,7 +268,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		TurnAway(w, r)
 		err = invalid("query: %v", wrong)
 	} else if err = req.prepare(w, found); err == nil {
-		if found.method == http.MethodGet || found.name == terminateRoute.name {
+		if found.method == http.MethodGet || found.name == terminateRoute.name || found.name == purgeRoute.name || found.name == resetRoute.name {
 			err = req.take(a.buckets[req.app.ID].reads, limitReads, "reads", 1)
 		}
 		if err == nil {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/gateway/lives"
 	"github.com/sluicehq/sluice/gateway/sight"
 )
 
@@ -63,6 +64,10 @@ func failureOf(err error) *failure {
 		return &failure{Message: err.Error(), Code: "payload_too_large", Status: http.StatusRequestEntityTooLarge}
 	case errors.Is(err, sight.ErrOff):
 		return &failure{Message: "history is not enabled for this channel", Code: "feature_disabled", Status: http.StatusUnprocessableEntity}
+	case errors.Is(err, lives.ErrNotErasable):
+		return &failure{Message: err.Error(), Code: "feature_disabled", Status: http.StatusUnprocessableEntity}
+	case errors.Is(err, lives.ErrTooMany):
+		return &failure{Message: err.Error(), Code: "limit_exceeded", Status: http.StatusBadRequest}
 	case errors.Is(err, broker.ErrInvalidQuery):
 		return &failure{Message: err.Error(), Code: "invalid_input", Status: http.StatusBadRequest}
 	case errors.Is(err, broker.ErrOverloaded):

@@ -62,6 +62,23 @@ type streamState struct {
 	RecoveryAllowed bool    `json:"recovery_allowed"`
 	ResetRequired   bool    `json:"reset_required"`
 	Reason          *string `json:"reason"`
+	// NodeID is null: the stream belongs to no gateway.
+	NodeID     *string `json:"node_id"`
+	Transition *int64  `json:"last_transition_at_ms"`
+	Source     string  `json:"authoritative_source"`
+	Observed   string  `json:"observed_source"`
+}
+
+// stateOf describes the stream of the channel. It is always what the log has.
+func (r *request) stateOf(stream string) streamState {
+	s := streamState{StreamID: stream, Durable: "healthy", RecoveryAllowed: r.app.Recovery.Enabled, Source: "log", Observed: "log"}
+	if e := r.api.opt.Eraser; e != nil {
+		if began := e.Began(r.app.ID, r.channel); !began.IsZero() {
+			at := began.UnixMilli()
+			s.Transition = &at
+		}
+	}
+	return s
 }
 
 // nilIfZero makes an absent bound a JSON null.
@@ -192,7 +209,7 @@ func (r *request) summary(view *sight.View, got *sight.Page, w walk, more bool, 
 			nilIfZero(b.StartSerial), nilIfZero(b.EndSerial), nilIfZero(b.StartTime), nilIfZero(b.EndTime),
 		},
 		Continuity:  continuityOf(view, got.Retained, got.Kept, b),
-		StreamState: streamState{StreamID: got.Retained.Epoch, Durable: "healthy", RecoveryAllowed: r.app.Recovery.Enabled},
+		StreamState: r.stateOf(got.Retained.Epoch),
 	}
 	if more {
 		w.mark.Epoch = got.Retained.Epoch
@@ -273,6 +290,19 @@ func (r *request) bounds() (bounds, error) {
 	return b, nil
 }
 
+// state is the answer about a channel's stream.
+type state struct {
+	Channel string `json:"channel"`
+	Stream  struct {
+		StreamID string `json:"stream_id"`
+		// NextSerial is the lowest that the next event may have, null where the log has none
+		// to go by. Serials have gaps.
+		NextSerial *uint64     `json:"next_serial"`
+		Retained   continuity  `json:"retained"`
+		State      streamState `json:"state"`
+	} `json:"stream"`
+}
+
 // historyState serves GET /apps/ID/channels/CHANNEL/history/state.
 func (r *request) historyState() (any, error) {
 	if err := r.checkHistory(); err != nil {
@@ -286,11 +316,11 @@ func (r *request) historyState() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{
-		"channel": r.channel,
-		"stream": map[string]any{
-			"stream_id": now.Epoch, "next_serial": nil, "retained": continuityOf(view, now, kept, bounds{}),
-			"state": streamState{StreamID: now.Epoch, Durable: "healthy"},
-		},
-	}, nil
+	out := state{Channel: r.channel}
+	out.Stream.StreamID, out.Stream.Retained, out.Stream.State = now.Epoch, continuityOf(view, now, kept, bounds{}), r.stateOf(now.Epoch)
+	if kept.Newest > 0 {
+		next := kept.Newest + 1
+		out.Stream.NextSerial = &next
+	}
+	return out, nil
 }

@@ -1,0 +1,28 @@
+package fanout
+
+import "github.com/sluicehq/sluice/broker"
+
+// erased tells the shards of a channel that its past was removed.
+type erased struct{ broker.Position }
+
+// Erase lets go of what the shards have of a channel's past, up to a place. The epoch is that of
+// the channel from then on. Subscribers notice nothing.
+func (l *Line) Erase(at broker.Position) { l.Post(&erased{at}) }
+
+// weight implements [Prepared].
+func (e *erased) weight() int { return 64 }
+
+// deliver implements [Prepared].
+func (e *erased) deliver(_ *Shard, to *Subscribers) {
+	to.mu.Lock()
+	defer to.mu.Unlock()
+	to.done(e)
+}
+
+// passed implements [Prepared].
+func (e *erased) passed(s *Subscribers) {
+	s.epoch = e.Epoch
+	if s.cached != nil && (s.cached.Pub.Offset <= e.Offset || s.cached.Pub.Epoch != e.Epoch) {
+		s.cached = nil
+	}
+}

@@ -1,0 +1,145 @@
+package lives
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/kv"
+)
+
+// MaxChannels bounds the channels of which something is remembered for ever, since all
+// gateways keep that in memory.
+const MaxChannels = 65_536
+
+var (
+	// ErrNotErasable: the log removes nothing when it is told to.
+	ErrNotErasable = errors.New("this log removes nothing when it is told to")
+	// ErrTooMany: as many channels as may be were purged or reset.
+	ErrTooMany = fmt.Errorf("%d channels were purged or reset, which is the limit", MaxChannels)
+)
+
+// Reset says what became of a channel.
+type Reset struct {
+	broker.Erased
+	// Previous and Present are the stream ids before and after.
+	Previous, Present string
+}
+
+// Purge implements [broker.Eraser]. Every gateway forgets what was removed. It returns
+// [ErrNotErasable] and [ErrTooMany] besides.
+func (l *Log) Purge(ctx context.Context, app, channel string, before uint64) (broker.Erased, error) {
+	done, err := l.erase(ctx, place{app, channel}, before, false)
+	return done.Erased, err
+}
+
+// Reset removes the past of a channel and begins a new life of it, under another stream id.
+// Errors are those of Purge.
+func (l *Log) Reset(ctx context.Context, app, channel string) (Reset, error) {
+	return l.erase(ctx, place{app, channel}, 0, true)
+}
+
+// Began is when the present life of a channel began, zero for the first one.
+func (l *Log) Began(app, channel string) time.Time {
+	if r := l.of(app, channel); r != nil && r.Began > 0 {
+		return time.UnixMilli(r.Began)
+	}
+	return time.Time{}
+}
+
+// erase removes what lies below an offset, 0 for everything, and writes down that it did, also
+// if there was nothing: whoever tried before may have got no further.
+func (l *Log) erase(ctx context.Context, p place, before uint64, anew bool) (done Reset, err error) {
+	eraser, ok := l.Log.(broker.Eraser)
+	if !ok {
+		return done, ErrNotErasable
+	}
+	now, err := l.Log.Retained(ctx, p.app, p.channel)
+	if err != nil {
+		return done, err
+	}
+	next := record{Epoch: now.Epoch, Void: now.Messages == 0}
+	if !next.Void {
+		if before == 0 || before > now.Newest {
+			before = now.Newest + 1
+		}
+		next.Below = before
+		if done.Erased, err = eraser.Purge(ctx, p.app, p.channel, before); err != nil {
+			return done, err
+		}
+	}
+	was, is, err := l.write(ctx, p, next, anew)
+	if err != nil {
+		return done, err
+	}
+	done.Previous, done.Present = was.id(now.Epoch), is.id(now.Epoch)
+	l.learn(p, is)
+	return done, nil
+}
+
+// write replaces the record of a channel by the next one.
+func (l *Log) write(ctx context.Context, p place, next record, anew bool) (was, is *record, err error) {
+	for {
+		was = nil
+		have, err := l.table.Read(ctx, p.key())
+		switch {
+		case errors.Is(err, kv.ErrNotFound):
+		case err != nil:
+			return nil, nil, unavailable(err)
+		default:
+			was, _ = parse(have.Value)
+		}
+		// What a table that was lost does not know is known here.
+		if known := l.of(p.app, p.channel); known != nil && (was == nil || known.newer(was)) {
+			was = known
+		}
+		if was == nil && l.full() {
+			return nil, nil, ErrTooMany
+		}
+		is := next
+		is.follow(was)
+		if anew {
+			is.Mark, is.Start, is.Began = strings.ToLower(rand.Text()[:8]), is.Below, time.Now().UnixMilli()
+		}
+		if n := len(is.id(is.Epoch)); n > maxID {
+			return nil, nil, fmt.Errorf("the stream id would have %d bytes, the limit is %d", n, maxID)
+		}
+		_, err = l.table.Swap(ctx, p.key(), is.encode(), 0, have.Revision)
+		switch {
+		case err == nil:
+			return was, &is, nil
+		case !errors.Is(err, kv.ErrConflict):
+			return nil, nil, unavailable(err)
+		}
+	}
+}
+
+// follow makes a record the one after another.
+func (r *record) follow(was *record) {
+	r.Number = 1
+	if was == nil {
+		return
+	}
+	r.Number, r.Mark, r.Began = was.Number+1, was.Mark, was.Began
+	if was.Epoch == r.Epoch {
+		r.Below, r.Start = max(r.Below, was.Below), was.Start
+	}
+}
+
+func (l *Log) full() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.records) >= MaxChannels
+}
+
+// unavailable makes an outage of the table one of the backend.
+func unavailable(err error) error {
+	if errors.Is(err, kv.ErrUnavailable) {
+		return fmt.Errorf("%w: %w", broker.ErrUnavailable, err)
+	}
+	return err
+}

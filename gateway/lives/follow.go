@@ -1,0 +1,140 @@
+package lives
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sluicehq/sluice/kv"
+)
+
+const (
+	// syncTimeout bounds one reading of the records, and syncPause lies between two that
+	// failed.
+	syncTimeout = 10 * time.Second
+	syncPause   = time.Second
+)
+
+// watcher hears of writes of the table.
+type watcher struct{ log *Log }
+
+// Changed implements [kv.Watcher].
+func (w watcher) Changed(rec kv.Record) {
+	p, ok := placeOf(rec.Key)
+	r, whole := parse(rec.Value)
+	if !ok || !whole {
+		return
+	}
+	l := w.log
+	l.mu.Lock()
+	if r.newer(l.records[p]) && r.newer(l.pending[p]) {
+		l.pending[p] = r
+	}
+	l.mu.Unlock()
+	poke(l.heard)
+}
+
+// Lost implements [kv.Watcher].
+func (w watcher) Lost() { poke(w.log.again) }
+
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// follow takes in what was heard, and reads the table again where something may have been
+// missed, until ctx ends.
+func (l *Log) follow(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-l.heard:
+			l.mu.Lock()
+			pending := l.pending
+			l.pending = map[place]*record{}
+			l.mu.Unlock()
+			for p, r := range pending {
+				l.learn(p, r)
+			}
+		case <-l.again:
+			once, cancel := context.WithTimeout(ctx, syncTimeout)
+			err := l.sync(once)
+			cancel()
+			if err == nil || ctx.Err() != nil {
+				continue
+			}
+			l.logger.Debug("reading the lives of channels failed; it is tried again", "error", err)
+			select {
+			case <-ctx.Done():
+			case <-time.After(syncPause):
+				poke(l.again)
+			}
+		}
+	}
+}
+
+// learn takes in a record, and tells those who follow the channel.
+func (l *Log) learn(p place, r *record) {
+	l.mu.Lock()
+	if !r.newer(l.records[p]) {
+		l.mu.Unlock()
+		return
+	}
+	l.records[p] = r
+	l.some.Store(true)
+	// A copy: whoever leaves takes himself out.
+	told := append([]*follower(nil), l.attached[p]...)
+	l.mu.Unlock()
+	for _, f := range told {
+		f.begin(r)
+	}
+}
+
+// sync reads all records, and writes those that a table which lost something has no more.
+func (l *Log) sync(ctx context.Context) error {
+	all, err := l.table.List(ctx, pattern)
+	if err != nil {
+		return err
+	}
+	type stored struct {
+		*record
+		revision uint64
+	}
+	found := map[place]stored{}
+	for _, rec := range all {
+		p, ok := placeOf(rec.Key)
+		if !ok {
+			continue
+		}
+		r, whole := parse(rec.Value)
+		if !whole {
+			found[p] = stored{revision: rec.Revision}
+			continue
+		}
+		found[p] = stored{r, rec.Revision}
+		l.learn(p, r)
+	}
+	l.mu.Lock()
+	lacking := map[place]*record{}
+	for p, r := range l.records {
+		if r.newer(found[p].record) {
+			lacking[p] = r
+		}
+	}
+	l.mu.Unlock()
+	for p, r := range lacking {
+		_, err := l.table.Swap(ctx, p.key(), r.encode(), 0, found[p].revision)
+		switch {
+		case errors.Is(err, kv.ErrConflict): // Somebody has written it, or a newer one.
+		case err != nil:
+			return fmt.Errorf("writing the life of a channel again: %w", err)
+		default:
+			l.logger.Warn("the table had lost what is known of a channel that was purged or reset; it is written again", "app", p.app, "channel", p.channel)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,177 @@
+package lives
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/rank"
+	"github.com/sluicehq/sluice/kv"
+)
+
+// Log is a log in which channels can begin a new life. Make it with [New]. Closing it does
+// not close the log below.
+type Log struct {
+	broker.Log
+	table  kv.Table
+	logger *slog.Logger
+
+	mu rank.Mutex[rank.Lives]
+	// records are of channels that were purged or reset, and attached those who follow
+	// channels.
+	records  map[place]*record
+	attached map[place][]*follower
+	// some says that there are records at all.
+	some atomic.Bool
+
+	// again asks for the table to be read, and heard for what was heard to be told.
+	again, heard chan struct{}
+	pending      map[place]*record
+	stop         func()
+	cancel       context.CancelFunc
+	running      sync.WaitGroup
+}
+
+var (
+	_ broker.Log     = (*Log)(nil)
+	_ broker.Eraser  = (*Log)(nil)
+	_ broker.Listing = (*Log)(nil)
+)
+
+// New reads the records of all channels and follows them until Close. Errors: those of the
+// table, or the context's.
+func New(ctx context.Context, log broker.Log, table kv.Table, logger *slog.Logger) (*Log, error) {
+	l := &Log{
+		Log: log, table: table, logger: logger, records: map[place]*record{}, attached: map[place][]*follower{},
+		again: make(chan struct{}, 1), heard: make(chan struct{}, 1), pending: map[place]*record{},
+	}
+	var err error
+	if l.stop, err = table.Watch(pattern, watcher{l}); err != nil {
+		return nil, fmt.Errorf("following the lives of channels: %w", err)
+	}
+	if err = l.sync(ctx); err != nil {
+		l.stop()
+		return nil, fmt.Errorf("reading the lives of channels: %w", err)
+	}
+	ctx, l.cancel = context.WithCancel(context.Background())
+	l.running.Go(func() { l.follow(ctx) })
+	return l, nil
+}
+
+// Close ends following. The log below stays open.
+func (l *Log) Close() error {
+	l.stop()
+	l.cancel()
+	l.running.Wait()
+	return nil
+}
+
+// Broker is the log with everything that the one below can do.
+func (l *Log) Broker() broker.Log {
+	if ranking, ok := l.Log.(broker.Ranking); ok {
+		return ranked{l, ranking}
+	}
+	return l
+}
+
+// ranked is a log that counts without reading.
+type ranked struct {
+	*Log
+	broker.Ranking
+}
+
+// of returns the record of a channel, nil if there is none.
+func (l *Log) of(app, channel string) *record {
+	if !l.some.Load() {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.records[place{app, channel}]
+}
+
+// ID is the stream id of a channel in a life of the log.
+func (l *Log) ID(app, channel, epoch string) string { return l.of(app, channel).id(epoch) }
+
+// Publish implements [broker.Publisher].
+func (l *Log) Publish(ctx context.Context, app string, events ...broker.Outgoing) ([]broker.Receipt, error) {
+	receipts, err := l.Log.Publish(ctx, app, events...)
+	if err == nil && l.some.Load() {
+		for i := range receipts {
+			receipts[i].Epoch = l.ID(app, events[i].Channel, receipts[i].Epoch)
+		}
+	}
+	return receipts, err
+}
+
+// Read implements [broker.History].
+func (l *Log) Read(ctx context.Context, app, channel string, q broker.Query) (*broker.Page, error) {
+	page, err := l.Log.Read(ctx, app, channel, q)
+	if err == nil {
+		l.of(app, channel).name(page)
+	}
+	return page, err
+}
+
+// After implements [broker.History].
+func (l *Log) After(ctx context.Context, app, channel string, pos broker.Position, limit int) (*broker.Page, error) {
+	r := l.of(app, channel)
+	epoch, current := r.epoch(pos.Epoch)
+	if pos.Offset == 0 {
+		pos.Offset = r.before(epoch)
+	}
+	switch {
+	case !current:
+		return nil, fmt.Errorf("%w: the channel was reset", broker.ErrEpochChanged)
+	case r.removed(epoch, pos.Offset+1):
+		return nil, fmt.Errorf("%w: offset %d, removed below %d", broker.ErrPositionExpired, pos.Offset, r.Below)
+	}
+	pos.Epoch = epoch
+	page, err := l.Log.After(ctx, app, channel, pos, limit)
+	if err == nil {
+		r.name(page)
+	}
+	return page, err
+}
+
+// Retained implements [broker.History].
+func (l *Log) Retained(ctx context.Context, app, channel string) (broker.Retained, error) {
+	now, err := l.Log.Retained(ctx, app, channel)
+	if err == nil {
+		now.Epoch = l.ID(app, channel, now.Epoch)
+	}
+	return now, err
+}
+
+// Channels implements [broker.Listing].
+func (l *Log) Channels(ctx context.Context, app, prefix string) ([]string, error) {
+	listing, ok := l.Log.(broker.Listing)
+	if !ok {
+		return nil, fmt.Errorf("%w: the log does not list its channels", broker.ErrUnavailable)
+	}
+	return listing.Channels(ctx, app, prefix)
+}
+
+// name puts the stream id into a page. Its publications may be shared.
+func (r *record) name(page *broker.Page) {
+	if r == nil || r.Mark == "" {
+		return
+	}
+	page.Retained.Epoch = r.id(page.Retained.Epoch)
+	for i, p := range page.Publications {
+		page.Publications[i] = r.publication(p)
+	}
+}
+
+// publication is one with the stream id. It shares the bytes.
+func (r *record) publication(p *broker.Publication) *broker.Publication {
+	if r == nil || r.Mark == "" {
+		return p
+	}
+	named := *p
+	named.Epoch = r.id(p.Epoch)
+	return &named
+}

@@ -1,0 +1,165 @@
+package rest
+
+import (
+	"context"
+	"net/http"
+	"time"
+	"unicode/utf8"
+
+	"github.com/sluicehq/sluice/broker"
+)
+
+// maxReason bounds what an operator says about a purge or reset, in bytes.
+const maxReason = 1024
+
+// erasing is the body of a request that removes the past of a channel. It names the channel
+// and the operation again, so that nobody removes anything by the wrong path.
+type erasing struct {
+	Channel     string `json:"confirm_channel"`
+	Operation   string `json:"confirm_operation"`
+	Reason      string `json:"reason"`
+	RequestedBy string `json:"requested_by"`
+	// Mode and what goes with it are for a purge.
+	Mode         string  `json:"mode"`
+	BeforeSerial *uint64 `json:"before_serial"`
+	BeforeTime   *int64  `json:"before_time_ms"`
+}
+
+// confirmed reads the body of a request for an operation, and whether it means it.
+func (r *request) confirmed(operation string) (e erasing, err error) {
+	if err := r.checkHistory(); err != nil {
+		return e, err
+	}
+	if r.api.opt.Eraser == nil {
+		return e, fail(http.StatusUnprocessableEntity, "feature_disabled", "the history of channels cannot be removed here")
+	}
+	if err := decode(r.body, &e); err != nil {
+		return e, err
+	}
+	switch {
+	case e.Channel != r.channel:
+		return e, invalid("confirm_channel must be the channel of the path")
+	case e.Operation != operation:
+		return e, invalid("confirm_operation is %.40q, must be %q", e.Operation, operation)
+	case e.Reason == "":
+		return e, invalid("reason is missing")
+	case len(e.Reason) > maxReason || len(e.RequestedBy) > maxReason:
+		return e, invalid("reason and requested_by have at most %d bytes", maxReason)
+	case !utf8.ValidString(e.Reason + e.RequestedBy):
+		return e, invalid("reason and requested_by must be UTF-8")
+	}
+	return e, nil
+}
+
+// erasingTime gives a request the time that it may take. What was begun is brought to its end
+// when the client leaves.
+func (r *request) erasingTime() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(r.http.Context()), r.api.opt.PublishTimeout)
+}
+
+// purged is the answer to a purge.
+type purged struct {
+	Channel      string  `json:"channel"`
+	Operation    string  `json:"operation"`
+	Mode         string  `json:"mode"`
+	BeforeSerial *uint64 `json:"before_serial"`
+	BeforeTime   *int64  `json:"before_time_ms"`
+	StreamID     string  `json:"stream_id"`
+	Messages     uint64  `json:"purged_messages"`
+	Bytes        uint64  `json:"purged_bytes"`
+}
+
+// purge serves POST /apps/ID/channels/CHANNEL/history/purge.
+func (r *request) purge() (any, error) {
+	e, err := r.confirmed("purge")
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := r.erasingTime()
+	defer cancel()
+	before, some, err := r.before(ctx, &e)
+	if err != nil {
+		return nil, err
+	}
+	var gone broker.Erased
+	if some {
+		if gone, err = r.api.opt.Eraser.Purge(ctx, r.app.ID, r.channel, before); err != nil {
+			return nil, err
+		}
+	}
+	now, err := r.api.opt.History.Retained(ctx, r.app.ID, r.channel)
+	if err != nil {
+		return nil, err
+	}
+	r.api.opt.Logger.Info("the history of a channel was purged", "app", r.app.ID, "channel", r.channel, "mode", e.Mode,
+		"messages", gone.Messages, "reason", e.Reason, "requested_by", e.RequestedBy)
+	return purged{r.channel, "purge", e.Mode, e.BeforeSerial, e.BeforeTime, now.Epoch, gone.Messages, gone.Bytes}, nil
+}
+
+// before is the offset below which a purge removes everything, 0 for everything; false if it
+// removes nothing.
+func (r *request) before(ctx context.Context, e *erasing) (offset uint64, some bool, err error) {
+	switch e.Mode {
+	case "all":
+		if e.BeforeSerial != nil || e.BeforeTime != nil {
+			return 0, false, invalid("mode all goes with no bound")
+		}
+		return 0, true, nil
+	case "before_serial":
+		if e.BeforeSerial == nil || *e.BeforeSerial < 1 || *e.BeforeSerial > 1<<53 || e.BeforeTime != nil {
+			return 0, false, invalid("mode before_serial goes with before_serial alone, a number from 1 to 2^53")
+		}
+		return *e.BeforeSerial, true, nil
+	case "before_time_ms":
+		if e.BeforeTime == nil || *e.BeforeTime < 1 || *e.BeforeTime > 1<<53 || e.BeforeSerial != nil {
+			return 0, false, invalid("mode before_time_ms goes with before_time_ms alone, a number from 1 to 2^53")
+		}
+		return r.beforeTime(ctx, time.UnixMilli(*e.BeforeTime))
+	}
+	return 0, false, invalid("mode is %.40q, must be all, before_serial or before_time_ms", e.Mode)
+}
+
+// beforeTime finds the first event that was stored at a time or later.
+func (r *request) beforeTime(ctx context.Context, t time.Time) (uint64, bool, error) {
+	page, err := r.api.opt.History.Read(ctx, r.app.ID, r.channel, broker.Query{Since: t, Limit: 1})
+	switch {
+	case err != nil:
+		return 0, false, err
+	case len(page.Publications) > 0:
+		return page.Publications[0].Offset, true, nil
+	case page.Retained.Messages == 0:
+		return 0, false, nil
+	}
+	// What is published from now on is not meant.
+	return page.Retained.Newest + 1, true, nil
+}
+
+// resetDone is the answer to a reset.
+type resetDone struct {
+	Channel   string `json:"channel"`
+	Operation string `json:"operation"`
+	Previous  string `json:"previous_stream_id"`
+	Present   string `json:"new_stream_id"`
+	Messages  uint64 `json:"purged_messages"`
+	Bytes     uint64 `json:"purged_bytes"`
+}
+
+// reset serves POST /apps/ID/channels/CHANNEL/history/reset.
+func (r *request) reset() (any, error) {
+	e, err := r.confirmed("reset")
+	if err != nil {
+		return nil, err
+	}
+	if e.Mode != "" || e.BeforeSerial != nil || e.BeforeTime != nil {
+		return nil, invalid("mode and its bounds are for a purge")
+	}
+	ctx, cancel := r.erasingTime()
+	defer cancel()
+	done, err := r.api.opt.Eraser.Reset(ctx, r.app.ID, r.channel)
+	if err != nil {
+		return nil, err
+	}
+	r.api.opt.Logger.Info("the history of a channel was reset", "app", r.app.ID, "channel", r.channel,
+		"messages", done.Messages, "reason", e.Reason, "requested_by", e.RequestedBy)
+	return resetDone{r.channel, "reset", done.Previous, done.Present, done.Messages, done.Bytes}, nil
+}
