@@ -22,22 +22,7 @@ func TestQuickstartRuns(t *testing.T) {
 	if len(blocks) < 5 {
 		t.Fatalf("only %d blocks were found", len(blocks))
 	}
-	dir, data := t.TempDir(), t.TempDir()
-	s := serve(t, data, config(data))
-	if err := os.Symlink(tools.sluice, filepath.Join(dir, "sluice")); err != nil {
-		t.Fatal(err)
-	}
-	run := func(script string) string {
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
-		defer cancel()
-		cmd := exec.CommandContext(ctx, "sh", "-ec", strings.ReplaceAll(script, "127.0.0.1:6001", s.HTTP))
-		cmd.Dir, cmd.Env = dir, append(os.Environ(), "SLUICE_URL=http://"+s.HTTP)
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			t.Fatalf("%v\n%s\n%s\n%s", err, script, out, s.logs)
-		}
-		return string(out)
-	}
+	run := terminal(t)
 	said := map[string]string{}
 	for _, b := range blocks {
 		said[strings.TrimSpace(b[1])] = run(b[1])
@@ -52,5 +37,45 @@ func TestQuickstartRuns(t *testing.T) {
 		if got, ran := said[command]; !ran || !strings.Contains(got, want) {
 			t.Errorf("%s: %v, got %q, want %q in it", command, ran, got, want)
 		}
+	}
+}
+
+// TestReadmeRuns runs the commands of the README that come to an end by themselves.
+func TestReadmeRuns(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile(filepath.Join(root(), "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	run, ran := terminal(t), 0
+	for _, m := range regexp.MustCompile(`(?m)^    (\./sluice (?:publish|history|replay|init) .*)$`).FindAllStringSubmatch(string(page), -1) {
+		ran++
+		if said := run(m[1]); strings.Contains(m[1], "history") && !strings.Contains(said, `{"hello":"world"}`) {
+			t.Errorf("%s: got %q", m[1], said)
+		}
+	}
+	if ran < 4 {
+		t.Errorf("only %d commands were found", ran)
+	}
+}
+
+// terminal is a directory with the program in it, beside a development server. It runs what is
+// typed there and returns what was said; what fails ends the test.
+func terminal(t *testing.T) func(script string) string {
+	dir, data := t.TempDir(), t.TempDir()
+	s := serve(t, data, config(data))
+	if err := os.Symlink(tools.sluice, filepath.Join(dir, "sluice")); err != nil {
+		t.Fatal(err)
+	}
+	return func(script string) string {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, "sh", "-ec", strings.ReplaceAll(script, "127.0.0.1:6001", s.HTTP))
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), "SLUICE_URL=http://"+s.HTTP)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v\n%s\n%s\n%s", err, script, out, s.logs)
+		}
+		return string(out)
 	}
 }
