@@ -33,11 +33,12 @@ type Prepared interface {
 }
 
 // job is one of them on its way to the subscribers of one shard. Without one it says that a
-// socket may go on through the past.
+// socket may go on through the past, or what else is to be done, without any lock.
 type job struct {
 	to     *Subscribers
 	p      Prepared
 	behind *socket.Outbox
+	then   func()
 }
 
 func (j job) weight() int {
@@ -98,6 +99,13 @@ func (s *Shard) post(j job) {
 	s.mu.Unlock()
 	s.work.Signal()
 }
+
+// Call has the shard's goroutine call f. It waits while the shard is too far behind, so the
+// caller holds no lock.
+func (s *Shard) Call(f func()) { s.post(job{then: f}) }
+
+// Defer calls f once the shard holds no lock. Only the shard's goroutine calls it.
+func (s *Shard) Defer(f func()) { s.loop.later = append(s.loop.later, job{then: f}) }
 
 // Mark implements [socket.Loop].
 func (s *Shard) Mark(o *socket.Outbox) {

@@ -58,6 +58,15 @@ func (s *Subscribers) Served() broker.Position {
 	return broker.Position{Epoch: s.epoch, Offset: s.last}
 }
 
+// Reached is the place up to which a socket was given everything, and whether it is live.
+// Only the shard takes it further.
+func (s *Subscribers) Reached(o *socket.Outbox) (at broker.Position, isLive bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i, ok := s.index[o]
+	return broker.Position{Epoch: s.epoch, Offset: s.last}, ok && s.list[i].state == live
+}
+
 // Skip notes a publication that did not concern this shard, because it has no
 // subscribers and none before it is on its way. It reports false if it may concern it.
 func (s *Subscribers) Skip(p Prepared) bool {

@@ -154,6 +154,10 @@ func (s *Subscribers) arrive(sub *subscription, p *Way) {
 
 // goOn is told that somebody who was waiting for the past need not wait any longer.
 func (s *Shard) goOn(j job) {
+	if j.then != nil {
+		j.then()
+		return
+	}
 	j.to.mu.Lock()
 	i, ok := j.to.index[j.behind]
 	catches := ok && j.to.list[i].state == catching
@@ -354,7 +358,7 @@ func (s *Shard) end(to *Subscribers, sub *subscription, p *Way) bool {
 	if f := p.Failed.Load(); f != nil {
 		// What it has missed it cannot have; what was published since it subscribed it can.
 		next := max(p.until, p.then)
-		s.tell(sub.out, p.Ends.End(p))
+		s.Tell(sub.out, p.Ends.End(p))
 		p.Ends = Silently{}
 		p.Failed.Store(nil)
 		p.Kept, p.Most, p.MostBytes, p.Seen, p.Was = false, 0, 0, "", ""
@@ -363,7 +367,7 @@ func (s *Shard) end(to *Subscribers, sub *subscription, p *Way) bool {
 			return true
 		}
 	} else {
-		s.tell(sub.out, p.Ends.End(p))
+		s.Tell(sub.out, p.Ends.End(p))
 	}
 	to.arrive(sub, p)
 	return true
@@ -375,14 +379,14 @@ func (s *Shard) interrupt(g *gap, to *Subscribers, sub *subscription) bool {
 	p := to.details[sub.out].past
 	p.Failed.Store(gapFailure(p.Line.Name, &g.Gap))
 	frames := p.Ends.End(p)
-	s.tell(sub.out, frames)
+	s.Tell(sub.out, frames)
 	p.Kept = false
 	to.arrive(sub, p)
 	return len(frames) > 0
 }
 
-// tell sends frames that must come now.
-func (s *Shard) tell(o *socket.Outbox, frames []*socket.Frame) {
+// Tell sends frames that must come now. Only the shard's goroutine calls it.
+func (s *Shard) Tell(o *socket.Outbox, frames []*socket.Frame) {
 	for _, f := range frames {
 		s.push(o, f)
 	}

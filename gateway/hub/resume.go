@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -73,7 +74,7 @@ func (c *Client) resume(data string) {
 			c.park(at)
 		}
 	}
-	c.sendAll(all.finish(nil, nil))
+	all.begun()
 	c.letGo()
 }
 
@@ -147,7 +148,7 @@ func (c *Client) unpark(m *membership) {
 	if now := c.hub.opt.Now(); !now.After(p.until) {
 		all := &resuming{client: c, began: now, pending: 1}
 		c.resumeOne(all, m, p.at)
-		c.sendAll(all.finish(nil, nil))
+		all.begun()
 	}
 }
 
@@ -219,11 +220,12 @@ func (c *Client) travel(all *resuming, m *membership, at pusher.ResumePosition) 
 	p := &fanout.Way{
 		Line: m.channel.Line, Shard: c.shard, Out: c.sock.Outbox(), Epoch: at.StreamID, Place: at.Serial,
 		Most: c.app.Recovery.MaxEvents, MostBytes: c.app.Recovery.MaxBytes, Seen: at.LastMessageID, Was: c.recovery.was,
-		Ends: &resumed{all, m.channel, at},
+		Ends: &resumed{all: all, channel: m.channel, at: at},
 	}
 	all.add()
 	if !m.channel.Shards[c.shard.ID].Resume(p, m.began, max(at.Since, m.channel.recent.Since()), at.KeepsBases) {
-		c.sendAll(all.finish(nil, nil))
+		frames, _ := all.finish(nil, nil) // The request itself is waited for still.
+		c.sendAll(frames)
 		return nil
 	}
 	return p
@@ -237,7 +239,7 @@ type resuming struct {
 
 	mu        rank.Mutex[rank.Resuming]
 	pending   int
-	recovered []pusher.Recovered
+	recovered []*resumed
 	failed    []pusher.ResumeFailure
 }
 
@@ -256,9 +258,19 @@ func (r *resuming) fail(f *pusher.ResumeFailure) []*socket.Frame {
 	return []*socket.Frame{r.client.failedFrame(f)}
 }
 
-// finish notes that one of what is waited for has ended, and returns the summary after the
-// last one.
-func (r *resuming) finish(ok *pusher.Recovered, f *pusher.ResumeFailure) (frames []*socket.Frame) {
+// begun notes that all of the request is on its way. The caller holds no lock.
+func (r *resuming) begun() {
+	frames, due := r.finish(nil, nil)
+	r.client.sendAll(frames)
+	if due {
+		r.client.shard.Call(r.conclude)
+	}
+}
+
+// finish notes that one of what is waited for has ended, and returns what the client is told
+// now. due says that the shard is to conclude the request, because channels were live before
+// the last one was.
+func (r *resuming) finish(ok *resumed, f *pusher.ResumeFailure) (frames []*socket.Frame, due bool) {
 	if f != nil {
 		frames = r.fail(f)
 	}
@@ -266,17 +278,44 @@ func (r *resuming) finish(ok *pusher.Recovered, f *pusher.ResumeFailure) (frames
 	defer r.mu.Unlock()
 	m := r.client.hub.opt.Metrics
 	if ok != nil {
-		r.recovered = append(r.recovered, *ok)
-		m.resumed(r.client.app.ID, "recovered", ok.Source)
+		r.recovered = append(r.recovered, ok)
+		m.resumed(r.client.app.ID, "recovered", ok.now.Source)
 	}
 	if r.pending--; r.pending > 0 {
-		return frames
+		return frames, false
 	}
 	m.recovered(r.client.hub.opt.Now().Sub(r.began))
-	text := pusher.AppendResumeSuccess(nil, r.recovered, r.failed)
-	return append(frames, fanout.ControlFrame(pusher.V2, len(text)+128, &pusher.Control{
+	if n := len(r.recovered); n == 0 || n == 1 && ok != nil {
+		return append(frames, r.summary()), false
+	}
+	return frames, true
+}
+
+// summary is the frame that ends the request. The caller holds the lock.
+func (r *resuming) summary() *socket.Frame {
+	var recovered []pusher.Recovered
+	for _, ok := range r.recovered {
+		recovered = append(recovered, ok.now)
+	}
+	text := pusher.AppendResumeSuccess(nil, recovered, r.failed)
+	return fanout.ControlFrame(pusher.V2, len(text)+128, &pusher.Control{
 		Event: "resume_success", Text: string(text), MessageID: r.client.hub.messageID(),
-	}))
+	})
+}
+
+// conclude sends the summary, with the places at which the channels are by now. The shard
+// calls it, because nobody else takes them further.
+func (r *resuming) conclude() {
+	r.mu.Lock()
+	recovered := r.recovered
+	r.mu.Unlock()
+	for _, ok := range recovered {
+		ok.advance()
+	}
+	r.mu.Lock()
+	f := r.summary()
+	r.mu.Unlock()
+	r.client.shard.Tell(r.client.sock.Outbox(), []*socket.Frame{f})
 }
 
 func (c *Client) failedFrame(f *pusher.ResumeFailure) *socket.Frame {
@@ -297,23 +336,44 @@ type resumed struct {
 	all     *resuming
 	channel *Channel
 	at      pusher.ResumePosition
+	// now is where it is once it has become live.
+	now pusher.Recovered
 }
 
-func (r *resumed) End(p *fanout.Way) []*socket.Frame {
+func (r *resumed) End(p *fanout.Way) (frames []*socket.Frame) {
+	due := false
 	if f := p.Failed.Load(); f != nil {
-		return r.all.finish(nil, f)
+		frames, due = r.all.finish(nil, f)
+	} else {
+		r.now = pusher.Recovered{
+			Channel: r.channel.Name, Source: "hot", Replayed: p.Sent, Stream: r.at.StreamID,
+			Serial: max(r.at.Serial, p.Place), LastMessageID: cmp.Or(p.Last, r.at.LastMessageID),
+		}
+		if p.Cold {
+			r.now.Source = "cold"
+		}
+		frames, due = r.all.finish(r, nil)
 	}
-	ok := &pusher.Recovered{
-		Channel: r.channel.Name, Source: "hot", Replayed: p.Sent, Stream: r.at.StreamID,
-		Serial: max(r.at.Serial, p.Place), LastMessageID: p.Last,
+	if due {
+		p.Shard.Defer(r.all.conclude)
 	}
-	if p.Cold {
-		ok.Source = "cold"
-	}
-	if ok.LastMessageID == "" {
-		ok.LastMessageID = r.at.LastMessageID
-	}
-	return r.all.finish(ok, nil)
+	return frames
 }
 
-func (r *resumed) Abandon(p *fanout.Way) { r.all.client.sendAll(r.all.finish(nil, nil)) }
+func (r *resumed) Abandon(*fanout.Way) {
+	frames, due := r.all.finish(nil, nil)
+	c := r.all.client
+	if c.sendAll(frames); due {
+		// The caller holds a lock that the shard may wait for.
+		c.hub.background(func() { c.shard.Call(r.all.conclude) })
+	}
+}
+
+// advance notes what the socket has got since it became live.
+func (r *resumed) advance() {
+	c := r.all.client
+	at, live := r.channel.Shards[c.shard.ID].Reached(c.sock.Outbox())
+	if live && at.Epoch == r.now.Stream && at.Offset > r.now.Serial {
+		r.now.Serial, r.now.LastMessageID = at.Offset, r.channel.recent.IDAt(at.Offset)
+	}
+}

@@ -1,9 +1,11 @@
 package hub
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -163,6 +165,46 @@ func (r *rig) settled(channel string, offset uint64) {
 		}
 		return true
 	})
+}
+
+// slowHistory is a past that is not read before a test lets it be, once it is armed.
+type slowHistory struct {
+	broker.History
+	armed       atomic.Bool
+	asked, goOn chan struct{}
+}
+
+func (h *slowHistory) wait() {
+	if h.armed.Load() {
+		select {
+		case h.asked <- struct{}{}:
+		default:
+		}
+		<-h.goOn
+	}
+}
+
+func (h *slowHistory) Read(ctx context.Context, app, channel string, q broker.Query) (*broker.Page, error) {
+	h.wait()
+	return h.History.Read(ctx, app, channel, q)
+}
+
+func (h *slowHistory) After(ctx context.Context, app, channel string, at broker.Position, limit int) (*broker.Page, error) {
+	h.wait()
+	return h.History.After(ctx, app, channel, at, limit)
+}
+
+// shakyHistory cannot be reached so many times.
+type shakyHistory struct {
+	broker.History
+	fails atomic.Int32
+}
+
+func (h *shakyHistory) After(ctx context.Context, app, channel string, at broker.Position, limit int) (*broker.Page, error) {
+	if h.fails.Add(-1) >= 0 {
+		return nil, broker.ErrUnavailable
+	}
+	return h.History.After(ctx, app, channel, at, limit)
 }
 
 func TestAttachPositions(t *testing.T) {
@@ -378,6 +420,53 @@ func TestResuming(t *testing.T) {
 		}
 		if s := p.summary(); len(s.Recovered) != 1 || s.Recovered[0].Replayed != 1 || s.Recovered[0].Position.Serial != last.Offset {
 			t.Errorf("got %+v", s)
+		}
+	})
+	t.Run("RE-07 the position is never below what came before the summary", func(t *testing.T) {
+		slow := &slowHistory{asked: make(chan struct{}, 1), goOn: make(chan struct{})}
+		r := timeRig(t, memory.Options{}, func(o *Options, a *appT) {
+			slow.History, o.History, a.Delta.Enabled = o.History, slow, false // or the past is read anyway
+		})
+		hot, cold := start(t, r, "hot"), start(t, r, "cold")
+		slow.armed.Store(true)
+		p, _ := r.second()
+		p.join("hot", "")
+		p.join("cold", "")
+		p.say(`{"event":"sockudo:resume","data":{"channel_positions":{"hot":{"stream_id":%q,"serial":%d},"cold":{"stream_id":%q,"serial":%d}}}}`,
+			hot.Stream, hot.Serial, cold.Stream, cold.Serial-2)
+		<-slow.asked
+		last := r.publishMany("hot", 6, 8)
+		if diff := cmp.Diff(numbers(6, 8), p.events(3)); diff != "" {
+			t.Errorf("live (-want +got):\n%s", diff)
+		}
+		close(slow.goOn)
+		p.events(2)
+		got := p.summary()
+		for _, one := range got.Recovered {
+			if want := (position{last.Epoch, last.Offset, fmt.Sprint(last.Epoch, "-", last.Offset)}); one.Channel == "hot" && one.Position != want {
+				t.Errorf("got %+v, want %+v", one.Position, want)
+			}
+		}
+		if len(got.Recovered) != 2 || len(got.Failed) != 0 {
+			t.Errorf("got %+v", got)
+		}
+	})
+	t.Run("RE-01 a log that is away for a moment", func(t *testing.T) {
+		shaky := &shakyHistory{}
+		r := timeRig(t, memory.Options{}, func(o *Options, a *appT) {
+			shaky.History, o.History, a.Delta.Enabled = o.History, shaky, false
+		})
+		at := start(t, r, "orders")
+		shaky.fails.Store(3)
+		p, _ := r.second()
+		p.join("orders", "")
+		p.from("orders", at.Stream, at.Serial-2, "")
+		if diff := cmp.Diff(numbers(4, 5), p.events(2)); diff != "" {
+			t.Errorf("replayed (-want +got):\n%s", diff)
+		}
+		p.summaryOf(1, 0)
+		if shaky.fails.Load() > 0 {
+			t.Error("the log was not asked again")
 		}
 	})
 	t.Run("RE-08 replayed frames are plain, and the first tracked one after them is full", func(t *testing.T) {

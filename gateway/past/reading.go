@@ -3,11 +3,24 @@ package past
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/gateway/fanout"
 	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/gateway/sight"
 )
+
+// IDAt is the id of the publication at a place, empty if it is not in memory.
+func (r *Recent) IDAt(place uint64) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	items, _ := r.backlog.AppendAfter(nil, place-1, 1)
+	if len(items) == 0 || items[0].Place() != place {
+		return ""
+	}
+	return items[0].Pub.ID()
+}
 
 // read reads pages of the log until nobody waits for one.
 func (r *Recent) read() {
@@ -43,14 +56,7 @@ func (r *Recent) take(place uint64, epoch string, low uint64) ([]*fanout.Way, []
 	ctx, cancel := context.WithTimeout(r.library.Context, Timeout)
 	defer cancel()
 	r.library.Read()
-	view, err := r.library.Log.Look(ctx, r.app, r.line.Name)
-	var page *broker.Page
-	if err == nil {
-		got, e := view.After(ctx, broker.Position{Epoch: epoch, Offset: place}, min(r.app.Recovery.MaxEvents+1, pageSize))
-		if err = e; e == nil {
-			page = &got.Page
-		}
-	}
+	page, err := r.page(ctx, broker.Position{Epoch: epoch, Offset: place})
 	var failed *pusher.ResumeFailure
 	if err != nil {
 		failed = r.Failure(epoch, err)
@@ -81,6 +87,28 @@ func (r *Recent) take(place uint64, epoch string, low uint64) ([]*fanout.Way, []
 	woken := r.backlog.Read(place, items, through)
 	r.count()
 	return woken, items
+}
+
+// page reads what follows a position. A log that cannot be reached is asked again until ctx
+// ends: its servers may be choosing a leader.
+func (r *Recent) page(ctx context.Context, after broker.Position) (*broker.Page, error) {
+	for wait := 20 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+		view, err := r.library.Log.Look(ctx, r.app, r.line.Name)
+		if err == nil {
+			var got *sight.Page
+			if got, err = view.After(ctx, after, min(r.app.Recovery.MaxEvents+1, pageSize)); err == nil {
+				return &got.Page, nil
+			}
+		}
+		if !errors.Is(err, broker.ErrUnavailable) {
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(wait):
+		}
+	}
 }
 
 func fail(woken []*fanout.Way, why *pusher.ResumeFailure) []*fanout.Way {
