@@ -41,44 +41,31 @@ talk to a server.
 
 ` + "`sluice config`" + ` prints what a server would start with, secrets redacted. Examples are in ` + "`configs/samples`" + `.
 `)
-	names, rows := sections()
-	for _, name := range names {
-		title := "General"
-		if name != "" {
-			title = "`" + name + "`"
+	section := ""
+	for i := range keys {
+		k := &keys[i]
+		head, _, nested := strings.Cut(k.name, ".")
+		if !nested {
+			head = "General"
+			if k.kind == tree {
+				continue
+			}
 		}
-		fmt.Fprintf(&b, "\n## %s\n\n| Key | Type | Default | Range | Meaning |\n| --- | --- | --- | --- | --- |\n", title)
-		for _, k := range rows[name] {
-			k.row(&b)
+		if head != section {
+			section = head
+			title := head
+			if nested {
+				title = "`" + head + "`"
+			}
+			fmt.Fprintf(&b, "\n## %s\n\n| Key | Type | Default | Range | Meaning |\n| --- | --- | --- | --- | --- |\n", title)
 		}
+		k.row(&b)
 	}
 	b.WriteString("\n## `apps`\n\nA list, in a file or as JSON in `SLUICE_APPS`. Each entry:\n\n| Key | Type | Default | Range | Meaning |\n| --- | --- | --- | --- | --- |\n")
 	for i := range appKeys {
 		appKeys[i].row(&b)
 	}
 	return b.String()
-}
-
-// sections are the keys by the first part of their names, in the order in which they come;
-// those without a dot are one section, whose name is empty.
-func sections() (names []string, rows map[string][]*key) {
-	rows = map[string][]*key{}
-	for i := range keys {
-		k := &keys[i]
-		name, _, nested := strings.Cut(k.name, ".")
-		switch {
-		case nested:
-		case k.kind == tree:
-			continue // a structure that has a part of its own
-		default:
-			name = ""
-		}
-		if rows[name] == nil {
-			names = append(names, name)
-		}
-		rows[name] = append(rows[name], k)
-	}
-	return names, rows
 }
 
 func (k *key) row(b *strings.Builder) {

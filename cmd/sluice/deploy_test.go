@@ -7,11 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"go.yaml.in/yaml/v3"
-
-	"github.com/sluicehq/sluice/configs"
 )
 
 // documentedMetrics are the names in the table of docs/operations.md, which
@@ -150,45 +147,6 @@ func TestRun06WrongQueriesAreFound(t *testing.T) {
 	} {
 		if unknown, _ := unknownMetrics(query, documented); (len(unknown) > 0) != wrong {
 			t.Errorf("%s: %v", query, unknown)
-		}
-	}
-}
-
-// TestRun06UnitStartsAndStopsAServer compares the unit with what the program takes and needs.
-func TestRun06UnitStartsAndStopsAServer(t *testing.T) {
-	text, err := os.ReadFile(filepath.FromSlash("../../configs/deploy/sluice.service"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	set := map[string]string{}
-	for _, line := range strings.Split(string(text), "\n") {
-		if name, value, ok := strings.Cut(line, "="); ok && !strings.HasPrefix(line, "#") {
-			if _, twice := set[name]; twice {
-				t.Errorf("%s is set twice", name)
-			}
-			set[name] = value
-		}
-	}
-	command := strings.Fields(set["ExecStart"])
-	if len(command) < 2 || filepath.Base(command[0]) != "sluice" {
-		t.Fatalf("ExecStart is %q", set["ExecStart"])
-	}
-	if problem := uncallable(command[1:]); problem != "" {
-		t.Errorf("ExecStart: %s", problem)
-	}
-	c, err := configs.Load(configs.Sources{File: write(t, "sluice.yaml", "mode: production\napps: [{id: a, key: k, secret: s}]\n")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	stop, err := time.ParseDuration(set["TimeoutStopSec"] + "s")
-	if least := c.ReadyDelay + c.Drain + 5*time.Second; err != nil || stop < least {
-		t.Errorf("TimeoutStopSec is %v (%v), must be %v or more", stop, err, least)
-	}
-	for name, want := range map[string]string{
-		"User": "sluice", "StateDirectory": "sluice", "NoNewPrivileges": "yes", "ProtectSystem": "strict", "CapabilityBoundingSet": "",
-	} {
-		if got, there := set[name]; !there || got != want {
-			t.Errorf("%s is %q, want %q", name, got, want)
 		}
 	}
 }

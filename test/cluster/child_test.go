@@ -42,6 +42,10 @@ type childSettings struct {
 	Dir, Redis string
 	// Ages bounds how long the table keeps what may go by age.
 	Ages time.Duration
+	// Recovers is how many events of a channel a V2 client may have missed, 0 for no recovery.
+	// Retained is how many the log keeps of each, 100,000 if it is not given.
+	Recovers int
+	Retained int64
 	// Tombstones and Linger are options of presence.
 	Tombstones int
 	Linger     time.Duration
@@ -68,8 +72,13 @@ func (s childSettings) tenant() *app.App {
 	if s.Hook != "" {
 		a.Webhooks = []app.Webhook{{URL: s.Hook}}
 	}
+	if s.Recovers > 0 {
+		recovers(a, s.Recovers)
+	}
 	return a
 }
+
+func (s childSettings) retained() int64 { return cmp.Or(s.Retained, 100_000) }
 
 // serveChild runs a gateway until the process is killed or told to stop.
 func serveChild(text string) error {
@@ -86,7 +95,7 @@ func serveChild(text string) error {
 		return err
 	}
 	g := gateway.Options{
-		Apps: app.NewRegistry(a), Log: l.log, Listen: "127.0.0.1:0", Logger: log, Lease: s.Lease,
+		Apps: app.NewRegistry(a), Log: l.log, Listen: "127.0.0.1:0", MetricsListen: "127.0.0.1:0", Logger: log, Lease: s.Lease,
 		Presence: presence.Options{Tombstones: s.Tombstones, Linger: s.Linger}, Webhooks: webhook.Options{Grace: time.Second},
 	}
 	work, err := l.work(ctx, fmt.Sprint(os.Getpid()), l.table)
@@ -101,6 +110,7 @@ func serveChild(text string) error {
 	if err != nil {
 		return err
 	}
+	fmt.Println("metrics " + n.MetricsAddr())
 	fmt.Println("address " + n.Addr())
 	// The parent holds the other end; when it is gone so are we.
 	go func() {
@@ -127,7 +137,7 @@ func (s childSettings) open(ctx context.Context, log *slog.Logger) (b backend, e
 	if s.Redis != "" {
 		l, err := redis.Open(ctx, redis.Options{
 			URL: redis.Secret(s.Redis), StartTimeout: patience, AuditInterval: time.Second, Logger: log,
-			Apps: []redis.AppOptions{{ID: s.App, MaxMessages: 100_000}},
+			Apps: []redis.AppOptions{{ID: s.App, MaxMessages: s.retained()}},
 		})
 		if err != nil {
 			return b, err
@@ -137,7 +147,7 @@ func (s childSettings) open(ctx context.Context, log *slog.Logger) (b backend, e
 	}
 	opt := streams.Options{
 		URLs: s.URLs, Replicas: cmp.Or(s.Replicas, 3), StartTimeout: patience, AuditInterval: time.Second, Logger: log,
-		Apps: []streams.AppOptions{{ID: s.App, Secrets: []streams.Secret{"secret"}, MaxMessages: 100_000, MaxBytes: -1}},
+		Apps: []streams.AppOptions{{ID: s.App, Secrets: []streams.Secret{"secret"}, MaxMessages: s.retained(), MaxBytes: -1}},
 	}
 	stop := func() {}
 	if s.Dir != "" {
@@ -180,6 +190,8 @@ func (t ageing) Swap(ctx context.Context, key string, value []byte, ttl time.Dur
 type child struct {
 	cmd     *exec.Cmd
 	address string
+	// metrics is the address of /metrics.
+	metrics string
 	clock   clock
 	dead    bool
 }
@@ -217,6 +229,9 @@ func spawn(t *testing.T, s childSettings) *child {
 	})
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
+		if metrics, ok := strings.CutPrefix(lines.Text(), "metrics "); ok {
+			c.metrics = metrics
+		}
 		if address, ok := strings.CutPrefix(lines.Text(), "address "); ok {
 			c.address = address
 			return c

@@ -53,8 +53,19 @@ func (n *node) dial(t *testing.T, a *app.App) *peer {
 
 func dialRaw(t *testing.T, address string, a *app.App) *peer {
 	t.Helper()
+	return dialProtocol(t, address, a, 7)
+}
+
+// dialV2 is a bare V2 client.
+func dialV2(t *testing.T, address string, a *app.App) *peer {
+	t.Helper()
+	return dialProtocol(t, address, a, 2)
+}
+
+func dialProtocol(t *testing.T, address string, a *app.App, protocol int) *peer {
+	t.Helper()
 	p := &peer{t: t, app: a, done: make(chan struct{})}
-	conn, _, err := gws.NewClient(p, &gws.ClientOption{Addr: "ws://" + address + "/app/" + a.Key + "?protocol=7"})
+	conn, _, err := gws.NewClient(p, &gws.ClientOption{Addr: "ws://" + address + "/app/" + a.Key + fmt.Sprint("?protocol=", protocol)})
 	if err != nil {
 		t.Fatal(err)
 	}

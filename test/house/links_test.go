@@ -11,7 +11,6 @@ import (
 
 var (
 	link   = regexp.MustCompile(`\]\(([^)]+)\)`)
-	place  = regexp.MustCompile(`\]\(([a-z./]+\.md)\),\s+"([^"]+)"`)
 	script = regexp.MustCompile(`\bscripts/[a-z]+\b`)
 	target = regexp.MustCompile("`?\\bmake ([a-z]+)\\b")
 )
@@ -51,11 +50,6 @@ func TestPagesNameWhatIsThere(t *testing.T) {
 				t.Errorf("%s links to %s, which is not there", page, m[1])
 			}
 		}
-		for _, m := range place.FindAllStringSubmatch(string(text), -1) {
-			if there, err := os.ReadFile(filepath.Join(filepath.Dir(page), m[1])); err == nil && !hasPlace(string(there), m[2]) {
-				t.Errorf("%s points at %q of %s, which is not there", page, m[2], m[1])
-			}
-		}
 		for _, name := range script.FindAllString(string(text), -1) {
 			if _, err := os.Stat(filepath.Join("../..", name)); err != nil {
 				t.Errorf("%s names %s, which is not there", page, name)
@@ -68,28 +62,6 @@ func TestPagesNameWhatIsThere(t *testing.T) {
 			if !slices.Contains(targets, m[1]) {
 				t.Errorf("%s names make %s, which the Makefile has not", page, m[1])
 			}
-		}
-	}
-}
-
-// hasPlace says whether a page has a heading, or a text in bold that is one.
-func hasPlace(page, name string) bool {
-	name = strings.Join(strings.Fields(name), " ")
-	for _, line := range strings.Split(page, "\n") {
-		bold := strings.HasPrefix(line, "**"+name+"**") || strings.HasPrefix(line, "**"+name+".")
-		title, _, _ := strings.Cut(strings.TrimLeft(line, "#"), " [")
-		if bold || strings.HasPrefix(line, "#") && strings.TrimSpace(title) == name {
-			return true
-		}
-	}
-	return false
-}
-
-func TestPlacesAreFound(t *testing.T) {
-	page := "# Title\n\n## Deltas [3.1]\n\n**Deltas of old.** Text.\n"
-	for name, want := range map[string]bool{"Deltas": true, "Deltas of\nold": true, "Delta": false, "Text": false} {
-		if got := hasPlace(page, name); got != want {
-			t.Errorf("%q: got %v", name, got)
 		}
 	}
 }

@@ -1,0 +1,367 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/lxzan/gws"
+
+	"github.com/sluicehq/sluice/gateway/app"
+)
+
+// recovers lets V2 clients of an app come back that missed so many events at most.
+func recovers(a *app.App, events int) {
+	a.Rewind = true
+	a.Recovery = app.Recovery{Enabled: true, MaxEvents: events, MaxBytes: 16 << 20, Age: 10 * time.Minute}
+}
+
+// place is where a client is in a channel.
+type place struct {
+	Stream string `json:"stream_id"`
+	Serial uint64 `json:"serial"`
+	ID     string `json:"last_message_id,omitempty"`
+}
+
+// told is a part of the past that a client was told it cannot have: what lies above after, up
+// to and with through, which is 0 until that is known.
+type told struct {
+	after, through uint64
+	code, reason   string
+	// live: it was told so in the middle of a connection.
+	live bool
+}
+
+// pilgrim is a V2 client that comes back from wherever it was: it keeps its place in every
+// channel and asks for what it missed, as section 5.3 of the protocol says.
+type pilgrim struct {
+	app      *app.App
+	channels []string
+	// early sends the resume before the subscriptions, and not right behind them.
+	early bool
+	// forgetful never asks for what it missed.
+	forgetful bool
+	// took is told how long it was between the loss of a connection and the moment at which
+	// all was live again, and saw of each event.
+	took func(time.Duration)
+	saw  func(channel, data string)
+
+	mu     sync.Mutex
+	lost   time.Time
+	places map[string]place
+	began  map[string]place
+	got    map[string][]message
+	gaps   map[string][]told
+	wrong  []string
+	// cold counts what was recovered from the log, and resumed all that was recovered.
+	cold, resumed int
+}
+
+func newPilgrim(a *app.App, channels ...string) *pilgrim {
+	return &pilgrim{
+		app: a, channels: channels, took: func(time.Duration) {}, saw: func(string, string) {},
+		places: map[string]place{}, began: map[string]place{}, got: map[string][]message{}, gaps: map[string][]told{},
+	}
+}
+
+// visit is one connection of a pilgrim.
+type visit struct {
+	gws.BuiltinEventHandler
+	p    *pilgrim
+	conn *gws.Conn
+	// attached are the places at which subscriptions began that wait for what they missed.
+	attached map[string]place
+	waits    map[string]bool
+	// live is closed when there is nothing more to wait for.
+	live, done chan struct{}
+}
+
+// visit connects to a gateway. It ends with ctx, and once it has ended the pilgrim may make
+// another one.
+func (p *pilgrim) visit(ctx context.Context, address string) (*visit, error) {
+	v := &visit{p: p, attached: map[string]place{}, waits: map[string]bool{}, live: make(chan struct{}), done: make(chan struct{})}
+	conn, _, err := gws.NewClient(v, &gws.ClientOption{
+		Addr: "ws://" + address + "/app/" + p.app.Key + "?protocol=2", HandshakeTimeout: 10 * time.Second, ReadMaxPayloadSize: 4 << 20,
+	})
+	if err != nil {
+		return nil, err
+	}
+	v.conn = conn
+	stop := context.AfterFunc(ctx, func() { _ = conn.NetConn().Close() })
+	go func() {
+		defer close(v.done)
+		defer stop()
+		conn.ReadLoop()
+		_ = conn.NetConn().Close()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.lost.IsZero() {
+			p.lost = time.Now()
+		}
+	}()
+	return v, nil
+}
+
+func (v *visit) leave() {
+	_ = v.conn.NetConn().Close()
+	<-v.done
+}
+
+// ask subscribes to everything and says where it was, in one piece.
+func (v *visit) ask() {
+	p := v.p
+	var frames [][]byte
+	for _, channel := range p.channels {
+		frames = append(frames, fmt.Appendf(nil, `{"event":"sockudo:subscribe","data":{"channel":%q}}`, channel))
+		v.waits[channel] = true
+	}
+	if len(p.places) > 0 && !p.forgetful {
+		positions, err := json.Marshal(map[string]any{"channel_positions": p.places})
+		if err != nil {
+			panic(err)
+		}
+		resume := fmt.Appendf(nil, `{"event":"sockudo:resume","data":%q}`, positions)
+		if p.early {
+			frames = append([][]byte{resume}, frames...)
+		} else {
+			frames = append(frames, resume)
+		}
+	}
+	for i, f := range frames {
+		frames[i] = inFrame(f)
+	}
+	_, _ = v.conn.NetConn().Write(bytes.Join(frames, nil))
+}
+
+// inFrame is a text message of a client whose mask is zero.
+func inFrame(text []byte) []byte {
+	head := []byte{0x81}
+	switch n := len(text); {
+	case n < 126:
+		head = append(head, 0x80|byte(n))
+	case n < 1<<16:
+		head = binary.BigEndian.AppendUint16(append(head, 0x80|126), uint16(n))
+	default:
+		head = binary.BigEndian.AppendUint64(append(head, 0x80|127), uint64(n))
+	}
+	return append(append(head, 0, 0, 0, 0), text...)
+}
+
+func (v *visit) OnPing(c *gws.Conn, payload []byte) { _ = c.WritePong(payload) }
+
+func (v *visit) OnMessage(_ *gws.Conn, m *gws.Message) {
+	defer m.Close()
+	text := strings.Clone(string(m.Bytes()))
+	var f struct {
+		message
+		place
+		MessageID string `json:"message_id"`
+	}
+	p := v.p
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := json.Unmarshal([]byte(text), &f); err != nil {
+		p.wrong = append(p.wrong, fmt.Sprintf("%v: %s", err, text))
+		return
+	}
+	f.message.text = text
+	at := place{f.Stream, f.Serial, f.MessageID}
+	switch f.Event {
+	case "sockudo:connection_established":
+		v.ask()
+	case "sockudo_internal:subscription_succeeded":
+		v.begins(f.Channel, at)
+	case "sockudo:resume_failed":
+		v.failed(f.message)
+	case "sockudo:resume_success":
+		v.recovered(f.message)
+	case "sockudo:error":
+	case "sockudo:subscription_error":
+		if strings.Contains(f.str(), `"status":503`) { // The log is away: it comes back later.
+			_ = v.conn.NetConn().Close()
+			return
+		}
+		p.wrong = append(p.wrong, text)
+	default:
+		if !strings.HasPrefix(f.Event, "sockudo") {
+			v.event(f.message, at)
+		}
+	}
+	v.settle()
+}
+
+// settle notes that all is live.
+func (v *visit) settle() {
+	if len(v.waits) > 0 {
+		return
+	}
+	select {
+	case <-v.live:
+		return
+	default:
+	}
+	close(v.live)
+	if p := v.p; !p.lost.IsZero() {
+		p.took(time.Since(p.lost))
+		p.lost = time.Time{}
+	}
+}
+
+// begins takes the place at which a subscription begins. One that is to be resumed from
+// another place is not live yet.
+func (v *visit) begins(channel string, at place) {
+	p := v.p
+	at.ID = ""
+	if _, has := p.places[channel]; has && !p.forgetful {
+		v.attached[channel] = at
+		return
+	}
+	p.places[channel] = at
+	if _, has := p.began[channel]; !has {
+		p.began[channel] = at
+	}
+	delete(v.waits, channel)
+}
+
+func (v *visit) failed(m message) {
+	p := v.p
+	var f struct{ Channel, Code, Reason string }
+	if err := json.Unmarshal([]byte(m.str()), &f); err != nil || f.Channel == "" {
+		p.wrong = append(p.wrong, "a failure without a channel: "+m.text)
+	}
+	gap := told{after: p.places[f.Channel].Serial, code: f.Code, reason: f.Reason, live: true}
+	if at, was := v.attached[f.Channel]; was {
+		gap.through, gap.live = at.Serial, false
+		p.places[f.Channel] = at
+	}
+	p.gaps[f.Channel] = append(p.gaps[f.Channel], gap)
+	delete(v.attached, f.Channel)
+	delete(v.waits, f.Channel)
+}
+
+func (v *visit) recovered(m message) {
+	p := v.p
+	var all struct {
+		Recovered []struct {
+			Channel, Source string
+			Position        place
+		}
+	}
+	if err := json.Unmarshal([]byte(m.str()), &all); err != nil {
+		p.wrong = append(p.wrong, fmt.Sprintf("%v: %s", err, m.text))
+	}
+	for _, r := range all.Recovered {
+		if was := p.places[r.Channel]; r.Position.Stream != was.Stream || r.Position.Serial < was.Serial {
+			p.wrong = append(p.wrong, fmt.Sprintf("%s is at %+v after %+v", r.Channel, r.Position, was))
+		}
+		p.places[r.Channel] = r.Position
+		p.resumed++
+		if r.Source == "cold" {
+			p.cold++
+		}
+		delete(v.attached, r.Channel)
+		delete(v.waits, r.Channel)
+	}
+}
+
+func (v *visit) event(m message, at place) {
+	p := v.p
+	was := p.places[m.Channel]
+	if gaps := p.gaps[m.Channel]; len(gaps) > 0 && gaps[len(gaps)-1].through == 0 {
+		gaps[len(gaps)-1].through = at.Serial - 1
+	} else if at.Stream != was.Stream || at.Serial <= was.Serial {
+		p.wrong = append(p.wrong, fmt.Sprintf("after %+v came %s", was, m.text))
+	}
+	p.places[m.Channel] = at
+	p.got[m.Channel] = append(p.got[m.Channel], m)
+	p.saw(m.Channel, m.str())
+}
+
+// has is what the pilgrim got of a channel.
+func (p *pilgrim) has(channel string) (all []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, m := range p.got[channel] {
+		all = append(all, m.str())
+	}
+	return all
+}
+
+// refused is what the pilgrim was told it cannot have of a channel.
+func (p *pilgrim) refused(channel string) []told {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.gaps[channel])
+}
+
+func (p *pilgrim) at(channel string) place {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.places[channel]
+}
+
+// come visits a gateway and waits until all is live.
+func (p *pilgrim) come(t *testing.T, address string) *visit {
+	t.Helper()
+	v, err := p.visit(t.Context(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-v.live:
+	case <-time.After(patience):
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		t.Fatalf("not live: waits for %v, wrong: %v", v.waits, p.wrong)
+	}
+	return v
+}
+
+// stroll says that the pilgrim is away because it wants to be.
+func (p *pilgrim) stroll() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lost = time.Time{}
+}
+
+// fine complains of what the server did wrong, and of gaps that were not to be.
+func (p *pilgrim) fine(t *testing.T, what string) {
+	t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, w := range p.wrong {
+		t.Errorf("%s: %s", what, w)
+	}
+	for channel, gaps := range p.gaps {
+		t.Errorf("%s: %s was refused: %+v", what, channel, gaps)
+	}
+}
+
+// flood publishes numbered events in batches and waits for the acknowledgements.
+func flood(t *testing.T, address string, a *app.App, channel string, from, to int) {
+	t.Helper()
+	for from <= to {
+		var items []string
+		for ; from <= to && len(items) < a.Limits.MaxBatchSize; from++ {
+			items = append(items, `{"name":"tick","channel":`+strconv.Quote(channel)+`,"data":"`+strconv.Itoa(from)+`"}`)
+		}
+		if status, text, err := send(address, a, "POST", "/batch_events", `{"batch":[`+strings.Join(items, ",")+`]}`); err != nil || status != 200 {
+			t.Fatalf("publishing: %d %s %v", status, text, err)
+		}
+	}
+}
+
+func upTo(from, to int) (all []string) {
+	for i := from; i <= to; i++ {
+		all = append(all, strconv.Itoa(i))
+	}
+	return all
+}

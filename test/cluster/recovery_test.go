@@ -1,0 +1,271 @@
+package cluster
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/test/redisserver"
+)
+
+const (
+	// mayMiss is how many events a client may have missed, and keptEvents how many the log
+	// keeps of each channel, here.
+	mayMiss, keptEvents = 2000, 1600
+)
+
+// coming is gateways on one log to which clients come back.
+type coming struct {
+	t   *testing.T
+	app *app.App
+	// here is the gateway that clients leave and there another one that follows the same
+	// channels. join starts one that follows nothing yet.
+	here, there string
+	join        func() string
+}
+
+// comings are the logs on which recovery must hold.
+var comings = []struct {
+	name  string
+	start func(t *testing.T) *coming
+}{
+	{"JetStream, embedded", func(t *testing.T) *coming { return comeTo(t, false) }},
+	{"JetStream, three nodes", func(t *testing.T) *coming { return comeTo(t, true) }},
+	{"Redis", func(t *testing.T) *coming {
+		set := childSettings{Redis: redisserver.Start(t).URL(), App: "app", Members: 100, Recovers: mayMiss, Retained: keptEvents}
+		join := func() string { return spawn(t, set).Addr() }
+		return &coming{t: t, app: set.tenant(), here: join(), there: join(), join: join}
+	}},
+}
+
+func comeTo(t *testing.T, replicated bool) *coming {
+	a := everything("app")
+	recovers(a, mayMiss)
+	c := start(t, 2, settings{replicated: replicated, apps: []*app.App{a}, retained: keptEvents})
+	return &coming{t: t, app: a, here: c.nodes[0].Addr(), there: c.nodes[1].Addr(), join: func() string { return c.join().Addr() }}
+}
+
+// follow keeps a channel followed by both gateways until the end of the test.
+func (c *coming) follow(channel string) {
+	c.t.Helper()
+	for _, gate := range []string{c.here, c.there} {
+		v := newPilgrim(c.app, channel).come(c.t, gate)
+		c.t.Cleanup(v.leave)
+	}
+}
+
+// everywhere runs a case at the gateway that the client left, at another one, and at one
+// that knows nothing of the channel.
+func (c *coming) everywhere(each func(where, gate string)) {
+	c.t.Helper()
+	each("the same gateway", c.here)
+	each("another gateway", c.there)
+	each("a new gateway", c.join())
+}
+
+// away is a client that saw the first few events of a channel and left.
+func (c *coming) away(channel string, events int) *pilgrim {
+	c.t.Helper()
+	p := newPilgrim(c.app, channel)
+	v := p.come(c.t, c.here)
+	flood(c.t, c.here, c.app, channel, 1, events)
+	eventually(c.t, "the client has the first events", func() bool { return len(p.has(channel)) == events })
+	v.leave()
+	return p
+}
+
+// from is a client that comes back with a place that it says it had.
+func (c *coming) from(channel string, at place) *pilgrim {
+	p := newPilgrim(c.app, channel)
+	p.places[channel] = at
+	return p
+}
+
+// TestTime08RecoveryOnEveryLog: what a client missed comes exactly, or the reason why it does
+// not, from each log, at the gateway that it left and at others.
+func TestTime08RecoveryOnEveryLog(t *testing.T) {
+	for _, log := range comings {
+		t.Run(log.name, func(t *testing.T) {
+			t.Parallel()
+			c := log.start(t)
+			for name, run := range map[string]func(*coming, *testing.T, string){
+				"RE-01 RE-02 exactly what was missed":    missedMuch,
+				"RE-01 nothing was missed":               missedNothing,
+				"RE-01 RE-02 from a channel without any": fromNothing,
+				"RE-02 what was acknowledged just now":   justNow,
+				"RE-05 failures":                         refusedPlaces,
+				"RW-01 RW-02 rewinds and snapshots":      rewound,
+			} {
+				t.Run(name, func(t *testing.T) {
+					channel := strings.Map(func(r rune) rune {
+						if r == ' ' {
+							return '_'
+						}
+						return r
+					}, name)
+					one := *c
+					one.t = t
+					run(&one, t, channel)
+				})
+			}
+		})
+	}
+}
+
+func missedMuch(c *coming, t *testing.T, channel string) {
+	c.follow(channel)
+	left := c.away(channel, 5).at(channel)
+	flood(t, c.there, c.app, channel, 6, 1505)
+	n := 1505
+	c.everywhere(func(where, gate string) {
+		for _, early := range []bool{false, true} {
+			p := c.from(channel, left)
+			p.early = early
+			v := p.come(t, gate)
+			n++
+			flood(t, c.there, c.app, channel, n, n)
+			eventually(t, where+": the live event has come", func() bool { return len(p.has(channel)) >= n-5 })
+			if diff := cmp.Diff(upTo(6, n), p.has(channel)); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", where, diff)
+			}
+			p.fine(t, where)
+			v.leave()
+		}
+	})
+}
+
+func missedNothing(c *coming, t *testing.T, channel string) {
+	c.follow(channel)
+	left := c.away(channel, 5).at(channel)
+	n := 5
+	c.everywhere(func(where, gate string) {
+		p := c.from(channel, left)
+		v := p.come(t, gate)
+		n++
+		flood(t, c.there, c.app, channel, n, n)
+		eventually(t, where+": the live event has come", func() bool { return len(p.has(channel)) >= 1 })
+		if diff := cmp.Diff(upTo(n, n), p.has(channel)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", where, diff)
+		}
+		p.fine(t, where)
+		left = p.at(channel)
+		v.leave()
+	})
+}
+
+// fromNothing begins where a channel has no event yet, while others have.
+func fromNothing(c *coming, t *testing.T, channel string) {
+	flood(t, c.here, c.app, "other_"+channel, 1, 30)
+	for _, missed := range []int{0, 3} {
+		var lefts []place
+		names := []string{fmt.Sprint(channel, missed, "a"), fmt.Sprint(channel, missed, "b"), fmt.Sprint(channel, missed, "c")}
+		for _, name := range names {
+			lefts = append(lefts, c.away(name, 0).at(name))
+			flood(t, c.here, c.app, "other_"+channel, 1, 5)
+			flood(t, c.here, c.app, name, 1, missed)
+		}
+		i := 0
+		c.everywhere(func(where, gate string) {
+			name := names[i]
+			p := c.from(name, lefts[i])
+			i++
+			v := p.come(t, gate)
+			flood(t, c.there, c.app, name, missed+1, missed+1)
+			eventually(t, where+": the live event has come", func() bool { return len(p.has(name)) >= missed+1 || len(p.refused(name)) > 0 })
+			if diff := cmp.Diff(upTo(1, missed+1), p.has(name)); diff != "" {
+				t.Errorf("%s, from %+v (-want +got):\n%s", where, lefts[i-1], diff)
+			}
+			p.fine(t, where)
+			v.leave()
+		})
+	}
+}
+
+// justNow comes back with a place that a replica of the log may not have yet.
+func justNow(c *coming, t *testing.T, channel string) {
+	gates := []string{c.here, c.there, c.join()}
+	p := newPilgrim(c.app, channel)
+	for i := range 60 {
+		p.early = i%2 == 0
+		v := p.come(t, gates[i%3])
+		flood(t, gates[(i+1)%3], c.app, channel, i+1, i+1)
+		eventually(t, "the event has come", func() bool { return len(p.has(channel)) > i })
+		v.leave()
+	}
+	if diff := cmp.Diff(upTo(1, 60), p.has(channel)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	p.fine(t, "from gateway to gateway")
+}
+
+func refusedPlaces(c *coming, t *testing.T, channel string) {
+	c.follow(channel)
+	evicted := c.away(channel, 5).at(channel)
+	flood(t, c.there, c.app, channel, 6, 6+keptEvents)
+	newest := newPilgrim(c.app, channel)
+	newest.come(t, c.here).leave()
+	last := newest.at(channel)
+	c.everywhere(func(where, gate string) {
+		p := c.from(channel, evicted)
+		v := p.come(t, gate)
+		eventually(t, where+": what was missed came, or why not", func() bool { return len(p.has(channel)) > keptEvents || len(p.refused(channel)) > 0 })
+		v.leave()
+		// Gateways that followed the channel still have what the log has no more.
+		if gaps := p.refused(channel); len(gaps) == 0 {
+			if diff := cmp.Diff(upTo(6, 6+keptEvents), p.has(channel)); diff != "" || where == "a new gateway" {
+				t.Errorf("%s, evicted (-want +got):\n%s", where, diff)
+			}
+		} else if gaps[0].code != "position_expired" || len(p.has(channel)) > 0 {
+			t.Errorf("%s, evicted: got %+v and %d events", where, gaps, len(p.has(channel)))
+		}
+		for _, bad := range []struct {
+			name string
+			at   place
+			code string
+		}{
+			{"the beginning", place{Stream: last.Stream}, "position_expired"},
+			{"another stream", place{Stream: "another", Serial: last.Serial}, "stream_reset"},
+			{"no stream", place{Serial: last.Serial}, "continuity_unverifiable"},
+			{"above the newest", place{Stream: last.Stream, Serial: last.Serial + 1_000_000}, "continuity_unverifiable"},
+			{"far above the newest", place{Stream: last.Stream, Serial: 1<<53 - 1}, "continuity_unverifiable"},
+		} {
+			p := c.from(channel, bad.at)
+			p.come(t, gate).leave()
+			if gaps := p.refused(channel); len(gaps) != 1 || gaps[0].code != bad.code || len(p.has(channel)) > 0 || len(p.wrong) > 0 {
+				t.Errorf("%s, %s: got %+v and %d events, wrong %v; want %s", where, bad.name, gaps, len(p.has(channel)), p.wrong, bad.code)
+			}
+		}
+	})
+}
+
+func rewound(c *coming, t *testing.T, channel string) {
+	c.follow(channel)
+	flood(t, c.here, c.app, channel, 1, 40)
+	c.everywhere(func(where, gate string) {
+		for form, want := range map[string]struct {
+			events []string
+			ends   string
+		}{
+			`20`:              {upTo(21, 40), "sockudo:rewind_complete"},
+			`{"seconds":600}`: {upTo(1, 40), "sockudo:rewind_complete"},
+			`{"count":1000}`:  {upTo(1, 40), "sockudo:rewind_complete"},
+			`{"latest":true}`: {upTo(40, 40), "sockudo:snapshot_complete"},
+		} {
+			p := dialV2(t, gate, c.app)
+			p.say(`{"event":"sockudo:subscribe","data":{"channel":%q,"rewind":%s}}`, channel, form)
+			end := p.await(want.ends, "")
+			var got []string
+			for _, m := range p.all("tick", channel) {
+				got = append(got, m.str())
+			}
+			if !slices.Equal(got, want.events) {
+				t.Errorf("%s, %s: got %q, want %q; %s", where, form, got, want.events, end.text)
+			}
+			p.close()
+		}
+	})
+}

@@ -1,0 +1,337 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/streams"
+	"github.com/sluicehq/sluice/test/fault"
+)
+
+// gates are gateways in processes of their own, some of which are dead at times.
+type gates struct {
+	set childSettings
+
+	mu  sync.Mutex
+	all []*child
+}
+
+func spawnGates(t *testing.T, n int, set childSettings) *gates {
+	g := &gates{set: set}
+	for range n {
+		g.all = append(g.all, spawn(t, set))
+	}
+	return g
+}
+
+// some is the address of one that was alive a moment ago.
+func (g *gates) some(rnd *rand.Rand) string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for {
+		if c := g.all[rnd.IntN(len(g.all))]; c != nil {
+			return c.address
+		}
+	}
+}
+
+// kill ends a gateway as kill -9 does. Nobody is sent to it from then on.
+func (g *gates) kill(i int) {
+	g.mu.Lock()
+	c := g.all[i]
+	g.all[i] = nil
+	g.mu.Unlock()
+	c.kill()
+}
+
+func (g *gates) start(t *testing.T, i int) {
+	t.Helper()
+	c := spawn(t, g.set)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.all[i] = c
+}
+
+// wandering has a pilgrim come back to any gateway whenever it lost one, until ctx is done. A
+// restless one leaves by itself at times and stays away for a while.
+func (g *gates) wandering(ctx context.Context, p *pilgrim, restless bool, rnd *rand.Rand) {
+	var tired <-chan time.Time
+	for ctx.Err() == nil {
+		if v, err := p.visit(ctx, g.some(rnd)); err == nil {
+			if restless {
+				tired = time.After(time.Duration(500+rnd.IntN(4000)) * time.Millisecond)
+			}
+			select {
+			case <-v.done:
+			case <-tired:
+				v.leave()
+				p.stroll()
+				select {
+				case <-ctx.Done():
+				case <-time.After(time.Duration(rnd.IntN(3000)) * time.Millisecond):
+				}
+			}
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Duration(20+rnd.IntN(80)) * time.Millisecond):
+		}
+	}
+}
+
+// barrage publishes numbered events through gateways that come and go, and remembers what was
+// acknowledged.
+type barrage struct {
+	app      *app.App
+	gates    *gates
+	channels []string
+	running  sync.WaitGroup
+	stop     context.CancelFunc
+
+	mu    sync.Mutex
+	n     int
+	acked map[string]string // channel by event
+}
+
+// open starts so many publishers, each of which publishes once in a while.
+func (b *barrage) open(ctx context.Context, publishers int, pace time.Duration, rnd *rand.Rand) {
+	b.acked = map[string]string{}
+	ctx, b.stop = context.WithCancel(ctx)
+	for range publishers {
+		dice := rand.New(rand.NewPCG(rnd.Uint64(), 1))
+		b.running.Go(func() {
+			tick := time.NewTicker(pace)
+			defer tick.Stop()
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case <-tick.C:
+				}
+				b.publish(ctx, b.channels[dice.IntN(len(b.channels))], dice)
+			}
+		})
+	}
+}
+
+// publish sends one event until it is acknowledged, with the same key each time.
+func (b *barrage) publish(ctx context.Context, channel string, dice *rand.Rand) {
+	b.mu.Lock()
+	b.n++
+	id := fmt.Sprint("e", b.n)
+	b.mu.Unlock()
+	body := fmt.Sprintf(`{"name":"load","channel":%q,"data":%q,"idempotency_key":%q}`, channel, id, id)
+	for ctx.Err() == nil {
+		status, err := tryRequest(b.gates.some(dice), b.app, http.MethodPost, "/events", body)
+		if err == nil && status == http.StatusOK {
+			b.mu.Lock()
+			b.acked[id] = channel
+			b.mu.Unlock()
+			return
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// count is how many were acknowledged.
+func (b *barrage) count() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.acked)
+}
+
+// times collects how long something took.
+type times struct {
+	mu  sync.Mutex
+	all []time.Duration
+}
+
+func (s *times) add(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all = append(s.all, d)
+}
+
+// String is how many there are, and their p50, p99 and maximum.
+func (s *times) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return fmt.Sprintf("%d times, p50 %v, p99 %v, at most %v", len(s.all), s.at(50), s.at(99), s.at(100))
+}
+
+func (s *times) at(percent int) time.Duration {
+	if len(s.all) == 0 {
+		return 0
+	}
+	slices.Sort(s.all)
+	return s.all[min(len(s.all)*percent/100, len(s.all)-1)].Round(time.Millisecond / 10)
+}
+
+// TestTime03UnderFire kills gateways and the leader of the stream in turn (kill -9) while
+// clients come back to any gateway that lives: each acknowledged event reaches each of them
+// once and in order, or it holds a failure that names the gap. RE-02, RE-11.
+func TestTime03UnderFire(t *testing.T) {
+	fault.Seeds(t, 3, func(t *testing.T, rnd *rand.Rand) {
+		clients, lasts := 40, 20*time.Second
+		if fault.Long() {
+			clients, lasts = 200, 2*time.Minute
+		}
+		servers := spawnNATSCluster(t, clock{}, clock{}, clock{})
+		set := childSettings{URLs: urlsOf(servers), App: "app", Members: 100, Lease: 5 * time.Second, Recovers: mayMiss}
+		a := set.tenant()
+		g := spawnGates(t, 3, set)
+		b := &barrage{app: a, gates: g}
+		for i := range 8 {
+			b.channels = append(b.channels, fmt.Sprint("fire-", i))
+		}
+		for i := 0; i < clients; i += 4 {
+			b.channels = append(b.channels, fmt.Sprint("own-", i)) // followed by nobody else
+		}
+
+		ctx, cancel := context.WithCancel(t.Context())
+		var wandering sync.WaitGroup
+		defer wandering.Wait()
+		defer cancel()
+		var took times
+		pilgrims := make([]*pilgrim, clients)
+		for i := range pilgrims {
+			p := newPilgrim(a, b.channels[i%8], b.channels[(i+3)%8])
+			if i%4 == 0 {
+				p.channels = append(p.channels, fmt.Sprint("own-", i))
+			}
+			p.early, p.took = i%2 == 0, took.add
+			pilgrims[i] = p
+			dice := rand.New(rand.NewPCG(rnd.Uint64(), 2))
+			wandering.Go(func() { g.wandering(ctx, p, i%8 < 3, dice) })
+		}
+		eventually(t, "all have subscribed", func() bool {
+			return !slices.ContainsFunc(pilgrims, func(p *pilgrim) bool {
+				return slices.ContainsFunc(p.channels, func(channel string) bool { return p.at(channel).Stream == "" })
+			})
+		})
+		b.open(ctx, 4, 20*time.Millisecond, rnd)
+		kills := fireAt(t, g, b, servers, a, lasts, rnd)
+		b.stop()
+		b.running.Wait()
+		log, err := streams.Open(t.Context(), streams.Options{
+			URLs: urlsOf(servers), Replicas: 3, StartTimeout: patience,
+			Apps: []streams.AppOptions{{ID: a.ID, Secrets: []streams.Secret{"secret"}, MaxMessages: set.retained(), MaxBytes: -1}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer log.Close()
+		for _, channel := range b.channels {
+			b.publish(ctx, channel, rnd) // of which nobody may be told that it is missing
+			b.compare(t, channel, readPlaces(t, log, a.ID, channel), pilgrims)
+		}
+		resumed, cold := 0, 0
+		for _, p := range pilgrims {
+			p.mu.Lock()
+			resumed, cold = resumed+p.resumed, cold+p.cold
+			p.mu.Unlock()
+		}
+		t.Logf("%d kills; %d events acknowledged; %d subscriptions resumed, %d of them from the log; recovered %v", kills, b.count(), resumed, cold, &took)
+	})
+}
+
+// fireAt kills one after the other and starts it again, for so long.
+func fireAt(t *testing.T, g *gates, b *barrage, servers []*natsChild, a *app.App, lasts time.Duration, rnd *rand.Rand) (kills int) {
+	t.Helper()
+	for until := time.Now().Add(lasts); time.Now().Before(until) || kills < 4; kills++ {
+		more := func(n int) {
+			want := b.count() + n
+			eventually(t, "further events are acknowledged", func() bool { return b.count() >= want })
+		}
+		more(50 + rnd.IntN(100))
+		if kills%3 == 2 {
+			led := leaderOf(t, servers, a)
+			led.kill()
+			more(50 + rnd.IntN(50))
+			led.start()
+			continue
+		}
+		victim := rnd.IntN(len(g.all))
+		g.kill(victim)
+		more(rnd.IntN(100))
+		g.start(t, victim)
+	}
+	return kills
+}
+
+// compare waits until everybody has the end of a channel, and looks whether he has everything
+// else that he was not told to be missing.
+func (b *barrage) compare(t *testing.T, channel string, log []place, pilgrims []*pilgrim) {
+	t.Helper()
+	last := log[len(log)-1]
+	stored := map[string]int{}
+	for _, at := range log {
+		stored[at.ID]++
+	}
+	b.mu.Lock()
+	for id, of := range b.acked {
+		if of == channel && stored[id] != 1 {
+			t.Errorf("%s was acknowledged and is in the log %d times", id, stored[id])
+		}
+	}
+	b.mu.Unlock()
+	for i, p := range pilgrims {
+		if !slices.Contains(p.channels, channel) {
+			continue
+		}
+		eventually(t, fmt.Sprintf("client %d has the end of %s", i, channel), func() bool { return p.at(channel).Serial >= last.Serial })
+		p.mu.Lock()
+		var want []string
+		for _, at := range log {
+			missing := slices.ContainsFunc(p.gaps[channel], func(gap told) bool { return at.Serial > gap.after && at.Serial <= gap.through })
+			if at.Serial > p.began[channel].Serial && !missing {
+				want = append(want, at.ID)
+			}
+		}
+		for _, gap := range p.gaps[channel] {
+			t.Logf("client %d was told that it cannot have %d to %d of %s: %s, %s (live: %t)", i, gap.after+1, gap.through, channel, gap.code, gap.reason, gap.live)
+		}
+		for _, w := range p.wrong {
+			t.Errorf("client %d: %s", i, w)
+		}
+		p.wrong = nil
+		p.mu.Unlock()
+		if got := p.has(channel); !slices.Equal(got, want) {
+			t.Errorf("client %d has of %s\n%s\nwant\n%s", i, channel, strings.Join(got, " "), strings.Join(want, " "))
+		}
+	}
+}
+
+// readPlaces reads a channel from the log: the places of its events, with their data as ids.
+func readPlaces(t *testing.T, log broker.History, appID, channel string) (all []place) {
+	t.Helper()
+	for from := uint64(1); ; {
+		var page *broker.Page
+		eventually(t, "the log can be read", func() bool {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			defer cancel()
+			var err error
+			page, err = log.Read(ctx, appID, channel, broker.Query{From: from, Limit: 1000})
+			return err == nil
+		})
+		for _, p := range page.Publications {
+			all = append(all, place{p.Epoch, p.Offset, string(p.Data)})
+			from = p.Offset + 1
+		}
+		if !page.More {
+			return all
+		}
+	}
+}
