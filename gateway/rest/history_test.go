@@ -7,8 +7,12 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/memory"
+	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/rest"
 )
 
 // listing is a page of history as clients see it.
@@ -49,7 +53,7 @@ func TestHI01_PagingReturnsEveryEventOnce(t *testing.T) {
 			r := newRig(t, nil)
 			r.fill(25)
 			var serials []uint64
-			cursor := ""
+			cursor, want := "", 25
 			for pages := 0; ; pages++ {
 				if pages > 25 {
 					t.Fatal("paging does not end")
@@ -64,13 +68,18 @@ func TestHI01_PagingReturnsEveryEventOnce(t *testing.T) {
 				if !l.HasMore {
 					break
 				}
+				// What comes later belongs to no page of a walk backwards, and to the last
+				// ones of a walk forwards.
 				if direction == "newest_first" {
-					r.fill(1) // what comes later belongs to no page of this walk
+					r.fill(1)
+				} else if pages < 5 {
+					r.fill(1)
+					want++
 				}
 				cursor = l.NextCursor
 			}
-			if len(serials) != 25 {
-				t.Fatalf("%d events, want 25: %v", len(serials), serials)
+			if len(serials) != want {
+				t.Fatalf("%d events, want %d: %v", len(serials), want, serials)
 			}
 			for i := 1; i < len(serials); i++ {
 				if rises := serials[i] > serials[i-1]; rises != (direction == "oldest_first") {
@@ -92,6 +101,22 @@ func TestHI02_BoundsAreInclusive(t *testing.T) {
 	some, a := r.history(fmt.Sprintf("?direction=oldest_first&start_serial=%d&end_serial=%d", from, to))
 	if len(some.Items) != 5 || some.Items[0].Serial != from || some.Items[4].Serial != to {
 		t.Errorf("got %s", a.Body)
+	}
+
+	clock := time.UnixMilli(1_700_000_000_000)
+	r = newRigWith(t, memory.Options{Now: func() time.Time { return clock }}, nil)
+	for range 5 {
+		clock = clock.Add(time.Millisecond)
+		r.fill(1)
+	}
+	start := clock.UnixMilli() - 4
+	for query, want := range map[string]int{
+		fmt.Sprint("?start_time_ms=", start): 5, fmt.Sprint("?start_time_ms=", start+1): 4, fmt.Sprint("?end_time_ms=", start+1): 2,
+		fmt.Sprintf("?start_time_ms=%d&end_time_ms=%d", start+1, start+3): 3, fmt.Sprintf("?start=%d&end=%d", start+2, start+2): 1,
+	} {
+		if some, a := r.history(query); len(some.Items) != want {
+			t.Errorf("%s: %d events, want %d: %s", query, len(some.Items), want, a.Body)
+		}
 	}
 }
 
@@ -147,6 +172,23 @@ func TestHI03_AChangedCursorIsRefused(t *testing.T) {
 	if a.Status != http.StatusBadRequest {
 		t.Errorf("another channel: got %d %s", a.Status, a.Body)
 	}
+	// Another app that has such a channel.
+	two := newRig(t, func(o *rest.Options) {
+		one := app.App{ID: "app", Key: "app-key", Secret: "app-secret", Enabled: true, HistoryEnabled: true, Limits: app.DefaultLimits}
+		other := one
+		other.ID, other.Key, other.Secret = "other", "other-key", "other-secret"
+		o.Apps = app.NewRegistry(&one, &other)
+	})
+	two.fill(10)
+	for range 10 {
+		if _, err := two.log.Publish(t.Context(), "other", broker.Outgoing{Channel: "c", Event: &broker.Event{Name: "n"}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l, _ = two.history("?limit=4")
+	if a := two.call(http.MethodGet, "other", "/channels/c/history?limit=4&cursor="+url.QueryEscape(l.NextCursor), nil); a.Status != http.StatusBadRequest {
+		t.Errorf("another app: got %d %s", a.Status, a.Body)
+	}
 }
 
 func TestHI04_HI05_LimitsAndChannelsOfHistory(t *testing.T) {
@@ -160,7 +202,7 @@ func TestHI04_HI05_LimitsAndChannelsOfHistory(t *testing.T) {
 			t.Errorf("%s: got %d %s", query, a.Status, a.Body)
 		}
 	}
-	if l, a := r.history("?limit=100000"); a.Status != http.StatusOK || len(l.Items) != 3 {
+	if l, a := r.history("?limit=100000"); a.Status != http.StatusOK || len(l.Items) != 3 || !strings.Contains(string(a.Body), `"limit":100,`) {
 		t.Errorf("a large limit: got %d %s", a.Status, a.Body)
 	}
 	a := r.call(http.MethodGet, "other", "/channels/c/history", nil)
