@@ -9,6 +9,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// isTerminal says whether somebody may sit at an input or output. The null device is one
+// that nobody sits at.
+func isTerminal(of any) bool {
+	f, ok := of.(*os.File)
+	if !ok {
+		return false
+	}
+	_, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
+	return err == nil
+}
+
 // columnsOf is how wide a terminal is, 0 for anything else.
 func columnsOf(w io.Writer) int {
 	f, ok := w.(*os.File)

@@ -82,7 +82,10 @@ func (o *importOptions) run(cmd *cobra.Command, path string) error {
 			fmt.Fprintf(cmd.ErrOrStderr(), "%d lines, all of them events\n", count)
 			return nil
 		}
-	} else if o.check {
+	} else {
+		sayTyping(cmd, "each line is an event as export writes it")
+	}
+	if path == "-" && o.check {
 		count, _, err := checkRecords(ctx, in)
 		if err == nil {
 			fmt.Fprintf(cmd.ErrOrStderr(), "%d lines, all of them events\n", count)

@@ -35,9 +35,29 @@ type event struct {
 
 // publisher is a way to the log.
 type publisher interface {
-	// publish stores an event and says how, in a few words.
-	publish(ctx context.Context, e event) (string, error)
+	// publish stores an event and says how.
+	publish(ctx context.Context, e event) (report, error)
 	close()
+}
+
+// report says what became of an event.
+type report struct {
+	Event    string        `json:"event"`
+	Bytes    int           `json:"bytes"`
+	Channels []storedEvent `json:"channels"`
+	// said is the same in a few words.
+	said string
+}
+
+// storedEvent is where an event is in the log of one channel. What is not told is left out.
+type storedEvent struct {
+	Channel  string `json:"channel"`
+	Serial   uint64 `json:"serial,omitempty"`
+	StreamID string `json:"stream_id,omitempty"`
+	// Subject and Stream are those of NATS.
+	Subject   string `json:"subject,omitempty"`
+	Stream    string `json:"stream,omitempty"`
+	Duplicate bool   `json:"duplicate"`
 }
 
 type publishOptions struct {
@@ -46,6 +66,7 @@ type publishOptions struct {
 	also                []string
 	file                string
 	lines, quiet        bool
+	asJSON              bool
 	deltaText, keyOpt   string
 	nats, creds, prefix string
 }
@@ -63,7 +84,9 @@ required.
 Server, app, key and secret come from the flags, else from the environment, else from
 the configuration (--config, SLUICE_...), else they are those of the development server.
 
-The command returns when the log has stored the event.`,
+The command returns when the log has stored the event, and says so if an event with the
+same --idempotency-key was stored before. With --json it prints where the event is in the
+log of each channel.`,
 		Example: `  sluice publish lobby '{"hello":"world"}' --event greeting
   uptime | sluice publish lobby --event load
   jq -c '.[]' items.json | sluice publish items --lines
@@ -86,6 +109,7 @@ The command returns when the log has stored the event.`,
 	f.StringVar(&o.creds, "nats-creds", "", "credentials file for --nats")
 	f.StringVar(&o.prefix, "nats-prefix", "", "prefix of the server's subjects; else that of the configuration")
 	f.StringVar(&o.keyOpt, "conflation-key", "", "conflation value, instead of the one at the configured path")
+	f.BoolVar(&o.asJSON, "json", false, "print what was stored, and where, as one JSON object per event")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print nothing on success")
 	return cmd
 }
@@ -94,7 +118,7 @@ func (o *publishOptions) run(cmd *cobra.Command, args []string) error {
 	if err := o.checkFlags(cmd, args); err != nil {
 		return err
 	}
-	data, err := o.input(cmd.InOrStdin(), args)
+	data, err := o.input(cmd, args)
 	if err != nil {
 		return err
 	}
@@ -112,18 +136,29 @@ func (o *publishOptions) run(cmd *cobra.Command, args []string) error {
 		if err := e.check(); err != nil {
 			return o.at(line, err)
 		}
-		said, err := p.publish(cmd.Context(), e)
+		done, err := p.publish(cmd.Context(), e)
 		if err != nil {
 			return o.at(line, o.explain(err))
 		}
-		if !o.quiet {
-			fmt.Fprintln(cmd.OutOrStdout(), said)
+		if err := o.tell(cmd.OutOrStdout(), done); err != nil {
+			return err
 		}
 	}
 	if errors.Is(data.Err(), bufio.ErrTooLong) {
 		return fmt.Errorf("the data is larger than %d bytes", maxData)
 	}
 	return data.Err()
+}
+
+// tell prints what became of an event.
+func (o *publishOptions) tell(out io.Writer, done report) (err error) {
+	switch {
+	case o.asJSON:
+		err = writeJSON(out, done)
+	case !o.quiet:
+		_, err = fmt.Fprintln(out, done.said)
+	}
+	return err
 }
 
 // at says in which line something went wrong, where there are lines.
@@ -171,6 +206,8 @@ func (o *publishOptions) checkFlags(cmd *cobra.Command, args []string) error {
 		return usage("the data is given both as an argument and with --file")
 	case len(args) == 2 && o.lines:
 		return usage("--lines reads a file or standard input, not an argument")
+	case o.asJSON && o.quiet:
+		return usage("--json and --quiet exclude each other")
 	case o.nats == "" && (o.creds != "" || o.prefix != ""):
 		return usage("--nats-creds and --nats-prefix need --nats")
 	case o.nats != "" && o.id != "":
@@ -185,8 +222,8 @@ func (o *publishOptions) checkFlags(cmd *cobra.Command, args []string) error {
 }
 
 // input yields the data of each event.
-func (o *publishOptions) input(stdin io.Reader, args []string) (*bufio.Scanner, error) {
-	var r io.Reader = stdin
+func (o *publishOptions) input(cmd *cobra.Command, args []string) (*bufio.Scanner, error) {
+	r := cmd.InOrStdin()
 	switch {
 	case len(args) == 2:
 		r = strings.NewReader(args[1])
@@ -202,6 +239,10 @@ func (o *publishOptions) input(stdin io.Reader, args []string) (*bufio.Scanner, 
 			return nil, err
 		}
 		r = strings.NewReader(string(text))
+	case o.lines:
+		sayTyping(cmd, "each line is published as an event")
+	default:
+		sayTyping(cmd, "what is typed is the data of the event")
 	}
 	s := bufio.NewScanner(r)
 	s.Buffer(nil, maxData)
@@ -238,12 +279,32 @@ func (o *publishOptions) publisher(cmd *cobra.Command) (publisher, error) {
 // signedPublisher goes over HTTP.
 type signedPublisher struct{ api *client.Signed }
 
-func (p signedPublisher) publish(ctx context.Context, e event) (string, error) {
-	err := p.api.Publish(ctx, client.Publish{
+func (p signedPublisher) publish(ctx context.Context, e event) (report, error) {
+	stored, err := p.api.PublishStored(ctx, client.Publish{
 		Name: e.name, Channels: e.channels, Data: e.data, Tags: e.tags, Delta: e.delta,
 		MessageID: e.id, IdempotencyKey: e.dedup, SocketID: e.exclude, ConflationKey: e.conflation,
 	})
-	return fmt.Sprintf("stored %s on %s (%d bytes)", e.name, strings.Join(e.channels, ", "), len(e.data)), err
+	out := report{Event: e.name, Bytes: len(e.data)}
+	var fresh, before []string
+	for _, channel := range e.channels {
+		s := stored[channel]
+		out.Channels = append(out.Channels, storedEvent{Channel: channel, Serial: s.Serial, StreamID: s.StreamID, Duplicate: s.Duplicate})
+		if s.Duplicate {
+			before = append(before, channel)
+		} else {
+			fresh = append(fresh, channel)
+		}
+	}
+	if len(fresh) > 0 {
+		out.said = fmt.Sprintf("stored %s on %s (%d bytes)", e.name, strings.Join(fresh, ", "), len(e.data))
+	}
+	if len(before) > 0 {
+		if out.said != "" {
+			out.said += "\n"
+		}
+		out.said += fmt.Sprintf("%s was stored before on %s; nothing is stored again", e.name, strings.Join(before, ", "))
+	}
+	return out, err
 }
 
 func (signedPublisher) close() {}

@@ -152,32 +152,37 @@ func (p *rawPublisher) message(channel string, e event) (*nats.Msg, error) {
 	return m, nil
 }
 
-func (p *rawPublisher) publish(ctx context.Context, e event) (string, error) {
+func (p *rawPublisher) publish(ctx context.Context, e event) (report, error) {
+	out := report{Event: e.name, Bytes: len(e.data)}
 	var messages []*nats.Msg
 	for _, channel := range e.channels {
 		m, err := p.message(channel, e)
 		if err != nil {
-			return "", err
+			return report{}, err
 		}
 		messages = append(messages, m)
 	}
 	var said []string
-	for _, m := range messages {
+	for i, m := range messages {
 		ack, err := p.js.PublishMsg(ctx, m)
 		switch {
 		case err != nil && errors.Is(p.conn.LastError(), nats.ErrPermissionViolation):
-			return "", hinted{fmt.Errorf("publishing to %s: %w", m.Subject, p.conn.LastError()), "A publisher needs to publish to this subject and to subscribe to _INBOX.>."}
+			return report{}, hinted{fmt.Errorf("publishing to %s: %w", m.Subject, p.conn.LastError()), "A publisher needs to publish to this subject and to subscribe to _INBOX.>."}
 		case errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrNoStreamResponse):
-			return "", hinted{fmt.Errorf("no stream takes %s: %w", m.Subject, err), "Is the app configured at a running server? Check --app."}
+			return report{}, hinted{fmt.Errorf("no stream takes %s: %w", m.Subject, err), "Is the app configured at a running server? Check --app."}
 		case err != nil:
-			return "", fmt.Errorf("publishing to %s: %w", m.Subject, err)
+			return report{}, fmt.Errorf("publishing to %s: %w", m.Subject, err)
 		case ack.Duplicate:
 			said = append(said, fmt.Sprintf("%s was stored before as %d of stream %s", m.Subject, ack.Sequence, ack.Stream))
 		default:
 			said = append(said, fmt.Sprintf("stored %s on %s (%d bytes) as %d of stream %s", e.name, m.Subject, len(e.data), ack.Sequence, ack.Stream))
 		}
+		out.Channels = append(out.Channels, storedEvent{
+			Channel: e.channels[i], Serial: ack.Sequence, Subject: m.Subject, Stream: ack.Stream, Duplicate: ack.Duplicate,
+		})
 	}
-	return strings.Join(said, "\n"), nil
+	out.said = strings.Join(said, "\n")
+	return out, nil
 }
 
 // headerText makes a text fit for a header. One that a header line cannot hold

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/sluicehq/sluice/gateway/app"
@@ -201,6 +202,37 @@ type Publish struct {
 // stored it.
 func (s *Signed) Publish(ctx context.Context, p Publish) error {
 	return s.Do(ctx, http.MethodPost, []string{"events"}, nil, p, nil)
+}
+
+// Stored is where an event is in the log of a channel.
+type Stored struct {
+	Serial   uint64 `json:"serial"`
+	StreamID string `json:"stream_id"`
+	// Duplicate is true if an event with the same idempotency key was stored before, which
+	// is then the one that is here.
+	Duplicate bool `json:"duplicate"`
+}
+
+// PublishStored publishes like [Signed.Publish] and says where the event is, by channel.
+// Servers that do not tell leave it empty.
+func (s *Signed) PublishStored(ctx context.Context, p Publish) (map[string]Stored, error) {
+	request := struct {
+		Publish
+		Info string `json:"info,omitempty"`
+	}{p, "position"}
+	var answer struct{ Channels map[string]Stored }
+	err := s.Do(ctx, http.MethodPost, []string{"events"}, nil, request, &answer)
+	var refused *APIError
+	if errors.As(err, &refused) && refused.Status == http.StatusBadRequest && strings.HasPrefix(refused.Message, "info:") {
+		// It is a server of an older release, and nothing is stored.
+		return nil, s.Publish(ctx, p)
+	}
+	for channel, stored := range answer.Channels {
+		if stored.Serial == 0 {
+			delete(answer.Channels, channel)
+		}
+	}
+	return answer.Channels, err
 }
 
 // PublishBatch publishes events in order, at most as many as the app allows

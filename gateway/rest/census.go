@@ -25,10 +25,14 @@ type Census interface {
 }
 
 // attributes are those that info can ask for.
-type attributes struct{ users, subscriptions, cache bool }
+type attributes struct{ users, subscriptions, cache, position bool }
+
+// asks says what info can ask for beside the numbers: what a cache channel remembers, or
+// the places of what was published.
+type asks struct{ cache, position bool }
 
 // parseInfo reads the parameter info.
-func parseInfo(info string, cache bool) (attributes, error) {
+func parseInfo(info string, can asks) (attributes, error) {
 	var out attributes
 	for attribute := range strings.SplitSeq(info, ",") {
 		switch attribute = strings.TrimSpace(attribute); {
@@ -37,8 +41,10 @@ func parseInfo(info string, cache bool) (attributes, error) {
 			out.users = true
 		case attribute == "subscription_count":
 			out.subscriptions = true
-		case attribute == "cache" && cache:
+		case attribute == "cache" && can.cache:
 			out.cache = true
+		case attribute == "position" && can.position:
+			out.position = true
 		default:
 			return out, invalid("info: %.64q is not an attribute of this request", attribute)
 		}
@@ -46,7 +52,7 @@ func parseInfo(info string, cache bool) (attributes, error) {
 	return out, nil
 }
 
-func (a attributes) any() bool { return a.users || a.subscriptions || a.cache }
+func (a attributes) any() bool { return a.users || a.subscriptions || a.cache || a.position }
 
 // of are the attributes of a channel that were asked for.
 func (a attributes) of(channel string, n Count) map[string]any {
@@ -70,7 +76,7 @@ func (r *request) census() (Census, error) {
 // channels serves GET /apps/ID/channels.
 func (r *request) channels() (any, error) {
 	prefix := r.params.Get("filter_by_prefix")
-	asked, err := parseInfo(r.params.Get("info"), false)
+	asked, err := parseInfo(r.params.Get("info"), asks{})
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +106,7 @@ func (r *request) one() (any, error) {
 		return nil, err
 	}
 	kind := pusher.KindOf(r.channel)
-	asked, err := parseInfo(r.params.Get("info"), true)
+	asked, err := parseInfo(r.params.Get("info"), asks{cache: true})
 	switch {
 	case err != nil:
 		return nil, err

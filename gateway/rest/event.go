@@ -74,6 +74,8 @@ type accepted struct {
 	event    *broker.Event
 	channels []string
 	info     attributes
+	// receipts are those of the channels, once the event is stored.
+	receipts []broker.Receipt
 }
 
 // accept checks everything about an event that comes in at a node. header is the
@@ -262,7 +264,7 @@ func (in *input) acceptRest(_ *app.App, out *accepted) error {
 		out.event.ConflationKey, out.event.HasKey = *in.ConflationKey, true
 	}
 	var err error
-	out.info, err = parseInfo(string(in.Info), false)
+	out.info, err = parseInfo(string(in.Info), asks{position: true})
 	return err
 }
 

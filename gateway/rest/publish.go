@@ -24,7 +24,7 @@ func (r *request) publishEvent() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := r.store(outgoing(ev, "e")); err != nil {
+	if ev.receipts, err = r.store(outgoing(ev, "e")); err != nil {
 		return nil, err
 	}
 	if !ev.info.any() {
@@ -77,7 +77,8 @@ func (r *request) publishBatch() (any, error) {
 		info = info || ev.info.any()
 		all = append(all, ev)
 	}
-	if err := r.store(out); err != nil {
+	receipts, err := r.store(out)
+	if err != nil {
 		return nil, err
 	}
 	if !info {
@@ -86,6 +87,7 @@ func (r *request) publishBatch() (any, error) {
 	answers := make([]any, len(all))
 	t := r.newTally()
 	for i, ev := range all {
+		ev.receipts = receipts[i : i+1]
 		answers[i] = t.of(ev)[ev.channels[0]]
 	}
 	return map[string]any{"batch": answers}, nil
@@ -121,17 +123,18 @@ func outgoing(a *accepted, scope string) []broker.Outgoing {
 
 // store appends the events to the log. The client may go away meanwhile; what it
 // asked for is then stored all the same, or not, but never half waited for.
-func (r *request) store(events []broker.Outgoing) error {
+func (r *request) store(events []broker.Outgoing) ([]broker.Receipt, error) {
 	if err := r.take(r.api.buckets[r.app.ID].events, limitEvents, "events", len(events)); err != nil {
-		return err
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.http.Context()), r.api.opt.PublishTimeout)
 	defer cancel()
-	if _, err := r.api.opt.Log.Publish(ctx, r.app.ID, events...); err != nil {
-		return err
+	receipts, err := r.api.opt.Log.Publish(ctx, r.app.ID, events...)
+	if err != nil {
+		return nil, err
 	}
 	r.events = len(events)
-	return nil
+	return receipts, nil
 }
 
 var _ http.Handler = (*API)(nil)

@@ -25,13 +25,16 @@ func (t *tally) of(ev *accepted) map[string]map[string]any {
 	ctx, cancel := context.WithTimeout(t.request.http.Context(), t.request.api.opt.PublishTimeout)
 	defer cancel()
 	out := make(map[string]map[string]any, len(ev.channels))
-	for _, c := range ev.channels {
+	for i, c := range ev.channels {
 		out[c] = map[string]any{}
-		if !ev.info.apply(c) {
-			continue
+		if ev.info.apply(c) {
+			if n, ok := t.count(ctx, c); ok {
+				out[c] = ev.info.of(c, n)
+			}
 		}
-		if n, ok := t.count(ctx, c); ok {
-			out[c] = ev.info.of(c, n)
+		if ev.info.position && i < len(ev.receipts) {
+			r := ev.receipts[i]
+			out[c]["serial"], out[c]["stream_id"], out[c]["duplicate"] = r.Offset, r.Epoch, r.Duplicate
 		}
 	}
 	return out

@@ -2,6 +2,7 @@ package rest_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -77,4 +78,42 @@ func TestAPublishThatIsStoredIsGoodWithoutTheCensus(t *testing.T) {
 	if n := strings.Count(logged.String(), "level=WARN"); n != 2 {
 		t.Errorf("%d warnings, want one for each publish:\n%s", n, &logged)
 	}
+}
+
+// TestRun07APublishIsToldItsPlace: who asks for positions is told where the event is in the
+// log of each channel, and whether it was there before.
+func TestRun07APublishIsToldItsPlace(t *testing.T) {
+	r := newRig(t, withCensus(someone()))
+	type stored struct {
+		Serial        uint64
+		StreamID      string `json:"stream_id"`
+		Duplicate     *bool
+		Subscriptions *int `json:"subscription_count"`
+	}
+	ask := func(what, path, body string, into any) {
+		t.Helper()
+		got := r.call(http.MethodPost, "app", path, []byte(body))
+		if got.Status != http.StatusOK || json.Unmarshal(got.Body, into) != nil {
+			t.Fatalf("%s: %d %s", what, got.Status, got.Body)
+		}
+	}
+	var first, again struct{ Channels map[string]stored }
+	const body = `{"name":"n","channels":["b","a","b"],"data":"d","info":"position,subscription_count","idempotency_key":"k"}`
+	ask("an event", "/events", body, &first)
+	ask("the same again", "/events", body, &again)
+	for channel, was := range first.Channels {
+		is := again.Channels[channel]
+		if was.Serial == 0 || was.StreamID == "" || was.Duplicate == nil || *was.Duplicate || was.Subscriptions == nil || is.Serial != was.Serial || is.Duplicate == nil || !*is.Duplicate {
+			t.Errorf("%s: %+v, then %+v", channel, was, is)
+		}
+	}
+	if len(first.Channels) != 2 {
+		t.Errorf("channels: %+v", first)
+	}
+	var batch struct{ Batch []stored }
+	ask("a batch", "/batch_events", `{"batch":[{"name":"n","channel":"a","data":"1","info":"position"},{"name":"n","channel":"a","data":"2"},{"name":"n","channel":"a","data":"3","info":["position"]}]}`, &batch)
+	if b := batch.Batch; len(b) != 3 || b[0].Serial <= first.Channels["a"].Serial || b[1].Serial != 0 || b[2].Serial <= b[0].Serial {
+		t.Errorf("the batch: %+v", batch)
+	}
+	r.call(http.MethodGet, "app", "/channels?info=position", nil).refused(t, "a query", http.StatusBadRequest, "invalid_input", "position")
 }
