@@ -36,6 +36,16 @@ func newHTTPMetrics(registry prometheus.Registerer, prefix, port string, apps []
 		}, []string{"route"}),
 	}
 	registry.MustRegister(m.requests, m.published, m.seconds, m.refused)
+	// What is counted is there from the start, at 0.
+	for _, route := range rest.Routes() {
+		m.seconds.WithLabelValues(route)
+		for _, app := range apps {
+			m.requests.WithLabelValues(app, route, "200")
+		}
+	}
+	for _, app := range apps {
+		m.published.WithLabelValues(app)
+	}
 	for _, app := range append([]string{""}, apps...) {
 		for _, code := range rest.Codes {
 			m.refused.WithLabelValues(app, code)

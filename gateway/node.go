@@ -85,7 +85,7 @@ func New(opt Options) (*Node, error) {
 	}
 	n.opt.Hub.Page = n.page
 	n.opt.Hub.Herald = n.herald()
-	if err = n.openRoster(); err != nil {
+	if err = n.openRoster(port); err != nil {
 		n.closeHooks(context.Background())
 		n.closeListeners()
 		return nil, err
@@ -188,6 +188,7 @@ func (n *Node) Run(ctx context.Context) error {
 	<-ctx.Done()
 	n.draining.Store(true)
 	n.announce(failed)
+	n.opt.Logger.Info("stopping: connections are asked to come back elsewhere", "connections", n.hub.Connections(), "time_left", n.opt.Drain)
 	drain, stop := context.WithTimeout(context.Background(), n.opt.Drain)
 	defer stop()
 	_ = listeners[0].Close()

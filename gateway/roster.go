@@ -23,7 +23,7 @@ const (
 )
 
 // openRoster takes this gateway's place in the presence of the cluster.
-func (n *Node) openRoster() error {
+func (n *Node) openRoster(port string) error {
 	if n.opt.Table == nil {
 		return nil
 	}
@@ -40,6 +40,18 @@ func (n *Node) openRoster() error {
 		return fmt.Errorf("taking part in presence: %w", err)
 	}
 	n.opt.Hub.Roster = n.roster
+	n.registerRoster(port)
+	return nil
+}
+
+// registerRoster registers what the roster says of itself.
+func (n *Node) registerRoster(port string) {
+	for _, id := range n.opt.Apps.IDs() {
+		n.opt.Registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: n.opt.MetricsPrefix + "presence_members", Help: "Users in presence channels by connections of this gateway, each once for each channel.",
+			ConstLabels: prometheus.Labels{"app_id": id, "port": port},
+		}, func() float64 { return float64(n.roster.LocalMembers(id)) }))
+	}
 	for _, m := range []struct {
 		name, help string
 		read       func(presence.Stats) float64
@@ -61,7 +73,6 @@ func (n *Node) openRoster() error {
 			n.opt.Registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: m.help}, read))
 		}
 	}
-	return nil
 }
 
 // patiently does at the start what needs the table, again and again while that is out of reach.

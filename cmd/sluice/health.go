@@ -143,5 +143,10 @@ func (o *healthOptions) ask(ctx context.Context, path string) (string, error) {
 	if len(told.Problems) == 0 {
 		told.Problems = []string{"it does not say why"}
 	}
-	return "", fmt.Errorf("not ready: %s", strings.Join(told.Problems, "\n  "))
+	return "", notReady{told.Problems}
 }
+
+// notReady is a server that says why it is not ready.
+type notReady struct{ problems []string }
+
+func (e notReady) Error() string { return "not ready: " + strings.Join(e.problems, "\n  ") }

@@ -67,6 +67,9 @@ func serve(ctx context.Context, c *configs.Config, log *slog.Logger, lines *logQ
 		return err
 	}
 	limits.tell(c, log)
+	if err := checkPorts(ctx, c); err != nil {
+		return err
+	}
 	registry := prometheus.NewRegistry()
 	lines.register(registry, c.Metrics.Prefix)
 	b, err := openBackend(ctx, c, limits.guests(), log, registry)
@@ -84,11 +87,12 @@ func serve(ctx context.Context, c *configs.Config, log *slog.Logger, lines *logQ
 		return err
 	}
 	log.Info("sluice is serving", "http", node.Addr(), "metrics", node.MetricsAddr(), "nats", b.natsURL,
-		"mode", c.Effective()["mode"], "version", versionText())
+		"data", whereabouts(c), "mode", c.Effective()["mode"], "version", versionText())
 	log.Info("durability of acknowledged events", "level", b.log.Health().Durability)
 	if c.Web {
 		log.Info("console page", "url", "http://"+node.Addr()+c.PathPrefix+"/")
 	}
+	hello(lines, c, node.Addr(), b.natsURL, node.MetricsAddr())
 	if again != nil {
 		defer reloading(ctx, r, again)()
 	}
@@ -143,6 +147,7 @@ func nodeOptions(c *configs.Config, b *backend, log *slog.Logger, registry *prom
 	if opt.Drain == 0 {
 		opt.Drain = time.Nanosecond // At once, where 0 is the default.
 	}
+	registerBuild(registry, c.Metrics.Prefix)
 	behind(&opt, c)
 	opt.Hub.CacheTTL = c.CacheTTL
 	if c.Metrics.Port >= 0 {

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"runtime/debug"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 )
 
@@ -41,6 +42,17 @@ func build() buildInfo {
 		}
 	}
 	return b
+}
+
+// registerBuild exports which build this is: a gauge that is always 1, with labels.
+func registerBuild(registry prometheus.Registerer, prefix string) {
+	b := build()
+	g := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: prefix + "build_info", Help: "1, with the version of this build in its labels.",
+		ConstLabels: prometheus.Labels{"version": b.Version, "revision": b.Revision, "goversion": b.Go},
+	})
+	g.Set(1)
+	registry.MustRegister(g)
 }
 
 func newVersionCommand() *cobra.Command {

@@ -211,12 +211,18 @@ func (c *Channel) enter(epoch string, place uint64) {
 // empty.
 func (c *Channel) drop(client *Client, user string) {
 	if c.Shards[client.shard.ID].Drop(client.sock.Outbox()) {
-		c.roll.Count(-1)
+		c.counted(-1)
 	}
 	if user != "" {
 		c.roll.Leave(user)
 	}
 	c.hub.unref(c)
+}
+
+// counted notes that a subscription began (1) or ended (-1).
+func (c *Channel) counted(change int) {
+	c.roll.Count(change)
+	c.hub.opt.Metrics.subscriptions(c.app.ID, change)
 }
 
 // detach ends a channel that nobody uses any more.

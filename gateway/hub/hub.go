@@ -352,6 +352,17 @@ func (h *Hub) find(id string) *Client {
 	return nil
 }
 
+// Connections is how many connections are open, without those that are being refused.
+func (h *Hub) Connections() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	n := 0
+	for _, some := range h.perApp {
+		n += some
+	}
+	return n
+}
+
 // left forgets a connection that has ended.
 func (h *Hub) left(c *Client) {
 	if c.refused != 0 {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/rank"
 	"github.com/sluicehq/sluice/gateway/fanout"
 	"github.com/sluicehq/sluice/gateway/pusher"
@@ -20,6 +21,7 @@ type Metrics struct {
 	maxChannels  int
 
 	connections  *prometheus.GaugeVec
+	subscribed   *prometheus.GaugeVec
 	connectsAll  *prometheus.CounterVec
 	refusals     *prometheus.CounterVec
 	subRefusals  *prometheus.CounterVec
@@ -76,6 +78,10 @@ func NewMetrics(registry prometheus.Registerer, prefix, port string, maxChannels
 		Name: prefix + "connected", Help: "WebSocket connections that are open.",
 	}, []string{"app_id", "port"})
 	registry.MustRegister(m.connections)
+	m.subscribed = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: prefix + "subscriptions", Help: "Subscriptions of the connections that are open.",
+	}, []string{"app_id", "port"})
+	registry.MustRegister(m.subscribed)
 	m.connectsAll = counter("connections_total", "WebSocket connections that were accepted.", "app_id", "port")
 	m.refusals = counter("connections_refused_total", "WebSocket connections that were refused, by close code and reason.", "code", "reason", "port")
 	for _, no := range connectionRefusals {
@@ -129,6 +135,11 @@ func NewMetrics(registry prometheus.Registerer, prefix, port string, maxChannels
 // its first event cannot be told from one that has not moved.
 func (m *Metrics) begin(apps []string) {
 	for _, app := range apps {
+		m.connections.WithLabelValues(app, m.port)
+		m.subscribed.WithLabelValues(app, m.port)
+		for _, c := range []*prometheus.CounterVec{m.connectsAll, m.clientEvents, m.countFailed, m.resyncs} {
+			c.WithLabelValues(app, m.port)
+		}
 		for _, reason := range subscriptionRefusals {
 			m.subRefusals.WithLabelValues(app, reason, m.port)
 		}
@@ -147,6 +158,9 @@ func (m *Metrics) begin(apps []string) {
 			m.limits.WithLabelValues(app, limit, m.port)
 		}
 	}
+	for _, reason := range []broker.GapReason{broker.GapEvicted, broker.GapEpoch, broker.GapUnavailable} {
+		m.gaps.WithLabelValues(string(reason), m.port)
+	}
 	for _, limit := range nodeLimits {
 		m.limits.WithLabelValues("", limit, m.port)
 	}
@@ -157,6 +171,10 @@ func (m *Metrics) connected(app string) {
 	m.connectsAll.WithLabelValues(app, m.port).Inc()
 }
 
+// subscriptions notes that some began or ended.
+func (m *Metrics) subscriptions(app string, change int) {
+	m.subscribed.WithLabelValues(app, m.port).Add(float64(change))
+}
 func (m *Metrics) disconnected(app string) { m.connections.WithLabelValues(app, m.port).Dec() }
 func (m *Metrics) refused(no refusal) {
 	m.refusals.WithLabelValues(strconv.Itoa(int(no.code)), no.reason, m.port).Inc()

@@ -180,7 +180,7 @@ func (c *Client) welcome(m *membership, kind pusher.Kind, form fanout.Form, way 
 		isNew, stale := m.channel.Shards[c.shard.ID].Put(&e)
 		m.welcomed = m.welcomed || !stale
 		if isNew {
-			m.channel.roll.Count(1)
+			m.channel.counted(1)
 		}
 		if !stale {
 			return

@@ -1,9 +1,35 @@
 package presence
 
-import "sync/atomic"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // counters are the numbers of a roster.
-type counters struct{ writes, failures, burials, revivals, cleared atomic.Uint64 }
+type counters struct {
+	writes, failures, burials, revivals, cleared atomic.Uint64
+	// members has an *[atomic.Int64] for each app.
+	members sync.Map
+}
+
+// member notes that a user came to a room of an app here (1), or left it (-1).
+func (c *counters) member(app string, change int64) {
+	n, ok := c.members.Load(app)
+	if !ok {
+		n, _ = c.members.LoadOrStore(app, new(atomic.Int64))
+	}
+	n.(*atomic.Int64).Add(change)
+}
+
+// LocalMembers is how many users are in the rooms of an app by connections of this gateway,
+// each counted once for each room.
+func (r *Roster) LocalMembers(app string) int {
+	n, ok := r.metrics.members.Load(app)
+	if !ok {
+		return 0
+	}
+	return int(n.(*atomic.Int64).Load())
+}
 
 // Stats are the numbers of a roster since it was made.
 type Stats struct {

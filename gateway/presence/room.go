@@ -257,7 +257,9 @@ func (m *Room) Join(ctx context.Context, user string, info json.RawMessage, limi
 	if in {
 		info = inForce
 	}
-	m.local[user]++
+	if m.local[user]++; m.local[user] == 1 {
+		m.roster.metrics.member(m.app, 1)
+	}
 	c := m.roster.set(seat{m.app, m.channel, at.node, user}, m.local[user] == 1, &content{User: user, Info: info})
 	m.mu.Unlock()
 	err := m.await(ctx, c, at)
@@ -304,6 +306,7 @@ func (m *Room) Leave(user string) {
 		return
 	}
 	delete(m.local, user)
+	m.roster.metrics.member(m.app, -1)
 	m.roster.set(seat{m.app, m.channel, m.roster.opt.Node, user}, true, nil)
 }
 

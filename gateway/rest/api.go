@@ -187,6 +187,15 @@ var (
 	terminateRoute = route{"terminate_connections", http.MethodPost, (*request).terminate, nil}
 )
 
+// Routes are the names of all operations, by which [Options.Observe] is told of them.
+func Routes() []string {
+	var out []string
+	for _, r := range []route{publishRoute, batchRoute, historyRoute, keptRoute, stateRoute, channelsRoute, channelRoute, usersRoute, terminateRoute} {
+		out = append(out, r.name)
+	}
+	return out
+}
+
 // find reads the path as it was sent, because a channel name may hold anything
 // that can be percent-encoded.
 func find(escaped string) (r route, appID, channel string, ok bool) {

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+
+	"github.com/sluicehq/sluice/configs"
+)
+
+// whereabouts is where the events of a server are, in words.
+func whereabouts(c *configs.Config) string {
+	switch {
+	case c.Driver == "local":
+		return "the memory of this process"
+	case c.Driver != "nats":
+		return "Redis"
+	case !c.Embeds():
+		return "NATS"
+	}
+	dir := c.NATS.Embedded.StoreDir
+	if whole, err := filepath.Abs(dir); err == nil {
+		dir = whole
+	}
+	return dir
+}
+
+// hello is the first screen of a development server: what one needs to try it out. It is
+// for people, so it is left out where the log is for programs, or of warnings alone.
+func hello(w io.Writer, c *configs.Config, http, nats, metrics string) {
+	if !c.Development || c.LogJSON || strings.EqualFold(c.LogLevel, "warn") || strings.EqualFold(c.LogLevel, "error") {
+		return
+	}
+	url := "http://" + http + c.PathPrefix
+	var text strings.Builder
+	row := func(what, is string) {
+		if is != "" {
+			fmt.Fprintf(&text, "  %-10s %s\n", what, is)
+		}
+	}
+	text.WriteString("\nSluice is running, for development on this machine.\n\n")
+	if c.Web {
+		row("Page", url+"/")
+	}
+	for i := range c.Apps {
+		a := &c.Apps[i]
+		secret := "the configured secret"
+		if a.Secret == configs.DemoSecret {
+			secret = "secret " + a.Secret.Reveal()
+		}
+		row("App", fmt.Sprintf("id %s, key %s, %s", a.ID, a.Key, secret))
+	}
+	row("Events", "kept in "+whereabouts(c))
+	row("NATS", nats)
+	if metrics != "" {
+		row("Metrics", "http://"+metrics+"/metrics")
+	}
+	more := ""
+	if c.Port != 6001 || c.PathPrefix != "" {
+		more = " --url " + http + c.PathPrefix
+	}
+	text.WriteString("\nNext, in another terminal:\n\n")
+	for _, line := range []string{"sluice demo" + more, "sluice subscribe lobby" + more, "sluice publish lobby '{\"hello\":\"world\"}'" + more} {
+		text.WriteString("  " + line + "\n")
+	}
+	text.WriteString("\nFor production, `sluice init` writes a configuration. Ctrl-C stops the server.\n\n")
+	_, _ = io.WriteString(w, text.String())
+}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/sluicehq/sluice/configs"
+)
+
+// wantedPort is an address that a server listens on, and the key that sets its port.
+type wantedPort struct{ key, address string }
+
+// wantedPorts are those that the configuration names; any free one is always free.
+func wantedPorts(c *configs.Config) []wantedPort {
+	var out []wantedPort
+	want := func(key, host string, port int) {
+		if port > 0 {
+			out = append(out, wantedPort{key, net.JoinHostPort(strings.Trim(host, "[]"), strconv.Itoa(port))})
+		}
+	}
+	want("port", c.Host, c.Port)
+	want("metrics.port", c.Metrics.Host, c.Metrics.Port)
+	if c.Driver == "nats" && c.Embeds() {
+		want("nats.embedded.port", c.NATS.Embedded.Host, c.NATS.Embedded.Port)
+	}
+	return out
+}
+
+// checkPorts names all ports that are in use at once, and says what to do. Other troubles of
+// listening are told by who listens.
+func checkPorts(ctx context.Context, c *configs.Config) error {
+	var taken []error
+	for _, w := range wantedPorts(c) {
+		l, err := net.Listen("tcp", w.address)
+		if err == nil {
+			// Held until all are tried, so that two keys with the same port are found.
+			defer l.Close()
+			continue
+		}
+		if errors.Is(err, syscall.EADDRINUSE) {
+			taken = append(taken, fmt.Errorf("cannot listen on %s (%s): %w", w.address, w.key, syscall.EADDRINUSE))
+		}
+	}
+	if len(taken) == 0 {
+		return nil
+	}
+	return hinted{errors.Join(taken...), portHint(ctx, c)}
+}
+
+// portHint says how to look at the server that has the port, if it is Sluice, and how to
+// start another one.
+func portHint(ctx context.Context, c *configs.Config) string {
+	other := "Another server needs ports of its own: --port 0 --metrics-port 0 takes free ones"
+	if c.Driver == "nats" && c.Embeds() {
+		other = "Another server needs ports and a directory of its own: --port 0 --metrics-port 0 --nats-embedded-port 0 --nats-embedded-store-dir DIR"
+	}
+	address, err := addressOf(c)
+	if err != nil {
+		return other + "."
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	_, err = (&healthOptions{url: address}).ask(ctx, "/ready")
+	var unready notReady
+	if err != nil && !errors.As(err, &unready) {
+		return other + "."
+	}
+	return fmt.Sprintf("Sluice runs already at %[1]s: look at it with `sluice health --url %[1]s` or `sluice channels --url %[1]s`, or at %[1]s/ if it shows its page.\n  %[2]s.", address, other)
+}
