@@ -29,7 +29,7 @@ func scrape(t *testing.T, address string) string {
 // TestRun08MetricsAreThereFromTheStart at 0, move with what happens, and the end of a server
 // says whom it sends away.
 func TestRun08MetricsAreThereFromTheStart(t *testing.T) {
-	s := start(t, nil, "--port", "0", "--metrics-port", "0", "--adapter-driver", "local", "--shutdown-drain-seconds", "9")
+	s := start(t, nil, "--port", "0", "--metrics-port", "0", "--metrics-prefix", "sluice_", "--adapter-driver", "local", "--shutdown-drain-seconds", "9")
 	s.errors.await(t, "sluice is serving")
 	found := regexp.MustCompile(`http=(\S+) metrics=(\S+)`).FindStringSubmatch(s.errors.String())
 	if found == nil {
