@@ -25,7 +25,7 @@ type Line struct {
 	// Past is nil for channels of which nobody may get the past.
 	Past Source
 	// Report is told what was sent of one publication in one shard.
-	Report func(*Tally)
+	Report func(Tally)
 	Shards []Subscribers
 }
 

@@ -26,6 +26,6 @@ func (t *Tally) add(f, full *socket.Frame) {
 // sent reports a tally, if there is something in it.
 func (l *Line) sent(t *Tally) {
 	if t.Original > 0 {
-		l.Report(t)
+		l.Report(*t)
 	}
 }

@@ -85,7 +85,7 @@ func newStage(conflate bool, queue, channels, bound int) *stage {
 	for i := range channels {
 		c := &stageChannel{stage: s, published: map[uint64]*broker.Publication{}, turns: map[string]int{}, Line: &Line{
 			Hall: s.hall, App: "app", Name: fmt.Sprint("ch", i), Delta: rules, Keyed: true, Path: path, Conflates: conflate,
-			Report: func(*Tally) {}, Shards: make([]Subscribers, 1),
+			Report: func(Tally) {}, Shards: make([]Subscribers, 1),
 		}}
 		c.owned = NewBases(c.Line)
 		c.owned.Begin("e")

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/fanout"
+	"github.com/sluicehq/sluice/gateway/filters"
 	"github.com/sluicehq/sluice/gateway/herald"
 	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/gateway/socket"
@@ -62,7 +63,7 @@ type Client struct {
 	// pages counts the pages of history that are being read for it.
 	pages atomic.Int32
 	// filters are those of its subscriptions.
-	filters ownFilters
+	filters filters.Own
 	joined  []membership
 
 	// pinged belongs to the sweep: when a silent peer was asked for a sign of
@@ -149,8 +150,8 @@ func (c *Client) drop(m *membership) {
 
 // setFilter gives a subscription a filter that was taken from the pool, or none.
 func (c *Client) setFilter(m *membership, f *pusher.Filter) {
-	c.filters.swap(f, m.filter)
-	c.hub.filters.drop(m.filter)
+	c.filters.Swap(f, m.filter)
+	c.hub.filters.Drop(m.filter)
 	m.filter = f
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/count"
 	"github.com/sluicehq/sluice/gateway/fanout"
+	"github.com/sluicehq/sluice/gateway/filters"
 	"github.com/sluicehq/sluice/gateway/herald"
 	"github.com/sluicehq/sluice/gateway/past"
 	"github.com/sluicehq/sluice/gateway/presence"
@@ -241,7 +242,7 @@ type Hub struct {
 	// basesSwept belongs to the sweep.
 	basesSwept time.Time
 
-	filters filterPool
+	filters filters.Pool
 
 	nextShard atomic.Uint32
 	instance  string

@@ -253,7 +253,7 @@ func (c *Channel) counters() *channelMetrics {
 }
 
 // count adds what was sent of a publication.
-func (c *Channel) count(t *fanout.Tally) {
+func (c *Channel) count(t fanout.Tally) {
 	m := c.counters()
 	if t.Fulls > 0 {
 		m.full.Add(float64(t.Fulls))

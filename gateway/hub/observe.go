@@ -35,7 +35,7 @@ func (m *Metrics) observe(h *Hub) {
 		{"subscriptions_behind", "Subscriptions that are sent the past of their channels, or wait for a resume.", h.hall.Catching.Load},
 		{"recent_bytes", "What is kept of the past of all channels for those who come back, snapshots included.", h.library.Bytes.Load},
 		{"snapshot_values", "Conflation values of all channels that have a snapshot.", h.library.Values.Load},
-		{"filters_bytes", "Estimate of the memory of the filters of all subscriptions. Equal ones are kept once.", h.filters.size},
+		{"filters_bytes", "Estimate of the memory of the filters of all subscriptions. Equal ones are kept once.", h.filters.Size},
 		{"socket_message_bytes", "Room for messages of clients of which the beginning has come and the end has not.", h.inbox.Size},
 		{"subscriptions_waiting", "Subscriptions that wait for their turn to attach a channel to the log.", h.gate.Size},
 		{"socket_queue_held_bytes", "Bytes that the sockets which are behind hold together; what several wait for counts once.", h.hall.Sockets.Budget().Bytes},

@@ -34,7 +34,7 @@ func (p *peer) answered(channel, members string) *message {
 func TestTrust09FiltersOfOneConnection(t *testing.T) {
 	const limit = 256 << 10
 	r := newRig(t, func(o *Options, _ *appT) { o.Filters, o.MaxFilterBytes = true, limit })
-	bytes := func() int64 { return r.hub.filters.size() }
+	bytes := func() int64 { return r.hub.filters.Size() }
 	p, _ := r.connect()
 	t.Run("one that is too long names its size and the limit", func(t *testing.T) {
 		m := p.answered("c", `,"filter":{"events":["`+strings.Repeat("x", 17<<10)+`"]}`)
@@ -88,7 +88,7 @@ func TestTrust09FiltersOfOneConnection(t *testing.T) {
 		}
 	})
 	p.hangUp()
-	eventually(t, "nothing is left", func() bool { return bytes() == 0 && len(r.hub.filters.byText) == 0 })
+	eventually(t, "nothing is left", func() bool { return bytes() == 0 })
 }
 
 // A subscription that is refused leaves nothing.
@@ -104,7 +104,7 @@ func TestTrust09RefusedSubscriptionsLeaveNothing(t *testing.T) {
 	if m := p.answered("second", `,"filter":`+bigFilter(9, 100)); m == nil {
 		t.Error("a subscription too many was granted")
 	}
-	eventually(t, "nothing is left", func() bool { return r.hub.filters.size() == 0 })
+	eventually(t, "nothing is left", func() bool { return r.hub.filters.Size() == 0 })
 }
 
 // What a connection keeps of its messages is bounded by what it says, not by how much

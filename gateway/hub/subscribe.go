@@ -25,7 +25,7 @@ type request struct {
 // subscribe takes a request step by step. Each step answers what is wrong by itself.
 func (c *Client) subscribe(f pusher.ClientFrame) {
 	var r request
-	defer func() { c.hub.filters.drop(r.filter) }()
+	defer func() { c.hub.filters.Drop(r.filter) }()
 	if !c.readRequest(&r, f) || !c.takeWish(&r) || !c.takeFilter(&r) || !c.permitted(&r) || !c.takeMember(&r) {
 		return
 	}
@@ -77,9 +77,9 @@ func (c *Client) takeFilter(r *request) bool {
 		c.refuse(r.Channel, pusher.NoCode, "FilterError", 400, "expression is not offered by this server; use filter")
 		return false
 	}
-	filter, err := c.hub.filters.take(r.Filter)
+	filter, err := c.hub.filters.Take(r.Filter)
 	if !c.hub.opt.Filters {
-		c.hub.filters.drop(filter)
+		c.hub.filters.Drop(filter)
 		filter = nil
 	}
 	r.filter = filter
@@ -88,7 +88,7 @@ func (c *Client) takeFilter(r *request) bool {
 		if m := c.membership(r.Channel); m != nil {
 			before = m.filter
 		}
-		if err = c.filters.fits(filter, before, c.hub.opt.MaxFilterBytes); err != nil {
+		if err = c.filters.Fits(filter, before, c.hub.opt.MaxFilterBytes); err != nil {
 			c.limited("filter_bytes")
 		}
 	}
@@ -143,7 +143,7 @@ func (c *Client) attach(r *request) *membership {
 // in use until the new one is in its place.
 func (c *Client) agree(m *membership, r *request) {
 	m.delta, m.resyncs = r.Delta, resyncs{}
-	c.filters.swap(r.filter, m.filter)
+	c.filters.Swap(r.filter, m.filter)
 	m.filter, r.filter = r.filter, m.filter
 }
 

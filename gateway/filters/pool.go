@@ -1,4 +1,4 @@
-package hub
+package filters
 
 import (
 	"fmt"
@@ -7,22 +7,22 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// filterPool keeps each filter of a hub once, however many subscriptions have it, for
+// Pool keeps each filter of a hub once, however many subscriptions have it, for
 // as long as one has it.
-type filterPool struct {
+type Pool struct {
 	mu     rank.Mutex[rank.Filters]
-	byText map[string]*pooledFilter
+	byText map[string]*pooled
 	bytes  int64
 }
 
-type pooledFilter struct {
+type pooled struct {
 	filter *pusher.Filter
 	users  int
 }
 
-// take returns the filter with a text, and counts the caller as one that uses it. It is
+// Take returns the filter with a text, and counts the caller as one that uses it. It is
 // nil for none.
-func (p *filterPool) take(raw string) (*pusher.Filter, error) {
+func (p *Pool) Take(raw string) (*pusher.Filter, error) {
 	if raw == "" {
 		return nil, nil
 	}
@@ -38,7 +38,7 @@ func (p *filterPool) take(raw string) (*pusher.Filter, error) {
 
 // known returns the filter with a text; if there is none, it keeps fresh unless that is
 // nil.
-func (p *filterPool) known(text string, fresh *pusher.Filter) *pusher.Filter {
+func (p *Pool) known(text string, fresh *pusher.Filter) *pusher.Filter {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	have := p.byText[text]
@@ -47,9 +47,9 @@ func (p *filterPool) known(text string, fresh *pusher.Filter) *pusher.Filter {
 			return nil
 		}
 		if p.byText == nil {
-			p.byText = map[string]*pooledFilter{}
+			p.byText = map[string]*pooled{}
 		}
-		have = &pooledFilter{filter: fresh}
+		have = &pooled{filter: fresh}
 		p.byText[text] = have
 		p.bytes += int64(fresh.Size())
 	}
@@ -57,8 +57,8 @@ func (p *filterPool) known(text string, fresh *pusher.Filter) *pusher.Filter {
 	return have.filter
 }
 
-// drop gives up one use of a filter, which may be nil.
-func (p *filterPool) drop(f *pusher.Filter) {
+// Drop gives up one use of a filter, which may be nil.
+func (p *Pool) Drop(f *pusher.Filter) {
 	if f == nil {
 		return
 	}
@@ -71,23 +71,23 @@ func (p *filterPool) drop(f *pusher.Filter) {
 	}
 }
 
-// size is the memory of all filters in bytes.
-func (p *filterPool) size() int64 {
+// Size is the memory of all filters in bytes.
+func (p *Pool) Size() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.bytes
 }
 
-// ownFilters are those of one connection, with the number of subscriptions that have
+// Own are those of one connection, with the number of subscriptions that have
 // each. Belongs to the reading goroutine.
-type ownFilters struct {
+type Own struct {
 	users map[*pusher.Filter]int
 	bytes int
 }
 
-// fits checks that a connection may have a filter in place of another one. Either may be
+// Fits checks that a connection may have a filter in place of another one. Either may be
 // nil.
-func (o *ownFilters) fits(f, before *pusher.Filter, limit int) error {
+func (o *Own) Fits(f, before *pusher.Filter, limit int) error {
 	if f == nil || o.users[f] > 0 {
 		return nil
 	}
@@ -101,9 +101,9 @@ func (o *ownFilters) fits(f, before *pusher.Filter, limit int) error {
 	return nil
 }
 
-// swap notes that a subscription has a filter in place of another one, which the caller
+// Swap notes that a subscription has a filter in place of another one, which the caller
 // gives up. Either may be nil.
-func (o *ownFilters) swap(f, before *pusher.Filter) {
+func (o *Own) Swap(f, before *pusher.Filter) {
 	if f != nil {
 		if o.users == nil {
 			o.users = map[*pusher.Filter]int{}
