@@ -1,0 +1,145 @@
+package past
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/memory"
+	"github.com/sluicehq/sluice/broker/rank"
+	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/fanout"
+	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/gateway/sight"
+	"github.com/sluicehq/sluice/gateway/socket"
+)
+
+func TestMain(m *testing.M) {
+	rank.Check()
+	goleak.VerifyTestMain(m)
+}
+
+// stage is the past of a channel with some publications, of which nothing is in memory yet.
+type stage struct {
+	*Recent
+	line  *fanout.Line
+	at    []broker.Position
+	tasks sync.WaitGroup
+	pages int
+}
+
+func newStage(t *testing.T, events int) *stage {
+	t.Helper()
+	log, err := memory.New(memory.Options{Apps: []string{"app"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = log.Close() })
+	s := &stage{}
+	for n := range events {
+		got, err := log.Publish(t.Context(), "app", broker.Outgoing{Channel: "c", Event: &broker.Event{Name: "e", Data: fmt.Append(nil, n)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.at = append(s.at, got[0].Position)
+	}
+	hall := fanout.NewHall(&fanout.Hall{Sockets: socket.NewGroup(socket.Options{Now: time.Now})}, 1)
+	s.line = &fanout.Line{Hall: hall, App: "app", Name: "c", Shards: make([]fanout.Subscribers, 1)}
+	in := &Library{
+		Log: sight.Log{History: log, Now: time.Now}, Context: t.Context(), Most: 1 << 20, Read: func() { s.pages++ },
+		Background: func(f func()) bool {
+			s.tasks.Go(f)
+			return true
+		},
+		Failed: func(_, _ string, err error) { t.Errorf("reading failed: %v", err) },
+	}
+	of := &app.App{ID: "app", Recovery: app.Recovery{Enabled: true, MaxEvents: 100, MaxBytes: 1 << 20}}
+	last := s.at[events-1]
+	s.Recent = New(in, of, s.line, func() string { return last.Epoch })
+	s.Begin(last.Epoch, last.Offset)
+	return s
+}
+
+func (s *stage) way(place uint64) *fanout.Way {
+	return &fanout.Way{Line: s.line, Shard: s.line.Hall.Shards[0], Epoch: s.at[0].Epoch, Place: place}
+}
+
+// What is not in memory is read once for all who wait, who are woken then.
+func TestThePastIsReadOnceForAllWhoWait(t *testing.T) {
+	s := newStage(t, 20)
+	ways := []*fanout.Way{s.way(s.at[4].Offset), s.way(s.at[9].Offset), s.way(s.at[4].Offset)}
+	s.mu.Lock()
+	s.reading = true // Somebody is about to read.
+	s.mu.Unlock()
+	for _, w := range ways {
+		if _, _, ok := s.Next(nil, w, 100); ok || !w.Cold {
+			t.Fatal("it has what nobody has read")
+		}
+	}
+	s.read()
+	for i, want := range []int{15, 10, 15} {
+		items, reached, ok := s.Next(nil, ways[i], 100)
+		if !ok || len(items) != want || reached != s.at[19].Offset || ways[i].Failed.Load() != nil {
+			t.Errorf("way %d gets %d publications up to %d, %v; want %d", i, len(items), reached, ok, want)
+		}
+	}
+	if s.pages != 1 {
+		t.Errorf("%d pages were read", s.pages)
+	}
+	if n := s.line.Hall.Shards[0].Waiting(); n != len(ways) {
+		t.Errorf("%d ways were woken, want %d", n, len(ways))
+	}
+}
+
+// A way in another life of the log, or above the end, is told so.
+func TestAWayThatCannotBeIsToldWhy(t *testing.T) {
+	s := newStage(t, 3)
+	ahead, items, _ := s.Distance(s.at[2].Offset + 1)
+	if !ahead || items != 0 {
+		t.Errorf("a place above the end: %v, %d", ahead, items)
+	}
+	for err, want := range map[error]pusher.FailureCode{
+		broker.ErrEpochChanged: pusher.StreamReset, broker.ErrPositionExpired: pusher.PositionExpired,
+		broker.ErrPositionUnknown: pusher.ContinuityUnverifiable,
+	} {
+		if f := s.Failure("old", err); f.Code != want || f.Expected != "old" || f.Current != s.at[0].Epoch || f.Newest != s.at[2].Offset {
+			t.Errorf("%v: got %+v, want %s", err, f, want)
+		}
+	}
+	w := s.way(s.at[0].Offset)
+	s.Next(nil, w, 1)
+	s.Begin("another", 0)
+	s.tasks.Wait()
+	s.Leave(w)
+}
+
+// Who joins with a snapshot gets the newest publication of each value.
+func TestASnapshotIsMadeOfTheLog(t *testing.T) {
+	s := newStage(t, 5)
+	w := s.way(0)
+	w.Latest = true
+	if _, _, ok := s.Next(nil, w, 10); ok {
+		t.Fatal("it has what nobody has read")
+	}
+	s.tasks.Wait()
+	items, _, ok := s.Next(nil, w, 10)
+	if !ok || len(items) != 1 || string(items[0].Pub.Data) != "4" || s.Partial() || !w.Fresh {
+		t.Errorf("got %d publications, %v; partial %v", len(items), ok, s.Partial())
+	}
+}
+
+// A channel of which nobody may have the past has none, and that is no trouble.
+func TestNoPast(t *testing.T) {
+	r := New(&Library{}, &app.App{}, &fanout.Line{Name: "c"}, nil)
+	if r != nil {
+		t.Fatal("there is one")
+	}
+	r.Begin("e", 1)
+	r.Attach("e", 1)
+	r.Skip(2)
+	r.Prime(nil)
+}
