@@ -7,7 +7,11 @@ import (
 
 // TestTime01PurgeAndResetAtTheCommandLine ask before, and say what was done.
 func TestTime01PurgeAndResetAtTheCommandLine(t *testing.T) {
-	r := newRig(t)
+	t.Run("embedded", func(t *testing.T) { purgeAndReset(t, newRig(t)) })
+	t.Run("redis", func(t *testing.T) { purgeAndReset(t, newRedisRig(t)) })
+}
+
+func purgeAndReset(t *testing.T, r *rig) {
 	for range 5 {
 		r.succeed("", "publish", "lobby", "1")
 	}
