@@ -13,10 +13,17 @@ func (l *Line) Erase(at broker.Position) { l.Post(&erased{at}) }
 func (e *erased) weight() int { return 64 }
 
 // deliver implements [Prepared].
-func (e *erased) deliver(_ *Shard, to *Subscribers) {
+func (e *erased) deliver(s *Shard, to *Subscribers) {
 	to.mu.Lock()
 	defer to.mu.Unlock()
 	to.done(e)
+	// Those on their way find out what they cannot have any more.
+	for o, d := range to.details {
+		if d.past != nil {
+			d.past.Epoch = e.Epoch
+			s.loop.later = append(s.loop.later, job{to: to, behind: o})
+		}
+	}
 }
 
 // passed implements [Prepared].

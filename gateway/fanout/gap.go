@@ -80,8 +80,13 @@ func gapFailure(channel string, g *broker.Gap) *pusher.ResumeFailure {
 }
 
 func resumeFailed(channel string, g *broker.Gap, messageID string) *socket.Frame {
-	d := pusher.AppendResumeFailed(nil, gapFailure(channel, g))
-	return ControlFrame(pusher.V2, len(d)+128, &pusher.Control{
-		Event: "resume_failed", Channel: channel, Text: string(d), MessageID: messageID,
+	return FailureFrame(gapFailure(channel, g), messageID)
+}
+
+// FailureFrame tells a V2 socket that it cannot have what it missed.
+func FailureFrame(f *pusher.ResumeFailure, messageID string) *socket.Frame {
+	text := pusher.AppendResumeFailed(nil, f)
+	return ControlFrame(pusher.V2, len(text)+128+len(f.Channel), &pusher.Control{
+		Event: "resume_failed", Channel: f.Channel, Text: string(text), MessageID: messageID,
 	})
 }

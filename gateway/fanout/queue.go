@@ -49,6 +49,17 @@ func (q *queue) put(p *Event, budget *socket.Budget) (replaced bool) {
 	return old != nil
 }
 
+// before is the place below everything that waits or was skipped untold.
+func (q *queue) before() uint64 {
+	first := q.first
+	for _, p := range q.newest {
+		if first == 0 || p.Pub.Offset < first {
+			first = p.Pub.Offset
+		}
+	}
+	return max(first, 1) - 1
+}
+
 // take takes a publication out that waits no longer.
 func (q *queue) take(p *Event) {
 	if old := q.newest[p.Key]; old != nil {

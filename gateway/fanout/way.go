@@ -27,7 +27,8 @@ type Way struct {
 	// Place is how far it is, in the life of the log named epoch.
 	Epoch string
 	Place uint64
-	// What lies above until up to then it has had already.
+	// until is where the subscription began, of which the client was told; what lies above
+	// it is its own. Of that it has had everything up to then.
 	until, then uint64
 	// Head is the newest publication when it began.
 	Head uint64
@@ -55,6 +56,8 @@ type Way struct {
 	Sent, Live, met, bytes int
 	// Last is the id of the last publication that was passed.
 	Last string
+	// notices waited for the socket when the way began.
+	notices []*socket.Frame
 	// Ends tells the client how it ended.
 	Ends Ending
 }
@@ -78,19 +81,24 @@ func (p *Way) Wake() {
 func (s *Subscribers) travel(sub *subscription, p *Way) {
 	d := s.detail(sub)
 	if d.past != nil {
+		p.notices = d.past.notices
 		d.past.quit()
 	}
+	p.notices = append(p.notices, d.queue.notices...)
 	d.queue.discard()
 	if sub.state != catching {
 		p.Line.Hall.Catching.Add(1)
 	}
 	sub.state, d.past = catching, p
-	if p.Held.Load() && !p.Latest {
+	if p.Head = s.last; p.Epoch != "" {
+		return // It is resumed.
+	}
+	p.Epoch, p.until, p.then = s.epoch, s.last, s.last
+	if _, ok := p.Ends.(Silently); ok {
 		p.Place = s.last
 	}
-	if p.Head == 0 {
-		p.Head = s.last
-	}
+	// What it may get of the past was found out before: newer events are its own already.
+	p.Place = min(p.Place, s.last)
 }
 
 // arrived reports whether nothing of the past is left.
@@ -103,26 +111,21 @@ func (p *Way) arrived(to *Subscribers) bool {
 
 // Resume sends a subscription, which was live first at began, on its way from a position. If
 // its client keeps bases, it has seen everything from since on in the frames that it had
-// live. It reports false for a socket that has not subscribed.
+// live. It reports false for a socket that has not subscribed, and for a position of another
+// life than that of the subscription.
 func (s *Subscribers) Resume(p *Way, began, since uint64, keepsBases bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	i, ok := s.index[p.Out]
-	if !ok {
+	if !ok || p.Epoch != s.epoch {
 		return false
 	}
 	sub, at := &s.list[i], p.Place
-	p.until, p.then = began, s.last
-	if sub.state == catching {
-		// Of what came since, nothing was sent.
-		if p.then = s.details[sub.out].past.Place; s.details[sub.out].past.Latest {
-			p.then = began
-		}
-	}
+	p.until, p.then = began, max(began, s.sentTo(sub))
 	if at >= p.then {
 		sub.since = max(sub.since, at)
 	}
-	if keepsBases && since <= at && p.then == p.until && sub.form&Delta != 0 {
+	if keepsBases && since <= at && at <= s.last && p.then == p.until && sub.form&Delta != 0 {
 		p.Kept, p.had, p.Place = true, at, since
 		s.mend(sub)
 		sub.since = since
@@ -130,6 +133,24 @@ func (s *Subscribers) Resume(p *Way, began, since uint64, keepsBases bool) bool 
 	s.travel(sub, p)
 	return true
 }
+
+// sentTo is the place up to which a subscription was sent everything since it began.
+func (s *Subscribers) sentTo(sub *subscription) uint64 {
+	switch sub.state {
+	case behind:
+		return s.details[sub.out].queue.before()
+	case catching:
+		p := s.details[sub.out].past
+		if p.Latest {
+			return p.then
+		}
+		return max(p.then, p.Place)
+	}
+	return s.last
+}
+
+// Plainly has a way with kept bases go on with plain frames, above what the socket has.
+func (p *Way) Plainly() { p.Kept, p.Place = false, max(p.Place, p.had) }
 
 // quit ends a way before its end.
 func (p *Way) quit() {
@@ -189,6 +210,8 @@ func (s *Shard) feed(o *socket.Outbox, to *Subscribers) bool {
 	if p.Held.Load() {
 		return true
 	}
+	s.Tell(o, p.notices)
+	p.notices = nil
 	budget := min(pastBytes, s.loop.past)
 	for range pastFrames {
 		if p.Failed.Load() != nil || p.arrived(to) {
@@ -320,7 +343,7 @@ func (s *Subscribers) relive(sub *subscription, p *Way, item *Event) {
 // allows counts a publication of what the client missed, and reports false when that is
 // more than it may have missed.
 func (p *Way) allows(item *Event) bool {
-	if item.Pub.Offset > p.Head {
+	if item.Pub.Offset > p.until {
 		return true
 	}
 	p.met++
@@ -333,7 +356,7 @@ func (p *Way) allows(item *Event) bool {
 func (p *Way) Foresee(page []*Event) bool {
 	met, bytes := p.met, p.bytes
 	for _, item := range page {
-		if at := item.Pub.Offset; at > max(p.Place, p.had) && at <= p.Head {
+		if at := item.Pub.Offset; at > max(p.Place, p.had) && at <= p.until {
 			met++
 			bytes += len(item.Pub.Data)
 		}
@@ -355,22 +378,42 @@ func (p *Way) TooMuch() *pusher.ResumeFailure {
 
 // end makes a subscription live, and tells the client how its way ended.
 func (s *Shard) end(to *Subscribers, sub *subscription, p *Way) bool {
-	if f := p.Failed.Load(); f != nil {
-		// What it has missed it cannot have; what was published since it subscribed it can.
-		next := max(p.until, p.then)
+	f := p.Failed.Load()
+	if f == nil {
 		s.Tell(sub.out, p.Ends.End(p))
-		p.Ends = Silently{}
-		p.Failed.Store(nil)
-		p.Kept, p.Most, p.MostBytes, p.Seen, p.Was = false, 0, 0, "", ""
-		if p.Place = next; p.Place < to.last {
-			s.loop.later = append(s.loop.later, job{to: to, behind: sub.out})
-			return true
-		}
-	} else {
-		s.Tell(sub.out, p.Ends.End(p))
+		to.arrive(sub, p)
+		return true
 	}
-	to.arrive(sub, p)
+	own := max(p.until, p.then)
+	if !p.Latest && p.Place >= own {
+		s.lose(to, sub, p, f)
+		return true
+	}
+	// What it has missed it cannot have; what was published since it subscribed it can.
+	s.Tell(sub.out, p.Ends.End(p))
+	if p.Latest {
+		own = max(own, p.Place)
+	}
+	p.Ends, p.Place = Silently{}, own
+	p.Failed.Store(nil)
+	p.Latest, p.Kept, p.Most, p.MostBytes, p.Seen, p.Was = false, false, 0, 0, "", ""
+	s.loop.later = append(s.loop.later, job{to: to, behind: sub.out})
 	return true
+}
+
+// lose makes a subscription live of whose own events some cannot be had, as a gap does.
+func (s *Shard) lose(to *Subscribers, sub *subscription, p *Way, f *pusher.ResumeFailure) {
+	frames := p.Ends.End(p)
+	if _, ok := p.Ends.(Silently); ok {
+		frames = []*socket.Frame{FailureFrame(f, s.hall.MessageID())}
+	}
+	if sub.form&V2 != 0 {
+		s.Tell(sub.out, frames)
+	} else if sub.out.End(s.hall.Reconnect) {
+		s.loop.dirty = append(s.loop.dirty, sub.out)
+	}
+	p.Kept = false
+	to.arrive(sub, p)
 }
 
 // interrupt ends the way of a subscription at a gap, and reports whether the client was told
@@ -381,6 +424,7 @@ func (s *Shard) interrupt(g *gap, to *Subscribers, sub *subscription) bool {
 	frames := p.Ends.End(p)
 	s.Tell(sub.out, frames)
 	p.Kept = false
+	p.Line.Past.Leave(p)
 	to.arrive(sub, p)
 	return len(frames) > 0
 }

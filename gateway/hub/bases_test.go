@@ -244,7 +244,7 @@ func TestBasesFromTheLog(t *testing.T) {
 	// A socket that proves to hold the last publication, as one that resumes does, gets the
 	// very first live one as a delta.
 	client := r.find(t)
-	way := &fanout.Way{Line: c.Line, Shard: client.shard, Out: client.sock.Outbox(), Place: at[4].Offset, Ends: fanout.Silently{}}
+	way := &fanout.Way{Line: c.Line, Shard: client.shard, Out: client.sock.Outbox(), Epoch: at[4].Epoch, Place: at[4].Offset, Ends: fanout.Silently{}}
 	if !c.Shards[client.shard.ID].Resume(way, at[4].Offset, at[3].Offset, true) {
 		t.Fatal("the socket has not subscribed")
 	}

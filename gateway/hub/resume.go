@@ -159,7 +159,7 @@ func (c *Client) resumeOne(all *resuming, m *membership, at pusher.ResumePositio
 		c.sendAll(all.fail(&pusher.ResumeFailure{Channel: ch.Name, Code: pusher.PersistenceUnavailable, Reason: "this channel has no past"}))
 		return
 	}
-	if f := c.judge(ch, at); f != nil {
+	if f := c.judge(ch, m.began, at); f != nil {
 		c.sendAll(all.fail(f))
 		return
 	}
@@ -169,11 +169,12 @@ func (c *Client) resumeOne(all *resuming, m *membership, at pusher.ResumePositio
 }
 
 // judge refuses a position of which it is plain that it cannot be resumed, nil if it may be.
-func (c *Client) judge(ch *Channel, at pusher.ResumePosition) *pusher.ResumeFailure {
+// began is where the subscription was live first.
+func (c *Client) judge(ch *Channel, began uint64, at pusher.ResumePosition) *pusher.ResumeFailure {
 	ctx, cancel := context.WithTimeout(c.hub.ctx, past.Timeout)
 	defer cancel()
 	f := &pusher.ResumeFailure{Channel: ch.Name, Expected: at.StreamID, Current: ch.life()}
-	ahead, missed, missedBytes := ch.recent.Distance(at.Serial)
+	ahead, missed, missedBytes := ch.recent.Distance(at.Serial, began)
 	limited := c.app.Readings.Of(ch.Name) != app.Reading{}
 	switch {
 	case at.StreamID == "":
@@ -224,7 +225,10 @@ func (c *Client) travel(all *resuming, m *membership, at pusher.ResumePosition) 
 	}
 	all.add()
 	if !m.channel.Shards[c.shard.ID].Resume(p, m.began, max(at.Since, m.channel.recent.Since()), at.KeepsBases) {
-		frames, _ := all.finish(nil, nil) // The request itself is waited for still.
+		frames, _ := all.finish(nil, &pusher.ResumeFailure{ // The request itself is waited for still.
+			Channel: at.Channel, Code: pusher.StreamReset, Reason: "the stream of the position has ended",
+			Expected: at.StreamID, Current: m.channel.life(),
+		})
 		c.sendAll(frames)
 		return nil
 	}
@@ -319,10 +323,7 @@ func (r *resuming) conclude() {
 }
 
 func (c *Client) failedFrame(f *pusher.ResumeFailure) *socket.Frame {
-	text := pusher.AppendResumeFailed(nil, f)
-	return fanout.ControlFrame(pusher.V2, len(text)+128+len(f.Channel), &pusher.Control{
-		Event: "resume_failed", Channel: f.Channel, Text: string(text), MessageID: c.hub.messageID(),
-	})
+	return fanout.FailureFrame(f, c.hub.messageID())
 }
 
 func (c *Client) sendAll(frames []*socket.Frame) {

@@ -48,7 +48,8 @@ func (c *Client) rewind(ch *Channel, wish *pusher.Rewind) (*fanout.Way, error) {
 	end := &rewound{client: c, channel: ch}
 	p := &fanout.Way{Line: ch.Line, Shard: c.shard, Out: c.sock.Outbox(), Ends: end}
 	limit := c.app.Limits.MaxHistoryPage
-	q := broker.Query{NewestFirst: true, Limit: limit}
+	// Anything newer it gets as its own.
+	q := broker.Query{NewestFirst: true, Limit: limit, To: ch.Shards[c.shard.ID].Served().Offset}
 	if wish.Count > 0 {
 		end.byLimit = wish.Count > limit
 		q.Limit = min(wish.Count, limit)
@@ -56,8 +57,8 @@ func (c *Client) rewind(ch *Channel, wish *pusher.Rewind) (*fanout.Way, error) {
 		q.Since = c.hub.opt.LogTime().Add(-wish.Age)
 	}
 	unbounded := c.app.Readings.Of(ch.Name) == app.Reading{}
-	if place, head, more, ok := ch.recent.Rewound(q); ok && unbounded {
-		p.Place, p.Head = place, head
+	if place, more, ok := ch.recent.Rewound(q); ok && unbounded {
+		p.Place = place
 		end.byLimit = end.byLimit || more
 		return p, nil
 	}
@@ -85,7 +86,11 @@ func (c *Client) rewind(ch *Channel, wish *pusher.Rewind) (*fanout.Way, error) {
 		}
 	}
 	slices.Reverse(pubs)
-	p.Place, p.Head = ch.recent.Learn(page.Retained.Epoch, pubs, max(page.Kept.Newest, high))
+	newest := max(page.Kept.Newest, high)
+	if q.To > 0 {
+		newest = min(newest, q.To)
+	}
+	p.Place = ch.recent.Learn(page.Retained.Epoch, pubs, newest)
 	return p, nil
 }
 

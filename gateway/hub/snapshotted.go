@@ -19,14 +19,18 @@ type snapshotted struct {
 	channel *Channel
 }
 
-func (e *snapshotted) End(p *fanout.Way) []*socket.Frame {
+func (e *snapshotted) End(p *fanout.Way) (frames []*socket.Frame) {
 	if e.client.dialect != pusher.V2 {
 		return nil
 	}
-	return []*socket.Frame{fanout.ControlFrame(pusher.V2, 128+len(e.channel.Name), &pusher.Control{
+	f := p.Failed.Load()
+	if f != nil {
+		frames = append(frames, e.client.failedFrame(f))
+	}
+	return append(frames, fanout.ControlFrame(pusher.V2, 128+len(e.channel.Name), &pusher.Control{
 		Event: "snapshot_complete", Channel: e.channel.Name, MessageID: e.client.hub.messageID(),
-		Object: pusher.AppendSnapshotComplete(nil, p.Sent, p.Failed.Load() == nil && !e.channel.recent.Partial()),
-	})}
+		Object: pusher.AppendSnapshotComplete(nil, p.Sent, f == nil && !e.channel.recent.Partial()),
+	}))
 }
 
 func (*snapshotted) Abandon(*fanout.Way) {}

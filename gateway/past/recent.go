@@ -160,6 +160,14 @@ func (r *Recent) Next(dst []*fanout.Event, p *fanout.Way, most int) (items []*fa
 func (r *Recent) after(dst []*fanout.Event, p *fanout.Way, most int) (items []*fanout.Event, reached uint64, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if p.Epoch != r.epoch {
+		// What is here is of another life. The gap between them is on its way to the shard.
+		return dst, p.Place, false
+	}
+	if p.Kept && p.Place < max(r.decided, r.backlog.Low()) {
+		// The frames that it would have got are gone: it goes on with plain ones.
+		p.Plainly()
+	}
 	dst, reached, ok = r.backlog.After(dst, p.Place, most, p)
 	if !ok {
 		p.Cold = true
@@ -170,9 +178,9 @@ func (r *Recent) after(dst []*fanout.Event, p *fanout.Way, most int) (items []*f
 	return dst, reached, ok
 }
 
-// Distance is what lies above a place, as far as memory has it. ahead says that the place
-// is above everything that came here.
-func (r *Recent) Distance(place uint64) (ahead bool, items, bytes int) {
+// Distance is what lies above a place up to another one, as far as memory has it. ahead says
+// that the place is above everything that came here.
+func (r *Recent) Distance(place, to uint64) (ahead bool, items, bytes int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if place > r.backlog.High() {
@@ -183,9 +191,13 @@ func (r *Recent) Distance(place uint64) (ahead bool, items, bytes int) {
 	}
 	all, _ := r.backlog.AppendAfter(nil, place, r.backlog.Len())
 	for _, p := range all {
+		if p.Pub.Offset > to {
+			break
+		}
+		items++
 		bytes += len(p.Pub.Data)
 	}
-	return false, len(all), bytes
+	return false, items, bytes
 }
 
 // Since is the place above which everything in memory has the frames that it had live.
@@ -195,27 +207,26 @@ func (r *Recent) Since() uint64 {
 	return max(r.decided, r.backlog.Low())
 }
 
-// Rewound is where a rewind begins, and the newest publication there is, if memory knows.
-func (r *Recent) Rewound(q broker.Query) (place, head uint64, more, ok bool) {
+// Rewound is where a rewind begins, if memory knows.
+func (r *Recent) Rewound(q broker.Query) (place uint64, more, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	head = r.backlog.High()
-	place, ok = r.backlog.Last(q.Limit, head)
+	place, ok = r.backlog.Last(q.Limit, q.To)
 	if q.Since.IsZero() {
-		return place, head, false, ok
+		return place, false, ok
 	}
 	since, all := r.backlog.Since(q.Since)
 	if ok && since < place {
-		return place, head, true, true
+		return place, true, true
 	}
-	return since, head, false, all
+	return since, false, all
 }
 
 // Learn takes the newest publications, which were read for somebody, oldest first, and
 // returns the place before them. Newest is the end of what was read.
-func (r *Recent) Learn(epoch string, pubs []*broker.Publication, newest uint64) (place, head uint64) {
+func (r *Recent) Learn(epoch string, pubs []*broker.Publication, newest uint64) (place uint64) {
 	if len(pubs) == 0 {
-		return newest, newest
+		return newest
 	}
 	items := make([]*fanout.Event, 0, len(pubs))
 	for _, pub := range pubs {
@@ -223,16 +234,16 @@ func (r *Recent) Learn(epoch string, pubs []*broker.Publication, newest uint64) 
 			items = append(items, r.line.Reread(pub))
 		}
 	}
-	place, head = pubs[0].Offset-1, max(newest, pubs[len(pubs)-1].Offset)
+	place = pubs[0].Offset - 1
 	r.mu.Lock()
 	var woken []*fanout.Way
 	if r.epoch == epoch && !r.erasedSince(place) && place < r.backlog.Low() {
-		woken = r.backlog.Learn(place, items, head)
+		woken = r.backlog.Learn(place, items, max(newest, pubs[len(pubs)-1].Offset))
 		r.count()
 	}
 	r.mu.Unlock()
 	r.wake(woken)
-	return place, head
+	return place
 }
 
 // Leave forgets somebody who waits no longer.

@@ -85,6 +85,9 @@ func (r *Recent) countLatest() {
 func (r *Recent) newest(dst []*fanout.Event, p *fanout.Way, most int) (items []*fanout.Event, reached uint64, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if p.Epoch != r.epoch {
+		return dst, p.Place, false // as for [recent.after]
+	}
 	if !p.Fresh || r.latest.fold == nil {
 		r.latest.waiting = append(r.latest.waiting, p)
 		if !r.latest.working {
@@ -146,7 +149,7 @@ func (r *Recent) compare() error {
 	}
 	var past []backlog.Old[*fanout.Event]
 	whole := true
-	if !complete && seen.Messages > 0 {
+	if !complete && seen.Messages > 0 && high > 0 {
 		if past, whole, err = r.look(view, high); err != nil {
 			return err
 		}

@@ -1,0 +1,390 @@
+package fanout
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/gateway/socket"
+	"github.com/sluicehq/sluice/gateway/socket/websocket"
+)
+
+// pastOf is the past of a channel as the owner would have it: memory down to low, and a log
+// below, which is read when the test says so.
+type pastOf struct {
+	epoch   string
+	events  []*Event
+	low     uint64
+	high    uint64
+	waiting map[*Way]bool
+	read    map[*Way]bool
+}
+
+func (p *pastOf) Next(dst []*Event, w *Way, most int) ([]*Event, uint64, bool) {
+	if w.Epoch != p.epoch {
+		return dst, w.Place, false
+	}
+	if w.Place < p.low && !p.read[w] {
+		p.waiting[w] = true
+		return dst, w.Place, false
+	}
+	for _, e := range p.events {
+		if e.Pub.Offset <= w.Place {
+			continue
+		}
+		if len(dst) == most {
+			return dst, dst[len(dst)-1].Pub.Offset, true
+		}
+		dst = append(dst, e)
+	}
+	return dst, max(w.Place, p.high), true
+}
+
+func (p *pastOf) Leave(w *Way) { delete(p.waiting, w) }
+
+// told is the ending of a way, which must end once, or be abandoned.
+type told struct{ ends *int }
+
+func (e told) End(w *Way) (frames []*socket.Frame) {
+	*e.ends++
+	if f := w.Failed.Load(); f != nil {
+		frames = append(frames, FailureFrame(f, "m"))
+	}
+	return append(frames, ControlFrame(pusher.V2, 64, &pusher.Control{Event: "done", Object: []byte("{}")}))
+}
+
+func (e told) Abandon(*Way) { *e.ends++ }
+
+// traveller is a V2 client that checks what it gets against what it was told.
+type traveller struct {
+	stage  *stage
+	past   *pastOf
+	sock   *socket.Socket
+	filter *pusher.Filter
+	joined bool
+	began  uint64
+	// It is owed what lies in (place, until], and what is above own. lost: of the latter it
+	// was told that something is missing.
+	place, until, own uint64
+	// got is the newest of its own that it got.
+	got  uint64
+	lost bool
+	// skipped are what it was told to have been skipped.
+	skipped   [][2]uint64
+	slow      bool
+	gone      bool
+	ends      []*int
+	mentioned []string
+}
+
+func (c *traveller) concerns(e *Event) bool {
+	return c.filter == nil || c.filter.Matches(e.Pub.Name, e.Pub.Tags)
+}
+
+// owed is whether it should have got something in (from, to].
+func (c *traveller) owed(from, to uint64) (uint64, bool) {
+	for _, e := range c.past.events {
+		at := e.Pub.Offset
+		if at <= from || at > to || !c.concerns(e) {
+			continue
+		}
+		skipped := false
+		for _, s := range c.skipped {
+			skipped = skipped || s[0] <= at && at <= s[1]
+		}
+		if !skipped {
+			return at, true
+		}
+	}
+	return 0, false
+}
+
+func (c *traveller) say(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	c.sock.Send(websocket.Seal(append(websocket.Buffer(0), text...), websocket.Text))
+}
+
+func (c *traveller) take(t *rapid.T) {
+	o := c.sock.Outbox()
+	for {
+		frames, again := o.Take(nil)
+		for _, f := range frames {
+			c.frame(t, f)
+		}
+		if len(frames) == 0 && !again {
+			return
+		}
+		if again {
+			c.stage.shard.loop.past = roundPast
+			c.stage.shard.CatchUp(o)
+			c.goOn()
+		}
+	}
+}
+
+// goOn does what a shard does at the end of a round.
+func (c *traveller) goOn() {
+	later := c.stage.shard.loop.later
+	c.stage.shard.loop.later = nil
+	for _, j := range later {
+		c.stage.shard.goOn(j)
+	}
+}
+
+func (c *traveller) frame(t *rapid.T, f *socket.Frame) {
+	if f == c.stage.kind.Last {
+		c.gone = true
+		return
+	}
+	c.mentioned = append(c.mentioned, string(f.Payload()))
+	var m struct {
+		Event  string
+		Serial uint64
+		Data   json.RawMessage
+	}
+	if err := json.Unmarshal(f.Payload(), &m); err != nil {
+		t.Fatal(err)
+	}
+	var d struct {
+		From, Began uint64
+		Code        string
+		FirstSerial uint64 `json:"first_serial"`
+		LastSerial  uint64 `json:"last_serial"`
+		Fresh       bool
+		Skipped     int
+	}
+	body := []byte(m.Data)
+	if len(body) > 0 && body[0] == '"' {
+		var s string
+		_ = json.Unmarshal(body, &s)
+		body = []byte(s)
+	}
+	_ = json.Unmarshal(body, &d)
+	_, event, _ := strings.Cut(m.Event, ":")
+	switch event {
+	case "joined":
+		if d.Fresh {
+			c.place, c.until, c.own, c.got, c.lost = d.From, m.Serial, m.Serial, m.Serial, false
+		}
+	case "resumed":
+		if c.own = max(c.own, c.began); d.From >= c.began {
+			c.place, c.until, c.own = c.began, c.began, max(c.own, d.From)
+		} else {
+			c.place, c.until = d.From, c.began
+		}
+	case "done":
+	case "conflated":
+		c.skipped = append(c.skipped, [2]uint64{d.FirstSerial, d.LastSerial})
+	case "resume_failed":
+		if _, owed := c.owed(c.place, c.until); !owed || d.Code != string(pusher.PersistenceUnavailable) {
+			// What it said to have counts no more.
+			c.lost, c.own = true, c.got
+		}
+		c.place = c.until
+	default:
+		c.event(t, m.Serial)
+	}
+}
+
+func (c *traveller) event(t *rapid.T, serial uint64) {
+	fail := func(why string, args ...any) {
+		t.Fatalf("got %d with %d to %d and from %d on owed: %s\n%s", serial, c.place, c.until, c.own, fmt.Sprintf(why, args...), strings.Join(c.mentioned, "\n"))
+	}
+	if serial <= c.until {
+		switch next, owed := c.owed(c.place, serial-1); {
+		case serial <= c.place:
+			fail("it came before")
+		case owed:
+			fail("%d is missing", next)
+		}
+		c.place = serial
+		return
+	}
+	if next, owed := c.owed(c.place, c.until); owed {
+		fail("%d of the past is missing", next)
+	}
+	c.place = c.until
+	switch next, owed := c.owed(c.own, serial-1); {
+	case serial <= c.own:
+		fail("it came before")
+	case owed && !c.lost:
+		fail("%d is missing", next)
+	}
+	c.own, c.got, c.lost = serial, serial, false
+}
+
+// TestTime07NothingTwiceAndNothingMissing: whatever clients ask for, in whatever order, while
+// the log fails, gaps come and sockets do not read: each gets what it is owed, rising and
+// once, or is told that it cannot have it, and every way ends once.
+func TestTime07NothingTwiceAndNothingMissing(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := newStage(rapid.Bool().Draw(t, "conflate"), rapid.IntRange(3, 9).Draw(t, "queue"), 1, 100)
+		ch := s.channels[0]
+		past := &pastOf{epoch: "e", waiting: map[*Way]bool{}, read: map[*Way]bool{}}
+		ch.Serials, ch.Past = true, past
+		list := &ch.Shards[0]
+		list.Begin(broker.Position{Epoch: "e"})
+		var all []*traveller
+		for range 3 {
+			c := &traveller{stage: s, past: past, sock: s.shard.Open(nil, s.kind)}
+			if rapid.Bool().Draw(t, "filtered") {
+				c.filter, _ = pusher.ParseFilter(`{"key":"t","cmp":"neq","val":"0"}`)
+			}
+			all = append(all, c)
+		}
+		ending := func(c *traveller) told {
+			n := 0
+			c.ends = append(c.ends, &n)
+			return told{&n}
+		}
+		work := func() {
+			for s.shard.Waiting() > 0 {
+				s.shard.next()
+				for _, j := range s.shard.loop.jobs {
+					if j.p == nil {
+						s.shard.goOn(j)
+					} else {
+						j.p.deliver(s.shard, j.to)
+					}
+				}
+			}
+		}
+		publish := func() {
+			s.offset += uint64(rapid.IntRange(1, 2).Draw(t, "step"))
+			pub := &broker.Publication{Event: broker.Event{
+				Name: "tick", HasKey: true, ConflationKey: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "key"),
+				Tags: map[string]string{"t": rapid.SampledFrom([]string{"0", "1"}).Draw(t, "tag")}, Data: fmt.Appendf(nil, `{"n":%d}`, s.offset),
+			}, Position: broker.Position{Epoch: past.epoch, Offset: s.offset}, Time: s.now}
+			p := ch.NewEvent(pub)
+			past.events, past.high = append(past.events, p), s.offset
+			ch.Post(p)
+		}
+		put := func(c *traveller, w *Way) {
+			e := &Entry{Sock: c.sock, Form: V2, Filter: c.filter, Way: w}
+			e.Greet = func(at broker.Position, _ *Event) {
+				from, fresh := at.Offset, !c.joined
+				if w != nil {
+					if _, quiet := w.Ends.(Silently); !quiet {
+						from, fresh = min(w.Place, at.Offset), true
+					}
+				}
+				if !c.joined {
+					c.began, c.joined = at.Offset, true
+				}
+				c.say(`{"event":"sockudo:joined","serial":%d,"data":{"from":%d,"fresh":%v}}`, at.Offset, from, fresh)
+			}
+			list.Put(e)
+			if w != nil {
+				w.Wake()
+			}
+		}
+		serve := func(broken bool) {
+			for w := range past.waiting {
+				delete(past.waiting, w)
+				if broken {
+					w.Failed.Store(&pusher.ResumeFailure{Channel: ch.Name, Code: pusher.PersistenceUnavailable})
+				} else {
+					past.read[w] = true
+				}
+				w.Wake()
+			}
+		}
+		for range 80 {
+			c := all[rapid.IntRange(0, len(all)-1).Draw(t, "client")]
+			back := uint64(rapid.IntRange(0, 12).Draw(t, "back"))
+			w := &Way{Line: ch.Line, Shard: s.shard, Out: c.sock.Outbox()}
+			switch what := rapid.IntRange(0, 15).Draw(t, "what"); {
+			case what < 6:
+				publish()
+			case what == 6:
+				work()
+			case what == 7:
+				c.slow = !c.slow
+			case what == 8:
+				past.low = s.offset - min(s.offset, back)
+				clear(past.read)
+			case what == 9:
+				serve(rapid.Bool().Draw(t, "broken"))
+			case c.gone:
+			case what == 10 && !c.joined:
+				put(c, nil)
+			case what == 11:
+				w.Ends = Silently{}
+				if c.joined || rapid.Bool().Draw(t, "wish") {
+					w.Ends = ending(c)
+				}
+				served := list.Served().Offset
+				w.Place = served - min(served, back)
+				put(c, w)
+			case (what == 12 || what == 13) && c.joined:
+				w.Epoch = list.Served().Epoch
+				w.Place = s.offset - min(s.offset, back)
+				if w.Epoch == past.epoch {
+					c.say(`{"event":"sockudo:resumed","data":{"from":%d,"began":%d}}`, w.Place, c.began)
+					w.Ends = ending(c)
+					if !list.Resume(w, c.began, 0, false) {
+						t.Fatal("the resume was refused")
+					}
+					w.Wake()
+				}
+			case what == 14 && c.joined && rapid.IntRange(0, 3).Draw(t, "leave") == 0:
+				list.Drop(c.sock.Outbox())
+				c.take(t)
+				c.joined, c.skipped = false, nil
+			case what == 15:
+				g := broker.Gap{After: broker.Position{Epoch: past.epoch, Offset: s.offset}, Reason: broker.GapEvicted}
+				if s.offset++; rapid.Bool().Draw(t, "epoch") {
+					past.epoch, g.Reason, past.events, past.low = past.epoch+"e", broker.GapEpoch, nil, 0
+				}
+				g.Resume = broker.Position{Epoch: past.epoch, Offset: s.offset}
+				past.low, past.high = s.offset, s.offset
+				clear(past.waiting)
+				ch.Miss(g)
+			}
+			if rapid.Bool().Draw(t, "work") {
+				work()
+			}
+			for _, c := range all {
+				if !c.slow && !c.gone {
+					c.take(t)
+				}
+			}
+		}
+		// Everybody reads again, and gets what is published then.
+		publish()
+		for range 200 {
+			work()
+			serve(false)
+			for _, c := range all {
+				if !c.gone {
+					c.take(t)
+				}
+			}
+		}
+		for _, c := range all {
+			if c.gone {
+				continue
+			}
+			if next, owed := c.owed(c.own, s.offset); c.joined && owed && !c.lost {
+				t.Fatalf("%d never came, from %d on is owed\n%s", next, c.own, strings.Join(c.mentioned, "\n"))
+			}
+			list.Drop(c.sock.Outbox())
+			for i, n := range c.ends {
+				if *n != 1 {
+					t.Fatalf("way %d of %d ended %d times", i, len(c.ends), *n)
+				}
+			}
+		}
+		for _, c := range all {
+			list.Drop(c.sock.Outbox())
+		}
+		if n := s.hall.Catching.Load(); n != 0 {
+			t.Fatalf("%d are behind without a subscription", n)
+		}
+	})
+}
