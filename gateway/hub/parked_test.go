@@ -40,8 +40,10 @@ func TestTime05AParkedPositionComesBeforeWhatIsLive(t *testing.T) {
 		}()
 		p.join(channel, "")
 		var got []string
-		for len(got) < 29 {
-			if m := p.next(); !strings.HasPrefix(m.Event, "sockudo") {
+		for summed := false; len(got) < 29 || !summed; {
+			if m := p.next(); m.Event == "sockudo:resume_success" {
+				summed = true
+			} else if !strings.HasPrefix(m.Event, "sockudo") {
 				got = append(got, m.str())
 			}
 		}
@@ -51,14 +53,6 @@ func TestTime05AParkedPositionComesBeforeWhatIsLive(t *testing.T) {
 		if diff := cmp.Diff(numbers(1, 29), got); diff != "" {
 			t.Fatalf("round %d (-want +got):\n%s", round, diff)
 		}
-		p.alive2()
-	}
-}
-
-// alive2 is alive for a peer that may have a summary to come.
-func (p *peer) alive2() {
-	p.t.Helper()
-	p.say(`{"event":"sockudo:ping","data":{}}`)
-	for p.next().Event != "sockudo:pong" {
+		p.alive()
 	}
 }
