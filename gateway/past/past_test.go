@@ -98,7 +98,7 @@ func TestThePastIsReadOnceForAllWhoWait(t *testing.T) {
 // A way in another life of the log, or above the end, is told so.
 func TestAWayThatCannotBeIsToldWhy(t *testing.T) {
 	s := newStage(t, 3)
-	ahead, items, _ := s.Distance(s.at[2].Offset + 1)
+	ahead, items, _ := s.Distance(s.at[2].Offset+1, s.at[2].Offset)
 	if !ahead || items != 0 {
 		t.Errorf("a place above the end: %v, %d", ahead, items)
 	}
