@@ -30,7 +30,7 @@ func (c *Client) handling(busy bool) {
 	r := &c.recovery
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.busy = busy; !busy && len(r.held) > 0 {
+	if r.busy = busy; !busy && len(r.held) > 0 && c.hub.opt.Now().Sub(c.began) <= holdAge {
 		r.release.Reset(holdTime)
 	}
 }

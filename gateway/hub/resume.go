@@ -124,6 +124,9 @@ func (c *Client) setOut(m *membership, way *fanout.Way) {
 
 // park keeps a position until its channel is subscribed to.
 func (c *Client) park(at pusher.ResumePosition) {
+	if pusher.CheckChannel(at.Channel, c.app.Limits.MaxChannelLength) != nil {
+		return // Nobody subscribes to that, and it may be long.
+	}
 	r, now := &c.recovery, c.hub.opt.Now()
 	if r.parked == nil {
 		r.parked = map[string]parked{}

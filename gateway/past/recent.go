@@ -1,6 +1,7 @@
 package past
 
 import (
+	"slices"
 	"time"
 
 	"github.com/sluicehq/sluice/broker"
@@ -251,4 +252,5 @@ func (r *Recent) Leave(p *fanout.Way) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.backlog.Leave(p)
+	r.latest.waiting = slices.DeleteFunc(r.latest.waiting, func(w *fanout.Way) bool { return w == p })
 }

@@ -1,0 +1,40 @@
+package hub
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sluicehq/sluice/broker/memory"
+)
+
+// Positions of channels that nobody can subscribe to are not kept, others up to the limit and
+// for a minute, and nothing of any channel comes.
+func TestTime07ParkedPositionsAreBounded(t *testing.T) {
+	r := timeRig(t, memory.Options{}, func(o *Options, _ *appT) { o.MaxSubscriptions = 50 })
+	at := r.publishMany("orders", 1, 3)
+	p, id := r.second()
+	for n := range 100 {
+		p.from(fmt.Sprint(n, strings.Repeat("long", 4000)), at.Epoch, 1, "")
+		p.summaryOf(0, 0)
+	}
+	c := r.hub.find(id)
+	if n := len(c.recovery.parked); n != 0 {
+		t.Errorf("%d positions of impossible channels are kept", n)
+	}
+	for n := range 100 {
+		p.from(fmt.Sprint("c", n), at.Epoch, 1, "")
+		p.summaryOf(0, 0)
+	}
+	p.alive()
+	if n := len(c.recovery.parked); n != 50 {
+		t.Errorf("%d positions are kept, want 50", n)
+	}
+	r.clock.Add(int64(parkTime + time.Second))
+	p.from("orders", at.Epoch, 0, "")
+	p.summaryOf(0, 0)
+	r.clock.Add(int64(parkTime + time.Second))
+	p.join("orders", "")
+	p.alive()
+}
