@@ -16,6 +16,8 @@ const (
 	pastFrames = 64
 	pastBytes  = 64 << 10
 	roundPast  = 512 << 10
+	// lookCost is what a publication counts besides, also one that is not for the socket.
+	lookCost = 64
 )
 
 // Way is the way of one subscription through the past of its channel to the place at which
@@ -249,6 +251,7 @@ func (s *Shard) step(to *Subscribers, sub *subscription, p *Way, budget int) (n 
 		if n > budget {
 			return n, false, false
 		}
+		n += lookCost
 		if item.Pub.Offset > to.last && !p.Latest {
 			break
 		}
