@@ -52,6 +52,7 @@ func (p *Event) deliver(s *Shard, to *Subscribers) {
 			to.used(sub)
 		}
 		to.received(sub, p)
+		to.reached(sub, p)
 		count++
 	}
 	to.done(p)
@@ -143,6 +144,7 @@ func (s *Shard) catchUp(o *socket.Outbox, to *Subscribers) bool {
 			to.used(sub)
 		}
 		s.Delivered.Add(1)
+		to.reached(sub, p)
 		for _, f := range to.caughtUp(sub, p) {
 			if o.Push(f) == socket.Overflowed {
 				break

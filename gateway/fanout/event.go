@@ -51,7 +51,7 @@ type Event struct {
 	waits socket.Item
 
 	build  rank.Mutex[rank.Event]
-	plain  [4]atomic.Pointer[socket.Frame] // by dialect, then embedded
+	plain  [5]atomic.Pointer[socket.Frame] // by dialect, then embedded
 	deltas [forms]atomic.Pointer[socket.Frame]
 	// others are the delta frames that start from older publications. Few
 	// sockets need them.
@@ -106,8 +106,8 @@ var noDelta = &socket.Frame{}
 // Bare returns the plain frame, without markers.
 func (p *Event) Bare(d pusher.Dialect, embed bool) *socket.Frame {
 	i := int(d)
-	if embed && p.embed {
-		i += 2
+	if embed && p.embed && d != pusher.Events {
+		i += pusher.Dialects
 	} else {
 		embed = false
 	}
@@ -120,11 +120,20 @@ func (p *Event) Bare(d pusher.Dialect, embed bool) *socket.Frame {
 	if frame := slot.Load(); frame != nil {
 		return frame
 	}
-	ev := p.event(d, embed)
-	buf := websocket.Buffer(len(p.Pub.Data) + len(p.Pub.Data)/8 + 160)
-	frame := websocket.Seal(pusher.AppendBare(buf, d, &ev), websocket.Text)
+	frame := p.plainFrame(d, embed)
 	slot.Store(frame)
 	return frame
+}
+
+func (p *Event) plainFrame(d pusher.Dialect, embed bool) *socket.Frame {
+	ev := p.event(d, embed)
+	size := len(p.Pub.Data) + len(p.Pub.Data)/8 + 160
+	if d == pusher.Events {
+		buf := appendPlace(make([]byte, 0, size+96), p.Pub.Epoch, p.Pub.Offset)
+		head := len(buf)
+		return socket.NewFrame(pusher.AppendEvent(buf, &ev), head)
+	}
+	return websocket.Seal(pusher.AppendBare(websocket.Buffer(size), d, &ev), websocket.Text)
 }
 
 // delta returns the delta frame that starts from the base at that place, or nil

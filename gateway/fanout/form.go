@@ -14,11 +14,15 @@ const (
 	Keyed                   // otherwise single-base mode
 	VCDIFF                  // otherwise Fossil
 	Delta                   // delta compression is active
+	Events                  // event streams, alone
 	forms  = 8
 )
 
 func (f Form) Dialect() pusher.Dialect {
-	if f&V2 != 0 {
+	switch {
+	case f&Events != 0:
+		return pusher.Events
+	case f&V2 != 0:
 		return pusher.V2
 	}
 	return pusher.V1

@@ -8,16 +8,27 @@ import (
 	"github.com/sluicehq/sluice/gateway/socket"
 )
 
-// gap tells subscribers that publications are gone: V2 is told which, V1 has no word for it
-// and is asked to come back.
+// gap tells subscribers that publications are gone: they are told which, but V1 has no word for
+// it and is asked to come back.
 type gap struct {
 	broker.Gap
-	resumeFailed *socket.Frame
+	// frames are by dialect.
+	frames [pusher.Dialects]*socket.Frame
+}
+
+// newGap is a gap in the channel of that name.
+func newGap(h *Hall, channel string, g broker.Gap) *gap {
+	out := &gap{Gap: g}
+	f, places := gapFailure(channel, &g), onePlace(g.Resume.Epoch, g.Resume.Offset)
+	for _, d := range [...]pusher.Dialect{pusher.V2, pusher.Events} {
+		out.frames[d] = FailureFrame(d, f, h.MessageID(), places)
+	}
+	return out
 }
 
 // Miss tells all subscribers that publications are missing for good.
 func (l *Line) Miss(g broker.Gap) {
-	l.Post(&gap{g, resumeFailed(l.Name, &g, l.Hall.MessageID())})
+	l.Post(newGap(l.Hall, l.Name, g))
 }
 
 // weight implements [Prepared].
@@ -33,11 +44,12 @@ func (g *gap) deliver(s *Shard, to *Subscribers) {
 		case sub.state == behind:
 			s.giveUp(sub)
 		case sub.state == catching && s.interrupt(g, to, sub):
-		case sub.form&V2 == 0:
+		case sub.form.Dialect() == pusher.V1:
 			if sub.out.End(s.hall.Reconnect) {
 				s.loop.dirty = append(s.loop.dirty, sub.out)
 			}
-		case s.push(sub.out, g.resumeFailed):
+		case s.push(sub.out, to.stamped(sub, g.frames[sub.form.Dialect()], g.Resume.Epoch, g.Resume.Offset)):
+			to.moved(sub, g.Resume.Epoch, g.Resume.Offset)
 			count++
 		}
 	}
@@ -79,14 +91,11 @@ func gapFailure(channel string, g *broker.Gap) *pusher.ResumeFailure {
 	return f
 }
 
-func resumeFailed(channel string, g *broker.Gap, messageID string) *socket.Frame {
-	return FailureFrame(gapFailure(channel, g), messageID)
-}
-
-// FailureFrame tells a V2 socket that it cannot have what it missed.
-func FailureFrame(f *pusher.ResumeFailure, messageID string) *socket.Frame {
+// FailureFrame tells a socket that it cannot have what it missed. places is where it is then, for
+// event streams.
+func FailureFrame(d pusher.Dialect, f *pusher.ResumeFailure, messageID, places string) *socket.Frame {
 	text := pusher.AppendResumeFailed(nil, f)
-	return ControlFrame(pusher.V2, len(text)+128+len(f.Channel), &pusher.Control{
-		Event: "resume_failed", Channel: f.Channel, Text: string(text), MessageID: messageID,
+	return ControlFrame(d, len(text)+128+len(f.Channel), &pusher.Control{
+		Event: "resume_failed", Channel: f.Channel, Text: string(text), MessageID: messageID, Places: places,
 	})
 }

@@ -44,5 +44,22 @@ func (h *Hall) putEncoder(e *encoder) { h.encoders.Put(e) }
 
 // ControlFrame is a frame of the protocol itself. size is an estimate of its payload.
 func ControlFrame(d pusher.Dialect, size int, f *pusher.Control) *socket.Frame {
+	if d == pusher.Events {
+		buf := pusher.AppendEventID(make([]byte, 0, size), f.Places)
+		head := len(buf)
+		return socket.NewFrame(pusher.AppendControl(buf, d, f), head)
+	}
 	return websocket.Seal(pusher.AppendControl(websocket.Buffer(size), d, f), websocket.Text)
+}
+
+// CloseFrames is an error event that says why a connection ends and the close frame that follows
+// it, as one unit, so that nothing can come between them. An event stream ends without one.
+func CloseFrames(d pusher.Dialect, code pusher.CloseCode, reason string) *socket.Frame {
+	if d == pusher.Events {
+		return socket.NewFrame(pusher.AppendStreamEnd(nil, code, reason), 0)
+	}
+	return socket.Join(ControlFrame(d, 160, &pusher.Control{
+		Event:  "error",
+		Object: pusher.AppendErrorData(nil, pusher.ErrorCode(code), reason),
+	}), websocket.Closing(uint16(code), reason))
 }

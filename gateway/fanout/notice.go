@@ -17,7 +17,7 @@ type notice struct {
 	news    []herald.News
 
 	mu     rank.Mutex[rank.Notice]
-	frames [2][]*socket.Frame // by dialect
+	frames [pusher.Dialects][]*socket.Frame // by dialect
 }
 
 // Announce implements [herald.Audience].

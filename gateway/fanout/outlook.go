@@ -9,7 +9,7 @@ import (
 // The next one goes out alike as a rule, so its frames are made before the subscribers are
 // locked: those who come and go need not wait for them. What was not expected is made under
 // the lock, once. It belongs to the shard's goroutine.
-type outlook [2 * forms]use
+type outlook [Events + 1]use
 
 type use uint8
 

@@ -19,6 +19,8 @@ type Subscribers struct {
 	// recent has, for subscriptions with the mark bounded, what bounds the channels of
 	// their connections.
 	recent map[*socket.Outbox]*Recency
+	// places has, for subscriptions with the mark placed, where their readers are.
+	places map[*socket.Outbox]OwnPlace
 	// cached is the last event of a cache channel, up to last.
 	cached *Event
 	// filters are those of the list.
@@ -106,6 +108,8 @@ type Entry struct {
 	Way *Way
 	// Bound bounds the channels with bases of its connection, nil for no bound.
 	Bound *Recency
+	// Place is where the reader of an event stream is, the zero value for others.
+	Place OwnPlace
 	// Greet tells the client, under the lock, so that this precedes every publication that
 	// the socket gets. cached is the last event of a cache channel.
 	Greet func(at broker.Position, cached *Event)
@@ -145,8 +149,11 @@ func (s *Subscribers) Put(e *Entry) (isNew, stale bool) {
 	if e.Bound != nil {
 		s.limit(&s.list[len(s.list)-1], e.Bound)
 	}
+	if e.Place.Places != nil {
+		s.place(&s.list[len(s.list)-1], e.Place)
+	}
 	if e.Way != nil {
-		s.travel(&s.list[len(s.list)-1], e.Way)
+		s.setOut(&s.list[len(s.list)-1], e.Way)
 	}
 	return true, false
 }
@@ -158,6 +165,31 @@ func (s *Subscribers) Remember(p *Event) {
 	if s.cached == nil {
 		s.cached = p
 	}
+}
+
+// setOut is travel for a subscription that is new. What was found out about its way before
+// need not be true any more.
+func (s *Subscribers) setOut(sub *subscription, way *Way) {
+	way.until = s.last // behind which it goes on if it fails
+	switch {
+	case way.Epoch == "":
+	case way.Epoch == s.epoch:
+		sub.since = max(sub.since, way.Place)
+	default:
+		way.Failed.Store(&pusher.ResumeFailure{
+			Channel: way.Line.Name, Code: pusher.StreamReset, Reason: "the stream of the position has ended", Expected: way.Epoch, Current: s.epoch,
+		})
+	}
+	s.travel(sub, way)
+}
+
+// place has what a subscription gets say where its reader is.
+func (s *Subscribers) place(sub *subscription, own OwnPlace) {
+	if s.places == nil {
+		s.places = map[*socket.Outbox]OwnPlace{}
+	}
+	sub.marks |= placed
+	s.places[sub.out] = own
 }
 
 // Reform changes the form of a subscription. A socket holds no marked text from
@@ -227,6 +259,7 @@ func (s *Subscribers) Drop(o *socket.Outbox) bool {
 			s.recent[sub.out].drop(s)
 			delete(s.recent, sub.out)
 		}
+		delete(s.places, sub.out)
 	}
 	last := len(s.list) - 1
 	moved := s.list[last]
@@ -238,7 +271,7 @@ func (s *Subscribers) Drop(o *socket.Outbox) bool {
 	}
 	delete(s.index, o)
 	if last == 0 {
-		s.list, s.index, s.details, s.recent = nil, nil, nil, nil
+		s.list, s.index, s.details, s.recent, s.places = nil, nil, nil, nil, nil
 	}
 	return true
 }

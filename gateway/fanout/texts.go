@@ -37,7 +37,7 @@ func (t *texts) event(d pusher.Dialect, embed bool) pusher.EventFrame {
 		Event: t.Pub.Name, Channel: t.line.Name, Data: t.Pub.Data,
 		EmbedData: embed || t.raw, UserID: t.Pub.UserID,
 	}
-	if d == pusher.V2 {
+	if d != pusher.V1 {
 		if t.line.Delta.DeliverTags {
 			f.Tags = t.Pub.Tags
 		}

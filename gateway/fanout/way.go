@@ -302,7 +302,7 @@ func (s *Shard) replay(to *Subscribers, sub *subscription, p *Way, item *Event) 
 	if p.Kept {
 		f, full = to.frame(sub, item)
 	} else {
-		f = item.Bare(sub.form.Dialect(), sub.form&Delta != 0)
+		f = to.plain(sub, item)
 	}
 	switch sub.out.Trickle(f) {
 	case socket.Refused:
@@ -321,6 +321,7 @@ func (s *Shard) replay(to *Subscribers, sub *subscription, p *Way, item *Event) 
 	if p.Kept {
 		to.received(sub, item)
 	}
+	to.reached(sub, item)
 	if p.Sent++; item.Pub.Offset > p.Head {
 		p.Live++
 	}
@@ -393,10 +394,11 @@ func (s *Shard) end(to *Subscribers, sub *subscription, p *Way) bool {
 		return true
 	}
 	// What it has missed it cannot have; what was published since it subscribed it can.
-	s.Tell(sub.out, p.Ends.End(p))
 	if p.Latest {
 		own = max(own, p.Place)
 	}
+	to.moved(sub, to.epoch, own)
+	s.Tell(sub.out, p.Ends.End(p))
 	p.Ends, p.Place = Silently{}, own
 	p.Failed.Store(nil)
 	p.Latest, p.Kept, p.Most, p.MostBytes, p.Seen, p.Was = false, false, 0, 0, "", ""
@@ -406,11 +408,12 @@ func (s *Shard) end(to *Subscribers, sub *subscription, p *Way) bool {
 
 // lose makes a subscription live of whose own events some cannot be had, as a gap does.
 func (s *Shard) lose(to *Subscribers, sub *subscription, p *Way, f *pusher.ResumeFailure) {
+	to.moved(sub, to.epoch, to.last)
 	frames := p.Ends.End(p)
 	if _, ok := p.Ends.(Silently); ok {
-		frames = []*socket.Frame{FailureFrame(f, s.hall.MessageID())}
+		frames = []*socket.Frame{FailureFrame(sub.form.Dialect(), f, s.hall.MessageID(), to.places[sub.out].Text())}
 	}
-	if sub.form&V2 != 0 {
+	if sub.form.Dialect() != pusher.V1 {
 		s.Tell(sub.out, frames)
 	} else if sub.out.End(s.hall.Reconnect) {
 		s.loop.dirty = append(s.loop.dirty, sub.out)
@@ -424,6 +427,7 @@ func (s *Shard) lose(to *Subscribers, sub *subscription, p *Way, f *pusher.Resum
 func (s *Shard) interrupt(g *gap, to *Subscribers, sub *subscription) bool {
 	p := to.details[sub.out].past
 	p.Failed.Store(gapFailure(p.Line.Name, &g.Gap))
+	to.moved(sub, g.Resume.Epoch, g.Resume.Offset)
 	frames := p.Ends.End(p)
 	s.Tell(sub.out, frames)
 	p.Kept = false

@@ -12,12 +12,19 @@ import (
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/gateway/socket/websocket"
+	"github.com/sluicehq/sluice/gateway/stream"
 )
 
 // ServeHTTP accepts a WebSocket at /app/KEY. The upgrade is completed even when
 // the connection will be refused, because a refused upgrade looks like a network
 // failure to a browser and makes clients try again for ever.
+//
+// A request for /app/KEY/events that is no WebSocket is for an event stream.
 func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if key, ok := stream.Path(r); ok {
+		h.serveEvents(w, r, key)
+		return
+	}
 	wrong := websocket.CheckHandshake(r)
 	if (wrong == nil || wrong.Meant) && h.isClosed() {
 		wrong = &websocket.HandshakeError{
@@ -29,15 +36,12 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a, dialect, no := h.admit(r)
-	conn, buffered, err := hijack(w)
+	conn, buffered, err := h.hijack(w)
 	if err != nil {
 		h.opt.Metrics.noHandshake("takeover")
 		h.opt.Logger.Warn("taking over a connection failed", "error", err)
 		http.Error(w, "the connection cannot be upgraded", http.StatusInternalServerError)
 		return
-	}
-	if tcp, ok := conn.(interface{ SetWriteBuffer(int) error }); ok && h.opt.SendBuffer > 0 {
-		_ = tcp.SetWriteBuffer(h.opt.SendBuffer)
 	}
 	c := &Client{
 		hub: h, app: a, dialect: dialect, refused: no.code, id: newSocketID(), address: r.RemoteAddr,
@@ -99,6 +103,15 @@ func (h *Hub) choose(r *http.Request) (*app.App, refusal) {
 	if !found || key == "" || strings.Contains(key, "/") {
 		return nil, refusal{code: pusher.ClosePathNotFound, reason: "path"}
 	}
+	a, no := h.appOf(r, key)
+	if no.code == 0 {
+		no = h.enter(a)
+	}
+	return a, no
+}
+
+// appOf is the app with a key, or says why it may not be had.
+func (h *Hub) appOf(r *http.Request, key string) (*app.App, refusal) {
 	a := h.opt.Apps.ByKey(key)
 	switch {
 	case a == nil:
@@ -114,15 +127,20 @@ func (h *Hub) choose(r *http.Request) (*app.App, refusal) {
 			return a, refusal{pusher.CloseNotAuthorized, "not_local", text}
 		}
 	}
+	return a, refusal{}
+}
+
+// enter counts a connection of an app, or says why not.
+func (h *Hub) enter(a *app.App) refusal {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if a.Limits.MaxConnections > 0 && h.perApp[a]+h.elsewhere(a) >= a.Limits.MaxConnections {
-		return a, refusal{code: pusher.CloseOverQuota, reason: "quota"}
+		return refusal{code: pusher.CloseOverQuota, reason: "quota"}
 	}
 	h.perApp[a]++
 	h.countConnections(a)
 	h.opt.Metrics.connected(a.ID)
-	return a, refusal{}
+	return refusal{}
 }
 
 func (h *Hub) isClosed() bool {
@@ -154,12 +172,15 @@ func (h *Hub) start(c *Client, wire *websocket.Wire, reason string) {
 	go c.run()
 }
 
-func hijack(w http.ResponseWriter) (net.Conn, []byte, error) {
+func (h *Hub) hijack(w http.ResponseWriter) (net.Conn, []byte, error) {
 	conn, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		return nil, nil, err
 	}
 	_ = conn.SetDeadline(time.Time{})
+	if tcp, ok := conn.(interface{ SetWriteBuffer(int) error }); ok && h.opt.SendBuffer > 0 {
+		_ = tcp.SetWriteBuffer(h.opt.SendBuffer)
+	}
 	// What the client sent right behind its handshake is in the server's
 	// buffer already and must not be lost.
 	var early []byte

@@ -7,6 +7,7 @@ import (
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/gateway/fanout"
 	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/gateway/socket"
 )
 
 const (
@@ -46,11 +47,21 @@ func (c *Channel) primeCache(ctx context.Context, at broker.Position) error {
 // greetCached sends a new subscriber of a cache channel the last event, plain, or
 // says that there is none. The caller holds the lock, so that live publications
 // follow.
-func (c *Client) greetCached(channel *Channel, f fanout.Form, cached *fanout.Event) {
+//
+// The reader of an event stream gets it without an id, since it is older than where he is,
+// and not at all if he gets it on his way.
+func (c *Client) greetCached(channel *Channel, f fanout.Form, cached *fanout.Event, way *fanout.Way) {
+	if c.dialect == pusher.Events && way != nil {
+		return
+	}
 	last := uint64(0)
 	if cached != nil {
 		if c.hub.opt.LogTime().Sub(cached.Pub.Time) < c.hub.opt.CacheTTL {
-			c.send(cached.Bare(f.Dialect(), f&fanout.Delta != 0))
+			frame := cached.Bare(f.Dialect(), f&fanout.Delta != 0)
+			if c.dialect == pusher.Events {
+				frame = socket.NewFrame(frame.Payload(), 0)
+			}
+			c.send(frame)
 			return
 		}
 		last = cached.Pub.Offset

@@ -60,6 +60,8 @@ type Client struct {
 	pace     pace
 	asks     turns.Asker
 	recovery recovery
+	// places is where the reader of an event stream is; nil for others.
+	places *fanout.Places
 	// pages counts the pages of history that are being read for it.
 	pages atomic.Int32
 	// filters are those of its subscriptions.
@@ -109,11 +111,13 @@ func (c *Client) fail(code pusher.ErrorCode, format string, args ...any) {
 func (c *Client) end(code pusher.CloseCode) { c.endSaying(code, code.Message()) }
 
 func (c *Client) endSaying(code pusher.CloseCode, reason string) {
-	c.sock.End(closeFramesSaying(c.dialect, code, reason))
+	c.sock.End(fanout.CloseFrames(c.dialect, code, reason))
 }
 
 // run serves the connection until it ends. A panic ends this connection only.
-func (c *Client) run() {
+func (c *Client) run() { c.serve(c.ws.ReadLoop) }
+
+func (c *Client) serve(read func()) {
 	defer c.hub.clients.Done()
 	defer c.leave()
 	defer func() {
@@ -123,14 +127,16 @@ func (c *Client) run() {
 				"cause", fmt.Sprint(cause), "stack", string(debug.Stack()))
 		}
 	}()
-	c.ws.ReadLoop()
+	read()
 }
 
 // leave undoes everything that the connection did, gives the peer a moment to
 // read what was sent last, and closes.
 func (c *Client) leave() {
 	c.letGo()
-	c.guard.Settle()
+	if c.guard != nil {
+		c.guard.Settle()
+	}
 	for _, m := range c.joined {
 		c.drop(&m)
 	}

@@ -1,4 +1,4 @@
-// Package hub holds the WebSocket connections of one gateway and sends each of
+// Package hub holds the connections of one gateway, WebSockets and event streams, and sends each of
 // them what it needs.
 //
 // A channel has one owner at a time, the goroutine of the feed, which numbers

@@ -210,7 +210,7 @@ type Hub struct {
 	// common that speak alike: by dialect, without and with per-message compression.
 	hall        *fanout.Hall
 	connections []connections
-	kinds       [2][2]socket.Kind
+	kinds       [pusher.Dialects][2]socket.Kind
 	// upgraders are without and with per-message compression.
 	upgraders [2]*gws.Upgrader
 
@@ -247,7 +247,9 @@ type Hub struct {
 	nextShard atomic.Uint32
 	instance  string
 	// pongs answer clients that ask for a sign of life, by dialect.
-	pongs [2]*socket.Frame
+	pongs [pusher.Dialects]*socket.Frame
+	// beat tells whoever is between the server and the reader of an event stream that it is there.
+	beat *socket.Frame
 	// long has a place for each long message that is being taken apart.
 	long     chan struct{}
 	messages atomic.Uint64
@@ -287,6 +289,7 @@ func New(opt Options) (*Hub, error) {
 	for d := range h.pongs {
 		h.pongs[d] = fanout.ControlFrame(pusher.Dialect(d), 64, &pusher.Control{Event: "pong", Object: []byte("{}")})
 	}
+	h.beat = socket.NewFrame([]byte(":\n\n"), 0)
 	h.long = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
 	h.openSockets()
 	h.inbox = websocket.NewInbox(opt.TotalMessageBytes)
@@ -374,6 +377,9 @@ func (h *Hub) left(c *Client) {
 	h.countConnections(c.app)
 	h.mu.Unlock()
 	h.opt.Metrics.disconnected(c.app.ID)
+	if c.dialect == pusher.Events {
+		h.opt.Metrics.streams.WithLabelValues(c.app.ID, h.opt.Metrics.port).Dec()
+	}
 }
 
 // settle waits until the others know that nobody is here any more.

@@ -12,6 +12,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/fanout"
 	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/gateway/socket/websocket"
+	"github.com/sluicehq/sluice/gateway/stream"
 )
 
 // Metrics are the numbers of a hub. Labels are bounded: the channel label stands
@@ -22,6 +23,7 @@ type Metrics struct {
 
 	connections  *prometheus.GaugeVec
 	subscribed   *prometheus.GaugeVec
+	streams      *prometheus.GaugeVec
 	connectsAll  *prometheus.CounterVec
 	refusals     *prometheus.CounterVec
 	subRefusals  *prometheus.CounterVec
@@ -75,18 +77,19 @@ func NewMetrics(registry prometheus.Registerer, prefix, port string, maxChannels
 		return c
 	}
 	m.connections = prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: prefix + "connected", Help: "WebSocket connections that are open.",
+		Name: prefix + "connected", Help: "Connections that are open: WebSockets and event streams.",
 	}, []string{"app_id", "port"})
-	registry.MustRegister(m.connections)
 	m.subscribed = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: prefix + "subscriptions", Help: "Subscriptions of the connections that are open.",
 	}, []string{"app_id", "port"})
 	registry.MustRegister(m.subscribed)
-	m.connectsAll = counter("connections_total", "WebSocket connections that were accepted.", "app_id", "port")
-	m.refusals = counter("connections_refused_total", "WebSocket connections that were refused, by close code and reason.", "code", "reason", "port")
-	for _, no := range connectionRefusals {
-		m.refusals.WithLabelValues(strconv.Itoa(int(no.code)), no.reason, port)
-	}
+	m.streams = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: prefix + "event_streams", Help: "Those of them that are event streams.",
+	}, []string{"app_id", "port"})
+	registry.MustRegister(m.connections, m.streams)
+	m.connectsAll = counter("connections_total", "WebSockets and event streams that were accepted.", "app_id", "port")
+	m.refusals = counter("connections_refused_total", "Connections that were refused, by reason and by the close code of a WebSocket, or the status of an event stream.", "code", "reason", "port")
+	m.beginRefusals()
 	m.subRefusals = counter("subscriptions_refused_total", "Subscriptions that were refused, by reason.", "app_id", "reason", "port")
 	m.msgRefusals = counter("messages_refused_total", "Other messages of clients that were refused, by what they were.", "app_id", "message", "port")
 	m.handshakes = counter("handshakes_refused_total", "Requests for a WebSocket that were no handshake, by reason.", "reason", "port")
@@ -131,6 +134,16 @@ func NewMetrics(registry prometheus.Registerer, prefix, port string, maxChannels
 	return m
 }
 
+// beginRefusals has what is counted of connections that are refused there from the start.
+func (m *Metrics) beginRefusals() {
+	for _, no := range connectionRefusals {
+		m.refusals.WithLabelValues(strconv.Itoa(int(no.code)), no.reason, m.port)
+	}
+	for _, no := range stream.Refusals {
+		m.refusals.WithLabelValues(strconv.Itoa(no.Status), no.Reason, m.port)
+	}
+}
+
 // begin has what is counted of apps there from the start, at 0: a counter that appears with
 // its first event cannot be told from one that has not moved.
 func (m *Metrics) begin(apps []string) {
@@ -140,6 +153,7 @@ func (m *Metrics) begin(apps []string) {
 		for _, c := range []*prometheus.CounterVec{m.connectsAll, m.clientEvents, m.countFailed, m.resyncs} {
 			c.WithLabelValues(app, m.port)
 		}
+		m.streams.WithLabelValues(app, m.port)
 		for _, reason := range subscriptionRefusals {
 			m.subRefusals.WithLabelValues(app, reason, m.port)
 		}

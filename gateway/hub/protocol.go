@@ -94,22 +94,29 @@ func (c *Client) malformed(channel string, err error) {
 }
 
 func (c *Client) attachFailed(channel string, err error) {
-	status, reason := 503, "the log of this channel cannot be reached; try again"
-	if errors.Is(err, broker.ErrUnknownApp) {
-		status, reason = 404, "the log does not know this app"
+	status, limit, reason := c.notAttached(channel, err)
+	if limit {
+		c.refuse(channel, pusher.ErrorOverCapacity, "LimitReached", status, reason)
+		return
 	}
-	if errors.Is(err, errScarce) {
+	c.refuse(channel, pusher.NoCode, "ServiceUnavailable", status, reason)
+}
+
+// notAttached says why a channel could not be attached, and counts a limit that was met.
+func (c *Client) notAttached(channel string, err error) (status int, limit bool, reason string) {
+	switch {
+	case errors.Is(err, errScarce):
 		c.limited("memory")
-		c.refuse(channel, pusher.ErrorOverCapacity, "LimitReached", 503, "this server has no memory for further channels; try again")
-		return
-	}
-	if errors.Is(err, errBusy) {
+		return 503, true, "this server has no memory for further channels; try again"
+	case errors.Is(err, errBusy):
 		c.limited("attaching")
-		c.refuse(channel, pusher.ErrorOverCapacity, "LimitReached", 503, "this server is busy with other subscriptions; try again")
-		return
+		return 503, true, "this server is busy with other subscriptions; try again"
 	}
 	c.hub.failures.Warn(c.hub.opt.Logger, "attaching", "attaching a channel failed", "app", c.app.ID, "channel", channel, "error", err)
-	c.refuse(channel, pusher.NoCode, "ServiceUnavailable", status, reason)
+	if errors.Is(err, broker.ErrUnknownApp) {
+		return 404, false, "the log does not know this app"
+	}
+	return 503, false, "the log of this channel cannot be reached; try again"
 }
 
 func (c *Client) membership(channel string) *membership {

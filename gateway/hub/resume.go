@@ -305,7 +305,7 @@ func (r *resuming) summary() *socket.Frame {
 		recovered = append(recovered, ok.now)
 	}
 	text := pusher.AppendResumeSuccess(nil, recovered, r.failed)
-	return fanout.ControlFrame(pusher.V2, len(text)+128, &pusher.Control{
+	return fanout.ControlFrame(r.client.dialect, len(text)+128, &pusher.Control{
 		Event: "resume_success", Text: string(text), MessageID: r.client.hub.messageID(),
 	})
 }
@@ -322,11 +322,11 @@ func (r *resuming) conclude() {
 	r.mu.Lock()
 	f := r.summary()
 	r.mu.Unlock()
-	r.client.shard.Tell(r.client.sock.Outbox(), []*socket.Frame{f})
+	r.client.send(f) // which may have left, and its outbox with it
 }
 
 func (c *Client) failedFrame(f *pusher.ResumeFailure) *socket.Frame {
-	return fanout.FailureFrame(f, c.hub.messageID())
+	return fanout.FailureFrame(c.dialect, f, c.hub.messageID(), c.places.Text())
 }
 
 func (c *Client) sendAll(frames []*socket.Frame) {

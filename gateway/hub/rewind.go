@@ -117,7 +117,7 @@ func (r *rewound) End(p *fanout.Way) (frames []*socket.Frame) {
 		r.byRetention = true
 		frames = append(frames, r.client.failedFrame(f))
 	}
-	return append(frames, fanout.ControlFrame(pusher.V2, 256+len(r.channel.Name), &pusher.Control{
+	return append(frames, fanout.ControlFrame(r.client.dialect, 256+len(r.channel.Name), &pusher.Control{
 		Event: "rewind_complete", Channel: r.channel.Name, MessageID: r.client.hub.messageID(),
 		Object: pusher.AppendRewindComplete(nil, pusher.RewindComplete{
 			History: p.Sent - p.Live, Live: p.Live, ByRetention: r.byRetention, ByLimit: r.byLimit,

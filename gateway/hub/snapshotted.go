@@ -20,14 +20,14 @@ type snapshotted struct {
 }
 
 func (e *snapshotted) End(p *fanout.Way) (frames []*socket.Frame) {
-	if e.client.dialect != pusher.V2 {
+	if e.client.dialect == pusher.V1 {
 		return nil
 	}
 	f := p.Failed.Load()
 	if f != nil {
 		frames = append(frames, e.client.failedFrame(f))
 	}
-	return append(frames, fanout.ControlFrame(pusher.V2, 128+len(e.channel.Name), &pusher.Control{
+	return append(frames, fanout.ControlFrame(e.client.dialect, 128+len(e.channel.Name), &pusher.Control{
 		Event: "snapshot_complete", Channel: e.channel.Name, MessageID: e.client.hub.messageID(),
 		Object: pusher.AppendSnapshotComplete(nil, p.Sent, f == nil && !e.channel.recent.Partial()),
 	}))

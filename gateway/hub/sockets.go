@@ -23,14 +23,14 @@ func (h *Hub) openSockets() {
 	})
 	for d := range h.kinds {
 		plain := socket.Kind{
-			Frames: h.opt.QueueFrames, Bytes: h.opt.QueueBytes, Last: closeFrames(pusher.Dialect(d), pusher.CloseOverCapacity),
+			Frames: h.opt.QueueFrames, Bytes: h.opt.QueueBytes, Last: fanout.CloseFrames(pusher.Dialect(d), pusher.CloseOverCapacity, pusher.CloseOverCapacity.Message()),
 		}
 		packed := plain
 		packed.Form = websocket.Packed
 		h.kinds[d] = [...]socket.Kind{plain, packed}
 	}
 	h.hall = fanout.NewHall(&fanout.Hall{
-		Sockets: sockets, Reconnect: closeFramesSaying(pusher.V1, pusher.CloseReconnect, reasonMissing),
+		Sockets: sockets, Reconnect: fanout.CloseFrames(pusher.V1, pusher.CloseReconnect, reasonMissing),
 		MessageID: h.messageID, Encoded: h.opt.Metrics.encoded, Replayed: h.opt.Metrics.replayed, MaxBases: h.opt.TotalBaseBytes,
 	}, h.opt.Shards)
 	h.connections = make([]connections, h.opt.Shards)
@@ -42,17 +42,4 @@ func (h *Hub) kind(d pusher.Dialect, deflates bool) *socket.Kind {
 		return &h.kinds[d][1]
 	}
 	return &h.kinds[d][0]
-}
-
-// closeFrames is an error event and the close frame that follows it, as one
-// unit, so that nothing can come between them.
-func closeFrames(d pusher.Dialect, code pusher.CloseCode) *socket.Frame {
-	return closeFramesSaying(d, code, code.Message())
-}
-
-func closeFramesSaying(d pusher.Dialect, code pusher.CloseCode, reason string) *socket.Frame {
-	return socket.Join(fanout.ControlFrame(d, 160, &pusher.Control{
-		Event:  "error",
-		Object: pusher.AppendErrorData(nil, pusher.ErrorCode(code), reason),
-	}), websocket.Closing(uint16(code), reason))
 }

@@ -174,7 +174,7 @@ func (c *Client) welcome(m *membership, kind pusher.Kind, form fanout.Form, way 
 			}
 			c.send(fanout.ControlFrame(c.dialect, 128+len(name)+len(text), &f))
 			if m.channel.Caches {
-				c.greetCached(m.channel, form, cached)
+				c.greetCached(m.channel, form, cached, way)
 			}
 		}
 		isNew, stale := m.channel.Shards[c.shard.ID].Put(&e)

@@ -133,6 +133,10 @@ func (c *Client) check(now time.Time) {
 		}
 		return
 	}
+	if c.dialect == pusher.Events {
+		c.tick(now)
+		return
+	}
 	if t := c.app.AuthTimeout; t > 0 && now.Sub(c.began) >= t && !c.authorized.Load() {
 		c.limited("authorization_timeout")
 		c.endSaying(pusher.CloseNotAuthorized, fmt.Sprintf(reasonUnauthorized, t))

@@ -1,6 +1,6 @@
 package pusher
 
-// Dialect is one of the two spellings of the protocol. A socket speaks one for
+// Dialect is one of the spellings of the protocol. A socket speaks one for
 // its whole life.
 type Dialect uint8
 
@@ -10,13 +10,16 @@ const (
 	// V2 is the extended protocol, event prefix `sockudo:`, with message ids,
 	// stream ids and serials.
 	V2
+	// Events is that of event streams (text/event-stream of HTML): what V2 says of events, in
+	// the frames of another protocol. Nothing is received in it.
+	Events
 	// Dialects is the number of dialects, for tables indexed by them.
-	Dialects = 2
+	Dialects = 3
 )
 
 // Prefix is the prefix of protocol events that a client may see and send.
 func (d Dialect) Prefix() string {
-	if d == V2 {
+	if d != V1 {
 		return "sockudo:"
 	}
 	return "pusher:"
@@ -24,7 +27,7 @@ func (d Dialect) Prefix() string {
 
 // InternalPrefix is the prefix of events between server and client library.
 func (d Dialect) InternalPrefix() string {
-	if d == V2 {
+	if d != V1 {
 		return "sockudo_internal:"
 	}
 	return "pusher_internal:"

@@ -16,7 +16,7 @@ type EventFrame struct {
 	// 3.7). Data must then be a valid JSON object or array.
 	EmbedData bool
 	UserID    string
-	// Tags, MessageID, StreamID, Serial and Extras appear on V2 only.
+	// Tags, MessageID, StreamID, Serial and Extras do not appear on V1.
 	Tags      map[string]string
 	MessageID string
 	StreamID  string
@@ -66,7 +66,7 @@ func appendOpen(dst []byte, d Dialect, f *EventFrame) []byte {
 		dst = append(dst, `,"user_id":`...)
 		dst = AppendString(dst, f.UserID)
 	}
-	if d != V2 {
+	if d == V1 {
 		return dst
 	}
 	if len(f.Tags) > 0 {
@@ -158,13 +158,19 @@ type Control struct {
 	Text     string
 	Object   []byte
 	// MessageID, StreamID and Serial appear on V2 only; the last two together,
-	// when StreamID is set.
+	// when StreamID is set, and in event streams as well.
 	MessageID, StreamID string
 	Serial              uint64
+	// Places is where the reader is afterwards, for event streams only; empty if that has
+	// not changed.
+	Places string
 }
 
 // AppendControl appends the text of a protocol frame.
 func AppendControl(dst []byte, d Dialect, c *Control) []byte {
+	if d == Events {
+		return appendControlEvent(dst, c)
+	}
 	dst = append(dst, `{"event":"`...)
 	if c.Internal {
 		dst = append(dst, d.InternalPrefix()...)

@@ -1,0 +1,129 @@
+package hub
+
+import (
+	"math"
+	"net"
+	"time"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/gateway/fanout"
+	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/gateway/socket"
+)
+
+// maxIdleTalk is how many bytes a reader may send behind its request, which nobody reads.
+const maxIdleTalk = 4 << 10
+
+// startStream gives the connection of an event stream its outbox and its reading goroutine,
+// unless the hub was closed meanwhile.
+func (h *Hub) startStream(c *Client, conn net.Conn, head []byte, q *pusher.EventsQuery) {
+	h.mu.Lock()
+	if h.closed {
+		h.mu.Unlock()
+		_ = conn.Close()
+		c.giveBack()
+		return
+	}
+	h.clients.Add(1)
+	c.sock = c.shard.Open(conn, h.kind(c.dialect, false))
+	c.send(socket.NewFrame(head, 0)) // before anybody else knows of it
+	h.connections[c.shard.ID].add(c)
+	h.mu.Unlock()
+	go c.serve(func() {
+		c.beginStream(q)
+		for left := maxIdleTalk; left > 0; {
+			var room [256]byte
+			n, err := conn.Read(room[:])
+			if left -= n; err != nil {
+				return
+			}
+		}
+	})
+}
+
+// beginStream subscribes to the channels in their order, each from where the reader was, or
+// wishes to begin.
+func (c *Client) beginStream(q *pusher.EventsQuery) {
+	all := &resuming{client: c, began: c.hub.opt.Now(), pending: 1}
+	for i := range c.joined {
+		m := &c.joined[i]
+		var way *fanout.Way
+		var news []*socket.Frame
+		if q.Places != nil && q.Places[i].Stream != "" {
+			way, news = c.comeBack(all, m.channel, q.Places[i])
+		} else {
+			way, news = c.beginAt(m.channel, q.Wish)
+		}
+		c.sendAll(news)
+		c.listen(m, way)
+	}
+	if q.Places != nil {
+		all.begun()
+	}
+}
+
+// comeBack is the way of a reader from where he was, or what he is told if there is none.
+func (c *Client) comeBack(all *resuming, ch *Channel, from pusher.Place) (*fanout.Way, []*socket.Frame) {
+	at := pusher.ResumePosition{Channel: ch.Name, StreamID: from.Stream, Serial: from.Serial}
+	if ch.recent == nil || !c.app.Recovery.Enabled {
+		return nil, all.fail(&pusher.ResumeFailure{Channel: ch.Name, Code: pusher.PersistenceUnavailable, Expected: from.Stream,
+			Reason: "nobody can be given what he missed of this channel (connection_recovery.enabled)"})
+	}
+	if f := c.judge(ch, math.MaxUint64, at); f != nil {
+		return nil, all.fail(f)
+	}
+	all.add()
+	return &fanout.Way{
+		Line: ch.Line, Shard: c.shard, Out: c.sock.Outbox(), Epoch: at.StreamID, Place: at.Serial,
+		Most: c.app.Recovery.MaxEvents, MostBytes: c.app.Recovery.MaxBytes, Ends: &resumed{all: all, channel: ch, at: at},
+	}, nil
+}
+
+// beginAt is the way of a reader who begins, nil for one who begins with what is live.
+func (c *Client) beginAt(ch *Channel, wish *pusher.Rewind) (*fanout.Way, []*socket.Frame) {
+	switch {
+	case wish == nil && !(c.app.Snapshot(ch.Name).On && ch.recent != nil):
+		return nil, nil
+	case wish == nil, wish.Latest:
+		return c.snapshot(ch), nil
+	}
+	way, err := c.rewind(ch, wish)
+	if err != nil {
+		return nil, []*socket.Frame{c.failedFrame(ch.recent.Failure(ch.life(), err))}
+	}
+	return way, nil
+}
+
+// listen puts a reader among the subscribers of a channel. On his way he is still where he was.
+func (c *Client) listen(m *membership, way *fanout.Way) {
+	ch := m.channel
+	e := fanout.Entry{Sock: c.sock, Form: fanout.Events, Filter: m.filter, Way: way, Place: c.places.Of(ch.Name)}
+	e.Greet = func(at broker.Position, cached *fanout.Event) {
+		f := pusher.Control{Event: "subscription_succeeded", Channel: ch.Name, StreamID: at.Epoch, Serial: at.Offset}
+		if way == nil {
+			e.Place.Set(at.Epoch, at.Offset)
+			f.Places = c.places.Text()
+		}
+		c.send(fanout.ControlFrame(pusher.Events, 256+len(ch.Name), &f))
+		if ch.Caches {
+			c.greetCached(ch, fanout.Events, cached, way)
+		}
+	}
+	if isNew, _ := ch.Shards[c.shard.ID].Put(&e); isNew {
+		ch.roll.Count(1)
+	}
+	if way != nil {
+		way.Wake()
+	}
+}
+
+// tick sends a sign of life now and then; nobody answers it.
+func (c *Client) tick(now time.Time) {
+	if c.pinged == 0 {
+		c.pinged = c.began.UnixNano()
+	}
+	if now.UnixNano()-c.pinged >= int64(c.hub.opt.ActivityTimeout/2) {
+		c.pinged = now.UnixNano()
+		c.send(c.hub.beat)
+	}
+}

@@ -1,0 +1,101 @@
+package hub
+
+import (
+	"net/http"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/fanout"
+	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/gateway/stream"
+)
+
+// serveEvents answers a request for an event stream: with the stream, whose connection it takes
+// over, or with why there is none.
+func (h *Hub) serveEvents(w http.ResponseWriter, r *http.Request, key string) {
+	a, closed := h.appOf(r, key)
+	if closed.code == 0 {
+		stream.AllowOrigin(w.Header(), r, a)
+	}
+	no := stream.OfClose(closed.code, closed.reason, closed.text)
+	var q pusher.EventsQuery
+	switch {
+	case h.isClosed():
+		no = stream.Stopping
+	case no == nil && r.Method == http.MethodOptions:
+		stream.Preflight(w)
+		return
+	case no == nil:
+		q, no = stream.Read(r, a, stream.Limits{
+			Channels: h.opt.MaxSubscriptions, FilterBytes: h.opt.MaxFilterBytes, History: h.opt.History != nil, Now: time.Now(),
+		})
+	}
+	if no == nil {
+		closed = h.enter(a)
+		no = stream.OfClose(closed.code, closed.reason, closed.text)
+	}
+	if no == nil {
+		no = h.openStream(w, r, a, &q)
+	}
+	if no != nil {
+		h.noStream(r, a, no)
+		no.Answer(w)
+	}
+}
+
+// noStream notes that a request is not granted. a is nil if there is no such app.
+func (h *Hub) noStream(r *http.Request, a *app.App, no *stream.Refusal) {
+	h.opt.Metrics.refusals.WithLabelValues(strconv.Itoa(no.Status), no.Reason, h.opt.Metrics.port).Inc()
+	id := ""
+	if a != nil {
+		id = a.ID
+	}
+	about := []any{"reason", no.Reason, "status", no.Status, "address", r.RemoteAddr, "app", id, "text", no.Text}
+	h.opt.Logger.Debug("an event stream was refused", about...)
+	h.refusals.Warn(h.opt.Logger, "stream/"+no.Reason+"/"+id, "event streams are refused", about...)
+}
+
+// openStream attaches the channels, takes the connection over, and begins the stream. The
+// connection has been counted.
+func (h *Hub) openStream(w http.ResponseWriter, r *http.Request, a *app.App, q *pusher.EventsQuery) *stream.Refusal {
+	c := &Client{
+		hub: h, app: a, dialect: pusher.Events, id: newSocketID(), address: r.RemoteAddr,
+		shard: h.hall.Shards[int(h.nextShard.Add(1))%len(h.hall.Shards)], began: h.opt.Now(), places: fanout.NewPlaces(q.Channels, q.Places),
+	}
+	if at, err := netip.ParseAddrPort(c.address); err == nil {
+		c.asks.Address = h.opt.Network(at.Addr())
+	}
+	h.opt.Metrics.streams.WithLabelValues(a.ID, h.opt.Metrics.port).Inc()
+	for _, name := range q.Channels {
+		ch, err := h.acquire(a, name, &c.asks)
+		if err != nil {
+			c.giveBack()
+			status, _, reason := c.notAttached(name, err)
+			return stream.NotAttached(status, reason)
+		}
+		c.joined = append(c.joined, membership{channel: ch})
+		if filter, err := h.filters.Take(q.Filter); err == nil && h.opt.Filters {
+			c.setFilter(&c.joined[len(c.joined)-1], filter)
+		} else {
+			h.filters.Drop(filter)
+		}
+	}
+	conn, _, err := h.hijack(w)
+	if err != nil {
+		c.giveBack()
+		return stream.NotTaken
+	}
+	h.startStream(c, conn, stream.Head(w.Header()), q)
+	return nil
+}
+
+// giveBack undoes what was done for a reader who gets no stream.
+func (c *Client) giveBack() {
+	for i := range c.joined {
+		c.setFilter(&c.joined[i], nil)
+		c.hub.unref(c.joined[i].channel)
+	}
+	c.hub.left(c)
+}

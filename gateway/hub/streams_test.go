@@ -1,0 +1,696 @@
+package hub
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/memory"
+	"github.com/sluicehq/sluice/gateway/pusher"
+)
+
+// reader reads an event stream as browsers do, and shows what they would.
+type reader struct {
+	t      *testing.T
+	conn   net.Conn
+	resp   *http.Response
+	events chan sse
+	ended  chan struct{}
+}
+
+// sse is one event as it is dispatched. last is the id after it.
+type sse struct {
+	kind, data, last string
+	retry            string
+}
+
+// get asks for an event stream; lines are further headers.
+func (r *rig) get(query string, lines ...string) *reader {
+	r.t.Helper()
+	return getEvents(r.t, strings.TrimPrefix(r.server.URL, "http://"), "GET /app/key/events?"+query, lines...)
+}
+
+func getEvents(t *testing.T, address, what string, lines ...string) *reader {
+	t.Helper()
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rd := &reader{t: t, conn: conn, events: make(chan sse, 100000), ended: make(chan struct{})}
+	t.Cleanup(rd.hangUp)
+	if _, err := io.WriteString(conn, what+" HTTP/1.1\r\nHost: localhost\r\n"+strings.Join(append(lines, "", ""), "\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	br := bufio.NewReader(conn)
+	_ = conn.SetReadDeadline(time.Now().Add(patience))
+	if rd.resp, err = http.ReadResponse(br, nil); err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.SetReadDeadline(time.Time{})
+	if rd.resp.StatusCode == http.StatusOK {
+		go rd.read(bufio.NewReader(rd.resp.Body))
+	} else {
+		close(rd.ended)
+		close(rd.events)
+	}
+	return rd
+}
+
+func (rd *reader) hangUp() { _ = rd.conn.Close(); <-rd.ended }
+
+// read is the algorithm of section 9.2.6 of the standard.
+func (rd *reader) read(br *bufio.Reader) {
+	defer close(rd.ended)
+	defer close(rd.events)
+	var e sse
+	var data []string
+	last := ""
+	for {
+		line, err := br.ReadString('\n')
+		if err != nil {
+			return
+		}
+		line = strings.TrimSuffix(line, "\n")
+		name, value, _ := strings.Cut(line, ":")
+		value = strings.TrimPrefix(value, " ")
+		switch {
+		case line == "":
+			e.last = last
+			if len(data) > 0 {
+				e.data = strings.Join(data, "\n")
+				rd.events <- e
+			}
+			e, data = sse{retry: e.retry}, nil
+		case strings.HasPrefix(line, ":"):
+			if line == ":" {
+				continue
+			}
+		case name == "event":
+			e.kind = value
+		case name == "data":
+			data = append(data, value)
+		case name == "id":
+			last = value
+		case name == "retry":
+			e.retry = value
+		default:
+			rd.t.Errorf("the stream has the line %q", line)
+		}
+	}
+}
+
+func (rd *reader) next() sse {
+	rd.t.Helper()
+	if rd.resp.StatusCode != http.StatusOK {
+		body, _ := io.ReadAll(rd.resp.Body)
+		rd.t.Fatalf("answered %s: %s", rd.resp.Status, body)
+	}
+	select {
+	case e, ok := <-rd.events:
+		if !ok {
+			rd.t.Fatal("the stream ended instead of an event")
+		}
+		return e
+	case <-time.After(patience):
+		rd.t.Fatal("no event came")
+	}
+	panic("unreachable")
+}
+
+func (rd *reader) want(kind string) sse {
+	rd.t.Helper()
+	e := rd.next()
+	if e.kind != kind {
+		rd.t.Fatalf("got %+v, want event %q", e, kind)
+	}
+	return e
+}
+
+// takes reads events and returns their channels and data.
+func (rd *reader) takes(n int) (got []string, last string) {
+	rd.t.Helper()
+	for range n {
+		e := rd.next()
+		var m message
+		if err := json.Unmarshal([]byte(e.data), &m); err != nil {
+			rd.t.Fatalf("%+v: %v", e, err)
+		}
+		if m.Event == "" || m.Event != e.kind {
+			rd.t.Fatalf("after %d events: got %+v, want an event", len(got), e)
+		}
+		got, last = append(got, m.Channel+" "+m.str()), e.last
+	}
+	return got, last
+}
+
+// refused reads an answer that is no stream.
+func (rd *reader) refused(status int, code string) string {
+	rd.t.Helper()
+	body, err := io.ReadAll(rd.resp.Body)
+	if err != nil {
+		rd.t.Fatal(err)
+	}
+	var said struct {
+		Error, Code string
+		Status      int
+	}
+	if err := json.Unmarshal(body, &said); err != nil || rd.resp.StatusCode != status || said.Code != code || said.Status != status {
+		rd.t.Fatalf("answered %s: %s (%v), want %d %s", rd.resp.Status, body, err, status, code)
+	}
+	return said.Error
+}
+
+// A reader gets the head of an answer, the place where it begins, and then what is published,
+// as V2 says it, with ids from which it may go on.
+func TestTime04StreamOfOneChannel(t *testing.T) {
+	r := timeRig(t, memory.Options{}, nil)
+	r.publish("news", "flash", "before")
+	rd := r.get("channel=news", "Origin: https://example.com")
+	want := http.Header{
+		"Content-Type": {"text/event-stream"}, "Cache-Control": {"no-store"}, "X-Accel-Buffering": {"no"},
+		"Access-Control-Allow-Origin": {"*"},
+	}
+	for name := range want {
+		if got := rd.resp.Header[name]; !cmp.Equal(got, want[name]) {
+			t.Errorf("%s is %q, want %q", name, got, want[name])
+		}
+	}
+	begin := rd.want("subscribed")
+	var at struct {
+		Channel string `json:"channel"`
+		position
+	}
+	if err := json.Unmarshal([]byte(begin.data), &at); err != nil || at.Channel != "news" || begin.last != fmt.Sprintf("%s:%d", at.Stream, at.Serial) || begin.retry == "" {
+		t.Fatalf("subscribed: %+v, %v", begin, err)
+	}
+	receipt := r.publish("news", "flash", "line one\nline two")
+	e := rd.want("flash")
+	var m message
+	if err := json.Unmarshal([]byte(e.data), &m); err != nil || m.Event != "flash" || m.Channel != "news" || m.str() != "line one\nline two" ||
+		m.MessageID == "" || m.Serial != receipt.Position.Offset || e.last != fmt.Sprintf("%s:%d", m.StreamID, m.Serial) {
+		t.Errorf("the event: %+v, %v", e, err)
+	}
+	// What a name cannot say as a type says the data.
+	for _, name := range []string{"gap", "error", "two\nid: 9:9", "subscribed", "open", "cr\rdata: x"} {
+		r.publish("news", name, "x")
+		e := rd.want("")
+		if err := json.Unmarshal([]byte(e.data), &m); err != nil || m.Event != name {
+			t.Errorf("an event called %q: %+v, %v", name, e, err)
+		}
+	}
+	// JSON of clients may have lines.
+	r.publish("news", "client-note", "{\"a\":\r\n 1,\r\n\n\"b\":2}", func(e *broker.Event) { e.Origin = broker.OriginClient })
+	e = rd.want("client-note")
+	if err := json.Unmarshal([]byte(e.data), &m); err != nil || string(m.Data) != "{\"a\":\n 1,\n\n\"b\":2}" {
+		t.Errorf("data with lines: %q, %v", e.data, err)
+	}
+	if got := r.number("sockudo_connected"); got != 1 {
+		t.Errorf("%v connections", got)
+	}
+	if got := r.number("sockudo_event_streams"); got != 1 {
+		t.Errorf("%v streams", got)
+	}
+	_ = rd.conn.Close()
+	eventually(t, "the reader is gone", func() bool {
+		return r.number("sockudo_connected") == 0 && r.number("sockudo_event_streams") == 0 && r.readers("news") == 0
+	})
+}
+
+// Whoever comes back with the last id gets what it missed, each once, from any gateway, also
+// when it reads several channels and was further in one than in another.
+func TestTime04ComesBack(t *testing.T) {
+	r := timeRig(t, memory.Options{}, nil)
+	other := r.another()
+	rd := r.get("channel=a&channel=b&channel=c")
+	for range 3 {
+		rd.want("subscribed")
+	}
+	r.publish("a", "e", "a1")
+	r.publish("b", "e", "b1")
+	// Channels come in no order among each other.
+	first, last := rd.takes(2)
+	slices.Sort(first)
+	if want := []string{"a a1", "b b1"}; !cmp.Equal(first, want) {
+		t.Fatalf("got %q, want %q", first, want)
+	}
+	_ = rd.conn.Close()
+	r.publish("c", "e", "c1")
+	r.publish("a", "e", "a2")
+	r.publish("a", "e", "a3")
+	for name, ask := range map[string]func() *reader{
+		"by the header": func() *reader { return other.get("channel=a&channel=b&channel=c", "Last-Event-ID: "+last) },
+		"by the query": func() *reader {
+			return other.get("channel=a&channel=b&channel=c&since=" + url.QueryEscape(last))
+		},
+		"the header says more": func() *reader {
+			return other.get("channel=a&channel=b&channel=c&since=1", "Last-Event-ID: "+last)
+		},
+	} {
+		rd := ask()
+		got := map[string][]string{}
+		subscribed, resumed := 0, 0
+		end := ""
+		for resumed == 0 {
+			switch e := rd.next(); e.kind {
+			case "subscribed":
+				subscribed++
+			case "resumed":
+				resumed++
+				end = e.last
+				var s summary
+				if err := json.Unmarshal([]byte(e.data), &s); err != nil || len(s.Recovered) != 3 || len(s.Failed) != 0 {
+					t.Errorf("%s: resumed: %s, %v", name, e.data, err)
+				}
+			default:
+				var m message
+				_ = json.Unmarshal([]byte(e.data), &m)
+				got[m.Channel] = append(got[m.Channel], m.str())
+			}
+		}
+		if want := map[string][]string{"a": {"a2", "a3"}, "c": {"c1"}}; !cmp.Equal(got, want) || subscribed != 3 {
+			t.Errorf("%s: got %v, want %v; %d times subscribed", name, got, want, subscribed)
+		}
+		places, err := pusher.ParsePlaces(end, []string{"a", "b", "c"})
+		if err != nil || places[0].Serial != 5 || places[1].Serial != 2 || places[2].Serial != 3 {
+			t.Errorf("%s: the last id is %q: %v %v", name, end, places, err)
+		}
+		_ = rd.conn.Close()
+	}
+}
+
+// A gap is an event, and the reader goes on behind it.
+func TestTime04GapsAreEvents(t *testing.T) {
+	r := timeRig(t, memory.Options{MaxMessages: 2}, nil)
+	rd := r.get("channel=a")
+	begin := rd.want("subscribed").last
+	_ = rd.conn.Close()
+	for i := range 5 {
+		r.publish("a", "e", fmt.Sprint(i))
+	}
+	r = r.another() // which has nothing in memory
+	stream, _, _ := strings.Cut(begin, ":")
+	for id, code := range map[string]pusher.FailureCode{
+		begin:                        pusher.PositionExpired,
+		"another:1":                  pusher.StreamReset,
+		stream + ":99":               pusher.ContinuityUnverifiable,
+		stream + ":9007199254740991": pusher.ContinuityUnverifiable,
+	} {
+		rd := r.get("channel=a", "Last-Event-ID: "+id)
+		var live string
+		var told []failure
+		for range 3 { // gap, subscribed and resumed, in whatever order is true
+			switch e := rd.next(); e.kind {
+			case "gap":
+				var f failure
+				if err := json.Unmarshal([]byte(e.data), &f); err != nil {
+					t.Fatal(err)
+				}
+				told = append(told, f)
+				live = e.last
+			case "subscribed", "resumed":
+				if e.last != "" {
+					live = e.last
+				}
+			default:
+				t.Fatalf("%s: got %+v", id, e)
+			}
+		}
+		if len(told) != 1 || told[0].Code != string(code) || told[0].Channel != "a" {
+			t.Errorf("%s: told %+v, want one %s", id, told, code)
+		}
+		if live != stream+":5" {
+			t.Errorf("%s: the id is %q then, want where it is live", id, live)
+		}
+		r.publish("b", "e", "elsewhere")
+		_ = rd.conn.Close()
+	}
+	if got := r.number("sockudo_resumes_total", "outcome", "position_expired"); got != 1 {
+		t.Errorf("%v resumes had expired", got)
+	}
+}
+
+// A reader may begin with a part of the past, with a number of events, a time, or the newest of
+// each value.
+func TestTime04BeginsWithThePast(t *testing.T) {
+	r := timeRig(t, memory.Options{}, func(o *Options, a *appT) {
+		a.Delta.Path, o.Filters = "k", true
+	})
+	for i := range 4 {
+		r.publish("a", "e", fmt.Sprintf(`{"k":%d,"n":%d}`, i%2, i))
+	}
+	numbers := func(rd *reader, n int) (got []int) {
+		for range n {
+			var m message
+			var d struct{ N int }
+			e := rd.want("e")
+			_ = json.Unmarshal([]byte(e.data), &m)
+			_ = json.Unmarshal([]byte(m.str()), &d)
+			got = append(got, d.N)
+		}
+		return got
+	}
+	for since, want := range map[string][]int{"3": {1, 2, 3}, "1h": {0, 1, 2, 3}, "latest": {2, 3}} {
+		rd := r.get("channel=a&since=" + since)
+		if e := rd.want("subscribed"); e.last != "" {
+			t.Errorf("%s: it has the id %q before it has the past", since, e.last)
+		}
+		if got := numbers(rd, len(want)); !cmp.Equal(got, want) {
+			t.Errorf("%s: got %v, want %v", since, got, want)
+		}
+		end := "rewind_complete"
+		if since == "latest" {
+			end = "snapshot_complete"
+		}
+		if e := rd.want(end); !strings.HasPrefix(e.data, `{"channel":"a",`) {
+			t.Errorf("%s ends with %s", since, e.data)
+		}
+		_ = rd.conn.Close()
+	}
+	rd := r.get("channel=a&filter=" + url.QueryEscape(`{"events":["wanted"]}`))
+	rd.want("subscribed")
+	r.publish("a", "e", "{}")
+	r.publish("a", "wanted", "{}")
+	rd.want("wanted")
+}
+
+// What is asked wrongly is answered in words before there is a stream.
+func TestTime04Refusals(t *testing.T) {
+	r := timeRig(t, memory.Options{}, func(_ *Options, a *appT) {
+		a.Origins = []string{"https://good.example"}
+		a.Limits.MaxConnections = 2
+	})
+	soon := time.Now().Add(time.Minute).Unix()
+	signed := func(expires int64, names ...string) string {
+		return "&expires=" + fmt.Sprint(expires) + "&token=" + pusher.SignEvents("key", "secret", names, expires)
+	}
+	many := strings.Repeat("&channel=x", 10000)
+	lots := ""
+	for i := range 200 {
+		lots += fmt.Sprintf("&channel=c%d", i)
+	}
+	for name, c := range map[string]struct {
+		query  string
+		lines  []string
+		status int
+		code   string
+		says   string
+	}{
+		"no channel":             {"", nil, 400, "invalid_input", "channel is missing"},
+		"an empty name":          {"channel=", nil, 400, "invalid_input", "channel"},
+		"a bad name":             {"channel=%0a", nil, 400, "invalid_input", "channel"},
+		"a long name":            {"channel=" + strings.Repeat("x", 300), nil, 400, "invalid_input", "limit is 200"},
+		"the same twice":         {"channel=a&channel=a", nil, 400, "invalid_input", "twice"},
+		"ten thousand":           {"channel=a" + many, nil, 400, "invalid_input", "channel"},
+		"two hundred":            {lots[1:], nil, 400, "invalid_input", "more than 100"},
+		"an unknown parameter":   {"channel=a&chanel=b", nil, 400, "invalid_input", "chanel"},
+		"since twice":            {"channel=a&since=1&since=2", nil, 400, "invalid_input", "since"},
+		"an absurd number":       {"channel=a&since=99999999999999999999", nil, 400, "invalid_input", "since"},
+		"none":                   {"channel=a&since=0", nil, 400, "invalid_input", "since"},
+		"a negative time":        {"channel=a&since=-3s", nil, 400, "invalid_input", "since"},
+		"an absurd time":         {"channel=a&since=1000000h", nil, 400, "invalid_input", "since"},
+		"a word":                 {"channel=a&since=yesterday", nil, 400, "invalid_input", "since"},
+		"a forged id":            {"channel=a", []string{"Last-Event-ID: x:y"}, 400, "invalid_input", "Last-Event-ID"},
+		"an id without stream":   {"channel=a&since=:4", nil, 400, "invalid_input", "since"},
+		"a serial too large":     {"channel=a&since=s:9007199254740992", nil, 400, "invalid_input", "since"},
+		"an id of one channel":   {"channel=a&channel=b&since=s:4", nil, 400, "invalid_input", "since"},
+		"an id of others":        {"channel=a&channel=b&since=s:4,4%3B00000000", nil, 400, "invalid_input", "since"},
+		"a long id":              {"channel=a", []string{"Last-Event-ID: s:" + strings.Repeat("1", 3000)}, 400, "invalid_input", "Last-Event-ID"},
+		"a bad filter":           {"channel=a&filter=7", nil, 400, "invalid_input", "filter"},
+		"presence":               {"channel=presence-a" + signed(soon, "presence-a"), nil, 403, "forbidden", "presence-a"},
+		"encrypted":              {"channel=private-encrypted-a" + signed(soon, "private-encrypted-a"), nil, 403, "forbidden", "private-encrypted-a"},
+		"of a user":              {"channel=%23server-to-user-a", nil, 403, "forbidden", "#server-to-user-a"},
+		"private without token":  {"channel=private-a", nil, 401, "auth_failed", "token is missing"},
+		"a wrong token":          {"channel=private-a&expires=" + fmt.Sprint(soon) + "&token=00", nil, 401, "auth_failed", "signature"},
+		"of another channel":     {"channel=private-a" + signed(soon, "private-b"), nil, 401, "auth_failed", "signature"},
+		"of two that are joined": {"channel=private-a&channel=private-b" + signed(soon, "private-a,private-b"), nil, 401, "auth_failed", "signature"},
+		"in another order":       {"channel=private-a&channel=b" + signed(soon, "b", "private-a"), nil, 401, "auth_failed", "signature"},
+		"an old token":           {"channel=private-a" + signed(time.Now().Unix()-1, "private-a"), nil, 401, "auth_failed", "expired"},
+		"a token for ever":       {"channel=private-a" + signed(time.Now().Add(25*time.Hour).Unix(), "private-a"), nil, 401, "auth_failed", "a day"},
+		"a strange page":         {"channel=a", []string{"Origin: https://evil.example"}, 403, "forbidden", "allowed_origins"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rd := getEvents(t, strings.TrimPrefix(r.server.URL, "http://"), "GET /app/key/events?"+c.query, c.lines...)
+			if got := rd.refused(c.status, c.code); !strings.Contains(got, c.says) {
+				t.Errorf("says %q, want it to name %q", got, c.says)
+			}
+			if rd.resp.Header.Get("Access-Control-Allow-Origin") != "" {
+				t.Error("a page may read it that did not ask, or must not")
+			}
+		})
+	}
+	address := strings.TrimPrefix(r.server.URL, "http://")
+	getEvents(t, address, "GET /app/nobody/events?channel=a").refused(404, "not_found")
+	getEvents(t, address, "GET /app/off-key/events?channel=a").refused(403, "forbidden")
+	getEvents(t, address, "POST /app/key/events?channel=a", "Content-Length: 0").refused(405, "method_not_allowed")
+	if got := r.number("sockudo_connected"); got != 0 {
+		t.Errorf("%v connections are left", got)
+	}
+
+	good := "Origin: https://good.example"
+	pre := getEvents(t, address, "OPTIONS /app/key/events?channel=a", good, "Access-Control-Request-Method: GET", "Access-Control-Request-Headers: last-event-id")
+	if h := pre.resp.Header; pre.resp.StatusCode != 204 || h.Get("Access-Control-Allow-Origin") != "https://good.example" ||
+		!strings.Contains(h.Get("Access-Control-Allow-Headers"), "Last-Event-ID") || h.Get("Access-Control-Allow-Methods") != "GET" || h.Get("Vary") != "Origin" {
+		t.Errorf("preflight: %s %v", pre.resp.Status, h)
+	}
+	private := r.get("channel=b&channel=private-a"+signed(soon, "b", "private-a"), good)
+	private.want("subscribed")
+	private.want("subscribed")
+	r.publish("private-a", "e", "secret")
+	private.takes(1)
+	r.connect()
+	over := r.get("channel=a", good)
+	if over.refused(503, "service_unavailable"); over.resp.Header.Get("Retry-After") == "" || over.resp.Header.Get("Access-Control-Allow-Origin") == "" {
+		t.Errorf("over the limit: %v", over.resp.Header)
+	}
+	for reason, status := range map[string]string{"quota": "503", "auth": "401", "request": "400", "origin": "403"} {
+		if got := r.number("sockudo_connections_refused_total", "reason", reason, "code", status); got == 0 {
+			t.Errorf("no refusal by %s was counted", reason)
+		}
+	}
+}
+
+// A reader that does not read is closed with what an overflow says, and hurts nobody.
+func TestTime04SlowReader(t *testing.T) {
+	r := timeRig(t, memory.Options{}, func(o *Options, _ *appT) {
+		o.QueueFrames, o.QueueBytes, o.SendBuffer = 16, 64<<10, 4096
+	})
+	conn, err := net.Dial("tcp", strings.TrimPrefix(r.server.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.(*net.TCPConn).SetReadBuffer(4096)
+	fmt.Fprint(conn, "GET /app/key/events?channel=a&channel=b HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	eventually(t, "it is subscribed", func() bool { return r.readers("b") == 1 })
+	bystander := r.get("channel=a")
+	bystander.want("subscribed")
+	data := strings.Repeat("x", 8000)
+	n := 0
+	for ; r.number("sockudo_slow_sockets_closed_total") == 0; n++ {
+		r.publish("a", "e", data)
+		if got, _ := bystander.takes(1); len(got) != 1 {
+			t.Fatal("the bystander got nothing")
+		}
+	}
+	text, err := io.ReadAll(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	end := string(text[strings.LastIndex(string(text), "event: "):])
+	if !strings.HasPrefix(end, "event: error\ndata: {\"code\":4100,") || !strings.HasSuffix(end, "}\n\n") {
+		t.Errorf("it ends with %q", end)
+	}
+}
+
+// A gateway that stops asks readers to come back, and they go on elsewhere.
+func TestTime04Drain(t *testing.T) {
+	r := timeRig(t, memory.Options{}, nil)
+	other := r.another()
+	rd := r.get("channel=a&channel=b")
+	rd.want("subscribed")
+	last := rd.want("subscribed").last
+	r.publish("a", "e", "1")
+	_, last = rd.takes(1)
+	r.hub.Drain(t.Context(), time.Millisecond)
+	e := rd.want("reconnect")
+	if !strings.Contains(e.data, "4200") || e.retry != "100" || e.last != last {
+		t.Errorf("asked with %+v after %q", e, last)
+	}
+	<-rd.ended
+	r.get("channel=a").refused(503, "service_unavailable")
+	r.publish("b", "e", "2")
+	back := other.get("channel=a&channel=b", "Last-Event-ID: "+last)
+	var got []string
+	for len(got) == 0 {
+		if e := back.next(); e.kind == "e" {
+			got = append(got, e.data)
+		} else if e.kind == "gap" {
+			t.Fatalf("got %+v", e)
+		}
+	}
+}
+
+// Heartbeats are comments, whether or not anything is published.
+func TestTime04Heartbeats(t *testing.T) {
+	r := timeRig(t, memory.Options{}, func(o *Options, _ *appT) { o.ActivityTimeout = 10 * time.Second })
+	conn, err := net.Dial("tcp", strings.TrimPrefix(r.server.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprint(conn, "GET /app/key/events?channel=a HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	eventually(t, "it is subscribed", func() bool { return r.readers("a") == 1 })
+	br := bufio.NewReader(conn)
+	for line := ""; !strings.HasPrefix(line, "data: "); {
+		if line, err = br.ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, _ = br.ReadString('\n')
+	for range 3 {
+		r.clock.Add(int64(5 * time.Second))
+		r.hub.sweep(r.hub.opt.Now())
+		if line, err := br.ReadString('\n'); line != ":\n" {
+			t.Fatalf("got %q, %v, want a comment", line, err)
+		}
+		_, _ = br.ReadString('\n')
+	}
+	r.hub.sweep(r.hub.opt.Now())
+	// One who talks on is not listened to for long.
+	_, _ = conn.Write(make([]byte, 2*maxIdleTalk))
+	if rest, _ := io.ReadAll(br); len(rest) != 0 {
+		t.Errorf("got %q", rest)
+	}
+}
+
+// An app that closes connections which are not authorized has no streams that are not.
+func TestTime04AuthorizedStreamsOnly(t *testing.T) {
+	r := timeRig(t, memory.Options{}, func(_ *Options, a *appT) { a.AuthTimeout = time.Minute })
+	r.get("channel=a").refused(401, "auth_failed")
+	soon := time.Now().Add(time.Minute).Unix()
+	r.get(fmt.Sprintf("channel=a&expires=%d&token=%s", soon, pusher.SignEvents("key", "secret", []string{"a"}, soon))).want("subscribed")
+}
+
+// A cache channel gives its last event to who begins, and not to who comes back to it.
+func TestTime04CacheChannel(t *testing.T) {
+	r := timeRig(t, memory.Options{}, nil)
+	rd := r.get("channel=cache-a")
+	rd.want("subscribed")
+	if e := rd.want("cache_miss"); e.data != `{"channel":"cache-a"}` {
+		t.Errorf("missed with %s", e.data)
+	}
+	r.publish("cache-a", "e", "1")
+	_, last := rd.takes(1)
+	rd = r.get("channel=cache-a")
+	begin := rd.want("subscribed").last
+	if _, at := rd.takes(1); at != begin || at != last {
+		t.Errorf("the id is %q, then %q, want %q", begin, at, last)
+	}
+	rd = r.get("channel=cache-a", "Last-Event-ID: "+last)
+	rd.want("subscribed")
+	rd.want("resumed")
+}
+
+// another is a second gateway on the same log.
+func (r *rig) another() *rig {
+	r.t.Helper()
+	other := newRig(r.t, func(o *Options, a *appT) {
+		o.Feed, o.History, o.Publisher = r.log, r.log, r.log
+		*a = *r.app
+	})
+	_ = other.log.Close()
+	other.log = r.log
+	return other
+}
+
+// number is the sum of a metric; labels are names and values.
+func (r *rig) number(name string, labels ...string) float64 {
+	r.t.Helper()
+	want := map[string]string{}
+	for i := 0; i < len(labels); i += 2 {
+		want[labels[i]] = labels[i+1]
+	}
+	return metricValue(r.t, r.registry, name, want)
+}
+
+// readers is how many have a channel here.
+func (r *rig) readers(channel string) (n int) {
+	r.hub.mu.Lock()
+	defer r.hub.mu.Unlock()
+	if c := r.hub.channels[channelKey{r.app.ID, channel}]; c != nil {
+		n = c.refs
+	}
+	return n
+}
+
+// Readers of several channels that lose their connections at random, and come back to either of
+// two gateways with the last id that they have, get every event once and in order.
+func TestTime04EachOnceAcrossReconnects(t *testing.T) {
+	seed := time.Now().UnixNano()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(uint64(seed), 4))
+	one := timeRig(t, memory.Options{}, func(_ *Options, a *appT) { a.Recovery.MaxEvents = 1000 })
+	gateways := []*rig{one, one.another()}
+	for _, channels := range [][]string{{"a"}, {"a", "b", "c"}} {
+		query := "channel=" + strings.Join(channels, "&channel=")
+		want, got, last := map[string][]string{}, map[string][]string{}, ""
+		count := 0
+		rd := one.get(query)
+		for range channels {
+			last = rd.want("subscribed").last
+		}
+		for round := range 40 {
+			for range random.IntN(20) {
+				ch := channels[random.IntN(len(channels))]
+				count++
+				one.publish(ch, "e", fmt.Sprint(count))
+				want[ch] = append(want[ch], fmt.Sprint(count))
+			}
+			for read, most := 0, random.IntN(25); read < most || round == 39; read++ {
+				if size(got) == count {
+					break
+				}
+				e := rd.next()
+				if e.last != "" {
+					last = e.last
+				}
+				switch e.kind {
+				case "e":
+					var m message
+					_ = json.Unmarshal([]byte(e.data), &m)
+					got[m.Channel] = append(got[m.Channel], m.str())
+				case "subscribed", "resumed":
+				default:
+					t.Fatalf("got %+v", e)
+				}
+			}
+			if round < 39 {
+				_ = rd.conn.Close()
+				rd = gateways[random.IntN(2)].get(query, "Last-Event-ID: "+last)
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%v (-published +read):\n%s", channels, diff)
+		}
+		_ = rd.conn.Close()
+	}
+}
+
+func size(of map[string][]string) (n int) {
+	for _, all := range of {
+		n += len(all)
+	}
+	return n
+}

@@ -1,0 +1,122 @@
+package pusher
+
+import (
+	"bytes"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// controlEvents are the types of what the server itself says in an event stream, by the name
+// that a [Control] has.
+var controlEvents = map[string]string{
+	"subscription_succeeded": "subscribed", "resume_failed": "gap", "resume_success": "resumed",
+}
+
+// ownTypes are the types of events that a publisher cannot use: those of the server, and
+// those that browsers give to events of their own.
+var ownTypes = []string{
+	"subscribed", "gap", "resumed", "rewind_complete", "snapshot_complete", "conflated", "cache_miss", "subscription_count",
+	"reconnect", "error", "open", "message",
+}
+
+// EventType is the type that an event with this name has in an event stream, empty for one
+// that has none and is a message: its name has a line end in it, or is one of the server's.
+func EventType(name string) string {
+	if strings.ContainsAny(name, "\r\n") || slices.Contains(ownTypes, name) {
+		return ""
+	}
+	return name
+}
+
+// AppendEventFields appends an event of an event stream without its id. Each line of the data
+// has a field of its own.
+func AppendEventFields(dst []byte, kind string, data []byte) []byte {
+	dst = appendEventType(dst, kind)
+	for len(data) > 0 {
+		line := data
+		if i := bytes.IndexAny(data, "\r\n"); i >= 0 {
+			line = data[:i]
+			if data[i] == '\r' && i+1 < len(data) && data[i+1] == '\n' {
+				i++
+			}
+			data = data[i+1:]
+		} else {
+			data = nil
+		}
+		dst = append(dst, "data: "...)
+		dst = append(append(dst, line...), '\n')
+	}
+	return append(dst, '\n')
+}
+
+func appendEventType(dst []byte, kind string) []byte {
+	if kind == "" {
+		return dst
+	}
+	dst = append(dst, "event: "...)
+	return append(append(dst, kind...), '\n')
+}
+
+// AppendEvent appends an event of a channel as an event stream has it, without its id: the
+// data is the bare text of V2.
+func AppendEvent(dst []byte, f *EventFrame) []byte {
+	dst = appendEventType(dst, EventType(f.Event))
+	dst = append(dst, "data: "...)
+	begin := len(dst)
+	dst = AppendBare(dst, Events, f)
+	if bytes.IndexAny(dst[begin:], "\r\n") < 0 {
+		return append(dst, "\n\n"...)
+	}
+	// JSON that a client wrote travels as it is, with the lines that it has.
+	text := bytes.Clone(dst[begin:])
+	return AppendEventFields(dst[:begin-len("data: ")], "", text)
+}
+
+// AppendEventID appends the field that says where the reader is; places is from
+// [AppendPlaces].
+func AppendEventID(dst []byte, places string) []byte {
+	if places == "" {
+		return dst
+	}
+	dst = append(dst, "id: "...)
+	return append(append(dst, places...), '\n')
+}
+
+// appendControlEvent appends what the server itself says. The channel is a member of the data
+// whatever that is.
+func appendControlEvent(dst []byte, c *Control) []byte {
+	object := []byte(c.Text)
+	if c.Object != nil {
+		object = c.Object
+	}
+	kind := c.Event
+	if own, ok := controlEvents[kind]; ok {
+		kind = own
+	}
+	if c.Channel == "" || bytes.HasPrefix(object, []byte(`{"channel":`)) {
+		return AppendEventFields(dst, kind, object)
+	}
+	data := AppendString(append(make([]byte, 0, len(object)+len(c.Channel)+64), `{"channel":`...), c.Channel)
+	if c.StreamID != "" {
+		data = AppendString(append(data, `,"stream_id":`...), c.StreamID)
+		data = strconv.AppendUint(append(data, `,"serial":`...), c.Serial, 10)
+	}
+	if rest := bytes.TrimPrefix(object, []byte("{")); len(rest) > 1 {
+		data = append(append(data, ','), rest...)
+	} else {
+		data = append(data, '}')
+	}
+	return AppendEventFields(dst, kind, data)
+}
+
+// AppendStreamEnd appends the last event of a stream that the server ends: `reconnect` when
+// the reader shall come back at once, else `error`. It says after how long browsers come back.
+func AppendStreamEnd(dst []byte, code CloseCode, reason string) []byte {
+	kind, retry := "error", "5000"
+	if code >= 4200 && code < 4300 {
+		kind, retry = "reconnect", "100"
+	}
+	dst = append(append(append(dst, "retry: "...), retry...), '\n')
+	return AppendEventFields(dst, kind, AppendErrorData(nil, ErrorCode(code), reason))
+}

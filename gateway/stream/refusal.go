@@ -1,0 +1,80 @@
+package stream
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+
+	"github.com/sluicehq/sluice/gateway/pusher"
+)
+
+// Refusal is why a request is not granted; nil grants it.
+type Refusal struct {
+	Status int
+	// Reason is the label of a metric, Code the one of the answer, Text says it in words.
+	Reason, Code, Text string
+}
+
+// Refusals are all of them, for the metric.
+var Refusals = [...]Refusal{
+	{Status: http.StatusNotFound, Reason: "unknown_key"}, {Status: http.StatusForbidden, Reason: "app_disabled"},
+	{Status: http.StatusForbidden, Reason: "origin"}, {Status: http.StatusForbidden, Reason: "not_local"},
+	{Status: http.StatusServiceUnavailable, Reason: "quota"}, {Status: http.StatusServiceUnavailable, Reason: "stopping"},
+	{Status: http.StatusServiceUnavailable, Reason: "unavailable"}, {Status: http.StatusNotFound, Reason: "unavailable"},
+	{Status: http.StatusMethodNotAllowed, Reason: "method"}, {Status: http.StatusBadRequest, Reason: "request"},
+	{Status: http.StatusUnauthorized, Reason: "auth"}, {Status: http.StatusForbidden, Reason: "channel"},
+	{Status: http.StatusUnprocessableEntity, Reason: "disabled"}, {Status: http.StatusHTTPVersionNotSupported, Reason: "takeover"},
+}
+
+// Refusals that always say the same.
+var (
+	Stopping = &Refusal{http.StatusServiceUnavailable, "stopping", "service_unavailable", "this server is stopping"}
+	NotTaken = &Refusal{http.StatusHTTPVersionNotSupported, "takeover", "unsupported_encoding",
+		"event streams take a connection of HTTP/1.1 of their own"}
+)
+
+// OfClose is the answer where a WebSocket would be closed with a code, nil for none.
+func OfClose(code pusher.CloseCode, reason, text string) *Refusal {
+	if code == 0 {
+		return nil
+	}
+	r := &Refusal{http.StatusForbidden, reason, "forbidden", text}
+	switch code {
+	case pusher.CloseNoSuchApp:
+		r.Status, r.Code = http.StatusNotFound, "not_found"
+	case pusher.CloseOverQuota:
+		r.Status, r.Code = http.StatusServiceUnavailable, "service_unavailable"
+	}
+	if text == "" {
+		r.Text = code.Message()
+	}
+	return r
+}
+
+// NotAttached is the answer when a channel cannot be followed.
+func NotAttached(status int, text string) *Refusal {
+	if status == http.StatusNotFound {
+		return &Refusal{status, "unavailable", "not_found", text}
+	}
+	return &Refusal{http.StatusServiceUnavailable, "unavailable", "service_unavailable", text}
+}
+
+func wrong(format string, args ...any) *Refusal {
+	return &Refusal{http.StatusBadRequest, "request", "invalid_input", fmt.Sprintf(format, args...)}
+}
+
+// Answer sends it, in the form that the HTTP API has for errors.
+func (no *Refusal) Answer(w http.ResponseWriter) {
+	switch no.Status {
+	case http.StatusServiceUnavailable:
+		w.Header().Set("Retry-After", "1")
+	case http.StatusMethodNotAllowed:
+		w.Header().Set("Allow", "GET, OPTIONS")
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(no.Status)
+	body := pusher.AppendString([]byte(`{"error":`), no.Text)
+	body = append(pusher.AppendString(append(body, `,"code":`...), no.Code), `,"status":`...)
+	_, _ = w.Write(append(strconv.AppendInt(body, int64(no.Status), 10), '}'))
+}

@@ -1,0 +1,58 @@
+package gateway_test
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/gateway"
+)
+
+// TestTime04StreamThroughTheNode: a stream below the prefix of all paths, on a node that stops
+// while it is open; what is no stream stays what it was.
+func TestTime04StreamThroughTheNode(t *testing.T) {
+	r := run(t, func(o *gateway.Options) { o.PathPrefix = "/realtime" })
+	base := "http://" + r.Addr() + "/realtime/app/key/events"
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Get(base + "?channel=a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	in := bufio.NewReader(resp.Body)
+	until := func(line string) {
+		t.Helper()
+		for got := ""; got != line+"\n"; {
+			if got, err = in.ReadString('\n'); err != nil {
+				t.Fatalf("waiting for %q: %v", line, err)
+			}
+		}
+	}
+	until("event: subscribed")
+	ev := &broker.Event{Name: "hello", Data: []byte("x"), Origin: broker.OriginHTTP}
+	if _, err := r.log.Publish(context.Background(), "app", broker.Outgoing{Channel: "a", Event: ev}); err != nil {
+		t.Fatal(err)
+	}
+	until("event: hello")
+	for _, c := range []struct {
+		method, path, body string
+		status             int
+	}{
+		{http.MethodGet, base, "", 400}, {http.MethodGet, base + "/x?channel=a", "", 426}, {http.MethodPost, base + "?channel=a", "{}", 405},
+		{http.MethodOptions, base, "", 204}, {http.MethodHead, base + "?channel=a", "", 405},
+		{http.MethodGet, "http://" + r.Addr() + "/app/key/events?channel=a", "", 404},
+	} {
+		if status, text := r.request(c.method, c.path, c.body); status != c.status {
+			t.Errorf("%s %s answers %d %s, want %d", c.method, c.path, status, text, c.status)
+		}
+	}
+	r.stop()
+	until("event: reconnect")
+	if rest, err := io.ReadAll(in); err != nil || !strings.HasPrefix(string(rest), `data: {"code":4200,`) {
+		t.Errorf("it ends with %q, %v", rest, err)
+	}
+}

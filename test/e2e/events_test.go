@@ -1,0 +1,121 @@
+package e2e
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// dispatched is an event as the EventSource of a browser has it.
+type dispatched struct {
+	Type, ID, Text string
+	Closed         bool
+	Data           struct {
+		Channel, Data string
+		Recovered     []struct{ Replayed int }
+	}
+}
+
+// TestTime04BrowserComesBackAfterARestart has a stock EventSource in Chromium read two channels
+// of a server that is killed and comes back: it gets what was published, each once, also what
+// was published while it was away, and is never told that it missed something.
+func TestTime04BrowserComesBackAfterARestart(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := serve(t, dir, config(dir))
+	board := newSwitchboard(t, s.HTTP)
+	page := "http://" + board.Addr().String()
+	browser := script(t, "events.mjs", page+"/", "/app/app-key/events?channel=orders&channel=news", "note")
+	publish := func(channel, data string) {
+		t.Helper()
+		if err := publishSigned(http.DefaultClient, s.HTTP, channel, "note", data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until := func(kind string) dispatched {
+		t.Helper()
+		for {
+			var e dispatched
+			browser.line(&e)
+			switch {
+			case e.Type == kind:
+				return e
+			case e.Type == "gap", e.Closed:
+				t.Fatalf("got %+v", e)
+			}
+		}
+	}
+	until("subscribed")
+	until("subscribed")
+	publish("orders", "1")
+	if e := until("note"); e.Data.Channel != "orders" || e.Data.Data != "1" || e.ID == "" {
+		t.Fatalf("got %+v", e)
+	}
+	s.kill()
+	until("error") // it has noticed, and tries again by itself
+	s = serve(t, dir, config(dir))
+	publish("orders", "2")
+	publish("news", "3")
+	publish("orders", "4")
+	board.to.Store(&s.HTTP)
+	got := map[string][]string{}
+	for range 3 {
+		e := until("note")
+		got[e.Data.Channel] = append(got[e.Data.Channel], e.Data.Data)
+	}
+	if fmt.Sprint(got) != "map[news:[3] orders:[2 4]]" {
+		t.Errorf("got %v", got)
+	}
+	publish("news", "5")
+	if e := until("note"); e.Data.Data != "5" {
+		t.Errorf("then %+v", e)
+	}
+	_ = browser.in.Close()
+	browser.run()
+}
+
+// TestTime04Curl reads a private channel with curl, by an address that `sluice token` signs.
+func TestTime04Curl(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := serve(t, dir, config(dir))
+	if err := publishSigned(http.DefaultClient, s.HTTP, "private-orders", "order", "first"); err != nil {
+		t.Fatal(err)
+	}
+	token := exec.Command(tools.sluice, "token", "private-orders", "--url", "http://"+s.HTTP, "--for", "1m")
+	token.Dir = dir
+	address, err := token.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	curl := exec.CommandContext(t.Context(), "curl", "-sN", strings.TrimSpace(string(address))+"&since=1")
+	out, err := curl.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := curl.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for in := bufio.NewScanner(out); in.Scan(); {
+		lines = append(lines, in.Text())
+		if in.Text() == "event: rewind_complete" {
+			break
+		}
+	}
+	_ = curl.Process.Kill()
+	_ = curl.Wait()
+	var first struct{ Event, Channel, Data string }
+	for i, l := range lines {
+		if l == "event: order" && i+1 < len(lines) {
+			_ = json.Unmarshal([]byte(strings.TrimPrefix(lines[i+1], "data: ")), &first)
+		}
+	}
+	if first.Event != "order" || first.Channel != "private-orders" || first.Data != "first" {
+		t.Errorf("curl shows\n%s", strings.Join(lines, "\n"))
+	}
+}
