@@ -251,7 +251,16 @@ func refusedPlaces(c *coming, t *testing.T, channel string) {
 
 func rewound(c *coming, t *testing.T, channel string) {
 	c.follow(channel)
+	var seen []*pilgrim
+	for _, gate := range []string{c.here, c.there} {
+		p := newPilgrim(c.app, channel)
+		defer p.come(t, gate).leave()
+		seen = append(seen, p)
+	}
 	flood(t, c.here, c.app, channel, 1, 40)
+	for _, p := range seen {
+		eventually(t, "the gateways have what was published", func() bool { return len(p.has(channel)) == 40 })
+	}
 	c.everywhere(func(where, gate string) {
 		for form, want := range map[string]struct {
 			events []string
