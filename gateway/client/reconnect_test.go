@@ -53,7 +53,6 @@ type witness struct {
 	lost      []error
 	recovered int
 	resumed   int
-	completed []string
 }
 
 func (w *witness) status(s client.Status) {

@@ -173,7 +173,10 @@ func (c *traveller) frame(t *rapid.T, f *socket.Frame) {
 		}
 	case "resumed":
 		if c.own = max(c.own, c.began); d.From >= c.began {
-			c.place, c.until, c.own = c.began, c.began, max(c.own, d.From)
+			// Who says to have less than he said before contradicts himself: what he said to
+			// have may come, or not.
+			c.lost = c.lost || d.From < c.own && c.own > c.got
+			c.place, c.until, c.own = c.began, c.began, max(c.got, d.From)
 		} else {
 			c.place, c.until = d.From, c.began
 		}

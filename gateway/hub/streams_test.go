@@ -520,9 +520,9 @@ func TestTime04Drain(t *testing.T) {
 	other := r.another()
 	rd := r.get("channel=a&channel=b")
 	rd.want("subscribed")
-	last := rd.want("subscribed").last
+	rd.want("subscribed")
 	r.publish("a", "e", "1")
-	_, last = rd.takes(1)
+	_, last := rd.takes(1)
 	r.hub.Drain(t.Context(), time.Millisecond)
 	e := rd.want("reconnect")
 	if !strings.Contains(e.data, "4200") || e.retry != "100" || e.last != last {

@@ -65,7 +65,7 @@ func AppendEvent(dst []byte, f *EventFrame) []byte {
 	dst = append(dst, "data: "...)
 	begin := len(dst)
 	dst = AppendBare(dst, Events, f)
-	if bytes.IndexAny(dst[begin:], "\r\n") < 0 {
+	if !bytes.ContainsAny(dst[begin:], "\r\n") {
 		return append(dst, "\n\n"...)
 	}
 	// JSON that a client wrote travels as it is, with the lines that it has.
