@@ -19,6 +19,8 @@ const (
 	// write, so that a burst coalesces but never fills an innocent outbox.
 	roundJobs  = 64
 	roundBytes = 256 << 10
+	// roundWakes bounds those who are let go on through the past in one round.
+	roundWakes = 256
 )
 
 // Prepared is what goes to the subscribers of a channel, in one order: an *[Event], a *[gap]
@@ -55,10 +57,13 @@ type Shard struct {
 	ID   int
 
 	mu    rank.Mutex[rank.Shard]
-	work  sync.Cond // jobs, dirtied or stopping changed
+	work  sync.Cond // jobs, woken, dirtied or stopping changed
 	space sync.Cond // jobs were taken
 	jobs  []job
 	bytes int
+	// woken may go on through the past. They are as many as there are ways, and wait apart from
+	// the publications, which must not wait for them.
+	woken []job
 	// dirtied are outboxes that others have put frames into.
 	dirtied  []*socket.Outbox
 	stopping bool
@@ -100,6 +105,14 @@ func (s *Shard) post(j job) {
 	s.work.Signal()
 }
 
+// wake lets a way go on. It does not wait.
+func (s *Shard) wake(j job) {
+	s.mu.Lock()
+	s.woken = append(s.woken, j)
+	s.mu.Unlock()
+	s.work.Signal()
+}
+
 // Call has the shard's goroutine call f. It waits while the shard is too far behind, so the
 // caller holds no lock.
 func (s *Shard) Call(f func()) { s.post(job{then: f}) }
@@ -127,6 +140,14 @@ func (s *Shard) Waiting() int {
 	return len(s.jobs)
 }
 
+// Woken is the number of ways through the past that wait for their turn.
+func (s *Shard) Woken() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.woken)
+}
+
+// Stop ends Run when nothing waits any more.
 func (s *Shard) Stop() {
 	s.mu.Lock()
 	s.stopping = true
@@ -172,7 +193,7 @@ func (s *Shard) Run() {
 func (s *Shard) next() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for len(s.jobs) == 0 && len(s.dirtied) == 0 {
+	for len(s.jobs) == 0 && len(s.woken) == 0 && len(s.dirtied) == 0 {
 		if s.stopping {
 			return false
 		}
@@ -188,6 +209,11 @@ func (s *Shard) next() bool {
 	clear(s.jobs[rest:])
 	s.jobs = s.jobs[:rest]
 	s.bytes -= size
+	w := min(len(s.woken), roundWakes)
+	s.loop.jobs = append(s.loop.jobs, s.woken[:w]...)
+	rest = copy(s.woken, s.woken[w:])
+	clear(s.woken[rest:])
+	s.woken = s.woken[:rest]
 	s.loop.dirty = append(s.loop.dirty, s.dirtied...)
 	clear(s.dirtied)
 	s.dirtied = s.dirtied[:0]

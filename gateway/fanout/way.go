@@ -75,7 +75,7 @@ type Ending interface {
 
 // Wake lets the shard go on with it.
 func (p *Way) Wake() {
-	p.Shard.post(job{to: &p.Line.Shards[p.Shard.ID], behind: p.Out})
+	p.Shard.wake(job{to: &p.Line.Shards[p.Shard.ID], behind: p.Out})
 }
 
 // travel sets a subscription on its way through the past. The caller holds the lock, and wakes

@@ -246,7 +246,7 @@ func TestTime07NothingTwiceAndNothingMissing(t *testing.T) {
 			return told{&n}
 		}
 		work := func() {
-			for s.shard.Waiting() > 0 {
+			for s.shard.Waiting()+s.shard.Woken() > 0 {
 				s.shard.next()
 				for _, j := range s.shard.loop.jobs {
 					if j.p == nil {

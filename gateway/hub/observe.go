@@ -22,6 +22,7 @@ func (m *Metrics) observe(h *Hub) {
 		{"socket_queue_frames", "Frames that wait for sockets.", prometheus.GaugeValue, func(s *fanout.Shard) float64 { n, _ := s.Writer.Queued(); return float64(n) }},
 		{"socket_queue_bytes", "Bytes that wait for sockets.", prometheus.GaugeValue, func(s *fanout.Shard) float64 { _, n := s.Writer.Queued(); return float64(n) }},
 		{"messages_delivered_total", "Publications queued to sockets, per recipient.", prometheus.CounterValue, func(s *fanout.Shard) float64 { return float64(s.Delivered.Load()) }},
+		{"shard_queue_ways", "Subscriptions that may go on through the past and wait for their turn.", prometheus.GaugeValue, func(s *fanout.Shard) float64 { return float64(s.Woken()) }},
 		{"shard_queue_publications", "Publications that wait for the shards.", prometheus.GaugeValue, func(s *fanout.Shard) float64 { return float64(s.Waiting()) }},
 	} {
 		c.reads = append(c.reads, shardRead{prometheus.NewDesc(m.prefix+d.name, d.help, nil, prometheus.Labels{"port": m.port}), d.kind, d.read})

@@ -90,7 +90,7 @@ func TestThePastIsReadOnceForAllWhoWait(t *testing.T) {
 	if s.pages != 1 {
 		t.Errorf("%d pages were read", s.pages)
 	}
-	if n := s.line.Hall.Shards[0].Waiting(); n != len(ways) {
+	if n := s.line.Hall.Shards[0].Woken(); n != len(ways) {
 		t.Errorf("%d ways were woken, want %d", n, len(ways))
 	}
 }
