@@ -16,7 +16,7 @@ func New[T Item, W comparable](limits Limits) *Backlog[T, W] {
 // come.
 func (b *Backlog[T, W]) Begin(place uint64) []W {
 	b.Window.Begin(place)
-	b.Pages.pages = nil
+	b.Forget(0)
 	return b.serve(func(uint64) bool { return true })
 }
 
@@ -65,9 +65,6 @@ func (b *Backlog[T, W]) Failed(whom func(place uint64) bool) []W {
 	}
 	return b.serve(whom)
 }
-
-// Forget lets go of the pages when nobody is behind any more.
-func (b *Backlog[T, W]) Forget() { b.Pages.pages = nil }
 
 // below are the items at or below a place.
 func below[T Item](items []T, place uint64) []T {

@@ -129,6 +129,16 @@ func TestABacklogHasNoHoles(t *testing.T) {
 				}
 				b.Expire(epoch.Add(time.Duration(rapid.Uint64Range(0, log.last).Draw(rt, "expire")) * time.Second))
 			}
+			sum := 0
+			for i := range b.pages {
+				sum += b.pages[i].size()
+			}
+			if b.PageBytes() != sum {
+				rt.Fatalf("%d bytes in pages, said to be %d", sum, b.PageBytes())
+			}
+			if rapid.IntRange(0, 9).Draw(rt, "forget") == 0 {
+				b.Forget(rapid.IntRange(0, 2).Draw(rt, "but"))
+			}
 			if b.Len() > b.limits.Items || b.Bytes() > b.limits.Bytes || len(b.pages) > maxPages {
 				rt.Fatalf("%d items, %d bytes, %d pages", b.Len(), b.Bytes(), len(b.pages))
 			}

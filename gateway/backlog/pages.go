@@ -23,6 +23,7 @@ type waiter[W comparable] struct {
 // next one, however many they are. The zero value is empty.
 type Pages[T Item, W comparable] struct {
 	pages   []page[T]
+	size    int
 	waiting []waiter[W]
 	reading bool
 }
@@ -90,11 +91,30 @@ func (p *Pages[T, W]) Next() (place uint64, ok bool) {
 
 // keep adds a page, in the place of the oldest one if there are too many.
 func (p *Pages[T, W]) keep(g page[T]) {
-	if len(p.pages) == maxPages {
-		copy(p.pages, p.pages[1:])
-		p.pages = p.pages[:maxPages-1]
-	}
+	p.Forget(maxPages - 1)
 	p.pages = append(p.pages, g)
+	p.size += g.size()
+}
+
+// Forget lets go of the oldest pages but so many.
+func (p *Pages[T, W]) Forget(but int) {
+	n := max(len(p.pages)-but, 0)
+	for i := range n {
+		p.size -= p.pages[i].size()
+	}
+	rest := copy(p.pages, p.pages[n:])
+	clear(p.pages[rest:])
+	p.pages = p.pages[:rest]
+}
+
+// PageBytes is the sum of the sizes of what the pages have.
+func (p *Pages[T, W]) PageBytes() int { return p.size }
+
+func (g *page[T]) size() (n int) {
+	for _, item := range g.items {
+		n += item.Size()
+	}
+	return n
 }
 
 // serve takes those out whose wait is over.

@@ -85,6 +85,12 @@ func (r *Recent) take(place uint64, epoch string, low uint64) ([]*fanout.Way, []
 		through = page.Publications[len(page.Publications)-1].Offset
 	}
 	woken := r.backlog.Read(place, items, through)
+	switch {
+	case len(woken) == 0:
+		r.backlog.Forget(0) // Nobody is there any more who wanted it.
+	case r.library.Bytes.Load() > r.library.Most:
+		r.backlog.Forget(1)
+	}
 	r.count()
 	return woken, items
 }

@@ -138,12 +138,14 @@ func (r *Recent) Expire(now time.Time) {
 	if age := r.app.Recovery.Age; age > 0 {
 		r.backlog.Expire(now.Add(-age))
 	}
+	// Who is behind reads again what is still needed.
+	r.backlog.Forget(0)
 	r.count()
 }
 
 // count tells the library how much is kept. The caller holds the lock.
 func (r *Recent) count() {
-	now := r.backlog.Bytes()
+	now := r.backlog.Bytes() + r.backlog.PageBytes()
 	r.library.Bytes.Add(int64(now - r.bytes))
 	r.bytes = now
 }
