@@ -281,7 +281,8 @@ func TestTime05AGapIsTold(t *testing.T) {
 			if len(got.Gaps) != 1 || got.Gaps[0].Code != c.code || got.Gaps[0].Channel != channel || got.Gaps[0].After != first.Serial {
 				t.Fatalf("got %+v", got)
 			}
-			if c.code == "position_expired" && got.Gaps[0].Most() < 2*most-1 {
+			// The gateway may not have heard of the last ones yet, which come live then.
+			if c.code == "position_expired" && (got.Gaps[0].Most() <= most || got.Gaps[0].Most() > 2*most-1) {
 				t.Errorf("at most %d missed of %d: %+v", got.Gaps[0].Most(), 2*most-1, got.Gaps[0])
 			}
 			if got.Gaps[0].Error() == "" || got.Gaps[0].Reason == "" {
@@ -294,8 +295,11 @@ func TestTime05AGapIsTold(t *testing.T) {
 				}
 			}
 			publish(2*most, 2*most+1)
-			if ev := next(t, one); ev.Data != payload(2*most) {
-				t.Errorf("got %s", ev.Data)
+			// What the gateway had not heard yet when it was subscribed to comes live.
+			for ev := next(t, one); ev.Data != payload(2*most); ev = next(t, one) {
+				if ev.Serial > 0 && ev.Serial <= got.Gaps[0].After {
+					t.Fatalf("got %s", ev.Data)
+				}
 			}
 		})
 	}
