@@ -8,6 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
 // unknownCommand complains about a word that is no command, and says which one may be
@@ -50,7 +52,7 @@ func similar(word string, names []string) []string {
 	best := 1 + max(1, len(word)/3)
 	var out []string
 	for _, name := range names {
-		far := distance(word, name)
+		far := pusher.Edits(word, name, best+1)
 		if strings.HasPrefix(name, word) && len(word) > 1 {
 			far = 1
 		}
@@ -63,28 +65,4 @@ func similar(word string, names []string) []string {
 		}
 	}
 	return out
-}
-
-// distance is how many letters must be inserted, removed, replaced or exchanged with their
-// neighbours to make one word of the other.
-func distance(a, b string) int {
-	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range last {
-		last[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			change := 1
-			if a[i-1] == b[j-1] {
-				change = 0
-			}
-			row[j] = min(last[j]+1, row[j-1]+1, last[j-1]+change)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				row[j] = min(row[j], before[j-2]+1)
-			}
-		}
-		before, last, row = last, row, before
-	}
-	return last[len(b)]
 }

@@ -23,7 +23,7 @@ func Unknown(d Dialect, event string) string {
 	}
 	best, distance := "", 3
 	for _, r := range requests {
-		if n := edits(name, r, distance); n < distance && n < len(r)/2 {
+		if n := Edits(name, r, distance); n < distance && n < len(r)/2 {
 			best, distance = r, n
 		}
 	}
@@ -36,9 +36,9 @@ func Unknown(d Dialect, event string) string {
 	return text + "; the names of events of clients begin with client-"
 }
 
-// edits is the number of letters to insert, remove, change or swap with the next one to
+// Edits is the number of letters to insert, remove, change or swap with the next one to
 // make b of a. It gives up at limit.
-func edits(a, b string, limit int) int {
+func Edits(a, b string, limit int) int {
 	if len(a) > len(b)+limit || len(b) > len(a)+limit {
 		return limit
 	}
