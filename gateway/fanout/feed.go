@@ -1,0 +1,237 @@
+package fanout
+
+import (
+	"slices"
+
+	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/gateway/socket"
+)
+
+const (
+	// pastFrames and pastBytes bound what one socket is sent of the past before others have
+	// their turn, and roundPast what all of a shard are in one round, in bytes: the live
+	// path has to wait for no more than that.
+	pastFrames = 64
+	pastBytes  = 64 << 10
+	roundPast  = 512 << 10
+	// lookCost is what a publication counts besides, also one that is not for the socket.
+	lookCost = 64
+)
+
+// goOn is told that somebody who was waiting for the past need not wait any longer.
+func (s *Shard) goOn(j job) {
+	if j.then != nil {
+		j.then()
+		return
+	}
+	j.to.mu.Lock()
+	i, ok := j.to.index[j.behind]
+	catches := ok && j.to.list[i].state == catching
+	j.to.mu.Unlock()
+	if catches {
+		s.await(j.behind, j.to)
+	}
+}
+
+// await has the shard look at a socket when it has taken what it was sent.
+func (s *Shard) await(o *socket.Outbox, to *Subscribers) {
+	if !slices.Contains(s.loop.behind[o], to) {
+		s.loop.behind[o] = append(s.loop.behind[o], to)
+	}
+	if o.Await() == socket.Wakes {
+		s.loop.dirty = append(s.loop.dirty, o)
+	}
+}
+
+// feed sends a part of the past. It reports whether nothing is left to be sent for now.
+func (s *Shard) feed(o *socket.Outbox, to *Subscribers) bool {
+	to.mu.Lock()
+	defer to.mu.Unlock()
+	i, ok := to.index[o]
+	if !ok || to.list[i].state != catching {
+		return true
+	}
+	sub, p := &to.list[i], to.details[o].past
+	if p.Held.Load() {
+		return true
+	}
+	s.Tell(o, p.notices)
+	p.notices = nil
+	budget := min(pastBytes, s.loop.past)
+	for range pastFrames {
+		if p.Failed.Load() != nil || p.arrived(to) {
+			return s.end(to, sub, p)
+		}
+		if budget <= 0 {
+			break
+		}
+		n, wait, refused := s.step(to, sub, p, budget)
+		budget -= n
+		s.loop.past -= n
+		switch {
+		case wait: // Somebody wakes us.
+			return true
+		case refused:
+			return false
+		}
+	}
+	s.loop.later = append(s.loop.later, job{to: to, behind: o})
+	return true
+}
+
+// step sends the next few publications and returns their bytes. wait says that the log must
+// be read first, refused that the socket has enough.
+func (s *Shard) step(to *Subscribers, sub *subscription, p *Way, budget int) (n int, wait, refused bool) {
+	if p.then > p.until && p.Place >= p.until {
+		p.Place = max(p.Place, p.then)
+	}
+	var room [16]*Event
+	items, reached, ok := p.Line.Past.Next(room[:0], p, len(room))
+	if !ok {
+		return 0, true, false
+	}
+	for _, item := range items {
+		if n > budget {
+			return n, false, false
+		}
+		n += lookCost
+		if item.Pub.Offset > to.last && !p.Latest {
+			break
+		}
+		if p.then > p.until && item.Pub.Offset > p.until && item.Pub.Offset <= p.then {
+			p.Place = item.Pub.Offset
+			continue
+		}
+		if item.reread {
+			// It may have been a base, and travels plain now.
+			p.Kept = false
+		}
+		if item.Pub.Offset <= p.had {
+			to.relive(sub, p, item)
+			p.Place = item.Pub.Offset
+			continue
+		}
+		if !p.allows(item) {
+			p.Failed.Store(p.TooMuch())
+			return n + 1, false, false
+		}
+		size, full := s.replay(to, sub, p, item)
+		if full {
+			return n, false, true
+		}
+		n += size
+		p.Place = item.Pub.Offset
+		p.Last = item.Pub.ID()
+	}
+	if p.through = p.Ending; !p.Latest {
+		reached = min(reached, to.last)
+	}
+	p.Place = max(p.Place, reached)
+	return n + 1, false, false
+}
+
+// replay sends one publication of the past, if it is for the socket.
+func (s *Shard) replay(to *Subscribers, sub *subscription, p *Way, item *Event) (n int, refused bool) {
+	if !p.concerns(to, sub, item) {
+		if p.Kept {
+			to.missed(sub, item)
+		}
+		return 0, false
+	}
+	if p.Seen != "" && item.Pub.ID() == p.Seen {
+		return 0, false
+	}
+	var f, full *socket.Frame
+	if p.Kept {
+		f, full = to.frame(sub, item)
+	} else {
+		f = to.plain(sub, item)
+	}
+	switch sub.out.Trickle(f) {
+	case socket.Refused:
+		return 0, true
+	case socket.Dropped:
+		return 0, false
+	case socket.Wakes:
+		s.loop.dirty = append(s.loop.dirty, sub.out)
+	}
+	if full != nil {
+		var one Tally
+		one.add(f, full)
+		p.Line.sent(&one)
+		to.used(sub)
+	}
+	if p.Kept {
+		to.received(sub, item)
+	}
+	to.reached(sub, item)
+	if p.Sent++; item.Pub.Offset > p.Head {
+		p.Live++
+	}
+	s.Delivered.Add(1)
+	s.hall.Replayed(p.Line.App, len(f.Payload()))
+	return len(f.Bytes()), false
+}
+
+// end makes a subscription live, and tells the client how its way ended.
+func (s *Shard) end(to *Subscribers, sub *subscription, p *Way) bool {
+	f := p.Failed.Load()
+	if f == nil {
+		s.Tell(sub.out, p.Ends.End(p))
+		to.arrive(sub, p)
+		return true
+	}
+	own := max(p.until, p.then)
+	if !p.Latest && p.Place >= own {
+		s.lose(to, sub, p, f)
+		return true
+	}
+	// What it has missed it cannot have; what was published since it subscribed it can.
+	if p.Latest {
+		own = max(own, p.Place)
+	}
+	to.moved(sub, to.epoch, own)
+	s.Tell(sub.out, p.Ends.End(p))
+	p.Ends, p.Place = Silently{}, own
+	p.Failed.Store(nil)
+	p.Latest, p.Kept, p.Most, p.MostBytes, p.Seen, p.Was = false, false, 0, 0, "", ""
+	s.loop.later = append(s.loop.later, job{to: to, behind: sub.out})
+	return true
+}
+
+// lose makes a subscription live of whose own events some cannot be had, as a gap does.
+func (s *Shard) lose(to *Subscribers, sub *subscription, p *Way, f *pusher.ResumeFailure) {
+	to.moved(sub, to.epoch, to.last)
+	frames := p.Ends.End(p)
+	if _, ok := p.Ends.(Silently); ok {
+		frames = []*socket.Frame{FailureFrame(sub.form.Dialect(), f, s.hall.MessageID(), to.places[sub.out].Text())}
+	}
+	if sub.form.Dialect() != pusher.V1 {
+		s.Tell(sub.out, frames)
+	} else if sub.out.End(s.hall.Reconnect) {
+		s.loop.dirty = append(s.loop.dirty, sub.out)
+	}
+	p.Kept = false
+	to.arrive(sub, p)
+}
+
+// interrupt ends the way of a subscription at a gap, and reports whether the client was told
+// of it so. The caller holds the lock.
+func (s *Shard) interrupt(g *gap, to *Subscribers, sub *subscription) bool {
+	p := to.details[sub.out].past
+	p.Failed.Store(gapFailure(p.Line.Name, &g.Gap))
+	to.moved(sub, g.Resume.Epoch, g.Resume.Offset)
+	frames := p.Ends.End(p)
+	s.Tell(sub.out, frames)
+	p.Kept = false
+	p.Line.Past.Leave(p)
+	to.arrive(sub, p)
+	return len(frames) > 0
+}
+
+// Tell sends frames that must come now. Only the shard's goroutine calls it.
+func (s *Shard) Tell(o *socket.Outbox, frames []*socket.Frame) {
+	for _, f := range frames {
+		s.push(o, f)
+	}
+}
