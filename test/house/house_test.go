@@ -72,6 +72,7 @@ var rules = []rule{
 	{pkg: "gateway/webhook", own: []string{"broker", "gateway/app", "gateway/pusher"}, foreign: []string{prometheus}},
 	{pkg: "gateway/socket", own: []string{"broker/rank"}},
 	{pkg: "gateway/socket/websocket", own: []string{"gateway/socket", "broker/rank"}, foreign: []string{flate}},
+	{pkg: "gateway/watch"},
 	{pkg: "gateway/web"},
 	{pkg: "gateway/client", own: []string{"delta", "gateway/app", "gateway/pusher"}, foreign: []string{gws, gjson}},
 	{pkg: "configs", own: []string{"broker/secret"}, foreign: []string{

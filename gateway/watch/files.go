@@ -1,0 +1,121 @@
+package watch
+
+import (
+	"crypto/sha256"
+	"io"
+	"os"
+	"time"
+)
+
+// Files are files that are looked at. The zero value looks at none. It belongs to one
+// goroutine.
+type Files struct {
+	// MaxBytes is how much of each file is looked at; 0 is 16 MiB.
+	MaxBytes int64
+
+	known map[string]state
+	// moving says that the last look found something else than the one before.
+	moving bool
+	// told is what was found at the last change that was reported.
+	told map[string]sum
+}
+
+type sum = [sha256.Size]byte
+
+// state is what a look has found of one file.
+type state struct {
+	// info is nil if there is no such file.
+	info os.FileInfo
+	// read is when what it holds was read.
+	read time.Time
+	sum  sum
+}
+
+// still tells whether a file bears witness itself that it holds what it held.
+func (s *state) still(info os.FileInfo) bool {
+	return s.info != nil && os.SameFile(s.info, info) && s.info.Size() == info.Size() &&
+		s.info.ModTime().Equal(info.ModTime()) && s.read.Sub(info.ModTime()) > coarse
+}
+
+// coarse is how coarse the times of a file system may be: a file that was read so soon after
+// it was written may have been written again since, and bear the same time.
+const coarse = 3 * time.Second
+
+// Changed looks at the files, and tells whether they hold something else than when it last said
+// so, and hold it for the second look in a row. The first look only remembers. Files that cannot
+// be read count as empty ones. now is the time of the look.
+func (f *Files) Changed(now time.Time, paths ...string) bool {
+	first := f.known == nil
+	next := make(map[string]state, len(paths))
+	moved := len(paths) != len(f.known)
+	for _, path := range paths {
+		before, known := f.known[path]
+		s := f.look(path, before, now)
+		next[path] = s
+		moved = moved || !known || s.sum != before.sum
+	}
+	f.known = next
+	if first {
+		f.tell()
+		return false
+	}
+	if moved {
+		f.moving = true
+		return false
+	}
+	if !f.moving {
+		return false
+	}
+	f.moving = false
+	if f.same() {
+		return false // there and back again
+	}
+	f.tell()
+	return true
+}
+
+// look reads a file if it may hold something else than before.
+func (f *Files) look(path string, before state, now time.Time) state {
+	file, err := os.Open(path)
+	if err != nil {
+		return state{}
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	switch {
+	case err != nil || !info.Mode().IsRegular():
+		return state{}
+	case before.still(info):
+		return before
+	}
+	most := f.MaxBytes
+	if most == 0 {
+		most = 16 << 20
+	}
+	h := sha256.New()
+	if _, err := io.Copy(h, io.LimitReader(file, most)); err != nil {
+		return state{}
+	}
+	s := state{info: info, read: now}
+	h.Sum(s.sum[:0])
+	return s
+}
+
+func (f *Files) same() bool {
+	if len(f.told) != len(f.known) {
+		return false
+	}
+	for path, s := range f.known {
+		if told, ok := f.told[path]; !ok || told != s.sum {
+			return false
+		}
+	}
+	return true
+}
+
+func (f *Files) tell() {
+	f.told = make(map[string]sum, len(f.known))
+	for path, s := range f.known {
+		f.told[path] = s.sum
+	}
+}
