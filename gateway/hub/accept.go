@@ -46,6 +46,7 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &Client{
 		hub: h, app: a, dialect: dialect, refused: no.code, id: newSocketID(), address: r.RemoteAddr,
 		shard: h.hall.Shards[int(h.nextShard.Add(1))%len(h.hall.Shards)], began: h.opt.Now(),
+		recovery: recoveryOf(a, dialect),
 	}
 	if at, err := netip.ParseAddrPort(c.address); err == nil {
 		c.asks.Address = h.opt.Network(at.Addr())

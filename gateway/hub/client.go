@@ -59,7 +59,8 @@ type Client struct {
 	mistakes *rate.Limiter
 	pace     pace
 	asks     turns.Asker
-	recovery recovery
+	// recovery is nil for a connection that gets nothing of what it missed.
+	recovery *recovery
 	// places is where the reader of an event stream is; nil for others.
 	places *fanout.Places
 	// pages counts the pages of history that are being read for it.
@@ -76,15 +77,29 @@ type Client struct {
 // membership is a subscription as the connection sees it.
 type membership struct {
 	channel *Channel
-	delta   pusher.DeltaRequest
-	resyncs resyncs
-	// member is the user that the connection is in a presence channel.
-	member string
-	filter *pusher.Filter
+	filter  *pusher.Filter
 	// began is the place from which on it was live first, attach where the client was last
 	// told that it is.
 	began, attach uint64
-	welcomed      bool
+	// rare is nil for most subscriptions, of which there are many.
+	rare     *rare
+	delta    pusher.DeltaRequest
+	welcomed bool
+}
+
+// rare is what few subscriptions have.
+type rare struct {
+	// member is the user that the connection is in a presence channel.
+	member  string
+	resyncs resyncs
+}
+
+// member is the user that the connection is in a presence channel, empty in others.
+func (m *membership) member() string {
+	if m.rare == nil {
+		return ""
+	}
+	return m.rare.member
 }
 
 // send queues a frame for this connection, if that still takes some.
@@ -150,7 +165,7 @@ func (c *Client) leave() {
 
 // drop ends a subscription.
 func (c *Client) drop(m *membership) {
-	m.channel.drop(c, m.member)
+	m.channel.drop(c, m.member())
 	c.setFilter(m, nil)
 }
 

@@ -53,7 +53,7 @@ func (c *Client) clientEvent(f pusher.ClientFrame) {
 		data = []byte("null")
 	}
 	ev := &broker.Event{
-		Name: f.Event, Data: data, Origin: broker.OriginClient, Node: c.hub.opt.Node, UserID: m.member,
+		Name: f.Event, Data: data, Origin: broker.OriginClient, Node: c.hub.opt.Node, UserID: m.member(),
 	}
 	if !c.echoes(f.Echo) {
 		ev.ExcludeSocket = c.id

@@ -8,8 +8,8 @@ import (
 
 // hold has the way of a new subscription wait for a resume, if one is to be expected.
 func (c *Client) hold(p *fanout.Way) bool {
-	r := &c.recovery
-	if !c.recovers() || r.asked || p.Line.Past == nil || c.hub.opt.Now().Sub(c.began) > holdAge {
+	r := c.recovery
+	if r == nil || r.asked || p.Line.Past == nil || c.hub.opt.Now().Sub(c.began) > holdAge {
 		return false
 	}
 	p.Held.Store(true)
@@ -27,7 +27,10 @@ func (c *Client) hold(p *fanout.Way) bool {
 // handling notes that a message of the client is being handled, or no longer: the resume
 // may be the next one.
 func (c *Client) handling(busy bool) {
-	r := &c.recovery
+	r := c.recovery
+	if r == nil {
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.busy = busy; !busy && len(r.held) > 0 && c.hub.opt.Now().Sub(c.began) <= holdAge {
@@ -37,7 +40,7 @@ func (c *Client) handling(busy bool) {
 
 // patient lets the subscriptions go on that waited for a resume which did not come.
 func (c *Client) patient() {
-	r := &c.recovery
+	r := c.recovery
 	r.mu.Lock()
 	if r.busy {
 		r.release.Reset(holdTime)
@@ -50,7 +53,10 @@ func (c *Client) patient() {
 
 // letGo lets all subscriptions go on that are held.
 func (c *Client) letGo() {
-	r := &c.recovery
+	r := c.recovery
+	if r == nil {
+		return
+	}
 	r.mu.Lock()
 	held := r.held
 	r.held = nil

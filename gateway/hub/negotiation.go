@@ -154,7 +154,10 @@ func (c *Client) resync(data string) {
 	c.hub.opt.Metrics.resync(c.app.ID)
 	here := &m.channel.Shards[c.shard.ID]
 	here.Forget(c.sock.Outbox())
-	if m.resyncs.exceeded(c.hub.opt.Now()) {
+	if m.rare == nil {
+		m.rare = &rare{}
+	}
+	if m.rare.resyncs.exceeded(c.hub.opt.Now()) {
 		m.delta = pusher.DeltaRequest{Set: true}
 		here.Reform(c.sock.Outbox(), c.form(m))
 	}

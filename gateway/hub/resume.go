@@ -27,6 +27,14 @@ const (
 	holdAge = 10 * time.Second
 )
 
+// recoveryOf is that of a new connection.
+func recoveryOf(a *app.App, d pusher.Dialect) *recovery {
+	if a == nil || d != pusher.V2 || !a.Recovery.Enabled {
+		return nil
+	}
+	return &recovery{}
+}
+
 // recovery is what a connection wants of the past. It belongs to its reading goroutine,
 // except for what has the lock.
 type recovery struct {
@@ -51,7 +59,7 @@ type parked struct {
 }
 
 // recovers tells whether the connection may get what it missed.
-func (c *Client) recovers() bool { return c.dialect == pusher.V2 && c.app.Recovery.Enabled }
+func (c *Client) recovers() bool { return c.recovery != nil }
 
 // resume serves a resume request.
 func (c *Client) resume(data string) {
@@ -64,7 +72,7 @@ func (c *Client) resume(data string) {
 		c.deny(refusedRecovery, "", pusher.ErrorNoRecovery, "resume: %v", err)
 		return
 	}
-	r := &c.recovery
+	r := c.recovery
 	r.asked, r.was = true, wish.SocketID
 	all := &resuming{client: c, began: c.hub.opt.Now(), pending: 1}
 	for _, at := range wish.Positions {
@@ -106,6 +114,9 @@ func (c *Client) way(m *membership, wish *pusher.Rewind) (*fanout.Way, error) {
 
 // waits tells whether a position was sent ahead of a subscription.
 func (c *Client) waits(m *membership) bool {
+	if c.recovery == nil {
+		return false
+	}
 	_, ok := c.recovery.parked[m.channel.Name]
 	return ok && m.channel.recent != nil
 }
@@ -127,7 +138,7 @@ func (c *Client) park(at pusher.ResumePosition) {
 	if pusher.CheckChannel(at.Channel, c.app.Limits.MaxChannelLength) != nil {
 		return // Nobody subscribes to that, and it may be long.
 	}
-	r, now := &c.recovery, c.hub.opt.Now()
+	r, now := c.recovery, c.hub.opt.Now()
 	if r.parked == nil {
 		r.parked = map[string]parked{}
 	}
@@ -143,6 +154,9 @@ func (c *Client) park(at pusher.ResumePosition) {
 
 // unpark serves the position that waited for a channel.
 func (c *Client) unpark(m *membership) {
+	if c.recovery == nil {
+		return
+	}
 	p, ok := c.recovery.parked[m.channel.Name]
 	if !ok {
 		return

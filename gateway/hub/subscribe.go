@@ -135,14 +135,21 @@ func (c *Client) attach(r *request) *membership {
 		c.hub.unref(ch)
 		return nil
 	}
-	c.joined = append(c.joined, membership{channel: ch, member: r.member.ID})
+	m := membership{channel: ch}
+	if r.member.ID != "" {
+		m.rare = &rare{member: r.member.ID}
+	}
+	c.joined = append(c.joined, m)
 	return &c.joined[len(c.joined)-1]
 }
 
 // agree gives the subscription what was asked for, and the request its old filter, which is
 // in use until the new one is in its place.
 func (c *Client) agree(m *membership, r *request) {
-	m.delta, m.resyncs = r.Delta, resyncs{}
+	m.delta = r.Delta
+	if m.rare != nil {
+		m.rare.resyncs = resyncs{}
+	}
 	c.filters.Swap(r.filter, m.filter)
 	m.filter, r.filter = r.filter, m.filter
 }
