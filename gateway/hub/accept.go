@@ -51,8 +51,8 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if at, err := netip.ParseAddrPort(c.address); err == nil {
 		c.asks.Address = h.opt.Network(at.Addr())
 	}
-	c.delta.quirk = quirkOf(r.URL.Query().Get("client"))
-	c.delta.usable = c.delta.quirk.decodes
+	c.delta.quirk = pusher.QuirkOf(r.URL.Query().Get("client"))
+	c.delta.usable = c.delta.quirk.Decodes
 	c.silent = r.URL.Query().Get("echo_messages") == "false"
 	c.deflates = h.opt.Compression && no.code == 0 && websocket.AcceptsDeflate(r.Header)
 	upgrader := h.upgraders[0]
@@ -170,7 +170,10 @@ func (h *Hub) start(c *Client, wire *websocket.Wire, reason string) {
 	} else {
 		c.established()
 	}
-	go c.run()
+	go func() {
+		defer c.ended()
+		c.ws.ReadLoop()
+	}()
 }
 
 func (h *Hub) hijack(w http.ResponseWriter) (net.Conn, []byte, error) {

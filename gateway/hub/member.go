@@ -20,8 +20,8 @@ func (c *Client) takeMember(r *request) bool {
 	switch {
 	case r.HasChannelData:
 		*m, err = pusher.ParseMember(r.ChannelData, limit)
-	case c.user != "":
-		m.ID, m.Info, err = c.user, c.info, c.infoErr
+	case c.signed != nil:
+		m.ID, m.Info, err = c.signed.user, c.signed.info, c.signed.infoErr
 	default:
 		err = errors.New("channel_data is missing, and this connection is not signed in")
 	}

@@ -15,10 +15,10 @@ type deltaState struct {
 	// chosen is the format of the socket, unset before it has enabled deltas.
 	chosen app.Algorithm
 	// quirk is that of the client's library.
-	quirk quirk
+	quirk pusher.Quirk
 	// usable are the formats that the client lists and that its library
 	// decodes.
-	usable algorithms
+	usable pusher.Algorithms
 	// recent bounds the channels with bases; nil while the connection has no
 	// more than the limit.
 	recent *fanout.Recency
@@ -42,7 +42,7 @@ func (c *Client) form(m *membership) fanout.Form {
 		return f
 	}
 	f |= fanout.Delta
-	if m.channel.Keyed && !c.delta.quirk.single {
+	if m.channel.Keyed && !c.delta.quirk.Single {
 		f |= fanout.Keyed
 	}
 	if algorithm == app.VCDIFF {
@@ -54,11 +54,11 @@ func (c *Client) form(m *membership) fanout.Form {
 // pickAlgorithm is the subscription's format, else the channel's, else the
 // socket's, of those that the client can use.
 func (c *Client) pickAlgorithm(m *membership) app.Algorithm {
-	if c.delta.quirk.decodes.has(m.delta.Algorithm) {
+	if c.delta.quirk.Decodes.Has(m.delta.Algorithm) {
 		return m.delta.Algorithm
 	}
 	for _, a := range [...]app.Algorithm{m.channel.Delta.Algorithm, c.delta.chosen, app.Fossil, app.VCDIFF} {
-		if c.delta.usable.has(a) {
+		if c.delta.usable.Has(a) {
 			return a
 		}
 	}
@@ -71,9 +71,9 @@ func (c *Client) enableDelta(data string) {
 		c.deny(refusedDelta, "", pusher.NoCode, "enable_delta_compression: %v", err)
 		return
 	}
-	usable := c.delta.quirk.decodes
+	usable := c.delta.quirk.Decodes
 	if listed != nil {
-		usable &= setOf(listed)
+		usable &= pusher.AlgorithmsOf(listed)
 	}
 	var chosen app.Algorithm
 	if c.hub.opt.DeltaEnabled && c.app.Delta.Enabled {
@@ -97,12 +97,12 @@ func (c *Client) enableDelta(data string) {
 
 // choose picks the configured format if the client can use it, else the first one
 // that it lists, else the other one.
-func choose(configured app.Algorithm, listed []app.Algorithm, usable algorithms) app.Algorithm {
-	if usable.has(configured) {
+func choose(configured app.Algorithm, listed []app.Algorithm, usable pusher.Algorithms) app.Algorithm {
+	if usable.Has(configured) {
 		return configured
 	}
 	for _, a := range append(listed[:len(listed):len(listed)], app.Fossil, app.VCDIFF) {
-		if usable.has(a) {
+		if usable.Has(a) {
 			return a
 		}
 	}

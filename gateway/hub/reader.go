@@ -29,7 +29,8 @@ func (h *Hub) startStream(c *Client, conn net.Conn, head []byte, q *pusher.Event
 	c.send(socket.NewFrame(head, 0)) // before anybody else knows of it
 	h.connections[c.shard.ID].add(c)
 	h.mu.Unlock()
-	go c.serve(func() {
+	go func() {
+		defer c.ended()
 		c.beginStream(q)
 		for left := maxIdleTalk; left > 0; {
 			var room [256]byte
@@ -38,7 +39,7 @@ func (h *Hub) startStream(c *Client, conn net.Conn, head []byte, q *pusher.Event
 				return
 			}
 		}
-	})
+	}()
 }
 
 // beginStream subscribes to the channels in their order, each from where the reader was, or

@@ -105,7 +105,7 @@ func (c *Client) permitted(r *request) bool {
 	case r.kind.Presence() && c.hub.opt.Roster == nil:
 		c.refuse(r.Channel, pusher.ErrorUnauthorized, "NotSupported", 501, "this server has nowhere to keep members")
 		return false
-	case r.kind.ServerToUser() && (c.user == "" || r.Channel != pusher.UserChannel(c.user)):
+	case r.kind.ServerToUser() && (c.signed == nil || r.Channel != pusher.UserChannel(c.signed.user)):
 		c.refuse(r.Channel, pusher.ErrorUnauthorized, "AuthError", 401, "this connection is not signed in as that user")
 		return false
 	case r.kind.NeedsAuth():

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	"github.com/sluicehq/sluice/gateway/app"
@@ -10,6 +11,16 @@ import (
 )
 
 type userKey struct{ app, user string }
+
+// identity is the user that a connection is.
+type identity struct {
+	user string
+	// info is the user_info that came with it, infoErr why it cannot be shown to others.
+	info    json.RawMessage
+	infoErr error
+	// watches are the users whose coming and going it is told of.
+	watches []*herald.User
+}
 
 // signIn makes a connection that of a user (protocol section 1.13).
 func (c *Client) signIn(data string) {
@@ -26,13 +37,15 @@ func (c *Client) signIn(data string) {
 		c.deny(refusedSignin, "", pusher.ErrorUnauthorized, "signin: %v", err)
 		return
 	}
-	if c.user != "" && c.user != s.UserID {
+	first := c.signed == nil
+	if !first && c.signed.user != s.UserID {
 		c.deny(refusedSignin, "", pusher.ErrorUnauthorized, "signin: this connection is signed in as another user")
 		return
 	}
-	first := c.user == ""
-	c.user = s.UserID
-	c.info, c.infoErr = pusher.UserInfo(s.UserData, c.app.Limits.MaxMemberInfo)
+	if first {
+		c.signed = &identity{user: s.UserID}
+	}
+	c.signed.info, c.signed.infoErr = pusher.UserInfo(s.UserData, c.app.Limits.MaxMemberInfo)
 	c.authorized.Store(true)
 	answer := append([]byte(nil), `{"user_data":`...)
 	answer = append(pusher.AppendString(answer, s.UserData), '}')
@@ -48,7 +61,7 @@ func (c *Client) signIn(data string) {
 
 // signedIn notes that a connection is that of a user.
 func (h *Hub) signedIn(c *Client) {
-	key := userKey{c.app.ID, c.user}
+	key := userKey{c.app.ID, c.signed.user}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.users[key] == nil {
@@ -68,10 +81,10 @@ func (h *Hub) countUser(a *app.App, key userKey) {
 
 // signOut undoes what a connection did as a user.
 func (c *Client) signOut() {
-	if c.user == "" {
+	if c.signed == nil {
 		return
 	}
-	key := userKey{c.app.ID, c.user}
+	key := userKey{c.app.ID, c.signed.user}
 	h := c.hub
 	h.mu.Lock()
 	delete(h.users[key], c)
@@ -80,7 +93,7 @@ func (c *Client) signOut() {
 		delete(h.users, key)
 	}
 	h.mu.Unlock()
-	for _, u := range c.watches {
+	for _, u := range c.signed.watches {
 		h.watchlists.End(u, c)
 	}
 }
@@ -134,6 +147,6 @@ func (c *Client) watch(userData string) {
 		}
 		all = append(all, u)
 	}
-	c.watches = append(c.watches, all...)
+	c.signed.watches = append(c.signed.watches, all...)
 	c.hub.watchlists.Begin(all, c)
 }
