@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"time"
 	"unicode/utf8"
@@ -162,4 +163,13 @@ func (r *request) reset() (any, error) {
 	r.api.opt.Logger.Info("the history of a channel was reset", "app", r.app.ID, "channel", r.channel,
 		"messages", done.Messages, "reason", e.Reason, "requested_by", e.RequestedBy)
 	return resetDone{r.channel, "reset", done.Previous, done.Present, done.Messages, done.Bytes}, nil
+}
+
+// decode reads a JSON body. encoding/json would replace what is not UTF-8, so it is refused
+// instead.
+func decode(body []byte, into any) error {
+	if !utf8.Valid(body) {
+		return errNotUTF8()
+	}
+	return expected(json.Unmarshal(body, into))
 }

@@ -1,34 +1,100 @@
 package rest
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
+	"slices"
+	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// What is accepted keeps all limits; what is refused has an error that a publisher
-// can read.
-func FuzzEventBody(f *testing.F) {
+// twinWords are what the twin says, with the names of its types as they were.
+func twinWords(err error) string {
+	if err == nil {
+		return ""
+	}
+	return strings.ReplaceAll(err.Error(), "twinInput", "input")
+}
+
+func words(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// compare reads a body as an event and as a batch in both ways, and returns the event. What is
+// accepted and what is said about the rest must be the same.
+func compare(t *testing.T, a *app.App, body []byte) (*accepted, error) {
+	var in input
+	// Escapes are undone within the body.
+	err := decodeEvent(bytes.Clone(body), &in)
+	var twin twinInput
+	if want := twinWords(decode(body, &twin)); words(err) != want {
+		t.Fatalf("%q is refused with\n%q, want\n%q", body, words(err), want)
+	}
+	event, err := compareEvent(t, a, body, err, &in, &twin)
+
+	batch, wrong := decodeBatch(bytes.Clone(body))
+	var twins struct {
+		Batch []twinInput `json:"batch"`
+	}
+	want := twinWords(decode(body, &twins))
+	if words(wrong) != want || wrong == nil && len(batch) != len(twins.Batch) {
+		t.Fatalf("%q is read as a batch of %d with\n%q, want %d and\n%q", body, len(batch), words(wrong), len(twins.Batch), want)
+	}
+	for i := 0; wrong == nil && i < len(batch); i++ {
+		_, _ = compareEvent(t, a, body, nil, &batch[i], &twins.Batch[i])
+	}
+	return event, err
+}
+
+func compareEvent(t *testing.T, a *app.App, body []byte, err error, in *input, twin *twinInput) (*accepted, error) {
+	if err != nil {
+		return nil, err
+	}
+	if (in.Channels == nil) != (twin.Channels == nil) {
+		t.Fatalf("%q has the channels %#v, want %#v", body, in.Channels, twin.Channels)
+	}
+	want, wrong := twin.accept("", a, "")
+	got, err := in.accept("", a, "")
+	if words(err) != twinWords(wrong) {
+		t.Fatalf("%q is refused with\n%q, want\n%q", body, words(err), twinWords(wrong))
+	}
+	if err == nil {
+		if diff := cmp.Diff(want, got, cmp.AllowUnexported(accepted{}, attributes{}), cmpopts.EquateEmpty()); diff != "" {
+			t.Fatalf("%q is accepted as (-want +got)\n%s", body, diff)
+		}
+	}
+	return got, err
+}
+
+// FuzzBodies compares the reading of bodies with encoding/json. What is accepted keeps all
+// limits; what is refused has an error that a publisher can read.
+func FuzzBodies(f *testing.F) {
+	seeds := BadBodies()
+	for i, sent := range seeds {
+		if len(sent.Body) < 2000 && (i < 8 || i%7 == 0 || i > len(seeds)-300) {
+			f.Add([]byte(sent.Body))
+		}
+	}
 	for _, body := range []string{
-		`{"name":"n","channel":"c","data":"d"}`,
+		whole, `{"batch":[` + whole + `,` + whole + `]}`, `{"name":"n","channel":"c","data":"a\"b\\c\/d\b\f\n\r\t\u0041\ud83d\ude00\ud83dx\ude00\ud83d\u0041"}`,
 		`{"name":"n","channels":["a","b"],"data":{"x":1},"socket_id":"1.2","info":"user_count","tags":{"a":"b"},"delta":true}`,
-		`{"name":"n","channel":"c","data":"d","message_id":"m","idempotency_key":"k","extras":{"headers":{"a":1},"ephemeral":false}}`,
-		`{"name":"\ud800","channel":"c","data":"\u0000"}`,
-		`null`, `[]`, "\xff", ``,
 	} {
 		f.Add([]byte(body))
 	}
 	a := &app.App{ID: "app", Key: "key", Secret: "secret", Enabled: true, Limits: app.DefaultLimits}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		var in input
-		err := decode(body, &in)
-		var got *accepted
-		if err == nil {
-			got, err = in.accept("", a, "")
-		}
+		got, err := compare(t, a, body)
 		if err != nil {
 			var f *failure
 			if !errors.As(err, &f) || f.Message == "" || f.Status < 400 || f.Status >= 500 {
@@ -49,4 +115,64 @@ func FuzzEventBody(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestBodiesAreReadAsTheTwinReadsThem compares the twins on all bodies of the golden file, and
+// on what comes of them when single bytes are changed or left out.
+func TestBodiesAreReadAsTheTwinReadsThem(t *testing.T) {
+	a := &app.App{ID: "app", Key: "key", Secret: "secret", Enabled: true, Limits: app.DefaultLimits}
+	for _, sent := range BadBodies() {
+		_, _ = compare(t, a, []byte(sent.Body))
+	}
+	for k, body := range []string{whole, `{"batch":[` + whole + `]}`} {
+		for at := k; at < len(body); at += 7 {
+			_, _ = compare(t, a, slices.Delete([]byte(body), at, at+1))
+			for _, c := range []byte("\"\\{],:0e\x01\xff") {
+				changed := []byte(body)
+				changed[at] = c
+				_, _ = compare(t, a, changed)
+				_, _ = compare(t, a, slices.Insert([]byte(body), at, c))
+			}
+		}
+	}
+}
+
+// BenchmarkBody reads an event whose data is JSON in a string, as most publishers send it.
+func BenchmarkBody(b *testing.B) {
+	data, err := json.Marshal(strings.Repeat(`{"symbol":"EURUSD","bid":1.08312,"ask":1.08329,"volume":1200},`, 16))
+	if err != nil {
+		b.Fatal(err)
+	}
+	body := []byte(`{"name":"update","channel":"prices","data":` + string(data) + `}`)
+	a := &app.App{ID: "app", Limits: app.DefaultLimits}
+	own := make([]byte, len(body))
+	for name, read := range map[string]func([]byte) error{
+		"ours": func(body []byte) error {
+			var in input
+			if err := decodeEvent(body, &in); err != nil {
+				return err
+			}
+			_, err := in.accept("", a, "")
+			return err
+		},
+		"encoding-json": func(body []byte) error {
+			var in twinInput
+			if err := decode(body, &in); err != nil {
+				return err
+			}
+			_, err := in.accept("", a, "")
+			return err
+		},
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(body)))
+			b.ReportAllocs()
+			for b.Loop() {
+				copy(own, body)
+				if err := read(own); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }

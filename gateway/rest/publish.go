@@ -13,7 +13,7 @@ import (
 // publishEvent serves POST /apps/ID/events.
 func (r *request) publishEvent() (any, error) {
 	var in input
-	if err := decode(r.body, &in); err != nil {
+	if err := decodeEvent(r.body, &in); err != nil {
 		return nil, err
 	}
 	header, err := r.headerKey()
@@ -35,10 +35,8 @@ func (r *request) publishEvent() (any, error) {
 
 // publishBatch serves POST /apps/ID/batch_events.
 func (r *request) publishBatch() (any, error) {
-	var in struct {
-		Batch []input `json:"batch"`
-	}
-	if err := decode(r.body, &in); err != nil {
+	batch, err := decodeBatch(r.body)
+	if err != nil {
 		return nil, err
 	}
 	header, err := r.headerKey()
@@ -47,16 +45,16 @@ func (r *request) publishBatch() (any, error) {
 	}
 	limit := r.app.Limits.MaxBatchSize
 	switch {
-	case len(in.Batch) == 0:
+	case len(batch) == 0:
 		return nil, invalid("batch is missing or empty")
-	case len(in.Batch) > limit:
-		return nil, exceeded(limitBatch, "batch has %d events, the limit is %d", len(in.Batch), limit)
+	case len(batch) > limit:
+		return nil, exceeded(limitBatch, "batch has %d events, the limit is %d", len(batch), limit)
 	}
 	var out []broker.Outgoing
 	var all []*accepted
 	info := false
-	for i := range in.Batch {
-		one := &in.Batch[i]
+	for i := range batch {
+		one := &batch[i]
 		if one.Channels != nil {
 			return nil, invalid("batch[%d]: an event of a batch has one channel, not channels", i)
 		}

@@ -1,0 +1,170 @@
+package rest
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"net/http"
+	"slices"
+
+	"github.com/sluicehq/sluice/gateway/app"
+)
+
+const (
+	maxExtras = 16 << 10
+	// maxReplay is the largest mark of a replay.
+	maxReplay = 2048
+)
+
+// extras are the members of extras that mean something here (protocol section 5.8).
+type extras struct {
+	// unfit are headers that are no strings, numbers or booleans.
+	unfit          map[string]struct{}
+	ephemeral      *bool
+	echo           *bool
+	idempotencyKey *string
+	snakeKey       *string
+	// replay says that the event was published before, and where; nil if nothing is said.
+	replay []byte
+}
+
+var extrasFields = []string{"headers", "ephemeral", "echo", "idempotencyKey", "idempotency_key", "replay"}
+
+// extrasType and replayType are what these have been called in errors.
+const (
+	extrasType = `struct { Headers map[string]interface {} "json:\"headers\""; Ephemeral *bool "json:\"ephemeral\""; Echo *bool "json:\"echo\""; ` +
+		`IdempotencyKey *string "json:\"idempotencyKey\""; SnakeKey *string "json:\"idempotency_key\""; Replay json.RawMessage "json:\"replay\"" }`
+	replayType = `struct { Channel *string "json:\"channel\""; StreamID *string "json:\"stream_id\""; Serial *uint64 "json:\"serial\""; Time *int64 "json:\"published_at_ms\"" }`
+)
+
+// readExtras reads extras, which are JSON.
+func readExtras(raw []byte) (extras, error) {
+	var e extras
+	var s scanner
+	if s.begin(raw); s.peek() != '{' {
+		s.other("", extrasType)
+		return e, s.end()
+	}
+	s.enter()
+	for name, more := s.member(true); more; name, more = s.member(false) {
+		switch field := fieldOf(name, extrasFields); field {
+		case "headers":
+			s.headers(&e.unfit, field)
+		case "ephemeral":
+			s.maybeBool(&e.ephemeral, field)
+		case "echo":
+			s.maybeBool(&e.echo, field)
+		case "idempotencyKey":
+			s.maybeString(&e.idempotencyKey, field)
+		case "idempotency_key":
+			s.maybeString(&e.snakeKey, field)
+		case "replay":
+			e.replay = s.skip()
+		default:
+			s.skip()
+		}
+	}
+	return e, s.end()
+}
+
+// headers reads an object of which it keeps the names with values that are unfit.
+func (s *scanner) headers(unfit *map[string]struct{}, member string) {
+	if s.peek() != '{' {
+		if s.other(member, "map[string]interface {}") {
+			*unfit = nil
+		}
+		return
+	}
+	s.measured = member
+	s.enter()
+	for name, more := s.member(true); more; name, more = s.member(false) {
+		switch s.peek() {
+		case '{', '[', 'n':
+			if *unfit == nil {
+				*unfit = map[string]struct{}{}
+			}
+			(*unfit)[plainText(name)] = struct{}{}
+		default:
+			delete(*unfit, plainText(name)) // of equal names the last counts
+		}
+		s.skip()
+	}
+	s.measured = ""
+}
+
+// acceptExtras checks the members that mean something here and passes the others on as they
+// are.
+func (in *input) acceptExtras(_ *app.App, out *accepted) error {
+	raw := in.Extras
+	if len(raw) == 0 || string(raw) == "null" {
+		return nil
+	}
+	e, err := readExtras(raw)
+	if err != nil {
+		return invalid("extras: %v", err)
+	}
+	if e.replay != nil {
+		if err := checkReplay(e.replay); err != nil {
+			return err
+		}
+	}
+	// The mark of a replay comes on top, so that whatever was published can be again.
+	if size := len(raw) - len(e.replay); size > maxExtras {
+		return invalid("extras has %d bytes, the limit is %d", size, maxExtras)
+	}
+	if len(e.unfit) > 0 {
+		return invalid("extras.headers: the value of %.64q is not a string, number or boolean", slices.Min(slices.Collect(maps.Keys(e.unfit))))
+	}
+	if e.ephemeral != nil && *e.ephemeral {
+		return fail(http.StatusUnprocessableEntity, "feature_disabled", "extras.ephemeral: ephemeral events are not offered by this release")
+	}
+	in.echo = e.echo != nil && *e.echo
+	if in.IdempotencyKey == nil {
+		in.IdempotencyKey = e.idempotencyKey
+	}
+	if in.IdempotencyKey == nil {
+		in.IdempotencyKey = e.snakeKey
+	}
+	var text bytes.Buffer
+	if err := json.Compact(&text, raw); err != nil {
+		return invalid("extras: %v", err)
+	}
+	out.event.Extras = text.Bytes()
+	return nil
+}
+
+// checkReplay checks the mark of an event that was published before (extras.replay). It is
+// the word of the publisher, as all extras are.
+func checkReplay(raw []byte) error {
+	var channel, id *string
+	var serial, at bool
+	var s scanner
+	if s.begin(raw); s.peek() == '{' {
+		s.enter()
+		for name, more := s.member(true); more; name, more = s.member(false) {
+			switch field := fieldOf(name, []string{"channel", "stream_id", "serial", "published_at_ms"}); field {
+			case "channel":
+				s.maybeString(&channel, field)
+			case "stream_id":
+				s.maybeString(&id, field)
+			case "serial":
+				serial = s.wholeNumber(field, "uint64", fitsUint64)
+			case "published_at_ms":
+				at = s.wholeNumber(field, "int64", fitsInt64)
+			default:
+				s.skip()
+			}
+		}
+	} else {
+		s.other("", replayType)
+	}
+	switch err := s.end(); {
+	case err != nil:
+		return invalid("extras.replay: %v", err)
+	case len(raw) > maxReplay:
+		return invalid("extras.replay has %d bytes, the limit is %d", len(raw), maxReplay)
+	case channel == nil || id == nil || !serial || !at:
+		return invalid("extras.replay must name channel, stream_id, serial and published_at_ms")
+	}
+	return nil
+}

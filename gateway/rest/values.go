@@ -1,0 +1,237 @@
+package rest
+
+import (
+	"bytes"
+	"errors"
+	"strconv"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// mistake notes that a member has a value of a wrong type. The types are named as they were
+// when encoding/json read bodies, which publishers may know by now.
+func (s *scanner) mistake(got, member, want string) {
+	if s.mistaken == nil {
+		s.mistaken = s.mistakeOf(got, member, want)
+	}
+}
+
+func (s *scanner) mistakeOf(got, member, want string) error {
+	if member = s.within + member; s.record != "" || member != "" {
+		return errors.New("json: cannot unmarshal " + got + " into Go struct field " + s.record + "." + member + " of type " + want)
+	}
+	return errors.New("json: cannot unmarshal " + got + " into Go value of type " + want)
+}
+
+// other reads a value that is not what the member should have. What is null stands for no
+// value, and is no mistake; then other returns true.
+func (s *scanner) other(member, want string) (null bool) {
+	if null = s.peek() == 'n'; !null {
+		s.mistake(kindOf(s.peek()), member, want)
+	}
+	s.skip()
+	return null
+}
+
+// kindOf names the kind of value that begins with a byte.
+func kindOf(c byte) string {
+	switch c {
+	case '{':
+		return "object"
+	case '[':
+		return "array"
+	case '"':
+		return "string"
+	case 't', 'f':
+		return "bool"
+	}
+	return "number"
+}
+
+// string reads a string. What is null leaves it as it is.
+func (s *scanner) string(into *string, member string) {
+	if s.peek() != '"' {
+		s.other(member, "string")
+		return
+	}
+	*into = plainText(s.quoted())
+}
+
+// maybeString reads a string that may be missing, which null says as well.
+func (s *scanner) maybeString(into **string, member string) {
+	if s.peek() != '"' {
+		if s.other(member, "string") {
+			*into = nil
+		}
+		return
+	}
+	text := plainText(s.quoted())
+	*into = &text
+}
+
+// maybeBool reads a boolean that may be missing.
+func (s *scanner) maybeBool(into **bool, member string) {
+	switch c := s.peek(); c {
+	case 't', 'f':
+		s.skip()
+		value := c == 't'
+		*into = &value
+	default:
+		if s.other(member, "bool") {
+			*into = nil
+		}
+	}
+}
+
+// wholeNumber reads a number that fits a type, and returns whether there was one that is not
+// null.
+func (s *scanner) wholeNumber(member, want string, fits func(text string) error) bool {
+	c := s.peek()
+	if c != '-' && (c < '0' || c > '9') {
+		return !s.other(member, want)
+	}
+	if text := string(s.skip()); s.wrong == nil && fits(text) != nil {
+		s.mistake("number "+text, member, want)
+	}
+	return true
+}
+
+func fitsUint64(text string) error {
+	_, err := strconv.ParseUint(text, 10, 64)
+	return err
+}
+
+func fitsInt64(text string) error {
+	_, err := strconv.ParseInt(text, 10, 64)
+	return err
+}
+
+// grown is a list with room for the element i, and keeps what is there of it: a member that
+// comes again is read over what it was before.
+func grown[T any](list []T, i int) []T {
+	if i >= cap(list) {
+		var none T
+		return append(list[:i], none)
+	}
+	return list[:max(len(list), i+1)]
+}
+
+// strings reads a list of strings.
+func (s *scanner) strings(into *[]string, member string) {
+	if s.peek() != '[' {
+		if s.other(member, "[]string") {
+			*into = nil
+		}
+		return
+	}
+	s.enter()
+	list, n := *into, 0
+	for more := s.element(true); more; more = s.element(false) {
+		list = grown(list, n)
+		s.string(&list[n], member)
+		n++
+	}
+	if *into = list[:n]; n == 0 {
+		*into = []string{}
+	}
+}
+
+// fieldOf is the one of these names that a member has as it is written, "" if it has none of
+// them. Case does not matter.
+func fieldOf(written []byte, names []string) string {
+	for _, name := range names {
+		if string(written) == name {
+			return name
+		}
+	}
+	for _, c := range written {
+		if c >= 'A' && c <= 'Z' || c >= utf8.RuneSelf || c == '\\' {
+			text := unescaped(written)
+			for _, name := range names {
+				if bytes.EqualFold(text, []byte(name)) {
+					return name
+				}
+			}
+			break
+		}
+	}
+	return ""
+}
+
+// plainText is what is between the quotes of a string, without escapes, as a text of its own.
+func plainText(inner []byte) string {
+	if bytes.IndexByte(inner, '\\') < 0 {
+		return string(inner)
+	}
+	return string(unescaped(inner))
+}
+
+// unescaped is the inside of a string without escapes, in bytes of its own if there are any.
+func unescaped(inner []byte) []byte {
+	if bytes.IndexByte(inner, '\\') < 0 {
+		return inner
+	}
+	return unescape(make([]byte, 0, len(inner)), inner)
+}
+
+// unescape appends to dst what the inside of a string stands for, which is never longer. dst
+// may be the beginning of inner, which then is read before it is written over. Halves of
+// surrogate pairs without the other half become U+FFFD.
+func unescape(dst, inner []byte) []byte {
+	for {
+		n := bytes.IndexByte(inner, '\\')
+		if n < 0 {
+			return append(dst, inner...)
+		}
+		dst = append(dst, inner[:n]...)
+		c := inner[n+1]
+		inner = inner[n+2:]
+		switch c {
+		case 'b':
+			c = '\b'
+		case 'f':
+			c = '\f'
+		case 'n':
+			c = '\n'
+		case 'r':
+			c = '\r'
+		case 't':
+			c = '\t'
+		case 'u':
+			r := fourDigits(inner)
+			inner = inner[4:]
+			if utf16.IsSurrogate(r) {
+				low := rune(unicode.ReplacementChar)
+				if len(inner) >= 6 && inner[0] == '\\' && inner[1] == 'u' {
+					low = fourDigits(inner[2:])
+				}
+				if r = utf16.DecodeRune(r, low); r != unicode.ReplacementChar {
+					inner = inner[6:]
+				}
+			}
+			dst = utf8.AppendRune(dst, r)
+			continue
+		}
+		dst = append(dst, c)
+	}
+}
+
+func fourDigits(text []byte) rune {
+	var r rune
+	for _, c := range text[:4] {
+		r = r<<4 | rune(hexDigit(c))
+	}
+	return r
+}
+
+// hexDigit is the value of a hexadecimal digit, -1 for what is none.
+func hexDigit(c byte) int {
+	switch {
+	case c >= '0' && c <= '9':
+		return int(c - '0')
+	case c|0x20 >= 'a' && c|0x20 <= 'f':
+		return int(c|0x20-'a') + 10
+	}
+	return -1
+}
