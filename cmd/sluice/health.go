@@ -86,10 +86,7 @@ func (o *healthOptions) address(cmd *cobra.Command) error {
 			return err
 		}
 	}
-	o.url = strings.TrimSuffix(withScheme(o.url), "/")
-	if ws, ok := strings.CutPrefix(o.url, "ws"); ok {
-		o.url = "http" + ws
-	}
+	o.url = httpScheme(strings.TrimSuffix(withScheme(o.url), "/"))
 	u, err := url.Parse(o.url)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return usage("--url is %q, must be a host, or begin with http://, https://, ws:// or wss://", o.url)

@@ -53,6 +53,11 @@ func uncallable(words []string) string {
 			return "there is no command " + words[0]
 		}
 		cmd, words = found, words[1:]
+		if len(words) > 0 && cmd.HasSubCommands() {
+			if below, _, err := cmd.Find(words[:1]); err == nil && below != cmd {
+				cmd, words = below, words[1:]
+			}
+		}
 	}
 	cmd.InitDefaultHelpFlag()
 	for _, w := range words {
@@ -71,6 +76,7 @@ func uncallable(words []string) string {
 func TestPagesWithWrongCallsAreFound(t *testing.T) {
 	for words, wrong := range map[string]bool{
 		"publish lobby --event x": false, "--config FILE": false, "--log-level debug": false, "serve --port 1": false,
+		"bench slow --slow-rate 10": false, "bench publish --slow-rate 10": true,
 		"publsih lobby": true, "history lobby --newestt": true, "--confg FILE": true,
 	} {
 		if got := uncallable(strings.Fields(words)); (got != "") != wrong {

@@ -209,3 +209,11 @@ func (t *target) explain(err error) error {
 	}
 	return err
 }
+
+// httpScheme is the address of a server for requests, whichever way it was written.
+func httpScheme(address string) string {
+	if rest, ok := strings.CutPrefix(address, "ws"); ok {
+		return "http" + rest
+	}
+	return address
+}

@@ -1,0 +1,92 @@
+package load
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sluicehq/sluice/gateway/client"
+)
+
+// eventName is the name of the messages of a run.
+const eventName = "bench"
+
+// publisher publishes messages when they are due, to one channel after the other.
+type publisher struct {
+	run  *Run
+	api  *client.Signed
+	http *http.Transport
+	// answered has the latency of the answers of what was due while it was measured.
+	answered *recorder
+	late     *recorder
+	// sent and accepted count messages that were due while it was measured.
+	sent, accepted atomic.Int64
+	// stored counts accepted messages by channel.
+	stored []atomic.Int64
+	held   time.Duration
+}
+
+func (r *Run) newPublisher() (*publisher, error) {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxIdleConns, transport.MaxIdleConnsPerHost, transport.MaxConnsPerHost = r.opt.InFlight, r.opt.InFlight, r.opt.InFlight
+	transport.DisableCompression = true
+	transport.TLSClientConfig = r.opt.Target.TLS.Clone()
+	t := &r.opt.Target
+	api, err := client.NewSigned(client.SignedOptions{
+		URL: t.URL, AppID: t.AppID, Key: t.Key, Secret: t.Secret, HTTP: &http.Client{Transport: transport, Timeout: r.opt.Timeout},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &publisher{
+		run: r, api: api, http: transport, answered: newRecorder("publish to answer", 8), late: r.late,
+		stored: make([]atomic.Int64, len(r.channels)),
+	}, nil
+}
+
+// publish publishes from now on, first to warm up, and returns when all was answered. It
+// returns the stretch that is measured: what was due in it.
+func (p *publisher) publish(ctx context.Context, warmup, duration time.Duration, doing func() (float64, string)) (from, end time.Duration) {
+	from = p.run.now() + warmup
+	end = from + duration
+	defer p.run.progress(doing)()
+	d := p.run.dispatcher(p.run.opt.Rate, p.run.opt.InFlight, p.late)
+	var work sync.WaitGroup
+	// Requests that are under way when it is interrupted are answered, or time out.
+	sending := context.WithoutCancel(ctx)
+	p.held += d.run(ctx, from-warmup, end, func(n int, due time.Duration) {
+		work.Go(func() {
+			defer func() { <-d.places }()
+			p.one(sending, n, due, due >= from)
+		})
+	})
+	if ctx.Err() != nil {
+		end = max(from, p.run.now())
+	}
+	work.Wait()
+	return from, end
+}
+
+func (p *publisher) one(ctx context.Context, n int, due time.Duration, measured bool) {
+	channel := n % len(p.run.channels)
+	err := p.api.Publish(ctx, client.Publish{
+		Name: eventName, Data: p.run.marker.data(channel, due, p.run.opt.Size), Channels: []string{p.run.channels[channel]},
+	})
+	took := p.run.now() - due
+	if err != nil {
+		p.run.fail("publish", err)
+	}
+	if !measured {
+		return
+	}
+	p.sent.Add(1)
+	if err == nil {
+		p.accepted.Add(1)
+		p.stored[channel].Add(1)
+		p.answered.record(n, took)
+	}
+}
+
+func (p *publisher) close() { p.http.CloseIdleConnections() }
