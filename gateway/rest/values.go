@@ -145,15 +145,10 @@ func fieldOf(written []byte, names []string) string {
 			return name
 		}
 	}
-	for _, c := range written {
-		if c >= 'A' && c <= 'Z' || c >= utf8.RuneSelf || c == '\\' {
-			text := unescaped(written)
-			for _, name := range names {
-				if bytes.EqualFold(text, []byte(name)) {
-					return name
-				}
-			}
-			break
+	text := unescaped(written)
+	for _, name := range names {
+		if bytes.EqualFold(text, []byte(name)) {
+			return name
 		}
 	}
 	return ""

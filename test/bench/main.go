@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
@@ -22,6 +23,20 @@ type scale struct {
 	sizes         []int
 	period        time.Duration
 	only, streams []string
+
+	// What follows is for publish and load.
+	logs, ways, kinds    []string
+	rates                []int
+	publishPeriod        time.Duration
+	programs, peer, pids string
+	results              results
+}
+
+// results are what publish and load have measured, for other programs.
+type results struct {
+	When    string        `json:"when"`
+	Publish []*record     `json:"publish,omitempty"`
+	Load    []*loadRecord `json:"load,omitempty"`
 }
 
 // parts are the benchmarks in the order in which they run.
@@ -63,6 +78,8 @@ var parts = []struct {
 		return nil
 	}},
 	{"fanout", fanouts},
+	{"publish", publishing},
+	{"load", loads},
 	{"centrifuge", func(s *scale) error {
 		versusHeader()
 		for _, n := range slices.DeleteFunc(slices.Clone(s.sockets), func(n int) bool { return n > 5000 }) {
@@ -110,6 +127,14 @@ func main() {
 	sizeList := flag.String("sizes", "200,1024,4096", "payload sizes in bytes")
 	period := flag.Duration("period", 600*time.Millisecond, "about how long one round of a variant lasts")
 	only := flag.String("only", "", "comma-separated parts to run, of "+strings.Join(names, ", ")+"; all if empty")
+	programList := flag.String("sluice", "", "for publish and load: programs to compare in turns, `name=path,name=path`; the present tree if empty")
+	peer := flag.String("peer", "", "for publish and load: another server of the protocol, `http://KEY:SECRET@HOST:PORT/apps/ID`; several nodes with commas")
+	pids := flag.String("peer-pids", "", "ids of its processes, with commas, for their processor time")
+	logList := flag.String("logs", "r1,r3,embedded", "for publish: one external NATS server, three, the one in the gateway")
+	wayList := flag.String("ways", "", "for publish: some of "+wayNames()+"; all if empty")
+	rateList := flag.String("rates", "200,500,1000,2000,3000,4000,5000", "for load: publishes per second")
+	kindList := flag.String("connections", "kept,new", "for load: kept connections, or a new one for each publish")
+	jsonFile := flag.String("json", "", "for publish and load: `file` for the results")
 	profile := flag.String("profile", "", "file for a CPU profile of the whole run")
 	flag.Parse()
 	if *profile != "" {
@@ -121,8 +146,16 @@ func main() {
 	if *short {
 		*rounds, *socketList, *sizeList, *period = 3, "1000", "1024", 300*time.Millisecond
 	}
-	s := &scale{short: *short, rounds: *rounds, period: *period, streams: []string{"", "game"}}
+	s := &scale{
+		short: *short, rounds: *rounds, period: *period, streams: []string{"", "game"}, publishPeriod: pick(*short, 500*time.Millisecond, 2*time.Second),
+		logs: strings.Split(*logList, ","), kinds: strings.Split(*kindList, ","), programs: *programList, peer: *peer, pids: *pids,
+	}
+	if *wayList != "" {
+		s.ways = strings.Split(*wayList, ",")
+	}
 	var err error
+	s.rates, err = numbers(*rateList)
+	exit(err)
 	s.sockets, err = numbers(*socketList)
 	exit(err)
 	s.sizes, err = numbers(*sizeList)
@@ -143,6 +176,50 @@ func main() {
 			exit(p.run(s))
 		}
 	}
+	if *jsonFile != "" {
+		s.results.When = time.Now().UTC().Format(time.RFC3339)
+		text, err := json.MarshalIndent(s.results, "", "  ")
+		exit(err)
+		exit(os.WriteFile(*jsonFile, append(text, '\n'), 0o644))
+	}
+}
+
+// targets are all programs and the peer, started.
+func (s *scale) targets(dir string, gateways, copies int) (all []*target, stop func(), err error) {
+	stop = func() {
+		for _, t := range all {
+			t.stop()
+		}
+	}
+	list, err := programs(s.programs, dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, p := range list {
+		t, err := startTarget(p, dir, gateways, copies)
+		if err != nil {
+			stop()
+			return nil, nil, err
+		}
+		all = append(all, t)
+	}
+	if s.peer != "" {
+		t, err := peerTarget(s.peer, s.pids)
+		if err != nil {
+			stop()
+			return nil, nil, err
+		}
+		all = append(all, t)
+	}
+	return all, stop, nil
+}
+
+func wayNames() string {
+	var out []string
+	for _, w := range ways {
+		out = append(out, w.name)
+	}
+	return strings.Join(out, ", ")
 }
 
 // fanouts measures our fan-out beside the raw limit.
