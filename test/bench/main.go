@@ -127,7 +127,7 @@ func main() {
 	sizeList := flag.String("sizes", "200,1024,4096", "payload sizes in bytes")
 	period := flag.Duration("period", 600*time.Millisecond, "about how long one round of a variant lasts")
 	only := flag.String("only", "", "comma-separated parts to run, of "+strings.Join(names, ", ")+"; all if empty")
-	programList := flag.String("sluice", "", "for publish and load: programs to compare in turns, `name=path,name=path`; the present tree if empty")
+	programList := flag.String("sluice", "", "for publish and load: programs to compare in turns, `name=path`,...; the present tree if empty")
 	peer := flag.String("peer", "", "for publish and load: another server of the protocol, `http://KEY:SECRET@HOST:PORT/apps/ID`; several nodes with commas")
 	pids := flag.String("peer-pids", "", "ids of its processes, with commas, for their processor time")
 	logList := flag.String("logs", "r1,r3,embedded", "for publish: one external NATS server, three, the one in the gateway")

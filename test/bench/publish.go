@@ -157,7 +157,7 @@ func publishRaw(ctx context.Context, t *target, period time.Duration) (round, er
 	for time.Since(m.began) < period && ctx.Err() == nil {
 		for range 64 {
 			subject := fmt.Sprintf("ch.%s.bench-%d", t.app, n%publishChannels)
-			if _, err := js.PublishMsgAsync(&nats.Msg{Subject: subject, Data: data}); err != nil {
+			if _, err := js.PublishMsgAsync(&nats.Msg{Subject: subject, Data: data}, jetstream.WithStallWait(10*time.Second)); err != nil {
 				return round{}, err
 			}
 			n++
@@ -261,7 +261,7 @@ func noted(records []*record, of record, r round) []*record {
 }
 
 func printPublishing(records []*record) {
-	fmt.Println("| log | program | way | events/s | gateway us/event | store us/event | publisher us/event | p50 | p99 |")
+	fmt.Println("| log | program | way | events/s | gateway us/event | store us/event | publisher us/event | p50, ms | p99, ms |")
 	fmt.Println("| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |")
 	of := func(r *record, format string, value func(round) float64) string {
 		var all []float64
@@ -269,10 +269,13 @@ func printPublishing(records []*record) {
 			all = append(all, value(one))
 		}
 		sp := spreadOf(all)
+		if sp.high == 0 {
+			return "-"
+		}
 		return fmt.Sprintf(format+" ("+format+"-"+format+")", sp.median, sp.low, sp.high)
 	}
 	for _, r := range records {
-		fmt.Printf("| %s | %s | %s | %s | %s | %s | %s | %s ms | %s ms |\n", r.Log, r.Program, r.Way, of(r, "%.0f", round.rate),
+		fmt.Printf("| %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", r.Log, r.Program, r.Way, of(r, "%.0f", round.rate),
 			of(r, "%.1f", func(r round) float64 { return r.Gateway }), of(r, "%.1f", func(r round) float64 { return r.Store }),
 			of(r, "%.1f", func(r round) float64 { return r.Own }), of(r, "%.2f", func(r round) float64 { return r.P50 }), of(r, "%.2f", func(r round) float64 { return r.P99 }))
 	}
