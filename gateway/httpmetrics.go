@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"net/http"
 	"strconv"
 	"time"
 
@@ -16,7 +17,16 @@ type httpMetrics struct {
 	published *prometheus.CounterVec
 	seconds   *prometheus.HistogramVec
 	refused   *prometheus.CounterVec
+	// granted are the counters of what is granted, by app and route, and took those of
+	// seconds by route. Looking them up by their labels takes longer than counting. They
+	// are only read once they are made.
+	granted map[asked]granted
+	took    map[string]prometheus.Observer
 }
+
+type asked struct{ app, route string }
+
+type granted struct{ requests, published prometheus.Counter }
 
 func newHTTPMetrics(registry prometheus.Registerer, prefix, port string, apps []string) httpMetrics {
 	at := prometheus.Labels{"port": port}
@@ -37,14 +47,12 @@ func newHTTPMetrics(registry prometheus.Registerer, prefix, port string, apps []
 	}
 	registry.MustRegister(m.requests, m.published, m.seconds, m.refused)
 	// What is counted is there from the start, at 0.
+	m.granted, m.took = map[asked]granted{}, map[string]prometheus.Observer{}
 	for _, route := range rest.Routes() {
-		m.seconds.WithLabelValues(route)
+		m.took[route] = m.seconds.WithLabelValues(route)
 		for _, app := range apps {
-			m.requests.WithLabelValues(app, route, "200")
+			m.granted[asked{app, route}] = granted{m.requests.WithLabelValues(app, route, "200"), m.published.WithLabelValues(app)}
 		}
-	}
-	for _, app := range apps {
-		m.published.WithLabelValues(app)
 	}
 	for _, app := range append([]string{""}, apps...) {
 		for _, code := range rest.Codes {
@@ -59,9 +67,20 @@ func (m *httpMetrics) refuse(app, code string) { m.refused.WithLabelValues(app, 
 
 // observe counts one request. app is empty when the request named no known app.
 func (m *httpMetrics) observe(app, route string, status int, took time.Duration, events int) {
-	m.requests.WithLabelValues(app, route, strconv.Itoa(status)).Inc()
-	m.seconds.WithLabelValues(route).Observe(took.Seconds())
-	if events > 0 {
-		m.published.WithLabelValues(app).Add(float64(events))
+	if known, ok := m.granted[asked{app, route}]; ok && status == http.StatusOK {
+		known.requests.Inc()
+		if events > 0 {
+			known.published.Add(float64(events))
+		}
+	} else {
+		m.requests.WithLabelValues(app, route, strconv.Itoa(status)).Inc()
+		if events > 0 {
+			m.published.WithLabelValues(app).Add(float64(events))
+		}
 	}
+	if known, ok := m.took[route]; ok {
+		known.Observe(took.Seconds())
+		return
+	}
+	m.seconds.WithLabelValues(route).Observe(took.Seconds())
 }

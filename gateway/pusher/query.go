@@ -26,39 +26,40 @@ type Query struct {
 // channels may have a `;`. A value may hold neither `&` nor control characters: the
 // signature covers decoded values and could not tell them from further parameters.
 func ParseQuery(raw string) (Query, error) {
-	q := Query{Params: url.Values{}}
-	type pair struct{ name, value string }
-	var sent []pair
-	lists := false
-	for part := range strings.SplitSeq(raw, "&") {
-		if part == "" {
+	n := strings.Count(raw, "&") + 1
+	q := Query{Params: make(url.Values, n)}
+	// The values of all parameters lie side by side.
+	values := make([]string, 0, n)
+	var sent []parameter
+	for rest, more := raw, true; more; {
+		var part string
+		if part, rest, more = strings.Cut(rest, "&"); part == "" {
 			continue
 		}
-		rawName, rawValue, _ := strings.Cut(part, "=")
-		name, err := url.QueryUnescape(rawName)
+		p, err := readParameter(part)
 		if err != nil {
-			return Query{}, fmt.Errorf("the name of a parameter: %w", err)
-		}
-		value, err := url.QueryUnescape(rawValue)
-		if err != nil {
-			return Query{}, fmt.Errorf("the parameter %.64q: %w", name, err)
-		}
-		if err := checkParameter(name, value); err != nil {
 			return Query{}, err
 		}
-		name = strings.ToLower(name)
-		sent = append(sent, pair{name, value})
-		base, list := listName(name)
-		lists = lists || list
-		if values := q.Params[base]; len(values) > 0 {
-			value = values[0] + "," + value
+		base, list := listName(p.name)
+		if list && sent == nil {
+			// Only lists are signed in another form, which then has all that was sent.
+			if sent, err = sentBefore(raw, rest, more); err != nil {
+				return Query{}, err
+			}
+		} else if sent != nil {
+			sent = append(sent, p)
 		}
-		q.Params[base] = []string{value}
+		if have := q.Params[base]; len(have) > 0 {
+			have[0] += "," + p.value
+			continue
+		}
+		values = append(values, p.value)
+		q.Params[base] = values[len(values)-1 : len(values) : len(values)]
 	}
-	if !lists {
+	if sent == nil {
 		return q, nil
 	}
-	slices.SortStableFunc(sent, func(a, b pair) int { return strings.Compare(a.name, b.name) })
+	slices.SortStableFunc(sent, func(a, b parameter) int { return strings.Compare(a.name, b.name) })
 	var texts []string
 	for _, p := range sent {
 		if p.name != "auth_signature" {
@@ -69,7 +70,55 @@ func ParseQuery(raw string) (Query, error) {
 	return q, nil
 }
 
+// parameter is one as it was sent, with its name in lower case.
+type parameter struct{ name, value string }
+
+func readParameter(part string) (parameter, error) {
+	rawName, rawValue, _ := strings.Cut(part, "=")
+	name, err := unescapeQuery(rawName)
+	if err != nil {
+		return parameter{}, fmt.Errorf("the name of a parameter: %w", err)
+	}
+	value, err := unescapeQuery(rawValue)
+	if err != nil {
+		return parameter{}, fmt.Errorf("the parameter %.64q: %w", name, err)
+	}
+	if err := checkParameter(name, value); err != nil {
+		return parameter{}, err
+	}
+	return parameter{strings.ToLower(name), value}, nil
+}
+
+// sentBefore are the parameters of a query up to the one behind which rest is.
+func sentBefore(raw, rest string, more bool) ([]parameter, error) {
+	if more {
+		raw = raw[:len(raw)-len(rest)-1]
+	}
+	var out []parameter
+	for part := range strings.SplitSeq(raw, "&") {
+		if part == "" {
+			continue
+		}
+		p, err := readParameter(part)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+func unescapeQuery(text string) (string, error) {
+	if strings.IndexByte(text, '%') < 0 && strings.IndexByte(text, '+') < 0 {
+		return text, nil
+	}
+	return url.QueryUnescape(text)
+}
+
 func checkParameter(name, value string) error {
+	if tame(name) && tame(value) {
+		return nil // as nearly all are
+	}
 	switch {
 	case !utf8.ValidString(name) || !utf8.ValidString(value):
 		return fmt.Errorf("the parameter %.64q is not UTF-8", name)
@@ -77,10 +126,20 @@ func checkParameter(name, value string) error {
 		return fmt.Errorf("the name of the parameter %.64q has a & or =", name)
 	case strings.Contains(value, "&"):
 		return fmt.Errorf("the value of the parameter %.64q has a &, which signatures cannot tell from the next parameter", name)
-	case strings.ContainsFunc(name+value, unicode.IsControl):
+	case strings.ContainsFunc(name, unicode.IsControl), strings.ContainsFunc(value, unicode.IsControl):
 		return fmt.Errorf("the parameter %.64q has a control character", name)
 	}
 	return nil
+}
+
+// tame tells whether a text has nothing but ASCII that means nothing in a query.
+func tame(text string) bool {
+	for i := 0; i < len(text); i++ {
+		if c := text[i]; c < ' ' || c >= 0x7f || c == '&' || c == '=' {
+			return false
+		}
+	}
+	return true
 }
 
 // listName is the name of a list of which this names an element, and whether it does.

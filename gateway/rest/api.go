@@ -86,6 +86,9 @@ type API struct {
 	opt Options
 	// buckets are by app id and never change, since the apps do not.
 	buckets map[string]buckets
+	// signers check signatures of apps; the stranger those for unknown ones.
+	signers  map[string]*pusher.Signer
+	stranger *pusher.Signer
 	// bodies of requests, and answers that wait for their readers.
 	bodies, answers *bodies
 	// said tells of requests that are not granted.
@@ -137,9 +140,13 @@ func New(opt Options) *API {
 	if opt.CacheTTL == 0 {
 		opt.CacheTTL = 30 * time.Minute
 	}
-	a := &API{opt: opt, buckets: map[string]buckets{}, bodies: newBodies(opt.MaxBodies, len(opt.Apps.IDs())), answers: newBodies(opt.MaxBodies, len(opt.Apps.IDs()))}
+	a := &API{
+		opt: opt, buckets: map[string]buckets{}, signers: map[string]*pusher.Signer{}, stranger: pusher.NewSigner(""),
+		bodies: newBodies(opt.MaxBodies, len(opt.Apps.IDs())), answers: newBodies(opt.MaxBodies, len(opt.Apps.IDs())),
+	}
 	for _, id := range opt.Apps.IDs() {
-		a.buckets[id] = newBuckets(opt.Apps.ByID(id))
+		one := opt.Apps.ByID(id)
+		a.buckets[id], a.signers[id] = newBuckets(one), pusher.NewSigner(one.Secret.Reveal())
 	}
 	return a
 }
@@ -149,6 +156,7 @@ type request struct {
 	api    *API
 	http   *http.Request
 	app    *app.App
+	began  time.Time
 	query  pusher.Query
 	params url.Values // of the query
 	// hold is the room for body, which is given back when the request is answered.
@@ -199,6 +207,14 @@ func Routes() []string {
 // find reads the path as it was sent, because a channel name may hold anything
 // that can be percent-encoded.
 func find(escaped string) (r route, appID, channel string, ok bool) {
+	if id, operation, two := strings.Cut(strings.TrimPrefix(escaped, "/apps/"), "/"); two && strings.IndexByte(escaped, '%') < 0 {
+		switch operation { // nearly all requests are for these
+		case "events":
+			return publishRoute, id, "", true
+		case "batch_events":
+			return batchRoute, id, "", true
+		}
+	}
 	parts := strings.Split(strings.TrimPrefix(escaped, "/apps/"), "/")
 	for i := range parts {
 		var err error
@@ -260,7 +276,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.opt.Observe("", "unknown", http.StatusNotFound, a.opt.Now().Sub(began), 0)
 		return
 	}
-	req := &request{api: a, http: r, app: a.opt.Apps.ByID(appID), channel: channel, query: query, params: query.Params}
+	req := &request{api: a, http: r, began: began, app: a.opt.Apps.ByID(appID), channel: channel, query: query, params: query.Params}
 	known := ""
 	if req.app != nil {
 		known = req.app.ID
@@ -299,7 +315,10 @@ func (r *request) reply(w http.ResponseWriter, asked route, answer any, err erro
 	room := hold{bodies: a.answers, app: r.hold.app}
 	defer room.release()
 	status, body := http.StatusOK, []byte(nil)
-	if err == nil {
+	switch {
+	case err == nil && answer == nothing:
+		body = []byte("{}")
+	case err == nil:
 		status, body = encode(a.opt.Logger, answer, nil)
 		// One that is larger than all the room of its app can be given as well.
 		if len(body) > piece && !room.take(min(int64(len(body)), a.answers.share)) {

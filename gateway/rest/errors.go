@@ -107,13 +107,16 @@ func send(w http.ResponseWriter, patience time.Duration, status int, body []byte
 	if status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "1")
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
+	header := w.Header()
+	header["Content-Type"], header["Cache-Control"] = isJSON, notStored
 	patience += time.Duration(len(body)>>16) * time.Second
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(patience))
 	w.WriteHeader(status)
 	_, _ = w.Write(body)
 }
+
+// isJSON and notStored are headers of all answers. Nobody changes them.
+var isJSON, notStored = []string{"application/json"}, []string{"no-store"}
 
 // plainPatience is how long a client may take for an answer that no API has given.
 const plainPatience = 10 * time.Second

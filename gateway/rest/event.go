@@ -24,7 +24,10 @@ const (
 type accepted struct {
 	event    *broker.Event
 	channels []string
-	info     attributes
+	// own is the event, and single the room for its channel if it has one.
+	own    broker.Event
+	single [1]string
+	info   attributes
 	// receipts are those of the channels, once the event is stored.
 	receipts []broker.Receipt
 }
@@ -37,7 +40,9 @@ func (in *input) acceptName(node string, a *app.App) (*accepted, error) {
 		}
 		return nil, invalid("name: %v", err)
 	}
-	return &accepted{event: &broker.Event{Name: in.Name, MessageID: in.MessageID, Origin: broker.OriginHTTP, Node: node}}, nil
+	out := &accepted{own: broker.Event{Name: in.Name, MessageID: in.MessageID, Origin: broker.OriginHTTP, Node: node}}
+	out.event = &out.own
+	return out, nil
 }
 
 // accept checks everything about an event that comes in at a node. header is the
@@ -61,7 +66,8 @@ func (in *input) accept(node string, a *app.App, header string) (*accepted, erro
 func (in *input) acceptChannels(a *app.App, out *accepted) error {
 	channels := in.Channels
 	if channels == nil && in.Channel != "" {
-		channels = []string{in.Channel}
+		out.single[0] = in.Channel
+		channels = out.single[:]
 	}
 	if len(channels) == 0 {
 		return invalid("channel or channels is missing")
@@ -73,6 +79,12 @@ func (in *input) acceptChannels(a *app.App, out *accepted) error {
 		if err := pusher.CheckChannel(c, a.Limits.MaxChannelLength); err != nil {
 			return invalid("channels: %v", err)
 		}
+	}
+	if len(channels) == 1 {
+		out.channels = channels
+		return nil
+	}
+	for _, c := range channels {
 		if !slices.Contains(out.channels, c) {
 			out.channels = append(out.channels, c)
 		}

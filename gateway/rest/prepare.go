@@ -68,14 +68,18 @@ func (r *request) authorize() (signed bool, err error) {
 	}
 	// An unknown app is checked against nothing, so that it cannot be told
 	// from a known one with a wrong key.
-	key, secret := "", ""
+	key, signer := "", r.api.stranger
 	if r.app != nil {
-		key, secret = r.app.Key, r.app.Secret.Reveal()
+		key, signer = r.app.Key, r.api.signers[r.app.ID]
 	}
-	err = pusher.VerifyQuery(key, secret, r.api.opt.Now(), pusher.Request{
-		Method: r.http.Method, Path: r.http.URL.EscapedPath(), Decoded: r.http.URL.Path, Others: r.sentPath(),
+	signature := pusher.Request{
+		Method: r.http.Method, Path: r.http.URL.EscapedPath(), Decoded: r.http.URL.Path,
 		Params: r.params, Listed: r.query.Listed,
-	})
+	}
+	if sent := r.sentPath(); sent != "" && sent != signature.Path {
+		signature.Others = []string{sent}
+	}
+	err = signer.VerifyQuery(key, r.began, &signature)
 	if err != nil || r.app == nil {
 		if err == nil {
 			err = pusher.ErrUnsigned
@@ -86,12 +90,12 @@ func (r *request) authorize() (signed bool, err error) {
 }
 
 // sentPath is the path as it was sent, with the prefix that all paths may have.
-func (r *request) sentPath() []string {
+func (r *request) sentPath() string {
 	path, _, _ := strings.Cut(r.http.RequestURI, "?")
 	if !strings.HasPrefix(path, "/") {
-		return nil // not from a server, or with scheme and host
+		return "" // not from a server, or with scheme and host
 	}
-	return []string{path}
+	return path
 }
 
 // checkParams refuses parameters that this request does not have: one that is written
@@ -135,9 +139,13 @@ func (r *request) receive(w http.ResponseWriter, signed bool) error {
 		limit = 0
 	}
 	if length != 0 {
+		now := time.Now()
 		in := &paced{
-			in: http.MaxBytesReader(w, r.http.Body, limit), control: http.NewResponseController(w),
-			pause: r.api.opt.BodyTimeout / 3, end: time.Now().Add(r.api.opt.BodyTimeout),
+			in: r.http.Body, control: http.NewResponseController(w),
+			pause: r.api.opt.BodyTimeout / 3, now: now, end: now.Add(r.api.opt.BodyTimeout),
+		}
+		if length < 0 || limit == 0 { // the server lets no more through than was announced
+			in.in = http.MaxBytesReader(w, r.http.Body, limit)
 		}
 		if r.body, err = readBody(in, length, &r.hold); err == nil {
 			in.done()
@@ -218,11 +226,16 @@ type paced struct {
 	in      io.Reader
 	control *http.ResponseController
 	pause   time.Duration
-	end     time.Time
+	// now is when reading began, and zero once it has.
+	now, end time.Time
 }
 
 func (p *paced) Read(b []byte) (int, error) {
-	deadline := time.Now().Add(p.pause)
+	deadline := p.now.Add(p.pause)
+	if p.now.IsZero() {
+		deadline = time.Now().Add(p.pause)
+	}
+	p.now = time.Time{}
 	if deadline.After(p.end) {
 		deadline = p.end
 	}

@@ -10,6 +10,9 @@ import (
 	"github.com/sluicehq/sluice/broker/name"
 )
 
+// nothing is the answer to a publish that asked for nothing.
+var nothing any = struct{}{}
+
 // publishEvent serves POST /apps/ID/events.
 func (r *request) publishEvent() (any, error) {
 	var in input
@@ -28,7 +31,7 @@ func (r *request) publishEvent() (any, error) {
 		return nil, err
 	}
 	if !ev.info.any() {
-		return struct{}{}, nil
+		return nothing, nil
 	}
 	return map[string]any{"channels": r.newTally().of(ev)}, nil
 }
@@ -50,8 +53,8 @@ func (r *request) publishBatch() (any, error) {
 	case len(batch) > limit:
 		return nil, exceeded(limitBatch, "batch has %d events, the limit is %d", len(batch), limit)
 	}
-	var out []broker.Outgoing
-	var all []*accepted
+	out := make([]broker.Outgoing, 0, len(batch))
+	all := make([]*accepted, 0, len(batch))
 	info := false
 	for i := range batch {
 		one := &batch[i]
@@ -80,7 +83,7 @@ func (r *request) publishBatch() (any, error) {
 		return nil, err
 	}
 	if !info {
-		return struct{}{}, nil
+		return nothing, nil
 	}
 	answers := make([]any, len(all))
 	t := r.newTally()
@@ -125,7 +128,7 @@ func (r *request) store(events []broker.Outgoing) ([]broker.Receipt, error) {
 	if err := r.take(r.api.buckets[r.app.ID].events, limitEvents, "events", len(events)); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.http.Context()), r.api.opt.PublishTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), r.api.opt.PublishTimeout)
 	defer cancel()
 	receipts, err := r.api.opt.Log.Publish(ctx, r.app.ID, events...)
 	if err != nil {
