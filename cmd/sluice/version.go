@@ -20,8 +20,12 @@ type buildInfo struct {
 	Platform string `json:"platform"`
 }
 
+// What is stamped into releases and images, which are not built in a checkout, by the
+// linker: see scripts/release and configs/deploy/Dockerfile. Empty otherwise.
+var stampedVersion, stampedRevision, stampedTime string
+
 // build reads the build information. Binaries made outside of a module or of a
-// checkout say less.
+// checkout say less. What was stamped goes before what the toolchain found.
 func build() buildInfo {
 	b := buildInfo{Version: "(devel)", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	info, ok := debug.ReadBuildInfo()
@@ -40,6 +44,12 @@ func build() buildInfo {
 		case "vcs.modified":
 			b.Modified = s.Value == "true"
 		}
+	}
+	if stampedVersion != "" {
+		b.Version = stampedVersion
+	}
+	if stampedRevision != "" {
+		b.Revision, b.Time, b.Modified = stampedRevision, stampedTime, false
 	}
 	return b
 }
@@ -75,7 +85,11 @@ func newVersionCommand() *cobra.Command {
 				if b.Modified {
 					changed = ", with local changes"
 				}
-				fmt.Fprintf(out, "revision %s of %s%s\n", b.Revision, b.Time, changed)
+				of := ""
+				if b.Time != "" {
+					of = " of " + b.Time
+				}
+				fmt.Fprintf(out, "revision %s%s%s\n", b.Revision, of, changed)
 			}
 			fmt.Fprintf(out, "%s %s\n", b.Go, b.Platform)
 			return nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -12,7 +11,6 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
-	"go.yaml.in/yaml/v3"
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/configs"
@@ -42,41 +40,18 @@ func (l *logLines) String() string {
 // the configuration of its gateways.
 func startCompose(t *testing.T) (*natsCluster, *configs.Config) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join("..", "..", "docker-compose.yml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var tree map[string]any
-	if err := yaml.Unmarshal(text, &tree); err != nil {
-		t.Fatal(err)
-	}
-	content := func(name string) string {
-		all, _ := tree["configs"].(map[string]any)
-		one, _ := all[name].(map[string]any)
-		s, _ := one["content"].(string)
-		return strings.ReplaceAll(s, "$$", "$")
-	}
-	dir := t.TempDir()
-	sluice := filepath.Join(dir, "sluice.yaml")
-	if err := os.WriteFile(sluice, []byte(content("sluice")), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	loaded, err := configs.Load(configs.Sources{File: sluice})
+	told := filepath.Join("..", "..", "configs", "deploy", "compose")
+	loaded, err := configs.Load(configs.Sources{File: filepath.Join(told, "gateway.yaml")})
 	if err != nil {
 		t.Fatal(err)
 	}
 	// The accounts of the file on free ports.
-	_, accounts, _ := strings.Cut(content("nats"), "accounts {")
-	conf := filepath.Join(dir, "nats.conf")
-	if err := os.WriteFile(conf, []byte("accounts {"+accounts), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	servers := startNATS(t, func(o *server.Options) {
-		opt, err := server.ProcessConfigFile(conf)
+		opt, err := server.ProcessConfigFile(filepath.Join(told, "nats.conf"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		o.Accounts, o.Users = opt.Accounts, opt.Users
+		o.Accounts, o.Users, o.SystemAccount = opt.Accounts, opt.Users, opt.SystemAccount
 	})
 	return servers, loaded
 }

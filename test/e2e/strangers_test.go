@@ -282,12 +282,12 @@ func TestTrustStrangersTakeNothing(t *testing.T) {
 	}
 }
 
-// plainServer builds the server without the race detector.
+// plainServer builds the server without the race detector, as releases are.
 func plainServer(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "sluice")
-	build := exec.Command("go", "build", "-o", path, "./cmd/sluice")
-	build.Dir = root()
+	build := exec.Command("go", "build", "-trimpath", "-o", path, "./cmd/sluice")
+	build.Dir, build.Env = root(), append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("building sluice: %v\n%s", err, out)
 	}
