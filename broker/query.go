@@ -28,7 +28,7 @@ func (q *Query) Check() error {
 	switch {
 	case q.To != 0 && q.From > q.To:
 		return fmt.Errorf("%w: from %d is above to %d", ErrInvalidQuery, q.From, q.To)
-	case !q.Until.IsZero() && q.Since.After(q.Until):
+	case !q.Until.IsZero() && !q.Since.IsZero() && q.Since.After(q.Until):
 		return fmt.Errorf("%w: since is later than until", ErrInvalidQuery)
 	}
 	return CheckLimit(q.Limit)

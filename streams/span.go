@@ -2,6 +2,7 @@ package streams
 
 import (
 	"context"
+	"math"
 	"slices"
 	"time"
 
@@ -40,6 +41,14 @@ func (s span) probe(ctx context.Context, offset uint64) (stored, uint64, error) 
 // firstSince returns the offset of the first message stored at or after a time;
 // beyond the end if there is none.
 func (s span) firstSince(ctx context.Context, t time.Time) (uint64, error) {
+	// Messages have nanoseconds of an int64, as the server compares them, and nothing is
+	// stored beyond.
+	switch {
+	case t.After(lastTime):
+		return maxOffset, nil
+	case t.Before(firstTime):
+		t = firstTime
+	}
 	t = t.UTC()
 	got, err := s.log.reader.fetch(ctx, s.app.stream, getRequest{StartTime: &t, NextFor: s.subject, Batch: 1})
 	if err != nil {
@@ -52,6 +61,8 @@ func (s span) firstSince(ctx context.Context, t time.Time) (uint64, error) {
 }
 
 const maxOffset = 1<<63 - 1
+
+var firstTime, lastTime = time.Unix(0, 0), time.Unix(0, math.MaxInt64)
 
 // size is what a message takes in memory, about.
 func (m *stored) size() int {

@@ -117,9 +117,13 @@ func TestRun09CarelessServicesAreFound(t *testing.T) {
 		"latest":     func(s *types.ServiceConfig) { s.Image = "nats:latest" },
 		"minor":      func(s *types.ServiceConfig) { s.Image = "nats:2.12-alpine" },
 		"port":       func(s *types.ServiceConfig) { s.Ports = []types.ServicePortConfig{{Published: "6001"}} },
-		"condition":  func(s *types.ServiceConfig) { s.DependsOn = types.DependsOnConfig{"x": {Condition: types.ServiceConditionStarted}} },
-		"folder":     func(s *types.ServiceConfig) { s.Volumes = []types.ServiceVolumeConfig{{Type: types.VolumeTypeBind, Source: "/", Target: "/data"}} },
-		"memory":     func(s *types.ServiceConfig) { s.MemLimit = 0 },
+		"condition": func(s *types.ServiceConfig) {
+			s.DependsOn = types.DependsOnConfig{"x": {Condition: types.ServiceConditionStarted}}
+		},
+		"folder": func(s *types.ServiceConfig) {
+			s.Volumes = []types.ServiceVolumeConfig{{Type: types.VolumeTypeBind, Source: "/", Target: "/data"}}
+		},
+		"memory": func(s *types.ServiceConfig) { s.MemLimit = 0 },
 	} {
 		s := good
 		if spoil(&s); len(careless(s)) == 0 {
