@@ -70,6 +70,7 @@ func build(k *koanf.Koanf, hasFile bool, p *problems) *Config {
 		Host: g.text("metrics.host"), Port: g.integer("metrics.port"), Prefix: g.text("metrics.prefix"),
 		MaxChannelLabels: g.integer("metrics.max_channel_labels"), Token: Secret(g.text("metrics.token")),
 	}
+	c.buildConsole(g)
 	c.MemoryLimit, c.DescriptorReserve = g.number("memory.limit"), g.integer("descriptors.reserve")
 	if c.Metrics.Host == "" {
 		c.Metrics.Host = "127.0.0.1"
@@ -159,6 +160,19 @@ func (c *Config) buildHTTP(g getter) {
 	}
 }
 
+// buildConsole puts the console of a development server on the main port, unless it has a token.
+func (c *Config) buildConsole(g getter) {
+	wanted := g.text("console.enabled")
+	c.Console = Console{
+		Enabled: wanted == "true" || wanted == "auto" && c.Development && c.Web,
+		Host:    g.text("console.host"), Port: g.integer("console.port"), Token: Secret(g.text("console.token")),
+	}
+	if c.Development && c.Console.Token == "" {
+		c.Console.Port = -1
+	}
+	c.Pprof = g.text("debug.pprof")
+}
+
 // remember keeps the values for printing, with what was derived.
 func (c *Config) remember(k *koanf.Koanf) {
 	for i := range keys {
@@ -176,6 +190,7 @@ func (c *Config) remember(k *koanf.Koanf) {
 	}
 	c.values["host"], c.values["metrics.host"] = c.Host, c.Metrics.Host
 	c.values["web.enabled"] = strconv.FormatBool(c.Web)
+	c.values["console.enabled"] = strconv.FormatBool(c.Console.Enabled)
 	c.values["history.enabled"] = c.History.Enabled
 	c.values["connection_recovery.enabled"] = c.Recovery.Enabled
 	c.values["http.max_bodies"] = c.HTTP.MaxBodies

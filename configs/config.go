@@ -53,6 +53,9 @@ type Config struct {
 	WebSocket WebSocket
 	HTTP      HTTP
 	Metrics   Metrics
+	Console   Console
+	// Pprof is the address of the profiler, empty for none.
+	Pprof string
 	// MemoryLimit is in bytes, DescriptorReserve a number; 0 leaves them to the system.
 	MemoryLimit       int64
 	DescriptorReserve int
@@ -167,6 +170,16 @@ type HTTP struct {
 	MaxPublishing, MaxPublishingBytes int64
 }
 
+// Console says where the console is. Port is -1 for nowhere of its own: it is on the main port
+// then, in development mode.
+type Console struct {
+	Enabled bool
+	Host    string
+	Port    int
+	// Token is needed to look at it, unless it is empty.
+	Token Secret
+}
+
 // Metrics says where they are served. Port is -1 for nowhere.
 type Metrics struct {
 	Host             string
@@ -226,6 +239,7 @@ type ChannelDelta struct {
 func (c *Config) check(p *problems) {
 	c.checkLimits(p)
 	c.checkExposure(p)
+	c.checkConsole(p)
 	if c.Development && !loopback(c.Host) {
 		p.at("host", "host is %q, but development mode takes unsigned requests and must stay on this machine; set mode: production and apps of your own", shorten(c.Host))
 	}

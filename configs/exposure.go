@@ -2,8 +2,10 @@ package configs
 
 import (
 	"errors"
+	"net"
 	"net/netip"
 	"regexp"
+	"strconv"
 	"strings"
 )
 
@@ -25,6 +27,33 @@ func (c *Config) checkExposure(p *problems) {
 	}
 	if c.Metrics.Port >= 0 && !loopback(c.Metrics.Host) && c.Metrics.Token == "" && p.sound("metrics.token", "metrics.port") {
 		p.at("metrics.host", "metrics.host is %q and metrics.token is not set, but metrics name channels and must not be for everybody; set metrics.token, or leave metrics.host at 127.0.0.1", shorten(c.Metrics.Host))
+	}
+}
+
+// leastToken and mostToken bound the token of the console: one that can be guessed is none.
+const leastToken, mostToken = 16, 200
+
+// checkConsole looks at what operators can reach.
+func (c *Config) checkConsole(p *problems) {
+	token := c.Console.Token.Reveal()
+	switch {
+	case token == "" || !p.sound("console.token"):
+	case !bearer.MatchString(token):
+		p.at("console.token", "console.token has characters that a header cannot carry, must be visible ASCII without spaces")
+	case len(token) < leastToken || len(token) > mostToken:
+		p.at("console.token", "console.token has %d characters, must have %d to %d; `openssl rand -base64 24` makes one", len(token), leastToken, mostToken)
+	}
+	if c.Console.Enabled && c.Console.Port >= 0 && !loopback(c.Console.Host) && token == "" && p.sound("console.token", "console.port") {
+		p.at("console.host", "console.host is %q and console.token is not set, but the console shows all events and closes connections; set console.token (or console.token_file), or leave console.host at 127.0.0.1", shorten(c.Console.Host))
+	}
+	if c.Pprof == "" {
+		return
+	}
+	host, port, err := net.SplitHostPort(c.Pprof)
+	if n, bad := strconv.Atoi(port); err != nil || bad != nil || n < 0 || n > 65535 {
+		p.at("debug.pprof", "debug.pprof is %q, must be an address and a port, such as 127.0.0.1:6060", shorten(c.Pprof))
+	} else if !loopback(host) {
+		p.at("debug.pprof", "debug.pprof is %q, but profiles show what is in the memory of the process and must stay on this machine; use 127.0.0.1", shorten(c.Pprof))
 	}
 }
 

@@ -36,9 +36,11 @@ type agreement struct {
 	table kv.Table
 	node  string
 	label string
-	own   func() *Settings
-	alive func(node string) bool
-	log   *slog.Logger
+	// version is that of this gateway.
+	version string
+	own     func() *Settings
+	alive   func(node string) bool
+	log     *slog.Logger
 
 	// notes are what readiness says.
 	notes atomic.Pointer[[]string]
@@ -139,7 +141,7 @@ func (a *agreement) show(ctx context.Context) error {
 	if own == a.shown && time.Since(a.written) < settingsFor/10 {
 		return nil
 	}
-	value, err := shownSettings{a.label, *own}.encode()
+	value, err := shownSettings{strings.TrimSpace(a.label + " " + a.version), *own}.encode()
 	if err != nil {
 		return err
 	}
@@ -248,6 +250,25 @@ func (a *agreement) tell(all []disagreement, own shownSettings) {
 	a.said = text
 }
 
+// gateway is another one as its record shows it.
+type gateway struct{ label, version string }
+
+// Others are the gateways whose records are known, by their names.
+func (a *agreement) Others() map[string]gateway {
+	out := map[string]gateway{}
+	if a == nil {
+		return out
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for node, r := range a.others {
+		shown, _, _ := bytes.Cut(r.Value, []byte("\n"))
+		label, version, _ := strings.Cut(string(shown), " ")
+		out[node] = gateway{label, version}
+	}
+	return out
+}
+
 // openAgreement compares settings with other gateways, if there is a table for that.
 func (n *Node) openAgreement(port string) {
 	if n.roster == nil || n.opt.Settings == nil {
@@ -258,6 +279,7 @@ func (n *Node) openAgreement(port string) {
 		host = n.opt.Name
 	}
 	n.agreement = newAgreement(n.opt.Table, n.opt.Name, net.JoinHostPort(host, port), n.opt.Settings, n.roster.Alive, n.opt.Logger)
+	n.agreement.version = n.opt.Version
 	n.opt.Registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: n.opt.MetricsPrefix + "settings_differing", Help: "Settings in which this gateway and others of the cluster differ.",
 		ConstLabels: prometheus.Labels{"port": port},

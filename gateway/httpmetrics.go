@@ -3,6 +3,7 @@ package gateway
 import (
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,6 +23,8 @@ type httpMetrics struct {
 	// are only read once they are made.
 	granted map[asked]granted
 	took    map[string]prometheus.Observer
+	// accepted counts the events of all apps.
+	accepted *atomic.Uint64
 }
 
 type asked struct{ app, route string }
@@ -31,6 +34,7 @@ type granted struct{ requests, published prometheus.Counter }
 func newHTTPMetrics(registry prometheus.Registerer, prefix, port string, apps []string) httpMetrics {
 	at := prometheus.Labels{"port": port}
 	m := httpMetrics{
+		accepted: new(atomic.Uint64),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: prefix + "http_requests_total", Help: "Requests of the HTTP API.", ConstLabels: at,
 		}, []string{"app_id", "route", "status"}),
@@ -67,6 +71,7 @@ func (m *httpMetrics) refuse(app, code string) { m.refused.WithLabelValues(app, 
 
 // observe counts one request. app is empty when the request named no known app.
 func (m *httpMetrics) observe(app, route string, status int, took time.Duration, events int) {
+	m.accepted.Add(uint64(events))
 	if known, ok := m.granted[asked{app, route}]; ok && status == http.StatusOK {
 		known.requests.Inc()
 		if events > 0 {

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/sluicehq/sluice/broker/seldom"
+	"github.com/sluicehq/sluice/gateway/console"
 	"github.com/sluicehq/sluice/gateway/hub"
 	"github.com/sluicehq/sluice/gateway/lives"
 	"github.com/sluicehq/sluice/gateway/presence"
@@ -28,16 +29,20 @@ type Node struct {
 	opt      Options
 	listener net.Listener
 	metrics  net.Listener
-	hub      *hub.Hub
-	roster   *presence.Roster
+	// operator is the listener of the console and profiles that of the profiler, nil for none.
+	operator, profiles net.Listener
+	hub                *hub.Hub
+	roster             *presence.Roster
 	// lives is nil where nothing can be remembered of channels.
 	lives *lives.Log
 	// agreement is nil if there is nobody to agree with.
 	agreement *agreement
 	hooks     *webhook.Hooks
 	rest      *rest.API
-	local     local
-	proxies   proxies
+	// console is nil if there is none.
+	console *console.Console
+	local   local
+	proxies proxies
 	// shakes is nil if there is no bound of handshakes.
 	shakes   *handshakes
 	http     httpMetrics
@@ -55,15 +60,9 @@ func New(opt Options) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{opt: opt, local: local{opt.Hosts}, proxies: proxies{opt.TrustedProxies, opt.ProxyHeader}}
-	var err error
-	if n.listener, err = listen("port", opt.Listen); err != nil {
+	err := n.listen()
+	if err != nil {
 		return nil, err
-	}
-	if opt.MetricsListen != "" {
-		if n.metrics, err = listen("metrics.port", opt.MetricsListen); err != nil {
-			_ = n.listener.Close()
-			return nil, err
-		}
 	}
 	port := strconv.Itoa(n.listener.Addr().(*net.TCPAddr).Port)
 	n.registerLog(port)
@@ -103,6 +102,7 @@ func New(opt Options) (*Node, error) {
 	n.serving.Store(n.hub)
 	n.openAgreement(port)
 	n.openREST(in, port)
+	n.openConsole(port)
 	return n, nil
 }
 
@@ -128,10 +128,33 @@ func (n *Node) registerLog(port string) {
 	}, func() float64 { return float64(len(n.problems())) }))
 }
 
+// listen binds all listeners, or none.
+func (n *Node) listen() (err error) {
+	if n.listener, err = listen("port", n.opt.Listen); err != nil {
+		return err
+	}
+	for _, l := range []struct {
+		to           *net.Listener
+		key, address string
+	}{
+		{&n.metrics, "metrics.port", n.opt.MetricsListen}, {&n.operator, "console.port", n.opt.Console.listen()}, {&n.profiles, "debug.pprof", n.opt.Pprof},
+	} {
+		if l.address == "" {
+			continue
+		}
+		if *l.to, err = listen(l.key, l.address); err != nil {
+			n.closeListeners()
+			return err
+		}
+	}
+	return nil
+}
+
 func (n *Node) closeListeners() {
-	_ = n.listener.Close()
-	if n.metrics != nil {
-		_ = n.metrics.Close()
+	for _, l := range []net.Listener{n.listener, n.metrics, n.operator, n.profiles} {
+		if l != nil {
+			_ = l.Close()
+		}
 	}
 }
 
@@ -161,10 +184,15 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	servers := []*http.Server{main}
 	listeners := []net.Listener{n.behindProxies(n.public(&lastCalls{Listener: n.listener}))}
-	if n.metrics != nil {
-		servers = append(servers, n.server(n.metricsHandler()))
-		listeners = append(listeners, n.operators(n.metrics))
+	beside := func(l net.Listener, h func() http.Handler) {
+		if l != nil {
+			servers = append(servers, n.server(h()))
+			listeners = append(listeners, n.operators(l))
+		}
 	}
+	beside(n.metrics, n.metricsHandler)
+	beside(n.operator, n.operatorsHandler)
+	beside(n.profiles, n.profiler)
 	failed := make(chan error, len(servers))
 	var serving sync.WaitGroup
 	// accepted is closed when nobody comes any more.
@@ -194,6 +222,7 @@ func (n *Node) Run(ctx context.Context) error {
 	_ = listeners[0].Close()
 	<-accepted
 	fresh.heard(drain, n.opt.Drain/4)
+	n.closeConsole()
 	shutdown(drain, main)
 	// Half of the time is for asking, the other half for leaving.
 	n.hub.Drain(drain, n.opt.Drain/2)
@@ -258,7 +287,7 @@ func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	api := strings.HasPrefix(path, "/apps/") || strings.HasPrefix(path, "/users/")
 	socket := path == "/app" || strings.HasPrefix(path, "/app/")
-	if !api && !(socket && r.Method == http.MethodGet && strings.EqualFold(r.Header.Get("Upgrade"), "websocket")) {
+	if toConsole := n.console != nil && strings.HasPrefix(path, console.Root); !api && !toConsole && !(socket && r.Method == http.MethodGet && strings.EqualFold(r.Header.Get("Upgrade"), "websocket")) {
 		rest.TurnAway(w, r) // nothing here takes a body
 	}
 	switch {
@@ -272,7 +301,9 @@ func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		n.up(w, r, path[len("/up/"):])
 	case path == "/ready":
 		n.ready(w, r)
-	case n.opt.Page != nil && (path == "/" || strings.HasPrefix(path, "/assets/")):
+	case n.console != nil && n.operator == nil && strings.HasPrefix(path, console.Root):
+		n.console.ServeHTTP(w, stripped(r, n.opt.PathPrefix))
+	case n.opt.Page != nil && (path == "/" || path == "/console" || path == "/console/" || strings.HasPrefix(path, "/assets/")):
 		if n.opt.Local && !n.local.isHost(r.Host) {
 			n.turnedAway(r, "page", "forbidden", n.refusal(r, nil))
 			rest.Forbidden(w, r, n.refusal(r, nil))

@@ -40,6 +40,8 @@ type Options struct {
 	// Name tells this gateway from all others of the cluster, earlier ones
 	// included; default a random one.
 	Name string
+	// Version is shown to operators, empty for none.
+	Version string
 	// Listen is the address for WebSockets and HTTP, "host:port". Port 0 takes
 	// any free one.
 	Listen string
@@ -69,6 +71,10 @@ type Options struct {
 	// Page answers requests for `/` and `/assets/`; nil means that there is no
 	// console page.
 	Page http.Handler
+	// Console is the console for operators; nil means that there is none.
+	Console *ConsoleOptions
+	// Pprof is the address of the profiler, which must be a loopback one; empty means none.
+	Pprof string
 	// Hub holds the settings of connections; Apps, Feed, History, Node, Metrics
 	// and Logger are filled in by the node.
 	Hub hub.Options

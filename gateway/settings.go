@@ -59,7 +59,8 @@ func (s shownSettings) encode() ([]byte, error) {
 // decodeSettings reads a record.
 func decodeSettings(b []byte) (s shownSettings, err error) {
 	label, packed, _ := bytes.Cut(b, []byte("\n"))
-	s.label = string(label)
+	// The version of the gateway may stand behind its label.
+	s.label, _, _ = strings.Cut(string(label), " ")
 	r, err := gzip.NewReader(bytes.NewReader(packed))
 	if err != nil {
 		return s, err

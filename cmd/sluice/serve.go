@@ -92,6 +92,12 @@ func serve(ctx context.Context, c *configs.Config, log *slog.Logger, lines *logQ
 	if c.Web {
 		log.Info("console page", "url", "http://"+node.Addr()+c.PathPrefix+"/")
 	}
+	if c.Console.Enabled {
+		log.Info("console", "url", consoleURL(c, node), "token", c.Console.Token != "")
+	}
+	if c.Pprof != "" {
+		log.Info("profiles", "url", "http://"+node.PprofAddr()+"/debug/pprof/")
+	}
 	hello(lines, c, node.Addr(), b.natsURL, node.MetricsAddr())
 	if again != nil {
 		defer reloading(ctx, r, again)()
@@ -133,6 +139,7 @@ func warn(c *configs.Config, log *slog.Logger) {
 
 func nodeOptions(c *configs.Config, b *backend, log *slog.Logger, registry *prometheus.Registry) gateway.Options {
 	opt := gateway.Options{
+		Version: versionText(), Console: consoleOf(c, b), Pprof: c.Pprof,
 		Apps: registryOf(c), Log: b.log, Registry: registry, Logger: log,
 		Listen:       net.JoinHostPort(c.Host, strconv.Itoa(c.Port)),
 		MetricsToken: c.Metrics.Token, MetricsPrefix: c.Metrics.Prefix, MaxChannelLabels: c.Metrics.MaxChannelLabels,

@@ -77,7 +77,7 @@ func readingsOf(a *configs.App) []app.ReadingPattern {
 func pageOf(c *configs.Config, b *backend) http.Handler {
 	a := &c.Apps[0]
 	return web.Handler(web.Options{
-		AppID: a.ID, AppKey: a.Key, Version: versionText(),
+		AppID: a.ID, AppKey: a.Key, Version: versionText(), Console: c.Console.Enabled && c.Console.Port < 0,
 		Example: "my-channel", Subject: c.NATS.Prefix + streams.SubjectOf(a.ID, "my-channel"), NATSURL: b.natsURL,
 	})
 }

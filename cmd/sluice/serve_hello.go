@@ -3,7 +3,9 @@ package main
 import (
 	"fmt"
 	"io"
+	"net"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/sluicehq/sluice/configs"
@@ -42,6 +44,12 @@ func hello(w io.Writer, c *configs.Config, http, nats, metrics string) {
 	text.WriteString("\nSluice is running, for development on this machine.\n\n")
 	if c.Web {
 		row("Page", url+"/")
+	}
+	switch {
+	case c.Console.Enabled && c.Console.Port < 0:
+		row("Console", url+"/console/")
+	case c.Console.Enabled && c.Console.Port > 0:
+		row("Console", fmt.Sprintf("http://%s/", net.JoinHostPort(c.Console.Host, strconv.Itoa(c.Console.Port))))
 	}
 	for i := range c.Apps {
 		a := &c.Apps[i]

@@ -26,6 +26,13 @@ func wantedPorts(c *configs.Config) []wantedPort {
 	}
 	want("port", c.Host, c.Port)
 	want("metrics.port", c.Metrics.Host, c.Metrics.Port)
+	if c.Console.Enabled {
+		want("console.port", c.Console.Host, c.Console.Port)
+	}
+	if host, port, err := net.SplitHostPort(c.Pprof); err == nil {
+		n, _ := strconv.Atoi(port)
+		want("debug.pprof", host, n)
+	}
 	if c.Driver == "nats" && c.Embeds() {
 		want("nats.embedded.port", c.NATS.Embedded.Host, c.NATS.Embedded.Port)
 	}

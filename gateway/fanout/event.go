@@ -131,9 +131,9 @@ func (p *Event) plainFrame(d pusher.Dialect, embed bool) *socket.Frame {
 	if d == pusher.Events {
 		buf := appendPlace(make([]byte, 0, size+96), p.Pub.Epoch, p.Pub.Offset)
 		head := len(buf)
-		return socket.NewFrame(pusher.AppendEvent(buf, &ev), head)
+		return socket.NewFrame(pusher.AppendEvent(buf, &ev), head).Of(p.Pub.Time)
 	}
-	return websocket.Seal(pusher.AppendBare(websocket.Buffer(size), d, &ev), websocket.Text)
+	return websocket.Seal(pusher.AppendBare(websocket.Buffer(size), d, &ev), websocket.Text).Of(p.Pub.Time)
 }
 
 // delta returns the delta frame that starts from the base at that place, or nil
@@ -196,7 +196,7 @@ func (p *Event) encode(f Form, full *socket.Frame, from *texts, fromText *socket
 		f.Algorithm().String(), from.number, enc.buf)
 	p.line.Hall.Encoded(time.Since(begin))
 	if websocket.Size(buf) < len(full.Payload()) {
-		return websocket.Seal(buf, websocket.Text)
+		return websocket.Seal(buf, websocket.Text).Of(p.Pub.Time)
 	}
 	return noDelta
 }

@@ -1,6 +1,8 @@
 package fanout
 
 import (
+	"sync/atomic"
+
 	"github.com/sluicehq/sluice/delta"
 	"github.com/sluicehq/sluice/gateway/app"
 )
@@ -27,6 +29,9 @@ type Line struct {
 	// Report is told what was sent of one publication in one shard.
 	Report func(Tally)
 	Shards []Subscribers
+	// posted counts the publications, and taps are who is shown them beside the subscribers.
+	posted atomic.Uint64
+	taps   atomic.Pointer[[]*Tap]
 }
 
 // Source has the past of a channel.
@@ -40,6 +45,14 @@ type Source interface {
 
 // Post gives something to the shards that have subscribers.
 func (l *Line) Post(p Prepared) {
+	if e, ok := p.(*Event); ok {
+		l.posted.Add(1)
+		if taps := l.taps.Load(); taps != nil {
+			for _, t := range *taps {
+				t.Show(e)
+			}
+		}
+	}
 	for i := range l.Shards {
 		if s := &l.Shards[i]; s.wants(p) {
 			l.Hall.Shards[i].post(job{to: s, p: p})

@@ -73,7 +73,7 @@ func (o OwnPlace) stamp(f *socket.Frame, epoch string, offset uint64) *socket.Fr
 	buf := make([]byte, 0, len(f.Payload())+32+24*len(o.at))
 	buf = append(o.append(append(buf, "id: "...), o.i, pusher.Place{Stream: epoch, Serial: offset}), '\n')
 	head := len(buf)
-	return socket.NewFrame(append(buf, f.Payload()...), head)
+	return socket.NewFrame(append(buf, f.Payload()...), head).As(f)
 }
 
 // pass notes where the reader is. One channel needs no note: its frames say it.

@@ -66,7 +66,7 @@ func (t *texts) full(f Form) *socket.Frame {
 	}
 	ev := t.event(f.Dialect(), t.embed)
 	buf := websocket.Buffer(len(t.Pub.Data) + 192)
-	frame := websocket.Seal(pusher.AppendMarked(buf, f.Dialect(), &ev, t.mark(f&Keyed != 0)), websocket.Text)
+	frame := websocket.Seal(pusher.AppendMarked(buf, f.Dialect(), &ev, t.mark(f&Keyed != 0)), websocket.Text).Of(t.Pub.Time)
 	slot.Store(frame)
 	return frame
 }

@@ -232,10 +232,9 @@ type Hub struct {
 	// for all gateways.
 	totals map[*app.App]*presence.Room
 	orders []broker.Attachment
-	// lacks says what is not followed although it should be, by what it is. Whoever reads
-	// metrics asks for it, and others wait for the metrics with mu, so it has its own lock.
-	lackMu rank.Mutex[rank.Lacks]
-	lacks  map[string]string
+	// lacks says what is not followed although it should be. Whoever reads metrics asks for it,
+	// and others wait for the metrics with mu.
+	lacks seldom.Lacks
 
 	watchlists *herald.Watchlists
 
@@ -283,7 +282,6 @@ func New(opt Options) (*Hub, error) {
 		perApp:   map[*app.App]int{},
 		users:    map[userKey]map[*Client]time.Time{},
 		totals:   map[*app.App]*presence.Room{},
-		lacks:    map[string]string{},
 		instance: strconv.FormatUint(rand.Uint64(), 36),
 	}
 	for d := range h.pongs {

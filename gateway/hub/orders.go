@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -113,10 +112,10 @@ func (h *Hub) insist(what string, do func(ctx context.Context) error) {
 			return true
 		}
 		if err == nil {
-			h.lack(what, "")
+			h.lacks.Note(what, "")
 			return true
 		}
-		if h.lack(what, fmt.Sprintf("%s are not followed: %v", what, err)) {
+		if h.lacks.Note(what, fmt.Sprintf("%s are not followed: %v", what, err)) {
 			h.opt.Logger.Error("a part of an app does not work; it is tried again", "what", what, "error", err)
 		}
 		return false
@@ -128,31 +127,6 @@ func (h *Hub) insist(what string, do func(ctx context.Context) error) {
 		for h.pause(followRetry) && !try() {
 		}
 	})
-}
-
-// lack notes why something is not followed, empty if it is, and says whether that is new.
-func (h *Hub) lack(what, why string) (isNew bool) {
-	h.lackMu.Lock()
-	defer h.lackMu.Unlock()
-	if why == "" {
-		delete(h.lacks, what)
-		return false
-	}
-	isNew = h.lacks[what] == ""
-	h.lacks[what] = why
-	return isNew
-}
-
-// lacking tells what is not followed, in order.
-func (h *Hub) lacking() []string {
-	h.lackMu.Lock()
-	defer h.lackMu.Unlock()
-	var out []string
-	for _, text := range h.lacks {
-		out = append(out, text)
-	}
-	slices.Sort(out)
-	return out
 }
 
 // followOrders listens to the orders of an app, and catches up with those that were given

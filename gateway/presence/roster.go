@@ -151,6 +151,21 @@ func (r *Roster) Alive(node string) bool {
 	return g != nil && g.alive(node)
 }
 
+// Nodes names the gateways that count, in order.
+func (r *Roster) Nodes() (all []string) {
+	g := r.view.Load()
+	if g == nil {
+		return nil
+	}
+	for node := range g.Nodes {
+		if g.alive(node) {
+			all = append(all, node)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
 // Close gives up the seats that are still to be given up, says goodbye, and ends
 // everything. What is not written when ctx is done others will find out.
 func (r *Roster) Close(ctx context.Context) {
@@ -287,17 +302,24 @@ func (r *Roster) Count(ctx context.Context, app, channel string) (Totals, error)
 	return Totals{f.Count(), f.Users()}, nil
 }
 
+// Members returns the users in a channel, in the order in which they came.
+func (r *Roster) Members(ctx context.Context, app, channel string) ([]Member, error) {
+	if m := r.find(app, channel); m != nil {
+		members, _ := m.Members()
+		return members, nil
+	}
+	f, err := r.look(ctx, app, channel)
+	if err != nil {
+		return nil, err
+	}
+	return f.Members(), nil
+}
+
 // Users returns the ids of the users in a channel, in the order in which they came.
 func (r *Roster) Users(ctx context.Context, app, channel string) ([]string, error) {
-	var members []Member
-	if m := r.find(app, channel); m != nil {
-		members, _ = m.Members()
-	} else {
-		f, err := r.look(ctx, app, channel)
-		if err != nil {
-			return nil, err
-		}
-		members = f.Members()
+	members, err := r.Members(ctx, app, channel)
+	if err != nil {
+		return nil, err
 	}
 	out := make([]string, len(members))
 	for i := range members {

@@ -2,6 +2,7 @@ package socket
 
 import (
 	"sync/atomic"
+	"time"
 
 	"github.com/sluicehq/sluice/broker/rank"
 )
@@ -12,6 +13,9 @@ type Frame struct {
 	b []byte
 	// payload is where the message begins.
 	payload int32
+	// stored is when what it carries was stored, in Unix milliseconds, 0 for what the log does
+	// not have.
+	stored int64
 	// waits counts it in the budget while sockets that are behind wait for it.
 	waits Item
 
@@ -22,6 +26,19 @@ type Frame struct {
 // NewFrame makes a frame of bytes, which it takes over. The message that they carry begins
 // at payload and goes to their end.
 func NewFrame(b []byte, payload int) *Frame { return &Frame{b: b, payload: int32(payload)} }
+
+// Of notes that a frame carries an event that was stored then. The caller made it, and nobody
+// else has it yet.
+func (f *Frame) Of(stored time.Time) *Frame {
+	f.stored = stored.UnixMilli()
+	return f
+}
+
+// As notes that a frame carries what another one carries. The caller made it, as for Of.
+func (f *Frame) As(other *Frame) *Frame {
+	f.stored = other.stored
+	return f
+}
 
 // Join makes one frame of several, so that nothing can come between them. Its payload is
 // everything.
@@ -49,7 +66,9 @@ func (f *Frame) Other(derive func(*Frame) *Frame) *Frame {
 	defer f.making.Unlock()
 	other := f.other.Load()
 	if other == nil {
-		other = derive(f)
+		if other = derive(f); other != f {
+			other.stored = f.stored
+		}
 		f.other.Store(other)
 	}
 	return other

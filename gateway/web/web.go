@@ -37,6 +37,8 @@ type Options struct {
 	NATSURL string
 	// Version is shown beside the name; empty shows none.
 	Version string
+	// Console says that the console for operators is at `console/` relative to the page.
+	Console bool
 }
 
 // defaultNATS is where the `nats` tool connects to unless it is told otherwise.
@@ -51,6 +53,7 @@ type config struct {
 	Subject  string   `json:"subject"`
 	NATSURL  string   `json:"natsURL"`
 	Version  string   `json:"version"`
+	Console  bool     `json:"console"`
 }
 
 type asset struct {
@@ -58,14 +61,24 @@ type asset struct {
 	kind string
 }
 
-type page struct {
-	index  []byte
-	tag    string
-	prefix string // path of the assets of this build, "/assets/HASH/"
-	assets map[string]asset
+// site is pages with the files that they share.
+type site struct {
+	pages map[string]document // by path
+	// aliases are paths that lead to pages.
+	aliases map[string]string
+	prefix  string // path of the assets of this build, "/assets/HASH/"
+	assets  map[string]asset
 }
 
-// Handler serves the page at `/` and its files below `/assets/`. The files' paths
+type document struct {
+	body []byte
+	tag  string
+	// sockets: the page opens WebSockets.
+	sockets bool
+}
+
+// Handler serves the page at `/`, with the console's at `/console/` if there is one, and their
+// files below `/assets/`. The files' paths
 // contain a hash of all of them, so browsers may keep them for ever and never
 // mix two builds; the page itself is always asked for. The page uses relative
 // addresses only and works below a path prefix that ends with a slash. Other
@@ -81,7 +94,31 @@ func Handler(opt Options) http.Handler {
 	if opt.NATSURL == defaultNATS || !strings.Contains(opt.NATSURL, "://") {
 		opt.NATSURL = ""
 	}
-	p := &page{assets: map[string]asset{}}
+	p := newSite()
+	p.add("/", "index.html", p.prefix[1:], config(opt), true)
+	if opt.Console {
+		p.addConsole(opt.Version)
+	}
+	return p
+}
+
+// Console serves the page of the console at `/console/`, where `/` leads, and its files below
+// `/assets/`, as Handler does.
+func Console(version string) http.Handler {
+	p := newSite()
+	p.addConsole(version)
+	p.aliases["/"] = "console/"
+	return p
+}
+
+// addConsole adds the page of the console, which asks for everything that it shows.
+func (p *site) addConsole(version string) {
+	p.add("/console/", "console.html", ".."+p.prefix, config{Version: version}, false)
+	p.aliases["/console"] = "console/"
+}
+
+func newSite() *site {
+	p := &site{pages: map[string]document{}, aliases: map[string]string{}, assets: map[string]asset{}}
 	sum := sha256.New()
 	entries, err := fs.ReadDir(embedded, "assets")
 	if err != nil {
@@ -94,22 +131,26 @@ func Handler(opt Options) http.Handler {
 		}
 		fmt.Fprintf(sum, "%s %d\n", e.Name(), len(body))
 		sum.Write(body)
-		if e.Name() != "index.html" {
+		if !strings.HasSuffix(e.Name(), ".html") {
 			p.assets[e.Name()] = asset{body: body, kind: kindOf(e.Name())}
 		}
 	}
 	p.prefix = "/assets/" + hex.EncodeToString(sum.Sum(nil)[:8]) + "/"
-	p.index = render(strings.TrimSuffix(p.prefix[1:], "/"), config(opt))
-	tag := sha256.Sum256(p.index)
-	p.tag = strconv.Quote(hex.EncodeToString(tag[:8]))
 	return p
+}
+
+// add adds a page, which finds its files at assets.
+func (p *site) add(path, file, assets string, c config, sockets bool) {
+	body := render(file, strings.TrimSuffix(assets, "/"), c)
+	tag := sha256.Sum256(body)
+	p.pages[path] = document{body, strconv.Quote(hex.EncodeToString(tag[:8])), sockets}
 }
 
 // render fills in the page. The configuration goes into a data block as JSON;
 // encoding/json writes <, > and & as escapes, so that no value can end the
 // block, and html/template would do it again if it did not.
-func render(assets string, c config) []byte {
-	text, err := embedded.ReadFile("assets/index.html")
+func render(file, assets string, c config) []byte {
+	text, err := embedded.ReadFile("assets/" + file)
 	if err != nil {
 		panic(err)
 	}
@@ -118,7 +159,7 @@ func render(assets string, c config) []byte {
 		panic(err) // Strings always marshal.
 	}
 	var out bytes.Buffer
-	err = template.Must(template.New("index").Parse(string(text))).Execute(&out, map[string]any{
+	err = template.Must(template.New(file).Parse(string(text))).Execute(&out, map[string]any{
 		"Assets": assets,
 		"Config": template.JS(data),
 	})
@@ -142,26 +183,33 @@ func kindOf(name string) string {
 	return "application/octet-stream"
 }
 
-func (p *page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (p *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
+	doc, isPage := p.pages[r.URL.Path]
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	h.Set("Content-Security-Policy", policy(r.Host))
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("Content-Security-Policy", policy(r.Host, !isPage || doc.sockets))
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		h.Set("Allow", "GET, HEAD")
 		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
 		return
 	}
-	if r.URL.Path == "/" {
+	if to, ok := p.aliases[r.URL.Path]; ok {
+		h.Set("Location", to) // relative, as all addresses of the pages
+		w.WriteHeader(http.StatusFound)
+		return
+	}
+	if isPage {
 		h.Set("Cache-Control", "no-cache")
-		h.Set("ETag", p.tag)
-		if r.Header.Get("If-None-Match") == p.tag {
+		h.Set("ETag", doc.tag)
+		if r.Header.Get("If-None-Match") == doc.tag {
 			w.WriteHeader(http.StatusNotModified)
 			return
 		}
-		send(w, r, asset{body: p.index, kind: "text/html; charset=utf-8"})
+		send(w, r, asset{body: doc.body, kind: "text/html; charset=utf-8"})
 		return
 	}
 	name, ok := strings.CutPrefix(r.URL.Path, p.prefix)
@@ -192,9 +240,9 @@ var plainHost = regexp.MustCompile(`^[A-Za-z0-9.-]+(:[0-9]+)?$`)
 // policy lets the page load its own files and talk to its own server, nothing
 // else. 'self' includes WebSockets in current browsers; older ones need them
 // spelled out.
-func policy(host string) string {
+func policy(host string, sockets bool) string {
 	connect := "'self'"
-	if plainHost.MatchString(host) {
+	if sockets && plainHost.MatchString(host) {
 		connect += " ws://" + host + " wss://" + host
 	}
 	return "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src " + connect +

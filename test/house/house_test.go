@@ -74,6 +74,7 @@ var rules = []rule{
 	{pkg: "gateway/socket/websocket", own: []string{"gateway/socket", "broker/rank"}, foreign: []string{flate}},
 	{pkg: "gateway/watch"},
 	{pkg: "gateway/web"},
+	{pkg: "gateway/console", own: []string{"broker", "gateway/app"}},
 	{pkg: "gateway/client", own: []string{"delta", "gateway/app", "gateway/pusher"}, foreign: []string{gws, gjson}},
 	{pkg: "configs", own: []string{"broker/secret"}, foreign: []string{
 		"github.com/pelletier/go-toml/v2", "go.yaml.in/yaml/v3", "github.com/tailscale/hujson", "github.com/spf13/pflag",
@@ -113,7 +114,7 @@ func TestPlanRefusesOutwardImports(t *testing.T) {
 		{"gateway", "streams"}, {"gateway/hub", "streams"}, {"gateway", "broker/redis"}, {"gateway", "configs"},
 		{"broker", "kv"}, {"delta", "broker"}, {"kv", "broker"}, {"gateway/herald", "gateway/hub"}, {"gateway/presence", "gateway/herald"}, {"gateway/hub", "gateway/webhook"}, {"streams", "gateway/app"}, {"configs", "gateway/app"},
 		{"gateway/socket", "gateway/pusher"}, {"gateway/turns", "gateway/hub"}, {"gateway/fanout", "gateway/hub"}, {"gateway/fanout", "gateway/past"}, {"gateway/past", "gateway/hub"}, {"gateway/fanout", "gateway/sight"}, {"gateway/socket/websocket", "gateway/app"},
-		{"gateway/hub", "broker/follow"}, {"broker", "broker/follow"}, {"broker/follow", "streams"}, {"broker/follow", "kv"},
+		{"gateway/console", "gateway/hub"}, {"gateway/console", "gateway/fanout"}, {"gateway/hub", "gateway/console"}, {"gateway/hub", "broker/follow"}, {"broker", "broker/follow"}, {"broker/follow", "streams"}, {"broker/follow", "kv"},
 	} {
 		if allowed(find(c.pkg), c.pkg, module+"/"+c.imported) {
 			t.Errorf("%s may import %s", c.pkg, c.imported)

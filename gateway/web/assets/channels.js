@@ -60,6 +60,7 @@ export class Channels {
     byID('channels').replaceChildren(...(this.#rows.size
       ? [...this.#rows.values()].map((r) => r.item)
       : [element('li', { class: 'none' }, 'No subscriptions.')]));
+    setText(byID('channels-count'), this.#rows.size > 8 ? `(${this.#rows.size})` : '');
     byID('known-channels').replaceChildren(...this.names().map((n) => element('option', { value: n })));
   }
 }

@@ -1,96 +1,149 @@
-// Puts the console page together.
-import { Channels } from './channels.js';
-import { commandList, commands } from './commands.js';
-import { Connection } from './connection.js';
+// Puts the console together: who is logged in, which view is shown, and whether the server is there.
+import { ask, Stream, tell } from './server.js';
 import { byID, setText } from './dom.js';
-import { History } from './history.js';
-import { Live } from './live.js';
-import { publishForm } from './publish.js';
-import { Totals } from './totals.js';
+import * as format from './format.js';
+import { Overview } from './overview.js';
+import { Browse } from './browse.js';
+import { Connections } from './connections.js';
+import { Cluster } from './cluster.js';
 
-const config = JSON.parse(byID('config').textContent);
-const root = new URL('.', document.baseURI);
-const base = new URL(`apps/${encodeURIComponent(config.appId)}`, root).href;
+const refreshEvery = 2000;
 
-const socketURL = new URL(`app/${encodeURIComponent(config.appKey)}`, root);
-socketURL.protocol = root.protocol === 'https:' ? 'wss:' : 'ws:';
-socketURL.search = new URLSearchParams({ protocol: 7, client: 'sluice-console', version: config.version || '0', flash: false });
+const names = { connecting: 'Connecting', connected: 'Live', lost: 'Lost', login: 'Logged out' };
+let state = '';
+let countdown = 0;
+let lastTotals = 0;
 
-const live = new Live();
-const totals = new Totals();
-const history = new History(base, config.channels[0] ?? '');
-publishForm(base, config.example);
-
-const states = { connecting: 'Connecting', connected: 'Connected', waiting: 'Reconnecting', stopped: 'Disconnected' };
-
-const connection = new Connection(socketURL.href, {
-  delta: byID('delta').checked,
-  on: {
-    state(name, detail = '') {
-      byID('status').dataset.state = name;
-      setText(byID('state'), states[name]);
-      setText(byID('state-detail'), name === 'connected' ? `socket ${detail}` : detail);
-      byID('status').title = detail;
-      if (name !== 'connected') channels.mark('waiting');
-      else notice('');
-      if (name === 'stopped') notice(`The server refused the connection: ${detail}. Reload the page to try again.`);
-    },
-    event(event) {
-      event.at = Date.now();
-      totals.add(event);
-      channels.count(event.channel);
-      live.add(event);
-    },
-    subscribed: (channel) => channels.mark('connected', channel),
-    refused(channel, reason) {
-      channels.remove(channel);
-      notice(`Not subscribed to ${channel}: ${reason}.`);
-    },
-    problem: notice,
+const stream = new Stream({
+  state: setState,
+  totals(t) {
+    lastTotals = Date.now();
+    overview.totals(t);
   },
+  live: (group) => browse.live(group),
 });
 
-const channels = new Channels({
-  subscribe: (name) => connection.subscribe(name),
-  unsubscribe: (name) => connection.unsubscribe(name),
+function trouble(err) {
+  if (err.status === 401) setState('login');
+  else if (err.status !== 0) notice(`Something could not be shown: ${err.message}.`);
+}
+
+const go = (view, query) => { location.hash = query ? `#/${view}?${new URLSearchParams(query)}` : `#/${view}`; };
+
+const overview = new Overview(trouble);
+const browse = new Browse({ look: (place) => stream.look(place), error: trouble, go: (place) => go('channels', place) });
+const connections = new Connections({ error: trouble, notice, go: (id) => go('connections', id === null ? null : { id }) });
+const cluster = new Cluster(trouble);
+
+const views = {
+  overview: { show: () => overview.show(), hide() {}, refresh: () => overview.refresh() },
+  channels: { show: (q) => browse.show(q.get('channel') ? { app: q.get('app') ?? '', channel: q.get('channel') } : null), hide: () => browse.hide(), refresh: () => browse.refresh() },
+  connections: { show: (q) => connections.show(q.get('id')), hide: () => connections.hide(), refresh: () => connections.refresh() },
+  cluster: { show: () => cluster.show(), hide() {}, refresh: () => cluster.refresh() },
+};
+let view = '';
+
+// route shows the view that the address names.
+function route() {
+  const [name, query = ''] = location.hash.replace(/^#\//, '').split('?');
+  const next = views[name] ? name : 'overview';
+  if (view && view !== next) views[view].hide();
+  for (const v of Object.keys(views)) byID(`view-${v}`).hidden = v !== next;
+  for (const a of byID('nav').querySelectorAll('a')) {
+    if (a.getAttribute('href') === `#/${next}`) a.setAttribute('aria-current', 'page');
+    else a.removeAttribute('aria-current');
+  }
+  const moved = view !== next;
+  view = next;
+  document.title = `${next[0].toUpperCase()}${next.slice(1)} · Sluice console`;
+  views[next].show(new URLSearchParams(query));
+  if (moved) byID('main').focus({ preventScroll: true });
+}
+addEventListener('hashchange', () => { if (state !== 'login' && view) route(); });
+
+// A page that nobody looks at asks for nothing.
+setInterval(() => { if (state === 'connected' && view && !document.hidden) views[view].refresh(); }, refreshEvery);
+
+function setState(name, detail = '', wait = 0) {
+  clearInterval(countdown);
+  if (name !== state) {
+    byID('status').dataset.state = document.body.dataset.state = name;
+    setText(byID('state'), names[name]);
+    state = name;
+  }
+  byID('main').dataset.stale = String(name === 'lost');
+  byID('lost').hidden = name !== 'lost';
+  if (name === 'lost') {
+    const until = Date.now() + wait;
+    const say = () => {
+      const left = Math.ceil((until - Date.now()) / 1000);
+      setText(byID('lost-text'), `No connection to the server: ${detail}. ${lastTotals ? `What you see is from ${format.clock(lastTotals).slice(0, 8)}. ` : ''}${left > 0 ? `Trying again in ${left} s.` : 'Trying again.'}`);
+    };
+    say();
+    countdown = setInterval(say, 1000);
+  }
+  if (name === 'login') login();
+  banner();
+}
+
+const banner = () => { document.body.dataset.banner = String(!byID('lost').hidden || !byID('notice-box').hidden); };
+byID('retry').addEventListener('click', () => {
+  setText(byID('lost-text'), 'Trying again.');
+  if (view) stream.open();
+  else start();
 });
 
-// What went wrong last, above the page, so that nothing on it moves.
 function notice(text) {
   setText(byID('notice'), text);
   byID('notice-box').hidden = text === '';
+  banner();
 }
 byID('notice-close').addEventListener('click', () => notice(''));
 
-byID('delta').addEventListener('change', ({ target }) => connection.restart({ delta: target.checked }));
-
-// Tabs, with the arrow keys as well.
-const tabs = ['live', 'history'];
-function show(tab) {
-  for (const name of tabs) {
-    byID(`tab-${name}`).setAttribute('aria-selected', String(name === tab));
-    byID(`tab-${name}`).tabIndex = name === tab ? 0 : -1;
-    byID(`panel-${name}`).hidden = name !== tab;
+function login() {
+  stream.close();
+  view = '';
+  for (const v of Object.keys(views)) byID(`view-${v}`).hidden = true;
+  byID('nav').hidden = byID('logout').hidden = true;
+  byID('login').hidden = false;
+  byID('token').value = '';
+  byID('token').focus();
+}
+byID('login').addEventListener('submit', async (e) => {
+  e.preventDefault();
+  const wrong = byID('login-wrong');
+  try {
+    await tell('login', { token: byID('token').value });
+    setText(wrong, '');
+    await start();
+  } catch (err) {
+    setText(wrong, err.status === 401 ? 'This is not the token.' : `Logging in failed: ${err.message}.`);
   }
-  if (tab === 'history') history.load();
-}
-for (const name of tabs) {
-  byID(`tab-${name}`).addEventListener('click', () => show(name));
-  byID(`tab-${name}`).addEventListener('keydown', ({ key }) => {
-    if (key !== 'ArrowLeft' && key !== 'ArrowRight') return;
-    const other = tabs[(tabs.indexOf(name) + 1) % tabs.length];
-    show(other);
-    byID(`tab-${other}`).focus();
-  });
-}
+});
+byID('logout').addEventListener('click', async () => {
+  await tell('logout').catch(() => {});
+  setState('login');
+});
 
-const list = commands(config, root.origin + root.pathname.replace(/\/$/, ''));
-byID('commands').append(...commandList(list));
-byID('empty-commands').append(...commandList(list));
-setText(byID('version'), config.version ? config.version : '');
-byID('subscribe-channel').value = '';
-for (const name of config.channels) {
-  channels.add(name);
-  connection.subscribe(name);
+async function start() {
+  setState('connecting');
+  let about;
+  try {
+    about = await ask('session');
+  } catch (err) {
+    if (err.status === 401) return setState('login');
+    setState('lost', err.message, 5000);
+    setTimeout(() => { if (!view) start(); }, 5000);
+    return;
+  }
+  byID('token').value = '';
+  byID('login').hidden = true;
+  byID('nav').hidden = false;
+  byID('logout').hidden = !about.token;
+  byID('nav-try').hidden = !about.beside;
+  byID('status').title = `${about.version} · gateway ${about.node}`;
+  browse.apps(about.apps);
+  stream.open();
+  route();
 }
-connection.open();
+start();

@@ -1,0 +1,77 @@
+package console
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+
+	"github.com/sluicehq/sluice/broker"
+)
+
+// refusal is an answer that is not what was asked for.
+type refusal struct {
+	status     int
+	code, text string
+}
+
+func (r refusal) Error() string { return r.text }
+
+// busy is for requests beyond what is answered at a time.
+var busy = refusal{http.StatusServiceUnavailable, "busy", "too many requests of the console are under way; try again"}
+
+func invalid(text string) error { return refusal{http.StatusBadRequest, "invalid_request", text} }
+
+// harden sets what keeps answers out of the reach of other pages.
+func harden(h http.Header) {
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	h.Set("Cache-Control", "no-store")
+}
+
+// crossSite says why a request that changes something may have been sent by a page of another
+// site, "" if it cannot have been. Such a page can neither choose these headers nor send JSON
+// without being asked first whether it may.
+func crossSite(r *http.Request) string {
+	if r.Header.Get("Content-Type") != "application/json" {
+		return "the Content-Type must be application/json"
+	}
+	if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" && site != "none" {
+		return "a page of another site has sent this request"
+	}
+	if origins := r.Header.Values("Origin"); len(origins) > 0 {
+		u, err := url.Parse(origins[0])
+		if len(origins) > 1 || err != nil || u.Host != r.Host {
+			return "a page of another site has sent this request"
+		}
+	}
+	return ""
+}
+
+func (c *Console) fail(w http.ResponseWriter, r *http.Request, err error) {
+	var no refusal
+	switch {
+	case errors.As(err, &no):
+	case errors.Is(err, broker.ErrUnavailable), r.Context().Err() == nil && errors.Is(err, errTimeout):
+		no = refusal{http.StatusServiceUnavailable, "unavailable", "the log or the table of the cluster cannot be read: " + err.Error()}
+	default:
+		no = refusal{http.StatusInternalServerError, "internal", "this cannot be answered: " + err.Error()}
+	}
+	if no.status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="console"`)
+	}
+	if no.status == http.StatusServiceUnavailable || no.status == http.StatusTooManyRequests {
+		w.Header().Set("Retry-After", "1")
+	}
+	answer(w, no.status, map[string]string{"code": no.code, "error": no.text})
+}
+
+func answer(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	// An error means that the reader is gone.
+	_ = json.NewEncoder(w).Encode(body)
+}

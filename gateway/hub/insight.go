@@ -1,0 +1,92 @@
+package hub
+
+import (
+	"time"
+
+	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/fanout"
+	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/gateway/socket"
+	"github.com/sluicehq/sluice/gateway/turns"
+)
+
+// Guest is a connection as operators see it.
+type Guest struct {
+	ID, App, Address string
+	// User is whom it is signed in as, empty for nobody.
+	User    string
+	Dialect pusher.Dialect
+	Began   time.Time
+	Socket  *socket.Socket
+}
+
+// Guests lists the connections that were let in.
+func (h *Hub) Guests() []Guest {
+	all := h.everybody()
+	users := map[*Client]string{}
+	h.mu.Lock()
+	for key, clients := range h.users {
+		for c := range clients {
+			users[c] = key.user
+		}
+	}
+	h.mu.Unlock()
+	out := make([]Guest, 0, len(all))
+	for _, c := range all {
+		if c.refused == 0 {
+			out = append(out, Guest{c.id, c.app.ID, c.address, users[c], c.dialect, c.began, c.sock})
+		}
+	}
+	return out
+}
+
+// Lines lists the channels that are followed, or about to be.
+func (h *Hub) Lines() []*fanout.Line {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	out := make([]*fanout.Line, 0, len(h.channels))
+	for _, c := range h.channels {
+		out = append(out, c.Line)
+	}
+	return out
+}
+
+// Watch shows what is published in a channel, which is followed for it as for a subscriber,
+// until stop is called.
+func (h *Hub) Watch(a *app.App, channel string, tap *fanout.Tap) (stop func(), err error) {
+	c, err := h.acquire(a, channel, new(turns.Asker))
+	if err != nil {
+		return nil, err
+	}
+	end := c.Tap(tap)
+	return func() { end(); h.unref(c) }, nil
+}
+
+// Dismiss ends a connection with a reason, and reports false if there is none with this id.
+func (h *Hub) Dismiss(id string, code pusher.CloseCode, reason string) bool {
+	c := h.find(id)
+	if c != nil {
+		c.endSaying(code, reason)
+	}
+	return c != nil
+}
+
+// SocketOf is the socket of a connection, nil if there is none with this id.
+func (h *Hub) SocketOf(id string) *socket.Socket {
+	if c := h.find(id); c != nil {
+		return c.sock
+	}
+	return nil
+}
+
+// Queued counts the frames and bytes that wait for all sockets.
+func (h *Hub) Queued() (frames, bytes int) {
+	for _, s := range h.hall.Shards {
+		n, size := s.Writer.Queued()
+		frames, bytes = frames+n, bytes+size
+	}
+	return frames, bytes
+}
+
+// Catching is how many subscriptions are sent the past.
+func (h *Hub) Catching() int64 { return h.hall.Catching.Load() }

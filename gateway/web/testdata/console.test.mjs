@@ -1,0 +1,33 @@
+// The words and the pace of the console.
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { lagText } from '../assets/lag.js';
+import { wait } from '../assets/replay.js';
+import * as format from '../assets/format.js';
+
+const calm = { lag_events: 0, lag_ms: 0, blocked_ms: 0, behind: 0, catching_up: 0, closing: false };
+
+test('lag is told in events and in time', () => {
+  for (const [what, want] of [
+    [{}, 'none'],
+    [{ lag_events: 1, lag_ms: 12 }, '1 event, 12 ms'],
+    [{ lag_events: 1234, lag_ms: 5600 }, '1,234 events, 5.6 s'],
+    [{ blocked_ms: 61_000 }, 'stuck for 1 min'],
+    [{ lag_events: 2, lag_ms: 100, blocked_ms: 3000 }, '2 events, 3.0 s'],
+    [{ catching_up: 1, lag_events: 9 }, 'catching up'],
+    [{ closing: true, lag_events: 9 }, 'closing'],
+  ]) assert.equal(lagText({ ...calm, ...what }), want);
+});
+
+test('a replay keeps the distance of events, by its speed', () => {
+  assert.equal(wait(1000, 1), 1000);
+  assert.equal(wait(1000, 5), 200);
+  assert.equal(wait(1000, 0), 0); // as fast as possible
+  assert.equal(wait(3_600_000, 1), 2000); // silences are cut short
+  assert.equal(wait(-5, 1), 0); // times need not rise
+});
+
+test('spans and rates', () => {
+  for (const [ms, want] of [[0, '0 ms'], [999, '999 ms'], [1500, '1.5 s'], [59_999, '60 s'], [60_000, '1 min'], [3_700_000, '1 h 1 min'], [3 * 86_400_000, '3 days']]) assert.equal(format.span(ms), want);
+  for (const [n, want] of [[0, '0'], [0.25, '0.3'], [12.4, '12'], [1234.6, '1,235']]) assert.equal(format.rate(n), want);
+});

@@ -1,0 +1,138 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sluicehq/sluice/gateway/client"
+	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/test/fault"
+)
+
+// What strangers would write to become a part of the page.
+const (
+	hostileImage  = `<img src=x onerror="window.pwned=1">`
+	hostileScript = `</script><script>window.pwned=1</script>`
+)
+
+// operated is a production server with the console on a listener of its own.
+func operated(dir string, port int) string {
+	return strings.Replace(config(dir), "mode: development", "mode: production", 1) + fmt.Sprintf(`
+console: {enabled: true, port: %d, token: a-token-of-an-operator}
+apps:
+  - {id: app-id, key: app-key, secret: app-secret, enable_user_authentication: true}
+`, port)
+}
+
+// TestRun05TheConsoleInABrowser has an operator log in, look at a presence channel with hostile
+// events and members, close a connection, and lose the server.
+func TestRun05TheConsoleInABrowser(t *testing.T) {
+	t.Parallel()
+	dir, port := t.TempDir(), fault.Ports(t, 1)[0]
+	s := serve(t, dir, operated(dir, port))
+	const channel = "presence-room"
+	c, err := client.Dial(t.Context(), client.Options{URL: "http://" + s.HTTP, Key: "app-key", Reconnect: true, Auth: func(socket, channel string) (string, string, error) {
+		data := fmt.Sprintf(`{"user_id":%q,"user_info":{"name":%q}}`, hostileImage, hostileScript)
+		return "app-key:" + pusher.SignChannel("app-secret", socket, channel, data, true), data, nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.Subscribe(t.Context(), channel); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 200 {
+		other, err := client.Dial(t.Context(), client.Options{URL: "http://" + s.HTTP, Key: "app-key"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer other.Close()
+		for j := range 5 {
+			if err := other.Subscribe(t.Context(), fmt.Sprintf("room-%d-%d", i, j)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for n := 0; ; n++ {
+			data := fmt.Sprintf(`{"n":%d,"text":%q,"more":%q}`, n, hostileImage, strings.Repeat("whole ", 1000)+"to the end")
+			if err := publishSigned(http.DefaultClient, s.HTTP, channel, hostileImage, data); err != nil {
+				return
+			}
+			select {
+			case <-stop:
+				return
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+	}()
+	browser := script(t, "console.mjs", fmt.Sprintf("http://127.0.0.1:%d/", port), "a-token-of-an-operator", channel, os.Getenv("E2E_SCREENSHOT"))
+	var seen struct {
+		Step, Cookies, Live, Members, Text, Stale string
+		Tiles, Overflow, Drawn, Stored            int
+		Pwned, Images, Fields, Wide               int
+		Border                                    float64
+		Retry                                     bool
+		Problems                                  []string
+	}
+	step := func(name string) {
+		t.Helper()
+		seen.Step = ""
+		browser.line(&seen)
+		if seen.Step != name {
+			t.Fatalf("after %s: %+v", name, seen)
+		}
+	}
+	step("overview")
+	if seen.Tiles != 6 || seen.Cookies != "" || seen.Overflow > 0 {
+		t.Errorf("the overview: %+v", seen)
+	}
+	step("channel")
+	if seen.Drawn < 10 || seen.Drawn > 60 {
+		t.Errorf("%d lines of a thousand channels are drawn", seen.Drawn)
+	}
+	step("events")
+	for what, text := range map[string]string{"live": seen.Live, "members": seen.Members} {
+		if !strings.Contains(text, "<img src=x onerror=") {
+			t.Errorf("%s does not show what was written: %s", what, text)
+		}
+	}
+	if !strings.Contains(seen.Live, "to the end") || !strings.Contains(seen.Members, "</script><script>") || seen.Stored == 0 {
+		t.Errorf("not all is shown: %+v", seen)
+	}
+	step("hostile")
+	if seen.Pwned != 0 || seen.Images != 0 {
+		t.Errorf("text became part of the page: %+v", seen)
+	}
+	seen.Text = ""
+	var worst struct {
+		Step         string
+		Fields, Wide int
+		Border, Text float64
+	}
+	browser.line(&worst)
+	if worst.Step != "contrast" || worst.Fields < 20 || worst.Border < 3 || worst.Text < 4.5 || worst.Wide > 0 {
+		t.Errorf("contrast: %+v", worst)
+	}
+	close(stop)
+	<-stopped
+	s.kill()
+	_, _ = fmt.Fprintln(browser.in, "gone")
+	step("lost")
+	if !strings.Contains(seen.Text, "No connection to the server") || !seen.Retry || seen.Stale != "true" {
+		t.Errorf("a lost server: %+v", seen)
+	}
+	serve(t, dir, operated(dir, port))
+	_, _ = fmt.Fprintln(browser.in, "back")
+	step("end")
+	if len(seen.Problems) > 0 {
+		t.Errorf("problems: %q", seen.Problems)
+	}
+}
