@@ -79,14 +79,11 @@ func (h *Hub) SocketOf(id string) *socket.Socket {
 	return nil
 }
 
+// Stats may be called at any time from any goroutine.
+func (h *Hub) Stats() fanout.Stats { return h.hall.Stats() }
+
 // Queued counts the frames and bytes that wait for all sockets.
-func (h *Hub) Queued() (frames, bytes int) {
-	for _, s := range h.hall.Shards {
-		n, size := s.Writer.Queued()
-		frames, bytes = frames+n, bytes+size
-	}
-	return frames, bytes
-}
+func (h *Hub) Queued() (frames, bytes int) { return h.hall.Queued() }
 
 // Catching is how many subscriptions are sent the past.
 func (h *Hub) Catching() int64 { return h.hall.Catching.Load() }

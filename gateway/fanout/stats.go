@@ -1,6 +1,6 @@
-package hub
+package fanout
 
-// Stats are totals since the hub began.
+// Stats are totals since the hall began.
 type Stats struct {
 	// Delivered counts publications queued to sockets, per recipient.
 	Delivered uint64
@@ -16,9 +16,9 @@ type Stats struct {
 }
 
 // Stats may be called at any time from any goroutine.
-func (h *Hub) Stats() Stats {
+func (h *Hall) Stats() Stats {
 	var t Stats
-	for _, s := range h.hall.Shards {
+	for _, s := range h.Shards {
 		t.Delivered += s.Delivered.Load()
 		w := s.Writer.Stats()
 		t.Frames += w.Frames
@@ -28,4 +28,13 @@ func (h *Hub) Stats() Stats {
 		t.Conflated += s.Conflated.Load()
 	}
 	return t
+}
+
+// Queued counts the frames and bytes that wait for all sockets.
+func (h *Hall) Queued() (frames, bytes int) {
+	for _, s := range h.Shards {
+		n, size := s.Writer.Queued()
+		frames, bytes = frames+n, bytes+size
+	}
+	return frames, bytes
 }

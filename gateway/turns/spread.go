@@ -1,0 +1,38 @@
+package turns
+
+import (
+	"context"
+	"time"
+)
+
+const (
+	// spreadStep is the time between two groups.
+	spreadStep = 50 * time.Millisecond
+	// spreadGroup is the least size of a group: so many at once nobody notices.
+	spreadGroup = 50
+)
+
+// Spread calls each for all of them, in groups spread over a time. It returns when all had
+// their turn, or ctx is done.
+func Spread[T any](ctx context.Context, over time.Duration, all []T, each func(T)) {
+	group := spreadGroup
+	if steps := int(over / spreadStep); steps > 0 {
+		group = max(group, (len(all)+steps-1)/steps)
+	}
+	tick := time.NewTicker(spreadStep)
+	defer tick.Stop()
+	for len(all) > 0 {
+		n := min(group, len(all))
+		for _, one := range all[:n] {
+			each(one)
+		}
+		if all = all[n:]; len(all) == 0 {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
