@@ -5,17 +5,12 @@ import (
 	"time"
 )
 
-const (
-	// spreadStep is the time between two groups.
-	spreadStep = 50 * time.Millisecond
-	// spreadGroup is the least size of a group: so many at once nobody notices.
-	spreadGroup = 50
-)
+// spreadStep is the time between two groups.
+const spreadStep = 50 * time.Millisecond
 
-// Spread calls each for all of them, in groups spread over a time. It returns when all had
-// their turn, or ctx is done.
-func Spread[T any](ctx context.Context, over time.Duration, all []T, each func(T)) {
-	group := spreadGroup
+// Spread calls each for all of them, in groups of that size at least, spread over a time. It
+// returns when all had their turn, or ctx is done.
+func Spread[T any](ctx context.Context, over time.Duration, group int, all []T, each func(T)) {
 	if steps := int(over / spreadStep); steps > 0 {
 		group = max(group, (len(all)+steps-1)/steps)
 	}
