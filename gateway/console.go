@@ -42,7 +42,7 @@ func (o *ConsoleOptions) listen() string {
 }
 
 // openConsole makes the console, once there is a hub.
-func (n *Node) openConsole(port string) {
+func (n *Node) openConsole() {
 	o := n.opt.Console
 	if o == nil {
 		return
@@ -56,6 +56,10 @@ func (n *Node) openConsole(port string) {
 		opt.Token, opt.Refuse = o.Token, n.notForOperators
 	}
 	n.console = console.New(opt)
+}
+
+// registerConsole registers what the console says of itself, which is nothing without one.
+func (n *Node) registerConsole(port string) {
 	labels := prometheus.Labels{"port": port}
 	n.opt.Registry.MustRegister(
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{

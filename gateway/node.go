@@ -102,7 +102,8 @@ func New(opt Options) (*Node, error) {
 	n.serving.Store(n.hub)
 	n.openAgreement(port)
 	n.openREST(in, port)
-	n.openConsole(port)
+	n.openConsole()
+	n.registerConsole(port)
 	return n, nil
 }
 

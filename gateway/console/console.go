@@ -87,11 +87,21 @@ func (c *Console) Close() {
 	c.open.Wait()
 }
 
-// Streams is how many event streams are open.
-func (c *Console) Streams() int { return c.streams.now() }
+// Streams is how many event streams are open. Without a console there are none.
+func (c *Console) Streams() int {
+	if c == nil {
+		return 0
+	}
+	return c.streams.now()
+}
 
 // Skipped counts the publications that were not shown because a page was too slow.
-func (c *Console) Skipped() uint64 { return c.sampler.skipped.Load() }
+func (c *Console) Skipped() uint64 {
+	if c == nil {
+		return 0
+	}
+	return c.sampler.skipped.Load()
+}
 
 // route is one of the API. read routes change nothing.
 type route struct {

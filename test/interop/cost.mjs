@@ -7,7 +7,7 @@ import WebSocket from 'ws';
 
 const [address, pid, sockets, channels] = process.argv.slice(2);
 const each = Math.ceil(Number(channels) / Number(sockets));
-const seconds = 20;
+const seconds = 15;
 const ticks = 100; // of the kernel, per second
 
 const used = () => {
