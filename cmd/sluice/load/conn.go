@@ -45,9 +45,9 @@ type conn struct {
 
 // endpoint is where connections go to.
 type endpoint struct {
-	address, name, url, origin string
-	secure                     bool
-	config                     *tls.Config // nil for that of the machine
+	address, name, url string
+	secure             bool
+	config             *tls.Config // nil for that of the machine
 }
 
 func newEndpoint(server, key string, config *tls.Config) (endpoint, error) {
