@@ -149,7 +149,9 @@ func MendBucket(ctx context.Context, js JetStream, o BucketOptions) (changed str
 // to what it must be; others may be anybody's.
 const ownerKey, owner = "owner", "sluice"
 
-func (o BucketOptions) mend(ctx context.Context, js JetStream, have jetstream.StreamConfig, adapt bool) (string, error) {
+// Compare compares the stream of a bucket with what these options want of it, and changes
+// nothing.
+func (o BucketOptions) Compare(have jetstream.StreamConfig, adapt bool) shape.Report {
 	rules := shape.Options{"DenyPurge": shape.Free}
 	if !o.MessageTTL {
 		rules["AllowMsgTTL"] = shape.Free
@@ -160,7 +162,14 @@ func (o BucketOptions) mend(ctx context.Context, js JetStream, have jetstream.St
 	if o.Replicas == 0 {
 		rules["Replicas"] = shape.Free
 	}
-	found := shape.Compare(have, o.wanted(), rules, adapt)
+	return shape.Compare(have, o.wanted(), rules, adapt)
+}
+
+// Wanted is the stream of the bucket as it is made.
+func (o BucketOptions) Wanted() jetstream.StreamConfig { return o.config() }
+
+func (o BucketOptions) mend(ctx context.Context, js JetStream, have jetstream.StreamConfig, adapt bool) (string, error) {
+	found := o.Compare(have, adapt)
 	if len(found.Fatal) > 0 {
 		return "", fmt.Errorf("%w: %s", ErrBucketDiffers, shape.List(found.Fatal))
 	}

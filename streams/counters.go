@@ -16,10 +16,17 @@ const CounterTTL = 5 * time.Minute
 // of all apps. It ends with the log. The subject on which it repeats its writes,
 // like the live subjects, must be writable by the server alone.
 func (l *Log) OpenCounters(ctx context.Context) (*kv.Bucket, error) {
-	return l.openBucket(ctx, kv.BucketOptions{
-		Name:      strings.ToLower(strings.TrimSuffix(l.opt.Prefix, ".")) + "counters",
-		TTL:       CounterTTL,
-		Replicas:  l.opt.Replicas,
-		Republish: l.opt.Prefix + "rtctr.>",
-	})
+	return l.openBucket(ctx, l.opt.countersBucket())
 }
+
+func (o *Options) countersBucket() kv.BucketOptions {
+	return kv.BucketOptions{
+		Name:      o.bucketPrefix() + "counters",
+		TTL:       CounterTTL,
+		Replicas:  o.Replicas,
+		Republish: o.Prefix + "rtctr.>",
+	}
+}
+
+// bucketPrefix begins the names of buckets.
+func (o *Options) bucketPrefix() string { return strings.ToLower(strings.TrimSuffix(o.Prefix, ".")) }

@@ -265,12 +265,16 @@ type epochs struct {
 }
 
 func openEpochs(ctx context.Context, l *Log) (*epochs, error) {
-	bucket := strings.ToLower(strings.TrimSuffix(l.opt.Prefix, ".")) + "sluice_epochs"
-	store, err := l.openBucket(ctx, kv.BucketOptions{Name: bucket, Replicas: l.opt.Replicas})
+	o := l.opt.epochsBucket()
+	store, err := l.openBucket(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	return &epochs{store, bucket}, nil
+	return &epochs{store, o.Name}, nil
+}
+
+func (o *Options) epochsBucket() kv.BucketOptions {
+	return kv.BucketOptions{Name: o.bucketPrefix() + "sluice_epochs", Replicas: o.Replicas}
 }
 
 // get returns the override of an app, empty if there is none.

@@ -72,16 +72,13 @@ var _ kv.Table = (*Table)(nil)
 // the live subjects, the one on which it repeats writes must be writable by the server
 // alone.
 func (l *Log) OpenTable(ctx context.Context) (*Table, error) {
-	bucket := strings.ToLower(strings.TrimSuffix(l.opt.Prefix, ".")) + "cluster"
-	t := &Table{log: l, stream: "KV_" + bucket, root: "$KV." + bucket + ".", live: l.opt.Prefix + "rtkv."}
+	o := l.opt.tableBucket()
+	t := &Table{log: l, stream: "KV_" + o.Name, root: "$KV." + o.Name + ".", live: l.opt.Prefix + "rtkv."}
 	t.storing.what = "storing who is where"
 	if l.opt.Domain != "" {
 		t.root = "$JS." + l.opt.Domain + ".API." + t.root
 	}
-	_, err := l.openBucket(ctx, kv.BucketOptions{
-		Name: bucket, Replicas: l.opt.Replicas, Republish: t.live + ">", MessageTTL: true, MaxValueBytes: tableValue,
-	})
-	if err != nil {
+	if _, err := l.openBucket(ctx, o); err != nil {
 		return nil, err
 	}
 	for range tableShards {
@@ -96,6 +93,12 @@ func (l *Log) OpenTable(ctx context.Context) (*Table, error) {
 	l.tables.Add(t.lost)
 	l.running.Go(t.audit)
 	return t, nil
+}
+
+func (o *Options) tableBucket() kv.BucketOptions {
+	return kv.BucketOptions{
+		Name: o.bucketPrefix() + "cluster", Replicas: o.Replicas, Republish: o.Prefix + "rtkv.>", MessageTTL: true, MaxValueBytes: tableValue,
+	}
 }
 
 // Put implements [kv.Table].

@@ -88,10 +88,8 @@ func (l *Log) workBounds() (tasks, bytes int64) {
 
 // OpenWork opens the queues. They end with the log. node names this process.
 func (l *Log) OpenWork(ctx context.Context, node string, table kv.Table) (*Work, error) {
-	w := &Work{
-		log: l, table: table, node: node, lease: workLease,
-		stream: strings.ToUpper(strings.TrimSuffix(l.opt.Prefix, ".")) + "WORK", root: l.opt.Prefix + "work.",
-	}
+	w := newWork(l)
+	w.table, w.node, w.lease = table, node, workLease
 	ctx, cancel := context.WithTimeout(ctx, l.opt.StartTimeout)
 	defer cancel()
 	if err := attempt(ctx, func(ctx context.Context) error { return w.provision(ctx, true) }); err != nil {
@@ -101,6 +99,10 @@ func (l *Log) OpenWork(ctx context.Context, node string, table kv.Table) (*Work,
 	l.works = append(l.works, w)
 	l.mu.Unlock()
 	return w, nil
+}
+
+func newWork(l *Log) *Work {
+	return &Work{log: l, stream: strings.ToUpper(strings.TrimSuffix(l.opt.Prefix, ".")) + "WORK", root: l.opt.Prefix + "work."}
 }
 
 // ownerKey marks a stream as one of Sluice in its metadata.

@@ -26,6 +26,14 @@ func usage(format string, args ...any) error {
 	return usageError{fmt.Errorf(format, args...)}
 }
 
+// statusError ends the program with a status of its own.
+type statusError struct {
+	error
+	status int
+}
+
+func (e statusError) Unwrap() error { return e.error }
+
 // arguments makes the complaints of a check of arguments usage errors.
 func arguments(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
@@ -60,6 +68,10 @@ func run(ctx context.Context, root *cobra.Command, args []string, stdin io.Reade
 	if errors.As(err, &u) {
 		fmt.Fprintf(stderr, "Run '%s --help' for usage.\n", cmd.CommandPath())
 		return exitUsage
+	}
+	var s statusError
+	if errors.As(err, &s) {
+		return s.status
 	}
 	return exitFailure
 }

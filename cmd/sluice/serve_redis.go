@@ -14,6 +14,22 @@ import (
 
 // openRedis opens the log on Redis, with cluster state and queues of work.
 func openRedis(ctx context.Context, c *configs.Config, log *slog.Logger, registry prometheus.Registerer) (*backend, error) {
+	l, err := redis.Open(ctx, redisOptions(c, log))
+	if err != nil {
+		return nil, err
+	}
+	b := &backend{log: l}
+	if b.table, err = l.OpenTable(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("table of cluster state: %w", err), b.close())
+	}
+	if hooked(c) {
+		b.work = l.OpenWork()
+	}
+	registry.MustRegister(newLogCollector(l.Stats, c.Metrics.Prefix))
+	return b, nil
+}
+
+func redisOptions(c *configs.Config, log *slog.Logger) redis.Options {
 	opt := redis.Options{
 		URL: c.RedisURL, Cluster: c.Driver == "redis-cluster", Prefix: c.Redis.Prefix,
 		CAFile: c.Redis.CAFile, CertFile: c.Redis.CertFile, KeyFile: c.Redis.KeyFile,
@@ -27,17 +43,5 @@ func openRedis(ctx context.Context, c *configs.Config, log *slog.Logger, registr
 	if file := c.RedisURLFile; file != "" {
 		opt.URLSource = func() (redis.Secret, error) { return configs.ReadSecret(file) }
 	}
-	l, err := redis.Open(ctx, opt)
-	if err != nil {
-		return nil, err
-	}
-	b := &backend{log: l}
-	if b.table, err = l.OpenTable(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("table of cluster state: %w", err), b.close())
-	}
-	if hooked(c) {
-		b.work = l.OpenWork()
-	}
-	registry.MustRegister(newLogCollector(l.Stats, c.Metrics.Prefix))
-	return b, nil
+	return opt
 }

@@ -1,0 +1,145 @@
+package doctor
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"strings"
+
+	"github.com/sluicehq/sluice/configs"
+)
+
+// File is a file that holds something that is not for everybody.
+type File struct {
+	// Key of the configuration that names it, or what it is, and its path.
+	Key, Path string
+	Mode      fs.FileMode
+	Err       error
+}
+
+// Configuration is a configuration, or why there is none.
+type Configuration struct {
+	Config *configs.Config
+	Err    error
+	Files  []File
+}
+
+// shortSecret is how long a secret should be at least: 16 characters of 32 letters have 80
+// bits.
+const shortSecret = 16
+
+// JudgeConfig looks at a configuration by itself.
+func JudgeConfig(c Configuration) []Finding {
+	f := &findings{area: "configuration"}
+	var wrong *configs.Error
+	switch {
+	case errors.As(c.Err, &wrong):
+		for _, p := range wrong.Problems {
+			f.fail("settings", "", "%s", p)
+		}
+		return f.all
+	case c.Err != nil:
+		f.fail("settings", "", "%v", c.Err)
+		return f.all
+	}
+	f.fine("settings", "they can be read, and fit together")
+	if c.Config.Development {
+		f.note("mode", "Write one with `sluice init`, or set mode: production.", "development mode, for this machine alone: requests need no signature")
+	}
+	for _, key := range c.Config.NotYet() {
+		f.warn("features", "Take the key out.", "%s asks for a feature that this release does not have", key)
+	}
+	if err := c.Config.CheckBackend(); err != nil {
+		f.fail("log", "", "%v", err)
+	}
+	if c.Config.Driver == "local" && !c.Config.Development {
+		f.warn("log", "Set adapter.driver: nats.", "adapter.driver is local: nothing is stored, and other gateways do not see it")
+	}
+	return append(f.all, judgeHygiene(c)...)
+}
+
+// judgeHygiene looks at secrets, origins and who can read what.
+func judgeHygiene(c Configuration) []Finding {
+	f := &findings{area: "secrets and origins"}
+	dev, here := c.Config.Development, loopback(c.Config.Host)
+	for _, key := range c.Config.SampleSecrets() {
+		if here || c.Config.AllowSamples {
+			f.warn("published secrets", "Choose another one before others can reach it.", "%s is the secret of a sample, which everybody knows", key)
+		} else {
+			f.fail("published secrets", "Choose another one.", "%s is the secret of a sample, which everybody knows; the server would not start", key)
+		}
+	}
+	seen := map[string]string{}
+	for i := range c.Config.Apps {
+		a := &c.Config.Apps[i]
+		where, s := fmt.Sprintf("apps[%d] (%s)", i, a.ID), a.Secret.Reveal()
+		switch {
+		case dev:
+		case s == a.Key || s == a.ID:
+			f.fail("secrets", "Choose a secret of its own.", "the secret of %s is its key or id, which every page of its users shows", where)
+		case len(s) < shortSecret:
+			f.warn("secrets", "Choose one at random, as `sluice init` does, and exchange it.", "the secret of %s has %d characters, and whoever has one signature can try them all; use %d or more", where, len(s), shortSecret)
+		case seen[s] != "":
+			f.warn("secrets", "Give each app its own.", "%s has the secret of %s: whoever may publish to one may publish to the other", where, seen[s])
+		}
+		seen[s] = where
+		switch {
+		case dev || !a.Enabled:
+		case len(a.Origins) == 0:
+			f.warn("origins", "List the sites in allowed_origins, unless apps without a browser need it open.", "%s takes connections from pages of every site", where)
+		case everybody(a.Origins):
+			f.warn("origins", "Name the sites.", "allowed_origins of %s has *, which is every site", where)
+		}
+		for n, h := range a.Webhooks {
+			if strings.HasPrefix(h.URL, "http://") && !here {
+				f.warn("webhooks", "Use https.", "webhook %d of %s goes over http: its events can be read on the way", n, where)
+			}
+		}
+	}
+	if t := c.Config.Metrics.Token.Reveal(); t != "" && len(t) < shortSecret && c.Config.Metrics.Port >= 0 {
+		f.warn("metrics.token", "Choose one at random.", "it has %d characters; use %d or more", len(t), shortSecret)
+	}
+	judgeFilesOf(f, c.Files)
+	if len(f.all) == 0 {
+		f.fine("secrets", "none is short, published, shared, or readable for everybody, and origins are named")
+	}
+	if !dev && !here && len(c.Config.TrustedProxies) == 0 {
+		f.note("trusted_proxies", "Set it to the addresses of the proxies, if there are any in front.", "no proxy is trusted: what limits one address goes by who connects")
+	}
+	return f.all
+}
+
+// judgeFilesOf looks at who can read and write files that hold secrets.
+func judgeFilesOf(f *findings, files []File) {
+	const readers, writers = 0o004, 0o022
+	for _, file := range files {
+		switch mode := file.Mode.Perm(); {
+		case file.Err != nil:
+			f.fail("files", "", "%s: %v", file.Key, file.Err)
+		case mode&0o002 != 0:
+			f.fail("files", "chmod 600 "+file.Path, "%s: everybody on this machine may write %s (mode %04o)", file.Key, file.Path, mode)
+		case mode&readers != 0:
+			f.warn("files", "chmod o-rwx "+file.Path, "%s: everybody on this machine may read %s (mode %04o), and it holds a secret", file.Key, file.Path, mode)
+		case mode&writers != 0:
+			f.note("files", "chmod g-w "+file.Path, "%s: the group may write %s (mode %04o)", file.Key, file.Path, mode)
+		}
+	}
+}
+
+func everybody(origins []string) bool {
+	for _, o := range origins {
+		if o == "*" || strings.HasSuffix(o, "://*") {
+			return true
+		}
+	}
+	return false
+}
+
+func loopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip := net.ParseIP(strings.Trim(host, "[]"))
+	return ip != nil && ip.IsLoopback()
+}

@@ -1,0 +1,230 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/shirou/gopsutil/v4/mem"
+	"github.com/spf13/cobra"
+	"github.com/tidwall/gjson"
+
+	"github.com/sluicehq/sluice/broker/redis"
+	"github.com/sluicehq/sluice/cmd/sluice/doctor"
+	"github.com/sluicehq/sluice/configs"
+	"github.com/sluicehq/sluice/gateway/client"
+	"github.com/sluicehq/sluice/streams"
+)
+
+// configuration reads the configuration that a server here would have, and who may read the
+// files that it names.
+func (o *doctorOptions) configuration(cmd *cobra.Command) doctor.Configuration {
+	var out doctor.Configuration
+	out.Config, out.Err = loadClientConfig(cmd)
+	if out.Err != nil {
+		return out
+	}
+	path, _ := cmd.Flags().GetString("config")
+	out.Files = secretFiles(out.Config, path)
+	return out
+}
+
+// secretFiles are the files that hold something which is not for everybody.
+func secretFiles(c *configs.Config, path string) (out []doctor.File) {
+	add := func(key, path string) {
+		if path == "" {
+			return
+		}
+		info, err := os.Stat(path)
+		f := doctor.File{Key: key, Path: path, Err: err}
+		if err == nil {
+			f.Mode = info.Mode()
+		}
+		out = append(out, f)
+	}
+	n := &c.NATS
+	for _, f := range []struct{ key, path string }{
+		{"nats.credentials_file", n.CredentialsFile}, {"nats.nkey_file", n.NKeyFile}, {"nats.tls.key_file", n.KeyFile},
+		{"nats.password_file", n.PasswordFile}, {"nats.token_file", n.TokenFile}, {"redis_url_file", c.RedisURLFile}, {"redis.tls.key_file", c.Redis.KeyFile},
+	} {
+		add(f.key, f.path)
+	}
+	text, err := os.ReadFile(path)
+	holds := false
+	for i := range c.Apps {
+		a := &c.Apps[i]
+		add("apps["+strconv.Itoa(i)+"].secret_file", a.SecretFile)
+		holds = holds || err == nil && a.SecretFile == "" && strings.Contains(string(text), a.Secret.Reveal())
+	}
+	for _, s := range []configs.Secret{n.Password, n.Token, c.RedisURL, c.Metrics.Token} {
+		holds = holds || err == nil && s != "" && strings.Contains(string(text), s.Reveal())
+	}
+	if holds {
+		add("--config", path)
+	}
+	return out
+}
+
+// examine looks at everything.
+func (o *doctorOptions) examine(ctx context.Context, c doctor.Configuration) *doctor.Report {
+	all := [][]doctor.Finding{doctor.JudgeConfig(c)}
+	load := doctor.Load{Connections: int64(o.connections), Reserve: 64}
+	var memory int64 = -1
+	if c.Err == nil {
+		limits := measure(c.Config)
+		load.Reserve, load.SendBuffer = int64(limits.descriptors.Reserve), int64(c.Config.WebSocket.SendBuffer)
+		load.RedisHere = strings.HasPrefix(c.Config.Driver, "redis") && onThisMachine(c.Config.RedisURL.Reveal())
+		memory = limits.memory.Limit
+		all = append(all, o.log(ctx, c.Config))
+		if c.Config.Embeds() {
+			all = append(all, doctor.JudgeData(dataOf(c.Config)))
+		}
+	}
+	m := doctor.ReadMachine(os.DirFS("/"))
+	if m.Memory, m.Page = memory, int64(os.Getpagesize()); memory <= 0 {
+		if v, err := mem.VirtualMemory(); err == nil {
+			m.Memory = int64(v.Total)
+		}
+	}
+	if n := filesOf(); n > 0 {
+		m.Files = int64(n)
+	}
+	all = append(all, doctor.JudgeMachine(m, load))
+	if o.url != "" {
+		all = append(all, doctor.JudgePublic(o.public(ctx, c)))
+	}
+	return doctor.NewReport(versionText(), all...)
+}
+
+// log looks at the log of a configuration.
+func (o *doctorOptions) log(ctx context.Context, c *configs.Config) []doctor.Finding {
+	ctx, cancel := context.WithTimeout(ctx, o.timeout)
+	defer cancel()
+	switch {
+	case c.Driver == "local", c.CheckBackend() != nil:
+		return nil
+	case c.Driver != "nats":
+		opt := redisOptions(c, nil)
+		opt.StartTimeout = o.timeout
+		found, err := redis.Inspect(ctx, opt)
+		return doctor.JudgeRedis(found, opt.Cluster, err)
+	}
+	opt := streamOptions(c, nil)
+	opt.StartTimeout = o.timeout
+	use := streams.Use{Counters: c.Delta.Enabled && c.Delta.Coordinate, Work: hooked(c)}
+	if c.Embeds() {
+		e := c.NATS.Embedded
+		opt.URLs, use.Guest = []string{"nats://" + net.JoinHostPort(strings.Trim(e.Host, "[]"), strconv.Itoa(e.Port))}, true
+	}
+	found, err := streams.Inspect(ctx, opt, use)
+	if err != nil && c.Embeds() {
+		// It is in the process of the server, which need not run.
+		why := "it runs in the server, which does not run, or not here"
+		if c.NATS.Embedded.Port <= 0 {
+			why = "it takes any port (nats.embedded.port)"
+		} else if !errors.Is(err, syscall.ECONNREFUSED) && !strings.Contains(err.Error(), "no servers available") {
+			why = err.Error()
+		}
+		return []doctor.Finding{{Level: doctor.Note, Area: "log on NATS", Check: "connection", Is: "the embedded server was not looked at: " + why}}
+	}
+	return doctor.JudgeNATS(found, err)
+}
+
+// dataOf looks at the directory of the embedded log.
+func dataOf(c *configs.Config) doctor.Data {
+	e := c.NATS.Embedded
+	d := doctor.ReadData(e.StoreDir)
+	d.Most, d.Always = e.MaxStore, c.Durability == "machine"
+	d.Wanted = 16 << 20 // orders to all gateways
+	for i := range c.Apps {
+		d.Wanted += max(c.Apps[i].MaxBytes, 0)
+	}
+	if hooked(c) {
+		d.Wanted += 1 << 30
+	}
+	return d
+}
+
+// onThisMachine says whether an address names this machine.
+func onThisMachine(address string) bool {
+	_, rest, _ := strings.Cut(address, "://")
+	if i := strings.LastIndexByte(rest, '@'); i >= 0 {
+		rest = rest[i+1:]
+	}
+	rest, _, _ = strings.Cut(rest, "/")
+	host, _, err := net.SplitHostPort(rest)
+	if err != nil {
+		host = rest
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// public looks at the public address from outside, as far as this machine is outside.
+func (o *doctorOptions) public(ctx context.Context, c doctor.Configuration) doctor.Public {
+	p := doctor.Public{URL: httpScheme(strings.TrimSuffix(withScheme(o.url), "/")), Local: onThisMachine(withScheme(o.url))}
+	asking, cancel := context.WithTimeout(ctx, o.timeout)
+	defer cancel()
+	r, err := http.NewRequestWithContext(asking, http.MethodGet, p.URL+"/health", nil)
+	if err != nil {
+		p.Err = err
+		return p
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	defer transport.CloseIdleConnections()
+	answer, err := (&http.Client{Transport: transport}).Do(r)
+	if err != nil {
+		p.Err = err
+		return p
+	}
+	_ = answer.Body.Close()
+	p.Health = answer.StatusCode
+	if s := answer.TLS; s != nil {
+		p.TLS, p.Version = true, tlsName(s.Version)
+		if len(s.PeerCertificates) > 0 {
+			p.Days = int(time.Until(s.PeerCertificates[0].NotAfter).Hours() / 24)
+		}
+	}
+	o.connect(ctx, &p, c)
+	return p
+}
+
+// connect opens a WebSocket at the public address and keeps it as long as it is to be kept.
+func (o *doctorOptions) connect(ctx context.Context, p *doctor.Public, c doctor.Configuration) {
+	if c.Err != nil || len(c.Config.Apps) == 0 {
+		p.Handshake = errNoConfig
+		return
+	}
+	opt := client.Options{URL: p.URL, Key: c.Config.Apps[0].Key, HandshakeTimeout: o.timeout}
+	opt.OnControl = func(e client.Event) {
+		if e.Name == "pusher:connection_established" {
+			p.Activity = time.Duration(gjson.Get(e.Data, "activity_timeout").Int()) * time.Second
+		}
+	}
+	began := time.Now()
+	conn, err := client.Dial(ctx, opt)
+	if err != nil {
+		var closed *client.CloseError
+		p.Handshake, p.Refused = err, errors.As(err, &closed) && closed.Code >= 4000
+		return
+	}
+	if o.idle > 0 {
+		timer := time.NewTimer(o.idle)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			p.Silent = o.idle
+		case <-conn.Done():
+			p.Cut = max(time.Since(began), time.Millisecond)
+		case <-ctx.Done():
+		}
+	}
+	// Nothing is told any more after this.
+	_ = conn.Close()
+}
