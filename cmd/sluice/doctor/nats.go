@@ -197,6 +197,6 @@ func judgeClock(f *findings, server string, ahead, doubt time.Duration) {
 	case off > clockWarn:
 		f.warn("clocks", "Synchronise both (NTP).", "%s is %v %s this machine", server, off.Round(time.Millisecond), which)
 	default:
-		f.fine("clocks", "%s and this machine agree within %v", server, max((off + doubt).Round(time.Millisecond), time.Millisecond))
+		f.fine("clocks", "%s and this machine agree within %v", server, max((off+doubt).Round(time.Millisecond), time.Millisecond))
 	}
 }
