@@ -25,6 +25,7 @@ export class Overview {
   #charts = new Map();
   #last = null;
   #asking = false;
+  #turn = 0;
   #onError;
 
   constructor(onError) {
@@ -52,10 +53,14 @@ export class Overview {
     }
   }
 
-  show() { this.refresh(); }
+  show() {
+    this.#turn = 0;
+    this.refresh();
+  }
 
+  // What is in the lists need not be as fresh as the numbers.
   async refresh() {
-    if (this.#asking) return;
+    if (this.#asking || this.#turn++ % 2 === 1) return;
     this.#asking = true;
     try {
       const [busiest, slowest, now] = await Promise.all([
