@@ -266,7 +266,7 @@ func (l *Log) greet(a *appLog) {
 	defer cancel()
 	m, err := encode(publishSubject(l.opt.Prefix, a.opt.ID, ""), &broker.Event{Name: "sluice_internal:hello"}, nuid.Next())
 	if err == nil {
-		_, err = l.js.PublishMsg(ctx, m, jetstream.WithRetryAttempts(0))
+		_, err = l.send.ask(ctx, m, a.stream)
 	}
 	if l.ctx.Err() == nil {
 		a.storing.note(l, err)

@@ -41,6 +41,11 @@ type parcel struct {
 	// claimed how many ids that are made of it turned out to be of no use.
 	key     string
 	claimed int
+	// first is the first attempt to store it, if somebody made that already. life and since are
+	// of before it.
+	first *letter
+	life  *string
+	since begun
 	// offset is where it was acknowledged, and sent when that was.
 	offset uint64
 	sent   time.Time
@@ -52,6 +57,9 @@ type parcel struct {
 	// until bounds how long that is tried, and looking it up. It is zero before that.
 	until time.Time
 }
+
+// note notes where a message was acknowledged, just now.
+func (p *parcel) note(offset uint64) { p.offset, p.sent = offset, time.Now() }
 
 const (
 	// sureFor is how long an event that was looked up vouches for others.

@@ -95,7 +95,7 @@ func (l *Log) place(ctx context.Context, a *appLog, p *parcel) (broker.Receipt, 
 		if err != nil {
 			return receipt, err
 		}
-		p.offset, p.sent = receipt.Offset, time.Now()
+		p.note(receipt.Offset)
 		where, claimed := inPlace, false
 		if receipt.Duplicate {
 			where, claimed, err = l.duplicated(ctx, a, p)

@@ -139,6 +139,11 @@ func (l *Log) connectAll(ctx context.Context) error {
 	for _, k := range links {
 		l.running.Go(k.run)
 	}
+	var err error
+	if l.send, err = newSender(l.pub); err != nil {
+		return err
+	}
+	l.running.Go(l.send.run)
 	api := "$JS.API."
 	if l.opt.Domain != "" {
 		api = "$JS." + l.opt.Domain + ".API."

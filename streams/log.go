@@ -25,6 +25,7 @@ type Log struct {
 	pub    *link
 	read   *link
 	js     jets // on the publish connection
+	send   *sender
 	admin  jets // on the read connection
 	reader *reader
 	epochs *epochs

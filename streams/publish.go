@@ -18,28 +18,16 @@ import (
 // sooner, and the id keeps what was stored from being stored again.
 const attemptTimeout = 2 * time.Second
 
-// Publish implements [broker.Publisher]. Events for different channels are sent
-// without waiting for each other; those for one channel one after the other,
-// because a retry could overtake.
+// Publish implements [broker.Publisher].
 func (l *Log) Publish(ctx context.Context, app string, events ...broker.Outgoing) ([]broker.Receipt, error) {
 	a, err := l.app(app)
 	if err != nil {
 		return nil, err
 	}
-	messages := make([]*nats.Msg, len(events))
+	parcels := make([]*parcel, len(events))
 	for i, e := range events {
-		if len(e.Event.Data) > l.opt.MaxData {
-			return nil, fmt.Errorf("%w: data has %d bytes, the limit is %d", broker.ErrTooLarge, len(e.Event.Data), l.opt.MaxData)
-		}
-		if messages[i], err = encode(publishSubject(l.opt.Prefix, app, e.Channel), e.Event, a.dedupID(e)); err != nil {
+		if parcels[i], err = l.pack(a, e); err != nil {
 			return nil, err
-		}
-		l.credentialsOf(a, e.Channel).sign(messages[i])
-		if room := messages[i].Size() - len(e.Event.Data); room > headerRoom {
-			return nil, fmt.Errorf("%w: names, tags and extras have %d bytes, the limit is %d", broker.ErrTooLarge, room, headerRoom)
-		}
-		if limit := l.pub.conn().MaxPayload(); l.pub.connected() && payload(messages[i]) > limit {
-			return nil, tooLarge(messages[i], limit)
 		}
 	}
 	if l.ctx.Err() != nil {
@@ -49,15 +37,34 @@ func (l *Log) Publish(ctx context.Context, app string, events ...broker.Outgoing
 	defer cancel()
 	receipts := make([]broker.Receipt, len(events))
 	if len(events) == 1 {
-		receipts[0], err = l.publishOne(ctx, a, messages[0], events[0])
+		receipts[0], err = l.place(ctx, a, parcels[0])
 	} else {
-		err = l.publishMany(ctx, a, events, messages, receipts)
+		err = l.publishMany(ctx, a, parcels, receipts)
 	}
 	if err != nil {
 		l.stats.Failures.Add(1)
 		return nil, err
 	}
 	return receipts, nil
+}
+
+// pack makes the message of an event, within all limits.
+func (l *Log) pack(a *appLog, e broker.Outgoing) (*parcel, error) {
+	if len(e.Event.Data) > l.opt.MaxData {
+		return nil, fmt.Errorf("%w: data has %d bytes, the limit is %d", broker.ErrTooLarge, len(e.Event.Data), l.opt.MaxData)
+	}
+	m, err := encode(publishSubject(l.opt.Prefix, a.opt.ID, e.Channel), e.Event, a.dedupID(e))
+	if err != nil {
+		return nil, err
+	}
+	l.credentialsOf(a, e.Channel).sign(m)
+	if room := m.Size() - len(e.Event.Data); room > headerRoom {
+		return nil, fmt.Errorf("%w: names, tags and extras have %d bytes, the limit is %d", broker.ErrTooLarge, room, headerRoom)
+	}
+	if limit := l.pub.conn().MaxPayload(); l.pub.connected() && payload(m) > limit {
+		return nil, tooLarge(m, limit)
+	}
+	return &parcel{m: m, key: e.Event.DedupID}, nil
 }
 
 // dedupID makes the id by which the log knows a retry. The window is that of the
@@ -74,74 +81,28 @@ func (a *appLog) dedupID(e broker.Outgoing) string {
 	return c.id(e.Event.DedupID)
 }
 
-// publishMany sends in waves of distinct channels.
-func (l *Log) publishMany(ctx context.Context, a *appLog, events []broker.Outgoing, messages []*nats.Msg, receipts []broker.Receipt) error {
-	for start := 0; start < len(events); {
-		inWave := map[string]bool{}
-		end := start
-		for end < len(events) && !inWave[events[end].Channel] {
-			inWave[events[end].Channel] = true
-			end++
-		}
-		errs := make(chan error, end-start)
-		for i := start; i < end; i++ {
-			go func() {
-				var err error
-				receipts[i], err = l.publishOne(ctx, a, messages[i], events[i])
-				errs <- err
-			}()
-		}
-		var failed error
-		for range end - start {
-			if err := <-errs; err != nil && failed == nil {
-				failed = err
-			}
-		}
-		if failed != nil {
-			return failed
-		}
-		start = end
-	}
-	return nil
-}
-
-// publishOne sends one message until it is acknowledged and, as far as that can be known,
-// in its channel.
-func (l *Log) publishOne(ctx context.Context, a *appLog, m *nats.Msg, e broker.Outgoing) (broker.Receipt, error) {
-	return l.place(ctx, a, &parcel{m: m, key: e.Event.DedupID})
-}
-
 // publishAcked sends one message and waits for its acknowledgement, again and again
-// with the same id until the deadline.
+// with the same id until the deadline. The first attempt may have been made already.
 func (l *Log) publishAcked(ctx context.Context, a *appLog, p *parcel) (broker.Receipt, error) {
-	m, unsure := p.m, false
-	// If the log begins a new life meanwhile, a position of before is refused later on,
-	// and one of afterwards might be another event's.
-	life, since := a.epoch.Load(), l.begun(a)
+	unsure := false
+	if p.first == nil {
+		p.begin(l, a)
+	}
 	for attempt := 0; ; attempt++ {
 		if attempt > 0 {
 			l.stats.Retries.Add(1)
 		}
-		ack, err := l.attemptPublish(ctx, a, m, unsure, since)
+		got, err := l.attemptPublish(ctx, a, p, unsure)
 		p.retried, unsure = unsure, unsure || perhapsStored(err)
-		if err == nil && ack.Stream != a.stream {
-			err = fmt.Errorf("the stream %s has the subjects of %s", ack.Stream, a.stream)
+		if err == nil && got.stream != a.stream {
+			err = fmt.Errorf("the stream %s has the subjects of %s", got.stream, a.stream)
 		}
 		if err == nil {
-			a.storing.note(l, nil)
-			l.stats.Published.Add(1)
-			a.known.stored(ack.Sequence, func() bool { return a.epoch.Load() == life })
-			if ack.Duplicate {
-				l.stats.Duplicates.Add(1)
-			}
-			return broker.Receipt{
-				Position:  broker.Position{Epoch: *life, Offset: ack.Sequence},
-				Duplicate: ack.Duplicate,
-			}, nil
+			return l.acknowledged(a, p, got), nil
 		}
 		// Somebody may have edited the stream.
 		a.lookSoon()
-		if final := l.giveUp(a, m, err, attempt); final != nil {
+		if final := l.giveUp(a, p.m, err, attempt); final != nil {
 			return broker.Receipt{}, final
 		}
 		if attempt > 0 {
@@ -160,6 +121,23 @@ func (l *Log) publishAcked(ctx context.Context, a *appLog, p *parcel) (broker.Re
 	}
 }
 
+// begin notes what is known before a message is sent for the first time. If the log begins a
+// new life meanwhile, a position of before is refused later on, and one of afterwards might
+// be another event's.
+func (p *parcel) begin(l *Log, a *appLog) { p.life, p.since = a.epoch.Load(), l.begun(a) }
+
+// acknowledged notes that a message was stored.
+func (l *Log) acknowledged(a *appLog, p *parcel, got ack) broker.Receipt {
+	a.storing.note(l, nil)
+	l.stats.Published.Add(1)
+	life := p.life
+	a.known.stored(got.offset, func() bool { return a.epoch.Load() == life })
+	if got.duplicate {
+		l.stats.Duplicates.Add(1)
+	}
+	return broker.Receipt{Position: broker.Position{Epoch: *life, Offset: got.offset}, Duplicate: got.duplicate}
+}
+
 // perhapsStored says whether an attempt that failed may have stored the message.
 func perhapsStored(err error) bool {
 	var api *jetstream.APIError
@@ -173,19 +151,19 @@ func perhapsStored(err error) bool {
 
 // attemptPublish sends a message once, unless it may be stored already by an attempt before,
 // and is.
-func (l *Log) attemptPublish(ctx context.Context, a *appLog, m *nats.Msg, unsure bool, since begun) (*jetstream.PubAck, error) {
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
-	defer cancel()
+func (l *Log) attemptPublish(ctx context.Context, a *appLog, p *parcel, unsure bool) (ack, error) {
+	if sent := p.first; sent != nil {
+		p.first = nil
+		return sent.ack, sent.err
+	}
 	if unsure {
-		offset, found, err := l.already(ctx, a, m, since)
-		if err != nil {
-			return nil, err
-		}
-		if found {
-			return &jetstream.PubAck{Stream: a.stream, Sequence: offset, Duplicate: true}, nil
+		limited, cancel := context.WithTimeout(ctx, attemptTimeout)
+		defer cancel()
+		if offset, found, err := l.already(limited, a, p.m, p.since); err != nil || found {
+			return ack{stream: a.stream, offset: offset, duplicate: true}, err
 		}
 	}
-	return l.js.PublishMsg(ctx, m, jetstream.WithRetryAttempts(0))
+	return l.send.ask(ctx, p.m, a.stream)
 }
 
 // tooLargeTries is how many attempts a limit of the stream may refuse that is about to be put

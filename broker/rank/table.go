@@ -39,6 +39,8 @@ type (
 	StreamsLink struct{}
 	// StreamsWatches is that of a part of the watchers of a table.
 	StreamsWatches struct{}
+	// StreamsSender is that of messages that wait for their acknowledgements.
+	StreamsSender struct{}
 	// StreamsTable is streams.Table.mu.
 	StreamsTable struct{}
 	// StreamsIntake is that of tasks on their way.
@@ -149,6 +151,7 @@ func (StreamsRepairing) class() class   { return class{170, "repairing"} }
 func (StreamsLog) class() class         { return class{171, "state of the log"} }
 func (StreamsLink) class() class        { return class{172, "link"} }
 func (StreamsWatches) class() class     { return class{174, "watchers"} }
+func (StreamsSender) class() class      { return class{175, "sender"} }
 func (StreamsTable) class() class       { return class{176, "turns"} }
 func (StreamsIntake) class() class      { return class{178, "intake"} }
 func (StreamsWitness) class() class     { return class{180, "witness"} }

@@ -1,0 +1,155 @@
+package streams
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sluicehq/sluice/broker"
+)
+
+func TestReadAck(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		want ack
+		err  error
+		code jetstream.ErrorCode
+	}{
+		{text: `{"stream":"CH_a", "seq":17}`, want: ack{stream: "CH_a", offset: 17}},
+		{text: `{"stream":"CH_a", "seq":17,"duplicate": true}`, want: ack{stream: "CH_a", offset: 17, duplicate: true}},
+		{text: `{"stream":"CH_a", "seq":17,"batch":"x","count":3}`, want: ack{stream: "CH_a", offset: 17, count: 3}},
+		{text: `{"stream":"CH_a", "domain":"hub", "seq":17}`, want: ack{stream: "CH_a", offset: 17}},
+		{text: `{"stream":"CH_b", "seq":17}`, want: ack{stream: "CH_b", offset: 17}},
+		{text: `{"stream":"CH_a2", "seq":17}`, want: ack{stream: "CH_a2", offset: 17}},
+		{text: `{"seq":17}`, err: jetstream.ErrInvalidJSAck},
+		{text: `{"stream":"CH_a", "seq":-1}`, err: jetstream.ErrInvalidJSAck},
+		{text: `{"stream":"CH_a", "seq":99999999999999999999}`, err: jetstream.ErrInvalidJSAck},
+		{text: ``, err: jetstream.ErrInvalidJSAck},
+		{text: `{"error":{"code":400,"err_code":10054,"description":"too large"},"stream":"CH_a","seq":0}`, code: messageTooLarge},
+	} {
+		got, err := readAck(&nats.Msg{Data: []byte(c.text)}, "CH_a")
+		var api *jetstream.APIError
+		errors.As(err, &api)
+		if got != c.want || c.code == 0 && !errors.Is(err, c.err) || c.code != 0 && (api == nil || api.ErrorCode != c.code) {
+			t.Errorf("%s: got %+v, %v", c.text, got, err)
+		}
+	}
+	_, err := readAck(&nats.Msg{Header: nats.Header{statusHeader: {noResponders}}}, "CH_a")
+	if !errors.Is(err, jetstream.ErrNoStreamResponse) {
+		t.Errorf("nobody there: got %v", err)
+	}
+}
+
+// Messages that nobody answers end in the order in which they were sent, those that are
+// forgotten not at all, and no room is lost by any of that.
+func TestSenderEndsWhatIsNotAnswered(t *testing.T) {
+	l := open(t, options(node(t, t.TempDir())))
+	s := l.send
+	ended := make(chan *letter, 4)
+	var letters []*letter
+	for i := range 4 {
+		one := &letter{ended: ended, index: i, stream: "none", weight: sendingLeast}
+		if err := s.room.Acquire(t.Context(), one.weight); err != nil || !s.enter(one) {
+			t.Fatal(err)
+		}
+		letters = append(letters, one)
+	}
+	if !s.forget(letters[1]) || s.forget(letters[1]) {
+		t.Error("a letter was not forgotten once")
+	}
+	for _, want := range []int{0, 2, 3} {
+		if got := <-ended; got.index != want || !errors.Is(got.err, context.DeadlineExceeded) {
+			t.Errorf("got the end of %d with %v, want %d", got.index, got.err, want)
+		}
+	}
+	if !s.room.TryAcquire(sendingBytes) {
+		t.Error("room is lost")
+	}
+	s.room.Release(sendingBytes)
+	s.close()
+	if err := s.send(t.Context(), &nats.Msg{Subject: "x"}, &letter{ended: ended}); !errors.Is(err, nats.ErrConnectionClosed) {
+		t.Errorf("after the end: got %v", err)
+	}
+}
+
+// An attempt that is not acknowledged is repeated with its id, while those of other channels
+// do not wait for it and those of its own do.
+func TestWayIn01OnlyTheOwnChannelWaits(t *testing.T) {
+	s := node(t, t.TempDir())
+	l := open(t, options(s))
+	// Nobody acknowledges a message while the stream is away from its subjects; so the first
+	// attempts of all fail, and each is tried again.
+	a := l.apps["app-1"]
+	config := a.info.Load().Config
+	moved := config
+	moved.Subjects, moved.RePublish = []string{"elsewhere"}, nil
+	if _, err := l.js.UpdateStream(t.Context(), moved); err != nil {
+		t.Fatal(err)
+	}
+	var events []broker.Outgoing
+	for i := range 30 {
+		events = append(events, broker.Outgoing{Channel: fmt.Sprint("c", i%7), Event: &broker.Event{Name: fmt.Sprint(i), Data: []byte("1")}})
+	}
+	receipts, err := l.Publish(t.Context(), "app-1", events...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := map[string]uint64{}
+	for i, r := range receipts {
+		if c := events[i].Channel; r.Position.Offset <= last[c] {
+			t.Errorf("event %d of %s has offset %d, one before it %d", i, c, r.Position.Offset, last[c])
+		}
+		last[events[i].Channel] = r.Position.Offset
+	}
+	if l.Stats().Retries == 0 {
+		t.Error("nothing was tried again")
+	}
+}
+
+func publishing(b *testing.B, size int) {
+	s := node(&testing.T{}, b.TempDir())
+	defer s.Shutdown()
+	l, err := Open(context.Background(), options(s))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	data := make([]byte, 1024)
+	events := make([]broker.Outgoing, size)
+	for i := range events {
+		events[i] = broker.Outgoing{Channel: fmt.Sprint("c", i), Event: &broker.Event{Name: "e", Data: data}}
+	}
+	b.ReportAllocs()
+	start := time.Now()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if _, err := l.Publish(context.Background(), "app-1", events...); err != nil {
+				b.Error(err)
+			}
+		}
+	})
+	b.ReportMetric(float64(time.Since(start).Microseconds())/float64(b.N*size), "us/event")
+}
+
+// BenchmarkPublish is one event at a time from each of some publishers.
+func BenchmarkPublish(b *testing.B) {
+	b.SetParallelism(32)
+	publishing(b, 1)
+}
+
+// BenchmarkPublishAlone is one event at a time from a single publisher.
+func BenchmarkPublishAlone(b *testing.B) {
+	b.SetParallelism(1)
+	publishing(b, 1)
+}
+
+// BenchmarkPublishBatch is ten events of different channels.
+func BenchmarkPublishBatch(b *testing.B) {
+	b.SetParallelism(32)
+	publishing(b, 10)
+}
