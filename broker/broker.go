@@ -46,7 +46,8 @@ type Publisher interface {
 	// returns a receipt for each, in the same order, once all of them are stored
 	// at the durability level of the log. It retries within ctx where a retry
 	// cannot store twice. After an error an unknown prefix of the events of each
-	// channel may have been stored. Errors: [ErrUnknownApp], [ErrTooLarge], [ErrUnavailable], or the
+	// channel may have been stored; where the log stores several events as a whole
+	// (docs/reliability.md), all of them or none. Errors: [ErrUnknownApp], [ErrTooLarge], [ErrUnavailable], or the
 	// context's. Safe for use by many goroutines; the events are not modified
 	// and not kept.
 	Publish(ctx context.Context, app string, events ...Outgoing) ([]Receipt, error)

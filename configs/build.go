@@ -154,6 +154,7 @@ func (c *Config) buildHTTP(g getter) {
 		MaxBody:     g.number("http.max_body"), MaxBodies: g.number("http.max_bodies"),
 		MaxHandshakes: g.integer("http.max_handshakes_per_address"),
 		MaxPublishing: g.number("publishing.max_events"), MaxPublishingBytes: g.number("publishing.max_bytes"),
+		AtomicBatches: g.text("publishing.atomic_batches"),
 	}
 	if c.HTTP.MaxBodies == 0 {
 		c.HTTP.MaxBodies = max(64<<20, 4*c.HTTP.MaxBody)

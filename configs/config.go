@@ -168,6 +168,9 @@ type HTTP struct {
 	MaxHandshakes int
 	// MaxPublishing and MaxPublishingBytes bound what waits for the log.
 	MaxPublishing, MaxPublishingBytes int64
+	// AtomicBatches is where requests with several events are stored as a whole: replicated,
+	// always or never.
+	AtomicBatches string
 }
 
 // Console says where the console is. Port is -1 for nowhere of its own: it is on the main port

@@ -46,6 +46,8 @@ type parcel struct {
 	first *letter
 	life  *string
 	since begun
+	// unsure says that attempts were made to store it with others, which may have succeeded.
+	unsure bool
 	// offset is where it was acknowledged, and sent when that was.
 	offset uint64
 	sent   time.Time

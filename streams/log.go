@@ -47,6 +47,10 @@ type Log struct {
 	stop    sync.Once
 	// opened is set when apps and shards are complete.
 	opened atomic.Bool
+	// level is the API level of JetStream when the log was opened; apart is set when the server
+	// does not take batches as a whole although it should.
+	level int
+	apart atomic.Bool
 	// unlisted is set when NATS does not permit listing streams.
 	unlisted atomic.Bool
 	// unadvised is set when NATS does not permit hearing of edits.
@@ -110,6 +114,7 @@ func (l *Log) open(ctx context.Context) error {
 		return fmt.Errorf("the NATS server %s is too old (JetStream API level %d, need %d: nats-server 2.11 or later)",
 			l.pub.conn().ConnectedServerVersion(), info.API.Level, minAPILevel)
 	}
+	l.level = info.API.Level
 	l.checkPayload(time.Now())
 	if l.epochs, err = openEpochs(ctx, l); err != nil {
 		return fmt.Errorf("bucket of epochs: %w", err)

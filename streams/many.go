@@ -6,8 +6,8 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// many is several events that are published together, by the goroutine of who publishes. The
-// first events of all channels are on their way at the same time. Those of one channel go one
+// many is several events that are published together, by the goroutine of who publishes. Where
+// the server can, it stores them as a whole (together.go). Where not, the first events of all channels are on their way at the same time. Those of one channel go one
 // after the other, because a retry could overtake; none waits for those of other channels.
 type many struct {
 	log      *Log
@@ -52,8 +52,14 @@ func (l *Log) publishMany(ctx context.Context, a *appLog, parcels []*parcel, rec
 		}
 		before[p.m.Subject] = i
 	}
-	for _, i := range first {
-		m.send(ctx, i)
+	stored := false
+	if l.takesTogether(a, n) {
+		stored, m.failed = m.together(ctx)
+	}
+	if !stored {
+		for _, i := range first {
+			m.send(ctx, i)
+		}
 	}
 	for m.left > 0 {
 		m.wait(ctx)
@@ -64,6 +70,11 @@ func (l *Log) publishMany(ctx context.Context, a *appLog, parcels []*parcel, rec
 // send sends an event for the first time.
 func (m *many) send(ctx context.Context, i int) {
 	p := m.parcels[i]
+	if p.unsure {
+		m.left++
+		m.place(ctx, i)
+		return
+	}
 	p.begin(m.log, m.app)
 	l := &letter{stream: m.app.stream, ended: m.ended, index: i}
 	if m.letters != nil {
@@ -111,8 +122,13 @@ func (m *many) answered(ctx context.Context, l *letter) {
 			return
 		}
 	}
+	m.place(ctx, i)
+}
+
+// place has an event placed while others go on. It ends with ctx, and is waited for.
+func (m *many) place(ctx context.Context, i int) {
 	go func() {
-		receipt, err := m.log.place(ctx, m.app, p)
+		receipt, err := m.log.place(ctx, m.app, m.parcels[i])
 		m.placed <- placed{i, receipt, err}
 	}()
 }

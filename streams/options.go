@@ -41,6 +41,9 @@ type Options struct {
 	Apps []AppOptions
 	// Replicas of each stream, 1 to 5, default 1. On a cluster use 3.
 	Replicas int
+	// Atomic says which apps store batches as a whole, default [AtomicReplicated]. It must be
+	// the same for all gateways.
+	Atomic AtomicBatches
 	// Queues is the number of queues of work for which the bytes are set aside that they
 	// may take, default 0: about 1 GiB for all.
 	Queues int

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -43,13 +44,24 @@ func (l *Log) wanted(a AppOptions) jetstream.StreamConfig {
 		Duplicates: min(idWindow, a.MaxAge),
 		// Messages of a channel must disappear oldest first: the continuity of
 		// history rests on it. Deleting in the middle would break it.
-		AllowDirect: true, DenyDelete: true,
+		AllowDirect: true, DenyDelete: true, AllowAtomicPublish: l.atomic(a),
 		RePublish: &jetstream.RePublish{Source: root, Destination: live},
 	}
 }
 
 // ofApps are the rules for streams of apps: nothing here needs consumers or purges.
 var ofApps = shape.Options{"MaxConsumers": shape.Free, "ConsumerLimits": shape.Free, "DenyPurge": shape.Free}
+
+// rulesOf are the rules for the stream of an app. Where batches are never stored as a whole,
+// the stream may take them all the same, and an old server does not know the setting.
+func (l *Log) rulesOf(want jetstream.StreamConfig) shape.Options {
+	if want.AllowAtomicPublish || l.opt.Atomic != AtomicNever && l.level >= atomicAPILevel {
+		return ofApps
+	}
+	rules := maps.Clone(ofApps)
+	rules["AllowAtomicPublish"] = shape.Free
+	return rules
+}
 
 func described(app string) string {
 	if app == broker.GatewaysApp {
@@ -83,7 +95,7 @@ func (l *Log) provision(ctx context.Context, a *appLog, limits AppOptions, adapt
 	if err := l.recognise(ctx, a, info, &want); err != nil {
 		return nil, err
 	}
-	found := shape.Compare(info.Config, want, ofApps, adapt)
+	found := shape.Compare(info.Config, want, l.rulesOf(want), adapt)
 	if info.Config.Retention != want.Retention {
 		a.uninterested.Store(time.Now().UnixNano())
 	}

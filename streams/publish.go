@@ -84,10 +84,11 @@ func (a *appLog) dedupID(e broker.Outgoing) string {
 // publishAcked sends one message and waits for its acknowledgement, again and again
 // with the same id until the deadline. The first attempt may have been made already.
 func (l *Log) publishAcked(ctx context.Context, a *appLog, p *parcel) (broker.Receipt, error) {
-	unsure := false
-	if p.first == nil {
+	unsure := p.unsure
+	if p.first == nil && !unsure {
 		p.begin(l, a)
 	}
+	p.unsure = false
 	for attempt := 0; ; attempt++ {
 		if attempt > 0 {
 			l.stats.Retries.Add(1)
@@ -95,7 +96,7 @@ func (l *Log) publishAcked(ctx context.Context, a *appLog, p *parcel) (broker.Re
 		got, err := l.attemptPublish(ctx, a, p, unsure)
 		p.retried, unsure = unsure, unsure || perhapsStored(err)
 		if err == nil && got.stream != a.stream {
-			err = fmt.Errorf("the stream %s has the subjects of %s", got.stream, a.stream)
+			err = foreign(got.stream, a.stream)
 		}
 		if err == nil {
 			return l.acknowledged(a, p, got), nil
@@ -110,15 +111,30 @@ func (l *Log) publishAcked(ctx context.Context, a *appLog, p *parcel) (broker.Re
 		}
 		select {
 		case <-ctx.Done():
-			if context.Cause(ctx) == context.Canceled {
-				return broker.Receipt{}, ctx.Err()
-			}
-			// Also when there was time for a single attempt.
-			a.storing.note(l, err)
-			return broker.Receipt{}, unavailable("publishing", err)
-		case <-time.After(min(time.Duration(attempt+1)*50*time.Millisecond, 500*time.Millisecond)):
+			return l.outOfTime(ctx, a, err)
+		case <-time.After(pause(attempt)):
 		}
 	}
+}
+
+// pause lies behind an attempt, the first of which is 0.
+func pause(attempt int) time.Duration {
+	return min(time.Duration(attempt+1)*50*time.Millisecond, 500*time.Millisecond)
+}
+
+// outOfTime is the end of a publish whose last attempt failed with an error.
+func (l *Log) outOfTime(ctx context.Context, a *appLog, err error) (broker.Receipt, error) {
+	if context.Cause(ctx) == context.Canceled {
+		return broker.Receipt{}, ctx.Err()
+	}
+	// Also when there was time for a single attempt.
+	a.storing.note(l, err)
+	return broker.Receipt{}, unavailable("publishing", err)
+}
+
+// foreign says that another stream has acknowledged a message.
+func foreign(got, want string) error {
+	return fmt.Errorf("the stream %s has the subjects of %s", got, want)
 }
 
 // begin notes what is known before a message is sent for the first time. If the log begins a

@@ -35,6 +35,8 @@ type sender struct {
 	room  *semaphore.Weighted
 	inbox string // what the subjects of answers begin with
 	in    chan *nats.Msg
+	// turn is held by who sends a batch.
+	turn chan struct{}
 
 	mu      rank.Mutex[rank.StreamsSender]
 	number  uint64
@@ -78,7 +80,7 @@ type ack struct {
 func newSender(k *link) (*sender, error) {
 	s := &sender{
 		link: k, room: semaphore.NewWeighted(sendingBytes), inbox: k.conn().NewInbox() + ".",
-		in: make(chan *nats.Msg, maxSending), waiting: map[uint64]*letter{},
+		in: make(chan *nats.Msg, maxSending), waiting: map[uint64]*letter{}, turn: make(chan struct{}, 1),
 	}
 	s.timer = time.AfterFunc(time.Hour, s.expire)
 	_, err := k.stand(s.inbox+"*", s.in, nil)
@@ -244,6 +246,11 @@ func (s *sender) ask(ctx context.Context, m *nats.Msg, stream string) (ack, erro
 	if err := s.send(ctx, m, l); err != nil {
 		return ack{}, err
 	}
+	return s.wait(ctx, l, ended)
+}
+
+// wait waits for the end of a letter.
+func (s *sender) wait(ctx context.Context, l *letter, ended <-chan *letter) (ack, error) {
 	select {
 	case <-ended:
 	case <-ctx.Done():
@@ -253,6 +260,54 @@ func (s *sender) ask(ctx context.Context, m *nats.Msg, stream string) (ack, erro
 		<-ended
 	}
 	return l.ack, l.err
+}
+
+// askTogether sends messages that are one batch, of which the server acknowledges the last, and
+// waits as ask does. Batches are sent one after the other: a server bounds how many it has begun
+// to take in for a stream.
+func (s *sender) askTogether(ctx context.Context, all []*nats.Msg, stream string) (ack, error) {
+	ended := make(chan *letter, 1)
+	l := &letter{stream: stream, ended: ended}
+	for _, m := range all {
+		l.weight += max(int64(m.Size()), sendingLeast)
+	}
+	l.weight = min(l.weight, sendingBytes)
+	if err := s.room.Acquire(ctx, l.weight); err != nil {
+		return ack{}, err
+	}
+	if err := s.sendTogether(ctx, all, l); err != nil {
+		return ack{}, err
+	}
+	return s.wait(ctx, l, ended)
+}
+
+// sendTogether sends a batch when it is its turn. An error says that it cannot be stored.
+func (s *sender) sendTogether(ctx context.Context, all []*nats.Msg, l *letter) error {
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+	case <-ctx.Done():
+		s.room.Release(l.weight)
+		return ctx.Err()
+	}
+	if !s.enter(l) {
+		s.room.Release(l.weight)
+		return nats.ErrConnectionClosed
+	}
+	c, n := s.link.conn(), len(all)-1
+	var err error
+	for _, m := range all[:n] {
+		if err = c.PublishMsg(m); err != nil {
+			break
+		}
+	}
+	if err == nil {
+		err = s.deliver(c, all[n], l)
+	}
+	if err != nil && !s.forget(l) {
+		return nil // it has ended already
+	}
+	return err
 }
 
 // statusHeader is that in which the library puts the status of an answer, and noResponders is

@@ -178,6 +178,11 @@ func hooked(c *configs.Config) bool {
 	return false
 }
 
+// atomicBatches are the values of publishing.atomic_batches.
+var atomicBatches = map[string]streams.AtomicBatches{
+	"replicated": streams.AtomicReplicated, "always": streams.AtomicAlways, "never": streams.AtomicNever,
+}
+
 func streamOptions(c *configs.Config, log *slog.Logger) streams.Options {
 	n := &c.NATS
 	opt := streams.Options{
@@ -187,7 +192,7 @@ func streamOptions(c *configs.Config, log *slog.Logger) streams.Options {
 		PasswordSource: secretSource(n.PasswordFile), TokenSource: secretSource(n.TokenFile),
 		CAFile: n.CAFile, CertFile: n.CertFile, KeyFile: n.KeyFile, HandshakeFirst: n.HandshakeFirst,
 		Domain: n.Domain, InboxPrefix: n.InboxPrefix, StartTimeout: n.StartTimeout, PublishTimeout: c.HTTP.PublishTimeout, Logger: log,
-		MaxData: 64 << 10, Synchronous: c.Durability == "machine",
+		MaxData: 64 << 10, Synchronous: c.Durability == "machine", Atomic: atomicBatches[c.HTTP.AtomicBatches],
 	}
 	longest := map[string]int{}
 	opt.CheckChannel = func(app, channel string) error { return pusher.CheckChannel(channel, longest[app]) }

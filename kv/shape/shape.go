@@ -113,8 +113,9 @@ func Compare(have, want jetstream.StreamConfig, change Options, adapt bool) Repo
 		}
 		d := Difference{setting(f), show(h), show(w)}
 		switch rule = rule.of(f.Name, h, w); {
-		case rule == Lasting, f.Name == "AllowRollup" && have.AllowMsgSchedules:
-			// The server allows roll-ups with schedules, again and again.
+		case rule == Lasting, f.Name == "AllowRollup" && have.AllowMsgSchedules, f.Name == "AllowAtomicPublish" && have.PersistMode == jetstream.AsyncPersistMode:
+			// The server allows roll-ups with schedules, again and again, and never takes
+			// batches as a whole where it does not wait for its disk.
 			r.Lasting = append(r.Lasting, d)
 		case rule == Fatal:
 			r.Fatal = append(r.Fatal, d)

@@ -1,0 +1,214 @@
+package streams
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sluicehq/sluice/broker"
+)
+
+// AtomicBatches says of which apps several events that are published together are stored as a
+// whole or not at all. It needs nats-server 2.12.1 or later.
+type AtomicBatches uint8
+
+const (
+	// AtomicReplicated: those whose stream has several replicas, where it costs nothing.
+	AtomicReplicated AtomicBatches = iota
+	// AtomicAlways: all. The server keeps each batch for a stream with one replica in a
+	// store of its own on disk before, which takes about a millisecond.
+	AtomicAlways
+	// AtomicNever: none.
+	AtomicNever
+)
+
+const (
+	// atomicAPILevel is that of nats-server 2.12, the first with atomic batches.
+	atomicAPILevel = 2
+	// maxTogether is how many events a server takes as a whole unless it is told otherwise.
+	maxTogether = 1000
+)
+
+// Headers of atomic batches.
+const (
+	batchID       = "Nats-Batch-Id"
+	batchSequence = "Nats-Batch-Sequence"
+	batchCommit   = "Nats-Batch-Commit"
+)
+
+// Error codes of JetStream for atomic batches.
+const (
+	batchDisabled    = 10174
+	batchIncomplete  = 10176
+	batchUnsupported = 10177
+	batchTooLarge    = 10199
+	batchDuplicate   = 10201
+)
+
+// atomic says whether the stream of an app is to take batches as a whole.
+func (l *Log) atomic(a AppOptions) bool {
+	return l.level >= atomicAPILevel && a.ID != broker.GatewaysApp &&
+		(l.opt.Atomic == AtomicAlways || l.opt.Atomic == AtomicReplicated && a.Replicas > 1)
+}
+
+// takesTogether says whether n events can be stored as a whole in the stream of an app.
+func (l *Log) takesTogether(a *appLog, n int) bool {
+	info := a.info.Load()
+	return n > 1 && n <= maxTogether && info != nil && info.Config.AllowAtomicPublish && l.atomic(*a.limits.Load()) && !l.apart.Load()
+}
+
+// together stores all events as a whole, and has those that need more than an acknowledgement
+// dealt with one by one. It says false if that must be done with all of them: the server does
+// not store them as a whole, or has some of them already.
+//
+// Every attempt is a batch of its own, with the same ids of its events. The server refuses a
+// batch if it knows any id, so no event is stored twice. What a lost acknowledgement leaves
+// open is found out by that, or in the log if somebody has made the window of ids shorter.
+func (m *many) together(ctx context.Context) (bool, error) {
+	l, a := m.log, m.app
+	for _, p := range m.parcels {
+		p.begin(l, a)
+	}
+	unsure := false
+	for attempt := 0; ; attempt++ {
+		if attempt > 0 {
+			l.stats.Retries.Add(1)
+		}
+		got, err := m.attempt(ctx, unsure)
+		unsure = unsure || perhapsStored(err)
+		switch {
+		case err == nil:
+			m.whole(ctx, got)
+			return true, nil
+		case m.singly(err):
+			for _, p := range m.parcels {
+				p.unsure = unsure
+			}
+			return false, nil
+		}
+		// Somebody may have edited the stream.
+		a.lookSoon()
+		if final := m.giveUp(err, attempt); final != nil {
+			return true, final
+		}
+		if attempt > 0 {
+			a.storing.note(l, err)
+		}
+		select {
+		case <-ctx.Done():
+			_, err := l.outOfTime(ctx, a, err)
+			return true, err
+		case <-time.After(pause(attempt)):
+		}
+	}
+}
+
+// errApart says that the events of a batch are to be stored one by one.
+var errApart = errors.New("some of the events are stored already")
+
+// attempt sends the batch once, unless it may be stored already by an attempt before, and is.
+func (m *many) attempt(ctx context.Context, unsure bool) (ack, error) {
+	l, a, n := m.log, m.app, len(m.parcels)
+	if unsure {
+		limited, cancel := context.WithTimeout(ctx, attemptTimeout)
+		defer cancel()
+		switch _, found, err := l.already(limited, a, m.parcels[0].m, m.parcels[0].since); {
+		case err != nil:
+			return ack{}, err
+		case found:
+			return ack{}, errApart
+		}
+	}
+	got, err := l.send.askTogether(ctx, m.messages(), a.stream)
+	switch {
+	case err != nil:
+		return ack{}, err
+	case got.stream != a.stream:
+		return ack{}, foreign(got.stream, a.stream)
+	case got.count != n || got.offset < uint64(n):
+		return ack{}, jetstream.ErrInvalidJSAck
+	case a.copies.Load() > 1:
+		return got, nil
+	}
+	return got, m.complete(ctx, got)
+}
+
+// complete makes sure that the server stored the first event as well. When an account has no
+// more room, a server without replicas may leave out some and acknowledge the last.
+func (m *many) complete(ctx context.Context, got ack) error {
+	offset := got.offset - uint64(len(m.parcels)) + 1
+	ctx, cancel := context.WithTimeout(ctx, sureTimeout)
+	defer cancel()
+	one, found, err := m.log.reader.leaderGet(ctx, m.app.stream, getRequest{Seq: offset})
+	if err == nil && found && last(one.header, nats.MsgIdHdr) != last(m.parcels[0].m.Header, nats.MsgIdHdr) {
+		return errApart
+	}
+	return nil // what was removed already, or cannot be read, is left to the assurance
+}
+
+// messages are those of the events, as a batch with an id of its own.
+func (m *many) messages() []*nats.Msg {
+	id, n := []string{rand.Text()}, len(m.parcels)
+	all := make([]*nats.Msg, n)
+	for i, p := range m.parcels {
+		header := make(nats.Header, len(p.m.Header)+3)
+		for key, values := range p.m.Header {
+			header[key] = values
+		}
+		header[batchID], header[batchSequence] = id, []string{strconv.Itoa(i + 1)}
+		if i == n-1 {
+			header[batchCommit] = []string{"1"}
+		}
+		all[i] = &nats.Msg{Subject: p.m.Subject, Header: header, Data: p.m.Data}
+	}
+	return all
+}
+
+// whole goes on with the events of a batch that was stored.
+func (m *many) whole(ctx context.Context, got ack) {
+	n := len(m.parcels)
+	m.left = n
+	clear(m.next)
+	for i := range m.parcels {
+		m.answered(ctx, &letter{index: i, ack: ack{stream: got.stream, offset: got.offset - uint64(n-1-i)}})
+	}
+}
+
+// singly says whether an error of a batch means that its events are to be stored one by one.
+func (m *many) singly(err error) bool {
+	var api *jetstream.APIError
+	switch {
+	case errors.Is(err, errApart):
+		return true
+	case !errors.As(err, &api):
+		return false
+	case api.ErrorCode == batchUnsupported && !m.log.apart.Swap(true):
+		m.log.opt.Logger.Warn("the NATS server stores batches as a whole only without ids; events of a batch are stored one by one until it is nats-server 2.12.1 or later and this gateway is restarted")
+	}
+	return api.ErrorCode == batchDuplicate || api.ErrorCode == batchUnsupported || api.ErrorCode == batchTooLarge
+}
+
+// giveUp returns the error of a batch that is not tried again, nil if it is. The server does
+// not say which of its events it did not take.
+func (m *many) giveUp(err error, attempt int) error {
+	var api *jetstream.APIError
+	last := m.parcels[len(m.parcels)-1].m
+	if !errors.As(err, &api) || api.ErrorCode != batchDisabled && api.ErrorCode != batchIncomplete {
+		return m.log.giveUp(m.app, last, err, attempt)
+	}
+	info := m.app.info.Load()
+	if info == nil || info.Config.MaxMsgSize <= 0 || attempt < tooLargeTries {
+		return nil
+	}
+	for _, p := range m.parcels {
+		if payload(p.m) > int64(info.Config.MaxMsgSize) {
+			return m.log.giveUp(m.app, p.m, &jetstream.APIError{ErrorCode: messageTooLarge}, attempt)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,319 @@
+package streams
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/streams/embedded"
+	"github.com/sluicehq/sluice/test/fault"
+)
+
+// allTogether opens a log whose batches are stored as a whole, through a connection that can
+// be disturbed.
+func allTogether(t *testing.T, s *embedded.Server, mode AtomicBatches, more ...nats.Option) *Log {
+	opt := options(s)
+	opt.Atomic = mode
+	opt.ConnectOptions = append(opt.ConnectOptions, more...)
+	return open(t, opt)
+}
+
+// ofBatch are n events in some channels, with ids made of a key if there is one.
+func ofBatch(key string, n, channels int) []broker.Outgoing {
+	out := make([]broker.Outgoing, n)
+	for i := range out {
+		out[i] = broker.Outgoing{Channel: fmt.Sprint("c", i%channels), Event: &broker.Event{Name: fmt.Sprintf("%s-%d", key, i), Data: []byte(`"x"`)}}
+		if key != "" {
+			out[i].Event.DedupID = fmt.Sprint(key, "-", i)
+		}
+	}
+	return out
+}
+
+func publishAll(t *testing.T, l *Log, events []broker.Outgoing) []broker.Receipt {
+	t.Helper()
+	receipts, err := l.Publish(t.Context(), "app-1", events...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return receipts
+}
+
+// stream reads all messages of the first app.
+func streamOf(t *testing.T, l *Log) (all []stored) {
+	t.Helper()
+	a := l.apps["app-1"]
+	info, err := l.infoFor(t.Context(), a, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for seq := max(info.State.FirstSeq, 1); seq <= info.State.LastSeq; seq++ {
+		one, found, err := l.reader.leaderGet(t.Context(), a.stream, getRequest{Seq: seq})
+		if err != nil || !found {
+			t.Fatal(found, err)
+		}
+		all = append(all, one)
+	}
+	return all
+}
+
+// each says whether every event is in the log once, where its receipt says.
+func each(t *testing.T, l *Log, events []broker.Outgoing, receipts []broker.Receipt) {
+	t.Helper()
+	all, n := streamOf(t, l), map[string]int{}
+	for _, m := range all {
+		n[last(m.header, headerEvent)]++
+	}
+	for i, e := range events {
+		m := all[receipts[i].Position.Offset-all[0].offset]
+		if last(m.header, headerEvent) != e.Event.Name || m.subject != publishSubject("", "app-1", e.Channel) || n[e.Event.Name] != 1 {
+			t.Errorf("%s: %d times in the log, and %s of %s is where the receipt says", e.Event.Name, n[e.Event.Name], last(m.header, headerEvent), m.subject)
+		}
+	}
+}
+
+func TestWayIn02BatchesAreStoredAsAWhole(t *testing.T) {
+	l := allTogether(t, node(t, t.TempDir()), AtomicAlways)
+	events := ofBatch("k", 20, 7)
+	receipts := publishAll(t, l, events)
+	each(t, l, events, receipts)
+	all := streamOf(t, l)
+	for i, r := range receipts {
+		if r.Duplicate || r.Position.Offset != receipts[0].Position.Offset+uint64(i) {
+			t.Errorf("event %d: receipt %+v", i, r)
+		}
+		if last(all[i].header, batchID) == "" || last(all[i].header, batchID) != last(all[0].header, batchID) {
+			t.Errorf("event %d is not of the batch", i)
+		}
+	}
+	t.Run("again with the same ids", func(t *testing.T) {
+		for i, r := range publishAll(t, l, events) {
+			if !r.Duplicate || r.Position != receipts[i].Position {
+				t.Errorf("event %d: got %+v, want that of before, %+v", i, r, receipts[i])
+			}
+		}
+		each(t, l, events, receipts)
+	})
+	t.Run("of which one is known", func(t *testing.T) {
+		more := append(ofBatch("m", 5, 2), events[3])
+		got := publishAll(t, l, more)
+		each(t, l, more, got)
+		if !got[5].Duplicate || got[5].Position != receipts[3].Position || got[0].Duplicate {
+			t.Errorf("got %+v", got)
+		}
+	})
+	t.Run("with an id twice", func(t *testing.T) {
+		more := ofBatch("n", 3, 3)
+		more[2] = more[0]
+		got := publishAll(t, l, more)
+		each(t, l, more, got)
+		if got[0].Position != got[2].Position || !got[2].Duplicate {
+			t.Errorf("got %+v", got)
+		}
+	})
+	t.Run("one event alone is no batch", func(t *testing.T) {
+		publishAll(t, l, ofBatch("o", 1, 1))
+		if all := streamOf(t, l); last(all[len(all)-1].header, batchID) != "" {
+			t.Error("it is one")
+		}
+	})
+}
+
+// What a gateway begins and does not end is not stored, none of it, and does not keep it from
+// being stored afterwards.
+func TestWayIn02WhatIsNotEndedIsNotStored(t *testing.T) {
+	l := allTogether(t, node(t, t.TempDir()), AtomicAlways)
+	events := ofBatch("k", 10, 3)
+	for round := range 5 {
+		m := manyOf(t, l, events)
+		all := m.messages()
+		all = all[:2*round+1]
+		for _, one := range all {
+			if err := l.pub.conn().PublishMsg(one); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := l.pub.conn().Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	receipts := publishAll(t, l, events)
+	if got := len(streamOf(t, l)); got != len(events) {
+		t.Errorf("%d events are stored, want %d", got, len(events))
+	}
+	each(t, l, events, receipts)
+}
+
+func manyOf(t *testing.T, l *Log, events []broker.Outgoing) *many {
+	t.Helper()
+	m := &many{log: l, app: l.apps["app-1"]}
+	for _, e := range events {
+		p, err := l.pack(m.app, e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.begin(l, m.app)
+		m.parcels = append(m.parcels, p)
+	}
+	return m
+}
+
+// A batch whose acknowledgement was lost is not stored again, not even if somebody has had
+// the log forget its ids meanwhile.
+func TestWayIn02LostAcknowledgement(t *testing.T) {
+	l := allTogether(t, node(t, t.TempDir()), AtomicAlways)
+	events := ofBatch("k", 10, 3)
+	m := manyOf(t, l, events)
+	got, err := m.attempt(t.Context(), false)
+	if err != nil || got.count != 10 {
+		t.Fatal(got, err)
+	}
+	if _, err := m.attempt(t.Context(), false); !m.singly(err) {
+		t.Errorf("the batch again: got %v", err)
+	}
+	if _, err := m.attempt(t.Context(), true); !errors.Is(err, errApart) {
+		t.Errorf("the batch again, when it is not sure: got %v", err)
+	}
+	each(t, l, events, publishAll(t, l, events))
+}
+
+// dropper is a connection that loses some of what is written, as a server does that goes over
+// to another leader in the middle of a batch: from a piece on until the next one that ends one.
+type dropper struct {
+	net.Conn
+	lose *atomic.Pointer[func(p []byte) bool]
+}
+
+func (d dropper) Write(p []byte) (int, error) {
+	if lose := d.lose.Load(); lose != nil && (*lose)(p) {
+		return len(p), nil
+	}
+	return d.Conn.Write(p)
+}
+
+type dropping struct {
+	server *embedded.Server
+	lose   atomic.Pointer[func(p []byte) bool]
+}
+
+func (d *dropping) InProcessConn() (net.Conn, error) {
+	c, err := d.server.InProcessConn()
+	return dropper{c, &d.lose}, err
+}
+
+// Batches of which messages are lost on the way, and acknowledgements, are stored once as a
+// whole or not at all, in their order.
+func TestR31BatchesOnALossyWay(t *testing.T) {
+	fault.Seeds(t, 31, func(t *testing.T, rnd *rand.Rand) {
+		d := &dropping{server: node(t, t.TempDir())}
+		l := allTogether(t, d.server, AtomicAlways, nats.InProcessServer(d))
+		for round := range 6 {
+			var lost atomic.Int32
+			at := int32(rnd.IntN(12))
+			lose := func(p []byte) bool {
+				// What is written at once begins with the first message that waited.
+				return strings.HasPrefix(string(p), "HPUB ") && lost.Add(1)-1 == at
+			}
+			d.lose.Store(&lose)
+			events := ofBatch(fmt.Sprint("r", round), 2+rnd.IntN(40), 1+rnd.IntN(5))
+			receipts, err := l.Publish(t.Context(), "app-1", events...)
+			d.lose.Store(nil)
+			stored := 0
+			for _, m := range streamOf(t, l) {
+				if strings.HasPrefix(last(m.header, headerEvent), fmt.Sprint("r", round, "-")) {
+					stored++
+				}
+			}
+			if err == nil && stored != len(events) || err != nil && stored != 0 && stored != len(events) {
+				t.Errorf("round %d: %d of %d events are stored, and the answer is %v", round, stored, len(events), err)
+			}
+			if err == nil {
+				each(t, l, events, receipts)
+				inOrder(t, events, receipts)
+			}
+		}
+	})
+}
+
+func inOrder(t *testing.T, events []broker.Outgoing, receipts []broker.Receipt) {
+	t.Helper()
+	before := map[string]uint64{}
+	for i, r := range receipts {
+		c := events[i].Channel
+		if r.Position.Offset <= before[c] {
+			t.Errorf("event %d of %s has offset %d, one before it %d", i, c, r.Position.Offset, before[c])
+		}
+		before[c] = r.Position.Offset
+	}
+}
+
+// The setting of the stream follows the configuration: where batches are to be stored as a
+// whole an existing stream is changed, and one that was changed by hand is put back. Servers
+// that do not know it are not asked for it.
+func TestWayIn02TheSettingOfTheStream(t *testing.T) {
+	s := node(t, t.TempDir())
+	allows := func(l *Log) bool {
+		stream, err := l.js.Stream(t.Context(), l.apps["app-1"].stream)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return stream.CachedInfo().Config.AllowAtomicPublish
+	}
+	plain := allTogether(t, s, AtomicReplicated)
+	if allows(plain) {
+		t.Error("a stream with one replica takes batches as a whole")
+	}
+	_ = plain.Close()
+	l := allTogether(t, s, AtomicAlways)
+	if !allows(l) {
+		t.Error("an existing stream was not changed")
+	}
+	config := l.apps["app-1"].info.Load().Config
+	config.AllowAtomicPublish = false
+	if _, err := l.js.UpdateStream(t.Context(), config); err != nil {
+		t.Fatal(err)
+	}
+	events := ofBatch("k", 10, 3)
+	each(t, l, events, publishAll(t, l, events))
+	if all := streamOf(t, l); last(all[0].header, batchID) == "" || !allows(l) {
+		t.Error("the setting was not put back before a batch was stored")
+	}
+	l.level = 1
+	if want := l.wanted(*l.apps["app-1"].limits.Load()); want.AllowAtomicPublish || l.takesTogether(l.apps["app-1"], 5) {
+		t.Error("a server of 2.11 is asked for it")
+	}
+}
+
+// What a server answers to a batch decides how its events go on.
+func TestWayIn02AnswersToABatch(t *testing.T) {
+	l := allTogether(t, node(t, t.TempDir()), AtomicAlways)
+	for code, want := range map[jetstream.ErrorCode]struct{ singly, again bool }{
+		batchDuplicate: {singly: true}, batchTooLarge: {singly: true}, batchUnsupported: {singly: true},
+		batchIncomplete: {again: true}, batchDisabled: {again: true}, duplicateInProcess: {again: true},
+		10122: {}, // a limit of the account
+	} {
+		m := manyOf(t, l, ofBatch("k", 2, 2))
+		err := fmt.Errorf("nats: %w", &jetstream.APIError{Code: 400, ErrorCode: code})
+		if got := m.singly(err); got != want.singly {
+			t.Errorf("%d: one by one %v", code, got)
+		}
+		if got := m.giveUp(err, 0) == nil; !want.singly && got != want.again {
+			t.Errorf("%d: tried again %v", code, got)
+		}
+	}
+	if l.takesTogether(l.apps["app-1"], 5) {
+		t.Error("a server that takes no ids in batches is asked again")
+	}
+	if m := manyOf(t, l, ofBatch("k", 2, 2)); m.giveUp(context.DeadlineExceeded, 0) != nil {
+		t.Error("no answer is final")
+	}
+}
