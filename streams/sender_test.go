@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"testing"
 	"time"
 
@@ -54,7 +55,7 @@ func TestSenderEndsWhatIsNotAnswered(t *testing.T) {
 	var letters []*letter
 	for i := range 4 {
 		one := &letter{ended: ended, index: i, stream: "none", weight: sendingLeast}
-		if err := s.room.Acquire(t.Context(), one.weight); err != nil || !s.enter(one) {
+		if err := s.enter(t.Context(), one); err != nil {
 			t.Fatal(err)
 		}
 		letters = append(letters, one)
@@ -67,13 +68,61 @@ func TestSenderEndsWhatIsNotAnswered(t *testing.T) {
 			t.Errorf("got the end of %d with %v, want %d", got.index, got.err, want)
 		}
 	}
-	if !s.room.TryAcquire(sendingBytes) {
-		t.Error("room is lost")
+	if s.room != sendingBytes {
+		t.Errorf("%d bytes of room are left", s.room)
 	}
-	s.room.Release(sendingBytes)
 	s.close()
 	if err := s.send(t.Context(), &nats.Msg{Subject: "x"}, &letter{ended: ended}); !errors.Is(err, nats.ErrConnectionClosed) {
 		t.Errorf("after the end: got %v", err)
+	}
+}
+
+// Who finds no room waits for his turn, and gives it up with his context.
+func TestSenderWaitsForRoom(t *testing.T) {
+	l := open(t, options(node(t, t.TempDir())))
+	s, ended := l.send, make(chan *letter, 8)
+	enter := func(ctx context.Context, weight int64) (*letter, chan error) {
+		one, entered := &letter{ended: ended, weight: weight}, make(chan error, 1)
+		go func() { entered <- s.enter(ctx, one) }()
+		return one, entered
+	}
+	waits := func(n int) {
+		t.Helper()
+		for {
+			s.mu.Lock()
+			queued := len(s.queue)
+			s.mu.Unlock()
+			if queued == n {
+				return
+			}
+			runtime.Gosched()
+		}
+	}
+	all, entered := enter(t.Context(), sendingBytes)
+	if err := <-entered; err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	_, gaveUp := enter(ctx, sendingBytes)
+	waits(1)
+	_, small := enter(t.Context(), sendingLeast)
+	waits(2)
+	cancel()
+	if err := <-gaveUp; !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	waits(1)
+	if !s.forget(all) {
+		t.Error("it did not wait")
+	}
+	if err := <-small; err != nil {
+		t.Error(err)
+	}
+	_, last := enter(t.Context(), sendingBytes)
+	waits(1)
+	s.close()
+	if err := <-last; !errors.Is(err, nats.ErrConnectionClosed) {
+		t.Errorf("at the end: got %v", err)
 	}
 }
 

@@ -212,3 +212,45 @@ func (m *many) giveUp(err error, attempt int) error {
 	}
 	return nil
 }
+
+// askTogether sends messages that are one batch, of which the server acknowledges the last, and
+// waits as ask does. Batches are sent one after the other: a server bounds how many it has begun
+// to take in for a stream.
+func (s *sender) askTogether(ctx context.Context, all []*nats.Msg, stream string) (ack, error) {
+	ended := make(chan *letter, 1)
+	l := &letter{stream: stream, ended: ended}
+	for _, m := range all {
+		l.weight = min(l.weight+weight(m), sendingBytes)
+	}
+	if err := s.sendTogether(ctx, all, l); err != nil {
+		return ack{}, err
+	}
+	return s.wait(ctx, l, ended)
+}
+
+// sendTogether sends a batch when it is its turn. An error says that it cannot be stored.
+func (s *sender) sendTogether(ctx context.Context, all []*nats.Msg, l *letter) error {
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err := s.enter(ctx, l); err != nil {
+		return err
+	}
+	c, n := s.link.conn(), len(all)-1
+	var err error
+	for _, m := range all[:n] {
+		if err = c.PublishMsg(m); err != nil {
+			break
+		}
+	}
+	if err == nil {
+		err = s.deliver(c, all[n], l)
+	}
+	if err != nil && !s.forget(l) {
+		return nil // it has ended already
+	}
+	return err
+}

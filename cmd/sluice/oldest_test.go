@@ -12,6 +12,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/test/fault"
 )
 
@@ -59,6 +60,33 @@ func TestWeeks02TheOldestServer(t *testing.T) {
 	}
 	if _, err := l.OpenTable(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+// It does not store batches as a whole, is not asked to, and stores them one by one.
+func TestWayIn02TheOldestServerStoresBatchesOneByOne(t *testing.T) {
+	c := configured(t, runOldest(t))
+	c.HTTP.AtomicBatches = "always"
+	l, err := open(t, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var events []broker.Outgoing
+	for i := range 9 {
+		events = append(events, broker.Outgoing{Channel: fmt.Sprint("c", i%4), Event: &broker.Event{Name: "e", Data: []byte("1"), DedupID: fmt.Sprint("k", i)}})
+	}
+	first, err := l.Publish(t.Context(), "a", events...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := l.Publish(t.Context(), "a", events...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range first {
+		if first[i].Duplicate || !again[i].Duplicate || again[i].Position != first[i].Position || i > 3 && first[i].Position.Offset <= first[i-4].Position.Offset {
+			t.Errorf("event %d: first %+v, again %+v", i, first[i], again[i])
+		}
 	}
 }
 

@@ -46,6 +46,8 @@ type childSettings struct {
 	// Retained is how many the log keeps of each, 100,000 if it is not given.
 	Recovers int
 	Retained int64
+	// Atomic says where batches are stored as a whole.
+	Atomic streams.AtomicBatches
 	// Tombstones and Linger are options of presence.
 	Tombstones int
 	Linger     time.Duration
@@ -146,7 +148,7 @@ func (s childSettings) open(ctx context.Context, log *slog.Logger) (b backend, e
 		return backend{l, table, func(context.Context, string, kv.Table) (broker.Work, error) { return l.OpenWork(), nil }, l.Close}, err
 	}
 	opt := streams.Options{
-		URLs: s.URLs, Replicas: cmp.Or(s.Replicas, 3), StartTimeout: patience, AuditInterval: time.Second, Logger: log,
+		URLs: s.URLs, Replicas: cmp.Or(s.Replicas, 3), StartTimeout: patience, AuditInterval: time.Second, Logger: log, Atomic: s.Atomic,
 		Apps: []streams.AppOptions{{ID: s.App, Secrets: []streams.Secret{"secret"}, MaxMessages: s.retained(), MaxBytes: -1}},
 	}
 	stop := func() {}
