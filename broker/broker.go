@@ -53,6 +53,27 @@ type Publisher interface {
 	Publish(ctx context.Context, app string, events ...Outgoing) ([]Receipt, error)
 }
 
+// Caster gives events to those who are there, and keeps nothing of them.
+type Caster interface {
+	// Cast gives the events to every sink that is attached to their channels on any node and
+	// is a [Listener]; those of one call and channel in the given order, each at most once.
+	// Nothing is stored, counted or repaired: what is lost on its way is missed without a word.
+	// Events need a MessageID, and their DedupID is not looked at. Without an error they are on
+	// their way; after one, some may be. Errors: those of [Publisher.Publish], and a [Refused]
+	// that names a permission which is missing. Safe for use by many goroutines; the events
+	// are not modified.
+	Cast(ctx context.Context, app string, events ...Outgoing) error
+}
+
+// Listener is a [Sink] that also gets what is cast.
+type Listener interface {
+	Sink
+	// Heard delivers an event that has no place in the log: Offset is 0, and Epoch empty. It is
+	// called by one goroutine at a time, but perhaps while another call of the sink is in
+	// progress. e is shared and immutable.
+	Heard(e *Publication)
+}
+
 // Sink receives the live publications of one channel. A feed calls it from one
 // goroutine at a time, in log order, each publication once. A sink must not
 // block for long and must not call the feed.
@@ -191,6 +212,7 @@ type Health struct {
 // Log is a whole backend.
 type Log interface {
 	Publisher
+	Caster
 	Feed
 	History
 	// Health may be called at any time from any goroutine and does no I/O.

@@ -92,6 +92,26 @@ func (in *intake) count(app string, was, is load) {
 // under way. What is larger than a bound by itself is let through when its app has nothing
 // else under way.
 func (in *intake) Publish(ctx context.Context, app string, events ...broker.Outgoing) ([]broker.Receipt, error) {
+	leave, err := in.admit(app, events)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	return in.Log.Publish(ctx, app, events...)
+}
+
+// Cast implements [broker.Caster], within the same bounds.
+func (in *intake) Cast(ctx context.Context, app string, events ...broker.Outgoing) error {
+	leave, err := in.admit(app, events)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	return in.Log.Cast(ctx, app, events...)
+}
+
+// admit counts events until leave is called, or refuses them.
+func (in *intake) admit(app string, events []broker.Outgoing) (leave func(), err error) {
 	more := load{events: int64(len(events))}
 	for _, e := range events {
 		more.bytes += int64(len(e.Event.Data)) + eventRoom
@@ -101,8 +121,7 @@ func (in *intake) Publish(ctx context.Context, app string, events ...broker.Outg
 		return nil, fmt.Errorf("%w: the limits are %d events (publishing.max_events) and %d bytes (publishing.max_bytes)",
 			broker.ErrOverloaded, in.maxEvents, in.maxBytes)
 	}
-	defer in.leave(app, more)
-	return in.Log.Publish(ctx, app, events...)
+	return func() { in.leave(app, more) }, nil
 }
 
 // register makes what is under way visible.

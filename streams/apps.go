@@ -285,7 +285,7 @@ func streamOfApp(id string) string {
 func (l *Log) appOf(violation string) string {
 	_, subject, _ := strings.Cut(violation, `"`)
 	for id, a := range l.apps {
-		if strings.HasPrefix(subject, a.root) || strings.HasPrefix(subject, a.live) {
+		if strings.HasPrefix(subject, a.root) || strings.HasPrefix(subject, a.live) || strings.HasPrefix(subject, castApp(l.opt.Prefix, id)) {
 			return id
 		}
 	}

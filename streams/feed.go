@@ -26,6 +26,8 @@ type feedShard struct {
 type live struct {
 	follower *follower
 	msg      *nats.Msg
+	// cast: no stream has it.
+	cast bool
 }
 
 // take puts what comes into a queue until the log is closed. It must not wait for sinks:
@@ -38,7 +40,7 @@ func (s *feedShard) take(in chan *nats.Msg, queue *follow.Queue[live]) {
 		case m := <-in:
 			s.log.stats.Live.Add(1)
 			f := s.log.follow.Find(s.number, m.Subject)
-			if f != nil && !queue.Put(live{f.Line().(*follower), m}, m.Size()) {
+			if f != nil && !queue.Put(live{f.Line().(*follower), m, false}, m.Size()) {
 				s.log.stats.Slow.Add(1)
 				s.log.trigger()
 			}
@@ -80,6 +82,8 @@ func (l *Log) newFeed() *follow.Feed[arrival] {
 // startFeed makes the shards of the feed.
 func (l *Log) startFeed() {
 	l.queues = follow.NewQueues[live](l.opt.FeedShards, l.opt.FeedQueue, l.opt.FeedBytes)
+	l.casts = casts{log: l, in: make(chan *nats.Msg, inTransit), parts: map[string]*castAudience{}}
+	l.running.Go(l.casts.take)
 	for i, queue := range l.queues {
 		s := &feedShard{log: l, number: i, in: make(chan *nats.Msg, inTransit)}
 		l.shards = append(l.shards, s)
@@ -90,7 +94,11 @@ func (l *Log) startFeed() {
 		l.running.Go(func() { s.take(in, queue) })
 		l.running.Go(func() {
 			for m := range queue.All(l.ctx.Done()) {
-				m.follower.receive(m.msg)
+				if m.cast {
+					m.follower.hear(m.msg)
+				} else {
+					m.follower.receive(m.msg)
+				}
 			}
 		})
 	}

@@ -22,6 +22,8 @@ type follower struct {
 	app     *appLog
 	subject string
 	sub     *standing
+	// cast is the part of the app whose casts the channel hears, empty for none.
+	cast string
 
 	// The rest belongs to the lock of the follower.
 
@@ -72,6 +74,13 @@ func (f *follower) Begin(ctx context.Context) (err error) {
 	if f.sub, err = f.log.feed.stand(f.Key, f.log.shards[f.Shard()].in, nil); err != nil {
 		return unavailable("attaching", err)
 	}
+	if f.App != broker.GatewaysApp {
+		part := castPart(f.log.opt.Prefix, f.App, f.Channel)
+		if err := f.log.casts.join(part); err != nil {
+			return unavailable("attaching", err)
+		}
+		f.cast = part
+	}
 	if err := f.log.feed.settle(ctx, crowded); err != nil {
 		return unavailable("attaching", err)
 	}
@@ -113,6 +122,9 @@ func (f *follower) settle(epoch string, upset, origin uint64, at time.Time, foun
 func (f *follower) End() {
 	if f.sub != nil {
 		f.sub.end()
+	}
+	if f.cast != "" {
+		f.log.casts.leave(f.cast)
 	}
 }
 

@@ -348,7 +348,7 @@ func TestTrust04AnswersWhereOnlyGatewaysWrite(t *testing.T) {
 	epoch := l.apps["app-1"].currentEpoch()
 	got := attachSink(t, l, "c")
 	for _, reply := range []string{
-		"$KV.sluice_epochs.app-1", "$KV.cluster.register", "$KV.counters.app-1.c", "gw.app-1", "rtgw.app-1", "work.x", "rtkv.x", "rtctr.x", LiveSubjectOf("app-1", "c"),
+		"$KV.sluice_epochs.app-1", "$KV.cluster.register", "$KV.counters.app-1.c", "gw.app-1", "rtgw.app-1", "work.x", "ep.app-1.0.c", "rtkv.x", "rtctr.x", LiveSubjectOf("app-1", "c"),
 	} {
 		for _, message := range []string{"PUB %s %s 1\r\nx\r\n", "HPUB %s %s 12 13\r\nNATS/1.0\r\n\r\nx\r\n"} {
 			raw := dialWire(t, s.ClientURL())

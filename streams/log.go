@@ -33,6 +33,7 @@ type Log struct {
 	follow *follow.Feed[arrival]
 	shards []*feedShard
 	queues follow.Queues[live]
+	casts  casts
 	stats  follow.Counters
 	upkeep upkeep
 	skips  seldom.Lines
@@ -69,6 +70,7 @@ type Log struct {
 
 var (
 	_ broker.Log     = (*Log)(nil)
+	_ broker.Caster  = (*Log)(nil)
 	_ broker.Ranking = (*Log)(nil)
 )
 

@@ -50,10 +50,20 @@ func (l *Log) Publish(ctx context.Context, app string, events ...broker.Outgoing
 
 // pack makes the message of an event, within all limits.
 func (l *Log) pack(a *appLog, e broker.Outgoing) (*parcel, error) {
+	m, err := l.message(a, publishSubject(l.opt.Prefix, a.opt.ID, e.Channel), e, a.dedupID(e))
+	if err != nil {
+		return nil, err
+	}
+	return &parcel{m: m, key: e.Event.DedupID}, nil
+}
+
+// message is an event as it is sent on a subject, with the proof of an app. Errors:
+// [broker.ErrTooLarge].
+func (l *Log) message(a *appLog, subject string, e broker.Outgoing, dedup string) (*nats.Msg, error) {
 	if len(e.Event.Data) > l.opt.MaxData {
 		return nil, fmt.Errorf("%w: data has %d bytes, the limit is %d", broker.ErrTooLarge, len(e.Event.Data), l.opt.MaxData)
 	}
-	m, err := encode(publishSubject(l.opt.Prefix, a.opt.ID, e.Channel), e.Event, a.dedupID(e))
+	m, err := encode(subject, e.Event, dedup)
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +74,7 @@ func (l *Log) pack(a *appLog, e broker.Outgoing) (*parcel, error) {
 	if limit := l.pub.conn().MaxPayload(); l.pub.connected() && payload(m) > limit {
 		return nil, tooLarge(m, limit)
 	}
-	return &parcel{m: m, key: e.Event.DedupID}, nil
+	return m, nil
 }
 
 // dedupID makes the id by which the log knows a retry. The window is that of the

@@ -51,14 +51,17 @@ func (l *Log) refused(role string, err error) {
 		l.opt.Logger.Warn("NATS does not permit what a request needs; see the permissions in docs/operations.md", "role", role, "error", err)
 		return
 	}
+	mild := l.castRefused(text)
 	now, app := time.Now(), l.appOf(text)
 	what := "permissions of the " + role + " connection"
-	switch app {
-	case "":
+	switch {
+	case mild:
+		what = "ephemeral events of the app " + app
+	case app == "":
 		if errors.Is(err, errCrowded) {
 			what = "subscriptions of the " + role + " connection"
 		}
-	case broker.GatewaysApp:
+	case app == broker.GatewaysApp:
 		what += " for orders to all gateways"
 	default:
 		what += " for the app " + app
@@ -74,10 +77,12 @@ func (l *Log) refused(role string, err error) {
 		l.refusals[what] = r
 	}
 	r.err, r.last = err, now
-	r.subscription = r.subscription || strings.Contains(text, "for Subscription") || errors.Is(err, errCrowded)
+	r.subscription = r.subscription || strings.Contains(text, "for Subscription") && !mild || errors.Is(err, errCrowded)
 	l.mu.Unlock()
-	l.appProblem(app, what, err)
-	if !known {
+	l.tell(app, what, err, mild)
+	if mild && !known {
+		l.opt.Logger.Warn("NATS does not permit ephemeral events, which this gateway does not hear; see the permissions in docs/operations.md", "role", role, "error", err)
+	} else if !known {
 		l.opt.Logger.Error("NATS does not permit what a gateway needs; see the permissions in docs/operations.md", "role", role, "error", err)
 	}
 }

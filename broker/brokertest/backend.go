@@ -34,6 +34,9 @@ type Backend struct {
 	// MaxEventBytes is the size of data that is refused for sure, 0 if the
 	// backend states no limit.
 	MaxEventBytes int
+	// Scant says that the queues are so short that what is cast may be dropped beside a
+	// publish.
+	Scant bool
 
 	// Second opens another node on the same log; the factory cleans up. Nil if
 	// the backend cannot.
@@ -60,6 +63,7 @@ func Run(t *testing.T, open Factory) {
 		run  func(t *testing.T, b *backend)
 	}{
 		{"publish", testPublish},
+		{"cast", testCast},
 		{"dedup", testDedup},
 		{"events", testEvents},
 		{"feed", testFeed},

@@ -83,7 +83,7 @@ func (d *Feed[M]) Attach(ctx context.Context, app, channel, key string, sink bro
 	if d.opt.Context.Err() != nil {
 		return nil, broker.ErrClosed
 	}
-	s := d.shards[maphash.String(seed, key)%uint64(len(d.shards))]
+	s := d.shards[d.shardOf(key)]
 	f := d.use(s, app, channel, key)
 	if f == nil {
 		return nil, broker.ErrClosed
@@ -161,6 +161,13 @@ func (d *Feed[M]) Find(shard int, key string) *Follower[M] {
 	f := s.followers[key]
 	s.mu.Unlock()
 	return f
+}
+
+// Lookup is Find where the shard is not known.
+func (d *Feed[M]) Lookup(key string) *Follower[M] { return d.Find(d.shardOf(key), key) }
+
+func (d *Feed[M]) shardOf(key string) int {
+	return int(maphash.String(seed, key) % uint64(len(d.shards)))
 }
 
 // Of returns the followers of an app.

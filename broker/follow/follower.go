@@ -160,6 +160,20 @@ func (f *Follower[M]) Gap(resume broker.Position, reason broker.GapReason) {
 	f.course.gap(resume, reason)
 }
 
+// Hear gives the sinks what has no place in the log, now. The shard that gives the channel its
+// live messages calls it, without the lock.
+func (f *Follower[M]) Hear(e *broker.Publication) {
+	f.mu.Lock()
+	sinks := f.course.sinks
+	f.mu.Unlock()
+	f.feed.counters.Heard.Add(1)
+	for _, a := range sinks {
+		if sink, ok := a.sink.(broker.Listener); ok && !a.gone.Load() {
+			sink.Heard(e)
+		}
+	}
+}
+
 // Hold keeps a message of a size in bytes until the channel is followed again. The lock is held.
 func (f *Follower[M]) Hold(m M, size int) { f.course.hold(m, size) }
 

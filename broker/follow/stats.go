@@ -10,6 +10,7 @@ import (
 type Counters struct {
 	Published, Duplicates, Retries, Failures atomic.Uint64
 	Live, Rejected, Skipped, Unproven        atomic.Uint64
+	Heard, Unheard                           atomic.Uint64
 	Repairs, Repaired, Scans, Slow           atomic.Uint64
 	GapsEvicted, GapsEpoch, GapsUnavailable  atomic.Uint64
 }
@@ -23,6 +24,9 @@ type Stats struct {
 	// Skipped cannot be delivered. Unproven is how often a message that was read claimed
 	// what only gateways may say; it stays 0 where only gateways may write.
 	Live, Rejected, Skipped, Unproven uint64
+	// Heard events came that are not in the log, and Unheard ones were dropped because the feed
+	// was too slow.
+	Heard, Unheard uint64
 	// Repairs were begun and brought Repaired messages. Scans compared all
 	// channels with the log. Slow counts the times that the feed was too slow.
 	Repairs, Repaired, Scans, Slow uint64
@@ -37,6 +41,7 @@ func (c *Counters) stats() Stats {
 	return Stats{
 		Published: c.Published.Load(), Duplicates: c.Duplicates.Load(), Retries: c.Retries.Load(), Failures: c.Failures.Load(),
 		Live: c.Live.Load(), Rejected: c.Rejected.Load(), Skipped: c.Skipped.Load(), Unproven: c.Unproven.Load(),
+		Heard: c.Heard.Load(), Unheard: c.Unheard.Load(),
 		Repairs: c.Repairs.Load(), Repaired: c.Repaired.Load(), Scans: c.Scans.Load(), Slow: c.Slow.Load(),
 		GapsEvicted: c.GapsEvicted.Load(), GapsEpoch: c.GapsEpoch.Load(), GapsUnavailable: c.GapsUnavailable.Load(),
 	}

@@ -74,6 +74,24 @@ func (a *appLog) publish(now time.Time, entries []*entry) ([]broker.Receipt, err
 	return receipts, nil
 }
 
+// cast gives entries to those who are attached, and stores nothing.
+func (a *appLog) cast(now time.Time, entries []*entry) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
+		return broker.ErrClosed
+	}
+	for _, e := range entries {
+		e.pub.Time = now.Round(0).UTC()
+		if ch := a.channels[e.name]; ch != nil {
+			for _, at := range ch.attachments {
+				at.cast(e)
+			}
+		}
+	}
+	return nil
+}
+
 // store appends one entry, makes room for it and wakes who waits for it.
 func (a *appLog) store(e *entry, now time.Time) {
 	ch := a.channel(e.name)

@@ -97,6 +97,25 @@ func (at *attachment) offer(e *entry) {
 			at.tail = e.pub.Offset
 		}
 	}
+	at.run()
+}
+
+// cast is told of an event that is not stored, with the lock held. There is no log to fetch it
+// from later: where it does not fit it is dropped.
+func (at *attachment) cast(e *entry) {
+	opts := &at.app.log.opts
+	if at.behind || at.items > 0 && (at.items >= opts.QueueItems || at.bytes+e.size > int64(opts.QueueBytes)) {
+		at.app.stats.Unheard++
+		return
+	}
+	at.queue = append(at.queue, e)
+	at.items++
+	at.bytes += e.size
+	at.run()
+}
+
+// run makes sure that what waits is delivered, with the lock held.
+func (at *attachment) run() {
 	if !at.running {
 		at.running = true
 		at.app.log.running.Add(1)
@@ -122,8 +141,16 @@ func (at *attachment) deliver() {
 			if at.ended.Load() {
 				break
 			}
-			at.sink.Publication(&e.pub)
+			at.tell(e)
 		}
+	}
+}
+
+func (at *attachment) tell(e *entry) {
+	if e.pub.Offset > 0 {
+		at.sink.Publication(&e.pub)
+	} else if sink, ok := at.sink.(broker.Listener); ok {
+		sink.Heard(&e.pub)
 	}
 }
 

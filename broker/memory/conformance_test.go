@@ -60,6 +60,7 @@ func TestConformance(t *testing.T) {
 					Apps:          [2]string{"app-1", "app.2"},
 					MaxMessages:   100,
 					MaxEventBytes: 16 << 10,
+					Scant:         opts.QueueItems+opts.QueueBytes > 0,
 					Evict: func(*testing.T, string, string) {
 						c.advance(2 * time.Hour)
 					},

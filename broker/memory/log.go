@@ -112,6 +112,27 @@ func (l *Log) Publish(ctx context.Context, app string, events ...broker.Outgoing
 	if err != nil {
 		return nil, err
 	}
+	entries, err := l.entries(events)
+	if err != nil {
+		return nil, err
+	}
+	return a.publish(l.opts.Now(), entries)
+}
+
+// Cast implements [broker.Caster].
+func (l *Log) Cast(ctx context.Context, app string, events ...broker.Outgoing) error {
+	a, err := l.app(ctx, app)
+	if err != nil {
+		return err
+	}
+	entries, err := l.entries(events)
+	if err != nil {
+		return err
+	}
+	return a.cast(l.opts.Now(), entries)
+}
+
+func (l *Log) entries(events []broker.Outgoing) ([]*entry, error) {
 	entries := make([]*entry, len(events))
 	for i, out := range events {
 		if out.Event == nil {
@@ -123,7 +144,7 @@ func (l *Log) Publish(ctx context.Context, app string, events ...broker.Outgoing
 		}
 		entries[i] = newEntry(out)
 	}
-	return a.publish(l.opts.Now(), entries)
+	return entries, nil
 }
 
 // Attach implements [broker.Feed].

@@ -12,6 +12,8 @@ type Stats struct {
 	// CatchUps counts how often a sink fell behind its queue and was fed from
 	// the retained log; Gaps how often that came too late.
 	CatchUps, Gaps uint64
+	// Unheard counts events that were cast and did not fit into the queue of a sink.
+	Unheard uint64
 	// Channels with state, publications retained in them, their bytes as
 	// MaxBytes counts them, and open attachments.
 	Channels, Messages int
@@ -30,6 +32,7 @@ func (l *Log) Stats() Stats {
 		sum.Evicted += a.stats.Evicted
 		sum.CatchUps += a.stats.CatchUps
 		sum.Gaps += a.stats.Gaps
+		sum.Unheard += a.stats.Unheard
 		sum.Channels += len(a.channels)
 		sum.Messages += a.messages()
 		sum.Bytes += a.bytes

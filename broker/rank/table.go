@@ -31,6 +31,8 @@ type (
 	RedisLog struct{}
 	// StreamsAssurance is that of events that are not looked up yet.
 	StreamsAssurance struct{}
+	// StreamsCasts is that of who hears what no stream keeps.
+	StreamsCasts struct{}
 	// StreamsRepairing is streams.Work.repairing.
 	StreamsRepairing struct{}
 	// StreamsLog is streams.Log.mu.
@@ -147,6 +149,7 @@ func (RedisAcknowledged) class() class  { return class{160, "acknowledged"} }
 func (RedisApp) class() class           { return class{162, "epochs"} }
 func (RedisLog) class() class           { return class{164, "problems"} }
 func (StreamsAssurance) class() class   { return class{168, "assurance"} }
+func (StreamsCasts) class() class       { return class{169, "casts"} }
 func (StreamsRepairing) class() class   { return class{170, "repairing"} }
 func (StreamsLog) class() class         { return class{171, "state of the log"} }
 func (StreamsLink) class() class        { return class{172, "link"} }

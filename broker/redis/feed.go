@@ -23,6 +23,8 @@ type arrival struct {
 	time               time.Time
 	verdict            broker.Verdict
 	entry              string
+	// cast is set for an event that is not in the log, of which only the entry counts.
+	cast bool
 	// overdue is set for one that was announced before the log was read for a
 	// repair.
 	overdue bool
@@ -80,6 +82,12 @@ func (a *arrival) publication(epoch string, live bool) *broker.Publication {
 // take hands a live message to the queue of a shard. It must not wait: behind it are all
 // channels of the connection.
 func (f *follower) take(queue *follow.Queue[live], message string) {
+	if entry, ok := strings.CutPrefix(message, castMark); ok {
+		if !queue.Put(live{f, arrival{cast: true, entry: entry}}, len(entry)) {
+			f.log.stats.Unheard.Add(1)
+		}
+		return
+	}
 	a, err := parseLive(message)
 	if err != nil {
 		f.log.stats.Rejected.Add(1)

@@ -89,6 +89,10 @@ func (f *follower) touch(ctx context.Context) (last uint64, err error) {
 
 // receive takes a live message from the shard.
 func (f *follower) receive(a arrival) {
+	if a.cast {
+		f.hear(a.entry)
+		return
+	}
 	if f.Enter(a, len(a.entry)) {
 		f.accept(a)
 		f.Leave()

@@ -41,13 +41,8 @@ func (l *Log) Publish(ctx context.Context, app string, events ...broker.Outgoing
 	if l.ctx.Err() != nil {
 		return nil, broker.ErrClosed
 	}
-	for _, e := range events {
-		if len(e.Event.Data) > l.opt.MaxData {
-			return nil, fmt.Errorf("%w: data has %d bytes, the limit is %d", broker.ErrTooLarge, len(e.Event.Data), l.opt.MaxData)
-		}
-		if len(e.Event.Tags) > maxTags {
-			return nil, fmt.Errorf("%w: %d tags, the limit is %d", broker.ErrTooLarge, len(e.Event.Tags), maxTags)
-		}
+	if err := l.checkSizes(events); err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, l.opt.PublishTimeout)
 	defer cancel()

@@ -242,6 +242,7 @@ func newLogCollector(stats func() follow.Stats, prefix string) *logCollector {
 	counter("publish_retries_total", "Publishes that were sent again.", func(s follow.Stats) uint64 { return s.Retries })
 	counter("publish_failures_total", "Publishes that were given up.", func(s follow.Stats) uint64 { return s.Failures })
 	counter("live_total", "Messages of the live feed.", func(s follow.Stats) uint64 { return s.Live })
+	counter("ephemeral_dropped_total", "Ephemeral events that came while too many live messages waited.", func(s follow.Stats) uint64 { return s.Unheard })
 	counter("live_rejected_total", "Live messages that the log did not write.", func(s follow.Stats) uint64 { return s.Rejected })
 	counter("unproven_total", "Times that a message was read which claims, without proof, what only gateways may say.", func(s follow.Stats) uint64 { return s.Unproven })
 	counter("repairs_total", "Repairs of channels that were begun.", func(s follow.Stats) uint64 { return s.Repairs })

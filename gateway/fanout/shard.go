@@ -23,8 +23,8 @@ const (
 	roundWakes = 256
 )
 
-// Prepared is what goes to the subscribers of a channel, in one order: an *[Event], a *[gap]
-// or a *[notice].
+// Prepared is what goes to the subscribers of a channel, in one order: an *[Event], a *[gap],
+// a *[notice] or what is cast.
 type Prepared interface {
 	// weight is about what it takes in memory, in bytes.
 	weight() int
@@ -82,7 +82,7 @@ type Shard struct {
 		later []job
 	}
 
-	Delivered, Conflated atomic.Uint64
+	Delivered, Conflated, Unheard atomic.Uint64
 }
 
 func newShard(h *Hall, id int) *Shard {

@@ -42,7 +42,7 @@ func (t *texts) event(d pusher.Dialect, embed bool) pusher.EventFrame {
 			f.Tags = t.Pub.Tags
 		}
 		f.MessageID, f.Extras = t.Pub.ID(), t.Pub.Extras
-		if t.line.Serials {
+		if t.line.Serials && t.Pub.Offset > 0 {
 			f.StreamID, f.Serial = t.Pub.Epoch, t.Pub.Offset
 		}
 	}

@@ -58,17 +58,37 @@ func (c *Client) clientEvent(f pusher.ClientFrame) {
 	if !c.echoes(f.Echo) {
 		ev.ExcludeSocket = c.id
 	}
+	c.takeIn(&f, ev)
+}
+
+// takeIn stores a client event, or gives it to whoever is connected if it is ephemeral, and says
+// why that fails.
+func (c *Client) takeIn(f *pusher.ClientFrame, ev *broker.Event) {
 	ctx, cancel := context.WithTimeout(c.hub.ctx, c.hub.opt.PublishTimeout)
 	defer cancel()
-	receipts, err := c.hub.opt.Publisher.Publish(ctx, c.app.ID, broker.Outgoing{Channel: f.Channel, Event: ev})
+	var receipts []broker.Receipt
+	var err error
+	// V1 has no extras.
+	ephemeral := f.Ephemeral && c.dialect == pusher.V2
+	if ephemeral {
+		err = c.cast(ctx, f, ev)
+	} else {
+		receipts, err = c.hub.opt.Publisher.Publish(ctx, c.app.ID, broker.Outgoing{Channel: f.Channel, Event: ev})
+	}
+	var refused *broker.Refused
 	switch {
 	case err == nil:
 		c.hub.opt.Metrics.clientEvents.WithLabelValues(c.app.ID, c.hub.opt.Metrics.port).Inc()
-		c.hub.opt.Herald.ClientEvent(c.app, f.Channel, c.id, ev, receipts[0])
+		if !ephemeral {
+			c.hub.opt.Herald.ClientEvent(c.app, f.Channel, c.id, ev, receipts[0])
+		}
 	case errors.Is(err, broker.ErrTooLarge):
 		c.deny(refusedClientEvent, f.Channel, pusher.ErrorClientEvent, "the event is too large for the log")
 	case errors.Is(err, broker.ErrOverloaded):
 		c.deny(refusedClientEvent, f.Channel, pusher.ErrorClientEvent, "too much is being published at the moment; try again")
+	case errors.Is(err, errStoresAll), errors.As(err, &refused):
+		c.hub.failures.Warn(c.hub.opt.Logger, "ephemeral", "an ephemeral client event cannot be sent", "app", c.app.ID, "channel", f.Channel, "error", err)
+		c.deny(refusedClientEvent, f.Channel, pusher.ErrorClientEvent, "ephemeral events are not offered by this server")
 	default:
 		c.hub.failures.Warn(c.hub.opt.Logger, "client event", "storing a client event failed", "app", c.app.ID, "channel", f.Channel, "error", err)
 		c.deny(refusedClientEvent, f.Channel, pusher.ErrorClientEvent, "the event could not be stored; try again")

@@ -129,7 +129,8 @@ type Options struct {
 	// CacheTTL is how long a cache channel remembers its last event, default 30
 	// minutes. Needs History.
 	CacheTTL time.Duration
-	// Publisher stores client events; nil means that there are none.
+	// Publisher stores client events; nil means that there are none. A [broker.Caster] takes
+	// those that are ephemeral.
 	// PublishTimeout bounds how long one may wait for the log, default 10 s.
 	Publisher      broker.Publisher
 	PublishTimeout time.Duration

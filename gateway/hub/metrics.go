@@ -41,6 +41,7 @@ type Metrics struct {
 	encoding     prometheus.Histogram
 	countFailed  *prometheus.CounterVec
 	clientEvents *prometheus.CounterVec
+	ephemeral    *prometheus.CounterVec
 	limits       *prometheus.CounterVec
 	diverged     prometheus.Counter
 	resumes      *prometheus.CounterVec
@@ -96,7 +97,8 @@ func NewMetrics(registry prometheus.Registerer, prefix, port string, maxChannels
 	for _, reason := range slices.Concat(websocket.HandshakeReasons[:], handshakeReasons[:]) {
 		m.handshakes.WithLabelValues(reason, port)
 	}
-	m.clientEvents = counter("client_events_total", "Client events that were stored.", "app_id", "port")
+	m.clientEvents = counter("client_events_total", "Client events that were stored, or sent if they were ephemeral.", "app_id", "port")
+	m.ephemeral = counter("ephemeral_events_total", "Events that came for channels with subscribers here, and that no log has.", "app_id", "port")
 	m.limits = counter("limits_total", "Requests of clients that a limit refused, by limit.", "app_id", "limit", "port")
 	m.gaps = counter("gaps_total", "Times that publications of a channel were missing for good.", "reason", "port")
 	m.panics = counter("connection_panics_total", "Connections that were ended by a panic while reading.", "port").WithLabelValues(port)
@@ -150,7 +152,7 @@ func (m *Metrics) begin(apps []string) {
 	for _, app := range apps {
 		m.connections.WithLabelValues(app, m.port)
 		m.subscribed.WithLabelValues(app, m.port)
-		for _, c := range []*prometheus.CounterVec{m.connectsAll, m.clientEvents, m.countFailed, m.resyncs} {
+		for _, c := range []*prometheus.CounterVec{m.connectsAll, m.clientEvents, m.ephemeral, m.countFailed, m.resyncs} {
 			c.WithLabelValues(app, m.port)
 		}
 		m.streams.WithLabelValues(app, m.port)

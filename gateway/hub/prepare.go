@@ -16,11 +16,7 @@ import (
 func (c *Channel) prepare(pub *broker.Publication) *fanout.Event {
 	c.enter(pub.Epoch, pub.Offset-1)
 	p := c.NewEvent(pub)
-	if pub.ExcludeSocket != "" {
-		if excluded := c.hub.find(pub.ExcludeSocket); excluded != nil {
-			p.Exclude = excluded.sock
-		}
-	}
+	c.exclude(p)
 	// Every publication of the channel is counted, whatever becomes of it:
 	// the count must depend on nothing but the log.
 	full := c.log.count == nil || c.log.count.Publication(pub, p.Key, c.hub.opt.Now())
@@ -38,6 +34,16 @@ func (c *Channel) prepare(pub *broker.Publication) *fanout.Event {
 	}
 	c.recent.Add(p)
 	return p
+}
+
+// exclude finds the socket that must not get a publication, if it is one of this gateway.
+func (c *Channel) exclude(p *fanout.Event) {
+	if p.Pub.ExcludeSocket == "" {
+		return
+	}
+	if excluded := c.hub.find(p.Pub.ExcludeSocket); excluded != nil {
+		p.Exclude = excluded.sock
+	}
 }
 
 // Past implements [count.Channel]: while a channel is primed, bases are made of its past.

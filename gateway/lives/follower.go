@@ -101,6 +101,13 @@ func (f *follower) Publication(p *broker.Publication) {
 	}
 }
 
+// Heard implements [broker.Listener]. What has no place is of no life.
+func (f *follower) Heard(e *broker.Publication) {
+	if sink, ok := f.sink.(broker.Listener); ok {
+		sink.Heard(e)
+	}
+}
+
 // Gap implements [broker.Sink].
 func (f *follower) Gap(g broker.Gap) {
 	f.mu.Lock()

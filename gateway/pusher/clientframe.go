@@ -22,6 +22,8 @@ type ClientFrame struct {
 	// Echo is what the member `extras.echo` of a client event says, nil if it says nothing
 	// (protocol section 5.8).
 	Echo *bool
+	// Ephemeral is what `extras.ephemeral` of a client event says.
+	Ephemeral bool
 }
 
 // MaxDepth is how deep objects and arrays may be nested in what this package
@@ -69,6 +71,7 @@ func ParseClientFrame(b []byte) (ClientFrame, error) {
 		on := echo.Bool()
 		f.Echo = &on
 	}
+	f.Ephemeral = extras.IsObject() && extras.Get("ephemeral").Type == gjson.True
 	return f, nil
 }
 

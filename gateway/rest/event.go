@@ -28,6 +28,8 @@ type accepted struct {
 	own    broker.Event
 	single [1]string
 	info   attributes
+	// ephemeral: whoever is connected gets it, and nobody keeps it.
+	ephemeral bool
 	// receipts are those of the channels, once the event is stored.
 	receipts []broker.Receipt
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"maps"
-	"net/http"
 	"slices"
 
 	"github.com/sluicehq/sluice/gateway/app"
@@ -115,9 +114,7 @@ func (in *input) acceptExtras(_ *app.App, out *accepted) error {
 	if len(e.unfit) > 0 {
 		return invalid("extras.headers: the value of %.64q is not a string, number or boolean", slices.Min(slices.Collect(maps.Keys(e.unfit))))
 	}
-	if e.ephemeral != nil && *e.ephemeral {
-		return fail(http.StatusUnprocessableEntity, "feature_disabled", "extras.ephemeral: ephemeral events are not offered by this release")
-	}
+	out.ephemeral = e.ephemeral != nil && *e.ephemeral
 	in.echo = e.echo != nil && *e.echo
 	if in.IdempotencyKey == nil {
 		in.IdempotencyKey = e.idempotencyKey

@@ -27,7 +27,7 @@ func (r *request) publishEvent() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if ev.receipts, err = r.store(outgoing(ev, "e")); err != nil {
+	if ev.receipts, err = r.store([]*accepted{ev}, outgoing(ev, "e")); err != nil {
 		return nil, err
 	}
 	if !ev.info.any() {
@@ -78,7 +78,7 @@ func (r *request) publishBatch() (any, error) {
 		info = info || ev.info.any()
 		all = append(all, ev)
 	}
-	receipts, err := r.store(out)
+	receipts, err := r.store(all, out)
 	if err != nil {
 		return nil, err
 	}
@@ -122,17 +122,28 @@ func outgoing(a *accepted, scope string) []broker.Outgoing {
 	return out
 }
 
-// store appends the events to the log. The client may go away meanwhile; what it
+// store appends the events to the log, and sends those that are ephemeral: theirs are the events
+// of all, in the same order, for each of their channels. The client may go away meanwhile; what it
 // asked for is then stored all the same, or not, but never half waited for.
-func (r *request) store(events []broker.Outgoing) ([]broker.Receipt, error) {
+func (r *request) store(all []*accepted, events []broker.Outgoing) ([]broker.Receipt, error) {
 	if err := r.take(r.api.buckets[r.app.ID].events, limitEvents, "events", len(events)); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), r.api.opt.PublishTimeout)
 	defer cancel()
-	receipts, err := r.api.opt.Log.Publish(ctx, r.app.ID, events...)
-	if err != nil {
+	stored, casts := apart(all, events)
+	if err := r.cast(ctx, casts); err != nil {
 		return nil, err
+	}
+	var receipts []broker.Receipt
+	if len(stored) > 0 {
+		var err error
+		if receipts, err = r.api.opt.Log.Publish(ctx, r.app.ID, stored...); err != nil {
+			return nil, err
+		}
+	}
+	if len(casts) > 0 {
+		receipts = spread(all, receipts)
 	}
 	r.events = len(events)
 	return receipts, nil

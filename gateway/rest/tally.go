@@ -32,7 +32,7 @@ func (t *tally) of(ev *accepted) map[string]map[string]any {
 				out[c] = ev.info.of(c, n)
 			}
 		}
-		if ev.info.position && i < len(ev.receipts) {
+		if ev.info.position && i < len(ev.receipts) && !ev.ephemeral {
 			r := ev.receipts[i]
 			out[c]["serial"], out[c]["stream_id"], out[c]["duplicate"] = r.Offset, r.Epoch, r.Duplicate
 		}

@@ -191,7 +191,7 @@ func (s *Server) listen() error {
 // reserved are the subjects that only gateways and the log write.
 func (s *Server) reserved() []string {
 	out := []string{"$KV.>"}
-	for _, subject := range []string{"rt.>", "rtctr.>", "rtkv.>", "gw.>", "rtgw.>", "work.>"} {
+	for _, subject := range []string{"rt.>", "rtctr.>", "rtkv.>", "gw.>", "rtgw.>", "work.>", "ep.>"} {
 		out = append(out, s.opt.Prefix+subject)
 	}
 	return out

@@ -128,7 +128,7 @@ func guestIsKeptOut(t *testing.T, prefix string) {
 	}
 	for _, subject := range []string{
 		"rt.app.channel", "rtctr.app.channel", "rtkv.seat.app.c.n.u", "$KV.counters.app", "$KV.cluster.seat.app.c.n.u",
-		"gw.app", "rtgw.app", "work.queue",
+		"gw.app", "rtgw.app", "work.queue", "ep.app.0.channel",
 	} {
 		if !strings.HasPrefix(subject, "$") {
 			subject = prefix + subject

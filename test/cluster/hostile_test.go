@@ -106,7 +106,7 @@ func (h *hostile) subject() string {
 		return h.one("ch."+h.app, "ch."+h.app+".a.b", "ch."+h.app+".*", "ch."+h.app+".>", "ch.other.x", "ch.>", "ch."+h.word()+".x", channel()+".more")
 	case 3:
 		return h.one(streams.LiveSubjectOf(h.app, "plain"), "$JS.API.STREAM.DELETE.CH_"+h.app, "$JS.API.STREAM.PURGE.CH_"+h.app,
-			"$KV.cluster.seat."+h.app+".plain.n.u", "$KV.sluice_epochs."+h.app, "rtkv.seat.x", "work.q", "_INBOX.x", "$SYS.REQ.SERVER.PING")
+			"$KV.cluster.seat."+h.app+".plain.n.u", "$KV.sluice_epochs."+h.app, "rtkv.seat.x", "ep."+h.app+".1.plain", "ep."+h.app+".x", "work.q", "_INBOX.x", "$SYS.REQ.SERVER.PING")
 	}
 	return channel()
 }

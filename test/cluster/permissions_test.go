@@ -116,6 +116,16 @@ func TestPermissionsOfTheComposeFile(t *testing.T) {
 	if _, err := l.Publish(t.Context(), broker.GatewaysApp, broker.Outgoing{Channel: "4711", Event: &broker.Event{Name: "order"}}); err != nil {
 		t.Errorf("the gateway may not give orders: %v", err)
 	}
+	ear := &publications{}
+	listening, err = l.Attach(t.Context(), "4711", "heard", ear)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listening.Detach()
+	if err := l.Cast(t.Context(), "4711", broker.Outgoing{Channel: "heard", Event: &broker.Event{Name: "e", MessageID: "m"}}); err != nil {
+		t.Errorf("the gateway may not send ephemeral events: %v", err)
+	}
+	eventually(t, "it hears its own", func() bool { return ear.count() == 1 })
 	eventually(t, "the order has come", func() bool { return orders.count() == 1 })
 	if text := said.String(); strings.Contains(text, "ermission") {
 		t.Errorf("the gateway wanted more than it may:\n%s", text)
@@ -127,7 +137,7 @@ func TestPermissionsOfTheComposeFile(t *testing.T) {
 	}
 	t.Cleanup(publisher.Close)
 	for _, subject := range []string{
-		"rt.4711.c", "gw.4711", "rtgw.4711", "rtctr.4711.c", "rtkv.seat.4711.c.n.u", "$KV.cluster.seat.4711.c.n.u", "$KV.counters.4711.c", "work.q",
+		"rt.4711.c", "ep.4711.0.c", "gw.4711", "rtgw.4711", "rtctr.4711.c", "rtkv.seat.4711.c.n.u", "$KV.cluster.seat.4711.c.n.u", "$KV.counters.4711.c", "work.q",
 		"$JS.API.STREAM.DELETE.CH_4711",
 	} {
 		if err := publisher.Publish(subject, []byte("forged")); err != nil {
@@ -139,7 +149,7 @@ func TestPermissionsOfTheComposeFile(t *testing.T) {
 		}
 	}
 	ack, err := publisher.Request(streams.SubjectOf("4711", "c"), []byte("good"), patience)
-	if err != nil || !strings.Contains(string(ack.Data), `"seq":10`) {
+	if err != nil || !strings.Contains(string(ack.Data), `"seq":11`) {
 		t.Fatalf("a publisher may not publish: %v", err)
 	}
 	eventually(t, "the good one has come", func() bool { return got.count() == 1 })

@@ -22,6 +22,9 @@ func (p *publications) Publication(*broker.Publication) {
 // Gap implements [broker.Sink].
 func (p *publications) Gap(broker.Gap) {}
 
+// Heard counts what is not in the log among the others.
+func (p *publications) Heard(e *broker.Publication) { p.Publication(e) }
+
 func (p *publications) count() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()

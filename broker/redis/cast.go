@@ -1,0 +1,71 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/sluicehq/sluice/broker"
+)
+
+// castMark begins what is announced and not in the log. A place begins with a number.
+const castMark = "cast "
+
+// Cast implements [broker.Caster]. The events go where those are announced that are stored.
+func (l *Log) Cast(ctx context.Context, app string, events ...broker.Outgoing) error {
+	a, err := l.app(app)
+	if err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if l.ctx.Err() != nil {
+		return broker.ErrClosed
+	}
+	if err := l.checkSizes(events); err != nil {
+		return err
+	}
+	commands := make(rueidis.Commands, len(events))
+	for i, e := range events {
+		live, message := l.keys.channel(a.opt.ID, e.Channel).live, castMark+rueidis.BinaryString(encode(e.Event))
+		if l.opt.Cluster {
+			commands[i] = l.pub.B().Spublish().Channel(live).Message(message).Build()
+		} else {
+			commands[i] = l.pub.B().Publish().Channel(live).Message(message).Build()
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, min(l.opt.PublishTimeout, attemptTimeout))
+	defer cancel()
+	for _, r := range l.pub.DoMulti(ctx, commands...) {
+		if err := r.Error(); err != nil {
+			return unavailable("casting", err)
+		}
+	}
+	return nil
+}
+
+// checkSizes says what is too large for the log.
+func (l *Log) checkSizes(events []broker.Outgoing) error {
+	for _, e := range events {
+		if len(e.Event.Data) > l.opt.MaxData {
+			return fmt.Errorf("%w: data has %d bytes, the limit is %d", broker.ErrTooLarge, len(e.Event.Data), l.opt.MaxData)
+		}
+		if len(e.Event.Tags) > maxTags {
+			return fmt.Errorf("%w: %d tags, the limit is %d", broker.ErrTooLarge, len(e.Event.Tags), maxTags)
+		}
+	}
+	return nil
+}
+
+// hear gives the sinks an event that is not in the log.
+func (f *follower) hear(entry string) {
+	ev, err := decode(entry)
+	if err != nil || ev.MessageID == "" {
+		f.log.stats.Rejected.Add(1)
+		return
+	}
+	f.Hear(&broker.Publication{Event: ev, Time: f.log.Now().Round(0).UTC().Truncate(time.Microsecond)})
+}
