@@ -25,6 +25,8 @@ type Pages[T Item, W comparable] struct {
 	pages   []page[T]
 	size    int
 	waiting []waiter[W]
+	// index is where somebody waits.
+	index   map[W]int
 	reading bool
 }
 
@@ -52,26 +54,31 @@ func (g *page[T]) appendAfter(dst []T, place uint64, most int) ([]T, uint64) {
 
 // wait notes who waits for what comes after a place.
 func (p *Pages[T, W]) wait(place uint64, who W) {
-	for i := range p.waiting {
-		if p.waiting[i].who == who {
-			p.waiting[i].place = place
-			return
-		}
+	if i, ok := p.index[who]; ok {
+		p.waiting[i].place = place
+		return
 	}
+	if p.index == nil {
+		p.index = map[W]int{}
+	}
+	p.index[who] = len(p.waiting)
 	p.waiting = append(p.waiting, waiter[W]{place, who})
 }
 
 // Leave forgets somebody who waits no longer.
 func (p *Pages[T, W]) Leave(who W) {
-	for i := range p.waiting {
-		if p.waiting[i].who == who {
-			last := len(p.waiting) - 1
-			p.waiting[i] = p.waiting[last]
-			p.waiting[last] = waiter[W]{}
-			p.waiting = p.waiting[:last]
-			return
-		}
+	i, ok := p.index[who]
+	if !ok {
+		return
 	}
+	delete(p.index, who)
+	last := len(p.waiting) - 1
+	if i != last {
+		p.waiting[i] = p.waiting[last]
+		p.index[p.waiting[i].who] = i
+	}
+	p.waiting[last] = waiter[W]{}
+	p.waiting = p.waiting[:last]
 }
 
 // Next is the place after which the log must be read for those who wait. It reports false
@@ -124,7 +131,9 @@ func (p *Pages[T, W]) serve(over func(place uint64) bool) []W {
 	for _, w := range p.waiting {
 		if over(w.place) {
 			served = append(served, w.who)
+			delete(p.index, w.who)
 		} else {
+			p.index[w.who] = len(rest)
 			rest = append(rest, w)
 		}
 	}

@@ -57,6 +57,7 @@ func (s *Shard) feed(o *socket.Outbox, to *Subscribers) bool {
 	}
 	s.Tell(o, p.notices)
 	p.notices = nil
+	p.meets()
 	budget := min(pastBytes, s.loop.past)
 	for range pastFrames {
 		if p.Failed.Load() != nil || p.arrived(to) {
@@ -112,7 +113,8 @@ func (s *Shard) step(to *Subscribers, sub *subscription, p *Way, budget int) (n 
 			continue
 		}
 		if !p.allows(item) {
-			p.Failed.Store(p.TooMuch())
+			far := p.left()
+			p.Failed.Store(far.tooMuch(p.Line.Name))
 			return n + 1, false, false
 		}
 		size, full := s.replay(to, sub, p, item)

@@ -44,6 +44,10 @@ type Way struct {
 	// Sent counts what was sent of the past and Live what was published meanwhile; met and
 	// bytes what lay between.
 	Sent, Live, met, bytes int
+	// waits is where it was when it began to wait for a page; it belongs to the lock of the past.
+	// foreseen is what a page said about that.
+	waits    stretch
+	foreseen atomic.Pointer[pusher.ResumeFailure]
 	// Last is the id of the last publication that was passed.
 	Last string
 	// notices waited for the socket when the way began.
@@ -185,32 +189,63 @@ func (p *Way) allows(item *Event) bool {
 	}
 	p.met++
 	p.bytes += len(item.Pub.Data)
-	return !p.beyond(p.met, p.bytes)
+	return !p.left().beyond(p.met, p.bytes)
 }
 
-// Foresee tells of somebody who waits whether more lies on his way than he may have missed,
-// as far as a page shows.
-func (p *Way) Foresee(page []*Event) bool {
-	met, bytes := p.met, p.bytes
+// stretch is what lies before a way, and how much of it there may be.
+type stretch struct {
+	epoch              string
+	place, until, head uint64
+	// met and bytes lie behind it.
+	met, bytes, most, mostBytes int
+}
+
+// left is the stretch before it now.
+func (p *Way) left() stretch {
+	return stretch{p.Epoch, max(p.Place, p.had), p.until, p.Head, p.met, p.bytes, p.Most, p.MostBytes}
+}
+
+func (s stretch) beyond(items, bytes int) bool {
+	return s.most > 0 && items > s.most || s.mostBytes > 0 && bytes > s.mostBytes
+}
+
+// tooMuch is the failure of a way on which more lies than the client may have missed.
+func (s stretch) tooMuch(channel string) *pusher.ResumeFailure {
+	f := &pusher.ResumeFailure{Channel: channel, Code: pusher.PositionExpired, Newest: s.head}
+	f.Reason = fmt.Sprintf("more was missed than the %d events or %d bytes that can be resumed", s.most, s.mostBytes)
+	f.Expected, f.Current = s.epoch, s.epoch
+	return f
+}
+
+// Waits notes where it is when it begins to wait for a page. The caller has the lock of the
+// subscribers and that of the past.
+func (p *Way) Waits() { p.waits = p.left() }
+
+// Foresee is the failure of one that waited, if a page shows that more lies on its way than it
+// may have missed; nil otherwise. The caller has the lock of the past.
+func (p *Way) Foresee(page []*Event) *pusher.ResumeFailure {
+	s := &p.waits
+	met, bytes := s.met, s.bytes
 	for _, item := range page {
-		if at := item.Pub.Offset; at > max(p.Place, p.had) && at <= p.until {
+		if at := item.Pub.Offset; at > s.place && at <= s.until {
 			met++
 			bytes += len(item.Pub.Data)
 		}
 	}
-	return p.beyond(met, bytes)
+	if !s.beyond(met, bytes) {
+		return nil
+	}
+	return s.tooMuch(p.Line.Name)
 }
 
-func (p *Way) beyond(items, bytes int) bool {
-	return p.Most > 0 && items > p.Most || p.MostBytes > 0 && bytes > p.MostBytes
-}
+// Foretell has it end with what was foreseen, unless it has found that out by itself.
+func (p *Way) Foretell(f *pusher.ResumeFailure) { p.foreseen.Store(f) }
 
-// TooMuch is the failure of a way on which more lies than the client may have missed.
-func (p *Way) TooMuch() *pusher.ResumeFailure {
-	f := &pusher.ResumeFailure{Channel: p.Line.Name, Code: pusher.PositionExpired, Newest: p.Head}
-	f.Reason = fmt.Sprintf("more was missed than the %d events or %d bytes that can be resumed", p.Most, p.MostBytes)
-	f.Expected, f.Current = p.Epoch, p.Epoch
-	return f
+// meets takes over what was foreseen. It says nothing to one that is bounded no more.
+func (p *Way) meets() {
+	if f := p.foreseen.Swap(nil); f != nil && p.Most+p.MostBytes > 0 {
+		p.Failed.Store(f)
+	}
 }
 
 // Silently is the ending of a way that nobody has to hear of.

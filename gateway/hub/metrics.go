@@ -48,7 +48,7 @@ type Metrics struct {
 	replays      *prometheus.CounterVec
 	replayBytes  *prometheus.CounterVec
 	recovering   prometheus.Histogram
-	// recoveryReads counts the pages of the log that were read for sockets that are behind.
+	// recoveryReads counts readings of the log for sockets that are behind, or were refused.
 	recoveryReads prometheus.Counter
 
 	mu       rank.Mutex[rank.HubMetrics]
@@ -125,7 +125,7 @@ func NewMetrics(registry prometheus.Registerer, prefix, port string, maxChannels
 	m.resumes = counter("resumes_total", "Channels that clients resumed, by how it ended and whether memory (hot) or the log (cold) had what they missed.", "app_id", "outcome", "source", "port")
 	m.replays = counter("replayed_publications_total", "Publications of the past that were sent to sockets.", "app_id", "port")
 	m.replayBytes = counter("replayed_bytes_total", "Bytes of such frames.", "app_id", "port")
-	m.recoveryReads = counter("recovery_reads_total", "Pages of the log that were read for sockets that are behind.", "port").WithLabelValues(port)
+	m.recoveryReads = counter("recovery_reads_total", "Pages of the log that were read for sockets that are behind, and looks at it for those who are refused.", "port").WithLabelValues(port)
 	m.recovering = prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name: prefix + "recovery_seconds", Help: "Time from a resume to the moment at which all of its channels were live.",
 		ConstLabels: prometheus.Labels{"port": port},

@@ -70,7 +70,7 @@ func (c *Client) comeBack(all *resuming, ch *Channel, from pusher.Place) (*fanou
 		return nil, all.fail(&pusher.ResumeFailure{Channel: ch.Name, Code: pusher.PersistenceUnavailable, Expected: from.Stream,
 			Reason: "nobody can be given what he missed of this channel (connection_recovery.enabled)"})
 	}
-	if f := c.judge(ch, math.MaxUint64, at); f != nil {
+	if f := ch.recent.Doubt(at, math.MaxUint64).Judge(); f != nil {
 		return nil, all.fail(f)
 	}
 	all.add()

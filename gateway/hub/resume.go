@@ -2,17 +2,13 @@ package hub
 
 import (
 	"cmp"
-	"context"
-	"fmt"
 	"time"
 
-	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/rank"
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/fanout"
 	"github.com/sluicehq/sluice/gateway/past"
 	"github.com/sluicehq/sluice/gateway/pusher"
-	"github.com/sluicehq/sluice/gateway/sight"
 	"github.com/sluicehq/sluice/gateway/socket"
 )
 
@@ -75,12 +71,16 @@ func (c *Client) resume(data string) {
 	r := c.recovery
 	r.asked, r.was = true, wish.SocketID
 	all := &resuming{client: c, began: c.hub.opt.Now(), pending: 1}
+	var doubts []doubt
 	for _, at := range wish.Positions {
 		if m := c.membership(at.Channel); m != nil {
-			c.resumeOne(all, m, at)
+			doubts = append(doubts, c.doubt(m, at))
 		} else {
 			c.park(at)
 		}
+	}
+	for _, d := range doubts {
+		c.resumeOne(all, d)
 	}
 	all.begun()
 	c.letGo()
@@ -164,73 +164,36 @@ func (c *Client) unpark(m *membership) {
 	delete(c.recovery.parked, m.channel.Name)
 	if now := c.hub.opt.Now(); !now.After(p.until) {
 		all := &resuming{client: c, began: now, pending: 1}
-		c.resumeOne(all, m, p.at)
+		c.resumeOne(all, c.doubt(m, p.at))
 		all.begun()
 	}
 }
 
 // resumeOne has one subscription resumed from a position.
-func (c *Client) resumeOne(all *resuming, m *membership, at pusher.ResumePosition) {
-	ch := m.channel
+func (c *Client) resumeOne(all *resuming, d doubt) {
+	ch := d.m.channel
 	if ch.recent == nil {
 		c.sendAll(all.fail(&pusher.ResumeFailure{Channel: ch.Name, Code: pusher.PersistenceUnavailable, Reason: "this channel has no past"}))
 		return
 	}
-	if f := c.judge(ch, m.began, at); f != nil {
+	if f := d.Judge(); f != nil {
 		c.sendAll(all.fail(f))
 		return
 	}
-	if p := c.travel(all, m, at); p != nil {
+	if p := c.travel(all, d.m, d.at); p != nil {
 		p.Wake()
 	}
 }
 
-// judge refuses a position of which it is plain that it cannot be resumed, nil if it may be.
-// began is where the subscription was live first.
-func (c *Client) judge(ch *Channel, began uint64, at pusher.ResumePosition) *pusher.ResumeFailure {
-	ctx, cancel := context.WithTimeout(c.hub.ctx, past.Timeout)
-	defer cancel()
-	f := &pusher.ResumeFailure{Channel: ch.Name, Expected: at.StreamID, Current: ch.life()}
-	ahead, missed, missedBytes := ch.recent.Distance(at.Serial, began)
-	limited := c.app.Readings.Of(ch.Name) != app.Reading{}
-	switch {
-	case at.StreamID == "":
-		f.Code, f.Reason = pusher.ContinuityUnverifiable, "the position names no stream"
-	case at.StreamID != f.Current:
-		f.Code, f.Reason = pusher.StreamReset, "the stream of the position has ended"
-	case missed > c.app.Recovery.MaxEvents || missedBytes > c.app.Recovery.MaxBytes:
-		f.Code, f.Reason = pusher.PositionExpired, c.tooFar()
-	case !ahead && !limited:
-		return nil
-	}
-	view, err := c.hub.library.Log.Look(ctx, c.app, ch.Name)
-	if err == nil && view.Off {
-		err = sight.ErrOff
-	}
-	if err == nil {
-		seen, kept, e := view.State(ctx)
-		if err = e; err == nil {
-			f.Oldest, f.Newest = seen.Oldest, seen.Newest
-			switch {
-			case f.Code != "":
-			case at.Serial > kept.Newest && ahead:
-				f.Code, f.Reason = pusher.ContinuityUnverifiable, fmt.Sprintf("serial %d is above the newest, %d", at.Serial, kept.Newest)
-			case limited && !ahead:
-				_, err = view.After(ctx, broker.Position{Epoch: at.StreamID, Offset: at.Serial}, 1)
-			}
-		}
-	}
-	if f.Code == "" && err != nil {
-		return ch.recent.Failure(at.StreamID, err)
-	}
-	if f.Code == "" {
-		return nil
-	}
-	return f
+// doubt is a position of a subscription that is being judged.
+type doubt struct {
+	m  *membership
+	at pusher.ResumePosition
+	past.Doubt
 }
 
-func (c *Client) tooFar() string {
-	return fmt.Sprintf("more was missed than the %d events or %d bytes that can be resumed", c.app.Recovery.MaxEvents, c.app.Recovery.MaxBytes)
+func (c *Client) doubt(m *membership, at pusher.ResumePosition) doubt {
+	return doubt{m, at, m.channel.recent.Doubt(at, m.began)}
 }
 
 // travel sends the subscription on its way from a position.

@@ -36,18 +36,31 @@ func (r *Recent) read() {
 			return
 		}
 		woken, items := r.take(place, epoch, low)
-		var tooMuch *pusher.ResumeFailure
-		for _, p := range woken {
-			if !p.Foresee(items) {
-				continue
-			}
-			if tooMuch == nil {
-				tooMuch = p.TooMuch()
-				r.available(tooMuch)
-			}
-			p.Failed.Store(tooMuch)
-		}
+		r.refuse(woken, items)
 		r.wake(woken)
+	}
+}
+
+// refuse fails those of whom a page shows that more lies on their way than they may have missed.
+func (r *Recent) refuse(woken []*fanout.Way, page []*fanout.Event) {
+	far := map[*fanout.Way]*pusher.ResumeFailure{}
+	r.mu.Lock()
+	for _, p := range woken {
+		if f := p.Foresee(page); f != nil {
+			far[p] = f
+		}
+	}
+	r.mu.Unlock()
+	if len(far) == 0 {
+		return
+	}
+	there := pusher.ResumeFailure{}
+	r.available(&there)
+	for p, f := range far {
+		if f.Oldest = there.Oldest; there.Newest > 0 {
+			f.Newest = there.Newest
+		}
+		p.Foretell(f)
 	}
 }
 
@@ -154,11 +167,7 @@ func (r *Recent) Failure(epoch string, err error) *pusher.ResumeFailure {
 func (r *Recent) available(f *pusher.ResumeFailure) {
 	ctx, cancel := context.WithTimeout(r.library.Context, Timeout)
 	defer cancel()
-	view, err := r.library.Log.Look(ctx, r.app, r.line.Name)
-	if err != nil {
-		return
-	}
-	if seen, _, err := view.State(ctx); err == nil {
-		f.Oldest, f.Newest = seen.Oldest, seen.Newest
+	if now, err := r.Look().Wait(ctx); err == nil {
+		f.Oldest, f.Newest = now.Seen.Oldest, now.Seen.Newest
 	}
 }

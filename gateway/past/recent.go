@@ -1,7 +1,6 @@
 package past
 
 import (
-	"slices"
 	"time"
 
 	"github.com/sluicehq/sluice/broker"
@@ -40,6 +39,7 @@ type Recent struct {
 	// bytes is what the library has been told of the size.
 	bytes  int
 	latest latest
+	looks  looks
 }
 
 // New returns the past of a channel that may be asked for it, nil for others.
@@ -174,6 +174,7 @@ func (r *Recent) after(dst []*fanout.Event, p *fanout.Way, most int) (items []*f
 	dst, reached, ok = r.backlog.After(dst, p.Place, most, p)
 	if !ok {
 		p.Cold = true
+		p.Waits()
 		if !r.reading {
 			r.reading = r.library.Background(r.read)
 		}
@@ -254,5 +255,5 @@ func (r *Recent) Leave(p *fanout.Way) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.backlog.Leave(p)
-	r.latest.waiting = slices.DeleteFunc(r.latest.waiting, func(w *fanout.Way) bool { return w == p })
+	delete(r.latest.waiting, p)
 }

@@ -30,7 +30,7 @@ type latest struct {
 	complete bool
 	// waiting are those who want it as the log is now, and working says that somebody sees
 	// to it.
-	waiting []*fanout.Way
+	waiting map[*fanout.Way]struct{}
 	working bool
 	// values and bytes are what the library has been told of the size.
 	values, bytes int
@@ -89,7 +89,10 @@ func (r *Recent) newest(dst []*fanout.Event, p *fanout.Way, most int) (items []*
 		return dst, p.Place, false // as for [recent.after]
 	}
 	if !p.Fresh || r.latest.fold == nil {
-		r.latest.waiting = append(r.latest.waiting, p)
+		if r.latest.waiting == nil {
+			r.latest.waiting = map[*fanout.Way]struct{}{}
+		}
+		r.latest.waiting[p] = struct{}{}
 		if !r.latest.working {
 			r.latest.working = r.library.Background(r.refresh)
 		}
@@ -117,14 +120,16 @@ func (r *Recent) refresh() {
 			failed = r.Failure(r.life(), err)
 		}
 		r.mu.Lock()
-		for _, p := range waiting {
+		woken := make([]*fanout.Way, 0, len(waiting))
+		for p := range waiting {
 			p.Fresh = true
 			if failed != nil {
 				p.Failed.Store(failed)
 			}
+			woken = append(woken, p)
 		}
 		r.mu.Unlock()
-		r.wake(waiting)
+		r.wake(woken)
 	}
 }
 

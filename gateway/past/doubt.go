@@ -1,0 +1,104 @@
+package past
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/pusher"
+)
+
+// Doubt is what is to be found out about a position that somebody wants to resume from. The zero
+// value is none.
+type Doubt struct {
+	of *Recent
+	at pusher.ResumePosition
+	// code is why it is refused already, reason in words.
+	code   pusher.FailureCode
+	reason string
+	// ahead: it lies above everything that came here.
+	ahead bool
+	log   *Look
+}
+
+// Doubt says what is plain about a position, and has the log looked at if that is not enough.
+// began is where the subscription was live first. A channel without a past has no doubts.
+func (r *Recent) Doubt(at pusher.ResumePosition, began uint64) Doubt {
+	if r == nil {
+		return Doubt{}
+	}
+	d := Doubt{of: r, at: at}
+	ahead, missed, missedBytes := r.Distance(at.Serial, began)
+	most := r.app.Recovery
+	switch d.ahead = ahead; {
+	case at.StreamID == "":
+		d.code, d.reason = pusher.ContinuityUnverifiable, "the position names no stream"
+	case at.StreamID != r.life():
+		d.code, d.reason = pusher.StreamReset, "the stream of the position has ended"
+	case missed > most.MaxEvents || missedBytes > most.MaxBytes:
+		d.code = pusher.PositionExpired
+		d.reason = fmt.Sprintf("more was missed than the %d events or %d bytes that can be resumed", most.MaxEvents, most.MaxBytes)
+	case !ahead && r.app.Readings.Of(r.line.Name) == app.Reading{}:
+		return d
+	}
+	d.log = r.Look()
+	return d
+}
+
+// Judge waits until the log was looked at, and refuses a position of which it is plain that it
+// cannot be resumed; nil if it may be.
+func (d Doubt) Judge() *pusher.ResumeFailure {
+	if d.log == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(d.of.library.Context, Timeout)
+	defer cancel()
+	f := &pusher.ResumeFailure{Channel: d.of.line.Name, Expected: d.at.StreamID, Current: d.of.life(), Code: d.code, Reason: d.reason}
+	now, err := d.log.Wait(ctx)
+	if err == nil {
+		f.Oldest, f.Newest = now.Seen.Oldest, now.Seen.Newest
+		switch {
+		case f.Code != "":
+		case d.ahead && d.at.Serial > now.Kept.Newest:
+			f.Code, f.Reason = pusher.ContinuityUnverifiable, fmt.Sprintf("serial %d is above the newest, %d", d.at.Serial, now.Kept.Newest)
+		case !d.ahead:
+			err = d.of.continues(ctx, now, broker.Position{Epoch: d.at.StreamID, Offset: d.at.Serial})
+		}
+	}
+	switch {
+	case f.Code != "":
+		return f
+	case err != nil:
+		return d.of.Failure(d.at.StreamID, err)
+	}
+	return nil
+}
+
+// continues says whether all that follows a position may be seen, as the errors of
+// [sight.View.After] do. Memory answers if it has all of it.
+func (r *Recent) continues(ctx context.Context, now State, pos broker.Position) error {
+	next, known := r.follows(pos.Offset)
+	switch {
+	case !known:
+		_, err := now.After(ctx, pos, 1)
+		return err
+	case next > 0 && !now.Sees(next):
+		return fmt.Errorf("%w: what follows %d may not be read", broker.ErrPositionExpired, pos.Offset)
+	}
+	return nil
+}
+
+// follows is the publication that follows a place, 0 for none; known says that memory has all
+// that came since.
+func (r *Recent) follows(place uint64) (offset uint64, known bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if place > r.backlog.High() || !r.backlog.Covers(place) {
+		return 0, false
+	}
+	if all, _ := r.backlog.AppendAfter(nil, place, 1); len(all) > 0 {
+		offset = all[0].Pub.Offset
+	}
+	return offset, true
+}

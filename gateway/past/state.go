@@ -1,0 +1,103 @@
+package past
+
+import (
+	"context"
+	"time"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/gateway/sight"
+)
+
+const (
+	// firstPause and longestPause lie before a look at the log when there was one within a
+	// second: those who come meanwhile share it, however many they are.
+	firstPause   = 5 * time.Millisecond
+	longestPause = 50 * time.Millisecond
+)
+
+// State is what the log has of a channel, and what of it may be seen.
+type State struct {
+	*sight.View
+	// Seen is what readers may see, Kept what there is.
+	Seen, Kept broker.Retained
+}
+
+// Look is one look at the log. Those who ask for one at about the same time share it.
+type Look struct {
+	done  chan struct{}
+	state State
+	err   error
+}
+
+// Wait waits until the log was looked at. Errors: those of [broker.History], or the context's.
+func (l *Look) Wait(ctx context.Context) (State, error) {
+	select {
+	case <-l.done:
+		return l.state, l.err
+	case <-ctx.Done():
+		return State{}, ctx.Err()
+	}
+}
+
+// looks are those at the log of one channel. They belong to the lock of the past.
+type looks struct {
+	// next is the one that has not begun, for whoever comes now; nil if nobody waits.
+	next  *Look
+	began time.Time
+	pause time.Duration
+}
+
+// Look has the log looked at, later than it is called: a look that has begun might not see what
+// the caller knows of.
+func (r *Recent) Look() *Look {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.looks.next != nil {
+		return r.looks.next
+	}
+	l := &Look{done: make(chan struct{})}
+	if !r.library.Background(func() { r.lookAfter(l, r.rest()) }) {
+		l.err = broker.ErrClosed
+		close(l.done)
+		return l
+	}
+	r.looks.next = l
+	return l
+}
+
+// rest is how long the next look waits for others who want it.
+func (r *Recent) rest() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	k := &r.looks
+	if time.Since(k.began) > time.Second {
+		k.pause = 0
+	} else {
+		k.pause = min(max(2*k.pause, firstPause), longestPause)
+	}
+	return k.pause
+}
+
+// lookAfter looks at the log after a pause, for all who wait until then.
+func (r *Recent) lookAfter(l *Look, pause time.Duration) {
+	defer close(l.done)
+	select {
+	case <-time.After(pause):
+	case <-r.library.Context.Done():
+	}
+	r.mu.Lock()
+	r.looks.next, r.looks.began = nil, time.Now()
+	r.mu.Unlock()
+	ctx, cancel := context.WithTimeout(r.library.Context, Timeout)
+	defer cancel()
+	r.library.Read()
+	l.state, l.err = r.sight(ctx)
+}
+
+func (r *Recent) sight(ctx context.Context) (now State, err error) {
+	if now.View, err = r.library.Log.Look(ctx, r.app, r.line.Name); err != nil {
+		return now, err
+	}
+	now.Seen, now.Kept, err = now.State(ctx)
+	return now, err
+}
