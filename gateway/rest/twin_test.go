@@ -124,9 +124,7 @@ func (in *twinInput) acceptExtras(_ *app.App, out *accepted) error {
 			return invalid("extras.headers: the value of %.64q is not a string, number or boolean", k)
 		}
 	}
-	if e.Ephemeral != nil && *e.Ephemeral {
-		return fail(http.StatusUnprocessableEntity, "feature_disabled", "extras.ephemeral: ephemeral events are not offered by this release")
-	}
+	out.ephemeral = e.Ephemeral != nil && *e.Ephemeral
 	in.echo = e.Echo != nil && *e.Echo
 	if in.IdempotencyKey == nil {
 		in.IdempotencyKey = e.IdempotencyKey
