@@ -55,6 +55,7 @@ func build(k *koanf.Koanf, hasFile bool, p *problems) *Config {
 		KeyFile: g.text("redis.tls.key_file"), StartTimeout: g.duration("redis.start_timeout"),
 	}
 	c.buildNATS(g)
+	c.buildTLS(g)
 	c.History = History{
 		Enabled:     g.is("history.enabled") || c.Development,
 		MaxMessages: g.number("history.max_messages"), MaxBytes: g.number("history.max_bytes"),
@@ -197,6 +198,7 @@ func (c *Config) remember(k *koanf.Koanf) {
 	c.values["http.max_bodies"] = c.HTTP.MaxBodies
 	c.values["nats.replicas"] = int64(c.NATS.Replicas)
 	c.values["nats.embedded.store_dir"] = c.NATS.Embedded.StoreDir
+	c.values["tls.acme.storage_dir"] = c.TLS.ACME.StorageDir
 	c.values["presence.lease"] = c.Lease
 	c.values["shutdown.ready_delay_seconds"] = int64(c.ReadyDelay / time.Second)
 	// What cannot be chosen is printed as it is, whatever was asked for.

@@ -28,6 +28,7 @@ type Config struct {
 	// forwarded or none, ProxyProtocol optional, required or off.
 	TrustedProxies             []netip.Prefix
 	ProxyHeader, ProxyProtocol string
+	TLS                        TLS
 	// AllowedHosts are names of this machine in development mode.
 	AllowedHosts []string
 	// AllowSamples lets secrets be those of the samples.
@@ -247,6 +248,7 @@ func (c *Config) check(p *problems) {
 		p.at("host", "host is %q, but development mode takes unsigned requests and must stay on this machine; set mode: production and apps of your own", shorten(c.Host))
 	}
 	c.NATS.check(p)
+	c.TLS.check(p)
 	c.checkDurability(p)
 	c.checkStore(p)
 	if p.sound("redis.tls.cert_file", "redis.tls.key_file") && (c.Redis.CertFile == "") != (c.Redis.KeyFile == "") {

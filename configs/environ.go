@@ -7,7 +7,7 @@ import (
 )
 
 // plainVariables are understood besides those with the prefix.
-var plainVariables = map[string]string{"PORT": "port", "ADAPTER_DRIVER": "adapter.driver", "REDIS_URL": "redis_url", "RUST_LOG": ""}
+var plainVariables = map[string]string{"PORT": "port", "ADAPTER_DRIVER": "adapter.driver", "REDIS_URL": "redis_url", "SSL_CERT_PATH": "tls.cert_file", "SSL_KEY_PATH": "tls.key_file", "RUST_LOG": ""}
 
 // The variables of the commands that talk to a server. A server that finds them leaves
 // them alone and says so.

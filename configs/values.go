@@ -274,9 +274,19 @@ func names(table []key) []string {
 	return out
 }
 
+// namedOtherwise are keys of other servers of the protocol that have another name here.
+var namedOtherwise = map[string]string{
+	"ssl": "tls", "ssl.enabled": "tls.cert_file", "ssl.cert_path": "tls.cert_file", "ssl.certPath": "tls.cert_file",
+	"ssl.key_path": "tls.key_file", "ssl.keyPath": "tls.key_file", "ssl.redirect_http": "tls.http_port", "ssl.http_port": "tls.http_port",
+}
+
 func unknown(p *problems, where, name string, known []string) {
 	if len(name) > 100 {
 		name = name[:100] + "..."
+	}
+	if own := namedOtherwise[name]; own != "" && where == "" {
+		p.add("%s is not a known key; here it is %s", name, own)
+		return
 	}
 	if near := nearest(name, known); near != "" {
 		p.add("%s%s is not a known key; did you mean %s%s?", where, name, where, near)

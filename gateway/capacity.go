@@ -17,7 +17,7 @@ func (n *Node) public(l net.Listener) net.Listener {
 	if n.opt.Memory != nil {
 		scarce = n.opt.Memory.RefuseConnection
 	}
-	return n.opt.Descriptors.Listener(l, process.Public, scarce)
+	return n.opt.Descriptors.Listener(l, process.Public, n.refusalTo(), scarce)
 }
 
 // operators are let in longer, and however much memory is held: they come to see why.
@@ -25,7 +25,7 @@ func (n *Node) operators(l net.Listener) net.Listener {
 	if n.opt.Descriptors == nil {
 		return l
 	}
-	return n.opt.Descriptors.Listener(l, process.Own, nil)
+	return n.opt.Descriptors.Listener(l, process.Own, process.Refusal, nil)
 }
 
 // refusals says why this gateway refuses what it should take.
@@ -39,6 +39,9 @@ func (n *Node) refusals() []string {
 	}
 	if n.opt.Problems != nil {
 		out = append(out, n.opt.Problems()...)
+	}
+	if n.opt.TLS != nil {
+		out = append(out, n.opt.TLS.Missing())
 	}
 	said := out[:0]
 	for _, p := range out {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sluicehq/sluice/broker/seldom"
+	"github.com/sluicehq/sluice/gateway/socket"
 )
 
 // handshakes bounds the connections of one address that have not sent a request yet, so
@@ -24,6 +25,8 @@ type handshakes struct {
 	// had sent a request, as after the time for that.
 	refused    func(netip.Addr)
 	unfinished func()
+	// answer is what is told to one too many.
+	answer string
 
 	mu   sync.Mutex
 	open map[netip.Addr]int
@@ -32,13 +35,14 @@ type handshakes struct {
 
 func newHandshakes(limit int, p *proxies, refused func(netip.Addr), unfinished func()) *handshakes {
 	return &handshakes{
-		limit: limit, proxies: p, refused: refused, unfinished: unfinished,
+		answer: busy, limit: limit, proxies: p, refused: refused, unfinished: unfinished,
 		open: map[netip.Addr]int{}, of: map[net.Conn]netip.Addr{},
 	}
 }
 
 // state follows a connection as the HTTP server sees it.
 func (h *handshakes) state(c net.Conn, s http.ConnState) {
+	c = socket.Below(c)
 	if s != http.StateNew {
 		if h.done(c) && s == http.StateClosed {
 			h.unfinished()
@@ -68,15 +72,15 @@ func (h *handshakes) known(c net.Conn, addr netip.Addr) {
 	h.mu.Unlock()
 	if full {
 		h.refused(addr)
-		sendAway(c)
+		h.sendAway(c)
 	}
 }
 
 // sendAway answers a connection before it has asked for anything, and closes it. The
 // answer fits into what the kernel buffers of a connection that is new, so nobody waits.
-func sendAway(c net.Conn) {
+func (h *handshakes) sendAway(c net.Conn) {
 	_ = c.SetWriteDeadline(time.Now().Add(sendAwayWait))
-	_, _ = io.WriteString(c, busy)
+	_, _ = io.WriteString(c, h.answer)
 	_ = c.Close()
 }
 
@@ -166,4 +170,7 @@ func (n *Node) openHandshakes() {
 		count("", "handshakes")
 		crowd.note(addr)
 	}, func() { count("", "header_timeout") })
+	if opt.TLS != nil {
+		n.shakes.answer = sorryOfTLS
+	}
 }

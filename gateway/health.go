@@ -44,6 +44,9 @@ func (n *Node) problemsWith(h broker.Health) []string {
 	if told := n.serving.Load(); told != nil {
 		out = append(out, told.Problems()...)
 	}
+	if n.opt.TLS != nil {
+		out = append(out, n.opt.TLS.Problems()...)
+	}
 	return out
 }
 

@@ -23,6 +23,61 @@ func listen(key, address string) (net.Listener, error) {
 	return l, nil
 }
 
+// listen binds all listeners, or none.
+func (n *Node) listen() (err error) {
+	if n.listener, err = listen("port", n.opt.Listen); err != nil {
+		return err
+	}
+	for _, l := range []struct {
+		to           *net.Listener
+		key, address string
+	}{
+		{&n.metrics, "metrics.port", n.opt.MetricsListen}, {&n.operator, "console.port", n.opt.Console.listen()}, {&n.profiles, "debug.pprof", n.opt.Pprof},
+		{&n.plain, "tls.http_port", n.opt.PlainListen},
+	} {
+		if l.address == "" {
+			continue
+		}
+		if *l.to, err = listen(l.key, l.address); err != nil {
+			n.closeListeners()
+			return err
+		}
+	}
+	return nil
+}
+
+func (n *Node) closeListeners() {
+	for _, l := range []net.Listener{n.listener, n.metrics, n.operator, n.profiles, n.plain} {
+		if l != nil {
+			_ = l.Close()
+		}
+	}
+}
+
+// servers are those of a node, each with what it accepts from; main is the first.
+func (n *Node) servers(main *http.Server) ([]*http.Server, []net.Listener) {
+	servers := []*http.Server{main}
+	listeners := []net.Listener{n.secured(n.behindProxies(n.public(&lastCalls{Listener: n.listener})))}
+	beside := func(l net.Listener, h func() http.Handler) {
+		if l != nil {
+			servers = append(servers, n.server(h()))
+			listeners = append(listeners, n.operators(l))
+		}
+	}
+	beside(n.metrics, n.metricsHandler)
+	beside(n.operator, n.operatorsHandler)
+	if n.operator != nil && n.consoleSecured() {
+		n.speakTLS(servers[len(servers)-1])
+		listeners[len(listeners)-1] = n.secured(listeners[len(listeners)-1])
+	}
+	beside(n.profiles, n.profiler)
+	if n.plain != nil {
+		servers = append(servers, n.plainServer())
+		listeners = append(listeners, n.plainly(n.plain))
+	}
+	return servers, listeners
+}
+
 // server bounds whatever a client can make one wait for: the header, the body, the answer
 // and the next request. The time for the answer begins here with the request, which may
 // wait for its body and for the log before it is answered; where answers can be large it

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -31,8 +32,12 @@ type Node struct {
 	metrics  net.Listener
 	// operator is the listener of the console and profiles that of the profiler, nil for none.
 	operator, profiles net.Listener
-	hub                *hub.Hub
-	roster             *presence.Roster
+	// plain is for those who do not know of TLS; nil for none.
+	plain net.Listener
+	// tls is how listener speaks, nil for plainly.
+	tls    *tls.Config
+	hub    *hub.Hub
+	roster *presence.Roster
 	// lives is nil where nothing can be remembered of channels.
 	lives *lives.Log
 	// agreement is nil if there is nobody to agree with.
@@ -45,6 +50,7 @@ type Node struct {
 	proxies proxies
 	// shakes is nil if there is no bound of handshakes.
 	shakes   *handshakes
+	errands  errands
 	http     httpMetrics
 	draining atomic.Bool
 	// said tells of requests that are refused.
@@ -74,6 +80,7 @@ func New(opt Options) (*Node, error) {
 	}
 	n.opt.Hub.Metrics = hub.NewMetrics(opt.Registry, opt.MetricsPrefix, port, opt.MaxChannelLabels)
 	n.openHandshakes()
+	n.openTLS(port)
 	in := &intake{Log: opt.Log, apps: len(opt.Apps.IDs()), maxEvents: opt.MaxPublishing, maxBytes: opt.MaxPublishingBytes, limited: n.opt.Hub.Metrics.Limited}
 	in.register(opt.Registry, opt.MetricsPrefix, prometheus.Labels{"port": port})
 	n.registerCapacity(prometheus.Labels{"port": port})
@@ -129,36 +136,6 @@ func (n *Node) registerLog(port string) {
 	}, func() float64 { return float64(len(n.problems())) }))
 }
 
-// listen binds all listeners, or none.
-func (n *Node) listen() (err error) {
-	if n.listener, err = listen("port", n.opt.Listen); err != nil {
-		return err
-	}
-	for _, l := range []struct {
-		to           *net.Listener
-		key, address string
-	}{
-		{&n.metrics, "metrics.port", n.opt.MetricsListen}, {&n.operator, "console.port", n.opt.Console.listen()}, {&n.profiles, "debug.pprof", n.opt.Pprof},
-	} {
-		if l.address == "" {
-			continue
-		}
-		if *l.to, err = listen(l.key, l.address); err != nil {
-			n.closeListeners()
-			return err
-		}
-	}
-	return nil
-}
-
-func (n *Node) closeListeners() {
-	for _, l := range []net.Listener{n.listener, n.metrics, n.operator, n.profiles} {
-		if l != nil {
-			_ = l.Close()
-		}
-	}
-}
-
 // Addr is the address for WebSockets and HTTP.
 func (n *Node) Addr() string { return n.listener.Addr().String() }
 
@@ -170,6 +147,14 @@ func (n *Node) MetricsAddr() string {
 	return n.metrics.Addr().String()
 }
 
+// PlainAddr is the address of plain HTTP beside TLS, empty if there is none.
+func (n *Node) PlainAddr() string {
+	if n.plain == nil {
+		return ""
+	}
+	return n.plain.Addr().String()
+}
+
 // Run serves until ctx is done, says for a while that it will not be ready much longer,
 // then drains and returns. An error means that a listener failed.
 func (n *Node) Run(ctx context.Context) error {
@@ -177,23 +162,14 @@ func (n *Node) Run(ctx context.Context) error {
 	defer cancel()
 	fresh := &newcomers{open: map[net.Conn]struct{}{}}
 	main := n.server(n)
+	n.speakTLS(main)
 	main.ConnState = func(c net.Conn, s http.ConnState) {
 		fresh.state(c, s)
 		if n.shakes != nil {
 			n.shakes.state(c, s)
 		}
 	}
-	servers := []*http.Server{main}
-	listeners := []net.Listener{n.behindProxies(n.public(&lastCalls{Listener: n.listener}))}
-	beside := func(l net.Listener, h func() http.Handler) {
-		if l != nil {
-			servers = append(servers, n.server(h()))
-			listeners = append(listeners, n.operators(l))
-		}
-	}
-	beside(n.metrics, n.metricsHandler)
-	beside(n.operator, n.operatorsHandler)
-	beside(n.profiles, n.profiler)
+	servers, listeners := n.servers(main)
 	failed := make(chan error, len(servers))
 	var serving sync.WaitGroup
 	// accepted is closed when nobody comes any more.
@@ -214,6 +190,9 @@ func (n *Node) Run(ctx context.Context) error {
 	if n.agreement != nil {
 		agreeing.Go(func() { n.agreement.run(ctx) })
 	}
+	if n.opt.TLS != nil {
+		agreeing.Go(func() { n.opt.TLS.Run(ctx, n.listener.Addr()) })
+	}
 	<-ctx.Done()
 	n.draining.Store(true)
 	n.announce(failed)
@@ -224,12 +203,13 @@ func (n *Node) Run(ctx context.Context) error {
 	<-accepted
 	fresh.heard(drain, n.opt.Drain/4)
 	n.closeConsole()
-	shutdown(drain, main)
+	shut := n.finishRequests(drain, main)
 	// Half of the time is for asking, the other half for leaving.
 	n.hub.Drain(drain, n.opt.Drain/2)
 	if err := n.hub.Close(drain); err != nil {
 		n.opt.Logger.Warn("connections were closed before they had left", "error", err)
 	}
+	<-shut
 	agreeing.Wait()
 	n.closeLives()
 	n.closeRoster(drain)
@@ -268,6 +248,7 @@ func shutdown(ctx context.Context, s *http.Server) {
 // ServeHTTP routes a request. Paths are not cleaned, because a channel name may
 // be any odd text and is part of what a signature covers.
 func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer n.errands.begin(r)()
 	r, end, ok := n.arrive(r)
 	if !ok {
 		rest.TurnAway(w, r)
@@ -292,6 +273,8 @@ func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		rest.TurnAway(w, r) // nothing here takes a body
 	}
 	switch {
+	case socket && n.scarceFor(r):
+		rest.Busy(w, r, "this server is full; retry soon")
 	case socket:
 		n.hub.ServeHTTP(w, stripped(r, n.opt.PathPrefix))
 	case api:

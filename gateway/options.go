@@ -45,6 +45,11 @@ type Options struct {
 	// Listen is the address for WebSockets and HTTP, "host:port". Port 0 takes
 	// any free one.
 	Listen string
+	// TLS has the certificates of that listener; nil for none, and no TLS. PlainListen is then
+	// the address where plain HTTP is sent to https and a certificate authority may ask; empty
+	// means none.
+	TLS         Certificates
+	PlainListen string
 	// MetricsListen is the address for /metrics; empty means none. With MetricsToken
 	// it must be asked for as a bearer. Without, metrics on a loopback address are
 	// for requests of this machine, see Local, and others are for everybody.
@@ -130,6 +135,9 @@ func (o *Options) setDefaults() error {
 	}
 	if o.Name == "" {
 		o.Name = strconv.FormatUint(rand.Uint64(), 36)
+	}
+	if o.TLS == nil {
+		o.PlainListen = ""
 	}
 	if o.MetricsPrefix == "" {
 		o.MetricsPrefix = "sockudo_"

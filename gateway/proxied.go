@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/pires/go-proxyproto"
+
+	"github.com/sluicehq/sluice/gateway/socket"
 )
 
 // ProxyProtocol says what a connection of a trusted proxy may begin with. The zero value
@@ -93,7 +95,7 @@ type connKey struct{}
 
 // noteProxied keeps the connection with the context of its requests.
 func noteProxied(ctx context.Context, c net.Conn) context.Context {
-	if p, ok := c.(*proxied); ok {
+	if p, ok := socket.Below(c).(*proxied); ok {
 		return context.WithValue(ctx, connKey{}, p)
 	}
 	return ctx

@@ -97,6 +97,8 @@ type (
 	Holding struct{}
 	// Descriptor is that of a socket's descriptor.
 	Descriptor struct{}
+	// Carrier is that of the connection below TLS.
+	Carrier struct{}
 	// Outbox is that of a socket.
 	Outbox struct{}
 	// Slab is that of the records of a writer.
@@ -182,6 +184,7 @@ func (Recency) class() class            { return class{660, "recency"} }
 func (Resuming) class() class           { return class{670, "resume"} }
 func (Holding) class() class            { return class{680, "hold"} }
 func (Descriptor) class() class         { return class{690, "descriptor"} }
+func (Carrier) class() class            { return class{695, "carrier"} }
 func (Outbox) class() class             { return class{700, "outbox"} }
 func (Slab) class() class               { return class{710, "slab"} }
 func (Shard) class() class              { return class{730, "shard"} }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,6 +24,9 @@ type healthOptions struct {
 	live    bool
 	quiet   bool
 	timeout time.Duration
+	caFile  string
+	// tls is how the server is trusted, nil for as the system does.
+	tls *tls.Config
 }
 
 func newHealthCommand() *cobra.Command {
@@ -44,6 +48,7 @@ only whether the process answers, as a liveness probe does.`,
 	f.StringVar(&o.url, "url", "", "address of the server, http unless it says otherwise; else $"+configs.ClientURL+", else the configuration")
 	f.BoolVar(&o.live, "live", false, "ask only whether the process answers")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print nothing if it is ready")
+	f.StringVar(&o.caFile, "ca-file", "", caFileUsage)
 	f.DurationVar(&o.timeout, "timeout", 3*time.Second, "how long it may take to answer")
 	return cmd
 }
@@ -85,6 +90,17 @@ func (o *healthOptions) address(cmd *cobra.Command) error {
 		if o.url, err = addressOf(c); err != nil {
 			return err
 		}
+		if o.tls = ownTLS(c); len(c.TLS.ACME.Domains) > 0 {
+			// It may have no certificate yet, or one of an authority that only the
+			// clients know. This machine asks itself, and tells no secret.
+			o.tls.InsecureSkipVerify = true
+		}
+	}
+	if o.caFile != "" {
+		var err error
+		if o.tls, err = trusting(o.caFile); err != nil {
+			return err
+		}
 	}
 	o.url = httpScheme(strings.TrimSuffix(withScheme(o.url), "/"))
 	u, err := url.Parse(o.url)
@@ -101,6 +117,9 @@ func (o *healthOptions) ask(ctx context.Context, path string) (string, error) {
 		return "", err
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
+	if o.tls != nil {
+		transport.TLSClientConfig = o.tls
+	}
 	defer transport.CloseIdleConnections()
 	answer, err := (&http.Client{Transport: transport}).Do(r)
 	if errors.Is(err, context.DeadlineExceeded) {

@@ -78,6 +78,9 @@ func serve(ctx context.Context, c *configs.Config, log *slog.Logger, lines *logQ
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
 	opt := nodeOptions(c, b, log, registry)
+	if err := secure(&opt, c); err != nil {
+		return err
+	}
 	r := &reloader{backend: b, apps: opt.Apps, log: log, inForce: c}
 	r.share()
 	opt.Pending, opt.Settings = r.pending, r.shared.Load
@@ -90,7 +93,7 @@ func serve(ctx context.Context, c *configs.Config, log *slog.Logger, lines *logQ
 		"data", whereabouts(c), "mode", c.Effective()["mode"], "version", versionText())
 	log.Info("durability of acknowledged events", "level", b.log.Health().Durability)
 	if c.Web {
-		log.Info("console page", "url", "http://"+node.Addr()+c.PathPrefix+"/")
+		log.Info("console page", "url", scheme(c)+node.Addr()+c.PathPrefix+"/")
 	}
 	if c.Console.Enabled {
 		log.Info("console", "url", consoleURL(c, node), "token", c.Console.Token != "")
@@ -120,6 +123,7 @@ func warn(c *configs.Config, log *slog.Logger) {
 	if names := c.SampleSecrets(); len(names) > 0 {
 		log.Warn("secrets are those that are published with the samples: whoever has read them can do everything; choose others", "keys", strings.Join(names, " "))
 	}
+	warnOpen(c, log)
 	if names := c.ServiceLinks(); len(names) > 0 {
 		log.Info("variables that Kubernetes makes for a service are ignored", "variables", strings.Join(names, " "))
 	}

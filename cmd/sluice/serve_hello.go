@@ -34,7 +34,7 @@ func hello(w io.Writer, c *configs.Config, http, nats, metrics string) {
 	if !c.Development || c.LogJSON || strings.EqualFold(c.LogLevel, "warn") || strings.EqualFold(c.LogLevel, "error") {
 		return
 	}
-	url := "http://" + http + c.PathPrefix
+	url := scheme(c) + http + c.PathPrefix
 	var text strings.Builder
 	row := func(what, is string) {
 		if is != "" {
@@ -65,8 +65,11 @@ func hello(w io.Writer, c *configs.Config, http, nats, metrics string) {
 		row("Metrics", "http://"+metrics+"/metrics")
 	}
 	more := ""
-	if c.Port != 6001 || c.PathPrefix != "" {
-		more = " --url " + http + c.PathPrefix
+	if c.Port != 6001 || c.PathPrefix != "" || c.TLS.Enabled() {
+		more = " --url " + strings.TrimPrefix(url, "http://")
+	}
+	if c.TLS.CertFile != "" {
+		more += " --ca-file " + c.TLS.CertFile
 	}
 	text.WriteString("\nNext, in another terminal:\n\n")
 	for _, line := range []string{"sluice demo" + more, "sluice subscribe lobby" + more, "sluice publish lobby '{\"hello\":\"world\"}'" + more} {

@@ -25,6 +25,7 @@ func wantedPorts(c *configs.Config) []wantedPort {
 		}
 	}
 	want("port", c.Host, c.Port)
+	want("tls.http_port", c.Host, c.TLS.HTTPPort)
 	want("metrics.port", c.Metrics.Host, c.Metrics.Port)
 	if c.Console.Enabled {
 		want("console.port", c.Console.Host, c.Console.Port)
@@ -73,7 +74,7 @@ func portHint(ctx context.Context, c *configs.Config) string {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	_, err = (&healthOptions{url: address}).ask(ctx, "/ready")
+	_, err = (&healthOptions{url: address, tls: ownTLS(c)}).ask(ctx, "/ready")
 	var unready notReady
 	if err != nil && !errors.As(err, &unready) {
 		return other + "."

@@ -62,7 +62,7 @@ With --rewind or --latest it begins with a part of the past.`,
 }
 
 func (o *subscribeOptions) options(stderr io.Writer, api *client.Signed) (client.Options, error) {
-	c := client.Options{URL: o.url, Key: o.key, Delta: !o.noDelta, Reconnect: o.reconnect, NoResume: !o.resume, Auth: api.SignChannel}
+	c := client.Options{URL: o.url, Key: o.key, TLS: o.tls, Delta: !o.noDelta, Reconnect: o.reconnect, NoResume: !o.resume, Auth: api.SignChannel}
 	switch o.protocol {
 	case 1:
 		if o.rewind != "" || o.latest {

@@ -1,14 +1,17 @@
 package main
 
 import (
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -21,10 +24,14 @@ import (
 // does not say comes from the environment, and then from the configuration that a server
 // here would have, so that without any it is the app of the development server.
 type target struct {
-	url, app, key, secret, secretFile string
+	url, app, key, secret, secretFile, caFile string
 
 	config *configs.Config
+	// tls is how the server is trusted, nil for as the system does.
+	tls *tls.Config
 }
+
+const caFileUsage = "PEM file with the certificates to trust, for a server with TLS"
 
 func (t *target) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
@@ -34,6 +41,7 @@ func (t *target) flags(cmd *cobra.Command) {
 	f.StringVar(&t.secret, "secret", "", "app secret, which others on this machine can see here; better --secret-file, $"+
 		configs.ClientSecret+", $"+configs.ClientSecretFile+" or the configuration")
 	f.StringVar(&t.secretFile, "secret-file", "", "file that holds the app secret")
+	f.StringVar(&t.caFile, "ca-file", "", caFileUsage)
 }
 
 // complete finds what the command line leaves open. anonymous commands need neither key
@@ -79,6 +87,10 @@ func (t *target) complete(cmd *cobra.Command, anonymous bool) error {
 	}
 	if !hasURL {
 		t.url, err = addressOf(t.config)
+		t.tls = ownTLS(t.config)
+	}
+	if t.caFile != "" && err == nil {
+		t.tls, err = trusting(t.caFile)
 	}
 	return err
 }
@@ -151,7 +163,7 @@ func addressOf(c *configs.Config) (string, error) {
 	if ip := net.ParseIP(strings.Trim(host, "[]")); ip != nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
-	return "http://" + net.JoinHostPort(strings.Trim(host, "[]"), strconv.Itoa(c.Port)) + c.PathPrefix, nil
+	return scheme(c) + net.JoinHostPort(strings.Trim(host, "[]"), strconv.Itoa(c.Port)) + c.PathPrefix, nil
 }
 
 // loadClientConfig reads the configuration without flags: those of a client command have
@@ -168,7 +180,13 @@ func (t *target) signed(cmd *cobra.Command) (*client.Signed, error) {
 	if err := t.complete(cmd, false); err != nil {
 		return nil, err
 	}
-	s, err := client.NewSigned(client.SignedOptions{URL: t.url, AppID: t.app, Key: t.key, Secret: app.Secret(t.secret)})
+	options := client.SignedOptions{URL: t.url, AppID: t.app, Key: t.key, Secret: app.Secret(t.secret)}
+	if t.tls != nil {
+		transport := http.DefaultTransport.(*http.Transport).Clone()
+		transport.TLSClientConfig = t.tls
+		options.HTTP = &http.Client{Timeout: 30 * time.Second, Transport: transport}
+	}
+	s, err := client.NewSigned(options)
 	if err != nil {
 		return nil, usageError{err}
 	}
@@ -184,12 +202,18 @@ type hinted struct {
 func (e hinted) Error() string { return e.error.Error() + "\n  " + e.hint }
 func (e hinted) Unwrap() error { return e.error }
 
+// plainlyAsked tells whether a server may speak TLS that was asked without.
+func plainlyAsked(address string, api *client.APIError) bool {
+	return api != nil && api.Status == 400 && api.Code == "" && strings.HasPrefix(address, "http://")
+}
+
 // explain adds what to do about an error of talking to the server, where that
 // can be known.
 func (t *target) explain(err error) error {
 	var api *client.APIError
 	var closed *client.CloseError
 	var unknown x509.UnknownAuthorityError
+	var otherName x509.HostnameError
 	var dns *net.DNSError
 	switch {
 	case err == nil:
@@ -199,7 +223,11 @@ func (t *target) explain(err error) error {
 	case errors.As(err, &dns):
 		return hinted{err, "Check the host name in --url."}
 	case errors.As(err, &unknown):
-		return hinted{err, "The certificate of the server is not trusted by this machine."}
+		return hinted{err, "The certificate of the server is not trusted by this machine. --ca-file FILE names those to trust."}
+	case errors.As(err, &otherName):
+		return hinted{err, "The certificate of the server is for another name than that in --url."}
+	case errors.As(err, &api) && plainlyAsked(t.url, api):
+		return hinted{err, "Does the server speak TLS? Then begin --url with https://."}
 	case errors.As(err, &api) && api.Status == 401:
 		return hinted{err, "Check --app, --key and --secret, and the clock of this machine."}
 	case errors.As(err, &api) && api.Status == 404 && api.Code == "":

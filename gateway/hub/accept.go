@@ -2,15 +2,13 @@ package hub
 
 import (
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"net/netip"
 	"strings"
-	"time"
 
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/gateway/socket"
 	"github.com/sluicehq/sluice/gateway/socket/websocket"
 	"github.com/sluicehq/sluice/gateway/stream"
 )
@@ -36,7 +34,7 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a, dialect, no := h.admit(r)
-	conn, buffered, err := h.hijack(w)
+	conn, buffered, err := socket.TakeOver(w, h.opt.SendBuffer)
 	if err != nil {
 		h.opt.Metrics.noHandshake("takeover")
 		h.opt.Logger.Warn("taking over a connection failed", "error", err)
@@ -174,26 +172,4 @@ func (h *Hub) start(c *Client, wire *websocket.Wire, reason string) {
 		defer c.ended()
 		c.ws.ReadLoop()
 	}()
-}
-
-func (h *Hub) hijack(w http.ResponseWriter) (net.Conn, []byte, error) {
-	conn, rw, err := http.NewResponseController(w).Hijack()
-	if err != nil {
-		return nil, nil, err
-	}
-	_ = conn.SetDeadline(time.Time{})
-	if tcp, ok := conn.(interface{ SetWriteBuffer(int) error }); ok && h.opt.SendBuffer > 0 {
-		_ = tcp.SetWriteBuffer(h.opt.SendBuffer)
-	}
-	// What the client sent right behind its handshake is in the server's
-	// buffer already and must not be lost.
-	var early []byte
-	if n := rw.Reader.Buffered(); n > 0 {
-		early = make([]byte, n)
-		if _, err := io.ReadFull(rw.Reader, early); err != nil {
-			_ = conn.Close()
-			return nil, nil, err
-		}
-	}
-	return conn, early, nil
 }

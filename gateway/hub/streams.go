@@ -82,12 +82,13 @@ func (h *Hub) openStream(w http.ResponseWriter, r *http.Request, a *app.App, q *
 			h.filters.Drop(filter)
 		}
 	}
-	conn, _, err := h.hijack(w)
+	conn, begin, stay, err := stream.Take(w, r, h.opt.SendBuffer)
 	if err != nil {
 		c.giveBack()
 		return stream.NotTaken
 	}
-	h.startStream(c, conn, stream.Head(w.Header()), q)
+	h.startStream(c, conn, begin, q)
+	stay()
 	return nil
 }
 

@@ -15,8 +15,8 @@ const (
 	answerTime = time.Second
 )
 
-// refusal answers whatever was asked. It is short enough for any socket's buffer.
-const refusal = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n" +
+// Refusal answers whatever was asked. It is short enough for any socket's buffer.
+const Refusal = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n" +
 	"Content-Type: text/plain\r\nContent-Length: 32\r\n\r\nthis server is full; retry soon\n"
 
 // listener turns connections away while there is no room for them.
@@ -26,6 +26,8 @@ type listener struct {
 	d     *Descriptors
 	// shut says that nobody may come in for another reason; nil for none.
 	shut func() bool
+	// answer is what the refused are told.
+	answer string
 
 	mu        sync.Mutex
 	closed    bool
@@ -33,12 +35,12 @@ type listener struct {
 	ended     sync.WaitGroup
 }
 
-// Listener returns a listener of HTTP that answers 503 with Retry-After, and closes,
-// where a connection would not leave the reserve of its class free, or while shut
+// Listener returns a listener that says answer, which is [Refusal] where HTTP is spoken, and
+// closes, where a connection would not leave the reserve of its class free, or while shut
 // reports true; shut may be nil. An error of the system ends Accept, as without it.
 // Close waits for the refused.
-func (d *Descriptors) Listener(l net.Listener, class Class, shut func() bool) net.Listener {
-	return &listener{Listener: l, class: class, d: d, shut: shut, answering: map[net.Conn]struct{}{}}
+func (d *Descriptors) Listener(l net.Listener, class Class, answer string, shut func() bool) net.Listener {
+	return &listener{Listener: l, class: class, answer: answer, d: d, shut: shut, answering: map[net.Conn]struct{}{}}
 }
 
 // Accept implements [net.Listener].
@@ -70,7 +72,7 @@ func (l *listener) Accept() (net.Conn, error) {
 // connection, and the answer is lost, so some are given the time to read it.
 func (l *listener) refuse(conn net.Conn) {
 	_ = conn.SetDeadline(time.Now().Add(answerTime))
-	_, _ = io.WriteString(conn, refusal)
+	_, _ = io.WriteString(conn, l.answer)
 	l.mu.Lock()
 	room := !l.closed && len(l.answering) < maxAnswering
 	if room {

@@ -90,7 +90,7 @@ func gate(t *testing.T, d *Descriptors, class Class, shut func() bool) net.Liste
 	if err != nil {
 		t.Fatal(err)
 	}
-	l = d.Listener(l, class, shut)
+	l = d.Listener(l, class, Refusal, shut)
 	t.Cleanup(func() { _ = l.Close() })
 	return l
 }

@@ -20,8 +20,8 @@ import (
 // one is made to, if anything of the body is there. A request without a body goes on as it
 // was.
 func TurnAway(w http.ResponseWriter, r *http.Request) {
-	if r.ContentLength == 0 {
-		return
+	if r.ContentLength == 0 || r.ProtoMajor >= 2 {
+		return // a body of HTTP/2 is given up without its connection
 	}
 	w.Header().Set("Connection", "close")
 	// The server itself would read on for a while behind the answer.

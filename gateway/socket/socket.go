@@ -40,7 +40,16 @@ type Socket struct {
 	// the runtime's own bookkeeping of a write is worth several percent of a fan-out; in
 	// return whoever closes the connection must do it here.
 	fd int
+	// below is the connection below TLS, which has the descriptor then; nil without TLS.
+	below  *Carrier
+	closed bool
+	// patient says that every write is left to who can wait, whatever the peer takes.
+	patient bool
 }
+
+// Patient is a connection that has no descriptor by its nature, such as an answer of HTTP/2. That
+// writing to it may wait says nothing about its peer.
+type Patient interface{ WriteWaits() }
 
 // descriptor is that of a connection, or -1 if it can only be written to by its methods. A
 // listener may have wrapped the connection, with what it is still in reach.
@@ -126,7 +135,7 @@ func (s *Socket) Linger() {
 func (s *Socket) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.fd = -1
+	s.fd, s.closed = -1, true
 	_ = s.conn.Close()
 }
 
@@ -140,39 +149,70 @@ func (s *Socket) finish() {
 	if half, ok := s.conn.(interface{ CloseWrite() error }); ok {
 		_ = half.CloseWrite()
 	}
+	if s.below != nil {
+		s.below.shut() // behind the farewell of TLS
+	}
 	_ = s.conn.SetReadDeadline(time.Now().Add(s.writer.group.opt.Linger))
 }
 
 var errWouldBlock = errors.New("the kernel took no more")
 
-// tryWrite writes what the kernel takes at once. It returns errWouldBlock with
-// the number of bytes taken when that is not everything. Only one goroutine may
-// write to a socket at a time.
-func (s *Socket) tryWrite(p []byte) (int, error) {
+// tryWrite writes what the kernel takes at once. It returns errWouldBlock with the number of
+// bytes that wait for somebody who can wait: the last ones of p, or, with TLS, encrypted ones
+// below it. Only one goroutine may write to a socket at a time.
+func (s *Socket) tryWrite(p []byte) (left int, err error) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.below != nil {
+		return s.seal(p)
+	}
 	if s.fd < 0 {
-		// Without a descriptor (TLS, other systems) every write may wait, so
-		// it is left to the goroutine of the blocked socket, and so is the
-		// error of a closed one.
-		s.mu.Unlock()
-		return 0, errWouldBlock
+		// Without a descriptor (a stream of HTTP/2, other systems) every write may wait,
+		// so it is left to the goroutine of the blocked socket, and so is the error of a
+		// closed one.
+		return len(p), errWouldBlock
 	}
 	n, errno := writeOnce(uintptr(s.fd), p)
-	s.mu.Unlock()
 	switch {
 	case errno == syscall.EAGAIN || errno == syscall.EINTR:
-		return 0, errWouldBlock
+		return len(p), errWouldBlock
 	case errno != 0:
 		return 0, errno
 	case n < len(p):
-		return n, errWouldBlock
+		return len(p) - n, errWouldBlock
 	}
-	return n, nil
+	return 0, nil
 }
 
-// writeSlowly writes all of p or fails after the time that a slow socket has.
+// seal encrypts p and writes what the kernel takes at once. It holds the lock.
+func (s *Socket) seal(p []byte) (left int, err error) {
+	if s.closed {
+		return 0, net.ErrClosed
+	}
+	s.below.expect(len(p))
+	if _, err := s.conn.Write(p); err != nil {
+		return 0, err
+	}
+	if left = s.below.waiting(); left > 0 {
+		return left, errWouldBlock
+	}
+	return 0, nil
+}
+
+// writeSlowly writes all of p, and what waits below TLS, or fails after the time that a slow
+// socket has.
 func (s *Socket) writeSlowly(p []byte) error {
 	_ = s.conn.SetWriteDeadline(time.Now().Add(s.writer.group.opt.SlowAge))
-	_, err := s.conn.Write(p)
-	return err
+	if s.below != nil {
+		s.below.expect(len(p))
+	}
+	if len(p) > 0 {
+		if _, err := s.conn.Write(p); err != nil {
+			return err
+		}
+	}
+	if s.below != nil {
+		return s.below.drain()
+	}
+	return nil
 }

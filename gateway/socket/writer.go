@@ -60,7 +60,13 @@ func (g *Group) NewWriter(loop Loop) *Writer {
 
 // Open makes a socket of a connection, which it takes over.
 func (w *Writer) Open(conn net.Conn, kind *Kind) *Socket {
-	s := &Socket{conn: conn, writer: w, kind: kind, out: w.get(), fd: descriptor(conn)}
+	s := &Socket{conn: conn, writer: w, kind: kind, out: w.get(), fd: -1, below: carrierOf(conn)}
+	if s.below != nil {
+		s.below.take()
+	} else {
+		s.fd = descriptor(conn)
+		_, s.patient = conn.(Patient)
+	}
 	s.Alive()
 	s.out.mu.Lock()
 	s.out.sock, s.out.kind = s, kind
@@ -112,11 +118,11 @@ func (w *Writer) Flush(o *Outbox) {
 			return
 		}
 		p := w.gathered()
-		n, err := o.sock.tryWrite(p)
+		left, err := o.sock.tryWrite(p)
 		w.frames += uint64(len(w.batch))
 		w.writes++
 		clear(w.batch)
-		if err != nil && !w.failed(o, p[n:], err, through) || through {
+		if err != nil && !w.failed(o, p, left, err, through) || through {
 			return
 		}
 	}
@@ -168,9 +174,9 @@ func (w *Writer) begin(o *Outbox) (next step, through bool) {
 	return nothing, false
 }
 
-// failed is called after a write that left the rest, and reports whether there is more to do
-// for the outbox.
-func (w *Writer) failed(o *Outbox, rest []byte, err error, through bool) bool {
+// failed is called after a write of p that left some bytes, and reports whether there is more to
+// do for the outbox.
+func (w *Writer) failed(o *Outbox, p []byte, left int, err error, through bool) bool {
 	o.mu.Lock()
 	if o.flags&retired != 0 {
 		// The connection has left during the write. If that found nothing to
@@ -188,11 +194,17 @@ func (w *Writer) failed(o *Outbox, rest []byte, err error, through bool) bool {
 		o.sock.Abort()
 		return false
 	}
-	o.block(len(rest), w.group.opt.Now().UnixNano())
+	o.block(left, w.group.opt.Now().UnixNano())
 	o.mu.Unlock()
-	w.total.blocks.Add(1)
+	var rest []byte
+	if o.sock.below == nil {
+		rest = append(rest, p[len(p)-left:]...)
+	}
+	if !o.sock.patient {
+		w.total.blocks.Add(1)
+	}
 	w.group.blocked.Add(1)
-	go w.unblock(o, append([]byte(nil), rest...))
+	go w.unblock(o, rest, left)
 	return false
 }
 
@@ -216,8 +228,9 @@ func (w *Writer) gathered() []byte {
 
 // unblock writes for one slow socket until its outbox is empty, and then gives
 // the socket back to the loop. Only slow sockets pay for a goroutine. Its end
-// is guaranteed by the deadline of each write.
-func (w *Writer) unblock(o *Outbox, rest []byte) {
+// is guaranteed by the deadline of each write. rest is what waits first, unless it waits below
+// TLS; left is its size.
+func (w *Writer) unblock(o *Outbox, rest []byte, left int) {
 	defer w.group.blocked.Done()
 	// Once the flags are given up, the outbox may be used by another
 	// connection; its socket must not be read from there any more.
@@ -226,7 +239,7 @@ func (w *Writer) unblock(o *Outbox, rest []byte) {
 	for {
 		err := sock.writeSlowly(rest)
 		o.mu.Lock()
-		o.hold(-len(rest))
+		o.hold(-left)
 		if err != nil {
 			w.lost(o, sock, err)
 			return
@@ -235,9 +248,8 @@ func (w *Writer) unblock(o *Outbox, rest []byte) {
 			w.unblocked(o, sock)
 			return
 		}
-		var total int
-		batch, total = o.take(batch[:0], gatherBytes)
-		o.hold(total)
+		batch, left = o.take(batch[:0], gatherBytes)
+		o.hold(left)
 		o.mu.Unlock()
 		rest = rest[:0]
 		for _, f := range batch {

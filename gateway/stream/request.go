@@ -93,14 +93,17 @@ func Read(r *http.Request, a *app.App, limits Limits) (q pusher.EventsQuery, no 
 	return q, nil
 }
 
-// Head is the head of an answer that is a stream, with what was decided about origins, and the
-// first line of the stream. It ends with the connection.
-func Head(decided http.Header) []byte {
+// opening is the first line of a stream.
+var opening = []byte("retry: 2000\n:\n\n")
+
+// head is the head of an answer of HTTP/1.1 that is a stream, with what was decided about origins.
+// It ends with the connection.
+func head(decided http.Header) []byte {
 	b := []byte("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\nX-Accel-Buffering: no\r\nConnection: close\r\n")
 	for _, name := range [...]string{"Access-Control-Allow-Origin", "Vary"} {
 		if v := decided.Get(name); v != "" {
 			b = append(append(append(append(b, name...), ": "...), v...), "\r\n"...)
 		}
 	}
-	return append(b, "\r\nretry: 2000\n:\n\n"...)
+	return append(b, "\r\n"...)
 }

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/sluicehq/sluice/configs"
+	"github.com/sluicehq/sluice/gateway"
+	"github.com/sluicehq/sluice/gateway/certs"
+)
+
+// secure gives a node its certificates, if the configuration has any.
+func secure(opt *gateway.Options, c *configs.Config) error {
+	if !c.TLS.Enabled() {
+		return nil
+	}
+	if c.TLS.HTTPPort >= 0 {
+		opt.PlainListen = net.JoinHostPort(strings.Trim(c.Host, "[]"), strconv.Itoa(c.TLS.HTTPPort))
+	}
+	if c.TLS.CertFile != "" {
+		p, err := certs.NewPair(certs.PairOptions{
+			CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile, MinVersion: c.TLS.MinVersion, Logger: opt.Logger,
+		})
+		if err != nil {
+			return err
+		}
+		opt.TLS = hangup{p}
+		return nil
+	}
+	a := c.TLS.ACME
+	issued, err := certs.NewACME(certs.ACMEOptions{
+		Domains: a.Domains, Email: a.Email, Directory: a.Directory, StorageDir: a.StorageDir, CAFile: a.CAFile,
+		HTTPPort: max(c.TLS.HTTPPort, 0), MinVersion: c.TLS.MinVersion, Logger: opt.Logger,
+	})
+	if err != nil {
+		return err
+	}
+	opt.TLS = issued
+	return nil
+}
+
+// hangup is a pair of files that is read at each SIGHUP as well.
+type hangup struct{ *certs.Pair }
+
+// Run implements gateway.Certificates.
+func (h hangup) Run(ctx context.Context, at net.Addr) {
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, syscall.SIGHUP)
+	defer signal.Stop(asked)
+	var running sync.WaitGroup
+	defer running.Wait()
+	running.Go(func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-asked:
+				h.Reload()
+			}
+		}
+	})
+	h.Pair.Run(ctx, at)
+}
+
+// scheme is how the server of a configuration is asked.
+func scheme(c *configs.Config) string {
+	if c.TLS.Enabled() {
+		return "https://"
+	}
+	return "http://"
+}
+
+// warnOpen says that anybody on the way can read along, where that is likely.
+func warnOpen(c *configs.Config, log *slog.Logger) {
+	if c.Open() {
+		log.Warn("connections are not encrypted, and strangers may reach this server: set tls.cert_file and tls.key_file or tls.acme.domains, or name the proxy that does TLS in trusted_proxies", "host", c.Host)
+	}
+}
+
+// ownTLS is how a command trusts the server of its own configuration, which it asks by the address
+// of this machine: it must present the certificate in the file. nil leaves it to the system.
+func ownTLS(c *configs.Config) *tls.Config {
+	switch {
+	case len(c.TLS.ACME.Domains) > 0:
+		return &tls.Config{MinVersion: tls.VersionTLS12, ServerName: c.TLS.ACME.Domains[0]}
+	case c.TLS.CertFile == "":
+		return nil
+	}
+	text, err := os.ReadFile(c.TLS.CertFile)
+	if err != nil {
+		return nil // the handshake tells
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(text)
+	out := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
+	if leaf, err := firstCertificate(text); err == nil {
+		out.ServerName = nameOn(leaf)
+	}
+	return out
+}
+
+// trusting is how a command trusts a server whose certificate was issued by those in a file.
+func trusting(file string) (*tls.Config, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("--ca-file: %w", err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("--ca-file: %s holds no certificate", file)
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}, nil
+}
+
+// firstCertificate is the one that the others have issued.
+func firstCertificate(text []byte) (*x509.Certificate, error) {
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type == "CERTIFICATE" {
+			return x509.ParseCertificate(block.Bytes)
+		}
+	}
+	return nil, errors.New("no certificate")
+}
+
+// nameOn is a name that a certificate is for, empty if it has none.
+func nameOn(c *x509.Certificate) string {
+	switch {
+	case len(c.DNSNames) > 0:
+		return strings.Replace(c.DNSNames[0], "*", "any", 1)
+	case len(c.IPAddresses) > 0:
+		return c.IPAddresses[0].String()
+	}
+	return ""
+}

@@ -1,0 +1,159 @@
+package certs
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sluicehq/sluice/gateway/watch"
+)
+
+// PairOptions configure a [Pair].
+type PairOptions struct {
+	// CertFile is a PEM file with the certificate and those that it was issued by, KeyFile one
+	// with its key. Both are required.
+	CertFile, KeyFile string
+	// MinVersion is the least version of TLS, such as [tls.VersionTLS12].
+	MinVersion uint16
+	// Every is how often to look whether the files have changed, default a second.
+	Every  time.Duration
+	Logger *slog.Logger
+	Now    func() time.Time
+}
+
+// Pair is a certificate in files.
+type Pair struct {
+	opt     PairOptions
+	current atomic.Pointer[tls.Certificate]
+
+	mu sync.Mutex
+	// problem is why the files were not taken over, empty if they were.
+	problem string
+}
+
+// NewPair reads the files, which must be usable.
+func NewPair(opt PairOptions) (*Pair, error) {
+	if opt.Every == 0 {
+		opt.Every = time.Second
+	}
+	if opt.Now == nil {
+		opt.Now = time.Now
+	}
+	p := &Pair{opt: opt}
+	c, err := p.read()
+	if err != nil {
+		return nil, err
+	}
+	p.current.Store(c)
+	return p, nil
+}
+
+func (p *Pair) read() (*tls.Certificate, error) {
+	c, err := tls.LoadX509KeyPair(p.opt.CertFile, p.opt.KeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("tls.cert_file and tls.key_file: %w", err)
+	}
+	return &c, nil
+}
+
+// Config implements gateway.Certificates.
+func (p *Pair) Config() *tls.Config {
+	return &tls.Config{
+		MinVersion:     p.opt.MinVersion,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return p.current.Load(), nil },
+	}
+}
+
+// Run takes the files over when they change.
+func (p *Pair) Run(ctx context.Context, _ net.Addr) {
+	tick := time.NewTicker(p.opt.Every)
+	defer tick.Stop()
+	var files watch.Files
+	files.Changed(p.opt.Now(), p.opt.CertFile, p.opt.KeyFile)
+	// They may have changed since they were read.
+	p.Reload()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if files.Changed(p.opt.Now(), p.opt.CertFile, p.opt.KeyFile) {
+				p.Reload()
+			}
+		}
+	}
+}
+
+// Reload takes the files over now if they can be used, and leaves everything as it is if not.
+func (p *Pair) Reload() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c, err := p.read()
+	if err != nil {
+		p.problem = fmt.Sprintf("the earlier certificate is still presented, because the files were not taken over: %v", err)
+		p.opt.Logger.Error("the certificate was read again and is not usable; the earlier one is still presented", "error", err)
+		return
+	}
+	p.problem = ""
+	before := p.current.Swap(c)
+	if before.Leaf.Equal(c.Leaf) {
+		return
+	}
+	p.opt.Logger.Info("another certificate is presented from now on", "file", p.opt.CertFile, "names", c.Leaf.DNSNames, "ends", c.Leaf.NotAfter)
+}
+
+// Problems implements gateway.Certificates.
+func (p *Pair) Problems() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []string
+	if p.problem != "" {
+		out = append(out, p.problem)
+	}
+	leaf := p.current.Load().Leaf
+	if problem := ending(leaf.NotBefore, leaf.NotAfter, p.opt.Now()); problem != "" {
+		out = append(out, "the certificate in tls.cert_file "+problem)
+	}
+	return out
+}
+
+// Missing implements gateway.Certificates.
+func (p *Pair) Missing() string { return "" }
+
+// Expires implements gateway.Certificates.
+func (p *Pair) Expires() float64 { return float64(p.current.Load().Leaf.NotAfter.Unix()) }
+
+// Challenge implements gateway.Certificates.
+func (p *Pair) Challenge(next http.Handler) http.Handler { return next }
+
+// soon is how long before the end of a certificate it should have been renewed.
+const soon = 7 * 24 * time.Hour
+
+// ending says what is wrong with the time of a certificate, empty if nothing is.
+func ending(from, until, now time.Time) string {
+	switch {
+	case now.Before(from):
+		return fmt.Sprintf("is not valid before %s", from.UTC().Format(time.RFC3339))
+	case !now.Before(until):
+		return fmt.Sprintf("has ended at %s", until.UTC().Format(time.RFC3339))
+	case until.Sub(now) < min(soon, until.Sub(from)/5):
+		return fmt.Sprintf("ends at %s and was not renewed", until.UTC().Format(time.RFC3339))
+	}
+	return ""
+}
+
+// CheckPair says why two files cannot be used.
+func CheckPair(certFile, keyFile string) error {
+	if certFile == "" || keyFile == "" {
+		return errors.New("tls.cert_file and tls.key_file must be given together")
+	}
+	_, err := tls.LoadX509KeyPair(certFile, keyFile)
+	return err
+}

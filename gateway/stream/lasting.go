@@ -1,0 +1,196 @@
+package stream
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/sluicehq/sluice/gateway/socket"
+)
+
+// Lasts tells whether a request will be answered for as long as its reader stays, as one of HTTP/2
+// is: a stream there has no connection that could be taken from the server.
+func Lasts(r *http.Request) bool {
+	_, ok := Path(r)
+	return ok && r.ProtoMajor >= 2
+}
+
+// Take takes over what a stream is sent on: the connection of a request of HTTP/1.1, or the answer
+// to one of HTTP/2. begin is what is to be sent first. stay returns when the answer may end; the
+// handler calls it last. The connection must be closed.
+func Take(w http.ResponseWriter, r *http.Request, sendBuffer int) (conn net.Conn, begin []byte, stay func(), err error) {
+	if r.ProtoMajor < 2 {
+		conn, _, err = socket.TakeOver(w, sendBuffer)
+		return conn, append(head(w.Header()), opening...), func() {}, err
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Accel-Buffering", "no")
+	l := &lasting{
+		w: w, control: http.NewResponseController(w), gone: r.Context(),
+		ended: make(chan struct{}), aborted: make(chan struct{}),
+	}
+	if at, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
+		l.local = at
+	}
+	// The times of the server are for answers that end.
+	_ = l.control.SetWriteDeadline(time.Time{})
+	_ = l.control.SetReadDeadline(time.Time{})
+	w.WriteHeader(http.StatusOK)
+	return l, opening, l.stay, l.control.Flush()
+}
+
+// lasting is an answer of HTTP/2 as a connection to which is only written. Deadlines for reading
+// end it, since nobody sends anything.
+type lasting struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+	local   net.Addr
+	// gone is done when the client has left.
+	gone context.Context
+
+	// writing is held by a write, and by the handler when it returns: the answer is not to be
+	// touched any more then.
+	writing sync.Mutex
+
+	mu       sync.Mutex
+	over     bool // the handler has returned
+	busy     bool // a write is under way
+	deadline time.Time
+	abort    *time.Timer
+
+	end     sync.Once
+	ended   chan struct{}
+	stop    sync.Once
+	aborted chan struct{}
+}
+
+var (
+	_ net.Conn       = (*lasting)(nil)
+	_ socket.Patient = (*lasting)(nil)
+)
+
+// WriteWaits implements [socket.Patient].
+func (l *lasting) WriteWaits() {}
+
+// stay waits for the end.
+func (l *lasting) stay() {
+	<-l.ended
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.over = true
+	if l.abort != nil {
+		l.abort.Stop()
+	}
+}
+
+// Write implements [net.Conn].
+func (l *lasting) Write(p []byte) (int, error) {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	l.mu.Lock()
+	select {
+	case <-l.ended:
+		l.mu.Unlock()
+		return 0, net.ErrClosed
+	default:
+	}
+	l.busy = true
+	l.limit(l.deadline)
+	l.mu.Unlock()
+	n, err := l.w.Write(p)
+	if err == nil {
+		err = l.control.Flush()
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.busy = false
+	late := !l.deadline.IsZero() && !time.Now().Before(l.deadline)
+	if err == nil {
+		// One that passes ends the answer, also while nothing is written.
+		l.limit(time.Time{})
+	} else if late {
+		err = os.ErrDeadlineExceeded
+	}
+	return n, err
+}
+
+// limit tells the server until when a write may last. It holds the lock.
+func (l *lasting) limit(t time.Time) {
+	if !l.over {
+		_ = l.control.SetWriteDeadline(t)
+	}
+}
+
+// Read implements [net.Conn]: it waits for the end.
+func (l *lasting) Read([]byte) (int, error) {
+	select {
+	case <-l.gone.Done():
+		return 0, io.EOF
+	case <-l.ended:
+		return 0, io.EOF
+	case <-l.aborted:
+		return 0, os.ErrDeadlineExceeded
+	}
+}
+
+// CloseWrite ends the answer.
+func (l *lasting) CloseWrite() error {
+	l.end.Do(func() { close(l.ended) })
+	return nil
+}
+
+// Close implements [net.Conn]. A write that is under way fails.
+func (l *lasting) Close() error {
+	l.mu.Lock()
+	if l.busy {
+		l.limit(time.Unix(1, 0))
+	}
+	l.mu.Unlock()
+	return l.CloseWrite()
+}
+
+// SetWriteDeadline implements [net.Conn].
+func (l *lasting) SetWriteDeadline(t time.Time) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.deadline = t
+	if l.busy {
+		l.limit(t)
+	}
+	return nil
+}
+
+// SetReadDeadline implements [net.Conn].
+func (l *lasting) SetReadDeadline(t time.Time) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.abort != nil {
+		l.abort.Stop()
+		l.abort = nil
+	}
+	if t.IsZero() || l.over {
+		return nil
+	}
+	l.abort = time.AfterFunc(time.Until(t), func() { l.stop.Do(func() { close(l.aborted) }) })
+	return nil
+}
+
+// SetDeadline implements [net.Conn].
+func (l *lasting) SetDeadline(t time.Time) error {
+	_ = l.SetReadDeadline(t)
+	return l.SetWriteDeadline(t)
+}
+
+// LocalAddr implements [net.Conn].
+func (l *lasting) LocalAddr() net.Addr { return l.local }
+
+// RemoteAddr implements [net.Conn]. Whoever asks has the address of the request.
+func (l *lasting) RemoteAddr() net.Addr { return nil }
