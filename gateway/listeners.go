@@ -66,7 +66,7 @@ func (n *Node) servers(main *http.Server) ([]*http.Server, []net.Listener) {
 	}
 	beside(n.metrics, n.metricsHandler)
 	beside(n.operator, n.operatorsHandler)
-	if n.operator != nil && n.consoleSecured() {
+	if n.operator != nil && n.ConsoleSecured() {
 		n.speakTLS(servers[len(servers)-1])
 		listeners[len(listeners)-1] = n.secured(listeners[len(listeners)-1])
 	}

@@ -71,18 +71,15 @@ func (n *Node) secured(l net.Listener) net.Listener {
 	return &secureListener{Listener: l, config: n.tls}
 }
 
-// consoleSecured tells whether the listener of the console speaks TLS: where its token would cross
-// a network.
-func (n *Node) consoleSecured() bool {
+// ConsoleSecured tells whether the listener of the console, which must be there, speaks TLS: where
+// its token would cross a network.
+func (n *Node) ConsoleSecured() bool {
 	at, _ := n.operator.Addr().(*net.TCPAddr)
 	return n.opt.TLS != nil && !(at != nil && at.IP.IsLoopback())
 }
 
-// openTLS prepares the listener for TLS, and counts handshakes.
+// openTLS prepares the listener for TLS, and counts handshakes. Without TLS there are none.
 func (n *Node) openTLS(port string) {
-	if n.opt.TLS == nil {
-		return
-	}
 	at := prometheus.Labels{"port": port}
 	done := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: n.opt.MetricsPrefix + "tls_handshakes_total", Help: "TLS handshakes that came through, by version and whether an earlier session was resumed.", ConstLabels: at,
@@ -94,7 +91,15 @@ func (n *Node) openTLS(port string) {
 	}
 	n.opt.Registry.MustRegister(done, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: n.opt.MetricsPrefix + "tls_certificate_expires_seconds", Help: "When the certificate that ends first ends, as a Unix time; 0 if there is none.", ConstLabels: at,
-	}, n.opt.TLS.Expires))
+	}, func() float64 {
+		if n.opt.TLS == nil {
+			return 0
+		}
+		return n.opt.TLS.Expires()
+	}))
+	if n.opt.TLS == nil {
+		return
+	}
 	n.tls = n.opt.TLS.Config()
 	n.tls.NextProtos = append([]string{"h2", "http/1.1"}, n.tls.NextProtos...)
 	// What one write hands over is one record, whatever its size: frames are there as a whole.

@@ -57,7 +57,10 @@ func listingOf(b *backend) func(context.Context) ([]console.Stream, string) {
 // consoleURL is where people find the console.
 func consoleURL(c *configs.Config, node *gateway.Node) string {
 	if at := node.ConsoleAddr(); at != "" {
+		if node.ConsoleSecured() {
+			return "https://" + at + "/"
+		}
 		return "http://" + at + "/"
 	}
-	return "http://" + node.Addr() + c.PathPrefix + "/console/"
+	return scheme(c) + node.Addr() + c.PathPrefix + "/console/"
 }
