@@ -54,7 +54,7 @@ var keys = withFiles([]key{
 	{name: "tls.http_port", kind: integer, def: int64(-1), min: -1, max: 65535, text: "Port for plain HTTP beside it, usually 80: browsers are sent to `https://`, and challenges of an authority (http-01) are answered. 0 takes any free one, -1 is none."},
 	{name: "tls.acme.domains", kind: texts, def: []string{}, text: "Names to have certificates issued and renewed for, by ACME; to name one is to agree to the terms of the authority. It must reach `port` as 443 (tls-alpn-01), or `tls.http_port` as 80 (http-01). Not with `tls.cert_file`."},
 	{name: "tls.acme.email", kind: text, def: "", text: "Address that the authority writes to when something is wrong."},
-	{name: "tls.acme.directory_url", kind: text, def: "https://acme-v02.api.letsencrypt.org/directory", text: "Directory of the authority."},
+	{name: "tls.acme.directory_url", kind: text, def: "", text: "Directory of the authority, `https://`. Default that of Let's Encrypt."},
 	{name: "tls.acme.storage_dir", kind: text, def: "", text: "Directory of the account, certificates and keys; it must outlive the process, and gateways may share it. Default `acme` in the data directory of the user."},
 	{name: "tls.acme.ca_file", kind: text, def: "", text: "PEM file with the certificates to trust when talking to an authority of your own."},
 

@@ -25,7 +25,7 @@ type ACMEOptions struct {
 	Domains []string
 	// Email is where the authority writes to, empty for nowhere.
 	Email string
-	// Directory is the address of the authority's directory.
+	// Directory is the address of the authority's directory, empty for that of Let's Encrypt.
 	Directory string
 	// StorageDir keeps the account, the certificates and their keys. Required. Gateways may
 	// share it.
