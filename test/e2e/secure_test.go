@@ -184,7 +184,10 @@ func TestRun01CertificatesAreExchangedWhilePublishing(t *testing.T) {
 		switch i {
 		case 0: // half a pair for a while, which is said
 			write(t, s.key, key[:100])
-			eventually(t, "the bad pair is named", func() bool { _, text := s.ask("/ready"); return strings.Contains(text, "the earlier certificate is still presented") })
+			eventually(t, "the bad pair is named", func() bool {
+				_, text := s.ask("/ready")
+				return strings.Contains(text, "the earlier certificate is still presented")
+			})
 			if status, _ := s.ask("/ready"); status != http.StatusOK {
 				t.Errorf("a bad pair makes it unready: %d", status)
 			}
