@@ -35,6 +35,7 @@ type appLog struct {
 	known       witness
 	tip         tip
 	least       atomic.Pointer[least]
+	leader      leadership
 	// open is set once the stream is there and has an epoch.
 	open atomic.Bool
 	// wake asks for the channels that are followed to be compared with the log.

@@ -3,6 +3,7 @@ package streams
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -140,7 +141,7 @@ func (s span) after(ctx context.Context, pos broker.Position, limit int) (*broke
 		}
 	}
 	if !proven {
-		return nil, broker.ErrPositionExpired
+		return nil, s.unless(broker.ErrPositionExpired)
 	}
 	if len(got) > 0 && got[0].offset == pos.Offset {
 		got = got[1:]
@@ -151,22 +152,26 @@ func (s span) after(ctx context.Context, pos broker.Position, limit int) (*broke
 	return &broker.Page{More: more, Publications: s.publications(got, epoch)}, nil
 }
 
+// unless is an error that says that something is not there, unless the leader may only not have
+// it yet.
+func (s span) unless(err error) error {
+	if s.app.copies.Load() > 1 && !s.app.leader.settled(time.Now()) {
+		return errStale
+	}
+	return err
+}
+
 // neverEvicted proves continuity from a position at which the channel has no
 // message: the stream reaches back to it, nobody removed what follows it, and the channel
 // never was at its limit.
 func (s span) neverEvicted(ctx context.Context, offset uint64) (bool, error) {
-	// The messages are counted before the limits are read: a limit that is lowered in
-	// between is seen.
-	_, count, err := s.probe(ctx, 1)
-	if err != nil {
-		return false, err
-	}
-	info, err := s.log.streamInfo(ctx, s.app)
+	// The leader counts them: a replica that is behind may not have seen the limit reached.
+	info, count, err := s.count(ctx)
 	if err != nil {
 		return false, err
 	}
 	if offset > info.State.LastSeq {
-		return false, broker.ErrPositionUnknown
+		return false, s.unless(broker.ErrPositionUnknown)
 	}
 	limit, err := s.log.leastKept(ctx, s.app, info)
 	if err != nil {

@@ -59,9 +59,9 @@ func state(t *testing.T, s *server.Server) string {
 
 // whole is what docs/operations.md grants to gateways, by direction.
 var whole = map[bool][]string{
-	true: {"ch.>", "gw.>", "work.>", "$KV.>", "$JS.ACK.WORK.>", "$JS.API.INFO", "$JS.API.DIRECT.GET.>", "$JS.API.STREAM.INFO.*", "$JS.API.STREAM.NAMES",
+	true: {"ch.>", "ep.>", "gw.>", "work.>", "$KV.>", "$JS.ACK.WORK.>", "$JS.API.INFO", "$JS.API.DIRECT.GET.>", "$JS.API.STREAM.INFO.*", "$JS.API.STREAM.NAMES",
 		"$JS.API.STREAM.CREATE.*", "$JS.API.STREAM.UPDATE.*", "$JS.API.STREAM.MSG.GET.*", "$JS.API.STREAM.PURGE.*", "$JS.API.CONSUMER.*.WORK", "$JS.API.CONSUMER.*.WORK.>", "$JS.API.CONSUMER.MSG.NEXT.WORK.*"},
-	false: {"rt.>", "rtgw.>", "rtctr.>", "rtkv.>", "_INBOX.>", "$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.>", "$JS.EVENT.ADVISORY.STREAM.UPDATED.>"},
+	false: {"rt.>", "ep.>", "rtgw.>", "rtctr.>", "rtkv.>", "_INBOX.>", "$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.>", "$JS.EVENT.ADVISORY.STREAM.UPDATED.>"},
 }
 
 func grants(publish, subscribe []string) string {

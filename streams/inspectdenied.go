@@ -55,6 +55,8 @@ func probes(l *Log, use Use) (all []probe) {
 		}
 		store(prefix+"ch.>", a.root+notThere, "publishing to the app "+id)
 		hear(prefix+"rt.>", a.live+notThere, "live events of the app "+id)
+		all = append(all, probe{publish: true, grant: prefix + castRoot + ">", try: castApp(prefix, id) + "0." + notThere, needs: "ephemeral events of the app " + id})
+		hear(prefix+castRoot+">", castApp(prefix, id)+"0."+notThere, "ephemeral events of the app "+id)
 	}
 	kvRoot := "$KV."
 	if l.opt.Domain != "" {

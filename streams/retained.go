@@ -21,7 +21,7 @@ func (l *Log) Retained(ctx context.Context, app, channel string) (broker.Retaine
 	if err != nil {
 		return broker.Retained{}, err
 	}
-	page, err := s.settled(ctx, func() (*broker.Page, error) { return &broker.Page{}, nil },
+	page, err := s.settled(ctx, func() (*broker.Page, error) { return &broker.Page{}, s.unless(nil) },
 		func(*broker.Page, broker.Retained) bool { return false })
 	if err != nil {
 		return broker.Retained{}, err
@@ -81,7 +81,7 @@ func (s span) retained(ctx context.Context) (broker.Retained, error) {
 	found := count > 0
 	if s.app.copies.Load() > 1 {
 		if newest, found, err = s.log.reader.leaderGet(ctx, s.app.stream, getRequest{LastFor: s.subject}); err == nil && found {
-			count, err = s.count(ctx)
+			_, count, err = s.count(ctx)
 		}
 	} else if found {
 		newest, found, err = s.log.reader.newest(ctx, s.app.stream, s.subject)
@@ -94,15 +94,16 @@ func (s span) retained(ctx context.Context) (broker.Retained, error) {
 	return r, nil
 }
 
-// count asks the leader for the number of messages.
-func (s span) count(ctx context.Context) (uint64, error) {
+// count asks the leader for the number of messages, and what else the stream is at that moment.
+func (s span) count(ctx context.Context) (*jetstream.StreamInfo, uint64, error) {
 	stream, err := s.log.admin.Stream(ctx, s.app.stream)
 	if err != nil {
-		return 0, unavailable("asking for the stream", err)
+		return nil, 0, unavailable("asking for the stream", err)
 	}
 	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(s.subject))
 	if err != nil {
-		return 0, unavailable("asking for the stream", fmt.Errorf("messages of %s: %w", s.subject, err))
+		return nil, 0, unavailable("asking for the stream", fmt.Errorf("messages of %s: %w", s.subject, err))
 	}
-	return info.State.Subjects[s.subject], nil
+	s.app.leader.saw(info, time.Now())
+	return info, info.State.Subjects[s.subject], nil
 }

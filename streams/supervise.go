@@ -84,7 +84,8 @@ func (l *Log) supervise() {
 		select {
 		case <-l.ctx.Done():
 			return
-		case <-advisories:
+		case m := <-advisories:
+			l.elected(strings.TrimPrefix(m.Subject, leaderElected))
 			l.trigger()
 		case <-shared:
 			l.checkBuckets()
