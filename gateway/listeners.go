@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"fmt"
@@ -16,7 +17,8 @@ import (
 )
 
 func listen(key, address string) (net.Listener, error) {
-	l, err := net.Listen("tcp", address)
+	config := listening()
+	l, err := config.Listen(context.Background(), "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on %s (%s): %w", address, key, err)
 	}
@@ -55,9 +57,9 @@ func (n *Node) closeListeners() {
 }
 
 // servers are those of a node, each with what it accepts from; main is the first.
-func (n *Node) servers(main *http.Server) ([]*http.Server, []net.Listener) {
+func (n *Node) servers(main *http.Server, front net.Listener) ([]*http.Server, []net.Listener) {
 	servers := []*http.Server{main}
-	listeners := []net.Listener{n.secured(n.behindProxies(n.public(&lastCalls{Listener: n.listener})))}
+	listeners := []net.Listener{front}
 	beside := func(l net.Listener, h func() http.Handler) {
 		if l != nil {
 			servers = append(servers, n.server(h()))

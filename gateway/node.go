@@ -161,25 +161,16 @@ func (n *Node) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	fresh := &newcomers{open: map[net.Conn]struct{}{}}
+	front := n.front(n.secured(n.behindProxies(n.public(&lastCalls{Listener: n.listener}))), fresh)
 	main := n.server(n)
 	n.speakTLS(main)
-	main.ConnState = func(c net.Conn, s http.ConnState) {
-		fresh.state(c, s)
-		if n.shakes != nil {
-			n.shakes.state(c, s)
-		}
-	}
-	servers, listeners := n.servers(main)
+	main.ConnState = front.State
+	servers, listeners := n.servers(main, front)
 	failed := make(chan error, len(servers))
 	var serving sync.WaitGroup
-	// accepted is closed when nobody comes any more.
-	accepted := make(chan struct{})
 	for i, s := range servers {
 		serving.Go(func() {
 			err := s.Serve(listeners[i])
-			if i == 0 {
-				close(accepted)
-			}
 			if !errors.Is(err, http.ErrServerClosed) && !(n.draining.Load() && errors.Is(err, net.ErrClosed)) {
 				failed <- fmt.Errorf("serving %s: %w", listeners[i].Addr(), err)
 				cancel()
@@ -199,10 +190,11 @@ func (n *Node) Run(ctx context.Context) error {
 	n.opt.Logger.Info("stopping: connections are asked to come back elsewhere", "connections", n.hub.Connections(), "time_left", n.opt.Drain)
 	drain, stop := context.WithTimeout(context.Background(), n.opt.Drain)
 	defer stop()
-	_ = listeners[0].Close()
-	<-accepted
+	_ = front.Close()
+	<-front.Accepted()
 	fresh.heard(drain, n.opt.Drain/4)
 	n.closeConsole()
+	serving.Go(func() { front.Shutdown(drain) })
 	shut := n.finishRequests(drain, main)
 	// Half of the time is for asking, the other half for leaving.
 	n.hub.Drain(drain, n.opt.Drain/2)
@@ -218,6 +210,7 @@ func (n *Node) Run(ctx context.Context) error {
 		shutdown(drain, s)
 	}
 	serving.Wait()
+	front.Wait()
 	close(failed)
 	return <-failed
 }

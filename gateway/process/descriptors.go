@@ -21,6 +21,9 @@ type Descriptors struct {
 	// limit replaces the limit of the system in tests.
 	limit func() int
 
+	// known is the limit as it was last asked for; 0 means that it was not.
+	known atomic.Int64
+
 	refused   atomic.Uint64
 	exhausted atomic.Uint64
 	// full is set when somebody was refused, until there is room again.
@@ -92,12 +95,18 @@ func (d *Descriptors) Problem() string {
 // fits tells whether a connection leaves the reserve of its class free. What has no
 // descriptor fits.
 func (d *Descriptors) fits(conn net.Conn, class Class) bool {
-	usable := d.Usable(class)
-	if usable == 0 {
+	number, ok := numberOf(conn)
+	if !ok {
 		return true
 	}
-	number, ok := numberOf(conn)
-	return !ok || number < usable
+	// While a quarter of the descriptors are in use there is no need to ask the system for
+	// each connection whether they have become fewer.
+	if known := d.known.Load(); int64(4*number) < known && 2*d.Reserve < int(known) {
+		return true
+	}
+	usable := d.Usable(class)
+	d.known.Store(int64(d.Limit()))
+	return usable == 0 || number < usable
 }
 
 func numberOf(conn net.Conn) (int, bool) {

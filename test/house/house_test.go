@@ -61,6 +61,7 @@ var rules = []rule{
 	{pkg: "gateway/past", own: []string{"broker", "delta", "gateway/app", "gateway/backlog", "gateway/count", "gateway/fanout", "gateway/pusher", "gateway/sight"}},
 	{pkg: "gateway/stream", own: []string{"gateway/app", "gateway/pusher", "gateway/socket"}},
 	{pkg: "gateway/turns", own: []string{"broker/rank"}, foreign: []string{"golang.org/x/time/rate"}},
+	{pkg: "gateway/post"},
 	{pkg: "gateway/process"},
 	{pkg: "gateway/pusher", own: []string{"gateway/app"}, foreign: []string{gjson}},
 	{pkg: "gateway/hub", own: []string{"broker", "delta", "kv", "gateway/app", "gateway/count", "gateway/fanout", "gateway/filters", "gateway/past", "gateway/pusher", "gateway/presence", "gateway/sight", "gateway/herald", "gateway/lives", "gateway/socket", "gateway/stream", "gateway/turns"}, foreign: []string{gws, prometheus, "golang.org/x/time/rate"}},

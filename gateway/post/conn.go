@@ -1,0 +1,219 @@
+package post
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// room is how much of a connection is read at a time: most requests with their bodies.
+const room = 4 << 10
+
+var buffers = sync.Pool{New: func() any { return new([room]byte) }}
+
+// conn is a connection while its requests are served here. One goroutine uses it, but for busy.
+type conn struct {
+	server *Server
+	tcp    *net.TCPConn
+	remote string
+	// buffer has what was read and not used, from start to end. It belongs to the connection
+	// until it ends or is handed over.
+	buffer     *[room]byte
+	start, end int
+	// reads and writes are the deadlines that are set.
+	reads, writes time.Time
+	// broken says that the body of a request did not come.
+	broken bool
+	// busy is set while a request is served. Whoever shuts down may close what is not.
+	busy atomic.Bool
+}
+
+// serve serves requests until the connection ends or somebody else must go on.
+func (c *conn) serve() {
+	c.buffer = buffers.Get().(*[room]byte)
+	for first := true; ; first = false {
+		h, what := c.next(first)
+		switch {
+		case what == foreign:
+			c.handOver(first)
+			return
+		case what == unfinished, !c.begin():
+			c.quit(first)
+			return
+		}
+		if first {
+			c.server.opt.State(c.tcp, http.StateActive)
+		}
+		if !c.exchange(&h) {
+			c.quit(false)
+			return
+		}
+		c.busy.Store(false)
+	}
+}
+
+// begin tells whether another request may be served.
+func (c *conn) begin() bool {
+	c.busy.Store(true)
+	return !c.server.closing.Load()
+}
+
+// next reads the header of a request. What ends before is unfinished.
+func (c *conn) next(first bool) (head, verdict) {
+	opt := &c.server.opt
+	var by time.Time // for the whole header, once it has begun
+	for begun := first; ; begun = true {
+		if c.end > c.start {
+			h, what := read(c.buffer[c.start:c.end], opt.Takes)
+			if what == unfinished && c.end-c.start == room {
+				what = foreign
+			}
+			if what != unfinished {
+				c.start += h.size
+				return h, what
+			}
+			begun = true
+		}
+		c.end = copy(c.buffer[:], c.buffer[c.start:c.end])
+		c.start = 0
+		switch {
+		case !begun:
+			c.readWithin(opt.IdleTimeout)
+		case by.IsZero():
+			by = time.Now().Add(opt.HeaderTimeout)
+			c.readBy(by)
+		}
+		if c.server.closing.Load() {
+			return head{}, unfinished // the deadline of who shuts down may be overwritten
+		}
+		n, err := c.tcp.Read(c.buffer[c.end:])
+		if c.end += n; err != nil {
+			return head{}, unfinished
+		}
+	}
+}
+
+// readWithin bounds the next read by about a time. The timer is set anew only if less than seven
+// eighths of it are left.
+func (c *conn) readWithin(d time.Duration) {
+	if now := time.Now(); c.reads.Sub(now) < d-d/8 || c.reads.Sub(now) > d {
+		c.readBy(now.Add(d))
+	}
+}
+
+func (c *conn) readBy(t time.Time) {
+	if !t.Equal(c.reads) {
+		c.reads = t
+		_ = c.tcp.SetReadDeadline(t) // a connection that is closed fails when it is read
+	}
+}
+
+// exchange serves one request, and tells whether there may be another.
+func (c *conn) exchange(h *head) (more bool) {
+	opt := &c.server.opt
+	now := time.Now()
+	x := &exchange{conn: c, left: h.length, header: make(http.Header, 4), limit: now.Add(opt.BodyTimeout)}
+	if !h.address(&x.url) {
+		x.WriteHeader(http.StatusBadRequest)
+		h.last = true
+	} else {
+		x.request = http.Request{
+			Method: http.MethodPost, URL: &x.url, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: h.fields, Body: x,
+			ContentLength: h.length, Close: h.last, Host: h.host, RemoteAddr: c.remote, RequestURI: h.target,
+		}
+		if h.length == 0 {
+			x.request.Body = http.NoBody
+		}
+		if !c.handle(x) {
+			return false
+		}
+	}
+	// What was not read of a body is thrown away if it is here already.
+	rest := min(x.left, int64(c.end-c.start))
+	c.start += int(rest)
+	x.left -= rest
+	last := h.last || c.broken || x.left > 0 || c.server.closing.Load() || strings.EqualFold(x.header.Get("Connection"), "close")
+	if x.pushed.IsZero() {
+		x.pushed = now.Add(opt.AnswerTimeout)
+	}
+	c.writeBy(x.pushed, opt.AnswerTimeout)
+	// The answer follows on what is used up of the buffer, if it fits there.
+	text := x.answer(c.buffer[:0:c.start], now, last)
+	if _, err := c.tcp.Write(text); err != nil {
+		return false
+	}
+	if last && (x.left > 0 || c.end > c.start) {
+		c.linger()
+	}
+	return !last
+}
+
+// writeBy bounds the next write. Setting a timer for each would cost more than most writes, so
+// one that is set may stay up to half of the usual time longer.
+func (c *conn) writeBy(t time.Time, usual time.Duration) {
+	if c.writes.Before(t) || c.writes.Sub(t) > usual/2 {
+		c.writes = t.Add(usual / 2)
+		_ = c.tcp.SetWriteDeadline(c.writes)
+	}
+}
+
+// handle calls the handler. It is false if that has panicked, which ends the connection alone.
+func (c *conn) handle(x *exchange) (ok bool) {
+	defer func() {
+		if ok {
+			return
+		}
+		if reason := recover(); reason != http.ErrAbortHandler {
+			c.server.opt.Panicked(reason)
+		}
+	}()
+	c.server.opt.Handler.ServeHTTP(x, &x.request)
+	return true
+}
+
+const (
+	lingerTime  = 500 * time.Millisecond
+	lingerBytes = 256 << 10
+)
+
+// linger gives the client time to read an answer to what it is still sending. Closing at once
+// would reset the connection before that.
+func (c *conn) linger() {
+	_ = c.tcp.CloseWrite()
+	c.readBy(time.Now().Add(lingerTime))
+	_, _ = io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{io.LimitReader(c.tcp, lingerBytes)}, c.buffer[:])
+}
+
+// quit ends the connection.
+func (c *conn) quit(first bool) {
+	c.server.forget(c)
+	_ = c.tcp.Close()
+	if first {
+		c.server.opt.State(c.tcp, http.StateClosed)
+	}
+	buffers.Put(c.buffer)
+	c.buffer = nil
+}
+
+// handOver leaves the connection to the server of the library.
+func (c *conn) handOver(first bool) {
+	h := &handed{TCPConn: c.tcp, counted: first}
+	h.early = append(h.early, c.buffer[c.start:c.end]...)
+	buffers.Put(c.buffer)
+	c.buffer = nil
+	// The deadlines of before are no longer anybody's.
+	_ = c.tcp.SetDeadline(time.Time{})
+	c.server.forget(c)
+	select {
+	case c.server.others <- h:
+	case <-c.server.over:
+		_ = c.tcp.Close()
+		if first {
+			c.server.opt.State(c.tcp, http.StateClosed)
+		}
+	}
+}

@@ -1,0 +1,198 @@
+package post
+
+import (
+	"bytes"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// verdict says what to do with the beginning of a request.
+type verdict int
+
+const (
+	// unfinished: more of it is needed.
+	unfinished verdict = iota
+	// plain: it is served here.
+	plain
+	// foreign: it is for the server of the library.
+	foreign
+)
+
+// head is the header of a plain request.
+type head struct {
+	// size is its length in bytes, with the empty line behind it.
+	size   int
+	target string
+	host   string
+	fields http.Header
+	length int64
+	// last says that the client wants the connection closed behind the answer.
+	last bool
+}
+
+const method = "POST "
+
+// maxFields bounds the fields of a plain header.
+const maxFields = 32
+
+// read looks at what has come of a request. It is strict, and leaves to others whatever is
+// unusual.
+func read(text []byte, takes func(path string) bool) (head, verdict) {
+	if n := min(len(text), len(method)); string(text[:n]) != method[:n] {
+		return head{}, foreign
+	}
+	end := bytes.Index(text, []byte("\r\n\r\n"))
+	if end < 0 {
+		if at := bytes.IndexByte(text, '\n'); at == 0 || at > 0 && text[at-1] != '\r' {
+			return head{}, foreign // lines that end otherwise may have no end that is looked for
+		}
+		return head{}, unfinished
+	}
+	// One text for all that is kept of it.
+	whole := string(text[:end+2])
+	line, rest, _ := strings.Cut(whole[len(method):], "\r\n")
+	target, proto, _ := strings.Cut(line, " ")
+	path, _, _ := strings.Cut(target, "?")
+	if proto != "HTTP/1.1" || !takes(path) || !printable(target) {
+		return head{}, foreign
+	}
+	h := head{size: end + 4, target: target, fields: make(http.Header, 8), length: -1}
+	values := make([]string, 0, 8)
+	for n := 0; rest != ""; n++ {
+		line, rest, _ = strings.Cut(rest, "\r\n")
+		name, value, ok := strings.Cut(line, ":")
+		if !ok || n == maxFields || !token(name) {
+			return head{}, foreign
+		}
+		if value = strings.Trim(value, " \t"); !text7(value) || !h.take(fieldName(name), value, &values) {
+			return head{}, foreign
+		}
+	}
+	return h, pick(h.host != "" && h.length >= 0, plain, foreign)
+}
+
+func pick(yes bool, a, b verdict) verdict {
+	if yes {
+		return a
+	}
+	return b
+}
+
+// take keeps a field. It is false for one that makes a request unusual.
+func (h *head) take(name, value string, values *[]string) bool {
+	switch name {
+	case "Host":
+		if h.host != "" || !hostName(value) {
+			return false
+		}
+		h.host = value
+		return true // the library keeps it apart as well
+	case "Content-Length":
+		if h.length >= 0 || value == "" || len(value) > 9 {
+			return false
+		}
+		h.length = 0
+		for i := range len(value) {
+			if value[i] < '0' || value[i] > '9' {
+				return false
+			}
+			h.length = 10*h.length + int64(value[i]-'0')
+		}
+	case "Connection":
+		switch {
+		case strings.EqualFold(value, "close"):
+			h.last = true
+		case !strings.EqualFold(value, "keep-alive"):
+			return false
+		}
+	case "Transfer-Encoding", "Expect", "Upgrade", "Trailer", "Te":
+		return false
+	}
+	if have := h.fields[name]; have != nil {
+		h.fields[name] = append(have, value)
+		return true
+	}
+	*values = append(*values, value)
+	last := len(*values)
+	h.fields[name] = (*values)[last-1 : last : last]
+	return true
+}
+
+// usual are names of fields as most clients write them, and how they are kept.
+var usual = map[string]string{
+	"host": "Host", "user-agent": "User-Agent", "accept": "Accept", "accept-encoding": "Accept-Encoding", "content-type": "Content-Type",
+	"content-length": "Content-Length", "connection": "Connection", "x-pusher-library": "X-Pusher-Library",
+}
+
+// fieldName is a name in the form in which all are kept.
+func fieldName(name string) string {
+	if kept, ok := usual[name]; ok {
+		return kept
+	}
+	return http.CanonicalHeaderKey(name)
+}
+
+// address reads the target as an URL. It is false if that cannot be done.
+func (h *head) address(into *url.URL) bool {
+	path, query, asks := strings.Cut(h.target, "?")
+	if simple(path) {
+		into.Path, into.RawQuery, into.ForceQuery = path, query, asks && query == ""
+		return true
+	}
+	u, err := url.ParseRequestURI(h.target)
+	if err == nil {
+		*into = *u
+	}
+	return err == nil
+}
+
+// simple tells whether a path stands for itself, as those of apps do.
+func simple(path string) bool {
+	for i := range len(path) {
+		c := path[i]
+		if !(c|0x20 >= 'a' && c|0x20 <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.' || c == '/') {
+			return false
+		}
+	}
+	return !strings.HasPrefix(path, "//")
+}
+
+// printable tells whether a target has nothing but what may stand in one.
+func printable(target string) bool {
+	for i := range len(target) {
+		if target[i] <= ' ' || target[i] >= 0x7f || target[i] == '#' {
+			return false
+		}
+	}
+	return strings.HasPrefix(target, "/")
+}
+
+func text7(value string) bool {
+	for i := range len(value) {
+		if c := value[i]; c < ' ' && c != '\t' || c >= 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+func token(name string) bool {
+	for i := range len(name) {
+		c := name[i]
+		if !(c|0x20 >= 'a' && c|0x20 <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '_') {
+			return false
+		}
+	}
+	return name != ""
+}
+
+func hostName(host string) bool {
+	for i := range len(host) {
+		c := host[i]
+		if !(c|0x20 >= 'a' && c|0x20 <= 'z' || c >= '0' && c <= '9' || strings.IndexByte("-._:[]", c) >= 0) {
+			return false
+		}
+	}
+	return host != ""
+}
