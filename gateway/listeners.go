@@ -56,7 +56,8 @@ func (n *Node) closeListeners() {
 	}
 }
 
-// servers are those of a node, each with what it accepts from; main is the first.
+// servers are those of a node, each with what it accepts from; main is the first, which has the
+// connections that front does not serve itself.
 func (n *Node) servers(main *http.Server, front net.Listener) ([]*http.Server, []net.Listener) {
 	servers := []*http.Server{main}
 	listeners := []net.Listener{front}
