@@ -25,6 +25,8 @@ type reloader struct {
 	*backend
 	apps *app.Registry
 	log  *slog.Logger
+	// busy is told that the configuration is read again, and what it returns when that is done.
+	busy func() (done func())
 	// inForce is the configuration by which the server runs: that of the start, with what
 	// was taken over since.
 	inForce *configs.Config
@@ -66,12 +68,14 @@ func reloading(ctx context.Context, r *reloader, again func() (*configs.Config, 
 				return
 			case <-hangup:
 			}
+			done := r.busy()
 			next, err := again()
 			if err != nil {
 				r.log.Error("the configuration was read again and has errors; nothing was changed", "error", err)
-				continue
+			} else {
+				r.reload(ctx, next)
 			}
-			r.reload(ctx, next)
+			done()
 		}
 	})
 	return func() {

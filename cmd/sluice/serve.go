@@ -102,9 +102,13 @@ func serve(ctx context.Context, c *configs.Config, log *slog.Logger, lines *logQ
 		log.Info("profiles", "url", "http://"+node.PprofAddr()+"/debug/pprof/")
 	}
 	hello(lines, c, node.Addr(), b.natsURL, node.MetricsAddr())
+	super := &supervisor{log: log, stopping: c.ReadyDelay + c.Drain + 10*time.Second, alive: node}
+	r.busy = super.reloading
 	if again != nil {
 		defer reloading(ctx, r, again)()
 	}
+	defer super.ready(node.Addr())()
+	defer context.AfterFunc(ctx, super.leaving)()
 	ctx, unguard := b.guard(ctx)
 	defer unguard()
 	err = node.Run(ctx)

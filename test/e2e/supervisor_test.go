@@ -1,0 +1,106 @@
+package e2e
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// notices are what a server tells the socket of a supervisor.
+type notices struct {
+	t    *testing.T
+	conn *net.UnixConn
+	path string
+}
+
+func listenNotices(t *testing.T) *notices {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "notify")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return &notices{t, conn, path}
+}
+
+// next is the next notice of a kind; others in between are passed over.
+func (n *notices) next(kind string) map[string]string {
+	n.t.Helper()
+	if err := n.conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		n.t.Fatal(err)
+	}
+	text := make([]byte, 4096)
+	for {
+		size, err := n.conn.Read(text)
+		if err != nil {
+			n.t.Fatalf("waiting for %s: %v", kind, err)
+		}
+		told := map[string]string{}
+		for line := range strings.Lines(string(text[:size])) {
+			name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+			told[name] = value
+		}
+		if told[kind] != "" {
+			return told
+		}
+	}
+}
+
+// TestRun06TheSupervisorIsTold: what systemd is told by the real program with Type=notify
+// and a watchdog.
+func TestRun06TheSupervisorIsTold(t *testing.T) {
+	n := listenNotices(t)
+	t.Setenv("NOTIFY_SOCKET", n.path)
+	t.Setenv("WATCHDOG_USEC", strconv.Itoa(int((100 * time.Millisecond).Microseconds())))
+	dir := t.TempDir()
+	s := serve(t, dir, config(dir, "shutdown: {ready_delay_seconds: 1, drain_seconds: 2}"))
+	if told := n.next("READY"); told["READY"] != "1" || !strings.Contains(told["STATUS"], s.HTTP) {
+		t.Errorf("it is ready: %v", told)
+	}
+	for range 3 {
+		n.next("WATCHDOG")
+	}
+	if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	told := n.next("RELOADING")
+	if at, err := strconv.ParseInt(told["MONOTONIC_USEC"], 10, 64); err != nil || at <= 0 || told["RELOADING"] != "1" {
+		t.Errorf("it reloads: %v", told)
+	}
+	n.next("READY")
+	// A file with errors changes nothing, and the server is ready again all the same.
+	if err := os.WriteFile(filepath.Join(dir, "sluice.yaml"), []byte("no: such key"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	n.next("RELOADING")
+	n.next("READY")
+	n.next("WATCHDOG")
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	told = n.next("STOPPING")
+	if told["EXTEND_TIMEOUT_USEC"] != "13000000" {
+		t.Errorf("it stops: %v", told)
+	}
+	s.stop()
+}
+
+// TestRun06WithoutASupervisorNobodyIsTold: a variable that names nothing does no harm.
+func TestRun06WithoutASupervisorNobodyIsTold(t *testing.T) {
+	t.Setenv("NOTIFY_SOCKET", filepath.Join(t.TempDir(), "nobody"))
+	dir := t.TempDir()
+	s := serve(t, dir, config(dir))
+	if !strings.Contains(s.logs.String(), "the supervisor cannot be told") {
+		t.Errorf("nothing is said of it:\n%s", s.logs)
+	}
+	s.stop()
+}
