@@ -49,7 +49,7 @@ apps: [{id: a, key: k, secret: s, webhooks: [{url: "http://127.0.0.1:1"}]}]
 		t.Fatal(err)
 	}
 	// Some are made from what there is, and have no description.
-	served := map[string]bool{}
+	served, labels := map[string]bool{}, map[string]map[string]bool{}
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)
@@ -57,6 +57,7 @@ apps: [{id: a, key: k, secret: s, webhooks: [{url: "http://127.0.0.1:1"}]}]
 	for _, f := range families {
 		if name, ours := strings.CutPrefix(f.GetName(), c.Metrics.Prefix); ours {
 			served[name] = true
+			labels[name] = labelsOf(f)
 		}
 	}
 	ended, stop := context.WithCancel(t.Context())
@@ -67,12 +68,14 @@ apps: [{id: a, key: k, secret: s, webhooks: [{url: "http://127.0.0.1:1"}]}]
 
 	descriptions := make(chan *prometheus.Desc)
 	go func() { registry.Describe(descriptions); close(descriptions) }()
-	name := regexp.MustCompile(`fqName: "` + c.Metrics.Prefix + `([a-z_]+)"`)
+	name := regexp.MustCompile(`fqName: "` + c.Metrics.Prefix + `([a-z_]+)".*constLabels: \{(.*)\}, variableLabels: \{(.*)\}\}$`)
 	for d := range descriptions {
 		if m := name.FindStringSubmatch(d.String()); m != nil {
 			served[m[1]] = true
+			labels[m[1]] = describedLabels(m[2] + "," + m[3])
 		}
 	}
+	checkQueriedLabels(t, labels)
 	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "operations.md"))
 	if err != nil {
 		t.Fatal(err)
