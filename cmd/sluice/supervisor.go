@@ -2,12 +2,16 @@ package main
 
 import (
 	"log/slog"
+	"net"
 	"net/http"
+	"os"
 	"strconv"
 	"sync"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
+
+	"github.com/sluicehq/sluice/broker/seldom"
 )
 
 // supervisor tells systemd, or whoever else gave the process a socket for it
@@ -18,6 +22,8 @@ type supervisor struct {
 	stopping time.Duration
 	// alive answers when the server does, however it is.
 	alive http.Handler
+	// said tells of a supervisor that does not listen.
+	said seldom.Lines
 }
 
 // ready says that the server serves, and lets the watchdog know of it until the function
@@ -72,9 +78,23 @@ func (s *supervisor) leaving() {
 		strconv.FormatInt(s.stopping.Microseconds(), 10))
 }
 
+// unread is how long a supervisor may leave unread what it is told. The library has no such
+// bound, and the server must not stand still because its supervisor does.
+const unread = time.Second
+
 func (s *supervisor) tell(state string) {
-	if _, err := daemon.SdNotify(false, state); err != nil {
-		s.log.Warn("the supervisor cannot be told how the server is", "error", err)
+	name := os.Getenv("NOTIFY_SOCKET")
+	if name == "" {
+		return
+	}
+	to, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: name, Net: "unixgram"})
+	if err == nil {
+		_ = to.SetWriteDeadline(time.Now().Add(unread))
+		_, err = to.Write([]byte(state))
+		_ = to.Close()
+	}
+	if err != nil {
+		s.said.Warn(s.log, "notify", "the supervisor cannot be told how the server is", "error", err)
 	}
 }
 

@@ -23,6 +23,7 @@ import (
 
 	"github.com/getkin/kin-openapi/openapi3"
 
+	"github.com/sluicehq/sluice/gateway/console"
 	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/gateway/rest"
 )
@@ -129,7 +130,7 @@ func (b *apiBook) try(c attempt) []byte {
 		text, _ := io.ReadAll(io.LimitReader(answer.Body, 1000))
 		b.t.Fatalf("%s %s: %d, want %d: %s", method, path, answer.StatusCode, c.want, text)
 	}
-	if c.want < 300 && c.body != "" {
+	if c.want < 300 && c.body != "" && op.RequestBody != nil {
 		b.conforms(c.op+" request", op.RequestBody.Value.Content.Get("application/json"), []byte(c.body))
 	}
 	if b.tried[c.op] == nil {
@@ -151,7 +152,7 @@ func (b *apiBook) answered(c attempt, op *openapi3.Operation, answer *http.Respo
 			b.t.Errorf("%s: %d without %s", c.op, answer.StatusCode, name)
 		}
 	}
-	if len(said.Value.Content) == 0 || c.op == "event_stream" && c.want == http.StatusOK {
+	if len(said.Value.Content) == 0 || (c.op == "event_stream" || c.op == "console_events") && c.want == http.StatusOK {
 		return nil
 	}
 	kind, _, err := mime.ParseMediaType(answer.Header.Get("Content-Type"))
@@ -217,7 +218,7 @@ func TestRun06EveryRouteAnswersAsTheDocumentSays(t *testing.T) {
 	b := &apiBook{t: t, doc: readAPIBook(t), s: s, tried: map[string]map[int]bool{}}
 	app, channel := in("app_id", "an-app"), in("app_id", "an-app", "channel", "presence-room a")
 	channel["channel"] = "presence-room"
-	stopReading := b.openStream("cache-news")
+	stopReading := b.openStream("a-key", "cache-news")
 	defer stopReading()
 	for _, c := range []attempt{
 		{op: "events", in: app, body: `{"name":"e","channels":["presence-room","cache-news"],"data":"{\"n\":1}","info":"subscription_count,user_count,position","tags":{"a":"b"},"extras":{"x":1},"conflation_key":"k","delta":false}`, want: 200},
@@ -277,13 +278,15 @@ func TestRun06EveryRouteAnswersAsTheDocumentSays(t *testing.T) {
 		{op: "ready", want: 200},
 		{op: "metrics", want: 200},
 		{op: "metrics", want: 403, header: in("Origin", "http://a.example")},
-		{op: "console", want: 200},
-		{op: "console_assets", in: in("file", "none"), want: 404},
+		{op: "page", want: 200},
+		{op: "assets", in: in("file", "none"), want: 404},
 	} {
 		b.try(c)
 	}
 	b.assets()
 	b.pages(channel)
+	stopReading()
+	b.console()
 	b.notReady()
 	b.everythingWasTried()
 }
@@ -293,10 +296,10 @@ func upgrade() map[string]string {
 }
 
 // openStream subscribes somebody to a channel, so that there is one.
-func (b *apiBook) openStream(channel string) (stop func()) {
+func (b *apiBook) openStream(key, channel string) (stop func()) {
 	b.t.Helper()
 	ctx, cancel := context.WithCancel(b.t.Context())
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+b.s.HTTP+"/app/a-key/events?channel="+channel, nil)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+b.s.HTTP+"/app/"+key+"/events?channel="+channel, nil)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -315,10 +318,10 @@ func (b *apiBook) openStream(channel string) (stop func()) {
 // assets reads what the page names.
 func (b *apiBook) assets() {
 	b.t.Helper()
-	page := b.try(attempt{op: "console", want: 200})
+	page := b.try(attempt{op: "page", want: 200})
 	found := regexp.MustCompile(`"(?:\./)?assets/([^"?]+)"`).FindAllSubmatch(page, -1)
 	for _, m := range found {
-		b.try(attempt{op: "console_assets", in: in("file", string(m[1])), want: 200})
+		b.try(attempt{op: "assets", in: in("file", string(m[1])), want: 200})
 	}
 	if len(found) == 0 {
 		b.t.Error("the page names no assets")
@@ -338,6 +341,48 @@ func (b *apiBook) pages(channel map[string]string) {
 		b.t.Fatalf("no cursor: %v", err)
 	}
 	b.try(attempt{op: "history", in: channel, query: in("limit", "1", "cursor", *page.Next), want: 200})
+}
+
+// console asks that of a development server.
+func (b *apiBook) console() {
+	b.t.Helper()
+	dir, before := b.t.TempDir(), b.s
+	b.s = serve(b.t, dir, config(dir))
+	defer func() { b.s = before }()
+	stop := b.openStream("app-key", "c")
+	defer stop()
+	of := in("app", "app-id", "channel", "c")
+	for _, c := range []attempt{
+		{op: "console_page", want: 200},
+		{op: "console_login", body: `{"token":""}`, want: 200},
+		{op: "console_session", want: 200},
+		{op: "console_overview", want: 200},
+		{op: "console_channels", query: in("app", "app-id", "sort", "channel"), want: 200},
+		{op: "console_channel", query: of, want: 200},
+		{op: "console_history", query: of, want: 200},
+		{op: "console_members", query: in("app", "app-id", "channel", "presence-c"), want: 200},
+		{op: "console_events", query: of, want: 200},
+		{op: "console_cluster", want: 200},
+		{op: "console_cluster", method: http.MethodDelete, header: in("Content-Type", "application/json"), want: 405},
+		{op: "console_connection", query: in("id", "none"), want: 404},
+		{op: "console_close", body: `{"id":"none"}`, want: 404},
+		{op: "console_terminate", body: `{"app":"app-id","user":"u"}`, want: 200},
+		{op: "console_terminate", body: `{"app":"none","user":"u"}`, want: 400},
+		{op: "console_overview", header: in("Host", "elsewhere.example", "Origin", "http://elsewhere.example"), want: 403},
+		{op: "console_logout", body: `{}`, want: 200},
+	} {
+		if c.body != "" {
+			c.header = in("Content-Type", "application/json")
+		}
+		b.try(c)
+	}
+	var all struct{ Rows []struct{ ID string } }
+	if err := json.Unmarshal(b.try(attempt{op: "console_connections", want: 200}), &all); err != nil || len(all.Rows) == 0 {
+		b.t.Fatalf("%v: %+v", err, all)
+	}
+	id := all.Rows[0].ID
+	b.try(attempt{op: "console_connection", query: in("id", id), want: 200})
+	b.try(attempt{op: "console_close", body: `{"id":"` + id + `"}`, header: in("Content-Type", "application/json"), want: 200})
 }
 
 // notReady asks a server that was told to stop.
@@ -405,6 +450,11 @@ func TestRun06TheDocumentHasEveryRoute(t *testing.T) {
 	if len(codes) != len(rest.Codes) {
 		t.Errorf("the document has %d codes, the server %d", len(codes), len(rest.Codes))
 	}
+	for _, name := range console.Routes() {
+		if doc.Paths.Value(console.Root+name) == nil {
+			t.Errorf("the document lacks %s%s", console.Root, name)
+		}
+	}
 	// The others are where requests are told apart.
 	for _, file := range []string{"node.go", "listeners.go"} {
 		text, err := os.ReadFile(filepath.Join(root(), "gateway", file))
@@ -416,7 +466,7 @@ func TestRun06TheDocumentHasEveryRoute(t *testing.T) {
 			known := slices.ContainsFunc(doc.Paths.InMatchingOrder(), func(p string) bool {
 				return p == path || strings.HasSuffix(path, "/") && strings.HasPrefix(p, path)
 			})
-			if !known && path != "/app" {
+			if !known && path != "/app" && path != "/console" {
 				t.Errorf("gateway/%s knows %s, and the document does not", file, path)
 			}
 		}

@@ -94,13 +94,22 @@ func TestRun06TheSupervisorIsTold(t *testing.T) {
 	s.stop()
 }
 
+// TestRun06ASupervisorThatDoesNotReadKeepsNobodyUp: the socket is full after some notices.
+func TestRun06ASupervisorThatDoesNotReadKeepsNobodyUp(t *testing.T) {
+	n := listenNotices(t)
+	t.Setenv("NOTIFY_SOCKET", n.path)
+	t.Setenv("WATCHDOG_USEC", "2000")
+	dir := t.TempDir()
+	s := serve(t, dir, config(dir, "shutdown: {ready_delay_seconds: 0, drain_seconds: 1}"))
+	eventually(t, "the socket is full", func() bool { return strings.Contains(s.logs.String(), "the supervisor cannot be told") })
+	s.stop()
+}
+
 // TestRun06WithoutASupervisorNobodyIsTold: a variable that names nothing does no harm.
 func TestRun06WithoutASupervisorNobodyIsTold(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", filepath.Join(t.TempDir(), "nobody"))
 	dir := t.TempDir()
 	s := serve(t, dir, config(dir))
-	if !strings.Contains(s.logs.String(), "the supervisor cannot be told") {
-		t.Errorf("nothing is said of it:\n%s", s.logs)
-	}
+	eventually(t, "it says so", func() bool { return strings.Contains(s.logs.String(), "the supervisor cannot be told") })
 	s.stop()
 }
