@@ -4,8 +4,8 @@ go 1.26.8
 
 require (
 	github.com/HdrHistogram/hdrhistogram-go v1.4.0
-	github.com/caddyserver/certmagic v0.25.6
 	github.com/Masterminds/sprig/v3 v3.3.0
+	github.com/caddyserver/certmagic v0.25.6
 	github.com/centrifugal/fdelta v0.0.3
 	github.com/compose-spec/compose-go/v2 v2.16.2
 	github.com/coreos/go-systemd/v22 v22.7.0
