@@ -26,6 +26,8 @@ func (h *Hub) startStream(c *Client, conn net.Conn, head []byte, q *pusher.Event
 	}
 	h.clients.Add(1)
 	c.sock = c.shard.Open(conn, h.kind(c.dialect, false))
+	// It says nothing by itself: what it acknowledges of the beats is its sign of life.
+	c.sock.ExpectAnswer(h.opt.ActivityTimeout/2 + h.opt.PongTimeout)
 	c.send(socket.NewFrame(head, 0)) // before anybody else knows of it
 	h.connections[c.shard.ID].add(c)
 	h.mu.Unlock()

@@ -50,7 +50,9 @@ type recovery struct {
 }
 
 type parked struct {
-	at    pusher.ResumePosition
+	at pusher.ResumePosition
+	// was is the socket that the request named, which a later one does not change.
+	was   string
 	until time.Time
 }
 
@@ -74,7 +76,7 @@ func (c *Client) resume(data string) {
 	var doubts []doubt
 	for _, at := range wish.Positions {
 		if m := c.membership(at.Channel); m != nil {
-			doubts = append(doubts, c.doubt(m, at))
+			doubts = append(doubts, c.doubt(m, at, wish.SocketID))
 		} else {
 			c.park(at)
 		}
@@ -148,7 +150,7 @@ func (c *Client) park(at pusher.ResumePosition) {
 		}
 	}
 	if len(r.parked) < c.hub.opt.MaxSubscriptions {
-		r.parked[at.Channel] = parked{at, now.Add(parkTime)}
+		r.parked[at.Channel] = parked{at, r.was, now.Add(parkTime)}
 	}
 }
 
@@ -164,7 +166,7 @@ func (c *Client) unpark(m *membership) {
 	delete(c.recovery.parked, m.channel.Name)
 	if now := c.hub.opt.Now(); !now.After(p.until) {
 		all := &resuming{client: c, began: now, pending: 1}
-		c.resumeOne(all, c.doubt(m, p.at))
+		c.resumeOne(all, c.doubt(m, p.at, p.was))
 		all.begun()
 	}
 }
@@ -180,7 +182,7 @@ func (c *Client) resumeOne(all *resuming, d doubt) {
 		c.sendAll(all.fail(f))
 		return
 	}
-	if p := c.travel(all, d.m, d.at); p != nil {
+	if p := c.travel(all, d); p != nil {
 		p.Wake()
 	}
 }
@@ -189,18 +191,21 @@ func (c *Client) resumeOne(all *resuming, d doubt) {
 type doubt struct {
 	m  *membership
 	at pusher.ResumePosition
+	// was is the socket that the client was before, as it says.
+	was string
 	past.Doubt
 }
 
-func (c *Client) doubt(m *membership, at pusher.ResumePosition) doubt {
-	return doubt{m, at, m.channel.recent.Doubt(at, m.began)}
+func (c *Client) doubt(m *membership, at pusher.ResumePosition, was string) doubt {
+	return doubt{m, at, was, m.channel.recent.Doubt(at, m.began)}
 }
 
 // travel sends the subscription on its way from a position.
-func (c *Client) travel(all *resuming, m *membership, at pusher.ResumePosition) *fanout.Way {
+func (c *Client) travel(all *resuming, d doubt) *fanout.Way {
+	m, at := d.m, d.at
 	p := &fanout.Way{
 		Line: m.channel.Line, Shard: c.shard, Out: c.sock.Outbox(), Epoch: at.StreamID, Place: at.Serial,
-		Most: c.app.Recovery.MaxEvents, MostBytes: c.app.Recovery.MaxBytes, Seen: at.LastMessageID, Was: c.recovery.was,
+		Most: c.app.Recovery.MaxEvents, MostBytes: c.app.Recovery.MaxBytes, Seen: at.LastMessageID, Was: d.was,
 		Ends: &resumed{all: all, channel: m.channel, at: at},
 	}
 	all.add()

@@ -67,6 +67,20 @@ func descriptor(conn net.Conn) int {
 	return at
 }
 
+// ExpectAnswer gives up a peer that does not acknowledge for so long what it was sent, where the
+// system can do that. It is for peers that send nothing themselves.
+func (s *Socket) ExpectAnswer(within time.Duration) {
+	conn := s.conn
+	if s.below != nil {
+		conn = s.below.Conn
+	}
+	if tcp, ok := conn.(syscall.Conn); ok {
+		if raw, err := tcp.SyscallConn(); err == nil {
+			_ = raw.Control(func(fd uintptr) { expectAnswer(int(fd), within) })
+		}
+	}
+}
+
 // Outbox is the queue of the socket. It belongs to the socket until Retire.
 func (s *Socket) Outbox() *Outbox { return s.out }
 

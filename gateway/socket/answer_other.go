@@ -1,0 +1,7 @@
+//go:build !linux
+
+package socket
+
+import "time"
+
+func expectAnswer(int, time.Duration) {}
