@@ -203,11 +203,30 @@ type Health struct {
 	// Backend names it: "memory", "jetstream", "redis".
 	Backend string
 	// Durability is the level in force in one sentence: where an acknowledged
-	// event is when it is acknowledged, and what loses it.
+	// event is when it is acknowledged, and what loses it. Level is it in a word.
 	Durability string
+	Level      Level
 	// Problems lists what is wrong, in sentences, most serious first.
 	Problems []string
 }
+
+// Level is what an acknowledged event survives, in a word.
+type Level string
+
+// Levels, from what is lost first.
+const (
+	// LevelNone loses it with the process that keeps it.
+	LevelNone Level = "none"
+	// LevelSeconds may lose the last seconds with the process that keeps them.
+	LevelSeconds Level = "seconds"
+	// LevelProcess survives the end of any process, LevelMachine a crash of the machine as well,
+	// LevelReplicated also the loss of a disk.
+	LevelProcess    Level = "process"
+	LevelMachine    Level = "machine"
+	LevelReplicated Level = "replicated"
+	// LevelUnknown is that of a server that does not tell.
+	LevelUnknown Level = "unknown"
+)
 
 // Log is a whole backend.
 type Log interface {

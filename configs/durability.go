@@ -5,6 +5,26 @@ import (
 	"time"
 )
 
+// Level is the durability that the settings come to, as it could have been asked for, or auto
+// where that is not Sluice's to decide.
+func (c *Config) Level() string {
+	least, most := c.NATS.Replicas, c.NATS.Replicas
+	for i := range c.Apps {
+		if r := c.Apps[i].Replicas; r > 0 {
+			least, most = min(least, r), max(most, r)
+		}
+	}
+	switch {
+	case c.Durability != "auto" || c.Driver != "nats":
+		return c.Durability
+	case c.Embeds() || most <= 1:
+		return "process"
+	case least >= 3:
+		return "replicated"
+	}
+	return c.Durability
+}
+
 // checkDurability refuses a level that the other settings cannot give.
 func (c *Config) checkDurability(p *problems) {
 	for i := range c.Apps {

@@ -66,7 +66,7 @@ func (n *Node) registerCapacity(at prometheus.Labels) {
 	}
 	if d := n.opt.Descriptors; d != nil {
 		gauge("descriptors_limit", "File descriptors that the process may have.", func() float64 { return float64(d.Limit()) })
-		gauge("descriptors_public", "Of these, how many may be in use before connections are refused.", func() float64 { return float64(d.Usable(process.Public)) })
+		gauge("descriptors_public", "File descriptors that may be in use before connections are refused.", func() float64 { return float64(d.Usable(process.Public)) })
 		refused("descriptors", d.Refused)
 		refused("system", d.Exhausted)
 	}

@@ -28,6 +28,7 @@ type readiness struct {
 	Draining   bool     `json:"draining,omitempty"`
 	Backend    string   `json:"backend"`
 	Durability string   `json:"durability"`
+	Level      string   `json:"durability_level"`
 	Problems   []string `json:"problems"`
 	// RestartPending are settings that were changed and wait for a restart.
 	RestartPending []string `json:"restart_pending,omitempty"`
@@ -56,7 +57,7 @@ func (n *Node) ready(w http.ResponseWriter, r *http.Request) {
 	refusals := n.refusals()
 	out := readiness{
 		Ready: h.Ready && len(refusals) == 0 && !n.draining.Load(), Draining: n.draining.Load(),
-		Backend: h.Backend, Durability: h.Durability, Problems: append(n.problemsWith(h), refusals...),
+		Backend: h.Backend, Durability: h.Durability, Level: string(h.Level), Problems: append(n.problemsWith(h), refusals...),
 	}
 	out.SettingsDiffer = n.agreement.Notes()
 	if n.opt.Pending != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sluicehq/sluice/gateway/rest"
+	"github.com/sluicehq/sluice/gateway/timing"
 )
 
 // httpMetrics count the requests of the HTTP API. Routes are a fixed set of
@@ -44,12 +45,10 @@ func newHTTPMetrics(registry prometheus.Registerer, prefix, port string, apps []
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: prefix + "requests_refused_total", Help: "Requests of the HTTP API and for metrics that were not granted, by reason.", ConstLabels: at,
 		}, []string{"app_id", "reason"}),
-		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: prefix + "http_request_seconds", Help: "Time to answer.", ConstLabels: at,
-			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, 1, 5},
-		}, []string{"route"}),
+		seconds: timing.Histogram(prometheus.WrapRegistererWith(at, registry), prefix+"http_request_seconds", "Time to answer a request of the HTTP API.",
+			[]string{"route"}, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, 1, 5),
 	}
-	registry.MustRegister(m.requests, m.published, m.seconds, m.refused)
+	registry.MustRegister(m.requests, m.published, m.refused)
 	// What is counted is there from the start, at 0.
 	m.granted, m.took = map[asked]granted{}, map[string]prometheus.Observer{}
 	for _, route := range rest.Routes() {

@@ -52,6 +52,7 @@ func (n *Node) registerRoster(port string) {
 			ConstLabels: prometheus.Labels{"app_id": id, "port": port},
 		}, func() float64 { return float64(n.roster.LocalMembers(id)) }))
 	}
+	at := prometheus.Labels{"port": port}
 	for _, m := range []struct {
 		name, help string
 		read       func(presence.Stats) float64
@@ -68,9 +69,9 @@ func (n *Node) registerRoster(port string) {
 		name := n.opt.MetricsPrefix + m.name
 		read := func() float64 { return m.read(n.roster.Stats()) }
 		if m.gauge {
-			n.opt.Registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: m.help}, read))
+			n.opt.Registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: m.help, ConstLabels: at}, read))
 		} else {
-			n.opt.Registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: m.help}, read))
+			n.opt.Registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: m.help, ConstLabels: at}, read))
 		}
 	}
 }

@@ -37,7 +37,8 @@ func (l *Log) tell(app, what string, err error, mild bool) {
 // Health implements [broker.Log]. What concerns some of the apps is a problem, and the rest
 // goes on working: the log is ready as long as one app can use it.
 func (l *Log) Health() broker.Health {
-	h := broker.Health{Backend: "jetstream", Durability: l.durability(), Ready: true}
+	h := broker.Health{Backend: "jetstream", Ready: true}
+	h.Durability, h.Level = l.durability()
 	for _, k := range l.links() {
 		if state := k.state(); state != "" {
 			h.Ready = false

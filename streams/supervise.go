@@ -307,7 +307,7 @@ func (l *Log) compareBatch(a *appLog, part []*follower, patient bool) error {
 }
 
 // durability is that of the app with the fewest copies, by what its stream has or is to have.
-func (l *Log) durability() string {
+func (l *Log) durability() (string, broker.Level) {
 	copies := l.opt.Apps[0].Replicas
 	for _, o := range l.opt.Apps {
 		copies = min(copies, o.Replicas)
@@ -318,11 +318,11 @@ func (l *Log) durability() string {
 	switch {
 	case copies > 1:
 		return fmt.Sprintf("an acknowledged event is on a quorum of %d servers; killed processes, crashed machines and lost disks "+
-			"lose nothing as long as a majority is left", copies)
+			"lose nothing as long as a majority is left", copies), broker.LevelReplicated
 	case l.opt.Synchronous:
 		return "an acknowledged event is on the disk of one NATS server; a killed process or a crashed machine loses nothing, " +
-			"a lost disk everything"
+			"a lost disk everything", broker.LevelMachine
 	}
 	return "an acknowledged event is with the operating system of one NATS server; a killed process loses nothing, " +
-		"a crashed machine what was not synchronised yet, a lost disk everything"
+		"a crashed machine what was not synchronised yet, a lost disk everything", broker.LevelProcess
 }

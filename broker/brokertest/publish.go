@@ -166,7 +166,7 @@ func testPublish(t *testing.T, b *backend) {
 
 	t.Run("health names the backend and its durability", func(t *testing.T) {
 		h := b.Log.Health()
-		if !h.Ready || h.Backend == "" || h.Durability == "" {
+		if !h.Ready || h.Backend == "" || h.Durability == "" || h.Level == "" {
 			t.Errorf("got %+v, want ready with a backend and a durability", h)
 		}
 	})

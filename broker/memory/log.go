@@ -161,7 +161,7 @@ func (l *Log) Health() broker.Health {
 	h := broker.Health{
 		Ready:      true,
 		Backend:    "memory",
-		Durability: "an acknowledged event is in the memory of this process only; any end of the process loses it",
+		Durability: "an acknowledged event is in the memory of this process only; any end of the process loses it", Level: broker.LevelNone,
 	}
 	if l.closed.Load() {
 		h.Ready = false

@@ -48,6 +48,7 @@ type Log struct {
 	problems map[string]problem
 	// persistence is what the servers say about it.
 	persistence string
+	level       broker.Level
 	policy      string // maxmemory-policy
 	recent      acknowledged
 	// doubt is set when the servers may have lost something, deaf when any live

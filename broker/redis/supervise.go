@@ -133,21 +133,25 @@ func (l *Log) inspect(ctx context.Context) error {
 	if err != nil {
 		got = nil // many offers of Redis refuse CONFIG
 	}
-	text := "what it keeps when it ends is not known"
+	text, level := "what it keeps when it ends is not known", broker.LevelUnknown
 	switch {
 	case got["appendonly"] == "yes" && got["appendfsync"] == "always":
 		text = "it is written to its append-only file before, so the end of the process or machine loses nothing"
+		level = broker.LevelMachine
 	case got["appendonly"] == "yes" && got["appendfsync"] == "everysec":
 		// An append waits up to two seconds for a synchronisation that is under way.
 		text = "its append-only file is synchronised each second: its end can lose the last seconds, that of the process when the disk is slow"
+		level = broker.LevelSeconds
 	case got["appendonly"] == "yes":
 		text = "its append-only file is synchronised when the system likes: the end of the machine loses what was not"
+		level = broker.LevelProcess
 	case got["appendonly"] == "no":
 		text = "it has no append-only file: its end loses everything since the last snapshot, perhaps all"
+		level = broker.LevelNone
 	}
 	policy := got["maxmemory-policy"]
 	l.mu.Lock()
-	l.persistence = text
+	l.persistence, l.level = text, level
 	changed := l.policy != policy
 	l.policy = policy
 	l.mu.Unlock()
@@ -196,7 +200,7 @@ func (l *Log) Health() broker.Health {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	h := broker.Health{Backend: "redis", Durability: "an acknowledged event is in the memory of one Redis server; " + l.persistence +
-		"; a failover to a replica loses what was not replicated yet"}
+		"; a failover to a replica loses what was not replicated yet", Level: l.level}
 	h.Ready = l.ctx.Err() == nil
 	if !h.Ready {
 		h.Problems = append(h.Problems, "the log is closed")

@@ -206,10 +206,16 @@ func (o *benchOptions) describe(ctx context.Context) string {
 		return unknown
 	}
 	defer answer.Body.Close()
-	var told struct{ Backend, Durability string }
+	var told struct {
+		Backend, Durability string
+		Level               string `json:"durability_level"`
+	}
 	text, err := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
 	if err == nil && json.Unmarshal(text, &told) == nil && told.Backend != "" && told.Durability != "" {
-		return fmt.Sprintf("sluice with %s (%s)", told.Backend, told.Durability)
+		if told.Level == "" {
+			told.Level = told.Durability // An older release says it in a sentence alone.
+		}
+		return fmt.Sprintf("sluice with %s, durability %s", told.Backend, told.Level)
 	}
 	if s := answer.Header.Get("Server"); s != "" {
 		return shorten(s, 100)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strings"
@@ -47,6 +48,10 @@ func newConfigCommand() *cobra.Command {
 			text, err := print()
 			if err != nil {
 				return err
+			}
+			// A comment can be loaded again, and changes nothing.
+			if level := c.Level(); level != c.Durability {
+				text = bytes.Replace(text, []byte("\ndurability: auto\n"), []byte("\ndurability: auto # which is "+level+" here\n"), 1)
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s\n", text)
 			return nil

@@ -150,3 +150,93 @@ func TestRun06WrongQueriesAreFound(t *testing.T) {
 		}
 	}
 }
+
+// labelsServed are the labels of every metric, by its name without the prefix.
+func labelsServed(t *testing.T) map[string]map[string]bool {
+	t.Helper()
+	s := start(t, nil, "--port", "0", "--metrics-port", "0", "--metrics-prefix", "sockudo_", "--nats-embedded-port", "-1", "--nats-embedded-store-dir", t.TempDir(),
+		"--shutdown-drain-seconds", "0", "--config", writeFile(t, "c.yaml", "mode: production\napps: [{id: a, key: k, secret: abcdefghijklmnopqrstuvwxyz, webhooks: [{url: \"http://127.0.0.1:1/\"}]}]\n"))
+	s.errors.await(t, "sluice is serving")
+	found := regexp.MustCompile(` metrics=(\S+)`).FindStringSubmatch(s.errors.String())
+	if found == nil {
+		t.Fatalf("no address in\n%s", s.errors)
+	}
+	out := map[string]map[string]bool{}
+	for _, line := range regexp.MustCompile(`(?m)^(sockudo_[a-z_]+)(?:\{(.*)\})? `).FindAllStringSubmatch(scrape(t, found[1]), -1) {
+		if out[line[1]] == nil {
+			out[line[1]] = map[string]bool{}
+		}
+		for _, l := range regexp.MustCompile(`([a-z_]+)="`).FindAllStringSubmatch(line[2], -1) {
+			out[line[1]][l[1]] = true
+		}
+	}
+	s.interrupt()
+	if status := s.wait(); status != exitOK {
+		t.Errorf("status %d\n%s", status, s.errors)
+	}
+	return out
+}
+
+// wrongLabels are those that a query selects or groups by, and that no metric in it has.
+func wrongLabels(query string, served map[string]map[string]bool) (wrong []string) {
+	// Prometheus itself has these for everything.
+	has := map[string]bool{"instance": true, "job": true}
+	for _, name := range metric.FindAllString(grouping.ReplaceAllString(selector.ReplaceAllString(query, ""), ""), -1) {
+		for label := range served[name] {
+			has[label] = true
+		}
+	}
+	for _, m := range regexp.MustCompile(`([a-z_0-9]+)\{([^}]*)\}`).FindAllStringSubmatch(query, -1) {
+		for _, l := range regexp.MustCompile(`([a-z_]+)\s*(?:=~|!~|!=|=)`).FindAllStringSubmatch(m[2], -1) {
+			if own := served[m[1]]; own != nil && !own[l[1]] && l[1] != "instance" && l[1] != "job" {
+				wrong = append(wrong, m[1]+" has no label "+l[1])
+			}
+		}
+	}
+	for _, g := range regexp.MustCompile(`\b(?:by|on)\s*\(([^)]*)\)`).FindAllStringSubmatch(query, -1) {
+		for _, label := range strings.Split(g[1], ",") {
+			if label = strings.TrimSpace(label); label != "" && !has[label] {
+				wrong = append(wrong, "nothing has the label "+label)
+			}
+		}
+	}
+	return wrong
+}
+
+// TestRun08QueriesUseLabelsThatExist: an alert on a label that no metric has is silent for ever.
+// All metrics of a gateway have its port, so that they can be joined.
+func TestRun08QueriesUseLabelsThatExist(t *testing.T) {
+	served := labelsServed(t)
+	for name, labels := range served {
+		switch own := strings.TrimPrefix(name, "sockudo_"); {
+		case own == "build_info", own == "stderr_lines_lost_total":
+		case !labels["port"]:
+			t.Errorf("%s has no label port: %v", name, labels)
+		}
+	}
+	for query, wrong := range map[string]bool{
+		`sum by (reason) (rate(sockudo_requests_refused_total{reason="x"}[5m]))`: false, `sum by (code) (rate(sockudo_requests_refused_total[5m]))`: true,
+		`rate(sockudo_requests_refused_total{code="x"}[5m])`: true, `sum by (le) (rate(sockudo_delivery_seconds_bucket{app_id="a"}[5m]))`: false,
+	} {
+		if got := wrongLabels(query, served); (len(got) > 0) != wrong {
+			t.Errorf("%s: %v", query, got)
+		}
+	}
+	queries := 0
+	for _, file := range []string{"grafana.json", "alerts.yaml"} {
+		text, err := os.ReadFile(filepath.FromSlash("../../configs/deploy/" + file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`(?m)"?expr"?: (.*?),?$`).FindAllStringSubmatch(string(text), -1) {
+			queries++
+			query := strings.ReplaceAll(strings.Trim(m[1], `"'`), `\"`, `"`)
+			if wrong := wrongLabels(query, served); len(wrong) > 0 {
+				t.Errorf("%s: %v in %s", file, wrong, query)
+			}
+		}
+	}
+	if queries < 40 {
+		t.Errorf("only %d queries were found", queries)
+	}
+}

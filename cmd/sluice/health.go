@@ -135,6 +135,7 @@ func (o *healthOptions) ask(ctx context.Context, path string) (string, error) {
 		Draining   bool
 		Backend    string
 		Durability string
+		Level      string `json:"durability_level"`
 		Problems   []string
 	}
 	text, err := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
@@ -149,7 +150,10 @@ func (o *healthOptions) ask(ctx context.Context, path string) (string, error) {
 		return "", &client.APIError{Status: answer.StatusCode, Message: http.StatusText(answer.StatusCode) + ", which is no answer of " + path}
 	case *told.Ready && answer.StatusCode == http.StatusOK:
 		said := "ready, with " + told.Backend
-		if told.Durability != "" {
+		switch {
+		case told.Level != "":
+			said += "; durability " + told.Level + ": " + told.Durability
+		case told.Durability != "":
 			said += "; durability: " + told.Durability
 		}
 		return said, nil

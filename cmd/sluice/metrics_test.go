@@ -34,7 +34,7 @@ apps: [{id: a, key: k, secret: s, webhooks: [{url: "http://127.0.0.1:1"}]}]
 	_, lines := newLog(io.Discard, c)
 	defer lines.close()
 	lines.register(registry, c.Metrics.Prefix)
-	b, err := openBackend(t.Context(), c, 64, log, registry)
+	b, err := openBackend(t.Context(), c, 64, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,6 +48,7 @@ apps: [{id: a, key: k, secret: s, webhooks: [{url: "http://127.0.0.1:1"}]}]
 	if err != nil {
 		t.Fatal(err)
 	}
+	b.export(registry, node.Addr())
 	// Some are made from what there is, and have no description.
 	served, labels := map[string]bool{}, map[string]map[string]bool{}
 	families, err := registry.Gather()

@@ -90,8 +90,8 @@ func TestRun07TheFirstScreen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hello(&text, own, "127.0.0.1:6001", "", "")
-	if got := text.String(); strings.Contains(got, "hidden") || strings.Contains(got, "--url") || strings.Contains(got, "Metrics") {
+	hello(&text, own, "none: in memory", "127.0.0.1:6001", "", "")
+	if got := text.String(); strings.Contains(got, "hidden") || strings.Contains(got, "--url") || strings.Contains(got, "Metrics") || !strings.Contains(got, "Durability none: in memory") {
 		t.Errorf("with an app of its own:\n%s", got)
 	}
 }

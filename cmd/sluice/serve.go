@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -72,7 +73,7 @@ func serve(ctx context.Context, c *configs.Config, log *slog.Logger, lines *logQ
 	}
 	registry := prometheus.NewRegistry()
 	lines.register(registry, c.Metrics.Prefix)
-	b, err := openBackend(ctx, c, limits.guests(), log, registry)
+	b, err := openBackend(ctx, c, limits.guests(), log)
 	if err != nil {
 		return err
 	}
@@ -89,9 +90,11 @@ func serve(ctx context.Context, c *configs.Config, log *slog.Logger, lines *logQ
 	if err != nil {
 		return err
 	}
+	b.export(registry, node.Addr())
 	log.Info("sluice is serving", "http", node.Addr(), "metrics", node.MetricsAddr(), "nats", b.natsURL,
 		"data", whereabouts(c), "mode", c.Effective()["mode"], "version", versionText())
-	log.Info("durability of acknowledged events", "level", b.log.Health().Durability)
+	durability := b.log.Health()
+	log.Info("durability of acknowledged events", "level", durability.Level, "meaning", durability.Durability)
 	if c.Web {
 		log.Info("console page", "url", scheme(c)+node.Addr()+c.PathPrefix+"/")
 	}
@@ -101,7 +104,7 @@ func serve(ctx context.Context, c *configs.Config, log *slog.Logger, lines *logQ
 	if c.Pprof != "" {
 		log.Info("profiles", "url", "http://"+node.PprofAddr()+"/debug/pprof/")
 	}
-	hello(lines, c, node.Addr(), b.natsURL, node.MetricsAddr())
+	hello(lines, c, fmt.Sprintf("%s: %s", durability.Level, durability.Durability), node.Addr(), b.natsURL, node.MetricsAddr())
 	super := &supervisor{log: log, stopping: c.ReadyDelay + c.Drain + 10*time.Second, alive: node}
 	r.busy = super.reloading
 	if again != nil {

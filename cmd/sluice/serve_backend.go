@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -32,6 +33,14 @@ type backend struct {
 	// retain changes what the log keeps, nil if that needs a restart.
 	retain func(ctx context.Context, c *configs.Config) error
 	server *embedded.Server
+	// numbers are the metrics of the log.
+	numbers []prometheus.Collector
+}
+
+// export has the metrics of the log served, with the port of the node as they all have.
+func (b *backend) export(registry prometheus.Registerer, address string) {
+	_, port, _ := net.SplitHostPort(address)
+	prometheus.WrapRegistererWith(prometheus.Labels{"port": port}, registry).MustRegister(b.numbers...)
 }
 
 // problems says what is wrong with the server in the process.
@@ -72,7 +81,7 @@ func (b *backend) close() error {
 // openBackend opens the log that the configuration chooses. maxGuests bounds the
 // connections of others to an embedded server. There is no silent
 // fallback: what was chosen is there, or the start fails.
-func openBackend(ctx context.Context, c *configs.Config, maxGuests int, log *slog.Logger, registry prometheus.Registerer) (*backend, error) {
+func openBackend(ctx context.Context, c *configs.Config, maxGuests int, log *slog.Logger) (*backend, error) {
 	if err := c.CheckBackend(); err != nil {
 		return nil, err
 	}
@@ -80,7 +89,7 @@ func openBackend(ctx context.Context, c *configs.Config, maxGuests int, log *slo
 	case "local":
 		return openMemory(c)
 	case "redis", "redis-cluster":
-		return openRedis(ctx, c, log, registry)
+		return openRedis(ctx, c, log)
 	}
 	opt := streamOptions(c, log)
 	b := &backend{}
@@ -114,8 +123,7 @@ func openBackend(ctx context.Context, c *configs.Config, maxGuests int, log *slo
 		return nil, err
 	}
 	l := b.log.(*streams.Log)
-	registry.MustRegister(newLogCollector(l.Stats, c.Metrics.Prefix))
-	registerUpkeep(registry, l.Upkeep, c.Metrics.Prefix)
+	b.numbers = append(upkeepOf(l.Upkeep, c.Metrics.Prefix), newLogCollector(l.Stats, c.Metrics.Prefix))
 	if b.natsURL == "" && len(opt.URLs) > 0 {
 		b.natsURL = fmt.Sprintf("%d server(s)", len(opt.URLs))
 	}
@@ -238,7 +246,7 @@ func newLogCollector(stats func() follow.Stats, prefix string) *logCollector {
 		add(prometheus.CounterValue, name, help, func(s follow.Stats) float64 { return float64(read(s)) })
 	}
 	counter("published_total", "Events that the log acknowledged.", func(s follow.Stats) uint64 { return s.Published })
-	counter("duplicates_total", "Of these, events that had been stored before.", func(s follow.Stats) uint64 { return s.Duplicates })
+	counter("duplicates_total", "Events that the log acknowledged and had stored before.", func(s follow.Stats) uint64 { return s.Duplicates })
 	counter("publish_retries_total", "Publishes that were sent again.", func(s follow.Stats) uint64 { return s.Retries })
 	counter("publish_failures_total", "Publishes that were given up.", func(s follow.Stats) uint64 { return s.Failures })
 	counter("live_total", "Messages of the live feed.", func(s follow.Stats) uint64 { return s.Live })
@@ -250,7 +258,7 @@ func newLogCollector(stats func() follow.Stats, prefix string) *logCollector {
 	counter("scans_total", "Comparisons of all channels with the log.", func(s follow.Stats) uint64 { return s.Scans })
 	counter("slow_feed_total", "Times that the feed was too slow for its queue.", func(s follow.Stats) uint64 { return s.Slow })
 	add(prometheus.GaugeValue, "channels_attached", "Channels that are followed.", func(s follow.Stats) float64 { return float64(s.Attached) })
-	add(prometheus.GaugeValue, "feed_queue", "Live messages that wait.", func(s follow.Stats) float64 { return float64(s.Queued) })
+	add(prometheus.GaugeValue, "feed_queue", "Messages of the live feed that wait to be handed to their channels.", func(s follow.Stats) float64 { return float64(s.Queued) })
 	return c
 }
 
@@ -267,8 +275,8 @@ func (c *logCollector) Collect(to chan<- prometheus.Metric) {
 	}
 }
 
-// registerUpkeep exports what people do to the streams of the log.
-func registerUpkeep(registry prometheus.Registerer, upkeep func() streams.Upkeep, prefix string) {
+// upkeepOf exports what people do to the streams of the log.
+func upkeepOf(upkeep func() streams.Upkeep, prefix string) (out []prometheus.Collector) {
 	for _, c := range []struct {
 		name, help string
 		read       func(streams.Upkeep) uint64
@@ -278,7 +286,8 @@ func registerUpkeep(registry prometheus.Registerer, upkeep func() streams.Upkeep
 		{"misplaced_total", "Acknowledged events that are not in the log because somebody edited its stream.", func(u streams.Upkeep) uint64 { return u.Misplaced }},
 		{"unnamed_total", "Raw events under names that are no channels.", func(u streams.Upkeep) uint64 { return u.Unnamed }},
 	} {
-		registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: prefix + "log_" + c.name, Help: c.help},
+		out = append(out, prometheus.NewCounterFunc(prometheus.CounterOpts{Name: prefix + "log_" + c.name, Help: c.help},
 			func() float64 { return float64(c.read(upkeep())) }))
 	}
+	return out
 }

@@ -30,7 +30,7 @@ func whereabouts(c *configs.Config) string {
 
 // hello is the first screen of a development server: what one needs to try it out. It is
 // for people, so it is left out where the log is for programs, or of warnings alone.
-func hello(w io.Writer, c *configs.Config, http, nats, metrics string) {
+func hello(w io.Writer, c *configs.Config, durability, http, nats, metrics string) {
 	if !c.Development || c.LogJSON || strings.EqualFold(c.LogLevel, "warn") || strings.EqualFold(c.LogLevel, "error") {
 		return
 	}
@@ -60,6 +60,7 @@ func hello(w io.Writer, c *configs.Config, http, nats, metrics string) {
 		row("App", fmt.Sprintf("id %s, key %s, %s", a.ID, a.Key, secret))
 	}
 	row("Events", "kept in "+whereabouts(c))
+	row("Durability", durability)
 	row("NATS", nats)
 	if metrics != "" {
 		row("Metrics", "http://"+metrics+"/metrics")

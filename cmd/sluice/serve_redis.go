@@ -13,7 +13,7 @@ import (
 )
 
 // openRedis opens the log on Redis, with cluster state and queues of work.
-func openRedis(ctx context.Context, c *configs.Config, log *slog.Logger, registry prometheus.Registerer) (*backend, error) {
+func openRedis(ctx context.Context, c *configs.Config, log *slog.Logger) (*backend, error) {
 	l, err := redis.Open(ctx, redisOptions(c, log))
 	if err != nil {
 		return nil, err
@@ -25,7 +25,7 @@ func openRedis(ctx context.Context, c *configs.Config, log *slog.Logger, registr
 	if hooked(c) {
 		b.work = l.OpenWork()
 	}
-	registry.MustRegister(newLogCollector(l.Stats, c.Metrics.Prefix))
+	b.numbers = []prometheus.Collector{newLogCollector(l.Stats, c.Metrics.Prefix)}
 	return b, nil
 }
 

@@ -60,6 +60,9 @@ func (p *Event) deliver(s *Shard, to *Subscribers) {
 	to.mu.Unlock()
 	to.outlook.follow(&seen, p)
 	s.Delivered.Add(count)
+	if count > 0 {
+		s.loop.handed = append(s.loop.handed, Handed{p.line.App, p.Pub.Time})
+	}
 	p.line.sent(&sum)
 }
 

@@ -21,6 +21,9 @@ type Hall struct {
 	// are that were sent.
 	Encoded  func(time.Duration)
 	Replayed func(app string, bytes int)
+	// Handed is told of events that a shard has handed to the sockets of its subscribers, once a
+	// round, from the goroutine of the shard. The list is the shard's. Nil is nobody.
+	Handed   func([]Handed)
 	encoders sync.Pool
 	// BaseKeys and BaseBytes are what all channels keep as bases, MaxBases bounds the bytes.
 	BaseKeys, BaseBytes atomic.Int64

@@ -25,7 +25,7 @@ func (h *Hall) Numbers() []Number {
 		}})
 	}
 	sum("frames_sent_total", "Frames handed to the kernel.", true, func(s *Shard) uint64 { return s.Writer.Stats().Frames })
-	sum("socket_writes_total", "Writes that carried them; frames by writes is the coalescing.", true, func(s *Shard) uint64 { return s.Writer.Stats().Writes })
+	sum("socket_writes_total", "Writes to sockets; frames_sent_total by this is how many frames go out together.", true, func(s *Shard) uint64 { return s.Writer.Stats().Writes })
 	sum("sockets_blocked_total", "Times that the kernel took no more of a socket's frames.", true, func(s *Shard) uint64 { return s.Writer.Stats().Blocked })
 	sum("publications_conflated_total", "Publications that slow sockets skipped in favour of newer ones of the same conflation value, per recipient.", true, func(s *Shard) uint64 { return s.Conflated.Load() })
 	sum("socket_queue_frames", "Frames that wait for sockets.", false, func(s *Shard) uint64 { n, _ := s.Writer.Queued(); return uint64(n) })
@@ -42,7 +42,7 @@ func (h *Hall) Numbers() []Number {
 		out = append(out, Number{name, help, false, "", func() float64 { return float64(read()) }})
 	}
 	gauge("delta_bases", "Publications per channel and conflation value that deltas can start from.", h.BaseKeys.Load)
-	gauge("delta_bases_bytes", "Estimate of the memory of these and the few before each.", h.BaseBytes.Load)
+	gauge("delta_bases_bytes", "Estimate of the memory of what deltas can start from.", h.BaseBytes.Load)
 	gauge("subscriptions_behind", "Subscriptions that are sent the past of their channels, or wait for a resume.", h.Catching.Load)
 	gauge("socket_queue_held_bytes", "Bytes that the sockets which are behind hold together; what several wait for counts once.", h.Sockets.Budget().Bytes)
 	return out

@@ -4,6 +4,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/sluicehq/sluice/broker/rank"
 	"github.com/sluicehq/sluice/gateway/socket"
@@ -80,9 +81,18 @@ type Shard struct {
 		// has who goes on in the next one.
 		past  int
 		later []job
+		// handed are the events of this round that somebody got.
+		handed []Handed
 	}
 
 	Delivered, Conflated, Unheard atomic.Uint64
+}
+
+// Handed is an event that a shard has handed to sockets: written, or queued for those that are
+// behind. Stored is when the log stored it.
+type Handed struct {
+	App    string
+	Stored time.Time
 }
 
 func newShard(h *Hall, id int) *Shard {
@@ -177,6 +187,7 @@ func (s *Shard) Run() {
 		}
 		s.Writer.Count()
 		s.loop.dirty = s.loop.dirty[:0]
+		s.tellHanded()
 		for _, j := range s.loop.later {
 			s.goOn(j)
 		}
@@ -187,6 +198,14 @@ func (s *Shard) Run() {
 		}
 		s.loop.dirty = s.loop.dirty[:0]
 	}
+}
+
+// tellHanded tells of the events of the round: one look at the clock for all of them.
+func (s *Shard) tellHanded() {
+	if len(s.loop.handed) > 0 && s.hall.Handed != nil {
+		s.hall.Handed(s.loop.handed)
+	}
+	s.loop.handed = s.loop.handed[:0]
 }
 
 // next waits for work and takes a round of it.

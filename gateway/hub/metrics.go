@@ -13,6 +13,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/gateway/socket/websocket"
 	"github.com/sluicehq/sluice/gateway/stream"
+	"github.com/sluicehq/sluice/gateway/timing"
 )
 
 // Metrics are the numbers of a hub. Labels are bounded: the channel label stands
@@ -38,7 +39,7 @@ type Metrics struct {
 	saved        *prometheus.CounterVec
 	resyncs      *prometheus.CounterVec
 	horizontal   *prometheus.CounterVec
-	encoding     prometheus.Histogram
+	encoding     prometheus.Observer
 	countFailed  *prometheus.CounterVec
 	clientEvents *prometheus.CounterVec
 	ephemeral    *prometheus.CounterVec
@@ -47,7 +48,8 @@ type Metrics struct {
 	resumes      *prometheus.CounterVec
 	replays      *prometheus.CounterVec
 	replayBytes  *prometheus.CounterVec
-	recovering   prometheus.Histogram
+	recovering   prometheus.Observer
+	delivery     *timing.Delivery
 	// recoveryReads counts readings of the log for sockets that are behind, or were refused.
 	recoveryReads prometheus.Counter
 
@@ -85,7 +87,7 @@ func NewMetrics(registry prometheus.Registerer, prefix, port string, maxChannels
 	}, []string{"app_id", "port"})
 	registry.MustRegister(m.subscribed)
 	m.streams = prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: prefix + "event_streams", Help: "Those of them that are event streams.",
+		Name: prefix + "event_streams", Help: "Event streams that are open.",
 	}, []string{"app_id", "port"})
 	registry.MustRegister(m.connections, m.streams)
 	m.connectsAll = counter("connections_total", "WebSockets and event streams that were accepted.", "app_id", "port")
@@ -108,31 +110,24 @@ func NewMetrics(registry prometheus.Registerer, prefix, port string, maxChannels
 	}
 	m.skips = counter("publications_skipped_total", "Publications that could not be delivered to sockets.", "port").WithLabelValues(port)
 	const delta = "delta_compression_"
-	m.full = counter(delta+"full_messages_total", "Tracked frames sent in full, per recipient.", "app_id", "channel_name", "port")
-	m.deltas = counter(delta+"delta_messages_total", "Delta frames sent, per recipient.", "app_id", "channel_name", "port")
-	m.original = counter(delta+"bandwidth_original_bytes", "Bytes of the full frames of everything tracked.", "app_id", "channel_name", "port")
-	m.saved = counter(delta+"bandwidth_saved_bytes", "Bytes by which what was sent was shorter.", "app_id", "channel_name", "port")
-	m.horizontal = counter("horizontal_"+delta+"enabled_total", "Events from other nodes handed to the delta encoder.", "app_id", "channel_name", "port")
-	m.encoding = prometheus.NewHistogram(prometheus.HistogramOpts{
-		Name: prefix + delta + "encode_seconds", Help: "Time to make one delta frame, which all sockets with the same base share.",
-		ConstLabels: prometheus.Labels{"port": port},
-		Buckets:     []float64{.5e-6, 1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 1e-3, 1e-2},
-	})
-	registry.MustRegister(m.encoding)
+	m.full = counter(delta+"full_messages_total", "Events that take part in delta compression and were sent in full, per recipient.", "app_id", "channel_name", "port")
+	m.deltas = counter(delta+"delta_messages_total", "Events that were sent as deltas, per recipient.", "app_id", "channel_name", "port")
+	m.original = counter(delta+"bandwidth_original_bytes", "Bytes that tracked events would have taken without deltas, per recipient.", "app_id", "channel_name", "port")
+	m.saved = counter(delta+"bandwidth_saved_bytes", "Bytes of those that deltas have saved.", "app_id", "channel_name", "port")
+	m.horizontal = counter("horizontal_"+delta+"enabled_total", "Tracked events that another gateway took in.", "app_id", "channel_name", "port")
+	m.encoding = timing.Histogram(registry, prefix+delta+"encode_seconds", "Time to make one delta frame, which all sockets with the same base share.",
+		[]string{"port"}, .5e-6, 1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 1e-3, 1e-2).WithLabelValues(port)
 	const coordination = "delta_cluster_coordination_"
-	m.countFailed = counter(coordination+"failures_total", "Times that the cluster's checkpoints could not be read or written.", "app_id", "port")
-	m.diverged = counter(coordination+"divergences_total", "Checkpoints that contradicted this gateway's count.", "port").WithLabelValues(port)
+	m.countFailed = counter(coordination+"failures_total", "Times that the checkpoints by which gateways count full messages together could not be read or written.", "app_id", "port")
+	m.diverged = counter(coordination+"divergences_total", "Checkpoints of the cluster that contradicted the count of full messages here.", "port").WithLabelValues(port)
 	m.resumes = counter("resumes_total", "Channels that clients resumed, by how it ended and whether memory (hot) or the log (cold) had what they missed.", "app_id", "outcome", "source", "port")
 	m.replays = counter("replayed_publications_total", "Publications of the past that were sent to sockets.", "app_id", "port")
-	m.replayBytes = counter("replayed_bytes_total", "Bytes of such frames.", "app_id", "port")
+	m.replayBytes = counter("replayed_bytes_total", "Bytes of the frames in which publications of the past were sent to sockets.", "app_id", "port")
 	m.recoveryReads = counter("recovery_reads_total", "Pages of the log that were read for sockets that are behind, and looks at it for those who are refused.", "port").WithLabelValues(port)
-	m.recovering = prometheus.NewHistogram(prometheus.HistogramOpts{
-		Name: prefix + "recovery_seconds", Help: "Time from a resume to the moment at which all of its channels were live.",
-		ConstLabels: prometheus.Labels{"port": port},
-		Buckets:     []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
-	})
-	registry.MustRegister(m.recovering)
-	m.resyncs = counter(delta+"resync_total", "Resyncs asked for by clients.", "app_id", "port")
+	m.recovering = timing.Histogram(registry, prefix+"recovery_seconds", "Time from a resume to the moment at which all of its channels were live.",
+		[]string{"port"}, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30).WithLabelValues(port)
+	m.delivery = timing.NewDelivery(registry, prefix, port)
+	m.resyncs = counter(delta+"resync_total", "Times that a client could not decode a delta and asked for full messages.", "app_id", "port")
 	return m
 }
 
@@ -150,10 +145,14 @@ func (m *Metrics) beginRefusals() {
 // its first event cannot be told from one that has not moved.
 func (m *Metrics) begin(apps []string) {
 	for _, app := range apps {
+		m.delivery.Begin(app)
 		m.connections.WithLabelValues(app, m.port)
 		m.subscribed.WithLabelValues(app, m.port)
 		for _, c := range []*prometheus.CounterVec{m.connectsAll, m.clientEvents, m.ephemeral, m.countFailed, m.resyncs} {
 			c.WithLabelValues(app, m.port)
+		}
+		for _, c := range []*prometheus.CounterVec{m.full, m.deltas, m.original, m.saved, m.horizontal} {
+			c.WithLabelValues(app, otherChannels, m.port)
 		}
 		m.streams.WithLabelValues(app, m.port)
 		for _, reason := range subscriptionRefusals {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/sluicehq/sluice/broker"
@@ -165,7 +166,7 @@ func TestDeltaMetrics(t *testing.T) {
 			r.publish("market", "tick", tick(n))
 			d.next()
 		}
-		if n := testutil.CollectAndCount(r.hub.opt.Metrics.encoding); n != 1 {
+		if n := testutil.CollectAndCount(r.hub.opt.Metrics.encoding.(prometheus.Histogram)); n != 1 {
 			t.Errorf("%d histograms", n)
 		}
 	})

@@ -32,6 +32,7 @@ func (h *Hub) openSockets() {
 	h.hall = fanout.NewHall(&fanout.Hall{
 		Sockets: sockets, Reconnect: fanout.CloseFrames(pusher.V1, pusher.CloseReconnect, reasonMissing),
 		MessageID: h.messageID, Encoded: h.opt.Metrics.encoded, Replayed: h.opt.Metrics.replayed, MaxBases: h.opt.TotalBaseBytes,
+		Handed: h.opt.Metrics.delivery.Against(h.opt.LogTime),
 	}, h.opt.Shards)
 	h.connections = make([]connections, h.opt.Shards)
 }
