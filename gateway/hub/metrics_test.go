@@ -42,7 +42,10 @@ func (r *rig) metric(name string) (byChannel map[string]float64, labels []string
 					channel = l.GetValue()
 				}
 			}
-			byChannel[channel] += m.GetCounter().GetValue()
+			if n := m.GetCounter().GetValue(); n > 0 || channel != otherChannels {
+				// The rest is there from the start, at 0.
+				byChannel[channel] += n
+			}
 		}
 	}
 	return byChannel, labels
