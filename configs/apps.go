@@ -37,6 +37,7 @@ func buildApps(raw any, c *Config, p *problems) []App {
 		}
 		out = append(out, a)
 	}
+	checkEarlier(out, publics, p)
 	if len(list) == 0 {
 		if !c.Development {
 			p.add("apps is empty; production mode needs at least one app with id, key and secret")
@@ -73,6 +74,7 @@ func buildApp(where string, m map[string]any, c *Config, p *problems) App {
 		MaxEventName: number("max_event_name_length"), MaxChannelName: number("max_channel_name_length"),
 	}
 	a.checkCredentials(where, c, p)
+	a.Earlier = buildEarlier(where+"previous_keys", v["previous_keys"], &a, p)
 	a.buildHistory(where, number, c, p)
 	a.Histories = buildHistories(where+"channel_history", v["channel_history"], &a, p)
 	a.Snapshots = buildSnapshots(where+"channel_snapshot", v["channel_snapshot"], p)
@@ -132,9 +134,7 @@ func (a *App) checkCredentials(where string, c *Config, p *problems) {
 	if a.Secret == "" {
 		a.Secret = Secret(a.ID)
 	}
-	if strings.ContainsAny(a.Key, "/?#: ") || len(a.Key) > 200 {
-		p.at(where+"key", "%skey is %q, must have up to 200 bytes and none of / ? # : or space", where, shorten(a.Key))
-	}
+	checkKey(where+"key", a.Key, p)
 }
 
 // buildHistory fills in what is kept of the app.

@@ -8,26 +8,70 @@ import (
 	"sort"
 )
 
-// retentionKeys are the global keys that can change while a server runs.
+// retentionKeys are the global keys of what the log keeps. They can change while a server runs,
+// if its log takes that.
 var retentionKeys = map[string]bool{
 	"history.max_messages": true, "history.max_bytes": true, "history.retention_window_seconds": true,
 }
 
-// Changed names the keys in which another configuration differs: those of reading,
-// which any server can take over while it runs, those of retention, which one with a
-// log on NATS can, and the rest. Apps are compared by their ids and named as wholes, by
-// their places in the other configuration.
-func (c *Config) Changed(next *Config) (reading, retention, rest []string) {
+// live are the other global keys that can change while a server runs, and how one configuration
+// takes each over from another. All of `apps` can as well.
+var live = map[string]func(to, from *Config){
+	"log.level":                 func(to, from *Config) { to.LogLevel = from.LogLevel },
+	"allow_sample_secrets":      func(to, from *Config) { to.AllowSamples = from.AllowSamples },
+	"config.watch":              func(to, from *Config) { to.Watch.Enabled = from.Watch.Enabled },
+	"config.watch_interval":     func(to, from *Config) { to.Watch.Interval = from.Watch.Interval },
+	"history.max_page_size":     func(to, from *Config) { to.History.MaxPage = from.History.MaxPage },
+	"delta_compression.enabled": func(to, from *Config) { to.Delta.Enabled = from.Delta.Enabled },
+	"delta_compression.algorithm": func(to, from *Config) {
+		to.Delta.Algorithm = from.Delta.Algorithm
+	},
+	"delta_compression.full_message_interval": func(to, from *Config) { to.Delta.Interval = from.Delta.Interval },
+	"delta_compression.min_message_size":      func(to, from *Config) { to.Delta.MinSize = from.Delta.MinSize },
+	"delta_compression.max_state_age_secs":    func(to, from *Config) { to.Delta.MaxAge = from.Delta.MaxAge },
+	"delta_compression.conflation_key_path":   func(to, from *Config) { to.Delta.Path = from.Delta.Path },
+	"delta_compression.max_channel_states_per_socket": func(to, from *Config) {
+		to.Delta.MaxChannels = from.Delta.MaxChannels
+	},
+	"delta_compression.max_conflation_states_per_channel": func(to, from *Config) {
+		to.Delta.MaxKeys = from.Delta.MaxKeys
+	},
+	"tag_filtering.enabled":     func(to, from *Config) { to.Filters = from.Filters },
+	"tag_filtering.enable_tags": func(to, from *Config) { to.DeliverTags = from.DeliverTags },
+	"tag_filtering.max_bytes_per_connection": func(to, from *Config) {
+		to.WebSocket.MaxFilterBytes = from.WebSocket.MaxFilterBytes
+	},
+	"websocket.max_subscriptions": func(to, from *Config) { to.WebSocket.MaxSubscriptions = from.WebSocket.MaxSubscriptions },
+	"websocket.subscription_rate": func(to, from *Config) { to.WebSocket.SubscriptionRate = from.WebSocket.SubscriptionRate },
+	"websocket.message_rate":      func(to, from *Config) { to.WebSocket.MessageRate = from.WebSocket.MessageRate },
+	"user_authentication_timeout": func(to, from *Config) { to.AuthTimeout = from.AuthTimeout },
+}
+
+// rereadKeys are secrets that are read again from their files whenever they are needed.
+var rereadKeys = []string{"nats.password", "nats.token", "redis_url"}
+
+// Live says whether a global key can change while a server runs.
+func Live(name string) bool { return name == "apps" || live[name] != nil || retentionKeys[name] }
+
+// Changed names the keys in which another configuration differs: those that any server can take
+// over while it runs, those of retention, which depend on the log, and the rest, which need a
+// restart. Apps are compared by their ids, and named by their places in the other configuration.
+func (c *Config) Changed(next *Config) (taken, retention, rest []string) {
 	for name, value := range c.values {
+		from := name + "_file"
 		switch {
 		// Where a secret comes from does not matter to what is in force.
 		case name == "apps" || find(keys, name).kind == file || reflect.DeepEqual(value, next.values[name]):
+		case slices.Contains(rereadKeys, name) && c.values[from] != "" && c.values[from] == next.values[from]:
+		case live[name] != nil:
+			taken = append(taken, name)
 		case retentionKeys[name]:
 			retention = append(retention, name)
 		default:
 			rest = append(rest, name)
 		}
 	}
+	sort.Strings(taken)
 	sort.Strings(retention)
 	sort.Strings(rest)
 	known := 0
@@ -41,45 +85,53 @@ func (c *Config) Changed(next *Config) (reading, retention, rest []string) {
 		if !reflect.DeepEqual(a.retention(), b.retention()) {
 			retention = append(retention, fmt.Sprintf("apps[%d].history", i))
 		}
-		if !reflect.DeepEqual(a.Histories, b.Histories) {
-			reading = append(reading, fmt.Sprintf("apps[%d].channel_history", i))
-		}
-		if !reflect.DeepEqual(a.fixed(), b.fixed()) {
-			rest = append(rest, fmt.Sprintf("apps[%d]", i))
+		for _, name := range a.differing(&b) {
+			taken = append(taken, fmt.Sprintf("apps[%d].%s", i, name))
 		}
 	}
 	if known != len(c.Apps) || known != len(next.Apps) {
-		rest = append(rest, "apps")
+		taken = append(taken, "apps")
 	}
-	return reading, retention, rest
+	return taken, retention, rest
 }
 
-// WithReading is the configuration with the settings of reading of another one.
-func (c *Config) WithReading(next *Config) *Config {
-	return c.with(next, func(a, b *App) { a.Histories = b.Histories })
+// With is the configuration with everything of another one that can change while a server runs,
+// but for the retention of the apps that both have. The error is an [*Error]: what stays may not
+// go with what is new.
+func (c *Config) With(next *Config) (*Config, error) {
+	out := *c
+	out.values = maps.Clone(c.values)
+	for name, take := range live {
+		take(&out, next)
+		out.values[name] = next.values[name]
+	}
+	out.Apps = slices.Clone(next.Apps)
+	for i := range out.Apps {
+		if a := c.app(out.Apps[i].ID); a != nil {
+			out.Apps[i].retain(a)
+		}
+	}
+	p := newProblems()
+	out.check(p)
+	if len(p.list) > 0 {
+		return nil, &Error{Problems: p.list}
+	}
+	return &out, out.CheckSecrets()
 }
 
 // WithRetention is the configuration with the settings of retention of another one.
 func (c *Config) WithRetention(next *Config) *Config {
-	out := c.with(next, func(a, b *App) {
-		a.MaxMessages, a.MaxBytes, a.Retention, a.Replicas = b.MaxMessages, b.MaxBytes, b.Retention, b.Replicas
-	})
-	h := next.History
-	out.History.MaxMessages, out.History.MaxBytes, out.History.Retention = h.MaxMessages, h.MaxBytes, h.Retention
-	for name := range retentionKeys {
-		out.values[name] = next.values[name]
-	}
-	return out
-}
-
-// with copies the configuration and lets take change each app that both have.
-func (c *Config) with(next *Config, take func(a, b *App)) *Config {
 	out := *c
 	out.Apps, out.values = slices.Clone(c.Apps), maps.Clone(c.values)
 	for i := range out.Apps {
 		if b := next.app(out.Apps[i].ID); b != nil {
-			take(&out.Apps[i], b)
+			out.Apps[i].retain(b)
 		}
+	}
+	h := next.History
+	out.History.MaxMessages, out.History.MaxBytes, out.History.Retention = h.MaxMessages, h.MaxBytes, h.Retention
+	for name := range retentionKeys {
+		out.values[name] = next.values[name]
 	}
 	return &out
 }
@@ -97,13 +149,72 @@ func (a *App) retention() [4]int64 {
 	return [4]int64{a.MaxMessages, a.MaxBytes, int64(a.Retention), int64(a.Replicas)}
 }
 
-// fixed is what of an app needs a restart to change.
-func (a *App) fixed() App {
+// retain takes over what is kept of another app.
+func (a *App) retain(from *App) {
+	a.MaxMessages, a.MaxBytes, a.Retention, a.Replicas = from.MaxMessages, from.MaxBytes, from.Retention, from.Replicas
+}
+
+// settings is an app without what is kept of it, and without where its secrets come from.
+func (a *App) settings() App {
 	out := *a
-	out.MaxMessages, out.MaxBytes, out.Retention, out.Replicas, out.Histories, out.SecretFile = 0, 0, 0, 0, nil, ""
+	out.MaxMessages, out.MaxBytes, out.Retention, out.Replicas, out.SecretFile = 0, 0, 0, 0, ""
+	out.Earlier = slices.Clone(a.Earlier)
+	for i := range out.Earlier {
+		out.Earlier[i].SecretFile = ""
+	}
 	out.Webhooks = slices.Clone(a.Webhooks)
 	for i := range out.Webhooks {
 		out.Webhooks[i].HeaderFiles = nil
 	}
 	return out
+}
+
+// differing names the keys in which another app differs, but for what is kept of it.
+func (a *App) differing(b *App) (out []string) {
+	x, y := a.settings(), b.settings()
+	if reflect.DeepEqual(x, y) {
+		return nil
+	}
+	was, is := x.effective(), y.effective()
+	for name, v := range is {
+		if !reflect.DeepEqual(was[name], v) {
+			out = append(out, name)
+		}
+	}
+	// Of secrets it is not printed what they are.
+	for name, differs := range map[string]bool{
+		"secret": x.Secret != y.Secret, "previous_keys": !reflect.DeepEqual(x.Earlier, y.Earlier), "webhooks": !reflect.DeepEqual(x.Webhooks, y.Webhooks),
+	} {
+		if differs && !slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
+	sort.Strings(out)
+	return out
+}
+
+// Files are the files with secrets that the configuration was read from, in order. They may
+// change while a server runs.
+func (c *Config) Files() []string {
+	var out []string
+	for i := range keys {
+		if path, _ := c.values[keys[i].name].(string); keys[i].kind == file {
+			out = append(out, path)
+		}
+	}
+	for i := range c.Apps {
+		a := &c.Apps[i]
+		out = append(out, a.SecretFile)
+		for _, k := range a.Earlier {
+			out = append(out, k.SecretFile)
+		}
+		for _, w := range a.Webhooks {
+			for _, path := range w.HeaderFiles {
+				out = append(out, path)
+			}
+		}
+	}
+	out = slices.DeleteFunc(out, func(path string) bool { return path == "" })
+	slices.Sort(out)
+	return slices.Compact(out)
 }

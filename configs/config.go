@@ -61,6 +61,7 @@ type Config struct {
 	MemoryLimit       int64
 	DescriptorReserve int
 	LogLevel          string
+	Watch             Watch
 	LogJSON           bool
 	// ReadyDelay is how long a server that stops goes on before it drains.
 	ReadyDelay, Drain time.Duration
@@ -76,6 +77,12 @@ type Config struct {
 	derived map[string]int64
 	notYet  []string
 	passed  passed
+}
+
+// Watch says whether and how often the files of the configuration are looked at.
+type Watch struct {
+	Enabled  bool
+	Interval time.Duration
 }
 
 // NATS says how to reach the servers, or how to embed one.
@@ -200,7 +207,9 @@ type App struct {
 	Secret  Secret
 	// SecretFile is the file that Secret came from, if any.
 	SecretFile string
-	Enabled    bool
+	// Earlier are credentials that count beside the present ones.
+	Earlier []AppKey
+	Enabled bool
 	// Conflate is the policy for sockets that do not read fast enough;
 	// otherwise they are closed.
 	Conflate bool

@@ -80,12 +80,15 @@ func TestChangedKeysAreNamed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, retention, rest := one.Changed(other)
+	taken, retention, rest := one.Changed(other)
 	if got := strings.Join(retention, " "); got != "history.max_messages apps[0].history" {
 		t.Errorf("retention: %s", got)
 	}
-	if got := strings.Join(rest, " "); got != "port apps[1]" {
+	if got := strings.Join(rest, " "); got != "port" {
 		t.Errorf("the rest: %s", got)
+	}
+	if got := strings.Join(taken, " "); got != "apps[1].secret" {
+		t.Errorf("taken: %s", got)
 	}
 	if reading, retention, rest := one.Changed(one); len(reading)+len(retention)+len(rest) > 0 {
 		t.Errorf("a configuration differs from itself in %v %v", retention, rest)

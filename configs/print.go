@@ -91,6 +91,7 @@ func (a *App) effective() map[string]any {
 		"channel_history":  effectiveHistories(a.Histories),
 		"channel_snapshot": effectiveSnapshots(a.Snapshots),
 		"webhooks":         effectiveWebhooks(a.Webhooks),
+		"previous_keys":    effectiveEarlier(a.Earlier),
 	}
 	if a.SecretFile != "" {
 		delete(out, "secret")

@@ -39,6 +39,12 @@ Variables that Kubernetes makes for services whose names begin with ` + "`sluice
 with a line in the log. ` + "`SLUICE_URL`, `SLUICE_APP`, `SLUICE_KEY`, `SLUICE_SECRET` and `SLUICE_SECRET_FILE`" + ` are for the commands that
 talk to a server.
 
+**Changes while a server runs.** SIGHUP, and ` + "`config.watch`" + ` by itself, have the file and the files with secrets read again. Everything in
+` + "`apps`" + ` is then in force at once, and so are ` + listOf(func(name string) bool { return live[name] != nil }) + `. What is kept (` +
+		listOf(func(name string) bool { return retentionKeys[name] }) + `, and the same for
+single apps) follows on NATS and, for single apps, on Redis. Everything else needs a restart, and ` + "`/ready`" + ` lists it until then.
+[operations.md](operations.md), "Changes without a restart", says more.
+
 ` + "`sluice config`" + ` prints what a server would start with, secrets redacted. Examples are in ` + "`configs/samples`" + `.
 `)
 	section := ""
@@ -66,6 +72,17 @@ talk to a server.
 		appKeys[i].row(&b)
 	}
 	return b.String()
+}
+
+// listOf names the global keys that are of a kind.
+func listOf(is func(name string) bool) string {
+	var names []string
+	for i := range keys {
+		if is(keys[i].name) {
+			names = append(names, "`"+keys[i].name+"`")
+		}
+	}
+	return strings.Join(names, ", ")
 }
 
 func (k *key) row(b *strings.Builder) {

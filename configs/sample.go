@@ -43,6 +43,9 @@ func (c *Config) SampleSecrets() []string {
 	}
 	for i := range c.Apps {
 		look(fmt.Sprintf("apps[%d].secret", i), c.Apps[i].Secret)
+		for j, k := range c.Apps[i].Earlier {
+			look(fmt.Sprintf("apps[%d].previous_keys[%d].secret", i, j), k.Secret)
+		}
 	}
 	return out
 }

@@ -75,6 +75,13 @@ func (a *App) shared() map[string]string {
 		out[key] = text
 	}
 	out["secret"] = digest(a.Secret.Reveal(), "secret")
+	if len(a.Earlier) > 0 {
+		var b strings.Builder
+		for _, k := range a.Earlier {
+			fmt.Fprintf(&b, "\n%q %q %v", k.Key, k.Secret.Reveal(), k.Until.UTC())
+		}
+		out["previous_keys"] = digest(a.Secret.Reveal(), b.String())
+	}
 	if text, hides := a.webhookSecrets(); hides {
 		out["webhooks"] = digest(a.Secret.Reveal(), out["webhooks"]+text)
 	}

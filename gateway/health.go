@@ -42,6 +42,9 @@ func (n *Node) problems() []string { return n.problemsWith(n.opt.Log.Health()) }
 // problemsWith completes those of the log. Asked a second time it may say something else.
 func (n *Node) problemsWith(h broker.Health) []string {
 	out := append([]string{}, h.Problems...)
+	if n.opt.Notes != nil {
+		out = append(out, n.opt.Notes()...)
+	}
 	if told := n.serving.Load(); told != nil {
 		out = append(out, told.Problems()...)
 	}

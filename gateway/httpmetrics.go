@@ -22,7 +22,7 @@ type httpMetrics struct {
 	// granted are the counters of what is granted, by app and route, and took those of
 	// seconds by route. Looking them up by their labels takes longer than counting. They
 	// are only read once they are made.
-	granted map[asked]granted
+	granted atomic.Pointer[map[asked]granted]
 	took    map[string]prometheus.Observer
 	// accepted counts the events of all apps.
 	accepted *atomic.Uint64
@@ -32,10 +32,10 @@ type asked struct{ app, route string }
 
 type granted struct{ requests, published prometheus.Counter }
 
-func newHTTPMetrics(registry prometheus.Registerer, prefix, port string, apps []string) httpMetrics {
+func newHTTPMetrics(registry prometheus.Registerer, prefix, port string) *httpMetrics {
 	at := prometheus.Labels{"port": port}
-	m := httpMetrics{
-		accepted: new(atomic.Uint64),
+	m := &httpMetrics{
+		took: map[string]prometheus.Observer{}, accepted: new(atomic.Uint64),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: prefix + "http_requests_total", Help: "Requests of the HTTP API.", ConstLabels: at,
 		}, []string{"app_id", "route", "status"}),
@@ -49,12 +49,18 @@ func newHTTPMetrics(registry prometheus.Registerer, prefix, port string, apps []
 			[]string{"route"}, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, 1, 5),
 	}
 	registry.MustRegister(m.requests, m.published, m.refused)
-	// What is counted is there from the start, at 0.
-	m.granted, m.took = map[asked]granted{}, map[string]prometheus.Observer{}
 	for _, route := range rest.Routes() {
 		m.took[route] = m.seconds.WithLabelValues(route)
+	}
+	return m
+}
+
+// begin has what is counted there from the start, at 0. It is for one goroutine at a time.
+func (m *httpMetrics) begin(apps []string) {
+	all := map[asked]granted{}
+	for _, route := range rest.Routes() {
 		for _, app := range apps {
-			m.granted[asked{app, route}] = granted{m.requests.WithLabelValues(app, route, "200"), m.published.WithLabelValues(app)}
+			all[asked{app, route}] = granted{m.requests.WithLabelValues(app, route, "200"), m.published.WithLabelValues(app)}
 		}
 	}
 	for _, app := range append([]string{""}, apps...) {
@@ -62,7 +68,7 @@ func newHTTPMetrics(registry prometheus.Registerer, prefix, port string, apps []
 			m.refused.WithLabelValues(app, code)
 		}
 	}
-	return m
+	m.granted.Store(&all)
 }
 
 // refuse counts one that was not granted.
@@ -71,7 +77,7 @@ func (m *httpMetrics) refuse(app, code string) { m.refused.WithLabelValues(app, 
 // observe counts one request. app is empty when the request named no known app.
 func (m *httpMetrics) observe(app, route string, status int, took time.Duration, events int) {
 	m.accepted.Add(uint64(events))
-	if known, ok := m.granted[asked{app, route}]; ok && status == http.StatusOK {
+	if known, ok := (*m.granted.Load())[asked{app, route}]; ok && status == http.StatusOK {
 		known.requests.Inc()
 		if events > 0 {
 			known.published.Add(float64(events))

@@ -19,7 +19,7 @@ import (
 // an app whose part of the log does not answer takes nothing of what the others are due.
 type intake struct {
 	broker.Log
-	apps                int
+	apps                func() int
 	maxEvents, maxBytes int64
 	limited             func(app, limit string)
 
@@ -39,7 +39,7 @@ const eventRoom = 512
 
 // due is what each app may always have under way.
 func (in *intake) due() load {
-	n := 2 * int64(max(in.apps, 1))
+	n := 2 * int64(max(in.apps(), 1))
 	return load{in.maxEvents / n, in.maxBytes / n}
 }
 
@@ -56,7 +56,7 @@ func (in *intake) enter(app string, more load) bool {
 	have, due := in.byApp[app], in.due()
 	want := load{have.events + more.events, have.bytes + more.bytes}
 	was, is := in.excess(have), in.excess(want)
-	shared := load{in.maxEvents - due.events*int64(max(in.apps, 1)), in.maxBytes - due.bytes*int64(max(in.apps, 1))}
+	shared := load{in.maxEvents - due.events*int64(max(in.apps(), 1)), in.maxBytes - due.bytes*int64(max(in.apps(), 1))}
 	if have.events > 0 && (is.events > was.events && in.beyond.events-was.events+is.events > shared.events ||
 		is.bytes > was.bytes && in.beyond.bytes-was.bytes+is.bytes > shared.bytes) {
 		return false

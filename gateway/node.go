@@ -51,8 +51,10 @@ type Node struct {
 	// shakes is nil if there is no bound of handshakes.
 	shakes   *handshakes
 	errands  errands
-	http     httpMetrics
+	http     *httpMetrics
 	draining atomic.Bool
+	// shown are the apps whose members are a metric.
+	shown map[string]bool
 	// said tells of requests that are refused.
 	said seldom.Lines
 	// serving is the hub once there is one; metrics may be asked for before.
@@ -65,14 +67,15 @@ func New(opt Options) (*Node, error) {
 	if err := opt.setDefaults(); err != nil {
 		return nil, err
 	}
-	n := &Node{opt: opt, local: local{opt.Hosts}, proxies: proxies{opt.TrustedProxies, opt.ProxyHeader}}
+	n := &Node{opt: opt, shown: map[string]bool{}, local: local{opt.Hosts}, proxies: proxies{opt.TrustedProxies, opt.ProxyHeader}}
 	err := n.listen()
 	if err != nil {
 		return nil, err
 	}
 	port := strconv.Itoa(n.listener.Addr().(*net.TCPAddr).Port)
 	n.registerLog(port)
-	n.http = newHTTPMetrics(opt.Registry, opt.MetricsPrefix, port, opt.Apps.IDs())
+	n.http = newHTTPMetrics(opt.Registry, opt.MetricsPrefix, port)
+	n.http.begin(opt.Apps.IDs())
 	n.opt.Hub.Apps, n.opt.Hub.Feed, n.opt.Hub.Logger, n.opt.Hub.Node = opt.Apps, opt.Log, opt.Logger, opt.Name
 	n.opt.Hub.LogTime, n.opt.Hub.Refuse, n.opt.Hub.Network = opt.Log.Now, n.refusal, networkOf
 	if opt.Memory != nil {
@@ -81,7 +84,7 @@ func New(opt Options) (*Node, error) {
 	n.opt.Hub.Metrics = hub.NewMetrics(opt.Registry, opt.MetricsPrefix, port, opt.MaxChannelLabels)
 	n.openHandshakes()
 	n.openTLS(port)
-	in := &intake{Log: opt.Log, apps: len(opt.Apps.IDs()), maxEvents: opt.MaxPublishing, maxBytes: opt.MaxPublishingBytes, limited: n.opt.Hub.Metrics.Limited}
+	in := &intake{Log: opt.Log, apps: func() int { return len(opt.Apps.IDs()) }, maxEvents: opt.MaxPublishing, maxBytes: opt.MaxPublishingBytes, limited: n.opt.Hub.Metrics.Limited}
 	in.register(opt.Registry, opt.MetricsPrefix, prometheus.Labels{"port": port})
 	n.registerCapacity(prometheus.Labels{"port": port})
 	n.opt.Hub.History, n.opt.Hub.Publisher, n.opt.Hub.PublishTimeout = opt.Log, in, opt.PublishTimeout

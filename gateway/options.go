@@ -118,6 +118,9 @@ type Options struct {
 	// Descriptors and Memory say when nobody new may come in; nil for never.
 	Descriptors *process.Descriptors
 	Memory      *process.Memory
+	// Notes says what else an operator should know, which keeps nothing from working; nil for
+	// nothing. It is called by many goroutines and must not wait.
+	Notes func() []string
 	// Problems says what else makes this gateway unready, nil for nothing.
 	Problems func() []string
 	// ReadyDelay is how long a node that is asked to stop goes on as ever, apart from

@@ -46,12 +46,7 @@ func (n *Node) openRoster(port string) error {
 
 // registerRoster registers what the roster says of itself.
 func (n *Node) registerRoster(port string) {
-	for _, id := range n.opt.Apps.IDs() {
-		n.opt.Registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: n.opt.MetricsPrefix + "presence_members", Help: "Users in presence channels by connections of this gateway, each once for each channel.",
-			ConstLabels: prometheus.Labels{"app_id": id, "port": port},
-		}, func() float64 { return float64(n.roster.LocalMembers(id)) }))
-	}
+	n.registerMembers(port)
 	at := prometheus.Labels{"port": port}
 	for _, m := range []struct {
 		name, help string
@@ -73,6 +68,20 @@ func (n *Node) registerRoster(port string) {
 		} else {
 			n.opt.Registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: m.help, ConstLabels: at}, read))
 		}
+	}
+}
+
+// registerMembers registers the members of each app that was not there before.
+func (n *Node) registerMembers(port string) {
+	for _, id := range n.opt.Apps.IDs() {
+		if n.shown[id] {
+			continue
+		}
+		n.shown[id] = true
+		n.opt.Registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: n.opt.MetricsPrefix + "presence_members", Help: "Users in presence channels by connections of this gateway, each once for each channel.",
+			ConstLabels: prometheus.Labels{"app_id": id, "port": port},
+		}, func() float64 { return float64(n.roster.LocalMembers(id)) }))
 	}
 }
 

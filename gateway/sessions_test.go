@@ -80,7 +80,7 @@ func newSession(t *testing.T, change func(*app.App)) *session {
 		}
 		o.Apps = app.NewRegistry(a)
 		o.Table = kv.NewMemoryTable(nil)
-		o.Hub = hub.Options{DeltaEnabled: true, Filters: true, Linger: 100 * time.Millisecond}
+		o.Hub = hub.Options{DeltaEnabled: true, PerConnection: app.PerConnection{Filters: true}, Linger: 100 * time.Millisecond}
 	})
 	var err error
 	s.api, err = client.NewSigned(client.SignedOptions{URL: "http://" + s.node.Addr(), AppID: "app", Key: "key", Secret: "secret"})

@@ -8,17 +8,15 @@ import (
 	"github.com/sluicehq/sluice/gateway/webhook"
 )
 
-// openHooks starts delivering webhooks, if any app has one.
+// openHooks starts delivering webhooks. Without Work no app may have one.
 func (n *Node) openHooks(port string) error {
-	any := false
-	for _, id := range n.opt.Apps.IDs() {
-		any = any || len(n.opt.Apps.ByID(id).Webhooks) > 0
-	}
-	if !any {
-		return nil
-	}
 	if n.opt.Work == nil {
-		return errors.New("gateway: apps with webhooks need Work")
+		for _, id := range n.opt.Apps.IDs() {
+			if len(n.opt.Apps.ByID(id).Webhooks) > 0 {
+				return errors.New("gateway: apps with webhooks need Work")
+			}
+		}
+		return nil
 	}
 	opt := n.opt.Webhooks
 	opt.Apps, opt.Work, opt.Logger = n.opt.Apps, n.opt.Work, n.opt.Logger

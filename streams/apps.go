@@ -3,6 +3,7 @@ package streams
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -63,6 +64,8 @@ type appLog struct {
 	created  time.Time
 	override string
 	ended    map[string]bool
+	// watched is how it is looked after, nil if it is not.
+	watched *watched
 }
 
 // Ready says whether the stream is there and has an epoch.
@@ -74,7 +77,8 @@ func (a *appLog) currentEpoch() string { return *a.epoch.Load() }
 // proven by the secret of the app that it is for.
 func (l *Log) credentialsOf(a *appLog, channel string) *credentials {
 	if a.opt.ID == broker.GatewaysApp {
-		if a = l.apps[channel]; a == nil {
+		known := false
+		if a, known = l.apps.Find(channel); !known {
 			return nil
 		}
 	}
@@ -123,12 +127,13 @@ func (l *Log) newAppLog(o AppOptions) *appLog {
 
 // addApps makes the logs of all apps, and that of the gateways, of which none is open.
 func (l *Log) addApps() {
-	l.apps = map[string]*appLog{broker.GatewaysApp: l.newAppLog(AppOptions{
+	all := map[string]AppOptions{broker.GatewaysApp: {
 		ID: broker.GatewaysApp, MaxMessages: gatewaysMessages, MaxAge: gatewaysAge, MaxBytes: gatewaysBytes, Replicas: l.opt.Replicas,
-	})}
+	}}
 	for _, o := range l.opt.Apps {
-		l.apps[o.ID] = l.newAppLog(o)
+		all[o.ID] = o
 	}
+	l.apps.Change(slices.Collect(maps.Keys(all)), nil, func(id string) *appLog { return l.newAppLog(all[id]) })
 }
 
 // openApps opens the logs of all apps at the same time. It fails if none can be opened.
@@ -140,7 +145,7 @@ func (l *Log) openApps(ctx context.Context) error {
 	}
 	var opening sync.WaitGroup
 	for i, o := range l.opt.Apps {
-		opening.Go(func() { errs[i] = l.openApp(ctx, l.apps[o.ID], retry(ctx)) })
+		opening.Go(func() { errs[i] = l.openApp(ctx, l.apps.Of(o.ID), retry(ctx)) })
 	}
 	opening.Wait()
 	if !slices.Contains(errs, nil) {
@@ -152,7 +157,7 @@ func (l *Log) openApps(ctx context.Context) error {
 	// The apps have what room there is before this one.
 	ctx, cancel := context.WithTimeout(ctx, l.opt.StartTimeout/2)
 	defer cancel()
-	l.noteOpening(broker.GatewaysApp, l.openApp(ctx, l.apps[broker.GatewaysApp], retry(ctx)))
+	l.noteOpening(broker.GatewaysApp, l.openApp(ctx, l.apps.Of(broker.GatewaysApp), retry(ctx)))
 	return nil
 }
 
@@ -186,7 +191,7 @@ const checkInterval = 2 * time.Second
 // superviseApp watches the stream of one app: it provisions one that vanished, notices a new
 // life of the log, and compares channels with it. Each app has a goroutine of its own for
 // that, because one whose stream does not answer must not hold up others.
-func (l *Log) superviseApp(a *appLog) {
+func (l *Log) superviseApp(a *appLog, gone <-chan struct{}) {
 	check, audit := time.NewTicker(checkInterval), time.NewTicker(l.opt.AuditInterval)
 	defer check.Stop()
 	defer audit.Stop()
@@ -198,6 +203,8 @@ func (l *Log) superviseApp(a *appLog) {
 	for {
 		select {
 		case <-l.ctx.Done():
+			return
+		case <-gone:
 			return
 		case <-a.wake:
 			l.checkStream(a)
@@ -285,7 +292,7 @@ func streamOfApp(id string) string {
 // it is about something else.
 func (l *Log) appOf(violation string) string {
 	_, subject, _ := strings.Cut(violation, `"`)
-	for id, a := range l.apps {
+	for id, a := range l.apps.All() {
 		if strings.HasPrefix(subject, a.root) || strings.HasPrefix(subject, a.live) || strings.HasPrefix(subject, castApp(l.opt.Prefix, id)) {
 			return id
 		}

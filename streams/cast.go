@@ -172,7 +172,7 @@ func (f *follower) hear(m *nats.Msg) {
 		l.stats.Rejected.Add(1)
 		return
 	}
-	ev, skipped := decode(m.Header, m.Data, l.opt.MaxData)
+	ev, skipped := decode(m.Header, m.Data, l.maxData())
 	if skipped != "" || ev.MessageID == "" {
 		l.stats.Skipped.Add(1)
 		return

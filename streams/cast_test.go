@@ -100,7 +100,7 @@ func TestTime01NobodyElseCasts(t *testing.T) {
 	forge(subjectOf("app-1", "c"), func(m *nats.Msg) { m.Header[headerTags] = []string{`{"a":"b"}`} })
 	forge(subjectOf("app-1", "c"), func(m *nats.Msg) { m.Header = nil })
 	// A proof of what is stored is none of what is cast.
-	stored := signed(t, l.apps["app-1"].credentials.Load(), SubjectOf("app-1", "c"))
+	stored := signed(t, l.apps.Of("app-1").credentials.Load(), SubjectOf("app-1", "c"))
 	stored.Subject = subjectOf("app-1", "c")
 	if err := conn.PublishMsg(stored); err != nil {
 		t.Fatal(err)

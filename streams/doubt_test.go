@@ -38,7 +38,7 @@ func TestWeeks01WhatWasPurgedBeforeItCame(t *testing.T) {
 				deliver(m)
 			}
 			l := open(t, opt)
-			a, sk := l.apps["app-1"], &sink{}
+			a, sk := l.apps.Of("app-1"), &sink{}
 			if _, err := l.Attach(t.Context(), "app-1", "c", sk); err != nil {
 				t.Fatal(err)
 			}

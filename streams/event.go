@@ -212,6 +212,6 @@ func (l *Log) publication(a *appLog, m *stored, epoch string) *broker.Publicatio
 		l.stats.Unproven.Add(1)
 		h = disclaimed(h)
 	}
-	p.Event, p.Skipped = decode(h, m.data, l.opt.MaxData)
+	p.Event, p.Skipped = decode(h, m.data, l.maxData())
 	return p
 }

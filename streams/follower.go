@@ -63,7 +63,7 @@ type arrival struct {
 }
 
 func (l *Log) line(f *follow.Follower[arrival]) follow.Line[arrival] {
-	return &follower{Follower: f, log: l, app: l.apps[f.App], subject: publishSubject(l.opt.Prefix, f.App, f.Channel)}
+	return &follower{Follower: f, log: l, app: l.apps.Of(f.App), subject: publishSubject(l.opt.Prefix, f.App, f.Channel)}
 }
 
 // Begin implements [follow.Line]. It subscribes and then finds the position: what is stored

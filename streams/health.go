@@ -31,7 +31,9 @@ func (l *Log) tell(app, what string, err error, mild bool) {
 		delete(l.problems, what)
 		return
 	}
-	l.problems[what] = problem{what + ": " + err.Error(), app, mild}
+	if _, known := l.apps.Find(app); app == "" || known {
+		l.problems[what] = problem{what + ": " + err.Error(), app, mild}
+	}
 }
 
 // Health implements [broker.Log]. What concerns some of the apps is a problem, and the rest
@@ -60,7 +62,7 @@ func (l *Log) Health() broker.Health {
 		}
 	}
 	l.mu.Unlock()
-	h.Ready = h.Ready && len(failing) < len(l.opt.Apps)
+	h.Ready = h.Ready && (len(failing) == 0 || len(failing) < l.apps.Len()-1)
 	sort.Strings(h.Problems[causes:])
 	return h
 }

@@ -29,7 +29,7 @@ const maxHoldings = 128
 // Holdings asks for the streams of all apps, of the gateways, and of what lies beside the log,
 // in order, and says how many were left out because there are too many.
 func (l *Log) Holdings(ctx context.Context) (all []Holding, left int) {
-	for id, a := range l.apps {
+	for id, a := range l.apps.All() {
 		h := Holding{Name: a.stream, Purpose: "events of the app " + id}
 		if id == broker.GatewaysApp {
 			h.Purpose = "orders to all gateways"

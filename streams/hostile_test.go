@@ -180,7 +180,7 @@ func blocksAreHarmless(t *testing.T, kind string) {
 	l := open(t, opt)
 	raw := dialWire(t, s.ClientURL())
 	other := attachSink(t, l, "other")
-	epoch := l.apps["app-1"].currentEpoch()
+	epoch := l.apps.Of("app-1").currentEpoch()
 	blocks := of("")
 	for i := range blocks {
 		channel := fmt.Sprint("c", i)
@@ -236,7 +236,7 @@ func blocksAreHarmless(t *testing.T, kind string) {
 		awaitTexts(t, got, []string{"last"})
 	}
 	for _, log := range []*Log{l, again, third} {
-		if now := log.apps["app-1"].currentEpoch(); now != epoch {
+		if now := log.apps.Of("app-1").currentEpoch(); now != epoch {
 			t.Errorf("a new life of the log: %s, was %s", now, epoch)
 		}
 		if h := log.Health(); !h.Ready {
@@ -345,7 +345,7 @@ func TestTrust04AnswersWhereOnlyGatewaysWrite(t *testing.T) {
 	s := listening(t)
 	opt := Options{ConnectOptions: s.ConnectOptions(), Apps: []AppOptions{{ID: "app-1", Secrets: []Secret{"secret"}}}}
 	l := open(t, opt)
-	epoch := l.apps["app-1"].currentEpoch()
+	epoch := l.apps.Of("app-1").currentEpoch()
 	got := attachSink(t, l, "c")
 	for _, reply := range []string{
 		"$KV.sluice_epochs.app-1", "$KV.cluster.register", "$KV.counters.app-1.c", "gw.app-1", "rtgw.app-1", "work.x", "ep.app-1.0.c", "rtkv.x", "rtctr.x", LiveSubjectOf("app-1", "c"),
@@ -361,7 +361,7 @@ func TestTrust04AnswersWhereOnlyGatewaysWrite(t *testing.T) {
 	}
 	publishText(t, l, "c", "ordinary")
 	awaitTexts(t, got, []string{"ordinary"})
-	if now := open(t, opt).apps["app-1"].currentEpoch(); now != epoch {
+	if now := open(t, opt).apps.Of("app-1").currentEpoch(); now != epoch {
 		t.Errorf("a new life: %s, was %s", now, epoch)
 	}
 }

@@ -172,8 +172,9 @@ func needed(l *Log, use Use) (all []InspectedStream, compare []func(have jetstre
 		all = append(all, InspectedStream{Name: want.Name, For: who, Want: want})
 		compare = append(compare, how)
 	}
-	for _, id := range slices.Sorted(maps.Keys(l.apps)) {
-		who, want := "app "+id, l.wanted(l.apps[id].opt)
+	apps := maps.Collect(l.apps.All())
+	for _, id := range slices.Sorted(maps.Keys(apps)) {
+		who, want := "app "+id, l.wanted(apps[id].opt)
 		if id == broker.GatewaysApp {
 			who = "orders to all gateways"
 		}

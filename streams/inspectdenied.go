@@ -47,7 +47,7 @@ func probes(l *Log, use Use) (all []probe) {
 		all = append(all, probe{publish: true, grant: api + grant, try: api + try, body: body, needs: needs})
 	}
 	hear := func(grant, try, needs string) { all = append(all, probe{grant: grant, try: try, needs: needs}) }
-	for id, a := range l.apps {
+	for id, a := range l.apps.All() {
 		if id == broker.GatewaysApp {
 			store(prefix+"gw.>", a.root+notThere, "orders to all gateways")
 			hear(prefix+"rtgw.>", a.live+notThere, "orders to all gateways")

@@ -50,7 +50,7 @@ func TestTrust07LargeMessagesOfOneApp(t *testing.T) {
 			}
 		})
 	}
-	a := l.apps["app-1"]
+	a := l.apps.Of("app-1")
 	for range 2 {
 		awaitTrue(t, "all channels are compared", func() bool { return l.compareBatch(a, l.followers(a), false) == nil })
 	}

@@ -48,7 +48,7 @@ func (l *leadership) settled(now time.Time) bool {
 
 // elected notes that the streams of some apps have another leader.
 func (l *Log) elected(stream string) {
-	for _, a := range l.apps {
+	for _, a := range l.apps.All() {
 		if a.stream == stream {
 			a.leader.elected(time.Now())
 		}

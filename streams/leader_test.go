@@ -63,7 +63,7 @@ func TestTime05NeedlessFailuresOfPositions(t *testing.T) {
 	}
 	ahead := last
 	ahead.Offset += 1000
-	a := l.apps["app-1"]
+	a := l.apps.Of("app-1")
 	for _, c := range []struct {
 		what string
 		pos  broker.Position

@@ -37,7 +37,7 @@ func TestTrust21RaisedLimits(t *testing.T) {
 		}
 	}
 	refresh := func(t *testing.T, l *Log) {
-		if err := l.refresh(t.Context(), l.apps["app-1"], ""); err != nil {
+		if err := l.refresh(t.Context(), l.apps.Of("app-1"), ""); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -128,7 +128,7 @@ func TestTrust21RaisedLimits(t *testing.T) {
 			})
 			publish(l, "c")
 			after := func(channel string, offset uint64) (*broker.Page, error) {
-				return l.After(context.Background(), "app-1", channel, broker.Position{Epoch: l.apps["app-1"].currentEpoch(), Offset: offset}, 100)
+				return l.After(context.Background(), "app-1", channel, broker.Position{Epoch: l.apps.Of("app-1").currentEpoch(), Offset: offset}, 100)
 			}
 			for _, offset := range []uint64{0, all[0].Offset, all[2].Offset, all[6].Offset} {
 				if page, err := after("c", offset); !errors.Is(err, broker.ErrPositionExpired) {
@@ -153,7 +153,7 @@ func TestTrust21LimitsThatCutNothing(t *testing.T) {
 	if err := l.admin.DeleteStream(t.Context(), StreamOf("app-1")); err != nil {
 		t.Fatal(err)
 	}
-	a := l.apps["app-1"]
+	a := l.apps.Of("app-1")
 	if err := l.Retain(t.Context(), []AppOptions{{ID: "app-1", Secrets: []Secret{"secret"}, MaxMessages: 100}}); err != nil {
 		t.Fatal(err)
 	}

@@ -57,6 +57,10 @@ type Log struct {
 	// unadvised is set when NATS does not permit hearing of edits.
 	unadvised atomic.Bool
 
+	// larger is the largest data and addresses the number of queues of work by later settings than
+	// those of the start.
+	larger, addresses atomic.Int64
+
 	mu       rank.Mutex[rank.StreamsLog]
 	problems map[string]problem
 	tables   kv.Alarm
@@ -126,8 +130,8 @@ func (l *Log) open(ctx context.Context) error {
 	}
 	l.startFeed()
 	l.opened.Store(true)
-	for _, a := range l.apps {
-		l.running.Go(func() { l.superviseApp(a) })
+	for _, a := range l.apps.All() {
+		l.watch(a)
 	}
 	l.running.Go(l.supervise)
 	l.running.Go(l.watchStrays)

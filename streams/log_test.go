@@ -64,7 +64,7 @@ func (c through) InProcessConn() (net.Conn, error) {
 
 // ask has the follower of a channel read it anew.
 func ask(l *Log, app, channel string, begin func(*follower)) {
-	for _, f := range l.followers(l.apps[app]) {
+	for _, f := range l.followers(l.apps.Of(app)) {
 		if f.Channel != channel {
 			continue
 		}
@@ -91,7 +91,7 @@ func TestConformance(t *testing.T) {
 			Probe: brokertest.Probe{
 				Attached: func() int { return l.Stats().Attached }, FeedBytes: 256 << 10,
 				Repaired: func() uint64 { return l.Stats().Repaired }, Stall: gate.Shut,
-				Retry:   func() { l.retryLater(l.apps["app-1"]) },
+				Retry:   func() { l.retryLater(l.apps.Of("app-1")) },
 				Repairs: l.repairs.Load, RepairsAtOnce: 8,
 				Doubts: map[string]func(app, channel string){
 					"missed":   func(app, channel string) { ask(l, app, channel, func(f *follower) { f.repair(toTheEnd) }) },

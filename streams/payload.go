@@ -30,7 +30,7 @@ func payload(m *nats.Msg) int64 { return int64(m.Size() - len(m.Subject) - len(m
 // refused one by one, so the log stays ready.
 func (l *Log) checkPayload(now time.Time) {
 	c := l.pub.conn()
-	limit, need := c.MaxPayload(), int64(l.opt.MaxData+headerRoom)
+	limit, need := c.MaxPayload(), int64(l.maxData()+headerRoom)
 	if !c.IsConnected() {
 		return
 	}
@@ -45,7 +45,7 @@ func (l *Log) checkPayload(now time.Time) {
 	var err error
 	if limit < need {
 		err = fmt.Errorf("it is %d bytes, so larger events are refused; an event may have %d bytes and takes up to %d with its names and headers",
-			limit, l.opt.MaxData, need)
+			limit, l.maxData(), need)
 	}
 	l.mu.Lock()
 	_, known := l.problems[shortPayload]

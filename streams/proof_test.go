@@ -140,7 +140,7 @@ func TestTrust06ClaimsOfRawPublishers(t *testing.T) {
 func TestTrust06WhatIsStoredAgainIsBelieved(t *testing.T) {
 	s := listening(t)
 	l := open(t, Options{ConnectOptions: s.ConnectOptions(), Apps: []AppOptions{{ID: "app-1", Secrets: []Secret{"secret"}}}})
-	a := l.apps["app-1"]
+	a := l.apps.Of("app-1")
 	m := signed(t, a.credentials.Load(), SubjectOf("app-1", "c"))
 	p := &parcel{m: m}
 	l.readdress(a, p)
@@ -245,7 +245,7 @@ func TestTrust05AnIdThatTheLogTold(t *testing.T) {
 	opt := Options{ConnectOptions: s.ConnectOptions(), Apps: []AppOptions{{ID: "app-1", Secrets: []Secret{"secret"}}}}
 	l, second := open(t, opt), open(t, opt)
 	raw := dialWire(t, s.ClientURL())
-	ids := l.apps["app-1"].credentials.Load()
+	ids := l.apps.Of("app-1").credentials.Load()
 	var want []string
 	for claims := range maxClaimed + 2 {
 		key := fmt.Sprint("key ", claims)

@@ -40,7 +40,7 @@ func (l *Log) wanted(a AppOptions) jetstream.StreamConfig {
 		Storage: jetstream.FileStorage, Replicas: a.Replicas,
 		Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld,
 		MaxMsgsPerSubject: a.MaxMessages, MaxAge: a.MaxAge, MaxBytes: a.MaxBytes, MaxMsgs: -1,
-		MaxMsgSize: int32(l.opt.MaxData + headerRoom),
+		MaxMsgSize: int32(l.maxData() + headerRoom),
 		Duplicates: min(idWindow, a.MaxAge),
 		// Messages of a channel must disappear oldest first: the continuity of
 		// history rests on it. Deleting in the middle would break it.

@@ -60,8 +60,8 @@ func (l *Log) pack(a *appLog, e broker.Outgoing) (*parcel, error) {
 // message is an event as it is sent on a subject, with the proof of an app. Errors:
 // [broker.ErrTooLarge].
 func (l *Log) message(a *appLog, subject string, e broker.Outgoing, dedup string) (*nats.Msg, error) {
-	if len(e.Event.Data) > l.opt.MaxData {
-		return nil, fmt.Errorf("%w: data has %d bytes, the limit is %d", broker.ErrTooLarge, len(e.Event.Data), l.opt.MaxData)
+	if len(e.Event.Data) > l.maxData() {
+		return nil, fmt.Errorf("%w: data has %d bytes, the limit is %d", broker.ErrTooLarge, len(e.Event.Data), l.maxData())
 	}
 	m, err := encode(subject, e.Event, dedup)
 	if err != nil {

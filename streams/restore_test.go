@@ -131,7 +131,7 @@ func TestR12RestoredLogIsANewLife(t *testing.T) {
 		for g := range gateways {
 			awaitTrue(t, "both gateways have everything", func() bool { return all(g) == n })
 		}
-		before := gateways[0].apps["app-1"].currentEpoch()
+		before := gateways[0].apps.Of("app-1").currentEpoch()
 		s.stop()
 		s.restore(copied)
 		s.start()
@@ -139,12 +139,12 @@ func TestR12RestoredLogIsANewLife(t *testing.T) {
 		s.raw(rnd, channels, []int{0, 10, 80}[rnd.IntN(3)], &n)
 		for _, l := range gateways {
 			awaitTrue(t, "the gateway is ready again", func() bool {
-				return l.Health().Ready && (lostEvents == 0 || l.apps["app-1"].currentEpoch() != before)
+				return l.Health().Ready && (lostEvents == 0 || l.apps.Of("app-1").currentEpoch() != before)
 			})
 		}
 		s.raw(rnd, channels, 40, &n)
 		t.Logf("%d of %d events were lost", lostEvents, n)
-		if a, b := gateways[0].apps["app-1"].currentEpoch(), gateways[1].apps["app-1"].currentEpoch(); a != b || lostEvents == 0 && a != before {
+		if a, b := gateways[0].apps.Of("app-1").currentEpoch(), gateways[1].apps.Of("app-1").currentEpoch(); a != b || lostEvents == 0 && a != before {
 			t.Errorf("the epoch was %s, is %s on one gateway and %s on the other", before, a, b)
 		}
 		for g, l := range gateways {
@@ -179,7 +179,7 @@ func TestAnEpochThatEndedDoesNotComeBack(t *testing.T) {
 			got, _ := sk.all()
 			return len(got) > 0 && string(got[len(got)-1].Data) == fmt.Sprint(n)
 		})
-		epoch := l.apps["app-1"].currentEpoch()
+		epoch := l.apps.Of("app-1").currentEpoch()
 		if slices.Contains(epochs, epoch) {
 			t.Errorf("the epoch is %s, after %v", epoch, epochs)
 		}
@@ -187,7 +187,7 @@ func TestAnEpochThatEndedDoesNotComeBack(t *testing.T) {
 		s.stop()
 		s.restore(copied)
 		s.start()
-		awaitTrue(t, "there is another epoch", func() bool { return l.apps["app-1"].currentEpoch() != epoch && l.Health().Ready })
+		awaitTrue(t, "there is another epoch", func() bool { return l.apps.Of("app-1").currentEpoch() != epoch && l.Health().Ready })
 	}
 }
 

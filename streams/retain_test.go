@@ -24,7 +24,7 @@ func TestRetentionChangesWhileTheLogIsOpenAndStays(t *testing.T) {
 	opt := options(s)
 	opt.Apps[0].MaxMessages = 70
 	second := open(t, opt)
-	first.checkStream(first.apps["app-1"])
+	first.checkStream(first.apps.Of("app-1"))
 	if got := kept(); got != 70 {
 		t.Errorf("%d messages are kept, want the 70 of the gateway that started last", got)
 	}

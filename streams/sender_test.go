@@ -133,7 +133,7 @@ func TestWayIn01OnlyTheOwnChannelWaits(t *testing.T) {
 	l := open(t, options(s))
 	// Nobody acknowledges a message while the stream is away from its subjects; so the first
 	// attempts of all fail, and each is tried again.
-	a := l.apps["app-1"]
+	a := l.apps.Of("app-1")
 	config := a.info.Load().Config
 	moved := config
 	moved.Subjects, moved.RePublish = []string{"elsewhere"}, nil

@@ -71,10 +71,11 @@ func (l *Log) strays() (map[string]string, error) {
 	}
 	slices.Sort(names)
 	root := strings.TrimSuffix(streamName(l.opt.Prefix, ""), "=")
+	known := func(app string) bool { _, is := l.apps.Find(app); return is }
 	found := map[string]string{}
 	for _, n := range names {
 		app, err := name.Decode(strings.TrimPrefix(n, root))
-		if !strings.HasPrefix(n, root) || err != nil || l.apps[app] != nil || len(found) == maxStrays {
+		if !strings.HasPrefix(n, root) || err != nil || known(app) || len(found) == maxStrays {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(l.ctx, attemptTimeout)

@@ -19,7 +19,7 @@ import (
 
 // trigger asks for all served channels to be compared with the log.
 func (l *Log) trigger() {
-	for _, a := range l.apps {
+	for _, a := range l.apps.All() {
 		a.disturbed()
 	}
 	l.wake.Ring()
@@ -53,7 +53,7 @@ func (l *Log) hear(edits <-chan *nats.Msg, shared chan<- struct{}) {
 // edited looks at the stream of an app. It says whether a stream is one of those that all
 // apps share instead.
 func (l *Log) edited(stream string) (shared bool) {
-	for _, a := range l.apps {
+	for _, a := range l.apps.All() {
 		if a.stream == stream {
 			a.disturbed()
 			a.lookSoon()
@@ -94,7 +94,7 @@ func (l *Log) supervise() {
 				return
 			}
 			l.stats.Scans.Add(1)
-			for _, a := range l.apps {
+			for _, a := range l.apps.All() {
 				a.poke()
 			}
 			l.checkBuckets()
@@ -216,8 +216,8 @@ func (l *Log) Retain(ctx context.Context, apps []AppOptions) error {
 		return fmt.Errorf("streams: %w", err)
 	}
 	for _, want := range opt.Apps {
-		a := l.apps[want.ID]
-		if a == nil {
+		a, known := l.apps.Find(want.ID)
+		if !known {
 			return fmt.Errorf("%w: %.100q", broker.ErrUnknownApp, want.ID)
 		}
 		a.credentials.Store(newCredentials(want.ID, want.Secrets))
@@ -308,11 +308,17 @@ func (l *Log) compareBatch(a *appLog, part []*follower, patient bool) error {
 
 // durability is that of the app with the fewest copies, by what its stream has or is to have.
 func (l *Log) durability() (string, broker.Level) {
-	copies := l.opt.Apps[0].Replicas
-	for _, o := range l.opt.Apps {
-		copies = min(copies, o.Replicas)
-		if has := l.apps[o.ID].copies.Load(); has > 0 {
-			copies = min(copies, int(has))
+	copies := 0
+	for id, a := range l.apps.All() {
+		if id == broker.GatewaysApp {
+			continue
+		}
+		of := a.limits.Load().Replicas
+		if has := a.copies.Load(); has > 0 {
+			of = min(of, int(has))
+		}
+		if copies == 0 || of < copies {
+			copies = of
 		}
 	}
 	switch {

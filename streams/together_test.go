@@ -51,7 +51,7 @@ func publishAll(t *testing.T, l *Log, events []broker.Outgoing) []broker.Receipt
 // stream reads all messages of the first app.
 func streamOf(t *testing.T, l *Log) (all []stored) {
 	t.Helper()
-	a := l.apps["app-1"]
+	a := l.apps.Of("app-1")
 	info, err := l.infoFor(t.Context(), a, "")
 	if err != nil {
 		t.Fatal(err)
@@ -155,7 +155,7 @@ func TestWayIn02WhatIsNotEndedIsNotStored(t *testing.T) {
 
 func manyOf(t *testing.T, l *Log, events []broker.Outgoing) *many {
 	t.Helper()
-	m := &many{log: l, app: l.apps["app-1"]}
+	m := &many{log: l, app: l.apps.Of("app-1")}
 	for _, e := range events {
 		p, err := l.pack(m.app, e)
 		if err != nil {
@@ -262,7 +262,7 @@ func inOrder(t *testing.T, events []broker.Outgoing, receipts []broker.Receipt) 
 func TestWayIn02TheSettingOfTheStream(t *testing.T) {
 	s := node(t, t.TempDir())
 	allows := func(l *Log) bool {
-		stream, err := l.js.Stream(t.Context(), l.apps["app-1"].stream)
+		stream, err := l.js.Stream(t.Context(), l.apps.Of("app-1").stream)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -277,7 +277,7 @@ func TestWayIn02TheSettingOfTheStream(t *testing.T) {
 	if !allows(l) {
 		t.Error("an existing stream was not changed")
 	}
-	config := l.apps["app-1"].info.Load().Config
+	config := l.apps.Of("app-1").info.Load().Config
 	config.AllowAtomicPublish = false
 	if _, err := l.js.UpdateStream(t.Context(), config); err != nil {
 		t.Fatal(err)
@@ -288,7 +288,7 @@ func TestWayIn02TheSettingOfTheStream(t *testing.T) {
 		t.Error("the setting was not put back before a batch was stored")
 	}
 	l.level = 1
-	if want := l.wanted(*l.apps["app-1"].limits.Load()); want.AllowAtomicPublish || l.takesTogether(l.apps["app-1"], 5) {
+	if want := l.wanted(*l.apps.Of("app-1").limits.Load()); want.AllowAtomicPublish || l.takesTogether(l.apps.Of("app-1"), 5) {
 		t.Error("a server of 2.11 is asked for it")
 	}
 }
@@ -310,7 +310,7 @@ func TestWayIn02AnswersToABatch(t *testing.T) {
 			t.Errorf("%d: tried again %v", code, got)
 		}
 	}
-	if l.takesTogether(l.apps["app-1"], 5) {
+	if l.takesTogether(l.apps.Of("app-1"), 5) {
 		t.Error("a server that takes no ids in batches is asked again")
 	}
 	if m := manyOf(t, l, ofBatch("k", 2, 2)); m.giveUp(context.DeadlineExceeded, 0) != nil {

@@ -135,9 +135,9 @@ func TestWeeks01AnOperatorEditsAStream(t *testing.T) {
 				}
 			}
 			publish("before")
-			epoch, before := l.apps["app-1"].currentEpoch(), op.config(stream)
+			epoch, before := l.apps.Of("app-1").currentEpoch(), op.config(stream)
 			if c.late {
-				sure := &l.apps["app-1"].sure
+				sure := &l.apps.Of("app-1").sure
 				awaitTrue(t, "nothing vouches for events", func() bool {
 					sure.mu.Lock()
 					defer sure.mu.Unlock()
@@ -161,7 +161,7 @@ func TestWeeks01AnOperatorEditsAStream(t *testing.T) {
 			if got := seen(); got != "and again, at once, before, 0 gaps" {
 				t.Errorf("delivered were %s", got)
 			}
-			l.checkStream(l.apps["app-1"])
+			l.checkStream(l.apps.Of("app-1"))
 			if got := problemsOf(l); !strings.Contains(got, c.stays) || c.stays == "" && got != "" {
 				t.Errorf("the problems are %q, want %q", got, c.stays)
 			}
@@ -175,12 +175,12 @@ func TestWeeks01AnOperatorEditsAStream(t *testing.T) {
 			if c.stays == "" && fmt.Sprintf("%+v", comparable01(after)) != fmt.Sprintf("%+v", comparable01(before)) {
 				t.Errorf("after it the settings are\n%+v, want\n%+v", comparable01(after), comparable01(before))
 			}
-			if got := l.apps["app-1"].currentEpoch(); got != epoch {
+			if got := l.apps.Of("app-1").currentEpoch(); got != epoch {
 				t.Errorf("the epoch is %s, was %s", got, epoch)
 			}
 			// A start finds nothing wrong that was not said, and keeps the epoch.
 			_ = l.Close()
-			if got := open(t, options(s)).apps["app-1"].currentEpoch(); got != epoch {
+			if got := open(t, options(s)).apps.Of("app-1").currentEpoch(); got != epoch {
 				t.Errorf("after a start the epoch is %s, was %s", got, epoch)
 			}
 		})
@@ -202,7 +202,7 @@ func comparable01(c jetstream.StreamConfig) jetstream.StreamConfig {
 func TestWeeks01ARemovedMark(t *testing.T) {
 	s := node(t, t.TempDir())
 	l := open(t, options(s))
-	epoch := l.apps["app-1"].currentEpoch()
+	epoch := l.apps.Of("app-1").currentEpoch()
 	_ = l.Close()
 	nc, err := nats.Connect(s.ClientURL(), s.ConnectOptions()...)
 	if err != nil {
@@ -214,7 +214,7 @@ func TestWeeks01ARemovedMark(t *testing.T) {
 		t.Fatal(err)
 	}
 	operator{t, js}.edit(StreamOf("app-1"), func(c *jetstream.StreamConfig) { c.Metadata = nil })
-	if got := open(t, options(s)).apps["app-1"].currentEpoch(); got != epoch {
+	if got := open(t, options(s)).apps.Of("app-1").currentEpoch(); got != epoch {
 		t.Errorf("the epoch is %s, was %s", got, epoch)
 	}
 }

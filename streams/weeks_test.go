@@ -114,12 +114,12 @@ func TestWeeks01WhatRollUpsRemoved(t *testing.T) {
 				return err == nil
 			})
 			awaitTrue(t, "it is put back", func() bool { return !op.config(stream).AllowRollup })
-			l.checkStream(l.apps["app-1"])
+			l.checkStream(l.apps.Of("app-1"))
 			publish()
 			if page, err := l.After(t.Context(), "app-1", "c", first, 100); !errors.Is(err, broker.ErrPositionExpired) {
 				t.Errorf("got %+v and %v, want ErrPositionExpired", page, err)
 			}
-			if got := l.apps["app-1"].currentEpoch(); got != first.Epoch {
+			if got := l.apps.Of("app-1").currentEpoch(); got != first.Epoch {
 				t.Errorf("the epoch is %s, was %s", got, first.Epoch)
 			}
 		})
@@ -178,7 +178,7 @@ func TestWeeks01ASealedStream(t *testing.T) {
 	if _, err := l.Publish(t.Context(), "app-1", event); err != nil {
 		t.Fatal(err)
 	}
-	epoch := l.apps["app-1"].currentEpoch()
+	epoch := l.apps.Of("app-1").currentEpoch()
 	newOperator(t, l).edit(StreamOf("app-1"), func(c *jetstream.StreamConfig) { c.Sealed = true })
 	if _, err := l.Publish(t.Context(), "app-1", event); !errors.Is(err, broker.ErrUnavailable) {
 		t.Errorf("publishing: %v", err)
@@ -191,7 +191,7 @@ func TestWeeks01ASealedStream(t *testing.T) {
 	if page, err := l.Read(t.Context(), "app-1", "c", broker.Query{Limit: 10}); err != nil || len(page.Publications) != 1 {
 		t.Errorf("reading: %v", err)
 	}
-	if got := l.apps["app-1"].currentEpoch(); got != epoch {
+	if got := l.apps.Of("app-1").currentEpoch(); got != epoch {
 		t.Errorf("the epoch is %s, was %s", got, epoch)
 	}
 	_ = l.Close()
@@ -210,7 +210,7 @@ func TestWeeks01ALostOverride(t *testing.T) {
 	opt.NewEpoch = true
 	open(t, options(s))
 	l := open(t, opt)
-	epoch := l.apps["app-1"].currentEpoch()
+	epoch := l.apps.Of("app-1").currentEpoch()
 	if strings.Count(epoch, "-") != 2 {
 		t.Fatalf("the epoch %s has no override", epoch)
 	}
@@ -221,11 +221,11 @@ func TestWeeks01ALostOverride(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.checkStream(l.apps["app-1"])
-	if got := l.apps["app-1"].currentEpoch(); got != epoch {
+	l.checkStream(l.apps.Of("app-1"))
+	if got := l.apps.Of("app-1").currentEpoch(); got != epoch {
 		t.Errorf("the epoch is %s, was %s", got, epoch)
 	}
-	if got := open(t, options(s)).apps["app-1"].currentEpoch(); got != epoch {
+	if got := open(t, options(s)).apps.Of("app-1").currentEpoch(); got != epoch {
 		t.Errorf("for another gateway it is %s, was %s", got, epoch)
 	}
 }
@@ -338,7 +338,7 @@ func TestWeeks11NamesThatAreNoChannels(t *testing.T) {
 		t.Fatal(err)
 	}
 	awaitTrue(t, "one more is counted", func() bool { return l.Upkeep().Unnamed == uint64(len(bad))+1 })
-	a := l.apps["app-1"]
+	a := l.apps.Of("app-1")
 	for _, token := range bad {
 		if l.notAChannel(a, token) == nil {
 			t.Errorf("%s is taken for a channel", token)
@@ -357,7 +357,7 @@ func TestWeeks01AStreamThatIsHeld(t *testing.T) {
 	s := node(t, t.TempDir())
 	l := open(t, options(s))
 	op := newOperator(t, l)
-	epoch := l.apps["app-1"].currentEpoch()
+	epoch := l.apps.Of("app-1").currentEpoch()
 	hold := func(value string) {
 		op.edit("GATEWAYS", func(c *jetstream.StreamConfig) { c.Metadata = map[string]string{holdKey: value} })
 	}
@@ -368,7 +368,7 @@ func TestWeeks01AStreamThatIsHeld(t *testing.T) {
 	if err := op.js.DeleteStream(t.Context(), StreamOf("app-1")); err != nil {
 		t.Fatal(err)
 	}
-	l.checkStream(l.apps["app-1"])
+	l.checkStream(l.apps.Of("app-1"))
 	if got := problemsOf(l); !strings.Contains(got, "stream CH_app-1 is missing") || !strings.Contains(got, "nats stream edit GATEWAYS -f --metadata hold=") {
 		t.Errorf("the problems are %q", got)
 	}
@@ -376,6 +376,6 @@ func TestWeeks01AStreamThatIsHeld(t *testing.T) {
 		t.Errorf("the stream is there: %v", err)
 	}
 	hold("")
-	awaitTrue(t, "it is made anew", func() bool { return l.apps["app-1"].currentEpoch() != epoch })
+	awaitTrue(t, "it is made anew", func() bool { return l.apps.Of("app-1").currentEpoch() != epoch })
 	awaitTrue(t, "nothing is wrong", func() bool { return len(l.Health().Problems) == 0 })
 }

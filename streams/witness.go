@@ -126,7 +126,7 @@ func (w *witness) restart(end uint64) {
 // answers next may have been restored meanwhile, and may already hold newer messages
 // when it is asked for the first time.
 func (l *Log) disconnected() {
-	for _, a := range l.apps {
+	for _, a := range l.apps.All() {
 		var newest mark
 		for _, f := range l.followers(a) {
 			if m := f.seen(); m.offset > newest.offset {

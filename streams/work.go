@@ -77,11 +77,11 @@ var sizes = [...]struct{ upTo, subjects int }{{2 << 10, 64}, {16 << 10, 8}, {mat
 // all queues may be full at the same time: with many, each is smaller.
 func (l *Log) workBounds() (tasks, bytes int64) {
 	// Escaped as JSON a text may be six times as long.
-	each := int64(6*l.opt.MaxData + headerRoom)
+	each := int64(6*l.maxData() + headerRoom)
 	for _, c := range sizes[:len(sizes)-1] {
 		each += int64(c.upTo * c.subjects)
 	}
-	n := int64(max(l.opt.Queues, 1))
+	n := int64(max(l.opt.Queues, int(l.addresses.Load()), 1))
 	tasks = min(max(workBytes/(n*each), leastTasks), mostTasks)
 	return tasks, max(workBytes, n*tasks*each)
 }

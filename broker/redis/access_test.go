@@ -91,7 +91,7 @@ func everything(t *testing.T, l *Log) {
 	if _, err := l.Purge(ctx, "app-1", "c", 0); err != nil {
 		t.Error("purging: ", err)
 	}
-	if err := l.lostPart(ctx, l.apps["app-1"], r[0].Epoch); err != nil {
+	if err := l.lostPart(ctx, l.apps.Of("app-1"), r[0].Epoch); err != nil {
 		t.Error("beginning a new epoch: ", err)
 	}
 	table, err := l.OpenTable(ctx)

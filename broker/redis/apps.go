@@ -3,7 +3,6 @@ package redis
 import (
 	"context"
 	"errors"
-	"maps"
 	"slices"
 	"time"
 
@@ -23,15 +22,13 @@ const opening = 32
 // a problem, and are tried again as long as the log is open.
 func (l *Log) openApps(ctx context.Context) error {
 	all := append(slices.Clone(l.opt.Apps), AppOptions{ID: broker.GatewaysApp, MaxMessages: gatewaysMessages, MaxAge: gatewaysAge})
-	for _, o := range all {
-		l.apps[o.ID] = &appLog{opt: o}
-	}
+	l.add(all, nil)
 	errs := make([]error, len(all))
 	each(slices.Values(all), opening, func(o AppOptions) {
 		i := slices.IndexFunc(all, func(x AppOptions) bool { return x.ID == o.ID })
 		if errs[i] = l.tryOut(ctx, o.ID); errs[i] == nil {
 			// A cluster answers before it serves.
-			errs[i] = l.attempt(ctx, func(ctx context.Context) error { return l.refresh(ctx, l.apps[o.ID]) })
+			errs[i] = l.attempt(ctx, func(ctx context.Context) error { return l.refresh(ctx, l.apps.Of(o.ID)) })
 		}
 	})
 	if !slices.Contains(errs[:len(l.opt.Apps)], nil) {
@@ -58,7 +55,7 @@ func epochOfApp(id string) string {
 
 // checkEpochs looks at the epochs of all apps, several at a time.
 func (l *Log) checkEpochs() {
-	each(maps.Values(l.apps), opening, func(a *appLog) {
+	each(l.all(), opening, func(a *appLog) {
 		ctx, cancel := context.WithTimeout(l.ctx, 5*time.Second)
 		defer cancel()
 		if err := l.refresh(ctx, a); l.ctx.Err() == nil {

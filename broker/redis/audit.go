@@ -22,7 +22,7 @@ const comparing = 32
 // verify looks whether what this process acknowledged last is still in the log.
 func (l *Log) verify() {
 	epochs := map[string]string{}
-	for id, a := range l.apps {
+	for id, a := range l.apps.All() {
 		if a.open.Load() {
 			epochs[id] = a.currentEpoch()
 		}
@@ -44,7 +44,7 @@ func (l *Log) verify() {
 		})
 	})
 	for id := range lost {
-		if err := l.lostPart(l.ctx, l.apps[id], epochs[id]); err != nil {
+		if err := l.lostPart(l.ctx, l.apps.Of(id), epochs[id]); err != nil {
 			round.failed.Store(true)
 		}
 	}
@@ -72,7 +72,7 @@ func each[T any](all iter.Seq[T], n int, do func(T)) {
 // behind. It also keeps the places of silent channels.
 func (l *Log) compare(choose func([]*follow.Follower[arrival]) []*follow.Follower[arrival]) {
 	round := newRound(l)
-	for _, a := range l.apps {
+	for _, a := range l.apps.All() {
 		each(slices.Values(choose(l.follow.Of(a.opt.ID))), comparing, func(f *follow.Follower[arrival]) {
 			f.Auditing(time.Now()) // before it is looked at: what is missed later counts
 			if !round.try(f.Key, f.Line().(*follower).audit) {

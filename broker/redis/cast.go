@@ -50,8 +50,8 @@ func (l *Log) Cast(ctx context.Context, app string, events ...broker.Outgoing) e
 // checkSizes says what is too large for the log.
 func (l *Log) checkSizes(events []broker.Outgoing) error {
 	for _, e := range events {
-		if len(e.Event.Data) > l.opt.MaxData {
-			return fmt.Errorf("%w: data has %d bytes, the limit is %d", broker.ErrTooLarge, len(e.Event.Data), l.opt.MaxData)
+		if len(e.Event.Data) > l.maxData() {
+			return fmt.Errorf("%w: data has %d bytes, the limit is %d", broker.ErrTooLarge, len(e.Event.Data), l.maxData())
 		}
 		if len(e.Event.Tags) > maxTags {
 			return fmt.Errorf("%w: %d tags, the limit is %d", broker.ErrTooLarge, len(e.Event.Tags), maxTags)

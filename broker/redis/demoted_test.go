@@ -29,7 +29,7 @@ func TestServerThatBecameAReplica(t *testing.T) {
 		until(t, "the replica has everything", func() bool { return s.Info("master_link_status") == "up" })
 	}
 	w := attachTo(t, l, "c")
-	epoch := l.apps["app-1"].currentEpoch()
+	epoch := l.apps.Of("app-1").currentEpoch()
 	replicate(successor, old)
 	publishOne(t, l, "c", "before")
 	until(t, "it is replicated", func() bool {
@@ -41,7 +41,7 @@ func TestServerThatBecameAReplica(t *testing.T) {
 	publishOne(t, l, "c", "after")
 	until(t, "both are delivered", func() bool { pubs, _ := w.seen(); return len(pubs) == 2 })
 	until(t, "the log is ready", func() bool { return l.Health().Ready })
-	if _, gaps := w.seen(); len(gaps) > 0 || l.apps["app-1"].currentEpoch() != epoch {
+	if _, gaps := w.seen(); len(gaps) > 0 || l.apps.Of("app-1").currentEpoch() != epoch {
 		t.Errorf("gaps %+v, want none", gaps)
 	}
 	live := l.keys.channel("app-1", "c").live

@@ -24,7 +24,7 @@ type follower struct {
 var _ follow.Line[arrival] = (*follower)(nil)
 
 func (l *Log) line(f *follow.Follower[arrival]) follow.Line[arrival] {
-	return &follower{Follower: f, log: l, app: l.apps[f.App], keys: l.keys.channel(f.App, f.Channel)}
+	return &follower{Follower: f, log: l, app: l.apps.Of(f.App), keys: l.keys.channel(f.App, f.Channel)}
 }
 
 // Begin implements [follow.Line]. It subscribes and then finds the position: what is stored

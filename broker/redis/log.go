@@ -44,6 +44,9 @@ type Log struct {
 	running sync.WaitGroup
 	stop    sync.Once
 
+	// larger is the largest data by later settings than those of the start.
+	larger atomic.Int64
+
 	mu       rank.Mutex[rank.RedisLog]
 	problems map[string]problem
 	// persistence is what the servers say about it.
@@ -65,8 +68,10 @@ var _ broker.Log = (*Log)(nil)
 
 // appLog is the log of one app.
 type appLog struct {
-	opt   AppOptions
-	epoch atomic.Pointer[string]
+	opt AppOptions
+	// limits are what it keeps, opt's until Serve changes them.
+	limits atomic.Pointer[AppOptions]
+	epoch  atomic.Pointer[string]
 	// open is set once the app has an epoch, spoilt while its keys hold something else.
 	open, spoilt atomic.Bool
 
@@ -110,7 +115,7 @@ func Open(ctx context.Context, opt Options) (*Log, error) {
 		return nil, fmt.Errorf("redis: %w", err)
 	}
 	l := &Log{
-		opt: opt, keys: keys{prefix: opt.Prefix}, apps: broker.Apps[*appLog]{}, problems: map[string]problem{},
+		opt: opt, keys: keys{prefix: opt.Prefix}, problems: map[string]problem{},
 		readers: broker.NewShare(opt.Readers), repairs: broker.NewShare(16), wake: follow.NewBell(),
 	}
 	l.recent.positions = map[place]uint64{}

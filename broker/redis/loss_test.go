@@ -158,7 +158,7 @@ func killed(t *testing.T, rng *rand.Rand, server *redisserver.Server, snapshot, 
 			sinks[c] = append(sinks[c], w)
 		}
 	}
-	epoch := one.apps["app-1"].currentEpoch()
+	epoch := one.apps.Of("app-1").currentEpoch()
 	load := publishThrough(t, channels, one, other)
 	until(t, "there is some load", func() bool { return load.count() > 200+rng.IntN(500) })
 	if snapshot {
@@ -180,7 +180,7 @@ func killed(t *testing.T, rng *rand.Rand, server *redisserver.Server, snapshot, 
 	until(t, "publishing goes on", func() bool { return load.count() > n+200 })
 	if !keeps {
 		for _, l := range []*Log{one, other} {
-			until(t, "the loss is noticed", func() bool { return l.apps["app-1"].currentEpoch() != epoch })
+			until(t, "the loss is noticed", func() bool { return l.apps.Of("app-1").currentEpoch() != epoch })
 		}
 	}
 	acked := load.end(t)

@@ -27,7 +27,7 @@ func TestPositionInsideWhatWasLost(t *testing.T) {
 	t.Parallel()
 	server := redisserver.Start(t)
 	l := open(t, server.URL(), false)
-	epoch := l.apps["app-1"].currentEpoch()
+	epoch := l.apps.Of("app-1").currentEpoch()
 	kept := publishOne(t, l, "c", "kept")
 	server.Do("SAVE")
 	first, second := publishOne(t, l, "c", "lost"), publishOne(t, l, "c", "lost too")
@@ -65,7 +65,7 @@ func TestLossOfWhatWasOnlyAcknowledged(t *testing.T) {
 			server := redisserver.Start(t)
 			l := open(t, server.URL(), false, silent)
 			attachTo(t, l, "other") // a feed whose end is noticed
-			epoch := l.apps["app-1"].currentEpoch()
+			epoch := l.apps.Of("app-1").currentEpoch()
 			publishOne(t, l, "c", "kept")
 			server.Do("SAVE")
 			publishOne(t, l, "c", "lost")
@@ -84,7 +84,7 @@ func TestLossOfWhatWasOnlyAcknowledged(t *testing.T) {
 			} else {
 				server.Restart()
 			}
-			until(t, "the loss is noticed", func() bool { return l.apps["app-1"].currentEpoch() != epoch })
+			until(t, "the loss is noticed", func() bool { return l.apps.Of("app-1").currentEpoch() != epoch })
 		})
 	}
 }
@@ -118,11 +118,11 @@ func TestOneLossIsOneGap(t *testing.T) {
 				server.Do("SAVE")
 				publish()
 			}
-			epoch := logs[0].apps["app-1"].currentEpoch()
+			epoch := logs[0].apps.Of("app-1").currentEpoch()
 			server.Kill()
 			server.Restart()
 			for _, l := range logs {
-				until(t, "the loss is noticed", func() bool { return l.apps["app-1"].currentEpoch() != epoch })
+				until(t, "the loss is noticed", func() bool { return l.apps.Of("app-1").currentEpoch() != epoch })
 			}
 			publish()
 			scans := make([]uint64, len(logs))
@@ -159,7 +159,7 @@ func TestEpochThatComesBack(t *testing.T) {
 	t.Parallel()
 	server := redisserver.Start(t)
 	l := open(t, server.URL(), false)
-	a := l.apps["app-1"]
+	a := l.apps.Of("app-1")
 	first := a.currentEpoch()
 	if err := l.lostPart(t.Context(), a, first); err != nil {
 		t.Fatal(err)

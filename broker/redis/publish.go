@@ -123,8 +123,8 @@ func (l *Log) publishTo(ctx context.Context, a *appLog, events []broker.Outgoing
 	}
 	most := 1
 	keys := append(make([]string, 0, 3+n), k.stream, k.meta, k.counts)
-	args := append(make([]string, 0, publishArgs+perEvent*n), k.live, verb, strconv.FormatInt(a.opt.MaxMessages, 10),
-		strconv.FormatInt(a.opt.MaxAge.Milliseconds(), 10), placeLife(a), strconv.FormatInt(countLife.Milliseconds(), 10), "")
+	args := append(make([]string, 0, publishArgs+perEvent*n), k.live, verb, strconv.FormatInt(a.limits.Load().MaxMessages, 10),
+		strconv.FormatInt(a.limits.Load().MaxAge.Milliseconds(), 10), placeLife(a), strconv.FormatInt(countLife.Milliseconds(), 10), "")
 	for i := range n {
 		e := &events[index(i)]
 		id, root := e.Event.DedupID, l.keys.dedup(a.opt.ID)
@@ -261,7 +261,7 @@ func (l *Log) tryStoring() {
 	defer cancel()
 	// Where memory is full there is room for a little again and again, so it is tried with
 	// as much as an event may have, twice.
-	value := strings.Repeat("x", min(l.opt.MaxData, maxProbe))
+	value := strings.Repeat("x", min(l.maxData(), maxProbe))
 	defer l.probes.Add(1)
 	write := func() error {
 		return l.pub.Do(ctx, l.pub.B().Set().Key(*key).Value(value).Px(time.Second).Build()).Error()

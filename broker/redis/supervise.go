@@ -21,7 +21,7 @@ const (
 // placeLife is how long the place of a silent channel is known, in milliseconds: long
 // enough for the audit to come by, and for positions of what retention removed.
 func placeLife(a *appLog) string {
-	return strconv.FormatInt((2*a.opt.MaxAge + time.Hour).Milliseconds(), 10)
+	return strconv.FormatInt((2*a.limits.Load().MaxAge + time.Hour).Milliseconds(), 10)
 }
 
 // trigger asks for channels that may have missed something to be compared with the log.
@@ -187,6 +187,9 @@ func (l *Log) appProblem(app, what string, err error) {
 		delete(l.problems, what)
 		return
 	}
+	if _, known := l.apps.Find(app); app != "" && !known {
+		return // it was removed
+	}
 	text := what + ": " + err.Error()
 	if !l.opt.Cluster && !strings.Contains(text, l.addr) {
 		text += " (Redis server " + l.addr + ")"
@@ -216,7 +219,7 @@ func (l *Log) Health() broker.Health {
 			failing[p.app] = true
 		}
 	}
-	h.Ready = h.Ready && len(failing) < len(l.opt.Apps)
+	h.Ready = h.Ready && (len(failing) == 0 || len(failing) < l.apps.Len()-1)
 	sort.Strings(h.Problems)
 	return h
 }

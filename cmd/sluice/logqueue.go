@@ -34,14 +34,13 @@ type logQueue struct {
 	closed    bool
 
 	wake, done chan struct{}
+	// level is the least that is logged.
+	level slog.LevelVar
 }
 
 // newLog returns the log of a server, and its queue, which must be closed.
 func newLog(to io.Writer, c *configs.Config) (*slog.Logger, *logQueue) {
-	var level slog.Level
-	if level.UnmarshalText([]byte(c.LogLevel)) != nil {
-		level = slog.LevelInfo
-	}
+	var level slog.Leveler = slog.LevelInfo
 	logger := func(w io.Writer) *slog.Logger {
 		opt := &slog.HandlerOptions{Level: level}
 		if c.LogJSON {
@@ -53,7 +52,17 @@ func newLog(to io.Writer, c *configs.Config) (*slog.Logger, *logQueue) {
 	q := newLogQueue(to, func(lost int) {
 		direct.Warn("lines of this log were lost, because they were not read", "lines", lost)
 	})
+	level = &q.level
+	q.setLevel(c.LogLevel)
 	return logger(q), q
+}
+
+// setLevel changes the least level that is logged.
+func (q *logQueue) setLevel(name string) {
+	var level slog.Level
+	if level.UnmarshalText([]byte(name)) == nil {
+		q.level.Set(level)
+	}
 }
 
 func newLogQueue(to io.Writer, tell func(int)) *logQueue {

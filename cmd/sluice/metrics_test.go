@@ -42,6 +42,7 @@ apps: [{id: a, key: k, secret: s, webhooks: [{url: "http://127.0.0.1:1"}]}]
 	opt, limits := nodeOptions(c, b, log, registry), measure(c)
 	r := &reloader{backend: b, inForce: c}
 	r.share()
+	r.register(registry, c.Metrics.Prefix)
 	opt.Settings = r.shared.Load
 	opt.Descriptors, opt.Memory = limits.descriptors, limits.memory
 	node, err := gateway.New(opt)

@@ -2,21 +2,22 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
-	"os"
-	"os/signal"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sluicehq/sluice/configs"
 	"github.com/sluicehq/sluice/gateway"
 	"github.com/sluicehq/sluice/gateway/app"
 )
 
-// reloadTimeout bounds how long changing the log may take.
+// reloadTimeout bounds how long putting a configuration in force may take.
 const reloadTimeout = 30 * time.Second
 
 // reloader takes settings over while a server runs. One goroutine reloads; anybody may ask
@@ -27,18 +28,26 @@ type reloader struct {
 	log  *slog.Logger
 	// busy is told that the configuration is read again, and what it returns when that is done.
 	busy func() (done func())
+	// apply puts apps and limits in force for what is there already, and setLevel the least
+	// level that is logged; nil for nobody.
+	apply    func(context.Context, app.PerConnection) error
+	setLevel func(string)
 	// inForce is the configuration by which the server runs: that of the start, with what
-	// was taken over since.
-	inForce *configs.Config
-	// unsure says that the log may have taken a part of a retention that failed.
-	unsure bool
+	// was taken over since. wanted is the last good one that was read.
+	inForce, wanted *configs.Config
+	// unsure are the keys of a retention of which the log may have taken a part; nil if there is
+	// none.
+	unsure []string
 
 	// shared are the settings in force that gateways compare.
-	shared atomic.Pointer[gateway.Settings]
+	shared          atomic.Pointer[gateway.Settings]
+	taken, refusals atomic.Uint64
 
 	mu sync.Mutex
-	// waiting are the keys that the configuration has otherwise than the server.
+	// waiting are the keys that the configuration has otherwise than the server, refused is
+	// why what was read last is not in force.
 	waiting []string
+	refused string
 }
 
 // share lets other gateways know what is in force.
@@ -54,90 +63,138 @@ func (r *reloader) pending() []string {
 	return r.waiting
 }
 
-// reloading reads the configuration again at each SIGHUP until the function that it
-// returns is called, which waits for the end.
-func reloading(ctx context.Context, r *reloader, again func() (*configs.Config, error)) (stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	var running sync.WaitGroup
-	running.Go(func() {
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-hangup:
-			}
-			done := r.busy()
-			next, err := again()
-			if err != nil {
-				r.log.Error("the configuration was read again and has errors; nothing was changed", "error", err)
-			} else {
-				r.reload(ctx, next)
-			}
-			done()
-		}
-	})
-	return func() {
-		signal.Stop(hangup)
-		cancel()
-		running.Wait()
+// problems says why the configuration that was read last is not in force, if it is not.
+func (r *reloader) problems() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.refused == "" {
+		return nil
 	}
+	return []string{refusedConfig + r.refused}
+}
+
+// refusedConfig begins what readiness says of a configuration with errors.
+const refusedConfig = "the configuration was read again and has errors, so the one before stays in force: "
+
+// maxRefused bounds what readiness says of errors, in bytes.
+const maxRefused = 2048
+
+// refuse notes that a configuration is not taken over, and says whether that is new.
+func (r *reloader) refuse(err error) (isNew bool) {
+	text := err.Error()
+	if e, is := err.(*configs.Error); is {
+		text = strings.Join(e.Problems, "; ")
+	}
+	if len(text) > maxRefused {
+		text = text[:maxRefused] + "..."
+	}
+	r.refusals.Add(1)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	isNew = r.refused != text
+	r.refused = text
+	return isNew
+}
+
+// register makes visible how reading the configuration again goes.
+func (r *reloader) register(registry prometheus.Registerer, prefix string) {
+	count := func(result string, n *atomic.Uint64) {
+		registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: prefix + "config_reloads_total", Help: "Times that the configuration was read again while the server ran, by whether it was taken over or refused.",
+			ConstLabels: prometheus.Labels{"result": result},
+		}, func() float64 { return float64(n.Load()) }))
+	}
+	count("taken", &r.taken)
+	count("refused", &r.refusals)
+	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: prefix + "config_refused", Help: "1 while the configuration that was read last has errors, and the one before stays in force.",
+	}, func() float64 { return float64(len(r.problems())) }))
 }
 
 // reload takes over what can be without a restart, and tells what cannot. What cannot is
 // compared with what is in force each time, so it is told again until a restart or until
-// it is taken back.
-func (r *reloader) reload(ctx context.Context, next *configs.Config) {
-	reading, retention, waiting := r.inForce.Changed(next)
-	taken := reading
-	r.inForce = r.inForce.WithReading(next)
-	for i := range r.inForce.Apps {
-		own := &r.inForce.Apps[i]
-		if a := r.apps.ByID(own.ID); a != nil {
-			a.Readings.Replace(readingsOf(own))
+// it is taken back. With an error nothing was changed. asked says that somebody asked for it, who
+// is told in any case.
+func (r *reloader) reload(ctx context.Context, next *configs.Config, asked bool) error {
+	ctx, cancel := context.WithTimeout(ctx, reloadTimeout)
+	defer cancel()
+	taken, retention, waiting := r.inForce.Changed(next)
+	merged, err := r.inForce.With(next)
+	if err != nil {
+		return err
+	}
+	if r.serveApps != nil {
+		if err := r.serveApps(ctx, merged); err != nil {
+			return fmt.Errorf("the log cannot serve these apps: %w", err)
 		}
 	}
+	r.apps.Replace(appsOf(merged)...)
+	r.inForce, r.wanted = merged, next
 	switch {
-	case len(retention) == 0 && !r.unsure:
+	case len(retention) == 0 && r.unsure == nil:
 	case r.retain == nil:
 		waiting = append(waiting, retention...)
 	default:
-		if err := r.takeRetention(ctx, next); err != nil {
-			r.log.Error("the new retention could not be set; the next SIGHUP tries again", "error", err)
+		for _, key := range r.unsure {
+			if !slices.Contains(retention, key) {
+				retention = append(retention, key)
+			}
+		}
+		if err := r.takeRetention(ctx, next, retention); err != nil {
+			r.log.Error("the new retention could not be set; it is tried again", "error", err)
 			waiting = append(waiting, retention...)
 		} else {
 			taken = append(taken, retention...)
 		}
 	}
-	if len(taken) > 0 {
-		r.share()
-	}
-	r.mu.Lock()
-	before := len(r.waiting)
-	r.waiting = waiting
-	r.mu.Unlock()
-	switch {
-	case len(waiting) > 0:
-		r.log.Warn("settings have changed that need a restart", "keys", strings.Join(waiting, " "))
-	case before > 0:
-		r.log.Info("no setting needs a restart any more")
-	}
-	if len(taken) == 0 {
-		r.log.Info("the configuration was read again; there is nothing to take over")
-		return
-	}
-	r.log.Info("the configuration was read again and is in force", "keys", strings.Join(taken, " "))
+	r.putInForce(ctx)
+	r.tell(taken, waiting, asked)
+	return nil
 }
 
-func (r *reloader) takeRetention(ctx context.Context, next *configs.Config) error {
-	ctx, cancel := context.WithTimeout(ctx, reloadTimeout)
-	defer cancel()
+// putInForce has what is there already go by the configuration.
+func (r *reloader) putInForce(ctx context.Context) {
+	if r.setLevel != nil {
+		r.setLevel(r.inForce.LogLevel)
+	}
+	if r.apply != nil {
+		if err := r.apply(ctx, perConnection(r.inForce)); err != nil {
+			r.log.Error("a part of the configuration could not be put in force", "error", err)
+		}
+	}
+	r.share()
+}
+
+// tell says what was taken over and what waits.
+func (r *reloader) tell(taken, waiting []string, asked bool) {
+	r.taken.Add(1)
+	r.mu.Lock()
+	before, mended := len(r.waiting), r.refused != ""
+	news := strings.Join(waiting, " ") != strings.Join(r.waiting, " ")
+	r.waiting, r.refused = waiting, ""
+	r.mu.Unlock()
+	switch {
+	case len(waiting) > 0 && (news || asked):
+		r.log.Warn("settings have changed that need a restart", "keys", strings.Join(waiting, " "))
+	case len(waiting) == 0 && before > 0:
+		r.log.Info("no setting needs a restart any more")
+	}
+	switch {
+	case len(taken) > 0:
+		r.log.Info("the configuration was read again and is in force", "keys", strings.Join(taken, " "))
+	case mended:
+		r.log.Info("the configuration was read again and has no errors any more; it is the one that is in force")
+	case asked:
+		r.log.Info("the configuration was read again; there is nothing to take over")
+	}
+}
+
+func (r *reloader) takeRetention(ctx context.Context, next *configs.Config, keys []string) error {
 	wanted := r.inForce.WithRetention(next)
-	r.unsure = true
+	r.unsure = keys
 	if err := r.retain(ctx, wanted); err != nil {
 		return err
 	}
-	r.inForce, r.unsure = wanted, false
+	r.inForce, r.unsure = wanted, nil
 	return nil
 }

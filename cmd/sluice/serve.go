@@ -20,6 +20,7 @@ import (
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/configs"
 	"github.com/sluicehq/sluice/gateway"
+	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/count"
 )
 
@@ -38,7 +39,8 @@ has a flag; docs/configuration.md describes them.`,
 			}
 			log, lines := newLog(cmd.ErrOrStderr(), c)
 			defer lines.close()
-			return serve(cmd.Context(), c, log, lines, func() (*configs.Config, error) { return loadConfig(cmd) })
+			file, _ := cmd.Flags().GetString("config")
+			return serve(cmd.Context(), c, log, lines, file, func() (*configs.Config, error) { return loadConfig(cmd) })
 		},
 	}
 	configs.BindFlags(cmd.Flags())
@@ -54,9 +56,9 @@ func loadConfig(cmd *cobra.Command) (*configs.Config, error) {
 	return configs.Load(configs.Sources{File: file, Environ: os.Environ(), Flags: cmd.Flags()})
 }
 
-// serve runs a node until ctx is done. again reads the configuration anew, nil if there
-// is nothing to read.
-func serve(ctx context.Context, c *configs.Config, log *slog.Logger, lines *logQueue, again func() (*configs.Config, error)) (err error) {
+// serve runs a node until ctx is done. file is that of the configuration, empty for none, and
+// again reads all of it anew, nil if there is nothing to read.
+func serve(ctx context.Context, c *configs.Config, log *slog.Logger, lines *logQueue, file string, again func() (*configs.Config, error)) (err error) {
 	// The end of whoever reads the log is no reason to die without a drain.
 	signal.Ignore(syscall.SIGPIPE)
 	warn(c, log)
@@ -82,9 +84,10 @@ func serve(ctx context.Context, c *configs.Config, log *slog.Logger, lines *logQ
 	if err := secure(&opt, c); err != nil {
 		return err
 	}
-	r := &reloader{backend: b, apps: opt.Apps, log: log, inForce: c}
+	r := &reloader{backend: b, apps: opt.Apps, log: log, setLevel: lines.setLevel, inForce: c, wanted: c}
 	r.share()
-	opt.Pending, opt.Settings = r.pending, r.shared.Load
+	r.register(registry, c.Metrics.Prefix)
+	opt.Pending, opt.Settings, opt.Notes = r.pending, r.shared.Load, r.problems
 	opt.Descriptors, opt.Memory, opt.Problems = limits.descriptors, limits.memory, b.problems
 	node, err := gateway.New(opt)
 	if err != nil {
@@ -108,7 +111,8 @@ func serve(ctx context.Context, c *configs.Config, log *slog.Logger, lines *logQ
 	super := &supervisor{log: log, stopping: c.ReadyDelay + c.Drain + 10*time.Second, alive: node}
 	r.busy = super.reloading
 	if again != nil {
-		defer reloading(ctx, r, again)()
+		r.apply = node.Apply
+		defer reloading(ctx, r, file, again)()
 	}
 	defer super.ready(node.Addr())()
 	defer context.AfterFunc(ctx, super.leaving)()
@@ -151,7 +155,7 @@ func warn(c *configs.Config, log *slog.Logger) {
 func nodeOptions(c *configs.Config, b *backend, log *slog.Logger, registry *prometheus.Registry) gateway.Options {
 	opt := gateway.Options{
 		Version: versionText(), Console: consoleOf(c, b), Pprof: c.Pprof,
-		Apps: registryOf(c), Log: b.log, Registry: registry, Logger: log,
+		Apps: app.NewRegistry(appsOf(c)...), Log: b.log, Registry: registry, Logger: log,
 		Listen:       net.JoinHostPort(c.Host, strconv.Itoa(c.Port)),
 		MetricsToken: c.Metrics.Token, MetricsPrefix: c.Metrics.Prefix, MaxChannelLabels: c.Metrics.MaxChannelLabels,
 		PathPrefix: c.PathPrefix, Unsigned: c.Development, Local: c.Development, Hosts: c.AllowedHosts,
@@ -171,9 +175,9 @@ func nodeOptions(c *configs.Config, b *backend, log *slog.Logger, registry *prom
 	if c.Metrics.Port >= 0 {
 		opt.MetricsListen = net.JoinHostPort(c.Metrics.Host, strconv.Itoa(c.Metrics.Port))
 	}
-	opt.Hub.Filters = c.Filters
-	opt.Hub.DeltaEnabled = c.Delta.Enabled
-	opt.Hub.MaxDeltaChannels, opt.Hub.Compression = c.Delta.MaxChannels, c.WebSocket.Compression
+	// Apps say whether it is, and may say otherwise later.
+	opt.Hub.DeltaEnabled = true
+	opt.Hub.PerConnection, opt.Hub.Compression = perConnection(c), c.WebSocket.Compression
 	opt.Hub.ActivityTimeout = c.ActivityTimeout
 	opt.Hub.MaxMessage = c.WebSocket.MaxMessage
 	opt.Hub.QueueFrames, opt.Hub.QueueBytes = c.WebSocket.QueueFrames, c.WebSocket.QueueBytes
@@ -181,15 +185,13 @@ func nodeOptions(c *configs.Config, b *backend, log *slog.Logger, registry *prom
 	opt.Hub.TotalMessageBytes = c.WebSocket.TotalMessageBytes
 	opt.Hub.TotalQueueBytes, opt.Hub.TotalBaseBytes = c.WebSocket.TotalQueueBytes, c.Delta.TotalBases
 	opt.Hub.TotalRecentBytes = c.Recovery.TotalBytes
-	opt.Hub.SlowAge, opt.Hub.MaxSubscriptions = c.WebSocket.SlowTimeout, c.WebSocket.MaxSubscriptions
-	opt.Hub.MaxFilterBytes = c.WebSocket.MaxFilterBytes
+	opt.Hub.SlowAge = c.WebSocket.SlowTimeout
 	if b.server == nil {
 		// Most of what attaching takes is then the way to the log and back.
 		opt.Hub.Attaching = 32 * runtime.GOMAXPROCS(0)
 	}
 	opt.Hub.ChannelRate = c.WebSocket.ChannelRate
-	opt.Hub.SubscriptionRate, opt.Hub.MessageRate = c.WebSocket.SubscriptionRate, c.WebSocket.MessageRate
-	if counting, ok := b.log.(broker.Counting); ok && counting.Counts() && c.Delta.Enabled && c.Delta.Coordinate {
+	if counting, ok := b.log.(broker.Counting); ok && counting.Counts() && c.Delta.Coordinate {
 		opt.Log = count.InLog(counting, opt.Apps)
 	}
 	if b.counters != nil {

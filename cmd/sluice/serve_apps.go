@@ -11,8 +11,8 @@ import (
 	"github.com/sluicehq/sluice/streams"
 )
 
-// registryOf maps the configured apps to what a gateway knows of them.
-func registryOf(c *configs.Config) *app.Registry {
+// appsOf maps the configured apps to what a gateway knows of them.
+func appsOf(c *configs.Config) []*app.App {
 	global := app.Delta{
 		Enabled: c.Delta.Enabled, Algorithm: pusher.ParseAlgorithm(c.Delta.Algorithm), Interval: c.Delta.Interval,
 		MinSize: c.Delta.MinSize, MaxAgeSeconds: int(c.Delta.MaxAge / time.Second), Path: c.Delta.Path,
@@ -37,6 +37,9 @@ func registryOf(c *configs.Config) *app.Registry {
 				EventsPerSecond: a.MaxEvents, ReadsPerSecond: a.MaxReads,
 			},
 		}
+		for _, k := range a.Earlier {
+			out.Earlier = append(out.Earlier, app.Key{Key: k.Key, Secret: k.Secret, Until: k.Until})
+		}
 		for _, s := range a.Snapshots {
 			out.Snapshots = append(out.Snapshots, app.SnapshotPattern{
 				Match: s.Pattern, Snapshot: app.Snapshot{On: s.Enabled, MaxValues: s.MaxValues},
@@ -60,7 +63,15 @@ func registryOf(c *configs.Config) *app.Registry {
 		}
 		apps = append(apps, out)
 	}
-	return app.NewRegistry(apps...)
+	return apps
+}
+
+// perConnection are the limits of one connection.
+func perConnection(c *configs.Config) app.PerConnection {
+	return app.PerConnection{
+		Filters: c.Filters, MaxFilterBytes: c.WebSocket.MaxFilterBytes, MaxSubscriptions: c.WebSocket.MaxSubscriptions,
+		MaxDeltaChannels: c.Delta.MaxChannels, MessageRate: c.WebSocket.MessageRate, SubscriptionRate: c.WebSocket.SubscriptionRate,
+	}
 }
 
 func readingsOf(a *configs.App) []app.ReadingPattern {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/sluicehq/sluice/configs"
+	"github.com/sluicehq/sluice/gateway/app"
 )
 
 func TestRatesOfAnAppReachTheGateway(t *testing.T) {
@@ -27,7 +28,7 @@ apps:
 	if err != nil {
 		t.Fatal(err)
 	}
-	apps := registryOf(c)
+	apps := app.NewRegistry(appsOf(c)...)
 	if got := apps.ByID("bounded").Limits; got.EventsPerSecond != 250 || got.ReadsPerSecond != 30 {
 		t.Errorf("got %d events and %d reads, want 250 and 30", got.EventsPerSecond, got.ReadsPerSecond)
 	}

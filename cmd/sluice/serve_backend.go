@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
+	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -32,7 +35,11 @@ type backend struct {
 	work broker.Work
 	// retain changes what the log keeps, nil if that needs a restart.
 	retain func(ctx context.Context, c *configs.Config) error
-	server *embedded.Server
+	// serveApps makes the log that of the apps of a configuration, nil if it is already.
+	serveApps func(ctx context.Context, c *configs.Config) error
+	// longest are the longest names of channels, by app.
+	longest atomic.Pointer[map[string]int]
+	server  *embedded.Server
 	// numbers are the metrics of the log.
 	numbers []prometheus.Collector
 }
@@ -93,6 +100,8 @@ func openBackend(ctx context.Context, c *configs.Config, maxGuests int, log *slo
 	}
 	opt := streamOptions(c, log)
 	b := &backend{}
+	b.measure(c)
+	opt.CheckChannel = func(app, channel string) error { return pusher.CheckChannel(channel, (*b.longest.Load())[app]) }
 	if c.Embeds() {
 		e := c.NATS.Embedded
 		if e.Port == 0 {
@@ -101,7 +110,7 @@ func openBackend(ctx context.Context, c *configs.Config, maxGuests int, log *slo
 		server, err := embedded.Start(ctx, embedded.Options{
 			Host: e.Host, Port: e.Port, StoreDir: e.StoreDir, MaxStore: e.MaxStore, SyncInterval: e.SyncInterval, Logger: log,
 			SyncAlways: c.Durability == "machine", Prefix: c.NATS.Prefix,
-			MaxPayload: int32(opt.MaxData + 128<<10), MaxConnections: maxGuests,
+			MaxPayload: mostData + 128<<10, MaxConnections: maxGuests,
 		})
 		if err != nil {
 			return nil, err
@@ -141,11 +150,16 @@ func (b *backend) openStreams(ctx context.Context, c *configs.Config, opt stream
 	}
 	b.log = l
 	b.retain = func(ctx context.Context, c *configs.Config) error { return l.Retain(ctx, streamOptions(c, log).Apps) }
+	b.serveApps = func(ctx context.Context, c *configs.Config) error {
+		b.measure(c)
+		opt := streamOptions(c, log)
+		return l.Serve(ctx, opt.Apps, opt.MaxData, opt.Queues)
+	}
 	return nil
 }
 
 func (b *backend) openBeside(ctx context.Context, c *configs.Config, l *streams.Log) (err error) {
-	if c.Delta.Enabled && c.Delta.Coordinate {
+	if c.Delta.Coordinate {
 		if b.counters, err = l.OpenCounters(ctx); err != nil {
 			return fmt.Errorf("delta_compression.cluster_coordination: %w", err)
 		}
@@ -153,11 +167,13 @@ func (b *backend) openBeside(ctx context.Context, c *configs.Config, l *streams.
 	if b.table, err = l.OpenTable(ctx); err != nil {
 		return fmt.Errorf("table of cluster state: %w", err)
 	}
+	work := &lateWork{open: func(ctx context.Context) (broker.Work, error) { return l.OpenWork(ctx, rand.Text(), b.table) }}
 	if hooked(c) {
-		if b.work, err = l.OpenWork(ctx, rand.Text(), b.table); err != nil {
+		if _, err = work.get(ctx); err != nil {
 			return fmt.Errorf("webhooks: %w", err)
 		}
 	}
+	b.work = work
 	return nil
 }
 
@@ -173,8 +189,43 @@ func openMemory(c *configs.Config) (*backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &backend{log: l, table: kv.NewMemoryTable(nil), work: memory.NewWork()}, nil
+	return &backend{log: l, table: kv.NewMemoryTable(nil), work: memory.NewWork(), serveApps: func(_ context.Context, c *configs.Config) error {
+		var errs []error
+		for i := range c.Apps {
+			errs = append(errs, l.AddApp(c.Apps[i].ID))
+		}
+		return errors.Join(errs...)
+	}}, nil
 }
+
+// measure notes the longest names of channels.
+func (b *backend) measure(c *configs.Config) {
+	longest := map[string]int{}
+	for i := range c.Apps {
+		longest[c.Apps[i].ID] = c.Apps[i].MaxChannelName
+	}
+	b.longest.Store(&longest)
+}
+
+// proving are the secrets by which gateways prove to each other what they say, the one first that
+// they prove it with: the oldest that counts, because gateways that do not know of a new one yet
+// must believe it. Those that count no more are for what lies in the log.
+func proving(a *configs.App, now time.Time) []streams.Secret {
+	out := []streams.Secret{a.Secret}
+	for i := range a.Earlier {
+		switch k := &a.Earlier[i]; {
+		case slices.Contains(out, k.Secret):
+		case k.Counts(now):
+			out = append([]streams.Secret{k.Secret}, out...)
+		default:
+			out = append(out, k.Secret)
+		}
+	}
+	return out
+}
+
+// mostData is the largest data that an app may be given as its limit, in bytes.
+const mostData = 1 << 20
 
 // hooked says whether any app has webhooks.
 func hooked(c *configs.Config) bool {
@@ -202,15 +253,12 @@ func streamOptions(c *configs.Config, log *slog.Logger) streams.Options {
 		Domain: n.Domain, InboxPrefix: n.InboxPrefix, StartTimeout: n.StartTimeout, PublishTimeout: c.HTTP.PublishTimeout, Logger: log,
 		MaxData: 64 << 10, Synchronous: c.Durability == "machine", Atomic: atomicBatches[c.HTTP.AtomicBatches],
 	}
-	longest := map[string]int{}
-	opt.CheckChannel = func(app, channel string) error { return pusher.CheckChannel(channel, longest[app]) }
 	for i := range c.Apps {
 		a := &c.Apps[i]
-		longest[a.ID] = a.MaxChannelName
 		opt.MaxData = max(opt.MaxData, a.MaxPayload)
 		opt.Queues += len(a.Webhooks)
 		opt.Apps = append(opt.Apps, streams.AppOptions{
-			ID: a.ID, Secrets: []streams.Secret{a.Secret},
+			ID: a.ID, Secrets: proving(a, time.Now()),
 			MaxMessages: a.MaxMessages, MaxAge: a.Retention, MaxBytes: a.MaxBytes, Replicas: a.Replicas,
 		})
 	}

@@ -22,26 +22,38 @@ func openRedis(ctx context.Context, c *configs.Config, log *slog.Logger) (*backe
 	if b.table, err = l.OpenTable(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("table of cluster state: %w", err), b.close())
 	}
-	if hooked(c) {
-		b.work = l.OpenWork()
+	b.work = l.OpenWork()
+	// What is kept goes with every event, so it is changed with the apps.
+	b.serveApps = func(ctx context.Context, c *configs.Config) error {
+		apps, most := redisApps(c)
+		return l.Serve(ctx, apps, most)
 	}
+	b.retain = b.serveApps
 	b.numbers = []prometheus.Collector{newLogCollector(l.Stats, c.Metrics.Prefix)}
 	return b, nil
 }
 
+// redisOptions is how a configuration uses Redis.
 func redisOptions(c *configs.Config, log *slog.Logger) redis.Options {
 	opt := redis.Options{
 		URL: c.RedisURL, Cluster: c.Driver == "redis-cluster", Prefix: c.Redis.Prefix,
 		CAFile: c.Redis.CAFile, CertFile: c.Redis.CertFile, KeyFile: c.Redis.KeyFile,
-		StartTimeout: c.Redis.StartTimeout, PublishTimeout: c.HTTP.PublishTimeout, MaxData: 64 << 10, Logger: log,
+		StartTimeout: c.Redis.StartTimeout, PublishTimeout: c.HTTP.PublishTimeout, Logger: log,
 	}
-	for i := range c.Apps {
-		a := &c.Apps[i]
-		opt.MaxData = max(opt.MaxData, a.MaxPayload)
-		opt.Apps = append(opt.Apps, redis.AppOptions{ID: a.ID, MaxMessages: a.MaxMessages, MaxAge: a.Retention})
-	}
+	opt.Apps, opt.MaxData = redisApps(c)
 	if file := c.RedisURLFile; file != "" {
 		opt.URLSource = func() (redis.Secret, error) { return configs.ReadSecret(file) }
 	}
 	return opt
+}
+
+// redisApps are the apps of a configuration, and the largest data of an event of any.
+func redisApps(c *configs.Config) (apps []redis.AppOptions, most int) {
+	most = 64 << 10
+	for i := range c.Apps {
+		a := &c.Apps[i]
+		most = max(most, a.MaxPayload)
+		apps = append(apps, redis.AppOptions{ID: a.ID, MaxMessages: a.MaxMessages, MaxAge: a.Retention})
+	}
+	return apps, most
 }

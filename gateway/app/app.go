@@ -1,7 +1,6 @@
 package app
 
 import (
-	"sort"
 	"strings"
 	"time"
 
@@ -97,9 +96,16 @@ type Pattern struct {
 
 // App is one tenant.
 type App struct {
-	ID, Key string
+	ID string
+	// Key and Secret are the present credentials, with which everything is signed. Earlier
+	// ones count as well for a while.
+	Key     string
 	Secret  Secret
+	Earlier []Key
 	Enabled bool
+	// Removed is set in what is left of an app that was taken out of the registry. It is
+	// not Enabled either.
+	Removed bool
 	Limits  Limits
 	// HistoryEnabled opens the history API; Readings bound it by channel.
 	HistoryEnabled bool
@@ -135,6 +141,9 @@ type App struct {
 	// Patterns are tried as protocol section 3.5 says: exact name, then the
 	// longest literal part, then byte order.
 	Patterns []Pattern
+
+	// line is that of a registry, nil for an app that is in none.
+	line *line
 }
 
 // ChannelDelta returns the settings in force for a channel.
@@ -196,30 +205,3 @@ func matches(pattern, channel string) bool {
 	return wild && len(channel) >= len(head)+len(tail) &&
 		strings.HasPrefix(channel, head) && strings.HasSuffix(channel, tail)
 }
-
-// Registry finds apps. It is immutable.
-type Registry struct {
-	byID, byKey map[string]*App
-	ids         []string
-}
-
-// NewRegistry indexes apps; ids and keys must be unique, which the
-// configuration has checked.
-func NewRegistry(apps ...*App) *Registry {
-	r := &Registry{byID: map[string]*App{}, byKey: map[string]*App{}}
-	for _, a := range apps {
-		r.byID[a.ID], r.byKey[a.Key] = a, a
-		r.ids = append(r.ids, a.ID)
-	}
-	sort.Strings(r.ids)
-	return r
-}
-
-// ByID returns the app with this id, or nil.
-func (r *Registry) ByID(id string) *App { return r.byID[id] }
-
-// ByKey returns the app with this key, or nil.
-func (r *Registry) ByKey(key string) *App { return r.byKey[key] }
-
-// IDs returns the ids of all apps in byte order. Callers must not modify it.
-func (r *Registry) IDs() []string { return r.ids }

@@ -1,9 +1,6 @@
 package app
 
-import (
-	"sync/atomic"
-	"time"
-)
+import "time"
 
 // Reading bounds what can be read of the history of a channel, below what the log
 // keeps. Zero is no bound.
@@ -22,21 +19,11 @@ type ReadingPattern struct {
 	Reading
 }
 
-// Readings are the bounds of an app by channel. They can be replaced while they are
-// in use; nil has none.
-type Readings struct {
-	patterns atomic.Pointer[[]ReadingPattern]
-}
+// Readings are the bounds of an app by channel; nil has none.
+type Readings struct{ patterns []ReadingPattern }
 
-// NewReadings returns bounds that begin with these entries.
-func NewReadings(patterns []ReadingPattern) *Readings {
-	r := &Readings{}
-	r.Replace(patterns)
-	return r
-}
-
-// Replace puts other entries in force; the caller gives them away.
-func (r *Readings) Replace(patterns []ReadingPattern) { r.patterns.Store(&patterns) }
+// NewReadings returns bounds with these entries, which the caller gives away.
+func NewReadings(patterns []ReadingPattern) *Readings { return &Readings{patterns} }
 
 // Of returns the bounds of a channel. Which entry counts is decided as for
 // [App.ChannelDelta].
@@ -44,10 +31,9 @@ func (r *Readings) Of(channel string) Reading {
 	if r == nil {
 		return Reading{}
 	}
-	patterns := *r.patterns.Load()
-	i := choose(len(patterns), func(i int) string { return patterns[i].Match }, channel)
+	i := choose(len(r.patterns), func(i int) string { return r.patterns[i].Match }, channel)
 	if i < 0 {
 		return Reading{}
 	}
-	return patterns[i].Reading
+	return r.patterns[i].Reading
 }

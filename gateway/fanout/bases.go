@@ -20,6 +20,8 @@ const (
 // owner of the channel.
 type Bases struct {
 	line *Line
+	// rules are those under which they were made.
+	rules *Rules
 	// by mode; those of keyed mode are there only if the channel has a conflation path, and
 	// none if nothing is compressed.
 	by [modes]*delta.Bases[*texts]
@@ -34,16 +36,17 @@ type Bases struct {
 }
 
 func NewBases(l *Line) Bases {
-	b := Bases{line: l}
-	if !l.Delta.Enabled {
+	rules := l.Rules()
+	b := Bases{line: l, rules: rules}
+	if !rules.Delta.Enabled {
 		return b
 	}
 	limits := delta.Limits{
-		Keys: 1, Bytes: MaxBaseBytes, Age: time.Duration(l.Delta.MaxAgeSeconds) * time.Second, Older: olderBases,
+		Keys: 1, Bytes: MaxBaseBytes, Age: time.Duration(rules.Delta.MaxAgeSeconds) * time.Second, Older: olderBases,
 	}
 	b.by[SingleBase] = delta.NewBases[*texts](limits)
-	if l.Keyed {
-		limits.Keys = max(l.Delta.MaxKeys, 1)
+	if rules.Keyed {
+		limits.Keys = max(rules.Delta.MaxKeys, 1)
 		b.by[KeyedBases] = delta.NewBases[*texts](limits)
 	}
 	return b
@@ -68,14 +71,14 @@ func (b *Bases) reset() {
 // Track makes a publication a base, if it takes part in delta compression, and full says
 // that the interval asks for the full frame.
 func (b *Bases) Track(p *Event, full bool) {
-	if !b.line.Delta.Enabled {
+	if !b.rules.Delta.Enabled {
 		return
 	}
 	if poisoned(p.Pub) {
 		b.reset()
 		return
 	}
-	if !b.line.tracks(p.texts) {
+	if !p.tracks() {
 		return
 	}
 	p.Tracked = true
@@ -99,7 +102,7 @@ func (b *Bases) put(p *Event, full bool) {
 	// In keyed mode single-base clients are a minority. The runs of all
 	// conflation values end in their one, so theirs may need an end of its own.
 	b.run++
-	singleFull := full || b.line.Keyed && b.run >= max(b.line.Delta.Interval, 1)
+	singleFull := full || b.rules.Keyed && b.run >= max(b.rules.Delta.Interval, 1)
 	if singleFull {
 		b.run = 0
 	}
@@ -142,17 +145,17 @@ func (b *Bases) Drop() {
 }
 
 // tracks says whether a publication takes part (protocol section 3.6).
-func (l *Line) tracks(t *texts) bool {
+func (t *texts) tracks() bool {
 	pub := t.Pub
 	if pub.Delta == broker.DeltaNever || t.shape == delta.Empty || t.shape == delta.Scalar || len(pub.Data) > maxTracked {
 		return false
 	}
-	if pub.Delta == broker.DeltaAlways || len(pub.Data) >= l.Delta.MinSize {
+	if pub.Delta == broker.DeltaAlways || len(pub.Data) >= t.rules.Delta.MinSize {
 		return true
 	}
 	// The V1 text decides for both dialects: the decision must be one.
 	ev := t.event(pusher.V1, t.embed)
-	return len(pusher.AppendBare(nil, pusher.V1, &ev)) >= l.Delta.MinSize
+	return len(pusher.AppendBare(nil, pusher.V1, &ev)) >= t.rules.Delta.MinSize
 }
 
 // poisoned tells whether a text would confuse clients that look for the old

@@ -24,7 +24,7 @@ func (c cast) deliver(s *Shard, to *Subscribers) {
 		}
 		// A socket that is behind has no room, and what waits for it is for what can be told
 		// to have been skipped.
-		if sub.state == behind || !s.offer(sub, c.Bare(sub.form.Dialect(), sub.form&Delta != 0), c.line.Conflates) {
+		if sub.state == behind || !s.offer(sub, c.Bare(sub.form.Dialect(), sub.form&Delta != 0), c.rules.Conflates) {
 			unheard++
 			continue
 		}

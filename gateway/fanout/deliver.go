@@ -10,7 +10,7 @@ import (
 func (p *Event) deliver(s *Shard, to *Subscribers) {
 	var sum Tally
 	count := uint64(0)
-	conflates := p.line.Conflates
+	conflates := p.rules.Conflates
 	p.foresee(&to.outlook)
 	var seen outlook
 	to.mu.Lock()
@@ -23,11 +23,16 @@ func (p *Event) deliver(s *Shard, to *Subscribers) {
 			to.missed(sub, p)
 			continue
 		case waits:
+			if !conflates {
+				// It fell behind while the rules let it, and must not lose this one.
+				s.giveUp(sub)
+				continue
+			}
 			s.keep(p, to, sub)
 			continue
 		}
 		f, full := to.frame(sub, p)
-		seen.saw(sub, f, full)
+		seen.saw(sub, p, f, full)
 		var result socket.Pushed
 		if conflates {
 			result = sub.out.Offer(f)

@@ -11,12 +11,13 @@ type holes map[string]uint64
 // base returns the place of the base that the socket holds, or -1 if it holds none
 // of those that the publication may start from.
 func (s *Subscribers) base(sub *subscription, p *Event) int {
-	from := &p.Bases[sub.form.mode()]
+	form := p.formOf(sub)
+	from := &p.Bases[form.mode()]
 	if from.Full || from.recent[0] == nil {
 		return -1
 	}
 	if sub.marks&holed != 0 {
-		if offset, ok := s.details[sub.out].holes[p.keyOf(sub.form)]; ok {
+		if offset, ok := s.details[sub.out].holes[p.keyOf(form)]; ok {
 			return from.at(offset)
 		}
 	}
@@ -31,7 +32,8 @@ func (s *Subscribers) missed(sub *subscription, p *Event) {
 	if !p.Tracked || sub.form&Delta == 0 {
 		return
 	}
-	d, key := s.detail(sub), p.keyOf(sub.form)
+	form := p.formOf(sub)
+	d, key := s.detail(sub), p.keyOf(form)
 	if d.holes == nil {
 		d.holes = holes{}
 	}
@@ -40,7 +42,7 @@ func (s *Subscribers) missed(sub *subscription, p *Event) {
 		return
 	}
 	held := uint64(0)
-	if last := p.Bases[sub.form.mode()].recent[0]; last != nil && last.Pub.Offset > sub.since {
+	if last := p.Bases[form.mode()].recent[0]; last != nil && last.Pub.Offset > sub.since {
 		held = last.Pub.Offset
 	}
 	d.holes[key] = held
@@ -57,7 +59,7 @@ func (s *Subscribers) received(sub *subscription, p *Event) {
 		return
 	}
 	d := s.details[sub.out]
-	delete(d.holes, p.keyOf(sub.form))
+	delete(d.holes, p.keyOf(p.formOf(sub)))
 	if len(d.holes) == 0 {
 		s.mend(sub)
 	}
@@ -74,7 +76,7 @@ func (s *Subscribers) receivedLate(sub *subscription, p *Event) {
 	if d.holes == nil {
 		d.holes = holes{}
 	}
-	d.holes[p.keyOf(sub.form)] = p.Pub.Offset
+	d.holes[p.keyOf(p.formOf(sub))] = p.Pub.Offset
 	sub.marks |= holed
 }
 

@@ -2,9 +2,6 @@ package fanout
 
 import (
 	"sync/atomic"
-
-	"github.com/sluicehq/sluice/delta"
-	"github.com/sluicehq/sluice/gateway/app"
 )
 
 // Line is what goes to the subscribers of one channel.
@@ -13,17 +10,8 @@ type Line struct {
 	App, Name string
 	// Caches: the last event is sent to new subscribers.
 	Caches bool
-	// Conflates: sockets that are behind skip to the newest publication of each conflation
-	// value. Without values there is nothing to go by.
-	Conflates bool
 	// Serials are in the frames of V2.
 	Serials bool
-	// Delta says what is compressed, and how.
-	Delta app.Delta
-	// Keyed: publications have conflation values. Path is where they stand, also if nothing
-	// is compressed.
-	Keyed bool
-	Path  delta.Path
 	// Past is nil for channels of which nobody may get the past.
 	Past Source
 	// Report is told what was sent of one publication in one shard.
@@ -32,6 +20,8 @@ type Line struct {
 	// posted counts the publications, and taps are who is shown them beside the subscribers.
 	posted atomic.Uint64
 	taps   atomic.Pointer[[]*Tap]
+
+	rules atomic.Pointer[Rules]
 }
 
 // Source has the past of a channel.

@@ -21,7 +21,7 @@ const (
 )
 
 // saw notes what a subscription gets.
-func (o *outlook) saw(sub *subscription, f, full *socket.Frame) {
+func (o *outlook) saw(sub *subscription, p *Event, f, full *socket.Frame) {
 	u := inFull
 	if full != nil && f != full {
 		u = asDelta
@@ -29,14 +29,14 @@ func (o *outlook) saw(sub *subscription, f, full *socket.Frame) {
 	if sub.out.Kind().Form != nil {
 		u |= packed
 	}
-	o[sub.form] |= u
+	o[p.formOf(sub)] |= u
 }
 
 // follow takes over what was seen with a publication. One that could not go out as a delta says
 // nothing about the next one.
 func (o *outlook) follow(seen *outlook, p *Event) {
 	for f := range o {
-		if from := &p.Bases[Form(f).mode()]; !p.Tracked || from.Full || from.recent[0] == nil {
+		if from := &p.Bases[p.ruled(Form(f)).mode()]; !p.Tracked || from.Full || from.recent[0] == nil {
 			seen[f] |= o[f]
 		}
 	}
@@ -46,7 +46,7 @@ func (o *outlook) follow(seen *outlook, p *Event) {
 // foresee makes the frames that are expected to be needed.
 func (p *Event) foresee(o *outlook) {
 	for i, u := range o {
-		f := Form(i)
+		f := p.ruled(Form(i))
 		if u == 0 {
 			continue
 		}

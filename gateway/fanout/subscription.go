@@ -122,9 +122,10 @@ func (s *Subscribers) frame(sub *subscription, p *Event) (f, full *socket.Frame)
 	if sub.marks&bounded != 0 && !s.recent[sub.out].has(s) {
 		s.restart(sub)
 	}
-	full = p.full(sub.form)
+	form := p.formOf(sub)
+	full = p.full(form)
 	if base := s.base(sub, p); base >= 0 {
-		if d := p.delta(sub.form, base); d != nil {
+		if d := p.delta(form, base); d != nil {
 			return d, full
 		}
 	}
@@ -177,7 +178,7 @@ func (s *Subscribers) fallBehind(sub *subscription, p *Event) (replaced, tooMany
 	sub.state = behind
 	replaced = q.put(p, p.line.Hall.Sockets.Budget())
 	s.missed(sub, p)
-	return replaced, len(q.newest) > max(p.line.Delta.MaxKeys, 1)
+	return replaced, len(q.newest) > max(p.rules.Delta.MaxKeys, 1)
 }
 
 // caughtUp notes that the socket got a publication out of the queue. With the last one the

@@ -59,10 +59,10 @@ func (p *Event) Outcome() Outcome {
 		return out
 	}
 	f := Delta
-	if p.line.Keyed {
+	if p.rules.Keyed {
 		f |= Keyed
 	}
-	if p.line.Delta.Algorithm == VCDIFF.Algorithm() {
+	if p.rules.Delta.Algorithm == VCDIFF.Algorithm() {
 		f |= VCDIFF
 	}
 	out.Full = len(p.full(f).Payload())

@@ -36,10 +36,10 @@ func TestRun05OutcomeIsWhatIsSent(t *testing.T) {
 	x := newSubject(t, Delta|Keyed)
 	line := x.stage.channels[0].Line
 	shown := Delta
-	if line.Keyed {
+	if line.Rules().Keyed {
 		shown |= Keyed
 	}
-	if line.Delta.Algorithm == VCDIFF.Algorithm() {
+	if line.Rules().Delta.Algorithm == VCDIFF.Algorithm() {
 		shown |= VCDIFF
 	}
 	x.sub.form = shown

@@ -17,8 +17,9 @@ import (
 // deltas are made from. It refers to no other publication, so that a base keeps
 // nothing but itself alive.
 type texts struct {
-	line *Line
-	Pub  *broker.Publication
+	line  *Line
+	rules *Rules
+	Pub   *broker.Publication
 	// embed writes the data as JSON (protocol section 3.7).
 	embed bool
 	// raw data of a client event is JSON and travels as it is, everywhere.
@@ -38,7 +39,7 @@ func (t *texts) event(d pusher.Dialect, embed bool) pusher.EventFrame {
 		EmbedData: embed || t.raw, UserID: t.Pub.UserID,
 	}
 	if d != pusher.V1 {
-		if t.line.Delta.DeliverTags {
+		if t.rules.Delta.DeliverTags {
 			f.Tags = t.Pub.Tags
 		}
 		f.MessageID, f.Extras = t.Pub.ID(), t.Pub.Extras
@@ -73,14 +74,15 @@ func (t *texts) full(f Form) *socket.Frame {
 
 // NewEvent is a publication as it is read from the log. Its frames are plain.
 func (l *Line) NewEvent(pub *broker.Publication) *Event {
-	t := &texts{line: l, Pub: pub}
-	if (l.Delta.Enabled || pub.Origin == broker.OriginClient) && pub.Skipped == "" {
+	rules := l.Rules()
+	t := &texts{line: l, rules: rules, Pub: pub}
+	if (rules.Delta.Enabled || pub.Origin == broker.OriginClient) && pub.Skipped == "" {
 		t.shape = delta.ShapeOf(pub.Data)
 	}
-	if l.Keyed {
-		t.Key = count.Value(&pub.Event, t.shape, l.Path)
+	if rules.Keyed {
+		t.Key = count.Value(&pub.Event, t.shape, rules.Path)
 	}
-	t.embed = l.Delta.Enabled && t.shape == delta.Structure
+	t.embed = rules.Delta.Enabled && t.shape == delta.Structure
 	t.raw = pub.Origin == broker.OriginClient && (t.shape == delta.Structure || t.shape == delta.Scalar)
 	return &Event{texts: t}
 }

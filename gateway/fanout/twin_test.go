@@ -84,9 +84,10 @@ func newStage(conflate bool, queue, channels, bound int) *stage {
 	rules := app.Delta{Enabled: true, Algorithm: app.Fossil, Path: "k", Interval: 4, MinSize: 100, MaxAgeSeconds: 300, MaxKeys: 3, DeliverTags: true}
 	for i := range channels {
 		c := &stageChannel{stage: s, published: map[uint64]*broker.Publication{}, turns: map[string]int{}, Line: &Line{
-			Hall: s.hall, App: "app", Name: fmt.Sprint("ch", i), Delta: rules, Keyed: true, Path: path, Conflates: conflate,
+			Hall: s.hall, App: "app", Name: fmt.Sprint("ch", i),
 			Report: func(Tally) {}, Shards: make([]Subscribers, 1),
 		}}
+		c.Govern(&Rules{Delta: rules, Keyed: true, Path: path, Conflates: conflate})
 		c.owned = NewBases(c.Line)
 		c.owned.Begin("e")
 		c.reset()
@@ -116,7 +117,7 @@ func (c *stageChannel) reset() {
 // returns what deltas may start from.
 func (c *stageChannel) note(mode int, key string, pub *broker.Publication) []*broker.Publication {
 	fresh := func(p *broker.Publication) bool {
-		return pub.Time.Sub(p.Time) < time.Duration(c.Delta.MaxAgeSeconds)*time.Second
+		return pub.Time.Sub(p.Time) < time.Duration(c.Rules().Delta.MaxAgeSeconds)*time.Second
 	}
 	c.order[mode] = slices.DeleteFunc(c.order[mode], func(k string) bool { return k == key })
 	for _, k := range slices.Clone(c.order[mode]) {
@@ -131,7 +132,7 @@ func (c *stageChannel) note(mode int, key string, pub *broker.Publication) []*br
 	}
 	c.tracked[mode][key] = append([]*broker.Publication{pub}, bases[:min(len(bases), olderBases)]...)
 	c.order[mode] = append(c.order[mode], key)
-	most := c.Delta.MaxKeys
+	most := c.Rules().Delta.MaxKeys
 	if mode == SingleBase {
 		most = 1
 	}

@@ -35,13 +35,11 @@ type Audience interface {
 type Roll struct {
 	herald   *Herald
 	roster   *presence.Roster // nil if nobody knows who is where
-	app      *app.App
+	app      *app.App         // as it was when the roll was made
 	channel  string
 	audience Audience
-	// shows: subscribers are told the number of subscriptions.
-	shows bool
-	// room is nil if the channel is not followed.
-	room *presence.Room
+	// room is nil as long as the channel is not followed.
+	room atomic.Pointer[presence.Room]
 
 	mu rank.Mutex[rank.Roll]
 	// local is the number of subscriptions here.
@@ -58,24 +56,28 @@ func (h *Herald) Roll(roster *presence.Roster, a *app.App, channel string, to Au
 	if pusher.KindOf(channel).ServerToUser() {
 		roster = nil // who is in there is nobody's business
 	}
-	return &Roll{
-		herald: h, roster: roster, app: a, channel: channel, audience: to,
-		shows: a.SubscriptionCount && !pusher.KindOf(channel).Presence(),
-	}
+	return &Roll{herald: h, roster: roster, app: a, channel: channel, audience: to}
 }
 
-// Open begins to follow who is in the channel, if somebody wants to know. Errors are those
-// of [presence.Roster.Open]. Called once.
+// shows: subscribers are told the number of subscriptions.
+func (r *Roll) shows() bool {
+	return r.app.Now().SubscriptionCount && !pusher.KindOf(r.channel).Presence()
+}
+
+// Open begins to follow who is in the channel, if somebody wants to know and it is not followed
+// yet. Errors are those of [presence.Roster.Open]. It is for one goroutine at a time.
 func (r *Roll) Open(ctx context.Context) error {
-	follow := pusher.KindOf(r.channel).Presence() || r.shows
+	follow := pusher.KindOf(r.channel).Presence() || r.shows()
 	for _, name := range []string{webhook.ChannelOccupied, webhook.ChannelVacated, webhook.SubscriptionCount} {
 		follow = follow || r.herald.wants(r.app, name)
 	}
-	if r.roster == nil || !follow {
+	if r.roster == nil || !follow || r.Follows() {
 		return nil
 	}
-	var err error
-	r.room, err = r.roster.Open(ctx, r.app.ID, r.channel, r)
+	room, err := r.roster.Open(ctx, r.app.ID, r.channel, r)
+	if err == nil {
+		r.room.Store(room)
+	}
 	return err
 }
 
@@ -92,21 +94,24 @@ func (r *Roll) Count(change int) {
 
 // Follows says whether the channel is followed, so that others must learn when nobody is
 // in it any more.
-func (r *Roll) Follows() bool { return r.room != nil }
+func (r *Roll) Follows() bool { return r.room.Load() != nil }
 
 // Idle says whether nobody is in the channel here and everybody knows it.
-func (r *Roll) Idle() bool { return r.room == nil || r.room.Idle() }
+func (r *Roll) Idle() bool {
+	room := r.room.Load()
+	return room == nil || room.Idle()
+}
 
 // Join, Leave and Members are those of the room; only a presence channel has one for certain.
 func (r *Roll) Join(ctx context.Context, user string, info json.RawMessage, limit int) error {
-	return r.room.Join(ctx, user, info, limit)
+	return r.room.Load().Join(ctx, user, info, limit)
 }
 
 // Leave takes a connection of a user back.
-func (r *Roll) Leave(user string) { r.room.Leave(user) }
+func (r *Roll) Leave(user string) { r.room.Load().Leave(user) }
 
 // Members are the users in the channel at a version.
-func (r *Roll) Members() ([]presence.Member, uint64) { return r.room.Members() }
+func (r *Roll) Members() ([]presence.Member, uint64) { return r.room.Load().Members() }
 
 // Changed implements [presence.Sink].
 func (r *Roll) Changed(version uint64, changes []presence.Change) {
@@ -118,7 +123,7 @@ func (r *Roll) Changed(version uint64, changes []presence.Change) {
 			news = append(news, News{"member_added", pusher.AppendMemberAdded(nil, pusher.Member{ID: c.User, Info: c.Info})})
 		case members && c.Kind == presence.Removed:
 			news = append(news, News{"member_removed", pusher.AppendMemberRemoved(nil, c.User)})
-		case r.shows && c.Kind == presence.Counted:
+		case r.shows() && c.Kind == presence.Counted:
 			if r.counted(c) {
 				news = append(news, numberOf(c.Count))
 			}
@@ -163,10 +168,11 @@ func (r *Roll) Sweep(now time.Time) {
 
 // Close stops following, and tells the number that is still kept back.
 func (r *Roll) Close() {
-	if r.room == nil {
+	room := r.room.Load()
+	if room == nil {
 		return
 	}
-	r.room.Close()
+	room.Close()
 	r.mu.Lock()
 	last := r.hooks
 	r.hooks.pending = false

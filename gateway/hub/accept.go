@@ -42,7 +42,7 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c := &Client{
-		hub: h, app: a, dialect: dialect, refused: no.code, id: newSocketID(), address: r.RemoteAddr,
+		hub: h, tenant: a, dialect: dialect, refused: no.code, id: newSocketID(), address: r.RemoteAddr,
 		shard: h.hall.Shards[int(h.nextShard.Add(1))%len(h.hall.Shards)], began: h.opt.Now(),
 		recovery: recoveryOf(a, dialect),
 	}
@@ -111,7 +111,7 @@ func (h *Hub) choose(r *http.Request) (*app.App, refusal) {
 
 // appOf is the app with a key, or says why it may not be had.
 func (h *Hub) appOf(r *http.Request, key string) (*app.App, refusal) {
-	a := h.opt.Apps.ByKey(key)
+	a := h.opt.Apps.ByKey(key, h.opt.Now())
 	switch {
 	case a == nil:
 		return nil, refusal{code: pusher.CloseNoSuchApp, reason: "unknown_key"}
@@ -133,10 +133,10 @@ func (h *Hub) appOf(r *http.Request, key string) (*app.App, refusal) {
 func (h *Hub) enter(a *app.App) refusal {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if a.Limits.MaxConnections > 0 && h.perApp[a]+h.elsewhere(a) >= a.Limits.MaxConnections {
+	if a.Limits.MaxConnections > 0 && h.perApp[a.ID]+h.elsewhere(a) >= a.Limits.MaxConnections {
 		return refusal{code: pusher.CloseOverQuota, reason: "quota"}
 	}
-	h.perApp[a]++
+	h.perApp[a.ID]++
 	h.countConnections(a)
 	h.opt.Metrics.connected(a.ID)
 	return refusal{}
@@ -163,9 +163,10 @@ func (h *Hub) start(c *Client, wire *websocket.Wire, reason string) {
 	h.connections[c.shard.ID].add(c)
 	h.mu.Unlock()
 	wire.Upgraded(c.sock)
-	if c.refused != 0 {
+	switch {
+	case c.refused != 0:
 		c.endSaying(c.refused, reason)
-	} else {
+	case !c.leaveIfGone(): // while it was accepted
 		c.established()
 	}
 	go func() {

@@ -7,7 +7,6 @@ import (
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/rank"
-	"github.com/sluicehq/sluice/delta"
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/count"
 	"github.com/sluicehq/sluice/gateway/fanout"
@@ -22,7 +21,8 @@ import (
 type Channel struct {
 	*fanout.Line
 	hub *Hub
-	app *app.App
+	// tenant is the app as it was when the channel was made, see [Channel.rules].
+	tenant *app.App
 	// metrics are there once something was counted.
 	metrics atomic.Pointer[channelMetrics]
 	// recent is nil for channels of which nobody may get the past.
@@ -49,6 +49,11 @@ type Channel struct {
 		// publications wait for it.
 		priming bool
 		early   []*broker.Publication
+		// reforming: it is primed because its rules are others, and what its subscribers have
+		// was made under those before.
+		reforming bool
+		// reached is the place of what was delivered last.
+		reached uint64
 		// forgotten is the place up to which nothing exists any more.
 		forgotten uint64
 		// past is what was read to prime it.
@@ -61,47 +66,29 @@ var _ lives.Sink = (*Channel)(nil)
 func (h *Hub) newChannel(a *app.App, name string) *Channel {
 	c := &Channel{
 		Line: &fanout.Line{
-			Hall: h.hall, App: a.ID, Name: name, Delta: a.ChannelDelta(name), Serials: a.HistoryEnabled || a.Recovery.Enabled,
+			Hall: h.hall, App: a.ID, Name: name, Serials: a.HistoryEnabled || a.Recovery.Enabled,
 			Shards: make([]fanout.Subscribers, len(h.hall.Shards)),
 		},
-		hub: h, app: a, attached: make(chan struct{}),
+		hub: h, tenant: a, attached: make(chan struct{}),
 	}
 	c.Line.Report = c.count
 	c.roll = h.opt.Herald.Roll(h.opt.Roster, a, name, c.Line)
-	if pusher.KindOf(name).Encrypted() || !h.opt.DeltaEnabled {
-		c.Delta.Enabled = false
-	}
 	c.Caches = pusher.KindOf(name).Cache() && h.opt.History != nil
 	if c.recent = past.New(h.library, a, c.Line, c.life); c.recent != nil {
 		c.Line.Past = c.recent
 	}
-	if c.Delta.Path != "" {
-		var err error
-		c.Path, err = delta.ParsePath(c.Delta.Path)
-		switch {
-		case !c.Delta.Enabled:
-		case err != nil:
-			h.opt.Logger.Error("conflation path refused; channel runs without one", "app", a.ID, "path", c.Delta.Path, "error", err)
-		default:
-			c.Keyed, c.Conflates = true, a.Conflate
-		}
-	}
-	c.log.bases = fanout.NewBases(c.Line)
-	if c.Delta.Enabled {
-		settings := count.Settings{Interval: c.Delta.Interval, MaxValues: c.Delta.MaxKeys, Retained: h.opt.RetainedMessages}
-		c.log.count = count.NewCounter(h.cluster, a.ID, name, settings, &c.log, c)
-	}
+	c.govern(c.rules())
 	return c
 }
 
 // attach subscribes to the log. Called once, by whoever created the channel.
 func (c *Channel) attach(ctx context.Context) {
 	defer close(c.attached)
-	primes := c.Delta.Enabled && c.hub.opt.History != nil
+	primes := c.Rules().Delta.Enabled && c.hub.opt.History != nil
 	c.log.Lock()
 	c.log.priming = primes
 	c.log.Unlock()
-	c.attachment, c.err = c.hub.opt.Feed.Attach(ctx, c.app.ID, c.Name, c)
+	c.attachment, c.err = c.hub.opt.Feed.Attach(ctx, c.tenant.ID, c.Name, c)
 	if c.err != nil {
 		return
 	}
@@ -120,6 +107,7 @@ func (c *Channel) attach(ctx context.Context) {
 			c.Shards[i].Begin(at)
 		}
 		c.recent.Attach(at.Epoch, at.Offset)
+		c.log.reached = max(c.log.reached, at.Offset)
 	}
 	c.log.Unlock()
 	if c.Caches {
@@ -167,6 +155,7 @@ func (c *Channel) Gap(g broker.Gap) {
 		c.log.count.Lost(g.Resume.Offset)
 	}
 	c.log.bases.Drop()
+	c.log.reached = g.Resume.Offset
 	c.recent.Begin(g.Resume.Epoch, g.Resume.Offset)
 	c.log.Unlock()
 	c.Miss(g)
@@ -222,7 +211,7 @@ func (c *Channel) drop(client *Client, user string) {
 // counted notes that a subscription began (1) or ended (-1).
 func (c *Channel) counted(change int) {
 	c.roll.Count(change)
-	c.hub.opt.Metrics.subscriptions(c.app.ID, change)
+	c.hub.opt.Metrics.subscriptions(c.tenant.ID, change)
 }
 
 // detach ends a channel that nobody uses any more.

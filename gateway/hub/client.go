@@ -22,13 +22,14 @@ import (
 // Client is one connection. What is not marked otherwise belongs to its reading
 // goroutine.
 type Client struct {
-	hub   *Hub
-	app   *app.App
-	shard *fanout.Shard
-	sock  *socket.Socket
-	ws    *gws.Conn
-	guard *websocket.Guard
-	id    string
+	hub *Hub
+	// tenant is the app as it was when the connection came, see [Client.app].
+	tenant *app.App
+	shard  *fanout.Shard
+	sock   *socket.Socket
+	ws     *gws.Conn
+	guard  *websocket.Guard
+	id     string
 	// address is that of the client, as far as the proxies in front are believed.
 	address string
 	dialect pusher.Dialect
@@ -50,7 +51,7 @@ type Client struct {
 	events *rate.Limiter
 	// mistakes bounds the answers to unknown events, likewise.
 	mistakes *rate.Limiter
-	pace     pace
+	pace     paces
 	asks     turns.Asker
 	// recovery is nil for a connection that gets nothing of what it missed.
 	recovery *recovery
@@ -66,6 +67,9 @@ type Client struct {
 	// life, in Unix nanoseconds, 0 if it was not.
 	pinged int64
 }
+
+// app is the app of the connection as it is now, nil if there is none.
+func (c *Client) app() *app.App { return c.tenant.Now() }
 
 // membership is a subscription as the connection sees it.
 type membership struct {

@@ -5,9 +5,8 @@ import (
 	"errors"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/gateway/pace"
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
@@ -17,10 +16,10 @@ import (
 // takes is slowed down by its own connection.
 func (c *Client) clientEvent(f pusher.ClientFrame) {
 	kind := pusher.KindOf(f.Channel)
-	limits := &c.app.Limits
+	limits := &c.app().Limits
 	m := c.membership(f.Channel)
 	switch {
-	case !c.app.ClientEvents || c.hub.opt.Publisher == nil:
+	case !c.app().ClientEvents || c.hub.opt.Publisher == nil:
 		c.deny(refusedClientEvent, f.Channel, pusher.ErrorClientEvent, "client events are not enabled for this app")
 		return
 	case f.Channel == "":
@@ -45,7 +44,7 @@ func (c *Client) clientEvent(f pusher.ClientFrame) {
 		return
 	case !c.mayPublish():
 		c.limited("client_event_rate")
-		c.deny(refusedClientEvent, f.Channel, pusher.ErrorClientEvent, "more than %d client events in a second; this one was dropped", c.app.ClientEventRate)
+		c.deny(refusedClientEvent, f.Channel, pusher.ErrorClientEvent, "more than %d client events in a second; this one was dropped", c.app().ClientEventRate)
 		return
 	}
 	data := []byte(f.Data)
@@ -73,24 +72,24 @@ func (c *Client) takeIn(f *pusher.ClientFrame, ev *broker.Event) {
 	if ephemeral {
 		err = c.cast(ctx, f, ev)
 	} else {
-		receipts, err = c.hub.opt.Publisher.Publish(ctx, c.app.ID, broker.Outgoing{Channel: f.Channel, Event: ev})
+		receipts, err = c.hub.opt.Publisher.Publish(ctx, c.tenant.ID, broker.Outgoing{Channel: f.Channel, Event: ev})
 	}
 	var refused *broker.Refused
 	switch {
 	case err == nil:
-		c.hub.opt.Metrics.clientEvents.WithLabelValues(c.app.ID, c.hub.opt.Metrics.port).Inc()
+		c.hub.opt.Metrics.clientEvents.WithLabelValues(c.tenant.ID, c.hub.opt.Metrics.port).Inc()
 		if !ephemeral {
-			c.hub.opt.Herald.ClientEvent(c.app, f.Channel, c.id, ev, receipts[0])
+			c.hub.opt.Herald.ClientEvent(c.app(), f.Channel, c.id, ev, receipts[0])
 		}
 	case errors.Is(err, broker.ErrTooLarge):
 		c.deny(refusedClientEvent, f.Channel, pusher.ErrorClientEvent, "the event is too large for the log")
 	case errors.Is(err, broker.ErrOverloaded):
 		c.deny(refusedClientEvent, f.Channel, pusher.ErrorClientEvent, "too much is being published at the moment; try again")
 	case errors.Is(err, errStoresAll), errors.As(err, &refused):
-		c.hub.failures.Warn(c.hub.opt.Logger, "ephemeral", "an ephemeral client event cannot be sent", "app", c.app.ID, "channel", f.Channel, "error", err)
+		c.hub.failures.Warn(c.hub.opt.Logger, "ephemeral", "an ephemeral client event cannot be sent", "app", c.tenant.ID, "channel", f.Channel, "error", err)
 		c.deny(refusedClientEvent, f.Channel, pusher.ErrorClientEvent, "ephemeral events are not offered by this server")
 	default:
-		c.hub.failures.Warn(c.hub.opt.Logger, "client event", "storing a client event failed", "app", c.app.ID, "channel", f.Channel, "error", err)
+		c.hub.failures.Warn(c.hub.opt.Logger, "client event", "storing a client event failed", "app", c.tenant.ID, "channel", f.Channel, "error", err)
 		c.deny(refusedClientEvent, f.Channel, pusher.ErrorClientEvent, "the event could not be stored; try again")
 	}
 }
@@ -108,16 +107,15 @@ func (c *Client) echoes(wish *bool) bool {
 }
 
 // limited counts a request that a limit refuses.
-func (c *Client) limited(limit string) { c.hub.opt.Metrics.Limited(c.app.ID, limit) }
+func (c *Client) limited(limit string) { c.hub.opt.Metrics.Limited(c.tenant.ID, limit) }
 
 // mayPublish takes a token of the connection's bucket.
 func (c *Client) mayPublish() bool {
-	if c.app.ClientEventRate <= 0 {
+	r := c.app().ClientEventRate
+	if r <= 0 {
 		return true
 	}
-	if c.events == nil {
-		c.events = rate.NewLimiter(rate.Limit(c.app.ClientEventRate), c.app.ClientEventRate)
-	}
+	pace.Adjust(&c.events, r, r)
 	return c.events.AllowN(c.hub.opt.Now(), 1)
 }
 

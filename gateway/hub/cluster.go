@@ -36,7 +36,7 @@ func (h *Hub) newLibrary() *past.Library {
 
 // Problems tells in sentences what does not work as it should.
 func (h *Hub) Problems() []string {
-	out := h.lacks.List()
+	out := h.duties.Problems()
 	if h.cluster != nil {
 		out = append(out, h.cluster.Problems()...)
 	}

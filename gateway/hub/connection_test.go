@@ -109,7 +109,7 @@ func TestQuotaOfConnections(t *testing.T) {
 	eventually(t, "the quota has room again", func() bool {
 		r.hub.mu.Lock()
 		defer r.hub.mu.Unlock()
-		return r.hub.perApp[r.app] == 1
+		return r.hub.perApp[r.app.ID] == 1
 	})
 	r.connect()
 }
@@ -202,7 +202,7 @@ func TestHostileLengthEndsOnlyItsConnection(t *testing.T) {
 	eventually(t, "the connection is forgotten", func() bool {
 		r.hub.mu.Lock()
 		defer r.hub.mu.Unlock()
-		return r.hub.perApp[r.app] == 1
+		return r.hub.perApp[r.app.ID] == 1
 	})
 	r.publish("orders", "created", `{"n":1}`)
 	other.want("created")

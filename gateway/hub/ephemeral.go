@@ -15,7 +15,7 @@ var _ broker.Listener = (*Channel)(nil)
 func (c *Channel) Heard(e *broker.Publication) {
 	p := c.NewEvent(e)
 	c.exclude(p)
-	c.hub.opt.Metrics.ephemeral.WithLabelValues(c.app.ID, c.hub.opt.Metrics.port).Inc()
+	c.hub.opt.Metrics.ephemeral.WithLabelValues(c.tenant.ID, c.hub.opt.Metrics.port).Inc()
 	c.Cast(p)
 }
 
@@ -29,5 +29,5 @@ func (c *Client) cast(ctx context.Context, f *pusher.ClientFrame, ev *broker.Eve
 		return errStoresAll
 	}
 	ev.MessageID = c.hub.hall.MessageID()
-	return caster.Cast(ctx, c.app.ID, broker.Outgoing{Channel: f.Channel, Event: ev})
+	return caster.Cast(ctx, c.tenant.ID, broker.Outgoing{Channel: f.Channel, Event: ev})
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/sluicehq/sluice/broker/seldom"
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/count"
+	"github.com/sluicehq/sluice/gateway/duties"
 	"github.com/sluicehq/sluice/gateway/fanout"
 	"github.com/sluicehq/sluice/gateway/filters"
 	"github.com/sluicehq/sluice/gateway/herald"
@@ -48,9 +49,6 @@ type Options struct {
 	Node string
 	// DeltaEnabled is the master switch of delta compression; false by default.
 	DeltaEnabled bool
-	// Filters lets subscriptions have filters by event names and tags; otherwise
-	// filters are checked and ignored.
-	Filters bool
 	// Shards is the number of writing goroutines, default one per processor.
 	Shards int
 	// ActivityTimeout is the silence after which a peer is asked for a sign of
@@ -101,16 +99,8 @@ type Options struct {
 	ChannelRate int
 	// Network is what counts as one client of an address, default the address itself.
 	Network func(netip.Addr) netip.Addr
-	// MaxFilterBytes bounds the memory of the filters of one connection, default
-	// 256 KiB.
-	MaxFilterBytes int
-	// MaxSubscriptions bounds the channels of one connection, default 1000.
-	MaxSubscriptions int
-	// MessageRate is how many frames a connection may send in a second, besides
-	// client events, and SubscriptionRate how often it may subscribe, unsubscribe or
-	// sign in; 0 is no bound. Each may be exceeded once by MaxSubscriptions. What
-	// comes faster is read later.
-	MessageRate, SubscriptionRate int
+	// PerConnection is that of the start, see [Hub.Limit].
+	app.PerConnection
 	// Page makes a page of history for a subscriber, as the history API does; nil means that
 	// there is none.
 	Page func(context.Context, PageRequest) ([]byte, error)
@@ -140,9 +130,6 @@ type Options struct {
 	// Compression offers per-message compression to clients that ask for it;
 	// off by default.
 	Compression bool
-	// MaxDeltaChannels bounds the channels of one connection that hold bases,
-	// default 100. Beyond it the least recently used one starts again in full.
-	MaxDeltaChannels int
 	// SweepInterval is how often silent connections and idle channels are
 	// looked for, default 1 s.
 	SweepInterval time.Duration
@@ -178,11 +165,8 @@ func (o *Options) setDefaults() {
 	if o.Network == nil {
 		o.Network = func(a netip.Addr) netip.Addr { return a }
 	}
-	fallback(&o.MaxSubscriptions, 1000)
-	fallback(&o.MaxFilterBytes, 256<<10)
 	fallback(&o.CacheTTL, defaultCacheTTL)
 	fallback(&o.PublishTimeout, defaultPublishTimeout)
-	fallback(&o.MaxDeltaChannels, 100)
 	fallback(&o.SweepInterval, time.Second)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -226,16 +210,14 @@ type Hub struct {
 	draining bool
 	channels map[channelKey]*Channel
 	idle     map[*Channel]struct{}
-	perApp   map[*app.App]int
+	perApp   map[string]int
 	// users are the connections that have signed in, and when, by the clock of the log.
 	users map[userKey]map[*Client]time.Time
-	// totals follow the connections of apps that have a limit of them, orders are
-	// for all gateways.
-	totals map[*app.App]*presence.Room
-	orders []broker.Attachment
-	// lacks says what is not followed although it should be. Whoever reads metrics asks for it,
-	// and others wait for the metrics with mu.
-	lacks seldom.Lacks
+	// totals follow the connections of apps that have a limit of them.
+	totals map[string]*presence.Room
+	// duties are what is followed for apps beside their channels.
+	duties *duties.Duties
+	orders duties.Orders
 
 	watchlists *herald.Watchlists
 
@@ -243,6 +225,7 @@ type Hub struct {
 	basesSwept time.Time
 
 	filters filters.Pool
+	limit   atomic.Pointer[app.PerConnection]
 
 	nextShard atomic.Uint32
 	instance  string
@@ -280,9 +263,9 @@ func New(opt Options) (*Hub, error) {
 		opt:      opt,
 		channels: map[channelKey]*Channel{},
 		idle:     map[*Channel]struct{}{},
-		perApp:   map[*app.App]int{},
+		perApp:   map[string]int{},
 		users:    map[userKey]map[*Client]time.Time{},
-		totals:   map[*app.App]*presence.Room{},
+		totals:   map[string]*presence.Room{},
 		instance: strconv.FormatUint(rand.Uint64(), 36),
 	}
 	for d := range h.pongs {
@@ -290,6 +273,7 @@ func New(opt Options) (*Hub, error) {
 	}
 	h.beat = socket.NewFrame([]byte(":\n\n"), 0)
 	h.long = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
+	h.Limit(opt.PerConnection)
 	h.openSockets()
 	h.inbox = websocket.NewInbox(opt.TotalMessageBytes)
 	h.gate = turns.New[channelKey](opt.Attaching, opt.ChannelRate, opt.Now)
@@ -299,6 +283,7 @@ func New(opt Options) (*Hub, error) {
 	})
 	opt.Metrics.begin(opt.Apps.IDs())
 	h.ctx, h.cancel = context.WithCancel(context.Background())
+	h.duties, h.orders = h.newDuties()
 	h.library = h.newLibrary()
 	h.cluster = h.newCluster()
 	h.upgraders[0] = h.upgrader(gws.PermessageDeflate{})
@@ -372,12 +357,12 @@ func (h *Hub) left(c *Client) {
 		return
 	}
 	h.mu.Lock()
-	h.perApp[c.app]--
-	h.countConnections(c.app)
+	h.perApp[c.tenant.ID]--
+	h.countConnections(c.app())
 	h.mu.Unlock()
-	h.opt.Metrics.disconnected(c.app.ID)
+	h.opt.Metrics.disconnected(c.tenant.ID)
 	if c.dialect == pusher.Events {
-		h.opt.Metrics.streams.WithLabelValues(c.app.ID, h.opt.Metrics.port).Dec()
+		h.opt.Metrics.streams.WithLabelValues(c.tenant.ID, h.opt.Metrics.port).Dec()
 	}
 }
 
@@ -445,7 +430,7 @@ func (h *Hub) Close(ctx context.Context) error {
 	for _, c := range attached {
 		c.detach()
 	}
-	h.unfollow()
+	h.duties.Close()
 	h.tasks.Wait()
 	h.loops.Wait()
 	h.hall.Sockets.Wait()

@@ -113,7 +113,7 @@ func (h *Hub) unref(c *Channel) {
 
 // release is unref, and reports whether the channel must be detached.
 func (h *Hub) release(c *Channel) bool {
-	key := channelKey{c.app.ID, c.Name}
+	key := channelKey{c.tenant.ID, c.Name}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	c.refs--

@@ -34,7 +34,7 @@ func (h *Hub) Guests() []Guest {
 	out := make([]Guest, 0, len(all))
 	for _, c := range all {
 		if c.refused == 0 {
-			out = append(out, Guest{c.id, c.app.ID, c.address, users[c], c.dialect, c.began, c.sock})
+			out = append(out, Guest{c.id, c.tenant.ID, c.address, users[c], c.dialect, c.began, c.sock})
 		}
 	}
 	return out

@@ -16,7 +16,7 @@ func (c *Client) takeMember(r *request) bool {
 		return true
 	}
 	m, err := &r.member, error(nil)
-	limit := c.app.Limits.MaxMemberInfo
+	limit := c.app().Limits.MaxMemberInfo
 	switch {
 	case r.HasChannelData:
 		*m, err = pusher.ParseMember(r.ChannelData, limit)
@@ -41,14 +41,14 @@ func (c *Client) takeMember(r *request) bool {
 func (c *Client) join(ch *Channel, m pusher.Member) bool {
 	ctx, cancel := context.WithTimeout(c.hub.ctx, c.hub.opt.AttachTimeout)
 	defer cancel()
-	err := ch.roll.Join(ctx, m.ID, m.Info, c.app.Limits.MaxMembers)
+	err := ch.roll.Join(ctx, m.ID, m.Info, c.app().Limits.MaxMembers)
 	switch {
 	case err == nil:
 		return true
 	case errors.Is(err, presence.ErrFull):
 		c.limited("presence_members")
 		c.refuse(ch.Name, pusher.ErrorOverCapacity, "LimitReached", 403,
-			fmt.Sprintf("the channel has reached its limit of %d members", c.app.Limits.MaxMembers))
+			fmt.Sprintf("the channel has reached its limit of %d members", c.app().Limits.MaxMembers))
 	default:
 		c.attachFailed(ch.Name, err)
 	}

@@ -261,7 +261,7 @@ var (
 func (c *Channel) counters() *channelMetrics {
 	m := c.metrics.Load()
 	if m == nil {
-		m = c.hub.opt.Metrics.channel(c.app.ID, c.Name)
+		m = c.hub.opt.Metrics.channel(c.tenant.ID, c.Name)
 		c.metrics.Store(m)
 	}
 	return m

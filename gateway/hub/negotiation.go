@@ -34,15 +34,16 @@ func (c *Client) form(m *membership) fanout.Form {
 	if m.delta.Set {
 		on = m.delta.On
 	}
-	if !on || !m.channel.Delta.Enabled {
+	rules := m.channel.Rules()
+	if !on || !rules.Delta.Enabled {
 		return f
 	}
-	algorithm := c.pickAlgorithm(m)
+	algorithm := c.pickAlgorithm(m, rules.Delta.Algorithm)
 	if algorithm == app.AlgorithmUnset {
 		return f
 	}
 	f |= fanout.Delta
-	if m.channel.Keyed && !c.delta.quirk.Single {
+	if rules.Keyed && !c.delta.quirk.Single {
 		f |= fanout.Keyed
 	}
 	if algorithm == app.VCDIFF {
@@ -53,11 +54,11 @@ func (c *Client) form(m *membership) fanout.Form {
 
 // pickAlgorithm is the subscription's format, else the channel's, else the
 // socket's, of those that the client can use.
-func (c *Client) pickAlgorithm(m *membership) app.Algorithm {
+func (c *Client) pickAlgorithm(m *membership, configured app.Algorithm) app.Algorithm {
 	if c.delta.quirk.Decodes.Has(m.delta.Algorithm) {
 		return m.delta.Algorithm
 	}
-	for _, a := range [...]app.Algorithm{m.channel.Delta.Algorithm, c.delta.chosen, app.Fossil, app.VCDIFF} {
+	for _, a := range [...]app.Algorithm{configured, c.delta.chosen, app.Fossil, app.VCDIFF} {
 		if c.delta.usable.Has(a) {
 			return a
 		}
@@ -76,8 +77,8 @@ func (c *Client) enableDelta(data string) {
 		usable &= pusher.AlgorithmsOf(listed)
 	}
 	var chosen app.Algorithm
-	if c.hub.opt.DeltaEnabled && c.app.Delta.Enabled {
-		chosen = choose(c.app.Delta.Algorithm, listed, usable)
+	if c.hub.opt.DeltaEnabled && c.app().Delta.Enabled {
+		chosen = pusher.Choose(c.app().Delta.Algorithm, listed, usable)
 	}
 	if chosen == app.AlgorithmUnset {
 		c.control(pusher.Control{Event: "delta_compression_enabled", Object: []byte(`{"enabled":false}`)})
@@ -95,20 +96,6 @@ func (c *Client) enableDelta(data string) {
 	c.boundBases()
 }
 
-// choose picks the configured format if the client can use it, else the first one
-// that it lists, else the other one.
-func choose(configured app.Algorithm, listed []app.Algorithm, usable pusher.Algorithms) app.Algorithm {
-	if usable.Has(configured) {
-		return configured
-	}
-	for _, a := range append(listed[:len(listed):len(listed)], app.Fossil, app.VCDIFF) {
-		if usable.Has(a) {
-			return a
-		}
-	}
-	return app.AlgorithmUnset
-}
-
 func (c *Client) confirmDelta(channel string, f fanout.Form) {
 	data := []byte(`{"enabled":true,"algorithm":"` + f.Algorithm().String() + `","channel":`)
 	data = append(pusher.AppendString(data, channel), '}')
@@ -124,10 +111,10 @@ func (c *Client) boundBases() {
 			active++
 		}
 	}
-	if c.delta.recent != nil || active <= c.hub.opt.MaxDeltaChannels {
+	if c.delta.recent != nil || active <= c.hub.limit.Load().MaxDeltaChannels {
 		return
 	}
-	c.delta.recent = fanout.NewRecency(c.hub.opt.MaxDeltaChannels)
+	c.delta.recent = fanout.NewRecency(c.hub.limit.Load().MaxDeltaChannels)
 	for i := range c.joined {
 		// All but the last one may hold bases already. The order of joining
 		// stands for that of the last use, which nobody has noted so far.
@@ -151,7 +138,7 @@ func (c *Client) resync(data string) {
 	if m == nil {
 		return
 	}
-	c.hub.opt.Metrics.resync(c.app.ID)
+	c.hub.opt.Metrics.resync(c.tenant.ID)
 	here := &m.channel.Shards[c.shard.ID]
 	here.Forget(c.sock.Outbox())
 	if m.rare == nil {

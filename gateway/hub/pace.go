@@ -6,10 +6,10 @@ import (
 	"github.com/sluicehq/sluice/gateway/turns"
 )
 
-// pace bounds what one connection may ask for in a time. A peer that asks for more is
+// paces bound what one connection may ask for in a time. A peer that asks for more is
 // not refused: its connection is read more slowly, so that a client which comes back
 // with many channels loses nothing. Belongs to the reading goroutine.
-type pace struct{ frames, requests turns.Pace }
+type paces struct{ frames, requests turns.Pace }
 
 // longRequest is for how many bytes a request counts once more, and from which size on
 // messages take turns.
@@ -17,21 +17,21 @@ const longRequest = 4 << 10
 
 // Pace implements [websocket.Peer]: it waits until the connection may send that many frames.
 func (c *Client) Pace(n int) {
-	r := c.hub.opt.MessageRate
-	if n == 0 || r <= 0 || c.refused == 0 && c.app.ClientEvents && c.app.ClientEventRate <= 0 {
+	r := c.hub.limit.Load().MessageRate
+	if n == 0 || r <= 0 || c.refused == 0 && c.app().ClientEvents && c.app().ClientEventRate <= 0 {
 		return
 	}
-	if c.refused == 0 && c.app.ClientEvents {
-		r += c.app.ClientEventRate
+	if c.refused == 0 && c.app().ClientEvents {
+		r += c.app().ClientEventRate
 	}
-	c.pace.frames.Take(n, r, r+c.hub.opt.MaxSubscriptions, "message_rate", c)
+	c.pace.frames.Take(n, r, r+c.hub.limit.Load().MaxSubscriptions, "message_rate", c)
 }
 
 // paceRequest waits until the connection may subscribe, unsubscribe or sign in: what
 // costs signatures, attaching, and records that others read. A long message costs more.
 func (c *Client) paceRequest(bytes int) {
-	if r := c.hub.opt.SubscriptionRate; r > 0 {
-		c.pace.requests.Take(1+bytes/longRequest, r, r+c.hub.opt.MaxSubscriptions, "subscription_rate", c)
+	if r := c.hub.limit.Load().SubscriptionRate; r > 0 {
+		c.pace.requests.Take(1+bytes/longRequest, r, r+c.hub.limit.Load().MaxSubscriptions, "subscription_rate", c)
 	}
 }
 

@@ -48,7 +48,7 @@ func (c *Client) page(data string) {
 		return
 	}
 	want := PageRequest{
-		App: c.app, Channel: h.Channel, Params: h.Params, UntilAttach: h.UntilAttach, Attach: m.attach, MaxBytes: c.hub.opt.QueueBytes / 4,
+		App: c.app(), Channel: h.Channel, Params: h.Params, UntilAttach: h.UntilAttach, Attach: m.attach, MaxBytes: c.hub.opt.QueueBytes / 4,
 	}
 	if !c.hub.background(func() {
 		defer c.pages.Add(-1)

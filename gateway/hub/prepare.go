@@ -15,6 +15,7 @@ import (
 // Returns nil for one that no socket gets.
 func (c *Channel) prepare(pub *broker.Publication) *fanout.Event {
 	c.enter(pub.Epoch, pub.Offset-1)
+	c.log.reached = pub.Offset
 	p := c.NewEvent(pub)
 	c.exclude(p)
 	// Every publication of the channel is counted, whatever becomes of it:
@@ -49,7 +50,7 @@ func (c *Channel) exclude(p *fanout.Event) {
 // Past implements [count.Channel]: while a channel is primed, bases are made of its past.
 // Later they would be out of order.
 func (c *Channel) Past(pub *broker.Publication, full bool) {
-	if !c.log.priming || pub.Skipped != "" {
+	if !c.log.priming || c.log.reforming || pub.Skipped != "" {
 		return
 	}
 	p := c.NewEvent(pub)
@@ -61,14 +62,15 @@ func (c *Channel) Past(pub *broker.Publication, full bool) {
 
 // Value implements [count.Channel].
 func (c *Channel) Value(pub *broker.Publication) string {
-	if !c.Keyed {
+	r := c.Rules()
+	if !r.Keyed {
 		return ""
 	}
 	shape := delta.Shape(0)
 	if pub.Skipped == "" {
 		shape = delta.ShapeOf(pub.Data)
 	}
-	return count.Value(&pub.Event, shape, c.Path)
+	return count.Value(&pub.Event, shape, r.Path)
 }
 
 // expireBases forgets the bases of a channel that has been silent for as long as
@@ -78,7 +80,7 @@ func (c *Channel) expireBases(now time.Time) {
 	c.log.Lock()
 	defer c.log.Unlock()
 	c.recent.Expire(c.hub.opt.LogTime())
-	if c.Delta.Enabled && now.Sub(c.log.count.Arrived()) >= time.Duration(c.Delta.MaxAgeSeconds)*time.Second {
+	if d := c.Rules().Delta; d.Enabled && now.Sub(c.log.count.Arrived()) >= time.Duration(d.MaxAgeSeconds)*time.Second {
 		c.log.bases.Drop()
 	}
 }

@@ -44,7 +44,7 @@ func (c *Channel) primeAlone(ctx context.Context, at broker.Position) {
 	var past []*broker.Publication
 	nothing, ok := c.attachment.(broker.Emptiness)
 	if at.Offset > 0 && !(ok && nothing.Empty()) {
-		page, err := c.hub.opt.History.Read(ctx, c.app.ID, c.Name, broker.Query{NewestFirst: true, To: at.Offset, Limit: pastBases})
+		page, err := c.hub.opt.History.Read(ctx, c.tenant.ID, c.Name, broker.Query{NewestFirst: true, To: at.Offset, Limit: pastBases})
 		if err == nil {
 			past = page.Publications
 		}
@@ -81,7 +81,7 @@ func (c *Channel) endPriming() {
 	if !c.log.priming {
 		return
 	}
-	c.log.priming = false
+	c.log.priming, c.log.reforming = false, false
 	c.recent.Prime(c.log.past)
 	c.log.past = nil
 	for _, p := range c.log.early {

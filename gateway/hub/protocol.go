@@ -112,7 +112,7 @@ func (c *Client) notAttached(channel string, err error) (status int, limit bool,
 		c.limited("attaching")
 		return 503, true, "this server is busy with other subscriptions; try again"
 	}
-	c.hub.failures.Warn(c.hub.opt.Logger, "attaching", "attaching a channel failed", "app", c.app.ID, "channel", channel, "error", err)
+	c.hub.failures.Warn(c.hub.opt.Logger, "attaching", "attaching a channel failed", "app", c.tenant.ID, "channel", channel, "error", err)
 	if errors.Is(err, broker.ErrUnknownApp) {
 		return 404, false, "the log does not know this app"
 	}

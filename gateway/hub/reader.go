@@ -31,6 +31,7 @@ func (h *Hub) startStream(c *Client, conn net.Conn, head []byte, q *pusher.Event
 	c.send(socket.NewFrame(head, 0)) // before anybody else knows of it
 	h.connections[c.shard.ID].add(c)
 	h.mu.Unlock()
+	c.leaveIfGone()
 	go func() {
 		defer c.ended()
 		c.beginStream(q)
@@ -68,7 +69,7 @@ func (c *Client) beginStream(q *pusher.EventsQuery) {
 // comeBack is the way of a reader from where he was, or what he is told if there is none.
 func (c *Client) comeBack(all *resuming, ch *Channel, from pusher.Place) (*fanout.Way, []*socket.Frame) {
 	at := pusher.ResumePosition{Channel: ch.Name, StreamID: from.Stream, Serial: from.Serial}
-	if ch.recent == nil || !c.app.Recovery.Enabled {
+	if ch.recent == nil || !c.app().Recovery.Enabled {
 		return nil, all.fail(&pusher.ResumeFailure{Channel: ch.Name, Code: pusher.PersistenceUnavailable, Expected: from.Stream,
 			Reason: "nobody can be given what he missed of this channel (connection_recovery.enabled)"})
 	}
@@ -78,14 +79,14 @@ func (c *Client) comeBack(all *resuming, ch *Channel, from pusher.Place) (*fanou
 	all.add()
 	return &fanout.Way{
 		Line: ch.Line, Shard: c.shard, Out: c.sock.Outbox(), Epoch: at.StreamID, Place: at.Serial,
-		Most: c.app.Recovery.MaxEvents, MostBytes: c.app.Recovery.MaxBytes, Ends: &resumed{all: all, channel: ch, at: at},
+		Most: c.app().Recovery.MaxEvents, MostBytes: c.app().Recovery.MaxBytes, Ends: &resumed{all: all, channel: ch, at: at},
 	}, nil
 }
 
 // beginAt is the way of a reader who begins, nil for one who begins with what is live.
 func (c *Client) beginAt(ch *Channel, wish *pusher.Rewind) (*fanout.Way, []*socket.Frame) {
 	switch {
-	case wish == nil && !(c.app.Snapshot(ch.Name).On && ch.recent != nil):
+	case wish == nil && !(c.app().Snapshot(ch.Name).On && ch.recent != nil):
 		return nil, nil
 	case wish == nil, wish.Latest:
 		return c.snapshot(ch), nil

@@ -66,10 +66,10 @@ func (h *Hub) turnAway(c *Client, r *http.Request, a *app.App, no refusal) {
 
 // refuse answers a subscription that is not granted.
 func (c *Client) refuse(channel string, code pusher.ErrorCode, kind string, status int, reason string) {
-	c.hub.opt.Metrics.subscriptionRefused(c.app.ID, subscriptionRefusals[kind])
-	about := []any{"app", c.app.ID, "channel", fmt.Sprintf("%.200s", channel), "address", c.address, "socket_id", c.id, "type", kind, "reason", reason}
+	c.hub.opt.Metrics.subscriptionRefused(c.tenant.ID, subscriptionRefusals[kind])
+	about := []any{"app", c.tenant.ID, "channel", fmt.Sprintf("%.200s", channel), "address", c.address, "socket_id", c.id, "type", kind, "reason", reason}
 	c.hub.opt.Logger.Debug("a subscription was refused", about...)
-	c.hub.refusals.Warn(c.hub.opt.Logger, "subscription/"+kind+"/"+c.app.ID, "subscriptions are refused", about...)
+	c.hub.refusals.Warn(c.hub.opt.Logger, "subscription/"+kind+"/"+c.tenant.ID, "subscriptions are refused", about...)
 	c.fail(code, "%s", reason)
 	c.subscriptionError(channel, kind, status, reason)
 }
@@ -77,13 +77,13 @@ func (c *Client) refuse(channel string, code pusher.ErrorCode, kind string, stat
 // deny answers another message of the client that is refused; what is one of
 // messageRefusals.
 func (c *Client) deny(what, channel string, code pusher.ErrorCode, format string, args ...any) {
-	c.hub.opt.Metrics.messageRefused(c.app.ID, what)
+	c.hub.opt.Metrics.messageRefused(c.tenant.ID, what)
 	text := fmt.Sprintf(format, args...)
-	about := []any{"app", c.app.ID, "address", c.address, "socket_id", c.id, "message", what, "reason", text}
+	about := []any{"app", c.tenant.ID, "address", c.address, "socket_id", c.id, "message", what, "reason", text}
 	if channel != "" {
 		about = append(about, "channel", fmt.Sprintf("%.200s", channel))
 	}
 	c.hub.opt.Logger.Debug("a message of a client was refused", about...)
-	c.hub.refusals.Warn(c.hub.opt.Logger, "message/"+what+"/"+c.app.ID, "messages of clients are refused", about...)
+	c.hub.refusals.Warn(c.hub.opt.Logger, "message/"+what+"/"+c.tenant.ID, "messages of clients are refused", about...)
 	c.fail(code, "%s", text)
 }

@@ -14,7 +14,7 @@ func (c *Client) Refuse(b *websocket.BadFrame) {
 	if b == websocket.TooLarge {
 		c.limited("message_size")
 	}
-	c.hub.opt.Logger.Debug("a frame was refused", "app", c.app.ID, "socket_id", c.id,
+	c.hub.opt.Logger.Debug("a frame was refused", "app", c.tenant.ID, "socket_id", c.id,
 		"address", c.address, "reason", b.Reason)
 	c.sock.End(websocket.Closing(b.Code, b.Say(c.hub.opt.MaxMessage)))
 }

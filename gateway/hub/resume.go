@@ -65,7 +65,7 @@ func (c *Client) resume(data string) {
 		c.deny(refusedRecovery, "", pusher.ErrorNoRecovery, "connection recovery is not enabled")
 		return
 	}
-	wish, err := pusher.ParseResume(data, c.hub.opt.MaxSubscriptions)
+	wish, err := pusher.ParseResume(data, c.hub.limit.Load().MaxSubscriptions)
 	if err != nil {
 		c.deny(refusedRecovery, "", pusher.ErrorNoRecovery, "resume: %v", err)
 		return
@@ -97,7 +97,7 @@ func (c *Client) way(m *membership, wish *pusher.Rewind) (*fanout.Way, error) {
 		return c.rewind(m.channel, wish)
 	case m.welcomed:
 		return nil, nil
-	case c.app.Snapshot(m.channel.Name).On && m.channel.recent != nil:
+	case c.app().Snapshot(m.channel.Name).On && m.channel.recent != nil:
 		p := c.snapshot(m.channel)
 		c.hold(p)
 		return p, nil
@@ -137,7 +137,7 @@ func (c *Client) setOut(m *membership, way *fanout.Way) {
 
 // park keeps a position until its channel is subscribed to.
 func (c *Client) park(at pusher.ResumePosition) {
-	if pusher.CheckChannel(at.Channel, c.app.Limits.MaxChannelLength) != nil {
+	if pusher.CheckChannel(at.Channel, c.app().Limits.MaxChannelLength) != nil {
 		return // Nobody subscribes to that, and it may be long.
 	}
 	r, now := c.recovery, c.hub.opt.Now()
@@ -149,7 +149,7 @@ func (c *Client) park(at pusher.ResumePosition) {
 			delete(r.parked, channel)
 		}
 	}
-	if len(r.parked) < c.hub.opt.MaxSubscriptions {
+	if len(r.parked) < c.hub.limit.Load().MaxSubscriptions {
 		r.parked[at.Channel] = parked{at, r.was, now.Add(parkTime)}
 	}
 }
@@ -205,7 +205,7 @@ func (c *Client) travel(all *resuming, d doubt) *fanout.Way {
 	m, at := d.m, d.at
 	p := &fanout.Way{
 		Line: m.channel.Line, Shard: c.shard, Out: c.sock.Outbox(), Epoch: at.StreamID, Place: at.Serial,
-		Most: c.app.Recovery.MaxEvents, MostBytes: c.app.Recovery.MaxBytes, Seen: at.LastMessageID, Was: d.was,
+		Most: c.app().Recovery.MaxEvents, MostBytes: c.app().Recovery.MaxBytes, Seen: at.LastMessageID, Was: d.was,
 		Ends: &resumed{all: all, channel: m.channel, at: at},
 	}
 	all.add()
@@ -243,7 +243,7 @@ func (r *resuming) fail(f *pusher.ResumeFailure) []*socket.Frame {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.failed = append(r.failed, *f)
-	r.client.hub.opt.Metrics.resumed(r.client.app.ID, string(f.Code), "")
+	r.client.hub.opt.Metrics.resumed(r.client.tenant.ID, string(f.Code), "")
 	return []*socket.Frame{r.client.failedFrame(f)}
 }
 
@@ -268,7 +268,7 @@ func (r *resuming) finish(ok *resumed, f *pusher.ResumeFailure) (frames []*socke
 	m := r.client.hub.opt.Metrics
 	if ok != nil {
 		r.recovered = append(r.recovered, ok)
-		m.resumed(r.client.app.ID, "recovered", ok.now.Source)
+		m.resumed(r.client.tenant.ID, "recovered", ok.now.Source)
 	}
 	if r.pending--; r.pending > 0 {
 		return frames, false

@@ -33,7 +33,7 @@ func (c *Client) takeWish(r *request) bool {
 		reason = err.Error()
 	case c.dialect != pusher.V2:
 		reason = "rewind is offered to connections of protocol 2 only"
-	case !c.app.Rewind || c.hub.opt.History == nil || c.app.Readings.Of(r.Channel).Off || r.kind.ServerToUser():
+	case !c.app().Rewind || c.hub.opt.History == nil || c.app().Readings.Of(r.Channel).Off || r.kind.ServerToUser():
 		reason = "rewind is not enabled for this channel"
 	default:
 		r.wish = &wish
@@ -47,7 +47,7 @@ func (c *Client) takeWish(r *request) bool {
 func (c *Client) rewind(ch *Channel, wish *pusher.Rewind) (*fanout.Way, error) {
 	end := &rewound{client: c, channel: ch}
 	p := &fanout.Way{Line: ch.Line, Shard: c.shard, Out: c.sock.Outbox(), Ends: end}
-	limit := c.app.Limits.MaxHistoryPage
+	limit := c.app().Limits.MaxHistoryPage
 	// Anything newer it gets as its own.
 	q := broker.Query{NewestFirst: true, Limit: limit, To: ch.Shards[c.shard.ID].Served().Offset}
 	if wish.Count > 0 {
@@ -56,7 +56,7 @@ func (c *Client) rewind(ch *Channel, wish *pusher.Rewind) (*fanout.Way, error) {
 	} else {
 		q.Since = c.hub.opt.LogTime().Add(-wish.Age)
 	}
-	unbounded := c.app.Readings.Of(ch.Name) == app.Reading{}
+	unbounded := c.app().Readings.Of(ch.Name) == app.Reading{}
 	if place, more, ok := ch.recent.Rewound(q); ok && unbounded {
 		p.Place = place
 		end.byLimit = end.byLimit || more
@@ -66,7 +66,7 @@ func (c *Client) rewind(ch *Channel, wish *pusher.Rewind) (*fanout.Way, error) {
 	defer cancel()
 	p.Cold = true
 	c.hub.opt.Metrics.recoveryReads.Inc()
-	view, err := c.hub.library.Log.Look(ctx, c.app, ch.Name)
+	view, err := c.hub.library.Log.Look(ctx, c.app(), ch.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +102,7 @@ func (c *Client) shortened(ctx context.Context, ch *Channel, kept, seen broker.R
 	if !since.IsZero() && seen.Messages > 0 && seen.OldestTime.Before(since) {
 		return false, nil
 	}
-	_, err := c.hub.opt.History.After(ctx, c.app.ID, ch.Name, broker.Position{Epoch: kept.Epoch}, 1)
+	_, err := c.hub.opt.History.After(ctx, c.tenant.ID, ch.Name, broker.Position{Epoch: kept.Epoch}, 1)
 	if errors.Is(err, broker.ErrPositionExpired) {
 		return true, nil
 	}

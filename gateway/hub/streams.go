@@ -29,7 +29,7 @@ func (h *Hub) serveEvents(w http.ResponseWriter, r *http.Request, key string) {
 		return
 	case no == nil:
 		q, no = stream.Read(r, a, stream.Limits{
-			Channels: h.opt.MaxSubscriptions, FilterBytes: h.opt.MaxFilterBytes, History: h.opt.History != nil, Now: time.Now(),
+			Channels: h.limit.Load().MaxSubscriptions, FilterBytes: h.limit.Load().MaxFilterBytes, History: h.opt.History != nil, Now: time.Now(),
 		})
 	}
 	if no == nil {
@@ -61,7 +61,7 @@ func (h *Hub) noStream(r *http.Request, a *app.App, no *stream.Refusal) {
 // connection has been counted.
 func (h *Hub) openStream(w http.ResponseWriter, r *http.Request, a *app.App, q *pusher.EventsQuery) *stream.Refusal {
 	c := &Client{
-		hub: h, app: a, dialect: pusher.Events, id: newSocketID(), address: r.RemoteAddr,
+		hub: h, tenant: a, dialect: pusher.Events, id: newSocketID(), address: r.RemoteAddr,
 		shard: h.hall.Shards[int(h.nextShard.Add(1))%len(h.hall.Shards)], began: h.opt.Now(), places: fanout.NewPlaces(q.Channels, q.Places),
 	}
 	if at, err := netip.ParseAddrPort(c.address); err == nil {
@@ -76,7 +76,7 @@ func (h *Hub) openStream(w http.ResponseWriter, r *http.Request, a *app.App, q *
 			return stream.NotAttached(status, reason)
 		}
 		c.joined = append(c.joined, membership{channel: ch})
-		if filter, err := h.filters.Take(q.Filter); err == nil && h.opt.Filters {
+		if filter, err := h.filters.Take(q.Filter); err == nil && h.limit.Load().Filters {
 			c.setFilter(&c.joined[len(c.joined)-1], filter)
 		} else {
 			h.filters.Drop(filter)

@@ -60,8 +60,8 @@ func (c *Client) readRequest(r *request, f pusher.ClientFrame) bool {
 		c.malformed(cmp.Or(s.Channel, f.Channel), err)
 		return false
 	}
-	if err := pusher.CheckChannel(s.Channel, c.app.Limits.MaxChannelLength); err != nil {
-		if len(s.Channel) > c.app.Limits.MaxChannelLength {
+	if err := pusher.CheckChannel(s.Channel, c.app().Limits.MaxChannelLength); err != nil {
+		if len(s.Channel) > c.app().Limits.MaxChannelLength {
 			c.limited("channel_name")
 		}
 		c.refuse(s.Channel, pusher.NoCode, "InvalidChannel", 400, err.Error())
@@ -78,7 +78,7 @@ func (c *Client) takeFilter(r *request) bool {
 		return false
 	}
 	filter, err := c.hub.filters.Take(r.Filter)
-	if !c.hub.opt.Filters {
+	if !c.hub.limit.Load().Filters {
 		c.hub.filters.Drop(filter)
 		filter = nil
 	}
@@ -88,7 +88,7 @@ func (c *Client) takeFilter(r *request) bool {
 		if m := c.membership(r.Channel); m != nil {
 			before = m.filter
 		}
-		if err = c.filters.Fits(filter, before, c.hub.opt.MaxFilterBytes); err != nil {
+		if err = c.filters.Fits(filter, before, c.hub.limit.Load().MaxFilterBytes); err != nil {
 			c.limited("filter_bytes")
 		}
 	}
@@ -109,7 +109,10 @@ func (c *Client) permitted(r *request) bool {
 		c.refuse(r.Channel, pusher.ErrorUnauthorized, "AuthError", 401, "this connection is not signed in as that user")
 		return false
 	case r.kind.NeedsAuth():
-		if err := pusher.VerifySubscription(c.app.Key, c.app.Secret.Reveal(), c.id, &r.Subscribe); err != nil {
+		err := c.app().Verify(c.hub.opt.Now(), func(key, secret string) error {
+			return pusher.VerifySubscription(key, secret, c.id, &r.Subscribe)
+		})
+		if err != nil {
 			c.refuse(r.Channel, pusher.ErrorUnauthorized, "AuthError", 401, err.Error())
 			return false
 		}
@@ -120,13 +123,13 @@ func (c *Client) permitted(r *request) bool {
 // attach makes the connection one of the channel's, and its user a member; nil if that
 // cannot be.
 func (c *Client) attach(r *request) *membership {
-	if limit := c.hub.opt.MaxSubscriptions; len(c.joined) >= limit {
+	if limit := c.hub.limit.Load().MaxSubscriptions; len(c.joined) >= limit {
 		c.limited("subscriptions")
 		c.refuse(r.Channel, pusher.ErrorOverCapacity, "LimitReached", 403,
 			"this connection has reached its limit of "+strconv.Itoa(limit)+" subscriptions")
 		return nil
 	}
-	ch, err := c.hub.acquire(c.app, r.Channel, &c.asks)
+	ch, err := c.hub.acquire(c.app(), r.Channel, &c.asks)
 	if err != nil {
 		c.attachFailed(r.Channel, err)
 		return nil
@@ -158,7 +161,7 @@ func (c *Client) agree(m *membership, r *request) {
 // the members as they are then.
 func (c *Client) welcome(m *membership, kind pusher.Kind, form fanout.Form, way *fanout.Way) {
 	name := m.channel.Name
-	resumable, readable := c.recovers(), c.dialect == pusher.V2 && c.app.HistoryEnabled
+	resumable, readable := c.recovers(), c.dialect == pusher.V2 && c.app().HistoryEnabled
 	for {
 		text, version := "{}", uint64(0)
 		if kind.Presence() {

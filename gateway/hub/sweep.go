@@ -111,7 +111,7 @@ func (h *Hub) expired(now time.Time) []*Channel {
 			continue
 		}
 		delete(h.idle, c)
-		delete(h.channels, channelKey{c.app.ID, c.Name})
+		delete(h.channels, channelKey{c.tenant.ID, c.Name})
 		out = append(out, c)
 	}
 	return out
@@ -137,7 +137,7 @@ func (c *Client) check(now time.Time) {
 		c.tick(now)
 		return
 	}
-	if t := c.app.AuthTimeout; t > 0 && now.Sub(c.began) >= t && !c.authorized.Load() {
+	if t := c.app().AuthTimeout; t > 0 && now.Sub(c.began) >= t && !c.authorized.Load() {
 		c.limited("authorization_timeout")
 		c.endSaying(pusher.CloseNotAuthorized, fmt.Sprintf(reasonUnauthorized, t))
 		return

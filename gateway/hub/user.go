@@ -24,7 +24,7 @@ type identity struct {
 
 // signIn makes a connection that of a user (protocol section 1.13).
 func (c *Client) signIn(data string) {
-	if !c.app.UserAuth {
+	if !c.app().UserAuth {
 		c.deny(refusedSignin, "", pusher.ErrorUnauthorized, "user authentication is not enabled for this app")
 		return
 	}
@@ -33,7 +33,10 @@ func (c *Client) signIn(data string) {
 		c.deny(refusedSignin, "", pusher.ErrorUnauthorized, "signin: %v", err)
 		return
 	}
-	if err := pusher.VerifyUser(c.app.Key, c.app.Secret.Reveal(), s.Auth, c.id, s.UserData); err != nil {
+	err = c.app().Verify(c.hub.opt.Now(), func(key, secret string) error {
+		return pusher.VerifyUser(key, secret, s.Auth, c.id, s.UserData)
+	})
+	if err != nil {
 		c.deny(refusedSignin, "", pusher.ErrorUnauthorized, "signin: %v", err)
 		return
 	}
@@ -45,7 +48,7 @@ func (c *Client) signIn(data string) {
 	if first {
 		c.signed = &identity{user: s.UserID}
 	}
-	c.signed.info, c.signed.infoErr = pusher.UserInfo(s.UserData, c.app.Limits.MaxMemberInfo)
+	c.signed.info, c.signed.infoErr = pusher.UserInfo(s.UserData, c.app().Limits.MaxMemberInfo)
 	c.authorized.Store(true)
 	answer := append([]byte(nil), `{"user_data":`...)
 	answer = append(pusher.AppendString(answer, s.UserData), '}')
@@ -61,14 +64,14 @@ func (c *Client) signIn(data string) {
 
 // signedIn notes that a connection is that of a user.
 func (h *Hub) signedIn(c *Client) {
-	key := userKey{c.app.ID, c.signed.user}
+	key := userKey{c.tenant.ID, c.signed.user}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.users[key] == nil {
 		h.users[key] = map[*Client]time.Time{}
 	}
 	h.users[key][c] = h.opt.LogTime()
-	h.countUser(c.app, key)
+	h.countUser(c.app(), key)
 }
 
 // countUser writes on how many connections of this gateway a user is signed in. The
@@ -84,11 +87,11 @@ func (c *Client) signOut() {
 	if c.signed == nil {
 		return
 	}
-	key := userKey{c.app.ID, c.signed.user}
+	key := userKey{c.tenant.ID, c.signed.user}
 	h := c.hub
 	h.mu.Lock()
 	delete(h.users[key], c)
-	h.countUser(c.app, key)
+	h.countUser(c.app(), key)
 	if len(h.users[key]) == 0 {
 		delete(h.users, key)
 	}
@@ -101,7 +104,7 @@ func (c *Client) signOut() {
 // elsewhere is the number of connections of an app on other gateways, as far as it
 // matters. The caller holds the lock.
 func (h *Hub) elsewhere(a *app.App) int {
-	if room := h.totals[a]; room != nil {
+	if room := h.totals[a.ID]; room != nil {
 		return room.Others()
 	}
 	return 0
@@ -111,7 +114,7 @@ func (h *Hub) elsewhere(a *app.App) int {
 // wants to know. The caller holds the lock.
 func (h *Hub) countConnections(a *app.App) {
 	if h.opt.Roster != nil && a.Limits.MaxConnections > 0 {
-		h.opt.Roster.SetCount(a.ID, "", h.perApp[a])
+		h.opt.Roster.SetCount(a.ID, "", h.perApp[a.ID])
 	}
 }
 
@@ -122,7 +125,7 @@ func (c *Client) Watched(online, offline []string) {
 
 // watch begins to tell a connection of the users on its watchlist.
 func (c *Client) watch(userData string) {
-	if !c.app.Watchlist || c.hub.opt.Roster == nil {
+	if !c.app().Watchlist || c.hub.opt.Roster == nil {
 		return
 	}
 	users, more, bad := pusher.Watchlist(userData)
@@ -140,7 +143,7 @@ func (c *Client) watch(userData string) {
 	defer cancel()
 	var all []*herald.User
 	for _, user := range users {
-		u, err := c.hub.watchlists.Open(ctx, c.app.ID, user)
+		u, err := c.hub.watchlists.Open(ctx, c.tenant.ID, user)
 		if err != nil {
 			c.fail(pusher.NoCode, "watchlist: the state of %.100q cannot be had; try again", user)
 			break

@@ -30,7 +30,7 @@ func (r *Recent) Doubt(at pusher.ResumePosition, began uint64) Doubt {
 	}
 	d := Doubt{of: r, at: at}
 	ahead, missed, missedBytes := r.Distance(at.Serial, began)
-	most := r.app.Recovery
+	most := r.app.Now().Recovery
 	switch d.ahead = ahead; {
 	case at.StreamID == "":
 		d.code, d.reason = pusher.ContinuityUnverifiable, "the position names no stream"
@@ -39,7 +39,7 @@ func (r *Recent) Doubt(at pusher.ResumePosition, began uint64) Doubt {
 	case missed > most.MaxEvents || missedBytes > most.MaxBytes:
 		d.code = pusher.PositionExpired
 		d.reason = fmt.Sprintf("more was missed than the %d events or %d bytes that can be resumed", most.MaxEvents, most.MaxBytes)
-	case !ahead && r.app.Readings.Of(r.line.Name) == app.Reading{}:
+	case !ahead && r.app.Now().Readings.Of(r.line.Name) == app.Reading{}:
 		return d
 	}
 	d.log = r.Look()

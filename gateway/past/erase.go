@@ -23,6 +23,16 @@ func (r *Recent) Erase(epoch string, through uint64) {
 	r.erased = min(through, high)
 }
 
+// Reform forgets the snapshot, because other conflation values than before count.
+func (r *Recent) Reform() {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.forget()
+}
+
 // erasedSince says that what was read from after a place on may be of before something was
 // erased. The caller holds the lock.
 func (r *Recent) erasedSince(place uint64) bool { return place < r.erased }

@@ -115,7 +115,7 @@ func (r *Recent) page(ctx context.Context, after broker.Position) (*broker.Page,
 		view, err := r.library.Log.Look(ctx, r.app, r.line.Name)
 		if err == nil {
 			var got *sight.Page
-			if got, err = view.After(ctx, after, min(r.app.Recovery.MaxEvents+1, pageSize)); err == nil {
+			if got, err = view.After(ctx, after, min(r.app.Now().Recovery.MaxEvents+1, pageSize)); err == nil {
 				return &got.Page, nil
 			}
 		}

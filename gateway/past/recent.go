@@ -135,7 +135,7 @@ func (r *Recent) Expire(now time.Time) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if age := r.app.Recovery.Age; age > 0 {
+	if age := r.app.Now().Recovery.Age; age > 0 {
 		r.backlog.Expire(now.Add(-age))
 	}
 	// Who is behind reads again what is still needed.

@@ -44,7 +44,7 @@ func (r *Recent) forget() {
 
 // values bounds the values of a snapshot.
 func (r *Recent) values() int {
-	if n := r.app.Snapshot(r.line.Name).MaxValues; n > 0 {
+	if n := r.app.Now().Snapshot(r.line.Name).MaxValues; n > 0 {
 		return n
 	}
 	return snapshotValues
@@ -62,10 +62,11 @@ func (r *Recent) put(p *fanout.Event) {
 // valueOf is the conflation value of a publication, also in a channel that does not
 // compress.
 func (r *Recent) valueOf(p *fanout.Event) string {
-	if r.line.Keyed {
+	rules := r.line.Rules()
+	if rules.Keyed && p.Under(rules) {
 		return p.Key
 	}
-	return count.Value(&p.Pub.Event, delta.ShapeOf(p.Pub.Data), r.line.Path)
+	return count.Value(&p.Pub.Event, delta.ShapeOf(p.Pub.Data), rules.Path)
 }
 
 // countLatest tells the library how much is kept. The caller holds the lock.
@@ -147,6 +148,7 @@ func (r *Recent) compare() error {
 	if r.latest.fold == nil {
 		r.latest.fold = backlog.NewLatest[*fanout.Event](backlog.Limits{Items: r.values(), Bytes: snapshotBytes})
 	}
+	fold := r.latest.fold
 	r.mu.Unlock()
 	seen, _, err := view.State(ctx)
 	if err != nil {
@@ -161,7 +163,7 @@ func (r *Recent) compare() error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.epoch != epoch || r.latest.fold == nil {
+	if r.epoch != epoch || r.latest.fold != fold {
 		return broker.ErrEpochChanged
 	}
 	if !complete {

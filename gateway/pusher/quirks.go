@@ -49,3 +49,17 @@ func QuirkOf(client string) Quirk {
 	}
 	return Quirk{Decodes: allAlgorithms}
 }
+
+// Choose picks the configured format if the client can use it, else the first one
+// that it lists, else the other one.
+func Choose(configured app.Algorithm, listed []app.Algorithm, usable Algorithms) app.Algorithm {
+	if usable.Has(configured) {
+		return configured
+	}
+	for _, a := range append(listed[:len(listed):len(listed)], app.Fossil, app.VCDIFF) {
+		if usable.Has(a) {
+			return a
+		}
+	}
+	return app.AlgorithmUnset
+}

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/sluicehq/sluice/broker"
@@ -84,11 +85,11 @@ type Options struct {
 // API serves the paths below /apps/.
 type API struct {
 	opt Options
-	// buckets are by app id and never change, since the apps do not.
-	buckets map[string]buckets
-	// signers check signatures of apps; the stranger those for unknown ones.
-	signers  map[string]*pusher.Signer
-	stranger *pusher.Signer
+	// buckets are by app id, of those that were asked for something.
+	bucketMu sync.Mutex
+	buckets  map[string]*buckets
+	// signers check signatures, by the secrets that apps have or had.
+	signers sync.Map
 	// bodies of requests, and answers that wait for their readers.
 	bodies, answers *bodies
 	// said tells of requests that are not granted.
@@ -140,15 +141,8 @@ func New(opt Options) *API {
 	if opt.CacheTTL == 0 {
 		opt.CacheTTL = 30 * time.Minute
 	}
-	a := &API{
-		opt: opt, buckets: map[string]buckets{}, signers: map[string]*pusher.Signer{}, stranger: pusher.NewSigner(""),
-		bodies: newBodies(opt.MaxBodies, len(opt.Apps.IDs())), answers: newBodies(opt.MaxBodies, len(opt.Apps.IDs())),
-	}
-	for _, id := range opt.Apps.IDs() {
-		one := opt.Apps.ByID(id)
-		a.buckets[id], a.signers[id] = newBuckets(one), pusher.NewSigner(one.Secret.Reveal())
-	}
-	return a
+	apps := func() int { return len(opt.Apps.IDs()) }
+	return &API{opt: opt, bodies: newBodies(opt.MaxBodies, apps), answers: newBodies(opt.MaxBodies, apps)}
 }
 
 // request is one request while it is answered.
@@ -178,7 +172,7 @@ func (a *API) complete(r *http.Request, params url.Values) string {
 		return path
 	}
 	id := ""
-	if named := a.opt.Apps.ByKey(params.Get("auth_key")); named != nil {
+	if named := a.opt.Apps.ByKey(params.Get("auth_key"), a.opt.Now()); named != nil {
 		id = named.ID
 	}
 	return "/apps/" + url.PathEscape(id) + path
@@ -214,7 +208,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		err = invalid("query: %v", wrong)
 	} else if err = req.prepare(w, found); err == nil {
 		if found.method == http.MethodGet || found.name == terminateRoute.name || found.name == purgeRoute.name || found.name == resetRoute.name {
-			err = req.take(a.buckets[req.app.ID].reads, limitReads, "reads", 1)
+			err = req.take(a.bucketsOf(req.app).reads, limitReads, "reads", 1)
 		}
 		if err == nil {
 			answer, err = found.serve(req)
@@ -241,7 +235,7 @@ func (r *request) reply(w http.ResponseWriter, asked route, answer any, err erro
 	case err == nil:
 		status, body = encode(a.opt.Logger, answer, nil)
 		// One that is larger than all the room of its app can be given as well.
-		if len(body) > piece && !room.take(min(int64(len(body)), a.answers.share)) {
+		if len(body) > piece && !room.take(min(int64(len(body)), a.answers.share())) {
 			err = r.noRoom()
 		}
 	}

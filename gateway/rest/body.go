@@ -62,19 +62,24 @@ var errFull = errors.New("no room for the body")
 // being answered. One app of several gets half of them at most, so that its slow
 // publishers cannot keep out those of others.
 type bodies struct {
-	max, share int64
+	max  int64
+	apps func() int
 
 	mu   sync.Mutex
 	held int64
 	of   map[string]int64
 }
 
-func newBodies(limit int64, apps int) *bodies {
-	b := &bodies{max: limit, share: limit, of: map[string]int64{}}
-	if apps > 1 {
-		b.share = limit / 2
+func newBodies(limit int64, apps func() int) *bodies {
+	return &bodies{max: limit, apps: apps, of: map[string]int64{}}
+}
+
+// share is what one app may have of them.
+func (b *bodies) share() int64 {
+	if b.apps() > 1 {
+		return b.max / 2
 	}
-	return b
+	return b.max
 }
 
 // hold is what one request has of them. One goroutine uses it.
@@ -88,7 +93,7 @@ func (h *hold) take(n int64) bool {
 	b := h.bodies
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.held+n > b.max || b.of[h.app]+n > b.share {
+	if b.held+n > b.max || b.of[h.app]+n > b.share() {
 		return false
 	}
 	b.held += n

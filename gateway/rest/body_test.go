@@ -9,7 +9,7 @@ import (
 	"testing/iotest"
 )
 
-func free() *hold { return &hold{bodies: newBodies(1<<30, 1)} }
+func free() *hold { return &hold{bodies: newBodies(1<<30, func() int { return 1 })} }
 
 func TestBodiesAreReadWhole(t *testing.T) {
 	rnd := rand.NewChaCha8([32]byte{1})

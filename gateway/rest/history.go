@@ -181,7 +181,11 @@ func (r *request) asked() (w walk, lines bool, err error) {
 			return w, lines, err
 		}
 		w.mark.Epoch = now.Epoch
-		next, err := openCursor(text, r.app.Secret.Reveal(), w.mark)
+		var next uint64
+		err = r.app.Verify(r.api.opt.Now(), func(_, secret string) (err error) {
+			next, err = openCursor(text, secret, w.mark)
+			return err
+		})
 		if err != nil {
 			return w, lines, err
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/pace"
 )
 
 // The names of the limits, as [Options.Limited] is told them.
@@ -27,17 +28,23 @@ const (
 // buckets bound what one app may ask for in a second; nil is no bound.
 type buckets struct{ events, reads *rate.Limiter }
 
-// newBuckets makes the buckets of an app. A second's worth may come at once, and at
-// least the largest single request.
-func newBuckets(a *app.App) buckets {
-	var b buckets
-	if n := a.Limits.EventsPerSecond; n > 0 {
-		b.events = rate.NewLimiter(rate.Limit(n), max(n, a.Limits.MaxChannelsPerEvent, a.Limits.MaxBatchSize))
+// bucketsOf are those of an app. A second's worth may come at once, and at least the largest
+// single request. When limits have changed, what is in a bucket stays.
+func (a *API) bucketsOf(of *app.App) buckets {
+	a.bucketMu.Lock()
+	defer a.bucketMu.Unlock()
+	b := a.buckets[of.ID]
+	if b == nil {
+		if a.buckets == nil {
+			a.buckets = map[string]*buckets{}
+		}
+		b = &buckets{}
+		a.buckets[of.ID] = b
 	}
-	if n := a.Limits.ReadsPerSecond; n > 0 {
-		b.reads = rate.NewLimiter(rate.Limit(n), n)
-	}
-	return b
+	l := &of.Limits
+	pace.Adjust(&b.events, l.EventsPerSecond, max(l.EventsPerSecond, l.MaxChannelsPerEvent, l.MaxBatchSize))
+	pace.Adjust(&b.reads, l.ReadsPerSecond, l.ReadsPerSecond)
+	return *b
 }
 
 // take takes n tokens, or none and says when to come again. It asks first, because a

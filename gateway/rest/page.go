@@ -31,7 +31,7 @@ type Asked struct {
 func (a *API) Page(ctx context.Context, want Asked) ([]byte, error) {
 	r := &request{api: a, app: want.App, channel: want.Channel, params: want.Params}
 	r.http = (&http.Request{}).WithContext(ctx)
-	if err := r.take(a.buckets[want.App.ID].reads, limitReads, "reads", 1); err != nil {
+	if err := r.take(a.bucketsOf(want.App).reads, limitReads, "reads", 1); err != nil {
 		r.noteLimit(err)
 		return nil, failureOf(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
@@ -68,9 +69,9 @@ func (r *request) authorize() (signed bool, err error) {
 	}
 	// An unknown app is checked against nothing, so that it cannot be told
 	// from a known one with a wrong key.
-	key, signer := "", r.api.stranger
-	if r.app != nil {
-		key, signer = r.app.Key, r.api.signers[r.app.ID]
+	by := r.app
+	if by == nil {
+		by = &app.App{}
 	}
 	signature := pusher.Request{
 		Method: r.http.Method, Path: r.http.URL.EscapedPath(), Decoded: r.http.URL.Path,
@@ -79,7 +80,9 @@ func (r *request) authorize() (signed bool, err error) {
 	if sent := r.sentPath(); sent != "" && sent != signature.Path {
 		signature.Others = []string{sent}
 	}
-	err = signer.VerifyQuery(key, r.began, &signature)
+	err = by.Verify(r.began, func(key, secret string) error {
+		return r.api.signer(secret).VerifyQuery(key, r.began, &signature)
+	})
 	if err != nil || r.app == nil {
 		if err == nil {
 			err = pusher.ErrUnsigned
@@ -87,6 +90,15 @@ func (r *request) authorize() (signed bool, err error) {
 		return true, unauthorized(err)
 	}
 	return true, r.enabled()
+}
+
+// signer checks signatures with a secret. It is kept: making one takes as long as using it.
+func (a *API) signer(secret string) *pusher.Signer {
+	if s, known := a.signers.Load(secret); known {
+		return s.(*pusher.Signer)
+	}
+	s, _ := a.signers.LoadOrStore(secret, pusher.NewSigner(secret))
+	return s.(*pusher.Signer)
 }
 
 // sentPath is the path as it was sent, with the prefix that all paths may have.

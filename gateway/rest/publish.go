@@ -126,7 +126,7 @@ func outgoing(a *accepted, scope string) []broker.Outgoing {
 // of all, in the same order, for each of their channels. The client may go away meanwhile; what it
 // asked for is then stored all the same, or not, but never half waited for.
 func (r *request) store(all []*accepted, events []broker.Outgoing) ([]broker.Receipt, error) {
-	if err := r.take(r.api.buckets[r.app.ID].events, limitEvents, "events", len(events)); err != nil {
+	if err := r.take(r.api.bucketsOf(r.app).events, limitEvents, "events", len(events)); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), r.api.opt.PublishTimeout)

@@ -16,9 +16,11 @@ import (
 
 func TestReadingIsBoundedByChannel(t *testing.T) {
 	readings := app.NewReadings([]app.ReadingPattern{{Match: "c*", Reading: app.Reading{Messages: 10}}})
+	var apps *app.Registry
 	ahead := time.Duration(0)
 	r := newRig(t, func(o *rest.Options) {
-		o.Apps.ByID("app").Readings = readings
+		apps = o.Apps
+		apps.ByID("app").Readings = readings
 		o.Now = func() time.Time { return time.Now().Add(ahead) }
 	})
 	r.fill(25)
@@ -52,7 +54,15 @@ func TestReadingIsBoundedByChannel(t *testing.T) {
 	}
 
 	// Other bounds are in force at once.
-	readings.Replace([]app.ReadingPattern{{Match: "c", Reading: app.Reading{Age: time.Minute}}, {Match: "*", Reading: app.Reading{Off: true}}})
+	var next []*app.App
+	for _, id := range apps.IDs() {
+		a := *apps.ByID(id)
+		if id == "app" {
+			a.Readings = app.NewReadings([]app.ReadingPattern{{Match: "c", Reading: app.Reading{Age: time.Minute}}, {Match: "*", Reading: app.Reading{Off: true}}})
+		}
+		next = append(next, &a)
+	}
+	apps.Replace(next...)
 	if got := walk("oldest_first"); len(got) != 25 {
 		t.Errorf("%d events are young enough, want 25", len(got))
 	}

@@ -61,7 +61,7 @@ func (r *request) stream(view *sight.View, w walk) (*stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !s.room.take(min(pageBytes(page), r.api.answers.share)) {
+	if !s.room.take(min(pageBytes(page), r.api.answers.share())) {
 		return nil, r.noRoom()
 	}
 	s.page = page
@@ -128,7 +128,7 @@ func (s *stream) next(ctx context.Context) chan *ahead {
 	}
 	out := make(chan *ahead, 1)
 	a := &ahead{room: hold{bodies: s.r.api.answers, app: s.r.hold.app}}
-	if s.r.take(s.r.api.buckets[s.r.app.ID].reads, limitReads, "reads", 1) != nil {
+	if s.r.take(s.r.api.bucketsOf(s.r.app).reads, limitReads, "reads", 1) != nil {
 		s.r.retryAfter = 0
 		out <- a
 		return out
@@ -137,7 +137,7 @@ func (s *stream) next(ctx context.Context) chan *ahead {
 	go func() {
 		defer func() { out <- a }()
 		page, err := s.view.Read(ctx, q)
-		if err == nil && page.Retained.Epoch == epoch && a.room.take(min(pageBytes(page), s.r.api.answers.share)) {
+		if err == nil && page.Retained.Epoch == epoch && a.room.take(min(pageBytes(page), s.r.api.answers.share())) {
 			a.page = page
 		}
 	}()

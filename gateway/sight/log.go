@@ -42,7 +42,7 @@ type Page struct {
 // [broker.History.Read].
 func (l Log) Look(ctx context.Context, a *app.App, channel string) (*View, error) {
 	v := &View{log: l.History, app: a.ID, channel: channel}
-	limit := a.Readings.Of(channel)
+	limit := a.Now().Readings.Of(channel)
 	if v.Off = limit.Off; v.Off {
 		return v, nil
 	}

@@ -79,7 +79,8 @@ func Read(r *http.Request, a *app.App, limits Limits) (q pusher.EventsQuery, no 
 		}
 	}
 	if needsAuth {
-		if err := pusher.VerifyEvents(a.Key, a.Secret.Reveal(), limits.Now, &q); err != nil {
+		err := a.Verify(limits.Now, func(key, secret string) error { return pusher.VerifyEvents(key, secret, limits.Now, &q) })
+		if err != nil {
 			return q, &Refusal{http.StatusUnauthorized, "auth", "auth_failed", err.Error()}
 		}
 	}

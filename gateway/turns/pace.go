@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/sluicehq/sluice/gateway/pace"
 )
 
 // Late is who does something more often than he may.
@@ -17,13 +19,10 @@ type Late interface {
 // ready.
 type Pace struct{ limiter *rate.Limiter }
 
-// Take takes n tokens, of which each second brings some, up to a burst; the numbers of the
-// first call count. What is not there yet is waited for, part by part. The real clock counts,
-// because real time is what is waited for.
+// Take takes n tokens, of which each second brings some, up to a burst. What is not there yet is
+// waited for, part by part. The real clock counts, because real time is what is waited for.
 func (p *Pace) Take(n, each, burst int, limit string, by Late) {
-	if p.limiter == nil {
-		p.limiter = rate.NewLimiter(rate.Limit(each), burst)
-	}
+	pace.Adjust(&p.limiter, each, burst)
 	for n > 0 {
 		part := min(n, p.limiter.Burst())
 		n -= part

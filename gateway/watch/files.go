@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"io"
 	"os"
+	"syscall"
 	"time"
 )
 
@@ -76,7 +77,8 @@ func (f *Files) Changed(now time.Time, paths ...string) bool {
 
 // look reads a file if it may hold something else than before.
 func (f *Files) look(path string, before state, now time.Time) state {
-	file, err := os.Open(path)
+	// A pipe in the place of the file must not be waited for.
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return state{}
 	}

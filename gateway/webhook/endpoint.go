@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"net/url"
+	"sync/atomic"
+	"time"
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/seldom"
@@ -15,9 +17,18 @@ import (
 // endpoint is one address of one app.
 type endpoint struct {
 	hooks *Hooks
-	app   *app.App
-	hook  *app.Webhook
+	app   *app.App // as it was when the endpoint was made
 	queue string
+	// present is what the app says of the address now. batches says whether events are sent
+	// together; regroup has the delivery begun anew because that has changed.
+	present atomic.Pointer[app.Webhook]
+	batches atomic.Bool
+	regroup chan struct{}
+	// quit says that no more requests are begun, ctx that those under way end.
+	quit, ctx    context.Context
+	stop, cancel context.CancelFunc
+	// stored is closed when everything that was emitted is stored, or given up.
+	stored chan struct{}
 	// shown is the address without what may be secret in it.
 	shown string
 	out   outbox
@@ -27,9 +38,10 @@ type endpoint struct {
 func newEndpoint(h *Hooks, a *app.App, w *app.Webhook) *endpoint {
 	sum := sha256.Sum256([]byte(w.URL))
 	e := &endpoint{
-		hooks: h, app: a, hook: w, queue: a.ID + "/" + hex.EncodeToString(sum[:8]), shown: "invalid",
-		out: outbox{changed: make(chan struct{}, 1)},
+		hooks: h, app: a, queue: a.ID + "/" + hex.EncodeToString(sum[:8]), shown: "invalid",
+		out: outbox{changed: make(chan struct{}, 1)}, regroup: make(chan struct{}, 1), stored: make(chan struct{}),
 	}
+	e.take(w)
 	if u, err := url.Parse(w.URL); err == nil {
 		u.RawQuery, u.User = "", nil
 		e.shown = u.String()
@@ -37,11 +49,52 @@ func newEndpoint(h *Hooks, a *app.App, w *app.Webhook) *endpoint {
 	return e
 }
 
+// hook is what the app says of the address now.
+func (e *endpoint) hook() *app.Webhook { return e.present.Load() }
+
+// take takes over what the app says of the address.
+func (e *endpoint) take(w *app.Webhook) {
+	before := e.present.Swap(w)
+	if e.batches.Store(w.Batch); before == nil || before.Batch == w.Batch {
+		return
+	}
+	select {
+	case e.regroup <- struct{}{}:
+	default:
+	}
+}
+
+// begin starts storing and delivering.
+func (e *endpoint) begin() {
+	h := e.hooks
+	e.quit, e.stop = context.WithCancel(h.quit)
+	e.ctx, e.cancel = context.WithCancel(h.ctx)
+	h.storing.Go(func() {
+		defer close(e.stored)
+		e.store(e.ctx)
+	})
+	h.running.Go(e.run)
+}
+
+// end stops both when what was emitted is stored, or after a while. It does not wait.
+func (e *endpoint) end() {
+	e.out.close()
+	e.hooks.running.Go(func() {
+		select {
+		case <-e.stored:
+		case <-time.After(putTimeout):
+		case <-e.ctx.Done():
+		}
+		e.stop()
+		e.cancel()
+	})
+}
+
 // needs says whether an event of that name must go through the queue: because the
 // address wants it, or because only with it one knows whether to send another.
 func (e *endpoint) needs(name, channel string) bool {
 	other := partner(name)
-	return e.hook.Wants(name, channel) || other != "" && e.hook.Wants(other, channel)
+	return e.hook().Wants(name, channel) || other != "" && e.hook().Wants(other, channel)
 }
 
 func (e *endpoint) dropped(reason string, n int) {

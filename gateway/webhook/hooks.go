@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -49,11 +50,14 @@ const maxTaskID = 256
 
 // Hooks takes events and delivers them. Make it with [New].
 type Hooks struct {
-	opt       Options
-	client    *http.Client
-	own       *http.Transport        // nil if the client was given
-	endpoints map[string][]*endpoint // by app
-	metrics   metrics
+	opt     Options
+	client  *http.Client
+	own     *http.Transport // nil if the client was given
+	metrics metrics
+	// endpoints are by app, and replaced when they change, which changing orders.
+	endpoints atomic.Pointer[map[string][]*endpoint]
+	changing  sync.Mutex
+	closed    bool
 
 	// quit says that no more requests are begun, ctx that those under way end.
 	quit, ctx        context.Context
@@ -87,37 +91,76 @@ func New(opt Options) (*Hooks, error) {
 	if opt.Registry == nil {
 		opt.Registry = prometheus.NewRegistry()
 	}
-	h := &Hooks{opt: opt, endpoints: map[string][]*endpoint{}}
-	for _, id := range opt.Apps.IDs() {
-		a := opt.Apps.ByID(id)
-		queues := map[string]bool{}
-		for i := range a.Webhooks {
-			e := newEndpoint(h, a, &a.Webhooks[i])
-			if queues[e.queue] {
-				return nil, fmt.Errorf("webhook: the app %s has two webhooks for %s", id, e.shown)
-			}
-			queues[e.queue] = true
-			h.endpoints[id] = append(h.endpoints[id], e)
-		}
-	}
+	h := &Hooks{opt: opt}
+	h.endpoints.Store(&map[string][]*endpoint{})
 	h.openClient()
-	h.metrics = newMetrics(opt.Registry, opt.Prefix, opt.Port, h.endpoints)
+	h.metrics = newMetrics(opt.Registry, opt.Prefix, opt.Port)
 	h.quit, h.stop = context.WithCancel(context.Background())
 	h.ctx, h.cancel = context.WithCancel(context.Background())
-	for _, all := range h.endpoints {
-		for _, e := range all {
-			h.storing.Go(func() { e.store(h.ctx) })
-			h.running.Go(e.run)
-		}
+	if err := h.Apply(); err != nil {
+		h.Close(h.quit)
+		return nil, err
 	}
 	return h, nil
 }
+
+// Apply takes over what the registry says of addresses now. What waits for one that is not there
+// any more is stored, for gateways that still deliver to it. An error changes nothing.
+func (h *Hooks) Apply() error {
+	h.changing.Lock()
+	defer h.changing.Unlock()
+	if h.closed {
+		return nil
+	}
+	before := *h.endpoints.Load()
+	byQueue := map[string]*endpoint{}
+	for _, all := range before {
+		for _, e := range all {
+			byQueue[e.queue] = e
+		}
+	}
+	next, hooks := map[string][]*endpoint{}, map[*endpoint]*app.Webhook{}
+	for _, id := range h.opt.Apps.IDs() {
+		a := h.opt.Apps.ByID(id)
+		if a == nil {
+			continue
+		}
+		for i := range a.Webhooks {
+			w := &a.Webhooks[i]
+			e := newEndpoint(h, a, w)
+			if known := byQueue[e.queue]; known != nil {
+				e = known
+			}
+			if hooks[e] != nil {
+				return fmt.Errorf("webhook: the app %s has two webhooks for %s", id, e.shown)
+			}
+			byQueue[e.queue], hooks[e] = e, w
+			next[id] = append(next[id], e)
+		}
+	}
+	for e, w := range hooks {
+		if e.take(w); e.ctx == nil {
+			e.begin()
+		}
+	}
+	h.metrics.begin(h, next)
+	h.endpoints.Store(&next)
+	for _, e := range byQueue {
+		if hooks[e] == nil {
+			e.end()
+		}
+	}
+	return nil
+}
+
+// of are the addresses of an app.
+func (h *Hooks) of(id string) []*endpoint { return (*h.endpoints.Load())[id] }
 
 // Wants says whether events of that name are of use to any address of an app. One of
 // channel_occupied and channel_vacated, and of member_added and member_removed, is so
 // if the other is wanted.
 func (h *Hooks) Wants(a *app.App, name string) bool {
-	for _, e := range h.endpoints[a.ID] {
+	for _, e := range h.of(a.ID) {
 		if e.needs(name, "") {
 			return true
 		}
@@ -128,7 +171,7 @@ func (h *Hooks) Wants(a *app.App, name string) bool {
 // Emit passes an event on to the addresses of an app that want it. It does not block.
 func (h *Hooks) Emit(a *app.App, ev Event) {
 	var task broker.Task
-	for _, e := range h.endpoints[a.ID] {
+	for _, e := range h.of(a.ID) {
 		if !e.needs(ev.Name, ev.Channel) {
 			continue
 		}
@@ -142,7 +185,7 @@ func (h *Hooks) Emit(a *app.App, ev Event) {
 		}
 		if reason := e.out.add(task); reason != "" {
 			e.dropped(reason, 1)
-		} else if e.hook.Wants(ev.Name, ev.Channel) {
+		} else if e.hook().Wants(ev.Name, ev.Channel) {
 			h.metrics.emitted.WithLabelValues(a.ID, h.opt.Port).Inc()
 		}
 	}
@@ -150,7 +193,7 @@ func (h *Hooks) Emit(a *app.App, ev Event) {
 
 // Settled says whether everything that was emitted is stored, or dropped.
 func (h *Hooks) Settled() bool {
-	for _, all := range h.endpoints {
+	for _, all := range *h.endpoints.Load() {
 		for _, e := range all {
 			if e.out.len() > 0 {
 				return false
@@ -178,7 +221,10 @@ func idOf(ev *Event) string {
 func (h *Hooks) Close(ctx context.Context) {
 	h.once.Do(func() {
 		defer context.AfterFunc(ctx, h.cancel)()
-		for _, all := range h.endpoints {
+		h.changing.Lock()
+		h.closed = true
+		h.changing.Unlock()
+		for _, all := range *h.endpoints.Load() {
 			for _, e := range all {
 				e.out.close()
 			}

@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"context"
+	"errors"
 	"hash/fnv"
 	"sync"
 	"time"
@@ -26,11 +27,14 @@ const (
 // run delivers what is in the queue whenever it is this gateway's turn.
 func (e *endpoint) run() {
 	pause := e.hooks.opt.FirstRetry
-	for e.hooks.quit.Err() == nil {
+	for e.quit.Err() == nil {
 		began := time.Now()
 		err := e.serve()
-		if e.hooks.quit.Err() != nil {
+		if e.quit.Err() != nil {
 			return
+		}
+		if errors.Is(err, context.Canceled) && e.ctx.Err() == nil {
+			continue // see regroup
 		}
 		if time.Since(began) > maxPause {
 			pause = e.hooks.opt.FirstRetry
@@ -38,7 +42,7 @@ func (e *endpoint) run() {
 		e.hooks.opt.Logger.Warn("delivering webhooks was interrupted and is begun again", "app", e.app.ID, "url", e.shown, "error", err)
 		select {
 		case <-time.After(pause):
-		case <-e.hooks.quit.Done():
+		case <-e.quit.Done():
 		}
 		pause = min(2*pause, maxPause)
 	}
@@ -47,14 +51,21 @@ func (e *endpoint) run() {
 // serve delivers until the end or until it is another gateway's turn. At the end it
 // waits for the requests under way: the next gateway would repeat them.
 func (e *endpoint) serve() error {
-	ctx, cancel := context.WithCancel(e.hooks.ctx)
+	ctx, cancel := context.WithCancel(e.ctx)
 	var running, working sync.WaitGroup
 	defer running.Wait()
 	defer cancel()
 	n := lanes
-	if e.hook.Batch {
+	if e.batches.Load() {
 		n = 1
 	}
+	running.Go(func() {
+		select {
+		case <-e.regroup:
+			cancel() // another number of lanes is needed
+		case <-ctx.Done():
+		}
+	})
 	queues := make([]chan delivery, n)
 	for i := range queues {
 		// Work hands out no more than pending, so it is never full.
@@ -85,7 +96,7 @@ func (e *endpoint) sort(ctx context.Context, in <-chan delivery, queues []chan d
 	g := grace[delivery]{wait: e.hooks.opt.Grace}
 	numbers := counts{}
 	put := func(d delivery) {
-		if !e.hook.Wants(d.event.Name, d.event.Channel) {
+		if !e.hook().Wants(d.event.Name, d.event.Channel) {
 			e.done(ctx, d)
 			return
 		}
@@ -131,7 +142,7 @@ func (e *endpoint) sort(ctx context.Context, in <-chan delivery, queues []chan d
 // that was taken back stayed there, the next gateway would send it.
 func (e *endpoint) settle(ctx context.Context, all []delivery) {
 	for _, d := range all {
-		if e.hook.Wants(d.event.Name, d.event.Channel) {
+		if e.hook().Wants(d.event.Name, d.event.Channel) {
 			e.hooks.metrics.withheld.WithLabelValues(e.app.ID, e.hooks.opt.Port).Inc()
 		}
 	}
@@ -144,18 +155,18 @@ func (e *endpoint) settle(ctx context.Context, all []delivery) {
 
 // lane sends one request after the other.
 func (e *endpoint) lane(ctx context.Context, queue <-chan delivery) {
-	for e.hooks.quit.Err() == nil {
+	for e.quit.Err() == nil {
 		select {
 		case <-ctx.Done():
 			return
-		case <-e.hooks.quit.Done():
+		case <-e.quit.Done():
 			return
 		case first := <-queue:
 			part := []delivery{first}
-			if e.hook.Batch {
+			if e.batches.Load() {
 				part = e.gather(ctx, part, queue)
 			}
-			if e.hooks.quit.Err() != nil || !e.send(ctx, part) {
+			if e.quit.Err() != nil || !e.send(ctx, part) {
 				return
 			}
 			e.finish(ctx, part)
@@ -165,16 +176,17 @@ func (e *endpoint) lane(ctx context.Context, queue <-chan delivery) {
 
 // gather waits for what else comes within the time of a batch.
 func (e *endpoint) gather(ctx context.Context, part []delivery, queue <-chan delivery) []delivery {
-	timer := time.NewTimer(e.hook.BatchTime)
+	hook := e.hook()
+	timer := time.NewTimer(hook.BatchTime)
 	defer timer.Stop()
-	for bytes := 0; len(part) < e.hook.BatchSize && bytes < batchBytes; {
+	for bytes := 0; len(part) < hook.BatchSize && bytes < batchBytes; {
 		bytes += len(part[len(part)-1].taken.Body)
 		select {
 		case more := <-queue:
 			part = append(part, more)
 		case <-timer.C:
 			return part
-		case <-e.hooks.quit.Done():
+		case <-e.quit.Done():
 			return part
 		case <-ctx.Done():
 			return part

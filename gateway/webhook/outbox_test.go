@@ -135,7 +135,7 @@ func TestTrust17AFullQueueFillsWithNoCopies(t *testing.T) {
 	for i := range n {
 		h.Emit(a, Event{ID: fmt.Sprint(i), Name: CacheMiss, Channel: fmt.Sprint(i)})
 	}
-	e := h.endpoints[a.ID][0]
+	e := h.of(a.ID)[0]
 	for have := 0; have < n; {
 		w.mu.Lock()
 		w.room = 100

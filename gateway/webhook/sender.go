@@ -64,19 +64,20 @@ func (h *Hooks) openClient() {
 func (e *endpoint) post(ctx context.Context, text []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, e.hooks.opt.Timeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.hook.URL, bytes.NewReader(text))
+	hook, a := e.hook(), e.app.Now()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, hook.URL, bytes.NewReader(text))
 	if err != nil {
 		return err
 	}
-	for name, value := range e.hook.Headers {
+	for name, value := range hook.Headers {
 		req.Header.Set(name, value.Reveal())
 	}
 	if host := req.Header.Get("Host"); host != "" {
 		req.Host = host
 	}
 	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("X-Pusher-Key", e.app.Key)
-	req.Header.Set("X-Pusher-Signature", signature(e.app.Secret, text))
+	req.Header.Set("X-Pusher-Key", a.Key)
+	req.Header.Set("X-Pusher-Signature", signature(a.Secret, text))
 	resp, err := e.hooks.client.Do(req)
 	if err != nil {
 		// What surrounds the cause has the whole address, which may hold a token.
@@ -125,7 +126,7 @@ func (e *endpoint) send(ctx context.Context, part []delivery) bool {
 		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
-		case <-e.hooks.quit.Done():
+		case <-e.quit.Done():
 			timer.Stop()
 			return false
 		case <-ctx.Done():

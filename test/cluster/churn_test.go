@@ -68,7 +68,7 @@ func TestChurn(t *testing.T) {
 	keyed.Path, keyed.MaxKeys = "symbol", 8
 	a.Patterns = []app.Pattern{{Match: "keyed-*", Delta: keyed}}
 	c := start(t, 3, settings{apps: []*app.App{a}, retained: -1, hub: hub.Options{
-		QueueFrames: 64, QueueBytes: 64 << 10, SlowAge: 3 * time.Second, MaxDeltaChannels: 3, SendBuffer: 16 << 10,
+		QueueFrames: 64, QueueBytes: 64 << 10, SlowAge: 3 * time.Second, PerConnection: app.PerConnection{MaxDeltaChannels: 3}, SendBuffer: 16 << 10,
 	}})
 	ch := &churn{t: t, c: c, app: a, stop: make(chan struct{})}
 	var publishers, sockets sync.WaitGroup

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/sluicehq/sluice/configs"
+	"github.com/sluicehq/sluice/gateway/watch"
+)
+
+// retryPause is the time between attempts to take over what failed.
+const retryPause = 5 * time.Second
+
+// reading reads a configuration again when it should be.
+type reading struct {
+	*reloader
+	// file is that of the configuration, empty if there is none; load reads all of it.
+	file string
+	load func() (*configs.Config, error)
+
+	files watch.Files
+	// tried is when it was read last, and keys which earlier keys of apps counted then.
+	tried time.Time
+	keys  string
+}
+
+// reloading reads the configuration again at each SIGHUP, and when its files have changed, until
+// the function that it returns is called, which waits for the end.
+func reloading(ctx context.Context, r *reloader, file string, load func() (*configs.Config, error)) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	in := &reading{reloader: r, file: file, load: load, keys: countingKeys(r.inForce, time.Now())}
+	var running sync.WaitGroup
+	running.Go(func() { in.run(ctx, hangup) })
+	return func() {
+		signal.Stop(hangup)
+		cancel()
+		running.Wait()
+	}
+}
+
+func (in *reading) run(ctx context.Context, hangup <-chan os.Signal) {
+	// What was changed between the start and the first look would not be noticed.
+	if in.look(time.Now()); in.file != "" && in.inForce.Watch.Enabled {
+		in.again(ctx, false)
+	}
+	timer := time.NewTimer(in.inForce.Watch.Interval)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangup:
+			in.again(ctx, true)
+		case now := <-timer.C:
+			in.tick(ctx, now)
+			timer.Reset(in.inForce.Watch.Interval)
+		}
+	}
+}
+
+// look tells whether the files have changed.
+func (in *reading) look(now time.Time) bool {
+	if in.file == "" {
+		return false
+	}
+	return in.files.Changed(now, append([]string{in.file}, in.inForce.Files()...)...)
+}
+
+// tick does what is due.
+func (in *reading) tick(ctx context.Context, now time.Time) {
+	waited := now.Sub(in.tried) >= retryPause
+	switch {
+	case in.inForce.Watch.Enabled && in.look(now):
+		in.again(ctx, false)
+	case waited && len(in.problems()) > 0 && in.inForce.Watch.Enabled:
+		// What is missing may be in a file that is not looked at yet.
+		in.again(ctx, false)
+	case waited && in.unsure != nil:
+		in.tried = now
+		in.takeOver(ctx, in.wanted, false)
+	}
+	if keys := countingKeys(in.inForce, now); keys != in.keys && in.serveApps != nil {
+		if err := in.serveApps(ctx, in.inForce); err == nil {
+			in.keys = keys
+		}
+	}
+}
+
+// again reads the configuration. asked says that somebody asked for it, who wants to be told in
+// any case.
+func (in *reading) again(ctx context.Context, asked bool) {
+	in.tried = time.Now()
+	if asked && in.busy != nil {
+		defer in.busy()()
+	}
+	next, err := in.load()
+	if err != nil {
+		in.tellRefused(err, asked)
+		return
+	}
+	in.takeOver(ctx, next, asked)
+}
+
+func (in *reading) takeOver(ctx context.Context, next *configs.Config, asked bool) {
+	if err := in.reload(ctx, next, asked); err != nil {
+		in.tellRefused(err, asked)
+	}
+}
+
+func (in *reading) tellRefused(err error, asked bool) {
+	if in.refuse(err) || asked {
+		in.log.Error("the configuration was read again and has errors; nothing was changed", "error", err)
+	}
+}
+
+// countingKeys names the earlier keys of apps that count at a time.
+func countingKeys(c *configs.Config, now time.Time) string {
+	var b strings.Builder
+	for i := range c.Apps {
+		for j, k := range c.Apps[i].Earlier {
+			if k.Counts(now) {
+				fmt.Fprintf(&b, "%s/%d ", c.Apps[i].ID, j)
+			}
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,112 @@
+package configs
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// AppKey is a pair of credentials that an app had before its present ones.
+type AppKey struct {
+	Key    string
+	Secret Secret
+	// SecretFile is the file that Secret came from, if any.
+	SecretFile string
+	// Until is when it counts no more, zero for never.
+	Until time.Time
+}
+
+// Counts says whether it counts at a time.
+func (k *AppKey) Counts(now time.Time) bool { return k.Until.IsZero() || now.Before(k.Until) }
+
+// maxEarlier bounds the earlier keys of one app.
+const maxEarlier = 16
+
+// earlierKeys are those of an entry of previous_keys.
+var earlierKeys = withFiles([]key{
+	{name: "key", kind: text, def: ""},
+	{name: "secret", kind: secret, def: ""},
+	{name: "until", kind: text, def: ""},
+})
+
+// buildEarlier reads previous_keys of an app whose present credentials are known.
+func buildEarlier(where string, raw any, a *App, p *problems) (out []AppKey) {
+	if raw == nil {
+		return nil
+	}
+	list, ok := raw.([]any)
+	if !ok {
+		p.add("%s must be a list", where)
+		return nil
+	}
+	if len(list) > maxEarlier {
+		p.add("%s has %d entries, the limit is %d", where, len(list), maxEarlier)
+	}
+	for i, entry := range list {
+		at := fmt.Sprintf("%s[%d]", where, i)
+		v, ok := structure(at, entry, earlierKeys, p)
+		if !ok {
+			continue
+		}
+		readSecrets(at+".", earlierKeys, v, p)
+		word := func(name string) string { s, _ := v[name].(string); return s }
+		k := AppKey{Key: word("key"), Secret: Secret(word("secret")), SecretFile: word("secret_file")}
+		if k.Key == "" {
+			k.Key = a.Key
+		}
+		if k.Secret == "" {
+			p.at(at+".secret", "%s.secret is missing", at)
+		}
+		checkKey(at+".key", k.Key, p)
+		if text := word("until"); text != "" {
+			var err error
+			if k.Until, err = time.Parse(time.RFC3339, text); err != nil {
+				p.at(at+".until", "%s.until is %q, must be a time with its zone such as 2026-03-01T12:00:00Z", at, shorten(text))
+			}
+			k.Until = k.Until.UTC()
+		}
+		out = append(out, k)
+	}
+	return out
+}
+
+// checkKey looks at a public key.
+func checkKey(where, key string, p *problems) {
+	if strings.ContainsAny(key, "/?#: ") || len(key) > 200 {
+		p.at(where, "%s is %q, must have up to 200 bytes and none of / ? # : or space", where, shorten(key))
+	}
+}
+
+// checkEarlier refuses keys that another app has as well. owners are the apps by their present
+// keys.
+func checkEarlier(apps []App, owners map[string]int, p *problems) {
+	for i := range apps {
+		for j, k := range apps[i].Earlier {
+			at := fmt.Sprintf("apps[%d].previous_keys[%d].key", i, j)
+			owner, taken := owners[k.Key]
+			switch {
+			case !p.sound(at):
+			case taken && owner != i:
+				p.add("%s is %q, which apps[%d] has", at, shorten(k.Key), owner)
+			case !taken:
+				owners[k.Key] = i
+			}
+		}
+	}
+}
+
+func effectiveEarlier(all []AppKey) []any {
+	out := []any{}
+	for _, k := range all {
+		entry := map[string]any{"key": k.Key, "secret": k.Secret.String()}
+		if k.SecretFile != "" {
+			delete(entry, "secret")
+			entry["secret_file"] = k.SecretFile
+		}
+		if !k.Until.IsZero() {
+			entry["until"] = k.Until.Format(time.RFC3339)
+		}
+		out = append(out, entry)
+	}
+	return out
+}

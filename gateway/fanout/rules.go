@@ -1,0 +1,66 @@
+package fanout
+
+import (
+	"github.com/sluicehq/sluice/delta"
+	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/pusher"
+)
+
+// Rules say how publications go out. A publication keeps those under which it came.
+type Rules struct {
+	// Delta says what is compressed, and how.
+	Delta app.Delta
+	// Keyed: publications have conflation values. Path is where they stand, also if nothing
+	// is compressed.
+	Keyed bool
+	Path  delta.Path
+	// Conflates: sockets that are behind skip to the newest publication of each conflation
+	// value. Without values there is nothing to go by.
+	Conflates bool
+}
+
+// RulesOf are those that an app has for a channel; compress false is a veto of the gateway. The
+// error says what is wrong with the conflation path, without which the rules go on.
+func RulesOf(a *app.App, channel string, compress bool) (r *Rules, err error) {
+	r = &Rules{Delta: a.ChannelDelta(channel)}
+	if pusher.KindOf(channel).Encrypted() || !compress {
+		r.Delta.Enabled = false
+	}
+	if r.Delta.Path == "" {
+		return r, nil
+	}
+	r.Path, err = delta.ParsePath(r.Delta.Path)
+	if r.Delta.Enabled && err == nil {
+		r.Keyed, r.Conflates = true, a.Conflate
+	}
+	return r, err
+}
+
+// noRules are those of a line that was given none.
+var noRules Rules
+
+// Rules are those in force. Nobody changes them.
+func (l *Line) Rules() *Rules {
+	if r := l.rules.Load(); r != nil {
+		return r
+	}
+	return &noRules
+}
+
+// Govern puts rules in force, which the caller gives away. It is for the owner of the channel,
+// who must make its [Bases] anew: those of other rules are of no use.
+func (l *Line) Govern(r *Rules) { l.rules.Store(r) }
+
+// Under says whether the publication came under these rules.
+func (p *Event) Under(r *Rules) bool { return p.rules == r }
+
+// formOf is the form in which a subscription gets the publication. It may have been made under
+// rules that have conflation values, and the publication come under others.
+func (p *Event) formOf(sub *subscription) Form { return p.ruled(sub.form) }
+
+func (p *Event) ruled(f Form) Form {
+	if p.rules.Keyed {
+		return f
+	}
+	return f &^ Keyed
+}
