@@ -48,7 +48,7 @@ func (n *Node) openConsole() {
 		return
 	}
 	opt := console.Options{
-		Gateway: overlook{n}, History: n.opt.Log, Apps: n.opt.Apps.IDs(), Refuse: n.notForConsole,
+		Gateway: overlook{n}, History: n.opt.Log, Apps: n.opt.Apps.IDs, Refuse: n.notForConsole,
 		Refused: func(r *http.Request, code, reason string) { n.turnedAway(r, "console", code, reason) },
 		Node:    n.opt.Name, Version: n.opt.Version, Logger: n.opt.Logger, Beside: n.operator == nil && n.opt.Page != nil,
 	}

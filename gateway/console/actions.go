@@ -62,7 +62,7 @@ func (c *Console) terminate(r *http.Request) (any, error) {
 	if err := read(r, &body); err != nil {
 		return nil, err
 	}
-	if !slices.Contains(c.opt.Apps, body.App) || body.User == "" {
+	if !slices.Contains(c.opt.Apps(), body.App) || body.User == "" {
 		return nil, invalid("app must be an app of this server, and user the id of a user")
 	}
 	if err := c.opt.Gateway.Terminate(r.Context(), body.App, body.User); err != nil {

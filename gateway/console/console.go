@@ -29,7 +29,7 @@ type Options struct {
 	// clients is not hidden here.
 	History broker.History
 	// Apps are the ids of the apps.
-	Apps []string
+	Apps func() []string
 	// Token must be had by whoever logs in; without one everybody is let in whom Refuse lets in.
 	Token app.Secret
 	// Refuse says why a request is not for this console, "" if it is: by its Host, its Origin

@@ -119,7 +119,7 @@ func newRig(t *testing.T, secret app.Secret) *rig {
 	}
 	r := &rig{t: t, log: log, at: time.Now(), gateway: &gateway{channels: []console.Channel{{App: "app", Name: hidden, Subscriptions: 3}}}}
 	r.console = console.New(console.Options{
-		Gateway: r.gateway, History: log, Apps: []string{"app"}, Token: secret, Node: hidden, Version: "v1", Now: r.now,
+		Gateway: r.gateway, History: log, Apps: func() []string { return []string{"app"} }, Token: secret, Node: hidden, Version: "v1", Now: r.now,
 		Refuse: func(q *http.Request) string {
 			if q.Host == "evil.example" {
 				return "not a known host"

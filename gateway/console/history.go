@@ -32,7 +32,7 @@ var errTimeout = context.DeadlineExceeded
 // place is the app and the channel that a request is about.
 func (c *Console) place(q url.Values) (app, channel string, err error) {
 	app, channel = q.Get("app"), q.Get("channel")
-	if !slices.Contains(c.opt.Apps, app) {
+	if !slices.Contains(c.opt.Apps(), app) {
 		return "", "", refusal{http.StatusNotFound, "not_found", fmt.Sprintf("there is no app %.100q", app)}
 	}
 	if channel == "" || len(channel) > 1024 {

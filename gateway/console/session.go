@@ -157,7 +157,7 @@ func (c *Console) logout(w http.ResponseWriter, r *http.Request) {
 // session tells a page that it is logged in, and what it is about.
 func (c *Console) session(*http.Request) (any, error) {
 	return map[string]any{
-		"node": c.opt.Node, "version": c.opt.Version, "apps": c.opt.Apps, "token": c.opt.Token != "", "beside": c.opt.Beside,
+		"node": c.opt.Node, "version": c.opt.Version, "apps": c.opt.Apps(), "token": c.opt.Token != "", "beside": c.opt.Beside,
 	}, nil
 }
 

@@ -229,3 +229,22 @@ func (c *Channel) life() string {
 	defer c.log.Unlock()
 	return c.log.epoch
 }
+
+// rules are those that the app has for the channel now.
+func (c *Channel) rules() *fanout.Rules {
+	r, err := fanout.RulesOf(c.tenant.Now(), c.Name, c.hub.opt.DeltaEnabled)
+	if err != nil {
+		c.hub.opt.Logger.Error("conflation path refused; channel runs without one", "app", c.tenant.ID, "path", r.Delta.Path, "error", err)
+	}
+	return r
+}
+
+// govern puts rules in force. The caller has the lock of the log, or the channel to himself.
+func (c *Channel) govern(r *fanout.Rules) {
+	c.Govern(r)
+	c.log.bases = fanout.NewBases(c.Line)
+	if c.log.count = nil; r.Delta.Enabled {
+		settings := count.Settings{Interval: r.Delta.Interval, MaxValues: r.Delta.MaxKeys, Retained: c.hub.opt.RetainedMessages}
+		c.log.count = count.NewCounter(c.hub.cluster, c.tenant.ID, c.Name, settings, &c.log, c)
+	}
+}

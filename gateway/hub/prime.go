@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"reflect"
 	"time"
 
 	"github.com/sluicehq/sluice/broker"
@@ -91,4 +92,35 @@ func (c *Channel) endPriming() {
 	}
 	c.log.early = nil
 	c.log.bases.Count()
+}
+
+// reform puts the rules of the app in force between two publications, if they are others than
+// before. Subscriptions keep the form that they have; what they hold is no base any more. The
+// channel is counted anew, and publications wait for that as they do when it is attached. The
+// channel is attached, and nobody else reforms it.
+func (c *Channel) reform() {
+	next := c.rules()
+	c.log.Lock()
+	if reflect.DeepEqual(next, c.Rules()) {
+		c.log.Unlock()
+		return
+	}
+	c.endPriming()
+	c.log.bases.Drop()
+	if c.log.count != nil {
+		c.log.count.Leave()
+	}
+	c.govern(next)
+	c.log.bases.Begin(c.log.epoch)
+	c.recent.Reform()
+	at := broker.Position{Epoch: c.log.epoch, Offset: c.log.reached}
+	if c.log.count != nil {
+		c.log.count.Attached(at.Offset)
+	}
+	primes := next.Delta.Enabled && c.hub.opt.History != nil
+	c.log.priming, c.log.reforming = primes, primes
+	c.log.Unlock()
+	if primes {
+		c.prime(c.hub.ctx, at)
+	}
 }
