@@ -153,7 +153,7 @@ func (o *benchOptions) measure(ctx context.Context, cmd *cobra.Command) (*load.R
 	if err := o.complete(cmd, false); err != nil {
 		return nil, err
 	}
-	o.load.Target = load.Target{URL: o.url, AppID: o.app, Key: o.key, Secret: app.Secret(o.secret)}
+	o.load.Target = load.Target{URL: o.url, AppID: o.app, Key: o.key, Secret: app.Secret(o.secret), TLS: o.tls}
 	r, err := load.New(o.load)
 	if err != nil {
 		return nil, usageError{err}
@@ -188,6 +188,7 @@ func (o *benchOptions) describe(ctx context.Context) string {
 	ctx, cancel := context.WithTimeout(ctx, describePatience)
 	defer cancel()
 	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.TLSClientConfig = o.tls
 	defer transport.CloseIdleConnections()
 	get := func(path string) *http.Response {
 		r, err := http.NewRequestWithContext(ctx, http.MethodGet, httpScheme(o.url)+path, nil)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,6 +27,8 @@ type doctorOptions struct {
 	strict      bool
 	brief       bool
 	asJSON      bool
+	caFile      string
+	tls         *tls.Config // nil for what the machine trusts
 }
 
 func newDoctorCommand() *cobra.Command {
@@ -52,6 +55,7 @@ with --url it sends requests there by itself, and ends when they have arrived.`,
 	f.StringVar(&o.url, "url", "", "public address of the server, to be looked at from outside")
 	f.DurationVar(&o.idle, "idle", 0, "keep a connection to --url for so long, to see whether a proxy cuts it")
 	f.StringVar(&o.listen, "listen", "", "in place of all else, listen here and show what arrives")
+	f.StringVar(&o.caFile, "ca-file", "", caFileUsage)
 	f.DurationVar(&o.timeout, "timeout", 10*time.Second, "how long a server may take to answer")
 	f.BoolVar(&o.strict, "strict", false, "end with 1 if there are warnings")
 	f.BoolVar(&o.brief, "brief", false, "leave out what is fine")
@@ -67,6 +71,12 @@ func (o *doctorOptions) run(cmd *cobra.Command) error {
 		return usage("--timeout must be more than 0, and --idle not negative")
 	case o.idle > 0 && (o.url == "" || o.listen != ""):
 		return usage("--idle is for --url without --listen")
+	}
+	if o.caFile != "" {
+		var err error
+		if o.tls, err = trusting(o.caFile); err != nil {
+			return err
+		}
 	}
 	c := o.configuration(cmd)
 	var report *doctor.Report

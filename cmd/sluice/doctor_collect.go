@@ -50,7 +50,7 @@ func secretFiles(c *configs.Config, path string) (out []doctor.File) {
 	}
 	n := &c.NATS
 	for _, f := range []struct{ key, path string }{
-		{"nats.credentials_file", n.CredentialsFile}, {"nats.nkey_file", n.NKeyFile}, {"nats.tls.key_file", n.KeyFile},
+		{"nats.credentials_file", n.CredentialsFile}, {"nats.nkey_file", n.NKeyFile}, {"nats.tls.key_file", n.KeyFile}, {"tls.key_file", c.TLS.KeyFile},
 		{"nats.password_file", n.PasswordFile}, {"nats.token_file", n.TokenFile}, {"redis_url_file", c.RedisURLFile}, {"redis.tls.key_file", c.Redis.KeyFile},
 	} {
 		add(f.key, f.path)
@@ -62,7 +62,7 @@ func secretFiles(c *configs.Config, path string) (out []doctor.File) {
 		add("apps["+strconv.Itoa(i)+"].secret_file", a.SecretFile)
 		holds = holds || err == nil && a.SecretFile == "" && strings.Contains(string(text), a.Secret.Reveal())
 	}
-	for _, s := range []configs.Secret{n.Password, n.Token, c.RedisURL, c.Metrics.Token} {
+	for _, s := range []configs.Secret{n.Password, n.Token, c.RedisURL, c.Metrics.Token, c.Console.Token} {
 		holds = holds || err == nil && s != "" && strings.Contains(string(text), s.Reveal())
 	}
 	if holds {
@@ -177,6 +177,7 @@ func (o *doctorOptions) public(ctx context.Context, c doctor.Configuration) doct
 		return p
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.TLSClientConfig = o.tls
 	defer transport.CloseIdleConnections()
 	answer, err := (&http.Client{Transport: transport}).Do(r)
 	if err != nil {
@@ -201,7 +202,7 @@ func (o *doctorOptions) connect(ctx context.Context, p *doctor.Public, c doctor.
 		p.Handshake = errNoConfig
 		return
 	}
-	opt := client.Options{URL: p.URL, Key: c.Config.Apps[0].Key, HandshakeTimeout: o.timeout}
+	opt := client.Options{URL: p.URL, Key: c.Config.Apps[0].Key, HandshakeTimeout: o.timeout, TLS: o.tls}
 	opt.OnControl = func(e client.Event) {
 		if e.Name == "pusher:connection_established" {
 			p.Activity = time.Duration(gjson.Get(e.Data, "activity_timeout").Int()) * time.Second

@@ -91,7 +91,12 @@ func (o *doctorOptions) send(ctx context.Context, token string) error {
 	r.Header.Set("Origin", r.URL.Scheme+"://"+r.URL.Host)
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	// A handshake is HTTP/1.1.
-	transport.ForceAttemptHTTP2, transport.TLSClientConfig = false, &tls.Config{NextProtos: []string{"http/1.1"}, MinVersion: tls.VersionTLS12}
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if o.tls != nil {
+		config = o.tls.Clone()
+	}
+	config.NextProtos = []string{"http/1.1"}
+	transport.ForceAttemptHTTP2, transport.TLSClientConfig = false, config
 	defer transport.CloseIdleConnections()
 	answer, err := (&http.Client{Transport: transport}).Do(r)
 	if err != nil {

@@ -97,12 +97,17 @@ func judgeHygiene(c Configuration) []Finding {
 			}
 		}
 	}
-	if t := c.Config.Metrics.Token.Reveal(); t != "" && len(t) < shortSecret && c.Config.Metrics.Port >= 0 {
-		f.warn("metrics.token", "Choose one at random.", "it has %d characters; use %d or more", len(t), shortSecret)
+	for key, token := range map[string]configs.Secret{"metrics.token": c.Config.Metrics.Token, "console.token": c.Config.Console.Token} {
+		if t := token.Reveal(); t != "" && len(t) < shortSecret {
+			f.warn(key, "Choose one at random.", "it has %d characters; use %d or more", len(t), shortSecret)
+		}
 	}
 	judgeFilesOf(f, c.Files)
 	if len(f.all) == 0 {
 		f.fine("secrets", "none is short, published, shared, or readable for everybody, and origins are named")
+	}
+	if !dev && !here && !c.Config.TLS.Enabled() && len(c.Config.TrustedProxies) == 0 {
+		f.warn("TLS", "Set tls.cert_file and tls.key_file, or tls.acme.domains, or name the proxy that does TLS in trusted_proxies.", "connections are not encrypted, and strangers may reach this server")
 	}
 	if !dev && !here && len(c.Config.TrustedProxies) == 0 {
 		f.note("trusted_proxies", "Set it to the addresses of the proxies, if there are any in front.", "no proxy is trusted: what limits one address goes by who connects")

@@ -114,7 +114,7 @@ func TestRun04Configuration(t *testing.T) {
 		name, text, check, is string
 		level                 Level
 	}{
-		{"a good one", app(origins), "", "", ""},
+		{"a good one", "trusted_proxies: [10.0.0.1]\n" + app(origins), "", "", ""},
 		{"an unknown key", app(origins) + "prot: 1\n", "settings", "prot", Error},
 		{"two mistakes", "port: -1\n" + app("origin: x"), "settings", "port", Error},
 		{"no file at all", "apps: [", "settings", "", Error},
@@ -126,6 +126,7 @@ func TestRun04Configuration(t *testing.T) {
 		{"a published secret", "host: 0.0.0.0\napps: [{id: a, key: k, secret: change-this-to-something-else, " + origins + "}]", "published secrets", "would not start", Error},
 		{"a published secret on this machine", "host: 127.0.0.1\napps: [{id: a, key: k, secret: change-this-to-something-else, " + origins + "}]", "published secrets", "everybody knows", Warning},
 		{"a short token", app(origins) + "metrics: {token: abc}\n", "metrics.token", "3 characters", Warning},
+		{"no TLS", "host: 0.0.0.0\n" + app(origins), "TLS", "not encrypted", Warning},
 		{"nothing is stored", app(origins) + "adapter: {driver: local}\n", "log", "nothing is stored", Warning},
 		{"Redis without an address", app(origins) + "adapter: {driver: redis}\n", "log", "redis_url is not set", Error},
 		{"webhooks in the clear", "host: 0.0.0.0\n" + app(origins+`, webhooks: [{url: "http://example.com/", event_types: [channel_occupied]}]`), "webhooks", "over http", Warning},
@@ -147,7 +148,7 @@ func TestRun04Configuration(t *testing.T) {
 		{"a file that is gone", "gone", Error, File{Err: errors.New("gone")}},
 	} {
 		c.file.Key, c.file.Path = "apps[0].secret_file", "/run/secret"
-		good := config(t, app(origins))
+		good := config(t, "trusted_proxies: [10.0.0.1]\n"+app(origins))
 		good.Files = []File{c.file}
 		check := "files"
 		if c.level == "" {
