@@ -57,6 +57,12 @@ func (c *Config) checkConsole(p *problems) {
 	}
 }
 
+// ConsoleIsExposed says whether others than this machine can reach the console's listener, and
+// without TLS.
+func (c *Config) ConsoleIsExposed() bool {
+	return c.Console.Enabled && c.Console.Port >= 0 && !loopback(c.Console.Host) && !c.TLS.Enabled()
+}
+
 // networks reads addresses and networks. IPv4 in the form of IPv6 becomes IPv4.
 func networks(name string, list []string, p *problems) (out []netip.Prefix) {
 	for _, text := range list {

@@ -50,7 +50,7 @@ func (n *Node) openConsole() {
 	opt := console.Options{
 		Gateway: overlook{n}, History: n.opt.Log, Apps: n.opt.Apps.IDs, Refuse: n.notForConsole,
 		Refused: func(r *http.Request, code, reason string) { n.turnedAway(r, "console", code, reason) },
-		Node:    n.opt.Name, Version: n.opt.Version, Logger: n.opt.Logger, Beside: n.operator == nil && n.opt.Page != nil,
+		Node:    n.opt.Name, Version: n.opt.Version, Logger: n.opt.Logger, Beside: n.operator == nil && n.opt.Page != nil, LogTime: n.opt.Log.Now,
 	}
 	if n.operator != nil {
 		opt.Token, opt.Refuse = o.Token, n.notForOperators

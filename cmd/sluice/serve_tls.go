@@ -84,6 +84,9 @@ func scheme(c *configs.Config) string {
 
 // warnOpen says that anybody on the way can read along, where that is likely.
 func warnOpen(c *configs.Config, log *slog.Logger) {
+	if c.ConsoleIsExposed() {
+		log.Warn("the console is plain HTTP on an address that others reach, and its token can be read on the way: set tls.cert_file and tls.key_file, put a proxy with TLS before it, or leave console.host at 127.0.0.1", "host", c.Console.Host)
+	}
 	if c.Open() {
 		log.Warn("connections are not encrypted, and strangers may reach this server: set tls.cert_file and tls.key_file or tls.acme.domains, or name the proxy that does TLS in trusted_proxies", "host", c.Host)
 	}

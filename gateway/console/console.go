@@ -42,8 +42,8 @@ type Options struct {
 	Node, Version string
 	Beside        bool
 	Logger        *slog.Logger
-	// Now is the clock of sessions, default time.Now.
-	Now func() time.Time
+	// Now is the clock of sessions and LogTime that of the log, both time.Now by default.
+	Now, LogTime func() time.Time
 }
 
 // Console serves the API below /console/api/. Make it with [New], end it with Close.
@@ -65,6 +65,9 @@ type Console struct {
 func New(opt Options) *Console {
 	if opt.Now == nil {
 		opt.Now = time.Now
+	}
+	if opt.LogTime == nil {
+		opt.LogTime = time.Now
 	}
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.DiscardHandler)

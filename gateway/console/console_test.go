@@ -52,7 +52,7 @@ func (g *gateway) Connections() []console.Connection {
 	}
 }
 func (g *gateway) Subscriptions(id string) ([]console.Subscription, bool) {
-	return []console.Subscription{{Channel: hidden, State: "live"}}, id == "1.1"
+	return []console.Subscription{{Channel: hidden, State: "live"}, {Channel: "late", State: "catching", Place: 2, Head: 5}}, id == "1.1"
 }
 func (g *gateway) Watch(_, _ string, show func(int, func() console.Event)) (func(), error) {
 	g.mu.Lock()
@@ -478,6 +478,45 @@ func TestRun05HistoryIsReadInTheServer(t *testing.T) {
 		if status, text, _ := r.ask("GET", path, "", bearer...); status != want {
 			t.Errorf("%s: %d %s", path, status, text)
 		}
+	}
+}
+
+// ranked is a log that counts.
+type ranked struct{ broker.History }
+
+func (r ranked) CountFrom(ctx context.Context, app, channel string, offset uint64) (uint64, error) {
+	page, err := r.Read(ctx, app, channel, broker.Query{From: offset, Limit: 1000})
+	if err != nil {
+		return 0, err
+	}
+	return uint64(len(page.Publications)), nil
+}
+
+// TestRun05LagOfWhoCatchesUp asks the log how much lies before a subscription.
+func TestRun05LagOfWhoCatchesUp(t *testing.T) {
+	log, err := memory.New(memory.Options{Apps: []string{"app"}, MaxMessages: 1000, MaxBytes: 64 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	for range 5 {
+		if _, err := log.Publish(t.Context(), "app", broker.Outgoing{Channel: "late", Event: &broker.Event{Name: "e", Data: []byte("1")}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := console.New(console.Options{
+		Gateway: &gateway{}, History: ranked{log}, Apps: []string{"app"}, Refuse: func(*http.Request) string { return "" },
+		LogTime: func() time.Time { return time.Now().Add(time.Minute) },
+	})
+	defer c.Close()
+	w := httptest.NewRecorder()
+	c.ServeHTTP(w, httptest.NewRequest("GET", console.Root+"connection?id=1.1", nil))
+	var got struct{ Subscriptions []console.Subscription }
+	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	if s := got.Subscriptions[0]; s.Channel != "late" || s.Waiting != 3 || s.Oldest < 60_000 || s.Oldest > 120_000 {
+		t.Errorf("got %+v", got)
 	}
 }
 

@@ -2,12 +2,15 @@ package console
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/sluicehq/sluice/broker"
 )
 
 const (
@@ -165,9 +168,36 @@ func (c *Console) connection(r *http.Request) (any, error) {
 	if !ok || i < 0 {
 		return nil, refusal{http.StatusNotFound, "not_found", "there is no connection with this id on this gateway; it may have ended"}
 	}
+	c.measure(r.Context(), all[i].App, subscriptions)
 	slices.SortFunc(subscriptions, func(a, b Subscription) int { return strings.Compare(a.Channel, b.Channel) })
 	total := len(subscriptions)
 	return map[string]any{"connection": all[i], "subscriptions": append([]Subscription{}, subscriptions[:min(total, maxRows)]...), "total": total}, nil
+}
+
+// maxMeasured bounds the subscriptions for which the log is asked how far they are behind.
+const maxMeasured = 8
+
+// measure finds out of subscriptions that are sent the past how much of it lies before them. The
+// gateway knows their places, and the log what lies behind these.
+func (c *Console) measure(ctx context.Context, app string, all []Subscription) {
+	ranking, ok := c.opt.History.(broker.Ranking)
+	asked := 0
+	for i := range all {
+		s := &all[i]
+		if !ok || s.State != "catching" || s.Place >= s.Head || asked == maxMeasured {
+			continue
+		}
+		asked++
+		n, err := ranking.CountFrom(ctx, app, s.Channel, s.Place+1)
+		if err != nil {
+			continue // It is shown without.
+		}
+		s.Waiting = int(min(n, 1<<30))
+		page, err := c.opt.History.Read(ctx, app, s.Channel, broker.Query{From: s.Place + 1, Limit: 1})
+		if err == nil && len(page.Publications) > 0 {
+			s.Oldest = max(c.opt.LogTime().Sub(page.Publications[0].Time).Milliseconds(), 0)
+		}
+	}
 }
 
 // overview is what is true of the gateway now.

@@ -120,6 +120,60 @@ func TestEveryFileThatIsReferredToIsServed(t *testing.T) {
 	}
 }
 
+// TestRun05ThePageOfTheConsole is served with its files, alone and beside the other page, and
+// holds nothing of the server.
+func TestRun05ThePageOfTheConsole(t *testing.T) {
+	reference := regexp.MustCompile(`(?:src|href)="\.\.(/assets/[^"]+)"|from '\./([^']+)'`)
+	for name, h := range map[string]http.Handler{"alone": web.Console("v1"), "beside": web.Handler(web.Options{AppID: "i", AppKey: "k", Console: true})} {
+		todo, seen := []string{"/console/"}, map[string]bool{}
+		for len(todo) > 0 {
+			path := todo[0]
+			todo = todo[1:]
+			if seen[path] {
+				continue
+			}
+			seen[path] = true
+			r := get(t, h, "GET", path)
+			text := body(t, r)
+			if r.StatusCode != http.StatusOK || r.Header.Get("X-Content-Type-Options") != "nosniff" || r.Header.Get("X-Frame-Options") != "DENY" {
+				t.Errorf("%s: %s: status %d, headers %v", name, path, r.StatusCode, r.Header)
+			}
+			if strings.Contains(text, "https://") || strings.Contains(text, "innerHTML") || strings.Contains(text, "insertAdjacentHTML") || strings.Contains(text, "document.write") {
+				t.Errorf("%s: %s refers to another server, or makes elements of text", name, path)
+			}
+			for _, m := range reference.FindAllStringSubmatch(text, -1) {
+				if m[1] != "" {
+					todo = append(todo, m[1])
+				} else {
+					todo = append(todo, path[:strings.LastIndexByte(path, '/')+1]+m[2])
+				}
+			}
+		}
+		if len(seen) < 14 {
+			t.Errorf("%s: only %d files are reachable: %v", name, len(seen), seen)
+		}
+		text := body(t, get(t, h, "GET", "/console/"))
+		if regexp.MustCompile(`<script[^>]*>[^<]|<style|\sstyle=|\son[a-z]+=`).MatchString(text) {
+			t.Errorf("%s: the page has a script or a style in it", name)
+		}
+		csp := get(t, h, "GET", "/console/").Header.Get("Content-Security-Policy")
+		for _, want := range []string{"default-src 'none'", "script-src 'self'", "style-src 'self'", "connect-src 'self';", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'none'", "require-trusted-types-for 'script'"} {
+			if !strings.Contains(csp, want) {
+				t.Errorf("%s: policy %q lacks %q", name, csp, want)
+			}
+		}
+		if r := get(t, h, "GET", "/console"); r.StatusCode != http.StatusFound || r.Header.Get("Location") != "console/" {
+			t.Errorf("%s: /console answers %d to %q", name, r.StatusCode, r.Header.Get("Location"))
+		}
+	}
+	if r := get(t, web.Console("v1"), "GET", "/"); r.StatusCode != http.StatusFound || r.Header.Get("Location") != "console/" {
+		t.Errorf("/ answers %d to %q", r.StatusCode, r.Header.Get("Location"))
+	}
+	if r := get(t, web.Handler(web.Options{AppID: "i", AppKey: "k"}), "GET", "/console/"); r.StatusCode != http.StatusNotFound {
+		t.Errorf("without a console its page answers %d", r.StatusCode)
+	}
+}
+
 func TestPolicyAllowsNothingFromElsewhere(t *testing.T) {
 	h := web.Handler(web.Options{AppID: "i", AppKey: "k"})
 	csp := get(t, h, "GET", "/").Header.Get("Content-Security-Policy")

@@ -28,7 +28,7 @@ export class Browse {
       fill: ([name, number], c) => {
         setText(name, c.channel);
         name.title = this.#apps.length > 1 ? `${c.channel} (${c.app})` : c.channel;
-        setText(number, this.#number(c));
+        setText(number, this.#apps.length > 1 ? `${c.app} · ${this.#number(c)}` : this.#number(c));
       },
       key: (c) => keyOf(c.app, c.channel),
       open: (c) => on.go({ app: c.app, channel: c.channel }),

@@ -117,7 +117,7 @@ export class Connections {
     this.#parts.body.replaceChildren(...subscriptions.map((s) => element('tr', {},
       element('td', { class: 'mono' }, element('a', { href: `#/channels?${new URLSearchParams({ app: c.app, channel: s.channel })}` }, s.channel)),
       element('td', {}, element('span', { class: `form ${states[s.state]?.[1] ?? ''}` }, states[s.state]?.[0] ?? s.state), s.deltas ? ' deltas' : ''),
-      element('td', { class: 'right' }, s.skipped ? `${format.count(s.waiting)}, ${format.count(s.skipped)} skipped` : format.count(s.waiting)))));
+      element('td', { class: 'right' }, waiting(s)))));
   }
 
   #askClose(c) {
@@ -140,6 +140,12 @@ export class Connections {
       this.refresh();
     });
   }
+}
+
+// waiting says how much of a channel has not left for a connection, and how old it is.
+function waiting(s) {
+  const events = s.skipped ? `${format.count(s.waiting)}, ${format.count(s.skipped)} skipped` : format.count(s.waiting);
+  return s.lag_ms ? `${events} · ${format.span(s.lag_ms)}` : events;
 }
 
 // confirm asks before something is done that cannot be undone.
