@@ -136,3 +136,37 @@ func TestRun05TheConsoleInABrowser(t *testing.T) {
 		t.Errorf("problems: %q", seen.Problems)
 	}
 }
+
+// TestRun05ThePageWithFortyChannels has them leave room for everything else on the page of
+// development mode, and the loss of the server shown for as long as it lasts.
+func TestRun05ThePageWithFortyChannels(t *testing.T) {
+	t.Parallel()
+	dir, port := t.TempDir(), fault.Ports(t, 1)[0]
+	yaml := strings.Replace(config(dir), "port: 0", fmt.Sprintf("port: %d", port), 1)
+	s := serve(t, dir, yaml)
+	browser := script(t, "many.mjs", fmt.Sprintf("http://127.0.0.1:%d/", port))
+	var seen struct {
+		Step, Text, Count             string
+		Publish, Data, Whole, Console int
+	}
+	step := func(name string) {
+		t.Helper()
+		browser.line(&seen)
+		if seen.Step != name {
+			t.Fatalf("after %s: %+v", name, seen)
+		}
+	}
+	step("many")
+	if seen.Publish > 800 || seen.Publish <= 0 || seen.Data < 200 || seen.Count != "(42)" || seen.Console != 4 {
+		t.Errorf("forty channels: %+v", seen)
+	}
+	s.kill()
+	_, _ = fmt.Fprintln(browser.in, "gone")
+	step("lost")
+	if !strings.Contains(seen.Text, "No connection to the server") || seen.Whole < 500 {
+		t.Errorf("a lost server: %+v", seen)
+	}
+	serve(t, dir, yaml)
+	_, _ = fmt.Fprintln(browser.in, "back")
+	step("back")
+}

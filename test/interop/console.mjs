@@ -39,8 +39,8 @@ const contrast = (page) => page.evaluate(() => {
   };
 });
 
+const page = await browser.newPage({ viewport: { width: 1280, height: 800 } });
 try {
-  const page = await browser.newPage({ viewport: { width: 1280, height: 800 } });
   page.on('pageerror', (err) => problems.push(String(err)));
   page.on('dialog', (d) => { problems.push(`dialog: ${d.message()}`); d.dismiss(); });
   page.on('request', (r) => { if (!r.url().startsWith(url)) problems.push(`asked ${r.url()}`); });
@@ -132,7 +132,8 @@ try {
   await page.waitForSelector('#login:not([hidden])', patience);
   say('end', { problems });
 } catch (err) {
-  say('failed', { text: String(err), problems });
+  const shows = await page.evaluate(() => `${document.body.dataset.state} ${document.activeElement.id} ${document.body.innerText.slice(0, 600)}`).catch(String);
+  say('failed', { text: `${err.stack}\n${shows}`, problems });
 } finally {
   await browser.close();
   process.exit(0);

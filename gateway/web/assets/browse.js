@@ -38,11 +38,12 @@ export class Browse {
     });
     byID('channels-form').addEventListener('submit', (e) => {
       e.preventDefault();
+      if (this.#timer) this.#search();
       byID('channels-list').focus();
     });
     byID('channels-search').addEventListener('input', () => {
       clearTimeout(this.#timer);
-      this.#timer = setTimeout(() => this.#list.reset(), 150);
+      this.#timer = setTimeout(() => this.#search(), 150);
     });
     for (const id of ['channels-sort', 'channels-app']) byID(id).addEventListener('change', () => this.#list.reset());
   }
@@ -51,6 +52,13 @@ export class Browse {
     this.#apps = list;
     byID('channels-app').hidden = list.length < 2;
     byID('channels-app').replaceChildren(element('option', { value: '' }, 'All apps'), ...list.map((a) => element('option', { value: a }, a)));
+  }
+
+  // search asks for what is typed, once the typing has ended.
+  #search() {
+    clearTimeout(this.#timer);
+    this.#timer = 0;
+    this.#list.reset();
   }
 
   #query() {

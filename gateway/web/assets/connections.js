@@ -37,13 +37,21 @@ export class Connections {
     });
     byID('connections-form').addEventListener('submit', (e) => {
       e.preventDefault();
+      if (this.#timer) this.#search();
       byID('connections-list').focus();
     });
     byID('connections-search').addEventListener('input', () => {
       clearTimeout(this.#timer);
-      this.#timer = setTimeout(() => this.#list.reset(), 150);
+      this.#timer = setTimeout(() => this.#search(), 150);
     });
     for (const id of ['connections-sort', 'connections-slow']) byID(id).addEventListener('change', () => this.#list.reset());
+  }
+
+  // search asks for what is typed, once the typing has ended.
+  #search() {
+    clearTimeout(this.#timer);
+    this.#timer = 0;
+    this.#list.reset();
   }
 
   #query() {

@@ -18,6 +18,7 @@ export class VirtualList {
   #generation = 0;
   #known = false;
   #message = null;
+  #wanted = -1;
 
   // opt: height() of a row, load(from, limit) -> {rows, total, all}, make() -> cells of a row,
   // fill(cells, row), key(row), open(row), label, counted(total, all), empty() -> nodes.
@@ -41,7 +42,7 @@ export class VirtualList {
   reset() {
     this.#generation++;
     this.#parts.clear();
-    this.#active = -1;
+    this.#active = this.#wanted = -1;
     this.#known = false;
     this.#box.scrollTop = 0;
     this.#load(0);
@@ -85,6 +86,7 @@ export class VirtualList {
     } finally {
       entry.loading = false;
     }
+    if (this.#wanted >= 0 && this.#row(this.#wanted)) this.#choose(this.#wanted, true);
     for (const n of this.#parts.keys()) {
       if (this.#parts.size > kept && n !== number) this.#parts.delete(n);
     }
@@ -168,9 +170,11 @@ export class VirtualList {
     if (to !== undefined) {
       e.preventDefault();
       this.#choose(Math.max(0, Math.min(this.#total - 1, to)), false);
-    } else if ((e.key === 'Enter' || e.key === ' ') && this.#active >= 0) {
+    } else if (e.key === 'Enter' || e.key === ' ') {
       e.preventDefault();
-      this.#choose(this.#active, true);
+      // Where nothing is found there may be something else to do.
+      if (this.#known && this.#total === 0) this.#message?.querySelector('button')?.click();
+      else this.#choose(Math.max(0, this.#active), true);
     }
   }
 
@@ -182,6 +186,8 @@ export class VirtualList {
     else if (top + height > this.#box.scrollTop + this.#box.clientHeight) this.#box.scrollTop = top + height - this.#box.clientHeight;
     this.#draw();
     const row = this.#row(index);
+    // A row that is on its way is opened when it is there.
+    this.#wanted = open && !row ? index : -1;
     if (open && row) this.#opt.open(row);
   }
 }
