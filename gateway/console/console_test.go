@@ -505,7 +505,7 @@ func TestRun05LagOfWhoCatchesUp(t *testing.T) {
 		}
 	}
 	c := console.New(console.Options{
-		Gateway: &gateway{}, History: ranked{log}, Apps: []string{"app"}, Refuse: func(*http.Request) string { return "" },
+		Gateway: &gateway{}, History: ranked{log}, Apps: func() []string { return []string{"app"} }, Refuse: func(*http.Request) string { return "" },
 		LogTime: func() time.Time { return time.Now().Add(time.Minute) },
 	})
 	defer c.Close()
