@@ -86,6 +86,7 @@ func build(k *koanf.Koanf, hasFile bool, p *problems) *Config {
 	c.Watch = Watch{g.is("config.watch"), g.duration("config.watch_interval")}
 	c.AuthTimeout, c.CacheTTL = g.seconds("user_authentication_timeout"), g.seconds("cache_ttl_seconds")
 	c.Lease = g.duration("presence.lease").Truncate(time.Second)
+	c.buildEncryption(g, p)
 	c.Apps = buildApps(k.Get("apps"), c, p)
 	c.remember(k)
 	c.check(p)

@@ -70,6 +70,9 @@ type Config struct {
 	AuthTimeout, CacheTTL, Lease time.Duration
 
 	Apps []App
+	// EncryptionKeys are those of the apps in the cluster, the present one first; nil if there
+	// are no such apps.
+	EncryptionKeys []Secret
 
 	// values are all keys by name, for printing.
 	values map[string]any

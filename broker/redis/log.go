@@ -130,7 +130,8 @@ func Open(ctx context.Context, opt Options) (*Log, error) {
 	return l, nil
 }
 
-func (l *Log) open(ctx context.Context) error {
+// connect connects to the servers and makes sure that they are what the options say.
+func (l *Log) connect(ctx context.Context) error {
 	c, err := l.opt.client("")
 	if err != nil {
 		return fmt.Errorf("redis: %w", err)
@@ -153,7 +154,11 @@ func (l *Log) open(ctx context.Context) error {
 		return err
 	}
 	l.subs = newSubscriptions(l)
-	if err := l.subs.start(ctx); err != nil {
+	return l.subs.start(ctx)
+}
+
+func (l *Log) open(ctx context.Context) error {
+	if err := l.connect(ctx); err != nil {
 		return err
 	}
 	if err := l.openApps(ctx); err != nil {

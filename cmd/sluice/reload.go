@@ -32,8 +32,11 @@ type reloader struct {
 	// level that is logged; nil for nobody.
 	apply    func(context.Context, app.PerConnection) error
 	setLevel func(string)
+	// cluster has the apps of the cluster, nil for none.
+	cluster *cluster
 	// inForce is the configuration by which the server runs: that of the start, with what
-	// was taken over since. wanted is the last good one that was read.
+	// was taken over since, and the apps of the cluster. wanted is the last good one that was read
+	// from the file.
 	inForce, wanted *configs.Config
 	// unsure are the keys of a retention of which the log may have taken a part; nil if there is
 	// none.
@@ -63,14 +66,16 @@ func (r *reloader) pending() []string {
 	return r.waiting
 }
 
-// problems says why the configuration that was read last is not in force, if it is not.
+// problems says why the configuration that was read last is not in force, if it is not, and which
+// apps of the cluster are not.
 func (r *reloader) problems() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.refused == "" {
-		return nil
+	out := append([]string{}, r.cluster.Problems()...)
+	if r.refused != "" {
+		out = append(out, refusedConfig+r.refused)
 	}
-	return []string{refusedConfig + r.refused}
+	return out
 }
 
 // refusedConfig begins what readiness says of a configuration with errors.
@@ -79,12 +84,19 @@ const refusedConfig = "the configuration was read again and has errors, so the o
 // maxRefused bounds what readiness says of errors, in bytes.
 const maxRefused = 2048
 
+// isRefused says whether the configuration that was read last is not in force.
+func (r *reloader) isRefused() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.refused != ""
+}
+
+// joined is a list in one sentence.
+func joined(list []string) string { return strings.Join(list, "; ") }
+
 // refuse notes that a configuration is not taken over, and says whether that is new.
 func (r *reloader) refuse(err error) (isNew bool) {
-	text := err.Error()
-	if e, is := err.(*configs.Error); is {
-		text = strings.Join(e.Problems, "; ")
-	}
+	text := oneLine(err)
 	if len(text) > maxRefused {
 		text = text[:maxRefused] + "..."
 	}
@@ -108,16 +120,22 @@ func (r *reloader) register(registry prometheus.Registerer, prefix string) {
 	count("refused", &r.refusals)
 	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: prefix + "config_refused", Help: "1 while the configuration that was read last has errors, and the one before stays in force.",
-	}, func() float64 { return float64(len(r.problems())) }))
+	}, func() float64 {
+		if r.isRefused() {
+			return 1
+		}
+		return 0
+	}))
 }
 
 // reload takes over what can be without a restart, and tells what cannot. What cannot is
 // compared with what is in force each time, so it is told again until a restart or until
 // it is taken back. With an error nothing was changed. asked says that somebody asked for it, who
 // is told in any case.
-func (r *reloader) reload(ctx context.Context, next *configs.Config, asked bool) error {
+func (r *reloader) reload(ctx context.Context, file *configs.Config, asked bool) error {
 	ctx, cancel := context.WithTimeout(ctx, reloadTimeout)
 	defer cancel()
+	next := r.cluster.with(file)
 	taken, retention, waiting := r.inForce.Changed(next)
 	merged, err := r.inForce.With(next)
 	if err != nil {
@@ -129,7 +147,7 @@ func (r *reloader) reload(ctx context.Context, next *configs.Config, asked bool)
 		}
 	}
 	r.apps.Replace(appsOf(merged)...)
-	r.inForce, r.wanted = merged, next
+	r.inForce, r.wanted = merged, file
 	switch {
 	case len(retention) == 0 && r.unsure == nil:
 	case r.retain == nil:

@@ -25,6 +25,8 @@ type reading struct {
 	load func() (*configs.Config, error)
 
 	files watch.Files
+	// others has a word when the apps of the cluster have changed.
+	others chan struct{}
 	// tried is when it was read last, and keys which earlier keys of apps counted then.
 	tried time.Time
 	keys  string
@@ -36,9 +38,17 @@ func reloading(ctx context.Context, r *reloader, file string, load func() (*conf
 	ctx, cancel := context.WithCancel(ctx)
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
-	in := &reading{reloader: r, file: file, load: load, keys: countingKeys(r.inForce, time.Now())}
+	in := &reading{reloader: r, file: file, load: load, others: make(chan struct{}, 1), keys: countingKeys(r.inForce, time.Now())}
 	var running sync.WaitGroup
 	running.Go(func() { in.run(ctx, hangup) })
+	running.Go(func() {
+		r.cluster.run(ctx, func() {
+			select {
+			case in.others <- struct{}{}:
+			default:
+			}
+		})
+	})
 	return func() {
 		signal.Stop(hangup)
 		cancel()
@@ -59,6 +69,8 @@ func (in *reading) run(ctx context.Context, hangup <-chan os.Signal) {
 			return
 		case <-hangup:
 			in.again(ctx, true)
+		case <-in.others:
+			in.takeCluster(ctx)
 		case now := <-timer.C:
 			in.tick(ctx, now)
 			timer.Reset(in.inForce.Watch.Interval)
@@ -80,7 +92,7 @@ func (in *reading) tick(ctx context.Context, now time.Time) {
 	switch {
 	case in.inForce.Watch.Enabled && in.look(now):
 		in.again(ctx, false)
-	case waited && len(in.problems()) > 0 && in.inForce.Watch.Enabled:
+	case waited && in.isRefused() && in.inForce.Watch.Enabled:
 		// What is missing may be in a file that is not looked at yet.
 		in.again(ctx, false)
 	case waited && in.unsure != nil:
@@ -112,6 +124,19 @@ func (in *reading) again(ctx context.Context, asked bool) {
 func (in *reading) takeOver(ctx context.Context, next *configs.Config, asked bool) {
 	if err := in.reload(ctx, next, asked); err != nil {
 		in.tellRefused(err, asked)
+	}
+}
+
+// takeCluster takes over the apps of the cluster. They wait for no better file.
+func (in *reading) takeCluster(ctx context.Context) {
+	refused := in.isRefused()
+	if err := in.reload(ctx, in.wanted, false); err != nil {
+		in.log.Error("the apps of the cluster could not be put in force; it is tried again", "error", err)
+		return
+	}
+	if refused {
+		// That the file has errors is as true as before.
+		in.again(ctx, false)
 	}
 }
 

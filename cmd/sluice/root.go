@@ -38,7 +38,7 @@ which lists them.`,
 	})
 	commands := []*cobra.Command{
 		serve, newPublishCommand(), newSubscribeCommand(), newHistoryCommand(), newReplayCommand(), newExportCommand(), newImportCommand(), newDemoCommand(),
-		newSubjectCommand(), newTokenCommand(), newConfigCommand(), newHealthCommand(), newChannelsCommand(), newUsersCommand(), newTerminateCommand(), newPurgeCommand(), newResetCommand(), newAuthCommand(), newInitCommand(), newDoctorCommand(), newBenchCommand(), newTopCommand(), newVersionCommand(), newCompletionCommand(), newManCommand(),
+		newSubjectCommand(), newTokenCommand(), newConfigCommand(), newHealthCommand(), newChannelsCommand(), newUsersCommand(), newTerminateCommand(), newPurgeCommand(), newResetCommand(), newAppCommand(), newAuthCommand(), newInitCommand(), newDoctorCommand(), newBenchCommand(), newTopCommand(), newVersionCommand(), newCompletionCommand(), newManCommand(),
 	}
 	root.AddCommand(commands...)
 	for _, c := range append(commands, root) {

@@ -80,11 +80,22 @@ func serve(ctx context.Context, c *configs.Config, log *slog.Logger, lines *logQ
 		return err
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
-	opt := nodeOptions(c, b, log, registry)
+	shared, unfollow, err := openCluster(ctx, c, b, log)
+	if err != nil {
+		return err
+	}
+	defer unfollow()
+	full := shared.with(c)
+	if len(full.Apps) > len(c.Apps) {
+		if err := b.serveApps(ctx, full); err != nil {
+			return fmt.Errorf("apps of the cluster: %w", err)
+		}
+	}
+	opt := nodeOptions(full, b, log, registry)
 	if err := secure(&opt, c); err != nil {
 		return err
 	}
-	r := &reloader{backend: b, apps: opt.Apps, log: log, setLevel: lines.setLevel, inForce: c, wanted: c}
+	r := &reloader{backend: b, apps: opt.Apps, log: log, setLevel: lines.setLevel, cluster: shared, inForce: full, wanted: c}
 	r.share()
 	r.register(registry, c.Metrics.Prefix)
 	opt.Pending, opt.Settings, opt.Notes = r.pending, r.shared.Load, r.problems

@@ -82,6 +82,7 @@ var rules = []rule{
 	{pkg: "gateway/web"},
 	{pkg: "gateway/console", own: []string{"broker", "gateway/app"}},
 	{pkg: "gateway/client", own: []string{"delta", "gateway/app", "gateway/pusher"}, foreign: []string{gws, gjson}},
+	{pkg: "configs/shelf", own: []string{"broker/name", "broker/secret", "kv"}},
 	{pkg: "configs", own: []string{"broker/secret"}, foreign: []string{
 		"github.com/pelletier/go-toml/v2", "go.yaml.in/yaml/v3", "github.com/tailscale/hujson", "github.com/spf13/pflag",
 		"github.com/knadh/koanf/",

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluicehq/sluice/broker/redis"
+	"github.com/sluicehq/sluice/configs"
+	"github.com/sluicehq/sluice/configs/shelf"
+	"github.com/sluicehq/sluice/kv"
+	"github.com/sluicehq/sluice/streams"
+)
+
+// keeper looks after the apps of the cluster at the command line.
+type keeper struct {
+	config *configs.Config
+	shelf  *shelf.Shelf
+	// measure says what the log of an app holds, in words, empty for nothing; removeLog removes
+	// it.
+	measure   func(ctx context.Context, app string) (string, error)
+	removeLog func(ctx context.Context, app string) error
+	close     func()
+}
+
+// errNoEncryptionKey ends every command that needs one.
+var errNoEncryptionKey = errors.New("apps_encryption_key is not set, and apps of the cluster are sealed with it: give all gateways and this command the same, 32 bytes or more")
+
+// openKeeper connects to where the configuration of a command line keeps its apps.
+func openKeeper(cmd *cobra.Command) (*keeper, error) {
+	c, err := loadConfig(cmd)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.CheckBackend(); err != nil {
+		return nil, err
+	}
+	if c.EncryptionKeys == nil {
+		return nil, errNoEncryptionKey
+	}
+	keys, err := shelf.NewKeys(c.EncryptionKeys[0], c.EncryptionKeys[1:]...)
+	if err != nil {
+		return nil, err
+	}
+	in := &keeper{config: c}
+	var table kv.Table
+	switch c.Driver {
+	case "local":
+		return nil, usage("adapter.driver is local: there is no cluster that could have apps; put them into the configuration")
+	case "redis", "redis-cluster":
+		table, err = in.openRedis(cmd.Context())
+	default:
+		server, _ := cmd.Flags().GetString("nats-url")
+		table, err = in.openNATS(cmd.Context(), server)
+	}
+	if err != nil {
+		return nil, err
+	}
+	in.shelf = shelf.New(table, keys)
+	return in, nil
+}
+
+func (in *keeper) openNATS(ctx context.Context, server string) (kv.Table, error) {
+	opt := streamOptions(in.config, slog.New(slog.DiscardHandler))
+	opt.Apps, opt.Name = nil, "sluice app"
+	if server == "" && in.config.Embeds() {
+		address, _, err := natsOf(in.config)
+		if err != nil {
+			return nil, usage("the server in the process takes any port (nats.embedded.port): give its address with --nats-url")
+		}
+		server = address
+	}
+	if server != "" {
+		opt.URLs = []string{server}
+	}
+	l, err := streams.OpenBare(ctx, opt)
+	if err != nil {
+		return nil, hinted{err, "Does a server run there? `sluice app` goes where the gateways have their log."}
+	}
+	in.close = func() { _ = l.Close() }
+	in.measure = func(ctx context.Context, app string) (string, error) {
+		events, bytes, there, err := l.Measure(ctx, app)
+		if err != nil || !there {
+			return "", err
+		}
+		return fmt.Sprintf("its stream with %d events, %d bytes, and so the history of all its channels", events, bytes), nil
+	}
+	in.removeLog = l.RemoveApp
+	table, err := l.OpenTable(ctx)
+	if err != nil {
+		in.close()
+		return nil, err
+	}
+	return table, nil
+}
+
+func (in *keeper) openRedis(ctx context.Context) (kv.Table, error) {
+	opt := redisOptions(in.config, slog.New(slog.DiscardHandler))
+	opt.Apps = nil
+	l, err := redis.OpenBare(ctx, opt)
+	if err != nil {
+		return nil, err
+	}
+	in.close = func() { _ = l.Close() }
+	in.measure = func(ctx context.Context, app string) (string, error) {
+		n, err := l.Measure(ctx, app)
+		if err != nil || n == 0 {
+			return "", err
+		}
+		return fmt.Sprintf("its %d keys in Redis, and so the history of all its channels", n), nil
+	}
+	in.removeLog = l.RemoveApp
+	table, err := l.OpenTable(ctx)
+	if err != nil {
+		in.close()
+		return nil, err
+	}
+	return table, nil
+}
+
+// app reads an app of the cluster.
+func (in *keeper) app(ctx context.Context, id string) (*shelf.App, map[string]any, error) {
+	a, err := in.shelf.Get(ctx, id)
+	if errors.Is(err, shelf.ErrNotThere) {
+		for i := range in.config.Apps {
+			if in.config.Apps[i].ID == id {
+				return nil, nil, fmt.Errorf("%w: %s is an app of the configuration, which is changed there", err, id)
+			}
+		}
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	tree, err := treeOf(a)
+	if err != nil {
+		return a, nil, errors.New(problemOf(id, err))
+	}
+	return a, tree, nil
+}
+
+// checked is the text of an app, if it may stand beside all others.
+func (in *keeper) checked(ctx context.Context, id string, tree map[string]any) ([]byte, error) {
+	all, err := in.shelf.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	text, err := configs.AppText(tree)
+	if err != nil {
+		return nil, err
+	}
+	// What will be read is checked, and not what was typed.
+	tree, err = configs.ParseApp(text)
+	if err != nil {
+		return nil, err
+	}
+	trees := map[string]map[string]any{}
+	for other, a := range all {
+		if t, err := treeOf(a); err == nil && other != id {
+			trees[other] = t
+		}
+	}
+	// The others have come first, whatever their ids are.
+	base, _ := in.config.WithClusterApps(trees)
+	if _, refused := base.WithClusterApps(map[string]map[string]any{id: tree}); refused[id] != nil {
+		return nil, refused[id]
+	}
+	return text, nil
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/sluicehq/sluice/configs"
+	"github.com/sluicehq/sluice/configs/shelf"
+)
+
+// clusterPatience is how long the start waits for the apps of the cluster.
+const clusterPatience = 10 * time.Second
+
+// cluster are the apps that are kept in the cluster, as a server uses them. nil has none.
+type cluster struct {
+	follower *shelf.Follower
+	log      *slog.Logger
+	// good are the apps as they could be read last, by id. It belongs to the goroutine that
+	// reloads.
+	good map[string]map[string]any
+
+	mu       sync.Mutex
+	problems []string
+}
+
+// openCluster begins to follow the apps of the cluster, if the configuration has a key for them.
+// The caller runs what comes back until its context is done, and calls stop.
+func openCluster(ctx context.Context, c *configs.Config, b *backend, log *slog.Logger) (in *cluster, stop func(), err error) {
+	nothing := func() {}
+	if c.EncryptionKeys == nil {
+		return nil, nothing, nil
+	}
+	if c.Driver == "local" {
+		log.Warn("apps_encryption_key has no effect: with adapter.driver local there is no cluster that could have apps")
+		return nil, nothing, nil
+	}
+	keys, err := shelf.NewKeys(c.EncryptionKeys[0], c.EncryptionKeys[1:]...)
+	if err != nil {
+		return nil, nothing, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, clusterPatience)
+	defer cancel()
+	f, stop, err := shelf.Follow(ctx, shelf.New(b.table, keys))
+	if err != nil {
+		return nil, nothing, fmt.Errorf("apps of the cluster: %w", err)
+	}
+	return &cluster{follower: f, log: log, good: map[string]map[string]any{}}, stop, nil
+}
+
+// with is a configuration with the apps of the cluster. One that cannot be used is a problem, and
+// stays what it was when it could be read.
+func (in *cluster) with(c *configs.Config) *configs.Config {
+	if in == nil {
+		return c
+	}
+	apps, err := in.follower.Apps()
+	var problems []string
+	if err != nil {
+		problems = append(problems, fmt.Sprintf("apps of the cluster cannot be read, and stay as they were: %v", err))
+	}
+	trees := map[string]map[string]any{}
+	for id, a := range apps {
+		tree, err := treeOf(a)
+		if err != nil {
+			problems = append(problems, problemOf(id, err))
+			if tree = in.good[id]; tree == nil {
+				continue
+			}
+		}
+		trees[id] = tree
+	}
+	out, refused := c.WithClusterApps(trees)
+	for id, err := range refused {
+		problems = append(problems, problemOf(id, err))
+	}
+	in.good = trees
+	in.note(problems)
+	return out
+}
+
+// treeOf are the settings of an app.
+func treeOf(a *shelf.App) (map[string]any, error) {
+	if a.Err != nil {
+		return nil, a.Err
+	}
+	return configs.ParseApp(a.Text)
+}
+
+// problemOf begins with what docs/troubleshooting.md has.
+func problemOf(id string, err error) string {
+	return fmt.Sprintf("the app %.100s of the cluster cannot be used: %s", id, oneLine(err))
+}
+
+// note has problems in readiness, and in the log when they are new.
+func (in *cluster) note(problems []string) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	known := map[string]bool{}
+	for _, p := range in.problems {
+		known[p] = true
+	}
+	for _, p := range problems {
+		if !known[p] {
+			in.log.Error("an app of the cluster cannot be used; the others go on", "problem", p)
+		}
+	}
+	in.problems = problems
+}
+
+// Problems says which apps cannot be used, and why.
+func (in *cluster) Problems() []string {
+	if in == nil {
+		return nil
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.problems
+}
+
+// run follows the apps until ctx is done, and has changed called when they are others.
+func (in *cluster) run(ctx context.Context, changed func()) {
+	if in != nil {
+		in.follower.Run(ctx, changed)
+	}
+}
+
+// oneLine is an error without line breaks.
+func oneLine(err error) string {
+	var e *configs.Error
+	if errors.As(err, &e) {
+		return joined(e.Problems)
+	}
+	return err.Error()
+}

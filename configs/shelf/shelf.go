@@ -1,0 +1,142 @@
+package shelf
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/sluicehq/sluice/broker/name"
+	"github.com/sluicehq/sluice/kv"
+)
+
+// prefix begins the keys of records.
+const prefix = "app."
+
+func keyOf(id string) string { return prefix + name.Key(id) }
+
+func idOf(key string) (string, bool) {
+	id, err := name.Decode(strings.TrimPrefix(key, prefix))
+	return id, err == nil && id != "" && keyOf(id) == key
+}
+
+// Errors that callers branch on.
+var (
+	ErrThere    = errors.New("there is such an app in the cluster already")
+	ErrNotThere = errors.New("there is no such app in the cluster")
+	ErrRaced    = errors.New("somebody else changed the app at the same time; look at it and try again")
+)
+
+// App is what a record has of an app.
+type App struct {
+	ID string
+	// Text is what it is, nil if it cannot be read, which Err explains.
+	Text []byte
+	// Old says that it is sealed with an earlier key.
+	Old bool
+	Err error
+	// Revision is that of the record.
+	Revision uint64
+}
+
+// Shelf reads and writes records. Make it with [New].
+type Shelf struct {
+	table kv.Table
+	keys  *Keys
+}
+
+// New returns the shelf of a table.
+func New(table kv.Table, keys *Keys) *Shelf { return &Shelf{table, keys} }
+
+// app reads a record, nil for one of an app that was removed.
+func (s *Shelf) app(id string, value []byte, revision uint64) *App {
+	text, old, err := s.keys.open(id, value)
+	if err == nil && text == nil {
+		return nil
+	}
+	return &App{ID: id, Text: text, Old: old, Err: err, Revision: revision}
+}
+
+// List returns all apps, by their ids.
+func (s *Shelf) List(ctx context.Context) (map[string]*App, error) {
+	records, err := s.table.List(ctx, prefix+"*")
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]*App{}
+	newest := map[string]uint64{}
+	for _, r := range records {
+		id, is := idOf(r.Key)
+		if !is || r.Revision < newest[id] {
+			continue
+		}
+		newest[id] = r.Revision
+		delete(out, id)
+		if a := s.app(id, r.Value, r.Revision); a != nil {
+			out[id] = a
+		}
+	}
+	return out, nil
+}
+
+// Get returns an app, or [ErrNotThere].
+func (s *Shelf) Get(ctx context.Context, id string) (*App, error) {
+	a, _, err := s.read(ctx, id)
+	if err == nil && a == nil {
+		err = ErrNotThere
+	}
+	return a, err
+}
+
+// read returns an app, nil if there is none, and the revision of its record, 0 without.
+func (s *Shelf) read(ctx context.Context, id string) (*App, uint64, error) {
+	e, err := s.table.Read(ctx, keyOf(id))
+	switch {
+	case errors.Is(err, kv.ErrNotFound):
+		return nil, 0, nil
+	case err != nil:
+		return nil, 0, err
+	}
+	return s.app(id, e.Value, e.Revision), e.Revision, nil
+}
+
+// Add puts an app there that is not there yet.
+func (s *Shelf) Add(ctx context.Context, id string, text []byte) error {
+	a, revision, err := s.read(ctx, id)
+	switch {
+	case err != nil:
+		return err
+	case a != nil:
+		return ErrThere
+	}
+	return s.swap(ctx, id, text, revision)
+}
+
+// Set replaces an app as it was read.
+func (s *Shelf) Set(ctx context.Context, was *App, text []byte) error {
+	return s.swap(ctx, was.ID, text, was.Revision)
+}
+
+func (s *Shelf) swap(ctx context.Context, id string, text []byte, revision uint64) error {
+	value, err := s.keys.seal(id, text)
+	if err != nil {
+		return err
+	}
+	return s.write(ctx, id, value, revision)
+}
+
+func (s *Shelf) write(ctx context.Context, id string, value []byte, revision uint64) error {
+	_, err := s.table.Swap(ctx, keyOf(id), value, 0, revision)
+	if errors.Is(err, kv.ErrConflict) {
+		return ErrRaced
+	}
+	if err != nil {
+		return fmt.Errorf("writing the app %.100q: %w", id, err)
+	}
+	return nil
+}
+
+// Remove takes an app away as it was read.
+func (s *Shelf) Remove(ctx context.Context, was *App) error {
+	return s.write(ctx, was.ID, removed(), was.Revision)
+}
