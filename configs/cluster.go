@@ -13,7 +13,7 @@ const leastEncryptionKey = 32
 
 // buildEncryption reads the keys of the apps in the cluster.
 func (c *Config) buildEncryption(g getter, p *problems) {
-	const present, earlier = "apps_encryption_key", "apps_encryption_previous_keys"
+	const present, earlier = "apps_encryption_key", "apps_decryption_keys"
 	all := []string{g.text(present)}
 	for part := range strings.FieldsFuncSeq(g.text(earlier), func(r rune) bool { return r == ',' || r == '\n' || r == '\r' }) {
 		if part = strings.TrimSpace(part); part != "" {

@@ -166,7 +166,7 @@ var keys = withFiles([]key{
 	{name: "shutdown.drain_seconds", kind: integer, def: int64(10), min: 0, max: 3600, unit: "s", text: "How long connections have to leave at a stop, after that."},
 
 	{name: "apps_encryption_key", kind: secret, def: "", text: "Seals the apps that `sluice app` keeps in the cluster, see docs/operations.md: any text of 32 bytes or more, the same on all gateways. Without it there are none."},
-	{name: "apps_encryption_previous_keys", kind: secret, def: "", text: "Earlier such keys, with commas or line breaks between them. They only open what is sealed with them; `sluice app reseal` seals it anew."},
+	{name: "apps_decryption_keys", kind: secret, def: "", text: "Earlier such keys, with commas or line breaks between them. They only open what is sealed with them; `sluice app reseal` seals it anew."},
 	{name: "apps", kind: tree, def: []any{}, text: "The apps; see below."},
 })
 

@@ -57,7 +57,7 @@ func newAppAddCommand() *cobra.Command {
 	var sets []string
 	cmd := &cobra.Command{
 		Use:   "add ID",
-		Short: "Add an app; key and secret are made unless they are given, and printed",
+		Short: "Add an app, and print its key and secret",
 		Example: `  sluice app add shop --config sluice.yaml
   sluice app add shop --set enable_client_messages=true --set "allowed_origins=[https://shop.example.com]"
   sluice app add shop --file shop.yaml --key shop-key --secret-file shop.secret`,

@@ -62,7 +62,7 @@ const format = 1
 const maxSealed = 60 << 10
 
 // errSealed: no key opens it.
-var errSealed = errors.New("it cannot be decrypted: it was sealed with a key that apps_encryption_key and apps_encryption_previous_keys do not have, or was changed")
+var errSealed = errors.New("it cannot be decrypted: it was sealed with a key that apps_encryption_key and apps_decryption_keys do not have, or was changed")
 
 // seal writes a record of an app.
 func (k *Keys) seal(id string, text []byte) ([]byte, error) {

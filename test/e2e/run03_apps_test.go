@@ -229,7 +229,7 @@ func TestRun03AnAppThatCannotBeReadIsAProblemForItselfAlone(t *testing.T) {
 		t.Errorf("the app itself: %d", status)
 	}
 	// The key before opens it, and once it is sealed anew the new one is enough.
-	both := other + "apps_encryption_previous_keys: " + encryptionKey + "\n"
+	both := other + "apps_decryption_keys: " + encryptionKey + "\n"
 	with(both)
 	if out := c.run("reseal"); !strings.Contains(out, "1 of 1") {
 		t.Errorf("reseal says %s", out)
