@@ -27,6 +27,8 @@ type reading struct {
 	files watch.Files
 	// others has a word when the apps of the cluster have changed.
 	others chan struct{}
+	// missed says that the apps of the cluster must be taken over again.
+	missed bool
 	// tried is when it was read last, and keys which earlier keys of apps counted then.
 	tried time.Time
 	keys  string
@@ -95,6 +97,9 @@ func (in *reading) tick(ctx context.Context, now time.Time) {
 	case waited && in.isRefused() && in.inForce.Watch.Enabled:
 		// What is missing may be in a file that is not looked at yet.
 		in.again(ctx, false)
+	case waited && in.missed:
+		in.tried = now
+		in.takeCluster(ctx)
 	case waited && in.unsure != nil:
 		in.tried = now
 		in.takeOver(ctx, in.wanted, false)
@@ -130,7 +135,9 @@ func (in *reading) takeOver(ctx context.Context, next *configs.Config, asked boo
 // takeCluster takes over the apps of the cluster. They wait for no better file.
 func (in *reading) takeCluster(ctx context.Context) {
 	refused := in.isRefused()
-	if err := in.reload(ctx, in.wanted, false); err != nil {
+	err := in.reload(ctx, in.wanted, false)
+	in.missed = err != nil
+	if err != nil {
 		in.log.Error("the apps of the cluster could not be put in force; it is tried again", "error", err)
 		return
 	}

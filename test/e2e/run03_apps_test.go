@@ -191,6 +191,9 @@ func lifeOfAnApp(t *testing.T, yaml string) {
 	if out := c.run("list"); strings.Contains(out, "shop") {
 		t.Errorf("list says\n%s", out)
 	}
+	// One of that name that comes later is another one.
+	out = c.run("add", "shop")
+	c.answers("another app of that name is there", keyPair{printed(t, out, "key"), printed(t, out, "secret")}, http.StatusOK)
 }
 
 // TestRun03AnAppThatCannotBeReadIsAProblemForItselfAlone changes the encryption key under an app.
