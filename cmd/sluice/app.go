@@ -28,9 +28,6 @@ and has apps_encryption_key, with which the apps are sealed.`,
 	}
 	cmd.AddCommand(newAppAddCommand(), newAppSetCommand(), newAppListCommand(), newAppShowCommand(), newAppRotateCommand(),
 		newAppEnabledCommand("enable", true), newAppEnabledCommand("disable", false), newAppRemoveCommand(), newAppResealCommand())
-	for _, c := range cmd.Commands() {
-		c.Flags().String("nats-url", "", "server to connect to, in the place of the embedded one or of nats.url")
-	}
 	return cmd
 }
 

@@ -29,6 +29,9 @@ type keeper struct {
 // errNoEncryptionKey ends every command that needs one.
 var errNoEncryptionKey = errors.New("apps_encryption_key is not set, and apps of the cluster are sealed with it: give all gateways and this command the same, 32 bytes or more")
 
+// errNoCluster: a server with its log in the process lets nobody else write there, and is alone.
+var errNoCluster = usage("this server has its log in the process and is alone: put its apps into the configuration file, which is read again when it changes; apps of a cluster need nats.url or Redis")
+
 // openKeeper connects to where the configuration of a command line keeps its apps.
 func openKeeper(cmd *cobra.Command) (*keeper, error) {
 	c, err := loadConfig(cmd)
@@ -47,14 +50,13 @@ func openKeeper(cmd *cobra.Command) (*keeper, error) {
 	}
 	in := &keeper{config: c}
 	var table kv.Table
-	switch c.Driver {
-	case "local":
-		return nil, usage("adapter.driver is local: there is no cluster that could have apps; put them into the configuration")
-	case "redis", "redis-cluster":
-		table, err = in.openRedis(cmd.Context())
+	switch {
+	case c.Driver == "local", c.Embeds():
+		return nil, errNoCluster
+	case c.Driver == "nats":
+		table, err = in.openNATS(cmd.Context())
 	default:
-		server, _ := cmd.Flags().GetString("nats-url")
-		table, err = in.openNATS(cmd.Context(), server)
+		table, err = in.openRedis(cmd.Context())
 	}
 	if err != nil {
 		return nil, err
@@ -63,19 +65,9 @@ func openKeeper(cmd *cobra.Command) (*keeper, error) {
 	return in, nil
 }
 
-func (in *keeper) openNATS(ctx context.Context, server string) (kv.Table, error) {
+func (in *keeper) openNATS(ctx context.Context) (kv.Table, error) {
 	opt := streamOptions(in.config, slog.New(slog.DiscardHandler))
 	opt.Apps, opt.Name = nil, "sluice app"
-	if server == "" && in.config.Embeds() {
-		address, _, err := natsOf(in.config)
-		if err != nil {
-			return nil, usage("the server in the process takes any port (nats.embedded.port): give its address with --nats-url")
-		}
-		server = address
-	}
-	if server != "" {
-		opt.URLs = []string{server}
-	}
 	l, err := streams.OpenBare(ctx, opt)
 	if err != nil {
 		return nil, hinted{err, "Does a server run there? `sluice app` goes where the gateways have their log."}

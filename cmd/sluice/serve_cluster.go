@@ -34,8 +34,8 @@ func openCluster(ctx context.Context, c *configs.Config, b *backend, log *slog.L
 	if c.EncryptionKeys == nil {
 		return nil, nothing, nil
 	}
-	if c.Driver == "local" {
-		log.Warn("apps_encryption_key has no effect: with adapter.driver local there is no cluster that could have apps")
+	if c.Driver == "local" || c.Embeds() {
+		log.Warn("apps_encryption_key has no effect: a server with its log in the process is alone, and has the apps of its configuration")
 		return nil, nothing, nil
 	}
 	keys, err := shelf.NewKeys(c.EncryptionKeys[0], c.EncryptionKeys[1:]...)

@@ -242,16 +242,18 @@ func TestRun03AnAppThatCannotBeReadIsAProblemForItselfAlone(t *testing.T) {
 	eventually(t, "nothing is wrong", func() bool { _, says := h.ready(); return !strings.Contains(says, "cannot be used") })
 }
 
-// TestRun03TheEmbeddedServerTakesApps adds an app to a development server.
-func TestRun03TheEmbeddedServerTakesApps(t *testing.T) {
+// TestRun03AServerThatIsAloneHasItsAppsInItsFile: nobody else writes into its log.
+func TestRun03AServerThatIsAloneHasItsAppsInItsFile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	yaml := config(dir, "apps_encryption_key: "+encryptionKey)
-	h := &hot{t: t, client: &http.Client{Timeout: patience}}
-	defer h.client.CloseIdleConnections()
-	h.server = serve(t, dir, yaml)
-	c := &tenancy{t: t, file: filepath.Join(dir, "sluice.yaml"), gateways: []*hot{h}}
-	c.refused("--nats-url", "", "list")
-	out := c.run("add", "shop", "--nats-url", "nats://"+h.NATS)
-	c.answers("the app is there", keyPair{printed(t, out, "key"), printed(t, out, "secret")}, http.StatusOK)
+	for name, yaml := range map[string]string{
+		"embedded": config(dir, "apps_encryption_key: "+encryptionKey),
+		"local":    config(dir, "apps_encryption_key: "+encryptionKey, "adapter: {driver: local}"),
+	} {
+		c := &tenancy{t: t, file: filepath.Join(dir, name+".yaml")}
+		if err := os.WriteFile(c.file, []byte(yaml), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c.refused("put its apps into the configuration file", "", "add", "shop")
+	}
 }
