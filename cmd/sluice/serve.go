@@ -80,17 +80,11 @@ func serve(ctx context.Context, c *configs.Config, log *slog.Logger, lines *logQ
 		return err
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
-	shared, unfollow, err := openCluster(ctx, c, b, log)
+	shared, full, unfollow, err := joinCluster(ctx, c, b, log)
 	if err != nil {
 		return err
 	}
 	defer unfollow()
-	full := shared.with(c)
-	if len(full.Apps) > len(c.Apps) {
-		if err := b.serveApps(ctx, full); err != nil {
-			return fmt.Errorf("apps of the cluster: %w", err)
-		}
-	}
 	opt := nodeOptions(full, b, log, registry)
 	if err := secure(&opt, c); err != nil {
 		return err
@@ -109,15 +103,7 @@ func serve(ctx context.Context, c *configs.Config, log *slog.Logger, lines *logQ
 		"data", whereabouts(c), "mode", c.Effective()["mode"], "version", versionText())
 	durability := b.log.Health()
 	log.Info("durability of acknowledged events", "level", durability.Level, "meaning", durability.Durability)
-	if c.Web {
-		log.Info("console page", "url", scheme(c)+node.Addr()+c.PathPrefix+"/")
-	}
-	if c.Console.Enabled {
-		log.Info("console", "url", consoleURL(c, node), "token", c.Console.Token != "")
-	}
-	if c.Pprof != "" {
-		log.Info("profiles", "url", "http://"+node.PprofAddr()+"/debug/pprof/")
-	}
+	tellDoors(c, node, log)
 	hello(lines, c, fmt.Sprintf("%s: %s", durability.Level, durability.Durability), node.Addr(), b.natsURL, node.MetricsAddr())
 	super := &supervisor{log: log, stopping: c.ReadyDelay + c.Drain + 10*time.Second, alive: node}
 	r.busy = super.reloading
@@ -135,6 +121,19 @@ func serve(ctx context.Context, c *configs.Config, log *slog.Logger, lines *logQ
 	}
 	log.Info("sluice has stopped")
 	return err
+}
+
+// tellDoors says where pages are.
+func tellDoors(c *configs.Config, node *gateway.Node, log *slog.Logger) {
+	if c.Web {
+		log.Info("console page", "url", scheme(c)+node.Addr()+c.PathPrefix+"/")
+	}
+	if c.Console.Enabled {
+		log.Info("console", "url", consoleURL(c, node), "token", c.Console.Token != "")
+	}
+	if c.Pprof != "" {
+		log.Info("profiles", "url", "http://"+node.PprofAddr()+"/debug/pprof/")
+	}
 }
 
 // warn says at the start what an operator should know.

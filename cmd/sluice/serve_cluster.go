@@ -51,6 +51,23 @@ func openCluster(ctx context.Context, c *configs.Config, b *backend, log *slog.L
 	return &cluster{follower: f, log: log, good: map[string]map[string]any{}}, stop, nil
 }
 
+// joinCluster is openCluster, and has the log serve the apps that it finds. full is the configuration
+// with them.
+func joinCluster(ctx context.Context, c *configs.Config, b *backend, log *slog.Logger) (in *cluster, full *configs.Config, stop func(), err error) {
+	in, stop, err = openCluster(ctx, c, b, log)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	full = in.with(c)
+	if len(full.Apps) > len(c.Apps) {
+		if err := b.serveApps(ctx, full); err != nil {
+			stop()
+			return nil, nil, nil, fmt.Errorf("apps of the cluster: %w", err)
+		}
+	}
+	return in, full, stop, nil
+}
+
 // with is a configuration with the apps of the cluster. One that cannot be used is a problem, and
 // stays what it was when it could be read.
 func (in *cluster) with(c *configs.Config) *configs.Config {
