@@ -157,9 +157,13 @@ func (c *casts) take() {
 			return
 		case m := <-c.in:
 			f := l.follow.Lookup(castKey(l.opt.Prefix, m.Subject))
-			if f != nil && !l.queues[f.Shard()].Put(live{f.Line().(*follower), m, true}, m.Size()) {
+			if f == nil {
+				continue
+			}
+			if !l.queues[f.Shard()].Put(live{f.Line().(*follower), m, true}, m.Size()) {
 				l.stats.Unheard.Add(1)
 			}
+			l.shards[f.Shard()].relay.poke()
 		}
 	}
 }

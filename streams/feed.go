@@ -9,8 +9,8 @@ import (
 	"github.com/sluicehq/sluice/broker/follow"
 )
 
-// inTransit is how many live messages may be on their way into a queue. It is emptied by a
-// goroutine that waits for nobody.
+// inTransit is how many live messages may be on their way into a queue. It is emptied at once,
+// or within relayPatience.
 const inTransit = 4096
 
 // feedShard receives the live messages of a part of the channels. All its subscriptions share
@@ -20,6 +20,8 @@ type feedShard struct {
 	log    *Log
 	number int
 	in     chan *nats.Msg
+	queue  *follow.Queue[live]
+	relay  *relay
 }
 
 // live is a live message for a follower.
@@ -30,21 +32,13 @@ type live struct {
 	cast bool
 }
 
-// take puts what comes into a queue until the log is closed. It must not wait for sinks:
-// behind it are all channels of the shard.
-func (s *feedShard) take(in chan *nats.Msg, queue *follow.Queue[live]) {
-	for {
-		select {
-		case <-s.log.ctx.Done():
-			return
-		case m := <-in:
-			s.log.stats.Live.Add(1)
-			f := s.log.follow.Find(s.number, m.Subject)
-			if f != nil && !queue.Put(live{f.Line().(*follower), m, false}, m.Size()) {
-				s.log.stats.Slow.Add(1)
-				s.log.trigger()
-			}
-		}
+// enter puts what came into the queue. It waits for nobody.
+func (s *feedShard) enter(m *nats.Msg) {
+	s.log.stats.Live.Add(1)
+	f := s.log.follow.Find(s.number, m.Subject)
+	if f != nil && !s.queue.Put(live{f.Line().(*follower), m, false}, m.Size()) {
+		s.log.stats.Slow.Add(1)
+		s.log.trigger()
 	}
 }
 
@@ -83,25 +77,18 @@ func (l *Log) newFeed() *follow.Feed[arrival] {
 func (l *Log) startFeed() {
 	l.queues = follow.NewQueues[live](l.opt.FeedShards, l.opt.FeedQueue, l.opt.FeedBytes)
 	l.casts = casts{log: l, in: make(chan *nats.Msg, inTransit), parts: map[string]*castAudience{}}
-	l.running.Go(l.casts.take)
 	for i, queue := range l.queues {
-		s := &feedShard{log: l, number: i, in: make(chan *nats.Msg, inTransit)}
+		s := &feedShard{log: l, number: i, in: make(chan *nats.Msg, inTransit), queue: queue}
 		l.shards = append(l.shards, s)
 		in := s.in
 		if l.opt.Disturb != nil {
 			in = s.disturbed(l.opt.Disturb)
 		}
-		l.running.Go(func() { s.take(in, queue) })
-		l.running.Go(func() {
-			for m := range queue.All(l.ctx.Done()) {
-				if m.cast {
-					m.follower.hear(m.msg)
-				} else {
-					m.follower.receive(m.msg)
-				}
-			}
-		})
+		s.relay = newRelay(s, in)
+		l.running.Go(s.relay.run)
+		l.running.Go(s.relay.run)
 	}
+	l.running.Go(l.casts.take)
 }
 
 func (l *Log) followers(a *appLog) []*follower { return linesOf(l.follow.Of(a.opt.ID)) }

@@ -111,6 +111,7 @@ func Inspect(ctx context.Context, opt Options, use Use) (*Inspection, error) {
 		i.JetStream = err
 		return i, nil
 	}
+	l.level = info.API.Level
 	i.Account, i.TooOld = *info, info.API.Level < minAPILevel
 	i.streams(ctx, l, js, use)
 	return i, nil
@@ -178,7 +179,9 @@ func needed(l *Log, use Use) (all []InspectedStream, compare []func(have jetstre
 		if id == broker.GatewaysApp {
 			who = "orders to all gateways"
 		}
-		add(who, want, func(have jetstream.StreamConfig) shape.Report { return shape.Compare(have, want, ofApps, false) })
+		add(who, want, func(have jetstream.StreamConfig) shape.Report {
+			return shape.Compare(have, want, l.rulesOf(want), false)
+		})
 	}
 	buckets := []struct {
 		who string

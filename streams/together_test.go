@@ -287,6 +287,17 @@ func TestWayIn02TheSettingOfTheStream(t *testing.T) {
 	if all := streamOf(t, l); last(all[0].header, batchID) == "" || !allows(l) {
 		t.Error("the setting was not put back before a batch was stored")
 	}
+	opt := options(s)
+	opt.Atomic = AtomicAlways
+	i, err := Inspect(t.Context(), opt, Use{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, one := range i.Streams {
+		if one.For == "app app-1" && len(one.Report.Changed) > 0 {
+			t.Errorf("sluice doctor finds fault with it: %v", one.Report.Changed)
+		}
+	}
 	l.level = 1
 	if want := l.wanted(*l.apps.Of("app-1").limits.Load()); want.AllowAtomicPublish || l.takesTogether(l.apps.Of("app-1"), 5) {
 		t.Error("a server of 2.11 is asked for it")

@@ -79,6 +79,17 @@ func (q *Queue[T]) All(over <-chan struct{}) iter.Seq[T] {
 	}
 }
 
+// Drain gives all that is in the queue to f, in order, until nothing is left. Each of it counts
+// until f returns. Nobody else may take meanwhile.
+func (q *Queue[T]) Drain(f func(T)) {
+	for batch := q.take(); len(batch) > 0; batch = q.take() {
+		for i := range batch {
+			f(batch[i].value)
+			q.done(&batch[i])
+		}
+	}
+}
+
 // take takes out what waits. The slice is used again after the next call.
 func (q *Queue[T]) take() []item[T] {
 	q.mu.Lock()

@@ -7,6 +7,8 @@ type (
 	TableTelling struct{}
 	// TableWatch is that of a watcher of a table, in streams and in broker/redis.
 	TableWatch struct{}
+	// Relay is that of what comes to a shard of a feed.
+	Relay struct{}
 	// Followers is that of the followers in a shard of a feed.
 	Followers struct{}
 	// Follower is follow.Follower.mu.
@@ -139,6 +141,7 @@ type (
 
 func (TableTelling) class() class       { return class{100, "telling of a table"} }
 func (TableWatch) class() class         { return class{110, "watcher of a table"} }
+func (Relay) class() class              { return class{118, "relay"} }
 func (Followers) class() class          { return class{120, "followers"} }
 func (Follower) class() class           { return class{130, "follower"} }
 func (FeedQueue) class() class          { return class{140, "queue of a feed"} }
