@@ -28,6 +28,10 @@ func TestR8SlowSocketsHurtOnlyThemselves(t *testing.T) {
 			}
 			for range 1 + rnd.IntN(3) {
 				s := dialSocket(t, n, a, pusher.V1)
+				t.Cleanup(func() {
+					_ = s.conn.NetConn().Close()
+					<-s.done
+				})
 				s.subscribed(t, "busy", "")
 				slow = append(slow, s)
 			}
