@@ -32,7 +32,7 @@ export class Browse {
       },
       key: (c) => keyOf(c.app, c.channel),
       open: (c) => on.go({ app: c.app, channel: c.channel }),
-      counted: (total, all) => setText(byID('channels-count'), total === all ? `${format.count(all)} channels on this gateway` : `${format.count(total)} of ${format.count(all)} channels`),
+      counted: (total, all) => setText(byID('channels-count'), total === all ? `${format.count(all)} ${all === 1 ? 'channel' : 'channels'} on this gateway` : `${format.count(total)} of ${format.count(all)} channels`),
       failed: on.error,
       empty: () => this.#none(on),
     });
