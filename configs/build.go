@@ -72,6 +72,7 @@ func build(k *koanf.Koanf, hasFile bool, p *problems) *Config {
 		MaxChannelLabels: g.integer("metrics.max_channel_labels"), Token: Secret(g.text("metrics.token")),
 	}
 	c.buildConsole(g)
+	c.buildTracing(g, p)
 	c.MemoryLimit, c.DescriptorReserve = g.number("memory.limit"), g.integer("descriptors.reserve")
 	if c.Metrics.Host == "" {
 		c.Metrics.Host = "127.0.0.1"

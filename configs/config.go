@@ -55,6 +55,8 @@ type Config struct {
 	HTTP      HTTP
 	Metrics   Metrics
 	Console   Console
+	// Tracing says where traces go.
+	Tracing Tracing
 	// Pprof is the address of the profiler, empty for none.
 	Pprof string
 	// MemoryLimit is in bytes, DescriptorReserve a number; 0 leaves them to the system.
@@ -182,6 +184,13 @@ type HTTP struct {
 	// AtomicBatches is where requests with several events are stored as a whole: replicated,
 	// always or never.
 	AtomicBatches string
+}
+
+// Tracing says which traces are recorded, and where they are sent; Endpoint is empty for nowhere.
+type Tracing struct {
+	Endpoint    string
+	SampleRatio float64 // from 0 to 1
+	ServiceName string
 }
 
 // Console says where the console is. Port is -1 for nowhere of its own: it is on the main port

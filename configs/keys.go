@@ -155,6 +155,10 @@ var keys = withFiles([]key{
 	{name: "metrics.token", kind: secret, def: "", text: "Who asks for metrics must send it as `Authorization: Bearer TOKEN`: visible ASCII characters, no spaces."},
 	{name: "metrics.prefix", kind: text, def: "sockudo_", text: "Put before the name of every metric, up to 64 letters, digits, `_` and `:`."},
 	{name: "metrics.max_channel_labels", kind: integer, def: int64(1000), min: 1, max: 1000000, text: "Channel names per app that get a label of their own."},
+	{name: "tracing.endpoint", kind: text, def: "", text: "Where traces are sent by OTLP over HTTP, such as `http://127.0.0.1:4318/v1/traces`. Empty: nothing is recorded. Headers for the receiver may be in the variable `OTEL_EXPORTER_OTLP_HEADERS`."},
+	{name: "tracing.sample_ratio", kind: text, def: "0.1", text: "Which part of the traces that begin here is recorded, from 0 to 1. Whoever publishes with a `traceparent` has decided himself."},
+	{name: "tracing.service_name", kind: text, def: "sluice", text: "Name under which traces appear, up to 200 bytes."},
+
 	{name: "console.enabled", kind: choice, def: "auto", choices: []string{"auto", "true", "false"}, text: "The console for operators (docs/console.md), which shows channels, events and connections, and can close connections. `auto`: in development mode, where the page at `/` is shown. There it is at `/console/` of the main port, for requests of this machine alone; otherwise it has a listener of its own."},
 	{name: "console.host", kind: text, def: "127.0.0.1", text: "Address of the console's listener. Any but a loopback address needs `console.token`."},
 	{name: "console.port", kind: integer, def: int64(9602), min: 0, max: 65535, text: "Port of the console's listener; 0 takes any free one. In development mode the console has one only with `console.token`."},

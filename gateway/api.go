@@ -16,7 +16,7 @@ func (n *Node) openREST(in *intake, port string) {
 		Apps: opt.Apps, Log: in, History: opt.Log, AllowUnsigned: n.allowUnsigned, Refuse: n.refusal,
 		Node: opt.Name, MaxBody: opt.MaxBody, MaxBodies: opt.MaxBodies, BodyTimeout: opt.BodyTimeout, AnswerTimeout: opt.AnswerTimeout,
 		PublishTimeout: opt.PublishTimeout, CacheTTL: opt.Hub.CacheTTL, LogTime: opt.Log.Now,
-		Observe: n.http.observe, Refused: n.http.refuse, Limited: n.opt.Hub.Metrics.Limited, Terminate: n.hub.Terminate, Logger: opt.Logger,
+		Tracer: opt.Tracer, Observe: n.http.observe, Refused: n.http.refuse, Limited: n.opt.Hub.Metrics.Limited, Terminate: n.hub.Terminate, Logger: opt.Logger,
 	}
 	if n.lives != nil {
 		r.Eraser = n.lives

@@ -16,6 +16,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/hub"
 	"github.com/sluicehq/sluice/gateway/presence"
 	"github.com/sluicehq/sluice/gateway/process"
+	"github.com/sluicehq/sluice/gateway/trace"
 	"github.com/sluicehq/sluice/gateway/webhook"
 	"github.com/sluicehq/sluice/kv"
 )
@@ -78,6 +79,8 @@ type Options struct {
 	Page http.Handler
 	// Console is the console for operators; nil means that there is none.
 	Console *ConsoleOptions
+	// Tracer records requests of the HTTP API and webhooks; nil for nobody.
+	Tracer trace.Tracer
 	// Pprof is the address of the profiler, which must be a loopback one; empty means none.
 	Pprof string
 	// Hub holds the settings of connections; Apps, Feed, History, Node, Metrics

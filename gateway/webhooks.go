@@ -21,6 +21,7 @@ func (n *Node) openHooks(port string) error {
 	opt := n.opt.Webhooks
 	opt.Apps, opt.Work, opt.Logger = n.opt.Apps, n.opt.Work, n.opt.Logger
 	opt.Registry, opt.Prefix, opt.Port = n.opt.Registry, n.opt.MetricsPrefix, port
+	opt.Tracer = n.opt.Tracer
 	if n.opt.Descriptors != nil {
 		opt.Dial = n.opt.Descriptors.Dial
 	}

@@ -40,6 +40,7 @@ apps: [{id: a, key: k, secret: s, webhooks: [{url: "http://127.0.0.1:1"}]}]
 	}
 	defer func() { _ = b.close() }()
 	opt, limits := nodeOptions(c, b, log, registry), measure(c)
+	openTracing(c, log, registry)
 	r := &reloader{backend: b, inForce: c}
 	r.share()
 	r.register(registry, c.Metrics.Prefix)

@@ -86,6 +86,10 @@ func serve(ctx context.Context, c *configs.Config, log *slog.Logger, lines *logQ
 	}
 	defer unfollow()
 	opt := nodeOptions(full, b, log, registry)
+	if t := openTracing(c, log, registry); t != nil {
+		opt.Tracer = t
+		defer func() { err = errors.Join(err, t.close()) }()
+	}
 	if err := secure(&opt, c); err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/lives"
 	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/gateway/trace"
 )
 
 // Log is what the API needs of a log.
@@ -73,6 +74,8 @@ type Options struct {
 	// PublishTimeout bounds how long a publish waits for the log; the log has
 	// its own bound besides.
 	PublishTimeout time.Duration
+	// Tracer records requests that are allowed; nil for nobody.
+	Tracer trace.Tracer
 	// Observe is told of every request; app is empty if it named no known one.
 	Observe func(app, route string, status int, took time.Duration, events int)
 	// Now is the clock, default time.Now. LogTime is that of the log, by which the
@@ -158,6 +161,8 @@ type request struct {
 	body []byte
 	// channel is the name in the path: of a channel, or of a user.
 	channel string
+	// span is nil where nobody records it.
+	span trace.Span
 	// retryAfter is in seconds, of an answer that asks for patience.
 	retryAfter int
 	// events is how many were stored, for the metrics.
@@ -210,11 +215,17 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if found.method == http.MethodGet || found.name == terminateRoute.name || found.name == purgeRoute.name || found.name == resetRoute.name {
 			err = req.take(a.bucketsOf(req.app).reads, limitReads, "reads", 1)
 		}
+		if a.opt.Tracer != nil {
+			req.span = a.opt.Tracer.Request(r, found.name, "sluice.app", known, "sluice.channel", channel)
+		}
 		if err == nil {
 			answer, err = found.serve(req)
 		}
 	}
 	status := req.reply(w, found, answer, err)
+	if req.span != nil {
+		req.span.End(status, req.events, nil)
+	}
 	a.opt.Observe(known, found.name, status, a.opt.Now().Sub(began), req.events)
 }
 

@@ -138,7 +138,7 @@ func (r *request) store(all []*accepted, events []broker.Outgoing) ([]broker.Rec
 	var receipts []broker.Receipt
 	if len(stored) > 0 {
 		var err error
-		if receipts, err = r.api.opt.Log.Publish(ctx, r.app.ID, stored...); err != nil {
+		if receipts, err = r.publish(ctx, stored); err != nil {
 			return nil, err
 		}
 	}
@@ -150,3 +150,14 @@ func (r *request) store(all []*accepted, events []broker.Outgoing) ([]broker.Rec
 }
 
 var _ http.Handler = (*API)(nil)
+
+// publish asks the log for the places of events, as a part of its own of the trace.
+func (r *request) publish(ctx context.Context, events []broker.Outgoing) ([]broker.Receipt, error) {
+	if r.span == nil {
+		return r.api.opt.Log.Publish(ctx, r.app.ID, events...)
+	}
+	step := r.span.Step("store")
+	receipts, err := r.api.opt.Log.Publish(ctx, r.app.ID, events...)
+	step.End(0, len(events), err)
+	return receipts, err
+}

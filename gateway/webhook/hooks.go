@@ -18,6 +18,7 @@ import (
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/trace"
 )
 
 // Options configure [Hooks]. Apps and Work are required.
@@ -30,6 +31,8 @@ type Options struct {
 	// Client sends the requests; nil for one of its own. Redirects are not followed
 	// whatever it says.
 	Client *http.Client
+	// Tracer records each request, and lets its receiver go on with the trace; nil for nobody.
+	Tracer trace.Tracer
 	// Dial wraps how the client of its own opens connections; nil leaves that as it is.
 	Dial func(dial Dialer) Dialer
 	// Grace is how long a vacated channel and a member that left are withheld,

@@ -61,7 +61,7 @@ func (h *Hooks) openClient() {
 }
 
 // post makes one attempt.
-func (e *endpoint) post(ctx context.Context, text []byte) error {
+func (e *endpoint) post(ctx context.Context, text []byte) (failed error) {
 	ctx, cancel := context.WithTimeout(ctx, e.hooks.opt.Timeout)
 	defer cancel()
 	hook, a := e.hook(), e.app.Now()
@@ -78,6 +78,11 @@ func (e *endpoint) post(ctx context.Context, text []byte) error {
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("X-Pusher-Key", a.Key)
 	req.Header.Set("X-Pusher-Signature", signature(a.Secret, text))
+	status := 0
+	if t := e.hooks.opt.Tracer; t != nil {
+		span := t.Call(req, "webhook", "sluice.app", a.ID, "server.address", req.URL.Hostname())
+		defer func() { span.End(status, 0, failed) }()
+	}
 	resp, err := e.hooks.client.Do(req)
 	if err != nil {
 		// What surrounds the cause has the whole address, which may hold a token.
@@ -88,6 +93,7 @@ func (e *endpoint) post(ctx context.Context, text []byte) error {
 		return err
 	}
 	defer resp.Body.Close()
+	status = resp.StatusCode
 	_, _ = io.CopyN(io.Discard, resp.Body, maxReply)
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return fmt.Errorf("answered %s", resp.Status)
