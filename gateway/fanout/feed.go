@@ -52,7 +52,7 @@ func (s *Shard) feed(o *socket.Outbox, to *Subscribers) bool {
 		return true
 	}
 	sub, p := &to.list[i], to.details[o].past
-	if p.Held.Load() {
+	if p.Held.Load() || p.doubted.Load() {
 		return true
 	}
 	s.Tell(o, p.notices)

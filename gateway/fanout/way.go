@@ -45,8 +45,10 @@ type Way struct {
 	// bytes what lay between.
 	Sent, Live, met, bytes int
 	// waits is where it was when it began to wait for a page; it belongs to the lock of the past.
-	// foreseen is what a page said about that.
+	// foreseen is what a page said about that. Until it is there, nothing is sent to one that is
+	// doubted.
 	waits    stretch
+	doubted  atomic.Bool
 	foreseen atomic.Pointer[pusher.ResumeFailure]
 	// Last is the id of the last publication that was passed.
 	Last string
@@ -222,7 +224,8 @@ func (s stretch) tooMuch(channel string) *pusher.ResumeFailure {
 func (p *Way) Waits() { p.waits = p.left() }
 
 // Foresee is the failure of one that waited, if a page shows that more lies on its way than it
-// may have missed; nil otherwise. The caller has the lock of the past.
+// may have missed; nil otherwise. It gets nothing more before [Way.Foretell]. The caller has the
+// lock of the past.
 func (p *Way) Foresee(page []*Event) *pusher.ResumeFailure {
 	s := &p.waits
 	met, bytes := s.met, s.bytes
@@ -235,11 +238,15 @@ func (p *Way) Foresee(page []*Event) *pusher.ResumeFailure {
 	if !s.beyond(met, bytes) {
 		return nil
 	}
+	p.doubted.Store(true)
 	return s.tooMuch(p.Line.Name)
 }
 
 // Foretell has it end with what was foreseen, unless it has found that out by itself.
-func (p *Way) Foretell(f *pusher.ResumeFailure) { p.foreseen.Store(f) }
+func (p *Way) Foretell(f *pusher.ResumeFailure) {
+	p.foreseen.Store(f)
+	p.doubted.Store(false)
+}
 
 // meets takes over what was foreseen. It says nothing to one that is bounded no more.
 func (p *Way) meets() {

@@ -35,22 +35,14 @@ func (r *Recent) read() {
 		if !ok {
 			return
 		}
-		woken, items := r.take(place, epoch, low)
-		r.refuse(woken, items)
+		woken, far := r.take(place, epoch, low)
+		r.refuse(far)
 		r.wake(woken)
 	}
 }
 
-// refuse fails those of whom a page shows that more lies on their way than they may have missed.
-func (r *Recent) refuse(woken []*fanout.Way, page []*fanout.Event) {
-	far := map[*fanout.Way]*pusher.ResumeFailure{}
-	r.mu.Lock()
-	for _, p := range woken {
-		if f := p.Foresee(page); f != nil {
-			far[p] = f
-		}
-	}
-	r.mu.Unlock()
+// refuse fails those on whose way more lies than they may have missed.
+func (r *Recent) refuse(far map[*fanout.Way]*pusher.ResumeFailure) {
 	if len(far) == 0 {
 		return
 	}
@@ -64,8 +56,9 @@ func (r *Recent) refuse(woken []*fanout.Way, page []*fanout.Event) {
 	}
 }
 
-// take reads the page after a place, and returns those who can go on, and what was read.
-func (r *Recent) take(place uint64, epoch string, low uint64) ([]*fanout.Way, []*fanout.Event) {
+// take reads the page after a place, and returns those who can go on, and those of them on whose
+// way more lies than they may have missed, as far as the page shows.
+func (r *Recent) take(place uint64, epoch string, low uint64) (woken []*fanout.Way, far map[*fanout.Way]*pusher.ResumeFailure) {
 	ctx, cancel := context.WithTimeout(r.library.Context, Timeout)
 	defer cancel()
 	r.library.Read()
@@ -97,7 +90,15 @@ func (r *Recent) take(place uint64, epoch string, low uint64) ([]*fanout.Way, []
 	if page.More {
 		through = page.Publications[len(page.Publications)-1].Offset
 	}
-	woken := r.backlog.Read(place, items, through)
+	woken = r.backlog.Read(place, items, through)
+	for _, p := range woken {
+		if f := p.Foresee(items); f != nil {
+			if far == nil {
+				far = map[*fanout.Way]*pusher.ResumeFailure{}
+			}
+			far[p] = f
+		}
+	}
 	switch {
 	case len(woken) == 0:
 		r.backlog.Forget(0) // Nobody is there any more who wanted it.
@@ -105,7 +106,7 @@ func (r *Recent) take(place uint64, epoch string, low uint64) ([]*fanout.Way, []
 		r.backlog.Forget(1)
 	}
 	r.count()
-	return woken, items
+	return woken, far
 }
 
 // page reads what follows a position. A log that cannot be reached is asked again until ctx
