@@ -58,6 +58,9 @@ var parts = []struct {
 		}
 		return subscriptions(pick(s.short, 500, 2000), 50)
 	}},
+	{"tls", func(s *scale) error {
+		return tlsCosts(pick(s.short, 1000, 5000), s.rounds, s.period)
+	}},
 	{"gc", func(s *scale) error { return collections(pick(s.short, 1000, 10000), 10) }},
 	{"coalesce", func(s *scale) error { return coalesce(s.sockets[0], s.rounds, s.period) }},
 	{"library", func(s *scale) error { return library(s.sockets[0], s.rounds, s.period) }},
@@ -111,6 +114,12 @@ func main() {
 			return
 		case "nats":
 			exit(natsMain(os.Args[2:]))
+			return
+		case "tlsround":
+			exit(tlsRoundMain(os.Args[2:]))
+			return
+		case "tlsreader":
+			exit(tlsReaderMain(os.Args[2:]))
 			return
 		case "resident":
 			exit(residentMain(os.Args[2:]))
