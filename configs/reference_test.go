@@ -2,6 +2,7 @@ package configs
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -47,25 +48,19 @@ single apps) follows on NATS and, for single apps, on Redis. Everything else nee
 
 ` + "`sluice config`" + ` prints what a server would start with, secrets redacted. Examples are in ` + "`configs/samples`" + `.
 `)
-	section := ""
-	for i := range keys {
-		k := &keys[i]
-		head, _, nested := strings.Cut(k.name, ".")
-		if !nested {
-			head = "General"
-			if k.kind == tree {
-				continue
+	for _, section := range sections() {
+		title := section
+		if title == "" {
+			title = "General"
+		} else {
+			title = "`" + title + "`"
+		}
+		fmt.Fprintf(&b, "\n## %s\n\n| Key | Type | Default | Range | Meaning |\n| --- | --- | --- | --- | --- |\n", title)
+		for i := range keys {
+			if k := &keys[i]; k.section() == section && k.kind != tree {
+				k.row(&b)
 			}
 		}
-		if head != section {
-			section = head
-			title := head
-			if nested {
-				title = "`" + head + "`"
-			}
-			fmt.Fprintf(&b, "\n## %s\n\n| Key | Type | Default | Range | Meaning |\n| --- | --- | --- | --- | --- |\n", title)
-		}
-		k.row(&b)
 	}
 	b.WriteString("\n## `apps`\n\nA list, in a file or as JSON in `SLUICE_APPS`. Each entry:\n\n| Key | Type | Default | Range | Meaning |\n| --- | --- | --- | --- | --- |\n")
 	for i := range appKeys {
@@ -83,6 +78,25 @@ func listOf(is func(name string) bool) string {
 		}
 	}
 	return strings.Join(names, ", ")
+}
+
+// section is the part of the page where a key is, empty for those that are in none.
+func (k *key) section() string {
+	head, _, nested := strings.Cut(k.name, ".")
+	if !nested {
+		return ""
+	}
+	return head
+}
+
+// sections are all of them, each once, in the order of their first keys.
+func sections() (out []string) {
+	for i := range keys {
+		if k := &keys[i]; k.kind != tree && !slices.Contains(out, k.section()) {
+			out = append(out, k.section())
+		}
+	}
+	return out
 }
 
 func (k *key) row(b *strings.Builder) {

@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# docs/operations.md, "Upgrade": from the release before to this one, one gateway after the other,
+# under load and behind nginx. No publish fails, and who listens gets everything.
+. "$ROOT/test/journeys/cluster.sh"
+cluster_up "$OLD_SLUICE"
+for i in 1 2; do listen "reader$i" 600; done
+start publisher sh -c "seq 600 | while read n; do echo \$n; sleep 0.02; done | ./sluice publish orders --lines --quiet $(to)"
+for i in 1 2 3; do
+  say "gateway $i"
+  stop "gateway$i"
+  gateway "$i"
+done
+wait "$pid_publisher" || fail 'a publish failed during the upgrade'
+for i in 1 2; do
+  pid="pid_reader$i"
+  wait "${!pid}" || fail "reader $i failed"
+  has_all "reader$i.json" 600 || fail "reader $i has not everything"
+done
