@@ -17,13 +17,14 @@ nats_up() {
   done
 }
 
-# gateway_file I [MORE] is the configuration of a gateway behind the proxy of this machine.
+# gateway_file I is the configuration of a gateway behind the proxy of this machine. docs/quickstart.md
+# says what lets clients get what they missed.
 gateway_file() {
   local own="gate_$1"
   sed -e "s|host: 0.0.0.0|host: 127.0.0.1|; s|nats-1:4222|127.0.0.1:$nats_1|; s|nats-2:4222|127.0.0.1:$nats_2|; s|nats-3:4222|127.0.0.1:$nats_3|" \
     "$ROOT/configs/deploy/compose/gateway.yaml" >"gateway-$1.yaml"
-  sed -i -e "s|drain_seconds: 30|drain_seconds: 5|; s|  token: change-this-metrics-token|  port: -1|" "gateway-$1.yaml"
-  printf 'port: %s\ntrusted_proxies: [127.0.0.1]\nproxy_header: x-forwarded-for\n' "${!own}" >>"gateway-$1.yaml"
+  sed -i -e "s|  drain_seconds: 30|  drain_seconds: 3\n  ready_delay_seconds: 1|; s|  token: change-this-metrics-token|  port: -1|" "gateway-$1.yaml"
+  printf 'port: %s\ntrusted_proxies: [127.0.0.1]\nproxy_header: x-forwarded-for\nconnection_recovery: {enabled: true}\n' "${!own}" >>"gateway-$1.yaml"
 }
 
 # gateway I [PROGRAM] runs one until it is ready.
@@ -45,7 +46,7 @@ nginx_up() {
       -e "s|/etc/nginx/realtime|$PWD/tls|" "$ROOT/configs/samples/proxies/nginx.conf"
     echo '}'
   } >nginx.conf
-  start nginx "$NGINX" -e "$PWD/nginx.err" -c "$PWD/nginx.conf"
+  start nginx "$NGINX_PROGRAM" -e "$PWD/nginx.err" -c "$PWD/nginx.conf"
 }
 
 # cluster_up [PROGRAM] runs all of it.

@@ -133,7 +133,7 @@ func TestRun10Journeys(t *testing.T) {
 			// Asked to end, so that it ends what it has started.
 			cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 			cmd.WaitDelay = 30 * time.Second
-			cmd.Env = append(os.Environ(), "ROOT="+root(), "PORTS="+ports(t, 14), "NATS_SERVER="+nats, "NGINX="+nginx, "OLD_SLUICE="+tools.old)
+			cmd.Env = append(os.Environ(), "ROOT="+root(), "PORTS="+ports(t, 14), "NATS_SERVER="+nats, "NGINX_PROGRAM="+nginx, "OLD_SLUICE="+tools.old)
 			if out, err := cmd.CombinedOutput(); err != nil {
 				t.Errorf("%v\n%s", err, out)
 			}

@@ -1,7 +1,7 @@
 # What the journeys share. A journey is a script that does what the pages say, with the commands and
 # files that they show, in an empty directory that has ./sluice in it. Only ports, addresses and paths
 # are put in their place. The test gives it ROOT (the repository), PORTS (free ports), NATS_SERVER and
-# NGINX (programs), and OLD_SLUICE (the program of the commit before). It ends at the first thing
+# NGINX_PROGRAM (programs), and OLD_SLUICE (the program of the commit before). It ends at the first thing
 # that is not as it should be.
 set -euo pipefail
 
@@ -23,7 +23,7 @@ start() {
   shift
   "$@" >>"$name.log" 2>&1 &
   printf -v "pid_$name" '%s' $!
-  started="$started $name"
+  started="$name $started" # the last one first, at the end
 }
 # stop NAME [SIGNAL] ends it, and waits for that.
 stop() {
