@@ -114,9 +114,7 @@ func (o BucketOptions) open(ctx context.Context, js JetStream) (jetstream.KeyVal
 		if err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
 			return nil, err
 		}
-		// Made now, here or by another process.
-		stream, err = js.Stream(ctx, "KV_"+o.Name)
-		if err != nil {
+		if stream, err = justMade(ctx, js, "KV_"+o.Name); err != nil {
 			return nil, err
 		}
 	} else if err != nil {
@@ -132,6 +130,29 @@ func (o BucketOptions) open(ctx context.Context, js JetStream) (jetstream.KeyVal
 		return nil, err
 	}
 	return js.KeyValue(ctx, o.Name)
+}
+
+// justMadeWait bounds how long the servers of a cluster may take to know what was just made.
+const justMadeWait = 10 * time.Second
+
+// justMade finds a stream that was made a moment ago, here or by another process, as when several
+// gateways start at once: the servers of a cluster learn of it one after the other, and one that
+// has not yet says that there is none.
+func justMade(ctx context.Context, js JetStream, name string) (jetstream.Stream, error) {
+	end := time.Now().Add(justMadeWait)
+	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		stream, err := js.Stream(ctx, name)
+		if !errors.Is(err, jetstream.ErrStreamNotFound) || time.Now().After(end) {
+			return stream, err
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, err
+		}
+	}
 }
 
 // MendBucket puts back what somebody changed of a bucket that [OpenBucket] opened with these

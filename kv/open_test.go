@@ -1,6 +1,7 @@
 package kv_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"sync"
@@ -96,5 +97,33 @@ func TestBucketOptionsOutOfRangeAreNamed(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), field) {
 			t.Errorf("%s is not named: %v", field, err)
 		}
+	}
+}
+
+// slowToKnow says for a while that a stream is not there which was just made, as a server of a
+// cluster does that has not learned of it yet.
+type slowToKnow struct {
+	jetstream.JetStream
+	asked int
+}
+
+func (s *slowToKnow) Stream(ctx context.Context, name string) (jetstream.Stream, error) {
+	if s.asked++; s.asked < 5 {
+		return nil, jetstream.ErrStreamNotFound
+	}
+	return s.JetStream.Stream(ctx, name)
+}
+
+// TestRun10ABucketThatNotAllServersKnowYet was seen when three gateways started at once on a cluster
+// that was new: two of them ended.
+func TestRun10ABucketThatNotAllServersKnowYet(t *testing.T) {
+	_, _, js := startServer(t, t.TempDir())
+	if _, err := kv.OpenBucket(t.Context(), &slowToKnow{JetStream: js}, kv.BucketOptions{Name: "b"}); err != nil {
+		t.Error(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := kv.OpenBucket(ctx, &slowToKnow{JetStream: js, asked: -1000}, kv.BucketOptions{Name: "b"}); err == nil {
+		t.Error("a bucket that is never known was opened")
 	}
 }

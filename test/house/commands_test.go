@@ -44,6 +44,8 @@ var shown = []struct{ begins, by string }{
 	{"docker build -f configs/deploy/Dockerfile", "TestRun06TheImageRuns"}, // does what the file says, without Docker
 	{"docker run", "not run: it needs Docker; TestRun06TheDockerfileIsPinnedAndWithoutRights reads the file"},
 	{"docker compose", "not run: it needs Docker; TestWeeks24TheComposeFilesStart starts what is in the files"},
+	{"kubectl create secret", "not run: it needs Kubernetes"},
+	{"helm install", "not run: it needs Kubernetes; TestRun06TheChartHasAllOfIt reads what the chart makes"},
 	{"npm install laravel-echo pusher-js", "not run: it takes packages of others; test/interop has them pinned, and TestRealClients uses them"},
 	{"scripts/bench", "not run: it measures, and takes minutes"},
 	{"make build", "not run: it is `go build ./cmd/sluice`"},
