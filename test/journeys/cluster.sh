@@ -24,7 +24,7 @@ gateway_file() {
   sed -e "s|host: 0.0.0.0|host: 127.0.0.1|; s|nats-1:4222|127.0.0.1:$nats_1|; s|nats-2:4222|127.0.0.1:$nats_2|; s|nats-3:4222|127.0.0.1:$nats_3|" \
     "$ROOT/configs/deploy/compose/gateway.yaml" >"gateway-$1.yaml"
   sed -i -e "s|  drain_seconds: 30|  drain_seconds: 3\n  ready_delay_seconds: 1|; s|  token: change-this-metrics-token|  port: -1|" "gateway-$1.yaml"
-  printf 'port: %s\ntrusted_proxies: [127.0.0.1]\nproxy_header: x-forwarded-for\nconnection_recovery: {enabled: true}\n' "${!own}" >>"gateway-$1.yaml"
+  printf 'port: %s\ntrusted_proxies: [127.0.0.1]\nproxy_header: x-forwarded-for\nconnection_recovery: {enabled: true, max_buffer_size: 1000}\n' "${!own}" >>"gateway-$1.yaml"
 }
 
 # gateway I [PROGRAM] runs one until it is ready.
@@ -64,6 +64,6 @@ cluster_up() {
 
 # listen NAME N subscribes through nginx until N events have come, into NAME.json.
 listen() {
-  start "$1" sh -c "./sluice subscribe orders --json --count $2 $(to) >$1.json"
+  start "$1" sh -c "exec ./sluice subscribe orders --json --count $2 $(to) >$1.json"
   await "$1 is subscribed" grep -q '^subscribed' "$1.log"
 }

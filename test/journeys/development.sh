@@ -6,7 +6,7 @@ export SLUICE_URL="127.0.0.1:$web" SLUICE_PORT="$web" SLUICE_METRICS_PORT="$metr
 start server ./sluice
 await 'it is ready' ./sluice health
 grep -q 'Sluice is running' server.log || fail 'there is no first screen'
-start subscriber sh -c './sluice subscribe lobby --json --count 1 >got.json'
+start subscriber sh -c 'exec ./sluice subscribe lobby --json --count 1 >got.json'
 await 'it is subscribed' grep -q '^subscribed' subscriber.log
 start stream curl -sN "http://127.0.0.1:$web/app/app-key/events?channel=lobby&since=10"
 await 'the stream has begun' grep -q 'event: subscribed' stream.log

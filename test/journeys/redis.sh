@@ -12,7 +12,7 @@ for i in one two; do
 done
 await 'the first is ready' ./sluice health --config one.yaml
 await 'the second is ready' ./sluice health --config two.yaml
-start subscriber sh -c './sluice subscribe orders --config two.yaml --json --count 50 >got.json'
+start subscriber sh -c 'exec ./sluice subscribe orders --config two.yaml --json --count 50 >got.json'
 await 'it is subscribed' grep -q '^subscribed' subscriber.log
 numbers 1 50 | ./sluice publish orders --lines --quiet --config one.yaml
 wait "$pid_subscriber" || fail 'the subscriber failed'

@@ -14,7 +14,7 @@ printf '    key: old-key\n    secret: old-secret-of-mine\n' | file >sluice.yaml
 start server ./sluice --config sluice.yaml
 to="--url http://127.0.0.1:$web"
 await 'it is ready' ./sluice health $to
-start reader sh -c "./sluice subscribe orders --json --count 300 $to $old >reader.json"
+start reader sh -c "exec ./sluice subscribe orders --json --count 300 $to $old >reader.json"
 await 'it is subscribed' grep -q '^subscribed' reader.log
 start publisher sh -c "seq 200 | while read n; do echo \$n; sleep 0.02; done | ./sluice publish orders --lines --quiet $to $old"
 # The file of the page, with secrets in it.

@@ -13,7 +13,7 @@ export SLUICE_METRICS_PORT="$metrics" SLUICE_NATS_EMBEDDED_PORT="$nats" SLUICE_N
 start server ./sluice --config sluice.yaml
 await 'it is ready' ./sluice health --config sluice.yaml
 grep -q 'connections are not encrypted' server.log && fail 'it warns although it has TLS'
-start subscriber sh -c './sluice subscribe orders --config sluice.yaml --json --count 200 >got.json'
+start subscriber sh -c 'exec ./sluice subscribe orders --config sluice.yaml --json --count 200 >got.json'
 await 'it is subscribed' grep -q '^subscribed' subscriber.log
 serial() { openssl s_client -connect "127.0.0.1:$web" -servername localhost </dev/null 2>/dev/null | openssl x509 -noout -serial; }
 before=$(serial)
