@@ -13,10 +13,10 @@ await 'the stream has begun' grep -q 'event: subscribed' stream.log
 ./sluice publish lobby '{"hello":"world"}' --event greeting
 await 'the event comes' grep -q 'hello' got.json
 await 'the stream has it' grep -q 'greeting' stream.log
-curl -sf "http://127.0.0.1:$web/" | grep -qi '<title>' || fail 'there is no page'
+says '<title>' curl -sf "http://127.0.0.1:$web/" || fail 'there is no page'
 stop server KILL
 start server ./sluice
 await 'it is back' ./sluice health
-./sluice history lobby | grep -q world || fail 'the past is gone after kill -9'
-./sluice subscribe lobby --rewind 10 --count 1 --full | grep -q world || fail 'the past is not rewound'
-./sluice replay lobby --from -1h --speed 10 | grep -q world || fail 'the past is not replayed'
+says world ./sluice history lobby || fail 'the past is gone after kill -9'
+says world ./sluice subscribe lobby --rewind 10 --count 1 --full || fail 'the past is not rewound'
+says world ./sluice replay lobby --from -1h --speed 10 || fail 'the past is not replayed'

@@ -58,6 +58,13 @@ await() {
   done
 }
 
+# says PATTERN COMMAND... runs it and looks for a pattern in all that it says.
+says() {
+  local pattern=$1
+  shift
+  "$@" >said.out && grep -qi -- "$pattern" said.out
+}
+
 # block PAGE HEADING N is the Nth block of code below a heading.
 block() {
   awk -v heading="$2" -v want="$3" '

@@ -24,5 +24,5 @@ await 'the new certificate is presented' another
 wait "$pid_publisher" || fail 'a publish failed while the certificate was renewed'
 wait "$pid_subscriber" || fail 'the subscriber failed'
 has_all got.json 200 || fail 'not everything came'
-curl -s -o /dev/null -w '%{http_code} %{redirect_url}\n' "http://localhost:$plain/" | grep -q "^308 https://localhost:$web/" || fail 'plain HTTP is not sent to https'
-curl -sf --http2 --cacert ca.crt -o /dev/null -w '%{http_version}\n' "https://localhost:$web/ready" | grep -q '^2' || fail 'there is no HTTP/2'
+says "^308 https://localhost:$web/" curl -s -o /dev/null -w '%{http_code} %{redirect_url}\n' "http://localhost:$plain/" || fail 'plain HTTP is not sent to https'
+says '^2' curl -sf --http2 --cacert ca.crt -o /dev/null -w '%{http_version}\n' "https://localhost:$web/ready" || fail 'there is no HTTP/2'
