@@ -14,7 +14,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/certs/certstest"
 )
 
-const patience = 20 * time.Second
+const patience = 2 * time.Minute
 
 // securePair is a socket over TLS on a connection with small buffers, and its peer.
 func securePair(t *testing.T, kind *Kind, version uint16) (*hand, *Writer, *Socket, *tls.Conn) {
