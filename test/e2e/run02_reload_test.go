@@ -14,10 +14,10 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -305,31 +305,16 @@ func (h *hot) inForce(all tenants, stale []keyPair) {
 			want("a larger event", id, a.keys[0], a.payloadKB<<10+1, http.StatusRequestEntityTooLarge)
 		}
 		for _, k := range stale {
-			if a == nil || !contains(a.keys, k) {
+			if a == nil || !slices.Contains(a.keys, k) {
 				want("a key that counts no more", id, k, 1, http.StatusUnauthorized)
 			}
 		}
 	}
 }
 
-func contains(all []keyPair, one keyPair) bool {
-	for _, k := range all {
-		if k == one {
-			return true
-		}
-	}
-	return false
-}
-
-// watcher is a connection of which each loss is noted.
-type watcher struct {
-	*client.Client
-	lost atomic.Int64
-}
-
-func (h *hot) connect(opt client.Options) *watcher {
+// connect makes a connection, which is not made again when it ends.
+func (h *hot) connect(opt client.Options) *client.Client {
 	h.t.Helper()
-	w := &watcher{}
 	opt.URL = "http://" + h.HTTP
 	ctx, cancel := context.WithTimeout(h.t.Context(), patience)
 	defer cancel()
@@ -337,14 +322,13 @@ func (h *hot) connect(opt client.Options) *watcher {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	w.Client = c
 	h.t.Cleanup(func() { _ = c.Close() })
-	return w
+	return c
 }
 
 // receiver takes the numbers that are published to the home of a test, in order.
 type receiver struct {
-	*watcher
+	*client.Client
 	mu   sync.Mutex
 	next int
 	bad  string
@@ -361,7 +345,7 @@ func (h *hot) receive(opt client.Options, channel string) *receiver {
 		}
 		r.next++
 	}
-	r.watcher = h.connect(opt)
+	r.Client = h.connect(opt)
 	ctx, cancel := context.WithTimeout(h.t.Context(), patience)
 	defer cancel()
 	if err := r.Subscribe(ctx, channel); err != nil {
@@ -442,7 +426,7 @@ func randomFiles(t *testing.T, r *rand.Rand, files int) {
 // throughFiles goes through good and bad files.
 func (h *hot) throughFiles(r *rand.Rand, good tenants, files int) {
 	t := h.t
-	sockets := map[string]*watcher{}
+	sockets := map[string]*client.Client{}
 	var stale []keyPair
 	for step := range files {
 		before, refused := h.reloads()
@@ -455,7 +439,7 @@ func (h *hot) throughFiles(r *rand.Rand, good tenants, files int) {
 			good.mutate(r, step)
 			for id, a := range was {
 				for _, k := range a.keys {
-					if now := good[id]; now == nil || !contains(now.keys, k) {
+					if now := good[id]; now == nil || !slices.Contains(now.keys, k) {
 						stale = append(stale[max(0, len(stale)-3):], k)
 					}
 				}
@@ -479,7 +463,7 @@ func (h *hot) throughFiles(r *rand.Rand, good tenants, files int) {
 }
 
 // sockets looks whether connections are where they should be, and opens others.
-func (h *hot) sockets(good tenants, sockets map[string]*watcher) {
+func (h *hot) sockets(good tenants, sockets map[string]*client.Client) {
 	h.t.Helper()
 	for id, w := range sockets {
 		a := good[id]

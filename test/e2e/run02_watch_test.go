@@ -96,7 +96,7 @@ func TestRun02ARotatedKeyFailsNoPublish(t *testing.T) {
 		}
 		eventually(t, "it is in force", func() bool { return strings.Count(h.logs.String(), says) > n })
 	}
-	listeners := []*watcher{gateways[0].connect(client.Options{Key: "key-1", OnEvent: func(client.Event) {}}), gateways[1].connect(client.Options{Key: "key-1", OnEvent: func(client.Event) {}})}
+	listeners := []*client.Client{gateways[0].connect(client.Options{Key: "key-1", OnEvent: func(client.Event) {}}), gateways[1].connect(client.Options{Key: "key-1", OnEvent: func(client.Event) {}})}
 	for _, w := range listeners {
 		if err := w.Subscribe(t.Context(), "c"); err != nil {
 			t.Fatal(err)

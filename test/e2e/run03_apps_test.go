@@ -97,7 +97,7 @@ func (c *tenancy) answers(what string, by keyPair, status int) {
 }
 
 // ends waits for the ends of connections.
-func (c *tenancy) ends(all []*watcher, code pusher.CloseCode) {
+func (c *tenancy) ends(all []*client.Client, code pusher.CloseCode) {
 	c.t.Helper()
 	for _, w := range all {
 		<-w.Done()
@@ -108,7 +108,7 @@ func (c *tenancy) ends(all []*watcher, code pusher.CloseCode) {
 	}
 }
 
-func (c *tenancy) connect(key string) (all []*watcher) {
+func (c *tenancy) connect(key string) (all []*client.Client) {
 	c.t.Helper()
 	for _, h := range c.gateways {
 		all = append(all, h.connect(client.Options{Key: key}))
