@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/fanout"
 	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/gateway/socket"
 	"github.com/sluicehq/sluice/gateway/socket/websocket"
@@ -154,6 +155,8 @@ func (h *Hub) start(c *Client, wire *websocket.Wire, reason string) {
 	h.mu.Lock()
 	if h.closed {
 		h.mu.Unlock()
+		// The buffer of a new connection takes that without waiting.
+		_, _ = wire.Conn.Write(fanout.CloseFrames(c.dialect, pusher.CloseReconnect, reasonStopping).Bytes())
 		_ = wire.Conn.Close()
 		h.left(c)
 		return
