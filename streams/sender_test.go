@@ -81,6 +81,11 @@ func TestSenderEndsWhatIsNotAnswered(t *testing.T) {
 func TestSenderWaitsForRoom(t *testing.T) {
 	l := open(t, options(node(t, t.TempDir())))
 	s, ended := l.send, make(chan *letter, 8)
+	// However long this takes, no letter ends by its age.
+	s.mu.Lock()
+	s.armed = true
+	s.timer.Stop()
+	s.mu.Unlock()
 	enter := func(ctx context.Context, weight int64) (*letter, chan error) {
 		one, entered := &letter{ended: ended, weight: weight}, make(chan error, 1)
 		go func() { entered <- s.enter(ctx, one) }()

@@ -239,7 +239,8 @@ func TestWeeks04ServersThatCannotBe(t *testing.T) {
 		{"nobody there", "redis://127.0.0.1:" + fmt.Sprint(fault.Ports(t, 1)[0]), "refused"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := Open(t.Context(), Options{URL: Secret(c.url), Apps: []AppOptions{{ID: "a"}}, StartTimeout: time.Second})
+			t.Parallel() // each takes all of the time
+			_, err := Open(t.Context(), Options{URL: Secret(c.url), Apps: []AppOptions{{ID: "a"}}, StartTimeout: 5 * time.Second})
 			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "Redis server 127.0.0.1:") {
 				t.Errorf("got %v, want %q", err, c.want)
 			}

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sluicehq/sluice/configs"
 	"github.com/sluicehq/sluice/gateway/client"
@@ -116,6 +117,9 @@ func TestRun07WhoIsWhere(t *testing.T) {
 	c := start(t, nil, "subscribe", "lobby", "--url", r.url)
 	c.errors.await(t, "subscribed")
 	const all = "SUBSCRIPTIONS     USERS  CHANNEL\n            1         -  lobby\n            3         2  presence-room\n"
+	// The numbers are those of the table, which follows a moment behind.
+	for end := time.Now().Add(patience); r.succeed("", "channels") != all && time.Now().Before(end); {
+	}
 	for _, c := range []struct {
 		want string
 		args []string
