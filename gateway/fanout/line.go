@@ -43,9 +43,16 @@ func (l *Line) Post(p Prepared) {
 			}
 		}
 	}
+	// All shards know of it before one of them sends it: who subscribes after others have got
+	// it begins behind it.
+	var room [16]int
+	due := room[:0]
 	for i := range l.Shards {
-		if s := &l.Shards[i]; s.wants(p) {
-			l.Hall.Shards[i].post(job{to: s, p: p})
+		if l.Shards[i].wants(p) {
+			due = append(due, i)
 		}
+	}
+	for _, i := range due {
+		l.Hall.Shards[i].post(job{to: &l.Shards[i], p: p})
 	}
 }
