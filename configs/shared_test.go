@@ -9,7 +9,7 @@ import (
 // ownKeys are those in which gateways may differ.
 var ownKeys = []string{
 	"host", "port", "allowed_hosts", "trusted_proxies", "proxy_header", "proxy_protocol", "web.enabled", "allow_sample_secrets",
-	"adapter.driver", "redis_url", "redis_url_file", "redis.", "nats.", "tls.", "metrics.", "console.", "debug.", "log.", "config.", "apps_encryption_key", "apps_encryption_key_file", "apps_decryption_keys", "apps_decryption_keys_file", "memory.", "descriptors.", "publishing.",
+	"adapter.driver", "redis_url", "redis_url_file", "redis.", "nats.", "tls.", "metrics.", "console.", "debug.", "log.", "tracing.", "config.", "apps_encryption_key", "apps_encryption_key_file", "apps_decryption_keys", "apps_decryption_keys_file", "memory.", "descriptors.", "publishing.",
 	"websocket.", "http.", "shutdown.", "delta_compression.max_total_base_bytes", "apps",
 	// These have no effect, or the same everywhere.
 	"connection_recovery.buffer_ttl_seconds", "connection_recovery.max_total_bytes", "idempotency.", "delta_compression.omit_delta_algorithm", "delta_compression.coordination_backend",

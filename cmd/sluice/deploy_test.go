@@ -182,7 +182,7 @@ func TestRun08LabelsAreAlike(t *testing.T) {
 	for name, labels := range labelsServed(t) {
 		switch own := strings.TrimPrefix(name, "sockudo_"); {
 		// These are of the process.
-		case own == "build_info", own == "stderr_lines_lost_total", strings.HasPrefix(own, "config_"):
+		case own == "build_info", own == "stderr_lines_lost_total", own == "trace_spans_total", strings.HasPrefix(own, "config_"):
 		case !labels["port"]:
 			t.Errorf("%s has no label port: %v", name, labels)
 		}
