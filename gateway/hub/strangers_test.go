@@ -22,7 +22,8 @@ func forgedPlaces(stream string, newest uint64) map[string][2]string {
 	return map[string][2]string{
 		"above the newest":          {at(stream, newest+1000), "continuity_unverifiable"},
 		"the largest that is whole": {at(stream, uint64(9007199254740991)), "continuity_unverifiable"},
-		"a string above 2^53":       {at(stream, `"9007199254740993"`), ""},
+		"a string above 2^53":       {at(stream, `"9007199254740993"`), "continuity_unverifiable"},
+		"a string above 64 bits":    {at(stream, `"99999999999999999999999"`), "continuity_unverifiable"},
 		"a foreign stream":          {at("other", newest), "stream_reset"},
 		"a stream with a mark":      {at(stream+"-1", newest), "stream_reset"},
 		"a part of the stream":      {at(stream[:len(stream)-1], newest), "stream_reset"},

@@ -133,7 +133,8 @@ func resumePosition(v gjson.Result) (p ResumePosition, err error) {
 	return p, nil
 }
 
-// serial reads an offset: a number, or a decimal in a string.
+// serial reads an offset: a number up to maxSerial, or a decimal in a string, which is at most
+// maxSerial+1 then.
 func serial(v gjson.Result) (uint64, error) {
 	digits := v.Raw
 	switch v.Type {
@@ -146,6 +147,11 @@ func serial(v gjson.Result) (uint64, error) {
 		return 0, errors.New("serial is not a number")
 	}
 	n, err := strconv.ParseUint(digits, 10, 64)
+	if v.Type == gjson.String && (err == nil || errors.Is(err, strconv.ErrRange)) {
+		// Clients write what is beyond 2^53-1 so. No log gets there, so each of them is as far
+		// ahead as any other.
+		return min(n, maxSerial+1), nil
+	}
 	if err != nil {
 		// 41.0 and 1e3 are whole numbers in JSON as well.
 		f, ferr := strconv.ParseFloat(digits, 64)
