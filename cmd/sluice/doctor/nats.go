@@ -63,7 +63,7 @@ func judgeServers(f *findings, i *streams.Inspection) {
 	}
 	switch {
 	case len(versions) > 1:
-		f.note("version", "Finish the upgrade.", "the servers differ: %s", strings.Join(names, ", "))
+		f.note("version", "Finish the upgrade. While some are older than 2.12, set `publishing.atomic_batches: never`.", "the servers differ: %s", strings.Join(names, ", "))
 	case len(names) == 2:
 		f.warn("servers", "Use three or five: of two both must live.", "there are two: %s", strings.Join(names, ", "))
 	}
