@@ -1,6 +1,7 @@
 package streams
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/nats-io/nats.go"
@@ -14,7 +15,8 @@ const maxDenied = 64
 // subscription at a time: making the whole connection anew would cost all channels a pause.
 // The lock of its link guards it.
 type canary struct {
-	denied map[string]bool
+	// denied are tried in turn: what stays forbidden does not keep the others waiting.
+	denied []string
 	tried  string
 	sub    *nats.Subscription
 	// extra is one more subscription than there are, made when the server had refused so many.
@@ -28,13 +30,11 @@ func (k *link) deny(violation string) {
 	subject, _, _ = strings.Cut(subject, `"`)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if !found || len(k.canary.denied) >= maxDenied && subject != k.canary.tried {
+	c := &k.canary
+	if !found || slices.Contains(c.denied, subject) || len(c.denied) >= maxDenied && subject != c.tried {
 		return
 	}
-	if k.canary.denied == nil {
-		k.canary.denied = map[string]bool{}
-	}
-	k.canary.denied[subject] = true
+	c.denied = append(c.denied, subject)
 }
 
 // permitted says whether what was tried the last time is permitted now, and tries another
@@ -47,19 +47,18 @@ func (k *link) permitted() bool {
 		alive := c.sub.IsValid() && k.connected()
 		_ = c.sub.Unsubscribe()
 		c.sub = nil
-		if alive && !c.denied[c.tried] {
+		if alive && !slices.Contains(c.denied, c.tried) {
 			c.denied = nil
 			return true
 		}
 	}
-	for subject := range c.denied {
-		sub, err := k.conn().Subscribe(subject, func(*nats.Msg) {})
-		if err != nil {
-			break
-		}
-		delete(c.denied, subject)
-		c.tried, c.sub = subject, sub
-		break
+	if len(c.denied) == 0 {
+		return false
+	}
+	sub, err := k.conn().Subscribe(c.denied[0], func(*nats.Msg) {})
+	if err == nil {
+		c.tried, c.sub = c.denied[0], sub
+		c.denied = slices.Delete(c.denied, 0, 1)
 	}
 	return false
 }
