@@ -29,6 +29,8 @@ type intake struct {
 	// their own parts.
 	byApp  map[string]load
 	beyond load
+	// among is the number of apps by which beyond was counted.
+	among int64
 }
 
 // load is a number of events and their bytes.
@@ -39,8 +41,22 @@ const eventRoom = 512
 
 // due is what each app may always have under way.
 func (in *intake) due() load {
-	n := 2 * int64(max(in.apps(), 1))
+	n := 2 * in.among
 	return load{in.maxEvents / n, in.maxBytes / n}
+}
+
+// recount goes by the number of apps that there are now. The caller holds the lock.
+func (in *intake) recount() {
+	n := int64(max(in.apps(), 1))
+	if n == in.among {
+		return
+	}
+	in.among, in.beyond = n, load{}
+	for _, l := range in.byApp {
+		e := in.excess(l)
+		in.beyond.events += e.events
+		in.beyond.bytes += e.bytes
+	}
 }
 
 // excess is how much of a load goes beyond what is due.
@@ -53,10 +69,11 @@ func (in *intake) excess(l load) load {
 func (in *intake) enter(app string, more load) bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	in.recount()
 	have, due := in.byApp[app], in.due()
 	want := load{have.events + more.events, have.bytes + more.bytes}
 	was, is := in.excess(have), in.excess(want)
-	shared := load{in.maxEvents - due.events*int64(max(in.apps(), 1)), in.maxBytes - due.bytes*int64(max(in.apps(), 1))}
+	shared := load{in.maxEvents - due.events*in.among, in.maxBytes - due.bytes*in.among}
 	if have.events > 0 && (is.events > was.events && in.beyond.events-was.events+is.events > shared.events ||
 		is.bytes > was.bytes && in.beyond.bytes-was.bytes+is.bytes > shared.bytes) {
 		return false
@@ -69,6 +86,7 @@ func (in *intake) enter(app string, more load) bool {
 func (in *intake) leave(app string, less load) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	in.recount()
 	have := in.byApp[app]
 	in.count(app, have, load{have.events - less.events, have.bytes - less.bytes})
 }

@@ -82,8 +82,8 @@ func (r *relay) give() bool {
 		return true
 	}
 	r.giving, r.relieved = true, false
-	r.mu.Unlock()
 	r.timer.Reset(relayPatience)
+	r.mu.Unlock()
 	for {
 		r.shard.queue.Drain(func(m live) {
 			if m.cast {
@@ -94,7 +94,6 @@ func (r *relay) give() bool {
 			r.gather()
 		})
 		if over, relieved := r.over(); over {
-			r.timer.Stop()
 			return !relieved
 		}
 	}
@@ -120,6 +119,7 @@ func (r *relay) over() (over, relieved bool) {
 		return false, false
 	}
 	r.giving = false
+	r.timer.Stop() // before the other one starts it for itself
 	return true, r.relieved
 }
 

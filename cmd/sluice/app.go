@@ -180,13 +180,18 @@ func newAppRotateCommand() *cobra.Command {
 		now := time.Now().UTC()
 		before := map[string]any{"key": tree["key"], "secret": tree["secret"], "until": now.Add(overlap).Format(time.RFC3339)}
 		earlier, _ := tree["previous_keys"].([]any)
-		earlier = append([]any{before}, earlier...)
-		tree["previous_keys"] = earlier[:min(len(earlier), mostEarlier)]
+		// With an entry the secret would go on proving what gateways say.
+		said := "those before count no more\n"
+		if overlap > 0 {
+			earlier = append([]any{before}, earlier...)
+			tree["previous_keys"] = earlier[:min(len(earlier), mostEarlier)]
+			said = fmt.Sprintf("those before count until %v\n", before["until"])
+		}
 		if !secretOnly {
 			tree["key"] = strings.ToLower(rand.Text())
 		}
 		tree["secret"] = rand.Text() + rand.Text()
-		return fmt.Sprintf("key: %v\nsecret: %v\nthose before count until %v\n", tree["key"], tree["secret"], before["until"]), nil
+		return fmt.Sprintf("key: %v\nsecret: %v\n%s", tree["key"], tree["secret"], said), nil
 	})
 	cmd.Flags().DurationVar(&overlap, "overlap", 24*time.Hour, "how long the key and secret before count; 0s if somebody else knows them")
 	cmd.Flags().BoolVar(&secretOnly, "secret-only", false, "keep the key")

@@ -14,7 +14,8 @@ import (
 )
 
 // letGo is how long gateways are given to let go of an app before its log is removed.
-const letGo = 3 * time.Second
+// It is longer than the time after which they notice by themselves.
+const letGo = shelf.Again + 2*time.Second
 
 func newAppRemoveCommand() *cobra.Command {
 	var yes string

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -91,10 +92,18 @@ func (in *cluster) with(c *configs.Config) *configs.Config {
 		trees[id] = tree
 	}
 	out, refused := c.WithClusterApps(trees)
+	used, again := maps.Clone(trees), false
 	for id, err := range refused {
 		problems = append(problems, problemOf(id, err))
+		delete(used, id)
+		if before := in.good[id]; before != nil {
+			used[id], again = before, true
+		}
 	}
-	in.good = trees
+	if again {
+		out, _ = c.WithClusterApps(used) // what is in the file as well stays refused
+	}
+	in.good = used
 	in.note(problems)
 	return out
 }

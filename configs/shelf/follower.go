@@ -95,13 +95,19 @@ func (f *Follower) read(ctx context.Context) (others bool, err error) {
 	case <-f.heard: // what was heard before is in it
 	default:
 	}
-	apps, err := f.shelf.List(ctx)
+	apps, there, err := f.shelf.list(ctx)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	others = (err == nil) != (f.err == nil)
 	f.err = err
 	if err != nil {
 		return others, err
+	}
+	// Removing an app leaves a record. What has none was lost by the table, and is no order.
+	for id, a := range f.apps {
+		if _, known := there[id]; !known {
+			apps[id] = a
+		}
 	}
 	others = others || !equal(apps, f.apps)
 	f.apps = apps

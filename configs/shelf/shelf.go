@@ -59,12 +59,17 @@ func (s *Shelf) app(id string, value []byte, revision uint64) *App {
 
 // List returns all apps, by their ids.
 func (s *Shelf) List(ctx context.Context) (map[string]*App, error) {
+	apps, _, err := s.list(ctx)
+	return apps, err
+}
+
+// list returns all apps, and the revisions of all records, also of apps that were removed.
+func (s *Shelf) list(ctx context.Context) (out map[string]*App, newest map[string]uint64, err error) {
 	records, err := s.table.List(ctx, prefix+"*")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	out := map[string]*App{}
-	newest := map[string]uint64{}
+	out, newest = map[string]*App{}, map[string]uint64{}
 	for _, r := range records {
 		id, is := idOf(r.Key)
 		if !is || r.Revision < newest[id] {
@@ -76,7 +81,7 @@ func (s *Shelf) List(ctx context.Context) (map[string]*App, error) {
 			out[id] = a
 		}
 	}
-	return out, nil
+	return out, newest, nil
 }
 
 // Get returns an app, or [ErrNotThere].

@@ -77,7 +77,8 @@ func (h *Hub) signedIn(c *Client) {
 // countUser writes on how many connections of this gateway a user is signed in. The
 // caller holds the lock.
 func (h *Hub) countUser(a *app.App, key userKey) {
-	if a.Watchlist && h.opt.Roster != nil {
+	// Who has gone gives his seat up, whatever the app says by now.
+	if h.opt.Roster != nil && (a.Watchlist || len(h.users[key]) == 0) {
 		h.opt.Roster.SetCount(key.app, pusher.UserChannel(key.user), len(h.users[key]))
 	}
 }
@@ -113,7 +114,7 @@ func (h *Hub) elsewhere(a *app.App) int {
 // countConnections writes how many connections of an app there are here, if anybody
 // wants to know. The caller holds the lock.
 func (h *Hub) countConnections(a *app.App) {
-	if h.opt.Roster != nil && a.Limits.MaxConnections > 0 {
+	if h.opt.Roster != nil && (a.Limits.MaxConnections > 0 || h.perApp[a.ID] == 0) {
 		h.opt.Roster.SetCount(a.ID, "", h.perApp[a.ID])
 	}
 }

@@ -2,6 +2,7 @@ package past
 
 import (
 	"context"
+	"errors"
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/delta"
@@ -116,6 +117,9 @@ func (r *Recent) refresh() {
 		}
 		r.mu.Unlock()
 		err := r.compare()
+		for errors.Is(err, errBegunAnew) {
+			err = r.compare()
+		}
 		var failed *pusher.ResumeFailure
 		if err != nil {
 			failed = r.Failure(r.life(), err)
@@ -133,6 +137,9 @@ func (r *Recent) refresh() {
 		r.wake(woken)
 	}
 }
+
+// errBegunAnew: what was folded was forgotten meanwhile, in the same life of the log.
+var errBegunAnew = errors.New("past: the snapshot is begun anew")
 
 // compare reads the past of the channel if that was not done yet, and lets go of what the log
 // does not have any more.
@@ -163,8 +170,11 @@ func (r *Recent) compare() error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.epoch != epoch || r.latest.fold != fold {
+	switch {
+	case r.epoch != epoch:
 		return broker.ErrEpochChanged
+	case r.latest.fold != fold:
+		return errBegunAnew
 	}
 	if !complete {
 		r.latest.fold.Fill(past, whole)
