@@ -130,11 +130,17 @@ func (n *Node) operatorsHandler() http.Handler {
 	})
 }
 
-// closeConsole ends the event streams of the console.
-func (n *Node) closeConsole() {
-	if n.console != nil {
-		n.console.Close()
-	}
+// closeConsole ends the event streams of the console. done is closed when they have ended, which
+// nobody who drains should wait for: a page may be taking nothing, or wait for the log.
+func (n *Node) closeConsole() (done <-chan struct{}) {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if n.console != nil {
+			n.console.Close()
+		}
+	}()
+	return ended
 }
 
 // profiler serves profiles to requests of this machine.

@@ -4,8 +4,6 @@ import (
 	"context"
 	"net/http"
 	"sync"
-
-	"github.com/sluicehq/sluice/gateway/stream"
 )
 
 // errands are the requests that are being answered. Those of HTTP/2 whose answers last until
@@ -17,14 +15,15 @@ type errands struct {
 }
 
 // begin notes a request; the function that it returns its end.
-func (e *errands) begin(r *http.Request) (end func()) {
+func (e *errands) begin(lasts bool) (end func()) {
 	count := &e.open
-	if stream.Lasts(r) {
+	if lasts {
 		count = &e.lasting
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	*count++
+	e.tell() // one that lasts may come while somebody waits
 	return func() {
 		e.mu.Lock()
 		defer e.mu.Unlock()

@@ -196,15 +196,20 @@ func (n *Node) Run(ctx context.Context) error {
 	_ = front.Close()
 	<-front.Accepted()
 	fresh.heard(drain, n.opt.Drain/4)
-	n.closeConsole()
+	pages := n.closeConsole()
 	serving.Go(func() { front.Shutdown(drain) })
 	shut := n.finishRequests(drain, main)
 	// Half of the time is for asking, the other half for leaving.
 	n.hub.Drain(drain, n.opt.Drain/2)
+	select {
+	case <-pages:
+	case <-drain.Done():
+	}
 	if err := n.hub.Close(drain); err != nil {
 		n.opt.Logger.Warn("connections were closed before they had left", "error", err)
 	}
 	<-shut
+	<-pages // at the latest the end of the hub ends what a page waits for
 	agreeing.Wait()
 	n.closeLives()
 	n.closeRoster(drain)
@@ -244,7 +249,7 @@ func shutdown(ctx context.Context, s *http.Server) {
 // ServeHTTP routes a request. Paths are not cleaned, because a channel name may
 // be any odd text and is part of what a signature covers.
 func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	defer n.errands.begin(r)()
+	defer n.errands.begin(n.lasts(r))()
 	r, end, ok := n.arrive(r)
 	if !ok {
 		rest.TurnAway(w, r)
@@ -265,7 +270,7 @@ func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	api := strings.HasPrefix(path, "/apps/") || strings.HasPrefix(path, "/users/")
 	socket := path == "/app" || strings.HasPrefix(path, "/app/")
-	if toConsole := n.console != nil && strings.HasPrefix(path, console.Root); !api && !toConsole && !(socket && r.Method == http.MethodGet && strings.EqualFold(r.Header.Get("Upgrade"), "websocket")) {
+	if toConsole := n.console != nil && n.operator == nil && strings.HasPrefix(path, console.Root); !api && !toConsole && !(socket && r.Method == http.MethodGet && strings.EqualFold(r.Header.Get("Upgrade"), "websocket")) {
 		rest.TurnAway(w, r) // nothing here takes a body
 	}
 	switch {

@@ -116,11 +116,13 @@ func (n *Node) speakTLS(s *http.Server) {
 	if n.opt.TLS == nil {
 		return
 	}
-	s.TLSConfig = n.tls
+	s.TLSConfig = n.tls.Clone() // each server completes it for itself
 	s.Protocols.SetHTTP2(true)
 	s.HTTP2 = &http.HTTP2Config{
 		MaxConcurrentStreams: maxStreams, MaxReceiveBufferPerConnection: 256 << 10, MaxReceiveBufferPerStream: 128 << 10,
 		WriteByteTimeout: n.opt.AnswerTimeout + n.opt.Hub.SlowAge,
+		// Readers of event streams say nothing, so only asking tells who is gone.
+		SendPingTimeout: n.opt.Hub.ActivityTimeout / 2,
 	}
 }
 
@@ -168,5 +170,10 @@ func (n *Node) toSecure(w http.ResponseWriter, r *http.Request) {
 // scarceFor says why an event stream of HTTP/2 must not begin: it comes on a connection that was
 // let in when there was room.
 func (n *Node) scarceFor(r *http.Request) bool {
-	return n.opt.Memory != nil && stream.Lasts(r) && n.opt.Memory.RefuseConnection()
+	return n.opt.Memory != nil && n.lasts(r) && n.opt.Memory.RefuseConnection()
+}
+
+// lasts tells whether a request is for an event stream of HTTP/2, whatever precedes all paths.
+func (n *Node) lasts(r *http.Request) bool {
+	return r.ProtoMajor >= 2 && stream.Lasts(stripped(r, n.opt.PathPrefix))
 }

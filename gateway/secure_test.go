@@ -562,3 +562,30 @@ func TestRun01ARefusedBodyDoesNotEndTheOthers(t *testing.T) {
 	s.publish("a", "x")
 	e.until("event: hello")
 }
+
+// TestRun01AStopDoesNotWaitForStreams: readers of event streams over HTTP/2 are told 4200 at once,
+// also behind a prefix of all paths.
+func TestRun01AStopDoesNotWaitForStreams(t *testing.T) {
+	for _, prefix := range []string{"", "/rt"} {
+		t.Run("prefix "+prefix, func(t *testing.T) {
+			s := runSecured(t, func(o *gateway.Options) { o.PathPrefix, o.Drain = prefix, time.Hour })
+			resp, err := s.http2().Get("https://" + s.Addr() + prefix + "/app/key/events?channel=c")
+			if err != nil {
+				t.Fatal(err)
+			}
+			in := bufio.NewReader(resp.Body)
+			if _, err := in.ReadString('\n'); err != nil {
+				t.Fatal(err)
+			}
+			told := make(chan string, 1)
+			go func() {
+				rest, _ := io.ReadAll(in)
+				told <- string(rest)
+			}()
+			s.stop()
+			if rest := <-told; !strings.Contains(rest, "4200") {
+				t.Errorf("the reader was told %q", rest)
+			}
+		})
+	}
+}

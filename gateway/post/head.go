@@ -44,7 +44,7 @@ func read(text []byte, takes func(path string) bool) (head, verdict) {
 	}
 	end := bytes.Index(text, []byte("\r\n\r\n"))
 	if end < 0 {
-		if at := bytes.IndexByte(text, '\n'); at == 0 || at > 0 && text[at-1] != '\r' {
+		if bytes.Count(text, []byte("\n")) != bytes.Count(text, []byte("\r\n")) {
 			return head{}, foreign // lines that end otherwise may have no end that is looked for
 		}
 		return head{}, unfinished
