@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -244,7 +245,7 @@ func TestWeeks09AnyFreePortOfTheEmbeddedServer(t *testing.T) {
 	for range 2 {
 		c := start(t, nil, "--port", "0", "--metrics-port", "-1", "--nats-embedded-port", "0", "--nats-embedded-store-dir", t.TempDir())
 		c.errors.await(t, "sluice is serving")
-		if strings.Contains(c.errors.String(), ":4222") {
+		if regexp.MustCompile(`:4222\b`).MatchString(c.errors.String()) {
 			t.Errorf("port 0 is the default port:\n%s", c.errors)
 		}
 		c.interrupt()
