@@ -2,13 +2,10 @@ package redis
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
 	"github.com/redis/rueidis"
 
-	"github.com/sluicehq/sluice/broker"
-	"github.com/sluicehq/sluice/broker/follow"
 	"github.com/sluicehq/sluice/broker/name"
 )
 
@@ -19,23 +16,7 @@ func OpenBare(ctx context.Context, opt Options) (*Log, error) {
 	if len(opt.Apps) == 0 {
 		opt.Apps = []AppOptions{{ID: "none"}} // It is not opened.
 	}
-	if err := opt.setDefaults(); err != nil {
-		return nil, fmt.Errorf("redis: %w", err)
-	}
-	l := &Log{
-		opt: opt, keys: keys{prefix: opt.Prefix}, problems: map[string]problem{},
-		readers: broker.NewShare(opt.Readers), repairs: broker.NewShare(16), wake: follow.NewBell(),
-	}
-	l.recent.positions = map[place]uint64{}
-	l.ctx, l.cancel = context.WithCancel(context.Background())
-	l.follow = l.newFeed()
-	ctx, cancel := context.WithTimeout(ctx, opt.StartTimeout)
-	defer cancel()
-	if err := l.connect(ctx); err != nil {
-		_ = l.Close()
-		return nil, err
-	}
-	return l, nil
+	return begin(ctx, opt, (*Log).connect)
 }
 
 // scanPiece is how many keys are looked at at a time.

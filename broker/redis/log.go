@@ -110,7 +110,10 @@ func (a *appLog) currentEpoch() string { return *a.epoch.Load() }
 
 // Open connects, makes sure that the servers are what the options say, and starts
 // the feed.
-func Open(ctx context.Context, opt Options) (*Log, error) {
+func Open(ctx context.Context, opt Options) (*Log, error) { return begin(ctx, opt, (*Log).open) }
+
+// begin makes a log and opens what is wanted of it.
+func begin(ctx context.Context, opt Options, open func(*Log, context.Context) error) (*Log, error) {
 	if err := opt.setDefaults(); err != nil {
 		return nil, fmt.Errorf("redis: %w", err)
 	}
@@ -123,7 +126,7 @@ func Open(ctx context.Context, opt Options) (*Log, error) {
 	l.follow = l.newFeed()
 	ctx, cancel := context.WithTimeout(ctx, opt.StartTimeout)
 	defer cancel()
-	if err := l.open(ctx); err != nil {
+	if err := open(l, ctx); err != nil {
 		_ = l.Close()
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -288,7 +289,7 @@ func TestServesWithoutASubcommand(t *testing.T) {
 	c := start(t, nil, "--port", "0", "--metrics-port", "-1", "--nats-embedded-port", "-1", "--nats-embedded-store-dir", t.TempDir())
 	c.errors.await(t, "sluice is serving")
 	c.interrupt()
-	if status := c.wait(); status != exitOK || strings.Contains(c.errors.String(), ":6001") {
+	if status := c.wait(); status != exitOK || regexp.MustCompile(`:6001\b`).MatchString(c.errors.String()) {
 		t.Errorf("status %d\n%s", status, c.errors)
 	}
 }
