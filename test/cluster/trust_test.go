@@ -291,7 +291,7 @@ func (w *trusting) undisturbed(h *hostile) {
 				w.t.Errorf("client %d was told that %s said %s", i, m.UserID, m.text)
 			case m.Event == "client-say" && said && m.UserID != "u"+strings.Split(m.str(), "-")[1]:
 				w.t.Errorf("client %d was told that %s said %s", i, m.UserID, m.text)
-			case strings.HasPrefix(m.Event, "pusher:error"), strings.HasSuffix(m.Event, "member_removed") && !contains(m.str(), "user_id"):
+			case strings.HasPrefix(m.Event, "pusher:error"), slices.Contains([]string{"pusher_internal:member_removed", "sockudo_internal:member_removed"}, m.Event) && !contains(m.str(), "user_id"):
 				w.t.Errorf("client %d was told %s", i, m.text)
 			}
 		}
