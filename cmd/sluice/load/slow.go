@@ -15,19 +15,11 @@ const slowBuffer = 4 << 10
 
 // slow is the run of the kind Slow: the same twice, without and beside those that read slowly.
 func (r *Run) slow(ctx context.Context) error {
-	d := &deliveries{run: r}
-	f := r.newFleet(r.opt.Connections)
-	f.take = d.take
-	defer f.close()
-	alive := f.connect(ctx, "subscriber")
-	r.number("subscribers", "", float64(alive), "")
-	if alive == 0 || stopped(ctx) {
-		return nil
-	}
-	p, err := r.newPublisher()
-	if err != nil {
+	d, f, p, err := r.audience(ctx)
+	if p == nil {
 		return err
 	}
+	defer f.close()
 	defer p.close()
 	half := max(r.opt.Duration/2, 50*time.Millisecond)
 	if err := r.measure(ctx, d, f, p, " without slow ones", r.opt.Warmup, half); err != nil || stopped(ctx) {

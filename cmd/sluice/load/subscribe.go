@@ -30,21 +30,33 @@ func (d *deliveries) take(m *member, _ int, due time.Duration, _ int) {
 	s.count.Add(1)
 }
 
-// subscribe is the run of the kinds Subscribe and Self.
-func (r *Run) subscribe(ctx context.Context) error {
+// audience connects the subscribers, whose deliveries it counts, and makes a publisher for them,
+// both for the caller to close. The publisher is nil if there is nobody to publish for or an error.
+func (r *Run) audience(ctx context.Context) (*deliveries, *fleet, *publisher, error) {
 	d := &deliveries{run: r}
 	f := r.newFleet(r.opt.Connections)
 	f.take = d.take
-	defer f.close()
 	alive := f.connect(ctx, "subscriber")
 	r.number("subscribers", "", float64(alive), "")
 	if alive == 0 || stopped(ctx) {
-		return nil
+		f.close()
+		return nil, nil, nil, nil
 	}
 	p, err := r.newPublisher()
 	if err != nil {
+		f.close()
+		return nil, nil, nil, err
+	}
+	return d, f, p, nil
+}
+
+// subscribe is the run of the kinds Subscribe and Self.
+func (r *Run) subscribe(ctx context.Context) error {
+	d, f, p, err := r.audience(ctx)
+	if p == nil {
 		return err
 	}
+	defer f.close()
 	defer p.close()
 	if err := r.measure(ctx, d, f, p, "", r.opt.Warmup, r.opt.Duration); err != nil {
 		return err
