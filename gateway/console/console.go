@@ -50,6 +50,7 @@ type Options struct {
 type Console struct {
 	opt      Options
 	sessions sessions
+	guesses  guesses
 	sampler  sampler
 	streams  counter
 	requests counter
@@ -77,7 +78,7 @@ func New(opt Options) *Console {
 	}
 	c := &Console{opt: opt, streams: counter{most: maxStreams}, requests: counter{most: maxRequests}}
 	c.sampler.gateway = opt.Gateway
-	c.sessions.now = opt.Now
+	c.sessions.now, c.guesses.now = opt.Now, opt.Now
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c
 }
@@ -159,9 +160,8 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.login(w, r)
 		return
 	}
-	if !c.admits(r) {
-		c.opt.Refused(r, "auth_failed", "the request has neither a session nor console.token")
-		c.fail(w, r, refusal{http.StatusUnauthorized, "auth_failed", "this needs console.token"})
+	if who := c.admits(r); who != admitted {
+		c.keepOut(w, r, who)
 		return
 	}
 	c.serve(w, r, name)

@@ -278,20 +278,45 @@ func TestRun05SessionsEnd(t *testing.T) {
 	}
 }
 
-func TestRun05LoginsAreSlow(t *testing.T) {
+// TestRun05TheRightTokenAlwaysGetsIn while wrong ones come at each door, more than are answered.
+func TestRun05TheRightTokenAlwaysGetsIn(t *testing.T) {
 	r := newRig(t, token)
-	var last int
-	for range 6 {
-		last, _, _ = r.ask("POST", "login", `{"token":"guess"}`)
+	doors := map[string]func(given string) (int, http.Header){
+		"the page": func(given string) (int, http.Header) {
+			status, _, h := r.ask("POST", "login", `{"token":"`+given+`"}`)
+			return status, h
+		},
+		"a script": func(given string) (int, http.Header) {
+			status, _, h := r.ask("GET", "session", "", "Authorization", "Bearer "+given)
+			return status, h
+		},
+		"a script that acts": func(given string) (int, http.Header) {
+			status, _, h := r.ask("POST", "close", `{"id":"1.1"}`, "Authorization", "bearer "+given)
+			return status, h
+		},
 	}
-	if last != http.StatusTooManyRequests {
-		t.Errorf("the sixth attempt in a second: %d", last)
+	for name, wrong := range doors {
+		r.pass(time.Second)
+		for i := range 12 {
+			want := http.StatusUnauthorized
+			if i >= 5 {
+				want = http.StatusTooManyRequests
+			}
+			status, h := wrong("guess")
+			if status != want || (h.Get("Retry-After") != "") != (i >= 5) {
+				t.Errorf("%s: wrong token %d: %d, want %d", name, i+1, status, want)
+			}
+		}
+		for other, right := range doors {
+			if status, _ := right(token); status != http.StatusOK {
+				t.Errorf("the right token at %s, after wrong ones at %s: %d", other, name, status)
+			}
+		}
+		// Who has no token has not guessed.
+		if status, _, _ := r.ask("GET", "session", ""); status != http.StatusUnauthorized {
+			t.Errorf("no token, after wrong ones at %s: %d", name, status)
+		}
 	}
-	if status, _, _ := r.ask("POST", "login", `{"token":"`+token+`"}`); status != http.StatusTooManyRequests {
-		t.Errorf("the token, just then: %d", status)
-	}
-	r.pass(time.Second)
-	r.login()
 }
 
 // TestRun05PagesOfOthersCannotAct has requests as a page of another site can make a browser send

@@ -20,8 +20,6 @@ const (
 	// that the oldest ends.
 	sessionTime = 12 * time.Hour
 	maxSessions = 64
-	// loginRate is how many attempts there may be in a second, of everybody together.
-	loginRate = 5
 	// maxBody bounds the body of a request.
 	maxBody = 4 << 10
 )
@@ -33,20 +31,6 @@ type sessions struct {
 
 	mu   sync.Mutex
 	till map[[32]byte]time.Time
-	// tries are the attempts in the second that began then.
-	tries int
-	began time.Time
-}
-
-// mayTry counts an attempt to log in.
-func (s *sessions) mayTry() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if now := s.now(); now.Sub(s.began) >= time.Second || now.Before(s.began) {
-		s.began, s.tries = now, 0
-	}
-	s.tries++
-	return s.tries <= loginRate
 }
 
 // begin makes a session and returns what its cookie has.
@@ -89,21 +73,54 @@ func (s *sessions) end(text string) {
 	delete(s.till, sha256.Sum256([]byte(text)))
 }
 
-// admits tells whether a request may be answered: it has a session, or the token as a bearer, or
+// standing is what a request brings to be let in.
+type standing int
+
+const (
+	stranger standing = iota
+	// guesser has given a token, and it is the wrong one.
+	guesser
+	admitted
+)
+
+// admits says whether a request may be answered: it has a session, or the token as a bearer, or
 // there is no token.
-func (c *Console) admits(r *http.Request) bool {
+func (c *Console) admits(r *http.Request) standing {
 	if c.opt.Token == "" {
-		return true
+		return admitted
 	}
 	if got, err := r.Cookie(cookie); err == nil && c.sessions.has(got.Value) {
-		return true
+		return admitted
 	}
 	all := r.Header.Values("Authorization")
-	if len(all) != 1 {
-		return false
+	if len(all) == 0 {
+		return stranger
 	}
 	scheme, credentials, ok := strings.Cut(all[0], " ")
-	return ok && strings.EqualFold(scheme, "Bearer") && same(c.opt.Token, strings.TrimLeft(credentials, " "))
+	if len(all) == 1 && ok && strings.EqualFold(scheme, "Bearer") && same(c.opt.Token, strings.TrimLeft(credentials, " ")) {
+		return admitted
+	}
+	return guesser
+}
+
+// keepOut answers somebody who is not let in.
+func (c *Console) keepOut(w http.ResponseWriter, r *http.Request, who standing) {
+	if who == stranger {
+		c.opt.Refused(r, "auth_failed", "the request has neither a session nor console.token")
+		c.fail(w, r, refusal{http.StatusUnauthorized, "auth_failed", "this needs console.token"})
+		return
+	}
+	if c.guesses.wrong(r.RemoteAddr) {
+		// Each further guess costs a connection.
+		w.Header().Set("Connection", "close")
+		w.Header().Set("Retry-After", "1")
+		c.opt.Refused(r, "rate_limited", "too many wrong tokens")
+		c.fail(w, r, refusal{http.StatusTooManyRequests, "rate_limited", "this is not console.token, and there were too many wrong ones; wait a second"})
+		return
+	}
+	c.opt.Refused(r, "auth_failed", "a wrong token was given")
+	c.said.Warn(c.opt.Logger, "login", "somebody gave a wrong token to the console", "address", r.RemoteAddr)
+	c.fail(w, r, refusal{http.StatusUnauthorized, "auth_failed", "this is not console.token"})
 }
 
 // same compares sums, so that the time tells neither the token nor its length.
@@ -121,15 +138,9 @@ func (c *Console) login(w http.ResponseWriter, r *http.Request) {
 		c.fail(w, r, err)
 		return
 	}
-	if !c.sessions.mayTry() {
-		c.opt.Refused(r, "rate_limited", "too many attempts to log in")
-		c.fail(w, r, refusal{http.StatusTooManyRequests, "rate_limited", "too many attempts to log in; wait a second"})
-		return
-	}
+	// The token is looked at first: what others guess keeps nobody out who has it.
 	if c.opt.Token != "" && !same(c.opt.Token, body.Token) {
-		c.opt.Refused(r, "auth_failed", "a wrong token was given")
-		c.said.Warn(c.opt.Logger, "login", "somebody gave a wrong token to the console", "address", r.RemoteAddr)
-		c.fail(w, r, refusal{http.StatusUnauthorized, "auth_failed", "this is not console.token"})
+		c.keepOut(w, r, guesser)
 		return
 	}
 	c.opt.Logger.Info("somebody logged in to the console", "address", r.RemoteAddr)

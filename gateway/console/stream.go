@@ -139,7 +139,7 @@ func (c *Console) run(ctx context.Context, r *http.Request, to sender, from *wat
 			to.send("end", struct{}{})
 			return
 		case <-ticks.C:
-			ok = c.admits(r) && to.send("totals", c.opt.Gateway.Totals())
+			ok = c.admits(r) == admitted && to.send("totals", c.opt.Gateway.Totals())
 		case first := <-queue:
 			ok = to.send("live", from.take(first))
 			queue = nil
