@@ -26,8 +26,6 @@ type assurance struct {
 	// astray turned out to be elsewhere and are to be stored again. As long as there are
 	// some, nothing vouches for others.
 	astray []*parcel
-	// upset is how often the app had been upset when they were looked at.
-	upset uint64
 	// begun is sent to when there are recent ones again.
 	begun chan struct{}
 	// looking has a place for each that is being looked up.
@@ -41,11 +39,12 @@ type parcel struct {
 	// claimed how many ids that are made of it turned out to be of no use.
 	key     string
 	claimed int
-	// first is the first attempt to store it, if somebody made that already. life and since are
-	// of before it.
+	// first is the first attempt to store it, if somebody made that already. life, since and
+	// upset, how often the app had been upset, are of before it.
 	first *letter
 	life  *string
 	since begun
+	upset uint64
 	// unsure says that attempts were made to store it with others, which may have succeeded.
 	unsure bool
 	// offset is where it was acknowledged, and sent when that was.
@@ -79,11 +78,12 @@ const (
 	sureTries = 5
 )
 
-// vouched says whether another event vouches for one, which is kept then.
-func (s *assurance) vouched(p *parcel) bool {
+// vouched says whether another event vouches for one, which is kept then. None does if the app
+// was upset while this one was on its way: the other one may have been stored before that.
+func (s *assurance) vouched(p *parcel, upset uint64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return time.Now().Before(s.until) && len(s.astray) == 0 && s.add(p)
+	return p.upset == upset && time.Now().Before(s.until) && len(s.astray) == 0 && s.add(p)
 }
 
 // keep takes one that could not be looked up, if there is room.
@@ -109,14 +109,21 @@ func (s *assurance) add(p *parcel) bool {
 }
 
 // vouch notes that an event which was just acknowledged is where it belongs. It vouches for
-// those before it as well, unless somebody may have edited the stream unheard.
-func (s *assurance) vouch(deaf bool) {
+// those before it as well, unless somebody may have edited the stream since they were sent.
+func (s *assurance) vouch(deaf bool, upset uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.until = time.Now().Add(sureFor)
-	if !deaf && (len(s.recent) >= sureMany || s.bytes >= sureBytes/2) {
+	if !deaf && (len(s.recent) >= sureMany || s.bytes >= sureBytes/2) && !s.upsetSince(upset) {
 		s.turn()
 	}
+}
+
+// upsetSince says whether the app, which has been upset so often by now, was since the first of
+// those that were not looked up was sent. The lock is held.
+func (s *assurance) upsetSince(upset uint64) bool {
+	stale := func(p *parcel) bool { return p.upset != upset }
+	return slices.ContainsFunc(s.former, stale) || slices.ContainsFunc(s.recent, stale)
 }
 
 // turn makes the recent ones the former ones. The lock is held.
@@ -239,7 +246,7 @@ func (l *Log) assured(ctx context.Context, a *appLog, p *parcel) whereabouts {
 // lookedUp looks a message up if no other one vouches for it. Only some are looked up at a
 // time: the first that is vouches for most of those who wait.
 func (l *Log) lookedUp(ctx context.Context, a *appLog, p *parcel) whereabouts {
-	if a.sure.vouched(p) {
+	if a.sure.vouched(p, a.upset.Load()) {
 		return inPlace
 	}
 	select {
@@ -248,12 +255,12 @@ func (l *Log) lookedUp(ctx context.Context, a *appLog, p *parcel) whereabouts {
 	case <-ctx.Done():
 		return unread
 	}
-	if a.sure.vouched(p) {
+	if a.sure.vouched(p, a.upset.Load()) {
 		return inPlace
 	}
 	where := l.whereIs(ctx, a, p)
 	if where == inPlace {
-		a.sure.vouch(l.deaf())
+		a.sure.vouch(l.deaf(), a.upset.Load())
 	}
 	return where
 }
@@ -284,9 +291,7 @@ func (l *Log) settle(a *appLog) bool {
 			last = some[n-1]
 		}
 	}
-	upset := a.upset.Load()
-	each := len(s.astray) > 0 || last != nil && (s.upset != upset || l.deaf())
-	s.upset = upset
+	each := len(s.astray) > 0 || last != nil && (s.upsetSince(a.upset.Load()) || l.deaf())
 	s.mu.Unlock()
 	where := inPlace
 	if last != nil {

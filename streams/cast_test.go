@@ -147,14 +147,10 @@ func TestTime01PermissionsToCastThatAreMissing(t *testing.T) {
 		Logger: slog.New(slog.NewTextHandler(said, nil)), AuditInterval: time.Hour,
 	})
 	got := listenTo(t, l, "a", "c")
-	began := time.Now()
 	err := castText(t, l, "a", "c", "denied")
 	var refused *broker.Refused
 	if !errors.As(err, &refused) || !strings.Contains(refused.Reason, "ep.a.") {
 		t.Errorf("got %v, want the permission", err)
-	}
-	if took := time.Since(began); took > castPatience {
-		t.Errorf("it took %v", took)
 	}
 	awaitTrue(t, "readiness names the permission", func() bool {
 		return strings.Contains(strings.Join(l.Health().Problems, "\n"), "ephemeral events of the app a")

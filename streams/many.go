@@ -135,7 +135,7 @@ func (m *many) place(ctx context.Context, i int) {
 
 // sure says whether an event is known to be where it belongs.
 func (m *many) sure(ctx context.Context, p *parcel) bool {
-	if m.app.sure.vouched(p) {
+	if m.app.sure.vouched(p, m.app.upset.Load()) {
 		return true
 	}
 	if !m.trouble {

@@ -150,7 +150,9 @@ func foreign(got, want string) error {
 // begin notes what is known before a message is sent for the first time. If the log begins a
 // new life meanwhile, a position of before is refused later on, and one of afterwards might
 // be another event's.
-func (p *parcel) begin(l *Log, a *appLog) { p.life, p.since = a.epoch.Load(), l.begun(a) }
+func (p *parcel) begin(l *Log, a *appLog) {
+	p.life, p.since, p.upset = a.epoch.Load(), l.begun(a), a.upset.Load()
+}
 
 // acknowledged notes that a message was stored.
 func (l *Log) acknowledged(a *appLog, p *parcel, got ack) broker.Receipt {

@@ -27,8 +27,8 @@ func (l *Log) openApps(ctx context.Context) error {
 	each(slices.Values(all), opening, func(o AppOptions) {
 		i := slices.IndexFunc(all, func(x AppOptions) bool { return x.ID == o.ID })
 		if errs[i] = l.tryOut(ctx, o.ID); errs[i] == nil {
-			// A cluster answers before it serves.
-			errs[i] = l.attempt(ctx, func(ctx context.Context) error { return l.refresh(ctx, l.apps.Of(o.ID)) })
+			// A cluster answers before it serves, and is waited for as long as a start waits.
+			errs[i] = l.persist(ctx, func(ctx context.Context) error { return l.refresh(ctx, l.apps.Of(o.ID)) })
 		}
 	})
 	if !slices.Contains(errs[:len(l.opt.Apps)], nil) {

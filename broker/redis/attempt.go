@@ -13,24 +13,26 @@ import (
 const readTimeout = 5 * time.Second
 
 // passing reports whether an error may be gone in a moment: the connection broke, or
-// the server is starting or handing over.
+// the server is starting, busy or handing over.
 func passing(err error) bool {
 	var refused *rueidis.RedisError
 	if !errors.As(err, &refused) {
 		return !errors.Is(err, rueidis.ErrClosing)
 	}
-	if refused.IsLoading() || refused.IsClusterDown() || refused.IsTryAgain() {
-		return true
-	}
-	_, moved := refused.IsMoved()
-	return moved || strings.HasPrefix(refused.Error(), "MASTERDOWN") || strings.HasPrefix(refused.Error(), "READONLY")
+	m := meaningOf(err)
+	return m != nil && !m.lasts
 }
 
-// attempt does what may be done again, until it works, its error will stay, or its
-// time is over.
+// attempt is persist within the time for a reading.
 func (l *Log) attempt(ctx context.Context, do func(ctx context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
+	return l.persist(ctx, do)
+}
+
+// persist does what may be done again, until it works, its error will stay, or its time is
+// over.
+func (l *Log) persist(ctx context.Context, do func(ctx context.Context) error) error {
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, 250*time.Millisecond) {
 		try, end := context.WithTimeout(ctx, attemptTimeout)
 		err := do(try)
@@ -52,7 +54,8 @@ func (l *Log) attempt(ctx context.Context, do func(ctx context.Context) error) e
 // connections and refuses what is written. On a cluster clients are told where to go.
 func (l *Log) leaveReplica(ctx context.Context, err error) {
 	var refused *rueidis.RedisError
-	if l.opt.Cluster || !errors.As(err, &refused) || !strings.HasPrefix(refused.Error(), "READONLY") {
+	if l.opt.Cluster || !errors.As(err, &refused) ||
+		!strings.HasPrefix(refused.Error(), "READONLY") && !strings.HasPrefix(refused.Error(), "MASTERDOWN") {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Second)

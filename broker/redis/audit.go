@@ -130,8 +130,8 @@ func (r *round) try(live string, look func() error) bool {
 		return true
 	}
 	r.failed.Store(true)
-	var refused *rueidis.RedisError
-	if errors.As(err, &refused) && !refused.IsLoading() && !refused.IsClusterDown() || errors.Is(err, errNotOurs) {
+	m, refused := meaningOf(err), (*rueidis.RedisError)(nil)
+	if errors.As(err, &refused) && (m == nil || m.lasts || m.slot) || errors.Is(err, errNotOurs) {
 		return false // it is the channel's own trouble
 	}
 	r.mu.Lock()

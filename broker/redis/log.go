@@ -128,7 +128,7 @@ func begin(ctx context.Context, opt Options, open func(*Log, context.Context) er
 	defer cancel()
 	if err := open(l, ctx); err != nil {
 		_ = l.Close()
-		return nil, err
+		return nil, inWords(err)
 	}
 	return l, nil
 }
@@ -182,7 +182,7 @@ func (l *Log) dial(ctx context.Context, role string) (rueidis.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("redis: %w", err)
 	}
-	var before, greeted error
+	var before, told error
 	for {
 		c, err := rueidis.NewClient(opt)
 		if err == nil {
@@ -191,15 +191,15 @@ func (l *Log) dial(ctx context.Context, role string) (rueidis.Client, error) {
 			}
 			c.Close()
 		}
-		if refused, ok := rueidis.IsRedisErr(err); ok && !refused.IsLoading() && !refused.IsClusterDown() && !strings.Contains(refused.Error(), maxClients) {
+		if _, answered := rueidis.IsRedisErr(err); answered && !passing(err) {
 			return nil, l.unreached(err)
 		}
 		if said := l.greeting(ctx, opt.InitAddress[0]); said != "" {
-			greeted = errors.New(said)
+			told = greeted(said)
 		}
 		switch {
-		case greeted != nil:
-			err = greeted
+		case told != nil:
+			err = told
 		case before != nil && errors.Is(err, context.DeadlineExceeded):
 			err = before // the last attempt may have had too little time to find out
 		}
@@ -217,6 +217,7 @@ func (l *Log) dial(ctx context.Context, role string) (rueidis.Client, error) {
 func (l *Log) refresh(ctx context.Context, a *appLog) error {
 	epoch, err := l.askEpoch(ctx, a, "")
 	if err != nil {
+		l.leaveReplica(ctx, err)
 		return unavailable("asking for the epoch of the app "+a.opt.ID, err)
 	}
 	if !l.adopt(a, epoch) {
@@ -230,7 +231,7 @@ func (l *Log) refresh(ctx context.Context, a *appLog) error {
 // tryOut runs what needs the rarest rights. A user that lacks them would let a gateway
 // start that can store nothing.
 func (l *Log) tryOut(ctx context.Context, app string) error {
-	return l.attempt(ctx, func(ctx context.Context) error {
+	return l.persist(ctx, func(ctx context.Context) error {
 		err := touchScript.Exec(ctx, l.pub, []string{l.keys.probe(app)}, []string{"1000"}).Error()
 		if err != nil {
 			return unavailable("trying out the rights of the user of Redis", err)

@@ -102,7 +102,7 @@ func (s *subscriptions) greet(n *node) error {
 	}
 	if _, answered := rueidis.IsRedisErr(err); !answered {
 		if said := s.log.greeting(ctx, n.addr); said != "" {
-			err = fmt.Errorf("%s (%w)", said, err)
+			err = fmt.Errorf("%w (%w)", greeted(said), err)
 		}
 	}
 	return s.log.at(n.addr, err)

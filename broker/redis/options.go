@@ -118,6 +118,10 @@ func (o *Options) validate() error {
 	return errors.Join(append(errs, broker.CheckLog(o.Apps, func(a AppOptions) string { return a.ID }, o.MaxData))...)
 }
 
+// maxRedirections is how often a command follows a slot to another server. One that is
+// being moved needs two.
+const maxRedirections = 5
+
 // client makes the options of a connection pool.
 func (o *Options) client(role string) (rueidis.ClientOption, error) {
 	c, err := rueidis.ParseURL(string(o.URL))
@@ -142,6 +146,8 @@ func (o *Options) client(role string) (rueidis.ClientOption, error) {
 	// We repeat what may be repeated, within the caller's time.
 	c.DisableRetry = true
 	c.ClusterOption.ShardsRefreshInterval = 2 * time.Second
+	// Servers that send us back and forth would be asked as fast as they answer.
+	c.ClusterOption.MaxMovedRedirections = maxRedirections
 	c.DialCtxFn = o.dialer
 	if first := c; first.Password != "" || o.URLSource != nil {
 		c.AuthCredentialsFn = func(rueidis.AuthCredentialsContext) (rueidis.AuthCredentials, error) {

@@ -12,28 +12,91 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// refusals are answers of a server that stay what they are for longer than anybody waits,
-// with what they mean.
-var refusals = []struct{ answer, reason string }{
-	{"OOM ", "the memory of the Redis server is full"},
-	{"MISCONF ", "the Redis server cannot save to its disk"},
-	{"NOPERM ", "the Redis server does not permit it to the user of the gateway"},
-	{"The user executing the script", "the Redis server does not permit it to the user of the gateway"},
-	{"NOAUTH ", "the Redis server does not accept the gateway's user and password"},
-	{"WRONGPASS ", "the Redis server does not accept the gateway's user and password"},
+// meaning is what an answer of a server means, and what to do about it.
+type meaning struct {
+	answer      string // how it begins
+	reason, way string
+	// lasts: it stays for longer than anybody waits. Others may be gone in a moment, so what may
+	// be done again is.
+	lasts bool
+	// slot: it is about one slot of a cluster.
+	slot bool
+}
+
+// meanings are those of all answers that say more of the server than of what it was asked.
+var meanings = []meaning{
+	{"LOADING ", "the Redis server is reading its data back after a start", "it goes on by itself when that is done, and INFO persistence says how far it is", false, false},
+	{"BUSY ", "the Redis server is busy with a script", "SCRIPT KILL ends one that has written nothing", false, false},
+	{"CLUSTERDOWN ", "the Redis cluster is not whole", "bring back the servers that CLUSTER NODES shows as failed, or let others take over their slots", false, false},
+	{"MASTERDOWN ", "the Redis server is a replica without its primary", "let redis_url name the primary, or mend the link between them", false, false},
+	{"READONLY ", "the Redis server is a replica", "let redis_url name the primary", false, false},
+	{"NOREPLICAS ", "the Redis server has fewer replicas than it must have to take writes", "bring them back, or lower its min-replicas-to-write", false, false},
+	{"TRYAGAIN ", "slots of the Redis cluster are being moved", "it goes on by itself when that is done; redis-cli --cluster fix ends a move that was broken off", false, true},
+	{"MOVED ", movedReason, movedWay, false, true},
+	{"ASK ", movedReason, movedWay, false, true},
+	{maxClients, "the Redis server takes no more connections", "raise its maxclients, or end some of its clients", false, false},
+	{"OOM ", "the memory of the Redis server is full", "raise its maxmemory, or remove what else it holds", true, false},
+	{"MISCONF ", "the Redis server cannot save to its disk", "repair the disk or its rights; INFO persistence tells when a save succeeds", true, false},
+	{"NOPERM ", notPermitted, grantIt, true, false},
+	{"The user executing the script", notPermitted, grantIt, true, false},
+	{"unknown command", "the Redis server does not know a command that gateways need", "it must be Redis 7 or later without renamed commands", true, false},
+	{"NOAUTH ", notAccepted, correctIt, true, false},
+	{"WRONGPASS ", notAccepted, correctIt, true, false},
+	{"DENIED ", "the Redis server is in its protected mode and takes connections of its own machine alone", "give it a password, or set protected-mode no", true, false},
+}
+
+const (
+	movedReason  = "the servers of the Redis cluster do not agree who has a slot"
+	movedWay     = "redis-cli --cluster fix ends a move that was broken off"
+	notPermitted = "the Redis server does not permit it to the user of the gateway"
+	grantIt      = "grant what docs/operations.md lists under Redis"
+	notAccepted  = "the Redis server does not accept the gateway's user and password"
+	correctIt    = "correct them in redis_url or in the file of redis_url_file"
+)
+
+// greeted is what a server said before it was asked.
+type greeted string
+
+func (g greeted) Error() string { return string(g) }
+
+// meaningOf finds out what an error means, nil if it is not the answer of a server or says
+// nothing of it.
+func meaningOf(err error) *meaning {
+	var answer *rueidis.RedisError
+	var first greeted
+	text := ""
+	switch {
+	case errors.As(err, &answer):
+		text = answer.Error()
+	case errors.As(err, &first):
+		text = first.Error()
+	default:
+		return nil
+	}
+	for i := range meanings {
+		m := &meanings[i]
+		// A script may have the error of what it called in its own.
+		if strings.HasPrefix(text, m.answer) || strings.HasPrefix(text, "ERR "+m.answer) || strings.Contains(text, "-"+m.answer) {
+			return m
+		}
+	}
+	return nil
+}
+
+// inWords adds to an error what it means and what to do about it.
+func inWords(err error) error {
+	m := meaningOf(err)
+	if m == nil {
+		return err
+	}
+	return fmt.Errorf("%w: %s; %s", err, m.reason, m.way)
 }
 
 // refusedFor returns the reason of an answer that trying again does not change, empty for
 // everything else.
 func refusedFor(err error) string {
-	var answer *rueidis.RedisError
-	if !errors.As(err, &answer) {
-		return ""
-	}
-	for _, r := range refusals {
-		if strings.Contains(answer.Error(), r.answer) {
-			return r.reason
-		}
+	if m := meaningOf(err); m != nil && m.lasts {
+		return m.reason
 	}
 	return ""
 }

@@ -93,7 +93,8 @@ func (l *Log) inspectAgain() {
 	l.problem(settings, l.inspect(ctx))
 }
 
-// inspectFirst is inspect for the start. A replica may be about to take over.
+// inspectFirst is inspect for the start. A replica may be about to take over, and a server
+// may not answer yet.
 func (l *Log) inspectFirst(ctx context.Context) error {
 	var before error
 	for {
@@ -101,7 +102,8 @@ func (l *Log) inspectFirst(ctx context.Context) error {
 		if before != nil && ctx.Err() != nil {
 			return before // it was cut short, and says nothing
 		}
-		if before = err; !errors.Is(err, errReplica) {
+		m := meaningOf(err)
+		if before = err; !errors.Is(err, errReplica) && (m == nil || m.lasts) {
 			return err
 		}
 		select {
@@ -190,7 +192,7 @@ func (l *Log) appProblem(app, what string, err error) {
 	if _, known := l.apps.Find(app); app != "" && !known {
 		return // it was removed
 	}
-	text := what + ": " + err.Error()
+	text := what + ": " + inWords(err).Error()
 	if !l.opt.Cluster && !strings.Contains(text, l.addr) {
 		text += " (Redis server " + l.addr + ")"
 	}

@@ -27,13 +27,22 @@ func (r *rig) signedIn(id string) *peer {
 func TestTrust04OrdersAreOutOfReach(t *testing.T) {
 	r := newRig(t, func(_ *Options, a *app.App) { a.UserAuth = true })
 	victim, other := r.signedIn("victim"), r.signedIn("other")
+	var heard, said atomic.Int64
 	for _, channel := range []string{"#sluice-orders", "app", broker.GatewaysApp, broker.GatewaysApp + ".app", "#server-to-user-victim"} {
+		// Whoever was attached before has had what this one gets.
+		at, err := r.log.Attach(t.Context(), "app", channel, countingSink{&heard})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer at.Detach()
 		for _, name := range []string{"sluice_internal:order", "message", "terminate"} {
 			for _, origin := range []broker.Origin{broker.OriginRaw, broker.OriginHTTP, broker.OriginClient} {
 				r.publish(channel, name, `{"terminate":"victim"}`, func(e *broker.Event) { e.Origin, e.Node = origin, "gateway" })
+				said.Add(1)
 			}
 		}
 	}
+	eventually(t, "everything was heard", func() bool { return heard.Load() == said.Load() })
 	victim.usable()
 	if err := r.hub.Terminate(t.Context(), r.app, "victim"); err != nil {
 		t.Fatal(err)
@@ -43,6 +52,12 @@ func TestTrust04OrdersAreOutOfReach(t *testing.T) {
 	}
 	other.usable()
 }
+
+// countingSink counts what it is given.
+type countingSink struct{ n *atomic.Int64 }
+
+func (s countingSink) Publication(*broker.Publication) { s.n.Add(1) }
+func (countingSink) Gap(broker.Gap)                    {}
 
 // failingFeed fails to attach until it is mended.
 type failingFeed struct {

@@ -98,6 +98,7 @@ type listener struct {
 	mu    sync.Mutex
 	got   []string // ids, empty for a gap
 	times map[string]int
+	first map[string]broker.Position // or the last one
 	twice map[string]string
 	gaps  []broker.Gap
 	at    broker.Position
@@ -115,9 +116,11 @@ func (s *listener) Publication(p *broker.Publication) {
 	if id := idOf(string(p.Data)); id != "" && p.Skipped == "" {
 		s.got = append(s.got, id)
 		s.times[id]++
-		if s.times[id] > 1 {
-			s.twice[id] = fmt.Sprintf("%s again at %d (%s)", id, p.Offset, p.Time.Format("05.000"))
+		// A new life of the log may have, behind where it begins, what an earlier one had.
+		if first, again := s.first[id]; again && first.Epoch == p.Epoch {
+			s.twice[id] = fmt.Sprintf("%s at %d and again at %d (%s)", id, first.Offset, p.Offset, p.Time.Format("05.000"))
 		}
+		s.first[id] = s.at
 	}
 }
 
@@ -128,10 +131,15 @@ func (s *listener) Gap(g broker.Gap) {
 	s.gaps, s.got, s.at = append(s.gaps, g), append(s.got, ""), g.Resume
 }
 
-// told says whether a place in the log is among those that were told to be missing.
+// told says whether a place in the log is among those that were told to be missing. The gateway
+// that acknowledged an event may not have known yet of the life of the log in which it is.
 func (s *listener) told(at broker.Position) bool {
 	return slices.ContainsFunc(s.gaps, func(g broker.Gap) bool {
-		return at.Epoch == g.After.Epoch && at.Offset > g.After.Offset && (g.Resume.Epoch != g.After.Epoch || at.Offset <= g.Resume.Offset)
+		within := at.Offset > g.After.Offset && at.Offset <= g.Resume.Offset
+		if g.Resume.Epoch != g.After.Epoch {
+			return within || at.Epoch == g.After.Epoch && at.Offset > g.After.Offset
+		}
+		return within && at.Epoch == g.After.Epoch
 	})
 }
 
@@ -177,7 +185,7 @@ func listen(t *testing.T, c *cluster, a *app.App, channels []string) (all []*lis
 	t.Helper()
 	for gate, n := range c.nodes {
 		for _, channel := range channels {
-			s := &listener{gate: gate, channel: channel, times: map[string]int{}, twice: map[string]string{}}
+			s := &listener{gate: gate, channel: channel, times: map[string]int{}, first: map[string]broker.Position{}, twice: map[string]string{}}
 			at, err := n.log.Attach(t.Context(), a.ID, channel, s)
 			if err != nil {
 				t.Fatal(err)
