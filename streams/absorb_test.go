@@ -69,13 +69,20 @@ func TestWhatArrivedProvesThatNothingIsMissing(t *testing.T) {
 	where := func(offset, prev uint64) place {
 		return place{offset: offset, prev: prev, time: at.Add(time.Duration(offset))}
 	}
+	next, later := arrival{where(2, 1), &nats.Msg{}, false}, arrival{where(3, 2), &nats.Msg{}, false}
 	for _, c := range []struct {
-		name      string
-		held      []arrival
-		got, gaps int
+		name string
+		// held is there when the log is read, and comes while the repair waits.
+		held, comes []arrival
+		page        []stored
+		got, gaps   int
 	}{
-		{"the next one is there", []arrival{{where(2, 1), &nats.Msg{}, false}, {where(3, 2), &nats.Msg{}, false}}, 2, 0},
-		{"it is not", nil, 1, 1},
+		{"the next one is there", []arrival{next, later}, nil, []stored{{place: where(3, 0)}}, 2, 0},
+		{"it comes", nil, []arrival{next, later}, []stored{{place: where(3, 0)}}, 2, 0},
+		{"a later one is there", []arrival{later}, nil, []stored{{place: where(3, 0)}}, 1, 1},
+		{"a later one comes", nil, []arrival{later}, []stored{{place: where(3, 0)}}, 1, 1},
+		{"nothing comes", nil, nil, []stored{{place: where(3, 0)}}, 1, 1},
+		{"there is none between them", nil, nil, []stored{{place: where(2, 0)}, {place: where(3, 0)}}, 2, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			sk := &sink{}
@@ -86,11 +93,21 @@ func TestWhatArrivedProvesThatNothingIsMissing(t *testing.T) {
 			for _, m := range c.held {
 				f.Hold(m, 1)
 			}
-			f.page = &page{[]stored{{place: where(3, 0)}}, 1, "e"}
-			if found := f.absorb(); found != follow.Complete {
-				t.Error("the repair is not over")
+			f.Unlock()
+			look := func() bool {
+				f.Lock()
+				defer f.Leave()
+				f.page = &page{c.page, 1, "e"}
+				return f.absorb() == follow.Complete
 			}
-			f.Leave()
+			if !look() {
+				f.Lock()
+				for _, m := range c.comes {
+					f.Hold(m, 1)
+				}
+				f.Unlock()
+				awaitTrue(t, "the repair is over", look)
+			}
 			if got, gaps := sk.all(); len(got) != c.got || gaps != c.gaps {
 				t.Errorf("%d publications and %d gaps, want %d and %d", len(got), gaps, c.got, c.gaps)
 			}
@@ -133,6 +150,7 @@ func TestReadingAPage(t *testing.T) {
 		{"more were removed than was asked for", seen(5), []stored{message(20, 3)}, 9, false, 19, 1, follow.Complete, true},
 		{"it began where the channel had nothing", tracker{last: origin}, []stored{message(8, 0)}, 8, false, 0, 1, follow.Complete, false},
 		{"behind a gap", tracker{last: 7, seen: mark{}}, []stored{message(9, 0)}, 9, false, 8, 1, follow.Complete, false},
+		{"none can be between", seen(5), []stored{message(6, 1), message(7, 0)}, 7, false, 0, 2, follow.Complete, true},
 		{"another in its place", seen(5), []stored{{place: place{offset: 5, pending: 1, time: at}}, message(6, 0)}, 6, false, 0, 1, follow.Complete, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -2,6 +2,7 @@ package streams
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -78,6 +79,8 @@ type absence struct {
 	at   uint64
 	// upset is how often the app had been upset when nothing was missing.
 	upset uint64
+	// next is the offset of the first message that has come behind it, 0 for none.
+	next uint64
 }
 
 // purged says whether messages of a channel may have been removed by somebody, not by
@@ -87,6 +90,8 @@ func (d absence) purged(info *jetstream.StreamInfo, calm uint64) bool {
 	switch known := max(calm, d.at); {
 	case state.LastSeq <= known:
 		return false // nothing came since
+	case d.next > 0 && d.next <= known+1:
+		return false // nothing came between
 	case state.FirstSeq > known+1:
 		return true // what came since is not all there
 	}
@@ -105,21 +110,11 @@ func (l *Log) mayBePurged(ctx context.Context, a *appLog, d absence) (bool, erro
 	return d.purged(info, a.known.horizon.calmUntil(d.upset)), nil
 }
 
-// firstHeld is the offset before the first message that is held and whose place is known.
-// The lock is held.
-func (f *follower) firstHeld() uint64 {
-	for _, m := range f.Held() {
-		if !m.unseen {
-			return m.offset - 1
-		}
-	}
-	return 0
-}
-
 // compareEmpty looks at channels of which the log was found to have nothing, by their
 // subjects.
 func (l *Log) compareEmpty(ctx context.Context, a *appLog, channels map[string]*follower, upset uint64) error {
 	var info *jetstream.StreamInfo
+	awaited := false
 	for subject, f := range channels {
 		d, doubtful := f.doubtful(upset)
 		if !doubtful {
@@ -142,14 +137,21 @@ func (l *Log) compareEmpty(ctx context.Context, a *appLog, channels map[string]*
 				continue
 			}
 		}
-		f.settleDoubt(d, purged, info.State.LastSeq, upset)
+		awaited = !f.settleDoubt(d, purged, info.State.LastSeq, upset) || awaited
+	}
+	if awaited {
+		return errAwaited
 	}
 	return nil
 }
 
+// errAwaited says that what the log does not have any more may be on its way.
+var errAwaited = errors.New("live messages may be on their way")
+
 // absence is what may be missing. The lock is held.
 func (f *follower) absence() absence {
-	return absence{seen: f.track.seen, at: f.At().Offset, upset: f.sound}
+	next, _ := f.next(f.At().Offset)
+	return absence{seen: f.track.seen, at: f.At().Offset, upset: f.sound, next: next.offset}
 }
 
 // doubtful says whether something of a channel may be missing of which the log has nothing.
@@ -159,16 +161,21 @@ func (f *follower) doubtful(upset uint64) (absence, bool) {
 	return f.absence(), f.Following() && f.sound < upset
 }
 
-// settleDoubt ends a doubt, if nothing has come meanwhile.
-func (f *follower) settleDoubt(d absence, purged bool, end, upset uint64) {
+// settleDoubt ends a doubt, unless something has come meanwhile. It says false if that may
+// still be.
+func (f *follower) settleDoubt(d absence, purged bool, end, upset uint64) (settled bool) {
 	f.Lock()
 	defer f.LeaveToOthers()
 	if !f.Following() || f.At().Offset != d.at || f.sound != d.upset {
-		return
+		return true
+	}
+	if purged && f.OnItsWay() {
+		return false
 	}
 	f.sound = upset
 	if purged {
 		f.missing(max(end, f.At().Offset), broker.GapEvicted)
 		f.track.forget()
 	}
+	return true
 }

@@ -95,20 +95,24 @@ func TestAbsence(t *testing.T) {
 		calm        uint64
 		seen        mark
 		purged      bool
+		next        uint64
 	}{
-		{"nothing came since", 21, 20, 20, seen, false},
-		{"what came since is gone as well", 31, 30, 20, seen, true},
-		{"some of what came since is gone", 25, 30, 20, seen, true},
-		{"all of it is there, and what was seen is not", 1, 30, 20, seen, true},
-		{"what was seen was evicted by bytes", 15, 30, 20, seen, false},
-		{"what was seen was too old", 1, 30, 20, mark{offset: 10, time: now.Add(-2 * time.Hour)}, false},
-		{"nothing was ever seen", 1, 30, 20, mark{}, false},
-		{"nothing was ever seen, and what came since is gone", 31, 30, 20, mark{}, true},
+		{"nothing came since", 21, 20, 20, seen, false, 0},
+		{"what came since is gone as well", 31, 30, 20, seen, true, 0},
+		{"some of what came since is gone", 25, 30, 20, seen, true, 0},
+		{"all of it is there, and what was seen is not", 1, 30, 20, seen, true, 0},
+		{"what was seen was evicted by bytes", 15, 30, 20, seen, false, 0},
+		{"what was seen was too old", 1, 30, 20, mark{offset: 10, time: now.Add(-2 * time.Hour)}, false, 0},
+		{"nothing was ever seen", 1, 30, 20, mark{}, false, 0},
+		{"nothing was ever seen, and what came since is gone", 31, 30, 20, mark{}, true, 0},
+		{"what came is the next one, and the first", 3, 3, 0, mark{}, false, 1},
+		{"what came is the next one", 31, 30, 20, seen, false, 21},
+		{"what came is not the next one", 31, 30, 20, seen, true, 22},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			info := &jetstream.StreamInfo{TimeStamp: now, Config: jetstream.StreamConfig{MaxAge: time.Hour}}
 			info.State.FirstSeq, info.State.LastSeq = c.first, c.last
-			if got := (absence{seen: c.seen, at: c.seen.offset}).purged(info, c.calm); got != c.purged {
+			if got := (absence{seen: c.seen, at: c.seen.offset, next: c.next}).purged(info, c.calm); got != c.purged {
 				t.Errorf("got %v", got)
 			}
 		})

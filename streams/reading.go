@@ -19,7 +19,8 @@ func (t *tracker) read(page []stored, origin, target uint64, continues bool) rea
 	reached := t.last
 	// At the origin the channel may have no message, whose absence then proves nothing.
 	anchored := t.last > origin || t.last > 0 && t.last == t.seen.offset
-	if anchored && len(page) > 0 && page[0].offset > t.last {
+	// Between two offsets in a row there is nothing.
+	if anchored && len(page) > 0 && page[0].offset > t.last+1 {
 		if continues {
 			return reading{found: follow.Complete}
 		}

@@ -66,6 +66,9 @@ func (f *follower) absorb() follow.Found {
 		f.target = toTheEnd
 	}
 	r := f.track.read(p.messages, f.origin, f.target, f.continues(p.after))
+	if r.evicted > 0 && f.mayCome(p.after) {
+		return follow.Awaited
+	}
 	if r.evicted > 0 {
 		// The message that continuity was counted from is gone, and nobody
 		// knows what went with it.
@@ -87,16 +90,30 @@ func (f *follower) bring(m *stored) {
 	f.log.stats.Repaired.Add(1)
 }
 
+// next is the first message that is held behind an offset and whose place is known. The lock is
+// held.
+func (f *follower) next(after uint64) (arrival, bool) {
+	for _, m := range f.Held() {
+		if !m.unseen && m.offset > after {
+			return m, true
+		}
+	}
+	return arrival{}, false
+}
+
 // continues says whether what is held follows an offset without a hole, whatever the log has
 // removed: the first one says what came before it. That nothing did proves nothing if what
 // had not been delivered may have been purged. The lock is held.
 func (f *follower) continues(after uint64) bool {
-	for _, m := range f.Held() {
-		if !m.unseen && m.offset > after {
-			return m.prev <= after && (m.prev > 0 || f.sound == f.checked)
-		}
-	}
-	return false
+	m, found := f.next(after)
+	return found && m.prev <= after && (m.prev > 0 || f.sound == f.checked)
+}
+
+// mayCome says whether what is missing behind an offset may be on its way: not if a later message
+// has come before it. The lock is held.
+func (f *follower) mayCome(after uint64) bool {
+	_, found := f.next(after)
+	return !found && f.OnItsWay()
 }
 
 // resume goes back to following: what was missing is delivered, or told. The lock is held.
@@ -125,6 +142,10 @@ func (f *follower) Ask(ctx context.Context) (func() follow.Found, error) {
 			if f.track.last < f.target {
 				return follow.Turned
 			}
+		case f.continues(after):
+			// The log has removed it since it came.
+		case f.target != toTheEnd && f.mayCome(after):
+			return follow.Awaited
 		case f.target != toTheEnd:
 			f.missing(f.target, broker.GapEvicted)
 		}
@@ -197,7 +218,11 @@ func (f *follower) believe(purged bool) {
 	f.doubt = certain
 	f.Keep(func(m arrival) bool { return m.unseen || m.offset > f.track.last })
 	if purged {
-		f.missing(max(f.firstHeld(), f.At().Offset), broker.GapEvicted)
+		at := f.At().Offset
+		if next, found := f.next(at); found {
+			at = next.offset - 1
+		}
+		f.missing(at, broker.GapEvicted)
 	}
 	f.track.forget()
 }
@@ -217,6 +242,10 @@ func (f *follower) GiveUp() {
 		f.Gap(f.At(), broker.GapUnavailable)
 		f.believe(false)
 		f.Resume()
+		return
+	}
+	if f.continues(f.track.last) {
+		f.resume()
 		return
 	}
 	target := f.target

@@ -159,7 +159,7 @@ func TestWeeks01AnOperatorEditsAStream(t *testing.T) {
 			}
 			awaitTrue(t, "everything is delivered", func() bool { return strings.HasPrefix(seen(), "and again, at once, before") })
 			if got := seen(); got != "and again, at once, before, 0 gaps" {
-				t.Errorf("delivered were %s", got)
+				t.Errorf("delivered were %s: %+v", got, sk.gaps)
 			}
 			l.checkStream(l.apps.Of("app-1"))
 			if got := problemsOf(l); !strings.Contains(got, c.stays) || c.stays == "" && got != "" {

@@ -39,7 +39,10 @@ type Options[M any] struct {
 	// reached; nil says that it always can.
 	RepairTimeout time.Duration
 	Connected     func() bool
-	Logger        *slog.Logger
+	// Passed counts the live messages that were put into the queue of a shard, and those of them
+	// that were given to their followers. Nil says that none waits.
+	Passed func(shard int) (put, done uint64)
+	Logger *slog.Logger
 	// Wake asks for channels that missed something to be compared with the log.
 	Wake func()
 }
@@ -64,6 +67,9 @@ type shard[M any] struct {
 func NewFeed[M any](opt Options[M], c *Counters) *Feed[M] {
 	if opt.Connected == nil {
 		opt.Connected = func() bool { return true }
+	}
+	if opt.Passed == nil {
+		opt.Passed = func(int) (put, done uint64) { return 0, 0 }
 	}
 	d := &Feed[M]{opt: opt, counters: c}
 	for i := range opt.Shards {

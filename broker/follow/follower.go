@@ -52,8 +52,9 @@ type Follower[M any] struct {
 	missed  atomic.Bool
 	audited atomic.Int64
 
-	mu     rank.Mutex[rank.Follower]
-	course course[M]
+	mu      rank.Mutex[rank.Follower]
+	course  course[M]
+	transit transit
 }
 
 // Line is what knows of the log of the channel.

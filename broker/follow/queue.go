@@ -20,6 +20,8 @@ type Queue[T any] struct {
 	spare []item[T]
 	items int
 	bytes int64
+	// put counts what was ever put in.
+	put uint64
 }
 
 // item is one thing in a queue, with its size in bytes.
@@ -43,6 +45,7 @@ func (q *Queue[T]) Put(value T, size int) bool {
 	}
 	q.waiting = append(q.waiting, item[T]{value, size})
 	q.items++
+	q.put++
 	q.bytes += int64(size)
 	first := len(q.waiting) == 1
 	q.mu.Unlock()
@@ -117,6 +120,13 @@ func (q *Queue[T]) Len() int {
 	return q.items
 }
 
+// passed counts what was ever put in, and what of it is done.
+func (q *Queue[T]) passed() (put, done uint64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.put, q.put - uint64(q.items)
+}
+
 // Queues are those of the shards of a feed.
 type Queues[T any] []*Queue[T]
 
@@ -128,6 +138,10 @@ func NewQueues[T any](shards, items int, bytes int64) Queues[T] {
 	}
 	return all
 }
+
+// Passed counts what was ever put into the queue of a shard, and what of it is done, which
+// comes in the same order.
+func (all Queues[T]) Passed(shard int) (put, done uint64) { return all[shard].passed() }
 
 // Len is the number of items that wait in all of them.
 func (all Queues[T]) Len() int {

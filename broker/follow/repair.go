@@ -10,6 +10,9 @@ const (
 	Failed Found = iota
 	// Nothing: it has nothing new, though there must be; a copy that is behind may have said so.
 	Nothing
+	// Awaited: something is missing that the log does not have any more, and that may be on its
+	// way, see [Follower.OnItsWay].
+	Awaited
 	// Progress: publications were given, or a gap.
 	Progress
 	// Turned: where to read is another place now; what was read says nothing.
@@ -81,6 +84,9 @@ func (r *Repair) Next(found Found, now time.Time, connected bool) Step {
 	case Progress:
 		*r = NewRepair(Read, r.timeout, now)
 		return Step{Do: Read}
+	case Awaited:
+		// How long that goes on is no matter of the log.
+		r.again, r.until = Read, now.Add(r.timeout)
 	case Nothing:
 		r.again = Read
 		if r.stale++; r.stale >= maxStale {

@@ -37,7 +37,7 @@ func transcripts(t *testing.T, pattern string, run func(t *testing.T, do func(fu
 
 // TestRepairTranscripts: what a repair does next is known without a log.
 func TestRepairTranscripts(t *testing.T) {
-	founds := map[string]Found{"failed": Failed, "nothing": Nothing, "progress": Progress, "turned": Turned, "doubtful": Doubtful, "complete": Complete}
+	founds := map[string]Found{"failed": Failed, "nothing": Nothing, "awaited": Awaited, "progress": Progress, "turned": Turned, "doubtful": Doubtful, "complete": Complete}
 	dos := map[Do]string{Read: "read", Inquire: "inquire", Ask: "ask", GiveUp: "give up", End: "end"}
 	transcripts(t, "repair-*.txt", func(t *testing.T, do func(func([]string) []string)) {
 		now := time.Unix(1000, 0)

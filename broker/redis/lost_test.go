@@ -187,10 +187,17 @@ func TestEvictedWhileAnotherChannelWasLost(t *testing.T) {
 	f.Lock()
 	f.unproven = true
 	f.Repair(follow.Read)
-	if found := f.absorb(page, f.At()); found != follow.Complete {
+	f.Unlock()
+	found := follow.Awaited
+	until(t, "nothing may be on its way any more", func() bool {
+		f.Lock()
+		found = f.absorb(page, f.At())
+		f.Leave()
+		return found != follow.Awaited
+	})
+	if found != follow.Complete {
 		t.Error("the repair is not over with the last entry")
 	}
-	f.Leave()
 	pubs, gaps := w.seen()
 	want := []broker.Gap{{
 		After:  broker.Position{Epoch: "new", Offset: 5},
@@ -199,5 +206,50 @@ func TestEvictedWhileAnotherChannelWasLost(t *testing.T) {
 	}}
 	if diff := cmp.Diff(gaps, want); diff != "" || len(pubs) != 3 {
 		t.Errorf("%d publications, want 3, and gaps:\n%s", len(pubs), diff)
+	}
+}
+
+// TestWhatIsOnItsWayIsNotMissing: a repair may find that the log has removed what is still to
+// come as live messages.
+func TestWhatIsOnItsWayIsNotMissing(t *testing.T) {
+	t.Parallel()
+	entry := func(offset, prev uint64) arrival {
+		return arrival{offset: offset, prev: prev, base: 1, entry: string(encode(&broker.Event{Name: "e"}))}
+	}
+	for _, c := range []struct {
+		name string
+		page scanned
+		// comes is what comes while the repair waits.
+		comes     []arrival
+		got, gaps int
+	}{
+		{"the log begins later", scanned{entries: []arrival{entry(8, 7)}, last: 8}, []arrival{entry(7, 5), entry(8, 7)}, 2, 0},
+		{"the log has nothing", scanned{last: 7}, []arrival{entry(7, 5)}, 1, 0},
+		{"a later one comes", scanned{entries: []arrival{entry(8, 7)}, last: 8}, []arrival{entry(8, 7)}, 1, 1},
+		{"nothing comes", scanned{entries: []arrival{entry(8, 7)}, last: 8}, nil, 1, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := &witness{}
+			f := alone(t, broker.Position{Epoch: "e", Offset: 5}, w)
+			c.page.exists, c.page.base = true, 1
+			f.Lock()
+			f.Repair(follow.Read)
+			if found := f.absorb(&c.page, f.At()); found != follow.Awaited {
+				t.Errorf("found %d, not that it is awaited", found)
+			}
+			f.Leave()
+			for _, a := range c.comes {
+				f.receive(a)
+			}
+			until(t, "the repair is over", func() bool {
+				f.Lock()
+				defer f.Leave()
+				return f.absorb(&c.page, f.At()) == follow.Complete
+			})
+			if pubs, gaps := w.seen(); len(pubs) != c.got || len(gaps) != c.gaps {
+				t.Errorf("%d publications and %d gaps, want %d and %d", len(pubs), len(gaps), c.got, c.gaps)
+			}
+		})
 	}
 }

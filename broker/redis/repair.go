@@ -51,10 +51,8 @@ func (f *follower) absorb(r *scanned, at broker.Position) follow.Found {
 			continue
 		}
 		if a.prev > last {
-			if f.continues(last) {
-				f.overdue(false)
-				f.Resume()
-				return follow.Complete
+			if found, missing := f.hole(last); !missing {
+				return found
 			}
 			f.missing(a.prev, broker.GapEvicted)
 		}
@@ -66,6 +64,9 @@ func (f *follower) absorb(r *scanned, at broker.Position) follow.Found {
 	}
 	if r.last > f.At().Offset {
 		// The rest was removed before it could be read.
+		if found, missing := f.hole(f.At().Offset); !missing {
+			return found
+		}
 		f.missing(r.last, broker.GapEvicted)
 	}
 	f.Resume()
@@ -76,6 +77,26 @@ func (f *follower) absorb(r *scanned, at broker.Position) follow.Found {
 // before it, whatever the log has removed. The lock is held.
 func (f *follower) continues(last uint64) bool {
 	return slices.ContainsFunc(f.Held(), func(a arrival) bool { return a.prev == last && a.offset > last })
+}
+
+// resume goes back to following with what is held, whatever the log has. The lock is held.
+func (f *follower) resume() {
+	f.overdue(false)
+	f.Resume()
+}
+
+// hole says whether what the log does not have any more behind an offset is missing, and what a
+// repair found if it is not. It may be held or on its way; that it is neither is known when a
+// later message has come. The lock is held.
+func (f *follower) hole(last uint64) (found follow.Found, missing bool) {
+	switch {
+	case f.continues(last):
+		f.resume()
+		return follow.Complete, false
+	case !slices.ContainsFunc(f.Held(), func(a arrival) bool { return a.offset > last }) && f.OnItsWay():
+		return follow.Awaited, false
+	}
+	return follow.Progress, true
 }
 
 // Inquire implements [follow.Line]. What was delivered is not in the log any more, so a new
@@ -96,12 +117,15 @@ func (f *follower) Ask(ctx context.Context) (func() follow.Found, error) { retur
 // GiveUp implements [follow.Line].
 func (f *follower) GiveUp() {
 	resume := f.At().Offset
+	if f.continues(resume) && !f.unproven {
+		f.resume()
+		return
+	}
 	if held := f.Held(); len(held) > 0 {
 		resume = max(resume, held[0].prev)
 	}
 	f.missing(resume, broker.GapUnavailable)
-	f.overdue(false) // nobody knows what the log has
-	f.Resume()
+	f.resume() // nobody knows what the log has
 }
 
 // overdue marks what is held. The lock is held.
