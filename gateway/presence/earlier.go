@@ -8,8 +8,8 @@ import (
 
 const (
 	// earlierFor is how long a change of another gateway may be on its way to where
-	// changes are told.
-	earlierFor = 2 * time.Second
+	// changes are told. It may have much to tell.
+	earlierFor = 8 * time.Second
 	// maxEarlier bounds the members that are remembered to have left lately.
 	maxEarlier = 256
 )
@@ -70,11 +70,15 @@ func (e *earlier) before(c Change, now time.Time) (out []Change) {
 	return out
 }
 
-// occupier is the change by which the members that a table lists came to occupy their
-// channel, and when that was, as far as both are to be seen: a seat that was given up, or
-// written again, has no time.
-func (r *Roster) occupier(channel string, records []kv.Record) (c Change, at time.Time, ok bool) {
+// lately is the change by which the members that a table lists came to occupy their channel, or
+// the last of them to leave vacated it, and when that was, as far as both are to be seen: a seat
+// that was written again has no time. It is not ok for one of this gateway.
+func (r *Roster) lately(channel string, records []kv.Record) (c Change, at time.Time, ok bool) {
 	f := r.foldOf(channel, nil)
+	left := map[uint64]time.Time{}
+	for _, rec := range records {
+		left[rec.Revision] = rec.Time
+	}
 	for _, s := range stepsOf(records, r.view.Load()) {
 		if s.seat.user == "" {
 			continue
@@ -84,9 +88,32 @@ func (r *Roster) occupier(channel string, records []kv.Record) (c Change, at tim
 			case Occupied:
 				c, at, ok = change, s.time, true
 			case Vacated:
-				ok = false
+				c, at, ok = change, left[s.record], true
 			}
 		}
 	}
 	return c, at, ok && c.Node != r.opt.Node
+}
+
+// newest are the records of a list, each as it was when it came if that was later, and those that
+// came and are not in the list.
+func newest(records []kv.Record, came map[string]kv.Record) []kv.Record {
+	if len(came) == 0 {
+		return records
+	}
+	var out []kv.Record
+	listed := map[string]bool{}
+	for _, rec := range records {
+		listed[rec.Key] = true
+		if later := came[rec.Key]; later.Revision > rec.Revision {
+			rec = later
+		}
+		out = append(out, rec)
+	}
+	for key, rec := range came {
+		if !listed[key] {
+			out = append(out, rec)
+		}
+	}
+	return out
 }

@@ -1,6 +1,10 @@
 package presence
 
 import (
+	"context"
+	"encoding/json"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -92,4 +96,98 @@ func TestTrust15VacatedIsToldBeforeOccupied(t *testing.T) {
 	if mine[0].Kind != Vacated || mine[0].Node != "a" || mine[0].Cause != theirs[1].Cause || mine[1].Kind != Occupied || mine[1].Node != "b" {
 		t.Errorf("b told %v after a told %v", mine, theirs)
 	}
+}
+
+// late is a table whose lists are told a while after they were made.
+type late struct {
+	kv.Table
+	listed func()
+}
+
+func (l *late) List(ctx context.Context, pattern string) ([]kv.Record, error) {
+	records, err := l.Table.List(ctx, pattern)
+	if l.listed != nil {
+		l.listed()
+	}
+	return records, err
+}
+
+// TestWeeks18WhatCameBeforeTheListIsNotForgotten: a gateway opens a channel while another one
+// occupies or vacates it. The list of the table is from before that, and the news come before the
+// list is compared: they are told to nobody, and must be told before the gateway's own all the same.
+func TestWeeks18WhatCameBeforeTheListIsNotForgotten(t *testing.T) {
+	for _, c := range []struct {
+		about string
+		// before is done by the other gateway before the list is made, since after it.
+		before, since func(t *testing.T, other *Room)
+		want          []Kind
+	}{
+		{"occupied since", nil, comes, []Kind{Occupied, Added}},
+		{"occupied before", comes, nil, []Kind{Occupied, Added}},
+		{"vacated since", comes, goes, []Kind{Vacated, Occupied, Added}},
+		{"vacated before", func(t *testing.T, other *Room) { comes(t, other); goes(t, other) }, nil, []Kind{Vacated, Occupied, Added}},
+		{"occupied again since", func(t *testing.T, other *Room) { comes(t, other); goes(t, other) }, comes, []Kind{Occupied, Added}},
+	} {
+		t.Run(c.about, func(t *testing.T) {
+			table, members := kv.NewMemoryTable(nil), func(string) bool { return true }
+			now := time.Now()
+			stands := func() time.Time { return now }
+			slow := &late{Table: table}
+			a := startWith(t, table, Options{Node: "a", Members: members, Now: stands})
+			b := startWith(t, slow, Options{Node: "b", Members: members, Now: stands})
+			theirs, err := a.Open(t.Context(), "app", "presence-late", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(theirs.Close)
+			do := func(what func(*testing.T, *Room)) {
+				if what != nil {
+					what(t, theirs)
+				}
+			}
+			do(c.before)
+			slow.listed = sync.OnceFunc(func() { do(c.since) })
+			mine, err := b.Open(t.Context(), "app", "presence-late", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(mine.Close)
+			if err := mine.Join(t.Context(), "b", json.RawMessage("{}"), 10); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "b has told of its member", func() bool {
+				return slices.ContainsFunc(b.told(), func(c Change) bool { return c.Kind == Added })
+			})
+			var got []Kind
+			for _, change := range b.told() {
+				if theirs := change.Node == "a"; theirs != (len(got) == 0) {
+					t.Errorf("%d of %s", change.Kind, change.Node)
+				}
+				got = append(got, change.Kind)
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("b told %v, want %v", got, c.want)
+			}
+			for _, change := range b.told()[:1] {
+				same := func(o Change) bool { return o.Kind == change.Kind && o.Node == change.Node && o.Cause == change.Cause }
+				if !slices.ContainsFunc(a.told(), same) {
+					t.Errorf("b told %+v, a told %+v", change, a.told())
+				}
+			}
+		})
+	}
+}
+
+// comes and goes have a member of another gateway come to a channel and leave it.
+func comes(t *testing.T, other *Room) {
+	t.Helper()
+	if err := other.Join(t.Context(), "a", json.RawMessage("{}"), 10); err != nil {
+		t.Error(err)
+	}
+}
+
+func goes(t *testing.T, other *Room) {
+	t.Helper()
+	other.Leave("a")
+	eventually(t, "the member has left", func() bool { _, users, _ := other.Counts(); return users == 0 })
 }

@@ -35,8 +35,11 @@ type Room struct {
 	// belongs to the turn.
 	others earlier
 
-	mu      rank.Mutex[rank.Room]
-	fold    *Fold
+	mu   rank.Mutex[rank.Room]
+	fold *Fold
+	// early are the newest records that came before the room was compared with the table for
+	// the first time, by key; nil afterwards.
+	early   map[string]kv.Record
 	version uint64
 	// moved is closed and replaced when the fold has taken something in.
 	moved chan struct{}
@@ -51,7 +54,7 @@ type Room struct {
 func (r *Roster) Open(ctx context.Context, app, channel string, sink Sink) (*Room, error) {
 	room := &Room{
 		roster: r, app: app, channel: channel, sink: sink, fold: r.newFold(channel),
-		moved: make(chan struct{}), local: map[string]int{},
+		moved: make(chan struct{}), local: map[string]int{}, early: map[string]kv.Record{},
 	}
 	// From here on the room hears who counts.
 	r.mu.Lock()
@@ -101,7 +104,12 @@ func (m *Room) Changed(rec kv.Record) {
 		// It counts as soon as the register says so.
 		m.roster.hurry()
 	}
-	m.take(func() []Change { return m.fold.apply(holder{s.node, s.user}, rec.Revision, n) })
+	m.take(func() []Change {
+		if m.early != nil && rec.Revision > m.early[rec.Key].Revision {
+			m.early[rec.Key] = rec
+		}
+		return m.fold.apply(holder{s.node, s.user}, rec.Revision, n)
+	})
 }
 
 // Lost implements [kv.Watcher].
@@ -182,9 +190,11 @@ func (m *Room) sync(ctx context.Context) error {
 		told = append(told, m.took(m.fold.apply(at, rec.Revision, n)))
 	}
 	if !m.synced {
-		if c, at, ok := m.roster.occupier(m.channel, records); ok {
+		// The list may lack what came meanwhile, and nobody is told of that any more.
+		if c, at, ok := m.roster.lately(m.channel, newest(records, m.early)); ok {
 			m.others.remember(c, at)
 		}
+		m.early = nil
 	}
 	suspects := m.fold.doubtful(listed)
 	m.synced = true

@@ -105,7 +105,7 @@ func TestTrust16OccupiersAreThoseWhoCameFirst(t *testing.T) {
 			c.fill(&l)
 			r := &Roster{}
 			r.opt.Members = func(string) bool { return true }
-			got, at, ok := r.occupier("presence-c", l.records)
+			got, at, ok := r.lately("presence-c", l.records)
 			if !ok || got.Cause != c.want || !at.Equal(c.at) {
 				t.Errorf("the channel was occupied with %d at %v (%v), not with %d at %v", got.Cause, at, ok, c.want, c.at)
 			}
