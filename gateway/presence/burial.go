@@ -65,7 +65,7 @@ func (r *Roster) pronounce(node string, lease uint64) error {
 		if buried = g.alive(node); !buried {
 			return nil
 		}
-		return g.with(node, &standing{Floor: g.Nodes[node].Floor, Dead: true, Owed: true})
+		return g.with(node, &standing{Floor: g.Nodes[node].Floor, Dead: true, Owed: true, Buried: g.revision})
 	})
 	if err != nil || !buried {
 		return err
@@ -151,7 +151,7 @@ func (r *Roster) sweep(node string) error {
 // what it may have changed after the revision up to which it had told. Who hears of the
 // same change twice knows it by its name. The fold is that of an empty channel.
 func owed(f *Fold, records []kv.Record, view *register, node string, through, told uint64) []Change {
-	before := view.with(node, &standing{Floor: view.Nodes[node].floorBefore(through)})
+	before := view.before(node, through)
 	f.know(before, nil)
 	var out []Change
 	for _, s := range stepsOf(records, before) {
@@ -167,6 +167,20 @@ func owed(f *Fold, records []kv.Record, view *register, node string, through, to
 		}
 	}
 	return append(out, f.know(view.with(node, nil), map[string]bool{node: true})...)
+}
+
+// before is the register as it was when a gateway died whose seats up to a revision are swept. Who
+// died later, and is still owed, was there: of several gateways that are buried at the same time
+// by different ones, the last one alone leaves a channel empty.
+func (g *register) before(node string, through uint64) *register {
+	died := g.Nodes[node]
+	out := g.with(node, &standing{Floor: died.floorBefore(through)})
+	for name, s := range g.Nodes {
+		if name != node && s.Owed && s.Buried > died.Buried {
+			out.Nodes[name] = standing{Floor: s.floorBefore(math.MaxUint64)}
+		}
+	}
+	return out
 }
 
 // floorBefore is the floor that a gateway had before it was buried, as far as that is

@@ -120,8 +120,8 @@ func (r *Roster) raise(ctx context.Context, c *clearing) error {
 }
 
 // judge sees to it that it is known whether the gateways of records count, and remembers
-// those that do not and that nobody will sweep: of such that left, and what came back when
-// a store recovered.
+// those that do not and that nobody may sweep: of such that left, what came back when
+// a store recovered, and what was written while its gateway was swept.
 func (r *Roster) judge(ctx context.Context, records []kv.Record) error {
 	view, fresh := r.view.Load(), false
 	for _, rec := range records {
@@ -136,7 +136,8 @@ func (r *Roster) judge(ctx context.Context, records []kv.Record) error {
 			}
 			fresh = true
 		}
-		if !view.counts(node, rec.Revision) && !view.Nodes[node].Owed {
+		// Who sweeps a dead gateway may have looked before this one was written.
+		if !view.counts(node, rec.Revision) {
 			r.notice(node, rec.Revision)
 		}
 	}
@@ -169,16 +170,17 @@ func (r *Roster) dismiss(ctx context.Context) error {
 	}
 	r.mu.Unlock()
 	for _, node := range nodes {
+		if view.Nodes[node].Owed {
+			continue // they may be needed to tell what it owes
+		}
 		r.mu.Lock()
 		through := r.strays[node].revision
 		r.mu.Unlock()
 		if view.alive(node) {
 			through = min(through, view.Nodes[node].Floor)
 		}
-		if !view.Nodes[node].Owed {
-			if err := r.opt.Table.Purge(ctx, nodePattern(node), through); err != nil {
-				return err
-			}
+		if err := r.opt.Table.Purge(ctx, nodePattern(node), through); err != nil {
+			return err
 		}
 		r.mu.Lock()
 		delete(r.strays, node)

@@ -277,6 +277,30 @@ func TestTrust16SeatsAfterABurial(t *testing.T) {
 	})
 }
 
+// TestTrust16ASeatThatIsWrittenDuringASweep: who sweeps a buried gateway has looked already when one
+// more of its seats is written, and others see that seat before they know that the sweep is over.
+func TestTrust16ASeatThatIsWrittenDuringASweep(t *testing.T) {
+	table := newRecovering()
+	// All seats are looked through after two leases, which is too late.
+	a := startWith(t, table, Options{Node: "a", Lease: 30 * time.Second, Tombstones: 8, Linger: 300 * time.Millisecond})
+	stands := func(s *standing) {
+		t.Helper()
+		if err := a.amend(t.Context(), func(g *register) *register { return g.with("b", s) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stands(&standing{Dead: true, Owed: true})
+	s := seat{"app", "presence-room", "b", "u2"}
+	if _, err := table.Put(t.Context(), s.key(), mustJSON(content{User: "u2", Info: json.RawMessage(`{}`)}), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.room.sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	stands(nil)
+	eventually(t, "the seat is dismissed", func() bool { return table.has(nodePattern("b")) == 0 })
+}
+
 // TestTheRegisterIsWrittenAgain takes the register away, or replaces it, while gateways
 // live: nobody comes or goes by it.
 func TestTheRegisterIsWrittenAgain(t *testing.T) {

@@ -192,7 +192,8 @@ func (r *Roster) renew(ctx context.Context) error {
 // enroll enters the register. What is written of us up to now is void.
 func (r *Roster) enroll(ctx context.Context, lease uint64) error {
 	return r.amend(ctx, func(g *register) *register {
-		s := standing{Floor: max(lease, g.revision), Owed: g.Nodes[r.opt.Node].Owed}
+		before := g.Nodes[r.opt.Node]
+		s := standing{Floor: max(lease, g.revision), Owed: before.Owed, Buried: before.Buried}
 		r.floor.Store(s.Floor)
 		return g.with(r.opt.Node, &s)
 	})

@@ -25,6 +25,8 @@ type standing struct {
 	// has told what the dead one owed and has removed its seats.
 	Dead bool `json:"d,omitempty"`
 	Owed bool `json:"o,omitempty"`
+	// Buried orders burials: of two that are owed, who has the higher one died later.
+	Buried uint64 `json:"b,omitempty"`
 }
 
 // register is the gateways that count, as of a revision. It is never changed once made.

@@ -79,6 +79,60 @@ func TestTrust16WhatADeadGatewayOwesIsWhatHappened(t *testing.T) {
 	}
 }
 
+// TestTrust15TwoDeadAtATime: several gateways are buried, each by another one, who both look when
+// all are buried already, or one after the other. The channel is vacated once, by the last of them.
+func TestTrust15TwoDeadAtATime(t *testing.T) {
+	var l tableOf
+	l.put("b", "alice", 10, content{}, time.Time{})
+	l.put("a", "bob", 11, content{}, time.Time{})
+	l.put("c", "carol", 12, content{}, time.Time{})
+	alive := standing{}
+	died := func(at uint64) standing { return standing{Dead: true, Owed: true, Buried: at} }
+	back := func(at uint64) standing { return standing{Floor: 50, Owed: true, Buried: at} }
+	// They die in the order b, a, c, whatever their names are.
+	for _, c := range []struct {
+		about   string
+		through uint64
+		looks   map[string]map[string]standing // what who sweeps a gateway sees
+	}{
+		{"all at the same time", 1 << 62, map[string]map[string]standing{
+			"b": {"a": died(101), "b": died(100), "c": died(102)},
+			"a": {"a": died(101), "b": died(100), "c": died(102)},
+			"c": {"a": died(101), "b": died(100), "c": died(102)},
+		}},
+		{"one after the other", 1 << 62, map[string]map[string]standing{
+			"b": {"a": alive, "b": died(100), "c": alive},
+			"a": {"a": died(101), "c": alive},
+			"c": {"c": died(102)},
+		}},
+		{"the first ones late", 1 << 62, map[string]map[string]standing{
+			"b": {"a": died(101), "b": died(100), "c": died(102)},
+			"a": {"a": died(101), "c": died(102)},
+			"c": {"a": died(101), "b": died(100), "c": died(102)},
+		}},
+		{"and come back at once", 50, map[string]map[string]standing{
+			"b": {"a": back(101), "b": back(100), "c": back(102)},
+			"a": {"a": back(101), "b": back(100), "c": back(102)},
+			"c": {"a": back(101), "b": back(100), "c": back(102)},
+		}},
+	} {
+		t.Run(c.about, func(t *testing.T) {
+			told := map[Kind]int{}
+			for node, nodes := range c.looks {
+				for _, change := range owed(NewFold(true), l.records, &register{revision: 200, Nodes: nodes}, node, c.through, 40) {
+					told[change.Kind]++
+					if change.Kind == Vacated && node != "c" {
+						t.Errorf("the end of %s leaves the channel empty", node)
+					}
+				}
+			}
+			if diff := cmp.Diff(map[Kind]int{Removed: 3, Vacated: 1}, told); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
 // TestTrust16OccupiersAreThoseWhoCameFirst: who comes next tells first who has occupied the
 // channel, and that is not one who came lately while somebody was there whose seat was
 // written again.
