@@ -81,10 +81,15 @@ func TestWeeks01ASecondGatewayTakesSmallerEvents(t *testing.T) {
 	small.MaxData = 1 << 10
 	open(t, small)
 	l := open(t, large)
-	open(t, small)
+	last := open(t, small)
 	event := &broker.Event{Name: "e", Data: []byte(strings.Repeat("x", 500<<10))}
 	if _, err := l.Publish(t.Context(), "app-1", broker.Outgoing{Channel: "c", Event: event}); err != nil {
 		t.Error(err)
+	}
+	for _, g := range []*Log{l, last} {
+		if n := g.Upkeep().Mended; n != 0 {
+			t.Errorf("a gateway had to put something back %d times", n)
+		}
 	}
 }
 

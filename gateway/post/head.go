@@ -69,14 +69,10 @@ func read(text []byte, takes func(path string) bool) (head, verdict) {
 			return head{}, foreign
 		}
 	}
-	return h, pick(h.host != "" && h.length >= 0, plain, foreign)
-}
-
-func pick(yes bool, a, b verdict) verdict {
-	if yes {
-		return a
+	if h.host == "" || h.length < 0 {
+		return head{}, foreign
 	}
-	return b
+	return h, plain
 }
 
 // take keeps a field. It is false for one that makes a request unusual.

@@ -66,8 +66,12 @@ func TestWhichHeadersArePlain(t *testing.T) {
 		{"what is not ASCII", post("Host: a", "Content-Length: 2", "X: é"), foreign},
 		{"many fields", post("Host: a", "Content-Length: 2", strings.TrimSuffix(strings.Repeat("X: a\r\n", maxFields), "\r\n")), foreign},
 	} {
-		if _, got := read([]byte(c.text), everything); got != c.want {
+		h, got := read([]byte(c.text), everything)
+		if got != c.want {
 			t.Errorf("%s: got %v, want %v", c.about, got, c.want)
+		}
+		if got != plain && h.size != 0 {
+			t.Errorf("%s: %d bytes are taken, and the library does not get them", c.about, h.size)
 		}
 	}
 	if _, got := read([]byte(usualHead), func(path string) bool { return path != "/apps/1/events" }); got != foreign {
@@ -87,6 +91,9 @@ func FuzzHead(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		h, what := read(text, everything)
 		if what != plain {
+			if h.size != 0 {
+				t.Fatalf("of %q, which is for the library, %d bytes are taken", text, h.size)
+			}
 			return
 		}
 		var u url.URL

@@ -206,6 +206,8 @@ func TestOtherRequestsAreServedByTheLibrary(t *testing.T) {
 	for _, c := range []struct{ about, text, want string }{
 		{"another method", get, "GET /x "}, {"another path", request("/other", "abc"), "POST /other abc"}, {"chunks", chunked, "POST /apps/1 abc"},
 		{"a header that is longer than the buffer", long, "POST /apps/1 abc"},
+		{"no length, which means no body", "POST /apps/1 HTTP/1.1\r\nHost: a\r\n\r\n", "POST /apps/1 "},
+		{"no length and much else", "POST /apps/1 HTTP/1.1\r\nhost: a\r\nAccept: */*\r\nConnection: keep-alive\r\n\r\n", "POST /apps/1 "},
 	} {
 		t.Run(c.about, func(t *testing.T) {
 			h := open(t, nil)
