@@ -39,6 +39,8 @@ type appLog struct {
 	leader      leadership
 	// open is set once the stream is there and has an epoch.
 	open atomic.Bool
+	// crowded is until when its batches are not stored as a whole, in Unix nanoseconds.
+	crowded atomic.Int64
 	// wake asks for the channels that are followed to be compared with the log.
 	wake chan struct{}
 	// retry wakes it again when that failed.

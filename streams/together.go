@@ -59,7 +59,8 @@ func (l *Log) atomic(a AppOptions) bool {
 // takesTogether says whether n events can be stored as a whole in the stream of an app.
 func (l *Log) takesTogether(a *appLog, n int) bool {
 	info := a.info.Load()
-	return n > 1 && n <= maxTogether && info != nil && info.Config.AllowAtomicPublish && l.atomic(*a.limits.Load()) && !l.apart.Load()
+	return n > 1 && n <= maxTogether && info != nil && info.Config.AllowAtomicPublish && l.atomic(*a.limits.Load()) && !l.apart.Load() &&
+		time.Now().UnixNano() >= a.crowded.Load()
 }
 
 // together stores all events as a whole, and has those that need more than an acknowledgement
@@ -74,18 +75,21 @@ func (m *many) together(ctx context.Context) (bool, error) {
 	for _, p := range m.parcels {
 		p.begin(l, a)
 	}
-	unsure := false
-	for attempt := 0; ; attempt++ {
+	unsure, turnedAway := false, 0
+	for began, attempt := time.Now(), 0; ; attempt++ {
 		if attempt > 0 {
 			l.stats.Retries.Add(1)
 		}
 		got, err := m.attempt(ctx, unsure)
 		unsure = unsure || perhapsStored(err)
+		if isIncomplete(err) {
+			turnedAway++
+		}
 		switch {
 		case err == nil:
 			m.whole(ctx, got)
 			return true, nil
-		case m.singly(err):
+		case m.singly(err), turnedAway >= crowdedTries && time.Since(began) > l.opt.PublishTimeout/4 && m.crowdedOut(err):
 			for _, p := range m.parcels {
 				p.unsure = unsure
 			}
@@ -106,6 +110,29 @@ func (m *many) together(ctx context.Context) (bool, error) {
 		case <-time.After(pause(attempt)):
 		}
 	}
+}
+
+const (
+	// crowdedTries is how often a server must have turned a batch away until it is taken for one
+	// that takes none. A piece that was lost on the way has the same answer.
+	crowdedTries = 5
+	// crowdedFor is how long such a server is not asked again, which is how long it waits for the
+	// rest of a batch.
+	crowdedFor = 10 * time.Second
+)
+
+func isIncomplete(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && api.ErrorCode == batchIncomplete
+}
+
+// crowdedOut gives up storing batches of the app as a whole for a while. A server takes in 50 of a
+// stream and 1,000 of all at a time, and whoever may publish may begin them and end none.
+func (m *many) crowdedOut(err error) bool {
+	m.app.crowded.Store(time.Now().Add(crowdedFor).UnixNano())
+	m.log.skips.Warn(m.log.opt.Logger, "crowded "+m.app.opt.ID, "the NATS server takes no further batch, since somebody begins batches and does not end them; events of a batch are stored one by one meanwhile",
+		"app", m.app.opt.ID, "error", err)
+	return true
 }
 
 // errApart says that the events of a batch are to be stored one by one.
