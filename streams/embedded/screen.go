@@ -17,6 +17,11 @@ const (
 	// leastHeader is the length of the line end that the server takes off a header block,
 	// without looking whether the block has one. A block of one byte ends the process.
 	leastHeader = len("\r\n")
+	// maxHeader is the largest header block: what an event may have beyond its data.
+	maxHeader = 64 << 10
+	// maxID is the longest id of a message. The server remembers all ids of two minutes, each in
+	// as much memory as it is long, and bounds neither their number nor their length.
+	maxID = 256
 )
 
 // screen passes on what a client sends to the server, message by message. It stops at a
@@ -29,10 +34,12 @@ type screen struct {
 	// reserved are subjects that nobody may ask to be answered on, as patterns that end
 	// with `>`: the log answers with the rights of the server, which may write there.
 	reserved []string
+	// header is the size of the header block of the message that follows, 0 for none.
+	header int64
 }
 
 func newScreen(from io.Reader, to io.Writer, maxPayload int64, reserved []string) *screen {
-	return &screen{bufio.NewReaderSize(from, maxLine), bufio.NewWriterSize(to, maxLine), maxPayload, reserved}
+	return &screen{from: bufio.NewReaderSize(from, maxLine), to: bufio.NewWriterSize(to, maxLine), maxPayload: maxPayload, reserved: reserved}
 }
 
 // run goes on until the client hangs up, the server does, or the server must not read on.
@@ -59,13 +66,56 @@ func (s *screen) run() error {
 			_, _ = io.Copy(io.Discard, s.from)
 			return nil
 		}
-		if size >= 0 && !s.message(size) {
-			return nil
+		if size >= 0 {
+			if err := s.block(); err != nil {
+				return err
+			}
+			if !s.message(size - s.header) {
+				return nil
+			}
 		}
 		// More may follow at once, and is written together with it.
 		if s.from.Buffered() == 0 && s.to.Flush() != nil {
 			return nil
 		}
+	}
+}
+
+// block passes on the header block of a message if the server may have it.
+func (s *screen) block() error {
+	if s.header == 0 {
+		return nil
+	}
+	var block []byte
+	var err error
+	if s.header <= maxLine {
+		block, err = s.from.Peek(int(s.header))
+		defer func() { _, _ = s.from.Discard(len(block)) }()
+	} else {
+		block = make([]byte, s.header)
+		_, err = io.ReadFull(s.from, block)
+	}
+	if err != nil {
+		return nil // the client hung up, and the rest of the message will not come either
+	}
+	if n := longestID(block); n > maxID {
+		return fmt.Errorf("Nats-Msg-Id has %d bytes, the limit is %d", n, maxID)
+	}
+	_, _ = s.to.Write(block) // an error comes again with the message
+	return nil
+}
+
+// longestID is the length of the longest id in a header block, however odd the block is: the
+// server looks for the name alone.
+func longestID(block []byte) (longest int) {
+	for {
+		_, rest, found := bytes.Cut(block, []byte("Nats-Msg-Id:"))
+		if !found {
+			return longest
+		}
+		value, _, _ := bytes.Cut(rest, []byte("\r\n"))
+		longest = max(longest, len(bytes.TrimSpace(value)))
+		block = rest
 	}
 }
 
@@ -128,6 +178,7 @@ func (s *screen) published(op string, words [][]byte) (int64, error) {
 			}
 		}
 	}
+	s.header = 0
 	size, ok := number(words[len(words)-1])
 	if !ok {
 		return 0, errors.New("the size of a message is not a number of bytes")
@@ -141,7 +192,10 @@ func (s *screen) published(op string, words [][]byte) (int64, error) {
 		return 0, errors.New("the size of a header block is not a number of bytes of its message")
 	case header > 0 && header < int64(leastHeader):
 		return 0, fmt.Errorf("a header block of %d byte cannot have the line end of %d", header, leastHeader)
+	case header > maxHeader:
+		return 0, fmt.Errorf("a header block has %d bytes, the limit is %d", header, maxHeader)
 	}
+	s.header = header
 	return size, nil
 }
 

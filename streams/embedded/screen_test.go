@@ -3,6 +3,7 @@ package embedded
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -43,11 +44,23 @@ func TestWhatPassesTheScreen(t *testing.T) {
 		{"an answer to gateways", "pub\ta\tmy.gw.a  1\r\nx\r\n", "-", "an answer on"},
 		{"an answer to gateways with headers", "PING\r\nHPUB a my.gw.a 2 2\r\n\r\n\r\n", "PING\r\n", "an answer on"},
 		{"a message too large", "PUB a 2000\r\n" + strings.Repeat("x", 2000) + "\r\nPING\r\n", "PUB a 2000\r\n", ""},
+		{"an id", idOf(maxID, 100), "", ""},
+		{"an id of a large block", idOf(maxID, 20_000), "", ""},
+		{"an id that is too long", "PING\r\n" + idOf(maxID+1, 100), "PING\r\n" + lineOf(idOf(maxID+1, 100)), "Nats-Msg-Id has 257 bytes"},
+		{"one of a large block", idOf(maxID+1, 20_000), lineOf(idOf(maxID+1, 20_000)), "Nats-Msg-Id has 257 bytes"},
+		{"one behind another", ofHeader("NATS/1.0\r\nNats-Msg-Id: a\r\n\r\nNats-Msg-Id:" + strings.Repeat("x", 300) + "\r\n\r\n"),
+			lineOf(ofHeader("NATS/1.0\r\nNats-Msg-Id: a\r\n\r\nNats-Msg-Id:" + strings.Repeat("x", 300) + "\r\n\r\n")), "Nats-Msg-Id has 300 bytes"},
+		{"one without an end", ofHeader("Nats-Msg-Id:" + strings.Repeat("x", 300)), lineOf(ofHeader("Nats-Msg-Id:" + strings.Repeat("x", 300))), "Nats-Msg-Id has 300 bytes"},
+		{"a header block that is too large", "HPUB a 65537 65537\r\n", "-", "a header block has 65537 bytes"},
 		{"a message without its end", "PUB a 1\r\nxHPUB a 1 1\r\nx\r\n", "PUB a 1\r\nxHP", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var out bytes.Buffer
-			s := newScreen(strings.NewReader(c.sent), &out, 1000, []string{"$KV.>", "my.gw.>"})
+			limit := int64(1000)
+			if len(c.sent) > 10_000 {
+				limit = maxHeader
+			}
+			s := newScreen(strings.NewReader(c.sent), &out, limit, []string{"$KV.>", "my.gw.>"})
 			err := s.run()
 			_ = s.to.Flush()
 			if got := errText(err); c.err == "" && err != nil || !strings.Contains(got, c.err) {
@@ -65,6 +78,18 @@ func TestWhatPassesTheScreen(t *testing.T) {
 			}
 		})
 	}
+}
+
+// ofHeader is a message with a header block, of which the line ends where lineOf says.
+func ofHeader(block string) string {
+	return fmt.Sprintf("HPUB a %d %d\r\n%s\r\n", len(block), len(block), block)
+}
+
+func lineOf(message string) string { return message[:strings.Index(message, "\r\n")+2] }
+
+// idOf is a message with an id of a length, in a block with so much else.
+func idOf(length, more int) string {
+	return ofHeader("NATS/1.0\r\nX: " + strings.Repeat("y", more) + "\r\nNats-Msg-Id: " + strings.Repeat("x", length) + "\r\n\r\n")
 }
 
 func errText(err error) string {
