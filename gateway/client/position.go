@@ -4,6 +4,8 @@ import (
 	"math"
 	"strconv"
 
+	"github.com/tidwall/gjson"
+
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
@@ -38,6 +40,8 @@ type position struct {
 	// server has granted it.
 	attach mark
 	way    way
+	// snapshot: the server begins the subscription with a snapshot, unless it is resumed.
+	snapshot bool
 	// again is set if what it began with did not come, so that it is asked for again.
 	again bool
 	// since is the serial above which the bases of all events are held, for a server that
@@ -86,10 +90,17 @@ func (p *position) grant(ev *Event, socket string) {
 		p.since = noBases
 	}
 	p.socket = socket
+	if p.snapshot = gjson.Get(ev.Data, "snapshot").Bool(); p.snapshot && p.way == direct {
+		p.collect()
+		return
+	}
 	if p.way == direct && p.attach.stream != "" && p.seen.stream != p.attach.stream {
 		p.seen = p.attach
 	}
 }
+
+// collect begins with a snapshot, whose events are no places to go on from.
+func (p *position) collect() { p.way, p.seen, p.ahead = collecting, mark{}, mark{} }
 
 // arrive ends a way: the subscription is live.
 func (p *position) arrive() {
@@ -121,6 +132,10 @@ func (p *position) fail(g *Gap) {
 		if g.Current == "" {
 			g.Current = p.attach.stream
 		}
+		if p.snapshot {
+			p.collect()
+			return
+		}
 		p.seen = mark{}
 		p.arrive()
 	default:
@@ -136,7 +151,7 @@ func (p *position) leave() {
 		p.seen = mark{}
 	}
 	p.again = p.again || p.way >= rewinding && !p.resumable()
-	p.way, p.ahead, p.attach = direct, mark{}, mark{}
+	p.way, p.ahead, p.attach, p.snapshot = direct, mark{}, mark{}, false
 }
 
 // resumable is true if the server can be asked for what came after the position.

@@ -81,6 +81,8 @@ func (p *positions) subscribe(channel string, w way) {
 	switch at.again = false; {
 	case w >= rewinding:
 		at.way, at.seen, at.ahead = w, mark{}, mark{}
+	case at.way == collecting && at.attach.stream != "":
+		// It is asked for with other settings, and its snapshot goes on.
 	case at.way != resuming:
 		at.way = w
 	}

@@ -184,19 +184,17 @@ func (s *Shard) end(to *Subscribers, sub *subscription, p *Way) bool {
 		return true
 	}
 	own := max(p.until, p.then)
-	if !p.Latest && p.Place >= own {
+	if !p.Latest && p.Instead == nil && p.Place >= own {
 		s.lose(to, sub, p, f)
 		return true
 	}
 	// What it has missed it cannot have; what was published since it subscribed it can.
-	if p.Latest {
+	if p.Latest || p.Instead != nil && p.Epoch == to.epoch {
 		own = max(own, p.Place)
 	}
 	to.moved(sub, to.epoch, own)
 	s.Tell(sub.out, p.Ends.End(p))
-	p.Ends, p.Place = Silently{}, own
-	p.Failed.Store(nil)
-	p.Latest, p.Kept, p.Most, p.MostBytes, p.Seen, p.Was = false, false, 0, 0, "", ""
+	p.settle(to.epoch, own)
 	s.loop.later = append(s.loop.later, job{to: to, behind: sub.out})
 	return true
 }
@@ -217,7 +215,7 @@ func (s *Shard) lose(to *Subscribers, sub *subscription, p *Way, f *pusher.Resum
 	to.arrive(sub, p)
 }
 
-// interrupt ends the way of a subscription at a gap, and reports whether the client was told
+// interrupt ends the way of a subscription at a gap, if there is no snapshot to go on with, and reports whether the client was told
 // of it so. The caller holds the lock.
 func (s *Shard) interrupt(g *gap, to *Subscribers, sub *subscription) bool {
 	p := to.details[sub.out].past
@@ -227,7 +225,13 @@ func (s *Shard) interrupt(g *gap, to *Subscribers, sub *subscription) bool {
 	s.Tell(sub.out, frames)
 	p.Kept = false
 	p.Line.Past.Leave(p)
-	to.arrive(sub, p)
+	if p.Instead == nil {
+		to.arrive(sub, p)
+		return len(frames) > 0
+	}
+	p.until = g.Resume.Offset
+	p.settle(g.Resume.Epoch, g.Resume.Offset)
+	s.loop.later = append(s.loop.later, job{to: to, behind: sub.out})
 	return len(frames) > 0
 }
 

@@ -56,6 +56,8 @@ type Way struct {
 	notices []*socket.Frame
 	// Ends tells the client how it ended.
 	Ends Ending
+	// Instead is the end of the snapshot with which it goes on if it fails, nil for none.
+	Instead Ending
 }
 
 // Ending is what a client gets when a subscription has become live. It is called by the
@@ -147,6 +149,19 @@ func (s *Subscribers) sentTo(sub *subscription) uint64 {
 
 // Plainly has a way with kept bases go on with plain frames, above what the socket has.
 func (p *Way) Plainly() { p.Kept, p.Place = false, max(p.Place, p.had) }
+
+// settle has a way that failed, and was told so, go on in a life of the log with what lies above
+// own, or with a snapshot that leaves out what it was sent since it began.
+func (p *Way) settle(epoch string, own uint64) {
+	p.Ends, p.Place, p.Epoch, p.Latest = Silently{}, own, epoch, false
+	if p.Instead != nil {
+		p.Ends, p.Place, p.Latest, p.then = p.Instead, 0, true, own
+		p.Fresh, p.Ending, p.through, p.Instead = false, false, false, nil
+		p.Sent, p.Live = 0, 0
+	}
+	p.Failed.Store(nil)
+	p.Kept, p.Most, p.MostBytes, p.Seen, p.Was = false, 0, 0, "", ""
+}
 
 // quit ends a way before its end.
 func (p *Way) quit() {

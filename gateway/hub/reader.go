@@ -70,25 +70,33 @@ func (c *Client) beginStream(q *pusher.EventsQuery) {
 func (c *Client) comeBack(all *resuming, ch *Channel, from pusher.Place) (*fanout.Way, []*socket.Frame) {
 	at := pusher.ResumePosition{Channel: ch.Name, StreamID: from.Stream, Serial: from.Serial}
 	if ch.recent == nil || !c.app().Recovery.Enabled {
-		return nil, all.fail(&pusher.ResumeFailure{Channel: ch.Name, Code: pusher.PersistenceUnavailable, Expected: from.Stream,
+		return c.anew(ch), all.fail(&pusher.ResumeFailure{Channel: ch.Name, Code: pusher.PersistenceUnavailable, Expected: from.Stream,
 			Reason: "nobody can be given what he missed of this channel (connection_recovery.enabled)"})
 	}
 	if f := ch.recent.Doubt(at, math.MaxUint64).Judge(); f != nil {
-		return nil, all.fail(f)
+		return c.anew(ch), all.fail(f)
 	}
 	all.add()
 	return &fanout.Way{
 		Line: ch.Line, Shard: c.shard, Out: c.sock.Outbox(), Epoch: at.StreamID, Place: at.Serial,
-		Most: c.app().Recovery.MaxEvents, MostBytes: c.app().Recovery.MaxBytes, Ends: &resumed{all: all, channel: ch, at: at},
+		Most: c.app().Recovery.MaxEvents, MostBytes: c.app().Recovery.MaxBytes, Ends: &resumed{all: all, channel: ch, at: at}, Instead: c.instead(ch),
 	}, nil
+}
+
+// anew is the way of a reader who begins and wishes nothing, nil for what is live.
+func (c *Client) anew(ch *Channel) *fanout.Way {
+	if c.instead(ch) == nil {
+		return nil
+	}
+	return c.snapshot(ch)
 }
 
 // beginAt is the way of a reader who begins, nil for one who begins with what is live.
 func (c *Client) beginAt(ch *Channel, wish *pusher.Rewind) (*fanout.Way, []*socket.Frame) {
 	switch {
-	case wish == nil && !(c.app().Snapshot(ch.Name).On && ch.recent != nil):
-		return nil, nil
-	case wish == nil, wish.Latest:
+	case wish == nil:
+		return c.anew(ch), nil
+	case wish.Latest:
 		return c.snapshot(ch), nil
 	}
 	way, err := c.rewind(ch, wish)

@@ -206,7 +206,7 @@ func (c *Client) travel(all *resuming, d doubt) *fanout.Way {
 	p := &fanout.Way{
 		Line: m.channel.Line, Shard: c.shard, Out: c.sock.Outbox(), Epoch: at.StreamID, Place: at.Serial,
 		Most: c.app().Recovery.MaxEvents, MostBytes: c.app().Recovery.MaxBytes, Seen: at.LastMessageID, Was: d.was,
-		Ends: &resumed{all: all, channel: m.channel, at: at},
+		Ends: &resumed{all: all, channel: m.channel, at: at}, Instead: c.instead(m.channel),
 	}
 	all.add()
 	if !m.channel.Shards[c.shard.ID].Resume(p, m.began, max(at.Since, m.channel.recent.Since()), at.KeepsBases) {

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -197,4 +198,98 @@ func TestTime02Snapshots(t *testing.T) {
 		}
 		<-done
 	})
+}
+
+// TestTime02WhoCannotComeBackBeginsAnew: where the app gives everybody a snapshot who begins, one
+// whose resume fails gets it as well, whenever that is found out, by V2 and by event streams. The
+// success frame of V2 announces it.
+func TestTime02WhoCannotComeBackBeginsAnew(t *testing.T) {
+	for name, c := range map[string]struct {
+		retained int
+		// warm has the gateway know the channel before.
+		warm  bool
+		place func(begin position) position
+		code  string
+	}{
+		"more than can be resumed, by memory":  {100, true, func(at position) position { return at }, "position_expired"},
+		"more than can be resumed, by the log": {100, false, func(at position) position { return at }, "position_expired"},
+		"what retention removed":               {6, false, func(at position) position { return at }, "position_expired"},
+		"another stream":                       {100, false, func(at position) position { return position{Stream: "another", Serial: 3} }, "stream_reset"},
+		"above the newest":                     {100, true, func(at position) position { return position{Stream: at.Stream, Serial: at.Serial + 1000} }, "continuity_unverifiable"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := snapshotRig(t, memory.Options{MaxMessages: c.retained}, func(_ *Options, a *appT) { a.Recovery.MaxEvents = 4 })
+			p, _ := r.second()
+			m := p.join("ticker", "")
+			at := c.place(position{Stream: m.StreamID, Serial: m.Serial})
+			if !c.warm {
+				p.hangUp()
+				eventually(t, "nobody follows the channel", func() bool { return r.readers("ticker") == 0 })
+			}
+			for n := range 12 {
+				r.publishMany("ticker", n, n, keyed(string(rune('a'+n%4))))
+			}
+			if !c.warm {
+				r = r.another()
+			}
+			for _, late := range []bool{false, true} {
+				p, _ := r.second()
+				subscribe := masked(1, []byte(`{"event":"sockudo:subscribe","data":{"channel":"ticker"}}`))
+				resume := masked(1, fmt.Appendf(nil, `{"event":"sockudo:resume","data":{"channel_positions":{"ticker":{"stream_id":%q,"serial":%d}}}}`, at.Stream, at.Serial))
+				if late {
+					subscribe, resume = resume, subscribe // The position is parked.
+				}
+				p.raw(append(subscribe, resume...))
+				if late {
+					p.want("sockudo:resume_success") // of nothing
+				}
+				if m := p.want("sockudo_internal:subscription_succeeded"); !strings.Contains(m.str(), `"snapshot":true`) {
+					t.Errorf("the success frame announces nothing: %s", m.text)
+				}
+				var got []string
+				var said []string
+				for len(said) == 0 || said[len(said)-1] != "sockudo:snapshot_complete" {
+					m := p.next()
+					switch {
+					case m.Event == "tick":
+						got = append(got, m.str())
+						continue
+					case m.Event == "sockudo:resume_failed" && !strings.Contains(m.str(), c.code):
+						t.Errorf("%s, want %s", m.text, c.code)
+					case m.Event == "sockudo:resume_failed":
+						got = nil
+					}
+					said = append(said, m.Event)
+				}
+				if diff := cmp.Diff(numbers(8, 11), got); diff != "" {
+					t.Errorf("after the failure (-want +got):\n%s", diff)
+				}
+				if said[0] != "sockudo:resume_failed" {
+					t.Errorf("said %q", said)
+				}
+				r.publishMany("other", 1, 1)
+				p.hangUp()
+			}
+			rd := r.get("channel=ticker", fmt.Sprintf("Last-Event-ID: %s:%d", at.Stream, at.Serial))
+			var got []string
+			last := ""
+			for kind := ""; kind != "snapshot_complete"; {
+				e := rd.next()
+				switch kind, last = e.kind, e.last; kind {
+				case "gap":
+					got = nil
+				case "tick":
+					var m message
+					_ = json.Unmarshal([]byte(e.data), &m)
+					got = append(got, m.str())
+				}
+			}
+			if diff := cmp.Diff(numbers(8, 11), got); diff != "" {
+				t.Errorf("a reader, after the gap (-want +got):\n%s", diff)
+			}
+			if !strings.HasSuffix(last, ":12") {
+				t.Errorf("the id is %s then", last)
+			}
+		})
+	}
 }

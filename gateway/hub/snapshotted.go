@@ -13,6 +13,15 @@ func (c *Client) snapshot(ch *Channel) *fanout.Way {
 	}
 }
 
+// instead is what a subscription gets that cannot be given what it missed, nil for nothing: the
+// snapshot, where the app gives it to everybody who begins.
+func (c *Client) instead(ch *Channel) fanout.Ending {
+	if !c.app().Snapshot(ch.Name).On || ch.recent == nil {
+		return nil
+	}
+	return &snapshotted{client: c, channel: ch}
+}
+
 // snapshotted ends the way of a subscription that began with a snapshot.
 type snapshotted struct {
 	client  *Client

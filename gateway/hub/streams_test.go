@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
@@ -693,4 +694,70 @@ func size(of map[string][]string) (n int) {
 		n += len(all)
 	}
 	return n
+}
+
+// plainWriter is an answer whose connection cannot be taken over, and which is not sent in pieces.
+type plainWriter struct{ http.ResponseWriter }
+
+// TestTime08NoStreamWithoutAConnection: where the stream cannot be sent as it comes, the answer
+// is 505 and nothing else, and the reader is forgotten. HTTP/1.0 has all that a stream needs.
+func TestTime08NoStreamWithoutAConnection(t *testing.T) {
+	r := timeRig(t, memory.Options{}, nil)
+	for _, version := range []int{1, 2} {
+		rec := httptest.NewRecorder()
+		req := httptest.NewRequest(http.MethodGet, "/app/key/events?channel=a&channel=b", nil)
+		req.Proto, req.ProtoMajor, req.ProtoMinor = fmt.Sprintf("HTTP/%d.1", version), version, 2-version
+		req.Header.Set("Last-Event-ID", "s:1,2;"+fmt.Sprintf("%08x", pusher.ChannelsSum([]string{"a", "b"})))
+		r.hub.ServeHTTP(plainWriter{rec}, req)
+		var said struct {
+			Error, Code string
+			Status      int
+		}
+		err := json.Unmarshal(rec.Body.Bytes(), &said)
+		if err != nil || rec.Code != 505 || said.Status != 505 || said.Code != "unsupported_encoding" || said.Error == "" {
+			t.Errorf("HTTP/%d: answered %d %s %v", version, rec.Code, rec.Body, err)
+		}
+		if got := rec.Header().Get("Content-Type"); got != "application/json" || rec.Header().Get("X-Accel-Buffering") != "" {
+			t.Errorf("HTTP/%d: %v", version, rec.Header())
+		}
+	}
+	if got := r.number("sockudo_connections_refused_total", "reason", "takeover", "code", "505"); got != 2 {
+		t.Errorf("%v refusals were counted", got)
+	}
+	if got := r.number("sockudo_connected"); got != 0 {
+		t.Errorf("%v connections are left", got)
+	}
+	for _, channel := range []string{"a", "b"} {
+		if n := r.readers(channel); n != 0 {
+			t.Errorf("%d readers of %s are left", n, channel)
+		}
+	}
+
+	conn, err := net.Dial("tcp", strings.TrimPrefix(r.server.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprint(conn, "GET /app/key/events?channel=a HTTP/1.0\r\n\r\n")
+	_ = conn.SetReadDeadline(time.Now().Add(patience))
+	in := bufio.NewReader(conn)
+	var head []string
+	for line := "x"; line != ""; {
+		text, err := in.ReadString('\n')
+		if err != nil {
+			t.Fatalf("after %q: %v", head, err)
+		}
+		line = strings.TrimRight(text, "\r\n")
+		head = append(head, line)
+	}
+	if !strings.HasPrefix(head[0], "HTTP/1.") || !strings.HasSuffix(head[0], " 200 OK") || strings.Contains(strings.Join(head, "\n"), "chunked") {
+		t.Errorf("HTTP/1.0 is answered %q", head)
+	}
+	eventually(t, "it is subscribed", func() bool { return r.readers("a") == 1 })
+	r.publish("a", "e", "1")
+	for line := ""; line != "event: e\n"; {
+		if line, err = in.ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

@@ -182,6 +182,9 @@ func (c *Client) welcome(m *membership, kind pusher.Kind, form fanout.Form, way 
 			if readable {
 				f.Text = pusher.WithAttachSerial(f.Text, at.Offset)
 			}
+			if c.dialect == pusher.V2 && way != nil && way.Latest {
+				f.Text = pusher.WithSnapshot(f.Text)
+			}
 			c.send(fanout.ControlFrame(c.dialect, 128+len(name)+len(text), &f))
 			if m.channel.Caches {
 				c.greetCached(m.channel, form, cached, way)

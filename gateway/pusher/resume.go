@@ -187,11 +187,18 @@ var FailureCodes = [...]FailureCode{PositionExpired, StreamReset, ContinuityUnve
 // WithAttachSerial adds the place at which a subscription begins to the data of its success
 // frame, which is the text of an object.
 func WithAttachSerial(data string, serial uint64) string {
+	return withMember(data, `"attach_serial":`+strconv.FormatUint(serial, 10))
+}
+
+// WithSnapshot adds that the subscription begins with a snapshot.
+func WithSnapshot(data string) string { return withMember(data, `"snapshot":true`) }
+
+func withMember(data, member string) string {
 	head := strings.TrimSuffix(data, "}")
 	if head != "{" {
 		head += ","
 	}
-	return head + `"attach_serial":` + strconv.FormatUint(serial, 10) + "}"
+	return head + member + "}"
 }
 
 // Recovered is a channel that was resumed.

@@ -41,8 +41,12 @@ func Take(w http.ResponseWriter, r *http.Request, sendBuffer int) (conn net.Conn
 	// The times of the server are for answers that end.
 	_ = l.control.SetWriteDeadline(time.Time{})
 	_ = l.control.SetReadDeadline(time.Time{})
-	w.WriteHeader(http.StatusOK)
-	return l, opening, l.stay, l.control.Flush()
+	// That sends the head, unless the answer cannot be sent in pieces: then there is none yet.
+	if err := l.control.Flush(); err != nil {
+		h.Del("X-Accel-Buffering")
+		return nil, nil, nil, err
+	}
+	return l, opening, l.stay, nil
 }
 
 // lasting is an answer of HTTP/2 as a connection to which is only written. Deadlines for reading

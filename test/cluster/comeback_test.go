@@ -162,9 +162,13 @@ func (c *comingBack) check(ctx context.Context, t *testing.T, b *barrage, nats *
 		t.Fatal(err)
 	}
 	defer log.Close()
+	var diaries []*diary
+	for _, p := range c.sockets {
+		diaries = append(diaries, &p.diary)
+	}
 	for _, channel := range c.channels {
 		b.publish(ctx, channel, rnd)
-		b.compare(t, channel, readPlaces(t, log, a.ID, channel), c.sockets)
+		b.compare(t, channel, readPlaces(t, log, a.ID, channel), diaries)
 	}
 	for i, p := range c.sockets {
 		p.fine(t, fmt.Sprint("socket ", i))

@@ -6,10 +6,8 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -24,52 +22,18 @@ func recovers(a *app.App, events int) {
 	a.Recovery = app.Recovery{Enabled: true, MaxEvents: events, MaxBytes: 16 << 20, Age: 10 * time.Minute}
 }
 
-// place is where a client is in a channel.
-type place struct {
-	Stream string `json:"stream_id"`
-	Serial uint64 `json:"serial"`
-	ID     string `json:"last_message_id,omitempty"`
-}
-
-// told is a part of the past that a client was told it cannot have: what lies above after, up
-// to and with through, which is 0 until that is known.
-type told struct {
-	after, through uint64
-	code, reason   string
-	// live: it was told so in the middle of a connection.
-	live bool
-}
-
 // pilgrim is a V2 client that comes back from wherever it was: it keeps its place in every
 // channel and asks for what it missed, as section 5.3 of the protocol says.
 type pilgrim struct {
-	app      *app.App
-	channels []string
+	diary
 	// early sends the resume before the subscriptions, and not right behind them.
 	early bool
 	// forgetful never asks for what it missed.
 	forgetful bool
-	// took is told how long it was between the loss of a connection and the moment at which
-	// all was live again, and saw of each event.
-	took func(time.Duration)
-	saw  func(channel, data string)
-
-	mu     sync.Mutex
-	lost   time.Time
-	places map[string]place
-	began  map[string]place
-	got    map[string][]message
-	gaps   map[string][]told
-	wrong  []string
-	// cold counts what was recovered from the log, and resumed all that was recovered.
-	cold, resumed int
 }
 
 func newPilgrim(a *app.App, channels ...string) *pilgrim {
-	return &pilgrim{
-		app: a, channels: channels, took: func(time.Duration) {}, saw: func(string, string) {},
-		places: map[string]place{}, began: map[string]place{}, got: map[string][]message{}, gaps: map[string][]told{},
-	}
+	return &pilgrim{diary: newDiary(a, channels)}
 }
 
 // visit is one connection of a pilgrim.
@@ -108,6 +72,15 @@ func (p *pilgrim) visit(ctx context.Context, address string) (*visit, error) {
 		}
 	}()
 	return v, nil
+}
+
+// arrive implements [traveller].
+func (p *pilgrim) arrive(ctx context.Context, address string) (<-chan struct{}, func(), error) {
+	v, err := p.visit(ctx, address)
+	if err != nil {
+		return nil, nil, err
+	}
+	return v.done, v.leave, nil
 }
 
 func (v *visit) leave() {
@@ -192,7 +165,7 @@ func (v *visit) OnMessage(_ *gws.Conn, m *gws.Message) {
 		p.wrong = append(p.wrong, text)
 	default:
 		if !strings.HasPrefix(f.Event, "sockudo") {
-			v.event(f.message, at)
+			p.event(f.message, at)
 		}
 	}
 	v.settle()
@@ -272,42 +245,6 @@ func (v *visit) recovered(m message) {
 	}
 }
 
-func (v *visit) event(m message, at place) {
-	p := v.p
-	was := p.places[m.Channel]
-	if gaps := p.gaps[m.Channel]; len(gaps) > 0 && gaps[len(gaps)-1].through == 0 {
-		gaps[len(gaps)-1].through = at.Serial - 1
-	} else if at.Stream != was.Stream || at.Serial <= was.Serial {
-		p.wrong = append(p.wrong, fmt.Sprintf("after %+v came %s", was, m.text))
-	}
-	p.places[m.Channel] = at
-	p.got[m.Channel] = append(p.got[m.Channel], m)
-	p.saw(m.Channel, m.str())
-}
-
-// has is what the pilgrim got of a channel.
-func (p *pilgrim) has(channel string) (all []string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, m := range p.got[channel] {
-		all = append(all, m.str())
-	}
-	return all
-}
-
-// refused is what the pilgrim was told it cannot have of a channel.
-func (p *pilgrim) refused(channel string) []told {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return slices.Clone(p.gaps[channel])
-}
-
-func (p *pilgrim) at(channel string) place {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.places[channel]
-}
-
 // come visits a gateway and waits until all is live.
 func (p *pilgrim) come(t *testing.T, address string) *visit {
 	t.Helper()
@@ -323,26 +260,6 @@ func (p *pilgrim) come(t *testing.T, address string) *visit {
 		t.Fatalf("not live: waits for %v, wrong: %v", v.waits, p.wrong)
 	}
 	return v
-}
-
-// stroll says that the pilgrim is away because it wants to be.
-func (p *pilgrim) stroll() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.lost = time.Time{}
-}
-
-// fine complains of what the server did wrong, and of gaps that were not to be.
-func (p *pilgrim) fine(t *testing.T, what string) {
-	t.Helper()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, w := range p.wrong {
-		t.Errorf("%s: %s", what, w)
-	}
-	for channel, gaps := range p.gaps {
-		t.Errorf("%s: %s was refused: %+v", what, channel, gaps)
-	}
 }
 
 // flood publishes numbered events in batches and waits for the acknowledgements.

@@ -1,14 +1,20 @@
 package cluster
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/sluicehq/sluice/broker/memory"
+	"github.com/sluicehq/sluice/gateway"
 	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/hub"
+	"github.com/sluicehq/sluice/kv"
 	"github.com/sluicehq/sluice/test/redisserver"
 )
 
@@ -33,6 +39,7 @@ var comings = []struct {
 	name  string
 	start func(t *testing.T) *coming
 }{
+	{"memory", comeToMemory},
 	{"JetStream, embedded", func(t *testing.T) *coming { return comeTo(t, false) }},
 	{"JetStream, three nodes", func(t *testing.T) *coming { return comeTo(t, true) }},
 	{"Redis", func(t *testing.T) *coming {
@@ -47,6 +54,38 @@ func comeTo(t *testing.T, replicated bool) *coming {
 	recovers(a, mayMiss)
 	c := start(t, 2, settings{replicated: replicated, apps: []*app.App{a}, retained: keptEvents})
 	return &coming{t: t, app: a, here: c.nodes[0].Addr(), there: c.nodes[1].Addr(), join: func() string { return c.join().Addr() }}
+}
+
+// comeToMemory has the log in this process, for all gateways.
+func comeToMemory(t *testing.T) *coming {
+	a := everything("app")
+	recovers(a, mayMiss)
+	log, err := memory.New(memory.Options{Apps: []string{a.ID}, MaxMessages: keptEvents})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = log.Close() })
+	table := kv.NewMemoryTable(nil)
+	join := func() string {
+		n, err := gateway.New(gateway.Options{
+			Apps: app.NewRegistry(a), Log: log, Table: table, Listen: "127.0.0.1:0", Lease: 5 * time.Second,
+			Hub: hub.Options{DeltaEnabled: true, Linger: 200 * time.Millisecond}, Drain: 10 * time.Second,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(context.Background())
+		over := make(chan error, 1)
+		go func() { over <- n.Run(ctx) }()
+		t.Cleanup(func() {
+			stop()
+			if err := <-over; err != nil {
+				t.Errorf("a gateway ended with %v", err)
+			}
+		})
+		return n.Addr()
+	}
+	return &coming{t: t, app: a, here: join(), there: join(), join: join}
 }
 
 // follow keeps a channel followed by both gateways until the end of the test.
@@ -88,28 +127,32 @@ func (c *coming) from(channel string, at place) *pilgrim {
 // TestTime08RecoveryOnEveryLog: what a client missed comes exactly, or the reason why it does
 // not, from each log, at the gateway that it left and at others.
 func TestTime08RecoveryOnEveryLog(t *testing.T) {
+	onEveryLog(t, map[string]func(*coming, *testing.T, string){
+		"RE-01 RE-02 exactly what was missed":    missedMuch,
+		"RE-01 nothing was missed":               missedNothing,
+		"RE-01 RE-02 from a channel without any": fromNothing,
+		"RE-02 what was acknowledged just now":   justNow,
+		"RE-05 failures":                         refusedPlaces,
+		"RW-01 RW-02 rewinds and snapshots":      rewound,
+	})
+}
+
+// onEveryLog runs cases on each log, each with a channel of its own.
+func onEveryLog(t *testing.T, cases map[string]func(*coming, *testing.T, string)) {
 	for _, log := range comings {
 		t.Run(log.name, func(t *testing.T) {
 			t.Parallel()
 			c := log.start(t)
-			for name, run := range map[string]func(*coming, *testing.T, string){
-				"RE-01 RE-02 exactly what was missed":    missedMuch,
-				"RE-01 nothing was missed":               missedNothing,
-				"RE-01 RE-02 from a channel without any": fromNothing,
-				"RE-02 what was acknowledged just now":   justNow,
-				"RE-05 failures":                         refusedPlaces,
-				"RW-01 RW-02 rewinds and snapshots":      rewound,
-			} {
+			for name, run := range cases {
 				t.Run(name, func(t *testing.T) {
-					channel := strings.Map(func(r rune) rune {
+					one := *c
+					one.t = t
+					run(&one, t, strings.Map(func(r rune) rune {
 						if r == ' ' {
 							return '_'
 						}
 						return r
-					}, name)
-					one := *c
-					one.t = t
-					run(&one, t, channel)
+					}, name))
 				})
 			}
 		})

@@ -61,19 +61,28 @@ func (g *gates) start(t *testing.T, i int) {
 	g.all[i] = c
 }
 
-// wandering has a pilgrim come back to any gateway whenever it lost one, until ctx is done. A
+// traveller is a client that comes back: a [pilgrim] or a [browser].
+type traveller interface {
+	// arrive connects to a gateway. done is closed when the connection has ended, and leave
+	// ends it.
+	arrive(ctx context.Context, address string) (done <-chan struct{}, leave func(), err error)
+	// stroll says that it is away because it wants to be.
+	stroll()
+}
+
+// wandering has a client come back to any gateway whenever it lost one, until ctx is done. A
 // restless one leaves by itself at times and stays away for a while.
-func (g *gates) wandering(ctx context.Context, p *pilgrim, restless bool, rnd *rand.Rand) {
+func (g *gates) wandering(ctx context.Context, p traveller, restless bool, rnd *rand.Rand) {
 	var tired <-chan time.Time
 	for ctx.Err() == nil {
-		if v, err := p.visit(ctx, g.some(rnd)); err == nil {
+		if done, leave, err := p.arrive(ctx, g.some(rnd)); err == nil {
 			if restless {
 				tired = time.After(time.Duration(500+rnd.IntN(4000)) * time.Millisecond)
 			}
 			select {
-			case <-v.done:
+			case <-done:
 			case <-tired:
-				v.leave()
+				leave()
 				p.stroll()
 				select {
 				case <-ctx.Done():
@@ -180,13 +189,14 @@ func (s *times) at(percent int) time.Duration {
 }
 
 // TestTime03UnderFire kills gateways and the leader of the stream in turn (kill -9) while
-// clients come back to any gateway that lives: each acknowledged event reaches each of them
-// once and in order, or it holds a failure that names the gap. RE-02, RE-11.
+// clients of V2 and readers of event streams come back to any gateway that lives: each
+// acknowledged event reaches each of them once and in order, or it holds a failure that names
+// the gap. RE-02, RE-11.
 func TestTime03UnderFire(t *testing.T) {
 	fault.Seeds(t, 3, func(t *testing.T, rnd *rand.Rand) {
-		clients, lasts := 40, 20*time.Second
+		sockets, readers, lasts := 40, 10, 20*time.Second
 		if fault.Long() {
-			clients, lasts = 200, 2*time.Minute
+			sockets, readers, lasts = 200, 50, 2*time.Minute
 		}
 		servers := spawnNATSCluster(t, clock{}, clock{}, clock{})
 		set := childSettings{URLs: urlsOf(servers), App: "app", Members: 100, Lease: 5 * time.Second, Recovers: mayMiss}
@@ -196,31 +206,11 @@ func TestTime03UnderFire(t *testing.T) {
 		for i := range 8 {
 			b.channels = append(b.channels, fmt.Sprint("fire-", i))
 		}
-		for i := 0; i < clients; i += 4 {
-			b.channels = append(b.channels, fmt.Sprint("own-", i)) // followed by nobody else
-		}
-
 		ctx, cancel := context.WithCancel(t.Context())
-		var wandering sync.WaitGroup
-		defer wandering.Wait()
+		crowd := newCrowd(b, sockets, readers)
+		defer crowd.wandering.Wait()
 		defer cancel()
-		var took times
-		pilgrims := make([]*pilgrim, clients)
-		for i := range pilgrims {
-			p := newPilgrim(a, b.channels[i%8], b.channels[(i+3)%8])
-			if i%4 == 0 {
-				p.channels = append(p.channels, fmt.Sprint("own-", i))
-			}
-			p.early, p.took = i%2 == 0, took.add
-			pilgrims[i] = p
-			dice := rand.New(rand.NewPCG(rnd.Uint64(), 2))
-			wandering.Go(func() { g.wandering(ctx, p, i%8 < 3, dice) })
-		}
-		eventually(t, "all have subscribed", func() bool {
-			return !slices.ContainsFunc(pilgrims, func(p *pilgrim) bool {
-				return slices.ContainsFunc(p.channels, func(channel string) bool { return p.at(channel).Stream == "" })
-			})
-		})
+		crowd.begin(ctx, t, rnd)
 		b.open(ctx, 4, 20*time.Millisecond, rnd)
 		kills := fireAt(t, g, b, servers, a, lasts, rnd)
 		b.stop()
@@ -235,16 +225,98 @@ func TestTime03UnderFire(t *testing.T) {
 		defer log.Close()
 		for _, channel := range b.channels {
 			b.publish(ctx, channel, rnd) // of which nobody may be told that it is missing
-			b.compare(t, channel, readPlaces(t, log, a.ID, channel), pilgrims)
+			b.compare(t, channel, readPlaces(t, log, a.ID, channel), crowd.diaries())
 		}
-		resumed, cold := 0, 0
-		for _, p := range pilgrims {
-			p.mu.Lock()
-			resumed, cold = resumed+p.resumed, cold+p.cold
-			p.mu.Unlock()
-		}
-		t.Logf("%d kills; %d events acknowledged; %d subscriptions resumed, %d of them from the log; recovered %v", kills, b.count(), resumed, cold, &took)
+		t.Logf("%d kills; %d events acknowledged", kills, b.count())
+		crowd.tell(t)
 	})
+}
+
+// crowd is clients of both kinds that come back whenever they lost a gateway. Each has two
+// channels that others have, and one of four also one that nobody else has.
+type crowd struct {
+	b                        *barrage
+	sockets                  []*pilgrim
+	readers                  []*browser
+	socketsTook, readersTook times
+	wandering                sync.WaitGroup
+}
+
+// newCrowd adds to the channels those that one client alone has.
+func newCrowd(b *barrage, sockets, readers int) *crowd {
+	c := &crowd{b: b}
+	channels := func(kind string, i int) []string {
+		all := []string{b.channels[i%8], b.channels[(i+3)%8]}
+		if i%4 == 0 {
+			all = append(all, fmt.Sprint(kind, i))
+			b.channels = append(b.channels, all[2])
+		}
+		return all
+	}
+	for i := range sockets {
+		p := newPilgrim(b.app, channels("own-", i)...)
+		p.early, p.took = i%2 == 0, c.socketsTook.add
+		c.sockets = append(c.sockets, p)
+	}
+	for i := range readers {
+		r := newBrowser(b.app, channels("read-", i)...)
+		if i%5 == 3 {
+			r.channels = r.channels[:1] // Its ids are shared with others.
+		}
+		r.took = c.readersTook.add
+		c.readers = append(c.readers, r)
+	}
+	return c
+}
+
+// begin has all of them come, and waits until everybody has a place in each of its channels.
+func (c *crowd) begin(ctx context.Context, t *testing.T, rnd *rand.Rand) {
+	t.Helper()
+	wander := func(who traveller, restless bool) {
+		dice := rand.New(rand.NewPCG(rnd.Uint64(), 2))
+		c.wandering.Go(func() { c.b.gates.wandering(ctx, who, restless, dice) })
+	}
+	for i, p := range c.sockets {
+		wander(p, i%8 < 3)
+	}
+	for i, r := range c.readers {
+		wander(r, i%8 < 3)
+	}
+	eventually(t, "all have subscribed", func() bool {
+		return !slices.ContainsFunc(c.diaries(), func(d *diary) bool {
+			return slices.ContainsFunc(d.channels, func(channel string) bool { return d.at(channel).Stream == "" })
+		})
+	})
+}
+
+func (c *crowd) diaries() (all []*diary) {
+	for _, p := range c.sockets {
+		all = append(all, &p.diary)
+	}
+	for _, r := range c.readers {
+		all = append(all, &r.diary)
+	}
+	return all
+}
+
+// tell prints how they recovered.
+func (c *crowd) tell(t *testing.T) {
+	t.Helper()
+	say := func(kind string, all []*diary, took *times) {
+		resumed, cold := 0, 0
+		for _, d := range all {
+			d.mu.Lock()
+			resumed, cold = resumed+d.resumed, cold+d.cold
+			d.mu.Unlock()
+		}
+		t.Logf("%d %s: %d subscriptions resumed, %d of them from the log; recovered %v", len(all), kind, resumed, cold, took)
+		if resumed == 0 {
+			t.Errorf("none of the %s resumed", kind)
+		}
+	}
+	all := c.diaries()
+	say("sockets", all[:len(c.sockets)], &c.socketsTook)
+	say("readers", all[len(c.sockets):], &c.readersTook)
 }
 
 // fireAt kills one after the other and starts it again, for so long.
@@ -273,7 +345,7 @@ func fireAt(t *testing.T, g *gates, b *barrage, servers []*natsChild, a *app.App
 
 // compare waits until everybody has the end of a channel, and looks whether he has everything
 // else that he was not told to be missing.
-func (b *barrage) compare(t *testing.T, channel string, log []place, pilgrims []*pilgrim) {
+func (b *barrage) compare(t *testing.T, channel string, log []place, clients []*diary) {
 	t.Helper()
 	last := log[len(log)-1]
 	stored := map[string]int{}
@@ -287,28 +359,28 @@ func (b *barrage) compare(t *testing.T, channel string, log []place, pilgrims []
 		}
 	}
 	b.mu.Unlock()
-	for i, p := range pilgrims {
-		if !slices.Contains(p.channels, channel) {
+	for i, d := range clients {
+		if !slices.Contains(d.channels, channel) {
 			continue
 		}
-		eventually(t, fmt.Sprintf("client %d has the end of %s", i, channel), func() bool { return p.at(channel).Serial >= last.Serial })
-		p.mu.Lock()
+		eventually(t, fmt.Sprintf("client %d has the end of %s", i, channel), func() bool { return d.at(channel).Serial >= last.Serial })
+		d.mu.Lock()
 		var want []string
 		for _, at := range log {
-			missing := slices.ContainsFunc(p.gaps[channel], func(gap told) bool { return at.Serial > gap.after && at.Serial <= gap.through })
-			if at.Serial > p.began[channel].Serial && !missing {
+			missing := slices.ContainsFunc(d.gaps[channel], func(gap told) bool { return at.Serial > gap.after && at.Serial <= gap.through })
+			if at.Serial > d.began[channel].Serial && !missing {
 				want = append(want, at.ID)
 			}
 		}
-		for _, gap := range p.gaps[channel] {
+		for _, gap := range d.gaps[channel] {
 			t.Logf("client %d was told that it cannot have %d to %d of %s: %s, %s (live: %t)", i, gap.after+1, gap.through, channel, gap.code, gap.reason, gap.live)
 		}
-		for _, w := range p.wrong {
+		for _, w := range d.wrong {
 			t.Errorf("client %d: %s", i, w)
 		}
-		p.wrong = nil
-		p.mu.Unlock()
-		if got := p.has(channel); !slices.Equal(got, want) {
+		d.wrong = nil
+		d.mu.Unlock()
+		if got := d.has(channel); !slices.Equal(got, want) {
 			t.Errorf("client %d has of %s\n%s\nwant\n%s", i, channel, strings.Join(got, " "), strings.Join(want, " "))
 		}
 	}

@@ -1,7 +1,7 @@
 // Command replay measures `sluice replay` with the built binary on an embedded log: how
 // exact the pace at speed 1 is, and whether it drifts; and how many events a second
-// `--speed max` prints; and what paging through it costs live events. It prints what it
-// found, and fails where that is out of bounds.
+// `--speed max` prints; and what paging through it costs live events; and what it costs when
+// somebody begins with a snapshot. It prints what it found, and fails where that is out of bounds.
 package main
 
 import (
@@ -34,6 +34,9 @@ type options struct {
 	size         int
 	late, drift  time.Duration
 	live         time.Duration
+	joiners      int
+	keys         int
+	joinRate     int
 	least, ratio float64
 }
 
@@ -44,6 +47,9 @@ func main() {
 	flag.IntVar(&o.events, "events", 300_000, "how many events are replayed at --speed max; 0 leaves it out")
 	flag.IntVar(&o.size, "size", 200, "bytes of data of each of them")
 	flag.DurationVar(&o.live, "live", 20*time.Second, "how long live events are measured, without and with ten readers of these events; 0 leaves it out")
+	flag.IntVar(&o.joiners, "joiners", 50, "how many begin with a snapshot of a channel, one after the other; 0 leaves it out")
+	flag.IntVar(&o.keys, "keys", 10_000, "conflation values of that channel")
+	flag.IntVar(&o.joinRate, "joinrate", 2000, "events a second in that channel meanwhile")
 	flag.DurationVar(&o.late, "p99", 20*time.Millisecond, "largest error of the spacing that is let pass, p99")
 	flag.DurationVar(&o.drift, "drift", 5*time.Millisecond, "largest drift that is let pass")
 	flag.Float64Var(&o.least, "least", 50_000, "fewest events a second that are let pass")
@@ -78,15 +84,18 @@ func run(ctx context.Context, o options) error {
 			failed = append(failed, s.readers(ctx, o))
 		}
 	}
+	if o.joiners > 0 {
+		failed = append(failed, s.joining(ctx, o))
+	}
 	return errors.Join(failed...)
 }
 
 // server is a running gateway with a log in its process.
 type server struct {
-	binary, url string
-	cmd         *exec.Cmd
-	conn        *nats.Conn
-	log         jetstream.JetStream
+	binary, url, metrics string
+	cmd                  *exec.Cmd
+	conn                 *nats.Conn
+	log                  jetstream.JetStream
 }
 
 func serve(ctx context.Context, dir string) (*server, error) {
@@ -94,7 +103,7 @@ func serve(ctx context.Context, dir string) (*server, error) {
 	if out, err := exec.CommandContext(ctx, "go", "build", "-o", s.binary, "./cmd/sluice").CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("building: %w\n%s", err, out)
 	}
-	ports, err := freePorts(2)
+	ports, err := freePorts(3)
 	if err != nil {
 		return nil, err
 	}
@@ -102,14 +111,15 @@ func serve(ctx context.Context, dir string) (*server, error) {
 	config := fmt.Sprintf(`mode: development
 host: 127.0.0.1
 port: %d
-metrics: {host: 127.0.0.1, port: -1}
+metrics: {host: 127.0.0.1, port: %d}
 history: {max_messages: -1}
 nats: {embedded: {port: %d, store_dir: %q}}
-`, ports[0], ports[1], filepath.Join(dir, "store"))
+`, ports[0], ports[2], ports[1], filepath.Join(dir, "store"))
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		return nil, err
 	}
 	s.url = fmt.Sprintf("http://127.0.0.1:%d", ports[0])
+	s.metrics = fmt.Sprintf("http://127.0.0.1:%d/metrics", ports[2])
 	s.cmd = exec.CommandContext(ctx, s.binary, "serve", "--config", file)
 	s.cmd.Cancel = func() error { return s.cmd.Process.Signal(syscall.SIGTERM) }
 	s.cmd.WaitDelay = 30 * time.Second
