@@ -167,6 +167,33 @@ func TestHistoryFollowsPages(t *testing.T) {
 	}
 }
 
+// TestTime07RangesOfHistory: what cannot be a range is refused with the name of the flag, and the time
+// before there were any events is no error.
+func TestTime07RangesOfHistory(t *testing.T) {
+	r := newRig(t)
+	r.succeed("", "publish", "ranges", "x", "--quiet")
+	for _, c := range []struct {
+		want string
+		args []string
+	}{
+		{"a serial is 1 to 9007199254740991", []string{"--from", "9007199254740992"}},
+		{"a serial is 1 to 9007199254740991", []string{"--to", "18446744073709551615"}},
+		{"--from 9 is behind --to 2", []string{"--from", "9", "--to", "2"}},
+		{"must not be negative", []string{"--since", "-1h"}},
+		{"must not be negative", []string{"--limit", "-1"}},
+	} {
+		status, _, said := execute(t, "", append([]string{"history", "ranges", "--url", r.url}, c.args...)...)
+		if status != exitUsage || !strings.Contains(said, c.want) {
+			t.Errorf("%v: status %d, %q, want %q", c.args, status, said, c.want)
+		}
+	}
+	for _, since := range []string{"1h", "500000h", "2540400h"} {
+		if got := historyData(t, r.succeed("", "history", "ranges", "--since", since, "--json")); len(got) != 1 {
+			t.Errorf("--since %s: %q", since, got)
+		}
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	r := newRig(t)
 	for _, c := range []struct {

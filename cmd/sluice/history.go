@@ -65,6 +65,10 @@ func (o *historyOptions) run(cmd *cobra.Command, channel string) error {
 	switch {
 	case o.limit < 0 || o.since < 0:
 		return usage("--limit and --since must not be negative")
+	case o.from >= maxSerial || o.to >= maxSerial:
+		return usage("--from is %d and --to %d, a serial is 1 to %d", o.from, o.to, uint64(maxSerial)-1)
+	case o.to > 0 && o.from > o.to:
+		return usage("--from %d is behind --to %d", o.from, o.to)
 	case o.oldest && o.newest:
 		return usage("--oldest and --newest exclude each other")
 	case o.following && (o.newest || o.to > 0):

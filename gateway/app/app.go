@@ -170,9 +170,9 @@ type SnapshotPattern struct {
 }
 
 // Snapshot returns the setting of a channel. Which entry counts is decided as for
-// [App.ChannelDelta].
+// [App.ChannelDelta]. Of a channel whose history is not to be read there is none.
 func (a *App) Snapshot(channel string) Snapshot {
-	if len(a.Snapshots) == 0 {
+	if len(a.Snapshots) == 0 || a.Readings.Of(channel).Off {
 		return Snapshot{}
 	}
 	i := choose(len(a.Snapshots), func(i int) string { return a.Snapshots[i].Match }, channel)

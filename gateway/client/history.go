@@ -45,7 +45,7 @@ func (q HistoryQuery) values() url.Values {
 	if q.EndSerial != 0 {
 		v.Set("end_serial", strconv.FormatUint(q.EndSerial, 10))
 	}
-	if !q.Start.IsZero() {
+	if q.Start.UnixMilli() > 0 { // The log has nothing from before 1970.
 		v.Set("start_time_ms", strconv.FormatInt(q.Start.UnixMilli(), 10))
 	}
 	if !q.End.IsZero() {

@@ -155,6 +155,9 @@ func (r *Recent) Failure(epoch string, err error) *pusher.ResumeFailure {
 		f.Code = pusher.PositionExpired
 	case errors.Is(err, broker.ErrPositionUnknown):
 		f.Code = pusher.ContinuityUnverifiable
+	case errors.Is(err, sight.ErrOff):
+		f.Code, f.Reason = pusher.PersistenceUnavailable, err.Error()+" (channel_history)"
+		return f
 	default:
 		f.Code, f.Reason = pusher.PersistenceUnavailable, "the log cannot be read at the moment"
 		r.library.Failed(r.app.ID, r.line.Name, err)

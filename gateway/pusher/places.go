@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Place is where a reader is in one channel; without a stream it is nowhere yet.
@@ -89,7 +91,7 @@ func ParsePlaces(text string, channels []string) ([]Place, error) {
 		digits := part
 		if at := strings.LastIndexByte(part, ':'); at >= 0 {
 			named, err := url.QueryUnescape(part[:at])
-			if err != nil || len(named) > 64 {
+			if err != nil || len(named) > 64 || !utf8.ValidString(named) || strings.ContainsFunc(named, unicode.IsControl) {
 				return nil, fmt.Errorf("the stream of %.60q is not one", part)
 			}
 			stream, digits = named, part[at+1:]
