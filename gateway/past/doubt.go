@@ -60,6 +60,9 @@ func (d Doubt) Judge() *pusher.ResumeFailure {
 		f.Oldest, f.Newest = now.Seen.Oldest, now.Seen.Newest
 		switch {
 		case f.Code != "":
+		case d.ahead && now.Kept.Messages == 0:
+			// It is where the log ended when somebody followed the channel elsewhere.
+			err = d.log.reaches(ctx, broker.Position{Epoch: d.at.StreamID, Offset: d.at.Serial})
 		case d.ahead && d.at.Serial > now.Kept.Newest:
 			f.Code, f.Reason = pusher.ContinuityUnverifiable, fmt.Sprintf("serial %d is above the newest, %d", d.at.Serial, now.Kept.Newest)
 		case !d.ahead:

@@ -2,6 +2,8 @@ package past
 
 import (
 	"context"
+	"errors"
+	"sync"
 	"time"
 
 	"github.com/sluicehq/sluice/broker"
@@ -27,6 +29,13 @@ type Look struct {
 	done  chan struct{}
 	state State
 	err   error
+
+	// asking is held while the log is asked about a place in a channel without events. proven
+	// is the highest one that is known, and unknown the lowest one that is not, with the reason.
+	asking  sync.Mutex
+	proven  uint64
+	unknown uint64
+	why     error
 }
 
 // Wait waits until the log was looked at. Errors: those of [broker.History], or the context's.
@@ -37,6 +46,27 @@ func (l *Look) Wait(ctx context.Context) (State, error) {
 	case <-ctx.Done():
 		return State{}, ctx.Err()
 	}
+}
+
+// reaches says whether the log has come as far as a place in a channel of which it has nothing, as
+// [broker.History.After] does. Those who share the look share the answers.
+func (l *Look) reaches(ctx context.Context, pos broker.Position) error {
+	l.asking.Lock()
+	defer l.asking.Unlock()
+	switch {
+	case pos.Offset <= l.proven:
+		return nil
+	case l.why != nil && pos.Offset >= l.unknown:
+		return l.why
+	}
+	_, err := l.state.After(ctx, pos, 1)
+	switch {
+	case err == nil:
+		l.proven = pos.Offset
+	case errors.Is(err, broker.ErrPositionUnknown):
+		l.unknown, l.why = pos.Offset, err
+	}
+	return err
 }
 
 // looks are those at the log of one channel. They belong to the lock of the past.

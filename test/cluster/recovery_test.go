@@ -132,6 +132,7 @@ func TestTime08RecoveryOnEveryLog(t *testing.T) {
 		"RE-01 nothing was missed":               missedNothing,
 		"RE-01 RE-02 from a channel without any": fromNothing,
 		"RE-02 what was acknowledged just now":   justNow,
+		"RE-02 a place where the log ended":      ended,
 		"RE-05 failures":                         refusedPlaces,
 		"RW-01 RW-02 rewinds and snapshots":      rewound,
 	})
@@ -225,6 +226,32 @@ func fromNothing(c *coming, t *testing.T, channel string) {
 			p.fine(t, where)
 			v.leave()
 		})
+	}
+}
+
+// ended: the place in a channel without events is where the log ended when somebody followed it. A
+// gateway that has another place, because it knows of an earlier end, takes it.
+func ended(c *coming, t *testing.T, channel string) {
+	for i := range 3 {
+		name, early := fmt.Sprint(channel, i), fmt.Sprint(channel, i, "early")
+		newPilgrim(c.app, early).come(t, c.there).leave() // It remembers the end for a second.
+		flood(t, c.here, c.app, "other_"+channel, 1, 50)
+		left := newPilgrim(c.app, name)
+		left.come(t, c.join()).leave()
+		p, b := c.from(name, left.at(name)), newBrowser(c.app, name)
+		v := p.come(t, c.there)
+		b.places[name], b.last = left.at(name), fmt.Sprintf("%s:%d", left.at(name).Stream, left.at(name).Serial)
+		r := b.come(t, c.there)
+		flood(t, c.here, c.app, name, 1, 2)
+		for what, d := range map[string]*diary{"a socket": &p.diary, "a reader": &b.diary} {
+			eventually(t, what+" has what was published", func() bool { return d.count(name) >= 2 })
+			if diff := cmp.Diff(upTo(1, 2), d.has(name)); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", what, diff)
+			}
+			d.fine(t, what)
+		}
+		v.leave()
+		r.leave()
 	}
 }
 
