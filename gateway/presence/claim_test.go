@@ -120,8 +120,10 @@ func TestTrustABurialWhoseAnswerIsLost(t *testing.T) {
 	b.join(t, "u2")
 	agree(t, []string{"u1", "u2"}, a, b)
 	a.die()
+	expire("a", b)
 	agree(t, []string{"u2"}, b)
 	eventually(t, "somebody tells that u1 left", func() bool {
+		expire("a", b)
 		for _, c := range b.told() {
 			if c.Kind == Removed && c.User == "u1" {
 				return true

@@ -111,7 +111,26 @@ func (g *gatewayT) members() []string {
 
 func start(t *testing.T, table kv.Table, node string) *gatewayT {
 	t.Helper()
-	return startWith(t, table, Options{Node: node, Lease: 2 * time.Second})
+	return startWith(t, table, Options{Node: node, Lease: longLease})
+}
+
+// longLease is one that nobody loses because the machine is busy.
+const longLease = 13 * time.Second
+
+// expire has gateways believe that they have not heard of another one for longer than its lease,
+// or that it was buried long ago.
+func expire(node string, by ...*gatewayT) {
+	for _, g := range by {
+		r := g.Roster
+		last, _ := r.opt.Table.Read(r.ctx, leaseKey(node))
+		r.mu.Lock()
+		long := r.opt.Now().Add(-2 * r.opt.Lease)
+		if p := r.peers[node]; p != nil {
+			p.seen, p.buried, p.lease = long, long, last.Revision
+		}
+		r.steady = long
+		r.mu.Unlock()
+	}
 }
 
 func startWith(t *testing.T, table kv.Table, opt Options) *gatewayT {
@@ -231,6 +250,7 @@ func TestTheDeadLeaveOnce(t *testing.T) {
 	agree(t, []string{"both", "u1", "u2", "u3"}, a, b, c)
 	eventually(t, "the count is known", func() bool { n, _, _ := a.room.Counts(); return n == 3 })
 	c.die()
+	expire("c", a, b)
 	agree(t, []string{"both", "u3"}, a, b)
 	eventually(t, "the seats are gone", func() bool {
 		left, err := table.List(t.Context(), nodePattern("c"))
@@ -260,6 +280,7 @@ func TestWhoWasBuriedAliveComesBack(t *testing.T) {
 	b.join(t, "u2")
 	agree(t, []string{"u1", "u2"}, a, b)
 	b.gate.set(true)
+	expire("b", a)
 	agree(t, []string{"u1"}, a)
 	b.room.Leave("u2")
 	eventually(t, "a join that cannot be stored is refused", func() bool {
@@ -272,6 +293,7 @@ func TestWhoWasBuriedAliveComesBack(t *testing.T) {
 	agree(t, []string{"u1", "u2", "u4"}, a, b)
 	eventually(t, "the gateway knows that it was buried", func() bool { return b.Stats().Revivals == 1 })
 	b.die()
+	expire("b", a)
 	agree(t, []string{"u1"}, a)
 }
 
@@ -302,6 +324,7 @@ func TestSuspicionDoesNotWaitForEver(t *testing.T) {
 	b.join(t, "u1")
 	agree(t, []string{"u1"}, a)
 	b.die()
+	expire("b", a)
 	eventually(t, "the dead one is buried", func() bool {
 		leases{a.Roster}.Lost()
 		return a.Stats().Burials == 1
@@ -330,6 +353,7 @@ func TestLeasesEndByOurClock(t *testing.T) {
 	c.join(t, "u2")
 	agree(t, []string{"u1", "u2"}, a, b, c)
 	c.die()
+	expire("c", a, b)
 	agree(t, []string{"u1"}, a, b)
 	if n := a.Stats().Burials + b.Stats().Burials; n != 1 {
 		t.Errorf("%d burials", n)
