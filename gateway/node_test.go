@@ -25,7 +25,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-const patience = 20 * time.Second
+const patience = time.Minute
 
 func TestMain(m *testing.M) {
 	rank.Check()

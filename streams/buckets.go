@@ -59,12 +59,6 @@ func (l *Log) checkBuckets() {
 	}
 }
 
-// noteMended says that settings were put back.
-func (l *Log) noteMended(stream, settings string) {
-	l.upkeep.mended.Add(1)
-	l.opt.Logger.Warn("somebody changed settings of a stream that must not differ, and they were put back", "stream", stream, "settings", settings)
-}
-
 // wayOut completes an error about a bucket of somebody else.
 func wayOut(err error) error {
 	if errors.Is(err, kv.ErrBucketDiffers) {

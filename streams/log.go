@@ -36,9 +36,11 @@ type Log struct {
 	casts  casts
 	stats  follow.Counters
 	upkeep upkeep
-	skips  seldom.Lines
-	astray seldom.Lines
-	clock  broker.Clock
+	// confirming has the streams whose settings were put back a moment ago.
+	confirming sync.Map
+	skips      seldom.Lines
+	astray     seldom.Lines
+	clock      broker.Clock
 
 	ctx     context.Context
 	cancel  context.CancelFunc

@@ -218,3 +218,28 @@ func TestWeeks01ARemovedMark(t *testing.T) {
 		t.Errorf("the epoch is %s, was %s", got, epoch)
 	}
 }
+
+// TestWeeks01WhatWasPutBackIsConfirmed: the server may put the edit into the hands of its store
+// after what was put back, and then acknowledges by the edit, as the stream itself does not say.
+func TestWeeks01WhatWasPutBackIsConfirmed(t *testing.T) {
+	s := node(t, t.TempDir())
+	l := open(t, options(s))
+	op, stream := newOperator(t, l), StreamOf("app-1")
+	updates := make(chan *nats.Msg, 64)
+	sub, err := l.feed.conn().ChanSubscribe(streamUpdated+stream, updates)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	before := op.config(stream)
+	op.edit(stream, func(c *jetstream.StreamConfig) { c.Discard, c.MaxMsgs, c.Description = jetstream.DiscardNew, 1, "mine" })
+	// The edit, what was put back, and that again as often as it is confirmed.
+	awaitTrue(t, "it is put in force again", func() bool { return len(updates) >= 2+len(confirmAfter) })
+	before.Description = "mine"
+	if after := op.config(stream); fmt.Sprintf("%+v", comparable01(after)) != fmt.Sprintf("%+v", comparable01(before)) {
+		t.Errorf("after it the settings are\n%+v, want\n%+v", comparable01(after), comparable01(before))
+	}
+	if n := l.upkeep.mended.Load(); n != 1 {
+		t.Errorf("settings were put back %d times, want once", n)
+	}
+}

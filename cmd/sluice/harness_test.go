@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // rig is a server as `serve` would run it: NATS and a gateway, on free ports.
 type rig struct {

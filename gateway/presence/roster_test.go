@@ -13,7 +13,7 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-const patience = 30 * time.Second
+const patience = time.Minute
 
 func mustJSON(v any) []byte {
 	b, err := json.Marshal(v)
