@@ -11,7 +11,7 @@ import (
 // Subscribers are on another one.
 func TestEV12WhatWasAcceptedIsDelivered(t *testing.T) {
 	nats := startNATS(t)
-	set := childSettings{URLs: nats.urls(), App: "app", Members: 100, Lease: 5 * time.Second}
+	set := childSettings{URLs: nats.urls(), App: "app", Members: 100, Lease: 15 * time.Second}
 	a := set.tenant()
 	p := dialPeer(t, spawn(t, set).Addr(), a)
 	p.subscribe("orders", "")

@@ -17,7 +17,7 @@ import (
 func TestR1AcknowledgedSurvivesKills(t *testing.T) {
 	fault.Seeds(t, 1, func(t *testing.T, rnd *rand.Rand) {
 		nats := spawnNATS(t)
-		set := childSettings{URLs: []string{nats.url()}, App: "app", Members: 100, Lease: 5 * time.Second, Replicas: 1}
+		set := childSettings{URLs: []string{nats.url()}, App: "app", Members: 100, Lease: 15 * time.Second, Replicas: 1}
 		a := set.tenant()
 		keeper, victim := spawn(t, set), spawn(t, set)
 		watcher := dialPeer(t, keeper.Addr(), a)

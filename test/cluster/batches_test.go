@@ -181,7 +181,7 @@ func killInBatches(t *testing.T, rnd *rand.Rand, replicas int, mode streams.Atom
 	} else {
 		servers = spawnNATSCluster(t, make([]clock, replicas)...)
 	}
-	set := childSettings{URLs: urlsOf(servers), App: "app", Members: 100, Lease: 5 * time.Second, Replicas: replicas, Atomic: mode}
+	set := childSettings{URLs: urlsOf(servers), App: "app", Members: 100, Lease: 15 * time.Second, Replicas: replicas, Atomic: mode}
 	keeper, victim := spawn(t, set), spawn(t, set)
 	b := &batches{t: t, app: set.tenant(), done: make(chan struct{})}
 	for i := range 4 {

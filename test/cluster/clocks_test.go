@@ -34,7 +34,7 @@ func startClocked(t *testing.T, rnd *rand.Rand, program, hook string) *clocked {
 		return out
 	}
 	c.nats = spawnNATSCluster(t, clocks()...)
-	set := childSettings{App: "app", Members: 100, Lease: 5 * time.Second, Hook: hook}
+	set := childSettings{App: "app", Members: 100, Lease: 15 * time.Second, Hook: hook}
 	set.URLs = urlsOf(c.nats)
 	c.app = set.tenant()
 	for _, set.clock = range clocks() {

@@ -177,7 +177,7 @@ func (c *cluster) join() *node {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	g.Table, g.Lease, g.Webhooks = table, 5*time.Second, c.set.webhooks
+	g.Table, g.Lease, g.Webhooks = table, 15*time.Second, c.set.webhooks
 	if g.Work, err = n.log.OpenWork(c.t.Context(), fmt.Sprint(len(c.nodes)), table); err != nil {
 		c.t.Fatal(err)
 	}

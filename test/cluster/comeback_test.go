@@ -50,7 +50,7 @@ type comingBack struct {
 func comeBack(t *testing.T, forgetful bool) *comingBack {
 	rnd := rand.New(rand.NewPCG(1, 4))
 	nats := spawnNATS(t)
-	set := childSettings{URLs: []string{nats.url()}, App: "app", Members: 100, Lease: 5 * time.Second, Replicas: 1, Recovers: mayMiss}
+	set := childSettings{URLs: []string{nats.url()}, App: "app", Members: 100, Lease: 15 * time.Second, Replicas: 1, Recovers: mayMiss}
 	a := set.tenant()
 	c := &comingBack{gates: spawnGates(t, 3, set)}
 	for i := range max(10, *stormSockets/100) {

@@ -79,7 +79,7 @@ func TestPR12KilledGateway(t *testing.T) {
 }
 
 func killGateway(t *testing.T, rnd *rand.Rand) {
-	const channel, members, lease = "presence-kill", 500, 5 * time.Second
+	const channel, members, lease = "presence-kill", 500, 15 * time.Second
 	nats := startNATS(t)
 	hooks := listenHooks(t)
 	set := childSettings{URLs: nats.urls(), App: "app", Members: 2000, Hook: hooks.URL, Lease: lease}

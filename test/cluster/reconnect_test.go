@@ -23,7 +23,7 @@ func TestR5SocketsOfAKilledGateway(t *testing.T) {
 		}
 		const channels = 10
 		nats := startNATS(t)
-		set := childSettings{URLs: nats.urls(), App: "app", Members: 100, Lease: 5 * time.Second}
+		set := childSettings{URLs: nats.urls(), App: "app", Members: 100, Lease: 15 * time.Second}
 		a := set.tenant()
 		victim, heir := spawn(t, set), spawn(t, set)
 		channel := func(i int) string { return fmt.Sprint("burst-", i%channels) }

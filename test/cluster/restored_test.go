@@ -30,7 +30,7 @@ type pair struct {
 
 func startPair(t *testing.T) *pair {
 	p := &pair{t: t, nats: spawnNATS(t)}
-	set := childSettings{URLs: []string{p.nats.url()}, App: "app", Members: 100, Lease: 5 * time.Second, Replicas: 1}
+	set := childSettings{URLs: []string{p.nats.url()}, App: "app", Members: 100, Lease: 15 * time.Second, Replicas: 1}
 	p.app = set.tenant()
 	p.gateways = []*child{spawn(t, set), spawn(t, set)}
 	return p

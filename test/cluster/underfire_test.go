@@ -199,7 +199,7 @@ func TestTime03UnderFire(t *testing.T) {
 			sockets, readers, lasts = 200, 50, 2*time.Minute
 		}
 		servers := spawnNATSCluster(t, clock{}, clock{}, clock{})
-		set := childSettings{URLs: urlsOf(servers), App: "app", Members: 100, Lease: 5 * time.Second, Recovers: mayMiss}
+		set := childSettings{URLs: urlsOf(servers), App: "app", Members: 100, Lease: 15 * time.Second, Recovers: mayMiss}
 		a := set.tenant()
 		g := spawnGates(t, 3, set)
 		b := &barrage{app: a, gates: g}
