@@ -48,7 +48,7 @@ func (l *Log) refused(role string, err error) {
 		return
 	}
 	if l.asking.deny(text, err) {
-		l.opt.Logger.Warn("NATS does not permit what a request needs; see the permissions in docs/operations.md", "role", role, "error", err)
+		l.skips.Warn(l.opt.Logger, "not permitted", "NATS does not permit what a request needs; see the permissions in docs/operations.md", "role", role, "error", err)
 		return
 	}
 	mild := l.castRefused(text)

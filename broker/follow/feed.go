@@ -11,6 +11,7 @@ import (
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/rank"
+	"github.com/sluicehq/sluice/broker/seldom"
 )
 
 const (
@@ -52,6 +53,8 @@ type Feed[M any] struct {
 	opt      Options[M]
 	counters *Counters
 	shards   []*shard[M]
+	// lines are about channels, of which there may be many in the same trouble.
+	lines seldom.Lines
 }
 
 // shard is a part of the followers. Its lock is taken before that of a follower.

@@ -65,7 +65,7 @@ func (f *Follower[M]) work(first Do) {
 			return
 		}
 		if step.Do == GiveUp {
-			o.Logger.Warn("repair given up", "app", f.App, "channel", f.Channel, "error", err)
+			f.feed.lines.Warn(o.Logger, "given up "+f.App, "repair given up", "app", f.App, "channel", f.Channel, "error", err)
 			f.mu.Lock()
 			f.line.GiveUp()
 			if f.yield() {

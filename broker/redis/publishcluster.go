@@ -48,7 +48,7 @@ func (l *Log) publishOnCluster(ctx context.Context, a *appLog, events []broker.O
 			err := l.pub.Do(ctx, l.pub.B().Set().Key(l.keys.dedup(a.opt.ID)+digest(id)).
 				Value(strconv.FormatUint(receipts[r].Offset, 10)).Nx().Px(l.opt.DedupWindow).Build()).Error()
 			if err != nil && !rueidis.IsRedisNil(err) {
-				l.opt.Logger.Warn("an id for duplicates could not be noted", "app", a.opt.ID, "error", err)
+				l.lines.Warn(l.opt.Logger, "ids of "+a.opt.ID, "an id for duplicates could not be noted", "app", a.opt.ID, "error", err)
 			}
 		}
 	}

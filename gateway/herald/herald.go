@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/seldom"
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/presence"
 	"github.com/sluicehq/sluice/gateway/pusher"
@@ -34,7 +35,10 @@ type Options struct {
 
 // Herald tells applications what changes. Make it with [New], before the roster that
 // tells to it. All its methods may be called by any goroutine.
-type Herald struct{ opt Options }
+type Herald struct {
+	opt  Options
+	said seldom.Lines
+}
 
 // New returns a herald.
 func New(opt Options) *Herald {
@@ -44,7 +48,7 @@ func New(opt Options) *Herald {
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Herald{opt}
+	return &Herald{opt: opt}
 }
 
 // wants says whether somebody wants events of that name.

@@ -207,9 +207,9 @@ func (r *Roll) Missed(ctx context.Context, epoch string, last uint64) {
 	case err == nil:
 	case first:
 		// Perhaps it is ours. Ids make it harmless to tell twice; nobody would otherwise.
-		log.Warn("a cache miss is told without knowing whether another gateway does", "app", r.app.ID, "channel", r.channel, "error", err)
+		r.herald.said.Warn(log, "unsure miss/"+r.app.ID, "a cache miss is told without knowing whether another gateway does", "app", r.app.ID, "channel", r.channel, "error", err)
 	default:
-		log.Warn("a cache miss could not be told; the next one is", "app", r.app.ID, "channel", r.channel, "error", err)
+		r.herald.said.Warn(log, "lost miss/"+r.app.ID, "a cache miss could not be told; the next one is", "app", r.app.ID, "channel", r.channel, "error", err)
 		r.missed.CompareAndSwap(last+1, 0)
 	}
 	if first {

@@ -55,7 +55,7 @@ func (t *tally) count(ctx context.Context, channel string) (Count, bool) {
 	n, err := t.census.Channel(ctx, r.app.ID, channel)
 	if err != nil {
 		t.census = nil
-		r.api.opt.Logger.Warn("a publish was stored and is answered without the numbers it asked for",
+		r.api.said.Warn(r.api.opt.Logger, "tally/"+r.app.ID, "a publish was stored and is answered without the numbers it asked for",
 			"app", r.app.ID, "channel", channel, "error", err)
 		return Count{}, false
 	}

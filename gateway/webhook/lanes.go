@@ -39,7 +39,7 @@ func (e *endpoint) run() {
 		if time.Since(began) > maxPause {
 			pause = e.hooks.opt.FirstRetry
 		}
-		e.hooks.opt.Logger.Warn("delivering webhooks was interrupted and is begun again", "app", e.app.ID, "url", e.shown, "error", err)
+		e.said.Warn(e.hooks.opt.Logger, "interrupted", "delivering webhooks was interrupted and is begun again", "app", e.app.ID, "url", e.shown, "error", err)
 		select {
 		case <-time.After(pause):
 		case <-e.quit.Done():
