@@ -115,6 +115,58 @@ func TestWhatArrivedProvesThatNothingIsMissing(t *testing.T) {
 	}
 }
 
+// Copies that are behind may say nothing while their leader has removed what was not delivered,
+// and with it what was. The next message was delivered then as if nothing had been before it.
+func TestTheLeaderIsAskedWhetherSomethingIsMissing(t *testing.T) {
+	s := node(t, t.TempDir())
+	opt := options(s)
+	opt.Apps = []AppOptions{{ID: "app-1", Secrets: []Secret{"secret"}, MaxMessages: 2}}
+	l := open(t, opt)
+	publish := func(channel string) {
+		t.Helper()
+		if _, err := l.Publish(t.Context(), "app-1", broker.Outgoing{Channel: channel, Event: &broker.Event{Name: "e"}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, channel := range []string{"cut", "whole", "next", "next", "cut", "cut", "cut", "whole"} {
+		publish(channel)
+	}
+	for _, c := range []struct {
+		channel   string
+		at        uint64
+		offset    uint64 // of what follows
+		gaps, got int
+	}{
+		{"cut", 1, 6, 1, 1},
+		{"whole", 2, 8, 0, 1},
+		{"next", 3, 4, 0, 1},
+	} {
+		t.Run(c.channel, func(t *testing.T) {
+			sk := &sink{}
+			epoch := l.apps.Of("app-1").currentEpoch()
+			f := alone(t, broker.Position{Epoch: epoch, Offset: c.at}, sk)
+			f.log.reader, f.app.stream, f.subject = l.reader, StreamOf("app-1"), SubjectOf("app-1", c.channel)
+			f.Lock()
+			f.track.advance(c.at, time.Unix(1000, 0))
+			f.repair(c.offset)
+			f.Unlock()
+			awaitTrue(t, "the repair is over", func() bool {
+				over, err := f.Ask(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				f.Lock()
+				defer f.Leave()
+				return over() == follow.Complete
+			})
+			got, gaps := sk.all()
+			if len(got) != c.got || gaps != c.gaps || got[0].Offset != c.offset {
+				t.Errorf("%d publications and %d gaps, want %d from %d on and %d", len(got), gaps, c.got, c.offset, c.gaps)
+			}
+		})
+	}
+}
+
 // What a page means is known without a log.
 func TestReadingAPage(t *testing.T) {
 	at := time.Unix(1000, 0)

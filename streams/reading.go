@@ -17,10 +17,8 @@ type reading struct {
 func (t *tracker) read(page []stored, origin, target uint64, continues bool) reading {
 	r := reading{found: follow.Nothing}
 	reached := t.last
-	// At the origin the channel may have no message, whose absence then proves nothing.
-	anchored := t.last > origin || t.last > 0 && t.last == t.seen.offset
 	// Between two offsets in a row there is nothing.
-	if anchored && len(page) > 0 && page[0].offset > t.last+1 {
+	if t.anchored(origin) && len(page) > 0 && page[0].offset > t.last+1 {
 		if continues {
 			return reading{found: follow.Complete}
 		}
@@ -39,6 +37,12 @@ func (t *tracker) read(page []stored, origin, target uint64, continues bool) rea
 		r.found = follow.Complete
 	}
 	return r
+}
+
+// anchored says whether the absence of a message at the last place proves that one was removed. At
+// the origin the channel may have had none.
+func (t *tracker) anchored(origin uint64) bool {
+	return t.last > origin || t.last > 0 && t.last == t.seen.offset
 }
 
 // misses says whether a page that begins at the message that was seen last does not hold it.

@@ -123,10 +123,14 @@ func (f *follower) resume() {
 }
 
 // Ask implements [follow.Line]. It reads the next message from the leader, whose answer is the
-// truth.
+// truth, and then the one that was delivered last: the proof that none between them was removed.
 func (f *follower) Ask(ctx context.Context) (func() follow.Found, error) {
 	after, epoch := f.place()
 	m, found, err := f.log.reader.leaderGet(ctx, f.app.stream, getRequest{Seq: after + 1, NextFor: f.subject})
+	proven := !found || m.offset == after+1 || !f.anchored()
+	if err == nil && !proven {
+		_, proven, err = f.log.reader.leaderGet(ctx, f.app.stream, getRequest{Seq: after})
+	}
 	if err != nil {
 		if errors.Is(err, errNoStream) {
 			f.log.trigger()
@@ -134,24 +138,45 @@ func (f *follower) Ask(ctx context.Context) (func() follow.Found, error) {
 		return nil, err
 	}
 	return func() follow.Found {
-		switch {
-		case f.At().Epoch != epoch || f.track.last != after:
+		if f.At().Epoch != epoch || f.track.last != after {
 			return follow.Turned
-		case found && m.offset <= f.target:
-			f.bring(&m)
-			if f.track.last < f.target {
-				return follow.Turned
-			}
-		case f.continues(after):
-			// The log has removed it since it came.
-		case f.target != toTheEnd && f.mayCome(after):
-			return follow.Awaited
-		case f.target != toTheEnd:
-			f.missing(f.target, broker.GapEvicted)
 		}
+		return f.answered(m, found && m.offset <= f.target, proven)
+	}, nil
+}
+
+// anchored says whether the log had a message at the place where the channel is.
+func (f *follower) anchored() bool {
+	f.Lock()
+	defer f.Unlock()
+	return f.track.anchored(f.origin)
+}
+
+// answered takes over what the leader has next, if there is something up to the target. proven
+// says that nothing was removed before it. The lock is held.
+func (f *follower) answered(next stored, found, proven bool) follow.Found {
+	after := f.track.last
+	switch {
+	case found && proven:
+	case f.continues(after):
+		// The log has removed since what has come.
 		f.resume()
 		return follow.Complete
-	}, nil
+	case (found || f.target != toTheEnd) && f.mayCome(after):
+		return follow.Awaited
+	case found:
+		f.missing(next.offset-1, broker.GapEvicted)
+	case f.target != toTheEnd:
+		f.missing(f.target, broker.GapEvicted)
+	}
+	if found {
+		f.bring(&next)
+		if f.track.last < f.target {
+			return follow.Turned
+		}
+	}
+	f.resume()
+	return follow.Complete
 }
 
 // Inquire implements [follow.Line].
