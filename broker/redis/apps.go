@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/sluicehq/sluice/broker"
@@ -53,13 +54,36 @@ func epochOfApp(id string) string {
 	return "epoch of the app " + id
 }
 
+// epochsOfAll is the problem of a server that no app can use. With many apps it would be named as
+// often otherwise.
+const epochsOfAll = "epochs of all apps"
+
 // checkEpochs looks at the epochs of all apps, several at a time.
 func (l *Log) checkEpochs() {
+	var mu sync.Mutex
+	errs := map[string]error{}
 	each(l.all(), opening, func(a *appLog) {
 		ctx, cancel := context.WithTimeout(l.ctx, 5*time.Second)
 		defer cancel()
-		if err := l.refresh(ctx, a); l.ctx.Err() == nil {
-			l.appProblem(a.opt.ID, epochOfApp(a.opt.ID), err)
-		}
+		err := l.refresh(ctx, a)
+		mu.Lock()
+		defer mu.Unlock()
+		errs[a.opt.ID] = err
 	})
+	if l.ctx.Err() != nil {
+		return
+	}
+	var all error
+	for _, err := range errs {
+		if all = err; err == nil {
+			break
+		}
+	}
+	l.problem(epochsOfAll, all)
+	for id, err := range errs {
+		if all != nil {
+			err = nil
+		}
+		l.appProblem(id, epochOfApp(id), err)
+	}
 }

@@ -166,7 +166,12 @@ func TestWeeks04WhateverAServerAnswers(t *testing.T) {
 				t.Parallel()
 				f := newFront(t, strings.TrimPrefix(server.URL(), "redis://"))
 				said := &told{}
-				own := func(o *Options) { o.Prefix = fmt.Sprintf("t%d%v:", i, cut) }
+				own := func(o *Options) {
+					o.Prefix = fmt.Sprintf("t%d%v:", i, cut)
+					for n := range 20 {
+						o.Apps = append(o.Apps, AppOptions{ID: fmt.Sprint("more-", n)})
+					}
+				}
 				l := open(t, f.url(), false, own, func(o *Options) {
 					o.PublishTimeout = 300 * time.Millisecond
 					o.Logger = slog.New(slog.NewTextHandler(said, nil))
@@ -199,8 +204,8 @@ func TestWeeks04WhateverAServerAnswers(t *testing.T) {
 				}
 				asked := f.asked.Load()
 				until(t, "it was asked again and again", func() bool { return f.asked.Load() >= asked+8 })
-				if l.Health().Ready {
-					t.Error("all is said to be well")
+				if h := l.Health(); h.Ready || len(h.Problems) > 4 {
+					t.Errorf("readiness is %v, and says %q", h.Ready, h.Problems)
 				}
 				if text := said.String(); strings.Count(text, "\n") > 6 {
 					t.Errorf("the log says\n%s", text)
