@@ -66,7 +66,12 @@ func (c *conn) begin() bool {
 func (c *conn) next(first bool) (head, verdict) {
 	opt := &c.server.opt
 	var by time.Time // for the whole header, once it has begun
+	blank := 0
 	for begun := first; ; begun = true {
+		for !first && blank < maxBlank && c.end > c.start && (c.buffer[c.start] == '\r' || c.buffer[c.start] == '\n') {
+			c.start++
+			blank++
+		}
 		if c.end > c.start {
 			h, what := read(c.buffer[c.start:c.end], opt.Takes)
 			if what == unfinished && c.end-c.start == room {
@@ -118,7 +123,10 @@ func (c *conn) exchange(h *head) (more bool) {
 	now := time.Now()
 	x := &exchange{conn: c, left: h.length, header: make(http.Header, 4), limit: now.Add(opt.BodyTimeout)}
 	if !h.address(&x.url) {
+		// As the library says it.
+		x.header.Set("Content-Type", "text/plain; charset=utf-8")
 		x.WriteHeader(http.StatusBadRequest)
+		x.body = append(x.body, "400 Bad Request"...)
 		h.last = true
 	} else {
 		x.request = http.Request{

@@ -33,11 +33,15 @@ type head struct {
 
 const method = "POST "
 
+// maxBlank is how many bytes of empty lines may stand before a request that follows another:
+// some clients end a body with one.
+const maxBlank = 4
+
 // maxFields bounds the fields of a plain header.
 const maxFields = 32
 
 // read looks at what has come of a request. It is strict, and leaves to others whatever is
-// unusual.
+// unusual. Only a plain head has a size: of all else nothing is used up.
 func read(text []byte, takes func(path string) bool) (head, verdict) {
 	if n := min(len(text), len(method)); string(text[:n]) != method[:n] {
 		return head{}, foreign
