@@ -25,6 +25,8 @@ func newAppCommand() *cobra.Command {
 within a second. The configuration is that of a gateway: it says where the cluster is,
 and has apps_encryption_key, with which the apps are sealed.`,
 		Args: arguments(cobra.NoArgs),
+		// Without it a word that is no command would be answered by the help, and with success.
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newAppAddCommand(), newAppSetCommand(), newAppListCommand(), newAppShowCommand(), newAppRotateCommand(),
 		newAppEnabledCommand("enable", true), newAppEnabledCommand("disable", false), newAppRemoveCommand(), newAppResealCommand())

@@ -46,7 +46,7 @@ func TestCommandLinesThatMakeNoSense(t *testing.T) {
 	}{
 		{`unknown command "serf"`, []string{"serf"}},
 		{"unknown flag: --nonsense", []string{"publish", "--nonsense"}},
-		{"accepts between 1 and 2 arg(s)", []string{"publish"}},
+		{"CHANNEL is missing", []string{"publish"}},
 		{"both as an argument and with --file", []string{"publish", "a", "b", "--file", "c"}},
 		{"--lines reads a file", []string{"publish", "a", "b", "--lines"}},
 		{"cannot share an id", []string{"publish", "a", "--lines", "--message-id", "m"}},
@@ -54,7 +54,7 @@ func TestCommandLinesThatMakeNoSense(t *testing.T) {
 		{"must be true or false", []string{"publish", "a", "b", "--delta", "maybe"}},
 		{"must begin with http", []string{"publish", "a", "b", "--url", "ftp://127.0.0.1:6001"}},
 		{"Secret is required", []string{"publish", "a", "b", "--secret", ""}},
-		{"requires at least 1 arg", []string{"subscribe"}},
+		{"CHANNEL is missing", []string{"subscribe"}},
 		{"must be 1 or 2", []string{"subscribe", "a", "--protocol", "7"}},
 		{"need protocol 2", []string{"subscribe", "a", "--protocol", "1", "--latest"}},
 		{"need protocol 2", []string{"subscribe", "a", "--protocol", "1", "--rewind", "5"}},

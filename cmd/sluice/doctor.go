@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"time"
 
@@ -94,9 +93,9 @@ func (o *doctorOptions) run(cmd *cobra.Command) error {
 	}
 	switch {
 	case report.Errors > 0:
-		return statusError{fmt.Errorf("%d of the findings are errors", report.Errors), exitErrors}
+		return statusError{errors.New(counted(report.Errors, "error")), exitErrors}
 	case report.Warnings > 0 && o.strict:
-		return statusError{fmt.Errorf("%d of the findings are warnings", report.Warnings), exitWarnings}
+		return statusError{errors.New(counted(report.Warnings, "warning")), exitWarnings}
 	}
 	return nil
 }

@@ -80,12 +80,12 @@ func (o *exportOptions) run(cmd *cobra.Command, args []string) error {
 	e.bar.clear()
 	if err == nil && e.losses == 0 {
 		if !o.quiet {
-			fmt.Fprintf(e.stderr, "%d events of %d channels\n", e.events, e.channels)
+			fmt.Fprintf(e.stderr, "%s of %s\n", counted(e.events, "event"), counted(e.channels, "channel"))
 		}
 		return nil
 	}
 	if err == nil {
-		return fmt.Errorf("%d events of %d channels, and some are missing", e.events, e.channels)
+		return fmt.Errorf("%s of %s, and some are missing", counted(e.events, "event"), counted(e.channels, "channel"))
 	}
 	if e.at == "" && cmd.Context().Err() == nil {
 		return o.explain(err)
@@ -113,7 +113,7 @@ func (o *exportOptions) goOn(cmd *cobra.Command, args []string, e *export, s str
 		}
 	}
 	if cmd.Context().Err() != nil {
-		err = fmt.Errorf("stopped after %d events", e.events)
+		err = fmt.Errorf("stopped after %s", counted(e.events, "event"))
 	} else {
 		err = o.explain(err)
 	}

@@ -99,7 +99,7 @@ func TestTime03ExportAndImport(t *testing.T) {
 		if said := imports(file); said != "78 lines imported, 78 of them were there already\n" {
 			t.Errorf("said %q", said)
 		}
-		if said := imports(file, "--from-line", "78"); said != "1 lines imported, 1 of them were there already\n" {
+		if said := imports(file, "--from-line", "78"); said != "1 line imported, 1 of them were there already\n" {
 			t.Errorf("said %q", said)
 		}
 		if n := len(to.history("room-a")) + len(to.history("room-b")); n != 78 {

@@ -57,7 +57,7 @@ func (o *historyOptions) ended(ctx context.Context, f *follower, err error) erro
 		return o.explain(err)
 	}
 	if !o.asJSON {
-		fmt.Fprintf(f.stderr, "%d events\n", f.printed)
+		fmt.Fprintln(f.stderr, counted(f.printed, "event"))
 	}
 	return nil
 }

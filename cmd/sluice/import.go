@@ -79,7 +79,7 @@ func (o *importOptions) run(cmd *cobra.Command, path string) error {
 		}
 		in, size = f, bytes
 		if o.check {
-			fmt.Fprintf(cmd.ErrOrStderr(), "%d lines, all of them events\n", count)
+			fmt.Fprintf(cmd.ErrOrStderr(), "%s, all of them events\n", counted(count, "line"))
 			return nil
 		}
 	} else {
@@ -88,7 +88,7 @@ func (o *importOptions) run(cmd *cobra.Command, path string) error {
 	if path == "-" && o.check {
 		count, _, err := checkRecords(ctx, in)
 		if err == nil {
-			fmt.Fprintf(cmd.ErrOrStderr(), "%d lines, all of them events\n", count)
+			fmt.Fprintf(cmd.ErrOrStderr(), "%s, all of them events\n", counted(count, "line"))
 		}
 		return err
 	}
@@ -102,12 +102,12 @@ func (o *importOptions) run(cmd *cobra.Command, path string) error {
 	err = i.run(ctx, in, o.fromLine)
 	i.bar.clear()
 	if err == nil {
-		fmt.Fprintf(i.stderr, "%d lines imported%s\n", i.lines, i.copier.remarks())
+		fmt.Fprintf(i.stderr, "%s imported%s\n", counted(i.lines, "line"), i.copier.remarks())
 		return nil
 	}
 	hint := "Go on with: " + goOn(cmd, []string{path}, map[string]string{"from-line": strconv.Itoa(max(int(i.copier.through()), o.fromLine-1) + 1)})
 	if ctx.Err() != nil {
-		return hinted{fmt.Errorf("stopped after %d lines", i.lines), hint}
+		return hinted{fmt.Errorf("stopped after %s", counted(i.lines, "line")), hint}
 	}
 	return hinted{o.explain(err), hint}
 }

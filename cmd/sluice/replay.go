@@ -287,7 +287,7 @@ func (r *replay) summary(channel, into string) string {
 	if into != "" {
 		where = " into " + into
 	}
-	return fmt.Sprintf("%d events of %s replayed%s%s", r.events, channel, where, r.sink.remarks())
+	return fmt.Sprintf("%s of %s replayed%s%s", counted(r.events, "event"), channel, where, r.sink.remarks())
 }
 
 // ends finds the first and the last event of a stretch, and says what of it cannot be read.

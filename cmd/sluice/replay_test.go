@@ -334,7 +334,7 @@ func TestTime03ReplaysThatMakeNoSense(t *testing.T) {
 		{"--to-channel is empty", exitUsage, []string{"c", "--to-channel", ""}},
 		{"encrypted for that channel alone", exitUsage, []string{"c", "--to-channel", "private-encrypted-c"}},
 		{"--json and --full print", exitUsage, []string{"c", "--to-channel", "d", "--json"}},
-		{"accepts 1 arg(s)", exitUsage, []string{}},
+		{"CHANNEL is missing", exitUsage, []string{}},
 		{"there are no events of channel nobody in the log\n  Check the name", exitFailure, []string{"nobody"}},
 		{"there are no events from serial " + fmt.Sprint(newest+1) + ": what can be read has the serials", exitFailure, []string{"c", "--from", fmt.Sprint(newest + 1)}},
 		{"there are no events from " + clockOf(time.Date(2001, 1, 1, 0, 0, 0, 0, time.Local)) + " up to " + clockOf(time.Date(2001, 1, 2, 0, 0, 0, 0, time.Local)) + ":", exitFailure, []string{"c", "--from", "2001-01-01", "--to", "2001-01-02"}},

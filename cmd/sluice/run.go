@@ -34,13 +34,35 @@ type statusError struct {
 
 func (e statusError) Unwrap() error { return e.error }
 
-// arguments makes the complaints of a check of arguments usage errors.
+// arguments makes the complaints of a check of arguments usage errors, which name the argument.
 func arguments(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
-			return usageError{err}
+		err := check(cmd, args)
+		if err == nil {
+			return nil
 		}
-		return nil
+		var names []string
+		required := 0
+		for _, name := range strings.Fields(cmd.Use)[1:] {
+			if name == ">" {
+				break // what stands behind it is for the shell
+			}
+			names = append(names, name)
+			if name[0] != '[' {
+				required++
+			}
+		}
+		switch {
+		case len(args) < required:
+			return usage("%s is missing", strings.TrimSuffix(names[len(args)], "..."))
+		case len(names) > 0 && len(args) > len(names):
+			return usage("%q is one argument too many: it is sluice %s", args[len(names)], cmd.Use)
+		case cmd.HasSubCommands():
+			return unknownCommand(cmd, args[0])
+		case len(args) > 0:
+			return usage("%q is one argument too many: %s takes none", args[0], cmd.CommandPath())
+		}
+		return usageError{err}
 	}
 }
 

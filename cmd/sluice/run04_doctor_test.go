@@ -34,6 +34,11 @@ func diagnosed(t *testing.T, args ...string) (int, doctor.Report) {
 	if err := json.Unmarshal([]byte(out), &r); err != nil {
 		t.Fatalf("status %d, %v\n%s\n%s", status, err, out, errors)
 	}
+	for _, f := range r.Findings {
+		if (f.Level == doctor.Error || f.Level == doctor.Warning) && f.Do == "" {
+			t.Errorf("%s of %s does not say what to do: %s", f.Level, f.Check, f.Is)
+		}
+	}
 	return status, r
 }
 

@@ -133,7 +133,7 @@ func (t *tally) print(stderr io.Writer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	n := t.forms[client.Plain] + t.forms[client.Full] + t.forms[client.Delta]
-	fmt.Fprintf(stderr, "\n%d events in %v: %d full, %d as delta\n", n, time.Since(t.started).Round(100*time.Millisecond),
+	fmt.Fprintf(stderr, "\n%s in %v: %d full, %d as delta\n", counted(int(n), "event"), time.Since(t.started).Round(100*time.Millisecond),
 		t.forms[client.Plain]+t.forms[client.Full], t.forms[client.Delta])
 	if n > 0 {
 		saved := t.full - t.wire

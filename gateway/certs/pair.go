@@ -3,6 +3,7 @@ package certs
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -36,6 +37,8 @@ type Pair struct {
 	mu sync.Mutex
 	// problem is why the files were not taken over, empty if they were.
 	problem string
+	// later is a pair that is not taken over because of its time, nil if there is none.
+	later *tls.Certificate
 }
 
 // NewPair reads the files, which must be usable.
@@ -84,7 +87,7 @@ func (p *Pair) Run(ctx context.Context, _ net.Addr) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if files.Changed(p.opt.Now(), p.opt.CertFile, p.opt.KeyFile) {
+			if files.Changed(p.opt.Now(), p.opt.CertFile, p.opt.KeyFile) || p.itsTimeHasCome() {
 				p.Reload()
 			}
 		}
@@ -96,6 +99,12 @@ func (p *Pair) Reload() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c, err := p.read()
+	p.later = nil
+	if err == nil {
+		if err = p.worse(c); err != nil {
+			p.later = c
+		}
+	}
 	if err != nil {
 		p.problem = fmt.Sprintf("the earlier certificate is still presented, because the files were not taken over: %v", err)
 		p.opt.Logger.Error("the certificate was read again and is not usable; the earlier one is still presented", "error", err)
@@ -107,6 +116,27 @@ func (p *Pair) Reload() {
 		return
 	}
 	p.opt.Logger.Info("another certificate is presented from now on", "file", p.opt.CertFile, "names", c.Leaf.DNSNames, "ends", c.Leaf.NotAfter)
+}
+
+// worse says why a pair is not taken over for one that clients accept: they would refuse it
+// because of its time.
+func (p *Pair) worse(c *tls.Certificate) error {
+	now, present := p.opt.Now(), p.current.Load().Leaf
+	if valid(present, now) && !valid(c.Leaf, now) {
+		return fmt.Errorf("tls.cert_file: the certificate %s", ending(c.Leaf.NotBefore, c.Leaf.NotAfter, now))
+	}
+	return nil
+}
+
+func valid(c *x509.Certificate, now time.Time) bool {
+	return !now.Before(c.NotBefore) && now.Before(c.NotAfter)
+}
+
+// itsTimeHasCome tells whether a pair that was refused because of its time may be taken over now.
+func (p *Pair) itsTimeHasCome() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.later != nil && p.worse(p.later) == nil
 }
 
 // Problems implements gateway.Certificates.

@@ -181,7 +181,12 @@ func TestRun01ABadPairLeavesTheEarlierOne(t *testing.T) {
 		"the key of another one":    func(f *following, _, key []byte) { write(f.t, f.key, key) },
 		"the certificate of others": func(f *following, cert, _ []byte) { write(f.t, f.cert, cert) },
 		"the two exchanged":         func(f *following, cert, key []byte) { write(f.t, f.cert, key); write(f.t, f.key, cert) },
-		"no key":                    func(f *following, _, _ []byte) { _ = os.Remove(f.key) },
+		"one that has ended": func(f *following, _, _ []byte) {
+			cert, key := f.authority.Pair(-time.Minute, "old.example")
+			write(f.t, f.cert, cert)
+			write(f.t, f.key, key)
+		},
+		"no key": func(f *following, _, _ []byte) { _ = os.Remove(f.key) },
 		"a directory": func(f *following, _, _ []byte) {
 			_ = os.Remove(f.key)
 			_ = os.Mkdir(f.key, 0o700)
@@ -203,6 +208,30 @@ func TestRun01ABadPairLeavesTheEarlierOne(t *testing.T) {
 			write(t, f.key, key)
 			eventually(t, "the good pair is taken over", func() bool { return f.names() == "other.example" && len(f.Problems()) == 0 })
 		})
+	}
+}
+
+// TestRun01ARefusedPairIsTakenOnceThereIsNoBetter: what has ended is not worse than what ends later.
+func TestRun01ARefusedPairIsTakenOnceThereIsNoBetter(t *testing.T) {
+	f := follow(t)
+	now := time.Now()
+	p, err := NewPair(PairOptions{CertFile: f.cert, KeyFile: f.key, Logger: f.log.logger(), Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Pair = p
+	cert, key := f.authority.Pair(-time.Minute, "old.example")
+	write(t, f.cert, cert)
+	write(t, f.key, key)
+	p.Reload()
+	if f.names() != "localhost" || !strings.Contains(strings.Join(p.Problems(), " "), "has ended at") || p.itsTimeHasCome() {
+		t.Errorf("%s is presented, problems %q", f.names(), p.Problems())
+	}
+	if now = now.Add(31 * 24 * time.Hour); !p.itsTimeHasCome() {
+		t.Error("the pair is still refused when the present one has ended as well")
+	}
+	if p.Reload(); f.names() != "old.example" || p.itsTimeHasCome() {
+		t.Errorf("%s is presented", f.names())
 	}
 }
 

@@ -218,6 +218,36 @@ func TestEcho(t *testing.T) {
 		p.say(`{"event":"pusher:ping","data":{}}`)
 		p.want("sockudo:pong")
 	})
+	t.Run("V2-01 V1 understands the prefixes of V2, and answers with its own", func(t *testing.T) {
+		r := newRig(t, clientEvents)
+		p := r.dial("/app/key?protocol=7")
+		p.want("pusher:connection_established")
+		p.say(`{"event":"sockudo:subscribe","data":{"channel":"c"}}`)
+		p.want("pusher_internal:subscription_succeeded")
+		p.say(`{"event":"sockudo:ping","data":{}}`)
+		p.want("pusher:pong")
+		p.say(`{"event":"sockudo:subscribe","data":{"channel":"d","auth":5}}`)
+		p.want("pusher:error")
+		if m := p.want("pusher:subscription_error"); m.Channel != "d" {
+			t.Errorf("got %s", m.text)
+		}
+		p.say(`{"event":"sockudo:resume","data":{"channel_positions":{"c":{"serial":1}}}}`) // RE-09
+		if m := p.want("pusher:error"); !strings.Contains(m.text, "4303") {
+			t.Errorf("got %s", m.text)
+		}
+		p.say(`{"event":"sockudo:channel_history","data":{"channel":"c"}}`)
+		if m := p.want("pusher:error"); !strings.Contains(m.text, "protocol 2") {
+			t.Errorf("got %s", m.text)
+		}
+		p.say(`{"event":"sockudo:enable_delta_compression"}`)
+		p.want("pusher:delta_compression_enabled")
+		p.say(`{"event":"sockudo:unsubscribe","data":{"channel":"c"}}`)
+		p.say(`{"event":"pusher:ping"}`)
+		p.want("pusher:pong")
+		r.publish("c", "tick", "1")
+		p.say(`{"event":"pusher:ping"}`)
+		p.want("pusher:pong")
+	})
 	t.Run("TF-07 an expression is refused", func(t *testing.T) {
 		r := newRig(t, clientEvents)
 		for _, value := range []string{`"a == 1"`, `{}`, `true`} {

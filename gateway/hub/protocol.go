@@ -12,17 +12,18 @@ import (
 // handle acts on one message of the client.
 func (c *Client) handle(message []byte) {
 	f, err := c.parse(message)
-	if err != nil && (f.Event == "pusher:subscribe" || f.Event == "sockudo:subscribe" && c.dialect == pusher.V2) {
+	// Both dialects understand the requests of both.
+	name, isProtocol := strings.CutPrefix(f.Event, pusher.V1.Prefix())
+	if !isProtocol {
+		name, isProtocol = strings.CutPrefix(f.Event, pusher.V2.Prefix())
+	}
+	if err != nil && isProtocol && name == "subscribe" {
 		c.malformed(f.Channel, err)
 		return
 	}
 	if err != nil {
 		c.deny(refusedMalformed, "", pusher.NoCode, "%v", err)
 		return
-	}
-	name, isProtocol := strings.CutPrefix(f.Event, "pusher:")
-	if !isProtocol && c.dialect == pusher.V2 {
-		name, isProtocol = strings.CutPrefix(f.Event, "sockudo:")
 	}
 	if f.Event == "channel_history" && c.dialect == pusher.V2 {
 		name, isProtocol = f.Event, true

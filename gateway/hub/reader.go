@@ -122,7 +122,7 @@ func (c *Client) listen(m *membership, way *fanout.Way) {
 		}
 	}
 	if isNew, _ := ch.Shards[c.shard.ID].Put(&e); isNew {
-		ch.roll.Count(1)
+		ch.counted(1)
 	}
 	if way != nil {
 		way.Wake()

@@ -61,7 +61,11 @@ func (c *Client) recovers() bool { return c.recovery != nil }
 
 // resume serves a resume request.
 func (c *Client) resume(data string) {
-	if !c.recovers() || c.hub.opt.History == nil {
+	switch {
+	case c.dialect != pusher.V2:
+		c.deny(refusedRecovery, "", pusher.ErrorNoRecovery, "recovery is offered to connections of protocol 2 only")
+		return
+	case !c.recovers() || c.hub.opt.History == nil:
 		c.deny(refusedRecovery, "", pusher.ErrorNoRecovery, "connection recovery is not enabled")
 		return
 	}

@@ -1,9 +1,11 @@
 package hub
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -86,6 +88,7 @@ type position struct {
 type failure struct {
 	Channel string  `json:"channel"`
 	Code    string  `json:"code"`
+	Reason  string  `json:"reason"`
 	Current *string `json:"current_stream_id"`
 	Oldest  *uint64 `json:"oldest_available_serial"`
 	Newest  *uint64 `json:"newest_available_serial"`
@@ -522,6 +525,25 @@ func TestResuming(t *testing.T) {
 			}
 			p.say(`{"event":"%s:ping","data":{}}`, prefix)
 			p.want(prefix + ":pong")
+		}
+	})
+	t.Run("RE-05 a channel whose history may not be read says so, and is no fault of the log", func(t *testing.T) {
+		var said bytes.Buffer
+		r := timeRig(t, memory.Options{}, func(o *Options, a *appT) {
+			a.Readings = app.NewReadings([]app.ReadingPattern{{Match: "secret", Reading: app.Reading{Off: true}}})
+			o.Logger = slog.New(slog.NewTextHandler(&said, &slog.HandlerOptions{Level: slog.LevelWarn}))
+		})
+		at := r.publishMany("secret", 1, 3)
+		p, _ := r.second()
+		p.join("secret", "")
+		p.from("secret", at.Epoch, at.Offset-1, "")
+		p.want("sockudo:resume_failed")
+		s := p.summary()
+		if len(s.Failed) != 1 || s.Failed[0].Code != string(pusher.PersistenceUnavailable) || !strings.HasPrefix(s.Failed[0].Reason, "the history of the channel is not to be read") {
+			t.Errorf("got %+v", s)
+		}
+		if said.Len() > 0 {
+			t.Errorf("the log says %s", said.String())
 		}
 	})
 	t.Run("RE-10 the event that the client has seen is left out", func(t *testing.T) {

@@ -639,6 +639,24 @@ func (r *rig) readers(channel string) (n int) {
 	return n
 }
 
+// TestRun08SubscriptionsOfStreamsCount has the gauge of subscriptions rise and fall alike.
+func TestRun08SubscriptionsOfStreamsCount(t *testing.T) {
+	r := timeRig(t, memory.Options{}, nil)
+	counts := func(n float64) {
+		t.Helper()
+		eventually(t, fmt.Sprintf("%v subscriptions are counted", n), func() bool { return r.number("sockudo_subscriptions") == n })
+	}
+	one := r.get("channel=a&channel=b")
+	counts(2)
+	r.publish("a", "tick", "1")
+	two := r.get("channel=a&since=5")
+	counts(3)
+	two.hangUp()
+	counts(2)
+	one.hangUp()
+	counts(0)
+}
+
 // Readers of several channels that lose their connections at random, and come back to either of
 // two gateways with the last id that they have, get every event once and in order.
 func TestTime04EachOnceAcrossReconnects(t *testing.T) {

@@ -42,7 +42,7 @@ func (r *request) confirmed(operation string) (e erasing, err error) {
 		return e, invalid("confirm_channel must be the channel of the path")
 	case e.Operation != operation:
 		return e, invalid("confirm_operation is %.40q, must be %q", e.Operation, operation)
-	case e.Reason == "":
+	case e.Reason == "" && operation == "reset":
 		return e, invalid("reason is missing")
 	case len(e.Reason) > maxReason || len(e.RequestedBy) > maxReason:
 		return e, invalid("reason and requested_by have at most %d bytes", maxReason)

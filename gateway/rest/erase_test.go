@@ -186,6 +186,10 @@ func TestTime01WhatAPurgeAndAResetMustSay(t *testing.T) {
 	if n := len(r.stored("app", "c")); n != 3 {
 		t.Errorf("refused requests left %d events of 3", n)
 	}
+	// HI-08: a purge need not say why.
+	if a := r.call(http.MethodPost, "app", "/channels/c/history/purge", []byte(`{"confirm_channel":"c","confirm_operation":"purge","mode":"all"}`)); a.Status != http.StatusOK {
+		t.Errorf("without a reason: %d %s", a.Status, a.Body)
+	}
 	whole := []byte(`{"confirm_channel":"c","confirm_operation":"reset","reason":"r"}`)
 	r.call(http.MethodPost, "other", "/channels/c/history/reset", whole).refused(t, "no history", http.StatusUnprocessableEntity, "feature_disabled", "history")
 	r.call(http.MethodPost, "off", "/channels/c/history/reset", whole).refused(t, "a disabled app", http.StatusForbidden, "forbidden", "disabled")

@@ -29,6 +29,9 @@ type Configuration struct {
 // bits.
 const shortSecret = 16
 
+// changeIt is what to do about a setting that keeps a server from starting.
+const changeIt = "Change the setting; docs/configuration.md describes every key, and `sluice config --check` tries a file."
+
 // JudgeConfig looks at a configuration by itself.
 func JudgeConfig(c Configuration) []Finding {
 	f := &findings{area: "configuration"}
@@ -36,11 +39,11 @@ func JudgeConfig(c Configuration) []Finding {
 	switch {
 	case errors.As(c.Err, &wrong):
 		for _, p := range wrong.Problems {
-			f.fail("settings", "", "%s", p)
+			f.fail("settings", changeIt, "%s", p)
 		}
 		return f.all
 	case c.Err != nil:
-		f.fail("settings", "", "%v", c.Err)
+		f.fail("settings", "Name a file that this user may read with --config; `sluice init` writes one.", "%v", c.Err)
 		return f.all
 	}
 	f.fine("settings", "they can be read, and fit together")
@@ -51,7 +54,7 @@ func JudgeConfig(c Configuration) []Finding {
 		f.warn("features", "Take the key out.", "%s asks for a feature that this release does not have", key)
 	}
 	if err := c.Config.CheckBackend(); err != nil {
-		f.fail("log", "", "%v", err)
+		f.fail("log", changeIt, "%v", err)
 	}
 	if c.Config.Driver == "local" && !c.Config.Development {
 		f.warn("log", "Set adapter.driver: nats.", "adapter.driver is local: nothing is stored, and other gateways do not see it")
@@ -121,7 +124,7 @@ func judgeFilesOf(f *findings, files []File) {
 	for _, file := range files {
 		switch mode := file.Mode.Perm(); {
 		case file.Err != nil:
-			f.fail("files", "", "%s: %v", file.Key, file.Err)
+			f.fail("files", "Put the file there, where the user of the server may read it, or change the setting.", "%s: %v", file.Key, file.Err)
 		case mode&0o002 != 0:
 			f.fail("files", "chmod 600 "+file.Path, "%s: everybody on this machine may write %s (mode %04o)", file.Key, file.Path, mode)
 		case mode&readers != 0:

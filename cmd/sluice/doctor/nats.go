@@ -136,7 +136,7 @@ func judgeStreams(f *findings, i *streams.Inspection) {
 	for _, s := range i.Streams {
 		name := s.Name + " (" + s.For + ")"
 		if s.Err != nil {
-			f.fail("streams", "", "%s cannot be asked for: %v", name, s.Err)
+			f.fail("streams", "Look at the NATS servers and at what this user may do (docs/operations.md, permissions).", "%s cannot be asked for: %v", name, s.Err)
 			continue
 		}
 		if s.Missing {
