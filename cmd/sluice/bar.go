@@ -23,7 +23,7 @@ const (
 
 // newBar returns a bar for an output, which shows nothing unless that is a terminal.
 func newBar(w io.Writer) *bar {
-	if s, ok := w.(screen); ok {
+	if s, ok := terminalOf(w); ok {
 		return &bar{out: s.Writer}
 	}
 	return &bar{}

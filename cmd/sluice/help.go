@@ -123,7 +123,7 @@ func flagsOf(cmd *cobra.Command) string {
 // widthOf is how wide the help may be.
 func widthOf(cmd *cobra.Command) int {
 	out := cmd.OutOrStdout()
-	if s, ok := out.(screen); ok {
+	if s, ok := terminalOf(out); ok {
 		out = s.Writer
 	}
 	if columns := columnsOf(out); columns > 0 {

@@ -72,7 +72,8 @@ func run(ctx context.Context, root *cobra.Command, args []string, stdin io.Reade
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	stderr = shown(stderr)
-	root.SetOut(shown(stdout))
+	out := &printed{Writer: shown(stdout)}
+	root.SetOut(out)
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		if cmd == root && len(args) > 0 && !strings.HasPrefix(args[0], "-") {
@@ -82,6 +83,10 @@ func run(ctx context.Context, root *cobra.Command, args []string, stdin io.Reade
 		return unknownFlag(cmd, err)
 	})
 	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil && cmd != root && cmd.Name() != "serve" {
+		// A server goes on, whoever reads what it prints.
+		err = out.failure()
+	}
 	if err == nil {
 		return exitOK
 	}

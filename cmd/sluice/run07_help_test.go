@@ -172,3 +172,26 @@ func historyTime(t *testing.T, r *rig, channel string) time.Time {
 	}
 	return time.UnixMilli(item.At)
 }
+
+// full is an output like a disk without room.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, unix.ENOSPC }
+
+// TestRun07WhatCannotBePrintedIsNoSuccess: a secret, a token or a configuration that nobody has got.
+func TestRun07WhatCannotBePrintedIsNoSuccess(t *testing.T) {
+	r := newRig(t)
+	r.succeed("", "publish", "lobby", "x")
+	for _, args := range [][]string{
+		{"config"}, {"config", "--check"}, {"version"}, {"version", "--json"}, {"subject", "a", "b"}, {"auth", "private-x", "--socket-id", "1.2"},
+		{"token", "a"}, {"init", "-"}, {"completion", "bash"}, {"publish", "--help"}, {"app", "--help"},
+		{"history", "lobby", "--url", r.url}, {"export", "lobby", "--url", r.url}, {"replay", "lobby", "--speed", "max", "--url", r.url},
+		{"publish", "lobby", "y", "--url", r.url}, {"terminate", "bob", "--url", r.url}, {"health", "--url", r.url},
+		{"purge", "lobby", "--yes", "--url", r.url}, {"reset", "lobby", "--yes", "--url", r.url},
+	} {
+		var said strings.Builder
+		if status := run(t.Context(), newRoot(), args, strings.NewReader(""), full{}, &said); status == exitOK {
+			t.Errorf("%q ends with success, and says %q", args, said.String())
+		}
+	}
+}

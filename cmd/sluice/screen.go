@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -23,6 +24,42 @@ func shown(w io.Writer) io.Writer {
 		}
 	}
 	return w
+}
+
+// printed is what a command prints to. It keeps the first error for those that do not look, so that
+// none that could not be read ends with success.
+type printed struct {
+	io.Writer
+	mu     sync.Mutex
+	failed error
+}
+
+// Write implements [io.Writer].
+func (o *printed) Write(text []byte) (int, error) {
+	n, err := o.Writer.Write(text)
+	if err != nil {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		if o.failed == nil {
+			o.failed = err
+		}
+	}
+	return n, err
+}
+
+func (o *printed) failure() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.failed
+}
+
+// terminalOf is the terminal that an output is, if it is one.
+func terminalOf(w io.Writer) (screen, bool) {
+	if o, ok := w.(*printed); ok {
+		w = o.Writer
+	}
+	s, ok := w.(screen)
+	return s, ok
 }
 
 func (s screen) Write(text []byte) (int, error) {

@@ -74,7 +74,7 @@ func (o *topOptions) run(cmd *cobra.Command) error {
 	defer transport.CloseIdleConnections()
 	o.http = &http.Client{Transport: transport, Timeout: 10 * time.Second}
 	ctx, out := cmd.Context(), cmd.OutOrStdout()
-	terminal, live := out.(screen)
+	terminal, live := terminalOf(out)
 	if live = live && !o.once && !o.asJSON; live {
 		return o.watch(ctx, terminal)
 	}
