@@ -100,7 +100,12 @@ func newConfigText() ([]byte, error) {
 func writeNew(path string, text []byte, force bool) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), ".sluice-init-*")
 	if err != nil {
-		return err
+		// The name of the file beside it says nothing to anybody.
+		var at *fs.PathError
+		if errors.As(err, &at) {
+			err = at.Err
+		}
+		return fmt.Errorf("%s cannot be written: %w", path, err)
 	}
 	defer func() { _ = os.Remove(f.Name()) }()
 	_, err = f.Write(text)

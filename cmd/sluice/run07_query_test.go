@@ -259,7 +259,7 @@ func TestRun07InitWritesAConfiguration(t *testing.T) {
 			t.Errorf("%q: status %d", args, status)
 		}
 	}
-	if status, _, _ := execute(t, "", "init", filepath.Join(path, "b.yaml")); status != exitFailure {
+	if status, _, errors := execute(t, "", "init", filepath.Join(path, "b.yaml")); status != exitFailure || !strings.Contains(errors, "b.yaml cannot be written") {
 		t.Errorf("below a file: status %d", status)
 	}
 }
