@@ -84,8 +84,7 @@ func (r *Recent) continues(ctx context.Context, now State, pos broker.Position) 
 	next, known := r.follows(pos.Offset)
 	switch {
 	case !known:
-		_, err := now.After(ctx, pos, 1)
-		return err
+		return now.follows(ctx, pos)
 	case next > 0 && !now.Sees(next):
 		return fmt.Errorf("%w: what follows %d may not be read", broker.ErrPositionExpired, pos.Offset)
 	}

@@ -109,23 +109,33 @@ func (r *Recent) take(place uint64, epoch string, low uint64) (woken []*fanout.W
 	return woken, far
 }
 
-// page reads what follows a position. A log that cannot be reached is asked again until ctx
-// ends: its servers may be choosing a leader.
-func (r *Recent) page(ctx context.Context, after broker.Position) (*broker.Page, error) {
-	for wait := 20 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+// page reads what follows a position.
+func (r *Recent) page(ctx context.Context, after broker.Position) (page *broker.Page, err error) {
+	err = reaching(ctx, func() error {
 		view, err := r.library.Log.Look(ctx, r.app, r.line.Name)
-		if err == nil {
-			var got *sight.Page
-			if got, err = view.After(ctx, after, min(r.app.Now().Recovery.MaxEvents+1, pageSize)); err == nil {
-				return &got.Page, nil
-			}
+		if err != nil {
+			return err
 		}
+		got, err := view.After(ctx, after, min(r.app.Now().Recovery.MaxEvents+1, pageSize))
+		if err == nil {
+			page = &got.Page
+		}
+		return err
+	})
+	return page, err
+}
+
+// reaching asks a log that cannot be reached again until ctx ends: its servers may be choosing a
+// leader.
+func reaching(ctx context.Context, ask func() error) error {
+	for wait := 20 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+		err := ask()
 		if !errors.Is(err, broker.ErrUnavailable) {
-			return nil, err
+			return err
 		}
 		select {
 		case <-ctx.Done():
-			return nil, err
+			return err
 		case <-time.After(wait):
 		}
 	}

@@ -116,10 +116,7 @@ func (r *Recent) refresh() {
 			return
 		}
 		r.mu.Unlock()
-		err := r.compare()
-		for errors.Is(err, errBegunAnew) {
-			err = r.compare()
-		}
+		err := r.compareAtLast()
 		var failed *pusher.ResumeFailure
 		if err != nil {
 			failed = r.Failure(r.life(), err)
@@ -136,6 +133,19 @@ func (r *Recent) refresh() {
 		r.mu.Unlock()
 		r.wake(woken)
 	}
+}
+
+// compareAtLast compares until nothing comes between, and the log can be reached.
+func (r *Recent) compareAtLast() error {
+	ctx, cancel := context.WithTimeout(r.library.Context, Timeout)
+	defer cancel()
+	return reaching(ctx, func() error {
+		for {
+			if err := r.compare(); !errors.Is(err, errBegunAnew) {
+				return err
+			}
+		}
+	})
 }
 
 // errBegunAnew: what was folded was forgotten meanwhile, in the same life of the log.

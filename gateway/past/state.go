@@ -48,6 +48,14 @@ func (l *Look) Wait(ctx context.Context) (State, error) {
 	}
 }
 
+// follows reads what follows a position, and returns the errors of [sight.View.After].
+func (s State) follows(ctx context.Context, pos broker.Position) error {
+	return reaching(ctx, func() error {
+		_, err := s.After(ctx, pos, 1)
+		return err
+	})
+}
+
 // reaches says whether the log has come as far as a place in a channel of which it has nothing, as
 // [broker.History.After] does. Those who share the look share the answers.
 func (l *Look) reaches(ctx context.Context, pos broker.Position) error {
@@ -59,7 +67,7 @@ func (l *Look) reaches(ctx context.Context, pos broker.Position) error {
 	case l.why != nil && pos.Offset >= l.unknown:
 		return l.why
 	}
-	_, err := l.state.After(ctx, pos, 1)
+	err := l.state.follows(ctx, pos)
 	switch {
 	case err == nil:
 		l.proven = pos.Offset
@@ -121,7 +129,10 @@ func (r *Recent) lookAfter(l *Look, pause time.Duration) {
 	ctx, cancel := context.WithTimeout(r.library.Context, Timeout)
 	defer cancel()
 	r.library.Read()
-	l.state, l.err = r.sight(ctx)
+	l.err = reaching(ctx, func() (err error) {
+		l.state, err = r.sight(ctx)
+		return err
+	})
 }
 
 func (r *Recent) sight(ctx context.Context) (now State, err error) {
