@@ -30,7 +30,7 @@ var Refusals = [...]Refusal{
 var (
 	Stopping = &Refusal{http.StatusServiceUnavailable, "stopping", "service_unavailable", "this server is stopping"}
 	NotTaken = &Refusal{http.StatusHTTPVersionNotSupported, "takeover", "unsupported_encoding",
-		"event streams take a connection of HTTP/1.1 of their own"}
+		"an event stream takes a connection of HTTP/1.1 of its own, or an answer that can be sent in pieces"}
 )
 
 // OfClose is the answer where a WebSocket would be closed with a code, nil for none.
