@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -31,13 +32,19 @@ type ticker struct {
 	mu sync.Mutex
 	n  int
 	// newest is the last event of each value that the log has acknowledged.
-	newest []int
+	newest []acked
+}
+
+// acked is an event and its place in the log.
+type acked struct {
+	n      int
+	serial uint64
 }
 
 // joining measures what it costs the server when somebody begins with a snapshot of a channel
 // while that is published into: one after the other, beside the same time without them.
 func (s *server) joining(ctx context.Context, o options) error {
-	c := &ticker{s: s, keys: o.keys, size: o.size, rate: o.joinRate, newest: make([]int, o.keys)}
+	c := &ticker{s: s, keys: o.keys, size: o.size, rate: o.joinRate, newest: make([]acked, o.keys)}
 	if err := c.publish(ctx, o.keys, 0); err != nil {
 		return err
 	}
@@ -119,9 +126,11 @@ func (c *ticker) publish(ctx context.Context, events, rate int) error {
 	waiting.Go(func() {
 		for a := range acks {
 			select {
-			case <-a.ack.Ok():
+			case ack := <-a.ack.Ok():
 				c.mu.Lock()
-				c.newest[a.key] = max(c.newest[a.key], a.n)
+				if a.n > c.newest[a.key].n {
+					c.newest[a.key] = acked{a.n, ack.Sequence}
+				}
 				c.mu.Unlock()
 			case err := <-a.ack.Err():
 				lost.Store(&err)
@@ -175,14 +184,15 @@ type joined struct {
 func (j *joined) close() { _ = j.client.Close() }
 
 // join subscribes, waits for the snapshot, and compares it with what had been acknowledged when it
-// was asked for. The connection stays if it is to.
+// was asked for, up to the place where the subscription begins: the gateway may be behind. The
+// connection stays if it is to.
 func (c *ticker) join(ctx context.Context, stays bool) (*joined, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	var read atomic.Int64
 	view, last, wrong := make([]int, c.keys), uint64(0), error(nil)
 	complete := make(chan struct{})
-	over := false
+	over, attached := false, uint64(0)
 	j := &joined{}
 	var err error
 	j.client, err = client.Dial(ctx, client.Options{
@@ -203,7 +213,10 @@ func (c *ticker) join(ctx context.Context, stays bool) (*joined, error) {
 			view[v.Get("k").Int()] = int(v.Get("n").Int())
 		},
 		OnControl: func(ev client.Event) {
-			if strings.HasSuffix(ev.Name, ":snapshot_complete") {
+			switch {
+			case strings.HasSuffix(ev.Name, ":subscription_succeeded"):
+				attached = ev.Serial
+			case strings.HasSuffix(ev.Name, ":snapshot_complete"):
 				over = true
 				j.bytes = read.Load()
 				close(complete)
@@ -217,7 +230,7 @@ func (c *ticker) join(ctx context.Context, stays bool) (*joined, error) {
 		defer j.close()
 	}
 	c.mu.Lock()
-	want := append([]int(nil), c.newest...)
+	want := slices.Clone(c.newest)
 	c.mu.Unlock()
 	reads, err := c.s.reads()
 	if err != nil {
@@ -238,9 +251,12 @@ func (c *ticker) join(ctx context.Context, stays bool) (*joined, error) {
 		return nil, err
 	}
 	j.reads = after - reads
-	for key, n := range want {
-		if view[key] < n {
-			return nil, fmt.Errorf("value %d is that of event %d, and %d was acknowledged before", key, view[key], n)
+	if attached == 0 {
+		return nil, errors.New("the success frame has no place")
+	}
+	for key, w := range want {
+		if view[key] < w.n && w.serial <= attached {
+			return nil, fmt.Errorf("value %d is that of event %d, and %d at %d was acknowledged before, of %d", key, view[key], w.n, w.serial, attached)
 		}
 	}
 	return j, wrong
