@@ -84,6 +84,11 @@ type Sink interface {
 	Gap(g Gap)
 }
 
+// Prompt is what sinks may know beside: whether they would take what comes next without waiting
+// for anybody. A feed gives it to them from where it reads then, and wakes nobody else. It is
+// asked by any goroutine and does not wait.
+type Prompt interface{ Prompt() bool }
+
 // Attachment is a live subscription of one channel.
 type Attachment interface {
 	// Position is the exact place at which the attachment began: the sink gets

@@ -14,8 +14,9 @@ import (
 
 // assurance makes sure that what the server acknowledged is in the log under its own
 // subject. With some settings, which anybody may set who administers NATS, it is not. The
-// settings are put back soon. Until then an event that was looked up vouches for those that
-// are acknowledged within a moment, and these are kept until that is known to hold.
+// settings are put back soon. Until then an event that was looked up, or that came live where it
+// belongs, vouches for those that are acknowledged within a moment, and these are kept until that
+// is known to hold.
 type assurance struct {
 	mu rank.Mutex[rank.StreamsAssurance]
 	// until is when events are looked up again.
@@ -63,7 +64,7 @@ type parcel struct {
 func (p *parcel) note(offset uint64) { p.offset, p.sent = offset, time.Now() }
 
 const (
-	// sureFor is how long an event that was looked up vouches for others.
+	// sureFor is how long an event that is where it belongs vouches for others.
 	sureFor = 20 * time.Millisecond
 	// sureAge is how long it may take until an edited stream is noticed.
 	sureAge = 250 * time.Millisecond
@@ -124,6 +125,21 @@ func (s *assurance) vouch(deaf bool, upset uint64) {
 func (s *assurance) upsetSince(upset uint64) bool {
 	stale := func(p *parcel) bool { return p.upset != upset }
 	return slices.ContainsFunc(s.former, stale) || slices.ContainsFunc(s.recent, stale)
+}
+
+// saw notes that an event came live in its channel, some time after it was stored: the log had it
+// there, and nobody but the server says so. It vouches as one does that was looked up at that
+// time. Looking up costs the server more than the event itself where few are published.
+func (s *assurance) saw(age time.Duration) {
+	left := sureFor - max(age, 0)
+	if left <= 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if until := time.Now().Add(left); until.After(s.until) {
+		s.until = until
+	}
 }
 
 // turn makes the recent ones the former ones. The lock is held.

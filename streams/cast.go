@@ -148,13 +148,11 @@ func (c *casts) leave(part string) {
 	}
 }
 
-// take puts what is cast into the queues of its channels until the log is closed.
-func (c *casts) take() {
+// arrived puts what is cast into the queues of its channels. It waits for nobody.
+func (c *casts) arrived() {
 	l := c.log
 	for {
 		select {
-		case <-l.ctx.Done():
-			return
 		case m := <-c.in:
 			f := l.follow.Lookup(castKey(l.opt.Prefix, m.Subject))
 			if f == nil {
@@ -164,6 +162,8 @@ func (c *casts) take() {
 				l.stats.Unheard.Add(1)
 			}
 			l.shards[f.Shard()].relay.poke()
+		default:
+			return
 		}
 	}
 }

@@ -143,7 +143,10 @@ func (l *Log) connectAll(ctx context.Context) error {
 	if l.send, err = newSender(l.pub); err != nil {
 		return err
 	}
-	l.running.Go(l.send.run)
+	l.running.Go(func() {
+		<-l.ctx.Done()
+		l.send.close()
+	})
 	api := "$JS.API."
 	if l.opt.Domain != "" {
 		api = "$JS." + l.opt.Domain + ".API."
@@ -184,7 +187,7 @@ func (l *Log) join(k *link) (*connection, error) {
 		return nil, fmt.Errorf("nats.nkey_file: %w", err)
 	}
 	opts = append([]nats.Option{nats.Name(l.opt.Name + " " + k.role)}, opts...)
-	opts = append(append(append(opts, k.more...), l.handlers(k)...), l.opt.ConnectOptions...)
+	opts = append(append(append(append(opts, k.more...), l.handlers(k)...), l.opt.ConnectOptions...), k.wired)
 	if w.conn, err = nats.Connect(strings.Join(l.opt.URLs, ","), opts...); err != nil {
 		return nil, err
 	}

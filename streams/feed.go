@@ -9,8 +9,8 @@ import (
 	"github.com/sluicehq/sluice/broker/follow"
 )
 
-// inTransit is how many live messages may be on their way into a queue. It is emptied at once,
-// or within relayPatience.
+// inTransit is how many live messages may be on their way into a queue. The library reads some
+// hundreds at most before they are taken out.
 const inTransit = 4096
 
 // feedShard receives the live messages of a part of the channels. All its subscriptions share
@@ -32,22 +32,24 @@ type live struct {
 	cast bool
 }
 
-// enter puts what came into the queue. It waits for nobody.
-func (s *feedShard) enter(m *nats.Msg) {
+// enter puts what came into the queue, and returns who follows its channel, if anybody does. It
+// waits for nobody.
+func (s *feedShard) enter(m *nats.Msg) *follow.Follower[arrival] {
 	s.log.stats.Live.Add(1)
 	f := s.log.follow.Find(s.number, m.Subject)
 	if f != nil && !s.queue.Put(live{f.Line().(*follower), m, false}, m.Size()) {
 		s.log.stats.Slow.Add(1)
 		s.log.trigger()
 	}
+	return f
 }
 
 // disturbed puts what tests do to live messages between the subscriptions and the queue.
-func (s *feedShard) disturbed(disturb func(m *nats.Msg, deliver func(*nats.Msg))) (in chan *nats.Msg) {
-	in = make(chan *nats.Msg, inTransit)
+func (s *feedShard) disturbed(disturb func(m *nats.Msg, deliver func(*nats.Msg)), in chan<- *nats.Msg) {
 	deliver := func(m *nats.Msg) {
 		select {
 		case in <- m:
+			s.relay.poke()
 		case <-s.log.ctx.Done():
 		}
 	}
@@ -61,7 +63,6 @@ func (s *feedShard) disturbed(disturb func(m *nats.Msg, deliver func(*nats.Msg))
 			}
 		}
 	})
-	return in
 }
 
 // newFeed returns what follows channels once the log is open.
@@ -83,13 +84,20 @@ func (l *Log) startFeed() {
 		l.shards = append(l.shards, s)
 		in := s.in
 		if l.opt.Disturb != nil {
-			in = s.disturbed(l.opt.Disturb)
+			in = make(chan *nats.Msg, inTransit)
 		}
 		s.relay = newRelay(s, in)
-		l.running.Go(s.relay.run)
+		if l.opt.Disturb != nil {
+			s.disturbed(l.opt.Disturb, in)
+		}
 		l.running.Go(s.relay.run)
 	}
-	l.running.Go(l.casts.take)
+	l.feed.whenRead(func() {
+		l.casts.arrived()
+		for _, s := range l.shards {
+			s.relay.arrived()
+		}
+	})
 }
 
 func (l *Log) followers(a *appLog) []*follower { return linesOf(l.follow.Of(a.opt.ID)) }

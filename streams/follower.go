@@ -172,6 +172,7 @@ func (f *follower) accept(m arrival) {
 			return
 		}
 		f.sound = upset
+		f.app.sure.saw(f.log.Now().Sub(m.time))
 		f.publish(&stored{place: m.place, header: m.msg.Header, data: m.msg.Data})
 	case repair:
 		f.Hold(m, m.msg.Size())

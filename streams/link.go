@@ -32,6 +32,10 @@ type link struct {
 	role string
 	more []nats.Option
 	now  atomic.Pointer[connection]
+	// arrived is called by who reads from the connection, see [link.whenRead].
+	arrived atomic.Pointer[func()]
+	// carrier is what the present connection is made of, nil within the process.
+	carrier atomic.Pointer[carrier]
 	// broken is told when a connection was closed.
 	broken chan struct{}
 	// crowded counts the times that the server refused a subscription for their number.

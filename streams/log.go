@@ -167,6 +167,10 @@ func (l *Log) handlers(k *link) []nats.Option {
 			if l.opened.Load() {
 				l.disconnected()
 			}
+			// What was read last is taken by nobody who reads on.
+			if arrived := k.arrived.Load(); arrived != nil {
+				(*arrived)()
+			}
 		}),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { k.failed(err) }),
 		nats.ReconnectHandler(func(c *nats.Conn) {

@@ -45,8 +45,8 @@ func TestWayIn04WhatWaitsIsReadMeanwhile(t *testing.T) {
 	for i := range uint64(n) {
 		h := nats.Header{nats.JSStream: {"CH_app-1"}, nats.JSSubject: {"ch.app-1.c"}, nats.JSSequence: {strconv.FormatUint(i+1, 10)},
 			nats.JSLastSequence: {strconv.FormatUint(i, 10)}, nats.JSTimeStamp: {time.Unix(1000, int64(i)).UTC().Format(time.RFC3339Nano)}}
-		// It waits if nobody reads.
 		s.in <- &nats.Msg{Subject: liveSubject("", "app-1", "c"), Header: h, Data: []byte("1")}
+		s.relay.arrived()
 		if i == 2 {
 			<-sk.blocked
 		}

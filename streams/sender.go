@@ -20,8 +20,8 @@ const (
 )
 
 // sender sends the messages that JetStream is to store, all over one connection, and finds
-// the acknowledgement of each by the subject of its answer. It has one goroutine, whatever
-// the number of messages under way. Those that come together are written together; one that
+// the acknowledgement of each by the subject of its answer. Who reads from the connection gives
+// it to who waits for it: no goroutine is between them, whatever the number of messages under way. Those that come together are written together; one that
 // comes alone waits for none.
 //
 // The library has a publisher of this kind. It stops for good with a connection that is
@@ -75,18 +75,17 @@ func newSender(k *link) (*sender, error) {
 	}
 	s.timer = time.AfterFunc(time.Hour, s.expire)
 	_, err := k.stand(s.inbox+"*", s.in, nil)
+	k.whenRead(s.arrived)
 	return s, err
 }
 
-// run takes in answers until the log is closed.
-func (s *sender) run() {
-	done := s.link.log.ctx.Done()
+// arrived takes in the answers that have come.
+func (s *sender) arrived() {
 	for {
 		select {
 		case m := <-s.in:
 			s.take(m)
-		case <-done:
-			s.close()
+		default:
 			return
 		}
 	}
@@ -131,7 +130,9 @@ func (s *sender) send(ctx context.Context, m *nats.Msg, l *letter) error {
 	if err := s.enter(ctx, l); err != nil {
 		return err
 	}
-	err := s.deliver(s.link.conn(), m, l)
+	m.Reply = s.replyTo(l)
+	err := s.link.publish(s.link.conn(), m, s.sparse())
+	m.Reply = ""
 	if err != nil && !s.forget(l) {
 		return nil // it has ended already, as the log was closed
 	}
@@ -143,10 +144,23 @@ func weight(m *nats.Msg) int64 { return min(max(int64(m.Size()), sendingLeast), 
 
 // deliver gives a message to a connection, with the subject for its answer.
 func (s *sender) deliver(c *nats.Conn, m *nats.Msg, l *letter) error {
-	m.Reply = s.inbox + strconv.FormatUint(l.number, 36)
+	m.Reply = s.replyTo(l)
 	err := c.PublishMsg(m)
 	m.Reply = ""
 	return err
+}
+
+// replyTo is the subject for the answer to a message.
+func (s *sender) replyTo(l *letter) string { return s.inbox + strconv.FormatUint(l.number, 36) }
+
+// sparseLetters is how many messages may be under way while each is written by itself.
+const sparseLetters = 4
+
+// sparse says whether so little is under way that a message is not worth joining others.
+func (s *sender) sparse() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.waiting) <= sparseLetters
 }
 
 // forget has a letter wait no longer. It says false if it has ended, or is about to.

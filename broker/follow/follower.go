@@ -129,6 +129,18 @@ func (f *Follower[M]) LeaveToOthers() {
 	}
 }
 
+// Prompt says whether giving something now would wait for nobody, as far as the sinks can tell.
+func (f *Follower[M]) Prompt() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, a := range f.course.sinks {
+		if sink, ok := a.sink.(broker.Prompt); !ok || !sink.Prompt() {
+			return f.course.telling // then whoever tells waits
+		}
+	}
+	return true
+}
+
 // At is the position that was given. The lock is held.
 func (f *Follower[M]) At() broker.Position { return f.course.at }
 

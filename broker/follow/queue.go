@@ -82,14 +82,13 @@ func (q *Queue[T]) All(over <-chan struct{}) iter.Seq[T] {
 	}
 }
 
-// Drain gives all that is in the queue to f, in order, until nothing is left. Each of it counts
-// until f returns. Nobody else may take meanwhile.
-func (q *Queue[T]) Drain(f func(T)) {
-	for batch := q.take(); len(batch) > 0; batch = q.take() {
-		for i := range batch {
-			f(batch[i].value)
-			q.done(&batch[i])
-		}
+// Batch gives what is in the queue now to f, in order. Each of it counts until f returns. Nobody
+// else may take meanwhile.
+func (q *Queue[T]) Batch(f func(T)) {
+	batch := q.take()
+	for i := range batch {
+		f(batch[i].value)
+		q.done(&batch[i])
 	}
 }
 

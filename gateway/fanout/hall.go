@@ -42,6 +42,16 @@ func NewHall(h *Hall, shards int) *Hall {
 	return h
 }
 
+// Prompt says whether all shards have room for much more than one publication.
+func (h *Hall) Prompt() bool {
+	for _, s := range h.Shards {
+		if s.laden.Load() {
+			return false
+		}
+	}
+	return true
+}
+
 func (h *Hall) encoder() *encoder     { return h.encoders.Get().(*encoder) }
 func (h *Hall) putEncoder(e *encoder) { h.encoders.Put(e) }
 

@@ -33,6 +33,9 @@ type Source interface {
 	Leave(p *Way)
 }
 
+// part is a shard that is given something, for so many sockets.
+type part struct{ shard, sockets int }
+
 // Post gives something to the shards that have subscribers.
 func (l *Line) Post(p Prepared) {
 	if e, ok := p.(*Event); ok {
@@ -45,14 +48,17 @@ func (l *Line) Post(p Prepared) {
 	}
 	// All shards know of it before one of them sends it: who subscribes after others have got
 	// it begins behind it.
-	var room [16]int
-	due := room[:0]
+	var room [16]part
+	all := room[:0]
 	for i := range l.Shards {
-		if l.Shards[i].wants(p) {
-			due = append(due, i)
+		if wanted, sockets := l.Shards[i].wants(p); wanted {
+			all = append(all, part{i, sockets})
 		}
 	}
-	for _, i := range due {
-		l.Hall.Shards[i].post(job{to: &l.Shards[i], p: p})
+	for _, d := range all {
+		s, j := l.Hall.Shards[d.shard], job{to: &l.Shards[d.shard], p: p}
+		if !s.doneHere(j, d.sockets) {
+			s.post(j)
+		}
 	}
 }

@@ -52,7 +52,7 @@ func (j job) weight() int {
 }
 
 // Shard has the goroutine that puts publications into the outboxes of its connections and
-// writes them. What is in loop belongs to that goroutine alone.
+// writes them. What is in loop belongs to whoever is busy.
 type Shard struct {
 	hall *Hall
 	ID   int
@@ -68,6 +68,12 @@ type Shard struct {
 	// dirtied are outboxes that others have put frames into.
 	dirtied  []*socket.Outbox
 	stopping bool
+	// busy says that somebody does a round: the goroutine of the shard, or whoever found it idle,
+	// for whom the goroutine waits. last is when something was posted last.
+	busy bool
+	last time.Time
+	// laden says that half of the room for publications is used.
+	laden atomic.Bool
 
 	Writer *socket.Writer
 
@@ -111,8 +117,55 @@ func (s *Shard) post(j job) {
 	}
 	s.jobs = append(s.jobs, j)
 	s.bytes += j.weight()
+	s.weigh()
 	s.mu.Unlock()
 	s.work.Signal()
+}
+
+const (
+	// hereSockets and hereBytes bound what is done where it is posted: the few writes cost less
+	// than waking the goroutine of the shard.
+	hereSockets, hereBytes = 32, 64 << 10
+	// herePause must have passed since something was posted before. What comes faster is left to
+	// the goroutine, so that one write takes several frames.
+	herePause = 100 * time.Microsecond
+)
+
+// doneHere does a job at once if the shard has nothing else to do, as the shard's goroutine would,
+// and reports whether it did.
+func (s *Shard) doneHere(j job, sockets int) bool {
+	now := time.Now()
+	s.mu.Lock()
+	soon := now.Sub(s.last) < herePause
+	s.last = now
+	_, isEvent := j.p.(*Event)
+	if soon || !isEvent || sockets > hereSockets || sockets*j.weight() > hereBytes || s.busy || s.stopping || s.waits() {
+		s.mu.Unlock()
+		return false
+	}
+	s.busy = true
+	s.mu.Unlock()
+	s.loop.past = roundPast
+	j.p.deliver(s, j.to)
+	s.flush()
+	s.mu.Lock()
+	s.busy = false
+	more := s.waits() || s.stopping || len(s.loop.later) > 0
+	s.mu.Unlock()
+	if more {
+		s.work.Signal()
+	}
+	return true
+}
+
+// waits says whether there is something to do. The lock is held.
+func (s *Shard) waits() bool { return len(s.jobs) > 0 || len(s.woken) > 0 || len(s.dirtied) > 0 }
+
+// weigh notes whether much waits. The lock is held.
+func (s *Shard) weigh() {
+	if laden := len(s.jobs) > maxJobs/2 || s.bytes > maxJobBytes/2; laden != s.laden.Load() {
+		s.laden.Store(laden)
+	}
 }
 
 // wake lets a way go on. It does not wait.
@@ -178,16 +231,7 @@ func (s *Shard) Run() {
 			}
 		}
 		clear(s.loop.jobs)
-		for i, o := range s.loop.dirty {
-			s.Writer.Flush(o)
-			s.loop.dirty[i] = nil
-			if i%64 == 63 {
-				s.Writer.Count()
-			}
-		}
-		s.Writer.Count()
-		s.loop.dirty = s.loop.dirty[:0]
-		s.tellHanded()
+		s.flush()
 		for _, j := range s.loop.later {
 			s.goOn(j)
 		}
@@ -198,6 +242,20 @@ func (s *Shard) Run() {
 		}
 		s.loop.dirty = s.loop.dirty[:0]
 	}
+}
+
+// flush writes what the round has put into outboxes.
+func (s *Shard) flush() {
+	for i, o := range s.loop.dirty {
+		s.Writer.Flush(o)
+		s.loop.dirty[i] = nil
+		if i%64 == 63 {
+			s.Writer.Count()
+		}
+	}
+	s.Writer.Count()
+	s.loop.dirty = s.loop.dirty[:0]
+	s.tellHanded()
 }
 
 // tellHanded tells of the events of the round: one look at the clock for all of them.
@@ -212,12 +270,14 @@ func (s *Shard) tellHanded() {
 func (s *Shard) next() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for len(s.jobs) == 0 && len(s.woken) == 0 && len(s.dirtied) == 0 {
-		if s.stopping {
+	s.busy = false
+	for s.busy || !s.waits() && len(s.loop.later) == 0 {
+		if !s.busy && s.stopping {
 			return false
 		}
 		s.work.Wait()
 	}
+	s.busy = true
 	n, size := 0, 0
 	for n < len(s.jobs) && n < roundJobs && size < roundBytes {
 		size += s.jobs[n].weight()
@@ -228,6 +288,7 @@ func (s *Shard) next() bool {
 	clear(s.jobs[rest:])
 	s.jobs = s.jobs[:rest]
 	s.bytes -= size
+	s.weigh()
 	w := min(len(s.woken), roundWakes)
 	s.loop.jobs = append(s.loop.jobs, s.woken[:w]...)
 	rest = copy(s.woken, s.woken[w:])

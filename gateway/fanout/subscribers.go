@@ -86,15 +86,15 @@ func (s *Subscribers) pass(p Prepared) bool {
 }
 
 // wants is skip for a publication that the caller posts to the shard if it reports
-// true.
-func (s *Subscribers) wants(p Prepared) bool {
+// true. sockets is how many there are.
+func (s *Subscribers) wants(p Prepared) (wanted bool, sockets int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.pass(p) {
-		return false
+		return false, 0
 	}
 	s.posted++
-	return true
+	return true, len(s.list)
 }
 
 // Entry is a subscription as it is put among the others.

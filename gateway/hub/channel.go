@@ -145,6 +145,9 @@ func (c *Channel) Publication(p *broker.Publication) {
 	}
 }
 
+// Prompt implements [broker.Prompt].
+func (c *Channel) Prompt() bool { return c.Hall.Prompt() }
+
 // Gap implements [broker.Sink].
 func (c *Channel) Gap(g broker.Gap) {
 	c.hub.opt.Metrics.gap(string(g.Reason))

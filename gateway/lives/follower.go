@@ -101,6 +101,12 @@ func (f *follower) Publication(p *broker.Publication) {
 	}
 }
 
+// Prompt implements [broker.Prompt].
+func (f *follower) Prompt() bool {
+	sink, ok := f.sink.(broker.Prompt)
+	return ok && sink.Prompt()
+}
+
 // Heard implements [broker.Listener]. What has no place is of no life.
 func (f *follower) Heard(e *broker.Publication) {
 	if sink, ok := f.sink.(broker.Listener); ok {

@@ -19,6 +19,8 @@ var buffers = sync.Pool{New: func() any { return new([room]byte) }}
 type conn struct {
 	server *Server
 	tcp    *net.TCPConn
+	// wire is the same connection, for reading, writing and the deadline of the latter.
+	wire   net.Conn
 	remote string
 	// buffer has what was read and not used, from start to end. It belongs to the connection
 	// until it ends or is handed over.
@@ -95,7 +97,7 @@ func (c *conn) next(first bool) (head, verdict) {
 		if c.server.closing.Load() {
 			return head{}, unfinished // the deadline of who shuts down may be overwritten
 		}
-		n, err := c.tcp.Read(c.buffer[c.end:])
+		n, err := c.wire.Read(c.buffer[c.end:])
 		if c.end += n; err != nil {
 			return head{}, unfinished
 		}
@@ -151,7 +153,7 @@ func (c *conn) exchange(h *head) (more bool) {
 	c.writeBy(x.pushed, opt.AnswerTimeout)
 	// The answer follows on what is used up of the buffer, if it fits there.
 	text := x.answer(c.buffer[:0:c.start], now, last)
-	if _, err := c.tcp.Write(text); err != nil {
+	if _, err := c.wire.Write(text); err != nil {
 		return false
 	}
 	if last && (x.left > 0 || c.end > c.start) {
@@ -165,7 +167,7 @@ func (c *conn) exchange(h *head) (more bool) {
 func (c *conn) writeBy(t time.Time, usual time.Duration) {
 	if c.writes.Before(t) || c.writes.Sub(t) > usual/2 {
 		c.writes = t.Add(usual / 2)
-		_ = c.tcp.SetWriteDeadline(c.writes)
+		_ = c.wire.SetWriteDeadline(c.writes)
 	}
 }
 
@@ -214,7 +216,7 @@ func (c *conn) handOver(first bool) {
 	buffers.Put(c.buffer)
 	c.buffer = nil
 	// The deadlines of before are no longer anybody's.
-	_ = c.tcp.SetDeadline(time.Time{})
+	_ = c.wire.SetDeadline(time.Time{})
 	c.server.forget(c)
 	select {
 	case c.server.others <- h:

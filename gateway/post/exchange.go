@@ -46,7 +46,7 @@ func (x *exchange) Read(p []byte) (int, error) {
 		// Only what waits needs a deadline.
 		c.readBy(x.limit)
 		var err error
-		if n, err = c.tcp.Read(p); errors.Is(err, io.EOF) {
+		if n, err = c.wire.Read(p); errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
 		if err != nil {

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/sluicehq/sluice/broker/rawio"
 )
 
 // Options configure a [Server]. All are required.
@@ -101,7 +103,7 @@ func (s *Server) take(c net.Conn) {
 		return
 	}
 	s.opt.State(tcp, http.StateNew)
-	mine := &conn{server: s, tcp: tcp, remote: tcp.RemoteAddr().String()}
+	mine := &conn{server: s, tcp: tcp, wire: rawio.New(tcp), remote: tcp.RemoteAddr().String()}
 	s.mu.Lock()
 	shut := s.shut
 	if !shut {

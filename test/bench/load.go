@@ -33,7 +33,7 @@ type loadRound struct {
 	P50 float64 `json:"p50_ms"`
 	P95 float64 `json:"p95_ms"`
 	P99 float64 `json:"p99_ms"`
-	// Processor time in microseconds per publish.
+	// Processor time in microseconds per publish, and per second where nothing is published.
 	Gateways float64 `json:"gateways_us"`
 	Stores   float64 `json:"stores_us"`
 	Own      float64 `json:"own_us"`
@@ -98,9 +98,21 @@ func loads(s *scale) error {
 	return nil
 }
 
+// rest publishes nothing for a while.
+func rest(t *target, period time.Duration) loadRound {
+	m := startMeter(t)
+	time.Sleep(period)
+	r := m.stop(1)
+	seconds := period.Seconds()
+	return loadRound{Gateways: r.Gateway / seconds, Stores: r.Store / seconds, Own: r.Own / seconds}
+}
+
 // load publishes at a rate, and waits for all deliveries.
 func load(t *target, crowd *audience, rate int, period time.Duration, fresh bool) (loadRound, error) {
 	runtime.GC()
+	if rate == 0 {
+		return rest(t, period), nil
+	}
 	times := &waits{}
 	crowd.waits.Store(times)
 	total := int64(float64(rate) * period.Seconds())

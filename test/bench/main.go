@@ -141,7 +141,7 @@ func main() {
 	pids := flag.String("peer-pids", "", "ids of its processes, with commas, for their processor time")
 	logList := flag.String("logs", "r1,r3,embedded", "for publish: one external NATS server, three, the one in the gateway")
 	wayList := flag.String("ways", "", "for publish: some of "+wayNames()+"; all if empty")
-	rateList := flag.String("rates", "200,500,1000,2000,3000,4000,5000", "for load: publishes per second")
+	rateList := flag.String("rates", "200,500,1000,2000,3000,4000,5000", "for load: publishes per second; with 0 the processor time per second of rest")
 	kindList := flag.String("connections", "kept,new", "for load: kept connections, or a new one for each publish")
 	jsonFile := flag.String("json", "", "for publish and load: `file` for the results")
 	profile := flag.String("profile", "", "file for a CPU profile of the whole run")
@@ -163,11 +163,11 @@ func main() {
 		s.ways = strings.Split(*wayList, ",")
 	}
 	var err error
-	s.rates, err = numbers(*rateList)
+	s.rates, err = numbers(*rateList, 0)
 	exit(err)
-	s.sockets, err = numbers(*socketList)
+	s.sockets, err = numbers(*socketList, 2)
 	exit(err)
-	s.sizes, err = numbers(*sizeList)
+	s.sizes, err = numbers(*sizeList, 2)
 	exit(err)
 	if *only != "" {
 		s.only = strings.Split(*only, ",")
@@ -270,12 +270,12 @@ func streamNamed(name string) *workload.Stream {
 	panic("no stream " + name)
 }
 
-func numbers(list string) ([]int, error) {
+func numbers(list string, least int) ([]int, error) {
 	var out []int
 	for part := range strings.SplitSeq(list, ",") {
 		n, err := strconv.Atoi(strings.TrimSpace(part))
-		if err != nil || n < 2 {
-			return nil, fmt.Errorf("%q is not a list of numbers above 1", list)
+		if err != nil || n < least {
+			return nil, fmt.Errorf("%q is not a list of numbers from %d on", list, least)
 		}
 		out = append(out, n)
 	}

@@ -1,0 +1,223 @@
+// Package rawio reads and writes TCP connections without telling the scheduler.
+//
+// The runtime is told of a system call before and after it, because it may block. Where all
+// goroutines slept until now, that wakes a thread which watches over such calls, for as long as
+// there is something to do: with a few hundred events a second it wakes, looks and sleeps again
+// several times for each of them. Reading and writing what is there blocks nobody. Where there is
+// nothing, the goroutine waits as it does otherwise.
+package rawio
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Conn is a TCP connection. All methods may be called from any goroutine.
+type Conn struct {
+	*net.TCPConn
+	raw     syscall.RawConn
+	in, out half
+
+	// deadline is that of writes. The runtime is told of it once a write has to wait.
+	mu       sync.Mutex
+	deadline time.Time
+	told     bool
+}
+
+// half is one direction of a connection. Its lock is held for as long as a call takes.
+type half struct {
+	mu    sync.Mutex
+	p     []byte
+	n     int
+	errno syscall.Errno
+	// once and patient are what is called with the descriptor: the first never waits.
+	once, patient func(fd uintptr) bool
+}
+
+// New returns c as a Conn, and c itself where it is no TCP connection or the system is another
+// one than Linux.
+func New(c net.Conn) net.Conn {
+	tcp, ok := c.(*net.TCPConn)
+	if !ok || !possible {
+		return c
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return c
+	}
+	conn := &Conn{TCPConn: tcp, raw: raw}
+	in, out := &conn.in, &conn.out
+	in.patient = func(fd uintptr) bool {
+		in.n, in.errno = readOnce(fd, in.p)
+		return in.errno != syscall.EAGAIN
+	}
+	out.patient = func(fd uintptr) bool { return out.write(fd) }
+	out.once = func(fd uintptr) bool {
+		out.write(fd)
+		return true
+	}
+	return conn
+}
+
+// write goes on with what is left, and reports false if it has to wait for room.
+func (h *half) write(fd uintptr) bool {
+	for h.n < len(h.p) {
+		n, errno := writeOnce(fd, h.p[h.n:])
+		if h.errno = errno; errno != 0 {
+			return errno != syscall.EAGAIN
+		}
+		h.n += n
+	}
+	return true
+}
+
+// Read implements [net.Conn].
+func (c *Conn) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	h := &c.in
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.p, h.n, h.errno = p, 0, 0
+	err := c.raw.Read(h.patient)
+	h.p = nil
+	switch {
+	case err != nil:
+		return 0, c.failed("read", err)
+	case h.errno != 0:
+		return 0, c.failed("read", os.NewSyscallError("read", h.errno))
+	case h.n == 0:
+		return 0, io.EOF
+	}
+	return h.n, nil
+}
+
+// Write implements [net.Conn].
+func (c *Conn) Write(p []byte) (int, error) {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	if full, err := c.begin(p); !full {
+		return c.written(err)
+	}
+	return c.finish()
+}
+
+// TryWrite writes p if nobody else writes and the kernel takes some of it at once, and reports
+// false if not. What does not fit then is waited for, for as long as within; if that fails, a part
+// was written.
+func (c *Conn) TryWrite(p []byte, within time.Duration) (done bool, err error) {
+	h := &c.out
+	if !h.mu.TryLock() {
+		return false, nil
+	}
+	defer h.mu.Unlock()
+	full, err := c.begin(p)
+	if full && h.n == 0 {
+		h.p = nil
+		return false, nil
+	}
+	if full {
+		c.mu.Lock()
+		before := c.deadline
+		c.deadline = time.Now().Add(within)
+		c.mu.Unlock()
+		_, err = c.finish()
+		_ = c.SetWriteDeadline(before)
+		return true, err
+	}
+	_, err = c.written(err)
+	return true, err
+}
+
+// begin writes what the kernel takes at once, and says whether it takes no more. The caller holds
+// the lock of the half.
+func (c *Conn) begin(p []byte) (full bool, err error) {
+	h := &c.out
+	h.p, h.n, h.errno = p, 0, 0
+	if err = c.late(); err == nil {
+		err = c.raw.Write(h.once)
+	}
+	return err == nil && h.errno == syscall.EAGAIN, err
+}
+
+// finish waits until all is written.
+func (c *Conn) finish() (int, error) {
+	c.out.errno = 0
+	err := c.tell()
+	if err == nil {
+		err = c.raw.Write(c.out.patient)
+	}
+	return c.written(err)
+}
+
+// written is how writing ended.
+func (c *Conn) written(err error) (int, error) {
+	h := &c.out
+	h.p = nil
+	switch {
+	case err != nil:
+		return h.n, c.failed("write", err)
+	case h.errno != 0:
+		return h.n, c.failed("write", os.NewSyscallError("write", h.errno))
+	}
+	return h.n, nil
+}
+
+// failed names the call that failed as the library does.
+func (c *Conn) failed(call string, err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		op.Op = call
+		return op
+	}
+	return &net.OpError{Op: call, Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
+}
+
+// SetDeadline implements [net.Conn].
+func (c *Conn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
+
+// SetWriteDeadline implements [net.Conn]. A timer is only set for a write that waits.
+func (c *Conn) SetWriteDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.deadline = t
+	// A write may be waiting now: what is told can be put off only if it is none.
+	if c.told || !c.out.mu.TryLock() {
+		c.told = !t.IsZero()
+		return c.TCPConn.SetWriteDeadline(t)
+	}
+	c.out.mu.Unlock()
+	return nil
+}
+
+// late says whether the time for writing is over.
+func (c *Conn) late() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.deadline.IsZero() && !time.Now().Before(c.deadline) {
+		return os.ErrDeadlineExceeded
+	}
+	return nil
+}
+
+// tell sets the timer for a write that is about to wait.
+func (c *Conn) tell() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.told = !c.deadline.IsZero()
+	return c.TCPConn.SetWriteDeadline(c.deadline)
+}
+
+// ReadFrom implements [io.ReaderFrom].
+func (c *Conn) ReadFrom(r io.Reader) (int64, error) { return io.Copy(struct{ io.Writer }{c}, r) }
+
+// WriteTo implements [io.WriterTo].
+func (c *Conn) WriteTo(w io.Writer) (int64, error) { return io.Copy(w, struct{ io.Reader }{c}) }

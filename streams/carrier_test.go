@@ -1,0 +1,183 @@
+package streams
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"reflect"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/streams/embedded"
+)
+
+// external is a server that is reached through the network.
+func external(t *testing.T) (*embedded.Server, Options) {
+	t.Helper()
+	s, err := embedded.Start(context.Background(), embedded.Options{StoreDir: t.TempDir(), Port: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Shutdown)
+	opt := options(s)
+	var set nats.Options
+	for _, o := range s.ConnectOptions() {
+		if err := o(&set); err != nil {
+			t.Fatal(err)
+		}
+	}
+	opt.URLs, opt.ConnectOptions = []string{s.ClientURL()}, []nats.Option{nats.UserInfo(set.User, set.Password)}
+	return s, opt
+}
+
+// told is a sink that notes by which goroutine it is told.
+type told struct {
+	prompt atomic.Bool
+	by     chan string
+}
+
+func (s *told) Prompt() bool { return s.prompt.Load() }
+func (s *told) Publication(*broker.Publication) {
+	stack := make([]byte, 64<<10)
+	s.by <- string(stack[:runtime.Stack(stack, false)])
+}
+func (s *told) Gap(broker.Gap) {}
+
+// What comes alone is given to its sink by who reads from NATS, unless the sink may have to be
+// waited for; acknowledgements are given to who waits for them in any case.
+func TestWayIn04WhoReadsGives(t *testing.T) {
+	for name, connect := range map[string]func() Options{
+		"within the process":  func() Options { return options(node(t, t.TempDir())) },
+		"through the network": func() Options { _, opt := external(t); return opt },
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := open(t, connect())
+			sink := &told{by: make(chan string, 1)}
+			at, err := l.Attach(t.Context(), "app-1", "c", sink)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer at.Detach()
+			for i := range 6 {
+				sink.prompt.Store(i%2 == 0)
+				if _, err := l.Publish(t.Context(), "app-1", broker.Outgoing{Channel: "c", Event: &broker.Event{Name: "e", Data: []byte("1")}}); err != nil {
+					t.Fatal(err)
+				}
+				by := <-sink.by
+				if reads := strings.Contains(by, "(*carrier).Read"); reads != sink.prompt.Load() {
+					t.Errorf("event %d, prompt %v: told by\n%s", i, sink.prompt.Load(), by)
+				}
+			}
+		})
+	}
+}
+
+// A message that is written past the library arrives as one of the library does.
+func TestWayIn04MessagesBesideTheLibrary(t *testing.T) {
+	s, opt := external(t)
+	l := open(t, opt)
+	conn, err := nats.Connect(s.ClientURL(), opt.ConnectOptions...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	sub, err := conn.SubscribeSync("twin.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	h := func(pairs ...string) nats.Header {
+		out := nats.Header{}
+		for i := 0; i < len(pairs); i += 2 {
+			out.Add(pairs[i], pairs[i+1])
+		}
+		return out
+	}
+	for i, c := range []struct {
+		header nats.Header
+		data   string
+		beside bool
+	}{
+		{h("Event", "e"), "1", true},
+		{h("Event", "e", "Tags", `{"a":"ü"}`, "Nats-Msg-Id", "x"), strings.Repeat("x", 1000), true},
+		{h("Event", "e"), "", true},
+		{h("Many", "1", "Many", "2", "Many", ""), "\r\nPUB x 1\r\n", true},
+		{h("Event", "e"), strings.Repeat("x", carriedBytes), true},
+		{h("Event", "e"), strings.Repeat("x", carriedBytes+1), false},
+		{h("Event", "a\r\nOrigin: http"), "1", false},
+		{h("Event", "a\nb"), "1", false},
+		{nil, "1", false},
+	} {
+		m := &nats.Msg{Subject: fmt.Sprintf("twin.%d", i), Reply: fmt.Sprintf("answer.%d", i), Header: c.header, Data: []byte(c.data)}
+		var got [2]*nats.Msg
+		for k, alone := range []bool{true, false} {
+			before := l.pub.conn().Stats().OutMsgs
+			if err := l.pub.publish(l.pub.conn(), m, alone); err != nil {
+				t.Fatalf("%d: %v", i, err)
+			}
+			if beside := l.pub.conn().Stats().OutMsgs == before; beside != (alone && c.beside) {
+				t.Errorf("%d, alone %v: beside the library: %v", i, alone, beside)
+			}
+			if got[k], err = sub.NextMsg(10 * time.Second); err != nil {
+				t.Fatalf("%d: %v", i, err)
+			}
+		}
+		a, b := got[0], got[1]
+		if a.Subject != b.Subject || a.Reply != b.Reply || !reflect.DeepEqual(a.Header, b.Header) || !bytes.Equal(a.Data, b.Data) {
+			t.Errorf("%d: got %+v and %+v", i, a, b)
+		}
+	}
+	if err := l.pub.publish(l.pub.conn(), &nats.Msg{Subject: "two words", Header: h("a", "b")}, true); err == nil {
+		t.Error("a subject with a space was sent")
+	}
+}
+
+// An event that came live vouches for others as long as one does that was looked up when that
+// was stored.
+func TestWayIn04LiveEventsVouch(t *testing.T) {
+	p := &parcel{m: &nats.Msg{Subject: "x"}}
+	for _, c := range []struct {
+		age  time.Duration
+		want bool
+	}{{-time.Hour, true}, {0, true}, {sureFor, false}, {time.Hour, false}} {
+		s := &assurance{begun: make(chan struct{}, 1)}
+		s.saw(c.age)
+		// It vouches from now on, as far as it does at all.
+		if got := !s.until.IsZero(); got != c.want {
+			t.Errorf("%v old: vouches %v, want %v", c.age, got, c.want)
+		}
+		s.until = s.until.Add(time.Hour)
+		if got := s.vouched(p); got != c.want {
+			t.Errorf("%v old: vouched %v, want %v", c.age, got, c.want)
+		}
+		until := s.until
+		if s.saw(0); s.until.Before(until) {
+			t.Error("one that vouches for less time takes some away")
+		}
+	}
+}
+
+// Who has a connection in place of TCP, or one that is encrypted, is served by the library.
+func TestWayIn04OnlyPlainConnectionsAreWritten(t *testing.T) {
+	a, b := net.Pipe()
+	defer func() { _, _ = a.Close(), b.Close() }()
+	w := &carrier{Conn: a}
+	if done, err := w.publish(&nats.Msg{Subject: "x", Header: nats.Header{"a": {"b"}}}); done || err != nil {
+		t.Errorf("a pipe was written: %v", err)
+	}
+	go func() { _, _ = b.Read(make([]byte, 1024)) }()
+	_ = w.SetDeadline(time.Now().Add(time.Minute))
+	_, _ = w.Write([]byte{0x16, 3, 1, 0, 1, 0})
+	if w.plain.Load() {
+		t.Error("the beginning of TLS is taken for the protocol")
+	}
+}
