@@ -58,7 +58,7 @@ func (k *link) publish(c *nats.Conn, m *nats.Msg, alone bool) error {
 	if w := k.carrier.Load(); alone && w != nil && w.plain.Load() && len(m.Data) <= carriedBytes {
 		// What the library has still to write goes first. It has a lock while it connects anew, so
 		// that after that all subscriptions are made.
-		if n, err := c.Buffered(); err == nil && n == 0 && c.IsConnected() {
+		if n, err := c.Buffered(); err == nil && n == 0 && c.IsConnected() && payload(m) <= c.MaxPayload() {
 			if done, err := w.publish(m); done {
 				return err
 			}

@@ -22,7 +22,7 @@ type Hall struct {
 	Encoded  func(time.Duration)
 	Replayed func(app string, bytes int)
 	// Handed is told of events that a shard has handed to the sockets of its subscribers, once a
-	// round, from the goroutine of the shard. The list is the shard's. Nil is nobody.
+	// round, by whoever does it. The list is the shard's. Nil is nobody.
 	Handed   func([]Handed)
 	encoders sync.Pool
 	// BaseKeys and BaseBytes are what all channels keep as bases, MaxBases bounds the bytes.

@@ -29,7 +29,7 @@ const (
 type Prepared interface {
 	// weight is about what it takes in memory, in bytes.
 	weight() int
-	// deliver gives it to the subscribers of a shard. Called by the shard's goroutine.
+	// deliver gives it to the subscribers of a shard. Called by whoever does a round of it.
 	deliver(*Shard, *Subscribers)
 	// passed notes that everybody was given it. The caller holds the lock.
 	passed(*Subscribers)
