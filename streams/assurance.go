@@ -178,8 +178,11 @@ const (
 	unread
 )
 
-// whereIs looks a message up that was acknowledged a moment ago.
+// whereIs looks a message up that was acknowledged a moment ago, unless it was delivered already.
 func (l *Log) whereIs(ctx context.Context, a *appLog, p *parcel) whereabouts {
+	if a.known.inPlace(p.offset, p.m.Subject) {
+		return inPlace
+	}
 	ctx, cancel := context.WithTimeout(ctx, sureTimeout)
 	defer cancel()
 	got, found, err := l.reader.leaderGet(ctx, a.stream, getRequest{Seq: p.offset})
@@ -259,10 +262,10 @@ func (l *Log) assured(ctx context.Context, a *appLog, p *parcel) whereabouts {
 	}
 }
 
-// lookedUp looks a message up if no other one vouches for it. Only some are looked up at a
-// time: the first that is vouches for most of those who wait.
+// lookedUp looks a message up if it was not delivered and no other one vouches for it. Only some
+// are looked up at a time: the first that is vouches for most of those who wait.
 func (l *Log) lookedUp(ctx context.Context, a *appLog, p *parcel) whereabouts {
-	if a.sure.vouched(p, a.upset.Load()) {
+	if a.known.inPlace(p.offset, p.m.Subject) || a.sure.vouched(p, a.upset.Load()) {
 		return inPlace
 	}
 	select {

@@ -140,7 +140,7 @@ func (l *Log) connectAll(ctx context.Context) error {
 		l.running.Go(k.run)
 	}
 	var err error
-	if l.send, err = newSender(l.pub); err != nil {
+	if l.send, err = newSender(l.pub, l.feed); err != nil {
 		return err
 	}
 	l.running.Go(func() {

@@ -97,6 +97,8 @@ func (l *Log) startFeed() {
 		for _, s := range l.shards {
 			s.relay.arrived()
 		}
+		// Those whose events were just delivered need not look them up.
+		l.send.arrived()
 	})
 }
 

@@ -193,7 +193,7 @@ func (f *follower) publish(m *stored) {
 			"channel", f.Channel, "epoch", p.Epoch, "offset", p.Offset, "reason", p.Skipped)
 	}
 	f.track.advance(p.Offset, p.Time)
-	f.app.known.gave(p.Offset)
+	f.app.known.gave(p.Offset, f.subject)
 	f.Give(p)
 }
 

@@ -27,9 +27,13 @@ const (
 // The library has a publisher of this kind. It stops for good with a connection that is
 // closed for good, has no bound in bytes, and a timer for each message.
 type sender struct {
-	link  *link
-	inbox string // what the subjects of answers begin with
-	in    chan *nats.Msg
+	link *link
+	// inbox and beside are what the subjects of answers begin with: of those that come over the
+	// connection, and of those that come with the live messages, over that of the feed. It is
+	// one packet and one wake-up less for an event that comes alone.
+	inbox, beside string
+	feed          *link
+	in            chan *nats.Msg
 	// turn is held by who sends a batch.
 	turn chan struct{}
 
@@ -67,15 +71,19 @@ type letter struct {
 	err   error
 }
 
-// newSender makes the sender of a connection, which must be there.
-func newSender(k *link) (*sender, error) {
+// newSender makes the sender of a connection, beside that of the feed. They must be there.
+func newSender(k, feed *link) (*sender, error) {
 	s := &sender{
-		link: k, room: sendingBytes, inbox: k.conn().NewInbox() + ".",
+		link: k, feed: feed, room: sendingBytes, inbox: k.conn().NewInbox() + ".", beside: feed.conn().NewInbox() + ".",
 		in: make(chan *nats.Msg, maxSending), waiting: map[uint64]*letter{}, turn: make(chan struct{}, 1),
 	}
 	s.timer = time.AfterFunc(time.Hour, s.expire)
-	_, err := k.stand(s.inbox+"*", s.in, nil)
 	k.whenRead(s.arrived)
+	feed.whenRead(s.arrived)
+	_, err := k.stand(s.inbox+"*", s.in, nil)
+	if err == nil {
+		_, err = feed.stand(s.beside+"*", s.in, nil)
+	}
 	return s, err
 }
 
@@ -107,7 +115,7 @@ func (s *sender) close() {
 
 // take gives an answer to the letter that it is for. One that comes too late is for none.
 func (s *sender) take(m *nats.Msg) {
-	number, err := strconv.ParseUint(strings.TrimPrefix(m.Subject, s.inbox), 36, 64)
+	number, err := strconv.ParseUint(m.Subject[strings.LastIndexByte(m.Subject, '.')+1:], 36, 64)
 	if err != nil {
 		return
 	}
@@ -130,8 +138,12 @@ func (s *sender) send(ctx context.Context, m *nats.Msg, l *letter) error {
 	if err := s.enter(ctx, l); err != nil {
 		return err
 	}
-	m.Reply = s.replyTo(l)
-	err := s.link.publish(s.link.conn(), m, s.sparse())
+	sparse, inbox := s.sparse(), s.inbox
+	if sparse && s.feed.connected() {
+		inbox = s.beside
+	}
+	m.Reply = inbox + strconv.FormatUint(l.number, 36)
+	err := s.link.publish(s.link.conn(), m, sparse)
 	m.Reply = ""
 	if err != nil && !s.forget(l) {
 		return nil // it has ended already, as the log was closed
@@ -144,23 +156,22 @@ func weight(m *nats.Msg) int64 { return min(max(int64(m.Size()), sendingLeast), 
 
 // deliver gives a message to a connection, with the subject for its answer.
 func (s *sender) deliver(c *nats.Conn, m *nats.Msg, l *letter) error {
-	m.Reply = s.replyTo(l)
+	m.Reply = s.inbox + strconv.FormatUint(l.number, 36)
 	err := c.PublishMsg(m)
 	m.Reply = ""
 	return err
 }
 
-// replyTo is the subject for the answer to a message.
-func (s *sender) replyTo(l *letter) string { return s.inbox + strconv.FormatUint(l.number, 36) }
-
 // sparseLetters is how many messages may be under way while each is written by itself.
 const sparseLetters = 4
 
-// sparse says whether so little is under way that a message is not worth joining others.
+// sparse says whether so little is under way that a message is not worth joining others, and that
+// no answer waits behind a flood of live messages.
 func (s *sender) sparse() bool {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.waiting) <= sparseLetters
+	few := len(s.waiting) <= sparseLetters
+	s.mu.Unlock()
+	return few && s.link.log.queues.Len() == 0
 }
 
 // forget has a letter wait no longer. It says false if it has ended, or is about to.

@@ -2,6 +2,7 @@ package streams
 
 import (
 	"context"
+	"hash/maphash"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -39,6 +40,8 @@ type witness struct {
 	high atomic.Uint64
 	// newest are offsets that were delivered, each in a place of its own.
 	newest [1024]atomic.Uint64
+	// placed are those that were delivered in the channels of their subjects, as sums of both.
+	placed [256]atomic.Uint64
 
 	horizon horizon
 
@@ -60,10 +63,25 @@ func (w *witness) saw(offset uint64) {
 	}
 }
 
-// gave notes an offset that was delivered.
-func (w *witness) gave(offset uint64) {
+// gave notes an offset that was delivered, in the channel of a subject.
+func (w *witness) gave(offset uint64, subject string) {
 	w.saw(offset)
 	w.newest[offset%uint64(len(w.newest))].Store(offset)
+	w.placed[offset%uint64(len(w.placed))].Store(placeSum(offset, subject))
+}
+
+// inPlace says whether a message is one of those that were delivered last, in the channel of its
+// subject. That it is not says nothing.
+func (w *witness) inPlace(offset uint64, subject string) bool {
+	return w.placed[offset%uint64(len(w.placed))].Load() == placeSum(offset, subject)
+}
+
+var placeSeed = maphash.MakeSeed()
+
+// placeSum is another number for every offset and subject, but for one pair in 2^63, and not 0.
+func placeSum(offset uint64, subject string) uint64 {
+	const spread = 0x9e3779b97f4a7c15 // the golden ratio, as offsets come in a row
+	return (maphash.String(placeSeed, subject) ^ offset*spread) | 1
 }
 
 // delivered says whether an offset is one of those that were delivered last. That it is not
@@ -119,6 +137,9 @@ func (w *witness) restart(end uint64) {
 	w.high.Store(end)
 	for i := range w.newest {
 		w.newest[i].Store(0)
+	}
+	for i := range w.placed {
+		w.placed[i].Store(0)
 	}
 }
 

@@ -45,7 +45,7 @@ func TestAQueueCountsWhatPasses(t *testing.T) {
 	for i := range 3 {
 		all[1].Put(i, 1)
 	}
-	all[1].Drain(func(i int) {
+	all[1].Batch(func(i int) {
 		if put, done := all.Passed(1); put != 3 || done != uint64(i) {
 			t.Errorf("at %d: %d put and %d done", i, put, done)
 		}
