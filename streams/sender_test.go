@@ -156,12 +156,12 @@ func TestWayIn01OnlyTheOwnChannelWaits(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		inOrder(t, events, receipts, last)
+		risingOffsets(t, events, receipts, last)
 	}
 }
 
-// inOrder checks that the events of a channel have rising offsets, above those of last.
-func inOrder(t *testing.T, events []broker.Outgoing, receipts []broker.Receipt, last map[string]uint64) {
+// risingOffsets checks that the events of a channel have rising offsets, above those of last.
+func risingOffsets(t *testing.T, events []broker.Outgoing, receipts []broker.Receipt, last map[string]uint64) {
 	t.Helper()
 	for i, r := range receipts {
 		if c := events[i].Channel; r.Position.Offset <= last[c] {
