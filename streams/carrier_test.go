@@ -193,3 +193,59 @@ func TestWayIn04OnlyPlainConnectionsAreWritten(t *testing.T) {
 		t.Error("the beginning of TLS is taken for the protocol")
 	}
 }
+
+// An event that came live in its channel before its acknowledgement is not looked up, and its
+// acknowledgement travels with it: both are read at once.
+func TestWayIn04WhatWasDeliveredIsNotLookedUp(t *testing.T) {
+	_, opt := external(t)
+	opt.AuditInterval = time.Hour
+	l := open(t, opt)
+	a := l.apps.Of("app-1")
+	sink := &told{by: make(chan string, 1)}
+	sink.prompt.Store(true)
+	at, err := l.Attach(t.Context(), "app-1", "c", sink)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer at.Detach()
+	const n = 20
+	asked, answered := l.read.conn().Stats().OutMsgs, l.pub.conn().Stats().InMsgs
+	for range n {
+		a.sure.mu.Lock()
+		a.sure.until = time.Time{} // nothing vouches for it
+		a.sure.mu.Unlock()
+		if _, err := l.Publish(t.Context(), "app-1", broker.Outgoing{Channel: "c", Event: &broker.Event{Name: "e", Data: []byte("1")}}); err != nil {
+			t.Fatal(err)
+		}
+		<-sink.by
+	}
+	// Others look at the stream now and then.
+	if looks := l.read.conn().Stats().OutMsgs - asked; looks > n/2 {
+		t.Errorf("%d messages were sent to look up %d events", looks, n)
+	}
+	if answers := l.pub.conn().Stats().InMsgs - answered; answers > n/2 {
+		t.Errorf("%d of %d acknowledgements came by themselves", answers, n)
+	}
+}
+
+// What was delivered is known by its place and its subject together.
+func TestWayIn04PlacesAndSubjects(t *testing.T) {
+	var w witness
+	if w.inPlace(0, "ch.a.c") || w.inPlace(7, "ch.a.c") {
+		t.Error("nothing was delivered, and something is in place")
+	}
+	w.gave(7, "ch.a.c")
+	for _, c := range []struct {
+		offset  uint64
+		subject string
+		want    bool
+	}{{7, "ch.a.c", true}, {7, "ch.a.d", false}, {8, "ch.a.c", false}, {7 + uint64(len(w.placed)), "ch.a.c", false}} {
+		if got := w.inPlace(c.offset, c.subject); got != c.want {
+			t.Errorf("%d of %s: %v, want %v", c.offset, c.subject, got, c.want)
+		}
+	}
+	w.restart(9)
+	if w.inPlace(7, "ch.a.c") {
+		t.Error("what was delivered in another life is in place in this one")
+	}
+}
