@@ -33,6 +33,9 @@ type Source interface {
 	Leave(p *Way)
 }
 
+// Prompt says whether what comes next would be posted without waiting.
+func (l *Line) Prompt() bool { return l.Hall.Prompt() }
+
 // part is a shard that is given something, for so many sockets.
 type part struct{ shard, sockets int }
 

@@ -61,7 +61,7 @@ type Channel struct {
 	}
 }
 
-var _ lives.Sink = (*Channel)(nil)
+var _, _ = lives.Sink((*Channel)(nil)), broker.Prompt((*Channel)(nil))
 
 func (h *Hub) newChannel(a *app.App, name string) *Channel {
 	c := &Channel{
@@ -144,9 +144,6 @@ func (c *Channel) Publication(p *broker.Publication) {
 		c.Post(job)
 	}
 }
-
-// Prompt implements [broker.Prompt].
-func (c *Channel) Prompt() bool { return c.Hall.Prompt() }
 
 // Gap implements [broker.Sink].
 func (c *Channel) Gap(g broker.Gap) {
