@@ -18,6 +18,9 @@ type Query struct {
 	// Limit is the largest number of publications returned, 1 to [MaxLimit]. They are fewer
 	// where they have [PageBytes] together.
 	Limit int
+	// Bare says that nobody asks what the log retains, nor whether there is more, and that To, if it
+	// is given, was in the log a moment ago. What is not asked for may be missing in the page.
+	Bare bool
 }
 
 // MaxLimit is the largest number of publications that may be asked for at once.

@@ -27,7 +27,17 @@ func (l *Log) Read(ctx context.Context, app, channel string, q broker.Query) (*b
 	if err := q.Check(); err != nil {
 		return nil, err
 	}
-	return s.settled(ctx, func() (*broker.Page, error) { return s.read(ctx, q) }, func(p *broker.Page, r broker.Retained) bool {
+	if q.Bare && q.NewestFirst && q.To > 0 && q.From == 0 && q.Since.IsZero() && q.Until.IsZero() {
+		epoch := s.app.currentEpoch()
+		got, ok, err := s.last(ctx, q.To, q.Limit)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			return &broker.Page{Publications: s.publications(got, epoch)}, nil
+		}
+	}
+	return s.settled(ctx, func(now broker.Retained) (*broker.Page, error) { return s.read(ctx, q, now) }, func(p *broker.Page, r broker.Retained) bool {
 		return (q.NewestFirst || !p.More) && wants(q, r)
 	})
 }
@@ -39,7 +49,7 @@ func wants(q broker.Query, r broker.Retained) bool {
 }
 
 // read is one attempt to read a page.
-func (s span) read(ctx context.Context, q broker.Query) (*broker.Page, error) {
+func (s span) read(ctx context.Context, q broker.Query, now broker.Retained) (*broker.Page, error) {
 	epoch := s.app.currentEpoch()
 	from, to := max(q.From, 1), q.To
 	if to == 0 {
@@ -65,11 +75,14 @@ func (s span) read(ctx context.Context, q broker.Query) (*broker.Page, error) {
 	if from > to {
 		return page, nil
 	}
-	read := s.forward
+	var got []stored
+	var more bool
+	var err error
 	if q.NewestFirst {
-		read = s.backward
+		got, more, err = s.backward(ctx, from, to, q.Limit, now)
+	} else {
+		got, more, err = s.forward(ctx, from, to, q.Limit)
 	}
-	got, more, err := read(ctx, from, to, q.Limit)
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +123,7 @@ func (l *Log) After(ctx context.Context, app, channel string, pos broker.Positio
 	if err := broker.CheckLimit(limit); err != nil {
 		return nil, err
 	}
-	return s.settled(ctx, func() (*broker.Page, error) { return s.after(ctx, pos, limit) }, func(p *broker.Page, r broker.Retained) bool {
+	return s.settled(ctx, func(broker.Retained) (*broker.Page, error) { return s.after(ctx, pos, limit) }, func(p *broker.Page, r broker.Retained) bool {
 		return !p.More && r.Newest > pos.Offset
 	})
 }

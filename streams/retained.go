@@ -21,7 +21,7 @@ func (l *Log) Retained(ctx context.Context, app, channel string) (broker.Retaine
 	if err != nil {
 		return broker.Retained{}, err
 	}
-	page, err := s.settled(ctx, func() (*broker.Page, error) { return &broker.Page{}, s.unless(nil) },
+	page, err := s.settled(ctx, func(broker.Retained) (*broker.Page, error) { return &broker.Page{}, s.unless(nil) },
 		func(*broker.Page, broker.Retained) bool { return false })
 	if err != nil {
 		return broker.Retained{}, err
@@ -32,14 +32,14 @@ func (l *Log) Retained(ctx context.Context, app, channel string) (broker.Retaine
 // settled repeats a read until nobody who answered was behind the leader: any replica
 // answers, and what was acknowledged a moment ago may not have come to it yet. ends says
 // whether a page must have the newest message.
-func (s span) settled(ctx context.Context, read func() (*broker.Page, error), ends func(*broker.Page, broker.Retained) bool) (*broker.Page, error) {
+func (s span) settled(ctx context.Context, read func(broker.Retained) (*broker.Page, error), ends func(*broker.Page, broker.Retained) bool) (*broker.Page, error) {
 	until := time.Now().Add(staleTimeout)
 	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
 		retained, err := s.retained(ctx)
 		if err != nil {
 			return nil, err
 		}
-		page, err := read()
+		page, err := read(retained)
 		switch {
 		case errors.Is(err, errStale):
 		case err != nil:

@@ -76,16 +76,19 @@ func (m *stored) size() int {
 }
 
 // forward reads up to n messages from an offset on, and not beyond another: less where they
-// have broker.PageBytes together, but two at least.
+// have broker.PageBytes together, but two at least. One more is read, which says that there is more.
 func (s span) forward(ctx context.Context, from, to uint64, n int) (out []stored, more bool, err error) {
-	for bytes := 0; len(out) < n && (bytes < broker.PageBytes || len(out) < 2); {
-		page, err := s.log.reader.page(ctx, s.app.stream, s.subject, from, n-len(out))
+	for bytes := 0; bytes < broker.PageBytes || len(out) < 2; {
+		page, err := s.log.reader.page(ctx, s.app.stream, s.subject, from, n+1-len(out))
 		if err != nil {
 			return nil, false, err
 		}
 		for _, m := range page {
 			if m.offset > to {
 				return out, false, nil
+			}
+			if len(out) == n {
+				return out, true, nil
 			}
 			out = append(out, m)
 			bytes += m.size()
@@ -137,8 +140,109 @@ func (s span) tail(ctx context.Context, from, to uint64, n int) (out []stored, d
 	return out, given > 0, true, nil
 }
 
-// backward reads the last n messages between two offsets, newest first.
-func (s span) backward(ctx context.Context, from, to uint64, n int) (out []stored, more bool, err error) {
+// nearby is in how many messages of a stream the last ones of a channel are looked for first, for
+// each of them.
+const nearby = 64
+
+// last reads the last n messages up to one that is known to be there, newest first, with one request if
+// they are not far from each other. It reports false if it was not there.
+func (s span) last(ctx context.Context, to uint64, n int) (out []stored, ok bool, err error) {
+	out, _, ok, err = s.near(ctx, 1, to, to, n, uint64(nearby*n))
+	if err != nil || !ok || len(out) == 0 || out[len(out)-1].offset != to {
+		return nil, false, err
+	}
+	out = out[max(len(out)-n, 0):]
+	slices.Reverse(out)
+	return out, true, nil
+}
+
+// near reads the last n messages between low and to, or more, the newest of which is about at high. It
+// begins that far back, and then where it must by what it found there, a few times. It reports false if
+// they are too unevenly spread for that.
+func (s span) near(ctx context.Context, low, to, high uint64, n int, back uint64) (out []stored, start uint64, ok bool, err error) {
+	most := n + n/2 + 16
+	for range 3 {
+		start = low
+		if high > low && high-low > back {
+			start = high - back
+		}
+		out, end, err := s.upTo(ctx, start, to, most)
+		if err != nil {
+			return nil, 0, false, err
+		}
+		if end && (len(out) >= n || start == low) {
+			return out, start, true, nil
+		}
+		if !end && len(out) < most {
+			return nil, 0, false, nil // They are large, and it would read many that it does not keep.
+		}
+		have := float64(len(out))
+		if !end {
+			have += float64(out[len(out)-1].pending)
+		}
+		back = 1 + uint64(min(float64(back)*(1.25*float64(n)+4)/max(have, .5), maxOffset/2))
+	}
+	return nil, 0, false, nil
+}
+
+// upTo reads what lies between two offsets; end is false if that is more than so many messages, or
+// than an answer has.
+func (s span) upTo(ctx context.Context, from, to uint64, most int) (out []stored, end bool, err error) {
+	for bytes := 0; len(out) < most && bytes < answerBytes; {
+		page, err := s.log.reader.page(ctx, s.app.stream, s.subject, from, most-len(out))
+		if err != nil {
+			return nil, false, err
+		}
+		for _, m := range page {
+			if m.offset > to {
+				return out, true, nil
+			}
+			out = append(out, m)
+			bytes += m.size()
+		}
+		if len(page) == 0 || page[len(page)-1].pending == 0 {
+			return out, true, nil
+		}
+		from = page[len(page)-1].offset + 1
+	}
+	return out, false, nil
+}
+
+// guesses is up to how many messages are read by a guess.
+const guesses = 200
+
+// guess reads what backward does without looking for its begin, where the messages of the channel lie
+// about as far apart as on the average. It reports false if they do not.
+func (s span) guess(ctx context.Context, from, to uint64, n int, known broker.Retained) (out []stored, more, ok bool, err error) {
+	low, high := max(from, known.Oldest), min(to, known.Newest)
+	if known.Messages == 0 || low > high || n > guesses {
+		return nil, false, false, nil
+	}
+	apart := float64(known.Newest-known.Oldest+1) / float64(known.Messages)
+	out, start, ok, err := s.near(ctx, low, to, high, n, uint64(apart*(1.25*float64(n)+4)))
+	if err != nil || !ok || len(out) == 0 {
+		return nil, false, false, err
+	}
+	more = len(out) > n || start > low && from <= known.Oldest
+	if !more && start > low {
+		first, _, err := s.probe(ctx, from)
+		if err != nil {
+			return nil, false, false, err
+		}
+		more = first.offset < out[0].offset
+	}
+	out = out[max(len(out)-n, 0):]
+	slices.Reverse(out)
+	return out, more, true, nil
+}
+
+// backward reads the last n messages between two offsets, newest first. What the log was known to have
+// a moment ago saves it from asking.
+func (s span) backward(ctx context.Context, from, to uint64, n int, known broker.Retained) (out []stored, more bool, err error) {
+	out, more, ok, err := s.guess(ctx, from, to, n, known)
+	if ok || err != nil {
+		return out, more, err
+	}
 	first, total, err := s.probe(ctx, from)
 	if err != nil || total == 0 || first.offset > to {
 		return nil, false, err

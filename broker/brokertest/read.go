@@ -128,6 +128,19 @@ func testRead(t *testing.T, b *backend) {
 		}
 	})
 
+	t.Run("bare pages have the same publications", func(t *testing.T) {
+		for _, to := range []int{0, 4, 29} {
+			for _, limit := range []int{1, 4, 16, 100} {
+				q := broker.Query{NewestFirst: true, To: o(to), Limit: limit}
+				want := offsetsOf(read(t, b.Log, app, channel, q).Publications)
+				q.Bare = true
+				if diff := cmp.Diff(offsetsOf(read(t, b.Log, app, channel, q).Publications), want); diff != "" {
+					t.Errorf("%d up to the %dth, got (-) and want (+):\n%s", limit, to, diff)
+				}
+			}
+		}
+	})
+
 	t.Run("channels that have something are listed", func(t *testing.T) {
 		log, ok := b.Log.(broker.Listing)
 		if !ok {

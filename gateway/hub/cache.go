@@ -22,7 +22,7 @@ const (
 // primeCache finds the last event of a cache channel up to where the feed begins. A new
 // life of the log forgets it, whenever it begins.
 func (c *Channel) primeCache(ctx context.Context, at broker.Position) error {
-	page, err := c.hub.opt.History.Read(ctx, c.tenant.ID, c.Name, broker.Query{NewestFirst: true, To: at.Offset, Limit: cacheSearch})
+	page, err := c.hub.opt.History.Read(ctx, c.tenant.ID, c.Name, broker.Query{NewestFirst: true, To: at.Offset, Limit: cacheSearch, Bare: true})
 	if err != nil {
 		return err
 	}

@@ -45,7 +45,7 @@ func (c *Channel) primeAlone(ctx context.Context, at broker.Position) {
 	var past []*broker.Publication
 	nothing, ok := c.attachment.(broker.Emptiness)
 	if at.Offset > 0 && !(ok && nothing.Empty()) {
-		page, err := c.hub.opt.History.Read(ctx, c.tenant.ID, c.Name, broker.Query{NewestFirst: true, To: at.Offset, Limit: pastBases})
+		page, err := c.hub.opt.History.Read(ctx, c.tenant.ID, c.Name, broker.Query{NewestFirst: true, To: at.Offset, Limit: pastBases, Bare: true})
 		if err == nil {
 			past = page.Publications
 		}
