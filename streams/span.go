@@ -142,7 +142,7 @@ func (s span) tail(ctx context.Context, from, to uint64, n int) (out []stored, d
 
 // nearby is in how many messages of a stream the last ones of a channel are looked for first, for
 // each of them.
-const nearby = 64
+const nearby = 96
 
 // last reads the last n messages up to one that is known to be there, newest first, with one request if
 // they are not far from each other. It reports false if it was not there.
@@ -160,7 +160,7 @@ func (s span) last(ctx context.Context, to uint64, n int) (out []stored, ok bool
 // begins that far back, and then where it must by what it found there, a few times. It reports false if
 // they are too unevenly spread for that.
 func (s span) near(ctx context.Context, low, to, high uint64, n int, back uint64) (out []stored, start uint64, ok bool, err error) {
-	most := n + n/2 + 16
+	most := max(n+n/2+16, pageSize)
 	for range 3 {
 		start = low
 		if high > low && high-low > back {
