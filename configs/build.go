@@ -156,7 +156,7 @@ func (c *Config) buildHTTP(g getter) {
 		PublishTimeout: g.duration("http.publish_timeout"), AnswerTimeout: g.duration("http.answer_timeout"),
 		IdleTimeout: g.duration("http.idle_timeout"),
 		MaxBody:     g.number("http.max_body"), MaxBodies: g.number("http.max_bodies"),
-		MaxHandshakes: g.integer("http.max_handshakes_per_address"),
+		MaxHandshakes: g.integer("http.max_handshakes_per_address"), HandshakeRate: g.integer("http.handshake_rate"),
 		MaxPublishing: g.number("publishing.max_events"), MaxPublishingBytes: g.number("publishing.max_bytes"),
 		AtomicBatches: g.text("publishing.atomic_batches"),
 	}

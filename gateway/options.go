@@ -96,6 +96,10 @@ type Options struct {
 	// bits) that have not sent the header of a request yet, default 8192; negative
 	// means no bound. Behind a trusted proxy it is for the clients' addresses.
 	MaxHandshakes int
+	// HandshakeRate is how many WebSockets and event streams a second are let in in any case,
+	// default 1000; negative lets all in at once. More come in while nothing that is live is late
+	// for that, eight times as many at most; the others wait.
+	HandshakeRate int
 	// TrustedProxies are the networks whose hosts are believed for whom they pass on
 	// connections and requests, IPv4 as IPv4; ProxyHeader and ProxyProtocol say how
 	// they tell it. What others claim is ignored.
@@ -168,6 +172,9 @@ func (o *Options) setDefaults() error {
 	}
 	if o.MaxHandshakes == 0 {
 		o.MaxHandshakes = 8192
+	}
+	if o.HandshakeRate == 0 {
+		o.HandshakeRate = 1000
 	}
 	if o.MaxPublishing == 0 {
 		o.MaxPublishing = 16384

@@ -113,6 +113,8 @@ type (
 	Writers struct{}
 	// Gate is that of those who wait to attach a channel.
 	Gate struct{}
+	// Door is that of newcomers who wait to be let in.
+	Door struct{}
 	// Inbox is that of messages that have begun.
 	Inbox struct{}
 	// Filters is that of the pool of filters.
@@ -194,6 +196,7 @@ func (Shard) class() class              { return class{730, "shard"} }
 func (Clients) class() class            { return class{740, "clients"} }
 func (Writers) class() class            { return class{750, "writers"} }
 func (Gate) class() class               { return class{800, "gate"} }
+func (Door) class() class               { return class{805, "door"} }
 func (Inbox) class() class              { return class{810, "inbox"} }
 func (Filters) class() class            { return class{820, "filters"} }
 func (Lives) class() class              { return class{825, "lives"} }

@@ -175,10 +175,13 @@ func nodeOptions(c *configs.Config, b *backend, log *slog.Logger, registry *prom
 		PathPrefix: c.PathPrefix, Unsigned: c.Development, Local: c.Development, Hosts: c.AllowedHosts,
 		HeaderTimeout: c.HTTP.HeaderTimeout, BodyTimeout: c.HTTP.BodyTimeout, PublishTimeout: c.HTTP.PublishTimeout,
 		AnswerTimeout: c.HTTP.AnswerTimeout, IdleTimeout: c.HTTP.IdleTimeout, MaxBody: c.HTTP.MaxBody, MaxBodies: c.HTTP.MaxBodies, ReadyDelay: c.ReadyDelay, Drain: c.Drain, Table: b.table, Lease: c.Lease, Work: b.work,
-		MaxHandshakes: c.HTTP.MaxHandshakes, MaxPublishing: c.HTTP.MaxPublishing, MaxPublishingBytes: c.HTTP.MaxPublishingBytes,
+		MaxHandshakes: c.HTTP.MaxHandshakes, HandshakeRate: c.HTTP.HandshakeRate, MaxPublishing: c.HTTP.MaxPublishing, MaxPublishingBytes: c.HTTP.MaxPublishingBytes,
 	}
 	if opt.MaxHandshakes == 0 {
 		opt.MaxHandshakes = -1
+	}
+	if opt.HandshakeRate == 0 {
+		opt.HandshakeRate = -1
 	}
 	if opt.Drain == 0 {
 		opt.Drain = time.Nanosecond // At once, where 0 is the default.

@@ -1,0 +1,155 @@
+package turns
+
+import (
+	"context"
+	"net/netip"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/sluicehq/sluice/broker/rank"
+)
+
+// Door lets newcomers in at a pace that leaves time for what is live. Each costs some tenths of a
+// millisecond, and thousands that come at once would otherwise stand in front of every event. How many
+// may come follows from how late the process is, see [flow]. Nobody is refused: who comes faster waits,
+// clients in turns, so that who comes in a crowd waits for himself. What waits is bounded by the
+// connections.
+type Door struct {
+	// late takes a step and says how late it ended.
+	late func() time.Duration
+
+	mu      rank.Mutex[rank.Door]
+	flow    flow
+	open    bool
+	serving bool
+	served  sync.WaitGroup
+	waiting int
+	turns   []*crowd
+	crowds  map[netip.Addr]*crowd
+}
+
+// crowd is who waits of one client; each is told by closing his channel.
+type crowd struct {
+	client  netip.Addr
+	waiters []chan struct{}
+}
+
+// NewDoor returns a door through which so many may come in a second in any case, at least one.
+func NewDoor(least int) *Door {
+	return &Door{late: oneStep, flow: flow{least: float64(max(least, 1))}, crowds: map[netip.Addr]*crowd{}}
+}
+
+// oneStep waits for a step, and then until everything else that this process could do has had its turn.
+func oneStep() time.Duration {
+	due := time.Now().Add(flowStep)
+	time.Sleep(flowStep)
+	runtime.Gosched()
+	return time.Since(due)
+}
+
+// Enter waits until one of a client may come in. The only error is that of the context.
+func (d *Door) Enter(ctx context.Context, client netip.Addr) error {
+	d.mu.Lock()
+	if d.open || d.waiting == 0 && d.flow.take(time.Now()) {
+		d.mu.Unlock()
+		return nil
+	}
+	in := make(chan struct{})
+	d.line(client, in)
+	if !d.serving {
+		d.serving = true
+		d.served.Go(d.serve)
+	}
+	d.mu.Unlock()
+	select {
+	case <-in:
+		return nil
+	case <-ctx.Done():
+	}
+	if d.leave(client, in) {
+		return ctx.Err()
+	}
+	return nil
+}
+
+// line puts somebody behind those of his client, and a client behind the others.
+func (d *Door) line(client netip.Addr, in chan struct{}) {
+	c := d.crowds[client]
+	if c == nil {
+		c = &crowd{client: client}
+		d.crowds[client] = c
+		d.turns = append(d.turns, c)
+	}
+	c.waiters = append(c.waiters, in)
+	d.waiting++
+}
+
+// leave forgets somebody who waits no longer, and reports false if he was let in.
+func (d *Door) leave(client netip.Addr, in chan struct{}) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c := d.crowds[client]
+	if c == nil {
+		return false
+	}
+	i := slices.Index(c.waiters, in)
+	if i < 0 {
+		return false
+	}
+	c.waiters = slices.Delete(c.waiters, i, i+1)
+	d.waiting--
+	if len(c.waiters) == 0 {
+		delete(d.crowds, client)
+		d.turns = slices.DeleteFunc(d.turns, func(x *crowd) bool { return x == c })
+	}
+	return true
+}
+
+// serve lets in who waits, until nobody does.
+func (d *Door) serve() {
+	for {
+		late := d.late()
+		d.mu.Lock()
+		d.flow.judge(late)
+		for now := time.Now(); d.waiting > 0 && (d.open || d.flow.take(now)); {
+			d.next()
+		}
+		if d.waiting == 0 {
+			d.serving = false
+			d.mu.Unlock()
+			return
+		}
+		d.mu.Unlock()
+	}
+}
+
+// next lets one in, of the client whose turn it is.
+func (d *Door) next() {
+	c := d.turns[0]
+	d.turns = d.turns[1:]
+	close(c.waiters[0])
+	c.waiters = c.waiters[1:]
+	d.waiting--
+	if len(c.waiters) > 0 {
+		d.turns = append(d.turns, c)
+	} else {
+		delete(d.crowds, c.client)
+	}
+}
+
+// Open lets everybody in from now on, as when nothing is live any more. It returns when who waited is in.
+func (d *Door) Open() {
+	d.mu.Lock()
+	d.open = true
+	d.mu.Unlock()
+	d.served.Wait()
+}
+
+// Size is the number of those who wait.
+func (d *Door) Size() int64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return int64(d.waiting)
+}

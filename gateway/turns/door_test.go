@@ -1,0 +1,161 @@
+package turns
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+)
+
+// doorRig is a door at which nobody gets in until a step is told how late the process is.
+type doorRig struct {
+	t    *testing.T
+	door *Door
+	step chan time.Duration
+	in   chan netip.Addr
+}
+
+func newDoorRig(t *testing.T) *doorRig {
+	r := &doorRig{t: t, door: NewDoor(1000), step: make(chan time.Duration), in: make(chan netip.Addr, 100)}
+	r.door.late = func() time.Duration { return <-r.step }
+	t.Cleanup(func() {
+		close(r.step)
+		r.door.Open()
+	})
+	return r
+}
+
+// give lets so many in at the next step, and nobody before, however long a test lasts.
+func (r *doorRig) give(n float64) {
+	r.door.mu.Lock()
+	defer r.door.mu.Unlock()
+	r.door.flow.fill(time.Now())
+	r.door.flow.has, r.door.flow.last = n, time.Now().Add(time.Hour)
+}
+
+// come lets somebody wait.
+func (r *doorRig) come(ctx context.Context, client netip.Addr) (left chan error) {
+	r.t.Helper()
+	left = make(chan error, 1)
+	before := r.door.Size()
+	go func() {
+		err := r.door.Enter(ctx, client)
+		if err == nil {
+			r.in <- client
+		}
+		left <- err
+	}()
+	r.await("somebody waits", func() bool { return r.door.Size() == before+1 })
+	return left
+}
+
+func (r *doorRig) await(what string, ok func() bool) {
+	r.t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !ok(); {
+		if time.Now().After(deadline) {
+			r.t.Fatal("not so: ", what)
+		}
+		<-time.After(time.Millisecond)
+	}
+}
+
+// TestTime04NewcomersWaitForWhatIsLive: who comes alone is let in at once; who comes faster than
+// there is time for waits, and clients have turns.
+func TestTime04NewcomersWaitForWhatIsLive(t *testing.T) {
+	r := newDoorRig(t)
+	if err := r.door.Enter(t.Context(), at(1)); err != nil {
+		t.Fatal(err)
+	}
+	r.give(0)
+	for _, who := range []int{1, 1, 1, 2, 1, 3} {
+		r.come(t.Context(), at(who))
+	}
+	r.step <- 0
+	if len(r.in) > 0 {
+		t.Fatal("somebody got in for whom there was no time")
+	}
+	var got []netip.Addr
+	for range 6 {
+		r.give(1)
+		r.step <- 0
+		got = append(got, <-r.in)
+	}
+	if want := []netip.Addr{at(1), at(2), at(3), at(1), at(1), at(1)}; !slices.Equal(got, want) {
+		t.Errorf("%v came in, want %v", got, want)
+	}
+}
+
+// TestTime04WhoGoesWaitsNoLonger, and takes nobody's turn.
+func TestTime04WhoGoesWaitsNoLonger(t *testing.T) {
+	r := newDoorRig(t)
+	r.give(0)
+	ctx, cancel := context.WithCancel(t.Context())
+	gone := r.come(ctx, at(1))
+	r.come(t.Context(), at(2))
+	cancel()
+	if err := <-gone; !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	if n := r.door.Size(); n != 1 {
+		t.Errorf("%d wait, want 1", n)
+	}
+	r.give(1)
+	r.step <- 0
+	if got := <-r.in; got != at(2) {
+		t.Error(got)
+	}
+}
+
+// TestTime04AnOpenDoorKeepsNobody: a server that stops lets in who waits, so that he is told.
+func TestTime04AnOpenDoorKeepsNobody(t *testing.T) {
+	r := newDoorRig(t)
+	r.give(0)
+	for range 3 {
+		r.come(t.Context(), at(1))
+	}
+	go func() { r.step <- time.Hour }()
+	r.door.Open()
+	if n := r.door.Size(); n != 0 {
+		t.Errorf("%d wait at an open door", n)
+	}
+	if err := r.door.Enter(t.Context(), at(1)); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestTime04TheFlow is fast while nothing is late, slow while something is, and never stands.
+func TestTime04TheFlow(t *testing.T) {
+	now := time.Unix(1000, 0)
+	f := flow{least: 1000}
+	if !f.take(now) || !f.calm(now.Add(time.Second)) {
+		t.Fatal("the first one waits")
+	}
+	second := func(late time.Duration) (n int) {
+		for range 1000 {
+			now = now.Add(flowStep)
+			f.judge(late)
+			for f.take(now) {
+				n++
+			}
+		}
+		return n
+	}
+	second(0)
+	if n := second(0); n < 7900 || n > 8100 {
+		t.Errorf("%d come in a second in which nothing is late, want 8 times 1000", n)
+	}
+	second(flowLate + 1)
+	if n := second(flowLate + 1); n < 990 || n > 1010 {
+		t.Errorf("%d come in a second in which all is late, want 1000", n)
+	}
+	now = now.Add(time.Hour)
+	burst := 0
+	for f.take(now) {
+		burst++
+	}
+	if burst > 3 {
+		t.Errorf("%d come at once after an hour", burst)
+	}
+}

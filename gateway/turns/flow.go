@@ -1,0 +1,65 @@
+package turns
+
+import "time"
+
+const (
+	// flowStep is how often it is decided how many may go on, and flowSpan how much of the
+	// rate may come at once: as much work as live events wait for without anybody noticing.
+	flowStep = time.Millisecond
+	flowSpan = 3 * time.Millisecond
+	// flowLate is how late a goroutine may be that had nothing to do but to wake up. From
+	// then on fewer go on.
+	flowLate = 2 * time.Millisecond
+	// flowSlower and flowFaster change the rate at a step.
+	flowSlower, flowFaster = 0.9, 1.03
+	// flowRange is how much faster it may be than the least.
+	flowRange = 8
+)
+
+// flow says how many may go on, by how late this process is: more while it is not, fewer while it is, and
+// never fewer than the least. It is fed with times.
+type flow struct {
+	least float64 // in a second
+	rate  float64
+	has   float64
+	last  time.Time
+}
+
+// fill adds what has come since it was asked last.
+func (f *flow) fill(now time.Time) {
+	if f.last.IsZero() {
+		f.rate, f.has = f.least*flowRange/2, f.most()
+	}
+	if d := now.Sub(f.last); d > 0 {
+		f.has = min(f.has+f.rate*d.Seconds(), f.most())
+		f.last = now
+	}
+}
+
+// most is how many may go on at once.
+func (f *flow) most() float64 { return max(1, f.rate*flowSpan.Seconds()) }
+
+// take lets one go on, if it may.
+func (f *flow) take(now time.Time) bool {
+	f.fill(now)
+	if f.has < 1 {
+		return false
+	}
+	f.has--
+	return true
+}
+
+// calm says that nobody came for a while.
+func (f *flow) calm(now time.Time) bool {
+	f.fill(now)
+	return f.has >= f.most()
+}
+
+// judge changes the rate for the next step.
+func (f *flow) judge(late time.Duration) {
+	if late > flowLate {
+		f.rate = max(f.rate*flowSlower, f.least)
+	} else {
+		f.rate = min(f.rate*flowFaster, f.least*flowRange)
+	}
+}
