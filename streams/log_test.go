@@ -107,7 +107,7 @@ func TestConformance(t *testing.T) {
 				return open(t, options(node(t, dir)))
 			},
 			Evict: func(t *testing.T, app, channel string) {
-				ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+				ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 				defer cancel()
 				stream, err := l.admin.Stream(ctx, StreamOf(app))
 				if err != nil {

@@ -75,7 +75,7 @@ func TestMissingRightsEndTheStart(t *testing.T) {
 }
 
 func everything(t *testing.T, l *Log) {
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	w := attachTo(t, l, "c")
 	event := plain("c", "x")

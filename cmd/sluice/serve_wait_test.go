@@ -110,7 +110,7 @@ func matched(t *testing.T, text, pattern string) string {
 
 func ask(t *testing.T, address, path string) (int, string) {
 	t.Helper()
-	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}
 	answer, err := client.Get("http://" + address + path)
 	if err != nil {
 		t.Fatal(err)

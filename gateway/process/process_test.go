@@ -105,7 +105,7 @@ func answer(t *testing.T, l net.Listener) string {
 	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: h\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
-	_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+	_ = conn.SetReadDeadline(time.Now().Add(time.Minute))
 	text, err := io.ReadAll(conn)
 	if err != nil {
 		t.Fatal(err)

@@ -52,7 +52,7 @@ func (r *rig) listen(channel string) *heard {
 
 func (h *heard) wait(t *testing.T, cast, stored int) []*broker.Publication {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; {
+	for deadline := time.Now().Add(time.Minute); ; {
 		if c, s := h.counts(); c == cast && s == stored {
 			return h.cast
 		} else if time.Now().After(deadline) {

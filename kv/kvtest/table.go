@@ -12,7 +12,7 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // recorder is a watcher that remembers.
 type recorder struct {

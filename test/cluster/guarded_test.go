@@ -81,7 +81,7 @@ func startGuardedNATS(t *testing.T) *guardedNATS {
 		t.Fatal(err)
 	}
 	eventually(t, "the NATS cluster takes three copies", func() bool {
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		_, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "first", Replicas: 3})
 		return err == nil && js.DeleteStream(ctx, "first") == nil
