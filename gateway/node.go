@@ -96,7 +96,7 @@ func New(opt Options) (*Node, error) {
 		n.closeListeners()
 		return nil, err
 	}
-	n.opt.Hub.Page = n.page
+	n.opt.Hub.Page, n.opt.Hub.Tracer = n.page, opt.Tracer
 	n.opt.Hub.Herald = n.herald()
 	if err = n.openRoster(port); err != nil {
 		n.closeHooks(context.Background())

@@ -79,7 +79,8 @@ type Options struct {
 	Page http.Handler
 	// Console is the console for operators; nil means that there is none.
 	Console *ConsoleOptions
-	// Tracer records requests of the HTTP API and webhooks; nil for nobody.
+	// Tracer records requests of the HTTP API, what subscriptions get of the past, and webhooks; nil
+	// for nobody.
 	Tracer trace.Tracer
 	// Pprof is the address of the profiler, which must be a loopback one; empty means none.
 	Pprof string

@@ -72,7 +72,20 @@ func (o *replayOptions) run(cmd *cobra.Command, channel string) error {
 	if err := o.checkInto(cmd, channel); err != nil {
 		return err
 	}
-	api, err := o.signed(cmd)
+	if err := o.complete(cmd, false); err != nil {
+		return err
+	}
+	span, stop := recordReplay(o.config, channel)
+	defer stop()
+	o.place = span.Place()
+	err = o.play(cmd, channel, s, speed)
+	span.End(0, 0, err)
+	return err
+}
+
+// play does it, once everything that was typed makes sense.
+func (o *replayOptions) play(cmd *cobra.Command, channel string, s stretch, speed float64) error {
+	api, err := o.requests()
 	if err != nil {
 		return err
 	}

@@ -29,6 +29,8 @@ type target struct {
 	config *configs.Config
 	// tls is how the server is trusted, nil for as the system does.
 	tls *tls.Config
+	// place is where the requests are in a trace, empty for nowhere.
+	place string
 }
 
 const caFileUsage = "PEM file with the certificates to trust, for a server with TLS"
@@ -150,6 +152,9 @@ func (t *target) choose(hasApp, hasKey bool) (*configs.App, error) {
 		return nil, nil
 	case len(apps) == 1:
 		return &apps[0], nil
+	case len(apps) == 0:
+		return nil, usage("the configuration has no app; name one with --app, --key and --secret-file, or with $%s, $%s and $%s",
+			configs.ClientApp, configs.ClientKey, configs.ClientSecret)
 	}
 	return nil, usage("the configuration has %d apps; choose one with --app: %s", len(apps), strings.Join(ids, ", "))
 }
@@ -180,11 +185,16 @@ func (t *target) signed(cmd *cobra.Command) (*client.Signed, error) {
 	if err := t.complete(cmd, false); err != nil {
 		return nil, err
 	}
+	return t.requests()
+}
+
+// requests makes what signs requests, once the target is complete.
+func (t *target) requests() (*client.Signed, error) {
 	options := client.SignedOptions{URL: t.url, AppID: t.app, Key: t.key, Secret: app.Secret(t.secret)}
-	if t.tls != nil {
+	if t.tls != nil || t.place != "" {
 		transport := http.DefaultTransport.(*http.Transport).Clone()
 		transport.TLSClientConfig = t.tls
-		options.HTTP = &http.Client{Timeout: 30 * time.Second, Transport: transport}
+		options.HTTP = &http.Client{Timeout: 30 * time.Second, Transport: placed{transport, t.place}}
 	}
 	s, err := client.NewSigned(options)
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdk "go.opentelemetry.io/otel/sdk/trace"
 	oteltrace "go.opentelemetry.io/otel/trace"
+	timerate "golang.org/x/time/rate"
 
 	"github.com/sluicehq/sluice/broker/seldom"
 	"github.com/sluicehq/sluice/configs"
@@ -30,6 +31,11 @@ const (
 	// last ones at the stop, may take.
 	spanTime = 2 * time.Second
 	sendTime = 5 * time.Second
+	// clientSpans are how many in a second may come from what clients do: a third of those that
+	// are sent at once.
+	clientSpans = 300
+	// traceparent is the header with a place in a trace.
+	traceparent = "traceparent"
 )
 
 // tracing records traces and sends them by OTLP.
@@ -37,6 +43,8 @@ type tracing struct {
 	tracer   oteltrace.Tracer
 	provider *sdk.TracerProvider
 	headers  propagation.TraceContext
+	// clients bounds what is recorded of what clients cause.
+	clients *timerate.Limiter
 }
 
 // openTracing begins to record, nil if no address is configured. Its metrics are there in any case.
@@ -64,7 +72,7 @@ func openTracing(c *configs.Config, log *slog.Logger, registry prometheus.Regist
 		sdk.WithBatcher(&outgoingSpans{SpanExporter: out, log: log, spans: spans},
 			sdk.WithMaxQueueSize(maxSpans), sdk.WithMaxExportBatchSize(maxSpans/2), sdk.WithBatchTimeout(spanTime), sdk.WithExportTimeout(sendTime)),
 	)
-	return &tracing{tracer: p.Tracer("github.com/sluicehq/sluice"), provider: p}
+	return &tracing{tracer: p.Tracer("github.com/sluicehq/sluice"), provider: p, clients: timerate.NewLimiter(clientSpans, clientSpans)}
 }
 
 // close sends what is left, for a while.
@@ -77,8 +85,8 @@ func (t *tracing) close() error {
 	return nil
 }
 
-func (t *tracing) begin(ctx context.Context, operation string, kind oteltrace.SpanKind, attributes []string) (context.Context, *span) {
-	ctx, s := t.tracer.Start(ctx, operation, oteltrace.WithSpanKind(kind))
+func (t *tracing) begin(ctx context.Context, operation string, kind oteltrace.SpanKind, attributes []string, links ...oteltrace.Link) (context.Context, *span) {
+	ctx, s := t.tracer.Start(ctx, operation, oteltrace.WithSpanKind(kind), oteltrace.WithLinks(links...))
 	for i := 1; i < len(attributes); i += 2 {
 		if attributes[i] != "" {
 			s.SetAttributes(attribute.String(attributes[i-1], attributes[i]))
@@ -95,11 +103,34 @@ func (t *tracing) Request(r *http.Request, operation string, attributes ...strin
 }
 
 // Call implements [trace.Tracer].
-func (t *tracing) Call(r *http.Request, operation string, attributes ...string) trace.Span {
-	ctx, s := t.begin(r.Context(), operation, oteltrace.SpanKindClient, attributes)
+func (t *tracing) Call(r *http.Request, operation string, causes []string, attributes ...string) trace.Span {
+	var links []oteltrace.Link
+	for _, place := range causes {
+		cause := t.headers.Extract(context.Background(), propagation.MapCarrier{traceparent: place})
+		if at := oteltrace.SpanContextFromContext(cause); at.IsValid() {
+			links = append(links, oteltrace.Link{SpanContext: at})
+		}
+	}
+	ctx, s := t.begin(r.Context(), operation, oteltrace.SpanKindClient, attributes, links...)
 	t.headers.Inject(ctx, propagation.HeaderCarrier(r.Header))
 	return s
 }
+
+// Begin implements [trace.Tracer].
+func (t *tracing) Begin(operation string, attributes ...string) trace.Span {
+	if !t.clients.Allow() {
+		return unrecorded{}
+	}
+	_, s := t.begin(context.Background(), operation, oteltrace.SpanKindInternal, attributes)
+	return s
+}
+
+// unrecorded is a span that nobody records.
+type unrecorded struct{}
+
+func (unrecorded) Step(string) trace.Span { return unrecorded{} }
+func (unrecorded) Place() string          { return "" }
+func (unrecorded) End(int, int, error)    {}
 
 // span is one of them while it lasts.
 type span struct {
@@ -112,6 +143,16 @@ type span struct {
 func (s *span) Step(operation string) trace.Span {
 	_, step := s.tracing.begin(s.ctx, operation, oteltrace.SpanKindInternal, nil)
 	return step
+}
+
+// Place implements [trace.Span].
+func (s *span) Place() string {
+	if !s.span.SpanContext().IsSampled() {
+		return ""
+	}
+	out := propagation.MapCarrier{}
+	s.tracing.headers.Inject(s.ctx, out)
+	return out[traceparent]
 }
 
 // End implements [trace.Span].

@@ -12,6 +12,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/herald"
 	"github.com/sluicehq/sluice/gateway/presence"
+	"github.com/sluicehq/sluice/gateway/trace"
 	"github.com/sluicehq/sluice/kv"
 )
 
@@ -116,6 +117,8 @@ type Options struct {
 	// looked for, default 1 s.
 	SweepInterval time.Duration
 	Logger        *slog.Logger
+	// Tracer records how subscriptions get what they missed; nil for nobody.
+	Tracer trace.Tracer
 	// Now is the clock, default one that never jumps. LogTime is that of the log, by
 	// which the ages of publications go, default Now.
 	Now, LogTime func() time.Time

@@ -96,13 +96,14 @@ func (c *Client) resume(data string) {
 func (c *Client) way(m *membership, wish *pusher.Rewind) (*fanout.Way, error) {
 	switch {
 	case wish != nil && wish.Latest:
-		return c.snapshot(m.channel), nil
+		return c.traced("snapshot", c.snapshot(m.channel)), nil
 	case wish != nil:
-		return c.rewind(m.channel, wish)
+		p, err := c.rewind(m.channel, wish)
+		return c.traced("rewind", p), err
 	case m.welcomed:
 		return nil, nil
 	case c.app().Snapshot(m.channel.Name).On && m.channel.recent != nil:
-		p := c.snapshot(m.channel)
+		p := c.traced("snapshot", c.snapshot(m.channel))
 		c.hold(p)
 		return p, nil
 	}
@@ -116,6 +117,15 @@ func (c *Client) way(m *membership, wish *pusher.Rewind) (*fanout.Way, error) {
 		return p, nil
 	}
 	return nil, nil
+}
+
+// traced has the way of a subscription through the past recorded, if there is one and somebody
+// records.
+func (c *Client) traced(operation string, p *fanout.Way) *fanout.Way {
+	if t := c.hub.opt.Tracer; t != nil && p != nil {
+		p.Ends = fanout.Traced(p.Ends, t.Begin(operation, "sluice.app", c.tenant.ID, "sluice.channel", p.Line.Name))
+	}
+	return p
 }
 
 // waits tells whether a position was sent ahead of a subscription.
@@ -213,6 +223,7 @@ func (c *Client) travel(all *resuming, d doubt) *fanout.Way {
 		Ends: &resumed{all: all, channel: m.channel, at: at}, Instead: c.instead(m.channel),
 	}
 	all.add()
+	c.traced("resume", p)
 	if !m.channel.Shards[c.shard.ID].Resume(p, m.began, max(at.Since, m.channel.recent.Since()), at.KeepsBases) {
 		frames, _ := all.finish(nil, &pusher.ResumeFailure{ // The request itself is waited for still.
 			Channel: at.Channel, Code: pusher.StreamReset, Reason: "the stream of the position has ended",

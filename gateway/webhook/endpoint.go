@@ -113,16 +113,17 @@ type record struct {
 	Socket  string `json:"s,omitempty"`
 	Count   int    `json:"k,omitempty"`
 	Version uint64 `json:"v,omitempty"`
+	Trace   string `json:"t,omitempty"`
 }
 
 func encode(e *Event) ([]byte, error) {
-	return json.Marshal(record{e.Name, e.Channel, e.UserID, e.Event, e.Data, e.SocketID, e.Count, e.Version})
+	return json.Marshal(record{e.Name, e.Channel, e.UserID, e.Event, e.Data, e.SocketID, e.Count, e.Version, e.Trace})
 }
 
 func decode(b []byte) (Event, error) {
 	var r record
 	err := json.Unmarshal(b, &r)
-	return Event{Name: r.Name, Channel: r.Channel, UserID: r.User, Event: r.Event, Data: r.Data, SocketID: r.Socket, Count: r.Count, Version: r.Version}, err
+	return Event{Name: r.Name, Channel: r.Channel, UserID: r.User, Event: r.Event, Data: r.Data, SocketID: r.Socket, Count: r.Count, Version: r.Version, Trace: r.Trace}, err
 }
 
 // delivery is a task on its way.

@@ -33,6 +33,9 @@ type Event struct {
 	// Version orders the numbers of a channel, 0 for one that has no order. It does
 	// not travel.
 	Version uint64
+	// Trace is the place in a trace of what it tells of, empty if that is not recorded. It does
+	// not travel.
+	Trace string
 }
 
 // Append appends the JSON text of the event.

@@ -179,6 +179,11 @@ func (h *Hooks) Emit(a *app.App, ev Event) {
 			continue
 		}
 		if task.Body == nil {
+			if t := h.opt.Tracer; t != nil {
+				span := t.Begin(ev.Name, "sluice.app", a.ID, "sluice.channel", ev.Channel)
+				ev.Trace = span.Place()
+				defer span.End(0, 0, nil)
+			}
 			var err error
 			if task.Body, err = encode(&ev); err != nil {
 				h.opt.Logger.Error("a webhook cannot be written", "app", a.ID, "error", err)

@@ -38,6 +38,9 @@ func signature(secret app.Secret, body []byte) string {
 	return hex.EncodeToString(mac.Sum(nil))
 }
 
+// maxLinks is to how many of its events the trace of a request has links.
+const maxLinks = 32
+
 // maxReply is what is read of an answer, so that the connection can be used again.
 const maxReply = 64 << 10
 
@@ -61,7 +64,7 @@ func (h *Hooks) openClient() {
 }
 
 // post makes one attempt.
-func (e *endpoint) post(ctx context.Context, text []byte) (failed error) {
+func (e *endpoint) post(ctx context.Context, text []byte, causes []string) (failed error) {
 	ctx, cancel := context.WithTimeout(ctx, e.hooks.opt.Timeout)
 	defer cancel()
 	hook, a := e.hook(), e.app.Now()
@@ -80,7 +83,7 @@ func (e *endpoint) post(ctx context.Context, text []byte) (failed error) {
 	req.Header.Set("X-Pusher-Signature", signature(a.Secret, text))
 	status := 0
 	if t := e.hooks.opt.Tracer; t != nil {
-		span := t.Call(req, "webhook", "sluice.app", a.ID, "server.address", req.URL.Hostname())
+		span := t.Call(req, "webhook", causes, "sluice.app", a.ID, "server.address", req.URL.Hostname())
 		defer func() { span.End(status, 0, failed) }()
 	}
 	resp, err := e.hooks.client.Do(req)
@@ -106,13 +109,17 @@ func (e *endpoint) post(ctx context.Context, text []byte) (failed error) {
 func (e *endpoint) send(ctx context.Context, part []delivery) bool {
 	opt := &e.hooks.opt
 	events := make([]Event, len(part))
+	var causes []string
 	for i := range part {
 		events[i] = part[i].event
+		if place := events[i].Trace; place != "" && len(causes) < maxLinks {
+			causes = append(causes, place)
+		}
 	}
 	text := body(opt.Now(), events)
 	began, pause := time.Now(), opt.FirstRetry
 	for {
-		err := e.post(ctx, text)
+		err := e.post(ctx, text, causes)
 		// Half of the pause is random, so that many do not come back at once.
 		wait := pause/2 + rand.N(pause/2+1)
 		switch {

@@ -6,6 +6,9 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os/exec"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -23,6 +26,7 @@ type spans struct {
 type receivedSpan struct {
 	name, trace, id, parent, service string
 	attributes                       map[string]string
+	links                            []string // traceparents
 }
 
 func (s *spans) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -46,6 +50,9 @@ func (s *spans) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 				out := receivedSpan{
 					name: one.Name, trace: hex.EncodeToString(one.TraceId), id: hex.EncodeToString(one.SpanId),
 					parent: hex.EncodeToString(one.ParentSpanId), service: service, attributes: map[string]string{},
+				}
+				for _, l := range one.Links {
+					out.links = append(out.links, "00-"+hex.EncodeToString(l.TraceId)+"-"+hex.EncodeToString(l.SpanId)+"-01")
 				}
 				for _, a := range one.Attributes {
 					out.attributes[a.Key] = fmt.Sprint(a.Value.GetStringValue(), a.Value.GetIntValue())
@@ -144,6 +151,11 @@ func TestRun09TracesGoOn(t *testing.T) {
 	if header != "00-"+webhook.trace+"-"+webhook.id+"-01" {
 		t.Errorf("the receiver of the webhook got %q of %+v", header, webhook)
 	}
+	// It comes from what happened, on whichever gateway.
+	occupied, ok := got.of("channel_occupied", "")
+	if want := "00-" + occupied.trace + "-" + occupied.id + "-01"; !ok || len(webhook.links) != 1 || webhook.links[0] != want {
+		t.Errorf("the webhook has links to %v, want one to %+v", webhook.links, occupied)
+	}
 	if one, ok := got.of("events", unwanted); ok {
 		t.Errorf("what its sender does not record is recorded: %+v", one)
 	}
@@ -186,5 +198,65 @@ func TestRun09StrangersAreNotRecorded(t *testing.T) {
 	s.stop()
 	if answer.StatusCode != http.StatusUnauthorized || got.count() != 0 {
 		t.Errorf("%d, and %d spans", answer.StatusCode, got.count())
+	}
+}
+
+// TestRun09WhatIsPlayedAgainIsRecorded: subscriptions that get something of the past, and replays at
+// the command line, whose requests are parts of them.
+func TestRun09WhatIsPlayedAgainIsRecorded(t *testing.T) {
+	t.Parallel()
+	got := &spans{}
+	otlp := httptest.NewServer(got)
+	defer otlp.Close()
+	dir := t.TempDir()
+	yaml := config(dir, "tracing: {endpoint: \""+otlp.URL+"\"}", "connection_recovery: {enabled: true}")
+	s := serve(t, dir, yaml)
+	publish := func() {
+		traced(t, s, http.MethodPost, "/apps/app-id/events", `{"name":"e","channel":"c","data":"a-secret-text"}`, "")
+	}
+	publish()
+	first := dialWire(t, s.HTTP, fmt.Sprintf(shake, "/app/app-key?protocol=2", ""))
+	first.until("connection_established")
+	first.say(frame(`{"event":"sockudo:subscribe","data":{"channel":"c"}}`))
+	first.until("subscription_succeeded")
+	first.until("serial")
+	m := regexp.MustCompile(`subscription_succeeded.*?stream_id\\*":\\*"([^"\\]+)\\*".*?serial\\*":(\d+)`).FindSubmatch(first.seen)
+	if m == nil {
+		t.Fatalf("the subscription has no place: %q", first.seen)
+	}
+	publish()
+	publish()
+	again := dialWire(t, s.HTTP, fmt.Sprintf(shake, "/app/app-key?protocol=2", ""))
+	again.until("connection_established")
+	again.say(frame(`{"event":"sockudo:subscribe","data":{"channel":"c"}}`))
+	again.say(frame(fmt.Sprintf(`{"event":"sockudo:resume","data":{"channel_positions":{"c":{"stream_id":"%s","serial":%s}}}}`, m[1], m[2])))
+	again.until("resume_success")
+	for _, wish := range []string{`"rewind":2`, `"rewind":{"latest":true}`} {
+		w := dialWire(t, s.HTTP, fmt.Sprintf(shake, "/app/app-key?protocol=2", ""))
+		w.until("connection_established")
+		w.say(frame(`{"event":"sockudo:subscribe","data":{"channel":"c",` + wish + `}}`))
+		w.until("_complete")
+	}
+	file := filepath.Join(dir, "replay.yaml")
+	write(t, file, []byte(yaml))
+	out, err := exec.CommandContext(t.Context(), tools.sluice, "replay", "c", "--speed", "max", "--config", file, "--url", s.HTTP).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	found := map[string]receivedSpan{}
+	for name, events := range map[string]string{"resume": "2", "rewind": "2", "snapshot": "1", "replay": ""} {
+		eventually(t, name+" is recorded", func() (ok bool) { found[name], ok = got.of(name, ""); return ok })
+		if one := found[name]; one.parent != "" || one.attributes["sluice.events"] != events || one.attributes["sluice.channel"] != "c0" {
+			t.Errorf("%s is %+v", name, one)
+		}
+	}
+	eventually(t, "requests of the replay are parts of it", func() bool {
+		one, ok := got.of("history", found["replay"].trace)
+		return ok && one.parent == found["replay"].id
+	})
+	got.mu.Lock()
+	defer got.mu.Unlock()
+	if text := fmt.Sprint(got.seen); strings.Contains(text, "a-secret-text") {
+		t.Errorf("traces tell data: %s", text)
 	}
 }
