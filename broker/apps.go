@@ -131,9 +131,6 @@ const MaxEventData = 8 << 20
 // of an event in bytes.
 func CheckLog[A any](apps []A, idOf func(A) string, maxData int) error {
 	var errs []error
-	if len(apps) == 0 {
-		errs = append(errs, errors.New("apps: at least one is needed"))
-	}
 	for _, a := range apps {
 		id := idOf(a)
 		if id == "" || len(id) > 100 {

@@ -40,7 +40,12 @@ func buildApps(raw any, c *Config, p *problems) []App {
 	checkEarlier(out, publics, p)
 	if len(list) == 0 {
 		if !c.Development {
-			p.add("apps is empty; production mode needs at least one app with id, key and secret")
+			switch {
+			case (c.EncryptionKeys == nil || c.Driver == "local") && p.sound("apps_encryption_key"):
+				p.add("apps is empty; production mode needs at least one app with id, key and secret, or apps_encryption_key for those that `sluice app add` keeps in NATS or Redis")
+			case c.Web:
+				p.at("web.enabled", "web.enabled is true, but the page is for the first app of the file, and apps is empty")
+			}
 			return nil
 		}
 		out = append(out, buildApp("", map[string]any{

@@ -170,7 +170,7 @@ var keys = withFiles([]key{
 	{name: "shutdown.ready_delay_seconds", kind: integer, def: int64(-1), min: -1, max: 3600, unit: "s", text: "How long a server that is asked to stop goes on as ever while `/ready` answers 503, so that load balancers send nobody any more. -1 is 5 in production mode and 0 in development mode."},
 	{name: "shutdown.drain_seconds", kind: integer, def: int64(10), min: 0, max: 3600, unit: "s", text: "How long connections have to leave at a stop, after that."},
 
-	{name: "apps_encryption_key", kind: secret, def: "", text: "Seals the apps that `sluice app` keeps in the cluster, see docs/operations.md: any text of 32 bytes or more, the same on all gateways. Without it there are none."},
+	{name: "apps_encryption_key", kind: secret, def: "", text: "Seals the apps that `sluice app` keeps in the cluster, see docs/operations.md: any text of 32 bytes or more, the same on all gateways. Without it there are none, but in development mode with an embedded server, which makes one in its data directory. With it `apps` may be empty. A changed one needs a restart."},
 	{name: "apps_decryption_keys", kind: secret, def: "", text: "Earlier such keys, with commas or line breaks between them. They only open what is sealed with them; `sluice app reseal` seals it anew."},
 	{name: "apps", kind: tree, def: []any{}, text: "The apps; see below."},
 })

@@ -138,7 +138,7 @@ func (l *Log) addApps() {
 	l.apps.Change(slices.Collect(maps.Keys(all)), nil, func(id string) *appLog { return l.newAppLog(all[id]) })
 }
 
-// openApps opens the logs of all apps at the same time. It fails if none can be opened.
+// openApps opens the logs of all apps at the same time. It fails if there are any and none can be opened.
 // Those that cannot are a problem, and are tried again as long as the log is open.
 func (l *Log) openApps(ctx context.Context) error {
 	errs := make([]error, len(l.opt.Apps))
@@ -150,7 +150,7 @@ func (l *Log) openApps(ctx context.Context) error {
 		opening.Go(func() { errs[i] = l.openApp(ctx, l.apps.Of(o.ID), retry(ctx)) })
 	}
 	opening.Wait()
-	if !slices.Contains(errs, nil) {
+	if len(errs) > 0 && !slices.Contains(errs, nil) {
 		return errors.Join(errs...)
 	}
 	for i, err := range errs {

@@ -30,12 +30,15 @@ type Log struct {
 	reader *reader
 	epochs *epochs
 	apps   broker.Apps[*appLog]
-	follow *follow.Feed[arrival]
-	shards []*feedShard
-	queues follow.Queues[live]
-	casts  casts
-	stats  follow.Counters
-	upkeep upkeep
+	// told ends with the first [Log.Serve].
+	told    chan struct{}
+	telling sync.Once
+	follow  *follow.Feed[arrival]
+	shards  []*feedShard
+	queues  follow.Queues[live]
+	casts   casts
+	stats   follow.Counters
+	upkeep  upkeep
 	// confirming has the streams whose settings were put back a moment ago.
 	confirming sync.Map
 	skips      seldom.Lines
@@ -89,7 +92,8 @@ func Open(ctx context.Context, opt Options) (*Log, error) {
 		return nil, fmt.Errorf("streams: %w", err)
 	}
 	l := &Log{
-		opt: opt, problems: map[string]problem{}, refusals: map[string]*refusal{},
+		told: make(chan struct{}),
+		opt:  opt, problems: map[string]problem{}, refusals: map[string]*refusal{},
 		repairs: broker.NewShare(16), wake: follow.NewBell(),
 	}
 	l.addApps()

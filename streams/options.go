@@ -37,7 +37,7 @@ type AppOptions struct {
 
 // Options configure a [Log].
 type Options struct {
-	// Apps of which the log keeps events, at least one.
+	// Apps of which the log keeps events; there may be none yet.
 	Apps []AppOptions
 	// Replicas of each stream, 1 to 5, default 1. On a cluster use 3.
 	Replicas int
@@ -60,6 +60,9 @@ type Options struct {
 	// installations can share a cluster. Default none.
 	Prefix string
 
+	// AppsFollow says that [Log.Serve] is called soon, with apps that are not known yet. Until then
+	// no stream is said to belong to no app.
+	AppsFollow bool
 	// URLs of the NATS servers. ConnectOptions may replace them.
 	URLs []string
 	// Name of the connections, default sluice.

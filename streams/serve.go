@@ -60,6 +60,7 @@ func (l *Log) Serve(ctx context.Context, apps []AppOptions, maxData, queues int)
 		}
 	}
 	l.apps.Change(added, removed, func(id string) *appLog { return l.newAppLog(named[id]) })
+	l.telling.Do(func() { close(l.told) })
 	l.forget(removed)
 	l.take(ctx, added, named)
 	return nil

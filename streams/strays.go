@@ -47,6 +47,13 @@ func (l *Log) namesOf(ctx context.Context, subject string) ([]string, error) {
 // set aside until somebody deletes them, which is not for a gateway: another one may have
 // the app.
 func (l *Log) watchStrays() {
+	if l.opt.AppsFollow {
+		select {
+		case <-l.ctx.Done():
+			return
+		case <-l.told:
+		}
+	}
 	tick := time.NewTicker(straysPause)
 	defer tick.Stop()
 	told := map[string]bool{}

@@ -95,6 +95,13 @@ func (l *Log) OpenTable(ctx context.Context) (*Table, error) {
 	return t, nil
 }
 
+// TableSubject is the subject on which keys of the table are written, with the prefix of the options
+// and without a domain.
+func TableSubject(prefix, keys string) string {
+	o := Options{Prefix: prefix}
+	return "$KV." + o.bucketPrefix() + "cluster." + keys
+}
+
 func (o *Options) tableBucket() kv.BucketOptions {
 	return kv.BucketOptions{
 		Name: o.bucketPrefix() + "cluster", Replicas: o.Replicas, Republish: o.Prefix + "rtkv.>", MessageTTL: true, MaxValueBytes: tableValue,

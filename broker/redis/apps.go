@@ -19,7 +19,7 @@ const (
 // opening bounds the apps that are opened or looked at at the same time.
 const opening = 32
 
-// openApps opens the logs of all apps. It fails if none can be opened. Those that cannot are
+// openApps opens the logs of all apps. It fails if there are any and none can be opened. Those that cannot are
 // a problem, and are tried again as long as the log is open.
 func (l *Log) openApps(ctx context.Context) error {
 	all := append(slices.Clone(l.opt.Apps), AppOptions{ID: broker.GatewaysApp, MaxMessages: gatewaysMessages, MaxAge: gatewaysAge})
@@ -32,7 +32,7 @@ func (l *Log) openApps(ctx context.Context) error {
 			errs[i] = l.persist(ctx, func(ctx context.Context) error { return l.refresh(ctx, l.apps.Of(o.ID)) })
 		}
 	})
-	if !slices.Contains(errs[:len(l.opt.Apps)], nil) {
+	if n := len(l.opt.Apps); n > 0 && !slices.Contains(errs[:n], nil) {
 		return errors.Join(errs...)
 	}
 	for i, err := range errs {

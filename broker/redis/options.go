@@ -32,7 +32,7 @@ type AppOptions struct {
 
 // Options configure a [Log].
 type Options struct {
-	// Apps of which the log keeps events, at least one.
+	// Apps of which the log keeps events; there may be none yet.
 	Apps []AppOptions
 	// URL of the server, redis:// or rediss:// with user, password, number of the
 	// database and further servers as `addr` parameters, as rueidis.ParseURL

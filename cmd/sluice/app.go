@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/sluicehq/sluice/configs"
 	"github.com/sluicehq/sluice/configs/shelf"
@@ -22,12 +23,20 @@ func newAppCommand() *cobra.Command {
 		Use:   "app",
 		Short: "Keep apps in the cluster, beside those of the configuration",
 		Long: `Keep apps in NATS or Redis, beside those of the configuration. All gateways have them
-within a second. The configuration is that of a gateway: it says where the cluster is,
-and has apps_encryption_key, with which the apps are sealed.`,
+within a second. The configuration is that of a gateway: it says where they are kept,
+and has apps_encryption_key, with which they are sealed.
+
+A server that has its log in the process must run on this machine, and whoever runs the
+command must be able to read its data directory. In development mode it needs no key.
+Flags of "sluice serve" that say where the log is are taken here as well.`,
+		Example: `  sluice app add shop
+  sluice app list --config sluice.yaml`,
 		Args: arguments(cobra.NoArgs),
 		// Without it a word that is no command would be answered by the help, and with success.
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	configs.BindFlags(cmd.PersistentFlags())
+	cmd.PersistentFlags().VisitAll(func(f *pflag.Flag) { f.Hidden = true })
 	cmd.AddCommand(newAppAddCommand(), newAppSetCommand(), newAppListCommand(), newAppShowCommand(), newAppRotateCommand(),
 		newAppEnabledCommand("enable", true), newAppEnabledCommand("disable", false), newAppRemoveCommand(), newAppResealCommand())
 	return cmd

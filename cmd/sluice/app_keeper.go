@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/sluicehq/sluice/configs/shelf"
 	"github.com/sluicehq/sluice/kv"
 	"github.com/sluicehq/sluice/streams"
+	"github.com/sluicehq/sluice/streams/embedded"
 )
 
 // keeper looks after the apps of the cluster at the command line.
@@ -27,10 +29,13 @@ type keeper struct {
 }
 
 // errNoEncryptionKey ends every command that needs one.
-var errNoEncryptionKey = errors.New("apps_encryption_key is not set, and apps of the cluster are sealed with it: give all gateways and this command the same, 32 bytes or more")
+var errNoEncryptionKey = errors.New("apps_encryption_key is not set, and these apps are sealed with it: give all gateways and this command the same, 32 bytes or more (`openssl rand -base64 48` makes one), and restart the gateways")
 
-// errNoCluster: a server with its log in the process lets nobody else write there, and is alone.
-var errNoCluster = usage("this server has its log in the process and is alone: put its apps into the configuration file, which is read again when it changes; apps of a cluster need nats.url or Redis")
+// errMemory: nothing else reaches the memory of a process.
+var errMemory = usage("adapter.driver is local, so this server keeps its log in memory: put its apps into the configuration file, which is read again when it changes")
+
+// doorTimeout is how long a server on this machine is waited for.
+const doorTimeout = 5 * time.Second
 
 // openKeeper connects to where the configuration of a command line keeps its apps.
 func openKeeper(cmd *cobra.Command) (*keeper, error) {
@@ -41,18 +46,19 @@ func openKeeper(cmd *cobra.Command) (*keeper, error) {
 	if err := c.CheckBackend(); err != nil {
 		return nil, err
 	}
-	if c.EncryptionKeys == nil {
-		return nil, errNoEncryptionKey
+	if c.Driver == "local" {
+		return nil, errMemory
 	}
-	keys, err := shelf.NewKeys(c.EncryptionKeys[0], c.EncryptionKeys[1:]...)
-	if err != nil {
+	keys, err := sealing(c, false)
+	switch {
+	case err != nil:
 		return nil, err
+	case keys == nil:
+		return nil, errNoEncryptionKey
 	}
 	in := &keeper{config: c}
 	var table kv.Table
 	switch {
-	case c.Driver == "local", c.Embeds():
-		return nil, errNoCluster
 	case c.Driver == "nats":
 		table, err = in.openNATS(cmd.Context())
 	default:
@@ -68,9 +74,19 @@ func openKeeper(cmd *cobra.Command) (*keeper, error) {
 func (in *keeper) openNATS(ctx context.Context) (kv.Table, error) {
 	opt := streamOptions(in.config, slog.New(slog.DiscardHandler))
 	opt.Apps, opt.Name = nil, "sluice app"
+	hint := "Does a server run there? `sluice app` goes where the gateways have their log."
+	if in.config.Embeds() {
+		hint = "Does the server run, on this machine? `sluice app` goes to the one that has its log in " + in.config.NATS.Embedded.StoreDir + "."
+		door, err := embedded.OpenDoor(in.config.NATS.Embedded.StoreDir)
+		if err != nil {
+			return nil, hinted{err, hint}
+		}
+		opt.URLs, opt.ConnectOptions = []string{door.URL}, door.ConnectOptions()
+		opt.StartTimeout = min(opt.StartTimeout, doorTimeout)
+	}
 	l, err := streams.OpenBare(ctx, opt)
 	if err != nil {
-		return nil, hinted{err, "Does a server run there? `sluice app` goes where the gateways have their log."}
+		return nil, hinted{err, hint}
 	}
 	in.close = func() { _ = l.Close() }
 	in.measure = func(ctx context.Context, app string) (string, error) {

@@ -17,6 +17,7 @@ import (
 	"github.com/sluicehq/sluice/broker/follow"
 	"github.com/sluicehq/sluice/broker/memory"
 	"github.com/sluicehq/sluice/configs"
+	"github.com/sluicehq/sluice/configs/shelf"
 	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/kv"
 	"github.com/sluicehq/sluice/streams"
@@ -101,6 +102,7 @@ func openBackend(ctx context.Context, c *configs.Config, maxGuests int, log *slo
 	opt := streamOptions(c, log)
 	b := &backend{}
 	b.measure(c)
+	opt.AppsFollow = hasCluster(c)
 	opt.CheckChannel = func(app, channel string) error { return pusher.CheckChannel(channel, (*b.longest.Load())[app]) }
 	if c.Embeds() {
 		e := c.NATS.Embedded
@@ -110,7 +112,7 @@ func openBackend(ctx context.Context, c *configs.Config, maxGuests int, log *slo
 		server, err := embedded.Start(ctx, embedded.Options{
 			Host: e.Host, Port: e.Port, StoreDir: e.StoreDir, MaxStore: e.MaxStore, SyncInterval: e.SyncInterval, Logger: log,
 			SyncAlways: c.Durability == "machine", Prefix: c.NATS.Prefix,
-			MaxPayload: mostData + 128<<10, MaxConnections: maxGuests,
+			MaxPayload: mostData + 128<<10, MaxConnections: maxGuests, Keeps: []string{streams.TableSubject(c.NATS.Prefix, shelf.Records)},
 		})
 		if err != nil {
 			return nil, err

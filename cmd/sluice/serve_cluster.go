@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,21 +27,25 @@ type cluster struct {
 
 	mu       sync.Mutex
 	problems []string
+	// empty says that there is no app at all.
+	empty bool
 }
+
+// noApp is what readiness says then; docs/troubleshooting.md has it.
+const noApp = "there is no app yet: `sluice app add ID` adds one"
 
 // openCluster begins to follow the apps of the cluster, if the configuration has a key for them.
 // The caller runs what comes back until its context is done, and calls stop.
 func openCluster(ctx context.Context, c *configs.Config, b *backend, log *slog.Logger) (in *cluster, stop func(), err error) {
 	nothing := func() {}
-	if c.EncryptionKeys == nil {
+	if c.Driver == "local" {
+		if c.EncryptionKeys != nil {
+			log.Warn("apps_encryption_key has no effect: the log is the memory of this process, which has the apps of its configuration")
+		}
 		return nil, nothing, nil
 	}
-	if c.Driver == "local" || c.Embeds() {
-		log.Warn("apps_encryption_key has no effect: a server with its log in the process is alone, and has the apps of its configuration")
-		return nil, nothing, nil
-	}
-	keys, err := shelf.NewKeys(c.EncryptionKeys[0], c.EncryptionKeys[1:]...)
-	if err != nil {
+	keys, err := sealing(c, true)
+	if keys == nil || err != nil {
 		return nil, nothing, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, clusterPatience)
@@ -60,7 +65,8 @@ func joinCluster(ctx context.Context, c *configs.Config, b *backend, log *slog.L
 		return nil, nil, nil, err
 	}
 	full = in.with(c)
-	if len(full.Apps) > len(c.Apps) {
+	// A log is told also that there are no more.
+	if in != nil {
 		if err := b.serveApps(ctx, full); err != nil {
 			stop()
 			return nil, nil, nil, fmt.Errorf("apps of the cluster: %w", err)
@@ -104,7 +110,7 @@ func (in *cluster) with(c *configs.Config) *configs.Config {
 		out, _ = c.WithClusterApps(used) // what is in the file as well stays refused
 	}
 	in.good = used
-	in.note(problems)
+	in.note(problems, len(out.Apps) == 0)
 	return out
 }
 
@@ -122,9 +128,13 @@ func problemOf(id string, err error) string {
 }
 
 // note has problems in readiness, and in the log when they are new.
-func (in *cluster) note(problems []string) {
+func (in *cluster) note(problems []string, empty bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	if empty && !in.empty {
+		in.log.Warn(noApp)
+	}
+	in.empty = empty
 	known := map[string]bool{}
 	for _, p := range in.problems {
 		known[p] = true
@@ -144,6 +154,9 @@ func (in *cluster) Problems() []string {
 	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	if in.empty {
+		return append(slices.Clone(in.problems), noApp)
+	}
 	return in.problems
 }
 

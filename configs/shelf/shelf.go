@@ -10,8 +10,11 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// prefix begins the keys of records.
-const prefix = "app."
+// prefix begins the keys of records, and Records are all that may be.
+const (
+	prefix  = "app."
+	Records = prefix + ">"
+)
 
 func keyOf(id string) string { return prefix + name.Key(id) }
 

@@ -42,7 +42,9 @@ type Options struct {
 	// MaxConnections bounds the connections of others, default 1024: each takes a
 	// descriptor that the store may need.
 	MaxConnections int
-	Logger         *slog.Logger
+	// Keeps are subjects that whoever comes by the [Door] may write; without any there is none.
+	Keeps  []string
+	Logger *slog.Logger
 }
 
 func (o *Options) setDefaults() error {
@@ -84,8 +86,10 @@ type Server struct {
 	opt      Options
 	lock     *lock
 	password string
-	unclean  bool
-	stop     sync.Once
+	// keeper is the password of those who come by the door.
+	keeper  string
+	unclean bool
+	stop    sync.Once
 	// front is nil if nobody but this process reaches the server.
 	front *front
 	// heals runs until quit; both belong to [Server.heal].
@@ -113,7 +117,7 @@ func Start(ctx context.Context, opt Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{opt: opt, lock: held, password: rand.Text(), quit: make(chan struct{}), failed: make(chan error, 1)}
+	s := &Server{opt: opt, lock: held, password: rand.Text(), keeper: rand.Text(), quit: make(chan struct{}), failed: make(chan error, 1)}
 	if err := s.start(ctx); err != nil {
 		held.release()
 		return nil, err
@@ -127,6 +131,12 @@ func (s *Server) start(ctx context.Context) error {
 		return err
 	}
 	err := s.startServer(ctx)
+	if err == nil {
+		if err = s.hang(); err != nil {
+			s.nats.Shutdown()
+			s.nats.WaitForShutdown()
+		}
+	}
 	if s.front != nil && err != nil {
 		_ = s.front.listener.Close()
 	} else if s.front != nil {
@@ -205,7 +215,7 @@ func (s *Server) options() *server.Options {
 	}}
 	return &server.Options{
 		ServerName: "sluice-embedded", Host: s.opt.Host, Port: s.opt.Port, DontListen: true,
-		Users:      []*server.User{guest, {Username: gatewayUser, Password: s.password}},
+		Users:      []*server.User{guest, s.keepers(), {Username: gatewayUser, Password: s.password}},
 		NoAuthUser: guest.Username,
 		JetStream:  true, StoreDir: s.opt.StoreDir,
 		JetStreamMaxMemory: s.opt.MaxMemory, JetStreamMaxStore: s.opt.MaxStore, SyncInterval: s.opt.SyncInterval,
@@ -253,6 +263,7 @@ func (s *Server) Shutdown() {
 		close(s.quit)
 		s.heals.Wait()
 		if s.front != nil {
+			s.unhang()
 			s.front.close()
 		}
 		n := s.current()

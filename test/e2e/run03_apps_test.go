@@ -11,8 +11,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/sluicehq/sluice/gateway/client"
 	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/streams/embedded"
 	"github.com/sluicehq/sluice/test/redisserver"
 )
 
@@ -54,6 +57,7 @@ func TestRun03AppsInTheClusterReachAllGateways(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			lifeOfAnApp(t, yaml()+"apps_encryption_key: "+encryptionKey+"\napps: [{id: fixed, key: fixed-key, secret: fixed-secret}]\n")
+			appsOfNoFile(t, strings.Replace(yaml(), "mode: development", "mode: production\nshutdown: {ready_delay_seconds: 0}", 1)+"apps_encryption_key: "+encryptionKey+"\n")
 		})
 	}
 }
@@ -196,6 +200,23 @@ func lifeOfAnApp(t *testing.T, yaml string) {
 	c.answers("another app of that name is there", keyPair{printed(t, out, "key"), printed(t, out, "secret")}, http.StatusOK)
 }
 
+// appsOfNoFile adds an app to a gateway whose file has none.
+func appsOfNoFile(t *testing.T, yaml string) {
+	c := &tenancy{t: t, file: filepath.Join(t.TempDir(), "sluice.yaml")}
+	if err := os.WriteFile(c.file, []byte(yaml), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h := &hot{t: t, client: &http.Client{Timeout: patience}}
+	t.Cleanup(h.client.CloseIdleConnections)
+	h.server = serve(t, t.TempDir(), yaml)
+	c.gateways = []*hot{h}
+	if status, says := h.ready(); status != http.StatusOK || !strings.Contains(says, "there is no app yet") {
+		t.Errorf("before there is an app: %d %s", status, says)
+	}
+	out := c.run("add", "shop")
+	c.answers("the first app is there", keyPair{printed(t, out, "key"), printed(t, out, "secret")}, http.StatusOK)
+}
+
 // TestRun03AnAppThatCannotBeReadIsAProblemForItselfAlone changes the encryption key under an app.
 func TestRun03AnAppThatCannotBeReadIsAProblemForItselfAlone(t *testing.T) {
 	t.Parallel()
@@ -242,18 +263,121 @@ func TestRun03AnAppThatCannotBeReadIsAProblemForItselfAlone(t *testing.T) {
 	eventually(t, "nothing is wrong", func() bool { _, says := h.ready(); return !strings.Contains(says, "cannot be used") })
 }
 
-// TestRun03AServerThatIsAloneHasItsAppsInItsFile: nobody else writes into its log.
-func TestRun03AServerThatIsAloneHasItsAppsInItsFile(t *testing.T) {
+// TestRun03ServersThatAreAloneKeepAppsAsWell: those with their log in the process, whether in
+// development mode, where nobody has given a key, or in production mode with a file that has no app.
+func TestRun03ServersThatAreAloneKeepAppsAsWell(t *testing.T) {
+	t.Parallel()
+	production := func(dir, more string) string {
+		return strings.NewReplacer("mode: development", "mode: production", "history: {enabled: true}", "history: {enabled: true}\nshutdown: {ready_delay_seconds: 0}").
+			Replace(config(dir, more))
+	}
+	for name, c := range map[string]struct {
+		yaml  func(dir string) string
+		empty bool
+	}{
+		"development":            {func(dir string) string { return config(dir) }, false},
+		"development with a key": {func(dir string) string { return config(dir, "apps_encryption_key: "+encryptionKey) }, false},
+		"production":             {func(dir string) string { return production(dir, "apps_encryption_key: "+encryptionKey) }, true},
+		"a prefix": {func(dir string) string {
+			return production(dir, "apps_encryption_key: "+encryptionKey+"\nnats.prefix: \"staging.\"")
+		}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			yaml := c.yaml(dir)
+			file := filepath.Join(dir, "keeper.yaml")
+			if err := os.WriteFile(file, []byte(yaml), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			in := &tenancy{t: t, file: file}
+			in.refused("on the directory", "", "add", "shop") // no server runs yet
+			h := &hot{t: t, client: &http.Client{Timeout: patience}}
+			t.Cleanup(h.client.CloseIdleConnections)
+			h.server = serve(t, dir, yaml)
+			in.gateways = []*hot{h}
+			const none = "there is no app yet"
+			if status, says := h.ready(); status != http.StatusOK || strings.Contains(says, none) != c.empty {
+				t.Errorf("before there is an app: %d %s", status, says)
+			}
+			out := in.run("add", "shop", "--set", "max_event_payload_in_kb=1")
+			first := keyPair{printed(t, out, "key"), printed(t, out, "secret")}
+			in.answers("the app is there", first, http.StatusOK)
+			eventually(t, "there is an app", func() bool { _, says := h.ready(); return !strings.Contains(says, none) })
+			in.run("disable", "shop")
+			in.answers("the app is disabled", first, http.StatusForbidden)
+			in.run("enable", "shop")
+			second := in.run("rotate", "shop", "--overlap", "0s")
+			now := keyPair{printed(t, second, "key"), printed(t, second, "secret")}
+			in.answers("the new key counts", now, http.StatusOK)
+			if out := in.run("list"); !strings.Contains(out, now.key) || strings.Contains(out, now.secret) {
+				t.Errorf("list says\n%s", out)
+			}
+			// It outlives the server.
+			h.stop()
+			in.refused("no server runs on the directory", "", "list")
+			h.server = serve(t, dir, yaml)
+			in.answers("the app is there again", now, http.StatusOK)
+			if logs := h.logs.String(); strings.Contains(logs, "belongs to no app") {
+				t.Errorf("the stream of the app was taken for one of nobody:\n%s", tail(logs, 2000))
+			}
+			in.run("remove", "shop", "--yes", "shop")
+			in.answers("the app is gone", now, http.StatusUnauthorized)
+		})
+	}
+}
+
+// TestRun03TheDoorIsForWhoReadsTheDirectory: other clients of the port of NATS cannot write apps, and
+// the files with what opens the door are for their owner alone.
+func TestRun03TheDoorIsForWhoReadsTheDirectory(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	for name, yaml := range map[string]string{
-		"embedded": config(dir, "apps_encryption_key: "+encryptionKey),
-		"local":    config(dir, "apps_encryption_key: "+encryptionKey, "adapter: {driver: local}"),
-	} {
-		c := &tenancy{t: t, file: filepath.Join(dir, name+".yaml")}
-		if err := os.WriteFile(c.file, []byte(yaml), 0o600); err != nil {
-			t.Fatal(err)
+	s := serve(t, dir, config(dir))
+	for _, name := range []string{"sluice.door", "apps.key"} {
+		info, err := os.Stat(filepath.Join(dir, "store", name))
+		if err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", name, info, err)
 		}
-		c.refused("put its apps into the configuration file", "", "add", "shop")
 	}
+	door, err := embedded.OpenDoor(filepath.Join(dir, "store"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		options []nats.Option
+		may     map[string]bool
+	}{
+		"a guest":     {nil, map[string]bool{"$KV.cluster.app.x": false, "$KV.cluster.seat.x": false, "rt.app-id.0.x": false, "ch.app-id.x": true}},
+		"by the door": {door.ConnectOptions(), map[string]bool{"$KV.cluster.app.x": true, "$KV.cluster.seat.x": false, "rt.app-id.0.x": false, "ch.app-id.x": false}},
+	} {
+		for subject, may := range c.may {
+			conn, err := nats.Connect("nats://"+s.NATS, append(c.options, nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(conn.Publish(subject, nil), conn.Flush()); err != nil {
+				t.Error(err)
+			}
+			// The refusal comes before the answer to the flush.
+			if got := conn.LastError() == nil; got != may {
+				t.Errorf("%s may write %s: %v, want %v", name, subject, got, may)
+			}
+			conn.Close()
+		}
+	}
+	if c, err := nats.Connect("nats://"+s.NATS, nats.UserInfo(door.User, "guess")); err == nil {
+		c.Close()
+		t.Error("a wrong password opens the door")
+	}
+}
+
+// TestRun03MemoryHasItsAppsInTheFile: nothing else reaches the memory of a process.
+func TestRun03MemoryHasItsAppsInTheFile(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	c := &tenancy{t: t, file: filepath.Join(dir, "local.yaml")}
+	if err := os.WriteFile(c.file, []byte(config(dir, "apps_encryption_key: "+encryptionKey, "adapter: {driver: local}")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.refused("put its apps into the configuration file", "", "add", "shop")
 }

@@ -48,13 +48,15 @@ var shown = []struct{ begins, by string }{
 	{"helm install", "not run: it needs Kubernetes; TestRun06TheChartHasAllOfIt reads what the chart makes"},
 	{"npm install laravel-echo pusher-js", "not run: it takes packages of others; test/interop has them pinned, and TestRealClients uses them"},
 	{"scripts/bench", "not run: it measures, and takes minutes"},
+	{"bin/sluice", "not run: it is `./sluice`, where make puts it"},
+	{"FAULT_SEED=", "not run: it is one seed of the tests again"},
 	{"make build", "not run: it is `go build ./cmd/sluice`"},
 	{"sluice app", "TestRun03AppsInTheClusterReachAllGateways"},
 }
 
 var (
 	fence     = regexp.MustCompile("^```([a-z]*)")
-	command   = regexp.MustCompile(`^(\./)?(sluice|go build|go run|curl|docker|nats|systemctl|kubectl|scripts/[a-z]+|make|npm|jq|openssl|php|composer|helm|git|kill)( [^─]*)?$`)
+	command   = regexp.MustCompile(`^([A-Z_]+=\S+ )*(\./|bin/)?(sluice|go test|go build|go run|curl|docker|nats|systemctl|kubectl|scripts/[a-z]+|make|npm|jq|openssl|php|composer|helm|git|kill)( [^─]*)?$`)
 	testNames = regexp.MustCompile(`(?m)^func (Test[A-Za-z0-9_]+)\(`)
 )
 
@@ -68,8 +70,6 @@ func commandsOf(text string) (out []string) {
 		}
 		switch {
 		case inside && (lang == "sh" || lang == "console"):
-		case !inside && strings.HasPrefix(line, "    "):
-			line = line[4:]
 		default:
 			more = false
 			continue
@@ -82,8 +82,9 @@ func commandsOf(text string) (out []string) {
 	return out
 }
 
-// TestRun10EveryCommandOfAPageIsTried finds a test, or a reason, for each.
-func TestRun10EveryCommandOfAPageIsTried(t *testing.T) {
+// testsOf are the names of all tests.
+func testsOf(t *testing.T) map[string]bool {
+	t.Helper()
 	tests := map[string]bool{}
 	err := filepath.WalkDir("../..", func(path string, d os.DirEntry, err error) error {
 		if err != nil || d.IsDir() && (d.Name() == "node_modules" || strings.HasPrefix(d.Name(), ".") && len(d.Name()) > 2) {
@@ -104,10 +105,14 @@ func TestRun10EveryCommandOfAPageIsTried(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pages, _ := filepath.Glob("../../docs/*.md")
-	pages = append(pages, "../../README.md", "../../CONTRIBUTING.md")
+	return tests
+}
+
+// TestRun10EveryCommandOfAPageIsTried finds a test, or a reason, for each.
+func TestRun10EveryCommandOfAPageIsTried(t *testing.T) {
+	tests := testsOf(t)
 	used, seen := map[string]bool{}, 0
-	for _, page := range pages {
+	for _, page := range pages(t) {
 		text, err := os.ReadFile(page)
 		if err != nil {
 			t.Fatal(err)
@@ -161,8 +166,6 @@ var (
 
 // TestRun10LinksLeadToSections follows links with an anchor, and the names of sections behind links.
 func TestRun10LinksLeadToSections(t *testing.T) {
-	pages, _ := filepath.Glob("../../docs/*.md")
-	pages = append(pages, "../../README.md", "../../CONTRIBUTING.md", "../../SECURITY.md")
 	titles := func(path string) (names, anchors map[string]bool) {
 		names, anchors = map[string]bool{}, map[string]bool{}
 		text, err := os.ReadFile(path)
@@ -176,7 +179,7 @@ func TestRun10LinksLeadToSections(t *testing.T) {
 		}
 		return names, anchors
 	}
-	for _, page := range pages {
+	for _, page := range pages(t) {
 		text, err := os.ReadFile(page)
 		if err != nil {
 			t.Fatal(err)
@@ -204,14 +207,13 @@ func TestRun10LinksLeadToSections(t *testing.T) {
 
 // TestRun10NothingIsInThePagesTwice: no section, and no key of the configuration.
 func TestRun10NothingIsInThePagesTwice(t *testing.T) {
-	pages, _ := filepath.Glob("../../docs/*.md")
-	for _, page := range pages {
+	for _, page := range pages(t) {
 		text, err := os.ReadFile(page)
 		if err != nil {
 			t.Fatal(err)
 		}
 		seen := map[string]bool{}
-		for _, m := range regexp.MustCompile(`(?m)^(## .+)$`).FindAllStringSubmatch(string(text), -1) {
+		for _, m := range regexp.MustCompile(`(?m)^(##+ .+)$`).FindAllStringSubmatch(string(text), -1) {
 			if seen[m[1]] {
 				t.Errorf("%s has the section %q twice", page, m[1])
 			}

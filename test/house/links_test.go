@@ -1,6 +1,7 @@
 package house
 
 import (
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -10,9 +11,13 @@ import (
 )
 
 var (
-	link   = regexp.MustCompile(`\]\(([^)]+)\)`)
-	script = regexp.MustCompile(`\bscripts/[a-z]+\b`)
-	target = regexp.MustCompile("`?\\bmake ([a-z]+)\\b")
+	link = regexp.MustCompile(`\]\(([^)]+)\)`)
+	// otherLink are those of other forms: by reference, in angle brackets (but for addresses of this machine), of HTML.
+	otherLink = regexp.MustCompile(`(?m)^\[[^\]]+\]: .*$|<https?://[a-z][^>]*>|<(?:a|img)\s[^>]*>|\]\[[^\]]*\]`)
+	script    = regexp.MustCompile(`\bscripts/[a-z]+\b`)
+	// outside are the hosts that a link may lead to.
+	outside = regexp.MustCompile(`^[a-z0-9-]+(\.[a-z0-9-]+)+$`)
+	target  = regexp.MustCompile("`?\\bmake ([a-z]+)\\b")
 )
 
 // TestPagesNameWhatIsThere follows the links between the pages, and looks for the scripts and
@@ -43,12 +48,22 @@ func TestPagesNameWhatIsThere(t *testing.T) {
 		}
 		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
 			to, _, _ := strings.Cut(m[1], "#")
-			if to == "" || strings.Contains(to, "://") {
+			if strings.Contains(m[1], ":") {
+				if u, err := url.Parse(m[1]); err != nil || u.Scheme != "https" || !outside.MatchString(u.Host) || u.User != nil {
+					t.Errorf("%s links to %s, which is no address with https", page, m[1])
+				}
+				continue
+			}
+			if to == "" {
 				continue
 			}
 			if _, err := os.Stat(filepath.Join(filepath.Dir(page), to)); err != nil {
 				t.Errorf("%s links to %s, which is not there", page, m[1])
 			}
+		}
+		// Links of other forms would not be looked at.
+		for _, m := range otherLink.FindAllString(string(text), -1) {
+			t.Errorf("%s has a link of another form than [text](address): %s", page, m)
 		}
 		for _, name := range script.FindAllString(string(text), -1) {
 			if _, err := os.Stat(filepath.Join("../..", name)); err != nil {

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/sluicehq/sluice/configs"
+	"github.com/sluicehq/sluice/configs/shelf"
+)
+
+// ownKeyName is a file in the directory of an embedded server's log. It has the key that seals apps
+// for a server of development mode whose configuration has none.
+const ownKeyName = "apps.key"
+
+// sealing are the keys for the apps that are kept beside the configuration, nil if there are none.
+// A server of development mode has a key of its own, which is made if create says so: only a server
+// that holds the directory does.
+func sealing(c *configs.Config, create bool) (*shelf.Keys, error) {
+	all := c.EncryptionKeys
+	if ownsKey(c) {
+		own, err := ownKey(c.NATS.Embedded.StoreDir, create)
+		if err != nil {
+			return nil, err
+		}
+		all = []configs.Secret{own}
+	}
+	if all == nil {
+		return nil, nil
+	}
+	return shelf.NewKeys(all[0], all[1:]...)
+}
+
+// hasCluster says whether a server of this configuration keeps apps beside it.
+func hasCluster(c *configs.Config) bool {
+	return c.Driver != "local" && (c.EncryptionKeys != nil || ownsKey(c))
+}
+
+// ownsKey says whether a server makes a key by itself.
+func ownsKey(c *configs.Config) bool { return c.EncryptionKeys == nil && c.Development && c.Embeds() }
+
+// ownKey reads the key of a directory.
+func ownKey(dir string, create bool) (configs.Secret, error) {
+	path := filepath.Join(dir, ownKeyName)
+	_, err := os.Stat(path)
+	switch {
+	case err == nil || !errors.Is(err, os.ErrNotExist):
+	case !create:
+		return "", hinted{fmt.Errorf("no server of development mode has run on the directory %s", dir),
+			"Start it first. A server with a configuration file is found by --config."}
+	default:
+		if err := writeKey(dir, path); err != nil {
+			return "", fmt.Errorf("making a key for apps: %w", err)
+		}
+	}
+	key, err := configs.ReadSecret(path)
+	if err == nil && len(key) < shelf.LeastKey {
+		err = fmt.Errorf("%q has less than %d bytes", path, shelf.LeastKey)
+	}
+	if err != nil {
+		return "", fmt.Errorf("the key for apps: %w", err)
+	}
+	return key, nil
+}
+
+// writeKey makes a key. Nobody ever sees a part of it.
+func writeKey(dir, path string) error {
+	f, err := os.CreateTemp(dir, ownKeyName+"-*") // for its owner alone
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(f, rand.Text()+rand.Text())
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+	}
+	return err
+}
