@@ -221,3 +221,44 @@ func TestRun06TheDockerfileIsPinnedAndWithoutRights(t *testing.T) {
 		}
 	}
 }
+
+// TestRun06WhatIsPinnedIsOnThePage: every image has one exact release, and docs/deploy.md names it.
+func TestRun06WhatIsPinnedIsOnThePage(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join(root, "docs", "deploy.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(kit, "compose-*.yml"))
+	if err != nil || len(files) < 2 {
+		t.Fatal(files, err)
+	}
+	module, err := os.ReadFile(filepath.Join(root, "go.mod"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, release, _ := strings.Cut(string(module), "\ngo ")
+	release, _, _ = strings.Cut(release, "\n")
+	pinned := map[string]bool{}
+	for _, file := range append(files, filepath.Join(root, "docker-compose.yml"), filepath.Join(kit, "Dockerfile")) {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`(?m)^(?: *image: |FROM (?:--platform=\S+ )?)(\S+)`).FindAllStringSubmatch(string(text), -1) {
+			pinned[strings.ReplaceAll(m[1], "${GO_VERSION}", release)] = true
+		}
+	}
+	delete(pinned, "scratch")
+	delete(pinned, "sluice:local")
+	for image := range pinned {
+		if !regexp.MustCompile(`:v?\d+\.\d+\.\d+(-[a-z]+)?$`).MatchString(image) {
+			t.Errorf("%s is not one release", image)
+		}
+		if !strings.Contains(string(page), "| `"+image+"` |") {
+			t.Errorf("docs/deploy.md does not name %s", image)
+		}
+	}
+	if len(pinned) < 4 {
+		t.Errorf("only %v were found", pinned)
+	}
+}
