@@ -13,11 +13,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/client"
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
 type subscribeOptions struct {
+	kinds kinds
 	target
 	asJSON, full       bool
 	noDelta, reconnect bool
@@ -26,6 +28,7 @@ type subscribeOptions struct {
 	resume, latest     bool
 	rewind             string
 	verbose            bool
+	stderr             io.Writer
 }
 
 func newSubscribeCommand() *cobra.Command {
@@ -37,15 +40,19 @@ func newSubscribeCommand() *cobra.Command {
 Deltas are asked for and rebuilt; the summary at the end tells what they saved.
 Private channels are signed with the app secret. If the connection is lost, the
 command comes back, gets what it missed, and tells of events that it could not get.
-With --rewind or --latest it begins with a part of the past.`,
+With --rewind or --latest it begins with a part of the past.
+Presence channels need --user-id. With --encryption-key-file the events of encrypted
+channels are shown as they were before.`,
 		Example: `  sluice subscribe lobby
   sluice subscribe lobby --rewind 20
   sluice subscribe market --latest
+  sluice subscribe presence-room --user-id 7 --user-info '{"name":"Ada"}'
   sluice subscribe host-metrics --json | jq -r .data`,
 		Args: arguments(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
 	}
 	o.target.flags(cmd)
+	o.kinds.flags(cmd)
 	f := cmd.Flags()
 	f.BoolVar(&o.asJSON, "json", false, "print one JSON object per event")
 	f.BoolVar(&o.full, "full", false, "do not shorten the data")
@@ -61,8 +68,8 @@ With --rewind or --latest it begins with a part of the past.`,
 	return cmd
 }
 
-func (o *subscribeOptions) options(stderr io.Writer, api *client.Signed) (client.Options, error) {
-	c := client.Options{URL: o.url, Key: o.key, TLS: o.tls, Delta: !o.noDelta, Reconnect: o.reconnect, NoResume: !o.resume, Auth: api.SignChannel}
+func (o *subscribeOptions) options(stderr io.Writer) (client.Options, error) {
+	c := client.Options{URL: o.url, Key: o.key, TLS: o.tls, Delta: !o.noDelta, Reconnect: o.reconnect, NoResume: !o.resume, Auth: o.kinds.sign(o.key, app.Secret(o.secret))}
 	switch o.protocol {
 	case 1:
 		if o.rewind != "" || o.latest {
@@ -121,11 +128,13 @@ func (o *subscribeOptions) dial(ctx context.Context, options client.Options) (*c
 
 func (o *subscribeOptions) run(cmd *cobra.Command, channels []string) error {
 	ctx, out, stderr := cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr()
-	api, err := o.signed(cmd)
-	if err != nil {
+	if err := o.kinds.check(channels); err != nil {
 		return err
 	}
-	options, err := o.options(stderr, api)
+	if _, err := o.signed(cmd); err != nil {
+		return err
+	}
+	options, err := o.options(stderr)
 	if err != nil {
 		return err
 	}
@@ -134,6 +143,7 @@ func (o *subscribeOptions) run(cmd *cobra.Command, channels []string) error {
 		return err
 	}
 	t := &tally{}
+	o.stderr = stderr
 	options.OnStatus = func(s client.Status) { t.status(stderr, s) }
 	options.OnControl = func(ev client.Event) { t.control(stderr, ev) }
 	c, err := o.dial(ctx, options)
@@ -170,6 +180,9 @@ func (o *subscribeOptions) follow(ctx context.Context, c *client.Client, out io.
 				return c.Err()
 			}
 			t.add(ev)
+			if err := o.kinds.open(&ev); err != nil {
+				t.sealed(o.stderr, ev, err)
+			}
 			if err := o.print(out, ev); err != nil {
 				return err
 			}

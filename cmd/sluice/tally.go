@@ -121,12 +121,25 @@ func (t *tally) control(stderr io.Writer, ev client.Event) {
 		}
 	case "conflated":
 		line = fmt.Sprintf("%s: %d events gave way to newer ones", ev.Channel, v.Get("skipped").Int())
+	case "cache_miss":
+		line = ev.Channel + ": the cache is empty: nothing was published, or it was too long ago"
+	case "member_added":
+		line = fmt.Sprintf("%s: %s has come %s", ev.Channel, shorten(v.Get("user_id").String(), 100), shorten(v.Get("user_info").Raw, 200))
+	case "member_removed":
+		line = fmt.Sprintf("%s: %s has left", ev.Channel, shorten(v.Get("user_id").String(), 100))
 	default:
 		return
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	fmt.Fprintln(stderr, line)
+}
+
+// sealed tells of an event that cannot be decrypted.
+func (t *tally) sealed(stderr io.Writer, ev client.Event, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	fmt.Fprintf(stderr, "%s: an event cannot be decrypted: %v\n", ev.Channel, err)
 }
 
 func (t *tally) print(stderr io.Writer) {

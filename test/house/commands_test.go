@@ -18,6 +18,7 @@ var shown = []struct{ begins, by string }{
 	{"./sluice replay lobby", "TestQuickstartRuns"},
 	{"./sluice export lobby", "TestQuickstartRuns"},
 	{"./sluice import lobby", "TestQuickstartRuns"},
+	{"./sluice app add", "TestRun03ServersThatAreAloneKeepAppsAsWell"},
 	{"./sluice init sluice.yaml", "TestRun10Journeys"},
 	{"./sluice config --config sluice.yaml --check", "TestRun10Journeys"},
 	{"./sluice --config sluice.yaml", "TestRun10Journeys"},
