@@ -209,7 +209,7 @@ func TestRun09WhatIsPlayedAgainIsRecorded(t *testing.T) {
 	otlp := httptest.NewServer(got)
 	defer otlp.Close()
 	dir := t.TempDir()
-	yaml := config(dir, "tracing: {endpoint: \""+otlp.URL+"\"}", "connection_recovery: {enabled: true}")
+	yaml := config(dir, "tracing: {endpoint: \""+otlp.URL+"\", sample_ratio: 1}", "connection_recovery: {enabled: true}")
 	s := serve(t, dir, yaml)
 	publish := func() {
 		traced(t, s, http.MethodPost, "/apps/app-id/events", `{"name":"e","channel":"c","data":"a-secret-text"}`, "")
