@@ -20,7 +20,7 @@ import (
 var initText string
 
 // freshConfig is what a new configuration has of its own.
-type freshConfig struct{ ID, Key, Secret, Token string }
+type freshConfig struct{ ID, Key, Secret, Token, Sealing string }
 
 func newInitCommand() *cobra.Command {
 	force := false
@@ -70,11 +70,11 @@ func initialize(cmd *cobra.Command, path string, force bool) error {
 	}
 	fmt.Fprintf(out, `%[1]s is written; it holds a secret, and only you can read it.
 
-Start the server:          sluice --config %[1]s
-Ask whether it is ready:   sluice health --config %[1]s
-Watch a channel:           sluice subscribe lobby --config %[1]s
-Publish to it:             sluice publish lobby hello --config %[1]s
-`, quotedForShell(path))
+Start the server:          %[2]s --config %[1]s
+Ask whether it is ready:   %[2]s health --config %[1]s
+Watch a channel:           %[2]s subscribe lobby --config %[1]s
+Publish to it:             %[2]s publish lobby hello --config %[1]s
+`, quotedForShell(path), program())
 	return nil
 }
 
@@ -90,7 +90,7 @@ func newConfigText() ([]byte, error) {
 	}
 	var out bytes.Buffer
 	err = t.Execute(&out, freshConfig{
-		ID: fmt.Sprint(100_000 + id.Int64()), Key: strings.ToLower(rand.Text()), Secret: strings.ToLower(rand.Text()), Token: strings.ToLower(rand.Text()),
+		ID: fmt.Sprint(100_000 + id.Int64()), Key: strings.ToLower(rand.Text()), Secret: strings.ToLower(rand.Text()), Token: strings.ToLower(rand.Text()), Sealing: strings.ToLower(rand.Text() + rand.Text()),
 	})
 	return out.Bytes(), err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -64,6 +65,15 @@ func arguments(check cobra.PositionalArgs) cobra.PositionalArgs {
 		}
 		return usageError{err}
 	}
+}
+
+// program is this program as it was typed, if that was a path from here, so that what is shown can be
+// typed again.
+func program() string {
+	if name := os.Args[0]; strings.HasPrefix(name, "./") || strings.HasPrefix(name, "../") {
+		return quotedForShell(name)
+	}
+	return "sluice"
 }
 
 // run executes a command line and returns the exit status. It prints the error,

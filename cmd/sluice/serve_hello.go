@@ -73,9 +73,9 @@ func hello(w io.Writer, c *configs.Config, durability, http, nats, metrics strin
 		more += " --ca-file " + c.TLS.CertFile
 	}
 	text.WriteString("\nNext, in another terminal:\n\n")
-	for _, line := range []string{"sluice demo" + more, "sluice subscribe lobby" + more, "sluice publish lobby '{\"hello\":\"world\"}'" + more} {
-		text.WriteString("  " + line + "\n")
+	for _, line := range []string{"demo" + more, "subscribe lobby" + more, "publish lobby '{\"hello\":\"world\"}'" + more} {
+		text.WriteString("  " + program() + " " + line + "\n")
 	}
-	text.WriteString("\nFor production, `sluice init` writes a configuration. Ctrl-C stops the server.\n\n")
+	text.WriteString("\nFor production, `" + program() + " init sluice.yaml` writes a configuration. Ctrl-C stops the server.\n\n")
 	_, _ = io.WriteString(w, text.String())
 }

@@ -107,7 +107,7 @@ func (t *tally) control(stderr io.Writer, ev client.Event) {
 	line := ""
 	switch name {
 	case "rewind_complete":
-		line = fmt.Sprintf("%s: %d events of the past, live from here", ev.Channel, v.Get("historical_count").Int())
+		line = fmt.Sprintf("%s: %s of the past, live from here", ev.Channel, counted(int(v.Get("historical_count").Int()), "event"))
 		if v.Get("truncated_by_limit").Bool() {
 			line += "; the server gives no more at once"
 		}
@@ -115,12 +115,12 @@ func (t *tally) control(stderr io.Writer, ev client.Event) {
 			line += "; older ones are no longer retained"
 		}
 	case "snapshot_complete":
-		line = fmt.Sprintf("%s: the newest of %d values, live from here", ev.Channel, v.Get("count").Int())
+		line = fmt.Sprintf("%s: the newest of %s, live from here", ev.Channel, counted(int(v.Get("count").Int()), "value"))
 		if !v.Get("complete").Bool() {
 			line += "; there are more"
 		}
 	case "conflated":
-		line = fmt.Sprintf("%s: %d events gave way to newer ones", ev.Channel, v.Get("skipped").Int())
+		line = fmt.Sprintf("%s: %s gave way to newer ones", ev.Channel, counted(int(v.Get("skipped").Int()), "event"))
 	case "cache_miss":
 		line = ev.Channel + ": the cache is empty: nothing was published, or it was too long ago"
 	case "member_added":
