@@ -89,6 +89,6 @@ func pageOf(c *configs.Config, b *backend) http.Handler {
 	a := &c.Apps[0]
 	return web.Handler(web.Options{
 		AppID: a.ID, AppKey: a.Key, Version: versionText(), Console: c.Console.Enabled && c.Console.Port < 0,
-		Example: "my-channel", Subject: c.NATS.Prefix + streams.SubjectOf(a.ID, "my-channel"), NATSURL: b.natsURL,
+		Example: "lobby", Subject: c.NATS.Prefix + streams.SubjectOf(a.ID, "lobby"), NATSURL: b.natsURL,
 	})
 }

@@ -27,7 +27,7 @@ type Options struct {
 	// Channels are subscribed when the page opens. Default: `host-metrics`,
 	// where `sluice demo` publishes, and Example.
 	Channels []string
-	// Example is the channel of the suggested commands, default `my-channel`.
+	// Example is the channel of the suggested commands, default `lobby`.
 	Example string
 	// Subject is the subject that a raw publish to Example goes to, for the
 	// suggested `nats pub`. Empty leaves that command out.
@@ -86,7 +86,7 @@ type document struct {
 // from any number of goroutines.
 func Handler(opt Options) http.Handler {
 	if opt.Example == "" {
-		opt.Example = "my-channel"
+		opt.Example = "lobby"
 	}
 	if opt.Channels == nil {
 		opt.Channels = []string{"host-metrics", opt.Example}
