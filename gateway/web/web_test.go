@@ -64,7 +64,7 @@ func TestPageCarriesItsConfiguration(t *testing.T) {
 
 func TestPageSubscribesToTheDemoByDefault(t *testing.T) {
 	text := body(t, get(t, web.Handler(web.Options{AppID: "i", AppKey: "k"}), "GET", "/"))
-	if want := `"channels":["host-metrics","my-channel"]`; !strings.Contains(text, want) {
+	if want := `"channels":["host-metrics","lobby"]`; !strings.Contains(text, want) {
 		t.Errorf("the page does not contain %s", want)
 	}
 }
