@@ -7,8 +7,13 @@ import (
 	"github.com/sluicehq/sluice/gateway/trace"
 )
 
-// Traced ends a way as it is told, and the span that records it.
-func Traced(end Ending, span trace.Span) Ending { return &traced{end, span} }
+// Traced has the way of a subscription through the past recorded, if there is one and somebody records.
+func Traced(p *Way, by trace.Tracer, operation string) *Way {
+	if by != nil && p != nil {
+		p.Ends = &traced{p.Ends, by.Begin(operation, "sluice.app", p.Line.App, "sluice.channel", p.Line.Name)}
+	}
+	return p
+}
 
 type traced struct {
 	Ending

@@ -153,9 +153,7 @@ func (o *Options) setDefaults() {
 	fallback(&o.CacheTTL, defaultCacheTTL)
 	fallback(&o.PublishTimeout, defaultPublishTimeout)
 	fallback(&o.SweepInterval, time.Second)
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
+	fallback(&o.Logger, slog.New(slog.DiscardHandler))
 	if o.Now == nil {
 		// Silence is measured with it: somebody who sets the clock of the machine
 		// must not make all sockets silent for an hour.

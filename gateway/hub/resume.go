@@ -96,14 +96,14 @@ func (c *Client) resume(data string) {
 func (c *Client) way(m *membership, wish *pusher.Rewind) (*fanout.Way, error) {
 	switch {
 	case wish != nil && wish.Latest:
-		return c.traced("snapshot", c.snapshot(m.channel)), nil
+		return fanout.Traced(c.snapshot(m.channel), c.hub.opt.Tracer, "snapshot"), nil
 	case wish != nil:
 		p, err := c.rewind(m.channel, wish)
-		return c.traced("rewind", p), err
+		return fanout.Traced(p, c.hub.opt.Tracer, "rewind"), err
 	case m.welcomed:
 		return nil, nil
 	case c.app().Snapshot(m.channel.Name).On && m.channel.recent != nil:
-		p := c.traced("snapshot", c.snapshot(m.channel))
+		p := fanout.Traced(c.snapshot(m.channel), c.hub.opt.Tracer, "snapshot")
 		c.hold(p)
 		return p, nil
 	}
@@ -117,15 +117,6 @@ func (c *Client) way(m *membership, wish *pusher.Rewind) (*fanout.Way, error) {
 		return p, nil
 	}
 	return nil, nil
-}
-
-// traced has the way of a subscription through the past recorded, if there is one and somebody
-// records.
-func (c *Client) traced(operation string, p *fanout.Way) *fanout.Way {
-	if t := c.hub.opt.Tracer; t != nil && p != nil {
-		p.Ends = fanout.Traced(p.Ends, t.Begin(operation, "sluice.app", c.tenant.ID, "sluice.channel", p.Line.Name))
-	}
-	return p
 }
 
 // waits tells whether a position was sent ahead of a subscription.
@@ -223,7 +214,7 @@ func (c *Client) travel(all *resuming, d doubt) *fanout.Way {
 		Ends: &resumed{all: all, channel: m.channel, at: at}, Instead: c.instead(m.channel),
 	}
 	all.add()
-	c.traced("resume", p)
+	fanout.Traced(p, c.hub.opt.Tracer, "resume")
 	if !m.channel.Shards[c.shard.ID].Resume(p, m.began, max(at.Since, m.channel.recent.Since()), at.KeepsBases) {
 		frames, _ := all.finish(nil, &pusher.ResumeFailure{ // The request itself is waited for still.
 			Channel: at.Channel, Code: pusher.StreamReset, Reason: "the stream of the position has ended",
