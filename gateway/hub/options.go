@@ -117,8 +117,7 @@ type Options struct {
 	// looked for, default 1 s.
 	SweepInterval time.Duration
 	Logger        *slog.Logger
-	// Tracer records how subscriptions get what they missed; nil for nobody.
-	Tracer trace.Tracer
+	Tracer        trace.Tracer // of how subscriptions get what they missed, nil for none
 	// Now is the clock, default one that never jumps. LogTime is that of the log, by
 	// which the ages of publications go, default Now.
 	Now, LogTime func() time.Time

@@ -208,13 +208,12 @@ func (c *Client) doubt(m *membership, at pusher.ResumePosition, was string) doub
 // travel sends the subscription on its way from a position.
 func (c *Client) travel(all *resuming, d doubt) *fanout.Way {
 	m, at := d.m, d.at
-	p := &fanout.Way{
+	p := fanout.Traced(&fanout.Way{
 		Line: m.channel.Line, Shard: c.shard, Out: c.sock.Outbox(), Epoch: at.StreamID, Place: at.Serial,
 		Most: c.app().Recovery.MaxEvents, MostBytes: c.app().Recovery.MaxBytes, Seen: at.LastMessageID, Was: d.was,
 		Ends: &resumed{all: all, channel: m.channel, at: at}, Instead: c.instead(m.channel),
-	}
+	}, c.hub.opt.Tracer, "resume")
 	all.add()
-	fanout.Traced(p, c.hub.opt.Tracer, "resume")
 	if !m.channel.Shards[c.shard.ID].Resume(p, m.began, max(at.Since, m.channel.recent.Since()), at.KeepsBases) {
 		frames, _ := all.finish(nil, &pusher.ResumeFailure{ // The request itself is waited for still.
 			Channel: at.Channel, Code: pusher.StreamReset, Reason: "the stream of the position has ended",
