@@ -110,6 +110,32 @@ func TestRun04EveryKindRunsAgainstAStrictServer(t *testing.T) {
 	}
 }
 
+// TestRun04ALateStartMissesNothing: what is measured is a stretch that publisher and audience
+// share, however late the publisher gets to it.
+func TestRun04ALateStartMissesNothing(t *testing.T) {
+	r, err := New(options(Subscribe, startStrict(t).target()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.epoch = r.epoch.Add(-time.Second) // so that what was due lately is not before it
+	d, f, p, err := r.audience(t.Context())
+	if p == nil {
+		t.Fatalf("there is no audience: %v", err)
+	}
+	defer f.close()
+	defer p.close()
+	begin := r.now() - 150*time.Millisecond
+	s := &stretch{from: begin, end: begin + 200*time.Millisecond, delivered: newRecorder("late", 1)}
+	d.current.Store(s)
+	if end := p.publish(t.Context(), begin, s.from, s.end, nil); end != s.end {
+		t.Errorf("it ended at %v, want %v", end, s.end)
+	}
+	r.arrive(t.Context(), s, 60)
+	if n := s.count.Load(); n != 60 {
+		t.Errorf("%d were delivered of the 60 that were due", n)
+	}
+}
+
 // TestRun04AStallIsNotOmitted: a server that answers nothing for 300 ms delays the 30 messages
 // that are due meanwhile. A loop that waits for answers would see one of them.
 func TestRun04AStallIsNotOmitted(t *testing.T) {

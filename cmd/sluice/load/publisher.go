@@ -46,17 +46,17 @@ func (r *Run) newPublisher() (*publisher, error) {
 	}, nil
 }
 
-// publish publishes from now on, first to warm up, and returns when all was answered. It
-// returns the stretch that is measured: what was due in it.
-func (p *publisher) publish(ctx context.Context, warmup, duration time.Duration, doing func() (float64, string)) (from, end time.Duration) {
-	from = p.run.now() + warmup
-	end = from + duration
+// publish publishes from begin to end, until from to warm up, and returns when all was
+// answered. What is due between from and end is measured; it returns where that ended, which
+// is earlier than asked if it was interrupted. Whoever counts deliveries gives the same moments
+// to both, because no two looks at a clock agree.
+func (p *publisher) publish(ctx context.Context, begin, from, end time.Duration, doing func() (float64, string)) time.Duration {
 	defer p.run.progress(doing)()
 	d := p.run.dispatcher(p.run.opt.Rate, p.run.opt.InFlight, p.late)
 	var work sync.WaitGroup
 	// Requests that are under way when it is interrupted are answered, or time out.
 	sending := context.WithoutCancel(ctx)
-	p.held += d.run(ctx, from-warmup, end, func(n int, due time.Duration) {
+	p.held += d.run(ctx, begin, end, func(n int, due time.Duration) {
 		work.Go(func() {
 			defer func() { <-d.places }()
 			p.one(sending, n, due, due >= from)
@@ -66,7 +66,7 @@ func (p *publisher) publish(ctx context.Context, warmup, duration time.Duration,
 		end = max(from, p.run.now())
 	}
 	work.Wait()
-	return from, end
+	return end
 }
 
 func (p *publisher) one(ctx context.Context, n int, due time.Duration, measured bool) {

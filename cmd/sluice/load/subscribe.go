@@ -72,9 +72,6 @@ func (r *Run) subscribe(ctx context.Context) error {
 // end in when.
 func (r *Run) measure(ctx context.Context, d *deliveries, f *fleet, p *publisher, when string, warmup, duration time.Duration) error {
 	s := &stretch{delivered: newRecorder("publish to delivery"+when, 16)}
-	s.from = r.now() + warmup
-	s.end = s.from + duration
-	d.current.Store(s)
 	for i := range p.stored {
 		p.stored[i].Store(0)
 	}
@@ -83,7 +80,9 @@ func (r *Run) measure(ctx context.Context, d *deliveries, f *fleet, p *publisher
 	m := startMeter()
 	bytes := f.bytes.Load()
 	begin := r.now()
-	from, end := p.publish(ctx, warmup, duration, func() (float64, string) {
+	s.from, s.end = begin+warmup, begin+warmup+duration
+	d.current.Store(s)
+	end := p.publish(ctx, begin, s.from, s.end, func() (float64, string) {
 		return float64(r.now()-begin) / float64(warmup+duration), fmt.Sprintf("%d sent, %d delivered, %s", p.sent.Load()-sentBefore, s.count.Load(), errorsSoFar(r.failures()))
 	})
 	expected := int64(0)
@@ -93,7 +92,7 @@ func (r *Run) measure(ctx context.Context, d *deliveries, f *fleet, p *publisher
 	r.arrive(ctx, s, expected)
 	u := m.stop()
 	d.current.Store(nil)
-	got, seconds := s.count.Load(), (end - from).Seconds()
+	got, seconds := s.count.Load(), (end - s.from).Seconds()
 	r.result.Seconds += seconds
 	r.result.Distributions = append(r.result.Distributions, s.delivered.distribution())
 	if seconds > 0 {
@@ -147,7 +146,8 @@ func (r *Run) publish(ctx context.Context) error {
 	defer p.close()
 	m := startMeter()
 	begin := r.now()
-	from, end := p.publish(ctx, r.opt.Warmup, r.opt.Duration, func() (float64, string) {
+	from := begin + r.opt.Warmup
+	end := p.publish(ctx, begin, from, from+r.opt.Duration, func() (float64, string) {
 		return float64(r.now()-begin) / float64(r.opt.Warmup+r.opt.Duration), fmt.Sprintf("%d answered, %s", p.accepted.Load(), errorsSoFar(r.failures()))
 	})
 	u := m.stop()
