@@ -73,11 +73,14 @@ func (l *Log) checkEpochs() {
 	if l.ctx.Err() != nil {
 		return
 	}
+	// Only what means the same for all of them is named once.
 	var all error
 	for _, err := range errs {
-		if all = err; err == nil {
+		if m := meaningOf(err); m == nil || all != nil && m != meaningOf(all) {
+			all = nil
 			break
 		}
+		all = err
 	}
 	l.problem(epochsOfAll, all)
 	for id, err := range errs {

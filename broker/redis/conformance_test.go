@@ -22,6 +22,7 @@ func TestMain(m *testing.M) {
 		// The client closes connections to servers that left the cluster five
 		// seconds later, also after it was closed itself.
 		goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*clusterClient)._refresh.func2"),
+		goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*clusterClient).redirectOrNew.func1"),
 		// Nor is it waited for its pause before it asks for the slots again.
 		goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*call).DelayDo.func1"))
 }
