@@ -1,10 +1,10 @@
 package streams
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -28,7 +28,7 @@ func readAck(m *nats.Msg, stream string) (ack, error) {
 	if len(m.Data) == 0 && last(m.Header, statusHeader) == noResponders {
 		return ack{}, jetstream.ErrNoStreamResponse
 	}
-	if a, ok := plainAck(string(m.Data), stream); ok {
+	if a, ok := plainAck(m.Data, stream); ok {
 		return a, nil
 	}
 	var answer struct {
@@ -49,23 +49,44 @@ func readAck(m *nats.Msg, stream string) (ack, error) {
 	return ack{answer.Stream, answer.Sequence, answer.Duplicate, answer.Count}, nil
 }
 
-// plainAck reads an answer in the form that servers give to nearly all messages.
-func plainAck(text, stream string) (ack, bool) {
-	const start, middle, again = `{"stream":"`, `", "seq":`, `,"duplicate": true}`
-	rest, ok := strings.CutPrefix(text, start)
-	if !ok {
+// plainAck reads an answer in the forms that servers give to nearly all messages. Some write a
+// space before the names of members, and those of a domain its name.
+func plainAck(text []byte, stream string) (ack, bool) {
+	rest, ok := bytes.CutPrefix(text, []byte(`{"stream":"`))
+	if !ok || len(rest) <= len(stream) || string(rest[:len(stream)]) != stream {
 		return ack{}, false
 	}
-	if rest, ok = strings.CutPrefix(rest, stream); !ok {
+	if rest, ok = bytes.CutPrefix(rest[len(stream):], []byte(`",`)); !ok {
 		return ack{}, false
 	}
-	if rest, ok = strings.CutPrefix(rest, middle); !ok {
+	if domain, found := bytes.CutPrefix(unspaced(rest), []byte(`"domain":"`)); found {
+		end := bytes.IndexByte(domain, '"')
+		if end < 0 || bytes.IndexByte(domain[:end], '\\') >= 0 {
+			return ack{}, false
+		}
+		if rest, ok = bytes.CutPrefix(domain[end+1:], []byte(",")); !ok {
+			return ack{}, false
+		}
+	}
+	if rest, ok = bytes.CutPrefix(unspaced(rest), []byte(`"seq":`)); !ok {
 		return ack{}, false
 	}
-	end := strings.IndexAny(rest, ",}")
-	if end < 0 || rest[end:] != "}" && rest[end:] != again {
+	end := bytes.IndexAny(rest, ",}")
+	if end < 0 {
 		return ack{}, false
 	}
-	offset, err := strconv.ParseUint(rest[:end], 10, 64)
-	return ack{stream: stream, offset: offset, duplicate: rest[end:] == again}, err == nil
+	again := string(rest[end:]) == `,"duplicate": true}`
+	if !again && string(rest[end:]) != "}" {
+		return ack{}, false
+	}
+	offset, err := strconv.ParseUint(string(rest[:end]), 10, 64)
+	return ack{stream: stream, offset: offset, duplicate: again}, err == nil
+}
+
+// unspaced is a text without the space that it may begin with.
+func unspaced(text []byte) []byte {
+	if len(text) > 0 && text[0] == ' ' {
+		return text[1:]
+	}
+	return text
 }

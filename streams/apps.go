@@ -276,7 +276,7 @@ func (l *Log) greet(a *appLog) {
 	defer cancel()
 	m, err := encode(publishSubject(l.opt.Prefix, a.opt.ID, ""), &broker.Event{Name: "sluice_internal:hello"}, nuid.Next())
 	if err == nil {
-		_, err = l.send.ask(ctx, m, a.stream)
+		_, err = l.send.ask(ctx, m, m.Size(), a.stream)
 	}
 	if l.ctx.Err() == nil {
 		a.storing.note(l, err)

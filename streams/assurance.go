@@ -36,6 +36,8 @@ type assurance struct {
 // parcel is a message on its way into its channel.
 type parcel struct {
 	m *nats.Msg
+	// size is that of the message in bytes.
+	size int
 	// key is the id that a publisher chose for the event, empty if he chose none, and
 	// claimed how many ids that are made of it turned out to be of no use.
 	key     string
@@ -96,7 +98,7 @@ func (s *assurance) keep(p *parcel) bool {
 
 // add makes one a recent one, if there is room. The lock is held.
 func (s *assurance) add(p *parcel) bool {
-	if len(s.recent) >= sureMany || s.bytes+p.m.Size() > sureBytes {
+	if len(s.recent) >= sureMany || s.bytes+p.size > sureBytes {
 		return false
 	}
 	if len(s.recent) == 0 {
@@ -105,7 +107,7 @@ func (s *assurance) add(p *parcel) bool {
 		default:
 		}
 	}
-	s.recent, s.bytes = append(s.recent, p), s.bytes+p.m.Size()
+	s.recent, s.bytes = append(s.recent, p), s.bytes+p.size
 	return true
 }
 

@@ -193,4 +193,5 @@ func (l *Log) readdress(a *appLog, p *parcel) {
 	p.m = &nats.Msg{Subject: p.m.Subject, Header: maps.Clone(p.m.Header), Data: p.m.Data}
 	p.m.Header[nats.MsgIdHdr] = []string{id}
 	l.proverOf(a, p.m.Subject).sign(p.m)
+	p.size = p.m.Size()
 }

@@ -63,7 +63,7 @@ func (l *Log) Cast(ctx context.Context, app string, events ...broker.Outgoing) e
 	messages := make([]*nats.Msg, len(events))
 	for i, e := range events {
 		subject := castPart(l.opt.Prefix, app, e.Channel) + name.Subject(e.Channel)
-		if messages[i], err = l.message(a, subject, e, ""); err != nil {
+		if messages[i], _, err = l.message(a, subject, e, ""); err != nil {
 			return err
 		}
 	}

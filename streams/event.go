@@ -30,6 +30,8 @@ const (
 )
 
 const (
+	// usualLines are as many headers as nearly all events have, with the proof.
+	usualLines   = 8
 	maxEventName = 200
 	maxTags      = 32
 	maxTagKey    = 256
@@ -40,16 +42,22 @@ const (
 
 // encode writes an event in the form that `nats pub` uses as well.
 func encode(subject string, ev *broker.Event, dedup string) (*nats.Msg, error) {
-	m := &nats.Msg{Subject: subject, Header: nats.Header{}, Data: ev.Data}
+	m := &nats.Msg{Subject: subject, Header: make(nats.Header, usualLines), Data: ev.Data}
+	values := make([]string, 0, usualLines) // of all headers
+	set := func(key, value string) {
+		values = append(values, quote(value))
+		last := len(values)
+		m.Header[key] = values[last-1 : last : last]
+	}
 	put := func(key, value string) {
 		if value != "" {
-			m.Header[key] = []string{quote(value)}
+			set(key, value)
 		}
 	}
 	put(nats.MsgIdHdr, dedup)
 	put(headerEvent, ev.Name)
 	if ev.HasKey {
-		m.Header[headerKey] = []string{quote(ev.ConflationKey)}
+		set(headerKey, ev.ConflationKey)
 	}
 	switch ev.Delta {
 	case broker.DeltaNever:

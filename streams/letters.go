@@ -19,7 +19,7 @@ func (s *sender) enter(ctx context.Context, l *letter) error {
 		s.mu.Unlock()
 		return ctx.Err()
 	case len(s.queue) == 0 && l.weight <= s.room:
-		s.admit(l)
+		s.admit(l, time.Now())
 		s.mu.Unlock()
 		return nil
 	}
@@ -42,20 +42,39 @@ func (s *sender) enter(ctx context.Context, l *letter) error {
 	return ctx.Err()
 }
 
+// enterAll does what enter does for all of some letters, if there is room for them at once. It
+// says false if there is not, and none has entered.
+func (s *sender) enterAll(ctx context.Context, all []letter) bool {
+	var weight int64
+	for i := range all {
+		weight += all[i].weight
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || ctx.Err() != nil || len(s.queue) > 0 || weight > s.room {
+		return false
+	}
+	now := time.Now()
+	for i := range all {
+		s.admit(&all[i], now)
+	}
+	return true
+}
+
 // advance lets those in whose turn it is, as far as there is room. The lock is held.
 func (s *sender) advance() {
 	for len(s.queue) > 0 && s.queue[0].weight <= s.room {
-		s.admit(s.queue[0])
+		s.admit(s.queue[0], time.Now())
 		close(s.queue[0].ready)
 		s.queue = s.queue[1:]
 	}
 }
 
 // admit enters a letter. The lock is held.
-func (s *sender) admit(l *letter) {
+func (s *sender) admit(l *letter, now time.Time) {
 	s.room -= l.weight
 	s.number++
-	l.number, l.due = s.number, time.Now().Add(attemptTimeout)
+	l.number, l.due = s.number, now.Add(attemptTimeout)
 	s.waiting[l.number] = l
 	if l.before = s.newest; l.before != nil {
 		l.before.after = l

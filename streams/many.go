@@ -7,12 +7,13 @@ import (
 )
 
 // many is several events that are published together, by the goroutine of who publishes. Where
-// the server can, it stores them as a whole (together.go). Where not, the first events of all channels are on their way at the same time. Those of one channel go one
-// after the other, because a retry could overtake; none waits for those of other channels.
+// the server can, it stores them as a whole (together.go). Where not, the first events of all
+// channels are on their way at the same time. Those of one channel go one after the other, because
+// a retry could overtake; none waits for those of other channels.
 type many struct {
 	log      *Log
 	app      *appLog
-	parcels  []*parcel
+	parcels  []parcel
 	receipts []broker.Receipt
 	// next is the event that comes next in the channel of each, 0 if none does.
 	next []int
@@ -36,30 +37,18 @@ type placed struct {
 }
 
 // publishMany publishes events and fills in their receipts.
-func (l *Log) publishMany(ctx context.Context, a *appLog, parcels []*parcel, receipts []broker.Receipt) error {
+func (l *Log) publishMany(ctx context.Context, a *appLog, parcels []parcel, receipts []broker.Receipt) error {
 	n := len(parcels)
 	m := &many{
-		log: l, app: a, parcels: parcels, receipts: receipts, next: make([]int, n),
+		log: l, app: a, parcels: parcels, receipts: receipts,
 		letters: make([]*letter, n), ended: make(chan *letter, n), placed: make(chan placed, n),
-	}
-	before := make(map[string]int, n)
-	first := make([]int, 0, n)
-	for i, p := range parcels {
-		if b, found := before[p.m.Subject]; found {
-			m.next[b] = i
-		} else {
-			first = append(first, i)
-		}
-		before[p.m.Subject] = i
 	}
 	stored := false
 	if l.takesTogether(a, n) {
 		stored, m.failed = m.together(ctx)
 	}
 	if !stored {
-		for _, i := range first {
-			m.send(ctx, i)
-		}
+		m.sendFirst(ctx)
 	}
 	for m.left > 0 {
 		m.wait(ctx)
@@ -67,27 +56,96 @@ func (l *Log) publishMany(ctx context.Context, a *appLog, parcels []*parcel, rec
 	return m.failed
 }
 
+// few is up to how many events are compared with each other, which is quicker than a map.
+const few = 32
+
+// lineUp lines up those that are in the same channel, and puts first those that nobody is before, in the
+// order in which they are sent.
+func (m *many) lineUp() (first []int) {
+	n := len(m.parcels)
+	m.next = make([]int, n)
+	first = make([]int, 0, n)
+	var before map[string]int
+	if n > few {
+		before = make(map[string]int, n)
+	}
+	for i := range m.parcels {
+		subject, b := m.parcels[i].m.Subject, -1
+		if before != nil {
+			if found, ok := before[subject]; ok {
+				b = found
+			}
+			before[subject] = i
+		} else {
+			for b = i - 1; b >= 0 && m.parcels[b].m.Subject != subject; b-- {
+			}
+		}
+		if b >= 0 {
+			m.next[b] = i
+		} else {
+			first = append(first, i)
+		}
+	}
+	return first
+}
+
+// sendFirst sends the first events of all channels, together if there is room for them at once and
+// none of them may be stored already.
+func (m *many) sendFirst(ctx context.Context) {
+	first := m.lineUp()
+	s, letters := m.log.send, make([]letter, len(first))
+	for k, i := range first {
+		if m.parcels[i].unsure {
+			letters = nil
+			break
+		}
+		letters[k] = m.letterOf(i)
+	}
+	if letters == nil || !s.enterAll(ctx, letters) {
+		for _, i := range first {
+			m.send(ctx, i)
+		}
+		return
+	}
+	c, one := m.log.pub.conn(), &m.parcels[first[0]]
+	one.begin(m.log, m.app)
+	m.left += len(first)
+	for k, i := range first {
+		p, l := &m.parcels[i], &letters[k]
+		p.beginWith(one)
+		m.letters[i] = l
+		if err := s.sent(l, s.deliver(c, p.m, l)); err != nil {
+			l.err = err
+			m.ended <- l
+		}
+	}
+}
+
+func (m *many) letterOf(i int) letter {
+	return letter{stream: m.app.stream, ended: m.ended, index: i, weight: weight(m.parcels[i].size)}
+}
+
 // send sends an event for the first time.
 func (m *many) send(ctx context.Context, i int) {
-	p := m.parcels[i]
+	p := &m.parcels[i]
 	if p.unsure {
 		m.left++
 		m.place(ctx, i)
 		return
 	}
 	p.begin(m.log, m.app)
-	l := &letter{stream: m.app.stream, ended: m.ended, index: i}
+	l := m.letterOf(i)
 	if m.letters != nil {
-		m.letters[i] = l
+		m.letters[i] = &l
 	}
 	m.left++
-	if err := m.log.send.send(ctx, p.m, l); err != nil {
+	if err := m.log.send.send(ctx, p.m, &l); err != nil {
 		l.err = err
-		m.ended <- l
+		m.ended <- &l
 	}
 }
 
-// wait waits for one event.
+// wait waits for one event, and takes what else has ended.
 func (m *many) wait(ctx context.Context) {
 	done := ctx.Done()
 	if m.letters == nil {
@@ -96,6 +154,9 @@ func (m *many) wait(ctx context.Context) {
 	select {
 	case l := <-m.ended:
 		m.answered(ctx, l)
+		for n := len(m.ended); n > 0; n-- {
+			m.answered(ctx, <-m.ended)
+		}
 	case p := <-m.placed:
 		m.end(ctx, p)
 	case <-done:
@@ -112,7 +173,7 @@ func (m *many) wait(ctx context.Context) {
 // answered goes on with an event whose first attempt has ended. As a rule it is stored, and
 // another one vouches for it; everything else may take a while, and others do not wait for it.
 func (m *many) answered(ctx context.Context, l *letter) {
-	p, i := m.parcels[l.index], l.index
+	p, i := &m.parcels[l.index], l.index
 	p.first = l
 	if l.err == nil && l.ack.stream == m.app.stream && !l.ack.duplicate {
 		p.note(l.ack.offset)
@@ -128,7 +189,7 @@ func (m *many) answered(ctx context.Context, l *letter) {
 // place has an event placed while others go on. It ends with ctx, and is waited for.
 func (m *many) place(ctx context.Context, i int) {
 	go func() {
-		receipt, err := m.log.place(ctx, m.app, m.parcels[i])
+		receipt, err := m.log.place(ctx, m.app, &m.parcels[i])
 		m.placed <- placed{i, receipt, err}
 	}()
 }

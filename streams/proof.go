@@ -65,8 +65,12 @@ func (k *key) text(text string) string {
 func (m *mac) of(subject string, h nats.Header, data []byte) []byte {
 	m.buf = field(m.buf[:0], subject, true)
 	for _, name := range proven {
-		_, given := h[name]
-		m.buf = field(m.buf, last(h, name), given)
+		text := ""
+		values, given := h[name]
+		if n := len(values); n > 0 {
+			text = values[n-1]
+		}
+		m.buf = field(m.buf, text, given)
 	}
 	m.hash.Reset()
 	m.hash.Write(m.buf)
@@ -109,7 +113,9 @@ func (c *credentials) sign(m *nats.Msg) {
 	k := c.proofs[0]
 	hash := k.macs.Get().(*mac)
 	defer k.macs.Put(hash)
-	m.Header[headerProof] = []string{base64.RawURLEncoding.EncodeToString(hash.of(m.Subject, m.Header, m.Data))}
+	var text [(8*proofBytes + 5) / 6]byte
+	base64.RawURLEncoding.Encode(text[:], hash.of(m.Subject, m.Header, m.Data))
+	m.Header[headerProof] = []string{string(text[:])}
 }
 
 // believes says whether a message proves what it claims.

@@ -142,7 +142,7 @@ func TestTrust06WhatIsStoredAgainIsBelieved(t *testing.T) {
 	l := open(t, Options{ConnectOptions: s.ConnectOptions(), Apps: []AppOptions{{ID: "app-1", Secrets: []Secret{"secret"}}}})
 	a := l.apps.Of("app-1")
 	m := signed(t, a.credentials.Load(), SubjectOf("app-1", "c"))
-	p := &parcel{m: m}
+	p := &parcel{m: m, size: m.Size()}
 	l.readdress(a, p)
 	if again := p.m; last(again.Header, nats.MsgIdHdr) == last(m.Header, nats.MsgIdHdr) || !l.believes(a, again.Subject, again.Header, again.Data) {
 		t.Errorf("%v follows on %v", again.Header, m.Header)

@@ -2,7 +2,6 @@ package streams
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/name"
 )
 
 // attemptTimeout is how long one attempt waits for its acknowledgement. A killed
@@ -24,9 +24,9 @@ func (l *Log) Publish(ctx context.Context, app string, events ...broker.Outgoing
 	if err != nil {
 		return nil, err
 	}
-	parcels := make([]*parcel, len(events))
+	parcels := make([]parcel, len(events))
 	for i, e := range events {
-		if parcels[i], err = l.pack(a, e); err != nil {
+		if err = l.pack(a, e, &parcels[i]); err != nil {
 			return nil, err
 		}
 	}
@@ -37,7 +37,7 @@ func (l *Log) Publish(ctx context.Context, app string, events ...broker.Outgoing
 	defer cancel()
 	receipts := make([]broker.Receipt, len(events))
 	if len(events) == 1 {
-		receipts[0], err = l.place(ctx, a, parcels[0])
+		receipts[0], err = l.place(ctx, a, &parcels[0])
 	} else {
 		err = l.publishMany(ctx, a, parcels, receipts)
 	}
@@ -49,32 +49,30 @@ func (l *Log) Publish(ctx context.Context, app string, events ...broker.Outgoing
 }
 
 // pack makes the message of an event, within all limits.
-func (l *Log) pack(a *appLog, e broker.Outgoing) (*parcel, error) {
-	m, err := l.message(a, publishSubject(l.opt.Prefix, a.opt.ID, e.Channel), e, a.dedupID(e))
-	if err != nil {
-		return nil, err
-	}
-	return &parcel{m: m, key: e.Event.DedupID}, nil
+func (l *Log) pack(a *appLog, e broker.Outgoing, into *parcel) error {
+	m, size, err := l.message(a, a.root+name.Subject(e.Channel), e, a.dedupID(e))
+	into.m, into.size, into.key = m, size, e.Event.DedupID
+	return err
 }
 
-// message is an event as it is sent on a subject, with the proof of an app. Errors:
-// [broker.ErrTooLarge].
-func (l *Log) message(a *appLog, subject string, e broker.Outgoing, dedup string) (*nats.Msg, error) {
+// message is an event as it is sent on a subject, with the proof of an app, and its size in bytes.
+// Errors: [broker.ErrTooLarge].
+func (l *Log) message(a *appLog, subject string, e broker.Outgoing, dedup string) (m *nats.Msg, size int, err error) {
 	if len(e.Event.Data) > l.maxData() {
-		return nil, fmt.Errorf("%w: data has %d bytes, the limit is %d", broker.ErrTooLarge, len(e.Event.Data), l.maxData())
+		return nil, 0, fmt.Errorf("%w: data has %d bytes, the limit is %d", broker.ErrTooLarge, len(e.Event.Data), l.maxData())
 	}
-	m, err := encode(subject, e.Event, dedup)
-	if err != nil {
-		return nil, err
+	if m, err = encode(subject, e.Event, dedup); err != nil {
+		return nil, 0, err
 	}
 	l.credentialsOf(a, e.Channel).sign(m)
-	if room := m.Size() - len(e.Event.Data); room > headerRoom {
-		return nil, fmt.Errorf("%w: names, tags and extras have %d bytes, the limit is %d", broker.ErrTooLarge, room, headerRoom)
+	size = m.Size()
+	if room := size - len(e.Event.Data); room > headerRoom {
+		return nil, 0, fmt.Errorf("%w: names, tags and extras have %d bytes, the limit is %d", broker.ErrTooLarge, room, headerRoom)
 	}
-	if limit := l.pub.conn().MaxPayload(); l.pub.connected() && payload(m) > limit {
-		return nil, tooLarge(m, limit)
+	if limit := l.pub.conn().MaxPayload(); l.pub.connected() && int64(size-len(subject)) > limit {
+		return nil, 0, tooLarge(m, limit)
 	}
-	return m, nil
+	return m, size, nil
 }
 
 // dedupID makes the id by which the log knows a retry. The window is that of the
@@ -84,7 +82,7 @@ func (a *appLog) dedupID(e broker.Outgoing) string {
 	c := a.credentials.Load()
 	switch {
 	case e.Event.DedupID == "":
-		return rand.Text()
+		return randomID()
 	case c == nil:
 		return e.Event.DedupID // nobody else writes there
 	}
@@ -154,6 +152,11 @@ func (p *parcel) begin(l *Log, a *appLog) {
 	p.life, p.since, p.upset = a.epoch.Load(), l.begun(a), a.upset.Load()
 }
 
+// beginWith notes the same as of another message, with which it is sent.
+func (p *parcel) beginWith(other *parcel) {
+	p.life, p.since, p.upset = other.life, other.since, other.upset
+}
+
 // acknowledged notes that a message was stored.
 func (l *Log) acknowledged(a *appLog, p *parcel, got ack) broker.Receipt {
 	a.storing.note(l, nil)
@@ -191,7 +194,7 @@ func (l *Log) attemptPublish(ctx context.Context, a *appLog, p *parcel, unsure b
 			return ack{stream: a.stream, offset: offset, duplicate: true}, err
 		}
 	}
-	return l.send.ask(ctx, p.m, a.stream)
+	return l.send.ask(ctx, p.m, p.size, a.stream)
 }
 
 // tooLargeTries is how many attempts a limit of the stream may refuse that is about to be put

@@ -17,6 +17,8 @@ const (
 	sendingBytes, sendingLeast = 64 << 20, 4 << 10
 	// maxSending is the number that follows from it.
 	maxSending = sendingBytes / sendingLeast
+	// maxTaken is how many answers are taken in at a time.
+	maxTaken = 64
 )
 
 // sender sends the messages that JetStream is to store, all over one connection, and finds
@@ -89,11 +91,18 @@ func newSender(k, feed *link) (*sender, error) {
 
 // arrived takes in the answers that have come.
 func (s *sender) arrived() {
+	var room [maxTaken]*nats.Msg
 	for {
-		select {
-		case m := <-s.in:
-			s.take(m)
-		default:
+		some := room[:0]
+		for none := false; !none && len(some) < maxTaken; {
+			select {
+			case m := <-s.in:
+				some = append(some, m)
+			default:
+				none = true
+			}
+		}
+		if s.take(some); len(some) < maxTaken {
 			return
 		}
 	}
@@ -113,28 +122,31 @@ func (s *sender) close() {
 	s.end(func(*letter) bool { return true }, nats.ErrConnectionClosed)
 }
 
-// take gives an answer to the letter that it is for. One that comes too late is for none.
-func (s *sender) take(m *nats.Msg) {
-	number, err := strconv.ParseUint(m.Subject[strings.LastIndexByte(m.Subject, '.')+1:], 36, 64)
-	if err != nil {
-		return
-	}
+// take gives up to maxTaken answers to the letters that they are for. One that comes too late is
+// for none.
+func (s *sender) take(some []*nats.Msg) {
+	var room [maxTaken]*letter
+	letters := room[:len(some)]
 	s.mu.Lock()
-	l := s.waiting[number]
-	if l != nil {
-		s.remove(l)
+	for i, m := range some {
+		number, err := strconv.ParseUint(m.Subject[strings.LastIndexByte(m.Subject, '.')+1:], 36, 64)
+		if l := s.waiting[number]; err == nil && l != nil {
+			s.remove(l)
+			letters[i] = l
+		}
 	}
 	s.mu.Unlock()
-	if l != nil {
-		l.ack, l.err = readAck(m, l.stream)
-		l.ended <- l
+	for i, l := range letters {
+		if l != nil {
+			l.ack, l.err = readAck(some[i], l.stream)
+			l.ended <- l
+		}
 	}
 }
 
-// send sends one message. Its letter comes in ended, which must have room for it, unless it is
-// forgotten before. It waits for room; an error says that it was not sent.
+// send sends one message. Its letter, with its weight, comes in ended, which must have room for
+// it, unless it is forgotten before. It waits for room; an error says that it was not sent.
 func (s *sender) send(ctx context.Context, m *nats.Msg, l *letter) error {
-	l.weight = weight(m)
 	if err := s.enter(ctx, l); err != nil {
 		return err
 	}
@@ -142,24 +154,35 @@ func (s *sender) send(ctx context.Context, m *nats.Msg, l *letter) error {
 	if sparse && s.feed.connected() {
 		inbox = s.beside
 	}
-	m.Reply = inbox + strconv.FormatUint(l.number, 36)
+	m.Reply = replyTo(inbox, l.number)
 	err := s.link.publish(s.link.conn(), m, sparse)
 	m.Reply = ""
+	return s.sent(l, err)
+}
+
+// sent deals with an error of sending, which it returns if the letter was not sent.
+func (s *sender) sent(l *letter, err error) error {
 	if err != nil && !s.forget(l) {
 		return nil // it has ended already, as the log was closed
 	}
 	return err
 }
 
-// weight is what a message counts.
-func weight(m *nats.Msg) int64 { return min(max(int64(m.Size()), sendingLeast), sendingBytes) }
+// weight is what a message of so many bytes counts.
+func weight(size int) int64 { return min(max(int64(size), sendingLeast), sendingBytes) }
 
 // deliver gives a message to a connection, with the subject for its answer.
 func (s *sender) deliver(c *nats.Conn, m *nats.Msg, l *letter) error {
-	m.Reply = s.inbox + strconv.FormatUint(l.number, 36)
+	m.Reply = replyTo(s.inbox, l.number)
 	err := c.PublishMsg(m)
 	m.Reply = ""
 	return err
+}
+
+// replyTo is the subject for the answer to a letter.
+func replyTo(inbox string, number uint64) string {
+	var room [128]byte
+	return string(strconv.AppendUint(append(room[:0], inbox...), number, 36))
 }
 
 // sparseLetters is how many messages may be under way while each is written by itself.
@@ -211,10 +234,10 @@ func (s *sender) end(which func(*letter) bool, err error) {
 	}
 }
 
-// ask sends one message and waits for the answer, for attemptTimeout at most.
-func (s *sender) ask(ctx context.Context, m *nats.Msg, stream string) (ack, error) {
+// ask sends one message of so many bytes and waits for the answer, for attemptTimeout at most.
+func (s *sender) ask(ctx context.Context, m *nats.Msg, size int, stream string) (ack, error) {
 	ended := make(chan *letter, 1)
-	l := &letter{stream: stream, ended: ended}
+	l := &letter{stream: stream, ended: ended, weight: weight(size)}
 	if err := s.send(ctx, m, l); err != nil {
 		return ack{}, err
 	}

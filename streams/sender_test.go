@@ -72,7 +72,7 @@ func TestSenderEndsWhatIsNotAnswered(t *testing.T) {
 		t.Errorf("%d bytes of room are left", s.room)
 	}
 	s.close()
-	if err := s.send(t.Context(), &nats.Msg{Subject: "x"}, &letter{ended: ended}); !errors.Is(err, nats.ErrConnectionClosed) {
+	if err := s.send(t.Context(), &nats.Msg{Subject: "x"}, &letter{ended: ended, weight: sendingLeast}); !errors.Is(err, nats.ErrConnectionClosed) {
 		t.Errorf("after the end: got %v", err)
 	}
 }

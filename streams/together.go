@@ -2,7 +2,6 @@ package streams
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"strconv"
 	"time"
@@ -72,8 +71,9 @@ func (l *Log) takesTogether(a *appLog, n int) bool {
 // open is found out by that, or in the log if somebody has made the window of ids shorter.
 func (m *many) together(ctx context.Context) (bool, error) {
 	l, a := m.log, m.app
-	for _, p := range m.parcels {
-		p.begin(l, a)
+	m.parcels[0].begin(l, a)
+	for i := range m.parcels {
+		m.parcels[i].beginWith(&m.parcels[0])
 	}
 	unsure, turnedAway := false, 0
 	for began, attempt := time.Now(), 0; ; attempt++ {
@@ -90,8 +90,8 @@ func (m *many) together(ctx context.Context) (bool, error) {
 			m.whole(ctx, got)
 			return true, nil
 		case m.singly(err), turnedAway >= crowdedTries && time.Since(began) > l.opt.PublishTimeout/4 && m.crowdedOut(err):
-			for _, p := range m.parcels {
-				p.unsure = unsure
+			for i := range m.parcels {
+				m.parcels[i].unsure = unsure
 			}
 			return false, nil
 		}
@@ -151,7 +151,8 @@ func (m *many) attempt(ctx context.Context, unsure bool) (ack, error) {
 			return ack{}, errApart
 		}
 	}
-	got, err := l.send.askTogether(ctx, m.messages(), a.stream)
+	got, err := l.send.askTogether(ctx, m.messages(), m.weight(), a.stream)
+	m.single()
 	switch {
 	case err != nil:
 		return ack{}, err
@@ -178,31 +179,44 @@ func (m *many) complete(ctx context.Context, got ack) error {
 	return nil // what was removed already, or cannot be read, is left to the assurance
 }
 
-// messages are those of the events, as a batch with an id of its own.
+// messages are those of the events, as a batch with an id of its own, until single is called.
 func (m *many) messages() []*nats.Msg {
-	id, n := []string{rand.Text()}, len(m.parcels)
-	all := make([]*nats.Msg, n)
-	for i, p := range m.parcels {
-		header := make(nats.Header, len(p.m.Header)+3)
-		for key, values := range p.m.Header {
-			header[key] = values
-		}
-		header[batchID], header[batchSequence] = id, []string{strconv.Itoa(i + 1)}
-		if i == n-1 {
-			header[batchCommit] = []string{"1"}
-		}
-		all[i] = &nats.Msg{Subject: p.m.Subject, Header: header, Data: p.m.Data}
+	n := len(m.parcels)
+	all, texts := make([]*nats.Msg, n), make([]string, n+2)
+	texts[n], texts[n+1] = randomID(), "1"
+	for i := range m.parcels {
+		all[i], texts[i] = m.parcels[i].m, strconv.Itoa(i+1)
+		all[i].Header[batchID], all[i].Header[batchSequence] = texts[n:n+1:n+1], texts[i:i+1:i+1]
 	}
+	all[n-1].Header[batchCommit] = texts[n+1:]
 	return all
+}
+
+// single makes the messages those of events again.
+func (m *many) single() {
+	for i := range m.parcels {
+		for _, line := range [...]string{batchID, batchSequence, batchCommit} {
+			delete(m.parcels[i].m.Header, line)
+		}
+	}
+}
+
+// weight is what they count together.
+func (m *many) weight() (all int64) {
+	for i := range m.parcels {
+		all += weight(m.parcels[i].size)
+	}
+	return min(all, sendingBytes)
 }
 
 // whole goes on with the events of a batch that was stored.
 func (m *many) whole(ctx context.Context, got ack) {
 	n := len(m.parcels)
-	m.left = n
-	clear(m.next)
-	for i := range m.parcels {
-		m.answered(ctx, &letter{index: i, ack: ack{stream: got.stream, offset: got.offset - uint64(n-1-i)}})
+	m.left, m.next = n, make([]int, n)
+	letters := make([]letter, n)
+	for i := range letters {
+		letters[i] = letter{index: i, ack: ack{stream: got.stream, offset: got.offset - uint64(n-1-i)}}
+		m.answered(ctx, &letters[i])
 	}
 }
 
@@ -232,8 +246,8 @@ func (m *many) giveUp(err error, attempt int) error {
 	if info == nil || info.Config.MaxMsgSize <= 0 || attempt < tooLargeTries {
 		return nil
 	}
-	for _, p := range m.parcels {
-		if payload(p.m) > int64(info.Config.MaxMsgSize) {
+	for i := range m.parcels {
+		if p := &m.parcels[i]; payload(p.m) > int64(info.Config.MaxMsgSize) {
 			return m.log.giveUp(m.app, p.m, &jetstream.APIError{ErrorCode: messageTooLarge}, attempt)
 		}
 	}
@@ -243,12 +257,9 @@ func (m *many) giveUp(err error, attempt int) error {
 // askTogether sends messages that are one batch, of which the server acknowledges the last, and
 // waits as ask does. Batches are sent one after the other: a server bounds how many it has begun
 // to take in for a stream.
-func (s *sender) askTogether(ctx context.Context, all []*nats.Msg, stream string) (ack, error) {
+func (s *sender) askTogether(ctx context.Context, all []*nats.Msg, weight int64, stream string) (ack, error) {
 	ended := make(chan *letter, 1)
-	l := &letter{stream: stream, ended: ended}
-	for _, m := range all {
-		l.weight = min(l.weight+weight(m), sendingBytes)
-	}
+	l := &letter{stream: stream, ended: ended, weight: weight}
 	if err := s.sendTogether(ctx, all, l); err != nil {
 		return ack{}, err
 	}
@@ -276,8 +287,5 @@ func (s *sender) sendTogether(ctx context.Context, all []*nats.Msg, l *letter) e
 	if err == nil {
 		err = s.deliver(c, all[n], l)
 	}
-	if err != nil && !s.forget(l) {
-		return nil // it has ended already
-	}
-	return err
+	return s.sent(l, err)
 }

@@ -156,13 +156,12 @@ func TestWayIn02WhatIsNotEndedIsNotStored(t *testing.T) {
 func manyOf(t *testing.T, l *Log, events []broker.Outgoing) *many {
 	t.Helper()
 	m := &many{log: l, app: l.apps.Of("app-1")}
-	for _, e := range events {
-		p, err := l.pack(m.app, e)
-		if err != nil {
+	m.parcels = make([]parcel, len(events))
+	for i, e := range events {
+		if err := l.pack(m.app, e, &m.parcels[i]); err != nil {
 			t.Fatal(err)
 		}
-		p.begin(l, m.app)
-		m.parcels = append(m.parcels, p)
+		m.parcels[i].begin(l, m.app)
 	}
 	return m
 }

@@ -20,8 +20,8 @@ func TestWeeks01AnEventOnItsWayWhileAStreamIsEdited(t *testing.T) {
 	a, op := l.apps.Of("app-1"), newOperator(t, l)
 	for _, looksUp := range []bool{true, false} {
 		t.Run(fmt.Sprintf("it is looked up itself %v", looksUp), func(t *testing.T) {
-			p, err := l.pack(a, broker.Outgoing{Channel: "c", Event: &broker.Event{Name: "e", Data: []byte(`"late"`)}})
-			if err != nil {
+			p := &parcel{}
+			if err := l.pack(a, broker.Outgoing{Channel: "c", Event: &broker.Event{Name: "e", Data: []byte(`"late"`)}}, p); err != nil {
 				t.Fatal(err)
 			}
 			upset := a.upset.Load()
@@ -31,7 +31,7 @@ func TestWeeks01AnEventOnItsWayWhileAStreamIsEdited(t *testing.T) {
 			op.edit(a.stream, func(c *jetstream.StreamConfig) {
 				c.SubjectTransform = &jetstream.SubjectTransformConfig{Source: ">", Destination: "away.>"}
 			})
-			got, err := l.send.ask(t.Context(), p.m, a.stream)
+			got, err := l.send.ask(t.Context(), p.m, p.size, a.stream)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -262,7 +262,7 @@ func (w *Work) put(ctx context.Context, m *nats.Msg) error {
 	defer cancel()
 	defer context.AfterFunc(w.log.ctx, cancel)()
 	err := attempt(limited, func(ctx context.Context) error {
-		_, err := w.log.send.ask(ctx, m, w.stream)
+		_, err := w.log.send.ask(ctx, m, m.Size(), w.stream)
 		if errors.Is(err, jetstream.ErrNoStreamResponse) {
 			w.repair()
 		}

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"net/http"
-	"slices"
 
 	"github.com/sluicehq/sluice/broker"
 )
@@ -25,11 +24,16 @@ func (r *request) cast(ctx context.Context, events []broker.Outgoing) error {
 }
 
 // apart tells the events that are stored from those that are not.
-func apart(all []*accepted, events []broker.Outgoing) (stored, casts []broker.Outgoing) {
-	if !slices.ContainsFunc(all, func(a *accepted) bool { return a.ephemeral }) {
+func apart(all []accepted, events []broker.Outgoing) (stored, casts []broker.Outgoing) {
+	some := false
+	for i := range all {
+		some = some || all[i].ephemeral
+	}
+	if !some {
 		return events, nil
 	}
-	for _, a := range all {
+	for i := range all {
+		a := &all[i]
 		own := events[:len(a.channels)]
 		events = events[len(own):]
 		if !a.ephemeral {
@@ -53,9 +57,10 @@ func apart(all []*accepted, events []broker.Outgoing) (stored, casts []broker.Ou
 
 // spread gives every event of every channel a place among the receipts, an empty one to those that were not
 // stored.
-func spread(all []*accepted, receipts []broker.Receipt) []broker.Receipt {
+func spread(all []accepted, receipts []broker.Receipt) []broker.Receipt {
 	var out []broker.Receipt
-	for _, a := range all {
+	for i := range all {
+		a := &all[i]
 		if n := len(a.channels); a.ephemeral {
 			out = append(out, make([]broker.Receipt, n)...)
 		} else {

@@ -35,34 +35,34 @@ type accepted struct {
 }
 
 // acceptName begins with what an event must have before anything else is looked at.
-func (in *input) acceptName(node string, a *app.App) (*accepted, error) {
+func (in *input) acceptName(node string, a *app.App, out *accepted) error {
 	if err := pusher.CheckEventName(in.Name, a.Limits.MaxEventNameLength); err != nil {
 		if len(in.Name) > a.Limits.MaxEventNameLength {
-			return nil, exceeded(limitEventName, "name: %v", err)
+			return exceeded(limitEventName, "name: %v", err)
 		}
-		return nil, invalid("name: %v", err)
+		return invalid("name: %v", err)
 	}
-	out := &accepted{own: broker.Event{Name: in.Name, MessageID: in.MessageID, Origin: broker.OriginHTTP, Node: node}}
+	out.own = broker.Event{Name: in.Name, MessageID: in.MessageID, Origin: broker.OriginHTTP, Node: node}
 	out.event = &out.own
-	return out, nil
+	return nil
 }
 
-// accept checks everything about an event that comes in at a node. header is the
-// idempotency key of the whole request, empty if there is none.
-func (in *input) accept(node string, a *app.App, header string) (*accepted, error) {
-	out, err := in.acceptName(node, a)
-	if err != nil {
-		return nil, err
+// accept checks everything about an event that comes in at a node, and fills in out, which is
+// empty. header is the idempotency key of the whole request, empty if there is none.
+func (in *input) accept(node string, a *app.App, header string, out *accepted) error {
+	if err := in.acceptName(node, a, out); err != nil {
+		return err
 	}
 	for _, step := range [...]func(*input, *app.App, *accepted) error{
 		(*input).acceptChannels, (*input).acceptData, (*input).acceptTags, (*input).acceptExtras, (*input).acceptRest,
 	} {
 		if err := step(in, a, out); err != nil {
-			return nil, err
+			return err
 		}
 	}
+	var err error
 	out.event.DedupID, err = in.key(header)
-	return out, err
+	return err
 }
 
 func (in *input) acceptChannels(a *app.App, out *accepted) error {
@@ -104,7 +104,7 @@ func (in *input) acceptData(a *app.App, out *accepted) error {
 	if data[0] == '"' {
 		inner := data[1 : len(data)-1]
 		if data = inner; bytes.IndexByte(inner, '\\') >= 0 {
-			data = unescape(inner[:0], inner)
+			data = unescape(inner, inner)
 		}
 	}
 	if limit := a.Limits.MaxEventPayload; len(data) > limit {

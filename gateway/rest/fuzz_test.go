@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
@@ -65,7 +67,8 @@ func compareEvent(t *testing.T, a *app.App, body []byte, err error, in *input, t
 		t.Fatalf("%q has the channels %#v, want %#v", body, in.Channels, twin.Channels)
 	}
 	want, wrong := twin.accept("", a, "")
-	got, err := in.accept("", a, "")
+	got := &accepted{}
+	err = in.accept("", a, "", got)
 	if words(err) != twinWords(wrong) {
 		t.Fatalf("%q is refused with\n%q, want\n%q", body, words(err), twinWords(wrong))
 	}
@@ -152,7 +155,7 @@ func BenchmarkBody(b *testing.B) {
 			if err := decodeEvent(body, &in); err != nil {
 				return err
 			}
-			_, err := in.accept("", a, "")
+			err := in.accept("", a, "", &accepted{})
 			return err
 		},
 		"encoding-json": func(body []byte) error {
@@ -174,5 +177,27 @@ func BenchmarkBody(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// What escapes stand for is written over them, whatever there is of them and wherever they are.
+func TestEscapesAreUndoneInPlace(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	chance := rand.New(rand.NewPCG(seed, 0))
+	parts := []string{"a", "eight ch", "a longer piece without", `"`, "\\", "\n", "\t", "/", "é", "漢", "😀", "\x01", "{", "\u2028"}
+	for range 2000 {
+		var text strings.Builder
+		for range chance.IntN(40) {
+			text.WriteString(parts[chance.IntN(len(parts))])
+		}
+		written, err := json.Marshal(text.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		inner := written[1 : len(written)-1]
+		apart := string(unescaped(inner))
+		if got := string(unescape(inner, inner)); got != text.String() || apart != got {
+			t.Fatalf("seed %d: %q became %q in place and %q apart", seed, written, got, apart)
+		}
 	}
 }

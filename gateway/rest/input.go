@@ -71,6 +71,9 @@ func expected(err error) error {
 	return invalid("the body is not the JSON that is expected: %v", err)
 }
 
+// usualBatch is how many events most batches have at most.
+const usualBatch = 10
+
 // events reads the events of a batch.
 func (s *scanner) events(into *[]input) {
 	if s.peek() != '[' {
@@ -81,6 +84,9 @@ func (s *scanner) events(into *[]input) {
 	}
 	s.enter()
 	list, n := *into, 0
+	if list == nil {
+		list = make([]input, 0, usualBatch)
+	}
 	for more := s.element(true); more; more = s.element(false) {
 		list = grown(list, n)
 		s.event(&list[n], "batch", "rest.input")

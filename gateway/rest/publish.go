@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/sluicehq/sluice/broker"
@@ -23,11 +24,12 @@ func (r *request) publishEvent() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	ev, err := in.accept(r.api.opt.Node, r.app, header)
-	if err != nil {
+	all := make([]accepted, 1)
+	ev := &all[0]
+	if err := in.accept(r.api.opt.Node, r.app, header, ev); err != nil {
 		return nil, err
 	}
-	if ev.receipts, err = r.store([]*accepted{ev}, outgoing(ev, "e")); err != nil {
+	if ev.receipts, err = r.store(all, outgoing(nil, ev, "e")); err != nil {
 		return nil, err
 	}
 	if !ev.info.any() {
@@ -54,15 +56,14 @@ func (r *request) publishBatch() (any, error) {
 		return nil, exceeded(limitBatch, "batch has %d events, the limit is %d", len(batch), limit)
 	}
 	out := make([]broker.Outgoing, 0, len(batch))
-	all := make([]*accepted, 0, len(batch))
+	all := make([]accepted, len(batch))
 	info := false
 	for i := range batch {
-		one := &batch[i]
+		one, ev := &batch[i], &all[i]
 		if one.Channels != nil {
 			return nil, invalid("batch[%d]: an event of a batch has one channel, not channels", i)
 		}
-		ev, err := one.accept(r.api.opt.Node, r.app, header)
-		if err != nil {
+		if err := one.accept(r.api.opt.Node, r.app, header, ev); err != nil {
 			if f, ok := err.(*failure); ok {
 				return nil, crossed(f.limit, f.Status, f.Code, "batch[%d]: %s", i, f.Message)
 			}
@@ -71,12 +72,11 @@ func (r *request) publishBatch() (any, error) {
 		// The header names the whole request, so its events are told apart
 		// by their place in it.
 		scope := "e"
-		if one.IdempotencyKey == nil {
+		if one.IdempotencyKey == nil && header != "" {
 			scope = "b" + strconv.Itoa(i)
 		}
-		out = append(out, outgoing(ev, scope)...)
+		out = outgoing(out, ev, scope)
 		info = info || ev.info.any()
-		all = append(all, ev)
 	}
 	receipts, err := r.store(all, out)
 	if err != nil {
@@ -87,7 +87,8 @@ func (r *request) publishBatch() (any, error) {
 	}
 	answers := make([]any, len(all))
 	t := r.newTally()
-	for i, ev := range all {
+	for i := range all {
+		ev := &all[i]
 		ev.receipts = receipts[i : i+1]
 		answers[i] = t.of(ev)[ev.channels[0]]
 	}
@@ -106,18 +107,18 @@ func (r *request) headerKey() (string, error) {
 	return "", invalid("X-Idempotency-Key has %d bytes, must be 1 to %d", len(values[0]), maxIdempotencyKey)
 }
 
-// outgoing is the event for each of its channels. The log knows one id per stored
+// outgoing appends the event for each of its channels. The log knows one id per stored
 // event, so an idempotency key is told apart per channel.
-func outgoing(a *accepted, scope string) []broker.Outgoing {
-	out := make([]broker.Outgoing, len(a.channels))
-	for i, c := range a.channels {
+func outgoing(out []broker.Outgoing, a *accepted, scope string) []broker.Outgoing {
+	out = slices.Grow(out, len(a.channels))
+	for _, c := range a.channels {
 		ev := a.event
 		if ev.DedupID != "" {
 			own := *ev
 			own.DedupID = fmt.Sprintf("key/%s/%s/%s", scope, name.Key(ev.DedupID), name.Key(c))
 			ev = &own
 		}
-		out[i] = broker.Outgoing{Channel: c, Event: ev}
+		out = append(out, broker.Outgoing{Channel: c, Event: ev})
 	}
 	return out
 }
@@ -125,7 +126,7 @@ func outgoing(a *accepted, scope string) []broker.Outgoing {
 // store appends the events to the log, and sends those that are ephemeral: theirs are the events
 // of all, in the same order, for each of their channels. The client may go away meanwhile; what it
 // asked for is then stored all the same, or not, but never half waited for.
-func (r *request) store(all []*accepted, events []broker.Outgoing) ([]broker.Receipt, error) {
+func (r *request) store(all []accepted, events []broker.Outgoing) ([]broker.Receipt, error) {
 	if err := r.take(r.api.bucketsOf(r.app).events, limitEvents, "events", len(events)); err != nil {
 		return nil, err
 	}

@@ -188,24 +188,34 @@ func (s *scanner) quoted() []byte {
 	}
 }
 
+// escapes are the letters that may stand behind a backslash, but for the u.
+var escapes = [256]bool{'b': true, 'f': true, 'n': true, 'r': true, 't': true, '\\': true, '/': true, '"': true}
+
 const (
 	everyByte = 0x0101010101010101
 	highBits  = 0x80 * everyByte
 )
 
-// ordinary goes to the next byte of a string that is a quote, a backslash or a control
-// character. It looks at eight bytes at a time, which is several times as quick as one by one.
+// ordinary goes to the next byte of a string that is a quote, a control character or a backslash
+// of which it is not sure that it may stand there. It looks at eight bytes at a time, which is
+// several times as quick as one by one.
 func (s *scanner) ordinary() {
 	text, i := s.text, s.at
-	for ; i+8 <= len(text); i += 8 {
+	for i+8 <= len(text) {
 		w := binary.LittleEndian.Uint64(text[i:])
 		quote, slash := w^'"'*everyByte, w^'\\'*everyByte
 		// The lowest bit that is set is right; those above may be false, by a borrow.
 		found := ((w - 0x20*everyByte) & ^w) | ((quote - everyByte) & ^quote) | ((slash - everyByte) & ^slash)
-		if found &= highBits; found != 0 {
-			s.at = i + bits.TrailingZeros64(found)/8
+		if found &= highBits; found == 0 {
+			i += 8
+			continue
+		}
+		i += bits.TrailingZeros64(found) / 8
+		if text[i] != '\\' || i+1 >= len(text) || !escapes[text[i+1]] {
+			s.at = i
 			return
 		}
+		i += 2
 	}
 	for ; i < len(text); i++ {
 		if c := text[i]; c < 0x20 || c == '"' || c == '\\' {
@@ -218,11 +228,11 @@ func (s *scanner) ordinary() {
 // escape reads what is behind a backslash.
 func (s *scanner) escape() {
 	if s.at < len(s.text) {
-		switch s.text[s.at] {
-		case 'b', 'f', 'n', 'r', 't', '\\', '/', '"':
+		switch c := s.text[s.at]; {
+		case escapes[c]:
 			s.at++
 			return
-		case 'u':
+		case c == 'u':
 			s.at++
 			for range 4 {
 				if s.at >= len(s.text) || hexDigit(s.text[s.at]) < 0 {

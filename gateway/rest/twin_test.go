@@ -170,7 +170,8 @@ func (in *twinInput) plain() *input {
 
 // accept is that of [input], in the same order.
 func (in *twinInput) accept(node string, a *app.App, header string) (*accepted, error) {
-	out, err := in.plain().acceptName(node, a)
+	out := &accepted{}
+	err := in.plain().acceptName(node, a, out)
 	if err != nil {
 		return nil, err
 	}

@@ -2,7 +2,9 @@ package rest
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
+	"math/bits"
 	"strconv"
 	"unicode"
 	"unicode/utf16"
@@ -167,49 +169,61 @@ func unescaped(inner []byte) []byte {
 	if bytes.IndexByte(inner, '\\') < 0 {
 		return inner
 	}
-	return unescape(make([]byte, 0, len(inner)), inner)
+	return unescape(make([]byte, len(inner)), inner)
 }
 
-// unescape appends to dst what the inside of a string stands for, which is never longer. dst
-// may be the beginning of inner, which then is read before it is written over. Halves of
-// surrogate pairs without the other half become U+FFFD.
-func unescape(dst, inner []byte) []byte {
-	for {
-		n := bytes.IndexByte(inner, '\\')
-		if n < 0 {
-			return append(dst, inner...)
+// plainEscapes are the letters behind a backslash that stand for one byte, with that byte.
+var plainEscapes = [256]byte{'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t', '\\': '\\', '/': '/', '"': '"'}
+
+// unescape writes to out what the inside of a string stands for, which is never longer, and
+// returns that part of it. out may be inner itself, which is read before it is written over. Halves
+// of surrogate pairs without the other half become U+FFFD.
+func unescape(out, inner []byte) []byte {
+	from, to := 0, 0
+	for from+8 <= len(inner) {
+		w := binary.LittleEndian.Uint64(inner[from:])
+		slash := w ^ '\\'*everyByte
+		found := (slash - everyByte) & ^slash & highBits // the lowest bit that is set is right
+		n := bits.TrailingZeros64(found) / 8             // of eight if none is set
+		if n == 8 || from-to >= 8 {
+			// What is written behind those that count is not read any more, or written anew.
+			binary.LittleEndian.PutUint64(out[to:], w)
+		} else {
+			copy(out[to:], inner[from:from+n])
 		}
-		dst = append(dst, inner[:n]...)
-		c := inner[n+1]
-		inner = inner[n+2:]
-		switch c {
-		case 'b':
-			c = '\b'
-		case 'f':
-			c = '\f'
-		case 'n':
-			c = '\n'
-		case 'r':
-			c = '\r'
-		case 't':
-			c = '\t'
-		case 'u':
-			r := fourDigits(inner)
-			inner = inner[4:]
-			if utf16.IsSurrogate(r) {
-				low := rune(unicode.ReplacementChar)
-				if len(inner) >= 6 && inner[0] == '\\' && inner[1] == 'u' {
-					low = fourDigits(inner[2:])
-				}
-				if r = utf16.DecodeRune(r, low); r != unicode.ReplacementChar {
-					inner = inner[6:]
-				}
-			}
-			dst = utf8.AppendRune(dst, r)
+		if from, to = from+n, to+n; n < 8 {
+			from, to = unescapeOne(out, inner, from, to)
+		}
+	}
+	for from < len(inner) {
+		if c := inner[from]; c != '\\' {
+			out[to] = c
+			from, to = from+1, to+1
 			continue
 		}
-		dst = append(dst, c)
+		from, to = unescapeOne(out, inner, from, to)
 	}
+	return out[:to]
+}
+
+// unescapeOne writes what an escape stands for, and returns what is behind both.
+func unescapeOne(out, inner []byte, from, to int) (int, int) {
+	c := inner[from+1]
+	if from += 2; c != 'u' {
+		out[to] = plainEscapes[c]
+		return from, to + 1
+	}
+	r := fourDigits(inner[from:])
+	if from += 4; utf16.IsSurrogate(r) {
+		low := rune(unicode.ReplacementChar)
+		if rest := inner[from:]; len(rest) >= 6 && rest[0] == '\\' && rest[1] == 'u' {
+			low = fourDigits(rest[2:])
+		}
+		if r = utf16.DecodeRune(r, low); r != unicode.ReplacementChar {
+			from += 6
+		}
+	}
+	return from, len(utf8.AppendRune(out[:to], r))
 }
 
 func fourDigits(text []byte) rune {

@@ -126,7 +126,7 @@ func load(t *target, crowd *audience, rate int, period time.Duration, fresh bool
 		group.Go(func() {
 			p := newPoster(t, i, fresh)
 			defer p.close()
-			var body []byte
+			var text []byte
 			for {
 				k := next.Add(1) - 1
 				if k >= total {
@@ -135,8 +135,8 @@ func load(t *target, crowd *audience, rate int, period time.Duration, fresh bool
 				// Whoever has nothing to do takes the next one and sleeps until it is due.
 				due := began.Add(time.Duration(k) * time.Second / time.Duration(rate))
 				time.Sleep(time.Until(due))
-				body = fmt.Appendf(body[:0], `{"name":"update","channel":"load-%d","data":"t=%d;%s"}`, k%loadChannels, due.UnixNano(), pad)
-				if err := p.post("/events", body); err != nil {
+				text = fmt.Appendf(text[:0], `{"name":"update","channel":"load-%d","data":"t=%d;%s"}`, k%loadChannels, due.UnixNano(), pad)
+				if err := p.post("/events", newBody(text)); err != nil {
 					failed.Add(1)
 					first.CompareAndSwap(nil, &err)
 					p.close()

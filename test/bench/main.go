@@ -29,6 +29,7 @@ type scale struct {
 	rates                []int
 	publishPeriod        time.Duration
 	programs, peer, pids string
+	profiles             string // a directory
 	results              results
 }
 
@@ -115,6 +116,11 @@ func main() {
 		case "nats":
 			exit(natsMain(os.Args[2:]))
 			return
+		case "profiled-nats":
+			last := len(os.Args) - 1
+			serveProfiles(os.Args[last])
+			exit(natsMain(os.Args[2:last]))
+			return
 		case "tlsround":
 			exit(tlsRoundMain(os.Args[2:]))
 			return
@@ -144,6 +150,7 @@ func main() {
 	rateList := flag.String("rates", "200,500,1000,2000,3000,4000,5000", "for load: publishes per second; with 0 the processor time per second of rest")
 	kindList := flag.String("connections", "kept,new", "for load: kept connections, or a new one for each publish")
 	jsonFile := flag.String("json", "", "for publish and load: `file` for the results")
+	profiles := flag.String("profiles", "", "for publish: `directory` for CPU profiles of gateways and NATS servers, one for each way and program")
 	profile := flag.String("profile", "", "file for a CPU profile of the whole run")
 	flag.Parse()
 	if *profile != "" {
@@ -157,7 +164,7 @@ func main() {
 	}
 	s := &scale{
 		short: *short, rounds: *rounds, period: *period, streams: []string{"", "game"}, publishPeriod: pick(*short, 500*time.Millisecond, 2*time.Second),
-		logs: strings.Split(*logList, ","), kinds: strings.Split(*kindList, ","), programs: *programList, peer: *peer, pids: *pids,
+		logs: strings.Split(*logList, ","), kinds: strings.Split(*kindList, ","), programs: *programList, peer: *peer, pids: *pids, profiles: *profiles,
 	}
 	if *wayList != "" {
 		s.ways = strings.Split(*wayList, ",")
@@ -205,7 +212,7 @@ func (s *scale) targets(dir string, gateways, copies int) (all []*target, stop f
 		return nil, nil, err
 	}
 	for _, p := range list {
-		t, err := startTarget(p, dir, gateways, copies)
+		t, err := startTarget(p, dir, gateways, copies, s.profiles != "")
 		if err != nil {
 			stop()
 			return nil, nil, err

@@ -26,7 +26,9 @@ type target struct {
 	gateways, stores []int
 	// nats are the URLs of its NATS servers, for those who publish without a gateway.
 	nats []string
-	stop func()
+	// profilers are where its processes give profiles, by their names, if that is asked for.
+	profilers map[string]string
+	stop      func()
 }
 
 // spent is the processor time of some processes, user and system, in steps of 10 ms.
@@ -76,8 +78,11 @@ const (
 
 // startTarget starts gateways of a program, on as many NATS servers as there are to be copies of
 // the log. With none the log is in the process of the gateway.
-func startTarget(p program, dir string, gateways, copies int) (*target, error) {
+func startTarget(p program, dir string, gateways, copies int, profiled bool) (*target, error) {
 	t := &target{name: p.name, app: "app", key: benchKey, secret: benchSecret}
+	if profiled {
+		t.profilers = map[string]string{}
+	}
 	var all []*exec.Cmd
 	t.stop = func() {
 		for _, c := range all {
@@ -113,7 +118,7 @@ func startTarget(p program, dir string, gateways, copies int) (*target, error) {
 }
 
 func (t *target) startStores(dir string, n int, run func(*exec.Cmd) (int, error)) error {
-	ports, err := freePorts(2 * n)
+	ports, err := freePorts(3 * n)
 	if err != nil {
 		return err
 	}
@@ -123,8 +128,12 @@ func (t *target) startStores(dir string, n int, run func(*exec.Cmd) (int, error)
 	}
 	for i := range n {
 		args := []string{"nats", filepath.Join(dir, strconv.Itoa(i)), strconv.Itoa(i)}
-		for _, p := range ports {
+		for _, p := range ports[:2*n] {
 			args = append(args, strconv.Itoa(p))
+		}
+		if t.profilers != nil {
+			args[0] = "profiled-nats"
+			args = append(args, t.profiler(fmt.Sprintf("nats-%d", i), ports[2*n+i]))
 		}
 		pid, err := run(exec.Command(self, args...))
 		if err != nil {
@@ -137,7 +146,7 @@ func (t *target) startStores(dir string, n int, run func(*exec.Cmd) (int, error)
 }
 
 func (t *target) startGateway(p program, dir string, copies int, run func(*exec.Cmd) (int, error)) (int, error) {
-	ports, err := freePorts(2)
+	ports, err := freePorts(3)
 	if err != nil {
 		return 0, err
 	}
@@ -146,10 +155,14 @@ func (t *target) startGateway(p program, dir string, copies int, run func(*exec.
 		nats = map[string]any{"embedded": map[string]any{"port": ports[1], "store_dir": dir}}
 		t.nats = append(t.nats, fmt.Sprintf("nats://127.0.0.1:%d", ports[1]))
 	}
-	settings, err := json.Marshal(map[string]any{
+	all := map[string]any{
 		"mode": "production", "host": "127.0.0.1", "port": ports[0], "metrics": map[string]any{"port": -1}, "nats": nats,
 		"apps": []any{map[string]any{"id": t.app, "key": t.key, "secret": t.secret}},
-	})
+	}
+	if t.profilers != nil {
+		all["debug"] = map[string]any{"pprof": t.profiler(fmt.Sprintf("gateway-%d", len(t.nodes)), ports[2])}
+	}
+	settings, err := json.Marshal(all)
 	if err != nil {
 		return 0, err
 	}

@@ -71,8 +71,9 @@ func publishData() string {
 	return strings.Repeat(`{"symbol":"EURUSD","bid":1.08312,"ask":1.08329},`, publishBytes/48)
 }
 
-// bodies are the requests that a publisher repeats, with n events each in n channels.
-func bodies(publisher, n int) (path string, out [][]byte, err error) {
+// bodies are the requests that publishers repeat, with n events each in n channels, by the first of
+// their channels. All publishers share them, so that what they send leaves the caches to who is measured.
+func bodies(n int) (path string, out []body, err error) {
 	type event struct {
 		Name    string `json:"name"`
 		Channel string `json:"channel"`
@@ -81,19 +82,19 @@ func bodies(publisher, n int) (path string, out [][]byte, err error) {
 	for k := range publishChannels {
 		var batch []event
 		for i := range n {
-			batch = append(batch, event{"update", fmt.Sprintf("bench-%d", (publisher+k*n+i)%publishChannels), publishData()})
+			batch = append(batch, event{"update", fmt.Sprintf("bench-%d", (k+i)%publishChannels), publishData()})
 		}
-		var body []byte
+		var text []byte
 		if path = "/events"; n == 1 {
-			body, err = json.Marshal(batch[0])
+			text, err = json.Marshal(batch[0])
 		} else {
 			path = "/batch_events"
-			body, err = json.Marshal(map[string]any{"batch": batch})
+			text, err = json.Marshal(map[string]any{"batch": batch})
 		}
 		if err != nil {
 			return "", nil, err
 		}
-		out = append(out, body)
+		out = append(out, newBody(text))
 	}
 	return path, out, nil
 }
@@ -104,16 +105,14 @@ func posting(ctx context.Context, t *target, period time.Duration, connections, 
 	errs := make([]error, connections)
 	times := make([][]time.Duration, connections)
 	posters := make([]*poster, connections)
-	all := make([][][]byte, connections)
-	var path string
+	path, all, err := bodies(n)
+	if err != nil {
+		return round{}, err
+	}
 	for i := range connections {
-		var err error
-		if path, all[i], err = bodies(i*7, n); err != nil {
-			return round{}, err
-		}
 		posters[i] = newPoster(t, i, fresh)
 		defer posters[i].close()
-		if err := posters[i].post(path, all[i][0]); err != nil {
+		if err := posters[i].post(path, all[i%len(all)]); err != nil {
 			return round{}, err
 		}
 	}
@@ -122,7 +121,7 @@ func posting(ctx context.Context, t *target, period time.Duration, connections, 
 		group.Go(func() {
 			for k := 0; time.Since(m.began) < period && errs[i] == nil && ctx.Err() == nil; k++ {
 				began := time.Now()
-				errs[i] = p.post(path, all[i][k%len(all[i])])
+				errs[i] = p.post(path, all[(7*i+k*n)%len(all)])
 				times[i] = append(times[i], time.Since(began))
 			}
 		})
@@ -234,7 +233,13 @@ func publishingTo(s *scale, log string, copies int) error {
 			}
 			for i := range targets {
 				t := targets[(i+k)%len(targets)]
-				r, err := w.run(ctx, t, pick(k == 0, s.publishPeriod/4, s.publishPeriod))
+				period := pick(k == 0, s.publishPeriod/4, s.publishPeriod)
+				written := func() error { return nil }
+				if k == s.rounds && s.profiles != "" {
+					written = t.profile(ctx, s.profiles, log+"-"+strings.ReplaceAll(w.name, " ", "-")+"-", period)
+				}
+				r, err := w.run(ctx, t, period)
+				err = errors.Join(err, written())
 				switch {
 				case errors.Is(err, errSkip):
 				case err != nil:
