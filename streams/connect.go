@@ -24,6 +24,10 @@ import (
 // leave time for the others before the start-up deadline.
 const dialTimeout = 2 * time.Second
 
+// publishBuffer is how many bytes are gathered at most before somebody who publishes writes them
+// himself. As a rule another goroutine does, with all that there is by then.
+const publishBuffer = 256 << 10
+
 // connectOptions are those of all connections. Files that cannot be used are an
 // error here, because trying again would not help.
 func (o *Options) connectOptions() ([]nats.Option, error) {
@@ -120,7 +124,7 @@ func (l *Log) connectAll(ctx context.Context) error {
 	l.feed = newLink(l, "feed")
 	// What cannot be sent at once must fail at once: buffered publishes
 	// would time out and be stored later all the same.
-	l.pub = newLink(l, "publish", nats.ReconnectBufSize(-1))
+	l.pub = newLink(l, "publish", nats.ReconnectBufSize(-1), nats.WriteBufferSize(publishBuffer))
 	l.read = newLink(l, "read")
 	l.js, l.admin = jets{l.pub}, jets{l.read}
 	// Servers that do not answer are waited for once, not once per connection.

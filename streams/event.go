@@ -42,8 +42,12 @@ const (
 
 // encode writes an event in the form that `nats pub` uses as well.
 func encode(subject string, ev *broker.Event, dedup string) (*nats.Msg, error) {
-	m := &nats.Msg{Subject: subject, Header: make(nats.Header, usualLines), Data: ev.Data}
-	values := make([]string, 0, usualLines) // of all headers
+	// One piece of memory for the message and the values of its headers.
+	made := &struct {
+		nats.Msg
+		values [usualLines]string
+	}{Msg: nats.Msg{Subject: subject, Header: make(nats.Header, usualLines), Data: ev.Data}}
+	m, values := &made.Msg, made.values[:0]
 	set := func(key, value string) {
 		values = append(values, quote(value))
 		last := len(values)

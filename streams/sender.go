@@ -92,7 +92,7 @@ func newSender(k, feed *link) (*sender, error) {
 // arrived takes in the answers that have come.
 func (s *sender) arrived() {
 	var room [maxTaken]*nats.Msg
-	for {
+	for len(s.in) > 0 {
 		some := room[:0]
 		for none := false; !none && len(some) < maxTaken; {
 			select {
@@ -102,9 +102,7 @@ func (s *sender) arrived() {
 				none = true
 			}
 		}
-		if s.take(some); len(some) < maxTaken {
-			return
-		}
+		s.take(some)
 	}
 }
 

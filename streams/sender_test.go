@@ -27,6 +27,17 @@ func TestReadAck(t *testing.T) {
 		{text: `{"stream":"CH_a", "domain":"hub", "seq":17}`, want: ack{stream: "CH_a", offset: 17}},
 		{text: `{"stream":"CH_b", "seq":17}`, want: ack{stream: "CH_b", offset: 17}},
 		{text: `{"stream":"CH_a2", "seq":17}`, want: ack{stream: "CH_a2", offset: 17}},
+		{text: `{"stream":"CH_a","seq":17}`, want: ack{stream: "CH_a", offset: 17}},
+		{text: `{"stream":"CH_a","seq":17,"duplicate": true}`, want: ack{stream: "CH_a", offset: 17, duplicate: true}},
+		{text: `{"stream":"CH_a","seq":17,"duplicate":true}`, want: ack{stream: "CH_a", offset: 17, duplicate: true}},
+		{text: `{"stream":"CH_a","seq":17,"duplicate": false}`, want: ack{stream: "CH_a", offset: 17}},
+		{text: `{"stream":"CH_a","domain":"hub","seq":17}`, want: ack{stream: "CH_a", offset: 17}},
+		{text: `{"stream":"CH_a","domain":"h\"ub","seq":17,"duplicate": true}`, want: ack{stream: "CH_a", offset: 17, duplicate: true}},
+		{text: `{"stream":"CH_a","domain":"hub"}`, want: ack{stream: "CH_a"}},
+		{text: `{"stream":"CH_a","seq":17`, err: jetstream.ErrInvalidJSAck},
+		{text: `{"stream":"CH_a","seq":17}}`, err: jetstream.ErrInvalidJSAck},
+		{text: `{"stream":"CH_a","seq":}`, err: jetstream.ErrInvalidJSAck},
+		{text: `{"stream":"CH_a","seq":17,"val":"4"}`, want: ack{stream: "CH_a", offset: 17}},
 		{text: `{"seq":17}`, err: jetstream.ErrInvalidJSAck},
 		{text: `{"stream":"CH_a", "seq":-1}`, err: jetstream.ErrInvalidJSAck},
 		{text: `{"stream":"CH_a", "seq":99999999999999999999}`, err: jetstream.ErrInvalidJSAck},
@@ -43,6 +54,83 @@ func TestReadAck(t *testing.T) {
 	_, err := readAck(&nats.Msg{Header: nats.Header{statusHeader: {noResponders}}}, "CH_a")
 	if !errors.Is(err, jetstream.ErrNoStreamResponse) {
 		t.Errorf("nobody there: got %v", err)
+	}
+}
+
+// The answers of the server that we are built with are read without reflection.
+func TestPlainAckIsThatOfTheServer(t *testing.T) {
+	l := open(t, options(node(t, t.TempDir())))
+	a := l.apps.Of("app-1")
+	for again := range 2 {
+		m := nats.NewMsg(publishSubject("", "app-1", "c"))
+		m.Header.Set(nats.MsgIdHdr, "one")
+		answer, err := l.pub.conn().RequestMsg(m, time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, ok := plainAck(answer.Data, a.stream)
+		if !ok || got.offset == 0 || got.duplicate != (again == 1) {
+			t.Errorf("%s is read as %+v, %t", answer.Data, got, ok)
+		}
+	}
+}
+
+// Many letters enter together or not at all.
+func TestSenderTakesAllOrNone(t *testing.T) {
+	l := open(t, options(node(t, t.TempDir())))
+	s, ended := l.send, make(chan *letter, 8)
+	three := func(weight int64) []letter {
+		return []letter{{ended: ended, weight: weight}, {ended: ended, weight: weight}, {ended: ended, weight: weight}}
+	}
+	first := three(sendingBytes / 4)
+	if !s.enterAll(t.Context(), first) {
+		t.Fatal("there was room")
+	}
+	if s.enterAll(t.Context(), three(sendingBytes/8)) {
+		t.Error("there was room for two alone")
+	}
+	canceled, cancel := context.WithCancel(t.Context())
+	cancel()
+	if s.enterAll(canceled, three(sendingLeast)) {
+		t.Error("who has given up has entered")
+	}
+	for i := range first {
+		s.forget(&first[i])
+	}
+	if s.room != sendingBytes {
+		t.Errorf("%d bytes of room are left", s.room)
+	}
+	s.close()
+	if s.enterAll(t.Context(), three(sendingLeast)) {
+		t.Error("somebody has entered after the end")
+	}
+}
+
+// Events of one channel go one after the other, whatever their number.
+func TestLineUp(t *testing.T) {
+	for _, n := range []int{1, 2, 10, few, few + 1, 200} {
+		m := &many{parcels: make([]parcel, n)}
+		for i := range m.parcels {
+			m.parcels[i].m = &nats.Msg{Subject: fmt.Sprint(i * i % 7)}
+		}
+		first := m.lineUp()
+		seen := 0
+		for _, i := range first {
+			for subject := m.parcels[i].m.Subject; ; i = m.next[i] {
+				if m.parcels[i].m.Subject != subject {
+					t.Fatalf("%d events: %d is not in the channel of those before it", n, i)
+				}
+				if seen++; m.next[i] == 0 {
+					break
+				}
+				if m.next[i] < i {
+					t.Fatalf("%d events: %d comes before %d", n, m.next[i], i)
+				}
+			}
+		}
+		if seen != n || len(first) > 4 {
+			t.Errorf("%d events: %d are lined up in %d channels", n, seen, len(first))
+		}
 	}
 }
 
