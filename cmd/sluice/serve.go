@@ -22,6 +22,7 @@ import (
 	"github.com/sluicehq/sluice/gateway"
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/count"
+	"github.com/sluicehq/sluice/gateway/process"
 )
 
 func newServeCommand() *cobra.Command {
@@ -70,6 +71,7 @@ func serve(ctx context.Context, c *configs.Config, log *slog.Logger, lines *logQ
 		return err
 	}
 	limits.tell(c, log)
+	defer limits.memory.EaseCollector(process.LeastGarbage)()
 	if err := checkPorts(ctx, c); err != nil {
 		return err
 	}
