@@ -36,9 +36,11 @@ func (l *Log) Publish(ctx context.Context, app string, events ...broker.Outgoing
 	ctx, cancel := context.WithTimeout(ctx, l.opt.PublishTimeout)
 	defer cancel()
 	receipts := make([]broker.Receipt, len(events))
-	if len(events) == 1 {
+	switch len(events) {
+	case 0:
+	case 1:
 		receipts[0], err = l.place(ctx, a, &parcels[0])
-	} else {
+	default:
 		err = l.publishMany(ctx, a, parcels, receipts)
 	}
 	if err != nil {
