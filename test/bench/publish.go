@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -51,7 +52,16 @@ var ways = []struct {
 	name string
 	run  func(ctx context.Context, t *target, period time.Duration) (round, error)
 }{
-	{"raw", publishRaw},
+	{"raw", func(ctx context.Context, t *target, d time.Duration) (round, error) {
+		return publishRaw(ctx, t, d, func() nats.Header { return nil })
+	}},
+	{"raw with headers", func(ctx context.Context, t *target, d time.Duration) (round, error) {
+		return publishRaw(ctx, t, d, func() nats.Header {
+			return nats.Header{
+				nats.MsgIdHdr: {rand.Text()}, "Event": {"update"}, "Origin": {"http"}, "Node": {"a-gateway-of-the-bench"}, "Proof": {rand.Text()[:22]},
+			}
+		})
+	}},
 	{"single", func(ctx context.Context, t *target, d time.Duration) (round, error) {
 		return posting(ctx, t, d, publishConnections, 1, false)
 	}},
@@ -134,8 +144,8 @@ func posting(ctx context.Context, t *target, period time.Duration, connections, 
 }
 
 // publishRaw publishes to NATS without a gateway, with acknowledgements that nobody waits for
-// one by one.
-func publishRaw(ctx context.Context, t *target, period time.Duration) (round, error) {
+// one by one, and headers as they are given for each.
+func publishRaw(ctx context.Context, t *target, period time.Duration, header func() nats.Header) (round, error) {
 	if len(t.nats) == 0 {
 		return round{}, errSkip
 	}
@@ -156,7 +166,7 @@ func publishRaw(ctx context.Context, t *target, period time.Duration) (round, er
 	for time.Since(m.began) < period && ctx.Err() == nil {
 		for range 64 {
 			subject := fmt.Sprintf("ch.%s.bench-%d", t.app, n%publishChannels)
-			if _, err := js.PublishMsgAsync(&nats.Msg{Subject: subject, Data: data}, jetstream.WithStallWait(10*time.Second)); err != nil {
+			if _, err := js.PublishMsgAsync(&nats.Msg{Subject: subject, Header: header(), Data: data}, jetstream.WithStallWait(10*time.Second)); err != nil {
 				return round{}, err
 			}
 			n++
