@@ -8,8 +8,8 @@ import (
 )
 
 // LeastGarbage is how much garbage there is before the collector looks for it, in bytes. Small
-// gateways that take in much would be collected ten times a second otherwise, which is a sixth of
-// what a publish costs them. It is at most what their memory grows by.
+// gateways that take in much would be collected a dozen times a second otherwise, which is a fifth
+// of what a publish costs them. It is at most what their memory grows by.
 const LeastGarbage = 32 << 20
 
 // usualPercent is how much garbage there may be in per cent of what is alive.
