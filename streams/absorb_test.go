@@ -97,7 +97,7 @@ func TestWhatArrivedProvesThatNothingIsMissing(t *testing.T) {
 			look := func() bool {
 				f.Lock()
 				defer f.Leave()
-				f.page = &page{c.page, 1, "e"}
+				f.page = &page{c.page, 1, "e", false}
 				return f.absorb() == follow.Complete
 			}
 			if !look() {
@@ -206,7 +206,7 @@ func TestReadingAPage(t *testing.T) {
 		{"another in its place", seen(5), []stored{{place: place{offset: 5, pending: 1, time: at}}, message(6, 0)}, 6, false, 0, 1, follow.Complete, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := c.track.read(c.page, origin, c.target, c.continues)
+			r := c.track.read(c.page, c.track.anchored(origin), c.target, c.continues)
 			if r.evicted != c.evicted || len(r.messages) != c.brings || r.found != c.found {
 				t.Errorf("evicted up to %d, brings %d, found %d; want %d, %d, %d", r.evicted, len(r.messages), r.found, c.evicted, c.brings, c.found)
 			}

@@ -44,12 +44,16 @@ func (k *link) permitted() bool {
 	defer k.mu.Unlock()
 	c := &k.canary
 	if c.sub != nil {
-		alive := c.sub.IsValid() && k.connected()
+		valid := c.sub.IsValid()
+		alive := valid && k.connected()
 		_ = c.sub.Unsubscribe()
 		c.sub = nil
 		if alive && !slices.Contains(c.denied, c.tried) {
 			c.denied = nil
 			return true
+		}
+		if valid && !slices.Contains(c.denied, c.tried) {
+			c.denied = append(c.denied, c.tried) // nobody could answer
 		}
 	}
 	if len(c.denied) == 0 {

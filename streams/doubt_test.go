@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/follow"
 )
 
 // TestWeeks01WhatWasPurgedBeforeItCame is told: the next event says that the channel had
@@ -83,6 +84,103 @@ func TestWeeks01WhatWasPurgedBeforeItCame(t *testing.T) {
 				t.Errorf("told was %+v, missed up to %d", sk.gaps[0], missed)
 			}
 		})
+	}
+}
+
+// TestWeeks01WhatWasRemovedBeforeAnythingCame: a channel in which nothing has come yet has no message
+// whose absence would prove that others are missing. Those that were removed while nothing came live
+// were told to nobody.
+func TestWeeks01WhatWasRemovedBeforeAnythingCame(t *testing.T) {
+	for _, c := range []struct {
+		name         string
+		purge, upset bool
+		leader       bool // is asked, in place of any copy
+		gaps         int
+	}{
+		{"nothing was removed", false, true, false, 0},
+		{"some were removed", true, true, false, 1},
+		{"some were removed, says the leader", true, true, true, 1},
+		{"nothing was removed, says the leader", false, true, true, 0},
+		{"nothing can have been missed", true, false, false, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l := open(t, options(node(t, t.TempDir())))
+			publish := func(channel string) uint64 {
+				t.Helper()
+				got, err := l.Publish(t.Context(), "app-1", broker.Outgoing{Channel: channel, Event: &broker.Event{Name: "e"}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return got[0].Offset
+			}
+			a, sk := l.apps.Of("app-1"), &sink{}
+			f := alone(t, broker.Position{Epoch: a.currentEpoch(), Offset: publish("other")}, sk)
+			f.log, f.app, f.subject = l, a, SubjectOf("app-1", "c")
+			f.origin, f.sound = f.At().Offset, a.upset.Load()
+			f.track.skip(f.origin)
+			missed := publish("c")
+			next := publish("c")
+			if c.upset {
+				a.disturbed()
+			}
+			if c.purge {
+				s, err := newOperator(t, l).js.Stream(t.Context(), a.stream)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := s.Purge(t.Context(), jetstream.WithPurgeSequence(next)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			f.Lock()
+			f.sound = min(f.sound, a.upset.Load()) // whatever the log itself noticed
+			if !c.upset {
+				f.sound = a.upset.Load()
+			}
+			f.repair(next)
+			f.Unlock()
+			look := f.Read
+			if c.leader {
+				look = f.Ask
+			}
+			awaitTrue(t, "the repair is over", func() bool {
+				over, err := look(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				f.Lock()
+				defer f.Leave()
+				return over() == follow.Complete
+			})
+			got, gaps := sk.all()
+			if gaps != c.gaps {
+				t.Fatalf("%d gaps were told, want %d", gaps, c.gaps)
+			}
+			if c.gaps > 0 && (sk.gaps[0].After.Offset >= missed || sk.gaps[0].Resume.Offset < missed) {
+				t.Errorf("told was %+v, missed was %d", sk.gaps[0], missed)
+			}
+			if len(got) == 0 || got[len(got)-1].Offset != next {
+				t.Errorf("given was %+v, want up to %d", got, next)
+			}
+		})
+	}
+}
+
+// TestWhatWasHeldProvesNothingAfterwards: live messages may have been missed since the repair
+// began. Then that nothing came before the next one proves nothing.
+func TestWhatWasHeldProvesNothingAfterwards(t *testing.T) {
+	f := alone(t, broker.Position{Epoch: "e", Offset: 10}, &sink{})
+	f.Lock()
+	defer f.Unlock()
+	f.track.advance(10, time.Unix(1000, 0))
+	f.repair(20)
+	f.Hold(arrival{place: place{offset: 20}, msg: &nats.Msg{}}, 0)
+	if !f.continues(10) {
+		t.Error("nothing can have been missed")
+	}
+	f.app.disturbed()
+	if f.continues(10) {
+		t.Error("something may have been missed")
 	}
 }
 

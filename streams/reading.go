@@ -11,14 +11,14 @@ type reading struct {
 	found    follow.Found
 }
 
-// read says what a page means that begins at the message that was seen last. Following began
-// at origin, and is read up to target. continues says that the message which follows the last
-// one is held. It changes nothing.
-func (t *tracker) read(page []stored, origin, target uint64, continues bool) reading {
+// read says what a page means that begins at the message that was seen last, and is read up to
+// target. anchored says that others were removed if it does not begin there, continues that the message
+// which follows the last one is held. It changes nothing.
+func (t *tracker) read(page []stored, anchored bool, target uint64, continues bool) reading {
 	r := reading{found: follow.Nothing}
 	reached := t.last
 	// Between two offsets in a row there is nothing.
-	if t.anchored(origin) && len(page) > 0 && page[0].offset > t.last+1 {
+	if anchored && len(page) > 0 && page[0].offset > t.last+1 {
 		if continues {
 			return reading{found: follow.Complete}
 		}

@@ -2,16 +2,20 @@ package streams
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sluicehq/sluice/broker"
 )
@@ -63,6 +67,66 @@ func parsed(t *testing.T, config string) *server.Options {
 		t.Fatal(err)
 	}
 	return opt
+}
+
+// silent is a JetStream that answers nothing.
+type silent struct {
+	jetstream.JetStream
+	asked chan struct{}
+}
+
+func (m silent) Stream(ctx context.Context, _ string) (jetstream.Stream, error) {
+	select {
+	case m.asked <- struct{}{}:
+	default:
+	}
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// TestWeeks01PermissionsComeBackWhileNobodyAnswers: without permission for the subjects of answers
+// every look at a bucket took its whole time, and only behind all of them was it looked whether the
+// permission had come back.
+func TestWeeks01PermissionsComeBackWhileNobodyAnswers(t *testing.T) {
+	s, _ := guarded(t, "")
+	l := open(t, Options{URLs: []string{s.ClientURL()}, Apps: []AppOptions{{ID: "a", Secrets: []Secret{"secret"}}}, AuditInterval: time.Hour})
+	asked := make(chan struct{})
+	k := newLink(l, "publish")
+	k.now.Store(&connection{js: silent{asked: asked}})
+	slow := &Work{log: &Log{ctx: l.ctx, js: jets{k}, problems: map[string]problem{}}, stream: "slow"}
+	l.mu.Lock()
+	l.works = append(l.works, slices.Repeat([]*Work{slow}, 1000)...)
+	l.mu.Unlock()
+	<-asked
+	violation := errors.New(`permissions violation: Permissions Violation for Subscription to "answers"`)
+	l.read.deny(violation.Error())
+	l.refused("read", violation)
+	awaitTrue(t, "the connection is made anew", func() bool { return l.read.conn().Stats().Reconnects > 0 })
+}
+
+// TestACanaryThatNobodyAnswered is tried again: nothing was tried any more after a connection had been
+// away at that moment.
+func TestACanaryThatNobodyAnswered(t *testing.T) {
+	s, _ := guarded(t, "")
+	c, err := nats.Connect(s.ClientURL(), nats.MaxReconnects(-1), nats.ReconnectWait(time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	k := newLink(&Log{}, "read")
+	k.now.Store(&connection{conn: c})
+	k.deny(`Permissions Violation for Subscription to "refused"`)
+	if k.permitted() || k.canary.sub == nil {
+		t.Fatal("nothing is tried")
+	}
+	s.Shutdown()
+	awaitTrue(t, "the connection is away", func() bool { return !c.IsConnected() })
+	if k.permitted() {
+		t.Error("taken for permitted")
+	}
+	if k.canary.sub == nil && len(k.canary.denied) == 0 {
+		t.Error("it is forgotten")
+	}
 }
 
 // What NATS does not permit shows in the log and in readiness, and is over soon after

@@ -13,6 +13,8 @@ type page struct {
 	messages []stored
 	after    uint64
 	epoch    string
+	// cut says that there may have been others before its first message.
+	cut bool
 }
 
 // repair reads everything up to target from the log and then goes on following. The lock is
@@ -41,11 +43,15 @@ func (f *follower) place() (after uint64, epoch string) {
 func (f *follower) Read(ctx context.Context) (func() follow.Found, error) {
 	after, epoch := f.place()
 	got, err := f.log.reader.page(ctx, f.app.stream, f.subject, after, pageSize)
+	cut := false
+	if err == nil && len(got) > 0 {
+		cut, err = f.cut(ctx, got[0].offset)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return func() follow.Found {
-		f.page = &page{got, after, epoch}
+		f.page = &page{got, after, epoch, cut}
 		if f.track.misses(got) {
 			return follow.Doubtful
 		}
@@ -65,7 +71,7 @@ func (f *follower) absorb() follow.Found {
 	if f.Dropped() {
 		f.target = toTheEnd
 	}
-	r := f.track.read(p.messages, f.origin, f.target, f.continues(p.after))
+	r := f.track.read(p.messages, p.cut || f.track.anchored(f.origin), f.target, f.continues(p.after))
 	if r.evicted > 0 && f.mayCome(p.after) {
 		return follow.Awaited
 	}
@@ -101,12 +107,26 @@ func (f *follower) next(after uint64) (arrival, bool) {
 	return arrival{}, false
 }
 
+// cut says whether something may have been removed before the next message that the log has, which is
+// not delivered yet. A message at the place where the channel is would prove the contrary; this asks
+// where there need not be one, and only if live messages may have been missed.
+func (f *follower) cut(ctx context.Context, next uint64) (bool, error) {
+	f.Lock()
+	missing, upset, anchored := f.absence(), f.app.upset.Load(), f.track.anchored(f.origin)
+	f.Unlock()
+	if anchored || missing.upset == upset || next <= missing.at+1 {
+		return false, nil
+	}
+	missing.next = next
+	return f.log.mayBePurged(ctx, f.app, missing)
+}
+
 // continues says whether what is held follows an offset without a hole, whatever the log has
 // removed: the first one says what came before it. That nothing did proves nothing if what
 // had not been delivered may have been purged. The lock is held.
 func (f *follower) continues(after uint64) bool {
 	m, found := f.next(after)
-	return found && m.prev <= after && (m.prev > 0 || f.sound == f.checked)
+	return found && m.prev <= after && (m.prev > 0 || f.sound == f.app.upset.Load())
 }
 
 // mayCome says whether what is missing behind an offset may be on its way: not if a later message
@@ -127,9 +147,9 @@ func (f *follower) resume() {
 func (f *follower) Ask(ctx context.Context) (func() follow.Found, error) {
 	after, epoch := f.place()
 	m, found, err := f.log.reader.leaderGet(ctx, f.app.stream, getRequest{Seq: after + 1, NextFor: f.subject})
-	proven := !found || m.offset == after+1 || !f.anchored()
+	proven := !found || m.offset == after+1
 	if err == nil && !proven {
-		_, proven, err = f.log.reader.leaderGet(ctx, f.app.stream, getRequest{Seq: after})
+		proven, err = f.proven(ctx, after, m.offset)
 	}
 	if err != nil {
 		if errors.Is(err, errNoStream) {
@@ -145,11 +165,18 @@ func (f *follower) Ask(ctx context.Context) (func() follow.Found, error) {
 	}, nil
 }
 
-// anchored says whether the log had a message at the place where the channel is.
-func (f *follower) anchored() bool {
+// proven asks the leader whether nothing was removed between the place where the channel is and the
+// next message.
+func (f *follower) proven(ctx context.Context, after, next uint64) (proven bool, err error) {
 	f.Lock()
-	defer f.Unlock()
-	return f.track.anchored(f.origin)
+	anchored := f.track.anchored(f.origin)
+	f.Unlock()
+	if !anchored {
+		cut, err := f.cut(ctx, next)
+		return !cut, err
+	}
+	_, proven, err = f.log.reader.leaderGet(ctx, f.app.stream, getRequest{Seq: after})
+	return proven, err
 }
 
 // answered takes over what the leader has next, if there is something up to the target. proven

@@ -67,8 +67,8 @@ func (l *Log) edited(stream string) (shared bool) {
 		slices.ContainsFunc(l.works, func(w *Work) bool { return stream == w.stream })
 }
 
-// supervise watches the feed, the buckets and what NATS permits, and has all apps catch up
-// after anything that may have lost live messages.
+// supervise watches the feed and the buckets, and has all apps catch up after anything that may
+// have lost live messages.
 func (l *Log) supervise() {
 	advisories := make(chan *nats.Msg, 64)
 	edits, shared := make(chan *nats.Msg, 64), make(chan struct{}, 1)
@@ -78,6 +78,7 @@ func (l *Log) supervise() {
 		}
 	}
 	l.running.Go(func() { l.hear(edits, shared) })
+	l.running.Go(l.superviseLinks)
 	check := time.NewTicker(checkInterval)
 	defer check.Stop()
 	for {
@@ -100,10 +101,27 @@ func (l *Log) supervise() {
 			l.checkBuckets()
 			l.tables.Sound()
 		case <-check.C:
-			l.checkLinks()
 			l.checkPayload(time.Now())
 			l.checkBuckets()
-			l.checkRefusals(time.Now())
+		}
+	}
+}
+
+// linksInterval is how often connections are looked at.
+const linksInterval = time.Second
+
+// superviseLinks watches the connections and what NATS permits them. It asks nobody over them, so it
+// waits for none whose answers do not come.
+func (l *Log) superviseLinks() {
+	check := time.NewTicker(linksInterval)
+	defer check.Stop()
+	for {
+		select {
+		case <-l.ctx.Done():
+			return
+		case now := <-check.C:
+			l.checkLinks()
+			l.checkRefusals(now)
 		}
 	}
 }
