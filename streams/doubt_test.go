@@ -166,6 +166,47 @@ func TestWeeks01WhatWasRemovedBeforeAnythingCame(t *testing.T) {
 	}
 }
 
+// TestWeeks01ACopyThatContradictsItsLeader: copies of a stream whose limits were edited may have other
+// messages at the same places. What such a copy said was delivered, a second time at another place,
+// although the leader had just been asked and had what was delivered before.
+func TestWeeks01ACopyThatContradictsItsLeader(t *testing.T) {
+	l := open(t, options(node(t, t.TempDir())))
+	var offset uint64
+	for range 2 {
+		got, err := l.Publish(t.Context(), "app-1", broker.Outgoing{Channel: "c", Event: &broker.Event{Name: "e"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		offset = got[0].Offset
+	}
+	a, sk := l.apps.Of("app-1"), &sink{}
+	m, _, err := l.reader.leaderGet(t.Context(), a.stream, getRequest{Seq: offset})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := alone(t, broker.Position{Epoch: a.currentEpoch(), Offset: offset}, sk)
+	f.log, f.app, f.subject = l, a, m.subject
+	f.Lock()
+	f.track.advance(offset, m.time)
+	f.repair(toTheEnd)
+	other := m
+	other.time = m.time.Add(-time.Millisecond)
+	same := m
+	same.offset++
+	f.page = &page{messages: []stored{other, same}, after: offset, epoch: a.currentEpoch()}
+	f.Unlock()
+	over, err := f.Inquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Lock()
+	found := over()
+	f.Leave()
+	if got, gaps := sk.all(); found != follow.Nothing || len(got) != 0 || gaps != 0 {
+		t.Errorf("found %d, with %d publications and %d gaps", found, len(got), gaps)
+	}
+}
+
 // TestWhatWasHeldProvesNothingAfterwards: live messages may have been missed since the repair
 // began. Then that nothing came before the next one proves nothing.
 func TestWhatWasHeldProvesNothingAfterwards(t *testing.T) {

@@ -246,20 +246,28 @@ func (f *follower) Inquire(ctx context.Context) (func() follow.Found, error) {
 }
 
 // lookBack asks what became of the message that was delivered last. If the log lost it, or if
-// there is no log and that is what is asked, a new life of the log begins. Otherwise kept says
+// there is no log and that is what is asked, a new life of the log begins. Otherwise stays says
 // what it means that it did not.
-func (f *follower) lookBack(ctx context.Context, kept func() follow.Found, whole bool) (func() follow.Found, error) {
+func (f *follower) lookBack(ctx context.Context, stays func() follow.Found, whole bool) (func() follow.Found, error) {
 	_, epoch := f.place()
 	what, err := f.log.fateOf(ctx, f.app, f.seen())
-	if err == nil && what == lost || whole && errors.Is(err, errNoStream) {
-		if err = f.log.refresh(ctx, f.app, epoch); err == nil && !whole {
-			return func() follow.Found {
-				f.page = nil
-				return follow.Turned
-			}, nil
+	again := func(found follow.Found) func() follow.Found {
+		return func() follow.Found {
+			f.page = nil
+			return found
 		}
 	}
-	return kept, err
+	switch {
+	case err == nil && what == kept && !whole:
+		// The copy that was read has something else there than the leader. It may have other places
+		// for all that follows: servers do not refuse the same messages while limits are edited.
+		return again(follow.Nothing), nil
+	case err == nil && what == lost || whole && errors.Is(err, errNoStream):
+		if err = f.log.refresh(ctx, f.app, epoch); err == nil && !whole {
+			return again(follow.Turned), nil
+		}
+	}
+	return stays, err
 }
 
 // believe goes on although the log contradicts what it said before: what was held and lies
