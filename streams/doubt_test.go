@@ -207,6 +207,42 @@ func TestWeeks01ACopyThatContradictsItsLeader(t *testing.T) {
 	}
 }
 
+// TestWeeks01BehindANewLifeTheLeaderSpeaksFirst: a copy with other places than the leader was believed
+// there, which began the next life.
+func TestWeeks01BehindANewLifeTheLeaderSpeaksFirst(t *testing.T) {
+	for _, c := range []struct {
+		copies int64
+		found  follow.Found
+		given  int
+	}{{1, follow.Complete, 2}, {3, follow.Turned, 1}} {
+		l := open(t, options(node(t, t.TempDir())))
+		a, sk := l.apps.Of("app-1"), &sink{}
+		for range 2 {
+			if _, err := l.Publish(t.Context(), "app-1", broker.Outgoing{Channel: "c", Event: &broker.Event{Name: "e"}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f := alone(t, broker.Position{Epoch: a.currentEpoch()}, sk)
+		own := &appLog{stream: a.stream, opt: a.opt}
+		own.epoch.Store(a.epoch.Load())
+		own.copies.Store(c.copies)
+		f.log, f.app, f.subject = l, own, SubjectOf("app-1", "c")
+		f.Lock()
+		f.repair(toTheEnd)
+		f.Unlock()
+		over, err := f.Read(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Lock()
+		found := over()
+		f.Leave()
+		if got, gaps := sk.all(); found != c.found || len(got) != c.given || gaps != 0 {
+			t.Errorf("of %d copies: found %d, with %d publications and %d gaps", c.copies, found, len(got), gaps)
+		}
+	}
+}
+
 // TestWhatWasHeldProvesNothingAfterwards: live messages may have been missed since the repair
 // began. Then that nothing came before the next one proves nothing.
 func TestWhatWasHeldProvesNothingAfterwards(t *testing.T) {

@@ -41,6 +41,9 @@ func (f *follower) place() (after uint64, epoch string) {
 // Read implements [follow.Line]. The message that was delivered last is read as well: it is the
 // proof that none is missing.
 func (f *follower) Read(ctx context.Context) (func() follow.Found, error) {
+	if f.blind() {
+		return f.Ask(ctx)
+	}
 	after, epoch := f.place()
 	got, err := f.log.reader.page(ctx, f.app.stream, f.subject, after, pageSize)
 	cut := false
@@ -57,6 +60,14 @@ func (f *follower) Read(ctx context.Context) (func() follow.Found, error) {
 		}
 		return f.absorb()
 	}, nil
+}
+
+// blind says whether a copy could say what it likes, as behind a new life of the log: nothing that was
+// delivered contradicts one that has other places than the leader, and the next life would begin.
+func (f *follower) blind() bool {
+	f.Lock()
+	defer f.Unlock()
+	return f.target == toTheEnd && !f.track.anchored(f.origin) && f.app.copies.Load() > 1
 }
 
 // absorb takes over the page. The lock is held.
