@@ -11,7 +11,8 @@ import (
 // stream for good, after which nothing can be put back: sealed, work-queue retention of a
 // stream that has another one, counters. So is retention by interest: what it removes from the
 // middle of a channel at the moment at which a gateway hears nothing leaves no trace that NATS
-// would tell; docs/operations.md says so.
+// would tell; docs/operations.md says so. And a stream of an app with several copies is not told to
+// refuse what is new: its copies may differ afterwards, which NATS would not tell either.
 var operatorEdits = []struct {
 	name   string
 	change func(o *randomOperator, c *jetstream.StreamConfig)
@@ -51,12 +52,18 @@ var operatorEdits = []struct {
 	{"max_msg_size", func(o *randomOperator, c *jetstream.StreamConfig) {
 		c.MaxMsgSize = []int32{16, 2048, -1}[o.rnd.IntN(3)]
 	}},
-	{"discard new", func(_ *randomOperator, c *jetstream.StreamConfig) { c.Discard = jetstream.DiscardNew }},
+	{"discard new", func(o *randomOperator, c *jetstream.StreamConfig) {
+		if c.Name != o.app {
+			c.Discard = jetstream.DiscardNew
+		}
+	}},
 	{"discard old", func(_ *randomOperator, c *jetstream.StreamConfig) {
 		c.Discard, c.DiscardNewPerSubject = jetstream.DiscardOld, false
 	}},
-	{"discard new per subject", func(_ *randomOperator, c *jetstream.StreamConfig) {
-		c.Discard, c.DiscardNewPerSubject, c.MaxMsgsPerSubject = jetstream.DiscardNew, true, 3
+	{"discard new per subject", func(o *randomOperator, c *jetstream.StreamConfig) {
+		if c.Name != o.app {
+			c.Discard, c.DiscardNewPerSubject, c.MaxMsgsPerSubject = jetstream.DiscardNew, true, 3
+		}
 	}},
 	{"a short window of ids", func(_ *randomOperator, c *jetstream.StreamConfig) { c.Duplicates = 100 * time.Millisecond }},
 	{"a long window of ids", func(_ *randomOperator, c *jetstream.StreamConfig) {
