@@ -281,7 +281,9 @@ func (l *Log) compare(a *appLog, choose func([]*follow.Follower[arrival]) []*fol
 		if err := l.compareBatch(a, part, patient); err != nil {
 			l.opt.Logger.Debug("comparing channels with the log failed", "app", a.opt.ID, "error", err)
 			l.retryLater(a)
-			break
+			if !errors.Is(err, errAwaited) { // who is awaited holds up nobody else
+				break
+			}
 		}
 	}
 }

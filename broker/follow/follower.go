@@ -135,7 +135,7 @@ func (f *Follower[M]) Prompt() bool {
 	defer f.mu.Unlock()
 	for _, a := range f.course.sinks {
 		if sink, ok := a.sink.(broker.Prompt); !ok || !sink.Prompt() {
-			return f.course.telling // then whoever tells waits
+			return false // then whoever tells waits
 		}
 	}
 	return true

@@ -14,6 +14,9 @@ import (
 // transitPatience is how long a live message may take from the log into the queue of its shard.
 const transitPatience = 500 * time.Millisecond
 
+// transitForgotten is how long after its end a wait is one for the same events.
+const transitForgotten = time.Minute
+
 // transit is the wait for what is missing behind a position. The zero value waits for nothing.
 type transit struct {
 	after broker.Position
@@ -28,7 +31,8 @@ type transit struct {
 // waits says whether what is missing behind a position may be on its way. passed is as in
 // [Options].
 func (t *transit) waits(after broker.Position, now time.Time, timeout time.Duration, passed func() (put, done uint64)) bool {
-	if t.after != after || t.end.IsZero() {
+	// A wait that ended otherwise says nothing of one that begins much later.
+	if t.after != after || t.end.IsZero() || now.Sub(t.end) > transitForgotten {
 		*t = transit{after: after, until: now.Add(transitPatience), end: now.Add(max(timeout, transitPatience))}
 	}
 	if now.Before(t.until) || !now.Before(t.end) {

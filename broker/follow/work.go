@@ -17,8 +17,7 @@ func (f *Follower[M]) repair(first Do) {
 	if err != nil {
 		return
 	}
-	f.work(first)
-	done()
+	f.work(first, done)
 	// What was held meanwhile is no part of the repair.
 	f.mu.Lock()
 	f.Leave()
@@ -51,8 +50,9 @@ func (f *Follower[M]) quiet() bool {
 
 // work goes from step to step until the channel is followed again. What it gives last is told
 // by the caller.
-func (f *Follower[M]) work(first Do) {
+func (f *Follower[M]) work(first Do, done func()) {
 	o := &f.feed.opt
+	defer func() { done() }()
 	r := NewRepair(first, o.RepairTimeout, time.Now())
 	for step := (Step{Do: first}); wait(o.Context, step.After) && f.quiet(); {
 		found, err := f.look(step.Do)
@@ -63,6 +63,19 @@ func (f *Follower[M]) work(first Do) {
 		step = r.Next(found, time.Now(), o.Connected())
 		if o.Context.Err() != nil {
 			return
+		}
+		if found == Awaited {
+			// Who waits for live messages reads nothing, and keeps nobody from reading.
+			done()
+			done = func() {}
+			if !wait(o.Context, step.After) {
+				return
+			}
+			again, err := o.Repairs.Take(o.Context, f.App)
+			if err != nil {
+				return
+			}
+			done, step.After = again, 0
 		}
 		if step.Do == GiveUp {
 			f.feed.lines.Warn(o.Logger, "given up "+f.App, "repair given up", "app", f.App, "channel", f.Channel, "error", err)
