@@ -22,6 +22,15 @@ func (n *Node) openDoor(port string) {
 	}, func() float64 { return float64(size()) }))
 }
 
+// crowdedAt is how many may wait at the door before streams of HTTP/2 are refused. Of these a
+// connection has hundreds, so that the bound on connections says little of them.
+const crowdedAt = 10_000
+
+// crowded says whether a stream of HTTP/2 would be one too many at the door.
+func (n *Node) crowded(r *http.Request) bool {
+	return n.door != nil && r.ProtoMajor >= 2 && n.door.Size() >= crowdedAt
+}
+
 // letIn waits until a newcomer may come in. It is false if he has gone meanwhile.
 func (n *Node) letIn(r *http.Request) bool {
 	if n.door == nil {

@@ -257,13 +257,7 @@ func shutdown(ctx context.Context, s *http.Server) {
 // be any odd text and is part of what a signature covers.
 func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer n.errands.begin(n.lasts(r))()
-	r, end, ok := n.arrive(r)
-	if !ok {
-		rest.TurnAway(w, r)
-		rest.Busy(w, r, "too many handshakes of this address are under way")
-		return
-	}
-	defer end()
+	r, shake := n.arrive(r)
 	if n.draining.Load() && r.Header.Get("Upgrade") == "" {
 		// A proxy that keeps its connections would send further requests here, and one
 		// of them into a connection that is being closed.
@@ -281,10 +275,18 @@ func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		rest.TurnAway(w, r) // nothing here takes a body
 	}
 	switch {
+	case socket && (n.scarceFor(r) || n.crowded(r)):
+		rest.Busy(w, r, "this server is full; retry soon")
 	case socket && !n.letIn(r): // Whoever it was has gone.
-	case socket && n.scarceFor(r):
+	case socket && n.scarceFor(r): // It may have become so meanwhile.
 		rest.Busy(w, r, "this server is full; retry soon")
 	case socket:
+		end, ok := shake()
+		if !ok {
+			rest.Busy(w, r, "too many handshakes of this address are under way")
+			return
+		}
+		defer end()
 		n.hub.ServeHTTP(w, stripped(r, n.opt.PathPrefix))
 	case api:
 		n.rest.ServeHTTP(w, stripped(r, n.opt.PathPrefix))

@@ -138,12 +138,13 @@ func (n *Node) proxyKnown(c *proxied, client netip.Addr) {
 }
 
 // arrive gives a request the address of the client that it is for, which limits and logs
-// then use. A WebSocket handshake is counted for that address until end is called; one too
-// many is not ok.
-func (n *Node) arrive(r *http.Request) (_ *http.Request, end func(), ok bool) {
+// then use. shake counts a WebSocket handshake for that address until end is called; one too
+// many is not ok. Who waits at the door shakes no hands yet.
+func (n *Node) arrive(r *http.Request) (_ *http.Request, shake func() (end func(), ok bool)) {
+	free := func() (func(), bool) { return func() {}, true }
 	peer, known := peerOf(r.RemoteAddr)
 	if !known || !n.proxies.trusts(peer) {
-		return r, func() {}, true
+		return r, free
 	}
 	client, single := n.proxies.client(peer, r.Header)
 	if client != peer {
@@ -152,10 +153,7 @@ func (n *Node) arrive(r *http.Request) (_ *http.Request, end func(), ok bool) {
 		r = &out
 	}
 	if n.shakes == nil || !single || r.Header.Get("Upgrade") == "" {
-		return r, func() {}, true
+		return r, free
 	}
-	if end, ok = n.shakes.begin(client); !ok {
-		return r, nil, false
-	}
-	return r, end, true
+	return r, func() (func(), bool) { return n.shakes.begin(client) }
 }

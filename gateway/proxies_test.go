@@ -103,7 +103,8 @@ func TestTrust12RequestsHaveTheAddressOfTheirClient(t *testing.T) {
 		if xff != "" {
 			r.Header.Set("X-Forwarded-For", xff)
 		}
-		out, end, ok := n.arrive(r)
+		out, shake := n.arrive(r)
+		end, ok := shake()
 		if r.RemoteAddr != peer {
 			t.Errorf("the request of the server was changed to %s", r.RemoteAddr)
 		}

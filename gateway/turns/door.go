@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/netip"
 	"runtime"
-	"slices"
 	"sync"
 	"time"
 
@@ -15,7 +14,7 @@ import (
 // millisecond, and thousands that come at once would otherwise stand in front of every event. How many
 // may come follows from how late the process is, see [flow]. Nobody is refused: who comes faster waits,
 // clients in turns, so that who comes in a crowd waits for himself. What waits is bounded by the
-// connections.
+// connections, and of HTTP/2 by the caller.
 type Door struct {
 	// late takes a step and says how late it ended.
 	late func() time.Duration
@@ -30,10 +29,20 @@ type Door struct {
 	crowds  map[netip.Addr]*crowd
 }
 
-// crowd is who waits of one client; each is told by closing his channel.
+// crowd is who waits of one client. Who has gone is passed over when his turn comes, so that
+// nobody has to be searched for.
 type crowd struct {
 	client  netip.Addr
-	waiters []chan struct{}
+	waiters []*queued
+	waiting int
+}
+
+// queued is somebody who waits. He is told that he may come in by closing his channel.
+type queued struct {
+	in   chan struct{}
+	of   *crowd
+	let  bool
+	gone bool
 }
 
 // NewDoor returns a door through which so many may come in a second in any case, at least one.
@@ -56,55 +65,59 @@ func (d *Door) Enter(ctx context.Context, client netip.Addr) error {
 		d.mu.Unlock()
 		return nil
 	}
-	in := make(chan struct{})
-	d.line(client, in)
+	w := d.line(client)
 	if !d.serving {
 		d.serving = true
 		d.served.Go(d.serve)
 	}
 	d.mu.Unlock()
 	select {
-	case <-in:
+	case <-w.in:
 		return nil
 	case <-ctx.Done():
 	}
-	if d.leave(client, in) {
+	if d.leave(w) {
 		return ctx.Err()
 	}
 	return nil
 }
 
 // line puts somebody behind those of his client, and a client behind the others.
-func (d *Door) line(client netip.Addr, in chan struct{}) {
+func (d *Door) line(client netip.Addr) *queued {
 	c := d.crowds[client]
 	if c == nil {
 		c = &crowd{client: client}
 		d.crowds[client] = c
 		d.turns = append(d.turns, c)
 	}
-	c.waiters = append(c.waiters, in)
+	w := &queued{in: make(chan struct{}), of: c}
+	c.waiters = append(c.waiters, w)
+	c.waiting++
 	d.waiting++
+	return w
 }
 
 // leave forgets somebody who waits no longer, and reports false if he was let in.
-func (d *Door) leave(client netip.Addr, in chan struct{}) bool {
+func (d *Door) leave(w *queued) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	c := d.crowds[client]
-	if c == nil {
+	if w.let {
 		return false
 	}
-	i := slices.Index(c.waiters, in)
-	if i < 0 {
-		return false
-	}
-	c.waiters = slices.Delete(c.waiters, i, i+1)
-	d.waiting--
-	if len(c.waiters) == 0 {
-		delete(d.crowds, client)
-		d.turns = slices.DeleteFunc(d.turns, func(x *crowd) bool { return x == c })
-	}
+	w.gone = true
+	d.fewer(w.of)
 	return true
+}
+
+// fewer counts one who waits no longer. A crowd of which nobody waits is none any more.
+func (d *Door) fewer(c *crowd) {
+	d.waiting--
+	if c.waiting--; c.waiting == 0 {
+		delete(d.crowds, c.client)
+	}
+	if d.waiting == 0 {
+		d.turns = nil
+	}
 }
 
 // serve lets in who waits, until nobody does.
@@ -125,17 +138,26 @@ func (d *Door) serve() {
 	}
 }
 
-// next lets one in, of the client whose turn it is.
+// next lets one in, of the client whose turn it is. Somebody waits.
 func (d *Door) next() {
-	c := d.turns[0]
-	d.turns = d.turns[1:]
-	close(c.waiters[0])
-	c.waiters = c.waiters[1:]
-	d.waiting--
-	if len(c.waiters) > 0 {
-		d.turns = append(d.turns, c)
-	} else {
-		delete(d.crowds, c.client)
+	for {
+		c := d.turns[0]
+		d.turns = d.turns[1:]
+		for c.waiting > 0 && c.waiters[0].gone {
+			c.waiters = c.waiters[1:]
+		}
+		if c.waiting == 0 {
+			continue
+		}
+		w := c.waiters[0]
+		c.waiters = c.waiters[1:]
+		w.let = true
+		close(w.in)
+		if c.waiting > 1 {
+			d.turns = append(d.turns, c)
+		}
+		d.fewer(c)
+		return
 	}
 }
 

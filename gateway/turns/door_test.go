@@ -159,3 +159,24 @@ func TestTime04TheFlow(t *testing.T) {
 		t.Errorf("%d come at once after an hour", burst)
 	}
 }
+
+// TestTime04TheFlowOfLongSteps: on a busy machine a step lasts long, and as many come as the least says
+// all the same.
+func TestTime04TheFlowOfLongSteps(t *testing.T) {
+	for _, step := range []time.Duration{2 * time.Millisecond, 5 * time.Millisecond, 20 * time.Millisecond, 50 * time.Millisecond} {
+		now := time.Unix(1000, 0)
+		f := flow{least: 1000}
+		f.take(now)
+		n := 0
+		for end := now.Add(2 * time.Second); now.Before(end); {
+			now = now.Add(step)
+			f.judge(step - flowStep)
+			for f.take(now) {
+				n++
+			}
+		}
+		if n < 1800 {
+			t.Errorf("steps of %v let %d in within two seconds, want 2000 at least", step, n)
+		}
+	}
+}

@@ -14,6 +14,8 @@ const (
 	flowSlower, flowFaster = 0.9, 1.03
 	// flowRange is how much faster it may be than the least.
 	flowRange = 8
+	// flowLongest is the longest step after which as many may go on as the least says.
+	flowLongest = 100 * time.Millisecond
 )
 
 // flow says how many may go on, by how late this process is: more while it is not, fewer while it is, and
@@ -23,6 +25,8 @@ type flow struct {
 	rate  float64
 	has   float64
 	last  time.Time
+	// step is how long the last step took: what is less than the least of that must not be lost.
+	step time.Duration
 }
 
 // fill adds what has come since it was asked last.
@@ -37,7 +41,7 @@ func (f *flow) fill(now time.Time) {
 }
 
 // most is how many may go on at once.
-func (f *flow) most() float64 { return max(1, f.rate*flowSpan.Seconds()) }
+func (f *flow) most() float64 { return max(1, f.rate*flowSpan.Seconds(), f.least*f.step.Seconds()) }
 
 // take lets one go on, if it may.
 func (f *flow) take(now time.Time) bool {
@@ -57,6 +61,7 @@ func (f *flow) calm(now time.Time) bool {
 
 // judge changes the rate for the next step.
 func (f *flow) judge(late time.Duration) {
+	f.step = min(flowStep+max(late, 0), flowLongest)
 	if late > flowLate {
 		f.rate = max(f.rate*flowSlower, f.least)
 	} else {
