@@ -160,7 +160,9 @@ func (s wiredServer) InProcessConn() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &carrier{Conn: c, link: s.link}, nil
+	w := &carrier{Conn: c, link: s.link}
+	w.greeting.Store(true) // until it has connected
+	return w, nil
 }
 
 type wiredDialer struct {
@@ -175,6 +177,7 @@ func (d wiredDialer) Dial(network, address string) (net.Conn, error) {
 		return nil, err
 	}
 	w := &carrier{Conn: rawio.New(c), link: d.link}
+	w.greeting.Store(true) // until it has connected
 	d.link.carrier.Store(w)
 	return w, nil
 }

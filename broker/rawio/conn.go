@@ -117,11 +117,16 @@ func (c *Conn) TryWrite(p []byte, within time.Duration) (done bool, err error) {
 	}
 	if full {
 		c.mu.Lock()
-		before := c.deadline
-		c.deadline = time.Now().Add(within)
+		before, own := c.deadline, time.Now().Add(within)
+		c.deadline = own
 		c.mu.Unlock()
 		_, err = c.finish()
-		_ = c.SetWriteDeadline(before)
+		c.mu.Lock()
+		if c.deadline.Equal(own) { // else it is that of who waits to write
+			c.deadline, c.told = before, !before.IsZero()
+			_ = c.TCPConn.SetWriteDeadline(before)
+		}
+		c.mu.Unlock()
 		return true, err
 	}
 	_, err = c.written(err)

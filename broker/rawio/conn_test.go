@@ -184,3 +184,43 @@ func TestOthers(t *testing.T) {
 		t.Error("a pipe has become something else")
 	}
 }
+
+// TestWayIn04TheDeadlineOfWhoWaitsStays: a try that waits for room takes nobody's deadline away as it
+// ends.
+func TestWayIn04TheDeadlineOfWhoWaitsStays(t *testing.T) {
+	conn, _ := pair(t)
+	c, ok := conn.(*Conn)
+	if !ok {
+		t.Skip("nothing is tried on this system")
+	}
+	tried := make(chan error, 1)
+	go func() {
+		_, err := c.TryWrite(make([]byte, 64<<20), time.Minute)
+		tried <- err
+	}()
+	for waits := false; !waits; {
+		<-time.After(time.Millisecond)
+		c.mu.Lock()
+		waits = c.told
+		c.mu.Unlock()
+	}
+	_ = c.SetWriteDeadline(time.Now().Add(20 * time.Millisecond))
+	if err := <-tried; !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the try ended with %v", err)
+	}
+	wrote := make(chan error, 1)
+	go func() {
+		_, err := c.Write(make([]byte, 64<<20))
+		wrote <- err
+	}()
+	select {
+	case err := <-wrote:
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("writing ended with %v", err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("the deadline is gone")
+		_ = c.Close()
+		<-wrote
+	}
+}
