@@ -52,6 +52,8 @@ type sender struct {
 	timer  *time.Timer
 	armed  bool
 	closed bool
+	// doubted is until when no answers come beside, because one did not come.
+	doubted time.Time
 }
 
 // letter is a message that was sent. Its acknowledgement, or why there is none, comes with it
@@ -61,6 +63,7 @@ type letter struct {
 	stream string // that is to acknowledge it
 	due    time.Time
 	weight int64
+	beside bool // the answer is to come with the live messages
 	before *letter
 	after  *letter
 	ended  chan<- *letter
@@ -149,7 +152,7 @@ func (s *sender) send(ctx context.Context, m *nats.Msg, l *letter) error {
 		return err
 	}
 	sparse, inbox := s.sparse(), s.inbox
-	if sparse && s.feed.connected() {
+	if sparse && s.feed.connected() && s.trusts(l) {
 		inbox = s.beside
 	}
 	m.Reply = replyTo(inbox, l.number)
@@ -185,6 +188,18 @@ func replyTo(inbox string, number uint64) string {
 
 // sparseLetters is how many messages may be under way while each is written by itself.
 const sparseLetters = 4
+
+// doubtFor is how long answers come over the own connection after one did not come beside: the
+// feed may hang although it is connected, and each publish would wait for it.
+const doubtFor = time.Minute
+
+// trusts has the answer to a letter come beside, unless one did not lately.
+func (s *sender) trusts(l *letter) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l.beside = time.Now().After(s.doubted)
+	return l.beside
+}
 
 // sparse says whether so little is under way that a message is not worth joining others, and that
 // no answer waits behind a flood of live messages.
@@ -222,7 +237,9 @@ func (s *sender) end(which func(*letter) bool, err error) {
 	var ended []*letter
 	s.mu.Lock()
 	for s.oldest != nil && which(s.oldest) {
-		ended = append(ended, s.oldest)
+		if ended = append(ended, s.oldest); s.oldest.beside {
+			s.doubted = time.Now().Add(doubtFor)
+		}
 		s.remove(s.oldest)
 	}
 	s.mu.Unlock()

@@ -301,3 +301,30 @@ func BenchmarkPublishBatch(b *testing.B) {
 	b.SetParallelism(32)
 	publishing(b, 10)
 }
+
+// TestWayIn04AnAnswerThatDoesNotComeBesideIsDoubted: whoever comes next does not wait for a feed
+// that hangs.
+func TestWayIn04AnAnswerThatDoesNotComeBesideIsDoubted(t *testing.T) {
+	s := open(t, options(node(t, t.TempDir()))).send
+	ended := make(chan *letter, 1)
+	first := &letter{ended: ended, weight: sendingLeast}
+	if !s.trusts(first) || !first.beside {
+		t.Fatal("nothing comes beside")
+	}
+	s.mu.Lock()
+	s.admit(first, time.Now().Add(-time.Hour))
+	s.mu.Unlock()
+	s.expire()
+	if l := <-ended; l.err == nil {
+		t.Error("it did not end")
+	}
+	if next := (&letter{}); s.trusts(next) || next.beside {
+		t.Error("the next answer is to come beside as well")
+	}
+	s.mu.Lock()
+	s.doubted = time.Now().Add(-time.Second)
+	s.mu.Unlock()
+	if !s.trusts(&letter{}) {
+		t.Error("it is doubted for ever")
+	}
+}
