@@ -72,7 +72,10 @@ func (e *easing) stop() {
 	debug.SetGCPercent(usualPercent)
 }
 
+// leastAlive is what the runtime counts as alive at least, in bytes.
+const leastAlive = 4 << 20
+
 // percentFor is the percentage that lets there be at least so much garbage beside what is alive.
 func percentFor(alive, least int64) int {
-	return max(usualPercent, int(100*least/max(alive, 1<<20)))
+	return max(usualPercent, int(100*least/max(alive, leastAlive)))
 }
