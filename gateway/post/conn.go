@@ -69,7 +69,7 @@ func (c *conn) next(first bool) (head, verdict) {
 	opt := &c.server.opt
 	var by time.Time // for the whole header, once it has begun
 	blank := 0
-	for begun := first; ; begun = true {
+	for begun := first; ; {
 		for !first && blank < maxBlank && c.end > c.start && (c.buffer[c.start] == '\r' || c.buffer[c.start] == '\n') {
 			c.start++
 			blank++

@@ -380,3 +380,16 @@ func TestShutdownDoesNotWaitForEver(t *testing.T) {
 	_ = h.main.Close()
 	h.ended.Wait()
 }
+
+// TestAnEmptyLineBeginsNoRequest: a client that ends its body with one of its own is idle after it.
+func TestAnEmptyLineBeginsNoRequest(t *testing.T) {
+	h := open(t, func(o *Options) { o.HeaderTimeout = 20 * time.Millisecond })
+	c := h.connect()
+	c.send(request("/apps/1", ""))
+	c.want("POST /apps/1 ", true)
+	c.send("\r\n")
+	_ = c.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+	if n, err := c.in.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the connection does not stay: %d, %v", n, err)
+	}
+}
