@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"github.com/sluicehq/sluice/configs"
 	"github.com/sluicehq/sluice/configs/shelf"
@@ -75,8 +76,25 @@ func writeKey(dir, path string) error {
 	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
 		err = os.Rename(f.Name(), path)
 	}
+	if err == nil {
+		// Records that nobody can open would be left if a crash of the machine took the name.
+		err = syncDirectory(dir)
+	}
 	if err != nil {
 		_ = os.Remove(f.Name())
 	}
 	return err
+}
+
+// syncDirectory has the names in a directory outlive a crash of the machine.
+func syncDirectory(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	if runtime.GOOS == "windows" {
+		err = nil // it knows no such thing
+	}
+	return errors.Join(err, d.Close())
 }
