@@ -125,7 +125,7 @@ func TestRun01AnAuthorityIssues(t *testing.T) {
 			}
 			s.stop()
 			again := serve(t, opt, tlsPort)
-			eventually(t, "it is there again", func() bool { return again.Missing() == "" })
+			eventually(t, "both are there again", func() bool { return again.Missing() == "" && len(again.Problems()) == 0 })
 			if c, err := again.handshake(t, authority, opt.Domains[0]); err != nil || c.SerialNumber.String() != serial {
 				t.Errorf("after a restart: %v, %v", c, err)
 			}
