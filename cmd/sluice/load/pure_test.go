@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"pgregory.net/rapid"
@@ -54,28 +55,21 @@ func TestRun04WhoseFaultItIs(t *testing.T) {
 	if got := late.distribution(); got.Count != 5 || got.Min < 300 {
 		t.Errorf("it is late itself: %+v", got)
 	}
-	// With all places taken for half a second it is the server that is waited for.
-	late = newRecorder("", 1)
-	stall := &dispatcher{pace: pace{10}, places: make(chan struct{}), late: late}
-	steps := 0
-	stall.now = func() time.Duration {
-		if steps++; steps > 1 {
-			return 500 * time.Millisecond
+}
+
+// TestRun04TheServerIsWaitedFor has all places taken for half a second: only the first thing is
+// counted as late, and the rest is the server's.
+func TestRun04TheServerIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begin := time.Now()
+		d := &dispatcher{pace: pace{10}, places: make(chan struct{}, 1), late: newRecorder("", 1), now: func() time.Duration { return time.Since(begin) }}
+		d.places <- struct{}{}
+		time.AfterFunc(500*time.Millisecond, func() { <-d.places })
+		held := d.run(t.Context(), 0, 500*time.Millisecond, func(int, time.Duration) { <-d.places })
+		if got := d.late.distribution(); held != 500*time.Millisecond || got.Count != 1 || got.Max > 1 {
+			t.Errorf("held up for %v, and %+v", held, got)
 		}
-		return 0
-	}
-	taken := make(chan struct{})
-	go func() {
-		defer close(taken)
-		for range 5 {
-			<-stall.places
-		}
-	}()
-	held = stall.run(context.Background(), 0, 500*time.Millisecond, func(int, time.Duration) {})
-	<-taken
-	if got := late.distribution(); held < 400*time.Millisecond || got.Count != 1 {
-		t.Errorf("held up for %v, and %+v", held, got)
-	}
+	})
 }
 
 func TestRun04TheVerdictNamesTheBottleneck(t *testing.T) {
