@@ -87,12 +87,13 @@ async function inBrowser() {
   const { chromium } = await import('playwright-core');
   const executablePath = ['/usr/bin/chromium', '/usr/bin/google-chrome'].find(existsSync);
   const browser = await chromium.launch({
-    executablePath,
+    executablePath, timeout: 120_000,
     args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
       '--disable-component-update', '--disable-sync'],
   });
   try {
     const page = await browser.newPage();
+    page.setDefaultTimeout(120_000);
     page.on('pageerror', (err) => process.stderr.write(`page: ${err}\n`));
     await page.goto(origin);
     return await page.evaluate(async ([host, port]) => {

@@ -8,13 +8,13 @@ import readline from 'node:readline';
 const [url, token, channel, picture] = process.argv.slice(2);
 const executablePath = ['/usr/bin/chromium', '/usr/bin/google-chrome'].find(existsSync);
 const browser = await chromium.launch({
-  executablePath,
+  executablePath, timeout: 120_000,
   args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
     '--disable-component-update', '--disable-sync'],
 });
 const lines = readline.createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 const say = (step, what = {}) => console.log(JSON.stringify({ step, ...what }));
-const patience = { timeout: 45_000 };
+const patience = { timeout: 120_000 };
 const problems = [];
 
 // The contrast of two colours, as WCAG has it.
@@ -40,6 +40,7 @@ const contrast = (page) => page.evaluate(() => {
 });
 
 const page = await browser.newPage({ viewport: { width: 1280, height: 800 } });
+page.setDefaultTimeout(120_000);
 try {
   page.on('pageerror', (err) => problems.push(String(err)));
   page.on('dialog', (d) => { problems.push(`dialog: ${d.message()}`); d.dismiss(); });
@@ -70,7 +71,8 @@ try {
   say('channel', { drawn: lines0 });
   await page.waitForSelector('#panel-live .event', patience);
   await page.locator('#panel-live .event > button').first().dispatchEvent('click');
-  await page.waitForSelector('#panel-live .more pre', patience);
+  // What is long is read from the log when it is opened.
+  await page.waitForSelector('#panel-live .more pre:not([aria-busy])', patience);
   const live = await page.evaluate(() => document.querySelector('#panel-live').innerText);
   await page.click('#tab-history');
   await page.waitForSelector('#panel-history .event', patience);

@@ -49,14 +49,14 @@ async function measure() {
 const executablePath = ['/usr/bin/chromium', '/usr/bin/google-chrome'].find(existsSync);
 await pause(5000);
 const closed = [await measure()];
-const browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'] });
+const browser = await chromium.launch({ executablePath, timeout: 120_000, args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'] });
 const rows = [];
 const views = [['overview', '#view-overview li strong'], ['channels', '#channels-list .line:not([hidden])'], ['channels?app=app-id&channel=room-000001', '#channel h2'], ['connections', '#connections-list .line:not([hidden])'], ['cluster', '#cluster td']];
 for (const [view, ready] of views) {
   const page = await browser.newPage({ viewport: { width: 1280, height: 800 } });
   const began = performance.now();
   await page.goto(`http://${address}/console/#/${view}`);
-  await page.waitForSelector(ready, { state: 'attached', timeout: 30_000 });
+  await page.waitForSelector(ready, { state: 'attached', timeout: 120_000 });
   const filled = performance.now() - began;
   const paint = await page.evaluate(async () => {
     const get = () => performance.getEntriesByName('first-contentful-paint')[0];

@@ -6,12 +6,13 @@ import { existsSync } from 'node:fs';
 const [page, query, ...types] = process.argv.slice(2);
 const executablePath = ['/usr/bin/chromium', '/usr/bin/google-chrome'].find(existsSync);
 const browser = await chromium.launch({
-  executablePath,
+  executablePath, timeout: 120_000,
   args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
     '--disable-component-update', '--disable-sync'],
 });
 process.stdin.on('end', () => browser.close().finally(() => process.exit(0))).resume();
 const tab = await browser.newPage();
+tab.setDefaultTimeout(120_000);
 await tab.exposeFunction('say', (text) => console.log(text));
 await tab.goto(page);
 await tab.evaluate(({ query, types }) => {

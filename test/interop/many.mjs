@@ -8,15 +8,16 @@ import readline from 'node:readline';
 const [url] = process.argv.slice(2);
 const executablePath = ['/usr/bin/chromium', '/usr/bin/google-chrome'].find(existsSync);
 const browser = await chromium.launch({
-  executablePath,
+  executablePath, timeout: 120_000,
   args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
     '--disable-component-update', '--disable-sync'],
 });
 const lines = readline.createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 const say = (step, what = {}) => console.log(JSON.stringify({ step, ...what }));
-const patience = { timeout: 45_000 };
+const patience = { timeout: 120_000 };
 try {
   const page = await browser.newPage({ viewport: { width: 1280, height: 800 } });
+  page.setDefaultTimeout(120_000);
   await page.goto(url);
   await page.waitForFunction(() => document.querySelector('#status').dataset.state === 'connected', null, patience);
   for (let i = 0; i < 40; i++) {
@@ -38,7 +39,8 @@ try {
   await page.waitForSelector('#lost:not([hidden])', patience);
   say('lost', { text: await page.textContent('#lost-text'), whole });
   await lines.next();
-  await page.click('#retry').catch(() => {}); // it may be back already
+  // Not by a click of the mouse: it may be back already, and the button gone.
+  await page.locator('#retry').dispatchEvent('click');
   await page.waitForFunction(() => document.querySelector('#lost').hidden && document.querySelectorAll('#channels li[data-state=connected]').length === 42, null, patience);
   say('back');
 } catch (err) {

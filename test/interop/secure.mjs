@@ -8,13 +8,14 @@ import { existsSync } from 'node:fs';
 const [url, host, port] = process.argv.slice(2);
 const executablePath = ['/usr/bin/chromium', '/usr/bin/google-chrome'].find(existsSync);
 const browser = await chromium.launch({
-  executablePath,
+  executablePath, timeout: 120_000,
   args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
     '--disable-component-update', '--disable-sync'],
 });
 try {
   const context = await browser.newContext({ ignoreHTTPSErrors: true });
   const page = await context.newPage();
+  page.setDefaultTimeout(120_000);
   await page.goto(url + '/');
   const shown = await page.title();
   await page.goto(url + '/health');
@@ -31,9 +32,9 @@ try {
     source.addEventListener('subscribed', () => { window.streaming = true; });
     source.onmessage = (e) => window.got.source.push(JSON.parse(JSON.parse(e.data).data));
   }, { host, port: Number(port) });
-  await page.waitForFunction(() => window.streaming && window.pusher.channel('lobby').subscribed, null, { timeout: 45000 });
+  await page.waitForFunction(() => window.streaming && window.pusher.channel('lobby').subscribed, null, { timeout: 120_000 });
   console.log(JSON.stringify({ connected: true, hop, shown }));
-  await page.waitForFunction(() => window.got.pusher.length > 0 && window.got.source.length > 0, null, { timeout: 45000 });
+  await page.waitForFunction(() => window.got.pusher.length > 0 && window.got.source.length > 0, null, { timeout: 120_000 });
   const frames = await page.evaluate(() => performance.getEntriesByType('resource').map((r) => r.nextHopProtocol));
   console.log(JSON.stringify({ got: await page.evaluate(() => window.got), frames }));
 } catch (err) {

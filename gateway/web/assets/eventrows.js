@@ -80,13 +80,19 @@ function details(e, place) {
       .map(([k, v]) => element('div', {}, element('dt', {}, k), element('dd', {}, String(v))))), data);
 }
 
-// whole puts all data in the place of its beginning.
+// whole puts all data in the place of its beginning. Until then it says that this is not all.
 async function whole(e, place, into) {
+  const beginning = into.textContent;
+  const but = (what) => { into.textContent = `${beginning}\n… ${what}`; };
+  into.setAttribute('aria-busy', 'true');
+  but('the rest is on its way');
   try {
     const { events } = await ask('history', { ...place, from: e.serial, to: e.serial, limit: 1 });
     if (events.length) into.textContent = format.pretty(events[0].data);
-    else into.append('\n… the log does not have the rest any more');
+    else but('the log does not have the rest any more');
   } catch (err) {
-    into.append(`\n… the rest cannot be read: ${err.message}`);
+    but(`the rest cannot be read: ${err.message}`);
+  } finally {
+    into.removeAttribute('aria-busy');
   }
 }
