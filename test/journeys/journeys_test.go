@@ -5,17 +5,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/sluicehq/sluice/test/fault"
 )
 
-const patience = 3 * time.Minute
+// patience is for a journey that hangs. Each takes less than a minute on a machine of its own.
+const patience = 8 * time.Minute
 
 // tools are built once for all journeys.
 var tools struct{ sluice, old string }
@@ -90,21 +93,6 @@ func program(t *testing.T, paths ...string) string {
 	return ""
 }
 
-// ports were free a moment ago.
-func ports(t *testing.T, n int) string {
-	t.Helper()
-	var out []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		out = append(out, fmt.Sprint(l.Addr().(*net.TCPAddr).Port))
-	}
-	return strings.Join(out, " ")
-}
-
 // TestRun10Journeys runs each script.
 func TestRun10Journeys(t *testing.T) {
 	scripts, err := filepath.Glob("*.sh")
@@ -122,21 +110,33 @@ func TestRun10Journeys(t *testing.T) {
 		}
 		t.Run(strings.TrimSuffix(name, ".sh"), func(t *testing.T) {
 			t.Parallel()
-			dir := t.TempDir()
-			if err := os.Symlink(tools.sluice, filepath.Join(dir, "sluice")); err != nil {
-				t.Fatal(err)
-			}
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
-			defer cancel()
-			cmd := exec.CommandContext(ctx, "bash", filepath.Join(root(), "test", "journeys", name))
-			cmd.Dir = dir
-			// Asked to end, so that it ends what it has started.
-			cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-			cmd.WaitDelay = 30 * time.Second
-			cmd.Env = append(os.Environ(), "ROOT="+root(), "PORTS="+ports(t, 14), "NATS_SERVER="+nats, "NGINX_PROGRAM="+nginx, "OLD_SLUICE="+tools.old)
-			if out, err := cmd.CombinedOutput(); err != nil {
-				t.Errorf("%v\n%s", err, out)
-			}
+			travel(t, name, "NATS_SERVER="+nats, "NGINX_PROGRAM="+nginx)
 		})
+	}
+}
+
+// travel runs one script in a directory of its own. The last line of what it says is why it failed.
+func travel(t *testing.T, name string, more ...string) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.Symlink(tools.sluice, filepath.Join(dir, "sluice")); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "bash", filepath.Join(root(), "test", "journeys", name))
+	cmd.Dir = dir
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// Asked to end, with the command that it waits for, so that it ends what it has started.
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
+	cmd.WaitDelay = 30 * time.Second
+	ports := strings.Trim(fmt.Sprint(fault.Ports(t, 14)), "[]")
+	cmd.Env = append(append(os.Environ(), "ROOT="+root(), "PORTS="+ports, "OLD_SLUICE="+tools.old), more...)
+	out, err := cmd.CombinedOutput()
+	if cmd.Process != nil {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // what did not end when asked
+	}
+	if err != nil {
+		t.Errorf("%v\n%s", err, out)
 	}
 }

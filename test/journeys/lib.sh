@@ -2,12 +2,18 @@
 # files that they show, in an empty directory that has ./sluice in it. Only ports, addresses and paths
 # are put in their place. The test gives it ROOT (the repository), PORTS (free ports), NATS_SERVER and
 # NGINX_PROGRAM (programs), and OLD_SLUICE (the program of the commit before). It ends at the first thing
-# that is not as it should be.
-set -euo pipefail
+# that is not as it should be, which is the last thing that it says.
+set -Eeuo pipefail
 
 pages="$ROOT/docs"
+cause=''
 say() { echo "== $*"; }
-fail() { echo "journey: $*" >&2; exit 1; }
+fail() {
+  cause=$*
+  exit 1
+}
+trap 'cause=${cause:-"line $LINENO: $BASH_COMMAND"}' ERR
+trap 'fail "it did not end in time, but stood at: $BASH_COMMAND"' INT
 
 # port NAME takes the next free port into a variable.
 taken=0
@@ -34,6 +40,8 @@ stop() {
 }
 finish() {
   local status=$? name pid
+  trap - ERR
+  trap '' INT
   for name in $started; do
     pid="pid_$name"
     [ -z "${!pid}" ] || kill "${!pid}" 2>/dev/null || true
@@ -41,19 +49,19 @@ finish() {
   for name in $started; do
     pid="pid_$name"
     [ -z "${!pid}" ] || wait "${!pid}" 2>/dev/null || true
-    [ "$status" = 0 ] || { echo "--- $name"; tail -n 12 "$name.log"; }
+    [ "$status" = 0 ] || { echo "--- $name"; tail -n 12 "$name.log" | cut -c -300; }
   done
+  [ "$status" = 0 ] || echo "=== $(basename "$0"): ${cause:-it ended with $status}"
   exit "$status"
 }
 trap finish EXIT
 
 # await WHAT COMMAND... repeats it until it succeeds.
 await() {
-  local what=$1 tries=0
+  local what=$1 until=$((SECONDS + 180))
   shift
-  until "$@" >/dev/null 2>&1; do
-    tries=$((tries + 1))
-    [ $tries -lt 600 ] || fail "it does not come to pass that $what"
+  until "$@" >await.out 2>&1; do
+    [ $SECONDS -lt $until ] || fail "it does not come to pass that $what: $(tail -n 3 await.out)"
     sleep 0.1
   done
 }
@@ -82,9 +90,15 @@ numbers() {
   done
 }
 
-# has_all FILE N tells whether a subscriber with --json got 1 to N, each once and in order.
+# got_all NAME N waits for the subscriber NAME, which is to have 1 to N, each once and in order, in NAME.json.
+got_all() {
+  local pid="pid_$1"
+  wait "${!pid}" || fail "$1 failed: $(tail -n 3 "$1.log")"
+  has_all "$1.json" "$2"
+}
 has_all() {
-  sed -n 's/.*"data":"\([0-9]*\)".*/\1/p' "$1" | cmp - <(seq "$2") || { echo "$1 has $(wc -l <"$1") lines"; return 1; }
+  sed -n 's/.*"data":"\([0-9]*\)".*/\1/p' "$1" >numbers.out
+  cmp -s numbers.out <(seq "$2") || fail "$1 is not 1 to $2 in order: $(diff numbers.out <(seq "$2") | head -n 8 | tr '\n' ' ')"
 }
 
 # certificate makes tls.crt and tls.key for localhost, by an authority of this directory (ca.crt).

@@ -19,9 +19,5 @@ for n in $(seq 151 155); do publish "$n"; done
 stop gateway2 KILL
 for n in $(seq 156 170); do publish "$n"; done
 numbers 171 300 0 | ./sluice publish orders --lines --quiet $(to) || fail 'publishing does not go on'
-for i in 1 2 3; do
-  pid="pid_reader$i"
-  wait "${!pid}" || fail "reader $i failed"
-  has_all "reader$i.json" 300 || fail "reader $i has not everything"
-done
+for i in 1 2 3; do got_all "reader$i" 300; done
 gateway 2

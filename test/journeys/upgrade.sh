@@ -11,9 +11,5 @@ for i in 1 2 3; do
   gateway "$i"
   [ "$i" = 3 ] || sleep 5.5 # the page: as long as nginx leaves a gateway alone that it could not reach
 done
-wait "$pid_publisher" || fail 'a publish failed during the upgrade'
-for i in 1 2; do
-  pid="pid_reader$i"
-  wait "${!pid}" || fail "reader $i failed"
-  has_all "reader$i.json" 900 || fail "reader $i has not everything"
-done
+wait "$pid_publisher" || fail "a publish failed during the upgrade: $(tail -n 3 publisher.log)"
+for i in 1 2; do got_all "reader$i" 900; done
