@@ -62,10 +62,14 @@ func TestTrust11NobodyHasToWaitForAReader(t *testing.T) {
 					_, err = conn.Write(many)
 				}
 			}()
-			until(t, "the server is asked", func() bool { return serving() > 0 })
-			until(t, "the server does not wait any more", func() bool { return serving() == 0 })
+			select {
+			case <-asked:
+			case <-time.After(patience):
+				t.Error("the server waits for ever")
+			}
 			_ = conn.Close()
 			<-asked
+			until(t, "nobody is served any more", func() bool { return serving() == 0 })
 		})
 	}
 }

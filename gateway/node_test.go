@@ -25,7 +25,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 func TestMain(m *testing.M) {
 	rank.Check()

@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 // startServer runs a NATS server in the process, on a directory.
 func startServer(t *testing.T, dir string) (stop func(), nc *nats.Conn, js jetstream.JetStream) {

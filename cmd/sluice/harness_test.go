@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 // rig is a server as `serve` would run it: NATS and a gateway, on free ports.
 type rig struct {
@@ -75,6 +75,7 @@ func gatewayOn(t *testing.T, log broker.Log, nats string) *rig {
 			Delta: app.Delta{Enabled: true, Algorithm: app.Fossil, Interval: 10, MinSize: 100, MaxAgeSeconds: 300, Path: "device", MaxKeys: 100},
 		}),
 		Log: log, Table: kv.NewMemoryTable(nil), Listen: "127.0.0.1:0", Hub: hub.Options{DeltaEnabled: true, Linger: 100 * time.Millisecond},
+		PublishTimeout: patience, AnswerTimeout: patience, BodyTimeout: patience,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -19,7 +19,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/certs/certstest"
 )
 
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,

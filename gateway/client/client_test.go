@@ -213,11 +213,18 @@ func TestPingsAreAnswered(t *testing.T) {
 	p.expect(`{"event":"pusher:pong","data":{}}`)
 }
 
+func TestASilentServerIsAskedAgain(t *testing.T) {
+	s := newScript(t)
+	_, p := s.dialled(Options{ActivityTimeout: 40 * time.Millisecond, PongTimeout: patience})
+	for range 2 {
+		p.expect(`{"event":"pusher:ping","data":{}}`)
+		p.send(`{"event":"pusher:pong","data":{}}`)
+	}
+}
+
 func TestASilentServerIsAskedAndLeft(t *testing.T) {
 	s := newScript(t)
 	c, p := s.dialled(Options{ActivityTimeout: 40 * time.Millisecond, PongTimeout: 40 * time.Millisecond})
-	p.expect(`{"event":"pusher:ping","data":{}}`)
-	p.send(`{"event":"pusher:pong","data":{}}`)
 	p.expect(`{"event":"pusher:ping","data":{}}`)
 	await(t, c.Done(), "the end of the client")
 	var closed *CloseError

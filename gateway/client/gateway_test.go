@@ -16,7 +16,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 // most is how many events of a channel can be resumed.
 const most = 400

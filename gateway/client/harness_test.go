@@ -15,7 +15,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience bounds every wait; nothing takes that long unless it fails.
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 // script is a server that the test speaks for: real sockets, made-up sentences.
 type script struct {

@@ -24,7 +24,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
-	patience = time.Minute
+	patience = 3 * time.Minute
 	token    = "a-token-of-an-operator"
 	hidden   = "private-hidden"
 )

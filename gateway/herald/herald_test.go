@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 // desk keeps what applications are told. It wants everything, or nothing of some names.
 type desk struct {

@@ -13,7 +13,7 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 func mustJSON(v any) []byte {
 	b, err := json.Marshal(v)

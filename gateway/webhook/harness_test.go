@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 // receiver is an application that takes webhooks.
 type receiver struct {

@@ -121,7 +121,7 @@ func TestWH08AHangingReceiverHoldsUpNobody(t *testing.T) {
 
 func TestWH09BatchesComeTogether(t *testing.T) {
 	r := listen(t, nil)
-	a := tenant(app.Webhook{URL: r.URL, Batch: true, BatchTime: 300 * time.Millisecond, BatchSize: 50})
+	a := tenant(app.Webhook{URL: r.URL, Batch: true, BatchTime: 2 * time.Second, BatchSize: 50})
 	h := run(t, a, nil, nil)
 	for i := range 120 {
 		h.Emit(a, Event{Name: ClientEvent, Channel: fmt.Sprint("private-", i%3), Data: fmt.Sprint(i)})
@@ -140,7 +140,8 @@ func TestWH09BatchesComeTogether(t *testing.T) {
 func TestWH04WhoComesBackWasNeverGone(t *testing.T) {
 	r := listen(t, nil)
 	a := tenant(app.Webhook{URL: r.URL})
-	h := run(t, a, nil, nil)
+	// Whoever comes back does so within it, also where a step of this takes long.
+	h := run(t, a, nil, func(o *Options) { o.Grace = 3 * time.Second })
 	emit := func(name, user string) { h.Emit(a, Event{Name: name, Channel: "presence-a", UserID: user}) }
 	emit(MemberAdded, "stays")
 	emit(MemberAdded, "goes")
@@ -210,7 +211,7 @@ func TestWH04AlsoForAddressesThatWantOnlyOneOfAPair(t *testing.T) {
 	vacated, occupied := listen(t, nil), listen(t, nil)
 	a := tenant(app.Webhook{URL: vacated.URL, Events: []string{ChannelVacated, CacheMiss}},
 		app.Webhook{URL: occupied.URL, Events: []string{ChannelOccupied, CacheMiss}})
-	h := run(t, a, nil, nil)
+	h := run(t, a, nil, func(o *Options) { o.Grace = 3 * time.Second })
 	if !h.Wants(a, ChannelOccupied) || !h.Wants(a, ChannelVacated) || h.Wants(a, MemberAdded) {
 		t.Error("both events of a pair are needed to know whether somebody came back")
 	}

@@ -160,6 +160,12 @@ func launchLimited(t *testing.T, dir, yaml, limit string) *server {
 	}
 	s.cmd.Dir = dir
 	s.cmd.Env = append(os.Environ(), "GORACE=halt_on_error=1")
+	// On a busy machine the log answers later than a server waits by default.
+	for key, name := range map[string]string{"publish_timeout": "SLUICE_HTTP_PUBLISH_TIMEOUT", "start_timeout": "SLUICE_NATS_START_TIMEOUT"} {
+		if !strings.Contains(yaml, key) {
+			s.cmd.Env = append(s.cmd.Env, name+"=2m")
+		}
+	}
 	out, err := s.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -26,7 +26,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func options(kind Kind, target Target) Options {
 	return Options{
 		Kind: kind, Target: target, Connections: 6, Channels: 2, Prefix: "bench-", Rate: 100, Size: 100, Duration: 200 * time.Millisecond,
-		Warmup: 50 * time.Millisecond, Grace: 20 * time.Second, InFlight: 64, ConnectRate: 1000, Timeout: 20 * time.Second,
+		Warmup: 50 * time.Millisecond, Grace: 2 * time.Minute, InFlight: 64, ConnectRate: 1000, Timeout: 2 * time.Minute,
 		SlowConnections: 2, SlowRate: 512, Rounds: 2,
 	}
 }
