@@ -110,8 +110,7 @@ func OpenBucket(ctx context.Context, js JetStream, o BucketOptions) (*Bucket, er
 func (o BucketOptions) open(ctx context.Context, js JetStream) (jetstream.KeyValue, error) {
 	stream, err := js.Stream(ctx, "KV_"+o.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		_, err := js.CreateStream(ctx, o.config())
-		if err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+		if _, err := MakeStream(ctx, js, o.config()); err != nil {
 			return nil, err
 		}
 		if stream, err = justMade(ctx, js, "KV_"+o.Name); err != nil {
@@ -135,22 +134,35 @@ func (o BucketOptions) open(ctx context.Context, js JetStream) (jetstream.KeyVal
 // justMadeWait bounds how long the servers of a cluster may take to know what was just made.
 const justMadeWait = 10 * time.Second
 
-// justMade finds a stream that was made a moment ago, here or by another process, as when several
-// gateways start at once: the servers of a cluster learn of it one after the other, and one that
-// has not yet says that there is none.
+// MakeStream makes a stream, or finds it if another process was quicker, as when several gateways
+// start at once; it may differ then. Errors: [ErrUnavailable] if the servers do not know it in
+// time, and what JetStream says.
+func MakeStream(ctx context.Context, js JetStream, want jetstream.StreamConfig) (jetstream.Stream, error) {
+	stream, err := js.CreateStream(ctx, want)
+	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+		return justMade(ctx, js, want.Name)
+	}
+	return stream, err
+}
+
+// justMade finds a stream that was made a moment ago, here or by another process: the servers of a
+// cluster learn of it one after the other, and one that has not yet says that there is none.
 func justMade(ctx context.Context, js JetStream, name string) (jetstream.Stream, error) {
 	end := time.Now().Add(justMadeWait)
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		stream, err := js.Stream(ctx, name)
-		if !errors.Is(err, jetstream.ErrStreamNotFound) || time.Now().After(end) {
+		if !errors.Is(err, jetstream.ErrStreamNotFound) {
 			return stream, err
 		}
 		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
-			timer.Stop()
-			return nil, err
+		}
+		timer.Stop()
+		if ctx.Err() != nil || time.Now().After(end) {
+			// Not the answer itself, which says for good that there is none.
+			return nil, fmt.Errorf("%w: the stream %s was made, but the servers do not know it yet", ErrUnavailable, name)
 		}
 	}
 }

@@ -82,11 +82,7 @@ func (l *Log) provision(ctx context.Context, a *appLog, limits AppOptions, adapt
 			return nil, fmt.Errorf("stream %s is missing: %w", want.Name, err)
 		}
 		want.Metadata = map[string]string{epochKey: rand.Text()[:12]}
-		s, err = l.js.CreateStream(ctx, want)
-		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-			// Another gateway was quicker.
-			s, err = l.js.Stream(ctx, want.Name)
-		}
+		s, err = kv.MakeStream(ctx, l.js, want)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: %w", want.Name, l.whyNot(ctx, want, err))

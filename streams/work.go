@@ -126,11 +126,7 @@ func (w *Work) provision(ctx context.Context, adapt bool) error {
 	want := w.wanted()
 	s, err := w.log.js.Stream(ctx, w.stream)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		s, err = w.log.js.CreateStream(ctx, want)
-		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-			// Another gateway was quicker.
-			s, err = w.log.js.Stream(ctx, w.stream)
-		}
+		s, err = kv.MakeStream(ctx, w.log.js, want)
 	}
 	if err != nil {
 		return unavailable("stream "+w.stream, w.log.whyNot(ctx, want, err))
