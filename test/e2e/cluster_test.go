@@ -31,7 +31,7 @@ func natsNode(t *testing.T) string {
 		s.Shutdown()
 		s.WaitForShutdown()
 	})
-	if !s.ReadyForConnections(10 * time.Second) {
+	if !s.ReadyForConnections(patience) {
 		t.Fatal("nats-server did not get ready")
 	}
 	return s.ClientURL()

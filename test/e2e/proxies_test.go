@@ -317,7 +317,7 @@ func drain(t *testing.T, sample, keys string) {
 	gateway := func() *server {
 		return serve(t, t.TempDir(), fmt.Sprintf("mode: production\nhost: 127.0.0.1\nport: 0\nmetrics: {port: 0}\nlog: {format: json}\nnats: {url: %q}\n"+
 			"apps: [{id: %s, key: %s, secret: %s}]\ntrusted_proxies: [127.0.0.1]\nproxy_protocol: optional\n"+
-			"shutdown: {ready_delay_seconds: 10, drain_seconds: 10}\n", nats, appID, appKey, appSecret))
+			"shutdown: {ready_delay_seconds: 20, drain_seconds: 20}\n", nats, appID, appKey, appSecret))
 	}
 	stays, leaves := gateway(), gateway()
 	var pairs []string
@@ -405,7 +405,7 @@ func drain(t *testing.T, sample, keys string) {
 // requests on a connection, and otherwise keeps it for as long as it is told to.
 func TestWeeksProxiesConnectionsOfABalancer(t *testing.T) {
 	t.Parallel()
-	s := proxiedGateway(t, "http: {idle_timeout: 1s}\nshutdown: {ready_delay_seconds: 8}")
+	s := proxiedGateway(t, "http: {idle_timeout: 1s}\nshutdown: {ready_delay_seconds: 120}")
 	const request = "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 	w := dialWire(t, s.HTTP, request)
 	w.until("200 OK")
@@ -429,4 +429,5 @@ func TestWeeksProxiesConnectionsOfABalancer(t *testing.T) {
 		w.ended()
 	}
 	dialWire(t, s.HTTP, handshake).until("connection_established")
+	s.kill() // rather than wait for the end of the delay
 }

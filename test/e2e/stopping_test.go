@@ -58,7 +58,7 @@ func leaves(t *testing.T, c *client.Client) {
 func TestWeeks20ReadySaysNoWhileEverythingGoesOn(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	s := serve(t, dir, config(dir, "shutdown: {ready_delay_seconds: 8, drain_seconds: 30}"))
+	s := serve(t, dir, config(dir, "shutdown: {ready_delay_seconds: 20, drain_seconds: 30}"))
 	by := newBystander(t, s)
 	if status, _ := asksReady(t, s.HTTP); status != http.StatusOK {
 		t.Fatalf("/ready answers %d", status)
