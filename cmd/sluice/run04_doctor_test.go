@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/sluicehq/sluice/cmd/sluice/doctor"
+	"github.com/sluicehq/sluice/test/fault"
 	"github.com/sluicehq/sluice/test/redisserver"
 )
 
@@ -172,9 +173,7 @@ func TestRun04DoctorShowsWhatAProxySends(t *testing.T) {
 		t.Errorf("status %d", status)
 	}
 	// With an address it asks by itself, and ends when that has arrived or not.
-	l, free := freePort(t)
-	_ = l.Close()
-	port := "127.0.0.1:" + free
+	port := fmt.Sprint("127.0.0.1:", fault.Ports(t, 1)[0])
 	if status, r := diagnosed(t, "--listen", port, "--url", port, "--config", file); status != exitOK || !found(r, doctor.Fine, "WebSocket", "passed") {
 		t.Errorf("its own: status %d, %+v", status, r)
 	}

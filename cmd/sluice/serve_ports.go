@@ -72,7 +72,7 @@ func portHint(ctx context.Context, c *configs.Config) string {
 	if err != nil {
 		return other + "."
 	}
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	_, err = (&healthOptions{url: address, tls: ownTLS(c)}).ask(ctx, "/ready")
 	var unready notReady
