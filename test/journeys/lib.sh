@@ -5,6 +5,9 @@
 # that is not as it should be, which is the last thing that it says.
 set -Eeuo pipefail
 
+# On a busy machine the log answers later than a server waits by default. The commands wait for 30 s.
+export SLUICE_HTTP_PUBLISH_TIMEOUT=25s
+
 pages="$ROOT/docs"
 cause=''
 say() { echo "== $*"; }
