@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -83,7 +84,12 @@ func loads(s *scale) error {
 			for k := range s.rounds {
 				for i := range targets {
 					at := (i + k) % len(targets)
+					written := func() error { return nil }
+					if k == s.rounds-1 && s.profiles != "" {
+						written = targets[at].profile(context.Background(), s.profiles, fmt.Sprintf("load-%s-%d-", kind, rate), period)
+					}
 					r, err := load(targets[at], crowds[targets[at]], rate, period, kind == "new")
+					err = errors.Join(err, written())
 					if err != nil {
 						return fmt.Errorf("%s, %d a second: %w", targets[at].name, rate, err)
 					}

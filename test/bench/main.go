@@ -150,7 +150,7 @@ func main() {
 	rateList := flag.String("rates", "200,500,1000,2000,3000,4000,5000", "for load: publishes per second; with 0 the processor time per second of rest")
 	kindList := flag.String("connections", "kept,new", "for load: kept connections, or a new one for each publish")
 	jsonFile := flag.String("json", "", "for publish and load: `file` for the results")
-	profiles := flag.String("profiles", "", "for publish: `directory` for CPU profiles of gateways and NATS servers, one for each way and program")
+	profiles := flag.String("profiles", "", "for publish and load: `directory` for CPU profiles of gateways and NATS servers, one for each way or rate and program")
 	profile := flag.String("profile", "", "file for a CPU profile of the whole run")
 	flag.Parse()
 	if *profile != "" {
