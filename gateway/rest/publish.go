@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/http"
@@ -29,6 +30,7 @@ func (r *request) publishEvent() (any, error) {
 	if err := in.accept(r.api.opt.Node, r.app, header, ev); err != nil {
 		return nil, err
 	}
+	detach(len(r.body), all)
 	if ev.receipts, err = r.store(all, outgoing(nil, ev, "e")); err != nil {
 		return nil, err
 	}
@@ -78,6 +80,7 @@ func (r *request) publishBatch() (any, error) {
 		out = outgoing(out, ev, scope)
 		info = info || ev.info.any()
 	}
+	detach(len(r.body), all)
 	receipts, err := r.store(all, out)
 	if err != nil {
 		return nil, err
@@ -121,6 +124,25 @@ func outgoing(out []broker.Outgoing, a *accepted, scope string) []broker.Outgoin
 		out = append(out, broker.Outgoing{Channel: c, Event: ev})
 	}
 	return out
+}
+
+// spareBody is how many bytes of a body need not be data of its events.
+const spareBody = 4 << 10
+
+// detach gives events memory of their own if the body is much larger than they are. The log may keep
+// an event for a while, and counts its own bytes alone.
+func detach(body int, all []accepted) {
+	size := 0
+	for i := range all {
+		size += len(all[i].event.Data) + len(all[i].event.Extras)
+	}
+	if body <= spareBody+4*size {
+		return
+	}
+	for i := range all {
+		ev := all[i].event
+		ev.Data, ev.Extras = bytes.Clone(ev.Data), bytes.Clone(ev.Extras)
+	}
 }
 
 // store appends the events to the log, and sends those that are ephemeral: theirs are the events
