@@ -31,8 +31,10 @@ func (s *slowAt) Gap(broker.Gap) {}
 // afterwards.
 func TestWayIn04WhatWaitsIsReadMeanwhile(t *testing.T) {
 	opt := options(node(t, t.TempDir()))
-	opt.FeedShards = 1
+	opt.FeedShards, opt.AuditInterval = 1, time.Hour
 	l := open(t, opt)
+	// The messages below are in no log. Whoever has the turn keeps others from finding that out.
+	l.apps.Of("app-1").turn <- struct{}{}
 	const n = 3 * inTransit
 	sk := &slowAt{blocked: make(chan struct{}), resume: make(chan struct{}), came: make(chan uint64, n)}
 	sk.offset = 3

@@ -469,17 +469,21 @@ func TestTrust07QueuesOfAnEarlierReleaseLoseNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	got := 0
-	err = w.Take(ctx, "q", 1000, func(task broker.Taken) {
-		if err := task.Done(t.Context()); err != nil {
-			t.Error(err)
-		}
-		if got++; string(task.Body) == "last" {
-			cancel()
-		}
-	})
-	if got != n+1 || !errors.Is(err, context.Canceled) {
-		t.Errorf("took %d tasks, want %d: %v", got, n+1, err)
+	defer cancel()
+	got := map[string]bool{}
+	// A task that takes long on its way is taken for lost, and whoever takes begins anew.
+	for again := true; again; again = errors.Is(err, errMissed) {
+		err = w.Take(ctx, "q", 1000, func(task broker.Taken) {
+			if err := task.Done(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if got[string(task.Body)] = true; len(got) == n+1 {
+				cancel()
+			}
+		})
+	}
+	if len(got) != n+1 || !errors.Is(err, context.Canceled) {
+		t.Errorf("took %d tasks, want %d: %v", len(got), n+1, err)
 	}
 	if got := bound(openWork(t, s, "two")); got != mostTasks {
 		t.Errorf("%d tasks of a subject are allowed now, want %d", got, mostTasks)
