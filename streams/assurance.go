@@ -96,7 +96,9 @@ func (s *assurance) keep(p *parcel) bool {
 	return s.add(p)
 }
 
-// add makes one a recent one, if there is room. The lock is held.
+// add makes a copy of one a recent one, if there is room: the parcels of a batch are one piece of
+// memory. Whoever has to store it again begins anew, whatever is under way with the parcel now. The
+// lock is held.
 func (s *assurance) add(p *parcel) bool {
 	if len(s.recent) >= sureMany || s.bytes+p.size > sureBytes {
 		return false
@@ -107,7 +109,9 @@ func (s *assurance) add(p *parcel) bool {
 		default:
 		}
 	}
-	s.recent, s.bytes = append(s.recent, p), s.bytes+p.size
+	kept := *p
+	kept.first, kept.astray, kept.until = nil, false, time.Time{}
+	s.recent, s.bytes = append(s.recent, &kept), s.bytes+p.size
 	return true
 }
 

@@ -2,9 +2,14 @@ package streams
 
 import (
 	"fmt"
+	"runtime"
+	"slices"
+	"strings"
 	"testing"
 	"time"
+	"weak"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sluicehq/sluice/broker"
@@ -64,5 +69,82 @@ func TestWeeks01AnEventOnItsWayWhileAStreamIsEdited(t *testing.T) {
 			publishText(t, l, "c", "next")
 			awaitTrue(t, "it is stored again", func() bool { return l.Upkeep().Restored > restored })
 		})
+	}
+}
+
+// TestWayIn04WhatIsKeptIsACopy: an event that another one vouches for is kept without those that it was
+// sent with, and without the attempt that stored it, which would be taken for the next one.
+func TestWayIn04WhatIsKeptIsACopy(t *testing.T) {
+	for name, add := range map[string]func(*assurance, *parcel) bool{
+		"vouched":          func(s *assurance, p *parcel) bool { return s.vouched(p, 0) },
+		"not looked up":    func(s *assurance, p *parcel) bool { return s.keep(p) },
+		"vouched for once": func(s *assurance, p *parcel) bool { return s.vouched(p, 0) && !s.vouched(p, 1) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &assurance{begun: make(chan struct{}, 1), until: time.Now().Add(time.Hour)}
+			// By its own function, so that nothing else holds the batch.
+			batch := func() weak.Pointer[[1000]parcel] {
+				all := new([1000]parcel)
+				p := &all[7]
+				p.m, p.size, p.offset = &nats.Msg{Subject: "ch.a.c"}, 100, 9
+				p.first, p.astray, p.until = &letter{ack: ack{offset: 9}}, true, time.Now()
+				if !add(s, p) {
+					t.Fatal("it is not kept")
+				}
+				return weak.Make(all)
+			}()
+			if len(s.recent) != 1 || s.bytes != 100 {
+				t.Fatalf("%d with %d bytes are kept", len(s.recent), s.bytes)
+			}
+			if p := s.recent[0]; p.first != nil || p.astray || !p.until.IsZero() || p.offset != 9 || p.m.Subject != "ch.a.c" {
+				t.Errorf("kept as %+v", *p)
+			}
+			awaitTrue(t, "the batch is gone", func() bool {
+				runtime.GC()
+				return batch.Value() == nil
+			})
+			runtime.KeepAlive(s)
+		})
+	}
+}
+
+// TestWayIn04AVouchedBatchIsStoredAgain: the events of a batch that others vouched for are stored again
+// when they turn out to be elsewhere, each once.
+func TestWayIn04AVouchedBatchIsStoredAgain(t *testing.T) {
+	s := node(t, t.TempDir())
+	l := open(t, options(s))
+	a, op := l.apps.Of("app-1"), newOperator(t, l)
+	upset := a.upset.Load()
+	a.turn <- struct{}{} // nobody puts the settings back as long as this has the turn
+	op.edit(a.stream, func(c *jetstream.StreamConfig) {
+		c.SubjectTransform = &jetstream.SubjectTransformConfig{Source: ">", Destination: "away.>"}
+	})
+	awaitTrue(t, "the edit was heard of", func() bool { return a.upset.Load() > upset })
+	a.sure.mu.Lock()
+	a.sure.until = time.Now().Add(time.Hour)
+	a.sure.mu.Unlock()
+	var events []broker.Outgoing
+	for i := range 10 {
+		events = append(events, broker.Outgoing{Channel: "c", Event: &broker.Event{Name: "e", Data: fmt.Appendf(nil, "%d", i)}})
+	}
+	if _, err := l.Publish(t.Context(), "app-1", events...); err != nil {
+		t.Fatal(err)
+	}
+	<-a.turn
+	var got []string
+	awaitTrue(t, "they are stored again", func() bool {
+		page, err := l.Read(t.Context(), "app-1", "c", broker.Query{Limit: 100})
+		if err != nil {
+			return false
+		}
+		got = nil
+		for _, p := range page.Publications {
+			got = append(got, string(p.Data))
+		}
+		return len(got) >= 10
+	})
+	slices.Sort(got)
+	if want := strings.Fields("0 1 2 3 4 5 6 7 8 9"); !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }
