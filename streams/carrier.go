@@ -32,8 +32,8 @@ type carrier struct {
 
 // Read implements [net.Conn].
 func (w *carrier) Read(p []byte) (int, error) {
-	if arrived := w.link.arrived.Load(); arrived != nil && !w.greeting.Load() {
-		(*arrived)()
+	if !w.greeting.Load() {
+		w.link.tell()
 	}
 	return w.Conn.Read(p)
 }
@@ -75,6 +75,11 @@ func (w *carrier) publish(m *nats.Msg) (done bool, err error) {
 	}
 	defer w.mu.Unlock()
 	w.text = appendMessage(w.text[:0], m)
+	return w.write(conn)
+}
+
+// write writes the text at once, or reports false if that would wait. The lock is held.
+func (w *carrier) write(conn *rawio.Conn) (done bool, err error) {
 	done, err = conn.TryWrite(w.text, carriedPatience)
 	if err != nil {
 		_ = w.Close() // a part of it may have been written
@@ -83,6 +88,48 @@ func (w *carrier) publish(m *nats.Msg) (done bool, err error) {
 		w.text = nil
 	}
 	return done, err
+}
+
+// publishTogether gives a batch with an id to a connection, all of its messages by one write. The last one asks for an
+// answer on a subject. It reports false if that is not possible at once, and nothing was written.
+func (k *link) publishTogether(c *nats.Conn, parcels []parcel, id, reply string) (done bool, err error) {
+	w, size := k.carrier.Load(), 0
+	for i := range parcels {
+		if p := &parcels[i]; !carriable(p.m) || int64(p.size+batchRoom) > c.MaxPayload() {
+			return false, nil
+		}
+		size += parcels[i].size
+	}
+	if w == nil || !w.plain.Load() || size > carriedBytes {
+		return false, nil
+	}
+	if n, err := c.Buffered(); err != nil || n > 0 || !c.IsConnected() {
+		return false, nil
+	}
+	conn, ok := w.Conn.(*rawio.Conn)
+	if !ok || !w.mu.TryLock() {
+		return false, nil
+	}
+	defer w.mu.Unlock()
+	w.text = appendTogether(w.text[:0], parcels, id, reply)
+	return w.write(conn)
+}
+
+// appendTogether appends the messages of a batch.
+func appendTogether(text []byte, parcels []parcel, id, reply string) []byte {
+	var room [8]byte
+	for i := range parcels {
+		m := parcels[i].m
+		lines := [...]line{{batchID, id}, {batchSequence, string(strconv.AppendInt(room[:0], int64(i+1), 10))}, {batchCommit, "1"}}
+		if i < len(parcels)-1 {
+			text = appendMessage(text, m, lines[:2]...)
+			continue
+		}
+		m.Reply = reply
+		text = appendMessage(text, m, lines[:]...)
+		m.Reply = ""
+	}
+	return text
 }
 
 // carriable says whether no text of a message ends a line of the protocol. Others are left to the
@@ -101,8 +148,11 @@ func carriable(m *nats.Msg) bool {
 	return true
 }
 
-// appendMessage appends a message as the protocol of NATS has it.
-func appendMessage(text []byte, m *nats.Msg) []byte {
+// line is one of a header.
+type line struct{ key, value string }
+
+// appendMessage appends a message as the protocol of NATS has it, with more lines in its header.
+func appendMessage(text []byte, m *nats.Msg, more ...line) []byte {
 	const version, end = "NATS/1.0\r\n", "\r\n"
 	size := len(version) + len(end)
 	for key, values := range m.Header {
@@ -110,7 +160,13 @@ func appendMessage(text []byte, m *nats.Msg) []byte {
 			size += len(key) + len(": ") + len(v) + len(end)
 		}
 	}
-	text = append(append(append(append(text, "HPUB "...), m.Subject...), ' '), m.Reply...)
+	for _, l := range more {
+		size += len(l.key) + len(": ") + len(l.value) + len(end)
+	}
+	text = append(append(text, "HPUB "...), m.Subject...)
+	if m.Reply != "" {
+		text = append(append(text, ' '), m.Reply...)
+	}
 	text = strconv.AppendInt(append(text, ' '), int64(size), 10)
 	text = strconv.AppendInt(append(text, ' '), int64(size+len(m.Data)), 10)
 	text = append(append(text, end...), version...)
@@ -118,6 +174,9 @@ func appendMessage(text []byte, m *nats.Msg) []byte {
 		for _, v := range values {
 			text = append(append(append(append(text, key...), ": "...), v...), end...)
 		}
+	}
+	for _, l := range more {
+		text = append(append(append(append(text, l.key...), ": "...), l.value...), end...)
 	}
 	text = append(append(text, end...), m.Data...)
 	return append(text, end...)
@@ -129,65 +188,40 @@ func (w *carrier) SetDeadline(t time.Time) error {
 	return w.Conn.SetDeadline(t)
 }
 
-// wired has the connections of a link made as carriers, however they are made otherwise. It is the
-// last of the options.
-func (k *link) wired(o *nats.Options) error {
-	if o.InProcessServer != nil {
-		o.InProcessServer = wiredServer{o.InProcessServer, k}
-		return nil
-	}
-	d := wiredDialer{o.CustomDialer, k}
-	if d.below == nil {
-		below := &net.Dialer{}
-		if o.Dialer != nil {
-			*below = *o.Dialer
-		}
-		below.Timeout = o.Timeout
-		d.below = below
-	}
-	o.CustomDialer = d
-	return nil
-}
-
-type wiredServer struct {
-	below nats.InProcessConnProvider
-	link  *link
-}
-
-// InProcessConn implements [nats.InProcessConnProvider].
-func (s wiredServer) InProcessConn() (net.Conn, error) {
-	c, err := s.below.InProcessConn()
-	if err != nil {
-		return nil, err
-	}
-	w := &carrier{Conn: c, link: s.link}
-	w.greeting.Store(true) // until it has connected
-	return w, nil
-}
-
-type wiredDialer struct {
-	below nats.CustomDialer
-	link  *link
-}
-
-// Dial implements [nats.CustomDialer].
-func (d wiredDialer) Dial(network, address string) (net.Conn, error) {
-	c, err := d.below.Dial(network, address)
-	if err != nil {
-		return nil, err
-	}
-	w := &carrier{Conn: rawio.New(c), link: d.link}
-	w.greeting.Store(true) // until it has connected
-	d.link.carrier.Store(w)
-	return w, nil
-}
-
-// SkipTLSHandshake implements what the library asks a dialer that speaks TLS itself.
-func (d wiredDialer) SkipTLSHandshake() bool {
-	skips, ok := d.below.(interface{ SkipTLSHandshake() bool })
-	return ok && skips.SkipTLSHandshake()
-}
-
 // whenRead has a function called by whoever reads from the connection, whenever all that it has
 // read is in the channels of the subscriptions. It must wait for nobody.
 func (k *link) whenRead(f func()) { k.arrived.Store(&f) }
+
+// tell calls that function, unless the log is closed.
+func (k *link) tell() {
+	if f := k.arrived.Load(); f != nil && k.log.inline.enter() {
+		(*f)()
+		k.log.inline.leave()
+	}
+}
+
+// inline is who gives on what has come while he reads from NATS. He is a goroutine of the library,
+// so nobody else can wait for him.
+type inline struct {
+	mu   sync.RWMutex
+	shut bool
+}
+
+// enter says whether he may. Then leave must be called.
+func (i *inline) enter() bool {
+	i.mu.RLock()
+	if i.shut {
+		i.mu.RUnlock()
+		return false
+	}
+	return true
+}
+
+func (i *inline) leave() { i.mu.RUnlock() }
+
+// close waits for all who have entered. Nobody enters after it.
+func (i *inline) close() {
+	i.mu.Lock()
+	i.shut = true
+	i.mu.Unlock()
+}

@@ -249,3 +249,66 @@ func TestWayIn04PlacesAndSubjects(t *testing.T) {
 		t.Error("what was delivered in another life is in place in this one")
 	}
 }
+
+// holding is a sink that is told and does not return before it may.
+type holding struct {
+	entered, leave chan struct{}
+	left           atomic.Bool
+	times          atomic.Int32
+}
+
+func (s *holding) Prompt() bool { return true }
+func (s *holding) Publication(*broker.Publication) {
+	if s.times.Add(1) == 1 {
+		close(s.entered)
+	}
+	<-s.leave
+	s.left.Store(true)
+}
+func (s *holding) Gap(broker.Gap) {}
+
+// TestWayIn04CloseWaitsForWhoReads: a goroutine of the library that reads from NATS tells the sinks. Once
+// a log is closed none of them is told anything any more.
+func TestWayIn04CloseWaitsForWhoReads(t *testing.T) {
+	for name, connect := range map[string]func() Options{
+		"within the process":  func() Options { return options(node(t, t.TempDir())) },
+		"through the network": func() Options { _, opt := external(t); return opt },
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := open(t, connect())
+			sink := &holding{entered: make(chan struct{}), leave: make(chan struct{})}
+			if _, err := l.Attach(t.Context(), "app-1", "c", sink); err != nil {
+				t.Fatal(err)
+			}
+			publishText(t, l, "c", "1")
+			<-sink.entered
+			closed := make(chan struct{})
+			go func() {
+				defer close(closed)
+				_ = l.Close()
+			}()
+			awaitTrue(t, "it waits", func() bool {
+				if l.inline.mu.TryRLock() {
+					l.inline.mu.RUnlock()
+					return false
+				}
+				return true
+			})
+			select {
+			case <-closed:
+				t.Error("it is closed while a sink is being told")
+			default:
+			}
+			close(sink.leave)
+			<-closed
+			if !sink.left.Load() {
+				t.Error("it was closed before a sink had been told")
+			}
+			times := sink.times.Load()
+			l.feed.tell()
+			if l.inline.enter() || sink.times.Load() != times {
+				t.Error("somebody may still tell")
+			}
+		})
+	}
+}

@@ -48,6 +48,7 @@ type Log struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	running sync.WaitGroup
+	inline  inline
 	repairs *broker.Share
 	wake    follow.Bell
 	stop    sync.Once
@@ -171,10 +172,7 @@ func (l *Log) handlers(k *link) []nats.Option {
 			if l.opened.Load() {
 				l.disconnected()
 			}
-			// What was read last is taken by nobody who reads on.
-			if arrived := k.arrived.Load(); arrived != nil {
-				(*arrived)()
-			}
+			k.tell() // what was read last is taken by nobody who reads on
 		}),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { k.failed(err) }),
 		nats.ReconnectHandler(func(c *nats.Conn) {
@@ -219,6 +217,7 @@ func (l *Log) Close() error {
 		l.cancel()
 		l.follow.Close()
 		l.running.Wait()
+		l.inline.close()
 		for _, k := range l.links() {
 			k.Close()
 		}

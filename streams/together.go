@@ -151,8 +151,7 @@ func (m *many) attempt(ctx context.Context, unsure bool) (ack, error) {
 			return ack{}, errApart
 		}
 	}
-	got, err := l.send.askTogether(ctx, m.messages(), m.weight(), a.stream)
-	m.single()
+	got, err := l.send.askTogether(ctx, m, m.weight(), a.stream)
 	switch {
 	case err != nil:
 		return ack{}, err
@@ -179,11 +178,14 @@ func (m *many) complete(ctx context.Context, got ack) error {
 	return nil // what was removed already, or cannot be read, is left to the assurance
 }
 
-// messages are those of the events, as a batch with an id of its own, until single is called.
-func (m *many) messages() []*nats.Msg {
+// batchRoom is more than what the lines of a batch take in a message.
+const batchRoom = 128
+
+// messages are those of the events, as a batch with an id, until single is called.
+func (m *many) messages(id string) []*nats.Msg {
 	n := len(m.parcels)
 	all, texts := make([]*nats.Msg, n), make([]string, n+2)
-	texts[n], texts[n+1] = randomID(), "1"
+	texts[n], texts[n+1] = id, "1"
 	for i := range m.parcels {
 		all[i], texts[i] = m.parcels[i].m, strconv.Itoa(i+1)
 		all[i].Header[batchID], all[i].Header[batchSequence] = texts[n:n+1:n+1], texts[i:i+1:i+1]
@@ -254,20 +256,20 @@ func (m *many) giveUp(err error, attempt int) error {
 	return nil
 }
 
-// askTogether sends messages that are one batch, of which the server acknowledges the last, and
+// askTogether sends the messages of a batch, of which the server acknowledges the last, and
 // waits as ask does. Batches are sent one after the other: a server bounds how many it has begun
 // to take in for a stream.
-func (s *sender) askTogether(ctx context.Context, all []*nats.Msg, weight int64, stream string) (ack, error) {
+func (s *sender) askTogether(ctx context.Context, m *many, weight int64, stream string) (ack, error) {
 	ended := make(chan *letter, 1)
 	l := &letter{stream: stream, ended: ended, weight: weight}
-	if err := s.sendTogether(ctx, all, l); err != nil {
+	if err := s.sendTogether(ctx, m, l); err != nil {
 		return ack{}, err
 	}
 	return s.wait(ctx, l, ended)
 }
 
 // sendTogether sends a batch when it is its turn. An error says that it cannot be stored.
-func (s *sender) sendTogether(ctx context.Context, all []*nats.Msg, l *letter) error {
+func (s *sender) sendTogether(ctx context.Context, m *many, l *letter) error {
 	select {
 	case s.turn <- struct{}{}:
 		defer func() { <-s.turn }()
@@ -277,15 +279,23 @@ func (s *sender) sendTogether(ctx context.Context, all []*nats.Msg, l *letter) e
 	if err := s.enter(ctx, l); err != nil {
 		return err
 	}
-	c, n := s.link.conn(), len(all)-1
-	var err error
-	for _, m := range all[:n] {
-		if err = c.PublishMsg(m); err != nil {
-			break
-		}
-	}
-	if err == nil {
-		err = s.deliver(c, all[n], l)
+	// Every attempt has an id of its own: what came of one before is none of its pieces.
+	c, id := s.link.conn(), randomID()
+	done, err := s.link.publishTogether(c, m.parcels, id, replyTo(s.inbox, l.number))
+	if !done {
+		err = s.deliverTogether(c, m.messages(id), l)
+		m.single()
 	}
 	return s.sent(l, err)
+}
+
+// deliverTogether gives a batch to the library.
+func (s *sender) deliverTogether(c *nats.Conn, all []*nats.Msg, l *letter) error {
+	n := len(all) - 1
+	for _, m := range all[:n] {
+		if err := c.PublishMsg(m); err != nil {
+			return err
+		}
+	}
+	return s.deliver(c, all[n], l)
 }

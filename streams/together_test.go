@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"reflect"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -135,7 +137,7 @@ func TestWayIn02WhatIsNotEndedIsNotStored(t *testing.T) {
 	events := ofBatch("k", 10, 3)
 	for round := range 5 {
 		m := manyOf(t, l, events)
-		all := m.messages()
+		all := m.messages(randomID())
 		all = all[:2*round+1]
 		for _, one := range all {
 			if err := l.pub.conn().PublishMsg(one); err != nil {
@@ -325,5 +327,92 @@ func TestWayIn02AnswersToABatch(t *testing.T) {
 	}
 	if m := manyOf(t, l, ofBatch("k", 2, 2)); m.giveUp(context.DeadlineExceeded, 0) != nil {
 		t.Error("no answer is final")
+	}
+}
+
+// TestWayIn02BatchesBesideTheLibrary: a batch that is written past the library is the one that the
+// library would write, and nothing of it is left on its events.
+func TestWayIn02BatchesBesideTheLibrary(t *testing.T) {
+	s, opt := external(t)
+	opt.Atomic = AtomicAlways
+	l := open(t, opt)
+	conn, err := nats.Connect(s.ClientURL(), opt.ConnectOptions...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	sub, err := conn.SubscribeSync("twin.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	for about, c := range map[string]struct {
+		change func(all []parcel)
+		beside bool
+	}{
+		"as usual":              {func([]parcel) {}, true},
+		"two events":            {func([]parcel) {}, true},
+		"a line in a header":    {func(all []parcel) { all[1].m.Header["Event"] = []string{"a\r\nb"} }, false},
+		"one that is too large": {func(all []parcel) { all[1].size = int(l.pub.conn().MaxPayload()) }, false},
+		"too much together":     {func(all []parcel) { all[0].size = carriedBytes }, false},
+	} {
+		m := manyOf(t, l, ofBatch("", 12, 3))
+		if about == "two events" {
+			m.parcels = m.parcels[:2]
+		}
+		for i := range m.parcels {
+			m.parcels[i].m.Subject = fmt.Sprint("twin.", i)
+		}
+		c.change(m.parcels)
+		var got [2][]*nats.Msg
+		for k := range got {
+			before := l.pub.conn().Stats().OutMsgs
+			l := &letter{number: 77, stream: "none", ended: make(chan *letter, 1)}
+			done, err := false, error(nil)
+			if k == 0 {
+				done, err = m.log.pub.publishTogether(m.log.pub.conn(), m.parcels, "an id", replyTo(m.log.send.inbox, l.number))
+				if done != c.beside {
+					t.Errorf("%s: beside the library %v", about, done)
+				}
+			}
+			if !done && err == nil {
+				err = m.log.send.deliverTogether(m.log.pub.conn(), m.messages("an id"), l)
+				m.single()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if own := m.log.pub.conn().Stats().OutMsgs == before; own != done {
+				t.Errorf("%s: written beside the library %v, said %v", about, own, done)
+			}
+			for range m.parcels {
+				one, err := sub.NextMsg(10 * time.Second)
+				if err != nil {
+					t.Fatalf("%s: %v", about, err)
+				}
+				got[k] = append(got[k], one)
+			}
+		}
+		for i, one := range got[0] {
+			if twin := got[1][i]; one.Subject != twin.Subject || one.Reply != twin.Reply || !reflect.DeepEqual(one.Header, twin.Header) || string(one.Data) != string(twin.Data) {
+				t.Errorf("%s: piece %d is %+v, want %+v", about, i, one, twin)
+			}
+			if p := m.parcels[i].m; p.Reply != "" || last(p.Header, batchID)+last(p.Header, batchSequence)+last(p.Header, batchCommit) != "" {
+				t.Errorf("%s: an event has become a piece for good: %+v", about, p)
+			}
+		}
+	}
+	before := l.pub.conn().Stats().OutMsgs
+	events := ofBatch("k", 10, 3)
+	each(t, l, events, publishAll(t, l, events))
+	if sent := l.pub.conn().Stats().OutMsgs - before; sent >= uint64(len(events)) {
+		t.Errorf("the library sent %d messages for a batch", sent)
+	}
+	for _, one := range streamOf(t, l) {
+		if last(one.header, batchID) == "" {
+			t.Errorf("%d was not stored as a whole", one.offset)
+		}
 	}
 }
