@@ -21,6 +21,8 @@ func TestRun05TheConsoleIsNotForEverybody(t *testing.T) {
 		"an address of a network":   {"{enabled: true, host: 192.0.2.1}", "console.token is not set"},
 		"a token that is short":     {"{enabled: true, token: short}", "console.token has 5 characters"},
 		"a token that is long":      {"{enabled: true, token: " + strings.Repeat("x", 201) + "}", "console.token has 201 characters"},
+		"a token to be guessed":     {"{enabled: true, token: aaaaaaaabbbbbbbb}", "console.token has only 2 different characters"},
+		"a token of one word twice": {"{enabled: true, token: secret-secret-secret}", "console.token has only 6 different characters"},
 		"a token with a space":      {"{enabled: true, token: 'a token of an operator'}", "console.token has characters"},
 		"a token with a line break": {"{enabled: true, token: \"a-token-of-an\\noperator\"}", "console.token has characters"},
 		"a port that is none":       {"{enabled: true, port: -1}", "console.port is -1"},

@@ -31,7 +31,10 @@ func (c *Config) checkExposure(p *problems) {
 }
 
 // leastToken and mostToken bound the token of the console: one that can be guessed is none.
-const leastToken, mostToken = 16, 200
+// variety is how many different characters it has at least. The console answers as many guesses as
+// connections can be made, because the right token always gets in, so the token itself is what stands
+// against guessing.
+const leastToken, mostToken, variety = 16, 200, 8
 
 // checkConsole looks at what operators can reach.
 func (c *Config) checkConsole(p *problems) {
@@ -42,6 +45,8 @@ func (c *Config) checkConsole(p *problems) {
 		p.at("console.token", "console.token has characters that a header cannot carry, must be visible ASCII without spaces")
 	case len(token) < leastToken || len(token) > mostToken:
 		p.at("console.token", "console.token has %d characters, must have %d to %d; `openssl rand -base64 24` makes one", len(token), leastToken, mostToken)
+	case different(token) < variety:
+		p.at("console.token", "console.token has only %d different characters, must have %d or more, so that nobody guesses it; `openssl rand -base64 24` makes one", different(token), variety)
 	}
 	if c.Console.Enabled && c.Console.Port >= 0 && !loopback(c.Console.Host) && token == "" && p.sound("console.token", "console.port") {
 		p.at("console.host", "console.host is %q and console.token is not set, but the console shows all events and closes connections; set console.token (or console.token_file), or leave console.host at 127.0.0.1", shorten(c.Console.Host))
@@ -55,6 +60,15 @@ func (c *Config) checkConsole(p *problems) {
 	} else if !loopback(host) {
 		p.at("debug.pprof", "debug.pprof is %q, but profiles show what is in the memory of the process and must stay on this machine; use 127.0.0.1", shorten(c.Pprof))
 	}
+}
+
+// different counts the different characters of a text.
+func different(text string) int {
+	seen := map[rune]bool{}
+	for _, r := range text {
+		seen[r] = true
+	}
+	return len(seen)
 }
 
 // ConsoleIsExposed says whether others than this machine can reach the console's listener, and

@@ -234,6 +234,41 @@ func TestWeeks18TheHealthPathOfOthers(t *testing.T) {
 	}
 }
 
+// TestRun17HeadIsGetWithoutABody for everything that a node answers beside the API.
+func TestRun17HeadIsGetWithoutABody(t *testing.T) {
+	r := run(t, func(o *gateway.Options) { o.PathPrefix = "/realtime" })
+	for path, kind := range map[string]string{
+		"/health": "application/json", "/up": "application/json", "/up/app": "application/json", "/ready": "application/json",
+		"/nothing": "application/json", "/app/key/events?channel=a": "text/event-stream", "/app/key/events": "application/json",
+		"/app/key/events?channel=presence-a": "application/json", "/app/other/events?channel=a": "application/json",
+	} {
+		answers := map[string]*http.Response{}
+		for _, method := range []string{http.MethodGet, http.MethodHead} {
+			ctx, cancel := context.WithCancel(t.Context())
+			q, err := http.NewRequestWithContext(ctx, method, "http://"+r.Addr()+"/realtime"+path, http.NoBody)
+			if err != nil {
+				t.Fatal(err)
+			}
+			a, err := http.DefaultTransport.RoundTrip(q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			answers[method] = a
+			if method == http.MethodHead {
+				if text, err := io.ReadAll(a.Body); len(text) > 0 || err != nil {
+					t.Errorf("HEAD %s has the body %q, %v", path, text, err)
+				}
+			}
+			cancel()
+			_ = a.Body.Close()
+		}
+		get, head := answers[http.MethodGet], answers[http.MethodHead]
+		if head.StatusCode != get.StatusCode || head.Header.Get("Content-Type") != kind || get.Header.Get("Content-Type") != kind || head.Header.Get("Cache-Control") != get.Header.Get("Cache-Control") {
+			t.Errorf("HEAD %s: %d %v, GET: %d %v", path, head.StatusCode, head.Header, get.StatusCode, get.Header)
+		}
+	}
+}
+
 // TestWeeks07TheWholePathMayBeSigned: who signs what is sent signs the prefix, too.
 func TestWeeks07TheWholePathMayBeSigned(t *testing.T) {
 	r := run(t, func(o *gateway.Options) { o.PathPrefix = "/realtime" })

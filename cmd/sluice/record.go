@@ -10,6 +10,7 @@ import (
 
 	"github.com/tidwall/gjson"
 
+	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/gateway/client"
 )
 
@@ -71,7 +72,7 @@ func parseRecord(line []byte) (r record, err error) {
 		if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
 			return r, errors.New("it is cut off")
 		}
-		return r, fmt.Errorf("it is not a line of an export: %w", err)
+		return r, fmt.Errorf("it is not a line of an export: %w", pusher.InPlainWords(err))
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return r, errors.New("something follows on the event")

@@ -170,18 +170,29 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // serve answers a request of somebody who is logged in.
 func (c *Console) serve(w http.ResponseWriter, r *http.Request, name string) {
 	to, known := routes[name]
+	switch name {
+	case "login", "logout":
+		to.method, known = http.MethodPost, true
+	case "events":
+		to.method, known = http.MethodGet, true
+	}
 	switch {
-	case name == "logout" && r.Method == http.MethodPost:
-		c.logout(w, r)
-		return
-	case name == "events" && r.Method == http.MethodGet:
-		c.events(w, r)
-		return
-	case !known && name != "logout" && name != "events" && name != "login":
+	case !known:
 		c.fail(w, r, refusal{http.StatusNotFound, "not_found", "there is nothing here"})
 		return
-	case to.method != r.Method:
-		c.fail(w, r, refusal{http.StatusMethodNotAllowed, "method_not_allowed", "this wants another method"})
+	case to.method == http.MethodPost && r.Method != http.MethodPost:
+		w.Header().Set("Allow", http.MethodPost)
+		c.fail(w, r, refusal{http.StatusMethodNotAllowed, "method_not_allowed", "this path is for POST"})
+		return
+	case to.method == http.MethodGet && r.Method != http.MethodGet && r.Method != http.MethodHead:
+		w.Header().Set("Allow", "GET, HEAD")
+		c.fail(w, r, refusal{http.StatusMethodNotAllowed, "method_not_allowed", "this path is for GET"})
+		return
+	case name == "logout":
+		c.logout(w, r)
+		return
+	case name == "events":
+		c.events(w, r)
 		return
 	}
 	if !c.requests.enter() {

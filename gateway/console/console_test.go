@@ -249,6 +249,29 @@ func TestRun05NoDataWithoutTheToken(t *testing.T) {
 	}
 }
 
+// TestRun17HeadIsGetWithoutABody at every route; other methods are told which ones there are.
+func TestRun17HeadIsGetWithoutABody(t *testing.T) {
+	r := newRig(t, token)
+	for _, route := range console.Routes() {
+		path, allow := route+queries[route], "GET, HEAD"
+		status, _, h := r.ask("HEAD", path, "", bearer...)
+		if bodies[route] != "" {
+			allow = "POST"
+			if status != http.StatusMethodNotAllowed || h.Get("Allow") != allow {
+				t.Errorf("HEAD %s: %d, Allow %q", route, status, h.Get("Allow"))
+			}
+		} else if kind := h.Get("Content-Type"); status != http.StatusOK || kind != "application/json" && kind != "text/event-stream" {
+			t.Errorf("HEAD %s: %d %q", route, status, kind)
+		}
+		if status, _, h := r.ask("PUT", path, "{}", append([]string{"Content-Type", "application/json"}, bearer...)...); status != http.StatusMethodNotAllowed || h.Get("Allow") != allow {
+			t.Errorf("PUT %s: %d, Allow %q, want %q", route, status, h.Get("Allow"), allow)
+		}
+	}
+	if n := r.console.Streams(); n != 0 {
+		t.Errorf("%d event streams are open", n)
+	}
+}
+
 func TestRun05SessionsEnd(t *testing.T) {
 	r := newRig(t, token)
 	cookie := r.login()

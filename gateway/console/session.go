@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
 const (
@@ -178,7 +179,7 @@ func read(r *http.Request, into any) error {
 	in := json.NewDecoder(body)
 	in.DisallowUnknownFields()
 	if err := in.Decode(into); err != nil {
-		return invalid("the body is not what this takes: " + err.Error())
+		return invalid("the body is not what this takes: " + pusher.InPlainWords(err).Error())
 	}
 	return nil
 }

@@ -32,6 +32,10 @@ func (h *Hub) serveEvents(w http.ResponseWriter, r *http.Request, key string) {
 			Channels: h.limit.Load().MaxSubscriptions, FilterBytes: h.limit.Load().MaxFilterBytes, History: h.opt.History != nil, Now: time.Now(),
 		})
 	}
+	if no == nil && r.Method == http.MethodHead {
+		stream.Head(w)
+		return
+	}
 	if no == nil {
 		closed = h.enter(a)
 		no = stream.OfClose(closed.code, closed.reason, closed.text)

@@ -204,9 +204,9 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer req.hold.release()
 	var answer any
 	err := error(nil)
-	if r.Method != found.method {
+	if !found.takesMethod(r.Method) {
 		TurnAway(w, r)
-		w.Header().Set("Allow", found.method)
+		w.Header().Set("Allow", found.allow())
 		err = fail(http.StatusMethodNotAllowed, "method_not_allowed", "this path is for %s", found.method)
 	} else if wrong != nil {
 		TurnAway(w, r)
@@ -234,7 +234,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (r *request) reply(w http.ResponseWriter, asked route, answer any, err error) int {
 	a := r.api
 	if s, ok := answer.(*stream); ok && err == nil {
-		s.send(w)
+		s.send(w, r.http.Method == http.MethodHead)
 		return http.StatusOK
 	}
 	room := hold{bodies: a.answers, app: r.hold.app}

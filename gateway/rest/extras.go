@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
 const (
@@ -29,19 +30,12 @@ type extras struct {
 
 var extrasFields = []string{"headers", "ephemeral", "echo", "idempotencyKey", "idempotency_key", "replay"}
 
-// extrasType and replayType are what these have been called in errors.
-const (
-	extrasType = `struct { Headers map[string]interface {} "json:\"headers\""; Ephemeral *bool "json:\"ephemeral\""; Echo *bool "json:\"echo\""; ` +
-		`IdempotencyKey *string "json:\"idempotencyKey\""; SnakeKey *string "json:\"idempotency_key\""; Replay json.RawMessage "json:\"replay\"" }`
-	replayType = `struct { Channel *string "json:\"channel\""; StreamID *string "json:\"stream_id\""; Serial *uint64 "json:\"serial\""; Time *int64 "json:\"published_at_ms\"" }`
-)
-
 // readExtras reads extras, which are JSON.
 func readExtras(raw []byte) (extras, error) {
 	var e extras
 	var s scanner
 	if s.begin(raw); s.peek() != '{' {
-		s.other("", extrasType)
+		s.other("", pusher.WantObject)
 		return e, s.end()
 	}
 	s.enter()
@@ -69,7 +63,7 @@ func readExtras(raw []byte) (extras, error) {
 // headers reads an object of which it keeps the names with values that are unfit.
 func (s *scanner) headers(unfit *map[string]struct{}, member string) {
 	if s.peek() != '{' {
-		if s.other(member, "map[string]interface {}") {
+		if s.other(member, pusher.WantObject) {
 			*unfit = nil
 		}
 		return
@@ -145,15 +139,15 @@ func checkReplay(raw []byte) error {
 			case "stream_id":
 				s.maybeString(&id, field)
 			case "serial":
-				serial = s.wholeNumber(field, "uint64", fitsUint64)
+				serial = s.wholeNumber(field, pusher.WantCount, fitsUint64)
 			case "published_at_ms":
-				at = s.wholeNumber(field, "int64", fitsInt64)
+				at = s.wholeNumber(field, pusher.WantInteger, fitsInt64)
 			default:
 				s.skip()
 			}
 		}
 	} else {
-		s.other("", replayType)
+		s.other("", pusher.WantObject)
 	}
 	switch err := s.end(); {
 	case err != nil:

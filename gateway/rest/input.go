@@ -3,6 +3,8 @@ package rest
 import (
 	"strings"
 	"unicode/utf8"
+
+	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
 // input is an event as a publisher sends it (protocol section 2.3). Data, Tags and Extras are
@@ -32,7 +34,7 @@ func decodeEvent(body []byte, in *input) error {
 	}
 	var s scanner
 	s.begin(body)
-	s.event(in, "", "rest.input")
+	s.event(in, "")
 	return expected(s.end())
 }
 
@@ -45,7 +47,7 @@ func decodeBatch(body []byte) ([]input, error) {
 	s.begin(body)
 	var batch []input
 	if s.peek() != '{' {
-		s.other("", batchType)
+		s.other("", pusher.WantObject)
 		return batch, expected(s.end())
 	}
 	s.enter()
@@ -59,16 +61,13 @@ func decodeBatch(body []byte) ([]input, error) {
 	return batch, expected(s.end())
 }
 
-// batchType is what the body of a batch has been called in errors.
-const batchType = `struct { Batch []rest.input "json:\"batch\"" }`
-
 func errNotUTF8() error { return invalid("the body is not UTF-8") }
 
 func expected(err error) error {
 	if err == nil {
 		return nil
 	}
-	return invalid("the body is not the JSON that is expected: %v", err)
+	return invalid("the body is not the JSON that is expected: %v", pusher.InPlainWords(err))
 }
 
 // usualBatch is how many events most batches have at most.
@@ -77,7 +76,7 @@ const usualBatch = 10
 // events reads the events of a batch.
 func (s *scanner) events(into *[]input) {
 	if s.peek() != '[' {
-		if s.other("batch", "[]rest.input") {
+		if s.other("batch", pusher.WantList) {
 			*into = nil
 		}
 		return
@@ -89,7 +88,7 @@ func (s *scanner) events(into *[]input) {
 	}
 	for more := s.element(true); more; more = s.element(false) {
 		list = grown(list, n)
-		s.event(&list[n], "batch", "rest.input")
+		s.event(&list[n], "batch")
 		n++
 	}
 	if *into = list[:n]; n == 0 {
@@ -102,13 +101,13 @@ var eventFields = []string{
 }
 
 // event reads an event, over what is there of it.
-func (s *scanner) event(in *input, member, kind string) {
+func (s *scanner) event(in *input, member string) {
 	if s.peek() != '{' {
-		s.other(member, kind)
+		s.other(member, pusher.WantObject)
 		return
 	}
-	record, within := s.record, s.within
-	if s.record = "input"; member != "" {
+	within := s.within
+	if member != "" {
 		s.within = member + "."
 	}
 	s.enter()
@@ -142,7 +141,7 @@ func (s *scanner) event(in *input, member, kind string) {
 			s.skip()
 		}
 	}
-	s.record, s.within = record, within
+	s.within = within
 }
 
 // info reads a list of attributes: a text with commas, or a list as it is in queries. After one
@@ -167,7 +166,7 @@ func (s *scanner) info(into *string, member string) {
 // values reads an object of any values, as they are written.
 func (s *scanner) values(into *map[string][]byte, member string) {
 	if s.peek() != '{' {
-		if s.other(member, "map[string]json.RawMessage") {
+		if s.other(member, pusher.WantObject) {
 			*into = nil
 		}
 		return

@@ -35,6 +35,20 @@ var (
 	terminateRoute = route{"terminate_connections", http.MethodPost, "users/{user_id}/terminate_connections", (*request).terminate, nil}
 )
 
+// takesMethod tells whether a request may have this method. HEAD asks what GET would be answered, and
+// the server of the library leaves the body out.
+func (r *route) takesMethod(method string) bool {
+	return method == r.method || r.method == http.MethodGet && method == http.MethodHead
+}
+
+// allow are the methods for the header of that name.
+func (r *route) allow() string {
+	if r.method == http.MethodGet {
+		return "GET, HEAD"
+	}
+	return r.method
+}
+
 // routes are all of them, the most used ones first.
 func routes() []*route {
 	return []*route{

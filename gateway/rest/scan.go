@@ -5,12 +5,14 @@ import (
 	"errors"
 	"math/bits"
 	"strconv"
+
+	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
 // scanner takes a JSON text apart in one pass and in the order in which it is written, without
 // reflection and without copies: what it returns are views of the text. It is for texts that
 // are known to be UTF-8, and says of others what encoding/json says: the words about what
-// breaks the grammar and about values of a wrong type are the same.
+// breaks the grammar are the same, and those about values of a wrong type are of [pusher.Mistake].
 //
 // Who uses it asks for what should come next. After the first break of the grammar there is
 // nothing left to read, so loops end by themselves and only who began looks at wrong.
@@ -25,9 +27,8 @@ type scanner struct {
 	// mistaken is the first value of a wrong type. Reading goes on behind it, since a break
 	// of the grammar is worse. final is one after which nothing more is looked at.
 	mistaken, final error
-	// record and within say what is being read, for what is said about it: a type, and the
-	// path to its members.
-	record, within string
+	// within is the path to the members of what is being read.
+	within string
 	// measured is the member of which all numbers must be within the range of a float64.
 	measured string
 }
@@ -301,7 +302,7 @@ func (s *scanner) scalar() {
 		s.number()
 		if s.measured != "" && s.wrong == nil {
 			if _, err := strconv.ParseFloat(string(s.text[start:s.at]), 64); err != nil {
-				s.mistake("number "+string(s.text[start:s.at]), s.measured, "float64")
+				s.mistake("number "+string(s.text[start:s.at]), s.measured, pusher.WantNumber)
 			}
 		}
 	}

@@ -68,8 +68,8 @@ func (r *request) stream(view *sight.View, w walk) (*stream, error) {
 	return s, nil
 }
 
-// send writes the lines.
-func (s *stream) send(w http.ResponseWriter) {
+// send writes the lines, without those if headOnly is set.
+func (s *stream) send(w http.ResponseWriter, headOnly bool) {
 	defer func() { s.room.release() }()
 	ctx, cancel := context.WithCancel(s.r.http.Context())
 	defer cancel()
@@ -77,6 +77,9 @@ func (s *stream) send(w http.ResponseWriter) {
 	w.Header().Set("Cache-Control", "no-store")
 	// Proxies would keep it until it has ended.
 	w.Header().Set("X-Accel-Buffering", "no")
+	if headOnly {
+		return
+	}
 	out := &lines{w: w, control: http.NewResponseController(w), patience: s.r.api.opt.AnswerTimeout}
 	for {
 		n := min(len(s.page.Publications), s.left)

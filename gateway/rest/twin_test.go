@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
 // This is how bodies were read before, with encoding/json. It is the twin that [FuzzBodies]
@@ -106,7 +107,7 @@ func (in *twinInput) acceptExtras(_ *app.App, out *accepted) error {
 		Replay json.RawMessage `json:"replay"`
 	}
 	if err := json.Unmarshal(raw, &e); err != nil {
-		return invalid("extras: %v", err)
+		return invalid("extras: %v", pusher.InPlainWords(err))
 	}
 	if e.Replay != nil {
 		if err := twinCheckReplay(e.Replay); err != nil {
@@ -151,7 +152,7 @@ func twinCheckReplay(raw json.RawMessage) error {
 	}
 	switch err := json.Unmarshal(raw, &mark); {
 	case err != nil:
-		return invalid("extras.replay: %v", err)
+		return invalid("extras.replay: %v", pusher.InPlainWords(err))
 	case len(raw) > maxReplay:
 		return invalid("extras.replay has %d bytes, the limit is %d", len(raw), maxReplay)
 	case mark.Channel == nil || mark.StreamID == nil || mark.Serial == nil || mark.Time == nil:

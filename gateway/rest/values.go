@@ -3,27 +3,20 @@ package rest
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"math/bits"
 	"strconv"
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// mistake notes that a member has a value of a wrong type. The types are named as they were
-// when encoding/json read bodies, which publishers may know by now.
+// mistake notes that a member has a value of a wrong type.
 func (s *scanner) mistake(got, member, want string) {
 	if s.mistaken == nil {
-		s.mistaken = s.mistakeOf(got, member, want)
+		s.mistaken = pusher.Mistake(s.within+member, want, got)
 	}
-}
-
-func (s *scanner) mistakeOf(got, member, want string) error {
-	if member = s.within + member; s.record != "" || member != "" {
-		return errors.New("json: cannot unmarshal " + got + " into Go struct field " + s.record + "." + member + " of type " + want)
-	}
-	return errors.New("json: cannot unmarshal " + got + " into Go value of type " + want)
 }
 
 // other reads a value that is not what the member should have. What is null stands for no
@@ -54,7 +47,7 @@ func kindOf(c byte) string {
 // string reads a string. What is null leaves it as it is.
 func (s *scanner) string(into *string, member string) {
 	if s.peek() != '"' {
-		s.other(member, "string")
+		s.other(member, pusher.WantText)
 		return
 	}
 	*into = plainText(s.quoted())
@@ -63,7 +56,7 @@ func (s *scanner) string(into *string, member string) {
 // maybeString reads a string that may be missing, which null says as well.
 func (s *scanner) maybeString(into **string, member string) {
 	if s.peek() != '"' {
-		if s.other(member, "string") {
+		if s.other(member, pusher.WantText) {
 			*into = nil
 		}
 		return
@@ -80,7 +73,7 @@ func (s *scanner) maybeBool(into **bool, member string) {
 		value := c == 't'
 		*into = &value
 	default:
-		if s.other(member, "bool") {
+		if s.other(member, pusher.WantBool) {
 			*into = nil
 		}
 	}
@@ -122,7 +115,7 @@ func grown[T any](list []T, i int) []T {
 // strings reads a list of strings.
 func (s *scanner) strings(into *[]string, member string) {
 	if s.peek() != '[' {
-		if s.other(member, "[]string") {
+		if s.other(member, pusher.WantTexts) {
 			*into = nil
 		}
 		return

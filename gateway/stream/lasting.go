@@ -27,10 +27,7 @@ func Take(w http.ResponseWriter, r *http.Request, sendBuffer int) (conn net.Conn
 		conn, _, err = socket.TakeOver(w, sendBuffer)
 		return conn, append(head(w.Header()), opening...), func() {}, err
 	}
-	h := w.Header()
-	h.Set("Content-Type", "text/event-stream")
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Accel-Buffering", "no")
+	describe(w.Header())
 	l := &lasting{
 		w: w, control: http.NewResponseController(w), gone: r.Context(),
 		ended: make(chan struct{}), aborted: make(chan struct{}),
@@ -43,10 +40,22 @@ func Take(w http.ResponseWriter, r *http.Request, sendBuffer int) (conn net.Conn
 	_ = l.control.SetReadDeadline(time.Time{})
 	// That sends the head, unless the answer cannot be sent in pieces: then there is none yet.
 	if err := l.control.Flush(); err != nil {
-		h.Del("X-Accel-Buffering")
+		w.Header().Del("X-Accel-Buffering")
 		return nil, nil, nil, err
 	}
 	return l, opening, l.stay, nil
+}
+
+// Head answers a request that asks with HEAD whether there is a stream. Nothing is attached for it.
+func Head(w http.ResponseWriter) {
+	describe(w.Header())
+	w.WriteHeader(http.StatusOK)
+}
+
+func describe(h http.Header) {
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Accel-Buffering", "no")
 }
 
 // lasting is an answer of HTTP/2 as a connection to which is only written. Deadlines for reading

@@ -55,7 +55,7 @@ func Preflight(w http.ResponseWriter) {
 
 // Read reads a request of an app, and says what is wrong with it.
 func Read(r *http.Request, a *app.App, limits Limits) (q pusher.EventsQuery, no *Refusal) {
-	if r.Method != http.MethodGet {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return q, &Refusal{http.StatusMethodNotAllowed, "method", "method_not_allowed", "this path is for GET"}
 	}
 	q, err := pusher.ParseEventsQuery(r.URL.RawQuery, r.Header.Get("Last-Event-ID"), min(maxChannels, limits.Channels))
