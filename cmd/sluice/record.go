@@ -10,8 +10,8 @@ import (
 
 	"github.com/tidwall/gjson"
 
-	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/gateway/client"
+	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
 // record is one line of an export: an event with its place. Data is always text, because the
