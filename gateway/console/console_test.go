@@ -272,6 +272,20 @@ func TestRun17HeadIsGetWithoutABody(t *testing.T) {
 	}
 }
 
+// TestRun17BodiesOfAWrongKind are refused without a name of a type of the program.
+func TestRun17BodiesOfAWrongKind(t *testing.T) {
+	r := newRig(t, token)
+	for body, want := range map[string]string{
+		`{"id":1}`: "id must be a string", `{"id":["a"]}`: "id must be a string", `[]`: "must be a JSON object", `7`: "must be a JSON object",
+		`{"what":1}`: `unknown field`, `{`: "EOF",
+	} {
+		status, text, _ := r.ask("POST", "close", body, bearer...)
+		if status != http.StatusBadRequest || !strings.Contains(text, want) || strings.Contains(text, "Go ") || strings.Contains(text, "json:") {
+			t.Errorf("%s: %d %s, want %s", body, status, text, want)
+		}
+	}
+}
+
 func TestRun05SessionsEnd(t *testing.T) {
 	r := newRig(t, token)
 	cookie := r.login()

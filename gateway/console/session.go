@@ -5,13 +5,13 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/sluicehq/sluice/gateway/app"
-	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
 const (
@@ -179,7 +179,14 @@ func read(r *http.Request, into any) error {
 	in := json.NewDecoder(body)
 	in.DisallowUnknownFields()
 	if err := in.Decode(into); err != nil {
-		return invalid("the body is not what this takes: " + pusher.InPlainWords(err).Error())
+		var wrong *json.UnmarshalTypeError
+		switch {
+		case errors.As(err, &wrong) && wrong.Field != "":
+			return invalid("the body is not what this takes: " + wrong.Field + " must be a string, not of the kind " + wrong.Value)
+		case wrong != nil:
+			return invalid("the body must be a JSON object")
+		}
+		return invalid("the body is not what this takes: " + strings.TrimPrefix(err.Error(), "json: "))
 	}
 	return nil
 }

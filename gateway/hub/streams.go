@@ -24,24 +24,20 @@ func (h *Hub) serveEvents(w http.ResponseWriter, r *http.Request, key string) {
 	switch {
 	case h.isClosed():
 		no = stream.Stopping
-	case no == nil && r.Method == http.MethodOptions:
-		stream.Preflight(w)
+	case no == nil && stream.Preflight(w, r):
 		return
 	case no == nil:
-		q, no = stream.Read(r, a, stream.Limits{
-			Channels: h.limit.Load().MaxSubscriptions, FilterBytes: h.limit.Load().MaxFilterBytes, History: h.opt.History != nil, Now: time.Now(),
-		})
+		limit := h.limit.Load()
+		q, no = stream.Read(r, a, stream.Limits{Channels: limit.MaxSubscriptions, FilterBytes: limit.MaxFilterBytes, History: h.opt.History != nil, Now: time.Now()})
 	}
-	if no == nil && r.Method == http.MethodHead {
-		stream.Head(w)
+	if no == nil && stream.HeadOnly(w, r) {
 		return
 	}
 	if no == nil {
 		closed = h.enter(a)
-		no = stream.OfClose(closed.code, closed.reason, closed.text)
-	}
-	if no == nil {
-		no = h.openStream(w, r, a, &q)
+		if no = stream.OfClose(closed.code, closed.reason, closed.text); no == nil {
+			no = h.openStream(w, r, a, &q)
+		}
 	}
 	if no != nil {
 		h.noStream(r, a, no)

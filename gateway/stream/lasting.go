@@ -46,10 +46,15 @@ func Take(w http.ResponseWriter, r *http.Request, sendBuffer int) (conn net.Conn
 	return l, opening, l.stay, nil
 }
 
-// Head answers a request that asks with HEAD whether there is a stream. Nothing is attached for it.
-func Head(w http.ResponseWriter) {
+// HeadOnly answers a request that asks with HEAD whether there is a stream, for which nothing is
+// attached, and tells whether it was one.
+func HeadOnly(w http.ResponseWriter, r *http.Request) bool {
+	if r.Method != http.MethodHead {
+		return false
+	}
 	describe(w.Header())
 	w.WriteHeader(http.StatusOK)
+	return true
 }
 
 func describe(h http.Header) {

@@ -45,12 +45,16 @@ func AllowOrigin(header http.Header, r *http.Request, a *app.App) {
 	header.Set("Vary", "Origin")
 }
 
-// Preflight answers browsers that ask whether they may ask.
-func Preflight(w http.ResponseWriter) {
+// Preflight answers browsers that ask whether they may ask, and tells whether this was such a request.
+func Preflight(w http.ResponseWriter, r *http.Request) bool {
+	if r.Method != http.MethodOptions {
+		return false
+	}
 	w.Header().Set("Access-Control-Allow-Methods", http.MethodGet)
 	w.Header().Set("Access-Control-Allow-Headers", "Last-Event-ID, Cache-Control")
 	w.Header().Set("Access-Control-Max-Age", "7200")
 	w.WriteHeader(http.StatusNoContent)
+	return true
 }
 
 // Read reads a request of an app, and says what is wrong with it.
