@@ -29,7 +29,7 @@ const alreadyMargin = 5 * time.Second
 // it began.
 func (l *Log) already(ctx context.Context, a *appLog, m *nats.Msg, since begun) (offset uint64, found bool, err error) {
 	id, from := last(m.Header, nats.MsgIdHdr), since.high+1
-	s := span{log: l, app: a, subject: m.Subject}
+	s := span{log: l, app: a, subject: m.Subject, page: pageSize}
 	first, err := s.firstSince(ctx, since.time.Add(-alreadyMargin))
 	if err != nil {
 		return 0, false, err

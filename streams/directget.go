@@ -14,9 +14,14 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// pageSize is the largest page of a direct get. The server holds the stream's lock
-// while it reads a page, so bigger ones delay every publisher.
-const pageSize = 50
+// pageSize is the page of a direct get. The server holds the stream's lock while it reads a
+// page, and the messages of other channels that lie between, so bigger ones delay every publisher.
+// Yet for each page it also counts what follows, which takes as long as some hundred messages do:
+// where those of a channel lie close to each other they are up to widePage.
+const pageSize, widePage = 50, 250
+
+// passed is about how many messages of a stream are passed over for a page.
+const passed = 16 << 10
 
 // answerBytes is what the server sends for one direct get at most, and one message more.
 // Without it a publisher of large messages could have a few readings together reach the
@@ -166,7 +171,7 @@ func status(m *nats.Msg) error {
 // page reads up to n messages of a subject from an offset on. Large ones are fewer; the
 // last one says whether more are pending.
 func (r *reader) page(ctx context.Context, stream, subject string, from uint64, n int) ([]stored, error) {
-	return r.fetch(ctx, stream, getRequest{Seq: max(from, 1), NextFor: subject, Batch: min(n, pageSize)})
+	return r.fetch(ctx, stream, getRequest{Seq: max(from, 1), NextFor: subject, Batch: min(n, widePage)})
 }
 
 // places returns where the newest message of each subject is, as far as there is one.

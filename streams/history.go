@@ -37,7 +37,7 @@ func (l *Log) Read(ctx context.Context, app, channel string, q broker.Query) (*b
 			return &broker.Page{Publications: s.publications(got, epoch)}, nil
 		}
 	}
-	return s.settled(ctx, func(now broker.Retained) (*broker.Page, error) { return s.read(ctx, q, now) }, func(p *broker.Page, r broker.Retained) bool {
+	return s.settled(ctx, func(now broker.Retained) (*broker.Page, error) { return s.spread(now).read(ctx, q, now) }, func(p *broker.Page, r broker.Retained) bool {
 		return (q.NewestFirst || !p.More) && wants(q, r)
 	})
 }
@@ -123,7 +123,7 @@ func (l *Log) After(ctx context.Context, app, channel string, pos broker.Positio
 	if err := broker.CheckLimit(limit); err != nil {
 		return nil, err
 	}
-	return s.settled(ctx, func(broker.Retained) (*broker.Page, error) { return s.after(ctx, pos, limit) }, func(p *broker.Page, r broker.Retained) bool {
+	return s.settled(ctx, func(now broker.Retained) (*broker.Page, error) { return s.spread(now).after(ctx, pos, limit) }, func(p *broker.Page, r broker.Retained) bool {
 		return !p.More && r.Newest > pos.Offset
 	})
 }

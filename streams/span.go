@@ -15,6 +15,8 @@ type span struct {
 	app     *appLog
 	channel string
 	subject string
+	// page is how many messages are read at once.
+	page int
 }
 
 func (l *Log) span(app, channel string) (span, error) {
@@ -25,13 +27,27 @@ func (l *Log) span(app, channel string) (span, error) {
 	if l.ctx.Err() != nil {
 		return span{}, broker.ErrClosed
 	}
-	return span{l, a, channel, publishSubject(l.opt.Prefix, app, channel)}, nil
+	return span{l, a, channel, publishSubject(l.opt.Prefix, app, channel), pageSize}, nil
+}
+
+// spread returns the span with pages for messages that lie as far apart as those that the log has.
+func (s span) spread(known broker.Retained) span {
+	if known.Messages > 0 && known.Newest >= known.Oldest {
+		apart := float64(known.Newest-known.Oldest+1) / float64(known.Messages)
+		s.page = int(min(max(passed/max(apart, 1), pageSize), widePage))
+	}
+	return s
+}
+
+// next reads up to n messages from an offset on, or a page of them.
+func (s span) next(ctx context.Context, from uint64, n int) ([]stored, error) {
+	return s.log.reader.page(ctx, s.app.stream, s.subject, from, min(n, s.page))
 }
 
 // probe returns the first message at or above an offset, and the number of
 // messages from it to the end.
 func (s span) probe(ctx context.Context, offset uint64) (stored, uint64, error) {
-	got, err := s.log.reader.page(ctx, s.app.stream, s.subject, offset, 1)
+	got, err := s.next(ctx, offset, 1)
 	if err != nil || len(got) == 0 {
 		return stored{}, 0, err
 	}
@@ -50,7 +66,7 @@ func (s span) firstSince(ctx context.Context, t time.Time) (uint64, error) {
 		t = firstTime
 	}
 	t = t.UTC()
-	got, err := s.log.reader.fetch(ctx, s.app.stream, getRequest{StartTime: &t, NextFor: s.subject, Batch: 1})
+	got, err := s.log.reader.fetch(ctx, s.app.stream, getRequest{StartTime: &t, NextFor: s.subject})
 	if err != nil {
 		return 0, err
 	}
@@ -79,7 +95,7 @@ func (m *stored) size() int {
 // have broker.PageBytes together, but two at least. One more is read, which says that there is more.
 func (s span) forward(ctx context.Context, from, to uint64, n int) (out []stored, more bool, err error) {
 	for bytes := 0; bytes < broker.PageBytes || len(out) < 2; {
-		page, err := s.log.reader.page(ctx, s.app.stream, s.subject, from, n+1-len(out))
+		page, err := s.next(ctx, from, n+1-len(out))
 		if err != nil {
 			return nil, false, err
 		}
@@ -111,7 +127,7 @@ const fewLarge = 16
 func (s span) tail(ctx context.Context, from, to uint64, n int) (out []stored, dropped, enough bool, err error) {
 	bytes, read, given := 0, 0, 0
 	for read < n {
-		page, err := s.log.reader.page(ctx, s.app.stream, s.subject, from, n-read)
+		page, err := s.next(ctx, from, n-read)
 		if err != nil {
 			return nil, false, false, err
 		}
@@ -189,7 +205,7 @@ func (s span) near(ctx context.Context, low, to, high uint64, n int, back uint64
 // than an answer has.
 func (s span) upTo(ctx context.Context, from, to uint64, most int) (out []stored, end bool, err error) {
 	for bytes := 0; len(out) < most && bytes < answerBytes; {
-		page, err := s.log.reader.page(ctx, s.app.stream, s.subject, from, most-len(out))
+		page, err := s.next(ctx, from, most-len(out))
 		if err != nil {
 			return nil, false, err
 		}

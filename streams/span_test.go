@@ -111,6 +111,10 @@ func TestTime04FewReadingsForAPage(t *testing.T) {
 			}
 		}
 	}
+	now, err := l.Retained(t.Context(), "a", "mine")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		what string
 		read func() error
@@ -126,6 +130,14 @@ func TestTime04FewReadingsForAPage(t *testing.T) {
 		}, 5},
 		{"the oldest page", func() error {
 			_, err := l.Read(t.Context(), "a", "mine", broker.Query{Limit: 10})
+			return err
+		}, 3},
+		{"a hundred after a position", func() error {
+			_, err := l.After(t.Context(), "a", "mine", broker.Position{Epoch: now.Epoch, Offset: mine[20]}, 100)
+			return err
+		}, 3},
+		{"the oldest hundred", func() error {
+			_, err := l.Read(t.Context(), "a", "mine", broker.Query{Limit: 100})
 			return err
 		}, 3},
 	} {
@@ -144,5 +156,27 @@ func TestTime04FewReadingsForAPage(t *testing.T) {
 	page, err := l.Read(t.Context(), "a", "mine", broker.Query{NewestFirst: true, To: mine[len(mine)-1], Limit: 16, Bare: true})
 	if err != nil || len(page.Publications) > 0 {
 		t.Error(fmt.Sprint("of what was removed: ", offsetsOf(page)), err)
+	}
+}
+
+// TestTime05PagesFitWhatLiesBetween: the closer the messages of a channel lie to each other, the more of
+// them are read at once. What lies between them is passed over while publishers wait.
+func TestTime05PagesFitWhatLiesBetween(t *testing.T) {
+	for _, c := range []struct {
+		known broker.Retained
+		want  int
+	}{
+		{broker.Retained{}, pageSize},
+		{broker.Retained{Oldest: 7, Newest: 7, Messages: 1}, widePage},
+		{broker.Retained{Oldest: 1, Newest: 100_000, Messages: 100_000}, widePage},
+		{broker.Retained{Oldest: 1, Newest: 100_000, Messages: 1000}, passed / 100},
+		{broker.Retained{Oldest: 1, Newest: 100_000, Messages: 200}, pageSize},
+		// What several servers have said at different moments need not fit together.
+		{broker.Retained{Oldest: 9, Newest: 8, Messages: 5}, pageSize},
+		{broker.Retained{Oldest: 1, Newest: 8, Messages: 50}, widePage},
+	} {
+		if got := (span{page: pageSize}).spread(c.known).page; got != c.want {
+			t.Errorf("%+v: pages of %d, want %d", c.known, got, c.want)
+		}
 	}
 }

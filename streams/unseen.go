@@ -40,7 +40,7 @@ func (r *reader) complete(ctx context.Context, stream string, q getRequest, got 
 		m.pending = got.pending + uint64(len(got.messages)-1-i)
 		out = append(out, m)
 	}
-	if len(out) == 0 && q.Batch > 0 {
+	if len(out) == 0 && q.NextFor != "" {
 		// Nobody may take that for the end.
 		return r.fetch(ctx, stream, q)
 	}

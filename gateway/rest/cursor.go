@@ -22,6 +22,8 @@ type cursor struct {
 
 const maxCursor = 16 << 10
 
+var errForeignCursor = invalid("cursor belongs to another channel, direction, bounds or life of the log")
+
 func seal(secret string, body []byte) []byte {
 	mac := hmac.New(sha256.New, []byte("history cursor\x00"+secret))
 	mac.Write(body)
@@ -33,23 +35,22 @@ func (c cursor) encode(secret string) string {
 	return base64.RawURLEncoding.EncodeToString(append(seal(secret, body), body...))
 }
 
-// openCursor checks a cursor against what it must be bound to and returns where to
-// go on.
-func openCursor(text, secret string, want cursor) (uint64, error) {
+// openCursor checks a cursor against what it must be bound to and returns it. Whether its life of
+// the log is the present one says the page that is read, see [request.read].
+func openCursor(text, secret string, want cursor) (c cursor, err error) {
 	if len(text) > maxCursor {
-		return 0, invalid("cursor has %d bytes, the limit is %d", len(text), maxCursor)
+		return c, invalid("cursor has %d bytes, the limit is %d", len(text), maxCursor)
 	}
 	raw, err := base64.RawURLEncoding.DecodeString(text)
 	if err != nil || len(raw) < 16 || !hmac.Equal(raw[:16], seal(secret, raw[16:])) {
-		return 0, invalid("cursor was not made by this server")
+		return c, invalid("cursor was not made by this server")
 	}
-	var c cursor
 	if err := json.Unmarshal(raw[16:], &c); err != nil {
-		return 0, invalid("cursor was not made by this server")
+		return c, invalid("cursor was not made by this server")
 	}
-	want.Next = c.Next
+	want.Epoch, want.Next = c.Epoch, c.Next
 	if c != want {
-		return 0, invalid("cursor belongs to another channel, direction, bounds or life of the log")
+		return c, errForeignCursor
 	}
-	return c.Next, nil
+	return c, nil
 }

@@ -89,10 +89,20 @@ func TestHI07_AResetBeginsANewStream(t *testing.T) {
 	if again := r.state("d"); again.Stream.ID != other.Stream.ID || again.Stream.Retained.Messages != 1 {
 		t.Errorf("another channel has become %+v, and was %+v", again, other)
 	}
-	if _, a := r.history("?limit=2&cursor=" + url.QueryEscape(l.NextCursor)); a.Status != http.StatusBadRequest {
-		t.Errorf("an old cursor: %d %s", a.Status, a.Body)
+	old := func(when string) {
+		for _, format := range []string{"json", "ndjson"} {
+			if _, a := r.history("?limit=2&format=" + format + "&cursor=" + url.QueryEscape(l.NextCursor)); a.Status != http.StatusBadRequest || a.Code != "invalid_input" {
+				t.Errorf("an old cursor %s, as %s: %d %s", when, format, a.Status, a.Body)
+			}
+		}
+		_, err := r.api.Page(t.Context(), rest.Asked{App: r.app, Channel: "c", Params: url.Values{"limit": {"2"}, "cursor": {l.NextCursor}}, MaxBytes: 1 << 20})
+		if err == nil || !strings.Contains(err.Error(), "life of the log") {
+			t.Errorf("an old cursor %s, over a socket: %v", when, err)
+		}
 	}
+	old("while nothing is there")
 	r.fill(2)
+	old("while others are there")
 	for _, query := range []string{"", "?format=ndjson"} {
 		got := r.call(http.MethodGet, "app", "/channels/c/history"+query, nil)
 		// Two items and the frames in them, the page and its state.

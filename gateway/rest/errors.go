@@ -88,17 +88,27 @@ func encode(log *slog.Logger, answer any, err error) (status int, body []byte) {
 		f := failureOf(err)
 		answer, status = f, f.Status
 	}
-	// Frames in an answer are the bytes that sockets get, with no escapes for web pages.
-	var text bytes.Buffer
-	enc := json.NewEncoder(&text)
-	enc.SetEscapeHTML(false)
-	err = enc.Encode(answer)
-	body = bytes.TrimSuffix(text.Bytes(), []byte("\n"))
-	if err != nil {
+	if body, err = encoded(answer); err != nil {
 		log.Error("an answer could not be encoded", "error", err)
 		return http.StatusInternalServerError, []byte(`{"error":"internal error","code":"internal","status":500}`)
 	}
 	return status, body
+}
+
+// written is an answer that makes its own text.
+type written interface{ text() ([]byte, error) }
+
+// encoded is a value as JSON. Frames in it are the bytes that sockets get, with no escapes for web
+// pages.
+func encoded(v any) ([]byte, error) {
+	if w, ok := v.(written); ok {
+		return w.text()
+	}
+	var text bytes.Buffer
+	enc := json.NewEncoder(&text)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(v)
+	return bytes.TrimSuffix(text.Bytes(), []byte("\n")), err
 }
 
 // send sends an answer. A client that does not take it within the time, and a second more

@@ -31,6 +31,7 @@ type rig struct {
 	log  *memory.Log
 	base string
 	api  *rest.API
+	app  *app.App // of requests for "app"
 }
 
 func newRig(t testing.TB, change func(*rest.Options)) *rig {
@@ -58,7 +59,7 @@ func newRigWith(t testing.TB, keeps memory.Options, change func(*rest.Options)) 
 	api := rest.New(opt)
 	s := httptest.NewServer(api)
 	t.Cleanup(s.Close)
-	return &rig{t, log, s.URL, api}
+	return &rig{t, log, s.URL, api, opt.Apps.ByID("app")}
 }
 
 // answer is what came back.

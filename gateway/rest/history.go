@@ -1,8 +1,8 @@
 package rest
 
 import (
-	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -21,8 +21,21 @@ type bounds struct {
 
 // page is a part of the history (protocol section 5.6).
 type page struct {
-	Items []json.RawMessage `json:"items"`
-	summary
+	// items is an array of JSON.
+	items []byte
+	// rest is what is said beside, an object of JSON.
+	rest any
+}
+
+// text implements [written].
+func (p page) text() ([]byte, error) {
+	rest, err := encoded(p.rest)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]byte, 0, len(p.items)+len(rest)+16)
+	out = append(append(out, `{"items":`...), p.items...)
+	return append(append(out, ','), rest[1:]...), nil
 }
 
 // summary is what a page says beside its events.
@@ -130,7 +143,7 @@ func (r *request) history() (any, error) {
 	if lines {
 		return r.stream(view, w)
 	}
-	got, err := view.Read(r.http.Context(), w.query)
+	got, err := r.read(view, w)
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +151,7 @@ func (r *request) history() (any, error) {
 	if n := len(got.Publications); n > 0 {
 		last = got.Publications[n-1].Offset
 	}
-	return page{itemsOf(r.channel, got.Publications), r.summary(view, got, w, got.More && last > 0, last)}, nil
+	return page{appendItems(nil, r.channel, got.Publications), r.summary(view, got, w, got.More && last > 0, last)}, nil
 }
 
 // asked reads what the request asks for, and whether as lines.
@@ -176,23 +189,19 @@ func (r *request) asked() (w walk, lines bool, err error) {
 	}
 	w.mark = cursor{App: r.app.ID, Channel: r.channel, Direction: direction, Bounds: b}
 	if text := r.params.Get("cursor"); text != "" {
-		now, err := r.api.opt.History.Retained(r.http.Context(), r.app.ID, r.channel)
-		if err != nil {
-			return w, lines, err
-		}
-		w.mark.Epoch = now.Epoch
-		var next uint64
-		err = r.app.Verify(r.api.opt.Now(), func(_, secret string) (err error) {
-			next, err = openCursor(text, secret, w.mark)
+		var at cursor
+		err := r.app.Verify(r.api.opt.Now(), func(_, secret string) (err error) {
+			at, err = openCursor(text, secret, w.mark)
 			return err
 		})
 		if err != nil {
 			return w, lines, err
 		}
+		w.mark, w.goesOn = at, true
 		if q.NewestFirst {
-			q.To = next
+			q.To = at.Next
 		} else {
-			q.From = next
+			q.From = at.Next
 		}
 	}
 	w.query = q
@@ -202,6 +211,20 @@ func (r *request) asked() (w walk, lines bool, err error) {
 // look finds out what of the channel may be read.
 func (r *request) look() (*sight.View, error) {
 	return sight.Log{History: r.api.opt.History, Now: r.api.opt.LogTime}.Look(r.http.Context(), r.app, r.channel)
+}
+
+// read reads the first page of what is asked for. What a cursor goes on from must be of the same
+// life of the log, in which offsets mean what they did.
+func (r *request) read(view *sight.View, w walk) (*sight.Page, error) {
+	page, err := view.Read(r.http.Context(), w.query)
+	if err != nil || !w.goesOn {
+		return page, err
+	}
+	others := func(p *broker.Publication) bool { return p.Epoch != w.mark.Epoch }
+	if page.Retained.Epoch != w.mark.Epoch || slices.ContainsFunc(page.Publications, others) {
+		return nil, errForeignCursor
+	}
+	return page, nil
 }
 
 // summary describes what was read, up to the last offset that is given.

@@ -1,11 +1,13 @@
 package rest_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -208,5 +210,42 @@ func TestHI04_HI05_LimitsAndChannelsOfHistory(t *testing.T) {
 	a := r.call(http.MethodGet, "other", "/channels/c/history", nil)
 	if a.Status != http.StatusUnprocessableEntity || a.Code != "feature_disabled" {
 		t.Errorf("HI-05: got %d %s", a.Status, a.Body)
+	}
+}
+
+// readings counts what is read of a log.
+type readings struct {
+	broker.History
+	pages, retained atomic.Int64
+}
+
+func (r *readings) Read(ctx context.Context, app, channel string, q broker.Query) (*broker.Page, error) {
+	r.pages.Add(1)
+	return r.History.Read(ctx, app, channel, q)
+}
+
+func (r *readings) Retained(ctx context.Context, app, channel string) (broker.Retained, error) {
+	r.retained.Add(1)
+	return r.History.Retained(ctx, app, channel)
+}
+
+// TestTime05ACursorCostsNoReading: whether a cursor is of the present life of the log says the page
+// that it leads to.
+func TestTime05ACursorCostsNoReading(t *testing.T) {
+	log := &readings{}
+	r := newRig(t, func(o *rest.Options) { log.History, o.History = o.Log, log })
+	r.fill(6)
+	for _, query := range []string{"?limit=2", "?limit=2&direction=oldest_first"} {
+		l, _ := r.history(query)
+		for n := range 2 {
+			log.pages.Store(0)
+			var a answer
+			if l, a = r.history(query + "&cursor=" + url.QueryEscape(l.NextCursor)); a.Status != http.StatusOK || len(l.Items) != 2 {
+				t.Fatalf("page %d of %s: %d %s", n, query, a.Status, a.Body)
+			}
+			if pages, more := log.pages.Load(), log.retained.Load(); pages != 1 || more != 0 {
+				t.Errorf("page %d of %s: %d pages were read, and %d times what is retained", n, query, pages, more)
+			}
+		}
 	}
 }

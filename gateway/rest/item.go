@@ -1,7 +1,7 @@
 package rest
 
 import (
-	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -49,10 +49,19 @@ func appendItem(dst []byte, channel string, p *broker.Publication) []byte {
 	return append(dst, '}')
 }
 
-func itemsOf(channel string, publications []*broker.Publication) []json.RawMessage {
-	out := make([]json.RawMessage, len(publications))
-	for i, p := range publications {
-		out[i] = appendItem(nil, channel, p)
+// appendItems appends events as an array.
+func appendItems(dst []byte, channel string, publications []*broker.Publication) []byte {
+	size := 2
+	for _, p := range publications {
+		// Most data is a text of JSON, in which each quote is escaped.
+		size += 512 + len(channel) + len(p.Data) + len(p.Data)/4 + len(p.Extras)
 	}
-	return out
+	dst = append(slices.Grow(dst, size), '[')
+	for i, p := range publications {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = appendItem(dst, channel, p)
+	}
+	return append(dst, ']')
 }

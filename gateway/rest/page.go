@@ -1,9 +1,7 @@
 package rest
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -39,13 +37,11 @@ func (a *API) Page(ctx context.Context, want Asked) ([]byte, error) {
 	if err != nil {
 		return nil, failureOf(err)
 	}
-	var body bytes.Buffer
-	enc := json.NewEncoder(&body)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(got); err != nil {
+	body, err := encoded(got)
+	if err != nil {
 		return nil, failureOf(err)
 	}
-	return bytes.TrimSpace(body.Bytes()), nil
+	return body, nil
 }
 
 // attachedBounds are the bounds of a page with what until_attach adds to them.
@@ -55,9 +51,9 @@ type attachedBounds struct {
 	Attach      *uint64 `json:"attach_serial"`
 }
 
-// attachedPage is a page with those.
-type attachedPage struct {
-	page
+// attachedSummary is what a page says with those.
+type attachedSummary struct {
+	summary
 	Bounds attachedBounds `json:"bounds"`
 }
 
@@ -83,7 +79,7 @@ func (r *request) pageUntil(want Asked) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	got, err := view.Read(r.http.Context(), w.query)
+	got, err := r.read(view, w)
 	if err != nil {
 		return nil, err
 	}
@@ -101,8 +97,8 @@ func (r *request) pageUntil(want Asked) (any, error) {
 	if n := len(got.Publications); n > 0 {
 		last = got.Publications[n-1].Offset
 	}
-	out := attachedPage{page: page{itemsOf(r.channel, got.Publications), r.summary(view, got, w, got.More && last > 0, last)}}
-	shown.shownBounds = out.page.summary.Bounds
+	out := attachedSummary{summary: r.summary(view, got, w, got.More && last > 0, last)}
+	shown.shownBounds = out.summary.Bounds
 	out.Bounds = shown
-	return out, nil
+	return page{appendItems(nil, r.channel, got.Publications), out}, nil
 }

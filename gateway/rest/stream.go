@@ -42,7 +42,9 @@ type walk struct {
 	limit     int
 	bounds    bounds
 	query     broker.Query
-	mark      cursor
+	// mark is what cursors are bound to, and the one that the walk goes on from.
+	mark   cursor
+	goesOn bool
 }
 
 // pageBytes is about what a page holds until it is sent, twice: as events and as text.
@@ -57,7 +59,7 @@ func pageBytes(p *sight.Page) (n int64) {
 func (r *request) stream(view *sight.View, w walk) (*stream, error) {
 	s := &stream{r: r, view: view, walk: w, left: w.limit, room: hold{bodies: r.api.answers, app: r.hold.app}}
 	s.walk.query.Limit = min(w.limit, streamPage)
-	page, err := view.Read(r.http.Context(), s.walk.query)
+	page, err := r.read(view, s.walk)
 	if err != nil {
 		return nil, err
 	}

@@ -305,7 +305,7 @@ func quantile(all []time.Duration, q float64) time.Duration {
 func (s *server) most(ctx context.Context, o options) error {
 	pad := strings.Repeat("x", max(o.size-20, 0))
 	for n := range o.events {
-		if _, err := s.log.PublishAsync("ch.app-id.most", fmt.Appendf(nil, `{"n":%d,"x":"%s"}`, n, pad)); err != nil {
+		if _, err := s.log.PublishAsync("ch.app-id.most", fmt.Appendf(nil, `{"n":%d,"x":"%s"}`, n, pad), jetstream.WithStallWait(time.Minute)); err != nil {
 			return err
 		}
 	}

@@ -43,7 +43,7 @@ func (s *server) readers(ctx context.Context, o options) error {
 		}
 	})
 	defer func() { stop(); growing.Wait() }()
-	alone, err := s.latency(ctx, live, o.live)
+	alone, own, err := s.latency(ctx, live, o.live)
 	if err != nil {
 		return err
 	}
@@ -57,13 +57,15 @@ func (s *server) readers(ctx context.Context, o options) error {
 			}
 		})
 	}
-	beside, err := s.latency(ctx, live, o.live)
+	beside, spent, err := s.latency(ctx, live, o.live)
+	read := pages.Load()
 	end()
 	ten.Wait()
 	if err != nil {
 		return err
 	}
-	fmt.Printf("live p99 %v alone, %v beside ten readers, who read %d pages of 100\n", alone, beside, pages.Load())
+	fmt.Printf("live p99 %v alone, %v beside ten readers, who read %d pages of 100, each for %v of the server's processor time\n",
+		alone, beside, read, ((spent - own) / time.Duration(max(read, 1))).Round(10*time.Microsecond))
 	for _, oldestFirst := range []bool{true, false} {
 		got, err := walk(ctx, api, oldestFirst, &pages)
 		if err != nil {
@@ -108,28 +110,34 @@ func walk(ctx context.Context, api *client.Signed, oldestFirst bool, pages *atom
 	}
 }
 
-// latency publishes a hundred events a second and returns how long they take, p99.
-func (s *server) latency(ctx context.Context, live *client.Client, span time.Duration) (time.Duration, error) {
+// latency publishes a hundred events a second and returns how long they take, p99, and what
+// processor time the server spends meanwhile.
+func (s *server) latency(ctx context.Context, live *client.Client, span time.Duration) (p99, spent time.Duration, err error) {
 	var took []time.Duration
+	began, err := s.cpu()
+	if err != nil {
+		return 0, 0, err
+	}
 	for end := time.Now().Add(span); time.Now().Before(end); {
 		if _, err := s.log.Publish(ctx, "ch.app-id.live", strconv.AppendInt(nil, time.Now().UnixNano(), 10)); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		select {
 		case ev, open := <-live.Events():
 			if !open {
-				return 0, live.Err()
+				return 0, 0, live.Err()
 			}
 			sent, err := strconv.ParseInt(ev.Data, 10, 64)
 			if err != nil {
-				return 0, err
+				return 0, 0, err
 			}
 			took = append(took, ev.Received.Sub(time.Unix(0, sent)))
 		case <-ctx.Done():
-			return 0, ctx.Err()
+			return 0, 0, ctx.Err()
 		}
 		timer := time.NewTimer(10 * time.Millisecond)
 		<-timer.C
 	}
-	return quantile(took, 0.99), nil
+	ended, err := s.cpu()
+	return quantile(took, 0.99), ended - began, err
 }
