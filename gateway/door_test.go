@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -25,7 +26,7 @@ func TestTime04OnlySocketsWaitAtTheDoor(t *testing.T) {
 	}
 	a := &app.App{ID: "a", Key: "k", Secret: "s", Enabled: true, Limits: app.DefaultLimits}
 	registry := prometheus.NewRegistry()
-	n, err := New(Options{Apps: app.NewRegistry(a), Log: l, Listen: "127.0.0.1:0", Registry: registry, HandshakeRate: 1})
+	n, err := New(Options{Apps: app.NewRegistry(a), Log: l, Listen: "127.0.0.1:0", Registry: registry, HandshakeRate: 1, MaxHandshakes: 10_000})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,6 +71,11 @@ func TestTime04OnlySocketsWaitAtTheDoor(t *testing.T) {
 		return -1
 	}
 	eventuallyTrue(t, "others wait", func() bool { return waiting() > crowd/2 })
+	eventuallyTrue(t, "their requests are known to be here", func() bool {
+		n.shakes.mu.Lock()
+		defer n.shakes.mu.Unlock()
+		return len(n.shakes.of) == 0
+	})
 	for _, path := range []string{"/health", "/ready", "/up/k"} {
 		resp, err := http.Get("http://" + n.Addr() + path)
 		if err != nil {
@@ -77,6 +83,12 @@ func TestTime04OnlySocketsWaitAtTheDoor(t *testing.T) {
 		}
 		_ = resp.Body.Close()
 	}
+	// So does not who publishes, on a connection of his own.
+	resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Post("http://"+n.Addr()+"/apps/a/events", "application/json", strings.NewReader("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
 	if waiting() < crowd/4 {
 		t.Error("other requests waited until the crowd was in")
 	}

@@ -13,7 +13,7 @@ import (
 // the library.
 func (n *Node) front(l net.Listener, fresh *newcomers) *post.Server {
 	apps := n.opt.PathPrefix + "/apps/"
-	return post.Serve(l, post.Options{
+	opt := post.Options{
 		Handler: n,
 		Takes: func(path string) bool {
 			rest, ok := strings.CutPrefix(path, apps)
@@ -31,5 +31,11 @@ func (n *Node) front(l net.Listener, fresh *newcomers) *post.Server {
 			n.opt.Logger.Error("a request panicked", "reason", reason, "stack", string(debug.Stack()))
 		},
 		Failed: func(err error) { n.opt.Logger.Debug("a connection could not be accepted", "error", err) },
-	})
+	}
+	if n.doors.enter != nil {
+		sockets := n.opt.PathPrefix + "/app/"
+		opt.Admit, opt.Queue = n.admit, n.queue
+		opt.Queues = func(path string) bool { return strings.HasPrefix(path, sockets) }
+	}
+	return post.Serve(l, opt)
 }

@@ -92,7 +92,7 @@ func (n *Node) server(h http.Handler) *http.Server {
 		Handler: h, ReadHeaderTimeout: n.opt.HeaderTimeout, ReadTimeout: n.opt.BodyTimeout,
 		WriteTimeout: n.opt.BodyTimeout + n.opt.PublishTimeout + n.opt.AnswerTimeout,
 		IdleTimeout:  n.opt.IdleTimeout, MaxHeaderBytes: 32 << 10, Protocols: &plain,
-		ConnContext: noteProxied,
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context { return noteTurn(noteProxied(ctx, c), c) },
 		ErrorLog:    slog.NewLogLogger(n.opt.Logger.Handler(), slog.LevelDebug),
 	}
 }

@@ -22,7 +22,6 @@ import (
 	"github.com/sluicehq/sluice/gateway/lives"
 	"github.com/sluicehq/sluice/gateway/presence"
 	"github.com/sluicehq/sluice/gateway/rest"
-	"github.com/sluicehq/sluice/gateway/turns"
 	"github.com/sluicehq/sluice/gateway/webhook"
 )
 
@@ -50,9 +49,8 @@ type Node struct {
 	local   local
 	proxies proxies
 	// shakes is nil if there is no bound of handshakes.
-	shakes *handshakes
-	// door is where those wait who come to the hub; nil lets everybody in at once.
-	door     *turns.Door
+	shakes   *handshakes
+	doors    doors
 	errands  errands
 	http     *httpMetrics
 	draining atomic.Bool
@@ -86,7 +84,7 @@ func New(opt Options) (*Node, error) {
 	}
 	n.opt.Hub.Metrics = hub.NewMetrics(opt.Registry, opt.MetricsPrefix, port, opt.MaxChannelLabels)
 	n.openHandshakes()
-	n.openDoor(port)
+	n.openDoors(port)
 	n.openTLS(port)
 	in := &intake{Log: opt.Log, apps: func() int { return len(opt.Apps.IDs()) }, maxEvents: opt.MaxPublishing, maxBytes: opt.MaxPublishingBytes, limited: n.opt.Hub.Metrics.Limited}
 	in.register(opt.Registry, opt.MetricsPrefix, prometheus.Labels{"port": port})
@@ -194,9 +192,7 @@ func (n *Node) Run(ctx context.Context) error {
 	<-ctx.Done()
 	n.draining.Store(true)
 	n.announce(failed)
-	if n.door != nil {
-		n.door.Open()
-	}
+	n.doors.open()
 	n.opt.Logger.Info("stopping: connections are asked to come back elsewhere", "connections", n.hub.Connections(), "time_left", n.opt.Drain)
 	drain, stop := context.WithTimeout(context.Background(), n.opt.Drain)
 	defer stop()

@@ -20,8 +20,9 @@ const (
 	// write, so that a burst coalesces but never fills an innocent outbox.
 	roundJobs  = 64
 	roundBytes = 256 << 10
-	// roundWakes bounds those who are let go on through the past in one round.
-	roundWakes = 256
+	// roundWakes bounds those who are let go on through the past in one round: few, because what is
+	// published meanwhile waits for the end of the round.
+	roundWakes = 32
 )
 
 // Prepared is what goes to the subscribers of a channel, in one order: an *[Event], a *[gap],

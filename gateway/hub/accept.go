@@ -26,9 +26,7 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	wrong := websocket.CheckHandshake(r)
 	if (wrong == nil || wrong.Meant) && h.isClosed() {
-		wrong = &websocket.HandshakeError{
-			Reason: "stopping", Status: http.StatusServiceUnavailable, Text: "this server is stopping", Meant: true,
-		}
+		wrong = &websocket.HandshakeError{Reason: "stopping", Status: http.StatusServiceUnavailable, Text: "this server is stopping", Meant: true}
 	}
 	if wrong != nil {
 		h.noHandshake(w, r, wrong)

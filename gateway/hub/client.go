@@ -112,10 +112,7 @@ func (c *Client) control(f pusher.Control) {
 
 // fail answers with an error event; the connection goes on.
 func (c *Client) fail(code pusher.ErrorCode, format string, args ...any) {
-	c.control(pusher.Control{
-		Event:  "error",
-		Object: pusher.AppendErrorData(nil, code, fmt.Sprintf(format, args...)),
-	})
+	c.control(pusher.Control{Event: "error", Object: pusher.AppendErrorData(nil, code, fmt.Sprintf(format, args...))})
 }
 
 // end sends an error event and a close frame after everything that is queued,
@@ -174,8 +171,7 @@ func (c *Client) setFilter(m *membership, f *pusher.Filter) {
 
 // established is the first frame of an accepted connection.
 func (c *Client) established() {
-	data := `{"socket_id":"` + c.id + `","activity_timeout":` +
-		strconv.Itoa(int(c.hub.opt.ActivityTimeout/time.Second)) + `}`
+	data := `{"socket_id":"` + c.id + `","activity_timeout":` + strconv.Itoa(int(c.hub.opt.ActivityTimeout/time.Second)) + `}`
 	c.control(pusher.Control{Event: "connection_established", Text: data})
 }
 

@@ -73,6 +73,8 @@ type Options struct {
 	// AttachTimeout bounds attaching a channel to the log, and the wait for the turn to
 	// do so, default 10 s.
 	AttachTimeout time.Duration
+	// Turn waits until a request of a client may be served while many come at once; nil for no wait.
+	Turn func(ctx context.Context, client netip.Addr) error
 	// Attaching is how many channels are attached at a time, default 4 per processor.
 	// What the log takes longer for than a moment does not count.
 	Attaching int

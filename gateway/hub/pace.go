@@ -33,6 +33,9 @@ func (c *Client) paceRequest(bytes int) {
 	if r := c.hub.limit.Load().SubscriptionRate; r > 0 {
 		c.pace.requests.Take(1+bytes/longRequest, r, r+c.hub.limit.Load().MaxSubscriptions, "subscription_rate", c)
 	}
+	if turn := c.hub.opt.Turn; turn != nil {
+		_ = turn(c.hub.ctx, c.asks.Address) // thousands may ask at once, however they were let in
+	}
 }
 
 // Wait implements [turns.Late].

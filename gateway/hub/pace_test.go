@@ -1,7 +1,9 @@
 package hub
 
 import (
+	"context"
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -143,4 +145,28 @@ func TestTrust11WaitingEndsWithTheHub(t *testing.T) {
 		p.say(`{"event":"pusher:unsubscribe","data":{"channel":"c"}}`)
 	}
 	eventually(t, "it waits", func() bool { return r.limited("subscription_rate") > 0 })
+}
+
+// TestTime04RequestsTakeTurns: what newcomers ask for waits for its turn, and nothing else does.
+func TestTime04RequestsTakeTurns(t *testing.T) {
+	asked, turn := make(chan netip.Addr), make(chan struct{})
+	r := newRig(t, func(o *Options, _ *appT) {
+		o.Turn = func(_ context.Context, client netip.Addr) error {
+			asked <- client
+			<-turn
+			return nil
+		}
+	})
+	p, _ := r.connect()
+	p.say(`{"event":"pusher:ping","data":{}}`)
+	p.want("pusher:pong")
+	p.say(`{"event":"pusher:subscribe","data":{"channel":"c"}}`)
+	if client := <-asked; !client.IsValid() {
+		t.Error("it is not known who asks")
+	}
+	other, _ := r.connect()
+	other.say(`{"event":"pusher:ping","data":{}}`)
+	other.want("pusher:pong")
+	turn <- struct{}{}
+	p.want("pusher_internal:subscription_succeeded")
 }

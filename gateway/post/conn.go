@@ -41,7 +41,10 @@ func (c *conn) serve() {
 		h, what := c.next(first)
 		switch {
 		case what == foreign:
-			c.handOver(first)
+			c.pass(c.leave(first))
+			return
+		case what == waiting:
+			c.wait(first)
 			return
 		case what == unfinished, !c.begin():
 			c.quit(first)
@@ -76,6 +79,9 @@ func (c *conn) next(first bool) (head, verdict) {
 		}
 		if c.end > c.start {
 			h, what := read(c.buffer[c.start:c.end], opt.Takes)
+			if what == foreign && opt.Queues != nil {
+				what = waits(c.buffer[c.start:c.end], opt.Queues)
+			}
 			if what == unfinished && c.end-c.start == room {
 				what = foreign
 			}
@@ -209,12 +215,17 @@ func (c *conn) quit(first bool) {
 	c.buffer = nil
 }
 
-// handOver leaves the connection to the server of the library.
-func (c *conn) handOver(first bool) {
+// leave ends what is done here with a connection that is for the server of the library.
+func (c *conn) leave(first bool) *handed {
 	h := &handed{TCPConn: c.tcp, counted: first}
-	h.early = append(h.early, c.buffer[c.start:c.end]...)
+	h.early = append(make([]byte, 0, c.end-c.start+early), c.buffer[c.start:c.end]...)
 	buffers.Put(c.buffer)
 	c.buffer = nil
+	return h
+}
+
+// pass gives it the connection.
+func (c *conn) pass(h *handed) {
 	// The deadlines of before are no longer anybody's.
 	_ = c.wire.SetDeadline(time.Time{})
 	c.server.forget(c)
@@ -222,7 +233,7 @@ func (c *conn) handOver(first bool) {
 	case c.server.others <- h:
 	case <-c.server.over:
 		_ = c.tcp.Close()
-		if first {
+		if h.counted {
 			c.server.opt.State(c.tcp, http.StateClosed)
 		}
 	}

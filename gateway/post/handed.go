@@ -12,6 +12,16 @@ type handed struct {
 	early []byte
 	// counted says that the connection is known as one that has sent no request yet.
 	counted bool
+	// turn says that its first request has had its turn.
+	turn bool
+}
+
+// TakeTurn says whether the connection has waited for its turn before it came here, the first time that it
+// is asked.
+func (h *handed) TakeTurn() bool {
+	had := h.turn
+	h.turn = false
+	return had
 }
 
 // Read implements [net.Conn].

@@ -17,6 +17,8 @@ const (
 	plain
 	// foreign: it is for the server of the library.
 	foreign
+	// waiting: it is as well, but must wait for its turn first.
+	waiting
 )
 
 // head is the header of a plain request.
@@ -31,7 +33,7 @@ type head struct {
 	last bool
 }
 
-const method = "POST "
+const method, asking = "POST ", "GET "
 
 // maxBlank is how many bytes of empty lines may stand before a request that follows another:
 // some clients end a body with one.
@@ -117,6 +119,29 @@ func (h *head) take(name, value string, values *[]string) bool {
 	last := len(*values)
 	h.fields[name] = (*values)[last-1 : last : last]
 	return true
+}
+
+// waits looks at what has come of a request that is not served here: whether it is one that waits for its turn,
+// which is known once all of its header is here.
+func waits(text []byte, queues func(path string) bool) verdict {
+	if n := min(len(text), len(asking)); string(text[:n]) != asking[:n] {
+		return foreign
+	}
+	line, _, whole := bytes.Cut(text, []byte("\r\n"))
+	target, _, ok := bytes.Cut(line[min(len(line), len(asking)):], []byte(" "))
+	path, _, asks := bytes.Cut(target, []byte("?"))
+	switch known := ok || asks; {
+	case known && !queues(string(path)):
+		return foreign
+	case whole && !bytes.HasSuffix(line, []byte(" HTTP/1.1")):
+		return foreign
+	case !whole || !bytes.Contains(text, []byte("\r\n\r\n")):
+		if bytes.Count(text, []byte("\n")) != bytes.Count(text, []byte("\r\n")) {
+			return foreign // as for those that are served here
+		}
+		return unfinished
+	}
+	return waiting
 }
 
 // usual are names of fields as most clients write them, and how they are kept.

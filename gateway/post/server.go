@@ -12,11 +12,19 @@ import (
 	"github.com/sluicehq/sluice/broker/rawio"
 )
 
-// Options configure a [Server]. All are required.
+// Options configure a [Server]. All are required, but for those that say so.
 type Options struct {
 	Handler http.Handler
 	// Takes tells which paths are served here. Others are left to the server of the library.
 	Takes func(path string) bool
+	// Admit waits until somebody else may be accepted; nil for at once.
+	Admit func()
+	// Queues tells which paths of requests of the server of the library must wait for their turn before it
+	// gets them, with Queue; nil for none. Of these Queue returns the turn, nil if they need not wait, and has
+	// call called when it has come, which waits for nobody. had is what [net.Conn]s that are handed over
+	// say of themselves then (TakeTurn).
+	Queues func(path string) bool
+	Queue  func(c *net.TCPConn, call func()) (turn Turn, had bool)
 	// HeaderTimeout bounds a header, and BodyTimeout a body unless the handler says otherwise.
 	// IdleTimeout is how long a connection waits for its next request; an eighth of it may be
 	// missing. AnswerTimeout is the usual time for a client to take an answer; half as much may
@@ -73,6 +81,9 @@ func (s *Server) run() {
 		case err == nil:
 			pause = 0
 			s.take(c)
+			if s.opt.Admit != nil {
+				s.opt.Admit()
+			}
 		case errors.As(err, &passing) && passing.Temporary():
 			// As when there are no descriptors left.
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)

@@ -3,7 +3,6 @@ package turns
 import (
 	"context"
 	"net/netip"
-	"runtime"
 	"sync"
 	"time"
 
@@ -16,8 +15,8 @@ import (
 // clients in turns, so that who comes in a crowd waits for himself. What waits is bounded by the
 // connections, and of HTTP/2 by the caller.
 type Door struct {
-	// late takes a step and says how late it ended.
-	late func() time.Duration
+	// gauge begins to measure. late takes a step and says how late it ended, until end is called.
+	gauge func() (late func() time.Duration, end func())
 
 	mu      rank.Mutex[rank.Door]
 	flow    flow
@@ -33,13 +32,14 @@ type Door struct {
 // nobody has to be searched for.
 type crowd struct {
 	client  netip.Addr
-	waiters []*queued
+	waiters []*Queued
 	waiting int
 }
 
-// queued is somebody who waits. He is told that he may come in by closing his channel.
-type queued struct {
-	in   chan struct{}
+// Queued is somebody who waits at a [Door]. He is called when he may come in.
+type Queued struct {
+	door *Door
+	call func()
 	of   *crowd
 	let  bool
 	gone bool
@@ -47,58 +47,61 @@ type queued struct {
 
 // NewDoor returns a door through which so many may come in a second in any case, at least one.
 func NewDoor(least int) *Door {
-	return &Door{late: oneStep, flow: flow{least: float64(max(least, 1))}, crowds: map[netip.Addr]*crowd{}}
-}
-
-// oneStep waits for a step, and then until everything else that this process could do has had its turn.
-func oneStep() time.Duration {
-	due := time.Now().Add(flowStep)
-	time.Sleep(flowStep)
-	runtime.Gosched()
-	return time.Since(due)
+	return &Door{gauge: measure, flow: flow{least: float64(max(least, 1))}, crowds: map[netip.Addr]*crowd{}}
 }
 
 // Enter waits until one of a client may come in. The only error is that of the context.
 func (d *Door) Enter(ctx context.Context, client netip.Addr) error {
-	d.mu.Lock()
-	if d.open || d.waiting == 0 && d.flow.take(time.Now()) {
-		d.mu.Unlock()
+	in := make(chan struct{})
+	w := d.Queue(client, func() { close(in) })
+	if w == nil {
 		return nil
 	}
-	w := d.line(client)
-	if !d.serving {
-		d.serving = true
-		d.served.Go(d.serve)
-	}
-	d.mu.Unlock()
 	select {
-	case <-w.in:
+	case <-in:
 		return nil
 	case <-ctx.Done():
 	}
-	if d.leave(w) {
+	if w.Leave() {
 		return ctx.Err()
 	}
 	return nil
 }
 
+// Queue is Enter for one who cannot wait here. It returns nil if he may come in at once. Otherwise call
+// is called when he may; it must not wait.
+func (d *Door) Queue(client netip.Addr, call func()) *Queued {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.open || d.waiting == 0 && d.flow.take(time.Now()) {
+		return nil
+	}
+	w := d.line(client, call)
+	if !d.serving {
+		d.serving = true
+		d.served.Go(d.serve)
+	}
+	return w
+}
+
 // line puts somebody behind those of his client, and a client behind the others.
-func (d *Door) line(client netip.Addr) *queued {
+func (d *Door) line(client netip.Addr, call func()) *Queued {
 	c := d.crowds[client]
 	if c == nil {
 		c = &crowd{client: client}
 		d.crowds[client] = c
 		d.turns = append(d.turns, c)
 	}
-	w := &queued{in: make(chan struct{}), of: c}
+	w := &Queued{door: d, call: call, of: c}
 	c.waiters = append(c.waiters, w)
 	c.waiting++
 	d.waiting++
 	return w
 }
 
-// leave forgets somebody who waits no longer, and reports false if he was let in.
-func (d *Door) leave(w *queued) bool {
+// Leave forgets somebody who waits no longer, and reports false if he was let in.
+func (w *Queued) Leave() bool {
+	d := w.door
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if w.let {
@@ -122,10 +125,12 @@ func (d *Door) fewer(c *crowd) {
 
 // serve lets in who waits, until nobody does.
 func (d *Door) serve() {
+	late, end := d.gauge()
+	defer end()
 	for {
-		late := d.late()
+		by := late()
 		d.mu.Lock()
-		d.flow.judge(late)
+		d.flow.judge(by)
 		for now := time.Now(); d.waiting > 0 && (d.open || d.flow.take(now)); {
 			d.next()
 		}
@@ -152,7 +157,7 @@ func (d *Door) next() {
 		w := c.waiters[0]
 		c.waiters = c.waiters[1:]
 		w.let = true
-		close(w.in)
+		w.call()
 		if c.waiting > 1 {
 			d.turns = append(d.turns, c)
 		}

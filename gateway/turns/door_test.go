@@ -19,7 +19,9 @@ type doorRig struct {
 
 func newDoorRig(t *testing.T) *doorRig {
 	r := &doorRig{t: t, door: NewDoor(1000), step: make(chan time.Duration), in: make(chan netip.Addr, 100)}
-	r.door.late = func() time.Duration { return <-r.step }
+	r.door.gauge = func() (func() time.Duration, func()) {
+		return func() time.Duration { return <-r.step }, func() {}
+	}
 	t.Cleanup(func() {
 		close(r.step)
 		r.door.Open()

@@ -1,6 +1,9 @@
 package turns
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 const (
 	// flowStep is how often it is decided how many may go on, and flowSpan how much of the
@@ -10,8 +13,8 @@ const (
 	// flowLate is how late a goroutine may be that had nothing to do but to wake up. From
 	// then on fewer go on.
 	flowLate = 2 * time.Millisecond
-	// flowSlower and flowFaster change the rate at a step.
-	flowSlower, flowFaster = 0.9, 1.03
+	// flowSlower changes the rate for each flowLate that a step was late, flowFaster at a step that was not.
+	flowSlower, flowFaster = 0.8, 1.03
 	// flowRange is how much faster it may be than the least.
 	flowRange = 8
 	// flowLongest is the longest step after which as many may go on as the least says.
@@ -32,7 +35,8 @@ type flow struct {
 // fill adds what has come since it was asked last.
 func (f *flow) fill(now time.Time) {
 	if f.last.IsZero() {
-		f.rate, f.has = f.least*flowRange/2, f.most()
+		f.rate = f.least
+		f.has = f.most()
 	}
 	if d := now.Sub(f.last); d > 0 {
 		f.has = min(f.has+f.rate*d.Seconds(), f.most())
@@ -63,7 +67,7 @@ func (f *flow) calm(now time.Time) bool {
 func (f *flow) judge(late time.Duration) {
 	f.step = min(flowStep+max(late, 0), flowLongest)
 	if late > flowLate {
-		f.rate = max(f.rate*flowSlower, f.least)
+		f.rate = max(f.rate*math.Pow(flowSlower, float64(late)/float64(flowLate)), f.least)
 	} else {
 		f.rate = min(f.rate*flowFaster, f.least*flowRange)
 	}

@@ -1,0 +1,46 @@
+package turns
+
+import (
+	"os"
+	"testing"
+	"time"
+)
+
+// TestTime04TheGauge measures a step with and without its pipe, and ends what it began.
+func TestTime04TheGauge(t *testing.T) {
+	late, end := measure()
+	for range 3 {
+		if by := late(); by < 0 || by > time.Minute {
+			t.Errorf("late by %v", by)
+		}
+	}
+	end()
+	alone := &gauge{}
+	if by := alone.step(); by < 0 || by > time.Minute {
+		t.Errorf("late by %v without a pipe", by)
+	}
+	alone.close()
+}
+
+// TestTime04TheGaugeFeelsWhatNobodyFetches: while what has come is not fetched, a step lasts.
+func TestTime04TheGaugeFeelsWhatNobodyFetches(t *testing.T) {
+	out, in, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &gauge{in: in, out: out, came: make(chan struct{}, 1)}
+	measured := make(chan time.Duration)
+	began := time.Now()
+	go func() { measured <- g.step() }()
+	select {
+	case by := <-measured:
+		t.Fatalf("late by %v, while nothing was fetched", by)
+	case <-time.After(5 * flowStep):
+	}
+	held := time.Since(began)
+	go g.read()
+	if by := <-measured; by < held-2*flowStep {
+		t.Errorf("late by %v, want %v at least", by, held)
+	}
+	g.close()
+}
