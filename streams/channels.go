@@ -12,7 +12,7 @@ import (
 )
 
 // Channels implements [broker.Listing]. The leader of the stream answers.
-func (l *Log) Channels(ctx context.Context, app, prefix string) ([]string, error) {
+func (l *Log) Channels(ctx context.Context, app, prefix string) (out []string, err error) {
 	a, err := l.app(app)
 	if err != nil {
 		return nil, err
@@ -20,9 +20,17 @@ func (l *Log) Channels(ctx context.Context, app, prefix string) ([]string, error
 	if l.ctx.Err() != nil {
 		return nil, broker.ErrClosed
 	}
-	stream, err := l.admin.Stream(ctx, a.stream)
+	err = l.patiently(ctx, func() (err error) {
+		out, err = l.channels(ctx, a, app, prefix)
+		return err
+	})
+	return out, err
+}
+
+func (l *Log) channels(ctx context.Context, a *appLog, app, prefix string) ([]string, error) {
+	stream, err := l.streamOf(ctx, a)
 	if err != nil {
-		return nil, unavailable("asking for the stream", err)
+		return nil, err
 	}
 	root, _ := rootsOf(l.opt.Prefix, app)
 	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(root+"*"))

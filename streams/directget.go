@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sluicehq/sluice/broker"
 )
@@ -164,7 +165,11 @@ func status(m *nats.Msg) error {
 	case "":
 		return unavailable("reading the log", errors.New("a reply had neither a sequence nor a status"))
 	default:
-		return unavailable("reading the log", fmt.Errorf("status %s %s", code, last(m.Header, "Description")))
+		n, err := strconv.Atoi(code)
+		if err != nil {
+			n = 500
+		}
+		return unavailable("reading the log", &jetstream.APIError{Code: n, Description: "status " + code + " " + last(m.Header, "Description")})
 	}
 }
 
@@ -203,12 +208,8 @@ func (r *reader) newest(ctx context.Context, stream, subject string) (stored, bo
 
 // leaderReply is what the leader says to MSG.GET.
 type leaderReply struct {
-	Error *struct {
-		Code        int    `json:"code"`
-		ErrCode     int    `json:"err_code"`
-		Description string `json:"description"`
-	} `json:"error"`
-	Message *leaderMessage `json:"message"`
+	Error   *jetstream.APIError `json:"error"`
+	Message *leaderMessage      `json:"message"`
 }
 
 type leaderMessage struct {
@@ -219,13 +220,14 @@ type leaderMessage struct {
 	Data    []byte    `json:"data"`
 }
 
-// leaderGet asks the leader of the stream, whose answer is never stale.
+// leaderGet asks the leader of the stream, whose answer is never stale. While servers elect one,
+// nobody may answer, so it is not waited for longer than for an acknowledgement.
 func (r *reader) leaderGet(ctx context.Context, stream string, q getRequest) (stored, bool, error) {
 	body, err := json.Marshal(q)
 	if err != nil {
 		return stored{}, false, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	ctx, cancel := context.WithTimeout(ctx, min(r.timeout, attemptTimeout))
 	defer cancel()
 	m, err := r.link.conn().RequestWithContext(ctx, r.api+"STREAM.MSG.GET."+stream, body)
 	if err != nil {
@@ -236,12 +238,12 @@ func (r *reader) leaderGet(ctx context.Context, stream string, q getRequest) (st
 		return stored{}, false, unavailable("asking the leader", err)
 	}
 	switch {
-	case reply.Error != nil && reply.Error.Code == 404 && reply.Error.ErrCode != streamNotFound:
+	case reply.Error != nil && reply.Error.Code == 404 && reply.Error.ErrorCode != streamNotFound:
 		return stored{}, false, nil
-	case reply.Error != nil && reply.Error.ErrCode == streamNotFound:
-		return stored{}, false, fmt.Errorf("%w: %s", errNoStream, reply.Error.Description)
+	case reply.Error != nil && reply.Error.ErrorCode == streamNotFound:
+		return stored{}, false, unavailable("asking the leader", fmt.Errorf("%w: %s", errNoStream, reply.Error.Description))
 	case reply.Error != nil:
-		return stored{}, false, unavailable("asking the leader", errors.New(reply.Error.Description))
+		return stored{}, false, unavailable("asking the leader", reply.Error)
 	case reply.Message == nil:
 		return stored{}, false, unavailable("asking the leader", errors.New("the answer holds no message"))
 	}

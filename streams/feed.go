@@ -69,7 +69,7 @@ func (s *feedShard) disturbed(disturb func(m *nats.Msg, deliver func(*nats.Msg))
 func (l *Log) newFeed() *follow.Feed[arrival] {
 	return follow.NewFeed(follow.Options[arrival]{
 		Context: l.ctx, Go: l.running.Go, Line: l.line, Shards: l.opt.FeedShards, Repairs: l.repairs,
-		RepairTimeout: l.opt.RepairTimeout, Connected: func() bool { return l.read.connected() },
+		RepairTimeout: l.opt.RepairTimeout, AttachTimeout: follow.AttachTimeout(l.opt.PublishTimeout), Connected: func() bool { return l.read.connected() },
 		Passed: func(shard int) (put, done uint64) { return l.queues.Passed(shard) },
 		Logger: l.opt.Logger, Wake: l.trigger,
 	}, &l.stats)

@@ -71,19 +71,33 @@ func (l *Log) line(f *follow.Follower[arrival]) follow.Line[arrival] {
 // position.
 func (f *follower) Begin(ctx context.Context) (err error) {
 	crowded := f.log.feed.crowded.Load()
-	if f.sub, err = f.log.feed.stand(f.Key, f.log.shards[f.Shard()].in, nil); err != nil {
-		return unavailable("attaching", err)
+	return f.log.patiently(ctx, func() error {
+		if err := f.listen(ctx, crowded); err != nil {
+			return unavailable("attaching", err)
+		}
+		return f.find(ctx)
+	})
+}
+
+// listen subscribes to what is not subscribed to yet. crowded is from before the first time.
+func (f *follower) listen(ctx context.Context, crowded uint64) (err error) {
+	if f.sub == nil {
+		if f.sub, err = f.log.feed.stand(f.Key, f.log.shards[f.Shard()].in, nil); err != nil {
+			return err
+		}
 	}
-	if f.App != broker.GatewaysApp {
+	if f.cast == "" && f.App != broker.GatewaysApp {
 		part := castPart(f.log.opt.Prefix, f.App, f.Channel)
 		if err := f.log.casts.join(part); err != nil {
-			return unavailable("attaching", err)
+			return err
 		}
 		f.cast = part
 	}
-	if err := f.log.feed.settle(ctx, crowded); err != nil {
-		return unavailable("attaching", err)
-	}
+	return f.log.feed.settle(ctx, crowded)
+}
+
+// find finds the position.
+func (f *follower) find(ctx context.Context) error {
 	for {
 		epoch, upset := f.app.currentEpoch(), f.app.upset.Load()
 		newest, found, err := f.log.reader.newest(ctx, f.app.stream, f.subject)

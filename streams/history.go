@@ -10,16 +10,28 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-func (l *Log) streamInfo(ctx context.Context, a *appLog) (*jetstream.StreamInfo, error) {
+// streamOf asks the leader. While servers elect one, nobody may answer, so it is not waited for
+// longer than for an acknowledgement.
+func (l *Log) streamOf(ctx context.Context, a *appLog) (jetstream.Stream, error) {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
 	s, err := l.admin.Stream(ctx, a.stream)
 	if err != nil {
 		return nil, unavailable("asking for the stream", err)
+	}
+	return s, nil
+}
+
+func (l *Log) streamInfo(ctx context.Context, a *appLog) (*jetstream.StreamInfo, error) {
+	s, err := l.streamOf(ctx, a)
+	if err != nil {
+		return nil, err
 	}
 	return s.CachedInfo(), nil
 }
 
 // Read implements [broker.History].
-func (l *Log) Read(ctx context.Context, app, channel string, q broker.Query) (*broker.Page, error) {
+func (l *Log) Read(ctx context.Context, app, channel string, q broker.Query) (page *broker.Page, err error) {
 	s, err := l.span(app, channel)
 	if err != nil {
 		return nil, err
@@ -27,6 +39,15 @@ func (l *Log) Read(ctx context.Context, app, channel string, q broker.Query) (*b
 	if err := q.Check(); err != nil {
 		return nil, err
 	}
+	err = l.patiently(ctx, func() (err error) {
+		page, err = s.choose(ctx, q)
+		return err
+	})
+	return page, err
+}
+
+// choose reads a page, if the log can be read.
+func (s span) choose(ctx context.Context, q broker.Query) (*broker.Page, error) {
 	if q.Bare && q.NewestFirst && q.To > 0 && q.From == 0 && q.Since.IsZero() && q.Until.IsZero() {
 		epoch := s.app.currentEpoch()
 		got, ok, err := s.last(ctx, q.To, q.Limit)
@@ -102,17 +123,20 @@ func (s span) publications(got []stored, epoch string) []*broker.Publication {
 }
 
 // CountFrom implements [broker.Ranking].
-func (l *Log) CountFrom(ctx context.Context, app, channel string, offset uint64) (uint64, error) {
+func (l *Log) CountFrom(ctx context.Context, app, channel string, offset uint64) (n uint64, err error) {
 	s, err := l.span(app, channel)
 	if err != nil {
 		return 0, err
 	}
-	_, n, err := s.probe(ctx, max(offset, 1))
+	err = l.patiently(ctx, func() (err error) {
+		_, n, err = s.probe(ctx, max(offset, 1))
+		return err
+	})
 	return n, err
 }
 
 // After implements [broker.History].
-func (l *Log) After(ctx context.Context, app, channel string, pos broker.Position, limit int) (*broker.Page, error) {
+func (l *Log) After(ctx context.Context, app, channel string, pos broker.Position, limit int) (page *broker.Page, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -123,9 +147,13 @@ func (l *Log) After(ctx context.Context, app, channel string, pos broker.Positio
 	if err := broker.CheckLimit(limit); err != nil {
 		return nil, err
 	}
-	return s.settled(ctx, func(now broker.Retained) (*broker.Page, error) { return s.spread(now).after(ctx, pos, limit) }, func(p *broker.Page, r broker.Retained) bool {
-		return !p.More && r.Newest > pos.Offset
+	err = l.patiently(ctx, func() (err error) {
+		page, err = s.settled(ctx, func(now broker.Retained) (*broker.Page, error) { return s.spread(now).after(ctx, pos, limit) }, func(p *broker.Page, r broker.Retained) bool {
+			return !p.More && r.Newest > pos.Offset
+		})
+		return err
 	})
+	return page, err
 }
 
 // after is one attempt to read what follows a position.

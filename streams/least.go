@@ -120,6 +120,8 @@ func (l *Log) rememberLeast(ctx context.Context, a *appLog, info *jetstream.Stre
 
 // leastKept returns the smallest limit of an app's stream, 0 for none.
 func (l *Log) leastKept(ctx context.Context, a *appLog, info *jetstream.StreamInfo) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
 	shared, _, err := l.epochs.least(ctx, a.opt.ID)
 	if err != nil {
 		return 0, unavailable("reading the limits of the log", err)

@@ -31,25 +31,12 @@ func (l *Log) Purge(ctx context.Context, app, channel string, before uint64) (br
 	if err := ctx.Err(); err != nil {
 		return broker.Erased{}, err
 	}
-	newest, found, err := l.reader.leaderGet(ctx, s.app.stream, getRequest{LastFor: s.subject})
-	if err != nil || !found {
-		return broker.Erased{}, err
-	}
-	if before == 0 || before > newest.offset {
-		before = newest.offset + 1
-	}
-	oldest, _, err := s.forward(ctx, 1, before-1, weighed)
+	var oldest []stored
+	err = l.patiently(ctx, func() (err error) {
+		before, oldest, err = s.weigh(ctx, before)
+		return err
+	})
 	if err != nil || len(oldest) == 0 {
-		return broker.Erased{}, err
-	}
-	info, err := l.streamInfo(ctx, s.app)
-	if err != nil {
-		return broker.Erased{}, err
-	}
-	if info.Config.DenyPurge {
-		return broker.Erased{}, &broker.Refused{Reason: "the stream " + s.app.stream + " does not permit purges (deny_purge)", Cause: errors.New("deny_purge is set")}
-	}
-	if err := l.noteCut(ctx, cutKey(app, channel), cut{epochOf(info, ""), before}); err != nil {
 		return broker.Erased{}, err
 	}
 	n, err := l.purge(ctx, s, before)
@@ -59,8 +46,46 @@ func (l *Log) Purge(ctx context.Context, app, channel string, before uint64) (br
 	return broker.ErasedOf(n, s.publications(oldest, s.app.currentEpoch())), nil
 }
 
-// purge has the leader remove what lies below an offset, and returns how many there were.
-func (l *Log) purge(ctx context.Context, s span, before uint64) (uint64, error) {
+// weigh reads the oldest messages below an offset, 0 for all that are there, and notes that those
+// below it are about to be removed, if there are any. It returns the offset that was meant.
+func (s span) weigh(ctx context.Context, before uint64) (uint64, []stored, error) {
+	l := s.log
+	newest, found, err := l.reader.leaderGet(ctx, s.app.stream, getRequest{LastFor: s.subject})
+	if err != nil || !found {
+		return before, nil, err
+	}
+	if before == 0 || before > newest.offset {
+		before = newest.offset + 1
+	}
+	oldest, _, err := s.forward(ctx, 1, before-1, weighed)
+	if err != nil || len(oldest) == 0 {
+		return before, nil, err
+	}
+	info, err := l.streamInfo(ctx, s.app)
+	if err != nil {
+		return before, nil, err
+	}
+	if info.Config.DenyPurge {
+		return before, nil, &broker.Refused{Reason: "the stream " + s.app.stream + " does not permit purges (deny_purge)", Cause: errors.New("deny_purge is set")}
+	}
+	return before, oldest, l.noteCut(ctx, cutKey(s.app.opt.ID, s.channel), cut{epochOf(info, ""), before})
+}
+
+// purge has the leader remove what lies below an offset, and returns how many there were. It asks
+// again as long as it is certain that nothing was removed: the number would be another one.
+func (l *Log) purge(ctx context.Context, s span, before uint64) (n uint64, err error) {
+	var lost error
+	err = l.patiently(ctx, func() error {
+		if n, err = l.purgeOnce(ctx, s, before); perhapsStored(err) {
+			lost = err
+			return nil
+		}
+		return err
+	})
+	return n, errors.Join(err, lost)
+}
+
+func (l *Log) purgeOnce(ctx context.Context, s span, before uint64) (uint64, error) {
 	subject := l.reader.api + "STREAM.PURGE." + s.app.stream
 	body, err := json.Marshal(map[string]any{"filter": s.subject, "seq": before})
 	if err != nil {

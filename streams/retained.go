@@ -21,8 +21,12 @@ func (l *Log) Retained(ctx context.Context, app, channel string) (broker.Retaine
 	if err != nil {
 		return broker.Retained{}, err
 	}
-	page, err := s.settled(ctx, func(broker.Retained) (*broker.Page, error) { return &broker.Page{}, s.unless(nil) },
-		func(*broker.Page, broker.Retained) bool { return false })
+	var page *broker.Page
+	err = l.patiently(ctx, func() (err error) {
+		page, err = s.settled(ctx, func(broker.Retained) (*broker.Page, error) { return &broker.Page{}, s.unless(nil) },
+			func(*broker.Page, broker.Retained) bool { return false })
+		return err
+	})
 	if err != nil {
 		return broker.Retained{}, err
 	}
@@ -96,6 +100,8 @@ func (s span) retained(ctx context.Context) (broker.Retained, error) {
 
 // count asks the leader for the number of messages, and what else the stream is at that moment.
 func (s span) count(ctx context.Context) (*jetstream.StreamInfo, uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
 	stream, err := s.log.admin.Stream(ctx, s.app.stream)
 	if err != nil {
 		return nil, 0, unavailable("asking for the stream", err)

@@ -154,7 +154,12 @@ func (t *Table) Read(ctx context.Context, key string) (kv.Entry, error) {
 	if !kv.ValidKey(key) {
 		return kv.Entry{}, fmt.Errorf("read %.80q: %w", key, kv.ErrInvalidKey)
 	}
-	m, found, err := t.log.reader.leaderGet(ctx, t.stream, getRequest{LastFor: "$KV." + t.stream[len("KV_"):] + "." + key})
+	var m stored
+	var found bool
+	err := t.log.patiently(ctx, func() (err error) {
+		m, found, err = t.log.reader.leaderGet(ctx, t.stream, getRequest{LastFor: "$KV." + t.stream[len("KV_"):] + "." + key})
+		return err
+	})
 	switch {
 	case ctx.Err() != nil && err != nil:
 		return kv.Entry{}, fmt.Errorf("read %s: %w", key, ctx.Err())
@@ -199,8 +204,10 @@ func (t *Table) Walk(ctx context.Context, pattern string, piece func([]kv.Record
 	from, end := uint64(1), uint64(0)
 	for more := true; more; {
 		var page []stored
-		var err error
-		page, more, err = t.listPage(ctx, root+pattern, from, &end)
+		err := t.log.patiently(ctx, func() (err error) {
+			page, more, err = t.listPage(ctx, root+pattern, from, &end)
+			return err
+		})
 		switch {
 		case ctx.Err() != nil && err != nil:
 			return fmt.Errorf("list %s: %w", pattern, ctx.Err())

@@ -26,3 +26,10 @@ func Defaults(shards, queue *int, bytes *int64, readers *int, audit *time.Durati
 		*logger = slog.New(slog.DiscardHandler)
 	}
 }
+
+// Patience is how long a log that cannot be read at the moment is asked again before whoever
+// wants to know something is told: as long as a publish may wait, and five seconds at least.
+func Patience(publish time.Duration) time.Duration { return max(publish, 5*time.Second) }
+
+// AttachTimeout bounds the beginning of following a channel, by what a publish may wait.
+func AttachTimeout(publish time.Duration) time.Duration { return max(publish, 10*time.Second) }

@@ -15,8 +15,6 @@ import (
 )
 
 const (
-	// attachTimeout bounds the beginning of a follower.
-	attachTimeout = 10 * time.Second
 	// AuditBatch is how many silent channels are compared with the log at a time.
 	AuditBatch = 256
 	// QueueBytes is what may wait for one shard of a feed in bytes, unless a log is told
@@ -40,6 +38,8 @@ type Options[M any] struct {
 	// reached; nil says that it always can.
 	RepairTimeout time.Duration
 	Connected     func() bool
+	// AttachTimeout bounds the beginning of a follower, default 10 s.
+	AttachTimeout time.Duration
 	// Passed counts the live messages that were put into the queue of a shard, and those of them
 	// that were given to their followers. Nil says that none waits.
 	Passed func(shard int) (put, done uint64)
@@ -74,6 +74,7 @@ func NewFeed[M any](opt Options[M], c *Counters) *Feed[M] {
 	if opt.Passed == nil {
 		opt.Passed = func(int) (put, done uint64) { return 0, 0 }
 	}
+	Default(&opt.AttachTimeout, AttachTimeout(0))
 	d := &Feed[M]{opt: opt, counters: c}
 	for i := range opt.Shards {
 		d.shards = append(d.shards, &shard[M]{number: i, followers: map[string]*Follower[M]{}})

@@ -246,7 +246,7 @@ func (f *Follower[M]) Auditing(now time.Time) {
 // begin has the line begin. It belongs to all who wait for it, so none of them can break it off
 // for the others.
 func (f *Follower[M]) begin() {
-	ctx, cancel := context.WithTimeout(f.feed.opt.Context, attachTimeout)
+	ctx, cancel := context.WithTimeout(f.feed.opt.Context, f.feed.opt.AttachTimeout)
 	defer cancel()
 	f.failed = f.line.Begin(ctx)
 	if f.failed != nil {

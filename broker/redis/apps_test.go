@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -76,5 +77,26 @@ func TestTrust07APoisonedChannelIsNoTroubleOfTheServer(t *testing.T) {
 	}
 	if _, err := l.Publish(t.Context(), "app-1", event); err != nil || len(l.Health().Problems) > 0 {
 		t.Errorf("afterwards: %v, %+v", err, l.Health())
+	}
+}
+
+// TestATryThatWasCutShortSaysNothing: the last try of a publish ends with the time of its caller,
+// and was taken for trouble of the server, although the tries before named another reason.
+func TestATryThatWasCutShortSaysNothing(t *testing.T) {
+	t.Parallel()
+	l := open(t, redisserver.Start(t).URL(), false)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	tries := 0
+	err := l.repeat(ctx, l.apps.Of("app-1"), "key", func(context.Context) error {
+		if tries++; tries == 1 {
+			return errors.New("WRONGTYPE of a key")
+		}
+		cancel(context.DeadlineExceeded)
+		return context.DeadlineExceeded
+	})
+	h := l.Health()
+	if !errors.Is(err, broker.ErrUnavailable) || tries != 2 || !h.Ready || !strings.Contains(strings.Join(h.Problems, "\n"), "WRONGTYPE") {
+		t.Errorf("got %v after %d tries, health is %+v", err, tries, h)
 	}
 }

@@ -7,10 +7,9 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
-)
 
-// readTimeout bounds a reading with its repetitions.
-const readTimeout = 5 * time.Second
+	"github.com/sluicehq/sluice/broker/follow"
+)
 
 // passing reports whether an error may be gone in a moment: the connection broke, or
 // the server is starting, busy or handing over.
@@ -23,26 +22,44 @@ func passing(err error) bool {
 	return m != nil && !m.lasts
 }
 
-// attempt is persist within the time for a reading.
+// attempt does what reads, again and again while nobody can answer: the servers may be starting,
+// or choosing a new primary. It begins no try later than [follow.Patience] after the first.
 func (l *Log) attempt(ctx context.Context, do func(ctx context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
-	return l.persist(ctx, do)
+	return l.patiently(ctx, func() error { return l.try(ctx, do) })
+}
+
+// patiently is attempt for what bounds each try itself. It holds nothing while it waits.
+func (l *Log) patiently(ctx context.Context, do func() error) error {
+	return l.insist(ctx, time.Now().Add(follow.Patience(l.opt.PublishTimeout)), do)
 }
 
 // persist does what may be done again, until it works, its error will stay, or its time is
 // over.
 func (l *Log) persist(ctx context.Context, do func(ctx context.Context) error) error {
+	return l.insist(ctx, time.Time{}, func() error { return l.try(ctx, do) })
+}
+
+// try does something once, within the time for that.
+func (l *Log) try(ctx context.Context, do func(ctx context.Context) error) error {
+	once, end := context.WithTimeout(ctx, attemptTimeout)
+	err := do(once)
+	end()
+	l.leaveReplica(ctx, err)
+	return err
+}
+
+// insist begins to do something again until a time, or for ever if that is zero.
+func (l *Log) insist(ctx context.Context, until time.Time, do func() error) error {
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, 250*time.Millisecond) {
-		try, end := context.WithTimeout(ctx, attemptTimeout)
-		err := do(try)
-		end()
-		l.leaveReplica(ctx, err)
-		if err == nil || ctx.Err() != nil || l.ctx.Err() != nil || rueidis.IsRedisNil(err) || !passing(err) {
+		err := do()
+		if err == nil || ctx.Err() != nil || l.ctx.Err() != nil || rueidis.IsRedisNil(err) || !passing(err) ||
+			!until.IsZero() && !time.Now().Before(until) {
 			return err
 		}
 		select {
 		case <-ctx.Done():
+			return err
+		case <-l.ctx.Done():
 			return err
 		case <-time.After(wait):
 		}

@@ -19,6 +19,19 @@ func (l *Log) Channels(ctx context.Context, app, prefix string) ([]string, error
 	if _, err := l.forReading(ctx, app); err != nil {
 		return nil, err
 	}
+	var out []string
+	err := l.patiently(ctx, func() (err error) {
+		out, err = l.channels(ctx, app, prefix)
+		return err
+	})
+	if err != nil {
+		return nil, unavailable("looking for channels", err)
+	}
+	return out, nil
+}
+
+// channels asks the servers that there are now.
+func (l *Log) channels(ctx context.Context, app, prefix string) ([]string, error) {
 	done, err := l.readers.Take(ctx, app)
 	if err != nil {
 		return nil, err
@@ -35,7 +48,7 @@ func (l *Log) Channels(ctx context.Context, app, prefix string) ([]string, error
 		for cursor := uint64(0); ; {
 			entry, err := node.Do(ctx, node.B().Scan().Cursor(cursor).Match(pattern).Count(scanCount).Type("stream").Build()).AsScanEntry()
 			if err != nil {
-				return nil, unavailable("looking for channels", err)
+				return nil, err
 			}
 			for _, key := range entry.Elements {
 				channel, err := name.Decode(strings.TrimSuffix(strings.TrimPrefix(key, before), after))

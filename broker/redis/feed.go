@@ -112,7 +112,7 @@ func (l *Log) apply(queue *follow.Queue[live]) {
 func (l *Log) newFeed() *follow.Feed[arrival] {
 	return follow.NewFeed(follow.Options[arrival]{
 		Context: l.ctx, Go: l.running.Go, Line: l.line, Shards: l.opt.FeedShards,
-		Repairs: l.repairs, RepairTimeout: l.opt.RepairTimeout, Logger: l.opt.Logger, Wake: l.trigger,
+		Repairs: l.repairs, RepairTimeout: l.opt.RepairTimeout, AttachTimeout: follow.AttachTimeout(l.opt.PublishTimeout), Logger: l.opt.Logger, Wake: l.trigger,
 		Passed: func(shard int) (put, done uint64) { return l.queues.Passed(shard) },
 	}, &l.stats)
 }

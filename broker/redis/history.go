@@ -51,19 +51,23 @@ func (r *scanned) lost(offset uint64) bool {
 	return false
 }
 
-func (l *Log) scan(ctx context.Context, k channelKeys, q scanQuery) (*scanned, error) {
+// reading is attempt for what takes one of the places of an app for readers. It has none while it
+// waits for a server, and is not timed while it waits for a place.
+func (l *Log) reading(ctx context.Context, app string, do func(ctx context.Context) error) error {
 	waiting, cancel := context.WithCancel(ctx)
+	defer cancel()
 	defer context.AfterFunc(l.ctx, cancel)()
-	done, err := l.readers.Take(waiting, k.app)
-	cancel()
-	switch {
-	case err == nil:
+	return l.patiently(ctx, func() error {
+		done, err := l.readers.Take(waiting, app)
+		if err != nil {
+			return err
+		}
 		defer done()
-	case l.ctx.Err() != nil:
-		return nil, broker.ErrClosed
-	default:
-		return nil, err
-	}
+		return l.try(ctx, do)
+	})
+}
+
+func (l *Log) scan(ctx context.Context, k channelKeys, q scanQuery) (*scanned, error) {
 	micros := func(t time.Time, up bool) string {
 		if t.IsZero() {
 			return "0"
@@ -83,7 +87,7 @@ func (l *Log) scan(ctx context.Context, k channelKeys, q scanQuery) (*scanned, e
 		strconv.Itoa(q.most), newestFirst, strconv.Itoa(q.bytes),
 	}
 	var got []rueidis.RedisMessage
-	err = l.attempt(ctx, func(ctx context.Context) (err error) {
+	err := l.reading(ctx, k.app, func(ctx context.Context) (err error) {
 		got, err = readScript.Exec(ctx, l.read, []string{k.stream, k.meta}, args).ToArray()
 		return err
 	})

@@ -195,6 +195,7 @@ func (l *Log) run(ctx context.Context, a *appLog, keys, args []string) (got []ru
 // repeat does a part of a publish, again and again until the deadline. It must be one
 // that may be done twice. key is in the slot that it needs.
 func (l *Log) repeat(ctx context.Context, a *appLog, key string, do func(ctx context.Context) error) error {
+	var before error
 	for attempt := 0; ; attempt++ {
 		if attempt > 0 {
 			l.stats.Retries.Add(1)
@@ -214,6 +215,10 @@ func (l *Log) repeat(ctx context.Context, a *appLog, key string, do func(ctx con
 		if l.ctx.Err() != nil {
 			return fmt.Errorf("%w: %w", broker.ErrUnavailable, broker.ErrClosed)
 		}
+		if ctx.Err() != nil && before != nil {
+			err = before // the last try was cut short, and says nothing
+		}
+		before = err
 		l.leaveReplica(ctx, err)
 		if refusedFor(err) != "" {
 			l.unstorable(key, err)

@@ -243,7 +243,7 @@ func TestWeeks04ServersThatCannotBe(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel() // each takes all of the time
-			_, err := Open(t.Context(), Options{URL: Secret(c.url), Apps: []AppOptions{{ID: "a"}}, StartTimeout: 5 * time.Second})
+			_, err := Open(t.Context(), Options{URL: Secret(c.url), Apps: []AppOptions{{ID: "a"}}, StartTimeout: 15 * time.Second})
 			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "Redis server 127.0.0.1:") {
 				t.Errorf("got %v, want %q", err, c.want)
 			}

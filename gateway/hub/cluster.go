@@ -26,7 +26,7 @@ func (h *Hub) newCluster() *count.Cluster {
 // newLibrary is what the pasts of channels share.
 func (h *Hub) newLibrary() *past.Library {
 	return &past.Library{
-		Log: sight.Log{History: h.opt.History, Now: h.opt.LogTime}, Context: h.ctx, Background: h.background,
+		Log: sight.Log{History: h.opt.History, Now: h.opt.LogTime}, Context: h.ctx, Background: h.background, Timeout: h.opt.AttachTimeout,
 		Most: h.opt.TotalRecentBytes, Read: h.opt.Metrics.recoveryReads.Inc,
 		Failed: func(app, channel string, err error) {
 			h.failures.Warn(h.opt.Logger, "recovering", "reading the past of a channel failed", "app", app, "channel", channel, "error", err)

@@ -70,8 +70,8 @@ type Options struct {
 	// ChannelLinger is how long a channel without subscribers stays attached,
 	// default 5 s.
 	ChannelLinger time.Duration
-	// AttachTimeout bounds attaching a channel to the log, and the wait for the turn to
-	// do so, default 10 s.
+	// AttachTimeout bounds attaching a channel to the log, the wait for the turn to do so,
+	// and each reading of its past, default 10 s, and PublishTimeout if that is longer.
 	AttachTimeout time.Duration
 	// Turn waits until a request of a client may be served while many come at once; nil for no wait.
 	Turn func(ctx context.Context, client netip.Addr) error
@@ -146,13 +146,13 @@ func (o *Options) setDefaults() {
 	fallback(&o.SlowAge, 10*time.Second)
 	fallback(&o.Linger, 2*time.Second)
 	fallback(&o.ChannelLinger, 5*time.Second)
-	fallback(&o.AttachTimeout, 10*time.Second)
 	fallback(&o.Attaching, 4*runtime.GOMAXPROCS(0))
 	if o.Network == nil {
 		o.Network = func(a netip.Addr) netip.Addr { return a }
 	}
 	fallback(&o.CacheTTL, defaultCacheTTL)
 	fallback(&o.PublishTimeout, defaultPublishTimeout)
+	fallback(&o.AttachTimeout, max(10*time.Second, o.PublishTimeout))
 	fallback(&o.SweepInterval, time.Second)
 	fallback(&o.Logger, slog.New(slog.DiscardHandler))
 	if o.Now == nil {

@@ -5,7 +5,6 @@ import (
 	"net/url"
 
 	"github.com/sluicehq/sluice/gateway/app"
-	"github.com/sluicehq/sluice/gateway/past"
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
@@ -59,7 +58,7 @@ func (c *Client) page(data string) {
 }
 
 func (c *Client) sendPage(want PageRequest) {
-	ctx, cancel := context.WithTimeout(c.hub.ctx, past.Timeout)
+	ctx, cancel := context.WithTimeout(c.hub.ctx, c.hub.opt.AttachTimeout)
 	defer cancel()
 	page, err := c.hub.opt.Page(ctx, want)
 	if err != nil {

@@ -9,7 +9,6 @@ import (
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/fanout"
-	"github.com/sluicehq/sluice/gateway/past"
 	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/gateway/socket"
 )
@@ -62,7 +61,7 @@ func (c *Client) rewind(ch *Channel, wish *pusher.Rewind) (*fanout.Way, error) {
 		end.byLimit = end.byLimit || more
 		return p, nil
 	}
-	ctx, cancel := context.WithTimeout(c.hub.ctx, past.Timeout)
+	ctx, cancel := context.WithTimeout(c.hub.ctx, c.hub.opt.AttachTimeout)
 	defer cancel()
 	p.Cold = true
 	c.hub.opt.Metrics.recoveryReads.Inc()

@@ -52,7 +52,7 @@ func (d Doubt) Judge() *pusher.ResumeFailure {
 	if d.log == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(d.of.library.Context, Timeout)
+	ctx, cancel := context.WithTimeout(d.of.library.Context, d.of.library.Timeout)
 	defer cancel()
 	f := &pusher.ResumeFailure{Channel: d.of.line.Name, Expected: d.at.StreamID, Current: d.of.life(), Code: d.code, Reason: d.reason}
 	now, err := d.log.Wait(ctx)

@@ -15,6 +15,8 @@ type Library struct {
 	// Context ends what is read, and Background runs it, false if that is over.
 	Context    context.Context
 	Background func(func()) bool
+	// Timeout bounds one reading, with the time that the log may be out of reach.
+	Timeout time.Duration
 	// Most bounds what is kept in memory for all channels, in bytes.
 	Most int64
 	// Read is told of each page, Failed of a page that could not be read.
@@ -23,6 +25,3 @@ type Library struct {
 	// Bytes is what is kept, Values how many values the snapshots have.
 	Bytes, Values atomic.Int64
 }
-
-// Timeout bounds one reading.
-const Timeout = 10 * time.Second

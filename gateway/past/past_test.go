@@ -50,7 +50,8 @@ func newStage(t *testing.T, events int) *stage {
 	hall := fanout.NewHall(&fanout.Hall{Sockets: socket.NewGroup(socket.Options{Now: time.Now})}, 1)
 	s.line = &fanout.Line{Hall: hall, App: "app", Name: "c", Shards: make([]fanout.Subscribers, 1)}
 	in := &Library{
-		Log: sight.Log{History: log, Now: time.Now}, Context: t.Context(), Most: 1 << 20, Read: func() { s.pages++ },
+		Timeout: time.Minute,
+		Log:     sight.Log{History: log, Now: time.Now}, Context: t.Context(), Most: 1 << 20, Read: func() { s.pages++ },
 		Background: func(f func()) bool {
 			s.tasks.Go(f)
 			return true

@@ -59,7 +59,7 @@ func (r *Recent) refuse(far map[*fanout.Way]*pusher.ResumeFailure) {
 // take reads the page after a place, and returns those who can go on, and those of them on whose
 // way more lies than they may have missed, as far as the page shows.
 func (r *Recent) take(place uint64, epoch string, low uint64) (woken []*fanout.Way, far map[*fanout.Way]*pusher.ResumeFailure) {
-	ctx, cancel := context.WithTimeout(r.library.Context, Timeout)
+	ctx, cancel := context.WithTimeout(r.library.Context, r.library.Timeout)
 	defer cancel()
 	r.library.Read()
 	page, err := r.page(ctx, broker.Position{Epoch: epoch, Offset: place})
@@ -179,7 +179,7 @@ func (r *Recent) Failure(epoch string, err error) *pusher.ResumeFailure {
 
 // available adds to a failure what the client can have, as far as that can be found out.
 func (r *Recent) available(f *pusher.ResumeFailure) {
-	ctx, cancel := context.WithTimeout(r.library.Context, Timeout)
+	ctx, cancel := context.WithTimeout(r.library.Context, r.library.Timeout)
 	defer cancel()
 	if now, err := r.Look().Wait(ctx); err == nil {
 		f.Oldest, f.Newest = now.Seen.Oldest, now.Seen.Newest

@@ -137,7 +137,7 @@ func (r *Recent) refresh() {
 
 // compareAtLast compares until nothing comes between, and the log can be reached.
 func (r *Recent) compareAtLast() error {
-	ctx, cancel := context.WithTimeout(r.library.Context, Timeout)
+	ctx, cancel := context.WithTimeout(r.library.Context, r.library.Timeout)
 	defer cancel()
 	return reaching(ctx, func() error {
 		for {
@@ -154,7 +154,7 @@ var errBegunAnew = errors.New("past: the snapshot is begun anew")
 // compare reads the past of the channel if that was not done yet, and lets go of what the log
 // does not have any more.
 func (r *Recent) compare() error {
-	ctx, cancel := context.WithTimeout(r.library.Context, Timeout)
+	ctx, cancel := context.WithTimeout(r.library.Context, r.library.Timeout)
 	defer cancel()
 	view, err := r.library.Log.Look(ctx, r.app, r.line.Name)
 	if err != nil {
@@ -206,7 +206,7 @@ func (r *Recent) look(view *sight.View, high uint64) (past []backlog.Old[*fanout
 	known := map[string]bool{}
 	q := broker.Query{NewestFirst: true, To: high, Limit: pageSize}
 	for seen := 0; seen < snapshotReads && len(known) < limit; {
-		ctx, cancel := context.WithTimeout(r.library.Context, Timeout)
+		ctx, cancel := context.WithTimeout(r.library.Context, r.library.Timeout)
 		page, err := view.Read(ctx, q)
 		cancel()
 		if err != nil {

@@ -126,7 +126,7 @@ func (r *Recent) lookAfter(l *Look, pause time.Duration) {
 	r.mu.Lock()
 	r.looks.next, r.looks.began = nil, time.Now()
 	r.mu.Unlock()
-	ctx, cancel := context.WithTimeout(r.library.Context, Timeout)
+	ctx, cancel := context.WithTimeout(r.library.Context, r.library.Timeout)
 	defer cancel()
 	r.library.Read()
 	l.err = reaching(ctx, func() (err error) {

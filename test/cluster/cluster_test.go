@@ -177,7 +177,7 @@ func (c *cluster) join() *node {
 	}
 	g := gateway.Options{
 		Apps: app.NewRegistry(c.set.apps...), Log: n.log, Listen: "127.0.0.1:0", Registry: n.registry, Hub: c.set.hub,
-		Drain: 10 * time.Second,
+		Drain: 10 * time.Second, PublishTimeout: opt.PublishTimeout,
 	}
 	if testing.Verbose() {
 		g.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
