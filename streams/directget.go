@@ -57,8 +57,10 @@ var errStale = errors.New("the replica that answered is behind")
 // reader reads the log with direct gets. It bounds how many are under way, so that
 // reading never crowds out publishing.
 type reader struct {
-	link    *link
-	api     string // "$JS.API." or that of a domain
+	link *link
+	api  string // "$JS.API." or that of a domain
+	// timeout is how long nothing of an answer may come. Who gave up one that goes on coming
+	// and asked anew would let more and more wait for the connection.
 	timeout time.Duration
 	slots   *broker.Share // by stream
 	// asking bounds how many messages are read anew at the leader, by stream.
@@ -112,13 +114,13 @@ func (r *reader) collect(ctx context.Context, stream string, q getRequest) (got 
 		return got, unavailable("reading the log", err)
 	}
 	subject := q.subject()
-	timeout := time.NewTimer(r.timeout)
-	defer timeout.Stop()
-	for {
+	silence := time.NewTimer(r.timeout)
+	defer silence.Stop()
+	for ; ; silence.Reset(r.timeout) {
 		select {
 		case <-ctx.Done():
 			return got, ctx.Err()
-		case <-timeout.C:
+		case <-silence.C:
 			return got, unavailable("reading the log", errors.New("the answer did not come to its end"))
 		case m := <-replies:
 			p, err := placeOf(m, stream, subject)
