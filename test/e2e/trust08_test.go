@@ -195,13 +195,14 @@ func TestTrust08LogIsOpenedAgain(t *testing.T) {
 		}
 	}
 	s.setLimit(3)
-	eventually(t, "the log is broken", func() bool {
+	eventually(t, "the log is broken, and /ready says so", func() bool {
 		if acked > 20_000 {
 			t.Fatal("no file was opened")
 		}
-		return publish() != nil
-	})
-	eventually(t, "/ready says so", func() bool {
+		// A publish may fail for want of time as well, on a busy machine.
+		if publish() == nil {
+			return false
+		}
 		status, text := readiness(client, s)
 		return status == http.StatusServiceUnavailable && strings.Contains(text, "the log cannot be written")
 	})
