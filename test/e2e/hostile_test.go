@@ -66,6 +66,10 @@ func (w *wire) say(text string) {
 	_, _ = io.WriteString(w.conn, text)
 }
 
+// aliveFrame is a sign of life of somebody who does nothing but read, who is closed after two and a
+// half minutes otherwise: longer than most tests take, but not on a busy machine.
+var aliveFrame = clientFrame(0x81, `{"event":"pusher:ping","data":{}}`)
+
 // until reads on to a text.
 func (w *wire) until(text string) {
 	w.t.Helper()

@@ -70,7 +70,7 @@ func TestWS26AfterADrainPusherIsBackAtOnce(t *testing.T) {
 	until("connected")
 	board.to.Store(&two.HTTP)
 	_ = one.cmd.Process.Signal(syscall.SIGTERM)
-	if passed := until("connected"); len(passed) == 0 || passed[0] != "connecting" {
+	if passed := until("connected"); len(passed) == 0 || passed[0] != "again in 0" {
 		t.Errorf("pusher-js did not connect again at once, but %q", passed)
 	}
 }

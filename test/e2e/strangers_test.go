@@ -119,6 +119,11 @@ func readServerFrame(in *bufio.Reader) ([]byte, error) {
 // publish sends one event to all rooms, and a large one to strangers that do not read.
 func (s *stage) publish() {
 	s.t.Helper()
+	if s.n%100 == 0 {
+		for _, o := range s.clients {
+			_, _ = io.WriteString(o.conn, aliveFrame)
+		}
+	}
 	s.sent.Store(s.n, time.Now())
 	var channels []string
 	for i := range ordinaryRooms {

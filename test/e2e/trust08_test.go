@@ -123,6 +123,9 @@ func TestTrust08SocketsLeaveTheLogItsDescriptors(t *testing.T) {
 				if err := publishSigned(client, s.HTTP, fmt.Sprint("room-", i%50), "e", big); err != nil {
 					t.Fatalf("event %d: %v", i, err)
 				}
+				if i%100 == 0 {
+					reader.say(aliveFrame)
+				}
 			}
 			if err := publishSigned(client, s.HTTP, "room", "e", "last"); err != nil {
 				t.Fatal(err)
@@ -182,7 +185,11 @@ func TestTrust08LogIsOpenedAgain(t *testing.T) {
 	reader.until("subscription_succeeded")
 	rnd := rand.New(rand.NewPCG(8, 8))
 	acked, big := 0, strings.Repeat("x", 9000)
+	tries := 0
 	publish := func() error {
+		if tries++; tries%20 == 0 {
+			reader.say(aliveFrame)
+		}
 		err := publishSigned(client, s.HTTP, fmt.Sprint("room-", acked/90), "e", big[:1+rnd.IntN(len(big))])
 		if err == nil {
 			acked++
@@ -223,7 +230,7 @@ func TestTrust08LogIsOpenedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Its time begins anew with what it says.
-	reader.say(clientFrame(0x81, `{"event":"pusher:ping","data":{}}`))
+	reader.say(aliveFrame)
 	reader.until("afterwards")
 	t.Logf("%d acknowledged, %d stored", acked, stored)
 }
@@ -295,7 +302,7 @@ func TestTrust08SocketsThatDoNotReadShareTheMemory(t *testing.T) {
 		if err := publishSigned(client, s.HTTP, "busy", "e", fmt.Sprintf("number %d.", n)); err != nil {
 			t.Fatal(err)
 		}
-		reader.say("") // Which gives it time again.
+		reader.say(aliveFrame)
 		reader.until(fmt.Sprintf("number %d.", n))
 		most = max(most, metric(t, s, "sockudo_socket_queue_held_bytes"))
 		if metric(t, s, "sockudo_slow_sockets_closed_total", `reason="total"`) > sockets/4 {
