@@ -16,6 +16,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 	"unsafe"
 )
 
@@ -201,20 +202,23 @@ func TestTrust08LogIsOpenedAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s.setLimit(3)
-	eventually(t, "the log is broken, and /ready says so", func() bool {
-		if acked > 20_000 {
-			t.Fatal("no file was opened")
+	for broken := false; !broken; {
+		s.setLimit(3)
+		eventually(t, "an event is not stored", func() bool {
+			if acked > 20_000 {
+				t.Fatal("no file was opened")
+			}
+			return publish() != nil
+		})
+		// On a busy machine it may have failed for want of time, and what is written then is not the
+		// block of the log that is full. It begins again.
+		for began := time.Now(); time.Since(began) < 20*time.Second && !broken; _ = publish() {
+			status, text := readiness(client, s)
+			broken = status == http.StatusServiceUnavailable && strings.Contains(text, "the log cannot be written")
 		}
-		// A publish may fail for want of time as well, on a busy machine.
-		if publish() == nil {
-			return false
-		}
-		status, text := readiness(client, s)
-		return status == http.StatusServiceUnavailable && strings.Contains(text, "the log cannot be written")
-	})
-	s.setLimit(4096)
-	eventually(t, "events are stored again", func() bool { return publish() == nil })
+		s.setLimit(4096)
+		eventually(t, "events are stored again", func() bool { return publish() == nil })
+	}
 	eventually(t, "the server is ready again", func() bool {
 		status, _ := readiness(client, s)
 		return status == http.StatusOK
@@ -277,7 +281,7 @@ func TestTrust08StoreThatIsGoneEndsTheProcess(t *testing.T) {
 // limit, and who reads gets everything.
 func TestTrust08SocketsThatDoNotReadShareTheMemory(t *testing.T) {
 	const sockets, limit = 60, 128 << 20
-	yaml := strings.Replace(config(t.TempDir(), fmt.Sprintf("memory: {limit: %d}", limit), "websocket: {send_buffer: 4096, queue_bytes: 4194304}",
+	yaml := strings.Replace(config(t.TempDir(), fmt.Sprintf("memory: {limit: %d}", limit), "websocket: {send_buffer: 4096, queue_bytes: 4194304, slow_timeout: 10m}",
 		"apps: [{id: app-id, key: app-key, secret: app-secret, max_event_payload_in_kb: 128}]"), "port: -1}\nlog", "port: 0}\nlog", 1)
 	s := serve(t, t.TempDir(), yaml)
 	client := &http.Client{Timeout: patience, Transport: &http.Transport{}}
@@ -302,7 +306,11 @@ func TestTrust08SocketsThatDoNotReadShareTheMemory(t *testing.T) {
 		if err := publishSigned(client, s.HTTP, "busy", "e", fmt.Sprintf("number %d.", n)); err != nil {
 			t.Fatal(err)
 		}
-		reader.say(aliveFrame)
+		// Nobody is to be closed for another reason, such as that this takes long on a busy machine.
+		for _, conn := range append(slow, reader.conn) {
+			_, _ = io.WriteString(conn, aliveFrame)
+		}
+		reader.say("") // which gives it time again
 		reader.until(fmt.Sprintf("number %d.", n))
 		most = max(most, metric(t, s, "sockudo_socket_queue_held_bytes"))
 		if metric(t, s, "sockudo_slow_sockets_closed_total", `reason="total"`) > sockets/4 {
