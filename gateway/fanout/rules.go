@@ -1,8 +1,10 @@
 package fanout
 
 import (
+	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/delta"
 	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/count"
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
@@ -63,4 +65,16 @@ func (p *Event) ruled(f Form) Form {
 		return f
 	}
 	return f &^ Keyed
+}
+
+// Value is the conflation value of a publication, empty in single-base mode.
+func (r *Rules) Value(pub *broker.Publication) string {
+	if !r.Keyed {
+		return ""
+	}
+	shape := delta.Shape(0)
+	if pub.Skipped == "" {
+		shape = delta.ShapeOf(pub.Data)
+	}
+	return count.Value(&pub.Event, shape, r.Path)
 }

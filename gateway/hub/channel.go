@@ -45,9 +45,9 @@ type Channel struct {
 		// count is nil if nothing is compressed.
 		count *count.Counter
 		bases fanout.Bases
-		// priming is set while the past of the channel is read; early
-		// publications wait for it.
-		priming bool
+		// priming is set while the past of the channel is read, and until the publications
+		// that are early and wait for that have been posted. It is read without the lock, too.
+		priming atomic.Bool
 		early   []*broker.Publication
 		// reforming: it is primed because its rules are others, and what its subscribers have
 		// was made under those before.
@@ -86,7 +86,7 @@ func (c *Channel) attach(ctx context.Context) {
 	defer close(c.attached)
 	primes := c.Rules().Delta.Enabled && c.hub.opt.History != nil
 	c.log.Lock()
-	c.log.priming = primes
+	c.log.priming.Store(primes)
 	c.log.Unlock()
 	c.attachment, c.err = c.hub.opt.Feed.Attach(ctx, c.tenant.ID, c.Name, c)
 	if c.err != nil {
@@ -126,10 +126,13 @@ func (c *Channel) attach(ctx context.Context) {
 	}
 }
 
+// Prompt implements [broker.Prompt]. Who primes the channel posts what was early under the lock.
+func (c *Channel) Prompt() bool { return !c.log.priming.Load() && c.Line.Prompt() }
+
 // Publication implements [broker.Sink].
 func (c *Channel) Publication(p *broker.Publication) {
 	c.log.Lock()
-	if c.log.priming {
+	if c.log.priming.Load() {
 		if len(c.log.early) < maxEarly {
 			c.log.early = append(c.log.early, p)
 			c.log.Unlock()

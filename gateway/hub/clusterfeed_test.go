@@ -189,7 +189,7 @@ func (g *simGateway) hand(p *broker.Publication) {
 	g.last = p.Offset
 	c := g.sink.(*Channel)
 	c.log.Lock()
-	if c.log.priming {
+	if c.log.priming.Load() {
 		c.log.Unlock()
 		c.Publication(p) // nobody is subscribed yet
 		return

@@ -5,8 +5,6 @@ import (
 	"time"
 
 	"github.com/sluicehq/sluice/broker"
-	"github.com/sluicehq/sluice/delta"
-	"github.com/sluicehq/sluice/gateway/count"
 	"github.com/sluicehq/sluice/gateway/fanout"
 )
 
@@ -50,7 +48,7 @@ func (c *Channel) exclude(p *fanout.Event) {
 // Past implements [count.Channel]: while a channel is primed, bases are made of its past.
 // Later they would be out of order.
 func (c *Channel) Past(pub *broker.Publication, full bool) {
-	if !c.log.priming || c.log.reforming || pub.Skipped != "" {
+	if !c.log.priming.Load() || c.log.reforming || pub.Skipped != "" {
 		return
 	}
 	p := c.NewEvent(pub)
@@ -61,17 +59,7 @@ func (c *Channel) Past(pub *broker.Publication, full bool) {
 }
 
 // Value implements [count.Channel].
-func (c *Channel) Value(pub *broker.Publication) string {
-	r := c.Rules()
-	if !r.Keyed {
-		return ""
-	}
-	shape := delta.Shape(0)
-	if pub.Skipped == "" {
-		shape = delta.ShapeOf(pub.Data)
-	}
-	return count.Value(&pub.Event, shape, r.Path)
-}
+func (c *Channel) Value(pub *broker.Publication) string { return c.Rules().Value(pub) }
 
 // expireBases forgets the bases of a channel that has been silent for as long as
 // they may be used. It goes by when they arrived here and not by their times, which

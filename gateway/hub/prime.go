@@ -69,7 +69,7 @@ func (c *Channel) awaitFeed(ctx context.Context) {
 		if n := len(c.log.early); n > 0 {
 			brought = c.log.early[n-1].Offset
 		}
-		wait := c.log.priming && c.log.count.Ahead(brought)
+		wait := c.log.priming.Load() && c.log.count.Ahead(brought)
 		c.log.Unlock()
 		if !wait || !c.hub.pause(feedPause) {
 			return
@@ -79,10 +79,11 @@ func (c *Channel) awaitFeed(ctx context.Context) {
 
 // endPriming lets the publications through that have waited.
 func (c *Channel) endPriming() {
-	if !c.log.priming {
+	if !c.log.priming.Load() {
 		return
 	}
-	c.log.priming, c.log.reforming = false, false
+	defer c.log.priming.Store(false)
+	c.log.reforming = false
 	c.recent.Prime(c.log.past)
 	c.log.past = nil
 	for _, p := range c.log.early {
@@ -118,7 +119,8 @@ func (c *Channel) reform() {
 		c.log.count.Attached(at.Offset)
 	}
 	primes := next.Delta.Enabled && c.hub.opt.History != nil
-	c.log.priming, c.log.reforming = primes, primes
+	c.log.priming.Store(primes)
+	c.log.reforming = primes
 	c.log.Unlock()
 	if primes {
 		c.prime(c.hub.ctx, at)
