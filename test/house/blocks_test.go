@@ -15,8 +15,8 @@ var blocks = map[string]struct {
 	by   string
 	most int
 }{
-	"sh":              {by: "TestRun10EveryCommandOfAPageIsTried"},
-	"console":         {by: "TestRun10EveryCommandOfAPageIsTried"},
+	"sh":              {by: "TestRun17EveryCommandOfThePages"},
+	"console":         {by: "TestRun17EveryCommandOfThePages"},
 	"yaml":            {by: "TestRun10SettingsOfThePagesAreGood"},
 	"yaml app":        {by: "TestRun10SettingsOfThePagesAreGood"},
 	"yaml helm":       {by: "TestRun10SettingsOfThePagesAreGood"},
@@ -26,8 +26,8 @@ var blocks = map[string]struct {
 	"json":            {by: "TestRun10BlocksOfThePages"},
 	"ini":             {by: "TestRun10BlocksOfThePages"},
 	"text":            {by: "not run: pictures, and what goes over the wire", most: 8},
-	"php":             {by: "not run: it is a part of an application of others", most: 2},
-	"caddy":           {by: "not run: there is no Caddy where the tests run", most: 1},
+	"php":             {by: "TestRun17PHPOfThePages"},
+	"caddy":           {by: "TestRun17CaddyOfThePages"},
 }
 
 // block is one of a page.

@@ -8,80 +8,10 @@ import (
 	"testing"
 )
 
-// shown are the commands of the pages: how they begin, and the test that runs them, or why none
-// does. A test of another name is looked for in all packages.
-var shown = []struct{ begins, by string }{
-	{"go build ./cmd/sluice", "TestQuickstartRuns"}, // from what it has built
-	{"./sluice publish lobby", "TestQuickstartRuns"},
-	{"./sluice history lobby", "TestQuickstartRuns"},
-	{"./sluice subscribe lobby", "TestRun10Journeys"},
-	{"./sluice replay lobby", "TestQuickstartRuns"},
-	{"./sluice export lobby", "TestQuickstartRuns"},
-	{"./sluice import lobby", "TestQuickstartRuns"},
-	{"./sluice app add", "TestRun03ServersThatAreAloneKeepAppsAsWell"},
-	{"./sluice init sluice.yaml", "TestRun10Journeys"},
-	{"./sluice config --config sluice.yaml --check", "TestRun10Journeys"},
-	{"./sluice --config sluice.yaml", "TestRun10Journeys"},
-	{"./sluice demo", "TestPageShowsTheDemo"},
-	{"./sluice", "TestRun10Journeys"},
-	{"curl -s http://127.0.0.1:6001/", "TestQuickstartRuns"},
-	{"curl http://127.0.0.1:6001/ready", "TestRun10CommandsOfThePages"},
-	{"curl -N 'http://127.0.0.1:6001/app/app-key/events", "TestRun10Journeys"},
-	{"curl -s -H \"Authorization: Bearer $(cat /etc/sluice/console-token)\"", "TestRun05WhoReachesTheConsole"},
-	{"sluice history lobby", "TestRun10CommandsOfThePages"},
-	{"sluice purge lobby", "TestRun10CommandsOfThePages"},
-	{"sluice subscribe", "TestRun10CommandsOfThePages"},
-	{"sluice doctor", "TestRun04DoctorLooksAtTheLog"},
-	{"sluice bench", "TestRun04BenchAgainstAServer"},
-	{"sluice --log-level debug", "TestRun10CommandsOfThePages"},
-	{"sluice --config sluice.yaml", "TestRun10Journeys"},
-	{"nats req ch.app-id.lobby", "TestRun10CommandsOfThePages"},
-	{"nats stream backup", "TestR12RestoredLogIsANewLife"},
-	{"nats stream restore", "TestR12RestoredLogIsANewLife"},
-	{"nats stream rm", "TestR12RestoredLogIsANewLife"},
-	{"nats stream edit", "TestR12RestoredLogIsANewLife"},
-	{"nats -s nats://127.0.0.1:4222 --user admin", "not run: it asks the servers of docker-compose.yml"},
-	{"jq '.config", "TestR12RestoredLogIsANewLife"},
-	{"docker build -f configs/deploy/Dockerfile", "TestRun06TheImageRuns"}, // does what the file says, without Docker
-	{"docker run", "not run: it needs Docker; TestRun06TheDockerfileIsPinnedAndWithoutRights reads the file"},
-	{"docker compose", "not run: it needs Docker; TestWeeks24TheComposeFilesStart starts what is in the files"},
-	{"kubectl create secret", "not run: it needs Kubernetes"},
-	{"helm install", "not run: it needs Kubernetes; TestRun06TheChartHasAllOfIt reads what the chart makes"},
-	{"npm install laravel-echo pusher-js", "not run: it takes packages of others; test/interop has them pinned, and TestRealClients uses them"},
-	{"scripts/bench", "not run: it measures, and takes minutes"},
-	{"bin/sluice", "not run: it is `./sluice`, where make puts it"},
-	{"FAULT_SEED=", "not run: it is one seed of the tests again"},
-	{"make build", "not run: it is `go build ./cmd/sluice`"},
-	{"sluice app", "TestRun03AppsInTheClusterReachAllGateways"},
-}
-
 var (
-	fence     = regexp.MustCompile("^```([a-z]*)")
 	command   = regexp.MustCompile(`^([A-Z_]+=\S+ )*(\./|bin/)?(sluice|go test|go build|go run|curl|docker|nats|systemctl|kubectl|scripts/[a-z]+|make|npm|jq|openssl|php|composer|helm|git|kill)( [^─]*)?$`)
 	testNames = regexp.MustCompile(`(?m)^func (Test[A-Za-z0-9_]+)\(`)
 )
-
-// commandsOf are the commands in the blocks of a page.
-func commandsOf(text string) (out []string) {
-	inside, lang, more := false, "", false
-	for _, line := range strings.Split(text, "\n") {
-		if m := fence.FindStringSubmatch(line); m != nil {
-			inside, lang = !inside, m[1]
-			continue
-		}
-		switch {
-		case inside && (lang == "sh" || lang == "console"):
-		default:
-			more = false
-			continue
-		}
-		if !more && command.MatchString(line) {
-			out = append(out, line)
-		}
-		more = strings.HasSuffix(line, `\`)
-	}
-	return out
-}
 
 // testsOf are the names of all tests.
 func testsOf(t *testing.T) map[string]bool {
@@ -109,43 +39,7 @@ func testsOf(t *testing.T) map[string]bool {
 	return tests
 }
 
-// TestRun10EveryCommandOfAPageIsTried finds a test, or a reason, for each.
-func TestRun10EveryCommandOfAPageIsTried(t *testing.T) {
-	tests := testsOf(t)
-	used, seen := map[string]bool{}, 0
-	for _, page := range pages(t) {
-		text, err := os.ReadFile(page)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, c := range commandsOf(string(text)) {
-			seen++
-			by := ""
-			for _, s := range shown {
-				if strings.HasPrefix(c, s.begins) {
-					by, used[s.begins] = s.by, true
-					break
-				}
-			}
-			switch {
-			case by == "":
-				t.Errorf("%s shows %q, which no test runs: add it to the table, with the test or a reason", page, c)
-			case strings.HasPrefix(by, "Test") && !tests[by]:
-				t.Errorf("%s shows %q, and there is no test %s", page, c, by)
-			}
-		}
-	}
-	for _, s := range shown {
-		if !used[s.begins] {
-			t.Errorf("no page shows %q any more", s.begins)
-		}
-	}
-	if seen < 50 {
-		t.Errorf("only %d commands were found", seen)
-	}
-}
-
-// heading is the anchor of a heading, as pages are shown.
+// anchor is that of a heading, as pages are shown.
 func anchor(heading string) string {
 	var b strings.Builder
 	for _, r := range strings.ToLower(strings.ReplaceAll(heading, "`", "")) {
