@@ -75,12 +75,32 @@ func plainAck(text []byte, stream string) (ack, bool) {
 	if end < 0 {
 		return ack{}, false
 	}
-	again := string(rest[end:]) == `,"duplicate": true}`
+	again, count := string(rest[end:]) == `,"duplicate": true}`, 0
 	if !again && string(rest[end:]) != "}" {
-		return ack{}, false
+		if count, ok = batchCount(rest[end:]); !ok {
+			return ack{}, false
+		}
 	}
 	offset, err := strconv.ParseUint(string(rest[:end]), 10, 64)
-	return ack{stream: stream, offset: offset, duplicate: again}, err == nil
+	return ack{stream: stream, offset: offset, duplicate: again, count: count}, err == nil
+}
+
+// batchCount reads the end of an answer to a batch, which names the batch and the number of its messages.
+func batchCount(text []byte) (int, bool) {
+	id, ok := bytes.CutPrefix(text, []byte(`,"batch":"`))
+	end := bytes.IndexByte(id, '"')
+	if !ok || end < 0 || bytes.IndexByte(id[:end], '\\') >= 0 {
+		return 0, false
+	}
+	number, ok := bytes.CutPrefix(id[end+1:], []byte(`,"count":`))
+	if !ok {
+		return 0, false
+	}
+	if number, ok = bytes.CutSuffix(number, []byte("}")); !ok || len(number) == 0 || number[0] < '1' || number[0] > '9' {
+		return 0, false
+	}
+	count, err := strconv.Atoi(string(number))
+	return count, err == nil
 }
 
 // unspaced is a text without the space that it may begin with.

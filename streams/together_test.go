@@ -416,3 +416,22 @@ func TestWayIn02BatchesBesideTheLibrary(t *testing.T) {
 		}
 	}
 }
+
+// The answer of the server that we are built with to a batch is read without reflection.
+func TestWayIn02PlainAckOfABatch(t *testing.T) {
+	l := allTogether(t, node(t, t.TempDir()), AtomicAlways)
+	m := manyOf(t, l, ofBatch("", 3, 3))
+	all := m.messages("an id")
+	for _, one := range all[:2] {
+		if err := l.pub.conn().PublishMsg(one); err != nil {
+			t.Fatal(err)
+		}
+	}
+	answer, err := l.pub.conn().RequestMsg(all[2], time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, ok := plainAck(answer.Data, m.app.stream); !ok || got.offset != 3 || got.count != 3 {
+		t.Errorf("%s is read as %+v, %t", answer.Data, got, ok)
+	}
+}
