@@ -299,6 +299,7 @@ func TestWayIn02TheSettingOfTheStream(t *testing.T) {
 			t.Errorf("sluice doctor finds fault with it: %v", one.Report.Changed)
 		}
 	}
+	_ = l.Close() // nobody else looks at the level any more
 	l.level = 1
 	if want := l.wanted(*l.apps.Of("app-1").limits.Load()); want.AllowAtomicPublish || l.takesTogether(l.apps.Of("app-1"), 5) {
 		t.Error("a server of 2.11 is asked for it")
