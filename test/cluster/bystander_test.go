@@ -23,7 +23,7 @@ import (
 const bystanderEnv = "BYSTANDER_CHILD"
 
 type bystanderSettings struct {
-	App string
+	App, Channel string
 	// Addresses are the gateways, each with some of the subscribers; events are published at
 	// the first.
 	Addresses   []string
@@ -71,7 +71,7 @@ func serveBystander(text string) error {
 	defer cancel()
 	var running sync.WaitGroup
 	for i := range set.Subscribers {
-		p := newPilgrim(a, "bystanders")
+		p := newPilgrim(a, set.Channel)
 		p.saw = func(_, data string) {
 			sent, _ := strconv.ParseInt(data, 10, 64)
 			found.note(&found.Events, time.Unix(0, sent))
@@ -113,7 +113,7 @@ func (b *bystanding) publish(ctx context.Context, a *app.App, set bystanderSetti
 		b.note(&b.Timers, due)
 		data := strconv.FormatInt(time.Now().UnixNano(), 10)
 		sending.Go(func() {
-			err := api.Publish(ctx, client.Publish{Name: "tick", Channels: []string{"bystanders"}, Data: data})
+			err := api.Publish(ctx, client.Publish{Name: "tick", Channels: []string{set.Channel}, Data: data})
 			if err != nil && ctx.Err() == nil {
 				b.wrong(err.Error())
 			}

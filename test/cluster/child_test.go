@@ -48,6 +48,8 @@ type childSettings struct {
 	Retained int64
 	// Atomic says where batches are stored as a whole.
 	Atomic streams.AtomicBatches
+	// Handshakes is how many newcomers a second are let in, as the option of the gateway has it.
+	Handshakes int
 	// Tombstones and Linger are options of presence.
 	Tombstones int
 	Linger     time.Duration
@@ -97,7 +99,7 @@ func serveChild(text string) error {
 		return err
 	}
 	g := gateway.Options{
-		Apps: app.NewRegistry(a), Log: l.log, Listen: "127.0.0.1:0", MetricsListen: "127.0.0.1:0", Logger: log, Lease: s.Lease,
+		Apps: app.NewRegistry(a), Log: l.log, Listen: "127.0.0.1:0", MetricsListen: "127.0.0.1:0", Logger: log, Lease: s.Lease, HandshakeRate: s.Handshakes,
 		Presence: presence.Options{Tombstones: s.Tombstones, Linger: s.Linger}, Webhooks: webhook.Options{Grace: time.Second},
 	}
 	work, err := l.work(ctx, fmt.Sprint(os.Getpid()), l.table)
