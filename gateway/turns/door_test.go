@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 )
@@ -55,7 +56,7 @@ func (r *doorRig) come(ctx context.Context, client netip.Addr) (left chan error)
 
 func (r *doorRig) await(what string, ok func() bool) {
 	r.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !ok(); {
+	for deadline := time.Now().Add(3 * time.Minute); !ok(); {
 		if time.Now().After(deadline) {
 			r.t.Fatal("not so: ", what)
 		}
@@ -117,8 +118,19 @@ func TestTime04AnOpenDoorKeepsNobody(t *testing.T) {
 	for range 3 {
 		r.come(t.Context(), at(1))
 	}
-	go func() { r.step <- time.Hour }()
+	done, stepping := make(chan struct{}), sync.WaitGroup{}
+	stepping.Go(func() {
+		for { // a step may end before the door is open
+			select {
+			case r.step <- time.Hour:
+			case <-done:
+				return
+			}
+		}
+	})
 	r.door.Open()
+	close(done)
+	stepping.Wait()
 	if n := r.door.Size(); n != 0 {
 		t.Errorf("%d wait at an open door", n)
 	}
