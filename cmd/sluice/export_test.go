@@ -147,7 +147,7 @@ func TestTime03ImportNamesTheLine(t *testing.T) {
 		"cut off":                  {good[:50], "line 2: it is cut off"},
 		"empty":                    {"\n" + other, "line 2 is empty"},
 		"no JSON":                  {"hello", "line 2: it is not a line of an export"},
-		"a history line":           {`{"stream_id":"e","serial":1,"message":{}}`, `unknown field "message"`},
+		"a history line":           {`{"stream_id":"e","serial":1,"message":{}}`, `there is no member "message"`},
 		"an array":                 {"[]", "line 2: it is not a line of an export"},
 		"two on one line":          {other + other, "line 2: something follows"},
 		"not UTF-8":                {strings.Replace(other, `"d"`, "\"\xff\"", 1), "line 2: it is not UTF-8"},
