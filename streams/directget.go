@@ -223,15 +223,19 @@ type leaderMessage struct {
 }
 
 // leaderGet asks the leader of the stream, whose answer is never stale. While servers elect one,
-// nobody may answer, so it is not waited for longer than for an acknowledgement.
+// nobody may answer, see [reader.impatient].
 func (r *reader) leaderGet(ctx context.Context, stream string, q getRequest) (stored, bool, error) {
 	body, err := json.Marshal(q)
 	if err != nil {
 		return stored{}, false, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, min(r.timeout, attemptTimeout))
+	conn := r.link.conn()
+	waiting, cancel := r.impatient(ctx, conn)
 	defer cancel()
-	m, err := r.link.conn().RequestWithContext(ctx, r.api+"STREAM.MSG.GET."+stream, body)
+	m, err := conn.RequestWithContext(waiting, r.api+"STREAM.MSG.GET."+stream, body)
+	if err != nil && ctx.Err() == nil && waiting.Err() != nil {
+		err = context.DeadlineExceeded // nobody else has left
+	}
 	if err != nil {
 		return stored{}, false, unavailable("asking the leader", err)
 	}

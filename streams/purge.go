@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sluicehq/sluice/broker"
@@ -76,7 +77,8 @@ func (s span) weigh(ctx context.Context, before uint64) (uint64, []stored, error
 func (l *Log) purge(ctx context.Context, s span, before uint64) (n uint64, err error) {
 	var lost error
 	err = l.patiently(ctx, func() error {
-		if n, err = l.purgeOnce(ctx, s, before); perhapsStored(err) {
+		if n, err = l.purgeOnce(ctx, s, before); perhapsStored(err) || errors.Is(err, nats.ErrConnectionClosed) {
+			// A request that was sent ends like this as well, when its connection does.
 			lost = err
 			return nil
 		}

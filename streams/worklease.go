@@ -51,9 +51,10 @@ func (l *lease) acquire(ctx context.Context) error {
 	var seen time.Time
 	for {
 		began := time.Now()
-		e, err := l.table.Read(ctx, l.key)
+		e, err := l.look(ctx)
 		if err != nil || e.Revision != last {
-			last, seen = e.Revision, began
+			// It was renewed at some moment until now, however long the answer took.
+			last, seen = e.Revision, time.Now()
 		}
 		if errors.Is(err, kv.ErrNotFound) ||
 			err == nil && (string(e.Value) == freed || string(e.Value) == l.holder || began.Sub(seen) > l.ttl) {
@@ -70,6 +71,13 @@ func (l *lease) acquire(ctx context.Context) error {
 		case <-changed.woken:
 		}
 	}
+}
+
+// look reads the lease. It is not waited for longer than until the next look.
+func (l *lease) look(ctx context.Context) (kv.Entry, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.ttl/4)
+	defer cancel()
+	return l.table.Read(ctx, l.key)
 }
 
 // renew prolongs the lease. An error says that it is lost.

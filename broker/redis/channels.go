@@ -19,22 +19,25 @@ func (l *Log) Channels(ctx context.Context, app, prefix string) ([]string, error
 	if _, err := l.forReading(ctx, app); err != nil {
 		return nil, err
 	}
-	var out []string
-	err := l.patiently(ctx, func() (err error) {
-		out, err = l.channels(ctx, app, prefix)
-		return err
+	// What servers have said stands while one of them is waited for: to look through all of them
+	// again and again would be much for those that do the work of one that is gone.
+	answers := map[string][]string{}
+	found := map[string]bool{}
+	err := l.patiently(ctx, func() error {
+		clear(found)
+		return l.channels(ctx, app, prefix, answers, found)
 	})
 	if err != nil {
 		return nil, unavailable("looking for channels", err)
 	}
-	return out, nil
+	return slices.Sorted(maps.Keys(found)), nil
 }
 
-// channels asks the servers that there are now.
-func (l *Log) channels(ctx context.Context, app, prefix string) ([]string, error) {
+// channels asks the servers that there are now, but for those that have answered.
+func (l *Log) channels(ctx context.Context, app, prefix string, answers map[string][]string, found map[string]bool) error {
 	done, err := l.readers.Take(ctx, app)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer done()
 	before, after := l.keys.around(app)
@@ -43,25 +46,28 @@ func (l *Log) channels(ctx context.Context, app, prefix string) ([]string, error
 		token = name.Key(prefix)
 	}
 	pattern := glob(before+token) + "*" + glob(after)
-	found := map[string]bool{}
-	for _, node := range l.read.Nodes() {
-		for cursor := uint64(0); ; {
+	for address, node := range l.read.Nodes() {
+		names, known := answers[address]
+		for cursor := uint64(0); !known; {
 			entry, err := node.Do(ctx, node.B().Scan().Cursor(cursor).Match(pattern).Count(scanCount).Type("stream").Build()).AsScanEntry()
 			if err != nil {
-				return nil, err
+				return err
 			}
 			for _, key := range entry.Elements {
 				channel, err := name.Decode(strings.TrimSuffix(strings.TrimPrefix(key, before), after))
 				if err == nil && strings.HasPrefix(channel, prefix) {
-					found[channel] = true
+					names = append(names, channel)
 				}
 			}
-			if cursor = entry.Cursor; cursor == 0 {
-				break
-			}
+			cursor = entry.Cursor
+			known = cursor == 0
+		}
+		answers[address] = names
+		for _, channel := range names {
+			found[channel] = true
 		}
 	}
-	return slices.Sorted(maps.Keys(found)), nil
+	return nil
 }
 
 // around is what stands before and behind the channel in the names of streams of an app.

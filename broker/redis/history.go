@@ -227,6 +227,10 @@ func (l *Log) Read(ctx context.Context, app, channel string, q broker.Query) (*b
 	if err != nil {
 		return nil, err
 	}
+	if now := a.currentEpoch(); now != epoch {
+		// The log began a new life while its server was waited for: nobody knows of which one this is.
+		return nil, unavailable("reading history", fmt.Errorf("%w: it is %s now", broker.ErrEpochChanged, now))
+	}
 	page := &broker.Page{Retained: r.retained(epoch), More: r.cut || len(r.entries) > q.Limit}
 	page.Publications = publications(r.entries[:min(len(r.entries), q.Limit)], epoch)
 	return page, nil
@@ -249,6 +253,9 @@ func (l *Log) After(ctx context.Context, app, channel string, pos broker.Positio
 	r, err := l.scan(ctx, l.keys.channel(app, channel), scanQuery{from: pos.Offset + 1, most: limit + 1, bytes: broker.PageBytes})
 	if err != nil {
 		return nil, err
+	}
+	if now := a.currentEpoch(); now != epoch {
+		return nil, fmt.Errorf("%w: it is %s now", broker.ErrEpochChanged, now)
 	}
 	switch {
 	case !r.exists && pos.Offset == 0:

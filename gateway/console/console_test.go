@@ -36,6 +36,7 @@ type gateway struct {
 	show     func(int, func() console.Event)
 	closed   []string
 	looks    int
+	watched  int
 }
 
 func (g *gateway) Totals() console.Totals { return console.Totals{Connections: 7, Channels: 2} }
@@ -58,6 +59,7 @@ func (g *gateway) Watch(_, _ string, show func(int, func() console.Event)) (func
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.show = show
+	g.watched++
 	return func() { g.mu.Lock(); g.show = nil; g.mu.Unlock() }, nil
 }
 func (g *gateway) shows() func(int, func() console.Event) {
@@ -269,6 +271,9 @@ func TestRun17HeadIsGetWithoutABody(t *testing.T) {
 	}
 	if n := r.console.Streams(); n != 0 {
 		t.Errorf("%d event streams are open", n)
+	}
+	if r.gateway.watched != 0 {
+		t.Error("a channel was watched for an answer without a body")
 	}
 }
 

@@ -74,6 +74,17 @@ func (w *watch) take(first seeing) shown {
 // events serves the event stream: totals each second, and the publications of one channel if
 // the request names one.
 func (c *Console) events(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodHead {
+		// Nobody is counted, and no channel is attached, for an answer without a body.
+		if q := r.URL.Query(); q.Has("channel") {
+			if _, _, err := c.place(q); err != nil {
+				c.fail(w, r, err)
+				return
+			}
+		}
+		streamed(w)
+		return
+	}
 	if !c.begin() {
 		c.fail(w, r, refusal{http.StatusServiceUnavailable, "busy", "as many pages look at this console as may at a time; close one, or wait"})
 		return
@@ -93,17 +104,19 @@ func (c *Console) events(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("X-Accel-Buffering", "no")
-	if r.Method == http.MethodHead {
-		return
-	}
+	streamed(w)
 	out := http.NewResponseController(w)
 	_ = out.SetReadDeadline(time.Time{}) // of the server, for requests that end
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer context.AfterFunc(c.ctx, cancel)()
 	c.run(ctx, r, sender{w, out}, watching)
+}
+
+// streamed begins the header of an event stream.
+func streamed(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("X-Accel-Buffering", "no")
 }
 
 // begin counts an event stream, unless the console is closed.

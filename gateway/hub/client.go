@@ -53,6 +53,7 @@ type Client struct {
 	mistakes *rate.Limiter
 	pace     paces
 	asks     turns.Asker
+	queued   atomic.Bool // its request waits for its turn, and nothing is read of it
 	// recovery is nil for a connection that gets nothing of what it missed.
 	recovery *recovery
 	// places is where the reader of an event stream is; nil for others.

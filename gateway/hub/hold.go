@@ -38,11 +38,11 @@ func (c *Client) handling(busy bool) {
 	}
 }
 
-// patient lets the subscriptions go on that waited for a resume which did not come.
+// patient lets the subscriptions go on that waited for a resume which did not come in time.
 func (c *Client) patient() {
 	r := c.recovery
 	r.mu.Lock()
-	if r.busy {
+	if r.busy && c.hub.opt.Now().Sub(c.began) <= holdAge {
 		r.release.Reset(holdTime)
 		r.mu.Unlock()
 		return

@@ -15,6 +15,9 @@ type paces struct{ frames, requests turns.Pace }
 // messages take turns.
 const longRequest = 4 << 10
 
+// costly are the requests that [Client.paceRequest] is for.
+var costly = map[string]bool{"subscribe": true, "unsubscribe": true, "signin": true, "resume": true, "channel_history": true}
+
 // Pace implements [websocket.Peer]: it waits until the connection may send that many frames.
 func (c *Client) Pace(n int) {
 	r := c.hub.limit.Load().MessageRate
@@ -28,14 +31,19 @@ func (c *Client) Pace(n int) {
 }
 
 // paceRequest waits until the connection may subscribe, unsubscribe or sign in: what
-// costs signatures, attaching, and records that others read. A long message costs more.
-func (c *Client) paceRequest(bytes int) {
+// costs most. A long message costs more. It is false for a client that has gone meanwhile.
+func (c *Client) paceRequest(bytes int) bool {
 	if r := c.hub.limit.Load().SubscriptionRate; r > 0 {
 		c.pace.requests.Take(1+bytes/longRequest, r, r+c.hub.limit.Load().MaxSubscriptions, "subscription_rate", c)
 	}
-	if turn := c.hub.opt.Turn; turn != nil {
-		_ = turn(c.hub.ctx, c.asks.Address) // thousands may ask at once, however they were let in
+	if c.hub.opt.Turn == nil {
+		return true
 	}
+	c.queued.Store(true)
+	defer c.queued.Store(false)
+	err := c.hub.opt.Turn(c.hub.ctx, c.asks.Address) // thousands may ask at once, however they were let in
+	c.sock.Alive()                                   // nothing of the client was read meanwhile
+	return err == nil && !c.sock.Gone()
 }
 
 // Wait implements [turns.Late].

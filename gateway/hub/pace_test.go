@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluicehq/sluice/broker/memory"
+	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/gateway/socket/websocket"
 )
 
@@ -169,4 +171,59 @@ func TestTime04RequestsTakeTurns(t *testing.T) {
 	other.want("pusher:pong")
 	turn <- struct{}{}
 	p.want("pusher_internal:subscription_succeeded")
+}
+
+// TestTime04WhoWaitsIsNotSilent: who is made to wait for a turn cannot show life meanwhile. Nor can a
+// signature come in time.
+func TestTime04WhoWaitsIsNotSilent(t *testing.T) {
+	asked, turn := make(chan struct{}), make(chan struct{})
+	r := newRig(t, func(o *Options, a *appT) {
+		a.AuthTimeout = time.Minute
+		o.Turn = func(context.Context, netip.Addr) error {
+			asked <- struct{}{}
+			<-turn
+			return nil
+		}
+	})
+	pass := func(d time.Duration) {
+		r.clock.Add(int64(d))
+		r.hub.sweep(r.hub.opt.Now())
+	}
+	p, id := r.connect()
+	p.say(`{"event":"pusher:subscribe","data":{"channel":"private-c","auth":%q}}`, "key:"+pusher.SignChannel("secret", id, "private-c", "", false))
+	<-asked
+	for range 5 {
+		pass(time.Hour)
+	}
+	turn <- struct{}{}
+	p.want("pusher_internal:subscription_succeeded")
+	pass(119 * time.Second)
+	p.usable()
+	pass(121 * time.Second)
+	p.want("pusher:ping")
+}
+
+// TestTime04AHoldEndsWhileRequestsWait: subscriptions that wait for a resume do so for a while, however long
+// the other requests of their client wait.
+func TestTime04AHoldEndsWhileRequestsWait(t *testing.T) {
+	asked, turn := make(chan struct{}), make(chan struct{})
+	r := timeRig(t, memory.Options{}, func(o *Options, _ *appT) {
+		o.Turn = func(context.Context, netip.Addr) error {
+			asked <- struct{}{}
+			<-turn
+			return nil
+		}
+	})
+	p, _ := r.second()
+	p.say(`{"event":"sockudo:subscribe","data":{"channel":"c"}}`)
+	p.say(`{"event":"sockudo:subscribe","data":{"channel":"d"}}`)
+	<-asked
+	turn <- struct{}{}
+	p.want("sockudo_internal:subscription_succeeded")
+	<-asked // for d, and c is held
+	r.publish("c", "told", `1`)
+	r.clock.Add(int64(holdAge + time.Second))
+	p.want("told")
+	close(turn)
+	p.want("sockudo_internal:subscription_succeeded")
 }

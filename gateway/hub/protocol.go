@@ -36,28 +36,26 @@ func (c *Client) handle(message []byte) {
 		}
 		return
 	}
+	if costly[name] && !c.paceRequest(len(message)) {
+		return
+	}
 	switch name {
 	case "ping":
 		c.send(c.hub.pongs[c.dialect])
 	case "pong":
 	case "subscribe":
-		c.paceRequest(len(message))
 		c.subscribe(f)
 	case "unsubscribe":
-		c.paceRequest(len(message))
 		c.unsubscribe(f.Data)
 	case "enable_delta_compression":
 		c.enableDelta(f.Data)
 	case "delta_sync_error":
 		c.resync(f.Data)
 	case "signin":
-		c.paceRequest(len(message))
 		c.signIn(f.Data)
 	case "resume":
-		c.paceRequest(len(message))
 		c.resume(f.Data)
 	case "channel_history":
-		c.paceRequest(len(message))
 		c.page(f.Data)
 	default:
 		c.unknown(f.Event)

@@ -137,6 +137,9 @@ func (c *Client) check(now time.Time) {
 		c.tick(now)
 		return
 	}
+	if c.queued.Load() {
+		return
+	}
 	if t := c.app().AuthTimeout; t > 0 && now.Sub(c.began) >= t && !c.authorized.Load() {
 		c.limited("authorization_timeout")
 		c.endSaying(pusher.CloseNotAuthorized, fmt.Sprintf(reasonUnauthorized, t))

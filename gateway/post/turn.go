@@ -24,8 +24,9 @@ func (c *conn) wait(first bool) {
 	_ = c.tcp.SetReadDeadline(time.Time{})
 	let := make(chan struct{})
 	turn, mine := c.server.opt.Queue(c.tcp, func() {
-		close(let)
+		// In this order: once it is let in, its deadlines are somebody else's.
 		_ = c.tcp.SetReadDeadline(time.Unix(1, 0))
+		close(let)
 	})
 	h.turn = mine
 	if turn != nil && (c.server.closing.Load() || !c.await(h, let)) {

@@ -82,6 +82,14 @@ func TestWayIn03EventsKeepNoMuchLargerBody(t *testing.T) {
 			t.Errorf("%+v: the event has become another one", c)
 		}
 	}
+	// In a batch, each for itself.
+	large, small := bytes.Repeat([]byte("x"), 100_000), []byte("y")
+	body := append(append(bytes.Repeat([]byte(" "), 10), large...), small...)
+	batch := []accepted{{event: &broker.Event{Data: body[10 : 10+len(large)]}}, {event: &broker.Event{Data: body[len(body)-1:]}}}
+	detach(len(body), batch)
+	if !inside(body, batch[0].event.Data) || inside(body, batch[1].event.Data) || string(batch[1].event.Data) != "y" {
+		t.Error("a small event keeps its large neighbour")
+	}
 	var none broker.Event
 	if detach(1<<20, []accepted{{event: &none}}); none.Data != nil || none.Extras != nil {
 		t.Error("what is not there is there")

@@ -129,19 +129,14 @@ func outgoing(out []broker.Outgoing, a *accepted, scope string) []broker.Outgoin
 // spareBody is how many bytes of a body need not be data of its events.
 const spareBody = 4 << 10
 
-// detach gives events memory of their own if the body is much larger than they are. The log may keep
-// an event for a while, and counts its own bytes alone.
+// detach gives an event memory of its own if its share of the body is much larger than it is. The log
+// may keep an event for a while without the others, and counts its own bytes alone.
 func detach(body int, all []accepted) {
-	size := 0
-	for i := range all {
-		size += len(all[i].event.Data) + len(all[i].event.Extras)
-	}
-	if body <= spareBody+4*size {
-		return
-	}
 	for i := range all {
 		ev := all[i].event
-		ev.Data, ev.Extras = bytes.Clone(ev.Data), bytes.Clone(ev.Extras)
+		if size := len(ev.Data) + len(ev.Extras); body > spareBody+4*len(all)*size {
+			ev.Data, ev.Extras = bytes.Clone(ev.Data), bytes.Clone(ev.Extras)
+		}
 	}
 }
 

@@ -287,7 +287,7 @@ func TestTime03TheMarkOfAReplay(t *testing.T) {
 
 // TestTime03AReaderWhoDoesNotRead loses his connection, and what his answer held is given back.
 func TestTime03AReaderWhoDoesNotRead(t *testing.T) {
-	r := newRigWith(t, memory.Options{MaxMessages: 50_000, MaxBytes: 256 << 20}, func(o *rest.Options) { o.AnswerTimeout = 500 * time.Millisecond })
+	r := newRigWith(t, memory.Options{MaxMessages: 50_000, MaxBytes: 256 << 20}, func(o *rest.Options) { o.AnswerTimeout = 5 * time.Second })
 	r.store(3000, 20<<10)
 	query := url.Values{"auth_key": {"app-key"}, "auth_timestamp": {fmt.Sprint(time.Now().Unix())}, "auth_version": {"1.0"}, "format": {"ndjson"}}
 	const path = "/apps/app/channels/c/history"

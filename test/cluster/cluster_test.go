@@ -27,7 +27,7 @@ import (
 	"github.com/sluicehq/sluice/streams/embedded"
 )
 
-const patience = 60 * time.Second
+const patience = 3 * time.Minute
 
 func TestMain(m *testing.M) {
 	if os.Getenv("LOCKS_UNCHECKED") == "" {

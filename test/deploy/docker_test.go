@@ -67,12 +67,15 @@ func TestRun17DockerCommandsOfThePages(t *testing.T) {
 			cmd.Dir = root
 			cmd.Env = append(os.Environ(), "DOCKER_BUILDKIT=0", "DOCKER_HOST=unix://"+filepath.Join(t.TempDir(), "none.sock"))
 			out, err := cmd.CombinedOutput()
-			if err == nil || !strings.Contains(strings.ToLower(string(out)), "cannot connect to the docker daemon") {
+			if said := strings.ToLower(string(out)); err == nil || !strings.Contains(said, "cannot connect to the docker daemon") && !strings.Contains(said, "failed to connect to the docker api") {
 				t.Errorf("%s: %v\n%s", c, err, out)
 			}
 		}
 	}
 	if read < 2 || named < 4 {
 		t.Errorf("only %d and %d commands were found", read, named)
+	}
+	if err != nil {
+		t.Skip("there is no Docker client to read the commands; the names of services were looked at")
 	}
 }

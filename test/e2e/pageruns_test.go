@@ -105,13 +105,14 @@ func newWorld(t *testing.T, page string) *world {
 			t.Fatal(err)
 		}
 	}
-	write(t, filepath.Join(w.dir, "nats"), fmt.Appendf(nil, "#!/bin/sh\nexec %q --server nats://%s \"$@\"\n", tools.nats, w.dev.NATS))
+	write(t, filepath.Join(w.dir, "nats"), fmt.Appendf(nil, "#!/bin/sh\nexec %q --server nats://%s --timeout 2m \"$@\"\n", tools.nats, w.dev.NATS))
 	if err := os.Chmod(filepath.Join(w.dir, "nats"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(w.dir, "console-token"), []byte("a-token-of-an-operator\n"))
-	w.own = []string{"SLUICE_PORT=0", "SLUICE_METRICS_PORT=-1", "SLUICE_NATS_EMBEDDED_PORT=-1"}
-	w.kept = []string{"SLUICE_PORT=" + w.port, "SLUICE_METRICS_PORT=-1", "SLUICE_NATS_EMBEDDED_PORT=-1", "SLUICE_NATS_EMBEDDED_STORE_DIR=" + filepath.Join(w.dir, "kept")}
+	both := []string{"SLUICE_METRICS_PORT=-1", "SLUICE_NATS_EMBEDDED_PORT=-1", "SLUICE_HTTP_PUBLISH_TIMEOUT=2m", "SLUICE_NATS_START_TIMEOUT=2m"}
+	w.own = append([]string{"SLUICE_PORT=0"}, both...)
+	w.kept = append([]string{"SLUICE_PORT=" + w.port, "SLUICE_NATS_EMBEDDED_STORE_DIR=" + filepath.Join(w.dir, "kept")}, both...)
 	if page == "quickstart.md" || page == "README.md" {
 		return w // they make the file themselves
 	}
@@ -148,12 +149,17 @@ func (w *world) serveKept() {
 	w.serves = true
 	cmd := exec.Command(tools.sluice, "--config", "sluice.yaml")
 	cmd.Dir, cmd.Env = w.dir, append(os.Environ(), w.kept...)
+	var says bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &says, &says
 	if err := cmd.Start(); err != nil {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
+		if w.t.Failed() {
+			w.t.Logf("the server of the configuration file: %s", says.String())
+		}
 	})
 	eventually(w.t, "the server of the configuration file is ready", func() bool {
 		r, err := http.Get("http://127.0.0.1:" + w.port + "/ready")
