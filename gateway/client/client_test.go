@@ -217,7 +217,7 @@ func TestASilentServerIsAskedAgain(t *testing.T) {
 	t.Parallel()
 	s := newScript(t)
 	// It is looked for an answer after this time, which is longer than one takes on a busy machine.
-	_, p := s.dialled(Options{ActivityTimeout: 40 * time.Millisecond, PongTimeout: patience})
+	_, p := s.dialled(Options{ActivityTimeout: 40 * time.Millisecond, PongTimeout: 5 * time.Second})
 	for range 2 {
 		p.expect(`{"event":"pusher:ping","data":{}}`)
 		p.send(`{"event":"pusher:pong","data":{}}`)
