@@ -18,6 +18,8 @@ type doors struct {
 	// accept is for connections that are not accepted yet, enter for those that have asked for the hub, and ask
 	// for what they want there: newcomers ask when they please, so thousands of them may do so at once.
 	accept, enter, ask *turns.Door
+	// gauge says to all of them how late this process is.
+	gauge turns.Gauge
 }
 
 const (
@@ -32,7 +34,8 @@ const (
 func (n *Node) openDoors(port string) {
 	entering, asking := func() int64 { return 0 }, func() int64 { return 0 }
 	if rate := n.opt.HandshakeRate; rate > 0 {
-		n.doors = doors{turns.NewDoor(max(acceptedFaster*rate, acceptedLeast)), turns.NewDoor(rate), turns.NewDoor(max(askedFaster*rate, askedLeast))}
+		d := &n.doors
+		d.accept, d.enter, d.ask = turns.NewDoor(&d.gauge, max(acceptedFaster*rate, acceptedLeast)), turns.NewDoor(&d.gauge, rate), turns.NewDoor(&d.gauge, max(askedFaster*rate, askedLeast))
 		entering, asking = n.doors.enter.Size, n.doors.ask.Size
 		n.opt.Hub.Turn = n.doors.ask.Enter
 	}
@@ -49,6 +52,13 @@ func (n *Node) openDoors(port string) {
 	}
 }
 
+// begin measures from now on, until open is called.
+func (d *doors) begin() {
+	if d.enter != nil {
+		d.gauge.Begin()
+	}
+}
+
 // open lets everybody in, and who waits.
 func (d *doors) open() {
 	for _, door := range []*turns.Door{d.accept, d.enter, d.ask} {
@@ -56,6 +66,7 @@ func (d *doors) open() {
 			door.Open()
 		}
 	}
+	d.gauge.End()
 }
 
 // crowdedAt is how many may wait at the door before streams of HTTP/2 are refused. Of these a

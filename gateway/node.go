@@ -166,6 +166,7 @@ func (n *Node) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	fresh := &newcomers{open: map[net.Conn]struct{}{}}
+	n.doors.begin()
 	front := n.front(n.secured(n.behindProxies(n.public(&lastCalls{Listener: n.listener}))), fresh)
 	main := n.server(n)
 	n.speakTLS(main)

@@ -15,8 +15,8 @@ import (
 // clients in turns, so that who comes in a crowd waits for himself. What waits is bounded by the
 // connections, and of HTTP/2 by the caller.
 type Door struct {
-	// gauge begins to measure. late takes a step and says how late it ended, until end is called.
-	gauge func() (late func() time.Duration, end func())
+	// late takes a step and says how late it ended.
+	late func() time.Duration
 
 	mu      rank.Mutex[rank.Door]
 	flow    flow
@@ -45,9 +45,10 @@ type Queued struct {
 	gone bool
 }
 
-// NewDoor returns a door through which so many may come in a second in any case, at least one.
-func NewDoor(least int) *Door {
-	return &Door{gauge: measure, flow: flow{least: float64(max(least, 1))}, crowds: map[netip.Addr]*crowd{}}
+// NewDoor returns a door through which so many may come in a second in any case, at least one. How late
+// this process is says a gauge, which ends after it.
+func NewDoor(g *Gauge, least int) *Door {
+	return &Door{late: g.step, flow: flow{least: float64(max(least, 1))}, crowds: map[netip.Addr]*crowd{}}
 }
 
 // Enter waits until one of a client may come in. The only error is that of the context.
@@ -125,10 +126,8 @@ func (d *Door) fewer(c *crowd) {
 
 // serve lets in who waits, until nobody does.
 func (d *Door) serve() {
-	late, end := d.gauge()
-	defer end()
 	for {
-		by := late()
+		by := d.late()
 		d.mu.Lock()
 		d.flow.judge(by)
 		for now := time.Now(); d.waiting > 0 && (d.open || d.flow.take(now)); {

@@ -19,10 +19,8 @@ type doorRig struct {
 }
 
 func newDoorRig(t *testing.T) *doorRig {
-	r := &doorRig{t: t, door: NewDoor(1000), step: make(chan time.Duration), in: make(chan netip.Addr, 100)}
-	r.door.gauge = func() (func() time.Duration, func()) {
-		return func() time.Duration { return <-r.step }, func() {}
-	}
+	r := &doorRig{t: t, door: NewDoor(&Gauge{}, 1000), step: make(chan time.Duration), in: make(chan netip.Addr, 100)}
+	r.door.late = func() time.Duration { return <-r.step }
 	t.Cleanup(func() {
 		close(r.step)
 		r.door.Open()

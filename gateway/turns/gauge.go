@@ -6,35 +6,29 @@ import (
 	"time"
 )
 
-// gauge measures how late this process is for what comes from elsewhere. A timer alone does not tell: it
+// Gauge measures how late this process is for what comes from elsewhere. A timer alone does not tell: it
 // passes by everything that the system has for this process and nobody has fetched yet, which is fetched in
 // the order in which it came, and thousands of connections stand in that queue in front of a live event. So
-// each step ends with a byte through a pipe.
-type gauge struct {
+// each step ends with a byte through a pipe. Several doors may have one: which of them takes which byte makes
+// no difference, for all of them stand in the same queue. The zero value goes by the timer alone.
+type Gauge struct {
 	in, out *os.File
 	// came is told of each byte, and closed when there are no more.
 	came chan struct{}
 }
 
-// measure begins to measure.
-func measure() (late func() time.Duration, end func()) {
-	g := newGauge()
-	return g.step, g.close
-}
-
-// newGauge returns one without a pipe if there are no descriptors left.
-func newGauge() *gauge {
-	g := &gauge{}
+// Begin gives it its pipe, which it keeps: when a crowd is there, descriptors may be scarce. Without one
+// there is none. No step may be under way.
+func (g *Gauge) Begin() {
 	out, in, err := os.Pipe()
 	if err != nil {
-		return g
+		return
 	}
 	g.in, g.out, g.came = in, out, make(chan struct{}, 1)
 	go g.read()
-	return g
 }
 
-func (g *gauge) read() {
+func (g *Gauge) read() {
 	defer close(g.came)
 	var one [1]byte
 	for {
@@ -47,7 +41,7 @@ func (g *gauge) read() {
 
 // step waits for a step, and then until everything that this process could do, and that waits for it, has
 // had its turn. It returns how late that was.
-func (g *gauge) step() time.Duration {
+func (g *Gauge) step() time.Duration {
 	due := time.Now().Add(flowStep)
 	time.Sleep(flowStep)
 	if g.in != nil {
@@ -59,8 +53,8 @@ func (g *gauge) step() time.Duration {
 	return time.Since(due)
 }
 
-// close ends it.
-func (g *gauge) close() {
+// End gives the pipe back. The doors are open, so that no step is under way and none comes.
+func (g *Gauge) End() {
 	if g.in == nil {
 		return
 	}

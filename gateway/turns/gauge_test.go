@@ -2,24 +2,35 @@ package turns
 
 import (
 	"os"
+	"sync"
 	"testing"
 	"time"
 )
 
 // TestTime04TheGauge measures a step with and without its pipe, and ends what it began.
 func TestTime04TheGauge(t *testing.T) {
-	late, end := measure()
-	for range 3 {
-		if by := late(); by < 0 || by > time.Minute {
-			t.Errorf("late by %v", by)
-		}
+	g, alone := &Gauge{}, &Gauge{}
+	g.Begin()
+	// Two doors may have it.
+	var doors sync.WaitGroup
+	for range 2 {
+		doors.Go(func() {
+			for range 10 {
+				if by := g.step(); by < 0 || by > time.Minute {
+					t.Errorf("late by %v", by)
+				}
+			}
+		})
 	}
-	end()
-	alone := &gauge{}
+	doors.Wait()
+	if len(g.came) > 0 {
+		t.Error("a byte was left")
+	}
+	g.End()
 	if by := alone.step(); by < 0 || by > time.Minute {
 		t.Errorf("late by %v without a pipe", by)
 	}
-	alone.close()
+	alone.End()
 }
 
 // TestTime04TheGaugeFeelsWhatNobodyFetches: while what has come is not fetched, a step lasts.
@@ -28,7 +39,7 @@ func TestTime04TheGaugeFeelsWhatNobodyFetches(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &gauge{in: in, out: out, came: make(chan struct{}, 1)}
+	g := &Gauge{in: in, out: out, came: make(chan struct{}, 1)}
 	begun, measured := make(chan time.Time), make(chan time.Duration)
 	go func() {
 		begun <- time.Now()
@@ -47,5 +58,5 @@ func TestTime04TheGaugeFeelsWhatNobodyFetches(t *testing.T) {
 	if by <= 0 || by < fetched.Sub(began)-(time.Since(began)-by) {
 		t.Errorf("late by %v, and fetched after %v", by, fetched.Sub(began))
 	}
-	g.close()
+	g.End()
 }
