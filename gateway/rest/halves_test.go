@@ -73,7 +73,7 @@ func TestWayIn03EventsKeepNoMuchLargerBody(t *testing.T) {
 			t.Fatal(err)
 		}
 		before := *all[0].event
-		detach(len(body), all)
+		detach(len(body), 1, all[0].event)
 		ev := all[0].event
 		if inside(body, ev.Data) == c.apart || c.apart && inside(body, ev.Extras) {
 			t.Errorf("%+v: data in the body %v, extras %v", c, inside(body, ev.Data), inside(body, ev.Extras))
@@ -83,15 +83,16 @@ func TestWayIn03EventsKeepNoMuchLargerBody(t *testing.T) {
 		}
 	}
 	// In a batch, each for itself.
-	large, small := bytes.Repeat([]byte("x"), 100_000), []byte("y")
-	body := append(append(bytes.Repeat([]byte(" "), 10), large...), small...)
-	batch := []accepted{{event: &broker.Event{Data: body[10 : 10+len(large)]}}, {event: &broker.Event{Data: body[len(body)-1:]}}}
-	detach(len(body), batch)
-	if !inside(body, batch[0].event.Data) || inside(body, batch[1].event.Data) || string(batch[1].event.Data) != "y" {
+	body := append(bytes.Repeat([]byte("x"), 100_000), 'y')
+	large, small := &broker.Event{Data: body[:100_000]}, &broker.Event{Data: body[100_000:]}
+	for _, ev := range []*broker.Event{large, small} {
+		detach(len(body), 2, ev)
+	}
+	if !inside(body, large.Data) || inside(body, small.Data) || string(small.Data) != "y" {
 		t.Error("a small event keeps its large neighbour")
 	}
 	var none broker.Event
-	if detach(1<<20, []accepted{{event: &none}}); none.Data != nil || none.Extras != nil {
+	if detach(1<<20, 1, &none); none.Data != nil || none.Extras != nil {
 		t.Error("what is not there is there")
 	}
 }

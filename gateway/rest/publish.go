@@ -30,7 +30,7 @@ func (r *request) publishEvent() (any, error) {
 	if err := in.accept(r.api.opt.Node, r.app, header, ev); err != nil {
 		return nil, err
 	}
-	detach(len(r.body), all)
+	detach(len(r.body), 1, ev.event)
 	if ev.receipts, err = r.store(all, outgoing(nil, ev, "e")); err != nil {
 		return nil, err
 	}
@@ -71,6 +71,7 @@ func (r *request) publishBatch() (any, error) {
 			}
 			return nil, err
 		}
+		detach(len(r.body), len(batch), ev.event)
 		// The header names the whole request, so its events are told apart
 		// by their place in it.
 		scope := "e"
@@ -80,7 +81,6 @@ func (r *request) publishBatch() (any, error) {
 		out = outgoing(out, ev, scope)
 		info = info || ev.info.any()
 	}
-	detach(len(r.body), all)
 	receipts, err := r.store(all, out)
 	if err != nil {
 		return nil, err
@@ -129,14 +129,11 @@ func outgoing(out []broker.Outgoing, a *accepted, scope string) []broker.Outgoin
 // spareBody is how many bytes of a body need not be data of its events.
 const spareBody = 4 << 10
 
-// detach gives an event memory of its own if its share of the body is much larger than it is. The log
-// may keep an event for a while without the others, and counts its own bytes alone.
-func detach(body int, all []accepted) {
-	for i := range all {
-		ev := all[i].event
-		if size := len(ev.Data) + len(ev.Extras); body > spareBody+4*len(all)*size {
-			ev.Data, ev.Extras = bytes.Clone(ev.Data), bytes.Clone(ev.Extras)
-		}
+// detach gives one of so many events of a body memory of its own if that is much larger than they would be
+// if all were like it. The log may keep it for a while without the others, and counts its own bytes alone.
+func detach(body, events int, ev *broker.Event) {
+	if body > spareBody+4*events*(len(ev.Data)+len(ev.Extras)) {
+		ev.Data, ev.Extras = bytes.Clone(ev.Data), bytes.Clone(ev.Extras)
 	}
 }
 
