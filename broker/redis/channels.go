@@ -22,22 +22,22 @@ func (l *Log) Channels(ctx context.Context, app, prefix string) ([]string, error
 	// What servers have said stands while one of them is waited for: to look through all of them
 	// again and again would be much for those that do the work of one that is gone.
 	answers := map[string][]string{}
-	found := map[string]bool{}
-	err := l.patiently(ctx, func() error {
-		clear(found)
-		return l.channels(ctx, app, prefix, answers, found)
+	var out []string
+	err := l.patiently(ctx, func() (err error) {
+		out, err = l.channels(ctx, app, prefix, answers)
+		return err
 	})
 	if err != nil {
 		return nil, unavailable("looking for channels", err)
 	}
-	return slices.Sorted(maps.Keys(found)), nil
+	return out, nil
 }
 
 // channels asks the servers that there are now, but for those that have answered.
-func (l *Log) channels(ctx context.Context, app, prefix string, answers map[string][]string, found map[string]bool) error {
+func (l *Log) channels(ctx context.Context, app, prefix string, answers map[string][]string) ([]string, error) {
 	done, err := l.readers.Take(ctx, app)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer done()
 	before, after := l.keys.around(app)
@@ -46,12 +46,13 @@ func (l *Log) channels(ctx context.Context, app, prefix string, answers map[stri
 		token = name.Key(prefix)
 	}
 	pattern := glob(before+token) + "*" + glob(after)
+	found := map[string]bool{}
 	for address, node := range l.read.Nodes() {
 		names, known := answers[address]
 		for cursor := uint64(0); !known; {
 			entry, err := node.Do(ctx, node.B().Scan().Cursor(cursor).Match(pattern).Count(scanCount).Type("stream").Build()).AsScanEntry()
 			if err != nil {
-				return err
+				return nil, err
 			}
 			for _, key := range entry.Elements {
 				channel, err := name.Decode(strings.TrimSuffix(strings.TrimPrefix(key, before), after))
@@ -67,7 +68,7 @@ func (l *Log) channels(ctx context.Context, app, prefix string, answers map[stri
 			found[channel] = true
 		}
 	}
-	return nil
+	return slices.Sorted(maps.Keys(found)), nil
 }
 
 // around is what stands before and behind the channel in the names of streams of an app.
