@@ -36,7 +36,11 @@ func TestTime04Storm(t *testing.T) {
 	t.Run("without recovery", func(t *testing.T) { without = comeBack(t, true) })
 	t.Run("all resume", func(t *testing.T) { with = comeBack(t, false) })
 	if with != nil && without != nil && large() {
-		t.Logf("p99 of others' events while all came back: %v, and %v without recovery", with.percent(99), without.percent(99))
+		// So many connections at once delay others anyway; what is replayed must not add much.
+		a, b := with.percent(99), without.percent(99)
+		if t.Logf("p99 of others' events while all came back: %v, and %v without recovery", a, b); a > b*3/2 {
+			t.Errorf("the p99 of others' events is %v, and %v without recovery", a, b)
+		}
 	}
 }
 
