@@ -223,14 +223,14 @@ type leaderMessage struct {
 }
 
 // leaderGet asks the leader of the stream, whose answer is never stale. While servers elect one,
-// nobody may answer, see [reader.impatient].
+// nobody may answer, see [impatient].
 func (r *reader) leaderGet(ctx context.Context, stream string, q getRequest) (stored, bool, error) {
 	body, err := json.Marshal(q)
 	if err != nil {
 		return stored{}, false, err
 	}
 	conn := r.link.conn()
-	waiting, cancel := r.impatient(ctx, conn)
+	waiting, cancel := impatient(ctx, r.timeout, func() uint64 { return conn.Stats().InBytes })
 	defer cancel()
 	m, err := conn.RequestWithContext(waiting, r.api+"STREAM.MSG.GET."+stream, body)
 	if err != nil && ctx.Err() == nil && waiting.Err() != nil {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sluicehq/sluice/broker"
@@ -49,16 +48,13 @@ func (l *Log) patiently(ctx context.Context, read func() error) error {
 }
 
 // impatient bounds one request to the leader of a stream by what an acknowledgement may take, for nobody
-// may answer while servers elect one. As long as anything comes over the connection the answer may stand
-// behind that, and has the time for readings: to ask anew would make more of what is in the way.
-func (r *reader) impatient(ctx context.Context, conn *nats.Conn) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithTimeout(ctx, r.timeout)
-	var came uint64
-	if conn != nil {
-		came = conn.Stats().InBytes
-	}
+// may answer while servers elect one. As long as anything comes over the connection, which came counts, the
+// answer may stand behind that, and has the time for readings: to ask anew would make more of what is in the way.
+func impatient(ctx context.Context, timeout time.Duration, came func() uint64) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	before := came()
 	over := time.AfterFunc(attemptTimeout, func() {
-		if conn == nil || conn.Stats().InBytes == came {
+		if came() == before {
 			cancel()
 		}
 	})

@@ -117,3 +117,31 @@ func TestAReadWaits(t *testing.T) {
 		})
 	}
 }
+
+// TestSilenceEndsARequest: a request to which nobody answers ends soon, and one behind other answers has the
+// time for readings.
+func TestSilenceEndsARequest(t *testing.T) {
+	for name, c := range map[string]struct {
+		timeout, comes, want time.Duration
+	}{
+		"nothing comes":                 {timeout: 5 * time.Second, want: attemptTimeout},
+		"something comes":               {timeout: 5 * time.Second, comes: time.Second, want: 5 * time.Second},
+		"something comes, but too late": {timeout: 5 * time.Second, comes: 3 * time.Second, want: attemptTimeout},
+		"readings have even less":       {timeout: time.Second, want: time.Second},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			began := time.Now()
+			ctx, cancel := impatient(t.Context(), c.timeout, func() uint64 {
+				if c.comes > 0 && time.Since(began) >= c.comes {
+					return 1
+				}
+				return 0
+			})
+			defer cancel()
+			<-ctx.Done()
+			if got := time.Since(began); got != c.want || t.Context().Err() != nil {
+				t.Errorf("%s: it ended after %v, want %v", name, got, c.want)
+			}
+		})
+	}
+}
