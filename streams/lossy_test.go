@@ -41,7 +41,7 @@ func (s *sink) all() ([]*broker.Publication, int) {
 
 func awaitTrue(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	deadline := time.After(60 * time.Second)
+	deadline := time.After(3 * time.Minute)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for !holds() {

@@ -2,7 +2,10 @@ package streams
 
 import (
 	"context"
+	"errors"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // confirmAfter are the pauses before settings that were put back are put in force once more.
@@ -21,16 +24,30 @@ func (l *Log) noteMended(stream, settings string) {
 	l.running.Go(func() {
 		defer l.confirming.Delete(stream)
 		for _, pause := range confirmAfter {
-			select {
-			case <-l.ctx.Done():
-				return
-			case <-time.After(pause):
-			}
-			if err := l.confirm(stream); err != nil {
+			if err := insistAfter(l.ctx, pause, func() error { return l.confirm(stream) }); err != nil {
 				l.opt.Logger.Debug("putting settings of a stream in force again failed", "stream", stream, "error", err)
 			}
 		}
 	})
+}
+
+// confirmTries is how often settings are put in force that cannot be at the moment, a second apart.
+const confirmTries = 60
+
+// insistAfter does something after a pause, and again until it works, the stream is gone, or it was tried often.
+func insistAfter(ctx context.Context, pause time.Duration, do func() error) (err error) {
+	for range confirmTries {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
+		if err = do(); err == nil || errors.Is(err, jetstream.ErrStreamNotFound) {
+			return err
+		}
+		pause = time.Second
+	}
+	return err
 }
 
 // confirm puts in force what a stream says of itself. In a cluster that is so already: its
