@@ -208,6 +208,9 @@ func (c *Client) ask(conn *connection, s *subscription, why asking) {
 			b = append(b, `,"delta":`...)
 			b = append(b, s.delta...)
 		}
+		if why == resumed && begins == resuming {
+			b = append(b, `,"resumes":true`...)
+		}
 		if begins == s.begins && begins != direct {
 			b = append(b, `,"rewind":`...)
 			b = append(b, s.rewind...)

@@ -6,22 +6,33 @@ import (
 	"github.com/sluicehq/sluice/gateway/fanout"
 )
 
-// hold has the way of a new subscription wait for a resume, if one is to be expected.
-func (c *Client) hold(p *fanout.Way) bool {
+// hold has the way of a new subscription wait for a resume, if one is to be expected. said
+// means that the client says so.
+func (c *Client) hold(p *fanout.Way, said bool) bool {
 	r := c.recovery
-	if r == nil || r.asked || p.Line.Past == nil || c.hub.opt.Now().Sub(c.began) > holdAge {
+	if r == nil || r.asked || p.Line.Past == nil || !said && !c.isNew() {
 		return false
 	}
 	p.Held.Store(true)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.held = append(r.held, p)
-	if r.release == nil {
-		r.release = time.AfterFunc(holdTime, func() { c.hub.background(c.patient) })
+	if r.said = r.said || said; r.release == nil {
+		r.release = time.AfterFunc(r.patience(), func() { c.hub.background(c.patient) })
 	} else {
-		r.release.Reset(holdTime)
+		r.release.Reset(r.patience())
 	}
 	return true
+}
+
+func (c *Client) isNew() bool { return c.hub.opt.Now().Sub(c.began) <= holdAge }
+
+// patience is how long a resume is waited for. The caller holds the lock.
+func (r *recovery) patience() time.Duration {
+	if r.said {
+		return holdAge
+	}
+	return holdTime
 }
 
 // handling notes that a message of the client is being handled, or no longer: the resume
@@ -33,8 +44,8 @@ func (c *Client) handling(busy bool) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.busy = busy; !busy && len(r.held) > 0 && c.hub.opt.Now().Sub(c.began) <= holdAge {
-		r.release.Reset(holdTime)
+	if r.busy = busy; !busy && len(r.held) > 0 && c.isNew() {
+		r.release.Reset(r.patience())
 	}
 }
 
@@ -42,13 +53,14 @@ func (c *Client) handling(busy bool) {
 func (c *Client) patient() {
 	r := c.recovery
 	r.mu.Lock()
-	if r.busy && c.hub.opt.Now().Sub(c.began) <= holdAge {
+	wait := r.busy && c.isNew()
+	if wait {
 		r.release.Reset(holdTime)
-		r.mu.Unlock()
-		return
 	}
 	r.mu.Unlock()
-	c.letGo()
+	if !wait {
+		c.letGo()
+	}
 }
 
 // letGo lets all subscriptions go on that are held.
@@ -59,7 +71,7 @@ func (c *Client) letGo() {
 	}
 	r.mu.Lock()
 	held := r.held
-	r.held = nil
+	r.held, r.said = nil, false
 	if r.release != nil {
 		r.release.Stop()
 	}

@@ -13,13 +13,11 @@ import (
 )
 
 const (
-	// parkTime is how long a position waits for the subscription of its channel (protocol
-	// section 5.3).
-	parkTime = time.Minute
 	// holdTime is how long the first subscriptions of a connection wait for a resume, which
 	// clients send right behind them. So what is replayed stands before what is live.
 	holdTime = 25 * time.Millisecond
-	// holdAge is how old a connection may be for that.
+	// holdAge is how old a connection may be for that, and how long those subscriptions wait
+	// whose client says that a resume comes.
 	holdAge = 10 * time.Second
 )
 
@@ -35,25 +33,18 @@ func recoveryOf(a *app.App, d pusher.Dialect) *recovery {
 // except for what has the lock.
 type recovery struct {
 	// parked are positions of channels that it has not subscribed to yet.
-	parked map[string]parked
+	parked past.Parking
 	// was is the id of the socket that it was before, as it says.
 	was string
 	// asked is set once it has sent a resume: nothing is held after that.
 	asked bool
 
 	mu rank.Mutex[rank.Holding]
-	// held are subscriptions that wait for a resume, and release lets them go on. busy says
-	// that a message of the client is being handled.
-	held    []*fanout.Way
-	release *time.Timer
-	busy    bool
-}
-
-type parked struct {
-	at pusher.ResumePosition
-	// was is the socket that the request named, which a later one does not change.
-	was   string
-	until time.Time
+	// held are subscriptions that wait for a resume, and release lets them go on. said means
+	// that the client says that it comes, and busy that a message of it is being handled.
+	held       []*fanout.Way
+	release    *time.Timer
+	said, busy bool
 }
 
 // recovers tells whether the connection may get what it missed.
@@ -93,7 +84,7 @@ func (c *Client) resume(data string) {
 }
 
 // way is that of a subscription through the past, nil if it is live at once.
-func (c *Client) way(m *membership, wish *pusher.Rewind) (*fanout.Way, error) {
+func (c *Client) way(m *membership, wish *pusher.Rewind, resumes bool) (*fanout.Way, error) {
 	switch {
 	case wish != nil && wish.Latest:
 		return fanout.Traced(c.snapshot(m.channel), c.hub.opt.Tracer, "snapshot"), nil
@@ -104,7 +95,7 @@ func (c *Client) way(m *membership, wish *pusher.Rewind) (*fanout.Way, error) {
 		return nil, nil
 	case c.app().Snapshot(m.channel.Name).On && m.channel.recent != nil:
 		p := fanout.Traced(c.snapshot(m.channel), c.hub.opt.Tracer, "snapshot")
-		c.hold(p)
+		c.hold(p, resumes)
 		return p, nil
 	}
 	p := &fanout.Way{Line: m.channel.Line, Shard: c.shard, Out: c.sock.Outbox(), Kept: true, Ends: fanout.Silently{}}
@@ -113,7 +104,7 @@ func (c *Client) way(m *membership, wish *pusher.Rewind) (*fanout.Way, error) {
 		p.Held.Store(true)
 		return p, nil
 	}
-	if c.hold(p) {
+	if c.hold(p, resumes) {
 		return p, nil
 	}
 	return nil, nil
@@ -121,11 +112,7 @@ func (c *Client) way(m *membership, wish *pusher.Rewind) (*fanout.Way, error) {
 
 // waits tells whether a position was sent ahead of a subscription.
 func (c *Client) waits(m *membership) bool {
-	if c.recovery == nil {
-		return false
-	}
-	_, ok := c.recovery.parked[m.channel.Name]
-	return ok && m.channel.recent != nil
+	return c.recovery != nil && c.recovery.parked.Has(m.channel.Name) && m.channel.recent != nil
 }
 
 // setOut begins the way of a subscription that was told that it is one, with what its client
@@ -145,18 +132,7 @@ func (c *Client) park(at pusher.ResumePosition) {
 	if pusher.CheckChannel(at.Channel, c.app().Limits.MaxChannelLength) != nil {
 		return // Nobody subscribes to that, and it may be long.
 	}
-	r, now := c.recovery, c.hub.opt.Now()
-	if r.parked == nil {
-		r.parked = map[string]parked{}
-	}
-	for channel, p := range r.parked {
-		if now.After(p.until) {
-			delete(r.parked, channel)
-		}
-	}
-	if len(r.parked) < c.hub.limit.Load().MaxSubscriptions {
-		r.parked[at.Channel] = parked{at, r.was, now.Add(parkTime)}
-	}
+	c.recovery.parked.Put(at, c.recovery.was, c.hub.opt.Now(), c.hub.limit.Load().MaxSubscriptions)
 }
 
 // unpark serves the position that waited for a channel.
@@ -164,14 +140,10 @@ func (c *Client) unpark(m *membership) {
 	if c.recovery == nil {
 		return
 	}
-	p, ok := c.recovery.parked[m.channel.Name]
-	if !ok {
-		return
-	}
-	delete(c.recovery.parked, m.channel.Name)
-	if now := c.hub.opt.Now(); !now.After(p.until) {
+	now := c.hub.opt.Now()
+	if at, was, ok := c.recovery.parked.Take(m.channel.Name, now); ok {
 		all := &resuming{client: c, began: now, pending: 1}
-		c.resumeOne(all, c.doubt(m, p.at, p.was))
+		c.resumeOne(all, c.doubt(m, at, was))
 		all.begun()
 	}
 }

@@ -269,7 +269,7 @@ func visits(t *testing.T, b []byte) int {
 	}
 	if c := r.hub.find(s.id); c != nil && !s.gone {
 		c.recovery.mu.Lock()
-		if n := len(c.recovery.parked); n > r.hub.opt.MaxSubscriptions {
+		if n := c.recovery.parked.Len(); n > r.hub.opt.MaxSubscriptions {
 			t.Errorf("%d positions are parked", n)
 		}
 		c.recovery.mu.Unlock()

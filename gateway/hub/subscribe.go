@@ -40,7 +40,7 @@ func (c *Client) subscribe(f pusher.ClientFrame) {
 	}
 	c.agree(m, &r)
 	form := c.form(m)
-	way, err := c.way(m, r.wish)
+	way, err := c.way(m, r.wish, r.Resumes)
 	if err != nil {
 		c.attachFailed(r.Channel, err)
 		return

@@ -25,7 +25,7 @@ func TestTime07ParkedPositionsAreBounded(t *testing.T) {
 		// Whoever reads for the connection has it between two messages.
 		c.recovery.mu.Lock()
 		defer c.recovery.mu.Unlock()
-		return len(c.recovery.parked)
+		return c.recovery.parked.Len()
 	}
 	if n := kept(); n != 0 {
 		t.Errorf("%d positions of impossible channels are kept", n)
@@ -37,10 +37,10 @@ func TestTime07ParkedPositionsAreBounded(t *testing.T) {
 	if n := kept(); n != 50 {
 		t.Errorf("%d positions are kept, want 50", n)
 	}
-	r.clock.Add(int64(parkTime + time.Second))
+	r.clock.Add(int64(time.Minute + time.Second))
 	p.from("orders", at.Epoch, 0, "")
 	p.summaryOf(0, 0)
-	r.clock.Add(int64(parkTime + time.Second))
+	r.clock.Add(int64(time.Minute + time.Second))
 	p.join("orders", "")
 	p.alive()
 }

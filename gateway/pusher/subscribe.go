@@ -33,6 +33,8 @@ type Subscribe struct {
 	// offered.
 	Expression bool
 	Delta      DeltaRequest
+	// Resumes says that the position of the subscription comes in a resume behind it.
+	Resumes bool
 	// Filter is the member `filter`, else `tags_filter` (protocol section 4.2),
 	// and Rewind the member `rewind` (5.4): JSON values as the client sent them,
 	// not checked further, "" if missing or null.
@@ -46,9 +48,9 @@ func ParseSubscribe(data string) (Subscribe, error) {
 	if err != nil {
 		return Subscribe{}, err
 	}
-	var name, auth, channelData, delta, rewind, filter, tagsFilter, expression gjson.Result
+	var name, auth, channelData, delta, rewind, filter, tagsFilter, expression, resumes gjson.Result
 	members(v, member{"channel", &name}, member{"auth", &auth}, member{"channel_data", &channelData}, member{"delta", &delta},
-		member{"rewind", &rewind}, member{"filter", &filter}, member{"tags_filter", &tagsFilter}, member{"expression", &expression})
+		member{"rewind", &rewind}, member{"filter", &filter}, member{"tags_filter", &tagsFilter}, member{"expression", &expression}, member{"resumes", &resumes})
 	var s Subscribe
 	if s.Channel, err = channel(name); err != nil {
 		return Subscribe{}, err
@@ -61,6 +63,7 @@ func ParseSubscribe(data string) (Subscribe, error) {
 	}
 	s.HasChannelData = channelData.Type == gjson.String
 	s.Delta = parseDelta(delta)
+	s.Resumes = resumes.Type == gjson.True
 	s.Rewind = raw(rewind)
 	s.Filter = cmp.Or(raw(filter), raw(tagsFilter))
 	s.Expression = raw(expression) != ""

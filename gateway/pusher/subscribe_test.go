@@ -38,6 +38,8 @@ func TestParseSubscribe(t *testing.T) {
 		{"a name that only a check refuses", `{"channel":"ticker:*"}`, &pusher.Subscribe{Channel: "ticker:*"}},
 		{"a filter", `{"channel":"x","filter":{"key":"a","cmp":"ex"}}`,
 			&pusher.Subscribe{Channel: "x", Filter: `{"key":"a","cmp":"ex"}`}},
+		{"a resume that comes behind", `{"channel":"x","resumes":true}`, &pusher.Subscribe{Channel: "x", Resumes: true}},
+		{"a resume said in another type", `{"channel":"x","resumes":"true"}`, &pusher.Subscribe{Channel: "x"}},
 		{"a filter by its other name", `{"channel":"x","tags_filter":[1]}`, &pusher.Subscribe{Channel: "x", Filter: `[1]`}},
 		{"both filters", `{"channel":"x","tags_filter":2,"filter":1}`, &pusher.Subscribe{Channel: "x", Filter: `1`}},
 		{"a filter of null beside the other", `{"channel":"x","tags_filter":2,"filter":null}`, &pusher.Subscribe{Channel: "x", Filter: `2`}},
