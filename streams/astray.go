@@ -21,7 +21,7 @@ const restoreTimeout = attemptTimeout + time.Second
 // restore stores those of the events anew that were acknowledged and that an edited stream
 // misplaced. It says whether there are some left, which are tried again later.
 func (l *Log) restore(a *appLog) (left bool) {
-	restored, lost := 0, 0
+	restored, lost, unknown := 0, 0, 0
 	some := a.sure.take()
 	for i, p := range some {
 		where := l.putInPlace(a, p)
@@ -33,11 +33,14 @@ func (l *Log) restore(a *appLog) (left bool) {
 		switch where {
 		case elsewhere:
 			restored++
-		case nowhere, gone, unread:
+		case nowhere, gone:
 			lost++
+		case unread:
+			unknown++
 		}
 	}
 	l.tellRestored(a, restored, lost)
+	l.tellUnknown(a, unknown)
 	return left
 }
 
@@ -58,6 +61,16 @@ func (l *Log) tellRestored(a *appLog, restored, lost int) {
 	if restored+lost > 0 {
 		l.astray.Error(l.opt.Logger, a.opt.ID, "somebody edited a stream so that acknowledged events were not stored in their channels",
 			"stream", a.stream, "stored again", restored, "not in the log", lost)
+	}
+}
+
+// tellUnknown counts acknowledged events that could not be looked up in time as misplaced,
+// for they may be.
+func (l *Log) tellUnknown(a *appLog, n int) {
+	l.upkeep.misplaced.Add(uint64(n))
+	if n > 0 {
+		l.astray.Error(l.opt.Logger, a.opt.ID, "the log could not be asked where acknowledged events are: they may not be in their channels",
+			"stream", a.stream, "events", n)
 	}
 }
 

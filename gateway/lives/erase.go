@@ -16,6 +16,12 @@ import (
 // gateways keep that in memory.
 const MaxChannels = 65_536
 
+const (
+	// patience is how long a table that cannot answer is asked again, and pause lies between.
+	patience = 5 * time.Second
+	pause    = 50 * time.Millisecond
+)
+
 var (
 	// ErrNotErasable: the log removes nothing when it is told to.
 	ErrNotErasable = errors.New("this log removes nothing when it is told to")
@@ -81,41 +87,70 @@ func (l *Log) erase(ctx context.Context, p place, before uint64, anew bool) (don
 	return done, nil
 }
 
-// write replaces the record of a channel by the next one.
+// writing is a record of a channel that is to be replaced by the next one.
+type writing struct {
+	place
+	next record
+	// anew begins a new life.
+	anew bool
+	// before is what the record was, nil for none, and is what replaces it.
+	before, is *record
+}
+
+// write replaces the record of a channel by the next one, again and again while the table
+// cannot answer: its servers may be choosing a leader.
 func (l *Log) write(ctx context.Context, p place, next record, anew bool) (was, is *record, err error) {
-	for {
-		was = nil
-		have, err := l.table.Read(ctx, p.key())
-		switch {
-		case errors.Is(err, kv.ErrNotFound):
-		case err != nil:
-			return nil, nil, unavailable(err)
-		default:
-			was, _ = parse(have.Value)
-		}
-		// What a table that was lost does not know is known here.
-		if known := l.of(p.app, p.channel); known != nil && (was == nil || known.newer(was)) {
-			was = known
-		}
-		if was == nil && l.full() {
-			return nil, nil, ErrTooMany
-		}
-		is := next
-		is.follow(was)
-		if anew {
-			is.Mark, is.Start, is.Began = strings.ToLower(rand.Text()[:8]), is.Below, time.Now().UnixMilli()
-		}
-		if n := len(is.id(is.Epoch)); n > maxID {
-			return nil, nil, fmt.Errorf("the stream id would have %d bytes, the limit is %d", n, maxID)
-		}
-		_, err = l.table.Swap(ctx, p.key(), is.encode(), 0, have.Revision)
+	w := &writing{place: p, next: next, anew: anew}
+	for until := time.Now().Add(patience); ; {
+		err = l.swap(ctx, w)
 		switch {
 		case err == nil:
-			return was, &is, nil
-		case !errors.Is(err, kv.ErrConflict):
+			return w.before, w.is, nil
+		case errors.Is(err, kv.ErrConflict):
+			continue
+		case !errors.Is(err, kv.ErrUnavailable) || time.Now().After(until):
+			return nil, nil, unavailable(err)
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
 			return nil, nil, unavailable(err)
 		}
 	}
+}
+
+// swap tries once. It returns [kv.ErrConflict] if somebody else wrote meanwhile.
+func (l *Log) swap(ctx context.Context, w *writing) error {
+	var was *record
+	have, err := l.table.Read(ctx, w.key())
+	switch {
+	case errors.Is(err, kv.ErrNotFound):
+	case err != nil:
+		return err
+	default:
+		was, _ = parse(have.Value)
+	}
+	if w.is != nil && was != nil && *was == *w.is {
+		return nil // An attempt of which nobody knew was stored.
+	}
+	// What a table that was lost does not know is known here.
+	if known := l.of(w.app, w.channel); known != nil && (was == nil || known.newer(was)) {
+		was = known
+	}
+	if was == nil && l.full() {
+		return ErrTooMany
+	}
+	is := w.next
+	is.follow(was)
+	if w.anew {
+		is.Mark, is.Start, is.Began = strings.ToLower(rand.Text()[:8]), is.Below, time.Now().UnixMilli()
+	}
+	if n := len(is.id(is.Epoch)); n > maxID {
+		return fmt.Errorf("the stream id would have %d bytes, the limit is %d", n, maxID)
+	}
+	w.before, w.is = was, &is
+	_, err = l.table.Swap(ctx, w.key(), is.encode(), 0, have.Revision)
+	return err
 }
 
 // follow makes a record the one after another.

@@ -69,7 +69,12 @@ func newRig(t *testing.T) *rig {
 
 func (r *rig) gateway() *lives.Log {
 	r.t.Helper()
-	l, err := lives.New(r.t.Context(), r.below, r.table, slog.New(slog.DiscardHandler))
+	return r.gatewayOn(r.table)
+}
+
+func (r *rig) gatewayOn(table kv.Table) *lives.Log {
+	r.t.Helper()
+	l, err := lives.New(r.t.Context(), r.below, table, slog.New(slog.DiscardHandler))
 	if err != nil {
 		r.t.Fatal(err)
 	}

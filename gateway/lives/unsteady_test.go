@@ -1,0 +1,69 @@
+package lives_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/kv"
+)
+
+// unsteady is a table that cannot answer for a while. What it does then may be stored.
+type unsteady struct {
+	*table
+	reads, swaps int // that fail from now on
+	stores       bool
+}
+
+func (u *unsteady) Read(ctx context.Context, key string) (kv.Entry, error) {
+	if u.reads > 0 {
+		u.reads--
+		return kv.Entry{}, fmt.Errorf("%w: no leader", kv.ErrUnavailable)
+	}
+	return u.table.Read(ctx, key)
+}
+
+func (u *unsteady) Swap(ctx context.Context, key string, value []byte, ttl time.Duration, revision uint64) (uint64, error) {
+	if u.swaps == 0 {
+		return u.table.Swap(ctx, key, value, ttl, revision)
+	}
+	u.swaps--
+	if u.stores {
+		if _, err := u.table.Swap(ctx, key, value, ttl, revision); err != nil {
+			return 0, err
+		}
+	}
+	return 0, fmt.Errorf("%w: no answer", kv.ErrUnavailable)
+}
+
+// TestTime01ErasingWaitsForATable whose servers choose a leader: it is done once, however many
+// attempts that takes, and with one of which nobody knew that it was stored.
+func TestTime01ErasingWaitsForATable(t *testing.T) {
+	r := newRig(t)
+	u := &unsteady{table: r.table}
+	l := r.gatewayOn(u)
+	first, err := l.Reset(t.Context(), "app", "c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []unsteady{{reads: 3}, {swaps: 2}, {swaps: 1, stores: true}, {reads: 1, swaps: 2, stores: true}} {
+		u.reads, u.swaps, u.stores = c.reads, c.swaps, c.stores
+		next, err := l.Reset(t.Context(), "app", "c")
+		if err != nil {
+			t.Fatalf("%+v: %v", c, err)
+		}
+		if next.Previous != first.Present || next.Present == first.Present {
+			t.Errorf("%+v: from %q to %q, and it was %q", c, next.Previous, next.Present, first.Present)
+		}
+		first = next
+	}
+	u.reads = 1 << 30
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if _, err := l.Purge(ctx, "app", "c", 0); !errors.Is(err, broker.ErrUnavailable) {
+		t.Errorf("a table that never answers: %v", err)
+	}
+}
