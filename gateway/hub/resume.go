@@ -15,7 +15,7 @@ import (
 const (
 	// holdTime is how long the first subscriptions of a connection wait for a resume, which
 	// clients send right behind them. So what is replayed stands before what is live.
-	holdTime = 25 * time.Millisecond
+	holdTime = 100 * time.Millisecond
 	// holdAge is how old a connection may be for that, and how long those subscriptions wait
 	// whose client says that a resume comes.
 	holdAge = 10 * time.Second
