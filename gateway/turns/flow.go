@@ -57,12 +57,6 @@ func (f *flow) take(now time.Time) bool {
 	return true
 }
 
-// calm says that nobody came for a while.
-func (f *flow) calm(now time.Time) bool {
-	f.fill(now)
-	return f.has >= f.most()
-}
-
 // judge changes the rate for the next step.
 func (f *flow) judge(late time.Duration) {
 	f.step = min(flowStep+max(late, 0), flowLongest)
