@@ -44,6 +44,9 @@ func (s *script) greetedAs(id string) *peer {
 
 const subscribeTo = `{"event":"sockudo:subscribe","data":{"channel":"%s","auth":""%s}}`
 
+// announced is what a subscription says that is resumed.
+const announced = `,"resumes":true`
+
 // granted answers a subscription at a position.
 func (p *peer) granted(channel, more, stream string, serial int) {
 	p.t.Helper()
@@ -114,7 +117,7 @@ func TestTime05PositionsOfAClient(t *testing.T) {
 	c, p, states := s.second(Options{})
 	p.wants(c, "a", "s1", 7)
 	p = s.lose(p, states, "2.2")
-	p.expect(fmt.Sprintf(subscribeTo, "a", ""))
+	p.expect(fmt.Sprintf(subscribeTo, "a", announced))
 	p.expect(resumeOf(`"a":{"stream_id":"s1","serial":7}`, "1.1"))
 	// The subscription begins at 9; 8 and 9 are replayed, 11 came live meanwhile.
 	p.send(success("a", "s1", 9), event("a", "s1", 11), event("a", "s1", 8), event("a", "s1", 9), summaryOf("a", "s1", 10, 2))
@@ -125,13 +128,13 @@ func TestTime05PositionsOfAClient(t *testing.T) {
 		t.Errorf("got %+v", st.Recovered)
 	}
 	p = s.lose(p, states, "3.3")
-	p.expect(fmt.Sprintf(subscribeTo, "a", ""))
+	p.expect(fmt.Sprintf(subscribeTo, "a", announced))
 	p.expect(resumeOf(`"a":{"stream_id":"s1","serial":11,"last_message_id":"ma-11"}`, "2.2"))
 	// It is cut off before the summary: what came live is no place to go on from.
 	p.send(success("a", "s1", 14), event("a", "s1", 12), event("a", "s1", 15))
 	datas(t, c, 2)
 	p = s.lose(p, states, "4.4")
-	p.expect(fmt.Sprintf(subscribeTo, "a", ""))
+	p.expect(fmt.Sprintf(subscribeTo, "a", announced))
 	p.expect(resumeOf(`"a":{"stream_id":"s1","serial":12,"last_message_id":"ma-12"}`, "3.3"))
 	// Repeats are dropped, and events without a place have none.
 	p.send(success("a", "s1", 15), event("a", "s1", 13), event("a", "s1", 14), event("a", "s1", 15), summaryOf("a", "s1", 15, 3),
@@ -141,7 +144,7 @@ func TestTime05PositionsOfAClient(t *testing.T) {
 	}
 	await(t, states, "the summary")
 	p = s.lose(p, states, "5.5")
-	p.expect(fmt.Sprintf(subscribeTo, "a", ""))
+	p.expect(fmt.Sprintf(subscribeTo, "a", announced))
 	p.expect(resumeOf(`"a":{"stream_id":"s1","serial":15,"last_message_id":"ma-15"}`, "4.4"))
 }
 
@@ -182,7 +185,7 @@ func TestTime05BasesOfAClient(t *testing.T) {
 		}
 		p = s.lose(p, states, "2.2")
 		p.expect(enable)
-		p.expect(fmt.Sprintf(subscribeTo, "market", ""))
+		p.expect(fmt.Sprintf(subscribeTo, "market", announced))
 		was := "2.2"
 		if i == 0 {
 			was = "1.1"
@@ -205,7 +208,7 @@ func TestTime05PositionsOfSignedChannelsComeFirst(t *testing.T) {
 	p.wants(c, "a", "s1", 1)
 	p.wants(c, "private-b", "s1", 2)
 	p = s.lose(p, states, "2.2")
-	p.expect(fmt.Sprintf(subscribeTo, "a", ""))
+	p.expect(fmt.Sprintf(subscribeTo, "a", announced))
 	p.expect(resumeOf(`"a":{"stream_id":"s1","serial":1}`, "1.1"))
 	p.expect(resumeOf(`"private-b":{"stream_id":"s1","serial":2}`, "1.1"))
 	p.expect(fmt.Sprintf(subscribeTo, "private-b", ""))
@@ -248,7 +251,7 @@ func TestTime05GapsOfAClient(t *testing.T) {
 			client, p, states := s.second(Options{})
 			p.wants(client, "a", "s1", 7)
 			p = s.lose(p, states, "2.2")
-			p.expect(fmt.Sprintf(subscribeTo, "a", ""))
+			p.expect(fmt.Sprintf(subscribeTo, "a", announced))
 			p.expect(resumeOf(`"a":{"stream_id":"s1","serial":7}`, "1.1"))
 			stream := c.want.Current
 			p.send(success("a", stream, 50))
@@ -266,7 +269,7 @@ func TestTime05GapsOfAClient(t *testing.T) {
 			p.send(event("a", stream, 51))
 			datas(t, client, 1)
 			p = s.lose(p, states, "3.3")
-			p.expect(fmt.Sprintf(subscribeTo, "a", ""))
+			p.expect(fmt.Sprintf(subscribeTo, "a", announced))
 			p.expect(resumeOf(`"a":{"stream_id":"`+stream+`","serial":51,"last_message_id":"ma-51"}`, "2.2"))
 		})
 	}
@@ -279,7 +282,7 @@ func TestTime05GapsOfAClient(t *testing.T) {
 			t.Errorf("got %+v", st)
 		}
 		p = s.lose(p, states, "2.2")
-		p.expect(fmt.Sprintf(subscribeTo, "a", ""))
+		p.expect(fmt.Sprintf(subscribeTo, "a", announced))
 		p.expect(resumeOf(`"a":{"stream_id":"s1","serial":50}`, "1.1"))
 	})
 	t.Run("a server that gives no positions", func(t *testing.T) {
@@ -342,7 +345,7 @@ func TestTime05ABeginningThatWasCutOff(t *testing.T) {
 			p.expect(fmt.Sprintf(subscribeTo, "a", c.member))
 			continue
 		}
-		p.expect(fmt.Sprintf(subscribeTo, "a", ""))
+		p.expect(fmt.Sprintf(subscribeTo, "a", announced))
 		p.expect(resumeOf(`"a":{"stream_id":"s1",`+c.says+`}`, "1.1"))
 	}
 }

@@ -74,7 +74,11 @@ func TestTime04ASnapshotOfTheAppThatWasCutOff(t *testing.T) {
 						t.Errorf("told %+v", st)
 					}
 				}
-				next.expect(fmt.Sprintf(subscribeTo, "a", ""))
+				says := announced
+				if from == "" {
+					says = ""
+				}
+				next.expect(fmt.Sprintf(subscribeTo, "a", says))
 				if from == "" && client.positions.resumable("a") {
 					t.Error("it has a position to go on from")
 				}
