@@ -2,9 +2,12 @@ package hub
 
 import (
 	"fmt"
+	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/fanout"
@@ -153,9 +156,7 @@ func (h *Hub) start(c *Client, wire *websocket.Wire, reason string) {
 	h.mu.Lock()
 	if h.closed {
 		h.mu.Unlock()
-		// The buffer of a new connection takes that without waiting.
-		_, _ = wire.Conn.Write(fanout.CloseFrames(c.dialect, pusher.CloseReconnect, reasonStopping).Bytes())
-		_ = wire.Conn.Close()
+		tooLate(c, wire.Conn, nil)
 		h.left(c)
 		return
 	}
@@ -174,4 +175,12 @@ func (h *Hub) start(c *Client, wire *websocket.Wire, reason string) {
 		defer c.ended()
 		c.ws.ReadLoop()
 	}()
+}
+
+// tooLate ends a connection that came while the hub was closed, behind the head of its answer.
+func tooLate(c *Client, conn net.Conn, head []byte) {
+	// The buffer of a new connection takes that without waiting.
+	_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
+	_, _ = conn.Write(slices.Concat(head, fanout.CloseFrames(c.dialect, pusher.CloseReconnect, reasonStopping).Bytes()))
+	_ = conn.Close()
 }

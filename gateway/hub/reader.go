@@ -20,7 +20,7 @@ func (h *Hub) startStream(c *Client, conn net.Conn, head []byte, q *pusher.Event
 	h.mu.Lock()
 	if h.closed {
 		h.mu.Unlock()
-		_ = conn.Close()
+		tooLate(c, conn, head)
 		c.giveBack()
 		return
 	}
