@@ -39,8 +39,8 @@ type Client struct {
 	deflates bool
 	// refused connections are told why and closed; they take part in nothing.
 	refused pusher.CloseCode
-	// authorized is set once it has signed in or joined a channel that needs a
-	// signature; began is when it was accepted.
+	// authorized is set once it has signed in or joined a channel that needs a signature, and while
+	// it joins the first one; began is when it was accepted.
 	authorized atomic.Bool
 	began      time.Time
 

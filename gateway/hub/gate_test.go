@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/gateway/socket/websocket"
 	"github.com/sluicehq/sluice/gateway/turns"
 )
@@ -60,6 +61,57 @@ func TestTrust11SubscriptionsWaitForTheirTurn(t *testing.T) {
 	if n := waiting(); n != 0 {
 		t.Errorf("%v wait", n)
 	}
+}
+
+// Who subscribed with a signature in time is not closed while the channel is attached, and is if
+// that fails.
+func TestWeeks15ASignatureIsInTimeHoweverSlowTheLog(t *testing.T) {
+	for _, fails := range []bool{false, true} {
+		t.Run(fmt.Sprintf("fails %v", fails), func(t *testing.T) {
+			log := newMemory(t, "app")
+			defer log.Close()
+			feed := &asked{Feed: log, came: make(chan struct{}), answer: make(chan error)}
+			r := newRig(t, func(o *Options, a *appT) { o.Feed, o.AttachTimeout, a.AuthTimeout = feed, time.Hour, time.Second })
+			p, id := r.connect()
+			p.say(`{"event":"pusher:subscribe","data":{"channel":"private-c","auth":%q}}`, "key:"+pusher.SignChannel("secret", id, "private-c", "", false))
+			<-feed.came
+			pass := func() {
+				r.clock.Add(int64(2 * time.Second))
+				r.hub.sweep(r.hub.opt.Now())
+			}
+			pass()
+			if fails {
+				feed.answer <- broker.ErrUnavailable
+				p.want("pusher:error")
+				p.want("pusher:subscription_error")
+				pass()
+				p.want("pusher:error")
+				if code := p.closed(); code != int(pusher.CloseNotAuthorized) {
+					t.Errorf("closed with %d", code)
+				}
+				return
+			}
+			feed.answer <- nil
+			p.want("pusher_internal:subscription_succeeded")
+			pass()
+			p.usable()
+		})
+	}
+}
+
+// asked says that it is asked to attach, and attaches or fails when it is told to.
+type asked struct {
+	broker.Feed
+	came   chan struct{}
+	answer chan error
+}
+
+func (f *asked) Attach(ctx context.Context, app, channel string, sink broker.Sink) (broker.Attachment, error) {
+	f.came <- struct{}{}
+	if err := <-f.answer; err != nil {
+		return nil, err
+	}
+	return f.Feed.Attach(ctx, app, channel, sink)
 }
 
 func TestTrust11AWaitForATurnEnds(t *testing.T) {
