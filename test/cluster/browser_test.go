@@ -60,7 +60,7 @@ func (b *browser) arrive(ctx context.Context, address string) (<-chan struct{}, 
 
 var (
 	// direct has a connection for each stream.
-	direct = &http.Transport{DisableKeepAlives: true, ResponseHeaderTimeout: 30 * time.Second}
+	direct = &http.Transport{DisableKeepAlives: true, ResponseHeaderTimeout: patience}
 
 	errBusy = errors.New("the gateway cannot serve it now")
 )
@@ -318,19 +318,22 @@ func (r *reading) settle() {
 	}
 }
 
-// come reads at a gateway and waits until all is live.
-func (b *browser) come(t *testing.T, address string) *reading {
+// come reads at a gateway until all is live.
+func (b *browser) come(t *testing.T, address string) (r *reading) {
 	t.Helper()
-	r, err := b.read(t.Context(), address)
-	if err != nil {
-		t.Fatal(err, b.wrong)
-	}
-	select {
-	case <-r.live:
-	case <-time.After(patience):
+	last := b.id()
+	b.comes(t, func() (live, done <-chan struct{}, leave func()) {
 		b.mu.Lock()
-		defer b.mu.Unlock()
-		t.Fatalf("not live: waits for %v, wrong: %v", r.waits, b.wrong)
-	}
+		b.last = last
+		b.mu.Unlock()
+		var err error
+		if r, err = b.read(t.Context(), address); errors.Is(err, errBusy) {
+			return nil, nil, nil
+		}
+		if err != nil {
+			t.Fatal(err, b.wrong)
+		}
+		return r.live, r.done, r.leave
+	})
 	return r
 }

@@ -2,12 +2,14 @@ package cluster
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
 // place is where a client is in a channel.
@@ -100,6 +102,58 @@ func (d *diary) stroll() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.lost = time.Time{}
+}
+
+// comes connects until all is live. A gateway that has much to do may say that the client shall
+// come later, or that the past cannot be read now. Then the client comes once more, as it was.
+// connect returns nothing for a gateway that is busy.
+func (d *diary) comes(t *testing.T, connect func() (live, done <-chan struct{}, leave func())) {
+	t.Helper()
+	d.mu.Lock()
+	places, began, got, gaps, resumed, cold := maps.Clone(d.places), maps.Clone(d.began), maps.Clone(d.got), maps.Clone(d.gaps), d.resumed, d.cold
+	d.mu.Unlock()
+	eventually(t, "the client is live", func() bool {
+		d.mu.Lock()
+		d.places, d.began, d.got, d.gaps = maps.Clone(places), maps.Clone(began), maps.Clone(got), maps.Clone(gaps)
+		d.resumed, d.cold = resumed, cold
+		d.mu.Unlock()
+		live, done, leave := connect()
+		if leave == nil {
+			return false
+		}
+		select {
+		case <-live:
+		case <-done:
+		case <-time.After(patience):
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			t.Fatalf("not live: it is at %v of %v, wrong: %v", d.places, d.channels, d.wrong)
+		}
+		select {
+		case <-live:
+		default:
+			return false // It was to come later.
+		}
+		if d.unread(gaps) {
+			leave()
+			return false
+		}
+		return true
+	})
+}
+
+// unread tells whether the log could not be read since a client had those gaps.
+func (d *diary) unread(had map[string][]told) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for channel, gaps := range d.gaps {
+		for _, gap := range gaps[len(had[channel]):] {
+			if gap.code == string(pusher.PersistenceUnavailable) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // fine complains of what the server did wrong, and of gaps that were not to be.

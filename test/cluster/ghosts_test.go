@@ -21,7 +21,9 @@ import (
 // ghostAges is how long the table keeps in these tests what may go by age.
 const (
 	ghostAges  = 2 * time.Second
-	ghostLease = 5 * time.Second
+	ghostLease = 15 * time.Second
+	// ghostWatch is for how long ghosts of a dead gateway could appear.
+	ghostWatch = ghostLease + 5*time.Second
 	ghostRoom  = "presence-ghosts"
 )
 
@@ -121,7 +123,7 @@ func (h *haunted) look(gateway int) (users, channels []string, ok bool) {
 	return users, channels, true
 }
 
-// check looks on for two leases: who left never comes back, and nothing is told
+// check looks on for longer than a lease: who left never comes back, and nothing is told
 // again. If the members are dead they leave, once.
 func (h *haunted) check(dead bool) {
 	h.t.Helper()
@@ -129,7 +131,7 @@ func (h *haunted) check(dead bool) {
 	if dead {
 		want = nil
 	}
-	until := time.Now().Add(2 * ghostLease)
+	until := time.Now().Add(ghostWatch)
 	eventually(h.t, "members are those that are there, for a while", func() bool {
 		settled := true
 		for i := range h.gateways {
@@ -237,7 +239,7 @@ var ghostStories = []struct {
 		h := haunt(t, rnd, 2, childSettings{URLs: []string{server.url()}, Replicas: 1})
 		h.live()
 		h.killGateways()
-		h.wait(2 * ghostLease)
+		h.wait(ghostWatch)
 		h.startGateways()
 		h.check(true)
 	}},
@@ -248,7 +250,7 @@ var ghostStories = []struct {
 		h.killGateways()
 		server.kill()
 		server.start()
-		h.wait(2 * ghostLease)
+		h.wait(ghostWatch)
 		h.startGateways()
 		h.check(true)
 	}},
@@ -316,7 +318,7 @@ var ghostStories = []struct {
 		h.killGateways()
 		server.Kill()
 		server.Restart()
-		h.wait(2 * ghostLease)
+		h.wait(ghostWatch)
 		h.startGateways()
 		h.check(true)
 	}},

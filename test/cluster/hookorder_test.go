@@ -16,7 +16,10 @@ import (
 // it, and vacated after everybody was removed.
 func TestWeeks18WebhooksComeInOrder(t *testing.T) {
 	for _, batch := range []bool{false, true} {
-		t.Run(fmt.Sprintf("batches %v", batch), func(t *testing.T) { hookOrder(t, batch) })
+		t.Run(fmt.Sprintf("batches %v", batch), func(t *testing.T) {
+			t.Parallel()
+			hookOrder(t, batch)
+		})
 	}
 }
 
@@ -25,7 +28,7 @@ func hookOrder(t *testing.T, batch bool) {
 	hooks := listenHooks(t)
 	a := everything("app")
 	a.Webhooks = []app.Webhook{{URL: hooks.URL, Batch: batch, BatchTime: 20 * time.Millisecond, BatchSize: 50}}
-	c := start(t, 3, settings{apps: []*app.App{a}, webhooks: webhook.Options{Grace: 500 * time.Millisecond}})
+	c := start(t, 3, settings{apps: []*app.App{a}, webhooks: webhook.Options{Grace: 5 * time.Second}})
 	var peers []*peer
 	for _, n := range c.nodes {
 		peers = append(peers, n.connect(t, a))

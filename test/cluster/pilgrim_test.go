@@ -54,7 +54,7 @@ type visit struct {
 func (p *pilgrim) visit(ctx context.Context, address string) (*visit, error) {
 	v := &visit{p: p, attached: map[string]place{}, waits: map[string]bool{}, live: make(chan struct{}), done: make(chan struct{})}
 	conn, _, err := gws.NewClient(v, &gws.ClientOption{
-		Addr: "ws://" + address + "/app/" + p.app.Key + "?protocol=2", HandshakeTimeout: 10 * time.Second, ReadMaxPayloadSize: 4 << 20,
+		Addr: "ws://" + address + "/app/" + p.app.Key + "?protocol=2", HandshakeTimeout: patience, ReadMaxPayloadSize: 4 << 20,
 	})
 	if err != nil {
 		return nil, err
@@ -246,20 +246,16 @@ func (v *visit) recovered(m message) {
 	}
 }
 
-// come visits a gateway and waits until all is live.
-func (p *pilgrim) come(t *testing.T, address string) *visit {
+// come visits a gateway until all is live.
+func (p *pilgrim) come(t *testing.T, address string) (v *visit) {
 	t.Helper()
-	v, err := p.visit(t.Context(), address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case <-v.live:
-	case <-time.After(patience):
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		t.Fatalf("not live: waits for %v, wrong: %v", v.waits, p.wrong)
-	}
+	p.comes(t, func() (live, done <-chan struct{}, leave func()) {
+		var err error
+		if v, err = p.visit(t.Context(), address); err != nil {
+			t.Fatal(err)
+		}
+		return v.live, v.done, v.leave
+	})
 	return v
 }
 

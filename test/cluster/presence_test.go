@@ -208,6 +208,12 @@ func testAlternating(t *testing.T, c *cluster, a *app.App) {
 	}
 	running.Wait()
 	converge(t, channel, []string{"w0", "w1", "w2"}, watchers...)
+	for _, n := range c.nodes[:2] {
+		usersAre(t, n.Addr(), a, channel, []string{"w0", "w1", "w2"})
+	}
+	// What was told before is behind this one.
+	c.nodes[0].connect(t, a).subscribe(channel, user("marker"))
+	converge(t, channel, []string{"marker", "w0", "w1", "w2"}, watchers...)
 	// ... and one after the other, where it may not.
 	before := len(watchers[2].all("pusher_internal:member_removed", channel))
 	peers := []*peer{c.nodes[0].connect(t, a), c.nodes[1].connect(t, a)}
@@ -216,7 +222,7 @@ func testAlternating(t *testing.T, c *cluster, a *app.App) {
 		peers[i%2].unsubscribe(channel)
 		watchers[2].awaitN("pusher_internal:member_removed", channel, before+i+1)
 	}
-	converge(t, channel, []string{"w0", "w1", "w2"}, watchers...)
+	converge(t, channel, []string{"marker", "w0", "w1", "w2"}, watchers...)
 	if n := len(watchers[2].all("pusher_internal:member_removed", channel)); n != before+200 {
 		t.Errorf("the user was seen to leave %d times, want 200", n-before)
 	}
@@ -224,13 +230,15 @@ func testAlternating(t *testing.T, c *cluster, a *app.App) {
 
 func testMemberLimit(t *testing.T, c *cluster, a *app.App) {
 	const channel = "presence-full"
+	var all []string
 	for i := range 100 {
-		c.nodes[i%3].connect(t, a).subscribe(channel, user(fmt.Sprint("u", i)))
+		all = append(all, fmt.Sprint("u", i))
+		c.nodes[i%3].connect(t, a).subscribe(channel, user(all[i]))
 	}
 	for _, n := range c.nodes {
 		w := n.connect(t, a)
 		w.subscribe(channel, user("u7"))
-		converge(t, channel, w.view(channel), w)
+		converge(t, channel, all, w)
 		p := n.connect(t, a)
 		p.ask(channel, user("one too many"))
 		if e := p.await("pusher:error", ""); !strings.Contains(e.text, `"code":4100`) {

@@ -202,8 +202,10 @@ func TestEverythingDeletedIsMadeAnew(t *testing.T) {
 		p.ready()
 		if len(which) == len(all) {
 			// The log is another one, so everybody connects again.
-			if code := stay.closed(); code != 4200 {
-				t.Errorf("closed with %d", code)
+			for _, p := range []*peer{stay, member} {
+				if code := p.closed(); code != 4200 {
+					t.Errorf("closed with %d", code)
+				}
 			}
 			stay = dialPeer(t, p.gateways[0].Addr(), p.app)
 			stay.subscribe(room, user("stays"))

@@ -253,17 +253,33 @@ func streamPrivate(c *coming, t *testing.T, channel string) {
 // streamFleeting: ephemeral events come and move nobody's place.
 func streamFleeting(c *coming, t *testing.T, channel string) {
 	b := newBrowser(c.app, channel)
+	cast := func(from, data string) {
+		t.Helper()
+		body := fmt.Sprintf(`{"name":"blink","channel":%q,"data":%q,"extras":{"ephemeral":true}}`, channel, data)
+		if status, text, err := send(from, c.app, http.MethodPost, "/events", body); err != nil || status != http.StatusOK {
+			t.Fatalf("%d %s %v", status, text, err)
+		}
+	}
 	c.everywhere(func(where, gate string) {
 		r := b.come(t, gate)
 		at := b.id()
-		got := b.count(channel)
-		for _, from := range []string{c.here, c.there} {
-			body := fmt.Sprintf(`{"name":"blink","channel":%q,"data":"now","extras":{"ephemeral":true}}`, channel)
-			if status, text, err := send(from, c.app, http.MethodPost, "/events", body); err != nil || status != http.StatusOK {
-				t.Fatalf("%d %s %v", status, text, err)
+		has := func(data string) (n int) {
+			for _, got := range b.has(channel) {
+				if got == data {
+					n++
+				}
 			}
-			got++
-			eventually(t, where+": it has come", func() bool { return b.count(channel) == got })
+			return n
+		}
+		for i, from := range []string{c.here, c.there} {
+			whether, data := fmt.Sprint(where, i, "whether"), fmt.Sprint(where, i)
+			// The server of the other gateway learns a moment later who hears.
+			eventually(t, where+": it hears", func() bool { cast(from, whether); return has(whether) > 0 })
+			cast(from, data)
+			eventually(t, where+": it has come", func() bool { return has(data) > 0 })
+			if n := has(data); n != 1 {
+				t.Errorf("%s: an event came %d times", where, n)
+			}
 		}
 		if b.id() != at {
 			t.Errorf("%s: the id was %s and is %s", where, at, b.id())

@@ -24,10 +24,12 @@ func TestUsersAndCounts(t *testing.T) {
 	limited := everything("limited")
 	limited.Limits.MaxConnections = 4
 	strict := everything("strict")
-	strict.AuthTimeout = time.Second
+	strict.AuthTimeout = 10 * time.Second
 	c := start(t, 3, settings{
 		replicated: true, apps: []*app.App{a, quiet, limited, strict}, hub: hub.Options{SweepInterval: 20 * time.Millisecond},
 	})
+	// Their time passes while the others run.
+	authorized := testAuthorized(t, c, strict)
 	for _, test := range []struct {
 		name string
 		run  func(*testing.T, *cluster, *app.App)
@@ -36,7 +38,6 @@ func TestUsersAndCounts(t *testing.T) {
 		{"WS-06 connections of all gateways", testMaxConnections, limited},
 		{"US-06 US-07 events to a user", testServerToUser, a},
 		{"US-09 EV-22 terminate", testTerminate, a},
-		{"US-10 US-11 authorized connections", testAuthorized, strict},
 		{"US-12 US-13 watchlists", testWatchlist, a},
 		{"US-14 a watchlist that is too long", testLongWatchlist, a},
 		{"CN-01 CN-02 CN-05 SUB-06 SUB-09 counts", testCounts, a},
@@ -44,6 +45,7 @@ func TestUsersAndCounts(t *testing.T) {
 		{"CN-04 without counts", testNoCounts, quiet},
 		{"EV-11 EV-15 EV-17 to EV-21 US-08 queries", testQueries, a},
 		{"CA-03 CE-05 the cache is that of all", testCache, a},
+		{"US-10 US-11 authorized connections", authorized, strict},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, c, test.app) })
 	}
@@ -138,18 +140,23 @@ func testTerminate(t *testing.T, c *cluster, a *app.App) {
 	}
 }
 
-func testAuthorized(t *testing.T, c *cluster, a *app.App) {
-	idle, joined, signed := c.nodes[0].connect(t, a), c.nodes[0].connect(t, a), c.nodes[0].connect(t, a)
-	idle.subscribe("public", "")
+// testAuthorized has connections come and returns what is to become of them.
+func testAuthorized(t *testing.T, c *cluster, a *app.App) (becomes func(*testing.T, *cluster, *app.App)) {
+	joined := c.nodes[0].connect(t, a)
 	joined.subscribe("private-room", "")
+	signed := c.nodes[0].connect(t, a)
 	signed.signIn(`{"id":"u"}`)
-	if code := idle.closed(); code != 4009 {
-		t.Errorf("an anonymous socket was closed with %d", code)
-	}
-	joined.usable()
-	signed.usable()
-	if c.nodes[0].value("sockudo_limits_total") == 0 {
-		t.Error("the limit was not counted")
+	idle := c.nodes[0].connect(t, a)
+	idle.subscribe("public", "")
+	return func(t *testing.T, c *cluster, _ *app.App) {
+		if code := idle.closed(); code != 4009 {
+			t.Errorf("an anonymous socket was closed with %d", code)
+		}
+		joined.usable()
+		signed.usable()
+		if c.nodes[0].value("sockudo_limits_total") == 0 {
+			t.Error("the limit was not counted")
+		}
 	}
 }
 
@@ -296,6 +303,13 @@ func testQueries(t *testing.T, c *cluster, a *app.App) {
 			return room["user_count"] == 3 && room["subscription_count"] == 4 && one["occupied"] == true && len(one) == 3 &&
 				one["user_count"] == 3.0 && one["subscription_count"] == 4.0 && len(users.Users) == 3
 		})
+		eventually(t, fmt.Sprint("gateway ", i, " counts the subscribers"), func() bool {
+			var got struct {
+				N int `json:"subscription_count"`
+			}
+			n.get(t, a, "/channels/query?info=subscription_count", &got)
+			return got.N == 4
+		})
 		var all struct{ Channels map[string]map[string]int }
 		n.get(t, a, "/channels", &all)
 		if _, there := all.Channels["query"]; !there || len(all.Channels["query"]) != 0 {
@@ -310,14 +324,14 @@ func testQueries(t *testing.T, c *cluster, a *app.App) {
 		if n.get(t, a, "/channels/nobody-here", &none); none["occupied"] != false || len(none) != 1 {
 			t.Errorf("an empty channel gave %v", none)
 		}
-		var answer struct {
-			Channels map[string]map[string]int
-		}
-		body := `{"name":"e","channels":["query","presence-query"],"data":"x","info":"user_count,subscription_count"}`
-		n.request(t, a, http.MethodPost, "/events", body, &answer)
-		if got := fmt.Sprint(answer.Channels); got != "map[presence-query:map[subscription_count:4 user_count:3] query:map[subscription_count:4]]" {
-			t.Errorf("a publish told %s", got)
-		}
+		const body = `{"name":"e","channels":["query","presence-query"],"data":"x","info":"user_count,subscription_count"}`
+		eventually(t, fmt.Sprint("gateway ", i, " tells who a publish publishes"), func() bool {
+			var answer struct {
+				Channels map[string]map[string]int
+			}
+			n.request(t, a, http.MethodPost, "/events", body, &answer)
+			return fmt.Sprint(answer.Channels) == "map[presence-query:map[subscription_count:4 user_count:3] query:map[subscription_count:4]]"
+		})
 	}
 }
 

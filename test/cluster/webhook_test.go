@@ -14,7 +14,7 @@ func TestWebhooksOfAllGateways(t *testing.T) {
 	hooks := listenHooks(t)
 	a := everything("app")
 	a.Webhooks = []app.Webhook{{URL: hooks.URL}}
-	c := start(t, 3, settings{replicated: true, apps: []*app.App{a}, webhooks: webhook.Options{Grace: 500 * time.Millisecond}})
+	c := start(t, 3, settings{replicated: true, apps: []*app.App{a}, webhooks: webhook.Options{Grace: 5 * time.Second}})
 	count := func(name, channel, user string) func() bool {
 		return func() bool { return hooks.count(name, channel, user) > 0 }
 	}
