@@ -236,6 +236,39 @@ func TestTrust10NobodyWaitsForTheBodyOfAStranger(t *testing.T) {
 	}
 }
 
+// TestTrust10ALateBodyDoesNotResetTheAnswer sends a body that nobody wants behind the answer, as a
+// client does that is slower than the server.
+func TestTrust10ALateBodyDoesNotResetTheAnswer(t *testing.T) {
+	t.Parallel()
+	r, _ := runApps(t, nil)
+	for name, head := range map[string]string{
+		"publishing":               "POST /apps/app/events HTTP/1.1\r\nContent-Length: 200000\r\n",
+		"publishing in chunks":     "POST /apps/app/events HTTP/1.1\r\nTransfer-Encoding: chunked\r\n",
+		"asking first":             "POST /apps/app/events HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 200000\r\n",
+		"a query":                  "GET /apps/app/channels HTTP/1.1\r\nContent-Length: 200000\r\n",
+		"a path that is not there": "POST /nothing HTTP/1.1\r\nContent-Length: 200000\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			// It is taken for half a second, which may be over on a busy machine before it is sent.
+			until(t, "the body is taken", func() bool {
+				l := r.with(t).dial(head + "Host: localhost\r\n\r\n")
+				defer func() { _ = l.conn.Close() }()
+				if resp, _ := l.answer(); resp.StatusCode < 400 {
+					t.Errorf("got %d", resp.StatusCode)
+				}
+				l.ended() // its side of the connection
+				for range 3 {
+					if _, err := io.WriteString(l.conn, "1\r\nx\r\n"); err != nil {
+						return false
+					}
+				}
+				return true
+			})
+		})
+	}
+}
+
 // TestTrust10WhatIsSignedIsReadAsBefore: all forms in which bodies may come.
 func TestTrust10WhatIsSignedIsReadAsBefore(t *testing.T) {
 	t.Parallel()

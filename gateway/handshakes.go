@@ -77,7 +77,9 @@ func (h *handshakes) known(c net.Conn, addr netip.Addr) {
 }
 
 // sendAway answers a connection before it has asked for anything, and closes it. The
-// answer fits into what the kernel buffers of a connection that is new, so nobody waits.
+// answer fits into what the kernel buffers of a connection that is new, so nobody waits. The
+// deadline is for a kernel that is different, and far away because a write that begins after it
+// fails without being tried.
 func (h *handshakes) sendAway(c net.Conn) {
 	_ = c.SetWriteDeadline(time.Now().Add(sendAwayWait))
 	_, _ = io.WriteString(c, h.answer)
@@ -85,7 +87,7 @@ func (h *handshakes) sendAway(c net.Conn) {
 }
 
 const (
-	sendAwayWait = 10 * time.Millisecond
+	sendAwayWait = time.Second
 	busyText     = `{"error":"too many connections of this address have not sent a request yet (http.max_handshakes_per_address)",` +
 		`"code":"service_unavailable","status":503}`
 )

@@ -18,8 +18,8 @@ import (
 // wanted: waiting for it helps nobody, and neither does making room for it. The client may
 // be sending it already, and closing at once would reset the connection before the client
 // has read the answer. The server takes its time only after a reader has hit a limit, so
-// one is made to, if anything of the body is there. A request without a body goes on as it
-// was.
+// one is made to, which does not wait for the body itself: it may come after the answer. A
+// request without a body goes on as it was.
 func TurnAway(w http.ResponseWriter, r *http.Request) {
 	if r.ContentLength == 0 || r.ProtoMajor >= 2 {
 		return // a body of HTTP/2 is given up without its connection
@@ -27,13 +27,10 @@ func TurnAway(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Connection", "close")
 	// The server itself would read on for a while behind the answer.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(turnAwayWait))
-	if r.Header.Get("Expect") != "" {
-		return // the client waits to be asked for its body, which reading does
-	}
-	_, _ = http.MaxBytesReader(w, r.Body, 0).Read(make([]byte, 1))
+	_, _ = http.MaxBytesReader(w, io.NopCloser(strings.NewReader("x")), 0).Read(make([]byte, 1))
 }
 
-// turnAwayWait is how long the beginning of an unwanted body is waited for.
+// turnAwayWait is how long the server reads of an unwanted body when it has answered.
 const turnAwayWait = 20 * time.Millisecond
 
 // prepare checks the request, and reads its body once it is known whose it is: the
