@@ -21,7 +21,7 @@ func TestTrust08SlowSocketsShareABound(t *testing.T) {
 	const total = 2 << 20
 	r := newRig(t, func(o *Options, a *appT) {
 		o.QueueBytes, o.SendBuffer, o.TotalQueueBytes = 8<<20, 4096, total
-		o.Now = time.Now
+		o.Now, o.SlowAge = time.Now, patience
 		a.Delta.Enabled = false
 	})
 	reader := r.subscribed("busy", false)
@@ -70,7 +70,7 @@ func TestTrust08SharedFramesCountOnce(t *testing.T) {
 	const total = 8 << 20
 	r := newRig(t, func(o *Options, a *appT) {
 		o.QueueBytes, o.SendBuffer, o.TotalQueueBytes = 64<<20, 4096, total
-		o.Now = time.Now
+		o.Now, o.SlowAge = time.Now, patience
 		a.Delta.Enabled = false
 	})
 	for range 16 {
@@ -103,7 +103,7 @@ func TestTrust08SocketsBehindShareABound(t *testing.T) {
 	const total = 1 << 20
 	r := newRig(t, func(o *Options, a *appT) {
 		o.QueueFrames, o.QueueBytes, o.SendBuffer, o.TotalQueueBytes = 32, 64<<10, 4096, total
-		o.Now = time.Now
+		o.Now, o.SlowAge = time.Now, patience
 		a.Conflate, a.Delta.Path, a.Delta.MaxKeys = true, "k", 1000
 	})
 	for i := range 4 {

@@ -32,7 +32,8 @@ func (n *logged) Write(p []byte) (int, error) {
 	return n.text.Write(p)
 }
 
-// none is about lines other than those that say once in a while that clients are refused.
+// none is about lines other than those that say once in a while that clients are refused: one of
+// each cause, where their pause is longer than the test.
 func (n *logged) none(t *testing.T) {
 	t.Helper()
 	n.mu.Lock()
@@ -50,10 +51,12 @@ func (n *logged) none(t *testing.T) {
 
 func hostileRig(t *testing.T) (*rig, *logged) {
 	log := &logged{}
-	return newRig(t, func(o *Options, _ *appT) {
+	r := newRig(t, func(o *Options, _ *appT) {
 		o.Logger = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelInfo}))
 		o.Compression = true
-	}), log
+	})
+	r.hub.refusals.Pause = time.Hour
+	return r, log
 }
 
 // deflated is a compressed frame of the client.

@@ -83,8 +83,8 @@ func TestDeltaNegotiation(t *testing.T) {
 		r := newRig(t, func(_ *Options, a *appT) {
 			a.Patterns = append(a.Patterns, patternT{Match: "quiet-*"})
 		})
-		for _, wish := range []string{``, `,"delta":true`, `,"delta":"xdelta3"`, `,"delta":{"enabled":true}`} {
-			if got := r.started("quiet-1", true, wish); got != "plain" {
+		for i, wish := range []string{``, `,"delta":true`, `,"delta":"xdelta3"`, `,"delta":{"enabled":true}`} {
+			if got := r.started(fmt.Sprint("quiet-", i), true, wish); got != "plain" {
 				t.Errorf("with %q: %s", wish, got)
 			}
 		}
@@ -105,8 +105,8 @@ func TestDeltaNegotiation(t *testing.T) {
 		}
 	})
 	t.Run("DN-03 each dialect has its own prefix", func(t *testing.T) {
-		r := newRig(t, nil)
 		for query, prefix := range map[string]string{"protocol=7": "pusher:", "protocol=2": "sockudo:"} {
+			r := newRig(t, nil)
 			p := r.dial("/app/key?" + query)
 			p.want(prefix + "connection_established")
 			p.say(`{"event":"%senable_delta_compression"}`, prefix)
@@ -155,8 +155,8 @@ func TestDeltaNegotiation(t *testing.T) {
 		}
 	})
 	t.Run("DN-11 switching one channel off leaves the others", func(t *testing.T) {
-		r := newRig(t, nil)
 		for _, enabled := range []bool{false, true} {
+			r := newRig(t, nil)
 			p, _ := r.connect()
 			if enabled {
 				p.asked(`{}`)
@@ -186,7 +186,8 @@ func TestDeltaNegotiation(t *testing.T) {
 	})
 }
 
-// started subscribes a fresh socket and tells how the first event comes.
+// started subscribes a fresh socket and tells how the first event comes. Nobody has published on the
+// channel before: another shard may still have that before it.
 func (r *rig) started(channel string, enabled bool, wish string) string {
 	r.t.Helper()
 	p, _ := r.connect()
@@ -246,10 +247,10 @@ func TestDeltaMemberOfSubscribe(t *testing.T) {
 	} {
 		t.Run("DN-09 "+c.member, func(t *testing.T) {
 			r := newRig(t, nil)
-			if got := r.started("market", true, c.member); got != c.onEnabled {
+			if got := r.started("first", true, c.member); got != c.onEnabled {
 				t.Errorf("on a socket with deltas: %s, want %s", got, c.onEnabled)
 			}
-			if got := r.started("market", false, c.member); got != c.onFresh {
+			if got := r.started("second", false, c.member); got != c.onFresh {
 				t.Errorf("on a fresh socket: %s, want %s", got, c.onFresh)
 			}
 		})

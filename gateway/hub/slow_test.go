@@ -12,7 +12,7 @@ import (
 // congested is a rig in which a socket that does not read is soon behind.
 func congested(t *testing.T, conflate bool) *rig {
 	return newRig(t, func(o *Options, a *appT) {
-		o.QueueFrames, o.QueueBytes, o.SendBuffer = 32, 64<<10, 4096
+		o.QueueFrames, o.QueueBytes, o.SendBuffer, o.SlowAge = 32, 64<<10, 4096, patience
 		a.Conflate, a.Delta.Path = conflate, "symbol"
 	})
 }
@@ -107,7 +107,7 @@ func TestSlowSockets(t *testing.T) {
 	})
 	t.Run("without conflation values there is nothing to go by", func(t *testing.T) {
 		r := newRig(t, func(o *Options, a *appT) {
-			o.QueueFrames, o.QueueBytes, o.SendBuffer, a.Conflate = 32, 64<<10, 4096, true
+			o.QueueFrames, o.QueueBytes, o.SendBuffer, o.SlowAge, a.Conflate = 32, 64<<10, 4096, patience, true
 		})
 		slow := r.subscribed("market", false)
 		slow.pause()
@@ -119,7 +119,7 @@ func TestSlowSockets(t *testing.T) {
 	})
 	t.Run("too many values close the socket", func(t *testing.T) {
 		r := newRig(t, func(o *Options, a *appT) {
-			o.QueueFrames, o.QueueBytes, o.SendBuffer = 32, 64<<10, 4096
+			o.QueueFrames, o.QueueBytes, o.SendBuffer, o.SlowAge = 32, 64<<10, 4096, patience
 			a.Conflate, a.Delta.Path, a.Delta.MaxKeys = true, "n", 5
 		})
 		slow := r.subscribed("market", false)

@@ -488,7 +488,7 @@ func TestTime04Refusals(t *testing.T) {
 // A reader that does not read is closed with what an overflow says, and hurts nobody.
 func TestTime04SlowReader(t *testing.T) {
 	r := timeRig(t, memory.Options{}, func(o *Options, _ *appT) {
-		o.QueueFrames, o.QueueBytes, o.SendBuffer = 16, 64<<10, 4096
+		o.QueueFrames, o.QueueBytes, o.SendBuffer, o.SlowAge = 16, 64<<10, 4096, patience
 	})
 	conn, err := net.Dial("tcp", strings.TrimPrefix(r.server.URL, "http://"))
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sluicehq/sluice/broker/memory"
 	"github.com/sluicehq/sluice/gateway/app"
@@ -20,6 +21,7 @@ func TestTime07AChannelWithoutHistory(t *testing.T) {
 		a.Readings = app.NewReadings([]app.ReadingPattern{{Match: "*", Reading: app.Reading{Off: true}}})
 		a.Snapshots = []app.SnapshotPattern{{Match: "*", Snapshot: app.Snapshot{On: true}}}
 	})
+	r.hub.refusals.Pause = time.Hour
 	at := r.publishMany("ticker", 1, 5, keyed("a"))
 	for name, serial := range map[string]uint64{"behind": 2, "the newest": at.Offset, "from the beginning": 0} {
 		p, _ := r.second()
