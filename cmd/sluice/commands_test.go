@@ -225,7 +225,9 @@ func TestSubscribePrintsWhatCame(t *testing.T) {
 		r.succeed("", "publish", "lobby", data(n), "--event", "reading")
 	}
 	r.succeed("", "publish", "private-room", "secret ü <>")
+	// Channels do not wait for each other.
 	c.out.await(t, "secret ü <>")
+	c.out.await(t, `\"n\":2,`)
 	c.interrupt()
 	if status := c.wait(); status != exitOK {
 		t.Errorf("status %d", status)
@@ -241,7 +243,6 @@ func TestSubscribePrintsWhatCame(t *testing.T) {
 	if len(got) != 4 {
 		t.Fatalf("%d events:\n%s", len(got), c.out)
 	}
-	// Channels do not wait for each other.
 	slices.SortStableFunc(got, func(a, b eventLine) int { return strings.Compare(a.Channel, b.Channel) })
 	for n, form := range []string{"full", "delta", "delta"} {
 		e := got[n]

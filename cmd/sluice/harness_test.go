@@ -120,8 +120,14 @@ func (o *output) String() string {
 // await waits until the output contains want.
 func (o *output) await(t *testing.T, want string) {
 	t.Helper()
+	o.awaitTimes(t, want, 1)
+}
+
+// awaitTimes waits until the output contains want so many times.
+func (o *output) awaitTimes(t *testing.T, want string, times int) {
+	t.Helper()
 	deadline := time.After(patience)
-	for !strings.Contains(o.String(), want) {
+	for strings.Count(o.String(), want) < times {
 		select {
 		case <-o.grew:
 		case <-deadline:

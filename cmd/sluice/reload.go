@@ -100,11 +100,12 @@ func (r *reloader) refuse(err error) (isNew bool) {
 	if len(text) > maxRefused {
 		text = text[:maxRefused] + "..."
 	}
-	r.refusals.Add(1)
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	isNew = r.refused != text
 	r.refused = text
+	r.mu.Unlock()
+	// Who sees it counted finds it in readiness.
+	r.refusals.Add(1)
 	return isNew
 }
 
@@ -185,12 +186,12 @@ func (r *reloader) putInForce(ctx context.Context) {
 
 // tell says what was taken over and what waits.
 func (r *reloader) tell(taken, waiting []string, asked bool) {
-	r.taken.Add(1)
 	r.mu.Lock()
 	before, mended := len(r.waiting), r.refused != ""
 	news := strings.Join(waiting, " ") != strings.Join(r.waiting, " ")
 	r.waiting, r.refused = waiting, ""
 	r.mu.Unlock()
+	r.taken.Add(1)
 	switch {
 	case len(waiting) > 0 && (news || asked):
 		r.log.Warn("settings have changed that need a restart", "keys", strings.Join(waiting, " "))

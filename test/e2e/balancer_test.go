@@ -73,12 +73,15 @@ func newBalancer(t *testing.T, sample string, gateways []string, pairs ...string
 		change(pairs[i], pairs[i+1])
 	}
 	if sample == nginxSample {
+		change("proxy_connect_timeout 3s", "proxy_connect_timeout 30s")
 		change("/etc/nginx/realtime.crt", pair)
 		change("/etc/nginx/realtime.key", pair)
 		change("listen 443 ssl;", "listen "+b.secure+" ssl; listen "+b.plain+";")
 		b.run(dir, nginxMain(dir, text), "nginx", "-p", dir, "-e", "stderr", "-c")
 	} else {
 		b.admin = filepath.Join(dir, "admin")
+		// On a busy machine a gateway that is well may answer later than a proxy waits by default.
+		change("timeout connect 3s", "timeout connect 30s\n    timeout check 60s")
 		change("bind :443 ssl crt /etc/haproxy/realtime.pem", "bind "+b.plain+"\n    bind "+b.secure+" ssl crt "+pair)
 		change("maxconn 50000", "maxconn 500\n    stats socket "+b.admin+" level admin")
 		b.run(dir, text, "haproxy", "-db", "-f")

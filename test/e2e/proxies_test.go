@@ -294,10 +294,10 @@ func TestWeeksProxiesLimitsGoByTheClient(t *testing.T) {
 		t.Errorf("one too many got %q", text)
 	}
 	wireFrom(t, otherClient, b.plain, handshake).until("connection_established")
-	if s.line("connections are refused because too many of their address have not sent a request yet; if it is a proxy, list it in trusted_proxies",
-		map[string]string{"address": oneClient}) == nil {
-		t.Error("the log does not name the client")
-	}
+	eventually(t, "the log names the client", func() bool {
+		return s.line("connections are refused because too many of their address have not sent a request yet; if it is a proxy, list it in trusted_proxies",
+			map[string]string{"address": oneClient}) != nil
+	})
 }
 
 // TestWeeksProxiesADrainIsNotNoticed stops one of two gateways behind a balancer, while
@@ -307,24 +307,66 @@ func TestWeeksProxiesADrainIsNotNoticed(t *testing.T) {
 	for sample := range proxySamples {
 		t.Run(sample, func(t *testing.T) {
 			t.Parallel()
-			drain(t, sample, proxySamples[sample])
+			// A balancer of a busy machine may see too late that a gateway is to stop. Then it has longer.
+			for delay := 20; !drain(t, sample, delay); delay *= 4 {
+				t.Logf("the balancer took more than %d s", delay)
+			}
 		})
 	}
 }
 
-func drain(t *testing.T, sample, keys string) {
+// traffic publishes and connects through a balancer, and keeps what fails.
+type traffic struct {
+	published, came atomic.Int64
+	mu              sync.Mutex
+	problems        []string
+}
+
+func (f *traffic) problem(format string, args ...any) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.problems = append(f.problems, fmt.Sprintf(format, args...))
+}
+
+func (f *traffic) publish(ctx context.Context, signed *client.Signed) {
+	for ctx.Err() == nil {
+		if err := signed.Publish(context.WithoutCancel(ctx), client.Publish{Name: "n", Data: "x", Channels: []string{"busy"}}); err != nil {
+			f.problem("publishing: %v", err)
+		}
+		f.published.Add(1)
+	}
+}
+
+func (f *traffic) connect(ctx context.Context, b *balancer) {
+	for ctx.Err() == nil {
+		c, err := client.Dial(context.WithoutCancel(ctx), client.Options{URL: "http://" + b.plain, Key: appKey, HandshakeTimeout: patience})
+		if err != nil {
+			f.problem("connecting: %v", err)
+			continue
+		}
+		_ = c.Close()
+		f.came.Add(1)
+	}
+}
+
+// goesOn waits until more has come through.
+func (f *traffic) goesOn(t *testing.T) {
+	t.Helper()
+	p, n := f.published.Load(), f.came.Load()
+	eventually(t, "publishing and connecting go on", func() bool { return f.published.Load() > p+20 && f.came.Load() > n+20 })
+}
+
+// drain stops a gateway, which goes on for delay seconds. It returns false if the balancer did
+// not notice within these.
+func drain(t *testing.T, sample string, delay int) bool {
 	nats := natsNode(t)
-	gateway := func() *server {
+	gateway := func(delay int) *server {
 		return serve(t, t.TempDir(), fmt.Sprintf("mode: production\nhost: 127.0.0.1\nport: 0\nmetrics: {port: 0}\nlog: {format: json}\nnats: {url: %q}\n"+
 			"apps: [{id: %s, key: %s, secret: %s}]\ntrusted_proxies: [127.0.0.1]\nproxy_protocol: optional\n"+
-			"shutdown: {ready_delay_seconds: 20, drain_seconds: 20}\n", nats, appID, appKey, appSecret))
+			"shutdown: {ready_delay_seconds: %d, drain_seconds: 20}\n", nats, appID, appKey, appSecret, delay))
 	}
-	stays, leaves := gateway(), gateway()
-	var pairs []string
-	if sample != nginxSample {
-		pairs = []string{"inter 2s", "inter 200ms"}
-	}
-	b := newBalancer(t, sample, []string{stays.HTTP, leaves.HTTP}, pairs...)
+	stays, leaves := gateway(0), gateway(delay)
+	b := newBalancer(t, sample, []string{stays.HTTP, leaves.HTTP})
 	usable(t, b, "")
 
 	signed := signedThrough(t, b, "")
@@ -335,43 +377,27 @@ func drain(t *testing.T, sample, keys string) {
 	if n := metric(t, leaves, "sockudo_connected"); n < 2 {
 		t.Fatalf("the gateway that is to leave has %v of %d connections", n, len(clients))
 	}
-	var published, came atomic.Int64
+	f := &traffic{}
 	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
 	var busy sync.WaitGroup
-	busy.Go(func() {
-		for ctx.Err() == nil {
-			if err := signed.Publish(t.Context(), client.Publish{Name: "n", Data: "x", Channels: []string{"busy"}}); err != nil {
-				t.Errorf("publishing: %v", err)
-			}
-			published.Add(1)
-		}
-	})
-	busy.Go(func() {
-		for ctx.Err() == nil {
-			c, err := client.Dial(t.Context(), client.Options{URL: "http://" + b.plain, Key: appKey, HandshakeTimeout: patience})
-			if err != nil {
-				t.Errorf("connecting: %v", err)
-				continue
-			}
-			_ = c.Close()
-			came.Add(1)
-		}
-	})
-	goesOn := func() {
-		p, n := published.Load(), came.Load()
-		eventually(t, "publishing and connecting go on", func() bool { return published.Load() > p+20 && came.Load() > n+20 })
-	}
-	goesOn()
+	defer busy.Wait()
+	defer cancel()
+	busy.Go(func() { f.publish(ctx, signed) })
+	busy.Go(func() { f.connect(ctx, b) })
+	f.goesOn(t)
 	if err := leaves.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
+	inTime := true
 	if sample != nginxSample {
 		eventually(t, "the balancer sends nobody to a gateway that is to stop", func() bool { return b.down("gateway-2") })
-		goesOn() // what was on its way has arrived
-		before := metric(t, leaves, "sockudo_connections_total")
-		goesOn()
-		if after := metric(t, leaves, "sockudo_connections_total"); after != before {
+		f.goesOn(t) // what was on its way has arrived
+		const connections = "sockudo_connections_total"
+		before, there := metricIf(t, leaves, connections)
+		f.goesOn(t)
+		after, still := metricIf(t, leaves, connections)
+		inTime = there && still && !strings.Contains(leaves.logs.String(), "stopping: ")
+		if inTime && after != before {
 			t.Errorf("%v clients were sent to a gateway that is about to stop", after-before)
 		}
 	}
@@ -379,10 +405,22 @@ func drain(t *testing.T, sample, keys string) {
 	if leaves.err != nil {
 		t.Errorf("the gateway ended with %v", leaves.err)
 	}
-	goesOn()
+	f.goesOn(t)
 	cancel()
 	busy.Wait()
+	if !inTime {
+		return false
+	}
+	for _, text := range f.problems {
+		t.Error(text)
+	}
 	eventually(t, "all clients are back", func() bool { return metric(t, stays, "sockudo_connected") == float64(len(clients)) })
+	subscribedAgain(t, signed, clients)
+	return true
+}
+
+func subscribedAgain(t *testing.T, signed *client.Signed, clients []*client.Client) {
+	t.Helper()
 	got := make([]bool, len(clients))
 	eventually(t, "all clients are subscribed again", func() bool {
 		if err := signed.Publish(t.Context(), client.Publish{Name: "n", Data: "x", Channels: []string{"calm"}}); err != nil {

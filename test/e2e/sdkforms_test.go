@@ -79,7 +79,7 @@ func (f *forms) take(t *testing.T, c *plainSocket) {
 func TestWeeksSDKsAtEveryDoor(t *testing.T) {
 	dir := t.TempDir()
 	s := serve(t, dir, config(dir, userAuthApp))
-	member(t, s.HTTP, "presence-sdk")
+	countedMember(t, s.HTTP, "presence-sdk")
 	t.Run("Node", func(t *testing.T) { nodeForms(t, s) })
 	t.Run("Python", func(t *testing.T) { pythonForms(t, s) })
 	t.Run("Go", func(t *testing.T) { goForms(t, s) })

@@ -47,6 +47,21 @@ func member(t *testing.T, address, channel string) *plainSocket {
 	return c
 }
 
+// countedMember is member, once those who ask are told of him.
+func countedMember(t *testing.T, address, channel string) {
+	t.Helper()
+	member(t, address, channel)
+	eventually(t, "the member is counted", func() bool {
+		resp, err := http.Get("http://" + address + "/apps/4711/channels/" + channel + "?info=subscription_count,user_count")
+		if err != nil {
+			return false
+		}
+		defer resp.Body.Close()
+		var got map[string]any
+		return json.NewDecoder(resp.Body).Decode(&got) == nil && got["subscription_count"] == 1.0 && got["user_count"] == 1.0
+	})
+}
+
 const userAuthApp = `
 apps:
   - {id: "4711", key: app-key, secret: app-secret, enable_user_authentication: true}
@@ -58,16 +73,7 @@ func TestHS11OfficialServerSDKs(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s := serve(t, dir, config(dir, userAuthApp))
-	member(t, s.HTTP, "presence-sdk")
-	eventually(t, "the member is counted", func() bool {
-		resp, err := http.Get("http://" + s.HTTP + "/apps/4711/channels/presence-sdk?info=subscription_count,user_count")
-		if err != nil {
-			return false
-		}
-		defer resp.Body.Close()
-		var got map[string]any
-		return json.NewDecoder(resp.Body).Decode(&got) == nil && got["subscription_count"] == 1.0 && got["user_count"] == 1.0
-	})
+	countedMember(t, s.HTTP, "presence-sdk")
 	t.Run("Go", func(t *testing.T) { goSDK(t, s) })
 	t.Run("Python", func(t *testing.T) { pythonSDK(t, s) })
 }
