@@ -125,7 +125,7 @@ func TestRun08DurabilityIsAWord(t *testing.T) {
 		if found == nil || !strings.Contains(said, "Durability "+c.word+": "+c.sentence) || !strings.Contains(said, "level="+c.word+" meaning=") {
 			t.Fatalf("%s is not told in\n%s", c.word, said)
 		}
-		if _, out, _ := execute(t, "", "health", "--url", found[1]); !strings.Contains(out, "durability "+c.word+": "+c.sentence) {
+		if _, out, _ := execute(t, "", "health", "--timeout", "2m", "--url", found[1]); !strings.Contains(out, "durability "+c.word+": "+c.sentence) {
 			t.Errorf("health says %q", out)
 		}
 		s.interrupt()

@@ -40,28 +40,27 @@ func TestWeeks01AStartThatCannotProvisionKeepsItsServer(t *testing.T) {
 host: 127.0.0.1
 port: 0
 metrics: {port: 0}
-nats: {start_timeout: 1s, embedded: {port: 0, store_dir: %q}}
+shutdown: {ready_delay_seconds: 0}
+nats: {start_timeout: 1m, embedded: {port: 0, store_dir: %q}}
 apps: [{id: one, key: k, secret: s}]
 `, dir))
 			c := start(t, nil, "serve", "--config", file)
 			c.errors.await(t, "the NATS server stays")
 			line := c.errors.String()
 			http, nc := matched(t, line, `http=(\S+)`), matched(t, line, `nats=(\S+)`)
-			if status, text := ask(t, http, "/ready"); status != 503 || !strings.Contains(text, stream[3:]) || !strings.Contains(text, "nats.prefix") {
-				t.Errorf("/ready answers %d %s", status, text)
-			}
-			if status, _ := ask(t, http, "/health"); status != 200 {
-				t.Errorf("/health answers %d", status)
-			}
+			await(t, "/ready names the stream", func() bool {
+				status, text := ask(t, http, "/ready")
+				return status == 503 && strings.Contains(text, stream[3:]) && strings.Contains(text, "nats.prefix")
+			})
+			await(t, "/health says that it lives", func() bool { status, _ := ask(t, http, "/health"); return status == 200 })
 			js := jetStreamAt(t, nc)
 			if err := js.DeleteStream(t.Context(), stream); err != nil {
 				t.Fatal(err)
 			}
 			c.errors.await(t, "sluice is serving")
 			serving := c.errors.String()[strings.Index(c.errors.String(), "sluice is serving"):]
-			if status, text := ask(t, matched(t, serving, `http=(\S+)`), "/ready"); status != 200 {
-				t.Errorf("once it was mended, /ready answers %d %s", status, text)
-			}
+			http = matched(t, serving, `http=(\S+)`)
+			await(t, "it is ready once it was mended", func() bool { status, _ := ask(t, http, "/ready"); return status == 200 })
 			c.interrupt()
 			if status := c.wait(); status != exitOK {
 				t.Errorf("the status is %d: %s", status, c.errors)
@@ -87,7 +86,7 @@ func prepare(t *testing.T, dir string, make func(context.Context, jetstream.JetS
 
 func jetStreamAt(t *testing.T, url string) jetstream.JetStream {
 	t.Helper()
-	nc, err := nats.Connect(url)
+	nc, err := nats.Connect(url, nats.Timeout(patience))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,17 +107,18 @@ func matched(t *testing.T, text, pattern string) string {
 	return found[1]
 }
 
+// ask returns the status of an answer and its text, or 0 and why there is none.
 func ask(t *testing.T, address, path string) (int, string) {
 	t.Helper()
 	client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}
 	answer, err := client.Get("http://" + address + path)
 	if err != nil {
-		t.Fatal(err)
+		return 0, err.Error()
 	}
 	defer func() { _ = answer.Body.Close() }()
 	body, err := io.ReadAll(answer.Body)
 	if err != nil {
-		t.Fatal(err)
+		return 0, err.Error()
 	}
 	return answer.StatusCode, string(body)
 }

@@ -35,7 +35,7 @@ func TestRun05TheConsoleInABrowser(t *testing.T) {
 	dir, port := t.TempDir(), fault.Ports(t, 1)[0]
 	s := serve(t, dir, operated(dir, port))
 	const channel = "presence-room"
-	c, err := client.Dial(t.Context(), client.Options{URL: "http://" + s.HTTP, Key: "app-key", Reconnect: true, Auth: func(socket, channel string) (string, string, error) {
+	c, err := client.Dial(t.Context(), client.Options{URL: "http://" + s.HTTP, Key: "app-key", HandshakeTimeout: patience, Reconnect: true, Auth: func(socket, channel string) (string, string, error) {
 		data := fmt.Sprintf(`{"user_id":%q,"user_info":{"name":%q}}`, hostileImage, hostileScript)
 		return "app-key:" + pusher.SignChannel("app-secret", socket, channel, data, true), data, nil
 	}})
@@ -47,7 +47,7 @@ func TestRun05TheConsoleInABrowser(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range 200 {
-		other, err := client.Dial(t.Context(), client.Options{URL: "http://" + s.HTTP, Key: "app-key"})
+		other, err := client.Dial(t.Context(), client.Options{URL: "http://" + s.HTTP, Key: "app-key", HandshakeTimeout: patience})
 		if err != nil {
 			t.Fatal(err)
 		}

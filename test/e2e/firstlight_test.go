@@ -129,7 +129,7 @@ func TestEveryDoorReachesEveryClient(t *testing.T) {
 	}
 	publishing.Go(func() {
 		subject := streams.SubjectOf(appID, channel)
-		nc, err := nats.Connect("nats://" + s.NATS)
+		nc, err := nats.Connect("nats://"+s.NATS, nats.Timeout(patience))
 		if err != nil {
 			t.Error(err)
 			return
@@ -149,7 +149,7 @@ func TestEveryDoorReachesEveryClient(t *testing.T) {
 			return
 		}
 		for n := range byCLI {
-			out, err := exec.Command(tools.nats, "--server", "nats://"+s.NATS, "pub", subject,
+			out, err := exec.Command(tools.nats, "--timeout", "2m", "--server", "nats://"+s.NATS, "pub", subject,
 				body("cli", n), "-H", "Event:reading", "--no-templates").CombinedOutput()
 			if err != nil {
 				t.Errorf("nats pub: %v\n%s", err, out)

@@ -59,7 +59,7 @@ func dialWire(t *testing.T, address, text string) *wire {
 
 func (w *wire) say(text string) {
 	w.t.Helper()
-	if err := w.conn.SetDeadline(time.Now().Add(patience / 4)); err != nil {
+	if err := w.conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		w.t.Fatal(err)
 	}
 	// The server may hang up in the middle of what it does not want.
@@ -106,7 +106,7 @@ func newBystander(t *testing.T, s *server) *bystander {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	c, err := client.Dial(ctx, client.Options{URL: "http://" + s.HTTP, Key: appKey})
+	c, err := client.Dial(ctx, client.Options{URL: "http://" + s.HTTP, Key: appKey, HandshakeTimeout: patience})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -277,7 +277,7 @@ func TestHostileChannelNames(t *testing.T) {
 	names := []string{"a..b", "a.b", "=2E", ".", "..", "a=2Eb", "a", "=", "=2e", "a.b.c"}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	c, err := client.Dial(ctx, client.Options{URL: "http://" + s.HTTP, Key: appKey})
+	c, err := client.Dial(ctx, client.Options{URL: "http://" + s.HTTP, Key: appKey, HandshakeTimeout: patience})
 	if err != nil {
 		t.Fatal(err)
 	}

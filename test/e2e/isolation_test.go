@@ -16,7 +16,7 @@ func TestTrust07OneAppCannotStopAnother(t *testing.T) {
 	dir := t.TempDir()
 	good := "{id: app-id, key: app-key, secret: app-secret, enable_user_authentication: true}"
 	s := serve(t, dir, config(dir, "apps: ["+good+"]"))
-	out, err := exec.Command(tools.nats, "-s", s.NATS, "stream", "add", "CH_bad", "--subjects", "somewhere.else", "--defaults").CombinedOutput()
+	out, err := exec.Command(tools.nats, "--timeout", "2m", "-s", s.NATS, "stream", "add", "CH_bad", "--subjects", "somewhere.else", "--defaults").CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -53,7 +53,7 @@ func TestTrust07OneAppCannotStopAnother(t *testing.T) {
 		t.Errorf("publishing to the bad app gave %d %s", status, text)
 	}
 	// As soon as it can, it works.
-	if out, err := exec.Command(tools.nats, "-s", s.NATS, "stream", "rm", "-f", "CH_bad").CombinedOutput(); err != nil {
+	if out, err := exec.Command(tools.nats, "--timeout", "2m", "-s", s.NATS, "stream", "rm", "-f", "CH_bad").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	eventually(t, "the bad app is good", func() bool {

@@ -130,6 +130,7 @@ func comeAndGo(t *testing.T, yaml string) {
 		opt := client.Options{
 			URL: "http://" + gateways[0].HTTP, Key: appKey, Protocol: pusher.V2, Delta: algorithm != "", Dial: to.dial, Auth: signed.SignChannel,
 			Reconnect: true, MinBackoff: 10 * time.Millisecond, MaxBackoff: 100 * time.Millisecond, OnEvent: c.event, OnStatus: c.status,
+			HandshakeTimeout: time.Minute,
 		}
 		if algorithm != "" {
 			opt.Algorithms = []string{algorithm}

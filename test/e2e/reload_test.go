@@ -62,7 +62,7 @@ func TestHangupTakesOverRetention(t *testing.T) {
 // is taken back.
 func TestWeeks19ASecondHangupRemembersWhatWaits(t *testing.T) {
 	dir := t.TempDir()
-	yaml := config(dir, "apps: [{id: app-id, key: app-key, secret: app-secret}]")
+	yaml := config(dir, "config: {watch: false}", "apps: [{id: app-id, key: app-key, secret: app-secret}]")
 	s := serve(t, dir, yaml)
 	hangups := 0
 	hangup := func(text string) {

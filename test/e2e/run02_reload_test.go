@@ -315,7 +315,7 @@ func (h *hot) inForce(all tenants, stale []keyPair) {
 // connect makes a connection, which is not made again when it ends.
 func (h *hot) connect(opt client.Options) *client.Client {
 	h.t.Helper()
-	opt.URL = "http://" + h.HTTP
+	opt.URL, opt.HandshakeTimeout = "http://"+h.HTTP, patience
 	ctx, cancel := context.WithTimeout(h.t.Context(), patience)
 	defer cancel()
 	c, err := client.Dial(ctx, opt)

@@ -20,6 +20,7 @@ import (
 
 	"github.com/sluicehq/sluice/gateway/certs/certstest"
 	"github.com/sluicehq/sluice/gateway/client"
+	"github.com/sluicehq/sluice/test/fault"
 )
 
 // secured is a server with a certificate of an authority of the test.
@@ -104,10 +105,10 @@ func TestRun01ABrowserHasEverythingOverTLS(t *testing.T) {
 // configuration alone.
 func TestRun01CommandsSpeakToAServerWithTLS(t *testing.T) {
 	t.Parallel()
-	port := certstest.Port(t)
+	port := fault.Ports(t, 1)[0]
 	s := serveSecured(t, "allow_sample_secrets: false")
 	to := []string{"--url", "https://" + s.HTTP, "--ca-file", s.ca}
-	if out := s.run(append([]string{"health"}, to...)...); !strings.Contains(out, "ready") {
+	if out := s.run(append([]string{"health", "--timeout", "2m"}, to...)...); !strings.Contains(out, "ready") {
 		t.Errorf("health says %s", out)
 	}
 	if out := s.run(append([]string{"demo", "--count", "1", "--interval", "50ms"}, to...)...); !strings.Contains(out, "published") {
@@ -127,7 +128,7 @@ func TestRun01CommandsSpeakToAServerWithTLS(t *testing.T) {
 	s.server = again
 	file := filepath.Join(s.dir, "sluice.yaml")
 	eventually(t, "it is ready", func() bool { status, _ := s.ask("/ready"); return status == http.StatusOK })
-	if out := s.run("health", "--config", file); !strings.Contains(out, "ready") {
+	if out := s.run("health", "--timeout", "2m", "--config", file); !strings.Contains(out, "ready") {
 		t.Errorf("health says %s", out)
 	}
 	s.run("publish", "lobby", "1", "--config", file)
@@ -146,7 +147,7 @@ func TestRun01CertificatesAreExchangedWhilePublishing(t *testing.T) {
 	s := serveSecured(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	steady, err := client.Dial(ctx, client.Options{URL: "https://" + s.HTTP, Key: "app-key", TLS: s.authority.Client("localhost")})
+	steady, err := client.Dial(ctx, client.Options{URL: "https://" + s.HTTP, Key: "app-key", TLS: s.authority.Client("localhost"), HandshakeTimeout: patience})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -228,7 +229,7 @@ func write(t *testing.T, path string, text []byte) {
 // TestRun01AServerGetsItsCertificate starts the program with a domain and an authority, and nothing
 // else; it is ready when it has its certificate, and health knows.
 func TestRun01AServerGetsItsCertificate(t *testing.T) {
-	port := certstest.Port(t)
+	port := fault.Ports(t, 1)[0]
 	authority := certstest.NewACME(t, 1, port)
 	dir := t.TempDir()
 	text := strings.Replace(config(dir), "port: 0", "port: "+strconv.Itoa(port), 1) + fmt.Sprintf(
@@ -237,7 +238,7 @@ func TestRun01AServerGetsItsCertificate(t *testing.T) {
 	s := launch(t, dir, text)
 	eventually(t, "it serves", func() bool { s.find(); return s.HTTP != "" })
 	eventually(t, "it is healthy", func() bool {
-		out, err := exec.Command(tools.sluice, "health", "--config", filepath.Join(dir, "sluice.yaml")).CombinedOutput()
+		out, err := exec.Command(tools.sluice, "health", "--timeout", "1m", "--config", filepath.Join(dir, "sluice.yaml")).CombinedOutput()
 		return err == nil && strings.Contains(string(out), "ready")
 	})
 	// And clients that know the authority trust it by its name.

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ type notices struct {
 	t    *testing.T
 	conn *net.UnixConn
 	path string
+	told chan map[string]string
 }
 
 func listenNotices(t *testing.T) *notices {
@@ -26,28 +28,48 @@ func listenNotices(t *testing.T) *notices {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	return &notices{t, conn, path}
+	return &notices{t, conn, path, make(chan map[string]string, 1<<16)}
+}
+
+// take reads all notices as they come, until the test ends: the socket holds few of them.
+func (n *notices) take() {
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		text := make([]byte, 4096)
+		for {
+			size, err := n.conn.Read(text)
+			if err != nil {
+				return
+			}
+			told := map[string]string{}
+			for line := range strings.Lines(string(text[:size])) {
+				name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+				told[name] = value
+			}
+			select {
+			case n.told <- told:
+			case <-n.t.Context().Done():
+				return
+			}
+		}
+	})
+	n.t.Cleanup(func() {
+		_ = n.conn.Close()
+		reading.Wait()
+	})
 }
 
 // next is the next notice of a kind; others in between are passed over.
 func (n *notices) next(kind string) map[string]string {
 	n.t.Helper()
-	if err := n.conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
-		n.t.Fatal(err)
-	}
-	text := make([]byte, 4096)
-	for {
-		size, err := n.conn.Read(text)
-		if err != nil {
-			n.t.Fatalf("waiting for %s: %v", kind, err)
-		}
-		told := map[string]string{}
-		for line := range strings.Lines(string(text[:size])) {
-			name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
-			told[name] = value
-		}
-		if told[kind] != "" {
-			return told
+	for deadline := time.After(patience); ; {
+		select {
+		case told := <-n.told:
+			if told[kind] != "" {
+				return told
+			}
+		case <-deadline:
+			n.t.Fatalf("waited in vain for %s", kind)
 		}
 	}
 }
@@ -56,6 +78,7 @@ func (n *notices) next(kind string) map[string]string {
 // and a watchdog.
 func TestRun06TheSupervisorIsTold(t *testing.T) {
 	n := listenNotices(t)
+	n.take()
 	t.Setenv("NOTIFY_SOCKET", n.path)
 	t.Setenv("WATCHDOG_USEC", strconv.Itoa(int((100 * time.Millisecond).Microseconds())))
 	dir := t.TempDir()

@@ -143,6 +143,7 @@ apps:
 			"a request was refused", fields{"path": "/apps/app-id/nothing", "address": "127.0.0.1:", "status": "404"}, "requests are refused"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			holds.say(aliveFrame)
 			if !served(t, s, c.metric, c.labels...) {
 				t.Errorf("%s%v is not there before anything was refused", c.metric, c.labels)
 			}
