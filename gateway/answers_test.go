@@ -16,12 +16,12 @@ import (
 	"github.com/sluicehq/sluice/gateway/web"
 )
 
-// hurried is a node that waits for nobody.
-func hurried(t *testing.T) (r *running, log broker.Log) {
+// hurried is a node that waits for nobody, but for headers.
+func hurried(t *testing.T, header time.Duration) (r *running, log broker.Log) {
 	r, _ = runApps(t, func(o *gateway.Options) {
 		log = o.Log
-		o.HeaderTimeout, o.BodyTimeout, o.PublishTimeout, o.AnswerTimeout = 200*time.Millisecond, 100*time.Millisecond, 100*time.Millisecond, 100*time.Millisecond
-		o.IdleTimeout = 100 * time.Millisecond
+		const short = 100 * time.Millisecond
+		o.HeaderTimeout, o.BodyTimeout, o.PublishTimeout, o.AnswerTimeout, o.IdleTimeout = header, short, short, short, short
 		o.Unsigned = true
 		o.Page = web.Handler(web.Options{AppID: "app", AppKey: "app-key"})
 	})
@@ -39,7 +39,7 @@ func store(t *testing.T, log broker.Log, data string) {
 // kernel takes no more of them. The server must not wait for ever, with a goroutine and
 // buffers of each such connection.
 func TestTrust11NobodyHasToWaitForAReader(t *testing.T) {
-	r, log := hurried(t)
+	r, log := hurried(t, patience)
 	store(t, log, strings.Repeat("x", 9000))
 	until(t, "nobody is served", func() bool { return serving() == 0 })
 	const version = " HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -82,7 +82,8 @@ func serving() int {
 
 // TestTrust11SilenceBetweenRequestsIsBounded on both ports, and so is a header.
 func TestTrust11SilenceBetweenRequestsIsBounded(t *testing.T) {
-	r, _ := hurried(t)
+	r, _ := hurried(t, 200*time.Millisecond)
+	slow, _ := runApps(t, func(o *gateway.Options) { o.HeaderTimeout = patience })
 	for name, address := range map[string]string{"main": r.Addr(), "metrics": r.MetricsAddr()} {
 		for what, begin := range map[string]string{
 			"silence": "", "half a header": "GET / HTTP/1.1\r\nHost: loc", "a kept connection": "GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n",
@@ -96,6 +97,8 @@ func TestTrust11SilenceBetweenRequestsIsBounded(t *testing.T) {
 			l.ended()
 			t.Logf("%s, %s: ended", name, what)
 		}
+	}
+	for name, address := range map[string]string{"main": slow.Addr(), "metrics": slow.MetricsAddr()} {
 		conn, err := net.Dial("tcp", address)
 		if err != nil {
 			t.Fatal(err)
@@ -111,13 +114,15 @@ func TestTrust11SilenceBetweenRequestsIsBounded(t *testing.T) {
 // TestTrust11WebSocketsOutliveTheTimesForAnswers: none of the bounds of requests is in
 // force for a connection that was taken over.
 func TestTrust11WebSocketsOutliveTheTimesForAnswers(t *testing.T) {
-	r, log := hurried(t)
+	r, log := hurried(t, patience)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	c, err := client.Dial(ctx, client.Options{URL: "http://" + r.Addr(), Key: "app-key"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	var c *client.Client
+	until(t, "a handshake ends within those times", func() (ok bool) {
+		var err error
+		c, err = client.Dial(ctx, client.Options{URL: "http://" + r.Addr(), Key: "app-key"})
+		return err == nil
+	})
 	defer func() { _ = c.Close() }()
 	if err := c.Subscribe(ctx, "c"); err != nil {
 		t.Fatal(err)

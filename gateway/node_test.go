@@ -295,7 +295,7 @@ func TestWeeks07TheWholePathMayBeSigned(t *testing.T) {
 // TestWeeks18AMassReconnectThroughOneAddress opens connections of one machine before any
 // of them says what it wants, as many clients behind a load balancer do.
 func TestWeeks18AMassReconnectThroughOneAddress(t *testing.T) {
-	r := run(t, nil)
+	r := run(t, func(o *gateway.Options) { o.HeaderTimeout = patience })
 	const many = 900
 	conns := make([]net.Conn, many)
 	for i := range conns {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/sluicehq/sluice/gateway/certs/certstest"
+	"github.com/sluicehq/sluice/test/fault"
 )
 
 // served is a server whose certificates come from an authority.
@@ -87,7 +88,8 @@ func (s *served) handshake(t *testing.T, authority *certstest.ACME, name string)
 func TestRun01AnAuthorityIssues(t *testing.T) {
 	for _, kind := range []string{"tls-alpn-01", "http-01"} {
 		t.Run(kind, func(t *testing.T) {
-			tlsPort, httpPort := certstest.Port(t), certstest.Port(t)
+			ports := fault.Ports(t, 2)
+			tlsPort, httpPort := ports[0], ports[1]
 			opt := ACMEOptions{Domains: []string{"ws.sluice.test", "api.sluice.test"}, Email: "x@sluice.test", StorageDir: t.TempDir()}
 			// What may not work is not reached.
 			authority := certstest.NewACME(t, 1, tlsPort)
@@ -148,7 +150,7 @@ func (s *served) handshakeOf(name string) (*x509.Certificate, error) {
 // TestRun01AnAuthorityThatSaysNo is named in words, and nobody is kept waiting for it.
 func TestRun01AnAuthorityThatSaysNo(t *testing.T) {
 	authority := certstest.NewACME(t, 1, 1) // it looks where nobody is
-	s := serve(t, ACMEOptions{Domains: []string{"ws.sluice.test"}, StorageDir: t.TempDir(), Directory: authority.Directory, CAFile: authority.CAFile}, certstest.Port(t))
+	s := serve(t, ACMEOptions{Domains: []string{"ws.sluice.test"}, StorageDir: t.TempDir(), Directory: authority.Directory, CAFile: authority.CAFile}, 0)
 	eventually(t, "it is said", func() bool {
 		return strings.Contains(s.Missing(), "no client can connect") && strings.Contains(s.Missing(), "ws.sluice.test") && strings.Contains(s.log.String(), "level=ERROR")
 	})

@@ -216,8 +216,9 @@ func TestPingsAreAnswered(t *testing.T) {
 func TestASilentServerIsAskedAgain(t *testing.T) {
 	t.Parallel()
 	s := newScript(t)
-	// It is looked for an answer after this time, which is longer than one takes on a busy machine.
-	_, p := s.dialled(Options{ActivityTimeout: 40 * time.Millisecond, PongTimeout: 5 * time.Second})
+	// It is looked for an answer after this time, which is longer than one takes on a busy machine, and
+	// only then asked again.
+	_, p := s.dialled(Options{ActivityTimeout: 40 * time.Millisecond, PongTimeout: 10 * time.Second})
 	for range 2 {
 		p.expect(`{"event":"pusher:ping","data":{}}`)
 		p.send(`{"event":"pusher:pong","data":{}}`)

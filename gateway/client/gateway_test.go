@@ -14,6 +14,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/client"
 	"github.com/sluicehq/sluice/gateway/hub"
 	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/test/fault"
 )
 
 const patience = 3 * time.Minute
@@ -186,7 +187,8 @@ func TestDeltasOfTheRealGateway(t *testing.T) {
 
 func TestSubscriptionsSurviveARestart(t *testing.T) {
 	log := newLog(t)
-	url, stop := serve(t, log, "127.0.0.1:0")
+	address := fmt.Sprint("127.0.0.1:", fault.Ports(t, 1)[0])
+	url, stop := serve(t, log, address)
 	states := make(chan client.Status, 100)
 	c := dial(t, client.Options{
 		URL: url, Delta: true, Reconnect: true, MinBackoff: 10 * time.Millisecond, MaxBackoff: 50 * time.Millisecond,
@@ -212,7 +214,7 @@ func TestSubscriptionsSurviveARestart(t *testing.T) {
 	if s := <-states; s.Connected || !errors.As(s.Err, &closed) || closed.Code != 4200 || s.Retry != 0 {
 		t.Errorf("after the stop: %+v", s)
 	}
-	_, stop = serve(t, log, url[len("http://"):])
+	_, stop = serve(t, log, address)
 	defer stop()
 	for s := range states {
 		if s.Connected {

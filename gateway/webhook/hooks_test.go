@@ -120,8 +120,9 @@ func TestWH08AHangingReceiverHoldsUpNobody(t *testing.T) {
 }
 
 func TestWH09BatchesComeTogether(t *testing.T) {
+	t.Parallel() // it waits for the rest of them
 	r := listen(t, nil)
-	a := tenant(app.Webhook{URL: r.URL, Batch: true, BatchTime: 2 * time.Second, BatchSize: 50})
+	a := tenant(app.Webhook{URL: r.URL, Batch: true, BatchTime: 10 * time.Second, BatchSize: 50})
 	h := run(t, a, nil, nil)
 	for i := range 120 {
 		h.Emit(a, Event{Name: ClientEvent, Channel: fmt.Sprint("private-", i%3), Data: fmt.Sprint(i)})
@@ -138,10 +139,11 @@ func TestWH09BatchesComeTogether(t *testing.T) {
 }
 
 func TestWH04WhoComesBackWasNeverGone(t *testing.T) {
+	t.Parallel() // it waits for the grace
 	r := listen(t, nil)
 	a := tenant(app.Webhook{URL: r.URL})
 	// Whoever comes back does so within it, also where a step of this takes long.
-	h := run(t, a, nil, func(o *Options) { o.Grace = 3 * time.Second })
+	h := run(t, a, nil, func(o *Options) { o.Grace = 10 * time.Second })
 	emit := func(name, user string) { h.Emit(a, Event{Name: name, Channel: "presence-a", UserID: user}) }
 	emit(MemberAdded, "stays")
 	emit(MemberAdded, "goes")
@@ -208,10 +210,11 @@ func TestWH10NothingIsLostWithAGateway(t *testing.T) {
 // TestWH04AlsoForAddressesThatWantOnlyOneOfAPair: who wants only channel_vacated must
 // not be told of a channel that was empty for a moment.
 func TestWH04AlsoForAddressesThatWantOnlyOneOfAPair(t *testing.T) {
+	t.Parallel() // it waits for the grace
 	vacated, occupied := listen(t, nil), listen(t, nil)
 	a := tenant(app.Webhook{URL: vacated.URL, Events: []string{ChannelVacated, CacheMiss}},
 		app.Webhook{URL: occupied.URL, Events: []string{ChannelOccupied, CacheMiss}})
-	h := run(t, a, nil, func(o *Options) { o.Grace = 3 * time.Second })
+	h := run(t, a, nil, func(o *Options) { o.Grace = 10 * time.Second })
 	if !h.Wants(a, ChannelOccupied) || !h.Wants(a, ChannelVacated) || h.Wants(a, MemberAdded) {
 		t.Error("both events of a pair are needed to know whether somebody came back")
 	}

@@ -52,17 +52,6 @@ func NewACME(t testing.TB, httpPort, tlsPort int) *ACME {
 // Root is the certificate in PEM at the end of those that it issues.
 func (a *ACME) Root() []byte { return a.ca.GetRootCert(0).PEM() }
 
-// Port is one that was free a moment ago.
-func Port(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
-
 // names is the address of a name server for which every name is this machine.
 func names(t testing.TB) string {
 	t.Helper()
