@@ -148,7 +148,7 @@ func (w *world) serveKept() {
 	}
 	w.serves = true
 	cmd := exec.Command(tools.sluice, "--config", "sluice.yaml")
-	cmd.Dir, cmd.Env = w.dir, append(os.Environ(), w.kept...)
+	cmd.Dir, cmd.Env = w.dir, append(unhurried(""), w.kept...)
 	var says bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &says, &says
 	if err := cmd.Start(); err != nil {

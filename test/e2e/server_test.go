@@ -159,13 +159,7 @@ func launchLimited(t *testing.T, dir, yaml, limit string) *server {
 		s.cmd = exec.Command("sh", "-c", limit+` && exec "$@"`, "sh", tools.sluice, "serve", "--config", file)
 	}
 	s.cmd.Dir = dir
-	s.cmd.Env = append(os.Environ(), "GORACE=halt_on_error=1")
-	// On a busy machine the log answers later than a server waits by default.
-	for key, name := range map[string]string{"publish_timeout": "SLUICE_HTTP_PUBLISH_TIMEOUT", "start_timeout": "SLUICE_NATS_START_TIMEOUT"} {
-		if !strings.Contains(yaml, key) {
-			s.cmd.Env = append(s.cmd.Env, name+"=2m")
-		}
-	}
+	s.cmd.Env = unhurried(yaml)
 	out, err := s.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -190,6 +184,20 @@ func launchLimited(t *testing.T, dir, yaml, limit string) *server {
 		}
 	})
 	return s
+}
+
+// unhurried is the environment of a server with a configuration: on a busy machine the log
+// answers later than a server waits by default.
+func unhurried(yaml string) []string {
+	env := append(os.Environ(), "GORACE=halt_on_error=1")
+	for name, key := range map[string]string{
+		"SLUICE_HTTP_PUBLISH_TIMEOUT": "publish_timeout", "SLUICE_NATS_START_TIMEOUT": "start_timeout", "SLUICE_REDIS_START_TIMEOUT": "start_timeout",
+	} {
+		if !strings.Contains(yaml, key) {
+			env = append(env, name+"=2m")
+		}
+	}
+	return env
 }
 
 func tail(s string, n int) string {

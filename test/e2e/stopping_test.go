@@ -128,6 +128,7 @@ func unread(t *testing.T, gone bool) {
 	}
 	defer reader.Close()
 	cmd := exec.Command(tools.sluice, "serve", "--config", file, "--log-level", "debug")
+	cmd.Env = unhurried("")
 	cmd.Stdout, cmd.Stderr = writer, writer
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
