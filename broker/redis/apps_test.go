@@ -25,9 +25,7 @@ func TestTrust07AFailingAppLeavesTheOthersAlone(t *testing.T) {
 	}
 	l := open(t, url, false)
 	event := broker.Outgoing{Channel: "c", Event: &broker.Event{Name: "e"}}
-	if _, err := l.Publish(t.Context(), "app.2", event); err != nil {
-		t.Errorf("the other app suffers: %v", err)
-	}
+	mustPublish(t, l, "app.2", event) // The other app does not suffer.
 	if h := l.Health(); !h.Ready || !strings.Contains(strings.Join(h.Problems, "\n"), "epoch of the app app-1") {
 		t.Errorf("health is %+v", h)
 	}
@@ -63,20 +61,23 @@ func TestTrust07APoisonedChannelIsNoTroubleOfTheServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	event := broker.Outgoing{Channel: "c", Event: &broker.Event{Name: "e"}}
-	if _, err := l.Publish(t.Context(), "app-1", event); !errors.Is(err, broker.ErrUnavailable) {
-		t.Errorf("got %v", err)
-	}
-	if h := l.Health(); !h.Ready || !strings.Contains(strings.Join(h.Problems, "\n"), "storing events of the app app-1") {
+	// On a busy machine there may be no second try in the time, which would name it.
+	until(t, "it is named", func() bool {
+		if _, err := l.Publish(t.Context(), "app-1", event); !errors.Is(err, broker.ErrUnavailable) {
+			t.Fatalf("got %v", err)
+		}
+		return strings.Contains(problems(l), "storing events of the app app-1")
+	})
+	if h := l.Health(); !h.Ready {
 		t.Errorf("health is %+v", h)
 	}
-	if _, err := l.Publish(t.Context(), "app.2", event); err != nil {
-		t.Errorf("the other app suffers: %v", err)
-	}
+	mustPublish(t, l, "app.2", event) // The other app does not suffer.
 	if err := l.pub.Do(t.Context(), l.pub.B().Del().Key(key).Build()).Error(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := l.Publish(t.Context(), "app-1", event); err != nil || len(l.Health().Problems) > 0 {
-		t.Errorf("afterwards: %v, %+v", err, l.Health())
+	mustPublish(t, l, "app-1", event)
+	if h := l.Health(); len(h.Problems) > 0 {
+		t.Errorf("afterwards: %+v", h)
 	}
 }
 

@@ -62,15 +62,12 @@ func (o *onCluster) settled(t *testing.T, compare func(who string, pubs []*broke
 	t.Helper()
 	acked := o.load.end(t)
 	for _, c := range o.channels {
-		r, err := o.logs[0].Publish(t.Context(), "app-1", broker.Outgoing{Channel: c, Event: &broker.Event{Name: "e", Data: []byte("end")}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		acked[c][r[0].Offset] = "end"
+		last := publishOne(t, o.logs[0], c, "end")
+		acked[c][last] = "end"
 		for i, w := range o.sinks[c] {
 			until(t, "the last event is delivered", func() bool {
 				pubs, _ := w.seen()
-				return len(pubs) > 0 && pubs[len(pubs)-1].Offset == r[0].Offset
+				return len(pubs) > 0 && pubs[len(pubs)-1].Offset == last
 			})
 			pubs, gaps := w.seen()
 			compare(fmt.Sprintf("channel %s, gateway %d", c, i), pubs, gaps, acked[c])

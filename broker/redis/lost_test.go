@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"crypto/rand"
 	"errors"
 	"testing"
 
@@ -13,11 +14,27 @@ import (
 
 func publishOne(t *testing.T, l *Log, channel, data string) uint64 {
 	t.Helper()
-	r, err := l.Publish(t.Context(), "app-1", plain(channel, data))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r[0].Offset
+	return mustPublish(t, l, "app-1", plain(channel, data)).Offset
+}
+
+// mustPublish publishes an event, once, that can be stored. A log with little time for each try
+// may not get an answer in it on a busy machine, and is asked again as a publisher would.
+func mustPublish(t *testing.T, l *Log, app string, event broker.Outgoing) (r broker.Receipt) {
+	t.Helper()
+	once := *event.Event
+	once.DedupID = rand.Text()
+	event.Event = &once
+	until(t, "an event is stored", func() bool {
+		all, err := l.Publish(t.Context(), app, event)
+		if err != nil && !errors.Is(err, broker.ErrUnavailable) {
+			t.Fatal(err)
+		}
+		if err == nil {
+			r = all[0]
+		}
+		return err == nil
+	})
+	return r
 }
 
 // TestPositionInsideWhatWasLost: a server lost two events and took another one, and

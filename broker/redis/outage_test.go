@@ -24,12 +24,13 @@ func TestReadyAgainWithoutTraffic(t *testing.T) {
 	server := redisserver.Start(t, "--appendonly", "yes")
 	l := open(t, server.URL(), false, func(o *Options) { o.PublishTimeout = 300 * time.Millisecond })
 	server.Kill()
-	if _, err := l.Publish(t.Context(), "app-1", plain("c", "x")); err == nil {
-		t.Fatal("published to a dead server")
-	}
-	if problems := strings.Join(l.Health().Problems, "\n"); !strings.Contains(problems, "storing events") {
-		t.Fatalf("the problems are %q, want one about storing events", problems)
-	}
+	// On a busy machine there may be no second try in the time, which would name it.
+	until(t, "it is named", func() bool {
+		if _, err := l.Publish(t.Context(), "app-1", plain("c", "x")); err == nil {
+			t.Fatal("published to a dead server")
+		}
+		return strings.Contains(problems(l), "storing events")
+	})
 	server.Restart()
 	until(t, "the log is ready again", func() bool { return l.Health().Ready })
 }
@@ -39,7 +40,7 @@ func TestReadyAgainWithoutTraffic(t *testing.T) {
 func TestIDsWhileTheirMasterIsDown(t *testing.T) {
 	t.Parallel()
 	cluster := redisserver.StartCluster(t, "--appendonly", "yes")
-	l := open(t, cluster.URL(), true)
+	l := open(t, cluster.URL(), true, func(o *Options) { o.PublishTimeout = time.Minute })
 	home := cluster.Owner(int(slotOf(l.keys.dedup("app-1"))))
 	event := plain(channelAt(l, cluster, (home+1)%3, "c"), "x")
 	event.Event.DedupID = "chosen"
@@ -61,8 +62,8 @@ func TestIDsWhileTheirMasterIsDown(t *testing.T) {
 func TestOwnRetryIsNoDuplicate(t *testing.T) {
 	t.Parallel()
 	server := redisserver.Start(t)
-	l := open(t, server.URL(), false)
-	server.Do("CLIENT PAUSE 3500 ALL") // longer than one try
+	l := open(t, server.URL(), false, func(o *Options) { o.PublishTimeout = time.Minute })
+	server.Do("CLIENT PAUSE 6000 ALL") // longer than one try
 	r, err := l.Publish(t.Context(), "app-1", plain("c", "x"))
 	if err != nil {
 		t.Fatal(err)
@@ -148,7 +149,9 @@ func TestIDsOutliveRetries(t *testing.T) {
 	t.Parallel()
 	server := redisserver.Start(t)
 	l := open(t, server.URL(), false, func(o *Options) { o.DedupWindow, o.PublishTimeout = time.Second, time.Minute })
-	publishOne(t, l, "c", "own id")
+	if _, err := l.Publish(t.Context(), "app-1", plain("c", "own id")); err != nil {
+		t.Fatal(err)
+	}
 	chosen := plain("c", "chosen id")
 	chosen.Event.DedupID = "id"
 	if _, err := l.Publish(t.Context(), "app-1", chosen); err != nil {

@@ -143,9 +143,7 @@ func TestWeeks04NoRoomForConnections(t *testing.T) {
 	}
 	a.do("CONFIG SET maxclients 100")
 	until(t, "the log is ready", func() bool { return l.Health().Ready })
-	if _, err := l.Publish(t.Context(), "app-1", plain("c", "x")); err != nil {
-		t.Fatal(err)
-	}
+	publishOne(t, l, "c", "x")
 	until(t, "the event is delivered", func() bool { pubs, _ := w.seen(); return len(pubs) == 1 })
 }
 
@@ -210,9 +208,7 @@ func TestWeeks04Refusals(t *testing.T) {
 			}
 			c.mend(t, a)
 			until(t, "the log is ready", func() bool { return l.Health().Ready })
-			if _, err := l.Publish(t.Context(), "app-1", plain("c", large)); err != nil {
-				t.Error(err)
-			}
+			publishOne(t, l, "c", large)
 		})
 	}
 }
@@ -300,9 +296,7 @@ func TestWeeks04PasswordThatChanges(t *testing.T) {
 	})
 	source.Store(with("two"))
 	until(t, "the log is ready", func() bool { return l.Health().Ready })
-	if _, err := l.Publish(t.Context(), "app-1", plain("c", "x")); err != nil {
-		t.Fatal(err)
-	}
+	publishOne(t, l, "c", "x")
 	until(t, "the event is delivered", func() bool { pubs, _ := w.seen(); return len(pubs) == 1 })
 	if text := said.String(); strings.Count(text, "\n") > 8 {
 		t.Errorf("the log says\n%s", text)
@@ -324,7 +318,5 @@ func TestWeeks04ServerBecomesReplica(t *testing.T) {
 	}
 	server.Do("REPLICAOF NO ONE")
 	until(t, "the log is ready", func() bool { return l.Health().Ready })
-	if _, err := l.Publish(t.Context(), "app-1", plain("c", "x")); err != nil {
-		t.Error(err)
-	}
+	publishOne(t, l, "c", "x")
 }

@@ -67,12 +67,12 @@ func (s *Server) field(command, field string) string {
 
 // Lines are all lines of an answer, the marks of the protocol among them.
 func (s *Server) Lines(command string) (all []string) {
-	c, err := net.DialTimeout("tcp", s.Addr(), time.Second)
+	c, err := net.DialTimeout("tcp", s.Addr(), answerTime)
 	if err != nil {
 		return nil
 	}
 	defer func() { _ = c.Close() }()
-	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(answerTime))
 	_, _ = c.Write([]byte(command + "\r\nQUIT\r\n"))
 	lines := bufio.NewScanner(c)
 	for lines.Scan() {
@@ -146,7 +146,7 @@ func (c *Cluster) Move(slot, to int, between func()) {
 		}
 		// One at a time, so that a slot is seen in all states.
 		for _, key := range keys {
-			from.Do(fmt.Sprintf(`MIGRATE 127.0.0.1 %d %s 0 5000`, target.port, key))
+			from.Do(fmt.Sprintf(`MIGRATE 127.0.0.1 %d %s 0 20000`, target.port, key))
 		}
 		if between != nil {
 			between()

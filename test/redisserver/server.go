@@ -14,7 +14,10 @@ import (
 )
 
 // patience is how long a server has for one step.
-const patience = 30 * time.Second
+const patience = 3 * time.Minute
+
+// answerTime is how long one answer may take.
+const answerTime = 30 * time.Second
 
 // Server is one redis-server process.
 type Server struct {
@@ -77,12 +80,12 @@ func (s *Server) run() error {
 
 // command sends an inline command and returns the first line of the answer.
 func (s *Server) command(line string) string {
-	c, err := net.DialTimeout("tcp", s.Addr(), time.Second)
+	c, err := net.DialTimeout("tcp", s.Addr(), answerTime)
 	if err != nil {
 		return ""
 	}
 	defer func() { _ = c.Close() }()
-	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(answerTime))
 	if _, err := c.Write([]byte(line + "\r\n")); err != nil {
 		return ""
 	}
