@@ -22,7 +22,7 @@ import (
 // that moment, as after kill -9: nothing is there again, of no write.
 func TestTrust15WhatAgedStaysGone(t *testing.T) {
 	fault.Seeds(t, 15, func(t *testing.T, rnd *rand.Rand) {
-		const keys, age = 20, time.Second
+		const keys, age = 20, 5 * time.Second
 		dir := filepath.Join(t.TempDir(), "store")
 		l := open(t, options(node(t, dir)))
 		bucket, err := kv.OpenBucket(t.Context(), l.js, kv.BucketOptions{Name: "aged", TTL: age})
@@ -99,7 +99,7 @@ func doAll(t *testing.T, work *Work, queue string, n int) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	err := work.Take(ctx, queue, n, func(task broker.Taken) {
+	err := takeAll(ctx, work, queue, n, func(task broker.Taken) {
 		if err := task.Done(ctx); err != nil && !errors.Is(err, jetstream.ErrMsgAlreadyAckd) {
 			t.Error(err)
 		}

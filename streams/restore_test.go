@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -27,7 +26,7 @@ type restorable struct {
 }
 
 func startRestorable(t *testing.T) *restorable {
-	r := &restorable{t: t, dir: filepath.Join(t.TempDir(), "store"), port: -1}
+	r := &restorable{t: t, dir: filepath.Join(t.TempDir(), "store"), port: fault.Ports(t, 1)[0]}
 	r.start()
 	t.Cleanup(r.stop)
 	return r
@@ -42,10 +41,10 @@ func (r *restorable) start() {
 		r.t.Fatal(err)
 	}
 	go s.Start()
-	if !s.ReadyForConnections(30 * time.Second) {
+	if !s.ReadyForConnections(3 * time.Minute) {
 		r.t.Fatal("the NATS server did not start")
 	}
-	r.Server, r.port = s, s.Addr().(*net.TCPAddr).Port
+	r.Server = s
 }
 
 func (r *restorable) stop() {
@@ -76,12 +75,12 @@ func (r *restorable) restore(saved string) {
 // raw publishes numbered events as the `nats` command line does.
 func (r *restorable) raw(rnd *rand.Rand, channels, n int, next *int) {
 	r.t.Helper()
-	nc, err := nats.Connect(r.ClientURL())
+	nc, err := nats.Connect(r.ClientURL(), nats.Timeout(time.Minute))
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	defer nc.Close()
-	js, err := nc.JetStream()
+	js, err := nc.JetStream(nats.MaxWait(time.Minute))
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // Patience is how long the suite waits for one condition before it fails.
-const Patience = time.Minute
+const Patience = 3 * time.Minute
 
 // channelRoom is the number of publications that the suite stores in a channel
 // when it means them all to be retained. MaxMessages must be larger, so that a
