@@ -48,12 +48,12 @@ func startServer(t *testing.T, dir string) (stop func(), nc *nats.Conn, js jetst
 	if !s.ReadyForConnections(patience) || !s.JetStreamEnabled() {
 		t.Fatal("the NATS server did not start")
 	}
-	nc, err = nats.Connect("", nats.InProcessServer(s), nats.MaxReconnects(0))
+	nc, err = nats.Connect("", nats.InProcessServer(s), nats.MaxReconnects(0), nats.Timeout(time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(nc.Close)
-	js, err = jetstream.New(nc, jetstream.WithDefaultTimeout(2*time.Second))
+	js, err = jetstream.New(nc, jetstream.WithDefaultTimeout(patience))
 	if err != nil {
 		t.Fatal(err)
 	}

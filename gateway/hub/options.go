@@ -70,6 +70,9 @@ type Options struct {
 	// ChannelLinger is how long a channel without subscribers stays attached,
 	// default 5 s.
 	ChannelLinger time.Duration
+	// PrimeTimeout bounds how long a subscription waits for the past of its channel, default
+	// 1 s. It is a matter of compression, not of delivery.
+	PrimeTimeout time.Duration
 	// AttachTimeout bounds attaching a channel to the log, the wait for the turn to do so,
 	// and each reading of its past, default 10 s, and PublishTimeout if that is longer.
 	AttachTimeout time.Duration
@@ -153,6 +156,7 @@ func (o *Options) setDefaults() {
 	fallback(&o.CacheTTL, defaultCacheTTL)
 	fallback(&o.PublishTimeout, defaultPublishTimeout)
 	fallback(&o.AttachTimeout, max(10*time.Second, o.PublishTimeout))
+	fallback(&o.PrimeTimeout, time.Second)
 	fallback(&o.SweepInterval, time.Second)
 	fallback(&o.Logger, slog.New(slog.DiscardHandler))
 	if o.Now == nil {

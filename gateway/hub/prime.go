@@ -9,9 +9,6 @@ import (
 )
 
 const (
-	// primeTimeout bounds how long a subscription waits for the past of its
-	// channel. It is a matter of compression, not of delivery.
-	primeTimeout = time.Second
 	// pastBases is the number of publications from which bases are made.
 	pastBases = 16
 	// feedPause is the time between looks whether the feed has brought what is counted.
@@ -23,7 +20,7 @@ const (
 // prime makes the bases and the count of a channel from its log. Nobody is
 // subscribed yet. Publications that come meanwhile wait.
 func (c *Channel) prime(ctx context.Context, at broker.Position) {
-	ctx, cancel := context.WithTimeout(ctx, primeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, c.hub.opt.PrimeTimeout)
 	defer cancel()
 	if c.hub.cluster == nil {
 		c.primeAlone(ctx, at)

@@ -100,12 +100,12 @@ func (b *batches) more(n int) {
 // check compares what was answered with the log.
 func (b *batches) check(urls []string, whole bool) {
 	b.t.Helper()
-	nc, err := nats.Connect(strings.Join(urls, ","))
+	nc, err := nats.Connect(strings.Join(urls, ","), nats.Timeout(time.Minute))
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	defer nc.Close()
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(patience))
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -325,9 +325,9 @@ func (c *cluster) raw(t *testing.T) *nats.Conn {
 	var nc *nats.Conn
 	var err error
 	if c.nats != nil {
-		nc, err = nats.Connect(c.nats.String())
+		nc, err = nats.Connect(c.nats.String(), nats.Timeout(time.Minute))
 	} else {
-		nc, err = nats.Connect(c.server.ClientURL(), c.server.ConnectOptions()...)
+		nc, err = nats.Connect(c.server.ClientURL(), append(c.server.ConnectOptions(), nats.Timeout(time.Minute))...)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -57,6 +57,22 @@ type comingBack struct {
 // large says whether there are so many sockets that times mean something.
 func large() bool { return *stormSockets >= 1000 }
 
+// settles visits until all is live: it may be told to come later.
+func (p *pilgrim) settles(ctx context.Context, address string) (*visit, error) {
+	for {
+		v, err := p.visit(ctx, address)
+		if err != nil {
+			return nil, err
+		}
+		select {
+		case <-v.live:
+			return v, nil
+		case <-v.done:
+			p.stroll()
+		}
+	}
+}
+
 func comeBack(t *testing.T, forgetful bool) (during *times) {
 	rnd := rand.New(rand.NewPCG(1, 4))
 	nats := spawnNATS(t)
@@ -91,7 +107,7 @@ func comeBack(t *testing.T, forgetful bool) (during *times) {
 	for part := range 20 {
 		running.Go(func() {
 			for i := part; i < len(c.sockets); i += 20 {
-				v, err := c.sockets[i].visit(ctx, victim.Addr())
+				v, err := c.sockets[i].settles(ctx, victim.Addr())
 				if err != nil {
 					t.Error(err)
 					return
@@ -101,8 +117,12 @@ func comeBack(t *testing.T, forgetful bool) (during *times) {
 		})
 	}
 	for range c.sockets {
-		v := <-visits
-		<-v.live
+		var v *visit
+		select {
+		case v = <-visits:
+		case <-time.After(patience):
+			t.Fatal("not all sockets are live")
+		}
 		dice := rand.New(rand.NewPCG(rnd.Uint64(), 2))
 		running.Go(func() {
 			<-v.done
@@ -212,7 +232,7 @@ func (l *looks) String() string {
 // overhear counts what anybody asks NATS for, until what it returns is called.
 func overhear(t *testing.T, server *natsChild, app string) (end func() *looks) {
 	t.Helper()
-	conn, err := nats.Connect(server.url())
+	conn, err := nats.Connect(server.url(), nats.Timeout(time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -88,12 +88,12 @@ func purge(t *testing.T, servers *natsCluster, name string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	c, err := nats.Connect(servers.urls()[0])
+	c, err := nats.Connect(servers.urls()[0], nats.Timeout(time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	js, err := jetstream.New(c)
+	js, err := jetstream.New(c, jetstream.WithDefaultTimeout(patience))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -99,7 +99,7 @@ func TestCoordination(t *testing.T) {
 	keyed.Patterns[0].Delta.Path = "symbol"
 	odd := tenant("a:b@c,d;é")
 	odd.Patterns = []app.Pattern{{Match: "*", Delta: keyed.Patterns[0].Delta}}
-	c := start(t, 3, settings{coordinate: true, apps: []*app.App{keyed, odd}})
+	c := start(t, 3, settings{coordinate: true, apps: []*app.App{keyed, odd}, hub: hub.Options{PrimeTimeout: patience}})
 
 	watchAll := func(t *testing.T, a *app.App, channels ...string) []*watcher {
 		t.Helper()
@@ -196,7 +196,7 @@ func TestCoordinationWithoutItsBucket(t *testing.T) {
 	a := c.set.apps[0]
 	one := c.nodes[0].watch(t, a, "market")
 	nc := c.raw(t)
-	js, err := nc.JetStream()
+	js, err := nc.JetStream(nats.MaxWait(patience))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -268,7 +268,7 @@ func TestOddCheckpoints(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			js, err := c.raw(t).JetStream()
+			js, err := c.raw(t).JetStream(nats.MaxWait(patience))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -239,7 +239,7 @@ func (r *countedRun) cutFeeds() {
 }
 
 func (r *countedRun) stream() (jetstream.JetStream, jetstream.Stream) {
-	js, err := jetstream.New(r.c.raw(r.t))
+	js, err := jetstream.New(r.c.raw(r.t), jetstream.WithDefaultTimeout(patience))
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -290,7 +290,7 @@ func TestCountersAgree(t *testing.T) {
 			name = "leader steps down"
 			r.publish(n, func() {
 				js, _ := r.stream()
-				_, err := js.Conn().Request("$JS.API.STREAM.LEADER.STEPDOWN."+streams.StreamOf(a.ID), nil, 5*time.Second)
+				_, err := js.Conn().Request("$JS.API.STREAM.LEADER.STEPDOWN."+streams.StreamOf(a.ID), nil, patience)
 				if err != nil {
 					t.Error(err)
 				}

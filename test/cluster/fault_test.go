@@ -291,7 +291,7 @@ func TestR12DeletedStreamIsANewLife(t *testing.T) {
 			t.Fatal(err)
 		}
 		nc := c.raw(t)
-		js, err := jetstream.New(nc)
+		js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(patience))
 		if err != nil {
 			t.Fatal(err)
 		}

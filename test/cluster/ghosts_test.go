@@ -354,7 +354,7 @@ func (h *haunted) bury() {
 // lead makes a server the leader of all streams that others lead.
 func lead(t *testing.T, servers []*natsChild, leader *natsChild) {
 	t.Helper()
-	nc, err := nats.Connect(strings.Join(urlsOf(servers), ","))
+	nc, err := nats.Connect(strings.Join(urlsOf(servers), ","), nats.Timeout(time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}

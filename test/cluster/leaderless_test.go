@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -76,7 +77,7 @@ func TestTrustDoorsWaitForALeader(t *testing.T) {
 // again: the one that is left can lead nothing meanwhile.
 func killLeaders(t *testing.T, servers []*natsChild, names ...string) {
 	t.Helper()
-	nc, err := nats.Connect(strings.Join(urlsOf(servers), ","))
+	nc, err := nats.Connect(strings.Join(urlsOf(servers), ","), nats.Timeout(time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}

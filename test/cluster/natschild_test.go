@@ -161,7 +161,7 @@ func urlsOf(servers []*natsChild) (out []string) {
 // leaderOf is the server that leads the stream of an app.
 func leaderOf(t *testing.T, servers []*natsChild, a *app.App) (leader *natsChild) {
 	t.Helper()
-	nc, err := nats.Connect(strings.Join(urlsOf(servers), ","))
+	nc, err := nats.Connect(strings.Join(urlsOf(servers), ","), nats.Timeout(time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}

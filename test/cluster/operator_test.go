@@ -293,7 +293,7 @@ type randomOperator struct {
 
 func newRandomOperator(t *testing.T, rnd *rand.Rand, servers *guardedNATS, c *cluster, a *app.App, channels []string) *randomOperator {
 	t.Helper()
-	js, err := jetstream.New(servers.operator())
+	js, err := jetstream.New(servers.operator(), jetstream.WithDefaultTimeout(patience))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -65,7 +66,9 @@ func dialV2(t *testing.T, address string, a *app.App) *peer {
 func dialProtocol(t *testing.T, address string, a *app.App, protocol int) *peer {
 	t.Helper()
 	p := &peer{t: t, app: a, done: make(chan struct{})}
-	conn, _, err := gws.NewClient(p, &gws.ClientOption{Addr: "ws://" + address + "/app/" + a.Key + fmt.Sprint("?protocol=", protocol)})
+	conn, _, err := gws.NewClient(p, &gws.ClientOption{
+		Addr: "ws://" + address + "/app/" + a.Key + fmt.Sprint("?protocol=", protocol), HandshakeTimeout: patience,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,12 +202,23 @@ func (p *peer) ask(channel, channelData string) {
 	p.say(`{"event":"pusher:subscribe","data":{"auth":%q,"channel":%q%s}}`, p.sign(text), channel, data)
 }
 
-// subscribe subscribes and waits for the success.
+// subscribe subscribes and waits for the success. A log that cannot be reached is asked again.
 func (p *peer) subscribe(channel, channelData string) message {
 	p.t.Helper()
-	n := len(p.all("pusher_internal:subscription_succeeded", channel))
+	const succeeded, refused = "pusher_internal:subscription_succeeded", "pusher:subscription_error"
+	n, no := len(p.all(succeeded, channel)), len(p.all(refused, channel))
 	p.ask(channel, channelData)
-	return p.awaitN("pusher_internal:subscription_succeeded", channel, n+1)[n]
+	eventually(p.t, "the subscription to "+channel+" succeeds", func() bool {
+		if errs := p.all(refused, channel); len(errs) > no {
+			if text := errs[no].str(); !strings.Contains(text, `"status":503`) {
+				p.t.Fatalf("%s is refused: %s", channel, text)
+			}
+			no++
+			p.ask(channel, channelData)
+		}
+		return len(p.all(succeeded, channel)) > n
+	})
+	return p.all(succeeded, channel)[n]
 }
 
 func (p *peer) unsubscribe(channel string) {

@@ -137,7 +137,7 @@ func TestPermissionsOfTheComposeFile(t *testing.T) {
 		t.Errorf("the gateway wanted more than it may:\n%s", text)
 	}
 
-	publisher, err := nats.Connect(servers.String(), nats.UserInfo("publisher", "change-this-password-too"), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	publisher, err := nats.Connect(servers.String(), nats.UserInfo("publisher", "change-this-password-too"), nats.Timeout(patience), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +168,7 @@ func TestPermissionsOfTheComposeFile(t *testing.T) {
 	if e, err := counters.Get(t.Context(), "4711.c"); !errors.Is(err, kv.ErrNotFound) {
 		t.Errorf("a publisher wrote into the counters: %s, %v", e.Value, err)
 	}
-	gateway, err := nats.Connect(servers.String(), nats.UserInfo(loaded.NATS.User, loaded.NATS.Password.Reveal()), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	gateway, err := nats.Connect(servers.String(), nats.UserInfo(loaded.NATS.User, loaded.NATS.Password.Reveal()), nats.Timeout(patience), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -178,12 +178,12 @@ func TestEverythingDeletedIsMadeAnew(t *testing.T) {
 	const room = "presence-deleted"
 	member := dialPeer(t, p.gateways[1].Addr(), p.app)
 	member.subscribe("restored", "")
-	nc, err := nats.Connect(p.nats.url())
+	nc, err := nats.Connect(p.nats.url(), nats.Timeout(time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(patience))
 	if err != nil {
 		t.Fatal(err)
 	}

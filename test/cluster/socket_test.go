@@ -62,7 +62,7 @@ func dialSocket(t *testing.T, n *node, a *app.App, d pusher.Dialect) *socket {
 	}
 	_ = raw.(*net.TCPConn).SetReadBuffer(4096)
 	s.conn, _, err = gws.NewClientFromConn(s, &gws.ClientOption{
-		Addr: "ws://" + n.Addr() + "/app/" + a.Key + "?protocol=" + protocol, ReadMaxPayloadSize: 4 << 20,
+		Addr: "ws://" + n.Addr() + "/app/" + a.Key + "?protocol=" + protocol, HandshakeTimeout: patience, ReadMaxPayloadSize: 4 << 20,
 	}, raw)
 	if err != nil {
 		t.Fatal(err)

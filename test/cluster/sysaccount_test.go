@@ -16,7 +16,7 @@ import (
 func TestRun09TheSystemAccountSeesServersAndNoEvents(t *testing.T) {
 	servers, loaded := startCompose(t)
 	connect := func(user, password string) *nats.Conn {
-		nc, err := nats.Connect(strings.Join(servers.urls(), ","), nats.UserInfo(user, password))
+		nc, err := nats.Connect(strings.Join(servers.urls(), ","), nats.UserInfo(user, password), nats.Timeout(patience))
 		if err != nil {
 			t.Fatal(user, err)
 		}
