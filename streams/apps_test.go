@@ -19,12 +19,12 @@ func problemsOf(l *Log) string { return strings.Join(l.Health().Problems, "\n") 
 // spoil makes the stream of an app one that the log refuses to touch.
 func spoil(t *testing.T, s *embedded.Server, app string) jetstream.JetStream {
 	t.Helper()
-	nc, err := nats.Connect(s.ClientURL(), s.ConnectOptions()...)
+	nc, err := nats.Connect(s.ClientURL(), append(s.ConnectOptions(), nats.Timeout(time.Minute))...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}

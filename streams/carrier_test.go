@@ -139,7 +139,7 @@ func TestWayIn04MessagesBesideTheLibrary(t *testing.T) {
 			if beside := l.pub.conn().Stats().OutMsgs == before; beside != (alone && c.beside) {
 				t.Errorf("%d, alone %v: beside the library: %v", i, alone, beside)
 			}
-			if got[k], err = sub.NextMsg(10 * time.Second); err != nil {
+			if got[k], err = sub.NextMsg(time.Minute); err != nil {
 				t.Fatalf("%d: %v", i, err)
 			}
 		}

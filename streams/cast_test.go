@@ -59,7 +59,7 @@ func castText(t *testing.T, l *Log, app, channel, data string) error {
 func TestTime01NobodyElseCasts(t *testing.T) {
 	s := node(t, t.TempDir())
 	l := open(t, options(s))
-	conn, err := nats.Connect("", s.ConnectOptions()...)
+	conn, err := nats.Connect("", append(s.ConnectOptions(), nats.Timeout(time.Minute))...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func TestTime01NobodyElseCasts(t *testing.T) {
 	if err := castText(t, l, "app-1", "c", "good"); err != nil {
 		t.Fatal(err)
 	}
-	genuine, err := heard.NextMsg(30 * time.Second)
+	genuine, err := heard.NextMsg(time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}

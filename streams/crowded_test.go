@@ -20,7 +20,7 @@ func TestTrust06BatchesThatAreBegunAndNotEnded(t *testing.T) {
 	opt.Atomic, opt.PublishTimeout, opt.Logger = AtomicAlways, 4*time.Second, slog.New(slog.NewTextHandler(said, nil))
 	l := open(t, opt)
 	a := l.apps.Of("app-1")
-	raw, err := nats.Connect(s.ClientURL())
+	raw, err := nats.Connect(s.ClientURL(), nats.Timeout(time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,12 +31,12 @@ func inspected(t *testing.T, s *server.Server, use Use) *Inspection {
 // state is everything that JetStream has: what an inspection must not change.
 func state(t *testing.T, s *server.Server) string {
 	t.Helper()
-	c, err := nats.Connect(s.ClientURL(), nats.UserInfo("operator", "p"))
+	c, err := nats.Connect(s.ClientURL(), nats.UserInfo("operator", "p"), nats.Timeout(time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	js, err := jetstream.New(c)
+	js, err := jetstream.New(c, jetstream.WithDefaultTimeout(time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,12 +141,12 @@ accounts {A {jetstream {max_streams: 9, max_file: 1073741824}, users: [{user: u,
 		t.Fatal(err)
 	}
 	_ = l.Close()
-	c, err := nats.Connect(s.ClientURL(), nats.UserInfo("u", "p"))
+	c, err := nats.Connect(s.ClientURL(), nats.UserInfo("u", "p"), nats.Timeout(time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	own, err := jetstream.New(c)
+	own, err := jetstream.New(c, jetstream.WithDefaultTimeout(time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}

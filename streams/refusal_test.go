@@ -50,7 +50,7 @@ func guarded(t *testing.T, config string) (*server.Server, *server.Options) {
 	}
 	go s.Start()
 	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(20 * time.Second) {
+	if !s.ReadyForConnections(3 * time.Minute) {
 		t.Fatal("the NATS server did not start")
 	}
 	return s, opt

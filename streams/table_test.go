@@ -150,7 +150,7 @@ func behind(t *testing.T, table *Table, last uint64, first int) {
 			return
 		}
 		for {
-			a, err := answers.NextMsg(10 * time.Second)
+			a, err := answers.NextMsg(time.Minute)
 			if err != nil {
 				t.Error(err)
 				return

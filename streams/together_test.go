@@ -389,7 +389,7 @@ func TestWayIn02BatchesBesideTheLibrary(t *testing.T) {
 				t.Errorf("%s: written beside the library %v, said %v", about, own, done)
 			}
 			for range m.parcels {
-				one, err := sub.NextMsg(10 * time.Second)
+				one, err := sub.NextMsg(time.Minute)
 				if err != nil {
 					t.Fatalf("%s: %v", about, err)
 				}

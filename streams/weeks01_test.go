@@ -204,12 +204,12 @@ func TestWeeks01ARemovedMark(t *testing.T) {
 	l := open(t, options(s))
 	epoch := l.apps.Of("app-1").currentEpoch()
 	_ = l.Close()
-	nc, err := nats.Connect(s.ClientURL(), s.ConnectOptions()...)
+	nc, err := nats.Connect(s.ClientURL(), append(s.ConnectOptions(), nats.Timeout(time.Minute))...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}

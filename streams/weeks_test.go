@@ -17,12 +17,12 @@ import (
 // beside is an operator of a server without a log.
 func beside(t *testing.T, s *embedded.Server) operator {
 	t.Helper()
-	nc, err := nats.Connect(s.ClientURL(), s.ConnectOptions()...)
+	nc, err := nats.Connect(s.ClientURL(), append(s.ConnectOptions(), nats.Timeout(time.Minute))...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -151,7 +151,11 @@ func killGateway(t *testing.T, rnd *rand.Rand) {
 		}
 	}
 	for range rnd.IntN(len(stay)) + 1 {
-		<-started
+		select {
+		case <-started:
+		case <-time.After(patience):
+			t.Fatal("members do not come and go")
+		}
 	}
 	killed := time.Now()
 	victim.kill()
