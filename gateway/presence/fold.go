@@ -240,11 +240,11 @@ func (f *Fold) know(view *register, moved map[string]bool) []Change {
 	return out
 }
 
-// remove forgets a seat of which nothing is left.
-func (f *Fold) remove(at holder) []Change {
+// remove forgets a seat of which nothing is left. It is buried unless its gateway tells of it.
+func (f *Fold) remove(at holder, buried bool) []Change {
 	h := f.seats[at]
 	delete(f.seats, at)
-	return f.step(at, h, latest{}, cause(h.revision, h.content), true)
+	return f.step(at, h, latest{}, cause(h.revision, h.content), buried)
 }
 
 // revision is that of a seat that is held and counts, 0 if it does not.
@@ -279,10 +279,11 @@ func (f *Fold) correct(at holder, revision uint64, n content) []Change {
 	return f.take(at, latest{n, revision, !n.Gone && f.view.counts(at.node, revision)})
 }
 
-// doubt lowers the revision at which a seat is known, so that any later one counts.
+// doubt lowers the revision at which a seat is known, so that any later one counts. What names its
+// changes stays.
 func (f *Fold) doubt(at holder, revision uint64) {
 	if h, ok := f.seats[at]; ok && h.revision > revision {
-		h.revision = revision
+		h.Since, h.revision = cause(h.revision, h.content), revision
 		f.seats[at] = h
 	}
 }

@@ -113,7 +113,7 @@ func TestFoldComesToTheSameMembers(t *testing.T) {
 				if w, there := table[at]; there {
 					see(f.correct(at, w.revision, w.n))
 				} else {
-					see(f.remove(at))
+					see(f.remove(at, true))
 				}
 			}
 			wantUsers, wantCount := map[string]bool{}, 0

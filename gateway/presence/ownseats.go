@@ -29,9 +29,10 @@ type ownSeat struct {
 	// since is the revision with which what is stored was stored first, 0 if that
 	// is void.
 	since uint64
-	// again is set while what is stored is to be written again, as it is.
-	again, queued bool
-	moved         chan struct{} // closed and replaced when stored changes
+	// again is set while what is stored is to be written again, as it is, and lost while
+	// the table has nothing and rooms may believe otherwise.
+	again, lost, queued bool
+	moved               chan struct{} // closed and replaced when stored changes
 }
 
 // state returns the revision of what is wanted, 0 while it is not stored, and what is
@@ -96,7 +97,7 @@ func (r *Roster) write() {
 		c.mu.Lock()
 		c.queued = false
 		switch {
-		case c.wanted != c.stored || c.again:
+		case c.wanted != c.stored || c.again || c.lost:
 			r.enqueue(c)
 		case c.wanted == nil && r.own[c.seat] == c:
 			delete(r.own, c.seat)
@@ -126,9 +127,9 @@ const retryWait = 250 * time.Millisecond
 // recovers.
 func (r *Roster) store(c *ownSeat) error {
 	c.mu.Lock()
-	wanted, stored, since, again := c.wanted, c.stored, c.since, c.again
+	wanted, stored, since, again, lost := c.wanted, c.stored, c.since, c.again, c.lost
 	c.mu.Unlock()
-	if wanted == stored && !again {
+	if wanted == stored && !again && !lost {
 		return nil
 	}
 	n := content{User: c.seat.user, Gone: true, Since: since}
@@ -156,7 +157,7 @@ func (r *Roster) store(c *ownSeat) error {
 	r.ownMu.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.stored, c.revision, c.since, c.again = wanted, revision, cause(revision, n), false
+	c.stored, c.revision, c.since, c.again, c.lost = wanted, revision, cause(revision, n), false, false
 	if wanted != nil && revision <= r.floor.Load() {
 		c.stored = nil // others take it for void
 	}
@@ -198,12 +199,10 @@ func (r *Roster) assert(s seat, revision uint64) bool {
 
 // lose notes that the table has nothing of a seat. The caller holds both locks.
 func (r *Roster) lose(c *ownSeat) {
-	c.stored = nil
+	c.stored, c.lost = nil, true
 	close(c.moved)
 	c.moved = make(chan struct{})
-	if c.wanted != nil {
-		r.enqueue(c)
-	}
+	r.enqueue(c)
 }
 
 // disown gives up a seat that the table says this gateway holds, if it does not. A table

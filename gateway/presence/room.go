@@ -232,7 +232,8 @@ func (m *Room) lookUp(ctx context.Context, at holder) error {
 		return nil
 	}
 	if err != nil {
-		m.take(func() []Change { return m.fold.remove(at) })
+		// What this gateway gave up nobody else tells, also if there is no record of that.
+		m.take(func() []Change { return m.fold.remove(at, at.node != m.roster.opt.Node) })
 	} else if _, n, ok := parse(s.key(), rec.Value); ok {
 		m.take(func() []Change { return m.fold.correct(at, rec.Revision, n) })
 	}
