@@ -33,6 +33,8 @@ type past struct {
 	// where the server would wait for a reader who takes them slowly.
 	chunk    int
 	answered bool
+	// due says that the last answer was not the end.
+	due bool
 }
 
 // loss says that events after a serial and before another one may be missing.
@@ -169,9 +171,13 @@ func (p *past) ask(ctx context.Context, each func(*client.HistoryItem) error) (m
 		}
 	}
 	if err != nil {
+		p.due = p.due || p.stretch.to.serial > p.last
 		return false, err
 	}
-	p.answered = true
+	if first && p.last > 0 && p.due {
+		p.lost(loss{After: p.last}) // Even the last event that was read has gone, and what came behind it.
+	}
+	p.answered, p.due = true, end.HasMore
 	p.state = end.Continuity
 	if p.epoch != "" && p.state.StreamID != "" && p.state.StreamID != p.epoch {
 		return false, errAnew

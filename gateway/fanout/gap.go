@@ -63,14 +63,18 @@ func (g *gap) deliver(s *Shard, to *Subscribers) {
 func (g *gap) passed(s *Subscribers) {
 	s.last, s.epoch = g.Resume.Offset, g.Resume.Epoch
 	for i := range s.list {
-		s.list[i].since = s.last
-		s.list[i].state = live
-		s.list[i].marks &^= holed
+		sub := &s.list[i]
+		sub.since, sub.marks = s.last, sub.marks&^holed
+		if sub.state == behind {
+			sub.state = live
+		}
 	}
-	for _, d := range s.details {
+	for o, d := range s.details {
 		d.queue.discard()
+		if d.holes = nil; d.past == nil {
+			delete(s.details, o) // Others are on their way still, with a snapshot.
+		}
 	}
-	s.details = nil
 	if g.After.Epoch != g.Resume.Epoch {
 		s.cached = nil
 	}

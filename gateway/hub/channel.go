@@ -92,8 +92,8 @@ func (c *Channel) attach(ctx context.Context) {
 	if c.err != nil {
 		return
 	}
-	at := c.attachment.Position()
 	c.log.Lock()
+	at := c.attachment.Position() // A life that ends from now on is told to the channel.
 	if c.log.epoch == "" {
 		c.log.epoch = at.Epoch
 		c.log.bases.Begin(at.Epoch)

@@ -160,6 +160,7 @@ func (c *Client) leave() {
 // drop ends a subscription.
 func (c *Client) drop(m *membership) {
 	m.channel.drop(c, m.member())
+	c.unhold(m.channel)
 	c.setFilter(m, nil)
 }
 

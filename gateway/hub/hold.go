@@ -4,48 +4,43 @@ import (
 	"time"
 
 	"github.com/sluicehq/sluice/gateway/fanout"
+	"github.com/sluicehq/sluice/gateway/past"
 )
 
 // hold has the way of a new subscription wait for a resume, if one is to be expected. said
 // means that the client says so.
 func (c *Client) hold(p *fanout.Way, said bool) bool {
-	r := c.recovery
-	if r == nil || r.asked || p.Line.Past == nil || !said && !c.isNew() {
+	r, now := c.recovery, c.hub.opt.Now()
+	if r == nil || r.asked || p.Line.Past == nil || !said && now.Sub(c.began) > past.HoldAge {
 		return false
 	}
-	p.Held.Store(true)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.held = append(r.held, p)
-	if r.said = r.said || said; r.release == nil {
-		r.release = time.AfterFunc(r.patience(), func() { c.hub.background(c.patient) })
+	if r.held.Add(p, said, now); r.release == nil {
+		r.release = time.AfterFunc(r.held.Wait(now), func() { c.hub.background(c.patient) })
 	} else {
-		r.release.Reset(r.patience())
+		r.release.Reset(r.held.Wait(now))
 	}
 	return true
 }
 
-func (c *Client) isNew() bool { return c.hub.opt.Now().Sub(c.began) <= holdAge }
-
-// patience is how long a resume is waited for. The caller holds the lock.
-func (r *recovery) patience() time.Duration {
-	if r.said {
-		return holdAge
+// handling notes that a message of the client is being handled, or no longer.
+func (c *Client) handling(busy bool) {
+	if r := c.recovery; r != nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.held.Busy(busy) {
+			r.release.Reset(r.held.Wait(c.hub.opt.Now()))
+		}
 	}
-	return holdTime
 }
 
-// handling notes that a message of the client is being handled, or no longer: the resume
-// may be the next one.
-func (c *Client) handling(busy bool) {
-	r := c.recovery
-	if r == nil {
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.busy = busy; !busy && len(r.held) > 0 && c.isNew() {
-		r.release.Reset(r.patience())
+// unhold forgets those of a channel to which the client is not subscribed any more.
+func (c *Client) unhold(ch *Channel) {
+	if r := c.recovery; r != nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.held.Drop(ch.Line)
 	}
 }
 
@@ -53,12 +48,12 @@ func (c *Client) handling(busy bool) {
 func (c *Client) patient() {
 	r := c.recovery
 	r.mu.Lock()
-	wait := r.busy && c.isNew()
-	if wait {
-		r.release.Reset(holdTime)
+	wait := r.held.Late(c.hub.opt.Now())
+	if wait > 0 {
+		r.release.Reset(wait)
 	}
 	r.mu.Unlock()
-	if !wait {
+	if wait <= 0 {
 		c.letGo()
 	}
 }
@@ -70,14 +65,12 @@ func (c *Client) letGo() {
 		return
 	}
 	r.mu.Lock()
-	held := r.held
-	r.held, r.said = nil, false
+	held := r.held.Take()
 	if r.release != nil {
 		r.release.Stop()
 	}
 	r.mu.Unlock()
 	for _, p := range held {
-		p.Held.Store(false)
 		p.Wake()
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sluicehq/sluice/broker/memory"
+	"github.com/sluicehq/sluice/gateway/past"
 	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/gateway/socket/websocket"
 )
@@ -231,7 +232,7 @@ func TestTime04AHoldEndsWhileRequestsWait(t *testing.T) {
 	p.want("sockudo_internal:subscription_succeeded")
 	<-asked // for d, and c is held
 	r.publish("c", "told", `1`)
-	r.clock.Add(int64(holdAge + time.Second))
+	r.clock.Add(int64(past.HoldAge + time.Second))
 	p.want("told")
 	close(turn)
 	p.want("sockudo_internal:subscription_succeeded")

@@ -12,15 +12,6 @@ import (
 	"github.com/sluicehq/sluice/gateway/socket"
 )
 
-const (
-	// holdTime is how long the first subscriptions of a connection wait for a resume, which
-	// clients send right behind them. So what is replayed stands before what is live.
-	holdTime = 100 * time.Millisecond
-	// holdAge is how old a connection may be for that, and how long those subscriptions wait
-	// whose client says that a resume comes.
-	holdAge = 10 * time.Second
-)
-
 // recoveryOf is that of a new connection.
 func recoveryOf(a *app.App, d pusher.Dialect) *recovery {
 	if a == nil || d != pusher.V2 || !a.Recovery.Enabled {
@@ -40,11 +31,9 @@ type recovery struct {
 	asked bool
 
 	mu rank.Mutex[rank.Holding]
-	// held are subscriptions that wait for a resume, and release lets them go on. said means
-	// that the client says that it comes, and busy that a message of it is being handled.
-	held       []*fanout.Way
-	release    *time.Timer
-	said, busy bool
+	// held are subscriptions that wait for a resume, and release lets them go on.
+	held    past.Hold
+	release *time.Timer
 }
 
 // recovers tells whether the connection may get what it missed.
@@ -62,6 +51,7 @@ func (c *Client) resume(data string) {
 	}
 	wish, err := pusher.ParseResume(data, c.hub.limit.Load().MaxSubscriptions)
 	if err != nil {
+		c.letGo()
 		c.deny(refusedRecovery, "", pusher.ErrorNoRecovery, "resume: %v", err)
 		return
 	}

@@ -1,11 +1,18 @@
 package hub
 
 import (
+	"context"
+	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/memory"
+	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/past"
 )
 
 // TestTime01AResumeThatIsAnnouncedIsWaitedFor: a client whose next frame is late gets what it
@@ -40,14 +47,127 @@ func TestTime07AnAnnouncedResumeThatNeverComes(t *testing.T) {
 	p.alive()
 	c := r.hub.find(id)
 	c.recovery.mu.Lock()
-	wait := c.recovery.patience()
+	wait := c.recovery.held.Wait(r.hub.opt.Now())
 	c.recovery.mu.Unlock()
-	if wait != holdAge {
-		t.Errorf("it is waited for %v", wait)
+	if wait <= past.HoldTime {
+		t.Errorf("it is waited for %v more", wait)
 	}
 	c.patient()
 	p.want("told")
 	p.join("bills", "")
 	r.publish("bills", "told", `2`)
 	p.want("told")
+}
+
+// TestTime07SubscriptionsThatEndAreNotHeld: a client that comes and goes leaves nothing behind.
+func TestTime07SubscriptionsThatEndAreNotHeld(t *testing.T) {
+	r := timeRig(t, memory.Options{}, nil)
+	p, id := r.second()
+	for range 100 {
+		p.join("orders", `,"resumes":true`)
+		p.say(`{"event":"sockudo:unsubscribe","data":{"channel":"orders"}}`)
+	}
+	p.join("bills", `,"resumes":true`)
+	p.alive()
+	c := r.hub.find(id)
+	c.recovery.mu.Lock()
+	defer c.recovery.mu.Unlock()
+	if n := c.recovery.held.Len(); n != 1 {
+		t.Errorf("%d subscriptions are held, want the one that there is", n)
+	}
+}
+
+// TestTime07ARefusedResumeHoldsNothing: the client has said what it had to say.
+func TestTime07ARefusedResumeHoldsNothing(t *testing.T) {
+	r := timeRig(t, memory.Options{}, nil)
+	p, id := r.second()
+	p.join("orders", `,"resumes":true`)
+	p.say(`{"event":"sockudo:resume","data":{"channel_positions":7}}`)
+	p.want("sockudo:error")
+	c := r.hub.find(id)
+	c.recovery.mu.Lock()
+	n := c.recovery.held.Len()
+	c.recovery.mu.Unlock()
+	if n != 0 {
+		t.Errorf("%d subscriptions are held still", n)
+	}
+	r.publish("orders", "told", `1`)
+	p.want("told")
+}
+
+// TestTime06WhoIsHeldGetsWhatIsHis: how much of the past may be read says nothing of what comes
+// behind the beginning of a subscription, also if memory has let go of it meanwhile.
+func TestTime06WhoIsHeldGetsWhatIsHis(t *testing.T) {
+	for name, reading := range map[string]app.Reading{"nothing": {Off: true}, "ten": {Messages: 10}, "a millisecond": {Age: time.Millisecond}, "all": {}} {
+		t.Run(name, func(t *testing.T) {
+			r := timeRig(t, memory.Options{}, func(_ *Options, a *appT) {
+				a.Readings = app.NewReadings([]app.ReadingPattern{{Match: "*", Reading: reading}})
+			})
+			p, id := r.second()
+			p.join("orders", `,"resumes":true`)
+			r.publishMany("orders", 0, 199)
+			r.hub.find(id).letGo()
+			if diff := cmp.Diff(numbers(0, 199), p.events(200)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// midway is a feed that does something once a channel is attached, before it is known.
+type midway struct {
+	broker.Feed
+	then atomic.Pointer[func(broker.Attachment, broker.Sink) broker.Attachment]
+}
+
+func (f *midway) Attach(ctx context.Context, app, channel string, s broker.Sink) (broker.Attachment, error) {
+	at, err := f.Feed.Attach(ctx, app, channel, s)
+	if then := f.then.Swap(nil); then != nil && err == nil {
+		at = (*then)(at, s)
+	}
+	return at, err
+}
+
+// TestTime02WhatMemoryLetGoOfWhileAttaching is read when somebody asks for it.
+func TestTime02WhatMemoryLetGoOfWhileAttaching(t *testing.T) {
+	f := &midway{}
+	r := timeRig(t, memory.Options{}, func(o *Options, a *appT) {
+		f.Feed, o.Feed = o.Feed, f
+		o.DeltaEnabled, a.Delta = false, app.Delta{}
+	})
+	at := r.publish("orders", "first", `1`)
+	const missed = 12
+	came := make(chan struct{})
+	then := func(at broker.Attachment, _ broker.Sink) broker.Attachment {
+		for range missed {
+			r.publish("orders", "told", `"`+strings.Repeat("x", 60<<10)+`"`)
+		}
+		c := r.channel("orders")
+		eventually(t, "the channel has them", func() bool {
+			c.log.Lock()
+			defer c.log.Unlock()
+			return c.log.reached >= missed+1
+		})
+		close(came)
+		return at
+	}
+	f.then.Store(&then)
+	p, _ := r.second()
+	p.join("orders", `,"resumes":true`)
+	<-came
+	p.from("orders", at.Epoch, at.Offset, "")
+	got := 0
+	for {
+		m := p.next()
+		if strings.HasSuffix(m.Event, "resume_failed") {
+			return // Told.
+		}
+		if strings.HasSuffix(m.Event, "resume_success") {
+			break
+		}
+		got++
+	}
+	if got != missed {
+		t.Errorf("got %d events and no word of the others, %d were missed", got, missed)
+	}
 }

@@ -91,8 +91,8 @@ func (l *Log) erase(ctx context.Context, p place, before uint64, anew bool) (don
 type writing struct {
 	place
 	next record
-	// anew begins a new life.
-	anew bool
+	// anew is the mark of the new life that begins, empty for none.
+	anew string
 	// before is what the record was, nil for none, and is what replaces it.
 	before, is *record
 }
@@ -100,7 +100,10 @@ type writing struct {
 // write replaces the record of a channel by the next one, again and again while the table
 // cannot answer: its servers may be choosing a leader.
 func (l *Log) write(ctx context.Context, p place, next record, anew bool) (was, is *record, err error) {
-	w := &writing{place: p, next: next, anew: anew}
+	w := &writing{place: p, next: next}
+	if anew { // Once, so that attempts can be known again.
+		w.anew, w.next.Began = strings.ToLower(rand.Text()[:8]), time.Now().UnixMilli()
+	}
 	for until := time.Now().Add(patience); ; {
 		err = l.swap(ctx, w)
 		switch {
@@ -141,9 +144,8 @@ func (l *Log) swap(ctx context.Context, w *writing) error {
 		return ErrTooMany
 	}
 	is := w.next
-	is.follow(was)
-	if w.anew {
-		is.Mark, is.Start, is.Began = strings.ToLower(rand.Text()[:8]), is.Below, time.Now().UnixMilli()
+	if is.follow(was); w.anew != "" {
+		is.Mark, is.Start, is.Began = w.anew, is.Below, w.next.Began
 	}
 	if n := len(is.id(is.Epoch)); n > maxID {
 		return fmt.Errorf("the stream id would have %d bytes, the limit is %d", n, maxID)

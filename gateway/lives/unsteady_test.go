@@ -16,6 +16,9 @@ type unsteady struct {
 	*table
 	reads, swaps int // that fail from now on
 	stores       bool
+	// late is a write that nobody knew of, and is stored when the next one comes.
+	late func()
+	lags bool
 }
 
 func (u *unsteady) Read(ctx context.Context, key string) (kv.Entry, error) {
@@ -27,10 +30,17 @@ func (u *unsteady) Read(ctx context.Context, key string) (kv.Entry, error) {
 }
 
 func (u *unsteady) Swap(ctx context.Context, key string, value []byte, ttl time.Duration, revision uint64) (uint64, error) {
+	if u.late != nil {
+		u.late()
+		u.late = nil
+	}
 	if u.swaps == 0 {
 		return u.table.Swap(ctx, key, value, ttl, revision)
 	}
 	u.swaps--
+	if u.lags {
+		u.late = func() { _, _ = u.table.Swap(context.WithoutCancel(ctx), key, value, ttl, revision) }
+	}
 	if u.stores {
 		if _, err := u.table.Swap(ctx, key, value, ttl, revision); err != nil {
 			return 0, err
@@ -49,8 +59,8 @@ func TestTime01ErasingWaitsForATable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range []unsteady{{reads: 3}, {swaps: 2}, {swaps: 1, stores: true}, {reads: 1, swaps: 2, stores: true}} {
-		u.reads, u.swaps, u.stores = c.reads, c.swaps, c.stores
+	for _, c := range []unsteady{{reads: 3}, {swaps: 2}, {swaps: 1, stores: true}, {reads: 1, swaps: 2, stores: true}, {swaps: 1, lags: true}} {
+		u.reads, u.swaps, u.stores, u.lags = c.reads, c.swaps, c.stores, c.lags
 		next, err := l.Reset(t.Context(), "app", "c")
 		if err != nil {
 			t.Fatalf("%+v: %v", c, err)

@@ -109,17 +109,10 @@ func (r *Recent) take(place uint64, epoch string, low uint64) (woken []*fanout.W
 	return woken, far
 }
 
-// page reads what follows a position.
+// page reads what follows a position that somebody has reached.
 func (r *Recent) page(ctx context.Context, after broker.Position) (page *broker.Page, err error) {
-	err = reaching(ctx, func() error {
-		view, err := r.library.Log.Look(ctx, r.app, r.line.Name)
-		if err != nil {
-			return err
-		}
-		got, err := view.After(ctx, after, min(r.app.Now().Recovery.MaxEvents+1, pageSize))
-		if err == nil {
-			page = &got.Page
-		}
+	err = reaching(ctx, func() (err error) {
+		page, err = r.library.Log.Owed(ctx, r.app.ID, r.line.Name, after, min(r.app.Now().Recovery.MaxEvents+1, pageSize))
 		return err
 	})
 	return page, err

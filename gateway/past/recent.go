@@ -79,9 +79,11 @@ func (r *Recent) Attach(epoch string, place uint64) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	items, high := r.backlog.AppendAfter(nil, max(place, r.backlog.Low()), pageSize)
-	r.epoch, r.decided = epoch, place
-	r.backlog.Begin(place)
+	// What the window has let go of meanwhile is read when somebody asks for it.
+	low := max(place, r.backlog.Low())
+	items, high := r.backlog.AppendAfter(nil, low, r.backlog.Len())
+	r.epoch, r.decided = epoch, low
+	r.backlog.Begin(low)
 	for _, p := range items {
 		r.backlog.Append(p)
 	}

@@ -21,6 +21,13 @@ type Log struct {
 	Now func() time.Time
 }
 
+// Owed reads what a subscription is to get that has reached a position: whether it may begin there was
+// judged before, and what comes behind its beginning is its own, whatever readers of the past may see.
+// Errors are those of [broker.History.After].
+func (l Log) Owed(ctx context.Context, app, channel string, after broker.Position, limit int) (*broker.Page, error) {
+	return l.History.After(ctx, app, channel, after, limit)
+}
+
 // View is what may be seen of one channel at one moment, and reads no more than that.
 type View struct {
 	Bound
