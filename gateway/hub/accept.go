@@ -51,9 +51,9 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if at, err := netip.ParseAddrPort(c.address); err == nil {
 		c.asks.Address = h.opt.Network(at.Addr())
 	}
-	c.delta.quirk = pusher.QuirkOf(r.URL.Query().Get("client"))
+	c.delta.quirk = pusher.QuirkOf(pusher.Parameter(r.URL.RawQuery, "client"))
 	c.delta.usable = c.delta.quirk.Decodes
-	c.silent = r.URL.Query().Get("echo_messages") == "false"
+	c.silent = pusher.Parameter(r.URL.RawQuery, "echo_messages") == "false"
 	c.deflates = h.opt.Compression && no.code == 0 && websocket.AcceptsDeflate(r.Header)
 	upgrader := h.upgraders[0]
 	if c.deflates {
@@ -82,9 +82,9 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // admit decides about a connection before it is upgraded. One that is let in has been
 // counted; [Hub.left] takes it back. The app is nil if there is none.
 func (h *Hub) admit(r *http.Request) (a *app.App, dialect pusher.Dialect, no refusal) {
-	query := r.URL.Query()
-	dialect, code, ok := pusher.ParseDialect(query.Get("protocol"))
-	switch format := query.Get("format"); {
+	query := r.URL.RawQuery
+	dialect, code, ok := pusher.ParseDialect(pusher.Parameter(query, "protocol"))
+	switch format := pusher.Parameter(query, "format"); {
 	case !ok:
 		no = refusal{code: code, reason: "protocol"}
 	case dialect == pusher.V2 && format != "" && format != "json":

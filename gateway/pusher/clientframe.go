@@ -198,6 +198,18 @@ func members(v gjson.Result, wanted ...member) {
 	})
 }
 
+// elements are the first elements of a list, limit of them at most, and how many there are. What
+// gjson makes of all of them is up to forty times as large as their text.
+func elements(list gjson.Result, limit int) (first []gjson.Result, n int) {
+	list.ForEach(func(_, e gjson.Result) bool {
+		if n++; n <= limit {
+			first = append(first, e)
+		}
+		return true
+	})
+	return first, n
+}
+
 // raw is a value whose meaning is none of this package's business, "" if it is missing or
 // null.
 func raw(v gjson.Result) string {

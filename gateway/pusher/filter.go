@@ -81,14 +81,8 @@ func (f *Filter) parse(v gjson.Result) error {
 		if !events.IsArray() {
 			return errors.New("filter.events is not a list")
 		}
-		for _, e := range events.Array() {
-			if e.Type != gjson.String || e.Str == "" || len(e.Str) > maxFilterEvent {
-				return fmt.Errorf("filter.events: a name has 1 to %d bytes", maxFilterEvent)
-			}
-			f.events = append(f.events, e.Str)
-		}
-		if len(f.events) > maxFilterEvents {
-			return fmt.Errorf("filter.events has %d names, the limit is %d", len(f.events), maxFilterEvents)
+		if err := f.parseEvents(events); err != nil {
+			return err
 		}
 	}
 	if tags.Exists() && tags.Type != gjson.Null {
@@ -98,6 +92,24 @@ func (f *Filter) parse(v gjson.Result) error {
 		}
 	}
 	return nil
+}
+
+func (f *Filter) parseEvents(events gjson.Result) (err error) {
+	n := 0
+	events.ForEach(func(_, e gjson.Result) bool {
+		if e.Type != gjson.String || e.Str == "" || len(e.Str) > maxFilterEvent {
+			err = fmt.Errorf("filter.events: a name has 1 to %d bytes", maxFilterEvent)
+			return false
+		}
+		if n++; n <= maxFilterEvents {
+			f.events = append(f.events, e.Str)
+		}
+		return true
+	})
+	if err == nil && n > maxFilterEvents {
+		err = fmt.Errorf("filter.events has %d names, the limit is %d", n, maxFilterEvents)
+	}
+	return err
 }
 
 // Text is what the filter was parsed from. Filters with the same text decide alike.
@@ -144,14 +156,15 @@ func (p *filterParser) node(v gjson.Result, depth int) (*filterNode, error) {
 		return n, err
 	}
 	n := &filterNode{op: op.Str}
-	children := v.Get("nodes").Array()
+	nodes := v.Get("nodes")
+	children, count := elements(nodes, maxFilterNodes) // one more node is this one
 	switch {
 	case op.Type != gjson.String || op.Str != "and" && op.Str != "or" && op.Str != "not":
 		return nil, fmt.Errorf("filter: op is %.40s, must be and, or, not", op.Raw)
-	case !v.Get("nodes").IsArray() || len(children) == 0:
+	case !nodes.IsArray() || count == 0:
 		return nil, fmt.Errorf("filter: %s without nodes", n.op)
-	case n.op == "not" && len(children) != 1:
-		return nil, fmt.Errorf("filter: not has %d nodes, must have one", len(children))
+	case n.op == "not" && count != 1:
+		return nil, fmt.Errorf("filter: not has %d nodes, must have one", count)
 	}
 	n.children = make([]*filterNode, 0, len(children))
 	for _, c := range children {
@@ -175,8 +188,8 @@ func leaf(v gjson.Result) (*filterNode, error) {
 		return n, nil
 	case "in", "nin":
 		vals := v.Get("vals")
-		list := vals.Array()
-		if !vals.IsArray() || len(list) == 0 || len(list) > maxFilterValues {
+		list, count := elements(vals, maxFilterValues)
+		if !vals.IsArray() || count == 0 || count > maxFilterValues {
 			return nil, fmt.Errorf("filter: vals of %s must have 1 to %d values", n.op, maxFilterValues)
 		}
 		n.values = make([]string, 0, len(list))

@@ -79,10 +79,10 @@ func ParsePlaces(text string, channels []string) ([]Place, error) {
 		}
 		text = places
 	}
-	parts := strings.Split(text, ",")
-	if len(parts) != len(channels) {
-		return nil, fmt.Errorf("it has %d positions for %d channels", len(parts), len(channels))
+	if n := strings.Count(text, ",") + 1; n != len(channels) {
+		return nil, fmt.Errorf("it has %d positions for %d channels", n, len(channels))
 	}
+	parts := strings.Split(text, ",")
 	all, stream := make([]Place, len(parts)), ""
 	for i, part := range parts {
 		if part == "-" && len(parts) > 1 {

@@ -10,55 +10,50 @@ import (
 )
 
 // Query are the parameters of a request, read once for the signature and for whoever
-// acts on them. What is signed has one meaning: two queries with the same signed text
-// have the same Params.
+// acts on them. What is signed has one meaning: two queries with the same signed text,
+// be it that of Params or Listed, have the same Params.
 type Query struct {
 	// Params have names in lower case and one value each. Values of a name that comes
 	// more than once, or as a list (`info[]`, `info[0]`), are joined by commas, as most
-	// SDKs sign them.
+	// SDKs sign them: those of a list by its numbers, others in the order of the query.
 	Params url.Values
 	// Listed is the signed text with the names of lists as they were sent, for SDKs that
 	// sign these, empty if there are no lists.
 	Listed string
 }
 
-// ParseQuery reads a raw query. Parameters are separated by `&` alone, since names of
-// channels may have a `;`. A value may hold neither `&` nor control characters: the
-// signature covers decoded values and could not tell them from further parameters.
+// maxParameters bounds those of a query, which are read before anybody knows whose it is.
+const maxParameters = 100
+
+// ParseQuery reads a raw query of at most 100 parameters. They are separated by `&` alone,
+// since names of channels may have a `;`. A value may hold neither `&` nor control characters:
+// the signature covers decoded values and could not tell them from further parameters.
 func ParseQuery(raw string) (Query, error) {
-	n := strings.Count(raw, "&") + 1
-	q := Query{Params: make(url.Values, n)}
-	// The values of all parameters lie side by side.
-	values := make([]string, 0, n)
-	var sent []parameter
-	for rest, more := raw, true; more; {
-		var part string
-		if part, rest, more = strings.Cut(rest, "&"); part == "" {
+	n := min(strings.Count(raw, "&")+1, maxParameters)
+	sent, lists := make([]parameter, 0, n), false
+	for part := range strings.SplitSeq(raw, "&") {
+		if part == "" {
 			continue
+		}
+		if len(sent) == maxParameters {
+			return Query{}, fmt.Errorf("there are more than %d parameters", maxParameters)
 		}
 		p, err := readParameter(part)
 		if err != nil {
 			return Query{}, err
 		}
-		base, list := listName(p.name)
-		if list && sent == nil {
-			// Only lists are signed in another form, which then has all that was sent.
-			if sent, err = sentBefore(raw, rest, more); err != nil {
-				return Query{}, err
-			}
-		} else if sent != nil {
-			sent = append(sent, p)
-		}
-		if have := q.Params[base]; len(have) > 0 {
-			have[0] += "," + p.value
-			continue
-		}
-		values = append(values, p.value)
-		q.Params[base] = values[len(values)-1 : len(values) : len(values)]
+		sent, lists = append(sent, p), lists || p.base != p.name
 	}
-	if sent == nil {
-		return q, nil
+	var q Query
+	if lists {
+		q.Listed = listed(sent)
 	}
+	q.Params = joined(sent)
+	return q, nil
+}
+
+// listed sorts parameters by their names as they were sent, and returns the text that some SDKs sign.
+func listed(sent []parameter) string {
 	slices.SortStableFunc(sent, func(a, b parameter) int { return strings.Compare(a.name, b.name) })
 	var texts []string
 	for _, p := range sent {
@@ -66,12 +61,35 @@ func ParseQuery(raw string) (Query, error) {
 			texts = append(texts, p.name+"="+p.value)
 		}
 	}
-	q.Listed = strings.Join(texts, "&")
-	return q, nil
+	// The order of values must come from what is signed alone. Shorter numbers are smaller ones.
+	slices.SortStableFunc(sent, func(a, b parameter) int { return len(a.name) - len(b.name) })
+	return strings.Join(texts, "&")
 }
 
-// parameter is one as it was sent, with its name in lower case.
-type parameter struct{ name, value string }
+// joined has the values of each name, in the order of the parameters.
+func joined(sent []parameter) url.Values {
+	params := make(url.Values, len(sent))
+	// The values of all parameters lie side by side.
+	values, again := make([]string, 0, len(sent)), false
+	for _, p := range sent {
+		if have := params[p.base]; len(have) > 0 {
+			params[p.base], again = append(have, p.value), true
+			continue
+		}
+		values = append(values, p.value)
+		params[p.base] = values[len(values)-1 : len(values) : len(values)]
+	}
+	if again {
+		for name, have := range params {
+			params[name] = []string{strings.Join(have, ",")}
+		}
+	}
+	return params
+}
+
+// parameter is one as it was sent, with its name in lower case. base is the name of the list of
+// which it is an element, or its name again.
+type parameter struct{ name, base, value string }
 
 func readParameter(part string) (parameter, error) {
 	rawName, rawValue, _ := strings.Cut(part, "=")
@@ -86,26 +104,26 @@ func readParameter(part string) (parameter, error) {
 	if err := checkParameter(name, value); err != nil {
 		return parameter{}, err
 	}
-	return parameter{strings.ToLower(name), value}, nil
+	name = strings.ToLower(name)
+	return parameter{name, listName(name), value}, nil
 }
 
-// sentBefore are the parameters of a query up to the one behind which rest is.
-func sentBefore(raw, rest string, more bool) ([]parameter, error) {
-	if more {
-		raw = raw[:len(raw)-len(rest)-1]
-	}
-	var out []parameter
+// Parameter is the first value that a raw query has for a name, "" if there is none: what
+// [url.Values.Get] returns for it, without room for all the others, of which there may be thousands.
+func Parameter(raw, name string) string {
 	for part := range strings.SplitSeq(raw, "&") {
-		if part == "" {
+		if strings.Contains(part, ";") {
 			continue
 		}
-		p, err := readParameter(part)
-		if err != nil {
-			return nil, err
+		rawName, rawValue, _ := strings.Cut(part, "=")
+		if got, err := unescapeQuery(rawName); err != nil || got != name {
+			continue
 		}
-		out = append(out, p)
+		if value, err := unescapeQuery(rawValue); err == nil {
+			return value
+		}
 	}
-	return out, nil
+	return ""
 }
 
 func unescapeQuery(text string) (string, error) {
@@ -142,12 +160,12 @@ func tame(text string) bool {
 	return true
 }
 
-// listName is the name of a list of which this names an element, and whether it does.
-func listName(name string) (string, bool) {
+// listName is the name of the list of which this names an element, or else the name itself.
+func listName(name string) string {
 	base, index, ok := strings.Cut(name, "[")
 	index, closed := strings.CutSuffix(index, "]")
 	if !ok || !closed || base == "" || index != "" && !digits(index) {
-		return name, false
+		return name
 	}
-	return base, true
+	return base
 }

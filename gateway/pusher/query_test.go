@@ -1,8 +1,10 @@
 package pusher_test
 
 import (
+	"math"
 	"net/http"
 	"net/url"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -23,6 +25,12 @@ func TestWeeks07QueriesAreReadOnce(t *testing.T) {
 		{"names have no case", "INFO=a&Auth_Key=k", map[string]string{"info": "a", "auth_key": "k"}, ""},
 		{"twice", "info=a&info=b", map[string]string{"info": "a,b"}, ""},
 		{"in two cases", "info=a&INFO=b", map[string]string{"info": "a,b"}, ""},
+		{"a list out of order", "info[1]=b&info[0]=a", map[string]string{"info": "a,b"}, "info[0]=a&info[1]=b"},
+		{"a list before one value", "info[0]=a&info=b", map[string]string{"info": "b,a"}, "info=b&info[0]=a"},
+		{"a list behind one value", "info=b&info[0]=a", map[string]string{"info": "b,a"}, "info=b&info[0]=a"},
+		{"a list of two forms in two cases", "INFO[1]=c&info[]=b&Info=a&x=2&info[]=d&x=1", map[string]string{"info": "a,b,d,c", "x": "2,1"},
+			"info=a&info[1]=c&info[]=b&info[]=d&x=2&x=1"},
+		{"a long list", "info[2]=c&info[10]=k&info[0]=a", map[string]string{"info": "a,c,k"}, "info[0]=a&info[10]=k&info[2]=c"},
 		{"a numbered list", "info[0]=a&info[1]=b", map[string]string{"info": "a,b"}, "info[0]=a&info[1]=b"},
 		{"an escaped list", "info%5B0%5D=a&info%5b1%5d=b", map[string]string{"info": "a,b"}, "info[0]=a&info[1]=b"},
 		{"a list without numbers", "x=1&info[]=b&auth_signature=s&info[]=a", map[string]string{"info": "b,a", "x": "1", "auth_signature": "s"}, "info[]=b&info[]=a&x=1"},
@@ -50,6 +58,84 @@ func TestWeeks07QueriesAreReadOnce(t *testing.T) {
 	for _, raw := range []string{"a=x%26b=y", "a%26b=1", "a%3db=1", "a=%zz", "a=%", "%=1", "a=%ff", "a=x%0Ay", "a=%00", "a%0d=1"} {
 		if q, err := pusher.ParseQuery(raw); err == nil {
 			t.Errorf("%s was read as %v", raw, q.Params)
+		}
+	}
+}
+
+// TestWhatIsSignedHasOneMeaning: the text that is signed says in which order values are.
+func TestWhatIsSignedHasOneMeaning(t *testing.T) {
+	for _, c := range [][]string{
+		{"info[0]=a&info=b", "info=b&info[0]=a"},
+		{"info[1]=a&info[0]=b", "info[0]=b&info[1]=a"},
+		{"info[10]=a&info[9]=b", "info[9]=b&info[10]=a"},
+		{"info[]=a&info[0]=b&info=c", "info=c&info[0]=b&info[]=a", "INFO=c&info[]=a&Info[0]=b"},
+		{"b[]=1&a[1]=2&a=3&b=4", "a=3&a[1]=2&b=4&b[]=1"},
+	} {
+		var first pusher.Query
+		for i, raw := range c {
+			q, err := pusher.ParseQuery(raw)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if i == 0 {
+				first = q
+			}
+			if diff := cmp.Diff(first, q); diff != "" {
+				t.Errorf("%s and %s (-first +second):\n%s", c[0], raw, diff)
+			}
+		}
+	}
+}
+
+// TestQueriesCostLittle: a query is read before anybody knows whose it is.
+func TestQueriesCostLittle(t *testing.T) {
+	const size = 32 << 10
+	many := strings.Repeat("&a=1", 99)
+	for about, raw := range map[string]string{
+		"separators": strings.Repeat("&", size), "one name": strings.Repeat("a&", size/2), "a list": strings.Repeat("a[]&", size/4),
+		"a large value and more of them": "a=" + strings.Repeat("x", size) + many,
+	} {
+		var err error
+		cost := allocated(func() { _, err = pusher.ParseQuery(raw) })
+		if few := about == "separators" || strings.HasSuffix(raw, many); few != (err == nil) {
+			t.Errorf("%s: %v", about, err)
+		}
+		if cost > 16*size {
+			t.Errorf("%s: a query of %d bytes costs %d", about, len(raw), cost)
+		}
+		if cost := allocated(func() { _ = pusher.Parameter(raw, "protocol") }); cost > 1<<10 {
+			t.Errorf("%s: a parameter of a query of %d bytes costs %d", about, len(raw), cost)
+		}
+	}
+	if _, err := pusher.ParseQuery(many[1:] + "&a[1]=1"); err != nil {
+		t.Errorf("of 100 parameters: %v", err)
+	}
+	if _, err := pusher.ParseQuery(many + "&a=1&b=2"); err == nil || err.Error() != "there are more than 100 parameters" {
+		t.Errorf("of 101 parameters: %v", err)
+	}
+}
+
+// allocated is how many bytes something makes room for. Others may do so meanwhile, so the least of
+// some times counts.
+func allocated(do func()) uint64 {
+	least := uint64(math.MaxUint64)
+	for range 5 {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		do()
+		runtime.ReadMemStats(&after)
+		least = min(least, after.TotalAlloc-before.TotalAlloc)
+	}
+	return least
+}
+
+// TestOneParameterIsReadAsTheLibraryReadsIt compares with [url.Values.Get].
+func TestOneParameterIsReadAsTheLibraryReadsIt(t *testing.T) {
+	for _, raw := range []string{
+		"", "a", "a=", "a=1", "b=2&a=1", "a=1&a=2", "A=1", "%61=x+y%20z", "a=%zz&a=2", "a=1;a=2&a=3", "%zz=1&a=b=c", "&&a=&a=1", "a=%ff", "ab=1",
+	} {
+		if got, want := pusher.Parameter(raw, "a"), (&url.URL{RawQuery: raw}).Query().Get("a"); got != want {
+			t.Errorf("%s: got %q, want %q", raw, got, want)
 		}
 	}
 }
@@ -90,6 +176,7 @@ func TestWeeks07APathHasOneMeaning(t *testing.T) {
 func FuzzQuery(f *testing.F) {
 	for _, raw := range []string{
 		"auth_key=k&auth_timestamp=1&auth_version=1.0&info=a,b", "info[0]=a&info[1]=b&INFO=c", "a=x%26b=y", "filter_by_prefix=a;b", "a=%252F&a=+", "%41=1&a=2&&=",
+		"info[0]=a&info=b", "info[1]=a&info[0]=b", "info[]=b&INFO[10]=a&info[2]=c&info=&x=1&auth_signature[]=s",
 	} {
 		f.Add(raw)
 	}
@@ -118,6 +205,24 @@ func FuzzQuery(f *testing.F) {
 		}
 		if pusher.SignRequest("secret", r.Method, r.Path, again.Params) != signed {
 			t.Fatalf("%q is signed in two ways", raw)
+		}
+		if q.Listed == "" {
+			return
+		}
+		// The other text that may be signed is enough as well: a query of its parameters in its order
+		// is what all queries with it mean.
+		parts := strings.Split(q.Listed, "&")
+		for i, part := range parts {
+			name, value, _ := strings.Cut(part, "=")
+			parts[i] = url.QueryEscape(name) + "=" + url.QueryEscape(value)
+		}
+		again, err = pusher.ParseQuery(strings.Join(parts, "&"))
+		if err != nil || again.Listed != q.Listed {
+			t.Fatalf("%q gave %q, which is read again as %q: %v", raw, q.Listed, again.Listed, err)
+		}
+		again.Params.Del("auth_signature")
+		if diff := cmp.Diff(q.Params, again.Params); diff != "" {
+			t.Fatalf("%q, from %q: %s", raw, q.Listed, diff)
 		}
 	})
 }

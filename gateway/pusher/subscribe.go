@@ -155,9 +155,9 @@ func ParseEnableDelta(data string) ([]app.Algorithm, error) {
 	if !list.IsArray() {
 		return nil, errors.New("algorithms is not a list")
 	}
-	names := list.Array()
-	if len(names) > maxAlgorithms {
-		return nil, fmt.Errorf("algorithms has %d entries, the limit is %d", len(names), maxAlgorithms)
+	names, n := elements(list, maxAlgorithms)
+	if n > maxAlgorithms {
+		return nil, fmt.Errorf("algorithms has %d entries, the limit is %d", n, maxAlgorithms)
 	}
 	out := []app.Algorithm{}
 	for _, n := range names {

@@ -52,7 +52,11 @@ func BadBodies() []SentBody {
 // oddBodies are bodies that are no events in themselves.
 func oddBodies() []string {
 	deep := func(open, shut string, n int) string { return strings.Repeat(open, n) + "1" + strings.Repeat(shut, n) }
+	twelve := strings.TrimSuffix(strings.Repeat(`{"name":"n","channel":"c","data":"d"},`, 12), ",")
 	return []string{
+		`{"batch":[` + twelve + `,1]}`, `{"batch":[` + twelve + `,{"tags":[],"name":1}]}`, `{"batch":[` + twelve + `,{"name":1,"tags":{"a":}}]}`, `{"batch":[` + twelve + `,{"info":[1]}]}`,
+		`{"batch":[` + twelve + `,]}`, `{"batch":[` + twelve + `}`, `{"batch":[` + twelve + `],"batch":[null,{}]}`, `{"batch":[` + twelve + `],"batch":[],"batch":[null]}`, `{"batch":[` + twelve + `],"batch":null}`,
+		`{"batch":[{"name":"n"}],"batch":[` + twelve + `],"batch":[{},{},{"channel":"","channels":[]}]}`, `{"batch":[` + twelve + `]} x`,
 		``, ` `, "\n\t\r ", `null`, ` null `, `true`, `false`, `12`, `-`, `-0`, `-x`, `01`, `1.`, `1.x`, `1e`, `1e+`, `1ex`, `1.5.2`, `.5`, `+1`, `"text"`, `"`, `"\`, `"\x"`, `"\u12`,
 		`"\u12g4"`, `'x'`, `nul`, `nulL`, `nxll`, `tru`, `trux`, `txue`, `fals`, `falsx`, `fxlse`, `faxse`, `falXe`, `{`, `[`, `}`, `]`, `,`, `:`, `{}`, `[]`, `[1,]`, `[,1]`, `[1 2]`, `[1`, `[1,`, `{"a"}`, `{"a":}`,
 		`{"a":1,}`, `{"a":1 "b":2}`, `{"a" 1}`, `{a:1}`, `{1:2}`, `{,}`, `{"a":1]`, `[1}`, `{}x`, `{} {}`, `null,`, `12x`, `1 2`, `{"a":"` + "\n" + `"}`, `{"a":"` + "\x00" + `"}`, "{\"a\":\"\x7f\"}", `{"a` + "\t" + `":1}`,
@@ -75,6 +79,9 @@ func oddEvents() []string {
 		event(`"delta":1,"name":2`), event(`"name":2,"info":3`), event(`"info":3,"name":2`), event(`"info":[1,true]`), event(`"info":["a",null]`), event(`"info":[["a"]]`), event(`"info":"user_count,x"`), event(`"info":["user_count","cache"]`), event(`"info":1,"info":{}`),
 		event(`"tags":{"a":1},"tags":{"a":"x"},"tags":{"":"x"}`), event(`"tags":{"a":"x"},"tags":null,"tags":{"b":2}`), event(`"tags":{"a":"x","a":1}`), event(`"tags":{"\ud800":1}`), event(`"tags":{"` + strings.Repeat("k", 257) + `":"v"}`),
 		event(`"tags":{"k":"` + strings.Repeat("v", 1025) + `"}`), event(`"tags":{` + strings.TrimSuffix(manyTags(33), ",") + `}`),
+		event(`"tags":{` + manyTags(40) + `"k39":1,"k\u0033":2}`), event(`"tags":{` + manyTags(40) + `"x":1},"tags":null,"tags":{"k":1}`), event(`"tags":{` + manyTags(32) + `"k\u0033":1,"k31":"w"}`),
+		event(`"channels":[` + strings.Repeat(`"c",`, 120) + `1]`), event(`"channels":[` + strings.Repeat(`"c",`, 120) + `""],"channels":["d"]`), event(`"channels":[` + strings.Repeat(`"c",`, 120) + `""],"channels":null`),
+		event(`"channels":[` + strings.Repeat(`"c",`, 120) + `""],"channels":[]`),
 		`{"name":"` + strings.Repeat("n", 201) + `","channel":"c","data":"d"}`, `{"name":"pusher:x","channel":"c","data":"d"}`, `{"name":"pusher_internal:x","channel":"c","data":"d"}`, `{"name":"\u0000","channel":"c","data":1e5}`, `{"name":"\ud800","channel":"é","data":1}`,
 		`{"name":"n","channel":"` + strings.Repeat("c", 201) + `","data":"d"}`, `{"name":"n","channels":["c","a b"],"data":"d"}`, `{"name":"n","channels":["c",""],"data":"d"}`, `{"name":"n","channel":"#server-to-user-","data":"d"}`, `{"name":"n","channels":[` + strings.Repeat(`"c",`, 100) + `"c"],"data":"d"}`,
 		`{"name":"n","channel":"c","data":"` + strings.Repeat("x", 10241) + `"}`, `{"name":"n","channel":"c","data":"` + strings.Repeat(`\u00e9`, 5121) + `"}`, `{"name":"n","channel":"c","data":["` + strings.Repeat("x", 10240) + `"]}`, `{"name":"n","channel":"c","data":"` + strings.Repeat(`\ud83d`, 3414) + `"}`,

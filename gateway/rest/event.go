@@ -71,11 +71,12 @@ func (in *input) acceptChannels(a *app.App, out *accepted) error {
 		out.single[0] = in.Channel
 		channels = out.single[:]
 	}
-	if len(channels) == 0 {
+	n := len(channels) + in.moreChannels
+	if n == 0 {
 		return invalid("channel or channels is missing")
 	}
-	if limit := a.Limits.MaxChannelsPerEvent; len(channels) > limit {
-		return exceeded(limitChannels, "channels has %d entries, the limit is %d", len(channels), limit)
+	if limit := a.Limits.MaxChannelsPerEvent; n > limit {
+		return exceeded(limitChannels, "channels has %d entries, the limit is %d", n, limit)
 	}
 	for _, c := range channels {
 		if err := pusher.CheckChannel(c, a.Limits.MaxChannelLength); err != nil {
@@ -115,8 +116,8 @@ func (in *input) acceptData(a *app.App, out *accepted) error {
 }
 
 func (in *input) acceptTags(_ *app.App, out *accepted) error {
-	if len(in.Tags) > maxTags {
-		return invalid("tags has %d entries, the limit is %d", len(in.Tags), maxTags)
+	if n := len(in.Tags) + len(in.moreTags); n > maxTags {
+		return invalid("tags has %d entries, the limit is %d", n, maxTags)
 	}
 	if len(in.Tags) == 0 {
 		return nil

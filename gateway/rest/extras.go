@@ -68,11 +68,14 @@ func (s *scanner) headers(unfit *map[string]struct{}, member string) {
 		}
 		return
 	}
+	// Extras that are too large are refused for it, so their headers need not be kept.
+	keep := len(s.text) <= maxExtras+maxReplay
 	s.measured = member
 	s.enter()
 	for name, more := s.member(true); more; name, more = s.member(false) {
-		switch s.peek() {
-		case '{', '[', 'n':
+		switch c := s.peek(); {
+		case !keep:
+		case c == '{', c == '[', c == 'n':
 			if *unfit == nil {
 				*unfit = map[string]struct{}{}
 			}

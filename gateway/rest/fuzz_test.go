@@ -38,23 +38,26 @@ func words(err error) string {
 func compare(t *testing.T, a *app.App, body []byte) (*accepted, error) {
 	var in input
 	// Escapes are undone within the body.
-	err := decodeEvent(bytes.Clone(body), &in)
+	err := decodeEvent(bytes.Clone(body), &a.Limits, &in)
 	var twin twinInput
 	if want := twinWords(decode(body, &twin)); words(err) != want {
 		t.Fatalf("%q is refused with\n%q, want\n%q", body, words(err), want)
 	}
 	event, err := compareEvent(t, a, body, err, &in, &twin)
 
-	batch, wrong := decodeBatch(bytes.Clone(body))
+	batch, wrong := decodeBatch(bytes.Clone(body), &a.Limits)
 	var twins struct {
 		Batch []twinInput `json:"batch"`
 	}
 	want := twinWords(decode(body, &twins))
-	if words(wrong) != want || wrong == nil && len(batch) != len(twins.Batch) {
-		t.Fatalf("%q is read as a batch of %d with\n%q, want %d and\n%q", body, len(batch), words(wrong), len(twins.Batch), want)
+	if words(wrong) != want || wrong == nil && batch.count != len(twins.Batch) {
+		t.Fatalf("%q is read as a batch of %d with\n%q, want %d and\n%q", body, batch.count, words(wrong), len(twins.Batch), want)
 	}
-	for i := 0; wrong == nil && i < len(batch); i++ {
-		_, _ = compareEvent(t, a, body, nil, &batch[i], &twins.Batch[i])
+	if kept := min(batch.count, a.Limits.MaxBatchSize); wrong == nil && len(batch.events) != kept {
+		t.Fatalf("of %q %d events are kept, want %d", body, len(batch.events), kept)
+	}
+	for i := 0; wrong == nil && i < len(batch.events); i++ {
+		_, _ = compareEvent(t, a, body, nil, &batch.events[i], &twins.Batch[i])
 	}
 	return event, err
 }
@@ -152,7 +155,7 @@ func BenchmarkBody(b *testing.B) {
 	for name, read := range map[string]func([]byte) error{
 		"ours": func(body []byte) error {
 			var in input
-			if err := decodeEvent(body, &in); err != nil {
+			if err := decodeEvent(body, &a.Limits, &in); err != nil {
 				return err
 			}
 			err := in.accept("", a, "", &accepted{})

@@ -65,7 +65,7 @@ func TestWayIn03EventsKeepNoMuchLargerBody(t *testing.T) {
 		data := strings.Repeat("x", c.data)
 		body := fmt.Appendf(nil, `{"name":"n","channel":"c","data":"%s","extras":{"headers":{"a":"b"}},"other":"%s"}`, data, strings.Repeat("y", c.other))
 		var in input
-		if err := decodeEvent(body, &in); err != nil {
+		if err := decodeEvent(body, &a.Limits, &in); err != nil {
 			t.Fatal(err)
 		}
 		all := make([]accepted, 1)

@@ -1,22 +1,27 @@
 package rest
 
 import (
-	"strings"
+	"hash/maphash"
 	"unicode/utf8"
 
+	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
 // input is an event as a publisher sends it (protocol section 2.3). Data, Tags and Extras are
 // views of the body, as they are written there.
 type input struct {
-	Name           string
-	Data           []byte
-	Channels       []string
-	Channel        string
-	SocketID       string
-	Info           string
+	Name     string
+	Data     []byte
+	Channels []string
+	// moreChannels counts those beyond as many as an event may have.
+	moreChannels int
+	Channel      string
+	SocketID     string
+	Info         string
+	// Tags are as many as an event may have, and moreTags the sums of the names of the others.
 	Tags           map[string][]byte
+	moreTags       map[uint64]struct{}
 	Delta          *bool
 	IdempotencyKey *string
 	MessageID      string
@@ -26,29 +31,39 @@ type input struct {
 	echo bool
 }
 
+// A body of a publish costs little more than its size, whatever is in it: what goes beyond the
+// limits of the app is read, since it may be wrong in other ways, and counted, but not kept.
+
 // decodeEvent reads the body of POST /apps/ID/events. Clients rebuild frames from text, so what
 // is not UTF-8 is refused.
-func decodeEvent(body []byte, in *input) error {
+func decodeEvent(body []byte, limits *app.Limits, in *input) error {
 	if !utf8.Valid(body) {
 		return errNotUTF8()
 	}
-	var s scanner
+	s := scanner{limits: limits}
 	s.begin(body)
-	s.event(in, "")
+	s.event(in, "", "")
 	return expected(s.end())
 }
 
+// batch are the events of a body, as many as a batch may have.
+type batch struct {
+	events []input
+	// count is how many there are in the body.
+	count int
+}
+
 // decodeBatch reads the body of POST /apps/ID/batch_events.
-func decodeBatch(body []byte) ([]input, error) {
+func decodeBatch(body []byte, limits *app.Limits) (batch, error) {
+	var b batch
 	if !utf8.Valid(body) {
-		return nil, errNotUTF8()
+		return b, errNotUTF8()
 	}
-	var s scanner
+	s := scanner{limits: limits}
 	s.begin(body)
-	var batch []input
 	if s.peek() != '{' {
 		s.other("", pusher.WantObject)
-		return batch, expected(s.end())
+		return b, expected(s.end())
 	}
 	s.enter()
 	for name, more := s.member(true); more; name, more = s.member(false) {
@@ -56,9 +71,9 @@ func decodeBatch(body []byte) ([]input, error) {
 			s.skip()
 			continue
 		}
-		s.events(&batch)
+		s.events(&b)
 	}
-	return batch, expected(s.end())
+	return b, expected(s.end())
 }
 
 func errNotUTF8() error { return invalid("the body is not UTF-8") }
@@ -74,25 +89,30 @@ func expected(err error) error {
 const usualBatch = 10
 
 // events reads the events of a batch.
-func (s *scanner) events(into *[]input) {
+func (s *scanner) events(into *batch) {
 	if s.peek() != '[' {
 		if s.other("batch", pusher.WantList) {
-			*into = nil
+			*into = batch{}
 		}
 		return
 	}
 	s.enter()
-	list, n := *into, 0
+	list, n, limit := into.events, 0, s.limits.MaxBatchSize
 	if list == nil {
-		list = make([]input, 0, usualBatch)
+		list = make([]input, 0, min(usualBatch, limit))
 	}
+	var beyond input // one after the other
 	for more := s.element(true); more; more = s.element(false) {
-		list = grown(list, n)
-		s.event(&list[n], "batch")
+		in := &beyond
+		if n < limit {
+			list = grown(list, n)
+			in = &list[n]
+		}
+		s.event(in, "batch", "batch.")
 		n++
 	}
-	if *into = list[:n]; n == 0 {
-		*into = nil
+	if *into = (batch{list[:min(n, limit)], n}); n == 0 {
+		into.events = nil
 	}
 }
 
@@ -100,16 +120,14 @@ var eventFields = []string{
 	"name", "data", "channels", "channel", "socket_id", "info", "tags", "delta", "idempotency_key", "message_id", "conflation_key", "extras",
 }
 
-// event reads an event, over what is there of it.
-func (s *scanner) event(in *input, member string) {
+// event reads an event, over what is there of it. member is its name, and inside the path to its members.
+func (s *scanner) event(in *input, member, inside string) {
 	if s.peek() != '{' {
 		s.other(member, pusher.WantObject)
 		return
 	}
 	within := s.within
-	if member != "" {
-		s.within = member + "."
-	}
+	s.within = inside
 	s.enter()
 	for name, more := s.member(true); more; name, more = s.member(false) {
 		switch field := fieldOf(name, eventFields); field {
@@ -118,7 +136,7 @@ func (s *scanner) event(in *input, member string) {
 		case "data":
 			in.Data = s.skip()
 		case "channels":
-			s.strings(&in.Channels, field)
+			s.channels(in, field)
 		case "channel":
 			s.string(&in.Channel, field)
 		case "socket_id":
@@ -126,7 +144,7 @@ func (s *scanner) event(in *input, member string) {
 		case "info":
 			s.info(&in.Info, field)
 		case "tags":
-			s.values(&in.Tags, field)
+			s.tags(in, field)
 		case "delta":
 			s.maybeBool(&in.Delta, field)
 		case "idempotency_key":
@@ -144,15 +162,52 @@ func (s *scanner) event(in *input, member string) {
 	s.within = within
 }
 
-// info reads a list of attributes: a text with commas, or a list as it is in queries. After one
-// of a wrong type nothing else is a mistake.
+// channels reads the channels of an event.
+func (s *scanner) channels(in *input, member string) {
+	if s.peek() != '[' {
+		if s.other(member, pusher.WantTexts) {
+			in.Channels, in.moreChannels = nil, 0
+		}
+		return
+	}
+	s.enter()
+	list, n, limit := in.Channels, 0, s.limits.MaxChannelsPerEvent
+	for more := s.element(true); more; more = s.element(false) {
+		var beyond string
+		text := &beyond
+		if n < limit {
+			list = grown(list, n)
+			text = &list[n]
+		}
+		s.string(text, member)
+		n++
+	}
+	in.Channels = list[:min(n, limit)]
+	if in.moreChannels = n - len(in.Channels); in.Channels == nil || n == 0 {
+		in.Channels = []string{}
+	}
+}
+
+// info reads a list of attributes: a text with commas, or a list as it is in queries, which is kept as
+// a text, too. After one of a wrong type nothing else is a mistake.
 func (s *scanner) info(into *string, member string) {
 	before := s.mistaken
 	s.mistaken = nil
 	if s.peek() == '[' {
-		var list []string
-		if s.strings(&list, member); s.mistaken == nil {
-			*into = strings.Join(list, ",")
+		var text []byte
+		s.enter()
+		for first, more := true, s.element(true); more; first, more = false, s.element(false) {
+			if !first {
+				text = append(text, ',')
+			}
+			if s.peek() == '"' {
+				text = append(text, unescaped(s.quoted())...)
+			} else {
+				s.other(member, pusher.WantText)
+			}
+		}
+		if s.mistaken == nil {
+			*into = string(text)
 		}
 	} else {
 		s.string(into, member)
@@ -163,19 +218,34 @@ func (s *scanner) info(into *string, member string) {
 	s.mistaken = before
 }
 
-// values reads an object of any values, as they are written.
-func (s *scanner) values(into *map[string][]byte, member string) {
+// tags reads an object of any values, as they are written.
+func (s *scanner) tags(in *input, member string) {
 	if s.peek() != '{' {
 		if s.other(member, pusher.WantObject) {
-			*into = nil
+			clear(in.Tags) // the room is used again, as anything can come many times
+			in.moreTags = nil
 		}
 		return
 	}
-	if *into == nil {
-		*into = map[string][]byte{}
+	if in.Tags == nil {
+		in.Tags = map[string][]byte{}
 	}
 	s.enter()
 	for name, more := s.member(true); more; name, more = s.member(false) {
-		(*into)[plainText(name)] = s.skip()
+		in.tag(unescaped(name), s.skip())
 	}
+}
+
+var tagSeed = maphash.MakeSeed()
+
+// tag keeps a tag. Of those beyond the limit it keeps what it takes to count them by their names.
+func (in *input) tag(name, value []byte) {
+	if _, again := in.Tags[string(name)]; again || len(in.Tags) < maxTags {
+		in.Tags[string(name)] = value
+		return
+	}
+	if in.moreTags == nil {
+		in.moreTags = map[uint64]struct{}{}
+	}
+	in.moreTags[maphash.Bytes(tagSeed, name)] = struct{}{}
 }

@@ -18,7 +18,7 @@ var nothing any = struct{}{}
 // publishEvent serves POST /apps/ID/events.
 func (r *request) publishEvent() (any, error) {
 	var in input
-	if err := decodeEvent(r.body, &in); err != nil {
+	if err := decodeEvent(r.body, &r.app.Limits, &in); err != nil {
 		return nil, err
 	}
 	header, err := r.headerKey()
@@ -42,7 +42,7 @@ func (r *request) publishEvent() (any, error) {
 
 // publishBatch serves POST /apps/ID/batch_events.
 func (r *request) publishBatch() (any, error) {
-	batch, err := decodeBatch(r.body)
+	sent, err := decodeBatch(r.body, &r.app.Limits)
 	if err != nil {
 		return nil, err
 	}
@@ -52,11 +52,12 @@ func (r *request) publishBatch() (any, error) {
 	}
 	limit := r.app.Limits.MaxBatchSize
 	switch {
-	case len(batch) == 0:
+	case sent.count == 0:
 		return nil, invalid("batch is missing or empty")
-	case len(batch) > limit:
-		return nil, exceeded(limitBatch, "batch has %d events, the limit is %d", len(batch), limit)
+	case sent.count > limit:
+		return nil, exceeded(limitBatch, "batch has %d events, the limit is %d", sent.count, limit)
 	}
+	batch := sent.events
 	out := make([]broker.Outgoing, 0, len(batch))
 	all := make([]accepted, len(batch))
 	info := false

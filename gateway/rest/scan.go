@@ -6,6 +6,7 @@ import (
 	"math/bits"
 	"strconv"
 
+	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
@@ -31,6 +32,8 @@ type scanner struct {
 	within string
 	// measured is the member of which all numbers must be within the range of a float64.
 	measured string
+	// limits are those of the app that sends an event or a batch.
+	limits *app.Limits
 }
 
 // maxNesting is how many brackets may be open.
@@ -300,7 +303,7 @@ func (s *scanner) scalar() {
 		}
 		start := s.at
 		s.number()
-		if s.measured != "" && s.wrong == nil {
+		if s.measured != "" && s.wrong == nil && s.mistaken == nil {
 			if _, err := strconv.ParseFloat(string(s.text[start:s.at]), 64); err != nil {
 				s.mistake("number "+string(s.text[start:s.at]), s.measured, pusher.WantNumber)
 			}

@@ -112,26 +112,6 @@ func grown[T any](list []T, i int) []T {
 	return list[:max(len(list), i+1)]
 }
 
-// strings reads a list of strings.
-func (s *scanner) strings(into *[]string, member string) {
-	if s.peek() != '[' {
-		if s.other(member, pusher.WantTexts) {
-			*into = nil
-		}
-		return
-	}
-	s.enter()
-	list, n := *into, 0
-	for more := s.element(true); more; more = s.element(false) {
-		list = grown(list, n)
-		s.string(&list[n], member)
-		n++
-	}
-	if *into = list[:n]; n == 0 {
-		*into = []string{}
-	}
-}
-
 // fieldOf is the one of these names that a member has as it is written, "" if it has none of
 // them. Case does not matter.
 func fieldOf(written []byte, names []string) string {
