@@ -171,7 +171,7 @@ func (p *past) ask(ctx context.Context, each func(*client.HistoryItem) error) (m
 		}
 	}
 	if err != nil {
-		p.due = p.due || p.stretch.to.serial > p.last
+		p.due = p.due || p.stretch.to.serial > p.last || taken > 0 && errors.Is(err, client.ErrBrokenOff)
 		return false, err
 	}
 	if first && p.last > 0 && p.due {

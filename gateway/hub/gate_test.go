@@ -63,8 +63,7 @@ func TestTrust11SubscriptionsWaitForTheirTurn(t *testing.T) {
 	}
 }
 
-// Who subscribed with a signature in time is not closed while the channel is attached, and is if
-// that fails.
+// Who subscribed with a signature in time is not closed because the log is slow, or away.
 func TestWeeks15ASignatureIsInTimeHoweverSlowTheLog(t *testing.T) {
 	for _, fails := range []bool{false, true} {
 		t.Run(fmt.Sprintf("fails %v", fails), func(t *testing.T) {
@@ -85,10 +84,7 @@ func TestWeeks15ASignatureIsInTimeHoweverSlowTheLog(t *testing.T) {
 				p.want("pusher:error")
 				p.want("pusher:subscription_error")
 				pass()
-				p.want("pusher:error")
-				if code := p.closed(); code != int(pusher.CloseNotAuthorized) {
-					t.Errorf("closed with %d", code)
-				}
+				p.usable() // and may try again
 				return
 			}
 			feed.answer <- nil

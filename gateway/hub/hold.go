@@ -48,14 +48,14 @@ func (c *Client) unhold(ch *Channel) {
 func (c *Client) patient() {
 	r := c.recovery
 	r.mu.Lock()
-	wait := r.held.Late(c.hub.opt.Now())
-	if wait > 0 {
+	if wait := r.held.Late(c.hub.opt.Now()); wait > 0 {
 		r.release.Reset(wait)
+		r.mu.Unlock()
+		return
 	}
+	held := r.held.Take()
 	r.mu.Unlock()
-	if wait <= 0 {
-		c.letGo()
-	}
+	wake(held)
 }
 
 // letGo lets all subscriptions go on that are held.
@@ -70,7 +70,11 @@ func (c *Client) letGo() {
 		r.release.Stop()
 	}
 	r.mu.Unlock()
-	for _, p := range held {
+	wake(held)
+}
+
+func wake(ways []*fanout.Way) {
+	for _, p := range ways {
 		p.Wake()
 	}
 }

@@ -52,6 +52,8 @@ func TestTime07AnAnnouncedResumeThatNeverComes(t *testing.T) {
 	if wait <= past.HoldTime {
 		t.Errorf("it is waited for %v more", wait)
 	}
+	c.patient() // It is too early.
+	r.clock.Add(int64(past.HoldAge))
 	c.patient()
 	p.want("told")
 	p.join("bills", "")

@@ -31,10 +31,10 @@ func (c *Client) subscribe(f pusher.ClientFrame) {
 	}
 	m := c.membership(r.Channel)
 	if m == nil {
-		// A signature that came in time is not late because the log is slow.
-		was := c.authorized.Swap(c.authorized.Load() || r.kind.NeedsAuth())
+		if r.kind.NeedsAuth() {
+			c.authorized.Store(true) // A signature that came in time is not late because the log is slow, or away.
+		}
 		if m = c.attach(&r); m == nil {
-			c.authorized.Store(was)
 			return
 		}
 	}

@@ -140,6 +140,10 @@ func (l *Log) swap(ctx context.Context, w *writing) error {
 	if known := l.of(w.app, w.channel); known != nil && (was == nil || known.newer(was)) {
 		was = known
 	}
+	if was != nil && w.anew != "" && was.Mark == w.anew {
+		w.is = was
+		return nil // Likewise, and it is known here already.
+	}
 	if was == nil && l.full() {
 		return ErrTooMany
 	}
