@@ -74,7 +74,10 @@ func (l *Log) Cast(ctx context.Context, app string, events ...broker.Outgoing) e
 		denied, end := l.asking.expect(ctx, m.Subject)
 		defer end()
 		ctx = denied
-		if err := conn.PublishMsg(m); err != nil {
+		if err = l.pub.pass(ctx); err == nil {
+			err = conn.PublishMsg(m)
+		}
+		if err != nil {
 			return unavailable("casting", err)
 		}
 	}

@@ -39,9 +39,7 @@ func (s wiredServer) InProcessConn() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &carrier{Conn: c, link: s.link}
-	w.greeting.Store(true) // until it has connected
-	return w, nil
+	return s.link.newCarrier(c, stillGlancesWithin), nil
 }
 
 type wiredDialer struct {
@@ -55,8 +53,7 @@ func (d wiredDialer) Dial(network, address string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &carrier{Conn: rawio.New(c), link: d.link}
-	w.greeting.Store(true) // until it has connected
+	w := d.link.newCarrier(rawio.New(c), stillGlances)
 	d.link.carrier.Store(w)
 	return w, nil
 }
