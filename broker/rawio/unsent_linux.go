@@ -1,12 +1,15 @@
 package rawio
 
-import "golang.org/x/sys/unix"
+import (
+	"syscall"
+	"unsafe"
+)
 
 // unsent asks the kernel what it keeps of what was written.
 func unsent(fd uintptr) int {
-	n, err := unix.IoctlGetInt(int(fd), unix.SIOCOUTQ)
-	if err != nil {
+	var n int32
+	if _, _, errno := syscall.RawSyscall(syscall.SYS_IOCTL, fd, syscall.TIOCOUTQ, uintptr(unsafe.Pointer(&n))); errno != 0 {
 		return 0
 	}
-	return n
+	return int(n)
 }
