@@ -122,6 +122,7 @@ func (s *Shard) step(to *Subscribers, sub *subscription, p *Way, budget int) (n 
 			return n, false, true
 		}
 		n += size
+		p.passes(item)
 		p.Place = item.Pub.Offset
 		p.Last = item.Pub.ID()
 	}

@@ -198,15 +198,17 @@ func (s *Subscribers) relive(sub *subscription, p *Way, item *Event) {
 	}
 }
 
-// allows counts a publication of what the client missed, and reports false when that is
-// more than it may have missed.
+// allows reports false for a publication with which the client has missed more than it may.
 func (p *Way) allows(item *Event) bool {
-	if item.Pub.Offset > p.until {
-		return true
+	return item.Pub.Offset > p.until || !p.left().beyond(p.met+1, p.bytes+len(item.Pub.Data))
+}
+
+// passes counts a publication of what the client missed, once it is behind the way.
+func (p *Way) passes(item *Event) {
+	if item.Pub.Offset <= p.until {
+		p.met++
+		p.bytes += len(item.Pub.Data)
 	}
-	p.met++
-	p.bytes += len(item.Pub.Data)
-	return !p.left().beyond(p.met, p.bytes)
 }
 
 // stretch is what lies before a way, and how much of it there may be.

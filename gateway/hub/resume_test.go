@@ -582,7 +582,7 @@ func TestResuming(t *testing.T) {
 	})
 	t.Run("what a replay cannot hold at a time comes all the same", func(t *testing.T) {
 		r := timeRig(t, memory.Options{}, func(o *Options, a *appT) {
-			o.QueueFrames, a.Recovery.MaxEvents = 16, 500
+			o.QueueFrames, a.Recovery.MaxEvents = 16, 395
 		})
 		at := start(t, r, "orders")
 		r.publishMany("orders", 6, 400)
