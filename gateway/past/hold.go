@@ -10,7 +10,7 @@ import (
 const (
 	// HoldTime is how long the first subscriptions of a connection wait for a resume, which
 	// clients send right behind them. So what is replayed stands before what is live.
-	HoldTime = 100 * time.Millisecond
+	HoldTime = 50 * time.Millisecond
 	// HoldAge is how old a connection may be for that, and how long subscriptions wait at
 	// most: those whose client says that a resume comes, and those whose client has other
 	// requests handled.

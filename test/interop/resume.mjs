@@ -73,7 +73,7 @@ function deliver(frame, form) {
 function greeted(data) {
   const { socket_id: id } = JSON.parse(data);
   const [now, later] = [channels.filter((c) => !c.startsWith('private-')), channels.filter((c) => c.startsWith('private-'))];
-  // One write, however busy the machine is: the server waits 100 ms for the resume of a client that
+  // One write, however busy the machine is: the server waits 50 ms for the resume of a client that
   // does not announce one.
   socket._socket.cork();
   now.forEach((channel) => subscribe(channel, id));
