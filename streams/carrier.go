@@ -26,26 +26,8 @@ type carrier struct {
 	// frames of a WebSocket.
 	plain atomic.Bool
 
-	// up is set once the library is connected by it, closed when it is at its end. Who asks for them needs
-	// no lock of the library, which has one while it writes or connects.
-	up, closed atomic.Bool
-	// why is the error of a write that has closed it.
-	why atomic.Pointer[error]
-	// full is closed when a write that waits for the server ends. It is nil while none does.
-	full atomic.Pointer[chan struct{}]
-	// glances is how often a write that waits looks whether anything moves before it gives up.
-	glances int
-
-	mu   sync.Mutex // held by who writes
-	text []byte     // of the message that is being written
-}
-
-// newCarrier makes one that connects.
-func (k *link) newCarrier(c net.Conn, glances int) *carrier {
-	w := &carrier{Conn: c, link: k, glances: glances}
-	w.greeting.Store(true) // until it has connected
-	k.line.Store(w)
-	return w
+	mu   sync.Mutex
+	text []byte // of the message that is being written
 }
 
 // Read implements [net.Conn].
@@ -53,11 +35,7 @@ func (w *carrier) Read(p []byte) (int, error) {
 	if !w.greeting.Load() {
 		w.link.tell()
 	}
-	n, err := w.Conn.Read(p)
-	if why := w.why.Load(); err != nil && why != nil {
-		err = *why
-	}
-	return n, err
+	return w.Conn.Read(p)
 }
 
 // Write implements [net.Conn].
@@ -65,16 +43,14 @@ func (w *carrier) Write(p []byte) (int, error) {
 	if w.greeting.Load() && bytes.HasPrefix(p, []byte("CONNECT ")) {
 		w.plain.Store(true)
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.greeting.Load() {
-		return w.Conn.Write(p)
-	}
-	return w.carry(p)
+	return w.Conn.Write(p)
 }
 
-// carriedBytes is the largest message that is written past the library.
-const carriedBytes = 64 << 10
+const (
+	// carriedBytes is the largest message that is written past the library, and carriedPatience
+	// how long writing the rest of one may take, which is as long as the library waits.
+	carriedBytes, carriedPatience = 64 << 10, nats.DefaultFlusherTimeout
+)
 
 // publish gives a message to a connection. The library would wake a goroutine to write it, which
 // is worth it if others join it there; alone it is written at once, if that is possible.
@@ -104,9 +80,9 @@ func (w *carrier) publish(m *nats.Msg) (done bool, err error) {
 
 // write writes the text at once, or reports false if that would wait. The lock is held.
 func (w *carrier) write(conn *rawio.Conn) (done bool, err error) {
-	n, err := conn.TryWrite(w.text)
-	if done = n > 0 || err != nil; done {
-		_, err = w.rest(w.text, n, err)
+	done, err = conn.TryWrite(w.text, carriedPatience)
+	if err != nil {
+		_ = w.Close() // a part of it may have been written
 	}
 	if cap(w.text) > 2*carriedBytes {
 		w.text = nil
@@ -205,10 +181,6 @@ func appendMessage(text []byte, m *nats.Msg, more ...line) []byte {
 	text = append(append(text, end...), m.Data...)
 	return append(text, end...)
 }
-
-// SetWriteDeadline implements [net.Conn]. The library would have a write end after a time, whatever moves
-// meanwhile, and has its lock for as long. How long one waits is up to [carrier.rest].
-func (w *carrier) SetWriteDeadline(time.Time) error { return nil }
 
 // SetDeadline implements [net.Conn]. The library sets one for as long as it connects.
 func (w *carrier) SetDeadline(t time.Time) error {

@@ -195,7 +195,6 @@ func (l *Log) join(k *link) (*connection, error) {
 	if w.conn, err = nats.Connect(strings.Join(l.opt.URLs, ","), opts...); err != nil {
 		return nil, err
 	}
-	k.established()
 	w.js, err = l.jetStream(w.conn)
 	return w, err
 }

@@ -39,7 +39,9 @@ func (s wiredServer) InProcessConn() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.link.newCarrier(c, stillGlancesWithin), nil
+	w := &carrier{Conn: c, link: s.link}
+	w.greeting.Store(true) // until it has connected
+	return w, nil
 }
 
 type wiredDialer struct {
@@ -53,7 +55,8 @@ func (d wiredDialer) Dial(network, address string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := d.link.newCarrier(rawio.New(c), stillGlances)
+	w := &carrier{Conn: rawio.New(c), link: d.link}
+	w.greeting.Store(true) // until it has connected
 	d.link.carrier.Store(w)
 	return w, nil
 }

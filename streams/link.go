@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -35,12 +36,6 @@ type link struct {
 	arrived atomic.Pointer[func()]
 	// carrier is what the present connection is made of, nil within the process.
 	carrier atomic.Pointer[carrier]
-	// line is the same, also within the process.
-	line atomic.Pointer[carrier]
-	// shut is the connection that was closed last.
-	shut atomic.Pointer[nats.Conn]
-	// cause is why the last attempt to connect failed. Who asks for it waits for nobody.
-	cause atomic.Pointer[error]
 	// broken is told when a connection was closed.
 	broken chan struct{}
 	// crowded counts the times that the server refused a subscription for their number.
@@ -52,7 +47,9 @@ type link struct {
 	mu       rank.Mutex[rank.StreamsLink]
 	standing map[*standing]struct{}
 	canary   canary
-	ended    bool
+	// cause is why the last attempt to connect failed.
+	cause error
+	ended bool
 }
 
 // connection is one connection with what is made on it.
@@ -78,6 +75,12 @@ func newLink(l *Log, role string, more ...nats.Option) *link {
 
 // conn is the present connection. It may be closed, and another one the next time.
 func (k *link) conn() *nats.Conn { return k.now.Load().conn }
+
+// connected says whether there is a connection.
+func (k *link) connected() bool {
+	w := k.now.Load()
+	return w != nil && w.conn.IsConnected()
+}
 
 // connect makes the first connection.
 func (k *link) connect(ctx context.Context) error {
@@ -210,9 +213,12 @@ func (k *link) settle(ctx context.Context, before uint64) error {
 
 // noted keeps why there is no connection.
 func (k *link) noted(err error) {
-	if err != nil {
-		k.cause.Store(&err)
+	if err == nil {
+		return
 	}
+	k.mu.Lock()
+	k.cause = err
+	k.mu.Unlock()
 }
 
 // failed notes an attempt to connect that failed, and says so now and then.
@@ -223,18 +229,21 @@ func (k *link) failed(err error) {
 	}
 }
 
-// state says what is wrong with the connection, empty if nothing is. It waits for nothing: the library
-// has its lock for as long as an attempt to connect takes.
+// state says what is wrong with the connection, empty if nothing is.
 func (k *link) state() string {
-	if k.connected() {
+	w := k.now.Load()
+	if w.conn.IsConnected() {
 		return ""
 	}
-	state := "the " + k.role + " connection to NATS is reconnecting"
-	if k.shut.Load() == k.conn() {
-		state = "the " + k.role + " connection to NATS is closed"
+	state := "the " + k.role + " connection to NATS is " + strings.ToLower(w.conn.Status().String())
+	// Not all failures to connect anew are reported; they stand here until the next one.
+	if err := w.conn.LastError(); !w.conn.IsClosed() {
+		k.noted(err)
 	}
-	if cause := k.cause.Load(); cause != nil {
-		state += ": " + k.log.redact(*cause)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.cause != nil {
+		state += ": " + k.log.redact(k.cause)
 	}
 	return state
 }
@@ -280,9 +289,6 @@ func (k *link) Close() {
 	k.ended = true
 	w := k.now.Load()
 	k.mu.Unlock()
-	if line := k.line.Load(); line != nil && line.full.Load() != nil {
-		_ = line.Close() // the library would wait for what is being written
-	}
 	if w != nil {
 		w.conn.Close()
 	}

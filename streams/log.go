@@ -176,14 +176,10 @@ func (l *Log) handlers(k *link) []nats.Option {
 		}),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { k.failed(err) }),
 		nats.ReconnectHandler(func(c *nats.Conn) {
-			k.established()
 			k.changes.Info(l.opt.Logger, "again", "connected to NATS again", "role", k.role, "server", c.ConnectedUrlRedacted())
 			l.trigger()
 		}),
-		nats.ClosedHandler(func(c *nats.Conn) {
-			k.shut.Store(c)
-			k.wake()
-		}),
+		nats.ClosedHandler(func(*nats.Conn) { k.wake() }),
 		nats.ErrorHandler(func(c *nats.Conn, _ *nats.Subscription, err error) { l.reported(k, c, err) }),
 		nats.LameDuckModeHandler(func(*nats.Conn) {
 			l.opt.Logger.Info("a NATS server is about to stop", "role", k.role)

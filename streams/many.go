@@ -114,7 +114,7 @@ func (m *many) sendFirst(ctx context.Context) {
 		p, l := &m.parcels[i], &letters[k]
 		p.beginWith(one)
 		m.letters[i] = l
-		if err := s.sent(l, s.deliver(ctx, c, p.m, l)); err != nil {
+		if err := s.sent(l, s.deliver(c, p.m, l)); err != nil {
 			l.err = err
 			m.ended <- l
 		}

@@ -71,10 +71,8 @@ func (l *Log) message(a *appLog, subject string, e broker.Outgoing, dedup string
 	if room := size - len(e.Event.Data); room > headerRoom {
 		return nil, 0, fmt.Errorf("%w: names, tags and extras have %d bytes, the limit is %d", broker.ErrTooLarge, room, headerRoom)
 	}
-	if l.pub.flows() {
-		if limit := l.pub.conn().MaxPayload(); int64(size-len(subject)) > limit {
-			return nil, 0, tooLarge(m, limit)
-		}
+	if limit := l.pub.conn().MaxPayload(); l.pub.connected() && int64(size-len(subject)) > limit {
+		return nil, 0, tooLarge(m, limit)
 	}
 	return m, size, nil
 }

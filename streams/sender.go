@@ -156,10 +156,7 @@ func (s *sender) send(ctx context.Context, m *nats.Msg, l *letter) error {
 		inbox = s.beside
 	}
 	m.Reply = replyTo(inbox, l.number)
-	err := s.link.pass(ctx)
-	if err == nil {
-		err = s.link.publish(s.link.conn(), m, sparse)
-	}
+	err := s.link.publish(s.link.conn(), m, sparse)
 	m.Reply = ""
 	return s.sent(l, err)
 }
@@ -176,10 +173,7 @@ func (s *sender) sent(l *letter, err error) error {
 func weight(size int) int64 { return min(max(int64(size), sendingLeast), sendingBytes) }
 
 // deliver gives a message to a connection, with the subject for its answer.
-func (s *sender) deliver(ctx context.Context, c *nats.Conn, m *nats.Msg, l *letter) error {
-	if err := s.link.pass(ctx); err != nil {
-		return err
-	}
+func (s *sender) deliver(c *nats.Conn, m *nats.Msg, l *letter) error {
 	m.Reply = replyTo(s.inbox, l.number)
 	err := c.PublishMsg(m)
 	m.Reply = ""

@@ -279,29 +279,23 @@ func (s *sender) sendTogether(ctx context.Context, m *many, l *letter) error {
 	if err := s.enter(ctx, l); err != nil {
 		return err
 	}
-	if err := s.link.pass(ctx); err != nil {
-		return s.sent(l, err)
-	}
 	// Every attempt has an id of its own: what came of one before is none of its pieces.
 	c, id := s.link.conn(), randomID()
 	done, err := s.link.publishTogether(c, m.parcels, id, replyTo(s.inbox, l.number))
 	if !done {
-		err = s.deliverTogether(ctx, c, m.messages(id), l)
+		err = s.deliverTogether(c, m.messages(id), l)
 		m.single()
 	}
 	return s.sent(l, err)
 }
 
 // deliverTogether gives a batch to the library.
-func (s *sender) deliverTogether(ctx context.Context, c *nats.Conn, all []*nats.Msg, l *letter) error {
+func (s *sender) deliverTogether(c *nats.Conn, all []*nats.Msg, l *letter) error {
 	n := len(all) - 1
 	for _, m := range all[:n] {
-		if err := s.link.pass(ctx); err != nil {
-			return err
-		}
 		if err := c.PublishMsg(m); err != nil {
 			return err
 		}
 	}
-	return s.deliver(ctx, c, all[n], l)
+	return s.deliver(c, all[n], l)
 }

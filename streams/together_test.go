@@ -379,7 +379,7 @@ func TestWayIn02BatchesBesideTheLibrary(t *testing.T) {
 				}
 			}
 			if !done && err == nil {
-				err = m.log.send.deliverTogether(t.Context(), m.log.pub.conn(), m.messages("an id"), l)
+				err = m.log.send.deliverTogether(m.log.pub.conn(), m.messages("an id"), l)
 				m.single()
 			}
 			if err != nil {

@@ -101,25 +101,36 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return c.finish()
 }
 
-// TryWrite writes what the kernel takes of p at once, and waits for nothing.
-func (c *Conn) TryWrite(p []byte) (int, error) {
-	c.out.mu.Lock()
-	defer c.out.mu.Unlock()
-	_, err := c.begin(p)
-	if c.out.errno == syscall.EAGAIN {
-		c.out.errno = 0
+// TryWrite writes p if nobody else writes and the kernel takes some of it at once, and reports
+// false if not. What does not fit then is waited for, for as long as within; if that fails, a part
+// was written.
+func (c *Conn) TryWrite(p []byte, within time.Duration) (done bool, err error) {
+	h := &c.out
+	if !h.mu.TryLock() {
+		return false, nil
 	}
-	return c.written(err)
-}
-
-// Unsent is how many bytes were written that the peer has not acknowledged, 0 if that is unknown. It falls
-// as long as the peer takes anything, also where a write still waits for more room.
-func (c *Conn) Unsent() int {
-	var n int
-	if err := c.raw.Control(func(fd uintptr) { n = unsent(fd) }); err != nil {
-		return 0
+	defer h.mu.Unlock()
+	full, err := c.begin(p)
+	if full && h.n == 0 {
+		h.p = nil
+		return false, nil
 	}
-	return n
+	if full {
+		c.mu.Lock()
+		before, own := c.deadline, time.Now().Add(within)
+		c.deadline = own
+		c.mu.Unlock()
+		_, err = c.finish()
+		c.mu.Lock()
+		if c.deadline.Equal(own) { // else it is that of who waits to write
+			c.deadline, c.told = before, !before.IsZero()
+			_ = c.TCPConn.SetWriteDeadline(before)
+		}
+		c.mu.Unlock()
+		return true, err
+	}
+	_, err = c.written(err)
+	return true, err
 }
 
 // begin writes what the kernel takes at once, and says whether it takes no more. The caller holds

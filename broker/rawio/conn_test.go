@@ -185,47 +185,42 @@ func TestOthers(t *testing.T) {
 	}
 }
 
-// What is tried is written as far as there is room, in order with what is written after it, and the
-// kernel says as the peer takes it.
-func TestTries(t *testing.T) {
-	conn, peer := pair(t)
+// TestWayIn04TheDeadlineOfWhoWaitsStays: a try that waits for room takes nobody's deadline away as it
+// ends.
+func TestWayIn04TheDeadlineOfWhoWaitsStays(t *testing.T) {
+	conn, _ := pair(t)
 	c, ok := conn.(*Conn)
 	if !ok {
 		t.Skip("nothing is tried on this system")
 	}
-	text := bytes.Repeat([]byte("0123456789abcdef"), 1<<20)
-	n, err := c.TryWrite(text)
-	if n == 0 || err != nil {
-		t.Fatalf("wrote %d of %d: %v", n, len(text), err)
+	tried := make(chan error, 1)
+	go func() {
+		_, err := c.TryWrite(make([]byte, 64<<20), time.Minute)
+		tried <- err
+	}()
+	for waits := false; !waits; {
+		<-time.After(time.Millisecond)
+		c.mu.Lock()
+		waits = c.told
+		c.mu.Unlock()
 	}
-	for m := 1; m > 0; n += m { // the kernel may make more room
-		if m, err = c.TryWrite(text[n:]); err != nil {
-			t.Fatal(err)
-		}
-	}
-	left := c.Unsent()
-	if left == 0 {
-		t.Error("all was taken by a peer that reads nothing")
+	_ = c.SetWriteDeadline(time.Now().Add(20 * time.Millisecond))
+	if err := <-tried; !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the try ended with %v", err)
 	}
 	wrote := make(chan error, 1)
 	go func() {
-		_, err := c.Write(text[n:])
+		_, err := c.Write(make([]byte, 64<<20))
 		wrote <- err
 	}()
-	got := make([]byte, len(text))
-	if _, err := io.ReadFull(peer, got); err != nil || !bytes.Equal(got, text) {
-		t.Errorf("got other bytes: %v", err)
-	}
-	if err := <-wrote; err != nil {
-		t.Error(err)
-	}
-	for end := time.Now().Add(time.Minute); c.Unsent() > 0; <-time.After(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("what was taken is still to be sent")
+	select {
+	case err := <-wrote:
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("writing ended with %v", err)
 		}
-	}
-	_ = c.Close()
-	if n, err := c.TryWrite(text); n != 0 || !errors.Is(err, net.ErrClosed) || c.Unsent() != 0 {
-		t.Errorf("wrote %d on a closed connection: %v", n, err)
+	case <-time.After(30 * time.Second):
+		t.Error("the deadline is gone")
+		_ = c.Close()
+		<-wrote
 	}
 }

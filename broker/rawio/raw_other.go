@@ -8,4 +8,3 @@ const possible = false
 
 func readOnce(uintptr, []byte) (int, syscall.Errno)  { return 0, syscall.ENOSYS }
 func writeOnce(uintptr, []byte) (int, syscall.Errno) { return 0, syscall.ENOSYS }
-func unsent(uintptr) int                             { return 0 }
