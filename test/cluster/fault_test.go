@@ -104,7 +104,15 @@ func (l *load) check(c *cluster, a *app.App, watchers []*peer) {
 	for channel, log := range l.end(c, a) {
 		for i, w := range watchers {
 			eventually(l.t, fmt.Sprintf("watcher %d has all %d events of %s", i, len(log), channel), func() bool {
-				return len(w.all("load", channel)) >= len(log)
+				n := len(w.all("load", channel))
+				select {
+				case <-w.done:
+					if n = len(w.all("load", channel)); n < len(log) {
+						l.t.Fatalf("watcher %d was closed after %d of %d events of %s: %v", i, n, len(log), channel, w.all("pusher:error", ""))
+					}
+				default:
+				}
+				return n >= len(log)
 			})
 			got := w.all("load", channel)
 			for k, m := range got {
