@@ -6,10 +6,10 @@ import (
 )
 
 const (
-	// flowStep is how often it is decided how many may go on, and flowSpan how much of the
-	// rate may come at once: as much work as live events wait for without anybody noticing.
+	// flowStep is how often it is decided how many may go on, and flowSpan how much of the rate may come
+	// at once: little more than a step's worth, for live events wait until all of that is done.
 	flowStep = time.Millisecond
-	flowSpan = 3 * time.Millisecond
+	flowSpan = 1200 * time.Microsecond
 	// flowLate is how late a goroutine may be that had nothing to do but to wake up. From
 	// then on fewer go on.
 	flowLate = 2 * time.Millisecond
