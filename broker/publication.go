@@ -27,6 +27,10 @@ type Publication struct {
 	// the time of storing, 0 if there was none. Publications read from
 	// history do not know it and have 0.
 	Prev uint64
+	// Series names the numbering that Offset is part of, where channels of an app are
+	// numbered apart, so that one offset may be that of several publications. It is empty
+	// where a log numbers all channels of an app together. `[0-9a-z]`, 16 bytes at most.
+	Series string
 	// Time is when the log stored the publication.
 	Time time.Time
 	// Skipped is the reason why the publication cannot be delivered to
@@ -52,10 +56,14 @@ const (
 
 // ID is the message id: the publisher's, or one that is derived from the
 // position, so that it is the same for every reader, on every node and on every
-// replay.
+// replay, and differs from that of every other publication of the app: clients know
+// repeats by it, whatever the channel.
 func (p *Publication) ID() string {
-	if p.MessageID != "" {
+	switch {
+	case p.MessageID != "":
 		return p.MessageID
+	case p.Series != "":
+		return p.Epoch + "-" + p.Series + "-" + strconv.FormatUint(p.Offset, 10)
 	}
 	return p.Epoch + "-" + strconv.FormatUint(p.Offset, 10)
 }

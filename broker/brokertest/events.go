@@ -2,8 +2,11 @@ package brokertest
 
 import (
 	"bytes"
+	"errors"
 	"maps"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -58,10 +61,7 @@ func testEvents(t *testing.T, b *backend) {
 				t.Errorf("the publish changed the event (-):\n%s", diff)
 			}
 			settle(t, b.Log, app, channel, r.Position)
-			wantID := ev.MessageID
-			if wantID == "" {
-				wantID = (&broker.Publication{Position: r.Position}).ID()
-			}
+			ids := map[string]bool{}
 			for way, pubs := range map[string][]*broker.Publication{
 				"feed":  sink.await(t, r.Offset),
 				"Read":  read(t, b.Log, app, channel, broker.Query{Limit: 1}).Publications,
@@ -77,14 +77,61 @@ func testEvents(t *testing.T, b *backend) {
 				if pubs[0].Position != r.Position {
 					t.Errorf("%s: position %+v, receipt %+v", way, pubs[0].Position, r.Position)
 				}
-				if got := pubs[0].ID(); got != wantID {
-					t.Errorf("%s: id %q, want %q", way, got, wantID)
+				if ids[pubs[0].ID()] = true; ev.MessageID != "" && !ids[ev.MessageID] {
+					t.Errorf("%s: id %q, want %q", way, pubs[0].ID(), ev.MessageID)
 				}
 				if pubs[0].Skipped != "" {
 					t.Errorf("%s: skipped because %q", way, pubs[0].Skipped)
 				}
 			}
+			if len(ids) != 1 {
+				t.Errorf("ids of one event: %v", slices.Collect(maps.Keys(ids)))
+			}
 		})
+	}
+	t.Run("no two events of an app have one id, whatever their channels", func(t *testing.T) { testIDs(t, b) })
+}
+
+// testIDs publishes to several channels in step, which were followed at almost the same time.
+func testIDs(t *testing.T, b *backend) {
+	app := b.Apps[0]
+	channels := make([]string, 6)
+	for i := range channels {
+		channels[i] = b.fresh()
+	}
+	attached := make([]broker.Attachment, len(channels))
+	errs := make([]error, len(channels))
+	var wg sync.WaitGroup
+	for i, c := range channels {
+		wg.Go(func() { attached[i], errs[i] = b.Log.Attach(t.Context(), app, c, newRecorder()) })
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range attached {
+		t.Cleanup(at.Detach)
+	}
+	known := map[string]string{}
+	for _, c := range channels {
+		events := make([]broker.Outgoing, channelRoom)
+		for i := range events {
+			events[i] = broker.Outgoing{Channel: c, Event: text("x")}
+		}
+		receipts, err := b.Log.Publish(t.Context(), app, events...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		settle(t, b.Log, app, c, receipts[len(receipts)-1].Position)
+		for _, p := range read(t, b.Log, app, c, broker.Query{Limit: channelRoom}).Publications {
+			if other := known[p.ID()]; other != "" {
+				t.Fatalf("the id %q is that of an event of %q and of one of %q", p.ID(), other, c)
+			}
+			known[p.ID()] = c
+		}
+	}
+	if want := len(channels) * channelRoom; len(known) != want {
+		t.Errorf("%d ids, want %d", len(known), want)
 	}
 }
 

@@ -65,9 +65,9 @@ func verdictOf(c byte) broker.Verdict {
 
 // publication makes a publication of an entry. What cannot be read is skipped, with
 // the reason, and keeps its place.
-func (a *arrival) publication(epoch string, live bool) *broker.Publication {
+func (a *arrival) publication(epoch, series string, live bool) *broker.Publication {
 	p := &broker.Publication{
-		Position: broker.Position{Epoch: epoch, Offset: a.offset}, Time: a.time, Verdict: a.verdict,
+		Position: broker.Position{Epoch: epoch, Offset: a.offset}, Series: series, Time: a.time, Verdict: a.verdict,
 	}
 	if live && a.prev > a.base {
 		p.Prev = a.prev

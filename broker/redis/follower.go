@@ -15,7 +15,9 @@ type follower struct {
 	log  *Log
 	app  *appLog
 	keys channelKeys
-	sub  *subscription
+	// series is that of the publications, see [seriesOf].
+	series string
+	sub    *subscription
 	// unproven is set when a new life began: what the log has is right, even if
 	// it does not follow from what was delivered. It belongs to the lock.
 	unproven bool
@@ -24,7 +26,7 @@ type follower struct {
 var _ follow.Line[arrival] = (*follower)(nil)
 
 func (l *Log) line(f *follow.Follower[arrival]) follow.Line[arrival] {
-	return &follower{Follower: f, log: l, app: l.apps.Of(f.App), keys: l.keys.channel(f.App, f.Channel)}
+	return &follower{Follower: f, log: l, app: l.apps.Of(f.App), keys: l.keys.channel(f.App, f.Channel), series: seriesOf(f.Channel)}
 }
 
 // Begin implements [follow.Line]. It subscribes and then finds the position: what is stored
@@ -129,7 +131,7 @@ func (f *follower) accept(a arrival) {
 
 // deliver gives an entry. The lock is held.
 func (f *follower) deliver(a arrival) {
-	p := a.publication(f.At().Epoch, true)
+	p := a.publication(f.At().Epoch, f.series, true)
 	if p.Skipped != "" {
 		f.log.stats.Skipped.Add(1)
 	}

@@ -189,10 +189,10 @@ func (r *scanned) retained(epoch string) broker.Retained {
 	return out
 }
 
-func publications(entries []arrival, epoch string) []*broker.Publication {
-	out := make([]*broker.Publication, len(entries))
+func publications(entries []arrival, epoch, channel string) []*broker.Publication {
+	out, series := make([]*broker.Publication, len(entries)), seriesOf(channel)
 	for i := range entries {
-		out[i] = entries[i].publication(epoch, false)
+		out[i] = entries[i].publication(epoch, series, false)
 	}
 	return out
 }
@@ -232,7 +232,7 @@ func (l *Log) Read(ctx context.Context, app, channel string, q broker.Query) (*b
 		return nil, unavailable("reading history", fmt.Errorf("%w: it is %s now", broker.ErrEpochChanged, now))
 	}
 	page := &broker.Page{Retained: r.retained(epoch), More: r.cut || len(r.entries) > q.Limit}
-	page.Publications = publications(r.entries[:min(len(r.entries), q.Limit)], epoch)
+	page.Publications = publications(r.entries[:min(len(r.entries), q.Limit)], epoch, channel)
 	return page, nil
 }
 
@@ -274,7 +274,7 @@ func (l *Log) After(ctx context.Context, app, channel string, pos broker.Positio
 		return nil, broker.ErrPositionExpired
 	}
 	page := &broker.Page{Retained: r.retained(epoch), More: r.cut || len(r.entries) > limit}
-	page.Publications = publications(r.entries[:min(len(r.entries), limit)], epoch)
+	page.Publications = publications(r.entries[:min(len(r.entries), limit)], epoch, channel)
 	return page, nil
 }
 

@@ -57,6 +57,10 @@ func digest(id string) string {
 	return hex.EncodeToString(sum[:16])
 }
 
+// seriesOf names the numbering of a channel. Each begins at the time of its first event, so
+// those of two channels may meet.
+func seriesOf(channel string) string { return digest(channel)[:16] }
+
 // slotOf is the slot of a key or channel with a hash tag, by CRC16 (XMODEM), see the
 // cluster specification of Redis.
 func slotOf(key string) uint16 {

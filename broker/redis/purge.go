@@ -41,5 +41,5 @@ func (l *Log) Purge(ctx context.Context, app, channel string, before uint64) (br
 		}
 		return broker.Erased{}, unavailable("purging", err)
 	}
-	return broker.ErasedOf(uint64(removed), publications(r.entries, a.currentEpoch())), nil
+	return broker.ErasedOf(uint64(removed), publications(r.entries, a.currentEpoch(), channel)), nil
 }
