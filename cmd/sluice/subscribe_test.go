@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/lxzan/gws"
+
+	"github.com/sluicehq/sluice/gateway/client"
 )
 
 // wire is a network between a command and its server that can be cut.
@@ -196,6 +198,36 @@ func TestTime05SubscribeSpeaksWhatTheServerOffers(t *testing.T) {
 		status, _, errors := execute(t, "", append([]string{"subscribe", "lobby", "-n", "1", "--url", server.URL}, args...)...)
 		if status != exitFailure || !strings.Contains(errors, "4007") {
 			t.Errorf("%v: status %d, %s", args, status, errors)
+		}
+	}
+}
+
+// One event for two channels is one line for each, whatever id its publisher chose.
+func TestTime05SubscribePrintsWhatEachChannelGets(t *testing.T) {
+	r := newRig(t)
+	api, err := client.NewSigned(client.SignedOptions{URL: r.url, AppID: "app-id", Key: "app-key", Secret: "app-secret"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, protocol := range []string{"1", "2"} {
+		cmd := start(t, nil, "subscribe", "a", "b", "--protocol", protocol, "--url", r.url)
+		cmd.errors.await(t, "subscribed to")
+		for n := range 3 {
+			p := client.Publish{Name: "e", Channels: []string{"a", "b"}, Data: fmt.Sprint("text ", n), MessageID: fmt.Sprint(protocol, n)}
+			if n == 2 {
+				p.MessageID = "" // It ends what is looked at.
+			}
+			if err := api.Publish(t.Context(), p); err != nil {
+				t.Fatal(err)
+			}
+		}
+		cmd.out.awaitTimes(t, "text 2", 2)
+		cmd.interrupt()
+		cmd.wait()
+		for _, text := range []string{"text 0", "text 1"} {
+			if n := strings.Count(cmd.out.String(), text); n != 2 {
+				t.Errorf("protocol %s: %d lines with %q, want 2:\n%s", protocol, n, text, cmd.out)
+			}
 		}
 	}
 }

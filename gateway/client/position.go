@@ -42,6 +42,11 @@ type position struct {
 	way    way
 	// snapshot: the server begins the subscription with a snapshot, unless it is resumed.
 	snapshot bool
+	// ids are those of the last events that came.
+	ids recent
+	// anew is set until the server grants what the caller wants anew: whatever came before is
+	// no repeat then.
+	anew bool
 	// again is set if what it began with did not come, so that it is asked for again.
 	again bool
 	// since is the serial above which the bases of all events are held, for a server that
@@ -85,6 +90,9 @@ func (p *position) raise(serial uint64) { p.since = max(p.since, serial) }
 
 // grant notes where a subscription begins, as the success frame says.
 func (p *position) grant(ev *Event, socket string) {
+	if p.anew {
+		p.anew, p.ids = false, recent{}
+	}
 	p.attach = mark{stream: ev.StreamID, serial: ev.Serial}
 	if p.since = ev.Serial; ev.StreamID == "" {
 		p.since = noBases

@@ -1,25 +1,16 @@
 package client
 
 import (
-	"strings"
 	"sync"
 
 	"github.com/tidwall/gjson"
 )
-
-// rememberedIDs is how many message ids are kept to know repeats by, as the public clients
-// do (protocol section 5.7).
-const rememberedIDs = 1000
 
 // positions are those of all channels of a client, and what became of them when it came
 // back.
 type positions struct {
 	mu sync.Mutex
 	of map[string]*position
-	// ids are the last message ids, in a ring.
-	ids  map[string]struct{}
-	ring [rememberedIDs]string
-	next int
 	// socket is the present connection, was the one before it.
 	socket, was string
 	// sum is what coming back brings, nil when nothing is awaited; asking is set until all
@@ -29,28 +20,21 @@ type positions struct {
 }
 
 func newPositions() *positions {
-	return &positions{of: map[string]*position{}, ids: map[string]struct{}{}}
+	return &positions{of: map[string]*position{}}
 }
 
 // event notes an event and reports whether it is none that came before.
 func (p *positions) event(ev *Event) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if at := p.of[ev.Channel]; at != nil && ev.StreamID != "" {
+	at := p.of[ev.Channel]
+	if at == nil {
+		return true // It is of a subscription that was given up, and nothing repeats.
+	}
+	if ev.StreamID != "" {
 		at.take(ev)
 	}
-	return ev.MessageID == "" || p.remember(ev.MessageID)
-}
-
-func (p *positions) remember(id string) bool {
-	if _, known := p.ids[id]; known {
-		return false
-	}
-	delete(p.ids, p.ring[p.next])
-	p.ring[p.next] = strings.Clone(id)
-	p.ids[p.ring[p.next]] = struct{}{}
-	p.next = (p.next + 1) % rememberedIDs
-	return true
+	return ev.MessageID == "" || at.ids.add(ev.MessageID)
 }
 
 // open notes a new connection. back is set when it is not the first.
@@ -69,14 +53,28 @@ func (p *positions) open(socket string, back bool) {
 	}
 }
 
+// wish notes that the caller wants a channel anew, and how it is to begin: what it knows of
+// the past is nothing to go on from then.
+func (p *positions) wish(channel string, w way) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	at := p.of[channel]
+	if at == nil {
+		at = &position{since: noBases, anew: true}
+		p.of[channel] = at
+	}
+	if w >= rewinding {
+		at.anew, at.seen, at.ahead = true, mark{}, mark{}
+	}
+}
+
 // subscribe notes that a channel is about to be asked for, and how it is to begin.
 func (p *positions) subscribe(channel string, w way) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	at := p.of[channel]
 	if at == nil {
-		at = &position{since: noBases}
-		p.of[channel] = at
+		return // It was given up meanwhile.
 	}
 	switch at.again = false; {
 	case w >= rewinding:

@@ -343,6 +343,13 @@ func TestTime05ABeginningThatWasCutOff(t *testing.T) {
 		}
 		if c.again {
 			p.expect(fmt.Sprintf(subscribeTo, "a", c.member))
+			// What came of it before is not told twice.
+			p.send(success("a", "s1", 10))
+			p.send(c.sends...)
+			p.send(event("a", "s1", 11))
+			if diff := cmp.Diff([]string{"11"}, datas(t, client, 1)); diff != "" {
+				t.Errorf("%s after %d frames, once more: %s", c.member, len(c.sends), diff)
+			}
 			continue
 		}
 		p.expect(fmt.Sprintf(subscribeTo, "a", announced))

@@ -110,6 +110,7 @@ func (c *Client) Subscribe(ctx context.Context, channel string, options ...Subsc
 		old.settle(errors.New("subscribed again meanwhile"))
 	}
 	c.subs[channel] = s
+	c.positions.wish(channel, s.begins)
 	conn := c.conn
 	c.mu.Unlock()
 	if conn != nil {
