@@ -1,11 +1,9 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -76,9 +74,9 @@ func (in *keeper) describe(cmd *cobra.Command, id string, tree map[string]any, w
 func confirmed(cmd *cobra.Command, id, yes string) error {
 	if yes == "" {
 		fmt.Fprint(cmd.ErrOrStderr(), "To remove it for good, type the id of the app: ")
-		yes, _ = bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
+		yes = typedLine(cmd)
 	}
-	if strings.TrimRight(yes, "\r\n") != id {
+	if yes != id {
 		return errors.New("that is not the id of the app, and nothing was removed")
 	}
 	return nil

@@ -1,11 +1,9 @@
 package main
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -112,8 +110,7 @@ func (o *erasing) confirm(cmd *cobra.Command, channel, operation string) error {
 		return nil
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "To %s it for good, type the name of the channel: ", operation)
-	typed, _ := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
-	if strings.TrimRight(typed, "\r\n") != channel {
+	if typedLine(cmd) != channel {
 		return errors.New("that is not the name of the channel, and nothing was removed (--yes does not ask)")
 	}
 	return nil

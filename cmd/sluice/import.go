@@ -57,7 +57,7 @@ func (o *importOptions) run(cmd *cobra.Command, path string) error {
 	if o.fromLine < 1 {
 		return usage("--from-line is %d, the first line is 1", o.fromLine)
 	}
-	ctx, in := cmd.Context(), cmd.InOrStdin()
+	ctx, from := cmd.Context(), cmd.InOrStdin()
 	size := int64(0)
 	if path != "-" {
 		f, err := os.Open(path)
@@ -77,7 +77,7 @@ func (o *importOptions) run(cmd *cobra.Command, path string) error {
 		if _, err := f.Seek(0, io.SeekStart); err != nil {
 			return err
 		}
-		in, size = f, bytes
+		from, size = f, bytes
 		if o.check {
 			fmt.Fprintf(cmd.ErrOrStderr(), "%s, all of them events\n", counted(count, "line"))
 			return nil
@@ -86,8 +86,11 @@ func (o *importOptions) run(cmd *cobra.Command, path string) error {
 		sayTyping(cmd, "each line is an event as export writes it")
 	}
 	if path == "-" && o.check {
-		count, _, err := checkRecords(ctx, in)
-		if err == nil {
+		count, _, err := checkRecords(ctx, from)
+		switch {
+		case ctx.Err() != nil:
+			return errors.New("stopped; nothing was published")
+		case err == nil:
 			fmt.Fprintf(cmd.ErrOrStderr(), "%s, all of them events\n", counted(count, "line"))
 		}
 		return err
@@ -99,6 +102,8 @@ func (o *importOptions) run(cmd *cobra.Command, path string) error {
 	i := &importer{copier: newCopier(api, "", ""), stderr: cmd.ErrOrStderr(), bar: newBar(cmd.ErrOrStderr()), size: size, line: o.fromLine - 1}
 	i.copier.what = "line"
 	i.copier.trouble = i.trouble
+	in := newInput(ctx, from)
+	defer in.close()
 	err = i.run(ctx, in, o.fromLine)
 	i.bar.clear()
 	if err == nil {
@@ -113,11 +118,11 @@ func (o *importOptions) run(cmd *cobra.Command, path string) error {
 }
 
 // records calls each with the lines of an export, from the first on, which is 1.
-func records(ctx context.Context, in io.Reader, each func(line int, text []byte, r *record) error) error {
+func records(in *input, each func(line int, text []byte, r *record) error) error {
 	lines := bufio.NewScanner(in)
 	lines.Buffer(make([]byte, 0, 256<<10), maxRecord)
 	n := 0
-	for lines.Scan() {
+	for lines.Scan() && in.failure() == nil {
 		n++
 		text := lines.Bytes()
 		if len(bytes.TrimSpace(text)) == 0 {
@@ -130,7 +135,7 @@ func records(ctx context.Context, in io.Reader, each func(line int, text []byte,
 		if err := each(n, text, &r); err != nil {
 			return err
 		}
-		if err := ctx.Err(); err != nil {
+		if err := in.ctx.Err(); err != nil {
 			return err
 		}
 	}
@@ -141,8 +146,10 @@ func records(ctx context.Context, in io.Reader, each func(line int, text []byte,
 }
 
 // checkRecords reads all lines, and returns how many there are and their bytes.
-func checkRecords(ctx context.Context, in io.Reader) (count int, size int64, err error) {
-	err = records(ctx, in, func(line int, text []byte, r *record) error {
+func checkRecords(ctx context.Context, from io.Reader) (count int, size int64, err error) {
+	in := newInput(ctx, from)
+	defer in.close()
+	err = records(in, func(line int, text []byte, r *record) error {
 		count, size = line, size+int64(len(text))+1
 		if err := pusher.CheckChannel(r.Channel, maxChannel); err != nil {
 			return fmt.Errorf("line %d: %w", line, err)
@@ -167,9 +174,11 @@ type importer struct {
 	line, lines int
 }
 
-func (i *importer) run(ctx context.Context, in io.Reader, from int) error {
+func (i *importer) run(ctx context.Context, in *input, from int) error {
 	i.looked = map[string]bool{}
-	err := records(ctx, in, func(line int, text []byte, r *record) error {
+	// Nobody knows when the next line comes.
+	in.idle = func() error { return i.copier.flush(ctx) }
+	err := records(in, func(line int, text []byte, r *record) error {
 		i.read += int64(len(text)) + 1
 		if line < from {
 			return nil

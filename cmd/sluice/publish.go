@@ -118,16 +118,21 @@ func (o *publishOptions) run(cmd *cobra.Command, args []string) error {
 	if err := o.checkFlags(cmd, args); err != nil {
 		return err
 	}
-	data, err := o.input(cmd, args)
+	data, done, err := o.input(cmd, args)
 	if err != nil {
 		return err
 	}
+	defer done()
 	p, err := o.publisher(cmd)
 	if err != nil {
 		return err
 	}
 	defer p.close()
+	published := 0
 	for line := 1; data.Scan(); line++ {
+		if cmd.Context().Err() != nil {
+			break // It may be a part of what was meant.
+		}
 		e := o.event
 		e.data = data.Text()
 		if o.lines && e.data == "" {
@@ -140,9 +145,13 @@ func (o *publishOptions) run(cmd *cobra.Command, args []string) error {
 		if err != nil {
 			return o.at(line, o.explain(err))
 		}
+		published++
 		if err := o.tell(cmd.OutOrStdout(), done); err != nil {
 			return err
 		}
+	}
+	if cmd.Context().Err() != nil {
+		return fmt.Errorf("stopped; %s published", counted(published, "event"))
 	}
 	if errors.Is(data.Err(), bufio.ErrTooLong) {
 		return fmt.Errorf("the data is larger than %d bytes", maxData)
@@ -221,9 +230,10 @@ func (o *publishOptions) checkFlags(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// input yields the data of each event.
-func (o *publishOptions) input(cmd *cobra.Command, args []string) (*bufio.Scanner, error) {
-	r := cmd.InOrStdin()
+// input yields the data of each event. done lets go of where it comes from.
+func (o *publishOptions) input(cmd *cobra.Command, args []string) (data *bufio.Scanner, done func(), err error) {
+	var r io.Reader
+	done = func() {}
 	switch {
 	case len(args) == 2:
 		r = strings.NewReader(args[1])
@@ -231,25 +241,29 @@ func (o *publishOptions) input(cmd *cobra.Command, args []string) (*bufio.Scanne
 		// Read at once, so that no error path has to close it.
 		f, err := os.Open(o.file)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		defer f.Close()
 		text, err := io.ReadAll(io.LimitReader(f, 1<<30))
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		r = strings.NewReader(string(text))
-	case o.lines:
-		sayTyping(cmd, "each line is published as an event")
 	default:
-		sayTyping(cmd, "what is typed is the data of the event")
+		what := "what is typed is the data of the event"
+		if o.lines {
+			what = "each line is published as an event"
+		}
+		sayTyping(cmd, what)
+		in := typed(cmd)
+		r, done = in, in.close
 	}
 	s := bufio.NewScanner(r)
 	s.Buffer(nil, maxData)
 	if !o.lines {
 		s.Split(whole)
 	}
-	return s, nil
+	return s, done, nil
 }
 
 // whole is a split function that gives all of the input at once, also if it is

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+)
+
+// pipe is standard input into which a test writes when it likes.
+type pipe struct {
+	*io.PipeReader
+	in *io.PipeWriter
+	t  *testing.T
+}
+
+func newPipe(t *testing.T) *pipe {
+	t.Helper()
+	r, w := io.Pipe()
+	t.Cleanup(func() { _ = w.Close() })
+	return &pipe{r, w, t}
+}
+
+// say writes a text, and returns when it was read.
+func (p *pipe) say(text string) {
+	p.t.Helper()
+	if _, err := io.WriteString(p.in, text); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// lineOf is a line of an export.
+func lineOf(channel string, n int) string {
+	return fmt.Sprintf(`{"channel":%q,"stream_id":"e","serial":%d,"published_at_ms":1,"message_id":"m%d","event":"e","data":"text %d;"}`+"\n", channel, n, n, n)
+}
+
+// TestTime03ImportPublishesAsItComes: a line that came is published whether or not another one ever
+// comes, and who waits for the next one can be stopped.
+func TestTime03ImportPublishesAsItComes(t *testing.T) {
+	onEachLog(t, func(t *testing.T, r *rig) {
+		seen := start(t, nil, "subscribe", "c", "--url", r.url)
+		seen.errors.await(t, "subscribed to")
+		in := newPipe(t)
+		c := start(t, in, "import", "-", "--url", r.url)
+		for n := 1; n <= 3; n++ {
+			in.say(lineOf("c", n))
+			seen.out.await(t, fmt.Sprintf("text %d;", n))
+		}
+		// More than one, and a part of one.
+		in.say(lineOf("c", 4) + lineOf("c", 5) + lineOf("c", 6)[:40])
+		seen.out.await(t, "text 5;")
+		c.interrupt()
+		if status := c.wait(); status != exitFailure || !strings.Contains(c.errors.String(), "stopped after 5 lines") ||
+			!strings.Contains(c.errors.String(), "Go on with: sluice import - --from-line 6 --url ") {
+			t.Errorf("status %d: %s", status, c.errors)
+		}
+		if all := r.history("c"); len(all) != 5 {
+			t.Errorf("%d events, want 5", len(all))
+		}
+		seen.interrupt()
+		seen.wait()
+	})
+}
+
+// TestTime03ARefusalWhileTheNextLineIsAwaited ends the import at once, and names its line.
+func TestTime03ARefusalWhileTheNextLineIsAwaited(t *testing.T) {
+	r := newRig(t)
+	in := newPipe(t)
+	c := start(t, in, "import", "-", "--url", r.url)
+	in.say(lineOf("c", 1) + strings.Replace(lineOf("c", 2), `"event":"e"`, `"event":"pusher:x"`, 1))
+	if status := c.wait(); status != exitFailure || !strings.Contains(c.errors.String(), "line 2 is refused: ") || !strings.Contains(c.errors.String(), "--from-line 2") {
+		t.Errorf("status %d: %s", status, c.errors)
+	}
+	if all := r.history("c"); len(all) != 1 {
+		t.Errorf("%d events, want 1", len(all))
+	}
+}
+
+// TestTime03WhoeverWaitsForInputCanBeStopped: the first Ctrl-C ends each command that waits for what is typed, and
+// half of what was meant is not done.
+func TestTime03WhoeverWaitsForInputCanBeStopped(t *testing.T) {
+	r := newRig(t)
+	r.succeed("", "publish", "c", "there")
+	for _, c := range []struct {
+		args        []string
+		typed, says string
+	}{
+		{[]string{"import", "-"}, "", "stopped after 0 lines"},
+		{[]string{"import", "-"}, lineOf("c", 1)[:40], "stopped after 0 lines"},
+		{[]string{"import", "-", "--check"}, lineOf("c", 1), "stopped; nothing was published"},
+		{[]string{"publish", "c"}, "half of", "stopped; 0 events published"},
+		{[]string{"publish", "c", "--file", "-"}, "", "stopped; 0 events published"},
+		{[]string{"publish", "c", "--lines"}, "half of", "stopped; 0 events published"},
+		{[]string{"purge", "c"}, "c", "nothing was removed"},
+		{[]string{"reset", "c"}, "", "nothing was removed"},
+	} {
+		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
+			in := newPipe(t)
+			read := &first{Reader: in, begun: make(chan struct{})}
+			cmd := start(t, read, append(c.args, "--url", r.url)...)
+			<-read.begun
+			if c.typed != "" {
+				in.say(c.typed)
+			}
+			cmd.interrupt()
+			if status := cmd.wait(); status != exitFailure || !strings.Contains(cmd.errors.String(), c.says) {
+				t.Errorf("status %d: %s", status, cmd.errors)
+			}
+			if all := r.history("c"); len(all) != 1 {
+				t.Errorf("%d events, want 1", len(all))
+			}
+		})
+	}
+}
+
+// first tells when somebody begins to read.
+type first struct {
+	io.Reader
+	begun chan struct{}
+	told  bool
+}
+
+func (f *first) Read(p []byte) (int, error) {
+	if !f.told {
+		f.told = true
+		close(f.begun)
+	}
+	return f.Reader.Read(p)
+}
