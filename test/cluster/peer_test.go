@@ -106,6 +106,9 @@ func (p *peer) OnMessage(_ *gws.Conn, m *gws.Message) {
 	if err := json.Unmarshal(m.Bytes(), &got); err != nil {
 		p.t.Errorf("frame %s: %v", got.text, err)
 	}
+	if got.Event == "pusher:ping" { // who does not answer is closed, and tests may take longer than that
+		p.say(`{"event":"pusher:pong","data":{}}`)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.got = append(p.got, got)

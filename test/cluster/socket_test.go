@@ -46,6 +46,7 @@ type socket struct {
 	sessions []*session
 	closed   uint16
 	errs     []error
+	pings    int // that were frames
 }
 
 // dialSocket connects to a gateway. Small buffers make it feel slowness soon.
@@ -145,6 +146,9 @@ func (s *socket) control(text string) {
 	}
 	_, event, _ := strings.Cut(m.Event, ":")
 	switch event {
+	case "ping":
+		s.pings++
+		s.say("pong", "{}")
 	case "connection_established":
 		var inner string
 		var d struct {
