@@ -217,87 +217,6 @@ func (f *follower) answered(next stored, found, proven bool) follow.Found {
 	return follow.Complete
 }
 
-// Inquire implements [follow.Line].
-func (f *follower) Inquire(ctx context.Context) (func() follow.Found, error) {
-	f.Lock()
-	about, p := f.doubt, f.page
-	missing, upset := f.absence(), f.app.upset.Load()
-	f.Unlock()
-	switch {
-	case about == unplaced:
-		return f.lookUp(ctx)
-	case about == tail:
-		ctx, cancel := context.WithTimeout(ctx, attemptStart)
-		defer cancel()
-		purged := false
-		if missing.upset != upset {
-			var err error
-			if purged, err = f.log.mayBePurged(ctx, f.app, missing); err != nil {
-				return nil, err
-			}
-		}
-		kept := func() follow.Found {
-			if f.doubt != tail || f.target == toTheEnd {
-				f.doubt = certain
-				return follow.Turned
-			}
-			f.believe(purged)
-			f.sound = max(f.sound, upset)
-			f.Resume()
-			return follow.Complete
-		}
-		if missing.seen.offset == 0 {
-			return kept, nil
-		}
-		return f.lookBack(ctx, kept, true)
-	case p != nil:
-		return f.lookBack(ctx, f.absorb, false)
-	}
-	return func() follow.Found { return follow.Turned }, nil
-}
-
-// lookBack asks what became of the message that was delivered last. If the log lost it, or if
-// there is no log and that is what is asked, a new life of the log begins. Otherwise stays says
-// what it means that it did not.
-func (f *follower) lookBack(ctx context.Context, stays func() follow.Found, whole bool) (func() follow.Found, error) {
-	_, epoch := f.place()
-	what, err := f.log.fateOf(ctx, f.app, f.seen())
-	again := func(found follow.Found) func() follow.Found {
-		return func() follow.Found {
-			f.page = nil
-			return found
-		}
-	}
-	switch {
-	case err == nil && what == kept && !whole:
-		// The copy that was read has something else there than the leader. It may have other places
-		// for all that follows: servers do not refuse the same messages while limits are edited.
-		return again(follow.Nothing), nil
-	case err == nil && what == lost || whole && errors.Is(err, errNoStream):
-		if err = f.log.refresh(ctx, f.app, epoch); err == nil && !whole {
-			return again(follow.Turned), nil
-		}
-	}
-	return stays, err
-}
-
-// believe goes on although the log contradicts what it said before: what was held and lies
-// below was delivered before; the clocks of two leaders differ. What lies above follows, and
-// retention removed what was seen; or somebody did that, perhaps with what had not been
-// delivered, of which all are told then. The lock is held.
-func (f *follower) believe(purged bool) {
-	f.doubt = certain
-	f.Keep(func(m arrival) bool { return m.unseen || m.offset > f.track.last })
-	if purged {
-		at := f.At().Offset
-		if next, found := f.next(at); found {
-			at = next.offset - 1
-		}
-		f.missing(at, broker.GapEvicted)
-	}
-	f.track.forget()
-}
-
 // GiveUp implements [follow.Line].
 func (f *follower) GiveUp() {
 	about := f.doubt
@@ -311,7 +230,7 @@ func (f *follower) GiveUp() {
 		return
 	case about == tail:
 		f.Gap(f.At(), broker.GapUnavailable)
-		f.believe(false)
+		f.believe(lost, false)
 		f.Resume()
 		return
 	}
