@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tidwall/gjson"
+
 	"github.com/sluicehq/sluice/gateway/client"
 )
 
@@ -23,6 +25,9 @@ type copier struct {
 	source, target string
 	// known are the ids of what the target has already, in short.
 	known map[shortID]struct{}
+	// first is the place of the first event that a target still has of what is published
+	// again, where that came from.
+	first map[origin]uint64
 	// batch is how many events go into one request; waiting are those to be sent.
 	batch   int
 	waiting []client.Publish
@@ -35,8 +40,13 @@ type copier struct {
 	// what is what places are, in errors.
 	what                 string
 	there, undeliverable int
-	trouble              func(error, time.Duration)
+	// early counts events from before the first one that the target still has.
+	early   int
+	trouble func(error, time.Duration)
 }
+
+// origin is a stream of events of a channel.
+type origin struct{ channel, stream string }
 
 // shortID is the beginning of a digest of an id.
 type shortID [12]byte
@@ -49,7 +59,7 @@ const (
 )
 
 func newCopier(api *client.Signed, source, target string) *copier {
-	return &copier{api: api, source: source, target: target, what: "the event with serial", batch: copyBatch, known: map[shortID]struct{}{}}
+	return &copier{api: api, source: source, target: target, what: "the event with serial", batch: copyBatch, known: map[shortID]struct{}{}, first: map[origin]uint64{}}
 }
 
 func short(id string) shortID {
@@ -72,27 +82,68 @@ func (c *copier) idOf(i *client.HistoryItem) string {
 // look learns what the target has: nothing that was stored before the first event can be its
 // replay.
 func (c *copier) look(ctx context.Context, since time.Time, stderr io.Writer) error {
-	p := &past{api: c.api, channel: c.target, stretch: stretch{from: moment{time: since}}, patience: replayPatience, lost: func(loss) {}}
-	err := p.read(ctx, func(i *client.HistoryItem) error {
+	cut, err := c.learn(ctx, c.source, c.target, stretch{from: moment{time: since}}, func(i *client.HistoryItem) {
 		if strings.HasPrefix(i.MessageID, replayPrefix) {
 			c.known[short(i.MessageID)] = struct{}{}
 		}
-		return nil
-	})
-	return c.unreadable(err, p, c.target, stderr)
+	}, stderr)
+	if cut == "channel_history" {
+		fmt.Fprintf(stderr, "channel_history lets only a part of %s be read; what is there before that is not known and is stored again\n", c.target)
+	}
+	return err
 }
 
-// unreadable says what cannot be known where the history of a target may not be read.
-func (c *copier) unreadable(err error, p *past, channel string, stderr io.Writer) error {
+// learn reads what a target has, oldest first, and notes what came from a source. cut is what
+// keeps the beginning from being read ([client.HistoryContinuity]). A history that may not be
+// read at all is said, and no error.
+func (c *copier) learn(ctx context.Context, source, target string, s stretch, each func(*client.HistoryItem), stderr io.Writer) (cut string, err error) {
+	p := &past{api: c.api, channel: target, stretch: s, patience: replayPatience, lost: func(loss) {}, trouble: c.trouble}
+	err = p.read(ctx, func(i *client.HistoryItem) error {
+		each(i)
+		c.note(source, target, i)
+		return nil
+	})
+	if err == nil && p.begun == nil {
+		q := s.query()
+		q.OldestFirst, q.Limit = true, 1
+		page, again := c.api.History(ctx, target, q)
+		if err = again; err == nil {
+			p.begun = &page.Continuity
+		}
+	}
 	var api *client.APIError
 	switch {
 	case errors.As(err, &api) && api.Status == http.StatusUnprocessableEntity:
-		fmt.Fprintf(stderr, "what %s has cannot be read (%s); what is repeated after two minutes is stored again\n", channel, api.Message)
-		return nil
-	case err == nil && p.state.TruncatedBy == "channel_history":
-		fmt.Fprintf(stderr, "channel_history lets only a part of %s be read; what is there before that is not known and is stored again\n", channel)
+		fmt.Fprintf(stderr, "what %s has cannot be read (%s); what is repeated after two minutes is stored again\n", target, api.Message)
+		return "", nil
+	case err != nil:
+		return "", err
 	}
-	return err
+	return p.begun.TruncatedBy, nil
+}
+
+// note notes where an event of a target came from: from a source, as its mark says, or from
+// nowhere else.
+func (c *copier) note(source, target string, i *client.HistoryItem) {
+	if source == target {
+		c.begins(origin{source, i.StreamID}, i.Serial)
+	}
+	if m := gjson.Get(string(i.Message), "extras.replay"); m.IsObject() && m.Get("channel").Str == source {
+		c.begins(origin{source, m.Get("stream_id").Str}, m.Get("serial").Uint())
+	}
+}
+
+func (c *copier) begins(with origin, serial uint64) {
+	if _, there := c.first[with]; !there {
+		c.first[with] = serial
+	}
+}
+
+// before tells whether an event comes before the first one that the target still has: it may
+// have been there.
+func (c *copier) before(from origin, serial uint64) bool {
+	first, there := c.first[from]
+	return there && serial < first
 }
 
 // mark says where an event was published first (docs/protocol.md).
@@ -113,6 +164,9 @@ func (c *copier) take(ctx context.Context, i *client.HistoryItem) error {
 	case there:
 		c.there++
 	default:
+		if c.before(origin{c.source, i.StreamID}, i.Serial) {
+			c.early++
+		}
 		r := recordOf(c.source, i)
 		p, err := r.publish(c.target, id)
 		if err != nil {
@@ -191,6 +245,15 @@ func (c *copier) publish(ctx context.Context, batch []client.Publish) error {
 func (c *copier) through() uint64 { return c.sent }
 
 func (c *copier) remarks() string {
+	out := c.counts()
+	if c.early > 0 {
+		out += fmt.Sprintf(", %d of them from before the first one that %s still has: what it had of those and lost is stored again", c.early, shorten(c.target, 200))
+	}
+	return out
+}
+
+// counts are for any summary.
+func (c *copier) counts() string {
 	out := ""
 	if c.there > 0 {
 		out += fmt.Sprintf(", %d of them were there already", c.there)

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/memory"
 	"github.com/sluicehq/sluice/broker/rank"
 	"github.com/sluicehq/sluice/broker/redis"
 	"github.com/sluicehq/sluice/gateway"
@@ -39,6 +40,13 @@ type rig struct {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
+	return newRigThatKeeps(t, 0, nil)
+}
+
+// newRigThatKeeps is the same with a number of events of each channel that are kept, 0 for the default, and bounds
+// for what can be read of them.
+func newRigThatKeeps(t *testing.T, messages int64, readings *app.Readings) *rig {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	server, err := embedded.Start(ctx, embedded.Options{Host: "127.0.0.1", Port: -1, StoreDir: t.TempDir()})
@@ -46,31 +54,48 @@ func newRig(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(server.Shutdown)
-	log, err := streams.Open(ctx, streams.Options{Apps: []streams.AppOptions{{ID: "app-id", Secrets: []streams.Secret{"secret"}}}, ConnectOptions: server.ConnectOptions()})
+	log, err := streams.Open(ctx, streams.Options{Apps: []streams.AppOptions{{ID: "app-id", Secrets: []streams.Secret{"secret"}, MaxMessages: messages}}, ConnectOptions: server.ConnectOptions()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = log.Close() })
-	return gatewayOn(t, log, server.ClientURL())
+	return gatewayReading(t, log, server.ClientURL(), readings)
 }
 
 // newRedisRig is the same on Redis.
 func newRedisRig(t *testing.T) *rig {
 	t.Helper()
-	log, err := redis.Open(t.Context(), redis.Options{Apps: []redis.AppOptions{{ID: "app-id"}}, URL: redis.Secret(redisserver.Start(t).URL())})
+	return newRedisRigThatKeeps(t, 0, nil)
+}
+
+func newRedisRigThatKeeps(t *testing.T, messages int64, readings *app.Readings) *rig {
+	t.Helper()
+	log, err := redis.Open(t.Context(), redis.Options{Apps: []redis.AppOptions{{ID: "app-id", MaxMessages: messages}}, URL: redis.Secret(redisserver.Start(t).URL())})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = log.Close() })
-	return gatewayOn(t, log, "")
+	return gatewayReading(t, log, "", readings)
 }
 
-// gatewayOn runs a gateway.
-func gatewayOn(t *testing.T, log broker.Log, nats string) *rig {
+// newMemoryRigThatKeeps is the same on the reference log, which knows no repetition by its key: it is as if some
+// minutes lay between any two publishes.
+func newMemoryRigThatKeeps(t *testing.T, messages int64, readings *app.Readings) *rig {
+	t.Helper()
+	log, err := memory.New(memory.Options{Apps: []string{"app-id"}, MaxMessages: int(messages), DedupWindow: time.Nanosecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = log.Close() })
+	return gatewayReading(t, log, "", readings)
+}
+
+// gatewayReading runs a gateway.
+func gatewayReading(t *testing.T, log broker.Log, nats string, readings *app.Readings) *rig {
 	t.Helper()
 	node, err := gateway.New(gateway.Options{
 		Apps: app.NewRegistry(&app.App{
-			ID: "app-id", Key: "app-key", Secret: "app-secret", Enabled: true, Limits: app.DefaultLimits, HistoryEnabled: true,
+			ID: "app-id", Key: "app-key", Secret: "app-secret", Enabled: true, Limits: app.DefaultLimits, HistoryEnabled: true, Readings: readings,
 			Rewind: true, Recovery: app.Recovery{Enabled: true, MaxEvents: 50, MaxBytes: 1 << 20, Age: time.Minute},
 			Delta: app.Delta{Enabled: true, Algorithm: app.Fossil, Interval: 10, MinSize: 100, MaxAgeSeconds: 300, Path: "device", MaxKeys: 100},
 		}),

@@ -24,6 +24,7 @@ type importOptions struct {
 	target
 	fromLine int
 	check    bool
+	again    bool
 }
 
 func newImportCommand() *cobra.Command {
@@ -36,8 +37,10 @@ that they come from. They keep their names, data, tags, conflation values, extra
 message ids, get new places and times, and are marked with the old ones (extras.replay).
 
 What a channel has already, by message id, is not published once more, so an import may
-be repeated. A file is read to its end first, and nothing of it is published if one line
-is wrong; - is standard input, which is published as it comes.
+be repeated. Lines from before the first one that a channel still has are left out: they
+may have been there, and have been removed or be hidden (channel_history). --again
+publishes them. A file is read to its end first, and nothing of it is published if one
+line is wrong; - is standard input, which is published as it comes.
 
 If it stops before the end it prints the command that goes on.`,
 		Example: `  sluice import orders.ndjson
@@ -49,6 +52,7 @@ If it stops before the end it prints the command that goes on.`,
 	o.target.flags(cmd)
 	f := cmd.Flags()
 	f.IntVar(&o.fromLine, "from-line", 1, "leave out the lines before this one")
+	f.BoolVar(&o.again, "again", false, "publish also lines from before the first one that their channel still has")
 	f.BoolVar(&o.check, "check", false, "only read it, and say what is wrong with it")
 	return cmd
 }
@@ -99,7 +103,7 @@ func (o *importOptions) run(cmd *cobra.Command, path string) error {
 	if err != nil {
 		return err
 	}
-	i := &importer{copier: newCopier(api, "", ""), stderr: cmd.ErrOrStderr(), bar: newBar(cmd.ErrOrStderr()), size: size, line: o.fromLine - 1}
+	i := &importer{copier: newCopier(api, "", ""), stderr: cmd.ErrOrStderr(), bar: newBar(cmd.ErrOrStderr()), size: size, line: o.fromLine - 1, again: o.again}
 	i.copier.what = "line"
 	i.copier.trouble = i.trouble
 	in := newInput(ctx, from)
@@ -107,7 +111,7 @@ func (o *importOptions) run(cmd *cobra.Command, path string) error {
 	err = i.run(ctx, in, o.fromLine)
 	i.bar.clear()
 	if err == nil {
-		fmt.Fprintf(i.stderr, "%s imported%s\n", counted(i.lines, "line"), i.copier.remarks())
+		fmt.Fprintf(i.stderr, "%s imported%s\n", counted(i.lines, "line"), i.remarks())
 		return nil
 	}
 	hint := "Go on with: " + goOn(cmd, []string{path}, map[string]string{"from-line": strconv.Itoa(max(int(i.copier.through()), o.fromLine-1) + 1)})
@@ -169,13 +173,17 @@ type importer struct {
 	bar    *bar
 	// size is that of the whole, 0 if it is not known; read is how much was read.
 	size, read int64
-	// looked are the channels of which it is known what they have.
-	looked      map[string]bool
+	// cut is what keeps the beginning of a channel from being read, of those that were looked
+	// at; met are the streams of events of which a line came.
+	cut map[string]string
+	met map[origin]bool
+	// again publishes lines as well that come before the first one that their channel has.
+	again       bool
 	line, lines int
 }
 
 func (i *importer) run(ctx context.Context, in *input, from int) error {
-	i.looked = map[string]bool{}
+	i.cut, i.met = map[string]string{}, map[origin]bool{}
 	// Nobody knows when the next line comes.
 	in.idle = func() error { return i.copier.flush(ctx) }
 	err := records(in, func(line int, text []byte, r *record) error {
@@ -201,11 +209,8 @@ func (i *importer) run(ctx context.Context, in *input, from int) error {
 
 func (i *importer) take(ctx context.Context, line int, r *record) error {
 	c := i.copier
-	if !i.looked[r.Channel] {
-		if err := i.look(ctx, r.Channel); err != nil {
-			return fmt.Errorf("line %d: %w", line, err)
-		}
-		i.looked[r.Channel] = true
+	if err := i.look(ctx, r); err != nil {
+		return fmt.Errorf("line %d: %w", line, err)
 	}
 	id := short(r.Channel + "\x00" + r.MessageID)
 	_, there := c.known[id]
@@ -214,6 +219,8 @@ func (i *importer) take(ctx context.Context, line int, r *record) error {
 		c.undeliverable++
 	case there:
 		c.there++
+	case !i.again && c.before(origin{r.Channel, r.StreamID}, r.Serial):
+		c.early++
 	default:
 		p, err := r.publish(r.Channel, r.MessageID)
 		if err != nil {
@@ -229,15 +236,43 @@ func (i *importer) take(ctx context.Context, line int, r *record) error {
 	return nil
 }
 
-// look learns what a channel has.
-func (i *importer) look(ctx context.Context, channel string) error {
-	// A wish for the very first event is told what cuts it.
-	p := &past{api: i.copier.api, channel: channel, stretch: stretch{from: moment{serial: 1}}, patience: replayPatience, lost: func(loss) {}, trouble: i.trouble}
-	err := p.read(ctx, func(item *client.HistoryItem) error {
-		i.copier.known[short(channel+"\x00"+item.MessageID)] = struct{}{}
+// look learns what a channel has, before its first line.
+func (i *importer) look(ctx context.Context, r *record) error {
+	if _, looked := i.cut[r.Channel]; !looked {
+		// A wish for the very first event is told what cuts it.
+		cut, err := i.copier.learn(ctx, r.Channel, r.Channel, stretch{from: moment{serial: 1}}, func(item *client.HistoryItem) {
+			i.copier.known[short(r.Channel+"\x00"+item.MessageID)] = struct{}{}
+		}, i.stderr)
+		if err != nil {
+			return err
+		}
+		i.cut[r.Channel] = cut
+	}
+	from := origin{r.Channel, r.StreamID}
+	if i.met[from] {
 		return nil
-	})
-	return i.copier.unreadable(err, p, channel, i.stderr)
+	}
+	i.met[from] = true
+	_, some := i.copier.first[from]
+	i.bar.clear()
+	switch cut, name := i.cut[r.Channel], shorten(r.Channel, 200); {
+	case cut == "channel_history" && some && !i.again:
+		fmt.Fprintf(i.stderr, "channel_history lets only a part of %s be read; lines from before that are left out\n", name)
+	case cut == "channel_history":
+		fmt.Fprintf(i.stderr, "channel_history lets only a part of %s be read; what is there before that is not known and is stored again\n", name)
+	case cut != "" && !some:
+		fmt.Fprintf(i.stderr, "the log has nothing of these lines in %s, and something older may have been removed; if they were among that they are stored again\n", name)
+	}
+	return nil
+}
+
+func (i *importer) remarks() string {
+	out := i.copier.counts()
+	if n := i.copier.early; n > 0 {
+		out += fmt.Sprintf(", %d come before the first one that their channel still has and were left out\n"+
+			"Whether those were there and have been removed cannot be known; --again publishes them.", n)
+	}
+	return out
 }
 
 func (i *importer) trouble(err error, wait time.Duration) {

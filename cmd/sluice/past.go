@@ -27,8 +27,10 @@ type past struct {
 
 	epoch string
 	last  uint64
-	// state is what the last answer said of the channel.
+	// state is what the last answer said of the channel; begun what the one did that had the
+	// beginning of the stretch, nil if that was broken off. Only that one says what cuts it.
 	state client.HistoryContinuity
+	begun *client.HistoryContinuity
 	// chunk is how many events are asked for at once: more where they are taken fast, few
 	// where the server would wait for a reader who takes them slowly.
 	chunk    int
@@ -140,7 +142,7 @@ func (p *past) ask(ctx context.Context, each func(*client.HistoryItem) error) (m
 	if p.last > 0 {
 		q.StartSerial = p.last
 	}
-	began, taken, first := time.Now(), 0, true
+	began, taken, first, from := time.Now(), 0, true, p.last
 	end, err := p.api.HistoryLines(ctx, p.channel, q, func(i *client.HistoryItem) error {
 		isFirst := first
 		first = false
@@ -178,7 +180,9 @@ func (p *past) ask(ctx context.Context, each func(*client.HistoryItem) error) (m
 		p.lost(loss{After: p.last}) // Even the last event that was read has gone, and what came behind it.
 	}
 	p.answered, p.due = true, end.HasMore
-	p.state = end.Continuity
+	if p.state = end.Continuity; from == 0 {
+		p.begun = &end.Continuity
+	}
 	if p.epoch != "" && p.state.StreamID != "" && p.state.StreamID != p.epoch {
 		return false, errAnew
 	}
