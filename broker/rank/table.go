@@ -97,6 +97,8 @@ type (
 	Resuming struct{}
 	// Holding is that of the subscriptions of a connection that wait for a resume.
 	Holding struct{}
+	// Places is that of where the reader of an event stream is.
+	Places struct{}
 	// Descriptor is that of a socket's descriptor.
 	Descriptor struct{}
 	// Carrier is that of the connection below TLS.
@@ -188,6 +190,7 @@ func (Frame) class() class              { return class{650, "frame"} }
 func (Recency) class() class            { return class{660, "recency"} }
 func (Resuming) class() class           { return class{670, "resume"} }
 func (Holding) class() class            { return class{680, "hold"} }
+func (Places) class() class             { return class{685, "places"} }
 func (Descriptor) class() class         { return class{690, "descriptor"} }
 func (Carrier) class() class            { return class{695, "carrier"} }
 func (Outbox) class() class             { return class{700, "outbox"} }

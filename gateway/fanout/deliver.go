@@ -11,6 +11,10 @@ func (p *Event) deliver(s *Shard, to *Subscribers) {
 	var sum Tally
 	count := uint64(0)
 	conflates := p.rules.Conflates
+	put := (*socket.Outbox).Push
+	if conflates {
+		put = (*socket.Outbox).Offer
+	}
 	p.foresee(&to.outlook)
 	var seen outlook
 	to.mu.Lock()
@@ -20,7 +24,7 @@ func (p *Event) deliver(s *Shard, to *Subscribers) {
 		case had, met:
 			continue
 		case spared:
-			to.missed(sub, p)
+			s.spare(to, sub, p)
 			continue
 		case waits:
 			if !conflates {
@@ -34,9 +38,12 @@ func (p *Event) deliver(s *Shard, to *Subscribers) {
 		f, full := to.frame(sub, p)
 		seen.saw(sub, p, f, full)
 		var result socket.Pushed
-		if conflates {
+		switch {
+		case sub.marks&placed != 0:
+			result = to.hand(sub, p, f, put)
+		case conflates:
 			result = sub.out.Offer(f)
-		} else {
+		default:
 			result = sub.out.Push(f)
 		}
 		switch result {
@@ -57,7 +64,6 @@ func (p *Event) deliver(s *Shard, to *Subscribers) {
 			to.used(sub)
 		}
 		to.received(sub, p)
-		to.reached(sub, p)
 		count++
 	}
 	to.done(p)
@@ -139,7 +145,7 @@ func (s *Shard) catchUp(o *socket.Outbox, to *Subscribers) bool {
 			q.told()
 		}
 		f, full := to.frame(sub, p)
-		switch o.Offer(f) {
+		switch to.hand(sub, p, f, (*socket.Outbox).Offer) {
 		case socket.Refused:
 			return false
 		case socket.Dropped:
@@ -152,7 +158,6 @@ func (s *Shard) catchUp(o *socket.Outbox, to *Subscribers) bool {
 			to.used(sub)
 		}
 		s.Delivered.Add(1)
-		to.reached(sub, p)
 		for _, f := range to.caughtUp(sub, p) {
 			if o.Push(f) == socket.Overflowed {
 				break

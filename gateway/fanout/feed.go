@@ -76,6 +76,7 @@ func (s *Shard) feed(o *socket.Outbox, to *Subscribers) bool {
 			return false
 		}
 	}
+	p.through = false // what is published until its next turn is for it as well
 	s.loop.later = append(s.loop.later, job{to: to, behind: o})
 	return true
 }
@@ -136,8 +137,8 @@ func (s *Shard) step(to *Subscribers, sub *subscription, p *Way, budget int) (n 
 // replay sends one publication of the past, if it is for the socket.
 func (s *Shard) replay(to *Subscribers, sub *subscription, p *Way, item *Event) (n int, refused bool) {
 	if !p.concerns(to, sub, item) {
-		if p.Kept {
-			to.missed(sub, item)
+		if p.Kept || sub.marks&placed != 0 {
+			s.spare(to, sub, item)
 		}
 		return 0, false
 	}
@@ -150,7 +151,7 @@ func (s *Shard) replay(to *Subscribers, sub *subscription, p *Way, item *Event) 
 	} else {
 		f = to.plain(sub, item)
 	}
-	switch sub.out.Trickle(f) {
+	switch to.hand(sub, item, f, (*socket.Outbox).Trickle) {
 	case socket.Refused:
 		return 0, true
 	case socket.Dropped:
@@ -167,7 +168,6 @@ func (s *Shard) replay(to *Subscribers, sub *subscription, p *Way, item *Event) 
 	if p.Kept {
 		to.received(sub, item)
 	}
-	to.reached(sub, item)
 	if p.Sent++; item.Pub.Offset > p.Head {
 		p.Live++
 	}
@@ -180,7 +180,7 @@ func (s *Shard) replay(to *Subscribers, sub *subscription, p *Way, item *Event) 
 func (s *Shard) end(to *Subscribers, sub *subscription, p *Way) bool {
 	f := p.Failed.Load()
 	if f == nil {
-		s.Tell(sub.out, p.Ends.End(p))
+		s.tell(to, sub, &pusher.Place{Stream: to.epoch, Serial: max(to.last, p.Place)}, p.Ends.End(p)...)
 		to.arrive(sub, p)
 		return true
 	}
@@ -193,8 +193,13 @@ func (s *Shard) end(to *Subscribers, sub *subscription, p *Way) bool {
 	if p.Latest || p.Instead != nil && p.Epoch == to.epoch {
 		own = max(own, p.Place)
 	}
-	to.moved(sub, to.epoch, own)
-	s.Tell(sub.out, p.Ends.End(p))
+	// With a snapshot he goes on from where he was, so that one who is cut off before its end gets
+	// another.
+	var at *pusher.Place
+	if p.Instead == nil {
+		at = &pusher.Place{Stream: to.epoch, Serial: own}
+	}
+	s.tell(to, sub, at, p.Ends.End(p)...)
 	p.settle(to.epoch, own)
 	s.loop.later = append(s.loop.later, job{to: to, behind: sub.out})
 	return true
@@ -202,13 +207,12 @@ func (s *Shard) end(to *Subscribers, sub *subscription, p *Way) bool {
 
 // lose makes a subscription live of whose own events some cannot be had, as a gap does.
 func (s *Shard) lose(to *Subscribers, sub *subscription, p *Way, f *pusher.ResumeFailure) {
-	to.moved(sub, to.epoch, to.last)
 	frames := p.Ends.End(p)
 	if _, ok := p.Ends.(Silently); ok {
-		frames = []*socket.Frame{FailureFrame(sub.form.Dialect(), f, s.hall.MessageID(), to.places[sub.out].Text())}
+		frames = []*socket.Frame{FailureFrame(sub.form.Dialect(), f, s.hall.MessageID())}
 	}
 	if sub.form.Dialect() != pusher.V1 {
-		s.Tell(sub.out, frames)
+		s.tell(to, sub, &pusher.Place{Stream: to.epoch, Serial: to.last}, frames...)
 	} else if sub.out.End(s.hall.Reconnect) {
 		s.loop.dirty = append(s.loop.dirty, sub.out)
 	}
@@ -221,9 +225,12 @@ func (s *Shard) lose(to *Subscribers, sub *subscription, p *Way, f *pusher.Resum
 func (s *Shard) interrupt(g *gap, to *Subscribers, sub *subscription) bool {
 	p := to.details[sub.out].past
 	p.Failed.Store(gapFailure(p.Line.Name, &g.Gap))
-	to.moved(sub, g.Resume.Epoch, g.Resume.Offset)
 	frames := p.Ends.End(p)
-	s.Tell(sub.out, frames)
+	var at *pusher.Place
+	if p.Instead == nil && len(frames) > 0 { // otherwise the gap itself says it
+		at = &pusher.Place{Stream: g.Resume.Epoch, Serial: g.Resume.Offset}
+	}
+	s.tell(to, sub, at, frames...)
 	p.Kept = false
 	p.Line.Past.Leave(p)
 	if p.Instead == nil {
@@ -236,9 +243,12 @@ func (s *Shard) interrupt(g *gap, to *Subscribers, sub *subscription) bool {
 	return len(frames) > 0
 }
 
-// Tell sends frames that must come now. Only the shard's goroutine calls it.
-func (s *Shard) Tell(o *socket.Outbox, frames []*socket.Frame) {
+// Tell sends frames that must come now and lead nowhere, and reports whether the socket took
+// them. Only the shard's goroutine calls it.
+func (s *Shard) Tell(o *socket.Outbox, frames []*socket.Frame) bool {
+	ok := true
 	for _, f := range frames {
-		s.push(o, f)
+		ok = s.push(o, f) && ok
 	}
+	return ok
 }

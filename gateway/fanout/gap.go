@@ -19,9 +19,9 @@ type gap struct {
 // newGap is a gap in the channel of that name.
 func newGap(h *Hall, channel string, g broker.Gap) *gap {
 	out := &gap{Gap: g}
-	f, places := gapFailure(channel, &g), onePlace(g.Resume.Epoch, g.Resume.Offset)
+	f := gapFailure(channel, &g)
 	for _, d := range [...]pusher.Dialect{pusher.V2, pusher.Events} {
-		out.frames[d] = FailureFrame(d, f, h.MessageID(), places)
+		out.frames[d] = FailureFrame(d, f, h.MessageID())
 	}
 	return out
 }
@@ -48,8 +48,7 @@ func (g *gap) deliver(s *Shard, to *Subscribers) {
 			if sub.out.End(s.hall.Reconnect) {
 				s.loop.dirty = append(s.loop.dirty, sub.out)
 			}
-		case s.push(sub.out, to.stamped(sub, g.frames[sub.form.Dialect()], g.Resume.Epoch, g.Resume.Offset)):
-			to.moved(sub, g.Resume.Epoch, g.Resume.Offset)
+		case s.tell(to, sub, &pusher.Place{Stream: g.Resume.Epoch, Serial: g.Resume.Offset}, g.frames[sub.form.Dialect()]):
 			count++
 		}
 	}
@@ -95,11 +94,10 @@ func gapFailure(channel string, g *broker.Gap) *pusher.ResumeFailure {
 	return f
 }
 
-// FailureFrame tells a socket that it cannot have what it missed. places is where it is then, for
-// event streams.
-func FailureFrame(d pusher.Dialect, f *pusher.ResumeFailure, messageID, places string) *socket.Frame {
+// FailureFrame tells a socket that it cannot have what it missed.
+func FailureFrame(d pusher.Dialect, f *pusher.ResumeFailure, messageID string) *socket.Frame {
 	text := pusher.AppendResumeFailed(nil, f)
 	return ControlFrame(d, len(text)+128+len(f.Channel), &pusher.Control{
-		Event: "resume_failed", Channel: f.Channel, Text: string(text), MessageID: messageID, Places: places,
+		Event: "resume_failed", Channel: f.Channel, Text: string(text), MessageID: messageID,
 	})
 }

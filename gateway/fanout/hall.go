@@ -58,9 +58,7 @@ func (h *Hall) putEncoder(e *encoder) { h.encoders.Put(e) }
 // ControlFrame is a frame of the protocol itself. size is an estimate of its payload.
 func ControlFrame(d pusher.Dialect, size int, f *pusher.Control) *socket.Frame {
 	if d == pusher.Events {
-		buf := pusher.AppendEventID(make([]byte, 0, size), f.Places)
-		head := len(buf)
-		return socket.NewFrame(pusher.AppendControl(buf, d, f), head)
+		return socket.NewFrame(pusher.AppendControl(make([]byte, 0, size), d, f), 0)
 	}
 	return websocket.Seal(pusher.AppendControl(websocket.Buffer(size), d, f), websocket.Text)
 }

@@ -134,34 +134,7 @@ func (s *Subscribers) frame(sub *subscription, p *Event) (f, full *socket.Frame)
 
 // plain is the frame of a publication without markers.
 func (s *Subscribers) plain(sub *subscription, p *Event) *socket.Frame {
-	f := p.Bare(sub.form.Dialect(), sub.form&Delta != 0)
-	if p.Pub.Offset == 0 {
-		return f
-	}
-	return s.stamped(sub, f, p.Pub.Epoch, p.Pub.Offset)
-}
-
-// stamped is a frame that says where its reader is once he has it, if this one is told.
-func (s *Subscribers) stamped(sub *subscription, f *socket.Frame, epoch string, offset uint64) *socket.Frame {
-	if sub.marks&placed != 0 {
-		return s.places[sub.out].stamp(f, epoch, offset)
-	}
-	return f
-}
-
-// reached notes that the socket was given a publication. One that has no place in the log leads
-// nowhere.
-func (s *Subscribers) reached(sub *subscription, p *Event) {
-	if sub.marks&placed != 0 && p.Pub.Offset > 0 {
-		s.places[sub.out].pass(p.Pub.Epoch, p.Pub.Offset)
-	}
-}
-
-// moved notes that what lies below a place is behind the socket, whether it got it or not.
-func (s *Subscribers) moved(sub *subscription, epoch string, offset uint64) {
-	if sub.marks&placed != 0 {
-		s.places[sub.out].Set(epoch, offset)
-	}
+	return p.Bare(sub.form.Dialect(), sub.form&Delta != 0)
 }
 
 // used notes that a frame which stands for a full one was sent.

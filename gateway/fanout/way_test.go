@@ -53,7 +53,7 @@ type told struct{ ends *int }
 func (e told) End(w *Way) (frames []*socket.Frame) {
 	*e.ends++
 	if f := w.Failed.Load(); f != nil {
-		frames = append(frames, FailureFrame(pusher.V2, f, "m", ""))
+		frames = append(frames, FailureFrame(pusher.V2, f, "m"))
 	}
 	return append(frames, ControlFrame(pusher.V2, 64, &pusher.Control{Event: "done", Object: []byte("{}")}))
 }

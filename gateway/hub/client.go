@@ -101,7 +101,7 @@ func (m *membership) member() string {
 }
 
 // send queues a frame for this connection, if that still takes some.
-func (c *Client) send(f *socket.Frame) { c.sock.Send(f) }
+func (c *Client) send(f *socket.Frame) { c.places.Send(c.sock, f) }
 
 // control queues a protocol frame.
 func (c *Client) control(f pusher.Control) {
@@ -121,7 +121,7 @@ func (c *Client) fail(code pusher.ErrorCode, format string, args ...any) {
 func (c *Client) end(code pusher.CloseCode) { c.endSaying(code, code.Message()) }
 
 func (c *Client) endSaying(code pusher.CloseCode, reason string) {
-	c.sock.End(fanout.CloseFrames(c.dialect, code, reason))
+	c.places.End(c.sock, fanout.CloseFrames(c.dialect, code, reason))
 }
 
 // ended is deferred by the goroutine that reads the connection. A panic ends this

@@ -28,7 +28,7 @@ func (h *Hub) startStream(c *Client, conn net.Conn, head []byte, q *pusher.Event
 	c.sock = c.shard.Open(conn, h.kind(c.dialect, false))
 	// It says nothing by itself: what it acknowledges of the beats is its sign of life.
 	c.sock.ExpectAnswer(h.opt.ActivityTimeout/2 + h.opt.PongTimeout)
-	c.send(socket.NewFrame(head, 0)) // before anybody else knows of it
+	c.sock.Send(socket.NewFrame(head, 0)) // before anybody else knows of it
 	h.connections[c.shard.ID].add(c)
 	h.mu.Unlock()
 	c.leaveIfGone()
@@ -111,12 +111,14 @@ func (c *Client) listen(m *membership, way *fanout.Way) {
 	ch := m.channel
 	e := fanout.Entry{Sock: c.sock, Form: fanout.Events, Filter: m.filter, Way: way, Place: c.places.Of(ch.Name)}
 	e.Greet = func(at broker.Position, cached *fanout.Event) {
-		f := pusher.Control{Event: "subscription_succeeded", Channel: ch.Name, StreamID: at.Epoch, Serial: at.Offset}
+		f := fanout.ControlFrame(pusher.Events, 256+len(ch.Name), &pusher.Control{
+			Event: "subscription_succeeded", Channel: ch.Name, StreamID: at.Epoch, Serial: at.Offset,
+		})
 		if way == nil {
-			e.Place.Set(at.Epoch, at.Offset)
-			f.Places = c.places.Text()
+			e.Place.Begin(c.sock, f, at.Epoch, at.Offset)
+		} else {
+			c.send(f)
 		}
-		c.send(fanout.ControlFrame(pusher.Events, 256+len(ch.Name), &f))
 		if ch.Caches {
 			c.greetCached(ch, fanout.Events, cached, way)
 		}

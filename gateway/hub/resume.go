@@ -275,7 +275,7 @@ func (r *resuming) conclude() {
 }
 
 func (c *Client) failedFrame(f *pusher.ResumeFailure) *socket.Frame {
-	return fanout.FailureFrame(c.dialect, f, c.hub.messageID(), c.places.Text())
+	return fanout.FailureFrame(c.dialect, f, c.hub.messageID())
 }
 
 func (c *Client) sendAll(frames []*socket.Frame) {

@@ -73,16 +73,6 @@ func AppendEvent(dst []byte, f *EventFrame) []byte {
 	return AppendEventFields(dst[:begin-len("data: ")], "", text)
 }
 
-// AppendEventID appends the field that says where the reader is; places is from
-// [AppendPlaces].
-func AppendEventID(dst []byte, places string) []byte {
-	if places == "" {
-		return dst
-	}
-	dst = append(dst, "id: "...)
-	return append(append(dst, places...), '\n')
-}
-
 // appendControlEvent appends what the server itself says. The channel is a member of the data
 // whatever that is.
 func appendControlEvent(dst []byte, c *Control) []byte {

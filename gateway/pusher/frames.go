@@ -161,9 +161,6 @@ type Control struct {
 	// when StreamID is set, and in event streams as well.
 	MessageID, StreamID string
 	Serial              uint64
-	// Places is where the reader is afterwards, for event streams only; empty if that has
-	// not changed.
-	Places string
 }
 
 // AppendControl appends the text of a protocol frame.

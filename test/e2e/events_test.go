@@ -5,9 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
 // dispatched is an event as the EventSource of a browser has it.
@@ -118,4 +121,90 @@ func TestTime04Curl(t *testing.T) {
 	if first.Event != "order" || first.Channel != "private-orders" || first.Data != "first" {
 		t.Errorf("curl shows\n%s", strings.Join(lines, "\n"))
 	}
+}
+
+// TestTime15BrowserIsSomewhereWhereNothingIsForIt has a stock EventSource in Chromium begin with
+// the past of channels that have none, and then read what its filter lets nothing through of. Its
+// server is killed each time: it has an id by then that browsers come back with, so it gets what
+// it missed, and is not told that it missed what was never for it.
+func TestTime15BrowserIsSomewhereWhereNothingIsForIt(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	yaml := config(dir, "tag_filtering: {enabled: true}")
+	s := serve(t, dir, yaml)
+	board := newSwitchboard(t, s.HTTP)
+	channels := []string{"orders", "news"}
+	query := "/app/app-key/events?channel=orders&channel=news&since=1h&filter=" + url.QueryEscape(`{"events":["note"]}`)
+	browser := script(t, "events.mjs", "http://"+board.Addr().String()+"/", query, "note", "rewind_complete")
+	publish := func(channel, name, data string) {
+		t.Helper()
+		if err := publishSigned(http.DefaultClient, s.HTTP, channel, name, data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until := func(kind string) (e dispatched) {
+		t.Helper()
+		for e.Type != kind {
+			e = dispatched{}
+			if browser.line(&e); e.Type == "gap" || e.Closed {
+				t.Fatalf("got %+v", e)
+			}
+		}
+		return e
+	}
+	again := func(then ...string) {
+		t.Helper()
+		s.kill()
+		until("error")
+		s = serve(t, dir, yaml)
+		for _, data := range then {
+			publish("orders", "note", data)
+		}
+		board.to.Store(&s.HTTP)
+		for _, want := range then {
+			if e := until("note"); e.Data.Channel != "orders" || e.Data.Data != want {
+				t.Fatalf("got %+v, want %s", e, want)
+			}
+		}
+		until("resumed")
+	}
+	until("rewind_complete")
+	at := func(id string) uint64 {
+		t.Helper()
+		places, err := pusher.ParsePlaces(id, channels)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return places[0].Serial
+	}
+	until("rewind_complete")
+	again("1", "2", "3")
+
+	// More than a client may miss is not for it. Another reader sees how far the server is.
+	other, err := http.Get("http://" + s.HTTP + query)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Body.Close()
+	in, far := bufio.NewScanner(other.Body), uint64(0)
+	reads := func(to uint64) {
+		t.Helper()
+		for far < to {
+			if !in.Scan() {
+				t.Fatalf("the stream ended at %d: %v", far, in.Err())
+			}
+			if id, ok := strings.CutPrefix(in.Text(), "id: "); ok {
+				far = at(id)
+			}
+		}
+	}
+	publish("orders", "note", "4")
+	begin := at(until("note").ID)
+	for range 120 {
+		publish("orders", "other", "x")
+	}
+	reads(begin + 120 - 20) // of the last few no reader is told soon
+	again("5")
+	_ = browser.in.Close()
+	browser.run()
 }
