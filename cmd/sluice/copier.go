@@ -243,6 +243,7 @@ func (c *copier) publish(ctx context.Context, batch []client.Publish) error {
 }
 
 func (c *copier) through() uint64 { return c.sent }
+func (c *copier) torn() bool      { return false } // An event is stored or not.
 
 func (c *copier) remarks() string {
 	out := c.counts()

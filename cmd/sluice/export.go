@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -71,7 +70,7 @@ func (o *exportOptions) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	e := &export{api: api, out: cmd.OutOrStdout(), stderr: cmd.ErrOrStderr(), bar: newBar(cmd.ErrOrStderr())}
+	e := &export{api: api, out: outflow{out: cmd.OutOrStdout()}, stderr: cmd.ErrOrStderr(), bar: newBar(cmd.ErrOrStderr())}
 	if byPrefix {
 		err = e.all(cmd.Context(), o, s)
 	} else {
@@ -98,14 +97,14 @@ func (o *exportOptions) goOn(cmd *cobra.Command, args []string, e *export, s str
 	instead := map[string]string{"from": s.from.String(), "to": s.to.String()}
 	switch {
 	case len(args) == 0:
-		if e.at != "" {
+		switch {
+		case e.at != "" && e.out.done > 0:
+			instead["start"], instead["start-serial"] = e.at, strconv.FormatUint(e.out.done+1, 10)
+		case e.at != "" && e.at != o.start:
 			instead["start"], instead["start-serial"] = e.at, ""
 		}
-		if e.done > 0 {
-			instead["start-serial"] = strconv.FormatUint(e.done+1, 10)
-		}
-	case e.done > 0:
-		instead["from"] = strconv.FormatUint(e.done+1, 10)
+	case e.out.done > 0:
+		instead["from"] = strconv.FormatUint(e.out.done+1, 10)
 		fallthrough
 	default:
 		if e.end > 0 {
@@ -118,29 +117,24 @@ func (o *exportOptions) goOn(cmd *cobra.Command, args []string, e *export, s str
 		err = o.explain(err)
 	}
 	hint := "Go on with: " + goOn(cmd, args, instead) + " >> FILE"
-	if e.torn {
-		hint = "What was written may end in the middle of a line; take that away first.\n  " + hint
+	if e.out.torn {
+		hint = tornHint + hint
 	}
 	return hinted{err, hint}
 }
 
 // export is one run.
 type export struct {
-	api         *client.Signed
-	out, stderr io.Writer
-	bar         *bar
-	lines       bytes.Buffer
-	// at is the channel that is being written, end its last serial, and done the last one
-	// that was written; read is the last one that is in lines.
+	api    *client.Signed
+	out    outflow
+	stderr io.Writer
+	bar    *bar
+	// at is the channel that is being written, and end its last serial.
 	at               string
-	end, done, read  uint64
+	end              uint64
 	events, channels int
 	losses           int
-	torn             bool
 }
-
-// exportPiece is how much is written at once.
-const exportPiece = 64 << 10
 
 // all writes the channels with a prefix.
 func (e *export) all(ctx context.Context, o *exportOptions, s stretch) error {
@@ -181,45 +175,25 @@ func (e *export) channel(ctx context.Context, channel string, s stretch) error {
 	if err != nil {
 		return err
 	}
-	e.at, e.end, e.done, e.read = channel, last.Serial, 0, 0
+	e.at, e.end, e.out.done = channel, last.Serial, 0
 	s.to = moment{serial: last.Serial}
 	p := &past{api: e.api, channel: channel, stretch: s, patience: replayPatience, lost: e.lost, trouble: e.trouble}
 	err = p.read(ctx, func(i *client.HistoryItem) error {
 		r := recordOf(channel, i)
-		if err := r.line(&e.lines); err != nil {
+		if err := r.line(&e.out); err != nil {
 			return err
 		}
-		e.read = i.Serial
 		e.events++
 		e.bar.update(time.Now(), portion(float64(i.Serial-first.Serial), float64(last.Serial-first.Serial)), fmt.Sprintf("%d events, %s", e.events, shorten(channel, 60)))
-		if e.lines.Len() < exportPiece {
-			return nil
-		}
-		return e.flush()
+		return e.out.end(i.Serial)
 	})
-	if late := e.flush(); err == nil {
+	if late := e.out.flush(); err == nil {
 		err = late
 	}
 	if err == nil {
 		e.channels++
 	}
 	return err
-}
-
-// flush writes whole lines.
-func (e *export) flush() error {
-	if e.torn {
-		return nil
-	}
-	if e.lines.Len() > 0 {
-		if n, err := e.out.Write(e.lines.Bytes()); err != nil {
-			e.torn = n > 0
-			return fmt.Errorf("writing: %w", err)
-		}
-	}
-	e.lines.Reset()
-	e.done = e.read
-	return nil
 }
 
 func (e *export) lost(l loss) {

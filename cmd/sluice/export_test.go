@@ -2,9 +2,15 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -220,51 +226,97 @@ func (s *small) Write(b []byte) (int, error) {
 	return n, nil
 }
 
+// part runs a command whose output has room for some bytes, and returns its whole lines and the command that goes on.
+func (r *rig) part(room int, args ...string) (whole string, goesOn []string) {
+	r.t.Helper()
+	out, said := &small{room: room}, newOutput()
+	status := run(r.t.Context(), newRoot(), args, strings.NewReader(""), out, said)
+	found := regexp.MustCompile(`(?m)Go on with: sluice (.*?)( >> FILE)?$`).FindStringSubmatch(said.String())
+	if status != exitFailure || found == nil || !strings.Contains(said.String(), "no space left") {
+		r.t.Fatalf("%v with %d bytes: status %d: %s", args, room, status, said)
+	}
+	whole = out.String()
+	cut := strings.LastIndexByte(whole, '\n') + 1
+	if torn := strings.Contains(said.String(), "in the middle of a line"); torn != (cut < len(whole)) {
+		r.t.Errorf("%v with %d bytes ends with %q: said %s", args, room, whole[cut:], said)
+	}
+	if strings.Contains(found[1], "-1h") || strings.Contains(found[1], "now") {
+		r.t.Errorf("%s means another time when it is used", found[1])
+	}
+	return whole[:cut], strings.Fields(strings.ReplaceAll(found[1], "'", ""))
+}
+
 // TestTime03ExportSaysWhereToGoOn: what was written and what the command that it names writes
-// make the whole together.
+// make the whole together, each line once, however often that is stopped again.
 func TestTime03ExportSaysWhereToGoOn(t *testing.T) {
 	r := newRig(t)
 	for _, c := range []string{"room-a", "room-b", "room-c"} {
-		r.store(c, numbered(900)...)
+		r.store(c, numbered(500)...)
 	}
-	for _, args := range [][]string{{"export", "room-b"}, {"export", "--prefix", "room-"}, {"export", "--prefix", "room-", "--from", "-1h", "--to", "now"}} {
+	for _, args := range [][]string{
+		{"export", "room-b"}, {"export", "--prefix", "room-"}, {"export", "--prefix", "room-", "--from", "-1h", "--to", "now"},
+		{"replay", "room-b", "--json", "--speed", "max"},
+	} {
 		whole := r.succeed("", args...)
-		for _, room := range []int{0, 10, len(whole) / 3, len(whole) / 2, len(whole) - 10} {
-			out, said := &small{room: room}, newOutput()
-			status := run(t.Context(), newRoot(), append(args, "--url", r.url), strings.NewReader(""), out, said)
-			found := regexp.MustCompile(`(?m)Go on with: sluice (export .*) >> FILE$`).FindStringSubmatch(said.String())
-			if status != exitFailure || found == nil || !strings.Contains(said.String(), "no space left") {
-				t.Fatalf("%d bytes: status %d: %s", room, status, said)
+		line := strings.IndexByte(whole, '\n') + 1
+		for _, rooms := range [][]int{
+			{line}, {len(whole) / 2}, {len(whole) - 10},
+			// Nothing comes through the second time, then a little, and nothing again.
+			{len(whole) / 2, 0}, {0, len(whole) / 3, 10, line + 10, 0},
+		} {
+			text, again := "", append(args, "--url", r.url)
+			for _, room := range rooms {
+				var came string
+				came, again = r.part(room, again...)
+				text += came
 			}
-			text := out.String()
-			if cut := strings.LastIndexByte(text, '\n') + 1; cut < len(text) {
-				if !strings.Contains(said.String(), "in the middle of a line") {
-					t.Errorf("%d bytes: said %s", room, said)
-				}
-				text = text[:cut]
-			}
-			if strings.Contains(found[1], "-1h") || strings.Contains(found[1], "now") {
-				t.Errorf("%s means another time when it is used", found[1])
-			}
-			again := strings.Fields(strings.ReplaceAll(found[1], "'", ""))
 			status, rest, told := execute(t, "", again...)
 			if status != exitOK {
 				t.Fatalf("%v: %s", again, told)
 			}
-			// Lines may be there twice, and none is missing.
-			var got []string
-			seen := map[string]bool{}
-			for line := range strings.Lines(text + rest) {
-				if !seen[line] {
-					seen[line] = true
-					got = append(got, line)
-				}
-			}
-			if strings.Join(got, "") != whole {
-				t.Errorf("%v with room for %d bytes, then %v: %d lines, want %d", args, room, again, len(got), strings.Count(whole, "\n"))
+			if text+rest != whole {
+				t.Errorf("%v with room for %v bytes, then %v: %d lines, want %d", args, rooms, again, strings.Count(text+rest, "\n"), strings.Count(whole, "\n"))
 			}
 		}
 	}
+}
+
+// TestTime03AnExportThatGoesOnCanBeStoppedAgain before its first event, and names the same place once more.
+func TestTime03AnExportThatGoesOnCanBeStoppedAgain(t *testing.T) {
+	r := newRig(t)
+	for _, c := range []string{"room-a", "room-b"} {
+		r.store(c, numbered(10)...)
+	}
+	from := fmt.Sprint(r.history("room-b")[5].Serial)
+	pages := 0
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		if strings.HasSuffix(q.URL.Path, "/channels/room-b/history") {
+			if pages++; pages > 2 { // The two before look for the ends.
+				stop()
+				<-q.Context().Done()
+				return
+			}
+		}
+		forward(w, q, r.url)
+	}))
+	defer proxy.Close()
+	said := newOutput()
+	status := run(ctx, newRoot(), []string{"export", "--prefix", "room-", "--start", "room-b", "--start-serial", from, "--url", proxy.URL}, strings.NewReader(""), io.Discard, said)
+	if want := "Go on with: sluice export --prefix room- --start room-b --start-serial " + from + " "; status != exitFailure || !strings.Contains(said.String(), want) {
+		t.Errorf("status %d: %s, want %s", status, said, want)
+	}
+}
+
+// forward sends a request on to a server.
+func forward(w http.ResponseWriter, q *http.Request, to string) {
+	target, err := url.Parse(to)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadGateway)
+		return
+	}
+	(&httputil.ReverseProxy{Rewrite: func(p *httputil.ProxyRequest) { p.SetURL(target) }, FlushInterval: -1}).ServeHTTP(w, q)
 }
 
 // TestTime03ExportOfWhatCannotBeDelivered carries the reason, and an import leaves it out.

@@ -55,7 +55,7 @@ func recordOf(channel string, i *client.HistoryItem) record {
 }
 
 // line writes a record as a line. Text stays as it is, so that lines are as short as can be.
-func (r *record) line(to *bytes.Buffer) error {
+func (r *record) line(to io.Writer) error {
 	enc := json.NewEncoder(to)
 	enc.SetEscapeHTML(false)
 	return enc.Encode(r)

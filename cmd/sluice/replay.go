@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -101,7 +100,9 @@ func (o *replayOptions) play(cmd *cobra.Command, channel string, s stretch, spee
 		pace: tempo{speed: speed}, bar: newBar(stderr), stderr: stderr, first: first, final: last,
 	}
 	r.past.lost, r.past.trouble = r.lost, r.trouble
-	r.sink = &screenful{listing: listing{out: bufio.NewWriterSize(cmd.OutOrStdout(), 64<<10), asJSON: o.asJSON, full: o.full}, bar: r.bar}
+	screen := &screenful{to: outflow{out: cmd.OutOrStdout()}, bar: r.bar}
+	screen.listing = listing{out: &screen.to, asJSON: o.asJSON, full: o.full}
+	r.sink = screen
 	if o.into != "" {
 		c := newCopier(api, channel, o.into)
 		if err := c.look(ctx, first.PublishedAt(), stderr); err != nil {
@@ -149,7 +150,7 @@ func (o *replayOptions) finish(cmd *cobra.Command, channel string, r *replay, er
 		fmt.Fprintln(r.stderr, r.summary(channel, o.into))
 	}
 	if err == nil {
-		return nil
+		return r.missing()
 	}
 	next := r.first.Serial
 	if r.done > 0 {
@@ -158,9 +159,13 @@ func (o *replayOptions) finish(cmd *cobra.Command, channel string, r *replay, er
 	again := goOn(cmd, []string{channel}, map[string]string{"from": strconv.FormatUint(next, 10), "to": strconv.FormatUint(r.final.Serial, 10)})
 	if stopped {
 		fmt.Fprintf(r.stderr, "stopped; go on with:\n  %s\n", again)
-		return nil
+		return r.missing()
 	}
-	return hinted{o.explain(err), "Go on with: " + again}
+	hint := "Go on with: " + again
+	if r.sink.torn() {
+		hint = tornHint + hint
+	}
+	return hinted{o.explain(err), hint}
 }
 
 // replay is one run.
@@ -175,6 +180,8 @@ type replay struct {
 	// done is the serial of the last event that is known to be through, events how many are.
 	done   uint64
 	events int
+	// losses counts what was said of events that may be missing.
+	losses int
 }
 
 // outlet is where a replay goes to. One goroutine uses it.
@@ -185,11 +192,23 @@ type outlet interface {
 	flush(ctx context.Context) error
 	// through is the serial of the last event that is through, 0 if none is.
 	through() uint64
+	// torn is set if a part of the next event is through as well.
+	torn() bool
 	// remarks are for the summary.
 	remarks() string
 }
 
+// missing is the error of a replay that could not have everything.
+func (r *replay) missing() error {
+	if r.losses == 0 {
+		return nil
+	}
+	return errors.New("events may be missing")
+}
+
+// lost is called by whoever reads ahead.
 func (r *replay) lost(l loss) {
+	r.losses++
 	r.bar.clear()
 	fmt.Fprintln(r.stderr, l)
 }
@@ -361,23 +380,19 @@ func (s stretch) empty(channel string, c client.HistoryContinuity) error {
 // screenful prints a replay.
 type screenful struct {
 	listing
-	bar          *bar
-	taken, shown uint64
+	to  outflow
+	bar *bar
 }
 
 func (t *screenful) take(_ context.Context, i *client.HistoryItem) error {
 	t.bar.clear()
-	t.taken = i.Serial
-	return t.print(i)
-}
-
-func (t *screenful) flush(context.Context) error {
-	err := t.out.(*bufio.Writer).Flush()
-	if err == nil {
-		t.shown = t.taken
+	if err := t.print(i); err != nil {
+		return err
 	}
-	return err
+	return t.to.end(i.Serial)
 }
 
-func (t *screenful) through() uint64 { return t.shown }
-func (t *screenful) remarks() string { return "" }
+func (t *screenful) flush(context.Context) error { return t.to.flush() }
+func (t *screenful) through() uint64             { return t.to.done }
+func (t *screenful) torn() bool                  { return t.to.torn }
+func (t *screenful) remarks() string             { return "" }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"strings"
 	"sync"
@@ -411,6 +413,39 @@ func TestTime03AReplayOutlivesOutages(t *testing.T) {
 		for n, i := range all {
 			if want := fmt.Sprintf(`{"n":%d}`, n); i.Data() != want {
 				t.Fatalf("event %d is %s", n, i.Data())
+			}
+		}
+	})
+}
+
+// TestTime03WhatIsMissingIsNoSuccess: events that were removed while the past was read are said, and the end is an error, whatever was done
+// with the others.
+func TestTime03WhatIsMissingIsNoSuccess(t *testing.T) {
+	onEachLog(t, func(t *testing.T, r *rig) {
+		for n, args := range [][]string{
+			{"replay", "--speed", "max"}, {"replay", "--speed", "max", "--json"}, {"replay", "--speed", "max", "--to-channel", "copy"}, {"export"},
+		} {
+			for _, purged := range []bool{false, true} {
+				channel := fmt.Sprintf("c%d%t", n, purged)
+				r.store(channel, numbered(500)...)
+				newest := r.held(channel).Newest
+				pages := 0
+				proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+					if strings.HasSuffix(q.URL.Path, "/channels/"+channel+"/history") {
+						// Two look for the ends, and one has the first events.
+						if pages++; pages == 4 && purged {
+							if status, _, said := execute(t, "", "purge", channel, "--before", fmt.Sprint(newest), "--yes", "--url", r.url); status != exitOK {
+								t.Errorf("status %d: %s", status, said)
+							}
+						}
+					}
+					forward(w, q, r.url)
+				}))
+				status, _, said := execute(t, "", append(append([]string{args[0], channel}, args[1:]...), "--url", proxy.URL)...)
+				proxy.Close()
+				if want := strings.Contains(said, "may be missing: they were removed before they could be read") && strings.Contains(said, "missing\n"); want != purged || (status == exitFailure) != purged {
+					t.Errorf("%v, purged %t: status %d: %s", args, purged, status, said)
+				}
 			}
 		}
 	})
