@@ -4,10 +4,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/rank"
 	"github.com/sluicehq/sluice/delta"
 	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/gateway/sight"
 	"github.com/sluicehq/sluice/gateway/socket"
 	"github.com/sluicehq/sluice/gateway/socket/websocket"
 )
@@ -67,15 +67,9 @@ func (p *Event) passed(s *Subscribers) {
 		return
 	}
 	s.last, s.epoch = p.Pub.Offset, p.Pub.Epoch
-	if p.line.Caches && Cacheable(p.Pub) {
+	if p.line.Caches && sight.Cacheable(p.Pub) {
 		s.cached = p
 	}
-}
-
-// Cacheable tells whether a cache channel remembers a publication (protocol section
-// 1.10).
-func Cacheable(p *broker.Publication) bool {
-	return p.Origin != broker.OriginClient && p.Skipped == ""
 }
 
 // Place implements [backlog.Item].

@@ -177,7 +177,7 @@ func TestOneTextPerEvent(t *testing.T) {
 		p.say(`{"event":"pusher:subscribe","data":{"channel":"other"}}`)
 		p.say(`{"event":"pusher:subscribe","data":{"channel":""}}`)
 		p.say(`{"event":"pusher:ping","data":{}}`)
-		for _, want := range []string{"pusher_internal:subscription_succeeded", "pusher:error", "pusher:pong"} {
+		for _, want := range []string{"pusher_internal:subscription_succeeded", "pusher:error", "pusher:subscription_error", "pusher:pong"} {
 			if m := p.want(want); m.Sequence != nil || m.Key != nil {
 				t.Errorf("got %s", m.text)
 			}

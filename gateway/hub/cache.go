@@ -7,39 +7,33 @@ import (
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/gateway/fanout"
 	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/gateway/sight"
 	"github.com/sluicehq/sluice/gateway/socket"
 )
 
-const (
-	// defaultCacheTTL is how long the last event of a cache channel is
-	// remembered.
-	defaultCacheTTL = 30 * time.Minute
-	// cacheSearch is how many publications are looked through for it: client
-	// events, which are not remembered, may have come after it.
-	cacheSearch = 100
-)
+// defaultCacheTTL is how long the last event of a cache channel is
+// remembered.
+const defaultCacheTTL = 30 * time.Minute
 
 // primeCache finds the last event of a cache channel up to where the feed begins. A new
 // life of the log forgets it, whenever it begins.
 func (c *Channel) primeCache(ctx context.Context, at broker.Position) error {
-	page, err := c.hub.opt.History.Read(ctx, c.tenant.ID, c.Name, broker.Query{NewestFirst: true, To: at.Offset, Limit: cacheSearch, Bare: true})
-	if err != nil {
+	if at.Offset == 0 {
+		return nil
+	}
+	log := sight.Log{History: c.hub.opt.History, Now: c.hub.opt.LogTime}
+	pub, err := log.Remembered(ctx, c.tenant.ID, c.Name, at.Offset)
+	if err != nil || pub == nil {
 		return err
 	}
-	for _, pub := range page.Publications {
-		if !fanout.Cacheable(pub) {
-			continue
-		}
-		p := c.NewEvent(pub)
-		c.log.Lock()
-		defer c.log.Unlock()
-		if pub.Epoch != at.Epoch || c.log.epoch != at.Epoch || pub.Offset <= c.log.forgotten {
-			return nil
-		}
-		for i := range c.Shards {
-			c.Shards[i].Remember(p)
-		}
-		break
+	p := c.NewEvent(pub)
+	c.log.Lock()
+	defer c.log.Unlock()
+	if pub.Epoch != at.Epoch || c.log.epoch != at.Epoch || pub.Offset <= c.log.forgotten {
+		return nil
+	}
+	for i := range c.Shards {
+		c.Shards[i].Remember(p)
 	}
 	return nil
 }
@@ -66,7 +60,7 @@ func (c *Client) greetCached(channel *Channel, f fanout.Form, cached *fanout.Eve
 		}
 		last = cached.Pub.Offset
 	}
-	c.control(pusher.Control{Event: "cache_miss", Channel: channel.Name})
+	c.control(pusher.Control{Event: "cache_miss", Channel: channel.Name, NoData: true})
 	channel.tellMiss(last)
 }
 

@@ -66,7 +66,7 @@ func TestCacheChannels(t *testing.T) {
 	})
 	t.Run("CA-02 an empty cache is told", func(t *testing.T) {
 		r := cacheRig(t, nil)
-		if m := greeted(r, "pusher:cache_miss"); m.Channel != "cache-x" || m.str() != "{}" {
+		if m := greeted(r, "pusher:cache_miss"); m.text != `{"event":"pusher:cache_miss","channel":"cache-x"}` {
 			t.Errorf("got %s", m.text)
 		}
 	})
@@ -83,6 +83,14 @@ func TestCacheChannels(t *testing.T) {
 		r.publish("cache-x", "client-x", `{"n":2}`, func(e *broker.Event) { e.Origin = broker.OriginClient })
 		greeted(r, "first")
 		r.publish("cache-x", "client-x", `{"n":3}`, func(e *broker.Event) { e.Origin = broker.OriginClient })
+		greeted(r, "first")
+	})
+	t.Run("CA-05 nor do any number of them push it out", func(t *testing.T) {
+		r := cacheRig(t, nil)
+		r.publish("cache-x", "first", `{"n":1}`)
+		for range 300 { // More than are looked through at first.
+			r.publish("cache-x", "client-x", `{"n":2}`, func(e *broker.Event) { e.Origin = broker.OriginClient })
+		}
 		greeted(r, "first")
 	})
 	t.Run("CA-06 the cached event has no number, and the next one is full", func(t *testing.T) {

@@ -71,10 +71,9 @@ func TestSubscribing(t *testing.T) {
 			p, _ := r.connect()
 			p.say(`{"event":"pusher:subscribe","data":{"channel":%q}}`, name)
 			p.want("pusher:error")
-			if name != "" {
-				if m := p.want("pusher:subscription_error"); !strings.Contains(m.str(), `"type":"InvalidChannel"`) && !strings.Contains(m.str(), `"status":400`) {
-					t.Errorf("got %s", m.text)
-				}
+			m := p.want("pusher:subscription_error")
+			if m.Channel != name || !strings.Contains(m.text, `"channel":`) || !strings.Contains(m.str(), `"type":"InvalidChannel"`) || !strings.Contains(m.str(), `"status":400`) {
+				t.Errorf("got %s", m.text)
 			}
 			p.usable()
 		})

@@ -52,8 +52,10 @@ func ParseSubscribe(data string) (Subscribe, error) {
 	members(v, member{"channel", &name}, member{"auth", &auth}, member{"channel_data", &channelData}, member{"delta", &delta},
 		member{"rewind", &rewind}, member{"filter", &filter}, member{"tags_filter", &tagsFilter}, member{"expression", &expression}, member{"resumes", &resumes})
 	var s Subscribe
-	if s.Channel, err = channel(name); err != nil {
-		return Subscribe{}, err
+	if name.Type != gjson.String || name.Str != "" { // An empty name is there, and is refused like others that are none.
+		if s.Channel, err = channel(name); err != nil {
+			return Subscribe{}, err
+		}
 	}
 	if s.Auth, err = text(auth, "auth"); err != nil {
 		return Subscribe{Channel: s.Channel}, err

@@ -44,11 +44,11 @@ func TestParseSubscribe(t *testing.T) {
 		{"both filters", `{"channel":"x","tags_filter":2,"filter":1}`, &pusher.Subscribe{Channel: "x", Filter: `1`}},
 		{"a filter of null beside the other", `{"channel":"x","tags_filter":2,"filter":null}`, &pusher.Subscribe{Channel: "x", Filter: `2`}},
 		{"rewind", `{"channel":"x","rewind":{"seconds":30}}`, &pusher.Subscribe{Channel: "x", Rewind: `{"seconds":30}`}},
+		{"an empty name, which is for a check as well", `{"channel":""}`, &pusher.Subscribe{}},
 		{"rewind of null", `{"channel":"x","rewind":null}`, &pusher.Subscribe{Channel: "x"}},
 		{"members of V2 clients", `{"channel":"x","modes":["SUBSCRIBE"]}`, &pusher.Subscribe{Channel: "x"}},
 
 		{"no channel", `{"auth":""}`, nil},
-		{"an empty channel", `{"channel":""}`, nil},
 		{"a channel that is a number", `{"channel":1}`, nil},
 		{"auth that is a number", `{"channel":"x","auth":1}`, nil},
 		{"member data that is an object", `{"channel":"x","channel_data":{}}`, nil},

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/gateway/sight"
 )
 
 // Count are the numbers of one channel over all gateways: its sockets and its distinct
@@ -133,30 +133,21 @@ func (r *request) one() (any, error) {
 	return out, nil
 }
 
-// cacheSearch is how many publications are looked through for the last one that a
-// cache channel remembers.
-const cacheSearch = 100
-
 // cached is what a cache channel remembers, nil if nothing (protocol section 1.10).
 func (r *request) cached() (any, error) {
-	page, err := r.api.opt.Log.Read(r.http.Context(), r.app.ID, r.channel, broker.Query{NewestFirst: true, Limit: cacheSearch})
-	if err != nil {
+	log := sight.Log{History: r.api.opt.Log, Now: r.api.opt.LogTime}
+	p, err := log.Remembered(r.http.Context(), r.app.ID, r.channel, 0)
+	if err != nil || p == nil {
 		return nil, err
 	}
-	for _, p := range page.Publications {
-		if p.Origin == broker.OriginClient || p.Skipped != "" {
-			continue
-		}
-		left := r.api.opt.CacheTTL - r.api.opt.LogTime().Sub(p.Time)
-		if left <= 0 {
-			return nil, nil
-		}
-		// The time of the log is known to within a round trip. A second that has
-		// begun counts, so that what is remembered never has 0 left.
-		left = min(left, r.api.opt.CacheTTL)
-		return map[string]any{"data": string(p.Data), "ttl": int((left + time.Second - 1) / time.Second)}, nil
+	left := r.api.opt.CacheTTL - r.api.opt.LogTime().Sub(p.Time)
+	if left <= 0 {
+		return nil, nil
 	}
-	return nil, nil
+	// The time of the log is known to within a round trip. A second that has
+	// begun counts, so that what is remembered never has 0 left.
+	left = min(left, r.api.opt.CacheTTL)
+	return map[string]any{"data": string(p.Data), "ttl": int((left + time.Second - 1) / time.Second)}, nil
 }
 
 // users serves GET /apps/ID/channels/NAME/users.
