@@ -93,3 +93,7 @@ const (
 	// GapUnavailable: the log could not be read in time.
 	GapUnavailable GapReason = "unavailable"
 )
+
+// Cacheable says whether a cache channel remembers it: not what clients send, nor what cannot be delivered
+// (protocol section 1.10).
+func (p *Publication) Cacheable() bool { return p.Origin != OriginClient && p.Skipped == "" }

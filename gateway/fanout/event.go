@@ -7,7 +7,6 @@ import (
 	"github.com/sluicehq/sluice/broker/rank"
 	"github.com/sluicehq/sluice/delta"
 	"github.com/sluicehq/sluice/gateway/pusher"
-	"github.com/sluicehq/sluice/gateway/sight"
 	"github.com/sluicehq/sluice/gateway/socket"
 	"github.com/sluicehq/sluice/gateway/socket/websocket"
 )
@@ -67,7 +66,7 @@ func (p *Event) passed(s *Subscribers) {
 		return
 	}
 	s.last, s.epoch = p.Pub.Offset, p.Pub.Epoch
-	if p.line.Caches && sight.Cacheable(p.Pub) {
+	if p.line.Caches && p.Pub.Cacheable() {
 		s.cached = p
 	}
 }

@@ -10,11 +10,6 @@ import (
 // remembers, at first and in all: client events, which are not remembered, may have come after it.
 const rememberedFirst, rememberedMost = 100, 20_000
 
-// Cacheable says whether a cache channel remembers a publication (protocol section 1.10).
-func Cacheable(p *broker.Publication) bool {
-	return p.Origin != broker.OriginClient && p.Skipped == ""
-}
-
 // Remembered is what a cache channel remembers of what it has up to an offset, 0 for all, however old that
 // is; nil if nothing. Bounds of readers do not concern it. Errors are those of [broker.History.Read].
 func (l Log) Remembered(ctx context.Context, app, channel string, to uint64) (*broker.Publication, error) {
@@ -28,7 +23,7 @@ func (l Log) Remembered(ctx context.Context, app, channel string, to uint64) (*b
 			switch {
 			case epoch != "" && p.Epoch != epoch:
 				return nil, nil
-			case Cacheable(p):
+			case p.Cacheable():
 				return p, nil
 			}
 			epoch, to = p.Epoch, p.Offset-1
