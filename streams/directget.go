@@ -71,18 +71,22 @@ type reader struct {
 // end marker has come; anything else is an error, never a short page.
 func (r *reader) fetch(ctx context.Context, stream string, q getRequest) ([]stored, error) {
 	got, err := r.collect(ctx, stream, q)
-	if err != nil || got.unseen == 0 {
-		return got.messages, err
+	if err == nil && got.unseen > 0 {
+		got.messages, err = r.complete(ctx, stream, q, got)
 	}
-	return r.complete(ctx, stream, q, got)
+	return got.messages, err
 }
 
 // answer is what came for a direct get. A message whose place cannot be seen has none
-// yet; pending is what the end marker says of the messages behind the last one.
+// yet. The end marker says with pending how many messages are behind the last one and, if the newest
+// ones of subjects were asked for, with upTo how far whoever answers is, unless he has none of them; cut says
+// that he found one of them removed and ended there.
 type answer struct {
 	messages []stored
 	unseen   int
 	pending  uint64
+	upTo     uint64
+	cut      bool
 }
 
 func (r *reader) collect(ctx context.Context, stream string, q getRequest) (got answer, err error) {
@@ -127,7 +131,7 @@ func (r *reader) collect(ctx context.Context, stream string, q getRequest) (got 
 			// A stored message may carry a Status header of its own; only a
 			// reply without a sequence is a status.
 			if errors.Is(err, errPlaceless) {
-				got.pending, _ = strconv.ParseUint(last(m.Header, "Nats-Num-Pending"), 10, 64)
+				got.end(m, &q)
 				return got, status(m)
 			}
 			if err != nil || !q.next(got.messages, p) {
@@ -140,6 +144,14 @@ func (r *reader) collect(ctx context.Context, stream string, q getRequest) (got 
 			}
 		}
 	}
+}
+
+// end notes what the end marker says.
+func (a *answer) end(m *nats.Msg, q *getRequest) {
+	a.pending, _ = strconv.ParseUint(last(m.Header, "Nats-Num-Pending"), 10, 64)
+	a.upTo, _ = strconv.ParseUint(last(m.Header, "Nats-UpTo-Sequence"), 10, 64)
+	a.cut = len(q.MultiLast) > 0 && last(m.Header, "Status") == "404" &&
+		(len(a.messages) > 0 || last(m.Header, "Description") == "Message Not Found")
 }
 
 // subject is the one whose messages are asked for, empty if there may be several.
@@ -181,19 +193,34 @@ func (r *reader) page(ctx context.Context, stream, subject string, from uint64, 
 	return r.fetch(ctx, stream, getRequest{Seq: max(from, 1), NextFor: subject, Batch: min(n, widePage)})
 }
 
+// endings are where the newest messages of subjects are, up to an offset. If they are cut, those that are
+// not there may only not have been named.
+type endings struct {
+	places []place
+	upTo   uint64
+	cut    bool
+}
+
 // places returns where the newest message of each subject is, as far as there is one.
 // Their data is not kept.
-func (r *reader) places(ctx context.Context, stream string, subjects []string) ([]place, error) {
-	var out []place
+func (r *reader) places(ctx context.Context, stream string, subjects []string) (out endings, err error) {
 	q := getRequest{MultiLast: subjects}
-	for len(out) < len(subjects) {
-		got, err := r.fetch(ctx, stream, q)
-		if err != nil || len(got) == 0 {
+	out.upTo = maxOffset
+	for len(out.places) < len(subjects) {
+		got, err := r.collect(ctx, stream, q)
+		if err == nil && got.unseen > 0 {
+			got.messages, err = r.complete(ctx, stream, q, got)
+		}
+		if err != nil {
 			return out, err
 		}
-		for _, m := range got {
-			out = append(out, m.place)
+		out.upTo, out.cut = min(out.upTo, got.upTo), got.cut
+		for _, m := range got.messages {
+			out.places = append(out.places, m.place)
 			q.Seq = max(q.Seq, m.offset+1)
+		}
+		if len(got.messages) == 0 || got.cut {
+			return out, nil
 		}
 	}
 	return out, nil

@@ -56,7 +56,7 @@ func TestTrust07LargeMessagesOfOneApp(t *testing.T) {
 	}
 	a := l.apps.Of("app-1")
 	for range 2 {
-		awaitTrue(t, "all channels are compared", func() bool { return l.compareBatch(a, l.followers(a), false) == nil })
+		awaitTrue(t, "all channels are compared", func() bool { return l.newComparison(a, false).look(l.followers(a)) == nil })
 	}
 	reading.Wait()
 	if n := l.reader.link.conn().Stats().Reconnects; n > 0 {

@@ -12,7 +12,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sluicehq/sluice/broker"
-	"github.com/sluicehq/sluice/broker/follow"
 	"github.com/sluicehq/sluice/broker/name"
 	"github.com/sluicehq/sluice/kv"
 )
@@ -125,9 +124,6 @@ func (l *Log) superviseLinks() {
 		}
 	}
 }
-
-// auditPatience is how long an audit waits for live messages that are on their way.
-const auditPatience = 300 * time.Millisecond
 
 // refresh provisions a stream and adopts its epoch. It begins a new life of the log if
 // that of the given epoch lost a part and is still the present one, and if the log is
@@ -265,65 +261,6 @@ func (l *Log) retain(ctx context.Context, a *appLog, want *AppOptions) error {
 	a.limits.Store(want)
 	a.copies.Store(int64(info.Config.Replicas))
 	return nil
-}
-
-// compare looks up the newest message of those of an app's served channels that are chosen,
-// and repairs those that are behind. A patient one waits for what is on its way.
-func (l *Log) compare(a *appLog, choose func([]*follow.Follower[arrival]) []*follow.Follower[arrival], patient bool) {
-	if !a.open.Load() {
-		return
-	}
-	all := linesOf(choose(l.follow.Of(a.opt.ID)))
-	const batch = 128
-	for len(all) > 0 && l.ctx.Err() == nil {
-		part := all[:min(batch, len(all))]
-		all = all[len(part):]
-		if err := l.compareBatch(a, part, patient); err != nil {
-			l.opt.Logger.Debug("comparing channels with the log failed", "app", a.opt.ID, "error", err)
-			l.retryLater(a)
-			if !errors.Is(err, errAwaited) { // who is awaited holds up nobody else
-				break
-			}
-		}
-	}
-}
-
-// retryLater has an app's channels compared again.
-func (l *Log) retryLater(a *appLog) { a.retry.Later(l.ctx, l.running.Go, a.poke) }
-
-func (l *Log) compareBatch(a *appLog, part []*follower, patient bool) error {
-	var subjects []string
-	bySubject, before := map[string]*follower{}, map[string]uint64{}
-	now, upset := time.Now(), a.upset.Load()
-	for _, f := range part {
-		subjects = append(subjects, f.subject)
-		// What is delivered after the log was asked is newer than its answer.
-		bySubject[f.subject], before[f.subject] = f, f.seen().offset
-		f.Auditing(now)
-	}
-	ctx, cancel := context.WithTimeout(l.ctx, 10*time.Second)
-	defer cancel()
-	got, err := l.reader.places(ctx, a.stream, subjects)
-	if err != nil {
-		return err
-	}
-	behind := func(m place) bool { f := bySubject[m.subject]; return f != nil && f.behind(m.offset) }
-	if patient && slices.ContainsFunc(got, behind) {
-		// What is on its way would be read from the log without need, and a gap be
-		// told if the log has removed it already.
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(auditPatience):
-		}
-	}
-	for _, m := range got {
-		if f := bySubject[m.subject]; f != nil {
-			f.catchUp(m.offset, before[m.subject], upset)
-			delete(bySubject, m.subject)
-		}
-	}
-	return l.compareEmpty(ctx, a, bySubject, upset)
 }
 
 // durability is that of the app with the fewest copies, by what its stream has or is to have.
