@@ -228,7 +228,11 @@ func (l *Log) infoFor(ctx context.Context, a *appLog, subject string) (*jetstrea
 	if err != nil {
 		return nil, err
 	}
-	return s.Info(ctx, jetstream.WithSubjectFilter(subject))
+	info, err := s.Info(ctx, jetstream.WithSubjectFilter(subject))
+	if err != nil {
+		return nil, err
+	}
+	return info, led(info)
 }
 
 // removes says whether retention explains that a message is not in the log any more. before

@@ -34,6 +34,9 @@ func (l *Log) channels(ctx context.Context, a *appLog, app, prefix string) ([]st
 	}
 	root, _ := rootsOf(l.opt.Prefix, app)
 	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(root+"*"))
+	if err == nil {
+		err = led(info)
+	}
 	if err != nil {
 		return nil, unavailable("asking for the subjects of the stream", err)
 	}

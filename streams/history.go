@@ -11,7 +11,7 @@ import (
 )
 
 // streamOf asks the leader. While servers elect one, nobody may answer, so it is not waited for
-// longer than for an acknowledgement.
+// longer than for an acknowledgement, or a copy does, see [led].
 func (l *Log) streamOf(ctx context.Context, a *appLog) (jetstream.Stream, error) {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
@@ -19,7 +19,7 @@ func (l *Log) streamOf(ctx context.Context, a *appLog) (jetstream.Stream, error)
 	if err != nil {
 		return nil, unavailable("asking for the stream", err)
 	}
-	return s, nil
+	return s, led(s.CachedInfo())
 }
 
 func (l *Log) streamInfo(ctx context.Context, a *appLog) (*jetstream.StreamInfo, error) {

@@ -39,6 +39,15 @@ func (l *leadership) elected(now time.Time) {
 	l.since = now
 }
 
+// led fails with [errStale] if nobody leads a stream: then any copy of it answers, with what it has itself,
+// which may be less than what was acknowledged.
+func led(info *jetstream.StreamInfo) error {
+	if c := info.Cluster; c != nil && c.Leader == "" {
+		return unavailable("asking for the stream", errStale)
+	}
+	return nil
+}
+
 // settled says whether what the leader does not have is not there.
 func (l *leadership) settled(now time.Time) bool {
 	l.mu.Lock()

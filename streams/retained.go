@@ -102,11 +102,7 @@ func (s span) retained(ctx context.Context) (broker.Retained, error) {
 func (s span) count(ctx context.Context) (*jetstream.StreamInfo, uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
-	stream, err := s.log.admin.Stream(ctx, s.app.stream)
-	if err != nil {
-		return nil, 0, unavailable("asking for the stream", err)
-	}
-	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(s.subject))
+	info, err := s.log.infoFor(ctx, s.app, s.subject)
 	if err != nil {
 		return nil, 0, unavailable("asking for the stream", fmt.Errorf("messages of %s: %w", s.subject, err))
 	}

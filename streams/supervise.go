@@ -146,7 +146,10 @@ func (l *Log) refresh(ctx context.Context, a *appLog, lostEpoch string) error {
 		return err
 	}
 	a.info.Store(info)
-	a.known.horizon.look(info.State.LastSeq, time.Now())
+	leaderless := led(info)
+	if leaderless == nil {
+		a.known.horizon.look(info.State.LastSeq, time.Now())
+	}
 	// The stream of gateways may have another leader, with another clock, than those of
 	// the events whose ages are told by it.
 	if a.opt.ID != broker.GatewaysApp {
@@ -182,6 +185,9 @@ func (l *Log) refresh(ctx context.Context, a *appLog, lostEpoch string) error {
 	}
 	a.copies.Store(int64(info.Config.Replicas))
 	a.override = override
+	if old != nil && *old != epoch && leaderless != nil {
+		return leaderless // where the new life begins is not known
+	}
 	l.adopt(a, epoch, info)
 	return final
 }

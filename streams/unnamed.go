@@ -47,11 +47,8 @@ func (l *Log) countUnnamed(a *appLog) error {
 	}
 	ctx, cancel := context.WithTimeout(l.ctx, 5*time.Second)
 	defer cancel()
-	stream, err := l.admin.Stream(ctx, a.stream)
+	info, err := l.infoFor(ctx, a, a.root+">")
 	if err != nil {
-		return err
-	}
-	if info, err = stream.Info(ctx, jetstream.WithSubjectFilter(a.root+">")); err != nil {
 		return err
 	}
 	u := &a.unnamed
