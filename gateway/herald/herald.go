@@ -69,25 +69,34 @@ func (h *Herald) Tell(appID, channel string, c presence.Change) {
 	if a == nil || channel == "" || h.opt.Hooks == nil || pusher.KindOf(channel).ServerToUser() {
 		return
 	}
-	e := webhook.Event{Channel: channel, UserID: c.User, Count: c.Count, Version: c.Version}
+	var name string
 	switch c.Kind {
 	case presence.Added:
-		e.Name = webhook.MemberAdded
+		name = webhook.MemberAdded
 	case presence.Removed:
-		e.Name = webhook.MemberRemoved
+		name = webhook.MemberRemoved
 	case presence.Occupied:
-		e.Name = webhook.ChannelOccupied
+		name = webhook.ChannelOccupied
 	case presence.Vacated:
-		e.Name = webhook.ChannelVacated
+		name = webhook.ChannelVacated
 	case presence.Counted:
 		// One's own are told by the roll of the channel, which keeps numbers back.
 		if !c.Buried || !a.SubscriptionCount || pusher.KindOf(channel).Presence() {
 			return
 		}
-		e.Name = webhook.SubscriptionCount
+		name = webhook.SubscriptionCount
 	}
-	e.ID = e.Name + "/" + channel + "/" + c.Node + "/" + c.User + "/" + strconv.FormatUint(c.Cause, 10)
-	h.emit(a, e)
+	h.emit(a, eventOf(name, channel, c))
+}
+
+// eventOf is the event that tells of a change. Its id is the same for everybody who does, and
+// another one for every other change.
+func eventOf(name, channel string, c presence.Change) webhook.Event {
+	id := name + "/" + channel + "/" + c.Node + "/" + c.User + "/" + strconv.FormatUint(c.Cause, 10)
+	if c.Kind == presence.Counted {
+		id += "/" + strconv.Itoa(c.Seat)
+	}
+	return webhook.Event{ID: id, Name: name, Channel: channel, UserID: c.User, Count: c.Count, Version: c.Version}
 }
 
 // ClientEvent passes on an event of a client that is stored at a place of the log.

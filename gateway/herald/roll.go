@@ -147,7 +147,7 @@ func (r *Roll) counted(c presence.Change) bool {
 	}
 	r.mu.Unlock()
 	if hooked {
-		r.hook(c.Count, c.Version, c.Cause)
+		r.herald.emit(r.app, eventOf(webhook.SubscriptionCount, r.channel, c))
 	}
 	return shown
 }
@@ -162,7 +162,7 @@ func (r *Roll) Sweep(now time.Time) {
 		r.audience.Announce(0, []News{numberOf(shown)})
 	}
 	if hooks {
-		r.hook(hooked.count, hooked.version, 0)
+		r.hook(hooked)
 	}
 }
 
@@ -178,17 +178,13 @@ func (r *Roll) Close() {
 	r.hooks.pending = false
 	r.mu.Unlock()
 	if last.pending {
-		r.hook(last.count, last.version, 0)
+		r.hook(last)
 	}
 }
 
-// hook tells the application the number of subscriptions.
-func (r *Roll) hook(n int, version, cause uint64) {
-	e := webhook.Event{Name: webhook.SubscriptionCount, Channel: r.channel, Count: n, Version: version}
-	if cause > 0 {
-		e.ID = e.Name + "/" + r.channel + "/" + r.herald.opt.Node + "//" + strconv.FormatUint(cause, 10)
-	}
-	r.herald.emit(r.app, e)
+// hook tells the application a number of subscriptions that was kept back.
+func (r *Roll) hook(n number) {
+	r.herald.emit(r.app, webhook.Event{Name: webhook.SubscriptionCount, Channel: r.channel, Count: n.count, Version: n.version})
 }
 
 // Misses notes that a cache channel was found to be empty, and says whether the application

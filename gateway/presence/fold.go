@@ -30,10 +30,12 @@ type Change struct {
 	Info json.RawMessage
 	// Count of subscriptions, after the change.
 	Count int
-	// Node is the gateway whose seat it was; Cause, a revision, names the
-	// change together with the seat.
+	// Node is the gateway whose seat it was; Cause, a revision, names the change
+	// together with the seat, and, if it is Counted, with Seat: the subscriptions that
+	// the seat has after it. One that is given up has the cause with which it was held.
 	Node  string
 	Cause uint64
+	Seat  int
 	// Buried is true if the node did not say it itself.
 	Buried bool
 	// Version is the newest revision that a count knows of: of two counts of a channel
@@ -188,7 +190,7 @@ func (f *Fold) recount(node string, before, after int, cause uint64, buried bool
 		return nil
 	}
 	f.count += after - before
-	return []Change{{Kind: Counted, Count: f.count, Node: node, Cause: cause, Buried: buried, Version: f.newest}}
+	return []Change{{Kind: Counted, Count: f.count, Node: node, Cause: cause, Seat: after, Buried: buried, Version: f.newest}}
 }
 
 // occupy adds to what a seat has changed whether somebody is in the channel at all.
