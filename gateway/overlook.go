@@ -163,6 +163,9 @@ func (o overlook) Count(ctx context.Context, app, channel string) (console.Count
 	if o.n.roster == nil {
 		return console.Count{}, broker.ErrUnavailable
 	}
+	if pusher.KindOf(channel).ServerToUser() {
+		return console.Count{}, nil // who has signed in does not subscribe by that
+	}
 	n, err := o.n.roster.Count(ctx, app, channel)
 	return console.Count{Subscriptions: n.Subscriptions, Members: n.Users}, unavailable(err)
 }

@@ -73,6 +73,15 @@ func (r *request) census() (Census, error) {
 	return r.api.opt.Census, nil
 }
 
+// count asks a census about one channel. Who has signed in is nobody's business: that of a user
+// never appears (protocol section 2.5), so it counts as empty for whoever knows its name.
+func count(ctx context.Context, census Census, app, channel string) (Count, error) {
+	if pusher.KindOf(channel).ServerToUser() {
+		return Count{}, nil
+	}
+	return census.Channel(ctx, app, channel)
+}
+
 // channels serves GET /apps/ID/channels.
 func (r *request) channels() (any, error) {
 	prefix := r.params.Get("filter_by_prefix")
@@ -119,7 +128,7 @@ func (r *request) one() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	n, err := census.Channel(r.http.Context(), r.app.ID, r.channel)
+	n, err := count(r.http.Context(), census, r.app.ID, r.channel)
 	if err != nil {
 		return nil, err
 	}

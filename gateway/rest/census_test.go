@@ -170,6 +170,33 @@ func TestEV19_OneChannel(t *testing.T) {
 	}
 }
 
+// TestUS08ChannelsOfUsersAreNotCounted: what a user's channel is counted by is where he has signed in,
+// which nobody is told, whichever way he asks.
+func TestUS08ChannelsOfUsersAreNotCounted(t *testing.T) {
+	census := someone()
+	r := newRig(t, withCensus(census))
+	const of, nobody = "/channels/%23server-to-user-u-9", "/channels/%23server-to-user-u-8"
+	for _, c := range []struct{ path, want string }{
+		{of, `{"occupied":false}`},
+		{of + "?info=subscription_count", `{"occupied":false,"subscription_count":0}`},
+		{nobody + "?info=subscription_count", `{"occupied":false,"subscription_count":0}`},
+		{"/channels?info=subscription_count&filter_by_prefix=%23", `{"channels":{}}`},
+	} {
+		r.get(c.path).says(t, c.path, c.want)
+	}
+	const item = `{"name":"n","channel":"#server-to-user-u-9","data":"d","info":"subscription_count"}`
+	for _, c := range []struct{ path, body, want string }{
+		{"/events", item, `{"channels":{"#server-to-user-u-9":{"subscription_count":0}}}`},
+		{"/events", `{"name":"n","channels":["orders","#server-to-user-u-9"],"data":"d","info":"subscription_count,user_count"}`,
+			`{"channels":{"#server-to-user-u-9":{"subscription_count":0},"orders":{"subscription_count":2}}}`},
+		{"/batch_events", `{"batch":[` + item + `]}`, `{"batch":[{"subscription_count":0}]}`},
+	} {
+		r.call(http.MethodPost, "app", c.path, []byte(c.body)).says(t, c.path+" "+c.body, c.want)
+	}
+	r.get(of+"?info=user_count").refused(t, "users", http.StatusBadRequest, "invalid_input", "user_count")
+	r.get(of+"/users").refused(t, "who it is", http.StatusBadRequest, "invalid_input", "users")
+}
+
 func TestEV21_UsersOfAPresenceChannel(t *testing.T) {
 	r := newRig(t, withCensus(someone()))
 	r.get("/channels/presence-room/users").says(t, "two users with three sockets", `{"users":[{"id":"u-10"},{"id":"u-9"}]}`)

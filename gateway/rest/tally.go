@@ -52,7 +52,7 @@ func (t *tally) count(ctx context.Context, channel string) (Count, bool) {
 		return n, ok
 	}
 	r := t.request
-	n, err := t.census.Channel(ctx, r.app.ID, channel)
+	n, err := count(ctx, t.census, r.app.ID, channel)
 	if err != nil {
 		t.census = nil
 		r.api.said.Warn(r.api.opt.Logger, "tally/"+r.app.ID, "a publish was stored and is answered without the numbers it asked for",

@@ -324,6 +324,11 @@ func testQueries(t *testing.T, c *cluster, a *app.App) {
 		if n.get(t, a, "/channels/nobody-here", &none); none["occupied"] != false || len(none) != 1 {
 			t.Errorf("an empty channel gave %v", none)
 		}
+		var own map[string]any
+		n.get(t, a, "/channels/%23server-to-user-q0?info=subscription_count", &own)
+		if own["occupied"] != false || own["subscription_count"] != 0.0 {
+			t.Errorf("US-08 gateway %d says of the channel of a user: %v", i, own)
+		}
 		const body = `{"name":"e","channels":["query","presence-query"],"data":"x","info":"user_count,subscription_count"}`
 		eventually(t, fmt.Sprint("gateway ", i, " tells who a publish publishes"), func() bool {
 			var answer struct {
