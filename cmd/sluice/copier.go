@@ -53,7 +53,7 @@ type shortID [12]byte
 
 const (
 	copyBatch = 10
-	// copyBytes is about how much data goes into one request: well below what a server takes
+	// copyBytes is about how much data and extras go into one request: well below what a server takes
 	// (http.max_body), with all the escapes that it may need.
 	copyBytes = 128 << 10
 )
@@ -182,13 +182,14 @@ func (c *copier) take(ctx context.Context, i *client.HistoryItem) error {
 
 // add lets an event wait for others, or sends them.
 func (c *copier) add(ctx context.Context, p client.Publish, serial uint64) error {
-	if len(c.waiting) > 0 && c.bytes+len(p.Data) > copyBytes {
+	size := len(p.Data) + len(p.Extras)
+	if len(c.waiting) > 0 && c.bytes+size > copyBytes {
 		if err := c.flush(ctx); err != nil {
 			return err
 		}
 	}
 	c.waiting, c.serials = append(c.waiting, p), append(c.serials, serial)
-	c.bytes += len(p.Data)
+	c.bytes += size
 	if len(c.waiting) >= c.batch {
 		return c.flush(ctx)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/tidwall/gjson"
@@ -106,17 +107,25 @@ func (r *record) publish(channel, id string) (client.Publish, error) {
 	p := client.Publish{
 		Name: r.Event, Channel: channel, Data: *r.Data, Tags: r.Tags, Delta: r.Delta, ConflationKey: r.ConflationKey, MessageID: id, IdempotencyKey: id,
 	}
-	extras := map[string]json.RawMessage{}
-	if len(r.Extras) > 0 {
-		if err := json.Unmarshal(r.Extras, &extras); err != nil {
-			return p, fmt.Errorf("extras: %w", err)
-		}
-	}
-	text, err := json.Marshal(mark{r.Channel, r.StreamID, r.Serial, r.Published, r.UserID})
-	if err != nil {
+	var text bytes.Buffer
+	enc := json.NewEncoder(&text)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(mark{r.Channel, r.StreamID, r.Serial, r.Published, r.UserID}); err != nil {
 		return p, err
 	}
-	extras["replay"] = text
-	p.Extras, err = json.Marshal(extras)
-	return p, err
+	p.Extras = marked(r.Extras, bytes.TrimSpace(text.Bytes()))
+	return p, nil
+}
+
+// marked are extras, an object or nothing, with a mark in the place of one that may be there. Every
+// other byte of theirs stays, and their order.
+func marked(extras, mark []byte) []byte {
+	out := []byte{'{'}
+	gjson.ParseBytes(extras).ForEach(func(name, value gjson.Result) bool {
+		if !strings.EqualFold(name.String(), "replay") { // As the server reads it.
+			out = append(append(append(append(out, name.Raw...), ':'), value.Raw...), ',')
+		}
+		return true
+	})
+	return append(append(append(out, `"replay":`...), mark...), '}')
 }

@@ -450,3 +450,51 @@ func TestTime03WhatIsMissingIsNoSuccess(t *testing.T) {
 		}
 	})
 }
+
+// TestTime03ACopyKeepsTheBytesOfExtras, with their order and as they are written, as many as a server takes; the mark comes on top,
+// in the place of an older one.
+func TestTime03ACopyKeepsTheBytesOfExtras(t *testing.T) {
+	filled := func(text string) string {
+		return `{"headers":{"h":"` + strings.Repeat(text, (16384-20)/len(text)) + `"}}`
+	}
+	all := []string{
+		"", `{}`, `{"headers":{"html":"<b>&amp;</b>","z":1,"a":true},"b":{"y":1.0e3,"x":[1,2.50]},"a":null}`,
+		`{"same":1,"same":2,"Same":"\u003c\/\u00fc ü"}`, "{\"lines\":\"\u2028\u2029\"}", filled("<"), filled("x"), filled("\u2028"), filled(`\u003e`), filled("ü&"),
+	}
+	onEachLog(t, func(t *testing.T, r *rig) {
+		api, err := client.NewSigned(client.SignedOptions{URL: r.url, AppID: "app-id", Key: "app-key", Secret: "app-secret"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n, extras := range all {
+			if err := api.Publish(t.Context(), client.Publish{Name: "e", Channels: []string{"c"}, Data: fmt.Sprint(n, " <&>"), Extras: json.RawMessage(extras)}); err != nil {
+				t.Fatalf("%.80s of %d bytes: %v", extras, len(extras), err)
+			}
+		}
+		other := newMemoryRigThatKeeps(t, 1000, nil)
+		r.succeed("", "replay", "c", "--to-channel", "copy", "--speed", "max")
+		r.succeed("", "replay", "copy", "--to-channel", "again", "--speed", "max")
+		other.imports(r.succeed("", "export", "c"))
+		other.imports(r.succeed("", "export", "copy"))
+		for _, copied := range []struct {
+			at       *rig
+			to, from string
+		}{{r, "copy", "c"}, {r, "again", "copy"}, {other, "c", "c"}, {other, "copy", "copy"}} {
+			source, got := r.history(copied.from), copied.at.history(copied.to)
+			if len(got) != len(all) {
+				t.Fatalf("%d events in %s, want %d", len(got), copied.to, len(all))
+			}
+			for n, extras := range all {
+				own := ""
+				if len(extras) > len("{}") {
+					own = extras[1:len(extras)-1] + ","
+				}
+				i := source[n]
+				want := fmt.Sprintf(`{%s"replay":{"channel":%q,"stream_id":%q,"serial":%d,"published_at_ms":%d}}`, own, copied.from, i.StreamID, i.Serial, i.PublishedAtMS)
+				if is := gjson.Get(string(got[n].Message), "extras").Raw; is != want || got[n].Data() != fmt.Sprint(n, " <&>") {
+					t.Errorf("event %d of %s has\n%.200s of %d bytes, want\n%.200s of %d", n, copied.to, is, len(is), want, len(want))
+				}
+			}
+		}
+	})
+}

@@ -125,7 +125,7 @@ func (s *Signed) send(ctx context.Context, with *http.Client, method string, pat
 	var content []byte
 	if body != nil {
 		var err error
-		if content, err = json.Marshal(body); err != nil {
+		if content, err = encoded(body); err != nil {
 			return nil, fmt.Errorf("encoding the request: %w", err)
 		}
 		sum := md5.Sum(content)
@@ -150,6 +150,17 @@ func (s *Signed) send(ctx context.Context, with *http.Client, method string, pat
 		return nil, fmt.Errorf("%s %s%s: %w", method, s.base.String(), signed, err)
 	}
 	return answer, nil
+}
+
+// encoded is JSON without escapes that only HTML needs: extras are counted as they are written.
+func encoded(body any) ([]byte, error) {
+	var text bytes.Buffer
+	enc := json.NewEncoder(&text)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(body); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(text.Bytes(), []byte("\n")), nil
 }
 
 // readAnswer reads the body of an answer, which is an [*APIError] if it is no success.

@@ -104,8 +104,7 @@ func (in *input) acceptExtras(_ *app.App, out *accepted) error {
 			return err
 		}
 	}
-	// The mark of a replay comes on top, so that whatever was published can be again.
-	if size := len(raw) - len(e.replay); size > maxExtras {
+	if size := ownSize(raw, e.replay); size > maxExtras {
 		return invalid("extras has %d bytes, the limit is %d", size, maxExtras)
 	}
 	if len(e.unfit) > 0 {
@@ -125,6 +124,15 @@ func (in *input) acceptExtras(_ *app.App, out *accepted) error {
 	}
 	out.event.Extras = text.Bytes()
 	return nil
+}
+
+// ownSize is how many bytes of extras are the publisher's. The mark of a replay comes on top with its
+// name, so that whatever was published can be again.
+func ownSize(raw, replay []byte) int {
+	if replay == nil {
+		return len(raw)
+	}
+	return len(raw) - len(`,"replay":`) - len(replay)
 }
 
 // checkReplay checks the mark of an event that was published before (extras.replay). It is

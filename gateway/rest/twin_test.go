@@ -115,7 +115,7 @@ func (in *twinInput) acceptExtras(_ *app.App, out *accepted) error {
 		}
 	}
 	// The mark of a replay comes on top, so that whatever was published can be again.
-	if size := len(raw) - len(e.Replay); size > maxExtras {
+	if size := ownSize(raw, e.Replay); size > maxExtras {
 		return invalid("extras has %d bytes, the limit is %d", size, maxExtras)
 	}
 	for _, k := range slices.Sorted(maps.Keys(e.Headers)) {
