@@ -21,7 +21,7 @@ func TestTime04AWayIntoAStreamThatHasEnded(t *testing.T) {
 	list.Begin(broker.Position{Epoch: "now", Offset: 10})
 	sock := s.shard.Open(nil, s.kind)
 	ends := 0
-	way := &Way{Line: ch.Line, Shard: s.shard, Out: sock.Outbox(), Epoch: "before", Place: 3, Ends: told{&ends}}
+	way := &Way{Line: ch.Line, Shard: s.shard, Out: sock.Outbox(), Epoch: "before", Place: 3, Ends: told{&ends, "done"}}
 	list.Put(&Entry{Sock: sock, Form: V2, Way: way, Greet: func(broker.Position, *Event) {}})
 	way.Wake()
 	for offset := uint64(11); offset <= 12; offset++ {

@@ -20,7 +20,7 @@ func (e *erased) deliver(s *Shard, to *Subscribers) {
 	// Those on their way find out what they cannot have any more.
 	for o, d := range to.details {
 		if d.past != nil {
-			d.past.Epoch = e.Epoch
+			d.past.erase(e)
 			s.loop.later = append(s.loop.later, job{to: to, behind: o})
 		}
 	}
@@ -29,7 +29,12 @@ func (e *erased) deliver(s *Shard, to *Subscribers) {
 // passed implements [Prepared].
 func (e *erased) passed(s *Subscribers) {
 	s.epoch = e.Epoch
-	if s.cached != nil && (s.cached.Pub.Offset <= e.Offset || s.cached.Pub.Epoch != e.Epoch) {
+	if e.has(s.cached) {
 		s.cached = nil
 	}
+}
+
+// has tells whether an event, nil for none, was removed.
+func (e *erased) has(p *Event) bool {
+	return p != nil && (p.Pub.Offset <= e.Offset || p.Pub.Epoch != e.Epoch)
 }

@@ -60,13 +60,18 @@ func (s *Shard) feed(o *socket.Outbox, to *Subscribers) bool {
 	p.meets()
 	budget := min(pastBytes, s.loop.past)
 	for range pastFrames {
-		if p.Failed.Load() != nil || p.arrived(to) {
+		failed := p.Failed.Load() != nil
+		if !failed && s.recall(sub, p) {
+			return false
+		}
+		if failed || p.arrived(to) {
 			return s.end(to, sub, p)
 		}
 		if budget <= 0 {
 			break
 		}
 		n, wait, refused := s.step(to, sub, p, budget)
+		p.goneBy(p.Place)
 		budget -= n
 		s.loop.past -= n
 		switch {
@@ -79,6 +84,23 @@ func (s *Shard) feed(o *socket.Outbox, to *Subscribers) bool {
 	p.through = false // what is published until its next turn is for it as well
 	s.loop.later = append(s.loop.later, job{to: to, behind: o})
 	return true
+}
+
+// recall sends the event of the cache, if the way does not come to it. refused says that the
+// socket has enough.
+func (s *Shard) recall(sub *subscription, p *Way) (refused bool) {
+	item := p.recalls()
+	if item == nil {
+		return false
+	}
+	switch sub.out.Trickle(item.recalled(sub.form)) {
+	case socket.Refused:
+		return true
+	case socket.Wakes:
+		s.loop.dirty = append(s.loop.dirty, sub.out)
+	}
+	p.cached = nil
+	return false
 }
 
 // step sends the next few publications and returns their bytes. wait says that the log must
@@ -180,13 +202,19 @@ func (s *Shard) replay(to *Subscribers, sub *subscription, p *Way, item *Event) 
 func (s *Shard) end(to *Subscribers, sub *subscription, p *Way) bool {
 	f := p.Failed.Load()
 	if f == nil {
-		s.tell(to, sub, &pusher.Place{Stream: to.epoch, Serial: max(to.last, p.Place)}, p.Ends.End(p)...)
+		s.tell(to, sub, &pusher.Place{Stream: to.epoch, Serial: max(to.last, p.Place)}, p.ended()...)
 		to.arrive(sub, p)
 		return true
 	}
 	own := max(p.until, p.then)
 	if !p.Latest && p.Instead == nil && p.Place >= own {
 		s.lose(to, sub, p, f)
+		return true
+	}
+	if p.before != nil {
+		s.tell(to, sub, nil, p.Ends.End(p)...)
+		to.goBack(sub, p)
+		s.loop.later = append(s.loop.later, job{to: to, behind: sub.out})
 		return true
 	}
 	// What it has missed it cannot have; what was published since it subscribed it can.
@@ -207,7 +235,7 @@ func (s *Shard) end(to *Subscribers, sub *subscription, p *Way) bool {
 
 // lose makes a subscription live of whose own events some cannot be had, as a gap does.
 func (s *Shard) lose(to *Subscribers, sub *subscription, p *Way, f *pusher.ResumeFailure) {
-	frames := p.Ends.End(p)
+	frames := p.ended()
 	if _, ok := p.Ends.(Silently); ok {
 		frames = []*socket.Frame{FailureFrame(sub.form.Dialect(), f, s.hall.MessageID())}
 	}
@@ -225,7 +253,7 @@ func (s *Shard) lose(to *Subscribers, sub *subscription, p *Way, f *pusher.Resum
 func (s *Shard) interrupt(g *gap, to *Subscribers, sub *subscription) bool {
 	p := to.details[sub.out].past
 	p.Failed.Store(gapFailure(p.Line.Name, &g.Gap))
-	frames := p.Ends.End(p)
+	frames := p.ended()
 	var at *pusher.Place
 	if p.Instead == nil && len(frames) > 0 { // otherwise the gap itself says it
 		at = &pusher.Place{Stream: g.Resume.Epoch, Serial: g.Resume.Offset}
@@ -233,7 +261,13 @@ func (s *Shard) interrupt(g *gap, to *Subscribers, sub *subscription) bool {
 	s.tell(to, sub, at, frames...)
 	p.Kept = false
 	p.Line.Past.Leave(p)
+	if g.After.Epoch != g.Resume.Epoch {
+		p.cached = nil
+	}
 	if p.Instead == nil {
+		if p.cached != nil {
+			s.push(sub.out, p.cached.recalled(sub.form))
+		}
 		to.arrive(sub, p)
 		return len(frames) > 0
 	}

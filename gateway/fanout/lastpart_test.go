@@ -51,7 +51,7 @@ func TestTime02TheLastPartIsNotTheEndYet(t *testing.T) {
 		list, sock := &ch.Shards[0], s.shard.Open(nil, s.kind)
 		list.Begin(broker.Position{Epoch: "e", Offset: n})
 		ends := 0
-		w := &Way{Line: ch.Line, Shard: s.shard, Out: sock.Outbox(), Latest: true, Ends: told{&ends}}
+		w := &Way{Line: ch.Line, Shard: s.shard, Out: sock.Outbox(), Latest: true, Ends: told{&ends, "done"}}
 		list.Put(&Entry{Sock: sock, Form: V2, Filter: filter, Way: w, Greet: func(broker.Position, *Event) {}})
 		s.shard.loop.past = roundPast
 		s.shard.feed(sock.Outbox(), list)

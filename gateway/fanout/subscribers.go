@@ -113,6 +113,9 @@ type Entry struct {
 	// Greet tells the client, under the lock, so that this precedes every publication that
 	// the socket gets. cached is the last event of a cache channel.
 	Greet func(at broker.Position, cached *Event)
+	// Owed is the event of the cache that the socket is to get, nil for none. Greet may set it. A
+	// way through the past brings it, or has it sent where the way begins.
+	Owed *Event
 }
 
 // Put adds a subscription or changes its form and filter. It reports whether the socket is
@@ -135,8 +138,12 @@ func (s *Subscribers) Put(e *Entry) (isNew, stale bool) {
 		s.mend(sub)
 		s.filters.drop(sub.filter)
 		sub.form, sub.since, sub.filter = e.Form, s.last, s.filters.use(e.Filter)
-		if e.Way != nil && !e.Way.Held.Load() {
+		switch {
+		case e.Way != nil:
+			e.Way.cached = e.Owed
 			s.travel(sub, e.Way)
+		case sub.state != catching: // Otherwise it comes on the way.
+			e.recall()
 		}
 		return false, false
 	}
@@ -153,9 +160,19 @@ func (s *Subscribers) Put(e *Entry) (isNew, stale bool) {
 		s.place(&s.list[len(s.list)-1], e.Place)
 	}
 	if e.Way != nil {
+		e.Way.cached = e.Owed
 		s.setOut(&s.list[len(s.list)-1], e.Way)
+	} else {
+		e.recall()
 	}
 	return true, false
+}
+
+// recall sends what is owed of a cache at once.
+func (e *Entry) recall() {
+	if e.Owed != nil {
+		e.Sock.Send(e.Owed.recalled(e.Form))
+	}
 }
 
 // Remember notes the last event of a cache channel that was there before it was followed.

@@ -54,6 +54,13 @@ type Way struct {
 	Last string
 	// notices waited for the socket when the way began.
 	notices []*socket.Frame
+	// cached is the event of the cache with which the subscription begins, until it was sent or its
+	// way has gone by it.
+	cached *Event
+	// Asked: its client asked for it and waits for its end. before is such a way whose place this
+	// one took: its end is told with that of this one, and if this one fails it goes on.
+	Asked  bool
+	before *Way
 	// Ends tells the client how it ended.
 	Ends Ending
 	// Instead is the end of the snapshot with which it goes on if it fails, nil for none.
@@ -79,8 +86,7 @@ func (p *Way) Wake() {
 func (s *Subscribers) travel(sub *subscription, p *Way) {
 	d := s.detail(sub)
 	if d.past != nil {
-		p.notices = d.past.notices
-		d.past.quit()
+		p.follow(d.past)
 	}
 	p.notices = append(p.notices, d.queue.notices...)
 	d.queue.discard()
@@ -89,7 +95,10 @@ func (s *Subscribers) travel(sub *subscription, p *Way) {
 	}
 	sub.state, d.past = catching, p
 	if p.Head = s.last; p.Epoch != "" {
-		return // It is resumed.
+		if p.Epoch == s.epoch {
+			p.goneBy(max(p.Place, p.had)) // It is resumed: its client has what lies before.
+		}
+		return
 	}
 	p.Epoch, p.until, p.then = s.epoch, s.last, s.last
 	if _, ok := p.Ends.(Silently); ok {
@@ -97,6 +106,59 @@ func (s *Subscribers) travel(sub *subscription, p *Way) {
 	}
 	// What it may get of the past was found out before: newer events are its own already.
 	p.Place = min(p.Place, s.last)
+}
+
+// follow has it take the place of another way. One that is resumed keeps what its client asked for.
+func (p *Way) follow(old *Way) {
+	p.notices = old.notices
+	if p.cached == nil {
+		p.cached = old.cached
+	}
+	switch {
+	case p.Epoch == "":
+	case old.Asked:
+		p.Line.Past.Leave(old)
+		p.before = old
+		return
+	default:
+		p.before, old.before = old.before, nil
+	}
+	old.quit()
+}
+
+// goneBy notes that all up to a place is behind it.
+func (p *Way) goneBy(place uint64) {
+	if p.cached != nil && p.cached.Pub.Offset <= place {
+		p.cached = nil
+	}
+}
+
+// recalls is the event of the cache that is to be sent before anything else, nil for none: the way
+// begins behind it.
+func (p *Way) recalls() *Event {
+	if p.cached == nil || p.cached.Pub.Offset > p.Place {
+		return nil
+	}
+	return p.cached
+}
+
+// erase notes that a part of the past was removed.
+func (p *Way) erase(e *erased) {
+	for ; p != nil; p = p.before {
+		if p.Epoch = e.Epoch; e.has(p.cached) {
+			p.cached = nil
+		}
+	}
+}
+
+// recalled is the frame of an event of the cache for a subscription of this form. It has no number,
+// and does not say where its reader is, who is further.
+func (p *Event) recalled(form Form) *socket.Frame {
+	f := p.Bare(form.Dialect(), form&Delta != 0)
+	if form.Dialect() == pusher.Events {
+		return socket.NewFrame(f.Payload(), 0)
+	}
+	return f
 }
 
 // arrived reports whether nothing of the past is left.
@@ -153,7 +215,7 @@ func (p *Way) Plainly() { p.Kept, p.Place = false, max(p.Place, p.had) }
 // settle has a way that failed, and was told so, go on in a life of the log with what lies above
 // own, or with a snapshot that leaves out what it was sent since it began.
 func (p *Way) settle(epoch string, own uint64) {
-	p.Ends, p.Place, p.Epoch, p.Latest = Silently{}, own, epoch, false
+	p.Ends, p.Asked, p.Place, p.Epoch, p.Latest = Silently{}, false, own, epoch, false
 	if p.Instead != nil {
 		p.Ends, p.Place, p.Latest, p.then = p.Instead, 0, true, own
 		p.Fresh, p.Ending, p.through, p.Instead = false, false, false, nil
@@ -167,6 +229,32 @@ func (p *Way) settle(epoch string, own uint64) {
 func (p *Way) quit() {
 	p.Line.Past.Leave(p)
 	p.Ends.Abandon(p)
+	if p.before != nil {
+		p.before.quit()
+	}
+}
+
+// ended is what the client is told when it ends.
+func (p *Way) ended() []*socket.Frame {
+	b := p.before
+	if b == nil {
+		return p.Ends.End(p)
+	}
+	p.before = nil
+	b.Sent, b.Live = b.Sent+p.Sent, b.Live+p.Live
+	b.Failed.Store(p.Failed.Load())
+	return append(b.Ends.End(b), p.Ends.End(p)...)
+}
+
+// goBack has a subscription whose resume failed go on with what its client asked for before. What
+// the resume sent it does not get again, unless that is a snapshot.
+func (s *Subscribers) goBack(sub *subscription, p *Way) {
+	b := p.before
+	p.before, b.cached = nil, p.cached
+	if !b.Latest {
+		b.Place, b.Sent, b.Live = max(b.Place, p.Place), b.Sent+p.Sent, b.Live+p.Live
+	}
+	s.details[sub.out].past = b
 }
 
 // arrive makes a subscription live.

@@ -48,14 +48,17 @@ func (p *pastOf) Next(dst []*Event, w *Way, most int) ([]*Event, uint64, bool) {
 func (p *pastOf) Leave(w *Way) { delete(p.waiting, w) }
 
 // told is the ending of a way, which must end once, or be abandoned.
-type told struct{ ends *int }
+type told struct {
+	ends *int
+	what string
+}
 
 func (e told) End(w *Way) (frames []*socket.Frame) {
 	*e.ends++
 	if f := w.Failed.Load(); f != nil {
 		frames = append(frames, FailureFrame(pusher.V2, f, "m"))
 	}
-	return append(frames, ControlFrame(pusher.V2, 64, &pusher.Control{Event: "done", Object: []byte("{}")}))
+	return append(frames, ControlFrame(pusher.V2, 64, &pusher.Control{Event: e.what, Object: []byte("{}")}))
 }
 
 func (e told) Abandon(*Way) { *e.ends++ }
@@ -74,6 +77,14 @@ type traveller struct {
 	// got is the newest of its own that it got.
 	got  uint64
 	lost bool
+	// asked: what it asked for is to end; has is where it was in that, up to end, when it was
+	// resumed on the way.
+	asked, resumed bool
+	has, end       uint64
+	// cache is the event of the cache with which it began, which comes once and before newer ones;
+	// due says that nothing has come between. newest is the newest event since then.
+	cache, newest uint64
+	due           bool
 	// skipped are what it was told to have been skipped.
 	skipped   [][2]uint64
 	slow      bool
@@ -151,12 +162,13 @@ func (c *traveller) frame(t *rapid.T, f *socket.Frame) {
 		t.Fatal(err)
 	}
 	var d struct {
-		From, Began uint64
-		Code        string
-		FirstSerial uint64 `json:"first_serial"`
-		LastSerial  uint64 `json:"last_serial"`
-		Fresh       bool
-		Skipped     int
+		From, Began  uint64
+		Code         string
+		FirstSerial  uint64 `json:"first_serial"`
+		LastSerial   uint64 `json:"last_serial"`
+		Fresh, Asked bool
+		Cache        uint64
+		Skipped      int
 	}
 	body := []byte(m.Data)
 	if len(body) > 0 && body[0] == '"' {
@@ -170,8 +182,14 @@ func (c *traveller) frame(t *rapid.T, f *socket.Frame) {
 	case "joined":
 		if d.Fresh {
 			c.place, c.until, c.own, c.got, c.lost = d.From, m.Serial, m.Serial, m.Serial, false
+			c.asked, c.resumed = d.Asked, false
+			c.cache, c.due, c.newest = d.Cache, true, 0
 		}
 	case "resumed":
+		if !c.resumed {
+			c.resumed, c.has, c.end = true, c.place, c.until
+		}
+		c.due = false
 		if c.own = max(c.own, c.began); d.From >= c.began {
 			// Who says to have less than he said before contradicts himself: what he said to
 			// have may come, or not.
@@ -181,6 +199,12 @@ func (c *traveller) frame(t *rapid.T, f *socket.Frame) {
 			c.place, c.until = d.From, c.began
 		}
 	case "done":
+		c.resumed = false
+	case "asked":
+		if !c.asked {
+			t.Fatalf("what it asked for ended again\n%s", strings.Join(c.mentioned, "\n"))
+		}
+		c.asked = false
 	case "conflated":
 		c.skipped = append(c.skipped, [2]uint64{d.FirstSerial, d.LastSerial})
 	case "resume_failed":
@@ -188,8 +212,20 @@ func (c *traveller) frame(t *rapid.T, f *socket.Frame) {
 			// What it said to have counts no more.
 			c.lost, c.own = true, c.got
 		}
+		if c.due = false; c.resumed && c.asked {
+			// It goes on with what it asked for.
+			c.place, c.until, c.lost = max(c.has, c.place), c.end, true
+			return
+		}
 		c.place = c.until
 	default:
+		first := m.Serial == c.cache && m.Serial > c.newest
+		if c.newest = max(c.newest, m.Serial); m.Serial == c.cache {
+			c.cache = 0
+		}
+		if first && (m.Serial <= c.place || m.Serial > c.until && m.Serial <= c.own) {
+			return
+		}
 		c.event(t, m.Serial)
 	}
 }
@@ -229,7 +265,7 @@ func TestTime07NothingTwiceAndNothingMissing(t *testing.T) {
 		s := newStage(rapid.Bool().Draw(t, "conflate"), rapid.IntRange(3, 9).Draw(t, "queue"), 1, 100)
 		ch := s.channels[0]
 		past := &pastOf{epoch: "e", waiting: map[*Way]bool{}, read: map[*Way]bool{}}
-		ch.Serials, ch.Past = true, past
+		ch.Serials, ch.Past, ch.Caches = true, past, rapid.Bool().Draw(t, "caches")
 		list := &ch.Shards[0]
 		list.Begin(broker.Position{Epoch: "e"})
 		var all []*traveller
@@ -240,10 +276,10 @@ func TestTime07NothingTwiceAndNothingMissing(t *testing.T) {
 			}
 			all = append(all, c)
 		}
-		ending := func(c *traveller) told {
+		ending := func(c *traveller, what string) told {
 			n := 0
 			c.ends = append(c.ends, &n)
-			return told{&n}
+			return told{&n, what}
 		}
 		work := func() {
 			for s.shard.Waiting()+s.shard.Woken() > 0 {
@@ -269,8 +305,11 @@ func TestTime07NothingTwiceAndNothingMissing(t *testing.T) {
 		}
 		put := func(c *traveller, w *Way) {
 			e := &Entry{Sock: c.sock, Form: V2, Filter: c.filter, Way: w}
-			e.Greet = func(at broker.Position, _ *Event) {
-				from, fresh := at.Offset, !c.joined
+			e.Greet = func(at broker.Position, cached *Event) {
+				from, fresh, cache := at.Offset, !c.joined, uint64(0)
+				if e.Owed = cached; cached != nil {
+					cache = cached.Pub.Offset
+				}
 				if w != nil {
 					if _, quiet := w.Ends.(Silently); !quiet {
 						from, fresh = min(w.Place, at.Offset), true
@@ -279,7 +318,7 @@ func TestTime07NothingTwiceAndNothingMissing(t *testing.T) {
 				if !c.joined {
 					c.began, c.joined = at.Offset, true
 				}
-				c.say(`{"event":"sockudo:joined","serial":%d,"data":{"from":%d,"fresh":%v}}`, at.Offset, from, fresh)
+				c.say(`{"event":"sockudo:joined","serial":%d,"data":{"from":%d,"fresh":%v,"asked":%v,"cache":%d}}`, at.Offset, from, fresh, w != nil && w.Asked, cache)
 			}
 			list.Put(e)
 			if w != nil {
@@ -319,7 +358,8 @@ func TestTime07NothingTwiceAndNothingMissing(t *testing.T) {
 			case what == 11:
 				w.Ends = Silently{}
 				if c.joined || rapid.Bool().Draw(t, "wish") {
-					w.Ends = ending(c)
+					what := rapid.SampledFrom([]string{"done", "asked"}).Draw(t, "ending")
+					w.Ends, w.Asked = ending(c, what), what == "asked"
 				}
 				served := list.Served().Offset
 				w.Place = served - min(served, back)
@@ -329,7 +369,7 @@ func TestTime07NothingTwiceAndNothingMissing(t *testing.T) {
 				w.Place = s.offset - min(s.offset, back)
 				if w.Epoch == past.epoch {
 					c.say(`{"event":"sockudo:resumed","data":{"from":%d,"began":%d}}`, w.Place, c.began)
-					w.Ends = ending(c)
+					w.Ends = ending(c, "done")
 					if !list.Resume(w, c.began, 0, false) {
 						t.Fatal("the resume was refused")
 					}
@@ -375,6 +415,12 @@ func TestTime07NothingTwiceAndNothingMissing(t *testing.T) {
 			}
 			if next, owed := c.owed(c.own, s.offset); c.joined && owed && !c.lost {
 				t.Fatalf("%d never came, from %d on is owed\n%s", next, c.own, strings.Join(c.mentioned, "\n"))
+			}
+			if _, there := c.owed(c.cache-1, c.cache); there && c.due && c.cache > 0 && c.joined {
+				t.Fatalf("%d of the cache never came\n%s", c.cache, strings.Join(c.mentioned, "\n"))
+			}
+			if c.asked && c.joined {
+				t.Fatalf("what it asked for never ended\n%s", strings.Join(c.mentioned, "\n"))
 			}
 			list.Drop(c.sock.Outbox())
 			for i, n := range c.ends {

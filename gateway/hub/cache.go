@@ -8,7 +8,6 @@ import (
 	"github.com/sluicehq/sluice/gateway/fanout"
 	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/gateway/sight"
-	"github.com/sluicehq/sluice/gateway/socket"
 )
 
 // defaultCacheTTL is how long the last event of a cache channel is
@@ -38,30 +37,22 @@ func (c *Channel) primeCache(ctx context.Context, at broker.Position) error {
 	return nil
 }
 
-// greetCached sends a new subscriber of a cache channel the last event, plain, or
-// says that there is none. The caller holds the lock, so that live publications
-// follow.
-//
-// The reader of an event stream gets it without an id, since it is older than where he is,
-// and not at all if he gets it on his way.
-func (c *Client) greetCached(channel *Channel, f fanout.Form, cached *fanout.Event, way *fanout.Way) {
-	if c.dialect == pusher.Events && way != nil {
-		return
+// fromCache is what a new subscriber is owed of the cache of a channel, nil for nothing. If it has
+// a cache and that is empty, he is told so. The caller holds the lock of the subscribers.
+func (c *Client) fromCache(channel *Channel, cached *fanout.Event) *fanout.Event {
+	if !channel.Caches {
+		return nil
 	}
 	last := uint64(0)
 	if cached != nil {
 		if c.hub.opt.LogTime().Sub(cached.Pub.Time) < c.hub.opt.CacheTTL {
-			frame := cached.Bare(f.Dialect(), f&fanout.Delta != 0)
-			if c.dialect == pusher.Events {
-				frame = socket.NewFrame(frame.Payload(), 0)
-			}
-			c.send(frame)
-			return
+			return cached
 		}
 		last = cached.Pub.Offset
 	}
 	c.control(pusher.Control{Event: "cache_miss", Channel: channel.Name, NoData: true})
 	channel.tellMiss(last)
+	return nil
 }
 
 // tellMiss tells the application once, over all gateways, that a cache channel is empty. It

@@ -119,9 +119,7 @@ func (c *Client) listen(m *membership, way *fanout.Way) {
 		} else {
 			c.send(f)
 		}
-		if ch.Caches {
-			c.greetCached(ch, fanout.Events, cached, way)
-		}
+		e.Owed = c.fromCache(ch, cached)
 	}
 	if isNew, _ := ch.Shards[c.shard.ID].Put(&e); isNew {
 		ch.counted(1)

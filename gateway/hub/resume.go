@@ -74,30 +74,29 @@ func (c *Client) resume(data string) {
 }
 
 // way is that of a subscription through the past, nil if it is live at once.
-func (c *Client) way(m *membership, wish *pusher.Rewind, resumes bool) (*fanout.Way, error) {
+func (c *Client) way(m *membership, wish *pusher.Rewind, resumes bool) (p *fanout.Way, err error) {
+	silent := false
 	switch {
-	case wish != nil && wish.Latest:
-		return fanout.Traced(c.snapshot(m.channel), c.hub.opt.Tracer, "snapshot"), nil
-	case wish != nil:
-		p, err := c.rewind(m.channel, wish)
-		return fanout.Traced(p, c.hub.opt.Tracer, "rewind"), err
+	case wish != nil && !wish.Latest:
+		if p, err = c.rewind(m.channel, wish); err != nil {
+			return nil, err
+		}
+		p = fanout.Traced(p, c.hub.opt.Tracer, "rewind")
+	case wish != nil, !m.welcomed && c.instead(m.channel) != nil:
+		p = fanout.Traced(c.snapshot(m.channel), c.hub.opt.Tracer, "snapshot")
 	case m.welcomed:
 		return nil, nil
-	case c.app().Snapshot(m.channel.Name).On && m.channel.recent != nil:
-		p := fanout.Traced(c.snapshot(m.channel), c.hub.opt.Tracer, "snapshot")
-		c.hold(p, resumes)
-		return p, nil
+	default:
+		p, silent = &fanout.Way{Line: m.channel.Line, Shard: c.shard, Out: c.sock.Outbox(), Kept: true, Ends: fanout.Silently{}}, true
 	}
-	p := &fanout.Way{Line: m.channel.Line, Shard: c.shard, Out: c.sock.Outbox(), Kept: true, Ends: fanout.Silently{}}
+	p.Asked = wish != nil
 	if c.waits(m) {
 		// What is live comes behind what the position brings.
 		p.Held.Store(true)
-		return p, nil
+	} else if !c.hold(p, resumes) && silent {
+		return nil, nil
 	}
-	if c.hold(p, resumes) {
-		return p, nil
-	}
-	return nil, nil
+	return p, nil
 }
 
 // waits tells whether a position was sent ahead of a subscription.

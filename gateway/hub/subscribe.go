@@ -186,9 +186,7 @@ func (c *Client) welcome(m *membership, kind pusher.Kind, form fanout.Form, way 
 				f.Text = pusher.WithSnapshot(f.Text)
 			}
 			c.send(fanout.ControlFrame(c.dialect, 128+len(name)+len(text), &f))
-			if m.channel.Caches {
-				c.greetCached(m.channel, form, cached, way)
-			}
+			e.Owed = c.fromCache(m.channel, cached)
 		}
 		isNew, stale := m.channel.Shards[c.shard.ID].Put(&e)
 		m.welcomed = m.welcomed || !stale

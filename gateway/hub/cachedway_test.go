@@ -1,0 +1,220 @@
+package hub
+
+import (
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/memory"
+	"github.com/sluicehq/sluice/gateway/app"
+)
+
+// label is what a frame is in a line of a test: the data of an event, or what the server says.
+func (m message) label() string {
+	if _, said, ok := strings.Cut(m.Event, ":"); ok {
+		if said == "subscription_succeeded" {
+			return "success"
+		}
+		return said
+	}
+	return m.str()
+}
+
+// hears reads as many frames as are wanted and compares them.
+func (p *peer) hears(want ...string) {
+	p.t.Helper()
+	var got []string
+	for range want {
+		got = append(got, p.next().label())
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		p.t.Errorf("heard (-want +got):\n%s", diff)
+	}
+}
+
+// says sends requests of V1 or V2 in one write. Each is the name of the event and its data.
+func (p *peer) says(prefix string, requests ...[2]string) {
+	p.t.Helper()
+	var all []byte
+	for _, r := range requests {
+		all = append(all, masked(1, fmt.Appendf(nil, `{"event":"%s:%s","data":%s}`, prefix, r[0], r[1]))...)
+	}
+	p.raw(all)
+}
+
+func subscribing(channel, more string) [2]string {
+	return [2]string{"subscribe", fmt.Sprintf(`{"channel":%q%s}`, channel, more)}
+}
+
+func resumingFrom(channel string, at broker.Position) [2]string {
+	return [2]string{"resume", fmt.Sprintf(`{"channel_positions":{%q:{"stream_id":%q,"serial":%d}}}`, channel, at.Epoch, at.Offset)}
+}
+
+// cachedRig has four events in a cache channel, of two values, and the places of all of them.
+func cachedRig(t *testing.T, change func(*Options, *appT)) (r *rig, at []broker.Position) {
+	r = timeRig(t, memory.Options{}, change)
+	for n := 1; n <= 4; n++ {
+		at = append(at, r.publishMany("cache-x", n, n, keyed(string(rune('a'+n%2)))).Position)
+	}
+	return r, at
+}
+
+func withSnapshots(_ *Options, a *appT) {
+	a.Snapshots = []app.SnapshotPattern{{Match: "*", Snapshot: app.Snapshot{On: true}}}
+}
+
+// TestTime02TheCacheComesOnTheWay: the last event of a cache channel comes once and in its place, whether a
+// subscription begins with it or with more of the past, and whoever comes back to it from a position
+// gets what he missed and nothing else.
+func TestTime02TheCacheComesOnTheWay(t *testing.T) {
+	bare := func(o *Options, a *appT) { a.Recovery.Enabled = false }
+	few := func(_ *Options, a *appT) { a.Recovery.MaxEvents = 1 }
+	both := func(o *Options, a *appT) { few(o, a); withSnapshots(o, a) }
+	for _, c := range []struct {
+		name    string
+		change  func(*Options, *appT)
+		dialect int
+		// cold: the gateway has not followed the channel.
+		cold bool
+		says func(at []broker.Position) [][2]string
+		want string
+	}{
+		{"CA-01 V1 begins with it", nil, 1, false, nil, "success 4"},
+		{"CA-01 V2 begins with it", nil, 2, false, nil, "success 4"},
+		{"CA-01 V2 without recovery", bare, 2, true, nil, "success 4"},
+		{"V1 with a snapshot", withSnapshots, 1, false, nil, "success 3 4"},
+		{"V1 with a snapshot of the log", withSnapshots, 1, true, nil, "success 3 4"},
+		{"V2 with a snapshot", withSnapshots, 2, true, nil, "success 3 4 snapshot_complete"},
+		{"V2 with a snapshot, without recovery", func(o *Options, a *appT) { bare(o, a); withSnapshots(o, a) }, 2, true, nil, "success 3 4 snapshot_complete"},
+		{"V2 with a snapshot that it asks for", nil, 2, true, func([]broker.Position) [][2]string {
+			return [][2]string{subscribing("cache-x", `,"rewind":{"latest":true}`)}
+		}, "success 3 4 snapshot_complete"},
+		{"RW-02 a rewind", nil, 2, false, func([]broker.Position) [][2]string {
+			return [][2]string{subscribing("cache-x", `,"rewind":2`)}
+		}, "success 3 4 rewind_complete"},
+		{"RW-02 a rewind of the log", nil, 2, true, func([]broker.Position) [][2]string {
+			return [][2]string{subscribing("cache-x", `,"rewind":3`)}
+		}, "success 2 3 4 rewind_complete"},
+		{"RW-02 a rewind without recovery", bare, 2, true, func([]broker.Position) [][2]string {
+			return [][2]string{subscribing("cache-x", `,"rewind":{"seconds":60}`)}
+		}, "success 1 2 3 4 rewind_complete"},
+		{"RE-01 a resume", nil, 2, false, func(at []broker.Position) [][2]string {
+			return [][2]string{subscribing("cache-x", ""), resumingFrom("cache-x", at[0])}
+		}, "success 2 3 4 resume_success"},
+		{"RE-01 a resume from the log", nil, 2, true, func(at []broker.Position) [][2]string {
+			return [][2]string{subscribing("cache-x", ""), resumingFrom("cache-x", at[0])}
+		}, "success 2 3 4 resume_success"},
+		{"RE-01 a resume of who has it", nil, 2, true, func(at []broker.Position) [][2]string {
+			return [][2]string{subscribing("cache-x", ""), resumingFrom("cache-x", at[3])}
+		}, "success resume_success"},
+		{"RE-01 a resume, with snapshots", withSnapshots, 2, true, func(at []broker.Position) [][2]string {
+			return [][2]string{subscribing("cache-x", ""), resumingFrom("cache-x", at[0])}
+		}, "success 2 3 4 resume_success"},
+		{"RE-03 a position that is parked", nil, 2, true, func(at []broker.Position) [][2]string {
+			return [][2]string{resumingFrom("cache-x", at[0]), subscribing("cache-x", "")}
+		}, "resume_success success 2 3 4 resume_success"},
+		{"RE-03 a position that is parked, of who has it", nil, 2, false, func(at []broker.Position) [][2]string {
+			return [][2]string{resumingFrom("cache-x", at[3]), subscribing("cache-x", "")}
+		}, "resume_success success resume_success"},
+		{"RE-05 a position of another stream", nil, 2, false, func(at []broker.Position) [][2]string {
+			return [][2]string{subscribing("cache-x", ""), resumingFrom("cache-x", broker.Position{Epoch: "x", Offset: at[3].Offset})}
+		}, "success resume_failed resume_success 4"},
+		{"RE-05 a parked position of another stream", nil, 2, false, func(at []broker.Position) [][2]string {
+			return [][2]string{resumingFrom("cache-x", broker.Position{Epoch: "x", Offset: at[3].Offset}), subscribing("cache-x", "")}
+		}, "resume_success success resume_failed resume_success 4"},
+		{"RE-05 more than can be resumed, as the log shows", few, 2, true, func(at []broker.Position) [][2]string {
+			return [][2]string{subscribing("cache-x", ""), resumingFrom("cache-x", at[0])}
+		}, "success resume_failed resume_success 4"},
+		{"RE-05 likewise, with snapshots", both, 2, true, func(at []broker.Position) [][2]string {
+			return [][2]string{subscribing("cache-x", ""), resumingFrom("cache-x", at[0])}
+		}, "success resume_failed resume_success 3 4 snapshot_complete"},
+		{"subscribing again on the way", withSnapshots, 1, true, func([]broker.Position) [][2]string {
+			return [][2]string{subscribing("cache-x", ""), subscribing("cache-x", "")}
+		}, "success success 3 4"},
+		{"subscribing again while a resume is waited for", nil, 2, true, func(at []broker.Position) [][2]string {
+			return [][2]string{subscribing("cache-x", ""), subscribing("cache-x", ""), resumingFrom("cache-x", at[0])}
+		}, "success success 2 3 4 resume_success"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r, at := cachedRig(t, c.change)
+			if !c.cold {
+				warm, _ := r.connect()
+				warm.subscribe("cache-x")
+			}
+			prefix, p := "pusher", (*peer)(nil)
+			if c.dialect == 2 {
+				prefix = "sockudo"
+				p, _ = r.second()
+			} else {
+				p, _ = r.connect()
+			}
+			requests := [][2]string{subscribing("cache-x", "")}
+			if c.says != nil {
+				requests = c.says(at)
+			}
+			p.says(prefix, requests...)
+			p.hears(strings.Fields(c.want)...)
+			r.publish("cache-x", "tick", "live", keyed("a"))
+			p.hears("live")
+		})
+	}
+}
+
+// TestTime02TheCacheIsOlderThanTheRewind: then it comes before it, and to the reader of an event stream without
+// an id, since he is further. Where the rewind brings it, it comes once.
+func TestTime02TheCacheIsOlderThanTheRewind(t *testing.T) {
+	for _, recovers := range []bool{true, false} {
+		var now atomic.Pointer[time.Time]
+		clock := func() time.Time { return *now.Load() }
+		start := time.Now()
+		now.Store(&start)
+		r := timeRig(t, memory.Options{Now: clock}, func(o *Options, a *appT) { o.LogTime, a.Recovery.Enabled = clock, recovers })
+		at := r.publish("cache-x", "tick", "1")
+		later := start.Add(10 * time.Minute)
+		now.Store(&later)
+		p, _ := r.second()
+		p.says("sockudo", subscribing("cache-x", `,"rewind":{"seconds":30}`))
+		p.hears("success", "1", "rewind_complete")
+		rd := r.get("channel=cache-x&since=30s")
+		rd.want("subscribed")
+		if e := rd.want("tick"); e.last != "" {
+			t.Errorf("it has the id %q", e.last)
+		}
+		rd.want("rewind_complete")
+		for _, since := range []string{"1", "latest", "20m"} {
+			rd := r.get("channel=cache-x&since=" + since)
+			rd.want("subscribed")
+			if e := rd.want("tick"); e.last != fmt.Sprintf("%s:%d", at.Epoch, at.Offset) {
+				t.Errorf("since %s: it has the id %q", since, e.last)
+			}
+			if e := rd.next(); !strings.HasSuffix(e.kind, "_complete") {
+				t.Errorf("since %s: then %+v", since, e)
+			}
+		}
+	}
+}
+
+// TestTime02AnEmptyCacheIsTold: whatever else a subscription begins with.
+func TestTime02AnEmptyCacheIsTold(t *testing.T) {
+	r := timeRig(t, memory.Options{}, nil)
+	at := r.publish("cache-x", "client-a", `"1"`, func(e *broker.Event) { e.Origin = broker.OriginClient })
+	for more, want := range map[string]string{
+		"": "success cache_miss", `,"rewind":1`: "success cache_miss 1 rewind_complete", `,"rewind":{"latest":true}`: "success cache_miss 1 snapshot_complete",
+	} {
+		p, _ := r.second()
+		p.says("sockudo", subscribing("cache-x", more))
+		p.hears(strings.Fields(want)...)
+	}
+	p, _ := r.second()
+	p.says("sockudo", subscribing("cache-x", ""), resumingFrom("cache-x", broker.Position{Epoch: at.Epoch, Offset: at.Offset - 1}))
+	p.hears("success", "cache_miss", "1", "resume_success")
+	rd := r.get("channel=cache-x&since=1")
+	for _, kind := range []string{"subscribed", "cache_miss", "client-a", "rewind_complete"} {
+		rd.want(kind)
+	}
+}
