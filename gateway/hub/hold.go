@@ -7,20 +7,16 @@ import (
 	"github.com/sluicehq/sluice/gateway/past"
 )
 
-// hold has the way of a new subscription wait for a resume, if one is to be expected. said
-// means that the client says so.
+// hold has the way of a subscription wait for a resume, if one is to be expected. said means that the
+// client says so. It waits from when this message has been handled.
 func (c *Client) hold(p *fanout.Way, said bool) bool {
-	r, now := c.recovery, c.hub.opt.Now()
-	if r == nil || r.asked || p.Line.Past == nil || !said && now.Sub(c.began) > past.HoldAge {
+	r := c.recovery
+	if r == nil || r.asked || p.Line.Past == nil || !said && c.hub.opt.Now().Sub(c.began) > past.HoldAge {
 		return false
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.held.Add(p, said, now); r.release == nil {
-		r.release = time.AfterFunc(r.held.Wait(now), func() { c.hub.background(c.patient) })
-	} else {
-		r.release.Reset(r.held.Wait(now))
-	}
+	r.held.Add(p, said, time.Now())
 	return true
 }
 
@@ -29,9 +25,21 @@ func (c *Client) handling(busy bool) {
 	if r := c.recovery; r != nil {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		if r.held.Busy(busy) {
-			r.release.Reset(r.held.Wait(c.hub.opt.Now()))
+		now := time.Now()
+		if r.held.Busy(busy, now); !busy {
+			c.wait(now)
 		}
+	}
+}
+
+// wait has those who are held go on in time. The caller holds the lock.
+func (c *Client) wait(now time.Time) {
+	switch r := c.recovery; {
+	case r.held.Len() == 0:
+	case r.release == nil:
+		r.release = time.AfterFunc(r.held.Wait(now), func() { c.hub.background(func() { c.patient(time.Now()) }) })
+	default:
+		r.release.Reset(r.held.Wait(now))
 	}
 }
 
@@ -45,17 +53,13 @@ func (c *Client) unhold(ch *Channel) {
 }
 
 // patient lets the subscriptions go on that waited for a resume which did not come in time.
-func (c *Client) patient() {
+func (c *Client) patient(now time.Time) {
 	r := c.recovery
 	r.mu.Lock()
-	if wait := r.held.Late(c.hub.opt.Now()); wait > 0 {
-		r.release.Reset(wait)
-		r.mu.Unlock()
-		return
-	}
-	held := r.held.Take()
+	due := r.held.Due(now)
+	c.wait(now)
 	r.mu.Unlock()
-	wake(held)
+	wake(due)
 }
 
 // letGo lets all subscriptions go on that are held.

@@ -224,7 +224,7 @@ func TestTime04AHoldEndsWhileRequestsWait(t *testing.T) {
 			return nil
 		}
 	})
-	p, _ := r.second()
+	p, id := r.second()
 	p.say(`{"event":"sockudo:subscribe","data":{"channel":"c"}}`)
 	p.say(`{"event":"sockudo:subscribe","data":{"channel":"d"}}`)
 	<-asked
@@ -232,7 +232,7 @@ func TestTime04AHoldEndsWhileRequestsWait(t *testing.T) {
 	p.want("sockudo_internal:subscription_succeeded")
 	<-asked // for d, and c is held
 	r.publish("c", "told", `1`)
-	r.clock.Add(int64(past.HoldAge + time.Second))
+	r.hub.find(id).patient(time.Now().Add(past.HoldAge))
 	p.want("told")
 	close(turn)
 	p.want("sockudo_internal:subscription_succeeded")

@@ -47,14 +47,15 @@ func TestTime07AnAnnouncedResumeThatNeverComes(t *testing.T) {
 	p.alive()
 	c := r.hub.find(id)
 	c.recovery.mu.Lock()
-	wait := c.recovery.held.Wait(r.hub.opt.Now())
+	now := time.Now()
+	wait := c.recovery.held.Wait(now)
 	c.recovery.mu.Unlock()
 	if wait <= past.HoldTime {
 		t.Errorf("it is waited for %v more", wait)
 	}
-	c.patient() // It is too early.
-	r.clock.Add(int64(past.HoldAge))
-	c.patient()
+	c.patient(now.Add(past.HoldTime)) // It is too early.
+	p.alive()
+	c.patient(now.Add(past.HoldAge + time.Second))
 	p.want("told")
 	p.join("bills", "")
 	r.publish("bills", "told", `2`)

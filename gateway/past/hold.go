@@ -9,70 +9,100 @@ import (
 
 const (
 	// HoldTime is how long the first subscriptions of a connection wait for a resume, which
-	// clients send right behind them. So what is replayed stands before what is live.
+	// clients send right behind them. So what is replayed stands before what is live. Only the time counts
+	// in which the client says nothing: as long as its messages are being handled, the resume may be the
+	// next one.
 	HoldTime = 50 * time.Millisecond
-	// HoldAge is how old a connection may be for that, and how long subscriptions wait at
-	// most: those whose client says that a resume comes, and those whose client has other
-	// requests handled.
+	// HoldAge is how old a connection may be for that, and how long a subscription waits at
+	// most: one whose client says that a resume comes, or has other requests handled.
 	HoldAge = 10 * time.Second
 )
 
 // Hold has the ways of subscriptions of a connection that wait for a resume. The zero value is
 // empty. The caller guards it.
 type Hold struct {
-	ways  []held
-	until time.Time
-	// busy means that a message of the client is being handled, late that the time to wait was
-	// over meanwhile: the resume may be the next one.
-	busy, late bool
+	ways []held
+	// quiet is for how long the client has said nothing while ways were held, up to since. busy means
+	// that a message of it is being handled.
+	quiet time.Duration
+	since time.Time
+	busy  bool
 }
 
 type held struct {
 	way *fanout.Way
 	// said means that the client announced the resume.
 	said bool
+	// until is when it goes on at last, and quiet after how much quiet it does.
+	until time.Time
+	quiet time.Duration
 }
 
 // Add has a way wait. said means that the client announced a resume.
 func (h *Hold) Add(p *fanout.Way, said bool, now time.Time) {
-	if len(h.ways) == 0 {
-		h.until, h.late = now.Add(HoldAge), false
-	}
+	h.listen(now)
 	p.Held.Store(true)
-	h.ways = append(h.ways, held{p, said})
+	h.ways = append(h.ways, held{p, said, now.Add(HoldAge), h.quiet + HoldTime})
 }
 
-// Busy notes that a message is being handled, or no longer. It tells whether the time to wait
-// begins anew.
-func (h *Hold) Busy(busy bool) (anew bool) {
-	if h.busy = busy; !busy {
-		anew, h.late = h.late && len(h.ways) > 0, false
+// Busy notes that a message is being handled, or no longer.
+func (h *Hold) Busy(busy bool, now time.Time) {
+	h.listen(now)
+	h.busy = busy
+}
+
+// listen counts the quiet until now.
+func (h *Hold) listen(now time.Time) {
+	if !h.busy && len(h.ways) > 0 {
+		h.quiet += max(now.Sub(h.since), 0)
 	}
-	return anew
+	h.since = now
 }
 
-// Wait is how long the ways wait from now on if nothing happens; not above 0 is no longer.
+// Wait is how long it takes until the first of them goes on if the client says nothing; not above 0 is
+// no longer.
 func (h *Hold) Wait(now time.Time) time.Duration {
-	left := h.until.Sub(now)
-	if h.said() {
+	h.listen(now)
+	wait, said := HoldAge, h.said()
+	for _, w := range h.ways {
+		wait = min(wait, h.left(w, said, now))
+	}
+	return wait
+}
+
+// left is what is left for one of them. said means that a resume was announced, which is not for that one
+// alone.
+func (h *Hold) left(w held, said bool, now time.Time) time.Duration {
+	left := w.until.Sub(now)
+	if h.busy || said {
 		return left
 	}
-	return min(HoldTime, left)
-}
-
-// Late is how much longer they wait once that time is over.
-func (h *Hold) Late(now time.Time) time.Duration {
-	switch {
-	case h.said():
-		return h.until.Sub(now)
-	case h.busy:
-		h.late = true
-		return min(HoldTime, h.until.Sub(now))
-	}
-	return 0
+	return min(left, w.quiet-h.quiet)
 }
 
 func (h *Hold) said() bool { return slices.ContainsFunc(h.ways, func(w held) bool { return w.said }) }
+
+// Due takes those who have waited long enough. The caller wakes them, without the lock.
+func (h *Hold) Due(now time.Time) []*fanout.Way {
+	h.listen(now)
+	said := h.said()
+	return h.take(func(w held) bool { return h.left(w, said, now) <= 0 })
+}
+
+// Take ends the waiting of all. The caller wakes them, without the lock.
+func (h *Hold) Take() []*fanout.Way { return h.take(func(held) bool { return true }) }
+
+func (h *Hold) take(which func(held) bool) (ways []*fanout.Way) {
+	h.ways = slices.DeleteFunc(h.ways, func(w held) bool {
+		if !which(w) {
+			return false
+		}
+		w.way.Held.Store(false)
+		ways = append(ways, w.way)
+		return true
+	})
+	return ways
+}
 
 // Drop forgets those of a channel, to which the connection is not subscribed any more.
 func (h *Hold) Drop(of *fanout.Line) {
@@ -81,14 +111,3 @@ func (h *Hold) Drop(of *fanout.Line) {
 
 // Len is the number of those who wait.
 func (h *Hold) Len() int { return len(h.ways) }
-
-// Take ends the waiting. The caller wakes the ways, without the lock.
-func (h *Hold) Take() []*fanout.Way {
-	ways := make([]*fanout.Way, len(h.ways))
-	for i, w := range h.ways {
-		ways[i] = w.way
-		w.way.Held.Store(false)
-	}
-	h.ways = nil
-	return ways
-}

@@ -1,60 +1,104 @@
 package past
 
 import (
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/sluicehq/sluice/gateway/fanout"
 )
 
-// TestTime01HowLongIsHeld: a while behind the newest subscription or a request that took longer, and
-// never longer than the most; who announces a resume, that long.
+// TestTime01HowLongIsHeld: for a while in which the client says nothing, and never longer than the most;
+// who announces a resume, that long.
 func TestTime01HowLongIsHeld(t *testing.T) {
 	now := time.Unix(1000, 0)
-	a, b := &fanout.Line{Name: "a"}, &fanout.Line{Name: "b"}
-	wayOf := func(l *fanout.Line) *fanout.Way { return &fanout.Way{Line: l} }
+	lines := map[string]*fanout.Line{}
 	var h Hold
-	if h.Busy(true) || h.Busy(false) || h.Late(now) > 0 {
-		t.Error("nobody waits, and is waited for")
-	}
-	h.Add(wayOf(a), false, now)
-	if got := h.Wait(now); got != HoldTime {
-		t.Errorf("waits %v", got)
-	}
-	for range 100 { // Messages that are handled in time say nothing of a resume.
-		h.Busy(true)
-		if h.Busy(false) {
-			t.Fatal("chatter makes it wait longer")
+	add := func(name string, said bool) {
+		t.Helper()
+		lines[name] = &fanout.Line{Name: name}
+		w := &fanout.Way{Line: lines[name]}
+		if h.Add(w, said, now); !w.Held.Load() {
+			t.Errorf("%s is not held", name)
 		}
 	}
-	h.Busy(true)
-	if got := h.Late(now); got != HoldTime {
-		t.Errorf("waits %v for a message that is being handled", got)
+	handle := func(name string, took time.Duration) {
+		h.Busy(true, now)
+		if now = now.Add(took); name != "" {
+			add(name, false)
+		}
+		h.Busy(false, now)
 	}
-	if !h.Busy(false) || h.Busy(false) {
-		t.Error("a message that took long gives the next one its time, once")
+	quiet := func(d time.Duration) { now = now.Add(d) }
+	due := func(want ...string) {
+		t.Helper()
+		var got []string
+		for _, w := range h.Due(now) {
+			if got = append(got, w.Line.Name); w.Held.Load() {
+				t.Errorf("%s is held still", w.Line.Name)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("go on: %v, want %v", got, want)
+		}
 	}
-	h.Busy(true)
-	if got := h.Late(now.Add(HoldAge - time.Millisecond)); got != time.Millisecond {
-		t.Errorf("waits %v in the end", got)
+	waits := func(want time.Duration) {
+		t.Helper()
+		if got := h.Wait(now); got != want {
+			t.Errorf("waits %v, want %v", got, want)
+		}
 	}
-	if got := h.Late(now.Add(HoldAge)); got > 0 {
-		t.Errorf("waits %v beyond the most", got)
+	due()
+	handle("", time.Hour)
+	quiet(time.Hour)
+	handle("a", time.Second)
+	waits(HoldTime)
+	// What is handled without a pause counts for nothing, however long it takes.
+	for range 20 {
+		handle("", 40*time.Millisecond)
 	}
-	h.Busy(false)
-	h.Add(wayOf(b), true, now.Add(time.Second))
-	if got := h.Wait(now.Add(time.Second)); got != HoldAge-time.Second {
-		t.Errorf("waits %v for an announced resume", got)
+	waits(HoldTime)
+	// Further subscriptions make nobody wait longer.
+	for n := range 4 {
+		quiet(12 * time.Millisecond)
+		handle(fmt.Sprint("b", n), 30*time.Millisecond)
+		due()
 	}
-	if got := h.Late(now.Add(time.Second)); got != HoldAge-time.Second {
-		t.Errorf("a timer of before lets it go: %v", got)
-	}
-	h.Drop(b)
-	if got := h.Wait(now.Add(time.Second)); got != HoldTime || h.Len() != 1 {
-		t.Errorf("waits %v for one that was given up", got)
-	}
-	ways := h.Take()
-	if len(ways) != 1 || ways[0].Line != a || ways[0].Held.Load() || h.Len() != 0 {
-		t.Errorf("took %v", ways)
+	waits(2 * time.Millisecond)
+	quiet(2 * time.Millisecond)
+	due("a")
+	waits(12 * time.Millisecond)
+	// A timer of before finds that a message is being handled.
+	h.Busy(true, now.Add(10*time.Millisecond))
+	quiet(time.Second)
+	due()
+	h.Busy(false, now)
+	waits(2 * time.Millisecond)
+	quiet(14 * time.Millisecond)
+	due("b0", "b1")
+	h.Drop(lines["b2"])
+	quiet(time.Minute)
+	due("b3")
+	// Never longer than the most.
+	handle("c", 0)
+	h.Busy(true, now)
+	waits(HoldAge)
+	quiet(HoldAge - time.Millisecond)
+	due()
+	quiet(time.Millisecond)
+	due("c")
+	h.Busy(false, now)
+	// A resume that is announced is waited for that long.
+	handle("d", 0)
+	add("e", true)
+	quiet(time.Second)
+	due()
+	waits(HoldAge - time.Second)
+	h.Drop(lines["e"])
+	due("d")
+	add("f", true)
+	if h.Len() != 1 || len(h.Take()) != 1 || h.Len() != 0 {
+		t.Error("not all were taken")
 	}
 }
