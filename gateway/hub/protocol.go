@@ -133,10 +133,13 @@ func (c *Client) unsubscribe(data string) {
 		c.deny(refusedUnsubscribe, "", pusher.NoCode, "unsubscribe: %v", err)
 		return
 	}
-	m := c.membership(channel)
-	if m == nil {
-		return
+	if m := c.membership(channel); m != nil {
+		c.part(m)
 	}
+}
+
+// part ends a subscription of a connection that goes on.
+func (c *Client) part(m *membership) {
 	c.drop(m)
 	last := len(c.joined) - 1
 	*m = c.joined[last]

@@ -38,13 +38,16 @@ func (c *Client) subscribe(f pusher.ClientFrame) {
 			return
 		}
 	}
-	c.agree(m, &r)
-	form := c.form(m)
 	way, err := c.way(m, r.wish, r.Resumes)
 	if err != nil {
+		if !m.welcomed {
+			c.part(m)
+		}
 		c.attachFailed(r.Channel, err)
 		return
 	}
+	c.agree(m, &r)
+	form := c.form(m)
 	c.welcome(m, r.kind, form, way)
 	c.setOut(m, way)
 	c.boundBases()
