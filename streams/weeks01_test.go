@@ -22,6 +22,20 @@ type operator struct {
 
 func newOperator(t *testing.T, l *Log) operator {
 	t.Helper()
+	// An edit of before that would be heard of only when its stream is looked at.
+	awaitTrue(t, "edits are heard of", func() bool {
+		l.feed.mu.Lock()
+		defer l.feed.mu.Unlock()
+		for s := range l.feed.standing {
+			if s.subject == streamUpdated+">" {
+				return true
+			}
+		}
+		return false
+	})
+	if err := l.feed.conn().FlushTimeout(time.Minute); err != nil {
+		t.Fatal(err)
+	}
 	return operator{t, l.admin.now()}
 }
 
