@@ -25,9 +25,11 @@ type carrier struct {
 	// plain is set once the library has spoken the protocol of NATS here: without TLS, and not in
 	// frames of a WebSocket.
 	plain atomic.Bool
+	// patience is how long a piece of what is written may take, see [carrier.Write].
+	patience time.Duration
 
-	mu   sync.Mutex
-	text []byte // of the message that is being written
+	mu   sync.Mutex // held while something is written, except for the greeting
+	text []byte     // of the message that is being written
 }
 
 // Read implements [net.Conn].
@@ -38,19 +40,52 @@ func (w *carrier) Read(p []byte) (int, error) {
 	return w.Conn.Read(p)
 }
 
-// Write implements [net.Conn].
-func (w *carrier) Write(p []byte) (int, error) {
-	if w.greeting.Load() && bytes.HasPrefix(p, []byte("CONNECT ")) {
-		w.plain.Store(true)
+const (
+	// writePatience is how long a server may take for a piece of what is written, which has writePiece
+	// bytes at most. The library holds the lock of its connection meanwhile, which all who use it need.
+	// One in the same process is slow rather than away, so it has withinPatience.
+	writePatience, writePiece = 5 * time.Second, 64 << 10
+	withinPatience            = time.Minute
+	// writeLongest is how long all the pieces of one write may take. The library writes a few of them at
+	// once, but what it has gathered while it had no connection is more.
+	writeLongest = time.Minute
+	// carriedBytes is the largest message that is written past the library.
+	carriedBytes = 64 << 10
+)
+
+// Write implements [net.Conn]. After an error the connection is closed, also if nothing was written: the
+// library drops what it could not write, and would go on without it.
+func (w *carrier) Write(p []byte) (n int, err error) {
+	if w.greeting.Load() { // the library bounds that as a whole
+		if bytes.HasPrefix(p, []byte("CONNECT ")) {
+			w.plain.Store(true)
+		}
+		return w.Conn.Write(p)
 	}
-	return w.Conn.Write(p)
+	w.mu.Lock() // nothing may be written past the library between two pieces
+	defer w.mu.Unlock()
+	// What is written past the library has a time of its own.
+	defer func() { _ = w.Conn.SetWriteDeadline(time.Time{}) }()
+	now := time.Now()
+	for longest := now.Add(writeLongest); err == nil && n < len(p); now = time.Now() {
+		until := now.Add(w.patience)
+		if until.After(longest) {
+			until = longest
+		}
+		_ = w.Conn.SetWriteDeadline(until)
+		var m int
+		m, err = w.Conn.Write(p[n:min(n+writePiece, len(p))])
+		n += m
+	}
+	if err != nil {
+		_ = w.Conn.Close()
+	}
+	return n, err
 }
 
-const (
-	// carriedBytes is the largest message that is written past the library, and carriedPatience
-	// how long writing the rest of one may take, which is as long as the library waits.
-	carriedBytes, carriedPatience = 64 << 10, nats.DefaultFlusherTimeout
-)
+// SetWriteDeadline implements [net.Conn]. The library would have a write take a minute, and sets that while
+// another one may be waiting, or while the time for connecting counts. See [carrier.Write].
+func (w *carrier) SetWriteDeadline(time.Time) error { return nil }
 
 // publish gives a message to a connection. The library would wake a goroutine to write it, which
 // is worth it if others join it there; alone it is written at once, if that is possible.
@@ -80,7 +115,7 @@ func (w *carrier) publish(m *nats.Msg) (done bool, err error) {
 
 // write writes the text at once, or reports false if that would wait. The lock is held.
 func (w *carrier) write(conn *rawio.Conn) (done bool, err error) {
-	done, err = conn.TryWrite(w.text, carriedPatience)
+	done, err = conn.TryWrite(w.text, w.patience)
 	if err != nil {
 		_ = w.Close() // a part of it may have been written
 	}

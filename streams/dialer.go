@@ -39,7 +39,7 @@ func (s wiredServer) InProcessConn() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &carrier{Conn: c, link: s.link}
+	w := &carrier{Conn: c, link: s.link, patience: withinPatience}
 	w.greeting.Store(true) // until it has connected
 	return w, nil
 }
@@ -55,7 +55,7 @@ func (d wiredDialer) Dial(network, address string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &carrier{Conn: rawio.New(c), link: d.link}
+	w := &carrier{Conn: rawio.New(c), link: d.link, patience: writePatience}
 	w.greeting.Store(true) // until it has connected
 	d.link.carrier.Store(w)
 	return w, nil
