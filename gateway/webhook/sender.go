@@ -44,6 +44,9 @@ const maxLinks = 32
 // maxReply is what is read of an answer, so that the connection can be used again.
 const maxReply = 64 << 10
 
+// maxSaid is how many characters of what a receiver said are put into the log.
+const maxSaid = 200
+
 // openClient makes the client, or takes the one of the options. What is answered with
 // a redirect has not been taken.
 func (h *Hooks) openClient() {
@@ -52,6 +55,7 @@ func (h *Hooks) openClient() {
 		*h.client = *h.opt.Client
 	} else {
 		h.own = http.DefaultTransport.(*http.Transport).Clone()
+		h.own.MaxResponseHeaderBytes = maxReply
 		// Each lane keeps its connection. There is no bound of connections to a
 		// host: addresses that hang would use it up for others on that host.
 		h.own.MaxIdleConnsPerHost = lanes
@@ -93,13 +97,16 @@ func (e *endpoint) post(ctx context.Context, text []byte, causes []string) (fail
 		if errors.As(err, &outer) {
 			err = outer.Err
 		}
+		if text := err.Error(); len(text) > maxSaid { // It may quote what the receiver said.
+			err = fmt.Errorf("%.*s", maxSaid, text)
+		}
 		return err
 	}
 	defer resp.Body.Close()
 	status = resp.StatusCode
 	_, _ = io.CopyN(io.Discard, resp.Body, maxReply)
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return fmt.Errorf("answered %s", resp.Status)
+		return fmt.Errorf("answered %.*s", maxSaid, resp.Status)
 	}
 	return nil
 }

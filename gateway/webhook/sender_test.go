@@ -74,3 +74,41 @@ func TestNothingSecretIsLogged(t *testing.T) {
 		t.Errorf("logged %s", text)
 	}
 }
+
+// TestTrust10AReceiverChoosesNoLines: what a receiver answers is cut in the log, whatever it is.
+func TestTrust10AReceiverChoosesNoLines(t *testing.T) {
+	long := strings.Repeat("A", 40<<10)
+	for name, answer := range map[string]string{
+		"a status":      "HTTP/1.1 500 " + long + "\r\nContent-Length: 0\r\n\r\n",
+		"no HTTP":       long + "\r\n\r\n",
+		"a long header": "HTTP/1.1 200 OK\r\nX: " + strings.Repeat(long, 40) + "\r\nContent-Length: 0\r\n\r\n",
+		"a bad header":  "HTTP/1.1 200 OK\r\n" + long + "\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := listen(t, nil)
+			r.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				conn, _, err := w.(http.Hijacker).Hijack()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer conn.Close()
+				_, _ = conn.Write([]byte(answer))
+			})
+			a := tenant(app.Webhook{URL: r.URL})
+			var log bytes.Buffer
+			h := run(t, a, nil, func(o *Options) {
+				o.RetryFor = 20 * time.Millisecond
+				o.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+			})
+			h.Emit(a, Event{Name: CacheMiss, Channel: "c"})
+			eventually(t, "it was given up", func() bool { return total(h.metrics.dropped) == 1 })
+			h.Close(t.Context())
+			for _, line := range strings.Split(log.String(), "\n") {
+				if len(line) > 1024 {
+					t.Errorf("a line of %d bytes: %.100s", len(line), line)
+				}
+			}
+		})
+	}
+}
