@@ -22,6 +22,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/lives"
 	"github.com/sluicehq/sluice/gateway/presence"
 	"github.com/sluicehq/sluice/gateway/rest"
+	"github.com/sluicehq/sluice/gateway/socket/websocket"
 	"github.com/sluicehq/sluice/gateway/webhook"
 )
 
@@ -255,7 +256,7 @@ func shutdown(ctx context.Context, s *http.Server) {
 func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer n.errands.begin(n.lasts(r))()
 	r, shake := n.arrive(r)
-	if n.draining.Load() && r.Header.Get("Upgrade") == "" {
+	if n.draining.Load() && !websocket.Asked(r.Header) {
 		// A proxy that keeps its connections would send further requests here, and one
 		// of them into a connection that is being closed.
 		w.Header().Set("Connection", "close")
@@ -268,7 +269,7 @@ func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	api := strings.HasPrefix(path, "/apps/") || strings.HasPrefix(path, "/users/")
 	socket := path == "/app" || strings.HasPrefix(path, "/app/")
-	if toConsole := n.console != nil && n.operator == nil && strings.HasPrefix(path, console.Root); !api && !toConsole && !(socket && r.Method == http.MethodGet && strings.EqualFold(r.Header.Get("Upgrade"), "websocket")) {
+	if toConsole := n.console != nil && n.operator == nil && strings.HasPrefix(path, console.Root); !api && !toConsole && !(socket && r.Method == http.MethodGet && websocket.Asked(r.Header)) {
 		rest.TurnAway(w, r) // nothing here takes a body
 	}
 	switch {

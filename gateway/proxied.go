@@ -12,6 +12,7 @@ import (
 	"github.com/pires/go-proxyproto"
 
 	"github.com/sluicehq/sluice/gateway/socket"
+	"github.com/sluicehq/sluice/gateway/socket/websocket"
 )
 
 // ProxyProtocol says what a connection of a trusted proxy may begin with. The zero value
@@ -152,7 +153,7 @@ func (n *Node) arrive(r *http.Request) (_ *http.Request, shake func() (end func(
 		out.RemoteAddr = netip.AddrPortFrom(client, 0).String()
 		r = &out
 	}
-	if n.shakes == nil || !single || r.Header.Get("Upgrade") == "" {
+	if n.shakes == nil || !single || !websocket.Asked(r.Header) {
 		return r, free
 	}
 	return r, func() (func(), bool) { return n.shakes.begin(client) }

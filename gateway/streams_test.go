@@ -56,3 +56,46 @@ func TestTime04StreamThroughTheNode(t *testing.T) {
 		t.Errorf("it ends with %q, %v", rest, err)
 	}
 }
+
+// TestTime15AnUpgradeThatIsNotOffered: what asks for another protocol than WebSocket in passing, as
+// curl with --http2 and HTTP clients of Java do, is a request like any other.
+func TestTime15AnUpgradeThatIsNotOffered(t *testing.T) {
+	r := run(t, nil)
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	for _, c := range []struct {
+		upgrade []string
+		stream  bool
+	}{
+		{nil, true},
+		{[]string{"h2c"}, true},
+		{[]string{""}, true},
+		{[]string{"TLS/1.0, IRC/6.9"}, true},
+		{[]string{"h2c", "websockets"}, true},
+		{[]string{"websocket"}, false},
+		{[]string{"WebSocket"}, false},
+		{[]string{"h2c, websocket"}, false},
+		{[]string{"h2c", "websocket"}, false},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+r.Addr()+"/app/key/events?channel=a", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header["Upgrade"] = c.upgrade
+		if c.upgrade != nil {
+			req.Header.Set("Connection", "Upgrade, HTTP2-Settings")
+			req.Header.Set("HTTP2-Settings", "AAMAAABkAAQAoAAAAAIAAAAA")
+		}
+		resp, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		line := ""
+		if resp.StatusCode == http.StatusOK {
+			line, _ = bufio.NewReader(resp.Body).ReadString('\n')
+		}
+		resp.Body.Close()
+		if got := line == "retry: 2000\n"; got != c.stream || !c.stream && resp.StatusCode/100 != 4 {
+			t.Errorf("with Upgrade %q: answered %s, %q", c.upgrade, resp.Status, line)
+		}
+	}
+}

@@ -27,6 +27,10 @@ type target struct {
 	url, app, key, secret, secretFile, caFile string
 
 	config *configs.Config
+	// known is the app as the configuration has it, nil if it does not; here: the server is that of
+	// the configuration.
+	known *configs.App
+	here  bool
 	// tls is how the server is trusted, nil for as the system does.
 	tls *tls.Config
 	// place is where the requests are in a trace, empty for nowhere.
@@ -74,6 +78,7 @@ func (t *target) complete(cmd *cobra.Command, anonymous bool) error {
 	if t.app == "" && !hasApp && a != nil {
 		t.app = a.ID
 	}
+	t.known, t.here = a, !hasURL
 	if anonymous {
 		return nil
 	}

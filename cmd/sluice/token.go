@@ -11,10 +11,8 @@ import (
 
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/gateway/stream"
 )
-
-// maxTokenTime is how long a token may be good at most.
-const maxTokenTime = 24 * time.Hour
 
 type tokenOptions struct {
 	target
@@ -47,11 +45,24 @@ order of the address, and the time of expiry in Unix seconds, at most a day ahea
 }
 
 func (o *tokenOptions) run(cmd *cobra.Command, channels []string) error {
-	if o.lasts < time.Second || o.lasts > maxTokenTime {
+	if o.lasts < time.Second || o.lasts > pusher.MaxTokenAge {
 		return usage("--for must be from 1s to 24h")
 	}
+	if err := o.complete(cmd, false); err != nil {
+		return err
+	}
+	longest, most, setting := app.DefaultLimits.MaxChannelLength, stream.MaxChannels, ""
+	if o.known != nil {
+		longest = o.known.MaxChannelName
+	}
+	if n := o.config.WebSocket.MaxSubscriptions; o.here && n < most {
+		most, setting = n, " (websocket.max_subscriptions)"
+	}
+	if len(channels) > most {
+		return usage("an event stream has %d channels at most%s, not %d", most, setting, len(channels))
+	}
 	for i, name := range channels {
-		if err := pusher.CheckChannel(name, app.DefaultLimits.MaxChannelLength); err != nil {
+		if err := pusher.CheckChannel(name, longest); err != nil {
 			return usageError{err}
 		}
 		if kind := pusher.KindOf(name); kind.Presence() || kind.Encrypted() || kind.ServerToUser() {
@@ -60,9 +71,6 @@ func (o *tokenOptions) run(cmd *cobra.Command, channels []string) error {
 		if slices.Contains(channels[:i], name) {
 			return usage("%s is given twice", name)
 		}
-	}
-	if err := o.complete(cmd, false); err != nil {
-		return err
 	}
 	if o.key == "" || o.secret == "" {
 		return usage("the key and the secret of the app are required")
@@ -77,6 +85,6 @@ func (o *tokenOptions) run(cmd *cobra.Command, channels []string) error {
 		fmt.Fprintln(cmd.OutOrStdout(), query.String())
 		return nil
 	}
-	fmt.Fprintln(cmd.OutOrStdout(), strings.TrimSuffix(o.url, "/")+"/app/"+url.PathEscape(o.key)+"/events?"+query.String())
+	fmt.Fprintln(cmd.OutOrStdout(), httpScheme(strings.TrimSuffix(o.url, "/"))+"/app/"+url.PathEscape(o.key)+"/events?"+query.String())
 	return nil
 }

@@ -442,6 +442,7 @@ func TestTime04Refusals(t *testing.T) {
 		"in another order":       {"channel=private-a&channel=b" + signed(soon, "b", "private-a"), nil, 401, "auth_failed", "signature"},
 		"an old token":           {"channel=private-a" + signed(time.Now().Unix()-1, "private-a"), nil, 401, "auth_failed", "expired"},
 		"a token for ever":       {"channel=private-a" + signed(time.Now().Add(25*time.Hour).Unix(), "private-a"), nil, 401, "auth_failed", "a day"},
+		"a token for more":       {"channel=private-a" + signed(time.Now().Add(24*time.Hour+pusher.Window+time.Minute).Unix(), "private-a"), nil, 401, "auth_failed", "a day"},
 		"a strange page":         {"channel=a", []string{"Origin: https://evil.example"}, 403, "forbidden", "allowed_origins"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -468,6 +469,11 @@ func TestTime04Refusals(t *testing.T) {
 		!strings.Contains(h.Get("Access-Control-Allow-Headers"), "Last-Event-ID") || h.Get("Access-Control-Allow-Methods") != "GET" || h.Get("Vary") != "Origin" {
 		t.Errorf("preflight: %s %v", pre.resp.Status, h)
 	}
+	// The clock of who signed for a day was ahead.
+	ahead := r.get("channel=private-a"+signed(time.Now().Add(24*time.Hour+pusher.Window-time.Minute).Unix(), "private-a"), good)
+	ahead.want("subscribed")
+	ahead.hangUp()
+	eventually(t, "it is gone", func() bool { return r.number("sockudo_connected") == 0 })
 	private := r.get("channel=b&channel=private-a"+signed(soon, "b", "private-a"), good)
 	private.want("subscribed")
 	private.want("subscribed")

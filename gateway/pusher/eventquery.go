@@ -120,8 +120,8 @@ func (q *EventsQuery) takeSince(text string) (err error) {
 	return nil
 }
 
-// maxTokenAge is how far ahead a signature for an event stream may expire.
-const maxTokenAge = 24 * time.Hour
+// MaxTokenAge is how far ahead a signature for an event stream may expire.
+const MaxTokenAge = 24 * time.Hour
 
 // SignEvents signs a request for an event stream of these channels, in this order, that may be
 // made until a time in Unix seconds. The text that is signed has a line for each: `events`, the
@@ -130,7 +130,8 @@ func SignEvents(key, secret string, channels []string, expires int64) string {
 	return sign(secret, "events\n"+key+"\n"+strings.Join(channels, "\n")+"\n"+strconv.FormatInt(expires, 10))
 }
 
-// VerifyEvents checks the signature of a request for an event stream.
+// VerifyEvents checks the signature of a request for an event stream. The clock of who signed may
+// be ahead by [Window], as for other signatures; nothing is good for longer than it says.
 func VerifyEvents(key, secret string, now time.Time, q *EventsQuery) error {
 	switch {
 	case q.Token == "":
@@ -139,7 +140,7 @@ func VerifyEvents(key, secret string, now time.Time, q *EventsQuery) error {
 		return errors.New("expires is missing: the time in Unix seconds that the token was signed with")
 	case q.Expires <= now.Unix():
 		return fmt.Errorf("the token has expired %d s ago", now.Unix()-q.Expires)
-	case q.Expires > now.Add(maxTokenAge).Unix():
+	case q.Expires > now.Add(MaxTokenAge+Window).Unix():
 		return errors.New("expires is more than a day ahead")
 	case !same(q.Token, SignEvents(key, secret, q.Channels, q.Expires)):
 		return errors.New("token has a wrong signature; it covers the channels in their order, and expires")

@@ -8,11 +8,12 @@ import (
 
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/gateway/socket/websocket"
 )
 
-// maxChannels bounds the channels of one stream: its ids name the places in all of them, and
+// MaxChannels bounds the channels of one stream: its ids name the places in all of them, and
 // browsers send them back in a header.
-const maxChannels = 100
+const MaxChannels = 100
 
 // Limits bound what one request may ask for.
 type Limits struct {
@@ -28,7 +29,7 @@ type Limits struct {
 func Path(r *http.Request) (key string, ok bool) {
 	rest, found := strings.CutPrefix(r.URL.Path, "/app/")
 	key, ok = strings.CutSuffix(rest, "/events")
-	return key, found && ok && key != "" && !strings.Contains(key, "/") && r.Header.Get("Upgrade") == ""
+	return key, found && ok && key != "" && !strings.Contains(key, "/") && !websocket.Asked(r.Header)
 }
 
 // AllowOrigin lets the page that asks read the answer. The app allows it.
@@ -62,7 +63,7 @@ func Read(r *http.Request, a *app.App, limits Limits) (q pusher.EventsQuery, no 
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return q, &Refusal{http.StatusMethodNotAllowed, "method", "method_not_allowed", "this path is for GET"}
 	}
-	q, err := pusher.ParseEventsQuery(r.URL.RawQuery, r.Header.Get("Last-Event-ID"), min(maxChannels, limits.Channels))
+	q, err := pusher.ParseEventsQuery(r.URL.RawQuery, r.Header.Get("Last-Event-ID"), min(MaxChannels, limits.Channels))
 	if err != nil {
 		return q, wrong("%v", err)
 	}

@@ -28,7 +28,7 @@ func CheckHandshake(r *http.Request) *HandshakeError {
 	case r.Method != http.MethodGet:
 		return &HandshakeError{Reason: "method", Status: http.StatusUpgradeRequired,
 			Text: "this is a WebSocket endpoint; a handshake is a GET, not a " + r.Method}
-	case !hasToken(r.Header, "Upgrade", "websocket"):
+	case !Asked(r.Header):
 		return &HandshakeError{Reason: "upgrade", Status: http.StatusUpgradeRequired, Text: "this is a WebSocket endpoint, and the request has no header " +
 			"`Upgrade: websocket`; a proxy in front has to pass on `Upgrade` and `Connection`"}
 	case !hasToken(r.Header, "Connection", "upgrade"):
@@ -44,6 +44,10 @@ func CheckHandshake(r *http.Request) *HandshakeError {
 	r.Header.Set("Connection", "Upgrade")
 	return nil
 }
+
+// Asked tells whether a request asks for a WebSocket. Other protocols that it would upgrade to are
+// not offered, and then it is one like any other (RFC 9110 section 7.8).
+func Asked(h http.Header) bool { return hasToken(h, "Upgrade", "websocket") }
 
 // hasToken tells whether one of the values of a header is a token, in any case.
 func hasToken(h http.Header, name, token string) bool {
