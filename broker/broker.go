@@ -99,9 +99,9 @@ type Attachment interface {
 	Detach()
 }
 
-// Emptiness is what attachments may know beside: that no publication of the channel was
-// found in the log, so that its past need not be read. A replica that is behind may have
-// said so; where the past must not be missed, read it.
+// Emptiness is what attachments may know beside: that no publication of the channel at or
+// below the position was found in the log, so that its past need not be read. A replica that is
+// behind may have said so; where the past must not be missed, read it.
 type Emptiness interface{ Empty() bool }
 
 // Feed gives live publications.

@@ -37,7 +37,5 @@ func (n *Node) openREST(in *intake, port string) {
 
 // page makes a page of history for a subscriber.
 func (n *Node) page(ctx context.Context, want hub.PageRequest) ([]byte, error) {
-	return n.rest.Page(ctx, rest.Asked{
-		App: want.App, Channel: want.Channel, Params: want.Params, UntilAttach: want.UntilAttach, Attach: want.Attach, MaxBytes: want.MaxBytes,
-	})
+	return n.rest.Page(ctx, rest.Asked(want))
 }

@@ -33,6 +33,8 @@ func testAttach(t *testing.T, b *backend) {
 		}
 	})
 
+	t.Run("an attachment knows whether its channel has anything", func(t *testing.T) { testEmptiness(t, b) })
+
 	// The exactness of an attachment cannot be seen in a quiet log, so
 	// publishers and attachments race, in many rounds of different shape. The
 	// receipts tell afterwards what each sink had to see.
@@ -48,6 +50,38 @@ func testAttach(t *testing.T, b *backend) {
 			raceAttach(t, b, rand.New(rand.NewPCG(rng.Uint64(), 1)))
 		}
 	})
+}
+
+// testEmptiness has a channel without events beside one that has some, which gets an event and
+// loses it.
+func testEmptiness(t *testing.T, b *backend) {
+	app, channel, other := b.Apps[0], b.fresh(), b.fresh()
+	settle(t, b.Log, app, other, publish(t, b.Log, app, other, number(5)...)[4])
+	check := func(when string, want bool) broker.Position {
+		t.Helper()
+		at, err := b.Log.Attach(t.Context(), app, channel, newRecorder())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer at.Detach()
+		if got := at.(broker.Emptiness).Empty(); got != want {
+			t.Errorf("%s, at %d: empty %t, want %t", when, at.Position().Offset, got, want)
+		}
+		return at.Position()
+	}
+	check("before the first event", true)
+	before := check("asked again", true)
+	pos := publish(t, b.Log, app, channel, "first")[0]
+	settle(t, b.Log, app, channel, pos)
+	check("with an event", false)
+	if got := offsetsOf(after(t, b.Log, app, channel, before, 10).Publications); len(got) != 1 || got[0] != pos.Offset {
+		t.Errorf("after %d came %v, want %d", before.Offset, got, pos.Offset)
+	}
+	sink, _ := attach(t, b.Log, app, channel)
+	live := publish(t, b.Log, app, channel, "second")[0]
+	sink.await(t, live.Offset)
+	settle(t, b.Log, app, channel, live)
+	check("while it is followed", false)
 }
 
 func raceAttach(t *testing.T, b *backend, rng *rand.Rand) {

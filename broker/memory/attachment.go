@@ -18,6 +18,7 @@ type attachment struct {
 	channel  *channel
 	sink     broker.Sink
 	position broker.Position
+	empty    bool
 	// ended is set under the lock of the app and read without it before each
 	// call of the sink.
 	ended atomic.Bool
@@ -43,7 +44,8 @@ func (a *appLog) attach(name string, sink broker.Sink) (*attachment, error) {
 	}
 	ch := a.channel(name)
 	offset := ch.newestOffset()
-	if offset == 0 {
+	empty := offset == 0
+	if empty {
 		// Nothing is retained, so the newest place of the app is as good as
 		// any older one, and it stays provable for longer.
 		offset = a.counter
@@ -53,6 +55,7 @@ func (a *appLog) attach(name string, sink broker.Sink) (*attachment, error) {
 		channel:  ch,
 		sink:     sink,
 		position: broker.Position{Epoch: a.epoch, Offset: offset},
+		empty:    empty,
 		index:    len(ch.attachments),
 		tail:     offset,
 	}
@@ -63,6 +66,9 @@ func (a *appLog) attach(name string, sink broker.Sink) (*attachment, error) {
 
 // Position implements [broker.Attachment].
 func (at *attachment) Position() broker.Position { return at.position }
+
+// Empty implements [broker.Emptiness].
+func (at *attachment) Empty() bool { return at.empty }
 
 // Detach implements [broker.Attachment].
 func (at *attachment) Detach() {

@@ -89,7 +89,7 @@ func (l *Log) compare(choose func([]*follow.Follower[arrival]) []*follow.Followe
 func (f *follower) audit() error {
 	ctx, cancel := context.WithTimeout(f.log.ctx, 5*time.Second)
 	defer cancel()
-	last, err := f.touch(ctx)
+	last, _, err := f.touch(ctx)
 	if err != nil {
 		return err
 	}

@@ -42,11 +42,11 @@ func (f *follower) Begin(ctx context.Context) error {
 	}
 	for {
 		epoch := f.app.currentEpoch()
-		last, err := f.touch(ctx)
+		last, messages, err := f.touch(ctx)
 		if err != nil {
 			return unavailable("attaching", err)
 		}
-		if f.start(broker.Position{Epoch: epoch, Offset: last}) {
+		if f.start(broker.Position{Epoch: epoch, Offset: last}, messages == 0) {
 			return nil
 		}
 	}
@@ -55,14 +55,13 @@ func (f *follower) Begin(ctx context.Context) error {
 // start begins at a place, unless a new life of the log began while it was asked for:
 // the place may be of the old one, and who begins a life tells it only those who have
 // started.
-func (f *follower) start(at broker.Position) bool {
+func (f *follower) start(at broker.Position, empty bool) bool {
 	f.Lock()
 	defer f.Leave()
 	if f.app.currentEpoch() != at.Epoch {
 		return false
 	}
-	// That there is a place does not say whether the log has anything.
-	f.Start(at, false)
+	f.Start(at, empty)
 	return true
 }
 
@@ -73,20 +72,24 @@ func (f *follower) End() {
 	}
 }
 
-// touch makes or keeps the channel's place in the log, and returns the newest offset.
-func (f *follower) touch(ctx context.Context) (last uint64, err error) {
+// touch makes or keeps the channel's place in the log, and returns the newest offset, and how
+// many messages there are.
+func (f *follower) touch(ctx context.Context) (last, messages uint64, err error) {
 	var got []rueidis.RedisMessage
 	err = f.log.attempt(ctx, func(ctx context.Context) (err error) {
-		got, err = touchScript.Exec(ctx, f.log.pub, []string{f.keys.meta}, []string{placeLife(f.app)}).ToArray()
+		got, err = touchScript.Exec(ctx, f.log.pub, []string{f.keys.meta, f.keys.stream}, []string{placeLife(f.app)}).ToArray()
 		return err
 	})
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	if len(got) != 2 {
-		return 0, errNotOurs
+		return 0, 0, errNotOurs
 	}
-	return got[0].AsUint64()
+	if last, err = got[0].AsUint64(); err == nil {
+		messages, err = got[1].AsUint64()
+	}
+	return last, messages, err
 }
 
 // receive takes a live message from the shard.

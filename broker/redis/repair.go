@@ -21,7 +21,7 @@ func (f *follower) Read(ctx context.Context) (func() follow.Found, error) {
 	// In a new life the channel may have no place yet; one that was made later would look
 	// like another loss.
 	if unproven {
-		if _, err := f.touch(ctx); err != nil {
+		if _, _, err := f.touch(ctx); err != nil {
 			return nil, unavailable("reading", err)
 		}
 	}

@@ -87,18 +87,18 @@ return answer
 // touchScript makes a place for a channel that is followed, so that the first event
 // to come continues something, and keeps the place of a silent one.
 //
-//	KEYS: hash   ARGV: life ms
-//	answers: newest offset, first offset
+//	KEYS: hash, stream (not for a probe)   ARGV: life ms
+//	answers: newest offset, messages
 var touchScript = rueidis.NewLuaScript(clockAndInstance + `
-local meta = redis.call('HMGET', KEYS[1], 's', 'b')
-if meta[1] then
+local last = redis.call('HGET', KEYS[1], 's')
+if last then
   redis.call('PEXPIRE', KEYS[1], ARGV[1])
-  return {meta[1], meta[2]}
+  return {last, KEYS[2] and redis.call('XLEN', KEYS[2]) or 0}
 end
 local start = string.format('%.0f', now)
 redis.call('HSET', KEYS[1], 's', start, 'b', start, 't', '0', 'r', instance())
 redis.call('PEXPIRE', KEYS[1], ARGV[1])
-return {start, start}
+return {start, KEYS[2] and redis.call('XLEN', KEYS[2]) or 0}
 `)
 
 // readScript reads a page and describes what is retained, at one moment.

@@ -93,8 +93,9 @@ func (p *position) grant(ev *Event, socket string) {
 	if p.anew {
 		p.anew, p.ids = false, recent{}
 	}
-	p.attach = mark{stream: ev.StreamID, serial: ev.Serial}
-	if p.since = ev.Serial; ev.StreamID == "" {
+	place, _ := pusher.ExactPlace(ev.Serial, ev.MessageID)
+	p.attach = mark{stream: ev.StreamID, serial: place}
+	if p.since = place; ev.StreamID == "" {
 		p.since = noBases
 	}
 	p.socket = socket

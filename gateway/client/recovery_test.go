@@ -405,3 +405,33 @@ func TestTime05ManyPositions(t *testing.T) {
 		})
 	}
 }
+
+// A channel without events has serial 0. The id of its success frame says where it begins
+// exactly, and that is where the client resumes from and holds bases since.
+func TestV207AClientBeginsInAnEmptyChannel(t *testing.T) {
+	s := newScript(t)
+	c, p, states := s.second(Options{})
+	grant := func(id string) {
+		p.send(`{"event":"sockudo_internal:subscription_succeeded","channel":"a","data":"{}","message_id":"` + id + `","stream_id":"s1","serial":0}`)
+	}
+	done := make(chan error, 1)
+	go func() { done <- c.Subscribe(within(t), "a") }()
+	p.expect(fmt.Sprintf(subscribeTo, "a", ""))
+	grant("at:7:g-1")
+	if err := await(t, done, "Subscribe"); err != nil {
+		t.Fatal(err)
+	}
+	p = s.lose(p, states, "2.2")
+	p.expect(fmt.Sprintf(subscribeTo, "a", announced))
+	p.expect(resumeOf(`"a":{"stream_id":"s1","serial":7}`, "1.1"))
+	// It is empty there still: what comes before the summary and lies above is live.
+	grant("at:9:g-2")
+	p.send(event("a", "s1", 11), summaryOf("a", "s1", 9, 0))
+	datas(t, c, 1)
+	if st := await(t, states, "the summary"); st.Recovered == nil || st.Recovered.Channels != 1 || len(st.Recovered.Gaps) > 0 {
+		t.Errorf("got %+v", st.Recovered)
+	}
+	p = s.lose(p, states, "3.3")
+	p.expect(fmt.Sprintf(subscribeTo, "a", announced))
+	p.expect(resumeOf(`"a":{"stream_id":"s1","serial":11,"last_message_id":"ma-11"}`, "2.2"))
+}

@@ -18,11 +18,11 @@ func TestTime04AWayIntoAStreamThatHasEnded(t *testing.T) {
 	past := &pastOf{epoch: "now", waiting: map[*Way]bool{}, read: map[*Way]bool{}, high: 10}
 	ch.Serials, ch.Past = true, past
 	list := &ch.Shards[0]
-	list.Begin(broker.Position{Epoch: "now", Offset: 10})
+	list.Begin(broker.Position{Epoch: "now", Offset: 10}, false)
 	sock := s.shard.Open(nil, s.kind)
 	ends := 0
 	way := &Way{Line: ch.Line, Shard: s.shard, Out: sock.Outbox(), Epoch: "before", Place: 3, Ends: told{&ends, "done"}}
-	list.Put(&Entry{Sock: sock, Form: V2, Way: way, Greet: func(broker.Position, *Event) {}})
+	list.Put(&Entry{Sock: sock, Form: V2, Way: way, Greet: func(Start) {}})
 	way.Wake()
 	for offset := uint64(11); offset <= 12; offset++ {
 		p := ch.NewEvent(&broker.Publication{

@@ -25,7 +25,7 @@ func BenchmarkDeliver(b *testing.B) {
 				}
 				for range subscribers {
 					sock := s.shard.Open(nil, s.kind)
-					c.Shards[0].Put(&Entry{Sock: sock, Form: f, Greet: func(broker.Position, *Event) { sock.Send(s.hall.Reconnect) }})
+					c.Shards[0].Put(&Entry{Sock: sock, Form: f, Greet: func(Start) { sock.Send(s.hall.Reconnect) }})
 					sock.Outbox().Take(nil)
 				}
 				s.shard.dirtied = nil

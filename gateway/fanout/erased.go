@@ -28,7 +28,7 @@ func (e *erased) deliver(s *Shard, to *Subscribers) {
 
 // passed implements [Prepared].
 func (e *erased) passed(s *Subscribers) {
-	s.epoch = e.Epoch
+	s.epoch, s.void, s.isVoid = e.Epoch, e.Offset, true
 	if e.has(s.cached) {
 		s.cached = nil
 	}

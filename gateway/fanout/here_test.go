@@ -43,7 +43,7 @@ func TestWayIn04AnIdleShardIsServedByWhoComes(t *testing.T) {
 			x := newStage(false, 64, 1, 100)
 			l, s := x.channels[0].Line, x.shard
 			for range c.sockets {
-				l.Shards[0].Put(&Entry{Sock: s.Open(taker{}, x.kind), Greet: func(broker.Position, *Event) {}})
+				l.Shards[0].Put(&Entry{Sock: s.Open(taker{}, x.kind), Greet: func(Start) {}})
 			}
 			if c.before != nil {
 				c.before(s, l)

@@ -14,9 +14,9 @@ func TestTrust19LateGapClearsNothingNewer(t *testing.T) {
 	c := s.channels[0]
 	c.Caches = true
 	list := &c.Shards[0]
-	list.Begin(broker.Position{Epoch: "one", Offset: 900})
+	list.Begin(broker.Position{Epoch: "one", Offset: 900}, false)
 	sock := s.shard.Open(nil, s.kind)
-	list.Put(&Entry{Sock: sock, Greet: func(broker.Position, *Event) {}})
+	list.Put(&Entry{Sock: sock, Greet: func(Start) {}})
 	c.Miss(broker.Gap{After: broker.Position{Epoch: "one", Offset: 900}, Resume: broker.Position{Epoch: "two"}, Reason: broker.GapEpoch})
 	list.Drop(sock.Outbox())
 	// Nobody is there any more, but the shard has not come to the gap.

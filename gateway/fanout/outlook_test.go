@@ -24,7 +24,7 @@ func TestRooms07FramesAreMadeBeforeTheLock(t *testing.T) {
 		if of.deflates {
 			kind.Form = websocket.Packed
 		}
-		c.Shards[0].Put(&Entry{Sock: s.shard.Open(nil, &kind), Form: of.form, Greet: func(broker.Position, *Event) {}})
+		c.Shards[0].Put(&Entry{Sock: s.shard.Open(nil, &kind), Form: of.form, Greet: func(Start) {}})
 	}
 	event := func(n int) *Event {
 		return c.prepare(&broker.Publication{

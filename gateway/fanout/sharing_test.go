@@ -3,7 +3,6 @@ package fanout
 import (
 	"testing"
 
-	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/gateway/socket"
 )
@@ -29,7 +28,7 @@ func TestFiltersAreShared(t *testing.T) {
 	for range 4 {
 		socks = append(socks, s.shard.Open(nil, s.kind))
 		for range 2 { // again
-			list.Put(&Entry{Sock: socks[len(socks)-1], Filter: filter, Greet: func(broker.Position, *Event) {}})
+			list.Put(&Entry{Sock: socks[len(socks)-1], Filter: filter, Greet: func(Start) {}})
 		}
 	}
 	if n, users := shared(); n != 1 || users != 4 {

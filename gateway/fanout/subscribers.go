@@ -29,6 +29,9 @@ type Subscribers struct {
 	last uint64
 	// epoch is the life of the log that last is of.
 	epoch string
+	// void is the place up to which the log has nothing of the channel, if isVoid is set.
+	void   uint64
+	isVoid bool
 	// posted counts the jobs that the shard has not done yet. Nothing may overtake
 	// them, also when the list is empty meanwhile.
 	posted int
@@ -46,11 +49,12 @@ func (s *Subscribers) done(p Prepared) {
 	s.posted--
 }
 
-// Begin notes where the feed of the channel begins.
-func (s *Subscribers) Begin(at broker.Position) {
+// Begin notes where the feed of the channel begins, and whether the log has nothing up to there.
+func (s *Subscribers) Begin(at broker.Position, empty bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.last, s.epoch = max(s.last, at.Offset), at.Epoch
+	s.void, s.isVoid = at.Offset, empty
 }
 
 // Served is the place up to which everybody was given everything.
@@ -111,11 +115,28 @@ type Entry struct {
 	// Place is where the reader of an event stream is, the zero value for others.
 	Place OwnPlace
 	// Greet tells the client, under the lock, so that this precedes every publication that
-	// the socket gets. cached is the last event of a cache channel.
-	Greet func(at broker.Position, cached *Event)
+	// the socket gets.
+	Greet func(Start)
 	// Owed is the event of the cache that the socket is to get, nil for none. Greet may set it. A
 	// way through the past brings it, or has it sent where the way begins.
 	Owed *Event
+}
+
+// Start is where a subscription begins.
+type Start struct {
+	broker.Position
+	// Empty: there is no event of the channel, as far as the gateway knows.
+	Empty bool
+	// Cached is the last event of a cache channel.
+	Cached *Event
+}
+
+// Told is the serial that the client is told: 0 if there is no event of the channel.
+func (s *Start) Told() uint64 {
+	if s.Empty {
+		return 0
+	}
+	return s.Offset
 }
 
 // Put adds a subscription or changes its form and filter. It reports whether the socket is
@@ -132,7 +153,7 @@ func (s *Subscribers) Put(e *Entry) (isNew, stale bool) {
 		}
 		s.greeted[e.Sock.Outbox()] = e.Members
 	}
-	e.Greet(broker.Position{Epoch: s.epoch, Offset: s.last}, s.cached)
+	e.Greet(Start{broker.Position{Epoch: s.epoch, Offset: s.last}, s.isVoid && s.last <= s.void, s.cached})
 	if i, ok := s.index[e.Sock.Outbox()]; ok {
 		sub := &s.list[i]
 		s.mend(sub)

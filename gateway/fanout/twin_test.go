@@ -328,7 +328,7 @@ func (tw *twin) judge(t *rapid.T, ch int, text string, wasDelta bool, base strin
 func (tw *twin) join(ch int, filter *pusher.Filter) {
 	c, f := tw.stage.channels[ch], tw.client.form()
 	tw.client.joined = append(tw.client.joined, ch)
-	c.Shards[0].Put(&Entry{Sock: tw.client.sock, Form: f, Filter: filter, Bound: tw.client.bound, Greet: func(broker.Position, *Event) {
+	c.Shards[0].Put(&Entry{Sock: tw.client.sock, Form: f, Filter: filter, Bound: tw.client.bound, Greet: func(Start) {
 		tw.client.sock.Send(websocket.Seal(append(websocket.Buffer(0), `{"event":"pusher_internal:subscription_succeeded","channel":"`+c.Name+`","data":"{}"}`...), websocket.Text))
 	}})
 	tw.joined[ch] = &twinChannel{form: f, filter: filter, last: map[string]uint64{}}

@@ -267,7 +267,7 @@ func TestTime07NothingTwiceAndNothingMissing(t *testing.T) {
 		past := &pastOf{epoch: "e", waiting: map[*Way]bool{}, read: map[*Way]bool{}}
 		ch.Serials, ch.Past, ch.Caches = true, past, rapid.Bool().Draw(t, "caches")
 		list := &ch.Shards[0]
-		list.Begin(broker.Position{Epoch: "e"})
+		list.Begin(broker.Position{Epoch: "e"}, false)
 		var all []*traveller
 		for range 3 {
 			c := &traveller{stage: s, past: past, sock: s.shard.Open(nil, s.kind)}
@@ -305,10 +305,10 @@ func TestTime07NothingTwiceAndNothingMissing(t *testing.T) {
 		}
 		put := func(c *traveller, w *Way) {
 			e := &Entry{Sock: c.sock, Form: V2, Filter: c.filter, Way: w}
-			e.Greet = func(at broker.Position, cached *Event) {
+			e.Greet = func(at Start) {
 				from, fresh, cache := at.Offset, !c.joined, uint64(0)
-				if e.Owed = cached; cached != nil {
-					cache = cached.Pub.Offset
+				if e.Owed = at.Cached; at.Cached != nil {
+					cache = at.Cached.Pub.Offset
 				}
 				if w != nil {
 					if _, quiet := w.Ends.(Silently); !quiet {

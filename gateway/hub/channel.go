@@ -104,7 +104,7 @@ func (c *Channel) attach(ctx context.Context) {
 			c.log.count.Attached(at.Offset)
 		}
 		for i := range c.Shards {
-			c.Shards[i].Begin(at)
+			c.Shards[i].Begin(at, c.wasEmpty())
 		}
 		c.recent.Attach(at.Epoch, at.Offset)
 		c.log.reached = max(c.log.reached, at.Offset)
@@ -124,6 +124,12 @@ func (c *Channel) attach(ctx context.Context) {
 	if primes {
 		c.prime(ctx, at)
 	}
+}
+
+// wasEmpty tells that the log had nothing when the channel was attached.
+func (c *Channel) wasEmpty() bool {
+	nothing, ok := c.attachment.(broker.Emptiness)
+	return ok && nothing.Empty()
 }
 
 // Prompt implements [broker.Prompt]. Who primes the channel posts what was early under the lock.

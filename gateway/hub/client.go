@@ -76,9 +76,9 @@ func (c *Client) app() *app.App { return c.tenant.Now() }
 type membership struct {
 	channel *Channel
 	filter  *pusher.Filter
-	// began is the place from which on it was live first, attach where the client was last
-	// told that it is.
-	began, attach uint64
+	// began is the place from which on it was live first, attach where it was last granted, and
+	// told the serial that the client was told of that.
+	began, attach, told uint64
 	// rare is nil for most subscriptions, of which there are many.
 	rare     *rare
 	delta    pusher.DeltaRequest

@@ -2,7 +2,6 @@ package hub
 
 import (
 	"context"
-	"net/url"
 
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/pusher"
@@ -14,12 +13,10 @@ const maxPages = 2
 
 // PageRequest is a page of history that a subscriber asks for.
 type PageRequest struct {
-	App     *app.App
-	Channel string
-	Params  url.Values
-	// UntilAttach bounds the page by Attach, the place at which the subscription begins.
-	UntilAttach bool
-	Attach      uint64
+	pusher.ChannelHistory
+	App *app.App
+	// Attach is the place at which the subscription begins, and Told what the client knows it as.
+	Attach, Told uint64
 	// MaxBytes is about how many bytes of data it may have.
 	MaxBytes int
 }
@@ -47,7 +44,7 @@ func (c *Client) page(data string) {
 		return
 	}
 	want := PageRequest{
-		App: c.app(), Channel: h.Channel, Params: h.Params, UntilAttach: h.UntilAttach, Attach: m.attach, MaxBytes: c.hub.opt.QueueBytes / 4,
+		ChannelHistory: h, App: c.app(), Attach: m.attach, Told: m.told, MaxBytes: c.hub.opt.QueueBytes / 4,
 	}
 	if !c.hub.background(func() {
 		defer c.pages.Add(-1)

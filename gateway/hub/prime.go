@@ -40,8 +40,7 @@ func (c *Channel) prime(ctx context.Context, at broker.Position) {
 // primeAlone is prime without a cluster: the last publications are enough.
 func (c *Channel) primeAlone(ctx context.Context, at broker.Position) {
 	var past []*broker.Publication
-	nothing, ok := c.attachment.(broker.Emptiness)
-	if at.Offset > 0 && !(ok && nothing.Empty()) {
+	if at.Offset > 0 && !c.wasEmpty() {
 		page, err := c.hub.opt.History.Read(ctx, c.tenant.ID, c.Name, broker.Query{NewestFirst: true, To: at.Offset, Limit: pastBases, Bare: true})
 		if err == nil {
 			past = page.Publications

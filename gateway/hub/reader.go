@@ -5,7 +5,6 @@ import (
 	"net"
 	"time"
 
-	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/gateway/fanout"
 	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/gateway/socket"
@@ -110,7 +109,7 @@ func (c *Client) beginAt(ch *Channel, wish *pusher.Rewind) (*fanout.Way, []*sock
 func (c *Client) listen(m *membership, way *fanout.Way) {
 	ch := m.channel
 	e := fanout.Entry{Sock: c.sock, Form: fanout.Events, Filter: m.filter, Way: way, Place: c.places.Of(ch.Name)}
-	e.Greet = func(at broker.Position, cached *fanout.Event) {
+	e.Greet = func(at fanout.Start) {
 		f := fanout.ControlFrame(pusher.Events, 256+len(ch.Name), &pusher.Control{
 			Event: "subscription_succeeded", Channel: ch.Name, StreamID: at.Epoch, Serial: at.Offset,
 		})
@@ -119,7 +118,7 @@ func (c *Client) listen(m *membership, way *fanout.Way) {
 		} else {
 			c.send(f)
 		}
-		e.Owed = c.fromCache(ch, cached)
+		e.Owed = c.fromCache(ch, at.Cached)
 	}
 	if isNew, _ := ch.Shards[c.shard.ID].Put(&e); isNew {
 		ch.counted(1)

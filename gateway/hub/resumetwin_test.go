@@ -103,9 +103,9 @@ func TestTime02ResumingIsLikeHavingStayed(t *testing.T) {
 			return stayed.listen()
 		}
 		before := publish("before the cut")
-		place := at.Serial
+		place, lastID := at.Serial, at.MessageID
 		for _, m := range before {
-			place = m.Serial
+			place, lastID = m.Serial, m.MessageID
 		}
 		missed := publish("during the absence")
 		for _, m := range missed {
@@ -116,7 +116,7 @@ func TestTime02ResumingIsLikeHavingStayed(t *testing.T) {
 		kept, _ := open(r)
 		defer kept.hangUp()
 		kept.join(channel, filter)
-		positions := fmt.Sprintf(`{"channel_positions":{%q:{"stream_id":%q,"serial":%d,"bases_since":%d}},"socket_id":%q}`, channel, at.StreamID, place, at.Serial, id)
+		positions := fmt.Sprintf(`{"channel_positions":{%q:{"stream_id":%q,"serial":%d,"last_message_id":%q,"bases_since":%d}},"socket_id":%q}`, channel, at.StreamID, place, lastID, at.Serial, id)
 		kept.say(`{"event":"sockudo:resume","data":%s}`, positions)
 		if diff := cmp.Diff(frameTexts(missed), frameTexts(kept.replayed())); diff != "" {
 			rt.Fatalf("resumed from %d with bases since %d (-stayed +resumed):\n%s", place, at.Serial, diff)
@@ -128,7 +128,7 @@ func TestTime02ResumingIsLikeHavingStayed(t *testing.T) {
 			defer p.hangUp()
 			plain[i] = p
 			p.join(channel, filter)
-			p.say(`{"event":"sockudo:resume","data":{"channel_positions":{%q:{"stream_id":%q,"serial":%d}},"socket_id":%q}}`, channel, at.StreamID, place, id)
+			p.say(`{"event":"sockudo:resume","data":{"channel_positions":{%q:{"stream_id":%q,"serial":%d,"last_message_id":%q}},"socket_id":%q}}`, channel, at.StreamID, place, lastID, id)
 			if diff := cmp.Diff(serialsOf(missed), serialsOf(p.replayed())); diff != "" {
 				rt.Fatalf("gateway %d resumed from %d (-stayed +resumed):\n%s", i, place, diff)
 			}

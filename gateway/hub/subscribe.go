@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"strconv"
 
-	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/gateway/fanout"
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
@@ -171,7 +170,7 @@ func (c *Client) welcome(m *membership, kind pusher.Kind, form fanout.Form, way 
 			text, version = hashOf(m.channel.roll)
 		}
 		e := fanout.Entry{Sock: c.sock, Form: form, Filter: m.filter, Members: version, Way: way, Bound: c.delta.recent}
-		e.Greet = func(at broker.Position, cached *fanout.Event) {
+		e.Greet = func(at fanout.Start) {
 			f := pusher.Control{Event: "subscription_succeeded", Internal: true, Channel: name, Text: text}
 			if c.dialect == pusher.V2 {
 				f.MessageID = c.hub.messageID()
@@ -179,17 +178,18 @@ func (c *Client) welcome(m *membership, kind pusher.Kind, form fanout.Form, way 
 			if m.attach = at.Offset; !m.welcomed {
 				m.began = at.Offset
 			}
+			m.told = at.Told()
 			if resumable {
-				f.StreamID, f.Serial = at.Epoch, at.Offset
+				f.Begin(at.Epoch, m.told, at.Offset)
 			}
 			if readable {
-				f.Text = pusher.WithAttachSerial(f.Text, at.Offset)
+				f.Text = pusher.WithAttachSerial(f.Text, m.told)
 			}
 			if c.dialect == pusher.V2 && way != nil && way.Latest {
 				f.Text = pusher.WithSnapshot(f.Text)
 			}
 			c.send(fanout.ControlFrame(c.dialect, 128+len(name)+len(text), &f))
-			e.Owed = c.fromCache(m.channel, cached)
+			e.Owed = c.fromCache(m.channel, at.Cached)
 		}
 		isNew, stale := m.channel.Shards[c.shard.ID].Put(&e)
 		m.welcomed = m.welcomed || !stale

@@ -17,7 +17,8 @@ type ResumePosition struct {
 	// StreamID is the epoch of the position; empty in the older form, which cannot be
 	// verified.
 	StreamID string
-	// Serial is the offset of the last event that the client has seen, below 2^53.
+	// Serial is the offset of the last event that the client has seen, below 2^53, or the
+	// place at which it began, see [ExactPlace].
 	Serial uint64
 	// LastMessageID is the id of that event; one that is replayed with it is left out.
 	LastMessageID string
@@ -119,6 +120,10 @@ func resumePosition(v gjson.Result) (p ResumePosition, err error) {
 	if len(p.StreamID) > 64 || len(p.LastMessageID) > 128 {
 		return p, errors.New("stream_id has more than 64 bytes or last_message_id more than 128")
 	}
+	place, marked := ExactPlace(p.Serial, p.LastMessageID)
+	if p.Serial = place; marked {
+		p.LastMessageID = "" // That of no event.
+	}
 	if since := v.Get("bases_since"); since.Type != gjson.Null {
 		if p.Since, err = serial(since); err != nil {
 			return p, fmt.Errorf("bases_since: %w", err)
@@ -126,7 +131,9 @@ func resumePosition(v gjson.Result) (p ResumePosition, err error) {
 		if p.Since > p.Serial {
 			return p, fmt.Errorf("bases_since %d is above serial %d", p.Since, p.Serial)
 		}
-		p.KeepsBases = true
+		if p.KeepsBases = true; marked {
+			p.Since = place
+		}
 	}
 	// What is kept must not keep the whole message.
 	p.StreamID, p.LastMessageID = strings.Clone(p.StreamID), strings.Clone(p.LastMessageID)

@@ -38,6 +38,10 @@ func TestParseResume(t *testing.T) {
 		{"the older form", `{"channel_serials":{"orders":41}}`, []pusher.ResumePosition{{Channel: "orders", Serial: 41}}, ""},
 		{"both forms", `{"channel_serials":{"orders":3},"channel_positions":{"orders":{"stream_id":"s1","serial":41,"last_message_id":"m41"}}}`, full, ""},
 		{"bases", `{"channel_positions":{"c":{"stream_id":"s","serial":9,"bases_since":0}}}`, []pusher.ResumePosition{{Channel: "c", StreamID: "s", Serial: 9, KeepsBases: true}}, ""},
+		{"an empty channel", `{"channel_positions":{"c":{"stream_id":"s","serial":0,"last_message_id":"at:77:g-1","bases_since":0}}}`, []pusher.ResumePosition{{Channel: "c", StreamID: "s", Serial: 77, Since: 77, KeepsBases: true}}, ""},
+		{"an empty channel at the largest place", `{"channel_positions":{"c":{"serial":"0","last_message_id":"at:9007199254740991:"}}}`, []pusher.ResumePosition{{Channel: "c", Serial: 1<<53 - 1}}, ""},
+		{"a place that is too large", `{"channel_positions":{"c":{"serial":0,"last_message_id":"at:9007199254740992:g-1"}}}`, []pusher.ResumePosition{{Channel: "c", LastMessageID: "at:9007199254740992:g-1"}}, ""},
+		{"an event that is called like a place", `{"channel_positions":{"c":{"serial":5,"last_message_id":"at:77:g-1"}}}`, []pusher.ResumePosition{{Channel: "c", Serial: 5, LastMessageID: "at:77:g-1"}}, ""},
 		{"the largest serial", `{"channel_positions":{"c":{"serial":9007199254740991}}}`, []pusher.ResumePosition{{Channel: "c", Serial: 1<<53 - 1}}, ""},
 		{"a name with an escape", `{"channel_positions":{"\u0063":{"serial":1}}}`, []pusher.ResumePosition{{Channel: "c", Serial: 1}}, ""},
 

@@ -12,6 +12,7 @@ import (
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/memory"
 	"github.com/sluicehq/sluice/gateway/lives"
+	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/gateway/rest"
 	"github.com/sluicehq/sluice/kv"
 )
@@ -95,7 +96,9 @@ func TestHI07_AResetBeginsANewStream(t *testing.T) {
 				t.Errorf("an old cursor %s, as %s: %d %s", when, format, a.Status, a.Body)
 			}
 		}
-		_, err := r.api.Page(t.Context(), rest.Asked{App: r.app, Channel: "c", Params: url.Values{"limit": {"2"}, "cursor": {l.NextCursor}}, MaxBytes: 1 << 20})
+		_, err := r.api.Page(t.Context(), rest.Asked{
+			ChannelHistory: pusher.ChannelHistory{Channel: "c", Params: url.Values{"limit": {"2"}, "cursor": {l.NextCursor}}}, App: r.app, MaxBytes: 1 << 20,
+		})
 		if err == nil || !strings.Contains(err.Error(), "life of the log") {
 			t.Errorf("an old cursor %s, over a socket: %v", when, err)
 		}

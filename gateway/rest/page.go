@@ -3,22 +3,19 @@ package rest
 import (
 	"context"
 	"net/http"
-	"net/url"
 	"strconv"
 
 	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
 // Asked is a page of history that is asked for elsewhere than over HTTP, by somebody who may
 // read the channel.
 type Asked struct {
-	App     *app.App
-	Channel string
-	// Params are those of the query of a request.
-	Params url.Values
-	// UntilAttach bounds the page by Attach, the place at which a subscription began.
-	UntilAttach bool
-	Attach      uint64
+	pusher.ChannelHistory
+	App *app.App
+	// Attach is the place at which the subscription began, and Told what the client knows it as.
+	Attach, Told uint64
 	// MaxBytes is about how many bytes of data the page may have; it ends sooner then. One
 	// event is always there.
 	MaxBytes int
@@ -63,7 +60,7 @@ func (r *request) pageUntil(want Asked) (any, error) {
 	}
 	shown := attachedBounds{UntilAttach: want.UntilAttach}
 	if want.UntilAttach {
-		shown.Attach = &want.Attach
+		shown.Attach = &want.Told
 		if end, err := strconv.ParseUint(r.params.Get("end_serial"), 10, 64); err != nil || end == 0 || end > want.Attach {
 			r.params.Set("end_serial", strconv.FormatUint(max(want.Attach, 1), 10))
 		}
