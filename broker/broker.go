@@ -198,6 +198,11 @@ type History interface {
 	After(ctx context.Context, app, channel string, pos Position, limit int) (*Page, error)
 	// Retained returns what the log still holds of the channel.
 	Retained(ctx context.Context, app, channel string) (Retained, error)
+	// Lost tells whether publications of the channel that were stored at a time or later, or
+	// ever for the zero time, are known to be gone: the channel is at its limit, was purged, or
+	// the time lies before everything that is kept for its age. It proves nothing, as [History.After]
+	// does: what a log does not know, it does not tell. Errors: those of Read.
+	Lost(ctx context.Context, app, channel string, since time.Time) (bool, error)
 }
 
 // Health is the state of a backend at one moment.

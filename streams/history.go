@@ -224,3 +224,35 @@ func (s span) neverEvicted(ctx context.Context, offset uint64) (bool, error) {
 	}
 	return offset+1 >= max(info.State.FirstSeq, floor) && (limit == 0 || int64(count) < limit), nil
 }
+
+// Lost implements [broker.History]. What a stream lost by age or size is of any channel, so it
+// tells of one only if more was wished for than is kept.
+func (l *Log) Lost(ctx context.Context, app, channel string, since time.Time) (lost bool, err error) {
+	s, err := l.span(app, channel)
+	if err != nil {
+		return false, err
+	}
+	err = l.patiently(ctx, func() (err error) {
+		lost, err = s.lost(ctx, since)
+		return err
+	})
+	return lost, err
+}
+
+func (s span) lost(ctx context.Context, since time.Time) (bool, error) {
+	info, count, err := s.count(ctx)
+	if err != nil {
+		return false, err
+	}
+	limit, age := info.Config.MaxMsgsPerSubject, info.Config.MaxAge
+	full := limit > 0 && int64(count) >= limit
+	switch {
+	case since.IsZero():
+		floor, err := s.cut(ctx, info)
+		return full || floor > 0, err
+	case full:
+		now, err := s.retained(ctx)
+		return !now.OldestTime.Before(since), err
+	}
+	return age > 0 && info.State.FirstSeq > 1 && since.Before(s.log.Now().Add(-age)), nil
+}

@@ -48,6 +48,8 @@ func testEviction(t *testing.T, b *backend) {
 		}
 	})
 
+	t.Run("what is known to be gone is told, and nothing else", func(t *testing.T) { testLost(t, b) })
+
 	t.Run("a sink that is far behind gets everything or is told what is missing", func(t *testing.T) {
 		channel := b.fresh()
 		release := make(chan struct{})
@@ -141,6 +143,40 @@ func testEviction(t *testing.T, b *backend) {
 			t.Errorf("after the position of the new attachment, got (-) and want (+):\n%s", diff)
 		}
 	})
+}
+
+// testLost tells a channel that lost something from one that did not, in a log that did.
+func testLost(t *testing.T, b *backend) {
+	app, full, whole := b.Apps[0], b.fresh(), b.fresh()
+	check := func(what, channel string, since time.Time, want bool) {
+		t.Helper()
+		got, err := b.Log.Lost(t.Context(), app, channel, since)
+		if err != nil || got != want {
+			t.Errorf("%s, since %v: got %t, %v, want %t", what, since, got, err, want)
+		}
+	}
+	ago := time.Now().Add(-time.Minute)
+	all := fill(t, b, full, b.MaxMessages)
+	settle(t, b.Log, app, whole, fill(t, b, whole, 5)[4])
+	all = append(all, fill(t, b, full, 5)...)
+	oldest := settle(t, b.Log, app, full, all[len(all)-1]).OldestTime
+	check("a channel that lost its first events", full, time.Time{}, true)
+	check("a channel that lost its first events", full, ago, true)
+	check("a channel that lost its first events", full, oldest.Add(time.Nanosecond), false)
+	for _, since := range []time.Time{{}, ago} {
+		check("a channel that lost nothing", whole, since, false)
+		check("a channel without events", b.fresh(), since, false)
+	}
+	eraser, ok := b.Log.(broker.Eraser)
+	if !ok {
+		return
+	}
+	newest := fill(t, b, whole, 1)[0]
+	settle(t, b.Log, app, whole, newest)
+	if _, err := eraser.Purge(t.Context(), app, whole, newest.Offset); err != nil {
+		t.Fatal(err)
+	}
+	check("a channel that was purged", whole, time.Time{}, true)
 }
 
 // fill publishes n events in a few calls.

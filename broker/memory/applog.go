@@ -138,7 +138,7 @@ func (a *appLog) channel(name string) *channel {
 // evict removes the oldest entry of a channel that has one.
 func (a *appLog) evict(ch *channel) {
 	e := ch.log.pop()
-	ch.evicted = e.pub.Offset
+	ch.evicted, ch.lost = e.pub.Offset, e.pub.Time
 	if e.prev != nil {
 		e.prev.next = e.next
 	} else {

@@ -14,7 +14,9 @@ type channel struct {
 	log  ring[*entry]
 	// evicted is the highest offset that retention removed: whoever stands at
 	// or above it misses nothing.
-	evicted     uint64
+	evicted uint64
+	// lost is when the last of what was removed had been stored, zero for nothing.
+	lost        time.Time
 	attachments []*attachment
 }
 

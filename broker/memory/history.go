@@ -3,6 +3,7 @@ package memory
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/sluicehq/sluice/broker"
 )
@@ -87,6 +88,19 @@ func (l *Log) Retained(ctx context.Context, app, name string) (broker.Retained, 
 		return nil
 	})
 	return r, err
+}
+
+// Lost implements [broker.History]. It is exact as long as the channel has state.
+func (l *Log) Lost(ctx context.Context, app, name string, since time.Time) (lost bool, err error) {
+	a, err := l.app(ctx, app)
+	if err != nil {
+		return false, err
+	}
+	err = a.read(name, func(ch *channel) error {
+		lost = !ch.lost.IsZero() && !ch.lost.Before(since)
+		return nil
+	})
+	return lost, err
 }
 
 // CountFrom implements [broker.Ranking].

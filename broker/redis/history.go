@@ -290,3 +290,23 @@ func (l *Log) Retained(ctx context.Context, app, channel string) (broker.Retaine
 	}
 	return r.retained(a.currentEpoch()), nil
 }
+
+// Lost implements [broker.History]. An entry names the one before it, also when that is gone; a
+// channel is kept for an age behind its newest entry, and goes as a whole.
+func (l *Log) Lost(ctx context.Context, app, channel string, since time.Time) (bool, error) {
+	a, err := l.forReading(ctx, app)
+	if err != nil {
+		return false, err
+	}
+	r, err := l.scan(ctx, l.keys.channel(app, channel), scanQuery{from: 1, to: 1, most: 1})
+	if err != nil || !r.exists {
+		return false, err
+	}
+	limits := a.limits.Load()
+	aged := since.Before(l.Now().Add(-limits.MaxAge)) // The zero time is.
+	if r.messages == 0 {
+		return aged && r.last > r.base, nil
+	}
+	full := limits.MaxMessages > 0 && r.messages >= uint64(limits.MaxMessages)
+	return r.oldest.prev > r.base && !r.oldest.time.Before(since) && (full || aged), nil
+}

@@ -132,6 +132,10 @@ func (l *simLog) Retained(context.Context, string, string) (broker.Retained, err
 	panic("the hub does not ask this")
 }
 
+func (l *simLog) Lost(context.Context, string, string, time.Time) (bool, error) {
+	panic("the hub does not ask this")
+}
+
 // simDelay is the way to a server and back.
 func simDelay(ctx context.Context) error {
 	select {

@@ -2,9 +2,7 @@ package hub
 
 import (
 	"context"
-	"errors"
 	"slices"
-	"time"
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/gateway/app"
@@ -71,7 +69,7 @@ func (c *Client) rewind(ch *Channel, wish *pusher.Rewind) (*fanout.Way, error) {
 	}
 	// If the log has nothing, what came here before it was read is gone.
 	high := ch.recent.High()
-	page, err := view.Read(ctx, q)
+	page, found, err := view.Back(ctx, q)
 	if err != nil {
 		return nil, err
 	}
@@ -79,8 +77,8 @@ func (c *Client) rewind(ch *Channel, wish *pusher.Rewind) (*fanout.Way, error) {
 	if wish.Count == 0 {
 		end.byLimit = page.More
 	}
-	if !page.More && len(pubs) < q.Limit {
-		if end.byRetention, err = c.shortened(ctx, ch, page.Kept, page.Retained, q.Since); err != nil {
+	if !page.More && found < q.Limit {
+		if end.byRetention, err = view.Cuts(ctx, page, q.Since); err != nil {
 			return nil, err
 		}
 	}
@@ -89,26 +87,11 @@ func (c *Client) rewind(ch *Channel, wish *pusher.Rewind) (*fanout.Way, error) {
 	if q.To > 0 {
 		newest = min(newest, q.To)
 	}
+	if found > len(pubs) {
+		newest = 0 // What is newer is read when it is its turn.
+	}
 	p.Place = ch.recent.Learn(page.Retained.Epoch, pubs, newest)
 	return p, nil
-}
-
-// shortened tells whether retention took away something that was asked for.
-func (c *Client) shortened(ctx context.Context, ch *Channel, kept, seen broker.Retained, since time.Time) (bool, error) {
-	if seen.Oldest != kept.Oldest {
-		return true, nil
-	}
-	if !since.IsZero() && seen.Messages > 0 && seen.OldestTime.Before(since) {
-		return false, nil
-	}
-	_, err := c.hub.opt.History.After(ctx, c.tenant.ID, ch.Name, broker.Position{Epoch: kept.Epoch}, 1)
-	if errors.Is(err, broker.ErrPositionExpired) {
-		return true, nil
-	}
-	if errors.Is(err, broker.ErrEpochChanged) {
-		return true, nil
-	}
-	return false, err
 }
 
 func (r *rewound) End(p *fanout.Way) (frames []*socket.Frame) {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/rank"
@@ -144,6 +145,21 @@ func (l *Log) Retained(ctx context.Context, app, channel string) (broker.Retaine
 		now.Epoch = l.ID(app, channel, now.Epoch)
 	}
 	return now, err
+}
+
+// Lost implements [broker.History]. What was removed by a reset is of another life.
+func (l *Log) Lost(ctx context.Context, app, channel string, since time.Time) (bool, error) {
+	r := l.of(app, channel)
+	if r == nil || r.Mark == "" {
+		return l.Log.Lost(ctx, app, channel, since)
+	}
+	if since.IsZero() && r.Start > 0 && r.Below > r.Start {
+		return true, nil
+	}
+	if began := time.UnixMilli(r.Began); since.Before(began) {
+		since = began
+	}
+	return l.Log.Lost(ctx, app, channel, since)
 }
 
 // Channels implements [broker.Listing].

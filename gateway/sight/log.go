@@ -91,6 +91,44 @@ func (v *View) After(ctx context.Context, pos broker.Position, limit int) (*Page
 	return page, err
 }
 
+// Back goes back from the newest publications that a query selects, whose newest come first, to
+// its limit, also where a page ends before that because of its size. It returns the last page
+// that it read, which is the oldest, and how many there are on all of them. Errors are those of
+// Read.
+func (v *View) Back(ctx context.Context, q broker.Query) (last *Page, found int, err error) {
+	for {
+		page, err := v.Read(ctx, q)
+		switch {
+		case err != nil:
+			return nil, 0, err
+		case last != nil && page.Retained.Epoch != last.Retained.Epoch:
+			return nil, 0, broker.ErrEpochChanged
+		case last != nil && len(page.Publications) == 0: // Retention was faster.
+			last.More = false
+			return last, found, nil
+		}
+		last, found = page, found+len(page.Publications)
+		q.Limit -= len(page.Publications)
+		if !page.More || q.Limit <= 0 || len(page.Publications) == 0 {
+			return last, found, nil
+		}
+		q.To = page.Publications[len(page.Publications)-1].Offset - 1
+	}
+}
+
+// Cuts tells whether publications that were stored at a time or later, or ever for the zero
+// time, may not be seen, or are known to be gone. page was read through the view, to its
+// end. Errors are those of [broker.History.Read].
+func (v *View) Cuts(ctx context.Context, page *Page, since time.Time) (bool, error) {
+	switch {
+	case since.IsZero() && page.Retained.Oldest != page.Kept.Oldest, v.Cut(page.Kept, 0, since) == CutByLimit:
+		return true, nil
+	case !since.IsZero() && page.Kept.Messages > 0 && page.Kept.OldestTime.Before(since):
+		return false, nil
+	}
+	return v.log.Lost(ctx, v.app, v.channel, since)
+}
+
 // State is what may be seen of what the log has, and what the log has itself.
 func (v *View) State(ctx context.Context) (seen, kept broker.Retained, err error) {
 	if v.Off {
