@@ -111,7 +111,7 @@ type Feed interface {
 	Attach(ctx context.Context, app, channel string, sink Sink) (Attachment, error)
 }
 
-// PageBytes is about how many bytes of data a page may have: one ends before its limit, with
+// PageBytes is about how many bytes a page may have, see [Event.Bytes]: one ends before its limit, with
 // More, where a further publication would take it far beyond that. One is always returned.
 const PageBytes = 8 << 20
 

@@ -60,3 +60,13 @@ type Event struct {
 	// were published straight to the log. It is for statistics only.
 	Node string
 }
+
+// Bytes is the size of what an event carries beside its names and ids, which are short: data,
+// extras and tags. Bounds in bytes count it.
+func (e *Event) Bytes() int {
+	n := len(e.Data) + len(e.Extras)
+	for k, v := range e.Tags {
+		n += len(k) + len(v)
+	}
+	return n
+}

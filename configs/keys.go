@@ -115,7 +115,7 @@ var keys = withFiles([]key{
 	{name: "connection_recovery.enabled", kind: boolean, def: false, text: "V2 clients that were away get what they missed when they come back, on any gateway. In development mode the default is true."},
 	{name: "connection_recovery.buffer_ttl_seconds", kind: integer, def: int64(120), min: 1, max: 1 << 30, unit: "s", text: "How long events stay in memory for clients that come back. What is older is read from the log."},
 	{name: "connection_recovery.max_buffer_size", kind: integer, def: int64(100), min: 1, max: 1 << 20, text: "Events of a channel that a client may have missed; one that missed more is told so. As many are kept in memory for each channel."},
-	{name: "connection_recovery.max_buffer_bytes", kind: integer, def: int64(4 << 20), min: 64 << 10, max: 1 << 30, unit: "bytes", text: "Data of such events, for one channel."},
+	{name: "connection_recovery.max_buffer_bytes", kind: integer, def: int64(4 << 20), min: 64 << 10, max: 1 << 30, unit: "bytes", text: "Data, extras and tags of such events, for one channel."},
 	{name: "connection_recovery.max_total_bytes", kind: integer, def: int64(0), min: 0, max: 1 << 40, unit: "bytes", text: "What is kept in memory for clients that come back, of all channels together, 1 MiB or more. Beyond it the log is read. 0 is a sixteenth of the memory (see `memory.limit`)."},
 	{name: "idempotency.enabled", kind: boolean, def: true, later: isFalse, text: "Idempotency keys of publishes. The log does it; they cannot be switched off."},
 	{name: "idempotency.ttl_seconds", kind: integer, def: int64(120), min: 1, max: 120, unit: "s", text: "How long a key is remembered. The log remembers 120 s, or as long as it keeps events if that is less."},

@@ -36,7 +36,7 @@ type intake struct {
 // load is a number of events and their bytes.
 type load struct{ events, bytes int64 }
 
-// eventRoom is what an event takes beside its data, roughly.
+// eventRoom is what an event takes beside what it carries, roughly.
 const eventRoom = 512
 
 // due is what each app may always have under way.
@@ -132,7 +132,7 @@ func (in *intake) Cast(ctx context.Context, app string, events ...broker.Outgoin
 func (in *intake) admit(app string, events []broker.Outgoing) (leave func(), err error) {
 	more := load{events: int64(len(events))}
 	for _, e := range events {
-		more.bytes += int64(len(e.Event.Data)) + eventRoom
+		more.bytes += int64(e.Event.Bytes()) + eventRoom
 	}
 	if !in.enter(app, more) {
 		in.limited(app, "publishing")

@@ -121,7 +121,7 @@ func (o overlook) Watch(app, channel string, show func(int, func() console.Event
 		return nil, fmt.Errorf("%w: %w", broker.ErrInvalidQuery, err)
 	}
 	stop, err := o.n.hub.Watch(a, channel, &fanout.Tap{Show: func(p *fanout.Event) {
-		show(2*len(p.Pub.Data)+1024, func() console.Event { return seen(p) })
+		show(2*p.Pub.Bytes()+1024, func() console.Event { return seen(p) })
 	}})
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", broker.ErrUnavailable, err)

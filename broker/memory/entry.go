@@ -68,10 +68,6 @@ func cloneTags(tags map[string]string) map[string]string {
 
 // eventBytes is the size of an event as the limits count it.
 func eventBytes(ev *broker.Event) int {
-	n := len(ev.Name) + len(ev.Data) + len(ev.UserID) + len(ev.ConflationKey) +
-		len(ev.ExcludeSocket) + len(ev.MessageID) + len(ev.DedupID) + len(ev.Extras) + len(ev.Node)
-	for k, v := range ev.Tags {
-		n += len(k) + len(v)
-	}
-	return n
+	return ev.Bytes() + len(ev.Name) + len(ev.UserID) + len(ev.ConflationKey) + len(ev.ExcludeSocket) +
+		len(ev.MessageID) + len(ev.DedupID) + len(ev.Node)
 }

@@ -146,7 +146,7 @@ func (c *channel) slice(lo, hi, limit int, backwards bool) (entries []*entry, mo
 		}
 		e := c.log.at(at)
 		entries = append(entries, e)
-		bytes += len(e.pub.Data)
+		bytes += e.pub.Bytes()
 	}
 	return entries, hi-lo > len(entries)
 }

@@ -58,7 +58,7 @@ type Event struct {
 }
 
 // weight implements [Prepared].
-func (p *Event) weight() int { return len(p.Pub.Data) + 512 }
+func (p *Event) weight() int { return p.bytes + 512 }
 
 // passed implements [Prepared].
 func (p *Event) passed(s *Subscribers) {
@@ -77,8 +77,8 @@ func (p *Event) Place() uint64 { return p.Pub.Offset }
 // Stored implements [backlog.Item].
 func (p *Event) Stored() time.Time { return p.Pub.Time }
 
-// Size implements [backlog.Item]: the data, and frames made of it.
-func (p *Event) Size() int { return 3*len(p.Pub.Data) + 1024 }
+// Size implements [backlog.Item]: what it carries, and frames made of it.
+func (p *Event) Size() int { return 3*p.bytes + 1024 }
 
 type otherDelta struct {
 	form Form
@@ -120,7 +120,7 @@ func (p *Event) Bare(d pusher.Dialect, embed bool) *socket.Frame {
 
 func (p *Event) plainFrame(d pusher.Dialect, embed bool) *socket.Frame {
 	ev := p.event(d, embed)
-	size := len(p.Pub.Data) + len(p.Pub.Data)/8 + 160
+	size := p.bytes + len(p.Pub.Data)/8 + 160
 	if d == pusher.Events {
 		buf := appendPlace(make([]byte, 0, size+96), p.Pub.Epoch, p.Pub.Offset)
 		head := len(buf)

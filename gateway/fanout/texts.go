@@ -20,6 +20,8 @@ type texts struct {
 	line  *Line
 	rules *Rules
 	Pub   *broker.Publication
+	// bytes is what the publication carries.
+	bytes int
 	// embed writes the data as JSON (protocol section 3.7).
 	embed bool
 	// raw data of a client event is JSON and travels as it is, everywhere.
@@ -50,6 +52,9 @@ func (t *texts) event(d pusher.Dialect, embed bool) pusher.EventFrame {
 	return f
 }
 
+// Bytes is what the publication carries, as [broker.Event.Bytes] says, which need not be counted again.
+func (t *texts) Bytes() int { return t.bytes }
+
 func (t *texts) mark(keyed bool) pusher.Mark {
 	return pusher.Mark{Sequence: t.number, Keyed: keyed, Key: t.Key}
 }
@@ -66,7 +71,7 @@ func (t *texts) full(f Form) *socket.Frame {
 		return frame
 	}
 	ev := t.event(f.Dialect(), t.embed)
-	buf := websocket.Buffer(len(t.Pub.Data) + 192)
+	buf := websocket.Buffer(t.bytes + 192)
 	frame := websocket.Seal(pusher.AppendMarked(buf, f.Dialect(), &ev, t.mark(f&Keyed != 0)), websocket.Text).Of(t.Pub.Time)
 	slot.Store(frame)
 	return frame
@@ -75,7 +80,7 @@ func (t *texts) full(f Form) *socket.Frame {
 // NewEvent is a publication as it is read from the log. Its frames are plain.
 func (l *Line) NewEvent(pub *broker.Publication) *Event {
 	rules := l.Rules()
-	t := &texts{line: l, rules: rules, Pub: pub}
+	t := &texts{line: l, rules: rules, Pub: pub, bytes: pub.Bytes()}
 	if (rules.Delta.Enabled || pub.Origin == broker.OriginClient) && pub.Skipped == "" {
 		t.shape = delta.ShapeOf(pub.Data)
 	}

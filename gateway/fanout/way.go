@@ -288,14 +288,14 @@ func (s *Subscribers) relive(sub *subscription, p *Way, item *Event) {
 
 // allows reports false for a publication with which the client has missed more than it may.
 func (p *Way) allows(item *Event) bool {
-	return item.Pub.Offset > p.until || !p.left().beyond(p.met+1, p.bytes+len(item.Pub.Data))
+	return item.Pub.Offset > p.until || !p.left().beyond(p.met+1, p.bytes+item.bytes)
 }
 
 // passes counts a publication of what the client missed, once it is behind the way.
 func (p *Way) passes(item *Event) {
 	if item.Pub.Offset <= p.until {
 		p.met++
-		p.bytes += len(item.Pub.Data)
+		p.bytes += item.bytes
 	}
 }
 
@@ -337,7 +337,7 @@ func (p *Way) Foresee(page []*Event) *pusher.ResumeFailure {
 	for _, item := range page {
 		if at := item.Pub.Offset; at > s.place && at <= s.until {
 			met++
-			bytes += len(item.Pub.Data)
+			bytes += item.bytes
 		}
 	}
 	if !s.beyond(met, bytes) {

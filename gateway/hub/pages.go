@@ -17,7 +17,7 @@ type PageRequest struct {
 	App *app.App
 	// Attach is the place at which the subscription begins, and Told what the client knows it as.
 	Attach, Told uint64
-	// MaxBytes is about how many bytes of data it may have.
+	// MaxBytes is about how many bytes of events it may have.
 	MaxBytes int
 }
 

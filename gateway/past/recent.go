@@ -201,7 +201,7 @@ func (r *Recent) Distance(place, to uint64) (ahead bool, items, bytes int) {
 			break
 		}
 		items++
-		bytes += len(p.Pub.Data)
+		bytes += p.Bytes()
 	}
 	return false, items, bytes
 }

@@ -49,12 +49,24 @@ func appendItem(dst []byte, channel string, p *broker.Publication) []byte {
 	return append(dst, '}')
 }
 
+// within returns how many of the first events have at most so many bytes as items, one at least.
+func within(most int, channel string, publications []*broker.Publication) int {
+	var item []byte
+	for i, p := range publications {
+		item = appendItem(item[:0], channel, p)
+		if most -= len(item); i > 0 && most < 0 {
+			return i
+		}
+	}
+	return len(publications)
+}
+
 // appendItems appends events as an array.
 func appendItems(dst []byte, channel string, publications []*broker.Publication) []byte {
 	size := 2
 	for _, p := range publications {
 		// Most data is a text of JSON, in which each quote is escaped.
-		size += 512 + len(channel) + len(p.Data) + len(p.Data)/4 + len(p.Extras)
+		size += 512 + len(channel) + p.Bytes() + len(p.Data)/4
 	}
 	dst = append(slices.Grow(dst, size), '[')
 	for i, p := range publications {
