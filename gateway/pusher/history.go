@@ -24,7 +24,8 @@ var historyParams = [][]string{
 }
 
 // ParseChannelHistory reads the data of a `channel_history` request. Parameters may stand in
-// a member `params`. Their values are checked by whoever serves the page.
+// a member `params` as well, but none in two places with two values. Their values are checked by
+// whoever serves the page.
 func ParseChannelHistory(data string) (h ChannelHistory, err error) {
 	v, err := payload(data)
 	if err != nil {
@@ -33,35 +34,49 @@ func ParseChannelHistory(data string) (h ChannelHistory, err error) {
 	if h.Channel, err = channel(v.Get("channel")); err != nil {
 		return h, err
 	}
-	if params := v.Get("params"); params.IsObject() {
-		v = params
-	} else if params.Type != gjson.Null {
+	params := v.Get("params")
+	if params.Type != gjson.Null && !params.IsObject() {
 		return h, errors.New("params is not an object")
 	}
+	from := []gjson.Result{params, v}
 	h.Params = url.Values{}
 	for _, names := range historyParams {
-		for _, name := range names {
-			switch value := v.Get(name); value.Type {
-			case gjson.Null:
-				continue
-			case gjson.String:
-				h.Params.Set(names[0], strings.Clone(value.Str))
-			case gjson.Number:
-				h.Params.Set(names[0], strings.Clone(value.Raw))
-			default:
-				return h, fmt.Errorf("%s is neither a number nor a text", name)
-			}
-			break
+		value, name, err := onlyOne(from, names)
+		switch {
+		case err != nil:
+			return h, err
+		case value.Type == gjson.String:
+			h.Params.Set(names[0], strings.Clone(value.Str))
+		case value.Type == gjson.Number:
+			h.Params.Set(names[0], strings.Clone(value.Raw))
+		case value.Type != gjson.Null:
+			return h, fmt.Errorf("%s is neither a number nor a text", name)
 		}
 	}
-	for _, name := range []string{"until_attach", "untilAttach"} {
-		switch value := v.Get(name); value.Type {
-		case gjson.True:
-			h.UntilAttach = true
-		case gjson.False, gjson.Null:
-		default:
-			return h, fmt.Errorf("%s is not true or false", name)
-		}
+	until, name, err := onlyOne(from, []string{"until_attach", "untilAttach"})
+	switch {
+	case err != nil:
+		return h, err
+	case until.Type != gjson.True && until.Type != gjson.False && until.Type != gjson.Null:
+		return h, fmt.Errorf("%s is not true or false", name)
 	}
+	h.UntilAttach = until.Type == gjson.True
 	return h, nil
+}
+
+// onlyOne is the value that one of the names has in one of the objects, and the name; null if
+// there is none. Another value beside it is an error.
+func onlyOne(objects []gjson.Result, names []string) (value gjson.Result, name string, err error) {
+	for _, object := range objects {
+		for _, n := range names {
+			switch v := object.Get(n); {
+			case v.Type == gjson.Null:
+			case value.Type == gjson.Null:
+				value, name = v, n
+			case v.Raw != value.Raw:
+				return value, name, fmt.Errorf("%s has two values", name)
+			}
+		}
+	}
+	return value, name, nil
 }

@@ -161,6 +161,8 @@ type request struct {
 	body []byte
 	// channel is the name in the path: of a channel, or of a user.
 	channel string
+	// until is the highest offset that is asked for in any case, nil for none.
+	until *uint64
 	// span is nil where nobody records it.
 	span trace.Span
 	// retryAfter is in seconds, of an answer that asks for patience.

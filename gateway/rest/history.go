@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"errors"
 	"net/http"
 	"slices"
 	"strconv"
@@ -178,6 +179,9 @@ func (r *request) asked() (w walk, lines bool, err error) {
 	if w.bounds, err = r.bounds(); err != nil {
 		return w, lines, err
 	}
+	if u := r.until; u != nil && (w.bounds.EndSerial == 0 || w.bounds.EndSerial > *u) {
+		w.bounds.EndSerial, w.none = *u, *u == 0 || w.bounds.StartSerial > *u
+	}
 	b := w.bounds
 	q := broker.Query{NewestFirst: direction == newestFirst, From: b.StartSerial, To: b.EndSerial, Limit: w.limit}
 	if b.StartTime != 0 {
@@ -216,6 +220,10 @@ func (r *request) look() (*sight.View, error) {
 // read reads the first page of what is asked for. What a cursor goes on from must be of the same
 // life of the log, in which offsets mean what they did.
 func (r *request) read(view *sight.View, w walk) (*sight.Page, error) {
+	if w.none {
+		seen, kept, err := view.State(r.http.Context())
+		return &sight.Page{Page: broker.Page{Retained: seen}, Kept: kept}, err
+	}
 	page, err := view.Read(r.http.Context(), w.query)
 	if err != nil || !w.goesOn {
 		return page, err
@@ -278,7 +286,7 @@ func (r *request) limit(most int) (int, error) {
 		return most, nil
 	}
 	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 {
+	if (err != nil && !errors.Is(err, strconv.ErrRange)) || n < 1 {
 		return 0, invalid("limit is %.20q, must be a number from 1 to %d", text, most)
 	}
 	return min(n, most), nil
@@ -287,18 +295,25 @@ func (r *request) limit(most int) (int, error) {
 func (r *request) bounds() (bounds, error) {
 	var b bounds
 	number := func(names ...string) (int64, error) {
+		given := ""
 		for _, name := range names {
 			text := r.params.Get(name)
-			if text == "" {
+			switch {
+			case text == "":
 				continue
+			case given != "" && text != given:
+				return 0, invalid("%s and %s have two values", names[0], name)
 			}
-			n, err := strconv.ParseInt(text, 10, 64)
-			if err != nil || n < 0 || n > 1<<53 {
-				return 0, invalid("%s is %.20q, must be a number from 0 to 2^53", name, text)
-			}
-			return n, nil
+			given = text
 		}
-		return 0, nil
+		if given == "" {
+			return 0, nil
+		}
+		n, err := strconv.ParseInt(given, 10, 64)
+		if err != nil || n < 0 || n > 1<<53 {
+			return 0, invalid("%s is %.20q, must be a number from 0 to 2^53", names[0], given)
+		}
+		return n, nil
 	}
 	var values [4]int64
 	for i, names := range [][]string{{"start_serial"}, {"end_serial"}, {"start_time_ms", "start"}, {"end_time_ms", "end"}} {

@@ -16,10 +16,14 @@ type Asked struct {
 	App *app.App
 	// Attach is the place at which the subscription began, and Told what the client knows it as.
 	Attach, Told uint64
-	// MaxBytes is about how many bytes of data the page may have; it ends sooner then. One
-	// event is always there.
+	// MaxBytes is about how many bytes the events of the page may have as text; it ends sooner
+	// then. One event is always there.
 	MaxBytes int
 }
+
+// defaultPage is how many events a page has at most where the subscriber does not say (protocol
+// section 5.5).
+const defaultPage = 100
 
 // Page is the body of the answer that a request for this page would get. The error says what
 // is wrong in a sentence for the client.
@@ -60,10 +64,10 @@ func (r *request) pageUntil(want Asked) (any, error) {
 	}
 	shown := attachedBounds{UntilAttach: want.UntilAttach}
 	if want.UntilAttach {
-		shown.Attach = &want.Told
-		if end, err := strconv.ParseUint(r.params.Get("end_serial"), 10, 64); err != nil || end == 0 || end > want.Attach {
-			r.params.Set("end_serial", strconv.FormatUint(max(want.Attach, 1), 10))
-		}
+		shown.Attach, r.until = &want.Told, &want.Attach
+	}
+	if r.params.Get("limit") == "" {
+		r.params.Set("limit", strconv.Itoa(defaultPage))
 	}
 	w, lines, err := r.asked()
 	switch {
@@ -80,22 +84,17 @@ func (r *request) pageUntil(want Asked) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if want.UntilAttach && want.Attach == 0 {
-		got.Publications, got.More = nil, false
-	}
-	size := 0
-	for i, p := range got.Publications {
-		if size += len(p.Data); i > 0 && size > want.MaxBytes {
-			got.Publications, got.More = got.Publications[:i], true
-			break
-		}
+	if n := within(want.MaxBytes, r.channel, got.Publications); n < len(got.Publications) {
+		got.Publications, got.More = got.Publications[:n], true
 	}
 	last := uint64(0)
 	if n := len(got.Publications); n > 0 {
 		last = got.Publications[n-1].Offset
 	}
 	out := attachedSummary{summary: r.summary(view, got, w, got.More && last > 0, last)}
-	shown.shownBounds = out.summary.Bounds
+	if shown.shownBounds = out.summary.Bounds; r.until != nil && w.bounds.EndSerial == want.Attach {
+		shown.EndSerial = &want.Told
+	}
 	out.Bounds = shown
 	return page{appendItems(nil, r.channel, got.Publications), out}, nil
 }

@@ -41,7 +41,9 @@ type walk struct {
 	direction string
 	limit     int
 	bounds    bounds
-	query     broker.Query
+	// none: nothing lies within the bounds.
+	none  bool
+	query broker.Query
 	// mark is what cursors are bound to, and the one that the walk goes on from.
 	mark   cursor
 	goesOn bool
@@ -50,7 +52,7 @@ type walk struct {
 // pageBytes is about what a page holds until it is sent, twice: as events and as text.
 func pageBytes(p *sight.Page) (n int64) {
 	for _, e := range p.Publications {
-		n += 2 * int64(len(e.Data)+len(e.Extras)+512)
+		n += 2 * int64(e.Bytes()+512)
 	}
 	return n
 }
