@@ -66,7 +66,7 @@ func BenchmarkEventStreams(b *testing.B) {
 				for range readers {
 					sock := s.shard.Open(nil, s.kind)
 					places := NewPlaces(channels, nil, app.Recovery{Enabled: true, MaxEvents: 100, MaxBytes: 4 << 20})
-					c.Shards[0].Put(&Entry{Sock: sock, Form: Events, Filter: filter, Place: places.Of("ch0"), Greet: func(broker.Position, *Event) {}})
+					c.Shards[0].Put(&Entry{Sock: sock, Form: Events, Filter: filter, Place: places.Of("ch0"), Greet: func(Start) {}})
 				}
 				var batch []*socket.Frame
 				n := 0

@@ -52,7 +52,7 @@ func TestTime02TheLastPartIsNotTheEndYet(t *testing.T) {
 		list.Begin(broker.Position{Epoch: "e", Offset: n})
 		ends := 0
 		w := &Way{Line: ch.Line, Shard: s.shard, Out: sock.Outbox(), Latest: true, Ends: told{&ends, "done"}}
-		list.Put(&Entry{Sock: sock, Form: V2, Filter: filter, Way: w, Greet: func(broker.Position, *Event) {}})
+		list.Put(&Entry{Sock: sock, Form: V2, Filter: filter, Way: w, Greet: func(Start) {}})
 		s.shard.loop.past = roundPast
 		s.shard.feed(sock.Outbox(), list)
 		wanted := event(n+1, "wanted")
