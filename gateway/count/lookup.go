@@ -200,7 +200,7 @@ func (l *life) after(ctx context.Context, offset, brought uint64) ([]*broker.Pub
 		}
 		all = append(all, page.Publications...)
 		for _, p := range page.Publications {
-			bytes += len(p.Data)
+			bytes += p.Bytes()
 		}
 		if !page.More || len(page.Publications) == 0 {
 			break

@@ -49,7 +49,7 @@ func TestTime02TheLastPartIsNotTheEndYet(t *testing.T) {
 			from.events = append(from.events, event(at, "other"))
 		}
 		list, sock := &ch.Shards[0], s.shard.Open(nil, s.kind)
-		list.Begin(broker.Position{Epoch: "e", Offset: n})
+		list.Begin(broker.Position{Epoch: "e", Offset: n}, false)
 		ends := 0
 		w := &Way{Line: ch.Line, Shard: s.shard, Out: sock.Outbox(), Latest: true, Ends: told{&ends, "done"}}
 		list.Put(&Entry{Sock: sock, Form: V2, Filter: filter, Way: w, Greet: func(Start) {}})

@@ -183,7 +183,7 @@ func (s *Shard) spare(to *Subscribers, sub *subscription, p *Event) {
 		return
 	}
 	o.passed++
-	if o.bytes += len(p.Pub.Data); sub.state == live && (o.passed > o.most || o.bytes > o.mostBytes) {
+	if o.bytes += p.bytes; sub.state == live && (o.passed > o.most || o.bytes > o.mostBytes) {
 		s.push(sub.out, o.named(whereabouts))
 	}
 }
