@@ -86,7 +86,7 @@ func TestTime05ARewindThatCannotBeReadIsNoSubscription(t *testing.T) {
 			}
 			p.says("sockudo", [2]string{"channel_history", fmt.Sprintf(`{"channel":%q,"until_attach":true}`, channel)})
 			p.hears("error")
-			r.publish(channel, "tick", "unheard")
+			r.settled(channel, r.publish(channel, "tick", "unheard").Offset)
 			p.alive()
 			h.dead.Store(false)
 			p.says("sockudo", subscribing(channel, more+`,"rewind":2`))
