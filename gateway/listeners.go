@@ -97,8 +97,18 @@ func (n *Node) server(h http.Handler) *http.Server {
 	}
 }
 
-// metricsHandler serves /metrics, which names channels.
+// metricsHandler serves /metrics, and what probes ask: this listener has a reserve, so that they are answered
+// when the public one is full.
 func (n *Node) metricsHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/", n.guardedMetrics())
+	mux.HandleFunc("GET /health", n.health)
+	mux.HandleFunc("GET /ready", n.ready)
+	return mux
+}
+
+// guardedMetrics serves /metrics, which names channels.
+func (n *Node) guardedMetrics() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(n.opt.Registry, promhttp.HandlerOpts{}))
 	at, _ := n.metrics.Addr().(*net.TCPAddr)

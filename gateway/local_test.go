@@ -201,8 +201,10 @@ func TestTrust13MetricsAreForWhoHasTheToken(t *testing.T) {
 		t.Errorf("in the query: got %d", status)
 	}
 	for _, path := range []string{"/health", "/ready"} {
-		if status, text := r.request(http.MethodGet, "http://"+r.Addr()+path, ""); status != http.StatusOK {
-			t.Errorf("%s: %d %s", path, status, text)
+		for _, address := range []string{r.Addr(), r.MetricsAddr()} {
+			if status, text := r.request(http.MethodGet, "http://"+address+path, ""); status != http.StatusOK {
+				t.Errorf("%s: %d %s", path, status, text)
+			}
 		}
 	}
 }

@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -89,6 +91,10 @@ func (o *healthOptions) address(cmd *cobra.Command) error {
 		}
 		if o.url, err = addressOf(c); err != nil {
 			return err
+		}
+		if o.live && c.Metrics.Port > 0 {
+			// It answers as well when the public port is full.
+			o.url = "http://" + net.JoinHostPort(ownHost(c.Metrics.Host), strconv.Itoa(c.Metrics.Port))
 		}
 		if o.tls = ownTLS(c); len(c.TLS.ACME.Domains) > 0 {
 			// It may have no certificate yet, or one of an authority that only the

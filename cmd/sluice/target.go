@@ -169,11 +169,16 @@ func addressOf(c *configs.Config) (string, error) {
 	if c.Port == 0 {
 		return "", usage("the configuration lets the server take any port; give its address with --url")
 	}
-	host := c.Host
-	if ip := net.ParseIP(strings.Trim(host, "[]")); ip != nil && ip.IsUnspecified() {
-		host = "127.0.0.1"
+	return scheme(c) + net.JoinHostPort(ownHost(c.Host), strconv.Itoa(c.Port)) + c.PathPrefix, nil
+}
+
+// ownHost is how this machine reaches itself where a server listens on a host.
+func ownHost(host string) string {
+	host = strings.Trim(host, "[]")
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		return "127.0.0.1"
 	}
-	return scheme(c) + net.JoinHostPort(strings.Trim(host, "[]"), strconv.Itoa(c.Port)) + c.PathPrefix, nil
+	return host
 }
 
 // loadClientConfig reads the configuration without flags: those of a client command have

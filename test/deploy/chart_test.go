@@ -140,7 +140,11 @@ func TestRun06TheChartHasAllOfIt(t *testing.T) {
 		careful(t, name, pod)
 		container := under(pod, "containers", 0)
 		for probe, path := range map[string]string{"startupProbe": "/health", "livenessProbe": "/health", "readinessProbe": "/ready"} {
-			if got := under(container, probe, "httpGet", "path"); got != c.PathPrefix+path {
+			port := "http"
+			if path = c.PathPrefix + path; probe == "livenessProbe" { // The public port may be full.
+				port, path = "metrics", "/health"
+			}
+			if got := under(container, probe, "httpGet").(tree); got["path"] != path || got["port"] != port {
 				t.Errorf("%s: %s asks %v", name, probe, got)
 			}
 		}

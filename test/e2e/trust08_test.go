@@ -127,6 +127,15 @@ func TestTrust08SocketsLeaveTheLogItsDescriptors(t *testing.T) {
 			if status, text := readiness(client, s); status != http.StatusServiceUnavailable || !strings.Contains(text, "descriptors.reserve") {
 				t.Errorf("/ready answers %d %s", status, text)
 			}
+			for path, want := range map[string]int{"/health": http.StatusOK, "/ready": http.StatusServiceUnavailable} {
+				resp, err := http.Get("http://" + s.Metrics + path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _ = resp.Body.Close(); resp.StatusCode != want {
+					t.Errorf("%s of the metrics port answers %d", path, resp.StatusCode)
+				}
+			}
 			// New channels, new blocks of the log, records of presence: files are opened.
 			big := strings.Repeat("x", 9000)
 			for i := range 1200 {

@@ -94,9 +94,9 @@ spec:
         - {name: http, containerPort: {{ .Values.config.port }}}
         - {name: metrics, containerPort: {{ .Values.config.metrics.port }}}
       # The start waits for the log. From then on only a process that does not answer is started anew: no
-      # restart brings NATS back.
+      # restart brings NATS back, nor helps one that is full, whose metrics port still answers.
       startupProbe: {httpGet: {path: {{ .Values.config.path_prefix | default "" }}/health, port: http}, periodSeconds: 2, failureThreshold: 60}
-      livenessProbe: {httpGet: {path: {{ .Values.config.path_prefix | default "" }}/health, port: http}, periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 3}
+      livenessProbe: {httpGet: {path: /health, port: metrics}, periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 3}
       readinessProbe: {httpGet: {path: {{ .Values.config.path_prefix | default "" }}/ready, port: http}, periodSeconds: 2, timeoutSeconds: 2, failureThreshold: 2}
       resources:
         {{- toYaml .Values.resources | nindent 8 }}
