@@ -86,11 +86,11 @@ func TestTime05ARewindThatCannotBeReadIsNoSubscription(t *testing.T) {
 			}
 			p.says("sockudo", [2]string{"channel_history", fmt.Sprintf(`{"channel":%q,"until_attach":true}`, channel)})
 			p.hears("error")
-			r.settled(channel, r.publish(channel, "tick", "unheard").Offset)
+			r.publishMany(channel, 3, 3)
 			p.alive()
 			h.dead.Store(false)
 			p.says("sockudo", subscribing(channel, more+`,"rewind":2`))
-			p.hears("success", "2", "unheard", "rewind_complete")
+			p.hears("success", "2", "3", "rewind_complete")
 			r.publish(channel, "tick", "live")
 			p.hears("live")
 		})
