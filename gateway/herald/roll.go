@@ -42,8 +42,8 @@ type Roll struct {
 	room atomic.Pointer[presence.Room]
 
 	mu rank.Mutex[rank.Roll]
-	// local is the number of subscriptions here.
-	local         int
+	// local is the number of subscriptions here, coming of those that are about to begin.
+	local, coming int
 	frames, hooks number
 	// missed is one more than the offset that a cache channel remembered when it
 	// was last told to be empty, 0 for never.
@@ -81,7 +81,20 @@ func (r *Roll) Open(ctx context.Context) error {
 	return err
 }
 
-// Count notes a subscription that began (1) or ended (-1) here. It does not wait.
+// Expect notes a subscription that is about to begin here (1), before its client knows that
+// it has, or one that does not after all (-1). Whoever asks this gateway is told of it from
+// then on. It does not wait.
+func (r *Roll) Expect(change int) {
+	if r.roster == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.coming += change
+	r.roster.SetCounts(r.app.ID, r.channel, r.local, r.coming)
+}
+
+// Count notes a subscription that began (1), as expected, or ended (-1) here. It does not wait.
 func (r *Roll) Count(change int) {
 	if r.roster == nil {
 		return
@@ -89,7 +102,8 @@ func (r *Roll) Count(change int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.local += change
-	r.roster.SetCount(r.app.ID, r.channel, r.local)
+	r.coming -= min(r.coming, max(change, 0))
+	r.roster.SetCounts(r.app.ID, r.channel, r.local, r.coming)
 }
 
 // Follows says whether the channel is followed, so that others must learn when nobody is

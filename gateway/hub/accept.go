@@ -131,8 +131,18 @@ func (h *Hub) appOf(r *http.Request, key string) (*app.App, refusal) {
 	return a, refusal{}
 }
 
-// enter counts a connection of an app, or says why not.
+// enter counts a connection of an app, or says why not. If the app has a limit of them it waits
+// a moment for others to learn of it, because the next connection may be theirs.
 func (h *Hub) enter(a *app.App) refusal {
+	no := h.count(a)
+	if no.code == 0 && a.Limits.MaxConnections > 0 && h.opt.Roster != nil {
+		h.opt.Roster.Told(a.ID, "")
+	}
+	return no
+}
+
+// count is enter without waiting.
+func (h *Hub) count(a *app.App) refusal {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if a.Limits.MaxConnections > 0 && h.perApp[a.ID]+h.elsewhere(a) >= a.Limits.MaxConnections {

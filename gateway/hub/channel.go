@@ -217,6 +217,22 @@ func (c *Channel) drop(client *Client, user string) {
 	c.hub.unref(c)
 }
 
+// put adds a subscription or changes it ([fanout.Subscribers.Put]), and counts it if it is new,
+// which it can be the first time only. Its client may ask for the number as soon as it is greeted.
+func (c *Channel) put(client *Client, e *fanout.Entry, first bool) (stale bool) {
+	if first {
+		c.roll.Expect(1)
+	}
+	isNew, stale := c.Shards[client.shard.ID].Put(e)
+	switch {
+	case isNew:
+		c.counted(1)
+	case first:
+		c.roll.Expect(-1)
+	}
+	return stale
+}
+
 // counted notes that a subscription began (1) or ended (-1).
 func (c *Channel) counted(change int) {
 	c.roll.Count(change)

@@ -120,9 +120,7 @@ func (c *Client) listen(m *membership, way *fanout.Way) {
 		}
 		e.Owed = c.fromCache(ch, at.Cached)
 	}
-	if isNew, _ := ch.Shards[c.shard.ID].Put(&e); isNew {
-		ch.counted(1)
-	}
+	ch.put(c, &e, true)
 	if way != nil {
 		way.Wake()
 	}

@@ -191,12 +191,8 @@ func (c *Client) welcome(m *membership, kind pusher.Kind, form fanout.Form, way 
 			c.send(fanout.ControlFrame(c.dialect, 128+len(name)+len(text), &f))
 			e.Owed = c.fromCache(m.channel, at.Cached)
 		}
-		isNew, stale := m.channel.Shards[c.shard.ID].Put(&e)
-		m.welcomed = m.welcomed || !stale
-		if isNew {
-			m.channel.counted(1)
-		}
-		if !stale {
+		if !m.channel.put(c, &e, !m.welcomed) {
+			m.welcomed = true
 			return
 		}
 	}

@@ -242,6 +242,14 @@ func (f *Fold) know(view *register, moved map[string]bool) []Change {
 	return out
 }
 
+// replace says what a seat is, whatever is known of it. Nobody is told.
+func (f *Fold) replace(at holder, n content, in bool) {
+	was := f.seats[at]
+	is := latest{n, was.revision, in}
+	f.seats[at] = is
+	f.step(at, was, is, was.revision, false)
+}
+
 // remove forgets a seat of which nothing is left. It is buried unless its gateway tells of it.
 func (f *Fold) remove(at holder, buried bool) []Change {
 	h := f.seats[at]

@@ -20,8 +20,9 @@ const (
 type ownSeat struct {
 	seat seat
 
-	mu     rank.Mutex[rank.OwnSeat]
-	wanted *content // nil: given up
+	mu rank.Mutex[rank.OwnSeat]
+	// wanted is nil for given up. It changes under the lock of all as well.
+	wanted *content
 	// stored is what the table has, nil for nothing or a seat that is given up, at
 	// revision.
 	stored   *content
@@ -51,6 +52,11 @@ func (c *ownSeat) state() (<-chan struct{}, uint64) {
 func (r *Roster) set(s seat, change bool, to *content) *ownSeat {
 	r.ownMu.Lock()
 	defer r.ownMu.Unlock()
+	return r.want(s, change, to)
+}
+
+// want is set for who holds the lock.
+func (r *Roster) want(s seat, change bool, to *content) *ownSeat {
 	c := r.own[s]
 	if c == nil {
 		c = &ownSeat{seat: s, moved: make(chan struct{})}
@@ -235,12 +241,59 @@ func (r *Roster) flush(ctx context.Context) {
 	}
 }
 
-// SetCount says the number of subscriptions that this gateway has in a channel.
-// It does not wait.
-func (r *Roster) SetCount(app, channel string, n int) {
+// SetCount says the number of subscriptions that this gateway has in a channel, and that no
+// other one is about to begin. It does not wait.
+func (r *Roster) SetCount(app, channel string, n int) { r.SetCounts(app, channel, n, 0) }
+
+// SetCounts is SetCount with so many more that are about to begin: whoever asks this gateway
+// is told of them already, and everybody else when they have begun.
+func (r *Roster) SetCounts(app, channel string, n, coming int) {
+	s := seat{app, channel, r.opt.Node, ""}
+	r.ownMu.Lock()
+	defer r.ownMu.Unlock()
+	had := r.here(s) - r.coming[s]
+	if r.coming[s] = coming; coming == 0 {
+		delete(r.coming, s)
+	}
 	var to *content
 	if n > 0 {
 		to = &content{Count: n}
 	}
-	r.set(seat{app, channel, r.opt.Node, ""}, true, to)
+	if n != had {
+		r.want(s, true, to)
+	}
+}
+
+// Told waits until the table has the number of subscriptions that this gateway has in a channel,
+// or had since it was called, so that others know of it, or for [Options.ToldWithin].
+func (r *Roster) Told(app, channel string) {
+	ctx, cancel := context.WithTimeout(r.ctx, r.opt.ToldWithin)
+	defer cancel()
+	s := seat{app, channel, r.opt.Node, ""}
+	r.ownMu.Lock()
+	c := r.own[s]
+	var wanted *content
+	if c != nil {
+		wanted = c.wanted
+	}
+	r.ownMu.Unlock()
+	for wanted != nil {
+		moved, there := c.has(wanted)
+		if there {
+			return
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// has says whether a number of subscriptions is stored, or a later one that is not smaller, or
+// what is wanted by now, and returns what is closed when that changes.
+func (c *ownSeat) has(n *content) (<-chan struct{}, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.moved, c.stored == c.wanted || c.stored != nil && c.stored.Count >= n.Count
 }

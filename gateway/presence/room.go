@@ -43,10 +43,12 @@ type Room struct {
 	version uint64
 	// moved is closed and replaced when the fold has taken something in.
 	moved chan struct{}
-	// local is how many connections of a user there are on this gateway.
-	local  map[string]int
-	synced bool
-	closed bool
+	// local is how many connections of a user there are on this gateway. leaving is set
+	// while the fold may have users that have none.
+	local   map[string]int
+	leaving bool
+	synced  bool
+	closed  bool
 }
 
 // Open follows a channel and returns when its members are known. Close ends it. sink
@@ -54,7 +56,7 @@ type Room struct {
 func (r *Roster) Open(ctx context.Context, app, channel string, sink Sink) (*Room, error) {
 	room := &Room{
 		roster: r, app: app, channel: channel, sink: sink, fold: r.newFold(channel),
-		moved: make(chan struct{}), local: map[string]int{}, early: map[string]kv.Record{},
+		moved: make(chan struct{}), local: map[string]int{}, leaving: true, early: map[string]kv.Record{},
 	}
 	// From here on the room hears who counts.
 	r.mu.Lock()
@@ -317,6 +319,7 @@ func (m *Room) Leave(user string) {
 		return
 	}
 	delete(m.local, user)
+	m.leaving = true
 	m.roster.metrics.member(m.app, -1)
 	m.roster.set(seat{m.app, m.channel, m.roster.opt.Node, user}, true, nil)
 }
@@ -340,11 +343,7 @@ func (m *Room) Counts() (subscriptions, users int, version uint64) {
 func (m *Room) Others() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	n := m.fold.Count()
-	if own := m.fold.seats[holder{m.roster.opt.Node, ""}]; own.in {
-		n -= own.Count
-	}
-	return n
+	return m.elsewhere()
 }
 
 // Idle says whether this gateway has nothing in the channel and everybody knows it.

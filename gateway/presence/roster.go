@@ -6,7 +6,6 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,6 +39,8 @@ type Options struct {
 	Linger     time.Duration
 	// Members says of a channel whether it has members; nil means that none has.
 	Members func(channel string) bool
+	// ToldWithin bounds [Roster.Told], default a quarter of a second.
+	ToldWithin time.Duration
 	// Now is the clock, default time.Now.
 	Now    func() time.Time
 	Logger *slog.Logger
@@ -85,10 +86,12 @@ type Roster struct {
 	wake, syncs chan struct{}
 	unwatch     func()
 
-	// own are the seats of this gateway.
+	// own are the seats of this gateway, and coming the subscriptions that are about to
+	// begin.
 	ownMu   rank.Mutex[rank.OwnSeats]
 	work    sync.Cond
 	own     map[seat]*ownSeat
+	coming  map[seat]int
 	dirty   []*ownSeat
 	busy    int
 	settled chan struct{}
@@ -113,6 +116,9 @@ func New(ctx context.Context, opt Options) (*Roster, error) {
 	if opt.Linger == 0 {
 		opt.Linger = time.Minute
 	}
+	if opt.ToldWithin == 0 {
+		opt.ToldWithin = 250 * time.Millisecond
+	}
 	if opt.Tell == nil {
 		opt.Tell = func(string, string, Change) {}
 	}
@@ -127,7 +133,7 @@ func New(ctx context.Context, opt Options) (*Roster, error) {
 	}
 	r := &Roster{
 		opt: opt, rooms: map[roomKey]*Room{}, peers: map[string]*peer{}, strays: map[string]stray{},
-		own: map[seat]*ownSeat{}, settled: make(chan struct{}), wake: make(chan struct{}, 1), syncs: make(chan struct{}, 1),
+		own: map[seat]*ownSeat{}, coming: map[seat]int{}, settled: make(chan struct{}), wake: make(chan struct{}, 1), syncs: make(chan struct{}, 1),
 	}
 	r.work.L = &r.ownMu
 	r.ctx, r.cancel = context.WithCancel(context.Background())
@@ -236,34 +242,6 @@ func (r *Roster) resyncs() {
 	}
 }
 
-// Totals of a channel.
-type Totals struct{ Subscriptions, Users int }
-
-// find returns the room of a channel if it knows its members.
-func (r *Roster) find(app, channel string) *Room {
-	r.mu.Lock()
-	m := r.rooms[roomKey{app, channel}]
-	r.mu.Unlock()
-	if m == nil {
-		return nil
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if !m.synced || m.closed {
-		return nil
-	}
-	return m
-}
-
-// look returns the fold of a channel that is not followed here.
-func (r *Roster) look(ctx context.Context, app, channel string) (*Fold, error) {
-	records, err := r.list(ctx, channelPattern(app, channel))
-	if err != nil {
-		return nil, err
-	}
-	return r.foldOf(channel, records), nil
-}
-
 // list returns records of seats when it is known whether their gateways count.
 func (r *Roster) list(ctx context.Context, pattern string) ([]kv.Record, error) {
 	records, err := r.opt.Table.List(ctx, pattern)
@@ -287,65 +265,4 @@ func (r *Roster) foldOf(channel string, records []kv.Record) *Fold {
 		}
 	}
 	return f
-}
-
-// Count returns the totals of a channel over all gateways.
-func (r *Roster) Count(ctx context.Context, app, channel string) (Totals, error) {
-	if m := r.find(app, channel); m != nil {
-		subscriptions, users, _ := m.Counts()
-		return Totals{subscriptions, users}, nil
-	}
-	f, err := r.look(ctx, app, channel)
-	if err != nil {
-		return Totals{}, err
-	}
-	return Totals{f.Count(), f.Users()}, nil
-}
-
-// Members returns the users in a channel, in the order in which they came.
-func (r *Roster) Members(ctx context.Context, app, channel string) ([]Member, error) {
-	if m := r.find(app, channel); m != nil {
-		members, _ := m.Members()
-		return members, nil
-	}
-	f, err := r.look(ctx, app, channel)
-	if err != nil {
-		return nil, err
-	}
-	return f.Members(), nil
-}
-
-// Users returns the ids of the users in a channel, in the order in which they came.
-func (r *Roster) Users(ctx context.Context, app, channel string) ([]string, error) {
-	members, err := r.Members(ctx, app, channel)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]string, len(members))
-	for i := range members {
-		out[i] = members[i].User
-	}
-	return out, nil
-}
-
-// Channels returns the totals of the channels of an app that have subscriptions and a
-// name with a prefix.
-func (r *Roster) Channels(ctx context.Context, app, prefix string) (map[string]Totals, error) {
-	records, err := r.list(ctx, appPattern(app))
-	if err != nil {
-		return nil, err
-	}
-	channels := map[string][]kv.Record{}
-	for _, rec := range records {
-		if s, _, ok := parse(rec.Key, rec.Value); ok && strings.HasPrefix(s.channel, prefix) {
-			channels[s.channel] = append(channels[s.channel], rec)
-		}
-	}
-	out := map[string]Totals{}
-	for channel, records := range channels {
-		if f := r.foldOf(channel, records); f.Count() > 0 {
-			out[channel] = Totals{f.Count(), f.Users()}
-		}
-	}
-	return out, nil
 }

@@ -133,7 +133,7 @@ func (r *request) one() (any, error) {
 		return nil, err
 	}
 	out := asked.of(r.channel, n)
-	out["occupied"] = n.Subscriptions > 0
+	out["occupied"] = n.Subscriptions > 0 || n.Users > 0
 	if asked.cache {
 		if out["cache"], err = r.cached(); err != nil {
 			return nil, err

@@ -1,0 +1,71 @@
+package hub
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/presence"
+	"github.com/sluicehq/sluice/kv"
+)
+
+// tardy is a table that takes its time with seats.
+type tardy struct{ kv.Table }
+
+func (t tardy) Put(ctx context.Context, key string, value []byte, ttl time.Duration) (uint64, error) {
+	if strings.HasPrefix(key, "seat.") {
+		<-time.After(5 * time.Millisecond)
+	}
+	return t.Table.Put(ctx, key, value, ttl)
+}
+
+// TestWS06TheNextConnectionMayBeElsewhere: a connection that is established is counted by every
+// gateway, also if the next one comes at once and to another of them.
+func TestWS06TheNextConnectionMayBeElsewhere(t *testing.T) {
+	table := tardy{kv.NewMemoryTable(nil)}
+	var rigs []*rig
+	for _, node := range []string{"n1", "n2"} {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		roster, err := presence.New(ctx, presence.Options{Table: table, Node: node, ToldWithin: patience})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			defer cancel()
+			roster.Close(ctx)
+		})
+		r := newRig(t, func(o *Options, a *app.App) { o.Roster, o.Node, a.Limits.MaxConnections = roster, node, 2 })
+		eventually(t, "the gateway knows the others' connections", func() bool {
+			r.hub.mu.Lock()
+			defer r.hub.mu.Unlock()
+			return r.hub.totals["app"] != nil
+		})
+		rigs = append(rigs, r)
+	}
+	for i, order := range [][3]int{{0, 1, 0}, {0, 1, 1}, {0, 0, 1}, {1, 1, 0}, {1, 0, 1}} {
+		var in []*peer
+		for _, at := range order[:2] {
+			p, _ := rigs[at].connect()
+			in = append(in, p)
+		}
+		p := rigs[order[2]].dial("/app/key")
+		p.want("pusher:error")
+		if got := p.closed(); got != 4004 {
+			t.Errorf("%d: the third one was closed with %d, want 4004", i, got)
+		}
+		for _, p := range in {
+			p.hangUp()
+		}
+		for _, r := range rigs {
+			eventually(t, "everybody has left", func() bool {
+				r.hub.mu.Lock()
+				defer r.hub.mu.Unlock()
+				return r.hub.perApp["app"]+r.hub.elsewhere(r.app) == 0
+			})
+		}
+	}
+}
