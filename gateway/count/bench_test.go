@@ -26,7 +26,7 @@ func BenchmarkCountTogether(b *testing.B) {
 			b.ReportAllocs()
 			for n := 0; b.Loop(); n++ {
 				pub.Offset, pub.Prev = uint64(n+1), uint64(n)
-				c.Publication(pub, names[n%keys], now)
+				c.Publication(pub, Tracked, names[n%keys], now)
 			}
 		})
 	}

@@ -13,8 +13,9 @@ import (
 
 // Channel is whose publications a [Counter] counts. Its lock guards the counter.
 type Channel interface {
-	// Value is the conflation value of a publication, empty in single-base mode.
-	Value(*broker.Publication) string
+	// Part is how a publication takes part, with its conflation value, which is empty in
+	// single-base mode.
+	Part(*broker.Publication) (Part, string)
 	// Past takes a publication of the past with how it was counted. Called under the lock.
 	Past(p *broker.Publication, full bool)
 }
@@ -42,14 +43,14 @@ func NewCounter(cluster *Cluster, app, name string, s Settings, lock sync.Locker
 	return &Counter{m: *NewMachine(s), cluster: cluster, lock: lock, channel: channel, app: app, name: name}
 }
 
-// Publication counts a publication that the feed has brought, with its conflation value, and
-// tells whether it goes out in full.
-func (c *Counter) Publication(p *broker.Publication, value string, now time.Time) (full bool) {
+// Publication counts a publication that the feed has brought, with its part and its conflation
+// value, and tells whether it goes out in full.
+func (c *Counter) Publication(p *broker.Publication, part Part, value string, now time.Time) (full bool) {
 	if p.Verdict != broker.Uncounted {
 		c.m.Arrived(p.Offset, now)
 		return p.Verdict == broker.CountedFull
 	}
-	full, e := c.m.Publication(Publication{p.Offset, p.Prev, p.Time, value}, now)
+	full, e := c.m.Publication(Publication{p.Offset, p.Prev, p.Time, value, part != Tracked}, now)
 	if e != 0 || c.told.alone != (c.m.state == Alone) {
 		c.act(e)
 	}
@@ -57,11 +58,11 @@ func (c *Counter) Publication(p *broker.Publication, value string, now time.Time
 }
 
 // Past counts one that was read from the log, by a counter without a cluster.
-func (c *Counter) Past(p *broker.Publication, value string) (full bool) {
+func (c *Counter) Past(p *broker.Publication, part Part, value string) (full bool) {
 	if p.Verdict != broker.Uncounted {
 		return p.Verdict == broker.CountedFull
 	}
-	return c.m.Past(Publication{p.Offset, p.Prev, p.Time, value})
+	return c.m.Past(Publication{p.Offset, p.Prev, p.Time, value, part != Tracked})
 }
 
 // Attached says that the feed brings everything after an offset.

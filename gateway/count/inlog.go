@@ -40,19 +40,19 @@ func (l *inLog) Publish(ctx context.Context, id string, events ...broker.Outgoin
 	return l.Log.Publish(ctx, id, counted...)
 }
 
-// count says how an event is counted: as a [Counter] does, whatever becomes of it.
+// count says how an event is counted: as a [Counter] does, if it takes part.
 func (l *inLog) count(a *app.App, e broker.Outgoing) broker.Count {
 	d := a.ChannelDelta(e.Channel)
 	if !d.Enabled || pusher.KindOf(e.Channel).Encrypted() {
 		return broker.Count{}
 	}
 	c := broker.Count{Interval: max(d.Interval, 1), MaxValues: max(d.MaxKeys, 1)}
+	shape := delta.ShapeOf(e.Event.Data)
 	if path, ok := l.path(d.Path); ok {
-		shape := delta.Shape(0)
-		if !e.Event.HasKey {
-			shape = delta.ShapeOf(e.Event.Data)
-		}
 		c.Value = Value(e.Event, shape, path)
+	}
+	if PartOf(e.Event, e.Channel, c.Value, shape, &d) != Tracked {
+		return broker.Count{}
 	}
 	return c
 }

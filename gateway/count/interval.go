@@ -15,9 +15,9 @@ import (
 // The decision depends on nothing but the ordered log of the channel and the
 // arguments of [NewInterval]. Two Intervals that were fed the same publications
 // since the same state decide alike, which is what lets gateways agree without
-// asking each other. Hence every publication of a tracked channel is stepped,
-// also those that no socket receives. Where two disagree nonetheless, full is
-// always safe for a client; only the saving is lost.
+// asking each other. Hence every publication of a channel is told, also those that
+// no socket receives: it is stepped if it is tracked, and passed otherwise. Where two
+// disagree nonetheless, full is always safe for a client; only the saving is lost.
 //
 // The zero value does not work. It is for one goroutine at a time.
 type Interval struct {
@@ -82,21 +82,7 @@ const (
 // An offset that is not above the last one is no step at all: nothing changes,
 // and the answer is full.
 func (iv *Interval) Step(offset, prev uint64, t time.Time, live bool, value string) (full bool) {
-	if offset <= iv.last {
-		return true
-	}
-	// Rule I: a checkpoint that a newcomer might look for may have expired, so
-	// all begin anew, by the time of the log.
-	if iv.Idle(t) {
-		iv.forget()
-	}
-	// Rule C: what was counted up to now is no longer in the log, so nobody
-	// who comes later can count it.
-	if live && prev < iv.last {
-		iv.forget()
-	}
-	iv.last, iv.lastTime = offset, t
-	if iv.n == 1 {
+	if !iv.Pass(offset, prev, t, live) || iv.n == 1 {
 		return true
 	}
 	if !utf8.ValidString(value) {
@@ -116,6 +102,27 @@ func (iv *Interval) Step(offset, prev uint64, t time.Time, live bool, value stri
 	iv.unlink(at)
 	iv.append(at)
 	return full
+}
+
+// Pass goes by a publication that takes no part: it has a place in the log, like one that is
+// stepped, and is not counted. It reports false, and does nothing, if its offset is not above
+// the last one.
+func (iv *Interval) Pass(offset, prev uint64, t time.Time, live bool) bool {
+	if offset <= iv.last {
+		return false
+	}
+	// Rule I: a checkpoint that a newcomer might look for may have expired, so
+	// all begin anew, by the time of the log.
+	if iv.Idle(t) {
+		iv.forget()
+	}
+	// Rule C: what was counted up to now is no longer in the log, so nobody
+	// who comes later can count it.
+	if live && prev < iv.last {
+		iv.forget()
+	}
+	iv.last, iv.lastTime = offset, t
+	return true
 }
 
 // Idle reports whether a publication at t would find everything forgotten, because

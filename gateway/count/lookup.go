@@ -65,7 +65,8 @@ func (l *life) lookUp(ctx context.Context) {
 	}
 	past = slices.DeleteFunc(past, func(p *broker.Publication) bool { return p.Epoch != l.epoch })
 	for _, p := range past {
-		a.Past = append(a.Past, Publication{p.Offset, p.Prev, p.Time, l.channel.Value(p)})
+		part, value := l.channel.Part(p)
+		a.Past = append(a.Past, Publication{p.Offset, p.Prev, p.Time, value, part != Tracked})
 	}
 	l.lock.Lock()
 	defer l.lock.Unlock()

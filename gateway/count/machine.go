@@ -55,6 +55,8 @@ type Publication struct {
 	Time         time.Time
 	// Value is the conflation value, empty in single-base mode.
 	Value string
+	// Plain ones take no part: they have a place, and are not counted.
+	Plain bool
 }
 
 // Moment is now, by the clock of this gateway and by that of the log.
@@ -194,6 +196,10 @@ func (m *Machine) Publication(p Publication, now time.Time) (full bool, e Effect
 }
 
 func (m *Machine) count(p Publication, live bool) bool {
+	if p.Plain {
+		m.interval.Pass(p.Offset, p.Prev, p.Time, live)
+		return false
+	}
 	return m.interval.Step(p.Offset, p.Prev, p.Time, live, p.Value)
 }
 

@@ -13,7 +13,8 @@ import (
 
 // TestTranscripts tells a machine what happens and writes down what it decides and asks for.
 // What a line may say stands in [stage.do]; a publication is named by its offset, and a state
-// of the count by its place and the counts of its values.
+// of the count by its place and the counts of its values. The value "-" is that of publications
+// that take no part.
 func TestTranscripts(t *testing.T) {
 	transcript.Each(t, "testdata/*.txt", func(*testing.T) func(*testing.T, []string) string {
 		s := &stage{now: start, log: map[uint64]count.Publication{}}
@@ -77,7 +78,11 @@ func (s *stage) do(t *testing.T, words []string, out *strings.Builder) {
 		var verdicts strings.Builder
 		for _, p := range s.publish(number(1), number(2), prev, words[3]) {
 			full, more := s.m.Publication(p, s.now)
-			verdicts.WriteByte("dF"[b2i(full)])
+			verdict := "dF"[b2i(full)]
+			if p.Plain {
+				verdict = 'p'
+			}
+			verdicts.WriteByte(verdict)
 			e |= more
 		}
 		say("%s", shorten(verdicts.String()))
@@ -144,7 +149,7 @@ func (s *stage) publish(from, to, prev uint64, value string) (all []count.Public
 	for o := from; o <= to; o++ {
 		p, ok := s.log[o]
 		if !ok {
-			p = count.Publication{Offset: o, Time: s.now, Value: value}
+			p = count.Publication{Offset: o, Time: s.now, Value: value, Plain: value == "-"}
 			s.log[o] = p
 		}
 		p.Prev, prev = prev, o

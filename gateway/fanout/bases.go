@@ -1,20 +1,14 @@
 package fanout
 
 import (
-	"bytes"
 	"time"
 
-	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/delta"
-	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/gateway/count"
 )
 
-const (
-	// MaxBaseBytes bounds the bases kept for one channel.
-	MaxBaseBytes = 8 << 20
-	// maxTracked is the largest frame that takes part in delta compression.
-	maxTracked = 1 << 20
-)
+// MaxBaseBytes bounds the bases kept for one channel.
+const MaxBaseBytes = 8 << 20
 
 // Bases are the publications of one channel from which deltas can start. They belong to the
 // owner of the channel.
@@ -28,9 +22,6 @@ type Bases struct {
 	// salt is of the life of the log, number that of the last base.
 	salt   uint64
 	number uint32
-	// run is the number of deltas since the last full frame in single-base mode, whatever
-	// their conflation values.
-	run int
 	// keys and bytes are what the hall has been told of them.
 	keys, bytes int
 }
@@ -68,17 +59,13 @@ func (b *Bases) reset() {
 	}
 }
 
-// Track makes a publication a base, if it takes part in delta compression, and full says
+// Track makes a publication a base, if its part in delta compression says so, and full says
 // that the interval asks for the full frame.
-func (b *Bases) Track(p *Event, full bool) {
-	if !b.rules.Delta.Enabled {
-		return
-	}
-	if poisoned(p.Pub) {
+func (b *Bases) Track(p *Event, part count.Part, full bool) {
+	if part == count.Poisoned {
 		b.reset()
-		return
 	}
-	if !p.tracks() {
+	if part != count.Tracked {
 		return
 	}
 	p.Tracked = true
@@ -99,23 +86,23 @@ func (b *Bases) put(p *Event, full bool) {
 		b.reset()
 		return
 	}
-	// In keyed mode single-base clients are a minority. The runs of all
-	// conflation values end in their one, so theirs may need an end of its own.
-	b.run++
-	singleFull := full || b.rules.Keyed && b.run >= max(b.rules.Delta.Interval, 1)
-	if singleFull {
-		b.run = 0
-	}
 	for mode, m := range b.by {
 		if m == nil {
 			continue
 		}
 		line, key := &p.Bases[mode], ""
-		line.Full = singleFull
 		if mode == KeyedBases {
-			line.Full, key = full, p.Key
+			key = p.Key
 		}
 		m.Recent(key, p.Pub.Time, line.recent[:])
+		// The count ends every run in time, unless it was lost or made under other rules, or
+		// the channel has conflation values and they share the one run of single-base mode.
+		if last := line.recent[0]; last != nil && !full {
+			p.run[mode] = last.run[mode] + 1
+		}
+		if line.Full = full || p.run[mode] >= max(b.rules.Delta.Interval, 1); line.Full {
+			p.run[mode] = 0
+		}
 		m.Put(key, p.Pub.Offset, p.Pub.Time, p.texts, size)
 	}
 }
@@ -142,25 +129,4 @@ func (b *Bases) Size() int { return b.bytes }
 func (b *Bases) Drop() {
 	b.reset()
 	b.Count()
-}
-
-// tracks says whether a publication takes part (protocol section 3.6).
-func (t *texts) tracks() bool {
-	pub := t.Pub
-	if pub.Delta == broker.DeltaNever || t.shape == delta.Empty || t.shape == delta.Scalar || len(pub.Data) > maxTracked {
-		return false
-	}
-	if pub.Delta == broker.DeltaAlways || len(pub.Data) >= t.rules.Delta.MinSize {
-		return true
-	}
-	// The V1 text decides for both dialects: the decision must be one.
-	ev := t.event(pusher.V1, t.embed)
-	return len(pusher.AppendBare(nil, pusher.V1, &ev)) >= t.rules.Delta.MinSize
-}
-
-// poisoned tells whether a text would confuse clients that look for the old
-// marker names inside payloads (protocol section 3.6).
-func poisoned(p *broker.Publication) bool {
-	return bytes.Contains(p.Data, []byte("__delta_seq")) || bytes.Contains(p.Data, []byte("__conflation_key")) ||
-		p.Name == "__delta_seq" || p.Name == "__conflation_key"
 }

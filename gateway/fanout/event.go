@@ -6,6 +6,7 @@ import (
 
 	"github.com/sluicehq/sluice/broker/rank"
 	"github.com/sluicehq/sluice/delta"
+	"github.com/sluicehq/sluice/gateway/count"
 	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/gateway/socket"
 	"github.com/sluicehq/sluice/gateway/socket/websocket"
@@ -55,6 +56,14 @@ type Event struct {
 	// others are the delta frames that start from older publications. Few
 	// sockets need them.
 	others map[otherDelta]*socket.Frame
+}
+
+// Part is how it takes part in delta compression.
+func (p *Event) Part() count.Part {
+	if p.Pub.Skipped != "" {
+		return count.Plain
+	}
+	return count.PartOf(&p.Pub.Event, p.line.Name, p.Key, p.shape, &p.rules.Delta)
 }
 
 // weight implements [Prepared].

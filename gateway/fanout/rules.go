@@ -67,14 +67,15 @@ func (p *Event) ruled(f Form) Form {
 	return f &^ Keyed
 }
 
-// Value is the conflation value of a publication, empty in single-base mode.
-func (r *Rules) Value(pub *broker.Publication) string {
-	if !r.Keyed {
-		return ""
+// Part is how a publication of the channel takes part in delta compression, with its conflation
+// value, which is empty in single-base mode.
+func (l *Line) Part(pub *broker.Publication) (part count.Part, value string) {
+	if pub.Skipped != "" {
+		return count.Plain, ""
 	}
-	shape := delta.Shape(0)
-	if pub.Skipped == "" {
-		shape = delta.ShapeOf(pub.Data)
+	r, shape := l.Rules(), delta.ShapeOf(pub.Data)
+	if r.Keyed {
+		value = count.Value(&pub.Event, shape, r.Path)
 	}
-	return count.Value(&pub.Event, shape, r.Path)
+	return count.PartOf(&pub.Event, l.Name, value, shape, &r.Delta), value
 }

@@ -30,6 +30,9 @@ type texts struct {
 	shape  delta.Shape
 	number uint32
 	Key    string
+	// run is the number of deltas up to it since the last full frame, by mode. It belongs to
+	// the owner of the channel.
+	run [modes]int
 
 	mu     rank.Mutex[rank.Texts]
 	marked [4]atomic.Pointer[socket.Frame] // by formV2 | formKeyed

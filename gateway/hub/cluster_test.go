@@ -40,6 +40,8 @@ type simLog struct {
 	attaching time.Duration
 }
 
+// publish stores a publication of a conflation value. One of "-a" is plain, one of "!a" poisoned,
+// and one of "~a" so small that the rules decide.
 func (l *simLog) publish(value string) *broker.Publication {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -49,6 +51,14 @@ func (l *simLog) publish(value string) *broker.Publication {
 			Name: "tick", Data: []byte(`{"n":1}`), Delta: broker.DeltaAlways, HasKey: true, ConflationKey: value,
 		},
 		Position: broker.Position{Epoch: l.epoch, Offset: l.next}, Time: time.Now().Add(l.skew),
+	}
+	switch kind, of := value[:1], value[1:]; kind {
+	case "-":
+		p.Delta, p.ConflationKey = broker.DeltaNever, of
+	case "!":
+		p.Name, p.ConflationKey = "my__delta_seq", of
+	case "~":
+		p.Delta, p.ConflationKey = broker.DeltaDefault, of
 	}
 	if n := len(l.all); n > 0 {
 		p.Prev = l.all[n-1].Offset

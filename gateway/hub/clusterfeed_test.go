@@ -194,13 +194,17 @@ func (g *simGateway) hand(p *broker.Publication) {
 		c.Publication(p) // nobody is subscribed yet
 		return
 	}
-	full := c.prepare(p).Bases[fanout.KeyedBases].Full
+	e := c.prepare(p)
+	full := e.Bases[fanout.KeyedBases].Full
 	g.gapped = g.gapped && c.log.count.State() == count.Looking
 	c.log.Unlock()
 	select {
 	case <-g.served:
 	default:
 		return
+	}
+	if !e.Tracked {
+		return // it has no form
 	}
 	g.sent = append(g.sent, simFrame{p.ConflationKey, full})
 	if !g.gapped {

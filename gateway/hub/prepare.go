@@ -16,9 +16,10 @@ func (c *Channel) prepare(pub *broker.Publication) *fanout.Event {
 	c.log.reached = pub.Offset
 	p := c.NewEvent(pub)
 	c.exclude(p)
-	// Every publication of the channel is counted, whatever becomes of it:
-	// the count must depend on nothing but the log.
-	full := c.log.count == nil || c.log.count.Publication(pub, p.Key, c.hub.opt.Now())
+	// The count is told of every publication, whatever becomes of it: it must depend on
+	// nothing but the log.
+	part := p.Part()
+	full := c.log.count == nil || c.log.count.Publication(pub, part, p.Key, c.hub.opt.Now())
 	if pub.Skipped != "" {
 		c.hub.opt.Metrics.skipped()
 		c.recent.Skip(pub.Offset)
@@ -27,7 +28,7 @@ func (c *Channel) prepare(pub *broker.Publication) *fanout.Event {
 		}
 		return nil
 	}
-	c.log.bases.Track(p, full)
+	c.log.bases.Track(p, part, full)
 	if p.Tracked && pub.Node != "" && pub.Node != c.hub.opt.Node {
 		c.counters().horizontal.Inc()
 	}
@@ -52,14 +53,11 @@ func (c *Channel) Past(pub *broker.Publication, full bool) {
 		return
 	}
 	p := c.NewEvent(pub)
-	c.log.bases.Track(p, full)
+	c.log.bases.Track(p, p.Part(), full)
 	if c.recent != nil {
 		c.log.past = append(c.log.past, p)
 	}
 }
-
-// Value implements [count.Channel].
-func (c *Channel) Value(pub *broker.Publication) string { return c.Rules().Value(pub) }
 
 // expireBases forgets the bases of a channel that has been silent for as long as
 // they may be used. It goes by when they arrived here and not by their times, which

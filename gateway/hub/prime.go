@@ -50,7 +50,8 @@ func (c *Channel) primeAlone(ctx context.Context, at broker.Position) {
 	defer c.log.Unlock()
 	for i := range past {
 		if p := past[len(past)-1-i]; p.Epoch == c.log.epoch {
-			c.Past(p, c.log.count.Past(p, c.Value(p)))
+			part, value := c.Part(p)
+			c.Past(p, c.log.count.Past(p, part, value))
 		}
 	}
 	c.endPriming()

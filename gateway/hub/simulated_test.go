@@ -79,7 +79,7 @@ func drawSimStep(t *rapid.T) simStep {
 	}
 	switch s.what {
 	case "publish":
-		s.values = rapid.SliceOfN(rapid.SampledFrom([]string{"a", "a", "b", "c", "d"}), 1, 3).Draw(t, "values")
+		s.values = rapid.SliceOfN(rapid.SampledFrom([]string{"a", "a", "b", "c", "d", "-a", "-e", "!b", "~a"}), 1, 3).Draw(t, "values")
 		// Before a count that begins is saved, newcomers look for its begin in
 		// the last 16 publications. More cannot come in that time.
 		s.wait = rapid.SampledFrom([]time.Duration{saveSpread / 4, saveSpread / 2, 2 * saveSpread, 2 * saveSpread}).Draw(t, "wait")
