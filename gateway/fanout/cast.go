@@ -1,6 +1,7 @@
 package fanout
 
 import (
+	"github.com/sluicehq/sluice/gateway/count"
 	"github.com/sluicehq/sluice/gateway/socket"
 )
 
@@ -15,7 +16,7 @@ func (l *Line) Cast(e *Event) { l.Post(cast{e}) }
 // deliver implements [Prepared].
 func (c cast) deliver(s *Shard, to *Subscribers) {
 	c.foresee(&to.outlook)
-	count, unheard := uint64(0), uint64(0)
+	done, unheard, poisons := uint64(0), uint64(0), c.Part() == count.Poisoned
 	to.mu.Lock()
 	for i := range to.list {
 		sub := &to.list[i]
@@ -28,12 +29,15 @@ func (c cast) deliver(s *Shard, to *Subscribers) {
 			unheard++
 			continue
 		}
-		count++
+		done++
+		if poisons {
+			to.restart(sub) // the client may have taken it for a base
+		}
 	}
 	to.done(c)
 	to.filters.forgetLast()
 	to.mu.Unlock()
-	s.Delivered.Add(count)
+	s.Delivered.Add(done)
 	s.Unheard.Add(unheard)
 }
 

@@ -78,7 +78,7 @@ func (s *simCluster) join() *simGateway {
 	}
 	go func() {
 		defer close(g.served)
-		if g.channel, err = g.hub.acquire(s.app, "market", new(turns.Asker)); err != nil {
+		if g.channel, err = g.hub.acquire(g.hub.opt.Apps.ByID(s.app.ID), "market", new(turns.Asker)); err != nil {
 			panic(err)
 		}
 	}()

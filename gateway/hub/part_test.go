@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/memory"
 )
 
 // form publishes an event and returns how it came: F, d or p.
@@ -74,6 +75,34 @@ func TestDS20OldMarkersBesideTheData(t *testing.T) {
 		if got := d.form(r, "tick", tick(1)) + d.form(r, "tick", tick(2), change) + d.form(r, "tick", tick(3)) + d.form(r, "tick", tick(4)); got[1:3] != "pF" {
 			t.Errorf("%s: got %s", name, got)
 		}
+	}
+}
+
+// One that is in no log poisons the sockets that get it.
+func TestDS20EphemeralEventsPoison(t *testing.T) {
+	r := timeRig(t, memory.Options{}, nil)
+	first, second := r.subscribed("market", true), r.subscribed("market", true)
+	a, b := decode(first), decode(second)
+	forms := func() string {
+		_, one := a.next()
+		_, two := b.next()
+		return one + " " + two
+	}
+	r.publish("market", "tick", tick(0))
+	forms()
+	r.cast("market", "my__delta_seq", `{"n":1}`)
+	if got := forms(); got != "plain plain" {
+		t.Errorf("the ephemeral event came %s", got)
+	}
+	r.publish("market", "tick", tick(1))
+	if got := forms(); got != "full full" {
+		t.Errorf("the next one came %s", got)
+	}
+	r.cast("market", "typing", `{"n":2}`)
+	forms()
+	r.publish("market", "tick", tick(2))
+	if got := forms(); got != "delta delta" {
+		t.Errorf("after one that poisons nothing it came %s", got)
 	}
 }
 
