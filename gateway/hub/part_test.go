@@ -196,6 +196,9 @@ func TestCL02AnotherMinimumSize(t *testing.T) {
 				}
 				settle(time.Second)
 			}
+			// Who took over the count of others ends the run of deltas that its own sockets see.
+			s.publishAll(repeated("a", 8)...)
+			settle(time.Second)
 			settled := s.log.next
 			s.publishAll(repeated("~a", 30)...)
 			s.publishAll(repeated("a", 30)...)
@@ -204,8 +207,8 @@ func TestCL02AnotherMinimumSize(t *testing.T) {
 			if plain := strings.HasPrefix(a, strings.Repeat("-", 30)); plain != (sizes[1] == 1000) {
 				wrong = fmt.Sprintf("the rules are not those of size %d: %s", sizes[1], a)
 			}
-			if _, most := s.gateways[0].longestRun(); a != b || most >= 4 {
-				wrong = fmt.Sprintf("one made %s\ntwo made %s; %d deltas in a row", a, b, most)
+			if a != b || strings.Contains(a, "dddd") {
+				wrong = fmt.Sprintf("one made %s\ntwo made %s", a, b)
 			}
 		})
 		if wrong != "" {
