@@ -168,6 +168,21 @@ func TestSignIn(t *testing.T) {
 			}
 		}
 	})
+	t.Run("US-06 who has signed in gets them without a subscription, and a subscription later changes nothing", func(t *testing.T) {
+		r := newRig(t, on)
+		p, other := r.signedIn("u-7"), r.signedIn("u-8")
+		r.publish("#server-to-user-u-7", "first", `{"n":1}`)
+		p.want("first")
+		p.subscribe("#server-to-user-u-7")
+		r.publish("#server-to-user-u-7", "second", `{"n":2}`)
+		p.want("second")
+		p.say(`{"event":"pusher:unsubscribe","data":{"channel":"#server-to-user-u-7"}}`)
+		p.usable()
+		r.publish("#server-to-user-u-7", "third", `{"n":3}`)
+		r.publish("#server-to-user-u-8", "fourth", `{"n":4}`)
+		other.want("fourth")
+		p.usable()
+	})
 	t.Run("off unless the app enables it", func(t *testing.T) {
 		r := newRig(t, nil)
 		p, id := r.connect()

@@ -43,6 +43,11 @@ func TestTrust04OrdersAreOutOfReach(t *testing.T) {
 		}
 	}
 	eventually(t, "everything was heard", func() bool { return heard.Load() == said.Load() })
+	for _, name := range []string{"sluice_internal:order", "message", "terminate"} {
+		for range 3 { // What is on the user's own channel is an event like others.
+			victim.want(name)
+		}
+	}
 	victim.usable()
 	if err := r.hub.Terminate(t.Context(), r.app, "victim"); err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/fanout"
 	"github.com/sluicehq/sluice/gateway/herald"
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
@@ -56,9 +57,39 @@ func (c *Client) signIn(data string) {
 		// Who knows that the user is in may have him put out at once.
 		c.hub.signedIn(c)
 	}
-	c.control(pusher.Control{Event: "signin_success", Text: string(answer)})
-	if first {
-		c.watch(s.UserData)
+	success := func() { c.control(pusher.Control{Event: "signin_success", Text: string(answer)}) }
+	if !first {
+		success()
+		return
+	}
+	c.hearUser(success)
+	c.watch(s.UserData)
+}
+
+// hearUser has a connection that has just signed in get what is published to its user, whether or not it
+// subscribes to that channel, and tells it of the success before the first of it. Where that cannot be done
+// now, it subscribes by itself and is told why not. So does one that may come back to a position: what it
+// missed has to come first.
+func (c *Client) hearUser(success func()) {
+	name := pusher.UserChannel(c.signed.user)
+	if c.recovers() || c.membership(name) != nil || len(c.joined) >= c.hub.limit.Load().MaxSubscriptions ||
+		pusher.CheckChannel(name, c.app().Limits.MaxChannelLength) != nil {
+		success()
+		return
+	}
+	ch, err := c.hub.acquire(c.app(), name, &c.asks)
+	if err != nil {
+		success()
+		return
+	}
+	c.joined = append(c.joined, membership{channel: ch})
+	m := &c.joined[len(c.joined)-1]
+	e := fanout.Entry{Sock: c.sock, Form: c.form(m), Bound: c.delta.recent, Greet: func(at fanout.Start) {
+		m.began = at.Offset
+		success()
+	}}
+	if isNew, _ := ch.Shards[c.shard.ID].Put(&e); isNew {
+		ch.counted(1)
 	}
 }
 
