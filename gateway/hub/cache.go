@@ -62,7 +62,7 @@ func (c *Channel) tellMiss(last uint64) {
 	if !c.roll.Misses(last) {
 		return
 	}
-	h.background(func() {
+	h.tasks.Go(func() {
 		ctx, cancel := context.WithTimeout(h.ctx, h.opt.AttachTimeout)
 		defer cancel()
 		c.log.Lock()

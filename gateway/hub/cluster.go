@@ -12,7 +12,7 @@ func (h *Hub) newCluster() *count.Cluster {
 		return nil
 	}
 	return count.NewCluster(count.Options{
-		Bucket: h.opt.Counters, History: h.opt.History, Done: h.ctx, Go: h.background, Now: h.opt.Now, LogTime: h.opt.LogTime,
+		Bucket: h.opt.Counters, History: h.opt.History, Done: h.ctx, Go: h.tasks.Go, Now: h.opt.Now, LogTime: h.opt.LogTime,
 		Failed: func(app, channel, while string, err error) {
 			h.opt.Metrics.countingFailed(app)
 			// It fails for all channels at a time; the metric has their number.
@@ -26,7 +26,7 @@ func (h *Hub) newCluster() *count.Cluster {
 // newLibrary is what the pasts of channels share.
 func (h *Hub) newLibrary() *past.Library {
 	return &past.Library{
-		Log: sight.Log{History: h.opt.History, Now: h.opt.LogTime}, Context: h.ctx, Background: h.background, Timeout: h.opt.AttachTimeout,
+		Log: sight.Log{History: h.opt.History, Now: h.opt.LogTime}, Context: h.ctx, Background: h.tasks.Go, Timeout: h.opt.AttachTimeout,
 		Most: h.opt.TotalRecentBytes, Read: h.opt.Metrics.recoveryReads.Inc,
 		Failed: func(app, channel string, err error) {
 			h.failures.Warn(h.opt.Logger, "recovering", "reading the past of a channel failed", "app", app, "channel", channel, "error", err)

@@ -37,7 +37,7 @@ func (c *Client) wait(now time.Time) {
 	switch r := c.recovery; {
 	case r.held.Len() == 0:
 	case r.release == nil:
-		r.release = time.AfterFunc(r.held.Wait(now), func() { c.hub.background(func() { c.patient(time.Now()) }) })
+		r.release = time.AfterFunc(r.held.Wait(now), func() { c.hub.tasks.Go(func() { c.patient(time.Now()) }) })
 	default:
 		r.release.Reset(r.held.Wait(now))
 	}

@@ -42,8 +42,7 @@ type Hub struct {
 	// upgraders are without and with per-message compression.
 	upgraders [2]*gws.Upgrader
 
-	ctx    context.Context
-	cancel context.CancelFunc
+	ctx context.Context
 	// loops are the shards, the sweep and the one that makes room, clients the reading
 	// goroutines.
 	loops, clients sync.WaitGroup
@@ -86,9 +85,8 @@ type Hub struct {
 	// failures tells of what fails for many connections at a time, refusals of clients
 	// that are refused.
 	failures, refusals seldom.Lines
-	// tasks are what runs in the background beside.
-	taskMu rank.Mutex[rank.Tasks]
-	tasks  sync.WaitGroup
+	// tasks are what runs in the background beside, until ctx ends.
+	tasks *duties.Tasks
 }
 
 type channelKey struct{ app, channel string }
@@ -125,7 +123,7 @@ func New(opt Options) (*Hub, error) {
 		h.failures.Warn(opt.Logger, "watching", "watching a user failed", "app", app, "error", err)
 	})
 	opt.Metrics.begin(opt.Apps.IDs())
-	h.ctx, h.cancel = context.WithCancel(context.Background())
+	h.tasks, h.ctx = duties.NewTasks()
 	h.duties, h.orders = h.newDuties()
 	h.library = h.newLibrary()
 	h.cluster = h.newCluster()
@@ -237,9 +235,7 @@ func (h *Hub) Close(ctx context.Context) error {
 	}
 	h.closed = true
 	h.mu.Unlock()
-	h.taskMu.Lock()
-	h.cancel()
-	h.taskMu.Unlock()
+	h.tasks.Stop()
 	all := h.everybody()
 	for _, c := range all {
 		c.endSaying(pusher.CloseReconnect, reasonStopping)

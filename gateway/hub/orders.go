@@ -12,7 +12,7 @@ import (
 // newDuties is what the hub follows for its apps, none of it yet.
 func (h *Hub) newDuties() (*duties.Duties, duties.Orders) {
 	return duties.New(duties.Options{
-			Context: h.ctx, Timeout: h.opt.AttachTimeout, Background: h.background, Pause: h.pause, Logger: h.opt.Logger,
+			Context: h.ctx, Timeout: h.opt.AttachTimeout, Background: h.tasks.Go, Pause: h.tasks.Pause, Logger: h.opt.Logger,
 		}), duties.Orders{
 			Publisher: h.opt.Publisher, Node: h.opt.Node, Feed: h.opt.Feed, History: h.opt.History,
 			Terminate: h.terminate, Logger: h.opt.Logger,

@@ -51,5 +51,5 @@ func (c *Client) Wait(limit string, d time.Duration) bool {
 	if c.refused == 0 {
 		c.limited(limit)
 	}
-	return c.hub.pause(d)
+	return c.hub.tasks.Pause(d)
 }

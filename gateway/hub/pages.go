@@ -46,7 +46,7 @@ func (c *Client) page(data string) {
 	want := PageRequest{
 		ChannelHistory: h, App: c.app(), Attach: m.attach, Told: m.told, MaxBytes: c.hub.opt.QueueBytes / 4,
 	}
-	if !c.hub.background(func() {
+	if !c.hub.tasks.Go(func() {
 		defer c.pages.Add(-1)
 		c.sendPage(want)
 	}) {

@@ -68,7 +68,7 @@ func (c *Channel) awaitFeed(ctx context.Context) {
 		}
 		wait := c.log.priming.Load() && c.log.count.Ahead(brought)
 		c.log.Unlock()
-		if !wait || !c.hub.pause(feedPause) {
+		if !wait || !c.hub.tasks.Pause(feedPause) {
 			return
 		}
 	}

@@ -317,7 +317,7 @@ func (r *resumed) Abandon(*fanout.Way) {
 	c := r.all.client
 	if c.sendAll(frames); due {
 		// The caller holds a lock that the shard may wait for.
-		c.hub.background(func() { c.shard.Call(r.all.conclude) })
+		c.hub.tasks.Go(func() { c.shard.Call(r.all.conclude) })
 	}
 }
 

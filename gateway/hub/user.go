@@ -62,35 +62,32 @@ func (c *Client) signIn(data string) {
 		success()
 		return
 	}
-	c.hearUser(success)
+	if !c.hearUser(success) {
+		success()
+	}
 	c.watch(s.UserData)
 }
 
-// hearUser has a connection that has just signed in get what is published to its user, whether or not it
-// subscribes to that channel, and tells it of the success before the first of it. Where that cannot be done
-// now, it subscribes by itself and is told why not. So does one that may come back to a position: what it
-// missed has to come first.
-func (c *Client) hearUser(success func()) {
+// hearUser has a connection get what is published to its user, whether or not it subscribes to that, and calls
+// greet before the first of it. It is false if that cannot be done now, and of one that may come back to a
+// position, for what it missed has to come first: these subscribe by themselves.
+func (c *Client) hearUser(greet func()) bool {
 	name := pusher.UserChannel(c.signed.user)
-	if c.recovers() || c.membership(name) != nil || len(c.joined) >= c.hub.limit.Load().MaxSubscriptions ||
-		pusher.CheckChannel(name, c.app().Limits.MaxChannelLength) != nil {
-		success()
-		return
+	if c.recovers() || c.membership(name) != nil || len(c.joined) >= c.hub.limit.Load().MaxSubscriptions {
+		return false
 	}
 	ch, err := c.hub.acquire(c.app(), name, &c.asks)
 	if err != nil {
-		success()
-		return
+		return false
 	}
-	c.joined = append(c.joined, membership{channel: ch})
-	m := &c.joined[len(c.joined)-1]
-	e := fanout.Entry{Sock: c.sock, Form: c.form(m), Bound: c.delta.recent, Greet: func(at fanout.Start) {
+	m := membership{channel: ch}
+	e := fanout.Entry{Sock: c.sock, Form: c.form(&m), Bound: c.delta.recent, Greet: func(at fanout.Start) {
 		m.began = at.Offset
-		success()
+		greet()
 	}}
-	if isNew, _ := ch.Shards[c.shard.ID].Put(&e); isNew {
-		ch.counted(1)
-	}
+	ch.put(c, &e, true)
+	c.joined = append(c.joined, m)
+	return true
 }
 
 // signedIn notes that a connection is that of a user.
