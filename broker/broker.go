@@ -143,15 +143,6 @@ type Ranking interface {
 	CountFrom(ctx context.Context, app, channel string, offset uint64) (uint64, error)
 }
 
-// Listing is a [History] that knows of which channels it has something.
-type Listing interface {
-	// Channels returns the channels whose names begin with a prefix and of which
-	// publications are retained, in byte order. What is published or removed
-	// meanwhile may be missing. It looks at all channels of the app, so it is for
-	// operators. Errors: those of Read.
-	Channels(ctx context.Context, app, prefix string) ([]string, error)
-}
-
 // Erased says what was removed.
 type Erased struct {
 	// Messages is how many publications there were, and Bytes about how much data they had.

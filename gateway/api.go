@@ -32,7 +32,10 @@ func (n *Node) openREST(in *intake, port string) {
 	}, func() float64 { return float64(api.BodyBytes()) }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: opt.MetricsPrefix + "http_answer_bytes", Help: "Bytes of large answers that wait for their readers.",
 		ConstLabels: prometheus.Labels{"port": port},
-	}, func() float64 { return float64(api.AnswerBytes()) }))
+	}, func() float64 { return float64(api.AnswerBytes()) }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: opt.MetricsPrefix + "http_lists_waiting", Help: "Requests that wait for a list of channels or users.",
+		ConstLabels: prometheus.Labels{"port": port},
+	}, func() float64 { return float64(api.ListsWaiting()) }))
 }
 
 // page makes a page of history for a subscriber.

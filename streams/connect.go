@@ -156,7 +156,7 @@ func (l *Log) connectAll(ctx context.Context) error {
 		api = "$JS." + l.opt.Domain + ".API."
 	}
 	l.reader = &reader{
-		link: l.read, api: api, timeout: 5 * time.Second,
+		link: l.read, api: api, timeout: 5 * time.Second, naming: 20 * time.Second,
 		slots: broker.NewShare(l.opt.Readers), asking: broker.NewShare(maxAsking),
 	}
 	return nil

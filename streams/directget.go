@@ -62,7 +62,9 @@ type reader struct {
 	// timeout is how long nothing of an answer may come. Who gave up one that goes on coming
 	// and asked anew would let more and more wait for the connection.
 	timeout time.Duration
-	slots   *broker.Share // by stream
+	// naming is how long a server may take to name all subjects of a stream, of which there may be millions.
+	naming time.Duration
+	slots  *broker.Share // by stream
 	// asking bounds how many messages are read anew at the leader, by stream.
 	asking *broker.Share
 }

@@ -70,7 +70,7 @@ func TestTime05NobodyLeadsTheStream(t *testing.T) {
 	}{
 		{"the stream", func() error { _, err := x.streamInfo(t.Context(), own); return err }},
 		{"how many there are", func() error { _, _, err := s.count(t.Context()); return err }},
-		{"which channels there are", func() error { _, err := x.channels(t.Context(), own, "app-1", ""); return err }},
+		{"which channels there are", func() error { _, _, err := x.channels(t.Context(), own, "app-1"); return err }},
 		{"whether retention explains it", func() error { _, err := x.infoFor(t.Context(), own, subject); return err }},
 		{"where the stream ends", func() error { _, err := x.end(t.Context(), own, last.Epoch); return err }},
 		{"whether something was purged", func() error {

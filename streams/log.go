@@ -50,8 +50,11 @@ type Log struct {
 	running sync.WaitGroup
 	inline  inline
 	repairs *broker.Share
-	wake    follow.Bell
-	stop    sync.Once
+	// listings are of the channels of an app, and listing bounds how many are under way.
+	listings broker.Rounds[string, []string]
+	listing  *broker.Share
+	wake     follow.Bell
+	stop     sync.Once
 	// opened is set when apps and shards are complete.
 	opened atomic.Bool
 	// level is the API level of JetStream when the log was opened; apart is set when the server
@@ -95,7 +98,7 @@ func Open(ctx context.Context, opt Options) (*Log, error) {
 	l := &Log{
 		told: make(chan struct{}),
 		opt:  opt, problems: map[string]problem{}, refusals: map[string]*refusal{},
-		repairs: broker.NewShare(16), wake: follow.NewBell(),
+		repairs: broker.NewShare(16), listing: broker.NewShare(1), wake: follow.NewBell(),
 	}
 	l.addApps()
 	l.ctx, l.cancel = context.WithCancel(context.Background())

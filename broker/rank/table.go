@@ -57,6 +57,8 @@ type (
 	StreamsHorizon struct{}
 	// Share is broker.Share.mu.
 	Share struct{}
+	// Rounds is broker.Rounds.mu.
+	Rounds struct{}
 	// Adopting is presence.Roster.adopting.
 	Adopting struct{}
 	// RoomTurn is presence.Room.turn.
@@ -170,6 +172,7 @@ func (StreamsWitness) class() class     { return class{180, "witness"} }
 func (StreamsTip) class() class         { return class{182, "tip"} }
 func (StreamsHorizon) class() class     { return class{188, "horizon"} }
 func (Share) class() class              { return class{190, "share"} }
+func (Rounds) class() class             { return class{192, "rounds"} }
 func (Adopting) class() class           { return class{200, "adopting"} }
 func (RoomTurn) class() class           { return class{210, "turn of a room"} }
 func (Hub) class() class                { return class{300, "hub"} }

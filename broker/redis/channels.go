@@ -19,12 +19,17 @@ func (l *Log) Channels(ctx context.Context, app, prefix string) ([]string, error
 	if _, err := l.forReading(ctx, app); err != nil {
 		return nil, err
 	}
+	all, err := l.listings.Do(ctx, app, func(ctx context.Context) ([]string, error) { return l.list(ctx, app) })
+	return broker.Beginning(all, prefix), err
+}
+
+func (l *Log) list(ctx context.Context, app string) ([]string, error) {
 	// What servers have said stands while one of them is waited for: to look through all of them
 	// again and again would be much for those that do the work of one that is gone.
 	answers := map[string][]string{}
 	var out []string
 	err := l.patiently(ctx, func() (err error) {
-		out, err = l.channels(ctx, app, prefix, answers)
+		out, err = l.channels(ctx, app, answers)
 		return err
 	})
 	if err != nil {
@@ -34,18 +39,14 @@ func (l *Log) Channels(ctx context.Context, app, prefix string) ([]string, error
 }
 
 // channels asks the servers that there are now, but for those that have answered.
-func (l *Log) channels(ctx context.Context, app, prefix string, answers map[string][]string) ([]string, error) {
+func (l *Log) channels(ctx context.Context, app string, answers map[string][]string) ([]string, error) {
 	done, err := l.readers.Take(ctx, app)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
 	before, after := l.keys.around(app)
-	token := ""
-	if prefix != "" {
-		token = name.Key(prefix)
-	}
-	pattern := glob(before+token) + "*" + glob(after)
+	pattern := glob(before) + "*" + glob(after)
 	found := map[string]bool{}
 	for address, node := range l.read.Nodes() {
 		names, known := answers[address]
@@ -55,8 +56,7 @@ func (l *Log) channels(ctx context.Context, app, prefix string, answers map[stri
 				return nil, err
 			}
 			for _, key := range entry.Elements {
-				channel, err := name.Decode(strings.TrimSuffix(strings.TrimPrefix(key, before), after))
-				if err == nil && strings.HasPrefix(channel, prefix) {
+				if channel, err := name.Decode(strings.TrimSuffix(strings.TrimPrefix(key, before), after)); err == nil {
 					names = append(names, channel)
 				}
 			}

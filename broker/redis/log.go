@@ -36,8 +36,10 @@ type Log struct {
 	follow  *follow.Feed[arrival]
 	queues  follow.Queues[live]
 	readers *broker.Share
-	repairs *broker.Share
-	wake    follow.Bell
+	// listings are of the channels of an app.
+	listings broker.Rounds[string, []string]
+	repairs  *broker.Share
+	wake     follow.Bell
 
 	ctx     context.Context
 	cancel  context.CancelFunc

@@ -74,6 +74,8 @@ type Options struct {
 	// PublishTimeout bounds how long a publish waits for the log; the log has
 	// its own bound besides.
 	PublishTimeout time.Duration
+	// ListTimeout bounds how long a request waits for a list of channels or users, default 30 s.
+	ListTimeout time.Duration
 	// Tracer records requests that are allowed; nil for nobody.
 	Tracer trace.Tracer
 	// Observe is told of every request; app is empty if it named no known one.
@@ -95,6 +97,8 @@ type API struct {
 	signers sync.Map
 	// bodies of requests, and answers that wait for their readers.
 	bodies, answers *bodies
+	// kept are the lists of channels with a history, of each app once for all who ask.
+	kept broker.Rounds[string, []string]
 	// said tells of requests that are not granted.
 	said seldom.Lines
 }
@@ -119,6 +123,9 @@ func New(opt Options) *API {
 	}
 	if opt.PublishTimeout == 0 {
 		opt.PublishTimeout = 10 * time.Second
+	}
+	if opt.ListTimeout == 0 {
+		opt.ListTimeout = 30 * time.Second
 	}
 	if opt.Observe == nil {
 		opt.Observe = func(string, string, int, time.Duration, int) {}

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"context"
 	"net/http"
 	"slices"
 
@@ -25,14 +26,34 @@ func (r *request) kept() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, err := log.Channels(r.http.Context(), r.app.ID, r.params.Get("filter_by_prefix"))
+	ctx, cancel := r.listing()
+	defer cancel()
+	all, err := r.api.kept.Do(ctx, r.app.ID, func(ctx context.Context) ([]string, error) { return log.Channels(ctx, r.app.ID, "") })
 	if err != nil {
 		return nil, err
 	}
-	after := r.params.Get("after")
-	all = slices.DeleteFunc(all, func(c string) bool {
-		return c <= after || r.app.Readings.Of(c).Off || pusher.KindOf(c).ServerToUser() || pusher.CheckChannel(c, r.app.Limits.MaxChannelLength) != nil
-	})
-	more := len(all) > limit
-	return map[string]any{"channels": append([]string{}, all[:min(limit, len(all))]...), "has_more": more}, nil
+	all = broker.Beginning(all, r.params.Get("filter_by_prefix"))
+	from, known := slices.BinarySearch(all, r.params.Get("after"))
+	if known {
+		from++
+	}
+	out := []string{}
+	for _, c := range all[from:] {
+		if r.app.Readings.Of(c).Off || pusher.KindOf(c).ServerToUser() || pusher.CheckChannel(c, r.app.Limits.MaxChannelLength) != nil {
+			continue
+		}
+		if len(out) == limit {
+			return map[string]any{"channels": out, "has_more": true}, nil
+		}
+		out = append(out, c)
+	}
+	return map[string]any{"channels": out, "has_more": false}, nil
 }
+
+// listing bounds how long a request waits for a list, which others may wait for as well.
+func (r *request) listing() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(r.http.Context(), r.api.opt.ListTimeout)
+}
+
+// ListsWaiting is how many requests wait for a list at the moment.
+func (a *API) ListsWaiting() int { return a.kept.Waiting() }
