@@ -126,8 +126,8 @@ func (c census) Channel(ctx context.Context, app, channel string) (rest.Count, e
 }
 
 // Channels implements [rest.Census].
-func (c census) Channels(ctx context.Context, app, prefix string) (map[string]rest.Count, error) {
-	all, err := c.roster.Channels(ctx, app, prefix)
+func (c census) Channels(ctx context.Context, app, prefix string, room func(int) error) (map[string]rest.Count, error) {
+	all, err := c.roster.Channels(ctx, app, prefix, room)
 	out := make(map[string]rest.Count, len(all))
 	for channel, n := range all {
 		out[channel] = rest.Count(n)

@@ -65,9 +65,15 @@ func (r *Roster) Users(ctx context.Context, app, channel string) ([]string, erro
 }
 
 // Channels returns the totals of the channels of an app that have subscriptions and a
-// name with a prefix.
-func (r *Roster) Channels(ctx context.Context, app, prefix string) (map[string]Totals, error) {
-	records, err := r.list(ctx, appPattern(app))
+// name with a prefix. room is told of about how many bytes are held for that, piece by piece, and
+// ends it with its error; nil takes all.
+func (r *Roster) Channels(ctx context.Context, app, prefix string, room func(bytes int) error) (map[string]Totals, error) {
+	done, err := r.surveys.Take(ctx, app)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	records, err := r.survey(ctx, appPattern(app), room)
 	if err != nil {
 		return nil, err
 	}
@@ -104,15 +110,23 @@ func (r *Roster) find(app, channel string) *Room {
 	return m
 }
 
-// look returns the fold of a channel that is not followed here.
+// look returns the fold of a channel that is not followed here. It is made once for all who ask,
+// so nobody may change it.
 func (r *Roster) look(ctx context.Context, app, channel string) (*Fold, error) {
-	records, err := r.list(ctx, channelPattern(app, channel))
-	if err != nil {
-		return nil, err
-	}
-	f := r.foldOf(channel, records)
-	r.override(f, app, channel)
-	return f, nil
+	return r.looks.Do(ctx, roomKey{app, channel}, func(ctx context.Context) (*Fold, error) {
+		done, err := r.surveys.Take(ctx, app)
+		if err != nil {
+			return nil, err
+		}
+		defer done()
+		records, err := r.survey(ctx, channelPattern(app, channel), nil)
+		if err != nil {
+			return nil, err
+		}
+		f := r.foldOf(channel, records)
+		r.override(f, app, channel)
+		return f, nil
+	})
 }
 
 // override has a fold say of the seats of this gateway what they should be. A member joins

@@ -95,7 +95,7 @@ func (c *census) says(channel string, want Totals, users ...string) {
 	if err != nil || got != want {
 		c.Errorf("%s has %+v (%v), want %+v", channel, got, err, want)
 	}
-	all, err := c.asked.Channels(c.Context(), "app", channel)
+	all, err := c.asked.Channels(c.Context(), "app", channel, nil)
 	if listed, in := all[channel]; err != nil || listed != want || in != (want.Subscriptions > 0) {
 		c.Errorf("among all channels %s is %v (%v), want %+v", channel, all, err, want)
 	}
@@ -222,8 +222,8 @@ func TestEV19QueriesKnowWhatThisGatewayHas(t *testing.T) {
 				c.table.letGo()
 			}
 			c.written() // and afterwards both agree, with what is in the table as well
-			all, err := c.other.Channels(t.Context(), "app", "")
-			here, err2 := c.asked.Channels(t.Context(), "app", "")
+			all, err := c.other.Channels(t.Context(), "app", "", nil)
+			here, err2 := c.asked.Channels(t.Context(), "app", "", nil)
 			if err != nil || err2 != nil || !maps.Equal(all, here) {
 				t.Errorf("in the end one has %v (%v), the other %v (%v)", all, err, here, err2)
 			}

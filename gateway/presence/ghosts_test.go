@@ -161,7 +161,7 @@ func TestTrust15WhatRecoveryBringsBackIsVoid(t *testing.T) {
 				if err := g.room.sync(t.Context()); err != nil {
 					t.Fatal(err)
 				}
-				all, err := g.Channels(t.Context(), "app", "")
+				all, err := g.Channels(t.Context(), "app", "", nil)
 				if err != nil || len(all) != 0 {
 					t.Fatalf("channels %v, %v", all, err)
 				}
@@ -174,7 +174,7 @@ func TestTrust15WhatRecoveryBringsBackIsVoid(t *testing.T) {
 			newcomer.room.Close()
 			newcomer.Close(t.Context())
 			eventually(t, "what came back is dismissed", func() bool {
-				_, err := a.Channels(t.Context(), "app", "")
+				_, err := a.Channels(t.Context(), "app", "", nil)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/rank"
 	"github.com/sluicehq/sluice/broker/seldom"
 	"github.com/sluicehq/sluice/kv"
@@ -64,6 +65,11 @@ type Roster struct {
 	adopting rank.Mutex[rank.Adopting]
 	// floor is ours in it.
 	floor atomic.Uint64
+
+	// surveys bound how many look through the table for somebody who asks, and looks are of single
+	// channels, each made once for all who ask.
+	surveys *broker.Share
+	looks   broker.Rounds[roomKey, *Fold]
 
 	mu       rank.Mutex[rank.Roster]
 	rooms    map[roomKey]*Room
@@ -134,6 +140,7 @@ func New(ctx context.Context, opt Options) (*Roster, error) {
 	r := &Roster{
 		opt: opt, rooms: map[roomKey]*Room{}, peers: map[string]*peer{}, strays: map[string]stray{},
 		own: map[seat]*ownSeat{}, coming: map[seat]int{}, settled: make(chan struct{}), wake: make(chan struct{}, 1), syncs: make(chan struct{}, 1),
+		surveys: broker.NewShare(surveyors),
 	}
 	r.work.L = &r.ownMu
 	r.ctx, r.cancel = context.WithCancel(context.Background())

@@ -97,8 +97,11 @@ type API struct {
 	signers sync.Map
 	// bodies of requests, and answers that wait for their readers.
 	bodies, answers *bodies
-	// kept are the lists of channels with a history, of each app once for all who ask.
-	kept broker.Rounds[string, []string]
+	// Lists are made once for all who ask at a time: of the channels with a history, of those that are
+	// occupied, and of the users of a channel.
+	kept     broker.Rounds[string, []string]
+	channels broker.Rounds[string, *roll]
+	users    broker.Rounds[place, *roll]
 	// said tells of requests that are not granted.
 	said seldom.Lines
 }
@@ -249,9 +252,13 @@ func (r *request) reply(w http.ResponseWriter, asked route, answer any, err erro
 	room := hold{bodies: a.answers, app: r.hold.app}
 	defer room.release()
 	status, body := http.StatusOK, []byte(nil)
+	common, ofAll := answer.(*shared)
 	switch {
 	case err == nil && answer == nothing:
 		body = []byte("{}")
+	case err == nil && ofAll:
+		defer common.release()
+		body = common.body
 	case err == nil:
 		status, body = encode(a.opt.Logger, answer, nil)
 		// One that is larger than all the room of its app can be given as well.

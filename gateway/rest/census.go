@@ -3,7 +3,7 @@ package rest
 import (
 	"context"
 	"net/http"
-	"sort"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,8 +19,10 @@ type Count struct{ Subscriptions, Users int }
 // context's.
 type Census interface {
 	Channel(ctx context.Context, app, channel string) (Count, error)
-	// Channels has those with subscriptions and a name with the prefix.
-	Channels(ctx context.Context, app, prefix string) (map[string]Count, error)
+	// Channels has those with subscriptions and a name with the prefix. room is told of the
+	// bytes that are held for that, before they are, and has it end with its error. What is
+	// returned, here and by Users, is the caller's.
+	Channels(ctx context.Context, app, prefix string, room func(bytes int) error) (map[string]Count, error)
 	Users(ctx context.Context, app, channel string) ([]string, error)
 }
 
@@ -96,17 +98,13 @@ func (r *request) channels() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, err := census.Channels(r.http.Context(), r.app.ID, prefix)
+	ctx, cancel := r.listing()
+	defer cancel()
+	all, err := r.api.channels.Do(ctx, r.app.ID, func(ctx context.Context) (*roll, error) { return r.rollOfChannels(ctx, census) })
 	if err != nil {
 		return nil, err
 	}
-	out := map[string]any{}
-	for channel, n := range all {
-		if channel != "" && !pusher.KindOf(channel).ServerToUser() {
-			out[channel] = asked.of(channel, n)
-		}
-	}
-	return map[string]any{"channels": out}, nil
+	return all.answer(r, question{prefix, asked})
 }
 
 // one serves GET /apps/ID/channels/NAME.
@@ -171,19 +169,17 @@ func (r *request) users() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	users, err := census.Users(r.http.Context(), r.app.ID, r.channel)
+	ctx, cancel := r.listing()
+	defer cancel()
+	all, err := r.api.users.Do(ctx, place{r.app.ID, r.channel}, func(ctx context.Context) (*roll, error) {
+		users, err := census.Users(ctx, r.app.ID, r.channel)
+		slices.Sort(users)
+		return &roll{names: users}, err
+	})
 	if err != nil {
 		return nil, err
 	}
-	type user struct {
-		ID string `json:"id"`
-	}
-	out := []user{}
-	sort.Strings(users)
-	for _, u := range users {
-		out = append(out, user{u})
-	}
-	return map[string]any{"users": out}, nil
+	return all.answer(r, question{})
 }
 
 func (r *request) checkChannel() error {

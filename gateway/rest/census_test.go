@@ -43,7 +43,7 @@ func (c *crowd) Channel(_ context.Context, app, channel string) (rest.Count, err
 	return countOf(there[channel]), err
 }
 
-func (c *crowd) Channels(_ context.Context, app, prefix string) (map[string]rest.Count, error) {
+func (c *crowd) Channels(_ context.Context, app, prefix string, _ func(int) error) (map[string]rest.Count, error) {
 	there, err := c.ask(app)
 	out := map[string]rest.Count{}
 	for channel, users := range there {

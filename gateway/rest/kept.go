@@ -56,4 +56,4 @@ func (r *request) listing() (context.Context, context.CancelFunc) {
 }
 
 // ListsWaiting is how many requests wait for a list at the moment.
-func (a *API) ListsWaiting() int { return a.kept.Waiting() }
+func (a *API) ListsWaiting() int { return a.kept.Waiting() + a.channels.Waiting() + a.users.Waiting() }

@@ -68,11 +68,34 @@ func (l heldLog) Channels(ctx context.Context, app, prefix string) ([]string, er
 
 var _ broker.Listing = heldLog{}
 
+// heldCrowd is a census of which the lists are held.
+type heldCrowd struct {
+	*crowd
+	*held
+}
+
+func (c heldCrowd) Channels(ctx context.Context, app, prefix string, room func(int) error) (map[string]rest.Count, error) {
+	if err := c.wait(ctx); err != nil {
+		return nil, err
+	}
+	return c.crowd.Channels(ctx, app, prefix, room)
+}
+
+func (c heldCrowd) Users(ctx context.Context, app, channel string) ([]string, error) {
+	if err := c.wait(ctx); err != nil {
+		return nil, err
+	}
+	return c.crowd.Users(ctx, app, channel)
+}
+
+var _ rest.Census = heldCrowd{}
+
 // heldRig is an API of which all lists are held.
 func heldRig(t *testing.T, change func(*rest.Options)) (*rig, *held) {
 	h := newHeld()
 	r := newRig(t, func(o *rest.Options) {
 		o.History = heldLog{o.Log.(*memory.Log), h}
+		o.Census = heldCrowd{someone(), h}
 		if change != nil {
 			change(o)
 		}
@@ -103,6 +126,10 @@ func lists() map[string][2]string {
 		"/history":                            {"/history", `{"channels":["orders","presence-hall","presence-room"],"has_more":false}`},
 		"/history?filter_by_prefix=presence-": {"/history", `{"channels":["presence-hall","presence-room"],"has_more":false}`},
 		"/history?limit=1&after=orders":       {"/history", `{"channels":["presence-hall"],"has_more":true}`},
+		"/channels?filter_by_prefix=o":        {"/channels", `{"channels":{"orders":{}}}`},
+		"/channels?filter_by_prefix=presence-h&info=subscription_count,user_count": {"/channels",
+			`{"channels":{"presence-hall":{"subscription_count":1,"user_count":1}}}`},
+		"/channels/presence-room/users": {"/users", `{"users":[{"id":"u-10"},{"id":"u-9"}]}`},
 	}
 }
 
