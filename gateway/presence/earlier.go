@@ -70,7 +70,7 @@ func (e *earlier) before(c Change, now time.Time) (out []Change) {
 	return out
 }
 
-// lately is the change by which the members that a table lists came to occupy their channel, or
+// lately is the change by which those that a table lists came to occupy their channel, or
 // the last of them to leave vacated it, and when that was, as far as both are to be seen: a seat
 // that was written again has no time. It is not ok for one of this gateway.
 func (r *Roster) lately(channel string, records []kv.Record) (c Change, at time.Time, ok bool) {
@@ -80,8 +80,8 @@ func (r *Roster) lately(channel string, records []kv.Record) (c Change, at time.
 		left[rec.Revision] = rec.Time
 	}
 	for _, s := range stepsOf(records, r.view.Load()) {
-		if s.seat.user == "" {
-			continue
+		if (s.seat.user == "") == f.byMembers {
+			continue // It does not occupy a channel of this kind.
 		}
 		for _, change := range f.take(holder{s.seat.node, s.seat.user}, s.latest) {
 			switch change.Kind {

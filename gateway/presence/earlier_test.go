@@ -3,6 +3,7 @@ package presence
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -173,6 +174,56 @@ func TestWeeks18WhatCameBeforeTheListIsNotForgotten(t *testing.T) {
 				if !slices.ContainsFunc(a.told(), same) {
 					t.Errorf("b told %+v, a told %+v", change, a.told())
 				}
+			}
+		})
+	}
+}
+
+// TestWeeks18WhatCameBeforeTheListInChannelsWithoutMembers: there it is subscriptions that occupy a channel.
+func TestWeeks18WhatCameBeforeTheListInChannelsWithoutMembers(t *testing.T) {
+	for _, since := range []bool{false, true} {
+		t.Run(fmt.Sprint("vacated since the list ", since), func(t *testing.T) {
+			table := kv.NewMemoryTable(nil)
+			now := time.Now()
+			stands := func() time.Time { return now }
+			slow := &late{Table: table}
+			a := startWith(t, table, Options{Node: "a", Now: stands})
+			b := startWith(t, slow, Options{Node: "b", Now: stands})
+			theirs, err := a.Open(t.Context(), "app", "late", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(theirs.Close)
+			tells := func(kind Kind) {
+				eventually(t, fmt.Sprint("a has told ", kind), func() bool {
+					return slices.ContainsFunc(a.told(), func(c Change) bool { return c.Kind == kind })
+				})
+			}
+			a.SetCount("app", "late", 1)
+			tells(Occupied)
+			leaves := func() { a.SetCount("app", "late", 0); tells(Vacated) }
+			if since {
+				slow.listed = sync.OnceFunc(leaves)
+			} else {
+				leaves()
+			}
+			mine, err := b.Open(t.Context(), "app", "late", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(mine.Close)
+			b.SetCount("app", "late", 1)
+			eventually(t, "b has told that it occupies the channel", func() bool {
+				return slices.ContainsFunc(b.told(), func(c Change) bool { return c.Kind == Occupied && c.Node == "b" })
+			})
+			var got []string
+			for _, c := range b.told() {
+				if c.Kind == Occupied || c.Kind == Vacated {
+					got = append(got, fmt.Sprint(c.Node, c.Kind))
+				}
+			}
+			if want := []string{fmt.Sprint("a", Vacated), fmt.Sprint("b", Occupied)}; !slices.Equal(got, want) {
+				t.Errorf("b told %v, want %v", got, want)
 			}
 		})
 	}
