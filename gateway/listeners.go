@@ -107,10 +107,13 @@ func (n *Node) metricsHandler() http.Handler {
 	return mux
 }
 
+// maxScrapes bounds the requests for metrics that are being answered; each looks at all channels with labels.
+const maxScrapes = 16
+
 // guardedMetrics serves /metrics, which names channels.
 func (n *Node) guardedMetrics() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(n.opt.Registry, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(n.opt.Registry, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes}))
 	at, _ := n.metrics.Addr().(*net.TCPAddr)
 	switch {
 	case n.opt.MetricsToken != "":
