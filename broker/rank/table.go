@@ -85,6 +85,8 @@ type (
 	Subscribers struct{}
 	// Past is that of the recent past of a channel.
 	Past struct{}
+	// Shelf is that of what snapshots hold.
+	Shelf struct{}
 	// Notice, Event, Texts and Frame are held while frames are made.
 	Notice struct{}
 	// Event is that of a publication.
@@ -186,6 +188,7 @@ func (Life) class() class               { return class{590, "life of a channel"}
 func (Channel) class() class            { return class{600, "channel"} }
 func (Subscribers) class() class        { return class{610, "subscribers"} }
 func (Past) class() class               { return class{615, "past of a channel"} }
+func (Shelf) class() class              { return class{617, "snapshots"} }
 func (Notice) class() class             { return class{620, "notice"} }
 func (Event) class() class              { return class{630, "event"} }
 func (Texts) class() class              { return class{640, "texts"} }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
 
 	"github.com/sluicehq/sluice/configs"
 	"github.com/sluicehq/sluice/gateway/process"
@@ -87,6 +88,9 @@ func bounds(c *configs.Config) (sum int64, keys []any) {
 	}
 	if c.Recovery.Enabled {
 		row("connection_recovery.max_total_bytes", c.Recovery.TotalBytes)
+	}
+	if c.History.Enabled && c.History.Rewind || slices.ContainsFunc(c.Apps, func(a configs.App) bool { return len(a.Snapshots) > 0 }) {
+		row("snapshots", c.Recovery.TotalBytes) // as much again
 	}
 	row("publishing.max_bytes", c.HTTP.MaxPublishingBytes)
 	row("http.max_bodies", 2*c.HTTP.MaxBodies) // of requests, and of answers

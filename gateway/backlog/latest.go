@@ -56,6 +56,20 @@ func (l *Latest[T]) Put(key string, item T) {
 	}
 }
 
+// Shrink lets go of the oldest values up to a place until no more than so many bytes are kept, and
+// reports whether that was enough.
+func (l *Latest[T]) Shrink(bytes int, through uint64) bool {
+	for l.bytes > bytes && l.Len() > 0 {
+		i := l.oldest()
+		if l.slots[i].place > through {
+			return false
+		}
+		l.empty(i)
+		l.partial = true
+	}
+	return l.bytes <= bytes
+}
+
 // Old is a publication that was read from the log.
 type Old[T Item] struct {
 	Key  string

@@ -215,6 +215,9 @@ func (p *Way) Plainly() { p.Kept, p.Place = false, max(p.Place, p.had) }
 // settle has a way that failed, and was told so, go on in a life of the log with what lies above
 // own, or with a snapshot that leaves out what it was sent since it began.
 func (p *Way) settle(epoch string, own uint64) {
+	if p.Latest {
+		p.Line.Past.Leave(p)
+	}
 	p.Ends, p.Asked, p.Place, p.Epoch, p.Latest = Silently{}, false, own, epoch, false
 	if p.Instead != nil {
 		p.Ends, p.Place, p.Latest, p.then = p.Instead, 0, true, own
@@ -267,6 +270,7 @@ func (s *Subscribers) arrive(sub *subscription, p *Way) {
 		sub.since = max(sub.since, s.last)
 	}
 	if p.Latest {
+		p.Line.Past.Leave(p)
 		sub.since = max(sub.since, p.Place)
 	}
 	s.tidy(sub)

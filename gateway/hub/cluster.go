@@ -27,9 +27,12 @@ func (h *Hub) newCluster() *count.Cluster {
 func (h *Hub) newLibrary() *past.Library {
 	return &past.Library{
 		Log: sight.Log{History: h.opt.History, Now: h.opt.LogTime}, Context: h.ctx, Background: h.tasks.Go, Timeout: h.opt.AttachTimeout,
-		Most: h.opt.TotalRecentBytes, Read: h.opt.Metrics.recoveryReads.Inc,
+		Most: h.opt.TotalRecentBytes, Apps: func() int { return len(h.opt.Apps.IDs()) }, Read: h.opt.Metrics.recoveryReads.Inc,
 		Failed: func(app, channel string, err error) {
 			h.failures.Warn(h.opt.Logger, "recovering", "reading the past of a channel failed", "app", app, "channel", channel, "error", err)
+		},
+		Cramped: func(app, channel string) {
+			h.failures.Warn(h.opt.Logger, "snapshots", "a snapshot has not all values, because snapshots have no more room (connection_recovery.max_total_bytes)", "app", app, "channel", channel)
 		},
 	}
 }

@@ -16,7 +16,8 @@ func (m *Metrics) observe(h *Hub) {
 		name, help string
 		read       func() int64
 	}{
-		{"recent_bytes", "What is kept of the past of all channels for those who come back, snapshots included.", h.library.Bytes.Load},
+		{"recent_bytes", "What is kept of the past of all channels for those who come back.", h.library.Bytes.Load},
+		{"snapshot_bytes", "What the snapshots of all channels hold.", h.library.SnapshotBytes},
 		{"snapshot_values", "Conflation values of all channels that have a snapshot.", h.library.Values.Load},
 		{"filters_bytes", "Estimate of the memory of the filters of all subscriptions. Equal ones are kept once.", h.filters.Size},
 		{"socket_message_bytes", "Room for messages of clients of which the beginning has come and the end has not.", h.inbox.Size},

@@ -50,7 +50,7 @@ type Options struct {
 	// TotalBaseBytes bounds what deltas can start from, of all channels together,
 	// default 256 MiB. Beyond it publications go out in full.
 	TotalBaseBytes int64
-	// TotalRecentBytes bounds what is kept for sockets that come back, of all channels
+	// TotalRecentBytes bounds what is kept for sockets that come back, and what snapshots hold besides, of all channels
 	// together, default 64 MiB. Beyond it the log is read for them.
 	TotalRecentBytes int64
 	// TotalMessageBytes bounds what messages of clients take that have begun and not

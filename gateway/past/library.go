@@ -17,11 +17,16 @@ type Library struct {
 	Background func(func()) bool
 	// Timeout bounds one reading, with the time that the log may be out of reach.
 	Timeout time.Duration
-	// Most bounds what is kept in memory for all channels, in bytes.
+	// Most bounds what is kept in memory for all channels, in bytes, and what their snapshots hold
+	// besides. Apps is how many share that, nil for one.
 	Most int64
+	Apps func() int
 	// Read is told of each page, Failed of a page that could not be read.
 	Read   func()
 	Failed func(app, channel string, err error)
-	// Bytes is what is kept, Values how many values the snapshots have.
+	// Cramped is told of a snapshot that has not all values because there was no room; it may be nil.
+	Cramped func(app, channel string)
+	// Bytes is what is kept beside the snapshots, Values how many values these have.
 	Bytes, Values atomic.Int64
+	shelf         shelf
 }

@@ -158,6 +158,9 @@ func (r *Recent) Failure(epoch string, err error) *pusher.ResumeFailure {
 		f.Code = pusher.PositionExpired
 	case errors.Is(err, broker.ErrPositionUnknown):
 		f.Code = pusher.ContinuityUnverifiable
+	case errors.Is(err, errCramped):
+		f.Code, f.Reason = pusher.PersistenceUnavailable, err.Error()
+		return f
 	case errors.Is(err, sight.ErrOff):
 		f.Code, f.Reason = pusher.PersistenceUnavailable, err.Error()+" (channel_history)"
 		return f

@@ -142,6 +142,7 @@ func (r *Recent) Expire(now time.Time) {
 	}
 	// Who is behind reads again what is still needed.
 	r.backlog.Forget(0)
+	r.letGo()
 	r.count()
 }
 
@@ -257,5 +258,5 @@ func (r *Recent) Leave(p *fanout.Way) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.backlog.Leave(p)
-	delete(r.latest.waiting, p)
+	r.latest.leaves(p)
 }

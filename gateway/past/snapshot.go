@@ -3,6 +3,8 @@ package past
 import (
 	"context"
 	"errors"
+	"math"
+	"time"
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/delta"
@@ -33,13 +35,24 @@ type latest struct {
 	// to it.
 	waiting map[*fanout.Way]struct{}
 	working bool
+	// walking are those for whom it is made, or who are on their way through it. since is where
+	// those of both kinds were live at the latest: what lies above is their own.
+	walking map[*fanout.Way]struct{}
+	since   uint64
+	// idle is when the last of them left.
+	idle time.Time
+	// short is set when values are missing because there was no room, and given counts how often
+	// the snapshot was given up for that.
+	short bool
+	given int
 	// values and bytes are what the library has been told of the size.
 	values, bytes int
+	kept          bool
 }
 
 // forget lets the snapshot go. The caller holds the lock.
 func (r *Recent) forget() {
-	r.latest.fold, r.latest.complete = nil, false
+	r.latest.fold, r.latest.complete, r.latest.short = nil, false, false
 	r.countLatest()
 }
 
@@ -57,6 +70,11 @@ func (r *Recent) put(p *fanout.Event) {
 		return
 	}
 	r.latest.fold.Put(r.valueOf(p), p)
+	if more := r.latest.fold.Bytes() - r.latest.bytes; more > 0 && !r.library.take(r.app.ID, more) {
+		r.squeeze()
+	} else {
+		r.latest.bytes += max(more, 0)
+	}
 	r.countLatest()
 }
 
@@ -70,15 +88,21 @@ func (r *Recent) valueOf(p *fanout.Event) string {
 	return count.Value(&p.Pub.Event, delta.ShapeOf(p.Pub.Data), rules.Path)
 }
 
-// countLatest tells the library how much is kept. The caller holds the lock.
+// countLatest tells the library how much is kept, which is no more than it gave. The caller holds
+// the lock.
 func (r *Recent) countLatest() {
-	values, bytes := 0, 0
-	if r.latest.fold != nil {
+	values, bytes, there := 0, 0, r.latest.fold != nil
+	if there {
 		values, bytes = r.latest.fold.Len(), r.latest.fold.Bytes()
 	}
 	r.library.Values.Add(int64(values - r.latest.values))
-	r.library.Bytes.Add(int64(bytes - r.latest.bytes))
-	r.latest.values, r.latest.bytes = values, bytes
+	if bytes != r.latest.bytes {
+		r.library.take(r.app.ID, bytes-r.latest.bytes)
+	}
+	if there != r.latest.kept {
+		r.library.keep(r, there)
+	}
+	r.latest.values, r.latest.bytes, r.latest.kept = values, bytes, there
 }
 
 // newest appends what comes next of the snapshot for somebody, and returns the place that
@@ -90,16 +114,19 @@ func (r *Recent) newest(dst []*fanout.Event, p *fanout.Way, most int) (items []*
 	if p.Epoch != r.epoch {
 		return dst, p.Place, false // as for [recent.after]
 	}
+	r.latest.joins(p)
 	if !p.Fresh || r.latest.fold == nil {
 		if r.latest.waiting == nil {
 			r.latest.waiting = map[*fanout.Way]struct{}{}
 		}
 		r.latest.waiting[p] = struct{}{}
+		delete(r.latest.walking, p)
 		if !r.latest.working {
 			r.latest.working = r.library.Background(r.refresh)
 		}
 		return dst, p.Place, false
 	}
+	r.walks(p)
 	dst, reached, p.Ending = r.latest.fold.AppendAfter(dst, p.Place, most)
 	return dst, reached, true
 }
@@ -115,6 +142,9 @@ func (r *Recent) refresh() {
 			r.mu.Unlock()
 			return
 		}
+		for p := range waiting {
+			r.walks(p)
+		}
 		r.mu.Unlock()
 		err := r.compareAtLast()
 		var failed *pusher.ResumeFailure
@@ -122,6 +152,7 @@ func (r *Recent) refresh() {
 			failed = r.Failure(r.life(), err)
 		}
 		r.mu.Lock()
+		short := r.latest.short
 		woken := make([]*fanout.Way, 0, len(waiting))
 		for p := range waiting {
 			p.Fresh = true
@@ -131,6 +162,9 @@ func (r *Recent) refresh() {
 			woken = append(woken, p)
 		}
 		r.mu.Unlock()
+		if (short || errors.Is(err, errCramped)) && r.library.Cramped != nil {
+			r.library.Cramped(r.app.ID, r.line.Name)
+		}
 		r.wake(woken)
 	}
 }
@@ -161,9 +195,14 @@ func (r *Recent) compare() error {
 		return err
 	}
 	r.mu.Lock()
-	high, epoch, complete := r.backlog.High(), r.epoch, r.latest.complete
+	high, epoch, complete, given := r.backlog.High(), r.epoch, r.latest.complete, r.latest.given
+	if high == math.MaxInt64 {
+		r.mu.Unlock()
+		return nil // Nobody follows the channel any more.
+	}
 	if r.latest.fold == nil {
 		r.latest.fold = backlog.NewLatest[*fanout.Event](backlog.Limits{Items: r.values(), Bytes: snapshotBytes})
+		r.countLatest()
 	}
 	fold := r.latest.fold
 	r.mu.Unlock()
@@ -171,10 +210,10 @@ func (r *Recent) compare() error {
 	if err != nil {
 		return err
 	}
-	var past []backlog.Old[*fanout.Event]
-	whole := true
+	found := finding{whole: true}
+	defer func() { r.library.take(r.app.ID, -found.room) }()
 	if !complete && seen.Messages > 0 && high > 0 {
-		if past, whole, err = r.look(view, high); err != nil {
+		if err = r.look(view, high, &found); err != nil {
 			return err
 		}
 	}
@@ -183,36 +222,50 @@ func (r *Recent) compare() error {
 	switch {
 	case r.epoch != epoch:
 		return broker.ErrEpochChanged
+	case r.latest.given != given:
+		return errCramped
 	case r.latest.fold != fold:
 		return errBegunAnew
 	}
 	if !complete {
-		r.latest.fold.Fill(past, whole)
-		r.latest.complete = true
+		fold.Fill(found.past, found.whole)
+		r.latest.complete, r.latest.short = true, r.latest.short || found.cramped
+		r.latest.bytes, found.room = r.latest.bytes+found.room, 0
 	}
 	oldest := seen.Oldest
 	if seen.Messages == 0 {
 		oldest = high + 1
 	}
-	r.latest.fold.Cut(oldest)
+	fold.Cut(oldest)
 	r.countLatest()
 	return nil
 }
 
-// look finds the newest publication of each value up to a place, newest first. whole is false
-// when not all of the log was looked through.
-func (r *Recent) look(view *sight.View, high uint64) (past []backlog.Old[*fanout.Event], whole bool, err error) {
+// finding is what was read for a snapshot.
+type finding struct {
+	past []backlog.Old[*fanout.Event]
+	// room is what the library gave for it, in bytes.
+	room int
+	// whole is not set when not all of the log was looked through, and cramped is if that was
+	// because there was no room.
+	whole, cramped bool
+}
+
+// look finds the newest publication of each value up to a place, newest first.
+func (r *Recent) look(view *sight.View, high uint64, found *finding) error {
 	limit := r.values()
 	known := map[string]bool{}
 	q := broker.Query{NewestFirst: true, To: high, Limit: pageSize}
+	found.whole = false
 	for seen := 0; seen < snapshotReads && len(known) < limit; {
 		ctx, cancel := context.WithTimeout(r.library.Context, r.library.Timeout)
 		page, err := view.Read(ctx, q)
 		cancel()
 		if err != nil {
-			return nil, false, err
+			return err
 		}
 		r.library.Read()
+		var fresh []backlog.Old[*fanout.Event]
 		for _, pub := range page.Publications {
 			seen++
 			if pub.Skipped != "" {
@@ -221,16 +274,20 @@ func (r *Recent) look(view *sight.View, high uint64) (past []backlog.Old[*fanout
 			p := r.line.NewEvent(pub)
 			if key := r.valueOf(p); !known[key] {
 				known[key] = true
-				past = append(past, backlog.Old[*fanout.Event]{Key: key, Item: p})
+				fresh = append(fresh, backlog.Old[*fanout.Event]{Key: key, Item: p})
 			}
+		}
+		if !r.fits(found, fresh) {
+			return nil
 		}
 		n := len(page.Publications)
 		if !page.More || n == 0 || page.Publications[n-1].Offset <= 1 {
-			return past, true, nil
+			found.whole = true
+			return nil
 		}
 		q.To = page.Publications[n-1].Offset - 1
 	}
-	return past, false, nil
+	return nil
 }
 
 // Partial reports that the snapshot has not all values.

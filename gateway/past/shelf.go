@@ -1,0 +1,235 @@
+package past
+
+import (
+	"cmp"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/sluicehq/sluice/broker/rank"
+	"github.com/sluicehq/sluice/gateway/backlog"
+	"github.com/sluicehq/sluice/gateway/fanout"
+	"github.com/sluicehq/sluice/gateway/pusher"
+)
+
+// idleFor is how long a snapshot stays that nobody is on the way through, unless every
+// subscriber of the channel gets one.
+const idleFor = 30 * time.Second
+
+// errCramped: there is no room for a snapshot with what is published meanwhile.
+var errCramped = errors.New("snapshots have no more room (connection_recovery.max_total_bytes)")
+
+// shelf bounds what the snapshots of all channels hold, those that are being made included. Half
+// of [Library.Most] is divided among the apps, and the rest is for those that need more. A
+// snapshot can be made again, so one that nobody uses gives way.
+type shelf struct {
+	mu rank.Mutex[rank.Shelf]
+	// byApp is what apps hold, all the sum of it, and beyond how much of that goes beyond their
+	// own parts, by the number of apps that there were.
+	byApp              map[string]int64
+	all, beyond, among int64
+	// held are those that have a snapshot, with a number that rises with each use.
+	held map[*Recent]uint64
+	uses uint64
+}
+
+// SnapshotBytes is what the snapshots of all channels hold.
+func (in *Library) SnapshotBytes() int64 {
+	in.shelf.mu.Lock()
+	defer in.shelf.mu.Unlock()
+	return in.shelf.all
+}
+
+// due is what each app may always hold. The caller holds the lock.
+func (in *Library) due() int64 {
+	s, n := &in.shelf, int64(1)
+	if in.Apps != nil {
+		n = max(n, int64(in.Apps()))
+	}
+	due := in.Most / (2 * n)
+	if n != s.among {
+		s.among, s.beyond = n, 0
+		for _, bytes := range s.byApp {
+			s.beyond += max(bytes-due, 0)
+		}
+	}
+	return due
+}
+
+// take gives an app so many bytes more, or fewer; false if there is no room.
+func (in *Library) take(app string, bytes int) bool {
+	s := &in.shelf
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	due := in.due()
+	was := s.byApp[app]
+	is := was + int64(bytes)
+	more := max(is-due, 0) - max(was-due, 0)
+	if more > 0 && s.beyond+more > in.Most-due*s.among {
+		return false
+	}
+	if s.byApp == nil {
+		s.byApp = map[string]int64{}
+	}
+	s.all, s.beyond = s.all+int64(bytes), s.beyond+more
+	if s.byApp[app] = is; is == 0 {
+		delete(s.byApp, app)
+	}
+	return true
+}
+
+// keep notes whether a channel has a snapshot.
+func (in *Library) keep(r *Recent, there bool) {
+	s := &in.shelf
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !there {
+		delete(s.held, r)
+		return
+	}
+	if s.held == nil {
+		s.held = map[*Recent]uint64{}
+	}
+	s.uses++
+	s.held[r] = s.uses
+}
+
+// used notes that somebody begins with a snapshot.
+func (in *Library) used(r *Recent) {
+	s := &in.shelf
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.held[r]; ok {
+		s.uses++
+		s.held[r] = s.uses
+	}
+}
+
+// others are those that may give way to a snapshot of an app, the longest unused first: its own,
+// and those of apps that hold more than their part.
+func (in *Library) others(app string) []*Recent {
+	s := &in.shelf
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	due := in.due()
+	uses := maps.Clone(s.held)
+	maps.DeleteFunc(uses, func(r *Recent, _ uint64) bool { return r.app.ID != app && s.byApp[r.app.ID] <= due })
+	return slices.SortedFunc(maps.Keys(uses), func(a, b *Recent) int { return cmp.Compare(uses[a], uses[b]) })
+}
+
+// makeRoom is take, for which snapshots give way that nobody is on the way through. The caller
+// holds no lock.
+func (in *Library) makeRoom(app string, bytes int) bool {
+	if in.take(app, bytes) {
+		return true
+	}
+	for _, r := range in.others(app) {
+		if r.giveWay() && in.take(app, bytes) {
+			return true
+		}
+	}
+	return false
+}
+
+// giveWay forgets a snapshot that nobody uses, and reports whether it did.
+func (r *Recent) giveWay() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.latest.fold == nil || r.latest.busy() {
+		return false
+	}
+	r.forget()
+	return true
+}
+
+// fits adds what was read for a snapshot, as far as there is room, and reports whether there was.
+func (r *Recent) fits(found *finding, fresh []backlog.Old[*fanout.Event]) bool {
+	bytes := 0
+	for _, o := range fresh {
+		bytes += o.Item.Size()
+	}
+	if found.room+bytes <= snapshotBytes && r.library.makeRoom(r.app.ID, bytes) {
+		found.room += bytes
+		found.past = append(found.past, fresh...)
+		return true
+	}
+	for _, o := range fresh {
+		size := o.Item.Size()
+		if found.room+size > snapshotBytes {
+			return false
+		}
+		if !r.library.take(r.app.ID, size) {
+			found.cramped = true
+			return false
+		}
+		found.room += size
+		found.past = append(found.past, o)
+	}
+	return true
+}
+
+// squeeze is called when there is no room for what was published. Values go that lie before
+// where anybody became live. If these are not enough, the snapshot goes, and who is on the way
+// through it goes on with what is live. The caller holds the lock.
+func (r *Recent) squeeze() {
+	l := &r.latest
+	if l.busy() && l.fold.Shrink(l.bytes, l.since) {
+		l.short = true
+		return
+	}
+	for p := range l.walking {
+		p.Failed.Store(&pusher.ResumeFailure{
+			Channel: r.line.Name, Code: pusher.PersistenceUnavailable, Reason: errCramped.Error(),
+			Expected: r.epoch, Current: r.epoch, Newest: r.backlog.High(),
+		})
+	}
+	l.given++
+	r.forget()
+}
+
+// letGo forgets a snapshot that nobody has used for a while. One that every subscriber gets
+// stays, unless values are missing for which there may be room now. The caller holds the lock.
+func (r *Recent) letGo() {
+	l := &r.latest
+	if l.fold == nil || l.busy() || time.Since(l.idle) < idleFor {
+		return
+	}
+	if l.short || !r.app.Now().Snapshot(r.line.Name).On {
+		r.forget()
+	}
+}
+
+// busy tells whether anybody waits for the snapshot or is on the way through it.
+func (l *latest) busy() bool { return len(l.waiting) > 0 || len(l.walking) > 0 }
+
+// joins notes where somebody became live.
+func (l *latest) joins(p *fanout.Way) {
+	if l.busy() {
+		l.since = min(l.since, p.Head)
+	} else {
+		l.since = p.Head
+	}
+}
+
+// walks notes that somebody is on the way. The caller holds the lock.
+func (r *Recent) walks(p *fanout.Way) {
+	l := &r.latest
+	if _, ok := l.walking[p]; ok {
+		return
+	}
+	if l.walking == nil {
+		l.walking = map[*fanout.Way]struct{}{}
+	}
+	l.walking[p] = struct{}{}
+	r.library.used(r)
+}
+
+// leaves notes that somebody is not on the way any more.
+func (l *latest) leaves(p *fanout.Way) {
+	delete(l.waiting, p)
+	if _, ok := l.walking[p]; ok {
+		delete(l.walking, p)
+		l.idle = time.Now()
+	}
+}
