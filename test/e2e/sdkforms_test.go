@@ -63,7 +63,7 @@ func (f *forms) take(t *testing.T, c *plainSocket) {
 			t.Errorf("%s: got %s", channel, got)
 		}
 		if strings.Contains(channel, "cache-") {
-			if got := c.line(); !strings.Contains(got, `"data":"{}"`) {
+			if got := c.line(); !strings.Contains(got, `"event":"pusher:cache_miss"`) {
 				t.Errorf("%s: got %s", channel, got)
 			}
 		}
