@@ -45,6 +45,9 @@ func (n *Node) problemsWith(h broker.Health) []string {
 	if n.opt.Notes != nil {
 		out = append(out, n.opt.Notes()...)
 	}
+	if n.lives != nil {
+		out = append(out, n.lives.Problems()...)
+	}
 	if told := n.serving.Load(); told != nil {
 		out = append(out, told.Problems()...)
 	}

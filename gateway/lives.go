@@ -14,7 +14,7 @@ func (n *Node) openLives(in *intake) error {
 		return nil
 	}
 	err := patiently(func(ctx context.Context) (err error) {
-		n.lives, err = lives.New(ctx, n.opt.Log, n.opt.Table, n.opt.Logger)
+		n.lives, err = lives.New(ctx, n.opt.Log, n.opt.Table, func() int { return len(n.opt.Apps.IDs()) }, n.opt.Logger)
 		return err
 	})
 	if err != nil {

@@ -30,7 +30,7 @@ func newErasableRig(t *testing.T, change func(*Options, *appT)) *erasableRig {
 	t.Cleanup(func() { _ = log.Close() })
 	table := kv.NewMemoryTable(nil)
 	gateway := func() (*rig, *lives.Log) {
-		l, err := lives.New(t.Context(), log, table, slog.New(slog.DiscardHandler))
+		l, err := lives.New(t.Context(), log, table, func() int { return 1 }, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}

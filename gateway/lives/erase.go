@@ -12,10 +12,6 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// MaxChannels bounds the channels of which something is remembered for ever, since all
-// gateways keep that in memory.
-const MaxChannels = 65_536
-
 const (
 	// patience is how long a table that cannot answer is asked again, and pause lies between.
 	patience = 5 * time.Second
@@ -25,8 +21,8 @@ const (
 var (
 	// ErrNotErasable: the log removes nothing when it is told to.
 	ErrNotErasable = errors.New("this log removes nothing when it is told to")
-	// ErrTooMany: as many channels as may be were purged or reset.
-	ErrTooMany = fmt.Errorf("%d channels were purged or reset, which is the limit", MaxChannels)
+	// ErrTooMany: an app has purged or reset as many channels as it may.
+	ErrTooMany = errors.New("this app has purged or reset as many channels as it may")
 )
 
 // Reset says what became of a channel.
@@ -63,6 +59,12 @@ func (l *Log) erase(ctx context.Context, p place, before uint64, anew bool) (don
 	eraser, ok := l.Log.(broker.Eraser)
 	if !ok {
 		return done, ErrNotErasable
+	}
+	if l.of(p.app, p.channel) == nil {
+		// Nothing is removed of which nobody could be told.
+		if err = l.admits(p.app); err != nil {
+			return done, err
+		}
 	}
 	now, err := l.Log.Retained(ctx, p.app, p.channel)
 	if err != nil {
@@ -144,8 +146,10 @@ func (l *Log) swap(ctx context.Context, w *writing) error {
 		w.is = was
 		return nil // Likewise, and it is known here already.
 	}
-	if was == nil && l.full() {
-		return ErrTooMany
+	if was == nil {
+		if err = l.admits(w.app); err != nil {
+			return err
+		}
 	}
 	is := w.next
 	if is.follow(was); w.anew != "" {
@@ -169,12 +173,6 @@ func (r *record) follow(was *record) {
 	if was.Epoch == r.Epoch {
 		r.Below, r.Start = max(r.Below, was.Below), was.Start
 	}
-}
-
-func (l *Log) full() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.records) >= MaxChannels
 }
 
 // unavailable makes an outage of the table one of the backend.

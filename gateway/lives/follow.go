@@ -84,6 +84,9 @@ func (l *Log) learn(p place, r *record) {
 		l.mu.Unlock()
 		return
 	}
+	if l.records[p] == nil {
+		l.byApp[p.app]++
+	}
 	l.records[p] = r
 	l.some.Store(true)
 	// A copy: whoever leaves takes himself out.

@@ -74,7 +74,7 @@ func (r *rig) gateway() *lives.Log {
 
 func (r *rig) gatewayOn(table kv.Table) *lives.Log {
 	r.t.Helper()
-	l, err := lives.New(r.t.Context(), r.below, table, slog.New(slog.DiscardHandler))
+	l, err := lives.New(r.t.Context(), r.below, table, func() int { return 2 }, slog.New(slog.DiscardHandler))
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -299,7 +299,7 @@ func TestTime01ATableThatWasLost(t *testing.T) {
 		}
 		r.table.lost()
 		eventually(t, name+": a new gateway knows the id", func() bool {
-			l, err := lives.New(t.Context(), r.below, r.table, slog.New(slog.DiscardHandler))
+			l, err := lives.New(t.Context(), r.below, r.table, func() int { return 2 }, slog.New(slog.DiscardHandler))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -366,7 +366,7 @@ func (d *driven) Purge(context.Context, string, string, uint64) (broker.Erased, 
 // TestTime01WhatComesLateIsForgottenAgain: it is delivered, and does not stay.
 func TestTime01WhatComesLateIsForgottenAgain(t *testing.T) {
 	d, tab := &driven{refuses: true}, newTable()
-	l, err := lives.New(t.Context(), d, tab, slog.New(slog.DiscardHandler))
+	l, err := lives.New(t.Context(), d, tab, func() int { return 2 }, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

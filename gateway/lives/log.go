@@ -19,11 +19,14 @@ type Log struct {
 	broker.Log
 	table  kv.Table
 	logger *slog.Logger
+	apps   func() int
 
 	mu rank.Mutex[rank.Lives]
 	// records are of channels that were purged or reset, and attached those who follow
 	// channels.
-	records  map[place]*record
+	records map[place]*record
+	// byApp has how many records are of which app.
+	byApp    map[string]int
 	attached map[place][]*follower
 	// some says that there are records at all.
 	some atomic.Bool
@@ -42,11 +45,12 @@ var (
 	_ broker.Listing = (*Log)(nil)
 )
 
-// New reads the records of all channels and follows them until Close. Errors: those of the
-// table, or the context's.
-func New(ctx context.Context, log broker.Log, table kv.Table, logger *slog.Logger) (*Log, error) {
+// New reads the records of all channels and follows them until Close. apps is how many apps share
+// [MaxChannels]; it is asked with a lock, and must not wait. Errors: those of the table, or the
+// context's.
+func New(ctx context.Context, log broker.Log, table kv.Table, apps func() int, logger *slog.Logger) (*Log, error) {
 	l := &Log{
-		Log: log, table: table, logger: logger, records: map[place]*record{}, attached: map[place][]*follower{},
+		Log: log, table: table, logger: logger, apps: apps, byApp: map[string]int{}, records: map[place]*record{}, attached: map[place][]*follower{},
 		again: make(chan struct{}, 1), heard: make(chan struct{}, 1), pending: map[place]*record{},
 	}
 	var err error

@@ -21,7 +21,7 @@ import (
 func newErasable(t *testing.T, keeps memory.Options) *rig {
 	t.Helper()
 	return newRigWith(t, keeps, func(o *rest.Options) {
-		l, err := lives.New(t.Context(), o.Log.(broker.Log), kv.NewMemoryTable(nil), o.Logger)
+		l, err := lives.New(t.Context(), o.Log.(broker.Log), kv.NewMemoryTable(nil), func() int { return 1 }, o.Logger)
 		if err != nil {
 			t.Fatal(err)
 		}
