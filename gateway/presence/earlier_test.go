@@ -225,6 +225,12 @@ func TestWeeks18WhatCameBeforeTheListInChannelsWithoutMembers(t *testing.T) {
 			if want := []string{fmt.Sprint("a", Vacated), fmt.Sprint("b", Occupied)}; !slices.Equal(got, want) {
 				t.Errorf("b told %v, want %v", got, want)
 			}
+			for _, c := range b.told() {
+				same := func(o Change) bool { return o.Kind == c.Kind && o.Node == c.Node && o.Cause == c.Cause }
+				if c.Node == "a" && !slices.ContainsFunc(a.told(), same) {
+					t.Errorf("b told %+v, a told %+v", c, a.told())
+				}
+			}
 		})
 	}
 }

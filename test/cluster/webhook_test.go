@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -58,7 +59,7 @@ func TestWebhooksOfAllGateways(t *testing.T) {
 			eventually(t, "the last user has left", count(w.name, w.channel, w.user))
 		}
 		if n := hooks.count(w.name, w.channel, w.user); n != 1 {
-			t.Errorf("%v was told %d times", w, n)
+			t.Errorf("%v was told %d times of\n%s", w, n, strings.Join(hooks.about(w.channel), "\n"))
 		}
 	}
 }
