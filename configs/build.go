@@ -91,6 +91,7 @@ func build(k *koanf.Koanf, hasFile bool, p *problems) *Config {
 	c.Apps = buildApps(k.Get("apps"), c, p)
 	c.remember(k)
 	c.check(p)
+	c.checkSizes(p)
 	return c
 }
 

@@ -119,6 +119,19 @@ func (c *Config) With(next *Config) (*Config, error) {
 	return &out, out.CheckSecrets()
 }
 
+// Basis is what apps of the cluster are built on, and checked beside, while a server that runs with this
+// configuration takes another one over: what is in force then, with the other's defaults for what the
+// logs of new apps keep. The error is that of [Config.With].
+func (c *Config) Basis(next *Config) (*Config, error) {
+	out, err := c.With(next)
+	if err != nil {
+		return nil, err
+	}
+	h := next.History
+	out.History.MaxMessages, out.History.MaxBytes, out.History.Retention = h.MaxMessages, h.MaxBytes, h.Retention
+	return out, nil
+}
+
 // WithRetention is the configuration with the settings of retention of another one.
 func (c *Config) WithRetention(next *Config) *Config {
 	out := *c
@@ -191,30 +204,4 @@ func (a *App) differing(b *App) (out []string) {
 	}
 	sort.Strings(out)
 	return out
-}
-
-// Files are the files with secrets that the configuration was read from, in order. They may
-// change while a server runs.
-func (c *Config) Files() []string {
-	var out []string
-	for i := range keys {
-		if path, _ := c.values[keys[i].name].(string); keys[i].kind == file {
-			out = append(out, path)
-		}
-	}
-	for i := range c.Apps {
-		a := &c.Apps[i]
-		out = append(out, a.SecretFile)
-		for _, k := range a.Earlier {
-			out = append(out, k.SecretFile)
-		}
-		for _, w := range a.Webhooks {
-			for _, path := range w.HeaderFiles {
-				out = append(out, path)
-			}
-		}
-	}
-	out = slices.DeleteFunc(out, func(path string) bool { return path == "" })
-	slices.Sort(out)
-	return slices.Compact(out)
 }

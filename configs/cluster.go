@@ -64,32 +64,44 @@ func ShownURL(address string) string { return redactQuery(redactURL(address)) }
 const errFiles = "files cannot be named by an app of the cluster, which all gateways have; give the secret itself"
 
 // WithClusterApps is the configuration with apps of the cluster behind its own, in the order of
-// their ids. Each is checked as those of the file are; the ids of those that cannot be used come
-// back with the reasons. The configuration wins where both have an id or a key.
-func (c *Config) WithClusterApps(trees map[string]map[string]any) (out *Config, refused map[string]error) {
+// their ids. Each is checked as those of the file are, and alone: the ids of those that cannot be used
+// come back with the reasons. A tree of nil is one that cannot be read. The configuration wins where
+// both have an id or a key. held are the apps of the cluster that are in use; one of them that cannot be
+// used as it is wanted, or cannot be read, stays what it was.
+func (c *Config) WithClusterApps(trees map[string]map[string]any, held []App) (out *Config, refused map[string]error) {
 	next := *c
 	next.Apps, refused = slices.Clone(c.Apps), map[string]error{}
 	if len(trees) == 0 {
 		return &next, refused
 	}
-	owners := map[string]string{}
-	for i := range c.Apps {
-		for _, key := range c.Apps[i].keys() {
-			owners[key] = fmt.Sprintf("the app %q of the configuration", c.Apps[i].ID)
-		}
-	}
+	in := c.joining(trees, held)
 	for _, id := range sorted(asAny(trees)) {
-		a, err := c.clusterApp(id, trees[id], owners)
+		var a App
+		err := errUnread
+		if tree := trees[id]; tree != nil {
+			if a, err = in.wanted(id, tree); err != nil {
+				refused[id] = err
+			}
+		}
 		if err != nil {
-			refused[id] = err
-			continue
+			before := in.held[id]
+			if before == nil || in.check(before) != nil {
+				continue
+			}
+			a = *before
 		}
-		for _, key := range a.keys() {
-			owners[key] = fmt.Sprintf("the app %q of the cluster", id)
-		}
+		in.take(&a)
 		next.Apps = append(next.Apps, a)
 	}
 	return &next, refused
+}
+
+// ClusterApp is an app of the cluster as it would be in use beside this configuration, for holding it
+// against another form of itself. It is not checked.
+func (c *Config) ClusterApp(tree map[string]any) App {
+	as := *c
+	as.Development = false
+	return buildApp("", tree, &as, newProblems())
 }
 
 func asAny(trees map[string]map[string]any) map[string]any {
@@ -100,13 +112,60 @@ func asAny(trees map[string]map[string]any) map[string]any {
 	return out
 }
 
-// clusterApp builds one app of the cluster. owners are who has which key.
-func (c *Config) clusterApp(id string, tree map[string]any, owners map[string]string) (App, error) {
-	if c.app(id) != nil {
-		return App{}, errors.New("the configuration has an app with this id, which counts; remove one of them")
+// errUnread stands for an app that cannot be read, of which the caller knows why.
+var errUnread = errors.New("cannot be read")
+
+// joining are apps of the cluster on their way into a configuration.
+type joining struct {
+	*Config
+	// held are those that are in use, by id; owners are who has which key.
+	held   map[string]*App
+	owners map[string]string
+	// room is for the apps of the configuration, those that are held, and those that were taken.
+	room room
+}
+
+func (c *Config) joining(trees map[string]map[string]any, held []App) *joining {
+	in := &joining{Config: c, held: map[string]*App{}, owners: map[string]string{}}
+	for i := range c.Apps {
+		in.room = in.room.with(&c.Apps[i])
+		for _, key := range c.Apps[i].keys() {
+			in.owners[key] = fmt.Sprintf("the app %q of the configuration", c.Apps[i].ID)
+		}
 	}
+	for i := range held {
+		if _, stays := trees[held[i].ID]; stays && c.app(held[i].ID) == nil {
+			in.held[held[i].ID] = &held[i]
+			in.room = in.room.with(&held[i])
+		}
+	}
+	return in
+}
+
+// take takes an app in.
+func (in *joining) take(a *App) {
+	for _, key := range a.keys() {
+		in.owners[key] = fmt.Sprintf("the app %q of the cluster", a.ID)
+	}
+	in.room = in.roomWith(a)
+}
+
+// roomWith is the room with an app. The log of one that is there already keeps its size until that is
+// changed, which comes last.
+func (in *joining) roomWith(a *App) room {
+	before := in.held[a.ID]
+	if before == nil {
+		return in.room.with(a)
+	}
+	as := *a
+	as.MaxBytes = max(as.MaxBytes, before.MaxBytes)
+	return in.room.without(before).with(&as)
+}
+
+// wanted builds one app, and says why it cannot be used.
+func (in *joining) wanted(id string, tree map[string]any) (App, error) {
 	p := newProblems()
-	as := *c
+	as := *in.Config
 	// What development mode makes up is for files alone: key and secret must be there.
 	as.Development = false
 	a := buildApp("", tree, &as, p)
@@ -116,18 +175,45 @@ func (c *Config) clusterApp(id string, tree map[string]any, owners map[string]st
 	if files(&a) {
 		p.add(errFiles)
 	}
-	if a.Secret == DemoSecret && !c.Development && !loopback(c.Host) {
-		p.add("secret is the published demo secret")
-	}
-	for _, key := range a.keys() {
-		if owner, taken := owners[key]; taken {
-			p.add("key is %q, which %s has", shorten(key), owner)
-		}
+	in.checkSize("", &a, p)
+	if err := in.check(&a); err != nil {
+		p.list = append(p.list, err.Problems...)
 	}
 	if len(p.list) > 0 {
 		return App{}, &Error{Problems: p.list}
 	}
 	return a, nil
+}
+
+// check says why an app cannot stand beside the others, nil if it can. It has all that the
+// configuration is checked for when it is put in force ([Config.With]) and that depends on an app: what
+// is found only then stops every app.
+func (in *joining) check(a *App) *Error {
+	p := newProblems()
+	if in.app(a.ID) != nil {
+		return &Error{Problems: []string{"the configuration has an app with this id, which counts; remove one of them"}}
+	}
+	in.checkKept("", a, p)
+	if a.Secret == DemoSecret && !in.Development && !loopback(in.Host) {
+		p.at("secret", "secret is the published demo secret")
+	}
+	if !in.takesSamples() {
+		for _, name := range in.samplesOf("", a) {
+			p.at(name, "%s", in.sampleProblem(name))
+		}
+	}
+	for _, key := range a.keys() {
+		if owner, taken := in.owners[key]; taken {
+			p.add("key is %q, which %s has", shorten(key), owner)
+		}
+	}
+	if r := in.roomWith(a); in.Embeds() && r.total() > max(in.NATS.Embedded.MaxStore, in.room.total()) {
+		in.noRoom(r, p)
+	}
+	if len(p.list) == 0 {
+		return nil
+	}
+	return &Error{Problems: p.list}
 }
 
 // keys are the public keys of an app, each once.

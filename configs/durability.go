@@ -2,6 +2,7 @@ package configs
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -25,23 +26,27 @@ func (c *Config) Level() string {
 	return c.Durability
 }
 
+// checkKept refuses what cannot be kept of an app; where names it in messages.
+func (c *Config) checkKept(where string, a *App, p *problems) {
+	replicas := where + "history_replicas"
+	if a.Replicas > 1 && p.sound("nats.url", "adapter.driver") && (c.Driver != "nats" || c.Embeds()) {
+		p.at(replicas, "%s is %d, but only a cluster at nats.url keeps copies", replicas, a.Replicas)
+	}
+	if c.Durability == "replicated" && a.Replicas > 0 && a.Replicas < 3 {
+		p.at(replicas, "%s is %d, but durability is replicated and needs 3 or more", replicas, a.Replicas)
+	}
+	if h := &c.History; c.Driver == "local" && (a.MaxMessages != h.MaxMessages || a.MaxBytes != h.MaxBytes || a.Retention != h.Retention) {
+		p.add("%s has history settings of its own, but with adapter.driver local all apps have those of history", strings.TrimSuffix(where, "."))
+	}
+	if seconds := where + "history_retention_seconds"; a.Retention < time.Minute {
+		p.at(seconds, "%s is %d, must be 0 or 60 or more", seconds, int(a.Retention/time.Second))
+	}
+}
+
 // checkDurability refuses a level that the other settings cannot give.
 func (c *Config) checkDurability(p *problems) {
 	for i := range c.Apps {
-		a := &c.Apps[i]
-		replicas := fmt.Sprintf("apps[%d].history_replicas", i)
-		if a.Replicas > 1 && p.sound("nats.url", "adapter.driver") && (c.Driver != "nats" || c.Embeds()) {
-			p.at(replicas, "apps[%d].history_replicas is %d, but only a cluster at nats.url keeps copies", i, a.Replicas)
-		}
-		if c.Durability == "replicated" && a.Replicas > 0 && a.Replicas < 3 {
-			p.at(replicas, "apps[%d].history_replicas is %d, but durability is replicated and needs 3 or more", i, a.Replicas)
-		}
-		if h := &c.History; c.Driver == "local" && (a.MaxMessages != h.MaxMessages || a.MaxBytes != h.MaxBytes || a.Retention != h.Retention) {
-			p.add("apps[%d] has history settings of its own, but with adapter.driver local all apps have those of history", i)
-		}
-		if a.Retention < time.Minute {
-			p.at(fmt.Sprintf("apps[%d].history_retention_seconds", i), "apps[%d].history_retention_seconds is %d, must be 0 or 60 or more", i, int(a.Retention/time.Second))
-		}
+		c.checkKept(fmt.Sprintf("apps[%d].", i), &c.Apps[i], p)
 	}
 	switch {
 	case c.Durability == "auto" || !p.sound("durability", "adapter.driver", "nats.url", "nats.replicas"):

@@ -42,20 +42,30 @@ func (c *Config) checkLimits(p *problems) {
 	}
 	if c.History.MaxBytes == 0 {
 		p.at("history.max_bytes", "history.max_bytes is 0, must be %d or more, or -1 for no bound", leastBytes)
-		return
 	}
 	if c.Driver == "local" && c.History.MaxBytes < 0 {
 		p.at("history.max_bytes", "history.max_bytes is %d, but a log in memory (adapter.driver local) needs a bound", c.History.MaxBytes)
 	}
+}
+
+// checkSizes refuses logs that are too small for their apps.
+func (c *Config) checkSizes(p *problems) {
 	for i := range c.Apps {
-		a := &c.Apps[i]
-		if least := max(leastBytes, 4*int64(a.MaxPayload)); a.MaxBytes >= 0 && a.MaxBytes < least {
-			where := fmt.Sprintf("apps[%d].history_max_bytes", i)
-			if a.MaxBytes == c.History.MaxBytes {
-				// One cause is told once, for the first app that shows it.
-				where = "history.max_bytes"
-			}
-			p.at(where, "apps[%d].history_max_bytes (or history.max_bytes) is %d, must be %d or more (1 MiB, and four times max_event_payload_in_kb), or -1 for no bound", i, a.MaxBytes, least)
-		}
+		c.checkSize(fmt.Sprintf("apps[%d].", i), &c.Apps[i], p)
 	}
+}
+
+// checkSize is checkSizes for one app; where names it in messages.
+func (c *Config) checkSize(where string, a *App, p *problems) {
+	least := max(leastBytes, 4*int64(a.MaxPayload))
+	if a.MaxBytes < 0 || a.MaxBytes >= least || c.History.MaxBytes == 0 {
+		return
+	}
+	name := where + "history_max_bytes"
+	key := name
+	if a.MaxBytes == c.History.MaxBytes {
+		// One cause is told once, for the first app that shows it.
+		key = "history.max_bytes"
+	}
+	p.at(key, "%s (or history.max_bytes) is %d, must be %d or more (1 MiB, and four times max_event_payload_in_kb), or -1 for no bound", name, a.MaxBytes, least)
 }

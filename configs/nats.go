@@ -59,20 +59,52 @@ func (c *Config) checkStore(p *problems) {
 	if !c.Embeds() {
 		return
 	}
-	sum, hooks := int64(0), int64(0)
+	var r room
 	for i := range c.Apps {
-		if sum += max(c.Apps[i].MaxBytes, 0); sum < 0 {
-			sum = math.MaxInt64 - webhookBytes
-			break
-		}
-		if len(c.Apps[i].Webhooks) > 0 {
-			hooks = webhookBytes
-		}
+		r = r.with(&c.Apps[i])
 	}
-	if most := c.NATS.Embedded.MaxStore; sum+hooks > most {
-		p.at("nats.embedded.max_store", "nats.embedded.max_store is %d, but the logs of the apps may have %d bytes together (history.max_bytes or history_max_bytes of each) and webhooks %d; "+
-			"raise it, or lower those", most, sum, hooks)
+	if r.total() > c.NATS.Embedded.MaxStore {
+		c.noRoom(r, p)
 	}
+}
+
+func (c *Config) noRoom(r room, p *problems) {
+	p.at("nats.embedded.max_store", "nats.embedded.max_store is %d, but the logs of the apps may have %d bytes together (history.max_bytes or history_max_bytes of each) and webhooks %d; "+
+		"raise it, or lower those", c.NATS.Embedded.MaxStore, r.logs, r.total()-r.logs)
+}
+
+// room is what the embedded server sets aside for apps.
+type room struct {
+	logs int64 // bytes
+	// hooked is how many of the apps have webhooks, which share their queues.
+	hooked int
+}
+
+// with is the room for one more app.
+func (r room) with(a *App) room {
+	// More than any disk has is not told apart.
+	r.logs = min(r.logs, math.MaxInt64-webhookBytes-max(a.MaxBytes, 0)) + max(a.MaxBytes, 0)
+	if len(a.Webhooks) > 0 {
+		r.hooked++
+	}
+	return r
+}
+
+// without is the room when an app that is in it has gone.
+func (r room) without(a *App) room {
+	r.logs -= max(a.MaxBytes, 0)
+	if len(a.Webhooks) > 0 {
+		r.hooked--
+	}
+	return r
+}
+
+// total is in bytes.
+func (r room) total() int64 {
+	if r.hooked > 0 {
+		return r.logs + webhookBytes
+	}
+	return r.logs
 }
 
 // natsURL says whether the client library can make something of an address. Without

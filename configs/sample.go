@@ -14,8 +14,7 @@ const samplePrefix = "change-this"
 func (c *Config) SampleSecrets() []string {
 	var out []string
 	look := func(name string, s Secret) {
-		demo := s == DemoSecret && !c.Development
-		if demo || strings.HasPrefix(strings.ToLower(s.Reveal()), samplePrefix) {
+		if c.isSample(s) {
 			out = append(out, name)
 		}
 	}
@@ -42,18 +41,40 @@ func (c *Config) SampleSecrets() []string {
 		password("nats.url", u)
 	}
 	for i := range c.Apps {
-		look(fmt.Sprintf("apps[%d].secret", i), c.Apps[i].Secret)
-		for j, k := range c.Apps[i].Earlier {
-			look(fmt.Sprintf("apps[%d].previous_keys[%d].secret", i, j), k.Secret)
+		out = append(out, c.samplesOf(fmt.Sprintf("apps[%d].", i), &c.Apps[i])...)
+	}
+	return out
+}
+
+func (c *Config) isSample(s Secret) bool {
+	return s == DemoSecret && !c.Development || strings.HasPrefix(strings.ToLower(s.Reveal()), samplePrefix)
+}
+
+// samplesOf is SampleSecrets for one app; where begins the names.
+func (c *Config) samplesOf(where string, a *App) (out []string) {
+	if c.isSample(a.Secret) {
+		out = append(out, where+"secret")
+	}
+	for i, k := range a.Earlier {
+		if c.isSample(k.Secret) {
+			out = append(out, fmt.Sprintf("%sprevious_keys[%d].secret", where, i))
 		}
 	}
 	return out
 }
 
+// takesSamples says whether such secrets may be used.
+func (c *Config) takesSamples() bool { return c.Development || c.AllowSamples || loopback(c.Host) }
+
+// sampleProblem says why one may not.
+func (c *Config) sampleProblem(name string) string {
+	return fmt.Sprintf("%s is the published secret of a sample and host is %q; choose another one, or set allow_sample_secrets: true to try something out", name, c.Host)
+}
+
 // CheckSecrets refuses the secrets of the samples where others than this machine can
 // reach the server, unless the configuration says that it is a try-out.
 func (c *Config) CheckSecrets() error {
-	if c.Development || c.AllowSamples || loopback(c.Host) {
+	if c.takesSamples() {
 		return nil
 	}
 	samples := c.SampleSecrets()
@@ -62,8 +83,7 @@ func (c *Config) CheckSecrets() error {
 	}
 	e := &Error{}
 	for _, name := range samples {
-		e.Problems = append(e.Problems, fmt.Sprintf("%s is the published secret of a sample and host is %q; choose another one, "+
-			"or set allow_sample_secrets: true to try something out", name, c.Host))
+		e.Problems = append(e.Problems, c.sampleProblem(name))
 	}
 	return e
 }

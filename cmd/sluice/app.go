@@ -259,7 +259,7 @@ func (in *keeper) rows(all map[string]*shelf.App) []listedApp {
 		}
 		trees[id] = tree
 	}
-	full, refused := in.config.WithClusterApps(trees)
+	full, refused := in.config.WithClusterApps(trees, nil)
 	var rows []listedApp
 	for i := range full.Apps {
 		a := &full.Apps[i]

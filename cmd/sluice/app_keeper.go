@@ -149,6 +149,18 @@ func (in *keeper) app(ctx context.Context, id string) (*shelf.App, map[string]an
 	return a, tree, nil
 }
 
+// present is an app as a gateway has it that uses it, none if it cannot be read.
+func (in *keeper) present(a *shelf.App) []configs.App {
+	if a == nil {
+		return nil
+	}
+	tree, err := treeOf(a)
+	if err != nil {
+		return nil
+	}
+	return []configs.App{in.config.ClusterApp(tree)}
+}
+
 // checked is the text of an app, if it may stand beside all others.
 func (in *keeper) checked(ctx context.Context, id string, tree map[string]any) ([]byte, error) {
 	all, err := in.shelf.List(ctx)
@@ -171,8 +183,8 @@ func (in *keeper) checked(ctx context.Context, id string, tree map[string]any) (
 		}
 	}
 	// The others have come first, whatever their ids are.
-	base, _ := in.config.WithClusterApps(trees)
-	if _, refused := base.WithClusterApps(map[string]map[string]any{id: tree}); refused[id] != nil {
+	base, _ := in.config.WithClusterApps(trees, nil)
+	if _, refused := base.WithClusterApps(map[string]map[string]any{id: tree}, in.present(all[id])); refused[id] != nil {
 		return nil, refused[id]
 	}
 	return text, nil

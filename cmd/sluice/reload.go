@@ -48,9 +48,9 @@ type reloader struct {
 
 	mu sync.Mutex
 	// waiting are the keys that the configuration has otherwise than the server, refused is
-	// why what was read last is not in force.
-	waiting []string
-	refused string
+	// why what was read last is not in force, and missed why the apps of the cluster are not.
+	waiting         []string
+	refused, missed string
 }
 
 // share lets other gateways know what is in force.
@@ -72,6 +72,9 @@ func (r *reloader) problems() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	out := append([]string{}, r.cluster.Problems()...)
+	if r.missed != "" {
+		out = append(out, missedApps+r.missed)
+	}
 	if r.refused != "" {
 		out = append(out, refusedConfig+r.refused)
 	}
@@ -80,6 +83,9 @@ func (r *reloader) problems() []string {
 
 // refusedConfig begins what readiness says of a configuration with errors.
 const refusedConfig = "the configuration was read again and has errors, so the one before stays in force: "
+
+// missedApps begins what readiness says while changes of the apps of the cluster wait.
+const missedApps = "the apps of the cluster could not be put in force, and stay as they were: "
 
 // maxRefused bounds what readiness says of errors, in bytes.
 const maxRefused = 2048
@@ -96,17 +102,39 @@ func joined(list []string) string { return strings.Join(list, "; ") }
 
 // refuse notes that a configuration is not taken over, and says whether that is new.
 func (r *reloader) refuse(err error) (isNew bool) {
+	return r.refuseAs(&r.refused, err)
+}
+
+// miss notes why the apps of the cluster are not in force, nil if they are, and says whether that is new.
+func (r *reloader) miss(err error) (isNew bool) {
+	if err == nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.missed = ""
+		return false
+	}
+	return r.refuseAs(&r.missed, err)
+}
+
+func (r *reloader) refuseAs(why *string, err error) (isNew bool) {
 	text := oneLine(err)
 	if len(text) > maxRefused {
 		text = text[:maxRefused] + "..."
 	}
 	r.mu.Lock()
-	isNew = r.refused != text
-	r.refused = text
+	isNew = *why != text
+	*why = text
 	r.mu.Unlock()
 	// Who sees it counted finds it in readiness.
 	r.refusals.Add(1)
 	return isNew
+}
+
+// isMissed says whether the apps of the cluster must be taken over again.
+func (r *reloader) isMissed() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.missed != ""
 }
 
 // register makes visible how reading the configuration again goes.
@@ -136,7 +164,10 @@ func (r *reloader) register(registry prometheus.Registerer, prefix string) {
 func (r *reloader) reload(ctx context.Context, file *configs.Config, asked bool) error {
 	ctx, cancel := context.WithTimeout(ctx, reloadTimeout)
 	defer cancel()
-	next := r.cluster.with(file)
+	next, err := r.withCluster(file)
+	if err != nil {
+		return err
+	}
 	taken, retention, waiting := r.inForce.Changed(next)
 	merged, err := r.inForce.With(next)
 	if err != nil {
@@ -149,6 +180,7 @@ func (r *reloader) reload(ctx context.Context, file *configs.Config, asked bool)
 	}
 	r.apps.Replace(appsOf(merged)...)
 	r.inForce, r.wanted = merged, file
+	room := false
 	switch {
 	case len(retention) == 0 && r.unsure == nil:
 	case r.retain == nil:
@@ -164,11 +196,32 @@ func (r *reloader) reload(ctx context.Context, file *configs.Config, asked bool)
 			waiting = append(waiting, retention...)
 		} else {
 			taken = append(taken, retention...)
+			room = true
 		}
 	}
 	r.putInForce(ctx)
 	r.tell(taken, waiting, asked)
+	if room && r.cluster.refuses() {
+		// There may be room for them now that other logs are smaller.
+		return r.reload(ctx, file, false)
+	}
 	return nil
+}
+
+// withCluster is a configuration with the apps of the cluster that can be used beside what is in force:
+// what cannot is refused alone, and stops nobody else.
+func (r *reloader) withCluster(file *configs.Config) (*configs.Config, error) {
+	if r.cluster == nil {
+		return file, nil
+	}
+	basis, err := r.inForce.Basis(file)
+	if err != nil {
+		return nil, err
+	}
+	full := r.cluster.with(basis, r.inForce.Apps[len(r.wanted.Apps):])
+	next := *file
+	next.Apps = slices.Concat(file.Apps, full.Apps[len(file.Apps):])
+	return &next, nil
 }
 
 // putInForce has what is there already go by the configuration.
@@ -189,7 +242,7 @@ func (r *reloader) tell(taken, waiting []string, asked bool) {
 	r.mu.Lock()
 	before, mended := len(r.waiting), r.refused != ""
 	news := strings.Join(waiting, " ") != strings.Join(r.waiting, " ")
-	r.waiting, r.refused = waiting, ""
+	r.waiting, r.refused, r.missed = waiting, "", ""
 	r.mu.Unlock()
 	r.taken.Add(1)
 	switch {

@@ -27,8 +27,6 @@ type reading struct {
 	files watch.Files
 	// others has a word when the apps of the cluster have changed.
 	others chan struct{}
-	// missed says that the apps of the cluster must be taken over again.
-	missed bool
 	// tried is when it was read last, and keys which earlier keys of apps counted then.
 	tried time.Time
 	keys  string
@@ -97,7 +95,7 @@ func (in *reading) tick(ctx context.Context, now time.Time) {
 	case waited && in.isRefused() && in.inForce.Watch.Enabled:
 		// What is missing may be in a file that is not looked at yet.
 		in.again(ctx, false)
-	case waited && in.missed:
+	case waited && in.isMissed():
 		in.tried = now
 		in.takeCluster(ctx)
 	case waited && in.unsure != nil:
@@ -136,9 +134,10 @@ func (in *reading) takeOver(ctx context.Context, next *configs.Config, asked boo
 func (in *reading) takeCluster(ctx context.Context) {
 	refused := in.isRefused()
 	err := in.reload(ctx, in.wanted, false)
-	in.missed = err != nil
-	if err != nil {
+	if in.miss(err) {
 		in.log.Error("the apps of the cluster could not be put in force; it is tried again", "error", err)
+	}
+	if err != nil {
 		return
 	}
 	if refused {

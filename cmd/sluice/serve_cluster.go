@@ -21,9 +21,6 @@ const clusterPatience = 10 * time.Second
 type cluster struct {
 	follower *shelf.Follower
 	log      *slog.Logger
-	// good are the apps as they could be read last, by id. It belongs to the goroutine that
-	// reloads.
-	good map[string]map[string]any
 
 	mu       sync.Mutex
 	problems []string
@@ -54,7 +51,7 @@ func openCluster(ctx context.Context, c *configs.Config, b *backend, log *slog.L
 	if err != nil {
 		return nil, nothing, fmt.Errorf("apps of the cluster: %w", err)
 	}
-	return &cluster{follower: f, log: log, good: map[string]map[string]any{}}, stop, nil
+	return &cluster{follower: f, log: log}, stop, nil
 }
 
 // joinCluster is openCluster, and has the log serve the apps that it finds. full is the configuration
@@ -64,7 +61,7 @@ func joinCluster(ctx context.Context, c *configs.Config, b *backend, log *slog.L
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	full = in.with(c)
+	full = in.with(c, nil)
 	// A log is told also that there are no more.
 	if in != nil {
 		if err := b.serveApps(ctx, full); err != nil {
@@ -75,9 +72,9 @@ func joinCluster(ctx context.Context, c *configs.Config, b *backend, log *slog.L
 	return in, full, stop, nil
 }
 
-// with is a configuration with the apps of the cluster. One that cannot be used is a problem, and
-// stays what it was when it could be read.
-func (in *cluster) with(c *configs.Config) *configs.Config {
+// with is a configuration with the apps of the cluster. held are those that are in use: one that cannot
+// be used any more is a problem, and stays what it was.
+func (in *cluster) with(c *configs.Config, held []configs.App) *configs.Config {
 	if in == nil {
 		return c
 	}
@@ -87,29 +84,17 @@ func (in *cluster) with(c *configs.Config) *configs.Config {
 		problems = append(problems, fmt.Sprintf("apps of the cluster cannot be read, and stay as they were: %v", err))
 	}
 	trees := map[string]map[string]any{}
-	for id, a := range apps {
-		tree, err := treeOf(a)
+	for _, id := range slices.Sorted(maps.Keys(apps)) {
+		tree, err := treeOf(apps[id])
 		if err != nil {
 			problems = append(problems, problemOf(id, err))
-			if tree = in.good[id]; tree == nil {
-				continue
-			}
 		}
 		trees[id] = tree
 	}
-	out, refused := c.WithClusterApps(trees)
-	used, again := maps.Clone(trees), false
-	for id, err := range refused {
-		problems = append(problems, problemOf(id, err))
-		delete(used, id)
-		if before := in.good[id]; before != nil {
-			used[id], again = before, true
-		}
+	out, refused := c.WithClusterApps(trees, held)
+	for _, id := range slices.Sorted(maps.Keys(refused)) {
+		problems = append(problems, problemOf(id, refused[id]))
 	}
-	if again {
-		out, _ = c.WithClusterApps(used) // what is in the file as well stays refused
-	}
-	in.good = used
 	in.note(problems, len(out.Apps) == 0)
 	return out
 }
@@ -158,6 +143,16 @@ func (in *cluster) Problems() []string {
 		return append(slices.Clone(in.problems), noApp)
 	}
 	return in.problems
+}
+
+// refuses says whether there is an app that cannot be used.
+func (in *cluster) refuses() bool {
+	if in == nil {
+		return false
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return len(in.problems) > 0
 }
 
 // run follows the apps until ctx is done, and has changed called when they are others.

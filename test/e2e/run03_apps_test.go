@@ -314,6 +314,12 @@ func TestRun03ServersThatAreAloneKeepAppsAsWell(t *testing.T) {
 			in.run("disable", "shop")
 			in.answers("the app is disabled", first, http.StatusForbidden)
 			in.run("enable", "shop")
+			for set, says := range map[string]string{
+				"history_max_bytes=90000000000": "nats.embedded.max_store", "history_retention_seconds=30": "60 or more", "history_replicas=3": "only a cluster at nats.url",
+			} {
+				in.refused(says, "", "add", "big", "--set", set)
+				in.refused(says, "", "set", "shop", "--set", set)
+			}
 			second := in.run("rotate", "shop", "--overlap", "0s")
 			now := keyPair{printed(t, second, "key"), printed(t, second, "secret")}
 			in.answers("the new key counts", now, http.StatusOK)
