@@ -35,38 +35,22 @@ func (o *doctorOptions) configuration(cmd *cobra.Command) doctor.Configuration {
 	return out
 }
 
-// secretFiles are the files that hold something which is not for everybody.
+// secretFiles are the files that hold something which is not for everybody: path is that of the
+// configuration, empty for none.
 func secretFiles(c *configs.Config, path string) (out []doctor.File) {
-	add := func(key, path string) {
-		if path == "" {
-			return
+	all := append(c.SecretFiles(), c.SecretsOfServer()...)
+	if path != "" {
+		if holds, err := c.Holds(path); holds || err != nil {
+			all = append(all, configs.SecretFile{Key: "--config", Path: path})
 		}
-		info, err := os.Stat(path)
-		f := doctor.File{Key: key, Path: path, Err: err}
-		if err == nil {
-			f.Mode = info.Mode()
+	}
+	for _, f := range all {
+		is := doctor.File{Key: f.Key, Path: f.Path}
+		info, err := os.Stat(f.Path)
+		if is.Err = err; err == nil {
+			is.Mode = info.Mode()
 		}
-		out = append(out, f)
-	}
-	n := &c.NATS
-	for _, f := range []struct{ key, path string }{
-		{"nats.credentials_file", n.CredentialsFile}, {"nats.nkey_file", n.NKeyFile}, {"nats.tls.key_file", n.KeyFile}, {"tls.key_file", c.TLS.KeyFile},
-		{"nats.password_file", n.PasswordFile}, {"nats.token_file", n.TokenFile}, {"redis_url_file", c.RedisURLFile}, {"redis.tls.key_file", c.Redis.KeyFile},
-	} {
-		add(f.key, f.path)
-	}
-	text, err := os.ReadFile(path)
-	holds := false
-	for i := range c.Apps {
-		a := &c.Apps[i]
-		add("apps["+strconv.Itoa(i)+"].secret_file", a.SecretFile)
-		holds = holds || err == nil && a.SecretFile == "" && strings.Contains(string(text), a.Secret.Reveal())
-	}
-	for _, s := range []configs.Secret{n.Password, n.Token, c.RedisURL, c.Metrics.Token, c.Console.Token} {
-		holds = holds || err == nil && s != "" && strings.Contains(string(text), s.Reveal())
-	}
-	if holds {
-		add("--config", path)
+		out = append(out, is)
 	}
 	return out
 }
