@@ -51,6 +51,7 @@ func openCluster(ctx context.Context, c *configs.Config, b *backend, log *slog.L
 	if err != nil {
 		return nil, nothing, fmt.Errorf("apps of the cluster: %w", err)
 	}
+	f.Logger = log
 	return &cluster{follower: f, log: log}, stop, nil
 }
 

@@ -3,6 +3,8 @@ package shelf
 import (
 	"bytes"
 	"context"
+	"errors"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -23,6 +25,8 @@ type Follower struct {
 	shelf *Shelf
 	// heard has room for one word that something was written.
 	heard chan struct{}
+	// Logger is told of records that were lost; nil for nobody. It is set before Run.
+	Logger *slog.Logger
 
 	mu   sync.Mutex
 	apps map[string]*App
@@ -96,6 +100,8 @@ func (f *Follower) read(ctx context.Context) (others bool, err error) {
 	default:
 	}
 	apps, there, err := f.shelf.list(ctx)
+	var lost []*App
+	defer func() { f.restore(ctx, lost) }()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	others = (err == nil) != (f.err == nil)
@@ -107,11 +113,26 @@ func (f *Follower) read(ctx context.Context) (others bool, err error) {
 	for id, a := range f.apps {
 		if _, known := there[id]; !known {
 			apps[id] = a
+			lost = append(lost, a)
 		}
 	}
 	others = others || !equal(apps, f.apps)
 	f.apps = apps
 	return others, nil
+}
+
+// restore writes records again that the table has lost. What fails is found again by the next reading.
+func (f *Follower) restore(ctx context.Context, lost []*App) {
+	for _, a := range lost {
+		err := f.shelf.write(ctx, a.ID, a.sealed, 0)
+		switch {
+		case f.Logger == nil || errors.Is(err, ErrRaced): // Somebody else has written it.
+		case err != nil:
+			f.Logger.Error("the table has lost an app of the cluster, which could not be written again; it is tried again", "app", a.ID, "error", err)
+		default:
+			f.Logger.Warn("the table had lost an app of the cluster; it is written again", "app", a.ID)
+		}
+	}
 }
 
 func equal(a, b map[string]*App) bool {

@@ -48,5 +48,9 @@ func TestRun03ATableThatWasLostRemovesNoApp(t *testing.T) {
 		if apps := known(t.Context()); len(apps) != 1 || apps["kept"] == nil {
 			t.Errorf("without the table there are %v", apps)
 		}
+		// It is there for others as well, such as the next start.
+		if apps, err := s.List(t.Context()); err != nil || len(apps) != 1 || string(apps["kept"].Text) != "text" {
+			t.Errorf("TestTrust07: the table has %v, %v", apps, err)
+		}
 	})
 }

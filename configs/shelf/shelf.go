@@ -40,6 +40,8 @@ type App struct {
 	Err error
 	// Revision is that of the record.
 	Revision uint64
+	// sealed is the record as it is, to be written again if the table loses it.
+	sealed []byte
 }
 
 // Shelf reads and writes records. Make it with [New].
@@ -57,7 +59,7 @@ func (s *Shelf) app(id string, value []byte, revision uint64) *App {
 	if err == nil && text == nil {
 		return nil
 	}
-	return &App{ID: id, Text: text, Old: old, Err: err, Revision: revision}
+	return &App{ID: id, Text: text, Old: old, Err: err, Revision: revision, sealed: value}
 }
 
 // List returns all apps, by their ids.

@@ -129,6 +129,12 @@ func (l *Log) sync(ctx context.Context) error {
 		}
 	}
 	l.mu.Unlock()
+	again, one := 0, place{}
+	defer func() {
+		if again > 0 {
+			l.logger.Warn("the table had lost what is known of channels that were purged or reset; it is written again", "channels", again, "app", one.app, "channel", one.channel)
+		}
+	}()
 	for p, r := range lacking {
 		_, err := l.table.Swap(ctx, p.key(), r.encode(), 0, found[p].revision)
 		switch {
@@ -136,7 +142,7 @@ func (l *Log) sync(ctx context.Context) error {
 		case err != nil:
 			return fmt.Errorf("writing the life of a channel again: %w", err)
 		default:
-			l.logger.Warn("the table had lost what is known of a channel that was purged or reset; it is written again", "app", p.app, "channel", p.channel)
+			again, one = again+1, p
 		}
 	}
 	return nil
