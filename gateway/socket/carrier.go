@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"syscall"
+	"time"
 
 	"github.com/sluicehq/sluice/broker/rank"
 )
@@ -120,6 +121,15 @@ func (c *Carrier) drain() error {
 		}
 	}
 	return nil
+}
+
+// farewell writes what TLS had to say last, as far as that can be done within a time, and ends the write side
+// behind it. Nothing is said afterwards.
+func (c *Carrier) farewell(within time.Duration) {
+	_ = c.Conn.SetWriteDeadline(time.Now().Add(within)) // TLS has set one that is over.
+	if c.drain() == nil {
+		c.shut()
+	}
 }
 
 // shut ends the write side of the connection, unless something waits that TLS has to say.

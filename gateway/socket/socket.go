@@ -163,8 +163,14 @@ func (s *Socket) finish() {
 	if half, ok := s.conn.(interface{ CloseWrite() error }); ok {
 		_ = half.CloseWrite()
 	}
-	if s.below != nil {
-		s.below.shut() // behind the farewell of TLS
+	if s.below != nil && s.below.waiting() > 0 { // The kernel had no room for the farewell of TLS.
+		s.writer.group.blocked.Add(1)
+		go func() {
+			defer s.writer.group.blocked.Done()
+			s.below.farewell(s.writer.group.opt.Linger)
+		}()
+	} else if s.below != nil {
+		s.below.shut()
 	}
 	_ = s.conn.SetReadDeadline(time.Now().Add(s.writer.group.opt.Linger))
 }
