@@ -162,7 +162,8 @@ func (r *reloader) register(registry prometheus.Registerer, prefix string) {
 // it is taken back. With an error nothing was changed. asked says that somebody asked for it, who
 // is told in any case.
 func (r *reloader) reload(ctx context.Context, file *configs.Config, asked bool) error {
-	ctx, cancel := context.WithTimeout(ctx, reloadTimeout)
+	outer := ctx
+	ctx, cancel := context.WithTimeout(outer, reloadTimeout)
 	defer cancel()
 	next, err := r.withCluster(file)
 	if err != nil {
@@ -203,7 +204,9 @@ func (r *reloader) reload(ctx context.Context, file *configs.Config, asked bool)
 	r.tell(taken, waiting, asked)
 	if room && r.cluster.refuses() {
 		// There may be room for them now that other logs are smaller.
-		return r.reload(ctx, file, false)
+		if err := r.reload(outer, file, false); err != nil {
+			r.miss(err) // It is tried again; what was taken over above is in force.
+		}
 	}
 	return nil
 }

@@ -110,7 +110,7 @@ func (s *Subscribers) travel(sub *subscription, p *Way) {
 
 // follow has it take the place of another way. One that is resumed keeps what its client asked for.
 func (p *Way) follow(old *Way) {
-	p.notices = old.notices
+	p.notices, old.notices = old.notices, nil // They are told once.
 	if p.cached == nil {
 		p.cached = old.cached
 	}
@@ -245,8 +245,17 @@ func (p *Way) ended() []*socket.Frame {
 	}
 	p.before = nil
 	b.Sent, b.Live = b.Sent+p.Sent, b.Live+p.Live
-	b.Failed.Store(p.Failed.Load())
-	return append(b.Ends.End(b), p.Ends.End(p)...)
+	f := p.Failed.Load()
+	if f == nil {
+		return append(b.Ends.End(b), p.Ends.End(p)...)
+	}
+	// Its end says why it failed, and so would the other one.
+	frames := p.Ends.End(p)
+	b.Failed.Store(f)
+	if asked := b.Ends.End(b); len(asked) > 1 {
+		frames = append(frames, asked[1:]...)
+	}
+	return frames
 }
 
 // goBack has a subscription whose resume failed go on with what its client asked for before. What
@@ -254,6 +263,7 @@ func (p *Way) ended() []*socket.Frame {
 func (s *Subscribers) goBack(sub *subscription, p *Way) {
 	b := p.before
 	p.before, b.cached = nil, p.cached
+	b.notices, p.notices = append(p.notices, b.notices...), nil
 	if !b.Latest {
 		b.Place, b.Sent, b.Live = max(b.Place, p.Place), b.Sent+p.Sent, b.Live+p.Live
 	}

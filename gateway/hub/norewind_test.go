@@ -105,6 +105,7 @@ func TestTime05ARewindThatCannotBeReadIsNoSubscription(t *testing.T) {
 		p.says("sockudo", subscribing("orders", filter("a")))
 		p.hears("success")
 		r.hub.find(id).letGo()
+		eventually(t, "it is live", func() bool { return r.hub.Catching() == 0 })
 		h.dead.Store(true)
 		p.says("sockudo", subscribing("orders", filter("b")+`,"delta":false,"rewind":5`))
 		p.hears("error", "subscription_error")

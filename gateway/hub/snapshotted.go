@@ -38,7 +38,7 @@ func (e *snapshotted) End(p *fanout.Way) (frames []*socket.Frame) {
 	}
 	return append(frames, fanout.ControlFrame(e.client.dialect, 128+len(e.channel.Name), &pusher.Control{
 		Event: "snapshot_complete", Channel: e.channel.Name, MessageID: e.client.hub.messageID(),
-		Object: pusher.AppendSnapshotComplete(nil, p.Sent, f == nil && !e.channel.recent.Partial()),
+		Object: pusher.AppendSnapshotComplete(nil, p.Sent, f == nil && !(p.Fresh && e.channel.recent.Partial())),
 	}))
 }
 

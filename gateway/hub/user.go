@@ -58,19 +58,17 @@ func (c *Client) signIn(data string) {
 		c.hub.signedIn(c)
 	}
 	success := func() { c.control(pusher.Control{Event: "signin_success", Text: string(answer)}) }
-	if !first {
-		success()
-		return
-	}
 	if !c.hearUser(success) {
 		success()
 	}
-	c.watch(s.UserData)
+	if first {
+		c.watch(s.UserData)
+	}
 }
 
 // hearUser has a connection get what is published to its user, whether or not it subscribes to that, and calls
-// greet before the first of it. It is false if that cannot be done now, and of one that may come back to a
-// position, for what it missed has to come first: these subscribe by themselves.
+// greet before the first of it. It is false if it does already, or cannot now, until it signs in again, and of one
+// that may come back to a position, for what it missed has to come first: these subscribe by themselves.
 func (c *Client) hearUser(greet func()) bool {
 	name := pusher.UserChannel(c.signed.user)
 	if c.recovers() || c.membership(name) != nil || len(c.joined) >= c.hub.limit.Load().MaxSubscriptions {
@@ -78,6 +76,7 @@ func (c *Client) hearUser(greet func()) bool {
 	}
 	ch, err := c.hub.acquire(c.app(), name, &c.asks)
 	if err != nil {
+		c.notAttached(name, err)
 		return false
 	}
 	m := membership{channel: ch}

@@ -118,14 +118,15 @@ func (in *Library) others(app string) []*Recent {
 	return slices.SortedFunc(maps.Keys(uses), func(a, b *Recent) int { return cmp.Compare(uses[a], uses[b]) })
 }
 
-// makeRoom is take, for which snapshots give way that nobody is on the way through. The caller
+// makeRoom is take for a channel, for which other snapshots give way that nobody is on the way through. The caller
 // holds no lock.
-func (in *Library) makeRoom(app string, bytes int) bool {
+func (in *Library) makeRoom(of *Recent, bytes int) bool {
+	app := of.app.ID
 	if in.take(app, bytes) {
 		return true
 	}
 	for _, r := range in.others(app) {
-		if r.giveWay() && in.take(app, bytes) {
+		if r != of && r.giveWay() && in.take(app, bytes) {
 			return true
 		}
 	}
@@ -149,7 +150,7 @@ func (r *Recent) fits(found *finding, fresh []backlog.Old[*fanout.Event]) bool {
 	for _, o := range fresh {
 		bytes += o.Item.Size()
 	}
-	if found.room+bytes <= snapshotBytes && r.library.makeRoom(r.app.ID, bytes) {
+	if found.room+bytes <= snapshotBytes && r.library.makeRoom(r, bytes) {
 		found.room += bytes
 		found.past = append(found.past, fresh...)
 		return true

@@ -175,11 +175,24 @@ func (r *Recent) compareAtLast() error {
 	defer cancel()
 	return reaching(ctx, func() error {
 		for {
-			if err := r.compare(); !errors.Is(err, errBegunAnew) {
+			err := r.compare()
+			switch {
+			case !errors.Is(err, errBegunAnew):
 				return err
+			case !r.awaited():
+				return nil
+			case ctx.Err() != nil:
+				return ctx.Err()
 			}
 		}
 	})
+}
+
+// awaited reports whether anybody is on the way through the snapshot.
+func (r *Recent) awaited() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.latest.busy()
 }
 
 // errBegunAnew: what was folded was forgotten meanwhile, in the same life of the log.
