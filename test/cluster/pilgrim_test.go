@@ -193,7 +193,6 @@ func (v *visit) settle() {
 // another place is not live yet.
 func (v *visit) begins(channel string, at place) {
 	p := v.p
-	at.ID = ""
 	if _, has := p.places[channel]; has && !p.forgetful {
 		v.attached[channel] = at
 		return

@@ -14,6 +14,7 @@ import (
 	"github.com/sluicehq/sluice/gateway"
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/hub"
+	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/kv"
 	"github.com/sluicehq/sluice/test/redisserver"
 )
@@ -240,7 +241,8 @@ func ended(c *coming, t *testing.T, channel string) {
 		left.come(t, c.join()).leave()
 		p, b := c.from(name, left.at(name)), newBrowser(c.app, name)
 		v := p.come(t, c.there)
-		b.places[name], b.last = left.at(name), fmt.Sprintf("%s:%d", left.at(name).Stream, left.at(name).Serial)
+		exact, _ := pusher.ExactPlace(left.at(name).Serial, left.at(name).ID)
+		b.places[name], b.last = place{left.at(name).Stream, exact, ""}, fmt.Sprintf("%s:%d", left.at(name).Stream, exact)
 		r := b.come(t, c.there)
 		flood(t, c.here, c.app, name, 1, 2)
 		for what, d := range map[string]*diary{"a socket": &p.diary, "a reader": &b.diary} {
