@@ -245,17 +245,8 @@ func (p *Way) ended() []*socket.Frame {
 	}
 	p.before = nil
 	b.Sent, b.Live = b.Sent+p.Sent, b.Live+p.Live
-	f := p.Failed.Load()
-	if f == nil {
-		return append(b.Ends.End(b), p.Ends.End(p)...)
-	}
-	// Its end says why it failed, and so would the other one.
-	frames := p.Ends.End(p)
-	b.Failed.Store(f)
-	if asked := b.Ends.End(b); len(asked) > 1 {
-		frames = append(frames, asked[1:]...)
-	}
-	return frames
+	b.Failed.Store(p.Failed.Load())
+	return append(b.Ends.End(b), p.Ends.End(p)...)
 }
 
 // goBack has a subscription whose resume failed go on with what its client asked for before. What
