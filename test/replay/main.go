@@ -38,6 +38,7 @@ type options struct {
 	keys         int
 	joinRate     int
 	least, ratio float64
+	nice         int
 }
 
 func main() {
@@ -54,7 +55,15 @@ func main() {
 	flag.DurationVar(&o.drift, "drift", 5*time.Millisecond, "largest drift that is let pass")
 	flag.Float64Var(&o.least, "least", 50_000, "fewest events a second that are let pass")
 	flag.Float64Var(&o.ratio, "ratio", 0, "how much longer live events may take beside ten readers, p99; 0 only prints it")
+	flag.IntVar(&o.nice, "nice", 19, "how much those readers stand behind the server for the processors, as nice(1) has it; they would have their own elsewhere")
 	flag.Parse()
+	if url := os.Getenv(readersOf); url != "" {
+		if err := serveReaders(url); err != nil {
+			fmt.Fprintln(os.Stderr, "replay:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, o); err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -47,25 +48,18 @@ func (s *server) readers(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	reading, end := context.WithCancel(ctx)
-	var pages atomic.Int64
-	var ten sync.WaitGroup
-	for n := range 10 {
-		ten.Go(func() {
-			for reading.Err() == nil {
-				_, _ = walk(reading, api, n%2 == 0, &pages)
-			}
-		})
+	crowd, err := spawnReaders(ctx, s.url, o.nice)
+	if err != nil {
+		return err
 	}
 	beside, spent, err := s.latency(ctx, live, o.live)
-	read := pages.Load()
-	end()
-	ten.Wait()
-	if err != nil {
+	read, failed := crowd.end()
+	if err = errors.Join(err, failed); err != nil {
 		return err
 	}
 	fmt.Printf("live p99 %v alone, %v beside ten readers, who read %d pages of 100, each for %v of the server's processor time\n",
 		alone, beside, read, ((spent - own) / time.Duration(max(read, 1))).Round(10*time.Microsecond))
+	var pages atomic.Int64
 	for _, oldestFirst := range []bool{true, false} {
 		got, err := walk(ctx, api, oldestFirst, &pages)
 		if err != nil {

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/sluicehq/sluice/gateway/client"
+)
+
+// readersOf makes this program ten readers of history of the gateway at that address, who read until the
+// input ends, and then print how many pages they had.
+const readersOf = "REPLAY_READERS_OF"
+
+// crowd are ten readers in a process of their own, which does not share the clock, the heap and the
+// processors of whoever measures.
+type crowd struct {
+	cmd *exec.Cmd
+	in  io.Closer
+	out strings.Builder
+}
+
+func spawnReaders(ctx context.Context, url string, nice int) (*crowd, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	c := &crowd{cmd: exec.CommandContext(ctx, self)}
+	c.cmd.Env = append(os.Environ(), readersOf+"="+url)
+	c.cmd.Stdout, c.cmd.Stderr = &c.out, os.Stderr
+	if c.in, err = c.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	if err := c.cmd.Start(); err != nil {
+		return nil, err
+	}
+	// Threads that it begins have what the first one has.
+	if err := syscall.Setpriority(syscall.PRIO_PROCESS, c.cmd.Process.Pid, nice); err != nil {
+		fmt.Fprintln(os.Stderr, "replay: the readers keep their priority:", err)
+	}
+	return c, nil
+}
+
+// end stops them and returns how many pages they read.
+func (c *crowd) end() (pages int64, err error) {
+	_ = c.in.Close()
+	if err := c.cmd.Wait(); err != nil {
+		return 0, fmt.Errorf("the readers: %w", err)
+	}
+	_, err = fmt.Sscan(c.out.String(), &pages)
+	return pages, err
+}
+
+// serveReaders is what the process of the readers does.
+func serveReaders(url string) error {
+	api, err := client.NewSigned(client.SignedOptions{URL: url, AppID: "app-id", Key: "app-key", Secret: "app-secret"})
+	if err != nil {
+		return err
+	}
+	ctx, end := context.WithCancel(context.Background())
+	defer end()
+	var pages atomic.Int64
+	var ten sync.WaitGroup
+	for n := range 10 {
+		ten.Go(func() {
+			for ctx.Err() == nil {
+				if _, err := walk(ctx, api, n%2 == 0, &pages); err != nil && ctx.Err() == nil {
+					fmt.Fprintln(os.Stderr, "replay: a reader:", err)
+				}
+			}
+		})
+	}
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	end()
+	ten.Wait()
+	_, err = fmt.Println(pages.Load())
+	return err
+}
