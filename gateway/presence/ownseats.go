@@ -33,7 +33,9 @@ type ownSeat struct {
 	// again is set while what is stored is to be written again, as it is, and lost while
 	// the table has nothing and rooms may believe otherwise.
 	again, lost, queued bool
-	moved               chan struct{} // closed and replaced when stored changes
+	// resting is set for a while after it was written, see [countRest].
+	resting bool
+	moved   chan struct{} // closed and replaced when stored changes
 }
 
 // state returns the revision of what is wanted, 0 while it is not stored, and what is
@@ -71,9 +73,9 @@ func (r *Roster) want(s seat, change bool, to *content) *ownSeat {
 	return c
 }
 
-// enqueue lets a writer look at a seat. The caller holds both locks.
+// enqueue lets a writer look at a seat, unless it rests. The caller holds both locks.
 func (r *Roster) enqueue(c *ownSeat) {
-	if !c.queued {
+	if !c.queued && !c.rests() {
 		c.queued = true
 		r.dirty = append(r.dirty, c)
 		r.work.Signal()
@@ -102,6 +104,9 @@ func (r *Roster) write() {
 		r.ownMu.Lock()
 		c.mu.Lock()
 		c.queued = false
+		if err == nil {
+			r.rest(c)
+		}
 		switch {
 		case c.wanted != c.stored || c.again || c.lost:
 			r.enqueue(c)
@@ -224,10 +229,11 @@ func (r *Roster) disown(s seat, h latest) {
 	r.enqueue(c)
 }
 
-// flush waits until everything is written, or ctx is done.
+// flush waits until everything is written, or ctx is done. Nothing rests for it.
 func (r *Roster) flush(ctx context.Context) {
 	for {
 		r.ownMu.Lock()
+		r.rouse(time.Now().Add(countRest))
 		idle, settled := len(r.dirty) == 0 && r.busy == 0, r.settled
 		r.ownMu.Unlock()
 		if idle {

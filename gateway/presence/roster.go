@@ -101,6 +101,9 @@ type Roster struct {
 	dirty   []*ownSeat
 	busy    int
 	settled chan struct{}
+	// rested are the seats that rest, in the order of when they do no more; tired wakes who looks after them.
+	rested []resting
+	tired  chan struct{}
 	// tombs counts the records of seats that were given up; clearing is under way
 	// from when there are too many.
 	tombs    int
@@ -139,7 +142,7 @@ func New(ctx context.Context, opt Options) (*Roster, error) {
 	}
 	r := &Roster{
 		opt: opt, rooms: map[roomKey]*Room{}, peers: map[string]*peer{}, strays: map[string]stray{},
-		own: map[seat]*ownSeat{}, coming: map[seat]int{}, settled: make(chan struct{}), wake: make(chan struct{}, 1), syncs: make(chan struct{}, 1),
+		own: map[seat]*ownSeat{}, coming: map[seat]int{}, settled: make(chan struct{}), tired: make(chan struct{}, 1), wake: make(chan struct{}, 1), syncs: make(chan struct{}, 1),
 		surveys: broker.NewShare(surveyors),
 	}
 	r.work.L = &r.ownMu
@@ -151,6 +154,7 @@ func New(ctx context.Context, opt Options) (*Roster, error) {
 	for range writers {
 		r.running.Go(r.write)
 	}
+	r.running.Go(r.rousing)
 	r.running.Go(r.beat)
 	r.running.Go(r.tend)
 	r.running.Go(r.gather)
