@@ -18,7 +18,8 @@ import (
 // pageSize is the page of a direct get. The server holds the stream's lock while it reads a
 // page, and the messages of other channels that lie between, so bigger ones delay every publisher.
 // Yet for each page it also counts what follows, which takes as long as some hundred messages do:
-// where those of a channel lie close to each other they are up to widePage.
+// where those of a channel lie close to each other they are up to widePage, and up to aheadMessages for
+// who goes on, see [ahead].
 const pageSize, widePage = 50, 250
 
 // passed is about how many messages of a stream are passed over for a page.
@@ -192,7 +193,7 @@ func status(m *nats.Msg) error {
 // page reads up to n messages of a subject from an offset on. Large ones are fewer; the
 // last one says whether more are pending.
 func (r *reader) page(ctx context.Context, stream, subject string, from uint64, n int) ([]stored, error) {
-	return r.fetch(ctx, stream, getRequest{Seq: max(from, 1), NextFor: subject, Batch: min(n, widePage)})
+	return r.fetch(ctx, stream, getRequest{Seq: max(from, 1), NextFor: subject, Batch: min(n, aheadMessages)})
 }
 
 // endings are where the newest messages of subjects are, up to an offset. If they are cut, those that are

@@ -58,7 +58,7 @@ func (s span) choose(ctx context.Context, q broker.Query) (*broker.Page, error) 
 			return &broker.Page{Publications: s.publications(got, epoch)}, nil
 		}
 	}
-	return s.settled(ctx, func(now broker.Retained) (*broker.Page, error) { return s.spread(now).read(ctx, q, now) }, func(p *broker.Page, r broker.Retained) bool {
+	return s.settled(ctx, func(now broker.Retained) (*broker.Page, error) { return s.spread(now).read(ctx, q) }, func(p *broker.Page, r broker.Retained) bool {
 		return (q.NewestFirst || !p.More) && wants(q, r)
 	})
 }
@@ -70,7 +70,7 @@ func wants(q broker.Query, r broker.Retained) bool {
 }
 
 // read is one attempt to read a page.
-func (s span) read(ctx context.Context, q broker.Query, now broker.Retained) (*broker.Page, error) {
+func (s span) read(ctx context.Context, q broker.Query) (*broker.Page, error) {
 	epoch := s.app.currentEpoch()
 	from, to := max(q.From, 1), q.To
 	if to == 0 {
@@ -100,7 +100,10 @@ func (s span) read(ctx context.Context, q broker.Query, now broker.Retained) (*b
 	var more bool
 	var err error
 	if q.NewestFirst {
-		got, more, err = s.backward(ctx, from, to, q.Limit, now)
+		w := s.walk(q.Limit, true, to+1)
+		if got, more, err = w.backward(ctx, from, to, q.Limit); more {
+			w.ended(true, got)
+		}
 	} else {
 		got, more, err = s.forward(ctx, from, to, q.Limit)
 	}

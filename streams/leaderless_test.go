@@ -62,8 +62,8 @@ func TestTime05NobodyLeadsTheStream(t *testing.T) {
 	own.epoch.Store(a.epoch.Load())
 	own.info.Store(a.info.Load())
 	own.copies.Store(3)
-	s, subject := span{x, own, "c", SubjectOf("app-1", "c"), pageSize}, SubjectOf("app-1", "c")
-	other := span{x, own, "d", SubjectOf("app-1", "d"), pageSize}
+	s, subject := span{log: x, app: own, channel: "c", subject: SubjectOf("app-1", "c"), page: pageSize}, SubjectOf("app-1", "c")
+	other := span{log: x, app: own, channel: "d", subject: SubjectOf("app-1", "d"), page: pageSize}
 	for _, c := range []struct {
 		name string
 		ask  func() error

@@ -28,6 +28,7 @@ type Log struct {
 	send   *sender
 	admin  jets // on the read connection
 	reader *reader
+	ahead  ahead
 	epochs *epochs
 	apps   broker.Apps[*appLog]
 	// told ends with the first [Log.Serve].
@@ -174,6 +175,9 @@ func (l *Log) handlers(k *link) []nats.Option {
 			}
 			if l.opened.Load() {
 				l.disconnected()
+			}
+			if k == l.read {
+				l.ahead.forget("") // its server may come back without its tail
 			}
 			k.tell() // what was read last is taken by nobody who reads on
 		}),

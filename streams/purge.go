@@ -41,6 +41,7 @@ func (l *Log) Purge(ctx context.Context, app, channel string, before uint64) (br
 		return broker.Erased{}, err
 	}
 	n, err := l.purge(ctx, s, before)
+	l.ahead.forget(s.subject) // after an error some may be gone
 	if err != nil {
 		return broker.Erased{}, err
 	}

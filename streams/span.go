@@ -17,6 +17,10 @@ type span struct {
 	subject string
 	// page is how many messages are read at once.
 	page int
+	// known is what the log had a moment ago, zero if it was not asked, and apart how far its messages lie from
+	// each other.
+	known broker.Retained
+	apart float64
 }
 
 func (l *Log) span(app, channel string) (span, error) {
@@ -27,14 +31,15 @@ func (l *Log) span(app, channel string) (span, error) {
 	if l.ctx.Err() != nil {
 		return span{}, broker.ErrClosed
 	}
-	return span{l, a, channel, publishSubject(l.opt.Prefix, app, channel), pageSize}, nil
+	return span{log: l, app: a, channel: channel, subject: publishSubject(l.opt.Prefix, app, channel), page: pageSize}, nil
 }
 
-// spread returns the span with pages for messages that lie as far apart as those that the log has.
+// spread returns the span with what the log has, and pages for messages that lie as far apart as those.
 func (s span) spread(known broker.Retained) span {
+	s.known = known
 	if known.Messages > 0 && known.Newest >= known.Oldest {
-		apart := float64(known.Newest-known.Oldest+1) / float64(known.Messages)
-		s.page = int(min(max(passed/max(apart, 1), pageSize), widePage))
+		s.apart = float64(known.Newest-known.Oldest+1) / float64(known.Messages)
+		s.page = int(min(max(passed/max(s.apart, 1), pageSize), widePage))
 	}
 	return s
 }
@@ -94,8 +99,18 @@ func (m *stored) size() int {
 // forward reads up to n messages from an offset on, and not beyond another: less where they
 // have broker.PageBytes together, but two at least. One more is read, which says that there is more.
 func (s span) forward(ctx context.Context, from, to uint64, n int) (out []stored, more bool, err error) {
+	// A position is read again to prove what follows it, a cursor is behind it.
+	w := s.walk(n, false, from-1, from)
+	if out, more, err = w.forward(ctx, from, to); more {
+		w.ended(false, out)
+	}
+	return out, more, err
+}
+
+func (w *walk) forward(ctx context.Context, from, to uint64) (out []stored, more bool, err error) {
+	n := w.limit
 	for bytes := 0; bytes < broker.PageBytes || len(out) < 2; {
-		page, err := s.next(ctx, from, n+1-len(out))
+		page, err := w.onward(ctx, from, to, n+1-len(out))
 		if err != nil {
 			return nil, false, err
 		}
@@ -114,7 +129,7 @@ func (s span) forward(ctx context.Context, from, to uint64, n int) (out []stored
 		}
 		from = page[len(page)-1].offset + 1
 	}
-	next, rank, err := s.probe(ctx, from)
+	next, rank, err := w.probe(ctx, from)
 	return out, rank > 0 && next.offset <= to, err
 }
 

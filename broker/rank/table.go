@@ -53,6 +53,8 @@ type (
 	StreamsWitness struct{}
 	// StreamsTip is that of the end of a log.
 	StreamsTip struct{}
+	// StreamsAhead is that of what was read ahead.
+	StreamsAhead struct{}
 	// StreamsHorizon is that of what may lie behind the end of a log.
 	StreamsHorizon struct{}
 	// Share is broker.Share.mu.
@@ -172,6 +174,7 @@ func (StreamsTable) class() class       { return class{176, "turns"} }
 func (StreamsIntake) class() class      { return class{178, "intake"} }
 func (StreamsWitness) class() class     { return class{180, "witness"} }
 func (StreamsTip) class() class         { return class{182, "tip"} }
+func (StreamsAhead) class() class       { return class{184, "ahead"} }
 func (StreamsHorizon) class() class     { return class{188, "horizon"} }
 func (Share) class() class              { return class{190, "share"} }
 func (Rounds) class() class             { return class{192, "rounds"} }

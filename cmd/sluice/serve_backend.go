@@ -135,6 +135,7 @@ func openBackend(ctx context.Context, c *configs.Config, maxGuests int, log *slo
 	}
 	l := b.log.(*streams.Log)
 	b.numbers = append(upkeepOf(l.Upkeep, c.Metrics.Prefix), newLogCollector(l.Stats, c.Metrics.Prefix))
+	b.numbers = append(b.numbers, aheadOf(l.Ahead, c.Metrics.Prefix)...)
 	if b.natsURL == "" && len(opt.URLs) > 0 {
 		b.natsURL = fmt.Sprintf("%d server(s)", len(opt.URLs))
 	}
@@ -340,4 +341,14 @@ func upkeepOf(upkeep func() streams.Upkeep, prefix string) (out []prometheus.Col
 			func() float64 { return float64(c.read(upkeep())) }))
 	}
 	return out
+}
+
+// aheadOf exports what is read ahead of those who page through channels.
+func aheadOf(ahead func() streams.Ahead, prefix string) []prometheus.Collector {
+	return []prometheus.Collector{
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: prefix + "log_read_ahead_events_total", Help: "Events of the past that were given out of what had been read ahead."},
+			func() float64 { return float64(ahead().Given) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: prefix + "log_read_ahead_bytes", Help: "What is kept of what was read ahead."},
+			func() float64 { return float64(ahead().Bytes) }),
+	}
 }

@@ -1,0 +1,162 @@
+package streams
+
+import (
+	"context"
+	"slices"
+
+	"github.com/sluicehq/sluice/broker"
+)
+
+// walk is the reading of one page by somebody who may go on from page to page.
+type walk struct {
+	span
+	of strand
+	// limit is how many messages are asked for.
+	limit int
+	// goesOn says that he went on from a page before, whose pace this is.
+	goesOn bool
+	pace   pace
+}
+
+// walk begins to read a page of up to n messages. Whoever reads on from one of the places goes on.
+func (s span) walk(n int, back bool, places ...uint64) *walk {
+	w := &walk{span: s, of: strand{s.app.opt.ID, s.subject, s.known.Epoch}, limit: n}
+	for _, offset := range places {
+		if w.knows() && !w.goesOn {
+			w.pace, w.goesOn = s.log.ahead.goesOn(w.of, back, offset)
+		}
+	}
+	return w
+}
+
+// knows says whether it was asked what the log has in its present life, without which nothing is
+// given that was read before.
+func (w *walk) knows() bool { return w.known.Messages > 0 && w.app.currentEpoch() == w.known.Epoch }
+
+// ended notes where a page ended behind which there is more.
+func (w *walk) ended(back bool, out []stored) {
+	if n := len(out); n > 0 && w.knows() {
+		w.log.ahead.ended(w.of, back, out[n-1].offset, paceOf(out))
+	}
+}
+
+// count is how many messages are read at once for who goes on, within so many offsets, and reports false if
+// that is nothing more than he wants or there is no room.
+func (w *walk) count(want int, within uint64) (n int, t ticket, ok bool) {
+	if !w.goesOn || w.pace.size == 0 || !w.knows() {
+		return 0, t, false
+	}
+	apart := max(w.pace.apart, w.apart, 1)
+	n = min(aheadMessages, aheadPages*w.limit, runBytes/w.pace.size)
+	n = min(n, max(int(passed/apart), pageSize))
+	if within < uint64(n) {
+		n = int(within)
+	}
+	if n <= want {
+		return 0, t, false
+	}
+	t, ok = w.log.ahead.begin(w.of, n*w.pace.size)
+	return n, t, ok
+}
+
+// read reads messages from an offset on, more than are wanted, and remembers them if there are more. They are
+// shared.
+func (w *walk) read(ctx context.Context, from uint64, n, want int, t ticket) ([]stored, error) {
+	got, err := w.log.reader.page(ctx, w.app.stream, w.subject, from, n)
+	if err == nil && len(got) > want && w.knows() {
+		w.log.ahead.keep(w.of, from, got, t)
+	}
+	return got, err
+}
+
+// onward is [span.next], with more that is read at once or was read before. The messages are shared.
+func (w *walk) onward(ctx context.Context, from, to uint64, want int) ([]stored, error) {
+	if w.knows() {
+		if got, p := w.log.ahead.onward(w.of, from, want, w.known); p.size > 0 {
+			if w.goesOn, w.pace = true, p; len(got) > 0 {
+				return got, nil
+			}
+		}
+	}
+	n, t, ok := w.count(min(want, w.page), to-from+2)
+	if !ok {
+		return w.next(ctx, from, want)
+	}
+	got, err := w.read(ctx, from, n, want, t)
+	return got[:min(len(got), want)], err
+}
+
+// backward is [span.backward], with more that is read at once or was read before.
+func (w *walk) backward(ctx context.Context, from, to uint64, n int) (out []stored, more bool, err error) {
+	var got []stored
+	var reach uint64
+	found := false
+	if w.knows() {
+		var p pace
+		if got, reach, p, found = w.log.ahead.back(w.of, from, to, n+1, w.known); found && p.size > 0 {
+			w.goesOn, w.pace = true, p
+		}
+	}
+	if !found {
+		return w.further(ctx, from, to, n)
+	}
+	slices.Reverse(got)
+	switch {
+	case len(got) > n:
+		return got[:n], true, nil
+	case reach <= max(from, w.known.Oldest):
+		return got, false, nil
+	}
+	// What is missing lies below, if only to say that there is more.
+	older, more, err := w.backward(ctx, from, reach-1, max(n-len(got), 1))
+	if err != nil {
+		return nil, false, err
+	}
+	if len(got) == n {
+		return got, len(older) > 0, nil
+	}
+	out = append(got, older...)
+	bytes := 0
+	for i := range out {
+		if bytes += out[i].size(); bytes > broker.PageBytes && i > 0 {
+			return out[:i], true, nil
+		}
+	}
+	return out, more, nil
+}
+
+// further reads back more than is asked for, if that is likely to be asked for next, and if it finds at once
+// what is asked for now.
+func (w *walk) further(ctx context.Context, from, to uint64, n int) (out []stored, more bool, err error) {
+	low := max(from, w.known.Oldest)
+	if low > to {
+		return w.span.backward(ctx, from, to, n, w.known)
+	}
+	count, t, ok := w.count(n+n/4+2, to-low+2)
+	if !ok {
+		return w.span.backward(ctx, from, to, n, w.known)
+	}
+	// They come in heaps: those before may lie as far apart as the last ones, or as all do.
+	for _, apart := range slices.Compact([]float64{max(w.pace.apart, 1), max(w.pace.apart, w.apart, 1)}) {
+		start := low
+		// Some room is left for those that lie closer to each other.
+		if back := uint64(apart * float64(count-count/5-2)); to-low > back {
+			start = to - back
+		}
+		got, err := w.read(ctx, start, count, 0, t)
+		if err != nil {
+			return nil, false, err
+		}
+		end := (&run{messages: got}).search(to + 1)
+		// A copy that is behind may end below the bound.
+		if end == len(got) && (end == 0 || got[end-1].offset < to) {
+			break
+		}
+		if end > n || start == low {
+			out = slices.Clone(got[max(end-n, 0):end])
+			slices.Reverse(out)
+			return out, end > n, nil
+		}
+	}
+	return w.span.backward(ctx, from, to, n, w.known)
+}
