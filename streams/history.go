@@ -88,6 +88,9 @@ func (s span) read(ctx context.Context, q broker.Query) (*broker.Page, error) {
 		if err != nil {
 			return nil, err
 		}
+		if beyond == maxOffset && s.app.copies.Load() > 1 && s.known.NewestTime.After(q.Until) {
+			return nil, errStale
+		}
 		if beyond <= to {
 			to = beyond - 1
 		}

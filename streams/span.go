@@ -125,12 +125,24 @@ func (w *walk) forward(ctx context.Context, from, to uint64) (out []stored, more
 			bytes += m.size()
 		}
 		if len(page) == 0 || page[len(page)-1].pending == 0 {
-			return out, false, nil
+			return out, false, w.whole(to)
 		}
 		from = page[len(page)-1].offset + 1
 	}
 	next, rank, err := w.probe(ctx, from)
+	if err == nil && rank == 0 {
+		err = w.whole(to)
+	}
 	return out, rank > 0 && next.offset <= to, err
+}
+
+// whole is for the end of an answer which goes up to an offset. If the leader has more behind that, the copy that
+// answered and has nothing there may lack what lies before it as well.
+func (s span) whole(to uint64) error {
+	if s.app.copies.Load() > 1 && s.known.Newest > to {
+		return errStale
+	}
+	return nil
 }
 
 // fewLarge is a number of messages that are read however large they are.
@@ -160,7 +172,7 @@ func (s span) tail(ctx context.Context, from, to uint64, n int) (out []stored, d
 			out = out[1:]
 		}
 		if len(page) == 0 || page[len(page)-1].pending == 0 {
-			break
+			return out, given > 0, true, s.whole(to)
 		}
 		if given > broker.PageBytes && n > 8*fewLarge {
 			return out, true, false, nil
@@ -232,7 +244,7 @@ func (s span) upTo(ctx context.Context, from, to uint64, most int) (out []stored
 			bytes += m.size()
 		}
 		if len(page) == 0 || page[len(page)-1].pending == 0 {
-			return out, true, nil
+			return out, true, s.whole(to)
 		}
 		from = page[len(page)-1].offset + 1
 	}
@@ -275,8 +287,13 @@ func (s span) backward(ctx context.Context, from, to uint64, n int, known broker
 		return out, more, err
 	}
 	first, total, err := s.probe(ctx, from)
-	if err != nil || total == 0 || first.offset > to {
+	switch {
+	case err != nil:
 		return nil, false, err
+	case total == 0:
+		return nil, false, s.whole(to)
+	case first.offset > to:
+		return nil, false, nil
 	}
 	after := uint64(0)
 	if to < maxOffset {

@@ -2,6 +2,7 @@ package streams
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -196,7 +197,7 @@ func (p *paging) purge(c *twin) {
 	if _, err := p.log.Purge(p.log.ctx, "a", c.name, before); err != nil {
 		p.Fatal(err)
 	}
-	if remembers(p.log, SubjectOf("a", c.name)) {
+	if len(c.events) > 0 && (before == 0 || before > c.events[0].offset) && remembers(p.log, SubjectOf("a", c.name)) {
 		p.Fatal("what was purged is remembered")
 	}
 	c.events = slices.DeleteFunc(c.events, func(e numberedEvent) bool { return before == 0 || e.offset < before })
@@ -418,4 +419,58 @@ func TestTime05WhatWasReadAheadEndsWithItsConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	awaitTrue(t, "it is forgotten", func() bool { return !remembers(l, SubjectOf("a", "mine")) })
+}
+
+// TestTime05APageUpToABoundIsWhole: a copy of the log that was behind the bound of a page gave it without its newer
+// end, and nobody noticed, because only pages with the newest event of the channel were compared with their leader.
+func TestTime05APageUpToABoundIsWhole(t *testing.T) {
+	l, _ := long(t, -1)
+	got, err := numbered(l, "mine", 0, 300)
+	if err != nil {
+		t.Fatal(err)
+	}
+	offset := func(n int) uint64 { return got[n].Offset }
+	s, err := l.span("a", "mine")
+	if err != nil {
+		t.Fatal(err)
+	}
+	known, err := s.retained(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	middle, err := s.next(t.Context(), offset(200), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	copied := *l.reader
+	behind(t, &copied, s.app.stream, offset(150), 0)
+	own := &appLog{opt: s.app.opt, stream: s.app.stream, root: s.app.root}
+	own.epoch.Store(s.app.epoch.Load())
+	own.copies.Store(3)
+	s.log, s.app = &Log{ctx: t.Context(), opt: l.opt, reader: &copied}, own
+	for _, c := range []struct {
+		what string
+		q    broker.Query
+		want error
+	}{
+		{"back from what it lacks", broker.Query{NewestFirst: true, To: offset(200), Limit: 10}, errStale},
+		{"back from far above", broker.Query{NewestFirst: true, To: offset(298), Limit: 10}, errStale},
+		{"back by pages that are looked for", broker.Query{NewestFirst: true, To: offset(200), Limit: guesses + 1}, errStale},
+		{"back to where it has nothing", broker.Query{NewestFirst: true, From: offset(190), To: offset(200), Limit: 10}, errStale},
+		{"back from a time", broker.Query{NewestFirst: true, Until: middle[0].time, Limit: 10}, errStale},
+		{"onward to what it lacks", broker.Query{From: offset(100), To: offset(200), Limit: 200}, errStale},
+		{"onward from what it lacks", broker.Query{From: offset(190), To: offset(200), Limit: 200}, errStale},
+		{"onward to a time", broker.Query{From: offset(100), Until: middle[0].time, Limit: 200}, errStale},
+		{"back from what it has", broker.Query{NewestFirst: true, To: offset(140), Limit: 10}, nil},
+		{"onward to what it has", broker.Query{From: offset(100), To: offset(140), Limit: 200}, nil},
+		{"onward within what it has", broker.Query{From: offset(100), To: offset(200), Limit: 20}, nil},
+	} {
+		page, err := s.spread(known).read(t.Context(), c.q)
+		if !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", c.what, err, c.want)
+		}
+		if c.want == nil && (err != nil || len(page.Publications) == 0) {
+			t.Errorf("%s: %v", c.what, err)
+		}
+	}
 }
