@@ -261,7 +261,7 @@ func batches(t *testing.T, s *embedded.Server) func() int {
 	}
 	t.Cleanup(conn.Close)
 	var n atomic.Int64
-	if _, err := conn.Subscribe("$JS.API.DIRECT.GET.>", func(m *nats.Msg) {
+	if _, err := conn.Subscribe("$JS.API.DIRECT.GET.CH_a", func(m *nats.Msg) {
 		var q getRequest
 		if json.Unmarshal(m.Data, &q) == nil && q.Batch > 1 {
 			n.Add(1)
@@ -371,6 +371,7 @@ func TestTime05AnAnswerDoesForSeveralPages(t *testing.T) {
 func TestTime05ManyPageThroughAChannel(t *testing.T) {
 	const events = 2000
 	l, _ := long(t, -1)
+	l.ahead.clock(func() time.Time { return time.Time{} })
 	var mine []uint64
 	for n := 0; n < events; n += 500 {
 		got, err := numbered(l, "mine", n, 500)
