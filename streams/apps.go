@@ -35,6 +35,8 @@ type appLog struct {
 	storing     outcome
 	known       witness
 	tip         tip
+	tips        tips
+	spacing     spacing
 	least       atomic.Pointer[least]
 	leader      leadership
 	// open is set once the stream is there and has an epoch.

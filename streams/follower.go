@@ -100,7 +100,7 @@ func (f *follower) listen(ctx context.Context, crowded uint64) (err error) {
 func (f *follower) find(ctx context.Context) error {
 	for {
 		epoch, upset := f.app.currentEpoch(), f.app.upset.Load()
-		newest, found, err := f.log.reader.newest(ctx, f.app.stream, f.subject)
+		newest, found, err := f.app.tips.find(ctx, f.log.reader, f.app.stream, f.subject)
 		if err != nil {
 			return err
 		}

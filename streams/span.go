@@ -183,22 +183,6 @@ func (s span) tail(ctx context.Context, from, to uint64, n int) (out []stored, d
 	return out, given > 0, true, nil
 }
 
-// nearby is in how many messages of a stream the last ones of a channel are looked for first, for
-// each of them.
-const nearby = 96
-
-// last reads the last n messages up to one that is known to be there, newest first, with one request if
-// they are not far from each other. It reports false if it was not there.
-func (s span) last(ctx context.Context, to uint64, n int) (out []stored, ok bool, err error) {
-	out, _, ok, err = s.near(ctx, 1, to, to, n, uint64(nearby*n))
-	if err != nil || !ok || len(out) == 0 || out[len(out)-1].offset != to {
-		return nil, false, err
-	}
-	out = out[max(len(out)-n, 0):]
-	slices.Reverse(out)
-	return out, true, nil
-}
-
 // near reads the last n messages between low and to, or more, the newest of which is about at high. It
 // begins that far back, and then where it must by what it found there, a few times. It reports false if
 // they are too unevenly spread for that.

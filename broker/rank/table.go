@@ -55,6 +55,10 @@ type (
 	StreamsTip struct{}
 	// StreamsAhead is that of what was read ahead.
 	StreamsAhead struct{}
+	// StreamsTips is that of who asks where channels end.
+	StreamsTips struct{}
+	// StreamsSpacing is that of how far apart messages of channels lie.
+	StreamsSpacing struct{}
 	// StreamsHorizon is that of what may lie behind the end of a log.
 	StreamsHorizon struct{}
 	// Share is broker.Share.mu.
@@ -175,6 +179,8 @@ func (StreamsIntake) class() class      { return class{178, "intake"} }
 func (StreamsWitness) class() class     { return class{180, "witness"} }
 func (StreamsTip) class() class         { return class{182, "tip"} }
 func (StreamsAhead) class() class       { return class{184, "ahead"} }
+func (StreamsTips) class() class        { return class{185, "tips"} }
+func (StreamsSpacing) class() class     { return class{186, "spacing"} }
 func (StreamsHorizon) class() class     { return class{188, "horizon"} }
 func (Share) class() class              { return class{190, "share"} }
 func (Rounds) class() class             { return class{192, "rounds"} }
