@@ -142,9 +142,9 @@ func (t *tips) over(turn *tipsTurn) {
 	if turn == nil {
 		return
 	}
-	turn.late.Stop()
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	turn.late.Stop()
 	if t.asking != turn {
 		return
 	}
