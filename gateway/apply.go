@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"net"
 
 	"github.com/sluicehq/sluice/gateway/app"
 )
@@ -12,11 +11,7 @@ import (
 // apps that are not there any more are closed with 4001, those of disabled ones with 4003; nobody
 // else's. It is for one goroutine at a time, and returns when all of it is in force or ctx is done.
 func (n *Node) Apply(ctx context.Context, l app.PerConnection) error {
-	n.http.begin(n.opt.Apps.IDs())
-	if n.roster != nil {
-		_, port, _ := net.SplitHostPort(n.Addr())
-		n.registerMembers(port)
-	}
+	n.http.begin(n.opt.Apps)
 	var err error
 	if n.hooks != nil {
 		err = n.hooks.Apply()

@@ -8,17 +8,20 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/rest"
+	"github.com/sluicehq/sluice/gateway/series"
 	"github.com/sluicehq/sluice/gateway/timing"
 )
 
 // httpMetrics count the requests of the HTTP API. Routes are a fixed set of
 // patterns, never paths, so that their number is bounded.
 type httpMetrics struct {
-	requests  *prometheus.CounterVec
-	published *prometheus.CounterVec
+	apps      series.Apps
+	requests  *series.Counters
+	published *series.Counters
 	seconds   *prometheus.HistogramVec
-	refused   *prometheus.CounterVec
+	refused   *series.Counters
 	// granted are the counters of what is granted, by app and route, and took those of
 	// seconds by route. Looking them up by their labels takes longer than counting. They
 	// are only read once they are made.
@@ -36,27 +39,26 @@ func newHTTPMetrics(registry prometheus.Registerer, prefix, port string) *httpMe
 	at := prometheus.Labels{"port": port}
 	m := &httpMetrics{
 		took: map[string]prometheus.Observer{}, accepted: new(atomic.Uint64),
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: prefix + "http_requests_total", Help: "Requests of the HTTP API.", ConstLabels: at,
-		}, []string{"app_id", "route", "status"}),
-		published: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: prefix + "http_events_published_total", Help: "Events stored for the HTTP API, per channel.", ConstLabels: at,
-		}, []string{"app_id"}),
-		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: prefix + "requests_refused_total", Help: "Requests of the HTTP API and for metrics that were not granted, by reason.", ConstLabels: at,
-		}, []string{"app_id", "reason"}),
 		seconds: timing.Histogram(prometheus.WrapRegistererWith(at, registry), prefix+"http_request_seconds", "Time to answer a request of the HTTP API.",
 			[]string{"route"}, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, 1, 5),
 	}
-	registry.MustRegister(m.requests, m.published, m.refused)
+	counter := func(name, help string, labels ...string) *series.Counters {
+		return m.apps.Counter(registry, prometheus.CounterOpts{Name: prefix + name, Help: help, ConstLabels: at}, append([]string{"app_id"}, labels...)...)
+	}
+	m.requests = counter("http_requests_total", "Requests of the HTTP API.", "route", "status")
+	m.published = counter("http_events_published_total", "Events stored for the HTTP API, per channel.")
+	m.refused = counter("requests_refused_total", "Requests of the HTTP API and for metrics that were not granted, by reason.", "reason")
 	for _, route := range rest.Routes() {
 		m.took[route] = m.seconds.WithLabelValues(route)
 	}
 	return m
 }
 
-// begin has what is counted there from the start, at 0. It is for one goroutine at a time.
-func (m *httpMetrics) begin(apps []string) {
+// begin has what is counted there from the start, at 0, and forgets apps that are gone. It is for
+// one goroutine at a time.
+func (m *httpMetrics) begin(registry *app.Registry) {
+	m.apps.Begin(registry)
+	apps := registry.IDs()
 	all := map[asked]granted{}
 	for _, route := range rest.Routes() {
 		for _, app := range apps {

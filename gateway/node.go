@@ -55,8 +55,6 @@ type Node struct {
 	errands  errands
 	http     *httpMetrics
 	draining atomic.Bool
-	// shown are the apps whose members are a metric.
-	shown map[string]bool
 	// said tells of requests that are refused.
 	said seldom.Lines
 	// serving is the hub once there is one; metrics may be asked for before.
@@ -69,7 +67,7 @@ func New(opt Options) (*Node, error) {
 	if err := opt.setDefaults(); err != nil {
 		return nil, err
 	}
-	n := &Node{opt: opt, shown: map[string]bool{}, local: local{opt.Hosts}, proxies: proxies{opt.TrustedProxies, opt.ProxyHeader}}
+	n := &Node{opt: opt, local: local{opt.Hosts}, proxies: proxies{opt.TrustedProxies, opt.ProxyHeader}}
 	err := n.listen()
 	if err != nil {
 		return nil, err
@@ -77,7 +75,7 @@ func New(opt Options) (*Node, error) {
 	port := strconv.Itoa(n.listener.Addr().(*net.TCPAddr).Port)
 	n.registerLog(port)
 	n.http = newHTTPMetrics(opt.Registry, opt.MetricsPrefix, port)
-	n.http.begin(opt.Apps.IDs())
+	n.http.begin(opt.Apps)
 	n.opt.Hub.Apps, n.opt.Hub.Feed, n.opt.Hub.Logger, n.opt.Hub.Node = opt.Apps, opt.Log, opt.Logger, opt.Name
 	n.opt.Hub.LogTime, n.opt.Hub.Refuse, n.opt.Hub.Network = opt.Log.Now, n.refusal, networkOf
 	if opt.Memory != nil {

@@ -71,18 +71,18 @@ func (n *Node) registerRoster(port string) {
 	}
 }
 
-// registerMembers registers the members of each app that was not there before.
+// registerMembers registers the members of each app.
 func (n *Node) registerMembers(port string) {
-	for _, id := range n.opt.Apps.IDs() {
-		if n.shown[id] {
-			continue
+	n.http.apps.Gauge(n.opt.Registry, prometheus.GaugeOpts{
+		Name: n.opt.MetricsPrefix + "presence_members", Help: "Users in presence channels by connections of this gateway, each once for each channel.",
+		ConstLabels: prometheus.Labels{"port": port},
+	}, func() map[string]float64 {
+		members := map[string]float64{}
+		for _, id := range n.opt.Apps.IDs() {
+			members[id] = float64(n.roster.LocalMembers(id))
 		}
-		n.shown[id] = true
-		n.opt.Registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: n.opt.MetricsPrefix + "presence_members", Help: "Users in presence channels by connections of this gateway, each once for each channel.",
-			ConstLabels: prometheus.Labels{"app_id": id, "port": port},
-		}, func() float64 { return float64(n.roster.LocalMembers(id)) }))
-	}
+		return members
+	})
 }
 
 // patiently does at the start what needs the table, again and again while that is out of reach.

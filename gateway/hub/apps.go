@@ -15,7 +15,7 @@ func (h *Hub) Limit(l app.PerConnection) { h.limit.Store(l.WithDefaults()) }
 // disabled are closed, and channels have the rules of their apps. It is for one goroutine at a
 // time, and returns when all of it is in force, or ctx is done.
 func (h *Hub) Apply(ctx context.Context) {
-	h.opt.Metrics.begin(h.opt.Apps.IDs())
+	h.opt.Metrics.begin(h.opt.Apps)
 	for _, c := range h.everybody() {
 		c.leaveIfGone()
 	}

@@ -122,7 +122,7 @@ func New(opt Options) (*Hub, error) {
 	h.watchlists = herald.NewWatchlists(opt.Roster, func(app string, err error) {
 		h.failures.Warn(opt.Logger, "watching", "watching a user failed", "app", app, "error", err)
 	})
-	opt.Metrics.begin(opt.Apps.IDs())
+	opt.Metrics.begin(opt.Apps)
 	h.tasks, h.ctx = duties.NewTasks()
 	h.duties, h.orders = h.newDuties()
 	h.library = h.newLibrary()
@@ -203,7 +203,7 @@ func (h *Hub) left(c *Client) {
 	h.mu.Unlock()
 	h.opt.Metrics.disconnected(c.tenant.ID)
 	if c.dialect == pusher.Events {
-		h.opt.Metrics.streams.WithLabelValues(c.tenant.ID, h.opt.Metrics.port).Dec()
+		h.opt.Metrics.streams.Add(c.tenant.ID, -1)
 	}
 }
 

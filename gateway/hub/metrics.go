@@ -3,14 +3,17 @@ package hub
 import (
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/rank"
+	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/fanout"
 	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/gateway/series"
 	"github.com/sluicehq/sluice/gateway/socket/websocket"
 	"github.com/sluicehq/sluice/gateway/stream"
 	"github.com/sluicehq/sluice/gateway/timing"
@@ -22,32 +25,33 @@ type Metrics struct {
 	prefix, port string
 	maxChannels  int
 
-	connections  *prometheus.GaugeVec
-	subscribed   *prometheus.GaugeVec
-	streams      *prometheus.GaugeVec
-	connectsAll  *prometheus.CounterVec
+	apps         series.Apps
+	connections  *series.Level
+	subscribed   *series.Level
+	streams      *series.Level
+	connectsAll  *series.Counters
 	refusals     *prometheus.CounterVec
-	subRefusals  *prometheus.CounterVec
-	msgRefusals  *prometheus.CounterVec
+	subRefusals  *series.Counters
+	msgRefusals  *series.Counters
 	handshakes   *prometheus.CounterVec
 	panics       prometheus.Counter
 	badFrames    *prometheus.CounterVec
 	gaps         *prometheus.CounterVec
 	skips        prometheus.Counter
-	full, deltas *prometheus.CounterVec
-	original     *prometheus.CounterVec
-	saved        *prometheus.CounterVec
-	resyncs      *prometheus.CounterVec
-	horizontal   *prometheus.CounterVec
+	full, deltas *series.Counters
+	original     *series.Counters
+	saved        *series.Counters
+	resyncs      *series.Counters
+	horizontal   *series.Counters
 	encoding     prometheus.Observer
-	countFailed  *prometheus.CounterVec
-	clientEvents *prometheus.CounterVec
-	ephemeral    *prometheus.CounterVec
-	limits       *prometheus.CounterVec
+	countFailed  *series.Counters
+	clientEvents *series.Counters
+	ephemeral    *series.Counters
+	limits       *series.Counters
 	diverged     prometheus.Counter
-	resumes      *prometheus.CounterVec
-	replays      *prometheus.CounterVec
-	replayBytes  *prometheus.CounterVec
+	resumes      *series.Counters
+	replays      *series.Counters
+	replayBytes  *series.Counters
 	recovering   prometheus.Observer
 	delivery     *timing.Delivery
 	// recoveryReads counts readings of the log for sockets that are behind, or were refused.
@@ -62,6 +66,8 @@ type Metrics struct {
 // channelMetrics are the counters of one label value.
 type channelMetrics struct {
 	full, deltas, original, saved, horizontal prometheus.Counter
+
+	gone atomic.Bool
 }
 
 const otherChannels = "_other"
@@ -79,29 +85,27 @@ func NewMetrics(registry prometheus.Registerer, prefix, port string, maxChannels
 		registry.MustRegister(c)
 		return c
 	}
-	m.connections = prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: prefix + "connected", Help: "Connections that are open: WebSockets and event streams.",
-	}, []string{"app_id", "port"})
-	m.subscribed = prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: prefix + "subscriptions", Help: "Subscriptions of the connections that are open.",
-	}, []string{"app_id", "port"})
-	registry.MustRegister(m.subscribed)
-	m.streams = prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: prefix + "event_streams", Help: "Event streams that are open.",
-	}, []string{"app_id", "port"})
-	registry.MustRegister(m.connections, m.streams)
-	m.connectsAll = counter("connections_total", "WebSockets and event streams that were accepted.", "app_id", "port")
+	ofApps := func(name, help string, labels ...string) *series.Counters {
+		return m.apps.Counter(registry, prometheus.CounterOpts{Name: prefix + name, Help: help}, append([]string{"app_id"}, labels...)...)
+	}
+	level := func(name, help string) *series.Level {
+		return m.apps.Level(registry, prometheus.GaugeOpts{Name: prefix + name, Help: help, ConstLabels: prometheus.Labels{"port": port}})
+	}
+	m.connections = level("connected", "Connections that are open: WebSockets and event streams.")
+	m.subscribed = level("subscriptions", "Subscriptions of the connections that are open.")
+	m.streams = level("event_streams", "Event streams that are open.")
+	m.connectsAll = ofApps("connections_total", "WebSockets and event streams that were accepted.", "port")
 	m.refusals = counter("connections_refused_total", "Connections that were refused, by reason and by the close code of a WebSocket, or the status of an event stream.", "code", "reason", "port")
 	m.beginRefusals()
-	m.subRefusals = counter("subscriptions_refused_total", "Subscriptions that were refused, by reason.", "app_id", "reason", "port")
-	m.msgRefusals = counter("messages_refused_total", "Other messages of clients that were refused, by what they were.", "app_id", "message", "port")
+	m.subRefusals = ofApps("subscriptions_refused_total", "Subscriptions that were refused, by reason.", "reason", "port")
+	m.msgRefusals = ofApps("messages_refused_total", "Other messages of clients that were refused, by what they were.", "message", "port")
 	m.handshakes = counter("handshakes_refused_total", "Requests for a WebSocket that were no handshake, by reason.", "reason", "port")
 	for _, reason := range slices.Concat(websocket.HandshakeReasons[:], handshakeReasons[:]) {
 		m.handshakes.WithLabelValues(reason, port)
 	}
-	m.clientEvents = counter("client_events_total", "Client events that were stored, or sent if they were ephemeral.", "app_id", "port")
-	m.ephemeral = counter("ephemeral_events_total", "Events that came for channels with subscribers here, and that no log has.", "app_id", "port")
-	m.limits = counter("limits_total", "Requests of clients that a limit refused, by limit.", "app_id", "limit", "port")
+	m.clientEvents = ofApps("client_events_total", "Client events that were stored, or sent if they were ephemeral.", "port")
+	m.ephemeral = ofApps("ephemeral_events_total", "Events that came for channels with subscribers here, and that no log has.", "port")
+	m.limits = ofApps("limits_total", "Requests of clients that a limit refused, by limit.", "limit", "port")
 	m.gaps = counter("gaps_total", "Times that publications of a channel were missing for good.", "reason", "port")
 	m.panics = counter("connection_panics_total", "Connections that were ended by a panic while reading.", "port").WithLabelValues(port)
 	m.badFrames = counter("frames_refused_total", "Frames of clients that broke the rules of WebSocket, by reason. Their connections were closed.", "reason", "port")
@@ -110,24 +114,24 @@ func NewMetrics(registry prometheus.Registerer, prefix, port string, maxChannels
 	}
 	m.skips = counter("publications_skipped_total", "Publications that could not be delivered to sockets.", "port").WithLabelValues(port)
 	const delta = "delta_compression_"
-	m.full = counter(delta+"full_messages_total", "Events that take part in delta compression and were sent in full, per recipient.", "app_id", "channel_name", "port")
-	m.deltas = counter(delta+"delta_messages_total", "Events that were sent as deltas, per recipient.", "app_id", "channel_name", "port")
-	m.original = counter(delta+"bandwidth_original_bytes", "Bytes that tracked events would have taken without deltas, per recipient.", "app_id", "channel_name", "port")
-	m.saved = counter(delta+"bandwidth_saved_bytes", "Bytes of those that deltas have saved.", "app_id", "channel_name", "port")
-	m.horizontal = counter("horizontal_"+delta+"enabled_total", "Tracked events that another gateway took in.", "app_id", "channel_name", "port")
+	m.full = ofApps(delta+"full_messages_total", "Events that take part in delta compression and were sent in full, per recipient.", "channel_name", "port")
+	m.deltas = ofApps(delta+"delta_messages_total", "Events that were sent as deltas, per recipient.", "channel_name", "port")
+	m.original = ofApps(delta+"bandwidth_original_bytes", "Bytes that tracked events would have taken without deltas, per recipient.", "channel_name", "port")
+	m.saved = ofApps(delta+"bandwidth_saved_bytes", "Bytes of those that deltas have saved.", "channel_name", "port")
+	m.horizontal = ofApps("horizontal_"+delta+"enabled_total", "Tracked events that another gateway took in.", "channel_name", "port")
 	m.encoding = timing.Histogram(registry, prefix+delta+"encode_seconds", "Time to make one delta frame, which all sockets with the same base share.",
 		[]string{"port"}, .5e-6, 1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 1e-3, 1e-2).WithLabelValues(port)
 	const coordination = "delta_cluster_coordination_"
-	m.countFailed = counter(coordination+"failures_total", "Times that the checkpoints by which gateways count full messages together could not be read or written.", "app_id", "port")
+	m.countFailed = ofApps(coordination+"failures_total", "Times that the checkpoints by which gateways count full messages together could not be read or written.", "port")
 	m.diverged = counter(coordination+"divergences_total", "Checkpoints of the cluster that contradicted the count of full messages here.", "port").WithLabelValues(port)
-	m.resumes = counter("resumes_total", "Channels that clients resumed, by how it ended and whether memory (hot) or the log (cold) had what they missed.", "app_id", "outcome", "source", "port")
-	m.replays = counter("replayed_publications_total", "Publications of the past that were sent to sockets.", "app_id", "port")
-	m.replayBytes = counter("replayed_bytes_total", "Bytes of the frames in which publications of the past were sent to sockets.", "app_id", "port")
+	m.resumes = ofApps("resumes_total", "Channels that clients resumed, by how it ended and whether memory (hot) or the log (cold) had what they missed.", "outcome", "source", "port")
+	m.replays = ofApps("replayed_publications_total", "Publications of the past that were sent to sockets.", "port")
+	m.replayBytes = ofApps("replayed_bytes_total", "Bytes of the frames in which publications of the past were sent to sockets.", "port")
 	m.recoveryReads = counter("recovery_reads_total", "Pages of the log that were read for sockets that are behind, and looks at it for those who are refused.", "port").WithLabelValues(port)
 	m.recovering = timing.Histogram(registry, prefix+"recovery_seconds", "Time from a resume to the moment at which all of its channels were live.",
 		[]string{"port"}, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30).WithLabelValues(port)
-	m.delivery = timing.NewDelivery(registry, prefix, port)
-	m.resyncs = counter(delta+"resync_total", "Times that a client could not decode a delta and asked for full messages.", "app_id", "port")
+	m.delivery = timing.NewDelivery(&m.apps, registry, prefix, port)
+	m.resyncs = ofApps(delta+"resync_total", "Times that a client could not decode a delta and asked for full messages.", "port")
 	return m
 }
 
@@ -143,18 +147,16 @@ func (m *Metrics) beginRefusals() {
 
 // begin has what is counted of apps there from the start, at 0: a counter that appears with
 // its first event cannot be told from one that has not moved.
-func (m *Metrics) begin(apps []string) {
-	for _, app := range apps {
+func (m *Metrics) begin(apps *app.Registry) {
+	m.end(m.apps.Begin(apps))
+	for _, app := range apps.IDs() {
 		m.delivery.Begin(app)
-		m.connections.WithLabelValues(app, m.port)
-		m.subscribed.WithLabelValues(app, m.port)
-		for _, c := range []*prometheus.CounterVec{m.connectsAll, m.clientEvents, m.ephemeral, m.countFailed, m.resyncs} {
+		for _, c := range []*series.Counters{m.connectsAll, m.clientEvents, m.ephemeral, m.countFailed, m.resyncs} {
 			c.WithLabelValues(app, m.port)
 		}
-		for _, c := range []*prometheus.CounterVec{m.full, m.deltas, m.original, m.saved, m.horizontal} {
+		for _, c := range []*series.Counters{m.full, m.deltas, m.original, m.saved, m.horizontal} {
 			c.WithLabelValues(app, otherChannels, m.port)
 		}
-		m.streams.WithLabelValues(app, m.port)
 		for _, reason := range subscriptionRefusals {
 			m.subRefusals.WithLabelValues(app, reason, m.port)
 		}
@@ -181,16 +183,28 @@ func (m *Metrics) begin(apps []string) {
 	}
 }
 
+// end forgets the channels of apps that are gone. Their counters show that, to whoever holds them.
+func (m *Metrics) end(apps []string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, id := range apps {
+		for _, c := range m.channels[id] {
+			c.gone.Store(true)
+		}
+		delete(m.channels, id)
+	}
+}
+
 func (m *Metrics) connected(app string) {
-	m.connections.WithLabelValues(app, m.port).Inc()
+	m.connections.Add(app, 1)
 	m.connectsAll.WithLabelValues(app, m.port).Inc()
 }
 
 // subscriptions notes that some began or ended.
 func (m *Metrics) subscriptions(app string, change int) {
-	m.subscribed.WithLabelValues(app, m.port).Add(float64(change))
+	m.subscribed.Add(app, change)
 }
-func (m *Metrics) disconnected(app string) { m.connections.WithLabelValues(app, m.port).Dec() }
+func (m *Metrics) disconnected(app string) { m.connections.Add(app, -1) }
 func (m *Metrics) refused(no refusal) {
 	m.refusals.WithLabelValues(strconv.Itoa(int(no.code)), no.reason, m.port).Inc()
 }
@@ -225,7 +239,9 @@ func (m *Metrics) channel(app, channel string) *channelMetrics {
 	names := m.channels[app]
 	if names == nil {
 		names = map[string]*channelMetrics{}
-		m.channels[app] = names
+		if m.apps.There(app) {
+			m.channels[app] = names
+		}
 	}
 	if _, known := names[channel]; !known && len(names) >= m.maxChannels {
 		channel = otherChannels
@@ -240,6 +256,7 @@ func (m *Metrics) channel(app, channel string) *channelMetrics {
 			horizontal: m.horizontal.WithLabelValues(app, channel, m.port),
 		}
 	}
+	names[channel].gone.Store(m.channels[app] == nil)
 	return names[channel]
 }
 
@@ -260,7 +277,7 @@ var (
 // up.
 func (c *Channel) counters() *channelMetrics {
 	m := c.metrics.Load()
-	if m == nil {
+	if m == nil || m.gone.Load() {
 		m = c.hub.opt.Metrics.channel(c.tenant.ID, c.Name)
 		c.metrics.Store(m)
 	}

@@ -68,7 +68,7 @@ func (h *Hub) openStream(w http.ResponseWriter, r *http.Request, a *app.App, q *
 	if at, err := netip.ParseAddrPort(c.address); err == nil {
 		c.asks.Address = h.opt.Network(at.Addr())
 	}
-	h.opt.Metrics.streams.WithLabelValues(a.ID, h.opt.Metrics.port).Inc()
+	h.opt.Metrics.streams.Add(a.ID, 1)
 	for _, name := range q.Channels {
 		ch, err := h.acquire(a, name, &c.asks)
 		if err != nil {

@@ -1,5 +1,5 @@
-// Package timing has the histograms of a gateway: what they have in common, and the time that
-// events take from the log to the sockets.
+// Package timing has what metrics of a gateway have in common: the buckets of histograms, and
+// the time that events take from the log to the sockets.
 package timing
 
 import (
@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sluicehq/sluice/gateway/fanout"
+	"github.com/sluicehq/sluice/gateway/series"
 )
 
 // Native buckets lie beside the fixed ones: each is a tenth wider than the one before, at
@@ -32,15 +33,15 @@ func Histogram(registry prometheus.Registerer, name, help string, labels []strin
 // handed it to the sockets of its subscribers, once for each event and shard: however many
 // sockets there are, it costs nothing for each of them.
 type Delivery struct {
-	seconds *prometheus.HistogramVec
+	seconds *series.Histograms
 	port    string
 }
 
 // NewDelivery registers the histogram.
-func NewDelivery(registry prometheus.Registerer, prefix, port string) *Delivery {
-	return &Delivery{Histogram(registry, prefix+"delivery_seconds",
+func NewDelivery(apps *series.Apps, registry prometheus.Registerer, prefix, port string) *Delivery {
+	return &Delivery{apps.Histogram(Histogram(registry, prefix+"delivery_seconds",
 		"Time from when the log stored an event to when it was handed to the sockets of its subscribers: written, or queued for those that are behind. Once for each event and group of sockets (shard).",
-		[]string{"app_id", "port"}, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10), port}
+		[]string{"app_id", "port"}, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10)), port}
 }
 
 // Begin has the histogram of an app there from the start.

@@ -8,6 +8,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/sluicehq/sluice/gateway/fanout"
+	"github.com/sluicehq/sluice/gateway/series"
 )
 
 func gathered(t *testing.T, registry *prometheus.Registry) map[string]*dto.Histogram {
@@ -40,7 +41,7 @@ func TestRun08DeliveryIsTimedByTheClockOfTheLog(t *testing.T) {
 		{"stored in the future", 0, -time.Minute, 0, 0},
 	} {
 		registry := prometheus.NewRegistry()
-		d := NewDelivery(registry, "x_", "1")
+		d := NewDelivery(new(series.Apps), registry, "x_", "1")
 		d.Begin("a")
 		if h := gathered(t, registry)["x_delivery_seconds a"]; h == nil || h.GetSampleCount() != 0 {
 			t.Fatalf("at the start: %v", h)
@@ -66,7 +67,7 @@ func TestRun06HistogramsHaveBothKindsOfBuckets(t *testing.T) {
 }
 
 func BenchmarkHanded(b *testing.B) {
-	d := NewDelivery(prometheus.NewRegistry(), "x_", "1")
+	d := NewDelivery(new(series.Apps), prometheus.NewRegistry(), "x_", "1")
 	tell := d.Against(time.Now)
 	list := []fanout.Handed{{App: "a", Stored: time.Now()}}
 	b.ReportAllocs()

@@ -97,7 +97,7 @@ func New(opt Options) (*Hooks, error) {
 	h := &Hooks{opt: opt}
 	h.endpoints.Store(&map[string][]*endpoint{})
 	h.openClient()
-	h.metrics = newMetrics(opt.Registry, opt.Prefix, opt.Port)
+	h.metrics.open(h)
 	h.quit, h.stop = context.WithCancel(context.Background())
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	if err := h.Apply(); err != nil {
@@ -146,7 +146,7 @@ func (h *Hooks) Apply() error {
 			e.begin()
 		}
 	}
-	h.metrics.begin(h, next)
+	h.metrics.begin(h.opt.Apps, next)
 	h.endpoints.Store(&next)
 	for _, e := range byQueue {
 		if hooks[e] == nil {

@@ -1,53 +1,57 @@
 package webhook
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/series"
+)
 
 // dropReasons are why events are given up: this gateway stops, too many wait, one is too
 // large for the queue or cannot be read from it, or the receiver does not take it.
 var dropReasons = [...]string{"closed", "queue", "size", "unreadable", "retries"}
 
 type metrics struct {
-	emitted, sent, retries, dropped, withheld *prometheus.CounterVec
+	apps                                      series.Apps
+	emitted, sent, retries, dropped, withheld *series.Counters
 
-	registry     prometheus.Registerer
-	prefix, port string
-	begun        map[string]bool // by app
+	port string
 }
 
-func newMetrics(registry prometheus.Registerer, prefix, port string) metrics {
-	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: prefix + "webhooks_" + name, Help: help}, labels)
-		registry.MustRegister(c)
-		return c
+func (m *metrics) open(h *Hooks) {
+	registry, prefix := h.opt.Registry, h.opt.Prefix+"webhooks_"
+	m.port = h.opt.Port
+	counter := func(name, help string, labels ...string) *series.Counters {
+		return m.apps.Counter(registry, prometheus.CounterOpts{Name: prefix + name, Help: help}, append([]string{"app_id"}, labels...)...)
 	}
-	return metrics{
-		registry: registry, prefix: prefix, port: port, begun: map[string]bool{},
-		emitted:  counter("emitted_total", "Webhook events of this gateway, per address.", "app_id", "port"),
-		sent:     counter("sent_total", "Webhook events that were delivered.", "app_id", "port"),
-		retries:  counter("retries_total", "Webhook requests that failed and were tried again.", "app_id", "port"),
-		dropped:  counter("dropped_total", "Webhook events that were given up, by reason.", "app_id", "reason", "port"),
-		withheld: counter("withheld_total", "Webhook events that were taken back within their grace.", "app_id", "port"),
-	}
+	m.emitted = counter("emitted_total", "Webhook events of this gateway, per address.", "port")
+	m.sent = counter("sent_total", "Webhook events that were delivered.", "port")
+	m.retries = counter("retries_total", "Webhook requests that failed and were tried again.", "port")
+	m.dropped = counter("dropped_total", "Webhook events that were given up, by reason.", "reason", "port")
+	m.withheld = counter("withheld_total", "Webhook events that were taken back within their grace.", "port")
+	m.apps.Gauge(registry, prometheus.GaugeOpts{
+		Name: prefix + "waiting", Help: "Webhook events of this gateway that are not stored yet.", ConstLabels: prometheus.Labels{"port": m.port},
+	}, h.waiting)
 }
 
-// begin has what is counted of apps there from the start, at 0.
-func (m *metrics) begin(h *Hooks, endpoints map[string][]*endpoint) {
-	for id := range endpoints {
-		if m.begun[id] {
-			continue
+// waiting is how many events of each app are not stored yet.
+func (h *Hooks) waiting() map[string]float64 {
+	all := map[string]float64{}
+	for id, endpoints := range *h.endpoints.Load() {
+		all[id] = 0
+		for _, e := range endpoints {
+			all[id] += float64(e.out.len())
 		}
-		m.begun[id] = true
-		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: m.prefix + "webhooks_waiting", Help: "Webhook events of this gateway that are not stored yet.",
-			ConstLabels: prometheus.Labels{"app_id": id, "port": m.port},
-		}, func() float64 {
-			n := 0
-			for _, e := range h.of(id) {
-				n += e.out.len()
-			}
-			return float64(n)
-		}))
-		for _, c := range []*prometheus.CounterVec{m.emitted, m.sent, m.retries, m.withheld} {
+	}
+	return all
+}
+
+// begin has what is counted of apps with an address there from the start, at 0, and forgets apps
+// that are gone.
+func (m *metrics) begin(apps *app.Registry, endpoints map[string][]*endpoint) {
+	m.apps.Begin(apps)
+	for id := range endpoints {
+		for _, c := range []*series.Counters{m.emitted, m.sent, m.retries, m.withheld} {
 			c.WithLabelValues(id, m.port)
 		}
 		for _, reason := range dropReasons {
