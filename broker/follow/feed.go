@@ -238,10 +238,13 @@ func Missing[M any](all []*Follower[M]) []*Follower[M] {
 
 // Oldest chooses those that were not compared with the log for longest, [AuditBatch] of them: a
 // lost last message is not revealed by any later one.
-func Oldest[M any](all []*Follower[M]) []*Follower[M] {
-	if len(all) > AuditBatch {
+func Oldest[M any](all []*Follower[M]) []*Follower[M] { return OldestOf(all, AuditBatch) }
+
+// OldestOf is [Oldest] for n of them.
+func OldestOf[M any](all []*Follower[M], n int) []*Follower[M] {
+	if len(all) > n {
 		slices.SortFunc(all, func(a, b *Follower[M]) int { return cmp.Compare(a.audited.Load(), b.audited.Load()) })
-		all = all[:AuditBatch]
+		all = all[:n]
 	}
 	return all
 }

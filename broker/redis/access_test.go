@@ -120,6 +120,13 @@ func everything(t *testing.T, l *Log) {
 	if taken := <-done; taken != nil {
 		t.Errorf("taking a task: %v, %v", taken, err)
 	}
+	// What sluice app remove does.
+	if n, err := l.Measure(ctx, "app.2"); err != nil || n == 0 {
+		t.Errorf("measuring an app: %d keys, %v", n, err)
+	}
+	if err := l.RemoveApp(ctx, "app.2"); err != nil {
+		t.Error("removing an app: ", err)
+	}
 	until(t, "the log is ready", func() bool { return l.Health().Ready })
 }
 

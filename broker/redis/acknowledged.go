@@ -2,6 +2,7 @@ package redis
 
 import (
 	"maps"
+	"time"
 
 	"github.com/sluicehq/sluice/broker/rank"
 )
@@ -10,8 +11,22 @@ import (
 // stored, so that it can find out whether a server lost it.
 type acknowledged struct {
 	mu        rank.Mutex[rank.RedisAcknowledged]
-	positions map[place]uint64
+	positions map[place]noted
 }
+
+// noted is the newest offset that was acknowledged, and when.
+type noted struct {
+	offset uint64
+	at     time.Time
+}
+
+// placeKept is for how long what the log knows of a channel is there for sure: its place lives for
+// an hour at least, see [placeLife], and what is slow on the way takes a part of it. Later it may
+// have aged, which is no loss.
+const placeKept = 50 * time.Minute
+
+// aged reports whether the place of a channel that was there at a time may have aged since.
+func aged(at time.Time) bool { return time.Since(at) > placeKept }
 
 // maxAcknowledged bounds the channels that are remembered; beyond it any one is
 // forgotten.
@@ -28,19 +43,24 @@ func (r *acknowledged) note(p place, offset uint64) {
 			}
 		}
 	}
-	r.positions[p] = max(r.positions[p], offset)
+	r.positions[p] = noted{max(r.positions[p].offset, offset), time.Now()}
 }
 
-// all returns what is remembered.
+// all returns what must be in the log, and forgets what may have aged.
 func (r *acknowledged) all() map[place]uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return maps.Clone(r.positions)
+	maps.DeleteFunc(r.positions, func(_ place, n noted) bool { return aged(n.at) })
+	all := make(map[place]uint64, len(r.positions))
+	for p, n := range r.positions {
+		all[p] = n.offset
+	}
+	return all
 }
 
 // forget forgets the channels of an app.
 func (r *acknowledged) forget(app string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	maps.DeleteFunc(r.positions, func(p place, _ uint64) bool { return p.app == app })
+	maps.DeleteFunc(r.positions, func(p place, _ noted) bool { return p.app == app })
 }

@@ -100,6 +100,8 @@ func (f *follower) audit() error {
 		f.Miss() // the repair may have read the end before it came
 	case f.Following() && last != f.At().Offset:
 		f.Repair(follow.Read)
+	case f.Following():
+		f.gone = false
 	}
 	return nil
 }

@@ -47,11 +47,12 @@ func (l *Log) RemoveApp(ctx context.Context, app string) error {
 func (l *Log) scanApp(ctx context.Context, app string, do func(at rueidis.Client, keys []string) error) error {
 	own, channels := l.keys.prefix+"{"+name.Key(app)+"}:", l.keys.prefix+"{"+name.Key(app)+":"
 	for _, at := range l.pub.Nodes() {
-		role, err := at.Do(ctx, at.B().Role().Build()).ToArray()
+		// ROLE needs a right that gateways do not have.
+		info, err := at.Do(ctx, at.B().Info().Section("replication").Build()).ToString()
 		if err != nil {
 			return unavailable("asking a server for its role", err)
 		}
-		if text, _ := role[0].ToString(); text != "master" {
+		if !strings.Contains(info, "role:master") {
 			continue
 		}
 		for cursor := uint64(0); ; {
@@ -61,7 +62,7 @@ func (l *Log) scanApp(ctx context.Context, app string, do func(at rueidis.Client
 			}
 			var keys []string
 			for _, key := range page.Elements {
-				if strings.HasPrefix(key, own) || strings.HasPrefix(key, channels) {
+				if (strings.HasPrefix(key, own) || strings.HasPrefix(key, channels)) && !l.keys.foreign(app, key) {
 					keys = append(keys, key)
 				}
 			}

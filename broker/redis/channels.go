@@ -56,6 +56,9 @@ func (l *Log) channels(ctx context.Context, app string, answers map[string][]str
 				return nil, err
 			}
 			for _, key := range entry.Elements {
+				if l.keys.foreign(app, key) {
+					continue
+				}
 				if channel, err := name.Decode(strings.TrimSuffix(strings.TrimPrefix(key, before), after)); err == nil {
 					names = append(names, channel)
 				}

@@ -6,7 +6,9 @@ import (
 	"slices"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/test/redisserver"
 )
 
@@ -48,4 +50,53 @@ func TestServerThatBecameAReplica(t *testing.T) {
 	until(t, "live messages come from the new server", func() bool {
 		return slices.Contains(successor.Lines("PUBSUB CHANNELS"), live)
 	})
+}
+
+// TestIdleGatewayLeavesAReplica: a gateway to which nothing is published stayed with a server that
+// became a replica, and could not store who is where, nor webhooks.
+func TestIdleGatewayLeavesAReplica(t *testing.T) {
+	t.Parallel()
+	for name, write := range map[string]func(l *Log, table *Table) error{
+		"a record": func(_ *Log, table *Table) error {
+			_, err := table.Put(context.Background(), "lease.x", []byte("alive"), time.Minute)
+			return err
+		},
+		"removing records": func(_ *Log, table *Table) error {
+			return table.Purge(context.Background(), "lease.>", 1<<62)
+		},
+		"a task": func(l *Log, _ *Table) error {
+			_, err := l.OpenWork().Put(context.Background(), "q", broker.Task{Body: []byte("b")})
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			old, successor := redisserver.Start(t), redisserver.Start(t)
+			var at atomic.Pointer[redisserver.Server]
+			at.Store(old)
+			l := open(t, old.URL(), false, silent, func(o *Options) {
+				o.Dial = func(ctx context.Context, _ string) (net.Conn, error) {
+					return (&net.Dialer{}).DialContext(ctx, "tcp", at.Load().Addr())
+				}
+			})
+			table, err := l.OpenTable(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := table.Put(t.Context(), "lease.y", []byte("alive"), 0); err != nil {
+				t.Fatal(err)
+			}
+			replicate := func(s, of *redisserver.Server) {
+				host, port, _ := net.SplitHostPort(of.Addr())
+				s.Do("REPLICAOF " + host + " " + port)
+				until(t, "the replica has everything", func() bool { return s.Info("master_link_status") == "up" })
+			}
+			replicate(successor, old)
+			successor.Do("REPLICAOF NO ONE")
+			at.Store(successor)
+			replicate(old, successor)
+			// The first is refused, and the connections are given up.
+			until(t, "it is written", func() bool { return write(l, table) == nil })
+		})
+	}
 }

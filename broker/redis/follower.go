@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"time"
 
 	"github.com/redis/rueidis"
 
@@ -21,6 +22,11 @@ type follower struct {
 	// unproven is set when a new life began: what the log has is right, even if
 	// it does not follow from what was delivered. It belongs to the lock.
 	unproven bool
+	// kept is when the place of the channel was known to be there. gone is set when it may have
+	// aged before it was looked at again: that it is not there says nothing of a loss then. Both
+	// belong to the lock.
+	kept time.Time
+	gone bool
 }
 
 var _ follow.Line[arrival] = (*follower)(nil)
@@ -76,7 +82,9 @@ func (f *follower) End() {
 // many messages there are.
 func (f *follower) touch(ctx context.Context) (last, messages uint64, err error) {
 	var got []rueidis.RedisMessage
+	var began time.Time
 	err = f.log.attempt(ctx, func(ctx context.Context) (err error) {
+		began = time.Now()
 		got, err = touchScript.Exec(ctx, f.log.pub, []string{f.keys.meta, f.keys.stream}, []string{placeLife(f.app)}).ToArray()
 		return err
 	})
@@ -89,7 +97,18 @@ func (f *follower) touch(ctx context.Context) (last, messages uint64, err error)
 	if last, err = got[0].AsUint64(); err == nil {
 		messages, err = got[1].AsUint64()
 	}
+	if err == nil {
+		f.keep(began)
+	}
 	return last, messages, err
+}
+
+// keep notes that the place of the channel was there at a time.
+func (f *follower) keep(at time.Time) {
+	f.Lock()
+	defer f.Unlock()
+	f.gone = f.gone || !f.kept.IsZero() && aged(f.kept)
+	f.kept = at
 }
 
 // receive takes a live message from the shard.

@@ -3,6 +3,7 @@ package redis
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"strings"
 
 	"github.com/sluicehq/sluice/broker/name"
@@ -50,6 +51,23 @@ func (k keys) channel(app, channel string) channelKeys {
 func (k keys) dedup(app string) string { return k.prefix + "{" + name.Key(app) + "}:d:" }
 func (k keys) probe(app string) string { return k.prefix + "{" + name.Key(app) + "}:probe" }
 func (k keys) epoch(app string) string { return k.prefix + "{" + name.Key(app) + "}:epoch" }
+
+// foreign reports whether a key that begins like those of an app is of something else. The table of
+// cluster state lies where an app called cluster has its own keys, and the queues of work where one
+// called work has its channels; no token begins with a colon.
+func (k keys) foreign(app, key string) bool {
+	root := k.prefix + "{" + name.Key(app)
+	return strings.HasPrefix(key, root+"::") || slices.Contains(k.table(), key)
+}
+
+// table are the keys of the table of cluster state.
+func (k keys) table() []string {
+	root := k.prefix + tableTag + ":"
+	return []string{root + "r", root + "v", root + "k", root + "x"}
+}
+
+// tableTag is the hash tag of the table of cluster state.
+const tableTag = "{cluster}"
 
 // digest makes an id that was chosen by others fit for the end of a key.
 func digest(id string) string {

@@ -57,9 +57,9 @@ type Log struct {
 	policy      string // maxmemory-policy
 	recent      acknowledged
 	// doubt is set when the servers may have lost something, deaf when any live
-	// message may have been missed.
-	doubt, deaf atomic.Bool
-	retry       follow.Retry
+	// message may have been missed, unwritten when a write to a table may.
+	doubt, deaf, unwritten atomic.Bool
+	retry                  follow.Retry
 	// probe is a key beside a channel that could not be written to, nil if all can.
 	probe  atomic.Pointer[string]
 	probes atomic.Uint64
@@ -123,7 +123,7 @@ func begin(ctx context.Context, opt Options, open func(*Log, context.Context) er
 		opt: opt, keys: keys{prefix: opt.Prefix}, problems: map[string]problem{},
 		readers: broker.NewShare(opt.Readers), repairs: broker.NewShare(16), wake: follow.NewBell(),
 	}
-	l.recent.positions = map[place]uint64{}
+	l.recent.positions = map[place]noted{}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	l.follow = l.newFeed()
 	ctx, cancel := context.WithTimeout(ctx, opt.StartTimeout)

@@ -30,8 +30,7 @@ func (l *Log) Purge(ctx context.Context, app, channel string, before uint64) (br
 	}
 	var removed int64
 	err = l.attempt(ctx, func(ctx context.Context) (err error) {
-		trim := l.pub.B().Xtrim().Key(k.stream).Minid().Threshold(strconv.FormatUint(before, 10)).Build()
-		n, err := l.pub.Do(ctx, trim).AsInt64()
+		n, err := purgeScript.Exec(ctx, l.pub, []string{k.stream}, []string{strconv.FormatUint(before, 10)}).AsInt64()
 		removed += n
 		return err
 	})

@@ -8,24 +8,25 @@ import (
 	"github.com/sluicehq/sluice/broker/follow"
 )
 
-// repairPage is how many entries a repair reads at a time.
-const repairPage = 256
+// repairPage and repairBytes are how many entries and bytes a repair reads at a time. A page must
+// come within the time for one try, also on a slow line.
+const repairPage, repairBytes = 256, 2 << 20
 
 // Read implements [follow.Line]. The entry before is read as well: it is the proof that none
 // is missing.
 func (f *follower) Read(ctx context.Context) (func() follow.Found, error) {
 	f.Lock()
-	at, unproven := f.At(), f.unproven
+	at, unsure := f.At(), f.unproven || aged(f.kept)
 	f.overdue(true)
 	f.Unlock()
-	// In a new life the channel may have no place yet; one that was made later would look
-	// like another loss.
-	if unproven {
+	// In a new life, or after an age, the channel may have no place yet; one that was made later
+	// would look like a loss.
+	if unsure {
 		if _, _, err := f.touch(ctx); err != nil {
 			return nil, unavailable("reading", err)
 		}
 	}
-	r, err := f.log.scan(ctx, f.keys, scanQuery{from: at.Offset, most: repairPage})
+	r, err := f.log.scan(ctx, f.keys, scanQuery{from: at.Offset, most: repairPage, bytes: repairBytes})
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +38,9 @@ func (f *follower) absorb(r *scanned, at broker.Position) follow.Found {
 	if f.At() != at {
 		return follow.Turned
 	}
-	if !f.unproven && r.lost(at.Offset) {
+	// A place that was made anew since the other one aged begins above what was delivered. What
+	// lies between aged as well, and is told as a gap of this channel.
+	if !f.unproven && r.lost(at.Offset) && !(f.gone && r.exists && r.base > at.Offset) {
 		return follow.Doubtful
 	}
 	if f.unproven {
@@ -59,7 +62,7 @@ func (f *follower) absorb(r *scanned, at broker.Position) follow.Found {
 		f.deliver(a)
 		f.log.stats.Repaired.Add(1)
 	}
-	if len(r.entries) == repairPage {
+	if r.cut || len(r.entries) == repairPage {
 		return follow.Progress
 	}
 	if r.last > f.At().Offset {
@@ -69,6 +72,7 @@ func (f *follower) absorb(r *scanned, at broker.Position) follow.Found {
 		}
 		f.missing(r.last, broker.GapEvicted)
 	}
+	f.gone = false
 	f.Resume()
 	return follow.Complete
 }

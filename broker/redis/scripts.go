@@ -113,6 +113,8 @@ local len = redis.call('XLEN', KEYS[1])
 if len == 0 then return {meta[1] or '', meta[2] or '', 0, {}, {}, {}, 0} end
 local oldest = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
 local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
+-- what they hold is not asked for, and may be large
+oldest[2][8], newest[2][8] = '', ''
 local function offsetOf(e) return tonumber(string.match(e[1], '^(%d+)')) end
 local low, high = offsetOf(oldest), offsetOf(newest)
 -- first offset whose entry was stored at or after a time
@@ -132,10 +134,15 @@ if ARGV[3] ~= '0' then from = math.max(from, since(tonumber(ARGV[3]))) end
 if ARGV[4] ~= '0' then to = math.min(to, since(tonumber(ARGV[4]) + 1) - 1) end
 local entries, bytes, ended = {}, 0, 0
 local most, limit = tonumber(ARGV[5]), tonumber(ARGV[7])
+-- with a bound of bytes a few are taken first, and then about as many as may fit
+local few, largest = 1, 1
 while from <= to and #entries < most and ended == 0 do
   local a, b = string.format('%.0f', from) .. '-0', string.format('%.0f', to) .. '-0'
   local count, part = most - #entries, nil
-  if limit > 0 and count > 32 then count = 32 end
+  if limit > 0 then
+    count = math.min(count, few, math.max(math.floor((limit - bytes) / largest), 0) + 1)
+    few = math.min(2 * few, 32)
+  end
   if ARGV[6] == '1' then
     part = redis.call('XREVRANGE', KEYS[1], b, a, 'COUNT', count)
   else
@@ -144,12 +151,24 @@ while from <= to and #entries < most and ended == 0 do
   for _, e in ipairs(part) do
     if limit > 0 and bytes >= limit then ended = 1 break end
     entries[#entries + 1] = e
-    bytes = bytes + string.len(e[2][8] or '')
+    local size = string.len(e[2][8] or '')
+    bytes, largest = bytes + size, math.max(largest, size)
   end
   if #part < count then break end
   if ARGV[6] == '1' then to = offsetOf(part[#part]) - 1 else from = offsetOf(part[#part]) + 1 end
 end
 return {meta[1] or '', meta[2] or '', len, oldest, newest, entries, ended}
+`)
+
+// purgeScript removes the entries before an offset, and the stream with the last of them: one that
+// is empty would be listed as a channel that keeps something.
+//
+//	KEYS: stream   ARGV: offset
+//	answers: how many entries were removed
+var purgeScript = rueidis.NewLuaScriptRetryable(`
+local removed = redis.call('XTRIM', KEYS[1], 'MINID', ARGV[1])
+if redis.call('XLEN', KEYS[1]) == 0 then redis.call('DEL', KEYS[1]) end
+return removed
 `)
 
 // renewScript begins a new life of the log unless somebody else did.

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -33,8 +34,12 @@ type subscriptions struct {
 type subscription struct {
 	channel string
 	receive func(message string)
+	// joined is called when it is subscribed for the first time, if it is not nil.
+	joined func()
 	// node is where it is subscribed, nil while it is nowhere.
 	node *node
+	// times is how often a server agreed.
+	times int
 }
 
 func newSubscriptions(l *Log) *subscriptions {
@@ -108,9 +113,9 @@ func (s *subscriptions) subscribe(ctx context.Context, channel string, receive f
 }
 
 // follow begins receiving a channel, now or as soon as the server can be reached. Then
-// it is said that messages may have been missed.
-func (s *subscriptions) follow(channel string, receive func(message string)) *subscription {
-	sub := &subscription{channel: channel, receive: receive}
+// joined is called: what was sent before was missed.
+func (s *subscriptions) follow(channel string, receive func(message string), joined func()) *subscription {
+	sub := &subscription{channel: channel, receive: receive, joined: joined}
 	s.mu.Lock()
 	s.all[channel] = sub
 	s.mu.Unlock()
@@ -152,6 +157,7 @@ func (s *subscriptions) place(ctx context.Context, addr string, subs []*subscrip
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, sub := range subs {
+		sub.times++
 		if s.all[sub.channel] != sub {
 			s.dead[sub.channel] = n // it was ended meanwhile
 		}
@@ -246,7 +252,7 @@ func (s *subscriptions) mend(ctx context.Context) error {
 		return nil
 	}
 	type outcome struct {
-		placed bool
+		placed []*subscription
 		err    error
 	}
 	outcomes := make(chan outcome, len(missing))
@@ -257,30 +263,50 @@ func (s *subscriptions) mend(ctx context.Context) error {
 		}()
 	}
 	var failed error
-	again := false
+	var placed []*subscription
 	for range missing {
 		o := <-outcomes
-		again = again || o.placed
+		placed = append(placed, o.placed...)
 		if o.err != nil {
 			failed = o.err
 		}
 	}
-	if again {
-		s.lost()
-	}
+	s.tell(placed)
 	return failed
 }
 
-// placeAll subscribes any number of channels at a server, and tells whether it did so
-// for some.
-func (s *subscriptions) placeAll(ctx context.Context, addr string, subs []*subscription) (placed bool, err error) {
-	for len(subs) > 0 {
-		part := subs[:min(len(subs), resubscribeBatch)]
-		subs = subs[len(part):]
+// tell tells those who missed something that channels are subscribed. Who subscribed for the first
+// time missed what came before, and is told alone; where a channel is subscribed again a server was
+// away.
+func (s *subscriptions) tell(placed []*subscription) {
+	again := false
+	var joined []func()
+	s.mu.Lock()
+	for _, sub := range placed {
+		switch {
+		case sub.times > 1:
+			again = true
+		case sub.joined != nil:
+			joined = append(joined, sub.joined)
+		}
+	}
+	s.mu.Unlock()
+	for _, tell := range joined {
+		tell()
+	}
+	if again {
+		s.lost()
+	}
+}
+
+// placeAll subscribes any number of channels at a server, and returns those with which it
+// succeeded.
+func (s *subscriptions) placeAll(ctx context.Context, addr string, subs []*subscription) (placed []*subscription, err error) {
+	for part := range slices.Chunk(subs, resubscribeBatch) {
 		if err := s.place(ctx, addr, part); err != nil {
 			return placed, err
 		}
-		placed = true
+		placed = append(placed, part...)
 	}
 	return placed, nil
 }

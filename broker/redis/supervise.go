@@ -32,6 +32,7 @@ func (l *Log) trigger() { l.wake.Ring() }
 func (l *Log) broken() {
 	l.doubt.Store(true)
 	l.deaf.Store(true)
+	l.unwritten.Store(true)
 	l.trigger()
 }
 
@@ -59,7 +60,9 @@ func (l *Log) supervise() {
 			} else {
 				l.compare(follow.Missing)
 			}
-			l.tables.Sound()
+			if l.unwritten.Swap(false) {
+				l.tables.Sound()
+			}
 		case <-check.C:
 			l.checkEpochs()
 			l.tryStoring()
@@ -68,9 +71,19 @@ func (l *Log) supervise() {
 			}
 		case <-audit.C:
 			l.inspectAgain()
-			l.compare(follow.Oldest)
+			l.compare(oldest)
 		}
 	}
+}
+
+// auditRounds is within how many audits each channel that is followed is compared, however many
+// there are. Their places must not age meanwhile: a hundred rounds of ten seconds are far below
+// [placeKept].
+const auditRounds = 100
+
+// oldest chooses those that are compared in one audit.
+func oldest(all []*follow.Follower[arrival]) []*follow.Follower[arrival] {
+	return follow.OldestOf(all, max(follow.AuditBatch, (len(all)+auditRounds-1)/auditRounds))
 }
 
 // lostPart begins a new life of the log unless it began one since the epoch that is

@@ -46,8 +46,7 @@ var _ kv.Table = (*Table)(nil)
 
 // OpenTable opens the table of cluster state: presence, counts, leases, claims.
 func (l *Log) OpenTable(context.Context) (*Table, error) {
-	root := l.opt.Prefix + "{cluster}:"
-	t := &Table{log: l, writes: root + "w" + l.keys.heard, topics: map[string]*topic{}, names: []string{root + "r", root + "v", root + "k", root + "x"}}
+	t := &Table{log: l, writes: l.opt.Prefix + tableTag + ":w" + l.keys.heard, topics: map[string]*topic{}, names: l.keys.table()}
 	t.queues = follow.NewQueues[tableWrite](tableShards, tableQueue, follow.QueueBytes)
 	for _, q := range t.queues {
 		l.running.Go(func() { t.tell(q) })
@@ -131,6 +130,7 @@ func (t *Table) write(ctx context.Context, key string, value []byte, ttl time.Du
 	}
 	args := append([]string{key, string(value), strconv.FormatInt(ttl.Milliseconds(), 10), expected, verb}, t.topicsOf(key)...)
 	text, err := tablePut.Exec(ctx, t.log.pub, t.names, args).ToString()
+	t.log.leaveReplica(ctx, err)
 	if !errors.Is(ctx.Err(), context.Canceled) {
 		// Every gateway renews its lease, so an outage is noticed without any load.
 		t.log.problem("storing who is where", err)
@@ -244,6 +244,7 @@ func (t *Table) Purge(ctx context.Context, pattern string, through uint64) error
 		}
 		if len(args) > tablePageSize || i == len(records)-1 && len(args) > 1 {
 			if err := tablePurge.Exec(ctx, t.log.pub, t.names, args).Error(); err != nil {
+				t.log.leaveReplica(ctx, err)
 				return t.fail(ctx, "purge", pattern, err)
 			}
 			args = args[:1]

@@ -50,7 +50,7 @@ func (t *Table) Watch(pattern string, w kv.Watcher) (stop func(), err error) {
 	}
 	p.watches = append(slices.Clone(p.watches), watch)
 	if made {
-		p.sub = t.log.subs.follow(name, func(m string) { t.take(p, m) })
+		p.sub = t.log.subs.follow(name, func(m string) { t.take(p, m) }, func() { t.joined(p) })
 	}
 	t.mu.Unlock()
 	return func() { t.unwatch(p, watch) }, nil
@@ -83,6 +83,7 @@ func (t *Table) take(p *topic, m string) {
 	w := tableWrite{p, kv.Record{Key: key, Entry: kv.Entry{Value: []byte(value), Revision: n, Time: microseconds(micros)}}}
 	if !t.queueOf(p.name).Put(w, len(m)) {
 		t.log.stats.Slow.Add(1)
+		t.log.unwritten.Store(true)
 		t.log.trigger()
 	}
 }
@@ -118,6 +119,16 @@ func (t *Table) watching() []*tableWatch {
 		all = append(all, p.watches...)
 	}
 	return all
+}
+
+// joined tells the watchers of a topic that writes may have been missed until now.
+func (t *Table) joined(p *topic) {
+	t.mu.Lock()
+	watches := p.watches
+	t.mu.Unlock()
+	for _, w := range watches {
+		w.call(w.w.Lost)
+	}
 }
 
 // lost tells all watchers that writes may have been missed.

@@ -153,6 +153,7 @@ func (w *Work) put(ctx context.Context, queue string, keys, args []string) (left
 	n := len(keys) - 2
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 500*time.Millisecond) {
 		left, err := workPut.Exec(ctx, w.log.pub, keys, args).AsInt64()
+		w.log.leaveReplica(ctx, err)
 		switch {
 		case err == nil && left == 0:
 			return 0, nil
