@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/test/redisserver"
 )
 
@@ -51,5 +52,27 @@ func TestRun04RedisIsInspectedWithoutATrace(t *testing.T) {
 	opt.URL = "redis://me:hidden@127.0.0.1:1"
 	if _, err := Inspect(t.Context(), opt); err == nil || strings.Contains(err.Error(), "hidden") {
 		t.Errorf("nobody there: %v", err)
+	}
+}
+
+// TestDeadAddressIsNoProblemOfSettings: a cluster is whole, and one of the addresses of redis_url is
+// dead. Starts failed by chance, and so did looks at the settings, which turned all apps red.
+func TestDeadAddressIsNoProblemOfSettings(t *testing.T) {
+	t.Parallel()
+	url := redisserver.StartCluster(t).URL() + "&addr=127.0.0.1:1"
+	for range 5 {
+		l := open(t, url, true, silent)
+		for range 20 {
+			if err := l.inspect(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if h := l.Health(); !h.Ready || h.Level == broker.LevelUnknown {
+			t.Errorf("%+v", h)
+		}
+	}
+	_, err := Open(t.Context(), Options{URL: Secret(redisserver.Start(t).URL()), Cluster: true, Apps: []AppOptions{{ID: "app-1"}}})
+	if err == nil || !strings.Contains(err.Error(), "adapter.driver is redis-cluster") {
+		t.Errorf("a server that is no cluster: %v", err)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/redis/rueidis"
+
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/follow"
 )
@@ -115,8 +117,7 @@ func (l *Log) inspectFirst(ctx context.Context) error {
 		if before != nil && ctx.Err() != nil {
 			return before // it was cut short, and says nothing
 		}
-		m := meaningOf(err)
-		if before = err; !errors.Is(err, errReplica) && (m == nil || m.lasts) {
+		if before = err; !errors.Is(err, errReplica) && !unanswered(err) {
 			return err
 		}
 		select {
@@ -127,9 +128,31 @@ func (l *Log) inspectFirst(ctx context.Context) error {
 	}
 }
 
-// inspect learns from the servers what decides about durability, where they tell.
+// inspect learns from the servers what decides about durability, where they tell. On a cluster one
+// after the other is asked until one answers: one that is away is no matter of settings, and the
+// library keeps the addresses of those that are gone.
 func (l *Log) inspect(ctx context.Context) error {
-	info, err := l.read.Do(ctx, l.read.B().Info().Section("server", "replication").Build()).ToString()
+	if !l.opt.Cluster {
+		return l.inspectAt(ctx, l.read)
+	}
+	err := fmt.Errorf("%w: no server of the cluster is known", broker.ErrUnavailable)
+	for _, server := range l.read.Nodes() {
+		try, cancel := context.WithTimeout(ctx, askTimeout)
+		err = l.inspectAt(try, server)
+		cancel()
+		if err == nil || ctx.Err() != nil || !unanswered(err) {
+			return err
+		}
+	}
+	return err
+}
+
+// unanswered reports whether an error says that a server could not be asked at the moment.
+func unanswered(err error) bool { return errors.Is(err, broker.ErrUnavailable) && passing(err) }
+
+// inspectAt is inspect at one server.
+func (l *Log) inspectAt(ctx context.Context, server rueidis.Client) error {
+	info, err := server.Do(ctx, server.B().Info().Section("server", "replication").Build()).ToString()
 	if err != nil {
 		return unavailable("asking the server for its version", err)
 	}
@@ -144,7 +167,7 @@ func (l *Log) inspect(ctx context.Context) error {
 	if !l.opt.Cluster && strings.Contains(info, "role:slave") {
 		return l.at("", errReplica)
 	}
-	got, err := l.read.Do(ctx, l.read.B().ConfigGet().Parameter("appendonly", "appendfsync", "maxmemory-policy").Build()).AsStrMap()
+	got, err := server.Do(ctx, server.B().ConfigGet().Parameter("appendonly", "appendfsync", "maxmemory-policy").Build()).AsStrMap()
 	if err != nil {
 		got = nil // many offers of Redis refuse CONFIG
 	}
