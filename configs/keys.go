@@ -90,7 +90,7 @@ var keys = withFiles([]key{
 	{name: "nats.embedded.sync_interval", kind: duration, def: "1s", min: 0, max: 600, text: "What a crash of the machine may cost. A killed process costs nothing."},
 
 	{name: "history.enabled", kind: boolean, def: false, text: "The history API. In development mode the default is true."},
-	{name: "history.max_messages", kind: integer, def: int64(1000), min: -1, max: 1 << 40, text: "Events kept per channel, 1 or more; -1 leaves age and bytes as the only bounds."},
+	{name: "history.max_messages", kind: integer, def: int64(1000), min: -1, max: 1 << 40, text: "Events kept per channel, 1 or more; -1 leaves age and bytes as the only bounds, and on Redis none for a channel that is published to more often than its retention."},
 	{name: "history.max_bytes", kind: integer, def: int64(1 << 30), min: -1, max: 1 << 50, unit: "bytes", text: "Size of the log of one app, 1 MiB or more and four times the largest event; -1 is no bound."},
 	{name: "history.retention_window_seconds", kind: integer, def: int64(86400), min: 60, max: 10 * 365 * 86400, unit: "s", text: "How long events are kept."},
 	{name: "history.max_page_size", kind: integer, def: int64(100), min: 1, max: 1000, text: "Largest page of the history API."},
