@@ -28,6 +28,8 @@ const (
 	workLease = 10 * time.Second
 	// workPoll is how long one reading waits for new tasks.
 	workPoll = 500 * time.Millisecond
+	// workAge is how long a task is kept that nobody takes.
+	workAge = 24 * time.Hour
 	// workBatch is how many tasks are read or written at a time.
 	workBatch = 64
 )
@@ -52,31 +54,40 @@ func (w *Work) keys(queue string) workKeys {
 }
 
 // workPut appends tasks whose ids are new. The bytes of a queue are counted beside it, anew
-// when it is empty.
+// when it is empty. Tasks that are too old go, some at a time, and the queue goes as a whole when
+// nothing was put for so long: nobody may ever take from it again.
 //
 //	KEYS: stream, bytes, then one key per id
-//	ARGV: most tasks, most bytes, window ms, bodies, then ids (empty for none)
+//	ARGV: most tasks, most bytes, window ms, age ms, bodies, then ids (empty for none)
 //	answers: how many tasks there is no room for
 var workPut = rueidis.NewLuaScriptRetryable(`
 local n = #KEYS - 2
 local have = redis.call('XLEN', KEYS[1])
 local bytes = tonumber(redis.call('GET', KEYS[2]) or '0')
 if have == 0 or bytes < 0 then bytes = 0 end
+local clock = redis.call('TIME')
+local oldest = string.format('(%.0f', clock[1] * 1000 + math.floor(clock[2] / 1000) - tonumber(ARGV[4]))
+for _, e in ipairs(redis.call('XRANGE', KEYS[1], '-', oldest, 'COUNT', 64)) do
+  redis.call('XDEL', KEYS[1], e[1])
+  have = have - 1
+  bytes = math.max(bytes - #(e[2][2] or ''), 0)
+end
 local left = 0
 for i = 1, n do
   if redis.call('EXISTS', KEYS[2 + i]) == 0 then
-    local body = ARGV[3 + i]
+    local body = ARGV[4 + i]
     if have >= tonumber(ARGV[1]) or bytes + #body > tonumber(ARGV[2]) then
       left = n - i + 1
       break
     end
-    redis.call('XADD', KEYS[1], '*', 'b', body, 'i', ARGV[3 + n + i])
+    redis.call('XADD', KEYS[1], '*', 'b', body, 'i', ARGV[4 + n + i])
     redis.call('SET', KEYS[2 + i], '1', 'PX', ARGV[3])
     have = have + 1
     bytes = bytes + #body
   end
 end
-redis.call('SET', KEYS[2], bytes)
+redis.call('SET', KEYS[2], bytes, 'PX', ARGV[4])
+redis.call('PEXPIRE', KEYS[1], ARGV[4])
 return left
 `)
 
@@ -84,7 +95,9 @@ return left
 //
 //	KEYS: stream, bytes   ARGV: entry, size
 var workDone = rueidis.NewLuaScriptRetryable(`
-if redis.call('XDEL', KEYS[1], ARGV[1]) == 1 then redis.call('DECRBY', KEYS[2], ARGV[2]) end
+if redis.call('XDEL', KEYS[1], ARGV[1]) == 1 and redis.call('EXISTS', KEYS[2]) == 1 then
+  redis.call('DECRBY', KEYS[2], ARGV[2])
+end
 return 1
 `)
 
@@ -114,7 +127,8 @@ func (w *Work) Put(ctx context.Context, queue string, tasks ...broker.Task) (sto
 	for stored < len(tasks) {
 		part := firstTasks(tasks[stored:])
 		keys := []string{k.stream, k.bytes}
-		args := []string{strconv.Itoa(maxTasks), strconv.Itoa(maxTaskBytes), strconv.FormatInt(workWindow.Milliseconds(), 10)}
+		args := []string{strconv.Itoa(maxTasks), strconv.Itoa(maxTaskBytes), strconv.FormatInt(workWindow.Milliseconds(), 10),
+			strconv.FormatInt(workAge.Milliseconds(), 10)}
 		for _, t := range part {
 			id := "-" + rand.Text() // for our own retries
 			if t.ID != "" {
