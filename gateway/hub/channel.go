@@ -118,6 +118,7 @@ func (c *Channel) attach(ctx context.Context) {
 	}
 	if c.err != nil {
 		c.attachment.Detach()
+		c.dropBases() // of what came meanwhile nobody takes back what it counts in shared bounds
 		return
 	}
 	// A gap may have ended priming already; the count is needed all the same.

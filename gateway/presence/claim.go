@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/sluicehq/sluice/broker/name"
@@ -12,8 +13,11 @@ import (
 )
 
 const (
-	// claimFor is how long a claim is remembered.
-	claimFor = 24 * time.Hour
+	// claimFor is how long a claim is remembered: strangers choose the names of channels, so it
+	// is no longer than it says something that ids of tasks do not.
+	claimFor = 10 * time.Minute
+	// claimRate is how many claims of an app a gateway writes in a second.
+	claimRate = 50
 	// claimTry bounds one attempt to claim something.
 	claimTry = 2 * time.Second
 )
@@ -23,7 +27,11 @@ const (
 // long as ctx lasts: a claim of which the answer is lost is recognised, or everybody would
 // take it for somebody's and nobody would act. An error together with true says that the
 // claim may be ours and that nobody knows: who acts may be the second.
+// So says [ErrManyClaims], with which nothing is written.
 func (r *Roster) Claim(ctx context.Context, app, channel, what, value string) (bool, error) {
+	if !r.claims.admit(app, r.opt.Now()) {
+		return true, ErrManyClaims
+	}
 	c := claim{
 		table: r.opt.Table, key: "claim." + name.Key(what) + "." + name.Key(app) + "." + name.Key(channel),
 		value: value, mine: value + claimant + r.opt.Node + "/" + rand.Text(),
@@ -46,6 +54,27 @@ func (r *Roster) Claim(ctx context.Context, app, channel, what, value string) (b
 			return c.asked, err
 		}
 	}
+}
+
+// ErrManyClaims means that an app claims more in a second than is written to the table.
+var ErrManyClaims = errors.New("the app claims too much at once")
+
+// claimRates counts the claims of each app in the present second.
+type claimRates struct {
+	mu     sync.Mutex
+	second int64
+	of     map[string]int
+}
+
+// admit says whether an app may claim something more now.
+func (c *claimRates) admit(app string, now time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if second := now.Unix(); c.of == nil || second != c.second {
+		c.second, c.of = second, map[string]int{}
+	}
+	c.of[app]++
+	return c.of[app] <= claimRate
 }
 
 // claimant separates what is claimed from who claims it.

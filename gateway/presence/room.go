@@ -27,6 +27,8 @@ type Room struct {
 	app, channel string
 	sink         Sink
 	stop         func()
+	// stale: it waits to be compared with the table. It belongs to the roster's lock.
+	stale bool
 
 	// turn is held by who takes something in until it was told, so that what is told has
 	// the order of what happened. The sink may wait for others under it.

@@ -71,6 +71,9 @@ type Roster struct {
 	surveys *broker.Share
 	looks   broker.Rounds[roomKey, *Fold]
 
+	// claims bound what strangers have written to the table.
+	claims claimRates
+
 	mu       rank.Mutex[rank.Roster]
 	rooms    map[roomKey]*Room
 	stale    []*Room
@@ -209,7 +212,8 @@ func (r *Roster) warn(what string, err error) {
 // resync has a room compared with the table soon.
 func (r *Roster) resync(m *Room) {
 	r.mu.Lock()
-	if !slices.Contains(r.stale, m) {
+	if !m.stale {
+		m.stale = true
 		r.stale = append(r.stale, m)
 	}
 	r.mu.Unlock()
@@ -219,16 +223,24 @@ func (r *Roster) resync(m *Room) {
 	}
 }
 
+// nextStale takes the room that waits for longest to be compared, nil if none does.
+func (r *Roster) nextStale() *Room {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.stale) == 0 {
+		r.stale = nil
+		return nil
+	}
+	m := r.stale[0]
+	m.stale, r.stale[0] = false, nil
+	r.stale = r.stale[1:]
+	return m
+}
+
 // resyncs compares rooms, one after the other.
 func (r *Roster) resyncs() {
 	for {
-		r.mu.Lock()
-		var m *Room
-		if len(r.stale) > 0 {
-			m = r.stale[0]
-			r.stale = slices.Delete(r.stale, 0, 1)
-		}
-		r.mu.Unlock()
+		m := r.nextStale()
 		if m == nil {
 			select {
 			case <-r.ctx.Done():

@@ -174,7 +174,7 @@ func (r *request) users() (any, error) {
 	all, err := r.api.users.Do(ctx, place{r.app.ID, r.channel}, func(ctx context.Context) (*roll, error) {
 		users, err := census.Users(ctx, r.app.ID, r.channel)
 		slices.Sort(users)
-		return &roll{names: users}, err
+		return newRoll(users, nil), err
 	})
 	if err != nil {
 		return nil, err

@@ -22,8 +22,18 @@ type roll struct {
 	names  []string
 	counts []Count
 
-	mu    sync.Mutex
-	texts map[question]*shared
+	// texts is apart from the list: who has not taken his text yet does not hold the list.
+	texts *texts
+}
+
+// texts are the answers made of a list that somebody is to take yet.
+type texts struct {
+	mu sync.Mutex
+	of map[question]*shared
+}
+
+func newRoll(names []string, counts []Count) *roll {
+	return &roll{names: names, counts: counts, texts: &texts{of: map[question]*shared{}}}
 }
 
 // question is what is wanted of a list.
@@ -34,7 +44,7 @@ type question struct {
 
 // shared is an answer that several requests have. Its room is given back with the last of them.
 type shared struct {
-	of   *roll
+	of   *texts
 	is   question
 	body []byte
 	room hold
@@ -56,7 +66,7 @@ func (r *request) rollOfChannels(ctx context.Context, census Census) (*roll, err
 		return nil, err
 	}
 	maps.DeleteFunc(all, func(channel string, _ Count) bool { return channel == "" || pusher.KindOf(channel).ServerToUser() })
-	out := &roll{names: slices.Sorted(maps.Keys(all)), counts: make([]Count, 0, len(all))}
+	out := newRoll(slices.Sorted(maps.Keys(all)), make([]Count, 0, len(all)))
 	for _, name := range out.names {
 		out.counts = append(out.counts, all[name])
 	}
@@ -66,11 +76,11 @@ func (r *request) rollOfChannels(ctx context.Context, census Census) (*roll, err
 // answer is the text for a question. There is room for it before it is made: one that is larger
 // than all the room of its app can be given as well.
 func (l *roll) answer(r *request, q question) (any, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	s := l.texts[q]
+	l.texts.mu.Lock()
+	defer l.texts.mu.Unlock()
+	s := l.texts.of[q]
 	if s == nil {
-		s = &shared{of: l, is: q, room: hold{bodies: r.api.answers, app: r.hold.app}}
+		s = &shared{of: l.texts, is: q, room: hold{bodies: r.api.answers, app: r.hold.app}}
 		from, _ := slices.BinarySearch(l.names, q.prefix)
 		to := from + len(broker.Beginning(l.names, q.prefix))
 		most := l.most(from, to, q.asked)
@@ -78,10 +88,7 @@ func (l *roll) answer(r *request, q question) (any, error) {
 			return nil, r.noRoom()
 		}
 		s.body = l.append(make([]byte, 0, most), from, to, q.asked)
-		if l.texts == nil {
-			l.texts = map[question]*shared{}
-		}
-		l.texts[q] = s
+		l.texts.of[q] = s
 	}
 	s.by++
 	return s, nil
@@ -93,7 +100,7 @@ func (s *shared) release() {
 	defer s.of.mu.Unlock()
 	if s.by--; s.by == 0 {
 		s.room.release()
-		delete(s.of.texts, s.is)
+		delete(s.of.of, s.is)
 	}
 }
 

@@ -98,8 +98,8 @@ func TestTrust01ListsHaveRoomBeforeTheyAreMade(t *testing.T) {
 		}
 		s.release()
 	}
-	if held := r.api.AnswerBytes(); held != 0 || len(list.texts) != 0 {
-		t.Errorf("%d bytes are held afterwards, and %d texts", held, len(list.texts))
+	if held := r.api.AnswerBytes(); held != 0 || len(list.texts.of) != 0 {
+		t.Errorf("%d bytes are held afterwards, and %d texts", held, len(list.texts.of))
 	}
 
 	// Room is taken while the list is read, from what others of the app leave.
@@ -134,7 +134,7 @@ func TestTextsOfListsAreThoseOfValues(t *testing.T) {
 	counts := []Count{{}, {1, 0}, {1 << 60, 1 << 60}, {2, 1}, {3, 3}, {4, 4}}
 	for _, prefix := range []string{"", "presence-", "none"} {
 		for _, asked := range []attributes{{}, {users: true}, {subscriptions: true}, {users: true, subscriptions: true}} {
-			l := &roll{names: names, counts: counts}
+			l := newRoll(names, counts)
 			want := map[string]map[string]map[string]any{"channels": {}}
 			for i, name := range names {
 				if strings.HasPrefix(name, prefix) {
@@ -148,11 +148,11 @@ func TestTextsOfListsAreThoseOfValues(t *testing.T) {
 		ID string `json:"id"`
 	}
 	want := map[string][]user{"users": {}}
-	check(t, r, &roll{}, question{}, want)
+	check(t, r, newRoll(nil, nil), question{}, want)
 	for _, name := range slices.Sorted(slices.Values(names)) {
 		want["users"] = append(want["users"], user{name})
 	}
-	check(t, r, &roll{names: names}, question{}, want)
+	check(t, r, newRoll(names, nil), question{}, want)
 }
 
 func check(t *testing.T, r *request, l *roll, q question, want any) {
