@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -208,6 +209,15 @@ func TestHostileLengthEndsOnlyItsConnection(t *testing.T) {
 	other.want("created")
 }
 
+// askedForLife takes what a V1 connection is asked for a sign of life with.
+func (p *peer) askedForLife() {
+	p.t.Helper()
+	p.want("pusher:ping")
+	if f := p.frame(); f.op != websocket.Ping {
+		p.t.Fatalf("got opcode %d behind pusher:ping, want a ping", f.op)
+	}
+}
+
 func TestSilence(t *testing.T) {
 	r := newRig(t, nil)
 	pass := func(d time.Duration) {
@@ -219,7 +229,7 @@ func TestSilence(t *testing.T) {
 		pass(119 * time.Second)
 		p.usable()
 		pass(121 * time.Second)
-		p.want("pusher:ping")
+		p.askedForLife()
 		pass(29 * time.Second)
 		pass(2 * time.Second)
 		p.want("pusher:error")
@@ -230,7 +240,7 @@ func TestSilence(t *testing.T) {
 	t.Run("WS-20 a pong frame restarts the timer", func(t *testing.T) {
 		p, _ := r.connect()
 		pass(121 * time.Second)
-		p.want("pusher:ping")
+		p.askedForLife()
 		p.raw(masked(0xA, nil))
 		p.usable()
 		pass(31 * time.Second)
@@ -241,9 +251,27 @@ func TestSilence(t *testing.T) {
 		p, _ := r.connect()
 		for range 3 {
 			pass(121 * time.Second)
-			p.want("pusher:ping")
+			p.askedForLife()
 			p.raw(masked(0xA, nil))
 			p.usable()
+		}
+	})
+	// A client that only listens may know no pusher:ping; its WebSocket answers a ping frame.
+	t.Run("WS-20 a V1 client that leaves pusher:ping unanswered lives by its pongs", func(t *testing.T) {
+		p := r.subscribed("busy", false)
+		for n := range 3 {
+			r.publish("busy", "tick", "{}")
+			p.want("tick")
+			pass(121 * time.Second)
+			p.askedForLife()
+			p.raw(masked(websocket.Pong, nil))
+			eventually(t, "the pong is heard", func() bool {
+				return slices.ContainsFunc(r.hub.everybody(), func(c *Client) bool { return c.sock.Seen() == r.clock.Load() })
+			})
+			pass(31 * time.Second)
+			if n == 2 {
+				p.usable()
+			}
 		}
 	})
 	t.Run("a V2 socket is pinged with ping frames", func(t *testing.T) {

@@ -156,7 +156,7 @@ func TestDeltaMetrics(t *testing.T) {
 		if n, bytes := r.hub.hall.BaseKeys.Load(), r.hub.hall.BaseBytes.Load(); n != 0 || bytes != 0 {
 			t.Errorf("%d bases of %d bytes after five silent minutes", n, bytes)
 		}
-		p.want("pusher:ping")
+		p.askedForLife()
 		r.publish("market", "tick", tick(1))
 		if m := p.next(); m.Sequence == nil {
 			t.Errorf("got %s, want a full frame", m.text)

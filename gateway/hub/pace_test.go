@@ -210,7 +210,7 @@ func TestTime04WhoWaitsIsNotSilent(t *testing.T) {
 	pass(119 * time.Second)
 	p.usable()
 	pass(121 * time.Second)
-	p.want("pusher:ping")
+	p.askedForLife()
 }
 
 // TestTime04AHoldEndsWhileRequestsWait: subscriptions that wait for a resume do so for a while, however long

@@ -155,11 +155,11 @@ func (c *Client) check(now time.Time) {
 	switch {
 	case c.pinged == 0:
 		c.pinged = now.UnixNano()
-		if c.dialect == pusher.V2 {
-			c.send(websocket.Seal(websocket.Buffer(0), websocket.Ping))
-		} else {
+		if c.dialect != pusher.V2 {
 			c.control(pusher.Control{Event: "ping", Object: []byte("{}")})
 		}
+		// Some V1 clients know no event that asks them; their WebSocket answers for them.
+		c.send(websocket.Seal(websocket.Buffer(0), websocket.Ping))
 	case now.UnixNano()-c.pinged >= int64(c.hub.opt.PongTimeout):
 		c.end(pusher.CloseNoPong)
 	}
