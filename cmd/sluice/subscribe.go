@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -153,28 +154,47 @@ func (o *subscribeOptions) run(cmd *cobra.Command, channels []string) error {
 		}
 		return o.explain(err)
 	}
+	asking, enough := context.WithCancel(ctx)
+	var asks sync.WaitGroup
+	defer asks.Wait()
 	defer c.Close()
-	for _, channel := range channels {
-		if err := c.Subscribe(ctx, channel, beginning...); err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			return o.explain(err)
-		}
-	}
-	fmt.Fprintf(stderr, "subscribed to %s at %s; Ctrl-C to leave\n", strings.Join(channels, ", "), o.url)
-	t.started = time.Now()
-	err = o.follow(ctx, c, out, t)
+	defer enough()
+	granted := make(chan error, 1)
+	// Events of the first channels come while the next ones are asked for.
+	asks.Go(func() { granted <- subscribeAll(asking, c, channels, beginning) })
+	err = o.follow(ctx, c, out, t, granted, func() {
+		fmt.Fprintf(stderr, "subscribed to %s at %s; Ctrl-C to leave\n", strings.Join(channels, ", "), o.url)
+	})
 	t.print(stderr)
 	return o.explain(err)
 }
 
-// follow prints events until somebody has enough.
-func (o *subscribeOptions) follow(ctx context.Context, c *client.Client, out io.Writer, t *tally) error {
+// subscribeAll returns once all channels are granted, or one is not.
+func subscribeAll(ctx context.Context, c *client.Client, channels []string, beginning []client.SubscribeOption) error {
+	for _, channel := range channels {
+		if err := c.Subscribe(ctx, channel, beginning...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// follow prints events until somebody has enough, and says when all channels are granted.
+func (o *subscribeOptions) follow(ctx context.Context, c *client.Client, out io.Writer, t *tally, granted <-chan error, say func()) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case err := <-granted:
+			if ctx.Err() != nil {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			granted = nil
+			t.begin()
+			say()
 		case ev, open := <-c.Events():
 			if !open {
 				return c.Err()

@@ -231,3 +231,46 @@ func TestTime05SubscribePrintsWhatEachChannelGets(t *testing.T) {
 		}
 	}
 }
+
+// crowded answers each subscription behind more events of the one before than a client keeps.
+type crowded struct{ gws.BuiltinEventHandler }
+
+const crowd = 1000
+
+func (crowded) OnMessage(c *gws.Conn, m *gws.Message) {
+	defer m.Close()
+	for _, channel := range []string{"a", "b"} {
+		if !strings.Contains(m.Data.String(), `subscribe","data":{"channel":"`+channel+`"`) {
+			continue
+		}
+		_ = c.WriteString(`{"event":"pusher_internal:subscription_succeeded","channel":"` + channel + `","data":"{}"}`)
+		for range crowd {
+			_ = c.WriteString(`{"event":"tick","channel":"` + channel + `","data":"one of ` + channel + `"}`)
+		}
+	}
+}
+
+// The answer to the second subscription is behind events that somebody has to take.
+func TestTime05SubscribeToMoreThanOneBusyChannel(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, err := gws.NewUpgrader(crowded{}, nil).Upgrade(w, r)
+		if err != nil {
+			return
+		}
+		_ = conn.WriteString(`{"event":"pusher:connection_established","data":"{\"socket_id\":\"1.2\",\"activity_timeout\":120}"}`)
+		conn.ReadLoop()
+	}))
+	t.Cleanup(server.Close)
+	status, out, errors := execute(t, "", "subscribe", "a", "b", "-n", fmt.Sprint(2*crowd), "--protocol", "1", "--url", server.URL)
+	if a, b := strings.Count(out, "one of a"), strings.Count(out, "one of b"); status != exitOK || a != crowd || b != crowd {
+		t.Errorf("status %d, %d of a, %d of b: %s", status, a, b, errors)
+	}
+	if !strings.Contains(errors, fmt.Sprint(2*crowd, " events")) {
+		t.Error(errors)
+	}
+	// Whoever has enough does not wait for the rest.
+	status, out, errors = execute(t, "", "subscribe", "a", "b", "c", "-n", "3", "--protocol", "1", "--url", server.URL)
+	if n := strings.Count(out, "one of"); status != exitOK || n != 3 {
+		t.Errorf("status %d, %d events: %s", status, n, errors)
+	}
+}

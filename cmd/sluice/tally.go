@@ -26,7 +26,17 @@ type tally struct {
 	gaps       int
 }
 
+// begin notes that events are to be expected.
+func (t *tally) begin() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.started.IsZero() {
+		t.started = time.Now()
+	}
+}
+
 func (t *tally) add(ev client.Event) {
+	t.begin()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.forms[ev.Form]++
@@ -142,9 +152,13 @@ func (t *tally) sealed(stderr io.Writer, ev client.Event, err error) {
 	fmt.Fprintf(stderr, "%s: an event cannot be decrypted: %v\n", ev.Channel, err)
 }
 
+// print sums up what came since there was something to expect.
 func (t *tally) print(stderr io.Writer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.started.IsZero() {
+		return
+	}
 	n := t.forms[client.Plain] + t.forms[client.Full] + t.forms[client.Delta]
 	fmt.Fprintf(stderr, "\n%s in %v: %d full, %d as delta\n", counted(int(n), "event"), time.Since(t.started).Round(100*time.Millisecond),
 		t.forms[client.Plain]+t.forms[client.Full], t.forms[client.Delta])
