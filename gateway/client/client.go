@@ -67,7 +67,9 @@ func Dial(ctx context.Context, opt Options) (*Client, error) {
 
 // Events carries the events of all subscriptions in the order in which they
 // came. It is closed when the client has ended. Nothing arrives if
-// [Options.OnEvent] is set.
+// [Options.OnEvent] is set. When many events wait that nobody reads, the client reads
+// nothing more from its connection, answers of the server included: read them while
+// [Client.Subscribe] waits.
 func (c *Client) Events() <-chan Event { return c.events }
 
 // Done is closed when the client has ended for good.

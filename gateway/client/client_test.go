@@ -403,3 +403,41 @@ func deltaFrame(target, from string, number, base uint32, key string) string {
 	return fmt.Sprintf(`{"event":"pusher:delta","channel":"market","data":{"event":"tick","delta":%q,"seq":%d,"algorithm":"fossil","conflation_key":%q,"base_index":%d}}`,
 		base64.StdEncoding.EncodeToString(raw), number, key, base)
 }
+
+// What the server refuses it does not take back from an earlier request: the client has to.
+func TestTime05ASubscriptionThatFailsIsOver(t *testing.T) {
+	for _, kind := range []string{"refused", "not signed"} {
+		t.Run(kind, func(t *testing.T) {
+			s := newScript(t)
+			signs := true
+			c, p := s.dialled(Options{Auth: func(string, string) (string, string, error) {
+				if !signs {
+					return "", "", errors.New("no such user")
+				}
+				return "", "", nil
+			}})
+			defer c.Close()
+			done := make(chan error, 1)
+			go func() { done <- c.Subscribe(within(t), "private-a") }()
+			p.grant("private-a")
+			if err := await(t, done, "Subscribe"); err != nil {
+				t.Fatal(err)
+			}
+			signs = kind == "refused"
+			go func() { done <- c.Subscribe(within(t), "private-a", WithDelta(false, "")) }()
+			if signs {
+				p.expect(`{"event":"pusher:subscribe","data":{"channel":"private-a","auth":"","delta":false}}`)
+				p.send(`{"event":"pusher:subscription_error","channel":"private-a","data":"{\"type\":\"AuthError\",\"error\":\"bad\",\"status\":401}"}`)
+			}
+			if err := await(t, done, "Subscribe"); err == nil {
+				t.Error("Subscribe did not fail")
+			}
+			p.expect(`{"event":"pusher:unsubscribe","data":{"channel":"private-a"}}`)
+			go func() { done <- c.Subscribe(within(t), "b") }()
+			p.grant("b")
+			if err := await(t, done, "Subscribe"); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}

@@ -76,6 +76,9 @@ type subscription struct {
 	delta   string // JSON, empty to inherit
 	rewind  string // JSON, empty for none
 	begins  way
+	// before is set if the server may have granted the channel to an earlier request. It keeps
+	// that when it refuses this one.
+	before bool
 	// settled is closed when the first answer is there, and err is then final.
 	// Both are guarded by the client's mu.
 	settled chan struct{}
@@ -90,12 +93,16 @@ func (s *subscription) settle(err error) {
 	}
 }
 
+// granted is true once the server has granted it. The caller holds the client's mu.
+func (s *subscription) granted() bool { return s.done && s.err == nil }
+
 // Subscribe asks for a channel and returns when the server has granted it: events
 // that are published from then on arrive. Asking again for a subscribed channel
 // changes its settings. If the connection is lost meanwhile, Subscribe waits for
 // the next one. Errors: [*SubscriptionError], what [Options.Auth] returned, the
 // reason why the client ended, or the context's; after an error the channel is
-// not subscribed.
+// not subscribed, also if it was before. Somebody has to read [Client.Events] meanwhile,
+// unless [Options.OnEvent] is set: the answer may be behind more events than wait there.
 func (c *Client) Subscribe(ctx context.Context, channel string, options ...SubscribeOption) error {
 	s := &subscription{channel: channel, settled: make(chan struct{})}
 	for _, o := range options {
@@ -107,6 +114,7 @@ func (c *Client) Subscribe(ctx context.Context, channel string, options ...Subsc
 		return c.err
 	}
 	if old := c.subs[channel]; old != nil {
+		s.before = old.before || old.granted()
 		old.settle(errors.New("subscribed again meanwhile"))
 	}
 	c.subs[channel] = s
@@ -138,6 +146,11 @@ func (c *Client) Unsubscribe(channel string) error {
 		return nil
 	}
 	c.remove(s, errors.New("unsubscribed meanwhile"))
+	return c.part(channel)
+}
+
+// part tells the server that a channel is not wanted any more.
+func (c *Client) part(channel string) error {
 	err := c.send(c.request("unsubscribe", channel, nil))
 	c.decoding.Lock()
 	c.decoder.Forget(channel)
@@ -177,7 +190,9 @@ func (c *Client) ask(conn *connection, s *subscription, why asking) {
 		var err error
 		if auth, channelData, err = c.opt.Auth(conn.socketID, s.channel); err != nil {
 			err = fmt.Errorf("authorizing %s: %w", s.channel, err)
-			if c.remove(s, err); why != fresh {
+			if was := c.remove(s, err); why == fresh && was {
+				_ = c.part(s.channel)
+			} else if why != fresh {
 				c.status(Status{Connected: true, SocketID: conn.socketID, Err: err})
 			}
 			c.recovered(conn)
@@ -222,15 +237,19 @@ func (c *Client) ask(conn *connection, s *subscription, why asking) {
 	_ = conn.send(text)
 }
 
-// remove forgets a subscription that failed or is not wanted any more.
-func (c *Client) remove(s *subscription, err error) {
+// remove forgets a subscription that failed or is not wanted any more. It is true if the
+// server may have granted the channel, and nothing else wants it.
+func (c *Client) remove(s *subscription, err error) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	was := false
 	if c.subs[s.channel] == s {
+		was = s.before || s.granted()
 		delete(c.subs, s.channel)
 		c.positions.drop(s.channel)
 	}
 	s.settle(err)
+	return was
 }
 
 func (c *Client) settle(channel string, err error) {
@@ -254,7 +273,9 @@ func (c *Client) refused(conn *connection, e *SubscriptionError) {
 	}
 	c.opt.Logger.Warn("subscription refused", "channel", e.Channel, "kind", e.Kind, "status", e.Status)
 	if !granted || !c.opt.Reconnect || !e.temporary() {
-		c.remove(s, e)
+		if c.remove(s, e) {
+			_ = c.part(s.channel)
+		}
 		c.recovered(conn)
 		if granted {
 			c.status(Status{Connected: true, SocketID: conn.socketID, Err: e})
