@@ -52,6 +52,8 @@ type appLog struct {
 	// upset counts the times at which live messages may have been missed, or ids of stored
 	// ones forgotten.
 	upset atomic.Uint64
+	// lacks is set from when a live message of the app was lost here until its channels are compared.
+	lacks atomic.Bool
 	// uninterested is when the stream was last found with a retention by which it takes
 	// nothing, in Unix nanoseconds.
 	uninterested atomic.Int64

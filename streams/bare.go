@@ -24,7 +24,7 @@ func OpenBare(ctx context.Context, opt Options) (*Log, error) {
 	}
 	l := &Log{
 		opt: opt, problems: map[string]problem{}, refusals: map[string]*refusal{},
-		repairs: broker.NewShare(16), listing: broker.NewShare(1), wake: follow.NewBell(),
+		repairs: broker.NewShare(16), listing: broker.NewShare(1), wake: follow.NewBell(), lacking: follow.NewBell(), writesLost: follow.NewBell(),
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	l.follow = l.newFeed()

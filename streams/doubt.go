@@ -3,8 +3,6 @@ package streams
 import (
 	"context"
 	"errors"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -54,8 +52,8 @@ func (h *horizon) upset(times uint64) {
 		h.calm = map[uint64]uint64{}
 	}
 	h.calm[times] = h.before
-	if len(h.calm) > maxCalm {
-		delete(h.calm, slices.Min(slices.Collect(maps.Keys(h.calm))))
+	if times >= maxCalm {
+		delete(h.calm, times-maxCalm) // the numbers are consecutive
 	}
 }
 

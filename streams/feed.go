@@ -37,9 +37,12 @@ type live struct {
 func (s *feedShard) enter(m *nats.Msg) *follow.Follower[arrival] {
 	s.log.stats.Live.Add(1)
 	f := s.log.follow.Find(s.number, m.Subject)
-	if f != nil && !s.queue.Put(live{f.Line().(*follower), m, false}, m.Size()) {
+	if f == nil {
+		return nil
+	}
+	if to := f.Line().(*follower); !s.queue.Put(live{to, m, false}, m.Size()) {
 		s.log.stats.Slow.Add(1)
-		s.log.trigger()
+		s.log.lacks(to.app)
 	}
 	return f
 }

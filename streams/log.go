@@ -55,7 +55,9 @@ type Log struct {
 	listings broker.Rounds[string, []string]
 	listing  *broker.Share
 	wake     follow.Bell
-	stop     sync.Once
+	// lacking is for apps of which live messages were lost here, writesLost for writes of the table.
+	lacking, writesLost follow.Bell
+	stop                sync.Once
 	// opened is set when apps and shards are complete.
 	opened atomic.Bool
 	// level is the API level of JetStream when the log was opened; apart is set when the server
@@ -99,7 +101,7 @@ func Open(ctx context.Context, opt Options) (*Log, error) {
 	l := &Log{
 		told: make(chan struct{}),
 		opt:  opt, problems: map[string]problem{}, refusals: map[string]*refusal{},
-		repairs: broker.NewShare(16), listing: broker.NewShare(1), wake: follow.NewBell(),
+		repairs: broker.NewShare(16), listing: broker.NewShare(1), wake: follow.NewBell(), lacking: follow.NewBell(), writesLost: follow.NewBell(),
 	}
 	l.addApps()
 	l.ctx, l.cancel = context.WithCancel(context.Background())

@@ -164,7 +164,7 @@ func (f *follower) Ask(ctx context.Context) (func() follow.Found, error) {
 	}
 	if err != nil {
 		if errors.Is(err, errNoStream) {
-			f.log.trigger()
+			f.log.lacks(f.app)
 		}
 		return nil, err
 	}

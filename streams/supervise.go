@@ -24,6 +24,25 @@ func (l *Log) trigger() {
 	l.wake.Ring()
 }
 
+// lacks asks for the served channels of one app to be compared with the log soon: the others go on
+// as before. It waits for nobody, and costs the same however often it is called.
+func (l *Log) lacks(a *appLog) {
+	a.disturbed()
+	if !a.lacks.Swap(true) {
+		l.lacking.Ring()
+	}
+}
+
+// pokeLacking has those apps catch up that lack something.
+func (l *Log) pokeLacking() {
+	l.stats.Scans.Add(1)
+	for _, a := range l.apps.All() {
+		if a.lacks.Swap(false) {
+			a.poke()
+		}
+	}
+}
+
 // Subjects of what NATS tells of streams, followed by the name of one.
 const (
 	leaderElected = "$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED."
@@ -98,6 +117,16 @@ func (l *Log) supervise() {
 				a.poke()
 			}
 			l.checkBuckets()
+			l.tables.Sound()
+		case <-l.lacking:
+			if !l.lacking.Gather(l.ctx) {
+				return
+			}
+			l.pokeLacking()
+		case <-l.writesLost:
+			if !l.writesLost.Gather(l.ctx) {
+				return
+			}
 			l.tables.Sound()
 		case <-check.C:
 			l.checkPayload(time.Now())

@@ -202,7 +202,7 @@ func behind(t *testing.T, reader *reader, stream string, last uint64, first int)
 // for each of four goroutines.
 func TestWritesForSlowWatchersAreBounded(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	l := &Log{ctx: ctx, wake: follow.NewBell()}
+	l := &Log{ctx: ctx, wake: follow.NewBell(), writesLost: follow.NewBell()}
 	sub := &nats.Subscription{}
 	s := &tableShard{
 		in: make(chan *nats.Msg), queue: follow.NewQueue[tableWrite](10, 100),
@@ -215,9 +215,12 @@ func TestWritesForSlowWatchersAreBounded(t *testing.T) {
 	}
 	awaitTrue(t, "what is too much is known", func() bool { return l.stats.Slow.Load() == 2 })
 	select {
-	case <-l.wake:
+	case <-l.writesLost:
 	default:
 		t.Error("nobody is told that writes were missed")
+	}
+	if len(l.wake) > 0 {
+		t.Error("the logs of all apps are read because of the table")
 	}
 	if n := s.queue.Len(); n != 1 {
 		t.Errorf("%d writes wait, want one", n)

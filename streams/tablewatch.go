@@ -69,7 +69,7 @@ func (s *tableShard) take(l *Log) {
 			s.mu.Unlock()
 			if watch != nil && !s.queue.Put(tableWrite{watch, m}, m.Size()) {
 				l.stats.Slow.Add(1)
-				l.trigger()
+				l.writesLost.Ring()
 			}
 		}
 	}
