@@ -28,7 +28,7 @@ func (e *erased) deliver(s *Shard, to *Subscribers) {
 
 // passed implements [Prepared].
 func (e *erased) passed(s *Subscribers) {
-	s.epoch, s.void, s.isVoid = e.Epoch, e.Offset, true
+	s.epoch, s.void, s.isVoid = e.Epoch, min(e.Offset, s.last), true
 	if e.has(s.cached) {
 		s.cached = nil
 	}

@@ -184,7 +184,7 @@ func (c *Channel) Forget(at broker.Position) {
 	c.enter(at.Epoch, c.recent.High())
 	c.log.bases.Drop()
 	c.log.forgotten = at.Offset
-	c.recent.Erase(at.Epoch, at.Offset)
+	c.recent.Erase(at.Epoch)
 	c.log.Unlock()
 	c.Erase(at)
 }

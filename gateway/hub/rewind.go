@@ -63,6 +63,7 @@ func (c *Client) rewind(ch *Channel, wish *pusher.Rewind) (*fanout.Way, error) {
 	defer cancel()
 	p.Cold = true
 	c.hub.opt.Metrics.recoveryReads.Inc()
+	erasures := ch.recent.Erasures()
 	view, err := c.hub.library.Log.Look(ctx, c.app(), ch.Name)
 	if err != nil {
 		return nil, err
@@ -90,7 +91,7 @@ func (c *Client) rewind(ch *Channel, wish *pusher.Rewind) (*fanout.Way, error) {
 	if found > len(pubs) {
 		newest = 0 // What is newer is read when it is its turn.
 	}
-	p.Place = ch.recent.Learn(page.Retained.Epoch, pubs, newest)
+	p.Place = ch.recent.Learn(page.Retained.Epoch, erasures, pubs, newest)
 	return p, nil
 }
 

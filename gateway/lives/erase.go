@@ -66,11 +66,11 @@ func (l *Log) erase(ctx context.Context, p place, before uint64, anew bool) (don
 			return done, err
 		}
 	}
-	now, err := l.Log.Retained(ctx, p.app, p.channel)
+	now, until, err := l.extent(ctx, p)
 	if err != nil {
 		return done, err
 	}
-	next := record{Epoch: now.Epoch, Void: now.Messages == 0}
+	next := record{Epoch: now.Epoch, Void: now.Messages == 0, Until: until}
 	if !next.Void {
 		if before == 0 || before > now.Newest {
 			before = now.Newest + 1
@@ -88,6 +88,32 @@ func (l *Log) erase(ctx context.Context, p place, before uint64, anew bool) (don
 	l.learn(p, is)
 	return done, nil
 }
+
+// extent is what the log has of a channel, and if that is nothing, the place up to which it has
+// nothing: what is published while this is written down is not removed by it.
+func (l *Log) extent(ctx context.Context, p place) (now broker.Retained, until uint64, err error) {
+	now, err = l.Log.Retained(ctx, p.app, p.channel)
+	if err != nil || now.Messages > 0 {
+		return now, 0, err
+	}
+	follows, err := l.Log.Attach(ctx, p.app, p.channel, nobody{})
+	if err != nil {
+		return now, 0, err
+	}
+	end := follows.Position()
+	follows.Detach()
+	now, err = l.Log.Retained(ctx, p.app, p.channel)
+	if err != nil || now.Messages > 0 || end.Epoch != now.Epoch {
+		return now, 0, err
+	}
+	return now, end.Offset, nil
+}
+
+// nobody follows a channel to know where it is.
+type nobody struct{}
+
+func (nobody) Publication(*broker.Publication) {}
+func (nobody) Gap(broker.Gap)                  {}
 
 // writing is a record of a channel that is to be replaced by the next one.
 type writing struct {

@@ -2,7 +2,6 @@ package lives
 
 import (
 	"context"
-	"math"
 	"slices"
 	"sync/atomic"
 
@@ -150,7 +149,7 @@ func (f *follower) forget(life *record) {
 	switch {
 	case life.Epoch != f.epoch:
 	case life.Void:
-		at.Offset = math.MaxUint64
+		at.Offset = life.Until
 	case life.Below > 0:
 		at.Offset = life.Below - 1
 	}

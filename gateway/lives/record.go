@@ -30,10 +30,12 @@ type record struct {
 	// Mark tells the lives of the channel apart, empty for the first one.
 	Mark string `json:"mark,omitempty"`
 	// Below is the offset below which everything was removed, in the life of the log named
-	// Epoch. Void says that there was nothing at all when it was written.
+	// Epoch. Void says that there was nothing at all when it was written, up to Until, where the
+	// log was.
 	Epoch string `json:"epoch"`
 	Below uint64 `json:"below"`
 	Void  bool   `json:"void,omitempty"`
+	Until uint64 `json:"until,omitempty"`
 	// Start is the offset at which the present life of the channel begins, 0 if that is not
 	// known.
 	Start uint64 `json:"start,omitempty"`

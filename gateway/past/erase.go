@@ -10,17 +10,29 @@ func (r *Recent) High() uint64 {
 	return r.backlog.High()
 }
 
-// Erase forgets everything, because nothing up to a place exists any more in the log, whose life
-// has this name from now on. What comes next follows what came last.
-func (r *Recent) Erase(epoch string, through uint64) {
+// Erase forgets everything, because the log has removed a part of it. Its life has this name from
+// now on. What comes next follows what came last, and what somebody began to read before is not
+// taken.
+func (r *Recent) Erase(epoch string) {
 	if r == nil {
 		return
 	}
-	high := r.High()
+	r.mu.Lock()
+	r.erasures++
+	high := r.backlog.High()
+	r.mu.Unlock()
 	r.Begin(epoch, high)
+}
+
+// Erasures counts how often something was erased. What was read of the log since it was so many is
+// of now. A channel without a past has none.
+func (r *Recent) Erasures() int {
+	if r == nil {
+		return 0
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.erased = min(through, high)
+	return r.erasures
 }
 
 // Reform forgets the snapshot, because other conflation values than before count.
@@ -32,7 +44,3 @@ func (r *Recent) Reform() {
 	defer r.mu.Unlock()
 	r.forget()
 }
-
-// erasedSince says that what was read from after a place on may be of before something was
-// erased. The caller holds the lock.
-func (r *Recent) erasedSince(place uint64) bool { return place < r.erased }

@@ -144,3 +144,58 @@ func TestNoPast(t *testing.T) {
 	r.Skip(2)
 	r.Prime(nil)
 }
+
+// What is read after something was erased is of now, whatever places it has; what somebody began to
+// read before is not taken.
+func TestAReadingIsJudgedByWhenItBegan(t *testing.T) {
+	t.Run("after the erasure", func(t *testing.T) {
+		s := newStage(t, 8)
+		s.Erase(s.at[0].Epoch)
+		w := s.way(s.at[0].Offset - 1)
+		if _, _, ok := s.Next(nil, w, 100); ok {
+			t.Fatal("it has what nobody has read")
+		}
+		s.tasks.Wait()
+		if items, _, ok := s.Next(nil, w, 100); !ok || len(items) != 8 {
+			t.Errorf("got %d events, %v after %d pages", len(items), ok, s.pages)
+		}
+		s.tasks.Wait()
+	})
+	t.Run("before the erasure", func(t *testing.T) {
+		s := newStage(t, 8)
+		w := s.way(s.at[0].Offset - 1)
+		read := s.library.Read
+		s.library.Read = func() {
+			if read(); s.pages == 1 {
+				s.Erase(s.at[0].Epoch)
+			}
+		}
+		s.Next(nil, w, 100)
+		s.tasks.Wait()
+		if _, _, ok := s.Next(nil, w, 100); ok {
+			t.Error("what was read before the erasure was taken")
+		}
+		s.tasks.Wait()
+		if items, _, ok := s.Next(nil, w, 100); !ok || len(items) != 8 || s.pages != 2 {
+			t.Errorf("got %d events, %v after %d pages", len(items), ok, s.pages)
+		}
+	})
+	t.Run("what a rewind read", func(t *testing.T) {
+		s := newStage(t, 8)
+		page, err := s.library.Log.History.Read(t.Context(), "app", "c", broker.Query{Limit: 8})
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := s.Erasures()
+		s.Erase(s.at[0].Epoch)
+		learns := func(erasures int, want bool) {
+			t.Helper()
+			s.Learn(s.at[0].Epoch, erasures, page.Publications, s.at[7].Offset)
+			if got := s.Since() < s.at[7].Offset || s.IDAt(s.at[0].Offset) != ""; got != want {
+				t.Errorf("learned is %v, want %v", got, want)
+			}
+		}
+		learns(before, false)
+		learns(s.Erasures(), true)
+	})
+}

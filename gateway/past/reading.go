@@ -27,7 +27,7 @@ func (r *Recent) read() {
 	for {
 		r.mu.Lock()
 		place, ok := r.backlog.Next()
-		epoch, low := r.epoch, r.backlog.Low()
+		begun := begun{r.epoch, r.backlog.Low(), r.erasures}
 		if !ok {
 			r.reading = false
 		}
@@ -35,7 +35,7 @@ func (r *Recent) read() {
 		if !ok {
 			return
 		}
-		woken, far := r.take(place, epoch, low)
+		woken, far := r.take(place, begun)
 		r.refuse(far)
 		r.wake(woken)
 	}
@@ -56,22 +56,29 @@ func (r *Recent) refuse(far map[*fanout.Way]*pusher.ResumeFailure) {
 	}
 }
 
+// begun is what was known when somebody began to read.
+type begun struct {
+	epoch    string
+	low      uint64
+	erasures int
+}
+
 // take reads the page after a place, and returns those who can go on, and those of them on whose
 // way more lies than they may have missed, as far as the page shows.
-func (r *Recent) take(place uint64, epoch string, low uint64) (woken []*fanout.Way, far map[*fanout.Way]*pusher.ResumeFailure) {
+func (r *Recent) take(place uint64, when begun) (woken []*fanout.Way, far map[*fanout.Way]*pusher.ResumeFailure) {
 	ctx, cancel := context.WithTimeout(r.library.Context, r.library.Timeout)
 	defer cancel()
 	r.library.Read()
-	page, err := r.page(ctx, broker.Position{Epoch: epoch, Offset: place})
+	page, err := r.page(ctx, broker.Position{Epoch: when.epoch, Offset: place})
 	var failed *pusher.ResumeFailure
 	if err != nil {
-		failed = r.Failure(epoch, err)
+		failed = r.Failure(when.epoch, err)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
-	case r.epoch != epoch, err == nil && r.erasedSince(place):
-		// Who waits asks again.
+	case r.epoch != when.epoch, r.erasures != when.erasures:
+		// Who waits asks again, once for each of these.
 		return r.backlog.Failed(nil), nil
 	case err != nil && (errors.Is(err, broker.ErrPositionExpired) || errors.Is(err, broker.ErrPositionUnknown)):
 		// Those who are further on may be better off.
@@ -80,7 +87,7 @@ func (r *Recent) take(place uint64, epoch string, low uint64) (woken []*fanout.W
 		return fail(r.backlog.Failed(nil), failed), nil
 	}
 	items := make([]*fanout.Event, 0, len(page.Publications))
-	through := low
+	through := when.low
 	for _, pub := range page.Publications {
 		if pub.Skipped == "" {
 			items = append(items, r.line.Reread(pub))

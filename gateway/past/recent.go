@@ -33,9 +33,9 @@ type Recent struct {
 	// decided is the place above which everything in memory has the frames that it had
 	// live; what was read for somebody has plain ones.
 	decided uint64
-	// erased is the place up to which nothing exists any more. What was read before that became
-	// known may still come.
-	erased uint64
+	// erasures counts how often something was erased: what somebody began to read before the last
+	// time may have what exists no more.
+	erasures int
 	// bytes is what the library has been told of the size.
 	bytes  int
 	latest latest
@@ -61,7 +61,7 @@ func (r *Recent) Begin(epoch string, place uint64) {
 		return
 	}
 	r.mu.Lock()
-	r.epoch, r.decided, r.erased = epoch, place, 0
+	r.epoch, r.decided = epoch, place
 	woken := r.backlog.Begin(place)
 	r.count()
 	r.forget()
@@ -123,7 +123,7 @@ func (r *Recent) Prime(past []*fanout.Event) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if past[0].Pub.Epoch == r.epoch && !r.erasedSince(past[0].Pub.Offset-1) {
+	if past[0].Pub.Epoch == r.epoch {
 		r.backlog.Prepend(past[0].Pub.Offset-1, past)
 		r.decided = r.backlog.Low()
 		r.count()
@@ -230,8 +230,9 @@ func (r *Recent) Rewound(q broker.Query) (place uint64, more, ok bool) {
 }
 
 // Learn takes the newest publications, which were read for somebody, oldest first, and
-// returns the place before them. Newest is the end of what was read.
-func (r *Recent) Learn(epoch string, pubs []*broker.Publication, newest uint64) (place uint64) {
+// returns the place before them. Newest is the end of what was read, and erasures what [Recent.Erasures]
+// was before.
+func (r *Recent) Learn(epoch string, erasures int, pubs []*broker.Publication, newest uint64) (place uint64) {
 	if len(pubs) == 0 {
 		return newest
 	}
@@ -244,7 +245,7 @@ func (r *Recent) Learn(epoch string, pubs []*broker.Publication, newest uint64) 
 	place = pubs[0].Offset - 1
 	r.mu.Lock()
 	var woken []*fanout.Way
-	if r.epoch == epoch && !r.erasedSince(place) && place < r.backlog.Low() {
+	if r.epoch == epoch && r.erasures == erasures && place < r.backlog.Low() {
 		woken = r.backlog.Learn(place, items, max(newest, pubs[len(pubs)-1].Offset))
 		r.count()
 	}

@@ -1,0 +1,124 @@
+package hub
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sluicehq/sluice/broker"
+)
+
+// Who asks for everything of a channel that was reset, or purged, gets what it has since.
+func TestTimeAResetChannelIsReadFromItsBeginning(t *testing.T) {
+	for operation, erase := range map[string]func(e *erasableRig, stream string) string{
+		"purge": func(e *erasableRig, stream string) string { e.purge("orders", 0); return stream },
+		"reset": func(e *erasableRig, _ string) string { return e.reset("orders").Present },
+	} {
+		t.Run(operation, func(t *testing.T) {
+			e := newErasableRig(t, nil)
+			e.both(func(_ string, r *rig) {
+				p, _ := r.second()
+				p.join("orders", "")
+			})
+			last := e.tell("orders", 1, 5)
+			stream := erase(e, last.Epoch)
+			e.both(func(_ string, r *rig) { r.forgotten("orders", stream, last.Offset) })
+			serial := uint64(0)
+			if operation == "purge" {
+				serial = last.Offset
+			}
+			e.tell("orders", 6, 8)
+			var peers []*peer
+			e.both(func(name string, r *rig) {
+				p, _ := r.second()
+				p.join("orders", "")
+				p.from("orders", stream, serial, "")
+				if diff := cmp.Diff(numbers(6, 8), p.events(3)); diff != "" {
+					t.Errorf("%s: from the beginning (-want +got):\n%s", name, diff)
+				}
+				p.summaryOf(1, 0)
+				q, _ := r.second()
+				q.join("orders", `,"rewind":20`)
+				if diff := cmp.Diff(numbers(6, 8), q.events(3)); diff != "" {
+					t.Errorf("%s: rewound (-want +got):\n%s", name, diff)
+				}
+				q.rewound()
+				rd := r.get("channel=orders", fmt.Sprintf("Last-Event-ID: %s:%d", stream, serial))
+				rd.want("subscribed")
+				if got, _ := rd.takes(3); !cmp.Equal(got, []string{"orders 6", "orders 7", "orders 8"}) {
+					t.Errorf("%s: the stream has %q", name, got)
+				}
+				rd.want("resumed")
+				rd.hangUp()
+				peers = append(peers, p, q)
+			})
+			e.tell("orders", 9, 9)
+			for _, p := range peers {
+				if diff := cmp.Diff(numbers(9, 9), p.events(1)); diff != "" {
+					t.Error(diff)
+				}
+			}
+		})
+	}
+}
+
+// A record that nothing was there is heard of behind the first event after it: that is there, for
+// all who come, and who came before goes on.
+func TestTimeARecordThatAnEventOvertook(t *testing.T) {
+	for name, until := range map[string]uint64{"where the log was": 0, "no bound": 1<<64 - 1} {
+		t.Run(name, func(t *testing.T) {
+			for _, stream := range []string{"", "-x"} {
+				e := newErasableRig(t, nil)
+				bystander, _ := e.second()
+				bystander.join("orders", "")
+				held, _ := e.second()
+				held.join("orders", `,"resumes":true`)
+				last := e.tell("orders", 1, 3)
+				bystander.events(3)
+				e.channel("orders").Forget(broker.Position{Epoch: last.Epoch + stream, Offset: until})
+				e.forgotten("orders", last.Epoch+stream, last.Offset)
+				held.from("elsewhere", "x", 1, "") // so it waits no longer
+				held.summary()
+				if stream == "" { // The log knows nothing of another life.
+					if diff := cmp.Diff(numbers(1, 3), held.events(3)); diff != "" {
+						t.Errorf("held (-want +got):\n%s", diff)
+					}
+					p, _ := e.second()
+					if m := p.join("orders", `,"rewind":20`); until == 0 && m.Serial != last.Offset {
+						t.Errorf("the first frame is %s, want serial %d", m.text, last.Offset)
+					}
+					if diff := cmp.Diff(numbers(1, 3), p.events(3)); diff != "" {
+						t.Errorf("rewound (-want +got):\n%s", diff)
+					}
+					p.rewound()
+				}
+				e.tell("orders", 4, 4)
+				if diff := cmp.Diff(numbers(4, 4), bystander.events(1)); diff != "" {
+					t.Error(diff)
+				}
+				p, _ := e.second()
+				if m := p.join("orders", ""); m.Serial != last.Offset+1 {
+					t.Errorf("the first frame is %s, want serial %d", m.text, last.Offset+1)
+				}
+			}
+		})
+	}
+}
+
+// The newest event of a cache channel that overtook the record stays as well.
+func TestTimeACachedEventThatOvertookTheRecord(t *testing.T) {
+	e := newErasableRig(t, nil)
+	p, _ := e.second()
+	p.join("cache-x", "")
+	p.want("sockudo:cache_miss")
+	last := e.tell("cache-x", 1, 1)
+	p.events(1)
+	e.channel("cache-x").Forget(broker.Position{Epoch: last.Epoch, Offset: last.Offset - 1})
+	e.forgotten("cache-x", last.Epoch, last.Offset)
+	q, _ := e.second()
+	q.join("cache-x", "")
+	if diff := cmp.Diff(numbers(1, 1), q.events(1)); diff != "" {
+		t.Error(diff)
+	}
+}
