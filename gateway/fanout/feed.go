@@ -61,7 +61,7 @@ func (s *Shard) feed(o *socket.Outbox, to *Subscribers) bool {
 	budget := min(pastBytes, s.loop.past)
 	for range pastFrames {
 		failed := p.Failed.Load() != nil
-		if !failed && s.recall(sub, p) {
+		if !failed && s.recall(to, sub, p) {
 			return false
 		}
 		if failed || p.arrived(to) {
@@ -88,9 +88,13 @@ func (s *Shard) feed(o *socket.Outbox, to *Subscribers) bool {
 
 // recall sends the event of the cache, if the way does not come to it. refused says that the
 // socket has enough.
-func (s *Shard) recall(sub *subscription, p *Way) (refused bool) {
+func (s *Shard) recall(to *Subscribers, sub *subscription, p *Way) (refused bool) {
 	item := p.recalls()
 	if item == nil {
+		return false
+	}
+	if !to.filters.passes(sub.filter, item) {
+		p.cached = nil
 		return false
 	}
 	switch sub.out.Trickle(item.recalled(sub.form)) {
@@ -265,7 +269,7 @@ func (s *Shard) interrupt(g *gap, to *Subscribers, sub *subscription) bool {
 		p.cached = nil
 	}
 	if p.Instead == nil {
-		if p.cached != nil {
+		if p.cached != nil && to.filters.passes(sub.filter, p.cached) {
 			s.push(sub.out, p.cached.recalled(sub.form))
 		}
 		to.arrive(sub, p)

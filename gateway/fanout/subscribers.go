@@ -164,7 +164,7 @@ func (s *Subscribers) Put(e *Entry) (isNew, stale bool) {
 			e.Way.cached = e.Owed
 			s.travel(sub, e.Way)
 		case sub.state != catching: // Otherwise it comes on the way.
-			e.recall()
+			s.recall(sub, e)
 		}
 		return false, false
 	}
@@ -184,14 +184,14 @@ func (s *Subscribers) Put(e *Entry) (isNew, stale bool) {
 		e.Way.cached = e.Owed
 		s.setOut(&s.list[len(s.list)-1], e.Way)
 	} else {
-		e.recall()
+		s.recall(&s.list[len(s.list)-1], e)
 	}
 	return true, false
 }
 
-// recall sends what is owed of a cache at once.
-func (e *Entry) recall() {
-	if e.Owed != nil {
+// recall sends what is owed of a cache at once, if the filter of the subscription lets it through.
+func (s *Subscribers) recall(sub *subscription, e *Entry) {
+	if e.Owed != nil && s.filters.passes(sub.filter, e.Owed) {
 		e.Sock.Send(e.Owed.recalled(e.Form))
 	}
 }

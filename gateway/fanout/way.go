@@ -31,6 +31,9 @@ type Way struct {
 	// Seen is the id of a publication that it has, and Was the id of the socket that it
 	// was before.
 	Seen, Was string
+	// Is is the id of the socket: what was published without it is not for it, also where the event
+	// was read from the log.
+	Is string
 	// Held: nothing is sent before it is known what the client wants.
 	Held atomic.Bool
 	// Cold: the log was read for it.
@@ -279,7 +282,7 @@ func (s *Subscribers) arrive(sub *subscription, p *Way) {
 
 // concerns tells whether the socket is meant to get a publication of the past.
 func (p *Way) concerns(to *Subscribers, sub *subscription, item *Event) bool {
-	return to.concerns(sub, item) && (p.Was == "" || item.Pub.ExcludeSocket != p.Was)
+	return to.concerns(sub, item) && (item.Pub.ExcludeSocket == "" || item.Pub.ExcludeSocket != p.Was && item.Pub.ExcludeSocket != p.Is)
 }
 
 // relive notes what became of a publication that the socket that this one was before met.

@@ -77,7 +77,7 @@ func (c *Client) comeBack(all *resuming, ch *Channel, from pusher.Place) (*fanou
 	}
 	all.add()
 	return &fanout.Way{
-		Line: ch.Line, Shard: c.shard, Out: c.sock.Outbox(), Epoch: at.StreamID, Place: at.Serial,
+		Line: ch.Line, Shard: c.shard, Out: c.sock.Outbox(), Is: c.id, Epoch: at.StreamID, Place: at.Serial,
 		Most: c.app().Recovery.MaxEvents, MostBytes: c.app().Recovery.MaxBytes, Ends: &resumed{all: all, channel: ch, at: at}, Instead: c.instead(ch),
 	}, nil
 }

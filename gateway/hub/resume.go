@@ -87,7 +87,7 @@ func (c *Client) way(m *membership, wish *pusher.Rewind, resumes bool) (p *fanou
 	case m.welcomed:
 		return nil, nil
 	default:
-		p, silent = &fanout.Way{Line: m.channel.Line, Shard: c.shard, Out: c.sock.Outbox(), Kept: true, Ends: fanout.Silently{}}, true
+		p, silent = &fanout.Way{Line: m.channel.Line, Shard: c.shard, Out: c.sock.Outbox(), Is: c.id, Kept: true, Ends: fanout.Silently{}}, true
 	}
 	p.Asked = wish != nil
 	if c.waits(m) {
@@ -170,7 +170,7 @@ func (c *Client) doubt(m *membership, at pusher.ResumePosition, was string) doub
 func (c *Client) travel(all *resuming, d doubt) *fanout.Way {
 	m, at := d.m, d.at
 	p := fanout.Traced(&fanout.Way{
-		Line: m.channel.Line, Shard: c.shard, Out: c.sock.Outbox(), Epoch: at.StreamID, Place: at.Serial,
+		Line: m.channel.Line, Shard: c.shard, Out: c.sock.Outbox(), Is: c.id, Epoch: at.StreamID, Place: at.Serial,
 		Most: c.app().Recovery.MaxEvents, MostBytes: c.app().Recovery.MaxBytes, Seen: at.LastMessageID, Was: d.was,
 		Ends: &resumed{all: all, channel: m.channel, at: at}, Instead: c.instead(m.channel),
 	}, c.hub.opt.Tracer, "resume")

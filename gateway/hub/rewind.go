@@ -43,7 +43,7 @@ func (c *Client) takeWish(r *request) bool {
 // rewind returns the way of a new subscription that begins with a part of the past.
 func (c *Client) rewind(ch *Channel, wish *pusher.Rewind) (*fanout.Way, error) {
 	end := &rewound{client: c, channel: ch}
-	p := &fanout.Way{Line: ch.Line, Shard: c.shard, Out: c.sock.Outbox(), Ends: end}
+	p := &fanout.Way{Line: ch.Line, Shard: c.shard, Out: c.sock.Outbox(), Is: c.id, Ends: end}
 	limit := c.app().Limits.MaxHistoryPage
 	// Anything newer it gets as its own.
 	q := broker.Query{NewestFirst: true, Limit: limit, To: ch.Shards[c.shard.ID].Served().Offset}

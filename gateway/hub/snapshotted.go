@@ -9,7 +9,7 @@ import (
 // snapshot returns the way of a subscription that begins with a snapshot.
 func (c *Client) snapshot(ch *Channel) *fanout.Way {
 	return &fanout.Way{
-		Line: ch.Line, Shard: c.shard, Out: c.sock.Outbox(), Latest: true, Ends: &snapshotted{client: c, channel: ch},
+		Line: ch.Line, Shard: c.shard, Out: c.sock.Outbox(), Is: c.id, Latest: true, Ends: &snapshotted{client: c, channel: ch},
 	}
 }
 

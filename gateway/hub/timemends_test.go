@@ -2,11 +2,14 @@ package hub
 
 import (
 	"fmt"
+	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/memory"
 )
 
 // Who asks for everything of a channel that was reset, or purged, gets what it has since.
@@ -120,5 +123,89 @@ func TestTimeACachedEventThatOvertookTheRecord(t *testing.T) {
 	q.join("cache-x", "")
 	if diff := cmp.Diff(numbers(1, 1), q.events(1)); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// A filter holds for the event of a cache as for every other, however the subscription begins.
+func TestTimeAFilterHoldsForTheEventOfACache(t *testing.T) {
+	const onlyA, onlyB = `{"key":"k","cmp":"eq","val":"a"}`, `{"key":"k","cmp":"eq","val":"b"}`
+	r := timeRig(t, memory.Options{}, func(o *Options, _ *appT) { o.Filters = true })
+	r.publish("cache-x", "tick", "1", tagged(map[string]string{"k": "a"}))
+	r.publish("cache-x", "tick", "2", tagged(map[string]string{"k": "b"}))
+	for more, want := range map[string][]string{
+		`,"filter":` + onlyA:                nil,
+		`,"filter":` + onlyB:                {"2"},
+		`,"resumes":true,"filter":` + onlyA: nil,
+		`,"resumes":true,"filter":` + onlyB: {"2"},
+		`,"rewind":5,"filter":` + onlyA:     {"1"},
+		``:                                  {"2"},
+	} {
+		p, _ := r.second()
+		p.join("cache-x", more)
+		p.from("elsewhere", "x", 1, "") // so it waits no longer
+		var got []string
+		for ends := 1 + strings.Count(more, "rewind"); ends > 0 || len(got) < len(want); {
+			switch m := p.next(); m.Event {
+			case "tick":
+				got = append(got, m.str())
+			case "sockudo:resume_success", "sockudo:rewind_complete":
+				ends--
+			default:
+				t.Fatalf("%s: got %s", more, m.text)
+			}
+		}
+		p.alive()
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", more, diff)
+		}
+		// A change of the filter is no way round it.
+		p.join("cache-x", `,"filter":`+onlyA)
+		p.alive()
+	}
+	for more, want := range map[string][]string{"&filter=" + url.QueryEscape(onlyA): nil, "": {"cache-x 2"}} {
+		rd := r.get("channel=cache-x" + more)
+		rd.want("subscribed")
+		if len(want) > 0 {
+			if got, _ := rd.takes(1); !cmp.Equal(got, want) {
+				t.Errorf("the stream has %q", got)
+			}
+		}
+		r.publish("cache-x", "tick", "3", tagged(map[string]string{"k": "a"}))
+		if got, _ := rd.takes(1); !cmp.Equal(got, []string{"cache-x 3"}) {
+			t.Errorf("the stream has %q", got)
+		}
+		r.publish("cache-x", "tick", "2", tagged(map[string]string{"k": "b"}))
+		rd.hangUp()
+	}
+}
+
+// What was published without a socket does not come back to it from the log either.
+func TestTimeWhatExcludesASocketDoesSoInTheLogToo(t *testing.T) {
+	for _, window := range []int{3, 100} {
+		r := timeRig(t, memory.Options{}, func(_ *Options, a *appT) { a.Recovery.MaxEvents = window })
+		p, id := r.second()
+		p.join("orders", "")
+		p.alive()
+		r.publish("orders", "tick", "0")
+		p.events(1)
+		r.publishMany("orders", 1, 8, func(e *broker.Event) { e.ExcludeSocket = id })
+		p.alive()
+		for _, more := range []string{`20`, `{"latest":true}`} {
+			p.join("orders", `,"rewind":`+more)
+			for ended := false; !ended; {
+				switch m := p.next(); {
+				case strings.HasSuffix(m.Event, "_complete"):
+					ended = true
+				case m.str() != "0":
+					t.Errorf("window %d, rewind %s: it gets %s", window, more, m.text)
+				}
+			}
+		}
+		other, _ := r.second()
+		other.join("orders", `,"rewind":20`)
+		if diff := cmp.Diff(numbers(0, 8), other.events(9)); diff != "" {
+			t.Errorf("another socket (-want +got):\n%s", diff)
+		}
+		other.rewound()
 	}
 }
