@@ -147,6 +147,9 @@ func (p *position) fail(g *Gap) {
 		}
 		p.seen = mark{}
 		p.arrive()
+	case g.Newest == 0:
+		// Where the server goes on is not said: the next event is the first place again.
+		p.seen = mark{}
 	default:
 		g.Live = g.Newest
 		p.seen = mark{stream: g.Current, serial: g.Newest}

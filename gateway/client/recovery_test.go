@@ -285,6 +285,28 @@ func TestTime05GapsOfAClient(t *testing.T) {
 		p.expect(fmt.Sprintf(subscribeTo, "a", announced))
 		p.expect(resumeOf(`"a":{"stream_id":"s1","serial":50}`, "1.1"))
 	})
+	t.Run("a gap while connected that does not say where it ends", func(t *testing.T) {
+		s := newScript(t)
+		client, p, states := s.second(Options{})
+		p.wants(client, "a", "s1", 7)
+		unreadable := `{"event":"sockudo:resume_failed","data":{"channel":"a","code":"persistence_unavailable","reason":"r","expected_stream_id":"s1","current_stream_id":"s1"}}`
+		p.send(unreadable)
+		await(t, states, "the gap")
+		_ = p.conn.NetConn().Close()
+		await(t, states, "the loss")
+		p = s.greetedAs("2.2")
+		if st := await(t, states, "the return"); st.Recovered == nil || len(st.Recovered.Gaps) != 1 || st.Recovered.Gaps[0].Code != NotRecoverable {
+			t.Errorf("got %+v", st)
+		}
+		p.expect(fmt.Sprintf(subscribeTo, "a", "")) // and resumes from nowhere
+		p.send(success("a", "s1", 9), unreadable)
+		await(t, states, "the gap")
+		p.send(event("a", "s1", 10))
+		datas(t, client, 1)
+		p = s.lose(p, states, "3.3")
+		p.expect(fmt.Sprintf(subscribeTo, "a", announced))
+		p.expect(resumeOf(`"a":{"stream_id":"s1","serial":10,"last_message_id":"ma-10"}`, "2.2"))
+	})
 	t.Run("a server that gives no positions", func(t *testing.T) {
 		s := newScript(t)
 		client, p, states := s.second(Options{})

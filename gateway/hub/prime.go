@@ -98,6 +98,7 @@ func (c *Channel) endPriming() {
 // channel is attached, and nobody else reforms it.
 func (c *Channel) reform() {
 	next := c.rules()
+	c.recent.Review()
 	c.log.Lock()
 	if reflect.DeepEqual(next, c.Rules()) {
 		c.log.Unlock()

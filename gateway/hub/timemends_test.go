@@ -10,6 +10,7 @@ import (
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/memory"
+	"github.com/sluicehq/sluice/gateway/app"
 )
 
 // Who asks for everything of a channel that was reset, or purged, gets what it has since.
@@ -207,5 +208,39 @@ func TestTimeWhatExcludesASocketDoesSoInTheLogToo(t *testing.T) {
 			t.Errorf("another socket (-want +got):\n%s", diff)
 		}
 		other.rewound()
+	}
+}
+
+// What an app says of the past of a channel counts for one that is followed as well, as soon as it is in force.
+func TestTimeASnapshotIsMadeUnderTheRulesOfNow(t *testing.T) {
+	bounds := func(most uint64) *app.Readings {
+		return app.NewReadings([]app.ReadingPattern{{Match: "ticker*", Reading: app.Reading{Messages: int(most)}}})
+	}
+	values := func(most int) []app.SnapshotPattern {
+		return []app.SnapshotPattern{{Match: "ticker*", Snapshot: app.Snapshot{On: true, MaxValues: most}}}
+	}
+	for name, change := range map[string]func(a *appT, most int){
+		"channel_history":                func(a *appT, most int) { a.Readings = bounds(uint64(most)) },
+		"max_values of channel_snapshot": func(a *appT, most int) { a.Snapshots = values(most) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := snapshotRig(t, memory.Options{}, func(_ *Options, a *appT) { change(a, 2) })
+			for _, n := range numbers(0, 5) {
+				r.publish("ticker-1", "tick", n, func(e *broker.Event) { e.ConflationKey, e.HasKey = n, true })
+			}
+			for _, most := range []int{2, 100, 3} {
+				next := *r.app
+				change(&next, most)
+				r.hub.opt.Apps.Replace(&next)
+				r.hub.Apply(t.Context())
+				want := min(most, 6)
+				p, _ := r.second()
+				p.join("ticker-1", "")
+				p.events(want)
+				if got := p.snapshotted(); got.Count != want {
+					t.Errorf("with %d the snapshot is %+v", most, got)
+				}
+			}
+		})
 	}
 }

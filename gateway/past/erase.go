@@ -1,5 +1,7 @@
 package past
 
+import "github.com/sluicehq/sluice/gateway/app"
+
 // High is the place of the newest publication that came here.
 func (r *Recent) High() uint64 {
 	if r == nil {
@@ -33,6 +35,30 @@ func (r *Recent) Erasures() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.erasures
+}
+
+// rules are what the app has for the channel.
+type rules struct {
+	reading  app.Reading
+	snapshot app.Snapshot
+}
+
+func (r *Recent) rules() rules {
+	now := r.app.Now()
+	return rules{now.Readings.Of(r.line.Name), now.Snapshot(r.line.Name)}
+}
+
+// Review forgets the snapshot if the app has other bounds for the channel than it was made under.
+func (r *Recent) Review() {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if now := r.rules(); now != r.under {
+		r.under = now
+		r.forget()
+	}
 }
 
 // Reform forgets the snapshot, because other conflation values than before count.

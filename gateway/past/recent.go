@@ -39,7 +39,9 @@ type Recent struct {
 	// bytes is what the library has been told of the size.
 	bytes  int
 	latest latest
-	looks  looks
+	// under are the rules under which the snapshot is made.
+	under rules
+	looks looks
 }
 
 // New returns the past of a channel that may be asked for it, nil for others.
@@ -52,7 +54,9 @@ func New(in *Library, of *app.App, line *fanout.Line, life func() string) *Recen
 	if !r.Enabled {
 		limits = backlog.Limits{Items: of.Limits.MaxHistoryPage, Bytes: fanout.MaxBaseBytes}
 	}
-	return &Recent{line: line, app: of, library: in, life: life, backlog: backlog.New[*fanout.Event, *fanout.Way](limits)}
+	made := &Recent{line: line, app: of, library: in, life: life, backlog: backlog.New[*fanout.Event, *fanout.Way](limits)}
+	made.under = made.rules()
+	return made
 }
 
 // Begin forgets the past of another life, or one with a hole. What comes next follows place.
