@@ -21,6 +21,9 @@ func buildSnapshots(where string, raw any, p *problems) (out []ChannelSnapshot) 
 		s := ChannelSnapshot{Pattern: pattern}
 		if on, is := snapshotKeys[0].coerce(value); is {
 			s.Enabled, _ = on.(bool)
+		} else if _, is := value.(map[string]any); !is {
+			p.add("%s must be true, false or a structure", at)
+			return
 		} else {
 			entry, ok := structure(at, value, snapshotKeys, p)
 			if !ok {

@@ -58,11 +58,19 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("configuration has %d problems:\n  - %s", len(e.Problems), strings.Join(e.Problems, "\n  - "))
 }
 
-// shown is a value as an error message may show it.
+// shown is a value as an error message may show it. What is inside of a structure may be a
+// secret, whatever the key of it is.
 func (k *key) shown(v any) string {
-	switch k.kind {
-	case secret:
+	if k.kind == secret {
 		return redacted
+	}
+	switch v.(type) {
+	case map[string]any:
+		return "a structure"
+	case []any, []string:
+		return "a list"
+	}
+	switch k.kind {
 	case address:
 		return strconv.Quote(redactURL(fmt.Sprint(v)))
 	case texts:
