@@ -132,12 +132,13 @@ func (c *Config) Basis(next *Config) (*Config, error) {
 	return out, nil
 }
 
-// WithRetention is the configuration with the settings of retention of another one.
-func (c *Config) WithRetention(next *Config) *Config {
+// WithRetention is the configuration with the settings of retention of another one, but for the apps
+// that left says.
+func (c *Config) WithRetention(next *Config, left func(app string) bool) *Config {
 	out := *c
 	out.Apps, out.values = slices.Clone(c.Apps), maps.Clone(c.values)
 	for i := range out.Apps {
-		if b := next.app(out.Apps[i].ID); b != nil {
+		if b := next.app(out.Apps[i].ID); b != nil && !left(b.ID) {
 			out.Apps[i].retain(b)
 		}
 	}

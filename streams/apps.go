@@ -31,7 +31,8 @@ type appLog struct {
 	root        string // publish subjects up to the channel's token
 	live        string // live subjects up to there
 	epoch       atomic.Pointer[string]
-	copies      atomic.Int64 // of the stream
+	copies      atomic.Int64 // of the stream, by its settings
+	kept        atomic.Int64 // copies that there are
 	storing     outcome
 	known       witness
 	tip         tip

@@ -14,7 +14,7 @@ type Holding struct {
 	Name, Purpose string
 	// Messages and Bytes are what it holds, Subjects how many have something in it.
 	Messages, Bytes, Subjects uint64
-	// Copies are how many there should be. Leader is the server that leads them, empty where
+	// Copies are how many servers have one. Leader is the server that leads them, empty where
 	// there is no cluster, and Late are those that are not up to date.
 	Copies int
 	Leader string
@@ -60,8 +60,8 @@ func (h *Holding) ask(ctx context.Context, js jets) {
 		return
 	}
 	info := stream.CachedInfo()
-	h.Messages, h.Bytes, h.Subjects, h.Copies = info.State.Msgs, info.State.Bytes, info.State.NumSubjects, info.Config.Replicas
-	if info.Cluster == nil || info.Cluster.Name == "" {
+	h.Messages, h.Bytes, h.Subjects, h.Copies = info.State.Msgs, info.State.Bytes, info.State.NumSubjects, copiesOf(info)
+	if clusterless(info) {
 		return
 	}
 	h.Leader = info.Cluster.Leader

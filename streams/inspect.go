@@ -69,7 +69,9 @@ type InspectedStream struct {
 	// Leader is the server that leads it, Behind are servers that are not with it.
 	Leader string
 	Behind []string
-	Bytes  uint64
+	// Few is why it has fewer copies than its settings say or than it is to have; nil if it has them.
+	Few   error
+	Bytes uint64
 }
 
 // InspectedClock is how far the clock of a server is ahead of this one. It is known within
@@ -232,6 +234,9 @@ func (i *Inspection) streams(ctx context.Context, l *Log, js jetstream.JetStream
 		}
 		info := stream.CachedInfo()
 		s.Report, s.Bytes, s.Leader = compare[n](info.Config), info.State.Bytes, i.Server.Name
+		if s.Few = fewCopies(info); s.Few == nil && clusterless(info) && s.Want.Replicas > 1 {
+			s.Few = fmt.Errorf("it is to have %d copies: %w", s.Want.Replicas, notReplicated)
+		}
 		if c := info.Cluster; c != nil {
 			s.Leader = c.Leader
 			for _, p := range c.Replicas {

@@ -27,7 +27,17 @@ func (j jets) CreateStream(ctx context.Context, c jetstream.StreamConfig) (jetst
 	return j.now().CreateStream(ctx, c)
 }
 
+// UpdateStream refuses more copies where there is no cluster, which the server does not.
 func (j jets) UpdateStream(ctx context.Context, c jetstream.StreamConfig) (jetstream.Stream, error) {
+	if c.Replicas > 1 {
+		s, err := j.Stream(ctx, c.Name)
+		if err != nil {
+			return nil, err
+		}
+		if info := s.CachedInfo(); clusterless(info) && info.Config.Replicas < c.Replicas {
+			return nil, notReplicated
+		}
+	}
 	return j.now().UpdateStream(ctx, c)
 }
 

@@ -60,7 +60,7 @@ func (l *Log) confirm(stream string) error {
 		return err
 	}
 	info := s.CachedInfo()
-	if info.Cluster == nil || info.Cluster.Name == "" {
+	if clusterless(info) {
 		_, err = l.js.UpdateStream(ctx, info.Config)
 	}
 	return err

@@ -2,6 +2,7 @@ package streams
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/sluicehq/sluice/broker"
@@ -45,5 +46,37 @@ func TestRetentionChangesWhileTheLogIsOpenAndStays(t *testing.T) {
 	}
 	if err := second.Retain(t.Context(), []AppOptions{{ID: "app-1", Secrets: []Secret{"secret"}, MaxMessages: -7}}); err == nil {
 		t.Error("a negative limit was taken")
+	}
+}
+
+// An app for which there is no room stops no other, and is named until there is.
+func TestRetentionOfOneAppStopsNoOther(t *testing.T) {
+	l := open(t, options(node(t, t.TempDir())))
+	apps := func(bytes int64) []AppOptions {
+		return []AppOptions{
+			{ID: "app-1", Secrets: []Secret{"secret"}, MaxMessages: 100, MaxBytes: bytes},
+			{ID: "app.2 ü", Secrets: []Secret{"secret"}, MaxMessages: 5},
+		}
+	}
+	err := l.Retain(t.Context(), apps(100<<30))
+	var refused NotRetained
+	if !errors.As(err, &refused) || len(refused) != 1 || refused["app-1"] == nil || !errors.Is(err, broker.ErrUnavailable) {
+		t.Errorf("an app without room: %v", err)
+	}
+	stream, err := l.admin.Stream(t.Context(), StreamOf("app.2 ü"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := stream.CachedInfo().Config.MaxMsgsPerSubject; n != 5 {
+		t.Errorf("the other app keeps %d messages, want 5", n)
+	}
+	if h := l.Health(); !h.Ready || !strings.Contains(strings.Join(h.Problems, "\n"), "retention of the app app-1: ") {
+		t.Errorf("readiness says %+v", h)
+	}
+	if err := l.Retain(t.Context(), apps(0)); err != nil {
+		t.Fatal(err)
+	}
+	if h := l.Health(); len(h.Problems) > 0 {
+		t.Errorf("readiness says %q", h.Problems)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -213,6 +214,8 @@ func (l *Log) refresh(ctx context.Context, a *appLog, lostEpoch string) error {
 		epoch = epochOf(info, override)
 	}
 	a.copies.Store(int64(info.Config.Replicas))
+	a.kept.Store(int64(copiesOf(info)))
+	l.appNote(a.opt.ID, "copies of the stream "+a.stream, fewCopies(info))
 	a.override = override
 	if old != nil && *old != epoch && leaderless != nil {
 		return leaderless // where the new life begins is not known
@@ -257,26 +260,53 @@ func (l *Log) adopt(a *appLog, epoch string, info *jetstream.StreamInfo) {
 	a.known.restart(begin.Offset)
 }
 
+// NotRetained is why the log does not keep of some apps what it should, by their ids. Of the others
+// it does.
+type NotRetained map[string]error
+
+func (n NotRetained) Error() string {
+	texts := make([]string, 0, len(n))
+	for _, id := range slices.Sorted(maps.Keys(n)) {
+		texts = append(texts, fmt.Sprintf("app %s: %v", id, n[id]))
+	}
+	return strings.Join(texts, "; ")
+}
+
+// Unwrap has the errors of all apps.
+func (n NotRetained) Unwrap() []error { return slices.Collect(maps.Values(n)) }
+
 // Retain changes what the log keeps of its apps while it is open, and their secrets. Apps that are not
-// named stay as they are. After an error some may have been changed.
+// named stay as they are. An app that the log refuses stops no other: the error is then [NotRetained],
+// and readiness names the app until it is taken. With any other error nothing was changed.
 func (l *Log) Retain(ctx context.Context, apps []AppOptions) error {
 	opt := Options{Apps: slices.Clone(apps), Replicas: l.opt.Replicas}
 	if err := opt.setDefaults(); err != nil {
 		return fmt.Errorf("streams: %w", err)
 	}
 	for _, want := range opt.Apps {
+		if _, known := l.apps.Find(want.ID); !known {
+			return fmt.Errorf("%w: %.100q", broker.ErrUnknownApp, want.ID)
+		}
+	}
+	failed := NotRetained{}
+	for _, want := range opt.Apps {
 		a, known := l.apps.Find(want.ID)
 		if !known {
-			return fmt.Errorf("%w: %.100q", broker.ErrUnknownApp, want.ID)
+			continue // it was removed meanwhile
 		}
 		a.credentials.Store(newCredentials(want.ID, want.Secrets))
 		if !a.open.Load() {
 			a.limits.Store(&want)
 			continue
 		}
-		if err := l.retain(ctx, a, &want); err != nil {
-			return unavailable("changing what is kept", err)
+		err := l.retain(ctx, a, &want)
+		if err != nil {
+			failed[want.ID] = unavailable("changing what is kept", err)
 		}
+		l.appNote(want.ID, "retention of the app "+want.ID, err)
+	}
+	if len(failed) > 0 {
+		return failed
 	}
 	return nil
 }
@@ -295,6 +325,7 @@ func (l *Log) retain(ctx context.Context, a *appLog, want *AppOptions) error {
 	}
 	a.limits.Store(want)
 	a.copies.Store(int64(info.Config.Replicas))
+	a.kept.Store(int64(copiesOf(info)))
 	return nil
 }
 
@@ -306,7 +337,7 @@ func (l *Log) durability() (string, broker.Level) {
 			continue
 		}
 		of := a.limits.Load().Replicas
-		if has := a.copies.Load(); has > 0 {
+		if has := a.kept.Load(); has > 0 {
 			of = min(of, int(has))
 		}
 		if copies == 0 || of < copies {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -12,9 +13,11 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/sluicehq/sluice/broker/seldom"
 	"github.com/sluicehq/sluice/configs"
 	"github.com/sluicehq/sluice/gateway"
 	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/streams"
 )
 
 // reloadTimeout bounds how long putting a configuration in force may take.
@@ -41,6 +44,9 @@ type reloader struct {
 	// unsure are the keys of a retention of which the log may have taken a part; nil if there is
 	// none.
 	unsure []string
+
+	// said tells of a retention that the log refuses.
+	said seldom.Lines
 
 	// shared are the settings in force that gateways compare.
 	shared          atomic.Pointer[gateway.Settings]
@@ -162,7 +168,7 @@ func (r *reloader) register(registry prometheus.Registerer, prefix string) {
 // it is taken back. With an error nothing was changed. asked says that somebody asked for it, who
 // is told in any case.
 func (r *reloader) reload(ctx context.Context, file *configs.Config, asked bool) error {
-	outer := ctx
+	outer, fresh := ctx, file != r.wanted
 	ctx, cancel := context.WithTimeout(outer, reloadTimeout)
 	defer cancel()
 	next, err := r.withCluster(file)
@@ -192,16 +198,19 @@ func (r *reloader) reload(ctx context.Context, file *configs.Config, asked bool)
 				retention = append(retention, key)
 			}
 		}
-		if err := r.takeRetention(ctx, next, retention); err != nil {
-			r.log.Error("the new retention could not be set; it is tried again", "error", err)
-			waiting = append(waiting, retention...)
-		} else {
-			taken = append(taken, retention...)
-			room = true
+		left, err := r.takeRetention(ctx, next, retention)
+		if err != nil {
+			r.said.Error(r.log, "retention", "the new retention could not be set; it is tried again", "error", err)
+		}
+		waiting = append(waiting, left...)
+		for _, key := range retention {
+			if !slices.Contains(left, key) {
+				taken, room = append(taken, key), true
+			}
 		}
 	}
 	r.putInForce(ctx)
-	r.tell(taken, waiting, asked)
+	r.tell(taken, waiting, asked, fresh)
 	if room && r.cluster.refuses() {
 		// There may be room for them now that other logs are smaller.
 		if err := r.reload(outer, file, false); err != nil {
@@ -240,12 +249,15 @@ func (r *reloader) putInForce(ctx context.Context) {
 	r.share()
 }
 
-// tell says what was taken over and what waits.
-func (r *reloader) tell(taken, waiting []string, asked bool) {
+// tell says what was taken over and what waits. Only a file that was read anew says that there are no
+// errors any more.
+func (r *reloader) tell(taken, waiting []string, asked, fresh bool) {
 	r.mu.Lock()
-	before, mended := len(r.waiting), r.refused != ""
+	before, mended := len(r.waiting), fresh && r.refused != ""
 	news := strings.Join(waiting, " ") != strings.Join(r.waiting, " ")
-	r.waiting, r.refused, r.missed = waiting, "", ""
+	if r.waiting, r.missed = waiting, ""; fresh {
+		r.refused = ""
+	}
 	r.mu.Unlock()
 	r.taken.Add(1)
 	switch {
@@ -264,12 +276,22 @@ func (r *reloader) tell(taken, waiting []string, asked bool) {
 	}
 }
 
-func (r *reloader) takeRetention(ctx context.Context, next *configs.Config, keys []string) error {
-	wanted := r.inForce.WithRetention(next)
-	r.unsure = keys
-	if err := r.retain(ctx, wanted); err != nil {
-		return err
+// takeRetention takes over what the log takes, app by app, and returns the keys of the rest, which is
+// tried again.
+func (r *reloader) takeRetention(ctx context.Context, next *configs.Config, keys []string) (left []string, err error) {
+	err = r.retain(ctx, r.inForce.WithRetention(next, func(string) bool { return false }))
+	var refused streams.NotRetained
+	if err != nil && !errors.As(err, &refused) {
+		r.unsure = keys
+		return keys, err
 	}
-	r.inForce, r.unsure = wanted, nil
-	return nil
+	r.inForce = r.inForce.WithRetention(next, func(app string) bool { return refused[app] != nil })
+	if r.unsure = nil; err == nil {
+		return nil, nil
+	}
+	if _, left, _ = r.inForce.Changed(next); len(left) == 0 {
+		left = keys // it was refused before as well, and then taken back
+	}
+	r.unsure = left
+	return left, err
 }

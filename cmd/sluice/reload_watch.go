@@ -27,9 +27,8 @@ type reading struct {
 	files watch.Files
 	// others has a word when the apps of the cluster have changed.
 	others chan struct{}
-	// tried is when it was read last, and keys which earlier keys of apps counted then.
-	tried time.Time
-	keys  string
+	// keys are the earlier keys of apps that the log counts.
+	keys string
 }
 
 // reloading reads the configuration again at each SIGHUP, and when its files have changed, until
@@ -61,9 +60,16 @@ func (in *reading) run(ctx context.Context, hangup <-chan os.Signal) {
 	if in.look(time.Now()); in.file != "" && in.inForce.Watch.Enabled {
 		in.again(ctx, false)
 	}
-	timer := time.NewTimer(in.inForce.Watch.Interval)
-	defer timer.Stop()
+	every := in.inForce.Watch.Interval
+	looks := time.NewTicker(every)
+	defer looks.Stop()
+	retries := time.NewTicker(retryPause)
+	defer retries.Stop()
 	for {
+		if in.inForce.Watch.Interval != every {
+			every = in.inForce.Watch.Interval
+			looks.Reset(every)
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -71,9 +77,12 @@ func (in *reading) run(ctx context.Context, hangup <-chan os.Signal) {
 			in.again(ctx, true)
 		case <-in.others:
 			in.takeCluster(ctx)
-		case now := <-timer.C:
-			in.tick(ctx, now)
-			timer.Reset(in.inForce.Watch.Interval)
+		case now := <-looks.C:
+			if in.inForce.Watch.Enabled && in.look(now) {
+				in.again(ctx, false)
+			}
+		case now := <-retries.C:
+			in.retry(ctx, now)
 		}
 	}
 }
@@ -86,21 +95,14 @@ func (in *reading) look(now time.Time) bool {
 	return in.files.Changed(now, append([]string{in.file}, in.inForce.Files()...)...)
 }
 
-// tick does what is due.
-func (in *reading) tick(ctx context.Context, now time.Time) {
-	waited := now.Sub(in.tried) >= retryPause
-	switch {
-	case in.inForce.Watch.Enabled && in.look(now):
-		in.again(ctx, false)
-	case waited && in.isRefused() && in.inForce.Watch.Enabled:
+// retry tries again what failed. Neither of these waits for another.
+func (in *reading) retry(ctx context.Context, now time.Time) {
+	if in.isRefused() && in.inForce.Watch.Enabled {
 		// What is missing may be in a file that is not looked at yet.
 		in.again(ctx, false)
-	case waited && in.isMissed():
-		in.tried = now
+	}
+	if in.isMissed() || in.unsure != nil {
 		in.takeCluster(ctx)
-	case waited && in.unsure != nil:
-		in.tried = now
-		in.takeOver(ctx, in.wanted, false)
 	}
 	if keys := countingKeys(in.inForce, now); keys != in.keys && in.serveApps != nil {
 		if err := in.serveApps(ctx, in.inForce); err == nil {
@@ -112,7 +114,6 @@ func (in *reading) tick(ctx context.Context, now time.Time) {
 // again reads the configuration. asked says that somebody asked for it, who wants to be told in
 // any case.
 func (in *reading) again(ctx context.Context, asked bool) {
-	in.tried = time.Now()
 	if asked && in.busy != nil {
 		defer in.busy()()
 	}
@@ -130,19 +131,15 @@ func (in *reading) takeOver(ctx context.Context, next *configs.Config, asked boo
 	}
 }
 
-// takeCluster takes over the apps of the cluster. They wait for no better file.
+// takeCluster takes over the apps of the cluster, and what else is still to be taken of the last good
+// file. They wait for no better file.
 func (in *reading) takeCluster(ctx context.Context) {
-	refused := in.isRefused()
 	err := in.reload(ctx, in.wanted, false)
-	if in.miss(err) {
+	switch {
+	case in.cluster == nil && err != nil:
+		in.tellRefused(err, false)
+	case in.miss(err):
 		in.log.Error("the apps of the cluster could not be put in force; it is tried again", "error", err)
-	}
-	if err != nil {
-		return
-	}
-	if refused {
-		// That the file has errors is as true as before.
-		in.again(ctx, false)
 	}
 }
 

@@ -223,6 +223,7 @@ func TestRun04NATS(t *testing.T) {
 		{"other limits", "streams", "other limits", Note, func(i *streams.Inspection) { i.Streams[0].Report.Limits = differs }},
 		{"no leader", "streams", "no leader", Error, func(i *streams.Inspection) { i.Streams[0].Leader = "" }},
 		{"copies that are behind", "streams", "n3 are not current", Warning, func(i *streams.Inspection) { i.Streams[0].Behind = []string{"n3"} }},
+		{"copies that are not there", "streams", "there is one copy", Error, func(i *streams.Inspection) { i.Streams[0].Few = errors.New("there is one copy") }},
 		{"a stream that cannot be asked for", "streams", "timeout", Error, func(i *streams.Inspection) { i.Streams[0].Err = errors.New("timeout") }},
 		{"a full stream", "streams", "before their time", Note, func(i *streams.Inspection) { i.Streams[0].Bytes = 1<<30 - 1 }},
 		{"a clock that is off", "clocks", "5s behind", Warning, func(i *streams.Inspection) { i.Clocks[0].Ahead = -5 * time.Second }},

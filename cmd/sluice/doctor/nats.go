@@ -158,6 +158,9 @@ func judgeStreams(f *findings, i *streams.Inspection) {
 		if s.Leader == "" {
 			f.fail("streams", "Bring its servers back: a majority of its copies must live.", "%s has no leader and takes no events", name)
 		}
+		if s.Few != nil {
+			f.fail("streams", "Run a cluster with as many servers as nats.replicas says, or lower it to 1.", "%s: %v", name, s.Few)
+		}
 		if len(s.Behind) > 0 {
 			f.warn("streams", "Look at these servers; while they are behind, losing one more stops the stream.", "%s: the copies on %s are not current", name, strings.Join(s.Behind, ", "))
 		}
