@@ -125,10 +125,10 @@ func (n *Node) registerLog(port string) {
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: opt.MetricsPrefix + "log_ready", Help: "1 if publishing and attaching are expected to work.",
+			Name: opt.MetricsPrefix + "log_ready", Help: "1 if publishing and attaching are expected to work, and nothing keeps clients from connecting.",
 			ConstLabels: prometheus.Labels{"port": port},
 		}, func() float64 {
-			if opt.Log.Health().Ready {
+			if opt.Log.Health().Ready && len(n.refusals()) == 0 {
 				return 1
 			}
 			return 0
@@ -137,7 +137,7 @@ func (n *Node) registerLog(port string) {
 	opt.Registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: opt.MetricsPrefix + "log_problems", Help: "Problems that readiness names.",
 		ConstLabels: prometheus.Labels{"port": port},
-	}, func() float64 { return float64(len(n.problems())) }))
+	}, func() float64 { return float64(len(n.problems()) + len(n.refusals())) }))
 }
 
 // Addr is the address for WebSockets and HTTP.

@@ -62,6 +62,11 @@ func loadConfig(cmd *cobra.Command) (*configs.Config, error) {
 func serve(ctx context.Context, c *configs.Config, log *slog.Logger, lines *logQueue, file string, again func() (*configs.Config, error)) (err error) {
 	// The end of whoever reads the log is no reason to die without a drain.
 	signal.Ignore(syscall.SIGPIPE)
+	// Who asks for the configuration to be read again while the start waits for its log must not end
+	// it. It is read again as soon as the server serves.
+	early := make(chan os.Signal, 1)
+	signal.Notify(early, syscall.SIGHUP)
+	defer signal.Stop(early)
 	warn(c, log)
 	if err := c.CheckSecrets(); err != nil {
 		return err
@@ -111,7 +116,7 @@ func serve(ctx context.Context, c *configs.Config, log *slog.Logger, lines *logQ
 	log.Info("durability of acknowledged events", "level", durability.Level, "meaning", durability.Durability)
 	tellDoors(c, node, log)
 	hello(lines, c, fmt.Sprintf("%s: %s", durability.Level, durability.Durability), node.Addr(), b.natsURL, node.MetricsAddr())
-	super := &supervisor{log: log, stopping: c.ReadyDelay + c.Drain + 10*time.Second, alive: node}
+	super := &supervisor{log: log, stopping: c.ReadyDelay + c.Drain + 10*time.Second, alive: node, prefix: c.PathPrefix}
 	r.busy = super.reloading
 	if again != nil {
 		r.apply = node.Apply

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/sluicehq/sluice/broker/seldom"
 	"github.com/sluicehq/sluice/configs"
+	"github.com/sluicehq/sluice/gateway"
 )
 
 // waitPause lies between two attempts to open a log that somebody has to mend.
@@ -23,22 +25,24 @@ const waitPause = 2 * time.Second
 
 // mended opens the log of a server in this process until it succeeds, after an error. What
 // is wrong is mended with the nats command, which needs the server; so the process stays,
-// and says at /ready why it is not ready. An error is that of the last attempt, once ctx is
+// and says at /ready why it is not ready, wherever it is asked once it serves. An error is that of the last attempt, once ctx is
 // done or the server broke.
 func mended(ctx context.Context, c *configs.Config, b *backend, log *slog.Logger, err error, open func() error) error {
 	page := &waiting{prefix: c.PathPrefix}
-	if stop, listenErr := page.serve(net.JoinHostPort(c.Host, strconv.Itoa(c.Port))); listenErr != nil {
+	stop, listenErr := page.serve(c, log)
+	defer stop()
+	if listenErr != nil {
 		return errors.Join(err, listenErr)
-	} else {
-		defer stop()
 	}
+	super := &supervisor{log: log}
 	tick := time.NewTicker(waitPause)
 	defer tick.Stop()
 	var lines seldom.Lines
 	for err != nil {
 		page.problem.Store(&err)
 		lines.Error(log, "open", "the log cannot be opened, which is tried again; the NATS server stays, so that it can be mended",
-			"error", err, "nats", b.natsURL, "http", page.address)
+			"error", err, "nats", b.natsURL, "http", page.address, "metrics", page.metrics)
+		super.waiting(err)
 		select {
 		case <-ctx.Done():
 			return err
@@ -56,17 +60,47 @@ func mended(ctx context.Context, c *configs.Config, b *backend, log *slog.Logger
 
 // waiting answers as long as there is no log: alive, and not ready.
 type waiting struct {
-	prefix, address string
-	problem         atomic.Pointer[error]
+	prefix string
+	// address is that for clients, and metrics that of the metrics, empty if they have none.
+	address, metrics string
+	problem          atomic.Pointer[error]
 }
 
-// serve listens until stop is called.
-func (w *waiting) serve(address string) (stop func(), err error) {
-	l, err := net.Listen("tcp", address)
+// serve listens where the server will, until stop is called, which may be called after an error too.
+func (w *waiting) serve(c *configs.Config, log *slog.Logger) (stop func(), err error) {
+	var ends []func()
+	stop = func() {
+		for _, end := range ends {
+			end()
+		}
+	}
+	l, err := net.Listen("tcp", net.JoinHostPort(strings.Trim(c.Host, "[]"), strconv.Itoa(c.Port)))
 	if err != nil {
-		return nil, fmt.Errorf("http: %w", err)
+		return stop, fmt.Errorf("http: %w", err)
 	}
 	w.address = l.Addr().String()
+	if c.TLS.CertFile != "" {
+		opt := gateway.Options{Logger: log}
+		if err := secure(&opt, c); err != nil {
+			return stop, errors.Join(err, l.Close())
+		}
+		l = tls.NewListener(l, opt.TLS.Config())
+	}
+	ends = append(ends, w.on(l))
+	if c.Metrics.Port < 0 {
+		return stop, nil
+	}
+	l, err = net.Listen("tcp", net.JoinHostPort(strings.Trim(c.Metrics.Host, "[]"), strconv.Itoa(c.Metrics.Port)))
+	if err != nil {
+		return stop, fmt.Errorf("metrics: %w", err)
+	}
+	w.metrics = l.Addr().String()
+	ends = append(ends, w.on(l))
+	return stop, nil
+}
+
+// on answers at a listener until stop is called.
+func (w *waiting) on(l net.Listener) (stop func()) {
 	s := &http.Server{
 		Handler: w, ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second, MaxHeaderBytes: 16 << 10,
 		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
@@ -74,12 +108,13 @@ func (w *waiting) serve(address string) (stop func(), err error) {
 	s.SetKeepAlivesEnabled(false)
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = s.Serve(l) })
-	return func() { _ = s.Close(); serving.Wait() }, nil
+	return func() { _ = s.Close(); serving.Wait() }
 }
 
 func (w *waiting) ServeHTTP(to http.ResponseWriter, r *http.Request) {
 	to.Header().Set("Content-Type", "application/json")
 	to.Header().Set("Cache-Control", "no-store")
+	// The metrics have no prefix.
 	switch strings.TrimPrefix(r.URL.Path, w.prefix) {
 	case "/health", "/up":
 		_, _ = to.Write([]byte(`{"status":"ok"}` + "\n"))

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -52,6 +54,13 @@ apps: [{id: one, key: k, secret: s}]
 				status, text := ask(t, http, "/ready")
 				return status == 503 && strings.Contains(text, stream[3:]) && strings.Contains(text, "nats.prefix")
 			})
+			// Whoever asks for the configuration to be read again must not end it.
+			if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+				t.Fatal(err)
+			}
+			if status, text := ask(t, matched(t, line, `metrics=(\S+)`), "/health"); status != 200 {
+				t.Errorf("the port of metrics answers %d: %s", status, text)
+			}
 			await(t, "/health says that it lives", func() bool { status, _ := ask(t, http, "/health"); return status == 200 })
 			js := jetStreamAt(t, nc)
 			if err := js.DeleteStream(t.Context(), stream); err != nil {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,8 +21,9 @@ type supervisor struct {
 	log *slog.Logger
 	// stopping is how long the server may take to stop.
 	stopping time.Duration
-	// alive answers when the server does, however it is.
-	alive http.Handler
+	// alive answers when the server does, however it is, and prefix begins the paths at which it does.
+	alive  http.Handler
+	prefix string
 	// said tells of a supervisor that does not listen.
 	said seldom.Lines
 }
@@ -52,7 +54,7 @@ func (s *supervisor) watch(pause time.Duration, end chan struct{}) {
 	tick := time.NewTicker(pause)
 	defer tick.Stop()
 	for {
-		if r, err := http.NewRequest(http.MethodHead, "http://127.0.0.1/ready", nil); err == nil {
+		if r, err := http.NewRequest(http.MethodHead, "http://127.0.0.1"+s.prefix+"/ready", nil); err == nil {
 			r.RemoteAddr = "127.0.0.1:1"
 			s.alive.ServeHTTP(unheard{http.Header{}}, r)
 		}
@@ -63,6 +65,12 @@ func (s *supervisor) watch(pause time.Duration, end chan struct{}) {
 			return
 		}
 	}
+}
+
+// waiting says that the server cannot serve yet and why, and asks for more time.
+func (s *supervisor) waiting(why error) {
+	s.tell("STATUS=The log cannot be opened, which is tried again: " + strings.ReplaceAll(oneLine(why), "\n", "; ") +
+		"\nEXTEND_TIMEOUT_USEC=" + strconv.FormatInt((30*waitPause).Microseconds(), 10))
 }
 
 // reloading says that the configuration is read again, until the function that it returns
