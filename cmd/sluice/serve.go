@@ -62,11 +62,7 @@ func loadConfig(cmd *cobra.Command) (*configs.Config, error) {
 func serve(ctx context.Context, c *configs.Config, log *slog.Logger, lines *logQueue, file string, again func() (*configs.Config, error)) (err error) {
 	// The end of whoever reads the log is no reason to die without a drain.
 	signal.Ignore(syscall.SIGPIPE)
-	// Who asks for the configuration to be read again while the start waits for its log must not end
-	// it. It is read again as soon as the server serves.
-	early := make(chan os.Signal, 1)
-	signal.Notify(early, syscall.SIGHUP)
-	defer signal.Stop(early)
+	defer bearHangups()()
 	warn(c, log)
 	if err := c.CheckSecrets(); err != nil {
 		return err
@@ -132,6 +128,14 @@ func serve(ctx context.Context, c *configs.Config, log *slog.Logger, lines *logQ
 	}
 	log.Info("sluice has stopped")
 	return err
+}
+
+// bearHangups keeps SIGHUP from ending a start that waits for its log, until the function that it
+// returns is called. The configuration is read again as soon as the server serves.
+func bearHangups() (stop func()) {
+	early := make(chan os.Signal, 1)
+	signal.Notify(early, syscall.SIGHUP)
+	return func() { signal.Stop(early) }
 }
 
 // tellDoors says where pages are.
