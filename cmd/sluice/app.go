@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -42,6 +43,28 @@ Flags of "sluice serve" that say where the log is are taken here as well.`,
 	return cmd
 }
 
+// notExpanded is said of variables, which would become secrets that everybody can read in a file.
+const notExpanded = "variables such as ${NAME} are not expanded in apps of the cluster; write the value, or use --secret-file"
+
+// unexpanded names a setting in which a variable is asked for, empty if there is none.
+func unexpanded(v any) string {
+	switch v := v.(type) {
+	case map[string]any:
+		for _, name := range slices.Sorted(maps.Keys(v)) {
+			if text, is := v[name].(string); is && strings.Contains(text, "${") || unexpanded(v[name]) != "" {
+				return name
+			}
+		}
+	case []any:
+		for _, inner := range v {
+			if text, is := inner.(string); is && strings.Contains(text, "${") || unexpanded(inner) != "" {
+				return "a list"
+			}
+		}
+	}
+	return ""
+}
+
 // settle reads flags of the form NAME=VALUE into settings of an app.
 func settle(tree map[string]any, sets []string) error {
 	for _, s := range sets {
@@ -52,6 +75,9 @@ func settle(tree map[string]any, sets []string) error {
 		part, err := configs.ParseApp([]byte(name + ": " + value))
 		if err != nil {
 			return usage("--set %s: %v", name, err)
+		}
+		if at := unexpanded(part); at != "" {
+			return usage("--set %s: %s", at, notExpanded)
 		}
 		for key, v := range part {
 			tree[key] = v
@@ -79,6 +105,9 @@ func newAppAddCommand() *cobra.Command {
 				}
 				if tree, err = configs.ParseApp(text); err != nil {
 					return fmt.Errorf("%s: %w", file, err)
+				}
+				if at := unexpanded(tree); at != "" {
+					return usage("%s: %s: %s", file, at, notExpanded)
 				}
 			}
 			if err := settle(tree, sets); err != nil {
