@@ -12,7 +12,7 @@ const (
 	flowSpan = 1200 * time.Microsecond
 	// flowLate is how late a goroutine may be that had nothing to do but to wake up. From
 	// then on fewer go on.
-	flowLate = 2 * time.Millisecond
+	flowLate = time.Millisecond
 	// flowSlower changes the rate for each flowLate that a step was late, flowFaster at a step that was not.
 	flowSlower, flowFaster = 0.8, 1.03
 	// flowRange is how much faster it may be than the least.
