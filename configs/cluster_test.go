@@ -11,8 +11,8 @@ import (
 
 // surroundings are configurations beside which apps of the cluster stand, without a list of apps.
 var surroundings = map[string]string{
-	"embedded":          "mode: production\nnats.embedded.max_store: 8589934592\nhistory.max_bytes: 1073741824\n",
-	"embedded, for all": "mode: production\nhost: 0.0.0.0\nnats.embedded.max_store: 4294967296\nhistory.max_bytes: 1073741824\n",
+	"embedded":          "mode: production\nnats.embedded.max_store: 8623489024\nhistory.max_bytes: 1073741824\n",
+	"embedded, for all": "mode: production\nhost: 0.0.0.0\nnats.embedded.max_store: 4328521728\nhistory.max_bytes: 1073741824\n",
 	"development":       "mode: development\n",
 	"samples":           "mode: production\nallow_sample_secrets: true\n",
 	"one server":        "mode: production\nhost: 127.0.0.1\nnats.url: nats://n1:4222\n",
@@ -188,7 +188,7 @@ func TestTrust03AFileWaitsForNoAppOfTheCluster(t *testing.T) {
 	base := "mode: production\napps: []\n" + sealedApps
 	load := func(more string) *Config {
 		if !strings.Contains(more, "max_store") {
-			more += "nats.embedded.max_store: 8589934592\n"
+			more += "nats.embedded.max_store: 8623489024\n"
 		}
 		c, err := Load(Sources{File: write(t, "c.yaml", base+more)})
 		if err != nil {

@@ -86,7 +86,7 @@ var keys = withFiles([]key{
 	{name: "nats.embedded.host", kind: text, def: "127.0.0.1", text: "Address of the embedded server. It lets in whoever reaches it."},
 	{name: "nats.embedded.port", kind: integer, def: int64(4222), min: -1, max: 65535, text: "Port of the embedded server; 0 or -1 takes any free one."},
 	{name: "nats.embedded.store_dir", kind: text, def: "", text: "Where the embedded server keeps the log. Default: `sluice` in the user's data directory (`$XDG_DATA_HOME`, else `~/.local/share`), so that it is found again from wherever the server is started."},
-	{name: "nats.embedded.max_store", kind: integer, def: int64(10 << 30), min: 1 << 20, unit: "bytes", text: "Largest size of the log. It must have room for the bytes of all apps (`history.max_bytes`, `history_max_bytes`), for 16 MiB for orders to all gateways, and for 1 GiB more if any app has webhooks (more from about ninety addresses on)."},
+	{name: "nats.embedded.max_store", kind: integer, def: int64(10 << 30), min: leastStore, unit: "bytes", text: "Largest size of the log. It must have room for the bytes of all apps (`history.max_bytes`, `history_max_bytes`), for 32 MiB for orders to all gateways and their state, and for 1 GiB more if any app has webhooks (more from about ninety addresses on, or ten if events may have 1 MiB). Less is refused, with what is needed."},
 	{name: "nats.embedded.sync_interval", kind: duration, def: "1s", min: 0, max: 600, text: "What a crash of the machine may cost. A killed process costs nothing."},
 
 	{name: "history.enabled", kind: boolean, def: false, text: "The history API. In development mode the default is true."},

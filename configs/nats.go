@@ -50,8 +50,20 @@ func (n *NATS) check(p *problems) {
 	}
 }
 
-// webhookBytes is what the queues of webhooks may take on disk.
-const webhookBytes = 1 << 30
+// What the log on NATS sets aside beside the logs of the apps, as `streams` does it: these must not be
+// less than what is set aside there.
+const (
+	// ordersBytes is for orders to all gateways, and stateBytes leaves room for what the buckets hold,
+	// which have no bound: who is where, and the apps of the cluster.
+	ordersBytes, stateBytes = 16 << 20, 16 << 20
+	// leastStore is what a server without any app needs.
+	leastStore = ordersBytes + stateBytes
+	// webhookBytes is what the queues of webhooks may take on disk in any case. With many addresses
+	// they take webhookTasks tasks of each size for each address.
+	webhookBytes, webhookTasks = 1 << 30, 16
+	// payloadLeast is the largest data of an event that the log takes in any case.
+	payloadLeast = 64 << 10
+)
 
 // checkStore refuses apps that the embedded server has no room for: it sets the bytes
 // of each aside when it makes its log, so the last ones would not start.
@@ -59,53 +71,68 @@ func (c *Config) checkStore(p *problems) {
 	if !c.Embeds() {
 		return
 	}
-	var r room
-	for i := range c.Apps {
-		r = r.with(&c.Apps[i])
-	}
-	if r.total() > c.NATS.Embedded.MaxStore {
+	if r := c.room(); r.total() > c.NATS.Embedded.MaxStore {
 		c.noRoom(r, p)
 	}
 }
 
+// room is what the embedded server sets aside for the apps.
+func (c *Config) room() (r room) {
+	for i := range c.Apps {
+		r = r.with(&c.Apps[i])
+	}
+	return r
+}
+
+// SetAside is how many bytes the log on NATS sets aside on each server, with room for what it keeps
+// beside the apps.
+func (c *Config) SetAside() int64 { return c.room().total() }
+
 func (c *Config) noRoom(r room, p *problems) {
-	p.at("nats.embedded.max_store", "nats.embedded.max_store is %d, but the logs of the apps may have %d bytes together (history.max_bytes or history_max_bytes of each) and webhooks %d; "+
-		"raise it, or lower those", c.NATS.Embedded.MaxStore, r.logs, r.total()-r.logs)
+	p.at("nats.embedded.max_store", "nats.embedded.max_store is %d, must be %d or more: the logs of the apps may have %d bytes together (history.max_bytes or history_max_bytes of each), webhooks %d, and what gateways tell each other %d; "+
+		"raise it, or lower those", c.NATS.Embedded.MaxStore, r.total(), r.logs, r.webhooks(), leastStore)
 }
 
 // room is what the embedded server sets aside for apps.
 type room struct {
 	logs int64 // bytes
-	// hooked is how many of the apps have webhooks, which share their queues.
-	hooked int
+	// hooks is how many addresses the webhooks of the apps have, which share their queues, and payload
+	// the largest data of an event.
+	hooks, payload int
 }
+
+// mostLogs bounds the sum, so that it does not overflow: more than any disk has is not told apart.
+const mostLogs = math.MaxInt64 >> 1
 
 // with is the room for one more app.
 func (r room) with(a *App) room {
-	// More than any disk has is not told apart.
-	r.logs = min(r.logs, math.MaxInt64-webhookBytes-max(a.MaxBytes, 0)) + max(a.MaxBytes, 0)
-	if len(a.Webhooks) > 0 {
-		r.hooked++
-	}
+	r.logs = min(r.logs+min(max(a.MaxBytes, 0), mostLogs), mostLogs)
+	r.hooks += len(a.Webhooks)
+	r.payload = max(r.payload, a.MaxPayload)
 	return r
 }
 
-// without is the room when an app that is in it has gone.
+// without is the room when an app that is in it has gone. The log keeps room for data as large as it
+// had once.
 func (r room) without(a *App) room {
-	r.logs -= max(a.MaxBytes, 0)
-	if len(a.Webhooks) > 0 {
-		r.hooked--
-	}
+	r.logs -= min(max(a.MaxBytes, 0), mostLogs)
+	r.hooks -= len(a.Webhooks)
 	return r
+}
+
+// webhooks is what is set aside for webhooks, in bytes.
+func (r room) webhooks() int64 {
+	if r.hooks == 0 {
+		return 0
+	}
+	// As JSON a text may be six times as long, and a message has a header; small ones have places of
+	// their own, 64 of 2 KiB and 8 of 16 KiB.
+	each := int64(6*max(r.payload, payloadLeast) + 64<<10 + 64*2<<10 + 8*16<<10)
+	return max(webhookBytes, int64(r.hooks)*webhookTasks*each)
 }
 
 // total is in bytes.
-func (r room) total() int64 {
-	if r.hooked > 0 {
-		return r.logs + webhookBytes
-	}
-	return r.logs
-}
+func (r room) total() int64 { return r.logs + r.webhooks() + leastStore }
 
 // natsURL says whether the client library can make something of an address. Without
 // a scheme it takes a host and a port.

@@ -125,13 +125,7 @@ func dataOf(c *configs.Config) doctor.Data {
 	e := c.NATS.Embedded
 	d := doctor.ReadData(e.StoreDir)
 	d.Most, d.Always = e.MaxStore, c.Durability == "machine"
-	d.Wanted = 16 << 20 // orders to all gateways
-	for i := range c.Apps {
-		d.Wanted += max(c.Apps[i].MaxBytes, 0)
-	}
-	if hooked(c) {
-		d.Wanted += 1 << 30
-	}
+	d.Wanted = c.SetAside()
 	return d
 }
 

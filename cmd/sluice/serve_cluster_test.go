@@ -105,7 +105,7 @@ func (r *clusterRig) says() string { return strings.Join(r.problems(), "\n") }
 // TestTrust03OneAppOfTheClusterStopsNoOther: an app that cannot stand beside the others is named and
 // refused alone, and neither the others nor the file wait for it.
 func TestTrust03OneAppOfTheClusterStopsNoOther(t *testing.T) {
-	const base = "mode: production\nhost: 0.0.0.0\nnats.embedded.max_store: 4294967296\napps: []\napps_encryption_key: a-key-for-the-apps-of-the-cluster-in-tests\n"
+	const base = "mode: production\nhost: 0.0.0.0\nnats.embedded.max_store: 4328521728\napps: []\napps_encryption_key: a-key-for-the-apps-of-the-cluster-in-tests\n"
 	for name, bad := range map[string]map[string]any{
 		"too large":         {"history_max_bytes": 90000000000},
 		"too small":         {"history_max_bytes": 1000},
@@ -146,7 +146,7 @@ func TestTrust03OneAppOfTheClusterStopsNoOther(t *testing.T) {
 
 // TestTrust03RoomThatIsGivenBackIsUsed: the log of an app shrinks after the apps were taken over.
 func TestTrust03RoomThatIsGivenBackIsUsed(t *testing.T) {
-	r := newClusterRig(t, "mode: production\nhost: 127.0.0.1\nnats.embedded.max_store: 4294967296\napps: []\napps_encryption_key: a-key-for-the-apps-of-the-cluster-in-tests\n")
+	r := newClusterRig(t, "mode: production\nhost: 127.0.0.1\nnats.embedded.max_store: 4328521728\napps: []\napps_encryption_key: a-key-for-the-apps-of-the-cluster-in-tests\n")
 	r.put("ok", map[string]any{"history_max_bytes": 3 << 30})
 	r.put("new", map[string]any{"history_max_bytes": 2 << 30})
 	if r.apps.ByID("new") != nil {
