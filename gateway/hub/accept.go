@@ -53,6 +53,9 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	c.delta.quirk = pusher.QuirkOf(pusher.Parameter(r.URL.RawQuery, "client"))
 	c.delta.usable = c.delta.quirk.Decodes
+	if c.delta.quirk.AsksAgain {
+		c.again.Never()
+	}
 	c.silent = pusher.Parameter(r.URL.RawQuery, "echo_messages") == "false"
 	c.deflates = h.opt.Compression && no.code == 0 && websocket.AcceptsDeflate(r.Header)
 	upgrader := h.upgraders[0]

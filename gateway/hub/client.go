@@ -13,6 +13,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/fanout"
 	"github.com/sluicehq/sluice/gateway/filters"
+	"github.com/sluicehq/sluice/gateway/pace"
 	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/gateway/socket"
 	"github.com/sluicehq/sluice/gateway/socket/websocket"
@@ -67,6 +68,8 @@ type Client struct {
 	// pinged belongs to the sweep: when a silent peer was asked for a sign of
 	// life, in Unix nanoseconds, 0 if it was not.
 	pinged int64
+	// again is when it ends, because its client does not ask again on it for what was refused for the moment.
+	again turns.Anew
 }
 
 // app is the app of the connection as it is now, nil if there is none.
@@ -89,7 +92,7 @@ type membership struct {
 type rare struct {
 	// member is the user that the connection is in a presence channel.
 	member  string
-	resyncs resyncs
+	resyncs pace.Window
 }
 
 // member is the user that the connection is in a presence channel, empty in others.

@@ -144,31 +144,11 @@ func (c *Client) resync(data string) {
 	if m.rare == nil {
 		m.rare = &rare{}
 	}
-	if m.rare.resyncs.exceeded(c.hub.opt.Now()) {
+	if m.rare.resyncs.Exceeds(maxResyncs, resyncWindow, c.hub.opt.Now()) {
 		m.delta = pusher.DeltaRequest{Set: true}
 		here.Reform(c.sock.Outbox(), c.form(m))
 	}
 }
 
-const (
-	maxResyncs   = 5
-	resyncWindow = time.Minute
-)
-
-// resyncs counts the resyncs of one subscription within a window. A client that
-// keeps failing is better off with full frames.
-type resyncs struct {
-	// since is the beginning of the window in Unix nanoseconds.
-	since int64
-	count uint8
-}
-
-func (r *resyncs) exceeded(now time.Time) bool {
-	if now.UnixNano()-r.since > int64(resyncWindow) {
-		*r = resyncs{since: now.UnixNano()}
-	}
-	if r.count <= maxResyncs {
-		r.count++
-	}
-	return r.count > maxResyncs
-}
+// A subscription that asks for more resyncs than that within a minute is better off with full frames.
+const maxResyncs, resyncWindow = 5, time.Minute

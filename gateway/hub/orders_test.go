@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -68,11 +69,12 @@ func (countingSink) Gap(broker.Gap)                    {}
 type failingFeed struct {
 	broker.Feed
 	mended atomic.Bool
+	err    error // of an attempt, nil for "poisoned"
 }
 
 func (f *failingFeed) Attach(ctx context.Context, app, channel string, sink broker.Sink) (broker.Attachment, error) {
 	if !f.mended.Load() {
-		return nil, errors.New("poisoned")
+		return nil, cmp.Or(f.err, errors.New("poisoned"))
 	}
 	return f.Feed.Attach(ctx, app, channel, sink)
 }

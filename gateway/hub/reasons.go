@@ -8,4 +8,5 @@ const (
 	reasonFormat       = "the format %.40q is not offered, json is"
 	reasonStopping     = "this server is stopping; reconnect now"
 	reasonMissing      = "publications are missing for good; reconnect now and subscribe again"
+	reasonAnew         = "what was refused may be had by now; reconnect and ask again"
 )

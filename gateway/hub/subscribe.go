@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/sluicehq/sluice/gateway/fanout"
+	"github.com/sluicehq/sluice/gateway/pace"
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
@@ -69,7 +70,9 @@ func (c *Client) readRequest(r *request, f pusher.ClientFrame) bool {
 		c.refuse(s.Channel, pusher.NoCode, "InvalidChannel", 400, err.Error())
 		return false
 	}
-	r.Subscribe, r.kind = s, pusher.KindOf(s.Channel)
+	if r.Subscribe, r.kind = s, pusher.KindOf(s.Channel); s.Resumes {
+		c.again.Never()
+	}
 	return true
 }
 
@@ -153,7 +156,7 @@ func (c *Client) attach(r *request) *membership {
 func (c *Client) agree(m *membership, r *request) {
 	m.delta = r.Delta
 	if m.rare != nil {
-		m.rare.resyncs = resyncs{}
+		m.rare.resyncs = pace.Window{}
 	}
 	c.filters.Swap(r.filter, m.filter)
 	m.filter, r.filter = r.filter, m.filter

@@ -145,6 +145,10 @@ func (c *Client) check(now time.Time) {
 		c.endSaying(pusher.CloseNotAuthorized, fmt.Sprintf(reasonUnauthorized, t))
 		return
 	}
+	if c.again.Due(now) {
+		c.endSaying(pusher.CloseOverCapacity, reasonAnew)
+		return
+	}
 	if seen >= c.pinged {
 		// It has answered. That it is silent again counts from then.
 		c.pinged = 0

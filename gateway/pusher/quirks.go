@@ -23,7 +23,7 @@ func AlgorithmsOf(list []app.Algorithm) Algorithms {
 // Has tells whether a format is in the set; none never is.
 func (s Algorithms) Has(a app.Algorithm) bool { return a != app.AlgorithmUnset && s&(1<<a) != 0 }
 
-// Quirk is what a client library does wrong with deltas, known by the name it
+// Quirk is what a client library does otherwise than most, known by the name it
 // gives in the query parameter `client` (protocol section 3.15). A client that is
 // not listed and asks for deltas is trusted.
 type Quirk struct {
@@ -32,11 +32,16 @@ type Quirk struct {
 	// Single clients keep one base per channel: they take part in single-base
 	// mode whatever the channel's conflation path.
 	Single bool
+	// AsksAgain clients ask again by themselves, on the same connection, for a subscription that was refused for
+	// the moment, or leave that to the program. Others keep the channel as one that is still being asked for.
+	AsksAgain bool
 }
 
 // QuirkOf is that of the library with a name, in any case of letters.
 func QuirkOf(client string) Quirk {
 	switch strings.ToLower(client) {
+	case "sluice-go":
+		return Quirk{Decodes: allAlgorithms, AsksAgain: true}
 	case "swift":
 		// Its Fossil checksum traps on overflow and ends the application.
 		return Quirk{Decodes: 1 << app.VCDIFF}

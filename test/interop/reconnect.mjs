@@ -1,8 +1,9 @@
 // Connects with pusher-js and prints each state, and "again in N" when it decides to connect again after
-// N milliseconds. Arguments: host port, and a path that precedes others.
+// N milliseconds. Arguments: host port, a path that precedes others, and a channel that it subscribes to, of which
+// it prints "subscribed" and "refused STATUS".
 import Pusher from 'pusher-js';
 
-const [host, port, wsPath = ''] = process.argv.slice(2);
+const [host, port, wsPath = '', channel] = process.argv.slice(2);
 const p = new Pusher('app-key', { wsHost: host, wsPath, wsPort: Number(port), forceTLS: false, enabledTransports: ['ws'], cluster: 'none' });
 const say = (state) => process.stdout.write(JSON.stringify({ state }) + '\n');
 p.connection.bind('state_change', ({ current }) => say(current));
@@ -11,3 +12,8 @@ p.timeline.info = (event) => {
   if (event.action === 'retry') say(`again in ${event.delay}`);
   info(event);
 };
+if (channel) {
+  const c = p.subscribe(channel);
+  c.bind('pusher:subscription_succeeded', () => say('subscribed'));
+  c.bind('pusher:subscription_error', ({ status }) => say(`refused ${status}`));
+}
