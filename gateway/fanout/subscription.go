@@ -107,9 +107,16 @@ func (s *Subscribers) fate(sub *subscription, p *Event) fate {
 	return due
 }
 
-// concerns tells whether a publication is meant for a subscription.
+// concerns tells whether a publication is meant for a subscription. What excludes a socket is not for
+// whoever was that socket before, either: a publication may be stored before its socket is cut off, and
+// come here when the client is back with another one.
 func (s *Subscribers) concerns(sub *subscription, p *Event) bool {
-	return (p.Exclude == nil || sub.out.Socket() != p.Exclude) && s.filters.passes(sub.filter, p)
+	if p.Pub.ExcludeSocket != "" {
+		if to := sub.out.Socket(); p.Exclude != nil && to == p.Exclude || to.Succeeded(p.Pub.ExcludeSocket) {
+			return false
+		}
+	}
+	return s.filters.passes(sub.filter, p)
 }
 
 // frame is what a subscription gets of a publication: the delta from what the socket holds,

@@ -57,6 +57,7 @@ func (c *Client) resume(data string) {
 	}
 	r := c.recovery
 	r.asked, r.was = true, wish.SocketID
+	c.sock.Succeeds(wish.SocketID)
 	all := &resuming{client: c, began: c.hub.opt.Now(), pending: 1}
 	var doubts []doubt
 	for _, at := range wish.Positions {

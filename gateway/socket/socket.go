@@ -34,6 +34,8 @@ type Socket struct {
 	out    *Outbox
 	// seen is when the peer last showed life, in Unix nanoseconds.
 	seen atomic.Int64
+	// former is the id of the connection that the peer had before, nil if it did not say.
+	former atomic.Pointer[string]
 
 	mu rank.Mutex[rank.Descriptor]
 	// fd is -1 if there is no descriptor to write to, and once it is closed. Going past
@@ -114,6 +116,25 @@ func (s *Socket) giveUp(why Reason) {
 	s.writer.loop.Mark(s.out)
 	// A write that is under way has less time than it had.
 	_ = s.conn.SetWriteDeadline(time.Now().Add(hurryTime))
+}
+
+// Succeeds notes the id of the connection that the peer says it had before, empty for none. The last one
+// counts.
+func (s *Socket) Succeeds(id string) {
+	if id == "" {
+		s.former.Store(nil)
+		return
+	}
+	s.former.Store(&id)
+}
+
+// Succeeded tells whether the peer says that it had the connection with this id before.
+func (s *Socket) Succeeded(id string) bool {
+	if s == nil {
+		return false
+	}
+	former := s.former.Load()
+	return former != nil && *former == id
 }
 
 // Gone tells that writing has failed: the peer takes nothing any more.
