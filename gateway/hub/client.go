@@ -10,6 +10,7 @@ import (
 	"github.com/lxzan/gws"
 	"golang.org/x/time/rate"
 
+	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/fanout"
 	"github.com/sluicehq/sluice/gateway/filters"
@@ -79,9 +80,10 @@ func (c *Client) app() *app.App { return c.tenant.Now() }
 type membership struct {
 	channel *Channel
 	filter  *pusher.Filter
-	// began is the place from which on it was live first, attach where it was last granted, and
-	// told the serial that the client was told of that.
-	began, attach, told uint64
+	// began is the place from which on it was live first, attach the position at which it was last
+	// granted, and told the serial that the client was told of that.
+	began, told uint64
+	attach      broker.Position
 	// rare is nil for most subscriptions, of which there are many.
 	rare     *rare
 	delta    pusher.DeltaRequest

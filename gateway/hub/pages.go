@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 
+	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
@@ -15,8 +16,9 @@ const maxPages = 2
 type PageRequest struct {
 	pusher.ChannelHistory
 	App *app.App
-	// Attach is the place at which the subscription begins, and Told what the client knows it as.
-	Attach, Told uint64
+	// Attach is the position at which the subscription begins, and Told what the client knows it as.
+	Attach broker.Position
+	Told   uint64
 	// MaxBytes is about how many bytes of events it may have.
 	MaxBytes int
 }

@@ -39,7 +39,7 @@ func TestTime01PagesOfHistory(t *testing.T) {
 		if first.Channel != "orders" || first.Params.Get("limit") != "5" || first.Params.Get("end_time_ms") != "7" || first.UntilAttach || first.MaxBytes <= 0 {
 			t.Errorf("asked for %+v", first)
 		}
-		if !second.UntilAttach || second.Attach != at.Offset {
+		if !second.UntilAttach || second.Attach != at.Position {
 			t.Errorf("asked for %+v, want what came until %d", second, at.Offset)
 		}
 		ask(`{"channel":"orders"}`)

@@ -2,10 +2,8 @@ package hub
 
 import (
 	"context"
-	"slices"
 
 	"github.com/sluicehq/sluice/broker"
-	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/fanout"
 	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/gateway/socket"
@@ -48,50 +46,18 @@ func (c *Client) rewind(ch *Channel, wish *pusher.Rewind) (*fanout.Way, error) {
 	// Anything newer it gets as its own.
 	q := broker.Query{NewestFirst: true, Limit: limit, To: ch.Shards[c.shard.ID].Served().Offset}
 	if wish.Count > 0 {
-		end.byLimit = wish.Count > limit
 		q.Limit = min(wish.Count, limit)
 	} else {
 		q.Since = c.hub.opt.LogTime().Add(-wish.Age)
 	}
-	unbounded := c.app().Readings.Of(ch.Name) == app.Reading{}
-	if place, more, ok := ch.recent.Rewound(q); ok && unbounded {
-		p.Place = place
-		end.byLimit = end.byLimit || more
-		return p, nil
-	}
 	ctx, cancel := context.WithTimeout(c.hub.ctx, c.hub.opt.AttachTimeout)
 	defer cancel()
-	p.Cold = true
-	c.hub.opt.Metrics.recoveryReads.Inc()
-	erasures := ch.recent.Erasures()
-	view, err := c.hub.library.Log.Look(ctx, c.app(), ch.Name)
+	from, err := ch.recent.Rewind(ctx, q)
 	if err != nil {
 		return nil, err
 	}
-	// If the log has nothing, what came here before it was read is gone.
-	high := ch.recent.High()
-	page, found, err := view.Back(ctx, q)
-	if err != nil {
-		return nil, err
-	}
-	pubs := page.Publications
-	if wish.Count == 0 {
-		end.byLimit = page.More
-	}
-	if !page.More && found < q.Limit {
-		if end.byRetention, err = view.Cuts(ctx, page, q.Since); err != nil {
-			return nil, err
-		}
-	}
-	slices.Reverse(pubs)
-	newest := max(page.Kept.Newest, high)
-	if q.To > 0 {
-		newest = min(newest, q.To)
-	}
-	if found > len(pubs) {
-		newest = 0 // What is newer is read when it is its turn.
-	}
-	p.Place = ch.recent.Learn(page.Retained.Epoch, erasures, pubs, newest)
+	p.Place, p.Cold = from.Place, from.Cold
+	end.byLimit, end.byRetention = from.More || wish.Count > limit, from.Cut
 	return p, nil
 }
 

@@ -178,7 +178,7 @@ func (c *Client) welcome(m *membership, kind pusher.Kind, form fanout.Form, way 
 			if c.dialect == pusher.V2 {
 				f.MessageID = c.hub.messageID()
 			}
-			if m.attach = at.Offset; !m.welcomed {
+			if m.attach = at.Position; !m.welcomed {
 				m.began = at.Offset
 			}
 			m.told = at.Told()

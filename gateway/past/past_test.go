@@ -190,7 +190,7 @@ func TestAReadingIsJudgedByWhenItBegan(t *testing.T) {
 		s.Erase(s.at[0].Epoch)
 		learns := func(erasures int, want bool) {
 			t.Helper()
-			s.Learn(s.at[0].Epoch, erasures, page.Publications, s.at[7].Offset)
+			s.learn(s.at[0].Epoch, erasures, page.Publications, s.at[7].Offset)
 			if got := s.Since() < s.at[7].Offset || s.IDAt(s.at[0].Offset) != ""; got != want {
 				t.Errorf("learned is %v, want %v", got, want)
 			}

@@ -3,7 +3,6 @@ package past
 import (
 	"time"
 
-	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/rank"
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/backlog"
@@ -216,46 +215,6 @@ func (r *Recent) Since() uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return max(r.decided, r.backlog.Low())
-}
-
-// Rewound is where a rewind begins, if memory knows.
-func (r *Recent) Rewound(q broker.Query) (place uint64, more, ok bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	place, ok = r.backlog.Last(q.Limit, q.To)
-	if q.Since.IsZero() {
-		return place, false, ok
-	}
-	since, all := r.backlog.Since(q.Since)
-	if ok && since < place {
-		return place, true, true
-	}
-	return since, false, all
-}
-
-// Learn takes the newest publications, which were read for somebody, oldest first, and
-// returns the place before them. Newest is the end of what was read, and erasures what [Recent.Erasures]
-// was before.
-func (r *Recent) Learn(epoch string, erasures int, pubs []*broker.Publication, newest uint64) (place uint64) {
-	if len(pubs) == 0 {
-		return newest
-	}
-	items := make([]*fanout.Event, 0, len(pubs))
-	for _, pub := range pubs {
-		if pub.Skipped == "" {
-			items = append(items, r.line.Reread(pub))
-		}
-	}
-	place = pubs[0].Offset - 1
-	r.mu.Lock()
-	var woken []*fanout.Way
-	if r.epoch == epoch && r.erasures == erasures && place < r.backlog.Low() {
-		woken = r.backlog.Learn(place, items, max(newest, pubs[len(pubs)-1].Offset))
-		r.count()
-	}
-	r.mu.Unlock()
-	r.wake(woken)
-	return place
 }
 
 // Leave forgets somebody who waits no longer.

@@ -209,3 +209,39 @@ func TestTime01WhatAPurgeAndAResetMustSay(t *testing.T) {
 	r.call(http.MethodGet, "app", "/channels/c/history/reset", nil).refused(t, "another method", http.StatusMethodNotAllowed, "method_not_allowed", "POST")
 	newRig(t, nil).call(http.MethodPost, "app", "/channels/c/history/reset", whole).refused(t, "where nobody can", http.StatusUnprocessableEntity, "feature_disabled", "removed")
 }
+
+// TestHI09UntilAttachEndsWithItsLife: where a subscription began says nothing of another life of the log,
+// whose serials mean other events. The subscriber is told so, and nothing is shown that came later.
+func TestHI09UntilAttachEndsWithItsLife(t *testing.T) {
+	r := newErasable(t, memory.Options{})
+	r.fill(5)
+	began := map[string]rest.Asked{"below": {Attach: r.at(3), Told: 3}, "above": {Attach: r.at(100), Told: 100}, "at nothing": {Attach: r.at(0)}}
+	if a, _ := r.erase("purge", `,"mode":"all"`); a.Status != http.StatusOK {
+		t.Fatalf("purging: %d %s", a.Status, a.Body)
+	}
+	for where, at := range began {
+		if got, _, err := r.page(`{"channel":"c","until_attach":true}`, at); err != nil || len(got.Items) > 0 {
+			t.Errorf("%s, purged: got %v, %v, want no events", where, got.serials(), err)
+		}
+	}
+	if a, _ := r.erase("reset", ""); a.Status != http.StatusOK {
+		t.Fatalf("the reset: %d %s", a.Status, a.Body)
+	}
+	for _, n := range []int{0, 5} {
+		r.fill(n)
+		for where, at := range began {
+			for _, more := range []string{"", `,"start_serial":1`, `,"direction":"forwards"`, `,"start_serial":200`} {
+				got, _, err := r.page(`{"channel":"c","until_attach":true`+more+`}`, at)
+				if err == nil || !strings.Contains(err.Error(), "until_attach") || len(got.Items) > 0 {
+					t.Errorf("%s%s, %d events later: got %v, %v, want to be told that the stream has ended", where, more, n, got.serials(), err)
+				}
+			}
+			if got, _, err := r.page(`{"channel":"c"}`, at); err != nil || len(got.Items) != n {
+				t.Errorf("%s: without until_attach got %v, %v", where, got.serials(), err)
+			}
+		}
+	}
+	if got, _, err := r.page(`{"channel":"c","until_attach":true}`, rest.Asked{Attach: r.at(100)}); err != nil || len(got.Items) != 5 {
+		t.Errorf("who subscribes again got %v, %v", got.serials(), err)
+	}
+}

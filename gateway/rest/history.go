@@ -3,7 +3,6 @@ package rest
 import (
 	"errors"
 	"net/http"
-	"slices"
 	"strconv"
 	"time"
 
@@ -228,8 +227,7 @@ func (r *request) read(view *sight.View, w walk) (*sight.Page, error) {
 	if err != nil || !w.goesOn {
 		return page, err
 	}
-	others := func(p *broker.Publication) bool { return p.Epoch != w.mark.Epoch }
-	if page.Retained.Epoch != w.mark.Epoch || slices.ContainsFunc(page.Publications, others) {
+	if !of(page, w.mark.Epoch) {
 		return nil, errForeignCursor
 	}
 	return page, nil

@@ -3,10 +3,13 @@ package rest
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strconv"
 
+	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/gateway/sight"
 )
 
 // Asked is a page of history that is asked for elsewhere than over HTTP, by somebody who may
@@ -14,8 +17,9 @@ import (
 type Asked struct {
 	pusher.ChannelHistory
 	App *app.App
-	// Attach is the place at which the subscription began, and Told what the client knows it as.
-	Attach, Told uint64
+	// Attach is the position at which the subscription began, and Told what the client knows it as.
+	Attach broker.Position
+	Told   uint64
 	// MaxBytes is about how many bytes the events of the page may have as text; it ends sooner
 	// then. One event is always there.
 	MaxBytes int
@@ -45,6 +49,15 @@ func (a *API) Page(ctx context.Context, want Asked) ([]byte, error) {
 	return body, nil
 }
 
+// errOtherLife: where the subscription began means nothing in the present life of the log.
+var errOtherLife = invalid("the stream in which this subscription began has ended, and until_attach means nothing in another; subscribe again")
+
+// of tells whether a page is of this life of the log, with everything on it.
+func of(page *sight.Page, epoch string) bool {
+	return page.Retained.Epoch == epoch &&
+		!slices.ContainsFunc(page.Publications, func(p *broker.Publication) bool { return p.Epoch != epoch })
+}
+
 // attachedBounds are the bounds of a page with what until_attach adds to them.
 type attachedBounds struct {
 	shownBounds
@@ -64,7 +77,7 @@ func (r *request) pageUntil(want Asked) (any, error) {
 	}
 	shown := attachedBounds{UntilAttach: want.UntilAttach}
 	if want.UntilAttach {
-		shown.Attach, r.until = &want.Told, &want.Attach
+		shown.Attach, r.until = &want.Told, &want.Attach.Offset
 	}
 	if r.params.Get("limit") == "" {
 		r.params.Set("limit", strconv.Itoa(defaultPage))
@@ -81,8 +94,11 @@ func (r *request) pageUntil(want Asked) (any, error) {
 		return nil, err
 	}
 	got, err := r.read(view, w)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case want.UntilAttach && !of(got, want.Attach.Epoch):
+		return nil, errOtherLife
 	}
 	if n := within(want.MaxBytes, r.channel, got.Publications); n < len(got.Publications) {
 		got.Publications, got.More = got.Publications[:n], true
@@ -92,7 +108,7 @@ func (r *request) pageUntil(want Asked) (any, error) {
 		last = got.Publications[n-1].Offset
 	}
 	out := attachedSummary{summary: r.summary(view, got, w, got.More && last > 0, last)}
-	if shown.shownBounds = out.summary.Bounds; r.until != nil && w.bounds.EndSerial == want.Attach {
+	if shown.shownBounds = out.summary.Bounds; r.until != nil && w.bounds.EndSerial == want.Attach.Offset {
 		shown.EndSerial = &want.Told
 	}
 	out.Bounds = shown

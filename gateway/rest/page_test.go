@@ -50,6 +50,11 @@ func (r *rig) page(data string, more rest.Asked) (attachedPage, int, error) {
 	return p, len(body), err
 }
 
+// at is a place in the present life of the channel.
+func (r *rig) at(offset uint64) broker.Position {
+	return broker.Position{Epoch: r.state("c").Stream.ID, Offset: offset}
+}
+
 func (p attachedPage) serials() (all []uint64) {
 	for _, i := range p.Items {
 		all = append(all, i.Serial)
@@ -62,7 +67,7 @@ func (p attachedPage) serials() (all []uint64) {
 func TestHI09InputIsTakenOrRefused(t *testing.T) {
 	r := newRig(t, nil)
 	r.fill(10)
-	at := rest.Asked{Attach: 6, Told: 6}
+	at := rest.Asked{Attach: r.at(6), Told: 6}
 	for data, want := range map[string][]uint64{
 		`{"channel":"c","params":{"limit":2},"until_attach":true}`:                                                      {6, 5},
 		`{"channel":"c","limit":2,"params":{"until_attach":true}}`:                                                      {6, 5},
@@ -129,13 +134,13 @@ func TestHI09InputIsTakenOrRefused(t *testing.T) {
 func TestHI09AnEmptyChannelUntilAttach(t *testing.T) {
 	r := newRig(t, nil)
 	r.fill(10)
-	for _, at := range []rest.Asked{{Attach: 0, Told: 0}, {Attach: 6, Told: 0}} {
+	for _, at := range []rest.Asked{{Attach: r.at(0), Told: 0}, {Attach: r.at(6), Told: 0}} {
 		got, _, err := r.page(`{"channel":"c","until_attach":true,"start_serial":7}`, at)
 		if err != nil || len(got.Items) > 0 || got.Bounds.Attach == nil || *got.Bounds.Attach != 0 || got.Bounds.End == nil || *got.Bounds.End != 0 {
-			t.Errorf("attached at %d: got %+v, %v", at.Attach, got, err)
+			t.Errorf("attached at %d: got %+v, %v", at.Attach.Offset, got, err)
 		}
 	}
-	if got, _, err := r.page(`{"channel":"c","until_attach":true}`, rest.Asked{}); err != nil || len(got.Items) > 0 || got.HasMore {
+	if got, _, err := r.page(`{"channel":"c","until_attach":true}`, rest.Asked{Attach: r.at(0)}); err != nil || len(got.Items) > 0 || got.HasMore {
 		t.Errorf("attached before everything: got %+v, %v", got, err)
 	}
 }
