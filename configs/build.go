@@ -29,11 +29,27 @@ func (g getter) seconds(name string) time.Duration {
 	return time.Duration(g.number(name)) * time.Second
 }
 
+// settle gives the keys whose default depends on the mode a value, unless they have one.
+func settle(k *koanf.Koanf, development bool) {
+	for i := range keys {
+		key := &keys[i]
+		if key.development == nil || k.Exists(key.name) {
+			continue
+		}
+		def := key.def
+		if development {
+			def = key.development
+		}
+		_ = k.Set(key.name, def) // It fails for a name without parts alone.
+	}
+}
+
 // build makes the typed configuration and checks what spans several keys.
 func build(k *koanf.Koanf, hasFile bool, p *problems) *Config {
 	g := getter{k}
 	c := &Config{values: map[string]any{}}
 	c.Development = g.text("mode") == "development" || g.text("mode") == "" && !hasFile
+	settle(k, c.Development)
 	c.Web = g.text("web.enabled") == "true" || g.text("web.enabled") == "auto" && c.Development
 	c.Host, c.Port, c.PathPrefix = g.text("host"), g.integer("port"), g.text("path_prefix")
 	if c.Host == "" {
@@ -57,7 +73,7 @@ func build(k *koanf.Koanf, hasFile bool, p *problems) *Config {
 	c.buildNATS(g)
 	c.buildTLS(g)
 	c.History = History{
-		Enabled:     g.is("history.enabled") || c.Development,
+		Enabled:     g.is("history.enabled"),
 		MaxMessages: g.number("history.max_messages"), MaxBytes: g.number("history.max_bytes"),
 		Retention: g.seconds("history.retention_window_seconds"), MaxPage: g.integer("history.max_page_size"),
 		Rewind: g.is("history.rewind_enabled"),
@@ -98,7 +114,7 @@ func build(k *koanf.Koanf, hasFile bool, p *problems) *Config {
 func (c *Config) buildRecovery(g getter) {
 	const recovery = "connection_recovery."
 	c.Recovery = Recovery{
-		Enabled: g.is(recovery+"enabled") || c.Development, Age: g.seconds(recovery + "buffer_ttl_seconds"),
+		Enabled: g.is(recovery + "enabled"), Age: g.seconds(recovery + "buffer_ttl_seconds"),
 		MaxEvents: g.integer(recovery + "max_buffer_size"), MaxBytes: g.integer(recovery + "max_buffer_bytes"),
 		TotalBytes: g.number(recovery + "max_total_bytes"),
 	}
@@ -159,7 +175,7 @@ func (c *Config) buildHTTP(g getter) {
 		MaxBody:     g.number("http.max_body"), MaxBodies: g.number("http.max_bodies"),
 		MaxHandshakes: g.integer("http.max_handshakes_per_address"), HandshakeRate: g.integer("http.handshake_rate"),
 		MaxPublishing: g.number("publishing.max_events"), MaxPublishingBytes: g.number("publishing.max_bytes"),
-		AtomicBatches: g.text("publishing.atomic_batches"),
+		AtomicBatches: g.text("publishing.atomic_batches"), MaxIdempotencyKey: g.integer("idempotency.max_key_length"),
 	}
 	if c.HTTP.MaxBodies == 0 {
 		c.HTTP.MaxBodies = max(64<<20, 4*c.HTTP.MaxBody)
@@ -197,8 +213,6 @@ func (c *Config) remember(k *koanf.Koanf) {
 	c.values["host"], c.values["metrics.host"] = c.Host, c.Metrics.Host
 	c.values["web.enabled"] = strconv.FormatBool(c.Web)
 	c.values["console.enabled"] = strconv.FormatBool(c.Console.Enabled)
-	c.values["history.enabled"] = c.History.Enabled
-	c.values["connection_recovery.enabled"] = c.Recovery.Enabled
 	c.values["http.max_bodies"] = c.HTTP.MaxBodies
 	c.values["nats.replicas"] = int64(c.NATS.Replicas)
 	c.values["nats.embedded.store_dir"] = c.NATS.Embedded.StoreDir
@@ -206,7 +220,6 @@ func (c *Config) remember(k *koanf.Koanf) {
 	c.values["presence.lease"] = c.Lease
 	c.values["shutdown.ready_delay_seconds"] = int64(c.ReadyDelay / time.Second)
 	// What cannot be chosen is printed as it is, whatever was asked for.
-	c.values["idempotency.ttl_seconds"] = int64(120)
 	c.values["delta_compression.omit_delta_algorithm"] = false
 	sort.Strings(c.notYet)
 }

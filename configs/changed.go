@@ -44,6 +44,7 @@ var live = map[string]func(to, from *Config){
 	"websocket.max_subscriptions": func(to, from *Config) { to.WebSocket.MaxSubscriptions = from.WebSocket.MaxSubscriptions },
 	"websocket.subscription_rate": func(to, from *Config) { to.WebSocket.SubscriptionRate = from.WebSocket.SubscriptionRate },
 	"websocket.message_rate":      func(to, from *Config) { to.WebSocket.MessageRate = from.WebSocket.MessageRate },
+	"idempotency.max_key_length":  func(to, from *Config) { to.HTTP.MaxIdempotencyKey = from.HTTP.MaxIdempotencyKey },
 	"user_authentication_timeout": func(to, from *Config) { to.AuthTimeout = from.AuthTimeout },
 }
 

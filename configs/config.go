@@ -177,6 +177,8 @@ type HTTP struct {
 	HeaderTimeout, BodyTimeout, AnswerTimeout, IdleTimeout, PublishTimeout time.Duration
 	// MaxBody is for one body, MaxBodies for all together.
 	MaxBody, MaxBodies int64
+	// MaxIdempotencyKey is in bytes.
+	MaxIdempotencyKey int
 	// MaxHandshakes and HandshakeRate are 0 for no bound.
 	MaxHandshakes, HandshakeRate int
 	// MaxPublishing and MaxPublishingBytes bound what waits for the log.

@@ -126,8 +126,8 @@ func TestWeeks09EveryKeyTakesWhatIsWrittenOrRefusesIt(t *testing.T) {
 	again := filepath.Join(t.TempDir(), "again.yaml")
 	// In force is something else than what such a key asks for, and printed as that.
 	derived := map[string]bool{
-		"mode": true, "host": true, "metrics.host": true, "web.enabled": true, "history.enabled": true, "connection_recovery.enabled": true, "nats.embedded.store_dir": true, "tls.acme.storage_dir": true,
-		"nats.replicas": true, "idempotency.enabled": true, "idempotency.ttl_seconds": true, "delta_compression.omit_delta_algorithm": true,
+		"mode": true, "host": true, "metrics.host": true, "web.enabled": true, "nats.embedded.store_dir": true, "tls.acme.storage_dir": true,
+		"nats.replicas": true, "idempotency.enabled": true, "delta_compression.omit_delta_algorithm": true,
 		"presence.lease": true, "http.max_bodies": true,
 	}
 	accepted := 0

@@ -22,6 +22,8 @@ type key struct {
 	name string
 	kind kind
 	def  any
+	// development is the default in development mode, nil for that of every mode.
+	development any
 	// min and max bound integers, and durations in seconds; max 0 is no bound.
 	min, max int64
 	choices  []string
@@ -89,9 +91,9 @@ var keys = withFiles([]key{
 	{name: "nats.embedded.max_store", kind: integer, def: int64(10 << 30), min: leastStore, unit: "bytes", text: "Largest size of the log. It must have room for the bytes of all apps (`history.max_bytes`, `history_max_bytes`), for 32 MiB for orders to all gateways and their state, and for 1 GiB more if any app has webhooks (more from about ninety addresses on, or ten if events may have 1 MiB). Less is refused, with what is needed."},
 	{name: "nats.embedded.sync_interval", kind: duration, def: "1s", min: 0, max: 600, text: "What a crash of the machine may cost. A killed process costs nothing."},
 
-	{name: "history.enabled", kind: boolean, def: false, text: "The history API. In development mode the default is true."},
+	{name: "history.enabled", kind: boolean, def: false, development: true, text: "The history API. In development mode the default is true."},
 	{name: "history.max_messages", kind: integer, def: int64(1000), min: -1, max: 1 << 40, text: "Events kept per channel, 1 or more; -1 leaves age and bytes as the only bounds, and on Redis none for a channel that is published to more often than its retention."},
-	{name: "history.max_bytes", kind: integer, def: int64(1 << 30), min: -1, max: 1 << 50, unit: "bytes", text: "Size of the log of one app, 1 MiB or more and four times the largest event; -1 is no bound."},
+	{name: "history.max_bytes", kind: integer, def: int64(1 << 30), min: -1, max: 1 << 50, unit: "bytes", text: "Size of the log of one app, 1 MiB or more and four times the largest event; -1 is no bound. No effect on Redis."},
 	{name: "history.retention_window_seconds", kind: integer, def: int64(86400), min: 60, max: 10 * 365 * 86400, unit: "s", text: "How long events are kept."},
 	{name: "history.max_page_size", kind: integer, def: int64(100), min: 1, max: 1000, text: "Largest page of the history API."},
 	{name: "history.rewind_enabled", kind: boolean, def: true, text: "Let V2 subscriptions begin with a part of the past (`rewind`), at most a page. Needs `history.enabled`."},
@@ -112,14 +114,14 @@ var keys = withFiles([]key{
 	{name: "tag_filtering.enabled", kind: boolean, def: false, text: "Filters in subscriptions, by event names and tags. When off, they are checked and ignored."},
 	{name: "tag_filtering.max_bytes_per_connection", kind: integer, def: int64(256 << 10), min: 1 << 10, max: 64 << 20, unit: "bytes", text: "Memory of the filters of one connection; equal ones count once. A subscription beyond it is refused."},
 	{name: "tag_filtering.enable_tags", kind: boolean, def: true, text: "Deliver tags to V2 sockets."},
-	{name: "connection_recovery.enabled", kind: boolean, def: false, text: "V2 clients that were away get what they missed when they come back, on any gateway. In development mode the default is true."},
+	{name: "connection_recovery.enabled", kind: boolean, def: false, development: true, text: "V2 clients that were away get what they missed when they come back, on any gateway. In development mode the default is true."},
 	{name: "connection_recovery.buffer_ttl_seconds", kind: integer, def: int64(120), min: 1, max: 1 << 30, unit: "s", text: "How long events stay in memory for clients that come back. What is older is read from the log."},
 	{name: "connection_recovery.max_buffer_size", kind: integer, def: int64(100), min: 1, max: 1 << 20, text: "Events of a channel that a client may have missed; one that missed more is told so. As many are kept in memory for each channel."},
 	{name: "connection_recovery.max_buffer_bytes", kind: integer, def: int64(4 << 20), min: 64 << 10, max: 1 << 30, unit: "bytes", text: "Data, extras and tags of such events, for one channel."},
 	{name: "connection_recovery.max_total_bytes", kind: integer, def: int64(0), min: 0, max: 1 << 40, unit: "bytes", text: "What is kept in memory for clients that come back, of all channels together, 1 MiB or more. Beyond it the log is read. The snapshots of all channels may have as much again. 0 is a sixteenth of the memory (see `memory.limit`)."},
 	{name: "idempotency.enabled", kind: boolean, def: true, later: isFalse, text: "Idempotency keys of publishes. The log does it; they cannot be switched off."},
-	{name: "idempotency.ttl_seconds", kind: integer, def: int64(120), min: 1, max: 120, unit: "s", text: "How long a key is remembered. The log remembers 120 s, or as long as it keeps events if that is less."},
-	{name: "idempotency.max_key_length", kind: integer, def: int64(128), min: 1, max: 128, unit: "bytes", text: "Longest key."},
+	{name: "idempotency.ttl_seconds", kind: integer, def: int64(120), min: 120, max: 120, unit: "s", text: "How long an idempotency key is remembered, or as long as the log keeps events if that is less. It cannot be chosen, because gateways rely on it when they repeat a publish whose answer was lost."},
+	{name: "idempotency.max_key_length", kind: integer, def: int64(128), min: 1, max: 128, unit: "bytes", text: "Longest idempotency key. Publishes with a longer one are answered 400."},
 
 	{name: "websocket_max_payload_kb", kind: integer, def: int64(64), min: 1, max: 1024, unit: "KiB", text: "Largest message of a client."},
 	{name: "websocket.queue_frames", kind: integer, def: int64(4096), min: 16, max: 1 << 20, text: "Frames that may wait for one socket."},
@@ -201,7 +203,7 @@ var appKeys = withFiles([]key{
 	{name: "max_backend_events_per_second", kind: integer, def: int64(0), min: 0, max: 1 << 30, text: "Events published over HTTP, one for each channel; more are refused with 429. 0 is no bound."},
 	{name: "max_read_requests_per_second", kind: integer, def: int64(0), min: 0, max: 1 << 30, text: "Queries over HTTP; more are refused with 429. 0 is no bound."},
 	{name: "history_max_messages", kind: integer, def: int64(0), min: -1, max: 1 << 40, text: "Events kept per channel; -1 leaves age and bytes as the only bounds, 0 is `history.max_messages`. Not with `adapter.driver: local`, as the next three."},
-	{name: "history_max_bytes", kind: integer, def: int64(0), min: -1, max: 1 << 50, unit: "bytes", text: "Size of the log of the app, 1 MiB or more and four times the largest event; -1 is no bound, 0 is `history.max_bytes`."},
+	{name: "history_max_bytes", kind: integer, def: int64(0), min: -1, max: 1 << 50, unit: "bytes", text: "Size of the log of the app, 1 MiB or more and four times the largest event; -1 is no bound, 0 is `history.max_bytes`. No effect on Redis."},
 	{name: "history_retention_seconds", kind: integer, def: int64(0), min: 0, max: 10 * 365 * 86400, unit: "s", text: "How long events are kept, 60 or more; 0 is `history.retention_window_seconds`."},
 	{name: "history_replicas", kind: integer, def: int64(0), min: 0, max: 5, text: "Copies of the log of the app on a NATS cluster; 0 is `nats.replicas`."},
 	{name: "channel_history", kind: tree, text: "Channel names or patterns with one `*` of which less can be read than is kept, each with `disabled`, or an object of `enabled`, `max_messages` (only so many of the newest events, 1 to 1000) and `retention_seconds` (only events of that age, from 1 to 315360000); neither may exceed what the app keeps. The entry is chosen as in `channel_delta_compression`."},

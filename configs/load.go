@@ -101,6 +101,9 @@ func defaults() map[string]any {
 	for i := range keys {
 		k := &keys[i]
 		v := k.def
+		if k.development != nil {
+			continue // It is known once the mode is.
+		}
 		if k.kind == duration {
 			v, _ = span(v)
 		}

@@ -26,7 +26,7 @@ var sharedKeys = []string{
 	"delta_compression.max_conflation_states_per_channel", "delta_compression.conflation_key_path", "delta_compression.cluster_coordination",
 	"tag_filtering.enabled", "tag_filtering.max_bytes_per_connection", "tag_filtering.enable_tags",
 	"websocket_max_payload_kb", "websocket.max_subscriptions", "websocket.subscription_rate", "websocket.message_rate",
-	"http.max_body", "publishing.atomic_batches", "user_authentication_timeout", "cache_ttl_seconds", "presence.lease",
+	"http.max_body", "idempotency.max_key_length", "publishing.atomic_batches", "user_authentication_timeout", "cache_ttl_seconds", "presence.lease",
 }
 
 // hidden begins what stands for a value that is not shown.

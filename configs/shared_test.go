@@ -12,7 +12,7 @@ var ownKeys = []string{
 	"adapter.driver", "redis_url", "redis_url_file", "redis.", "nats.", "tls.", "metrics.", "console.", "debug.", "log.", "tracing.", "config.", "apps_encryption_key", "apps_encryption_key_file", "apps_decryption_keys", "apps_decryption_keys_file", "memory.", "descriptors.", "publishing.",
 	"websocket.", "http.", "shutdown.", "delta_compression.max_total_base_bytes", "apps",
 	// These have no effect, or the same everywhere.
-	"connection_recovery.buffer_ttl_seconds", "connection_recovery.max_total_bytes", "idempotency.", "delta_compression.omit_delta_algorithm", "delta_compression.coordination_backend",
+	"connection_recovery.buffer_ttl_seconds", "connection_recovery.max_total_bytes", "idempotency.enabled", "idempotency.ttl_seconds", "delta_compression.omit_delta_algorithm", "delta_compression.coordination_backend",
 }
 
 // Whoever adds a key has to say whether gateways must have it alike.

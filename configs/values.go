@@ -98,6 +98,9 @@ func (k *key) allowed() string {
 	case choice:
 		return "one of " + strings.Join(k.choices, ", ")
 	case integer:
+		if k.min == k.max {
+			return k.bounds()
+		}
 		return "a whole number " + k.bounds()
 	case duration:
 		return fmt.Sprintf("a duration such as 500ms, 10s or 2m, or a number of seconds, %s s", k.bounds())
@@ -108,8 +111,11 @@ func (k *key) allowed() string {
 }
 
 func (k *key) bounds() string {
-	if k.max == 0 {
+	switch {
+	case k.max == 0:
 		return fmt.Sprintf("from %d up", k.min)
+	case k.min == k.max:
+		return fmt.Sprint(k.min)
 	}
 	return fmt.Sprintf("from %d to %d", k.min, k.max)
 }

@@ -32,6 +32,9 @@ func newConfigCommand() *cobra.Command {
 			if names := c.ServiceLinks(); len(names) > 0 {
 				fmt.Fprintf(cmd.ErrOrStderr(), "variables that Kubernetes makes for a service are ignored: %s\n", strings.Join(names, " "))
 			}
+			for _, name := range c.NotYet() {
+				fmt.Fprintf(cmd.ErrOrStderr(), "%s asks for a feature that this release does not have\n", name)
+			}
 			if check {
 				fmt.Fprintln(cmd.OutOrStdout(), "the configuration is good")
 				return nil

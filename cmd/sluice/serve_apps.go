@@ -34,7 +34,7 @@ func appsOf(c *configs.Config) []*app.App {
 				MaxConnections: a.MaxConnections, MaxEventPayload: a.MaxPayload, MaxChannelsPerEvent: a.MaxChannels,
 				MaxBatchSize: a.MaxBatch, MaxEventNameLength: a.MaxEventName, MaxChannelLength: a.MaxChannelName,
 				MaxHistoryPage: c.History.MaxPage, MaxMembers: a.MaxMembers, MaxMemberInfo: a.MaxMemberInfo,
-				EventsPerSecond: a.MaxEvents, ReadsPerSecond: a.MaxReads,
+				EventsPerSecond: a.MaxEvents, ReadsPerSecond: a.MaxReads, MaxIdempotencyKey: c.HTTP.MaxIdempotencyKey,
 			},
 		}
 		for _, k := range a.Earlier {

@@ -25,6 +25,20 @@ type Limits struct {
 	MaxMembers, MaxMemberInfo int
 	// EventsPerSecond and ReadsPerSecond bound the HTTP API, 0 = unlimited.
 	EventsPerSecond, ReadsPerSecond int
+	// MaxIdempotencyKey is the longest idempotency key in bytes; 0 and more than
+	// [MostIdempotencyKey] are that.
+	MaxIdempotencyKey int
+}
+
+// MostIdempotencyKey is the longest idempotency key that any app may have, in bytes.
+const MostIdempotencyKey = 128
+
+// IdempotencyKey is the longest one in force, in bytes.
+func (l *Limits) IdempotencyKey() int {
+	if l.MaxIdempotencyKey <= 0 {
+		return MostIdempotencyKey
+	}
+	return min(l.MaxIdempotencyKey, MostIdempotencyKey)
 }
 
 // DefaultLimits are those of protocol section 6.2.
@@ -37,6 +51,7 @@ var DefaultLimits = Limits{
 	MaxHistoryPage:      100,
 	MaxMembers:          100,
 	MaxMemberInfo:       1024,
+	MaxIdempotencyKey:   MostIdempotencyKey,
 }
 
 // Algorithm is a delta format.

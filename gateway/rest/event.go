@@ -12,12 +12,11 @@ import (
 )
 
 const (
-	maxMessageID      = 128
-	maxConflationKey  = 256
-	maxIdempotencyKey = 128
-	maxTags           = 32
-	maxTagKey         = 256
-	maxTagValue       = 1024
+	maxMessageID     = 128
+	maxConflationKey = 256
+	maxTags          = 32
+	maxTagKey        = 256
+	maxTagValue      = 1024
 )
 
 // accepted is an event that passed all checks.
@@ -61,7 +60,7 @@ func (in *input) accept(node string, a *app.App, header string, out *accepted) e
 		}
 	}
 	var err error
-	out.event.DedupID, err = in.key(header)
+	out.event.DedupID, err = in.key(header, a.Limits.IdempotencyKey())
 	return err
 }
 
@@ -168,8 +167,8 @@ func (in *input) acceptRest(_ *app.App, out *accepted) error {
 	return err
 }
 
-// key is the idempotency key: the event's own, else that of the request.
-func (in *input) key(header string) (string, error) {
+// key is the idempotency key: the event's own, else that of the request. limit is in bytes.
+func (in *input) key(header string, limit int) (string, error) {
 	key := header
 	if in.IdempotencyKey != nil {
 		key = *in.IdempotencyKey
@@ -177,8 +176,8 @@ func (in *input) key(header string) (string, error) {
 			return "", invalid("idempotency_key is empty")
 		}
 	}
-	if len(key) > maxIdempotencyKey {
-		return "", invalid("idempotency_key has %d bytes, the limit is %d", len(key), maxIdempotencyKey)
+	if len(key) > limit {
+		return "", invalid("idempotency_key has %d bytes, the limit is %d", len(key), limit)
 	}
 	return key, nil
 }

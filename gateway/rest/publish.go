@@ -105,10 +105,11 @@ func (r *request) headerKey() (string, error) {
 	if len(values) == 0 {
 		return "", nil
 	}
-	if key := values[0]; key != "" && len(key) <= maxIdempotencyKey {
+	limit := r.app.Limits.IdempotencyKey()
+	if key := values[0]; key != "" && len(key) <= limit {
 		return key, nil
 	}
-	return "", invalid("X-Idempotency-Key has %d bytes, must be 1 to %d", len(values[0]), maxIdempotencyKey)
+	return "", invalid("X-Idempotency-Key has %d bytes, must be 1 to %d", len(values[0]), limit)
 }
 
 // outgoing appends the event for each of its channels. The log knows one id per stored

@@ -290,3 +290,30 @@ func TestEchoOverHTTP(t *testing.T) {
 		t.Errorf("got %d %s", a.Status, a.Body)
 	}
 }
+
+// TestIdempotencyKeysHaveTheLimitOfTheConfiguration asks for a limit below the largest, at both places of a key.
+func TestIdempotencyKeysHaveTheLimitOfTheConfiguration(t *testing.T) {
+	r := newRig(t, func(o *rest.Options) {
+		o.Apps.ByID("app").Limits.MaxIdempotencyKey = 5
+	})
+	body := func(key string) []byte {
+		return []byte(`{"name":"n","channel":"c","data":"d"` + key + `}`)
+	}
+	header := func(key string) func(url.Values, http.Header) {
+		return func(_ url.Values, h http.Header) { h.Set("X-Idempotency-Key", key) }
+	}
+	for name, got := range map[string]answer{
+		"in the body":          r.call("POST", "app", "/events", body(`,"idempotency_key":"123456"`)),
+		"in the header":        r.call("POST", "app", "/events", body(""), header("123456")),
+		"in extras":            r.call("POST", "app", "/events", body(`,"extras":{"idempotencyKey":"123456"}`)),
+		"in one of a batch":    r.call("POST", "app", "/batch_events", []byte(`{"batch":[`+string(body(`,"idempotency_key":"123456"`))+`]}`)),
+		"in a batch, a header": r.call("POST", "app", "/batch_events", []byte(`{"batch":[`+string(body(""))+`]}`), header("123456")),
+	} {
+		if got.Status != 400 || !strings.Contains(got.Error, "5") {
+			t.Errorf("%s: %d %s", name, got.Status, got.Body)
+		}
+	}
+	if got := r.call("POST", "app", "/events", body(`,"idempotency_key":"12345"`), header("12345")); got.Status != 200 {
+		t.Errorf("a key as long as the limit: %d %s", got.Status, got.Body)
+	}
+}

@@ -187,6 +187,6 @@ func (in *twinInput) accept(node string, a *app.App, header string) (*accepted, 
 			return nil, err
 		}
 	}
-	out.event.DedupID, err = in.plain().key(header)
+	out.event.DedupID, err = in.plain().key(header, a.Limits.IdempotencyKey())
 	return out, err
 }
