@@ -43,6 +43,7 @@ type Work interface {
 	// with [ErrUnavailable] when this process is no longer the one, in which case
 	// tasks that are under way may be handed to another. do may keep tasks and call
 	// Done later; while pending of them, or 64 MiB, are not done, no more are
-	// handed out. It must not block for long.
+	// handed out. It must not block for long. A task that waits for longer than 24 hours
+	// is not handed out any more, and nobody is told.
 	Take(ctx context.Context, queue string, pending int, do func(Taken)) error
 }

@@ -44,10 +44,29 @@ func takeAll(ctx context.Context, w *Work, queue string, pending int, do func(br
 }
 
 func TestWork(t *testing.T) {
-	brokertest.RunWork(t, func(t *testing.T) (broker.Work, broker.Work) {
+	brokertest.RunWork(t, func(t *testing.T) brokertest.Queues {
 		s := node(t, t.TempDir())
-		return openWork(t, s, "one"), openWork(t, s, "other")
+		one := openWork(t, s, "one")
+		return brokertest.Queues{One: one, Other: openWork(t, s, "other"), Vacates: true, Age: func(t *testing.T, _ string) { age(t, one) }}
 	})
+}
+
+// age has the server remove all tasks for their age.
+func age(t *testing.T, w *Work) {
+	t.Helper()
+	config := w.wanted()
+	config.MaxAge, config.Duplicates = 100*time.Millisecond, 100*time.Millisecond
+	s, err := w.log.js.UpdateStream(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	awaitTrue(t, "the server has removed what is old", func() bool {
+		info, err := s.Info(t.Context())
+		return err == nil && info.State.Msgs == 0
+	})
+	if _, err := w.log.js.UpdateStream(t.Context(), w.wanted()); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // TestWorkOfTheDead takes over from a process that says nothing any more.

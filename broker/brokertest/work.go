@@ -74,9 +74,19 @@ func texts(to int) []string {
 	return out
 }
 
-// RunWork runs the suite of [broker.Work]. open returns empty queues, the same for all
-// calls of one test, as two processes would have them.
-func RunWork(t *testing.T, open func(t *testing.T) (one, other broker.Work)) {
+// Queues are the same empty queues as two processes have them.
+type Queues struct {
+	One, Other broker.Work
+	// Age makes everything that waits in a queue older than tasks are kept, and returns when the
+	// backend knows. Nil if it cannot be brought about.
+	Age func(t *testing.T, queue string)
+	// Vacates says that age removes what is handed out as well, one task after the other, and that
+	// the next ones are handed out in their place.
+	Vacates bool
+}
+
+// RunWork runs the suite of [broker.Work]. open returns new queues for each test.
+func RunWork(t *testing.T, open func(t *testing.T) Queues) {
 	wait := func(t *testing.T, k *taker, want []string) {
 		t.Helper()
 		eventually(t, fmt.Sprintf("%d tasks are taken", len(want)), func() bool { return len(k.bodies()) >= len(want) })
@@ -91,7 +101,8 @@ func RunWork(t *testing.T, open func(t *testing.T) (one, other broker.Work)) {
 		}
 	}
 	t.Run("in order, each once", func(t *testing.T) {
-		one, other := open(t)
+		q := open(t)
+		one, other := q.One, q.Other
 		put(t, one, "q 1/ü", numbered(0, 600)...)
 		put(t, other, "q 1/ü", numbered(590, 610)...)
 		put(t, other, "another", numbered(0, 3)...)
@@ -99,7 +110,8 @@ func RunWork(t *testing.T, open func(t *testing.T) (one, other broker.Work)) {
 		wait(t, take(t, other, "another", 10), texts(3))
 	})
 	t.Run("one at a time, and what is not done comes again", func(t *testing.T) {
-		one, other := open(t)
+		q := open(t)
+		one, other := q.One, q.Other
 		first := take(t, one, "q", 100)
 		put(t, one, "q", numbered(0, 5)...)
 		wait(t, first, texts(5))
@@ -114,7 +126,7 @@ func RunWork(t *testing.T, open func(t *testing.T) (one, other broker.Work)) {
 		wait(t, second, []string{"1", "3", "4", "5", "6"})
 	})
 	t.Run("no more than are pending", func(t *testing.T) {
-		one, _ := open(t)
+		one := open(t).One
 		k := take(t, one, "q", 3)
 		put(t, one, "q", numbered(0, 10)...)
 		wait(t, k, texts(3))
@@ -128,7 +140,7 @@ func RunWork(t *testing.T, open func(t *testing.T) (one, other broker.Work)) {
 		wait(t, k, texts(10))
 	})
 	t.Run("one that is too large leaves what stands before it", func(t *testing.T) {
-		one, _ := open(t)
+		one := open(t).One
 		tasks := numbered(0, 5)
 		tasks[3].ID = strings.Repeat("x", 257)
 		if stored, err := one.Put(t.Context(), "q", tasks...); stored != 3 || !errors.Is(err, broker.ErrTooLarge) {
@@ -140,7 +152,8 @@ func RunWork(t *testing.T, open func(t *testing.T) (one, other broker.Work)) {
 		wait(t, take(t, one, "q", 10), []string{"0", "1", "2", "4"})
 	})
 	t.Run("a full queue says how far it got, and leaves others their room", func(t *testing.T) {
-		one, other := open(t)
+		q := open(t)
+		one, other := q.One, q.Other
 		body := make([]byte, 64<<10)
 		sent, stored := 0, 0
 		var err error
@@ -172,5 +185,53 @@ func RunWork(t *testing.T, open func(t *testing.T) (one, other broker.Work)) {
 			n, _ := one.Put(t.Context(), "full", broker.Task{ID: "more", Body: body})
 			return n == 1
 		})
+	})
+	testWorkAge(t, open)
+}
+
+// testWorkAge asks for what becomes of tasks that nobody took for so long that they say nothing any
+// more. Nobody is told of it: whoever takes gets what came later.
+func testWorkAge(t *testing.T, open func(t *testing.T) Queues) {
+	aging := func(t *testing.T) Queues {
+		q := open(t)
+		if q.Age == nil {
+			t.Skip("tasks cannot be made old")
+		}
+		return q
+	}
+	bodies := func(t *testing.T, k *taker, want ...string) {
+		t.Helper()
+		eventually(t, fmt.Sprintf("%d tasks are taken", len(want)), func() bool { return len(k.bodies()) >= len(want) })
+		if got := k.bodies(); !slices.Equal(got, want) {
+			t.Errorf("took %v, want %v", got, want)
+		}
+	}
+	put := func(t *testing.T, w broker.Work, tasks ...broker.Task) {
+		t.Helper()
+		if _, err := w.Put(t.Context(), "q", tasks...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Run("what is too old is not handed out", func(t *testing.T) {
+		q := aging(t)
+		put(t, q.One, numbered(0, 200)...)
+		q.Age(t, "q")
+		k := take(t, q.Other, "q", 100)
+		put(t, q.One, numbered(200, 203)...)
+		bodies(t, k, "200", "201", "202")
+	})
+	t.Run("nor to whoever has something else to do meanwhile", func(t *testing.T) {
+		q := aging(t)
+		if q.Vacates {
+			t.Skip("what is about to age is handed out meanwhile")
+		}
+		k := take(t, q.One, "q", 1)
+		put(t, q.One, numbered(0, 4)...)
+		bodies(t, k, "0")
+		q.Age(t, "q")
+		put(t, q.Other, numbered(4, 5)...)
+		k.finish(t, 0)
+		bodies(t, k, "0", "4")
+		k.finish(t, 1)
 	})
 }

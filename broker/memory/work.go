@@ -19,11 +19,16 @@ const (
 	maxTask = 8 << 20
 	// maxTaskID is the longest id.
 	maxTaskID = 256
+	// taskAge is how long a task is kept that nobody takes.
+	taskAge = 24 * time.Hour
 )
 
 // Work is a [broker.Work] in the memory of this process. It outlives nothing; it is
 // for servers that stand alone, and for tests. Make it with [NewWork].
 type Work struct {
+	// now is time.Now unless a test has another clock.
+	now func() time.Time
+
 	mu     sync.Mutex
 	queues map[string]*workQueue
 	closed bool
@@ -64,7 +69,9 @@ type waiting struct {
 var _ broker.Work = (*Work)(nil)
 
 // NewWork returns empty queues.
-func NewWork() *Work { return &Work{queues: map[string]*workQueue{}, end: make(chan struct{})} }
+func NewWork() *Work {
+	return &Work{now: time.Now, queues: map[string]*workQueue{}, end: make(chan struct{})}
+}
 
 // queue returns a queue. The caller holds the lock.
 func (w *Work) queue(name string) *workQueue {
@@ -89,8 +96,9 @@ func (w *Work) Put(ctx context.Context, queue string, tasks ...broker.Task) (sto
 	if w.closed {
 		return 0, broker.ErrClosed
 	}
-	q, now := w.queue(queue), time.Now()
+	q, now := w.queue(queue), w.now()
 	q.ids.expire(now)
+	w.expire(q, now)
 	defer q.wake()
 	for i, t := range tasks {
 		switch {
@@ -168,6 +176,7 @@ func (w *Work) Take(ctx context.Context, queue string, pending int, do func(brok
 func (w *Work) hand(q *workQueue, pending int) (broker.Taken, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.expire(q, w.now())
 	e := q.next
 	if w.closed || e == nil || q.under >= pending || q.underBytes >= maxTaskBytes {
 		return broker.Taken{}, false
@@ -181,6 +190,21 @@ func (w *Work) hand(q *workQueue, pending int) (broker.Taken, bool) {
 		w.done(q, e)
 		return nil
 	}}, true
+}
+
+// expire removes the tasks that nobody took in time. Those that are handed out stay until their taker
+// is done with them. The caller holds the lock.
+func (w *Work) expire(q *workQueue, now time.Time) {
+	for e := q.next; e != nil; e = q.next {
+		t := e.Value.(*waiting)
+		if now.Sub(t.stored) <= taskAge {
+			return
+		}
+		t.done = true
+		q.next = e.Next()
+		q.tasks.Remove(e)
+		q.bytes -= len(t.task.Body)
+	}
 }
 
 // done removes a task, also for a taker whose turn is over.

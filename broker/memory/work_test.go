@@ -4,17 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/brokertest"
 )
 
 func TestWork(t *testing.T) {
-	brokertest.RunWork(t, func(t *testing.T) (broker.Work, broker.Work) {
-		w := NewWork()
+	brokertest.RunWork(t, func(t *testing.T) brokertest.Queues {
+		w, ahead := NewWork(), atomic.Int64{}
+		w.now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
 		t.Cleanup(func() { _ = w.Close() })
-		return w, w
+		return brokertest.Queues{One: w, Other: w, Age: func(*testing.T, string) { ahead.Add(int64(taskAge + time.Second)) }}
 	})
 }
 

@@ -66,13 +66,19 @@ func (l *Log) insist(ctx context.Context, until time.Time, do func() error) erro
 	}
 }
 
+// leavePause is how long the connections stay after they were given up. Many may find out at the same
+// time, and those of the first are new ones.
+const leavePause = 100 * time.Millisecond
+
 // leaveReplica gives up the connections to a server that became a replica of another.
 // Behind one address that other one may answer now, while the old one keeps its
 // connections and refuses what is written. On a cluster clients are told where to go.
 func (l *Log) leaveReplica(ctx context.Context, err error) {
-	var refused *rueidis.RedisError
-	if l.opt.Cluster || !errors.As(err, &refused) ||
-		!strings.HasPrefix(refused.Error(), "READONLY") && !strings.HasPrefix(refused.Error(), "MASTERDOWN") {
+	if l.opt.Cluster || !ofReplica(err) {
+		return
+	}
+	now, left := time.Now().UnixNano(), l.left.Load()
+	if now-left < int64(leavePause) || !l.left.CompareAndSwap(left, now) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
@@ -80,5 +86,14 @@ func (l *Log) leaveReplica(ctx context.Context, err error) {
 	for _, c := range []rueidis.Client{l.pub, l.read} {
 		_ = c.Do(ctx, c.B().Quit().Build()).Error() // the next command connects anew
 	}
-	l.subs.leave("")
+	if l.subs != nil {
+		l.subs.leave("")
+	}
+}
+
+// ofReplica says whether an error tells of a server that became a replica.
+func ofReplica(err error) bool {
+	var refused *rueidis.RedisError
+	return errors.Is(err, errReplica) ||
+		errors.As(err, &refused) && (strings.HasPrefix(refused.Error(), "READONLY") || strings.HasPrefix(refused.Error(), "MASTERDOWN"))
 }

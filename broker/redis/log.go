@@ -64,6 +64,8 @@ type Log struct {
 	probe  atomic.Pointer[string]
 	probes atomic.Uint64
 	tables kv.Alarm
+	// left is when the connections to a replica were given up last.
+	left atomic.Int64
 }
 
 var _ broker.Log = (*Log)(nil)
@@ -219,7 +221,6 @@ func (l *Log) dial(ctx context.Context, role string) (rueidis.Client, error) {
 func (l *Log) refresh(ctx context.Context, a *appLog) error {
 	epoch, err := l.askEpoch(ctx, a, "")
 	if err != nil {
-		l.leaveReplica(ctx, err)
 		return unavailable("asking for the epoch of the app "+a.opt.ID, err)
 	}
 	if !l.adopt(a, epoch) {
@@ -256,6 +257,7 @@ func (l *Log) renew(ctx context.Context, a *appLog, lost string) error {
 // notes the time of the server.
 func (l *Log) askEpoch(ctx context.Context, a *appLog, lost string) (string, error) {
 	answer, err := renewScript.Exec(ctx, l.pub, []string{l.keys.epoch(a.opt.ID)}, []string{lost, rand.Text()}).AsStrSlice()
+	l.leaveReplica(ctx, err)
 	if err != nil {
 		return "", err
 	}

@@ -124,7 +124,7 @@ func (l *Log) publishTo(ctx context.Context, a *appLog, events []broker.Outgoing
 	most := 1
 	keys := append(make([]string, 0, 3+n), k.stream, k.meta, k.counts)
 	args := append(make([]string, 0, publishArgs+perEvent*n), k.live, verb, strconv.FormatInt(a.limits.Load().MaxMessages, 10),
-		strconv.FormatInt(a.limits.Load().MaxAge.Milliseconds(), 10), placeLife(a), strconv.FormatInt(countLife.Milliseconds(), 10), "")
+		milliseconds(a.limits.Load().MaxAge), placeLife(a), milliseconds(countLife), "")
 	for i := range n {
 		e := &events[index(i)]
 		id, root := e.Event.DedupID, l.keys.dedup(a.opt.ID)
@@ -140,7 +140,7 @@ func (l *Log) publishTo(ctx context.Context, a *appLog, events []broker.Outgoing
 		}
 		keys = append(keys, root+id)
 		args = append(args, rueidis.BinaryString(encode(e.Event)), strconv.Itoa(e.Count.Interval), e.Count.Value,
-			strconv.FormatInt(window.Milliseconds(), 10))
+			milliseconds(window))
 		most = max(most, e.Count.MaxValues)
 	}
 	args[6] = strconv.Itoa(most)
@@ -277,6 +277,7 @@ func (l *Log) tryStoring() {
 	}
 	for _, try := range []func() error{write, write, script} {
 		if err := try(); err != nil {
+			l.leaveReplica(ctx, err)
 			if refusedFor(err) != "" {
 				l.problem(storing, err)
 			}

@@ -23,8 +23,11 @@ const (
 // placeLife is how long the place of a silent channel is known, in milliseconds: long
 // enough for the audit to come by, and for positions of what retention removed.
 func placeLife(a *appLog) string {
-	return strconv.FormatInt((2*a.limits.Load().MaxAge + time.Hour).Milliseconds(), 10)
+	return milliseconds(2*a.limits.Load().MaxAge + time.Hour)
 }
+
+// milliseconds is how Redis takes a time to live.
+func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 
 // trigger asks for channels that may have missed something to be compared with the log.
 func (l *Log) trigger() { l.wake.Ring() }
@@ -133,7 +136,9 @@ func (l *Log) inspectFirst(ctx context.Context) error {
 // library keeps the addresses of those that are gone.
 func (l *Log) inspect(ctx context.Context) error {
 	if !l.opt.Cluster {
-		return l.inspectAt(ctx, l.read)
+		err := l.inspectAt(ctx, l.read)
+		l.leaveReplica(ctx, err) // who only reads would stay with it
+		return err
 	}
 	err := fmt.Errorf("%w: no server of the cluster is known", broker.ErrUnavailable)
 	for _, server := range l.read.Nodes() {

@@ -128,7 +128,7 @@ func (t *Table) write(ctx context.Context, key string, value []byte, ttl time.Du
 	if t.log.opt.Cluster {
 		verb = "SPUBLISH"
 	}
-	args := append([]string{key, string(value), strconv.FormatInt(ttl.Milliseconds(), 10), expected, verb}, t.topicsOf(key)...)
+	args := append([]string{key, string(value), milliseconds(ttl), expected, verb}, t.topicsOf(key)...)
 	text, err := tablePut.Exec(ctx, t.log.pub, t.names, args).ToString()
 	t.log.leaveReplica(ctx, err)
 	if !errors.Is(ctx.Err(), context.Canceled) {

@@ -3,6 +3,9 @@ package redis
 import (
 	"context"
 	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/brokertest"
@@ -33,14 +36,15 @@ func TestWork(t *testing.T) {
 	t.Parallel()
 	for name, cluster := range map[string]bool{"single": false, "cluster": true} {
 		t.Run(name, func(t *testing.T) {
-			brokertest.RunWork(t, func(t *testing.T) (one, other broker.Work) {
+			brokertest.RunWork(t, func(t *testing.T) brokertest.Queues {
 				url := ""
 				if cluster {
 					url = redisserver.StartCluster(t).URL()
 				} else {
 					url = redisserver.Start(t).URL()
 				}
-				return open(t, url, cluster).OpenWork(), open(t, url, cluster).OpenWork()
+				one, other := open(t, url, cluster).OpenWork(), open(t, url, cluster).OpenWork()
+				return brokertest.Queues{One: one, Other: other, Age: func(t *testing.T, queue string) { age(t, one, queue) }}
 			})
 		})
 	}
@@ -78,4 +82,22 @@ func TestTasksUnderWayAreBoundedInBytes(t *testing.T) {
 	until(t, "the rest is handed out", func() bool { return len(handed) == all-most })
 	cancel()
 	<-ended
+}
+
+// age makes the tasks of a queue older than they are kept.
+func age(t *testing.T, w *Work, queue string) {
+	t.Helper()
+	k := w.keys(queue)
+	err := rueidis.NewLuaScript(`
+local all = redis.call('XRANGE', KEYS[1], '-', '+')
+redis.call('DEL', KEYS[1])
+for _, e in ipairs(all) do
+  local ms, n = string.match(e[1], '^(%d+)-(%d+)$')
+  redis.call('XADD', KEYS[1], string.format('%.0f-%s', tonumber(ms) - tonumber(ARGV[1]), n), unpack(e[2]))
+end
+return 1
+`).Exec(t.Context(), w.log.pub, []string{k.stream}, []string{milliseconds(workAge + time.Second)}).Error()
+	if err != nil {
+		t.Fatal(err)
+	}
 }

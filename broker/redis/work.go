@@ -53,50 +53,76 @@ func (w *Work) keys(queue string) workKeys {
 	return workKeys{root + ":s", root + ":l", root + ":b", root + ":d:"}
 }
 
+// workAged is Lua that removes some of the tasks of a queue that are too old. It leaves how many
+// there are, their bytes, and the first identifier that a task may have.
+const workAged = `
+local have = redis.call('XLEN', KEYS[1])
+local bytes = tonumber(redis.call('GET', KEYS[2]) or '0')
+if have == 0 or bytes < 0 then bytes = 0 end
+local clock = redis.call('TIME')
+local oldest = string.format('%.0f-0', clock[1] * 1000 + math.floor(clock[2] / 1000) - tonumber(ARGV[1]))
+local aged = redis.call('XRANGE', KEYS[1], '-', '(' .. oldest, 'COUNT', 64)
+for _, e in ipairs(aged) do
+  redis.call('XDEL', KEYS[1], e[1])
+  have = have - 1
+  bytes = math.max(bytes - #(e[2][2] or ''), 0)
+end
+`
+
 // workPut appends tasks whose ids are new. The bytes of a queue are counted beside it, anew
 // when it is empty. Tasks that are too old go, some at a time, and the queue goes as a whole when
 // nothing was put for so long: nobody may ever take from it again.
 //
 //	KEYS: stream, bytes, then one key per id
-//	ARGV: most tasks, most bytes, window ms, age ms, bodies, then ids (empty for none)
+//	ARGV: age ms, most tasks, most bytes, window ms, bodies, then ids (empty for none)
 //	answers: how many tasks there is no room for
-var workPut = rueidis.NewLuaScriptRetryable(`
+var workPut = rueidis.NewLuaScriptRetryable(workAged + `
 local n = #KEYS - 2
-local have = redis.call('XLEN', KEYS[1])
-local bytes = tonumber(redis.call('GET', KEYS[2]) or '0')
-if have == 0 or bytes < 0 then bytes = 0 end
-local clock = redis.call('TIME')
-local oldest = string.format('(%.0f', clock[1] * 1000 + math.floor(clock[2] / 1000) - tonumber(ARGV[4]))
-for _, e in ipairs(redis.call('XRANGE', KEYS[1], '-', oldest, 'COUNT', 64)) do
-  redis.call('XDEL', KEYS[1], e[1])
-  have = have - 1
-  bytes = math.max(bytes - #(e[2][2] or ''), 0)
-end
 local left = 0
 for i = 1, n do
   if redis.call('EXISTS', KEYS[2 + i]) == 0 then
     local body = ARGV[4 + i]
-    if have >= tonumber(ARGV[1]) or bytes + #body > tonumber(ARGV[2]) then
+    if have >= tonumber(ARGV[2]) or bytes + #body > tonumber(ARGV[3]) then
       left = n - i + 1
       break
     end
     redis.call('XADD', KEYS[1], '*', 'b', body, 'i', ARGV[4 + n + i])
-    redis.call('SET', KEYS[2 + i], '1', 'PX', ARGV[3])
+    redis.call('SET', KEYS[2 + i], '1', 'PX', ARGV[4])
     have = have + 1
     bytes = bytes + #body
   end
 end
-redis.call('SET', KEYS[2], bytes, 'PX', ARGV[4])
-redis.call('PEXPIRE', KEYS[1], ARGV[4])
+redis.call('SET', KEYS[2], bytes, 'PX', ARGV[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[1])
 return left
 `)
 
-// workDone removes a task.
+// workRead reads tasks in order. It leaves out those that are too old, of which it removes some, and
+// ends with the one that reaches the bytes, so that nothing is read twice.
+//
+//	KEYS: stream, bytes   ARGV: age ms, entry after which it reads, most tasks, most bytes
+//	answers: entries
+var workRead = rueidis.NewLuaScript(workAged + `
+if #aged > 0 and redis.call('EXISTS', KEYS[2]) == 1 then redis.pcall('SET', KEYS[2], bytes, 'KEEPTTL') end
+local from, got, size = '(' .. ARGV[2], {}, 0
+if tonumber(string.match(ARGV[2], '^%d+')) < tonumber(string.match(oldest, '^%d+')) then from = oldest end
+while #got < tonumber(ARGV[3]) and size < tonumber(ARGV[4]) do
+  local e = redis.call('XRANGE', KEYS[1], from, '+', 'COUNT', 1)[1]
+  if not e then break end
+  got[#got + 1] = e
+  size = size + #(e[2][2] or '')
+  from = '(' .. e[1]
+end
+return got
+`)
+
+// workDone removes a task. Where memory is full the bytes are not counted, rather than that what is done
+// stays.
 //
 //	KEYS: stream, bytes   ARGV: entry, size
 var workDone = rueidis.NewLuaScriptRetryable(`
 if redis.call('XDEL', KEYS[1], ARGV[1]) == 1 and redis.call('EXISTS', KEYS[2]) == 1 then
-  redis.call('DECRBY', KEYS[2], ARGV[2])
+  redis.pcall('DECRBY', KEYS[2], ARGV[2])
 end
 return 1
 `)
@@ -127,8 +153,7 @@ func (w *Work) Put(ctx context.Context, queue string, tasks ...broker.Task) (sto
 	for stored < len(tasks) {
 		part := firstTasks(tasks[stored:])
 		keys := []string{k.stream, k.bytes}
-		args := []string{strconv.Itoa(maxTasks), strconv.Itoa(maxTaskBytes), strconv.FormatInt(workWindow.Milliseconds(), 10),
-			strconv.FormatInt(workAge.Milliseconds(), 10)}
+		args := []string{milliseconds(workAge), strconv.Itoa(maxTasks), strconv.Itoa(maxTaskBytes), milliseconds(workWindow)}
 		for _, t := range part {
 			id := "-" + rand.Text() // for our own retries
 			if t.ID != "" {

@@ -16,13 +16,18 @@ import (
 	"github.com/sluicehq/sluice/broker/rank"
 )
 
-// workHold takes or keeps the right to take from a queue.
+// workHold takes or keeps the right to take from a queue. To keep it needs no memory: where that is full,
+// who takes makes room.
 //
 //	KEYS: lock   ARGV: holder, life ms   answers: 1 if it is the holder's
 var workHold = rueidis.NewLuaScriptRetryable(`
 local have = redis.call('GET', KEYS[1])
 if have and have ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+if have then
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+else
+  redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+end
 return 1
 `)
 
@@ -44,8 +49,11 @@ type taking struct {
 }
 
 func (k *taking) hold(ctx context.Context) (bool, error) {
-	n, err := workHold.Exec(ctx, k.work.log.pub, []string{k.keys.lock},
-		[]string{k.holder, strconv.FormatInt(k.work.lease.Milliseconds(), 10)}).AsInt64()
+	n := int64(0)
+	err := k.work.log.try(ctx, func(ctx context.Context) (err error) {
+		n, err = workHold.Exec(ctx, k.work.log.pub, []string{k.keys.lock}, []string{k.holder, milliseconds(k.work.lease)}).AsInt64()
+		return err
+	})
 	return n == 1, err
 }
 
@@ -66,7 +74,9 @@ func (w *Work) Take(ctx context.Context, queue string, pending int, do func(brok
 	renewing.Wait()
 	free, end := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer end()
-	_ = workFree.Exec(free, w.log.pub, []string{k.keys.lock}, []string{k.holder}).Error() // or it expires
+	_ = w.log.try(free, func(ctx context.Context) error { // or it expires
+		return workFree.Exec(ctx, w.log.pub, []string{k.keys.lock}, []string{k.holder}).Error()
+	})
 	return err
 }
 
@@ -114,27 +124,17 @@ func (k *taking) renew(ctx context.Context, end context.CancelCauseFunc) {
 func (k *taking) takeAll(ctx context.Context, pending int, do func(broker.Taken)) error {
 	after := "0-0"
 	for ctx.Err() == nil {
-		room := k.room(pending)
-		if room <= 0 {
+		tasks, bytes := k.room(pending)
+		if tasks <= 0 || bytes <= 0 {
 			select {
 			case <-ctx.Done():
 			case <-k.finished:
 			}
 			continue
 		}
-		c := k.work.log.read
-		got, err := c.Do(ctx, c.B().Xread().Count(int64(min(room, workBatch))).Block(workPoll.Milliseconds()).
-			Streams().Key(k.keys.stream).Id(after).Build()).AsXRead()
-		if err != nil && !rueidis.IsRedisNil(err) {
-			select {
-			case <-ctx.Done():
-			case <-time.After(100 * time.Millisecond):
-			}
-			continue
-		}
-		for _, e := range got[k.keys.stream] {
-			if ctx.Err() != nil || k.room(pending) <= 0 {
-				break // it is read again
+		for _, e := range k.next(ctx, after, min(tasks, workBatch), min(bytes, maxTask)) {
+			if ctx.Err() != nil {
+				break
 			}
 			after = e.ID
 			do(k.taken(e))
@@ -143,14 +143,54 @@ func (k *taking) takeAll(ctx context.Context, pending int, do func(broker.Taken)
 	return context.Cause(ctx)
 }
 
-// room is how many more tasks may be handed out.
-func (k *taking) room(pending int) int {
+// next returns the tasks behind an entry that may be handed out. It waits for some, but not for long.
+func (k *taking) next(ctx context.Context, after string, tasks, bytes int) []rueidis.XRangeEntry {
+	got, err := k.read(ctx, after, tasks, bytes)
+	if err == nil && len(got) == 0 {
+		called, err := k.await(ctx, after)
+		if err == nil && !called {
+			return nil
+		}
+		if called {
+			got, _ = k.read(ctx, after, tasks, bytes)
+		}
+	}
+	if len(got) == 0 {
+		// No server answers, or not the one that knows.
+		select {
+		case <-ctx.Done():
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	return got
+}
+
+// read returns the tasks behind an entry that may be handed out.
+func (k *taking) read(ctx context.Context, after string, tasks, bytes int) (got []rueidis.XRangeEntry, err error) {
+	err = k.work.log.try(ctx, func(ctx context.Context) (err error) {
+		got, err = workRead.Exec(ctx, k.work.log.pub, []string{k.keys.stream, k.keys.bytes},
+			[]string{milliseconds(workAge), after, strconv.Itoa(tasks), strconv.Itoa(bytes)}).AsXRange()
+		return err
+	})
+	return got, err
+}
+
+// await waits until there is something behind an entry, or for a while, and says whether there is. It
+// uses a connection of its own, perhaps to a server that became a replica, so what it gets is only a sign.
+func (k *taking) await(ctx context.Context, after string) (called bool, err error) {
+	c := k.work.log.read
+	err = c.Do(ctx, c.B().Xread().Count(1).Block(workPoll.Milliseconds()).Streams().Key(k.keys.stream).Id(after).Build()).Error()
+	if rueidis.IsRedisNil(err) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// room is how many more tasks may be handed out, and about how many bytes.
+func (k *taking) room(pending int) (tasks, bytes int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.bytes >= maxUnder {
-		return 0
-	}
-	return pending - k.under
+	return pending - k.under, maxUnder - k.bytes
 }
 
 func (k *taking) taken(e rueidis.XRangeEntry) broker.Taken {

@@ -58,7 +58,7 @@ func TestConformance(t *testing.T) {
 func TestConformanceOfWork(t *testing.T) {
 	servers := startNATS(t, func(o *server.Options) { o.JetStreamMaxStore = 32 << 30 })
 	groups := 0
-	brokertest.RunWork(t, func(t *testing.T) (broker.Work, broker.Work) {
+	brokertest.RunWork(t, func(t *testing.T) brokertest.Queues {
 		groups++
 		open := func(node string) broker.Work {
 			l, err := streams.Open(t.Context(), streams.Options{
@@ -79,7 +79,7 @@ func TestConformanceOfWork(t *testing.T) {
 			}
 			return w
 		}
-		return open("one"), open("other")
+		return brokertest.Queues{One: open("one"), Other: open("other")}
 	})
 }
 

@@ -1,0 +1,112 @@
+package redis
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/test/redisserver"
+)
+
+// collecting takes from a queue until the test ends.
+type collecting struct {
+	mu  sync.Mutex
+	got []broker.Taken
+}
+
+func collect(t *testing.T, w *Work, pending int) *collecting {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	c, ended := &collecting{}, make(chan error, 1)
+	go func() {
+		ended <- w.Take(ctx, "q", pending, func(task broker.Taken) {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.got = append(c.got, task)
+		})
+	}()
+	t.Cleanup(func() { cancel(); <-ended })
+	return c
+}
+
+func (c *collecting) len() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.got)
+}
+
+func (c *collecting) finish(t *testing.T, i int) {
+	t.Helper()
+	c.mu.Lock()
+	task := c.got[i]
+	c.mu.Unlock()
+	if err := task.Done(t.Context()); err != nil {
+		t.Fatalf("task %d: %v", i, err)
+	}
+}
+
+// TestTasksAreReadOnce: with more than 64 MiB in a queue the server sent up to 64 tasks for each one that was
+// done, of which one was handed out.
+func TestTasksAreReadOnce(t *testing.T) {
+	t.Parallel()
+	server := redisserver.Start(t)
+	w := open(t, server.URL(), false, silent).OpenWork()
+	const n, size = 80, 1 << 20
+	body := bytes.Repeat([]byte("x"), size)
+	for i := range n {
+		if _, err := w.Put(t.Context(), "q", broker.Task{ID: strconv.Itoa(i), Body: body}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sent := func() int64 { n, _ := strconv.ParseInt(server.Info("total_net_output_bytes"), 10, 64); return n }
+	before := sent()
+	c := collect(t, w, 2*n)
+	for i := range n {
+		until(t, "as many are taken as may be", func() bool { return c.len() >= min(i+maxUnder/size, n) })
+		if under := c.len() - i; under > maxUnder/size {
+			t.Fatalf("%d are handed out and not done", under)
+		}
+		c.finish(t, i)
+	}
+	if got := sent() - before; got > (n+8)*size {
+		t.Errorf("%d bytes were sent for tasks of %d", got, n*size)
+	}
+}
+
+// TestTasksAreTakenWhileMemoryIsFull: who took from a queue lost the right to when nothing could be written
+// any more, and what was done was not removed, although that is what makes room.
+func TestTasksAreTakenWhileMemoryIsFull(t *testing.T) {
+	t.Parallel()
+	server := redisserver.Start(t)
+	w := open(t, server.URL(), false, silent).OpenWork()
+	w.lease = 500 * time.Millisecond
+	const n = 5
+	for i := range n {
+		if _, err := w.Put(t.Context(), "q", broker.Task{ID: strconv.Itoa(i), Body: []byte("x")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := collect(t, w, 1)
+	until(t, "the first is taken", func() bool { return c.len() == 1 })
+	server.Do("CONFIG SET maxmemory 1mb")
+	holder := server.Lines("GET " + w.keys("q").lock)
+	full := time.Now()
+	// The right lives for a lease, so after two of them it was kept.
+	until(t, "two leases have passed", func() bool { return time.Since(full) > 2*w.lease })
+	if now := server.Lines("GET " + w.keys("q").lock); strings.Join(now, " ") != strings.Join(holder, " ") {
+		t.Errorf("the right is that of %q, want %q", now, holder)
+	}
+	for i := range n {
+		until(t, fmt.Sprintf("%d are taken", i+1), func() bool { return c.len() > i })
+		c.finish(t, i)
+	}
+	if left := server.Do("XLEN " + w.keys("q").stream); left != ":0" {
+		t.Errorf("%s tasks are left", left)
+	}
+}
