@@ -41,8 +41,10 @@ type copier struct {
 	what                 string
 	there, undeliverable int
 	// early counts events from before the first one that the target still has.
-	early   int
-	trouble func(error, time.Duration)
+	early int
+	// answered is set once the server has, see [past].
+	answered bool
+	trouble  func(error, time.Duration)
 }
 
 // origin is a stream of events of a channel.
@@ -97,7 +99,7 @@ func (c *copier) look(ctx context.Context, since time.Time, stderr io.Writer) er
 // keeps the beginning from being read ([client.HistoryContinuity]). A history that may not be
 // read at all is said, and no error.
 func (c *copier) learn(ctx context.Context, source, target string, s stretch, each func(*client.HistoryItem), stderr io.Writer) (cut string, err error) {
-	p := &past{api: c.api, channel: target, stretch: s, patience: replayPatience, lost: func(loss) {}, trouble: c.trouble}
+	p := &past{api: c.api, channel: target, stretch: s, patience: replayPatience, lost: func(loss) {}, trouble: c.trouble, answered: c.answered}
 	err = p.read(ctx, func(i *client.HistoryItem) error {
 		each(i)
 		c.note(source, target, i)
@@ -106,11 +108,15 @@ func (c *copier) learn(ctx context.Context, source, target string, s stretch, ea
 	if err == nil && p.begun == nil {
 		q := s.query()
 		q.OldestFirst, q.Limit = true, 1
-		page, again := c.api.History(ctx, target, q)
-		if err = again; err == nil {
-			p.begun = &page.Continuity
-		}
+		err = insist(ctx, p.answered, c.trouble, func() error {
+			page, err := c.api.History(ctx, target, q)
+			if err == nil {
+				p.begun = &page.Continuity
+			}
+			return err
+		})
 	}
+	c.answered = c.answered || p.answered || err == nil
 	var api *client.APIError
 	switch {
 	case errors.As(err, &api) && api.Status == http.StatusUnprocessableEntity:
@@ -222,25 +228,11 @@ func (c *copier) flush(ctx context.Context) error {
 
 // publish sends a batch until it is stored. A repetition finds what the one before has stored.
 func (c *copier) publish(ctx context.Context, batch []client.Publish) error {
-	since, pause := time.Now(), 200*time.Millisecond
-	for {
-		err := c.api.PublishBatch(ctx, batch...)
-		if err == nil || ctx.Err() != nil || !passing(err) || time.Since(since) > replayPatience {
-			return err
-		}
-		wait := pause
-		var api *client.APIError
-		if errors.As(err, &api) {
-			wait = max(wait, api.RetryAfter)
-		}
+	return insist(ctx, true, func(err error, wait time.Duration) {
 		if c.trouble != nil && !busy(err) {
 			c.trouble(err, wait)
 		}
-		if err := rest(ctx, wait); err != nil {
-			return err
-		}
-		pause = min(2*pause, maxPause)
-	}
+	}, func() error { return c.api.PublishBatch(ctx, batch...) })
 }
 
 func (c *copier) through() uint64 { return c.sent }

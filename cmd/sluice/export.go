@@ -134,16 +134,23 @@ type export struct {
 	end              uint64
 	events, channels int
 	losses           int
+	// answered is set once the server has.
+	answered bool
 }
 
 // all writes the channels with a prefix.
 func (e *export) all(ctx context.Context, o *exportOptions, s stretch) error {
 	after, some := "", false
 	for {
-		channels, more, err := e.api.HistoryChannels(ctx, o.prefix, after)
-		if err != nil {
+		var channels []string
+		var more bool
+		if err := insist(ctx, e.answered, e.trouble, func() (err error) {
+			channels, more, err = e.api.HistoryChannels(ctx, o.prefix, after)
+			return err
+		}); err != nil {
 			return err
 		}
+		e.answered = true
 		for _, c := range channels {
 			after = c
 			if c < o.start {
@@ -171,13 +178,13 @@ func (e *export) all(ctx context.Context, o *exportOptions, s stretch) error {
 
 // channel writes one channel.
 func (e *export) channel(ctx context.Context, channel string, s stretch) error {
-	first, last, err := ends(ctx, e.api, channel, s, e.stderr)
+	first, last, err := ends(ctx, e.api, channel, s, e.answered, e.trouble, e.stderr)
 	if err != nil {
 		return err
 	}
-	e.at, e.end, e.out.done = channel, last.Serial, 0
+	e.at, e.end, e.out.done, e.answered = channel, last.Serial, 0, true
 	s.to = moment{serial: last.Serial}
-	p := &past{api: e.api, channel: channel, stretch: s, patience: replayPatience, lost: e.lost, trouble: e.trouble}
+	p := &past{api: e.api, channel: channel, stretch: s, patience: replayPatience, lost: e.lost, trouble: e.trouble, answered: true}
 	err = p.read(ctx, func(i *client.HistoryItem) error {
 		r := recordOf(channel, i)
 		if err := r.line(&e.out); err != nil {

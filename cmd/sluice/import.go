@@ -69,12 +69,12 @@ func (o *importOptions) run(cmd *cobra.Command, path string) error {
 			return err
 		}
 		defer f.Close()
-		count, bytes, err := checkRecords(ctx, f)
+		count, bytes, last, err := checkRecords(ctx, f)
 		switch {
 		case ctx.Err() != nil:
 			return errors.New("stopped; nothing was published")
 		case err != nil:
-			return hinted{err, "Nothing was published."}
+			return hinted{err, "Nothing was published." + tornLine(err, last)}
 		case o.fromLine > count+1:
 			return usage("--from-line is %d, and %s has %d lines", o.fromLine, path, count)
 		}
@@ -90,14 +90,15 @@ func (o *importOptions) run(cmd *cobra.Command, path string) error {
 		sayTyping(cmd, "each line is an event as export writes it")
 	}
 	if path == "-" && o.check {
-		count, _, err := checkRecords(ctx, from)
+		count, _, last, err := checkRecords(ctx, from)
 		switch {
 		case ctx.Err() != nil:
 			return errors.New("stopped; nothing was published")
 		case err == nil:
 			fmt.Fprintf(cmd.ErrOrStderr(), "%s, all of them events\n", counted(count, "line"))
+			return nil
 		}
-		return err
+		return hinted{err, "Nothing was published." + tornLine(err, last)}
 	}
 	api, err := o.signed(cmd)
 	if err != nil {
@@ -149,18 +150,32 @@ func records(in *input, each func(line int, text []byte, r *record) error) error
 	return lines.Err()
 }
 
-// checkRecords reads all lines, and returns how many there are and their bytes.
-func checkRecords(ctx context.Context, from io.Reader) (count int, size int64, err error) {
+// tornLine says how to go on with an export that was stopped in the middle of a line, behind the last record before that.
+func tornLine(err error, last record) string {
+	if !errors.Is(err, errCutOff) {
+		return ""
+	}
+	hint := "\n  An export that is killed may end in the middle of a line. Take that line away"
+	if last.Channel == "" {
+		return hint + "."
+	}
+	next := strconv.FormatUint(last.Serial+1, 10)
+	return hint + ", and go on with:\n  sluice export " + quoted(last.Channel) + " --from " + next + " >> FILE\n" +
+		"  or, if it had --prefix, with the same --prefix and --start " + quoted(last.Channel) + " --start-serial " + next
+}
+
+// checkRecords reads all lines, and returns how many there are, their bytes, and the last one.
+func checkRecords(ctx context.Context, from io.Reader) (count int, size int64, last record, err error) {
 	in := newInput(ctx, from)
 	defer in.close()
 	err = records(in, func(line int, text []byte, r *record) error {
-		count, size = line, size+int64(len(text))+1
+		count, size, last = line, size+int64(len(text))+1, *r
 		if err := pusher.CheckChannel(r.Channel, maxChannel); err != nil {
 			return fmt.Errorf("line %d: %w", line, err)
 		}
 		return nil
 	})
-	return count, size, err
+	return count, size, last, err
 }
 
 // maxChannel is longer than what any app allows.

@@ -33,7 +33,8 @@ type past struct {
 	begun *client.HistoryContinuity
 	// chunk is how many events are asked for at once: more where they are taken fast, few
 	// where the server would wait for a reader who takes them slowly.
-	chunk    int
+	chunk int
+	// answered says that the server has answered before: if it cannot be reached it is away, and the address is not wrong.
 	answered bool
 	// due says that the last answer was not the end.
 	due bool
@@ -101,6 +102,30 @@ func (p *past) read(ctx context.Context, each func(*client.HistoryItem) error) e
 		if err := rest(ctx, wait); err != nil {
 			return err
 		}
+	}
+}
+
+// insist asks until that succeeds, for 30 seconds at most, as long as what is wrong may pass. answered says that the server
+// has answered before; without that, one that cannot be reached is not waited for. trouble is told of each further try; nil is not.
+func insist(ctx context.Context, answered bool, trouble func(error, time.Duration), ask func() error) error {
+	since, pause := time.Now(), 200*time.Millisecond
+	for {
+		err := ask()
+		if err == nil || ctx.Err() != nil || !passing(err) || !answered && !busy(err) || time.Since(since) > replayPatience {
+			return err
+		}
+		wait := pause
+		var api *client.APIError
+		if errors.As(err, &api) {
+			wait, answered = max(wait, api.RetryAfter), true
+		}
+		if trouble != nil {
+			trouble(err, wait)
+		}
+		if err := rest(ctx, wait); err != nil {
+			return err
+		}
+		pause = min(2*pause, maxPause)
 	}
 }
 

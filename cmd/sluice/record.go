@@ -62,17 +62,21 @@ func (r *record) line(to io.Writer) error {
 	return enc.Encode(r)
 }
 
+// errCutOff is the error of a line that ends too early.
+var errCutOff = errors.New("it is cut off")
+
 // parseRecord reads a line, and refuses what no export has written.
 func parseRecord(line []byte) (r record, err error) {
+	dec := json.NewDecoder(bytes.NewReader(line))
+	dec.DisallowUnknownFields()
+	err = dec.Decode(&r)
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+		return r, errCutOff // Maybe in the middle of a character.
+	}
 	if !utf8.Valid(line) {
 		return r, errors.New("it is not UTF-8")
 	}
-	dec := json.NewDecoder(bytes.NewReader(line))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&r); err != nil {
-		if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
-			return r, errors.New("it is cut off")
-		}
+	if err != nil {
 		return r, fmt.Errorf("it is not a line of an export: %w", pusher.InPlainWords(err))
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {

@@ -89,23 +89,20 @@ func (o *replayOptions) play(cmd *cobra.Command, channel string, s stretch, spee
 		return err
 	}
 	ctx, stderr := cmd.Context(), cmd.ErrOrStderr()
-	first, last, err := ends(ctx, api, channel, s, stderr)
-	if err != nil {
+	r := &replay{pace: tempo{speed: speed}, bar: newBar(stderr), stderr: stderr}
+	if r.first, r.final, err = ends(ctx, api, channel, s, false, r.trouble, stderr); err != nil {
 		return o.early(cmd, err)
 	}
 	// What is published meanwhile is not part of it.
-	s.to = moment{serial: last.Serial}
-	r := &replay{
-		past: &past{api: api, channel: channel, stretch: s, patience: replayPatience},
-		pace: tempo{speed: speed}, bar: newBar(stderr), stderr: stderr, first: first, final: last,
-	}
-	r.past.lost, r.past.trouble = r.lost, r.trouble
+	s.to = moment{serial: r.final.Serial}
+	r.past = &past{api: api, channel: channel, stretch: s, patience: replayPatience, answered: true, lost: r.lost, trouble: r.trouble}
 	screen := &screenful{to: outflow{out: cmd.OutOrStdout()}, bar: r.bar}
 	screen.listing = listing{out: &screen.to, asJSON: o.asJSON, full: o.full}
 	r.sink = screen
 	if o.into != "" {
 		c := newCopier(api, channel, o.into)
-		if err := c.look(ctx, first.PublishedAt(), stderr); err != nil {
+		c.answered, c.trouble = true, r.trouble
+		if err := c.look(ctx, r.first.PublishedAt(), stderr); err != nil {
 			return o.early(cmd, err)
 		}
 		r.sink = c
@@ -157,13 +154,12 @@ func (o *replayOptions) finish(cmd *cobra.Command, channel string, r *replay, er
 		next = r.done + 1
 	}
 	again := goOn(cmd, []string{channel}, map[string]string{"from": strconv.FormatUint(next, 10), "to": strconv.FormatUint(r.final.Serial, 10)})
-	if stopped {
-		fmt.Fprintf(r.stderr, "stopped; go on with:\n  %s\n", again)
-		return r.missing()
-	}
 	hint := "Go on with: " + again
 	if r.sink.torn() {
 		hint = tornHint + hint
+	} else if stopped {
+		fmt.Fprintf(r.stderr, "stopped; go on with:\n  %s\n", again)
+		return r.missing()
 	}
 	return hinted{o.explain(err), hint}
 }
@@ -240,7 +236,7 @@ func (r *replay) run(ctx context.Context) error {
 	// What was taken when it was stopped is brought through all the same.
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	if late := r.sink.flush(last); err == nil {
+	if late := r.sink.flush(last); late != nil && (err == nil || ctx.Err() != nil) {
 		err = late
 	}
 	r.done = r.sink.through()
@@ -322,28 +318,33 @@ func (r *replay) summary(channel, into string) string {
 	return fmt.Sprintf("%s of %s replayed%s%s", counted(r.events, "event"), channel, where, r.sink.remarks())
 }
 
-// ends finds the first and the last event of a stretch, and says what of it cannot be read.
-func ends(ctx context.Context, api *client.Signed, channel string, s stretch, stderr io.Writer) (first, last *client.HistoryItem, err error) {
+// ends finds the first and the last event of a stretch, and says what of it cannot be read. answered says that the server
+// has answered before.
+func ends(ctx context.Context, api *client.Signed, channel string, s stretch, answered bool, trouble func(error, time.Duration), stderr io.Writer) (first, last *client.HistoryItem, err error) {
 	q := s.query()
 	q.Limit = 1
-	found := func(to **client.HistoryItem) func(*client.HistoryItem) error {
-		return func(i *client.HistoryItem) error { *to = i; return nil }
+	var end *client.HistorySummary
+	one := func(to **client.HistoryItem) error {
+		return insist(ctx, answered, trouble, func() (err error) {
+			end, err = api.HistoryLines(ctx, channel, q, func(i *client.HistoryItem) error { *to = i; return nil }, nil)
+			return err
+		})
 	}
-	end, err := api.HistoryLines(ctx, channel, q, found(&last), nil)
-	if err != nil {
+	if err := one(&last); err != nil {
 		return nil, nil, err
 	}
 	if last == nil {
 		return nil, nil, s.empty(channel, end.Continuity)
 	}
-	q.OldestFirst, q.EndSerial = true, last.Serial
-	if _, err = api.HistoryLines(ctx, channel, q, found(&first), nil); err != nil {
+	all := end.Continuity
+	q.OldestFirst, q.EndSerial, answered = true, last.Serial, true
+	if err := one(&first); err != nil {
 		return nil, nil, err
 	}
 	if first == nil {
 		return nil, nil, errors.New("what was there was removed a moment ago")
 	}
-	switch c := end.Continuity; {
+	switch c := all; {
 	case c.TruncatedBy == "channel_history":
 		fmt.Fprintf(stderr, "it begins with serial %d of %s: channel_history of the app lets nothing older be read\n", first.Serial, clockOf(first.PublishedAt()))
 	case c.TruncatedByRetention:

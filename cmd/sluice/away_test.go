@@ -1,0 +1,105 @@
+package main
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// TestTime08AMomentWithoutTheLogEndsNoCopy: each request that a command sends is answered with 503 the first time, or
+// not at all but for the very first one, and the command goes on all the same, and says what it waits for.
+func TestTime08AMomentWithoutTheLogEndsNoCopy(t *testing.T) {
+	r := newRig(t)
+	for _, c := range []string{"room-a", "room-b"} {
+		r.store(c, numbered(15)...)
+	}
+	file := writeFile(t, "rooms.ndjson", r.succeed("", "export", "--prefix", "room-"))
+	for _, refused := range []bool{true, false} {
+		for _, args := range [][]string{
+			{"export", "room-a"}, {"export", "--prefix", "room-"}, {"import", file}, {"import", file, "--again"},
+			{"replay", "room-a", "--json", "--speed", "max"}, {"replay", "room-a", "--speed", "max", "--to-channel", "copy"},
+		} {
+			name := map[bool]string{true: "503", false: "no answer"}[refused]
+			t.Run(name+" "+strings.Join(args[:2], " "), func(t *testing.T) {
+				t.Parallel()
+				var mu sync.Mutex
+				met, first := map[string]bool{}, true
+				proxy := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+					values := q.URL.Query()
+					for name := range values {
+						if strings.HasPrefix(name, "auth_") {
+							values.Del(name)
+						}
+					}
+					key := q.Method + q.URL.Path + "?" + values.Encode()
+					mu.Lock()
+					fails := !met[key] && (refused || !first)
+					met[key], first = true, false
+					mu.Unlock()
+					switch {
+					case !fails:
+						forward(w, q, r.url)
+					case refused:
+						w.WriteHeader(http.StatusServiceUnavailable)
+						_, _ = w.Write([]byte(`{"error":"the backend cannot be reached","code":"unavailable","status":503}`))
+					default:
+						panic(http.ErrAbortHandler)
+					}
+				}))
+				proxy.Config.SetKeepAlivesEnabled(false) // Or the HTTP client tries again by itself.
+				proxy.Start()
+				defer proxy.Close()
+				status, out, said := execute(t, "", append(args, "--url", proxy.URL)...)
+				if status != exitOK || !strings.Contains(said, "next try in") {
+					t.Fatalf("status %d after %d kinds of requests: %s", status, len(met), said)
+				}
+				if want := r.succeed("", args...); args[0] == "export" && out != want {
+					t.Errorf("%d lines, want %d", strings.Count(out, "\n"), strings.Count(want, "\n"))
+				}
+			})
+		}
+	}
+}
+
+// TestTime08AnExportThatWasKilledGoesOn: a file that ends in the middle of a line, whatever of it is there, is
+// refused with the number of that line, and what the refusal says makes it whole.
+func TestTime08AnExportThatWasKilledGoesOn(t *testing.T) {
+	r := newRig(t)
+	events := numbered(6)
+	for _, e := range events {
+		e.Data = []byte(`"größer als ß"`)
+	}
+	r.store("room-a", events...)
+	r.store("room-b", numbered(3)...)
+	for _, args := range [][]string{{"export", "room-a"}, {"export", "--prefix", "room-"}} {
+		whole := r.succeed("", args...)
+		lines := strings.SplitAfter(whole, "\n")
+		kept := strings.Join(lines[:4], "")
+		middle := strings.Index(lines[4], "größer") + len("gr") + 1 // within the ö
+		for _, n := range []int{1, 20, middle, len(lines[4]) - 2} {
+			file := writeFile(t, "torn.ndjson", kept+lines[4][:n])
+			status, _, said := execute(t, "", "import", file, "--check")
+			if status != exitFailure || !strings.Contains(said, "line 5: it is cut off") {
+				t.Fatalf("%d bytes: status %d: %s", n, status, said)
+			}
+			var again []string
+			if _, after, ok := strings.Cut(said, "go on with:\n  sluice "); ok {
+				line, _, _ := strings.Cut(after, " >> FILE")
+				again = strings.Fields(line)
+			}
+			if len(args) == 3 {
+				_, after, _ := strings.Cut(said, "with the same --prefix and ")
+				again = append(args[:3:3], strings.Fields(after)...)
+			}
+			if rest := r.succeed("", again...); kept+rest != whole {
+				t.Errorf("%d bytes, then %v: %q", n, again, kept+rest)
+			}
+		}
+	}
+	alone := writeFile(t, "alone.ndjson", "{")
+	if status, _, said := execute(t, "", "import", alone); status != exitFailure || !strings.Contains(said, "line 1: it is cut off") || strings.Contains(said, "go on with") {
+		t.Errorf("status %d: %s", status, said)
+	}
+}
