@@ -4,13 +4,15 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 )
 
 // bar shows on a terminal how far something is, on the last line of it. Elsewhere it shows
-// nothing. One goroutine uses it, and has it cleared before anything else is printed.
+// nothing. Whoever prints anything else has it cleared before. Several goroutines may use it.
 type bar struct {
 	out   io.Writer // nil shows nothing
+	mu    sync.Mutex
 	drawn time.Time
 	shown bool
 }
@@ -32,6 +34,8 @@ func newBar(w io.Writer) *bar {
 // update draws the bar anew, unless it was drawn a moment ago. The text has no characters that
 // a terminal obeys.
 func (b *bar) update(now time.Time, part float64, text string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if b.out == nil || b.shown && now.Sub(b.drawn) < barPause {
 		return
 	}
@@ -42,6 +46,8 @@ func (b *bar) update(now time.Time, part float64, text string) {
 
 // clear takes the bar away.
 func (b *bar) clear() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if b.shown {
 		fmt.Fprint(b.out, "\r\x1b[K")
 		b.shown = false
