@@ -12,7 +12,7 @@ type Line struct {
 	Caches bool
 	// Serials are in the frames of V2.
 	Serials bool
-	// Past is nil for channels of which nobody may get the past.
+	// Past is nil for channels that have no past.
 	Past Source
 	// Report is told what was sent of one publication in one shard.
 	Report func(Tally)

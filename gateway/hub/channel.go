@@ -25,7 +25,7 @@ type Channel struct {
 	tenant *app.App
 	// metrics are there once something was counted.
 	metrics atomic.Pointer[channelMetrics]
-	// recent is nil for channels of which nobody may get the past.
+	// recent is nil for channels that have no past.
 	recent *past.Recent
 	roll   *herald.Roll
 

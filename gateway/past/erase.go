@@ -48,7 +48,8 @@ func (r *Recent) rules() rules {
 	return rules{now.Readings.Of(r.line.Name), now.Snapshot(r.line.Name)}
 }
 
-// Review forgets the snapshot if the app has other bounds for the channel than it was made under.
+// Review forgets the snapshot if the app has other bounds for the channel than it was made under. From
+// when subscribers get snapshots, what is published is kept.
 func (r *Recent) Review() {
 	if r == nil {
 		return
@@ -57,6 +58,7 @@ func (r *Recent) Review() {
 	defer r.mu.Unlock()
 	if now := r.rules(); now != r.under {
 		r.under = now
+		r.asleep = r.asleep && !now.snapshot.On
 		r.forget()
 	}
 }

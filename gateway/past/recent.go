@@ -29,6 +29,8 @@ type Recent struct {
 	// epoch is the life of the log that the past is of.
 	epoch   string
 	reading bool
+	// asleep: nobody may have anything of the past, so nothing is kept. [Recent.Review] ends that.
+	asleep bool
 	// decided is the place above which everything in memory has the frames that it had
 	// live; what was read for somebody has plain ones.
 	decided uint64
@@ -43,10 +45,11 @@ type Recent struct {
 	looks looks
 }
 
-// New returns the past of a channel that may be asked for it, nil for others.
+// New returns the past of a channel, nil if there never is anything of it to be had. What apps let their
+// subscribers have may change while the channel is followed.
 func New(in *Library, of *app.App, line *fanout.Line, life func() string) *Recent {
 	r := of.Recovery
-	if in.Log.History == nil || !r.Enabled && !of.Rewind && !of.Snapshot(line.Name).On || pusher.KindOf(line.Name).ServerToUser() {
+	if in.Log.History == nil || pusher.KindOf(line.Name).ServerToUser() {
 		return nil
 	}
 	limits := backlog.Limits{Items: r.MaxEvents, Bytes: r.MaxBytes}
@@ -55,6 +58,7 @@ func New(in *Library, of *app.App, line *fanout.Line, life func() string) *Recen
 	}
 	made := &Recent{line: line, app: of, library: in, life: life, backlog: backlog.New[*fanout.Event, *fanout.Way](limits)}
 	made.under = made.rules()
+	made.asleep = !r.Enabled && !of.Rewind && !made.under.snapshot.On
 	return made
 }
 
@@ -101,10 +105,15 @@ func (r *Recent) Add(p *fanout.Event) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.library.Bytes.Load() > r.library.Most {
+	switch {
+	case r.asleep:
+		r.backlog.Window.Begin(max(r.backlog.High(), p.Pub.Offset))
+	case r.library.Bytes.Load() > r.library.Most:
 		r.backlog.Window.Begin(r.backlog.High())
+		fallthrough
+	default:
+		r.backlog.Append(p)
 	}
-	r.backlog.Append(p)
 	r.count()
 	r.put(p)
 }
@@ -126,7 +135,7 @@ func (r *Recent) Prime(past []*fanout.Event) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if past[0].Pub.Epoch == r.epoch {
+	if past[0].Pub.Epoch == r.epoch && !r.asleep {
 		r.backlog.Prepend(past[0].Pub.Offset-1, past)
 		r.decided = r.backlog.Low()
 		r.count()
