@@ -28,6 +28,8 @@ type Hall struct {
 	// BaseKeys and BaseBytes are what all channels keep as bases, MaxBases bounds the bytes.
 	BaseKeys, BaseBytes atomic.Int64
 	MaxBases            int64
+	// Early bounds the publications that wait for their channels.
+	Early EarlyRoom
 	// Catching is how many subscriptions are sent the past.
 	Catching atomic.Int64
 	Shards   []*Shard

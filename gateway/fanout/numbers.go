@@ -45,5 +45,7 @@ func (h *Hall) Numbers() []Number {
 	gauge("delta_bases_bytes", "Estimate of the memory of what deltas can start from.", h.BaseBytes.Load)
 	gauge("subscriptions_behind", "Subscriptions that are sent the past of their channels, or wait for a resume.", h.Catching.Load)
 	gauge("socket_queue_held_bytes", "Bytes that the sockets which are behind hold together; what several wait for counts once.", h.Sockets.Budget().Bytes)
+	gauge("priming_queue_bytes", "Publications that wait until their channels are primed, in bytes.", h.Early.Bytes)
+	out = append(out, Number{"priming_cut_short_total", "Channels that were primed no further because too much was waiting for that.", true, "", func() float64 { return float64(h.Early.Full()) }})
 	return out
 }

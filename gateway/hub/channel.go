@@ -48,7 +48,7 @@ type Channel struct {
 		// priming is set while the past of the channel is read, and until the publications
 		// that are early and wait for that have been posted. It is read without the lock, too.
 		priming atomic.Bool
-		early   []*broker.Publication
+		early   fanout.Early
 		// reforming: it is primed because its rules are others, and what its subscribers have
 		// was made under those before.
 		reforming bool
@@ -72,6 +72,7 @@ func (h *Hub) newChannel(a *app.App, name string) *Channel {
 		hub: h, tenant: a, attached: make(chan struct{}),
 	}
 	c.Line.Report = c.count
+	c.log.early = h.hall.Early.Of(a.ID)
 	c.roll = h.opt.Herald.Roll(h.opt.Roster, a, name, c.Line)
 	c.Caches = pusher.KindOf(name).Cache() && h.opt.History != nil
 	if c.recent = past.New(h.library, a, c.Line, c.life); c.recent != nil {
@@ -90,6 +91,7 @@ func (c *Channel) attach(ctx context.Context) {
 	c.log.Unlock()
 	c.attachment, c.err = c.hub.opt.Feed.Attach(ctx, c.tenant.ID, c.Name, c)
 	if c.err != nil {
+		c.dropBases()
 		return
 	}
 	c.log.Lock()
@@ -140,8 +142,7 @@ func (c *Channel) Prompt() bool { return !c.log.priming.Load() && c.Line.Prompt(
 func (c *Channel) Publication(p *broker.Publication) {
 	c.log.Lock()
 	if c.log.priming.Load() {
-		if len(c.log.early) < maxEarly {
-			c.log.early = append(c.log.early, p)
+		if c.log.early.Add(p) {
 			c.log.Unlock()
 			return
 		}
@@ -175,7 +176,7 @@ func (c *Channel) Gap(g broker.Gap) {
 // Nothing of that may come back from memory. Subscribers notice nothing.
 func (c *Channel) Forget(at broker.Position) {
 	c.log.Lock()
-	if c.log.epoch == "" && len(c.log.early) == 0 {
+	if c.log.epoch == "" && c.log.early.Len() == 0 {
 		// It is not attached yet, and will be at a place that knows of it.
 		c.log.Unlock()
 		return

@@ -71,11 +71,12 @@ func (c *Channel) expireBases(now time.Time) {
 	}
 }
 
-// dropBases forgets all bases of a channel that nobody follows any more.
+// dropBases forgets all bases of a channel that nobody follows any more, and what waits for it.
 func (c *Channel) dropBases() {
 	c.log.Lock()
 	defer c.log.Unlock()
 	c.log.bases.Drop()
+	c.log.early.Take()
 	c.recent.Begin(c.log.epoch, math.MaxInt64)
 	if c.log.count != nil {
 		c.log.count.Leave()

@@ -13,8 +13,6 @@ const (
 	pastBases = 16
 	// feedPause is the time between looks whether the feed has brought what is counted.
 	feedPause = 5 * time.Millisecond
-	// maxEarly bounds the publications that wait while a channel is primed.
-	maxEarly = 1024
 )
 
 // prime makes the bases and the count of a channel from its log. Nobody is
@@ -62,11 +60,7 @@ func (c *Channel) primeAlone(ctx context.Context, at broker.Position) {
 func (c *Channel) awaitFeed(ctx context.Context) {
 	for ctx.Err() == nil {
 		c.log.Lock()
-		brought := uint64(0)
-		if n := len(c.log.early); n > 0 {
-			brought = c.log.early[n-1].Offset
-		}
-		wait := c.log.priming.Load() && c.log.count.Ahead(brought)
+		wait := c.log.priming.Load() && c.log.count.Ahead(c.log.early.Reached())
 		c.log.Unlock()
 		if !wait || !c.hub.tasks.Pause(feedPause) {
 			return
@@ -83,12 +77,11 @@ func (c *Channel) endPriming() {
 	c.log.reforming = false
 	c.recent.Prime(c.log.past)
 	c.log.past = nil
-	for _, p := range c.log.early {
+	for _, p := range c.log.early.Take() {
 		if job := c.prepare(p); job != nil {
 			c.Post(job)
 		}
 	}
-	c.log.early = nil
 	c.log.bases.Count()
 }
 

@@ -54,7 +54,7 @@ func TestWayIn01WhoPrimesIsNotPrompt(t *testing.T) {
 	eventually(t, "two wait", func() bool {
 		c.log.Lock()
 		defer c.log.Unlock()
-		return len(c.log.early) == 2
+		return c.log.early.Len() == 2
 	})
 	r.publishMany("other", 1, 1)
 	other.events(1)
