@@ -2,7 +2,6 @@ package lives
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 )
 
@@ -15,36 +14,44 @@ const MaxChannels = 65_536
 func (l *Log) admits(app string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if n, most := l.room(app); n >= most {
+	if n := l.byApp[app]; n >= l.shares().most(n) {
 		return fmt.Errorf("%w, %d", ErrTooMany, n)
 	}
 	return nil
 }
 
-// room is how many channels of an app are remembered, and how many may be. The caller holds the
-// lock.
-func (l *Log) room(app string) (n, most int) {
-	among := max(l.apps(), 1)
-	due := MaxChannels / (2 * among)
-	left := MaxChannels - due*among
-	for other, n := range l.byApp {
-		if other != app {
-			left -= max(n-due, 0)
-		}
-	}
-	return l.byApp[app], due + max(left, 0)
+// shares are how the room is divided.
+type shares struct {
+	// due is the part of each app, and left what is left of the rest for all of them, below 0 if there were fewer apps before.
+	due, left int
 }
+
+// shares looks at all apps. The caller holds the lock.
+func (l *Log) shares() shares {
+	among := max(l.apps(), 1)
+	s := shares{due: MaxChannels / (2 * among)}
+	s.left = MaxChannels - s.due*among
+	for _, n := range l.byApp {
+		s.left -= max(n-s.due, 0)
+	}
+	return s
+}
+
+// most is how many channels of an app may be remembered of which n are.
+func (s shares) most(n int) int { return s.due + max(s.left+max(n-s.due, 0), 0) }
 
 // Problems tells in a sentence which apps can purge and reset no further channels.
 func (l *Log) Problems() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var full []string
-	for _, app := range slices.Sorted(maps.Keys(l.byApp)) {
-		if n, most := l.room(app); n >= most {
+	shares := l.shares()
+	for app, n := range l.byApp {
+		if n >= shares.most(n) {
 			full = append(full, app)
 		}
 	}
+	slices.Sort(full)
 	switch len(full) {
 	case 0:
 		return nil

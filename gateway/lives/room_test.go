@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/memory"
 	"github.com/sluicehq/sluice/kv"
@@ -86,4 +88,45 @@ func TestTrust05PurgesOfOneAppLeaveRoomForOthers(t *testing.T) {
 	if err := l.admits("quiet"); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestProblemsLookAtTheAppsOnce: it took time by the square of the number of apps, under the lock that every event
+// of a purged channel needs. What it says is what each app is told that asks for one channel more.
+func TestProblemsLookAtTheAppsOnce(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		asked, among := 0, rapid.IntRange(0, 8).Draw(t, "among")
+		l := &Log{byApp: map[string]int{}, apps: func() int { asked++; return among }}
+		for n := range rapid.IntRange(0, 8).Draw(t, "apps") {
+			l.byApp[fmt.Sprint("a", n)] = rapid.OneOf(rapid.IntRange(0, 100), rapid.IntRange(0, MaxChannels)).Draw(t, "channels")
+		}
+		told := strings.Join(l.Problems(), "")
+		if asked != 1 {
+			t.Errorf("the apps were counted %d times for %d apps", asked, len(l.byApp))
+		}
+		full, first := 0, ""
+		for n := range 8 {
+			app := fmt.Sprint("a", n)
+			if _, there := l.byApp[app]; there && l.admits(app) != nil {
+				if full++; full == 1 {
+					first = app
+				}
+			}
+		}
+		// The twin counts what the others have taken beyond their parts.
+		for app, n := range l.byApp {
+			due := MaxChannels / (2 * max(among, 1))
+			left := MaxChannels - due*max(among, 1)
+			for other, n := range l.byApp {
+				if other != app {
+					left -= max(n-due, 0)
+				}
+			}
+			if refused := n >= due+max(left, 0); refused != (l.admits(app) != nil) {
+				t.Errorf("%v: %s is refused %t", l.byApp, app, !refused)
+			}
+		}
+		if full > 0 != strings.Contains(told, "app "+first+" ") || full > 1 != strings.Contains(told, fmt.Sprintf("and %d more", full-1)) {
+			t.Errorf("%d are full, and it says %q", full, told)
+		}
+	})
 }
