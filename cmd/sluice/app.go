@@ -146,10 +146,10 @@ func newAppAddCommand() *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&file, "file", "", "settings as an entry of `apps` has them, YAML or JSON")
+	cmd.Flags().StringVar(&file, "file", "", "settings as an entry of apps has them, YAML or JSON")
 	cmd.Flags().StringVar(&key, "key", "", "public key")
 	cmd.Flags().StringVar(&secretFile, "secret-file", "", "file that holds the secret")
-	cmd.Flags().StringArrayVar(&sets, "set", nil, "NAME=VALUE, a setting as in `apps`; may be given several times")
+	cmd.Flags().StringArrayVar(&sets, "set", nil, "a setting as in apps, as `NAME=VALUE`; may be given several times")
 	return cmd
 }
 
@@ -192,7 +192,7 @@ func newAppSetCommand() *cobra.Command {
 		}
 		return "changed\n", settle(tree, sets)
 	})
-	cmd.Flags().StringArrayVar(&sets, "set", nil, "NAME=VALUE, a setting as in `apps`; may be given several times")
+	cmd.Flags().StringArrayVar(&sets, "set", nil, "a setting as in apps, as `NAME=VALUE`; may be given several times")
 	return cmd
 }
 

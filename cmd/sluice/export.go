@@ -23,7 +23,7 @@ type exportOptions struct {
 func newExportCommand() *cobra.Command {
 	o := &exportOptions{}
 	cmd := &cobra.Command{
-		Use:   "export CHANNEL > FILE",
+		Use:   "export CHANNEL [flags] > FILE",
 		Short: "Write the history of channels as lines of JSON",
 		Long: `Write what the log retains of a channel, or of all channels whose names begin with
 --prefix, to standard output: one event per line, oldest first, channel after channel,

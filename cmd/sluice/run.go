@@ -48,6 +48,9 @@ func arguments(check cobra.PositionalArgs) cobra.PositionalArgs {
 			if name == ">" {
 				break // what stands behind it is for the shell
 			}
+			if name == "[flags]" {
+				continue
+			}
 			names = append(names, name)
 			if name[0] != '[' {
 				required++
@@ -57,7 +60,7 @@ func arguments(check cobra.PositionalArgs) cobra.PositionalArgs {
 		case len(args) < required:
 			return usage("%s is missing", strings.TrimSuffix(names[len(args)], "..."))
 		case len(names) > 0 && len(args) > len(names):
-			return usage("%q is one argument too many: it is sluice %s", args[len(names)], cmd.Use)
+			return usage("%q is one argument too many: it is %s", args[len(names)], strings.Replace(strings.TrimSuffix(cmd.UseLine(), " [flags]"), " [flags]", "", 1))
 		case cmd.HasSubCommands():
 			return unknownCommand(cmd, args[0])
 		case len(args) > 0:
