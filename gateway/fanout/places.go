@@ -116,9 +116,8 @@ func (o OwnPlace) set(at pusher.Place) {
 	}
 }
 
-// pass notes that the reader has got to a publication, and reports whether that is further. It is
-// not in a snapshot for one who could not be given what he missed: until that goes beyond where
-// he was, he comes back from there. The caller has the lock.
+// pass notes that the reader has got to a publication, and reports whether that is further. The
+// caller has the lock.
 func (o OwnPlace) pass(p *Event) bool {
 	at := &o.at[o.i]
 	if at.Stream == p.Pub.Epoch && at.Serial >= p.Pub.Offset {
@@ -126,6 +125,19 @@ func (o OwnPlace) pass(p *Event) bool {
 	}
 	*at, o.ahead = pusher.Place{Stream: p.Pub.Epoch, Serial: p.Pub.Offset}, true
 	return true
+}
+
+// inside puts the frame of a publication of a snapshot into an outbox. The reader has no place in the
+// middle of that: he stays where he was, and begins the snapshot again if he is cut off before its end.
+func (o OwnPlace) inside(f *socket.Frame, to *socket.Outbox, put func(*socket.Outbox, *socket.Frame) socket.Pushed) socket.Pushed {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	ahead, passed, bytes := o.ahead, o.passed, o.bytes
+	result := put(to, o.named(socket.NewFrame(f.Payload(), 0).As(f)))
+	if result != socket.Queued && result != socket.Wakes {
+		o.ahead, o.passed, o.bytes = ahead, passed, bytes
+	}
+	return result
 }
 
 // hand puts the frame of a publication into an outbox, with an id that says where the reader is
@@ -160,10 +172,18 @@ func appendPlace(dst []byte, epoch string, offset uint64) []byte {
 
 // hand puts the frame of a publication into the outbox of a subscription.
 func (s *Subscribers) hand(sub *subscription, p *Event, f *socket.Frame, put func(*socket.Outbox, *socket.Frame) socket.Pushed) socket.Pushed {
-	if sub.marks&placed == 0 || p.Pub.Offset == 0 {
+	switch {
+	case sub.marks&placed == 0 || p.Pub.Offset == 0:
 		return put(sub.out, f)
+	case s.inSnapshot(sub):
+		return s.places[sub.out].inside(f, sub.out, put)
 	}
 	return s.places[sub.out].hand(p, f, sub.out, put)
+}
+
+// inSnapshot tells whether a subscription is on its way through a snapshot.
+func (s *Subscribers) inSnapshot(sub *subscription) bool {
+	return sub.state == catching && s.details[sub.out].past.Latest
 }
 
 // whereabouts is a frame of nothing, for an id.
@@ -173,7 +193,7 @@ var whereabouts = socket.NewFrame([]byte(":\n\n"), 0)
 // passed it, unless others wait before it, and is told so now and then.
 func (s *Shard) spare(to *Subscribers, sub *subscription, p *Event) {
 	to.missed(sub, p)
-	if sub.marks&placed == 0 || sub.state == behind {
+	if sub.marks&placed == 0 || sub.state == behind || to.inSnapshot(sub) {
 		return
 	}
 	o := to.places[sub.out]

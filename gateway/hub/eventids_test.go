@@ -175,13 +175,16 @@ type idWorld struct {
 	wish      string
 	// log has the events of each channel that are for the reader, all those that are not as well.
 	log, all map[string][]uint64
-	count    int
+	// newest are the events of each channel by their values.
+	newest map[string]map[int]uint64
+	count  int
 }
 
 const idsMissed = 30
 
 func newIDWorld(t *testing.T, begins string, channels ...string) *idWorld {
 	w := &idWorld{channels: channels, log: map[string][]uint64{}, all: map[string][]uint64{}, snapshots: begins == "snapshot"}
+	w.newest = map[string]map[int]uint64{}
 	w.rig = timeRig(t, memory.Options{}, func(o *Options, a *appT) {
 		o.Filters, a.Delta.Path = true, "k"
 		a.Recovery.MaxEvents = idsMissed
@@ -205,12 +208,47 @@ func (w *idWorld) say(channel string, names ...string) {
 		w.count++
 		at := w.publish(channel, name, fmt.Sprintf(`{"k":%d,"n":%d}`, w.count%3, w.count)).Offset
 		w.all[channel] = append(w.all[channel], at)
+		if w.newest[channel] == nil {
+			w.newest[channel] = map[int]uint64{}
+		}
+		w.newest[channel][w.count%3] = at
 		if name == "e" {
 			w.log[channel] = append(w.log[channel], at)
 		}
 	}
 	if len(names) > 0 {
 		w.settled(channel, w.all[channel][len(w.all[channel])-1])
+	}
+}
+
+// snapshot are the newest events of the values of a channel, as far as they are for the reader.
+func (w *idWorld) snapshot(channel string) (want []uint64) {
+	for _, at := range w.newest[channel] {
+		if slices.Contains(w.log[channel], at) {
+			want = append(want, at)
+		}
+	}
+	slices.Sort(want)
+	return want
+}
+
+// stays has the id of a channel stay where it was until its snapshot has ended: the first one, or the one
+// behind a gap.
+func (w *idWorld) stays(blocks []block, at []pusher.Place) {
+	w.t.Helper()
+	for i, ch := range w.channels {
+		began, was := at[i].Stream == "" && (w.snapshots || w.wish == "latest"), at[i]
+		for n, b := range blocks {
+			is := places(w.t, b.last, w.channels)[i]
+			switch {
+			case b.channel == ch && b.kind == "gap" && w.snapshots:
+				began, was = true, is
+			case b.channel == ch && b.kind == "snapshot_complete":
+				began = false
+			case began && is != was:
+				w.t.Errorf("block %d %+v: the id of %s goes from %+v to %+v before its snapshot has ended", n, b, ch, was, is)
+			}
+		}
 	}
 }
 
@@ -279,6 +317,7 @@ func (w *idWorld) comesBack(had []block, from string) {
 	defer l.stop()
 	w.arrives(l, last)
 	l.neverBack(w.channels, last)
+	w.stays(l.got, places(t, last, w.channels))
 	at, end := places(t, last, w.channels), places(t, l.last, w.channels)
 	for i, ch := range w.channels {
 		before, then := serials(had, ch), serials(l.got, ch)
@@ -290,9 +329,13 @@ func (w *idWorld) comesBack(had []block, from string) {
 		if end[i].Stream == "" || end[i].Serial < newest {
 			t.Errorf("%s: live with the place %+v, and the newest is %d", told, end[i], newest)
 		}
+		asSnapshot := w.snapshots || w.wish == "latest"
 		if at[i].Stream == "" {
-			if w.live(had, ch) || len(before) > 0 {
+			if w.live(had, ch) || len(before) > 0 && !asSnapshot {
 				t.Errorf("%s: it was on its way or live, and has no place", told)
+			}
+			if asSnapshot && !slices.Equal(then, w.snapshot(ch)) {
+				t.Errorf("%s: it begins again, and the snapshot is %v", told, w.snapshot(ch))
 			}
 			continue
 		}
@@ -307,6 +350,8 @@ func (w *idWorld) comesBack(had []block, from string) {
 			t.Errorf("%s: no gap was told", told)
 		case l.count("gap", ch) == 0 && !slices.Equal(then, missed):
 			t.Errorf("%s: want %v", told, missed)
+		case l.count("gap", ch) > 0 && w.snapshots && !slices.Equal(then, w.snapshot(ch)):
+			t.Errorf("%s: the snapshot is %v", told, w.snapshot(ch))
 		case w.snapshots || w.wish == "latest":
 			// What came before is the newest of each value.
 		case len(before) > 0 && !slices.Equal(before, above(w.log[ch][:len(w.log[ch])-len(missed)], before[0]-1)):
