@@ -13,38 +13,38 @@ func Reference() string {
 
 This page is generated from the table that the loader uses (` + "`go test ./configs -update`" + `).
 
-A value comes from the defaults, then the file given with ` + "`--config`" + ` (` + "`.json`, `.jsonc`" + ` with comments, ` + "`.yaml`, `.toml`" + `),
-then the environment, then flags; later ones win. The environment variable of a key is its name in capitals with
+A value comes from these sources, where later ones win: the defaults, then the file given with ` + "`--config`" + ` (` + "`.json`, `.jsonc`" + ` with comments, ` + "`.yaml`, `.toml`" + `),
+then the environment, then flags. The environment variable of a key is its name in capitals with
 ` + "`SLUICE_`" + ` in front and ` + "`_`" + ` for every dot: ` + "`nats.embedded.port`" + ` is ` + "`SLUICE_NATS_EMBEDDED_PORT`" + `. The flag of a key has ` + "`-`" + ` for
-dots and underscores: ` + "`--nats-embedded-port`" + `; there are none for secrets. Lists are given there with commas, and ` + "`SLUICE_APPS`" + ` is
-a list in JSON that takes the place of ` + "`apps`" + `. ` + "`RUST_LOG`" + ` is accepted and ignored. Every problem is reported at once, and an
-unknown key is one.
+dots and underscores: ` + "`--nats-embedded-port`" + `; there are none for secrets. Both take lists separated by commas, and ` + "`SLUICE_APPS`" + ` is
+a JSON list that replaces ` + "`apps`" + `. ` + "`RUST_LOG`" + ` is accepted and ignored. All problems are reported at once. An
+unknown key is an error.
 
-**Blank is not set.** A blank environment variable or flag, and a key with nothing behind it in a file, leave the setting as
-it was. A text that shall be empty is ` + "`\"\"`" + ` in the file.
+**Blank is not set.** A blank environment variable or flag, and a key without a value in a file, do not change the setting.
+To set an empty text, write ` + "`\"\"`" + ` in the file.
 
-**Texts are taken as they are written.** In YAML and JSON ` + "`id: 0042`" + ` is the text ` + "`0042`" + `, and so are other numbers, dates and
-` + "`true`" + `; ` + "`null`" + ` and ` + "`~`" + ` need quotes to be texts, and in TOML everything does. Whole numbers are decimal at every door: ` + "`0x1F`, `0017`" + `
+**Texts are used as written.** In YAML and JSON ` + "`id: 0042`" + ` is the text ` + "`0042`" + `, and so are other numbers, dates and
+` + "`true`" + `; ` + "`null`" + ` and ` + "`~`" + ` need quotes to be texts, and in TOML all texts do. Whole numbers are decimal: ` + "`0x1F`, `0017`" + `
 and ` + "`1_000`" + ` are refused, except in TOML, where they are numbers. Booleans are ` + "`true` and `false`" + ` (or ` + "`1` and `0`" + `); ` + "`yes`, `no`, `on` and `off`" + `
 are refused.
 
-**Variables in the file.** ` + "`${NAME}`" + ` in a value is replaced by the environment variable, which must be there and not be blank;
-` + "`$$`" + ` is ` + "`$`" + `, and a ` + "`$`" + ` before anything else stands for itself. What comes in is a text or a number for the one value, whatever it has in
-it: it adds no keys.
+**Variables in the file.** ` + "`${NAME}`" + ` in a value is replaced by the environment variable, which must exist and not be blank;
+` + "`$$`" + ` is ` + "`$`" + `, and a ` + "`$`" + ` before anything else stands for itself. The content of the variable is always a single text or number: it
+cannot add keys.
 
-**Secrets** may lie in files of their own: each secret key has another one that ends in ` + "`_file`" + `, and a header of a webhook may be
-` + "`{file: PATH}`" + `. One line break at the end of such a file does not count. The secret and its file exclude each other within one
-source; a later source replaces both.
+**Secrets** may be in files of their own: for each secret key there is another key that ends in ` + "`_file`" + `, and a header of a webhook may be
+` + "`{file: PATH}`" + `. One line break at the end of such a file is ignored. Within one source you can set the secret or its
+file, not both; a later source replaces either.
 
-Variables that Kubernetes makes for services whose names begin with ` + "`sluice`" + ` (` + "`SLUICE_PORT=tcp://...`, `SLUICE_SERVICE_HOST`" + `) are ignored
+Variables that Kubernetes creates for services whose names begin with ` + "`sluice`" + ` (` + "`SLUICE_PORT=tcp://...`, `SLUICE_SERVICE_HOST`" + `) are ignored
 with a line in the log. ` + "`SLUICE_URL`, `SLUICE_APP`, `SLUICE_KEY`, `SLUICE_SECRET` and `SLUICE_SECRET_FILE`" + ` are for the commands that
 talk to a server.
 
-**Changes while a server runs.** SIGHUP, and ` + "`config.watch`" + ` by itself, have the file and the files with secrets read again. Everything in
-` + "`apps`" + ` is then in force at once, and so are ` + listOf(func(name string) bool { return live[name] != nil }) + `. What is kept (` +
+**Changes while a server runs.** At SIGHUP, or when ` + "`config.watch`" + ` detects a change, the server reads the file and the files with secrets again. Everything in
+` + "`apps`" + ` is then in force at once, and so are ` + listOf(func(name string) bool { return live[name] != nil }) + `. Retention (` +
 		listOf(func(name string) bool { return retentionKeys[name] }) + `, and the same for
-single apps) follows on NATS and, for single apps, on Redis. Everything else needs a restart, and ` + "`/ready`" + ` lists it until then.
-[operations.md](operations.md), "Changes without a restart", says more.
+single apps) is adapted on NATS and, for single apps, on Redis. Everything else needs a restart, and ` + "`/ready`" + ` lists it until then. See
+[operations.md](operations.md), "Changes without a restart".
 
 ` + "`sluice config`" + ` prints what a server would start with, secrets redacted. Examples are in ` + "`configs/samples`" + `.
 `)
