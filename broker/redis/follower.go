@@ -20,8 +20,10 @@ type follower struct {
 	series string
 	sub    *subscription
 	// unproven is set when a new life began: what the log has is right, even if
-	// it does not follow from what was delivered. It belongs to the lock.
+	// it does not follow from what was delivered. life is the epoch of it, which the sinks are
+	// told when the place of the channel in it is known. Both belong to the lock.
 	unproven bool
+	life     string
 	// kept is when the place of the channel was known to be there. gone is set when it may have
 	// aged before it was looked at again: that it is not there says nothing of a loss then. Both
 	// belong to the lock.
@@ -160,22 +162,35 @@ func (f *follower) deliver(a arrival) {
 	f.Give(p)
 }
 
+// goOver goes on in the life that began, at a place. base is where the channel begins there. The lock is
+// held.
+func (f *follower) goOver(offset, base uint64) {
+	switch {
+	case f.At().Epoch != f.life:
+		f.Gap(broker.Position{Epoch: f.life, Offset: offset}, broker.GapEpoch)
+	// The life was told without knowing the place.
+	case offset > f.At().Offset && offset > base:
+		f.missing(offset, broker.GapEvicted)
+	default:
+		f.Stand(offset)
+	}
+}
+
 // missing has it told that everything up to an offset is missing. The lock is held.
 func (f *follower) missing(offset uint64, reason broker.GapReason) {
 	f.Gap(broker.Position{Epoch: f.At().Epoch, Offset: offset}, reason)
 }
 
-// newEpoch goes over to the present life of the log. Offsets are never given out again,
-// so what follows lies above what was delivered.
+// newEpoch begins to go over to the present life of the log. The sinks are told when its place there was
+// read: whoever is told may resume from it.
 func (f *follower) newEpoch() {
 	f.Lock()
 	defer f.LeaveToOthers()
 	epoch := f.app.currentEpoch()
-	if !f.Begun() || f.At().Epoch == epoch {
+	if !f.Begun() || f.At().Epoch == epoch || f.life == epoch {
 		return
 	}
-	f.Gap(broker.Position{Epoch: epoch, Offset: f.At().Offset}, broker.GapEpoch)
-	f.unproven = true
+	f.unproven, f.life = true, epoch
 	if f.Following() {
 		f.Repair(follow.Read)
 	}

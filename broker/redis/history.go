@@ -51,6 +51,18 @@ func (r *scanned) lost(offset uint64) bool {
 	return false
 }
 
+// placeOf is the place in a new life of who was at an offset before, of a page from there on. It is one
+// that the log knows: where that offset is, or before what follows it, or the end.
+func (r *scanned) placeOf(offset uint64) uint64 {
+	switch {
+	case len(r.entries) == 0:
+		return r.last
+	case r.entries[0].offset == offset:
+		return offset
+	}
+	return r.entries[0].prev
+}
+
 // reading is attempt for what takes one of the places of an app for readers. It has none while it
 // waits for a server, and is not timed while it waits for a place.
 func (l *Log) reading(ctx context.Context, app string, do func(ctx context.Context) error) error {

@@ -190,39 +190,40 @@ func TestEpochThatComesBack(t *testing.T) {
 }
 
 // TestEvictedWhileAnotherChannelWasLost: what retention removes while a new life
-// begins is a gap like any other. It was left out without a word.
+// begins is missing like anything else. It was left out without a word.
 func TestEvictedWhileAnotherChannelWasLost(t *testing.T) {
 	t.Parallel()
-	w := &witness{}
-	f := alone(t, broker.Position{Epoch: "new", Offset: 5}, w)
-	page := &scanned{exists: true, base: 1, last: 19}
-	for offset := uint64(17); offset <= page.last; offset++ {
-		page.entries = append(page.entries, arrival{
-			offset: offset, prev: offset - 1, base: 1, entry: string(encode(&broker.Event{Name: "e"})),
+	for name, c := range map[string]struct {
+		at   broker.Position
+		want broker.Gap
+	}{
+		"one gap names both": {broker.Position{Epoch: "old", Offset: 5}, broker.Gap{Reason: broker.GapEpoch}},
+		"a life that was told before its places were known": {broker.Position{Epoch: "new", Offset: 5}, broker.Gap{Reason: broker.GapEvicted}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := &witness{}
+			f := alone(t, c.at, w)
+			page := &scanned{exists: true, base: 1, last: 19}
+			for offset := uint64(17); offset <= page.last; offset++ {
+				page.entries = append(page.entries, arrival{
+					offset: offset, prev: offset - 1, base: 1, entry: string(encode(&broker.Event{Name: "e"})),
+				})
+			}
+			f.Lock()
+			f.unproven, f.life = true, "new"
+			f.Repair(follow.Read)
+			found := f.absorb(page, f.At(), f.life)
+			f.Leave()
+			if found != follow.Complete {
+				t.Error("the repair is not over with the last entry")
+			}
+			pubs, gaps := w.seen()
+			c.want.After, c.want.Resume = c.at, broker.Position{Epoch: "new", Offset: 16}
+			if diff := cmp.Diff(gaps, []broker.Gap{c.want}); diff != "" || len(pubs) != 3 {
+				t.Errorf("%d publications, want 3, and gaps:\n%s", len(pubs), diff)
+			}
 		})
-	}
-	f.Lock()
-	f.unproven = true
-	f.Repair(follow.Read)
-	f.Unlock()
-	found := follow.Awaited
-	until(t, "nothing may be on its way any more", func() bool {
-		f.Lock()
-		found = f.absorb(page, f.At())
-		f.Leave()
-		return found != follow.Awaited
-	})
-	if found != follow.Complete {
-		t.Error("the repair is not over with the last entry")
-	}
-	pubs, gaps := w.seen()
-	want := []broker.Gap{{
-		After:  broker.Position{Epoch: "new", Offset: 5},
-		Resume: broker.Position{Epoch: "new", Offset: 16},
-		Reason: broker.GapEvicted,
-	}}
-	if diff := cmp.Diff(gaps, want); diff != "" || len(pubs) != 3 {
-		t.Errorf("%d publications, want 3, and gaps:\n%s", len(pubs), diff)
 	}
 }
 
@@ -252,7 +253,7 @@ func TestWhatIsOnItsWayIsNotMissing(t *testing.T) {
 			c.page.exists, c.page.base = true, 1
 			f.Lock()
 			f.Repair(follow.Read)
-			if found := f.absorb(&c.page, f.At()); found != follow.Awaited {
+			if found := f.absorb(&c.page, f.At(), ""); found != follow.Awaited {
 				t.Errorf("found %d, not that it is awaited", found)
 			}
 			f.Leave()
@@ -262,7 +263,7 @@ func TestWhatIsOnItsWayIsNotMissing(t *testing.T) {
 			until(t, "the repair is over", func() bool {
 				f.Lock()
 				defer f.Leave()
-				return f.absorb(&c.page, f.At()) == follow.Complete
+				return f.absorb(&c.page, f.At(), "") == follow.Complete
 			})
 			if pubs, gaps := w.seen(); len(pubs) != c.got || len(gaps) != c.gaps {
 				t.Errorf("%d publications and %d gaps, want %d and %d", len(pubs), len(gaps), c.got, c.gaps)

@@ -16,7 +16,7 @@ const repairPage, repairBytes = 256, 2 << 20
 // is missing.
 func (f *follower) Read(ctx context.Context) (func() follow.Found, error) {
 	f.Lock()
-	at, unsure := f.At(), f.unproven || aged(f.kept)
+	at, life, unsure := f.At(), f.life, f.unproven || aged(f.kept)
 	f.overdue(true)
 	f.Unlock()
 	// In a new life, or after an age, the channel may have no place yet; one that was made later
@@ -30,12 +30,12 @@ func (f *follower) Read(ctx context.Context) (func() follow.Found, error) {
 	if err != nil {
 		return nil, err
 	}
-	return func() follow.Found { return f.absorb(r, at) }, nil
+	return func() follow.Found { return f.absorb(r, at, life) }, nil
 }
 
-// absorb takes over a page that was read from a position inclusive. The lock is held.
-func (f *follower) absorb(r *scanned, at broker.Position) follow.Found {
-	if f.At() != at {
+// absorb takes over a page that was read from a position inclusive, in a life. The lock is held.
+func (f *follower) absorb(r *scanned, at broker.Position, life string) follow.Found {
+	if f.At() != at || f.life != life {
 		return follow.Turned
 	}
 	// A place that was made anew since the other one aged begins above what was delivered. What
@@ -45,8 +45,7 @@ func (f *follower) absorb(r *scanned, at broker.Position) follow.Found {
 	}
 	if f.unproven {
 		f.unproven = false
-		// What was lost has been told. A channel that was made anew begins at its base.
-		f.Stand(max(min(at.Offset, r.last), r.base))
+		f.goOver(r.placeOf(at.Offset), r.base)
 	}
 	for _, a := range r.entries {
 		last := f.At().Offset
@@ -120,6 +119,9 @@ func (f *follower) Ask(ctx context.Context) (func() follow.Found, error) { retur
 
 // GiveUp implements [follow.Line].
 func (f *follower) GiveUp() {
+	if f.unproven && f.At().Epoch != f.life {
+		f.goOver(f.At().Offset, 0)
+	}
 	resume := f.At().Offset
 	if f.continues(resume) && !f.unproven {
 		f.resume()

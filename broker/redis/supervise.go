@@ -120,12 +120,16 @@ func (l *Log) inspectFirst(ctx context.Context) error {
 		if before != nil && ctx.Err() != nil {
 			return before // it was cut short, and says nothing
 		}
-		if before = err; !errors.Is(err, errReplica) && !unanswered(err) {
+		if !errors.Is(err, errReplica) && !unanswered(err) {
 			return err
+		}
+		// The connection to a replica is left, and the next look may find it just closed.
+		if !errors.Is(before, errReplica) || errors.Is(err, errReplica) {
+			before = err
 		}
 		select {
 		case <-ctx.Done():
-			return err
+			return before
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
