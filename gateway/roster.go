@@ -57,6 +57,7 @@ func (n *Node) registerRoster(port string) {
 		{"presence_failures_total", "Uses of the shared table that failed and were tried again.", func(s presence.Stats) float64 { return float64(s.Failures) }, false},
 		{"presence_burials_total", "Gateways that this one declared dead.", func(s presence.Stats) float64 { return float64(s.Burials) }, false},
 		{"presence_revivals_total", "Times that others had taken this gateway for dead.", func(s presence.Stats) float64 { return float64(s.Revivals) }, false},
+		{"presence_unclaimed_total", "Cache misses that were told without asking whether another gateway tells them, because there were too many of the app.", func(s presence.Stats) float64 { return float64(s.Unclaimed) }, false},
 		{"presence_seats", "Members and subscription counts that this gateway holds.", func(s presence.Stats) float64 { return float64(s.Seats) }, true},
 		{"presence_waiting", "Seats that wait to be written.", func(s presence.Stats) float64 { return float64(s.Waiting) }, true},
 		{"presence_rooms", "Channels whose members are followed.", func(s presence.Stats) float64 { return float64(s.Rooms) }, true},

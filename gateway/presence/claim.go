@@ -30,6 +30,7 @@ const (
 // So says [ErrManyClaims], with which nothing is written.
 func (r *Roster) Claim(ctx context.Context, app, channel, what, value string) (bool, error) {
 	if !r.claims.admit(app, r.opt.Now()) {
+		r.metrics.unclaimed.Add(1)
 		return true, ErrManyClaims
 	}
 	c := claim{

@@ -7,7 +7,7 @@ import (
 
 // counters are the numbers of a roster.
 type counters struct {
-	writes, failures, burials, revivals, cleared atomic.Uint64
+	writes, failures, burials, revivals, cleared, unclaimed atomic.Uint64
 	// members has an *[atomic.Int64] for each app.
 	members sync.Map
 }
@@ -37,6 +37,8 @@ type Stats struct {
 	// one, Revivals of this one after it was buried itself, and how often it has
 	// Cleared away what it gave up.
 	Writes, Failures, Burials, Revivals, Cleared uint64
+	// Unclaimed is how often an app claimed more than is written, see [ErrManyClaims].
+	Unclaimed uint64
 	// Seats are those that this gateway holds, Waiting those of them that wait
 	// to be written, Rooms the channels that it follows.
 	Seats, Waiting, Rooms int
@@ -47,7 +49,7 @@ func (r *Roster) Stats() Stats {
 	s := Stats{
 		Writes: r.metrics.writes.Load(), Failures: r.metrics.failures.Load(),
 		Burials: r.metrics.burials.Load(), Revivals: r.metrics.revivals.Load(),
-		Cleared: r.metrics.cleared.Load(),
+		Cleared: r.metrics.cleared.Load(), Unclaimed: r.metrics.unclaimed.Load(),
 	}
 	r.mu.Lock()
 	s.Rooms = len(r.rooms)

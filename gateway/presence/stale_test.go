@@ -61,6 +61,9 @@ func TestTrust01ClaimsOfStrangersAreBounded(t *testing.T) {
 	if n := claims(); n != claimRate {
 		t.Errorf("%d records, want %d", n, claimRate)
 	}
+	if n := r.Stats().Unclaimed; n != 2*claimRate {
+		t.Errorf("%d misses are counted that nobody claimed, want %d", n, 2*claimRate)
+	}
 	if _, err := r.Claim(t.Context(), "app-2", "cache-0", "cache_miss", "e/0"); err != nil {
 		t.Errorf("another app: %v", err)
 	}
