@@ -197,7 +197,7 @@ func (a *ahead) expire(now time.Time) {
 	a.runs = slices.DeleteFunc(a.runs, func(r *run) bool { return now.Sub(r.read) >= aheadLife })
 }
 
-// sweep forgets what is too old.
+// sweep forgets what is too old, of all apps.
 func (a *ahead) sweep() {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -232,3 +232,14 @@ func TestTime05WhatWasReadAheadIsOfThisLog(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatWasReadAheadIsForgotten: nobody reads any more, and there is no app, but memory is given back.
+func TestWhatWasReadAheadIsForgotten(t *testing.T) {
+	opt := options(node(t, t.TempDir()))
+	opt.Apps = nil
+	l := open(t, opt)
+	l.ahead.mu.Lock()
+	l.ahead.runs = append(l.ahead.runs, &run{read: time.Now().Add(-aheadLife), messages: make([]stored, 1), bytes: 1})
+	l.ahead.mu.Unlock()
+	awaitTrue(t, "it is forgotten", func() bool { return l.Ahead().Bytes == 0 })
+}

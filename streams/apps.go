@@ -228,7 +228,6 @@ func (l *Log) superviseApp(a *appLog, gone <-chan struct{}) {
 				unsure.Reset(sureAge)
 			}
 		case <-check.C:
-			l.ahead.sweep()
 			l.checkStream(a)
 			if err := l.countUnnamed(a); err != nil {
 				l.opt.Logger.Debug("looking for names that are no channels failed", "app", a.opt.ID, "error", err)

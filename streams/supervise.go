@@ -130,6 +130,7 @@ func (l *Log) supervise() {
 			}
 			l.tables.Sound()
 		case <-check.C:
+			l.ahead.sweep()
 			l.checkPayload(time.Now())
 			l.checkBuckets()
 		}
