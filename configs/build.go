@@ -52,7 +52,7 @@ func build(k *koanf.Koanf, hasFile bool, p *problems) *Config {
 	settle(k, c.Development)
 	c.Web = g.text("web.enabled") == "true" || g.text("web.enabled") == "auto" && c.Development
 	c.Host, c.Port, c.PathPrefix = g.text("host"), g.integer("port"), g.text("path_prefix")
-	if c.Host == "" {
+	if c.Host = listenHost("host", c.Host, p); c.Host == "" {
 		c.Host = "0.0.0.0"
 		if c.Development {
 			c.Host = "127.0.0.1"
@@ -70,7 +70,7 @@ func build(k *koanf.Koanf, hasFile bool, p *problems) *Config {
 		Prefix: g.text("redis.prefix"), CAFile: g.text("redis.tls.ca_file"), CertFile: g.text("redis.tls.cert_file"),
 		KeyFile: g.text("redis.tls.key_file"), StartTimeout: g.duration("redis.start_timeout"),
 	}
-	c.buildNATS(g)
+	c.buildNATS(g, p)
 	c.buildTLS(g)
 	c.History = History{
 		Enabled:     g.is("history.enabled"),
@@ -84,10 +84,10 @@ func build(k *koanf.Koanf, hasFile bool, p *problems) *Config {
 	c.buildWebSocket(g)
 	c.buildHTTP(g)
 	c.Metrics = Metrics{
-		Host: g.text("metrics.host"), Port: g.integer("metrics.port"), Prefix: g.text("metrics.prefix"),
+		Host: listenHost("metrics.host", g.text("metrics.host"), p), Port: g.integer("metrics.port"), Prefix: g.text("metrics.prefix"),
 		MaxChannelLabels: g.integer("metrics.max_channel_labels"), Token: Secret(g.text("metrics.token")),
 	}
-	c.buildConsole(g)
+	c.buildConsole(g, p)
 	c.buildTracing(g, p)
 	c.MemoryLimit, c.DescriptorReserve = g.number("memory.limit"), g.integer("descriptors.reserve")
 	if c.Metrics.Host == "" {
@@ -120,7 +120,7 @@ func (c *Config) buildRecovery(g getter) {
 	}
 }
 
-func (c *Config) buildNATS(g getter) {
+func (c *Config) buildNATS(g getter, p *problems) {
 	urls, _ := g.k.Get("nats.url").([]string)
 	c.NATS = NATS{
 		URLs: urls, CredentialsFile: g.text("nats.credentials_file"), NKeyFile: g.text("nats.nkey_file"),
@@ -130,7 +130,7 @@ func (c *Config) buildNATS(g getter) {
 		HandshakeFirst: g.is("nats.tls.handshake_first"), Domain: g.text("nats.domain"), Prefix: g.text("nats.prefix"), InboxPrefix: g.text("nats.inbox_prefix"),
 		Replicas: g.integer("nats.replicas"), StartTimeout: g.duration("nats.start_timeout"),
 		Embedded: Embedded{
-			Host: g.text("nats.embedded.host"), Port: g.integer("nats.embedded.port"), StoreDir: g.text("nats.embedded.store_dir"),
+			Host: listenHost("nats.embedded.host", g.text("nats.embedded.host"), p), Port: g.integer("nats.embedded.port"), StoreDir: g.text("nats.embedded.store_dir"),
 			MaxStore: g.number("nats.embedded.max_store"), SyncInterval: g.duration("nats.embedded.sync_interval"),
 		},
 	}
@@ -183,11 +183,11 @@ func (c *Config) buildHTTP(g getter) {
 }
 
 // buildConsole puts the console of a development server on the main port, unless it has a token.
-func (c *Config) buildConsole(g getter) {
+func (c *Config) buildConsole(g getter, p *problems) {
 	wanted := g.text("console.enabled")
 	c.Console = Console{
 		Enabled: wanted == "true" || wanted == "auto" && c.Development && c.Web,
-		Host:    g.text("console.host"), Port: g.integer("console.port"), Token: Secret(g.text("console.token")),
+		Host:    listenHost("console.host", g.text("console.host"), p), Port: g.integer("console.port"), Token: Secret(g.text("console.token")),
 	}
 	if c.Development && c.Console.Token == "" {
 		c.Console.Port = -1
@@ -211,6 +211,7 @@ func (c *Config) remember(k *koanf.Koanf) {
 		c.values["mode"] = "development"
 	}
 	c.values["host"], c.values["metrics.host"] = c.Host, c.Metrics.Host
+	c.values["console.host"], c.values["nats.embedded.host"] = c.Console.Host, c.NATS.Embedded.Host
 	c.values["web.enabled"] = strconv.FormatBool(c.Web)
 	c.values["console.enabled"] = strconv.FormatBool(c.Console.Enabled)
 	c.values["http.max_bodies"] = c.HTTP.MaxBodies

@@ -51,6 +51,18 @@ var live = map[string]func(to, from *Config){
 // rereadKeys are secrets that are read again from their files whenever they are needed.
 var rereadKeys = []string{"nats.password", "nats.token", "redis_url"}
 
+// reread says whether a secret differs from that of another configuration only in what is read again
+// anyway: of an address the user and the password, which are the secret in it.
+func (c *Config) reread(next *Config, name string) bool {
+	from := c.values[name+"_file"]
+	if !slices.Contains(rereadKeys, name) || from == "" || from != next.values[name+"_file"] {
+		return false
+	}
+	was, _ := c.values[name].(string)
+	is, _ := next.values[name].(string)
+	return find(keys, name).kind != address || sameServers(was, is)
+}
+
 // Live says whether a global key can change while a server runs.
 func Live(name string) bool { return name == "apps" || live[name] != nil || retentionKeys[name] }
 
@@ -59,11 +71,10 @@ func Live(name string) bool { return name == "apps" || live[name] != nil || rete
 // restart. Apps are compared by their ids, and named by their places in the other configuration.
 func (c *Config) Changed(next *Config) (taken, retention, rest []string) {
 	for name, value := range c.values {
-		from := name + "_file"
 		switch {
 		// Where a secret comes from does not matter to what is in force.
 		case name == "apps" || find(keys, name).kind == file || reflect.DeepEqual(value, next.values[name]):
-		case slices.Contains(rereadKeys, name) && c.values[from] != "" && c.values[from] == next.values[from]:
+		case c.reread(next, name):
 		case live[name] != nil:
 			taken = append(taken, name)
 		case retentionKeys[name]:

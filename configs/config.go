@@ -266,6 +266,7 @@ type ChannelDelta struct {
 func (c *Config) check(p *problems) {
 	c.checkLimits(p)
 	c.checkExposure(p)
+	c.checkClashes(p)
 	c.checkConsole(p)
 	if c.Development && !loopback(c.Host) {
 		p.at("host", "host is %q, but development mode takes unsigned requests and must stay on this machine; set mode: production and apps of your own", shorten(c.Host))
@@ -276,6 +277,11 @@ func (c *Config) check(p *problems) {
 	c.checkStore(p)
 	if p.sound("redis.tls.cert_file", "redis.tls.key_file") && (c.Redis.CertFile == "") != (c.Redis.KeyFile == "") {
 		p.add("redis.tls.cert_file and redis.tls.key_file must be given together")
+	}
+	if c.RedisURL != "" && strings.HasPrefix(c.Driver, "redis") && p.sound("redis_url", "redis_url_file") {
+		if why := redisURL(c.RedisURL.Reveal(), c.Driver == "redis-cluster"); why != "" {
+			p.at("redis_url", "redis_url %s", why)
+		}
 	}
 	if strings.ContainsAny(c.Redis.Prefix, "{}") || len(c.Redis.Prefix) > 100 {
 		p.at("redis.prefix", "redis.prefix is %q, must have no braces and up to 100 bytes", shorten(c.Redis.Prefix))

@@ -6,19 +6,16 @@ import (
 	"net/netip"
 	"regexp"
 	"strconv"
-	"strings"
 )
 
 var (
-	hostName = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?$`)
-	bearer   = regexp.MustCompile(`^[\x21-\x7e]*$`)
+	bearer = regexp.MustCompile(`^[\x21-\x7e]*$`)
 )
 
 // checkExposure looks at what others than the clients of apps can reach.
 func (c *Config) checkExposure(p *problems) {
 	for _, name := range c.AllowedHosts {
-		inner, bracket := strings.CutPrefix(name, "[")
-		if _, err := netip.ParseAddr(strings.TrimSuffix(inner, "]")); !hostName.MatchString(name) && !(bracket && err == nil) {
+		if _, ok := plainHost(name); !ok {
 			p.at("allowed_hosts", "allowed_hosts has %q, must be a host name or an address without a port", shorten(name))
 		}
 	}

@@ -45,11 +45,11 @@ func TestTrust13MetricsAreNotForEverybody(t *testing.T) {
 }
 
 func TestTrust14NamesOfThisMachineAreChecked(t *testing.T) {
-	c := load(t, Sources{Environ: []string{"SLUICE_ALLOWED_HOSTS=tunnel.example, box,[fd00::1]"}})
-	if got := strings.Join(c.AllowedHosts, " "); got != "tunnel.example box [fd00::1]" {
+	c := load(t, Sources{Environ: []string{"SLUICE_ALLOWED_HOSTS=tunnel.example, box,[fd00::1],fd00::2,dev.example."}})
+	if got := strings.Join(c.AllowedHosts, " "); got != "tunnel.example box [fd00::1] fd00::2 dev.example." {
 		t.Errorf("got %q", got)
 	}
-	for _, bad := range []string{"http://x", "x:80", "x/y", "*.example", "a b"} {
+	for _, bad := range []string{"http://x", "x:80", "x/y", "*.example", "a b", "a..b", "[a]", "[127.0.0.1]", "1.2.3"} {
 		if got := problemsOf(t, Sources{Environ: []string{"SLUICE_ALLOWED_HOSTS=" + bad}}); len(got) != 1 || !strings.Contains(got[0], "allowed_hosts") {
 			t.Errorf("%s: got %q", bad, got)
 		}

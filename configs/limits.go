@@ -11,13 +11,14 @@ const leastBytes = 1 << 20
 
 var (
 	metricPrefix = regexp.MustCompile(`^([a-zA-Z_:][a-zA-Z0-9_:]{0,63})?$`)
+	dotSegment   = regexp.MustCompile(`/\.\.?(/|$)`)
 	urlPath      = regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)*$`)
 )
 
 // checkLimits looks at values for which the range of their key is not enough.
 func (c *Config) checkLimits(p *problems) {
-	if !urlPath.MatchString(c.PathPrefix) || len(c.PathPrefix) > 200 {
-		p.at("path_prefix", "path_prefix is %q, must begin with / and not end with it, and have only letters, digits and . _ ~ - between, 200 bytes in all", shorten(c.PathPrefix))
+	if !urlPath.MatchString(c.PathPrefix) || len(c.PathPrefix) > 200 || dotSegment.MatchString(c.PathPrefix) {
+		p.at("path_prefix", "path_prefix is %q, must begin with / and not end with it, and have only letters, digits and . _ ~ - between, no part of dots alone, 200 bytes in all", shorten(c.PathPrefix))
 	}
 	if !metricPrefix.MatchString(c.Metrics.Prefix) {
 		p.at("metrics.prefix", "metrics.prefix is %q, must be up to 64 letters, digits, _ and :, and not begin with a digit", shorten(c.Metrics.Prefix))

@@ -16,10 +16,17 @@ var prefixName = regexp.MustCompile(`^[a-z0-9_-]{1,39}\.$`)
 
 // check looks at how NATS is reached.
 func (n *NATS) check(p *problems) {
+	web := 0
 	for _, u := range n.URLs {
 		if !natsURL(u) {
-			p.at("nats.url", "nats.url has %q, must be nats://, tls://, ws:// or wss:// with a host", shorten(redactURL(u)))
+			p.at("nats.url", "nats.url has %q, must be nats://, tls://, ws:// or wss:// with a host, and a port from 1 to 65535 if need be", shorten(redactURL(u)))
 		}
+		if lower := strings.ToLower(u); strings.HasPrefix(lower, "ws://") || strings.HasPrefix(lower, "wss://") {
+			web++
+		}
+	}
+	if web > 0 && web < len(n.URLs) {
+		p.at("nats.url", "nats.url has %d of %d addresses that begin with ws:// or wss://, must be all of them or none", web, len(n.URLs))
 	}
 	if n.Prefix != "" && !prefixName.MatchString(n.Prefix) {
 		p.at("nats.prefix", "nats.prefix is %q, must be 1 to 39 of a-z 0-9 _ - and a dot", shorten(n.Prefix))
@@ -141,7 +148,7 @@ func natsURL(text string) bool {
 		text = "nats://" + text
 	}
 	u, err := url.Parse(text)
-	if err != nil || u.Hostname() == "" || strings.Contains(u.Hostname(), ":") && u.Host[0] != '[' {
+	if err != nil || u.Hostname() == "" || !reachable(u) {
 		return false
 	}
 	switch u.Scheme {

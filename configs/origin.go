@@ -3,6 +3,7 @@ package configs
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 )
 
@@ -32,6 +33,40 @@ func checkOrigin(pattern string) error {
 		return errors.New("has more than one *, or one outside the host")
 	case strings.ContainsAny(host, "/ ?#@"):
 		return errors.New("has more than a scheme, a host and a port")
+	case pattern == "*":
+		return nil
+	}
+	return checkOriginHost(host)
+}
+
+// checkOriginHost refuses what no browser sends, so that it would match nothing.
+func checkOriginHost(host string) error {
+	if strings.ContainsFunc(host, func(r rune) bool { return r >= 0x80 }) {
+		return errors.New("has characters beyond ASCII; browsers send the form that begins with xn--")
+	}
+	name, port, hasPort := strings.Cut(host, ":")
+	if strings.HasPrefix(host, "[") {
+		inner, rest, closed := strings.Cut(host[1:], "]")
+		addr, err := netip.ParseAddr(inner)
+		if !closed || err != nil || !addr.Is6() || addr.Zone() != "" || rest != "" && rest[0] != ':' {
+			return errors.New("has brackets, but no address of IPv6 in them and nothing or a port behind")
+		}
+		if shown := addr.String(); !strings.EqualFold(shown, inner) {
+			return fmt.Errorf("has an address that browsers write as [%s]", shown)
+		}
+		name, port, hasPort = "", strings.TrimPrefix(rest, ":"), rest != ""
+	}
+	switch {
+	case strings.Contains(port, ":"):
+		return errors.New("has more than one colon; an address of IPv6 needs brackets")
+	case hasPort && port != "*" && !isPort(port):
+		return fmt.Errorf("has the port %q, must be from 1 to 65535", shorten(port))
+	case name == "" && host[0] == '[':
+		return nil
+	case strings.HasPrefix(name, ".") || strings.Contains(name, "..") || name == "":
+		return errors.New("has an empty part in its host; *.example.com stands for all names below example.com")
+	case strings.Trim(strings.ToLower(name), "abcdefghijklmnopqrstuvwxyz0123456789-_.*") != "":
+		return errors.New("has a character that no host has")
 	}
 	return nil
 }

@@ -73,7 +73,7 @@ func (t *TLS) check(p *problems) {
 	if len(t.ACME.Domains) > 100 {
 		p.at("tls.acme.domains", "tls.acme.domains has %d names, must be up to 100", len(t.ACME.Domains))
 	}
-	if u, err := url.Parse(t.ACME.Directory); t.ACME.Directory != "" && (err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil) {
+	if u, err := url.Parse(t.ACME.Directory); t.ACME.Directory != "" && (err != nil || u.Scheme != "https" || u.Host == "" || !reachable(u) || u.User != nil) {
 		p.at("tls.acme.directory_url", "tls.acme.directory_url is %q, must begin with https://", shorten(redactURL(t.ACME.Directory)))
 	}
 	if e := t.ACME.Email; e != "" && (strings.Count(e, "@") != 1 || strings.ContainsAny(e, " \t\r\n,;<>") || len(e) > 254 || e[0] == '@' || e[len(e)-1] == '@') {

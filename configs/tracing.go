@@ -21,7 +21,7 @@ func (c *Config) buildTracing(g getter, p *problems) {
 	if t.Endpoint == "" {
 		return
 	}
-	if u, err := url.Parse(t.Endpoint); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+	if u, err := url.Parse(t.Endpoint); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || !reachable(u) || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		p.at("tracing.endpoint", "tracing.endpoint must be an address such as http://127.0.0.1:4318/v1/traces, without a user and a query")
 	}
 }

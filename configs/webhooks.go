@@ -115,7 +115,7 @@ func buildWebhooks(where string, raw any, p *problems) []Webhook {
 func buildWebhook(at string, v map[string]any, p *problems) Webhook {
 	w := Webhook{BatchTime: 50 * time.Millisecond, BatchSize: 50}
 	w.URL, _ = v["url"].(string)
-	if u, err := url.Parse(w.URL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+	if u, err := url.Parse(w.URL); err != nil || u.Host == "" || !reachable(u) || u.Scheme != "http" && u.Scheme != "https" {
 		p.at(at+".url", "%s.url is %q, must be an address that begins with http:// or https://", at, shorten(redactQuery(redactURL(w.URL))))
 	}
 	w.Events, _ = v["event_types"].([]string)

@@ -50,11 +50,29 @@ func (l local) isHost(host string) bool {
 		return true
 	}
 	for _, also := range l.hosts {
-		if strings.EqualFold(also, host) {
+		if sameHost(also, host) {
 			return true
 		}
 	}
 	return false
+}
+
+// sameHost compares hosts without ports: a name may end in a dot, and an address of IPv6 may have
+// brackets and other forms.
+func sameHost(a, b string) bool {
+	one, errA := netip.ParseAddr(unbracketed(a))
+	two, errB := netip.ParseAddr(unbracketed(b))
+	if errA == nil && errB == nil {
+		return one.Unmap() == two.Unmap()
+	}
+	return strings.EqualFold(strings.TrimSuffix(a, "."), strings.TrimSuffix(b, "."))
+}
+
+func unbracketed(host string) string {
+	if inner, bracketed := strings.CutPrefix(host, "["); bracketed {
+		return strings.TrimSuffix(inner, "]")
+	}
+	return host
 }
 
 // isOrigin tells whether a page is of this machine: of any port, since it is no matter
@@ -70,10 +88,7 @@ func isLocalName(host string) bool {
 	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
 		return true
 	}
-	if inner, bracketed := strings.CutPrefix(host, "["); bracketed {
-		host = strings.TrimSuffix(inner, "]")
-	}
-	addr, err := netip.ParseAddr(host)
+	addr, err := netip.ParseAddr(unbracketed(host))
 	return err == nil && addr.Zone() == "" && addr.Unmap().IsLoopback()
 }
 

@@ -30,6 +30,12 @@ const publishBuffer = 256 << 10
 
 // connectOptions are those of all connections. Files that cannot be used are an
 // error here, because trying again would not help.
+// CheckFiles says whether the files that the options name can be used, as [Open] would.
+func (o *Options) CheckFiles() error {
+	_, err := o.connectOptions()
+	return err
+}
+
 func (o *Options) connectOptions() ([]nats.Option, error) {
 	opts := []nats.Option{
 		nats.MaxReconnects(-1), nats.ReconnectWait(250 * time.Millisecond), nats.ReconnectJitter(100*time.Millisecond, 250*time.Millisecond),

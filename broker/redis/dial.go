@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -76,7 +77,8 @@ func (o *Options) certificates(config *tls.Config) error {
 func (o *Options) credentials(first rueidis.ClientOption) rueidis.AuthCredentials {
 	if o.URLSource != nil {
 		if u, err := o.URLSource(); err == nil {
-			if now, err := rueidis.ParseURL(string(u)); err == nil {
+			// What is for another server is not told to this one.
+			if now, err := rueidis.ParseURL(string(u)); err == nil && slices.Equal(now.InitAddress, first.InitAddress) {
 				first = now
 			}
 		}

@@ -157,6 +157,11 @@ func (o *Options) client(role string) (rueidis.ClientOption, error) {
 	return c, nil
 }
 
+// CheckFiles says whether the files that the options name can be used, as [Open] would.
+func (o *Options) CheckFiles() error {
+	return o.certificates(&tls.Config{MinVersion: tls.VersionTLS12})
+}
+
 func (o *Options) tls(c *rueidis.ClientOption) error {
 	if o.CAFile == "" && o.CertFile == "" {
 		return nil

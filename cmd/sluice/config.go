@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/sluicehq/sluice/configs"
+	"github.com/sluicehq/sluice/gateway"
+	"github.com/sluicehq/sluice/gateway/certs"
 )
 
 func newConfigCommand() *cobra.Command {
@@ -36,6 +39,9 @@ func newConfigCommand() *cobra.Command {
 				fmt.Fprintf(cmd.ErrOrStderr(), "%s asks for a feature that this release does not have\n", name)
 			}
 			if check {
+				if err := checkFiles(c); err != nil {
+					return err
+				}
 				fmt.Fprintln(cmd.OutOrStdout(), "the configuration is good")
 				return nil
 			}
@@ -62,6 +68,29 @@ func newConfigCommand() *cobra.Command {
 	}
 	configs.BindFlags(cmd.Flags())
 	cmd.Flags().StringVar(&format, "format", "yaml", "yaml or json")
-	cmd.Flags().BoolVar(&check, "check", false, "only check it")
+	cmd.Flags().BoolVar(&check, "check", false, "only check it, with the files that it names")
 	return cmd
+}
+
+// checkFiles looks at the files that a server reads at its start beside those of secrets, which are read with the
+// configuration.
+func checkFiles(c *configs.Config) error {
+	quiet := slog.New(slog.DiscardHandler)
+	var errs []error
+	switch {
+	case c.TLS.CertFile != "":
+		errs = append(errs, secure(&gateway.Options{Logger: quiet}, c))
+	case c.TLS.ACME.CAFile != "" && c.TLS.Enabled():
+		_, err := certs.Roots(c.TLS.ACME.CAFile)
+		errs = append(errs, err)
+	}
+	switch {
+	case c.Driver == "nats" && !c.Embeds():
+		opt := streamOptions(c, quiet)
+		errs = append(errs, opt.CheckFiles())
+	case strings.HasPrefix(c.Driver, "redis"):
+		opt := redisOptions(c, quiet)
+		errs = append(errs, opt.CheckFiles())
+	}
+	return errors.Join(errs...)
 }

@@ -18,7 +18,13 @@ func (a *App) AllowsOrigin(origin string) bool {
 		return false // null, or nothing that a browser sends
 	}
 	host = withoutDefaultPort(scheme, host)
-	name, _, _ := strings.Cut(host, ":")
+	name, full := host, host
+	// An address of IPv6 has colons of its own, in brackets.
+	if at := strings.LastIndexByte(host, ':'); at > strings.LastIndexByte(host, ']') {
+		name = host[:at]
+	} else {
+		full += defaultPort(scheme)
+	}
 	for _, pattern := range a.Origins {
 		pattern = strings.ToLower(pattern)
 		if pattern == "*" {
@@ -31,7 +37,7 @@ func (a *App) AllowsOrigin(origin string) bool {
 			}
 			continue
 		}
-		if hostMatches(pattern, host) || hostMatches(pattern, name) {
+		if hostMatches(pattern, full) || hostMatches(pattern, name) {
 			return true
 		}
 	}
@@ -39,10 +45,14 @@ func (a *App) AllowsOrigin(origin string) bool {
 }
 
 func withoutDefaultPort(scheme, host string) string {
+	return strings.TrimSuffix(host, defaultPort(scheme))
+}
+
+func defaultPort(scheme string) string {
 	if scheme == "https" {
-		return strings.TrimSuffix(host, ":443")
+		return ":443"
 	}
-	return strings.TrimSuffix(host, ":80")
+	return ":80"
 }
 
 func hostMatches(pattern, host string) bool {

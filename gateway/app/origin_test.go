@@ -30,6 +30,16 @@ func TestAllowsOrigin(t *testing.T) {
 		{[]string{"*"}, "null", false},
 		{[]string{"a.example"}, "null", false},
 		{[]string{"a.example"}, "a.example", false},
+		{[]string{"a.example:443"}, "https://a.example", true},
+		{[]string{"a.example:443"}, "http://a.example", false},
+		{[]string{"a.example:80"}, "http://a.example:80", true},
+		{[]string{"a.example:*"}, "http://a.example:3000", true},
+		{[]string{"[::1]"}, "http://[::1]:3000", true},
+		{[]string{"[::1]"}, "https://[::1]", true},
+		{[]string{"[::1]:3000"}, "http://[::1]:3000", true},
+		{[]string{"[::1]:3000"}, "http://[::1]:3001", false},
+		{[]string{"http://[::1]:3000"}, "http://[::1]:3000", true},
+		{[]string{"*.a.example"}, "https://x.a.example:8443", true},
 	} {
 		a := &App{Origins: c.patterns}
 		if got := a.AllowsOrigin(c.origin); got != c.want {

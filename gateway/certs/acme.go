@@ -42,6 +42,20 @@ type ACMEOptions struct {
 	Now        func() time.Time
 }
 
+// Roots are the certificates in a PEM file to trust when talking to the authority. The error names
+// tls.acme.ca_file.
+func Roots(file string) (*x509.CertPool, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("tls.acme.ca_file: %w", err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("tls.acme.ca_file: %s holds no certificate", file)
+	}
+	return roots, nil
+}
+
 // ACME has certificates issued, and renewed when a third of their life is left.
 type ACME struct {
 	opt    ACMEOptions
@@ -64,13 +78,9 @@ func NewACME(opt ACMEOptions) (*ACME, error) {
 	}
 	var roots *x509.CertPool
 	if opt.CAFile != "" {
-		text, err := os.ReadFile(opt.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("tls.acme.ca_file: %w", err)
-		}
-		roots = x509.NewCertPool()
-		if !roots.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("tls.acme.ca_file: %s holds no certificate", opt.CAFile)
+		var err error
+		if roots, err = Roots(opt.CAFile); err != nil {
+			return nil, err
 		}
 	}
 	if err := os.MkdirAll(opt.StorageDir, 0o700); err != nil {
