@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"fmt"
 	"math"
 	"net/url"
 	"regexp"
@@ -13,6 +14,14 @@ var domainName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 // prefixName is what names of streams, buckets and subjects may begin with. Streams and
 // buckets change its letters to one case, so two prefixes must not differ in that alone.
 var prefixName = regexp.MustCompile(`^[a-z0-9_-]{1,39}\.$`)
+
+// CheckNATSPrefix says what is wrong with a prefix of subjects. An empty one is none.
+func CheckNATSPrefix(prefix string) error {
+	if prefix != "" && !prefixName.MatchString(prefix) {
+		return fmt.Errorf("is %q, must be 1 to 39 of a-z 0-9 _ - and a dot", shorten(prefix))
+	}
+	return nil
+}
 
 // check looks at how NATS is reached.
 func (n *NATS) check(p *problems) {
@@ -28,8 +37,8 @@ func (n *NATS) check(p *problems) {
 	if web > 0 && web < len(n.URLs) {
 		p.at("nats.url", "nats.url has %d of %d addresses that begin with ws:// or wss://, must be all of them or none", web, len(n.URLs))
 	}
-	if n.Prefix != "" && !prefixName.MatchString(n.Prefix) {
-		p.at("nats.prefix", "nats.prefix is %q, must be 1 to 39 of a-z 0-9 _ - and a dot", shorten(n.Prefix))
+	if err := CheckNATSPrefix(n.Prefix); err != nil {
+		p.at("nats.prefix", "nats.prefix %v", err)
 	}
 	if n.Domain != "" && !domainName.MatchString(n.Domain) {
 		p.at("nats.domain", "nats.domain is %q, must be 1 to 64 of A-Z a-z 0-9 _ -", shorten(n.Domain))

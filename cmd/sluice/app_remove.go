@@ -74,7 +74,9 @@ func (in *keeper) describe(cmd *cobra.Command, id string, tree map[string]any, w
 func confirmed(cmd *cobra.Command, id, yes string) error {
 	if yes == "" {
 		fmt.Fprint(cmd.ErrOrStderr(), "To remove it for good, type the id of the app: ")
-		yes = typedLine(cmd)
+		if yes = typedLine(cmd); yes == "" {
+			fmt.Fprintln(cmd.ErrOrStderr()) // Nothing has ended the line of the question.
+		}
 	}
 	if yes != id {
 		return errors.New("that is not the id of the app, and nothing was removed")

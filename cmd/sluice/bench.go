@@ -123,6 +123,9 @@ func (o *benchOptions) run(cmd *cobra.Command, kind load.Kind) error {
 	if err := o.load.Validate(); err != nil {
 		return usageError{err}
 	}
+	if err := o.writable(); err != nil {
+		return err
+	}
 	ctx, stderr := cmd.Context(), cmd.ErrOrStderr()
 	progress := newBar(stderr)
 	o.load.Progress = func(part float64, text string) { progress.update(time.Now(), part, text) }
@@ -165,6 +168,23 @@ func (o *benchOptions) measure(ctx context.Context, cmd *cobra.Command) (*load.R
 	out, err := r.Do(ctx)
 	out.Environment.Server = name
 	return out, err
+}
+
+// writable finds out before anything is measured whether the result can be written. A file that is there stays as it is.
+func (o *benchOptions) writable() error {
+	if o.result == "" || o.result == "-" {
+		return nil
+	}
+	_, missing := os.Stat(o.result)
+	f, err := os.OpenFile(o.result, os.O_WRONLY|os.O_CREATE, 0o644)
+	if err != nil {
+		return fmt.Errorf("--json: %w", err)
+	}
+	_ = f.Close()
+	if missing != nil {
+		_ = os.Remove(o.result)
+	}
+	return nil
 }
 
 func (o *benchOptions) write(stdout io.Writer, r *load.Result) error {

@@ -49,7 +49,7 @@ func (o *demoOptions) run(cmd *cobra.Command) error {
 	case o.interval < 50*time.Millisecond:
 		return usage("--interval is %v, must be at least 50ms", o.interval)
 	case o.count < 0:
-		return usage("--count must not be negative")
+		return usage("--count is %d, must not be negative", o.count)
 	}
 	ctx, out, stderr := cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr()
 	api, err := o.signed(cmd)

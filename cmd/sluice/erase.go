@@ -110,7 +110,10 @@ func (o *erasing) confirm(cmd *cobra.Command, channel, operation string) error {
 		return nil
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "To %s it for good, type the name of the channel: ", operation)
-	if typedLine(cmd) != channel {
+	if typed := typedLine(cmd); typed != channel {
+		if typed == "" {
+			fmt.Fprintln(cmd.ErrOrStderr()) // Nothing has ended the line of the question.
+		}
 		return errors.New("that is not the name of the channel, and nothing was removed (--yes does not ask)")
 	}
 	return nil

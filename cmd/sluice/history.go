@@ -63,8 +63,10 @@ what is removed before it could be read is said to be missing.`,
 
 func (o *historyOptions) run(cmd *cobra.Command, channel string) error {
 	switch {
-	case o.limit < 0 || o.since < 0:
-		return usage("--limit and --since must not be negative")
+	case o.limit < 0:
+		return usage("--limit is %d, must not be negative", o.limit)
+	case o.since < 0:
+		return usage("--since is %v, must not be negative", o.since)
 	case o.from >= maxSerial || o.to >= maxSerial:
 		return usage("--from is %d and --to %d, a serial is 1 to %d", o.from, o.to, uint64(maxSerial)-1)
 	case o.to > 0 && o.from > o.to:

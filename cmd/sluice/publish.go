@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sluicehq/sluice/configs"
 	"github.com/sluicehq/sluice/gateway/client"
 )
 
@@ -219,6 +220,8 @@ func (o *publishOptions) checkFlags(cmd *cobra.Command, args []string) error {
 		return usage("--json and --quiet exclude each other")
 	case o.nats == "" && (o.creds != "" || o.prefix != ""):
 		return usage("--nats-creds and --nats-prefix need --nats")
+	case configs.CheckNATSPrefix(o.prefix) != nil:
+		return usage("--nats-prefix %w", configs.CheckNATSPrefix(o.prefix))
 	case o.nats != "" && o.id != "":
 		return usage("--message-id is not offered with --nats; use --idempotency-key")
 	case o.lines && (o.id != "" || o.dedup != ""):

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -26,6 +27,12 @@ func unknownCommand(root *cobra.Command, word string) error {
 
 // unknownFlag adds to the complaint about a flag which one may be meant.
 func unknownFlag(cmd *cobra.Command, err error) error {
+	var invalid *pflag.InvalidValueError
+	if errors.As(err, &invalid) {
+		if must := mustBe(invalid); must != "" {
+			return usage("--%s is %.40q, must be %s", invalid.GetFlag().Name, invalid.GetValue(), must)
+		}
+	}
 	var unknown *pflag.NotExistError
 	if !errors.As(err, &unknown) || len(unknown.GetSpecifiedName()) < 2 {
 		return usageError{err}
@@ -35,6 +42,32 @@ func unknownFlag(cmd *cobra.Command, err error) error {
 	cmd.Flags().VisitAll(add)
 	cmd.InheritedFlags().VisitAll(add)
 	return meant(usageError{err}, similar(unknown.GetSpecifiedName(), names), "--")
+}
+
+// mustBe is what the value of a flag must be, empty if the flag says so by itself.
+func mustBe(e *pflag.InvalidValueError) string {
+	large := errors.Is(e, strconv.ErrRange)
+	switch e.GetFlag().Value.Type() {
+	case "int":
+		if large {
+			return "a whole number of at most 64 bits"
+		}
+		return "a whole number"
+	case "uint64":
+		if large {
+			return "a whole number of at most 64 bits"
+		}
+		return "a whole number, not negative"
+	case "float64":
+		return "a number"
+	case "duration":
+		return "a time such as 500ms, 10s or 1h30m"
+	case "bool":
+		return "true or false"
+	case "stringToString":
+		return "NAME=VALUE"
+	}
+	return ""
 }
 
 // meant adds a hint to a usage error.

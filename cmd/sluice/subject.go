@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sluicehq/sluice/configs"
 	"github.com/sluicehq/sluice/streams"
 )
 
@@ -30,6 +31,8 @@ digits and _ - : @ , ; # stand for themselves, every other byte is written =HH.`
 					return err
 				}
 				prefix = c.NATS.Prefix
+			} else if err := configs.CheckNATSPrefix(prefix); err != nil {
+				return usage("--nats-prefix %w", err)
 			}
 			fmt.Fprintln(cmd.OutOrStdout(), prefix+streams.SubjectOf(args[0], args[1]))
 			return nil

@@ -89,7 +89,7 @@ func (o *subscribeOptions) options(stderr io.Writer) (client.Options, error) {
 		return c, usage("--algorithm is %q, must be fossil or xdelta3", o.algorithm)
 	}
 	if o.count < 0 {
-		return c, usage("--count must not be negative")
+		return c, usage("--count is %d, must not be negative", o.count)
 	}
 	if o.verbose {
 		c.Logger = slog.New(slog.NewTextHandler(stderr, nil))

@@ -46,7 +46,7 @@ order of the address, and the time of expiry in Unix seconds, at most a day ahea
 
 func (o *tokenOptions) run(cmd *cobra.Command, channels []string) error {
 	if o.lasts < time.Second || o.lasts > pusher.MaxTokenAge {
-		return usage("--for must be from 1s to 24h")
+		return usage("--for is %v, must be from 1s to 24h", o.lasts)
 	}
 	if err := o.complete(cmd, false); err != nil {
 		return err

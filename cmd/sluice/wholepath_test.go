@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/sluicehq/sluice/configs"
 )
 
 // everyCommand calls each with all commands, whatever they are below, and what is typed for them.
@@ -93,4 +95,67 @@ func TestEveryFlagSaysWhatItTakes(t *testing.T) {
 			}
 		})
 	})
+}
+
+// TestEveryFlagSaysWhatItMustBe: a value of another kind is refused with the name of the flag, the value and what it
+// must be, in no words of the library that reads it.
+func TestEveryFlagSaysWhatItMustBe(t *testing.T) {
+	theirs := regexp.MustCompile(`strconv|time: |parsing|invalid |syntax|goroutine`)
+	flags := 0
+	everyCommand(func(c *cobra.Command, path []string) {
+		c.LocalFlags().VisitAll(func(f *pflag.Flag) {
+			switch f.Value.Type() {
+			case "int", "uint64", "float64", "duration", "bool", "stringToString":
+			default:
+				return
+			}
+			if _, setting := f.Annotations[configs.FlagSection]; setting || f.Name == "help" || f.Name == "version" {
+				return // Settings are read together, with words of their own.
+			}
+			flags++
+			status, out, said := execute(t, "", append(path[:len(path):len(path)], "--"+f.Name+"=odd")...)
+			if status == exitOK || out != "" || theirs.MatchString(said) || !strings.Contains(said, "--"+f.Name) || !strings.Contains(said, `"odd"`) ||
+				!strings.Contains(said, "must be ") {
+				t.Errorf("%v --%s=odd: status %d, %q", path, f.Name, status, said)
+			}
+		})
+	})
+	if flags < 60 {
+		t.Errorf("only %d flags were looked at", flags)
+	}
+}
+
+// TestSenselessCommandLines: what makes no sense is refused before anything is done for it.
+func TestSenselessCommandLines(t *testing.T) {
+	for _, c := range []struct {
+		status int
+		want   string
+		args   []string
+	}{
+		{exitUsage, "--rate is NaN, must be 0.01 to 1000000", []string{"bench", "subscribe", "--rate", "NaN"}},
+		{exitUsage, "--connections is 100000000, must be 1 to 1000000", []string{"bench", "subscribe", "--connections", "100000000"}},
+		{exitUsage, "--channels is 9, must not be more than --connections, 8", []string{"bench", "slow", "--connections", "8", "--channels", "9"}},
+		{exitFailure, "--json: open /nowhere/x.json", []string{"bench", "subscribe", "--json", "/nowhere/x.json"}},
+		{exitUsage, `--nats-prefix is "prod", must be`, []string{"subject", "a", "b", "--nats-prefix", "prod"}},
+		{exitUsage, `--nats-prefix is "A*.", must be`, []string{"publish", "a", "b", "--nats", "nats://127.0.0.1:1", "--nats-prefix", "A*."}},
+		{exitUsage, "--for is 25h0m0s, must be from 1s to 24h", []string{"token", "a", "--for", "25h"}},
+		{exitUsage, "--limit is -1, must not be negative", []string{"history", "a", "--limit", "-1"}},
+		{exitUsage, "--count is -1, must not be negative", []string{"demo", "--count", "-1"}},
+		{exitFailure, "type the name of the channel: \nsluice: that is not", []string{"purge", "lobby"}},
+	} {
+		if status, out, said := execute(t, "", c.args...); status != c.status || out != "" || !strings.Contains(said, c.want) {
+			t.Errorf("%v: status %d, %q %q, want %q", c.args, status, out, said, c.want)
+		}
+	}
+	// Looking whether a result can be written leaves what is there as it is.
+	before, none := writeFile(t, "before.json", "kept"), filepath.Join(t.TempDir(), "none.json")
+	for _, path := range []string{before, none, "-", ""} {
+		if err := (&benchOptions{result: path}).writable(); err != nil {
+			t.Error(err)
+		}
+	}
+	text, err := os.ReadFile(before)
+	if _, missing := os.Stat(none); err != nil || string(text) != "kept" || missing == nil {
+		t.Errorf("%q, %v, %v", text, err, missing)
+	}
 }

@@ -257,9 +257,9 @@ func TestRun04OptionsAreValidated(t *testing.T) {
 	}{
 		{"rate is 0", func(o *Options) { o.Rate = 0 }},
 		{"size is 10", func(o *Options) { o.Size = 10 }},
-		{"connections is -1", func(o *Options) { o.Connections = -1 }},
+		{"--connections is -1", func(o *Options) { o.Connections = -1 }},
 		{"duration is 0s", func(o *Options) { o.Duration = 0 }},
-		{"there are 9 channels for 6 connections", func(o *Options) { o.Channels = 9 }},
+		{"--channels is 9, must not be more than --connections, 6", func(o *Options) { o.Channels = 9 }},
 		{"prefix", func(o *Options) { o.Prefix = "with a blank" }},
 		{"prefix", func(o *Options) { o.Prefix = strings.Repeat("x", 300) }},
 		{"slow-rate is 0", func(o *Options) { o.SlowRate = 0 }},

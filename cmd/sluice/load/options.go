@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/sluicehq/sluice/gateway/app"
@@ -81,13 +82,14 @@ type Options struct {
 func (o *Options) Validate() error {
 	var wrong []error
 	between := func(name string, v, least, most float64) {
-		if v < least || v > most {
-			wrong = append(wrong, fmt.Errorf("%s is %v, must be %v to %v", name, v, least, most))
+		if !(v >= least && v <= most) { // NaN is neither.
+			number := func(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) }
+			wrong = append(wrong, fmt.Errorf("--%s is %s, must be %s to %s", name, number(v), number(least), number(most)))
 		}
 	}
 	lasts := func(name string, v, least, most time.Duration) {
 		if v < least || v > most {
-			wrong = append(wrong, fmt.Errorf("%s is %v, must be %v to %v", name, v, least, most))
+			wrong = append(wrong, fmt.Errorf("--%s is %v, must be %v to %v", name, v, least, most))
 		}
 	}
 	lasts("duration", o.Duration, 100*time.Millisecond, 24*time.Hour)
@@ -108,12 +110,12 @@ func (o *Options) Validate() error {
 		between("slow", float64(o.SlowConnections), 1, 1_000_000)
 		between("slow-rate", float64(o.SlowRate), 1, 1<<30)
 	}
-	if o.Channels > o.Connections && o.subscribes() {
-		wrong = append(wrong, fmt.Errorf("there are %d channels for %d connections, must not be more", o.Channels, o.Connections))
+	if o.Connections > 0 && o.Channels > o.Connections && o.subscribes() {
+		wrong = append(wrong, fmt.Errorf("--channels is %d, must not be more than --connections, %d", o.Channels, o.Connections))
 	}
 	// The longest name there is in the run.
 	if err := pusher.CheckChannel(o.Prefix+"0123456789-1000000", 200); err != nil {
-		wrong = append(wrong, fmt.Errorf("prefix: %w", err))
+		wrong = append(wrong, fmt.Errorf("--prefix: %w", err))
 	}
 	return errors.Join(wrong...)
 }
