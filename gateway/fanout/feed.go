@@ -61,7 +61,7 @@ func (s *Shard) feed(o *socket.Outbox, to *Subscribers) bool {
 	budget := min(pastBytes, s.loop.past)
 	for range pastFrames {
 		failed := p.Failed.Load() != nil
-		if !failed && s.recall(to, sub, p) {
+		if !failed && p.recalls() != nil && s.recall(to, sub, p) {
 			return false
 		}
 		if failed || p.arrived(to) {
@@ -71,7 +71,9 @@ func (s *Shard) feed(o *socket.Outbox, to *Subscribers) bool {
 			break
 		}
 		n, wait, refused := s.step(to, sub, p, budget)
-		p.goneBy(p.Place)
+		if !p.Latest {
+			p.goneBy(p.Place)
+		}
 		budget -= n
 		s.loop.past -= n
 		switch {
@@ -86,13 +88,10 @@ func (s *Shard) feed(o *socket.Outbox, to *Subscribers) bool {
 	return true
 }
 
-// recall sends the event of the cache, if the way does not come to it. refused says that the
+// recall sends the event of the cache, to which the way does not come. refused says that the
 // socket has enough.
 func (s *Shard) recall(to *Subscribers, sub *subscription, p *Way) (refused bool) {
-	item := p.recalls()
-	if item == nil {
-		return false
-	}
+	item := p.cached
 	if !to.filters.passes(sub.filter, item) {
 		p.cached = nil
 		return false
@@ -126,8 +125,11 @@ func (s *Shard) step(to *Subscribers, sub *subscription, p *Way, budget int) (n 
 		if item.Pub.Offset > to.last && !p.Latest {
 			break
 		}
+		if p.skipsCached(item) && s.recall(to, sub, p) {
+			return n, false, true
+		}
 		if p.then > p.until && item.Pub.Offset > p.until && item.Pub.Offset <= p.then {
-			p.Place = item.Pub.Offset
+			p.comesTo(item)
 			continue
 		}
 		if item.reread {
@@ -150,7 +152,7 @@ func (s *Shard) step(to *Subscribers, sub *subscription, p *Way, budget int) (n 
 		}
 		n += size
 		p.passes(item)
-		p.Place = item.Pub.Offset
+		p.comesTo(item)
 		p.Last = item.Pub.ID()
 	}
 	if p.through = p.Ending; !p.Latest {

@@ -136,13 +136,30 @@ func (p *Way) goneBy(place uint64) {
 	}
 }
 
+// comesTo notes that a publication is behind the way.
+func (p *Way) comesTo(item *Event) {
+	if p.Place = item.Pub.Offset; p.cached != nil && p.cached.Pub.Offset == p.Place {
+		p.cached = nil
+	}
+}
+
 // recalls is the event of the cache that is to be sent before anything else, nil for none: the way
-// begins behind it.
+// begins behind it. A snapshot need not hold it, so what comes next there tells, see
+// [Way.skipsCached].
 func (p *Way) recalls() *Event {
-	if p.cached == nil || p.cached.Pub.Offset > p.Place {
+	if p.cached == nil || p.cached.Pub.Offset > p.Place && !p.skipsCached(nil) {
 		return nil
 	}
 	return p.cached
+}
+
+// skipsCached reports that a snapshot, of which this publication comes next, nil for none, does not hold
+// the event of the cache: it has a newer one of its conflation value, or does not reach back that far.
+func (p *Way) skipsCached(next *Event) bool {
+	if p.cached == nil || !p.Latest {
+		return false
+	}
+	return next == nil && p.through || next != nil && p.cached.Pub.Offset < next.Pub.Offset
 }
 
 // erase notes that a part of the past was removed.

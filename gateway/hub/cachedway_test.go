@@ -207,12 +207,72 @@ func TestTime02TheCacheIsOlderThanTheRewind(t *testing.T) {
 		for _, since := range []string{"1", "latest", "20m"} {
 			rd := r.get("channel=cache-x&since=" + since)
 			rd.want("subscribed")
-			if e := rd.want("tick"); e.last != fmt.Sprintf("%s:%d", at.Epoch, at.Offset) {
+			id := fmt.Sprintf("%s:%d", at.Epoch, at.Offset)
+			if e := rd.want("tick"); e.last != id && since != "latest" || e.last != "" && since == "latest" {
 				t.Errorf("since %s: it has the id %q", since, e.last)
 			}
-			if e := rd.next(); !strings.HasSuffix(e.kind, "_complete") {
+			if e := rd.next(); !strings.HasSuffix(e.kind, "_complete") || e.last != id {
 				t.Errorf("since %s: then %+v", since, e)
 			}
+		}
+	}
+}
+
+// TestTime02TheCacheIsNotInTheSnapshot: a cache remembers an event whatever channel_history lets be read, and
+// whatever client events came since. Where a snapshot does not hold that event, it comes in its place.
+func TestTime02TheCacheIsNotInTheSnapshot(t *testing.T) {
+	one := func(_ *Options, a *appT) {
+		a.Readings = app.NewReadings([]app.ReadingPattern{{Match: "*", Reading: app.Reading{Messages: 1}}})
+	}
+	few := func(_ *Options, a *appT) {
+		a.Snapshots = []app.SnapshotPattern{{Match: "*", Snapshot: app.Snapshot{On: true, MaxValues: 1}}}
+	}
+	for _, c := range []struct {
+		name   string
+		change func(*Options, *appT)
+		// key is the conflation value of the client event that came last; the newest other one has a.
+		key, want string
+	}{
+		{"another value", nil, "c", "success 3 4 own"},
+		{"the same value", nil, "a", "success 3 4 own"},
+		{"channel_history shows one", one, "c", "success 4 own"},
+		{"channel_history shows one of the same value", one, "a", "success 4 own"},
+		{"of too many values", few, "c", "success 4 own"},
+	} {
+		for _, asked := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, asked %v", c.name, asked), func(t *testing.T) {
+				r, _ := cachedRig(t, func(o *Options, a *appT) {
+					if !asked {
+						withSnapshots(o, a)
+					}
+					if c.change != nil {
+						c.change(o, a)
+					}
+				})
+				r.publish("cache-x", "client-a", "own", keyed(c.key), func(e *broker.Event) { e.Origin = broker.OriginClient })
+				for range 2 { // The second time from memory.
+					p, _ := r.second()
+					more := ""
+					if asked {
+						more = `,"rewind":{"latest":true}`
+					}
+					p.says("sockudo", subscribing("cache-x", more))
+					p.hears(append(strings.Fields(c.want), "snapshot_complete")...)
+					rd := r.get("channel=cache-x&since=latest")
+					rd.want("subscribed")
+					for _, want := range strings.Fields(c.want)[1:] {
+						if e := rd.next(); !strings.Contains(e.data, want) {
+							t.Errorf("the reader got %+v, want %s", e, want)
+						}
+					}
+					rd.want("snapshot_complete")
+					if !asked {
+						v1, _ := r.connect()
+						v1.says("pusher", subscribing("cache-x", ""))
+						v1.hears(strings.Fields(c.want)...)
+					}
+				}
+			})
 		}
 	}
 }
