@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"net/netip"
+	"os"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -54,6 +55,9 @@ func (n *Node) openConsole() {
 	}
 	if n.operator != nil {
 		opt.Token, opt.Refuse = o.Token, n.notForOperators
+		// Behind proxies of one host there may be consoles of several machines.
+		machine, _ := os.Hostname()
+		opt.Instance = machine + " " + n.operator.Addr().String()
 	}
 	n.console = console.New(opt)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/cookiejar"
 	"strings"
 	"testing"
 	"time"
@@ -361,5 +362,50 @@ func TestRun06ProfilesAreForThisMachine(t *testing.T) {
 		if got, _ := r.request("GET", "http://"+at+"/debug/pprof/", ""); got != http.StatusNotFound {
 			t.Errorf("%s has profiles: %d", at, got)
 		}
+	}
+}
+
+// TestConsolesOfOneHostKeepTheirSessions: a browser sends the cookies of a host to all of its ports, so logging in to
+// one console must not log out of another, and nor must logging out.
+func TestConsolesOfOneHostKeepTheirSessions(t *testing.T) {
+	one, two := run(t, withConsole(consoleToken)), run(t, withConsole(consoleToken))
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	browser := &http.Client{Jar: jar}
+	defer browser.CloseIdleConnections()
+	ask := func(r *running, route, body string) int {
+		t.Helper()
+		address, method := "http://"+r.ConsoleAddr()+console.Root+route, http.MethodGet
+		if body != "" {
+			method = http.MethodPost
+		}
+		q, err := http.NewRequestWithContext(t.Context(), method, address, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		q.Header.Set("Content-Type", "application/json")
+		a, err := browser.Do(q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = a.Body.Close()
+		return a.StatusCode
+	}
+	login := fmt.Sprintf(`{"token":%q}`, consoleToken)
+	for _, r := range []*running{one, two, one} {
+		if status := ask(r, "login", login); status != http.StatusOK {
+			t.Fatalf("login: %d", status)
+		}
+	}
+	if a, b := ask(one, "session", ""), ask(two, "session", ""); a != 200 || b != 200 {
+		t.Errorf("logged in to both, and the sessions are answered %d and %d", a, b)
+	}
+	if status := ask(one, "logout", "{}"); status != http.StatusOK {
+		t.Fatalf("logout: %d", status)
+	}
+	if a, b := ask(one, "session", ""), ask(two, "session", ""); a != 401 || b != 200 {
+		t.Errorf("logged out of the first, and the sessions are answered %d and %d", a, b)
 	}
 }

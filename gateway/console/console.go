@@ -41,7 +41,10 @@ type Options struct {
 	// console.
 	Node, Version string
 	Beside        bool
-	Logger        *slog.Logger
+	// Instance tells this console from others that a browser reaches at the same host, such as by the
+	// address that it listens on; it is not shown. Empty if there are none.
+	Instance string
+	Logger   *slog.Logger
 	// Now is the clock of sessions and LogTime that of the log, both time.Now by default.
 	Now, LogTime func() time.Time
 }
@@ -49,6 +52,7 @@ type Options struct {
 // Console serves the API below /console/api/. Make it with [New], end it with Close.
 type Console struct {
 	opt      Options
+	cookie   string // the name of that of a session
 	sessions sessions
 	guesses  guesses
 	sampler  sampler
@@ -76,7 +80,7 @@ func New(opt Options) *Console {
 	if opt.Refused == nil {
 		opt.Refused = func(*http.Request, string, string) {}
 	}
-	c := &Console{opt: opt, streams: counter{most: maxStreams}, requests: counter{most: maxRequests}}
+	c := &Console{opt: opt, cookie: cookieName(opt.Instance), streams: counter{most: maxStreams}, requests: counter{most: maxRequests}}
 	c.sampler.gateway = opt.Gateway
 	c.sessions.now, c.guesses.now = opt.Now, opt.Now
 	c.ctx, c.cancel = context.WithCancel(context.Background())

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -15,7 +16,7 @@ import (
 )
 
 const (
-	// cookie is the name of the session's.
+	// cookie begins the name of the session's.
 	cookie = "sluice_console"
 	// sessionTime is how long somebody stays logged in, and maxSessions how many may be; beyond
 	// that the oldest ends.
@@ -32,6 +33,17 @@ type sessions struct {
 
 	mu   sync.Mutex
 	till map[[32]byte]time.Time
+}
+
+// cookieName is the name of the cookie of one console. Browsers send the cookies of a host to all of
+// its ports, so consoles of one host need names of their own: otherwise whoever logs in to one is logged
+// out of the others.
+func cookieName(instance string) string {
+	if instance == "" {
+		return cookie
+	}
+	sum := sha256.Sum256([]byte(instance))
+	return cookie + "_" + hex.EncodeToString(sum[:8])
 }
 
 // begin makes a session and returns what its cookie has.
@@ -90,7 +102,7 @@ func (c *Console) admits(r *http.Request) standing {
 	if c.opt.Token == "" {
 		return admitted
 	}
-	if got, err := r.Cookie(cookie); err == nil && c.sessions.has(got.Value) {
+	if got, err := r.Cookie(c.cookie); err == nil && c.sessions.has(got.Value) {
 		return admitted
 	}
 	all := r.Header.Values("Authorization")
@@ -153,13 +165,13 @@ func (c *Console) login(w http.ResponseWriter, r *http.Request) {
 // cannot read it.
 func (c *Console) cookieOf(r *http.Request, value string, age int) *http.Cookie {
 	return &http.Cookie{
-		Name: cookie, Value: value, Path: strings.TrimSuffix(Root, "api/"), MaxAge: age,
+		Name: c.cookie, Value: value, Path: strings.TrimSuffix(Root, "api/"), MaxAge: age,
 		HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil,
 	}
 }
 
 func (c *Console) logout(w http.ResponseWriter, r *http.Request) {
-	if got, err := r.Cookie(cookie); err == nil {
+	if got, err := r.Cookie(c.cookie); err == nil {
 		c.sessions.end(got.Value)
 	}
 	http.SetCookie(w, c.cookieOf(r, "", -1))
