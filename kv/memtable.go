@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sluicehq/sluice/broker/rank"
@@ -17,7 +18,8 @@ type MemoryTable struct {
 	mu       rank.Mutex[rank.MemoryTable]
 	revision uint64
 	records  map[string]memoryRecord
-	watches  []*memoryWatch
+	// watches are found by the stem of their pattern: each write asks which of them match.
+	watches map[string][]*memoryWatch
 
 	// telling keeps the order of writes among those who are told of them.
 	telling rank.Mutex[rank.TableTelling]
@@ -41,7 +43,7 @@ func NewMemoryTable(now func() time.Time) *MemoryTable {
 	if now == nil {
 		now = time.Now
 	}
-	return &MemoryTable{now: now, records: map[string]memoryRecord{}}
+	return &MemoryTable{now: now, records: map[string]memoryRecord{}, watches: map[string][]*memoryWatch{}}
 }
 
 // Put implements [Table].
@@ -76,7 +78,7 @@ func (t *MemoryTable) write(ctx context.Context, key string, value []byte, ttl t
 		r.expires = now.Add(ttl)
 	}
 	t.records[key] = r
-	watches := slices.Clone(t.watches)
+	watches := t.watching(key)
 	t.mu.Unlock()
 	for _, w := range watches {
 		if Matches(w.pattern, key) && !t.stopped(w) {
@@ -84,6 +86,40 @@ func (t *MemoryTable) write(ctx context.Context, key string, value []byte, ttl t
 		}
 	}
 	return r.Revision, nil
+}
+
+// maxStem is how many words of a pattern tell watches apart: three name a channel, and there are very many.
+const maxStem = 3
+
+// stems are the beginnings of a key in whole words, from none up to some.
+func stems(key string) []string {
+	out := make([]string, 1, maxStem+1)
+	for end := 0; end < len(key) && len(out) <= maxStem; end++ {
+		if dot := strings.IndexByte(key[end:], '.'); dot >= 0 {
+			end += dot
+		} else {
+			end = len(key)
+		}
+		out = append(out, key[:end])
+	}
+	return out
+}
+
+// stemOf is the longest stem that all keys have which match a pattern.
+func stemOf(pattern string) string {
+	if at := strings.IndexAny(pattern, "*>"); at >= 0 {
+		pattern = strings.TrimSuffix(pattern[:at], ".")
+	}
+	all := stems(pattern)
+	return all[len(all)-1]
+}
+
+// watching returns the watches that may match a key. The caller holds the lock.
+func (t *MemoryTable) watching(key string) (out []*memoryWatch) {
+	for _, stem := range stems(key) {
+		out = append(out, t.watches[stem]...)
+	}
+	return out
 }
 
 func (t *MemoryTable) stopped(w *memoryWatch) bool {
@@ -155,13 +191,16 @@ func (t *MemoryTable) Watch(pattern string, w Watcher) (func(), error) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	watch := &memoryWatch{pattern: pattern, w: w}
-	t.watches = append(t.watches, watch)
+	watch, stem := &memoryWatch{pattern: pattern, w: w}, stemOf(pattern)
+	t.watches[stem] = append(t.watches[stem], watch)
 	return func() {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		watch.stopped = true
-		t.watches = slices.DeleteFunc(t.watches, func(o *memoryWatch) bool { return o == watch })
+		left := slices.DeleteFunc(t.watches[stem], func(o *memoryWatch) bool { return o == watch })
+		if t.watches[stem] = left; len(left) == 0 {
+			delete(t.watches, stem)
+		}
 	}, nil
 }
 
