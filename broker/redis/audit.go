@@ -34,7 +34,7 @@ func (l *Log) verify() {
 	each(maps.Keys(positions), comparing, func(p place) {
 		offset, k := positions[p], l.keys.channel(p.app, p.channel)
 		round.try(k.live, func() error {
-			r, err := l.scan(l.ctx, k, scanQuery{from: offset, most: 1})
+			r, err := l.scan(l.ctx, k, scanQuery{from: offset, most: 1, places: true})
 			if err == nil && (r.lost(offset) || r.base >= offset) {
 				mu.Lock()
 				defer mu.Unlock()

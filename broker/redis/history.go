@@ -20,6 +20,8 @@ type scanQuery struct {
 	newestFirst  bool
 	// bytes ends a page that has so many; 0 does not.
 	bytes int
+	// places leaves out what the entries hold.
+	places bool
 }
 
 // scanned is a part of a channel at one moment.
@@ -90,13 +92,15 @@ func (l *Log) scan(ctx context.Context, k channelKeys, q scanQuery) (*scanned, e
 		}
 		return strconv.FormatInt(max(n, 1), 10)
 	}
-	newestFirst := "0"
-	if q.newestFirst {
-		newestFirst = "1"
+	flag := func(set bool) string {
+		if set {
+			return "1"
+		}
+		return "0"
 	}
 	args := []string{
 		strconv.FormatUint(q.from, 10), strconv.FormatUint(q.to, 10), micros(q.since, true), micros(q.until, false),
-		strconv.Itoa(q.most), newestFirst, strconv.Itoa(q.bytes),
+		strconv.Itoa(q.most), flag(q.newestFirst), strconv.Itoa(q.bytes), flag(q.places),
 	}
 	var got []rueidis.RedisMessage
 	err := l.reading(ctx, k.app, func(ctx context.Context) (err error) {

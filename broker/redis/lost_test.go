@@ -3,6 +3,9 @@ package redis
 import (
 	"crypto/rand"
 	"errors"
+	"fmt"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -269,5 +272,23 @@ func TestWhatIsOnItsWayIsNotMissing(t *testing.T) {
 				t.Errorf("%d publications and %d gaps, want %d and %d", len(pubs), len(gaps), c.got, c.gaps)
 			}
 		})
+	}
+}
+
+// TestVerifyingReadsPlaces: after each trouble of a connection a gateway read the newest event of each of
+// thousands of channels whole, to compare its offset.
+func TestVerifyingReadsPlaces(t *testing.T) {
+	t.Parallel()
+	server := redisserver.Start(t)
+	l := open(t, server.URL(), false, silent)
+	const channels, size = 20, 60 << 10
+	for i := range channels {
+		publishOne(t, l, fmt.Sprint("c", i), strings.Repeat("x", size))
+	}
+	sent := func() int { n, _ := strconv.Atoi(server.Info("total_net_output_bytes")); return n }
+	before := sent()
+	l.verify()
+	if got := sent() - before; got > channels*size/4 {
+		t.Errorf("%d bytes were read to compare %d channels", got, channels)
 	}
 }

@@ -105,7 +105,7 @@ return {start, KEYS[2] and redis.call('XLEN', KEYS[2]) or 0}
 //
 //	KEYS: stream, hash
 //	ARGV: from, to (0 for none), since, until (microseconds, 0 for none), most, 1 for newest first,
-//	      bytes after which the page ends (0 for none)
+//	      bytes after which the page ends (0 for none), 1 for entries without what they hold
 //	answers: newest offset, first offset, messages, oldest entry, newest entry, entries, 1 if bytes ended it
 var readScript = rueidis.NewLuaScriptRetryable(`
 local meta = redis.call('HMGET', KEYS[2], 's', 'b')
@@ -153,6 +153,7 @@ while from <= to and #entries < most and ended == 0 do
     entries[#entries + 1] = e
     local size = string.len(e[2][8] or '')
     bytes, largest = bytes + size, math.max(largest, size)
+    if ARGV[8] == '1' then e[2][8] = '' end
   end
   if #part < count then break end
   if ARGV[6] == '1' then to = offsetOf(part[#part]) - 1 else from = offsetOf(part[#part]) + 1 end
