@@ -77,6 +77,7 @@ func Run(t *testing.T, open Factory) {
 		{"after", testAfter},
 		{"eviction", testEviction},
 		{"purge", testPurge},
+		{"listing", testListing},
 		{"nodes", testNodes},
 		{"reopen", testReopen},
 		{"close", testClose},
