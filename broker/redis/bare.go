@@ -46,15 +46,11 @@ func (l *Log) RemoveApp(ctx context.Context, app string) error {
 // scanApp calls do for the keys of an app, some at a time, on each server that may have some.
 func (l *Log) scanApp(ctx context.Context, app string, do func(at rueidis.Client, keys []string) error) error {
 	own, channels := l.keys.prefix+"{"+name.Key(app)+"}:", l.keys.prefix+"{"+name.Key(app)+":"
-	for _, at := range l.pub.Nodes() {
-		// ROLE needs a right that gateways do not have.
-		info, err := at.Do(ctx, at.B().Info().Section("replication").Build()).ToString()
-		if err != nil {
-			return unavailable("asking a server for its role", err)
-		}
-		if !strings.Contains(info, "role:master") {
-			continue
-		}
+	masters, err := l.masters()
+	if err != nil {
+		return unavailable("looking for the servers that have keys", err)
+	}
+	for _, at := range masters {
 		for cursor := uint64(0); ; {
 			page, err := at.Do(ctx, at.B().Scan().Cursor(cursor).Match(escapeGlob(l.keys.prefix)+"{"+name.Key(app)+"*").Count(scanPiece).Build()).AsScanEntry()
 			if err != nil {

@@ -47,8 +47,12 @@ func (l *Log) channels(ctx context.Context, app string, answers map[string][]str
 	defer done()
 	before, after := l.keys.around(app)
 	pattern := glob(before) + "*" + glob(after)
+	masters, err := l.masters()
+	if err != nil {
+		return nil, err
+	}
 	found := map[string]bool{}
-	for address, node := range l.read.Nodes() {
+	for address, node := range masters {
 		names, known := answers[address]
 		for cursor := uint64(0); !known; {
 			entry, err := node.Do(ctx, node.B().Scan().Cursor(cursor).Match(pattern).Count(scanCount).Type("stream").Build()).AsScanEntry()

@@ -160,3 +160,21 @@ func TestReplicaTakesOver(t *testing.T) {
 		})
 	}
 }
+
+// TestListingAsksNoReplica: a replica has no other channels than its master, may have those that were
+// removed, and listing waited for it.
+func TestListingAsksNoReplica(t *testing.T) {
+	t.Parallel()
+	c := redisserver.StartCluster(t)
+	replica := c.Replica(0)
+	l := open(t, c.URL(), true, silent)
+	until(t, "the replica is known", func() bool { return l.read.Nodes()[replica.Addr()] != nil })
+	publishOne(t, l, "c", "x")
+	replica.Do("CLIENT PAUSE 60000 ALL")
+	if names, err := l.Channels(t.Context(), "app-1", ""); err != nil || len(names) != 1 {
+		t.Errorf("got %q, %v", names, err)
+	}
+	if n, err := l.Measure(t.Context(), "app-1"); err != nil || n == 0 {
+		t.Errorf("got %d keys, %v", n, err)
+	}
+}

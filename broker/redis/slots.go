@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"strconv"
 	"time"
@@ -70,6 +71,28 @@ var (
 	errSlots     = errors.New("the cluster describes its slots in an unknown form")
 	errUncovered = errors.New("a slot of the cluster belongs to no server")
 )
+
+// masters are the servers that have slots, by address. A replica has no other keys, may be behind, and need
+// not answer.
+func (l *Log) masters() (map[string]rueidis.Client, error) {
+	all := l.read.Nodes()
+	if !l.opt.Cluster {
+		return all, nil
+	}
+	out := map[string]rueidis.Client{}
+	l.subs.mu.Lock()
+	defer l.subs.mu.Unlock()
+	for _, addr := range l.subs.slots {
+		switch {
+		case addr == "":
+			return nil, errUncovered
+		case all[addr] == nil:
+			return nil, fmt.Errorf("no connection to the server %s yet", addr)
+		}
+		out[addr] = all[addr]
+	}
+	return out, nil
+}
 
 // home is the address of the server that has a channel, on a cluster the empty one if
 // none has it. The lock is held.
