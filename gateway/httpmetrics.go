@@ -47,7 +47,7 @@ func newHTTPMetrics(registry prometheus.Registerer, prefix, port string) *httpMe
 	}
 	m.requests = counter("http_requests_total", "Requests of the HTTP API.", "route", "status")
 	m.published = counter("http_events_published_total", "Events stored for the HTTP API, per channel.")
-	m.refused = counter("requests_refused_total", "Requests of the HTTP API and for metrics that were not granted, by reason.", "reason")
+	m.refused = counter("requests_refused_total", "Requests of the HTTP API, for metrics and for paths where there is nothing that were not granted, by reason.", "reason")
 	for _, route := range rest.Routes() {
 		m.took[route] = m.seconds.WithLabelValues(route)
 	}

@@ -261,8 +261,7 @@ func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	path, ok := strings.CutPrefix(r.URL.Path, n.opt.PathPrefix)
 	if !ok {
-		rest.TurnAway(w, r)
-		rest.NotFound(w, r)
+		n.nowhere(w, r, shake)
 		return
 	}
 	api := strings.HasPrefix(path, "/apps/") || strings.HasPrefix(path, "/users/")
@@ -271,19 +270,8 @@ func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		rest.TurnAway(w, r) // nothing here takes a body
 	}
 	switch {
-	case socket && (n.scarceFor(r) || n.crowded(r)):
-		rest.Busy(w, r, "this server is full; retry soon")
-	case socket && !n.letIn(r): // Whoever it was has gone.
-	case socket && n.scarceFor(r): // It may have become so meanwhile.
-		rest.Busy(w, r, "this server is full; retry soon")
 	case socket:
-		end, ok := shake()
-		if !ok {
-			rest.Busy(w, r, "too many handshakes of this address are under way")
-			return
-		}
-		defer end()
-		n.hub.ServeHTTP(w, stripped(r, n.opt.PathPrefix))
+		n.toHub(w, stripped(r, n.opt.PathPrefix), shake)
 	case api:
 		n.rest.ServeHTTP(w, stripped(r, n.opt.PathPrefix))
 	case path == "/health", path == "/up":
@@ -294,7 +282,7 @@ func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		n.ready(w, r)
 	case n.console != nil && n.operator == nil && strings.HasPrefix(path, console.Root):
 		n.console.ServeHTTP(w, stripped(r, n.opt.PathPrefix))
-	case n.opt.Page != nil && (path == "/" || path == "/console" || path == "/console/" || strings.HasPrefix(path, "/assets/")):
+	case n.opt.Page != nil && !websocket.Asked(r.Header) && (path == "/" || path == "/console" || path == "/console/" || strings.HasPrefix(path, "/assets/")):
 		if n.opt.Local && !n.local.isHost(r.Host) {
 			n.turnedAway(r, "page", "forbidden", n.refusal(r, nil))
 			rest.Forbidden(w, r, n.refusal(r, nil))
@@ -302,18 +290,57 @@ func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		n.opt.Page.ServeHTTP(w, stripped(r, n.opt.PathPrefix))
 	default:
-		rest.NotFound(w, r)
+		n.nowhere(w, r, shake)
 	}
+}
+
+// toHub gives a request to the hub when it is its turn, or says that there is no room for it.
+func (n *Node) toHub(w http.ResponseWriter, r *http.Request, shake func() (end func(), ok bool)) {
+	if n.scarceFor(r) || n.crowded(r) {
+		rest.Busy(w, r, "this server is full; retry soon")
+		return
+	}
+	if !n.letIn(r) {
+		return // Whoever it was has gone.
+	}
+	if n.scarceFor(r) { // It may have become so meanwhile.
+		rest.Busy(w, r, "this server is full; retry soon")
+		return
+	}
+	end, ok := shake()
+	if !ok {
+		rest.Busy(w, r, "too many handshakes of this address are under way")
+		return
+	}
+	defer end()
+	n.hub.ServeHTTP(w, r)
+}
+
+// nowhere answers a request for a path at which there is nothing. The hub refuses a WebSocket there: it
+// completes the upgrade and says 4005. A browser tells its page nothing of an upgrade that is answered
+// otherwise, and clients try again for ever.
+func (n *Node) nowhere(w http.ResponseWriter, r *http.Request, shake func() (end func(), ok bool)) {
+	if r.Method == http.MethodGet && websocket.Asked(r.Header) {
+		// Behind another slash no path is one of the hub's, also if path_prefix is all that it lacks.
+		n.toHub(w, withPath(r, "/"+r.URL.Path, ""), shake)
+		return
+	}
+	rest.TurnAway(w, r)
+	n.turnedAway(r, "unknown", "not_found", fmt.Sprintf("there is nothing at %.100q", r.URL.Path))
+	rest.NotFound(w, r)
 }
 
 func stripped(r *http.Request, prefix string) *http.Request {
 	if prefix == "" {
 		return r
 	}
+	return withPath(r, strings.TrimPrefix(r.URL.Path, prefix), strings.TrimPrefix(r.URL.RawPath, prefix))
+}
+
+func withPath(r *http.Request, path, raw string) *http.Request {
 	out := *r
 	u := *r.URL
-	u.Path = strings.TrimPrefix(u.Path, prefix)
-	u.RawPath = strings.TrimPrefix(u.RawPath, prefix)
+	u.Path, u.RawPath = path, raw
 	out.URL = &u
 	return &out
 }
