@@ -125,6 +125,7 @@ func TestRun06TheChartHasAllOfIt(t *testing.T) {
 	for name, want := range map[string][]string{
 		"cluster":  {"ConfigMap", "Deployment", "HorizontalPodAutoscaler", "Ingress", "NetworkPolicy", "PodDisruptionBudget", "Service", "ServiceAccount", "ServiceMonitor"},
 		"embedded": {"ConfigMap", "PodDisruptionBudget", "Service", "ServiceAccount", "StatefulSet"},
+		"tls":      {"ConfigMap", "Deployment", "NetworkPolicy", "PodDisruptionBudget", "Service", "ServiceAccount"},
 	} {
 		values := chartValues(t, name)
 		got := rendered(t, values)
@@ -140,11 +141,14 @@ func TestRun06TheChartHasAllOfIt(t *testing.T) {
 		careful(t, name, pod)
 		container := under(pod, "containers", 0)
 		for probe, path := range map[string]string{"startupProbe": "/health", "livenessProbe": "/health", "readinessProbe": "/ready"} {
-			port := "http"
-			if path = c.PathPrefix + path; probe == "livenessProbe" { // The public port may be full.
-				port, path = "metrics", "/health"
+			port, scheme := "http", any("HTTP")
+			if c.TLS.Enabled() {
+				scheme = "HTTPS"
 			}
-			if got := under(container, probe, "httpGet").(tree); got["path"] != path || got["port"] != port {
+			if path = c.PathPrefix + path; probe == "livenessProbe" { // The public port may be full.
+				port, path, scheme = "metrics", "/health", nil
+			}
+			if got := under(container, probe, "httpGet").(tree); got["path"] != path || got["port"] != port || got["scheme"] != scheme {
 				t.Errorf("%s: %s asks %v", name, probe, got)
 			}
 		}
@@ -167,17 +171,48 @@ func TestRun06TheChartHasAllOfIt(t *testing.T) {
 	}
 }
 
+// TestTheChartWithTLSIsWhole: the files are mounted, the ports are there, and the certificate may also be one of the
+// files of existingSecret.
+func TestTheChartWithTLSIsWhole(t *testing.T) {
+	values := chartValues(t, "tls")
+	got := rendered(t, values)
+	pod := under(got["Deployment"], "spec", "template", "spec")
+	c := loadedConfig(t, under(got["ConfigMap"], "data", "sluice.yaml").(string))
+	if !strings.HasSuffix(c.TLS.CertFile, "/tls.crt") || !strings.HasSuffix(c.TLS.KeyFile, "/tls.key") || c.TLS.HTTPPort != 8080 {
+		t.Errorf("the server is told %+v", c.TLS)
+	}
+	if under(pod, "volumes", 2, "secret", "secretName") != "realtime-tls" || under(pod, "containers", 0, "volumeMounts", 2, "mountPath") != "/run/secrets/tls" {
+		t.Errorf("the volumes are %v, mounted %v", under(pod, "volumes"), under(pod, "containers", 0, "volumeMounts"))
+	}
+	if under(pod, "containers", 0, "ports", 2, "containerPort") != 8080 {
+		t.Errorf("the ports are %v", under(pod, "containers", 0, "ports"))
+	}
+	ports := under(got["Service"], "spec", "ports")
+	if under(ports, 0, "port") != 443 || under(ports, 0, "appProtocol") != "https" || under(ports, 1, "port") != 80 || under(ports, 1, "targetPort") != "plain" {
+		t.Errorf("the service has %v", ports)
+	}
+	if under(got["NetworkPolicy"], "spec", "ingress", 0, "ports", 1, "port") != "plain" {
+		t.Errorf("the policy is %v", got["NetworkPolicy"])
+	}
+	values["tlsSecret"] = ""
+	values = merged(values, tree{"config": tree{"tls": tree{"cert_file": "/run/secrets/sluice/tls.crt", "key_file": "/run/secrets/sluice/tls.key"}}})
+	pod = under(rendered(t, values)["Deployment"], "spec", "template", "spec")
+	if under(pod, "containers", 0, "readinessProbe", "httpGet", "scheme") != "HTTPS" || under(pod, "volumes", 2) != nil {
+		t.Errorf("with files of existingSecret the pod is %v", pod)
+	}
+}
+
 // loadedConfig has the server read what the chart tells it.
 func loadedConfig(t *testing.T, text string) *configs.Config {
 	t.Helper()
 	dir := t.TempDir()
-	for _, secret := range []string{"metrics-token", "gateway.creds"} {
+	for _, secret := range []string{"metrics-token", "gateway.creds", "tls.crt", "tls.key"} {
 		if err := os.WriteFile(filepath.Join(dir, secret), []byte("a-secret"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	file := filepath.Join(dir, "sluice.yaml")
-	if err := os.WriteFile(file, []byte(strings.ReplaceAll(text, "/run/secrets/sluice", dir)), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(strings.NewReplacer("/run/secrets/sluice", dir, "/run/secrets/tls", dir).Replace(text)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	c, err := configs.Load(configs.Sources{File: file, Environ: []string{`SLUICE_APPS=[{"id":"a","key":"k","secret":"s"}]`}})
@@ -242,7 +277,7 @@ func TestRun06TheChartRefusesWhatMakesNoSense(t *testing.T) {
 		}
 		return schema.Validate(v)
 	}
-	for _, name := range []string{"cluster", "embedded"} {
+	for _, name := range []string{"cluster", "embedded", "tls"} {
 		if err := check(chartValues(t, name)); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -256,6 +291,8 @@ func TestRun06TheChartRefusesWhatMakesNoSense(t *testing.T) {
 		"metrics without token": {"config": tree{"metrics": tree{"token_file": nil}}},
 		"no time for balancers": {"config": tree{"shutdown": tree{"ready_delay_seconds": 0}}},
 		"a port of root":        {"config": tree{"port": 80}},
+		"another port of root":  {"tlsSecret": "t", "config": tree{"tls": tree{"http_port": 80}}},
+		"ACME":                  {"config": tree{"tls": tree{"acme": tree{"domains": []any{"a.example"}}}}},
 	} {
 		values := merged(chartValues(t, "cluster"), over)
 		if what == "no limit of memory" {

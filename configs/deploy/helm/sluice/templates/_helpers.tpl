@@ -32,7 +32,20 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if .Values.embedded.enabled -}}
 {{- $config = mergeOverwrite $config (dict "nats" (dict "embedded" (dict "store_dir" "/data"))) -}}
 {{- end -}}
+{{- if .Values.tlsSecret -}}
+{{- $config = mergeOverwrite $config (dict "tls" (dict "cert_file" "/run/secrets/tls/tls.crt" "key_file" "/run/secrets/tls/tls.key")) -}}
+{{- end -}}
 {{ toYaml $config }}
+{{- end -}}
+
+{{/* Whether the main port speaks TLS, which probes have to know. The port of the metrics never does. */}}
+{{- define "sluice.secure" -}}
+{{- if or .Values.tlsSecret (dig "tls" "cert_file" "" .Values.config) -}}true{{- end -}}
+{{- end -}}
+
+{{/* The port that sends browsers to https, empty for none. */}}
+{{- define "sluice.plain" -}}
+{{- with dig "tls" "http_port" "" .Values.config -}}{{ int . }}{{- end -}}
 {{- end -}}
 
 {{- define "sluice.pod" -}}
@@ -93,11 +106,14 @@ spec:
       ports:
         - {name: http, containerPort: {{ .Values.config.port }}}
         - {name: metrics, containerPort: {{ .Values.config.metrics.port }}}
+        {{- with include "sluice.plain" . }}
+        - {name: plain, containerPort: {{ . }}}
+        {{- end }}
       # The start waits for the log. From then on only a process that does not answer is started anew: no
       # restart brings NATS back, nor helps one that is full, whose metrics port still answers.
-      startupProbe: {httpGet: {path: {{ .Values.config.path_prefix | default "" }}/health, port: http}, periodSeconds: 2, failureThreshold: 60}
+      startupProbe: {httpGet: {path: {{ .Values.config.path_prefix | default "" }}/health, port: http, scheme: {{ ternary "HTTPS" "HTTP" (eq (include "sluice.secure" .) "true") }}}, periodSeconds: 2, failureThreshold: 60}
       livenessProbe: {httpGet: {path: /health, port: metrics}, periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 3}
-      readinessProbe: {httpGet: {path: {{ .Values.config.path_prefix | default "" }}/ready, port: http}, periodSeconds: 2, timeoutSeconds: 2, failureThreshold: 2}
+      readinessProbe: {httpGet: {path: {{ .Values.config.path_prefix | default "" }}/ready, port: http, scheme: {{ ternary "HTTPS" "HTTP" (eq (include "sluice.secure" .) "true") }}}, periodSeconds: 2, timeoutSeconds: 2, failureThreshold: 2}
       resources:
         {{- toYaml .Values.resources | nindent 8 }}
       securityContext:
@@ -107,12 +123,18 @@ spec:
       volumeMounts:
         - {name: config, mountPath: /etc/sluice, readOnly: true}
         - {name: secrets, mountPath: /run/secrets/sluice, readOnly: true}
+        {{- if .Values.tlsSecret }}
+        - {name: tls, mountPath: /run/secrets/tls, readOnly: true}
+        {{- end }}
         {{- if .Values.embedded.enabled }}
         - {name: data, mountPath: /data}
         {{- end }}
   volumes:
     - {name: config, configMap: {name: {{ include "sluice.name" . }}}}
     - {name: secrets, secret: {secretName: {{ .Values.existingSecret | quote }}, defaultMode: 288}}
+    {{- if .Values.tlsSecret }}
+    - {name: tls, secret: {secretName: {{ .Values.tlsSecret | quote }}, defaultMode: 288}}
+    {{- end }}
   {{- with .Values.nodeSelector }}
   nodeSelector:
     {{- toYaml . | nindent 4 }}
