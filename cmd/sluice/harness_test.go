@@ -26,7 +26,11 @@ import (
 
 func TestMain(m *testing.M) {
 	rank.Check()
-	goleak.VerifyTestMain(m)
+	// The authority that tests ask, and the library that asks it, keep these goroutines.
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction("github.com/letsencrypt/pebble/v2/va.VAImpl.processTasks"),
+		goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.(*RingBufferRateLimiter).loop"),
+		goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.keepLockfileFresh"))
 }
 
 const patience = 3 * time.Minute

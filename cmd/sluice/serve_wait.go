@@ -41,7 +41,7 @@ func mended(ctx context.Context, c *configs.Config, b *backend, log *slog.Logger
 	for err != nil {
 		page.problem.Store(&err)
 		lines.Error(log, "open", "the log cannot be opened, which is tried again; the NATS server stays, so that it can be mended",
-			"error", err, "nats", b.natsURL, "http", page.address, "metrics", page.metrics)
+			"error", err, "nats", b.natsURL, "http", page.address, "metrics", page.metrics, "plain", page.plain)
 		super.waiting(err)
 		select {
 		case <-ctx.Done():
@@ -61,9 +61,10 @@ func mended(ctx context.Context, c *configs.Config, b *backend, log *slog.Logger
 // waiting answers as long as there is no log: alive, and not ready.
 type waiting struct {
 	prefix string
-	// address is that for clients, and metrics that of the metrics, empty if they have none.
-	address, metrics string
-	problem          atomic.Pointer[error]
+	// address is that for clients, plain the one for plain HTTP beside TLS, and metrics that of the
+	// metrics, empty if they have none.
+	address, plain, metrics string
+	problem                 atomic.Pointer[error]
 }
 
 // serve listens where the server will, until stop is called, which may be called after an error too.
@@ -74,35 +75,58 @@ func (w *waiting) serve(c *configs.Config, log *slog.Logger) (stop func(), err e
 			end()
 		}
 	}
-	l, err := net.Listen("tcp", net.JoinHostPort(strings.Trim(c.Host, "[]"), strconv.Itoa(c.Port)))
-	if err != nil {
-		return stop, fmt.Errorf("http: %w", err)
-	}
-	w.address = l.Addr().String()
-	if c.TLS.CertFile != "" {
-		opt := gateway.Options{Logger: log}
-		if err := secure(&opt, c); err != nil {
-			return stop, errors.Join(err, l.Close())
+	// listen tells with an error which listener it is about, and where it is otherwise.
+	listen := func(what, address string) (net.Listener, string, error) {
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			return nil, "", fmt.Errorf("%s: %w", what, err)
 		}
-		l = tls.NewListener(l, opt.TLS.Config())
+		return l, l.Addr().String(), nil
 	}
-	ends = append(ends, w.on(l))
+	at := func(host string, port int) string { return net.JoinHostPort(host, strconv.Itoa(port)) }
+	opt := gateway.Options{Logger: log}
+	if err := secure(&opt, c); err != nil {
+		return stop, err
+	}
+	l, address, err := listen("http", at(c.Host, c.Port))
+	if err != nil {
+		return stop, err
+	}
+	if w.address = address; opt.TLS != nil {
+		config := opt.TLS.Config()
+		config.NextProtos = append([]string{"http/1.1"}, config.NextProtos...)
+		ends = append(ends, keepCurrent(opt.TLS, l.Addr()))
+		l = tls.NewListener(l, config)
+	}
+	ends = append(ends, w.on(l, w))
+	if opt.PlainListen != "" {
+		if l, w.plain, err = listen("tls.http_port", opt.PlainListen); err != nil {
+			return stop, err
+		}
+		ends = append(ends, w.on(l, opt.TLS.Challenge(w)))
+	}
 	if c.Metrics.Port < 0 {
 		return stop, nil
 	}
-	l, err = net.Listen("tcp", net.JoinHostPort(strings.Trim(c.Metrics.Host, "[]"), strconv.Itoa(c.Metrics.Port)))
-	if err != nil {
-		return stop, fmt.Errorf("metrics: %w", err)
+	if l, w.metrics, err = listen("metrics", at(c.Metrics.Host, c.Metrics.Port)); err != nil {
+		return stop, err
 	}
-	w.metrics = l.Addr().String()
-	ends = append(ends, w.on(l))
+	ends = append(ends, w.on(l, w))
 	return stop, nil
 }
 
-// on answers at a listener until stop is called.
-func (w *waiting) on(l net.Listener) (stop func()) {
+// keepCurrent has certificates followed, or issued, until stop is called.
+func keepCurrent(all gateway.Certificates, at net.Addr) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { all.Run(ctx, at) })
+	return func() { cancel(); running.Wait() }
+}
+
+// on has a listener answered until stop is called.
+func (w *waiting) on(l net.Listener, answers http.Handler) (stop func()) {
 	s := &http.Server{
-		Handler: w, ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second, MaxHeaderBytes: 16 << 10,
+		Handler: answers, ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second, MaxHeaderBytes: 16 << 10,
 		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
 	}
 	s.SetKeepAlivesEnabled(false)

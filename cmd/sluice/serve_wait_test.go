@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -15,6 +18,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/sluicehq/sluice/gateway/certs/certstest"
 	"github.com/sluicehq/sluice/streams/embedded"
 )
 
@@ -78,6 +82,82 @@ apps: [{id: one, key: k, secret: s}]
 	}
 }
 
+// TestAStartThatWaitsAnswersOverTLS: while the log is mended, the main port speaks TLS with the certificate of the
+// configuration or of an authority, whose challenges are answered, and the port for plain HTTP answers as well.
+func TestAStartThatWaitsAnswersOverTLS(t *testing.T) {
+	sealed := func(ctx context.Context, js jetstream.JetStream) (string, error) {
+		c := jetstream.StreamConfig{Name: "CH_one", Subjects: []string{"ch.one.>"}}
+		_, err := js.CreateStream(ctx, c)
+		if c.Sealed = true; err == nil {
+			_, err = js.UpdateStream(ctx, c)
+		}
+		return c.Name, err
+	}
+	held, text := freePort(t)
+	port, err := strconv.Atoi(text)
+	if err = errors.Join(err, held.Close()); err != nil {
+		t.Fatal(err)
+	}
+	files, acme := certstest.New(t), certstest.NewACME(t, 1, port)
+	cert, key, _ := files.Files(t.TempDir())
+	for name, c := range map[string]struct {
+		port    int
+		lines   string
+		trusted *tls.Config
+	}{
+		"files": {0, fmt.Sprintf("cert_file: %q, key_file: %q", cert, key), &tls.Config{RootCAs: files.Roots(), ServerName: "localhost", MinVersion: tls.VersionTLS12}},
+		"an authority": {
+			port, fmt.Sprintf("acme: {domains: [ws.sluice.test], directory_url: %q, ca_file: %q, storage_dir: %q}", acme.Directory, acme.CAFile, t.TempDir()),
+			&tls.Config{RootCAs: certstest.Trust(acme.Root()), ServerName: "ws.sluice.test", MinVersion: tls.VersionTLS12},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			stream := prepare(t, dir, sealed)
+			file := writeFile(t, "c.yaml", fmt.Sprintf(`mode: production
+host: 127.0.0.1
+port: %d
+metrics: {port: -1}
+shutdown: {ready_delay_seconds: 0}
+tls: {http_port: 0, %s}
+nats: {start_timeout: 1m, embedded: {port: 0, store_dir: %q}}
+apps: [{id: one, key: k, secret: s}]
+`, c.port, c.lines, dir))
+			run := start(t, nil, "serve", "--config", file)
+			run.errors.await(t, "the NATS server stays")
+			line := run.errors.String()
+			address, plain, nc := matched(t, line, `http=(\S+)`), matched(t, line, `plain=(\S+)`), matched(t, line, `nats=(\S+)`)
+			client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: c.trusted}}
+			await(t, "/ready says over TLS why it waits", func() bool {
+				status, text := askWith(t, client, "https://"+address+"/ready")
+				return status == 503 && strings.Contains(text, "one")
+			})
+			if status, text := askWith(t, client, "https://"+address+"/health"); status != 200 {
+				t.Errorf("/health over TLS: %d %s", status, text)
+			}
+			if status, text := ask(t, plain, "/ready"); status != 503 || !strings.Contains(text, "one") {
+				t.Errorf("/ready at the port for plain HTTP: %d %s", status, text)
+			}
+			if status, text := ask(t, address, "/health"); status == 200 {
+				t.Errorf("the port for TLS answers plain HTTP: %s", text)
+			}
+			if err := jetStreamAt(t, nc).DeleteStream(t.Context(), stream); err != nil {
+				t.Fatal(err)
+			}
+			run.errors.await(t, "sluice is serving")
+			address = matched(t, run.errors.String()[strings.Index(run.errors.String(), "sluice is serving"):], `http=(\S+)`)
+			await(t, "it is ready over TLS once it was mended", func() bool {
+				status, _ := askWith(t, client, "https://"+address+"/ready")
+				return status == 200
+			})
+			run.interrupt()
+			if status := run.wait(); status != exitOK {
+				t.Errorf("the status is %d: %s", status, run.errors)
+			}
+		})
+	}
+}
+
 // prepare makes a store with a stream.
 func prepare(t *testing.T, dir string, make func(context.Context, jetstream.JetStream) (string, error)) string {
 	t.Helper()
@@ -119,8 +199,12 @@ func matched(t *testing.T, text, pattern string) string {
 // ask returns the status of an answer and its text, or 0 and why there is none.
 func ask(t *testing.T, address, path string) (int, string) {
 	t.Helper()
-	client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}
-	answer, err := client.Get("http://" + address + path)
+	return askWith(t, &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}, "http://"+address+path)
+}
+
+func askWith(t *testing.T, client *http.Client, url string) (int, string) {
+	t.Helper()
+	answer, err := client.Get(url)
 	if err != nil {
 		return 0, err.Error()
 	}
