@@ -78,7 +78,7 @@ func (q *queue) inOrder() []*Event {
 	return all
 }
 
-// told notes that the socket was told what it has skipped.
+// told notes that nothing was skipped of which the socket does not know.
 func (q *queue) told() { q.skipped, q.first, q.last = 0, 0, 0 }
 
 // note keeps a notice, and tells whether too many wait.
@@ -100,6 +100,7 @@ func (q *queue) discard() {
 		q.budget.ReleaseFrame(f)
 	}
 	q.newest, q.notices = nil, nil
+	q.told() // Nobody is to hear of it any more.
 }
 
 // hold counts a publication that waits for one more socket. With it stay the frames that are

@@ -87,7 +87,7 @@ func (p *Way) Wake() {
 // travel sets a subscription on its way through the past. The caller holds the lock, and wakes
 // the shard if the way is not held.
 func (s *Subscribers) travel(sub *subscription, p *Way) {
-	d := s.detail(sub)
+	d, sent := s.detail(sub), s.sentTo(sub)
 	if d.past != nil {
 		p.follow(d.past)
 	}
@@ -107,8 +107,9 @@ func (s *Subscribers) travel(sub *subscription, p *Way) {
 	if _, ok := p.Ends.(Silently); ok {
 		p.Place = s.last
 	}
-	// What it may get of the past was found out before: newer events are its own already.
-	p.Place = min(p.Place, s.last)
+	// What it may get of the past was found out before: newer events are its own already. One that
+	// subscribes again is still owed what it was not sent since it began. A snapshot stands for that.
+	p.Place = min(p.Place, sent)
 }
 
 // follow has it take the place of another way. One that is resumed keeps what its client asked for.

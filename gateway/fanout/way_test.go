@@ -81,6 +81,9 @@ type traveller struct {
 	// resumed on the way.
 	asked, resumed bool
 	has, end       uint64
+	// before is what it had of its own when it subscribed again, if that is sure.
+	before uint64
+	sure   bool
 	// cache is the event of the cache with which it began, which comes once and before newer ones;
 	// due says that nothing has come between. newest is the newest event since then.
 	cache, newest uint64
@@ -167,6 +170,7 @@ func (c *traveller) frame(t *rapid.T, f *socket.Frame) {
 		FirstSerial  uint64 `json:"first_serial"`
 		LastSerial   uint64 `json:"last_serial"`
 		Fresh, Asked bool
+		Again        bool
 		Cache        uint64
 		Skipped      int
 	}
@@ -181,10 +185,17 @@ func (c *traveller) frame(t *rapid.T, f *socket.Frame) {
 	switch event {
 	case "joined":
 		if d.Fresh {
+			c.before, c.sure = c.own, d.Again && !c.lost
 			c.place, c.until, c.own, c.got, c.lost = d.From, m.Serial, m.Serial, m.Serial, false
 			c.asked, c.resumed = d.Asked, false
 			c.cache, c.due, c.newest = d.Cache, true, 0
 		}
+	case "begins":
+		// Of its own before it subscribed again nothing may be left out.
+		if next, owed := c.owed(c.before, d.From); c.sure && owed {
+			t.Fatalf("%d was owed when it subscribed again, and the new way begins behind that, at %d\n%s", next, d.From, strings.Join(c.mentioned, "\n"))
+		}
+		c.place = d.From
 	case "resumed":
 		if !c.resumed {
 			c.resumed, c.has, c.end = true, c.place, c.until
@@ -306,7 +317,7 @@ func TestTime07NothingTwiceAndNothingMissing(t *testing.T) {
 		put := func(c *traveller, w *Way) {
 			e := &Entry{Sock: c.sock, Form: V2, Filter: c.filter, Way: w}
 			e.Greet = func(at Start) {
-				from, fresh, cache := at.Offset, !c.joined, uint64(0)
+				from, fresh, again, cache := at.Offset, !c.joined, c.joined, uint64(0)
 				if e.Owed = at.Cached; at.Cached != nil {
 					cache = at.Cached.Pub.Offset
 				}
@@ -318,10 +329,13 @@ func TestTime07NothingTwiceAndNothingMissing(t *testing.T) {
 				if !c.joined {
 					c.began, c.joined = at.Offset, true
 				}
-				c.say(`{"event":"sockudo:joined","serial":%d,"data":{"from":%d,"fresh":%v,"asked":%v,"cache":%d}}`, at.Offset, from, fresh, w != nil && w.Asked, cache)
+				c.say(`{"event":"sockudo:joined","serial":%d,"data":{"from":%d,"fresh":%v,"again":%v,"asked":%v,"cache":%d}}`, at.Offset, from, fresh, again, w != nil && w.Asked, cache)
 			}
 			list.Put(e)
 			if w != nil {
+				if _, quiet := w.Ends.(Silently); !quiet {
+					c.say(`{"event":"sockudo:begins","data":{"from":%d}}`, w.Place)
+				}
 				w.Wake()
 			}
 		}
@@ -436,4 +450,27 @@ func TestTime07NothingTwiceAndNothingMissing(t *testing.T) {
 			t.Fatalf("%d are behind without a subscription", n)
 		}
 	})
+}
+
+// TestTime16WhatWasDiscardedIsForgotten: what a socket skipped while it was behind is sent on its way through
+// the past. A queue that still knew of it had a later resume begin too early, and bring events twice.
+func TestTime16WhatWasDiscardedIsForgotten(t *testing.T) {
+	x := newSubject(t, V2|Delta)
+	for range 2 {
+		x.list.fallBehind(x.sub, x.publication("tick", "a"))
+	}
+	q := &x.list.detail(x.sub).queue
+	if q.skipped != 1 || q.before() == 0 && x.stage.offset != 2 {
+		t.Fatalf("%d were skipped, the first at %d", q.skipped, q.first)
+	}
+	q.discard()
+	for range 3 {
+		x.publication("tick", "a")
+	}
+	p := x.publication("tick", "a")
+	x.list.fallBehind(x.sub, p)
+	if got, want := q.before(), p.Pub.Offset-1; q.skipped != 0 || got != want {
+		t.Errorf("it has all up to %d and was not told of %d, want %d and 0", got, q.skipped, want)
+	}
+	q.discard()
 }
