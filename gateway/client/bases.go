@@ -12,7 +12,7 @@ const basesPerKey = 30
 
 // bases holds the texts of numbered frames by channel, conflation value and
 // number, bounded in bytes. When full it forgets the value that was used least
-// recently.
+// recently, and of the last one its oldest texts. The newest text stays.
 type bases struct {
 	limit, size int
 	// evicted, if set, is told the channel of a value that was forgotten for want of room.
@@ -73,6 +73,13 @@ func (b *bases) keep(channel, key string, number uint32, text string) {
 		b.remove(oldest)
 		if b.evicted != nil {
 			b.evicted(oldest.Value.(*held).channel)
+		}
+	}
+	for b.size > b.limit && len(h.texts) > 1 {
+		b.grow(h, -len(h.texts[0].text))
+		h.texts = slices.Delete(h.texts, 0, 1)
+		if b.evicted != nil {
+			b.evicted(channel)
 		}
 	}
 }

@@ -30,6 +30,10 @@ type Client struct {
 
 	positions *positions
 
+	// speaking is held from when it is decided what the server is told of a subscription until that is written, so
+	// that it hears of one channel in the order of the decisions.
+	speaking sync.Mutex
+
 	mu      sync.Mutex
 	conn    *connection // nil between connections
 	subs    map[string]*subscription
@@ -114,14 +118,17 @@ func (c *Client) run(conn *connection) {
 	wait := backoff{least: c.opt.MinBackoff, most: c.opt.MaxBackoff}
 	var err error
 	for {
+		began := time.Now()
 		if err = c.follow(conn); c.ctx.Err() != nil {
 			err = ErrClosed
 			break
 		}
+		if time.Since(began) >= c.opt.MinBackoff {
+			wait.reset() // A server that greets and closes at once is no success.
+		}
 		if conn, err = c.comeBack(&wait, err); conn == nil {
 			break
 		}
-		wait.reset()
 	}
 	c.cancel()
 	c.mu.Lock()
@@ -239,12 +246,19 @@ func (c *Client) receive(conn *connection, text string) {
 	ev.Received = time.Now()
 	if ev.Form == Control {
 		c.control(conn, ev)
+		if ev.Channel != "" && !c.positions.wanted(ev.Channel) {
+			c.forget(ev.Channel)
+		}
 		if c.opt.OnControl != nil {
 			c.opt.OnControl(ev)
 		}
 		return
 	}
-	if !c.positions.event(&ev) {
+	isNew, wanted := c.positions.event(&ev)
+	if !wanted {
+		c.forget(ev.Channel)
+	}
+	if !isNew {
 		return
 	}
 	if c.opt.OnEvent != nil {
@@ -255,6 +269,13 @@ func (c *Client) receive(conn *connection, text string) {
 	case c.events <- ev:
 	case <-c.ctx.Done():
 	}
+}
+
+// forget drops what is held of a channel that is not subscribed any more.
+func (c *Client) forget(channel string) {
+	c.decoding.Lock()
+	defer c.decoding.Unlock()
+	c.decoder.Forget(channel)
 }
 
 // undecodable asks for full messages when a delta could not be decoded

@@ -71,8 +71,8 @@ type backoff struct {
 // come back in step.
 func (b *backoff) next(atOnce bool) time.Duration {
 	d := b.most
-	if b.tries < 30 {
-		d = min(b.most, b.least<<b.tries)
+	if b.tries < 63 && b.least <= b.most>>b.tries {
+		d = b.least << b.tries
 	}
 	b.tries++
 	if atOnce && b.tries == 1 {

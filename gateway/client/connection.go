@@ -47,8 +47,9 @@ func connect(ctx context.Context, opt *Options, e endpoint, receive func(*connec
 	if err != nil {
 		return nil, fmt.Errorf("cannot connect to %s: %w", e.address, err)
 	}
-	// Closing the connection is what interrupts the handshakes.
-	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
+	// Closing the connection is what interrupts the handshakes. TLS puts another one in the place of raw.
+	below := raw
+	stop := context.AfterFunc(ctx, func() { _ = below.Close() })
 	defer stop()
 	if e.secure {
 		if raw, err = secure(ctx, raw, opt.TLS, e.name); err != nil {
@@ -61,6 +62,9 @@ func connect(ctx context.Context, opt *Options, e endpoint, receive func(*connec
 	}, raw)
 	if err != nil {
 		_ = raw.Close()
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("%s has not opened a WebSocket in time: %w", e.address, ctx.Err())
+		}
 		if response != nil && response.StatusCode != http.StatusSwitchingProtocols {
 			return nil, fmt.Errorf("%s answered %q instead of opening a WebSocket", e.url, response.Status)
 		}

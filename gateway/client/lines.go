@@ -15,6 +15,9 @@ import (
 // linePatience is how long a server may take for the next line.
 const linePatience = 30 * time.Second
 
+// errSilent is the cause of an answer that is not waited for any longer.
+var errSilent = fmt.Errorf("the server has said nothing for %v", linePatience)
+
 // maxLine bounds one line: the largest event there can be, with its escapes.
 const maxLine = maxAnswer
 
@@ -30,12 +33,12 @@ var ErrBrokenOff = errors.New("the answer broke off")
 func (s *Signed) HistoryLines(ctx context.Context, channel string, q HistoryQuery, each func(*HistoryItem) error, gap func(after uint64)) (*HistorySummary, error) {
 	values := q.values()
 	values.Set("format", "ndjson")
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	// An answer may take longer than any timeout of the whole.
 	patient := *s.opt.HTTP
 	patient.Timeout = 0
-	late := time.AfterFunc(linePatience, cancel)
+	late := time.AfterFunc(linePatience, func() { cancel(errSilent) })
 	defer late.Stop()
 	answer, err := s.send(ctx, &patient, http.MethodGet, []string{"channels", channel, "history"}, values, nil)
 	if err != nil {

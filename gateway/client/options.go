@@ -33,7 +33,8 @@ type Options struct {
 	Algorithms []string
 	// Auth signs subscriptions. It is asked for channels that need it, from the
 	// goroutine that subscribes, and after a reconnect from one of the client;
-	// it must be safe for that.
+	// it must be safe for that. A subscription that it does not sign is given up, also after a
+	// reconnect, which [Options.OnStatus] is told then.
 	Auth func(socketID, channel string) (auth, channelData string, err error)
 	// Reconnect brings the connection back and subscribes again.
 	Reconnect bool

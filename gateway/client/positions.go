@@ -23,18 +23,25 @@ func newPositions() *positions {
 	return &positions{of: map[string]*position{}}
 }
 
-// event notes an event and reports whether it is none that came before.
-func (p *positions) event(ev *Event) bool {
+// event notes an event. It reports whether it is none that came before, and whether its channel is wanted.
+func (p *positions) event(ev *Event) (isNew, wanted bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	at := p.of[ev.Channel]
 	if at == nil {
-		return true // It is of a subscription that was given up, and nothing repeats.
+		return true, false // It is of a subscription that was given up, and nothing repeats.
 	}
 	if ev.StreamID != "" {
 		at.take(ev)
 	}
-	return ev.MessageID == "" || at.ids.add(ev.MessageID)
+	return ev.MessageID == "" || at.ids.add(ev.MessageID), true
+}
+
+// wanted tells whether there is a subscription of a channel, granted or not.
+func (p *positions) wanted(channel string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.of[channel] != nil
 }
 
 // open notes a new connection. back is set when it is not the first.

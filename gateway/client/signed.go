@@ -146,11 +146,23 @@ func (s *Signed) send(ctx context.Context, with *http.Client, method string, pat
 		var u *url.Error
 		if errors.As(err, &u) {
 			err = u.Err
+			if u.Timeout() && with.Timeout > 0 && ctx.Err() == nil {
+				err = &silence{with.Timeout, err}
+			}
 		}
 		return nil, fmt.Errorf("%s %s%s: %w", method, s.base.String(), signed, err)
 	}
 	return answer, nil
 }
+
+// silence is the error of a request that was not answered in time.
+type silence struct {
+	after time.Duration
+	error
+}
+
+func (e *silence) Error() string { return fmt.Sprintf("no answer within %v", e.after) }
+func (e *silence) Unwrap() error { return e.error }
 
 // encoded is JSON without escapes that only HTML needs: extras are counted as they are written.
 func encoded(body any) ([]byte, error) {

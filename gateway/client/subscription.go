@@ -84,6 +84,8 @@ type subscription struct {
 	settled chan struct{}
 	done    bool
 	err     error
+	// wait is between requests for what the server could not grant just now. It is guarded by the client's mu.
+	wait backoff
 }
 
 func (s *subscription) settle(err error) {
@@ -114,7 +116,7 @@ func (c *Client) Subscribe(ctx context.Context, channel string, options ...Subsc
 		return c.err
 	}
 	if old := c.subs[channel]; old != nil {
-		s.before = old.before || old.granted()
+		s.before = true
 		old.settle(errors.New("subscribed again meanwhile"))
 	}
 	c.subs[channel] = s
@@ -127,18 +129,33 @@ func (c *Client) Subscribe(ctx context.Context, channel string, options ...Subsc
 	select {
 	case <-s.settled:
 	case <-ctx.Done():
-		c.remove(s, ctx.Err())
-		_ = c.send(c.request("unsubscribe", channel, nil))
+		c.abandon(s, ctx.Err())
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return s.err
 }
 
+// abandon gives a subscription up that nobody waits for any more, unless its answer is there already.
+func (c *Client) abandon(s *subscription, err error) {
+	c.speaking.Lock()
+	defer c.speaking.Unlock()
+	c.mu.Lock()
+	late, present := s.done, c.subs[s.channel] == s
+	c.mu.Unlock()
+	if late || !present {
+		return
+	}
+	c.remove(s, err)
+	_ = c.part(s.channel)
+}
+
 // Unsubscribe gives a channel up. Events that are on their way may still
 // arrive. The error is that of writing to the connection; the channel is given
 // up in any case.
 func (c *Client) Unsubscribe(channel string) error {
+	c.speaking.Lock()
+	defer c.speaking.Unlock()
 	c.mu.Lock()
 	s := c.subs[channel]
 	c.mu.Unlock()
@@ -149,12 +166,10 @@ func (c *Client) Unsubscribe(channel string) error {
 	return c.part(channel)
 }
 
-// part tells the server that a channel is not wanted any more.
+// part tells the server that a channel is not wanted any more. The caller speaks.
 func (c *Client) part(channel string) error {
 	err := c.send(c.request("unsubscribe", channel, nil))
-	c.decoding.Lock()
-	c.decoder.Forget(channel)
-	c.decoding.Unlock()
+	c.forget(channel)
 	return err
 }
 
@@ -189,20 +204,13 @@ func (c *Client) ask(conn *connection, s *subscription, why asking) {
 	if kind := pusher.KindOf(s.channel); kind.NeedsAuth() && c.opt.Auth != nil {
 		var err error
 		if auth, channelData, err = c.opt.Auth(conn.socketID, s.channel); err != nil {
-			err = fmt.Errorf("authorizing %s: %w", s.channel, err)
-			if was := c.remove(s, err); why == fresh && was {
-				_ = c.part(s.channel)
-			} else if why != fresh {
-				c.status(Status{Connected: true, SocketID: conn.socketID, Err: err})
-			}
-			c.recovered(conn)
+			c.unauthorized(conn, s, why, fmt.Errorf("authorizing %s: %w", s.channel, err))
 			return
 		}
 	}
-	c.mu.Lock()
-	wanted := c.subs[s.channel] == s
-	c.mu.Unlock()
-	if !wanted {
+	c.speaking.Lock()
+	defer c.speaking.Unlock()
+	if !c.wanted(conn, s) {
 		return
 	}
 	begins := s.begins
@@ -237,6 +245,33 @@ func (c *Client) ask(conn *connection, s *subscription, why asking) {
 	_ = conn.send(text)
 }
 
+// wanted tells whether a subscription is to be had on a connection still. If another connection has taken its place, the
+// subscription was asked for there, or will be.
+func (c *Client) wanted(conn *connection, s *subscription) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.subs[s.channel] == s && c.conn == conn
+}
+
+// unauthorized gives a subscription up that [Options.Auth] does not sign.
+func (c *Client) unauthorized(conn *connection, s *subscription, why asking, err error) {
+	c.speaking.Lock()
+	wanted, was := c.wanted(conn, s), false
+	if wanted {
+		if was = c.remove(s, err); why == fresh && was {
+			_ = c.part(s.channel)
+		}
+	}
+	c.speaking.Unlock()
+	if !wanted {
+		return
+	}
+	if why != fresh {
+		c.status(Status{Connected: true, SocketID: conn.socketID, Err: err})
+	}
+	c.recovered(conn)
+}
+
 // remove forgets a subscription that failed or is not wanted any more. It is true if the
 // server may have granted the channel, and nothing else wants it.
 func (c *Client) remove(s *subscription, err error) bool {
@@ -257,6 +292,7 @@ func (c *Client) settle(channel string, err error) {
 	defer c.mu.Unlock()
 	if s := c.subs[channel]; s != nil {
 		s.settle(err)
+		s.wait.reset()
 	}
 }
 
@@ -267,15 +303,22 @@ func (c *Client) refused(conn *connection, e *SubscriptionError) {
 	c.mu.Lock()
 	s := c.subs[e.Channel]
 	granted := s != nil && s.done
+	pause := time.Duration(0)
+	if s != nil {
+		s.wait.least, s.wait.most = c.opt.MinBackoff, c.opt.MaxBackoff
+		pause = s.wait.next(false)
+	}
 	c.mu.Unlock()
 	if s == nil {
 		return
 	}
 	c.opt.Logger.Warn("subscription refused", "channel", e.Channel, "kind", e.Kind, "status", e.Status)
 	if !granted || !c.opt.Reconnect || !e.temporary() {
+		c.speaking.Lock()
 		if c.remove(s, e) {
 			_ = c.part(s.channel)
 		}
+		c.speaking.Unlock()
 		c.recovered(conn)
 		if granted {
 			c.status(Status{Connected: true, SocketID: conn.socketID, Err: e})
@@ -284,7 +327,7 @@ func (c *Client) refused(conn *connection, e *SubscriptionError) {
 	}
 	c.work.Go(func() {
 		select {
-		case <-time.After(c.opt.MinBackoff):
+		case <-time.After(pause):
 			c.ask(conn, s, parked)
 		case <-conn.ended:
 		case <-c.ctx.Done():

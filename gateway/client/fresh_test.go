@@ -1,0 +1,282 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tidwall/gjson"
+)
+
+// TestBackoffOfLargeBounds: the wait overflowed after half an hour of tries if the least one was half a minute, and the
+// client panicked.
+func TestBackoffOfLargeBounds(t *testing.T) {
+	for _, b := range []backoff{
+		{least: 30 * time.Second, most: 5 * time.Minute}, {least: time.Hour, most: 24 * time.Hour}, {least: 1, most: 1 << 62},
+		{least: time.Minute, most: time.Second},
+	} {
+		last := time.Duration(0)
+		for try := range 200 {
+			got := b.next(false)
+			if floor := min(b.least, b.most); got > b.most || got < floor-floor/5 || got < last-last/5 {
+				t.Fatalf("%v to %v: wait %d is %v, the one before %v", b.least, b.most, try, got, last)
+			}
+			last = got
+		}
+	}
+}
+
+// TestAServerThatGreetsAndClosesIsNotStormed: each connection that was greeted counted as a success, so that a server
+// which asked to come back at once was asked without any pause.
+func TestAServerThatGreetsAndClosesIsNotStormed(t *testing.T) {
+	s := newScript(t)
+	states := make(chan Status, 10)
+	_, p := s.dialled(Options{Reconnect: true, MinBackoff: time.Hour, OnStatus: func(st Status) { states <- st }})
+	for n := range 2 {
+		if err := p.conn.WriteClose(4200, nil); err != nil {
+			t.Fatal(err)
+		}
+		st := await(t, states, "the loss")
+		if st.Connected || (st.Retry == 0) != (n == 0) {
+			t.Fatalf("after %d connections: %+v", n+1, st)
+		}
+		if n == 0 {
+			p = s.greeted()
+			await(t, states, "the return")
+		}
+	}
+}
+
+// TestATLSHandshakeThatIsCutOff: what the end of the context closed was the variable that the handshake wrote to, nil
+// by then.
+func TestATLSHandshakeThatIsCutOff(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			all.Go(func() {
+				_, _ = conn.Read(make([]byte, 1))
+				_, _ = conn.Read(make([]byte, 1<<16)) // until the client closes
+				_ = conn.Close()
+			})
+		}
+	})
+	for range 100 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		if _, err := Dial(ctx, Options{URL: "https://" + l.Addr().String(), Key: "k"}); err == nil {
+			t.Error("a server that says nothing was connected to")
+		}
+		cancel()
+	}
+	_ = l.Close()
+	all.Wait()
+}
+
+// TestAnAnswerThatComesWithTheEndOfTheContext: Subscribe said that a channel was granted, and gave it up.
+func TestAnAnswerThatComesWithTheEndOfTheContext(t *testing.T) {
+	s := newScript(t)
+	var c *Client
+	var end context.CancelFunc
+	c, p := s.dialled(Options{Auth: func(_, channel string) (string, string, error) {
+		c.settle(channel, nil) // as the answer to an earlier request
+		end()
+		return "", "", nil
+	}})
+	for range 30 {
+		ctx, cancel := context.WithCancel(t.Context())
+		end = cancel
+		err := c.Subscribe(ctx, "private-a")
+		cancel()
+		c.mu.Lock()
+		there := c.subs["private-a"] != nil
+		c.mu.Unlock()
+		if (err == nil) != there {
+			t.Fatalf("Subscribe says %v, and there is a subscription: %t", err, there)
+		}
+		p.expect(`{"event":"pusher:subscribe","data":{"channel":"private-a","auth":""}}`)
+	}
+}
+
+// TestARefusalThatMayBeOfAnEarlierRequest: the server may grant the later one all the same, so it is told that the
+// channel is not wanted.
+func TestARefusalThatMayBeOfAnEarlierRequest(t *testing.T) {
+	s := newScript(t)
+	c, p := s.dialled(Options{})
+	done := make(chan error, 2)
+	for range 2 {
+		go func() { done <- c.Subscribe(within(t), "a") }()
+		p.expect(`{"event":"pusher:subscribe","data":{"channel":"a","auth":""}}`)
+	}
+	p.send(`{"event":"pusher:subscription_error","channel":"a","data":"{\"type\":\"ServiceUnavailable\",\"error\":\"away\",\"status\":503}"}`)
+	for range 2 {
+		if err := await(t, done, "Subscribe"); err == nil {
+			t.Error("it was granted")
+		}
+	}
+	p.expect(`{"event":"pusher:unsubscribe","data":{"channel":"a"}}`)
+}
+
+// TestTheServerHearsOfAChannelInOrder: many goroutines subscribe to a channel and give it up, and in the end the server
+// has heard last what holds.
+func TestTheServerHearsOfAChannelInOrder(t *testing.T) {
+	s := newScript(t)
+	c, p := s.dialled(Options{})
+	heard := make(chan string, 1)
+	go func() {
+		last := ""
+		for {
+			text := <-p.received
+			switch gjson.Get(text, "event").Str {
+			case "pusher:subscribe":
+				last = "subscribed"
+				p.send(`{"event":"pusher_internal:subscription_succeeded","channel":"a","data":"{}"}`)
+			case "pusher:unsubscribe":
+				last = "not subscribed"
+			default:
+				heard <- last
+				if strings.Contains(text, "the end") {
+					return
+				}
+			}
+		}
+	}()
+	for range 300 {
+		var all sync.WaitGroup
+		for range 2 {
+			all.Go(func() { _ = c.Subscribe(within(t), "a") })
+			all.Go(func() { _ = c.Unsubscribe("a") })
+		}
+		all.Wait()
+		_ = c.send([]byte(`{"event":"now"}`))
+		c.mu.Lock()
+		want := map[bool]string{true: "subscribed", false: "not subscribed"}[c.subs["a"] != nil]
+		c.mu.Unlock()
+		if got := await(t, heard, "the server"); got != want {
+			t.Errorf("the server has %s, the client %s", got, want)
+			break
+		}
+	}
+	_ = c.send([]byte(`{"event":"the end"}`))
+	await(t, heard, "the server")
+}
+
+// TestWhatIsRefusedForTheMomentIsAskedForMoreSeldom each time, until it is granted.
+func TestWhatIsRefusedForTheMomentIsAskedForMoreSeldom(t *testing.T) {
+	s := newScript(t)
+	c, p := s.dialled(Options{Reconnect: true, MinBackoff: time.Millisecond})
+	subscribe(t, c, p, "a")
+	_ = p.conn.NetConn().Close()
+	p = s.greeted()
+	tries := func() int {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.subs["a"].wait.tries
+	}
+	for n := range 4 {
+		p.expect(`{"event":"pusher:subscribe","data":{"channel":"a","auth":""}}`)
+		if got := tries(); got != n {
+			t.Errorf("after %d refusals it waits as after %d", n, got)
+		}
+		p.send(`{"event":"pusher:subscription_error","channel":"a","data":"{\"type\":\"ServiceUnavailable\",\"error\":\"starting\",\"status\":503}"}`)
+	}
+	p.grant("a")
+	p.send(`{"event":"e","channel":"a","data":"x"}`)
+	await(t, c.Events(), "an event")
+	if got := tries(); got != 0 {
+		t.Errorf("after a success it waits as after %d refusals", got)
+	}
+}
+
+// TestNothingIsKeptOfAChannelThatWasGivenUp: what was on its way still left its stream and its texts behind for ever.
+func TestNothingIsKeptOfAChannelThatWasGivenUp(t *testing.T) {
+	s := newScript(t)
+	c, p := s.dialled(Options{})
+	for n := range 20 {
+		channel := fmt.Sprint("c", n)
+		subscribe(t, c, p, channel)
+		if err := c.Unsubscribe(channel); err != nil {
+			t.Fatal(err)
+		}
+		p.expect(`{"event":"pusher:unsubscribe","data":{"channel":"` + channel + `"}}`)
+		p.send(`{"event":"pusher_internal:subscription_succeeded","channel":"`+channel+`","data":"{}","stream_id":"s","serial":1}`,
+			`{"event":"e","channel":"`+channel+`","data":"x","stream_id":"s","serial":2,"sequence":2}`)
+		await(t, c.Events(), "an event")
+	}
+	c.decoding.Lock()
+	defer c.decoding.Unlock()
+	if n, size := len(c.decoder.streams), c.decoder.bases.size; n > 0 || size > 0 {
+		t.Errorf("%d streams and %d bytes are kept", n, size)
+	}
+}
+
+// TestOneValueKeepsToTheBoundOfBases, whose texts were all kept if there was no other value.
+func TestOneValueKeepsToTheBoundOfBases(t *testing.T) {
+	b := newBases(100)
+	told := 0
+	b.evicted = func(string) { told++ }
+	for n := range uint32(30) {
+		b.keep("c", "k", n, strings.Repeat("x", 40))
+		if b.size > 100 {
+			t.Fatalf("%d bytes are kept after %d texts", b.size, n+1)
+		}
+		if _, ok := b.find("c", "k", n); !ok {
+			t.Fatalf("text %d is not there", n)
+		}
+	}
+	if told == 0 {
+		t.Error("nobody was told")
+	}
+	b.keep("c", "k", 30, strings.Repeat("x", 400))
+	if _, ok := b.find("c", "k", 30); !ok {
+		t.Error("the newest text is not there")
+	}
+}
+
+// TestASignatureThatComesTooLateIsOfNoConcern: Auth fails for a connection that is gone, after the channel was granted on
+// the next one.
+func TestASignatureThatComesTooLateIsOfNoConcern(t *testing.T) {
+	s := newScript(t)
+	asked, answer := make(chan struct{}, 1), make(chan error)
+	var mu sync.Mutex
+	calls := 0
+	c, p := s.dialled(Options{Reconnect: true, MinBackoff: time.Millisecond, Auth: func(string, string) (string, string, error) {
+		mu.Lock()
+		calls++
+		first := calls == 1
+		mu.Unlock()
+		if first {
+			asked <- struct{}{}
+			return "", "", <-answer
+		}
+		return "", "", nil
+	}})
+	done := make(chan error, 1)
+	go func() { done <- c.Subscribe(within(t), "private-a") }()
+	await(t, asked, "Auth")
+	_ = p.conn.NetConn().Close()
+	p = s.greeted()
+	p.grant("private-a")
+	p.send(`{"event":"e","channel":"private-a","data":"x"}`)
+	await(t, c.Events(), "an event")
+	answer <- errors.New("the connection is gone")
+	if err := await(t, done, "Subscribe"); err != nil {
+		t.Error(err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.subs["private-a"] == nil {
+		t.Error("the subscription is given up")
+	}
+}
