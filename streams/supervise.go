@@ -345,11 +345,20 @@ func (l *Log) durability() (string, broker.Level) {
 			copies = of
 		}
 	}
+	return promise(copies, l.opt.Synchronous)
+}
+
+// promise says what an acknowledged event survives with so many copies. Of two copies both are needed for
+// a quorum: that keeps what is acknowledged, and stops publishing when one is away.
+func promise(copies int, synchronous bool) (string, broker.Level) {
 	switch {
-	case copies > 1:
+	case copies > 2:
 		return fmt.Sprintf("an acknowledged event is on a quorum of %d servers; killed processes, crashed machines and lost disks "+
 			"lose nothing as long as a majority is left", copies), broker.LevelReplicated
-	case l.opt.Synchronous:
+	case copies == 2:
+		return "an acknowledged event is on both of 2 servers; a killed process, a crashed machine or a lost disk of one of them " +
+			"loses nothing, but nothing can be published until both are there again", broker.LevelReplicated
+	case synchronous:
 		return "an acknowledged event is on the disk of one NATS server; a killed process or a crashed machine loses nothing, " +
 			"a lost disk everything", broker.LevelMachine
 	}
