@@ -227,7 +227,11 @@ func TestRun07InitWritesAConfiguration(t *testing.T) {
 		t.Errorf("the app: %+v", c.Apps)
 	}
 	all := filepath.Join(t.TempDir(), "all.yaml")
-	if err := os.WriteFile(all, regexp.MustCompile(`(?m)^( *)#(  )?([a-z"-])|^( *)#(  +)([a-z"-])`).ReplaceAll(text, []byte("$1$2$3$4$5$6")), 0o600); err != nil {
+	offered := string(regexp.MustCompile(`(?m)^( *)#(  )?([a-z"-])|^( *)#(  +)([a-z"-])`).ReplaceAll(text, []byte("$1$2$3$4$5$6")))
+	// Files that are named must be there.
+	pair := newPKI(t)
+	offered = strings.NewReplacer("/etc/sluice/tls.crt", pair.serverCert, "/etc/sluice/tls.key", pair.serverKey).Replace(offered)
+	if err := os.WriteFile(all, []byte(offered), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, file := range []string{path, all} {
