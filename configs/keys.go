@@ -92,7 +92,7 @@ var keys = withFiles([]key{
 	{name: "nats.embedded.sync_interval", kind: duration, def: "1s", min: 0, max: 600, text: "How much of the newest data a crash of the machine may lose. A killed process loses nothing."},
 
 	{name: "history.enabled", kind: boolean, def: false, development: true, text: "The history API. In development mode the default is true."},
-	{name: "history.max_messages", kind: integer, def: int64(1000), min: -1, max: 1 << 40, text: "Events kept per channel, 1 or more. With -1, only age and bytes are limits; on Redis, a channel that is published to more often than its retention then has no limit."},
+	{name: "history.max_messages", kind: integer, def: int64(1000), min: -1, max: 1 << 40, text: "Events kept per channel, 1 or more. With -1, only age and bytes are limits, and on Redis age alone."},
 	{name: "history.max_bytes", kind: integer, def: int64(1 << 30), min: -1, max: 1 << 50, unit: "bytes", text: "Maximum size of the log of one app: at least 1 MiB and four times the largest event. -1 is no limit. No effect on Redis."},
 	{name: "history.retention_window_seconds", kind: integer, def: int64(86400), min: 60, max: 10 * 365 * 86400, unit: "s", text: "How long events are kept."},
 	{name: "history.max_page_size", kind: integer, def: int64(100), min: 1, max: 1000, text: "Largest page of the history API."},

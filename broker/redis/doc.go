@@ -36,7 +36,8 @@
 //     Redis may forge live messages, though; keep the server to the gateways.
 //   - On a cluster an id for duplicates holds per channel at once, and across channels
 //     of the app from a moment later.
-//   - Age applies to a channel as a whole, from its newest event. There is no bound of
+//   - What is too old goes when something is published to its channel, or with the newest
+//     event of it: it may be read for longer until then. There is no bound of
 //     bytes per app.
 //   - All channels are in RAM, and cost more of it than in JetStream.
 //   - The conflation values that are counted per channel are capped: beyond the cap all

@@ -307,8 +307,8 @@ func (l *Log) Retained(ctx context.Context, app, channel string) (broker.Retaine
 	return r.retained(a.currentEpoch()), nil
 }
 
-// Lost implements [broker.History]. An entry names the one before it, also when that is gone; a
-// channel is kept for an age behind its newest entry, and goes as a whole.
+// Lost implements [broker.History]. An entry names the one before it, also when that is gone. What goes for its
+// age is older than that, whenever it goes.
 func (l *Log) Lost(ctx context.Context, app, channel string, since time.Time) (bool, error) {
 	a, err := l.forReading(ctx, app)
 	if err != nil {

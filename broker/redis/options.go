@@ -25,8 +25,8 @@ type AppOptions struct {
 	ID string
 	// MaxMessages per channel, default 1000; -1 leaves only the age.
 	MaxMessages int64
-	// MaxAge of a channel after its newest message, at least a second, default
-	// 24 h.
+	// MaxAge of messages, at least a second, default 24 h. They go when further ones are published to
+	// their channel, or all with the newest one.
 	MaxAge time.Duration
 }
 

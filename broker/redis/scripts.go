@@ -24,12 +24,15 @@ end
 // wants fewer than a million events a second in a channel, and clocks of servers that
 // do not differ by more than it takes to fail over.
 //
+// The hash has s, the newest offset, b, the one before the first, t, the time of the newest event, r, the run
+// of the server, u, when that was known, and o, a time before which no event is kept that was looked at.
+//
 //	KEYS: stream, hash, counts, then one key for duplicates per event
 //	ARGV: live channel, PUBLISH or SPUBLISH, most messages (-1 for all), life ms,
 //	      life of the hash ms, life of counts ms, most counted values,
 //	      then per event: entry, N (0 if it is not counted), value, life of its id ms
 var publishScript = rueidis.NewLuaScript(clockAndInstance + `
-local meta = redis.call('HMGET', KEYS[2], 's', 'b', 't', 'r', 'u')
+local meta = redis.call('HMGET', KEYS[2], 's', 'b', 't', 'r', 'u', 'o')
 local last, base, at = tonumber(meta[1]), tonumber(meta[2]), tonumber(meta[3])
 local run, written, jump = meta[4], tonumber(meta[5]), 0
 if not last then
@@ -80,6 +83,17 @@ if stored then
   redis.call('HSET', KEYS[2], 'b', string.format('%.0f', base), 't', time, 'r', run, 'u', string.format('%.0f', now))
   redis.call('PEXPIRE', KEYS[1], ARGV[4])
   redis.call('PEXPIRE', KEYS[2], ARGV[5])
+  -- more of those that are too old go than came, and the oldest is not looked at before it may be
+  local least = at - tonumber(ARGV[4]) * 1000
+  if tonumber(meta[6] or '0') < least then
+    local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', #answer + 1)
+    local keep = first[#first]
+    for _, e in ipairs(first) do
+      if tonumber(e[2][4]) >= least then keep = e break end
+    end
+    redis.call('XTRIM', KEYS[1], 'MINID', keep[1])
+    redis.call('HSET', KEYS[2], 'o', keep[2][4])
+  end
 end
 return answer
 `)

@@ -62,20 +62,8 @@ func (l *Log) add(apps []AppOptions, removed []string) {
 		a.limits.Store(named[id])
 		return a
 	})
-	l.warnOfNoBound(apps)
 	for _, id := range added {
 		l.apps.Of(id).limits.Store(named[id])
-	}
-}
-
-// warnOfNoBound warns of apps without a number of messages. Age is that of a channel's newest event and
-// there is no bound of bytes, so a channel that is published to often grows until the server is full.
-func (l *Log) warnOfNoBound(apps []AppOptions) {
-	for _, a := range apps {
-		if a.MaxMessages < 0 {
-			l.lines.Warn(l.opt.Logger, "no bound of "+a.ID, "on Redis nothing bounds a channel that is published to more often than "+
-				"its retention; set history.max_messages, or history_max_messages of the app", "app", a.ID)
-		}
 	}
 }
 
