@@ -71,6 +71,8 @@ type (
 	RoomTurn struct{}
 	// Hub is hub.Hub.mu.
 	Hub struct{}
+	// Quota is quota.Quota.mu.
+	Quota struct{}
 	// Room is presence.Room.mu.
 	Room struct{}
 	// Roll is herald.Roll.mu.
@@ -187,6 +189,7 @@ func (Rounds) class() class             { return class{192, "rounds"} }
 func (Adopting) class() class           { return class{200, "adopting"} }
 func (RoomTurn) class() class           { return class{210, "turn of a room"} }
 func (Hub) class() class                { return class{300, "hub"} }
+func (Quota) class() class              { return class{310, "connections of apps"} }
 func (Room) class() class               { return class{400, "room"} }
 func (Roll) class() class               { return class{410, "roll"} }
 func (Watchlists) class() class         { return class{420, "watchlists"} }

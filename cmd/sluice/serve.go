@@ -199,7 +199,7 @@ func nodeOptions(c *configs.Config, b *backend, log *slog.Logger, registry *prom
 	}
 	registerBuild(registry, c.Metrics.Prefix)
 	behind(&opt, c)
-	opt.Hub.CacheTTL = c.CacheTTL
+	opt.Hub.CacheTTL, opt.Presence.Sole = c.CacheTTL, c.Embeds()
 	if c.Metrics.Port >= 0 {
 		opt.MetricsListen = net.JoinHostPort(c.Metrics.Host, strconv.Itoa(c.Metrics.Port))
 	}

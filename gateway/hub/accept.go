@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/fanout"
 	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/gateway/quota"
 	"github.com/sluicehq/sluice/gateway/socket"
 	"github.com/sluicehq/sluice/gateway/socket/websocket"
 	"github.com/sluicehq/sluice/gateway/stream"
@@ -109,7 +111,7 @@ func (h *Hub) choose(r *http.Request) (*app.App, refusal) {
 	}
 	a, no := h.appOf(r, key)
 	if no.code == 0 {
-		no = h.enter(a)
+		no = h.enter(r.Context(), a)
 	}
 	return a, no
 }
@@ -134,25 +136,14 @@ func (h *Hub) appOf(r *http.Request, key string) (*app.App, refusal) {
 	return a, refusal{}
 }
 
-// enter counts a connection of an app, or says why not. If the app has a limit of them it waits
-// a moment for others to learn of it, because the next connection may be theirs.
-func (h *Hub) enter(a *app.App) refusal {
-	no := h.count(a)
-	if no.code == 0 && a.Limits.MaxConnections > 0 && h.opt.Roster != nil {
-		h.opt.Roster.Told(a.ID, "")
-	}
-	return no
-}
-
-// count is enter without waiting.
-func (h *Hub) count(a *app.App) refusal {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if a.Limits.MaxConnections > 0 && h.perApp[a.ID]+h.elsewhere(a) >= a.Limits.MaxConnections {
+// enter counts a connection of an app, or says why not.
+func (h *Hub) enter(ctx context.Context, a *app.App) refusal {
+	switch h.quota.Enter(ctx, a) {
+	case quota.Full:
 		return refusal{code: pusher.CloseOverQuota, reason: "quota"}
+	case quota.Unsure:
+		return refusal{pusher.CloseOverCapacity, "quota_unsure", reasonUnsure}
 	}
-	h.perApp[a.ID]++
-	h.countConnections(a)
 	h.opt.Metrics.connected(a.ID)
 	return refusal{}
 }

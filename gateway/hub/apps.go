@@ -38,11 +38,13 @@ func (c *Client) leaveIfGone() bool {
 
 // recount writes numbers that nobody wanted to know before.
 func (h *Hub) recount() {
+	for _, id := range h.opt.Apps.IDs() {
+		if a := h.opt.Apps.ByID(id); a != nil {
+			h.quota.Tell(a)
+		}
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, id := range h.opt.Apps.IDs() {
-		h.countConnections(h.opt.Apps.ByID(id))
-	}
 	for key := range h.users {
 		if a := h.opt.Apps.ByID(key.app); a != nil {
 			h.countUser(a, key)

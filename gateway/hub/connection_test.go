@@ -108,9 +108,7 @@ func TestQuotaOfConnections(t *testing.T) {
 	}
 	first.hangUp()
 	eventually(t, "the quota has room again", func() bool {
-		r.hub.mu.Lock()
-		defer r.hub.mu.Unlock()
-		return r.hub.perApp[r.app.ID] == 1
+		return r.hub.quota.Here(r.app.ID) == 1
 	})
 	r.connect()
 }
@@ -201,9 +199,7 @@ func TestHostileLengthEndsOnlyItsConnection(t *testing.T) {
 	bad.raw([]byte{0x81, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0})
 	bad.closed()
 	eventually(t, "the connection is forgotten", func() bool {
-		r.hub.mu.Lock()
-		defer r.hub.mu.Unlock()
-		return r.hub.perApp[r.app.ID] == 1
+		return r.hub.quota.Here(r.app.ID) == 1
 	})
 	r.publish("orders", "created", `{"n":1}`)
 	other.want("created")

@@ -20,5 +20,6 @@ func (h *Hub) Drain(ctx context.Context, over time.Duration) {
 	h.mu.Lock()
 	h.draining = true
 	h.mu.Unlock()
+	h.quota.Leaving()
 	turns.Spread(ctx, over, drainGroup, h.everybody(), func(c *Client) { c.endSaying(pusher.CloseReconnect, reasonStopping) })
 }

@@ -21,8 +21,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/filters"
 	"github.com/sluicehq/sluice/gateway/herald"
 	"github.com/sluicehq/sluice/gateway/past"
-	"github.com/sluicehq/sluice/gateway/presence"
 	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/gateway/quota"
 	"github.com/sluicehq/sluice/gateway/socket"
 	"github.com/sluicehq/sluice/gateway/socket/websocket"
 	"github.com/sluicehq/sluice/gateway/turns"
@@ -52,16 +52,14 @@ type Hub struct {
 	draining bool
 	channels map[channelKey]*Channel
 	idle     map[*Channel]struct{}
-	perApp   map[string]int
 	// users are the connections that have signed in, and when, by the clock of the log.
 	users map[userKey]map[*Client]time.Time
-	// totals follow the connections of apps that have a limit of them.
-	totals map[string]*presence.Room
 	// duties are what is followed for apps beside their channels.
 	duties *duties.Duties
 	orders duties.Orders
 
 	watchlists *herald.Watchlists
+	quota      *quota.Quota
 
 	// basesSwept belongs to the sweep.
 	basesSwept time.Time
@@ -104,9 +102,8 @@ func New(opt Options) (*Hub, error) {
 		opt:      opt,
 		channels: map[channelKey]*Channel{},
 		idle:     map[*Channel]struct{}{},
-		perApp:   map[string]int{},
 		users:    map[userKey]map[*Client]time.Time{},
-		totals:   map[string]*presence.Room{},
+		quota:    quota.New(opt.Roster),
 		instance: strconv.FormatUint(rand.Uint64(), 36),
 	}
 	for d := range h.pongs {
@@ -182,25 +179,14 @@ func (h *Hub) find(id string) *Client {
 }
 
 // Connections is how many connections are open, without those that are being refused.
-func (h *Hub) Connections() int {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	n := 0
-	for _, some := range h.perApp {
-		n += some
-	}
-	return n
-}
+func (h *Hub) Connections() int { return h.quota.All() }
 
 // left forgets a connection that has ended.
 func (h *Hub) left(c *Client) {
 	if c.refused != 0 {
 		return
 	}
-	h.mu.Lock()
-	h.perApp[c.tenant.ID]--
-	h.countConnections(c.app())
-	h.mu.Unlock()
+	h.quota.Leave(c.app())
 	h.opt.Metrics.disconnected(c.tenant.ID)
 	if c.dialect == pusher.Events {
 		h.opt.Metrics.streams.Add(c.tenant.ID, -1)

@@ -57,27 +57,8 @@ func (h *Hub) follow() {
 			wanted["orders for the app "+id] = func(ctx context.Context) (func(), error) { return h.orders.Follow(ctx, id, began) }
 		}
 		if a.Limits.MaxConnections > 0 && h.opt.Roster != nil {
-			wanted["connections of the app "+id] = func(ctx context.Context) (func(), error) { return h.followTotal(ctx, id) }
+			wanted["connections of the app "+id] = func(ctx context.Context) (func(), error) { return h.quota.Follow(ctx, id) }
 		}
 	}
 	h.duties.Take(wanted)
-}
-
-// followTotal counts the connections of an app on all gateways.
-func (h *Hub) followTotal(ctx context.Context, app string) (stop func(), err error) {
-	room, err := h.opt.Roster.Open(ctx, app, "", nil)
-	if err != nil {
-		return nil, err
-	}
-	h.mu.Lock()
-	h.totals[app] = room
-	h.mu.Unlock()
-	return func() {
-		h.mu.Lock()
-		if h.totals[app] == room {
-			delete(h.totals, app)
-		}
-		h.mu.Unlock()
-		room.Close()
-	}, nil
 }

@@ -40,9 +40,8 @@ func TestWS06TheNextConnectionMayBeElsewhere(t *testing.T) {
 		})
 		r := newRig(t, func(o *Options, a *app.App) { o.Roster, o.Node, a.Limits.MaxConnections = roster, node, 2 })
 		eventually(t, "the gateway knows the others' connections", func() bool {
-			r.hub.mu.Lock()
-			defer r.hub.mu.Unlock()
-			return r.hub.totals["app"] != nil
+			_, followed := r.hub.quota.Elsewhere("app")
+			return followed
 		})
 		rigs = append(rigs, r)
 	}
@@ -62,9 +61,8 @@ func TestWS06TheNextConnectionMayBeElsewhere(t *testing.T) {
 		}
 		for _, r := range rigs {
 			eventually(t, "everybody has left", func() bool {
-				r.hub.mu.Lock()
-				defer r.hub.mu.Unlock()
-				return r.hub.perApp["app"]+r.hub.elsewhere(r.app) == 0
+				elsewhere, _ := r.hub.quota.Elsewhere("app")
+				return r.hub.quota.Here("app")+elsewhere == 0
 			})
 		}
 	}

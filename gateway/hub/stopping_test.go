@@ -33,9 +33,7 @@ func TestTheStopBetweenHandshakeAndStart(t *testing.T) {
 	if all, want := <-got, websocket.Closing(uint16(pusher.CloseReconnect), reasonStopping).Bytes(); !bytes.HasSuffix(all, want) {
 		t.Errorf("got %q, want %q at the end", all, want)
 	}
-	r.hub.mu.Lock()
-	defer r.hub.mu.Unlock()
-	if n := r.hub.perApp[a.ID]; n != 0 {
+	if n := r.hub.quota.Here(a.ID); n != 0 {
 		t.Errorf("%d connections are counted", n)
 	}
 }

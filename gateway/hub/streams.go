@@ -34,7 +34,7 @@ func (h *Hub) serveEvents(w http.ResponseWriter, r *http.Request, key string) {
 		return
 	}
 	if no == nil {
-		closed = h.enter(a)
+		closed = h.enter(r.Context(), a)
 		if no = stream.OfClose(closed.code, closed.reason, closed.text); no == nil {
 			no = h.openStream(w, r, a, &q)
 		}

@@ -129,23 +129,6 @@ func (c *Client) signOut() {
 	}
 }
 
-// elsewhere is the number of connections of an app on other gateways, as far as it
-// matters. The caller holds the lock.
-func (h *Hub) elsewhere(a *app.App) int {
-	if room := h.totals[a.ID]; room != nil {
-		return room.Others()
-	}
-	return 0
-}
-
-// countConnections writes how many connections of an app there are here, if anybody
-// wants to know. The caller holds the lock.
-func (h *Hub) countConnections(a *app.App) {
-	if h.opt.Roster != nil && (a.Limits.MaxConnections > 0 || h.perApp[a.ID] == 0) {
-		h.opt.Roster.SetCount(a.ID, "", h.perApp[a.ID])
-	}
-}
-
 // Watched implements [herald.Watcher].
 func (c *Client) Watched(online, offline []string) {
 	c.control(pusher.Control{Event: "watchlist_events", Internal: true, Text: string(pusher.AppendWatchlist(nil, online, offline))})

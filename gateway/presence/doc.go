@@ -1,6 +1,6 @@
 // Package presence knows who is in a channel, on all gateways.
 //
-// Nobody is asked. Each gateway writes what concerns itself into a [kv.Table]: a seat
+// Nobody is asked, but for what [Total] wants to be certain of. Each gateway writes what concerns itself into a [kv.Table]: a seat
 // for each user that it has in a channel, and one with the number of its
 // subscriptions. Gateways that serve the channel follow the seats and fold them, so
 // that all come to the same members ([Fold]). A user is in from the first connection

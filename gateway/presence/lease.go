@@ -168,7 +168,7 @@ func (r *Roster) renew(ctx context.Context) error {
 		r.spoken = append(r.spoken, renewal{now, revision})
 	}
 	if first {
-		r.steady = now
+		r.steady, r.born = now, revision
 	}
 	r.mu.Unlock()
 	switch {

@@ -38,6 +38,9 @@ type Options struct {
 	// Linger how long at least they stay, default a minute.
 	Tombstones int
 	Linger     time.Duration
+	// Sole says that the table is kept by this process, so that it has ended with its predecessor: whoever else
+	// is in it counts for [Total] and [Roster.Company] once it has said something since.
+	Sole bool
 	// Members says of a channel whether it has members; nil means that none has.
 	Members func(channel string) bool
 	// ToldWithin bounds [Roster.Told], default a quarter of a second.
@@ -83,7 +86,9 @@ type Roster struct {
 	// succeeded and steady since when it has not failed; shaken is set from a failure
 	// until what the table has of us was compared. spoken are the latest leases, and
 	// telling is the revision up to which all was told.
-	lease           uint64
+	lease uint64
+	// born is the revision of the first one.
+	born            uint64
 	renewed, steady time.Time
 	shaken          bool
 	spoken          []renewal
@@ -94,6 +99,11 @@ type Roster struct {
 	strays      map[string]stray
 	wake, syncs chan struct{}
 	unwatch     func()
+	// questions are the latest about the connections of apps that are not answered yet, by app, and questioned
+	// wakes who answers them; none is once this gateway is leaving.
+	questions  map[string]uint64
+	questioned chan struct{}
+	leaving    bool
 
 	// own are the seats of this gateway, and coming the subscriptions that are about to
 	// begin.
@@ -146,7 +156,7 @@ func New(ctx context.Context, opt Options) (*Roster, error) {
 	r := &Roster{
 		opt: opt, rooms: map[roomKey]*Room{}, peers: map[string]*peer{}, strays: map[string]stray{},
 		own: map[seat]*ownSeat{}, coming: map[seat]int{}, settled: make(chan struct{}), tired: make(chan struct{}, 1), wake: make(chan struct{}, 1), syncs: make(chan struct{}, 1),
-		surveys: broker.NewShare(surveyors),
+		surveys: broker.NewShare(surveyors), questions: map[string]uint64{}, questioned: make(chan struct{}, 1),
 	}
 	r.work.L = &r.ownMu
 	r.ctx, r.cancel = context.WithCancel(context.Background())
@@ -162,6 +172,7 @@ func New(ctx context.Context, opt Options) (*Roster, error) {
 	r.running.Go(r.tend)
 	r.running.Go(r.gather)
 	r.running.Go(r.resyncs)
+	r.running.Go(r.answering)
 	return r, nil
 }
 

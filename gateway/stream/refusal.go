@@ -19,7 +19,7 @@ type Refusal struct {
 var Refusals = [...]Refusal{
 	{Status: http.StatusNotFound, Reason: "unknown_key"}, {Status: http.StatusForbidden, Reason: "app_disabled"},
 	{Status: http.StatusForbidden, Reason: "origin"}, {Status: http.StatusForbidden, Reason: "not_local"},
-	{Status: http.StatusServiceUnavailable, Reason: "quota"}, {Status: http.StatusServiceUnavailable, Reason: "stopping"},
+	{Status: http.StatusServiceUnavailable, Reason: "quota"}, {Status: http.StatusServiceUnavailable, Reason: "quota_unsure"}, {Status: http.StatusServiceUnavailable, Reason: "stopping"},
 	{Status: http.StatusServiceUnavailable, Reason: "unavailable"}, {Status: http.StatusNotFound, Reason: "unavailable"},
 	{Status: http.StatusMethodNotAllowed, Reason: "method"}, {Status: http.StatusBadRequest, Reason: "request"},
 	{Status: http.StatusUnauthorized, Reason: "auth"}, {Status: http.StatusForbidden, Reason: "channel"},
@@ -42,7 +42,7 @@ func OfClose(code pusher.CloseCode, reason, text string) *Refusal {
 	switch code {
 	case pusher.CloseNoSuchApp:
 		r.Status, r.Code = http.StatusNotFound, "not_found"
-	case pusher.CloseOverQuota:
+	case pusher.CloseOverQuota, pusher.CloseOverCapacity:
 		r.Status, r.Code = http.StatusServiceUnavailable, "service_unavailable"
 	}
 	if text == "" {

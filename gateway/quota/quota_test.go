@@ -1,0 +1,166 @@
+package quota
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/sluicehq/sluice/broker/rank"
+	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/presence"
+	"github.com/sluicehq/sluice/kv"
+)
+
+func TestMain(m *testing.M) {
+	rank.Check()
+	goleak.VerifyTestMain(m)
+}
+
+const long = time.Minute
+
+// gateway is one with a quota.
+type gateway struct {
+	*Quota
+	roster *presence.Roster
+	// die ends it without a word.
+	die func()
+}
+
+// deaf is a table that does nothing any more for a gateway that has died.
+type deaf struct {
+	kv.Table
+	dead context.Context
+}
+
+func (d deaf) Put(ctx context.Context, key string, value []byte, ttl time.Duration) (uint64, error) {
+	if d.dead.Err() != nil {
+		return 0, kv.ErrUnavailable
+	}
+	return d.Table.Put(ctx, key, value, ttl)
+}
+
+func (d deaf) Swap(ctx context.Context, key string, value []byte, ttl time.Duration, revision uint64) (uint64, error) {
+	if d.dead.Err() != nil {
+		return 0, kv.ErrUnavailable
+	}
+	return d.Table.Swap(ctx, key, value, ttl, revision)
+}
+
+func join(t *testing.T, table kv.Table, a *app.App, node string, sole bool) *gateway {
+	t.Helper()
+	dead, die := context.WithCancel(context.Background())
+	ctx, cancel := context.WithTimeout(t.Context(), long)
+	defer cancel()
+	// Nobody is buried for being silent while the test looks.
+	roster, err := presence.New(ctx, presence.Options{Table: deaf{table, dead}, Node: node, Lease: time.Hour, Sole: sole})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &gateway{New(roster), roster, die}
+	stop, err := g.Follow(ctx, a.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		stop()
+		die()
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		roster.Close(ctx)
+	})
+	return g
+}
+
+// enter has a connection come, with so much time for finding out.
+func (g *gateway) enter(t *testing.T, a *app.App) Verdict {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), long)
+	defer cancel()
+	return g.Enter(ctx, a)
+}
+
+func limited(n int) *app.App {
+	return &app.App{ID: "app", Enabled: true, Limits: app.Limits{MaxConnections: n}}
+}
+
+// TestWS06OthersThatLiveConfirmTheirPart: one more than all gateways may have together is refused for good.
+func TestWS06OthersThatLiveConfirmTheirPart(t *testing.T) {
+	a, table := limited(3), kv.NewMemoryTable(nil)
+	one, two := join(t, table, a, "one", false), join(t, table, a, "two", false)
+	for i, g := range []*gateway{one, two, two} {
+		if v := g.enter(t, a); v != Enter {
+			t.Fatalf("connection %d: %d", i, v)
+		}
+	}
+	for _, g := range []*gateway{one, two} {
+		if v := g.enter(t, a); v != Full {
+			t.Errorf("one too many: %d, want %d", v, Full)
+		}
+	}
+	two.Leave(a)
+	if v := one.enter(t, a); v != Enter {
+		t.Errorf("after one has left: %d", v)
+	}
+}
+
+// TestWS06WhoHasDiedRefusesNobodyForGood: connections of a gateway that has died are refused for a moment only,
+// where they come back to another gateway, and where they come back to the next one at the same log.
+func TestWS06WhoHasDiedRefusesNobodyForGood(t *testing.T) {
+	for _, sole := range []bool{false, true} {
+		a, table := limited(2), kv.NewMemoryTable(nil)
+		one := join(t, table, a, "one", false)
+		one.enter(t, a)
+		one.enter(t, a)
+		one.die()
+		two := join(t, table, a, "two", sole)
+		want := Unsure
+		if sole {
+			want = Enter // nobody else can have died
+		}
+		if v := two.enter(t, a); v != want {
+			t.Errorf("with a table of its own %v: %d, want %d", sole, v, want)
+		}
+	}
+}
+
+// TestWS06WhoIsLeavingRefusesNobodyForGood: a gateway that is stopping has asked its clients to go, and one of
+// them comes before the others know that it has left. It is let in as soon as they do.
+func TestWS06WhoIsLeavingRefusesNobodyForGood(t *testing.T) {
+	a, table := limited(2), kv.NewMemoryTable(nil)
+	one, two := join(t, table, a, "one", false), join(t, table, a, "two", false)
+	one.enter(t, a)
+	one.enter(t, a)
+	one.Leaving()
+	if v := two.enter(t, a); v != Unsure {
+		t.Errorf("a client came while one is leaving: %d, want %d", v, Unsure)
+	}
+	came := make(chan Verdict)
+	go func() { came <- two.enter(t, a) }()
+	one.Leave(a)
+	if v := <-came; v != Enter {
+		t.Errorf("a client that came before its former gateway noticed: %d, want %d", v, Enter)
+	}
+}
+
+// TestWhoWaitsForAVerdictIsBounded: those beyond the bound come again, and whoever hangs up waits no longer.
+func TestWhoWaitsForAVerdictIsBounded(t *testing.T) {
+	a, table := limited(1), kv.NewMemoryTable(nil)
+	one, two := join(t, table, a, "one", false), join(t, table, a, "two", false)
+	one.enter(t, a)
+	two.waiting.Store(maxWaiting)
+	if v := two.enter(t, a); v != Unsure {
+		t.Errorf("beyond the bound: %d, want %d", v, Unsure)
+	}
+	two.waiting.Store(0)
+	one.Leaving()
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if v := two.Enter(gone, a); v != Unsure {
+		t.Errorf("whoever hangs up: %d, want %d", v, Unsure)
+	}
+	if n := two.waiting.Load(); n != 0 {
+		t.Errorf("%d wait", n)
+	}
+}
