@@ -122,6 +122,9 @@ func (a *App) checkCredentials(where string, c *Config, p *problems) {
 	if a.ID == "" || len(a.ID) > 100 {
 		p.at(where+"id", "%sid is missing or longer than 100 bytes", where)
 	}
+	if hasControl(a.ID) || isDots(a.ID) {
+		p.at(where+"id", "%sid is %q, must have no control characters, and not be . or ..", where, shorten(a.ID))
+	}
 	if strings.HasPrefix(a.ID, "#") {
 		p.add("%sid is %q, but ids that begin with # are reserved", where, shorten(a.ID))
 	}
@@ -140,6 +143,7 @@ func (a *App) checkCredentials(where string, c *Config, p *problems) {
 		a.Secret = Secret(a.ID)
 	}
 	checkKey(where+"key", a.Key, p)
+	checkSecret(where+"secret", a.Secret, p)
 }
 
 // buildHistory fills in what is kept of the app.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // AppKey is a pair of credentials that an app had before its present ones.
@@ -58,6 +59,7 @@ func buildEarlier(where string, raw any, a *App, p *problems) (out []AppKey) {
 			p.at(at+".secret", "%s.secret is missing", at)
 		}
 		checkKey(at+".key", k.Key, p)
+		checkSecret(at+".secret", k.Secret, p)
 		if text := word("until"); text != "" {
 			var err error
 			if k.Until, err = time.Parse(time.RFC3339, text); err != nil {
@@ -72,10 +74,26 @@ func buildEarlier(where string, raw any, a *App, p *problems) (out []AppKey) {
 
 // checkKey looks at a public key.
 func checkKey(where, key string, p *problems) {
-	if strings.ContainsAny(key, "/?#: ") || len(key) > 200 {
-		p.at(where, "%s is %q, must have up to 200 bytes and none of / ? # : or space", where, shorten(key))
+	if strings.ContainsAny(key, "/?#:& ") || len(key) > 200 || hasControl(key) || isDots(key) {
+		p.at(where, "%s is %q, must have up to 200 bytes, none of / ? # : & or space, no control characters, and not be . or ..", where, shorten(key))
 	}
 }
+
+// checkSecret refuses a secret that nobody signs with, such as one with the line break of a block in
+// YAML. The problem does not show it.
+func checkSecret(where string, secret Secret, p *problems) {
+	if text := secret.Reveal(); strings.TrimFunc(text, unicode.IsControl) != text {
+		p.at(where, "%s begins or ends with a line break or another control character", where)
+	}
+}
+
+// hasControl says whether a text has characters that are none.
+func hasControl(text string) bool {
+	return strings.ContainsFunc(text, unicode.IsControl)
+}
+
+// isDots says whether clients would take a part of a path for a way up or nowhere.
+func isDots(text string) bool { return text == "." || text == ".." }
 
 // checkEarlier refuses keys that another app has as well. owners are the apps by their present
 // keys.

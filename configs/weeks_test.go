@@ -143,3 +143,27 @@ func TestWeeks09EachProblemIsToldOnce(t *testing.T) {
 		}
 	}
 }
+
+// TestCredentialsThatNobodyCanUseAreRefused: with such a key requests are answered 400, and with such a secret no
+// signature is right.
+func TestCredentialsThatNobodyCanUseAreRefused(t *testing.T) {
+	for text, key := range map[string]string{
+		`id: "a\nb", key: k, secret: s`:                                      "apps[0].id",
+		`id: "..", key: k, secret: s`:                                        "apps[0].id",
+		`id: a, key: "k\n", secret: s`:                                       "apps[0].key",
+		`id: a, key: "k\u0000", secret: s`:                                   "apps[0].key",
+		`id: a, key: "a&b", secret: s`:                                       "apps[0].key",
+		`id: a, key: "..", secret: s`:                                        "apps[0].key",
+		`id: a, key: k, secret: "hunter2\n"`:                                 "apps[0].secret",
+		`id: a, key: k, secret: s, previous_keys: [{secret: "ab\t"}]`:        "apps[0].previous_keys[0].secret",
+		`id: a, key: k, secret: s, previous_keys: [{key: "a&b", secret: s}]`: "apps[0].previous_keys[0].key",
+	} {
+		got := problemsOf(t, Sources{File: write(t, "c.yaml", "mode: production\napps: [{"+text+"}]\n")})
+		if len(got) != 1 || !strings.HasPrefix(got[0], key+" ") || strings.Contains(got[0], "hunter2") {
+			t.Errorf("%s: %q, want one problem of %s", text, got, key)
+		}
+	}
+	for _, text := range []string{`id: "a b/c?", key: é, secret: "p w"`, `id: münchen, key: "k%41.", secret: "…"`} {
+		load(t, Sources{File: write(t, "c.yaml", "mode: production\napps: [{"+text+"}]\n")})
+	}
+}
