@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/sluicehq/sluice/broker/name"
 	"github.com/sluicehq/sluice/broker/rank"
 )
 
@@ -171,14 +173,14 @@ func (s *assurance) leave(some []*parcel) {
 type whereabouts uint8
 
 const (
-	// inPlace: it is where it belongs, or was until retention removed it.
+	// inPlace: it is where it belongs, or was until retention or a purge of its channel removed it.
 	inPlace whereabouts = iota
 	// elsewhere: it is in the log under another subject.
 	elsewhere
 	// nowhere: the log did not take it, and nobody was given it.
 	nowhere
-	// gone: it is not in the log, and retention does not explain that. It may have been
-	// delivered before somebody removed it.
+	// gone: it is not in the log, and neither retention nor a purge of its channel explains
+	// that. It may have been delivered before somebody removed it.
 	gone
 	// unread: the log could not be read.
 	unread
@@ -215,7 +217,25 @@ func (l *Log) whereIs(ctx context.Context, a *appLog, p *parcel) whereabouts {
 	case info.Config.Retention != jetstream.LimitsPolicy || time.Since(time.Unix(0, a.uninterested.Load())) < uninterestedFor:
 		return nowhere
 	}
+	purged, err := l.purged(ctx, a, p, info)
+	switch {
+	case err != nil:
+		return unread
+	case purged:
+		return inPlace
+	}
 	return gone
+}
+
+// purged says whether a purge or a reset of its channel explains that a message is not in the log
+// any more, here or on another gateway. A purge notes what it is going to remove before it does.
+func (l *Log) purged(ctx context.Context, a *appLog, p *parcel, info *jetstream.StreamInfo) (bool, error) {
+	channel, err := name.Decode(strings.TrimPrefix(p.m.Subject, a.root))
+	if err != nil {
+		return false, nil // It is not the subject of a channel.
+	}
+	below, err := span{log: l, app: a, channel: channel}.cut(ctx, info)
+	return p.offset < below, err
 }
 
 // uninterestedFor is how long after retention by interest was put back an event may turn out

@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/sluicehq/sluice/broker"
 )
 
@@ -59,5 +62,48 @@ func TestTime01AStreamThatDeniesPurges(t *testing.T) {
 	var refused *broker.Refused
 	if !errors.As(err, &refused) || !strings.Contains(refused.Reason, "deny_purge") {
 		t.Errorf("got %v, want a refusal", err)
+	}
+}
+
+// An event that was acknowledged and then purged is not lost, whichever gateway stored it and
+// whichever one purged it. One that somebody removes from the stream in another way is.
+func TestAPurgedEventIsNotTakenForALostOne(t *testing.T) {
+	s := node(t, t.TempDir())
+	one, other := open(t, options(s)), open(t, options(s))
+	for name, by := range map[string]*Log{"here": one, "on another gateway": other} {
+		a, err := one.app("app-1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		channel := "orders." + strings.ReplaceAll(name, " ", ".")
+		var stored []*parcel
+		for range 3 {
+			receipt, err := one.Publish(t.Context(), "app-1", broker.Outgoing{Channel: channel, Event: &broker.Event{Name: "e"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := &parcel{m: nats.NewMsg(publishSubject("", "app-1", channel))}
+			p.note(receipt[0].Offset)
+			stored = append(stored, p)
+		}
+		last := stored[2].offset
+		if _, err := by.Purge(t.Context(), "app-1", channel, last); err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range stored {
+			if where := one.whereIs(t.Context(), a, p); where != inPlace {
+				t.Errorf("purged %s: %d is %d, want %d", name, p.offset, where, inPlace)
+			}
+		}
+		stream, err := one.admin.Stream(t.Context(), a.stream)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := stream.Purge(t.Context(), jetstream.WithPurgeSubject(publishSubject("", "app-1", channel))); err != nil {
+			t.Fatal(err)
+		}
+		if where := one.whereIs(t.Context(), a, stored[2]); where != gone {
+			t.Errorf("purged %s, and %d was removed by hand: it is %d, want %d", name, last, where, gone)
+		}
 	}
 }
