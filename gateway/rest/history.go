@@ -151,7 +151,7 @@ func (r *request) history() (any, error) {
 	if n := len(got.Publications); n > 0 {
 		last = got.Publications[n-1].Offset
 	}
-	return page{appendItems(nil, r.channel, got.Publications), r.summary(view, got, w, got.More && last > 0, last)}, nil
+	return page{appendItems(nil, r.channel, got.Publications, true), r.summary(view, got, w, got.More && last > 0, last)}, nil
 }
 
 // asked reads what the request asks for, and whether as lines.

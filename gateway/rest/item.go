@@ -11,8 +11,9 @@ import (
 )
 
 // appendItem appends one event of the history (protocol section 5.6). What a publisher said
-// about deltas is there beside the frame, so that an event can be published again as it was.
-func appendItem(dst []byte, channel string, p *broker.Publication) []byte {
+// about deltas is there beside the frame, so that an event can be published again as it was. Without
+// tags the event looks as subscribers get it whose app does not deliver them.
+func appendItem(dst []byte, channel string, p *broker.Publication, tags bool) []byte {
 	id := p.ID()
 	dst = append(dst, `{"stream_id":`...)
 	dst = pusher.AppendString(dst, p.Epoch)
@@ -44,16 +45,19 @@ func appendItem(dst []byte, channel string, p *broker.Publication) []byte {
 		Event: p.Name, Channel: channel, Data: p.Data, UserID: p.UserID, Tags: p.Tags,
 		MessageID: id, StreamID: p.Epoch, Serial: p.Offset, Extras: p.Extras,
 	}
+	if !tags {
+		f.Tags = nil
+	}
 	dst = append(dst, `,"message":`...)
 	dst = pusher.AppendBare(dst, pusher.V2, &f)
 	return append(dst, '}')
 }
 
 // within returns how many of the first events have at most so many bytes as items, one at least.
-func within(most int, channel string, publications []*broker.Publication) int {
+func within(most int, channel string, publications []*broker.Publication, tags bool) int {
 	var item []byte
 	for i, p := range publications {
-		item = appendItem(item[:0], channel, p)
+		item = appendItem(item[:0], channel, p, tags)
 		if most -= len(item); i > 0 && most < 0 {
 			return i
 		}
@@ -62,7 +66,7 @@ func within(most int, channel string, publications []*broker.Publication) int {
 }
 
 // appendItems appends events as an array.
-func appendItems(dst []byte, channel string, publications []*broker.Publication) []byte {
+func appendItems(dst []byte, channel string, publications []*broker.Publication, tags bool) []byte {
 	size := 2
 	for _, p := range publications {
 		// Most data is a text of JSON, in which each quote is escaped.
@@ -73,7 +77,7 @@ func appendItems(dst []byte, channel string, publications []*broker.Publication)
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = appendItem(dst, channel, p)
+		dst = appendItem(dst, channel, p, tags)
 	}
 	return append(dst, ']')
 }

@@ -100,7 +100,9 @@ func (r *request) pageUntil(want Asked) (any, error) {
 	case want.UntilAttach && !of(got, want.Attach.Epoch):
 		return nil, errOtherLife
 	}
-	if n := within(want.MaxBytes, r.channel, got.Publications); n < len(got.Publications) {
+	// The page is for a subscriber: it tells no more than the events themselves do.
+	tags := want.App.Now().ChannelDelta(r.channel).DeliverTags
+	if n := within(want.MaxBytes, r.channel, got.Publications, tags); n < len(got.Publications) {
 		got.Publications, got.More = got.Publications[:n], true
 	}
 	last := uint64(0)
@@ -112,5 +114,5 @@ func (r *request) pageUntil(want Asked) (any, error) {
 		shown.EndSerial = &want.Told
 	}
 	out.Bounds = shown
-	return page{appendItems(nil, r.channel, got.Publications), out}, nil
+	return page{appendItems(nil, r.channel, got.Publications, tags), out}, nil
 }

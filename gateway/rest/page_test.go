@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/gateway/rest"
 )
@@ -206,5 +207,41 @@ func TestHI10PagesAreBoundedByAllThatTheyCarry(t *testing.T) {
 				t.Errorf("where there is no room: %d events, %v", len(got.Items), err)
 			}
 		})
+	}
+}
+
+// TestTF12APageForASubscriberHasTagsWhereItsEventsHave: settings of the app and of a pattern count. The
+// signed history has them always: an export is published again as it was.
+func TestTF12APageForASubscriberHasTagsWhereItsEventsHave(t *testing.T) {
+	for name, c := range map[string]struct {
+		own, want bool
+		patterns  []app.Pattern
+	}{
+		"on":                 {own: true, want: true},
+		"off":                {},
+		"off for a pattern":  {own: true, patterns: []app.Pattern{{Match: "c", Delta: app.Delta{}}}},
+		"on for the pattern": {patterns: []app.Pattern{{Match: "c", Delta: app.Delta{DeliverTags: true}}}, want: true},
+	} {
+		r := newRig(t, func(o *rest.Options) {
+			a := o.Apps.ByID("app")
+			a.Delta.DeliverTags, a.Patterns = c.own, c.patterns
+		})
+		if a := r.publish(`{"name":"e","channel":"c","data":"1","tags":{"secret":"x"}}`); a.Status != 200 {
+			t.Fatalf("%s: %d: %s", name, a.Status, a.Body)
+		}
+		h, err := pusher.ParseChannelHistory(`{"channel":"c"}`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := r.api.Page(t.Context(), rest.Asked{ChannelHistory: h, App: r.app, MaxBytes: 1 << 20})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(string(body), `"tags":{"secret":"x"}`); got != c.want {
+			t.Errorf("%s: the page has tags: %t, want %t: %s", name, got, c.want, body)
+		}
+		if a := r.call("GET", "app", "/channels/c/history", nil); !strings.Contains(string(a.Body), `"tags":{"secret":"x"}`) {
+			t.Errorf("%s: the signed history is %s", name, a.Body)
+		}
 	}
 }

@@ -175,7 +175,7 @@ type lines struct {
 }
 
 func (l *lines) item(channel string, p *broker.Publication) {
-	l.text = append(appendItem(l.text, channel, p), '\n')
+	l.text = append(appendItem(l.text, channel, p, true), '\n')
 	if len(l.text) >= piece {
 		l.flush()
 	}
