@@ -50,7 +50,7 @@ func (c *Client) fromCache(channel *Channel, cached *fanout.Event) *fanout.Event
 		}
 		last = cached.Pub.Offset
 	}
-	c.control(pusher.Control{Event: "cache_miss", Channel: channel.Name, NoData: true})
+	c.control(pusher.Control{Event: "cache_miss", Channel: channel.Name})
 	channel.tellMiss(last)
 	return nil
 }

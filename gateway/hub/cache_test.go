@@ -66,7 +66,7 @@ func TestCacheChannels(t *testing.T) {
 	})
 	t.Run("CA-02 an empty cache is told", func(t *testing.T) {
 		r := cacheRig(t, nil)
-		if m := greeted(r, "pusher:cache_miss"); m.text != `{"event":"pusher:cache_miss","channel":"cache-x"}` {
+		if m := greeted(r, "pusher:cache_miss"); m.text != `{"event":"pusher:cache_miss","channel":"cache-x","data":"{}"}` {
 			t.Errorf("got %s", m.text)
 		}
 	})

@@ -61,9 +61,7 @@ func (c *Client) signIn(data string) {
 	if !c.hearUser(success) {
 		success()
 	}
-	if first {
-		c.watch(s.UserData)
-	}
+	c.watch(s.UserData)
 }
 
 // hearUser has a connection get what is published to its user, whether or not it subscribes to that, and calls
@@ -134,7 +132,8 @@ func (c *Client) Watched(online, offline []string) {
 	c.control(pusher.Control{Event: "watchlist_events", Internal: true, Text: string(pusher.AppendWatchlist(nil, online, offline))})
 }
 
-// watch begins to tell a connection of the users on its watchlist.
+// watch begins to tell a connection of the users on its watchlist, which takes the place of the one of its
+// last sign-in.
 func (c *Client) watch(userData string) {
 	if !c.app().Watchlist || c.hub.opt.Roster == nil {
 		return
@@ -147,7 +146,7 @@ func (c *Client) watch(userData string) {
 		c.limited("watchlist")
 		c.deny(refusedWatchlist, "", pusher.ErrorWatchlistLimit, "the watchlist has more than %d users; the first %d are watched", len(users), len(users))
 	}
-	if len(users) == 0 {
+	if len(users)+len(c.signed.watches) == 0 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(c.hub.ctx, c.hub.opt.AttachTimeout)
@@ -162,6 +161,11 @@ func (c *Client) watch(userData string) {
 		}
 		all = append(all, u)
 	}
-	c.signed.watches = append(c.signed.watches, all...)
-	c.hub.watchlists.Begin(all, c)
+	// Users of both lists were opened again, so they stay open.
+	for _, u := range c.signed.watches {
+		c.hub.watchlists.End(u, c)
+	}
+	if c.signed.watches = all; len(all) > 0 {
+		c.hub.watchlists.Begin(all, c)
+	}
 }

@@ -157,8 +157,6 @@ type Control struct {
 	Channel  string
 	Text     string
 	Object   []byte
-	// NoData says that the frame has no data; without it, and without Text and Object, that is "{}".
-	NoData bool
 	// MessageID, StreamID and Serial appear on V2 only; the last two together,
 	// when StreamID is set, and in event streams as well.
 	MessageID, StreamID string
@@ -183,7 +181,6 @@ func AppendControl(dst []byte, d Dialect, c *Control) []byte {
 		dst = AppendString(dst, c.Channel)
 	}
 	switch {
-	case c.NoData:
 	case c.Object != nil:
 		dst = append(dst, `,"data":`...)
 		dst = append(dst, c.Object...)

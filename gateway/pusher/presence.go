@@ -117,7 +117,10 @@ const maxWatchlist = 100
 func Watchlist(userData string) (users []string, more bool, bad error) {
 	seen := map[string]bool{}
 	list := gjson.Get(userData, "watchlist")
-	if list.Type != gjson.Null && !list.IsArray() {
+	if list.Type == gjson.Null {
+		return nil, false, nil
+	}
+	if !list.IsArray() {
 		return nil, false, errors.New("watchlist is not a list")
 	}
 	list.ForEach(func(_, v gjson.Result) bool {

@@ -39,6 +39,7 @@ func TestUsersAndCounts(t *testing.T) {
 		{"US-06 US-07 events to a user", testServerToUser, a},
 		{"US-09 EV-22 terminate", testTerminate, a},
 		{"US-12 US-13 watchlists", testWatchlist, a},
+		{"US-12 another sign-in replaces the watchlist", testWatchlistAnew, a},
 		{"US-14 a watchlist that is too long", testLongWatchlist, a},
 		{"CN-01 CN-02 CN-05 SUB-06 SUB-09 counts", testCounts, a},
 		{"CN-03 many subscribers", testManySubscribers, a},
@@ -191,6 +192,37 @@ func testWatchlist(t *testing.T, c *cluster, a *app.App) {
 	second.close()
 	if m := p.awaitN("pusher_internal:watchlist_events", "", 4)[3]; m.str() != `{"events":[{"name":"offline","user_ids":["w-online"]}]}` {
 		t.Errorf("got %s", m.text)
+	}
+}
+
+func testWatchlistAnew(t *testing.T, c *cluster, a *app.App) {
+	p := c.nodes[0].connect(t, a)
+	p.signIn(`{"id":"anew","watchlist":["anew-left","anew-stays"]}`)
+	p.await("pusher_internal:watchlist_events", "")
+	p.signIn(`{"id":"anew","watchlist":["anew-stays","anew-new"]}`)
+	if m := p.awaitN("pusher_internal:watchlist_events", "", 2)[1]; m.str() != `{"events":[{"name":"offline","user_ids":["anew-stays","anew-new"]}]}` {
+		t.Errorf("got %s", m.text)
+	}
+	// Who is no longer listed comes first, so nothing of him is still on its way at the end.
+	var last *peer
+	for _, user := range []string{"anew-left", "anew-stays", "anew-new"} {
+		last = c.nodes[0].connect(t, a)
+		last.signIn(`{"id":"` + user + `"}`)
+	}
+	told := p.awaitN("pusher_internal:watchlist_events", "", 4)[2:]
+	for i, user := range []string{"anew-stays", "anew-new"} {
+		if m := told[i]; m.str() != `{"events":[{"name":"online","user_ids":["`+user+`"]}]}` {
+			t.Errorf("got %s", m.text)
+		}
+	}
+	p.signIn(`{"id":"anew","watchlist":null}`)
+	other := c.nodes[0].connect(t, a)
+	other.signIn(`{"id":"other","watchlist":["anew-new"]}`)
+	last.close()
+	other.awaitN("pusher_internal:watchlist_events", "", 2)
+	p.usable()
+	if all := p.all("pusher_internal:watchlist_events", ""); len(all) != 4 {
+		t.Errorf("a connection without a watchlist is told %s", all[4].text)
 	}
 }
 
