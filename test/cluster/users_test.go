@@ -215,9 +215,10 @@ func testWatchlistAnew(t *testing.T, c *cluster, a *app.App) {
 			t.Errorf("got %s", m.text)
 		}
 	}
-	p.signIn(`{"id":"anew","watchlist":null}`)
 	other := c.nodes[0].connect(t, a)
 	other.signIn(`{"id":"other","watchlist":["anew-new"]}`)
+	other.await("pusher_internal:watchlist_events", "")
+	p.signIn(`{"id":"anew","watchlist":null}`)
 	last.close()
 	other.awaitN("pusher_internal:watchlist_events", "", 2)
 	p.usable()
