@@ -48,7 +48,7 @@ func exceeded(limit, format string, args ...any) error {
 func bodyError(err error) error {
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
-		return crossed(limitBody, http.StatusRequestEntityTooLarge, "payload_too_large", "the body is larger than %d bytes", tooLarge.Limit)
+		return crossed(limitBody, http.StatusRequestEntityTooLarge, "payload_too_large", "the body is larger than %d bytes, the limit of http.max_body", tooLarge.Limit)
 	}
 	return invalid("the body could not be read")
 }

@@ -28,8 +28,7 @@ const (
 // buckets bound what one app may ask for in a second; nil is no bound.
 type buckets struct{ events, reads *rate.Limiter }
 
-// bucketsOf are those of an app. A second's worth may come at once, and at least the largest
-// single request. When limits have changed, what is in a bucket stays.
+// bucketsOf are those of an app. A second's worth may come at once. When limits have changed, what is in a bucket stays.
 func (a *API) bucketsOf(of *app.App) buckets {
 	a.bucketMu.Lock()
 	defer a.bucketMu.Unlock()
@@ -42,20 +41,28 @@ func (a *API) bucketsOf(of *app.App) buckets {
 		a.buckets[of.ID] = b
 	}
 	l := &of.Limits
-	pace.Adjust(&b.events, l.EventsPerSecond, max(l.EventsPerSecond, l.MaxChannelsPerEvent, l.MaxBatchSize))
+	pace.Adjust(&b.events, l.EventsPerSecond, l.EventsPerSecond)
 	pace.Adjust(&b.reads, l.ReadsPerSecond, l.ReadsPerSecond)
 	return *b
 }
 
-// take takes n tokens, or none and says when to come again. It asks first, because a
-// reservation that is given back has meanwhile stood in the way of other requests.
+// take takes n tokens, or none and says when to come again. A request for more than a second's worth
+// is let through when the bucket is full. The bucket then owes the rest, so requests behind it wait for
+// as long as it took. It asks first, because a reservation that is given back has meanwhile stood
+// in the way of other requests.
 func (r *request) take(bucket *rate.Limiter, limit, what string, n int) error {
-	now := r.api.opt.Now()
-	if bucket == nil || bucket.AllowN(now, n) {
+	if bucket == nil {
+		return nil
+	}
+	now, second := r.api.opt.Now(), bucket.Burst()
+	if bucket.AllowN(now, min(n, second)) {
+		for owed := n - second; owed > 0; owed -= second {
+			bucket.ReserveN(now, min(owed, second))
+		}
 		return nil
 	}
 	perSecond := float64(bucket.Limit())
-	missing := float64(n) - bucket.TokensAt(now)
+	missing := float64(min(n, second)) - bucket.TokensAt(now)
 	r.retryAfter = max(1, int(math.Ceil(missing/perSecond)))
 	return crossed(limit, http.StatusTooManyRequests, "rate_limited", "the app is over its limit of %g %s per second; try again in %d s",
 		perSecond, what, r.retryAfter)

@@ -115,6 +115,22 @@ func TestALowRateStillAllowsTheLargestRequest(t *testing.T) {
 	r.publish(large).says(t, "in time", `{}`)
 }
 
+// The room that a large request may take is no room for many small ones.
+func TestALowRateHoldsForSmallRequests(t *testing.T) {
+	r, c, _ := bounded(t, func(l *app.Limits) { l.EventsPerSecond = 5 })
+	one := func() answer { return r.publish(`{"name":"n","channel":"c","data":"d"}`) }
+	for i := range 5 {
+		one().says(t, fmt.Sprint("event ", i), `{}`)
+	}
+	one().over(t, "the sixth", "5 events", "1")
+	c.pass(time.Minute)
+	r.publish(`{"name":"n","channels":["a","b","c","d","e","f","g"],"data":"d"}`).says(t, "seven at once", `{}`)
+	c.pass(400 * time.Millisecond)
+	one().over(t, "two of them are owed", "5 events", "1")
+	c.pass(200 * time.Millisecond)
+	one().says(t, "these are paid", `{}`)
+}
+
 func TestALowRateStillAllowsTheLargestBatch(t *testing.T) {
 	r, _, _ := bounded(t, func(l *app.Limits) { l.EventsPerSecond, l.MaxChannelsPerEvent = 1, 1 })
 	batch := []byte(`{"batch":[` + strings.TrimSuffix(strings.Repeat(`{"name":"n","channel":"c","data":"d"},`, 10), ",") + `]}`)
