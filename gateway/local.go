@@ -31,7 +31,7 @@ func (l local) refusal(r *http.Request, a *app.App) string {
 	for _, origin := range origins {
 		listed := origin != "" && a != nil && len(a.Origins) > 0 && a.AllowsOrigin(origin)
 		if !listed && !l.isOrigin(origin) {
-			return fmt.Sprintf("this is a server for pages of one machine; Origin is %.100q, must be of localhost or a loopback address, or be allowed by allowed_origins of the app", origin)
+			return fmt.Sprintf("this is a server for pages of one machine; Origin is %.100q, must be of localhost or a loopback address, be among allowed_hosts, or be allowed by allowed_origins of the app", origin)
 		}
 	}
 	if len(origins) == 0 && strings.EqualFold(r.Header.Get("Sec-Fetch-Site"), "cross-site") {

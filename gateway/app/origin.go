@@ -5,7 +5,7 @@ import "strings"
 // AllowsOrigin tells whether a page of that origin may connect. A pattern is an
 // origin as browsers send it (`https://example.com`, `http://localhost:3000`), a host
 // without a scheme, which stands for http and https on any port, or either with one
-// `*` in the host, which stands for any number of labels (`*.example.com`). `*` alone
+// `*` in the host, which stands for any text (`*.example.com` is every name below example.com, `*example.com` also itself). `*` alone
 // is every origin but `null`. A connection without an origin is not a browser's, and
 // is not what origins protect from.
 func (a *App) AllowsOrigin(origin string) bool {
@@ -60,5 +60,10 @@ func hostMatches(pattern, host string) bool {
 	if !wild {
 		return pattern == host
 	}
-	return len(host) > len(head)+len(tail) && strings.HasPrefix(host, head) && strings.HasSuffix(host, tail)
+	// What precedes a dot is a label, so it is not empty.
+	least := len(head) + len(tail)
+	if strings.HasPrefix(tail, ".") {
+		least++
+	}
+	return len(host) >= least && strings.HasPrefix(host, head) && strings.HasSuffix(host, tail)
 }
