@@ -83,7 +83,7 @@ var keys = withFiles([]key{
 	{name: "nats.domain", kind: text, def: "", text: "JetStream domain, 1 to 64 of `A-Z a-z 0-9 _ -`."},
 	{name: "nats.inbox_prefix", kind: text, def: "_INBOX", text: "Prefix of the subjects on which NATS answers, up to 100 bytes, so that users cannot see each other's answers; see the permissions in docs/operations.md."},
 	{name: "nats.prefix", kind: text, def: "", text: "Prefix of all subjects, streams and buckets, so that two installations can share a cluster. 1 to 39 of `a-z 0-9 _ -` and a dot, such as `staging.`."},
-	{name: "nats.replicas", kind: integer, def: int64(1), min: 1, max: 5, text: "Number of copies of the log. On a cluster of three, use 3. With 2, nothing can be published while one of the two servers is away."},
+	{name: "nats.replicas", kind: integer, def: int64(1), min: 1, max: 5, text: "Number of copies of the log. On a cluster of three, use 3. With 2, nothing can be published while one of the two servers is down."},
 	{name: "nats.start_timeout", kind: duration, def: "10s", min: 1, max: 600, text: "How long the start waits for the servers."},
 	{name: "nats.embedded.host", kind: text, def: "127.0.0.1", text: "Address of the embedded server. Anyone who can reach it can use it."},
 	{name: "nats.embedded.port", kind: integer, def: int64(4222), min: -1, max: 65535, text: "Port of the embedded server; 0 or -1 takes any free one."},
