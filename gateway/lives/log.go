@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -112,13 +113,44 @@ func (l *Log) Publish(ctx context.Context, app string, events ...broker.Outgoing
 	return receipts, err
 }
 
-// Read implements [broker.History].
+// Read implements [broker.History]. A copy of the log that is behind may still have what was removed, and that is
+// left out.
 func (l *Log) Read(ctx context.Context, app, channel string, q broker.Query) (*broker.Page, error) {
 	page, err := l.Log.Read(ctx, app, channel, q)
-	if err == nil {
-		l.of(app, channel).name(page)
+	if err != nil {
+		return nil, err
 	}
-	return page, err
+	r := l.of(app, channel)
+	gone := func(p *broker.Publication) bool { return r.lacks(p.Epoch, p.Offset) }
+	switch i := slices.IndexFunc(page.Publications, gone); {
+	case i < 0:
+	case q.NewestFirst:
+		page.Publications, page.More = page.Publications[:i], false
+	case page.More:
+		if page, err = l.readAbove(ctx, place{app, channel}, q, r); err != nil {
+			return nil, err
+		}
+	default:
+		page.Publications = slices.DeleteFunc(page.Publications, gone)
+	}
+	r.name(page)
+	return page, nil
+}
+
+// readAbove reads onward from where something may be.
+func (l *Log) readAbove(ctx context.Context, at place, q broker.Query, r *record) (*broker.Page, error) {
+	above := q
+	above.From = max(q.From, r.floor())
+	if q.To > 0 && above.From > q.To {
+		now, err := l.Log.Retained(ctx, at.app, at.channel)
+		return &broker.Page{Retained: now}, err
+	}
+	page, err := l.Log.Read(ctx, at.app, at.channel, above)
+	if err != nil || page.Retained.Epoch == r.Epoch {
+		return page, err
+	}
+	// Another life of the log has begun, in which nothing was removed.
+	return l.Log.Read(ctx, at.app, at.channel, q)
 }
 
 // After implements [broker.History].

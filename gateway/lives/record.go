@@ -79,6 +79,19 @@ func (r *record) removed(epoch string, offset uint64) bool {
 	return r != nil && offset > 0 && r.Epoch == epoch && offset < r.Below
 }
 
+// floor is the lowest offset at which there may be something, in the life of the log that the record is of.
+func (r *record) floor() uint64 {
+	if r.Void {
+		return max(r.Below, r.Until+1)
+	}
+	return r.Below
+}
+
+// lacks says whether nothing can be at an offset any more, whoever says that there is.
+func (r *record) lacks(epoch string, offset uint64) bool {
+	return r != nil && r.Epoch == epoch && offset < r.floor()
+}
+
 // before is the place before the first publication of the channel's life.
 func (r *record) before(epoch string) uint64 {
 	if r == nil || r.Epoch != epoch || r.Start == 0 {
