@@ -180,7 +180,7 @@ func (s span) tail(ctx context.Context, from, to uint64, n int) (out []stored, d
 		read += len(page)
 		from = page[len(page)-1].offset + 1
 	}
-	return out, given > 0, true, nil
+	return out, given > 0, true, s.whole(to)
 }
 
 // near reads the last n messages between low and to, or more, the newest of which is about at high. It
@@ -263,6 +263,9 @@ func (s span) guess(ctx context.Context, from, to uint64, n int, known broker.Re
 	return out, more, true, nil
 }
 
+// seekAgain is how often backward looks further back for messages that it did not find where they should begin.
+const seekAgain = 5
+
 // backward reads the last n messages between two offsets, newest first. What the log was known to have
 // a moment ago saves it from asking.
 func (s span) backward(ctx context.Context, from, to uint64, n int, known broker.Retained) (out []stored, more bool, err error) {
@@ -288,7 +291,7 @@ func (s span) backward(ctx context.Context, from, to uint64, n int, known broker
 	if total < after {
 		total = after
 	}
-	for want := uint64(n); ; {
+	for want, again := uint64(n), 0; ; {
 		start := first.offset
 		if total-after > want {
 			if start, err = s.seek(ctx, first.offset, to, total, after, want); err != nil {
@@ -305,6 +308,11 @@ func (s span) backward(ctx context.Context, from, to uint64, n int, known broker
 			continue
 		}
 		more = start > first.offset || dropped
+		if more && !dropped && len(all) < n && want >= uint64(n) && again < seekAgain {
+			// Copies that differ said how many follow the two bounds, so it begins too near to the upper one.
+			want, again = 4*want, again+1
+			continue
+		}
 		if len(all) > n {
 			all, more = all[len(all)-n:], true
 		}
