@@ -72,7 +72,11 @@ func wants(q broker.Query, r broker.Retained) bool {
 // read is one attempt to read a page.
 func (s span) read(ctx context.Context, q broker.Query) (*broker.Page, error) {
 	epoch := s.app.currentEpoch()
-	from, to := max(q.From, 1), q.To
+	from, some, err := s.begin(q.From, epoch)
+	if err != nil || !some {
+		return &broker.Page{}, err
+	}
+	to := q.To
 	if to == 0 {
 		to = maxOffset
 	}
@@ -80,6 +84,9 @@ func (s span) read(ctx context.Context, q broker.Query) (*broker.Page, error) {
 		since, err := s.firstSince(ctx, q.Since)
 		if err != nil {
 			return nil, err
+		}
+		if since == maxOffset && s.app.copies.Load() > 1 && s.known.Newest > 0 && !s.known.NewestTime.Before(q.Since) {
+			return nil, errStale
 		}
 		from = max(from, since)
 	}
@@ -101,7 +108,6 @@ func (s span) read(ctx context.Context, q broker.Query) (*broker.Page, error) {
 	}
 	var got []stored
 	var more bool
-	var err error
 	if q.NewestFirst {
 		w := s.walk(q.Limit, true, to+1)
 		if got, more, err = w.backward(ctx, from, to, q.Limit); more {
@@ -116,6 +122,20 @@ func (s span) read(ctx context.Context, q broker.Query) (*broker.Page, error) {
 	page.More = more
 	page.Publications = s.publications(got, epoch)
 	return page, nil
+}
+
+// begin raises the offset at which reading begins to the oldest message that the leader has: a copy that is
+// behind may have older ones, which were removed. It reports false if the leader has nothing.
+func (s span) begin(from uint64, epoch string) (begin uint64, some bool, err error) {
+	switch {
+	case s.app.copies.Load() < 2, s.known.Epoch == "":
+		return max(from, 1), true, nil
+	case s.known.Epoch != epoch:
+		return 0, false, errStale // What the leader had was in another life of the log.
+	case s.known.Newest == 0:
+		return 0, false, s.unless(nil)
+	}
+	return max(from, s.known.Oldest), true, nil
 }
 
 func (s span) publications(got []stored, epoch string) []*broker.Publication {
@@ -168,9 +188,16 @@ func (s span) after(ctx context.Context, pos broker.Position, limit int) (*broke
 	if pos.Epoch != epoch {
 		return nil, fmt.Errorf("%w: it is %s now", broker.ErrEpochChanged, epoch)
 	}
-	got, more, err := s.forward(ctx, max(pos.Offset, 1), maxOffset, limit+1)
+	from, some, err := s.begin(pos.Offset, epoch)
 	if err != nil {
 		return nil, err
+	}
+	var got []stored
+	var more bool
+	if some {
+		if got, more, err = s.forward(ctx, from, maxOffset, limit+1); err != nil {
+			return nil, err
+		}
 	}
 	proven := len(got) > 0 && got[0].offset == pos.Offset
 	if !proven {

@@ -73,29 +73,36 @@ func highest(page *broker.Page) uint64 {
 	return max(page.Publications[0].Offset, page.Publications[n-1].Offset)
 }
 
-// retained is what the log has of the channel. With several copies the leader says what
-// is the newest and how many there are.
+// retained is what the log has of the channel. With several copies the leader says so: another one
+// may not have the newest messages yet, and may still have old ones that were removed.
 func (s span) retained(ctx context.Context) (broker.Retained, error) {
 	r := broker.Retained{Epoch: s.app.currentEpoch()}
-	oldest, count, err := s.probe(ctx, 1)
-	if err != nil {
-		return r, err
-	}
-	var newest stored
-	found := count > 0
-	if s.app.copies.Load() > 1 {
-		if newest, found, err = s.log.reader.leaderGet(ctx, s.app.stream, getRequest{LastFor: s.subject}); err == nil && found {
-			_, count, err = s.count(ctx)
-		}
-	} else if found {
-		newest, found, err = s.log.reader.newest(ctx, s.app.stream, s.subject)
-	}
-	if err != nil || !found {
+	oldest, newest, count, err := s.extent(ctx)
+	if err != nil || newest.offset == 0 {
 		return r, err
 	}
 	r.Oldest, r.OldestTime, r.Messages = oldest.offset, oldest.time, count
 	r.Newest, r.NewestTime = newest.offset, newest.time
 	return r, nil
+}
+
+// extent returns the oldest and the newest message of the channel, and how many there are. Without any, the
+// offset of the newest is 0.
+func (s span) extent(ctx context.Context) (oldest, newest stored, count uint64, err error) {
+	r, found := s.log.reader, false
+	if s.app.copies.Load() < 2 {
+		if oldest, count, err = s.probe(ctx, 1); err == nil && count > 0 {
+			newest, _, err = r.newest(ctx, s.app.stream, s.subject)
+		}
+		return oldest, newest, count, err
+	}
+	if oldest, found, err = r.leaderGet(ctx, s.app.stream, getRequest{Seq: 1, NextFor: s.subject}); err != nil || !found {
+		return oldest, newest, 0, err
+	}
+	if newest, found, err = r.leaderGet(ctx, s.app.stream, getRequest{LastFor: s.subject}); err == nil && found {
+		_, count, err = s.count(ctx)
+	}
+	return oldest, newest, count, err
 }
 
 // count asks the leader for the number of messages, and what else the stream is at that moment.
