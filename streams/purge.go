@@ -60,6 +60,13 @@ func (s span) weigh(ctx context.Context, before uint64) (uint64, []stored, error
 		before = newest.offset + 1
 	}
 	oldest, _, err := s.forward(ctx, 1, before-1, weighed)
+	if err == nil && len(oldest) == 0 && s.app.copies.Load() > 1 {
+		// The copy that answered may not have them yet. Its leader has, and would keep them.
+		var first stored
+		if first, found, err = l.reader.leaderGet(ctx, s.app.stream, getRequest{Seq: 1, NextFor: s.subject}); found && first.offset < before {
+			oldest = []stored{first}
+		}
+	}
 	if err != nil || len(oldest) == 0 {
 		return before, nil, err
 	}
