@@ -20,7 +20,7 @@ type Way struct {
 	// until is where the subscription began, of which the client was told; what lies above
 	// it is its own. Of that it has had everything up to then.
 	until, then uint64
-	// Head is the newest publication when it began.
+	// Head is the newest publication when it began, in the life that Epoch names.
 	Head uint64
 	// Most bounds what lies between, in publications and in bytes of data; 0 is no bound.
 	Most, MostBytes int
@@ -239,7 +239,7 @@ func (p *Way) settle(epoch string, own uint64) {
 	if p.Latest {
 		p.Line.Past.Leave(p)
 	}
-	p.Ends, p.Asked, p.Place, p.Epoch, p.Latest = Silently{}, false, own, epoch, false
+	p.Ends, p.Asked, p.Place, p.Epoch, p.Head, p.Latest = Silently{}, false, own, epoch, own, false
 	if p.Instead != nil {
 		p.Ends, p.Place, p.Latest, p.then = p.Instead, 0, true, own
 		p.Fresh, p.Ending, p.through, p.Instead = false, false, false, nil
