@@ -42,8 +42,9 @@ type Way struct {
 	// are fresh, to their end. The last of them may be on their way to the shard: they have
 	// taken the place of what was before them.
 	Latest, Fresh, Ending, through bool
-	// Failed is why the past cannot be had.
+	// Failed is why the past cannot be had. Told: the end of another way tells the client that.
 	Failed atomic.Pointer[pusher.ResumeFailure]
+	Told   bool
 	// Sent counts what was sent of the past and Live what was published meanwhile; met and
 	// bytes what lay between.
 	Sent, Live, met, bytes int
@@ -266,8 +267,14 @@ func (p *Way) ended() []*socket.Frame {
 	}
 	p.before = nil
 	b.Sent, b.Live = b.Sent+p.Sent, b.Live+p.Live
-	b.Failed.Store(p.Failed.Load())
-	return append(b.Ends.End(b), p.Ends.End(p)...)
+	f := p.Failed.Load()
+	if f == nil {
+		return append(b.Ends.End(b), p.Ends.End(p)...)
+	}
+	// The client is told once why it failed, and behind that how what it asked for ended: not whole.
+	b.Failed.Store(f)
+	b.Told = true
+	return append(p.Ends.End(p), b.Ends.End(b)...)
 }
 
 // goBack has a subscription whose resume failed go on with what its client asked for before. What

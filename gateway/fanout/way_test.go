@@ -55,10 +55,11 @@ type told struct {
 
 func (e told) End(w *Way) (frames []*socket.Frame) {
 	*e.ends++
-	if f := w.Failed.Load(); f != nil {
+	f := w.Failed.Load()
+	if f != nil && !w.Told {
 		frames = append(frames, FailureFrame(pusher.V2, f, "m"))
 	}
-	return append(frames, ControlFrame(pusher.V2, 64, &pusher.Control{Event: e.what, Object: []byte("{}")}))
+	return append(frames, ControlFrame(pusher.V2, 64, &pusher.Control{Event: e.what, Object: fmt.Appendf(nil, `{"cut":%v}`, f != nil)}))
 }
 
 func (e told) Abandon(*Way) { *e.ends++ }
@@ -81,6 +82,8 @@ type traveller struct {
 	// resumed on the way.
 	asked, resumed bool
 	has, end       uint64
+	// failures counts how often it was told that what is under way fails.
+	failures int
 	// before is what it had of its own when it subscribed again, if that is sure.
 	before uint64
 	sure   bool
@@ -170,7 +173,7 @@ func (c *traveller) frame(t *rapid.T, f *socket.Frame) {
 		FirstSerial  uint64 `json:"first_serial"`
 		LastSerial   uint64 `json:"last_serial"`
 		Fresh, Asked bool
-		Again        bool
+		Again, Cut   bool
 		Cache        uint64
 		Skipped      int
 	}
@@ -197,7 +200,7 @@ func (c *traveller) frame(t *rapid.T, f *socket.Frame) {
 		}
 		c.place = d.From
 	case "resumed":
-		if !c.resumed {
+		if c.failures = 0; !c.resumed {
 			c.resumed, c.has, c.end = true, c.place, c.until
 		}
 		c.due = false
@@ -210,15 +213,20 @@ func (c *traveller) frame(t *rapid.T, f *socket.Frame) {
 			c.place, c.until = d.From, c.began
 		}
 	case "done":
-		c.resumed = false
+		c.resumed, c.failures = false, 0
 	case "asked":
 		if !c.asked {
 			t.Fatalf("what it asked for ended again\n%s", strings.Join(c.mentioned, "\n"))
 		}
-		c.asked = false
+		if c.asked = false; d.Cut {
+			c.place = c.until
+		}
 	case "conflated":
 		c.skipped = append(c.skipped, [2]uint64{d.FirstSerial, d.LastSerial})
 	case "resume_failed":
+		if c.failures++; c.failures > 1 && c.resumed {
+			t.Fatalf("it was told twice that its resume failed\n%s", strings.Join(c.mentioned, "\n"))
+		}
 		if _, owed := c.owed(c.place, c.until); !owed || d.Code != string(pusher.PersistenceUnavailable) {
 			// What it said to have counts no more.
 			c.lost, c.own = true, c.got

@@ -63,8 +63,9 @@ func (c *Client) rewind(ch *Channel, wish *pusher.Rewind) (*fanout.Way, error) {
 
 func (r *rewound) End(p *fanout.Way) (frames []*socket.Frame) {
 	if f := p.Failed.Load(); f != nil {
-		r.byRetention = true
-		frames = append(frames, r.client.failedFrame(f))
+		if r.byRetention = true; !p.Told {
+			frames = append(frames, r.client.failedFrame(f))
+		}
 	}
 	return append(frames, fanout.ControlFrame(r.client.dialect, 256+len(r.channel.Name), &pusher.Control{
 		Event: "rewind_complete", Channel: r.channel.Name, MessageID: r.client.hub.messageID(),

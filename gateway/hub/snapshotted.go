@@ -33,7 +33,7 @@ func (e *snapshotted) End(p *fanout.Way) (frames []*socket.Frame) {
 		return nil
 	}
 	f := p.Failed.Load()
-	if f != nil {
+	if f != nil && !p.Told {
 		frames = append(frames, e.client.failedFrame(f))
 	}
 	return append(frames, fanout.ControlFrame(e.client.dialect, 128+len(e.channel.Name), &pusher.Control{

@@ -1,0 +1,69 @@
+package hub
+
+import (
+	"context"
+	"sync"
+	"testing"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/memory"
+	"github.com/sluicehq/sluice/gateway/app"
+)
+
+// slowPages is a history whose pages come late; single publications come at once.
+type slowPages struct {
+	broker.History
+	asked, goOn chan struct{}
+}
+
+func (h *slowPages) After(ctx context.Context, app, channel string, at broker.Position, limit int) (*broker.Page, error) {
+	if limit > 1 {
+		select {
+		case h.asked <- struct{}{}:
+		default:
+		}
+		<-h.goOn
+	}
+	return h.History.After(ctx, app, channel, at, limit)
+}
+
+// TestTime16AFailedResumeIsToldOnce: where a gap ends the resume of a client that rewinds as well, it is told
+// once why, and then that what it asked for is not whole. It was told twice, as if two things had failed.
+func TestTime16AFailedResumeIsToldOnce(t *testing.T) {
+	for wish, end := range map[string]string{`3`: "rewind_complete", `{"latest":true}`: "snapshot_complete"} {
+		t.Run(end, func(t *testing.T) {
+			slow := &slowPages{asked: make(chan struct{}, 1), goOn: make(chan struct{})}
+			goOn := sync.OnceFunc(func() { close(slow.goOn) })
+			r := timeRig(t, memory.Options{}, func(o *Options, a *appT) {
+				slow.History, o.History = o.History, slow
+				a.Delta = app.Delta{} // with which memory would have it all
+			})
+			t.Cleanup(goOn)
+			at := r.publishMany("orders", 1, 1).Position
+			last := r.publishMany("orders", 2, 5).Position
+			p, _ := r.second()
+			p.says("sockudo", subscribing("orders", `,"rewind":`+wish), resumingFrom("orders", at))
+			p.hears("success")
+			<-slow.asked
+			g := broker.Gap{After: last, Resume: broker.Position{Epoch: last.Epoch, Offset: last.Offset + 10}, Reason: broker.GapEvicted}
+			r.channel("orders").Gap(g)
+			var f failure
+			p.want("sockudo:resume_failed").inner(t, &f)
+			if f.Code != "position_expired" {
+				t.Errorf("the failure is %+v", f)
+			}
+			if s := p.summary(); len(s.Recovered) != 0 || len(s.Failed) != 1 {
+				t.Errorf("the summary is %+v", s)
+			}
+			var said struct {
+				Complete  bool
+				Retention bool `json:"truncated_by_retention"`
+			}
+			p.want("sockudo:"+end).inner(t, &said)
+			if said.Complete || said.Retention != (end == "rewind_complete") {
+				t.Errorf("it ended with %+v, though not all came", said)
+			}
+			p.alive()
+		})
+	}
+}
