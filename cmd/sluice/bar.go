@@ -25,7 +25,7 @@ const (
 
 // newBar returns a bar for an output, which shows nothing unless that is a terminal.
 func newBar(w io.Writer) *bar {
-	if s, ok := terminalOf(w); ok {
+	if s, ok := terminalOf(w); ok && obeys() {
 		return &bar{out: s.Writer}
 	}
 	return &bar{}
@@ -41,7 +41,24 @@ func (b *bar) update(now time.Time, part float64, text string) {
 	}
 	b.drawn, b.shown = now, true
 	full := int(min(max(part, 0), 1) * barWidth)
-	fmt.Fprintf(b.out, "\r\x1b[K[%s%s] %3.0f %%  %s", strings.Repeat("=", full), strings.Repeat(" ", barWidth-full), 100*min(max(part, 0), 1), text)
+	columns, _ := extentOf(b.out)
+	// What wraps cannot be taken away again.
+	line := cut(fmt.Sprintf("[%s%s] %3.0f %%  %s", strings.Repeat("=", full), strings.Repeat(" ", barWidth-full), 100*min(max(part, 0), 1), text), columns)
+	fmt.Fprint(b.out, "\r\x1b[K", line)
+}
+
+// cut is a line as far as it fits into so many columns, of which the last one stays free. 0 columns are any number.
+func cut(line string, columns int) string {
+	if columns == 0 {
+		return line
+	}
+	n := 0
+	for i := range line {
+		if n++; n == max(columns, 2) {
+			return line[:i]
+		}
+	}
+	return line
 }
 
 // clear takes the bar away.

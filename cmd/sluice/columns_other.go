@@ -17,5 +17,8 @@ func isTerminal(of any) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// columnsOf is how wide a terminal is, 0 where that is not known.
-func columnsOf(io.Writer) int { return 0 }
+// extentOf is how wide and high a terminal is, 0 where that is not known.
+func extentOf(io.Writer) (columns, rows int) { return 0, 0 }
+
+// obeys says whether a terminal knows the sequences by which something is drawn in its place again.
+func obeys() bool { return os.Getenv("TERM") != "dumb" }

@@ -20,15 +20,21 @@ func isTerminal(of any) bool {
 	return err == nil
 }
 
-// columnsOf is how wide a terminal is, 0 for anything else.
-func columnsOf(w io.Writer) int {
+// extentOf is how wide and high a terminal is, 0 for anything else.
+func extentOf(w io.Writer) (columns, rows int) {
 	f, ok := w.(*os.File)
 	if !ok {
-		return 0
+		return 0, 0
 	}
 	size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
 	if err != nil {
-		return 0
+		return 0, 0
 	}
-	return int(size.Col)
+	return int(size.Col), int(size.Row)
+}
+
+// obeys says whether a terminal knows the sequences by which something is drawn in its place again.
+func obeys() bool {
+	kind := os.Getenv("TERM")
+	return kind != "" && kind != "dumb"
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -26,6 +27,7 @@ import (
 
 func TestMain(m *testing.M) {
 	rank.Check()
+	_ = os.Setenv("TERM", "xterm") // that of terminals which tests have
 	// The authority that tests ask, and the library that asks it, keep these goroutines.
 	goleak.VerifyTestMain(m,
 		goleak.IgnoreAnyFunction("github.com/letsencrypt/pebble/v2/va.VAImpl.processTasks"),

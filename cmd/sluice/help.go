@@ -126,7 +126,7 @@ func widthOf(cmd *cobra.Command) int {
 	if s, ok := terminalOf(out); ok {
 		out = s.Writer
 	}
-	if columns := columnsOf(out); columns > 0 {
+	if columns, _ := extentOf(out); columns > 0 {
 		return min(max(columns, 40), broad)
 	}
 	return narrow

@@ -75,6 +75,7 @@ func (o *topOptions) run(cmd *cobra.Command) error {
 	o.http = &http.Client{Transport: transport, Timeout: 10 * time.Second}
 	ctx, out := cmd.Context(), cmd.OutOrStdout()
 	terminal, live := terminalOf(out)
+	live = live && obeys()
 	if live = live && !o.once && !o.asJSON; live {
 		return o.watch(ctx, terminal)
 	}
@@ -220,6 +221,19 @@ const (
 	topBelow = "\x1b[J"
 )
 
+// fitted is what is drawn on a screen of that size, without what does not fit: what wraps or scrolls cannot be drawn over.
+func fitted(text string, columns, rows int) string {
+	lines := strings.Split(text, "\n")
+	if rows > 0 {
+		lines = lines[:min(len(lines), max(rows-1, 1))]
+	}
+	var out strings.Builder
+	for _, line := range lines {
+		out.WriteString(cut(line, columns) + topClear + "\n")
+	}
+	return out.String() + cut("Ctrl-C to end", columns) + topClear + topBelow
+}
+
 // watch draws the view anew until somebody has enough.
 func (o *topOptions) watch(ctx context.Context, terminal screen) error {
 	before, err := o.look(ctx)
@@ -228,8 +242,8 @@ func (o *topOptions) watch(ctx context.Context, terminal screen) error {
 	}
 	fmt.Fprint(terminal.Writer, "\x1b[2J")
 	draw := func(text string) error {
-		text = strings.ReplaceAll(string(visible([]byte(text))), "\n", topClear+"\n")
-		_, err := io.WriteString(terminal.Writer, topHome+text+topClear+"\nCtrl-C to end"+topClear+topBelow)
+		columns, rows := extentOf(terminal.Writer)
+		_, err := io.WriteString(terminal.Writer, topHome+fitted(string(visible([]byte(text))), columns, rows))
 		return err
 	}
 	v := viewOf(before, before, o.prefix)
