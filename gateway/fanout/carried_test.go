@@ -40,7 +40,8 @@ func TestBoundsCountAllThatEventsCarry(t *testing.T) {
 		if w.passes(e); w.allows(e) {
 			t.Errorf("%s: two events are not too much for one who may have missed %d bytes", name, w.MostBytes)
 		}
-		if w.Waits(); w.Foresee([]*Event{c.NewEvent(&broker.Publication{Event: ev, Position: broker.Position{Offset: 2}})}) == nil {
+		w.Waits()
+		if f, _ := w.Foresee([]*Event{c.NewEvent(&broker.Publication{Event: ev, Position: broker.Position{Offset: 2}})}, 2); f == nil {
 			t.Errorf("%s: that they are too much is not foreseen", name)
 		}
 	}

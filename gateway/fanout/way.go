@@ -361,26 +361,49 @@ func (s stretch) tooMuch(channel string) *pusher.ResumeFailure {
 // subscribers and that of the past.
 func (p *Way) Waits() { p.waits = p.left() }
 
-// Foresee is the failure of one that waited, if a page shows that more lies on its way than it
-// may have missed; nil otherwise. It gets nothing more before [Way.Foretell]. The caller has the
-// lock of the past.
-func (p *Way) Foresee(page []*Event) *pusher.ResumeFailure {
+// Foresee says what a page, which reaches through a place, tells of the way of one that waited. It is
+// the failure if more lies on the way than it may have missed. rest is what lies behind the page where
+// that decides it and nothing was sent yet; whoever asked counts it. Otherwise both are nil. With
+// either of them nothing more is sent before [Way.Foretell]. The caller has the lock of the past.
+func (p *Way) Foresee(page []*Event, through uint64) (f *pusher.ResumeFailure, rest *Rest) {
 	s := &p.waits
 	met, bytes := s.met, s.bytes
 	for _, item := range page {
 		if at := item.Pub.Offset; at > s.place && at <= s.until {
 			met++
 			bytes += item.bytes
+			if s.beyond(met, bytes) {
+				p.doubted.Store(true)
+				return s.tooMuch(p.Line.Name), nil
+			}
 		}
 	}
-	if !s.beyond(met, bytes) {
-		return nil
+	if s.met == 0 && s.most > 0 && through < s.until {
+		p.doubted.Store(true)
+		return nil, &Rest{Above: through, To: s.until, Most: s.most - met, stretch: *s, channel: p.Line.Name}
 	}
-	p.doubted.Store(true)
-	return s.tooMuch(p.Line.Name)
+	return nil, nil
 }
 
-// Foretell has it end with what was foreseen, unless it has found that out by itself.
+// Rest is what lies on a way behind a page: the publications above one place, up to another one. The
+// way fails if there are more than Most. It is a plain value.
+type Rest struct {
+	Above, To uint64
+	Most      int
+	stretch   stretch
+	channel   string
+}
+
+// TooMuch is the failure of the way if there are so many, nil if it may go on.
+func (r *Rest) TooMuch(publications uint64) *pusher.ResumeFailure {
+	if publications <= uint64(r.Most) {
+		return nil
+	}
+	return r.stretch.tooMuch(r.channel)
+}
+
+// Foretell has it end with what was foreseen, unless it has found that out by itself, or go on if that
+// is nil.
 func (p *Way) Foretell(f *pusher.ResumeFailure) {
 	p.foreseen.Store(f)
 	p.doubted.Store(false)

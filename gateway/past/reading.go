@@ -35,9 +35,42 @@ func (r *Recent) read() {
 		if !ok {
 			return
 		}
-		woken, far := r.take(place, begun)
+		woken, far, long := r.take(place, begun)
+		r.measure(begun.epoch, long, far)
 		r.refuse(far)
 		r.wake(woken)
+	}
+}
+
+// measure has the log count what lies behind a page for those whom the page told nothing, and adds
+// those to far on whose way too much lies. Nothing of it is read: who resumes gets all that was missed
+// or nothing. A log that cannot count, or not now, leaves it to the way to find out. Only who resumes
+// from below a whole page costs that.
+func (r *Recent) measure(epoch string, long map[*fanout.Way]*fanout.Rest, far map[*fanout.Way]*pusher.ResumeFailure) {
+	ctx, cancel := context.WithTimeout(r.library.Context, r.library.Timeout)
+	defer cancel()
+	counted := map[uint64]uint64{}
+	above := func(place uint64) (n uint64, ok bool) {
+		n, ok = counted[place]
+		if !ok {
+			n, ok = r.library.Log.Above(ctx, r.app.ID, r.line.Name, place)
+			counted[place] = n
+		}
+		return n, ok
+	}
+	for p, rest := range long {
+		var f *pusher.ResumeFailure
+		if all, ok := above(rest.Above); ok && rest.TooMuch(all) != nil {
+			// Its own, which came since it subscribed, are not missed.
+			if own, ok := above(rest.To); ok && own <= all && r.life() == epoch {
+				f = rest.TooMuch(all - own)
+			}
+		}
+		if f != nil {
+			far[p] = f
+		} else {
+			p.Foretell(nil)
+		}
 	}
 }
 
@@ -63,9 +96,10 @@ type begun struct {
 	erasures int
 }
 
-// take reads the page after a place, and returns those who can go on, and those of them on whose
-// way more lies than they may have missed, as far as the page shows.
-func (r *Recent) take(place uint64, when begun) (woken []*fanout.Way, far map[*fanout.Way]*pusher.ResumeFailure) {
+// take reads the page after a place, and returns those who can go on. far are those of them on whose
+// way more lies than they may have missed, as far as the page shows, and long those of whom that
+// depends on what lies behind the page.
+func (r *Recent) take(place uint64, when begun) (woken []*fanout.Way, far map[*fanout.Way]*pusher.ResumeFailure, long map[*fanout.Way]*fanout.Rest) {
 	ctx, cancel := context.WithTimeout(r.library.Context, r.library.Timeout)
 	defer cancel()
 	r.library.Read()
@@ -79,12 +113,12 @@ func (r *Recent) take(place uint64, when begun) (woken []*fanout.Way, far map[*f
 	switch {
 	case r.epoch != when.epoch, r.erasures != when.erasures:
 		// Who waits asks again, once for each of these.
-		return r.backlog.Failed(nil), nil
+		return r.backlog.Failed(nil), nil, nil
 	case err != nil && (errors.Is(err, broker.ErrPositionExpired) || errors.Is(err, broker.ErrPositionUnknown)):
 		// Those who are further on may be better off.
-		return fail(r.backlog.Failed(func(p uint64) bool { return p <= place }), failed), nil
+		return fail(r.backlog.Failed(func(p uint64) bool { return p <= place }), failed), nil, nil
 	case err != nil:
-		return fail(r.backlog.Failed(nil), failed), nil
+		return fail(r.backlog.Failed(nil), failed), nil, nil
 	}
 	items := make([]*fanout.Event, 0, len(page.Publications))
 	through := when.low
@@ -98,12 +132,18 @@ func (r *Recent) take(place uint64, when begun) (woken []*fanout.Way, far map[*f
 		through = page.Publications[len(page.Publications)-1].Offset
 	}
 	woken = r.backlog.Read(place, items, through)
+	ahead, reach := items, through
+	if !page.More && r.backlog.Covers(through) {
+		ahead, reach = r.backlog.AppendAfter(items[:len(items):len(items)], through, r.backlog.Len())
+	}
+	far, long = map[*fanout.Way]*pusher.ResumeFailure{}, map[*fanout.Way]*fanout.Rest{}
 	for _, p := range woken {
-		if f := p.Foresee(items); f != nil {
-			if far == nil {
-				far = map[*fanout.Way]*pusher.ResumeFailure{}
-			}
+		f, rest := p.Foresee(ahead, reach)
+		if f != nil {
 			far[p] = f
+		}
+		if rest != nil {
+			long[p] = rest
 		}
 	}
 	switch {
@@ -113,7 +153,7 @@ func (r *Recent) take(place uint64, when begun) (woken []*fanout.Way, far map[*f
 		r.backlog.Forget(1)
 	}
 	r.count()
-	return woken, far
+	return woken, far, long
 }
 
 // page reads what follows a position that somebody has reached.

@@ -28,6 +28,17 @@ func (l Log) Owed(ctx context.Context, app, channel string, after broker.Positio
 	return l.History.After(ctx, app, channel, after, limit)
 }
 
+// Above counts the publications of a channel above a place, without reading them and whatever readers
+// may see. It reports false for a log that cannot count, or not now.
+func (l Log) Above(ctx context.Context, app, channel string, place uint64) (n uint64, ok bool) {
+	ranking, ok := l.History.(broker.Ranking)
+	if !ok {
+		return 0, false
+	}
+	n, err := ranking.CountFrom(ctx, app, channel, place+1)
+	return n, err == nil
+}
+
 // View is what may be seen of one channel at one moment, and reads no more than that.
 type View struct {
 	Bound

@@ -1,0 +1,73 @@
+package hub
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"testing"
+
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/memory"
+)
+
+// countingLog counts how often somebody has it count.
+type countingLog struct {
+	broker.Log
+	counts atomic.Int64
+}
+
+func (l *countingLog) CountFrom(ctx context.Context, app, channel string, offset uint64) (uint64, error) {
+	l.counts.Add(1)
+	return l.Log.(broker.Ranking).CountFrom(ctx, app, channel, offset)
+}
+
+// TestRE05ResumeGetsAllOrNothing: who missed more than may be missed is told so before anything is sent
+// to him, also where what he missed is more than one page of the log. Only such a resume has the log
+// count.
+func TestRE05ResumeGetsAllOrNothing(t *testing.T) {
+	const all = 3300
+	for _, c := range []struct {
+		most, missed int
+		counts       bool
+		recovers     bool
+	}{
+		{most: 100, missed: 101},
+		{most: 1500, missed: 1501, counts: true},
+		{most: 1500, missed: 3299, counts: true},
+		{most: 3000, missed: 3001, counts: true},
+		{most: 1500, missed: 1500, counts: true, recovers: true},
+		{most: 3299, missed: 3299, counts: true, recovers: true},
+		{most: 1500, missed: 900, recovers: true},
+	} {
+		t.Run(fmt.Sprintf("%d of %d", c.missed, c.most), func(t *testing.T) {
+			var log *countingLog
+			r := timeRig(t, memory.Options{MaxMessages: 2 * all}, func(o *Options, a *appT) {
+				log = &countingLog{Log: o.Feed.(broker.Log)}
+				o.History = log
+				a.Recovery.MaxEvents = c.most
+			})
+			out := make([]broker.Outgoing, all)
+			for i := range out {
+				out[i] = broker.Outgoing{Channel: "orders", Event: &broker.Event{Name: "tick", Data: fmt.Append(nil, i+1)}}
+			}
+			receipts, err := r.log.Publish(t.Context(), "app", out...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, _ := r.second()
+			p.join("orders", "")
+			r.publishMany("orders", all+1, all+2) // Its own, which it has not missed.
+			p.events(2)
+			at := receipts[all-c.missed-1].Position
+			p.from("orders", at.Epoch, at.Offset, "")
+			if !c.recovers {
+				p.resumeFails("position_expired", at.Epoch)
+			} else if got := p.events(c.missed); got[0] != fmt.Sprint(all-c.missed+1) {
+				t.Errorf("the first event is %s", got[0])
+			}
+			if n := log.counts.Load(); n > 2 || n > 0 != c.counts {
+				t.Errorf("the log counted %d times, want at most 2, and some: %t", n, c.counts)
+			}
+		})
+	}
+}
