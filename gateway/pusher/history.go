@@ -23,15 +23,12 @@ var historyParams = [][]string{
 	{"limit"}, {"direction"}, {"cursor"}, {"start_serial"}, {"end_serial"}, {"start_time_ms", "start"}, {"end_time_ms", "end"},
 }
 
-// ParseChannelHistory reads the data of a `channel_history` request. Parameters may stand in
-// a member `params` as well, but none in two places with two values. Their values are checked by
+// ParseChannelHistory reads the data of a `channel_history` request. Parameters and the channel may
+// stand in a member `params` as well, but none in two places with two values. Their values are checked by
 // whoever serves the page.
 func ParseChannelHistory(data string) (h ChannelHistory, err error) {
 	v, err := payload(data)
 	if err != nil {
-		return h, err
-	}
-	if h.Channel, err = channel(v.Get("channel")); err != nil {
 		return h, err
 	}
 	params := v.Get("params")
@@ -39,6 +36,13 @@ func ParseChannelHistory(data string) (h ChannelHistory, err error) {
 		return h, errors.New("params is not an object")
 	}
 	from := []gjson.Result{params, v}
+	named, _, err := onlyOne(from, []string{"channel"})
+	if err != nil {
+		return h, err
+	}
+	if h.Channel, err = channel(named); err != nil {
+		return h, err
+	}
 	h.Params = url.Values{}
 	for _, names := range historyParams {
 		value, name, err := onlyOne(from, names)

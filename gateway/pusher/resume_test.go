@@ -102,7 +102,7 @@ func TestParseRewind(t *testing.T) {
 	for _, value := range []string{
 		`0`, `-1`, `"0"`, `"-5"`, `1.5`, `1e300`, `"x"`, `""`, `true`, `[]`, `[5]`, `{}`, `{"count":0}`, `{"count":-1}`, `{"count":null}`,
 		`{"seconds":0}`, `{"seconds":-1}`, `{"seconds":1e12}`, `{"duration_seconds":"x"}`, `{"latest":false}`, `{"latest":1}`,
-		`{"minutes":5}`, `{"count":5,"seconds":5}`, `{"count":5,"x":1}`, `9223372036854775808`, `2147483648`,
+		`"+20"`, `" 20"`, `"20 "`, `{"count":"+20"}`, `{"seconds":"+1"}`, `{"minutes":5}`, `{"count":5,"seconds":5}`, `{"count":5,"x":1}`, `9223372036854775808`, `2147483648`,
 	} {
 		if got, err := pusher.ParseRewind(value); err == nil || !strings.Contains(err.Error(), "rewind") {
 			t.Errorf("%s: got %+v and error %v, want one that names rewind", value, got, err)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/tidwall/gjson"
@@ -73,7 +74,9 @@ func wholeNumber(name string, v gjson.Result, most int) (int, error) {
 	digits := v.Raw
 	switch v.Type {
 	case gjson.String:
-		digits = v.Str
+		if digits = v.Str; strings.Trim(digits, "0123456789") != "" {
+			return 0, fmt.Errorf("%s is %.40q, must be a whole number from 1 to %d", name, digits, most)
+		}
 	case gjson.Number:
 	default:
 		return 0, fmt.Errorf("%s is not a number", name)

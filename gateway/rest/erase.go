@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"strconv"
 	"time"
 	"unicode/utf8"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
 // maxReason bounds what an operator says about a purge or reset, in bytes.
@@ -21,14 +23,40 @@ type erasing struct {
 	Reason      string `json:"reason"`
 	RequestedBy string `json:"requested_by"`
 	// Mode and what goes with it are for a purge.
-	Mode         string  `json:"mode"`
-	BeforeSerial *uint64 `json:"before_serial"`
-	BeforeTime   *int64  `json:"before_time_ms"`
+	Mode         string      `json:"mode"`
+	BeforeSerial *purgeBound `json:"before_serial"`
+	BeforeTime   *purgeBound `json:"before_time_ms"`
+}
+
+// purgeBound is where a purge ends, from 1 to 2^53, and 0 for everything that is no such number.
+type purgeBound uint64
+
+// maxPurgeBound is the largest: numbers of JavaScript are exact up to there.
+const maxPurgeBound = 1 << 53
+
+// UnmarshalJSON never fails: what is no bound is refused with the mode that it goes with.
+func (b *purgeBound) UnmarshalJSON(text []byte) error {
+	if n, err := strconv.ParseUint(string(text), 10, 64); err == nil && n <= maxPurgeBound {
+		*b = purgeBound(n)
+	}
+	return nil
+}
+
+// checkErasable refuses channels of which nothing can be removed. Whether they may be read does not
+// matter: what is stored can be removed also where history is off.
+func (r *request) checkErasable() error {
+	if err := pusher.CheckChannel(r.channel, r.app.Limits.MaxChannelLength); err != nil {
+		return invalid("%v", err)
+	}
+	if pusher.KindOf(r.channel).ServerToUser() {
+		return fail(http.StatusUnprocessableEntity, "feature_disabled", "channels of one user have no history")
+	}
+	return nil
 }
 
 // confirmed reads the body of a request for an operation, and whether it means it.
 func (r *request) confirmed(operation string) (e erasing, err error) {
-	if err := r.checkHistory(); err != nil {
+	if err := r.checkErasable(); err != nil {
 		return e, err
 	}
 	if r.api.opt.Eraser == nil {
@@ -60,14 +88,14 @@ func (r *request) erasingTime() (context.Context, context.CancelFunc) {
 
 // purged is the answer to a purge.
 type purged struct {
-	Channel      string  `json:"channel"`
-	Operation    string  `json:"operation"`
-	Mode         string  `json:"mode"`
-	BeforeSerial *uint64 `json:"before_serial"`
-	BeforeTime   *int64  `json:"before_time_ms"`
-	StreamID     string  `json:"stream_id"`
-	Messages     uint64  `json:"purged_messages"`
-	Bytes        uint64  `json:"purged_bytes"`
+	Channel      string      `json:"channel"`
+	Operation    string      `json:"operation"`
+	Mode         string      `json:"mode"`
+	BeforeSerial *purgeBound `json:"before_serial"`
+	BeforeTime   *purgeBound `json:"before_time_ms"`
+	StreamID     string      `json:"stream_id"`
+	Messages     uint64      `json:"purged_messages"`
+	Bytes        uint64      `json:"purged_bytes"`
 }
 
 // purge serves POST /apps/ID/channels/CHANNEL/history/purge.
@@ -107,15 +135,15 @@ func (r *request) before(ctx context.Context, e *erasing) (offset uint64, some b
 		}
 		return 0, true, nil
 	case "before_serial":
-		if e.BeforeSerial == nil || *e.BeforeSerial < 1 || *e.BeforeSerial > 1<<53 || e.BeforeTime != nil {
+		if e.BeforeSerial == nil || *e.BeforeSerial == 0 || e.BeforeTime != nil {
 			return 0, false, invalid("mode before_serial goes with before_serial alone, a number from 1 to 2^53")
 		}
-		return *e.BeforeSerial, true, nil
+		return uint64(*e.BeforeSerial), true, nil
 	case "before_time_ms":
-		if e.BeforeTime == nil || *e.BeforeTime < 1 || *e.BeforeTime > 1<<53 || e.BeforeSerial != nil {
+		if e.BeforeTime == nil || *e.BeforeTime == 0 || e.BeforeSerial != nil {
 			return 0, false, invalid("mode before_time_ms goes with before_time_ms alone, a number from 1 to 2^53")
 		}
-		return r.beforeTime(ctx, time.UnixMilli(*e.BeforeTime))
+		return r.beforeTime(ctx, time.UnixMilli(int64(*e.BeforeTime)))
 	}
 	return 0, false, invalid("mode is %.40q, must be all, before_serial or before_time_ms", e.Mode)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/memory"
+	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/lives"
 	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/gateway/rest"
@@ -187,7 +188,11 @@ func TestTime01WhatAPurgeAndAResetMustSay(t *testing.T) {
 		"a mode to reset":     {"reset", `{"confirm_channel":"c","confirm_operation":"reset","reason":"r","mode":"all"}`, "mode"},
 		"no serial":           {"purge", `{"confirm_channel":"c","confirm_operation":"purge","reason":"r","mode":"before_serial"}`, "before_serial"},
 		"serial 0":            {"purge", `{"confirm_channel":"c","confirm_operation":"purge","reason":"r","mode":"before_serial","before_serial":0}`, "before_serial"},
-		"a negative serial":   {"purge", `{"confirm_channel":"c","confirm_operation":"purge","reason":"r","mode":"before_serial","before_serial":-1}`, "JSON"},
+		"a negative serial":   {"purge", `{"confirm_channel":"c","confirm_operation":"purge","reason":"r","mode":"before_serial","before_serial":-1}`, "a number from 1 to 2^53"},
+		"a large serial":      {"purge", `{"confirm_channel":"c","confirm_operation":"purge","reason":"r","mode":"before_serial","before_serial":18446744073709551616}`, "a number from 1 to 2^53"},
+		"a text":              {"purge", `{"confirm_channel":"c","confirm_operation":"purge","reason":"r","mode":"before_serial","before_serial":"3"}`, "a number from 1 to 2^53"},
+		"a negative time":     {"purge", `{"confirm_channel":"c","confirm_operation":"purge","reason":"r","mode":"before_time_ms","before_time_ms":-1}`, "a number from 1 to 2^53"},
+		"half a time":         {"purge", `{"confirm_channel":"c","confirm_operation":"purge","reason":"r","mode":"before_time_ms","before_time_ms":1.5}`, "a number from 1 to 2^53"},
 		"two bounds":          {"purge", `{"confirm_channel":"c","confirm_operation":"purge","reason":"r","mode":"before_serial","before_serial":2,"before_time_ms":2}`, "alone"},
 		"a bound to all":      {"purge", `{"confirm_channel":"c","confirm_operation":"purge","reason":"r","mode":"all","before_serial":2}`, "no bound"},
 		"no time":             {"purge", `{"confirm_channel":"c","confirm_operation":"purge","reason":"r","mode":"before_time_ms"}`, "before_time_ms"},
@@ -204,7 +209,6 @@ func TestTime01WhatAPurgeAndAResetMustSay(t *testing.T) {
 		t.Errorf("without a reason: %d %s", a.Status, a.Body)
 	}
 	whole := []byte(`{"confirm_channel":"c","confirm_operation":"reset","reason":"r"}`)
-	r.call(http.MethodPost, "other", "/channels/c/history/reset", whole).refused(t, "no history", http.StatusUnprocessableEntity, "feature_disabled", "history")
 	r.call(http.MethodPost, "off", "/channels/c/history/reset", whole).refused(t, "a disabled app", http.StatusForbidden, "forbidden", "disabled")
 	r.call(http.MethodGet, "app", "/channels/c/history/reset", nil).refused(t, "another method", http.StatusMethodNotAllowed, "method_not_allowed", "POST")
 	newRig(t, nil).call(http.MethodPost, "app", "/channels/c/history/reset", whole).refused(t, "where nobody can", http.StatusUnprocessableEntity, "feature_disabled", "removed")
@@ -243,5 +247,31 @@ func TestHI09UntilAttachEndsWithItsLife(t *testing.T) {
 	}
 	if got, _, err := r.page(`{"channel":"c","until_attach":true}`, rest.Asked{Attach: r.at(100)}); err != nil || len(got.Items) != 5 {
 		t.Errorf("who subscribes again got %v, %v", got.serials(), err)
+	}
+}
+
+// TestHI08RemovingDoesNotDependOnReading: what is stored can be purged and reset also where history is off
+// for the app, or for the channels of a pattern.
+func TestHI08RemovingDoesNotDependOnReading(t *testing.T) {
+	for name, off := range map[string]func(*app.App){
+		"for the app": func(a *app.App) { a.HistoryEnabled = false },
+		"for a pattern": func(a *app.App) {
+			a.Readings = app.NewReadings([]app.ReadingPattern{{Match: "c", Reading: app.Reading{Off: true}}})
+		},
+	} {
+		r := newErasable(t, memory.Options{})
+		off(r.app)
+		for _, operation := range []string{"purge", "reset"} {
+			r.publish(`{"name":"n","channel":"c","data":"1"}`)
+			r.publish(`{"name":"n","channel":"c","data":"2"}`)
+			more := ""
+			if operation == "purge" {
+				more = `,"mode":"all"`
+			}
+			if a, said := r.erase(operation, more); a.Status != http.StatusOK || said["purged_messages"] != 2.0 {
+				t.Errorf("off %s, %s: %d %s", name, operation, a.Status, a.Body)
+			}
+			r.call(http.MethodGet, "app", "/channels/c/history", nil).refused(t, name, http.StatusUnprocessableEntity, "feature_disabled", "history")
+		}
 	}
 }

@@ -24,11 +24,16 @@ type extras struct {
 	echo           *bool
 	idempotencyKey *string
 	snakeKey       *string
+	// keyed says that a member for an idempotency key is there, whatever its value.
+	keyed bool
 	// replay says that the event was published before, and where; nil if nothing is said.
 	replay []byte
 }
 
 var extrasFields = []string{"headers", "ephemeral", "echo", "idempotencyKey", "idempotency_key", "replay"}
+
+// keyFields are those of an idempotency key.
+var keyFields = []string{"idempotencyKey", "idempotency_key"}
 
 // readExtras reads extras, which are JSON.
 func readExtras(raw []byte) (extras, error) {
@@ -48,8 +53,10 @@ func readExtras(raw []byte) (extras, error) {
 		case "echo":
 			s.maybeBool(&e.echo, field)
 		case "idempotencyKey":
+			e.keyed = true
 			s.maybeString(&e.idempotencyKey, field)
 		case "idempotency_key":
+			e.keyed = true
 			s.maybeString(&e.snakeKey, field)
 		case "replay":
 			e.replay = s.skip()
@@ -88,8 +95,8 @@ func (s *scanner) headers(unfit *map[string]struct{}, member string) {
 	s.measured = ""
 }
 
-// acceptExtras checks the members that mean something here and passes the others on as they
-// are.
+// acceptExtras checks the members that mean something here and passes all of them on as they are,
+// except for an idempotency key.
 func (in *input) acceptExtras(_ *app.App, out *accepted) error {
 	raw := in.Extras
 	if len(raw) == 0 || string(raw) == "null" {
@@ -122,8 +129,33 @@ func (in *input) acceptExtras(_ *app.App, out *accepted) error {
 	if err := json.Compact(&text, raw); err != nil {
 		return invalid("extras: %v", err)
 	}
-	out.event.Extras = text.Bytes()
+	if out.event.Extras = text.Bytes(); e.keyed {
+		out.event.Extras = withoutKeys(out.event.Extras)
+	}
 	return nil
+}
+
+// withoutKeys leaves the members for an idempotency key out of extras, which are valid and compact. The
+// key is between the publisher and the server, and is never delivered (protocol section 5.2). It
+// returns nil if nothing is left.
+func withoutKeys(text []byte) []byte {
+	kept := make([]byte, 0, len(text))
+	var s scanner
+	s.begin(text)
+	s.enter()
+	for name, more := s.member(true); more; name, more = s.member(false) {
+		value := s.skip()
+		if fieldOf(name, keyFields) != "" {
+			continue
+		}
+		kept = append(append(append(kept, `,"`...), name...), `":`...)
+		kept = append(kept, value...)
+	}
+	if len(kept) == 0 {
+		return nil
+	}
+	kept[0] = '{'
+	return append(kept, '}')
 }
 
 // ownSize is how many bytes of extras are the publisher's. The mark of a replay comes on top with its

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/sluicehq/sluice/broker"
-	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/gateway/sight"
 )
 
@@ -105,14 +104,11 @@ func nilIfZero[T comparable](v T) *T {
 
 // checkHistory refuses channels that have no history to be read.
 func (r *request) checkHistory() error {
-	if err := pusher.CheckChannel(r.channel, r.app.Limits.MaxChannelLength); err != nil {
-		return invalid("%v", err)
+	if err := r.checkErasable(); err != nil {
+		return err
 	}
 	if !r.app.HistoryEnabled {
 		return fail(http.StatusUnprocessableEntity, "feature_disabled", "history is not enabled for this app")
-	}
-	if pusher.KindOf(r.channel).ServerToUser() {
-		return fail(http.StatusUnprocessableEntity, "feature_disabled", "channels of one user have no history")
 	}
 	return nil
 }

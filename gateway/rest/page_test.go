@@ -71,6 +71,8 @@ func TestHI09InputIsTakenOrRefused(t *testing.T) {
 	at := rest.Asked{Attach: r.at(6), Told: 6}
 	for data, want := range map[string][]uint64{
 		`{"channel":"c","params":{"limit":2},"until_attach":true}`:                                                      {6, 5},
+		`{"params":{"channel":"c","limit":2,"until_attach":true}}`:                                                      {6, 5},
+		`{"channel":"c","params":{"channel":"c","limit":2}}`:                                                            {10, 9},
 		`{"channel":"c","limit":2,"params":{"until_attach":true}}`:                                                      {6, 5},
 		`{"channel":"c","params":{"limit":2},"untilAttach":true}`:                                                       {6, 5},
 		`{"channel":"c","params":{},"limit":2,"direction":"forwards"}`:                                                  {1, 2},
@@ -111,6 +113,8 @@ func TestHI09InputIsTakenOrRefused(t *testing.T) {
 		`{"channel":"c","until_attach":true,"untilAttach":false}`:                   "has two values",
 		`{"channel":"c","start":1,"start_time_ms":2}`:                               "has two values",
 		`{"channel":"c","params":{"end":1},"end_time_ms":2}`:                        "has two values",
+		`{"channel":"c","params":{"channel":"d"}}`:                                  "channel has two values",
+		`{"params":{"limit":5}}`:                                                    "channel is missing",
 		`{"channel":"c","params":[]}`:                                               "params is not an object",
 		`{"channel":"c","params":{"limit":true}}`:                                   "limit is neither a number nor a text",
 		`{"channel":"c","params":{"direction":"forwards"},"limit":{}}`:              "limit is neither a number nor a text",

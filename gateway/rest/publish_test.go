@@ -317,3 +317,24 @@ func TestIdempotencyKeysHaveTheLimitOfTheConfiguration(t *testing.T) {
 		t.Errorf("a key as long as the limit: %d %s", got.Status, got.Body)
 	}
 }
+
+// TestID04KeysInExtrasAreNotDelivered: what remains of extras is as it was written.
+func TestID04KeysInExtrasAreNotDelivered(t *testing.T) {
+	r := newRig(t, nil)
+	for extras, want := range map[string]string{
+		`{"idempotencyKey":"k1","headers":{"a":1.50}}`:                          `{"headers":{"a":1.50}}`,
+		`{"headers":{"idempotencyKey":"h"},"idempotency_key":"k2", "x": [ 1 ]}`: `{"headers":{"idempotencyKey":"h"},"x":[1]}`,
+		`{"a":1,"idempotency\u005fkey":"k3","b":2,"IDEMPOTENCYKEY":null,"b":3}`: `{"a":1,"b":2,"b":3}`,
+		`{"idempotencyKey":"k4"}`:                                               ``,
+		`{"idempotency":"k5"}`:                                                  `{"idempotency":"k5"}`,
+		`{}`:                                                                    `{}`,
+	} {
+		if a := r.publish(`{"name":"n","channel":"c","data":"1","extras":` + extras + `}`); a.Status != http.StatusOK {
+			t.Fatalf("%s: got %d %s", extras, a.Status, a.Body)
+		}
+		all := r.stored("app", "c")
+		if got := string(all[len(all)-1].Extras); got != want {
+			t.Errorf("%s: stored %s, want %s", extras, got, want)
+		}
+	}
+}

@@ -138,6 +138,16 @@ func (in *twinInput) acceptExtras(_ *app.App, out *accepted) error {
 		return invalid("extras: %v", err)
 	}
 	out.event.Extras = text.Bytes()
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &members); err != nil {
+		return err
+	}
+	for name := range members {
+		if strings.EqualFold(name, "idempotencyKey") || strings.EqualFold(name, "idempotency_key") {
+			out.event.Extras = withoutKeys(out.event.Extras)
+			break
+		}
+	}
 	return nil
 }
 
