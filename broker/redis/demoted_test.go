@@ -129,7 +129,7 @@ func TestIdleGatewayLeavesAReplica(t *testing.T) {
 			if _, err := k.work.Put(ctx, "q", broker.Task{Body: []byte("b")}); err != nil {
 				t.Fatal(err)
 			}
-			got, err := k.read(ctx, "0-0", 1, 1)
+			got, _, err := k.read(ctx, "0-0", 1, 1)
 			if err != nil || len(got) != 1 {
 				t.Fatalf("%d tasks, %v", len(got), err)
 			}

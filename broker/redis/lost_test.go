@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -290,5 +291,22 @@ func TestVerifyingReadsPlaces(t *testing.T) {
 	l.verify()
 	if got := sent() - before; got > channels*size/4 {
 		t.Errorf("%d bytes were read to compare %d channels", got, channels)
+	}
+}
+
+// TestOffsetsOfAServerWithAClockBehind: a server that lost the end of a channel and whose clock was behind gave
+// the offsets that it had lost to other events.
+func TestOffsetsOfAServerWithAClockBehind(t *testing.T) {
+	t.Parallel()
+	server := redisserver.Start(t)
+	l := open(t, server.URL(), false, silent)
+	k := l.keys.channel("app-1", "c")
+	before := publishOne(t, l, "c", "x")
+	// The channel is an hour ahead of the clock, and of another run of the server, which lost 1,000 events.
+	ahead := before + uint64(time.Hour.Microseconds())
+	server.Do(fmt.Sprintf("HSET %s s %d r another", k.meta, ahead))
+	server.Do("HDEL " + k.meta + " u")
+	if after := publishOne(t, l, "c", "y"); after <= ahead+1000 {
+		t.Errorf("the next event has offset %d, and up to %d may have been given out", after, ahead+1000)
 	}
 }

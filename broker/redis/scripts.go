@@ -22,7 +22,8 @@ end
 // there when another run of a server finds it: what that server lost, if it lost
 // anything, has offsets below, and none of them is ever given to another event. This
 // wants fewer than a million events a second in a channel, and clocks of servers that
-// do not differ by more than it takes to fail over.
+// do not differ by more than it takes to fail over. Where the clock is behind the channel
+// all the same, the jump is over a million offsets, which a server does not lose at once.
 //
 // The hash has s, the newest offset, b, the one before the first, t, the time of the newest event, r, the run
 // of the server, u, when that was known, and o, a time before which no event is kept that was looked at.
@@ -41,7 +42,7 @@ if not last then
 elseif not written or now < written or now - written > 5000 then
   local this = instance()
   if this ~= run then
-    run, jump = this, now
+    run, jump = this, math.max(now, last + 1000000)
   end
 end
 if now > at then at = now end

@@ -100,8 +100,11 @@ return left
 // workRead reads tasks in order. It leaves out those that are too old, of which it removes some, and
 // ends with the one that reaches the bytes, so that nothing is read twice.
 //
+// Where there is none it says which identifier the queue gave out last: a server that lost something may have
+// gone back behind what was read.
+//
 //	KEYS: stream, bytes   ARGV: age ms, entry after which it reads, most tasks, most bytes
-//	answers: entries
+//	answers: entries, the last identifier (empty with entries)
 var workRead = rueidis.NewLuaScript(workAged + `
 if #aged > 0 and redis.call('EXISTS', KEYS[2]) == 1 then redis.pcall('SET', KEYS[2], bytes, 'KEEPTTL') end
 local from, got, size = '(' .. ARGV[2], {}, 0
@@ -113,7 +116,17 @@ while #got < tonumber(ARGV[3]) and size < tonumber(ARGV[4]) do
   size = size + #(e[2][2] or '')
   from = '(' .. e[1]
 end
-return got
+local last = ''
+if #got == 0 then
+  last = '0-0'
+  if redis.call('EXISTS', KEYS[1]) == 1 then
+    local info = redis.call('XINFO', 'STREAM', KEYS[1])
+    for i = 1, #info, 2 do
+      if info[i] == 'last-generated-id' then last = info[i + 1] end
+    end
+  end
+end
+return {got, last}
 `)
 
 // workDone removes a task. Where memory is full the bytes are not counted, rather than that what is done

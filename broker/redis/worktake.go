@@ -132,7 +132,14 @@ func (k *taking) takeAll(ctx context.Context, pending int, do func(broker.Taken)
 			}
 			continue
 		}
-		for _, e := range k.next(ctx, after, min(tasks, workBatch), min(bytes, maxTask)) {
+		got, back := k.next(ctx, after, min(tasks, workBatch), min(bytes, maxTask))
+		if back {
+			if k.busy() {
+				return fmt.Errorf("%w: the queue has lost tasks", broker.ErrUnavailable)
+			}
+			after = "0-0"
+		}
+		for _, e := range got {
 			if ctx.Err() != nil {
 				break
 			}
@@ -143,16 +150,27 @@ func (k *taking) takeAll(ctx context.Context, pending int, do func(broker.Taken)
 	return context.Cause(ctx)
 }
 
-// next returns the tasks behind an entry that may be handed out. It waits for some, but not for long.
-func (k *taking) next(ctx context.Context, after string, tasks, bytes int) []rueidis.XRangeEntry {
-	got, err := k.read(ctx, after, tasks, bytes)
+// busy says whether tasks are handed out and not done.
+func (k *taking) busy() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.under > 0
+}
+
+// next returns the tasks behind an entry that may be handed out. It waits for some, but not for long. back says
+// that the queue went back behind the entry.
+func (k *taking) next(ctx context.Context, after string, tasks, bytes int) (got []rueidis.XRangeEntry, back bool) {
+	got, back, err := k.read(ctx, after, tasks, bytes)
+	if back {
+		return nil, true
+	}
 	if err == nil && len(got) == 0 {
 		called, err := k.await(ctx, after)
 		if err == nil && !called {
-			return nil
+			return nil, false
 		}
 		if called {
-			got, _ = k.read(ctx, after, tasks, bytes)
+			got, _, _ = k.read(ctx, after, tasks, bytes)
 		}
 	}
 	if len(got) == 0 {
@@ -162,17 +180,29 @@ func (k *taking) next(ctx context.Context, after string, tasks, bytes int) []rue
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
-	return got
+	return got, false
 }
 
-// read returns the tasks behind an entry that may be handed out.
-func (k *taking) read(ctx context.Context, after string, tasks, bytes int) (got []rueidis.XRangeEntry, err error) {
+// read returns the tasks behind an entry that may be handed out, and whether the queue gave out no identifiers
+// up to it: a server that lost something may give out lower ones again.
+func (k *taking) read(ctx context.Context, after string, tasks, bytes int) (got []rueidis.XRangeEntry, back bool, err error) {
+	var answer []rueidis.RedisMessage
 	err = k.work.log.try(ctx, func(ctx context.Context) (err error) {
-		got, err = workRead.Exec(ctx, k.work.log.pub, []string{k.keys.stream, k.keys.bytes},
-			[]string{milliseconds(workAge), after, strconv.Itoa(tasks), strconv.Itoa(bytes)}).AsXRange()
+		answer, err = workRead.Exec(ctx, k.work.log.pub, []string{k.keys.stream, k.keys.bytes},
+			[]string{milliseconds(workAge), after, strconv.Itoa(tasks), strconv.Itoa(bytes)}).ToArray()
 		return err
 	})
-	return got, err
+	if err != nil {
+		return nil, false, err
+	}
+	if len(answer) != 2 {
+		return nil, false, errNotOurs
+	}
+	if got, err = answer[0].AsXRange(); err != nil || len(got) > 0 {
+		return got, false, err
+	}
+	last, err := answer[1].ToString()
+	return nil, err == nil && sequenceOf(last) < sequenceOf(after), err
 }
 
 // await waits until there is something behind an entry, or for a while, and says whether there is. It
@@ -199,16 +229,24 @@ func (k *taking) taken(e rueidis.XRangeEntry) broker.Taken {
 	k.under++
 	k.bytes += len(body)
 	k.mu.Unlock()
-	millis, serial, _ := strings.Cut(e.ID, "-")
-	at, _ := strconv.ParseInt(millis, 10, 64)
-	n, _ := strconv.ParseUint(serial, 10, 64)
+	sequence := sequenceOf(e.ID)
 	var once sync.Once
 	return broker.Taken{
-		Task: broker.Task{ID: e.FieldValues["i"], Body: []byte(body)},
-		// Identifiers of entries rise; the serial number counts within a millisecond.
-		Sequence: uint64(at)<<20 + min(n, 1<<20-1), Stored: time.UnixMilli(at).UTC(),
+		Task:     broker.Task{ID: e.FieldValues["i"], Body: []byte(body)},
+		Sequence: sequence, Stored: time.UnixMilli(int64(sequence >> serialBits)).UTC(),
 		Done: func(ctx context.Context) error { return k.done(ctx, e.ID, len(body), &once) },
 	}
+}
+
+// serialBits are those of the serial number, which counts within a millisecond.
+const serialBits = 20
+
+// sequenceOf makes a number of the identifier of an entry, which rises like it.
+func sequenceOf(id string) uint64 {
+	millis, serial, _ := strings.Cut(id, "-")
+	at, _ := strconv.ParseUint(millis, 10, 64)
+	n, _ := strconv.ParseUint(serial, 10, 64)
+	return at<<serialBits + min(n, 1<<serialBits-1)
 }
 
 // done removes a task. The caller may try again what failed; the room of the task is

@@ -25,14 +25,16 @@ func collect(t *testing.T, w *Work, pending int) *collecting {
 	ctx, cancel := context.WithCancel(context.Background())
 	c, ended := &collecting{}, make(chan error, 1)
 	go func() {
-		ended <- w.Take(ctx, "q", pending, func(task broker.Taken) {
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			c.got = append(c.got, task)
-		})
+		ended <- w.Take(ctx, "q", pending, c.take)
 	}()
 	t.Cleanup(func() { cancel(); <-ended })
 	return c
+}
+
+func (c *collecting) take(task broker.Taken) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.got = append(c.got, task)
 }
 
 func (c *collecting) len() int {
@@ -108,5 +110,43 @@ func TestTasksAreTakenWhileMemoryIsFull(t *testing.T) {
 	}
 	if left := server.Do("XLEN " + w.keys("q").stream); left != ":0" {
 		t.Errorf("%s tasks are left", left)
+	}
+}
+
+// TestTasksOfAServerThatLostSome: a server that came back without a queue, with a clock that is behind, gave
+// tasks identifiers below those that were read, and nobody was given them until the taker ended.
+func TestTasksOfAServerThatLostSome(t *testing.T) {
+	t.Parallel()
+	for name, busy := range map[string]bool{"nothing is under way": false, "something is": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := redisserver.Start(t)
+			w := open(t, server.URL(), false, silent).OpenWork()
+			k := w.keys("q")
+			ctx, cancel := context.WithCancel(context.Background())
+			c, ended := &collecting{}, make(chan struct{})
+			go func() {
+				defer close(ended)
+				for ctx.Err() == nil { // as who takes does
+					_ = w.Take(ctx, "q", 10, c.take)
+				}
+			}()
+			t.Cleanup(func() { cancel(); <-ended })
+			if _, err := w.Put(t.Context(), "q", broker.Task{Body: []byte("before")}); err != nil {
+				t.Fatal(err)
+			}
+			until(t, "it is taken", func() bool { return c.len() == 1 })
+			if !busy {
+				c.finish(t, 0)
+			}
+			server.Do("DEL " + k.stream + " " + k.bytes)
+			server.Do(fmt.Sprintf("XADD %s %d-0 b after i id", k.stream, time.Now().Add(-time.Hour).UnixMilli()))
+			until(t, "the other one is taken", func() bool { return c.len() >= 2 })
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			if got := string(c.got[1].Body); got != "after" {
+				t.Errorf("took %s", got)
+			}
+		})
 	}
 }
