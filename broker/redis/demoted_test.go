@@ -59,8 +59,8 @@ func TestServerThatBecameAReplica(t *testing.T) {
 }
 
 // behindOneAddress opens a log on a server that a successor can take over from: it becomes a replica and
-// keeps its connections, while the address is that of the successor.
-func behindOneAddress(t *testing.T, change ...func(*Options)) (l *Log, successor *redisserver.Server, takeOver func()) {
+// keeps its connections, while the address is that of the successor. What is done between the two is lost.
+func behindOneAddress(t *testing.T, change ...func(*Options)) (l *Log, successor *redisserver.Server, takeOver func(between ...func())) {
 	t.Helper()
 	old, successor := redisserver.Start(t, atOnce...), redisserver.Start(t, atOnce...)
 	var at atomic.Pointer[redisserver.Server]
@@ -75,9 +75,12 @@ func behindOneAddress(t *testing.T, change ...func(*Options)) (l *Log, successor
 		s.Do("REPLICAOF " + host + " " + port)
 		until(t, "the replica has everything", func() bool { return s.Info("master_link_status") == "up" })
 	}
-	return l, successor, func() {
+	return l, successor, func(between ...func()) {
 		replicate(successor, old)
 		successor.Do("REPLICAOF NO ONE")
+		for _, do := range between {
+			do()
+		}
 		at.Store(successor)
 		replicate(old, successor)
 	}

@@ -24,8 +24,8 @@
 //     single server is a matter of its persistence settings. A loss is noticed by
 //     every gateway that follows the channel or has acknowledged what is gone (it
 //     remembers some thousands of channels for less than a place lives, and looks when a
-//     connection for live messages broke), and begins a new epoch of the app: attached channels get a Gap,
-//     and positions of before are refused. When nobody alive knows, a position that was
+//     connection for live messages broke, a server began anew or another one took over), and
+//     begins a new epoch of the app: attached channels get a Gap, and positions of before are refused. When nobody alive knows, a position that was
 //     lost is still refused while the log has what was stored next.
 //   - Offsets are not repeated as long as a channel has fewer than a million events a
 //     second and the clocks of the servers do not differ by more than a failover takes.

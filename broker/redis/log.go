@@ -64,6 +64,9 @@ type Log struct {
 	probe  atomic.Pointer[string]
 	probes atomic.Uint64
 	tables kv.Alarm
+	// runs are the runs of the servers that have keys, by address, as they were when somebody looked last:
+	// whoever supervises, and the start before that.
+	runs map[string]string
 	// left is when the connections to a replica were given up last.
 	left atomic.Int64
 }
@@ -172,6 +175,7 @@ func (l *Log) open(ctx context.Context) error {
 		return err
 	}
 	l.startFeed()
+	l.checkRuns() // before anything is acknowledged
 	l.running.Go(l.supervise)
 	return nil
 }

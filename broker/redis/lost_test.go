@@ -310,3 +310,41 @@ func TestOffsetsOfAServerWithAClockBehind(t *testing.T) {
 		t.Errorf("the next event has offset %d, and up to %d may have been given out", after, ahead+1000)
 	}
 }
+
+// TestLossWhereNobodyListens: what a gateway had acknowledged was lost, and it did not notice, because no
+// connection for live messages broke: it follows nothing, or nothing at this server of a cluster.
+func TestLossWhereNobodyListens(t *testing.T) {
+	t.Parallel()
+	quick := func(o *Options) { o.AuditInterval = 100 * time.Millisecond }
+	noticed := func(t *testing.T, l *Log, lose func()) {
+		t.Helper()
+		a := l.apps.Of("app-1")
+		before := a.currentEpoch()
+		lose()
+		until(t, "a new life begins", func() bool { return a.currentEpoch() != before })
+	}
+	t.Run("a failover", func(t *testing.T) {
+		t.Parallel()
+		l, _, takeOver := behindOneAddress(t, quick)
+		noticed(t, l, func() {
+			publishOne(t, l, "c", "kept")
+			takeOver(func() { publishOne(t, l, "c", "lost") })
+		})
+	})
+	t.Run("a server of a cluster", func(t *testing.T) {
+		t.Parallel()
+		c := redisserver.StartCluster(t)
+		l := open(t, c.URL(), true, silent, quick)
+		home := c.Owner(int(slotOf(l.keys.epoch("app-1"))))
+		channel := ""
+		for i := 0; channel == "" || c.Owner(int(slotOf(l.keys.channel("app-1", channel).stream))) == home; i++ {
+			channel = fmt.Sprint("c", i)
+		}
+		publishOne(t, l, channel, "lost")
+		noticed(t, l, func() {
+			server := c.Masters[c.Owner(int(slotOf(l.keys.channel("app-1", channel).stream)))]
+			server.Kill()
+			server.Restart()
+		})
+	})
+}

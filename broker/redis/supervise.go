@@ -76,6 +76,7 @@ func (l *Log) supervise() {
 			}
 		case <-audit.C:
 			l.inspectAgain()
+			l.checkRuns()
 			l.compare(oldest)
 		}
 	}
