@@ -101,7 +101,7 @@ type OwnPlace struct {
 	i int
 }
 
-// Begin sends the frame that says that the reader begins there.
+// Begin sends the frame with which the reader begins there, with an id that says so.
 func (o OwnPlace) Begin(to *socket.Socket, f *socket.Frame, epoch string, offset uint64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

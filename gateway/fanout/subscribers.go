@@ -189,10 +189,17 @@ func (s *Subscribers) Put(e *Entry) (isNew, stale bool) {
 	return true, false
 }
 
-// recall sends what is owed of a cache at once, if the filter of the subscription lets it through.
+// recall sends what is owed of a cache at once, if the filter of the subscription lets it through. The
+// reader of an event stream begins with it: he is told where he is with this event, or without one.
 func (s *Subscribers) recall(sub *subscription, e *Entry) {
-	if e.Owed != nil && s.filters.passes(sub.filter, e.Owed) {
+	passes := e.Owed != nil && s.filters.passes(sub.filter, e.Owed)
+	switch {
+	case passes && e.Place.Places != nil:
+		e.Place.Begin(e.Sock, e.Owed.recalled(e.Form), s.epoch, s.last)
+	case passes:
 		e.Sock.Send(e.Owed.recalled(e.Form))
+	case e.Owed != nil && e.Place.Places != nil:
+		e.Place.Begin(e.Sock, whereabouts, s.epoch, s.last)
 	}
 }
 

@@ -44,15 +44,20 @@ func (c *Client) fromCache(channel *Channel, cached *fanout.Event) *fanout.Event
 		return nil
 	}
 	last := uint64(0)
+	if c.fresh(channel, cached) {
+		return cached
+	}
 	if cached != nil {
-		if c.hub.opt.LogTime().Sub(cached.Pub.Time) < c.hub.opt.CacheTTL {
-			return cached
-		}
 		last = cached.Pub.Offset
 	}
 	c.control(pusher.Control{Event: "cache_miss", Channel: channel.Name})
 	channel.tellMiss(last)
 	return nil
+}
+
+// fresh tells whether the last event of a channel, nil for none, is in its cache.
+func (c *Client) fresh(channel *Channel, cached *fanout.Event) bool {
+	return channel.Caches && cached != nil && c.hub.opt.LogTime().Sub(cached.Pub.Time) < c.hub.opt.CacheTTL
 }
 
 // tellMiss tells the application once, over all gateways, that a cache channel is empty. It

@@ -113,7 +113,9 @@ func (c *Client) listen(m *membership, way *fanout.Way) {
 		f := fanout.ControlFrame(pusher.Events, 256+len(ch.Name), &pusher.Control{
 			Event: "subscription_succeeded", Channel: ch.Name, StreamID: at.Epoch, Serial: at.Offset,
 		})
-		if way == nil {
+		// An id says that the reader has what lies before it: the event of the cache brings it, if he is
+		// to get that.
+		if way == nil && !c.fresh(ch, at.Cached) {
 			e.Place.Begin(c.sock, f, at.Epoch, at.Offset)
 		} else {
 			c.send(f)

@@ -604,13 +604,55 @@ func TestTime04CacheChannel(t *testing.T) {
 	r.publish("cache-a", "e", "1")
 	_, last := rd.takes(1)
 	rd = r.get("channel=cache-a")
+	// An id before the event would say that its reader has it.
 	begin := rd.want("subscribed").last
-	if _, at := rd.takes(1); at != begin || at != last {
-		t.Errorf("the id is %q, then %q, want %q", begin, at, last)
+	if _, at := rd.takes(1); begin != "" || at != last {
+		t.Errorf("the id is %q, then %q, want none and %q", begin, at, last)
 	}
 	rd = r.get("channel=cache-a", "Last-Event-ID: "+last)
 	rd.want("subscribed")
 	rd.want("resumed")
+}
+
+// TestTime04TheEventOfACacheBringsItsId: a reader who is cut off before the event of the cache gets it when he
+// comes back, and one who had it does not get it twice. Where his filter hides it, he is told where he
+// is without it.
+func TestTime04TheEventOfACacheBringsItsId(t *testing.T) {
+	r := timeRig(t, memory.Options{}, func(o *Options, _ *appT) { o.Filters = true })
+	at := r.publish("cache-a", "e", "1", func(e *broker.Event) { e.Tags = map[string]string{"k": "a"} })
+	filter := func(kind string) string {
+		return "&filter=" + url.QueryEscape(fmt.Sprintf(`{"key":"k","cmp":"eq","val":%q}`, kind))
+	}
+	place := fmt.Sprintf("%s:%d", at.Epoch, at.Offset)
+	for _, query := range []string{"channel=cache-a", "channel=cache-a" + filter("a"), "channel=b&channel=cache-a", "channel=b&channel=cache-a" + filter("a")} {
+		begin := func(lines ...string) (before, after string) {
+			rd := r.get(query, lines...)
+			for range strings.Count(query, "channel=") {
+				before = rd.want("subscribed").last
+			}
+			_, after = rd.takes(1)
+			return before, after
+		}
+		before, after := begin()
+		if before == after || after == "" {
+			t.Fatalf("%s: the id is %q before the event of the cache and %q with it", query, before, after)
+		}
+		if _, again := begin("Last-Event-ID: " + before); again != after {
+			t.Errorf("%s: cut off before the event of the cache he gets it with the id %q, want %q", query, again, after)
+		}
+		rd := r.get(query, "Last-Event-ID: "+after)
+		for range strings.Count(query, "channel=") {
+			rd.want("subscribed")
+		}
+		rd.want("resumed")
+	}
+	rd := r.get("channel=cache-a&channel=b" + filter("b"))
+	if begin := rd.want("subscribed").last; strings.Contains(begin, place) {
+		t.Errorf("before the filter hid the event of the cache the id is %q", begin)
+	}
+	if next := rd.want("subscribed").last; !strings.HasPrefix(next, place+",") {
+		t.Errorf("after the filter hid the event of the cache the id is %q, want one from %s on", next, place)
+	}
 }
 
 // another is a second gateway on the same log.
