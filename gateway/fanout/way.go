@@ -65,6 +65,8 @@ type Way struct {
 	// one took: its end is told with that of this one, and if this one fails it goes on.
 	Asked  bool
 	before *Way
+	// Replaced: another way that begins at a position took its place.
+	Replaced bool
 	// Ends tells the client how it ended.
 	Ends Ending
 	// Instead is the end of the snapshot with which it goes on if it fails, nil for none.
@@ -76,7 +78,8 @@ type Way struct {
 type Ending interface {
 	// End returns the frames that the client gets, in this order.
 	End(p *Way) []*socket.Frame
-	// Abandon is called instead when the subscription has ended.
+	// Abandon is called instead when the subscription has ended, or another way took the place of
+	// this one.
 	Abandon(p *Way)
 }
 
@@ -126,7 +129,7 @@ func (p *Way) follow(old *Way) {
 		p.before = old
 		return
 	default:
-		p.before, old.before = old.before, nil
+		p.before, old.before, old.Replaced = old.before, nil, true
 	}
 	old.quit()
 }

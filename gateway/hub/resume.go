@@ -313,8 +313,17 @@ func (r *resumed) End(p *fanout.Way) (frames []*socket.Frame) {
 	return frames
 }
 
-func (r *resumed) Abandon(*fanout.Way) {
-	frames, due := r.all.finish(nil, nil)
+// Abandon names the channel as failed where another resume goes on with it, so that each request says
+// what became of all its channels. Of a subscription that has ended nothing is said.
+func (r *resumed) Abandon(p *fanout.Way) {
+	var f *pusher.ResumeFailure
+	if p.Replaced {
+		f = &pusher.ResumeFailure{
+			Channel: r.channel.Name, Code: pusher.ContinuityUnverifiable, Reason: "another resume of the channel took the place of this one",
+			Expected: r.at.StreamID, Current: r.at.StreamID,
+		}
+	}
+	frames, due := r.all.finish(nil, f)
 	c := r.all.client
 	if c.sendAll(frames); due {
 		// The caller holds a lock that the shard may wait for.
