@@ -55,10 +55,11 @@ func TestTrust08TheDoctorLooksAtEverySecretFile(t *testing.T) {
 			if err := os.MkdirAll(filepath.Dir(secret), 0o700); err != nil {
 				t.Fatal(err)
 			}
-			place(t, secret, "a-secret-that-is-long-enough-0123", 0o600)
+			content := "a-secret-that-is-long-enough-0123"
 			if name == "redis_url_file" {
-				place(t, secret, "redis://:password@r", 0o600)
+				content = "redis://:password@r"
 			}
+			place(t, secret, content, 0o600)
 			place(t, file, "mode: production\nhost: 127.0.0.1\n"+strings.NewReplacer("FILE", fmt.Sprintf("%q", secret), "DIR", fmt.Sprintf("%q", dir)).Replace(text), 0o600)
 			if got := openTo(t, file, nil, secret); len(got) != 0 {
 				t.Errorf("for its owner alone: %v", got)
@@ -68,7 +69,7 @@ func TestTrust08TheDoctorLooksAtEverySecretFile(t *testing.T) {
 				if got := openTo(t, file, nil, secret); len(got) != 1 || !strings.HasPrefix(got[0], string(level)) {
 					t.Errorf("mode %04o: %v, want one %s", mode, got, level)
 				}
-				place(t, secret, "a-secret-that-is-long-enough-0123", 0)
+				place(t, secret, content, 0)
 			}
 		})
 	}
