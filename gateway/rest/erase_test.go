@@ -128,6 +128,7 @@ func TestHI07_AResetBeginsANewStream(t *testing.T) {
 func TestHI08_APurgeKeepsTheStream(t *testing.T) {
 	clock := time.UnixMilli(1_700_000_000_000)
 	r := newErasable(t, memory.Options{Now: func() time.Time { clock = clock.Add(time.Second); return clock }})
+	r.listen("c") // The log knows nothing of empty channels without subscribers.
 	r.fill(10)
 	was := r.state("c")
 	all := r.stored("app", "c")
@@ -163,8 +164,29 @@ func TestHI08_APurgeKeepsTheStream(t *testing.T) {
 			t.Errorf("%s: %d %s", c.mode, a.Status, a.Body)
 		}
 		check(c.mode, c.purged, c.left)
-		if _, a := r.history("?start_serial=1"); c.left > 0 && !strings.Contains(string(a.Body), `"truncated_by_retention":true`) {
+		if _, a := r.history("?start_serial=1"); !strings.Contains(string(a.Body), `"truncated_by_retention":true`) {
 			t.Errorf("%s: the page does not say that something is gone: %s", c.mode, a.Body)
+		}
+	}
+	// HI-06: what is asked for below what was removed is gone, also where nothing of the channel is left.
+	for query, complete := range map[string]bool{
+		"":                true,
+		"?start_serial=1": false,
+		fmt.Sprintf("?start_serial=%d", all[9].Offset):                 false,
+		fmt.Sprintf("?start_serial=%d", all[9].Offset+1):               true,
+		fmt.Sprintf("?start_time_ms=%d", all[0].Time.UnixMilli()):      false,
+		fmt.Sprintf("?end_serial=%d", all[9].Offset):                   true,
+		"?start_time_ms=9007199254740992":                              true,
+		fmt.Sprintf("?format=ndjson&start_serial=%d", all[9].Offset):   false,
+		fmt.Sprintf("?format=ndjson&start_serial=%d", all[9].Offset+1): true,
+	} {
+		a := r.call(http.MethodGet, "app", "/channels/c/history"+query, nil)
+		if !strings.Contains(string(a.Body), fmt.Sprintf(`"complete":%t`, complete)) || strings.Contains(string(a.Body), `"truncated_by":"retention"`) == complete {
+			t.Errorf("with nothing left history%s is not complete: %t: %s", query, complete, a.Body)
+		}
+		a = r.call(http.MethodGet, "app", "/channels/never/history"+query, nil)
+		if !strings.Contains(string(a.Body), `"complete":true`) {
+			t.Errorf("history%s of a channel that never had anything: %s", query, a.Body)
 		}
 	}
 	r.fill(4)

@@ -220,8 +220,14 @@ func (r *request) read(view *sight.View, w walk) (*sight.Page, error) {
 		return &sight.Page{Page: broker.Page{Retained: seen}, Kept: kept}, err
 	}
 	page, err := view.Read(r.http.Context(), w.query)
-	if err != nil || !w.goesOn {
-		return page, err
+	if err != nil {
+		return nil, err
+	}
+	if page.Emptied, err = view.Emptied(r.http.Context(), page, w.bounds.StartSerial, startOf(w.bounds), r.api.opt.LogTime()); err != nil {
+		return nil, err
+	}
+	if !w.goesOn {
+		return page, nil
 	}
 	if !of(page, w.mark.Epoch) {
 		return nil, errForeignCursor
@@ -239,6 +245,9 @@ func (r *request) summary(view *sight.View, got *sight.Page, w walk, more bool, 
 		},
 		Continuity:  continuityOf(view, got.Retained, got.Kept, b),
 		StreamState: r.stateOf(got.Retained.Epoch),
+	}
+	if got.Emptied && out.Continuity.CutBy == nil {
+		out.Continuity.cutBy(sight.CutByRetention)
 	}
 	if more {
 		w.mark.Epoch = got.Retained.Epoch
@@ -259,18 +268,27 @@ func continuityOf(view *sight.View, seen, kept broker.Retained, b bounds) contin
 		oldest, newest := seen.OldestTime.UnixMilli(), seen.NewestTime.UnixMilli()
 		c.OldestTime, c.NewestTime = &oldest, &newest
 	}
-	var since time.Time
-	if b.StartTime > 0 {
-		since = time.UnixMilli(b.StartTime)
-	}
 	// Clients see whole milliseconds.
 	kept.OldestTime = kept.OldestTime.Truncate(time.Millisecond)
 	bound := view.Bound
 	bound.Time = bound.Time.Truncate(time.Millisecond)
-	c.CutBy = nilIfZero(string(bound.Cut(kept, b.StartSerial, since)))
+	c.cutBy(bound.Cut(kept, b.StartSerial, startOf(b)))
+	return c
+}
+
+// cutBy says what keeps the reader from the beginning of what he asked for.
+func (c *continuity) cutBy(cut sight.Cut) {
+	c.CutBy = nilIfZero(string(cut))
 	c.Truncated = c.CutBy != nil
 	c.Complete = !c.Truncated
-	return c
+}
+
+// startOf is the time from which on events are asked for, zero for all times.
+func startOf(b bounds) time.Time {
+	if b.StartTime == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(b.StartTime)
 }
 
 // limit is how many events are asked for, within the most that there may be.

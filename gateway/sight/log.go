@@ -53,6 +53,9 @@ type Page struct {
 	broker.Page
 	// Kept is what the log has itself.
 	Kept broker.Retained
+	// Emptied: the log has nothing of the channel, and what [View.Emptied] was asked for is known to
+	// be gone.
+	Emptied bool
 }
 
 // Look finds out what may be seen of a channel. Channels without bounds cost nothing; others
@@ -84,7 +87,7 @@ func (v *View) Read(ctx context.Context, q broker.Query) (*Page, error) {
 	q, some := v.Query(q)
 	if !some {
 		now, err := v.log.Retained(ctx, v.app, v.channel)
-		return &Page{broker.Page{Retained: v.Bound.Retained(now)}, now}, err
+		return &Page{Page: broker.Page{Retained: v.Bound.Retained(now)}, Kept: now}, err
 	}
 	return v.narrow(v.log.Read(ctx, v.app, v.channel, q))
 }
@@ -140,6 +143,33 @@ func (v *View) Cuts(ctx context.Context, page *Page, since time.Time) (bool, err
 	return v.log.Lost(ctx, v.app, v.channel, since)
 }
 
+// Emptied tells whether publications from an offset on, or from a time on, are known to be gone of a
+// channel of which the log has nothing left. Zero values ask for nothing that could be missing. When
+// the publications were stored is not known any more, so any time in the past counts. page was read
+// through the view. Errors are those of [broker.History.Read].
+func (v *View) Emptied(ctx context.Context, page *Page, from uint64, since, now time.Time) (bool, error) {
+	if page.Kept.Messages > 0 || from == 0 && since.IsZero() {
+		return false, nil
+	}
+	if lost, err := v.log.Lost(ctx, v.app, v.channel, time.Time{}); err != nil || !lost {
+		return false, err
+	}
+	if !since.IsZero() && !since.After(now) {
+		return true, nil
+	}
+	if from == 0 {
+		return false, nil
+	}
+	_, err := v.log.After(ctx, v.app, v.channel, broker.Position{Epoch: page.Kept.Epoch, Offset: from - 1}, 1)
+	switch {
+	case errors.Is(err, broker.ErrPositionExpired):
+		return true, nil
+	case errors.Is(err, broker.ErrPositionUnknown), errors.Is(err, broker.ErrEpochChanged):
+		return false, nil
+	}
+	return false, err
+}
+
 // State is what may be seen of what the log has, and what the log has itself.
 func (v *View) State(ctx context.Context) (seen, kept broker.Retained, err error) {
 	if v.Off {
@@ -153,7 +183,7 @@ func (v *View) narrow(page *broker.Page, err error) (*Page, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &Page{*page, page.Retained}
+	out := &Page{Page: *page, Kept: page.Retained}
 	out.Retained = v.Bound.Retained(page.Retained)
 	return out, nil
 }
