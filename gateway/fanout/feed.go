@@ -18,7 +18,8 @@ const (
 	lookCost = 64
 )
 
-// goOn is told that somebody who was waiting for the past need not wait any longer.
+// goOn takes up a job of the queue of woken ways: it calls what is to be called, or has the shard look at
+// a subscription that waited for the past.
 func (s *Shard) goOn(j job) {
 	if j.then != nil {
 		j.then()
@@ -43,7 +44,8 @@ func (s *Shard) await(o *socket.Outbox, to *Subscribers) {
 	}
 }
 
-// feed sends a part of the past. It reports whether nothing is left to be sent for now.
+// feed sends a part of the past to one subscription. It reports false if the socket takes no more now and
+// the shard must come back once it does.
 func (s *Shard) feed(o *socket.Outbox, to *Subscribers) bool {
 	to.mu.Lock()
 	defer to.mu.Unlock()
@@ -254,8 +256,9 @@ func (s *Shard) lose(to *Subscribers, sub *subscription, p *Way, f *pusher.Resum
 	to.arrive(sub, p)
 }
 
-// interrupt ends the way of a subscription at a gap, if there is no snapshot to go on with, and reports whether the client was told
-// of it so. The caller holds the lock.
+// interrupt has a gap end what is left of the way of a subscription: it is live then, or goes on with a
+// snapshot of what lies behind the gap. It reports whether the end of the way told the client of the gap.
+// The caller holds the lock.
 func (s *Shard) interrupt(g *gap, to *Subscribers, sub *subscription) bool {
 	p := to.details[sub.out].past
 	p.Failed.Store(gapFailure(p.Line.Name, &g.Gap))

@@ -1,7 +1,6 @@
 package fanout
 
 import (
-	"fmt"
 	"sync/atomic"
 
 	"github.com/sluicehq/sluice/gateway/pusher"
@@ -9,61 +8,66 @@ import (
 )
 
 // Way is the way of one subscription through the past of its channel to the place at which
-// it is live. It belongs to the lock of the subscribers, except for Failed and Held.
+// it is live. The lock of the subscribers guards it, except for Failed, Held and what says otherwise.
 type Way struct {
 	Line  *Line
 	Shard *Shard
 	Out   *socket.Outbox
-	// Place is how far it is, in the life of the log named epoch.
+	// Place is the offset up to which the subscription has been sent everything, in the life of the log
+	// that Epoch names. Epoch is empty until the subscription is in its list, unless it is resumed.
 	Epoch string
 	Place uint64
-	// until is where the subscription began, of which the client was told; what lies above
-	// it is its own. Of that it has had everything up to then.
+	// until is the offset at which the subscription began, as its client was told. What lies above it is
+	// the subscription's own. then is the offset up to which it was sent its own before this way began.
 	until, then uint64
 	// Head is the newest publication when it began, in the life that Epoch names.
 	Head uint64
-	// Most bounds what lies between, in publications and in bytes of data; 0 is no bound.
+	// Most and MostBytes bound what its client may have missed, in publications and in bytes of data. 0 is
+	// no bound.
 	Most, MostBytes int
-	// Kept: the socket gets the very frames that it would have got live. What lies at had
-	// or below it got before; it is gone through to know which bases it holds.
+	// Kept: the socket gets the very frames that it would have got live, because it keeps its bases. Its
+	// client has what lies at had or below. The way goes through that to find out which bases it holds,
+	// and sends nothing of it.
 	Kept bool
 	had  uint64
-	// Seen is the id of a publication that it has, and Was the id of the socket that it
-	// was before.
+	// Seen is the id of a publication that the client has. Was is the id of the socket that it was
+	// before.
 	Seen, Was string
-	// Is is the id of the socket: what was published without it is not for it, also where the event
-	// was read from the log.
+	// Is is the id of the socket. A publication that was read from the log does not know the socket that it
+	// excludes, only the id.
 	Is string
 	// Held: nothing is sent before it is known what the client wants.
 	Held atomic.Bool
 	// Cold: the log was read for it.
 	Cold bool
-	// Latest: it goes through the newest publications of all conflation values, once these
-	// are fresh, to their end. The last of them may be on their way to the shard: they have
-	// taken the place of what was before them.
+	// Latest: it is the way through a snapshot. Fresh: the snapshot has been compared with the log for it.
+	// Ending: the publications that it was given last are the last ones of the snapshot. through: it has
+	// sent these. If a newer one comes before it is live, that has taken the place of an older one, and it
+	// goes on.
 	Latest, Fresh, Ending, through bool
 	// Failed is why the past cannot be had. Told: the end of another way tells the client that.
 	Failed atomic.Pointer[pusher.ResumeFailure]
 	Told   bool
-	// Sent counts what was sent of the past and Live what was published meanwhile; met and
-	// bytes what lay between.
+	// Sent counts the publications that were sent, and Live those of them that are newer than Head. met and
+	// bytes count what its client had missed, as far as it is behind the way.
 	Sent, Live, met, bytes int
-	// waits is where it was when it began to wait for a page; it belongs to the lock of the past.
-	// foreseen is what a page said about that. Until it is there, nothing is sent to one that is
-	// doubted.
-	waits    stretch
+	// waits is the stretch before it when it began to wait for a page. The lock of the past guards it.
+	waits stretch
+	// doubted: a page shows that the client may have missed more than it may, and nothing is sent until
+	// foreseen says so.
 	doubted  atomic.Bool
 	foreseen atomic.Pointer[pusher.ResumeFailure]
 	// Last is the id of the last publication that was passed.
 	Last string
 	// notices waited for the socket when the way began.
 	notices []*socket.Frame
-	// cached is the event of the cache with which the subscription begins, until it was sent or its
-	// way has gone by it.
+	// cached is the event of the cache with which the subscription begins, nil once it was sent or the way
+	// has passed it.
 	cached *Event
-	// Asked: its client asked for it and waits for its end. before is such a way whose place this
-	// one took: its end is told with that of this one, and if this one fails it goes on.
-	Asked  bool
+	// Asked: the client asked for it, and waits for its end.
+	Asked bool
+	// before is such a way, of which a resume took the place. If the resume succeeds, the end of that way is
+	// told with its own; if it fails, that way goes on.
 	before *Way
 	// Replaced: another way that begins at a position took its place.
 	Replaced bool
@@ -88,8 +92,8 @@ func (p *Way) Wake() {
 	p.Shard.wake(job{to: &p.Line.Shards[p.Shard.ID], behind: p.Out})
 }
 
-// travel sets a subscription on its way through the past. The caller holds the lock, and wakes
-// the shard if the way is not held.
+// travel sets a subscription on its way through the past, in place of a way that is under way or of what
+// waits in its queue. The caller holds the lock, and wakes the shard if the way is not held.
 func (s *Subscribers) travel(sub *subscription, p *Way) {
 	d, sent := s.detail(sub), s.sentTo(sub)
 	if d.past != nil {
@@ -103,7 +107,7 @@ func (s *Subscribers) travel(sub *subscription, p *Way) {
 	sub.state, d.past = catching, p
 	if p.Head = s.last; p.Epoch != "" {
 		if p.Epoch == s.epoch {
-			p.goneBy(max(p.Place, p.had)) // It is resumed: its client has what lies before.
+			p.goneBy(max(p.Place, p.had)) // It is resumed, so its client has what lies before that.
 		}
 		return
 	}
@@ -116,7 +120,8 @@ func (s *Subscribers) travel(sub *subscription, p *Way) {
 	p.Place = min(p.Place, sent)
 }
 
-// follow has it take the place of another way. One that is resumed keeps what its client asked for.
+// follow has it take the place of another way. A resume keeps the way that its client asked for, and any
+// other way ends the old one.
 func (p *Way) follow(old *Way) {
 	p.notices, old.notices = old.notices, nil // They are told once.
 	if p.cached == nil {
@@ -134,7 +139,8 @@ func (p *Way) follow(old *Way) {
 	old.quit()
 }
 
-// goneBy notes that all up to a place is behind it.
+// goneBy notes that the subscription has, or was sent, everything up to a place. So the event of the cache
+// is not sent again.
 func (p *Way) goneBy(place uint64) {
 	if p.cached != nil && p.cached.Pub.Offset <= place {
 		p.cached = nil
@@ -167,7 +173,7 @@ func (p *Way) skipsCached(next *Event) bool {
 	return next == nil && p.through || next != nil && p.cached.Pub.Offset < next.Pub.Offset
 }
 
-// erase notes that a part of the past was removed.
+// erase notes that a part of the past was removed, and how the present life of the log is called.
 func (p *Way) erase(e *erased) {
 	for ; p != nil; p = p.before {
 		if p.Epoch = e.Epoch; e.has(p.cached) {
@@ -234,11 +240,11 @@ func (s *Subscribers) sentTo(sub *subscription) uint64 {
 	return s.last
 }
 
-// Plainly has a way with kept bases go on with plain frames, above what the socket has.
+// Plainly has a way with kept bases go on with plain frames. It begins behind what the client has.
 func (p *Way) Plainly() { p.Kept, p.Place = false, max(p.Place, p.had) }
 
-// settle has a way that failed, and was told so, go on in a life of the log with what lies above
-// own, or with a snapshot that leaves out what it was sent since it began.
+// settle has a way that failed go on, after its client was told so. It goes on in the life epoch with what
+// lies above own, or with a snapshot (Instead), of which it leaves out what it was sent since it began.
 func (p *Way) settle(epoch string, own uint64) {
 	if p.Latest {
 		p.Line.Past.Leave(p)
@@ -262,7 +268,7 @@ func (p *Way) quit() {
 	}
 }
 
-// ended is what the client is told when it ends.
+// ended returns what the client is told when the way ends, and with it the way that it took the place of.
 func (p *Way) ended() []*socket.Frame {
 	b := p.before
 	if b == nil {
@@ -319,103 +325,6 @@ func (s *Subscribers) relive(sub *subscription, p *Way, item *Event) {
 		s.received(sub, item)
 	} else {
 		s.missed(sub, item)
-	}
-}
-
-// allows reports false for a publication with which the client has missed more than it may.
-func (p *Way) allows(item *Event) bool {
-	return item.Pub.Offset > p.until || !p.left().beyond(p.met+1, p.bytes+item.bytes)
-}
-
-// passes counts a publication of what the client missed, once it is behind the way.
-func (p *Way) passes(item *Event) {
-	if item.Pub.Offset <= p.until {
-		p.met++
-		p.bytes += item.bytes
-	}
-}
-
-// stretch is what lies before a way, and how much of it there may be.
-type stretch struct {
-	epoch              string
-	place, until, head uint64
-	// met and bytes lie behind it.
-	met, bytes, most, mostBytes int
-}
-
-// left is the stretch before it now.
-func (p *Way) left() stretch {
-	return stretch{p.Epoch, max(p.Place, p.had), p.until, p.Head, p.met, p.bytes, p.Most, p.MostBytes}
-}
-
-func (s stretch) beyond(items, bytes int) bool {
-	return s.most > 0 && items > s.most || s.mostBytes > 0 && bytes > s.mostBytes
-}
-
-// tooMuch is the failure of a way on which more lies than the client may have missed.
-func (s stretch) tooMuch(channel string) *pusher.ResumeFailure {
-	f := &pusher.ResumeFailure{Channel: channel, Code: pusher.PositionExpired, Newest: s.head}
-	f.Reason = fmt.Sprintf("more was missed than the %d events or %d bytes that can be resumed", s.most, s.mostBytes)
-	f.Expected, f.Current = s.epoch, s.epoch
-	return f
-}
-
-// Waits notes where it is when it begins to wait for a page. The caller has the lock of the
-// subscribers and that of the past.
-func (p *Way) Waits() { p.waits = p.left() }
-
-// Foresee says what a page, which reaches through a place, tells of the way of one that waited. It is
-// the failure if more lies on the way than it may have missed. rest is what lies behind the page where
-// that decides it and nothing was sent yet; whoever asked counts it. Otherwise both are nil. With
-// either of them nothing more is sent before [Way.Foretell]. The caller has the lock of the past.
-func (p *Way) Foresee(page []*Event, through uint64) (f *pusher.ResumeFailure, rest *Rest) {
-	s := &p.waits
-	met, bytes := s.met, s.bytes
-	for _, item := range page {
-		if at := item.Pub.Offset; at > s.place && at <= s.until {
-			met++
-			bytes += item.bytes
-			if s.beyond(met, bytes) {
-				p.doubted.Store(true)
-				return s.tooMuch(p.Line.Name), nil
-			}
-		}
-	}
-	if s.met == 0 && s.most > 0 && through < s.until {
-		p.doubted.Store(true)
-		return nil, &Rest{Above: through, To: s.until, Most: s.most - met, stretch: *s, channel: p.Line.Name}
-	}
-	return nil, nil
-}
-
-// Rest is what lies on a way behind a page: the publications above one place, up to another one. The
-// way fails if there are more than Most. It is a plain value.
-type Rest struct {
-	Above, To uint64
-	Most      int
-	stretch   stretch
-	channel   string
-}
-
-// TooMuch is the failure of the way if there are so many, nil if it may go on.
-func (r *Rest) TooMuch(publications uint64) *pusher.ResumeFailure {
-	if publications <= uint64(r.Most) {
-		return nil
-	}
-	return r.stretch.tooMuch(r.channel)
-}
-
-// Foretell has it end with what was foreseen, unless it has found that out by itself, or go on if that
-// is nil.
-func (p *Way) Foretell(f *pusher.ResumeFailure) {
-	p.foreseen.Store(f)
-	p.doubted.Store(false)
-}
-
-// meets takes over what was foreseen. It says nothing to one that is bounded no more.
-func (p *Way) meets() {
-	if f := p.foreseen.Swap(nil); f != nil && p.Most+p.MostBytes > 0 {
-		p.Failed.Store(f)
 	}
 }
 

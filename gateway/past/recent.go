@@ -173,8 +173,7 @@ func (r *Recent) Next(dst []*fanout.Event, p *fanout.Way, most int) (items []*fa
 	return r.after(dst, p, most)
 }
 
-// after appends what comes next for somebody who is behind, and returns the place that
-// it reaches. It reports false when the log must be read; he is woken then.
+// after is Next for a way that goes through all publications.
 func (r *Recent) after(dst []*fanout.Event, p *fanout.Way, most int) (items []*fanout.Event, reached uint64, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

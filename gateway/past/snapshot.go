@@ -35,8 +35,8 @@ type latest struct {
 	// to it.
 	waiting map[*fanout.Way]struct{}
 	working bool
-	// walking are those for whom it is made, or who are on their way through it. since is where
-	// those of both kinds were live at the latest: what lies above is their own.
+	// walking are those for whom it is made, or who are on their way through it. since is the lowest head
+	// of theirs and of those who wait: what lies above that is their own and must not be left out.
 	walking map[*fanout.Way]struct{}
 	since   uint64
 	// idle is when the last of them left.
