@@ -55,6 +55,8 @@ type Node struct {
 	errands  errands
 	http     *httpMetrics
 	draining atomic.Bool
+	// staying is set while clients are held who have nowhere to go.
+	staying atomic.Bool
 	// said tells of requests that are refused.
 	said seldom.Lines
 	// serving is the hub once there is one; metrics may be asked for before.
@@ -196,8 +198,10 @@ func (n *Node) Run(ctx context.Context) error {
 	n.opt.Logger.Info("stopping: connections are asked to come back elsewhere", "connections", n.hub.Connections(), "time_left", n.opt.Drain)
 	drain, stop := context.WithTimeout(context.Background(), n.opt.Drain)
 	defer stop()
+	letGo := n.stay(drain)
 	_ = front.Close()
 	<-front.Accepted()
+	letGo()
 	fresh.heard(drain, n.opt.Drain/4)
 	pages := n.closeConsole()
 	serving.Go(func() { front.Shutdown(drain) })
@@ -224,6 +228,17 @@ func (n *Node) Run(ctx context.Context) error {
 	front.Wait()
 	close(failed)
 	return <-failed
+}
+
+// stay asks connections to go while the port is still open, if no other gateway is known that they could go to.
+// Where there is one, proxies must find this one closed at once. The function that it returns lets those go who
+// have come back.
+func (n *Node) stay(ctx context.Context) (letGo func()) {
+	if n.opt.Linger <= 0 || n.roster != nil && n.roster.Company() {
+		return func() {}
+	}
+	n.staying.Store(true)
+	return n.hub.Stay(ctx, n.opt.Drain/2, n.opt.Linger)
 }
 
 // announce lets readiness say no while everything else goes on, unless a listener has
@@ -270,6 +285,10 @@ func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		rest.TurnAway(w, r) // nothing here takes a body
 	}
 	switch {
+	case socket && n.staying.Load() && !websocket.Asked(r.Header):
+		// Browsers give an event stream up for good that is answered with an error, and try again if the
+		// connection breaks off.
+		panic(http.ErrAbortHandler)
 	case socket:
 		n.toHub(w, stripped(r, n.opt.PathPrefix), shake)
 	case api:

@@ -136,7 +136,10 @@ type Options struct {
 	// to notice. 0 is no time.
 	ReadyDelay time.Duration
 	// Drain is how long connections have to leave at a stop after that, default 10 s.
-	Drain  time.Duration
+	Drain time.Duration
+	// Linger is how long at most the port stays open for WebSockets that come back at a stop, if no other gateway
+	// is known to be alive; 0 for not at all.
+	Linger time.Duration
 	Logger *slog.Logger
 }
 

@@ -197,6 +197,7 @@ func nodeOptions(c *configs.Config, b *backend, log *slog.Logger, registry *prom
 	if opt.Drain == 0 {
 		opt.Drain = time.Nanosecond // At once, where 0 is the default.
 	}
+	opt.Linger = time.Second
 	registerBuild(registry, c.Metrics.Prefix)
 	behind(&opt, c)
 	opt.Hub.CacheTTL, opt.Presence.Sole = c.CacheTTL, c.Embeds()

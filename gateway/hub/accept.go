@@ -30,7 +30,7 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	wrong := websocket.CheckHandshake(r)
-	if (wrong == nil || wrong.Meant) && h.isClosed() {
+	if (wrong == nil || wrong.Meant) && h.turnsBack() {
 		wrong = &websocket.HandshakeError{Reason: "stopping", Status: http.StatusServiceUnavailable, Text: "this server is stopping", Meant: true}
 	}
 	if wrong != nil {
@@ -94,6 +94,8 @@ func (h *Hub) admit(r *http.Request) (a *app.App, dialect pusher.Dialect, no ref
 		no = refusal{code: code, reason: "protocol"}
 	case dialect == pusher.V2 && format != "" && format != "json":
 		no = refusal{pusher.CloseUnsupportedProtocol, "format", fmt.Sprintf(reasonFormat, format)}
+	case h.holds(r):
+		no = refusal{pusher.CloseOverCapacity, "stopping", reasonRestarting}
 	default:
 		a, no = h.choose(r)
 	}
@@ -154,13 +156,20 @@ func (h *Hub) isClosed() bool {
 	return h.closed || h.draining
 }
 
+// turnsBack says whether WebSockets are refused before their upgrade: not by a gateway that stays.
+func (h *Hub) turnsBack() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return (h.closed || h.draining) && h.staying == nil
+}
+
 // start gives an upgraded connection its outbox and its reading goroutine, unless
 // the hub was closed meanwhile. reason is said to one that is refused.
 func (h *Hub) start(c *Client, wire *websocket.Wire, reason string) {
 	h.mu.Lock()
 	if h.closed {
 		h.mu.Unlock()
-		tooLate(c, wire.Conn, nil)
+		tooLate(c, wire.Conn, nil, reason)
 		h.left(c)
 		return
 	}
@@ -181,10 +190,15 @@ func (h *Hub) start(c *Client, wire *websocket.Wire, reason string) {
 	}()
 }
 
-// tooLate ends a connection that came while the hub was closed, behind the head of its answer.
-func tooLate(c *Client, conn net.Conn, head []byte) {
+// tooLate ends a connection that came while the hub was closed, behind the head of its answer. reason is said to
+// one that is refused.
+func tooLate(c *Client, conn net.Conn, head []byte, reason string) {
+	code := c.refused
+	if code == 0 {
+		code, reason = pusher.CloseReconnect, reasonStopping
+	}
 	// The buffer of a new connection takes that without waiting.
 	_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
-	_, _ = conn.Write(slices.Concat(head, fanout.CloseFrames(c.dialect, pusher.CloseReconnect, reasonStopping).Bytes()))
+	_, _ = conn.Write(slices.Concat(head, fanout.CloseFrames(c.dialect, code, reason).Bytes()))
 	_ = conn.Close()
 }

@@ -50,6 +50,8 @@ type Hub struct {
 	mu       rank.Mutex[rank.Hub]
 	closed   bool
 	draining bool
+	// staying is not nil once those who come back are held, see [Hub.Stay].
+	staying  *turns.Stay
 	channels map[channelKey]*Channel
 	idle     map[*Channel]struct{}
 	// users are the connections that have signed in, and when, by the clock of the log.

@@ -19,7 +19,7 @@ func (h *Hub) startStream(c *Client, conn net.Conn, head []byte, q *pusher.Event
 	h.mu.Lock()
 	if h.closed {
 		h.mu.Unlock()
-		tooLate(c, conn, head)
+		tooLate(c, conn, head, "")
 		c.giveBack()
 		return
 	}

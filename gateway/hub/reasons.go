@@ -7,6 +7,7 @@ const (
 	reasonUnauthorized = "neither signed in nor joined a private or presence channel within %v"
 	reasonFormat       = "the format %.40q is not offered, json is"
 	reasonUnsure       = "the app may have reached its connection limit; its connections are being counted; reconnect in a moment"
+	reasonRestarting   = "this server is stopping, and no other one is known; reconnect in a moment"
 	reasonStopping     = "this server is stopping; reconnect now"
 	reasonMissing      = "publications are missing for good; reconnect now and subscribe again"
 	reasonAnew         = "what was refused may be had by now; reconnect and ask again"

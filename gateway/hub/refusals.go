@@ -20,7 +20,8 @@ type refusal struct {
 // connectionRefusals are all of them, for the metric.
 var connectionRefusals = [...]refusal{
 	{code: pusher.CloseNoSuchApp, reason: "unknown_key"}, {code: pusher.CloseAppDisabled, reason: "app_disabled"},
-	{code: pusher.CloseOverQuota, reason: "quota"}, {code: pusher.CloseOverCapacity, reason: "quota_unsure"}, {code: pusher.ClosePathNotFound, reason: "path"},
+	{code: pusher.CloseOverQuota, reason: "quota"}, {code: pusher.CloseOverCapacity, reason: "quota_unsure"}, {code: pusher.CloseOverCapacity, reason: "stopping"},
+	{code: pusher.ClosePathNotFound, reason: "path"},
 	{code: pusher.CloseInvalidVersion, reason: "protocol"}, {code: pusher.CloseUnsupportedProtocol, reason: "protocol"},
 	{code: pusher.CloseUnsupportedProtocol, reason: "format"},
 	{code: pusher.CloseNotAuthorized, reason: "origin"}, {code: pusher.CloseNotAuthorized, reason: "not_local"},

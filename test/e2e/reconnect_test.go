@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -8,6 +9,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+
+	"github.com/sluicehq/sluice/test/fault"
 )
 
 // switchboard forwards connections to one server at a time, as a load balancer does.
@@ -73,4 +76,40 @@ func TestWS26AfterADrainPusherIsBackAtOnce(t *testing.T) {
 	if passed := until("connected"); len(passed) == 0 || passed[0] != "again in 0" {
 		t.Errorf("pusher-js did not connect again at once, but %q", passed)
 	}
+}
+
+// TestWS26AfterARestartPusherIsBackSoon restarts the only gateway of a pusher-js client. The client connects at
+// once when it is told 4200. If the port is closed by then it waits for its strategy, 15 seconds; so it is told to
+// come again after one.
+func TestWS26AfterARestartPusherIsBackSoon(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	port := fmt.Sprint(fault.Ports(t, 1)[0])
+	yaml := strings.Replace(config(dir), "port: 0", "port: "+port, 1)
+	s := serve(t, dir, yaml)
+	client := script(t, "reconnect.mjs", "127.0.0.1", port)
+	next := func() string {
+		var at struct{ State string }
+		client.line(&at)
+		return at.State
+	}
+	for next() != "connected" {
+	}
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	<-s.done
+	again := serve(t, dir, yaml)
+	var passed []string
+	for state := next(); state != "connected"; state = next() {
+		passed = append(passed, state)
+	}
+	want := []string{"again in 0", "told 4100"} // How soon the next process is there is not the matter.
+	for _, state := range passed {
+		if len(want) > 0 && state == want[0] {
+			want = want[1:]
+		}
+	}
+	if len(want) > 0 {
+		t.Errorf("on its way pusher-js was %q, but not %q", passed, want)
+	}
+	again.stop()
 }

@@ -1,5 +1,5 @@
 // Connects with pusher-js and prints each state, and "again in N" when it decides to connect again after
-// N milliseconds. Arguments: host port, a path that precedes others, and a channel that it subscribes to, of which
+// N milliseconds, and "told 4100" for an error of that code. Arguments: host port, a path that precedes others, and a channel that it subscribes to, of which
 // it prints "subscribed" and "refused STATUS".
 import Pusher from 'pusher-js';
 
@@ -17,3 +17,6 @@ if (channel) {
   c.bind('pusher:subscription_succeeded', () => say('subscribed'));
   c.bind('pusher:subscription_error', ({ status }) => say(`refused ${status}`));
 }
+p.connection.bind('error', (e) => {
+  if ((e?.error?.data ?? e?.data)?.code === 4100) say('told 4100');
+});

@@ -1,0 +1,34 @@
+package gateway_test
+
+import (
+	"io"
+	"net/http"
+	"testing"
+
+	"github.com/sluicehq/sluice/gateway"
+)
+
+// TestTheOnlyGatewayIsThereForThoseWhoComeBack: while its clients leave, the port of the only gateway is open for
+// them and for requests. A browser would give up an event stream that is answered with an error, so it breaks off.
+func TestTheOnlyGatewayIsThereForThoseWhoComeBack(t *testing.T) {
+	r := run(t, func(o *gateway.Options) { o.Linger, o.Drain, o.Unsigned = patience, patience, true })
+	first := r.dial(upgradeOf("/app/key?protocol=7"))
+	first.until("pusher:connection_established")
+	r.stop()
+	first.until(`{"code":4200,`)
+	if status, text := r.request(http.MethodPost, "http://"+r.Addr()+"/apps/app/events", `{"name":"e","channel":"c","data":"{}"}`); status != http.StatusOK {
+		t.Errorf("a publish was answered %d %s", status, text)
+	}
+	events := r.dial("GET /app/key/events?channel=c HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	if text, err := io.ReadAll(events.in); err != nil || len(text) > 0 {
+		t.Errorf("an event stream was answered %q, %v", text, err)
+	}
+	r.dial(upgradeOf("/app/key?protocol=7")).until(`{"code":4100,`)
+}
+
+// TestAStopWithoutWebSocketsIsNotHeldUp: there is nobody to stay for.
+func TestAStopWithoutWebSocketsIsNotHeldUp(t *testing.T) {
+	r := run(t, func(o *gateway.Options) { o.Linger, o.Drain = 2*patience, 2*patience })
+	r.stop()
+	r.over <- <-r.over // The end of the test waits for less than that.
+}

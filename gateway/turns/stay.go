@@ -1,0 +1,54 @@
+package turns
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+)
+
+// heldFor is how long at most somebody is held who came back.
+const heldFor = 2 * time.Second
+
+// Stay holds those who come back while a gateway stops. Make it with [NewStay]. Safe for use by many goroutines.
+type Stay struct {
+	held atomic.Int64
+	came chan struct{}
+	over chan struct{}
+}
+
+// NewStay returns one that holds nobody yet.
+func NewStay() *Stay { return &Stay{came: make(chan struct{}, 1), over: make(chan struct{})} }
+
+// Hold returns when those who are held are let go, after two seconds at the latest, or when ctx is done.
+func (s *Stay) Hold(ctx context.Context) {
+	s.held.Add(1)
+	select {
+	case s.came <- struct{}{}:
+	default:
+	}
+	timer := time.NewTimer(heldFor)
+	defer timer.Stop()
+	select {
+	case <-s.over:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// Await returns when so many have been held, after a time at the latest, or when ctx is done.
+func (s *Stay) Await(ctx context.Context, many int64, most time.Duration) {
+	timer := time.NewTimer(most)
+	defer timer.Stop()
+	for s.held.Load() < many {
+		select {
+		case <-s.came:
+		case <-timer.C:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// LetGo lets everybody go. It is called once.
+func (s *Stay) LetGo() { close(s.over) }
