@@ -134,3 +134,21 @@ func TestRun10NothingIsInThePagesTwice(t *testing.T) {
 		}
 	}
 }
+
+// TestChangelogHasEachSectionOnce: a careless merge had whole sections of a version twice.
+func TestChangelogHasEachSectionOnce(t *testing.T) {
+	text, err := os.ReadFile("../../CHANGELOG.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, version := range strings.Split(string(text), "\n## ")[1:] {
+		name, rest, _ := strings.Cut(version, "\n")
+		seen := map[string]bool{}
+		for _, m := range regexp.MustCompile(`(?m)^###+ (.+)$`).FindAllStringSubmatch(rest, -1) {
+			if seen[m[1]] {
+				t.Errorf("CHANGELOG.md has the section %q of %s twice", m[1], name)
+			}
+			seen[m[1]] = true
+		}
+	}
+}
