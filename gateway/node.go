@@ -196,6 +196,7 @@ func (n *Node) Run(ctx context.Context) error {
 	n.announce(failed)
 	n.doors.open()
 	n.opt.Logger.Info("stopping: connections are asked to come back elsewhere", "connections", n.hub.Connections(), "time_left", n.opt.Drain)
+	began := time.Now()
 	drain, stop := context.WithTimeout(context.Background(), n.opt.Drain)
 	defer stop()
 	letGo := n.stay(drain)
@@ -219,8 +220,10 @@ func (n *Node) Run(ctx context.Context) error {
 	<-pages // at the latest the end of the hub ends what a page waits for
 	agreeing.Wait()
 	n.closeLives()
-	n.closeRoster(drain)
-	n.closeHooks(drain)
+	leave, left := context.WithTimeout(context.Background(), max(n.opt.Drain-time.Since(began), farewell))
+	defer left()
+	n.closeRoster(leave)
+	n.closeHooks(leave)
 	for _, s := range servers[1:] {
 		shutdown(drain, s)
 	}
@@ -229,6 +232,10 @@ func (n *Node) Run(ctx context.Context) error {
 	close(failed)
 	return <-failed
 }
+
+// farewell is how long taking leave of the other gateways may take in any case, however little time connections have:
+// without it they count the members of this one until its lease has ended.
+const farewell = 2 * time.Second
 
 // stay asks connections to go while the port is still open, if no other gateway is known that they could go to.
 // Where there is one, proxies must find this one closed at once. The function that it returns lets those go who

@@ -237,8 +237,8 @@ func (h *Hub) Close(ctx context.Context) error {
 	select {
 	case <-done:
 	case <-ctx.Done():
-		err = ctx.Err()
 		for _, c := range all {
+			err = ctx.Err()
 			c.sock.Close()
 		}
 		<-done
