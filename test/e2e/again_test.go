@@ -61,7 +61,7 @@ func TestTime08PusherComesBackForWhatWasRefused(t *testing.T) {
 		got = append(got, s.State)
 		feed.mended.Store(s.State == "refused 503" || feed.mended.Load())
 	}
-	want := "connected refused 503 again in 1000 connecting connected subscribed"
+	want := "connected refused 503 told 4100 again in 1000 connecting connected subscribed"
 	if s := strings.Join(slices.Compact(got), " "); s != want {
 		t.Errorf("got %q, want %q", s, want)
 	}

@@ -108,8 +108,8 @@ function act(frame) {
     case 'sockudo:ping':
       return say('pong', {});
     case 'sockudo:error':
-      // The server says goodbye with 4200.
-      return JSON.parse(data).code === 4200 ? undefined : print({ problem: data });
+      // The server says goodbye with 4200, or with 4100 if it is the only one and about to be gone.
+      return [4100, 4200].includes(JSON.parse(data).code) ? undefined : print({ problem: data });
     case 'sockudo:subscription_error':
       return print({ problem: data });
   }
