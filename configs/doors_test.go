@@ -92,8 +92,8 @@ var written = []string{
 	"null", "~", "", " ", ",", "fossil", "nats://a,nats://b", "text",
 }
 
-// common are those of them that every key is tried with; the others are for one key of
-// each kind.
+// common are those of them that every key is tried with, each through a third of the doors, which differ from
+// one key to the next. One key of each kind is tried with all that is written through all doors.
 var common = []string{"0042", "1_000", "0", "7", "", "text", "null", "${x}"}
 
 // reads says whether a value in force is what was written, by the meaning of the kind.
@@ -137,13 +137,16 @@ func TestWeeks09EveryKeyTakesWhatIsWrittenOrRefusesIt(t *testing.T) {
 		if k.kind == tree {
 			continue
 		}
-		values := common
-		if !tried[k.kind] {
+		values, all := common, !tried[k.kind]
+		if all {
 			values = written
 		}
 		tried[k.kind] = true
-		for _, d := range doors {
-			for _, v := range values {
+		for at, d := range doors {
+			for n, v := range values {
+				if !all && (i+at+n)%3 > 0 {
+					continue
+				}
 				c, err := d.load(t, k, v)
 				if err != nil {
 					if !strings.Contains(err.Error(), k.name) && !notInFormat(d, v) {
@@ -249,13 +252,16 @@ func TestWeeks09EveryKeyOfAnAppTakesWhatIsWrittenOrRefusesIt(t *testing.T) {
 		if k.kind == tree {
 			continue
 		}
-		values := common
-		if !tried[k.kind] {
+		values, all := common, !tried[k.kind]
+		if all {
 			values = written
 		}
 		tried[k.kind] = true
-		for _, d := range ways {
-			for _, v := range values {
+		for at, d := range ways {
+			for n, v := range values {
+				if !all && (i+at+n)%3 > 0 {
+					continue
+				}
 				c, err := d.load(t, k, v)
 				if err != nil {
 					if !strings.Contains(err.Error(), "apps[0]."+k.name) && !notInFormat(d, v) && !strings.Contains(err.Error(), "not JSON") && k.kind != file {
