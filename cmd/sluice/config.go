@@ -81,7 +81,7 @@ func checkFiles(c *configs.Config) error {
 	case c.TLS.CertFile != "":
 		errs = append(errs, secure(&gateway.Options{Logger: quiet}, c))
 	case c.TLS.ACME.CAFile != "" && c.TLS.Enabled():
-		_, err := certs.Roots(c.TLS.ACME.CAFile)
+		_, err := certs.Roots("tls.acme.ca_file", c.TLS.ACME.CAFile)
 		errs = append(errs, err)
 	}
 	switch {

@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -116,13 +115,9 @@ func ownTLS(c *configs.Config) *tls.Config {
 
 // trusting is how a command trusts a server whose certificate was issued by those in a file.
 func trusting(file string) (*tls.Config, error) {
-	text, err := os.ReadFile(file)
+	roots, err := certs.Roots("--ca-file", file)
 	if err != nil {
-		return nil, fmt.Errorf("--ca-file: %w", err)
-	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("--ca-file: %s holds no certificate", file)
+		return nil, err
 	}
 	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}, nil
 }

@@ -42,16 +42,16 @@ type ACMEOptions struct {
 	Now        func() time.Time
 }
 
-// Roots are the certificates in a PEM file to trust when talking to the authority. The error names
-// tls.acme.ca_file.
-func Roots(file string) (*x509.CertPool, error) {
+// Roots are the certificates in a PEM file that are trusted to issue others. The error begins with the name of the
+// setting that names the file.
+func Roots(setting, file string) (*x509.CertPool, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("tls.acme.ca_file: %w", err)
+		return nil, fmt.Errorf("%s: %w", setting, err)
 	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("tls.acme.ca_file: %s holds no certificate", file)
+		return nil, fmt.Errorf("%s: %s holds no certificate", setting, file)
 	}
 	return roots, nil
 }
@@ -79,7 +79,7 @@ func NewACME(opt ACMEOptions) (*ACME, error) {
 	var roots *x509.CertPool
 	if opt.CAFile != "" {
 		var err error
-		if roots, err = Roots(opt.CAFile); err != nil {
+		if roots, err = Roots("tls.acme.ca_file", opt.CAFile); err != nil {
 			return nil, err
 		}
 	}
