@@ -100,7 +100,9 @@ func (q *Quota) Leave(a *app.App) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.here[a.ID]--
-	q.tell(a)
+	if q.tell(a); q.here[a.ID] == 0 {
+		delete(q.here, a.ID) // The app may be gone for good.
+	}
 }
 
 // Tell writes how many connections of an app there are here, if anybody has come to want to know.

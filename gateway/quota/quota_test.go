@@ -164,3 +164,21 @@ func TestWhoWaitsForAVerdictIsBounded(t *testing.T) {
 		t.Errorf("%d wait", n)
 	}
 }
+
+// TestAnAppWithoutConnectionsTakesNoRoom: it may have been removed.
+func TestAnAppWithoutConnectionsTakesNoRoom(t *testing.T) {
+	q, a := New(nil), limited(2)
+	for range 2 {
+		if v := q.Enter(t.Context(), a); v != Enter {
+			t.Fatalf("the verdict is %d", v)
+		}
+	}
+	q.Leave(a)
+	if n := q.Here(a.ID); n != 1 {
+		t.Errorf("%d connections are left, want 1", n)
+	}
+	q.Leave(a)
+	if n := len(q.here); n != 0 {
+		t.Errorf("%d apps are remembered that have no connections", n)
+	}
+}
