@@ -2,7 +2,9 @@ package gateway_test
 
 import (
 	"io"
+	"log/slog"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/sluicehq/sluice/gateway"
@@ -11,7 +13,10 @@ import (
 // TestTheOnlyGatewayIsThereForThoseWhoComeBack: while its clients leave, the port of the only gateway is open for
 // them and for requests. A browser would give up an event stream that is answered with an error, so it breaks off.
 func TestTheOnlyGatewayIsThereForThoseWhoComeBack(t *testing.T) {
-	r := run(t, func(o *gateway.Options) { o.Linger, o.Drain, o.Unsigned = patience, patience, true })
+	var said journal
+	r := run(t, func(o *gateway.Options) {
+		o.Linger, o.Drain, o.Unsigned, o.Logger = patience, patience, true, slog.New(slog.NewTextHandler(&said, nil))
+	})
 	first := r.dial(upgradeOf("/app/key?protocol=7"))
 	first.until("pusher:connection_established")
 	r.stop()
@@ -24,6 +29,9 @@ func TestTheOnlyGatewayIsThereForThoseWhoComeBack(t *testing.T) {
 		t.Errorf("an event stream was answered %q, %v", text, err)
 	}
 	r.dial(upgradeOf("/app/key?protocol=7")).until(`{"code":4100,`)
+	if text := said.String(); strings.Contains(text, "connections are refused") {
+		t.Errorf("it warns of those who come back as they were asked to: %s", text)
+	}
 }
 
 // TestAStopWithoutWebSocketsIsNotHeldUp: there is nobody to stay for.

@@ -95,7 +95,7 @@ func (h *Hub) admit(r *http.Request) (a *app.App, dialect pusher.Dialect, no ref
 	case dialect == pusher.V2 && format != "" && format != "json":
 		no = refusal{pusher.CloseUnsupportedProtocol, "format", fmt.Sprintf(reasonFormat, format)}
 	case h.holds(r):
-		no = refusal{pusher.CloseOverCapacity, "stopping", reasonRestarting}
+		no = refusal{pusher.CloseOverCapacity, leavingReason, reasonRestarting}
 	default:
 		a, no = h.choose(r)
 	}

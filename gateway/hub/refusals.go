@@ -17,10 +17,13 @@ type refusal struct {
 	reason, text string
 }
 
+// leavingReason is that of connections which come back while the only gateway stops.
+const leavingReason = "stopping"
+
 // connectionRefusals are all of them, for the metric.
 var connectionRefusals = [...]refusal{
 	{code: pusher.CloseNoSuchApp, reason: "unknown_key"}, {code: pusher.CloseAppDisabled, reason: "app_disabled"},
-	{code: pusher.CloseOverQuota, reason: "quota"}, {code: pusher.CloseOverCapacity, reason: "quota_unsure"}, {code: pusher.CloseOverCapacity, reason: "stopping"},
+	{code: pusher.CloseOverQuota, reason: "quota"}, {code: pusher.CloseOverCapacity, reason: "quota_unsure"}, {code: pusher.CloseOverCapacity, reason: leavingReason},
 	{code: pusher.ClosePathNotFound, reason: "path"},
 	{code: pusher.CloseInvalidVersion, reason: "protocol"}, {code: pusher.CloseUnsupportedProtocol, reason: "protocol"},
 	{code: pusher.CloseUnsupportedProtocol, reason: "format"},
@@ -62,6 +65,9 @@ func (h *Hub) turnAway(c *Client, r *http.Request, a *app.App, no refusal) {
 		about = append(about, "key", fmt.Sprintf("%.40s", key))
 	}
 	h.opt.Logger.Debug("a connection was refused", about...)
+	if no.reason == leavingReason {
+		return // It comes back as it was asked to, and that is nothing to warn of.
+	}
 	h.refusals.Warn(h.opt.Logger, "connection/"+no.reason+"/"+id, "connections are refused", about...)
 }
 
