@@ -21,7 +21,8 @@ a JSON list that replaces ` + "`apps`" + `. ` + "`RUST_LOG`" + ` is accepted and
 unknown key is an error.
 
 **Blank is not set.** A blank environment variable or flag, and a key without a value in a file, do not change the setting.
-To set an empty text, write ` + "`\"\"`" + ` in the file.
+To set an empty text, write ` + "`\"\"`" + ` in the file. A blank ` + "`--config`" + ` is refused, and so are other blank flags that
+are not settings: leave them out.
 
 **Texts are used as written.** In YAML and JSON ` + "`id: 0042`" + ` is the text ` + "`0042`" + `, and so are other numbers, dates and
 ` + "`true`" + `; ` + "`null`" + ` and ` + "`~`" + ` need quotes to be texts, and in TOML all texts do. Whole numbers are decimal: ` + "`0x1F`, `0017`" + `

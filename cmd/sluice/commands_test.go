@@ -53,7 +53,7 @@ func TestCommandLinesThatMakeNoSense(t *testing.T) {
 		{"need --nats", []string{"publish", "a", "b", "--nats-creds", "c"}},
 		{"must be true or false", []string{"publish", "a", "b", "--delta", "maybe"}},
 		{"must begin with http", []string{"publish", "a", "b", "--url", "ftp://127.0.0.1:6001"}},
-		{"Secret is required", []string{"publish", "a", "b", "--secret", ""}},
+		{"--secret is empty", []string{"publish", "a", "b", "--secret", ""}},
 		{"CHANNEL is missing", []string{"subscribe"}},
 		{"must be 1 or 2", []string{"subscribe", "a", "--protocol", "7"}},
 		{"need protocol 2", []string{"subscribe", "a", "--protocol", "1", "--latest"}},

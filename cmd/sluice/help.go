@@ -33,13 +33,11 @@ Commands:{{range .Commands}}{{if (or .IsAvailableCommand (eq .Name "help"))}}
 "{{.CommandPath}} COMMAND --help" says more about a command.{{end}}
 `
 
-const helpTemplate = `{{descriptionOf .}}
+func init() { cobra.AddTemplateFunc("flagsOf", flagsOf) }
 
-{{.UsageString}}`
-
-func init() {
-	cobra.AddTemplateFunc("flagsOf", flagsOf)
-	cobra.AddTemplateFunc("descriptionOf", descriptionOf)
+// showHelp is what --help prints. Whoever runs the command looks whether it could be written.
+func showHelp(cmd *cobra.Command, _ []string) {
+	fmt.Fprintf(cmd.OutOrStdout(), "%s\n\n%s", descriptionOf(cmd), cmd.UsageString())
 }
 
 // descriptionOf is what a command says of itself, its lines as long as the terminal is

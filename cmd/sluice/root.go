@@ -14,10 +14,12 @@ func newRoot() *cobra.Command {
 		Long: `Sluice is a realtime server that speaks the Pusher protocol and keeps every event
 in a log. Without a subcommand it serves: "sluice" takes the flags of "sluice serve",
 which lists them.`,
-		Version:       versionText(),
-		RunE:          serve.RunE,
-		SilenceUsage:  true,
-		SilenceErrors: true,
+		Version: versionText(),
+		// No other command has a function of this kind, which would take its place.
+		PersistentPreRunE: refuseBlankFlags,
+		RunE:              serve.RunE,
+		SilenceUsage:      true,
+		SilenceErrors:     true,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return unknownCommand(cmd, args[0])
@@ -27,7 +29,7 @@ which lists them.`,
 	}
 	root.SetVersionTemplate("sluice {{.Version}}\n")
 	root.SetUsageTemplate(usageTemplate)
-	root.SetHelpTemplate(helpTemplate)
+	root.SetHelpFunc(showHelp)
 	root.SetHelpCommand(newHelpCommand())
 	root.PersistentFlags().String("config", "", "configuration file; without one the server is in development mode")
 	serve.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {

@@ -96,7 +96,8 @@ func run(ctx context.Context, root *cobra.Command, args []string, stdin io.Reade
 		return unknownFlag(cmd, err)
 	})
 	cmd, err := root.ExecuteContextC(ctx)
-	if err == nil && cmd != root && cmd.Name() != "serve" {
+	helped, _ := cmd.Flags().GetBool("help")
+	if serves := cmd == root || cmd.Name() == "serve"; err == nil && (helped || !serves) {
 		// A server goes on, whoever reads what it prints.
 		err = out.failure()
 	}

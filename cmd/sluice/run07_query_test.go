@@ -183,7 +183,7 @@ func TestRun07AuthSigns(t *testing.T) {
 		want string
 		args []string
 	}{
-		{"--socket-id is missing", []string{"private-a", "--socket-id", ""}},
+		{"--socket-id is empty", []string{"private-a", "--socket-id", ""}},
 		{"two numbers", []string{"private-a", "--socket-id", "1"}},
 		{"either a channel or", []string{}},
 		{"either a channel or", []string{"private-a", "--user-data", `{"id":"7"}`}},
