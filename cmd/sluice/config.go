@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"strings"
 
@@ -39,7 +40,7 @@ func newConfigCommand() *cobra.Command {
 				fmt.Fprintf(cmd.ErrOrStderr(), "%s asks for a feature that this release does not have\n", name)
 			}
 			if check {
-				if err := checkFiles(c); err != nil {
+				if err := checkFiles(c, cmd.ErrOrStderr()); err != nil {
 					return err
 				}
 				fmt.Fprintln(cmd.OutOrStdout(), "the configuration is good")
@@ -72,18 +73,15 @@ func newConfigCommand() *cobra.Command {
 	return cmd
 }
 
-// checkFiles looks at the files that a server reads at its start beside those of secrets, which are read with the
-// configuration.
-func checkFiles(c *configs.Config) error {
+// checkFiles looks at the files and directories that a server uses at its start beside the files of secrets, which are
+// read with the configuration. warnings is where it says what a server starts with all the same.
+func checkFiles(c *configs.Config, warnings io.Writer) error {
 	quiet := slog.New(slog.DiscardHandler)
-	var errs []error
-	switch {
-	case c.TLS.CertFile != "":
-		errs = append(errs, secure(&gateway.Options{Logger: quiet}, c))
-	case c.TLS.ACME.CAFile != "" && c.TLS.Enabled():
-		_, err := certs.Roots("tls.acme.ca_file", c.TLS.ACME.CAFile)
-		errs = append(errs, err)
+	problems, err := checkTLS(c)
+	for _, problem := range problems {
+		fmt.Fprintln(warnings, problem)
 	}
+	errs := []error{err, checkDirectories(c)}
 	switch {
 	case c.Driver == "nats" && !c.Embeds():
 		opt := streamOptions(c, quiet)
@@ -93,4 +91,19 @@ func checkFiles(c *configs.Config) error {
 		errs = append(errs, opt.CheckFiles())
 	}
 	return errors.Join(errs...)
+}
+
+// checkTLS says why a server could not prove who it is, and what is wrong with a certificate that it would present.
+func checkTLS(c *configs.Config) (problems []string, err error) {
+	var opt gateway.Options
+	switch {
+	case c.TLS.CertFile != "":
+		opt.Logger = slog.New(slog.DiscardHandler)
+		if err = secure(&opt, c); err == nil {
+			problems = opt.TLS.Problems()
+		}
+	case c.TLS.ACME.CAFile != "" && c.TLS.Enabled():
+		_, err = certs.Roots("tls.acme.ca_file", c.TLS.ACME.CAFile)
+	}
+	return problems, err
 }

@@ -2,8 +2,14 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/sluicehq/sluice/cmd/sluice/doctor"
+	"github.com/sluicehq/sluice/gateway/certs/certstest"
 )
 
 // TestTheCheckRefusesFilesThatTheStartRefuses: a file that is missing or no PEM is found before a server is started.
@@ -29,5 +35,79 @@ func TestTheCheckRefusesFilesThatTheStartRefuses(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestTheCheckRefusesDirectoriesThatCannotBeUsed, as the start does, and the doctor says what to do.
+func TestTheCheckRefusesDirectoriesThatCannotBeUsed(t *testing.T) {
+	const base = "mode: production\nhost: 127.0.0.1\nport: 0\nmetrics: {port: -1}\napps: [{id: a, key: k, secret: s}]\n"
+	plain := writeFile(t, "plain", "no directory\n")
+	for text, is := range map[string]struct{ key, check string }{
+		"nats: {embedded: {port: 0, store_dir: %q}}\n":                                         {"nats.embedded.store_dir", "directory"},
+		"adapter: {driver: local}\ntls: {acme: {domains: [a.example.com], storage_dir: %q}}\n": {"tls.acme.storage_dir", "certificate"},
+	} {
+		for _, dir := range []string{plain, filepath.Join(plain, "below")} {
+			file := writeFile(t, "c.yaml", base+fmt.Sprintf(text, dir))
+			for _, args := range [][]string{{"config", "--check"}, {"serve"}} {
+				status, _, said := execute(t, "", append(args, "--config", file)...)
+				if status == exitOK || !strings.Contains(said, is.key+" is ") || !strings.Contains(said, "no directory") && !strings.Contains(said, "not a directory") {
+					t.Errorf("%s: %q ends with %d: %s", dir, args, status, said)
+				}
+			}
+			if status, r := diagnosed(t, "--config", file); status != exitErrors || !found(r, doctor.Error, is.check, "directory") {
+				t.Errorf("%s of %s: status %d, %+v", dir, is.key, status, r)
+			}
+		}
+		// Looking at one that may be made makes none, and leaves nothing above it.
+		above := t.TempDir()
+		file := writeFile(t, "c.yaml", base+fmt.Sprintf(text, filepath.Join(above, "a", "b")))
+		if status, _, said := execute(t, "", "config", "--check", "--config", file); status != exitOK {
+			t.Errorf("%s that is not there: status %d, %s", is.key, status, said)
+		}
+		if left, err := os.ReadDir(above); len(left) != 0 || err != nil {
+			t.Errorf("the check of %s leaves %v, %v", is.key, left, err)
+		}
+	}
+}
+
+// TestACertificateThatClientsRefuseIsTold before a server is started, and when it starts all the same.
+func TestACertificateThatClientsRefuseIsTold(t *testing.T) {
+	authority := certstest.New(t)
+	for name, c := range map[string]struct {
+		life    time.Duration
+		wrong   string // what the check says, empty for nothing
+		level   doctor.Level
+		mixedUp bool
+	}{
+		"good":             {life: 90 * 24 * time.Hour, level: doctor.Fine},
+		"ended":            {life: -time.Minute, wrong: "has ended at", level: doctor.Error},
+		"soon":             {life: time.Minute, wrong: "ends at", level: doctor.Warning},
+		"of another's key": {life: time.Hour, mixedUp: true, level: doctor.Error},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cert, key := authority.Pair(c.life)
+			if c.mixedUp {
+				_, key = authority.Pair(c.life)
+			}
+			file := writeFile(t, "c.yaml", doctorApp+fmt.Sprintf("host: 127.0.0.1\nport: 0\nmetrics: {port: -1}\nadapter: {driver: local}\nshutdown: {ready_delay_seconds: 0}\ntls: {cert_file: %q, key_file: %q}\n",
+				writeFile(t, "tls.crt", string(cert)), writeFile(t, "tls.key", string(key))))
+			if _, r := diagnosed(t, "--config", file); !found(r, c.level, "certificate", "") {
+				t.Errorf("the doctor found no %s: %+v", c.level, r)
+			}
+			if c.mixedUp {
+				return // which a table above has the check and the start refuse
+			}
+			status, _, said := execute(t, "", "config", "--check", "--config", file)
+			if status != exitOK || !strings.Contains(said, c.wrong) || (c.wrong == "") != (said == "") {
+				t.Errorf("the check ends with %d and says %q", status, said)
+			}
+			server := start(t, nil, "serve", "--config", file)
+			server.errors.await(t, "sluice is serving")
+			server.interrupt()
+			_ = server.wait()
+			if told := strings.Contains(server.errors.String(), "the certificate in tls.cert_file"); told != (c.wrong != "") {
+				t.Errorf("the log of the server:\n%s", server.errors)
+			}
+		})
 	}
 }

@@ -31,7 +31,16 @@ func (o *doctorOptions) configuration(cmd *cobra.Command) doctor.Configuration {
 		return out
 	}
 	path, _ := cmd.Flags().GetString("config")
-	out.Files = secretFiles(out.Config, path)
+	out.Files, out.Now = secretFiles(out.Config, path), time.Now()
+	c := &out.Config.TLS
+	if _, out.TLS = checkTLS(out.Config); out.TLS == nil && c.CertFile != "" {
+		if text, err := os.ReadFile(c.CertFile); err == nil {
+			out.Leaf, _ = firstCertificate(text)
+		}
+	}
+	if len(c.ACME.Domains) > 0 {
+		out.Storage = usable("tls.acme.storage_dir", c.ACME.StorageDir)
+	}
 	return out
 }
 

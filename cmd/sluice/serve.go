@@ -73,7 +73,7 @@ func serve(ctx context.Context, c *configs.Config, log *slog.Logger, lines *logQ
 	}
 	limits.tell(c, log)
 	defer limits.memory.EaseCollector(process.LeastGarbage)()
-	if err := checkPorts(ctx, c); err != nil {
+	if err := checkPlaces(ctx, c); err != nil {
 		return err
 	}
 	registry := prometheus.NewRegistry()

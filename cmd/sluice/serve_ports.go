@@ -40,6 +40,14 @@ func wantedPorts(c *configs.Config) []wantedPort {
 	return out
 }
 
+// checkPlaces says which directories and ports a server could not have.
+func checkPlaces(ctx context.Context, c *configs.Config) error {
+	if err := checkDirectories(c); err != nil {
+		return err
+	}
+	return checkPorts(ctx, c)
+}
+
 // checkPorts names all ports that are in use at once, and says what to do. Other troubles of
 // listening are told by who listens.
 func checkPorts(ctx context.Context, c *configs.Config) error {

@@ -35,6 +35,9 @@ func secure(opt *gateway.Options, c *configs.Config) error {
 		if err != nil {
 			return err
 		}
+		for _, problem := range p.Problems() {
+			opt.Logger.Warn(problem)
+		}
 		opt.TLS = hangup{p}
 		return nil
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -177,13 +176,4 @@ func ending(from, until, now time.Time) string {
 		return fmt.Sprintf("ends at %s and was not renewed", until.UTC().Format(time.RFC3339))
 	}
 	return ""
-}
-
-// CheckPair says why two files cannot be used.
-func CheckPair(certFile, keyFile string) error {
-	if certFile == "" || keyFile == "" {
-		return errors.New("tls.cert_file and tls.key_file must be given together")
-	}
-	_, err := tls.LoadX509KeyPair(certFile, keyFile)
-	return err
 }

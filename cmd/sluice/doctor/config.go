@@ -1,11 +1,13 @@
 package doctor
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
 	"strings"
+	"time"
 
 	"github.com/sluicehq/sluice/configs"
 )
@@ -23,6 +25,13 @@ type Configuration struct {
 	Config *configs.Config
 	Err    error
 	Files  []File
+	// TLS is why the server could not prove who it is, nil if it could or need not. Leaf is the
+	// certificate that it would present, nil if there is none, or an authority issues it.
+	TLS  error
+	Leaf *x509.Certificate
+	// Storage is why certificates that an authority issues could not be kept.
+	Storage error
+	Now     time.Time
 }
 
 // shortSecret is how long a secret should be at least: 16 characters of 32 letters have 80
@@ -59,7 +68,37 @@ func JudgeConfig(c Configuration) []Finding {
 	if c.Config.Driver == "local" && !c.Config.Development {
 		f.warn("log", "Set adapter.driver: nats.", "adapter.driver is local: nothing is stored, and other gateways do not see it")
 	}
+	judgeCertificate(f, c)
 	return append(f.all, judgeHygiene(c)...)
+}
+
+// ample is how long a certificate should be good at least, unless it is made for less: renewing it
+// may fail at first.
+const ample = 14 * 24 * time.Hour
+
+// judgeCertificate looks at what the server would prove with who it is.
+func judgeCertificate(f *findings, c Configuration) {
+	const renew = "Renew it; the server takes changed files over by itself."
+	if c.TLS != nil {
+		f.fail("certificate", "Change the file or the setting: the server would not start.", "%v", c.TLS)
+	}
+	if c.Storage != nil {
+		f.fail("certificate", "Make the directory for the user of the server, who must be able to write there.", "%v", c.Storage)
+	}
+	if c.Leaf == nil {
+		return
+	}
+	from, until := c.Leaf.NotBefore.UTC(), c.Leaf.NotAfter.UTC()
+	switch left := until.Sub(c.Now); {
+	case c.Now.Before(from):
+		f.fail("certificate", "Check the clock, or use another one until then.", "no client accepts the one in tls.cert_file before %s", from.Format(time.RFC3339))
+	case left <= 0:
+		f.fail("certificate", renew, "no client accepts the one in tls.cert_file: it has ended at %s", until.Format(time.RFC3339))
+	case left < min(ample, until.Sub(from)/5):
+		f.warn("certificate", renew, "the one in tls.cert_file ends at %s", until.Format(time.RFC3339))
+	default:
+		f.fine("certificate", "the one in tls.cert_file belongs to its key and is good until %s", until.Format(time.RFC3339))
+	}
 }
 
 // judgeHygiene looks at secrets, origins and who can read what.
@@ -100,10 +139,9 @@ func judgeHygiene(c Configuration) []Finding {
 			}
 		}
 	}
-	for key, token := range map[string]configs.Secret{"metrics.token": c.Config.Metrics.Token, "console.token": c.Config.Console.Token} {
-		if t := token.Reveal(); t != "" && len(t) < shortSecret {
-			f.warn(key, "Choose one at random.", "it has %d characters; use %d or more", len(t), shortSecret)
-		}
+	// The token of the console cannot be that short.
+	if t := c.Config.Metrics.Token.Reveal(); t != "" && len(t) < shortSecret {
+		f.warn("metrics.token", "Choose one at random.", "it has %d characters; use %d or more", len(t), shortSecret)
 	}
 	judgeFilesOf(f, c.Files)
 	if len(f.all) == 0 {
