@@ -27,6 +27,24 @@ func (q *queue) Emit(_ *app.App, e webhook.Event) {
 	}
 }
 
+// early are the numbers that were told of a channel that was not said to be occupied, or was vacated already.
+func (q *queue) early() (out []int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	occupied := false
+	for _, e := range q.got {
+		switch e.Name {
+		case webhook.ChannelOccupied, webhook.ChannelVacated:
+			occupied = e.Name == webhook.ChannelOccupied
+		case webhook.SubscriptionCount:
+			if !occupied {
+				out = append(out, e.Count)
+			}
+		}
+	}
+	return out
+}
+
 func (q *queue) counts() (out []int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -120,6 +138,9 @@ func TestWH06EveryNumberOfSubscriptionsIsTold(t *testing.T) {
 			// A number is told to the application before it is to the subscribers.
 			if diff := cmp.Diff(c.want, h.told.counts()); diff != "" {
 				t.Errorf("the application is told (-want +got):\n%s", diff)
+			}
+			if early := h.told.early(); len(early) > 0 {
+				t.Errorf("%v were told of a channel that nobody was said to be in", early)
 			}
 		})
 	}

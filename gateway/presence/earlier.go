@@ -15,8 +15,8 @@ const (
 )
 
 // earlier has the changes of other gateways that must be told before changes of this
-// one: that a channel is occupied before who is added to it, who is removed before it is
-// vacated, and that it was vacated before it is occupied again. Each gateway tells its own
+// one: that a channel is occupied before who is added to it or counted, who is removed before it
+// is vacated, and that it was vacated before it is occupied again. Each gateway tells its own
 // changes at its own speed, so this one tells theirs first, too. Who is told twice knows a
 // change by its name. The zero value is empty.
 type earlier struct {
@@ -50,7 +50,7 @@ func (e *earlier) remember(c Change, now time.Time) {
 func (e *earlier) before(c Change, now time.Time) (out []Change) {
 	var first []dated
 	switch c.Kind {
-	case Added:
+	case Added, Counted:
 		if e.occupied != nil {
 			first = []dated{*e.occupied}
 		}

@@ -28,6 +28,7 @@ func TestWeeks18OthersAreToldFirst(t *testing.T) {
 		want  []Change
 	}{
 		{"occupied before added", []Change{theirs(Occupied, "")}, 0, mine(Added, "b"), []Change{theirs(Occupied, "")}},
+		{"occupied before counted", []Change{theirs(Occupied, "")}, 0, mine(Counted, ""), []Change{theirs(Occupied, "")}},
 		{"removed before vacated", []Change{theirs(Occupied, ""), theirs(Removed, "a"), theirs(Removed, "c")}, 0, mine(Vacated, ""),
 			[]Change{theirs(Removed, "a"), theirs(Removed, "c")}},
 		{"not what is long told", []Change{theirs(Occupied, "")}, earlierFor, mine(Added, "b"), nil},

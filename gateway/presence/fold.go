@@ -14,8 +14,8 @@ const (
 	Added Kind = iota + 1
 	Removed
 	// Counted is another number of subscriptions. Occupied and Vacated are the
-	// first and the last one, each after a Counted; or of a channel with members the
-	// first and the last member: Occupied before it is Added, Vacated after it was
+	// first and the last one, or of a channel with members the first and the last
+	// member: Occupied before it is Counted or Added, Vacated after it was Counted or
 	// Removed.
 	Counted
 	Occupied
@@ -207,8 +207,6 @@ func (f *Fold) occupy(changes []Change) []Change {
 	c = Change{Kind: Vacated, Count: f.count, Node: c.Node, Cause: c.Cause, Buried: c.Buried, Version: f.newest}
 	if now {
 		c.Kind = Occupied
-	}
-	if now && f.byMembers {
 		return append([]Change{c}, changes...)
 	}
 	return append(changes, c)

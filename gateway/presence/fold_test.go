@@ -77,8 +77,13 @@ func TestFoldComesToTheSameMembers(t *testing.T) {
 					}
 					delete(view, c.User)
 				case Counted:
-					count = c.Count
+					if count = c.Count; !f.byMembers && count > 0 && !occupied {
+						t.Fatalf("%d were counted before the channel was occupied", count)
+					}
 				case Occupied, Vacated:
+					if !f.byMembers && c.Kind == Vacated && count > 0 {
+						t.Fatalf("the channel was vacated before %d had gone", count)
+					}
 					if f.byMembers && c.Kind == Vacated && len(view) > 0 {
 						t.Fatalf("the channel was vacated before %v had gone", view)
 					}
@@ -202,7 +207,7 @@ func TestTrust15LateNewsBelowTheFloor(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := NewFold(false)
 			f.know(view, nil)
-			if got := f.apply(count, 10, content{Count: 1}); len(got) != 2 || got[1].Kind != Occupied {
+			if got := f.apply(count, 10, content{Count: 1}); len(got) != 2 || got[0].Kind != Occupied {
 				t.Fatalf("the first record gave %v", got)
 			}
 			f.know(raised, nil)

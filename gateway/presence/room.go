@@ -155,13 +155,24 @@ func (m *Room) tell(n news) {
 	if n.version == 0 {
 		return
 	}
+	// The sink tells applications of numbers of subscriptions, which stand behind that the channel is occupied
+	// and before that it is vacated.
+	before := n.changes
+	if last := len(before) - 1; before[last].Kind == Vacated {
+		before = before[:last]
+	}
+	m.report(before)
 	if m.sink != nil {
 		m.sink.Changed(n.version, n.changes)
 	}
+	m.report(n.changes[len(before):])
+}
+
+// report tells of changes that are the business of this gateway. Everybody sees a change, and its author owes
+// the webhook. What the dead owe is told by who buries them.
+func (m *Room) report(changes []Change) {
 	now := m.roster.opt.Now()
-	for _, c := range n.changes {
-		// Everybody sees the change, and its author owes the webhook. What the
-		// dead owe is told by who buries them.
+	for _, c := range changes {
 		if c.Node != m.roster.opt.Node || c.Buried {
 			m.others.remember(c, now)
 			continue
