@@ -5,10 +5,14 @@ import (
 	"context"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/memory"
 	"github.com/sluicehq/sluice/gateway"
+	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/kv"
 )
 
@@ -34,5 +38,49 @@ func TestAStopWithoutTimeForConnectionsTakesItsLeave(t *testing.T) {
 	r.over <- <-r.over
 	if text := said.String(); strings.Contains(text, "level=WARN") || !strings.Contains(text, "stopping") {
 		t.Errorf("the log of the stop: %s", text)
+	}
+}
+
+// distant is a table whose answers to writes are on their way for a while.
+type distant struct{ kv.Table }
+
+func (d distant) Put(ctx context.Context, key string, value []byte, ttl time.Duration) (uint64, error) {
+	<-time.After(20 * time.Millisecond)
+	return d.Table.Put(ctx, key, value, ttl)
+}
+
+// written is work of which it is remembered what was put.
+type written struct {
+	broker.Work
+	mu  sync.Mutex
+	all string
+}
+
+func (w *written) Put(ctx context.Context, queue string, tasks ...broker.Task) (int, error) {
+	w.mu.Lock()
+	for _, task := range tasks {
+		w.all += string(task.Body)
+	}
+	w.mu.Unlock()
+	return w.Work.Put(ctx, queue, tasks...)
+}
+
+// TestAStopWithoutTimeForConnectionsTellsWhoLeft: nobody else tells applications of it, for this gateway is not dead.
+func TestAStopWithoutTimeForConnectionsTellsWhoLeft(t *testing.T) {
+	work := &written{Work: memory.NewWork()}
+	r := run(t, func(o *gateway.Options) {
+		o.Drain, o.Table, o.Work = time.Nanosecond, distant{kv.NewMemoryTable(nil)}, work
+		o.Apps = app.NewRegistry(&app.App{ID: "app", Key: "key", Secret: "secret", Enabled: true, Limits: app.DefaultLimits,
+			Webhooks: []app.Webhook{{URL: "http://127.0.0.1:1/"}}})
+	})
+	r.member("ann", "presence-room", "room")
+	r.stop()
+	r.over <- <-r.over
+	for _, want := range []string{
+		`{"n":"member_removed","c":"presence-room","u":"ann"}`, `{"n":"channel_vacated","c":"presence-room",`, `{"n":"channel_vacated","c":"room",`,
+	} {
+		if !strings.Contains(work.all, want) {
+			t.Errorf("the application is not told %s, but %s", want, work.all)
+		}
 	}
 }

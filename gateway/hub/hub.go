@@ -200,17 +200,11 @@ func (h *Hub) settle(ctx context.Context) {
 	if h.opt.Roster == nil {
 		return
 	}
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
+	var idle []func() bool
 	for _, c := range h.attached() {
-		for !c.roll.Idle() {
-			select {
-			case <-tick.C:
-			case <-ctx.Done():
-				return
-			}
-		}
+		idle = append(idle, c.roll.Idle)
 	}
+	h.opt.Roster.Settle(ctx, idle)
 }
 
 // Close asks every connection to come back elsewhere (4200), waits until they

@@ -240,12 +240,15 @@ func (r *Roster) verify(ctx context.Context) error {
 }
 
 // leave takes us out of the register, so that nobody looks for us. Seats that could not be
-// given up others find out about.
+// given up, and what could not be told of those that were, others find out about.
 func (r *Roster) leave(ctx context.Context) {
+	r.mu.Lock()
+	stays := r.untold
+	r.mu.Unlock()
 	r.ownMu.Lock()
-	seats := len(r.own)
+	stays = stays || len(r.own) > 0
 	r.ownMu.Unlock()
-	if seats > 0 {
+	if stays {
 		return
 	}
 	err := r.amend(ctx, func(g *register) *register {

@@ -104,6 +104,8 @@ type Roster struct {
 	questions  map[string]uint64
 	questioned chan struct{}
 	leaving    bool
+	// untold: not all of what this gateway changed could be told at its end.
+	untold bool
 
 	// own are the seats of this gateway, and coming the subscriptions that are about to
 	// begin.

@@ -1,0 +1,49 @@
+package presence
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sluicehq/sluice/kv"
+)
+
+// TestWhatAStoppedGatewayCouldNotTellOthersTell: its seats are given up at the last moment, when it does not follow
+// its channels any more. Whoever is left tells who went, as of a gateway that died.
+func TestWhatAStoppedGatewayCouldNotTellOthersTell(t *testing.T) {
+	for _, inTime := range []bool{true, false} {
+		t.Run(fmt.Sprintf("in time %v", inTime), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				table := kv.NewMemoryTable(nil)
+				a, b := start(t, table, "a"), start(t, table, "b")
+				a.join(t, "u1")
+				agree(t, []string{"u1"}, a, b)
+				ctx, end := context.WithCancel(t.Context())
+				end()
+				a.gate.set(!inTime)
+				a.room.Leave("u1")
+				a.Settle(ctx, []func() bool{a.room.Idle})
+				a.room.Close()
+				a.gate.set(false)
+				a.Close(t.Context())
+				var told []Change
+				eventually(t, "it is told", func() bool { told = append(a.told(), b.told()...); return len(told) == 2 })
+				var kinds []Kind
+				for _, c := range told {
+					kinds = append(kinds, c.Kind)
+				}
+				if diff := cmp.Diff([]Kind{Added, Removed}, kinds); diff != "" {
+					t.Errorf("told (-want +got):\n%s", diff)
+				}
+				eventually(t, "the gateway is forgotten", func() bool { return slices.Equal(b.Nodes(), []string{"b"}) })
+				if n, late := b.Stats().Burials, len(b.told()) > 0; late == inTime || (n > 0) == inTime {
+					t.Errorf("there were %d burials, and the other gateway told %v", n, b.told())
+				}
+			})
+		})
+	}
+}
