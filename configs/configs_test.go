@@ -148,6 +148,7 @@ delta_compresion: {enabled: true}
 delta_compression: {full_message_intervall: 3, min_message_size: -1, algorithm: zip}
 nats: {replicas: many, password: hunter2, tls: yes}
 history: {max_page_size: 0}
+activity_timeout: 2m
 apps:
   - id: a
     key: k
@@ -161,13 +162,14 @@ apps:
 		"port is 70000, must be a whole number from 0 to 65535",
 		"delta_compresion is not a known key; did you mean delta_compression",
 		"delta_compression.full_message_intervall is not a known key; did you mean delta_compression.full_message_interval?",
-		"delta_compression.min_message_size is -1",
+		"delta_compression.min_message_size is -1, must be a whole number of bytes from 0 to",
+		`activity_timeout is "2m", must be a whole number of seconds from 1 to 3600`,
+		"apps[0].max_event_payload_in_kb is 5000, must be a whole number of KiB from 1 to 1024",
 		`delta_compression.algorithm is "zip", must be one of fossil, xdelta3, vcdiff`,
 		`nats.replicas is "many"`,
 		"nats.tls must be a section",
 		"history.max_page_size is 0, must be a whole number from 1 to 1000",
 		"nats.user and nats.password must be given together",
-		"apps[0].max_event_payload_in_kb is 5000",
 		`["a*b*c"]: a pattern`,
 		`["x"] is "zip"`,
 		`["y"].conflation_keys is not a known key; did you mean`,

@@ -31,7 +31,7 @@ func TestDurabilityThatTheRestContradictsIsRefused(t *testing.T) {
 		"durability: replicated\nnats: {url: [\"nats://a:1\"]}\napps: [{id: a, history_replicas: 1}]":               "history_replicas",
 		"adapter: {driver: local}\napps: [{id: a, history_max_messages: 5}]":                                        "adapter.driver local",
 		"nats: {embedded: {max_store: 36000000}}\nhistory: {max_bytes: 2000000}\napps: [{id: a}, {id: b}, {id: c}]": "max_store is 36000000, must be 39554432 or more",
-		"nats: {embedded: {max_store: 16777216}}\nhistory: {max_bytes: 1048576}":                                    "max_store is 16777216, must be a whole number from 33554432 up",
+		"nats: {embedded: {max_store: 16777216}}\nhistory: {max_bytes: 1048576}":                                    "max_store is 16777216, must be a whole number of bytes from 33554432 up",
 		"nats: {embedded: {max_store: 2000000000}}\napps: [{id: a, webhooks: [{url: \"http://a\"}]}]":               "webhooks 1073741824",
 		"apps: [{id: a, history_max_bytes: 1125899906842624}]":                                                      "nats.embedded.max_store",
 		"metrics: {prefix: \"a b\"}":   "metrics.prefix is",

@@ -99,12 +99,24 @@ func (c *Config) checkClashes(p *problems) {
 // sameHosts says whether two listeners of one port would be in each other's way, as far as the text
 // tells.
 func sameHosts(a, b string) bool {
-	one, errA := netip.ParseAddr(a)
-	two, errB := netip.ParseAddr(b)
-	if errA != nil || errB != nil {
-		return strings.EqualFold(a, b)
+	one, errA := listenAddr(a)
+	two, errB := listenAddr(b)
+	switch {
+	case errA == nil && one.IsUnspecified() || errB == nil && two.IsUnspecified():
+		return true
+	case errA == nil && errB == nil:
+		return one == two
 	}
-	return one.Unmap() == two.Unmap() || one.IsUnspecified() || two.IsUnspecified()
+	return strings.EqualFold(a, b)
+}
+
+// listenAddr is the address of a listener, which for the name of this machine is that of IPv4.
+func listenAddr(host string) (netip.Addr, error) {
+	if strings.EqualFold(strings.TrimSuffix(host, "."), "localhost") {
+		host = "127.0.0.1"
+	}
+	addr, err := netip.ParseAddr(host)
+	return addr.Unmap(), err
 }
 
 // redisURL says why an address is none of a server of Redis, "" if it is one.

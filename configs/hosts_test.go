@@ -56,10 +56,13 @@ func TestListenersHavePortsOfTheirOwn(t *testing.T) {
 		"host: 127.0.0.1\nport: 9602\nconsole: {enabled: true}": "console.port is 9602, which is that of port",
 		"port: 9602":                                            "",
 		"host: 192.0.2.1\nmetrics.port: 6001":                   "",
-		"port: 0\nmetrics.port: 0":                              "",
-		"port: 9601\nmetrics.port: -1":                          "",
-		"port: 4222\nadapter.driver: local":                     "",
-		"tls: {cert_file: c, key_file: k, http_port: 6001}":     "tls.http_port is 6001, which is that of port",
+		"host: localhost\nmetrics.port: 6001":                   "metrics.port is 6001, which is that of port",
+		"host: host.example\nmetrics: {host: '::', token: abcdefghijklmnopq, port: 6001}": "metrics.port is 6001, which is that of port",
+		"host: host.example\nmetrics.port: 6001":                                          "",
+		"port: 0\nmetrics.port: 0":                                                        "",
+		"port: 9601\nmetrics.port: -1":                                                    "",
+		"port: 4222\nadapter.driver: local":                                               "",
+		"tls: {cert_file: c, key_file: k, http_port: 6001}":                               "tls.http_port is 6001, which is that of port",
 	} {
 		_, err := Load(Sources{File: write(t, "c.yaml", app+text+"\n")})
 		if says == "" && err != nil || says != "" && (err == nil || !strings.Contains(err.Error(), says)) {

@@ -90,6 +90,9 @@ func shorten(s string) string {
 	return s
 }
 
+// units are what the units of whole numbers are called, so that who writes another one sees which it is.
+var units = map[string]string{"s": "seconds", "ms": "milliseconds", "bytes": "bytes", "KiB": "KiB"}
+
 // allowed says in words what a key takes.
 func (k *key) allowed() string {
 	switch k.kind {
@@ -100,6 +103,9 @@ func (k *key) allowed() string {
 	case integer:
 		if k.min == k.max {
 			return k.bounds()
+		}
+		if of := units[k.unit]; of != "" {
+			return "a whole number of " + of + " " + k.bounds()
 		}
 		return "a whole number " + k.bounds()
 	case duration:
