@@ -271,6 +271,9 @@ func (c *Config) check(p *problems) {
 	if c.Development && !loopback(c.Host) {
 		p.at("host", "host is %q, but development mode takes unsigned requests and must stay on this machine; set mode: production and apps of your own", shorten(c.Host))
 	}
+	if c.ProxyProtocol == "required" && len(c.TrustedProxies) == 0 && p.sound("trusted_proxies") {
+		p.at("proxy_protocol", "proxy_protocol is required, but trusted_proxies is empty: nobody may send a header, and everybody may connect without one; list the proxies in trusted_proxies")
+	}
 	c.NATS.check(p)
 	c.TLS.check(p)
 	c.checkDurability(p)

@@ -157,7 +157,7 @@ apps:
     channel_delta_compression: {"a*b*c": fossil, "x": zip, "y": {conflation_keys: 1}}
   - id: a
 `)
-	got := strings.Join(problemsOf(t, Sources{File: file, Environ: []string{"SLUICE_PROT=1", "SLUICE_LOG_LEVEL=loud"}}), "\n")
+	got := strings.Join(problemsOf(t, Sources{File: file, Environ: []string{"SLUICE_PROT=1", "SLUICE_LOG=1", "SLUICE_CONFIG=/etc/c.yaml", "SLUICE_LOG_LEVEL=loud"}}), "\n")
 	for _, want := range []string{
 		"port is 70000, must be a whole number from 0 to 65535",
 		"delta_compresion is not a known key; did you mean delta_compression",
@@ -176,7 +176,8 @@ apps:
 		`apps[1].id is "a", which apps[0] has already`,
 		"apps[1].key is missing",
 		"apps[1].secret is missing",
-		"SLUICE_PROT is not a known key; did you mean SLUICE_PORT?",
+		"SLUICE_PROT is not a known key; did you mean SLUICE_PORT?", "SLUICE_LOG is not a known key\n",
+		"SLUICE_CONFIG is not a known key; the configuration file is given with --config",
 		`log.level (environment variable SLUICE_LOG_LEVEL) is "loud", must be one of debug, info, warn, error`,
 	} {
 		if !strings.Contains(got, want) {

@@ -22,12 +22,13 @@ func effects(t *testing.T, mode string) map[string]string {
 	address := write(t, "address", "redis://h:1\n")
 	out := map[string]string{
 		"host": "host: 127.0.0.2", "port": "port: 1", "path_prefix": "path_prefix: /a", "allowed_hosts": "allowed_hosts: [a.example]",
-		"trusted_proxies": "trusted_proxies: [10.0.0.1]", "web.enabled": "web.enabled: false\nconsole.enabled: false",
+		"trusted_proxies": "trusted_proxies: [10.0.0.1]", "proxy_protocol": "proxy_protocol: 'off'", "web.enabled": "web.enabled: false\nconsole.enabled: false",
 		"tls.cert_file":          "tls: {cert_file: " + pem + ", key_file: k}",
 		"tls.key_file":           "tls: {cert_file: c, key_file: " + pem + "}",
 		"tls.http_port":          "tls: {cert_file: c, key_file: k, http_port: 80}",
 		"tls.acme.domains":       "tls: {acme: {domains: [a.example]}}",
-		"tls.acme.email":         "tls: {acme: {email: a@b.example}}",
+		"tls.acme.email":         "tls: {acme: {domains: [a.example], email: a@b.example}}",
+		"tls.acme.ca_file":       "tls: {acme: {domains: [a.example], ca_file: " + pem + "}}",
 		"adapter.driver":         "adapter.driver: redis",
 		"durability":             "durability: machine",
 		"redis.tls.cert_file":    "redis.tls: {cert_file: a, key_file: b}",
@@ -59,7 +60,7 @@ func effects(t *testing.T, mode string) map[string]string {
 		"apps_decryption_keys":   "apps_encryption_key: " + strings.Repeat("a", 32) + "\napps_decryption_keys: " + strings.Repeat("b", 32),
 		"memory.limit":           "memory.limit: 100000000",
 		"idempotency.enabled":    "idempotency.enabled: false",
-		"tls.acme.directory_url": "tls: {acme: {directory_url: https://a.example}}",
+		"tls.acme.directory_url": "tls: {acme: {domains: [a.example], directory_url: https://a.example}}",
 		"apps":                   "apps: [{id: other, key: k, secret: s}]",
 	}
 	out["shutdown.ready_delay_seconds"] = "shutdown.ready_delay_seconds: 7"

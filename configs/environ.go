@@ -6,6 +6,12 @@ import (
 	"strings"
 )
 
+// envPrefix is what the variables of keys begin with.
+const envPrefix = "SLUICE_"
+
+// fileVariable are names by which other programs are told their configuration file.
+var fileVariable = map[string]bool{"SLUICE_CONFIG": true, "SLUICE_CONFIG_FILE": true, "SLUICE_CONFIG_PATH": true}
+
 // plainVariables are understood besides those with the prefix.
 var plainVariables = map[string]string{"PORT": "port", "ADAPTER_DRIVER": "adapter.driver", "REDIS_URL": "redis_url", "SSL_CERT_PATH": "tls.cert_file", "SSL_KEY_PATH": "tls.key_file", "RUST_LOG": ""}
 
@@ -48,7 +54,8 @@ func fromEnviron(environ []string, p *problems) (out map[string]any, over passed
 	var known []string
 	for i := range keys {
 		byName[keys[i].env()] = &keys[i]
-		known = append(known, keys[i].env())
+		// What all of them begin with makes none of them alike.
+		known = append(known, strings.TrimPrefix(keys[i].env(), envPrefix))
 	}
 	out = map[string]any{}
 	for pass := range 2 {
@@ -56,7 +63,7 @@ func fromEnviron(environ []string, p *problems) (out map[string]any, over passed
 			name, v, _ := strings.Cut(variable, "=")
 			target, plain := plainVariables[name]
 			// The variables with the prefix come later and win.
-			if plain != (pass == 0) || plain && target == "" || !plain && !strings.HasPrefix(name, "SLUICE_") {
+			if plain != (pass == 0) || plain && target == "" || !plain && !strings.HasPrefix(name, envPrefix) {
 				continue
 			}
 			if strings.TrimSpace(v) == "" {
@@ -72,8 +79,11 @@ func fromEnviron(environ []string, p *problems) (out map[string]any, over passed
 			case serviceLink(name, v):
 				over.links = append(over.links, name)
 				continue
+			case k == nil && fileVariable[name]:
+				p.add("%s is not a known key; the configuration file is given with --config", name)
+				continue
 			case k == nil:
-				unknown(p, "", name, known)
+				unknown(p, envPrefix, strings.TrimPrefix(name, envPrefix), known)
 				continue
 			}
 			if value, ok := k.fromVariable(name, v, p); ok {

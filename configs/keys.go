@@ -214,7 +214,7 @@ var appKeys = withFiles([]key{
 
 // env is the name of the environment variable of a key.
 func (k *key) env() string {
-	return "SLUICE_" + strings.ToUpper(strings.ReplaceAll(k.name, ".", "_"))
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(k.name, ".", "_"))
 }
 
 // flag is the name of the flag of a key.

@@ -70,6 +70,14 @@ func (t *TLS) check(p *problems) {
 			seen[lower] = true
 		}
 	}
+	for _, k := range []struct{ name, value string }{
+		{"tls.acme.email", t.ACME.Email}, {"tls.acme.directory_url", t.ACME.Directory}, {"tls.acme.ca_file", t.ACME.CAFile},
+	} {
+		// Who asks for certificates should not get a server without them.
+		if k.value != "" && len(t.ACME.Domains) == 0 && p.sound("tls.acme.domains") {
+			p.at(k.name, "%s is given, but tls.acme.domains is empty, so no certificate would be issued; name the domains, or take it out", k.name)
+		}
+	}
 	if len(t.ACME.Domains) > 100 {
 		p.at("tls.acme.domains", "tls.acme.domains has %d names, must be up to 100", len(t.ACME.Domains))
 	}
