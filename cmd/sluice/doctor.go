@@ -71,6 +71,13 @@ func (o *doctorOptions) run(cmd *cobra.Command) error {
 	case o.idle > 0 && (o.url == "" || o.listen != ""):
 		return usage("--idle is for --url without --listen")
 	}
+	if o.url != "" {
+		u, err := serverAddress(o.url)
+		if err != nil {
+			return err
+		}
+		o.url = u.String()
+	}
 	if o.caFile != "" {
 		var err error
 		if o.tls, err = trusting(o.caFile); err != nil {

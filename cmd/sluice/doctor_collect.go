@@ -155,10 +155,10 @@ func onThisMachine(address string) bool {
 
 // public looks at the public address from outside, as far as this machine is outside.
 func (o *doctorOptions) public(ctx context.Context, c doctor.Configuration) doctor.Public {
-	p := doctor.Public{URL: httpScheme(strings.TrimSuffix(withScheme(o.url), "/")), Local: onThisMachine(withScheme(o.url))}
+	p := doctor.Public{URL: shownAddress(o.url), Local: onThisMachine(o.url)}
 	asking, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
-	r, err := http.NewRequestWithContext(asking, http.MethodGet, p.URL+"/health", nil)
+	r, err := http.NewRequestWithContext(asking, http.MethodGet, o.url+"/health", nil)
 	if err != nil {
 		p.Err = err
 		return p
@@ -189,7 +189,7 @@ func (o *doctorOptions) connect(ctx context.Context, p *doctor.Public, c doctor.
 		p.Handshake = errNoConfig
 		return
 	}
-	opt := client.Options{URL: p.URL, Key: c.Config.Apps[0].Key, HandshakeTimeout: o.timeout, TLS: o.tls}
+	opt := client.Options{URL: o.url, Key: c.Config.Apps[0].Key, HandshakeTimeout: o.timeout, TLS: o.tls}
 	opt.OnControl = func(e client.Event) {
 		if e.Name == "pusher:connection_established" {
 			p.Activity = time.Duration(gjson.Get(e.Data, "activity_timeout").Int()) * time.Second

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/pires/go-proxyproto"
@@ -30,8 +31,12 @@ func tlsName(version uint16) string { return tls.VersionName(version) }
 // filesOf is how many descriptors this process may have, 0 if unknown.
 func filesOf() int { return (&process.Descriptors{}).Limit() }
 
-// ownQuery marks the requests that this command sends itself.
-const ownQuery = "sluice-doctor"
+// ownQuery marks the requests that this command sends itself, and ownPath is theirs: a path that must not be
+// decoded on the way, as those of channels with such characters.
+const (
+	ownQuery = "sluice-doctor"
+	ownPath  = "/app/doctor%3B%2Cpath"
+)
 
 // watch listens in place of a server, and shows and judges what arrives.
 func (o *doctorOptions) watch(cmd *cobra.Command, c doctor.Configuration) (*doctor.Report, error) {
@@ -39,7 +44,10 @@ func (o *doctorOptions) watch(cmd *cobra.Command, c doctor.Configuration) (*doct
 	defer stop()
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", o.listen)
 	if err != nil {
-		return nil, hinted{err, "Stop the server that listens there for the moment: this command takes its place."}
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return nil, hinted{err, "Stop the server that listens there for the moment: this command takes its place."}
+		}
+		return nil, fmt.Errorf("cannot listen on %q (--listen, an address and a port such as :6001): %w", o.listen, err)
 	}
 	w := &watcher{proxies: proxiesOf(c, o.url), out: cmd.OutOrStdout()}
 	if o.asJSON {
@@ -61,7 +69,7 @@ func (o *doctorOptions) watch(cmd *cobra.Command, c doctor.Configuration) (*doct
 		w.mark(token)
 		err := o.send(ctx, token)
 		if found = w.last(); found == nil {
-			found = []doctor.Finding{notArrived(o.url, err)}
+			found = []doctor.Finding{notArrived(shownAddress(o.url), err)}
 		}
 	}
 	return doctor.NewReport(versionText(), found), nil
@@ -79,7 +87,7 @@ func notArrived(address string, err error) doctor.Finding {
 func (o *doctorOptions) send(ctx context.Context, token string) error {
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
-	address := httpScheme(strings.TrimSuffix(withScheme(o.url), "/")) + "/app/doctor?" + ownQuery + "=" + token
+	address := o.url + ownPath + "?" + ownQuery + "=" + token
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return err
@@ -112,10 +120,10 @@ func (o *doctorOptions) send(ctx context.Context, token string) error {
 func proxiesOf(c doctor.Configuration, public string) doctor.Proxies {
 	p := doctor.Proxies{Header: "auto", Protocol: "optional"}
 	if c.Err == nil {
-		p = doctor.Proxies{Trusted: c.Config.TrustedProxies, Header: c.Config.ProxyHeader, Protocol: c.Config.ProxyProtocol}
+		p = doctor.Proxies{Trusted: c.Config.TrustedProxies, Header: c.Config.ProxyHeader, Protocol: c.Config.ProxyProtocol, Prefix: c.Config.PathPrefix}
 	}
-	if u, err := url.Parse(withScheme(public)); err == nil && public != "" {
-		p.PublicHost = u.Hostname()
+	if u, err := url.Parse(public); err == nil && public != "" {
+		p.PublicHost, p.Sent = u.Hostname(), u.EscapedPath()+ownPath
 	}
 	return p
 }

@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"strconv"
 	"strings"
@@ -108,11 +107,11 @@ func (o *healthOptions) address(cmd *cobra.Command) error {
 			return err
 		}
 	}
-	o.url = httpScheme(strings.TrimSuffix(withScheme(o.url), "/"))
-	u, err := url.Parse(o.url)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return usage("--url is %q, must be a host, or begin with http://, https://, ws:// or wss://", o.url)
+	u, err := serverAddress(o.url)
+	if err != nil {
+		return err
 	}
+	o.url = u.String()
 	return nil
 }
 

@@ -83,7 +83,7 @@ func TestRun04DoctorFindsTheFaultsOfAConfiguration(t *testing.T) {
 	if status, out, errors := execute(t, "", "doctor", "--config", weak, "--brief"); status != exitOK || strings.Contains(out, "fine ") || !strings.Contains(out, "-> ") {
 		t.Errorf("status %d\n%s%s", status, out, errors)
 	}
-	for _, args := range [][]string{{"--connections", "0"}, {"--idle", "1s"}, {"--timeout", "0"}, {"extra"}} {
+	for _, args := range [][]string{{"--connections", "0"}, {"--idle", "1s"}, {"--timeout", "0"}, {"extra"}, {"--url", "https://"}, {"--url", "http://x?y"}, {"--url", "ftp://x"}} {
 		if status, _, _ := execute(t, "", append([]string{"doctor"}, args...)...); status != exitUsage {
 			t.Errorf("%q: status %d", args, status)
 		}
@@ -174,10 +174,20 @@ func TestRun04DoctorShowsWhatAProxySends(t *testing.T) {
 	}
 	// With an address it asks by itself, and ends when that has arrived or not.
 	port := fmt.Sprint("127.0.0.1:", fault.Ports(t, 1)[0])
-	if status, r := diagnosed(t, "--listen", port, "--url", port, "--config", file); status != exitOK || !found(r, doctor.Fine, "WebSocket", "passed") {
+	if status, r := diagnosed(t, "--listen", port, "--url", port, "--config", file); status != exitOK || !found(r, doctor.Fine, "WebSocket", "passed") || !found(r, doctor.Fine, "path", "") {
 		t.Errorf("its own: status %d, %+v", status, r)
 	}
 	if status, r := diagnosed(t, "--listen", "127.0.0.1:0", "--url", "127.0.0.1:1", "--config", file); status != exitErrors || !found(r, doctor.Error, "way", "did not arrive") {
 		t.Errorf("elsewhere: status %d, %+v", status, r)
+	}
+	status, _, said := execute(t, "", "doctor", "--listen", "6001", "--config", file)
+	if status != exitFailure || !strings.Contains(said, "--listen, an address and a port") || strings.Contains(said, "Stop the server") {
+		t.Errorf("no address to listen on: status %d, %s", status, said)
+	}
+	// A password in the address is not shown.
+	for _, args := range [][]string{{"--url", "u:hunter2@127.0.0.1:1"}, {"--url", "u:hunter2@127.0.0.1:1", "--listen", "127.0.0.1:0"}, {"--url", "u:hunter2@127.0.0.1?x"}} {
+		if _, out, said := execute(t, "", append(args, "doctor", "--config", file)...); strings.Contains(out+said, "hunter2") {
+			t.Errorf("%q shows a password:\n%s%s", args, out, said)
+		}
 	}
 }

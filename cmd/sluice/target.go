@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"strconv"
 	"strings"
@@ -264,4 +265,21 @@ func httpScheme(address string) string {
 		return "http" + rest
 	}
 	return address
+}
+
+// serverAddress is the address of a server that a flag or a variable gives, as one of HTTP.
+func serverAddress(text string) (*url.URL, error) {
+	u, err := url.Parse(httpScheme(strings.TrimSuffix(withScheme(text), "/")))
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
+		return nil, usage("--url is %q, must be a host, or begin with http://, https://, ws:// or wss://, without a query", shownAddress(text))
+	}
+	return u, nil
+}
+
+// shownAddress is an address that somebody typed, without what may be a password in it.
+func shownAddress(text string) string {
+	if !strings.ContainsAny(text, "@?") {
+		return text
+	}
+	return configs.ShownURL(withScheme(text))
 }

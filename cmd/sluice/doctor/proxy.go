@@ -24,6 +24,9 @@ type Proxies struct {
 	Header, Protocol string
 	// PublicHost is the host of the public address, empty if unknown.
 	PublicHost string
+	// Sent is the path with which a request was sent, without its query; empty if unknown. Prefix is
+	// what precedes all paths of the server.
+	Sent, Prefix string
 }
 
 func (p Proxies) trusts(a netip.Addr) bool {
@@ -41,6 +44,8 @@ func JudgeArrival(a Arrival, p Proxies) []Finding {
 		f.note("who connects", "", "%s: no header of a proxy came along", a.Peer)
 	case !proxied:
 		f.fine("who connects", "%s, without a header of a proxy: the limits of one address go by it", a.Peer)
+	case speaks && !p.trusts(a.Peer):
+		f.fail("trusted_proxies", "Add "+a.Peer.String()+" (or its network) to trusted_proxies.", "%s speaks the PROXY protocol and is not trusted: such connections are refused", a.Peer)
 	case !p.trusts(a.Peer):
 		f.warn("trusted_proxies", "Add "+a.Peer.String()+" (or its network) to trusted_proxies.", "the request came through a proxy at %s, which is not trusted: all its clients count as one address", a.Peer)
 	default:
@@ -61,6 +66,7 @@ func JudgeArrival(a Arrival, p Proxies) []Finding {
 	default:
 		f.fine("Host", "it arrived as %q", a.Host)
 	}
+	judgePath(f, a, p)
 	if strings.HasPrefix(a.Path, "/app/") || strings.Contains(a.Path, "/app/") {
 		upgrade, connection := a.Header.Get("Upgrade"), a.Header.Get("Connection")
 		if strings.EqualFold(upgrade, "websocket") && strings.Contains(strings.ToLower(connection), "upgrade") && a.Header.Get("Sec-Websocket-Key") != "" {
@@ -73,6 +79,25 @@ func JudgeArrival(a Arrival, p Proxies) []Finding {
 		}
 	}
 	return f.all
+}
+
+// judgePath looks at what became of the path, which signatures cover.
+func judgePath(f *findings, a Arrival, p Proxies) {
+	const asItIs = "Pass the path on as it is: in nginx, proxy_pass without a path (docs/proxies.md)."
+	path, _, _ := strings.Cut(a.Path, "?")
+	switch stripped := strings.TrimSuffix(p.Sent, path); {
+	case p.Sent == "":
+	case p.Sent != path && stripped == p.Sent:
+		f.fail("path", asItIs, "it was sent as %q and arrived as %q: requests for some channels get 401 or 404", p.Sent, path)
+	case p.Prefix != "" && !strings.HasPrefix(path, p.Prefix+"/"):
+		f.fail("path", "Let it arrive with path_prefix, or change that.", "it was sent as %q and arrived as %q, which does not begin with path_prefix (%s): requests get 404", p.Sent, path, p.Prefix)
+	case p.Prefix == "" && !strings.HasPrefix(path, "/app/"):
+		f.fail("path", "Set path_prefix to what precedes the path.", "it arrived as %q, and path_prefix is not set: requests get 404", path)
+	case p.Sent != path:
+		f.warn("path", "Set path_prefix, and "+strings.ToLower(asItIs[:1])+asItIs[1:], "%s was taken from its beginning", stripped)
+	default:
+		f.fine("path", "it arrived as it was sent")
+	}
 }
 
 // judgeClient looks at how the address of the client is told.
