@@ -1,8 +1,12 @@
 package presence
 
 import (
+	"context"
+	"fmt"
 	"math"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/sluicehq/sluice/kv"
 )
@@ -84,4 +88,46 @@ func TestTrust15WhoLeavesATableThatLostEverythingIsTold(t *testing.T) {
 			}
 		})
 	}
+}
+
+// unheard is a table that stores what is put first of a seat, and the answer is lost after a while.
+type unheard struct {
+	kv.Table
+	first chan struct{}
+}
+
+func (u *unheard) Put(ctx context.Context, key string, value []byte, ttl time.Duration) (uint64, error) {
+	revision, err := u.Table.Put(ctx, key, value, ttl)
+	if _, ok := nodeOf(key); ok {
+		select {
+		case <-u.first:
+			<-time.After(time.Second)
+			return 0, fmt.Errorf("%w: the answer was lost", kv.ErrUnavailable)
+		default:
+		}
+	}
+	return revision, err
+}
+
+// TestASeatWhoseAnswerIsLostIsNoGhost: who has left when that is noticed is not in for ever.
+func TestASeatWhoseAnswerIsLostIsNoGhost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		table := &unheard{kv.NewMemoryTable(nil), make(chan struct{}, 1)}
+		a, b := start(t, table, "a"), start(t, table, "b")
+		table.first <- struct{}{}
+		ctx, end := context.WithTimeout(t.Context(), time.Second/2)
+		defer end()
+		if err := a.room.Join(ctx, "u1", nil, 1); err == nil {
+			t.Error("a join that is not known to be stored succeeded")
+		}
+		table.first <- struct{}{}
+		a.SetCount("app", "presence-room", 1)
+		<-time.After(time.Second / 2)
+		a.SetCount("app", "presence-room", 0)
+		eventually(t, "nobody is in", func() bool { return a.room.Idle() && len(b.members()) == 0 })
+		agree(t, nil, a, b)
+		if n, _, _ := b.room.Counts(); n != 0 {
+			t.Errorf("%d are counted", n)
+		}
+	})
 }

@@ -31,7 +31,7 @@ type ownSeat struct {
 	// is void.
 	since uint64
 	// again is set while what is stored is to be written again, as it is, and lost while
-	// the table has nothing and rooms may believe otherwise.
+	// the table has nothing and rooms may believe otherwise, or while it is not known whether it has something.
 	again, lost, queued bool
 	// resting is set for a while after it was written, see [countRest].
 	resting bool
@@ -158,6 +158,10 @@ func (r *Roster) store(c *ownSeat) error {
 	defer cancel()
 	revision, err := r.opt.Table.Put(ctx, c.seat.key(), value, 0)
 	if err != nil {
+		// It may be stored. If it is given up before it is tried again, the table has to be told.
+		c.mu.Lock()
+		c.lost = c.stored == nil
+		c.mu.Unlock()
 		return err
 	}
 	r.metrics.writes.Add(1)
