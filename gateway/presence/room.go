@@ -3,17 +3,12 @@ package presence
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"slices"
-	"time"
 
 	"github.com/sluicehq/sluice/broker/rank"
 	"github.com/sluicehq/sluice/kv"
 )
-
-// ErrFull means that a channel has as many members as it may have.
-var ErrFull = errors.New("the channel has reached its limit of members")
 
 // Sink is told of the changes of a room, one call after the other, in order. version
 // rises with each call. It may wait, but not for the room, which it must not call.
@@ -258,83 +253,6 @@ func (m *Room) lookUp(ctx context.Context, at holder) error {
 // know takes in who counts from now on.
 func (m *Room) know(view *register, moved map[string]bool) {
 	m.take(func() []Change { return m.fold.know(view, moved) })
-}
-
-// Join adds a connection of a user and returns when the user is in for everybody, by
-// which time [Room.Members] knows it. limit bounds the distinct users; members that
-// join on other gateways at the same moment may exceed it. Errors: [ErrFull], those of
-// the table, or the context's.
-func (m *Room) Join(ctx context.Context, user string, info json.RawMessage, limit int) error {
-	at := holder{m.roster.opt.Node, user}
-	m.mu.Lock()
-	inForce, in := m.fold.Has(user)
-	if !in && m.local[user] == 0 {
-		coming := 0
-		for u := range m.local {
-			if _, in := m.fold.Has(u); !in {
-				coming++
-			}
-		}
-		if m.fold.Users()+coming >= limit {
-			m.mu.Unlock()
-			return ErrFull
-		}
-	}
-	if in {
-		info = inForce
-	}
-	if m.local[user]++; m.local[user] == 1 {
-		m.roster.metrics.member(m.app, 1)
-	}
-	c := m.roster.set(seat{m.app, m.channel, at.node, user}, m.local[user] == 1, &content{User: user, Info: info})
-	m.mu.Unlock()
-	err := m.await(ctx, c, at)
-	if err != nil {
-		m.Leave(user)
-	}
-	return err
-}
-
-// resyncAfter is how long a join waits for what it wrote to come back before it looks
-// it up.
-const resyncAfter = time.Second
-
-// await waits until the room has taken in what was stored of a seat.
-func (m *Room) await(ctx context.Context, c *ownSeat, at holder) error {
-	look := time.NewTimer(resyncAfter)
-	defer look.Stop()
-	for {
-		stored, revision := c.state()
-		m.mu.Lock()
-		arrived := revision > 0 && m.fold.revision(at) >= revision
-		moved := m.moved
-		m.mu.Unlock()
-		if arrived {
-			return nil
-		}
-		select {
-		case <-stored:
-		case <-moved:
-		case <-look.C:
-			m.roster.resync(m)
-			look.Reset(resyncAfter)
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-// Leave takes a connection of a user back.
-func (m *Room) Leave(user string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.local[user]--; m.local[user] > 0 {
-		return
-	}
-	delete(m.local, user)
-	m.leaving = true
-	m.roster.metrics.member(m.app, -1)
-	m.roster.set(seat{m.app, m.channel, m.roster.opt.Node, user}, true, nil)
 }
 
 // Members are the users in the channel at a version.

@@ -1,0 +1,60 @@
+package presence
+
+import (
+	"encoding/json"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sluicehq/sluice/kv"
+)
+
+// TestWhoComesBackAsSomebodyElseLeavesFirst: a client that unsubscribes and subscribes again at once, to
+// show another info, is not in with the one that it had, however long the table takes.
+func TestWhoComesBackAsSomebodyElseLeavesFirst(t *testing.T) {
+	for _, c := range []struct {
+		about string
+		stays bool // by another connection
+		info  json.RawMessage
+		want  string
+		kinds []Kind
+	}{
+		{"another info", false, json.RawMessage(`{"at": "the bar"}`), `{"at":"the bar"}`, []Kind{Added, Removed, Added}},
+		{"none", false, nil, "", []Kind{Added, Removed, Added}},
+		{"the same", false, json.RawMessage(`{"at": "a"}`), `{"at":"a"}`, []Kind{Added}},
+		{"he stays elsewhere", true, json.RawMessage(`{"at":"the bar"}`), `{"at":"a"}`, []Kind{Added}},
+	} {
+		t.Run(c.about, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				table := kv.NewMemoryTable(nil)
+				a, b := start(t, table, "a"), start(t, table, "b")
+				a.join(t, "u1")
+				if c.stays {
+					b.join(t, "u1")
+				}
+				agree(t, []string{"u1"}, a, b)
+				a.gate.set(true)
+				a.room.Leave("u1")
+				time.AfterFunc(2*time.Second, func() { a.gate.set(false) })
+				if err := a.room.Join(t.Context(), "u1", c.info, 1); err != nil {
+					t.Fatal(err)
+				}
+				agree(t, []string{"u1"}, a, b)
+				for _, g := range []*gatewayT{a, b} {
+					if all, _ := g.room.Members(); string(all[0].Info) != c.want {
+						t.Errorf("on %s the user is %s, want %s", g.opt.Node, all[0].Info, c.want)
+					}
+				}
+				var kinds []Kind
+				for _, change := range a.told() {
+					kinds = append(kinds, change.Kind)
+				}
+				if diff := cmp.Diff(c.kinds, kinds); diff != "" {
+					t.Errorf("told (-want +got):\n%s", diff)
+				}
+			})
+		})
+	}
+}
