@@ -193,41 +193,6 @@ func TestWorkPutEndsWithoutAcknowledgement(t *testing.T) {
 	}
 }
 
-// forgetful is a table that stores a renewal and loses the answer.
-type forgetful struct {
-	kv.Table
-	swaps atomic.Int32
-}
-
-func (f *forgetful) Swap(ctx context.Context, key string, value []byte, ttl time.Duration, revision uint64) (uint64, error) {
-	r, err := f.Table.Swap(ctx, key, value, ttl, revision)
-	if f.swaps.Add(1) == 3 && err == nil {
-		return 0, fmt.Errorf("%w: the answer was lost", kv.ErrUnavailable)
-	}
-	return r, err
-}
-
-func TestWorkSurvivesALostAnswer(t *testing.T) {
-	w := openWork(t, node(t, t.TempDir()), "one")
-	w.lease = 2 * time.Second
-	table := &forgetful{Table: kv.NewMemoryTable(nil)}
-	w.table = table
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- w.Take(ctx, "q", 10, func(broker.Taken) {}) }()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for table.swaps.Load() < 6 {
-		select {
-		case err := <-ended:
-			t.Fatalf("the holder of the lease stopped taking: %v", err)
-		case <-tick.C:
-		}
-	}
-	cancel()
-	<-ended
-}
-
 func TestWorkGoesOnAfterItsStreamVanished(t *testing.T) {
 	w := openWork(t, node(t, t.TempDir()), "one")
 	w.lease = 2 * time.Second

@@ -31,8 +31,8 @@ type intake struct {
 	// none now.
 	waits   uint64
 	waiting bool
-	// delivered and waited are the numbers of the last audit.
-	delivered, waited uint64
+	// delivered, waited and arrived are the numbers of the last audit.
+	delivered, waited, arrived uint64
 }
 
 func newIntake(limit int) *intake { return &intake{limit: limit, freed: make(chan struct{}, 1)} }
@@ -102,14 +102,17 @@ func (in *intake) free(size int) {
 
 // audit finds the last delivery before a silence if it is missing. It is called now and
 // then with the number of the server's last delivery: what had been delivered the time
-// before has arrived, unless it waits behind something for which there is no room.
+// before has arrived, unless it waits behind something for which there is no room. Where
+// something still arrives nothing is missing, because behind a gap nothing would: a slow
+// machine needs longer than from one audit to the next for what is on its way.
 func (in *intake) audit(delivered uint64) error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if in.waits == in.waited && in.seen < in.delivered {
+	if in.waits == in.waited && in.seen == in.arrived && in.seen < in.delivered {
 		return errMissed
 	}
-	if in.delivered, in.waited = delivered, in.waits; in.waiting {
+	in.delivered, in.waited, in.arrived = delivered, in.waits, in.seen
+	if in.waiting {
 		in.delivered = 0
 	}
 	return nil

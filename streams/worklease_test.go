@@ -3,6 +3,7 @@ package streams
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -48,6 +49,41 @@ func TestALeaseIsNotTakenForAnAnswerThatTookLong(t *testing.T) {
 		case <-s.stolen:
 			t.Error("the lease was taken from its holder")
 		default:
+		}
+	})
+}
+
+// forgetful is a table that stores the third write and loses the answer.
+type forgetful struct {
+	kv.Table
+	swaps int
+}
+
+func (f *forgetful) Swap(ctx context.Context, key string, value []byte, ttl time.Duration, revision uint64) (uint64, error) {
+	r, err := f.Table.Swap(ctx, key, value, ttl, revision)
+	if f.swaps++; f.swaps == 3 && err == nil {
+		return 0, fmt.Errorf("%w: the answer was lost", kv.ErrUnavailable)
+	}
+	return r, err
+}
+
+// TestWorkSurvivesALostAnswer: whoever holds the lease goes on when the answer to a renewal is lost.
+func TestWorkSurvivesALostAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		table := &forgetful{Table: kv.NewMemoryTable(nil)}
+		l := &lease{table: table, ttl: 10 * time.Second, key: "work.q", holder: "one"}
+		if err := l.acquire(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for table.swaps < 8 {
+			<-time.After(l.ttl / 3)
+			if err := l.renew(t.Context()); err != nil {
+				t.Fatalf("the holder lost the lease after %d writes: %v", table.swaps, err)
+			}
+		}
+		l.release(t.Context())
+		if e, err := table.Read(t.Context(), l.key); err != nil || string(e.Value) != freed {
+			t.Errorf("the lease that was given up is %q, %v", e.Value, err)
 		}
 	})
 }
