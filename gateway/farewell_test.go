@@ -73,13 +73,19 @@ func TestAStopWithoutTimeForConnectionsTellsWhoLeft(t *testing.T) {
 		o.Apps = app.NewRegistry(&app.App{ID: "app", Key: "key", Secret: "secret", Enabled: true, Limits: app.DefaultLimits,
 			Webhooks: []app.Webhook{{URL: "http://127.0.0.1:1/"}}})
 	})
+	told := func(what string) bool {
+		work.mu.Lock()
+		defer work.mu.Unlock()
+		return strings.Contains(work.all, what)
+	}
 	r.member("ann", "presence-room", "room")
+	r.until("the channel is occupied", func() bool { return told(`{"n":"channel_occupied","c":"room",`) })
 	r.stop()
 	r.over <- <-r.over
 	for _, want := range []string{
 		`{"n":"member_removed","c":"presence-room","u":"ann"}`, `{"n":"channel_vacated","c":"presence-room",`, `{"n":"channel_vacated","c":"room",`,
 	} {
-		if !strings.Contains(work.all, want) {
+		if !told(want) {
 			t.Errorf("the application is not told %s, but %s", want, work.all)
 		}
 	}
