@@ -1,5 +1,7 @@
 package fanout
 
+import "strings"
+
 // maxHoles is the number of conflation values for which a subscription remembers
 // what it holds. One with more of them starts from full frames again.
 const maxHoles = 16
@@ -45,9 +47,10 @@ func (s *Subscribers) missed(sub *subscription, p *Event) {
 	if last := p.Bases[form.mode()].recent[0]; last != nil && last.Pub.Offset > sub.since {
 		held = last.Pub.Offset
 	}
-	d.holes[key] = held
+	d.holes[strings.Clone(key)] = held // it may be part of a publication that should not be kept alive
 	if len(d.holes) > maxHoles {
-		sub.since = p.Pub.Offset
+		// On its way through the past it may have been told to hold nothing up to a place that lies ahead.
+		sub.since = max(sub.since, p.Pub.Offset)
 		s.mend(sub)
 	}
 }
@@ -76,7 +79,7 @@ func (s *Subscribers) receivedLate(sub *subscription, p *Event) {
 	if d.holes == nil {
 		d.holes = holes{}
 	}
-	d.holes[p.keyOf(p.formOf(sub))] = p.Pub.Offset
+	d.holes[strings.Clone(p.keyOf(p.formOf(sub)))] = p.Pub.Offset
 	sub.marks |= holed
 }
 
