@@ -1,6 +1,9 @@
 package count
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 const (
 	// TTL is how long checkpoints must live.
@@ -186,13 +189,19 @@ func (m *Machine) Publication(p Publication, now time.Time) (full bool, e Effect
 		return m.count(p, true), 0
 	case !m.asked:
 	case len(m.waiting) < maxWaiting:
-		m.waiting = append(m.waiting, p)
+		m.wait(p)
 		// Who has counted alone goes on until there is something better.
 		return m.state == Looking || m.count(p, true), 0
 	default:
 		m.Unanswered(now)
 	}
 	return m.step(p, true, now)
+}
+
+// wait has a publication wait for the count. Its value may be part of data that should not be kept alive.
+func (m *Machine) wait(p Publication) {
+	p.Value = strings.Clone(p.Value)
+	m.waiting = append(m.waiting, p)
 }
 
 func (m *Machine) count(p Publication, live bool) bool {
@@ -210,7 +219,7 @@ func (m *Machine) step(p Publication, live bool, now time.Time) (full bool, e Ef
 		// The log was read from a replica that was behind: what it did not have was not
 		// counted.
 		e = m.ask(LookUpSoon)
-		m.waiting = append(m.waiting, p)
+		m.wait(p)
 		return true, e
 	}
 	// Counts that begin must be known soon to those who will find nothing to count from:
