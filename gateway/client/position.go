@@ -53,14 +53,21 @@ type position struct {
 	// knew the client as socket.
 	since  uint64
 	socket string
+	// salt is by how much the numbers of the last of them were above their serials, modulo 2^31, if
+	// salted.
+	salt   uint32
+	salted bool
 }
 
 // take notes an event.
 func (p *position) take(ev *Event) {
 	at := mark{ev.StreamID, ev.MessageID, ev.Serial}
-	if ev.Form == Plain {
+	switch {
+	case ev.Form == Plain:
 		// It may be a base for those who got it live, and nothing tells.
 		p.raise(ev.Serial)
+	case (ev.Form == Full || ev.Form == Delta) && ev.Serial > 0:
+		p.number(ev)
 	}
 	switch p.way {
 	case collecting:
@@ -83,6 +90,16 @@ func (m *mark) reach(at mark) {
 	} else if at.serial == m.serial && at.id != "" {
 		m.id = at.id
 	}
+}
+
+// number notes how the frame of an event is numbered. If that has changed, so have the texts of frames,
+// and none before it is a base.
+func (p *position) number(ev *Event) {
+	salt := (ev.Number - uint32(ev.Serial)) & (1<<31 - 1)
+	if p.salted && p.salt != salt {
+		p.raise(ev.Serial - 1)
+	}
+	p.salt, p.salted = salt, true
 }
 
 // raise gives up the bases up to a serial.
@@ -184,6 +201,10 @@ func (p *position) appendTo(b []byte, channel, was string, deltas bool) []byte {
 	if deltas && p.socket == was && p.since <= p.seen.serial {
 		b = append(b, `,"bases_since":`...)
 		b = strconv.AppendUint(b, p.since, 10)
+		if p.salted {
+			b = append(b, `,"bases_salt":`...)
+			b = strconv.AppendUint(b, uint64(p.salt), 10)
+		}
 	}
 	return append(b, '}')
 }

@@ -155,27 +155,32 @@ func TestTime05BasesOfAClient(t *testing.T) {
 	const enable = `{"event":"sockudo:enable_delta_compression","data":{"algorithms":["fossil"]}}`
 	p.expect(enable)
 	p.wants(c, "market", "s1", 7)
-	text := func(number uint32) string {
+	// Numbers are above serials by a salt.
+	salted := func(serial, salt uint32) string {
 		return fmt.Sprintf(`{"event":"tick","channel":"market","data":%s,"message_id":"m%d","stream_id":"s1","serial":%d,"sequence":%d,"conflation_key":"BTC"}`,
-			data("BTC", int(number)), number, number, number)
+			data("BTC", int(serial)), serial, serial, serial+salt)
 	}
-	delta := func(number, base uint32) string {
-		f := deltaFrame(text(number), text(base), number, base, "BTC")
+	text := func(serial uint32) string { return salted(serial, 0) }
+	saltedDelta := func(serial, base, salt uint32) string {
+		f := deltaFrame(salted(serial, salt), salted(base, salt), serial+salt, base+salt, "BTC")
 		f = `{"event":"sockudo` + f[len(`{"event":"pusher`):]
-		return f[:len(f)-1] + fmt.Sprintf(`,"message_id":"m%d","serial":%d}`, number, number)
+		return f[:len(f)-1] + fmt.Sprintf(`,"message_id":"m%d","serial":%d}`, serial, serial)
 	}
+	delta := func(serial, base uint32) string { return saltedDelta(serial, base, 0) }
 	for i, step := range []struct {
 		name  string
 		sends []string
 		want  int // events
 		says  string
 	}{
-		{"all are kept", []string{text(8), delta(9, 8)}, 2, `"serial":9,"last_message_id":"m9","bases_since":7`},
-		{"a plain event may have been one", []string{delta(10, 9), event("market", "s1", 11), delta(12, 10)}, 3, `"serial":12,"last_message_id":"m12","bases_since":11`},
-		{"one that was not decoded", []string{text(13), delta(15, 14), text(16)}, 2, `"serial":16,"last_message_id":"m16","bases_since":15`},
+		{"all are kept", []string{text(8), delta(9, 8)}, 2, `"serial":9,"last_message_id":"m9","bases_since":7,"bases_salt":0`},
+		{"a plain event may have been one", []string{delta(10, 9), event("market", "s1", 11), delta(12, 10)}, 3, `"serial":12,"last_message_id":"m12","bases_since":11,"bases_salt":0`},
+		{"one that was not decoded", []string{text(13), delta(15, 14), text(16)}, 2, `"serial":16,"last_message_id":"m16","bases_since":15,"bases_salt":0`},
+		{"frames of other rules, with other numbers", []string{text(17), salted(18, 100), saltedDelta(19, 18, 100)}, 3,
+			`"serial":19,"last_message_id":"m19","bases_since":17,"bases_salt":100`},
 		{"events that the server skipped", []string{
-			text(17), `{"event":"sockudo:conflated","channel":"market","data":{"skipped":3,"first_serial":18,"last_serial":20}}`, text(21),
-		}, 2, `"serial":21,"last_message_id":"m21"`},
+			text(20), `{"event":"sockudo:conflated","channel":"market","data":{"skipped":3,"first_serial":21,"last_serial":23}}`, text(24),
+		}, 2, `"serial":24,"last_message_id":"m24"`},
 	} {
 		p.send(step.sends...)
 		datas(t, c, step.want)
@@ -191,12 +196,12 @@ func TestTime05BasesOfAClient(t *testing.T) {
 			was = "1.1"
 		}
 		p.expect(resumeOf(`"market":{"stream_id":"s1",`+step.says+`}`, was))
-		serial := []int{9, 12, 16, 21}[i]
+		serial := []int{9, 12, 16, 19, 24}[i]
 		p.send(success("market", "s1", serial), summaryOf("market", "s1", serial, 0))
 		await(t, states, "the summary")
 	}
 	// A base of before another life of the channel is none.
-	p.send(`{"event":"tick","channel":"market","data":"x","message_id":"n1","stream_id":"s2","serial":1,"sequence":1,"conflation_key":"BTC"}`, delta(22, 21))
+	p.send(`{"event":"tick","channel":"market","data":"x","message_id":"n1","stream_id":"s2","serial":1,"sequence":1,"conflation_key":"BTC"}`, delta(25, 24))
 	datas(t, c, 1)
 	p.expect(`{"event":"sockudo:delta_sync_error","data":{"channel":"market"}}`)
 }

@@ -45,7 +45,8 @@ func NewBases(l *Line) Bases {
 
 // Begin starts a new life of the log: no earlier base or number means anything.
 func (b *Bases) Begin(epoch string) {
-	b.salt = delta.Salt(b.line.App, b.line.Name, epoch)
+	b.salt = b.rules.Salt(b.line, epoch)
+	b.line.salt.Store(delta.Number(0, b.salt))
 	b.number = 0
 	b.reset()
 }

@@ -22,6 +22,8 @@ type Line struct {
 	taps   atomic.Pointer[[]*Tap]
 
 	rules atomic.Pointer[Rules]
+	// salt is by how much numbers are above offsets, modulo 2^31.
+	salt atomic.Uint32
 }
 
 // Source has the past of a channel.

@@ -38,6 +38,23 @@ func RulesOf(a *app.App, channel string, compress bool) (r *Rules, err error) {
 	return r, err
 }
 
+// Salt is what is added to the offsets of publications in a life of the log for their numbers. It depends
+// on all that their texts depend on: a client may meet a publication at gateways with different rules, or
+// before and after these change, and a number that it knows must not stand for another text.
+func (r *Rules) Salt(l *Line, epoch string) uint64 {
+	life := append([]byte(epoch), '/')
+	if r.Delta.DeliverTags {
+		life = append(life, 't')
+	}
+	if l.Serials {
+		life = append(life, 's')
+	}
+	if r.Keyed {
+		life = append(append(life, 'k'), r.Delta.Path...)
+	}
+	return delta.Salt(l.App, l.Name, string(life))
+}
+
 // noRules are those of a line that was given none.
 var noRules Rules
 

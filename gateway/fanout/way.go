@@ -30,6 +30,9 @@ type Way struct {
 	// and sends nothing of it.
 	Kept bool
 	had  uint64
+	// Salt is by how much the numbers of its bases are above their offsets, modulo 2^31, as its client
+	// says; nil if it does not say.
+	Salt *uint32
 	// Seen is the id of a publication that the client has. Was is the id of the socket that it was
 	// before.
 	Seen, Was string
@@ -216,7 +219,7 @@ func (s *Subscribers) Resume(p *Way, began, since uint64, keepsBases bool) bool 
 	if at >= p.then {
 		sub.since = max(sub.since, at)
 	}
-	if keepsBases && since <= at && at <= s.last && p.then == p.until && sub.form&Delta != 0 {
+	if keepsBases && p.knowsNumbers() && since <= at && at <= s.last && p.then == p.until && sub.form&Delta != 0 {
 		p.Kept, p.had, p.Place = true, at, since
 		s.mend(sub)
 		sub.since = since
@@ -224,6 +227,10 @@ func (s *Subscribers) Resume(p *Way, began, since uint64, keepsBases bool) bool 
 	s.travel(sub, p)
 	return true
 }
+
+// knowsNumbers says whether the bases of its client have the numbers, and so the texts, that they would have
+// here.
+func (p *Way) knowsNumbers() bool { return p.Salt == nil || *p.Salt == p.Line.salt.Load() }
 
 // sentTo is the place up to which a subscription was sent everything since it began.
 func (s *Subscribers) sentTo(sub *subscription) uint64 {

@@ -96,14 +96,19 @@ func TestBounds(t *testing.T) {
 		}
 	})
 	t.Run("DS-09 at the wrap of numbers everything is full again", func(t *testing.T) {
+		feed := &handFeed{}
+		r := newRig(t, func(o *Options, a *appT) { o.Feed, a.Delta.Path = feed, "symbol" })
 		// An offset is found at which the number is about to wrap.
-		salt := delta.Salt("app", "market", "e")
+		rules, err := fanout.RulesOf(r.app, "market", true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		salt := rules.Salt(&fanout.Line{App: "app", Name: "market", Serials: r.app.HistoryEnabled || r.app.Recovery.Enabled}, "e")
 		offset := uint64(1)
 		for delta.Number(offset, salt) < math.MaxInt32 {
 			offset += max(1, uint64(math.MaxInt32-delta.Number(offset, salt)))
 		}
-		feed := &handFeed{at: broker.Position{Epoch: "e", Offset: offset - 3}}
-		r := newRig(t, func(o *Options, a *appT) { o.Feed, a.Delta.Path = feed, "symbol" })
+		feed.at = broker.Position{Epoch: "e", Offset: offset - 3}
 		d := decode(r.subscribed("market", true))
 		last := int64(0)
 		for i, want := range []string{"full", "full", "delta", "full", "full", "delta"} {
@@ -250,7 +255,7 @@ func TestBasesFromTheLog(t *testing.T) {
 	}
 	way.Wake()
 	publishTick(5)
-	number := delta.Number(at[4].Offset, delta.Salt("app", "market", at[4].Epoch))
+	number := delta.Number(at[4].Offset, c.Rules().Salt(c.Line, at[4].Epoch))
 	if m := p.want("pusher:delta"); !strings.Contains(m.text, fmt.Sprintf(`"base_index":%d`, number)) {
 		t.Errorf("got %s, want a delta against %d", m.text, number)
 	}

@@ -173,7 +173,7 @@ func (c *Client) travel(all *resuming, d doubt) *fanout.Way {
 	p := fanout.Traced(&fanout.Way{
 		Line: m.channel.Line, Shard: c.shard, Out: c.sock.Outbox(), Is: c.id, Epoch: at.StreamID, Place: at.Serial,
 		Most: c.app().Recovery.MaxEvents, MostBytes: c.app().Recovery.MaxBytes, Seen: at.LastMessageID, Was: d.was,
-		Ends: &resumed{all: all, channel: m.channel, at: at}, Instead: c.instead(m.channel),
+		Ends: &resumed{all: all, channel: m.channel, at: at}, Instead: c.instead(m.channel), Salt: at.Salt,
 	}, c.hub.opt.Tracer, "resume")
 	all.add()
 	if !m.channel.Shards[c.shard.ID].Resume(p, m.began, max(at.Since, m.channel.recent.Since()), at.KeepsBases) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/memory"
+	"github.com/sluicehq/sluice/delta"
 )
 
 // randomEvent draws an event of any kind that matters to a resume.
@@ -116,7 +117,12 @@ func TestTime02ResumingIsLikeHavingStayed(t *testing.T) {
 		kept, _ := open(r)
 		defer kept.hangUp()
 		kept.join(channel, filter)
-		positions := fmt.Sprintf(`{"channel_positions":{%q:{"stream_id":%q,"serial":%d,"last_message_id":%q,"bases_since":%d}},"socket_id":%q}`, channel, at.StreamID, place, lastID, at.Serial, id)
+		salt := ""
+		if rapid.Bool().Draw(rt, "says how its bases are numbered") {
+			c := r.channel(channel)
+			salt = fmt.Sprintf(`,"bases_salt":%d`, delta.Number(0, c.Rules().Salt(c.Line, at.StreamID)))
+		}
+		positions := fmt.Sprintf(`{"channel_positions":{%q:{"stream_id":%q,"serial":%d,"last_message_id":%q,"bases_since":%d%s}},"socket_id":%q}`, channel, at.StreamID, place, lastID, at.Serial, salt, id)
 		kept.say(`{"event":"sockudo:resume","data":%s}`, positions)
 		if diff := cmp.Diff(frameTexts(missed), frameTexts(kept.replayed())); diff != "" {
 			rt.Fatalf("resumed from %d with bases since %d (-stayed +resumed):\n%s", place, at.Serial, diff)

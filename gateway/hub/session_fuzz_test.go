@@ -141,7 +141,7 @@ func (s *visit) resume() {
 		c := s.channel()
 		stream := s.one(s.at[c].Epoch, s.at[c].Epoch, "other", "", strings.Repeat("x", 300))
 		members = append(members, fmt.Sprintf(`%q:{"stream_id":%q,"serial":%s%s}`, c, stream, s.serial(c),
-			s.one("", `,"last_message_id":"m"`, `,"bases_since":0`, `,"bases_since":1`, `,"bases_since":"x"`)))
+			s.one("", `,"last_message_id":"m"`, `,"bases_since":0`, `,"bases_since":1`, `,"bases_since":1,"bases_salt":7`, `,"bases_since":"x"`)))
 	}
 	text := `{"channel_positions":{` + strings.Join(members, ",") + `}` + s.one("", `,"socket_id":"1.1"`, `,"socket_id":7`) + `}`
 	if s.byte()%5 == 0 {

@@ -26,6 +26,9 @@ type ResumePosition struct {
 	// has kept what deltas start from. KeepsBases is false when it does not say.
 	Since      uint64
 	KeepsBases bool
+	// Salt is by how much the numbers of those are above their offsets, modulo 2^31; nil when it
+	// does not say.
+	Salt *uint32
 }
 
 // Resume is a resume request.
@@ -135,9 +138,25 @@ func resumePosition(v gjson.Result) (p ResumePosition, err error) {
 			p.Since = place
 		}
 	}
+	if p.Salt, err = salt(v.Get("bases_salt")); err != nil {
+		return p, err
+	}
 	// What is kept must not keep the whole message.
 	p.StreamID, p.LastMessageID = strings.Clone(p.StreamID), strings.Clone(p.LastMessageID)
 	return p, nil
+}
+
+// salt reads by how much numbers are above offsets.
+func salt(v gjson.Result) (*uint32, error) {
+	if v.Type == gjson.Null {
+		return nil, nil
+	}
+	n, err := strconv.ParseUint(v.Raw, 10, 31)
+	if err != nil {
+		return nil, fmt.Errorf("bases_salt is %.40q, must be a whole number from 0 to 2^31-1", v.Raw)
+	}
+	less := uint32(n)
+	return &less, nil
 }
 
 // serial reads an offset: a number up to maxSerial, or a decimal in a string, which is at most

@@ -62,6 +62,8 @@ func TestParseResume(t *testing.T) {
 		{"a stream that is too long", `{"channel_positions":{"c":{"serial":1,"stream_id":"` + strings.Repeat("s", 65) + `"}}}`, nil, "64 bytes"},
 		{"an id that is too long", `{"channel_positions":{"c":{"serial":1,"last_message_id":"` + strings.Repeat("s", 129) + `"}}}`, nil, "128"},
 		{"bases from later than the position", `{"channel_positions":{"c":{"serial":1,"bases_since":2}}}`, nil, "above serial"},
+		{"a salt that is no number", `{"channel_positions":{"c":{"serial":1,"bases_since":1,"bases_salt":"5"}}}`, nil, "bases_salt is"},
+		{"a salt that is too large", `{"channel_positions":{"c":{"serial":1,"bases_since":1,"bases_salt":2147483648}}}`, nil, "bases_salt is"},
 		{"a channel without a name", `{"channel_positions":{"":{"serial":1}}}`, nil, "without a name"},
 		{"a channel twice", `{"channel_positions":{"c":{"serial":1},"c":{"serial":2}}}`, nil, "twice"},
 		{"too many", many(17), nil, "more than 16 channels"},
