@@ -149,7 +149,7 @@ func (p *Event) delta(f Form, base int) *socket.Frame {
 	frame := slot.Load()
 	if frame == nil {
 		// The full frames have a lock of their own.
-		full, from := p.full(f), p.Bases[f.mode()].recent[0]
+		full, from := p.full(f), p.lineage(f).recent[0]
 		fromText := from.full(f)
 		p.build.Lock()
 		if frame = slot.Load(); frame == nil {
@@ -165,7 +165,7 @@ func (p *Event) delta(f Form, base int) *socket.Frame {
 }
 
 func (p *Event) otherDelta(f Form, base int) *socket.Frame {
-	full, from := p.full(f), p.Bases[f.mode()].recent[base]
+	full, from := p.full(f), p.lineage(f).recent[base]
 	fromText := from.full(f)
 	p.build.Lock()
 	defer p.build.Unlock()
@@ -195,7 +195,7 @@ func (p *Event) encode(f Form, full *socket.Frame, from *texts, fromText *socket
 	ev := p.event(f.Dialect(), false)
 	buf := websocket.Buffer(len(enc.buf)*4/3 + 256)
 	buf = pusher.AppendDelta(buf, f.Dialect(), &ev, p.mark(f&Keyed != 0),
-		f.Algorithm().String(), from.number, enc.buf)
+		f.Algorithm().String(), from.numberOf(f&Keyed != 0), enc.buf)
 	p.line.Hall.Encoded(time.Since(begin))
 	if websocket.Size(buf) < len(full.Payload()) {
 		return websocket.Seal(buf, websocket.Text).Of(p.Pub.Time)

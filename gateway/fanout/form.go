@@ -18,6 +18,15 @@ const (
 	forms  = 8
 )
 
+// followedBy is the form of a subscription that had f and is to have another one. A client that has seen
+// conflation values goes by them for good, so its frames keep them when the rules have none any more.
+func (f Form) followedBy(next Form) Form {
+	if f&next&Delta != 0 {
+		next |= f & Keyed
+	}
+	return next
+}
+
 func (f Form) Dialect() pusher.Dialect {
 	switch {
 	case f&Events != 0:

@@ -13,13 +13,12 @@ type holes map[string]uint64
 // base returns the place of the base that the socket holds, or -1 if it holds none
 // of those that the publication may start from.
 func (s *Subscribers) base(sub *subscription, p *Event) int {
-	form := p.formOf(sub)
-	from := &p.Bases[form.mode()]
+	from := p.lineage(sub.form)
 	if from.Full || from.recent[0] == nil {
 		return -1
 	}
 	if sub.marks&holed != 0 {
-		if offset, ok := s.details[sub.out].holes[p.keyOf(form)]; ok {
+		if offset, ok := s.details[sub.out].holes[p.keyOf(sub.form)]; ok {
 			return from.at(offset)
 		}
 	}
@@ -34,8 +33,7 @@ func (s *Subscribers) missed(sub *subscription, p *Event) {
 	if !p.Tracked || sub.form&Delta == 0 {
 		return
 	}
-	form := p.formOf(sub)
-	d, key := s.detail(sub), p.keyOf(form)
+	d, key := s.detail(sub), p.keyOf(sub.form)
 	if d.holes == nil {
 		d.holes = holes{}
 	}
@@ -44,7 +42,7 @@ func (s *Subscribers) missed(sub *subscription, p *Event) {
 		return
 	}
 	held := uint64(0)
-	if last := p.Bases[form.mode()].recent[0]; last != nil && last.Pub.Offset > sub.since {
+	if last := p.lineage(sub.form).recent[0]; last != nil && last.Pub.Offset > sub.since {
 		held = last.Pub.Offset
 	}
 	d.holes[strings.Clone(key)] = held // it may be part of a publication that should not be kept alive
@@ -62,7 +60,7 @@ func (s *Subscribers) received(sub *subscription, p *Event) {
 		return
 	}
 	d := s.details[sub.out]
-	delete(d.holes, p.keyOf(p.formOf(sub)))
+	delete(d.holes, p.keyOf(sub.form))
 	if len(d.holes) == 0 {
 		s.mend(sub)
 	}
@@ -79,7 +77,7 @@ func (s *Subscribers) receivedLate(sub *subscription, p *Event) {
 	if d.holes == nil {
 		d.holes = holes{}
 	}
-	d.holes[strings.Clone(p.keyOf(p.formOf(sub)))] = p.Pub.Offset
+	d.holes[strings.Clone(p.keyOf(sub.form))] = p.Pub.Offset
 	sub.marks |= holed
 }
 

@@ -29,14 +29,14 @@ func (o *outlook) saw(sub *subscription, p *Event, f, full *socket.Frame) {
 	if sub.out.Kind().Form != nil {
 		u |= packed
 	}
-	o[p.formOf(sub)] |= u
+	o[sub.form] |= u
 }
 
 // follow takes over what was seen with a publication. One that could not go out as a delta says
 // nothing about the next one.
 func (o *outlook) follow(seen *outlook, p *Event) {
 	for f := range o {
-		if from := &p.Bases[p.ruled(Form(f)).mode()]; !p.Tracked || from.Full || from.recent[0] == nil {
+		if from := p.lineage(Form(f)); !p.Tracked || from.Full || from.recent[0] == nil {
 			seen[f] |= o[f]
 		}
 	}
@@ -46,7 +46,7 @@ func (o *outlook) follow(seen *outlook, p *Event) {
 // foresee makes the frames that are expected to be needed.
 func (p *Event) foresee(o *outlook) {
 	for i, u := range o {
-		f := p.ruled(Form(i))
+		f := Form(i)
 		if u == 0 {
 			continue
 		}
@@ -55,7 +55,7 @@ func (p *Event) foresee(o *outlook) {
 			continue
 		}
 		full := p.full(f)
-		if from := &p.Bases[f.mode()]; u&asDelta != 0 && !from.Full && from.recent[0] != nil {
+		if from := p.lineage(f); u&asDelta != 0 && !from.Full && from.recent[0] != nil {
 			if d := p.delta(f, 0); d != nil {
 				u.pack(d)
 				if u&inFull == 0 {

@@ -73,15 +73,14 @@ func (l *Line) Govern(r *Rules) { l.rules.Store(r) }
 // Under says whether the publication came under these rules.
 func (p *Event) Under(r *Rules) bool { return p.rules == r }
 
-// formOf is the form in which a subscription gets the publication. It may have been made under
-// rules that have conflation values, and the publication come under others.
-func (p *Event) formOf(sub *subscription) Form { return p.ruled(sub.form) }
-
-func (p *Event) ruled(f Form) Form {
-	if p.rules.Keyed {
-		return f
+// lineage is what deltas of the publication may start from for subscriptions of a form. That may have been
+// made under rules that have conflation values, and the publication come under others. Its frames have an
+// empty value then, see [Form.followedBy].
+func (p *Event) lineage(f Form) *Lineage {
+	if !p.rules.Keyed {
+		return &p.Bases[SingleBase]
 	}
-	return f &^ Keyed
+	return &p.Bases[f.mode()]
 }
 
 // Part is how a publication of the channel takes part in delta compression, with its conflation

@@ -158,7 +158,7 @@ func (s *Subscribers) Put(e *Entry) (isNew, stale bool) {
 		sub := &s.list[i]
 		s.mend(sub)
 		s.filters.drop(sub.filter)
-		sub.form, sub.since, sub.filter = e.Form, s.last, s.filters.use(e.Filter)
+		sub.form, sub.since, sub.filter = sub.form.followedBy(e.Form), s.last, s.filters.use(e.Filter)
 		switch {
 		case e.Way != nil:
 			e.Way.cached = e.Owed
@@ -243,10 +243,13 @@ func (s *Subscribers) Reform(o *socket.Outbox, f Form) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	i, ok := s.index[o]
-	if !ok || s.list[i].form == f {
+	if !ok {
 		return
 	}
 	sub := &s.list[i]
+	if f = sub.form.followedBy(f); sub.form == f {
+		return
+	}
 	if (sub.form^f)&^VCDIFF != 0 {
 		s.restart(sub)
 	}

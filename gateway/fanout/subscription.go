@@ -129,10 +129,9 @@ func (s *Subscribers) frame(sub *subscription, p *Event) (f, full *socket.Frame)
 	if sub.marks&bounded != 0 && !s.recent[sub.out].has(s) {
 		s.restart(sub)
 	}
-	form := p.formOf(sub)
-	full = p.full(form)
+	full = p.full(sub.form)
 	if base := s.base(sub, p); base >= 0 {
-		if d := p.delta(form, base); d != nil {
+		if d := p.delta(sub.form, base); d != nil {
 			return d, full
 		}
 	}

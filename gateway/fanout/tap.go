@@ -66,7 +66,7 @@ func (p *Event) Outcome() Outcome {
 		f |= VCDIFF
 	}
 	out.Full = len(p.full(f).Payload())
-	if from := &p.Bases[f.mode()]; !from.Full && from.recent[0] != nil {
+	if from := p.lineage(f); !from.Full && from.recent[0] != nil {
 		if d := p.delta(f, 0); d != nil {
 			out.Delta = len(d.Payload())
 		}

@@ -59,7 +59,16 @@ func (t *texts) event(d pusher.Dialect, embed bool) pusher.EventFrame {
 func (t *texts) Bytes() int { return t.bytes }
 
 func (t *texts) mark(keyed bool) pusher.Mark {
-	return pusher.Mark{Sequence: t.number, Keyed: keyed, Key: t.Key}
+	return pusher.Mark{Sequence: t.numberOf(keyed), Keyed: keyed, Key: t.Key}
+}
+
+// numberOf is the number of the full frame. One that has a value only because the subscription had values
+// before has a number of its own: whoever subscribes anew gets another text.
+func (t *texts) numberOf(keyed bool) uint32 {
+	if keyed && !t.rules.Keyed {
+		return t.number ^ 1<<30
+	}
+	return t.number
 }
 
 // full returns the full frame with its markers.
