@@ -91,6 +91,9 @@ func secure(ctx context.Context, raw net.Conn, config *tls.Config, name string) 
 	if config.ServerName == "" {
 		config.ServerName = name
 	}
+	// The handshake of a WebSocket is HTTP/1.1. A configuration that HTTP clients have used as well offers HTTP/2,
+	// because they write that into it.
+	config.NextProtos = []string{"http/1.1"}
 	t := tls.Client(raw, config)
 	if err := t.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()

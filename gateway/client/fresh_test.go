@@ -2,9 +2,13 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -82,6 +86,42 @@ func TestATLSHandshakeThatIsCutOff(t *testing.T) {
 	}
 	_ = l.Close()
 	all.Wait()
+}
+
+// TestATLSConfigurationThatAnHTTPClientHasUsed offers HTTP/2, which a WebSocket must not get.
+func TestATLSConfigurationThatAnHTTPClientHasUsed(t *testing.T) {
+	spoken := make(chan string, 2)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		spoken <- r.Proto + " " + r.Header.Get("Upgrade")
+		w.WriteHeader(http.StatusTeapot)
+	}))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	defer server.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	shared := &tls.Config{RootCAs: roots}
+	transport := &http.Transport{TLSClientConfig: shared, ForceAttemptHTTP2: true}
+	defer transport.CloseIdleConnections()
+	answer, err := (&http.Client{Transport: transport}).Get(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = answer.Body.Close()
+	if got := <-spoken; got != "HTTP/2.0 " || len(shared.NextProtos) == 0 {
+		t.Fatalf("the HTTP client spoke %s, and offers %v", got, shared.NextProtos)
+	}
+	if _, err := Dial(t.Context(), Options{URL: server.URL, Key: "k", TLS: shared}); err == nil || !strings.Contains(err.Error(), "418") {
+		t.Errorf("the client was answered %v", err)
+	}
+	select {
+	case got := <-spoken:
+		if got != "HTTP/1.1 websocket" {
+			t.Errorf("the handshake was %s", got)
+		}
+	default:
+		t.Error("no handshake arrived")
+	}
 }
 
 // TestAnAnswerThatComesWithTheEndOfTheContext: Subscribe said that a channel was granted, and gave it up.
