@@ -286,6 +286,7 @@ func (c *Config) check(p *problems) {
 			p.at("redis_url", "redis_url %s", why)
 		}
 	}
+	checkFilled("redis_url", c.RedisURL.Reveal(), p)
 	if strings.ContainsAny(c.Redis.Prefix, "{}") || len(c.Redis.Prefix) > 100 {
 		p.at("redis.prefix", "redis.prefix is %q, must have no braces and up to 100 bytes", shorten(c.Redis.Prefix))
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -218,6 +219,22 @@ func TestModes(t *testing.T) {
 	}
 }
 
+// notFilled wants that what stands for secrets is refused by the names of the keys, and nothing else.
+func notFilled(t *testing.T, s Sources, keys ...string) {
+	t.Helper()
+	problems := problemsOf(t, s)
+	for _, key := range keys {
+		if !slices.ContainsFunc(problems, func(p string) bool {
+			return strings.HasPrefix(p, key+" ") && strings.Contains(p, "stands for a secret that was not printed")
+		}) {
+			t.Errorf("nothing is said of %s: %q", key, problems)
+		}
+	}
+	if len(problems) != len(keys) {
+		t.Errorf("%d problems for %d secrets: %q", len(problems), len(keys), problems)
+	}
+}
+
 func TestPrintedConfigurationLoadsAgainAndHidesSecrets(t *testing.T) {
 	file := write(t, "c.yaml", `
 nats: {url: "nats://gw:hunter2@localhost:4222", user: u, password: hunter3}
@@ -233,13 +250,19 @@ apps: [{id: a, key: k, secret: hunter5, channel_delta_compression: {"x-*": {conf
 		if strings.Contains(string(text), "hunter") {
 			t.Errorf("a secret is in\n%s", text)
 		}
-		again := load(t, Sources{File: write(t, "again."+format, string(text))})
+		notFilled(t, Sources{File: write(t, "printed."+format, string(text))}, "nats.url", "nats.password", "redis_url", "apps[0].secret")
+		again := load(t, Sources{File: write(t, "again."+format, filledIn(text))})
 		if diff := cmp.Diff(c.Apps[0].Channels, again.Apps[0].Channels); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", format, diff)
 		}
 		if again.Delta != c.Delta || again.History != c.History {
 			t.Errorf("%s: got %+v, want %+v", format, again, c)
 		}
+	}
+	from := write(t, "secret", redacted+"\n")
+	notFilled(t, Sources{Environ: []string{"SLUICE_METRICS_TOKEN=" + redacted}}, "metrics.token")
+	if problems := problemsOf(t, Sources{Environ: []string{"SLUICE_METRICS_TOKEN_FILE=" + from}}); len(problems) != 1 || !strings.Contains(problems[0], "stands for a secret") {
+		t.Errorf("from a file: %q", problems)
 	}
 	for _, shown := range []string{fmt.Sprint(c.Apps), fmt.Sprintf("%+v %#v", c.NATS, c.Apps), c.Apps[0].Secret.String()} {
 		if strings.Contains(shown, "hunter3") || strings.Contains(shown, "hunter5") {
@@ -325,7 +348,7 @@ func FuzzLoad(f *testing.F) {
 				t.Fatal(err)
 			}
 			printed := filepath.Join(dir, "printed"+ending)
-			if err := os.WriteFile(printed, text, 0o600); err != nil {
+			if err := os.WriteFile(printed, []byte(filledIn(text)), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			again, err := Load(Sources{File: printed})

@@ -30,6 +30,7 @@ func (n *NATS) check(p *problems) {
 		if !natsURL(u) {
 			p.at("nats.url", "nats.url has %q, must be nats://, tls://, ws:// or wss:// with a host, and a port from 1 to 65535 if need be", shorten(redactURL(u)))
 		}
+		checkFilled("nats.url", u, p)
 		if lower := strings.ToLower(u); strings.HasPrefix(lower, "ws://") || strings.HasPrefix(lower, "wss://") {
 			web++
 		}

@@ -27,7 +27,7 @@ func TestChannelHistoryIsReadAndShown(t *testing.T) {
 			t.Errorf("%q is not in\n%s", line, shown)
 		}
 	}
-	again, err := Load(Sources{File: write(t, "again.yaml", string(shown))})
+	again, err := Load(Sources{File: write(t, "again.yaml", filledIn(shown))})
 	if err != nil {
 		t.Fatalf("what is shown cannot be loaded: %v", err)
 	}

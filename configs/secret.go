@@ -12,6 +12,9 @@ type Secret = credential.Secret
 
 const redacted = credential.Redacted
 
+// hiddenWord stands for the password of a URL, as in [url.URL.Redacted].
+const hiddenWord = "xxxxx"
+
 // redactURL hides the password of a URL, or of a host and port without a scheme.
 func redactURL(text string) string {
 	const added = "nats://"
@@ -28,11 +31,35 @@ func redactURL(text string) string {
 	}
 	if _, password := u.User.Password(); !password {
 		// A user without a password is a token.
-		u.User = url.User("xxxxx")
+		u.User = url.User(hiddenWord)
 	}
 	shown := u.Redacted()
 	if !has {
 		shown = strings.TrimPrefix(shown, added)
 	}
 	return shown
+}
+
+// unfilled says whether an address has what is printed in the place of a password or a query: what
+// was printed is not the address itself.
+func unfilled(address string) bool {
+	if !strings.Contains(address, "://") {
+		address = "nats://" + address
+	}
+	u, err := url.Parse(address)
+	if err != nil {
+		return address == "nats://"+redacted
+	}
+	word, has := u.User.Password()
+	if !has {
+		word = u.User.Username()
+	}
+	return word == hiddenWord || u.RawQuery == redacted
+}
+
+// checkFilled refuses such an address.
+func checkFilled(name, address string, p *problems) {
+	if unfilled(address) {
+		p.at(name, "%s has %q, in which something stands for a secret that was not printed; fill it in", name, shorten(address))
+	}
 }

@@ -48,6 +48,8 @@ func ReadSecret(path string) (Secret, error) {
 	switch {
 	case strings.TrimSpace(text) == "":
 		return "", fmt.Errorf("%q is empty", shorten(path))
+	case text == redacted:
+		return "", fmt.Errorf("%q holds %s, which stands for a secret that was not printed", shorten(path), redacted)
 	case !utf8.ValidString(text):
 		return "", fmt.Errorf("%q is not UTF-8", shorten(path))
 	}

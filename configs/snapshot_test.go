@@ -25,7 +25,7 @@ func TestTime02SnapshotSettings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := Load(Sources{File: write(t, "again.yaml", string(shown))})
+	again, err := Load(Sources{File: write(t, "again.yaml", filledIn(shown))})
 	if err != nil {
 		t.Fatalf("what is shown cannot be loaded: %v", err)
 	}

@@ -154,6 +154,10 @@ func (k *key) value(path string, v any, p *problems) (any, bool) {
 		return nil, false
 	}
 	out, ok := k.coerce(v)
+	if k.kind == secret && out == redacted {
+		p.at(name, "%s is %s, which stands for a secret that was not printed; fill it in", path, redacted)
+		return nil, false
+	}
 	if !ok && !p.unread[name] {
 		p.add("%s is %s, must be %s", path, k.shown(v), k.allowed())
 		p.fail(name)

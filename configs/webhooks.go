@@ -118,6 +118,7 @@ func buildWebhook(at string, v map[string]any, p *problems) Webhook {
 	if u, err := url.Parse(w.URL); err != nil || u.Host == "" || !reachable(u) || u.Scheme != "http" && u.Scheme != "https" {
 		p.at(at+".url", "%s.url is %q, must be an address that begins with http:// or https://", at, shorten(redactQuery(redactURL(w.URL))))
 	}
+	checkFilled(at+".url", w.URL, p)
 	w.Events, _ = v["event_types"].([]string)
 	for _, e := range w.Events {
 		if !slices.Contains(webhookEvents, e) {

@@ -84,7 +84,8 @@ apps:
 		if strings.Contains(string(text), "hunter") || !strings.Contains(string(text), "Authorization") {
 			t.Errorf("printed\n%s", text)
 		}
-		got, want := load(t, Sources{File: write(t, "again."+format, string(text))}).Apps[0].Webhooks[0], c.Apps[0].Webhooks[0]
+		notFilled(t, Sources{File: write(t, "printed."+format, string(text))}, "apps[0].secret", "apps[0].webhooks[0].url", "apps[0].webhooks[0].headers.Authorization", "apps[0].webhooks[0].headers.X-Version")
+		got, want := load(t, Sources{File: write(t, "again."+format, filledIn(text))}).Apps[0].Webhooks[0], c.Apps[0].Webhooks[0]
 		got.URL, got.Headers, want.URL, want.Headers = "", nil, "", nil
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: got %+v, want %+v", format, got, want)
