@@ -26,8 +26,9 @@ type healthOptions struct {
 	quiet   bool
 	timeout time.Duration
 	caFile  string
-	// tls is how the server is trusted, nil for as the system does.
-	tls *tls.Config
+	// tls is how the server is trusted, nil for as the system does, and dial how it is reached, nil likewise.
+	tls  *tls.Config
+	dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 func newHealthCommand() *cobra.Command {
@@ -94,6 +95,8 @@ func (o *healthOptions) address(cmd *cobra.Command) error {
 		if o.live && c.Metrics.Port > 0 {
 			// It answers as well when the public port is full.
 			o.url = "http://" + net.JoinHostPort(ownHost(c.Metrics.Host), strconv.Itoa(c.Metrics.Port))
+		} else {
+			o.dial = ownDial(c)
 		}
 		if o.tls = ownTLS(c); len(c.TLS.ACME.Domains) > 0 {
 			// It may have no certificate yet, or one of an authority that only the
@@ -124,6 +127,9 @@ func (o *healthOptions) ask(ctx context.Context, path string) (string, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	if o.tls != nil {
 		transport.TLSClientConfig = o.tls
+	}
+	if o.dial != nil {
+		transport.DialContext = o.dial
 	}
 	defer transport.CloseIdleConnections()
 	answer, err := (&http.Client{Transport: transport}).Do(r)

@@ -82,7 +82,7 @@ func portHint(ctx context.Context, c *configs.Config) string {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	_, err = (&healthOptions{url: address, tls: ownTLS(c)}).ask(ctx, "/ready")
+	_, err = (&healthOptions{url: address, tls: ownTLS(c), dial: ownDial(c)}).ask(ctx, "/ready")
 	var unready notReady
 	if err != nil && !errors.As(err, &unready) {
 		return other + "."

@@ -70,7 +70,7 @@ channels are shown as they were before.`,
 }
 
 func (o *subscribeOptions) options(stderr io.Writer) (client.Options, error) {
-	c := client.Options{URL: o.url, Key: o.key, TLS: o.tls, Delta: !o.noDelta, Reconnect: o.reconnect, NoResume: !o.resume, Auth: o.kinds.sign(o.key, app.Secret(o.secret))}
+	c := client.Options{URL: o.url, Key: o.key, TLS: o.tls, Dial: o.reach, Delta: !o.noDelta, Reconnect: o.reconnect, NoResume: !o.resume, Auth: o.kinds.sign(o.key, app.Secret(o.secret))}
 	switch o.protocol {
 	case 1:
 		if o.rewind != "" || o.latest {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -34,6 +35,8 @@ type target struct {
 	here  bool
 	// tls is how the server is trusted, nil for as the system does.
 	tls *tls.Config
+	// reach is how it is connected to, nil for as any other.
+	reach func(ctx context.Context, network, address string) (net.Conn, error)
 	// place is where the requests are in a trace, empty for nowhere.
 	place string
 }
@@ -95,7 +98,7 @@ func (t *target) complete(cmd *cobra.Command, anonymous bool) error {
 	}
 	if !hasURL {
 		t.url, err = addressOf(t.config)
-		t.tls = ownTLS(t.config)
+		t.tls, t.reach = ownTLS(t.config), ownDial(t.config)
 	}
 	if t.caFile != "" && err == nil {
 		t.tls, err = trusting(t.caFile)
@@ -202,9 +205,12 @@ func (t *target) signed(cmd *cobra.Command) (*client.Signed, error) {
 // requests makes what signs requests, once the target is complete.
 func (t *target) requests() (*client.Signed, error) {
 	options := client.SignedOptions{URL: t.url, AppID: t.app, Key: t.key, Secret: app.Secret(t.secret)}
-	if t.tls != nil || t.place != "" {
+	if t.tls != nil || t.reach != nil || t.place != "" {
 		transport := http.DefaultTransport.(*http.Transport).Clone()
 		transport.TLSClientConfig = t.tls
+		if t.reach != nil {
+			transport.DialContext = t.reach
+		}
 		options.HTTP = &http.Client{Timeout: 30 * time.Second, Transport: placed{transport, t.place}}
 	}
 	s, err := client.NewSigned(options)
