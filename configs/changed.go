@@ -124,6 +124,14 @@ func (c *Config) With(next *Config) (*Config, error) {
 		}
 	}
 	p := newProblems()
+	if !c.Development && next.Development {
+		// The mode stays, so what it makes up for an app would be known to everybody who may connect.
+		for i := range out.Apps {
+			if a := &out.Apps[i]; a.Secret.Reveal() == a.ID || a.ID == DemoID && a.Secret == DemoSecret {
+				p.add("apps[%d].secret is missing; only development mode makes one up, and mode waits for a restart", i)
+			}
+		}
+	}
 	out.check(p)
 	if len(p.list) > 0 {
 		return nil, &Error{Problems: p.list}

@@ -114,6 +114,26 @@ func TestRun02WhatIsNotLiveStays(t *testing.T) {
 	}
 }
 
+// TestNoSecretIsMadeUpWhileTheModeWaits for a restart: a server in production mode took the ids of its apps for their
+// secrets.
+func TestNoSecretIsMadeUpWhileTheModeWaits(t *testing.T) {
+	read := func(text string) *Config { return load(t, Sources{File: write(t, "c.yaml", text)}) }
+	const own = "host: 127.0.0.1\napps: [{id: a, key: k, secret: sssssssssssssssssssssssssssssssss}]\n"
+	production, development := read("mode: production\n"+own), read("mode: development\n"+own)
+	if _, err := production.With(development); err != nil {
+		t.Errorf("with a secret of its own: %v", err)
+	}
+	for _, text := range []string{"apps: [{id: a}]\n", "apps: [{id: a, key: k}]\n", "apps: []\n"} {
+		next := read("mode: development\n" + text)
+		if _, err := production.With(next); err == nil {
+			t.Errorf("%s is taken over in production mode", text)
+		}
+		if _, err := development.With(next); err != nil {
+			t.Errorf("%s in development mode: %v", text, err)
+		}
+	}
+}
+
 func TestRun02PreviousKeysAreChecked(t *testing.T) {
 	for name, c := range map[string]struct{ text, problem string }{
 		"one that counts for a while": {`[{key: old, secret: s, until: "2031-01-01T00:00:00Z"}]`, ""},
