@@ -20,51 +20,70 @@ const (
 // EarlyRoom bounds the publications that wait for their channels. The zero value is ready. All methods
 // may be called from any goroutine.
 type EarlyRoom struct {
-	bytes  atomic.Int64
 	full   atomic.Int64
-	byApp  sync.Map // of *atomic.Int64, by the id of the app
-	allows int64    // in place of allEarlyBytes, for tests
+	allows int64 // in place of allEarlyBytes, for tests
+
+	mu    sync.Mutex
+	bytes int64
+	// byApp is what waits of an app, by its id. An app of which nothing waits is not there: it may have
+	// been removed.
+	byApp map[string]int64
 }
 
 // Bytes is what waits for all channels.
-func (r *EarlyRoom) Bytes() int64 { return r.bytes.Load() }
+func (r *EarlyRoom) Bytes() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.bytes
+}
 
 // Full counts the channels that did not wait any longer because there was no room.
 func (r *EarlyRoom) Full() int64 { return r.full.Load() }
 
 // Of returns an empty list for a channel of an app.
-func (r *EarlyRoom) Of(app string) Early {
-	held, _ := r.byApp.LoadOrStore(app, new(atomic.Int64))
-	return Early{room: r, app: held.(*atomic.Int64)}
-}
+func (r *EarlyRoom) Of(app string) Early { return Early{room: r, app: app} }
 
 // take gives so many bytes to an app, and reports false if there is no room.
-func (r *EarlyRoom) take(app *atomic.Int64, bytes int64) bool {
+func (r *EarlyRoom) take(app string, bytes int64) bool {
 	most := r.allows
 	if most == 0 {
 		most = allEarlyBytes
 	}
-	if r.bytes.Add(bytes) > most {
-		r.bytes.Add(-bytes)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.bytes+bytes > most || r.byApp[app]+bytes > most/2 {
 		return false
 	}
-	if app.Add(bytes) > most/2 {
-		r.give(app, bytes)
-		return false
-	}
+	r.add(app, bytes)
 	return true
 }
 
-func (r *EarlyRoom) give(app *atomic.Int64, bytes int64) {
-	app.Add(-bytes)
-	r.bytes.Add(-bytes)
+// give takes back what an app was given.
+func (r *EarlyRoom) give(app string, bytes int64) {
+	if bytes == 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.add(app, -bytes)
+}
+
+// add counts. The caller holds the lock.
+func (r *EarlyRoom) add(app string, bytes int64) {
+	if r.byApp == nil {
+		r.byApp = map[string]int64{}
+	}
+	r.bytes += bytes
+	if r.byApp[app] += bytes; r.byApp[app] == 0 {
+		delete(r.byApp, app)
+	}
 }
 
 // Early are the publications of a channel that wait until it is known what they are counted from. Make it
 // with [EarlyRoom.Of]. It is for one goroutine at a time.
 type Early struct {
 	room    *EarlyRoom
-	app     *atomic.Int64
+	app     string
 	waiting []*broker.Publication
 	bytes   int64
 }

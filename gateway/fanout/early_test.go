@@ -60,4 +60,7 @@ func TestRooms16WhatWaitsForAChannelIsBounded(t *testing.T) {
 	if room.Bytes() != 0 {
 		t.Errorf("%d bytes wait when all were taken", room.Bytes())
 	}
+	if n := len(room.byApp); n != 0 {
+		t.Errorf("%d apps are remembered of which nothing waits", n)
+	}
 }
