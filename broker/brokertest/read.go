@@ -205,6 +205,21 @@ func testRead(t *testing.T, b *backend) {
 		}
 	})
 
+	t.Run("counts from an offset on", func(t *testing.T) {
+		ranking, ok := b.Log.(broker.Ranking)
+		if !ok {
+			t.Skip("this log does not count")
+		}
+		for from, want := range map[uint64]uint64{0: 30, 1: 30, o(0): 30, o(0) + 1: 29, o(12): 18, o(12) + 1: 17, o(29): 1, o(29) + 1: 0} {
+			if n, err := ranking.CountFrom(t.Context(), app, channel, from); err != nil || n != want {
+				t.Errorf("from %d: %d, %v, want %d", from, n, err, want)
+			}
+		}
+		if n, err := ranking.CountFrom(t.Context(), app, b.fresh(), 1); err != nil || n != 0 {
+			t.Errorf("of a channel that was never used: %d, %v", n, err)
+		}
+	})
+
 	t.Run("a channel that was never used is empty", func(t *testing.T) {
 		empty := b.fresh()
 		want := broker.Retained{Epoch: newest.Epoch}
