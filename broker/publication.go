@@ -80,6 +80,8 @@ type Gap struct {
 	Resume Position
 	// Reason is why.
 	Reason GapReason
+	// Empty says that the log was seen to have no publication of the channel at or below Resume.
+	Empty bool
 }
 
 // GapReason says why a [Gap] came to be. The values are label values of a metric.

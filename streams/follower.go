@@ -230,7 +230,7 @@ func (f *follower) newEpoch(p broker.Position, at time.Time) {
 	if f.track.seen.time.After(at) {
 		p.Offset = max(p.Offset, f.track.seen.offset)
 	}
-	f.Gap(p, broker.GapEpoch)
+	f.Renew(p, false)
 	f.origin, f.track = p.Offset, tracker{last: p.Offset}
 	f.doubt, f.page, f.sound = certain, nil, f.app.upset.Load()
 	if f.Following() {

@@ -103,13 +103,13 @@ func (c *course[M]) give(p *broker.Publication) {
 }
 
 // gap tells that publications are missing, and goes on behind them: never before where it is,
-// unless a new life of the log begins.
-func (c *course[M]) gap(resume broker.Position, reason broker.GapReason) {
+// unless a new life of the log begins. empty is as in [broker.Gap].
+func (c *course[M]) gap(resume broker.Position, reason broker.GapReason, empty bool) {
 	if resume.Epoch == c.at.Epoch {
 		resume.Offset = max(resume.Offset, c.at.Offset)
 	}
-	g := &broker.Gap{After: c.at, Resume: resume, Reason: reason}
-	c.at, c.empty = resume, resume.Offset == 0
+	g := &broker.Gap{After: c.at, Resume: resume, Reason: reason, Empty: empty || resume.Offset == 0}
+	c.at, c.empty = resume, g.Empty
 	if len(c.sinks) > 0 {
 		c.out = append(c.out, notice[M]{gap: g, sinks: c.sinks})
 	}

@@ -170,7 +170,14 @@ func (f *Follower[M]) Give(p *broker.Publication) { f.course.give(p) }
 // that of the channel from now on. The lock is held.
 func (f *Follower[M]) Gap(resume broker.Position, reason broker.GapReason) {
 	f.feed.counters.gap(reason)
-	f.course.gap(resume, reason)
+	f.course.gap(resume, reason, false)
+}
+
+// Renew has it told that a new life of the log begins, at a position; empty says that the log has
+// nothing of the channel there. The lock is held.
+func (f *Follower[M]) Renew(at broker.Position, empty bool) {
+	f.feed.counters.gap(broker.GapEpoch)
+	f.course.gap(at, broker.GapEpoch, empty)
 }
 
 // Hear gives the sinks what has no place in the log, now. The shard that gives the channel its

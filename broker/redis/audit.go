@@ -89,7 +89,16 @@ func (l *Log) compare(choose func([]*follow.Follower[arrival]) []*follow.Followe
 func (f *follower) audit() error {
 	ctx, cancel := context.WithTimeout(f.log.ctx, 5*time.Second)
 	defer cancel()
-	last, _, err := f.touch(ctx)
+	f.Lock()
+	grain := 1
+	switch {
+	case f.void && time.Since(f.since) > voidPatience:
+		grain = voidGrain
+	case f.void:
+		grain = 0
+	}
+	f.Unlock()
+	here, err := f.touch(ctx, grain)
 	if err != nil {
 		return err
 	}
@@ -98,7 +107,11 @@ func (f *follower) audit() error {
 	switch {
 	case f.Repairing():
 		f.Miss() // the repair may have read the end before it came
-	case f.Following() && last != f.At().Offset:
+	case f.Following() && f.void && here.isVoid():
+		if f.gone = false; here.last > f.At().Offset {
+			f.Stand(here.last)
+		}
+	case f.Following() && here.last != f.At().Offset:
 		f.Repair(follow.Read)
 	case f.Following():
 		f.gone = false

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -24,6 +25,10 @@ type follower struct {
 	// told when the place of the channel in it is known. Both belong to the lock.
 	unproven bool
 	life     string
+	// void is set while nothing was ever published to the channel, as far as the log was seen: what comes
+	// first proves that nothing is before it. since is when it began to be followed. Both belong to the lock.
+	void  bool
+	since time.Time
 	// kept is when the place of the channel was known to be there. gone is set when it may have
 	// aged before it was looked at again: that it is not there says nothing of a loss then. Both
 	// belong to the lock.
@@ -50,11 +55,11 @@ func (f *follower) Begin(ctx context.Context) error {
 	}
 	for {
 		epoch := f.app.currentEpoch()
-		last, messages, err := f.touch(ctx)
+		here, err := f.touch(ctx, 0)
 		if err != nil {
 			return unavailable("attaching", err)
 		}
-		if f.start(broker.Position{Epoch: epoch, Offset: last}, messages == 0) {
+		if f.start(epoch, here) {
 			return nil
 		}
 	}
@@ -63,13 +68,14 @@ func (f *follower) Begin(ctx context.Context) error {
 // start begins at a place, unless a new life of the log began while it was asked for:
 // the place may be of the old one, and who begins a life tells it only those who have
 // started.
-func (f *follower) start(at broker.Position, empty bool) bool {
+func (f *follower) start(epoch string, here ground) bool {
 	f.Lock()
 	defer f.Leave()
-	if f.app.currentEpoch() != at.Epoch {
+	if f.app.currentEpoch() != epoch {
 		return false
 	}
-	f.Start(at, empty)
+	f.void, f.since = here.isVoid(), time.Now()
+	f.Start(broker.Position{Epoch: epoch, Offset: here.at()}, here.messages == 0)
 	return true
 }
 
@@ -80,29 +86,24 @@ func (f *follower) End() {
 	}
 }
 
-// touch makes or keeps the channel's place in the log, and returns the newest offset, and how
-// many messages there are.
-func (f *follower) touch(ctx context.Context) (last, messages uint64, err error) {
+// touch keeps the channel's place in the log, and makes one, if it is told to and there is none, of which the
+// number is a multiple of grain; 0 makes none. It returns where the channel is.
+func (f *follower) touch(ctx context.Context, grain int) (here ground, err error) {
 	var got []rueidis.RedisMessage
 	var began time.Time
 	err = f.log.attempt(ctx, func(ctx context.Context) (err error) {
 		began = time.Now()
-		got, err = touchScript.Exec(ctx, f.log.pub, []string{f.keys.meta, f.keys.stream}, []string{placeLife(f.app)}).ToArray()
+		got, err = touchScript.Exec(ctx, f.log.pub, []string{f.keys.meta, f.keys.stream},
+			[]string{milliseconds(placeLife(f.app)), milliseconds(voidLife), strconv.Itoa(grain)}).ToArray()
 		return err
 	})
 	if err != nil {
-		return 0, 0, err
+		return here, err
 	}
-	if len(got) != 2 {
-		return 0, 0, errNotOurs
-	}
-	if last, err = got[0].AsUint64(); err == nil {
-		messages, err = got[1].AsUint64()
-	}
-	if err == nil {
+	if here, err = parseGround(got); err == nil && here.exists {
 		f.keep(began)
 	}
-	return last, messages, err
+	return here, err
 }
 
 // keep notes that the place of the channel was there at a time.
@@ -138,9 +139,9 @@ func (f *follower) accept(a arrival) {
 	switch {
 	case !f.Following():
 		f.Hold(a, len(a.entry))
-	case a.offset <= last:
+	case a.offset <= last && !f.void:
 		// It was delivered before: offsets are never given out again.
-	case a.prev == last:
+	case a.prev == last, f.void && !a.overdue && a.prev == a.base && a.offset > last:
 		f.deliver(a)
 	case a.overdue:
 		// The log was read to its end since and has no such thing: a server lost
@@ -159,15 +160,16 @@ func (f *follower) deliver(a arrival) {
 	if p.Skipped != "" {
 		f.log.stats.Skipped.Add(1)
 	}
+	f.void = false
 	f.Give(p)
 }
 
-// goOver goes on in the life that began, at a place. base is where the channel begins there. The lock is
-// held.
-func (f *follower) goOver(offset, base uint64) {
+// goOver goes on in the life that began, at a place. base is where the channel begins there, and
+// empty says that the log has nothing of it. The lock is held.
+func (f *follower) goOver(offset, base uint64, empty bool) {
 	switch {
 	case f.At().Epoch != f.life:
-		f.Gap(broker.Position{Epoch: f.life, Offset: offset}, broker.GapEpoch)
+		f.Renew(broker.Position{Epoch: f.life, Offset: offset}, empty)
 	// The life was told without knowing the place.
 	case offset > f.At().Offset && offset > base:
 		f.missing(offset, broker.GapEvicted)
@@ -178,6 +180,7 @@ func (f *follower) goOver(offset, base uint64) {
 
 // missing has it told that everything up to an offset is missing. The lock is held.
 func (f *follower) missing(offset uint64, reason broker.GapReason) {
+	f.void = f.void && offset <= f.At().Offset
 	f.Gap(broker.Position{Epoch: f.At().Epoch, Offset: offset}, reason)
 }
 

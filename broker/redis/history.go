@@ -273,17 +273,18 @@ func (l *Log) After(ctx context.Context, app, channel string, pos broker.Positio
 	if now := a.currentEpoch(); now != epoch {
 		return nil, fmt.Errorf("%w: it is %s now", broker.ErrEpochChanged, now)
 	}
+	life := placeLife(a)
 	switch {
-	case !r.exists && pos.Offset == 0:
+	case !r.exists && before(pos.Offset, uint64(l.Now().UnixMicro()), life):
 		// Nobody was ever here, as far as anybody knows.
 	case !r.exists:
 		return nil, broker.ErrPositionExpired
 	case pos.Offset > r.last:
 		return nil, broker.ErrPositionUnknown
-	case pos.Offset == r.last, pos.Offset == 0 && r.last == r.base:
+	case pos.Offset == r.last, before(pos.Offset, r.base, life) && r.last == r.base:
 	case len(r.entries) == 0:
 		return nil, broker.ErrPositionExpired
-	case pos.Offset == 0 && r.entries[0].prev == r.base:
+	case before(pos.Offset, r.base, life) && r.entries[0].prev == r.base:
 	case r.entries[0].prev != pos.Offset:
 		// Either some were removed, or a server lost the position itself and what
 		// followed it, and jumped over it.

@@ -217,7 +217,7 @@ func TestEvictedWhileAnotherChannelWasLost(t *testing.T) {
 			f.Lock()
 			f.unproven, f.life = true, "new"
 			f.Repair(follow.Read)
-			found := f.absorb(page, f.At(), f.life)
+			found := f.absorb(page, ground{}, f.At(), f.life)
 			f.Leave()
 			if found != follow.Complete {
 				t.Error("the repair is not over with the last entry")
@@ -257,7 +257,7 @@ func TestWhatIsOnItsWayIsNotMissing(t *testing.T) {
 			c.page.exists, c.page.base = true, 1
 			f.Lock()
 			f.Repair(follow.Read)
-			if found := f.absorb(&c.page, f.At(), ""); found != follow.Awaited {
+			if found := f.absorb(&c.page, ground{}, f.At(), ""); found != follow.Awaited {
 				t.Errorf("found %d, not that it is awaited", found)
 			}
 			f.Leave()
@@ -267,7 +267,7 @@ func TestWhatIsOnItsWayIsNotMissing(t *testing.T) {
 			until(t, "the repair is over", func() bool {
 				f.Lock()
 				defer f.Leave()
-				return f.absorb(&c.page, f.At(), "") == follow.Complete
+				return f.absorb(&c.page, ground{}, f.At(), "") == follow.Complete
 			})
 			if pubs, gaps := w.seen(); len(pubs) != c.got || len(gaps) != c.gaps {
 				t.Errorf("%d publications and %d gaps, want %d and %d", len(pubs), len(gaps), c.got, c.gaps)

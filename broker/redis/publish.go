@@ -124,7 +124,7 @@ func (l *Log) publishTo(ctx context.Context, a *appLog, events []broker.Outgoing
 	most := 1
 	keys := append(make([]string, 0, 3+n), k.stream, k.meta, k.counts)
 	args := append(make([]string, 0, publishArgs+perEvent*n), k.live, verb, strconv.FormatInt(a.limits.Load().MaxMessages, 10),
-		milliseconds(a.limits.Load().MaxAge), placeLife(a), milliseconds(countLife), "")
+		milliseconds(a.limits.Load().MaxAge), milliseconds(placeLife(a)), milliseconds(countLife), "")
 	for i := range n {
 		e := &events[index(i)]
 		id, root := e.Event.DedupID, l.keys.dedup(a.opt.ID)
@@ -273,7 +273,7 @@ func (l *Log) tryStoring() {
 	}
 	// Scripts need rights of their own.
 	script := func() error {
-		return touchScript.Exec(ctx, l.pub, []string{*key + ":script"}, []string{"1000"}).Error()
+		return touchScript.Exec(ctx, l.pub, []string{*key + ":script"}, probeArgs).Error()
 	}
 	for _, try := range []func() error{write, write, script} {
 		if err := try(); err != nil {

@@ -16,13 +16,18 @@ const repairPage, repairBytes = 256, 2 << 20
 // is missing.
 func (f *follower) Read(ctx context.Context) (func() follow.Found, error) {
 	f.Lock()
-	at, life, unsure := f.At(), f.life, f.unproven || aged(f.kept)
+	at, life, unsure, grain := f.At(), f.life, f.unproven || aged(f.kept), 1
+	if f.unproven || f.void {
+		grain = 0
+	}
 	f.overdue(true)
 	f.Unlock()
-	// In a new life, or after an age, the channel may have no place yet; one that was made later
-	// would look like a loss.
+	// After an age the channel may have no place; one that was made later would look like a loss. In a
+	// new life it may have none either.
+	var here ground
 	if unsure {
-		if _, _, err := f.touch(ctx); err != nil {
+		var err error
+		if here, err = f.touch(ctx, grain); err != nil {
 			return nil, unavailable("reading", err)
 		}
 	}
@@ -30,13 +35,23 @@ func (f *follower) Read(ctx context.Context) (func() follow.Found, error) {
 	if err != nil {
 		return nil, err
 	}
-	return func() follow.Found { return f.absorb(r, at, life) }, nil
+	return func() follow.Found { return f.absorb(r, here, at, life) }, nil
 }
 
-// absorb takes over a page that was read from a position inclusive, in a life. The lock is held.
-func (f *follower) absorb(r *scanned, at broker.Position, life string) follow.Found {
-	if f.At() != at || f.life != life {
+// absorb takes over a page that was read from a position inclusive, in a life. here is what was known of the
+// channel before, if that was looked at. The lock is held.
+func (f *follower) absorb(r *scanned, here ground, at broker.Position, life string) follow.Found {
+	switch {
+	case f.At() != at || f.life != life:
 		return follow.Turned
+	case !f.void || f.unproven:
+	case !r.exists:
+		f.Resume()
+		return follow.Complete
+	case r.base > at.Offset:
+		// It has begun since. Nothing was before that.
+		at.Offset = r.base
+		f.Stand(r.base)
 	}
 	// A place that was made anew since the other one aged begins above what was delivered. What
 	// lies between aged as well, and is told as a gap of this channel.
@@ -44,8 +59,13 @@ func (f *follower) absorb(r *scanned, at broker.Position, life string) follow.Fo
 		return follow.Doubtful
 	}
 	if f.unproven {
-		f.unproven = false
-		f.goOver(r.placeOf(at.Offset), r.base)
+		f.unproven, f.void = false, !r.exists || r.last == r.base
+		if r.exists {
+			place := r.placeOf(at.Offset)
+			f.goOver(place, r.base, place <= r.base || r.messages == 0 && len(r.entries) == 0)
+		} else {
+			f.goOver(here.void, here.void, true)
+		}
 	}
 	for _, a := range r.entries {
 		last := f.At().Offset
@@ -120,7 +140,7 @@ func (f *follower) Ask(ctx context.Context) (func() follow.Found, error) { retur
 // GiveUp implements [follow.Line].
 func (f *follower) GiveUp() {
 	if f.unproven && f.At().Epoch != f.life {
-		f.goOver(f.At().Offset, 0)
+		f.goOver(f.At().Offset, 0, false)
 	}
 	resume := f.At().Offset
 	if f.continues(resume) && !f.unproven {

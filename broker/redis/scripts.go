@@ -45,6 +45,8 @@ elseif not written or now < written or now - written > 5000 then
     run, jump = this, math.max(now, last + 1000000)
   end
 end
+-- a place that was made for somebody who waits lies in the past
+if last == base then jump = math.max(jump, now) end
 if now > at then at = now end
 local time = string.format('%.0f', at)
 local answer, stored = {}, false
@@ -99,21 +101,27 @@ end
 return answer
 `)
 
-// touchScript makes a place for a channel that is followed, so that the first event
-// to come continues something, and keeps the place of a silent one.
+// touchScript keeps the place of a channel, and makes one if it is told to and there is none, or if there is
+// none and the channel has entries: a server that may evict keys took it.
 //
-//	KEYS: hash, stream (not for a probe)   ARGV: life ms
-//	answers: newest offset, messages
+//	KEYS: hash, stream (not for a probe)
+//	ARGV: life ms, life of a place where nothing was stored ms, what the number of one that is made is a
+//	      multiple of, 0 to make none
+//	answers: newest offset and the one before the first, both empty without a place, messages, time in microseconds
 var touchScript = rueidis.NewLuaScript(clockAndInstance + `
-local last = redis.call('HGET', KEYS[1], 's')
-if last then
-  redis.call('PEXPIRE', KEYS[1], ARGV[1])
-  return {last, KEYS[2] and redis.call('XLEN', KEYS[2]) or 0}
+local meta = redis.call('HMGET', KEYS[1], 's', 'b')
+local last, base = meta[1], meta[2]
+local len = KEYS[2] and redis.call('XLEN', KEYS[2]) or 0
+local grain = tonumber(ARGV[3])
+if not last and (grain > 0 or len > 0) then
+  last = string.format('%.0f', len > 0 and now or now - now % grain)
+  base = last
+  redis.call('HSET', KEYS[1], 's', last, 'b', last, 't', '0', 'r', instance())
 end
-local start = string.format('%.0f', now)
-redis.call('HSET', KEYS[1], 's', start, 'b', start, 't', '0', 'r', instance())
-redis.call('PEXPIRE', KEYS[1], ARGV[1])
-return {start, KEYS[2] and redis.call('XLEN', KEYS[2]) or 0}
+if last then
+  redis.call('PEXPIRE', KEYS[1], last == base and ARGV[2] or ARGV[1])
+end
+return {last or '', base or '', len, string.format('%.0f', now)}
 `)
 
 // readScript reads a page and describes what is retained, at one moment.

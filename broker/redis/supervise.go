@@ -20,11 +20,9 @@ const (
 	checkInterval = time.Second
 )
 
-// placeLife is how long the place of a silent channel is known, in milliseconds: long
+// placeLife is how long the place of a silent channel is known: long
 // enough for the audit to come by, and for positions of what retention removed.
-func placeLife(a *appLog) string {
-	return milliseconds(2*a.limits.Load().MaxAge + time.Hour)
-}
+func placeLife(a *appLog) time.Duration { return 2*a.limits.Load().MaxAge + time.Hour }
 
 // milliseconds is how Redis takes a time to live.
 func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }

@@ -60,7 +60,8 @@ func (g *gap) deliver(s *Shard, to *Subscribers) {
 // passed implements [Prepared]: what is held from before is worth nothing, and neither is what
 // waits.
 func (g *gap) passed(s *Subscribers) {
-	s.last, s.epoch, s.isVoid = g.Resume.Offset, g.Resume.Epoch, false
+	s.last, s.epoch = g.Resume.Offset, g.Resume.Epoch
+	s.void, s.isVoid = s.last, g.Empty
 	for i := range s.list {
 		sub := &s.list[i]
 		sub.since, sub.marks = s.last, sub.marks&^holed

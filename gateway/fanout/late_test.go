@@ -36,3 +36,31 @@ func TestTrust19LateGapClearsNothingNewer(t *testing.T) {
 		t.Errorf("the last event is %v, the list is served up to %v, %d jobs are left", list.cached, list.Served(), list.posted)
 	}
 }
+
+// TestV207AGapMayLeaveNothing: who subscribes after a loss of everything is told the serial 0, until there is
+// something.
+func TestV207AGapMayLeaveNothing(t *testing.T) {
+	for _, empty := range []bool{true, false} {
+		s := newStage(false, 64, 1, 100)
+		c := s.channels[0]
+		told := func() (serial uint64) {
+			sock := s.shard.Open(nil, s.kind)
+			c.Shards[0].Put(&Entry{Sock: sock, Greet: func(at Start) { serial = at.Told() }})
+			c.Shards[0].Drop(sock.Outbox())
+			return serial
+		}
+		c.Shards[0].Begin(broker.Position{Epoch: "one", Offset: 900}, false)
+		c.Miss(broker.Gap{Resume: broker.Position{Epoch: "two", Offset: 5}, Reason: broker.GapEpoch, Empty: empty})
+		want := uint64(5)
+		if empty {
+			want = 0
+		}
+		if serial := told(); serial != want {
+			t.Errorf("told %d, want %d (empty: %t)", serial, want, empty)
+		}
+		c.Post(c.NewEvent(&broker.Publication{Event: broker.Event{Name: "e"}, Position: broker.Position{Epoch: "two", Offset: 6}}))
+		if serial := told(); serial != 6 {
+			t.Errorf("told %d behind an event at 6", serial)
+		}
+	}
+}
