@@ -39,16 +39,16 @@ func (c *Channel) primeCache(ctx context.Context, at broker.Position) error {
 
 // fromCache is what a new subscriber is owed of the cache of a channel, nil for nothing. If it has
 // a cache and that is empty, he is told so. The caller holds the lock of the subscribers.
-func (c *Client) fromCache(channel *Channel, cached *fanout.Event) *fanout.Event {
+func (c *Client) fromCache(channel *Channel, at *fanout.Start) *fanout.Event {
 	if !channel.Caches {
 		return nil
 	}
-	last := uint64(0)
-	if c.fresh(channel, cached) {
-		return cached
+	if c.fresh(channel, at.Cached) {
+		return at.Cached
 	}
-	if cached != nil {
-		last = cached.Pub.Offset
+	last := at.Emptied
+	if at.Cached != nil {
+		last = at.Cached.Pub.Offset
 	}
 	c.control(pusher.Control{Event: "cache_miss", Channel: channel.Name})
 	channel.tellMiss(last)

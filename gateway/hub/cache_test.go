@@ -1,11 +1,18 @@
 package hub
 
 import (
+	"context"
+	"crypto/rand"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/gateway/app"
+	"github.com/sluicehq/sluice/gateway/herald"
+	"github.com/sluicehq/sluice/gateway/presence"
+	"github.com/sluicehq/sluice/gateway/webhook"
+	"github.com/sluicehq/sluice/kv"
 )
 
 // cacheRig has a hub that reads the past of channels from its log.
@@ -107,4 +114,54 @@ func TestCacheChannels(t *testing.T) {
 			t.Errorf("got %s", m.text)
 		}
 	})
+}
+
+// missHooks counts the misses of caches that an application is told.
+type missHooks struct{ told chan string }
+
+func (missHooks) Wants(_ *app.App, name string) bool { return name == webhook.CacheMiss }
+func (m missHooks) Emit(_ *app.App, e webhook.Event) { m.told <- e.Channel }
+
+// TestCA07EachTimeThatACacheIsEmptyIsToldOnce: it is empty again once its past was purged, also where nothing was
+// in it at first.
+func TestCA07EachTimeThatACacheIsEmptyIsToldOnce(t *testing.T) {
+	hooks := missHooks{make(chan string, 16)}
+	table := kv.NewMemoryTable(nil)
+	e := newErasableRig(t, func(o *Options, a *appT) {
+		o.Node = rand.Text()
+		o.Herald = herald.New(herald.Options{Apps: app.NewRegistry(a), Hooks: hooks, Node: o.Node})
+		roster, err := presence.New(t.Context(), presence.Options{Table: table, Node: o.Node, Tell: o.Herald.Tell})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { roster.Close(context.Background()) })
+		o.Roster = roster
+	})
+	misses := func() {
+		t.Helper()
+		for range 3 {
+			e.both(func(name string, r *rig) {
+				// A shard may be told of a purge a moment later.
+				eventually(t, name+": there is no event", func() bool {
+					p, _ := r.second()
+					p.join("cache-x", "")
+					return p.next().Event == "sockudo:cache_miss"
+				})
+			})
+		}
+		select {
+		case <-hooks.told:
+		case <-time.After(patience):
+			t.Fatal("the miss is not told")
+		}
+	}
+	misses()
+	e.tell("cache-x", 1, 1)
+	e.purge("cache-x", 0)
+	misses()
+	// Whatever else is told has been decided, because claims are.
+	e.both(func(_ string, r *rig) { r.hub.tasks.Stop(); r.hub.tasks.Wait() })
+	if len(hooks.told) > 0 {
+		t.Errorf("%d more misses were told", len(hooks.told))
+	}
 }

@@ -120,7 +120,7 @@ func (c *Client) listen(m *membership, way *fanout.Way) {
 		} else {
 			c.send(f)
 		}
-		e.Owed = c.fromCache(ch, at.Cached)
+		e.Owed = c.fromCache(ch, &at)
 	}
 	ch.put(c, &e, true)
 	if way != nil {

@@ -192,7 +192,7 @@ func (c *Client) welcome(m *membership, kind pusher.Kind, form fanout.Form, way 
 				f.Text = pusher.WithSnapshot(f.Text)
 			}
 			c.send(fanout.ControlFrame(c.dialect, 128+len(name)+len(text), &f))
-			e.Owed = c.fromCache(m.channel, at.Cached)
+			e.Owed = c.fromCache(m.channel, &at)
 		}
 		if !m.channel.put(c, &e, !m.welcomed) {
 			m.welcomed = true
