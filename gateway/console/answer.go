@@ -3,6 +3,7 @@ package console
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 
@@ -45,7 +46,7 @@ func crossSite(r *http.Request) string {
 	if origins := r.Header.Values("Origin"); len(origins) > 0 {
 		u, err := url.Parse(origins[0])
 		if len(origins) > 1 || err != nil || u.Host != r.Host {
-			return "a page of another site has sent this request"
+			return fmt.Sprintf("Origin is %.100q and Host is %.100q: a page of another site has sent this request, or a proxy does not forward Host as it is", origins[0], r.Host)
 		}
 	}
 	return ""

@@ -381,6 +381,9 @@ func TestRun05PagesOfOthersCannotAct(t *testing.T) {
 			if status != http.StatusForbidden {
 				t.Errorf("%s: POST %s: %d %s", name, route, status, text)
 			}
+			if header[0] == "Origin" && !(strings.Contains(text, header[1]) && strings.Contains(text, "proxy does not forward Host")) {
+				t.Errorf("%s: POST %s does not say what a proxy may have done: %s", name, route, text)
+			}
 		}
 	}
 	if status, _, _ := r.ask("GET", "channels", "", "Cookie", cookie, "Host", "evil.example"); status != http.StatusForbidden {

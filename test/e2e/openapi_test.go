@@ -362,6 +362,8 @@ func (b *apiBook) console() {
 		{op: "console_history", query: of, want: 200},
 		{op: "console_members", query: in("app", "app-id", "channel", "presence-c"), want: 200},
 		{op: "console_events", query: of, want: 200},
+		{op: "console_events", query: in("app", "none", "channel", "c"), want: 404},
+		{op: "console_events", method: http.MethodDelete, header: in("Content-Type", "application/json"), want: 405},
 		{op: "console_cluster", want: 200},
 		{op: "console_cluster", method: http.MethodDelete, header: in("Content-Type", "application/json"), want: 405},
 		{op: "console_connection", query: in("id", "none"), want: 404},
@@ -450,9 +452,29 @@ func TestRun06TheDocumentHasEveryRoute(t *testing.T) {
 	if len(codes) != len(rest.Codes) {
 		t.Errorf("the document has %d codes, the server %d", len(codes), len(rest.Codes))
 	}
+	page, err := os.ReadFile(filepath.Join(root(), "docs", "console.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, name := range console.Routes() {
-		if doc.Paths.Value(console.Root+name) == nil {
+		item := doc.Paths.Value(console.Root + name)
+		if item == nil {
 			t.Errorf("the document lacks %s%s", console.Root, name)
+			continue
+		}
+		var takes, shown []string
+		if item.Get != nil {
+			for _, p := range item.Get.Parameters {
+				takes = append(takes, p.Value.Name)
+			}
+		}
+		if row := regexp.MustCompile("`GET " + name + `\?([^` + "`]*)`").FindSubmatch(page); row != nil {
+			for _, m := range regexp.MustCompile(`(\w+)=`).FindAllSubmatch(row[1], -1) {
+				shown = append(shown, string(m[1]))
+			}
+		}
+		if !slices.Equal(takes, shown) {
+			t.Errorf("%s takes %v by the document, and %v by docs/console.md", name, takes, shown)
 		}
 	}
 	// The others are where requests are told apart.
