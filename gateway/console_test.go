@@ -133,6 +133,12 @@ func TestRun05TheConsoleSeesPrivateAndPresenceChannels(t *testing.T) {
 	if len(history.Events) != 1 || history.Events[0].From != "http" {
 		t.Errorf("history: %+v", history)
 	}
+	for _, name := range []string{"not+a+channel", strings.Repeat("x", 201)} {
+		status, text := r.request("GET", "http://"+r.ConsoleAddr()+console.Root+"events?app=app&channel="+name, "", "Authorization", "Bearer "+consoleToken)
+		if status != http.StatusBadRequest || !strings.Contains(text, "invalid_request") {
+			t.Errorf("following %s: %d %s", name, status, text)
+		}
+	}
 }
 
 // watched is an event stream of the console.

@@ -98,6 +98,7 @@ func (c *Console) events(w http.ResponseWriter, r *http.Request) {
 			if stop, err = c.opt.Gateway.Watch(app, name, watching.show); err == nil {
 				defer stop()
 			}
+			err = readError(err)
 		}
 		if err != nil {
 			c.fail(w, r, err)

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -79,6 +80,8 @@ func TestRun05TheConsoleInABrowser(t *testing.T) {
 		Tiles, Overflow, Drawn, Stored            int
 		Pwned, Images, Fields, Wide               int
 		Border                                    float64
+		Overview, Cluster                         bool
+		Opened, Closed                            string
 		Retry                                     bool
 		Problems                                  []string
 	}
@@ -111,6 +114,13 @@ func TestRun05TheConsoleInABrowser(t *testing.T) {
 	if seen.Pwned != 0 || seen.Images != 0 {
 		t.Errorf("text became part of the page: %+v", seen)
 	}
+	step("keeps")
+	if !seen.Overview || !seen.Cluster || seen.Opened != "channel" || seen.Closed != "channels-list" {
+		t.Errorf("the focus is lost: %+v", seen)
+	}
+	if !strings.Contains(seen.Text, "cannot be followed: there is no app") || seen.Retry {
+		t.Errorf("a channel that cannot be followed: %+v", seen)
+	}
 	seen.Text = ""
 	var worst struct {
 		Step         string
@@ -123,15 +133,27 @@ func TestRun05TheConsoleInABrowser(t *testing.T) {
 	}
 	close(stop)
 	<-stopped
+	if err := s.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.cmd.Process.Signal(syscall.SIGCONT) }) // so that it can end
+	_, _ = fmt.Fprintln(browser.in, "stuck")
+	step("stuck")
+	if !strings.Contains(seen.Text, "nothing has come from it") {
+		t.Errorf("a server that is stuck: %+v", seen)
+	}
 	s.kill()
 	_, _ = fmt.Fprintln(browser.in, "gone")
 	step("lost")
-	if !strings.Contains(seen.Text, "No connection to the server") || !seen.Retry || seen.Stale != "true" {
+	if !strings.Contains(seen.Text, "No connection to the server") || strings.Contains(seen.Text, "Trying again") || !seen.Retry || seen.Stale != "true" {
 		t.Errorf("a lost server: %+v", seen)
 	}
 	serve(t, dir, operated(dir, port))
 	_, _ = fmt.Fprintln(browser.in, "back")
 	step("end")
+	if !strings.Contains(seen.Text, "There was no connection from ") || seen.Live != "" {
+		t.Errorf("what was not seen, and what is left after logging out: %+v", seen)
+	}
 	if len(seen.Problems) > 0 {
 		t.Errorf("problems: %q", seen.Problems)
 	}

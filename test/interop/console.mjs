@@ -1,6 +1,6 @@
 // Goes through the console in Chromium as an operator would, and prints what it shows, one JSON
 // object per step. A step that fails ends it. Arguments: address token channel member picture.
-// Then a line on its input says that the server is gone, and another one that it is back.
+// Then lines on its input say that the server is stuck, that it is gone, and that it is back.
 import { chromium } from 'playwright-core';
 import { existsSync } from 'node:fs';
 import readline from 'node:readline';
@@ -39,8 +39,21 @@ const contrast = (page) => page.evaluate(() => {
   };
 });
 
-const page = await browser.newPage({ viewport: { width: 1280, height: 800 } });
+const operator = await browser.newContext({ viewport: { width: 1280, height: 800 } });
+const page = await operator.newPage();
 page.setDefaultTimeout(120_000);
+
+// Whether what has the focus keeps it when the rows around it are drawn again.
+const keepsFocus = async (selector, rows) => {
+  await page.waitForSelector(selector, patience);
+  await page.locator(selector).first().focus();
+  await page.evaluate((rows) => {
+    for (const row of document.querySelectorAll(rows)) row.setAttribute('data-before', '');
+    dispatchEvent(new HashChangeEvent('hashchange'));
+  }, rows);
+  await page.waitForFunction((rows) => !document.querySelector(`${rows}[data-before]`), rows, patience);
+  return page.evaluate((selector) => document.activeElement.matches(selector), selector);
+};
 try {
   page.on('pageerror', (err) => problems.push(String(err)));
   page.on('dialog', (d) => { problems.push(`dialog: ${d.message()}`); d.dismiss(); });
@@ -56,6 +69,10 @@ try {
   await page.waitForFunction(() => /^[1-9]/.test(document.querySelector('#tiles strong').textContent), null, patience);
   const cookies = await page.evaluate(() => document.cookie);
   say('overview', { tiles: await page.locator('#tiles li').count(), cookies, overflow: await page.evaluate(() => document.documentElement.scrollWidth - innerWidth) });
+
+  const keeps = { overview: await keepsFocus('#busiest a', '#busiest > li') };
+  await page.goto(`${url}console/#/constructor`);
+  await page.waitForSelector('#view-overview:not([hidden])', patience);
 
   // By keyboard: the link, the search, the list.
   await page.click('#nav a[href="#/channels"]');
@@ -103,6 +120,21 @@ try {
     pwned: await page.evaluate(() => window.pwned ?? 0), images: await page.locator('main img, main script, main iframe, main svg[onload]').count(),
   });
 
+  // What is drawn again keeps the focus; on a phone it follows what is shown. A channel that cannot
+  // be followed is told of where its events would be.
+  keeps.cluster = await keepsFocus('#cluster .table', '#cluster > section');
+  await page.setViewportSize({ width: 390, height: 844 });
+  await page.goto(`${url}console/#/channels`);
+  await page.locator('#channels-list .line:not([hidden])').first().click();
+  await page.waitForSelector('#channel .back', patience);
+  keeps.opened = await page.evaluate(() => document.activeElement.id);
+  await page.click('#channel .back');
+  await page.waitForSelector('#channels-list:not([hidden])', patience);
+  keeps.closed = await page.evaluate(() => document.activeElement.id);
+  await page.goto(`${url}console/#/channels?app=none&channel=c`);
+  await page.waitForFunction(() => /no app/.test(`${document.querySelector('#panel-live .empty')?.textContent} ${document.querySelector('#lost-text').textContent}`), null, patience);
+  say('keeps', { ...keeps, text: await page.textContent('#panel-live .empty'), retry: await page.isVisible('#retry') });
+
   // Contrast, in both schemes, in each view; and nothing is wider than a phone.
   const worst = { border: 99, text: 99, fields: 0, wide: 0 };
   for (const colorScheme of ['light', 'dark']) {
@@ -120,7 +152,20 @@ try {
       }
     }
   }
+  // A server that is stuck takes connections and says nothing.
+  const stuck = await operator.newPage();
+  stuck.setDefaultTimeout(120_000);
+  await stuck.clock.install();
+  await stuck.goto(`${url}console/#/overview`);
+  await stuck.waitForFunction(() => document.body.dataset.state === 'connected', null, patience);
   say('contrast', worst);
+  await lines.next();
+  await stuck.clock.fastForward(15_000);
+  await stuck.waitForSelector('#lost:not([hidden])', patience);
+  say('stuck', { text: await stuck.innerText('#lost-text') });
+  await stuck.close();
+  await page.goto(`${url}console/#/channels?${new URLSearchParams({ app: 'app-id', channel })}`);
+  await page.click('#tab-live');
 
   await lines.next();
   await page.waitForSelector('#lost:not([hidden])', patience);
@@ -130,9 +175,10 @@ try {
   await page.fill('#token', token);
   await page.press('#token', 'Enter');
   await page.waitForFunction(() => document.body.dataset.state === 'connected' && document.querySelector('#lost').hidden, null, patience);
+  const gap = await page.textContent('#panel-live output');
   await page.click('#logout');
   await page.waitForSelector('#login:not([hidden])', patience);
-  say('end', { problems });
+  say('end', { problems, text: gap, live: await page.textContent('#channel') });
 } catch (err) {
   const shows = await page.evaluate(() => `${document.body.dataset.state} ${document.activeElement.id} ${document.body.innerText.slice(0, 600)}`).catch(String);
   say('failed', { text: `${err.stack}\n${shows}`, problems });

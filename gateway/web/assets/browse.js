@@ -86,16 +86,27 @@ export class Browse {
 
   // show is called with the place in the address, or null.
   show(place) {
+    const left = place === null && byID('channel').contains(document.activeElement);
+    const came = place !== null && this.#place === null;
     this.#place = place;
     byID('view-channels').classList.toggle('open', place !== null);
     this.#list.select(place && keyOf(place.app, place.channel));
     this.#detail.show(place, this.#tab);
     if (!this.#list.known) this.#list.reset();
     else this.#list.refresh();
+    if (left) byID('channels-list').focus();
+    else if (came && narrow.matches) byID('channel').focus(); // the list is gone
   }
 
-  hide() { this.#detail.show(null); }
+  hide() {
+    this.#place = null;
+    this.#detail.show(null);
+  }
   live(group) { this.#detail.live(group); }
+  // gap and refused tell why events of the channel are not shown: the connection was lost at a moment,
+  // or the channel cannot be followed.
+  gap(since) { this.#detail.gap(since); }
+  refused(why) { this.#detail.refused(why); }
 
   refresh() {
     this.#list.refresh();

@@ -1,6 +1,6 @@
 // One channel: what is published now, what the log has, who is in it, who publishes.
 import { ask } from './server.js';
-import { element, setText } from './dom.js';
+import { element, setText, update } from './dom.js';
 import * as format from './format.js';
 import { doors, liveRow } from './eventrows.js';
 import { Replay } from './replay.js';
@@ -92,6 +92,8 @@ export class ChannelDetail {
   }
 
   live(group) { this.#live?.add(group); }
+  gap(since) { this.#live?.gap(since); }
+  refused(why) { this.#live?.refused(why); }
 
   async refresh() {
     if (this.#asking || !this.#place) return;
@@ -103,10 +105,11 @@ export class ChannelDetail {
       this.#draw(got);
       if (this.#tab === 'members') this.#members.load();
     } catch (err) {
-      if (place === this.#place && err.status !== 0 && err.status !== 401) this.#facts.replaceChildren(element('div', { class: 'bad-text' }, err.message));
-      else this.#on.error(err);
+      if (err.status === 0 || err.status === 401) this.#on.error(err);
+      else if (place === this.#place) this.#facts.replaceChildren(element('div', { class: 'bad-text' }, err.message));
     } finally {
       this.#asking = false;
+      if (place !== this.#place) this.refresh(); // another one was chosen meanwhile
     }
   }
 
@@ -119,13 +122,13 @@ export class ChannelDetail {
       ['Kept in the log', retained.messages ? `${format.count(retained.messages)} events since ${format.day(retained.oldest_at_ms).slice(0, 19)}` : 'nothing'],
       ['Newest serial', retained.newest ? `#${retained.newest}` : '–'],
     ];
-    this.#facts.replaceChildren(...facts.map(([k, v]) => element('div', {}, element('dt', {}, k), element('dd', {}, v))));
+    update(this.#facts, ...facts.map(([k, v]) => element('div', {}, element('dt', {}, k), element('dd', {}, v))));
     const panel = this.#panels.publishers;
     if (!publishers.length) {
-      panel.replaceChildren(element('p', { class: 'empty' }, 'The log has no events of this channel.'));
+      update(panel, element('p', { class: 'empty' }, 'The log has no events of this channel.'));
       return;
     }
-    panel.replaceChildren(element('p', { class: 'fine note bar' }, `Of the newest ${format.count(publishers_of)} events.`),
+    update(panel, element('p', { class: 'fine note bar' }, `Of the newest ${format.count(publishers_of)} events.`),
       element('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'Publishers' }, element('table', {},
         element('thead', {}, element('tr', {}, element('th', {}, 'Through'), element('th', {}, 'User'), element('th', {}, 'Gateway'), element('th', { class: 'right' }, 'Events'), element('th', { class: 'right' }, 'Last'))),
         element('tbody', {}, ...publishers.map((p) => element('tr', {}, element('td', {}, doors[p.from] ?? p.from), element('td', {}, p.user ?? '–'), element('td', { class: 'mono' }, p.node ?? '–'),
@@ -144,6 +147,7 @@ class LivePanel {
   #entries = [];
   #missed = 0;
   #skipped = 0;
+  #gap = '';
   #paused = false;
 
   constructor(box, place) {
@@ -162,10 +166,9 @@ class LivePanel {
   }
 
   add({ events, skipped }) {
-    this.#skipped += skipped;
-    if (this.#skipped) {
-      this.#note.hidden = false;
-      setText(this.#note, `${format.count(this.#skipped)} events came too fast to be shown. All of them are under History.`);
+    if (skipped) {
+      this.#skipped += skipped;
+      this.#say();
     }
     for (const e of events) this.#entries.unshift(e);
     this.#entries.length = Math.min(this.#entries.length, mostRows);
@@ -177,6 +180,20 @@ class LivePanel {
     this.#list.prepend(...events.filter((e) => this.#matches(e)).reverse().map((e) => this.#row(e)));
     while (this.#list.childElementCount > mostRows) this.#list.lastElementChild.remove();
     this.#empty.hidden = this.#entries.length > 0;
+  }
+
+  // gap tells that events since a moment until now are not in the list.
+  gap(since) {
+    this.#gap = `There was no connection from ${format.clock(since).slice(0, 8)} to ${format.clock(Date.now()).slice(0, 8)}; what was published then is under History.`;
+    this.#say();
+  }
+
+  refused(why) { setText(this.#empty, `This channel cannot be followed: ${why}.`); }
+
+  #say() {
+    const skipped = this.#skipped ? `${format.count(this.#skipped)} events came too fast to be shown. All of them are under History.` : '';
+    this.#note.hidden = false;
+    setText(this.#note, [this.#gap, skipped].filter(Boolean).join(' '));
   }
 
   // An opened row stops the list, so that it does not run away from the reader.
@@ -222,7 +239,7 @@ class MembersPanel {
     try {
       const got = await ask('members', { ...this.#place, search: this.#search.value.trim(), limit: 200 });
       if (request !== this.#request) return;
-      this.#body.replaceChildren(...got.rows.map((m) => element('tr', {}, element('td', { class: 'mono' }, m.id), element('td', { class: 'mono' }, format.oneLine(m.info) || '–'))));
+      update(this.#body, ...got.rows.map((m) => element('tr', {}, element('td', { class: 'mono' }, m.id), element('td', { class: 'mono' }, format.oneLine(m.info) || '–'))));
       setText(this.#count, got.total > got.rows.length ? `The first ${got.rows.length} of ${format.count(got.total)} members. Search for others.` : `${format.count(got.total)} of ${format.count(got.all)} members, in the order in which they came.`);
     } catch (err) {
       if (request === this.#request) setText(this.#count, `The members cannot be read: ${err.message}.`);

@@ -1,6 +1,6 @@
 // The view of the cluster: gateways, what they have otherwise, the log and its streams.
 import { ask } from './server.js';
-import { byID, element } from './dom.js';
+import { byID, element, update } from './dom.js';
 import * as format from './format.js';
 import { health } from './overview.js';
 
@@ -35,7 +35,7 @@ export class Cluster {
 
   #draw(c) {
     const versions = new Set(c.gateways.map((g) => g.version).filter(Boolean));
-    byID('cluster').replaceChildren(
+    update(byID('cluster'),
       block(`Gateways (${c.gateways.length})`,
         table('Gateways', [['Address'], ['Version'], ['Id']], c.gateways.map((g) => element('tr', {},
           element('td', {}, element('span', { class: 'mono' }, g.label || 'not known yet'), ' ', g.self ? element('span', { class: 'form info' }, 'this one') : ''), cell(g.version || 'not known', { class: 'mono' }), cell(g.id, { class: 'mono' })))),

@@ -1,6 +1,6 @@
 // The view of connections: how far each is behind, and ending them.
 import { ask, tell } from './server.js';
-import { byID, element, setText } from './dom.js';
+import { byID, element, setText, update } from './dom.js';
 import * as format from './format.js';
 import { isSlow, lagText } from './lag.js';
 import { VirtualList } from './virtual.js';
@@ -31,7 +31,7 @@ export class Connections {
       },
       key: (c) => c.id,
       open: (c) => on.go(c.id),
-      counted: (total, all) => setText(byID('connections-count'), total === all ? `${format.count(all)} connections on this gateway` : `${format.count(total)} of ${format.count(all)} connections`),
+      counted: (total, all) => setText(byID('connections-count'), total === all ? `${format.count(all)} ${all === 1 ? 'connection' : 'connections'} on this gateway` : `${format.count(total)} of ${format.count(all)} connections`),
       failed: on.error,
       empty: () => [element('p', {}, byID('connections-slow').checked ? 'No connection is slow.' : 'There is no such connection on this gateway.')],
     });
@@ -61,7 +61,9 @@ export class Connections {
   }
 
   show(id) {
+    const left = id === null && this.#box.contains(document.activeElement);
     if (id !== this.#id) this.#box.replaceChildren();
+    const came = id !== null && id !== this.#id;
     this.#id = id;
     this.#parts = null;
     byID('view-connections').classList.toggle('open', id !== null);
@@ -69,6 +71,8 @@ export class Connections {
     if (!this.#list.known) this.#list.reset();
     else this.#list.refresh();
     if (id !== null) this.#load();
+    if (left) byID('connections-list').focus();
+    else if (came && narrow.matches) this.#box.focus(); // the list is gone
   }
 
   hide() { this.#id = null; }
@@ -93,6 +97,7 @@ export class Connections {
       } else this.#on.error(err);
     } finally {
       this.#asking = false;
+      if (this.#id !== null && id !== this.#id) this.#load(); // another one was chosen meanwhile
     }
   }
 
@@ -117,12 +122,12 @@ export class Connections {
     }
     this.#parts.connection = c;
     this.#parts.terminate.hidden = !c.user;
-    const facts = [['Lag', lagText(c)], ['User', c.user ?? '–'], ['Address', c.address], ['Protocol', c.protocol], ['App', c.app], ['Connected for', format.span(Date.now() - c.since_ms)],
+    const facts = [['Lag', lagText(c)], ['User', c.user ?? '–'], ['Address', c.address], ['Protocol', c.protocol], ['App', c.app], ['Connected for', format.span(Math.max(0, Date.now() - c.since_ms))],
       ['In its queue', `${format.count(c.queued_frames)} ${c.queued_frames === 1 ? 'frame' : 'frames'}, ${format.bytes(c.queued_bytes)}`], ['Takes nothing for', c.blocked_ms ? format.span(c.blocked_ms) : '–']];
-    this.#parts.facts.replaceChildren(...facts.map(([k, v]) => element('div', {}, element('dt', {}, k), element('dd', {}, v))));
+    update(this.#parts.facts, ...facts.map(([k, v]) => element('div', {}, element('dt', {}, k), element('dd', {}, v))));
     setText(this.#parts.note, total > subscriptions.length ? `The first ${subscriptions.length} of ${format.count(total)} channels.` : total === 1 ? '1 channel.' : `${format.count(total)} channels.`);
     const states = { live: ['live', 'good'], behind: ['behind', 'warn'], catching: ['catching up', 'info'] };
-    this.#parts.body.replaceChildren(...subscriptions.map((s) => element('tr', {},
+    update(this.#parts.body, ...subscriptions.map((s) => element('tr', {},
       element('td', { class: 'mono' }, element('a', { href: `#/channels?${new URLSearchParams({ app: c.app, channel: s.channel })}` }, s.channel)),
       element('td', {}, element('span', { class: `form ${states[s.state]?.[1] ?? ''}` }, states[s.state]?.[0] ?? s.state), s.deltas ? ' deltas' : ''),
       element('td', { class: 'right' }, waiting(s)))));

@@ -1,5 +1,5 @@
 // Puts the console together: who is logged in, which view is shown, and whether the server is there.
-import { ask, Stream, tell } from './server.js';
+import { ask, sentence, Stream, tell } from './server.js';
 import { byID, setText } from './dom.js';
 import * as format from './format.js';
 import { Overview } from './overview.js';
@@ -13,6 +13,7 @@ const names = { connecting: 'Connecting', connected: 'Live', lost: 'Lost', login
 let state = '';
 let countdown = 0;
 let lastTotals = 0;
+let away = 0; // when the connection was lost that is back
 
 const stream = new Stream({
   state: setState,
@@ -21,11 +22,12 @@ const stream = new Stream({
     overview.totals(t);
   },
   live: (group) => browse.live(group),
+  refused: (why) => browse.refused(why),
 });
 
 function trouble(err) {
   if (err.status === 401) setState('login');
-  else if (err.status !== 0) notice(`Something could not be shown: ${err.message}.`);
+  else if (err.status !== 0 || err.code === 'late' && state === 'connected') notice(`Something could not be shown: ${err.message}.`);
 }
 
 const go = (view, query) => { location.hash = query ? `#/${view}?${new URLSearchParams(query)}` : `#/${view}`; };
@@ -46,7 +48,7 @@ let view = '';
 // route shows the view that the address names.
 function route() {
   const [name, query = ''] = location.hash.replace(/^#\//, '').split('?');
-  const next = views[name] ? name : 'overview';
+  const next = Object.hasOwn(views, name) ? name : 'overview';
   if (view && view !== next) views[view].hide();
   for (const v of Object.keys(views)) byID(`view-${v}`).hidden = v !== next;
   for (const a of byID('nav').querySelectorAll('a')) {
@@ -64,31 +66,37 @@ addEventListener('hashchange', () => { if (state !== 'login' && view) route(); }
 // A page that nobody looks at asks for nothing.
 setInterval(() => { if (state === 'connected' && view && !document.hidden) views[view].refresh(); }, refreshEvery);
 
-function setState(name, detail = '', wait = 0) {
+// setState says how it is. What is lost has a sentence, and the time until the next attempt in ms.
+function setState(name, why = '', wait = 0) {
   clearInterval(countdown);
   if (name !== state) {
+    if (state === 'connected') away = lastTotals;
+    if (name === 'connected' && away) browse.gap(away);
     byID('status').dataset.state = document.body.dataset.state = name;
     setText(byID('state'), names[name]);
     state = name;
+    if (name === 'login') login();
   }
   byID('main').dataset.stale = String(name === 'lost');
   byID('lost').hidden = name !== 'lost';
   if (name === 'lost') {
     const until = Date.now() + wait;
+    setText(byID('lost-text'), lastTotals ? `${why} What you see is from ${format.clock(lastTotals).slice(0, 8)}.` : why);
+    // The seconds are beside the alert, which would be read out with each of them.
     const say = () => {
       const left = Math.ceil((until - Date.now()) / 1000);
-      setText(byID('lost-text'), `No connection to the server: ${detail}. ${lastTotals ? `What you see is from ${format.clock(lastTotals).slice(0, 8)}. ` : ''}${left > 0 ? `Trying again in ${left} s.` : 'Trying again.'}`);
+      setText(byID('lost-wait'), left > 0 ? `Trying again in ${left} s.` : 'Trying again.');
     };
     say();
     countdown = setInterval(say, 1000);
   }
-  if (name === 'login') login();
   banner();
 }
 
 const banner = () => { document.body.dataset.banner = String(!byID('lost').hidden || !byID('notice-box').hidden); };
 byID('retry').addEventListener('click', () => {
-  setText(byID('lost-text'), 'Trying again.');
+  clearInterval(countdown);
+  setText(byID('lost-wait'), 'Trying again.');
   if (view) stream.open();
   else start();
 });
@@ -102,6 +110,7 @@ byID('notice-close').addEventListener('click', () => notice(''));
 
 function login() {
   stream.close();
+  clearTimeout(again);
   view = '';
   for (const v of Object.keys(views)) byID(`view-${v}`).hidden = true;
   byID('nav').hidden = byID('logout').hidden = true;
@@ -121,19 +130,27 @@ byID('login').addEventListener('submit', async (e) => {
   }
 });
 byID('logout').addEventListener('click', async () => {
-  await tell('logout').catch(() => {});
-  setState('login');
+  try {
+    await tell('logout');
+    location.reload(); // nothing that was seen stays in the page
+  } catch (err) {
+    if (err.status === 401) location.reload();
+    else notice(`Logging out failed: ${err.message}.`);
+  }
 });
 
+let again = 0;
+
 async function start() {
-  setState('connecting');
+  clearTimeout(again);
+  if (state !== 'lost') setState('connecting');
   let about;
   try {
     about = await ask('session');
   } catch (err) {
     if (err.status === 401) return setState('login');
-    setState('lost', err.message, 5000);
-    setTimeout(() => { if (!view) start(); }, 5000);
+    setState('lost', sentence(err), 5000);
+    again = setTimeout(start, 5000);
     return;
   }
   byID('token').value = '';

@@ -1,6 +1,6 @@
 // The first view: what is going on, and whether it goes well.
 import { ask } from './server.js';
-import { byID, element, setText } from './dom.js';
+import { byID, element, setText, update } from './dom.js';
 import { Chart } from './chart.js';
 import * as format from './format.js';
 import { lagText } from './lag.js';
@@ -66,11 +66,11 @@ export class Overview {
       const [busiest, slowest, now] = await Promise.all([
         ask('channels', { sort: 'rate', order: 'desc', limit: 8 }), ask('connections', { sort: 'lag', order: 'desc', only: 'slow', limit: 8 }), ask('overview'),
       ]);
-      byID('busiest').replaceChildren(...rows(busiest.rows, 'No channel is followed here yet.', (c) => link(
+      update(byID('busiest'), ...rows(busiest.rows, 'No channel is followed here yet.', (c) => link(
         `#/channels?${new URLSearchParams({ app: c.app, channel: c.channel })}`, c.channel, `${format.rate(c.rate)}/s`, `${format.count(c.subscriptions)} here`)));
-      byID('slowest').replaceChildren(...rows(slowest.rows, 'Every connection takes what it is sent.', (c) => link(
+      update(byID('slowest'), ...rows(slowest.rows, 'Every connection takes what it is sent.', (c) => link(
         `#/connections?${new URLSearchParams({ id: c.id })}`, c.user || c.id, format.bytes(c.queued_bytes), lagText(c))));
-      byID('health').replaceChildren(...health(now.health));
+      update(byID('health'), ...health(now.health));
     } catch (err) {
       this.#onError(err);
     } finally {

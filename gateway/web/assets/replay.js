@@ -32,6 +32,7 @@ export class Replay {
   #lastAt = 0;
   #queue = [];  // events that are to be replayed
   #playing = false;
+  #run = 0; // of playing; an earlier one that still waits for the server ends
   #timer = 0;
   #request = 0;
   #drag = 0;
@@ -151,12 +152,12 @@ export class Replay {
     }
     this.#playing = true;
     setText(this.#play, 'Pause');
-    await this.#step();
+    await this.#step(++this.#run);
   }
 
-  async #step() {
+  async #step(run) {
     if (!this.#playing) return;
-    if (!this.#queue.length && !await this.#fetch()) return;
+    if (!this.#queue.length && !await this.#fetch(run)) return;
     const e = this.#queue[0];
     const pause = this.#lastAt ? wait(e.at_ms - this.#lastAt, Number(this.#speed.value)) : 0;
     this.#timer = setTimeout(() => {
@@ -165,19 +166,20 @@ export class Replay {
       // Without a pause they come in groups, so that the page keeps up.
       while (Number(this.#speed.value) === 0 && this.#queue.length && group.length < 20) group.push(this.#queue.shift());
       this.#draw(group);
-      this.#step();
+      this.#step(run);
     }, pause);
   }
 
   // fetch gets the next events, and reports false at the end.
-  async #fetch() {
+  async #fetch(run) {
     const request = this.#request;
     try {
       const got = await ask('history', { ...this.#place, order: 'asc', limit: page, from: this.#last + 1 });
-      if (request !== this.#request || !this.#playing) return false;
+      if (request !== this.#request || run !== this.#run || !this.#playing) return false;
       this.#retained = got.retained;
       this.#queue = got.events;
     } catch (err) {
+      if (run !== this.#run) return false;
       setText(this.#note, `The history cannot be read: ${err.message}.`);
     }
     if (!this.#queue.length) this.pause();
