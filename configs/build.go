@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/knadh/koanf/providers/confmap"
 	"github.com/knadh/koanf/v2"
 )
 
@@ -31,6 +32,7 @@ func (g getter) seconds(name string) time.Duration {
 
 // settle gives the keys whose default depends on the mode a value, unless they have one.
 func settle(k *koanf.Koanf, development bool) {
+	settled := map[string]any{}
 	for i := range keys {
 		key := &keys[i]
 		if key.development == nil || k.Exists(key.name) {
@@ -40,8 +42,9 @@ func settle(k *koanf.Koanf, development bool) {
 		if development {
 			def = key.development
 		}
-		_ = k.Set(key.name, def) // It fails for a name without parts alone.
+		settled[key.name] = def
 	}
+	_ = k.Load(confmap.Provider(settled, delim), nil) // It fails for nothing that the keys have.
 }
 
 // build makes the typed configuration and checks what spans several keys.

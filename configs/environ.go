@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"sort"
 	"strings"
+	"sync"
 )
 
 // envPrefix is what the variables of keys begin with.
@@ -48,15 +49,20 @@ func serviceLink(name, value string) bool {
 // passed are variables with the prefix that set no key.
 type passed struct{ links, clients []string }
 
-// fromEnviron reads the variables of keys.
-func fromEnviron(environ []string, p *problems) (out map[string]any, over passed) {
-	byName := map[string]*key{}
-	var known []string
+// variablesOfKeys are the keys by the names of their variables, and the names.
+var variablesOfKeys = sync.OnceValues(func() (byName map[string]*key, known []string) {
+	byName = map[string]*key{}
 	for i := range keys {
 		byName[keys[i].env()] = &keys[i]
 		// What all of them begin with makes none of them alike.
 		known = append(known, strings.TrimPrefix(keys[i].env(), envPrefix))
 	}
+	return byName, known
+})
+
+// fromEnviron reads the variables of keys.
+func fromEnviron(environ []string, p *problems) (out map[string]any, over passed) {
+	byName, known := variablesOfKeys()
 	out = map[string]any{}
 	for pass := range 2 {
 		for _, variable := range environ {

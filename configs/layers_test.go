@@ -7,7 +7,6 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/knadh/koanf/providers/confmap"
 	"github.com/knadh/koanf/providers/rawbytes"
 	"github.com/knadh/koanf/v2"
 	"github.com/spf13/pflag"
@@ -35,11 +34,9 @@ func TestWeeks09LayersKeepWhatIsWritten(t *testing.T) {
 		if err := file.Load(rawbytes.Provider(nil), parser{read: func([]byte) (map[string]any, error) { return tree, nil }}); err != nil {
 			t.Fatal(err)
 		}
-		merged := koanf.New(delim)
-		for _, layer := range []map[string]any{defaults(), file.Raw()} {
-			if err := merged.Load(confmap.Provider(layer, delim), nil, koanf.WithMergeFunc(overlay)); err != nil {
-				t.Fatal(err)
-			}
+		merged, err := merge(defaults(), file.Raw())
+		if err != nil {
+			t.Fatal(err)
 		}
 		got, _ := merged.Get("apps").([]any)
 		if len(got) != 1 || !reflect.DeepEqual(got[0], want) {

@@ -2,11 +2,11 @@ package configs
 
 import (
 	"fmt"
+	"maps"
 	"path/filepath"
 	"sort"
 	"strings"
 
-	koanfmaps "github.com/knadh/koanf/maps"
 	"github.com/knadh/koanf/providers/confmap"
 	"github.com/knadh/koanf/providers/rawbytes"
 	"github.com/knadh/koanf/v2"
@@ -40,14 +40,9 @@ func Load(s Sources) (*Config, error) {
 	p := newProblems()
 	expand("", file, variables(s.Environ), p)
 	environ, over := fromEnviron(s.Environ, p)
-	values := koanf.New(delim)
-	for _, layer := range []map[string]any{defaults(), fromFile(file, p), environ, fromFlags(s.Flags, p)} {
-		if len(layer) == 0 {
-			continue
-		}
-		if err := values.Load(confmap.Provider(layer, delim), nil, koanf.WithMergeFunc(overlay)); err != nil {
-			return nil, fmt.Errorf("configuration: %w", err)
-		}
+	values, err := merge(defaults(), fromFile(file, p), environ, fromFlags(s.Flags, p))
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
 	}
 	c := build(values, s.File != "", p)
 	c.passed = over
@@ -78,22 +73,31 @@ func (s Sources) readFile() (map[string]any, error) {
 	return tree.Raw(), nil
 }
 
+// merge puts the values of layers, by the names of keys, over those of the layers before them.
+func merge(layers ...map[string]any) (*koanf.Koanf, error) {
+	all := map[string]any{}
+	for _, layer := range layers {
+		overlay(layer, all)
+	}
+	// The library copies and flattens all that there is at each load, so there is one.
+	values := koanf.New(delim)
+	return values, values.Load(confmap.Provider(all, delim), nil)
+}
+
 // overlay puts the values of a source over what is there. A secret and the file that holds
 // it are one setting, so one of them replaces the other.
-func overlay(src, dest map[string]any) error {
-	given, _ := koanfmaps.Flatten(src, nil, delim)
+func overlay(src, dest map[string]any) {
+	maps.Copy(dest, src)
 	for i := range keys {
 		name := keys[i].secretOf()
 		if name == "" {
 			continue
 		}
-		_, secret := given[name]
-		if _, file := given[keys[i].name]; secret && !file {
-			put(src, keys[i].name, "")
+		_, secret := src[name]
+		if _, file := src[keys[i].name]; secret && !file {
+			dest[keys[i].name] = ""
 		}
 	}
-	koanfmaps.Merge(src, dest)
-	return nil
 }
 
 func defaults() map[string]any {
