@@ -47,7 +47,12 @@ func (s shownSettings) encode() ([]byte, error) {
 		}
 		out := bytes.NewBufferString(s.label + "\n")
 		w := gzip.NewWriter(out)
-		_, _ = w.Write(text)
+		// What is too large is not packed to its end.
+		for piece := range slices.Chunk(text, 32<<10) {
+			if _, _ = w.Write(piece); out.Len() > maxShown {
+				break
+			}
+		}
 		_ = w.Close()
 		if out.Len() <= maxShown {
 			return out.Bytes(), nil
