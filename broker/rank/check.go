@@ -32,8 +32,9 @@ type class struct {
 	name string
 }
 
-// stackDepth is how much is remembered of where a lock was taken.
-const stackDepth = 16
+// stackDepth is how much is remembered of where a lock was taken: with more of it, tests spend much of their time on
+// looking up who called whom.
+const stackDepth = 6
 
 // held is a lock that a goroutine holds.
 type held struct {
