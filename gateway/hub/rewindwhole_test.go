@@ -23,7 +23,7 @@ func TestRW03LargeEventsDoNotCutARewind(t *testing.T) {
 		{100 << 10, 100, `{"seconds":600}`, rewindSaid{History: 100, Complete: true}},
 		{100 << 10, 101, `{"seconds":600}`, rewindSaid{History: 100, Limit: true}},
 		{100 << 10, 90, `100`, rewindSaid{History: 90, Complete: true}},
-		{900 << 10, 30, `29`, rewindSaid{History: 29, Complete: true}},
+		{900 << 10, 20, `19`, rewindSaid{History: 19, Complete: true}},
 		{100 << 10, 100, `101`, rewindSaid{History: 100, Limit: true}},
 	} {
 		t.Run(fmt.Sprintf("%d events of %d bytes, %s", c.events, c.size, c.form), func(t *testing.T) {
@@ -35,8 +35,10 @@ func TestRW03LargeEventsDoNotCutARewind(t *testing.T) {
 			p, _ := r.second()
 			p.join("orders", `,"rewind":`+c.form)
 			for i := range c.want.History {
-				if got := p.events(1)[0][:4]; got != fmt.Sprintf("%4d", c.events-c.want.History+i) {
-					t.Fatalf("event %d is %s", i, got)
+				want := fmt.Sprintf(`"data":"%4d`, c.events-c.want.History+i) + pad + `"`
+				// The race detector makes a look at each byte of a frame slow, and this is none.
+				if got := p.frame().payload; !strings.Contains(got, `"event":"tick"`) || !strings.Contains(got, want) {
+					t.Fatalf("event %d is %.200s", i, got)
 				}
 			}
 			if got := p.rewound(); got != c.want {

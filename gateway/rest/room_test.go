@@ -15,11 +15,11 @@ import (
 	"github.com/sluicehq/sluice/gateway/app"
 )
 
-// allocated is how many bytes something makes room for. Others may do so meanwhile, so the least of
-// some times counts.
-func allocated(do func()) uint64 {
+// allocated is how many bytes something makes room for. Others may do so meanwhile, so where it is more than it may
+// be the least of some times counts.
+func allocated(most uint64, do func()) uint64 {
 	least := uint64(math.MaxUint64)
-	for range 3 {
+	for tries := 0; tries < 3 && least > most; tries++ {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		do()
@@ -35,7 +35,7 @@ type largeBody struct {
 }
 
 func largeBodies() []largeBody {
-	const size = 256 << 10
+	const size = 128 << 10
 	// Each element is one of its own where it has a %.
 	many := func(element string) (string, int) {
 		var out strings.Builder
@@ -102,7 +102,8 @@ func TestBodiesCostLittle(t *testing.T) {
 	for _, c := range largeBodies() {
 		t.Run(c.about, func(t *testing.T) {
 			body, got := []byte(c.body), ""
-			cost := allocated(func() {
+			most := 16 * uint64(len(body))
+			cost := allocated(most, func() {
 				var err error
 				if c.route == "events" {
 					var in input
@@ -126,7 +127,7 @@ func TestBodiesCostLittle(t *testing.T) {
 			if !strings.HasPrefix(got, c.want) {
 				t.Errorf("got %s, want %s", got, c.want)
 			}
-			if cost > 16*uint64(len(body)) {
+			if cost > most {
 				t.Errorf("%d bytes cost %d, %d times as much", len(body), cost, cost/uint64(len(body)))
 			}
 		})
@@ -151,7 +152,8 @@ func TestPackedBodiesCostLittle(t *testing.T) {
 				t.Fatal(err)
 			}
 			var answer *httptest.ResponseRecorder
-			cost := allocated(func() {
+			most := 16 * uint64(len(c.body))
+			cost := allocated(most, func() {
 				r := httptest.NewRequest(http.MethodPost, "/apps/app/"+c.route, bytes.NewReader(packed.Bytes()))
 				r.Header.Set("Content-Encoding", "gzip")
 				answer = httptest.NewRecorder()
@@ -161,7 +163,7 @@ func TestPackedBodiesCostLittle(t *testing.T) {
 			if answer.Code != http.StatusBadRequest || !strings.Contains(told, `"error":"`+c.want) {
 				t.Errorf("got %d %s, want %s", answer.Code, told, c.want)
 			}
-			if cost > 16*uint64(len(c.body)) {
+			if cost > most {
 				t.Errorf("%d bytes, packed %d, cost %d, %d times as much", len(c.body), packed.Len(), cost, cost/uint64(len(c.body)))
 			}
 		})
