@@ -11,6 +11,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -30,6 +31,8 @@ type rawPublisher struct {
 	maxData, maxChannel int
 	conn                *nats.Conn
 	js                  jetstream.JetStream
+	// stop ends the publish under way.
+	stop atomic.Pointer[context.CancelFunc]
 }
 
 // newRawPublisher connects to the servers that --nats names.
@@ -52,8 +55,12 @@ func newRawPublisher(o *publishOptions) (publisher, error) {
 		}
 	}
 	options = append(options, nats.Name("sluice publish"), nats.MaxReconnects(0),
-		// What is not permitted is told with the publish that it stops.
-		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+		// What is not permitted is told with the publish that it stops, which nobody will answer.
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			if stop := p.stop.Load(); stop != nil && errors.Is(err, nats.ErrPermissionViolation) {
+				(*stop)()
+			}
+		}))
 	if o.creds != "" {
 		options = append(options, nats.UserCredentials(o.creds))
 	}
@@ -163,6 +170,9 @@ func (p *rawPublisher) publish(ctx context.Context, e event) (report, error) {
 		messages = append(messages, m)
 	}
 	var said []string
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	p.stop.Store(&stop)
 	for i, m := range messages {
 		ack, err := p.js.PublishMsg(ctx, m)
 		switch {
