@@ -155,7 +155,7 @@ func TestRun06WrongQueriesAreFound(t *testing.T) {
 func labelsServed(t *testing.T) map[string]map[string]bool {
 	t.Helper()
 	s := start(t, nil, "--port", "0", "--metrics-port", "0", "--metrics-prefix", "sockudo_", "--nats-embedded-port", "-1", "--nats-embedded-store-dir", t.TempDir(),
-		"--shutdown-drain-seconds", "0", "--config", writeFile(t, "c.yaml", "mode: production\napps: [{id: a, key: k, secret: abcdefghijklmnopqrstuvwxyz, webhooks: [{url: \"http://127.0.0.1:1/\"}]}]\n"))
+		"--shutdown-drain-seconds", "0", "--shutdown-ready-delay-seconds", "0", "--config", writeFile(t, "c.yaml", "mode: production\napps: [{id: a, key: k, secret: abcdefghijklmnopqrstuvwxyz, webhooks: [{url: \"http://127.0.0.1:1/\"}]}]\n"))
 	s.errors.await(t, "sluice is serving")
 	found := regexp.MustCompile(` metrics=(\S+)`).FindStringSubmatch(s.errors.String())
 	if found == nil {

@@ -230,7 +230,7 @@ func TestWeeks24SecretsOfTheSamplesDoNotStart(t *testing.T) {
 			t.Errorf("%s: status %d, %q", command, status, errors)
 		}
 	}
-	file = writeFile(t, "c.yaml", "host: 127.0.0.1\nport: 0\nadapter: {driver: local}\nmetrics: {port: -1}\napps: [{id: a, key: k, secret: change-this-secret}]\n")
+	file = writeFile(t, "c.yaml", "host: 127.0.0.1\nport: 0\nadapter: {driver: local}\nmetrics: {port: -1}\nshutdown: {ready_delay_seconds: 0}\napps: [{id: a, key: k, secret: change-this-secret}]\n")
 	t.Setenv("SLUICE_SERVICE_HOST", "10.0.0.1")
 	t.Setenv("SLUICE_PORT", "tcp://10.0.0.1:6001")
 	c := start(t, nil, "serve", "--config", file)
