@@ -52,8 +52,10 @@ func TestConformance(t *testing.T) {
 		})
 	})
 	t.Run("cluster", func(t *testing.T) {
+		c := redisserver.StartCluster(t)
 		brokertest.Run(t, func(t *testing.T) brokertest.Backend {
-			return backendOf(t, redisserver.StartCluster(t).URL(), true)
+			c.Empty()
+			return backendOf(t, c.URL(), true)
 		})
 	})
 }

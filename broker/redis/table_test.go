@@ -21,7 +21,11 @@ func TestTable(t *testing.T) {
 
 func TestTableOnCluster(t *testing.T) {
 	t.Parallel()
-	kvtest.Run(t, func(t *testing.T) kv.Table { return tableOf(t, redisserver.StartCluster(t).URL(), true) })
+	c := redisserver.StartCluster(t)
+	kvtest.Run(t, func(t *testing.T) kv.Table {
+		c.Empty()
+		return tableOf(t, c.URL(), true)
+	})
 }
 
 func tableOf(t *testing.T, url string, cluster bool) kv.Table {
@@ -36,10 +40,15 @@ func TestWork(t *testing.T) {
 	t.Parallel()
 	for name, cluster := range map[string]bool{"single": false, "cluster": true} {
 		t.Run(name, func(t *testing.T) {
+			var c *redisserver.Cluster
+			if cluster {
+				c = redisserver.StartCluster(t)
+			}
 			brokertest.RunWork(t, func(t *testing.T) brokertest.Queues {
 				url := ""
 				if cluster {
-					url = redisserver.StartCluster(t).URL()
+					c.Empty()
+					url = c.URL()
 				} else {
 					url = redisserver.Start(t).URL()
 				}

@@ -99,7 +99,7 @@ func TestCO03_CO04_PublicDecodersRebuildTheStreams(t *testing.T) {
 	o := newOracle(t)
 	for _, s := range workload.All() {
 		base := bytes.Clone(s.Next())
-		for range 500 {
+		for range 200 {
 			target := bytes.Clone(s.Next())
 			o.check(base, target)
 			base = target
