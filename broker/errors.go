@@ -15,6 +15,8 @@ var (
 	// ErrOverloaded: too much is being published at the moment. It wraps
 	// ErrUnavailable; the caller may try again later.
 	ErrOverloaded = fmt.Errorf("%w: too much is being published at the moment", ErrUnavailable)
+	// ErrQueueFull: a queue of work has as many tasks as it may. It wraps ErrUnavailable.
+	ErrQueueFull = fmt.Errorf("%w: the queue is full", ErrUnavailable)
 	// ErrTooLarge: the event exceeds what the log stores.
 	ErrTooLarge = errors.New("event too large for the log")
 	// ErrInvalidQuery: the bounds or the limit of a query make no sense.

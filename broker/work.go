@@ -33,8 +33,8 @@ type Work interface {
 	// behind them. Whether the next ones are is not known if the backend did not
 	// answer; their ids keep them from being stored twice for two minutes. Each queue
 	// has a bound of its own; a full one refuses and takes nothing from the others.
-	// Errors: [ErrUnavailable], also when the queue is full, [ErrTooLarge], which is
-	// about the first task that is not stored, [ErrClosed], or the context's.
+	// Errors: [ErrUnavailable], [ErrQueueFull], [ErrTooLarge], which is about the first
+	// task that is not stored, [ErrClosed], or the context's.
 	Put(ctx context.Context, queue string, tasks ...Task) (stored int, err error)
 	// Take hands the tasks of a queue to do, in order, oldest first, and goes on
 	// with new ones as they come. Of all processes that call it for a queue one at

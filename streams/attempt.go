@@ -47,7 +47,7 @@ const noSuitablePeers = 10005
 
 // passing says whether a failure may be over soon.
 func passing(err error) bool {
-	if errors.Is(err, errFull) {
+	if errors.Is(err, broker.ErrQueueFull) {
 		return false
 	}
 	var api *jetstream.APIError

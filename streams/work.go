@@ -233,9 +233,6 @@ func (w *Work) Put(ctx context.Context, queue string, tasks ...broker.Task) (sto
 	return len(tasks), nil
 }
 
-// errFull says that a subject has as many tasks as it may.
-var errFull = fmt.Errorf("%w: the queue is full", broker.ErrUnavailable)
-
 // putSomewhere stores a message on one of the subjects for its size, in turn, so that the
 // queue is full only when all of them are.
 func (w *Work) putSomewhere(ctx context.Context, queue string, m *nats.Msg) error {
@@ -244,8 +241,8 @@ func (w *Work) putSomewhere(ctx context.Context, queue string, m *nats.Msg) erro
 		class++
 	}
 	root, n := w.subject(queue)+"."+strconv.Itoa(class)+".", uint32(sizes[class].subjects)
-	err := errFull
-	for first, i := w.turn.Add(1), uint32(0); i < n && errors.Is(err, errFull); i++ {
+	err := broker.ErrQueueFull
+	for first, i := w.turn.Add(1), uint32(0); i < n && errors.Is(err, broker.ErrQueueFull); i++ {
 		m.Subject = root + strconv.Itoa(int((first+i)%n))
 		err = w.put(ctx, m)
 	}
@@ -266,7 +263,7 @@ func (w *Work) put(ctx context.Context, m *nats.Msg) error {
 	})
 	var api *jetstream.APIError
 	switch {
-	case err == nil, errors.Is(err, errFull):
+	case err == nil, errors.Is(err, broker.ErrQueueFull):
 		return err
 	case errors.Is(err, nats.ErrMaxPayload):
 		return tooLarge(m, w.log.pub.conn().MaxPayload())
@@ -285,7 +282,7 @@ func (w *Work) put(ctx context.Context, m *nats.Msg) error {
 func fullOr(err error) error {
 	var api *jetstream.APIError
 	if errors.As(err, &api) && (strings.HasPrefix(api.Description, "maximum messages per subject exceeded") || strings.HasPrefix(api.Description, "maximum bytes exceeded")) {
-		return fmt.Errorf("%w (%s)", errFull, api.Description)
+		return fmt.Errorf("%w (%s)", broker.ErrQueueFull, api.Description)
 	}
 	return err
 }

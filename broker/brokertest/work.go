@@ -167,7 +167,7 @@ func RunWork(t *testing.T, open func(t *testing.T) Queues) {
 			n, err = one.Put(t.Context(), "full", tasks...)
 			stored += n
 		}
-		if !errors.Is(err, broker.ErrUnavailable) {
+		if !errors.Is(err, broker.ErrQueueFull) || !errors.Is(err, broker.ErrUnavailable) {
 			t.Fatalf("%d tasks of 64 KiB were stored: %v; want the queue to be full", stored, err)
 		}
 		if bytes := stored * len(body); bytes < 4<<20 || bytes > 256<<20 {

@@ -112,7 +112,7 @@ func (w *Work) Put(ctx context.Context, queue string, tasks ...broker.Task) (sto
 			continue
 		}
 		if q.tasks.Len() >= maxTasks || q.bytes+len(t.Body) > maxTaskBytes {
-			return i, fmt.Errorf("%w: queue %.100q is full", broker.ErrUnavailable, queue)
+			return i, fmt.Errorf("%w: %.100q", broker.ErrQueueFull, queue)
 		}
 		if t.ID != "" {
 			q.ids.add(key, now, broker.Position{})

@@ -210,7 +210,7 @@ func (w *Work) put(ctx context.Context, queue string, keys, args []string) (left
 		case err == nil && left == 0:
 			return 0, nil
 		case err == nil:
-			return int(left), fmt.Errorf("%w: queue %.100q is full", broker.ErrUnavailable, queue)
+			return int(left), fmt.Errorf("%w: %.100q", broker.ErrQueueFull, queue)
 		case w.log.ctx.Err() != nil:
 			return n, broker.ErrClosed
 		}

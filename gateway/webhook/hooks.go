@@ -199,11 +199,14 @@ func (h *Hooks) Emit(a *app.App, ev Event) {
 	}
 }
 
-// Settled says whether everything that was emitted is stored, or dropped.
+// Settled says whether everything that was emitted is stored, or dropped. What waits for a queue that has been full
+// for more than a minute does not count: whoever died meanwhile would have everything told again that happened since,
+// to all addresses of all apps, long after those forgot the ids of it. For that one address it is lost then.
 func (h *Hooks) Settled() bool {
+	now := time.Now()
 	for _, all := range *h.endpoints.Load() {
 		for _, e := range all {
-			if e.out.len() > 0 {
+			if !e.out.settled(now) {
 				return false
 			}
 		}

@@ -30,6 +30,8 @@ type outbox struct {
 	tasks  []broker.Task
 	bytes  int
 	closed bool
+	// full is since when the queue does not take all because it is full, zero if it does.
+	full time.Time
 	// changed wakes the one who empties it.
 	changed chan struct{}
 }
@@ -92,6 +94,29 @@ func (o *outbox) remove(n int) {
 	}
 }
 
+// tried notes how putting the oldest ones into the queue ended at a time.
+func (o *outbox) tried(err error, now time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case !errors.Is(err, broker.ErrQueueFull):
+		o.full = time.Time{}
+	case o.full.IsZero():
+		o.full = now
+	}
+}
+
+// fullFor is how long a queue must have been full until nobody waits for it, see [Hooks.Settled]. It is shorter
+// than ids of tasks are remembered.
+const fullFor = time.Minute
+
+// settled says whether nothing waits, or all of it for a queue that has been full for long.
+func (o *outbox) settled(now time.Time) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.tasks) == 0 || !o.full.IsZero() && now.Sub(o.full) > fullFor
+}
+
 func (o *outbox) len() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -120,6 +145,7 @@ func (e *endpoint) store(ctx context.Context) {
 		stored, err := opt.Work.Put(putting, e.queue, part...)
 		cancel()
 		e.out.remove(stored)
+		e.out.tried(err, time.Now())
 		if stored > 0 || err == nil {
 			pause = opt.FirstRetry
 		}

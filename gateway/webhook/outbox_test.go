@@ -3,6 +3,7 @@ package webhook
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -21,7 +22,7 @@ type refusing struct {
 
 func (w *refusing) Put(ctx context.Context, queue string, tasks ...broker.Task) (int, error) {
 	if w.queue(queue) {
-		return 0, fmt.Errorf("%w: full", broker.ErrUnavailable)
+		return 0, broker.ErrQueueFull
 	}
 	return w.Work.Put(ctx, queue, tasks...)
 }
@@ -46,6 +47,43 @@ func TestWH08AFullQueueHoldsUpNoOther(t *testing.T) {
 			t.Fatalf("the other address got %v", good.names())
 		case <-tick.C:
 		}
+	}
+}
+
+// TestNobodyWaitsForAQueueThatIsFullForLong: what a gateway has told is written down when all of it is stored. One
+// application that takes nothing does not keep that from all others.
+func TestNobodyWaitsForAQueueThatIsFullForLong(t *testing.T) {
+	began := time.Now()
+	for _, c := range []struct {
+		about  string
+		errors []error // one every ten seconds
+		want   bool
+	}{
+		{"not tried yet", nil, false},
+		{"full for a moment", []error{broker.ErrQueueFull, broker.ErrQueueFull}, false},
+		{"full for long", slices.Repeat([]error{broker.ErrQueueFull}, 8), true},
+		{"out of reach for long", slices.Repeat([]error{broker.ErrUnavailable}, 8), false},
+		{"room for a moment", append(slices.Repeat([]error{broker.ErrQueueFull}, 8), nil, broker.ErrQueueFull), false},
+	} {
+		t.Run(c.about, func(t *testing.T) {
+			var o outbox
+			now := began
+			if !o.settled(now) {
+				t.Error("nothing is waited for")
+			}
+			o.changed = make(chan struct{}, 1)
+			o.add(broker.Task{})
+			for _, err := range c.errors {
+				o.tried(err, now)
+				now = now.Add(10 * time.Second)
+			}
+			if got := o.settled(now); got != c.want {
+				t.Errorf("settled: %v", got)
+			}
+			if o.remove(1); !o.settled(now) {
+				t.Error("what is stored is waited for")
+			}
+		})
 	}
 }
 
