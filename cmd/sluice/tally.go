@@ -89,7 +89,7 @@ func (t *tally) returned(r *client.Recovery) string {
 	case len(r.Gaps) == 0 && r.Events == 0:
 		return "connected again; nothing was missed"
 	case len(r.Gaps) == 0:
-		return fmt.Sprintf("connected again; nothing was missed, %d events came late", r.Events)
+		return "connected again; nothing was missed, " + counted(r.Events, "event") + " came late"
 	case r.Channels == 0 && r.Gaps[0].Code == client.NotRecoverable:
 		return "connected again; events may have been missed: " + shorten(r.Gaps[0].Reason, 200)
 	}
