@@ -160,8 +160,7 @@ func owed(f *Fold, records []kv.Record, view *register, node string, through, to
 			continue
 		}
 		for _, c := range f.take(holder{s.seat.node, s.seat.user}, s.latest) {
-			// A seat that was written again was told of when it was written first.
-			if own && !s.early && s.revision > told && (s.Gone || s.Since == 0) {
+			if own && s.owes(c, f.byMembers, told) {
 				out = append(out, c)
 			}
 		}

@@ -249,3 +249,48 @@ func goes(t *testing.T, other *Room) {
 	other.Leave("a")
 	eventually(t, "the member has left", func() bool { _, users, _ := other.Counts(); return users == 0 })
 }
+
+// TestAChannelIsOccupiedUnderOneName: whoever opens the channel when more have come, and whoever buries the gateway
+// that occupied it, tells that under the name under which it was told.
+func TestAChannelIsOccupiedUnderOneName(t *testing.T) {
+	table := kv.NewMemoryTable(nil)
+	a := startWith(t, table, Options{Node: "a", Lease: longLease})
+	b := startWith(t, table, Options{Node: "b", Lease: longLease})
+	open := func(g *gatewayT) *Room {
+		t.Helper()
+		room, err := g.Open(t.Context(), "app", "late", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(room.Close)
+		return room
+	}
+	counts := func(by *Room, n int) {
+		t.Helper()
+		eventually(t, fmt.Sprint(n, " are counted"), func() bool { got, _, _ := by.Counts(); return got == n })
+	}
+	theirs := open(a)
+	for n := range 3 {
+		a.SetCount("app", "late", n+1)
+		counts(theirs, n+1)
+	}
+	mine := open(b)
+	b.SetCount("app", "late", 1)
+	counts(mine, 4)
+	b.SetCount("app", "late", 0)
+	counts(mine, 3)
+	a.die()
+	expire("a", b)
+	eventually(t, "the channel is vacated", func() bool {
+		return slices.ContainsFunc(b.told(), func(c Change) bool { return c.Kind == Vacated })
+	})
+	causes := map[uint64]bool{}
+	for _, c := range append(a.told(), b.told()...) {
+		if c.Kind == Occupied {
+			causes[c.Cause] = true
+		}
+	}
+	if len(causes) != 1 {
+		t.Errorf("the channel was occupied under %d names: a told %+v, b told %+v", len(causes), a.told(), b.told())
+	}
+}

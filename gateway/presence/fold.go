@@ -131,7 +131,11 @@ func (f *Fold) take(at holder, h latest) []Change {
 
 // step makes what was of a seat what is.
 func (f *Fold) step(at holder, was, is latest, cause uint64, buried bool) []Change {
-	return f.occupy(f.move(at, was, is, cause, buried))
+	changes := f.move(at, was, is, cause, buried)
+	if is.in && is.First > 0 {
+		cause = is.First
+	}
+	return f.occupy(changes, cause)
 }
 
 func (f *Fold) move(at holder, was, is latest, cause uint64, buried bool) []Change {
@@ -161,6 +165,15 @@ func cause(revision uint64, n content) uint64 {
 		return n.Since
 	}
 	return revision
+}
+
+// beginning is the revision that names that a seat occupies a channel: a number of subscriptions is written again
+// and again, and not everybody has seen the first one.
+func beginning(revision uint64, n content) uint64 {
+	if n.First > 0 {
+		return n.First
+	}
+	return cause(revision, n)
 }
 
 func (f *Fold) sit(at holder, cause uint64, n content) []Change {
@@ -193,8 +206,8 @@ func (f *Fold) recount(node string, before, after int, cause uint64, buried bool
 	return []Change{{Kind: Counted, Count: f.count, Node: node, Cause: cause, Seat: after, Buried: buried, Version: f.newest}}
 }
 
-// occupy adds to what a seat has changed whether somebody is in the channel at all.
-func (f *Fold) occupy(changes []Change) []Change {
+// occupy adds to what a seat has changed whether somebody is in the channel at all, which cause names.
+func (f *Fold) occupy(changes []Change, cause uint64) []Change {
 	now := f.count > 0
 	if f.byMembers {
 		now = len(f.members) > 0
@@ -204,7 +217,7 @@ func (f *Fold) occupy(changes []Change) []Change {
 	}
 	f.occupied = now
 	c := changes[0]
-	c = Change{Kind: Vacated, Count: f.count, Node: c.Node, Cause: c.Cause, Buried: c.Buried, Version: f.newest}
+	c = Change{Kind: Vacated, Count: f.count, Node: c.Node, Cause: cause, Buried: c.Buried, Version: f.newest}
 	if now {
 		c.Kind = Occupied
 		return append([]Change{c}, changes...)

@@ -28,8 +28,8 @@ type ownSeat struct {
 	stored   *content
 	revision uint64
 	// since is the revision with which what is stored was stored first, 0 if that
-	// is void.
-	since uint64
+	// is void, and first the one with which the seat was held first.
+	since, first uint64
 	// again is set while what is stored is to be written again, as it is, and lost while
 	// the table has nothing and rooms may believe otherwise, or while it is not known whether it has something.
 	again, lost, queued bool
@@ -138,7 +138,7 @@ const retryWait = 250 * time.Millisecond
 // recovers.
 func (r *Roster) store(c *ownSeat) error {
 	c.mu.Lock()
-	wanted, stored, since, again, lost := c.wanted, c.stored, c.since, c.again, c.lost
+	wanted, stored, since, first, again, lost := c.wanted, c.stored, c.since, c.first, c.again, c.lost
 	c.mu.Unlock()
 	if wanted == stored && !again && !lost {
 		return nil
@@ -146,8 +146,11 @@ func (r *Roster) store(c *ownSeat) error {
 	n := content{User: c.seat.user, Gone: true, Since: since}
 	if wanted != nil {
 		n = *wanted
-		if again && wanted == stored {
+		if again && wanted == stored || stored != nil && n.User != "" {
 			n.Since = since
+		}
+		if stored != nil && n.User == "" {
+			n.First = first
 		}
 	}
 	value, err := json.Marshal(n)
@@ -172,7 +175,7 @@ func (r *Roster) store(c *ownSeat) error {
 	r.ownMu.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.stored, c.revision, c.since, c.again, c.lost = wanted, revision, cause(revision, n), false, false
+	c.stored, c.revision, c.since, c.first, c.again, c.lost = wanted, revision, cause(revision, n), beginning(revision, n), false, false
 	if wanted != nil && revision <= r.floor.Load() {
 		c.stored = nil // others take it for void
 	}

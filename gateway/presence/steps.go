@@ -37,8 +37,24 @@ func stepsOf(records []kv.Record, view *register) []step {
 			out = append(out, step{seat: s, latest: latest{was, n.Since, counts}, early: true, record: rec.Revision})
 			last.time = time.Time{}
 		}
+		if n.First > 0 {
+			last.time = time.Time{} // Who occupied the channel did so at another time.
+		}
 		out = append(out, last)
 	}
 	slices.SortStableFunc(out, func(a, b step) int { return cmp.Compare(a.revision, b.revision) })
 	return out
+}
+
+// owes says whether a change by a step of a gateway that died must be told for it, which had told up to a revision.
+// A seat that was written again was told of when it was written first. What a number of subscriptions was earlier
+// is not known, nor when it was the first one if there are none any more.
+func (s *step) owes(c Change, byMembers bool, told uint64) bool {
+	switch c.Kind {
+	case Added:
+		return c.Cause > told
+	case Occupied:
+		return c.Cause > told && (byMembers || !s.early)
+	}
+	return !s.early && s.revision > told && (s.Gone || s.Since == 0)
 }

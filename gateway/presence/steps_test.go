@@ -26,6 +26,34 @@ func (l *tableOf) put(node, user string, revision uint64, n content, at time.Tim
 	l.records = append(l.records, kv.Record{Key: s.key(), Entry: kv.Entry{Value: value, Revision: revision, Time: at}})
 }
 
+// TestADeadGatewayOwesThatAChannelIsOccupiedOnce: the number of subscriptions is written again and again, and the
+// record does not say when it was the first one but by its name.
+func TestADeadGatewayOwesThatAChannelIsOccupiedOnce(t *testing.T) {
+	for _, c := range []struct {
+		last content
+		told uint64
+		want []string
+	}{
+		{content{Count: 1}, 15, []string{"occupied 20", "1 counted 20", "0 counted 20", "vacated 20"}},
+		{content{Count: 3, First: 10}, 15, []string{"3 counted 20", "0 counted 20", "vacated 20"}},
+		{content{Count: 3, First: 17}, 15, []string{"occupied 17", "3 counted 20", "0 counted 20", "vacated 20"}},
+		{content{Count: 3, First: 10, Since: 12}, 15, []string{"0 counted 12", "vacated 12"}},
+		{content{Gone: true, Since: 17}, 15, []string{"0 counted 17", "vacated 17"}},
+	} {
+		var l tableOf
+		l.put("dead", "", 20, c.last, time.Time{})
+		view := &register{revision: 100, Nodes: map[string]standing{"dead": {Dead: true, Owed: true}}}
+		var got []string
+		for _, change := range owed(NewFold(false), l.records, view, "dead", 1<<62, c.told) {
+			text := map[Kind]string{Counted: fmt.Sprint(change.Count, " counted"), Occupied: "occupied", Vacated: "vacated"}[change.Kind]
+			got = append(got, fmt.Sprint(text, " ", change.Cause))
+		}
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%+v: %s", c.last, diff)
+		}
+	}
+}
+
 // TestTrust16WhatADeadGatewayOwesIsWhatHappened: a record says that its seat was held before
 // it was written, too, and nobody must hear that a channel was empty while it was not.
 func TestTrust16WhatADeadGatewayOwesIsWhatHappened(t *testing.T) {
@@ -55,6 +83,12 @@ func TestTrust16WhatADeadGatewayOwesIsWhatHappened(t *testing.T) {
 			l.put("unknown", "ghost", 30, content{Since: 5}, time.Time{})
 			l.put("dead", "alice", 20, content{Gone: true, Since: 10}, time.Time{})
 		}, 15, []string{"removed alice 10", "vacated 10"}},
+		{"one who came has left", func(l *tableOf) {
+			l.put("dead", "alice", 20, content{Gone: true, Since: 18}, time.Time{})
+		}, 15, []string{"occupied 18", "added alice 18", "removed alice 18", "vacated 18"}},
+		{"one whose seat was written again just now has come", func(l *tableOf) {
+			l.put("dead", "alice", 20, content{Since: 18}, time.Time{})
+		}, 15, []string{"occupied 18", "added alice 18", "removed alice 18", "vacated 18"}},
 		{"those who were there at the end leave", func(l *tableOf) {
 			l.put("dead", "alice", 10, content{}, time.Time{})
 			l.put("dead", "bob", 20, content{Gone: true, Since: 11}, time.Time{})
