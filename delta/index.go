@@ -12,6 +12,9 @@ const (
 	// maxSlots bounds the memory of an index to 512 KiB. The grid of bases
 	// above 256 KiB is wider.
 	maxSlots = 1 << 17
+	// restless is how many times as much as the base has may be indexed before
+	// all of it is.
+	restless = 8
 )
 
 // index finds windows of the base by their content. It holds one place per
@@ -26,6 +29,8 @@ type index struct {
 	step  int
 	// lo and hi are the part of the base that is known to be indexed.
 	lo, hi int
+	// filled is how many bytes of the base were indexed, those that were so again counted again.
+	filled int
 }
 
 // reset begins with a base of n bytes, which is at least one window and at most
@@ -50,17 +55,22 @@ func (x *index) reset(n int) {
 		next = 1
 	}
 	x.first, x.size = uint32(next), uint32(n)
-	x.lo, x.hi = 0, 0
+	x.lo, x.hi, x.filled = 0, 0, 0
 }
 
 // cover indexes base[lo:hi]. What was indexed before stays so, but only the
-// last part that hangs together is remembered.
+// last part that hangs together is remembered. Where the search goes back and
+// forth so much that this costs several times as much as all of the base, it
+// indexes that.
 func (x *index) cover(base []byte, lo, hi int) {
 	lo, hi = max(0, lo), min(hi, len(base)-window+1)
 	lo -= lo % x.step
 	switch {
 	case lo >= hi:
 	case x.lo == x.hi || lo > x.hi || hi < x.lo:
+		if x.filled >= restless*len(base) {
+			lo, hi = 0, len(base)-window+1
+		}
 		x.fill(base, lo, hi)
 		x.lo, x.hi = lo, hi
 	default:
@@ -81,6 +91,7 @@ func (x *index) covers(base []byte) bool {
 }
 
 func (x *index) fill(base []byte, lo, hi int) {
+	x.filled += hi - lo
 	shift := x.shift & 63
 	slots, first := x.slots[:1<<(64-shift)], x.first
 	for i := lo; i < hi; i += x.step {
