@@ -191,6 +191,10 @@ func parseTags(text string) (map[string]string, error) {
 	if err := json.Unmarshal([]byte(text), &tags); err != nil || !utf8.ValidString(text) {
 		return nil, errors.New("not a JSON object of strings")
 	}
+	if strings.Count(text, `"`) != 4*len(tags) {
+		// A name is there twice, or a quotation mark or null.
+		tags = firstTags(text)
+	}
 	if len(tags) > maxTags {
 		return nil, fmt.Errorf("%d tags, the limit is %d", len(tags), maxTags)
 	}
@@ -200,6 +204,22 @@ func parseTags(text string) (map[string]string, error) {
 		}
 	}
 	return tags, nil
+}
+
+// firstTags reads tags that are known to be valid. Of those of one name the first counts, as everywhere.
+func firstTags(text string) map[string]string {
+	tags := map[string]string{}
+	d := json.NewDecoder(strings.NewReader(text))
+	_, _ = d.Token() // the bracket
+	for d.More() {
+		name, _ := d.Token()
+		value, _ := d.Token()
+		k, _ := name.(string)
+		if _, again := tags[k]; !again {
+			tags[k], _ = value.(string) // null is an empty one
+		}
+	}
+	return tags
 }
 
 // printable makes a name fit for a history entry.

@@ -92,3 +92,18 @@ func TestTheLongestUserIDTravels(t *testing.T) {
 		t.Errorf("skipped for %q, user %q", skipped, got.UserID)
 	}
 }
+
+// Of tags of one name the first counts, as in bodies of the HTTP API.
+func TestOfTagsOfOneNameTheFirstCounts(t *testing.T) {
+	for text, want := range map[string]map[string]string{
+		`{"a":"x","b":"y"}`:                      {"a": "x", "b": "y"},
+		`{"a":"x","b":"y","a":"z","\u0061":"z"}`: {"a": "x", "b": "y"},
+		`{"a":null,"a":"z","q\"":"\"","b":"\""}`: {"a": "", "q\"": "\"", "b": "\""},
+		`{}`:                                     {}, `null`: {},
+	} {
+		got, err := parseTags(text)
+		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" || err != nil {
+			t.Errorf("%s: %v (-want +got):\n%s", text, err, diff)
+		}
+	}
+}

@@ -27,7 +27,7 @@ func BadBodies() []SentBody {
 		"name", "data", "channels", "channel", "socket_id", "info", "tags", "delta", "idempotency_key", "message_id", "conflation_key", "extras", "other",
 	} {
 		for _, value := range []string{`null`, `true`, `12`, `-1.5e3`, `"x"`, `""`, `[]`, `[1,"a"]`, `[null]`, `["a",{}]`, `{}`, `{"a":1}`, `{"a":null}`, `{"a":"b"}`, `1e999`} {
-			both(`{"name":"n","channel":"c","data":"d","` + field + `":` + value + `}`)
+			both(`{"` + field + `":` + value + `,"name":"n","channel":"c","data":"d"}`)
 		}
 	}
 	for _, member := range []string{"headers", "ephemeral", "echo", "idempotencyKey", "idempotency_key", "replay", "other"} {
@@ -37,7 +37,7 @@ func BadBodies() []SentBody {
 	}
 	for _, member := range []string{"channel", "stream_id", "serial", "published_at_ms"} {
 		for _, value := range []string{`null`, `true`, `12`, `-12`, `1.5`, `1e3`, `99999999999999999999`, `"x"`, `[]`, `{}`} {
-			both(`{"name":"n","channel":"c","data":"d","extras":{"replay":{"channel":"c","stream_id":"s","serial":1,"published_at_ms":2,"` + member + `":` + value + `}}}`)
+			both(`{"name":"n","channel":"c","data":"d","extras":{"replay":{"` + member + `":` + value + `,"channel":"c","stream_id":"s","serial":1,"published_at_ms":2}}}`)
 		}
 	}
 	for _, body := range oddBodies() {
@@ -71,7 +71,7 @@ func oddBodies() []string {
 
 // oddEvents are objects that could be events.
 func oddEvents() []string {
-	event := func(more string) string { return `{"name":"n","channel":"c","data":"d",` + more + `}` }
+	event := func(more string) string { return `{` + more + `,"name":"n","channel":"c","data":"d"}` }
 	return []string{
 		`{}`, `{"name":"n"}`, `{"name":"n","channel":"c"}`, `{"channel":"c","data":"d"}`, `{"name":"n","data":"d"}`, `{"name":"n","channels":[],"channel":"c","data":"d"}`,
 		event(`"name":1,"name":"n"`), event(`"name":null`), event(`"name":""`), event(`"NAME":""`), event(`"Name":1`), event(`"\u006eame":1`), event(`"tag\u017f":1`), event(`"tagſ":1`), event(`"socKet_id":1`), event(`"\u212a":1`), event(`"Data":1,"dAta":"","name":2`),

@@ -74,6 +74,20 @@ func (r *rig) erase(operation, more string) (answer, map[string]any) {
 	return a, said
 }
 
+// Of members of one name the first counts.
+func TestHI07_RepeatedMembersConfirmNothing(t *testing.T) {
+	r := newErasable(t, memory.Options{})
+	r.fill(2)
+	for body, want := range map[string]int{
+		`{"confirm_channel":"d","confirm_operation":"reset","reason":"because","confirm_channel":"c"}`:                         http.StatusBadRequest,
+		`{"confirm_channel":"c","Confirm_Channel":"d","confirm_operation":"reset","reason":"because","reason":7,"x":1,"x":[]}`: http.StatusOK,
+	} {
+		if a := r.call(http.MethodPost, "app", "/channels/c/history/reset", []byte(body)); a.Status != want {
+			t.Errorf("%s: got %d %s", body, a.Status, a.Body)
+		}
+	}
+}
+
 func TestHI07_AResetBeginsANewStream(t *testing.T) {
 	r := newErasable(t, memory.Options{})
 	r.fill(5)

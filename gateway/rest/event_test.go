@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func TestEV01_ChannelAndChannels(t *testing.T) {
@@ -15,6 +17,40 @@ func TestEV01_ChannelAndChannels(t *testing.T) {
 	for channel, want := range map[string]int{"one": 1, "two": 1, "three": 1, "ignored": 0} {
 		if n := len(r.stored("app", channel)); n != want {
 			t.Errorf("%d events on %s, want %d", n, channel, want)
+		}
+	}
+}
+
+// Of members of one name the first counts, whatever the others are, as in frames and in the data that a conflation
+// value is looked for in.
+func TestEV03_OfRepeatedMembersTheFirstCounts(t *testing.T) {
+	r := newRig(t, nil)
+	const members = `"name":"first","channel":"c","data":"1","tags":{"a":"x","a":"y"},"tags":7,"conflation_key":"k","delta":false,"message_id":"m",` +
+		`"extras":{"echo":true,"echo":false,"headers":{"h":1,"h":null},"headers":null},"socket_id":"1.2"`
+	const others = `"NAME":"second","channel":"d","data":"2","tags":{"a":"z"},"conflation_key":null,"delta":true,"message_id":[],"extras":{"echo":false},"socket_id":"1.3"`
+	for _, body := range []string{`{` + members + `}`, `{` + members + `,` + others + `}`} {
+		if a := r.publish(body); a.Status != http.StatusOK {
+			t.Fatalf("%s: got %d %s", body, a.Status, a.Body)
+		}
+	}
+	all := r.stored("app", "c")
+	if len(all) != 2 || len(r.stored("app", "d")) != 0 {
+		t.Fatalf("%d events are stored", len(all))
+	}
+	for i := range all {
+		all[i].Extras = nil // is passed on as it was sent
+	}
+	if diff := cmp.Diff(all[0].Event, all[1].Event); diff != "" || all[0].Name != "first" || all[0].Tags["a"] != "x" || all[0].ExcludeSocket != "" {
+		t.Errorf("%+v; what repeated members change (-without +with):\n%s", all[0].Event, diff)
+	}
+	for body, want := range map[string]string{
+		`{"name":7,"name":"n","channel":"c","data":"d"}`:                                                   "name must be a string",
+		`{"name":"n","channel":"c","data":"d","tags":{"a":1,"a":"x"}}`:                                     `the value of \"a\"`,
+		`{"name":"n","channel":"c","data":"d","extras":{"headers":{"h":null,"h":1}}}`:                      `the value of \"h\"`,
+		`{"name":"n","channel":"c","data":"d","extras":{"replay":{"serial":-1,"serial":1}},"extras":null}`: "serial",
+	} {
+		if a := r.publish(body); a.Status != http.StatusBadRequest || !strings.Contains(string(a.Body), want) {
+			t.Errorf("%s: got %d %s", body, a.Status, a.Body)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package rest
 import (
 	"bytes"
 	"encoding/json"
+	"hash/maphash"
 	"maps"
 	"slices"
 
@@ -44,8 +45,9 @@ func readExtras(raw []byte) (extras, error) {
 		return e, s.end()
 	}
 	s.enter()
+	known := fields{names: extrasFields}
 	for name, more := s.member(true); more; name, more = s.member(false) {
-		switch field := fieldOf(name, extrasFields); field {
+		switch field := known.of(name); field {
 		case "headers":
 			s.headers(&e.unfit, field)
 		case "ephemeral":
@@ -77,22 +79,25 @@ func (s *scanner) headers(unfit *map[string]struct{}, member string) {
 	}
 	// Extras that are too large are refused for it, so their headers need not be kept.
 	keep := len(s.text) <= maxExtras+maxReplay
-	s.measured = member
+	had := map[uint64]struct{}{} // by the sums of their names: of equal ones the first counts
 	s.enter()
 	for name, more := s.member(true); more; name, more = s.member(false) {
-		switch c := s.peek(); {
-		case !keep:
-		case c == '{', c == '[', c == 'n':
+		sum := maphash.Bytes(nameSeed, unescaped(name))
+		if _, again := had[sum]; again {
+			s.skip()
+			continue
+		}
+		had[sum] = struct{}{}
+		if c := s.peek(); keep && (c == '{' || c == '[' || c == 'n') {
 			if *unfit == nil {
 				*unfit = map[string]struct{}{}
 			}
 			(*unfit)[plainText(name)] = struct{}{}
-		default:
-			delete(*unfit, plainText(name)) // of equal names the last counts
 		}
+		s.measured = member
 		s.skip()
+		s.measured = ""
 	}
-	s.measured = ""
 }
 
 // acceptExtras checks the members that mean something here and passes all of them on as they are,
@@ -145,7 +150,7 @@ func withoutKeys(text []byte) []byte {
 	s.enter()
 	for name, more := s.member(true); more; name, more = s.member(false) {
 		value := s.skip()
-		if fieldOf(name, keyFields) != "" {
+		if fieldOf(name, keyFields) >= 0 {
 			continue
 		}
 		kept = append(append(append(kept, `,"`...), name...), `":`...)
@@ -175,8 +180,9 @@ func checkReplay(raw []byte) error {
 	var s scanner
 	if s.begin(raw); s.peek() == '{' {
 		s.enter()
+		known := fields{names: []string{"channel", "stream_id", "serial", "published_at_ms"}}
 		for name, more := s.member(true); more; name, more = s.member(false) {
-			switch field := fieldOf(name, []string{"channel", "stream_id", "serial", "published_at_ms"}); field {
+			switch field := known.of(name); field {
 			case "channel":
 				s.maybeString(&channel, field)
 			case "stream_id":

@@ -40,7 +40,7 @@ func compare(t *testing.T, a *app.App, body []byte) (*accepted, error) {
 	// Escapes are undone within the body.
 	err := decodeEvent(bytes.Clone(body), &a.Limits, &in)
 	var twin twinInput
-	if want := twinWords(decode(body, &twin)); words(err) != want {
+	if want := twinWords(decode(firstEvent(body), &twin)); words(err) != want {
 		t.Fatalf("%q is refused with\n%q, want\n%q", body, words(err), want)
 	}
 	event, err := compareEvent(t, a, body, err, &in, &twin)
@@ -49,7 +49,7 @@ func compare(t *testing.T, a *app.App, body []byte) (*accepted, error) {
 	var twins struct {
 		Batch []twinInput `json:"batch"`
 	}
-	want := twinWords(decode(body, &twins))
+	want := twinWords(decode(firstBatch(body), &twins))
 	if words(wrong) != want || wrong == nil && batch.count != len(twins.Batch) {
 		t.Fatalf("%q is read as a batch of %d with\n%q, want %d and\n%q", body, batch.count, words(wrong), len(twins.Batch), want)
 	}
@@ -129,6 +129,17 @@ func TestBodiesAreReadAsTheTwinReadsThem(t *testing.T) {
 	a := &app.App{ID: "app", Key: "key", Secret: "secret", Enabled: true, Limits: app.DefaultLimits}
 	for _, sent := range BadBodies() {
 		_, _ = compare(t, a, []byte(sent.Body))
+	}
+	// Each member once more, before and behind the others, as it is and as another one.
+	for _, member := range strings.Split(`"name":"other"|"Name":7|"data":{"a":1,"a":2}|"channels":["z"]|"channel":null|"socket_id":"1.3"|"info":["x"]|"tags":{"t":"1","t":2}|"tags":null|`+
+		`"delta":false|"delta":"x"|"idempotency_key":"k2"|"message_id":"m2"|"conflation_key":"c2"|`+
+		`"extras":{"echo":true,"echo":false,"headers":{"h":1,"h":null,"i":[],"i":1e999},"ephemeral":null,"ephemeral":true,"idempotencyKey":"a","idempotencyKey":"b"}|`+
+		`"extras":{"headers":{"h":null,"h":1}}|"extras":{"replay":{"channel":"a","channel":1,"stream_id":"s","serial":1,"serial":-1,"published_at_ms":1,"published_at_ms":null}}|"extras":7`, "|") {
+		for _, body := range []string{whole[:len(whole)-1] + "," + member + "}", "{" + member + "," + whole[1:]} {
+			for _, sent := range []string{body, `{"batch":[` + body + `]}`, `{"batch":[` + body + `],"batch":[` + whole + `]}`, `{"batch":null,"Batch":[` + body + `]}`} {
+				_, _ = compare(t, a, []byte(sent))
+			}
+		}
 	}
 	for k, body := range []string{whole, `{"batch":[` + whole + `]}`} {
 		for at := k; at < len(body); at += 7 {

@@ -66,8 +66,9 @@ func decodeBatch(body []byte, limits *app.Limits) (batch, error) {
 		return b, expected(s.end())
 	}
 	s.enter()
+	known := fields{names: []string{"batch"}}
 	for name, more := s.member(true); more; name, more = s.member(false) {
-		if fieldOf(name, []string{"batch"}) == "" {
+		if known.of(name) == "" {
 			s.skip()
 			continue
 		}
@@ -129,8 +130,9 @@ func (s *scanner) event(in *input, member, inside string) {
 	within := s.within
 	s.within = inside
 	s.enter()
+	known := fields{names: eventFields}
 	for name, more := s.member(true); more; name, more = s.member(false) {
-		switch field := fieldOf(name, eventFields); field {
+		switch field := known.of(name); field {
 		case "name":
 			s.string(&in.Name, field)
 		case "data":
@@ -222,7 +224,7 @@ func (s *scanner) info(into *string, member string) {
 func (s *scanner) tags(in *input, member string) {
 	if s.peek() != '{' {
 		if s.other(member, pusher.WantObject) {
-			clear(in.Tags) // the room is used again, as anything can come many times
+			clear(in.Tags) // the room is used again
 			in.moreTags = nil
 		}
 		return
@@ -236,16 +238,20 @@ func (s *scanner) tags(in *input, member string) {
 	}
 }
 
-var tagSeed = maphash.MakeSeed()
+var nameSeed = maphash.MakeSeed()
 
-// tag keeps a tag. Of those beyond the limit it keeps what it takes to count them by their names.
+// tag keeps a tag, the first of each name. Of those beyond the limit it keeps what it takes to count them
+// by their names.
 func (in *input) tag(name, value []byte) {
-	if _, again := in.Tags[string(name)]; again || len(in.Tags) < maxTags {
+	if _, again := in.Tags[string(name)]; again {
+		return
+	}
+	if len(in.Tags) < maxTags {
 		in.Tags[string(name)] = value
 		return
 	}
 	if in.moreTags == nil {
 		in.moreTags = map[uint64]struct{}{}
 	}
-	in.moreTags[maphash.Bytes(tagSeed, name)] = struct{}{}
+	in.moreTags[maphash.Bytes(nameSeed, name)] = struct{}{}
 }

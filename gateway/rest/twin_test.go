@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/pusher"
@@ -14,6 +15,83 @@ import (
 
 // This is how bodies were read before, with encoding/json. It is the twin that [FuzzBodies]
 // compares with.
+
+// Of members of one name the first counts. encoding/json takes the last, so it is not shown those behind
+// the first.
+
+// firsts is an object without such members, and anything else as it is. names are those that mean something,
+// nil for all. inside says what becomes of the value of a member.
+func firsts(text []byte, names []string, inside func(name string, value []byte) []byte) []byte {
+	if !utf8.Valid(text) || !json.Valid(text) || bytes.TrimSpace(text)[0] != '{' {
+		return text
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	_, _ = d.Token()
+	had, out := map[string]bool{}, []byte("{")
+	for d.More() {
+		token, _ := d.Token()
+		var value json.RawMessage
+		_ = d.Decode(&value)
+		name := token.(string)
+		known := names == nil
+		for _, n := range names {
+			if strings.EqualFold(n, name) {
+				name, known = n, true
+			}
+		}
+		if known && had[name] {
+			continue
+		}
+		had[name] = known
+		if known && inside != nil {
+			value = inside(name, value)
+		}
+		written, _ := json.Marshal(name)
+		if len(out) > 1 {
+			out = append(out, ',')
+		}
+		out = append(append(append(out, written...), ':'), value...)
+	}
+	return append(out, '}')
+}
+
+func firstEvent(body []byte) []byte {
+	return firsts(body, eventFields, func(name string, value []byte) []byte {
+		if name == "tags" {
+			return firsts(value, nil, nil)
+		}
+		return value
+	})
+}
+
+func firstBatch(body []byte) []byte {
+	return firsts(body, []string{"batch"}, func(_ string, value []byte) []byte {
+		var list []json.RawMessage
+		if json.Unmarshal(value, &list) != nil || list == nil {
+			return value
+		}
+		for i := range list {
+			list[i] = firstEvent(list[i])
+		}
+		return slices.Concat([]byte("["), bytes.Join(raws(list), []byte(",")), []byte("]"))
+	})
+}
+
+func raws(list []json.RawMessage) (out [][]byte) {
+	for _, raw := range list {
+		out = append(out, raw)
+	}
+	return out
+}
+
+func firstExtras(raw []byte) []byte {
+	return firsts(raw, extrasFields, func(name string, value []byte) []byte {
+		if name == "headers" {
+			return firsts(value, nil, nil)
+		}
+		return value
+	})
+}
 
 // twinInput is [input] as encoding/json reads it.
 type twinInput struct {
@@ -106,7 +184,7 @@ func (in *twinInput) acceptExtras(_ *app.App, out *accepted) error {
 		// Replay says that the event was published before, and where.
 		Replay json.RawMessage `json:"replay"`
 	}
-	if err := json.Unmarshal(raw, &e); err != nil {
+	if err := json.Unmarshal(firstExtras(raw), &e); err != nil {
 		return invalid("extras: %v", pusher.InPlainWords(err))
 	}
 	if e.Replay != nil {
@@ -160,7 +238,7 @@ func twinCheckReplay(raw json.RawMessage) error {
 		Serial   *uint64 `json:"serial"`
 		Time     *int64  `json:"published_at_ms"`
 	}
-	switch err := json.Unmarshal(raw, &mark); {
+	switch err := json.Unmarshal(firsts(raw, []string{"channel", "stream_id", "serial", "published_at_ms"}, nil), &mark); {
 	case err != nil:
 		return invalid("extras.replay: %v", pusher.InPlainWords(err))
 	case len(raw) > maxReplay:

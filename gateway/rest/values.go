@@ -112,21 +112,38 @@ func grown[T any](list []T, i int) []T {
 	return list[:max(len(list), i+1)]
 }
 
-// fieldOf is the one of these names that a member has as it is written, "" if it has none of
-// them. Case does not matter.
-func fieldOf(written []byte, names []string) string {
-	for _, name := range names {
+// fieldOf is the place of the one of these names that a member has as it is written, -1 if it has
+// none of them. Case does not matter.
+func fieldOf(written []byte, names []string) int {
+	for i, name := range names {
 		if string(written) == name {
-			return name
+			return i
 		}
 	}
 	text := unescaped(written)
-	for _, name := range names {
+	for i, name := range names {
 		if bytes.EqualFold(text, []byte(name)) {
-			return name
+			return i
 		}
 	}
-	return ""
+	return -1
+}
+
+// fields are the names that mean something in an object, and which of them it has had: of members of one
+// name the first counts, as it does for clients.
+type fields struct {
+	names []string
+	had   uint32
+}
+
+// of is the name of a member as it is written, "" if it means nothing here.
+func (f *fields) of(written []byte) string {
+	i := fieldOf(written, f.names)
+	if i < 0 || f.had&(1<<i) != 0 {
+		return ""
+	}
+	f.had |= 1 << i
+	return f.names[i]
 }
 
 // plainText is what is between the quotes of a string, without escapes, as a text of its own.
