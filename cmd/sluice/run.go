@@ -64,7 +64,11 @@ func arguments(check cobra.PositionalArgs) cobra.PositionalArgs {
 		case cmd.HasSubCommands():
 			return unknownCommand(cmd, args[0])
 		case len(args) > 0:
-			return usage("%q is one argument too many: %s takes none", args[0], cmd.CommandPath())
+			err := usage("%q is one argument too many: %s takes none", args[0], cmd.CommandPath())
+			if isConfigFile(args[0]) {
+				return meant(err, []string{"config " + quotedForShell(args[0])}, "--")
+			}
+			return err
 		}
 		return usageError{err}
 	}

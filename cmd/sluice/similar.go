@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,7 +23,20 @@ func unknownCommand(root *cobra.Command, word string) error {
 			names = append(names, c.Name())
 		}
 	}
-	return meant(usage("unknown command %q for %q", word, root.CommandPath()), similar(word, names), "")
+	err := usage("unknown command %q for %q", word, root.CommandPath())
+	if isConfigFile(word) {
+		return meant(err, []string{"config " + quotedForShell(word)}, "--")
+	}
+	return meant(err, similar(word, names), "")
+}
+
+// isConfigFile tells whether an argument ends as the file of a configuration, which some programs take without a flag.
+func isConfigFile(word string) bool {
+	switch strings.ToLower(filepath.Ext(word)) {
+	case ".yaml", ".yml", ".json", ".jsonc", ".toml":
+		return true
+	}
+	return false
 }
 
 // unknownFlag adds to the complaint about a flag which one may be meant.
@@ -36,6 +50,9 @@ func unknownFlag(cmd *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
 	if !errors.As(err, &unknown) || len(unknown.GetSpecifiedName()) < 2 {
 		return usageError{err}
+	}
+	if unknown.GetSpecifiedName() == "check" && cmd.Flags().Lookup("check") == nil {
+		return meant(usageError{err}, []string{"sluice config --check"}, "")
 	}
 	var names []string
 	add := func(f *pflag.Flag) { names = append(names, f.Name) }
