@@ -274,6 +274,7 @@ func (c *Config) check(p *problems) {
 	if c.ProxyProtocol == "required" && len(c.TrustedProxies) == 0 && p.sound("trusted_proxies") {
 		p.at("proxy_protocol", "proxy_protocol is required, but trusted_proxies is empty: nobody may send a header, and everybody may connect without one; list the proxies in trusted_proxies")
 	}
+	c.checkSecretKeys(p)
 	c.NATS.check(p)
 	c.TLS.check(p)
 	c.checkDurability(p)

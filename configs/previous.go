@@ -87,6 +87,17 @@ func checkSecret(where string, secret Secret, p *problems) {
 	}
 }
 
+// checkSecretKeys is checkSecret for the keys of the configuration whose secrets are compared with others. Those that
+// seal are whatever they are.
+func (c *Config) checkSecretKeys(p *problems) {
+	for i := range keys {
+		if k := &keys[i]; k.kind == secret && !strings.HasPrefix(k.name, "apps_") {
+			text, _ := c.values[k.name].(string)
+			checkSecret(k.name, Secret(text), p)
+		}
+	}
+}
+
 // hasControl says whether a text has characters that are none.
 func hasControl(text string) bool {
 	return strings.ContainsFunc(text, unicode.IsControl)

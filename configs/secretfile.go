@@ -38,13 +38,14 @@ func (k *key) secretOf() string {
 }
 
 // ReadSecret reads a secret from a file of its own, up to 64 KiB of UTF-8. One line break
-// at its end does not count. The error does not show the content.
+// at its end does not count, nor does the mark that some editors put before UTF-8. The error does not show the content.
 func ReadSecret(path string) (Secret, error) {
 	content, err := readFile(path, maxSecretFile)
 	if err != nil {
 		return "", fmt.Errorf("%q %w", shorten(path), err)
 	}
-	text := strings.TrimSuffix(strings.TrimSuffix(string(content), "\n"), "\r")
+	text := strings.TrimPrefix(string(content), "\ufeff")
+	text = strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r")
 	switch {
 	case strings.TrimSpace(text) == "":
 		return "", fmt.Errorf("%q is empty", shorten(path))

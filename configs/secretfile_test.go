@@ -46,6 +46,17 @@ func TestWeeks24SecretsComeFromFilesOfTheirOwn(t *testing.T) {
 			t.Errorf("%s: got %v, want %q", path, got, want)
 		}
 	}
+	// The mark of UTF-8 does not belong to a secret, and a second line break is no part of it that anybody means.
+	if c := load(t, Sources{File: write(t, "c.yaml", "apps: [{id: a, key: k, secret_file: "+file("marked", "\ufeffhunter8\n")+"}]")}); c.Apps[0].Secret != "hunter8" {
+		t.Errorf("with a mark: %q", c.Apps[0].Secret.Reveal())
+	}
+	lines := file("lines", "a-hunter-that-is-long-enough-0123456789\n\n")
+	for key, more := range map[string]string{"nats.password": "nats.user: u\n", "nats.token": "", "metrics.token": "", "console.token": ""} {
+		got := problemsOf(t, Sources{File: write(t, "c.yaml", more+key+"_file: "+lines+"\napps: [{id: a, key: k, secret: s}]")})
+		if len(got) != 1 || !strings.HasPrefix(got[0], key+" ") || strings.Contains(got[0], "hunter") {
+			t.Errorf("%s with two line breaks: %q", key, got)
+		}
+	}
 	// Every secret of the tables has such a key.
 	for _, table := range [][]key{keys, appKeys} {
 		for i := range table {
