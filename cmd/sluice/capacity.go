@@ -108,6 +108,9 @@ func (p capacity) tell(c *configs.Config, log *slog.Logger) {
 	sum, keys := bounds(c)
 	log.Info("limits of this process", "descriptors", p.descriptors.Limit(), "descriptors_for_connections", p.descriptors.Usable(process.Public),
 		"memory", p.memory.Limit, "memory_from", p.memory.Source, "collector", p.memory.Collector, "queues", sum)
+	if room := p.memory.Room(); room > 0 && p.memory.Limit > room {
+		log.Warn("the memory that the process may use is more than there is, so the system would end it before it refuses anybody; lower it", "memory", p.memory.Limit, "memory_from", p.memory.Source, "there_is", room)
+	}
 	if p.memory.Collector > 0 && sum > p.memory.Collector {
 		log.Warn("the queues of this configuration may hold more than the memory of the process; lower some of these, or raise memory.limit", keys...)
 	}

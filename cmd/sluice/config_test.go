@@ -2,8 +2,10 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -109,5 +111,23 @@ func TestACertificateThatClientsRefuseIsTold(t *testing.T) {
 				t.Errorf("the log of the server:\n%s", server.errors)
 			}
 		})
+	}
+}
+
+// TestALimitAboveTheMemoryIsTold: nobody would be refused before the system ends the process.
+func TestALimitAboveTheMemoryIsTold(t *testing.T) {
+	// It is that of the whole process, and stays when a server has ended.
+	before := debug.SetMemoryLimit(math.MaxInt64)
+	t.Cleanup(func() { debug.SetMemoryLimit(before) })
+	file := written(t, doctorApp+"host: 127.0.0.1\nport: 0\nmetrics: {port: -1}\nadapter: {driver: local}\nshutdown: {ready_delay_seconds: 0}\nmemory: {limit: 1125899906842624}\n")
+	server := start(t, nil, "serve", "--config", file)
+	server.errors.await(t, "sluice is serving")
+	server.interrupt()
+	_ = server.wait()
+	if said := server.errors.String(); !strings.Contains(said, "is more than there is") || !strings.Contains(said, "memory_from=memory.limit") {
+		t.Errorf("the log of the server:\n%s", said)
+	}
+	if _, r := diagnosed(t, "--config", file); !found(r, doctor.Warning, "memory.limit", "may use") {
+		t.Errorf("the doctor: %+v", r)
 	}
 }

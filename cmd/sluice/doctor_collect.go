@@ -68,12 +68,15 @@ func secretFiles(c *configs.Config, path string) (out []doctor.File) {
 func (o *doctorOptions) examine(ctx context.Context, c doctor.Configuration) *doctor.Report {
 	all := [][]doctor.Finding{doctor.JudgeConfig(c)}
 	load := doctor.Load{Connections: int64(o.connections), Reserve: 64}
-	var memory int64 = -1
+	var memory, wanted int64 = -1, 0
 	if c.Err == nil {
 		limits := measure(c.Config)
 		load.Reserve, load.SendBuffer = int64(limits.descriptors.Reserve), int64(c.Config.WebSocket.SendBuffer)
 		load.RedisHere = strings.HasPrefix(c.Config.Driver, "redis") && onThisMachine(c.Config.RedisURL.Reveal())
 		memory = limits.memory.Limit
+		if room := limits.memory.Room(); room > 0 && memory > room {
+			memory, wanted = room, memory
+		}
 		all = append(all, o.log(ctx, c.Config))
 		if c.Config.Embeds() {
 			all = append(all, doctor.JudgeData(dataOf(c.Config)))
@@ -85,6 +88,7 @@ func (o *doctorOptions) examine(ctx context.Context, c doctor.Configuration) *do
 			m.Memory = int64(v.Total)
 		}
 	}
+	m.Wanted = wanted
 	if n := filesOf(); n > 0 {
 		m.Files = int64(n)
 	}

@@ -83,6 +83,16 @@ func (m *Memory) Budget() int64 {
 	return 4 << 30
 }
 
+// Room is what the system lets the process have, in bytes, whatever its limit: that of the cgroup or what the machine
+// has, 0 where neither is known.
+func (m *Memory) Room() int64 {
+	machine, group := machineMemory(os.DirFS("/")), cgroupLimit(os.DirFS("/"))
+	if group > 0 && (machine <= 0 || group < machine) {
+		return group
+	}
+	return max(machine, 0)
+}
+
 // Scarce tells whether so much is held that nobody new should come in. It is cheap
 // enough to be asked for every connection.
 func (m *Memory) Scarce() bool { return m.Collector > 0 && m.Held() > m.bound() }

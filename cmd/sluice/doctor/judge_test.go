@@ -72,6 +72,7 @@ func TestRun04Machine(t *testing.T) {
 		{"no overcommit", "vm.overcommit_memory", "it is 2", Warning, func(m *Machine, _ *Load) { m.Overcommit = 2 }},
 		{"Redis here", "vm.overcommit_memory", "Redis", Warning, func(m *Machine, l *Load) { m.Overcommit, l.RedisHere = 0, true }},
 		{"far too little memory", "memory", "of 100 MiB", Error, func(m *Machine, l *Load) { m.Memory, l.SendBuffer = 100<<20, 4096 }},
+		{"a limit above the memory", "memory.limit", "may use 1024 GiB and there are 16 GiB", Warning, func(m *Machine, _ *Load) { m.Wanted = 1 << 40 }},
 		{"little memory", "memory", "", Warning, func(m *Machine, l *Load) { m.Memory, l.SendBuffer = 200<<20, 4096 }},
 		{"another system", "kernel", "Linux", Note, func(m *Machine, _ *Load) { m.Linux = false }},
 	} {

@@ -15,8 +15,9 @@ type Machine struct {
 	Files, MostFiles, AllFiles int64
 	Somaxconn, SynBacklog      int64
 	FirstPort, LastPort        int64
-	// Memory is the limit of the cgroup, or what the machine has.
-	Memory int64
+	// Memory is what the process may have: its own limit, that of the cgroup, or what the machine has.
+	// Wanted is a limit of its own that is more than there is, 0 if it is not.
+	Memory, Wanted int64
 	// TCPPages is how many pages all sockets may have, Page their size.
 	TCPPages, Page           int64
 	SendMax, SendBufferMax   int64 // of a socket that tunes itself, of one that sets it
@@ -79,6 +80,9 @@ func JudgeMachine(m Machine, l Load) []Finding {
 	f := &findings{area: "machine"}
 	n := l.Connections
 	judgeFiles(f, m, l)
+	if m.Wanted > 0 {
+		f.warn("memory.limit", "Lower memory.limit (or GOMEMLIMIT).", "the process may use %s and there are %s: the system would end it before it refuses anybody", bytesOf(m.Wanted), bytesOf(m.Memory))
+	}
 	if m.Memory > 0 {
 		need := n * (perConnection + perSocket)
 		switch {
