@@ -38,6 +38,7 @@ func spoil(t *testing.T, s *embedded.Server, app string) jetstream.JetStream {
 // TestTrust07AFailingAppLeavesTheOthersAlone: the others start and work, the failing one is
 // named and answers with an error, and it works as soon as it can.
 func TestTrust07AFailingAppLeavesTheOthersAlone(t *testing.T) {
+	t.Parallel()
 	s := node(t, t.TempDir())
 	js := spoil(t, s, "app-1")
 	l := open(t, options(s))

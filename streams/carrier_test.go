@@ -278,6 +278,7 @@ func (s *holding) Gap(broker.Gap) {}
 // TestWayIn04CloseWaitsForWhoReads: a goroutine of the library that reads from NATS tells the sinks. Once
 // a log is closed none of them is told anything any more.
 func TestWayIn04CloseWaitsForWhoReads(t *testing.T) {
+	t.Parallel()
 	for name, connect := range map[string]func() Options{
 		"within the process":  func() Options { return options(node(t, t.TempDir())) },
 		"through the network": func() Options { _, opt := external(t); return opt },

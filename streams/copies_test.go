@@ -13,6 +13,7 @@ import (
 
 // A server without a cluster takes an edit to several copies and keeps one.
 func TestMoreCopiesThanAServerKeepsAreRefused(t *testing.T) {
+	t.Parallel()
 	s := node(t, t.TempDir())
 	first := open(t, options(s))
 	refused := func(err error) {

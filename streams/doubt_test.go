@@ -15,6 +15,7 @@ import (
 // TestWeeks01WhatWasPurgedBeforeItCame is told: the next event says that the channel had
 // nothing before it, which is true. Where nothing may have been missed nobody is told anything.
 func TestWeeks01WhatWasPurgedBeforeItCame(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name  string
 		lost  int // events that did not come before the purge
@@ -91,6 +92,7 @@ func TestWeeks01WhatWasPurgedBeforeItCame(t *testing.T) {
 // whose absence would prove that others are missing. Those that were removed while nothing came live
 // were told to nobody.
 func TestWeeks01WhatWasRemovedBeforeAnythingCame(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name         string
 		purge, upset bool

@@ -88,6 +88,7 @@ func (m silent) Stream(ctx context.Context, _ string) (jetstream.Stream, error) 
 // every look at a bucket took its whole time, and only behind all of them was it looked whether the
 // permission had come back.
 func TestWeeks01PermissionsComeBackWhileNobodyAnswers(t *testing.T) {
+	t.Parallel()
 	s, _ := guarded(t, "")
 	l := open(t, Options{URLs: []string{s.ClientURL()}, Apps: []AppOptions{{ID: "a", Secrets: []Secret{"secret"}}}, AuditInterval: time.Hour})
 	asked := make(chan struct{})
@@ -185,6 +186,7 @@ func TestPermissionsThatAreMissingAtTheStart(t *testing.T) {
 
 // An account that may have no more streams or no more bytes says so.
 func TestLimitsOfTheAccount(t *testing.T) {
+	t.Parallel()
 	account := func(limits string) *server.Server {
 		s, _ := guarded(t, "accounts {A {jetstream {"+limits+"}, users: [{user: u, password: p}]}}")
 		return s

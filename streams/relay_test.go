@@ -30,6 +30,7 @@ func (s *slowAt) Gap(broker.Gap) {}
 // As long as a sink takes nothing, what comes to its shard is read, and it is given in order
 // afterwards.
 func TestWayIn04WhatWaitsIsReadMeanwhile(t *testing.T) {
+	t.Parallel()
 	opt := options(node(t, t.TempDir()))
 	opt.FeedShards, opt.AuditInterval = 1, time.Hour
 	l := open(t, opt)

@@ -157,6 +157,7 @@ func TestR12RestoredLogIsANewLife(t *testing.T) {
 // TestAnEpochThatEndedDoesNotComeBack restores the same copy twice. The second time it
 // also brings back an epoch whose positions were refused since.
 func TestAnEpochThatEndedDoesNotComeBack(t *testing.T) {
+	t.Parallel()
 	s := startRestorable(t)
 	rnd := rand.New(rand.NewPCG(1, 1))
 	l := open(t, Options{URLs: []string{s.ClientURL()}, Apps: []AppOptions{{ID: "app-1", Secrets: []Secret{"secret"}, MaxMessages: 1000}}})

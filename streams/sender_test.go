@@ -147,6 +147,7 @@ func TestLineUp(t *testing.T) {
 // Messages that nobody answers end in the order in which they were sent, those that are
 // forgotten not at all, and no room is lost by any of that.
 func TestSenderEndsWhatIsNotAnswered(t *testing.T) {
+	t.Parallel()
 	l := open(t, options(node(t, t.TempDir())))
 	s := l.send
 	ended := make(chan *letter, 4)
@@ -177,6 +178,7 @@ func TestSenderEndsWhatIsNotAnswered(t *testing.T) {
 
 // Who finds no room waits for his turn, and gives it up with his context.
 func TestSenderWaitsForRoom(t *testing.T) {
+	t.Parallel()
 	l := open(t, options(node(t, t.TempDir())))
 	s, ended := l.send, make(chan *letter, 8)
 	// However long this takes, no letter ends by its age.

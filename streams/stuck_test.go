@@ -41,8 +41,10 @@ func prompt(t *testing.T, what string, do func()) {
 // TestTrust12AServerThatReadsNothing holds neither who publishes nor who asks for the state of the log, nor
 // who closes it, for a minute; and all goes on once it reads again.
 func TestTrust12AServerThatReadsNothing(t *testing.T) {
+	t.Parallel()
 	for _, again := range []bool{true, false} {
 		t.Run(fmt.Sprintf("it reads again %v", again), func(t *testing.T) {
+			t.Parallel()
 			_, opt := external(t)
 			p, err := fault.NewProxy(strings.TrimPrefix(opt.URLs[0], "nats://"))
 			if err != nil {

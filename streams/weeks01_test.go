@@ -133,8 +133,10 @@ var edits = []struct {
 // the log and delivered, in its channel; the epoch goes on; and the setting is put back,
 // or readiness names it.
 func TestWeeks01AnOperatorEditsAStream(t *testing.T) {
+	t.Parallel()
 	for _, c := range edits {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			s := node(t, t.TempDir())
 			l := open(t, options(s))
 			op, stream, sk := newOperator(t, l), StreamOf("app-1"), &sink{}
@@ -236,6 +238,7 @@ func TestWeeks01ARemovedMark(t *testing.T) {
 // TestWeeks01WhatWasPutBackIsConfirmed: the server may put the edit into the hands of its store
 // after what was put back, and then acknowledges by the edit, as the stream itself does not say.
 func TestWeeks01WhatWasPutBackIsConfirmed(t *testing.T) {
+	t.Parallel()
 	s := node(t, t.TempDir())
 	l := open(t, options(s))
 	op, stream := newOperator(t, l), StreamOf("app-1")

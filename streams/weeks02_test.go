@@ -200,6 +200,7 @@ func (u *usable) works(t *testing.T) {
 
 // Whatever a server says before it hangs up, a gateway goes on with a new connection.
 func TestWeeks02WhateverTheServerSays(t *testing.T) {
+	t.Parallel()
 	s, _ := guarded(t, "")
 	p := newTalker(t, s.ClientURL())
 	l := open(t, Options{URLs: []string{p.url}, Apps: []AppOptions{{ID: "a", Secrets: []Secret{"secret"}}}, AuditInterval: time.Hour})
@@ -234,6 +235,7 @@ func reloaded(t *testing.T, s *server.Server, opt *server.Options, change func(*
 // A server that takes less than before costs the events that are too large for it, and no
 // other.
 func TestWeeks02MaxPayloadIsLoweredAndRaised(t *testing.T) {
+	t.Parallel()
 	s, opt := guarded(t, "")
 	said := &lines{}
 	l := open(t, Options{
@@ -342,6 +344,7 @@ func TestWeeks02TooManySubscriptions(t *testing.T) {
 // What was refused is tried one by one, so that a gateway need not wait for its connection
 // to be made anew, or be restarted.
 func TestWeeks02PermissionsThatComeLater(t *testing.T) {
+	t.Parallel()
 	config := func(subscribe string) string {
 		return `authorization {users: [{user: u, password: p, permissions: {publish: ">", subscribe: [` + subscribe + `"_INBOX.>"]}}]}`
 	}

@@ -317,6 +317,7 @@ func TestWeeks20StreamsOfAppsThatAreGone(t *testing.T) {
 // TestWeeks11NamesThatAreNoChannels are counted, whether anybody follows anything or not, and
 // the log of the process says why, once for each app.
 func TestWeeks11NamesThatAreNoChannels(t *testing.T) {
+	t.Parallel()
 	s := node(t, t.TempDir())
 	opt, text := options(s), &lines{}
 	opt.Logger = slog.New(slog.NewTextHandler(text, nil))
@@ -359,6 +360,7 @@ func TestWeeks11NamesThatAreNoChannels(t *testing.T) {
 // TestWeeks01AStreamThatIsHeld is not made anew, so that it can be restored beside gateways
 // that run.
 func TestWeeks01AStreamThatIsHeld(t *testing.T) {
+	t.Parallel()
 	s := node(t, t.TempDir())
 	l := open(t, options(s))
 	op := newOperator(t, l)

@@ -194,6 +194,7 @@ func TestWorkPutEndsWithoutAcknowledgement(t *testing.T) {
 }
 
 func TestWorkGoesOnAfterItsStreamVanished(t *testing.T) {
+	t.Parallel()
 	w := openWork(t, node(t, t.TempDir()), "one")
 	w.lease = 2 * time.Second
 	w.log.opt.PublishTimeout = 5 * time.Second
