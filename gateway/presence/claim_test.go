@@ -35,6 +35,7 @@ func (a *absent) Swap(ctx context.Context, key string, value []byte, ttl time.Du
 
 // TestTrustAClaimWhoseAnswerIsLost was taken for claimed by everybody, and nobody acted.
 func TestTrustAClaimWhoseAnswerIsLost(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name  string
 		fates []struct{ stored, answered bool } // the last one stays
@@ -110,6 +111,7 @@ func TestTrustAClaimIsNotTriedForEver(t *testing.T) {
 
 // TestTrustABurialWhoseAnswerIsLost: who is dead is told of all the same, and leaves.
 func TestTrustABurialWhoseAnswerIsLost(t *testing.T) {
+	t.Parallel()
 	table := kv.NewMemoryTable(nil)
 	lost := 0
 	shaky := &absent{Table: table, fate: func(key string, value []byte) (bool, bool) {

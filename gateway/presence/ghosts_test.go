@@ -201,6 +201,7 @@ func TestTrust15WhatRecoveryBringsBackIsVoid(t *testing.T) {
 // TestTrust15LivesThatNobodySawEnd starts a gateway when all others have been away for
 // longer than their leases: what they had is told to have ended, once, whoever follows it.
 func TestTrust15LivesThatNobodySawEnd(t *testing.T) {
+	t.Parallel()
 	table := newRecovering()
 	a, b := startGhostly(t, table, "a"), startGhostly(t, table, "b")
 	a.join(t, "u1", "both")
@@ -230,6 +231,7 @@ func TestTrust15LivesThatNobodySawEnd(t *testing.T) {
 // TestTrust16WhoLeftIsNotBuried lets a gateway leave on purpose while another one knows it
 // from its members, and looks for longer than its lease.
 func TestTrust16WhoLeftIsNotBuried(t *testing.T) {
+	t.Parallel()
 	table := newRecovering()
 	a, b := startGhostly(t, table, "a"), startGhostly(t, table, "b")
 	a.join(t, "u1")
@@ -255,6 +257,7 @@ func TestTrust16WhoLeftIsNotBuried(t *testing.T) {
 // TestTrust16SeatsAfterABurial has a gateway that was buried write once more, and die before
 // it renews its lease.
 func TestTrust16SeatsAfterABurial(t *testing.T) {
+	t.Parallel()
 	table := newRecovering()
 	a, b := startGhostly(t, table, "a"), startGhostly(t, table, "b")
 	a.join(t, "u1")
@@ -284,6 +287,7 @@ func TestTrust16SeatsAfterABurial(t *testing.T) {
 // TestTrust16ASeatThatIsWrittenDuringASweep: who sweeps a buried gateway has looked already when one
 // more of its seats is written, and others see that seat before they know that the sweep is over.
 func TestTrust16ASeatThatIsWrittenDuringASweep(t *testing.T) {
+	t.Parallel()
 	table := newRecovering()
 	// All seats are looked through after two leases, which is too late.
 	a := startWith(t, table, Options{Node: "a", Lease: 30 * time.Second, Tombstones: 8, Linger: 300 * time.Millisecond})
@@ -308,6 +312,7 @@ func TestTrust16ASeatThatIsWrittenDuringASweep(t *testing.T) {
 // TestTheRegisterIsWrittenAgain takes the register away, or replaces it, while gateways
 // live: nobody comes or goes by it.
 func TestTheRegisterIsWrittenAgain(t *testing.T) {
+	t.Parallel()
 	for name, spoil := range map[string]func(*kv.MemoryTable) error{
 		"removed": func(table *kv.MemoryTable) error { return table.Purge(context.Background(), registerKey, 1<<62) },
 		"replaced": func(table *kv.MemoryTable) error {

@@ -254,6 +254,7 @@ func TestRoomsHaveALimit(t *testing.T) {
 }
 
 func TestTheDeadLeaveOnce(t *testing.T) {
+	t.Parallel()
 	table := kv.NewMemoryTable(nil)
 	a, b, c := start(t, table, "a"), start(t, table, "b"), start(t, table, "c")
 	c.join(t, "u1", "u2", "both")
@@ -284,6 +285,7 @@ func TestTheDeadLeaveOnce(t *testing.T) {
 }
 
 func TestWhoWasBuriedAliveComesBack(t *testing.T) {
+	t.Parallel()
 	table := kv.NewMemoryTable(nil)
 	a, b := start(t, table, "a"), start(t, table, "b")
 	a.join(t, "u1")
@@ -308,6 +310,7 @@ func TestWhoWasBuriedAliveComesBack(t *testing.T) {
 }
 
 func TestAShortOutageBuriesNobody(t *testing.T) {
+	t.Parallel()
 	table := kv.NewMemoryTable(nil)
 	a, b := start(t, table, "a"), start(t, table, "b")
 	a.join(t, "u1")
@@ -329,6 +332,7 @@ func TestAShortOutageBuriesNobody(t *testing.T) {
 // TestSuspicionDoesNotWaitForEver buries a dead gateway though writes may always have
 // been missed.
 func TestSuspicionDoesNotWaitForEver(t *testing.T) {
+	t.Parallel()
 	table := kv.NewMemoryTable(nil)
 	a, b := start(t, table, "a"), start(t, table, "b")
 	b.join(t, "u1")
@@ -357,6 +361,7 @@ func (e eternal) Swap(ctx context.Context, key string, value []byte, _ time.Dura
 // the table changed to a server whose clock is an hour behind, members of the dead stayed
 // for an hour.
 func TestLeasesEndByOurClock(t *testing.T) {
+	t.Parallel()
 	table := eternal{kv.NewMemoryTable(nil)}
 	a, b, c := start(t, table, "a"), start(t, table, "b"), start(t, table, "c")
 	b.join(t, "u1")
