@@ -224,7 +224,7 @@ func TestTime05ReadingAheadShowsWhatTheLogHas(t *testing.T) {
 			c := p.channels[i%2]
 			p.pagers = append(p.pagers, &pager{c, p.query(c)})
 		}
-		for range rapid.IntRange(10, 60).Draw(t, "steps") {
+		for range rapid.IntRange(10, 40).Draw(t, "steps") {
 			at := p.now
 			now.Store(&at)
 			c := rapid.SampledFrom(p.channels).Draw(t, "channel")
