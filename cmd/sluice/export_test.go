@@ -251,7 +251,7 @@ func (r *rig) part(room int, args ...string) (whole string, goesOn []string) {
 func TestTime03ExportSaysWhereToGoOn(t *testing.T) {
 	r := newRig(t)
 	for _, c := range []string{"room-a", "room-b", "room-c"} {
-		r.store(c, numbered(500)...)
+		r.store(c, numbered(300)...)
 	}
 	for _, args := range [][]string{
 		{"export", "room-b"}, {"export", "--prefix", "room-"}, {"export", "--prefix", "room-", "--from", "-1h", "--to", "now"},

@@ -35,9 +35,10 @@ func TestEveryTextNamesWholeCommands(t *testing.T) {
 	if status, _, said := execute(t, "", "man", pages); status != exitOK {
 		t.Fatal(said)
 	}
+	root := newRoot()
 	check := func(where, text string) {
 		for _, m := range named.FindAllStringSubmatch(text, -1) {
-			c := newRoot()
+			c := root
 			for i, word := range strings.Fields(m[1]) {
 				next, _, err := c.Find([]string{word})
 				switch {
