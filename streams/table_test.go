@@ -96,7 +96,7 @@ func TestTrust18AuditsAreFair(t *testing.T) {
 // comes from the leader, or not even that, and the others from a replica that is behind. A
 // record that was written again before the first page was read is on none of them.
 func TestTrust15AListingAsksWhereTheEndIs(t *testing.T) {
-	const many, few = 3*listPage + 7, 5
+	const many, few = 2*listPage + 7, 5
 	for _, test := range []struct{ records, moved, known int }{
 		{many, 0, 1}, {many, 1, 1}, {many, 3, 1}, {many, 2 * listPage, 1}, {many, 3, 2}, {many, 3, 0}, {few, 1, 0}, {few, few, 0}, {few, 0, 0},
 	} {
