@@ -142,7 +142,7 @@ func TestTrust22TheQuickFormIsThere(t *testing.T) {
 	}
 	for what, pattern := range map[string]string{
 		"a quick form":                 `\$\{1:-\}" = -quick`,
-		"the packages that it leaves":  `grep -vE '/\(test/\(cluster\|e2e\|codec\|journeys\)\|broker/redis\|streams\)\$'`,
+		"the packages that it leaves":  `grep -vE '/\(test/\(cluster\|e2e\|codec\|journeys\|deploy\)\|broker/redis\|cmd/sluice\|streams\)\$'`,
 		"a limit only for what hangs":  `go test -race -timeout [3-9][0-9]m`,
 		"nothing installed for it":     `\[ -n "\$quick" \] \|\| install_the_rest`,
 		"format, vet and lint for all": `(?s)gofmt -l.*go vet \./\.\.\..*staticcheck`,
