@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/cookiejar"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -193,7 +195,7 @@ func (r *rig) login() string {
 		r.t.Fatalf("login: %d %s", status, text)
 	}
 	cookie := h.Get("Set-Cookie")
-	for _, want := range []string{"HttpOnly", "SameSite=Strict", "Path=/console/", "Max-Age=43200"} {
+	for _, want := range []string{"HttpOnly", "SameSite=Strict", "Max-Age=43200"} {
 		if !strings.Contains(cookie, want) {
 			r.t.Errorf("the cookie %q lacks %s", cookie, want)
 		}
@@ -317,6 +319,38 @@ func TestRun05SessionsEnd(t *testing.T) {
 	}
 	if got := asks(); got != 401 {
 		t.Errorf("after 64 others: %d", got)
+	}
+}
+
+// TestSessionsBehindAProxyWithAPath has a browser see the console below a path that a proxy removes: the
+// session is sent back there, to the API and nowhere else, and ends there.
+func TestSessionsBehindAProxyWithAPath(t *testing.T) {
+	r := newRig(t, token)
+	for _, prefix := range []string{"", "/ops/eu"} {
+		server := httptest.NewServer(http.StripPrefix(prefix, r.console))
+		jar, _ := cookiejar.New(nil)
+		browser := &http.Client{Jar: jar}
+		ask := func(method, path, body string) int {
+			q, _ := http.NewRequestWithContext(t.Context(), method, server.URL+prefix+console.Root+path, strings.NewReader(body))
+			q.Header.Set("Content-Type", "application/json")
+			a, err := browser.Do(q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = a.Body.Close()
+			return a.StatusCode
+		}
+		got := []int{ask("POST", "login", `{"token":"`+token+`"}`), ask("GET", "session", "")}
+		elsewhere, _ := url.Parse(server.URL + prefix + "/app/key")
+		if n := len(jar.Cookies(elsewhere)); n > 0 {
+			t.Errorf("below %q the cookie is sent elsewhere", prefix)
+		}
+		got = append(got, ask("POST", "logout", "{}"), ask("GET", "session", ""))
+		if fmt.Sprint(got) != "[200 200 200 401]" {
+			t.Errorf("below %q: logging in, asking, logging out, asking: %v", prefix, got)
+		}
+		browser.CloseIdleConnections()
+		server.Close()
 	}
 }
 

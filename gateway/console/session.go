@@ -162,10 +162,11 @@ func (c *Console) login(w http.ResponseWriter, r *http.Request) {
 }
 
 // cookieOf is the cookie of a session. Pages of other sites cannot have it sent, and scripts
-// cannot read it.
+// cannot read it. It names no path: browsers take that of the API where they see it, which a proxy
+// may have put below another one.
 func (c *Console) cookieOf(r *http.Request, value string, age int) *http.Cookie {
 	return &http.Cookie{
-		Name: c.cookie, Value: value, Path: strings.TrimSuffix(Root, "api/"), MaxAge: age,
+		Name: c.cookie, Value: value, MaxAge: age,
 		HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil,
 	}
 }
