@@ -306,6 +306,13 @@ func TestRun05SessionsEnd(t *testing.T) {
 	if got := asks(); got != 401 {
 		t.Errorf("after logging out: %d", got)
 	}
+	// A proxy may have ended TLS; the page says whether there was any.
+	for scheme, secure := range map[string]bool{"http://": false, "https://": true} {
+		_, _, h := r.ask("POST", "login", `{"token":"`+token+`"}`, "Origin", scheme+strings.TrimPrefix(r.server.URL, "http://"))
+		if set := h.Get("Set-Cookie"); set == "" || strings.Contains(set, "Secure") != secure {
+			t.Errorf("the cookie for a page of %s is %q", scheme, set)
+		}
+	}
 	cookie = r.login()
 	r.pass(12*time.Hour + time.Second)
 	if got := asks(); got != 401 {

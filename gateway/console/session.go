@@ -163,11 +163,12 @@ func (c *Console) login(w http.ResponseWriter, r *http.Request) {
 
 // cookieOf is the cookie of a session. Pages of other sites cannot have it sent, and scripts
 // cannot read it. It names no path: browsers take that of the API where they see it, which a proxy
-// may have put below another one.
+// may have put below another one. One of a page that came over TLS is sent over nothing else, also if
+// a proxy ended the TLS.
 func (c *Console) cookieOf(r *http.Request, value string, age int) *http.Cookie {
 	return &http.Cookie{
 		Name: c.cookie, Value: value, MaxAge: age,
-		HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil,
+		HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil || strings.HasPrefix(r.Header.Get("Origin"), "https://"),
 	}
 }
 
