@@ -66,9 +66,12 @@ type clock struct {
 // command runs this test binary, or the one with another clock, as what env says.
 func (c clock) command(env, text string) *exec.Cmd {
 	cmd := exec.Command(cmp.Or(c.program, os.Args[0]))
-	cmd.Env = append(os.Environ(), env+"="+text, fmt.Sprintf("%s=%d", fault.AheadEnv, int(c.ahead/time.Second)))
+	cmd.Env = append(os.Environ(), env+"="+text, c.env())
 	return cmd
 }
+
+// env tells a program its clock.
+func (c clock) env() string { return fmt.Sprintf("%s=%d", fault.AheadEnv, int(c.ahead/time.Second)) }
 
 func (s childSettings) tenant() *app.App {
 	a := everything(s.App)

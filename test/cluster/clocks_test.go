@@ -229,7 +229,7 @@ func (c *clocked) publishOverKills(channel string, event func(channel, data, key
 		led.kill()
 		more(60)
 		led.start()
-		c.t.Logf("the leader's clock was ahead by %v, then by %v", led.set.ahead, leaderOf(c.t, c.nats, c.app).set.ahead)
+		c.t.Logf("the leader's clock was ahead by %v, then by %v", led.clock.ahead, leaderOf(c.t, c.nats, c.app).clock.ahead)
 	}
 	more(30)
 	close(stop)

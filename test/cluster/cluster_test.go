@@ -25,6 +25,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/webhook"
 	"github.com/sluicehq/sluice/streams"
 	"github.com/sluicehq/sluice/streams/embedded"
+	"github.com/sluicehq/sluice/test/natsd"
 )
 
 const patience = 3 * time.Minute
@@ -40,8 +41,8 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	if text := os.Getenv(natsChildEnv); text != "" {
-		if err := serveNATS(text); err != nil {
+	if text := os.Getenv(natsd.Env); text != "" { // with a clock of its own
+		if err := natsd.Serve(text, os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, "the NATS server ended:", err)
 			os.Exit(1)
 		}
@@ -57,6 +58,12 @@ func TestMain(m *testing.M) {
 	// A NATS server that is shut down while it makes a stream forgets to stop that
 	// stream's store. Servers are shut down at any moment here.
 	goleak.VerifyTestMain(m,
+		goleak.Cleanup(func(code int) {
+			if natsProgramDir != "" {
+				_ = os.RemoveAll(natsProgramDir)
+			}
+			os.Exit(code)
+		}),
 		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*fileStore).flushStreamStateLoop"),
 		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server/ats.Register.func1"))
 }

@@ -6,13 +6,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/brokertest"
 	"github.com/sluicehq/sluice/streams"
+	"github.com/sluicehq/sluice/test/natsd"
 )
 
 // TestConformance runs the suite of the log on three NATS servers that keep three
@@ -56,7 +56,7 @@ func TestConformance(t *testing.T) {
 // TestConformanceOfWork runs the suite of the queues on three NATS servers: what bounds a queue
 // is enforced by the leader of the stream.
 func TestConformanceOfWork(t *testing.T) {
-	servers := startNATS(t, func(o *server.Options) { o.JetStreamMaxStore = 32 << 30 })
+	servers := startNATS(t, func(s *natsd.Settings) { s.MaxStore = 32 << 30 })
 	groups := 0
 	brokertest.RunWork(t, func(t *testing.T) brokertest.Queues {
 		groups++

@@ -8,13 +8,11 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sluicehq/sluice/broker"
@@ -224,16 +222,9 @@ func (r *countedRun) rejoin() {
 
 // cutFeeds has the servers drop connections on which live messages travel.
 func (r *countedRun) cutFeeds() {
-	for _, s := range r.c.nats.all() {
-		conns, err := s.Connz(&server.ConnzOptions{})
-		if err != nil {
+	for _, s := range r.c.nats.running() {
+		if err := s.Cut("feed", r.rng.Uint64()); err != nil {
 			r.t.Error(err)
-			continue
-		}
-		for _, c := range conns.Conns {
-			if strings.HasSuffix(c.Name, " feed") && r.rng.IntN(3) > 0 {
-				_ = s.DisconnectClientByID(c.Cid)
-			}
 		}
 	}
 }

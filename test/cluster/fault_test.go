@@ -241,8 +241,8 @@ func TestR11LostQuorumIsLoud(t *testing.T) {
 		l := startLoad(t, c, a, 4, 4)
 		l.more(100 + rnd.IntN(100))
 		gone := rnd.IntN(3)
-		c.nats.kill(gone)
-		c.nats.kill((gone + 1) % 3)
+		c.nats.stop(gone)
+		c.nats.stop((gone + 1) % 3)
 		for i, n := range c.nodes {
 			eventually(t, fmt.Sprint("gateway ", i, " is not ready"), func() bool { return !n.log.Health().Ready })
 		}

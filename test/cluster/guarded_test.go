@@ -24,6 +24,7 @@ import (
 
 	"github.com/sluicehq/sluice/streams"
 	"github.com/sluicehq/sluice/test/fault"
+	"github.com/sluicehq/sluice/test/natsd"
 )
 
 // guardedNATS is three servers that want TLS and passwords, with limits that are reloaded.
@@ -71,7 +72,7 @@ func startGuardedNATS(t *testing.T) *guardedNATS {
 	g.in = g.usual()
 	for i := range 3 {
 		g.configure(i, g.in)
-		c := &natsChild{t: t, set: natsChildSettings{Name: fmt.Sprint("n", i), Port: g.ports[i], Config: g.file(i)}}
+		c := &natsChild{t: t, set: natsd.Settings{Name: fmt.Sprint("n", i), Port: g.ports[i], Config: g.file(i)}}
 		c.run()
 		t.Cleanup(c.kill)
 		g.servers = append(g.servers, c)
@@ -179,7 +180,7 @@ func (g *guardedNATS) reload(in limits, servers ...int) error {
 	g.in = in
 	for _, i := range servers {
 		g.configure(i, in)
-		if err := g.servers[i].cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		if err := g.servers[i].Signal(syscall.SIGHUP); err != nil {
 			return err
 		}
 	}

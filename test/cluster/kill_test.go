@@ -204,7 +204,7 @@ func killGateway(t *testing.T, rnd *rand.Rand) {
 
 	// No ghosts after the servers were away.
 	for i := range 3 {
-		nats.kill(i)
+		nats.stop(i)
 	}
 	for i := range 3 {
 		nats.run(i)

@@ -1,81 +1,46 @@
 package cluster
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"strings"
-	"syscall"
+	"sync"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/streams"
 	"github.com/sluicehq/sluice/test/fault"
+	"github.com/sluicehq/sluice/test/natsd"
 )
 
-// natsChildEnv makes this test binary a NATS server, so that one can be killed.
-const natsChildEnv = "NATS_CHILD"
-
-type natsChildSettings struct {
-	Name string
-	Port int
-	Dir  string
-	// ClusterPort and Routes make it one of a cluster.
-	ClusterPort int
-	Routes      []string
-	// Config is a file that says everything instead. It is read again on SIGHUP.
-	Config string
-	clock  `json:"-"`
-}
-
-func serveNATS(text string) error {
-	var set natsChildSettings
-	if err := json.Unmarshal([]byte(text), &set); err != nil {
-		return err
-	}
-	opt := &server.Options{
-		ServerName: set.Name, Host: "127.0.0.1", Port: set.Port, JetStream: true, StoreDir: set.Dir, NoSigs: true, NoLog: true,
-		JetStreamMaxMemory: 64 << 20, JetStreamMaxStore: 4 << 30,
-	}
-	if len(set.Routes) > 0 {
-		opt.Cluster = server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: set.ClusterPort}
-		opt.Routes = server.RoutesFromStr(strings.Join(set.Routes, ","))
-	}
-	if set.Config != "" {
-		var err error
-		if opt, err = server.ProcessConfigFile(set.Config); err != nil {
-			return err
-		}
-		opt.NoLog = true
-	}
-	s, err := server.NewServer(opt)
+// natsProgram is the NATS server that is killed here, built once without the race detector.
+var natsProgram = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "sluice-natsd-")
 	if err != nil {
-		return err
+		return "", err
 	}
-	go s.Start()
-	// The parent holds the other end; when it is gone so are we.
-	_, _ = os.Stdin.Read(make([]byte, 1))
-	s.Shutdown()
-	s.WaitForShutdown()
-	return nil
-}
+	natsProgramDir = dir
+	return natsd.Build(dir)
+})
+
+// natsProgramDir is removed in the end.
+var natsProgramDir string
 
 // natsChild is a NATS server in a process of its own.
 type natsChild struct {
-	t   *testing.T
-	set natsChildSettings
-	cmd *exec.Cmd
+	*natsd.Child
+	t     *testing.T
+	set   natsd.Settings
+	clock clock
 }
 
 func spawnNATS(t *testing.T) *natsChild {
 	t.Helper()
-	c := &natsChild{t: t, set: natsChildSettings{Name: "child", Port: fault.Ports(t, 1)[0], Dir: t.TempDir()}}
+	c := &natsChild{t: t, set: natsd.Settings{Name: "child", Port: fault.Ports(t, 1)[0], Dir: t.TempDir()}}
 	c.start()
 	t.Cleanup(c.kill)
 	return c
@@ -94,8 +59,8 @@ func spawnNATSCluster(t *testing.T, clocks ...clock) []*natsChild {
 	}
 	out := make([]*natsChild, n)
 	for i := range out {
-		c := &natsChild{t: t, set: natsChildSettings{
-			Name: fmt.Sprint("child-", i), Port: free[i], Dir: t.TempDir(), ClusterPort: free[n+i], Routes: routes, clock: clocks[i],
+		c := &natsChild{t: t, clock: clocks[i], set: natsd.Settings{
+			Name: fmt.Sprint("child-", i), Port: free[i], Dir: t.TempDir(), ClusterPort: free[n+i], Routes: routes,
 		}}
 		out[i] = c
 		c.run()
@@ -116,17 +81,18 @@ func (c *natsChild) start() {
 
 func (c *natsChild) run() {
 	c.t.Helper()
-	text, err := json.Marshal(c.set)
+	program := c.clock.program
+	if program == "" {
+		var err error
+		if program, err = natsProgram(); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+	child, err := natsd.Start(program, c.set, c.clock.env())
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	c.cmd = c.set.command(natsChildEnv, string(text))
-	if _, err := c.cmd.StdinPipe(); err != nil {
-		c.t.Fatal(err)
-	}
-	if err := c.cmd.Start(); err != nil {
-		c.t.Fatal(err)
-	}
+	c.Child = child
 }
 
 func (c *natsChild) answers() {
@@ -146,10 +112,7 @@ func (c *natsChild) answers() {
 	})
 }
 
-func (c *natsChild) kill() {
-	_ = c.cmd.Process.Signal(syscall.SIGKILL)
-	_ = c.cmd.Wait()
-}
+func (c *natsChild) kill() { c.Kill() }
 
 func urlsOf(servers []*natsChild) (out []string) {
 	for _, s := range servers {

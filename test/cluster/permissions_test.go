@@ -10,13 +10,13 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/configs"
 	"github.com/sluicehq/sluice/kv"
 	"github.com/sluicehq/sluice/streams"
+	"github.com/sluicehq/sluice/test/natsd"
 )
 
 // logLines is a log that is written and read at the same time.
@@ -47,13 +47,7 @@ func startCompose(t *testing.T) (*natsCluster, *configs.Config) {
 		t.Fatal(err)
 	}
 	// The accounts of the file on free ports.
-	servers := startNATS(t, func(o *server.Options) {
-		opt, err := server.ProcessConfigFile(filepath.Join(told, "nats.conf"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		o.Accounts, o.Users, o.SystemAccount = opt.Accounts, opt.Users, opt.SystemAccount
-	})
+	servers := startNATS(t, func(s *natsd.Settings) { s.Accounts = filepath.Join(told, "nats.conf") })
 	return servers, loaded
 }
 
