@@ -76,6 +76,9 @@ func (o *doctorOptions) run(cmd *cobra.Command) error {
 		if err != nil {
 			return err
 		}
+		if u.User != nil {
+			return usage("--url is %q, must have no user and no password: clients cannot send them", shownAddress(o.url))
+		}
 		o.url = u.String()
 	}
 	if o.caFile != "" {

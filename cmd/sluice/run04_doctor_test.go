@@ -83,7 +83,7 @@ func TestRun04DoctorFindsTheFaultsOfAConfiguration(t *testing.T) {
 	if status, out, errors := execute(t, "", "doctor", "--config", weak, "--brief"); status != exitOK || strings.Contains(out, "fine ") || !strings.Contains(out, "-> ") {
 		t.Errorf("status %d\n%s%s", status, out, errors)
 	}
-	for _, args := range [][]string{{"--connections", "0"}, {"--idle", "1s"}, {"--timeout", "0"}, {"extra"}, {"--url", "https://"}, {"--url", "http://x?y"}, {"--url", "ftp://x"}} {
+	for _, args := range [][]string{{"--connections", "0"}, {"--idle", "1s"}, {"--timeout", "0"}, {"extra"}, {"--url", "https://"}, {"--url", "http://x?y"}, {"--url", "ftp://x"}, {"--url", "http://u:p@x"}} {
 		if status, _, _ := execute(t, "", append([]string{"doctor"}, args...)...); status != exitUsage {
 			t.Errorf("%q: status %d", args, status)
 		}

@@ -71,6 +71,9 @@ func TestDialFailures(t *testing.T) {
 		{"without an address", Options{Key: "key"}, "must have a host"},
 		{"with another scheme", Options{URL: "ftp://x", Key: "key"}, "must begin with"},
 		{"with a query", Options{URL: "http://x/?a=b", Key: "key"}, "nothing else"},
+		{"with a password", Options{URL: "http://u:hunter2@x", Key: "key"}, "nothing else"},
+		{"with a password and another scheme", Options{URL: "ftp://u:hunter2@x", Key: "key"}, "must begin with"},
+		{"that cannot be read", Options{URL: "http://u:hunter2 3@x", Key: "key"}, "client: URL: "},
 		{"where nobody listens", Options{Host: nobody, Key: "key"}, "connection refused"},
 		{"with TLS where there is none", Options{Host: strings.TrimPrefix(s.url, "http://"), Secure: true, Key: "key"}, "cannot connect"},
 	} {
@@ -78,6 +81,9 @@ func TestDialFailures(t *testing.T) {
 			_, err := Dial(within(t), c.opt)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got error %v, want one that contains %q", err, c.want)
+			}
+			if err != nil && strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("a password is in %v", err)
 			}
 			if c.name == "where nobody listens" && !errors.Is(err, syscall.ECONNREFUSED) {
 				t.Errorf("error %v does not wrap ECONNREFUSED", err)

@@ -139,6 +139,11 @@ func parseURL(text string) (*url.URL, error) {
 	}
 	u, err := url.Parse(text)
 	if err != nil {
+		// The error of the parser has the whole text, which may have a password.
+		var at *url.Error
+		if errors.As(err, &at) {
+			err = at.Err
+		}
 		return nil, fmt.Errorf("client: URL: %w", err)
 	}
 	switch u.Scheme {
@@ -147,10 +152,10 @@ func parseURL(text string) (*url.URL, error) {
 	case "https", "wss":
 		u.Scheme = "https"
 	default:
-		return nil, fmt.Errorf("client: URL %q must begin with http://, https://, ws:// or wss://", text)
+		return nil, fmt.Errorf("client: URL %q must begin with http://, https://, ws:// or wss://", u.Redacted())
 	}
 	if u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return nil, fmt.Errorf("client: URL %q must have a host, an optional path and nothing else", text)
+		return nil, fmt.Errorf("client: URL %q must have a host, an optional path and nothing else", u.Redacted())
 	}
 	u.Path = strings.TrimSuffix(u.Path, "/")
 	u.RawPath = ""
