@@ -63,6 +63,11 @@ try {
   await page.fill('#token', 'wrong');
   await page.press('#token', 'Enter');
   await page.waitForFunction(() => document.querySelector('#login-wrong').textContent !== '', null, patience);
+  // A browser that keeps no cookies.
+  await page.route('**/api/login', (route) => route.fulfill({ json: {} }));
+  await page.press('#token', 'Enter');
+  await page.waitForFunction(() => document.querySelector('#login-wrong').textContent.includes('cookie'), null, patience);
+  await page.unroute('**/api/login');
   await page.fill('#token', token);
   await page.press('#token', 'Enter');
   await page.waitForSelector('#view-overview:not([hidden])', patience);

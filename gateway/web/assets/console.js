@@ -125,6 +125,7 @@ byID('login').addEventListener('submit', async (e) => {
     await tell('login', { token: byID('token').value });
     setText(wrong, '');
     await start();
+    if (state === 'login') setText(wrong, 'The token is right, but the browser does not send the cookie of the session. Allow cookies of this address.');
   } catch (err) {
     setText(wrong, err.status === 401 ? 'This is not the token.' : `Logging in failed: ${err.message}.`);
   }
