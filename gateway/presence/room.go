@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/sluicehq/sluice/broker/rank"
 	"github.com/sluicehq/sluice/kv"
@@ -118,6 +119,9 @@ func (m *Room) Lost() { m.roster.resync(m) }
 type news struct {
 	version uint64
 	changes []Change
+	// read: it was read from the table and happened at that time, which is zero if that is not known.
+	read bool
+	at   time.Time
 }
 
 // take takes something in, and tells what has changed.
@@ -142,7 +146,7 @@ func (m *Room) took(changes []Change) news {
 	if !m.synced {
 		return news{}
 	}
-	return news{m.version, changes}
+	return news{version: m.version, changes: changes}
 }
 
 // tell hands on what has changed. It is the caller's turn, and he does not hold the lock.
@@ -156,20 +160,24 @@ func (m *Room) tell(n news) {
 	if last := len(before) - 1; before[last].Kind == Vacated {
 		before = before[:last]
 	}
-	m.report(before)
+	at := m.roster.opt.Now()
+	if n.read {
+		at = n.at
+	}
+	m.report(before, at)
 	if m.sink != nil {
 		m.sink.Changed(n.version, n.changes)
 	}
-	m.report(n.changes[len(before):])
+	m.report(n.changes[len(before):], at)
 }
 
 // report tells of changes that are the business of this gateway. Everybody sees a change, and its author owes
 // the webhook. What the dead owe is told by who buries them.
-func (m *Room) report(changes []Change) {
+func (m *Room) report(changes []Change, at time.Time) {
 	now := m.roster.opt.Now()
 	for _, c := range changes {
 		if c.Node != m.roster.opt.Node || c.Buried {
-			m.others.remember(c, now)
+			m.others.remember(c, at)
 			continue
 		}
 		for _, first := range m.others.before(c, now) {
@@ -197,7 +205,12 @@ func (m *Room) sync(ctx context.Context) error {
 		}
 		at := holder{s.node, s.user}
 		listed[at] = latest{content: n, revision: rec.Revision}
-		told = append(told, m.took(m.fold.apply(at, rec.Revision, n)))
+		change := m.took(m.fold.apply(at, rec.Revision, n))
+		// What was missed for long its author has told long ago.
+		if change.read = true; n.Gone || n.Since == 0 && n.First == 0 {
+			change.at = rec.Time
+		}
+		told = append(told, change)
 	}
 	if !m.synced {
 		// The list may lack what came meanwhile, and nobody is told of that any more.
