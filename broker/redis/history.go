@@ -54,15 +54,23 @@ func (r *scanned) lost(offset uint64) bool {
 }
 
 // placeOf is the place in a new life of who was at an offset before, of a page from there on. It is one
-// that the log knows: where that offset is, or before what follows it, or the end.
+// that the log knows: where that offset is, or before what follows it, or the end. It does not lie before the
+// beginning of the channel, which is above the offset if a server lost what it knew of the channel but for
+// the entries: who stood there would seem to have lost something in this life as well, and in the next one.
 func (r *scanned) placeOf(offset uint64) uint64 {
-	switch {
-	case len(r.entries) == 0:
-		return r.last
-	case r.entries[0].offset == offset:
-		return offset
+	least := max(offset, r.base)
+	for _, a := range r.entries {
+		switch {
+		case a.offset == least:
+			return least
+		case a.offset > least:
+			return a.prev
+		}
 	}
-	return r.entries[0].prev
+	if r.cut || len(r.entries) == repairPage {
+		return least
+	}
+	return r.last
 }
 
 // reading is attempt for what takes one of the places of an app for readers. It has none while it

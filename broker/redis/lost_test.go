@@ -208,7 +208,7 @@ func TestEvictedWhileAnotherChannelWasLost(t *testing.T) {
 			t.Parallel()
 			w := &witness{}
 			f := alone(t, c.at, w)
-			page := &scanned{exists: true, base: 1, last: 19}
+			page := &scanned{exists: true, base: 1, last: 19, messages: 3}
 			for offset := uint64(17); offset <= page.last; offset++ {
 				page.entries = append(page.entries, arrival{
 					offset: offset, prev: offset - 1, base: 1, entry: string(encode(&broker.Event{Name: "e"})),

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/follow"
 	"github.com/sluicehq/sluice/test/redisserver"
 )
 
@@ -24,6 +25,8 @@ func TestGapOfANewLifeNamesAPlace(t *testing.T) {
 		{"the last one", loseLast, 0},
 		{"the last one, and more came", loseLast, 2},
 		{"nothing of this channel", func(s *redisserver.Server, k channelKeys, _ []uint64) {}, 0},
+		{"all that it knew of the channel but for the entries", loseMeta, 0},
+		{"all that it knew of the channel but for the entries, and more came", loseMeta, 2},
 		{"all that is kept", func(s *redisserver.Server, k channelKeys, _ []uint64) { s.Do("DEL " + k.stream) }, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -48,6 +51,19 @@ func TestGapOfANewLifeNamesAPlace(t *testing.T) {
 			}
 			until(t, "the gap is told", func() bool { _, gaps := w.seen(); return len(gaps) > 0 })
 			until(t, "more is delivered", func() bool { p, _ := w.seen(); return len(p) == 3+c.more })
+			life := a.currentEpoch()
+			for range 3 {
+				l.compare(follow.Everyone)
+			}
+			until(t, "nothing is looked for", func() bool {
+				f := followerFor(l, "app-1", "c")
+				f.Lock()
+				defer f.Unlock()
+				return f.Following() || a.currentEpoch() != life
+			})
+			if now := a.currentEpoch(); now != life {
+				t.Errorf("another life began behind the new one")
+			}
 			_, gaps := w.seen()
 			want := broker.Position{Epoch: before, Offset: offsets[2]}
 			if len(gaps) != 1 || gaps[0].Reason != broker.GapEpoch || gaps[0].After != want || gaps[0].Resume.Epoch != a.currentEpoch() {
@@ -60,6 +76,9 @@ func TestGapOfANewLifeNamesAPlace(t *testing.T) {
 		})
 	}
 }
+
+// loseMeta is what a server does that may evict keys.
+func loseMeta(s *redisserver.Server, k channelKeys, _ []uint64) { s.Do("DEL " + k.meta) }
 
 // loseLast is what a failover does that came before the last event was replicated.
 func loseLast(s *redisserver.Server, k channelKeys, offsets []uint64) {

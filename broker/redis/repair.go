@@ -62,7 +62,7 @@ func (f *follower) absorb(r *scanned, here ground, at broker.Position, life stri
 		f.unproven, f.void = false, !r.exists || r.last == r.base
 		if r.exists {
 			place := r.placeOf(at.Offset)
-			f.goOver(place, r.base, place <= r.base || r.messages == 0 && len(r.entries) == 0)
+			f.goOver(place, r.base, r.messages == 0 || r.oldest.offset > place)
 		} else {
 			f.goOver(here.void, here.void, true)
 		}
