@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/knadh/koanf/providers/confmap"
 	"github.com/knadh/koanf/v2"
 )
 
@@ -44,7 +43,7 @@ func settle(k *koanf.Koanf, development bool) {
 		}
 		settled[key.name] = def
 	}
-	_ = k.Load(confmap.Provider(settled, delim), nil) // It fails for nothing that the keys have.
+	_ = k.Load(flat(settled), nil) // It fails for nothing that the keys have.
 }
 
 // build makes the typed configuration and checks what spans several keys.

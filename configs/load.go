@@ -1,13 +1,14 @@
 package configs
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
 	"sort"
 	"strings"
 
-	"github.com/knadh/koanf/providers/confmap"
+	koanfmaps "github.com/knadh/koanf/maps"
 	"github.com/knadh/koanf/providers/rawbytes"
 	"github.com/knadh/koanf/v2"
 	"github.com/spf13/pflag"
@@ -79,10 +80,17 @@ func merge(layers ...map[string]any) (*koanf.Koanf, error) {
 	for _, layer := range layers {
 		overlay(layer, all)
 	}
-	// The library copies and flattens all that there is at each load, so there is one.
+	// The library goes through all that there is at each load, so there is one.
 	values := koanf.New(delim)
-	return values, values.Load(confmap.Provider(all, delim), nil)
+	return values, values.Load(flat(all), nil)
 }
+
+// flat is a [koanf.Provider] of values by the names of keys, which are nobody else's. That of the library copies them,
+// and each of them again when it is asked for.
+type flat map[string]any
+
+func (f flat) Read() (map[string]any, error) { return koanfmaps.Unflatten(f, delim), nil }
+func (f flat) ReadBytes() ([]byte, error)    { return nil, errors.ErrUnsupported }
 
 // overlay puts the values of a source over what is there. A secret and the file that holds
 // it are one setting, so one of them replaces the other.
