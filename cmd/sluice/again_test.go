@@ -54,6 +54,7 @@ func linesOf(channel string, from, to int) string {
 // TestTime03AnImportThatIsRepeatedStoresNothing also where the log keeps or shows less than the file has, long after the first
 // one; what it left out for that it says.
 func TestTime03AnImportThatIsRepeatedStoresNothing(t *testing.T) {
+	t.Parallel()
 	for _, kind := range logsThatKeep {
 		for _, c := range []struct {
 			name     string
@@ -175,6 +176,7 @@ func other(n int) string {
 
 // TestTime03AReplayThatIsRepeatedSaysWhatItCouldNotKnow, also where what the target has takes several answers.
 func TestTime03AReplayThatIsRepeatedSaysWhatItCouldNotKnow(t *testing.T) {
+	t.Parallel()
 	for _, kind := range logsThatKeep {
 		for _, c := range []struct {
 			name     string

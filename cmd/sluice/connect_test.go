@@ -198,6 +198,7 @@ func silent(t *testing.T) string {
 }
 
 func TestConnectionsAsConfigured(t *testing.T) {
+	t.Parallel()
 	_, nkey, seed := pair(t, nkeys.CreateUser)
 	trusted := write(t, "nkey", seed)
 	operated, creds := operator(t)

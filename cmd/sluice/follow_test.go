@@ -103,6 +103,7 @@ func newTurnstile(t *testing.T, to string) *turnstile {
 // TestTime03AFollowerIsToldWhatIsMissing: while the server cannot be reached more is published
 // than the log keeps. The follower prints what is left and says what may be missing, and where.
 func TestTime03AFollowerIsToldWhatIsMissing(t *testing.T) {
+	t.Parallel()
 	onEachLog(t, func(t *testing.T, r *rig) {
 		g := newTurnstile(t, r.url)
 		r.store("c", numbered(5)...)

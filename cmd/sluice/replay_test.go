@@ -383,6 +383,7 @@ func TestTime03AReplayOnATerminal(t *testing.T) {
 // TestTime03AReplayOutlivesOutages: the server is away again and again, in the middle of
 // requests as well, and the channel has each event once and in order.
 func TestTime03AReplayOutlivesOutages(t *testing.T) {
+	t.Parallel()
 	onEachLog(t, func(t *testing.T, r *rig) {
 		r.store("c", numbered(150)...)
 		seed := rand.Uint64()
@@ -421,6 +422,7 @@ func TestTime03AReplayOutlivesOutages(t *testing.T) {
 // TestTime03WhatIsMissingIsNoSuccess: events that were removed while the past was read are said, and the end is an error, whatever was done
 // with the others.
 func TestTime03WhatIsMissingIsNoSuccess(t *testing.T) {
+	t.Parallel()
 	onEachLog(t, func(t *testing.T, r *rig) {
 		for n, args := range [][]string{
 			{"replay", "--speed", "max"}, {"replay", "--speed", "max", "--json"}, {"replay", "--speed", "max", "--to-channel", "copy"}, {"export"},

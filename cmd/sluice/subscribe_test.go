@@ -77,6 +77,7 @@ func (w *wire) cut() {
 // A connection that is lost costs no event, and where it does the command says so, with
 // numbers.
 func TestTime05SubscribeTellsWhatWasMissed(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	for _, c := range []struct {
 		name   string

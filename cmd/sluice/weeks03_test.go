@@ -65,6 +65,7 @@ func changed(t *testing.T, s *server.Server, config string) {
 // A file with a certificate, a key or a secret may be exchanged while a gateway runs.
 // Until it is, readiness names the cause for each connection and the log counts.
 func TestWeeks03FilesThatChange(t *testing.T) {
+	t.Parallel()
 	_, oneKey, oneSeed := pair(t, nkeys.CreateUser)
 	_, twoKey, twoSeed := pair(t, nkeys.CreateUser)
 	one, two := newPKI(t), newPKI(t)
@@ -158,6 +159,7 @@ func TestWeeks03FilesThatChange(t *testing.T) {
 
 // A JetStream that is never there is named, after the time to wait for it.
 func TestWeeks02JetStreamThatIsNotThere(t *testing.T) {
+	t.Parallel()
 	s := runNATS(t, "", false)
 	for line, want := range map[string]string{"replicas: 1": "JetStream of the NATS server", "domain: hub": `the JetStream domain "hub"`} {
 		var err error
@@ -180,6 +182,7 @@ func TestWeeks02JetStreamThatIsNotThere(t *testing.T) {
 
 // A gateway that starts before its leaf node is connected waits for it.
 func TestWeeks02LeafNodeThatIsNotConnectedYet(t *testing.T) {
+	t.Parallel()
 	port := fault.Ports(t, 1)[0]
 	leaf := runNATS(t, fmt.Sprintf("leafnodes {reconnect: 1s, remotes: [{url: \"nats://127.0.0.1:%d\"}]}", port), false)
 	type opened struct {
