@@ -123,6 +123,26 @@ func (c *stageChannel) reset() {
 	}
 }
 
+// govern puts other rules in force: with conflation values or without. Without them nobody can skip to the newest.
+func (c *stageChannel) govern(conflate bool) {
+	r := *c.Rules()
+	r.Keyed = !r.Keyed
+	r.Conflates = conflate && r.Keyed
+	c.Govern(&r)
+	c.owned = NewBases(c.Line)
+	c.owned.Begin("e")
+	c.reset()
+	c.turns = map[string]int{}
+}
+
+// modeOf is the mode in which a form gets what is published now.
+func (c *stageChannel) modeOf(f Form) int {
+	if !c.Rules().Keyed {
+		return SingleBase
+	}
+	return f.mode()
+}
+
 // ends says whether a tracked publication with these bases is full by the interval: the count says
 // so, or it has been silent for too long.
 func (c *stageChannel) ends(mode int, key string, bases []*broker.Publication) bool {
@@ -216,6 +236,9 @@ func (s *stage) deliver(ch int, pub *broker.Publication, sockets []*twin) {
 	var bases [modes][]*broker.Publication
 	if p.Tracked {
 		for mode, key := range []string{KeyedBases: p.Key, SingleBase: ""} {
+			if mode == KeyedBases && !c.Rules().Keyed {
+				continue
+			}
 			bases[mode] = c.note(mode, key, pub)
 			if full := c.ends(mode, key, bases[mode]); full != p.Bases[mode].Full {
 				panic(fmt.Sprintf("publication %d, mode %d, key %q: full is %v", pub.Offset, mode, key, p.Bases[mode].Full))
@@ -224,7 +247,7 @@ func (s *stage) deliver(ch int, pub *broker.Publication, sockets []*twin) {
 	}
 	for _, tw := range sockets {
 		if j := tw.joined[ch]; j != nil && !tw.gone && p.Exclude != tw.client.sock && (j.filter == nil || j.filter.Matches(pub.Name, pub.Tags)) {
-			m := j.form.mode()
+			m := c.modeOf(j.form)
 			j.due = append(j.due, expected{pub, p.Tracked && j.form&Delta != 0, p.keyOf(j.form), p.Bases[m].Full, bases[m]})
 		}
 	}
@@ -358,6 +381,9 @@ func (tw *twin) judge(t *rapid.T, ch int, text string, wasDelta bool, base strin
 
 func (tw *twin) join(ch int, filter *pusher.Filter) {
 	c, f := tw.stage.channels[ch], tw.client.form()
+	if !c.Rules().Keyed {
+		f &^= Keyed
+	}
 	tw.client.joined = append(tw.client.joined, ch)
 	c.Shards[0].Put(&Entry{Sock: tw.client.sock, Form: f, Filter: filter, Bound: tw.client.bound, Greet: func(Start) {
 		tw.client.sock.Send(websocket.Seal(append(websocket.Buffer(0), `{"event":"pusher_internal:subscription_succeeded","channel":"`+c.Name+`","data":"{}"}`...), websocket.Text))
@@ -408,6 +434,23 @@ func TestSharedBasesAgreeWithCopiesPerSocket(t *testing.T) {
 			what := rapid.IntRange(0, 19).Draw(t, "what")
 			switch {
 			case tw.gone:
+			case what == 0 && j != nil:
+				// It takes part in deltas no more, or again.
+				tw.read(t)
+				j.form ^= Delta
+				if c := s.channels[ch]; j.form&Delta == 0 || !c.Rules().Keyed {
+					j.form &^= Keyed
+				} else {
+					j.form |= tw.client.form() & Keyed
+				}
+				s.channels[ch].Shards[0].Reform(tw.client.sock.Outbox(), j.form)
+				tw.forget(ch)
+			case what == 1 && rapid.IntRange(0, 3).Draw(t, "rules") == 0:
+				// What waits for slow sockets came under the rules of before.
+				for _, tw := range sockets {
+					tw.read(t)
+				}
+				s.channels[ch].govern(conflate)
 			case what < 3 && j == nil:
 				tw.read(t)
 				filter, err := pusher.ParseFilter(rapid.SampledFrom([]string{
