@@ -81,7 +81,7 @@ func (b *Bases) Track(p *Event, part count.Part, full bool) {
 // put notes what deltas of a tracked publication may start from, and makes it
 // the newest base.
 func (b *Bases) put(p *Event, full bool) {
-	size := 2*p.bytes + 512
+	size := 2*(p.bytes+p.escapes) + 512 // the texts of V1 and V2
 	if b.line.Hall.BaseBytes.Load() > b.line.Hall.MaxBases {
 		// Full frames do without, until somebody has made room.
 		b.reset()

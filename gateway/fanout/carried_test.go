@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
 // What an event carries counts in all bounds in bytes, whether it is data, extras or tags.
@@ -43,6 +44,39 @@ func TestBoundsCountAllThatEventsCarry(t *testing.T) {
 		w.Waits()
 		if f, _ := w.Foresee([]*Event{c.NewEvent(&broker.Publication{Event: ev, Position: broker.Position{Offset: 2}})}, 2); f == nil {
 			t.Errorf("%s: that they are too much is not foreseen", name)
+		}
+	}
+}
+
+// Text that grows when it is written as a string counts with what it grows to, in each bound of memory.
+func TestBoundsCountWhatEscapesTake(t *testing.T) {
+	const large = 30 << 10
+	for text, times := range map[string]int{"x": 1, "\"": 2, "\\": 2, "\n": 2, "\x01": 6, "é": 1} {
+		c := newStage(false, 64, 1, 100).channels[0]
+		data := []byte("text " + strings.Repeat(text, large/len(text)))
+		if got, want := pusher.Escapes(data), len(pusher.AppendString(nil, data))-2-len(data); got != want {
+			t.Errorf("%q: %d bytes for escapes, want %d", text, got, want)
+		}
+		e := c.prepare(&broker.Publication{Event: broker.Event{Name: "e", Data: data, HasKey: true}, Position: broker.Position{Epoch: "e", Offset: 1}, Time: c.stage.now})
+		if !e.Tracked {
+			t.Fatalf("%q is no base", text)
+		}
+		framed := len(e.full(V2 | Delta).Payload())
+		if framed < times*large {
+			t.Errorf("%q: the frame has %d bytes", text, framed)
+		}
+		c.owned.Count()
+		if n := c.owned.Size(); n < framed || n > 3*framed {
+			t.Errorf("%q: as a base it has %d bytes, its frame %d", text, n, framed)
+		}
+		if n := e.weight(); n < times*large || n > 2*framed {
+			t.Errorf("%q: a job of the shard weighs %d, its frame %d", text, n, framed)
+		}
+		if n := e.Size(); n < 2*times*large || n > 4*framed {
+			t.Errorf("%q: kept for those who come back it has %d bytes, its frame %d", text, n, framed)
+		}
+		if n := e.Bytes(); n != len(data) {
+			t.Errorf("%q: it carries %d bytes", text, n)
 		}
 	}
 }

@@ -67,7 +67,7 @@ func (p *Event) Part() count.Part {
 }
 
 // weight implements [Prepared].
-func (p *Event) weight() int { return p.bytes + 512 }
+func (p *Event) weight() int { return p.bytes + p.escapes + 512 }
 
 // passed implements [Prepared].
 func (p *Event) passed(s *Subscribers) {
@@ -87,7 +87,7 @@ func (p *Event) Place() uint64 { return p.Pub.Offset }
 func (p *Event) Stored() time.Time { return p.Pub.Time }
 
 // Size implements [backlog.Item]: what it carries, and frames made of it.
-func (p *Event) Size() int { return 3*p.bytes + 1024 }
+func (p *Event) Size() int { return 3*p.bytes + 2*p.escapes + 1024 }
 
 type otherDelta struct {
 	form Form

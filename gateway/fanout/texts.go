@@ -22,6 +22,8 @@ type texts struct {
 	Pub   *broker.Publication
 	// bytes is what the publication carries.
 	bytes int
+	// escapes is by how much the data grows when it is written as a string, as far as it is known.
+	escapes int
 	// embed writes the data as JSON (protocol section 3.7).
 	embed bool
 	// raw data of a client event is JSON and travels as it is, everywhere.
@@ -99,7 +101,9 @@ func (l *Line) NewEvent(pub *broker.Publication) *Event {
 	if rules.Keyed {
 		t.Key = count.Value(&pub.Event, t.shape, rules.Path)
 	}
-	t.embed = rules.Delta.Enabled && t.shape == delta.Structure
+	if t.embed = rules.Delta.Enabled && t.shape == delta.Structure; t.shape == delta.Text {
+		t.escapes = pusher.Escapes(pub.Data)
+	}
 	t.raw = pub.Origin == broker.OriginClient && (t.shape == delta.Structure || t.shape == delta.Scalar)
 	return &Event{texts: t}
 }

@@ -2,6 +2,19 @@ package pusher
 
 const hexDigits = "0123456789abcdef"
 
+// Escapes is by how many bytes a text grows in [AppendString], apart from the quotes.
+func Escapes(s []byte) (n int) {
+	for _, c := range s {
+		switch {
+		case c == '"', c == '\\', c == '\n', c == '\r', c == '\t':
+			n++
+		case c < 0x20:
+			n += 5
+		}
+	}
+	return n
+}
+
 // AppendString appends s as a JSON string, quotes included. s must be valid
 // UTF-8; it is kept as it is except for what RFC 8259 requires to be escaped,
 // so that frames stay as short as they can be.
