@@ -38,14 +38,37 @@ export function preview(data) {
   return text.length > previewLength ? `${text.slice(0, previewLength)}…` : text;
 }
 
+const token = /"[^"\\]*(?:\\.[^"\\]*)*"|[{}[\],:]|[^\s{}[\],:"]+/g;
+
+// The parts of JSON as they were written, except for needless escapes: a parser would round large
+// numbers and forget repeated keys. null if the text is no JSON.
+function parts(text) {
+  try {
+    JSON.parse(text);
+    return text.match(token).map((t) => t[0] === '"' ? JSON.stringify(JSON.parse(t)) : t);
+  } catch {
+    return null;
+  }
+}
+
+// What is nested more deeply is not indented further, or a short text would become a huge one.
+const deepest = 20;
+
 // The whole payload, indented if it is JSON.
 export function pretty(data) {
-  if (typeof data !== 'string') return JSON.stringify(data, null, 2) ?? '';
-  try {
-    return JSON.stringify(JSON.parse(data), null, 2);
-  } catch {
-    return data;
-  }
+  const text = typeof data === 'string' ? data : JSON.stringify(data) ?? '';
+  let depth = 0;
+  let before = '';
+  const line = () => `\n${'  '.repeat(Math.min(depth, deepest))}`;
+  return parts(text)?.map((t) => {
+    const begins = before === '{' || before === '[';
+    const closes = t === '}' || t === ']';
+    if (closes) depth--;
+    const out = (closes ? !begins : begins || before === ',') ? line() + t : t;
+    if (t === '{' || t === '[') depth++;
+    before = t;
+    return t === ':' ? ': ' : out;
+  }).join('') ?? text;
 }
 
 // Text as one word of a shell command.
@@ -65,10 +88,4 @@ export function span(ms) {
 }
 
 // JSON as one line, without the escapes that whoever wrote it had no need of.
-export function oneLine(text) {
-  try {
-    return JSON.stringify(JSON.parse(text));
-  } catch {
-    return text;
-  }
-}
+export const oneLine = (text) => parts(text)?.join('') ?? text;

@@ -31,3 +31,23 @@ test('spans and rates', () => {
   for (const [ms, want] of [[0, '0 ms'], [999, '999 ms'], [1500, '1.5 s'], [59_999, '60 s'], [60_000, '1 min'], [3_700_000, '1 h 1 min'], [3 * 86_400_000, '3 days']]) assert.equal(format.span(ms), want);
   for (const [n, want] of [[0, '0'], [0.25, '0.3'], [12.4, '12'], [1234.6, '1,235']]) assert.equal(format.rate(n), want);
 });
+
+test('data is shown as it was written, indented', () => {
+  for (const [data, want] of [
+    ['{"id":12345678901234567890,"x":1.50,"big":1e999}', '{\n  "id": 12345678901234567890,\n  "x": 1.50,\n  "big": 1e999\n}'],
+    ['{"a":1,"a":2}', '{\n  "a": 1,\n  "a": 2\n}'],
+    [' [ 1 ,[],{ } , "a\\u00e9\\/[,:\\"" , null ] ', '[\n  1,\n  [],\n  {},\n  "aé/[,:\\"",\n  null\n]'],
+    ['"text"', '"text"'], ['', ''], ['{"a":', '{"a":'], ['[1,]', '[1,]'], ['plain, text', 'plain, text'], [{ a: [true] }, '{\n  "a": [\n    true\n  ]\n}'],
+  ]) assert.equal(format.pretty(data), want);
+  assert.equal(format.oneLine('{ "id" : 12345678901234567890, "name":"\\u00e9" }'), '{"id":12345678901234567890,"name":"é"}');
+  assert.equal(format.oneLine('no {json'), 'no {json');
+});
+
+// Indenting by the depth would make 32 MB of these 8 kB, which stop the page.
+test('what is nested deeply or long is shown in little more than its size', () => {
+  for (const data of ['['.repeat(4000) + ']'.repeat(4000), '{"a":'.repeat(2000) + '1' + '}'.repeat(2000), JSON.stringify('\\"'.repeat(1_000_000))]) {
+    const text = format.pretty(data);
+    assert.ok(text.length < 60 * data.length, `${text.length} characters for ${data.length}`);
+    assert.equal(text.replace(/[\s]/g, ''), data);
+  }
+});
