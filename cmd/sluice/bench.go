@@ -156,6 +156,9 @@ func (o *benchOptions) measure(ctx context.Context, cmd *cobra.Command) (*load.R
 	if err := o.complete(cmd, false); err != nil {
 		return nil, err
 	}
+	if err := noUser(o.url); err != nil {
+		return nil, err
+	}
 	o.load.Target = load.Target{URL: o.url, AppID: o.app, Key: o.key, Secret: app.Secret(o.secret), TLS: o.tls}
 	r, err := load.New(o.load)
 	if err != nil {

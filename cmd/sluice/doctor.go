@@ -76,8 +76,8 @@ func (o *doctorOptions) run(cmd *cobra.Command) error {
 		if err != nil {
 			return err
 		}
-		if u.User != nil {
-			return usage("--url is %q, must have no user and no password: clients cannot send them", shownAddress(o.url))
+		if err := noUser(o.url); err != nil {
+			return err
 		}
 		o.url = u.String()
 	}

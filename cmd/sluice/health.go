@@ -134,7 +134,7 @@ func (o *healthOptions) ask(ctx context.Context, path string) (string, error) {
 	defer transport.CloseIdleConnections()
 	answer, err := (&http.Client{Transport: transport}).Do(r)
 	if errors.Is(err, context.DeadlineExceeded) {
-		return "", fmt.Errorf("%s%s has not answered within %v", o.url, path, o.timeout)
+		return "", fmt.Errorf("%s%s has not answered within %v", shownAddress(o.url), path, o.timeout)
 	}
 	if err != nil {
 		return "", err

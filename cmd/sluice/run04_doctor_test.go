@@ -184,10 +184,14 @@ func TestRun04DoctorShowsWhatAProxySends(t *testing.T) {
 	if status != exitFailure || !strings.Contains(said, "--listen, an address and a port") || strings.Contains(said, "Stop the server") {
 		t.Errorf("no address to listen on: status %d, %s", status, said)
 	}
-	// A password in the address is not shown.
-	for _, args := range [][]string{{"--url", "u:hunter2@127.0.0.1:1"}, {"--url", "u:hunter2@127.0.0.1:1", "--listen", "127.0.0.1:0"}, {"--url", "u:hunter2@127.0.0.1?x"}} {
-		if _, out, said := execute(t, "", append(args, "doctor", "--config", file)...); strings.Contains(out+said, "hunter2") {
-			t.Errorf("%q shows a password:\n%s%s", args, out, said)
+	// A password in the address is not shown, whichever command gets it.
+	for _, address := range []string{"u:hunter2@127.0.0.1:1", "http://u:hunter2@127.0.0.1:1/", "u:hunter2@127.0.0.1?x"} {
+		for _, args := range [][]string{
+			{"doctor", "--config", file}, {"doctor", "--config", file, "--listen", "127.0.0.1:0"}, {"health"}, {"publish", "a", "b"}, {"history", "a"}, {"bench", "publish", "--duration", "10ms"},
+		} {
+			if status, out, said := execute(t, "", append(args, "--url", address)...); status == exitOK || strings.Contains(out+said, "hunter2") {
+				t.Errorf("%q at %s shows a password, or ends with %d:\n%s%s", args, address, status, out, said)
+			}
 		}
 	}
 }

@@ -220,6 +220,15 @@ func (t *target) requests() (*client.Signed, error) {
 	return s, nil
 }
 
+// noUser refuses an address with a user, which clients cannot send.
+func noUser(text string) error {
+	u, err := serverAddress(text)
+	if err == nil && u.User != nil {
+		err = usage("--url is %q, must have no user and no password: clients cannot send them", shownAddress(text))
+	}
+	return err
+}
+
 // hinted is an error with a sentence about what to do.
 type hinted struct {
 	error
@@ -246,7 +255,7 @@ func (t *target) explain(err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return hinted{err, fmt.Sprintf("Nobody listens at %s. Is `sluice serve` running? Another address is given with --url.", t.url)}
+		return hinted{err, fmt.Sprintf("Nobody listens at %s. Is `sluice serve` running? Another address is given with --url.", shownAddress(t.url))}
 	case errors.As(err, &dns):
 		return hinted{err, "Check the host name in --url."}
 	case errors.As(err, &unknown):
@@ -258,7 +267,7 @@ func (t *target) explain(err error) error {
 	case errors.As(err, &api) && api.Status == 401:
 		return hinted{err, "Check --app, --key and --secret, and the clock of this machine."}
 	case errors.As(err, &api) && api.Status == 404 && api.Code == "":
-		return hinted{err, fmt.Sprintf("Is it Sluice that listens at %s?", t.url)}
+		return hinted{err, fmt.Sprintf("Is it Sluice that listens at %s?", shownAddress(t.url))}
 	case errors.As(err, &closed) && closed.Code == 4001:
 		return hinted{err, "Check --key."}
 	}
