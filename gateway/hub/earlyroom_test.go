@@ -46,8 +46,13 @@ func TestRooms16APrimedChannelHoldsBoundedBytes(t *testing.T) {
 	goOn()
 	p.want("sockudo_internal:subscription_succeeded")
 	r.publishMany("slow", 6, 6)
-	if diff := cmp.Diff(numbers(6, 6), p.events(1)); diff != "" {
-		t.Errorf("live (-want +got):\n%s", diff)
+	// The shard may have had the last of the large ones yet to give when the subscription was made.
+	got := p.events(1)
+	for got[0] == data {
+		got = p.events(1)
+	}
+	if diff := cmp.Diff(numbers(6, 6), got); diff != "" {
+		t.Errorf("live (-want +got):\n%.200s", diff)
 	}
 }
 
