@@ -47,6 +47,10 @@ func (l *Log) Publish(ctx context.Context, app string, events ...broker.Outgoing
 		l.stats.Failures.Add(1)
 		return nil, err
 	}
+	for i := range receipts {
+		// An event without an id of its publisher is only ever a duplicate of itself.
+		receipts[i].Duplicate = receipts[i].Duplicate && events[i].Event.DedupID != ""
+	}
 	return receipts, nil
 }
 

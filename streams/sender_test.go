@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/test/fault"
 )
 
 func TestReadAck(t *testing.T) {
@@ -257,6 +258,49 @@ func TestWayIn01OnlyTheOwnChannelWaits(t *testing.T) {
 			t.Fatal(err)
 		}
 		risingOffsets(t, events, receipts, last)
+	}
+}
+
+// An attempt whose acknowledgement comes too late is made again, and the log knows the event already. That
+// makes it no duplicate of another one, unless its publisher gave it an id.
+func TestOwnRetryIsNoDuplicate(t *testing.T) {
+	gate := &fault.Gate{}
+	s := node(t, t.TempDir())
+	opt := options(s)
+	opt.ConnectOptions = append(opt.ConnectOptions, nats.InProcessServer(through{s, gate}))
+	l := open(t, opt)
+	goOn := gate.Shut()
+	defer goOn()
+	type answer struct {
+		receipts []broker.Receipt
+		err      error
+	}
+	answers := make(chan answer, 2)
+	for _, channels := range [][]string{{"one"}, {"two", "three"}} {
+		var events []broker.Outgoing
+		for _, c := range channels {
+			events = append(events, broker.Outgoing{Channel: c, Event: &broker.Event{Name: "e", Data: []byte("1")}})
+		}
+		go func() {
+			receipts, err := l.Publish(t.Context(), "app-1", events...)
+			answers <- answer{receipts, err}
+		}()
+	}
+	awaitTrue(t, "each is sent again", func() bool { return l.Stats().Retries >= 3 })
+	goOn()
+	for range 2 {
+		got := <-answers
+		if got.err != nil {
+			t.Error(got.err)
+		}
+		for _, r := range got.receipts {
+			if r.Duplicate {
+				t.Errorf("%+v is called a duplicate", r)
+			}
+		}
+	}
+	if l.Stats().Duplicates == 0 {
+		t.Error("no attempt found the event of the one before")
 	}
 }
 
