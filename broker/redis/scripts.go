@@ -118,9 +118,8 @@ if not last and (grain > 0 or len > 0) then
   base = last
   redis.call('HSET', KEYS[1], 's', last, 'b', last, 't', '0', 'r', instance())
 end
-if last then
-  redis.call('PEXPIRE', KEYS[1], last == base and ARGV[2] or ARGV[1])
-end
+-- Where there is no place this writes nothing, and is refused by a replica: what it knows may be old.
+redis.call('PEXPIRE', KEYS[1], last == base and ARGV[2] or ARGV[1])
 return {last or '', base or '', len, string.format('%.0f', now)}
 `)
 
