@@ -64,7 +64,12 @@ func (r *request) confirmed(operation string) (e erasing, err error) {
 	if r.api.opt.Eraser == nil {
 		return e, fail(http.StatusUnprocessableEntity, "feature_disabled", "the history of channels cannot be removed here")
 	}
-	if err := decode(once(r.body, erasingFields), &e); err != nil {
+	known := fields{names: erasingFields}
+	body := having(r.body, func(name []byte) bool { return known.of(name) != "" })
+	if body == nil {
+		body = r.body
+	}
+	if err := decode(body, &e); err != nil {
 		return e, err
 	}
 	switch {
@@ -193,30 +198,6 @@ func (r *request) reset() (any, error) {
 	r.api.opt.Logger.Info("the history of a channel was reset", "app", r.app.ID, "channel", r.channel,
 		"messages", done.Messages, "reason", e.Reason, "requested_by", e.RequestedBy)
 	return resetDone{r.channel, "reset", done.Previous, done.Present, done.Messages, done.Bytes}, nil
-}
-
-// once is the text of an object without members of these names that it has had already: the first counts.
-// What is no object stays as it is.
-func once(text []byte, names []string) []byte {
-	kept, known := make([]byte, 0, len(text)), fields{names: names}
-	var s scanner
-	if s.begin(text); s.peek() != '{' {
-		return text
-	}
-	s.enter()
-	for name, more := s.member(true); more; name, more = s.member(false) {
-		value := s.skip()
-		if known.of(name) == "" {
-			continue
-		}
-		kept = append(append(append(kept, `,"`...), name...), `":`...)
-		kept = append(kept, value...)
-	}
-	if s.end() != nil || len(kept) == 0 {
-		return text
-	}
-	kept[0] = '{'
-	return append(kept, '}')
 }
 
 // decode reads a JSON body. encoding/json would replace what is not UTF-8, so it is refused

@@ -144,23 +144,7 @@ func (in *input) acceptExtras(_ *app.App, out *accepted) error {
 // key is between the publisher and the server, and is never delivered (protocol section 5.2). It
 // returns nil if nothing is left.
 func withoutKeys(text []byte) []byte {
-	kept := make([]byte, 0, len(text))
-	var s scanner
-	s.begin(text)
-	s.enter()
-	for name, more := s.member(true); more; name, more = s.member(false) {
-		value := s.skip()
-		if fieldOf(name, keyFields) >= 0 {
-			continue
-		}
-		kept = append(append(append(kept, `,"`...), name...), `":`...)
-		kept = append(kept, value...)
-	}
-	if len(kept) == 0 {
-		return nil
-	}
-	kept[0] = '{'
-	return append(kept, '}')
+	return having(text, func(name []byte) bool { return fieldOf(name, keyFields) < 0 })
 }
 
 // ownSize is how many bytes of extras are the publisher's. The mark of a replay comes on top with its

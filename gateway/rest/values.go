@@ -146,6 +146,28 @@ func (f *fields) of(written []byte) string {
 	return f.names[i]
 }
 
+// having is the text of an object with those members alone whose names, as they are written, are wanted. It is
+// nil if that is none of them, or if the text is no object or not valid.
+func having(text []byte, wanted func(name []byte) bool) []byte {
+	var s scanner
+	if s.begin(text); s.peek() != '{' {
+		return nil
+	}
+	kept := make([]byte, 0, len(text))
+	s.enter()
+	for name, more := s.member(true); more; name, more = s.member(false) {
+		value := s.skip()
+		if wanted(name) {
+			kept = append(append(append(append(kept, `,"`...), name...), `":`...), value...)
+		}
+	}
+	if s.end() != nil || len(kept) == 0 {
+		return nil
+	}
+	kept[0] = '{'
+	return append(kept, '}')
+}
+
 // plainText is what is between the quotes of a string, without escapes, as a text of its own.
 func plainText(inner []byte) string {
 	if bytes.IndexByte(inner, '\\') < 0 {
