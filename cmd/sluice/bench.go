@@ -156,7 +156,11 @@ func (o *benchOptions) measure(ctx context.Context, cmd *cobra.Command) (*load.R
 	if err := o.complete(cmd, false); err != nil {
 		return nil, err
 	}
-	if err := noUser(o.url); err != nil {
+	u, err := serverAddress(o.url)
+	if err != nil {
+		return nil, err
+	}
+	if err := noUser(u); err != nil {
 		return nil, err
 	}
 	o.load.Target = load.Target{URL: o.url, AppID: o.app, Key: o.key, Secret: app.Secret(o.secret), TLS: o.tls}

@@ -76,7 +76,7 @@ func (o *doctorOptions) run(cmd *cobra.Command) error {
 		if err != nil {
 			return err
 		}
-		if err := noUser(o.url); err != nil {
+		if err := noUser(u); err != nil {
 			return err
 		}
 		o.url = u.String()

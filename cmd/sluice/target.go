@@ -221,12 +221,11 @@ func (t *target) requests() (*client.Signed, error) {
 }
 
 // noUser refuses an address with a user, which clients cannot send.
-func noUser(text string) error {
-	u, err := serverAddress(text)
-	if err == nil && u.User != nil {
-		err = usage("--url is %q, must have no user and no password: clients cannot send them", shownAddress(text))
+func noUser(u *url.URL) error {
+	if u.User == nil {
+		return nil
 	}
-	return err
+	return usage("--url is %q, must have no user and no password: clients cannot send them", shownAddress(u.String()))
 }
 
 // hinted is an error with a sentence about what to do.

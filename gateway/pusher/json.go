@@ -2,15 +2,22 @@ package pusher
 
 const hexDigits = "0123456789abcdef"
 
-// Escapes is by how many bytes a text grows in [AppendString], apart from the quotes.
+// growth is by how many bytes [AppendString] writes more for a byte.
+var growth = func() (more [256]uint8) {
+	for c := range 0x20 {
+		more[c] = uint8(len(`\u0000`) - 1)
+	}
+	for _, c := range "\"\\\n\r\t" {
+		more[c] = 1
+	}
+	return more
+}()
+
+// Escapes is by how many bytes a text grows in [AppendString], apart from the quotes. It is asked for each
+// publication, so it looks up each byte instead of deciding.
 func Escapes(s []byte) (n int) {
 	for _, c := range s {
-		switch {
-		case c == '"', c == '\\', c == '\n', c == '\r', c == '\t':
-			n++
-		case c < 0x20:
-			n += 5
-		}
+		n += int(growth[c])
 	}
 	return n
 }

@@ -8,13 +8,14 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"sync"
 	"syscall"
 )
 
 // Build builds the program into dir and returns its path. It takes some seconds, the first time a minute.
 func Build(dir string) (string, error) {
-	path := dir + "/natsd"
+	path := filepath.Join(dir, "natsd")
 	build := exec.Command("go", "build", "-o", path, "github.com/sluicehq/sluice/test/natsd/program")
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building the NATS server: %w\n%s", err, out)

@@ -89,7 +89,8 @@ func Serve(settings string, in io.Reader, out io.Writer) error {
 	go s.Start()
 	defer s.WaitForShutdown()
 	defer s.Shutdown()
-	for lines := bufio.NewScanner(in); lines.Scan(); {
+	lines := bufio.NewScanner(in)
+	for lines.Scan() {
 		answer, err := obey(s, lines.Text())
 		if err != nil {
 			return err
@@ -98,7 +99,7 @@ func Serve(settings string, in io.Reader, out io.Writer) error {
 			return err
 		}
 	}
-	return nil
+	return lines.Err()
 }
 
 func obey(s *server.Server, line string) (string, error) {
