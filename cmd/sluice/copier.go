@@ -41,7 +41,8 @@ type copier struct {
 	what                 string
 	there, undeliverable int
 	// early counts events from before the first one that the target still has.
-	early int
+	early   int
+	repeats *repeats
 	// answered is set once the server has, see [past].
 	answered bool
 	trouble  func(error, time.Duration)
@@ -61,7 +62,7 @@ const (
 )
 
 func newCopier(api *client.Signed, source, target string) *copier {
-	return &copier{api: api, source: source, target: target, what: "the event with serial", batch: copyBatch, known: map[shortID]struct{}{}, first: map[origin]uint64{}}
+	return &copier{api: api, source: source, target: target, what: "the event with serial", batch: copyBatch, known: map[shortID]struct{}{}, first: map[origin]uint64{}, repeats: newRepeats(api)}
 }
 
 func short(id string) shortID {
@@ -204,7 +205,7 @@ func (c *copier) add(ctx context.Context, p client.Publish, serial uint64) error
 
 func (c *copier) flush(ctx context.Context) error {
 	for len(c.waiting) > 0 {
-		n := min(len(c.waiting), c.batch)
+		n := c.repeats.together(c.waiting[:min(len(c.waiting), c.batch)])
 		err := c.publish(ctx, c.waiting[:n])
 		var api *client.APIError
 		switch {
@@ -226,13 +227,10 @@ func (c *copier) flush(ctx context.Context) error {
 	return nil
 }
 
-// publish sends a batch until it is stored. A repetition finds what the one before has stored.
+// publish sends a batch until it is stored.
 func (c *copier) publish(ctx context.Context, batch []client.Publish) error {
-	return insist(ctx, true, func(err error, wait time.Duration) {
-		if c.trouble != nil && !busy(err) {
-			c.trouble(err, wait)
-		}
-	}, func() error { return c.api.PublishBatch(ctx, batch...) })
+	c.repeats.trouble = c.trouble
+	return c.repeats.publish(ctx, batch)
 }
 
 func (c *copier) through() uint64 { return c.sent }

@@ -264,6 +264,25 @@ func (s *Signed) PublishBatch(ctx context.Context, batch ...Publish) error {
 	return s.Do(ctx, http.MethodPost, []string{"batch_events"}, nil, map[string]any{"batch": batch}, nil)
 }
 
+// PublishBatchStored publishes like [Signed.PublishBatch] and says where each event is. Servers that do not tell leave it
+// empty.
+func (s *Signed) PublishBatchStored(ctx context.Context, batch ...Publish) ([]Stored, error) {
+	type asking struct {
+		Publish
+		Info string `json:"info"`
+	}
+	request := make([]asking, len(batch))
+	for i, p := range batch {
+		request[i] = asking{p, "position"}
+	}
+	var answer struct{ Batch []Stored }
+	err := s.Do(ctx, http.MethodPost, []string{"batch_events"}, nil, map[string]any{"batch": request}, &answer)
+	if len(answer.Batch) != len(batch) {
+		return nil, err
+	}
+	return answer.Batch, err
+}
+
 // SignChannel makes the auth string of a subscription, for [Options.Auth] of
 // programs that hold the secret.
 func (s *Signed) SignChannel(socketID, channel string) (auth, channelData string, err error) {

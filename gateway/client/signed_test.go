@@ -105,6 +105,25 @@ func TestBatch(t *testing.T) {
 	}
 }
 
+// TestTime03BatchStored asks where events are, of servers that know that.
+func TestTime03BatchStored(t *testing.T) {
+	a, s := newAPI(t)
+	a.answer = `{"batch":[{"serial":7,"stream_id":"s1","duplicate":true},{"serial":9,"stream_id":"s1","duplicate":false}]}`
+	batch := []Publish{{Name: "a", Channel: "c", Data: "1"}, {Name: "b", Channel: "d", Data: "2"}}
+	stored, err := s.PublishBatchStored(within(t), batch...)
+	if diff := cmp.Diff([]Stored{{7, "s1", true}, {9, "s1", false}}, stored); err != nil || diff != "" {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	if got := <-a.requests; got.path != "/apps/4711/batch_events" || strings.Count(got.body, `"info":"position"`) != 2 {
+		t.Errorf("asked for %s with %s", got.path, got.body)
+	}
+	a.answer = `{}`
+	if stored, err := s.PublishBatchStored(within(t), batch...); err != nil || len(stored) != 0 {
+		t.Errorf("a server that does not tell: %v, %v", stored, err)
+	}
+	<-a.requests
+}
+
 func TestHistory(t *testing.T) {
 	a, s := newAPI(t)
 	a.answer = `{"items":[{"stream_id":"s1","serial":42,"published_at_ms":1767225600123,"message_id":"m42","event_name":"tick","payload_size_bytes":7,
