@@ -55,6 +55,24 @@ func TestABarFitsOnItsLine(t *testing.T) {
 	}
 }
 
+// TestAnExportOnATerminalIsLinesAlone: a bar between them stood before the first one of each piece.
+func TestAnExportOnATerminalIsLinesAlone(t *testing.T) {
+	r := newRig(t)
+	r.store("c", numbered(3)...)
+	r.store("d", numbered(1000)...)
+	tty, text := smallTerminal(t, 200, 24)
+	status := run(t.Context(), newRoot(), []string{"export", "--prefix", "", "--url", r.url}, strings.NewReader(""), tty, tty)
+	lines := strings.Split(strings.ReplaceAll(text(), "\r\n", "\n"), "\n")
+	if status != exitOK || len(lines) != 1005 || !strings.HasSuffix(lines[1003], "1003 events of 2 channels") {
+		t.Errorf("status %d, %d lines", status, len(lines))
+	}
+	for n, line := range lines[:min(len(lines), 1003)] {
+		if _, err := parseRecord([]byte(line)); err != nil {
+			t.Fatalf("line %d: %v: %q", n, err, line)
+		}
+	}
+}
+
 // TestTopFitsOnTheScreen, however small that is: what wraps or scrolls is drawn anew below itself.
 func TestTopFitsOnTheScreen(t *testing.T) {
 	var long strings.Builder

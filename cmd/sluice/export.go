@@ -71,6 +71,9 @@ func (o *exportOptions) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	e := &export{api: api, out: outflow{out: cmd.OutOrStdout()}, stderr: cmd.ErrOrStderr(), bar: newBar(cmd.ErrOrStderr())}
+	if _, here := terminalOf(cmd.OutOrStdout()); here {
+		e.bar = &bar{} // The lines themselves show how far it is.
+	}
 	if byPrefix {
 		err = e.all(cmd.Context(), o, s)
 	} else {

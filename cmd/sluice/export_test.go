@@ -309,6 +309,28 @@ func TestTime03AnExportThatGoesOnCanBeStoppedAgain(t *testing.T) {
 	}
 }
 
+// TestTime03AnExportGoesOnBehindAChannelThatIsRemoved between the question for its last event and the one for its first.
+func TestTime03AnExportGoesOnBehindAChannelThatIsRemoved(t *testing.T) {
+	r := newRig(t)
+	for _, c := range []string{"room-a", "room-b", "room-c"} {
+		r.store(c, numbered(3)...)
+	}
+	asked := 0
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		if strings.HasSuffix(q.URL.Path, "/channels/room-b/history") {
+			if asked++; asked == 2 {
+				r.succeed("", "purge", "room-b", "--yes")
+			}
+		}
+		forward(w, q, r.url)
+	}))
+	defer proxy.Close()
+	status, out, said := execute(t, "", "export", "--prefix", "room-", "--url", proxy.URL)
+	if lines := exported(t, out); status != exitOK || len(lines) != 6 || lines[5].Channel != "room-c" || asked != 2 {
+		t.Errorf("status %d, %d lines after %d questions: %s", status, len(lines), asked, said)
+	}
+}
+
 // forward sends a request on to a server.
 func forward(w http.ResponseWriter, q *http.Request, to string) {
 	target, err := url.Parse(to)

@@ -14,6 +14,7 @@ func goOn(cmd *cobra.Command, args []string, instead map[string]string) string {
 	for i := range words {
 		words[i] = quoted(words[i])
 	}
+	words[0] = program()
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
 		value, other := instead[f.Name]
 		switch {

@@ -160,7 +160,7 @@ func tornLine(err error, last record) string {
 		return hint + "."
 	}
 	next := strconv.FormatUint(last.Serial+1, 10)
-	return hint + ", and go on with:\n  sluice export " + quoted(last.Channel) + " --from " + next + " >> FILE\n" +
+	return hint + ", and go on with:\n  " + program() + " export " + quoted(last.Channel) + " --from " + next + " >> FILE\n" +
 		"  or, if it had --prefix, with the same --prefix and --start " + quoted(last.Channel) + " --start-serial " + next
 }
 

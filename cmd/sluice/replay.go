@@ -342,7 +342,7 @@ func ends(ctx context.Context, api *client.Signed, channel string, s stretch, an
 		return nil, nil, err
 	}
 	if first == nil {
-		return nil, nil, errors.New("what was there was removed a moment ago")
+		return nil, nil, emptyError{fmt.Errorf("what there was of channel %s was removed a moment ago", shorten(channel, 200))}
 	}
 	switch c := all; {
 	case c.TruncatedBy == "channel_history":

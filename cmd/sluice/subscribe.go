@@ -165,6 +165,8 @@ func (o *subscribeOptions) run(cmd *cobra.Command, channels []string) error {
 	err = o.follow(ctx, c, out, t, granted, func() {
 		fmt.Fprintf(stderr, "subscribed to %s at %s; Ctrl-C to leave\n", strings.Join(channels, ", "), o.url)
 	})
+	enough()
+	_ = c.Close() // What it says comes before the sum.
 	t.print(stderr)
 	return o.explain(err)
 }

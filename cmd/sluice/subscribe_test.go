@@ -163,6 +163,11 @@ func TestTime05SubscribeBeginsWithThePast(t *testing.T) {
 		if got := strings.Count(cmd.out.String(), "\n"); got != len(c.want) {
 			t.Errorf("%v: %d events:\n%s", c.args, got, cmd.out)
 		}
+		// Who has enough is told nothing more behind the sum.
+		_, _, said := execute(t, "", append([]string{"subscribe", "past", "--count", fmt.Sprint(len(c.want)), "--url", r.url}, c.args...)...)
+		if lines := strings.Split(said, "\n"); len(lines) < 3 || !strings.HasPrefix(lines[len(lines)-3], fmt.Sprint(len(c.want), " events in ")) {
+			t.Errorf("%v: said %s", c.args, said)
+		}
 	}
 }
 

@@ -160,3 +160,22 @@ func TestSenselessCommandLines(t *testing.T) {
 		t.Errorf("%q, %v, %v", text, err, missing)
 	}
 }
+
+// TestTheCommandThatGoesOnIsTypedLikeTheOneThatStopped: the program may be found where it was, and nowhere else.
+func TestTheCommandThatGoesOnIsTypedLikeTheOneThatStopped(t *testing.T) {
+	was := os.Args[0]
+	defer func() { os.Args[0] = was }()
+	for typed, want := range map[string]string{"./sluice": "./sluice", "../my bin/sluice": "'../my bin/sluice'", "/opt/sluice": "sluice", "sluice": "sluice"} {
+		os.Args[0] = typed
+		cmd, _, err := newRoot().Find([]string{"bench", "self"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := goOn(cmd, []string{"c"}, nil); got != want+" bench self c" {
+			t.Errorf("%s goes on with %s", typed, got)
+		}
+		if got := tornLine(errCutOff, record{Channel: "c", Serial: 7}); !strings.Contains(got, "\n  "+want+" export c --from 8 ") {
+			t.Errorf("%s goes on with %s", typed, got)
+		}
+	}
+}
