@@ -4,24 +4,26 @@ import (
 	"slices"
 	"time"
 
-	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/rank"
 )
 
 const (
 	// aheadLife is for how long a run is given out after it was read. Whatever was removed from its
 	// middle in the meantime is shown for that long.
-	aheadLife = 2 * time.Second
-	// aheadBytes bounds what all runs take, of which an app gets half, and aheadRuns how many there are.
-	aheadBytes, aheadRuns = 16 << 20, 64
+	aheadLife = time.Minute
+	// aheadIdle is for how long a run is kept that nobody asks for, and aheadProof for how long it is taken for
+	// granted that its messages are still those of the log.
+	aheadIdle, aheadProof = 10 * time.Second, 2 * time.Second
+	// aheadBytes bounds what all runs take, unless the options say something else, and aheadRuns how many there are.
+	// An app that has more than half of it makes room for others.
+	aheadBytes, aheadRuns = 64 << 20, 1024
 	// runBytes is about how much one of them takes.
 	runBytes = 1 << 20
 	// aheadMessages is how many messages are read at once for those who go on, where they lie close to
 	// each other, and aheadPages how many of their pages.
 	aheadMessages, aheadPages = 500, 5
-	// messageBytes is about what a message takes in memory beside what [stored.size] counts: its headers
-	// are a map.
-	messageBytes = 1 << 10
+	// messageBytes is about what a message takes in memory beside its texts.
+	messageBytes = 352
 	// aheadSteps is how many ends of pages are remembered.
 	aheadSteps = 1024
 )
@@ -39,37 +41,27 @@ const (
 // so what is read onward ends before that, and a run that reaches beyond the newest message is of a log
 // that lost its tail. A new life has other runs, by its epoch.
 //
-// Messages in runs are shared by all who read them, and never changed. The zero value is ready. It is
-// safe for use by many goroutines.
+// A log that lost its tail may have stored others at the same offsets, before anybody noticed: every aheadProof
+// the last message of a run is compared with the one that the log has there, see [claim].
+//
+// Publications of runs are shared by all who read them, and never changed. The zero value
+// keeps nothing. It is safe for use by many goroutines.
 type ahead struct {
 	mu rank.Mutex[rank.StreamsAhead]
 	// now is time.Now unless a test has another clock.
 	now   func() time.Time
-	runs  []*run // in the order in which they were read
-	given uint64
+	lines map[strand]runs
+	// room is what all runs may take.
+	room int
+	// bytes and number are those of all runs, and of each app that has some.
+	bytes, number int
+	apps          map[string]int
+	given         uint64
 	// forgotten counts how often something was forgotten.
 	forgotten uint64
 	// steps are where pages ended, each in a place of its own.
 	steps [aheadSteps]step
 }
-
-// strand is a channel in one life of the log of an app.
-type strand struct{ app, subject, epoch string }
-
-// run is everything that a strand has from an offset up to the last one of its messages, of which there
-// are some.
-type run struct {
-	strand
-	from     uint64
-	messages []stored
-	bytes    int
-	pace     pace
-	read     time.Time
-	// spent says that somebody was given its end, so that others are more likely to be asked for.
-	spent bool
-}
-
-func (r *run) last() uint64 { return r.messages[len(r.messages)-1].offset }
 
 // pace is how far apart the messages lie that somebody reads, and what they take in memory, on average. It
 // is zero as far as that is not known.
@@ -127,7 +119,7 @@ func (a *ahead) goesOn(l strand, back bool, offset uint64) (pace, bool) {
 	defer a.mu.Unlock()
 	now := a.time()
 	s := a.place(offset)
-	return s.pace, s.strand == l && s.back == back && s.offset == offset && now.Sub(s.at) < aheadLife
+	return s.pace, s.strand == l && s.back == back && s.offset == offset && now.Sub(s.at) < aheadProof
 }
 
 // ticket is from when something was about to be read.
@@ -151,58 +143,76 @@ func (a *ahead) keep(l strand, from uint64, messages []stored, t ticket) {
 	if len(messages) == 0 {
 		return
 	}
-	r := &run{strand: l, from: from, messages: messages, pace: paceOf(messages), read: t.at}
-	r.bytes = len(messages) * r.pace.size
+	r := newRun(l, from, messages, t.at)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	now := a.time()
-	if a.forgotten != t.forgotten || r.bytes > 4*runBytes {
+	if now := a.time(); a.forgotten != t.forgotten || r.bytes > 4*runBytes || !a.fits(l.app, r.bytes, now) {
 		return
 	}
-	a.runs = slices.DeleteFunc(a.runs, func(o *run) bool { return o.strand == l && o.from >= from && o.last() <= r.last() })
-	if a.fits(l.app, r.bytes, now) {
-		a.runs = append(a.runs, r)
+	if a.lines == nil {
+		a.lines = map[strand]runs{}
+	}
+	a.lines[l] = a.lines[l].with(r)
+	a.weigh()
+}
+
+// weigh counts what there is. The lock is held.
+func (a *ahead) weigh() {
+	a.bytes, a.number, a.apps = 0, 0, map[string]int{}
+	for _, l := range a.lines {
+		for _, r := range l {
+			a.bytes, a.number = a.bytes+r.bytes, a.number+1
+			a.apps[r.app] += r.bytes
+		}
 	}
 }
 
-// fits makes room for a run of an app, if that can be had from those that are too old or spent. The lock
-// is held.
-func (a *ahead) fits(app string, bytes int, now time.Time) bool {
-	a.expire(now)
-	for {
-		all, own := a.sizes(app)
-		crowded := own+bytes > aheadBytes/2
-		if !crowded && all+bytes <= aheadBytes && len(a.runs) < aheadRuns {
-			return true
+// drop forgets the runs that are named. The lock is held.
+func (a *ahead) drop(named func(r *run) bool) {
+	for s, l := range a.lines {
+		if l = slices.DeleteFunc(l, named); len(l) == 0 {
+			delete(a.lines, s)
+		} else {
+			a.lines[s] = l
 		}
-		i := slices.IndexFunc(a.runs, func(r *run) bool { return r.spent && (!crowded || r.app == app) })
-		if i < 0 {
+	}
+	a.weigh()
+}
+
+// fits makes room for a run of an app, if that can be had from those that may go. The lock is held.
+func (a *ahead) fits(app string, bytes int, now time.Time) bool {
+	a.drop(func(r *run) bool { return now.Sub(r.read) >= aheadLife || now.Sub(r.used) >= aheadIdle })
+	for a.bytes+bytes > a.room || a.number >= aheadRuns {
+		least := a.leastUsed(app, bytes, now)
+		if least == nil {
 			return false
 		}
-		a.runs = slices.Delete(a.runs, i, i+1)
+		a.drop(func(r *run) bool { return r == least })
 	}
+	return true
 }
 
-func (a *ahead) sizes(app string) (all, own int) {
-	for _, r := range a.runs {
-		all += r.bytes
-		if r.app == app {
-			own += r.bytes
+// leastUsed is the run that was not given out for longest, of those that may go for one of an app: any that was not
+// given out for a moment, those of the app itself that are spent, and those of one that has more than half of
+// everything, for others who have less. What others are about to be given stays. The lock is held.
+func (a *ahead) leastUsed(app string, bytes int, now time.Time) (least *run) {
+	modest := a.apps[app]+bytes <= a.room/2
+	for _, l := range a.lines {
+		for _, r := range l {
+			may := now.Sub(r.used) >= aheadProof || r.spent && r.app == app || modest && a.apps[r.app] > a.room/2
+			if may && (least == nil || r.used.Before(least.used)) {
+				least = r
+			}
 		}
 	}
-	return all, own
-}
-
-func (a *ahead) expire(now time.Time) {
-	a.runs = slices.DeleteFunc(a.runs, func(r *run) bool { return now.Sub(r.read) >= aheadLife })
+	return least
 }
 
 // sweep forgets what is too old, of all apps.
 func (a *ahead) sweep() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	now := a.time()
-	a.expire(now)
+	a.fits("", 0, a.time())
 }
 
 // forget forgets what is remembered of a subject, or everything if it is empty, and what is being read.
@@ -210,82 +220,15 @@ func (a *ahead) forget(subject string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.forgotten++
-	a.runs = slices.DeleteFunc(a.runs, func(r *run) bool { return subject == "" || r.subject == subject })
+	a.drop(func(r *run) bool { return subject == "" || r.subject == subject })
 }
 
-// covering is the run that may be given to who knows what the log has, and that has the offset. The lock is
-// held.
-func (a *ahead) covering(l strand, offset uint64, known broker.Retained, now time.Time) *run {
-	// The last one was read last.
-	for _, r := range slices.Backward(a.runs) {
-		if r.strand == l && r.from <= offset && offset <= r.last() && r.last() <= known.Newest && now.Sub(r.read) < aheadLife {
-			return r
-		}
-	}
-	return nil
-}
-
-// onward gives up to n messages from an offset on which are followed by another one. The number of those that
-// are pending is only known not to be 0.
-func (a *ahead) onward(l strand, from uint64, n int, known broker.Retained) ([]stored, pace) {
+// refute forgets a strand that is not as it was remembered, and what is being read.
+func (a *ahead) refute(l strand) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	from, now := max(from, known.Oldest), a.time()
-	r := a.covering(l, from, known, now)
-	if r == nil {
-		return nil, pace{}
-	}
-	end := len(r.messages) - 1
-	i := r.search(from)
-	j := min(i+n, end)
-	if j <= i {
-		return nil, r.pace
-	}
-	r.spent = r.spent || j == end
-	a.given += uint64(j - i)
-	out := slices.Clone(r.messages[i:j])
-	last := &out[len(out)-1]
-	last.pending = max(last.pending, 1)
-	return out, r.pace
-}
-
-// back gives the last n messages, oldest first, between two offsets of which the run may not have the lower
-// one: between reach and the upper one there are no others. It reports false if it knows nothing of the upper
-// one.
-func (a *ahead) back(l strand, from, to uint64, n int, known broker.Retained) (got []stored, reach uint64, p pace, ok bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	from, now := max(from, known.Oldest), a.time()
-	r := a.covering(l, to, known, now)
-	if r == nil {
-		return nil, 0, pace{}, false
-	}
-	i, j := r.search(from), r.search(to+1)
-	reach = max(r.from, from)
-	if j-i > n {
-		i = j - n
-		reach = r.messages[i].offset
-	}
-	r.spent = r.spent || i == 0
-	if j <= i {
-		return nil, reach, r.pace, true
-	}
-	a.given += uint64(j - i)
-	return slices.Clone(r.messages[i:j]), reach, r.pace, true
-}
-
-// search is the index of the first message at or above an offset.
-func (r *run) search(offset uint64) int {
-	i, _ := slices.BinarySearchFunc(r.messages, offset, func(m stored, o uint64) int {
-		switch {
-		case m.offset < o:
-			return -1
-		case m.offset > o:
-			return 1
-		}
-		return 0
-	})
-	return i
+	a.forgotten++
+	a.drop(func(r *run) bool { return r.strand == l })
 }
 
 // Ahead is what was read ahead of those who page through channels.
@@ -301,6 +244,5 @@ func (l *Log) Ahead() Ahead {
 	a := &l.ahead
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	all, _ := a.sizes("")
-	return Ahead{a.given, all}
+	return Ahead{a.given, a.bytes}
 }

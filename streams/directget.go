@@ -38,6 +38,10 @@ type stored struct {
 	data   []byte
 	// unreadable says why the headers cannot be read; empty if they can.
 	unreadable string
+	// pub is what was made of it before, nil if nothing was; then it has neither header nor data, and bytes are
+	// their size.
+	pub   *broker.Publication
+	bytes int
 }
 
 // getRequest is the body of a direct get (JetStream API, `JSApiMsgGetRequest`).

@@ -143,7 +143,9 @@ func (s span) publications(got []stored, epoch string) []*broker.Publication {
 	for i := range got {
 		// Publications of history do not know what precedes them.
 		got[i].prev = 0
-		out[i] = s.log.publication(s.app, &got[i], epoch)
+		if out[i] = got[i].pub; out[i] == nil {
+			out[i] = s.log.publication(s.app, &got[i], epoch)
+		}
 	}
 	return out
 }

@@ -103,6 +103,7 @@ func Open(ctx context.Context, opt Options) (*Log, error) {
 		opt:  opt, problems: map[string]problem{}, refusals: map[string]*refusal{},
 		repairs: broker.NewShare(16), listing: broker.NewShare(1), wake: follow.NewBell(), lacking: follow.NewBell(), writesLost: follow.NewBell(),
 	}
+	l.ahead.room = int(opt.ReadAhead)
 	l.addApps()
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	l.follow = l.newFeed()

@@ -104,6 +104,9 @@ type Options struct {
 	// FeedBytes is what waits for each of them in bytes, default 64 MiB. What does not fit is
 	// read from the log.
 	FeedBytes int64
+	// ReadAhead bounds what is kept in memory of what was read for those who page through channels, in bytes,
+	// default 64 MiB.
+	ReadAhead int64
 	// Readers bounds the direct gets under way, default 8.
 	Readers int
 	// AuditInterval is how often silent channels are compared with the log, a
@@ -122,6 +125,7 @@ func (o *Options) setDefaults() error {
 	follow.Default(&o.StartTimeout, 10*time.Second)
 	follow.Default(&o.PublishTimeout, 10*time.Second)
 	follow.Default(&o.RepairTimeout, time.Minute)
+	follow.Default(&o.ReadAhead, aheadBytes)
 	follow.Defaults(&o.FeedShards, &o.FeedQueue, &o.FeedBytes, &o.Readers, &o.AuditInterval, &o.Logger)
 	for i := range o.Apps {
 		a := &o.Apps[i]

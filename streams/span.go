@@ -87,6 +87,9 @@ var firstTime, lastTime = time.Unix(0, 0), time.Unix(0, math.MaxInt64)
 
 // size is what a message takes in memory, about.
 func (m *stored) size() int {
+	if m.pub != nil {
+		return m.bytes
+	}
 	n := len(m.data)
 	for key, values := range m.header {
 		for _, v := range values {

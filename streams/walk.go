@@ -1,8 +1,10 @@
 package streams
 
 import (
+	"bytes"
 	"context"
 	"slices"
+	"sort"
 
 	"github.com/sluicehq/sluice/broker"
 )
@@ -59,22 +61,40 @@ func (w *walk) count(want int, within uint64) (n int, t ticket, ok bool) {
 	return n, t, ok
 }
 
-// read reads messages from an offset on, more than are wanted, and remembers them if there are more. They are
-// shared.
+// read reads messages from an offset on, more than are wanted, and remembers them if there are more. Their
+// publications are shared.
 func (w *walk) read(ctx context.Context, from uint64, n, want int, t ticket) ([]stored, error) {
 	got, err := w.log.reader.page(ctx, w.app.stream, w.subject, from, n)
 	if err == nil && len(got) > want && w.knows() {
+		for i, p := range w.publications(got, w.of.epoch) {
+			// What came holds the text of its headers in memory as well.
+			p.Data, p.Extras = bytes.Clone(p.Data), bytes.Clone(p.Extras)
+			m := &got[i]
+			m.pub, m.bytes, m.header, m.data = p, m.size(), nil, nil
+		}
 		w.log.ahead.keep(w.of, from, got, t)
 	}
 	return got, err
 }
 
+// proven says whether the log has what is claimed. If not, or if it does not say so, what was read before is forgotten.
+func (w *walk) proven(ctx context.Context, claims []claim) bool {
+	for _, c := range claims {
+		got, err := w.log.reader.fetch(ctx, w.app.stream, getRequest{Seq: c.offset})
+		if err != nil || len(got) != 1 || got[0].subject != c.subject || !got[0].time.Equal(c.time) {
+			w.log.ahead.refute(c.strand)
+			return false
+		}
+	}
+	return true
+}
+
 // onward is [span.next], with more that is read at once or was read before. The messages are shared.
 func (w *walk) onward(ctx context.Context, from, to uint64, want int) ([]stored, error) {
 	if w.knows() {
-		if got, p := w.log.ahead.onward(w.of, from, want, w.known); p.size > 0 {
-			if w.goesOn, w.pace = true, p; len(got) > 0 {
-				return got, nil
+		if f, ok := w.log.ahead.onward(w.of, from, want, w.known); ok && w.proven(ctx, f.claims) {
+			if w.goesOn, w.pace = true, f.pace; len(f.messages) > 0 {
+				return f.messages, nil
 			}
 		}
 	}
@@ -88,27 +108,24 @@ func (w *walk) onward(ctx context.Context, from, to uint64, want int) ([]stored,
 
 // backward is [span.backward], with more that is read at once or was read before.
 func (w *walk) backward(ctx context.Context, from, to uint64, n int) (out []stored, more bool, err error) {
-	var got []stored
-	var reach uint64
-	found := false
-	if w.knows() {
-		var p pace
-		if got, reach, p, found = w.log.ahead.back(w.of, from, to, n+1, w.known); found && p.size > 0 {
-			w.goesOn, w.pace = true, p
-		}
-	}
-	if !found {
+	if !w.knows() {
 		return w.further(ctx, from, to, n)
 	}
+	f, ok := w.log.ahead.back(w.of, from, to, n+1, w.known)
+	if !ok || !w.proven(ctx, f.claims) {
+		return w.further(ctx, from, to, n)
+	}
+	w.goesOn, w.pace = true, f.pace
+	got := f.messages
 	slices.Reverse(got)
 	switch {
 	case len(got) > n:
 		return got[:n], true, nil
-	case reach <= max(from, w.known.Oldest):
+	case f.reach <= max(from, w.known.Oldest):
 		return got, false, nil
 	}
 	// What is missing lies below, if only to say that there is more.
-	older, more, err := w.backward(ctx, from, reach-1, max(n-len(got), 1))
+	older, more, err := w.backward(ctx, from, f.reach-1, max(n-len(got), 1))
 	if err != nil {
 		return nil, false, err
 	}
@@ -147,7 +164,7 @@ func (w *walk) further(ctx context.Context, from, to uint64, n int) (out []store
 		if err != nil {
 			return nil, false, err
 		}
-		end := (&run{messages: got}).search(to + 1)
+		end := sort.Search(len(got), func(i int) bool { return got[i].offset > to })
 		// A copy that is behind may end below the bound.
 		if end == len(got) && (end == 0 || got[end-1].offset < to) {
 			break

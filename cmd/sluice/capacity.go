@@ -72,6 +72,9 @@ const webhookBytes = 128 << 20
 // shardBytes is what may wait for one shard.
 const shardBytes = 32 << 20
 
+// historyBytes is what may be kept of the log for those who page through history.
+func historyBytes(c *configs.Config) int64 { return min(64<<20, c.Recovery.TotalBytes) }
+
 // bounds is what the queues of a configuration may hold together, with the keys that say
 // so. The table in docs/operations.md has the same rows.
 func bounds(c *configs.Config) (sum int64, keys []any) {
@@ -91,6 +94,9 @@ func bounds(c *configs.Config) (sum int64, keys []any) {
 	}
 	if c.History.Enabled && c.History.Rewind || slices.ContainsFunc(c.Apps, func(a configs.App) bool { return len(a.Snapshots) > 0 }) {
 		row("snapshots", c.Recovery.TotalBytes) // as much again
+	}
+	if c.History.Enabled {
+		row("history", historyBytes(c))
 	}
 	row("publishing.max_bytes", c.HTTP.MaxPublishingBytes)
 	row("http.max_bodies", 2*c.HTTP.MaxBodies) // of requests, and of answers

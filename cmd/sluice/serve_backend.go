@@ -254,7 +254,7 @@ func streamOptions(c *configs.Config, log *slog.Logger) streams.Options {
 		PasswordSource: secretSource(n.PasswordFile), TokenSource: secretSource(n.TokenFile),
 		CAFile: n.CAFile, CertFile: n.CertFile, KeyFile: n.KeyFile, HandshakeFirst: n.HandshakeFirst,
 		Domain: n.Domain, InboxPrefix: n.InboxPrefix, StartTimeout: n.StartTimeout, PublishTimeout: c.HTTP.PublishTimeout, Logger: log,
-		MaxData: 64 << 10, Synchronous: c.Durability == "machine", Atomic: atomicBatches[c.HTTP.AtomicBatches],
+		ReadAhead: historyBytes(c), MaxData: 64 << 10, Synchronous: c.Durability == "machine", Atomic: atomicBatches[c.HTTP.AtomicBatches],
 	}
 	for i := range c.Apps {
 		a := &c.Apps[i]

@@ -6,10 +6,10 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 
 	"github.com/sluicehq/sluice/gateway/client"
 )
@@ -31,7 +31,7 @@ func spawnReaders(ctx context.Context, url string, nice int) (*crowd, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &crowd{cmd: exec.CommandContext(ctx, self)}
+	c := &crowd{cmd: exec.CommandContext(ctx, "nice", "-n", strconv.Itoa(nice), self)}
 	c.cmd.Env = append(os.Environ(), readersOf+"="+url)
 	c.cmd.Stdout, c.cmd.Stderr = &c.out, os.Stderr
 	if c.in, err = c.cmd.StdinPipe(); err != nil {
@@ -39,10 +39,6 @@ func spawnReaders(ctx context.Context, url string, nice int) (*crowd, error) {
 	}
 	if err := c.cmd.Start(); err != nil {
 		return nil, err
-	}
-	// Threads that it begins have what the first one has.
-	if err := syscall.Setpriority(syscall.PRIO_PROCESS, c.cmd.Process.Pid, nice); err != nil {
-		fmt.Fprintln(os.Stderr, "replay: the readers keep their priority:", err)
 	}
 	return c, nil
 }
