@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net"
@@ -77,6 +78,50 @@ func TestMissingRightsEndTheStart(t *testing.T) {
 	})
 	if err == nil || !strings.Contains(err.Error(), "rights of the user") {
 		t.Errorf("opening without the right to TIME: got %v, want an error about rights", err)
+	}
+}
+
+// TestWhatIsNotPermittedIsNotStored: of a user that lacks one right, at the start or from some time on, nothing is
+// stored that is answered with an error, or whoever tries again would store it again. A publish was announced
+// and given its time to live behind the event, and failed there.
+func TestWhatIsNotPermittedIsNotStored(t *testing.T) {
+	t.Parallel()
+	server := redisserver.Start(t)
+	all := "ACL SETUSER gateway reset on >secret ~sluice:* &sluice:* " + rights(t)
+	server.Do(all)
+	url := strings.Replace(server.URL(), "redis://", "redis://gateway:secret@", 1)
+	l := open(t, url, false)
+	for i, lack := range []string{"resetchannels", "-publish", "-pexpire", "-xtrim", "-xrange", "-xadd", "-set", "-hset", "-get", "-hmget"} {
+		server.Do(all + " " + lack)
+		channel := fmt.Sprint("c", i)
+		event := plain(channel, "x")
+		event.Count = broker.Count{Interval: 3, Value: "v", MaxValues: 1}
+		_, err := l.Publish(t.Context(), "app-1", event)
+		var refused *broker.Refused
+		if !errors.As(err, &refused) || !strings.Contains(refused.Reason, "permit") {
+			t.Errorf("publishing with %s: %v, want that it is not permitted", lack, err)
+		}
+		if strings.Contains(lack, "channels") || strings.Contains(lack, "publish") {
+			if err := l.Cast(t.Context(), "app-1", event); !errors.As(err, &refused) {
+				t.Errorf("casting with %s: %v, want that it is not permitted", lack, err)
+			}
+		}
+		if got := server.Do("XLEN " + l.keys.channel("app-1", channel).stream); got != ":0" {
+			t.Errorf("publishing with %s: refused, and the stream has %s entries", lack, got)
+		}
+		l.tryStoring()
+		if l.Health().Ready {
+			t.Errorf("publishing with %s: ready while nothing can be stored", lack)
+		}
+		if later, err := Open(t.Context(), Options{URL: Secret(url), Apps: []AppOptions{{ID: "app-1"}}}); err == nil {
+			_ = later.Close()
+			t.Errorf("the start with %s: it succeeded, and nothing can be stored", lack)
+		}
+		server.Do(all)
+		until(t, "the log is ready", func() bool {
+			l.tryStoring()
+			return l.Health().Ready
+		})
 	}
 }
 

@@ -41,7 +41,7 @@ func (l *Log) Cast(ctx context.Context, app string, events ...broker.Outgoing) e
 	defer cancel()
 	for _, r := range l.pub.DoMulti(ctx, commands...) {
 		if err := r.Error(); err != nil {
-			return unavailable("casting", err)
+			return failed("casting", err)
 		}
 	}
 	return nil

@@ -239,7 +239,7 @@ func (l *Log) refresh(ctx context.Context, a *appLog) error {
 // start that can store nothing.
 func (l *Log) tryOut(ctx context.Context, app string) error {
 	return l.persist(ctx, func(ctx context.Context) error {
-		err := touchScript.Exec(ctx, l.pub, []string{l.keys.probe(app)}, probeArgs).Error()
+		err := touchScript.Exec(ctx, l.pub, []string{l.keys.probe(app)}, l.probeArgs(l.keys.probe(app))).Error()
 		if err != nil {
 			return unavailable("trying out the rights of the user of Redis", err)
 		}

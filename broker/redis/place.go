@@ -26,8 +26,10 @@ const (
 	voidGrain = 1 << 20 // about a second
 )
 
-// probeArgs are the arguments of the touch script where it is tried out.
-var probeArgs = []string{"1000", "1000", "1"}
+// probeArgs are the arguments of the touch script where it is tried out with a key.
+func (l *Log) probeArgs(key string) []string {
+	return []string{"1000", "1000", "1", l.announce(), key + l.keys.heard}
+}
 
 // ground is where a channel is in the log.
 type ground struct {

@@ -59,6 +59,14 @@ func (l *Log) Publish(ctx context.Context, app string, events ...broker.Outgoing
 	return receipts, nil
 }
 
+// announce is the command that tells of what was stored.
+func (l *Log) announce() string {
+	if l.opt.Cluster {
+		return "SPUBLISH"
+	}
+	return "PUBLISH"
+}
+
 func oneChannel(events []broker.Outgoing) bool {
 	for i := range events {
 		if events[i].Channel != events[0].Channel {
@@ -117,13 +125,9 @@ func (l *Log) publishTo(ctx context.Context, a *appLog, events []broker.Outgoing
 	}
 	channel := events[index(0)].Channel
 	k := l.keys.channel(a.opt.ID, channel)
-	verb := "PUBLISH"
-	if l.opt.Cluster {
-		verb = "SPUBLISH"
-	}
 	most := 1
 	keys := append(make([]string, 0, 3+n), k.stream, k.meta, k.counts)
-	args := append(make([]string, 0, publishArgs+perEvent*n), k.live, verb, strconv.FormatInt(a.limits.Load().MaxMessages, 10),
+	args := append(make([]string, 0, publishArgs+perEvent*n), k.live, l.announce(), strconv.FormatInt(a.limits.Load().MaxMessages, 10),
 		milliseconds(a.limits.Load().MaxAge), milliseconds(placeLife(a)), milliseconds(countLife), "")
 	for i := range n {
 		e := &events[index(i)]
@@ -222,7 +226,7 @@ func (l *Log) repeat(ctx context.Context, a *appLog, key string, do func(ctx con
 		l.leaveReplica(ctx, err)
 		if refusedFor(err) != "" {
 			l.unstorable(key, err)
-			return unstored(err)
+			return failed("publishing", err)
 		}
 		switch {
 		case attempt == 0:
@@ -273,7 +277,7 @@ func (l *Log) tryStoring() {
 	}
 	// Scripts need rights of their own.
 	script := func() error {
-		return touchScript.Exec(ctx, l.pub, []string{*key + ":script"}, probeArgs).Error()
+		return touchScript.Exec(ctx, l.pub, []string{*key + ":script"}, l.probeArgs(*key)).Error()
 	}
 	for _, try := range []func() error{write, write, script} {
 		if err := try(); err != nil {

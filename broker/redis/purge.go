@@ -35,10 +35,7 @@ func (l *Log) Purge(ctx context.Context, app, channel string, before uint64) (br
 		return err
 	})
 	if err != nil {
-		if reason := refusedFor(err); reason != "" {
-			return broker.Erased{}, &broker.Refused{Reason: reason, Cause: err}
-		}
-		return broker.Erased{}, unavailable("purging", err)
+		return broker.Erased{}, failed("purging", err)
 	}
 	return broker.ErasedOf(uint64(removed), publications(r.entries, a.currentEpoch(), channel)), nil
 }

@@ -101,12 +101,12 @@ func refusedFor(err error) string {
 	return ""
 }
 
-// unstored wraps the error of a publish. Whoever published may know why nothing is stored.
-func unstored(err error) error {
+// failed wraps the error of what somebody asked for, who may know why the server refuses it.
+func failed(what string, err error) error {
 	if reason := refusedFor(err); reason != "" {
 		return &broker.Refused{Reason: reason, Cause: err}
 	}
-	return unavailable("publishing", err)
+	return unavailable(what, err)
 }
 
 // errReplica says that the server takes no writes.

@@ -14,6 +14,18 @@ local function instance()
 end
 `
 
+// permission is Lua that finds out whether the user may execute what publishScript does: behind its first write
+// it would be too late. It returns an error for the first command that the user may not, and nothing if there is none.
+const permission = `
+local function denied(stream, hash, id, verb, channel)
+  for _, c in ipairs({{'GET', id}, {'HMGET', hash, 's'}, {'XADD', stream, '*', 'e', ''}, {'SET', id, ''}, {'HSET', hash, 's', ''}, {verb, channel, ''},
+      {'PEXPIRE', stream, '1'}, {'XRANGE', stream, '-', '+'}, {'XTRIM', stream, 'MAXLEN', '1'}}) do
+    local known, may = pcall(redis.acl_check_cmd, unpack(c))
+    if known and not may then return redis.error_reply('NOPERM the user of the script may not execute ' .. c[1]) end
+  end
+end
+`
+
 // publishScript appends the events of one call to one channel, counts them, announces
 // them, and answers for each with offset and whether it was a duplicate. It writes
 // nothing before everything that can fail has been looked at.
@@ -32,16 +44,17 @@ end
 //	ARGV: live channel, PUBLISH or SPUBLISH, most messages (-1 for all), life ms,
 //	      life of the hash ms, life of counts ms, most counted values,
 //	      then per event: entry, N (0 if it is not counted), value, life of its id ms
-var publishScript = rueidis.NewLuaScript(clockAndInstance + `
+var publishScript = rueidis.NewLuaScript(clockAndInstance + permission + `
 local meta = redis.call('HMGET', KEYS[2], 's', 'b', 't', 'r', 'u', 'o')
 local last, base, at = tonumber(meta[1]), tonumber(meta[2]), tonumber(meta[3])
 local run, written, jump = meta[4], tonumber(meta[5]), 0
-if not last then
-  last = now
-  base, at, run = last, 0, instance()
-elseif not written or now < written or now - written > 5000 then
-  local this = instance()
-  if this ~= run then
+if not last or not written or now < written or now - written > 5000 then
+  local this, no = instance(), denied(KEYS[1], KEYS[2], KEYS[4], ARGV[2], ARGV[1])
+  if no then return no end
+  if not last then
+    last = now
+    base, at, run = last, 0, this
+  elseif this ~= run then
     run, jump = this, math.max(now, last + 1000000)
   end
 end
@@ -106,9 +119,14 @@ return answer
 //
 //	KEYS: hash, stream (not for a probe)
 //	ARGV: life ms, life of a place where nothing was stored ms, what the number of one that is made is a
-//	      multiple of, 0 to make none
+//	      multiple of, 0 to make none; for a probe PUBLISH or SPUBLISH and the channel, to see whether
+//	      events could be stored
 //	answers: newest offset and the one before the first, both empty without a place, messages, time in microseconds
-var touchScript = rueidis.NewLuaScript(clockAndInstance + `
+var touchScript = rueidis.NewLuaScript(clockAndInstance + permission + `
+if ARGV[5] then
+  local no = denied(KEYS[1], KEYS[1], KEYS[1], ARGV[4], ARGV[5])
+  if no then return no end
+end
 local meta = redis.call('HMGET', KEYS[1], 's', 'b')
 local last, base = meta[1], meta[2]
 local len = KEYS[2] and redis.call('XLEN', KEYS[2]) or 0

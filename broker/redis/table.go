@@ -124,11 +124,7 @@ func (t *Table) write(ctx context.Context, key string, value []byte, ttl time.Du
 	case len(value) > tableValue:
 		return 0, fmt.Errorf("put %s: %w: %d bytes, limit %d", key, kv.ErrTooLarge, len(value), tableValue)
 	}
-	verb := "PUBLISH"
-	if t.log.opt.Cluster {
-		verb = "SPUBLISH"
-	}
-	args := append([]string{key, string(value), milliseconds(ttl), expected, verb}, t.topicsOf(key)...)
+	args := append([]string{key, string(value), milliseconds(ttl), expected, t.log.announce()}, t.topicsOf(key)...)
 	text, err := tablePut.Exec(ctx, t.log.pub, t.names, args).ToString()
 	t.log.leaveReplica(ctx, err)
 	if !errors.Is(ctx.Err(), context.Canceled) {
