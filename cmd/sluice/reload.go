@@ -199,6 +199,7 @@ func (r *reloader) reload(ctx context.Context, file *configs.Config, asked bool)
 			}
 		}
 		left, err := r.takeRetention(ctx, next, retention)
+		r.apps.Replace(appsOf(r.inForce)...) // what is kept decides how it is counted
 		if err != nil {
 			r.said.Error(r.log, "retention", "the new retention could not be set; it is tried again", "error", err)
 		}

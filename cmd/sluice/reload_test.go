@@ -89,6 +89,15 @@ func TestWeeks19WhatWaitsForARestartIsNeverForgotten(t *testing.T) {
 					t.Fatalf("the settings of %s are not in force", id)
 				}
 			}
+			for i := range r.inForce.Apps {
+				a := &r.inForce.Apps[i]
+				if got := r.apps.ByID(a.ID).RetainedMessages; int64(got) != a.MaxMessages {
+					t.Fatalf("%s is counted as if %d messages were kept of it, where these are %d", a.ID, got, a.MaxMessages)
+				}
+				if !refuse && int64(r.apps.ByID(a.ID).RetainedMessages) != kept[a.ID] {
+					t.Fatalf("%s is counted as if %d messages were kept of it, and %d are", a.ID, r.apps.ByID(a.ID).RetainedMessages, kept[a.ID])
+				}
+			}
 			retained := true
 			for i := range next.Apps {
 				retained = retained && kept[next.Apps[i].ID] == next.Apps[i].MaxMessages

@@ -226,7 +226,6 @@ func nodeOptions(c *configs.Config, b *backend, log *slog.Logger, registry *prom
 	if b.counters != nil {
 		opt.Hub.Counters = b.counters
 	}
-	opt.Hub.RetainedMessages = int(max(c.History.MaxMessages, 0))
 	if c.Web {
 		opt.Page = pageOf(c, b)
 	}

@@ -23,7 +23,7 @@ func appsOf(c *configs.Config) []*app.App {
 		a := &c.Apps[i]
 		out := &app.App{
 			ID: a.ID, Key: a.Key, Secret: a.Secret, Enabled: a.Enabled,
-			HistoryEnabled: c.History.Enabled, Readings: app.NewReadings(readingsOf(a)), Delta: global, Conflate: a.Conflate,
+			RetainedMessages: int(max(a.MaxMessages, 0)), HistoryEnabled: c.History.Enabled, Readings: app.NewReadings(readingsOf(a)), Delta: global, Conflate: a.Conflate,
 			Rewind: c.History.Enabled && c.History.Rewind,
 			Recovery: app.Recovery{
 				Enabled: c.Recovery.Enabled, MaxEvents: c.Recovery.MaxEvents, MaxBytes: c.Recovery.MaxBytes, Age: c.Recovery.Age,

@@ -122,6 +122,9 @@ type App struct {
 	// not Enabled either.
 	Removed bool
 	Limits  Limits
+	// RetainedMessages is the number of publications that the log keeps of each channel, 0 if it is
+	// bounded by other means only.
+	RetainedMessages int
 	// HistoryEnabled opens the history API; Readings bound it by channel.
 	HistoryEnabled bool
 	Readings       *Readings

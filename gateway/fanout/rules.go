@@ -10,8 +10,10 @@ import (
 
 // Rules say how publications go out. A publication keeps those under which it came.
 type Rules struct {
-	// Delta says what is compressed, and how.
-	Delta app.Delta
+	// Delta says what is compressed, and how. Retained is the number of publications that the log
+	// keeps, from which others must be able to count, 0 if nothing is compressed or that is not bounded.
+	Delta    app.Delta
+	Retained int
 	// Keyed: publications have conflation values. Path is where they stand, also if nothing
 	// is compressed.
 	Keyed bool
@@ -27,6 +29,9 @@ func RulesOf(a *app.App, channel string, compress bool) (r *Rules, err error) {
 	r = &Rules{Delta: a.ChannelDelta(channel)}
 	if pusher.KindOf(channel).Encrypted() || !compress {
 		r.Delta.Enabled = false
+	}
+	if r.Delta.Enabled {
+		r.Retained = a.RetainedMessages
 	}
 	if r.Delta.Path == "" {
 		return r, nil

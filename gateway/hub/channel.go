@@ -271,7 +271,7 @@ func (c *Channel) govern(r *fanout.Rules) {
 	c.Govern(r)
 	c.log.bases = fanout.NewBases(c.Line)
 	if c.log.count = nil; r.Delta.Enabled {
-		settings := count.Settings{Interval: r.Delta.Interval, MaxValues: r.Delta.MaxKeys, Retained: c.hub.opt.RetainedMessages}
+		settings := count.Settings{Interval: r.Delta.Interval, MaxValues: r.Delta.MaxKeys, Retained: r.Retained}
 		c.log.count = count.NewCounter(c.hub.cluster, c.tenant.ID, c.Name, settings, &c.log, c)
 	}
 }

@@ -61,7 +61,7 @@ type simCluster struct {
 
 func newSimCluster(most int) *simCluster {
 	a := testApp()
-	a.Delta.Path, a.Delta.MaxKeys, a.Delta.Interval = "k", 3, 4
+	a.Delta.Path, a.Delta.MaxKeys, a.Delta.Interval, a.RetainedMessages = "k", 3, 4, most
 	return &simCluster{app: a, log: &simLog{epoch: "e", most: most}, bucket: newSimBucket()}
 }
 
@@ -70,7 +70,7 @@ func (s *simCluster) join() *simGateway {
 	g := &simGateway{registry: prometheus.NewRegistry(), log: s.log, served: make(chan struct{}), verdicts: map[uint64]bool{}}
 	var err error
 	g.hub, err = New(Options{
-		Apps: app.NewRegistry(s.app), Feed: g, History: s.log, Counters: s.bucket, RetainedMessages: s.log.most,
+		Apps: app.NewRegistry(s.app), Feed: g, History: s.log, Counters: s.bucket,
 		Metrics: NewMetrics(g.registry, "x_", "1", 10), DeltaEnabled: true, Shards: 1, ChannelLinger: 24 * time.Hour,
 	})
 	if err != nil {

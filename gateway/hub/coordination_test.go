@@ -294,6 +294,38 @@ func TestACountThatBeganAnew(t *testing.T) {
 	}
 }
 
+// An app may keep fewer publications than the others do, from the start or from a reload on. There must be
+// checkpoints among those that it keeps, or everybody who comes begins a count of his own.
+func TestACountOfAnAppThatKeepsLess(t *testing.T) {
+	for _, reloaded := range []bool{false, true} {
+		bubble(t, 8, func(t *testing.T, s *simCluster) {
+			if reloaded {
+				s.app.RetainedMessages, s.log.most = 1000, 1000
+			}
+			one := s.join()
+			<-one.served
+			s.publishAll(repeated("a", 5)...)
+			if reloaded {
+				s.log.most, s.app.RetainedMessages = 8, 8
+				one.hub.opt.Apps.Replace(s.app)
+				one.hub.Apply(t.Context())
+			}
+			for range 13 {
+				settle(time.Second)
+				s.publishAll("a")
+			}
+			settle(time.Second)
+			two := s.join()
+			<-two.served
+			s.publishAll(repeated("a", 9)...)
+			if got := two.form(19, 27); strings.Contains(got, "-") || got != one.form(19, 27) {
+				t.Errorf("one made %s, two made %s", one.form(19, 27), got)
+			}
+			s.agree(t)
+		})
+	}
+}
+
 // A channel is served for longer than checkpoints live before its first publication,
 // and a newcomer finds that earlier than those who wait for it.
 func TestACountOfAYoungChannel(t *testing.T) {

@@ -112,9 +112,6 @@ type Options struct {
 	// PublishTimeout bounds how long one may wait for the log, default 10 s.
 	Publisher      broker.Publisher
 	PublishTimeout time.Duration
-	// RetainedMessages is the number of publications per channel that the log
-	// keeps, 0 if it is bounded by other means only.
-	RetainedMessages int
 	// Compression offers per-message compression to clients that ask for it;
 	// off by default.
 	Compression bool

@@ -143,6 +143,9 @@ func start(t *testing.T, gateways int, set settings) *cluster {
 	if set.retained == 0 {
 		set.retained = 100_000
 	}
+	for _, a := range set.apps {
+		a.RetainedMessages = int(max(set.retained, 0))
+	}
 	c.set = set
 	t.Cleanup(func() {
 		for _, n := range c.nodes {
@@ -198,7 +201,6 @@ func (c *cluster) join() *node {
 		c.t.Fatal(err)
 	}
 	g.Hub.DeltaEnabled, g.Hub.Linger = true, 200*time.Millisecond
-	g.Hub.RetainedMessages = int(c.set.retained)
 	if c.set.coordinate {
 		counters, err := n.log.OpenCounters(c.t.Context())
 		if err != nil {
