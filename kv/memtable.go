@@ -72,6 +72,7 @@ func (t *MemoryTable) write(ctx context.Context, key string, value []byte, ttl t
 		t.mu.Unlock()
 		return 0, fmt.Errorf("put %s: %w", key, ErrConflict)
 	}
+	t.tidy(now)
 	t.revision++
 	r := memoryRecord{Entry: Entry{Value: slices.Clone(value), Revision: t.revision, Time: now}}
 	if ttl > 0 {
@@ -136,6 +137,22 @@ func (t *MemoryTable) live(key string, now time.Time) memoryRecord {
 		return memoryRecord{}
 	}
 	return r
+}
+
+// tidied is how many records each write looks at, to remove those that have expired.
+const tidied = 8
+
+// tidy removes some of the records that have expired. Nobody may ever ask for them again: strangers choose
+// the names of channels. Each write adds one at most and looks at several, of which any may be one, so those that
+// have expired are never more than a fraction of all. The caller holds the lock.
+func (t *MemoryTable) tidy(now time.Time) {
+	n := 0
+	for key := range t.records {
+		t.live(key, now)
+		if n++; n == tidied {
+			return
+		}
+	}
 }
 
 // Read implements [Table].
