@@ -85,7 +85,7 @@ func (c *Client) takeIn(f *pusher.ClientFrame, ev *broker.Event) {
 		c.deny(refusedClientEvent, f.Channel, pusher.ErrorClientEvent, "the event is too large for the log")
 	case errors.Is(err, broker.ErrOverloaded):
 		c.deny(refusedClientEvent, f.Channel, pusher.ErrorClientEvent, "too much is being published at the moment; try again")
-	case errors.Is(err, errStoresAll), errors.As(err, &refused):
+	case ephemeral && (errors.Is(err, errStoresAll) || errors.As(err, &refused)):
 		c.hub.failures.Warn(c.hub.opt.Logger, "ephemeral", "an ephemeral client event cannot be sent", "app", c.tenant.ID, "channel", f.Channel, "error", err)
 		c.deny(refusedClientEvent, f.Channel, pusher.ErrorClientEvent, "ephemeral events are not offered by this server")
 	default:

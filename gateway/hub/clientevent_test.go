@@ -1,11 +1,15 @@
 package hub
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/broker/memory"
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
@@ -22,6 +26,15 @@ func (p *peer) subscribeSigned(id, channel string) {
 	p.say(`{"event":"pusher:subscribe","data":{"auth":"key:%s","channel":%q}}`, pusher.SignChannel("secret", id, channel, "", false), channel)
 	p.want("pusher_internal:subscription_succeeded")
 }
+
+// refusing takes no events.
+type refusing struct{ err error }
+
+func (r refusing) Publish(context.Context, string, ...broker.Outgoing) ([]broker.Receipt, error) {
+	return nil, r.err
+}
+
+func (r refusing) Cast(context.Context, string, ...broker.Outgoing) error { return r.err }
 
 func clientEvents(_ *Options, a *appT) { a.ClientEvents, a.ClientEventRate = true, 10 }
 
@@ -91,6 +104,26 @@ func TestClientEvents(t *testing.T) {
 		}
 		a.say(`{"event":"client-y","channel":"private-room","data":"%s"}`, strings.Repeat("x", 10*1024-2))
 		b.want("client-y")
+	})
+	t.Run("what the log refuses is not called ephemeral unless it is", func(t *testing.T) {
+		for _, err := range []error{&broker.Refused{Reason: "its memory is full", Cause: errors.New("OOM")}, broker.ErrUnavailable} {
+			_, lasts := err.(*broker.Refused)
+			r := timeRig(t, memory.Options{}, func(o *Options, a *appT) {
+				clientEvents(o, a)
+				o.Publisher = refusing{err}
+			})
+			p, id := r.second()
+			p.joinSigned(id, "private-room")
+			for extras, want := range map[string]string{
+				`{}`:                 "the event could not be stored",
+				`{"ephemeral":true}`: map[bool]string{true: "ephemeral events are not offered", false: "the event could not be"}[lasts],
+			} {
+				p.say(`{"event":"client-move","channel":"private-room","data":{},"extras":%s}`, extras)
+				if m := p.want("sockudo:error"); !strings.Contains(m.text, want) {
+					t.Errorf("%v, extras %s: got %s, want %q", err, extras, m.text, want)
+				}
+			}
+		}
 	})
 	t.Run("CE-10 a name without client- is not relayed", func(t *testing.T) {
 		r := newRig(t, clientEvents)
