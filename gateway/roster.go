@@ -29,7 +29,9 @@ func (n *Node) openRoster(port string) error {
 	}
 	opt := n.opt.Presence
 	opt.Table, opt.Node, opt.Lease, opt.Logger = n.opt.Table, n.opt.Name, n.opt.Lease, n.opt.Logger
-	opt.Settled = func() bool { return n.hooks == nil || n.hooks.Settled() }
+	if n.hooks != nil {
+		opt.Settled = n.hooks.Settled
+	}
 	opt.Members = func(channel string) bool { return pusher.KindOf(channel).Presence() }
 	opt.Tell = n.opt.Hub.Herald.Tell
 	err := patiently(func(ctx context.Context) (err error) {

@@ -140,7 +140,7 @@ func (r *Roster) beat() {
 func (r *Roster) renew(ctx context.Context) error {
 	settled := r.opt.Settled()
 	r.mu.Lock()
-	last, renewed, shaken, told := r.lease, r.renewed, r.shaken, r.told(r.opt.Now(), settled)
+	last, renewed, shaken, told := r.lease, r.renewed, r.shaken, r.told(settled)
 	r.mu.Unlock()
 	revision, err := r.opt.Table.Put(ctx, leaseKey(r.opt.Node), leaseValue(told), leaseFor)
 	if err != nil {
@@ -211,10 +211,10 @@ type renewal struct {
 // owing is for how long a gateway may have changed something before it tells of it.
 const owing = 5 * time.Second
 
-// told is the revision up to which everything was told. Once what was told is stored, that
-// is the lease of a while ago. The caller holds the lock.
-func (r *Roster) told(now time.Time, settled bool) uint64 {
-	for settled && len(r.spoken) > 0 && now.Sub(r.spoken[0].at) > owing {
+// told is the revision up to which everything was told and is stored, where all is stored that
+// was told before a time: the lease of a while before. The caller holds the lock.
+func (r *Roster) told(settled time.Time) uint64 {
+	for len(r.spoken) > 0 && settled.Sub(r.spoken[0].at) > owing {
 		r.telling = r.spoken[0].revision
 		r.spoken = r.spoken[1:]
 	}

@@ -30,9 +30,9 @@ type Options struct {
 	// which it buried. It must not block. The id is the same for everybody who
 	// tells of a change.
 	Tell func(app, channel string, c Change)
-	// Settled says whether everything of which Tell was told is stored, so that it
-	// survives this gateway. Default always.
-	Settled func() bool
+	// Settled is the time before which everything of which Tell was told is stored, so
+	// that it survives this gateway. Default Now.
+	Settled func() time.Time
 	// Tombstones is how many records of seats that it gave up a gateway leaves in the
 	// table before it clears them away, default 1,024 and half of the seats it has;
 	// Linger how long at least they stay, default a minute.
@@ -146,11 +146,11 @@ func New(ctx context.Context, opt Options) (*Roster, error) {
 	if opt.Tell == nil {
 		opt.Tell = func(string, string, Change) {}
 	}
-	if opt.Settled == nil {
-		opt.Settled = func() bool { return true }
-	}
 	if opt.Now == nil {
 		opt.Now = time.Now
+	}
+	if opt.Settled == nil {
+		opt.Settled = opt.Now
 	}
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.DiscardHandler)

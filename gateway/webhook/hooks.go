@@ -191,7 +191,7 @@ func (h *Hooks) Emit(a *app.App, ev Event) {
 			}
 			task.ID = idOf(&ev)
 		}
-		if reason := e.out.add(task); reason != "" {
+		if reason := e.out.add(task, time.Now()); reason != "" {
 			e.dropped(reason, 1)
 		} else if e.hook().Wants(ev.Name, ev.Channel) {
 			h.metrics.emitted.WithLabelValues(a.ID, h.opt.Port).Inc()
@@ -199,19 +199,21 @@ func (h *Hooks) Emit(a *app.App, ev Event) {
 	}
 }
 
-// Settled says whether everything that was emitted is stored, or dropped. What waits for a queue that has been full
-// for more than a minute does not count: whoever died meanwhile would have everything told again that happened since,
-// to all addresses of all apps, long after those forgot the ids of it. For that one address it is lost then.
-func (h *Hooks) Settled() bool {
+// Settled is the time before which everything that was emitted is stored, or dropped. What waits for a queue that has
+// been full for more than a minute does not count: whoever died meanwhile would have everything told again that happened
+// since, to all addresses of all apps, long after those forgot the ids of it. For that one address it is lost then.
+// For the same reason what waits holds up only what was emitted later: where events never stop there is always some.
+func (h *Hooks) Settled() time.Time {
 	now := time.Now()
+	settled := now
 	for _, all := range *h.endpoints.Load() {
 		for _, e := range all {
-			if !e.out.settled(now) {
-				return false
+			if t := e.out.settled(now); t.Before(settled) {
+				settled = t
 			}
 		}
 	}
-	return true
+	return settled
 }
 
 // idOf is the id under which an event is stored. One that nobody else tells of has a

@@ -26,8 +26,10 @@ const (
 // outbox holds the events of one address until they are in its queue. Each address has
 // its own, so that a queue that is full holds up no other.
 type outbox struct {
-	mu     rank.Mutex[rank.Hooks]
-	tasks  []broker.Task
+	mu    rank.Mutex[rank.Hooks]
+	tasks []broker.Task
+	// added says since when each of them waits.
+	added  []time.Time
 	bytes  int
 	closed bool
 	// full is since when the queue does not take all because it is full, zero if it does.
@@ -36,8 +38,8 @@ type outbox struct {
 	changed chan struct{}
 }
 
-// add appends an event. It returns why it was dropped, empty if it was not.
-func (o *outbox) add(t broker.Task) (dropped string) {
+// add appends an event that is told now. It returns why it was dropped, empty if it was not.
+func (o *outbox) add(t broker.Task, now time.Time) (dropped string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch {
@@ -46,7 +48,7 @@ func (o *outbox) add(t broker.Task) (dropped string) {
 	case len(o.tasks) >= outboxEvents || o.bytes+len(t.Body) > outboxBytes:
 		return "queue"
 	}
-	o.tasks = append(o.tasks, t)
+	o.tasks, o.added = append(o.tasks, t), append(o.added, now)
 	o.bytes += len(t.Body)
 	o.wake()
 	return ""
@@ -89,8 +91,8 @@ func (o *outbox) remove(n int) {
 		o.bytes -= len(t.Body)
 	}
 	clear(o.tasks[:n])
-	if o.tasks = o.tasks[n:]; len(o.tasks) == 0 {
-		o.tasks = nil
+	if o.tasks, o.added = o.tasks[n:], o.added[n:]; len(o.tasks) == 0 {
+		o.tasks, o.added = nil, nil
 	}
 }
 
@@ -110,11 +112,15 @@ func (o *outbox) tried(err error, now time.Time) {
 // than ids of tasks are remembered.
 const fullFor = time.Minute
 
-// settled says whether nothing waits, or all of it for a queue that has been full for long.
-func (o *outbox) settled(now time.Time) bool {
+// settled is the time before which nothing was told that still waits: now if nothing does, or all of it for a queue
+// that has been full for long.
+func (o *outbox) settled(now time.Time) time.Time {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return len(o.tasks) == 0 || !o.full.IsZero() && now.Sub(o.full) > fullFor
+	if len(o.tasks) == 0 || !o.full.IsZero() && now.Sub(o.full) > fullFor {
+		return now
+	}
+	return o.added[0]
 }
 
 func (o *outbox) len() int {

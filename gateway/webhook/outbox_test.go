@@ -68,22 +68,43 @@ func TestNobodyWaitsForAQueueThatIsFullForLong(t *testing.T) {
 		t.Run(c.about, func(t *testing.T) {
 			var o outbox
 			now := began
-			if !o.settled(now) {
+			if o.settled(now) != now {
 				t.Error("nothing is waited for")
 			}
 			o.changed = make(chan struct{}, 1)
-			o.add(broker.Task{})
+			o.add(broker.Task{}, now)
 			for _, err := range c.errors {
 				o.tried(err, now)
 				now = now.Add(10 * time.Second)
 			}
-			if got := o.settled(now); got != c.want {
-				t.Errorf("settled: %v", got)
+			want := began
+			if c.want {
+				want = now
 			}
-			if o.remove(1); !o.settled(now) {
+			if got := o.settled(now); got != want {
+				t.Errorf("settled up to %v, want %v", got.Sub(began), want.Sub(began))
+			}
+			if o.remove(1); o.settled(now) != now {
 				t.Error("what is stored is waited for")
 			}
 		})
+	}
+}
+
+// TestWhatNeverStopsIsSettledAsItIsStored: something always waits, each for a second, as with a busy gateway. What was
+// told before the oldest of it is settled all the same, or it would be told anew when the gateway dies.
+func TestWhatNeverStopsIsSettledAsItIsStored(t *testing.T) {
+	o := outbox{changed: make(chan struct{}, 1)}
+	began := time.Now()
+	for second := range 300 {
+		now := began.Add(time.Duration(second) * time.Second)
+		o.add(broker.Task{}, now)
+		if second > 0 {
+			o.remove(1)
+		}
+		if got := o.settled(now.Add(time.Second)); got != now {
+			t.Fatalf("after %d s it is settled up to %v", second, got.Sub(began))
+		}
 	}
 }
 
