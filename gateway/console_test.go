@@ -220,10 +220,12 @@ func TestRun05LagOfASocketThatDoesNotRead(t *testing.T) {
 		}
 	}
 	r.until("it is behind for some time, and the other one is not", func() bool {
+		// What was late because the machine is busy leaves after all, until the kernel takes no more.
+		r.publish("news", strings.Repeat("x", 4000))
 		r.api("connections?only=slow&sort=lag&order=desc", &list)
-		return len(list.Rows) == 1 && list.Rows[0].Oldest >= 50
+		return len(list.Rows) == 1 && list.Rows[0].ID == slow.ID && list.Rows[0].Oldest >= 50 && list.Rows[0].Blocked > 0
 	})
-	if got := list.Rows[0]; got.ID != slow.ID || got.ID == reader.SocketID() || got.Events == 0 || got.Blocked == 0 || got.Bytes == 0 {
+	if got := list.Rows[0]; got.ID == reader.SocketID() || got.Events == 0 || got.Bytes == 0 {
 		t.Errorf("got %+v", got)
 	}
 	var one struct{ Subscriptions []console.Subscription }
