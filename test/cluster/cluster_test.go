@@ -360,16 +360,20 @@ func (n *node) ready(t *testing.T) string {
 	return string(text)
 }
 
+// eventually waits for a condition. Between two looks it waits for several times as long as a look takes, so that
+// looking leaves the processors to what is waited for.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	deadline := time.After(patience)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !holds() {
+	for {
+		began := time.Now()
+		if holds() {
+			return
+		}
 		select {
 		case <-deadline:
 			t.Fatalf("timed out waiting until %s", what)
-		case <-tick.C:
+		case <-time.After(min(max(5*time.Millisecond, 6*time.Since(began)), 200*time.Millisecond)):
 		}
 	}
 }

@@ -29,6 +29,7 @@ type door struct {
 // leader, and at once everybody asks at each door of a gateway. Nobody is told that the backend
 // cannot be reached: he gets his answer when the servers are back.
 func TestTrustDoorsWaitForALeader(t *testing.T) {
+	t.Parallel()
 	servers := spawnNATSCluster(t, clock{}, clock{}, clock{})
 	a := everything("app")
 	a.Rewind = true

@@ -73,6 +73,7 @@ func (r *troubled) of(channel string) []string {
 // 500, is slow, and hangs up. Nothing is lost, the order of each channel is kept, and
 // live delivery goes on; how fast is printed.
 func TestWebhookReceiverInTrouble(t *testing.T) {
+	t.Parallel()
 	const perMood, channels = 400, 4
 	r := listenTroubled(t)
 	a := everything("app")

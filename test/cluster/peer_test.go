@@ -144,6 +144,13 @@ func (p *peer) closed() int {
 	return int(p.code)
 }
 
+// frames is how many came so far.
+func (p *peer) frames() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.got)
+}
+
 // all are the frames so far of an event and a channel; empty means any.
 func (p *peer) all(event, channel string) []message {
 	p.mu.Lock()
@@ -292,13 +299,14 @@ func converge(t *testing.T, channel string, want []string, peers ...*peer) {
 	t.Helper()
 	slices.Sort(want)
 	for i, p := range peers {
-		deadline := false
+		looked := -1
 		eventually(t, fmt.Sprintf("peer %d sees %v in %s", i, want, channel), func() bool {
-			got := p.view(channel)
-			if deadline {
-				t.Logf("sees %v", got)
+			n := p.frames()
+			if n == looked {
+				return false
 			}
-			return slices.Equal(got, want)
+			looked = n
+			return slices.Equal(p.view(channel), want)
 		})
 	}
 }

@@ -94,6 +94,7 @@ func sendAt(now time.Time, address string, a *app.App, method, path, body string
 // TestPresence has the lines of the checklist about members, on three gateways and
 // three NATS servers.
 func TestPresence(t *testing.T) {
+	t.Parallel()
 	a := everything("app")
 	a.Limits.MaxMembers = 100
 	c := start(t, 3, settings{replicated: true, apps: []*app.App{a}})

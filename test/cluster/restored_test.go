@@ -173,6 +173,7 @@ func TestR12RestoredServerTellsEverybody(t *testing.T) {
 // TestEverythingDeletedIsMadeAnew deletes what gateways keep in NATS, one after the other
 // and then all of it. Gateways make it anew, say so, and go on.
 func TestEverythingDeletedIsMadeAnew(t *testing.T) {
+	t.Parallel()
 	p := startPair(t)
 	rnd := rand.New(rand.NewPCG(1, 2))
 	const room = "presence-deleted"

@@ -12,6 +12,7 @@ import (
 // TestWebhooksOfAllGateways has the lines WH-02 to WH-06 and CA-07, CE-11 on three
 // gateways.
 func TestWebhooksOfAllGateways(t *testing.T) {
+	t.Parallel()
 	hooks := listenHooks(t)
 	a := everything("app")
 	a.Webhooks = []app.Webhook{{URL: hooks.URL}}

@@ -128,7 +128,7 @@ apps: [{id: "4711", key: my-public-key, secret: a-secret-of-32-bytes-or-more-for
 
 // environ is that of a command. Those with a configuration file ask the server that it configures.
 func (w *world) environ(command string) []string {
-	env := append(os.Environ(), "PATH="+w.dir+string(os.PathListSeparator)+os.Getenv("PATH"), "GORACE=halt_on_error=1")
+	env := append(os.Environ(), "PATH="+w.dir+string(os.PathListSeparator)+os.Getenv("PATH"), gorace)
 	own := regexp.MustCompile(`^(\./|bin/)?sluice( --log-level debug)?$`).MatchString(command)
 	switch {
 	case own:
@@ -248,7 +248,11 @@ func (w *world) shell(dir, command, shown, input, says string) (string, error) {
 	cmd.Dir, cmd.Env, cmd.Stdin = dir, w.environ(shown), strings.NewReader(input)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	said := &listener{says: says, heard: func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }}
+	end := syscall.SIGINT
+	if strings.HasPrefix(shown, "curl ") {
+		end = syscall.SIGTERM // what is run in the background ignores the other one, and so does curl then
+	}
+	said := &listener{says: says, heard: func() { _ = syscall.Kill(-cmd.Process.Pid, end) }}
 	cmd.Stdout, cmd.Stderr = said, said // the same, so that one goroutine writes
 	err := cmd.Run()
 	if said.done {

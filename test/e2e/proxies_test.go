@@ -328,8 +328,11 @@ func (f *traffic) problem(format string, args ...any) {
 	f.problems = append(f.problems, fmt.Sprintf(format, args...))
 }
 
+// breath is the pause between two of them, which leaves the processors to the balancer.
+const breath = 5 * time.Millisecond
+
 func (f *traffic) publish(ctx context.Context, signed *client.Signed) {
-	for ctx.Err() == nil {
+	for ; ctx.Err() == nil; <-time.After(breath) {
 		if err := signed.Publish(context.WithoutCancel(ctx), client.Publish{Name: "n", Data: "x", Channels: []string{"busy"}}); err != nil {
 			f.problem("publishing: %v", err)
 		}
@@ -338,7 +341,7 @@ func (f *traffic) publish(ctx context.Context, signed *client.Signed) {
 }
 
 func (f *traffic) connect(ctx context.Context, b *balancer) {
-	for ctx.Err() == nil {
+	for ; ctx.Err() == nil; <-time.After(breath) {
 		c, err := client.Dial(context.WithoutCancel(ctx), client.Options{URL: "http://" + b.plain, Key: appKey, HandshakeTimeout: patience})
 		if err != nil {
 			f.problem("connecting: %v", err)

@@ -61,6 +61,7 @@ func TestHangupTakesOverRetention(t *testing.T) {
 // A setting that waits for a restart is told at each SIGHUP and stands in /ready, until it
 // is taken back.
 func TestWeeks19ASecondHangupRemembersWhatWaits(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	yaml := config(dir, "config: {watch: false}", "apps: [{id: app-id, key: app-key, secret: app-secret}]")
 	s := serve(t, dir, yaml)

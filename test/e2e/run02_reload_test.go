@@ -399,7 +399,7 @@ func randomFiles(t *testing.T, r *rand.Rand, files int) {
 			select {
 			case <-stop:
 				return
-			default:
+			case <-time.After(5 * time.Millisecond): // or it takes the processors from those who read
 			}
 			if status, answer, err := postSigned(own, h.HTTP, "home", keyPair{"home-key", "home-secret"}, "ticks", numbered(published)); status != http.StatusOK {
 				t.Errorf("event %d was not published: %d %s %v", published, status, answer, err)

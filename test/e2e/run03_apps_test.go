@@ -26,7 +26,7 @@ const encryptionKey = "a-key-for-the-apps-of-the-cluster-in-tests"
 func appCommand(t *testing.T, file, typed string, args ...string) (string, error) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), tools.sluice, append([]string{"app", "--config", file}, args...)...)
-	cmd.Env = append(os.Environ(), "GORACE=halt_on_error=1")
+	cmd.Env = append(os.Environ(), gorace)
 	cmd.Stdin = strings.NewReader(typed)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out

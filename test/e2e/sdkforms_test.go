@@ -77,6 +77,7 @@ func (f *forms) take(t *testing.T, c *plainSocket) {
 // TestWeeksSDKsAtEveryDoor runs the SDKs of Node, Python and Go. Those of Java, PHP and
 // Ruby are tables beside the doors.
 func TestWeeksSDKsAtEveryDoor(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := serve(t, dir, config(dir, userAuthApp))
 	countedMember(t, s.HTTP, "presence-sdk")

@@ -186,10 +186,13 @@ func launchLimited(t *testing.T, dir, yaml, limit string) *server {
 	return s
 }
 
+// gorace has a server end at its first race, and not sleep for a second before it ends: it has waited for its goroutines.
+const gorace = "GORACE=halt_on_error=1 atexit_sleep_ms=10"
+
 // unhurried is the environment of a server with a configuration: on a busy machine the log
 // answers later than a server waits by default.
 func unhurried(yaml string) []string {
-	env := append(os.Environ(), "GORACE=halt_on_error=1")
+	env := append(os.Environ(), gorace)
 	for name, key := range map[string]string{
 		"SLUICE_HTTP_PUBLISH_TIMEOUT": "publish_timeout", "SLUICE_NATS_START_TIMEOUT": "start_timeout", "SLUICE_REDIS_START_TIMEOUT": "start_timeout",
 	} {
@@ -242,17 +245,20 @@ func (s *server) kill() {
 	<-s.done
 }
 
-// eventually waits for a condition that another process brings about.
+// eventually waits for a condition that another process brings about. Between two looks it waits for several times
+// as long as a look takes, so that looking leaves the processors to what is waited for.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	deadline := time.After(patience)
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for !holds() {
+	for {
+		began := time.Now()
+		if holds() {
+			return
+		}
 		select {
 		case <-deadline:
 			t.Fatalf("timed out waiting until %s", what)
-		case <-tick.C:
+		case <-time.After(min(max(10*time.Millisecond, 6*time.Since(began)), 200*time.Millisecond)):
 		}
 	}
 }

@@ -232,7 +232,9 @@ apps: [{id: %s, key: %s, secret: %s}]
 // was before (it wants an idle machine, as all that measures).
 func TestTrustStrangersTakeNothing(t *testing.T) {
 	quiet, loud, limit := 3*time.Second, 10*time.Second, fmt.Sprint("ulimit -n ", strangersFiles)
-	if fault.Long() {
+	if !fault.Long() {
+		t.Parallel()
+	} else {
 		quiet, loud = 30*time.Second, 2*time.Minute
 		limit += ` && shift && set -- ` + plainServer(t) + ` "$@"`
 	}
