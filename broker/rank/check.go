@@ -32,9 +32,8 @@ type class struct {
 	name string
 }
 
-// stackDepth is how much is remembered of where a lock was taken: with more of it, tests spend much of their time on
-// looking up who called whom.
-const stackDepth = 6
+// stackDepth is how much is remembered of where a lock was taken.
+const stackDepth = 8
 
 // held is a lock that a goroutine holds.
 type held struct {
@@ -43,7 +42,12 @@ type held struct {
 	stack [stackDepth]uintptr
 }
 
+// What follows runs at every lock, on what no other goroutine looks at, so that the race detector
+// need not look at it either.
+
 // check refuses a lock that its goroutine may not take.
+//
+//go:norace
 func check(lock any, c class) {
 	quiet()
 	h := mine().hold.Load()
@@ -62,6 +66,8 @@ func check(lock any, c class) {
 }
 
 // took notes that the goroutine has taken a lock.
+//
+//go:norace
 func took(lock any, c class) {
 	quiet()
 	p := mine()
@@ -73,10 +79,12 @@ func took(lock any, c class) {
 	}
 	heard()
 	h.locks = append(h.locks, held{lock: lock, class: c})
-	runtime.Callers(3, h.locks[len(h.locks)-1].stack[:])
+	callers(&h.locks[len(h.locks)-1].stack)
 }
 
 // gave notes that the goroutine gives a lock up.
+//
+//go:norace
 func gave(lock any, c class) {
 	quiet()
 	p := mine()
@@ -84,13 +92,18 @@ func gave(lock any, c class) {
 	heard()
 	i := -1
 	if h != nil {
-		i = slices.IndexFunc(h.locks, func(has held) bool { return has.lock == lock })
+		for i = len(h.locks) - 1; i >= 0 && h.locks[i].lock != lock; i-- {
+		}
 	}
 	if i < 0 {
 		fail(fmt.Sprintf("the lock %q is given up by a goroutine that does not hold it", c.name), nil)
 		return
 	}
-	if h.locks = slices.Delete(h.locks, i, i+1); len(h.locks) == 0 {
+	for ; i < len(h.locks)-1; i++ {
+		h.locks[i] = h.locks[i+1]
+	}
+	h.locks[i].lock = nil
+	if h.locks = h.locks[:i]; i == 0 {
 		quiet()
 		p.hold.Store(nil)
 		heard()

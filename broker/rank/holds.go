@@ -25,6 +25,8 @@ const places = 1 << 18
 var holds []place
 
 // mine is the place of the calling goroutine.
+//
+//go:norace
 func mine() *place {
 	id := identity()
 	start := id >> 6 * 0x9e3779b1

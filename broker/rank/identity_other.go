@@ -16,3 +16,6 @@ func identity() uintptr {
 	n, _ := strconv.ParseUint(string(digits), 10, 64)
 	return uintptr(n)
 }
+
+// callers is what [runtime.Callers] says.
+func callers(stack *[stackDepth]uintptr) { runtime.Callers(4, stack[:]) }
