@@ -5,7 +5,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/seldom"
 	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/presence"
@@ -97,12 +96,4 @@ func eventOf(name, channel string, c presence.Change) webhook.Event {
 		id += "/" + strconv.Itoa(c.Seat)
 	}
 	return webhook.Event{ID: id, Name: name, Channel: channel, UserID: c.User, Count: c.Count, Version: c.Version}
-}
-
-// ClientEvent passes on an event of a client that is stored at a place of the log.
-func (h *Herald) ClientEvent(a *app.App, channel, socketID string, ev *broker.Event, at broker.Receipt) {
-	h.emit(a, webhook.Event{
-		ID:   webhook.ClientEvent + "/" + channel + "/" + at.Epoch + "/" + strconv.FormatUint(at.Offset, 10),
-		Name: webhook.ClientEvent, Channel: channel, Event: ev.Name, Data: string(ev.Data), SocketID: socketID, UserID: ev.UserID,
-	})
 }

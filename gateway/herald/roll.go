@@ -3,7 +3,6 @@ package herald
 import (
 	"context"
 	"encoding/json"
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -199,30 +198,4 @@ func (r *Roll) Close() {
 // hook tells the application a number of subscriptions that was kept back.
 func (r *Roll) hook(n number) {
 	r.herald.emit(r.app, webhook.Event{Name: webhook.SubscriptionCount, Channel: r.channel, Count: n.count, Version: n.version})
-}
-
-// Misses notes that a cache channel was found to be empty, and says whether the application
-// is to be told with [Roll.Missed]. last is the offset of what the channel remembered last.
-// It does not block.
-func (r *Roll) Misses(last uint64) bool {
-	return r.roster != nil && r.herald.wants(r.app, webhook.CacheMiss) && r.missed.Swap(last+1) != last+1
-}
-
-// Missed tells once, over all gateways, that a cache channel is empty. It waits for the table.
-func (r *Roll) Missed(ctx context.Context, epoch string, last uint64) {
-	log := r.herald.opt.Logger
-	period := epoch + "/" + strconv.FormatUint(last, 10)
-	first, err := r.roster.Claim(ctx, r.app.ID, r.channel, webhook.CacheMiss, period)
-	switch {
-	case err == nil:
-	case first:
-		// Perhaps it is ours. Ids make it harmless to tell twice; nobody would otherwise.
-		r.herald.said.Warn(log, "unsure miss/"+r.app.ID, "a cache miss is told without knowing whether another gateway does", "app", r.app.ID, "channel", r.channel, "error", err)
-	default:
-		r.herald.said.Warn(log, "lost miss/"+r.app.ID, "a cache miss could not be told; the next one is", "app", r.app.ID, "channel", r.channel, "error", err)
-		r.missed.CompareAndSwap(last+1, 0)
-	}
-	if first {
-		r.herald.emit(r.app, webhook.Event{ID: webhook.CacheMiss + "/" + r.channel + "/" + period, Name: webhook.CacheMiss, Channel: r.channel})
-	}
 }

@@ -57,12 +57,12 @@ func (c *Client) clientEvent(f pusher.ClientFrame) {
 	if !c.echoes(f.Echo) {
 		ev.ExcludeSocket = c.id
 	}
-	c.takeIn(&f, ev)
+	c.takeIn(&f, ev, m.channel)
 }
 
 // takeIn stores a client event, or gives it to whoever is connected if it is ephemeral, and says
 // why that fails.
-func (c *Client) takeIn(f *pusher.ClientFrame, ev *broker.Event) {
+func (c *Client) takeIn(f *pusher.ClientFrame, ev *broker.Event, to *Channel) {
 	ctx, cancel := context.WithTimeout(c.hub.ctx, c.hub.opt.PublishTimeout)
 	defer cancel()
 	var receipts []broker.Receipt
@@ -79,7 +79,7 @@ func (c *Client) takeIn(f *pusher.ClientFrame, ev *broker.Event) {
 	case err == nil:
 		c.hub.opt.Metrics.clientEvents.WithLabelValues(c.tenant.ID, c.hub.opt.Metrics.port).Inc()
 		if !ephemeral {
-			c.hub.opt.Herald.ClientEvent(c.app(), f.Channel, c.id, ev, receipts[0])
+			to.roll.ClientEvent(ctx, c.id, ev, receipts[0])
 		}
 	case errors.Is(err, broker.ErrTooLarge):
 		c.deny(refusedClientEvent, f.Channel, pusher.ErrorClientEvent, "the event is too large for the log")
