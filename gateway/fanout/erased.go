@@ -30,7 +30,7 @@ func (e *erased) deliver(s *Shard, to *Subscribers) {
 func (e *erased) passed(s *Subscribers) {
 	s.epoch, s.void, s.isVoid = e.Epoch, min(e.Offset, s.last), true
 	if e.has(s.cached) {
-		s.cached, s.emptied = nil, s.cached.Pub.Offset
+		s.cached = nil
 	}
 }
 

@@ -21,10 +21,8 @@ type Subscribers struct {
 	recent map[*socket.Outbox]*Recency
 	// places has, for subscriptions with the mark placed, where their readers are.
 	places map[*socket.Outbox]OwnPlace
-	// cached is the last event of a cache channel, up to last, and emptied the place of the last one that was
-	// removed, 0 for none.
-	cached  *Event
-	emptied uint64
+	// cached is the last event of a cache channel, up to last.
+	cached *Event
 	// filters are those of the list.
 	filters filters
 	// last is the offset up to which the list has been served.
@@ -129,10 +127,8 @@ type Start struct {
 	broker.Position
 	// Empty: there is no event of the channel, as far as the gateway knows.
 	Empty bool
-	// Cached is the last event of a cache channel, nil for none; Emptied is then where the one was that is
-	// removed, 0 for none.
-	Cached  *Event
-	Emptied uint64
+	// Cached is the last event of a cache channel, nil for none.
+	Cached *Event
 }
 
 // Told is the serial that the client is told: 0 if there is no event of the channel.
@@ -157,7 +153,7 @@ func (s *Subscribers) Put(e *Entry) (isNew, stale bool) {
 		}
 		s.greeted[e.Sock.Outbox()] = e.Members
 	}
-	e.Greet(Start{broker.Position{Epoch: s.epoch, Offset: s.last}, s.isVoid && s.last <= s.void, s.cached, s.emptied})
+	e.Greet(Start{broker.Position{Epoch: s.epoch, Offset: s.last}, s.isVoid && s.last <= s.void, s.cached})
 	if i, ok := s.index[e.Sock.Outbox()]; ok {
 		sub := &s.list[i]
 		s.mend(sub)

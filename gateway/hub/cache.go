@@ -46,13 +46,22 @@ func (c *Client) fromCache(channel *Channel, at *fanout.Start) *fanout.Event {
 	if c.fresh(channel, at.Cached) {
 		return at.Cached
 	}
-	last := at.Emptied
+	// Who was not here when the channel was purged names the time that it is empty alike.
+	last := channel.purged(at.Epoch)
 	if at.Cached != nil {
-		last = at.Cached.Pub.Offset
+		last = max(last, at.Cached.Pub.Offset)
 	}
 	c.control(pusher.Control{Event: "cache_miss", Channel: channel.Name})
 	channel.tellMiss(last)
 	return nil
+}
+
+// purged is the offset up to which the past of a channel was purged in a life of it, 0 if it was not.
+func (c *Channel) purged(epoch string) uint64 {
+	if at, ok := c.attachment.(interface{ Purged(epoch string) uint64 }); ok {
+		return at.Purged(epoch)
+	}
+	return 0
 }
 
 // fresh tells whether the last event of a channel, nil for none, is in its cache.

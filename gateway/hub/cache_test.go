@@ -122,8 +122,14 @@ type missHooks struct{ told chan string }
 func (missHooks) Wants(_ *app.App, name string) bool { return name == webhook.CacheMiss }
 func (m missHooks) Emit(_ *app.App, e webhook.Event) { m.told <- e.Channel }
 
+// aside follows a channel and does nothing about it.
+type aside struct{}
+
+func (aside) Publication(*broker.Publication) {}
+func (aside) Gap(broker.Gap)                  {}
+
 // TestCA07EachTimeThatACacheIsEmptyIsToldOnce: it is empty again once its past was purged, also where nothing was
-// in it at first.
+// in it at first, and for a gateway that comes later.
 func TestCA07EachTimeThatACacheIsEmptyIsToldOnce(t *testing.T) {
 	hooks := missHooks{make(chan string, 16)}
 	table := kv.NewMemoryTable(nil)
@@ -137,28 +143,49 @@ func TestCA07EachTimeThatACacheIsEmptyIsToldOnce(t *testing.T) {
 		t.Cleanup(func() { roster.Close(context.Background()) })
 		o.Roster = roster
 	})
-	misses := func() {
+	missed := func(name string, r *rig) {
 		t.Helper()
-		for range 3 {
-			e.both(func(name string, r *rig) {
-				// A shard may be told of a purge a moment later.
-				eventually(t, name+": there is no event", func() bool {
-					p, _ := r.second()
-					p.join("cache-x", "")
-					return p.next().Event == "sockudo:cache_miss"
-				})
-			})
-		}
+		// A shard may be told of a purge a moment later.
+		eventually(t, name+": there is no event", func() bool {
+			p, _ := r.second()
+			p.join("cache-x", "")
+			return p.next().Event == "sockudo:cache_miss"
+		})
+	}
+	told := func() {
+		t.Helper()
 		select {
 		case <-hooks.told:
 		case <-time.After(patience):
 			t.Fatal("the miss is not told")
 		}
 	}
-	misses()
-	e.tell("cache-x", 1, 1)
+	for range 3 {
+		missed("the gateway that did it", e.rig)
+	}
+	told()
+	e.publishMany("cache-x", 1, 1)
 	e.purge("cache-x", 0)
-	misses()
+	missed("the gateway that did it", e.rig)
+	told()
+	// The other one has never seen the event.
+	eventually(t, "the other one knows of the purge", func() bool {
+		at, err := e.other.hub.opt.Feed.Attach(t.Context(), "app", "cache-x", aside{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer at.Detach()
+		return at.(interface{ Purged(id string) uint64 }).Purged(at.Position().Epoch) > 0
+	})
+	for range 3 {
+		e.both(missed)
+	}
+	e.tell("cache-x", 2, 2)
+	e.purge("cache-x", 0)
+	for range 3 {
+		e.both(missed)
+	}
+	told()
 	// Whatever else is told has been decided, because claims are.
 	e.both(func(_ string, r *rig) { r.hub.tasks.Stop(); r.hub.tasks.Wait() })
 	if len(hooks.told) > 0 {

@@ -88,6 +88,16 @@ func (a attachment) Empty() bool {
 	return ok && nothing.Empty()
 }
 
+// Purged is the offset up to which the past of the channel was purged under a stream id, as far as is known
+// here, 0 if it was not. It does not wait.
+func (a attachment) Purged(id string) uint64 {
+	life := a.life.Load()
+	if life == nil || life.Below == 0 || life.id(life.Epoch) != id {
+		return 0
+	}
+	return life.Below - 1
+}
+
 // Publication implements [broker.Sink].
 func (f *follower) Publication(p *broker.Publication) {
 	f.mu.Lock()
