@@ -61,8 +61,8 @@ func (l listener) Announce(_ uint64, news []News) {
 	}
 }
 
-func (l listener) Watched(online, offline []string) {
-	text, _ := json.Marshal([2][]string{online, offline})
+func (l listener) Watched(b *Bulletin) {
+	text, _ := json.Marshal([2][]string{b.Online, b.Offline})
 	l.got <- string(text)
 }
 

@@ -2,6 +2,8 @@ package herald
 
 import (
 	"context"
+	"maps"
+	"slices"
 
 	"github.com/sluicehq/sluice/broker"
 	"github.com/sluicehq/sluice/broker/rank"
@@ -11,9 +13,17 @@ import (
 
 // Watcher is a connection that is told of users. It is compared with ==.
 type Watcher interface {
-	// Watched tells which users came online and which went. Calls follow each
-	// other in order. It must not block, and must not call the watchlists.
-	Watched(online, offline []string)
+	// Watched tells which users came online and which went. What concerns one user is told
+	// in order. It must not block, and must not call the watchlists.
+	Watched(b *Bulletin)
+}
+
+// Bulletin says which users came online and which went. Everybody who watches them is told by the same one,
+// one after the other.
+type Bulletin struct {
+	Online, Offline []string
+	// Made is for what those who are told make of it, so that it is made once.
+	Made any
 }
 
 // Watchlists are the users that some connections want to know of. Make them with
@@ -101,22 +111,30 @@ func (u *User) open(ctx context.Context) {
 
 // Changed implements [presence.Sink].
 func (u *User) Changed(version uint64, changes []presence.Change) {
-	u.lists.mu.Lock()
-	defer u.lists.mu.Unlock()
-	u.version = version
 	for _, c := range changes {
 		if c.Kind != presence.Occupied && c.Kind != presence.Vacated {
 			continue
 		}
-		u.online = c.Kind == presence.Occupied
-		var on, off []string
-		if on = []string{u.key.user}; !u.online {
-			on, off = nil, on
+		b := &Bulletin{Online: []string{u.key.user}}
+		if c.Kind == presence.Vacated {
+			b = &Bulletin{Offline: b.Online}
 		}
-		for w := range u.by {
-			w.Watched(on, off)
+		// The turn of the room keeps the order. Whoever begins meanwhile is told what is true from now on.
+		for _, w := range u.turn(c.Kind == presence.Occupied, version) {
+			w.Watched(b)
 		}
 	}
+	u.lists.mu.Lock()
+	defer u.lists.mu.Unlock()
+	u.version = version
+}
+
+// turn notes that the user came online or went, and returns who is to be told.
+func (u *User) turn(online bool, version uint64) []Watcher {
+	u.lists.mu.Lock()
+	defer u.lists.mu.Unlock()
+	u.online, u.version = online, version
+	return slices.Collect(maps.Keys(u.by))
 }
 
 // Begin tells a connection which of its users are online, and from then on what changes.
@@ -124,16 +142,16 @@ func (l *Watchlists) Begin(users []*User, w Watcher) {
 	// The first state and the changes that follow must come in order.
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var on, off []string
+	var b Bulletin
 	for _, u := range users {
 		u.by[w] = struct{}{}
 		if u.online {
-			on = append(on, u.key.user)
+			b.Online = append(b.Online, u.key.user)
 		} else {
-			off = append(off, u.key.user)
+			b.Offline = append(b.Offline, u.key.user)
 		}
 	}
-	w.Watched(on, off)
+	w.Watched(&b)
 }
 
 // End gives up one use of a user, by a connection if it has begun, and ends it with the

@@ -109,11 +109,14 @@ func (m *membership) member() string {
 func (c *Client) send(f *socket.Frame) { c.places.Send(c.sock, f) }
 
 // control queues a protocol frame.
-func (c *Client) control(f pusher.Control) {
+func (c *Client) control(f pusher.Control) { c.send(c.frameOf(f)) }
+
+// frameOf is a protocol frame for connections of the dialect.
+func (c *Client) frameOf(f pusher.Control) *socket.Frame {
 	if c.dialect == pusher.V2 && f.Event != "ping" {
 		f.MessageID = c.hub.messageID()
 	}
-	c.send(fanout.ControlFrame(c.dialect, len(f.Text)+len(f.Object)+len(f.Channel)+128, &f))
+	return fanout.ControlFrame(c.dialect, len(f.Text)+len(f.Object)+len(f.Channel)+128, &f)
 }
 
 // fail answers with an error event; the connection goes on.

@@ -9,6 +9,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/fanout"
 	"github.com/sluicehq/sluice/gateway/herald"
 	"github.com/sluicehq/sluice/gateway/pusher"
+	"github.com/sluicehq/sluice/gateway/socket"
 )
 
 type userKey struct{ app, user string }
@@ -128,8 +129,16 @@ func (c *Client) signOut() {
 }
 
 // Watched implements [herald.Watcher].
-func (c *Client) Watched(online, offline []string) {
-	c.control(pusher.Control{Event: "watchlist_events", Internal: true, Text: string(pusher.AppendWatchlist(nil, online, offline))})
+func (c *Client) Watched(b *herald.Bulletin) {
+	made, _ := b.Made.(*[pusher.Dialects]*socket.Frame)
+	if made == nil {
+		made = new([pusher.Dialects]*socket.Frame)
+		b.Made = made
+	}
+	if made[c.dialect] == nil {
+		made[c.dialect] = c.frameOf(pusher.Control{Event: "watchlist_events", Internal: true, Text: string(pusher.AppendWatchlist(nil, b.Online, b.Offline))})
+	}
+	c.send(made[c.dialect])
 }
 
 // watch begins to tell a connection of the users on its watchlist, which takes the place of the one of its
