@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 
 	"github.com/sluicehq/sluice/broker"
@@ -10,6 +11,9 @@ import (
 
 // health answers as long as the process lives.
 func (n *Node) health(w http.ResponseWriter, r *http.Request) {
+	if !n.reads(w, r) {
+		return
+	}
 	answer(w, r, http.StatusOK, map[string]string{"status": "ok"})
 }
 
@@ -59,6 +63,9 @@ func (n *Node) problemsWith(h broker.Health) []string {
 
 // ready answers 200 only if publishing and subscribing are expected to work for some app.
 func (n *Node) ready(w http.ResponseWriter, r *http.Request) {
+	if !n.reads(w, r) {
+		return
+	}
 	h := n.opt.Log.Health()
 	refusals := n.refusals()
 	out := readiness{
@@ -74,6 +81,17 @@ func (n *Node) ready(w http.ResponseWriter, r *http.Request) {
 		status = http.StatusServiceUnavailable
 	}
 	answer(w, r, status, out)
+}
+
+// reads says whether a request only reads, and refuses one that does not. A probe that asks by another method is
+// set up wrong, and must not be taken for one that was answered.
+func (n *Node) reads(w http.ResponseWriter, r *http.Request) bool {
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		return true
+	}
+	n.turnedAway(r, "health", "method_not_allowed", fmt.Sprintf("%.100q is for GET", r.URL.Path))
+	rest.NotAllowed(w, r, "GET, HEAD")
+	return false
 }
 
 func answer(w http.ResponseWriter, r *http.Request, status int, body any) {

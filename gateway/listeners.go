@@ -102,8 +102,8 @@ func (n *Node) server(h http.Handler) *http.Server {
 func (n *Node) metricsHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", n.guardedMetrics())
-	mux.HandleFunc("GET /health", n.health)
-	mux.HandleFunc("GET /ready", n.ready)
+	mux.HandleFunc("/health", n.health)
+	mux.HandleFunc("/ready", n.ready)
 	return mux
 }
 

@@ -234,6 +234,33 @@ func TestWeeks18TheHealthPathOfOthers(t *testing.T) {
 	}
 }
 
+// TestProbesAreReadOnly: a probe that asks by another method is told so, on both ports.
+func TestProbesAreReadOnly(t *testing.T) {
+	for _, prefix := range []string{"", "/realtime"} {
+		r := run(t, func(o *gateway.Options) { o.PathPrefix = prefix })
+		var addresses []string
+		for _, path := range []string{"/health", "/up", "/up/app", "/ready"} {
+			addresses = append(addresses, r.Addr()+prefix+path)
+		}
+		for _, address := range append(addresses, r.MetricsAddr()+"/health", r.MetricsAddr()+"/ready", r.MetricsAddr()+"/metrics") {
+			for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodOptions, "BREW"} {
+				q, err := http.NewRequestWithContext(t.Context(), method, "http://"+address, http.NoBody)
+				if err != nil {
+					t.Fatal(err)
+				}
+				a, err := http.DefaultTransport.RoundTrip(q)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_ = a.Body.Close()
+				if allow := a.Header.Get("Allow"); a.StatusCode != http.StatusMethodNotAllowed || allow != "GET, HEAD" {
+					t.Errorf("%s %s: %d, Allow: %s", method, address, a.StatusCode, allow)
+				}
+			}
+		}
+	}
+}
+
 // TestRun17HeadIsGetWithoutABody for everything that a node answers beside the API.
 func TestRun17HeadIsGetWithoutABody(t *testing.T) {
 	r := run(t, func(o *gateway.Options) { o.PathPrefix = "/realtime" })

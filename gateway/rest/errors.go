@@ -141,6 +141,12 @@ func NotFound(w http.ResponseWriter, _ *http.Request) {
 	refuse(w, fail(http.StatusNotFound, "not_found", "there is nothing at this path"))
 }
 
+// NotAllowed answers a request by a method for which the path is not. allow lists those for which it is.
+func NotAllowed(w http.ResponseWriter, _ *http.Request, allow string) {
+	w.Header().Set("Allow", allow)
+	refuse(w, fail(http.StatusMethodNotAllowed, "method_not_allowed", "this path is for %s", allow))
+}
+
 // Forbidden answers a request that is refused for a reason.
 func Forbidden(w http.ResponseWriter, _ *http.Request, reason string) {
 	refuse(w, fail(http.StatusForbidden, "forbidden", "%s", reason))
