@@ -104,7 +104,7 @@ func build(k *koanf.Koanf, hasFile bool, p *problems) *Config {
 	}
 	c.Watch = Watch{g.is("config.watch"), g.duration("config.watch_interval")}
 	c.AuthTimeout, c.CacheTTL = g.seconds("user_authentication_timeout"), g.seconds("cache_ttl_seconds")
-	c.Lease = g.duration("presence.lease").Truncate(time.Second)
+	c.Lease = g.duration("presence.lease")
 	c.buildEncryption(g, p)
 	c.Apps = buildApps(k.Get("apps"), c, p)
 	c.remember(k)
@@ -220,7 +220,6 @@ func (c *Config) remember(k *koanf.Koanf) {
 	c.values["nats.replicas"] = int64(c.NATS.Replicas)
 	c.values["nats.embedded.store_dir"] = c.NATS.Embedded.StoreDir
 	c.values["tls.acme.storage_dir"] = c.TLS.ACME.StorageDir
-	c.values["presence.lease"] = c.Lease
 	c.values["shutdown.ready_delay_seconds"] = int64(c.ReadyDelay / time.Second)
 	// What cannot be chosen is printed as it is, whatever was asked for.
 	c.values["delta_compression.omit_delta_algorithm"] = false

@@ -150,6 +150,7 @@ delta_compression: {full_message_intervall: 3, min_message_size: -1, algorithm: 
 nats: {replicas: many, password: hunter2, tls: yes}
 history: {max_page_size: 0}
 activity_timeout: 2m
+presence: {lease: 2500ms}
 apps:
   - id: a
     key: k
@@ -165,6 +166,7 @@ apps:
 		"delta_compression.full_message_intervall is not a known key; did you mean delta_compression.full_message_interval?",
 		"delta_compression.min_message_size is -1, must be a whole number of bytes from 0 to",
 		`activity_timeout is "2m", must be a whole number of seconds from 1 to 3600`,
+		`presence.lease is "2500ms", must be a number of whole seconds such as 10s or 2m, from 2 to 600 s`,
 		"apps[0].max_event_payload_in_kb is 5000, must be a whole number of KiB from 1 to 1024",
 		`delta_compression.algorithm is "zip", must be one of fossil, xdelta3, vcdiff`,
 		`nats.replicas is "many"`,

@@ -128,7 +128,7 @@ func TestWeeks09EveryKeyTakesWhatIsWrittenOrRefusesIt(t *testing.T) {
 	derived := map[string]bool{
 		"mode": true, "host": true, "metrics.host": true, "web.enabled": true, "nats.embedded.store_dir": true, "tls.acme.storage_dir": true,
 		"nats.replicas": true, "idempotency.enabled": true, "delta_compression.omit_delta_algorithm": true,
-		"presence.lease": true, "http.max_bodies": true,
+		"http.max_bodies": true,
 	}
 	accepted := 0
 	tried := map[kind]bool{}

@@ -28,6 +28,8 @@ type key struct {
 	min, max int64
 	choices  []string
 	unit     string
+	// coarse durations are whole seconds, because what they are for counts in seconds.
+	coarse bool
 	// later marks features that this release accepts and does not have; it says
 	// when a value asks for one.
 	later func(v any) bool
@@ -149,7 +151,7 @@ var keys = withFiles([]key{
 	{name: "publishing.atomic_batches", kind: choice, def: "replicated", choices: []string{"replicated", "always", "never"}, text: "For which apps the events of one request (`batch_events`, or an event for several channels) are stored all or not at all, with nats-server 2.12.1 or later: for apps with more than one replica (`replicated`), for all (`always`), or for none (`never`). With one replica, it costs the NATS server about a millisecond for each request. It must be the same on all gateways."},
 	{name: "user_authentication_timeout", kind: integer, def: int64(3600), min: 1, max: 1 << 30, unit: "s", text: "Time after which connections of apps with `require_authorized_connections` are closed with 4009, if they have neither signed in nor joined a private or presence channel."},
 	{name: "cache_ttl_seconds", kind: integer, def: int64(1800), min: 1, max: 1 << 30, unit: "s", text: "How long a cache channel keeps its last event."},
-	{name: "presence.lease", kind: duration, def: "10s", min: 2, max: 600, text: "Time within which the members of a dead gateway leave, in whole seconds. A gateway that is cut off from NATS for four fifths of it counts as dead."},
+	{name: "presence.lease", kind: duration, coarse: true, def: "10s", min: 2, max: 600, text: "Time within which the members of a dead gateway leave, in whole seconds. A gateway that is cut off from NATS for four fifths of it counts as dead."},
 
 	{name: "memory.limit", kind: integer, def: int64(0), min: 0, max: 1 << 50, unit: "bytes", text: "Memory that the process may use, 64 MiB or more. 0 is the limit of its cgroup, if there is one. Never more than `GOMEMLIMIT`; unless that is set, the garbage collector gets nine tenths of the limit. When three quarters of the collector's limit are live, new connections get 503 and new channels are refused. Without any limit, nothing is refused because of memory, and other limits are derived from the memory of the machine."},
 	{name: "descriptors.reserve", kind: integer, def: int64(0), min: 0, max: 1 << 20, text: "File descriptors that are reserved for the log; connections that would need them get 503. 0 is 32 plus two for each app, at most half of the limit of the process."},

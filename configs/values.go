@@ -109,6 +109,9 @@ func (k *key) allowed() string {
 		}
 		return "a whole number " + k.bounds()
 	case duration:
+		if k.coarse {
+			return fmt.Sprintf("a number of whole seconds such as 10s or 2m, %s s", k.bounds())
+		}
 		return fmt.Sprintf("a duration such as 500ms, 10s or 2m, or a number of seconds, %s s", k.bounds())
 	case texts:
 		return "a text or a list of texts"
@@ -187,6 +190,7 @@ func (k *key) coerce(v any) (any, bool) {
 		return s, ok && slices.Contains(k.choices, s)
 	case duration:
 		d, ok := span(v)
+		ok = ok && (!k.coarse || d%time.Second == 0)
 		return d, ok && d >= time.Duration(k.min)*time.Second && (k.max == 0 || d <= time.Duration(k.max)*time.Second)
 	case texts:
 		return list(v)
