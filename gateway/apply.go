@@ -12,6 +12,7 @@ import (
 // else's. It is for one goroutine at a time, and returns when all of it is in force or ctx is done.
 func (n *Node) Apply(ctx context.Context, l app.PerConnection) error {
 	n.http.begin(n.opt.Apps)
+	n.rest.Apply()
 	var err error
 	if n.hooks != nil {
 		err = n.hooks.Apply()

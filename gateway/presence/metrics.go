@@ -8,27 +8,29 @@ import (
 // counters are the numbers of a roster.
 type counters struct {
 	writes, failures, burials, revivals, cleared, unclaimed atomic.Uint64
-	// members has an *[atomic.Int64] for each app.
-	members sync.Map
+	// members are the users in the rooms of each app; one without any is not in it.
+	membersMu sync.Mutex
+	members   map[string]int
 }
 
 // member notes that a user came to a room of an app here (1), or left it (-1).
-func (c *counters) member(app string, change int64) {
-	n, ok := c.members.Load(app)
-	if !ok {
-		n, _ = c.members.LoadOrStore(app, new(atomic.Int64))
+func (c *counters) member(app string, change int) {
+	c.membersMu.Lock()
+	defer c.membersMu.Unlock()
+	if c.members == nil {
+		c.members = map[string]int{}
 	}
-	n.(*atomic.Int64).Add(change)
+	if c.members[app] += change; c.members[app] == 0 {
+		delete(c.members, app)
+	}
 }
 
 // LocalMembers is how many users are in the rooms of an app by connections of this gateway,
 // each counted once for each room.
 func (r *Roster) LocalMembers(app string) int {
-	n, ok := r.metrics.members.Load(app)
-	if !ok {
-		return 0
-	}
-	return int(n.(*atomic.Int64).Load())
+	r.metrics.membersMu.Lock()
+	defer r.metrics.membersMu.Unlock()
+	return r.metrics.members[app]
 }
 
 // Stats are the numbers of a roster since it was made.

@@ -93,7 +93,7 @@ type API struct {
 	// buckets are by app id, of those that were asked for something.
 	bucketMu sync.Mutex
 	buckets  map[string]*buckets
-	// signers check signatures, by the secrets that apps have or had.
+	// signers check signatures, by secrets.
 	signers sync.Map
 	// bodies of requests, and answers that wait for their readers.
 	bodies, answers *bodies

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"errors"
+	"maps"
 	"math"
 	"net/http"
 
@@ -44,6 +45,14 @@ func (a *API) bucketsOf(of *app.App) buckets {
 	pace.Adjust(&b.events, l.EventsPerSecond, l.EventsPerSecond)
 	pace.Adjust(&b.reads, l.ReadsPerSecond, l.ReadsPerSecond)
 	return *b
+}
+
+// Apply takes over which apps there are now, and with which secrets: what was kept of others is forgotten.
+func (a *API) Apply() {
+	a.signers.Clear() // they are made again as they are needed
+	a.bucketMu.Lock()
+	defer a.bucketMu.Unlock()
+	maps.DeleteFunc(a.buckets, func(id string, _ *buckets) bool { return a.opt.Apps.ByID(id) == nil })
 }
 
 // take takes n tokens, or none and says when to come again. A request for more than a second's worth

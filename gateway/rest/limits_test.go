@@ -171,6 +171,31 @@ func TestReadsPerSecond(t *testing.T) {
 	r.get("/channels/orders").over(t, "again", "6 reads", "1")
 }
 
+// TestABucketGoesWithItsApp: nothing is left of an app that was removed, and one that stays keeps its bucket.
+func TestABucketGoesWithItsApp(t *testing.T) {
+	var apps *app.Registry
+	c := newClock()
+	r := newRig(t, func(o *rest.Options) {
+		apps, o.Now = o.Apps, c.Now
+		for _, id := range apps.IDs() {
+			apps.ByID(id).Limits.EventsPerSecond = 1
+		}
+	})
+	publish := func(id string) answer {
+		return r.call(http.MethodPost, id, "/events", []byte(`{"name":"n","channel":"c","data":"d"}`))
+	}
+	gone, stays := apps.ByID("app"), apps.ByID("other")
+	for _, id := range []string{"app", "other"} {
+		publish(id).says(t, "the first event", `{}`)
+		publish(id).over(t, "the second one", "1 events", "1")
+	}
+	apps.Replace(stays)
+	r.api.Apply()
+	publish("other").over(t, "an app that stays", "1 events", "1")
+	apps.Replace(stays, gone)
+	publish("app").says(t, "an app that comes back", `{}`)
+}
+
 func TestZeroIsNoRate(t *testing.T) {
 	r, _, crossed := bounded(t, func(l *app.Limits) { l.EventsPerSecond, l.ReadsPerSecond = 0, 0 })
 	for range 150 {
