@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/sluicehq/sluice/broker"
+	"github.com/sluicehq/sluice/gateway/app"
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
@@ -77,6 +78,23 @@ func TestBoundsCountWhatEscapesTake(t *testing.T) {
 		}
 		if n := e.Bytes(); n != len(data) {
 			t.Errorf("%q: it carries %d bytes", text, n)
+		}
+	}
+	// Where nothing takes part in compression, nobody looks at the data otherwise.
+	for origin, deltas := range map[broker.Origin]bool{broker.OriginHTTP: false, broker.OriginClient: false, broker.OriginRaw: true} {
+		c := newStage(false, 64, 1, 100).channels[0]
+		c.Govern(&Rules{Delta: app.Delta{Enabled: deltas}})
+		data := []byte(`"` + strings.Repeat(`\"`, large/2) + `"`)
+		if !deltas {
+			data = []byte("text " + strings.Repeat("\x01", large))
+		}
+		e := c.NewEvent(&broker.Publication{Event: broker.Event{Name: "e", Data: data, Origin: origin}, Position: broker.Position{Epoch: "e", Offset: 1}, Time: c.stage.now})
+		framed := len(e.Bare(pusher.V1, true).Payload())
+		if n := e.weight(); n < framed || n > 2*framed {
+			t.Errorf("plain, origin %v: a job of the shard weighs %d, its frame %d", origin, n, framed)
+		}
+		if n := e.Size(); n < 2*framed || n > 4*framed {
+			t.Errorf("plain, origin %v: kept for those who come back it has %d bytes, its frame %d", origin, n, framed)
 		}
 	}
 }

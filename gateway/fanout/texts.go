@@ -22,7 +22,7 @@ type texts struct {
 	Pub   *broker.Publication
 	// bytes is what the publication carries.
 	bytes int
-	// escapes is by how much the data grows when it is written as a string, as far as it is known.
+	// escapes is by how much the data grows when it is written as a string, 0 if it is written as JSON.
 	escapes int
 	// embed writes the data as JSON (protocol section 3.7).
 	embed bool
@@ -101,10 +101,11 @@ func (l *Line) NewEvent(pub *broker.Publication) *Event {
 	if rules.Keyed {
 		t.Key = count.Value(&pub.Event, t.shape, rules.Path)
 	}
-	if t.embed = rules.Delta.Enabled && t.shape == delta.Structure; t.shape == delta.Text {
+	t.embed = rules.Delta.Enabled && t.shape == delta.Structure
+	t.raw = pub.Origin == broker.OriginClient && (t.shape == delta.Structure || t.shape == delta.Scalar)
+	if !t.embed && !t.raw {
 		t.escapes = pusher.Escapes(pub.Data)
 	}
-	t.raw = pub.Origin == broker.OriginClient && (t.shape == delta.Structure || t.shape == delta.Scalar)
 	return &Event{texts: t}
 }
 
