@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"reflect"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -28,7 +29,13 @@ type erasing struct {
 	BeforeTime   *purgeBound `json:"before_time_ms"`
 }
 
-var erasingFields = []string{"confirm_channel", "confirm_operation", "reason", "requested_by", "mode", "before_serial", "before_time_ms"}
+// erasingFields are the names of the members of [erasing].
+var erasingFields = func() (names []string) {
+	for f := range reflect.TypeFor[erasing]().Fields() {
+		names = append(names, f.Tag.Get("json"))
+	}
+	return names
+}()
 
 // purgeBound is where a purge ends, from 1 to 2^53, and 0 for everything that is no such number.
 type purgeBound uint64
