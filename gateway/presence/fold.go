@@ -180,6 +180,10 @@ func (f *Fold) sit(at holder, cause uint64, n content) []Change {
 	m := f.members[at.user]
 	if m != nil {
 		m.seats++
+		if cause < m.since {
+			// Seats of two gateways may be told of in any order. What the first one says is in force.
+			m.Info, m.since = n.Info, cause
+		}
 		return nil
 	}
 	f.members[at.user] = &Member{User: at.user, Info: n.Info, since: cause, seats: 1}

@@ -1,6 +1,7 @@
 package presence
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"testing"
@@ -234,5 +235,24 @@ func TestTrust15LateNewsBelowTheFloor(t *testing.T) {
 	got := f.correct(count, 14, content{Count: 2})
 	if len(got) != 2 || got[1].Kind != Vacated || !got[1].Buried || f.Count() != 0 {
 		t.Errorf("a record that came back gave %v", got)
+	}
+}
+
+// TestTheFirstInfoIsInForceInAnyOrder of what is heard of the seats of a user.
+func TestTheFirstInfoIsInForceInAnyOrder(t *testing.T) {
+	seats := []struct {
+		node     string
+		revision uint64
+		info     string
+	}{{"a", 10, `"a"`}, {"b", 11, `"b"`}, {"c", 12, `"c"`}}
+	for _, order := range [][]int{{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}} {
+		f := NewFold(true)
+		f.know(&register{Nodes: map[string]standing{"a": {}, "b": {}, "c": {}}}, nil)
+		for _, i := range order {
+			f.apply(holder{seats[i].node, "u"}, seats[i].revision, content{User: "u", Info: json.RawMessage(seats[i].info)})
+		}
+		if info, in := f.Has("u"); !in || string(info) != `"a"` {
+			t.Errorf("heard in the order %v, the info is %s", order, info)
+		}
 	}
 }

@@ -58,3 +58,51 @@ func TestWhoComesBackAsSomebodyElseLeavesFirst(t *testing.T) {
 		})
 	}
 }
+
+// TestOneUserWithTwoInfosIsTheSameEverywhere: clients of one user join on two gateways in the same moment, each with an
+// info of its own. Everybody is told the first one, also who comes when its gateway has given the user up.
+func TestOneUserWithTwoInfosIsTheSameEverywhere(t *testing.T) {
+	for _, first := range []string{"a", "b"} {
+		t.Run(first, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				table := kv.NewMemoryTable(nil)
+				slow := newHeld(table)
+				gateways := map[string]*gatewayT{"a": startWith(t, slow, Options{Node: "a", Lease: longLease}), "b": startWith(t, slow, Options{Node: "b", Lease: longLease})}
+				slow.hold()
+				joined := make(chan error, 2)
+				second := map[string]string{"a": "b", "b": "a"}[first]
+				for _, node := range []string{first, second} {
+					room := gateways[node].room
+					go func() { joined <- room.Join(t.Context(), "u1", json.RawMessage(`{"at": "`+node+`"}`), 10) }()
+					synctest.Wait()
+				}
+				slow.letGo()
+				for range 2 {
+					if err := <-joined; err != nil {
+						t.Fatal(err)
+					}
+				}
+				synctest.Wait()
+				all, _ := gateways[first].room.Members()
+				want := string(all[0].Info)
+				sees := func(g *gatewayT) {
+					t.Helper()
+					all, _ := g.room.Members()
+					if len(all) != 1 || string(all[0].Info) != want {
+						t.Errorf("on %s the members are %+v, want %s", g.opt.Node, all, want)
+					}
+				}
+				sees(gateways[second])
+				leaves := gateways["a"]
+				if want != `{"at":"a"}` {
+					leaves = gateways["b"]
+				}
+				leaves.room.Leave("u1")
+				synctest.Wait()
+				sees(gateways["a"])
+				sees(gateways["b"])
+				sees(startWith(t, table, Options{Node: "c", Lease: longLease}))
+			})
+		})
+	}
+}

@@ -110,6 +110,7 @@ func (m *Room) Changed(rec kv.Record) {
 		}
 		return m.fold.apply(holder{s.node, s.user}, rec.Revision, n)
 	})
+	m.conform(s.user)
 }
 
 // Lost implements [kv.Watcher].
