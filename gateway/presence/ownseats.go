@@ -144,6 +144,9 @@ func (r *Roster) store(c *ownSeat) error {
 		return nil
 	}
 	n := content{User: c.seat.user, Gone: true, Since: since}
+	if n.User == "" {
+		n.First = first // Who buries this gateway may owe that it was occupied.
+	}
 	if wanted != nil {
 		n = *wanted
 		if again && wanted == stored || stored != nil && n.User != "" {

@@ -18,7 +18,7 @@ type content struct {
 	User string          `json:"u,omitempty"`
 	Info json.RawMessage `json:"i,omitempty"`
 	// Count of subscriptions, of a seat without a user, and First, which is the revision with which there were
-	// some first, 0 if that is the one of the record.
+	// some first, also if there are none any more, 0 if that is the one of the record.
 	Count int    `json:"n,omitempty"`
 	First uint64 `json:"f,omitempty"`
 	// Gone seats stay for a while, so that who comes next knows that somebody has

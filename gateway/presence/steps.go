@@ -33,8 +33,11 @@ func stepsOf(records []kv.Record, view *register) []step {
 		counts := view.counts(s.node, rec.Revision)
 		last := step{seat: s, latest: latest{n, rec.Revision, counts && !n.Gone}, record: rec.Revision, time: rec.Time}
 		if n.Since > 0 && n.Since < rec.Revision {
-			was := content{User: n.User, Info: n.Info, Count: 1}
-			out = append(out, step{seat: s, latest: latest{was, n.Since, counts}, early: true, record: rec.Revision})
+			was, at := content{User: n.User, Info: n.Info, Count: 1, First: n.First}, n.Since
+			if n.First > 0 {
+				at = n.First
+			}
+			out = append(out, step{seat: s, latest: latest{was, at, counts}, early: true, record: rec.Revision})
 			last.time = time.Time{}
 		}
 		if n.First > 0 {
@@ -48,13 +51,13 @@ func stepsOf(records []kv.Record, view *register) []step {
 
 // owes says whether a change by a step of a gateway that died must be told for it, which had told up to a revision.
 // A seat that was written again was told of when it was written first. What a number of subscriptions was earlier
-// is not known, nor when it was the first one if there are none any more.
+// is not known, nor when it was the first one if its record does not say so.
 func (s *step) owes(c Change, byMembers bool, told uint64) bool {
 	switch c.Kind {
 	case Added:
 		return c.Cause > told
 	case Occupied:
-		return c.Cause > told && (byMembers || !s.early)
+		return c.Cause > told && (byMembers || !s.early || s.First > 0)
 	}
 	return !s.early && s.revision > told && (s.Gone || s.Since == 0)
 }

@@ -39,6 +39,10 @@ func TestADeadGatewayOwesThatAChannelIsOccupiedOnce(t *testing.T) {
 		{content{Count: 3, First: 17}, 15, []string{"occupied 17", "3 counted 20", "0 counted 20", "vacated 20"}},
 		{content{Count: 3, First: 10, Since: 12}, 15, []string{"0 counted 12", "vacated 12"}},
 		{content{Gone: true, Since: 17}, 15, []string{"0 counted 17", "vacated 17"}},
+		{content{Count: 3, First: 17, Since: 18}, 15, []string{"occupied 17", "0 counted 18", "vacated 18"}},
+		{content{Gone: true, First: 17, Since: 17}, 15, []string{"occupied 17", "0 counted 17", "vacated 17"}},
+		{content{Gone: true, First: 17, Since: 18}, 15, []string{"occupied 17", "0 counted 18", "vacated 18"}},
+		{content{Gone: true, First: 10, Since: 18}, 15, []string{"0 counted 18", "vacated 18"}},
 	} {
 		var l tableOf
 		l.put("dead", "", 20, c.last, time.Time{})
@@ -50,6 +54,30 @@ func TestADeadGatewayOwesThatAChannelIsOccupiedOnce(t *testing.T) {
 		}
 		if diff := cmp.Diff(c.want, got); diff != "" {
 			t.Errorf("%+v: %s", c.last, diff)
+		}
+	}
+}
+
+// TestWhoGaveUpAChannelSaysWhenItWasOccupied, so that who buries the gateway knows how to name it.
+func TestWhoGaveUpAChannelSaysWhenItWasOccupied(t *testing.T) {
+	table := kv.NewMemoryTable(nil)
+	a := startWith(t, table, Options{Node: "a", Lease: longLease})
+	s := seat{"app", "room", "a", ""}
+	stored := func(n int) (content, uint64) {
+		a.SetCount(s.app, s.channel, n)
+		a.flush(t.Context())
+		rec, err := table.Read(t.Context(), s.key())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, c, _ := parse(s.key(), rec.Value)
+		return c, rec.Revision
+	}
+	for range 2 { // the second time begins anew
+		_, first := stored(1)
+		_, second := stored(2)
+		if got, _ := stored(0); !got.Gone || got.First != first || got.Since != second {
+			t.Errorf("occupied with %d, counted with %d, and given up as %+v", first, second, got)
 		}
 	}
 }
