@@ -2,6 +2,7 @@
 import { ask } from './server.js';
 import { element, setText, update } from './dom.js';
 import * as format from './format.js';
+import { Calm } from './calm.js';
 import { doors, liveRow } from './eventrows.js';
 import { Replay } from './replay.js';
 
@@ -144,7 +145,9 @@ class LivePanel {
   #pause = element('button', { type: 'button', class: 'toggle', 'aria-pressed': 'false' }, 'Pause');
   #search = element('input', { type: 'search', placeholder: 'Filter by event, key or data', spellcheck: 'false', 'aria-label': 'Filter events' });
   #note = element('output', { class: 'fine' });
-  #entries = [];
+  #entries = []; // newest first
+  #fresh = 0; // of them that are not drawn yet
+  #calm = new Calm(() => this.#add());
   #missed = 0;
   #skipped = 0;
   #gap = '';
@@ -177,7 +180,16 @@ class LivePanel {
       setText(this.#pause, `Resume (${format.count(this.#missed)} new)`);
       return;
     }
-    this.#list.prepend(...events.filter((e) => this.#matches(e)).reverse().map((e) => this.#row(e)));
+    this.#fresh += events.length;
+    this.#calm.ask();
+  }
+
+  // What came since the last drawing.
+  #add() {
+    if (this.#paused) return;
+    const fresh = this.#entries.slice(0, this.#fresh);
+    this.#fresh = 0;
+    this.#list.prepend(...fresh.filter((e) => this.#matches(e)).map((e) => this.#row(e)));
     while (this.#list.childElementCount > mostRows) this.#list.lastElementChild.remove();
     this.#empty.hidden = this.#entries.length > 0;
   }
@@ -202,7 +214,7 @@ class LivePanel {
   #hold(paused) {
     if (paused === this.#paused) return;
     this.#paused = paused;
-    this.#missed = 0;
+    this.#missed = this.#fresh;
     this.#pause.setAttribute('aria-pressed', String(paused));
     setText(this.#pause, paused ? 'Resume' : 'Pause');
     if (!paused) this.#draw();
@@ -214,6 +226,7 @@ class LivePanel {
   }
 
   #draw() {
+    this.#fresh = 0;
     this.#list.replaceChildren(...this.#entries.filter((e) => this.#matches(e)).map((e) => this.#row(e)));
     this.#empty.hidden = this.#entries.length > 0;
   }

@@ -4,6 +4,7 @@ import test from 'node:test';
 import { lagText } from '../assets/lag.js';
 import { wait } from '../assets/replay.js';
 import * as format from '../assets/format.js';
+import { Calm } from '../assets/calm.js';
 
 const calm = { lag_events: 0, lag_ms: 0, blocked_ms: 0, behind: 0, catching_up: 0, closing: false };
 
@@ -50,4 +51,39 @@ test('what is nested deeply or long is shown in little more than its size', () =
     assert.ok(text.length < 60 * data.length, `${text.length} characters for ${data.length}`);
     assert.equal(text.replace(/[\s]/g, ''), data);
   }
+});
+
+test('bursts are drawn together, and time is left between drawings', (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  let now = 0;
+  const drawn = [];
+  const pass = (ms) => {
+    for (const end = now + ms; now < end;) {
+      now++;
+      t.mock.timers.tick(1);
+    }
+  };
+  const calm = new Calm(() => {
+    drawn.push(now);
+    now += 40; // the drawing itself
+  }, 250, () => now);
+  for (let burst = 0; burst < 100; burst++) {
+    calm.ask();
+    calm.ask();
+    pass(10);
+  }
+  pass(300);
+  assert.ok(drawn[0] <= 1, `the first one is drawn after ${drawn[0]} ms`);
+  assert.ok(drawn.length <= 5, `${drawn.length} drawings in a second`);
+  drawn.reduce((before, at) => {
+    assert.ok(at >= before + 290, `one at ${before}, the next at ${at}`);
+    return at;
+  });
+  pass(1000);
+  const calls = drawn.length;
+  calm.ask();
+  pass(2);
+  assert.equal(drawn.length, calls + 1);
+  pass(1000);
+  assert.equal(drawn.length, calls + 1); // nobody has asked
 });
