@@ -56,13 +56,13 @@ type Decoder struct {
 
 // NewDecoder returns a decoder for one dialect. maxBases bounds the bytes of
 // bases that it holds, maxFrame those of a rebuilt frame; 0 means 64 MiB and
-// 4 MiB.
+// 8 MiB.
 func NewDecoder(d pusher.Dialect, maxBases, maxFrame int) *Decoder {
 	if maxBases <= 0 {
 		maxBases = 64 << 20
 	}
 	if maxFrame <= 0 {
-		maxFrame = 4 << 20
+		maxFrame = defaultFrame
 	}
 	return &Decoder{dialect: d, bases: newBases(maxBases), maxFrame: maxFrame, streams: map[string]string{}}
 }

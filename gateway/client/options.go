@@ -54,7 +54,7 @@ type Options struct {
 	// Buffer is how many events [Client.Events] holds before the connection
 	// stops reading, default 256.
 	Buffer int
-	// MaxFrame bounds the bytes of a frame, default 4 MiB; MaxBases those of
+	// MaxFrame bounds the bytes of a frame, default 8 MiB; MaxBases those of
 	// all bases, default 64 MiB.
 	MaxFrame, MaxBases int
 	// ActivityTimeout is how long the server may be silent before it is asked
@@ -73,6 +73,9 @@ type Options struct {
 	Dial   func(ctx context.Context, network, address string) (net.Conn, error)
 	Logger *slog.Logger
 }
+
+// defaultFrame has room for the largest event that there can be: a megabyte of characters that are six in JSON.
+const defaultFrame = 8 << 20
 
 // Status is a change of the connection.
 type Status struct {
@@ -109,7 +112,7 @@ func (o *Options) setDefaults() error {
 		o.Buffer = 256
 	}
 	if o.MaxFrame <= 0 {
-		o.MaxFrame = 4 << 20
+		o.MaxFrame = defaultFrame
 	}
 	for _, d := range []struct {
 		v   *time.Duration
