@@ -86,12 +86,15 @@ func (c *clocked) log(channel string) (out []string) {
 // are killed, so that the time of the log jumps both ways. All that goes by a clock of
 // somebody else is the authorization of requests.
 func TestR14Clocks(t *testing.T) {
-	program, err := fault.BuildWithOwnClock(t.Context(), t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
+	ctx, dir := t.Context(), t.TempDir()
+	// It takes a while, during which other tests run.
+	build := sync.OnceValues(func() (string, error) { return fault.BuildWithOwnClock(ctx, dir) })
 	fault.Seeds(t, 14, func(t *testing.T, rnd *rand.Rand) {
 		const channel, room = "clocked", "presence-clocked"
+		program, err := build()
+		if err != nil {
+			t.Fatal(err)
+		}
 		hooks := listenHooks(t)
 		c := startClocked(t, rnd, program, hooks.URL)
 		event := func(channel, data, key string) string {
