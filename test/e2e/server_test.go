@@ -186,13 +186,14 @@ func launchLimited(t *testing.T, dir, yaml, limit string) *server {
 	return s
 }
 
-// gorace has a server end at its first race, and not sleep for a second before it ends: it has waited for its goroutines.
-const gorace = "GORACE=halt_on_error=1 atexit_sleep_ms=10"
+// gorace has a command end at its first race, and not sleep for a second before it ends: it has waited for its goroutines.
+// A server does sleep, as long as clients take to come back to where it was.
+const gorace, goraceOfServers = "GORACE=halt_on_error=1 atexit_sleep_ms=10", "GORACE=halt_on_error=1"
 
 // unhurried is the environment of a server with a configuration: on a busy machine the log
 // answers later than a server waits by default.
 func unhurried(yaml string) []string {
-	env := append(os.Environ(), gorace)
+	env := append(os.Environ(), goraceOfServers)
 	for name, key := range map[string]string{
 		"SLUICE_HTTP_PUBLISH_TIMEOUT": "publish_timeout", "SLUICE_NATS_START_TIMEOUT": "start_timeout", "SLUICE_REDIS_START_TIMEOUT": "start_timeout",
 	} {
