@@ -38,17 +38,18 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a, dialect, no := h.admit(r)
+	c := &Client{
+		hub: h, tenant: a, dialect: dialect, refused: no.code, id: newSocketID(), address: r.RemoteAddr,
+		shard: h.hall.Shards[int(h.nextShard.Add(1))%len(h.hall.Shards)], began: h.opt.Now(),
+		recovery: recoveryOf(a, dialect),
+	}
 	conn, buffered, err := socket.TakeOver(w, h.opt.SendBuffer)
 	if err != nil {
 		h.opt.Metrics.noHandshake("takeover")
 		h.opt.Logger.Warn("taking over a connection failed", "error", err)
 		http.Error(w, "the connection cannot be upgraded", http.StatusInternalServerError)
+		h.left(c)
 		return
-	}
-	c := &Client{
-		hub: h, tenant: a, dialect: dialect, refused: no.code, id: newSocketID(), address: r.RemoteAddr,
-		shard: h.hall.Shards[int(h.nextShard.Add(1))%len(h.hall.Shards)], began: h.opt.Now(),
-		recovery: recoveryOf(a, dialect),
 	}
 	if at, err := netip.ParseAddrPort(c.address); err == nil {
 		c.asks.Address = h.opt.Network(at.Addr())

@@ -2,6 +2,8 @@ package hub
 
 import (
 	"context"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -66,4 +68,24 @@ func TestWS06TheNextConnectionMayBeElsewhere(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestWhoGetsNoConnectionIsNotCounted: a handshake whose connection cannot be taken over has been let in by
+// then, and takes no place of the app.
+func TestWhoGetsNoConnectionIsNotCounted(t *testing.T) {
+	r := newRig(t, func(_ *Options, a *app.App) { a.Limits.MaxConnections = 1 })
+	for range 2 {
+		rec, req := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/app/key", nil)
+		req.Header = http.Header{
+			"Upgrade": {"websocket"}, "Connection": {"Upgrade"}, "Sec-Websocket-Version": {"13"}, "Sec-Websocket-Key": {"dGhlIHNhbXBsZSBub25jZQ=="},
+		}
+		if r.hub.ServeHTTP(rec, req); rec.Code != http.StatusInternalServerError {
+			t.Errorf("answered %d %s, want 500", rec.Code, rec.Body)
+		}
+	}
+	if n, told := r.hub.Connections(), r.number("sockudo_connected"); n != 0 || told != 0 {
+		t.Errorf("%d connections are counted, and %v in the metric", n, told)
+	}
+	p, _ := r.connect()
+	p.usable()
 }
