@@ -68,11 +68,17 @@ func (f *follower) beginWith(ctx context.Context, limit int) error {
 	found := 0
 	for found < limit {
 		q.Limit = min(limit-found, most)
-		end, err := f.past.api.HistoryLines(ctx, f.past.channel, q, func(i *client.HistoryItem) error {
-			found++
-			f.past.stretch.from = moment{serial: i.Serial}
-			return nil
-		}, nil)
+		var end *client.HistorySummary
+		before := found
+		err := insist(ctx, false, nil, func() (err error) {
+			found = before // an answer may have broken off
+			end, err = f.past.api.HistoryLines(ctx, f.past.channel, q, func(i *client.HistoryItem) error {
+				found++
+				f.past.stretch.from = moment{serial: i.Serial}
+				return nil
+			}, nil)
+			return err
+		})
 		switch {
 		case err != nil:
 			return err

@@ -188,3 +188,29 @@ func TestTime03FollowingThatMakesNoSense(t *testing.T) {
 		}
 	}
 }
+
+// TestTime03HistoryWaitsForItsShare: an app may ask only so often in a second, and a history of many pages takes longer then.
+func TestTime03HistoryWaitsForItsShare(t *testing.T) {
+	r := newRig(t)
+	r.store("c", numbered(250)...)
+	var asked atomic.Int64
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		if asked.Add(1)%2 == 1 {
+			w.WriteHeader(http.StatusTooManyRequests)
+			_, _ = io.WriteString(w, `{"error":"the app is over its limit","code":"rate_limited","status":429}`)
+			return
+		}
+		forward(w, q, r.url)
+	}))
+	defer proxy.Close()
+	status, out, said := execute(t, "", "history", "c", "--limit", "0", "--json", "--url", proxy.URL)
+	if n := strings.Count(out, "\n"); status != exitOK || n != 250 {
+		t.Errorf("status %d, %d events: %s", status, n, said)
+	}
+	c := start(t, nil, "history", "c", "--follow", "--limit", "3", "--json", "--url", proxy.URL)
+	c.out.awaitTimes(t, "\n", 3)
+	c.interrupt()
+	if status := c.wait(); status != exitOK || strings.Count(c.out.String(), "\n") != 3 {
+		t.Errorf("status %d: %s%s", status, c.out, c.errors)
+	}
+}

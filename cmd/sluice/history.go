@@ -94,8 +94,9 @@ func (o *historyOptions) run(cmd *cobra.Command, channel string) error {
 		if o.limit > 0 {
 			q.Limit = min(historyPage, o.limit-printed)
 		}
-		page, err := api.History(cmd.Context(), channel, q)
-		if err != nil {
+		var page *client.HistoryPage
+		// Many pages may be more than the app may ask for in a second.
+		if err := insist(cmd.Context(), false, nil, func() (err error) { page, err = api.History(cmd.Context(), channel, q); return err }); err != nil {
 			return o.explain(err)
 		}
 		for i := range page.Items {
