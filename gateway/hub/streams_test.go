@@ -431,6 +431,7 @@ func TestTime04Refusals(t *testing.T) {
 		"an id with a NUL":       {"channel=a", []string{"Last-Event-ID: %00:4"}, 400, "invalid_input", "Last-Event-ID"},
 		"an id with lines":       {"channel=a", []string{"Last-Event-ID: s%0d%0adata%3A%20x:4"}, 400, "invalid_input", "Last-Event-ID"},
 		"a long id":              {"channel=a", []string{"Last-Event-ID: s:" + strings.Repeat("1", 3000)}, 400, "invalid_input", "Last-Event-ID"},
+		"a filter cut off":       {"channel=a&filter=" + url.QueryEscape(`{"events":["goal"`), nil, 400, "invalid_input", "filter is not a JSON object"},
 		"a bad filter":           {"channel=a&filter=7", nil, 400, "invalid_input", "filter"},
 		"presence":               {"channel=presence-a" + signed(soon, "presence-a"), nil, 403, "forbidden", "presence-a"},
 		"encrypted":              {"channel=private-encrypted-a" + signed(soon, "private-encrypted-a"), nil, 403, "forbidden", "private-encrypted-a"},

@@ -55,8 +55,9 @@ func ParseFilter(raw string) (*Filter, error) {
 	// message that it came in.
 	f := &Filter{text: strings.Clone(raw)}
 	v := gjson.Parse(f.text)
-	if !v.IsObject() {
-		return nil, errors.New("filter is not an object")
+	// What is a part of a frame was checked with it; a parameter of an address may have been cut off.
+	if !v.IsObject() || !gjson.Valid(f.text) {
+		return nil, errors.New("filter is not a JSON object")
 	}
 	if err := f.parse(v); err != nil {
 		return nil, err

@@ -119,6 +119,30 @@ func TestFilterRules(t *testing.T) {
 	}
 }
 
+// TestAFilterThatIsCutOff: a filter that is a parameter of an address is not a part of checked JSON, as one
+// in a frame is. What is left of it must not decide.
+func TestAFilterThatIsCutOff(t *testing.T) {
+	for _, whole := range []string{
+		`{"key":"type","cmp":"in","vals":["goal","card"]}`,
+		`{"op":"and","nodes":[{"key":"a","cmp":"eq","val":"1"},{"key":"b","cmp":"eq","val":"2"}]}`,
+		`{"events":["goal","card"],"tags":{"key":"k","cmp":"ex"}}`,
+	} {
+		if _, err := ParseFilter(whole); err != nil {
+			t.Fatal(err)
+		}
+		for n := 1; n < len(whole); n++ {
+			if _, err := ParseFilter(whole[:n]); err == nil {
+				t.Errorf("%s is accepted", whole[:n])
+			}
+		}
+		for _, more := range []string{"}", "x", whole} {
+			if _, err := ParseFilter(whole + more); err == nil {
+				t.Errorf("%s is accepted", whole+more)
+			}
+		}
+	}
+}
+
 func FuzzParseFilter(f *testing.F) {
 	f.Add([]byte(`{"op":"or","nodes":[{"key":"a","cmp":"in","vals":[1,"x"]},{"key":"b","cmp":"gt","val":"2"}]}`), "tag")
 	f.Add([]byte(`{"events":["e"],"tags":{"key":"k","cmp":"nex"}}`), "")
@@ -127,12 +151,12 @@ func FuzzParseFilter(f *testing.F) {
 	f.Add([]byte(strings.Repeat(`{"op":"not","nodes":[`, 120)), "")
 	f.Add([]byte(`{"key":"`+strings.Repeat(`\u00e9`, 100)+`","cmp":"ex"}`), "")
 	f.Fuzz(func(t *testing.T, raw []byte, tag string) {
-		if !json.Valid(raw) {
-			return // subscriptions are valid JSON before their filter is looked at
-		}
 		filter, err := ParseFilter(string(raw))
-		if err != nil {
+		if err != nil || filter == nil {
 			return
+		}
+		if !json.Valid(raw) {
+			t.Errorf("%q is accepted, and is no JSON", raw)
 		}
 		if most := 12*len(raw) + 4096; filter.Size() < len(raw) || filter.Size() > most || len(raw) > maxFilterText {
 			t.Errorf("a filter of %d bytes takes %d, want at most %d", len(raw), filter.Size(), most)

@@ -120,8 +120,11 @@ func resumePosition(v gjson.Result) (p ResumePosition, err error) {
 	if p.LastMessageID, err = text(v.Get("last_message_id"), "last_message_id"); err != nil {
 		return p, err
 	}
-	if len(p.StreamID) > 64 || len(p.LastMessageID) > 128 {
-		return p, errors.New("stream_id has more than 64 bytes or last_message_id more than 128")
+	if n := len(p.StreamID); n > 64 {
+		return p, fmt.Errorf("stream_id has %d bytes, the limit is 64", n)
+	}
+	if n := len(p.LastMessageID); n > 128 {
+		return p, fmt.Errorf("last_message_id has %d bytes, the limit is 128", n)
 	}
 	place, marked := ExactPlace(p.Serial, p.LastMessageID)
 	if p.Serial = place; marked {
