@@ -49,7 +49,7 @@ func (l *leaderless) After(ctx context.Context, app, channel string, pos broker.
 }
 
 // TestTime04AResumeWaitsForALeader: who comes back while the servers of the log choose a leader gets
-// what he missed once they have, and not a gap; so does who begins with a snapshot.
+// what he missed once they have, and not a gap; so does who begins with a snapshot or a part of the past.
 func TestTime04AResumeWaitsForALeader(t *testing.T) {
 	for name, c := range map[string]struct {
 		ask  func(r *rig, at broker.Position) []string
@@ -64,6 +64,20 @@ func TestTime04AResumeWaitsForALeader(t *testing.T) {
 		}, numbers(2, 5)},
 		"a reader comes back": {func(r *rig, at broker.Position) []string {
 			rd := r.get("channel=ticker", "Last-Event-ID: "+onePlace(at.Epoch, at.Offset))
+			rd.want("subscribed")
+			got, _ := rd.takes(4)
+			for i := range got {
+				got[i] = strings.TrimPrefix(got[i], "ticker ")
+			}
+			return got
+		}, numbers(2, 5)},
+		"a socket begins with the past": {func(r *rig, _ broker.Position) []string {
+			p, _ := r.second()
+			p.join("ticker", `,"rewind":4`)
+			return p.events(4)
+		}, numbers(2, 5)},
+		"a reader begins with the past": {func(r *rig, _ broker.Position) []string {
+			rd := r.get("channel=ticker&since=4")
 			rd.want("subscribed")
 			got, _ := rd.takes(4)
 			for i := range got {

@@ -1,11 +1,13 @@
 package hub
 
 import (
+	"context"
 	"math"
 	"net"
 	"time"
 
 	"github.com/sluicehq/sluice/gateway/fanout"
+	"github.com/sluicehq/sluice/gateway/past"
 	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/gateway/socket"
 )
@@ -48,14 +50,22 @@ func (h *Hub) startStream(c *Client, conn net.Conn, head []byte, q *pusher.Event
 // wishes to begin.
 func (c *Client) beginStream(q *pusher.EventsQuery) {
 	all := &resuming{client: c, began: c.hub.opt.Now(), pending: 1}
+	ctx, cancel := c.hub.library.Patience()
+	defer cancel()
+	// The log is looked at for all of them at once.
+	var doubts []past.Doubt
+	for i, at := range q.Places {
+		ch := c.joined[i].channel
+		doubts = append(doubts, ch.recent.Doubt(at.In(ch.Name), math.MaxUint64))
+	}
 	for i := range c.joined {
 		m := &c.joined[i]
 		var way *fanout.Way
 		var news []*socket.Frame
 		if q.Places != nil && q.Places[i].Stream != "" {
-			way, news = c.comeBack(all, m.channel, q.Places[i])
+			way, news = c.comeBack(ctx, all, m.channel, q.Places[i], doubts[i])
 		} else {
-			way, news = c.beginAt(m.channel, q.Wish)
+			way, news = c.beginAt(ctx, m.channel, q.Wish)
 		}
 		c.sendAll(news)
 		c.listen(m, way)
@@ -66,19 +76,18 @@ func (c *Client) beginStream(q *pusher.EventsQuery) {
 }
 
 // comeBack is the way of a reader from where he was, or what he is told if there is none.
-func (c *Client) comeBack(all *resuming, ch *Channel, from pusher.Place) (*fanout.Way, []*socket.Frame) {
-	at := pusher.ResumePosition{Channel: ch.Name, StreamID: from.Stream, Serial: from.Serial}
+func (c *Client) comeBack(ctx context.Context, all *resuming, ch *Channel, from pusher.Place, doubt past.Doubt) (*fanout.Way, []*socket.Frame) {
 	if ch.recent == nil || !c.app().Recovery.Enabled {
 		return c.anew(ch), all.fail(&pusher.ResumeFailure{Channel: ch.Name, Code: pusher.PersistenceUnavailable, Expected: from.Stream,
 			Reason: "nobody can be given what he missed of this channel (connection_recovery.enabled)"})
 	}
-	if f := ch.recent.Doubt(at, math.MaxUint64).Judge(); f != nil {
+	if f := doubt.Judge(ctx); f != nil {
 		return c.anew(ch), all.fail(f)
 	}
 	all.add()
 	return &fanout.Way{
-		Line: ch.Line, Shard: c.shard, Out: c.sock.Outbox(), Is: c.id, Epoch: at.StreamID, Place: at.Serial,
-		Most: c.app().Recovery.MaxEvents, MostBytes: c.app().Recovery.MaxBytes, Ends: &resumed{all: all, channel: ch, at: at}, Instead: c.instead(ch),
+		Line: ch.Line, Shard: c.shard, Out: c.sock.Outbox(), Is: c.id, Epoch: from.Stream, Place: from.Serial,
+		Most: c.app().Recovery.MaxEvents, MostBytes: c.app().Recovery.MaxBytes, Ends: &resumed{all: all, channel: ch, at: from.In(ch.Name)}, Instead: c.instead(ch),
 	}, nil
 }
 
@@ -91,14 +100,14 @@ func (c *Client) anew(ch *Channel) *fanout.Way {
 }
 
 // beginAt is the way of a reader who begins, nil for one who begins with what is live.
-func (c *Client) beginAt(ch *Channel, wish *pusher.Rewind) (*fanout.Way, []*socket.Frame) {
+func (c *Client) beginAt(ctx context.Context, ch *Channel, wish *pusher.Rewind) (*fanout.Way, []*socket.Frame) {
 	switch {
 	case wish == nil:
 		return c.anew(ch), nil
 	case wish.Latest:
 		return c.snapshot(ch), nil
 	}
-	way, err := c.rewind(ch, wish)
+	way, err := c.rewind(ctx, ch, wish)
 	if err != nil {
 		return nil, []*socket.Frame{c.failedFrame(ch.recent.Failure(ch.life(), err))}
 	}

@@ -58,7 +58,6 @@ func (c *Client) resume(data string) {
 	r := c.recovery
 	r.asked, r.was = true, wish.SocketID
 	c.sock.Succeeds(wish.SocketID)
-	all := &resuming{client: c, began: c.hub.opt.Now(), pending: 1}
 	var doubts []doubt
 	for _, at := range wish.Positions {
 		if m := c.membership(at.Channel); m != nil {
@@ -67,10 +66,7 @@ func (c *Client) resume(data string) {
 			c.park(at)
 		}
 	}
-	for _, d := range doubts {
-		c.resumeOne(all, d)
-	}
-	all.begun()
+	c.resumeAll(doubts...)
 	c.letGo()
 }
 
@@ -79,7 +75,9 @@ func (c *Client) way(m *membership, wish *pusher.Rewind, resumes bool) (p *fanou
 	silent := false
 	switch {
 	case wish != nil && !wish.Latest:
-		if p, err = c.rewind(m.channel, wish); err != nil {
+		ctx, cancel := c.hub.library.Patience()
+		defer cancel()
+		if p, err = c.rewind(ctx, m.channel, wish); err != nil {
 			return nil, err
 		}
 		p = fanout.Traced(p, c.hub.opt.Tracer, "rewind")
@@ -130,28 +128,24 @@ func (c *Client) unpark(m *membership) {
 	if c.recovery == nil {
 		return
 	}
-	now := c.hub.opt.Now()
-	if at, was, ok := c.recovery.parked.Take(m.channel.Name, now); ok {
-		all := &resuming{client: c, began: now, pending: 1}
-		c.resumeOne(all, c.doubt(m, at, was))
-		all.begun()
+	if at, was, ok := c.recovery.parked.Take(m.channel.Name, c.hub.opt.Now()); ok {
+		c.resumeAll(c.doubt(m, at, was))
 	}
 }
 
-// resumeOne has one subscription resumed from a position.
-func (c *Client) resumeOne(all *resuming, d doubt) {
-	ch := d.m.channel
-	if ch.recent == nil {
-		c.sendAll(all.fail(&pusher.ResumeFailure{Channel: ch.Name, Code: pusher.PersistenceUnavailable, Reason: "this channel has no past"}))
-		return
+// resumeAll has subscriptions resumed, which wait no longer for the log than one does.
+func (c *Client) resumeAll(doubts ...doubt) {
+	all := &resuming{client: c, began: c.hub.opt.Now(), pending: 1}
+	ctx, cancel := c.hub.library.Patience()
+	defer cancel()
+	for _, d := range doubts {
+		if f := d.Judge(ctx); f != nil {
+			c.sendAll(all.fail(f))
+		} else if p := c.travel(all, d); p != nil {
+			p.Wake()
+		}
 	}
-	if f := d.Judge(); f != nil {
-		c.sendAll(all.fail(f))
-		return
-	}
-	if p := c.travel(all, d); p != nil {
-		p.Wake()
-	}
+	all.begun()
 }
 
 // doubt is a position of a subscription that is being judged.

@@ -39,7 +39,7 @@ func (c *Client) takeWish(r *request) bool {
 }
 
 // rewind returns the way of a new subscription that begins with a part of the past.
-func (c *Client) rewind(ch *Channel, wish *pusher.Rewind) (*fanout.Way, error) {
+func (c *Client) rewind(ctx context.Context, ch *Channel, wish *pusher.Rewind) (*fanout.Way, error) {
 	end := &rewound{client: c, channel: ch}
 	p := &fanout.Way{Line: ch.Line, Shard: c.shard, Out: c.sock.Outbox(), Is: c.id, Ends: end}
 	limit := c.app().Limits.MaxHistoryPage
@@ -50,8 +50,6 @@ func (c *Client) rewind(ch *Channel, wish *pusher.Rewind) (*fanout.Way, error) {
 	} else {
 		q.Since = c.hub.opt.LogTime().Add(-wish.Age)
 	}
-	ctx, cancel := context.WithTimeout(c.hub.ctx, c.hub.opt.AttachTimeout)
-	defer cancel()
 	from, err := ch.recent.Rewind(ctx, q)
 	if err != nil {
 		return nil, err

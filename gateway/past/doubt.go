@@ -9,8 +9,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// Doubt is what is to be found out about a position that somebody wants to resume from. The zero
-// value is none.
+// Doubt is what is to be found out about a position that somebody wants to resume from.
 type Doubt struct {
 	of *Recent
 	at pusher.ResumePosition
@@ -23,10 +22,11 @@ type Doubt struct {
 }
 
 // Doubt says what is plain about a position, and has the log looked at if that is not enough.
-// began is where the subscription was live first. A channel without a past has no doubts.
+// began is where the subscription was live first. Of a channel without a past, which is nil, nothing can
+// be resumed.
 func (r *Recent) Doubt(at pusher.ResumePosition, began uint64) Doubt {
 	if r == nil {
-		return Doubt{}
+		return Doubt{at: at}
 	}
 	d := Doubt{of: r, at: at}
 	ahead, missed, missedBytes := r.Distance(at.Serial, began)
@@ -46,14 +46,15 @@ func (r *Recent) Doubt(at pusher.ResumePosition, began uint64) Doubt {
 	return d
 }
 
-// Judge waits until the log was looked at, and refuses a position of which it is plain that it
-// cannot be resumed; nil if it may be.
-func (d Doubt) Judge() *pusher.ResumeFailure {
-	if d.log == nil {
+// Judge waits until the log was looked at, or ctx is done, and refuses a position of which it is plain
+// that it cannot be resumed; nil if it may be.
+func (d Doubt) Judge(ctx context.Context) *pusher.ResumeFailure {
+	switch {
+	case d.of == nil:
+		return &pusher.ResumeFailure{Channel: d.at.Channel, Code: pusher.PersistenceUnavailable, Reason: "this channel has no past"}
+	case d.log == nil:
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(d.of.library.Context, d.of.library.Timeout)
-	defer cancel()
 	f := &pusher.ResumeFailure{Channel: d.of.line.Name, Expected: d.at.StreamID, Current: d.of.life(), Code: d.code, Reason: d.reason}
 	now, err := d.log.Wait(ctx)
 	if err == nil {

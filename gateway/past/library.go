@@ -30,3 +30,8 @@ type Library struct {
 	Bytes, Values atomic.Int64
 	shelf         shelf
 }
+
+// Patience bounds how long one request waits for the log, for however many channels.
+func (in *Library) Patience() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(in.Context, in.Timeout)
+}

@@ -21,12 +21,22 @@ type Rewound struct {
 }
 
 // Rewind finds out where a rewind begins, in memory or in the log. The query goes from the newest
-// publication backwards and has a limit, and Since or none. Errors are those of [sight.View.Read].
+// publication backwards and has a limit, and Since or none. A log that cannot be reached is asked again
+// until ctx ends. Errors are those of [sight.View.Read].
 func (r *Recent) Rewind(ctx context.Context, q broker.Query) (from Rewound, err error) {
 	bounded := r.app.Now().Readings.Of(r.line.Name) != app.Reading{}
 	if place, more, ok := r.rewound(q); ok && !bounded {
 		return Rewound{Place: place, More: more}, nil
 	}
+	err = reaching(ctx, func() (err error) {
+		from, err = r.searched(ctx, q)
+		return err
+	})
+	return from, err
+}
+
+// searched is where a rewind begins, as the log says.
+func (r *Recent) searched(ctx context.Context, q broker.Query) (from Rewound, err error) {
 	from.Cold = true
 	r.library.Read()
 	erasures := r.Erasures()

@@ -38,14 +38,19 @@ type Look struct {
 	why     error
 }
 
-// Wait waits until the log was looked at. Errors: those of [broker.History], or the context's.
+// Wait waits until the log was looked at. Errors: those of [broker.History], or the context's. What is
+// known counts also when ctx is done.
 func (l *Look) Wait(ctx context.Context) (State, error) {
 	select {
 	case <-l.done:
-		return l.state, l.err
 	case <-ctx.Done():
-		return State{}, ctx.Err()
+		select {
+		case <-l.done:
+		default:
+			return State{}, ctx.Err()
+		}
 	}
+	return l.state, l.err
 }
 
 // follows reads what follows a position, and returns the errors of [sight.View.After].

@@ -17,6 +17,11 @@ type Place struct {
 	Serial uint64
 }
 
+// In is the place as a position in a channel.
+func (p Place) In(channel string) ResumePosition {
+	return ResumePosition{Channel: channel, StreamID: p.Stream, Serial: p.Serial}
+}
+
 // An event stream has one id for all of its channels, because browsers keep no more than the
 // last one. It has a place for each channel, in the order of the request:
 //
