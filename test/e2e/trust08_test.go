@@ -98,7 +98,6 @@ lines:
 // it, whatever files it opens, those who came first are served, others get 503, and when
 // the sockets are gone nothing is left of it.
 func TestTrust08SocketsLeaveTheLogItsDescriptors(t *testing.T) {
-	t.Parallel()
 	for _, c := range []struct{ name, says string }{
 		{"WebSockets", handshake},
 		{"silent", ""},
@@ -106,7 +105,6 @@ func TestTrust08SocketsLeaveTheLogItsDescriptors(t *testing.T) {
 		{"requests", "GET /health HTTP/1.1\r\nHost: h\r\n\r\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
 			yaml := strings.Replace(config(t.TempDir(), "http: {header_timeout: 10m, idle_timeout: 1h}"), "port: -1}\nlog", "port: 0}\nlog", 1)
 			s := serveLimited(t, t.TempDir(), yaml, "ulimit -n 80")
 			client := &http.Client{Timeout: patience, Transport: &http.Transport{}}
