@@ -202,7 +202,8 @@ func TestTrust10NobodyWaitsForTheBodyOfAStranger(t *testing.T) {
 		{"a query that cannot be read", "POST", "/apps/app/events?a=%zz", 400, "query"},
 		{"an unknown path of the API", "POST", "/apps/app/nothing", 404, ""},
 		{"a path of nobody", "POST", "/nothing", 404, ""},
-		{"the health of the process", "POST", "/health", 200, ""},
+		{"the health of the process", "GET", "/health", 200, ""},
+		{"the health of the process, by another method", "POST", "/health", 405, "GET, HEAD"},
 		{"the WebSocket endpoint", "POST", "/app/app-key", 426, ""},
 		{"more than the largest body", "POST", signed("app", "POST", "/events", withSum(sumOf(greeting))), 413, "larger"},
 	}
