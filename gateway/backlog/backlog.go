@@ -36,6 +36,21 @@ func (b *Backlog[T, W]) After(dst []T, place uint64, most int, who W) (items []T
 	return dst, place, false
 }
 
+// Known appends all that is known without a hole after a place to dst, and returns the place that it reaches.
+func (b *Backlog[T, W]) Known(dst []T, place uint64) (items []T, reached uint64) {
+	for !b.Covers(place) {
+		g := b.find(place)
+		if g == nil {
+			return dst, place
+		}
+		dst, place = g.appendAfter(dst, place, len(g.items))
+	}
+	return b.AppendAfter(dst, place, b.Len())
+}
+
+// Await notes who waits until the log was read after a place, also if that is known.
+func (b *Backlog[T, W]) Await(place uint64, who W) { b.wait(place, who) }
+
 // Read takes what the caller read of the log because of [Pages.Next]. It is [Backlog.Learn]
 // besides.
 func (b *Backlog[T, W]) Read(after uint64, items []T, through uint64) []W {

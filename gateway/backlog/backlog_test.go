@@ -76,8 +76,15 @@ func TestABacklogHasNoHoles(t *testing.T) {
 			if r.asleep {
 				return
 			}
+			known, end := b.Known(nil, r.place)
+			if want := log.after(r.place, len(log.all)); !slices.Equal(known, want[:min(len(known), len(want))]) || len(known) < len(want) && want[len(known)].place <= end {
+				rt.Fatalf("%d are known after %d up to %d, the log has %d", len(known), r.place, end, len(want))
+			}
 			items, reached, ok := b.After(nil, r.place, rapid.IntRange(1, 5).Draw(rt, "most"), i)
-			if r.asleep = !ok; !ok {
+			if r.asleep = !ok; ok != (end > r.place || r.place >= b.High()) {
+				rt.Fatalf("reader %d at %d goes on: %t, known is up to %d", i, r.place, ok, end)
+			}
+			if !ok {
 				return
 			}
 			if reached == r.place && r.place < b.High() {

@@ -50,22 +50,44 @@ func (s stretch) tooMuch(channel string) *pusher.ResumeFailure {
 // subscribers and that of the past.
 func (p *Way) Waits() { p.waits = p.left() }
 
+// count counts what items add to what was missed. It says whether that is more than may have been.
+func (s *stretch) count(items []*Event) (met int, beyond bool) {
+	met, bytes := s.met, s.bytes
+	for _, item := range items {
+		if at := item.Pub.Offset; at > s.place && at <= s.until {
+			met++
+			bytes += item.bytes
+			if s.beyond(met, bytes) {
+				return met, true
+			}
+		}
+	}
+	return met, false
+}
+
+// Foreseen says whether nothing is to be found out any more before the way is gone: it is not bounded, was told
+// by [Way.Foresee], or has come to what was missed. The caller has the lock of the past.
+func (p *Way) Foreseen() bool { return p.judged || p.met > 0 || p.Most+p.MostBytes == 0 }
+
+// Clear says whether the publications before the way, all up to a place, show that it may be gone. The caller has the
+// lock of the subscribers and that of the past.
+func (p *Way) Clear(known []*Event, through uint64) bool {
+	s := p.left()
+	_, beyond := s.count(known)
+	return !beyond && through >= s.until
+}
+
 // Foresee says what a page, which reaches through a place, tells of the way of one that waited. It is
 // the failure if more lies on the way than it may have missed. rest is what lies behind the page where
 // that decides it and nothing was sent yet; whoever asked counts it. Otherwise both are nil. With
 // either of them nothing more is sent before [Way.Foretell]. The caller has the lock of the past.
 func (p *Way) Foresee(page []*Event, through uint64) (f *pusher.ResumeFailure, rest *Rest) {
 	s := &p.waits
-	met, bytes := s.met, s.bytes
-	for _, item := range page {
-		if at := item.Pub.Offset; at > s.place && at <= s.until {
-			met++
-			bytes += item.bytes
-			if s.beyond(met, bytes) {
-				p.doubted.Store(true)
-				return s.tooMuch(p.Line.Name), nil
-			}
-		}
+	p.judged = true
+	met, beyond := s.count(page)
+	if beyond {
+		p.doubted.Store(true)
+		return s.tooMuch(p.Line.Name), nil
 	}
 	if s.met == 0 && s.most > 0 && through < s.until {
 		p.doubted.Store(true)

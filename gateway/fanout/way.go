@@ -56,6 +56,8 @@ type Way struct {
 	Sent, Live, met, bytes int
 	// waits is the stretch before it when it began to wait for a page. The lock of the past guards it.
 	waits stretch
+	// judged: a page told what lies on it. The lock of the past guards it.
+	judged bool
 	// doubted: a page shows that the client may have missed more than it may, and nothing is sent until
 	// foreseen says so.
 	doubted  atomic.Bool

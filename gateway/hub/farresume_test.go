@@ -21,6 +21,36 @@ func (l *countingLog) CountFrom(ctx context.Context, app, channel string, offset
 	return l.Log.(broker.Ranking).CountFrom(ctx, app, channel, offset)
 }
 
+// TestRE05WhatOthersReadTellsNothingLess: who missed too much is told so before anything is sent to him, also where a
+// page that was read for somebody else has the next events, or all of them.
+func TestRE05WhatOthersReadTellsNothingLess(t *testing.T) {
+	const most, all = 100, 400
+	for _, c := range []struct{ first, second int }{{101, 101}, {210, 150}, {100, 101}, {300, 300}, {300, 102}} {
+		t.Run(fmt.Sprintf("%d after %d", c.second, c.first), func(t *testing.T) {
+			r := timeRig(t, memory.Options{MaxMessages: 2 * all}, func(_ *Options, a *appT) { a.Recovery.MaxEvents = most })
+			var stored []broker.Position
+			for i := range all {
+				stored = append(stored, r.publishMany("orders", i+1, i+1).Position)
+			}
+			live, _ := r.second()
+			live.join("orders", "")
+			r.publishMany("orders", all+1, all+2)
+			live.events(2)
+			for _, missed := range []int{c.first, c.second, c.second} {
+				p, _ := r.second()
+				p.join("orders", "")
+				at := stored[all+2-missed-1]
+				p.from("orders", at.Epoch, at.Offset, "")
+				if missed > most {
+					p.resumeFails("position_expired", at.Epoch)
+				} else if got := p.events(missed); got[0] != fmt.Sprint(all+2-missed+1) {
+					t.Errorf("the first event is %s", got[0])
+				}
+			}
+		})
+	}
+}
+
 // TestRE05ResumeGetsAllOrNothing: who missed more than may be missed is told so before anything is sent
 // to him, also where what he missed is more than one page of the log. Only such a resume has the log
 // count.

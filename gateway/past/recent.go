@@ -185,7 +185,12 @@ func (r *Recent) after(dst []*fanout.Event, p *fanout.Way, most int) (items []*f
 		// The frames that it would have got are gone: it goes on with plain ones.
 		p.Plainly()
 	}
-	dst, reached, ok = r.backlog.After(dst, p.Place, most, p)
+	if r.bears(p) {
+		dst, reached, ok = r.backlog.After(dst, p.Place, most, p)
+	} else {
+		r.backlog.Await(p.Place, p)
+		reached = p.Place
+	}
 	if !ok {
 		p.Cold = true
 		p.Waits()
@@ -196,6 +201,16 @@ func (r *Recent) after(dst []*fanout.Event, p *fanout.Way, most int) (items []*f
 	return dst, reached, ok
 }
 
+// bears says whether a way may go on with a page that was read for another one: nothing may be sent on one on which
+// more lies than may have been missed. Where that cannot be seen here, whoever reads the log finds out. The lock is held.
+func (r *Recent) bears(p *fanout.Way) bool {
+	if r.backlog.Covers(p.Place) || p.Foreseen() {
+		return true
+	}
+	known, reached := r.backlog.Known(nil, p.Place)
+	return p.Clear(known, reached)
+}
+
 // Distance is what lies above a place up to another one, as far as memory has it. ahead says
 // that the place is above everything that came here.
 func (r *Recent) Distance(place, to uint64) (ahead bool, items, bytes int) {
@@ -204,10 +219,7 @@ func (r *Recent) Distance(place, to uint64) (ahead bool, items, bytes int) {
 	if place > r.backlog.High() {
 		return true, 0, 0
 	}
-	if !r.backlog.Covers(place) {
-		return false, 0, 0
-	}
-	all, _ := r.backlog.AppendAfter(nil, place, r.backlog.Len())
+	all, _ := r.backlog.Known(nil, place)
 	for _, p := range all {
 		if p.Pub.Offset > to {
 			break
