@@ -169,19 +169,28 @@ func (a *ahead) weigh() {
 
 // drop forgets the runs that are named. The lock is held.
 func (a *ahead) drop(named func(r *run) bool) {
+	before, after := a.number, 0
 	for s, l := range a.lines {
 		if l = slices.DeleteFunc(l, named); len(l) == 0 {
 			delete(a.lines, s)
 		} else {
 			a.lines[s] = l
 		}
+		after += len(l)
 	}
-	a.weigh()
+	if after != before {
+		a.weigh()
+	}
+}
+
+// expire forgets what is too old, or lay idle for too long. The lock is held.
+func (a *ahead) expire(now time.Time) {
+	a.drop(func(r *run) bool { return now.Sub(r.read) >= aheadLife || now.Sub(r.used) >= aheadIdle })
 }
 
 // fits makes room for a run of an app, if that can be had from those that may go. The lock is held.
 func (a *ahead) fits(app string, bytes int, now time.Time) bool {
-	a.drop(func(r *run) bool { return now.Sub(r.read) >= aheadLife || now.Sub(r.used) >= aheadIdle })
+	a.expire(now)
 	for a.bytes+bytes > a.room || a.number >= aheadRuns {
 		least := a.leastUsed(app, bytes, now)
 		if least == nil {
@@ -212,7 +221,7 @@ func (a *ahead) leastUsed(app string, bytes int, now time.Time) (least *run) {
 func (a *ahead) sweep() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.fits("", 0, a.time())
+	a.expire(a.time())
 }
 
 // forget forgets what is remembered of a subject, or everything if it is empty, and what is being read.

@@ -238,8 +238,11 @@ func TestTime05WhatWasReadAheadIsBounded(t *testing.T) {
 	for n := range 2 * aheadRuns {
 		readAhead(a, strand{"a", fmt.Sprint(n), "1"}, 1, 2, 0)
 	}
-	if a.number != aheadRuns {
+	if now = now.Add(aheadProof); a.number != aheadRuns {
 		t.Errorf("%d runs, want %d", a.number, aheadRuns)
+	}
+	if a.sweep(); a.number != aheadRuns {
+		t.Errorf("%d runs are left of those that may be there", a.number)
 	}
 	a.forget("")
 	if readAhead(a, first, 1, 5*runBytes/messageBytes, 0); a.number > 0 {
