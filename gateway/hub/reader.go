@@ -53,10 +53,11 @@ func (c *Client) beginStream(q *pusher.EventsQuery) {
 	ctx, cancel := c.hub.library.Patience()
 	defer cancel()
 	// The log is looked at for all of them at once.
-	var doubts []past.Doubt
+	doubts := make([]past.Doubt, len(q.Places))
 	for i, at := range q.Places {
-		ch := c.joined[i].channel
-		doubts = append(doubts, ch.recent.Doubt(at.In(ch.Name), math.MaxUint64))
+		if ch := c.joined[i].channel; at.Stream != "" {
+			doubts[i] = ch.recent.Doubt(at.In(ch.Name), math.MaxUint64)
+		}
 	}
 	for i := range c.joined {
 		m := &c.joined[i]
