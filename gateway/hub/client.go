@@ -214,12 +214,6 @@ func (events) OnMessage(ws *gws.Conn, m *gws.Message) {
 		// What the peer sent before it left would be done for nobody.
 		return
 	}
-	if !c.recovers() {
-		c.handle(m.Bytes())
-		return
-	}
-	c.handling(true)
-	defer c.handling(false)
 	c.handle(m.Bytes())
 }
 

@@ -20,7 +20,7 @@ func (c *Client) hold(p *fanout.Way, said bool) bool {
 	return true
 }
 
-// handling notes that a message of the client is being handled, or no longer.
+// handling notes that what the client has sent is being handled, also while that waits for its turn, or no longer.
 func (c *Client) handling(busy bool) {
 	if r := c.recovery; r != nil {
 		r.mu.Lock()

@@ -18,8 +18,12 @@ const longRequest = 4 << 10
 // costly are the requests that [Client.paceRequest] is for.
 var costly = map[string]bool{"subscribe": true, "unsubscribe": true, "signin": true, "resume": true, "channel_history": true}
 
+// Listens implements [websocket.Peer].
+func (c *Client) Listens() { c.handling(false) }
+
 // Pace implements [websocket.Peer]: it waits until the connection may send that many frames.
 func (c *Client) Pace(n int) {
+	c.handling(true)
 	r := c.hub.limit.Load().MessageRate
 	if n == 0 || r <= 0 || c.refused == 0 && c.app().ClientEvents && c.app().ClientEventRate <= 0 {
 		return

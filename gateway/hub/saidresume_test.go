@@ -62,6 +62,30 @@ func TestTime07AnAnnouncedResumeThatNeverComes(t *testing.T) {
 	p.want("told")
 }
 
+// TestTime01WhatWasSentTogetherIsHandledFirst: silence begins where all that came has been handled: the resume may be
+// among it, and wait for its turn as long as the server takes.
+func TestTime01WhatWasSentTogetherIsHandledFirst(t *testing.T) {
+	r := timeRig(t, memory.Options{}, nil)
+	var p *peer
+	var c *Client
+	eventually(t, "something comes while a subscription is held", func() bool {
+		var id string
+		p, id = r.second()
+		p.join("orders", "")
+		c = r.hub.find(id)
+		c.Pace(1)
+		c.recovery.mu.Lock()
+		defer c.recovery.mu.Unlock()
+		return c.recovery.held.Len() == 1
+	})
+	r.publish("orders", "told", `1`)
+	c.patient(time.Now().Add(10 * past.HoldTime))
+	p.alive()
+	c.Listens()
+	c.patient(time.Now().Add(10 * past.HoldTime))
+	p.want("told")
+}
+
 // TestTime07SubscriptionsThatEndAreNotHeld: a client that comes and goes leaves nothing behind.
 func TestTime07SubscriptionsThatEndAreNotHeld(t *testing.T) {
 	r := timeRig(t, memory.Options{}, nil)

@@ -56,7 +56,9 @@ var errRefused = errors.New("a frame was refused")
 // Peer is whose frames a guard reads. The goroutine that reads calls its methods, except
 // TooSlow.
 type Peer interface {
-	// Pace is called when the heads of that many frames have come. It may wait: the
+	// Listens is called before the connection is read: all messages that came were handled.
+	Listens()
+	// Pace is called when something has come, with the heads of that many frames. It may wait: the
 	// connection is read no further meanwhile.
 	Pace(frames int)
 	// Refuse ends the connection because of what it sent.
@@ -115,6 +117,7 @@ func (g *Guard) Read(p []byte) (int, error) {
 			// The library asks for more when it has handled the message.
 			g.Settle()
 		}
+		g.peer.Listens()
 		n, err := g.from.Read(p)
 		frames, good := g.judge(p[:n])
 		g.peer.Pace(frames)

@@ -1,7 +1,11 @@
 package websocket
 
 import (
+	"bytes"
+	"fmt"
+	"io"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 )
@@ -9,6 +13,7 @@ import (
 // patient is a peer that puts up with everything.
 type patient struct{}
 
+func (patient) Listens()         {}
 func (patient) Pace(int)         {}
 func (patient) Refuse(*BadFrame) {}
 func (patient) TooSlow()         {}
@@ -29,6 +34,33 @@ func frames(rnd *rand.Rand) (b []byte) {
 		}
 	}
 	return b
+}
+
+// listener notes when the connection is read.
+type listener struct {
+	patient
+	said []string
+}
+
+func (l *listener) Listens()   { l.said = append(l.said, "listens") }
+func (l *listener) Pace(n int) { l.said = append(l.said, fmt.Sprint("got ", n)) }
+
+// TestWhoHandlesMessagesDoesNotListen: what came together is handled as a whole before there is silence.
+func TestWhoHandlesMessagesDoesNotListen(t *testing.T) {
+	l := &listener{}
+	message := []byte{0x81, 0x81, 0, 0, 0, 0, 'x'}
+	in := io.MultiReader(bytes.NewReader(bytes.Repeat(message, 3)), bytes.NewReader(message[:3]), bytes.NewReader(message[3:]))
+	b := NewGuard(in, nil, l, NewInbox(1<<20), 64<<10, false).Buffered()
+	for n := range 4 {
+		if _, err := io.ReadFull(b, make([]byte, len(message))); err != nil {
+			t.Fatal(err)
+		}
+		l.said = append(l.said, fmt.Sprint("handles ", n))
+	}
+	want := []string{"listens", "got 3", "handles 0", "handles 1", "handles 2", "listens", "got 1", "listens", "got 0", "handles 3"}
+	if !slices.Equal(l.said, want) {
+		t.Errorf("%q, want %q", l.said, want)
+	}
 }
 
 // The guard must see the same frames in whatever pieces they come.
