@@ -56,7 +56,7 @@ func (c *Client) unhold(ch *Channel) {
 func (c *Client) patient(now time.Time) {
 	r := c.recovery
 	r.mu.Lock()
-	due := r.held.Due(now)
+	due := r.held.Due(now, c.sock.Unread())
 	c.wait(now)
 	r.mu.Unlock()
 	wake(due)

@@ -82,9 +82,16 @@ func (h *Hold) left(w held, said bool, now time.Time) time.Duration {
 
 func (h *Hold) said() bool { return slices.ContainsFunc(h.ways, func(w held) bool { return w.said }) }
 
-// Due takes those who have waited long enough. The caller wakes them, without the lock.
-func (h *Hold) Due(now time.Time) []*fanout.Way {
+// Due takes those who have waited long enough. unread means that something has come of the client which nobody
+// has read: then it was not silent, but this process stood still, and the quiet begins anew. The caller wakes
+// them, without the lock.
+func (h *Hold) Due(now time.Time, unread bool) []*fanout.Way {
 	h.listen(now)
+	for i := range h.ways {
+		if unread {
+			h.ways[i].quiet = h.quiet + HoldTime
+		}
+	}
 	said := h.said()
 	return h.take(func(w held) bool { return h.left(w, said, now) <= 0 })
 }

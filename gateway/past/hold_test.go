@@ -31,10 +31,11 @@ func TestTime01HowLongIsHeld(t *testing.T) {
 		h.Busy(false, now)
 	}
 	quiet := func(d time.Duration) { now = now.Add(d) }
+	unread := false
 	due := func(want ...string) {
 		t.Helper()
 		var got []string
-		for _, w := range h.Due(now) {
+		for _, w := range h.Due(now, unread) {
 			if got = append(got, w.Line.Name); w.Held.Load() {
 				t.Errorf("%s is held still", w.Line.Name)
 			}
@@ -80,14 +81,27 @@ func TestTime01HowLongIsHeld(t *testing.T) {
 	h.Drop(lines["b2"])
 	quiet(time.Minute)
 	due("b3")
+	// While this process stood still, nobody was silent whose message has come.
+	handle("u", 0)
+	quiet(time.Minute / 10)
+	unread = true
+	due()
+	waits(HoldTime)
+	unread = false
+	quiet(HoldTime - time.Millisecond)
+	due()
+	quiet(time.Millisecond)
+	due("u")
 	// Never longer than the most.
 	handle("c", 0)
 	h.Busy(true, now)
+	unread = true
 	waits(HoldAge)
 	quiet(HoldAge - time.Millisecond)
 	due()
 	quiet(time.Millisecond)
 	due("c")
+	unread = false
 	h.Busy(false, now)
 	// A resume that is announced is waited for that long.
 	handle("d", 0)

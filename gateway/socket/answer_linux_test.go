@@ -4,6 +4,7 @@ package socket
 
 import (
 	"net"
+	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -44,4 +45,48 @@ func TestTime06APeerThatVanishes(t *testing.T) {
 	defer a.Close()
 	defer b.Close()
 	(&Socket{conn: a}).ExpectAnswer(time.Second) // which has no such thing
+}
+
+// TestWhatNobodyHasRead: what a peer sent is unread until somebody reads it, with TLS and without.
+func TestWhatNobodyHasRead(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for what, wrap := range map[string]func(net.Conn) *Socket{
+		"a connection": func(c net.Conn) *Socket { return &Socket{conn: c} },
+		"one with TLS": func(c net.Conn) *Socket { return &Socket{below: NewCarrier(c)} },
+	} {
+		peer, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := wrap(conn)
+		if s.Unread() {
+			t.Errorf("%s has something to read before anything was sent", what)
+		}
+		_, _ = peer.Write([]byte("x"))
+		for !s.Unread() {
+			runtime.Gosched()
+		}
+		if _, err := conn.Read(make([]byte, 8)); err != nil || s.Unread() {
+			t.Errorf("%s has something to read after it was read, %v", what, err)
+		}
+		_ = peer.Close()
+		_ = conn.Close()
+		if s.Unread() {
+			t.Errorf("%s has something to read after it was closed", what)
+		}
+	}
+	a, b := net.Pipe()
+	defer a.Close()
+	defer b.Close()
+	if (&Socket{conn: a}).Unread() {
+		t.Error("a pipe has something to read")
+	}
 }

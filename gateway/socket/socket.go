@@ -72,13 +72,25 @@ func descriptor(conn net.Conn) int {
 // ExpectAnswer gives up a peer that does not acknowledge for so long what it was sent, where the
 // system can do that. It is for peers that send nothing themselves.
 func (s *Socket) ExpectAnswer(within time.Duration) {
+	s.control(func(fd uintptr) { expectAnswer(int(fd), within) })
+}
+
+// Unread says whether the peer has sent something that nobody has read yet, where the system can tell: a
+// process that stood still cannot say by the clock that its peer was silent.
+func (s *Socket) Unread() (unread bool) {
+	s.control(func(fd uintptr) { unread = waits(int(fd)) })
+	return unread
+}
+
+// control calls f with the descriptor of the connection, unless that has none or is closed.
+func (s *Socket) control(f func(fd uintptr)) {
 	conn := s.conn
 	if s.below != nil {
 		conn = s.below.Conn
 	}
 	if tcp, ok := conn.(syscall.Conn); ok {
 		if raw, err := tcp.SyscallConn(); err == nil {
-			_ = raw.Control(func(fd uintptr) { expectAnswer(int(fd), within) })
+			_ = raw.Control(f)
 		}
 	}
 }
