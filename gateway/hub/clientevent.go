@@ -68,9 +68,9 @@ func (c *Client) takeIn(f *pusher.ClientFrame, ev *broker.Event, to *Channel) {
 	var receipts []broker.Receipt
 	var err error
 	// V1 has no extras.
-	ephemeral := f.Ephemeral && c.dialect == pusher.V2
+	ephemeral, done := f.Ephemeral && c.dialect == pusher.V2, "stored"
 	if ephemeral {
-		err = c.cast(ctx, f, ev)
+		done, err = "sent", c.cast(ctx, f, ev)
 	} else {
 		receipts, err = c.hub.opt.Publisher.Publish(ctx, c.tenant.ID, broker.Outgoing{Channel: f.Channel, Event: ev})
 	}
@@ -89,8 +89,8 @@ func (c *Client) takeIn(f *pusher.ClientFrame, ev *broker.Event, to *Channel) {
 		c.hub.failures.Warn(c.hub.opt.Logger, "ephemeral", "an ephemeral client event cannot be sent", "app", c.tenant.ID, "channel", f.Channel, "error", err)
 		c.deny(refusedClientEvent, f.Channel, pusher.ErrorClientEvent, "ephemeral events are not offered by this server")
 	default:
-		c.hub.failures.Warn(c.hub.opt.Logger, "client event", "storing a client event failed", "app", c.tenant.ID, "channel", f.Channel, "error", err)
-		c.deny(refusedClientEvent, f.Channel, pusher.ErrorClientEvent, "the event could not be stored; try again")
+		c.hub.failures.Warn(c.hub.opt.Logger, "client event", "a client event could not be "+done, "app", c.tenant.ID, "channel", f.Channel, "error", err)
+		c.deny(refusedClientEvent, f.Channel, pusher.ErrorClientEvent, "the event could not be %s; try again", done)
 	}
 }
 

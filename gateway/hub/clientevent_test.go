@@ -116,7 +116,7 @@ func TestClientEvents(t *testing.T) {
 			p.joinSigned(id, "private-room")
 			for extras, want := range map[string]string{
 				`{}`:                 "the event could not be stored",
-				`{"ephemeral":true}`: map[bool]string{true: "ephemeral events are not offered", false: "the event could not be"}[lasts],
+				`{"ephemeral":true}`: map[bool]string{true: "ephemeral events are not offered", false: "the event could not be sent; try again"}[lasts],
 			} {
 				p.say(`{"event":"client-move","channel":"private-room","data":{},"extras":%s}`, extras)
 				if m := p.want("sockudo:error"); !strings.Contains(m.text, want) {
