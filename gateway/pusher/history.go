@@ -52,7 +52,7 @@ func ParseChannelHistory(data string) (h ChannelHistory, err error) {
 		case value.Type == gjson.String:
 			h.Params.Set(names[0], strings.Clone(value.Str))
 		case value.Type == gjson.Number:
-			h.Params.Set(names[0], strings.Clone(value.Raw))
+			h.Params.Set(names[0], strings.Clone(Whole(value.Raw)))
 		case value.Type != gjson.Null:
 			return h, fmt.Errorf("%s is neither a number nor a text", name)
 		}
@@ -77,7 +77,7 @@ func onlyOne(objects []gjson.Result, names []string) (value gjson.Result, name s
 			case v.Type == gjson.Null:
 			case value.Type == gjson.Null:
 				value, name = v, n
-			case v.Raw != value.Raw:
+			case Whole(v.Raw) != Whole(value.Raw):
 				return value, name, fmt.Errorf("%s has two values", name)
 			}
 		}

@@ -3,7 +3,6 @@ package pusher
 import (
 	"errors"
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 
@@ -154,7 +153,7 @@ func salt(v gjson.Result) (*uint32, error) {
 	if v.Type == gjson.Null {
 		return nil, nil
 	}
-	n, err := strconv.ParseUint(v.Raw, 10, 31)
+	n, err := strconv.ParseUint(Whole(v.Raw), 10, 31)
 	if err != nil {
 		return nil, fmt.Errorf("bases_salt is %.40q, must be a whole number from 0 to 2^31-1", v.Raw)
 	}
@@ -165,11 +164,11 @@ func salt(v gjson.Result) (*uint32, error) {
 // serial reads an offset: a number up to maxSerial, or a decimal in a string, which is at most
 // maxSerial+1 then.
 func serial(v gjson.Result) (uint64, error) {
-	digits := v.Raw
+	digits := v.Str
 	switch v.Type {
 	case gjson.String:
-		digits = v.Str
 	case gjson.Number:
+		digits = Whole(v.Raw)
 	case gjson.Null:
 		return 0, errors.New("serial is missing")
 	default:
@@ -181,15 +180,7 @@ func serial(v gjson.Result) (uint64, error) {
 		// ahead as any other.
 		return min(n, maxSerial+1), nil
 	}
-	if err != nil {
-		// 41.0 and 1e3 are whole numbers in JSON as well.
-		f, ferr := strconv.ParseFloat(digits, 64)
-		if ferr != nil || v.Type != gjson.Number || f != math.Trunc(f) || f < 0 || f > maxSerial {
-			return 0, fmt.Errorf("serial is %.40q, must be a whole number from 0 to 2^53-1", digits)
-		}
-		n = uint64(f)
-	}
-	if n > maxSerial {
+	if err != nil || n > maxSerial {
 		return 0, fmt.Errorf("serial is %.40q, must be a whole number from 0 to 2^53-1", digits)
 	}
 	return n, nil

@@ -3,7 +3,6 @@ package pusher
 import (
 	"errors"
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -71,22 +70,18 @@ func ParseRewind(value string) (Rewind, error) {
 
 // wholeNumber reads a number from 1 to most, which may stand in a string.
 func wholeNumber(name string, v gjson.Result, most int) (int, error) {
-	digits := v.Raw
+	digits := v.Str
 	switch v.Type {
 	case gjson.String:
-		if digits = v.Str; strings.Trim(digits, "0123456789") != "" {
+		if strings.Trim(digits, "0123456789") != "" {
 			return 0, fmt.Errorf("%s is %.40q, must be a whole number from 1 to %d", name, digits, most)
 		}
 	case gjson.Number:
+		digits = Whole(v.Raw)
 	default:
 		return 0, fmt.Errorf("%s is not a number", name)
 	}
 	n, err := strconv.ParseInt(digits, 10, 64)
-	if err != nil && v.Type == gjson.Number {
-		if f := v.Num; f == math.Trunc(f) && math.Abs(f) < 1<<53 {
-			n, err = int64(f), nil
-		}
-	}
 	if err != nil || n < 1 || n > int64(most) {
 		return 0, fmt.Errorf("%s is %.40q, must be a whole number from 1 to %d", name, digits, most)
 	}

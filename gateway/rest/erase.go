@@ -43,9 +43,9 @@ type purgeBound uint64
 // maxPurgeBound is the largest: numbers of JavaScript are exact up to there.
 const maxPurgeBound = 1 << 53
 
-// UnmarshalJSON never fails: what is no bound is refused with the mode that it goes with.
+// UnmarshalJSON takes whole numbers however they are written, and never fails: what is no bound is refused with the mode that it goes with.
 func (b *purgeBound) UnmarshalJSON(text []byte) error {
-	if n, err := strconv.ParseUint(string(text), 10, 64); err == nil && n <= maxPurgeBound {
+	if n, err := strconv.ParseUint(pusher.Whole(string(text)), 10, 64); err == nil && n <= maxPurgeBound {
 		*b = purgeBound(n)
 	}
 	return nil

@@ -169,7 +169,8 @@ func TestHI08_APurgeKeepsTheStream(t *testing.T) {
 		{fmt.Sprintf(`"before_time_ms","before_time_ms":%d`, all[6].Time.UnixMilli()), 3, 4},
 		{fmt.Sprintf(`"before_time_ms","before_time_ms":%d`, all[6].Time.UnixMilli()+1), 1, 3},
 		{`"before_time_ms","before_time_ms":1`, 0, 3},
-		{`"all"`, 3, 0},
+		{fmt.Sprintf(`"before_serial","before_serial":%d.0`, all[8].Offset), 1, 2},
+		{`"all"`, 2, 0},
 		{`"all"`, 0, 0},
 		{`"before_time_ms","before_time_ms":1`, 0, 0},
 	} {
@@ -225,6 +226,7 @@ func TestTime01WhatAPurgeAndAResetMustSay(t *testing.T) {
 		"no serial":           {"purge", `{"confirm_channel":"c","confirm_operation":"purge","reason":"r","mode":"before_serial"}`, "before_serial"},
 		"serial 0":            {"purge", `{"confirm_channel":"c","confirm_operation":"purge","reason":"r","mode":"before_serial","before_serial":0}`, "before_serial"},
 		"a negative serial":   {"purge", `{"confirm_channel":"c","confirm_operation":"purge","reason":"r","mode":"before_serial","before_serial":-1}`, "a number from 1 to 2^53"},
+		"a broken serial":     {"purge", `{"confirm_channel":"c","confirm_operation":"purge","reason":"r","mode":"before_serial","before_serial":1.5}`, "a number from 1 to 2^53"},
 		"a large serial":      {"purge", `{"confirm_channel":"c","confirm_operation":"purge","reason":"r","mode":"before_serial","before_serial":18446744073709551616}`, "a number from 1 to 2^53"},
 		"a text":              {"purge", `{"confirm_channel":"c","confirm_operation":"purge","reason":"r","mode":"before_serial","before_serial":"3"}`, "a number from 1 to 2^53"},
 		"a negative time":     {"purge", `{"confirm_channel":"c","confirm_operation":"purge","reason":"r","mode":"before_time_ms","before_time_ms":-1}`, "a number from 1 to 2^53"},

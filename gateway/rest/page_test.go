@@ -77,6 +77,7 @@ func TestHI09InputIsTakenOrRefused(t *testing.T) {
 		`{"channel":"c","params":{"limit":2},"untilAttach":true}`:                                                       {6, 5},
 		`{"channel":"c","params":{},"limit":2,"direction":"forwards"}`:                                                  {1, 2},
 		`{"channel":"c","params":{"direction":"forwards"},"limit":2,"start_serial":9}`:                                  {9, 10},
+		`{"channel":"c","params":{"limit":2.0},"limit":2,"end_serial":4e0,"start_time_ms":1.0}`:                         {4, 3},
 		`{"channel":"c","params":{"limit":2},"limit":2,"end_serial":4}`:                                                 {4, 3},
 		`{"channel":"c","params":null,"limit":2,"until_attach":null}`:                                                   {10, 9},
 		`{"channel":"c","until_attach":true,"end_serial":3,"limit":2}`:                                                  {3, 2},
@@ -102,7 +103,7 @@ func TestHI09InputIsTakenOrRefused(t *testing.T) {
 	for data, want := range map[string]string{
 		`{"channel":"c","until_attach":true,"end_serial":"abc"}`:                    "end_serial",
 		`{"channel":"c","until_attach":true,"end_serial":-1}`:                       "end_serial",
-		`{"channel":"c","until_attach":true,"end_serial":1e3}`:                      "end_serial",
+		`{"channel":"c","until_attach":true,"end_serial":1e-3}`:                     "end_serial",
 		`{"channel":"c","until_attach":true,"end_serial":2.5}`:                      "end_serial",
 		`{"channel":"c","until_attach":true,"start_serial":"x"}`:                    "start_serial",
 		`{"channel":"c","until_attach":true,"start_serial":5,"end_serial":4}`:       "start_serial is above end_serial",
