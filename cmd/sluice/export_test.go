@@ -180,18 +180,18 @@ func TestTime03ImportNamesTheLine(t *testing.T) {
 	if status != exitFailure || !strings.Contains(said, "line 2: it is cut off") || !strings.Contains(said, "Go on with: sluice import - --from-line 2 --url ") || len(r.history("c")) != 1 {
 		t.Errorf("status %d: %s", status, said)
 	}
-	// What the server does not take is named as well.
-	reserved := writeFile(t, "r.ndjson", other+"\n"+strings.Replace(strings.Replace(good, `"event":"e"`, `"event":"pusher:x"`, 1), `"m"`, `"m3"`, 1)+"\n")
-	status, _, said = execute(t, "", "import", reserved, "--url", r.url)
-	if status != exitFailure || !strings.Contains(said, "line 2 is refused: ") || !strings.Contains(said, "reserved") || !strings.Contains(said, "--from-line 2") || len(r.history("c")) != 2 {
+	// What this server does not take is named as well.
+	large := writeFile(t, "r.ndjson", other+"\n"+strings.Replace(strings.Replace(good, `"d"`, `"`+strings.Repeat("x", 10<<10+1)+`"`, 1), `"m"`, `"m3"`, 1)+"\n")
+	status, _, said = execute(t, "", "import", large, "--url", r.url)
+	if status != exitFailure || !strings.Contains(said, "line 2 is refused: ") || !strings.Contains(said, "data has 10241 bytes") || !strings.Contains(said, "--from-line 2") || len(r.history("c")) != 2 {
 		t.Errorf("status %d: %s", status, said)
 	}
 	for _, c := range []struct {
 		want string
 		args []string
 	}{
-		{"--from-line is 0, the first line is 1", []string{"import", reserved, "--from-line", "0"}},
-		{"--from-line is 9, and", []string{"import", reserved, "--from-line", "9"}},
+		{"--from-line is 0, the first line is 1", []string{"import", large, "--from-line", "0"}},
+		{"--from-line is 9, and", []string{"import", large, "--from-line", "9"}},
 		{"give one channel, or --prefix", []string{"export"}},
 		{"give one channel, or --prefix", []string{"export", "c", "--prefix", "d"}},
 		{"--start needs --prefix", []string{"export", "c", "--start", "d"}},

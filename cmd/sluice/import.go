@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sluicehq/sluice/gateway/client"
-	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
 // maxRecord is the longest line of an export.
@@ -69,7 +68,7 @@ func (o *importOptions) run(cmd *cobra.Command, path string) error {
 			return err
 		}
 		defer f.Close()
-		count, bytes, last, err := checkRecords(ctx, f)
+		count, bytes, last, err := checkRecords(ctx, f, o.fromLine)
 		switch {
 		case ctx.Err() != nil:
 			return errors.New("stopped; nothing was published")
@@ -90,7 +89,7 @@ func (o *importOptions) run(cmd *cobra.Command, path string) error {
 		sayTyping(cmd, "each line is an event as export writes it")
 	}
 	if path == "-" && o.check {
-		count, _, last, err := checkRecords(ctx, from)
+		count, _, last, err := checkRecords(ctx, from, o.fromLine)
 		switch {
 		case ctx.Err() != nil:
 			return errors.New("stopped; nothing was published")
@@ -164,22 +163,23 @@ func tornLine(err error, last record) string {
 		"  or, if it had --prefix, with the same --prefix and --start " + quoted(last.Channel) + " --start-serial " + next
 }
 
-// checkRecords reads all lines, and returns how many there are, their bytes, and the last one.
-func checkRecords(ctx context.Context, from io.Reader) (count int, size int64, last record, err error) {
+// checkRecords reads all lines, and returns how many there are, their bytes, and the last one. Those from first on must be
+// events that can be published.
+func checkRecords(ctx context.Context, from io.Reader, first int) (count int, size int64, last record, err error) {
 	in := newInput(ctx, from)
 	defer in.close()
 	err = records(in, func(line int, text []byte, r *record) error {
 		count, size, last = line, size+int64(len(text))+1, *r
-		if err := pusher.CheckChannel(r.Channel, maxChannel); err != nil {
+		if line < first {
+			return nil
+		}
+		if err := r.check(); err != nil {
 			return fmt.Errorf("line %d: %w", line, err)
 		}
 		return nil
 	})
 	return count, size, last, err
 }
-
-// maxChannel is longer than what any app allows.
-const maxChannel = 4096
 
 // importer publishes lines.
 type importer struct {

@@ -127,3 +127,54 @@ func (f *first) Read(p []byte) (int, error) {
 	}
 	return f.Reader.Read(p)
 }
+
+// TestNothingPassesTheCheckThatNoServerTakes: the check refuses what would be refused in the middle of the import, in the
+// same words, and nothing else.
+func TestNothingPassesTheCheckThatNoServerTakes(t *testing.T) {
+	r := newRig(t)
+	long := func(n int) string { return strings.Repeat("x", n) }
+	extras := `,"extras":{"a":"<&>` + long(16<<10-12) + `"}`
+	var many strings.Builder
+	for n := range 33 {
+		fmt.Fprintf(&many, `,"t%d":"v"`, n)
+	}
+	changed := func(was, is string) string { return strings.Replace(lineOf("c", 2), was, is, 1) }
+	for name, c := range map[string]struct{ line, says string }{
+		"an event of the protocol":          {changed(`"event":"e"`, `"event":"pusher:x"`), "event names that start with pusher: are reserved"},
+		"an event of the protocol inside":   {changed(`"event":"e"`, `"event":"sockudo_internal:x"`), "are reserved"},
+		"a channel that is none":            {changed(`"channel":"c"`, `"channel":"a b"`), "channel name"},
+		"a channel of no user":              {changed(`"channel":"c"`, `"channel":"#server-to-user-"`), "names no user"},
+		"a message id that is too long":     {changed(`"m2"`, `"`+long(129)+`"`), "message_id has 129 bytes, the limit is 128"},
+		"a conflation value":                {changed(`,"event"`, `,"conflation_key":"`+long(257)+`","event"`), "conflation_key has 257 bytes"},
+		"too many tags":                     {changed(`,"event"`, `,"tags":{`+many.String()[1:]+`},"event"`), "tags has 33 entries"},
+		"a tag without a name":              {changed(`,"event"`, `,"tags":{"":"v"},"event"`), "a key has 1 to"},
+		"extras with headers that are none": {changed(`,"event"`, `,"extras":{"headers":{"h":{}}},"event"`), "extras.headers"},
+		"extras that are too large":         {changed(`,"event"`, strings.Replace(extras, "<", "<x", 1)+`,"event"`), "extras has 16385 bytes"},
+		"extras that just fit":              {changed(`,"event"`, extras+`,"event"`), ""},
+		"a message id that just fits":       {changed(`"m2"`, `"`+long(128)+`"`), ""},
+		"a reserved event that is left out": {changed(`"event":"e"`, `"skipped":"its name is reserved","event":"pusher:x"`), ""},
+	} {
+		file := writeFile(t, "c.ndjson", lineOf("c", 1)+c.line)
+		for _, args := range [][]string{{"import", file, "--check"}, {"import", file, "--url", r.url}, {"import", "-", "--check"}} {
+			input := ""
+			if args[1] == "-" {
+				input = lineOf("c", 1) + c.line
+			}
+			status, _, said := execute(t, input, args...)
+			if c.says == "" && status != exitOK || c.says != "" && (status == exitOK || !strings.Contains(said, "line 2: ") || !strings.Contains(said, c.says) || !strings.Contains(said, "Nothing was published")) {
+				t.Errorf("%s, %v: status %d: %s", name, args, status, said)
+			}
+		}
+		if c.says == "" {
+			continue
+		}
+		// Whoever leaves the line out goes on behind it.
+		if status, _, said := execute(t, "", "import", file, "--check", "--from-line", "3"); status != exitOK {
+			t.Errorf("%s, behind it: status %d: %s", name, status, said)
+		}
+		// The server says the same.
+		if status, _, said := execute(t, c.line, "import", "-", "--url", r.url); status == exitOK || !strings.Contains(said, c.says) {
+			t.Errorf("%s, from a server: status %d: %s", name, status, said)
+		}
+	}
+}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sluicehq/sluice/gateway/client"
 	"github.com/sluicehq/sluice/gateway/pusher"
+	httpapi "github.com/sluicehq/sluice/gateway/rest"
 )
 
 // record is one line of an export: an event with its place. Data is always text, because the
@@ -104,6 +105,28 @@ func parseRecord(line []byte) (r record, err error) {
 		return r, errors.New("extras is not an object")
 	}
 	return r, nil
+}
+
+// maxChannel is longer than what any app allows.
+const maxChannel = 4096
+
+// check says why no server would take the event again, whatever the limits of the app are.
+func (r *record) check() error {
+	if err := pusher.CheckChannel(r.Channel, maxChannel); err != nil || r.Skipped != "" {
+		return err
+	}
+	p, err := r.publish(r.Channel, r.MessageID)
+	if err != nil {
+		return err
+	}
+	p.IdempotencyKey = "import" // It is another short one when it is published.
+	var body bytes.Buffer
+	enc := json.NewEncoder(&body)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(p); err != nil {
+		return err
+	}
+	return httpapi.CheckEvent(body.Bytes())
 }
 
 // publish is the event as it is published again, under an id.

@@ -3,6 +3,7 @@ package rest
 import (
 	"bytes"
 	"maps"
+	"math"
 	"net/http"
 	"slices"
 
@@ -62,6 +63,18 @@ func (in *input) accept(node string, a *app.App, header string, out *accepted) e
 	var err error
 	out.event.DedupID, err = in.key(header, a.Limits.IdempotencyKey())
 	return err
+}
+
+// CheckEvent says why no app takes an event, however high its limits are, and nil if that depends on the app. body is
+// that of a request that publishes it, and is written over. The errors are those that the request would get.
+func CheckEvent(body []byte) error {
+	const most = math.MaxInt
+	unlimited := app.App{Limits: app.Limits{MaxEventPayload: most, MaxChannelsPerEvent: most, MaxEventNameLength: most, MaxChannelLength: most}}
+	var in input
+	if err := decodeEvent(body, &unlimited.Limits, &in); err != nil {
+		return err
+	}
+	return in.accept("", &unlimited, "", &accepted{})
 }
 
 func (in *input) acceptChannels(a *app.App, out *accepted) error {
