@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -17,6 +16,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/socket"
 	"github.com/sluicehq/sluice/gateway/socket/websocket"
 	"github.com/sluicehq/sluice/gateway/stream"
+	"github.com/sluicehq/sluice/gateway/turns"
 )
 
 // ServeHTTP accepts a WebSocket at /app/KEY. The upgrade is completed even when
@@ -51,9 +51,7 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.left(c)
 		return
 	}
-	if at, err := netip.ParseAddrPort(c.address); err == nil {
-		c.asks.Address = h.opt.Network(at.Addr())
-	}
+	c.asks = turns.AskerAt(c.address, h.opt.Network)
 	c.delta.quirk = pusher.QuirkOf(pusher.Parameter(r.URL.RawQuery, "client"))
 	c.delta.usable = c.delta.quirk.Decodes
 	if c.delta.quirk.AsksAgain {

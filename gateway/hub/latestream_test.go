@@ -44,3 +44,32 @@ func TestRun01AStreamThatComesTooLateIsToldSo(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestTime06WhoHasGoneHasNoChannelsAttached: for a reader who leaves while the channels of his stream are being attached, no
+// further ones are.
+func TestTime06WhoHasGoneHasNoChannelsAttached(t *testing.T) {
+	gate := turnstile{came: make(chan struct{}), next: make(chan struct{})}
+	r := timeRig(t, memory.Options{}, func(o *Options, _ *appT) { gate.Feed, o.Feed = o.Feed, &gate })
+	ctx, leave := context.WithCancel(t.Context())
+	w := httptest.NewRecorder()
+	q := httptest.NewRequest(http.MethodGet, "/app/key/events?channel=orders&channel=bills", nil).WithContext(ctx)
+	q.ProtoMajor = 2
+	over := make(chan struct{})
+	go func() { defer close(over); r.hub.ServeHTTP(w, q) }()
+	<-gate.came
+	leave()
+	gate.next <- struct{}{}
+	select {
+	case <-over:
+	case <-gate.came:
+		t.Error("a channel is attached for nobody")
+		gate.next <- struct{}{}
+		<-over
+	}
+	if w.Body.Len() > 0 {
+		t.Errorf("who has gone got %q", w.Body)
+	}
+	if n := metricValue(t, r.registry, "sockudo_connections_refused_total", nil); n != 0 {
+		t.Errorf("%v were refused, and nobody is there", n)
+	}
+}

@@ -2,7 +2,6 @@ package hub
 
 import (
 	"net/http"
-	"net/netip"
 	"strconv"
 	"time"
 
@@ -10,6 +9,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/fanout"
 	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/gateway/stream"
+	"github.com/sluicehq/sluice/gateway/turns"
 )
 
 // serveEvents answers a request for an event stream: with the stream, whose connection it takes
@@ -65,11 +65,13 @@ func (h *Hub) openStream(w http.ResponseWriter, r *http.Request, a *app.App, q *
 		shard: h.hall.Shards[int(h.nextShard.Add(1))%len(h.hall.Shards)], began: h.opt.Now(),
 		places: fanout.NewPlaces(q.Channels, q.Places, a.Recovery),
 	}
-	if at, err := netip.ParseAddrPort(c.address); err == nil {
-		c.asks.Address = h.opt.Network(at.Addr())
-	}
+	c.asks = turns.AskerAt(c.address, h.opt.Network)
 	h.opt.Metrics.streams.Add(a.ID, 1)
 	for _, name := range q.Channels {
+		if r.Context().Err() != nil {
+			c.giveBack() // Nobody reads an answer.
+			return nil
+		}
 		ch, err := h.acquire(a, name, &c.asks)
 		if err != nil {
 			c.giveBack()

@@ -78,6 +78,15 @@ type Asker struct {
 	turns   int
 }
 
+// AskerAt is one whose connection comes from an address with a port, by the network of it that counts. Whose
+// address cannot be read is one with all others like him.
+func AskerAt(address string, network func(netip.Addr) netip.Addr) (by Asker) {
+	if at, err := netip.ParseAddrPort(address); err == nil {
+		by.Address = network(at.Addr())
+	}
+	return by
+}
+
 // applicantKey is a client. Its connections that had many turns are one of their own.
 type applicantKey struct {
 	address netip.Addr
