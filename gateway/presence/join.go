@@ -106,10 +106,8 @@ func (m *Room) await(ctx context.Context, look *time.Timer, stored, moved <-chan
 }
 
 // conform writes the seat of a user here again if it has another info than the one in force: he came to two gateways
-// at the same moment, and whoever looks when one of them has given him up must see what everybody was told.
+// at the same moment, and whoever looks when one of them has given him up must see what everybody was told. The caller holds the lock.
 func (m *Room) conform(user string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	u, at := m.fold.members[user], holder{m.roster.opt.Node, user}
 	if h := m.fold.seats[at]; u != nil && m.local[user] > 0 && h.in && !bytes.Equal(h.Info, u.Info) {
 		m.roster.set(seat{m.app, m.channel, at.node, user}, true, &content{User: user, Info: u.Info})

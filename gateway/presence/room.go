@@ -108,9 +108,10 @@ func (m *Room) Changed(rec kv.Record) {
 		if m.early != nil && rec.Revision > m.early[rec.Key].Revision {
 			m.early[rec.Key] = rec
 		}
-		return m.fold.apply(holder{s.node, s.user}, rec.Revision, n)
+		changes := m.fold.apply(holder{s.node, s.user}, rec.Revision, n)
+		m.conform(s.user)
+		return changes
 	})
-	m.conform(s.user)
 }
 
 // Lost implements [kv.Watcher].

@@ -3,6 +3,7 @@ package presence
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -91,10 +92,12 @@ func (t *Total) Changed(rec kv.Record) {
 	if _, err = fmt.Sscanf(string(rec.Value), "%d %d", &a.connections, &a.question); err != nil {
 		return
 	}
-	m := t.room
+	m, view := t.room, t.roster.view.Load()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	t.answers[node] = a
+	// Those who are gone answer no question again.
+	maps.DeleteFunc(t.answers, func(of string, old totalAnswer) bool { return old.question < a.question && !view.alive(of) })
 	close(m.moved)
 	m.moved = make(chan struct{})
 }
