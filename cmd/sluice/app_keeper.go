@@ -81,6 +81,9 @@ func (in *keeper) openNATS(ctx context.Context) (kv.Table, error) {
 		if err != nil {
 			return nil, hinted{err, hint}
 		}
+		if err := checkMark(in.config, door.Mark); err != nil {
+			return nil, err
+		}
 		opt.URLs, opt.ConnectOptions = []string{door.URL}, door.ConnectOptions()
 		opt.StartTimeout = min(opt.StartTimeout, doorTimeout)
 	}

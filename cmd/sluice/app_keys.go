@@ -42,6 +42,37 @@ func hasCluster(c *configs.Config) bool {
 // ownsKey says whether a server makes a key by itself.
 func ownsKey(c *configs.Config) bool { return c.EncryptionKeys == nil && c.Development && c.Embeds() }
 
+// sealMark says at the door of an embedded server what seals its apps.
+func sealMark(c *configs.Config) string {
+	switch {
+	case ownsKey(c):
+		return "own key"
+	case c.EncryptionKeys == nil:
+		return "no key"
+	default:
+		return "key of the configuration"
+	}
+}
+
+// checkMark refuses a server whose apps are sealed by something else: it could not read what this
+// command writes, and the command would report success. A server that does not say is believed.
+func checkMark(c *configs.Config, mark string) error {
+	dir := c.NATS.Embedded.StoreDir
+	switch {
+	case mark == "" || mark == sealMark(c):
+		return nil
+	case ownsKey(c):
+		return hinted{fmt.Errorf("the server on the directory %s has a configuration, and this command has none", dir),
+			"Give that of the server with --config FILE."}
+	case mark == "no key":
+		return hinted{fmt.Errorf("the server on the directory %s runs without apps_encryption_key", dir),
+			"It was started before the key was set. Restart it, then repeat the command."}
+	default:
+		return hinted{fmt.Errorf("the server on the directory %s is in development mode, and this command has the configuration of another one", dir),
+			"Leave out --config, or stop the development server and start the one of the configuration."}
+	}
+}
+
 // ownKey reads the key of a directory.
 func ownKey(dir string, create bool) (configs.Secret, error) {
 	path := filepath.Join(dir, ownKeyName)

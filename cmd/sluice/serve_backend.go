@@ -112,7 +112,7 @@ func openBackend(ctx context.Context, c *configs.Config, maxGuests int, log *slo
 		server, err := embedded.Start(ctx, embedded.Options{
 			Host: e.Host, Port: e.Port, StoreDir: e.StoreDir, MaxStore: e.MaxStore, SyncInterval: e.SyncInterval, Logger: log,
 			SyncAlways: c.Durability == "machine", Prefix: c.NATS.Prefix,
-			MaxPayload: mostData + 128<<10, MaxConnections: maxGuests, Keeps: []string{streams.TableSubject(c.NATS.Prefix, shelf.Records)},
+			MaxPayload: mostData + 128<<10, MaxConnections: maxGuests, Keeps: []string{streams.TableSubject(c.NATS.Prefix, shelf.Records)}, Mark: sealMark(c),
 		})
 		if err != nil {
 			return nil, err

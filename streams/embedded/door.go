@@ -23,6 +23,8 @@ type Door struct {
 	URL      string `json:"url"`
 	User     string `json:"user"`
 	Password string `json:"password"`
+	// Mark is [Options.Mark] of the server, empty from one that did not know of it.
+	Mark string `json:"mark,omitempty"`
 }
 
 // OpenDoor finds the door of the server that runs on a directory.
@@ -51,7 +53,7 @@ func (s *Server) hang() error {
 	if s.front == nil || len(s.opt.Keeps) == 0 {
 		return nil
 	}
-	text, err := json.Marshal(Door{s.ClientURL(), keeperUser, s.keeper})
+	text, err := json.Marshal(Door{s.ClientURL(), keeperUser, s.keeper, s.opt.Mark})
 	if err != nil {
 		return err
 	}

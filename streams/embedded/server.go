@@ -43,7 +43,9 @@ type Options struct {
 	// descriptor that the store may need.
 	MaxConnections int
 	// Keeps are subjects that whoever comes by the [Door] may write; without any there is none.
-	Keeps  []string
+	Keeps []string
+	// Mark is told to whoever comes by the [Door]: any text, by which it sees whose server this is.
+	Mark   string
 	Logger *slog.Logger
 }
 
