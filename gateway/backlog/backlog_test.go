@@ -44,6 +44,14 @@ func (c *channel) after(place uint64, most int) []*event {
 	return c.all[i:min(i+most, len(c.all))]
 }
 
+// naive is the sum of the sizes of items.
+func naive(items []*event) (n int) {
+	for _, e := range items {
+		n += e.size
+	}
+	return n
+}
+
 // Whoever is behind, wherever, gets everything after his place, once and in order, from
 // memory and from pages that others have read, whatever is published, read, and let go
 // meanwhile.
@@ -80,12 +88,16 @@ func TestABacklogHasNoHoles(t *testing.T) {
 			if want := log.after(r.place, len(log.all)); !slices.Equal(known, want[:min(len(known), len(want))]) || len(known) < len(want) && want[len(known)].place <= end {
 				rt.Fatalf("%d are known after %d up to %d, the log has %d", len(known), r.place, end, len(want))
 			}
-			items, reached, ok := b.After(nil, r.place, rapid.IntRange(1, 5).Draw(rt, "most"), i)
+			most := rapid.IntRange(1, 5).Draw(rt, "most")
+			items, reached, ok := b.After(nil, r.place, most, i)
 			if r.asleep = !ok; ok != (end > r.place || r.place >= b.High()) {
 				rt.Fatalf("reader %d at %d goes on: %t, known is up to %d", i, r.place, ok, end)
 			}
 			if !ok {
 				return
+			}
+			if len(items) > most {
+				rt.Fatalf("%d items for reader %d, who asked for %d", len(items), i, most)
 			}
 			if reached == r.place && r.place < b.High() {
 				rt.Fatalf("reader %d stays at %d, the end is %d", i, r.place, b.High())
@@ -110,16 +122,28 @@ func TestABacklogHasNoHoles(t *testing.T) {
 			who := b.Read(*reading, items, through)
 			reading = nil
 			wake(who)
+			for _, i := range who {
+				if place := readers[i].place; !b.Covers(place) && b.find(place) == nil {
+					rt.Fatalf("reader %d is woken at %d, of which nothing is known", i, place)
+				}
+			}
 		}
-		for range rapid.IntRange(0, 80).Draw(rt, "steps") {
-			switch rapid.IntRange(0, 6).Draw(rt, "what") {
+		for range rapid.IntRange(0, 200).Draw(rt, "steps") {
+			switch rapid.IntRange(0, 8).Draw(rt, "what") {
 			case 0, 1:
 				if rapid.IntRange(0, 5).Draw(rt, "skipped") == 0 {
 					log.last++
 					b.Skip(log.last)
 					continue
 				}
-				b.Append(log.publish(rt, ""))
+				e := log.publish(rt, "")
+				want := append(slices.Clone(b.items), e)
+				for len(want) > b.limits.Items || naive(want) > b.limits.Bytes {
+					want = want[1:]
+				}
+				if b.Append(e); !slices.Equal(b.items, want) {
+					rt.Fatalf("%d items are kept, there is room for %d", b.Len(), len(want))
+				}
 			case 2:
 				place := rapid.Uint64Range(0, log.last).Draw(rt, "place")
 				readers, begun = append(readers, &reader{place: place}), append(begun, place)
@@ -134,14 +158,61 @@ func TestABacklogHasNoHoles(t *testing.T) {
 					reading = nil
 					wake(b.Failed(nil))
 				}
-				b.Expire(epoch.Add(time.Duration(rapid.Uint64Range(0, log.last).Draw(rt, "expire")) * time.Second))
+				before := epoch.Add(time.Duration(rapid.Uint64Range(0, log.last).Draw(rt, "expire")) * time.Second)
+				want := slices.DeleteFunc(slices.Clone(b.items), func(e *event) bool { return e.at.Before(before) })
+				if b.Expire(before); !slices.Equal(b.items, want) {
+					rt.Fatalf("%d items are left, %d are young enough", b.Len(), len(want))
+				}
+			case 7:
+				// A reader leaves, and comes back where it was, or waits though what it wants is known.
+				if len(readers) > 0 {
+					i := rapid.IntRange(0, len(readers)-1).Draw(rt, "leaves")
+					b.Leave(i)
+					if readers[i].asleep = rapid.Bool().Draw(rt, "awaits"); readers[i].asleep {
+						b.Await(readers[i].place, i)
+					}
+				}
+			case 8:
+				if rapid.IntRange(0, 3).Draw(rt, "new life") > 0 {
+					continue
+				}
+				// The places of another life say nothing about those of this one.
+				log.all, log.last = nil, rapid.Uint64Range(0, log.last).Draw(rt, "anew")
+				wake(b.Begin(log.last))
+				if reading != nil {
+					wake(b.Failed(nil))
+					reading = nil
+				}
+				for i, r := range readers {
+					if r.asleep {
+						rt.Fatalf("reader %d waits for what another life had", i)
+					}
+					r.place, r.got, begun[i] = log.last, nil, log.last
+				}
+			}
+			waits := 0
+			for _, r := range readers {
+				if r.asleep {
+					waits++
+				}
+			}
+			if len(b.waiting) != waits || len(b.Pages.index) != waits {
+				rt.Fatalf("%d wait, known are %d, by name %d", waits, len(b.waiting), len(b.Pages.index))
 			}
 			sum := 0
 			for i := range b.pages {
-				sum += b.pages[i].size()
+				sum += naive(b.pages[i].items)
 			}
-			if b.PageBytes() != sum {
-				rt.Fatalf("%d bytes in pages, said to be %d", sum, b.PageBytes())
+			if b.PageBytes() != sum || b.Bytes() != naive(b.items) {
+				rt.Fatalf("%d bytes in pages and %d in the window, said to be %d and %d", sum, naive(b.items), b.PageBytes(), b.Bytes())
+			}
+			for i, e := range b.items {
+				if e.place <= b.Low() || e.place > b.High() || i > 0 && e.place <= b.items[i-1].place {
+					rt.Fatalf("item %d is at %d, the window is from %d to %d", i, e.place, b.Low(), b.High())
+				}
+			}
+			if at := rapid.Uint64Range(0, log.last).Draw(rt, "count"); b.Covers(at) && b.Count(at) != len(log.after(at, len(log.all))) {
+				rt.Fatalf("%d come after %d, the log has %d", b.Count(at), at, len(log.after(at, len(log.all))))
 			}
 			if rapid.IntRange(0, 9).Draw(rt, "forget") == 0 {
 				b.Forget(rapid.IntRange(0, 2).Draw(rt, "but"))
@@ -178,7 +249,7 @@ func TestThoseWhoAreBehindShareReadings(t *testing.T) {
 	b.Begin(log.last)
 	const clients = 10_000
 	for i := range clients {
-		if _, _, ok := b.After(nil, uint64(900+i%100), 10, i); ok {
+		if _, _, ok := b.After(nil, uint64(900+(i+50)%100), 10, i); ok {
 			t.Fatalf("client %d is served by nothing", i)
 		}
 	}
@@ -207,6 +278,80 @@ func TestThoseWhoAreBehindShareReadings(t *testing.T) {
 	}
 }
 
+// Of what is put before a window, it has as much as there is room for, the newest of it, and says from where on.
+func TestAWindowTakesTheNewestOfThePast(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		log := &channel{}
+		for range rapid.IntRange(10, 20).Draw(rt, "events") {
+			log.publish(rt, "")
+		}
+		w := NewWindow[*event](Limits{Items: rapid.IntRange(1, 20).Draw(rt, "items"), Bytes: rapid.IntRange(20, 500).Draw(rt, "bytes")})
+		begin := rapid.IntRange(0, len(log.all)-1).Draw(rt, "begin")
+		w.Begin(log.all[begin].place)
+		for _, e := range log.all[begin+1:] {
+			w.Append(e)
+		}
+		low := w.Low()
+		after := rapid.Uint64Range(0, log.last).Draw(rt, "after")
+		past := log.after(after, len(log.all))
+		want := slices.Clone(w.items)
+		if after < low {
+			low = after
+			for _, e := range slices.Backward(past) {
+				if e.place > w.Low() {
+					continue
+				}
+				all := append([]*event{e}, want...)
+				if len(all) > w.limits.Items || naive(all) > w.limits.Bytes {
+					low = e.place
+					break
+				}
+				want = all
+			}
+		}
+		if w.Prepend(after, past); !slices.Equal(w.items, want) || w.Bytes() != naive(want) || w.Low() != low || w.High() != log.last {
+			rt.Fatalf("%d items of %d bytes from %d to %d, want %d items of %d bytes from %d to %d",
+				w.Len(), w.Bytes(), w.Low(), w.High(), len(want), naive(want), low, log.last)
+		}
+	})
+}
+
+// Only the newest pages are kept, an empty one says how far there is nothing, and who asks again elsewhere waits
+// there only.
+func TestFewPagesAreKept(t *testing.T) {
+	b := New[*event, int](Limits{Items: 1, Bytes: 10})
+	b.Begin(1000)
+	for i := range 3 * maxPages {
+		from := uint64(10 * i)
+		b.After(nil, 999, 1, 1)
+		if _, _, ok := b.After(nil, from, 1, 1); ok {
+			t.Fatalf("what comes after %d is known", from)
+		}
+		if at, ok := b.Next(); !ok || at != from {
+			t.Fatalf("%d is read next, %t, want %d", at, ok, from)
+		}
+		var items []*event
+		if i%2 == 0 {
+			items = []*event{{place: from + 3, size: 2}}
+		}
+		if woken := b.Read(from, items, from+5); !slices.Equal(woken, []int{1}) {
+			t.Fatalf("%v are woken", woken)
+		}
+		if got, reached := b.Known(nil, from); !slices.Equal(got, items) || reached != from+5 {
+			t.Errorf("after %d there are %d up to %d, want %d up to %d", from, len(got), reached, len(items), from+5)
+		}
+		if got, reached, _ := b.After(nil, from, 9, 1); len(got) != len(items) || reached != from+5 {
+			t.Errorf("after %d come %d up to %d, want %d up to %d", from, len(got), reached, len(items), from+5)
+		}
+		if n := min(i+1, maxPages); len(b.pages) != n {
+			t.Errorf("%d pages are kept, want %d", len(b.pages), n)
+		}
+	}
+	if b.PageBytes() != maxPages/2*2 {
+		t.Errorf("%d bytes in pages, want %d", b.PageBytes(), maxPages/2*2)
+	}
+}
+
 // Where a rewind begins.
 func TestWhereARewindBegins(t *testing.T) {
 	w := NewWindow[*event](Limits{Items: 4, Bytes: 100})
@@ -216,6 +361,10 @@ func TestWhereARewindBegins(t *testing.T) {
 	}
 	for _, place := range []uint64{12, 15, 16} {
 		w.Append(&event{place: place, at: epoch.Add(time.Duration(place) * time.Second), size: 1})
+	}
+	w.Append(&event{place: 16, size: 1}) // A publication comes once.
+	if w.Len() != 3 {
+		t.Errorf("%d items, want 3", w.Len())
 	}
 	for _, c := range []struct {
 		n     int
@@ -235,147 +384,6 @@ func TestWhereARewindBegins(t *testing.T) {
 		if place, ok := w.Since(epoch.Add(time.Duration(c.second) * time.Second)); place != c.place || ok != c.ok {
 			t.Errorf("since %d: got %d, %v, want %d, %v", c.second, place, ok, c.place, c.ok)
 		}
-	}
-}
-
-// What joiners see is the newest of every value, in the order of the log, at the end of
-// their walk, whatever is published, purged and let go during it.
-func TestTheLatestIsTheFoldOfTheChannel(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
-		log := &channel{}
-		keys := rapid.IntRange(1, 12).Draw(rt, "keys")
-		key := func() string { return string(rune('a' + rapid.IntRange(0, keys-1).Draw(rt, "key"))) }
-		oldest := uint64(0)
-		fold := func() map[string]*event {
-			m := map[string]*event{}
-			for _, e := range log.all {
-				m[e.key] = e
-			}
-			for k, e := range m {
-				if e.place < oldest {
-					delete(m, k)
-				}
-			}
-			return m
-		}
-		for range rapid.IntRange(0, 30).Draw(rt, "before") {
-			log.publish(rt, key())
-		}
-		l := NewLatest[*event](Limits{Items: 100, Bytes: 1 << 20})
-		begin := len(log.all)
-		for range rapid.IntRange(0, 5).Draw(rt, "early") {
-			e := log.publish(rt, key())
-			l.Put(e.key, e)
-		}
-		var past []Old[*event]
-		for i := begin - 1; i >= 0; i-- {
-			past = append(past, Old[*event]{log.all[i].key, log.all[i]})
-		}
-		l.Fill(past, true)
-		var place uint64
-		view := map[string]*event{}
-		check := func() {
-			want := fold()
-			if l.Len() != len(want) || l.Partial() {
-				rt.Fatalf("%d values, want %d; partial: %v", l.Len(), len(want), l.Partial())
-			}
-			size := 0
-			for _, e := range want {
-				size += e.size
-			}
-			if l.Bytes() != size {
-				rt.Fatalf("%d bytes, want %d", l.Bytes(), size)
-			}
-		}
-		walk := func(most int) bool {
-			items, reached, end := l.AppendAfter(nil, place, most)
-			for _, e := range items {
-				if e.place <= place {
-					rt.Fatalf("%d comes after %d", e.place, place)
-				}
-				place = e.place
-				view[e.key] = e
-			}
-			if place != reached {
-				rt.Fatalf("reached %d, the last was %d", reached, place)
-			}
-			return end
-		}
-		check()
-		for range rapid.IntRange(0, 150).Draw(rt, "steps") {
-			switch rapid.IntRange(0, 5).Draw(rt, "what") {
-			case 0, 1, 2:
-				e := log.publish(rt, key())
-				l.Put(e.key, e)
-			case 3, 4:
-				walk(rapid.IntRange(1, 4).Draw(rt, "most"))
-			case 5:
-				oldest = max(oldest, rapid.Uint64Range(0, log.last).Draw(rt, "oldest"))
-				l.Cut(oldest)
-				for k, e := range view {
-					if e.place < oldest {
-						delete(view, k)
-					}
-				}
-			}
-			check()
-		}
-		for !walk(3) {
-			continue
-		}
-		want := fold()
-		for k, e := range want {
-			if view[k] != e {
-				rt.Fatalf("the view has %v for %s, want %v", view[k], k, e)
-			}
-		}
-		if len(view) != len(want) {
-			rt.Fatalf("the view has %d values, want %d", len(view), len(want))
-		}
-	})
-}
-
-func TestTheLatestKeepsToItsLimits(t *testing.T) {
-	l := NewLatest[*event](Limits{Items: 3, Bytes: 100})
-	for i := range 1000 {
-		l.Put(string(rune('a'+i%26)), &event{place: uint64(i + 1), size: 10})
-		if l.Len() > 3 || l.Bytes() > 30 || len(l.slots) > 200 {
-			t.Fatalf("%d values, %d bytes, %d slots", l.Len(), l.Bytes(), len(l.slots))
-		}
-	}
-	if !l.Partial() {
-		t.Error("nothing says that values are missing")
-	}
-	l.Put("huge", &event{place: 5000, size: 1000})
-	if l.Len() != 0 || l.Bytes() != 0 {
-		t.Errorf("%d values of %d bytes beside one that is too large", l.Len(), l.Bytes())
-	}
-	l.Reset()
-	l.Fill([]Old[*event]{{"a", &event{place: 9, size: 60}}, {"a", &event{place: 8, size: 60}}, {"b", &event{place: 7, size: 60}}}, true)
-	if l.Len() != 1 || !l.Partial() {
-		t.Errorf("%d values, partial %v, want the one that fits", l.Len(), l.Partial())
-	}
-	l.Reset()
-	l.Fill([]Old[*event]{{"a", &event{place: 2, at: epoch, size: 1}}}, true)
-	l.Put("b", &event{place: 3, at: epoch.Add(time.Hour), size: 1})
-	if l.Expire(epoch.Add(time.Minute)); l.Len() != 1 || l.Partial() {
-		t.Errorf("%d values after the age of one, partial %v", l.Len(), l.Partial())
-	}
-}
-
-func BenchmarkLatestPut(b *testing.B) {
-	l := NewLatest[*event](Limits{Items: 10_000, Bytes: 1 << 30})
-	keys := make([]string, 10_000)
-	for i := range keys {
-		keys[i] = string(rune(i + 1))
-	}
-	e := event{size: 1}
-	b.ReportAllocs()
-	n := uint64(0)
-	for b.Loop() {
-		n++
-		e.place = n
-		l.Put(keys[n%10_000], &e)
 	}
 }
 
