@@ -38,6 +38,7 @@ func (o *doctorOptions) configuration(cmd *cobra.Command) doctor.Configuration {
 			out.Leaf, _ = firstCertificate(text)
 		}
 	}
+	out.Unbound = unbound(cmd.Context(), out.Config)
 	if len(c.ACME.Domains) > 0 {
 		out.Storage = usable("tls.acme.storage_dir", c.ACME.StorageDir)
 	}
@@ -137,6 +138,8 @@ func (o *doctorOptions) log(ctx context.Context, c *configs.Config) []doctor.Fin
 func dataOf(c *configs.Config) doctor.Data {
 	e := c.NATS.Embedded
 	d := doctor.ReadData(e.StoreDir)
+	// What the rights say is not all: a file system may refuse, and so the start would.
+	d.Writable = d.Writable && usable("", e.StoreDir) == nil
 	d.Most, d.Always = e.MaxStore, c.Durability == "machine"
 	d.Wanted = c.SetAside()
 	return d

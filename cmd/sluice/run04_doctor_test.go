@@ -3,12 +3,14 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -87,6 +89,42 @@ func TestRun04DoctorFindsTheFaultsOfAConfiguration(t *testing.T) {
 		if status, _, _ := execute(t, "", append([]string{"doctor"}, args...)...); status != exitUsage {
 			t.Errorf("%q: status %d", args, status)
 		}
+	}
+}
+
+// TestDoctorFindsWhatTheStartWouldRefuse of the places that a configuration names, and says what helps.
+func TestDoctorFindsWhatTheStartWouldRefuse(t *testing.T) {
+	t.Setenv("HOME", t.TempDir())
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	port := taken.Addr().(*net.TCPAddr).Port
+	ports := fmt.Sprintf("port: 0\nmetrics.port: 0\nnats: {embedded: {port: 0, store_dir: %q}}\n", t.TempDir())
+	for _, c := range []struct {
+		text, check, is, do string
+		level               doctor.Level
+	}{
+		{doctorApp + "host: 127.0.0.1\n" + strings.Replace(ports, "port: 0", fmt.Sprintf("port: %d", port), 1), "addresses", "port is 127.0.0.1:", "another port", doctor.Warning},
+		{doctorApp + "host: 127.0.0.1\n" + strings.Replace(ports, "metrics.port: 0", fmt.Sprintf("metrics.port: %d", port), 1), "addresses", "metrics.port is 127.0.0.1:", "another port", doctor.Warning},
+		{doctorApp + "host: 192.0.2.1\n" + strings.Replace(ports, "port: 0", "port: 6001", 1), "addresses", "port is 192.0.2.1:6001", "an address of this machine", doctor.Error},
+		{doctorApp + "port: 0\nmetrics.port: 0\nnats: {embedded: {port: 0, store_dir: /proc/sluice}}\n", "directory", "/proc/sluice is not there", "", doctor.Error},
+		{"apps: [\n", "settings", "line 1", "Correct the text", doctor.Error},
+	} {
+		status, r := diagnosed(t, "--config", written(t, c.text))
+		i := slices.IndexFunc(r.Findings, func(f doctor.Finding) bool {
+			return f.Level == c.level && f.Check == c.check && strings.Contains(f.Is, c.is) && strings.Contains(f.Do, c.do)
+		})
+		if i < 0 || (status == exitErrors) != (c.level == doctor.Error) {
+			t.Errorf("%s\nstatus %d, %+v", c.text, status, r)
+		}
+	}
+	if _, r := diagnosed(t, "--config", filepath.Join(t.TempDir(), "missing.yaml")); !strings.Contains(r.Findings[0].Do, "Name a file") {
+		t.Errorf("no file: %+v", r)
+	}
+	if _, r := diagnosed(t, "--config", written(t, doctorApp+ports)); found(r, doctor.Warning, "addresses", "") || found(r, doctor.Error, "addresses", "") {
+		t.Errorf("free ports: %+v", r)
 	}
 }
 

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/sluicehq/sluice/cmd/sluice/doctor"
 	"github.com/sluicehq/sluice/configs"
 )
 
@@ -69,6 +71,41 @@ func checkPorts(ctx context.Context, c *configs.Config) error {
 	return hinted{errors.Join(taken...), portHint(ctx, c)}
 }
 
+// unbound are the addresses that a server could not listen on, none of those that a server of this
+// configuration has now.
+func unbound(ctx context.Context, c *configs.Config) (out []doctor.Address) {
+	for _, w := range wantedPorts(c) {
+		l, err := net.Listen("tcp", w.address)
+		if err == nil {
+			defer l.Close()
+			continue
+		}
+		var why syscall.Errno
+		if !errors.As(err, &why) {
+			continue // A name that cannot be resolved now may be when the server starts.
+		}
+		out = append(out, doctor.Address{Key: w.key, Address: w.address, Err: why})
+	}
+	inUse := func(a doctor.Address) bool { return errors.Is(a.Err, syscall.EADDRINUSE) }
+	if slices.ContainsFunc(out, inUse) && answers(ctx, c) {
+		out = slices.DeleteFunc(out, inUse)
+	}
+	return out
+}
+
+// answers says whether a server answers, ready or not, where the configuration has it.
+func answers(ctx context.Context, c *configs.Config) bool {
+	address, err := addressOf(c)
+	if err != nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	_, err = (&healthOptions{url: address, tls: ownTLS(c), dial: ownDial(c)}).ask(ctx, "/ready")
+	var unready notReady
+	return err == nil || errors.As(err, &unready)
+}
+
 // portHint says how to look at the server that has the port, if it is Sluice, and how to
 // start another one.
 func portHint(ctx context.Context, c *configs.Config) string {
@@ -80,11 +117,7 @@ func portHint(ctx context.Context, c *configs.Config) string {
 	if err != nil {
 		return other + "."
 	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	_, err = (&healthOptions{url: address, tls: ownTLS(c), dial: ownDial(c)}).ask(ctx, "/ready")
-	var unready notReady
-	if err != nil && !errors.As(err, &unready) {
+	if !answers(ctx, c) {
 		return other + "."
 	}
 	return fmt.Sprintf("Sluice runs already at %[1]s: look at it with `sluice health --url %[1]s` or `sluice channels --url %[1]s`, or at %[1]s/ if it shows its page.\n  %[2]s.", address, other)

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/sluicehq/sluice/configs"
@@ -31,7 +32,15 @@ type Configuration struct {
 	Leaf *x509.Certificate
 	// Storage is why certificates that an authority issues could not be kept.
 	Storage error
+	// Unbound are the addresses that the server could not listen on.
+	Unbound []Address
 	Now     time.Time
+}
+
+// Address is one that a server is to listen on, by the key that sets its port, and why it cannot.
+type Address struct {
+	Key, Address string
+	Err          error
 }
 
 // shortSecret is how long a secret should be at least: 16 characters of 32 letters have 80
@@ -52,7 +61,11 @@ func JudgeConfig(c Configuration) []Finding {
 		}
 		return f.all
 	case c.Err != nil:
-		f.fail("settings", "Name a file that this user may read with --config; `sluice init` writes one.", "%v", c.Err)
+		remedy := "Correct the text of the file; `sluice config --check` tries it again."
+		if errors.As(c.Err, new(*fs.PathError)) || errors.As(c.Err, new(syscall.Errno)) {
+			remedy = "Name a file that this user may read with --config; `sluice init` writes one."
+		}
+		f.fail("settings", remedy, "%v", c.Err)
 		return f.all
 	}
 	f.fine("settings", "they can be read, and fit together")
@@ -69,7 +82,22 @@ func JudgeConfig(c Configuration) []Finding {
 		f.warn("log", "Set adapter.driver: nats.", "adapter.driver is local: nothing is stored, and other gateways do not see it")
 	}
 	judgeCertificate(f, c)
+	judgeAddresses(f, c.Unbound)
 	return append(f.all, judgeHygiene(c)...)
+}
+
+// judgeAddresses looks at where the server is to listen.
+func judgeAddresses(f *findings, unbound []Address) {
+	for _, a := range unbound {
+		switch {
+		case errors.Is(a.Err, syscall.EADDRINUSE):
+			f.warn("addresses", "Stop the program that listens there, or choose another port.", "%s is %s, which is in use, and no Sluice answers for it", a.Key, a.Address)
+		case errors.Is(a.Err, syscall.EACCES):
+			f.warn("addresses", "Run this as the user of the server. If it may not either, docs/deploy.md says how to let it, under \"systemd\".", "%s is %s, where this user may not listen", a.Key, a.Address)
+		default:
+			f.fail("addresses", "Set the host to an address of this machine, or to 0.0.0.0.", "%s is %s, where nobody can listen here: %v", a.Key, a.Address, a.Err)
+		}
+	}
 }
 
 // ample is how long a certificate should be good at least, unless it is made for less: renewing it
