@@ -39,6 +39,8 @@ func TestParseClientFrame(t *testing.T) {
 			&pusher.ClientFrame{Event: "outer", Data: `{"event":"inner"}`}},
 		{"data at the depth limit", `{"event":"e","data":` + nested(pusher.MaxDepth-1) + `}`,
 			&pusher.ClientFrame{Event: "e", Data: nested(pusher.MaxDepth - 1)}},
+		{"data at the depth limit, and brackets beside it", `{"event":"e","x":[[],{}],"data":` + nested(pusher.MaxDepth-1) + `}`,
+			&pusher.ClientFrame{Event: "e", Data: nested(pusher.MaxDepth - 1)}},
 		{"brackets in a string", `{"event":"e","data":"\"` + strings.Repeat("[{", 500) + `"}`,
 			&pusher.ClientFrame{Event: "e", Data: `"\"` + strings.Repeat("[{", 500) + `"`}},
 		{"many brackets side by side", `{"event":"e","data":[` + strings.Repeat("[],", 500) + `0]}`,

@@ -87,6 +87,98 @@ func TestTime04Places(t *testing.T) {
 	}
 }
 
+// Queries of event streams, with what they mean or what is wrong with them.
+func TestTime04QueriesOfEventStreams(t *testing.T) {
+	for _, c := range []struct {
+		query, id string
+		want      EventsQuery
+		err       string
+	}{
+		{"channel=b&channel=a", "", EventsQuery{Channels: []string{"b", "a"}}, ""},
+		{"&channel=a%2Bb+c&&filter=%7B%7D&token=x&expires=12&", "", EventsQuery{Channels: []string{"a+b c"}, Filter: "{}", Token: "x", Expires: 12}, ""},
+		{"channel=a&since=2147483647", "", EventsQuery{Channels: []string{"a"}, Wish: &Rewind{Count: 1<<31 - 1}}, ""},
+		{"channel=a&since=1", "", EventsQuery{Channels: []string{"a"}, Wish: &Rewind{Count: 1}}, ""},
+		{"channel=a&since=1h", "", EventsQuery{Channels: []string{"a"}, Wish: &Rewind{Age: time.Hour}}, ""},
+		{"channel=a&since=87600h", "", EventsQuery{Channels: []string{"a"}, Wish: &Rewind{Age: maxRewindSeconds * time.Second}}, ""},
+		{"channel=a&since=latest", "", EventsQuery{Channels: []string{"a"}, Wish: &Rewind{Latest: true}}, ""},
+		{"channel=a&since=s:7", "", EventsQuery{Channels: []string{"a"}, Places: []Place{{"s", 7}}}, ""},
+		{"channel=a&since=20", "s:9", EventsQuery{Channels: []string{"a"}, Wish: &Rewind{Count: 20}, Places: []Place{{"s", 9}}}, ""},
+		{"channel=a&since=s:7", "s:9", EventsQuery{Channels: []string{"a"}, Places: []Place{{"s", 9}}}, ""},
+		{"channel=a&channel=b&channel=c", "s:7,9,-;bea92a47", EventsQuery{Channels: []string{"a", "b", "c"}, Places: []Place{{"s", 7}, {"s", 9}, {}}}, ""},
+
+		{"", "", EventsQuery{}, "channel is missing"},
+		{"since=1", "", EventsQuery{}, "channel is missing"},
+		{"channel=a&channel=b&channel=c&channel=d", "", EventsQuery{}, "more than 3 channels"},
+		{"channel=a&channel=a", "", EventsQuery{}, "given twice"},
+		{"channel=a&since=1&since=2", "", EventsQuery{}, "since is given twice"},
+		{"channel=a&token=&token=x", "", EventsQuery{}, "token is given twice"},
+		{"channel=a&Channel=b", "", EventsQuery{}, "unknown"},
+		{"channel=a&filter=%zz", "", EventsQuery{}, `the parameter "filter"`},
+		{"channel=a&%zz=1", "", EventsQuery{}, "the parameter"},
+		{"channel=%ff", "", EventsQuery{}, "not plain UTF-8"},
+		{"channel=a&x%00=1", "", EventsQuery{}, "not plain UTF-8"},
+		{"channel=a&expires=soon", "", EventsQuery{}, "expires is"},
+		{"channel=a&expires=", "", EventsQuery{}, "expires is"},
+		{"channel=a&since=0", "", EventsQuery{}, "since: "},
+		{"channel=a&since=2147483648", "", EventsQuery{}, "since: "},
+		{"channel=a&since=0s", "", EventsQuery{}, "since: "},
+		{"channel=a&since=-5s", "", EventsQuery{}, "since: "},
+		{"channel=a&since=87600h1ns", "", EventsQuery{}, "since: "},
+		{"channel=a&since=", "", EventsQuery{}, "since: "},
+		{"channel=a&since=a:b:c", "", EventsQuery{}, "since: "},
+		{"channel=a&channel=b", "s:7,9;00000000", EventsQuery{}, "Last-Event-ID: "},
+		{"channel=a", "7", EventsQuery{}, "Last-Event-ID: "},
+	} {
+		got, err := ParseEventsQuery(c.query, c.id, 3)
+		if c.err != "" {
+			if err == nil || !strings.Contains(err.Error(), c.err) {
+				t.Errorf("%q, %q: got %+v and %v, want an error with %q", c.query, c.id, got, err, c.err)
+			}
+		} else if err != nil || !cmp.Equal(got, c.want) {
+			t.Errorf("%q, %q: got %+v, %v, want %+v", c.query, c.id, got, err, c.want)
+		}
+	}
+}
+
+// A token is good for its channels in their order, and until its time, which is a day ahead at most.
+func TestTime04TokensOfEventStreams(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	for _, c := range []struct {
+		name     string
+		key      string
+		secret   string
+		channels []string
+		ahead    int64
+		change   func(q *EventsQuery)
+		err      string
+	}{
+		{"good", "key", "secret", []string{"a", "b"}, 60, nil, ""},
+		{"for a second", "key", "secret", []string{"a", "b"}, 1, nil, ""},
+		{"for a day", "key", "secret", []string{"a", "b"}, 86400 + 600, nil, ""},
+		{"now", "key", "secret", []string{"a", "b"}, 0, nil, "expired"},
+		{"for more than a day", "key", "secret", []string{"a", "b"}, 86400 + 601, nil, "more than a day"},
+		{"no token", "key", "secret", []string{"a", "b"}, 60, func(q *EventsQuery) { q.Token = "" }, "token is missing"},
+		{"no time", "key", "secret", []string{"a", "b"}, -now.Unix(), nil, "expires is missing"},
+		{"other key", "other", "secret", []string{"a", "b"}, 60, nil, "wrong signature"},
+		{"other secret", "key", "other", []string{"a", "b"}, 60, nil, "wrong signature"},
+		{"other order", "key", "secret", []string{"b", "a"}, 60, nil, "wrong signature"},
+		{"a channel less", "key", "secret", []string{"a"}, 60, nil, "wrong signature"},
+		{"a channel more", "key", "secret", []string{"a", "b", "c"}, 60, nil, "wrong signature"},
+		{"another time", "key", "secret", []string{"a", "b"}, 60, func(q *EventsQuery) { q.Expires++ }, "wrong signature"},
+		{"more behind", "key", "secret", []string{"a", "b"}, 60, func(q *EventsQuery) { q.Token += "0" }, "wrong signature"},
+	} {
+		q := EventsQuery{Channels: []string{"a", "b"}, Expires: now.Unix() + c.ahead}
+		q.Token = SignEvents(c.key, c.secret, c.channels, q.Expires)
+		if c.change != nil {
+			c.change(&q)
+		}
+		err := VerifyEvents("key", "secret", now, &q)
+		if (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
+			t.Errorf("%s: got %v, want %q", c.name, err, c.err)
+		}
+	}
+}
+
 // What can be read is a request that means one thing, whoever wrote it.
 func FuzzEventsQuery(f *testing.F) {
 	f.Add("channel=a&channel=b&since=20", "s:1,2;00000000")

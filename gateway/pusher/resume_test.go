@@ -12,6 +12,7 @@ import (
 )
 
 func TestParseResume(t *testing.T) {
+	long := strings.Repeat("i", 128)
 	full := []pusher.ResumePosition{{Channel: "orders", StreamID: "s1", Serial: 41, LastMessageID: "m41"}}
 	many := func(n int) string {
 		var b strings.Builder
@@ -61,6 +62,12 @@ func TestParseResume(t *testing.T) {
 		{"a stream that is no text", `{"channel_positions":{"c":{"serial":1,"stream_id":7}}}`, nil, "stream_id is not a string"},
 		{"a stream that is too long", `{"channel_positions":{"c":{"serial":1,"stream_id":"` + strings.Repeat("s", 65) + `"}}}`, nil, "stream_id has 65 bytes, the limit is 64"},
 		{"an id that is too long", `{"channel_positions":{"c":{"serial":1,"last_message_id":"` + strings.Repeat("s", 129) + `"}}}`, nil, ": last_message_id has 129 bytes, the limit is 128"},
+		{"a socket that is no text", `{"socket_id":7,"channel_positions":{"c":{"serial":1}}}`, nil, "socket_id is not"},
+		{"a socket that is too long", `{"socket_id":"` + strings.Repeat("s", 65) + `","channel_positions":{"c":{"serial":1}}}`, nil, "socket_id is not"},
+		{"texts as long as may be", `{"socket_id":"` + long[:64] + `","channel_positions":{"c":{"stream_id":"` + long[:64] + `","serial":1,"last_message_id":"` + long + `"}}}`,
+			[]pusher.ResumePosition{{Channel: "c", StreamID: long[:64], Serial: 1, LastMessageID: long}}, ""},
+		{"an id that is no text", `{"channel_positions":{"c":{"serial":1,"last_message_id":7}}}`, nil, "last_message_id is not a string"},
+		{"bases since no number", `{"channel_positions":{"c":{"serial":1,"bases_since":{}}}}`, nil, "bases_since: serial is not"},
 		{"bases from later than the position", `{"channel_positions":{"c":{"serial":1,"bases_since":2}}}`, nil, "above serial"},
 		{"a salt with a fraction of zero", `{"channel_positions":{"c":{"serial":9.0,"bases_since":7.0,"bases_salt":5.0}}}`,
 			[]pusher.ResumePosition{{Channel: "c", Serial: 9, Since: 7, KeepsBases: true, Salt: new(uint32(5))}}, ""},
@@ -137,6 +144,9 @@ func TestRecoveryTexts(t *testing.T) {
 			`{"recovered":[{"channel":"a","source":"hot","replayed":3,"position":{"stream_id":"s1","serial":44,"last_message_id":"m44"}},` +
 				`{"channel":"b","source":"cold","replayed":0,"position":{"stream_id":"s1","serial":0}}],"failed":[` + failed + `]}`,
 		},
+		{"failures", string(pusher.AppendResumeSuccess(nil, nil, []pusher.ResumeFailure{failure, failure})), `{"recovered":[],"failed":[` + failed + `,` + failed + `]}`},
+		{"a place alone", pusher.WithAttachSerial("{}", 7), `{"attach_serial":7}`},
+		{"a place and a snapshot", pusher.WithSnapshot(pusher.WithAttachSerial(`{"presence":{"ids":[]}}`, 7)), `{"presence":{"ids":[]},"attach_serial":7,"snapshot":true}`},
 		{"nothing", string(pusher.AppendResumeSuccess(nil, nil, nil)), `{"recovered":[],"failed":[]}`},
 		{
 			"rewind", string(pusher.AppendRewindComplete(nil, pusher.RewindComplete{History: 20, Live: 1})),

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -139,6 +140,15 @@ func TestVerifyRequestNamesTheFailedCheck(t *testing.T) {
 		{"no body and the sum of nothing", func(r *pusher.Request) { r.Body = nil; set("body_md5", nothing)(r) }, ""},
 		{"no body and another sum", func(r *pusher.Request) { r.Body = nil; resign(r) }, "body_md5"},
 		{"no body and an empty sum", func(r *pusher.Request) { r.Body = nil; set("body_md5", "")(r) }, "body_md5"},
+		{"two sums", func(r *pusher.Request) { r.Params.Add("body_md5", nothing); resign(r) }, "body_md5"},
+		{"two sums in one", set("body_md5", demoRequest().Params.Get("body_md5")+","+nothing), "body_md5"},
+		{"a sum of another name", set("Body_MD5", nothing), "body_md5"},
+		{"a signature cut short", func(r *pusher.Request) {
+			r.Params.Set("auth_signature", r.Params.Get("auth_signature")[:63])
+		}, "auth_signature"},
+		{"a signature with more behind", func(r *pusher.Request) {
+			r.Params.Set("auth_signature", r.Params.Get("auth_signature")+"0")
+		}, "auth_signature"},
 		{"HS-07 signed as sent", func(r *pusher.Request) { r.Path, r.Decoded = "/apps/4711/a%3Bb", "/apps/4711/a;b"; resign(r) }, ""},
 		{"HS-07 signed decoded", func(r *pusher.Request) {
 			r.Path, r.Decoded = "/apps/4711/a;b", "/apps/4711/a;b"
@@ -224,6 +234,48 @@ func TestVerifyChannelRefusesEverythingElse(t *testing.T) {
 	} {
 		if err == nil {
 			t.Errorf("%s is accepted", name)
+		}
+	}
+}
+
+// Data of members is taken only from who may say who somebody is, and a signature opens one channel only.
+func TestASubscriptionNeedsTheSignatureOfItsMember(t *testing.T) {
+	const socket, member, other = "1234.5678", `{"user_id":"u-7"}`, `{"user_id":"u-8"}`
+	for _, c := range []struct {
+		name          string
+		channel, data string
+		signed        string // What the signature covers behind the socket id.
+		ok            bool
+	}{
+		{"presence", "presence-a", member, "presence-a:" + member, true},
+		{"presence, another member", "presence-a", other, "presence-a:" + member, false},
+		{"presence, a signature without a member", "presence-a", member, "presence-a", false},
+		{"presence, another channel", "presence-a", member, "presence-b:" + member, false},
+		{"presence with a cache, a signature without a member", "presence-cache-a", member, "presence-cache-a", false},
+		{"presence, data that is no object", "presence-a", `"u-7"`, `presence-a:"u-7"`, false},
+		{"presence, data that is no JSON", "presence-a", "b", "presence-a:b", false},
+		{"private, data that is signed", "private-a", member, "private-a:" + member, true},
+		{"private, data that is not signed", "private-a", member, "private-a", true},
+		{"private, data of another", "private-a", member, "private-a:" + other, false},
+		{"private, another channel", "private-a", member, "private-b", false},
+		{"private, the signature of a longer name", "private-a", "b", "private-a:b", false},
+	} {
+		for _, has := range []bool{true, false} {
+			s := pusher.Subscribe{Channel: c.channel, ChannelData: c.data, HasChannelData: has}
+			signed, ok := c.signed, c.ok
+			if !has {
+				// Without data the signature of the name alone is good, and none that covers more.
+				s.ChannelData, ok = "", c.signed == c.channel
+			}
+			head, rest, _ := strings.Cut(signed, ":")
+			s.Auth = demoKey + ":" + pusher.SignChannel(demoSecret, socket, head, rest, rest != "")
+			if err := pusher.VerifySubscription(demoKey, demoSecret, socket, &s); (err == nil) != ok {
+				t.Errorf("%s, with data %t: %v, want accepted %t", c.name, has, err, ok)
+			}
+			s.Auth = "other" + s.Auth[len(demoKey):]
+			if pusher.VerifySubscription(demoKey, demoSecret, socket, &s) == nil {
+				t.Errorf("%s, with data %t: the key of another app is accepted", c.name, has)
+			}
 		}
 	}
 }
