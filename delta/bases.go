@@ -53,9 +53,9 @@ type Bases[T any] struct {
 type baseNode struct {
 	key string
 	// newest is the place of the last publication in the ring, count the
-	// number of publications, size the sum of their sizes.
-	newest, count, size int
-	prev, next          int32
+	// number of publications.
+	newest, count int
+	prev, next    int32
 }
 
 type baseItem[T any] struct {
@@ -131,7 +131,6 @@ func (b *Bases[T]) Put(key string, offset uint64, t time.Time, value T, size int
 	}
 	n.newest = (n.newest + 1) % width
 	n.count++
-	n.size += size
 	b.bytes += size
 	*b.item(at, 0) = baseItem[T]{Base[T]{offset, t, value}, size}
 	b.link(at)
@@ -191,7 +190,6 @@ func (b *Bases[T]) item(at int32, back int) *baseItem[T] {
 func (b *Bases[T]) dropOldest(at int32) {
 	n := &b.nodes[at]
 	item := b.item(at, n.count-1)
-	n.size -= item.size
 	b.bytes -= item.size
 	*item = baseItem[T]{}
 	n.count--

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -173,12 +174,42 @@ func TestMalformedVCDIFFDeltasAreRefused(t *testing.T) {
 	}
 }
 
+// What writes more than it announces is refused before it does, not after: a few bytes could stand for gigabytes.
+func TestDeltasThatGrowAreRefusedInTime(t *testing.T) {
+	const header, huge = "\xd6\xc3\xc4\x00\x00", "\xa0\x80\x80\x00" // 2^26
+	base := make([]byte, 1<<16)
+	for name, apply := range map[string]func() ([]byte, error){
+		"a run": func() ([]byte, error) {
+			return delta.ApplyVCDIFF(nil, base, []byte(header+"\x00\x0b\x04\x00\x01\x05\x00x\x00"+huge), 31)
+		},
+		"a copy of what it writes": func() ([]byte, error) {
+			return delta.ApplyVCDIFF(nil, base, []byte(header+"\x00\x0d\x04\x00\x01\x06\x01x\x02\x13"+huge+"\x00"), 31)
+		},
+		"copies of the base": func() ([]byte, error) {
+			return delta.ApplyFossil(nil, base, []byte("4\n"+strings.Repeat("G00@0,", 1000)+"0;"), 31)
+		},
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		got, err := apply()
+		runtime.ReadMemStats(&after)
+		if !errors.Is(err, delta.ErrMalformed) || got != nil {
+			t.Errorf("%s: got %d bytes, %v", name, len(got), err)
+		}
+		if n := after.TotalAlloc - before.TotalAlloc; n > 1<<20 {
+			t.Errorf("%s allocates %d bytes for a text of 31", name, n)
+		}
+	}
+}
+
 func TestVCDIFFInstructionsThatOurEncoderDoesNotUse(t *testing.T) {
 	const header = "\xd6\xc3\xc4\x00\x00"
 	for _, tt := range []struct{ name, delta, want string }{
 		{"a run", header + "\x00\x08\x05\x00\x01\x02\x00x\x00\x05", "xxxxx"},
 		{"two windows", header + "\x00\x07\x01\x00\x01\x01\x00x\x02" + "\x01\x04\x02\x07\x04\x00\x00\x01\x01\x14\x00", "x2345"},
 		{"a copy of the target", header + "\x00\x0a\x06\x00\x02\x02\x01ab\x03\x14\x00", "ababab"},
+		{"a copy from back from here", header + "\x00\x0a\x06\x00\x02\x02\x01ab\x03\x24\x02", "ababab"},
+		{"a copy from back from here, of the source", header + "\x01\x0a\x00\x09\x05\x00\x01\x02\x01y\x02\x24\x04", "y789y"},
 		{"a copy across the end of the source", header + "\x01\x0a\x00\x09\x05\x00\x01\x02\x01y\x02\x14\x08", "y89y8"},
 		{"a copy from a same address", header + "\x01\x0a\x00\x09\x08\x00\x00\x02\x02\x14\x74\x03\x03", "34563456"},
 		{"an add before a same address", header + "\x01\x0a\x00\x0b\x0a\x00\x02\x02\x02xy\x14\xec\x03\x03", "3456xy3456"},
