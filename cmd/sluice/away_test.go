@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -102,4 +103,53 @@ func TestTime08AnExportThatWasKilledGoesOn(t *testing.T) {
 	if status, _, said := execute(t, "", "import", alone); status != exitFailure || !strings.Contains(said, "line 1: it is cut off") || strings.Contains(said, "go on with") {
 		t.Errorf("status %d: %s", status, said)
 	}
+}
+
+// TestPublishedLinesWaitForTheServer: what the server does not take at the moment, in whatever way it says so, is
+// published a moment later, once and in order. One event alone is for whoever typed it to repeat.
+func TestPublishedLinesWaitForTheServer(t *testing.T) {
+	onEachLog(t, func(t *testing.T, r *rig) {
+		for name, refuse := range map[string]func(w http.ResponseWriter, q *http.Request){
+			"429": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTooManyRequests) },
+			"503": func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Retry-After", "1")
+				w.WriteHeader(http.StatusServiceUnavailable)
+			},
+			"no answer": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+			"stored without an answer": func(_ http.ResponseWriter, q *http.Request) {
+				forward(httptest.NewRecorder(), q, r.url)
+				panic(http.ErrAbortHandler)
+			},
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				var n atomic.Int64
+				proxy := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+					if n.Add(1) == 2 {
+						refuse(w, q)
+						return
+					}
+					forward(w, q, r.url)
+				}))
+				proxy.Config.SetKeepAlivesEnabled(false) // Or the HTTP client tries again by itself.
+				proxy.Start()
+				defer proxy.Close()
+				channel := strings.ReplaceAll("c "+name, " ", "-")
+				status, out, said := execute(t, "a\nb\nb\n\nc\n", "publish", channel, "--lines", "--url", proxy.URL)
+				if got := strings.Join(r.texts(channel), " "); status != exitOK || got != "a b b c" {
+					t.Errorf("status %d, stored %q: %s", status, got, said)
+				}
+				if told := strings.Contains(said, "next try in"); told == (name == "429") {
+					t.Errorf("said %q", said)
+				}
+				if strings.Contains(out, "before") {
+					t.Errorf("said %q", out)
+				}
+				n.Store(1)
+				if status, _, _ := execute(t, "", "publish", channel, "alone", "--url", proxy.URL); status != exitFailure {
+					t.Errorf("one event: status %d", status)
+				}
+			})
+		}
+	})
 }

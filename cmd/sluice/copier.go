@@ -62,7 +62,13 @@ const (
 )
 
 func newCopier(api *client.Signed, source, target string) *copier {
-	return &copier{api: api, source: source, target: target, what: "the event with serial", batch: copyBatch, known: map[shortID]struct{}{}, first: map[origin]uint64{}, repeats: newRepeats(api)}
+	c := &copier{api: api, source: source, target: target, what: "the event with serial", batch: copyBatch, known: map[shortID]struct{}{}, first: map[origin]uint64{}}
+	c.repeats = newRepeats(api, func(err error, wait time.Duration) {
+		if c.trouble != nil {
+			c.trouble(err, wait)
+		}
+	})
+	return c
 }
 
 func short(id string) shortID {
@@ -206,7 +212,7 @@ func (c *copier) add(ctx context.Context, p client.Publish, serial uint64) error
 func (c *copier) flush(ctx context.Context) error {
 	for len(c.waiting) > 0 {
 		n := c.repeats.together(c.waiting[:min(len(c.waiting), c.batch)])
-		err := c.publish(ctx, c.waiting[:n])
+		err := c.repeats.publish(ctx, c.waiting[:n])
 		var api *client.APIError
 		switch {
 		case err == nil:
@@ -225,12 +231,6 @@ func (c *copier) flush(ctx context.Context) error {
 	c.waiting, c.serials, c.bytes = c.waiting[:0], c.serials[:0], 0
 	c.sent = max(c.sent, c.taken)
 	return nil
-}
-
-// publish sends a batch until it is stored.
-func (c *copier) publish(ctx context.Context, batch []client.Publish) error {
-	c.repeats.trouble = c.trouble
-	return c.repeats.publish(ctx, batch)
 }
 
 func (c *copier) through() uint64 { return c.sent }

@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sluicehq/sluice/configs"
-	"github.com/sluicehq/sluice/gateway/client"
 )
 
 // maxData bounds what is read from a file or standard input as the data of one
@@ -86,7 +85,8 @@ Server, app, key and secret come from the flags, else from the environment, else
 the configuration (--config, SLUICE_...), else they are those of the development server.
 
 The command returns when the log has stored the event, and says so if an event with the
-same --idempotency-key was stored before. With --json it prints where the event is in the
+same --idempotency-key was stored before. With --lines over HTTP it waits and goes on when
+the server is over its limits or cannot answer for a moment, 30 seconds at most for a line. With --json it prints where the event is in the
 log of each channel.`,
 		Example: `  sluice publish lobby '{"hello":"world"}' --event greeting
   uptime | sluice publish lobby --event load
@@ -143,6 +143,9 @@ func (o *publishOptions) run(cmd *cobra.Command, args []string) error {
 			return o.at(line, err)
 		}
 		done, err := p.publish(cmd.Context(), e)
+		if err != nil && o.lines && cmd.Context().Err() != nil {
+			break
+		}
 		if err != nil {
 			return o.at(line, o.explain(err))
 		}
@@ -290,38 +293,5 @@ func (o *publishOptions) publisher(cmd *cobra.Command) (publisher, error) {
 	if err != nil {
 		return nil, err
 	}
-	return signedPublisher{s}, nil
+	return &signedPublisher{api: s, patient: o.lines, stderr: cmd.ErrOrStderr()}, nil
 }
-
-// signedPublisher goes over HTTP.
-type signedPublisher struct{ api *client.Signed }
-
-func (p signedPublisher) publish(ctx context.Context, e event) (report, error) {
-	stored, err := p.api.PublishStored(ctx, client.Publish{
-		Name: e.name, Channels: e.channels, Data: e.data, Tags: e.tags, Delta: e.delta,
-		MessageID: e.id, IdempotencyKey: e.dedup, SocketID: e.exclude, ConflationKey: e.conflation,
-	})
-	out := report{Event: e.name, Bytes: len(e.data)}
-	var fresh, before []string
-	for _, channel := range e.channels {
-		s := stored[channel]
-		out.Channels = append(out.Channels, storedEvent{Channel: channel, Serial: s.Serial, StreamID: s.StreamID, Duplicate: s.Duplicate})
-		if s.Duplicate {
-			before = append(before, channel)
-		} else {
-			fresh = append(fresh, channel)
-		}
-	}
-	if len(fresh) > 0 {
-		out.said = fmt.Sprintf("stored %s on %s (%d bytes)", e.name, strings.Join(fresh, ", "), len(e.data))
-	}
-	if len(before) > 0 {
-		if out.said != "" {
-			out.said += "\n"
-		}
-		out.said += fmt.Sprintf("%s was stored before on %s; nothing is stored again", e.name, strings.Join(before, ", "))
-	}
-	return out, err
-}
-
-func (signedPublisher) close() {}

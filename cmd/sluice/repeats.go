@@ -13,7 +13,8 @@ import (
 // repeats are events that the log takes for repetitions by their idempotency keys. It knows a key for two minutes,
 // whatever becomes of the event: one that was purged meanwhile would not be stored again. One goroutine uses it.
 type repeats struct {
-	api     *client.Signed
+	api *client.Signed
+	// trouble is told of what will be tried again, and when.
 	trouble func(error, time.Duration)
 	// oldest is the serial of the first event of a channel when that was looked at last. It only rises.
 	oldest map[string]uint64
@@ -24,8 +25,8 @@ type repeats struct {
 	fresh map[string]bool
 }
 
-func newRepeats(api *client.Signed) *repeats {
-	return &repeats{api: api, oldest: map[string]uint64{}, newest: map[string]uint64{}, fresh: map[string]bool{}}
+func newRepeats(api *client.Signed, trouble func(error, time.Duration)) *repeats {
+	return &repeats{api: api, trouble: trouble, oldest: map[string]uint64{}, newest: map[string]uint64{}, fresh: map[string]bool{}}
 }
 
 // together is how many of the first events may go into one request: one that is stored late must come before
@@ -88,7 +89,7 @@ func (r *repeats) send(ctx context.Context, batch []client.Publish) (removed []c
 
 func (r *repeats) insist(ctx context.Context, ask func() error) error {
 	return insist(ctx, true, func(err error, wait time.Duration) {
-		if r.trouble != nil && !busy(err) {
+		if !busy(err) {
 			r.trouble(err, wait)
 		}
 	}, ask)
