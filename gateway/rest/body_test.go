@@ -37,3 +37,51 @@ func TestBodiesAreReadWhole(t *testing.T) {
 		}
 	}
 }
+
+// What requests hold is the sum of what each of them holds, whatever they take and give back, and never more than
+// there is, for all and for one app of several.
+func TestHoldsAddUp(t *testing.T) {
+	for _, apps := range []int{1, 2} {
+		b := newBodies(100, func() int { return apps })
+		share := int64(100 / apps)
+		rnd := rand.New(rand.NewPCG(1, 1))
+		all := [6]hold{}
+		for i := range all {
+			all[i] = hold{bodies: b, app: string(rune('a' + i%3))}
+		}
+		has, of := [6]int64{}, map[string]int64{}
+		sum := int64(0)
+		change := func(i int, n int64) {
+			has[i], of[all[i].app], sum = has[i]+n, of[all[i].app]+n, sum+n
+		}
+		for range 2000 {
+			i, n := rnd.IntN(len(all)), rnd.Int64N(61)
+			switch rnd.IntN(3) {
+			case 0:
+				want := sum+n <= 100 && of[all[i].app]+n <= share
+				if got := all[i].take(n); got != want {
+					t.Fatalf("%d of %d, with %d of %d for the app: %t", n, sum, of[all[i].app], share, got)
+				}
+				if want {
+					change(i, n)
+				}
+			case 1:
+				n = min(n, has[i])
+				all[i].give(n)
+				change(i, -n)
+			case 2:
+				all[i].release()
+				change(i, -has[i])
+			}
+			if b.held != sum || all[i].bytes != has[i] || b.of[all[i].app] != of[all[i].app] {
+				t.Fatalf("held are %d, by one %d, by its app %d; want %d, %d, %d", b.held, all[i].bytes, b.of[all[i].app], sum, has[i], of[all[i].app])
+			}
+		}
+		for i := range all {
+			all[i].release()
+		}
+		if b.held != 0 || len(b.of) != 0 {
+			t.Errorf("held are %d of %d apps when all have gone", b.held, len(b.of))
+		}
+	}
+}

@@ -1,11 +1,14 @@
 package rest_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -159,8 +162,20 @@ func TestHI03_AChangedCursorIsRefused(t *testing.T) {
 	}
 	broken := []byte(l.NextCursor)
 	broken[len(broken)/2] ^= 1
+	raw, err := base64.RawURLEncoding.DecodeString(l.NextCursor)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// What it says is as good as before, only the place is another one.
+	forged := regexp.MustCompile(`"n":\d+`).ReplaceAll(raw, []byte(`"n":2`))
+	if bytes.Equal(raw, forged) {
+		t.Fatalf("there is no place in %q", raw)
+	}
 	for name, query := range map[string]string{
 		"changed":           "?limit=4&cursor=" + url.QueryEscape(string(broken)),
+		"forged":            "?limit=4&cursor=" + base64.RawURLEncoding.EncodeToString(forged),
+		"a seal alone":      "?limit=4&cursor=" + base64.RawURLEncoding.EncodeToString(raw[:16]),
+		"too long":          "?limit=4&cursor=" + strings.Repeat("a", 16<<10+1),
 		"garbage":           "?limit=4&cursor=garbage",
 		"cut":               "?limit=4&cursor=" + url.QueryEscape(l.NextCursor[:len(l.NextCursor)/2]),
 		"of another query":  "?limit=4&direction=oldest_first&cursor=" + url.QueryEscape(l.NextCursor),

@@ -222,6 +222,27 @@ func TestIdempotencyKeys(t *testing.T) {
 	if n := len(r.stored("app", "both")); n != 2 {
 		t.Errorf("ID-04: %d stored, want 2, because the body's key wins", n)
 	}
+	batch := func(events ...string) {
+		t.Helper()
+		body := `{"batch":[` + strings.Join(events, ",") + `]}`
+		if a := r.call(http.MethodPost, "app", "/batch_events", []byte(body), header); a.Status != http.StatusOK {
+			t.Errorf("%s: got %d %s", body, a.Status, a.Body)
+		}
+	}
+	// The header of a batch is the key of the whole: the same events of one batch are several, those of the next none.
+	one := `{"name":"n","channel":"batch","data":"d"}`
+	batch(one, one, one)
+	batch(one, one, one)
+	if n := len(r.stored("app", "batch")); n != 3 {
+		t.Errorf("ID-04: %d stored of a batch with a header, want 3", n)
+	}
+	// A key of its own is the same at every place, also outside of batches.
+	batch(keyed("moved", "k"), keyed("moved", "l"))
+	batch(keyed("moved", "l"), one, keyed("moved", "k"))
+	r.publish(keyed("moved", "l"))
+	if n := len(r.stored("app", "moved")); n != 2 {
+		t.Errorf("ID-04: %d stored for two keys, want 2", n)
+	}
 	r.call(http.MethodPost, "other", "/events", []byte(keyed("once", "k")))
 	if n := len(r.stored("other", "once")); n != 1 {
 		t.Errorf("ID-06: %d stored in the other app, want 1", n)
