@@ -7,10 +7,12 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -110,4 +112,48 @@ func (l *Log) greeting(ctx context.Context, addr string) string {
 		return ""
 	}
 	return strings.TrimSpace(string(line[1:]))
+}
+
+// refusing is the problem of a server that turns connections away.
+const refusing = "connecting"
+
+// greetTimeout bounds asking why connections end. A server that has room says nothing.
+const greetTimeout = 500 * time.Millisecond
+
+// hungUp says whether a connection ended without an answer.
+func hungUp(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+// askWhy finds out why connections end, if any did: the library tells no more than that.
+// The connections of live messages ask for themselves, also on a cluster.
+func (l *Log) askWhy() {
+	said := ""
+	if !l.opt.Cluster && l.wasCut() {
+		ctx, cancel := context.WithTimeout(l.ctx, greetTimeout)
+		said = l.greeting(ctx, "")
+		cancel()
+	}
+	if said == "" {
+		l.problem(refusing, nil)
+		return
+	}
+	err := l.at("", greeted(said))
+	if !l.hasProblem(refusing) {
+		l.opt.Logger.Warn("the Redis server turns connections away", "error", inWords(err))
+	}
+	l.problem(refusing, err)
+}
+
+// wasCut says whether something is wrong because a connection ended.
+func (l *Log) wasCut() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, p := range l.problems {
+		if p.cut {
+			return true
+		}
+	}
+	return false
 }

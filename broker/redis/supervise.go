@@ -69,6 +69,7 @@ func (l *Log) supervise() {
 		case <-check.C:
 			l.checkEpochs()
 			l.tryStoring()
+			l.askWhy()
 			if l.hasProblem(settings) {
 				l.inspectAgain()
 			}
@@ -212,6 +213,8 @@ type problem struct {
 	text string
 	// app is the one that it concerns, empty for all.
 	app string
+	// cut: a connection ended, and nothing tells why.
+	cut bool
 }
 
 // hasProblem says whether something is known to be wrong.
@@ -240,7 +243,7 @@ func (l *Log) appProblem(app, what string, err error) {
 	if !l.opt.Cluster && !strings.Contains(text, l.addr) {
 		text += " (Redis server " + l.addr + ")"
 	}
-	l.problems[what] = problem{text, app}
+	l.problems[what] = problem{text, app, hungUp(err)}
 }
 
 // Health implements [broker.Log]. What concerns some of the apps is a problem, and the rest

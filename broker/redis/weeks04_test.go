@@ -147,6 +147,28 @@ func TestWeeks04NoRoomForConnections(t *testing.T) {
 	until(t, "the event is delivered", func() bool { pubs, _ := w.seen(); return len(pubs) == 1 })
 }
 
+// TestWeeks04NoRoomForCommands: the connection of live messages stays, and a server that
+// has no room for those of commands just hangs up. The cause is named all the same.
+func TestWeeks04NoRoomForCommands(t *testing.T) {
+	t.Parallel()
+	server := redisserver.Start(t)
+	said := &told{}
+	l := open(t, server.URL(), false, func(o *Options) { o.Logger = slog.New(slog.NewTextHandler(said, nil)) })
+	a := administer(t, server)
+	a.do("CONFIG SET maxclients 1")
+	a.do("CLIENT KILL TYPE normal SKIPME yes")
+	const cause = "max number of clients reached: the Redis server takes no more connections"
+	until(t, "readiness names the cause and the server", func() bool {
+		text := problems(l)
+		return !l.Health().Ready && strings.Contains(text, cause) && strings.Contains(text, server.Addr())
+	})
+	if !strings.Contains(said.String(), cause) {
+		t.Errorf("the log says\n%s", said.String())
+	}
+	a.do("CONFIG SET maxclients 100")
+	until(t, "the log is ready, and names nothing", func() bool { return l.Health().Ready && problems(l) == "" })
+}
+
 // TestWeeks04Refusals: what a server refuses for good is answered at once, with the reason,
 // and named until it is mended, which needs no traffic and no restart.
 func TestWeeks04Refusals(t *testing.T) {
