@@ -197,11 +197,21 @@ const (
 )
 
 // linger gives the client time to read an answer to what it is still sending. Closing at once
-// would reset the connection before that.
+// would reset the connection before that. Reading on for ever would cost what the answer was to save, so behind so many bytes
+// the client waits, too.
 func (c *conn) linger() {
 	_ = c.tcp.CloseWrite()
-	c.readBy(time.Now().Add(lingerTime))
-	_, _ = io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{io.LimitReader(c.tcp, lingerBytes)}, c.buffer[:])
+	until := time.Now().Add(lingerTime)
+	c.readBy(until)
+	if n, _ := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{io.LimitReader(c.tcp, lingerBytes)}, c.buffer[:]); n < lingerBytes {
+		return
+	}
+	timer := time.NewTimer(time.Until(until))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-c.server.over:
+	}
 }
 
 // quit ends the connection.

@@ -399,3 +399,21 @@ func TestAnEmptyLineBeginsNoRequest(t *testing.T) {
 		t.Errorf("the connection does not stay: %d, %v", n, err)
 	}
 }
+
+// TestALargeBodyThatIsRefusedResetsNoAnswer: whoever sends much more than is read has time to read the answer, although
+// sending fails in the end.
+func TestALargeBodyThatIsRefusedResetsNoAnswer(t *testing.T) {
+	h := open(t, nil)
+	h.now(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusRequestEntityTooLarge) })
+	c := h.connect()
+	began := time.Now()
+	if _, err := io.WriteString(c, request("/apps/large", strings.Repeat("x", 32<<20))); err == nil {
+		t.Fatal("the whole body was taken")
+	}
+	if took := time.Since(began); took < lingerTime {
+		t.Errorf("the connection was reset after %v, before its client may have read the answer", took)
+	}
+	if status, _, more := c.answer(); status != http.StatusRequestEntityTooLarge || more {
+		t.Errorf("status %d, goes on: %v", status, more)
+	}
+}
