@@ -25,9 +25,13 @@ type Count struct {
 }
 
 // Counting is a [Log] that counts events when it stores them, so that the verdict
-// travels with each publication and all readers agree.
+// travels with each publication and all readers agree. It can do everything else as
+// well, so that whoever stands in front of one hides nothing of it.
 type Counting interface {
 	Log
+	Eraser
+	Listing
+	Ranking
 	// Counts reports whether it does.
 	Counts() bool
 }

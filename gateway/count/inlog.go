@@ -15,11 +15,11 @@ import (
 // are stored. What it says about each publication is then the same for all gateways, without
 // checkpoints. apps say what is counted, and how.
 func InLog(log broker.Counting, apps *app.Registry) broker.Log {
-	return &inLog{Log: log, apps: apps}
+	return &inLog{Counting: log, apps: apps}
 }
 
 type inLog struct {
-	broker.Log
+	broker.Counting
 	apps *app.Registry
 	// paths are the conflation paths that were used, by their text: as many as
 	// the configuration has.
@@ -30,14 +30,14 @@ type inLog struct {
 func (l *inLog) Publish(ctx context.Context, id string, events ...broker.Outgoing) ([]broker.Receipt, error) {
 	a := l.apps.ByID(id)
 	if a == nil {
-		return l.Log.Publish(ctx, id, events...)
+		return l.Counting.Publish(ctx, id, events...)
 	}
 	counted := make([]broker.Outgoing, len(events))
 	for i, e := range events {
 		e.Count = l.count(a, e)
 		counted[i] = e
 	}
-	return l.Log.Publish(ctx, id, counted...)
+	return l.Counting.Publish(ctx, id, counted...)
 }
 
 // count says how an event is counted: as a [Counter] does, if it takes part.

@@ -117,7 +117,7 @@ func TestPartDoesNotAllocate(t *testing.T) {
 
 // counting is a log that is told what to count, and stores nothing.
 type counting struct {
-	broker.Log
+	broker.Counting
 	told []broker.Count
 }
 
