@@ -11,7 +11,8 @@ func newCompletionCommand() *cobra.Command {
 		Use:   "completion SHELL",
 		Short: "Print the script that completes commands in a shell",
 		Long: `Print the script by which bash, zsh, fish or PowerShell complete commands, flags and
-those values of flags of which there are few.`,
+those values of flags of which there are few. That for bash needs the package
+bash-completion, version 2.`,
 		Example: `  source <(sluice completion bash)
   sluice completion bash > /etc/bash_completion.d/sluice
   sluice completion zsh > "${fpath[1]}/_sluice"

@@ -58,11 +58,13 @@ var messageRefusals = [...]string{
 func (h *Hub) turnAway(c *Client, r *http.Request, a *app.App, no refusal) {
 	h.opt.Metrics.refused(no)
 	id, about := "", []any{"reason", no.reason, "code", int(no.code), "address", c.address, "origin", fmt.Sprintf("%.100s", r.Header.Get("Origin")), "text", no.text}
-	if a != nil {
+	switch path, _, _ := strings.Cut(r.RequestURI, "?"); {
+	case a != nil:
 		id, about = a.ID, append(about, "app", a.ID)
-	} else {
-		key := strings.TrimPrefix(r.URL.Path, "/app/")
-		about = append(about, "key", fmt.Sprintf("%.40s", key))
+	case no.reason == "path": // as the client asked for it
+		about = append(about, "path", fmt.Sprintf("%.100s", path))
+	default:
+		about = append(about, "key", fmt.Sprintf("%.40s", strings.TrimPrefix(r.URL.Path, "/app/")))
 	}
 	h.opt.Logger.Debug("a connection was refused", about...)
 	if no.reason == leavingReason {

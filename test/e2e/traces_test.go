@@ -112,8 +112,8 @@ apps:
 			"a connection was refused", fields{"app": "off", "reason": "app_disabled", "address": "127.0.0.1:"}, "connections are refused"},
 		"the quota": {connection("/app/full-key", ""), connections, []string{`code="4004"`, `reason="quota"`},
 			"a connection was refused", fields{"app": "full", "reason": "quota", "address": "127.0.0.1:"}, "connections are refused"},
-		"no path of an app": {connection("/app/a/b", ""), connections, []string{`code="4005"`, `reason="path"`},
-			"a connection was refused", fields{"reason": "path", "address": "127.0.0.1:"}, "connections are refused"},
+		"no path of an app": {connection("/elsewhere/app/app-key?auth=hidden", ""), connections, []string{`code="4005"`, `reason="path"`},
+			"a connection was refused", fields{"reason": "path", "path": "/elsewhere/app/app-key", "address": "127.0.0.1:"}, "connections are refused"},
 		"an unknown protocol": {connection("/app/app-key?protocol=99", ""), connections, []string{`code="4007"`, `reason="protocol"`},
 			"a connection was refused", fields{"reason": "protocol", "address": "127.0.0.1:"}, "connections are refused"},
 		"no handshake": {func() {
