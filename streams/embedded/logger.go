@@ -1,11 +1,12 @@
 package embedded
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
+
+	"github.com/sluicehq/sluice/broker/seldom"
 )
 
 // adapter passes the server's log on. A fatal message does not end the process,
@@ -13,8 +14,11 @@ import (
 // failed.
 type adapter struct {
 	log *slog.Logger
-	mu  sync.Mutex
-	why string
+	// lines keeps what repeats from filling the log: whoever reaches the port may have the
+	// server refuse as much as he likes, and an error of the disk occurs with each event.
+	lines seldom.Lines
+	mu    sync.Mutex
+	why   string
 	// unstored is what the server said when it could not store something.
 	unstored string
 }
@@ -46,13 +50,13 @@ func (a *adapter) Noticef(format string, v ...any) {
 
 func (a *adapter) Warnf(format string, v ...any) {
 	text := fmt.Sprintf(format, v...)
-	level := slog.LevelWarn
 	// The passwords are made at random at each start and never leave the
 	// process, so the advice to hash them is for others.
 	if strings.HasPrefix(text, "Plaintext passwords detected") {
-		level = slog.LevelDebug
+		a.log.Debug("nats-server", "says", text)
+		return
 	}
-	a.log.Log(context.Background(), level, "nats-server", "says", text)
+	a.lines.Warn(a.log, "warning "+cause(format, text), "nats-server", "says", text)
 }
 
 func (a *adapter) Errorf(format string, v ...any) {
@@ -64,7 +68,17 @@ func (a *adapter) Errorf(format string, v ...any) {
 		a.unstored = text
 		a.mu.Unlock()
 	}
-	a.log.Error("nats-server", "says", text)
+	a.lines.Error(a.log, "error "+cause(format, text), "nats-server", "says", text)
+}
+
+// cause tells apart what the server says. What it says of a client has the name that the client
+// chose for itself at the beginning of its format, and what the client sent in its text, so
+// only the end of the format counts.
+func cause(format, text string) string {
+	if !strings.Contains(format, "cid:") {
+		return text
+	}
+	return format[strings.LastIndex(format, " - ")+1:]
 }
 
 func (a *adapter) Debugf(string, ...any) {}

@@ -48,7 +48,7 @@ var rules = []rule{
 	{pkg: "broker/redis", own: []string{"broker", "kv"}, inner: []string{"broker/follow"}, foreign: []string{"github.com/redis/rueidis"}},
 	{pkg: "broker/brokertest", own: []string{"broker"}, foreign: []string{"github.com/google/go-cmp/", "pgregory.net/rapid"}},
 	{pkg: "streams", own: []string{"broker", "kv"}, inner: []string{"broker/follow"}, foreign: []string{nats}},
-	{pkg: "streams/embedded", foreign: []string{nats, "golang.org/x/sys/"}},
+	{pkg: "streams/embedded", own: []string{"broker/seldom"}, foreign: []string{nats, "golang.org/x/sys/"}},
 	{pkg: "kv", own: []string{"broker/name", "broker/rank"}, foreign: []string{nats}},
 	{pkg: "kv/shape", foreign: []string{nats}},
 	{pkg: "kv/kvtest", own: []string{"kv"}},
