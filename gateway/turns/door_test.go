@@ -3,10 +3,12 @@ package turns
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -107,6 +109,60 @@ func TestTime04WhoGoesWaitsNoLonger(t *testing.T) {
 	if got := <-r.in; got != at(2) {
 		t.Error(got)
 	}
+}
+
+// TestNobodyIsForgottenAtTheDoor: in waves of many clients of which some go again, whoever stays comes in, once,
+// whoever has gone is not called, and nothing is left of any of them.
+func TestNobodyIsForgottenAtTheDoor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := NewDoor(&Gauge{}, 50)
+		d.late = func() time.Duration { time.Sleep(10 * time.Millisecond); return 0 }
+		rnd := rand.New(rand.NewPCG(6, 6))
+		type one struct {
+			queued *Queued
+			calls  int
+			left   bool
+		}
+		waited, gone := 0, 0
+		for wave := range 8 {
+			var all []*one
+			for range 100 {
+				w := &one{}
+				if w.queued = d.Queue(at(1+rnd.IntN(6)), func() { w.calls++ }); w.queued == nil {
+					continue
+				}
+				all = append(all, w)
+				if rnd.IntN(3) == 0 {
+					time.Sleep(time.Duration(rnd.IntN(30)) * time.Millisecond)
+				}
+				leaves := all[rnd.IntN(len(all))]
+				if leaves.left || rnd.IntN(2) == 0 {
+					continue
+				}
+				leaves.left = leaves.queued.Leave()
+				if leaves.left != (leaves.calls == 0) {
+					t.Fatalf("wave %d: who leaves was called %d times, and has left: %t", wave, leaves.calls, leaves.left)
+				}
+			}
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			for i, w := range all {
+				if w.calls != 1 && !w.left || w.calls != 0 && w.left {
+					t.Fatalf("wave %d: number %d is called %d times, has left: %t", wave, i, w.calls, w.left)
+				}
+				if w.left {
+					gone++
+				}
+			}
+			waited += len(all)
+			if d.Size() != 0 || len(d.crowds) != 0 || len(d.turns) != 0 || d.serving {
+				t.Fatalf("wave %d: %d wait of %d clients, %d turns, serving: %t", wave, d.Size(), len(d.crowds), len(d.turns), d.serving)
+			}
+		}
+		if waited < 100 || gone < 50 {
+			t.Fatalf("only %d had to wait, of whom %d went", waited, gone)
+		}
+	})
 }
 
 // TestTime04AnOpenDoorKeepsNobody: a server that stops lets in who waits, so that he is told.

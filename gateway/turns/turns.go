@@ -100,8 +100,7 @@ type applicant[K comparable] struct {
 }
 
 type waiter[K comparable] struct {
-	key    K
-	client *applicant[K]
+	key K
 	// served is closed when the turn has come, or when the channel is there; place says
 	// that it is a turn. Both and over belong to the gate's lock.
 	served      chan struct{}
@@ -192,7 +191,6 @@ func (g *Gate[K]) queue(w *waiter[K], of applicantKey) {
 		g.clients[of] = c
 		g.line(c)
 	}
-	w.client = c
 	c.waiters = append(c.waiters, w)
 	g.wanted[w.key] = append(g.wanted[w.key], w)
 	g.waiting++

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -199,4 +201,84 @@ func TestTrust11ManyChannelsHaveARate(t *testing.T) {
 	(<-r.served).place.End()
 	cancel()
 	r.running.Wait()
+}
+
+// The rate of a connection with many turns comes by itself, and holds up no other one of its client.
+func TestTrust11WhoWaitsForTheRateIsServed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := New[int](10, 2, time.Now)
+		began := time.Now()
+		take := func(by *Asker) time.Duration {
+			p, err := g.Enter(t.Context(), by, 1)
+			if err != nil || p == nil {
+				t.Fatal(p, err)
+			}
+			p.End()
+			return time.Since(began)
+		}
+		by := &Asker{Address: at(1)}
+		for i := range many + 8 {
+			if d := take(by); d != 0 {
+				t.Fatalf("turn %d comes after %v, before the burst is over", i, d)
+			}
+		}
+		for i := range 6 {
+			if d, want := take(by), time.Duration(i+1)*time.Second/2; d < want || d > want+100*time.Millisecond {
+				t.Errorf("turn %d of the rate comes after %v, want %v", i, d, want)
+			}
+			now := time.Since(began)
+			if d := take(&Asker{Address: at(1)}); d != now {
+				t.Errorf("another connection of the client waits for %v", d-now)
+			}
+		}
+		g.Coming(1)
+		if g.used != 0 || g.waiting != 0 || len(g.clients) != 0 || len(g.wanted) != 0 {
+			t.Errorf("left: %d places, %d waiting, %d clients, %d channels", g.used, g.waiting, len(g.clients), len(g.wanted))
+		}
+	})
+}
+
+// A channel may come any number of times, each for those who wait then.
+func TestTrust11AChannelComesAgain(t *testing.T) {
+	r := newGateRig(t)
+	p := r.take(&Asker{})
+	for range 3 {
+		r.wait(t.Context(), "c", &Asker{Address: at(1)})
+		r.gate.Coming("c")
+		r.gate.Coming("c")
+		if s := <-r.served; s.place != nil {
+			t.Errorf("%s has a place", s.name)
+		}
+	}
+	r.turns(p)
+}
+
+// Turns count against a client for five seconds at least, and for ten at most.
+func TestTrust11TurnsAreForgotten(t *testing.T) {
+	for later, share := range map[time.Duration]int{
+		0: 6, memory - 1: 6, memory: 6, 2*memory - 1: 6, 2 * memory: 4, time.Hour: 4,
+	} {
+		r := newGateRig(t)
+		now := time.Unix(1000, 0)
+		r.gate.now = func() time.Time { return now }
+		r.gate.began = now
+		for range many {
+			r.take(&Asker{Address: at(1)}).End()
+		}
+		p := r.take(&Asker{Address: at(3)})
+		now = now.Add(later)
+		for i := range 8 {
+			r.wait(t.Context(), fmt.Sprint("new-", i), &Asker{Address: at(2)})
+			r.wait(t.Context(), fmt.Sprint("old-", i), &Asker{Address: at(1)})
+		}
+		n := 0
+		for _, name := range r.turns(p)[:8] {
+			if strings.HasPrefix(name, "new") {
+				n++
+			}
+		}
+		if n != share {
+			t.Errorf("%v later a newcomer has %d of 8 turns beside who had many, want %d", later, n, share)
+		}
+	}
 }
