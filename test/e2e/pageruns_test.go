@@ -57,9 +57,9 @@ var answers = map[string]string{
 	"./sluice subscribe lobby --latest --count 1":   `"price":3`,
 	"./sluice replay lobby --from 1 --speed max":    "6 events of lobby replayed",
 	"./sluice config --config sluice.yaml --check":  "the configuration is good",
-	"./sluice app add shop":                         "secret: ",
-	"sluice app show shop --config sluice.yaml":     "shop",
-	"sluice history lobby":                          "hello",
+	"./sluice app add 4711 --set enable_client_messages=true --set enable_user_authentication=true": "secret: ",
+	"sluice app show shop --config sluice.yaml":                                                     "shop",
+	"sluice history lobby": "hello",
 }
 
 // inPlaceOf is what stands in the place of what the pages show: addresses, paths and sizes of a real
