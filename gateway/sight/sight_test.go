@@ -43,6 +43,11 @@ func TestTime06WhatCutsAWish(t *testing.T) {
 		"a limit, from before all":        {bound: limited, from: 1, want: sight.CutByLimit},
 		"a limit, since before it":        {bound: limited, since: at(19), want: sight.CutByLimit},
 		"a limit below what is kept":      {bound: sight.Bound{From: 5, Time: at(5)}, from: 7, want: sight.CutByRetention},
+		"a limit below, from below both":  {bound: sight.Bound{From: 5, Time: at(5)}, from: 3, want: sight.CutByRetention},
+		"a limit at the oldest":           {bound: sight.Bound{From: 10, Time: at(10)}, from: 10},
+		"a limit at the oldest, below it": {bound: sight.Bound{From: 10, Time: at(10)}, from: 9, want: sight.CutByRetention},
+		"the newest alone":                {bound: sight.Bound{From: 30, Time: at(30)}, from: 30},
+		"the newest alone, below it":      {bound: sight.Bound{From: 30, Time: at(30)}, from: 29, want: sight.CutByLimit},
 		"nothing is young enough":         {bound: none, from: 30, want: sight.CutByLimit},
 		"nothing is young enough, later":  {bound: none, from: 31},
 		"nothing is young enough, since":  {bound: none, since: at(30), want: sight.CutByLimit},
@@ -65,10 +70,14 @@ func TestTime06ABoundNarrows(t *testing.T) {
 		bound sight.Bound
 		want  broker.Retained
 	}{
-		"all":     {want: kept},
-		"off":     {sight.Bound{Off: true}, broker.Retained{Epoch: "e"}},
-		"nothing": {sight.Bound{From: 31}, broker.Retained{Epoch: "e"}},
-		"a part":  {sight.Bound{From: 20, Time: later, Messages: 11}, broker.Retained{Epoch: "e", Oldest: 20, Newest: 30, OldestTime: later, NewestTime: kept.NewestTime, Messages: 11}},
+		"all":           {want: kept},
+		"off":           {sight.Bound{Off: true}, broker.Retained{Epoch: "e"}},
+		"nothing":       {sight.Bound{From: 31}, broker.Retained{Epoch: "e"}},
+		"the oldest on": {sight.Bound{From: 10, Time: later, Messages: 5}, kept},
+		"the newest alone": {sight.Bound{From: 30, Time: later, Messages: 1}, broker.Retained{
+			Epoch: "e", Oldest: 30, Newest: 30, OldestTime: later, NewestTime: kept.NewestTime, Messages: 1,
+		}},
+		"a part": {sight.Bound{From: 20, Time: later, Messages: 11}, broker.Retained{Epoch: "e", Oldest: 20, Newest: 30, OldestTime: later, NewestTime: kept.NewestTime, Messages: 11}},
 		"uncounted": {sight.Bound{From: 20, Time: later}, broker.Retained{
 			Epoch: "e", Oldest: 20, Newest: 30, OldestTime: later, NewestTime: kept.NewestTime, Messages: 21,
 		}},
@@ -143,6 +152,58 @@ func TestTime06EveryReaderSeesTheSame(t *testing.T) {
 				t.Errorf("%s, after %d: %v, %+v", name, step.after, err, page)
 			}
 		}
+	}
+}
+
+// TestTime06LargeEventsCountAsMany: a limit of events is one of events also where they take several pages, and what
+// all of them are too old for is nothing.
+func TestTime06LargeEventsCountAsMany(t *testing.T) {
+	const all = 20
+	now := start
+	log, err := memory.New(memory.Options{Apps: []string{"app"}, Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	data := make([]byte, 1<<20-1024)
+	for range all {
+		if _, err := log.Publish(t.Context(), "app", broker.Outgoing{Channel: "c", Event: &broker.Event{Name: "e", Data: data}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	look := func(limit app.Reading) *sight.View {
+		a := &app.App{ID: "app", Readings: app.NewReadings([]app.ReadingPattern{{Match: "*", Reading: limit}})}
+		v, err := sight.Log{History: log, Now: func() time.Time { return now }}.Look(t.Context(), a, "c")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	page, err := look(app.Reading{}).Read(t.Context(), broker.Query{Limit: all, NewestFirst: true})
+	if err != nil || len(page.Publications) == all {
+		t.Fatalf("all of them are on one page, %v", err)
+	}
+	for _, n := range []int{0, 1, 6, 7, 8, 9, 13, 17, all - 1, all} {
+		v, most, want := look(app.Reading{Messages: n}), n, uint64(all+1-n)
+		if n == 0 || n == all {
+			most, want = all, 0 // No bound.
+		}
+		if v.From != want {
+			t.Errorf("%d are from %d on, want %d", n, v.From, want)
+		}
+		last, found, err := v.Back(t.Context(), broker.Query{NewestFirst: true, Limit: 100})
+		if err != nil || found != most || last.More || last.Publications[len(last.Publications)-1].Offset != uint64(all+1-most) {
+			t.Errorf("%d: found are %d, %v", n, found, err)
+		}
+		if _, found, err = v.Back(t.Context(), broker.Query{NewestFirst: true, Limit: 1}); err != nil || found != 1 {
+			t.Errorf("one of %d: found are %d, %v", n, found, err)
+		}
+	}
+	now = start.Add(time.Hour)
+	v := look(app.Reading{Age: time.Minute})
+	page, err = v.Read(t.Context(), broker.Query{Limit: all})
+	if err != nil || len(page.Publications) != 0 || page.Retained.Messages != 0 || page.Kept.Messages != all || v.From != all+1 {
+		t.Errorf("all are too old: %+v, from %d, %v", page, v.From, err)
 	}
 }
 
