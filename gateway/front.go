@@ -27,6 +27,7 @@ func (n *Node) front(l net.Listener, fresh *newcomers) *post.Server {
 				n.shakes.state(c, s)
 			}
 		},
+		Left: n.beginning,
 		Panicked: func(reason any) {
 			n.opt.Logger.Error("a request panicked", "reason", reason, "stack", string(debug.Stack()))
 		},

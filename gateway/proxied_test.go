@@ -165,8 +165,12 @@ func TestTrust12WhatAConnectionMayBeginWith(t *testing.T) {
 			{"a proxy without a header", theProxy, "", good},
 		},
 	} {
-		r, _ := behindProxies(t, func(o *gateway.Options) { o.ProxyProtocol, o.MaxHandshakes = policy, -1 })
+		r, limited := behindProxies(t, func(o *gateway.Options) { o.ProxyProtocol, o.MaxHandshakes = policy, -1 })
+		untaken := 0
 		for _, c := range cases {
+			if c.status == 0 || c.status == bad && (c.from == aStranger || policy == gateway.ProxyOff) {
+				untaken++
+			}
 			l := r.from(c.from, c.text+askHealth)
 			resp, err := http.ReadResponse(l.in, nil)
 			switch {
@@ -175,6 +179,10 @@ func TestTrust12WhatAConnectionMayBeginWith(t *testing.T) {
 			case err == nil && resp.StatusCode != c.status:
 				t.Errorf("policy %d, %s: got %d, want %d", policy, c.name, resp.StatusCode, c.status)
 			}
+		}
+		// Nothing else tells the operator why nobody comes in.
+		if got := limited("proxy_protocol"); got != float64(untaken) {
+			t.Errorf("policy %d: %v refusals were counted, want %d", policy, got, untaken)
 		}
 	}
 }

@@ -227,6 +227,9 @@ func (c *conn) quit(first bool) {
 
 // leave ends what is done here with a connection that is for the server of the library.
 func (c *conn) leave(first bool) *handed {
+	if told := c.server.opt.Left; first && told != nil {
+		told(c.tcp.RemoteAddr(), c.buffer[c.start:c.end])
+	}
 	h := &handed{TCPConn: c.tcp, counted: first}
 	h.early = append(make([]byte, 0, c.end-c.start+early), c.buffer[c.start:c.end]...)
 	buffers.Put(c.buffer)

@@ -33,6 +33,9 @@ type Options struct {
 	// State is told of connections as [http.Server.ConnState] is: that they are new, and once
 	// they have sent a request, or are closed before that.
 	State func(net.Conn, http.ConnState)
+	// Left is told how a connection begins whose first request is for the server of the library, and
+	// must not keep the bytes; nil for nobody.
+	Left func(peer net.Addr, begins []byte)
 	// Panicked is told of a handler that panicked.
 	Panicked func(reason any)
 	// Failed is told of an error of the listener after which accepting goes on.
