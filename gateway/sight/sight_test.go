@@ -207,6 +207,54 @@ func TestTime06LargeEventsCountAsMany(t *testing.T) {
 	}
 }
 
+// TestWhatACacheChannelRemembers lies behind client events, however many pages of them there are, and not above a
+// place that is given.
+func TestWhatACacheChannelRemembers(t *testing.T) {
+	log, err := memory.New(memory.Options{Apps: []string{"app"}, MaxMessages: 10_000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	l := sight.Log{History: log, Now: time.Now}
+	remembered := func(to uint64) uint64 {
+		p, err := l.Remembered(t.Context(), "app", "cache-c", to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p == nil {
+			return 0
+		}
+		return p.Offset
+	}
+	var all []uint64
+	for n, origin := range []broker.Origin{broker.OriginClient, broker.OriginHTTP, broker.OriginClient, broker.OriginHTTP, broker.OriginClient} {
+		for i := range 1300 {
+			if origin == broker.OriginHTTP && i > 0 {
+				break
+			}
+			r, err := log.Publish(t.Context(), "app", broker.Outgoing{Channel: "cache-c", Event: &broker.Event{Name: "client-e", Origin: origin}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if origin == broker.OriginHTTP {
+				all = append(all, r[0].Offset)
+			}
+		}
+		want := uint64(0)
+		if len(all) > 0 {
+			want = all[len(all)-1]
+		}
+		if got := remembered(0); got != want {
+			t.Errorf("after part %d: %d is remembered, want %d", n, got, want)
+		}
+	}
+	for to, want := range map[uint64]uint64{all[0] - 1: 0, all[0]: all[0], all[1] - 1: all[0], all[1]: all[1], all[1] + 200: all[1]} {
+		if got := remembered(to); got != want {
+			t.Errorf("up to %d, %d is remembered, want %d", to, got, want)
+		}
+	}
+}
+
 // TestTime06WhatIsOffIsOffForAll.
 func TestTime06WhatIsOffIsOffForAll(t *testing.T) {
 	a := &app.App{ID: "app", Readings: app.NewReadings([]app.ReadingPattern{{Match: "*", Reading: app.Reading{Off: true}}})}
