@@ -98,9 +98,11 @@ func printChannels(out, errors io.Writer, rows []channelRow, asJSON bool) error 
 		}
 		return nil
 	}
-	if len(rows) > 0 {
-		fmt.Fprintf(out, "%13s  %8s  %s\n", "SUBSCRIPTIONS", "USERS", "CHANNEL")
+	if len(rows) == 0 {
+		fmt.Fprintln(errors, "0 channels with subscribers; `sluice history CHANNEL` prints what the log has of a channel")
+		return nil
 	}
+	fmt.Fprintf(out, "%13s  %8s  %s\n", "SUBSCRIPTIONS", "USERS", "CHANNEL")
 	for _, r := range rows {
 		users := "-"
 		if r.Users != nil {

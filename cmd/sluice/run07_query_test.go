@@ -108,6 +108,9 @@ func (r *rig) join(user, channel string) {
 // TestRun07WhoIsWhere prints channels and users, and ends the connections of one.
 func TestRun07WhoIsWhere(t *testing.T) {
 	r := newRig(t)
+	if _, _, said := execute(t, "", "channels", "--url", r.url); !strings.Contains(said, "0 channels with subscribers") {
+		t.Errorf("without channels: %s", said)
+	}
 	if out := r.succeed("", "channels"); out != "" {
 		t.Errorf("channels of nobody: %q", out)
 	}
