@@ -128,7 +128,7 @@ func NewMetrics(registry prometheus.Registerer, prefix, port string, maxChannels
 	m.replays = ofApps("replayed_publications_total", "Publications of the past that were sent to sockets.", "port")
 	m.replayBytes = ofApps("replayed_bytes_total", "Bytes of the frames in which publications of the past were sent to sockets.", "port")
 	m.recoveryReads = counter("recovery_reads_total", "Pages of the log that were read for sockets that are behind, and looks at it for those who are refused.", "port").WithLabelValues(port)
-	m.recovering = timing.Histogram(registry, prefix+"recovery_seconds", "Time from a resume to the moment at which all of its channels were live.",
+	m.recovering = timing.Histogram(registry, prefix+"recovery_seconds", "Time from a resume that recovered a channel to the moment at which all of its channels were live.",
 		[]string{"port"}, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30).WithLabelValues(port)
 	m.delivery = timing.NewDelivery(&m.apps, registry, prefix, port)
 	m.resyncs = ofApps(delta+"resync_total", "Times that a client could not decode a delta and asked for full messages.", "port")

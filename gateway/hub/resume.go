@@ -55,15 +55,14 @@ func (c *Client) resume(data string) {
 		c.deny(refusedRecovery, "", pusher.ErrorNoRecovery, "resume: %v", err)
 		return
 	}
-	r := c.recovery
-	r.asked, r.was = true, wish.SocketID
+	c.recovery.asked, c.recovery.was = true, wish.SocketID
 	c.sock.Succeeds(wish.SocketID)
 	var doubts []doubt
 	for _, at := range wish.Positions {
 		if m := c.membership(at.Channel); m != nil {
 			doubts = append(doubts, c.doubt(m, at, wish.SocketID))
-		} else {
-			c.park(at)
+		} else if !c.park(at) {
+			doubts = append(doubts, doubt{at: at, Doubt: past.Crowded(at)})
 		}
 	}
 	c.resumeAll(doubts...)
@@ -115,12 +114,12 @@ func (c *Client) setOut(m *membership, way *fanout.Way) {
 	}
 }
 
-// park keeps a position until its channel is subscribed to.
-func (c *Client) park(at pusher.ResumePosition) {
+// park keeps a position until its channel is subscribed to. It is false without room for it.
+func (c *Client) park(at pusher.ResumePosition) bool {
 	if pusher.CheckChannel(at.Channel, c.app().Limits.MaxChannelLength) != nil {
-		return // Nobody subscribes to that, and it may be long.
+		return true // Nobody subscribes to that, and it may be long.
 	}
-	c.recovery.parked.Put(at, c.recovery.was, c.hub.opt.Now(), c.hub.limit.Load().MaxSubscriptions)
+	return c.recovery.parked.Put(at, c.recovery.was, c.hub.opt.Now(), c.hub.limit.Load().MaxSubscriptions)
 }
 
 // unpark serves the position that waited for a channel.
@@ -226,15 +225,16 @@ func (r *resuming) finish(ok *resumed, f *pusher.ResumeFailure) (frames []*socke
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	m := r.client.hub.opt.Metrics
 	if ok != nil {
 		r.recovered = append(r.recovered, ok)
-		m.resumed(r.client.tenant.ID, "recovered", ok.now.Source)
+		r.client.hub.opt.Metrics.resumed(r.client.tenant.ID, "recovered", ok.now.Source)
 	}
 	if r.pending--; r.pending > 0 {
 		return frames, false
 	}
-	m.recovered(r.client.hub.opt.Now().Sub(r.began))
+	if len(r.recovered) > 0 { // Otherwise it says nothing of the time that a recovery takes.
+		r.client.hub.opt.Metrics.recovered(r.client.hub.opt.Now().Sub(r.began))
+	}
 	if n := len(r.recovered); n == 0 || n == 1 && ok != nil {
 		return append(frames, r.summary()), false
 	}

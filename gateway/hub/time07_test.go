@@ -32,10 +32,21 @@ func TestTime07ParkedPositionsAreBounded(t *testing.T) {
 	}
 	for n := range 100 {
 		p.from(fmt.Sprint("c", n), at.Epoch, 1, "")
-		p.summaryOf(0, 0)
+		if n < 50 {
+			p.summaryOf(0, 0)
+			continue
+		}
+		// Who has no place is told so, and nothing about the channel.
+		if m := p.next(); m.Event != "sockudo:resume_failed" || !strings.Contains(m.str(), "continuity_unverifiable") || !strings.Contains(m.str(), `"current_stream_id":null`) {
+			t.Errorf("position %d: %+v", n, m)
+		}
+		p.summaryOf(0, 1)
 	}
 	if n := kept(); n != 50 {
 		t.Errorf("%d positions are kept, want 50", n)
+	}
+	if n := r.sum("sockudo_recovery_seconds"); n != 0 {
+		t.Errorf("%v times of recoveries, and nothing was recovered", n)
 	}
 	r.clock.Add(int64(time.Minute + time.Second))
 	p.from("orders", at.Epoch, 0, "")

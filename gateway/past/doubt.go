@@ -46,10 +46,18 @@ func (r *Recent) Doubt(at pusher.ResumePosition, began uint64) Doubt {
 	return d
 }
 
+// Crowded is a position that cannot wait for the subscription of its channel, because too many
+// do already.
+func Crowded(at pusher.ResumePosition) Doubt {
+	return Doubt{at: at, code: pusher.ContinuityUnverifiable, reason: "too many positions of this connection wait for subscriptions"}
+}
+
 // Judge waits until the log was looked at, or ctx is done, and refuses a position of which it is plain
 // that it cannot be resumed; nil if it may be.
 func (d Doubt) Judge(ctx context.Context) *pusher.ResumeFailure {
 	switch {
+	case d.of == nil && d.code != "":
+		return &pusher.ResumeFailure{Channel: d.at.Channel, Expected: d.at.StreamID, Code: d.code, Reason: d.reason}
 	case d.of == nil:
 		return &pusher.ResumeFailure{Channel: d.at.Channel, Code: pusher.PersistenceUnavailable, Reason: "this channel has no past"}
 	case d.log == nil:

@@ -14,6 +14,9 @@ const parkTime = time.Minute
 // value is empty. It is for one goroutine.
 type Parking struct {
 	of map[string]parked
+	// due is not later than the first end of one of them, so that putting one does not look at
+	// all others each time.
+	due time.Time
 }
 
 type parked struct {
@@ -23,18 +26,31 @@ type parked struct {
 	until time.Time
 }
 
-// Put keeps a position for a minute from now, unless there are most already.
-func (p *Parking) Put(at pusher.ResumePosition, was string, now time.Time, most int) {
+// Put keeps a position for a minute from now. It is false if there are most already.
+func (p *Parking) Put(at pusher.ResumePosition, was string, now time.Time, most int) bool {
 	if p.of == nil {
 		p.of = map[string]parked{}
 	}
-	for channel, old := range p.of {
-		if now.After(old.until) {
-			delete(p.of, channel)
-		}
+	if now.After(p.due) {
+		p.sweep(now)
 	}
-	if p.Has(at.Channel) || len(p.of) < most {
-		p.of[at.Channel] = parked{at, was, now.Add(parkTime)}
+	if !p.Has(at.Channel) && len(p.of) >= most {
+		return false
+	}
+	p.of[at.Channel] = parked{at, was, now.Add(parkTime)}
+	return true
+}
+
+// sweep removes what is too late.
+func (p *Parking) sweep(now time.Time) {
+	p.due = now.Add(parkTime)
+	for channel, old := range p.of {
+		switch {
+		case now.After(old.until):
+			delete(p.of, channel)
+		case old.until.Before(p.due):
+			p.due = old.until
+		}
 	}
 }
 
