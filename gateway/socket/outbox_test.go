@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -164,5 +166,77 @@ func TestRooms04AnItemCountsOnce(t *testing.T) {
 	b.ReleaseFrame(f)
 	if n := b.Bytes(); n != 0 {
 		t.Errorf("nobody waits and %d bytes are held", n)
+	}
+}
+
+// An outbox agrees with a plain list about what it takes, what it hands out and whom it wakes, so that its bounds
+// stay what they are however much has passed through it.
+func TestAnOutboxAgreesWithAPlainList(t *testing.T) {
+	w := newGroup(1 << 20).NewWriter(&hand{})
+	for seed := range uint64(40) {
+		rnd := rand.New(rand.NewPCG(seed, 4))
+		kind := &Kind{Frames: 3 + rnd.IntN(10), Bytes: 64 + rnd.IntN(200), Last: last}
+		s, _ := piped(t, w, kind)
+		o := s.Outbox()
+		var want []*Frame
+		sum, dirty, lagging := 0, false, false
+		for step := range 400 {
+			f := NewFrame(make([]byte, 1+rnd.IntN(kind.Bytes/4)), 0)
+			n := len(f.Bytes())
+			full := len(want) > 0 && (len(want) >= kind.Frames || sum > kind.Bytes/littleShare && sum+n > kind.Bytes)
+			switch rnd.IntN(4) {
+			case 0, 1:
+				expected := Wakes
+				if dirty {
+					expected = Queued
+				}
+				if full {
+					expected = Refused
+				}
+				if got := o.Offer(f); got != expected {
+					t.Fatalf("seed %d, step %d: %d bytes beside %d in %d frames are %d, want %d", seed, step, n, sum, len(want), got, expected)
+				}
+				if lagging = lagging || full; !full {
+					want, sum, dirty = append(want, f), sum+n, true
+				}
+			case 2:
+				most := 1 + rnd.IntN(kind.Bytes)
+				o.mu.Lock()
+				got, bytes := o.take(nil, most)
+				o.mu.Unlock()
+				taken := 0
+				for i, f := range got {
+					if i >= len(want) || f != want[i] {
+						t.Fatalf("seed %d, step %d: frame %d is another one", seed, step, i)
+					}
+					taken += len(f.Bytes())
+				}
+				want, sum = want[len(got):], sum-taken
+				if bytes != taken || taken > most && len(got) > 1 || len(want) > 0 && taken+len(want[0].Bytes()) <= most {
+					t.Fatalf("seed %d, step %d: %d bytes in %d frames, said to be %d, of %d", seed, step, taken, len(got), bytes, most)
+				}
+			case 3:
+				got, more := o.Take(nil)
+				if !slices.Equal(got, want) || more != lagging {
+					t.Fatalf("seed %d, step %d: %d frames and more: %t, want %d, %t", seed, step, len(got), more, len(want), lagging)
+				}
+				want, sum, dirty, lagging = nil, 0, false, false
+			}
+			if o.queued != sum || int(o.count) != len(want) {
+				t.Fatalf("seed %d, step %d: %d bytes in %d frames, want %d in %d", seed, step, o.queued, o.count, sum, len(want))
+			}
+		}
+		// What does not fit ends it: the last frame alone leaves, and nothing comes after it.
+		for got := Queued; got != Overflowed; {
+			if got = o.Push(NewFrame(make([]byte, kind.Bytes), 0)); got != Queued && got != Wakes && got != Overflowed {
+				t.Fatalf("seed %d: %d", seed, got)
+			}
+		}
+		if got := o.Push(last); got != Dropped {
+			t.Errorf("seed %d: a frame behind the last one is %d", seed, got)
+		}
+		if got, more := o.Take(nil); len(got) != 1 || got[0] != last || more || o.queued != 0 {
+			t.Errorf("seed %d: %d frames and more: %t at the end, %d bytes", seed, len(got), more, o.queued)
+		}
 	}
 }
