@@ -97,7 +97,16 @@ func TestFoldComesToTheSameMembers(t *testing.T) {
 		}
 		for _, i := range rapid.Permutation(indexes(len(log))).Draw(t, "order") {
 			if w := log[i]; rapid.IntRange(0, 4).Draw(t, "lost") > 0 {
-				see(f.apply(w.at, w.revision, w.n))
+				changes := f.apply(w.at, w.revision, w.n)
+				for _, c := range changes {
+					if c.Kind == Counted && c.Version < w.revision {
+						t.Fatalf("a count of revision %d says that it is of %d", w.revision, c.Version)
+					}
+				}
+				see(changes)
+				if again := f.apply(w.at, w.revision, w.n); again != nil {
+					t.Fatalf("what is told of twice changes %v", again)
+				}
 			}
 			for node, revision := range graves {
 				if rapid.Bool().Draw(t, "hears") {
@@ -133,8 +142,12 @@ func TestFoldComesToTheSameMembers(t *testing.T) {
 				}
 			}
 			got := map[string]bool{}
-			for _, m := range f.Members() {
+			members := f.Members()
+			for i, m := range members {
 				got[m.User] = true
+				if i > 0 && (m.since < members[i-1].since || m.since == members[i-1].since && m.User <= members[i-1].User) {
+					t.Fatalf("members are not in the order in which they came: %v", members)
+				}
 			}
 			if !maps.Equal(got, wantUsers) || !maps.Equal(view, wantUsers) || f.Users() != len(wantUsers) {
 				t.Fatalf("members %v, seen by changes %v, want %v", got, view, wantUsers)
