@@ -182,3 +182,52 @@ func TestAnAppWithoutConnectionsTakesNoRoom(t *testing.T) {
 		t.Errorf("%d apps are remembered that have no connections", n)
 	}
 }
+
+// TestWhatIsHereAndElsewhere: connections are counted for each app and all of them, and those elsewhere for as long
+// as somebody follows them, whoever has ended following before.
+func TestWhatIsHereAndElsewhere(t *testing.T) {
+	a, table := limited(9), kv.NewMemoryTable(nil)
+	free := &app.App{ID: "free", Enabled: true}
+	one, two := join(t, table, a, "one", false), join(t, table, a, "two", false)
+	for range 3 {
+		one.enter(t, a)
+	}
+	one.enter(t, free)
+	if one.Here("app") != 3 || one.Here("free") != 1 || one.All() != 4 || two.All() != 0 {
+		t.Errorf("here are %d and %d, in all %d, there %d", one.Here("app"), one.Here("free"), one.All(), two.All())
+	}
+	one.Leave(free)
+	if one.Here("free") != 0 || one.All() != 3 || len(one.here) != 1 {
+		t.Errorf("here are %d of %d, of %d apps", one.Here("free"), one.All(), len(one.here))
+	}
+	elsewhere := func(want int) bool {
+		n, followed := two.Elsewhere("app")
+		return n == want && followed
+	}
+	for end := time.Now().Add(long); !elsewhere(3); {
+		if time.Now().After(end) {
+			t.Fatal("what is elsewhere does not come")
+		}
+		<-time.After(time.Millisecond)
+	}
+	if n, followed := two.Elsewhere("free"); n != 0 || followed {
+		t.Errorf("%d are elsewhere of an app that nobody follows", n)
+	}
+	// Two follow one after the other, and the first ends last.
+	first, err := two.Follow(t.Context(), "free")
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := two.Follow(t.Context(), "free")
+	if err != nil {
+		t.Fatal(err)
+	}
+	first()
+	if _, followed := two.Elsewhere("free"); !followed {
+		t.Error("an end that is not its own ends what is followed")
+	}
+	second()
+	if _, followed := two.Elsewhere("free"); followed {
+		t.Error("an app is followed for ever")
+	}
+}
