@@ -198,8 +198,9 @@ func watch(t *testing.T, table kv.Table) {
 }
 
 func purge(t *testing.T, table kv.Table) {
-	put(t, table, "seat.a.n1.x", "old")
-	through := put(t, table, "seat.a.n2.x", "other")
+	put(t, table, "seat.a.n2.x", "other")
+	put(t, table, "seat.b.n1.x", "older")
+	through := put(t, table, "seat.a.n1.x", "old") // The last one that goes.
 	put(t, table, "seat.a.n1.y", "new")
 	if err := table.Purge(t.Context(), "seat.*.n1.*", through); err != nil {
 		t.Fatal(err)
