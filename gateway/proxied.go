@@ -93,23 +93,18 @@ func (c *proxied) RemoteAddr() net.Addr {
 // named tells whether the proxy has sent a header.
 func (c *proxied) named() bool { return c.in.ProxyHeader() != nil }
 
-// proxyHeaders are how PROXY headers of version 1 and 2 begin.
-var proxyHeaders = [...][]byte{[]byte("PROXY "), []byte("\r\n\r\n\x00\r\nQUIT\n")}
-
 // beginning tells of a PROXY header that is not taken. Its sender gets 400 for a request that
 // cannot be read, and none of its clients comes in.
 func (n *Node) beginning(peer net.Addr, begins []byte) {
-	for _, header := range proxyHeaders {
-		if !bytes.HasPrefix(begins, header) {
-			continue
-		}
-		n.opt.Hub.Metrics.Limited("", "proxy_protocol")
-		reason := "it is not in trusted_proxies"
-		if n.opt.ProxyProtocol == ProxyOff {
-			reason = "proxy_protocol is off"
-		}
-		n.said.Warn(n.opt.Logger, "proxy header", "PROXY headers are refused", "address", peer.String(), "reason", reason)
+	if !bytes.HasPrefix(begins, proxyproto.SIGV1) && !bytes.HasPrefix(begins, proxyproto.SIGV2) {
+		return
 	}
+	n.opt.Hub.Metrics.Limited("", "proxy_protocol")
+	reason := "it is not in trusted_proxies"
+	if n.opt.ProxyProtocol == ProxyOff {
+		reason = "proxy_protocol is off"
+	}
+	n.said.Warn(n.opt.Logger, "proxy header", "PROXY headers are refused", "address", peer.String(), "reason", reason)
 }
 
 type connKey struct{}
