@@ -87,8 +87,8 @@ func (h *Hold) said() bool { return slices.ContainsFunc(h.ways, func(w held) boo
 // them, without the lock.
 func (h *Hold) Due(now time.Time, unread bool) []*fanout.Way {
 	h.listen(now)
-	for i := range h.ways {
-		if unread {
+	if unread {
+		for i := range h.ways {
 			h.ways[i].quiet = h.quiet + HoldTime
 		}
 	}
