@@ -10,45 +10,9 @@ import (
 	"time"
 )
 
-// TestTime06APeerThatVanishes: who reads an event stream sends nothing, so it is his kernel that
-// shows that he is there. One that acknowledges nothing any more is given up when he should have,
-// with TLS and without, and not after the quarter of an hour for which a kernel tries.
-func TestTime06APeerThatVanishes(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	for what, wrap := range map[string]func(net.Conn) *Socket{
-		"a connection": func(c net.Conn) *Socket { return &Socket{conn: c} },
-		"one with TLS": func(c net.Conn) *Socket { return &Socket{below: NewCarrier(c)} },
-	} {
-		conn, err := net.Dial("tcp", l.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		wrap(conn).ExpectAnswer(90 * time.Second)
-		raw, err := conn.(syscall.Conn).SyscallConn()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := raw.Control(func(fd uintptr) {
-			if ms, err := syscall.GetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpUserTimeout); err != nil || ms != 90_000 {
-				t.Errorf("%s: the kernel waits for %d ms, %v", what, ms, err)
-			}
-		}); err != nil {
-			t.Fatal(err)
-		}
-		_ = conn.Close()
-	}
-	a, b := net.Pipe()
-	defer a.Close()
-	defer b.Close()
-	(&Socket{conn: a}).ExpectAnswer(time.Second) // which has no such thing
-}
-
-// TestWhatNobodyHasRead: what a peer sent is unread until somebody reads it, with TLS and without.
-func TestWhatNobodyHasRead(t *testing.T) {
+// eachKind has something tried with a socket without TLS and with it, its connection, and its peer.
+func eachKind(t *testing.T, try func(what string, s *Socket, conn, peer net.Conn)) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -62,11 +26,43 @@ func TestWhatNobodyHasRead(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		defer peer.Close()
 		conn, err := l.Accept()
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := wrap(conn)
+		defer conn.Close()
+		try(what, wrap(conn), conn, peer)
+	}
+}
+
+// TestTime06APeerThatVanishes: who reads an event stream sends nothing, so it is his kernel that
+// shows that he is there. One that acknowledges nothing any more is given up when he should have,
+// with TLS and without, and not after the quarter of an hour for which a kernel tries.
+func TestTime06APeerThatVanishes(t *testing.T) {
+	eachKind(t, func(what string, s *Socket, conn, _ net.Conn) {
+		s.ExpectAnswer(90 * time.Second)
+		raw, err := conn.(syscall.Conn).SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := raw.Control(func(fd uintptr) {
+			if ms, err := syscall.GetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpUserTimeout); err != nil || ms != 90_000 {
+				t.Errorf("%s: the kernel waits for %d ms, %v", what, ms, err)
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	a, b := net.Pipe()
+	defer a.Close()
+	defer b.Close()
+	(&Socket{conn: a}).ExpectAnswer(time.Second) // which has no such thing
+}
+
+// TestWhatNobodyHasRead: what a peer sent is unread until somebody reads it, with TLS and without.
+func TestWhatNobodyHasRead(t *testing.T) {
+	eachKind(t, func(what string, s *Socket, conn, peer net.Conn) {
 		if s.Unread() {
 			t.Errorf("%s has something to read before anything was sent", what)
 		}
@@ -82,7 +78,7 @@ func TestWhatNobodyHasRead(t *testing.T) {
 		if s.Unread() {
 			t.Errorf("%s has something to read after it was closed", what)
 		}
-	}
+	})
 	a, b := net.Pipe()
 	defer a.Close()
 	defer b.Close()
