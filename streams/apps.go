@@ -61,8 +61,9 @@ type appLog struct {
 	// sure is what is known of acknowledgements.
 	sure assurance
 	// info is what the stream last said of itself.
-	info    atomic.Pointer[jetstream.StreamInfo]
-	unnamed unnamed
+	info       atomic.Pointer[jetstream.StreamInfo]
+	unnamed    unnamed
+	overlooked overlooked
 	// turn is held by the one that looks at the stream: an answer of before must not
 	// be adopted after one of afterwards. It guards created, when the stream was made,
 	// override, what the bucket says of its epoch, and ended, the epochs that this process
@@ -207,6 +208,7 @@ func (l *Log) superviseApp(a *appLog, gone <-chan struct{}) {
 	if a.opt.ID == broker.GatewaysApp && a.open.Load() {
 		l.greet(a)
 	}
+	_ = l.countOverlooked(a) // notes where the stream ends
 	for {
 		select {
 		case <-l.ctx.Done():
@@ -231,6 +233,9 @@ func (l *Log) superviseApp(a *appLog, gone <-chan struct{}) {
 			l.checkStream(a)
 			if err := l.countUnnamed(a); err != nil {
 				l.opt.Logger.Debug("looking for names that are no channels failed", "app", a.opt.ID, "error", err)
+			}
+			if err := l.countOverlooked(a); err != nil {
+				l.opt.Logger.Debug("looking for events that cannot be delivered failed", "app", a.opt.ID, "error", err)
 			}
 		case <-audit.C:
 			// A lost last message is not revealed by any later one; a few

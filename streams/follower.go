@@ -201,10 +201,8 @@ func (f *follower) accept(m arrival) {
 func (f *follower) publish(m *stored) {
 	p := f.log.publication(f.app, m, f.At().Epoch)
 	if p.Skipped != "" {
-		f.log.stats.Skipped.Add(1)
-		// Whoever may publish can make as many of them as he likes.
-		f.log.skips.Warn(f.log.opt.Logger, f.app.opt.ID, "events that cannot be delivered were skipped", "app", f.app.opt.ID,
-			"channel", f.Channel, "epoch", p.Epoch, "offset", p.Offset, "reason", p.Skipped)
+		f.app.overlooked.given[p.Offset%overlookedMost].Store(p.Offset)
+		f.log.skip(f.app, f.Channel, p)
 	}
 	f.track.advance(p.Offset, p.Time)
 	f.app.known.gave(p.Offset, f.subject)

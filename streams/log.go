@@ -43,8 +43,10 @@ type Log struct {
 	// confirming has the streams whose settings were put back a moment ago.
 	confirming sync.Map
 	skips      seldom.Lines
-	astray     seldom.Lines
-	clock      broker.Clock
+	// overlooking is the time of the last look for overlooked events of any app, in Unix nanoseconds.
+	overlooking atomic.Int64
+	astray      seldom.Lines
+	clock       broker.Clock
 
 	ctx     context.Context
 	cancel  context.CancelFunc

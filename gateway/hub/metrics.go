@@ -37,7 +37,6 @@ type Metrics struct {
 	panics       prometheus.Counter
 	badFrames    *prometheus.CounterVec
 	gaps         *prometheus.CounterVec
-	skips        prometheus.Counter
 	full, deltas *series.Counters
 	original     *series.Counters
 	saved        *series.Counters
@@ -112,7 +111,6 @@ func NewMetrics(registry prometheus.Registerer, prefix, port string, maxChannels
 	for _, b := range websocket.BadFrames {
 		m.badFrames.WithLabelValues(b.Reason, port)
 	}
-	m.skips = counter("publications_skipped_total", "Publications that could not be delivered to sockets.", "port").WithLabelValues(port)
 	const delta = "delta_compression_"
 	m.full = ofApps(delta+"full_messages_total", "Events that take part in delta compression and were sent in full, per recipient.", "channel_name", "port")
 	m.deltas = ofApps(delta+"delta_messages_total", "Events that were sent as deltas, per recipient.", "channel_name", "port")
@@ -217,7 +215,6 @@ func (m *Metrics) messageRefused(app, what string) {
 func (m *Metrics) noHandshake(reason string) { m.handshakes.WithLabelValues(reason, m.port).Inc() }
 func (m *Metrics) panicked()                 { m.panics.Inc() }
 func (m *Metrics) badFrame(reason string)    { m.badFrames.WithLabelValues(reason, m.port).Inc() }
-func (m *Metrics) skipped()                  { m.skips.Inc() }
 func (m *Metrics) gap(reason string)         { m.gaps.WithLabelValues(reason, m.port).Inc() }
 func (m *Metrics) encoded(d time.Duration)   { m.encoding.Observe(d.Seconds()) }
 func (m *Metrics) countingFailed(app string) { m.countFailed.WithLabelValues(app, m.port).Inc() }

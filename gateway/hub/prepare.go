@@ -21,7 +21,6 @@ func (c *Channel) prepare(pub *broker.Publication) *fanout.Event {
 	part := p.Part()
 	full := c.log.count == nil || c.log.count.Publication(pub, part, p.Key, c.hub.opt.Now())
 	if pub.Skipped != "" {
-		c.hub.opt.Metrics.skipped()
 		c.recent.Skip(pub.Offset)
 		for i := range c.Shards {
 			c.Shards[i].Skip(p)

@@ -1,0 +1,87 @@
+package streams
+
+import (
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// TestWeeks22EventsThatNobodyReadsAreCounted: what a raw publisher stored and nobody can be given was counted
+// only where the channel had subscribers.
+func TestWeeks22EventsThatNobodyReadsAreCounted(t *testing.T) {
+	t.Parallel()
+	s := node(t, t.TempDir())
+	opt, text := options(s), &lines{}
+	opt.Logger = slog.New(slog.NewTextHandler(text, nil))
+	l := open(t, opt)
+	op := newOperator(t, l)
+	raw := func(token, data string, h nats.Header) {
+		t.Helper()
+		if _, err := op.js.PublishMsg(t.Context(), &nats.Msg{Subject: "ch.app-1." + token, Data: []byte(data), Header: h}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	counted := func(n uint64) {
+		t.Helper()
+		awaitTrue(t, "they are counted", func() bool { return l.Stats().Skipped >= n })
+		if got := l.Stats().Skipped; got != n {
+			t.Errorf("%d events are counted, want %d", got, n)
+		}
+	}
+	attachSink(t, l, "followed")
+	raw("followed", "\xff", nil)
+	left, err := l.Attach(t.Context(), "app-1", "left", &sink{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw("left", "\xff", nil)
+	counted(2)
+	left.Detach()
+	for range 100 {
+		raw("alone", "deliverable", nil)
+	}
+	raw("alone", "\xff", nil)
+	raw("alone", "x", nats.Header{"Event": []string{"pusher:error"}})
+	raw("my.channel", "\xff", nil) // counted among those that are no channel
+	counted(4)
+	// Whatever is read again would have been counted by the time at which the next one is.
+	raw("alone", "\xff", nil)
+	counted(5)
+	if got := text.String(); !strings.Contains(got, "cannot be delivered were skipped") {
+		t.Errorf("the log says\n%s", got)
+	}
+}
+
+// TestOverlookedEventsAreDue says which messages of a stream are looked at, and when.
+func TestOverlookedEventsAreDue(t *testing.T) {
+	t.Parallel()
+	var o overlooked
+	now := time.Unix(1e9, 0)
+	for i, step := range []struct {
+		after        time.Duration
+		newest, from uint64
+	}{
+		{0, 1000, 0},                      // what was there before
+		{time.Hour, 1000, 0},              // nothing new
+		{0, 1001, 1001},                   //
+		{time.Second, 1003, 0},            // too soon
+		{overlookedPause, 1003, 1002},     //
+		{overlookedPause, 1067, 1004},     // as many as may be
+		{overlookedPause, 1132, 1069},     // one is passed over
+		{overlookedPause, 90_000, 89_937}, //
+		{overlookedPause, 10, 0},          // made anew
+		{overlookedPause, 11, 11},         //
+	} {
+		now = now.Add(step.after)
+		info := &jetstream.StreamInfo{State: jetstream.StreamState{LastSeq: step.newest}}
+		if from := o.due(info, now); from != step.from {
+			t.Fatalf("step %d looks from %d on, want %d", i, from, step.from)
+		} else if from > 0 {
+			o.looked, o.last = now, step.newest
+		}
+	}
+}
