@@ -169,12 +169,17 @@ func (s *Socket) Retire() {
 	}
 }
 
+// lingerBytes is how much of what a peer still sends is read and thrown away before its connection is closed. To
+// close with bytes unread would send a reset, and the peer might lose the close frame: a message that is refused for
+// its size may be on its way as a whole.
+const lingerBytes = 16 << 20
+
 // Linger ends the socket, gives the peer a moment to read what was sent last, and closes. The
 // goroutine that reads the connection calls it.
 func (s *Socket) Linger() {
 	s.End(nil)
 	_ = s.conn.SetReadDeadline(time.Now().Add(s.writer.group.opt.Linger))
-	_, _ = io.CopyN(io.Discard, s.conn, 1<<20)
+	_, _ = io.CopyN(io.Discard, s.conn, lingerBytes)
 	s.Close()
 }
 
