@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"net"
@@ -92,20 +91,6 @@ func (c *proxied) RemoteAddr() net.Addr {
 
 // named tells whether the proxy has sent a header.
 func (c *proxied) named() bool { return c.in.ProxyHeader() != nil }
-
-// beginning tells of a PROXY header that is not taken. Its sender gets 400 for a request that
-// cannot be read, and none of its clients comes in.
-func (n *Node) beginning(peer net.Addr, begins []byte) {
-	if !bytes.HasPrefix(begins, proxyproto.SIGV1) && !bytes.HasPrefix(begins, proxyproto.SIGV2) {
-		return
-	}
-	n.opt.Hub.Metrics.Limited("", "proxy_protocol")
-	reason := "it is not in trusted_proxies"
-	if n.opt.ProxyProtocol == ProxyOff {
-		reason = "proxy_protocol is off"
-	}
-	n.said.Warn(n.opt.Logger, "proxy header", "PROXY headers are refused", "address", peer.String(), "reason", reason)
-}
 
 type connKey struct{}
 

@@ -266,7 +266,7 @@ var (
 		"presence_member_size", "presence_members", "publishing", "reads_per_second", "subscription_rate", "subscriptions",
 		"unknown_event", "watchlist",
 	}
-	nodeLimits = [...]string{"handshakes", "header_timeout", "proxy_protocol"}
+	nodeLimits = [...]string{"handshakes", "header_timeout", "no_tls", "not_http", "proxy_protocol"}
 )
 
 // counters are those of the channel. It has them from its first event on, and not from its
