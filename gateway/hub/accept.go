@@ -19,11 +19,11 @@ import (
 	"github.com/sluicehq/sluice/gateway/turns"
 )
 
-// ServeHTTP accepts a WebSocket at /app/KEY. The upgrade is completed even when
-// the connection will be refused, because a refused upgrade looks like a network
-// failure to a browser and makes clients try again for ever.
+// ServeHTTP accepts a WebSocket at /app/KEY. It completes the upgrade even of a connection that it refuses,
+// because a browser cannot tell a refused upgrade from a network failure, and clients would try again for
+// ever.
 //
-// A request for /app/KEY/events that is no WebSocket is for an event stream.
+// A request for /app/KEY/events that is not a WebSocket handshake is a request for an event stream.
 func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if key, ok := stream.Path(r); ok {
 		h.serveEvents(w, r, key)
@@ -62,7 +62,7 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	upgrader := h.upgraders[0]
 	if c.deflates {
 		upgrader = h.upgraders[1]
-		// What the library is shown is an offer that it reads as it is meant.
+		// The library understands this fixed offer as intended, whatever the client has offered.
 		r.Header.Set(websocket.Extensions, "permessage-deflate; server_no_context_takeover; client_no_context_takeover")
 	}
 	c.guard = websocket.NewGuard(conn, buffered, c, h.inbox, h.opt.MaxMessage, c.deflates)
@@ -83,8 +83,8 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.start(c, wire, no.text)
 }
 
-// admit decides about a connection before it is upgraded. One that is let in has been
-// counted; [Hub.left] takes it back. The app is nil if there is none.
+// admit decides about a connection before it is upgraded. A connection that it admits has been counted;
+// [Hub.left] reverses that. The app is nil if there is none.
 func (h *Hub) admit(r *http.Request) (a *app.App, dialect pusher.Dialect, no refusal) {
 	query := r.URL.RawQuery
 	dialect, code, ok := pusher.ParseDialect(pusher.Parameter(query, "protocol"))
@@ -104,7 +104,7 @@ func (h *Hub) admit(r *http.Request) (a *app.App, dialect pusher.Dialect, no ref
 	return a, dialect, no
 }
 
-// choose finds the app of a connection and counts the connection, or says why not.
+// choose finds the app of a connection and counts the connection, or returns why the connection is refused.
 func (h *Hub) choose(r *http.Request) (*app.App, refusal) {
 	key, found := strings.CutPrefix(r.URL.Path, "/app/")
 	if !found || key == "" || strings.Contains(key, "/") {
@@ -117,7 +117,7 @@ func (h *Hub) choose(r *http.Request) (*app.App, refusal) {
 	return a, no
 }
 
-// appOf is the app with a key, or says why it may not be had.
+// appOf returns the app with a key, or why the request may not use it.
 func (h *Hub) appOf(r *http.Request, key string) (*app.App, refusal) {
 	a := h.opt.Apps.ByKey(key, h.opt.Now())
 	switch {
@@ -137,7 +137,7 @@ func (h *Hub) appOf(r *http.Request, key string) (*app.App, refusal) {
 	return a, refusal{}
 }
 
-// enter counts a connection of an app, or says why not.
+// enter counts a connection of an app, or returns why the connection is refused.
 func (h *Hub) enter(ctx context.Context, a *app.App) refusal {
 	switch h.quota.Enter(ctx, a) {
 	case quota.Full:
@@ -155,15 +155,16 @@ func (h *Hub) isClosed() bool {
 	return h.closed || h.draining
 }
 
-// turnsBack says whether WebSockets are refused before their upgrade: not by a gateway that stays.
+// turnsBack reports whether WebSockets are refused before their upgrade. A gateway in [Hub.Stay] does not do
+// that.
 func (h *Hub) turnsBack() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return (h.closed || h.draining) && h.staying == nil
 }
 
-// start gives an upgraded connection its outbox and its reading goroutine, unless
-// the hub was closed meanwhile. reason is said to one that is refused.
+// start gives an upgraded connection its outbox and its reading goroutine, unless the hub was closed
+// meanwhile. reason is the text for a connection that is refused.
 func (h *Hub) start(c *Client, wire *websocket.Wire, reason string) {
 	h.mu.Lock()
 	if h.closed {
@@ -180,7 +181,7 @@ func (h *Hub) start(c *Client, wire *websocket.Wire, reason string) {
 	switch {
 	case c.refused != 0:
 		c.endSaying(c.refused, reason)
-	case !c.leaveIfGone(): // while it was accepted
+	case !c.leaveIfGone(): // the app may have been removed while the connection was accepted
 		c.established()
 	}
 	go func() {
@@ -189,14 +190,14 @@ func (h *Hub) start(c *Client, wire *websocket.Wire, reason string) {
 	}()
 }
 
-// tooLate ends a connection that came while the hub was closed, behind the head of its answer. reason is said to
-// one that is refused.
+// tooLate ends a connection that arrived while the hub was being closed. It first writes head, the beginning
+// of the HTTP answer. reason is the text for a connection that is refused.
 func tooLate(c *Client, conn net.Conn, head []byte, reason string) {
 	code := c.refused
 	if code == 0 {
 		code, reason = pusher.CloseReconnect, reasonStopping
 	}
-	// The buffer of a new connection takes that without waiting.
+	// The send buffer of a new connection is empty, so this write does not wait.
 	_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
 	_, _ = conn.Write(slices.Concat(head, fanout.CloseFrames(c.dialect, code, reason).Bytes()))
 	_ = conn.Close()

@@ -8,12 +8,12 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// Limit puts other limits in force. What connections have beyond them they keep.
+// Limit puts other limits in force. Connections that exceed them already lose nothing.
 func (h *Hub) Limit(l app.PerConnection) { h.limit.Store(l.WithDefaults()) }
 
-// Apply puts in force what the registry of apps says now: connections of apps that are removed or
-// disabled are closed, and channels have the rules of their apps. It is for one goroutine at a
-// time, and returns when all of it is in force, or ctx is done.
+// Apply puts the present state of the app registry in force: it closes connections of apps that were removed
+// or disabled, and gives channels the rules of their apps. Only one goroutine may call it at a time. It
+// returns when all of this is in force, or when ctx is done.
 func (h *Hub) Apply(ctx context.Context) {
 	h.opt.Metrics.begin(h.opt.Apps)
 	for _, c := range h.everybody() {
@@ -24,7 +24,7 @@ func (h *Hub) Apply(ctx context.Context) {
 	h.reform(ctx)
 }
 
-// leaveIfGone closes a connection whose app is not there any more, and says whether it did.
+// leaveIfGone closes a connection whose app was removed or disabled, and reports whether it did.
 func (c *Client) leaveIfGone() bool {
 	if c.refused != 0 {
 		return false
@@ -36,7 +36,7 @@ func (c *Client) leaveIfGone() bool {
 	return code != 0
 }
 
-// recount writes numbers that nobody wanted to know before.
+// recount writes the numbers of connections and of signed-in users that the apps did not need before.
 func (h *Hub) recount() {
 	for _, id := range h.opt.Apps.IDs() {
 		if a := h.opt.Apps.ByID(id); a != nil {
@@ -52,12 +52,12 @@ func (h *Hub) recount() {
 	}
 }
 
-// reform gives all channels the rules of their apps, some at a time.
+// reform gives all channels the rules of their apps, up to [Options.Attaching] at a time.
 func (h *Hub) reform(ctx context.Context) {
 	var working sync.WaitGroup
 	places := make(chan struct{}, h.opt.Attaching)
 	for _, c := range h.attached() {
-		// Whoever uses it keeps it.
+		// This reference keeps the channel from being detached meanwhile.
 		c, _, _ := h.use(c.tenant, c.Name, false)
 		if c == nil {
 			continue

@@ -10,12 +10,11 @@ import (
 	"github.com/sluicehq/sluice/gateway/sight"
 )
 
-// defaultCacheTTL is how long the last event of a cache channel is
-// remembered.
+// defaultCacheTTL is how long the last event of a cache channel is remembered.
 const defaultCacheTTL = 30 * time.Minute
 
-// primeCache finds the last event of a cache channel up to where the feed begins. A new
-// life of the log forgets it, whenever it begins.
+// primeCache finds the last event of a cache channel up to the position at which the feed begins. If the log
+// changes its epoch meanwhile, that event is forgotten.
 func (c *Channel) primeCache(ctx context.Context, at broker.Position) error {
 	if at.Offset == 0 {
 		return nil
@@ -37,8 +36,9 @@ func (c *Channel) primeCache(ctx context.Context, at broker.Position) error {
 	return nil
 }
 
-// fromCache is what a new subscriber is owed of the cache of a channel, nil for nothing. If it has
-// a cache and that is empty, he is told so. The caller holds the lock of the subscribers.
+// fromCache returns the event that a new subscriber gets from the cache of a channel, or nil. If the channel
+// has a cache and the cache is empty, the subscriber is sent cache_miss. The caller holds the lock of the
+// subscribers.
 func (c *Client) fromCache(channel *Channel, at *fanout.Start) *fanout.Event {
 	if !channel.Caches {
 		return nil
@@ -46,7 +46,8 @@ func (c *Client) fromCache(channel *Channel, at *fanout.Start) *fanout.Event {
 	if c.fresh(channel, at.Cached) {
 		return at.Cached
 	}
-	// Who was not here when the channel was purged names the time that it is empty alike.
+	// Gateways that did not follow the channel when it was purged must name the same offset for this empty
+	// cache.
 	last := channel.purged(at.Epoch)
 	if at.Cached != nil {
 		last = max(last, at.Cached.Pub.Offset)
@@ -56,7 +57,7 @@ func (c *Client) fromCache(channel *Channel, at *fanout.Start) *fanout.Event {
 	return nil
 }
 
-// purged is the offset up to which the past of a channel was purged in a life of it, 0 if it was not.
+// purged returns the offset up to which the channel was purged in an epoch, 0 if it was not.
 func (c *Channel) purged(epoch string) uint64 {
 	if at, ok := c.attachment.(interface{ Purged(epoch string) uint64 }); ok {
 		return at.Purged(epoch)
@@ -64,12 +65,12 @@ func (c *Channel) purged(epoch string) uint64 {
 	return 0
 }
 
-// fresh tells whether the last event of a channel, nil for none, is in its cache.
+// fresh reports whether cached, which may be nil, is still in the cache of a channel.
 func (c *Client) fresh(channel *Channel, cached *fanout.Event) bool {
 	return channel.Caches && cached != nil && c.hub.opt.LogTime().Sub(cached.Pub.Time) < c.hub.opt.CacheTTL
 }
 
-// tellMiss tells the application once, over all gateways, that a cache channel is empty. It
+// tellMiss reports once, over all gateways, to the application's webhooks that a cache channel is empty. It
 // must not block.
 func (c *Channel) tellMiss(last uint64) {
 	h := c.hub

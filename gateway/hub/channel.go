@@ -16,47 +16,48 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// Channel is one channel with subscribers on this gateway. The feed owns it:
-// Publication and Gap are called by one goroutine at a time, in log order.
+// Channel is a channel with subscribers on this gateway. The feed owns it: Publication and Gap are called by
+// one goroutine at a time, in log order.
 type Channel struct {
 	*fanout.Line
 	hub *Hub
-	// tenant is the app as it was when the channel was made, see [Channel.rules].
+	// tenant is the app as it was when the channel was created, see [Channel.rules].
 	tenant *app.App
-	// metrics are there once something was counted.
+	// metrics is nil until something of the channel is counted.
 	metrics atomic.Pointer[channelMetrics]
 	// recent is nil for channels that have no past.
 	recent *past.Recent
 	roll   *herald.Roll
 
-	// attached is closed when attaching is over; err says how it ended.
+	// attached is closed when attaching has ended; err is set before that if it failed.
 	attached   chan struct{}
 	attachment broker.Attachment
 	err        error
 
-	// refs and idleSince belong to the hub's lock.
+	// The lock of the hub guards refs and idleSince.
 	refs      int
 	idleSince time.Time
 
-	// log is what the owner alone may touch.
+	// log is the state that follows the log. Its lock is held by the feed, by priming and by changes of the
+	// rules.
 	log struct {
 		rank.Mutex[rank.Channel]
 		epoch string
-		// count is nil if nothing is compressed.
+		// count is nil if the channel has no delta compression.
 		count *count.Counter
 		bases fanout.Bases
-		// priming is set while the past of the channel is read, and until the publications
-		// that are early and wait for that have been posted. It is read without the lock, too.
+		// priming is set while the past of the channel is read, until the publications that waited for this
+		// in early have been posted. It is also read without the lock.
 		priming atomic.Bool
 		early   fanout.Early
-		// reforming: it is primed because its rules are others, and what its subscribers have
-		// was made under those before.
+		// reforming: the channel is primed because its rules have changed. Its subscribers hold frames that
+		// were made under the previous rules.
 		reforming bool
-		// reached is the place of what was delivered last.
+		// reached is the offset of the last publication that was delivered.
 		reached uint64
-		// forgotten is the place up to which nothing exists any more.
+		// forgotten is the offset up to which the channel was purged.
 		forgotten uint64
-		// past is what was read to prime it.
+		// past holds the publications that were read to prime the channel.
 		past []*fanout.Event
 	}
 }
@@ -82,7 +83,7 @@ func (h *Hub) newChannel(a *app.App, name string) *Channel {
 	return c
 }
 
-// attach subscribes to the log. Called once, by whoever created the channel.
+// attach subscribes to the log. The creator of the channel calls it once.
 func (c *Channel) attach(ctx context.Context) {
 	defer close(c.attached)
 	primes := c.Rules().Delta.Enabled && c.hub.opt.History != nil
@@ -95,12 +96,12 @@ func (c *Channel) attach(ctx context.Context) {
 		return
 	}
 	c.log.Lock()
-	at := c.attachment.Position() // A life that ends from now on is told to the channel.
+	at := c.attachment.Position() // if this epoch ends from now on, the feed tells the channel
 	if c.log.epoch == "" {
 		c.log.epoch = at.Epoch
 		c.log.bases.Begin(at.Epoch)
 	}
-	// If the log began a new life meanwhile, where the old one was says nothing.
+	// If the epoch changed meanwhile, the position in the old one means nothing.
 	if c.log.epoch == at.Epoch {
 		if c.log.count != nil {
 			c.log.count.Attached(at.Offset)
@@ -120,7 +121,7 @@ func (c *Channel) attach(ctx context.Context) {
 	}
 	if c.err != nil {
 		c.attachment.Detach()
-		c.dropBases() // of what came meanwhile nobody takes back what it counts in shared bounds
+		c.dropBases() // releases what early publications have reserved of shared bounds
 		return
 	}
 	// A gap may have ended priming already; the count is needed all the same.
@@ -129,13 +130,14 @@ func (c *Channel) attach(ctx context.Context) {
 	}
 }
 
-// wasEmpty tells that the log had nothing when the channel was attached.
+// wasEmpty reports whether the log had nothing of the channel when the channel was attached.
 func (c *Channel) wasEmpty() bool {
 	nothing, ok := c.attachment.(broker.Emptiness)
 	return ok && nothing.Empty()
 }
 
-// Prompt implements [broker.Prompt]. Who primes the channel posts what was early under the lock.
+// Prompt implements [broker.Prompt]. While the channel is primed, it is false: early publications are posted
+// under the lock.
 func (c *Channel) Prompt() bool { return !c.log.priming.Load() && c.Line.Prompt() }
 
 // Publication implements [broker.Sink].
@@ -172,12 +174,13 @@ func (c *Channel) Gap(g broker.Gap) {
 	c.Miss(g)
 }
 
-// Forget implements [lives.Sink]: the past of the channel was purged, or the channel was reset.
-// Nothing of that may come back from memory. Subscribers notice nothing.
+// Forget implements [lives.Sink]: the channel was purged or reset. Nothing before that may come back from
+// memory. Subscribers notice nothing.
 func (c *Channel) Forget(at broker.Position) {
 	c.log.Lock()
 	if c.log.epoch == "" && c.log.early.Len() == 0 {
-		// It is not attached yet, and will be at a place that knows of it.
+		// The channel is not attached yet. The position that it will be attached at takes the purge into
+		// account.
 		c.log.Unlock()
 		return
 	}
@@ -190,8 +193,8 @@ func (c *Channel) Forget(at broker.Position) {
 	c.Erase(at)
 }
 
-// enter starts a new life of the log: no earlier base or number means anything. What is known
-// of it begins behind place.
+// enter begins a new epoch of the log, in which no earlier base or number is valid. What is known of the
+// epoch begins after place. The caller holds the lock of the log.
 func (c *Channel) enter(epoch string, place uint64) {
 	if epoch == c.log.epoch {
 		return
@@ -207,8 +210,8 @@ func (c *Channel) enter(epoch string, place uint64) {
 	}
 }
 
-// drop removes a connection from a channel, of which it was a member if user is not
-// empty.
+// drop removes a connection from a channel. If user is not empty, the connection was this member of the
+// channel.
 func (c *Channel) drop(client *Client, user string) {
 	if c.Shards[client.shard.ID].Drop(client.sock.Outbox()) {
 		c.counted(-1)
@@ -219,8 +222,9 @@ func (c *Channel) drop(client *Client, user string) {
 	c.hub.unref(c)
 }
 
-// put adds a subscription or changes it ([fanout.Subscribers.Put]), and counts it if it is new,
-// which it can be the first time only. Its client may ask for the number as soon as it is greeted.
+// put adds a subscription or changes it ([fanout.Subscribers.Put]), and counts a new one. first says that it
+// may be new. A new one is counted before its success frame, because its client may then query the number at
+// once.
 func (c *Channel) put(client *Client, e *fanout.Entry, first bool) (stale bool) {
 	if first {
 		c.roll.Expect(1)
@@ -241,7 +245,7 @@ func (c *Channel) counted(change int) {
 	c.hub.opt.Metrics.subscriptions(c.tenant.ID, change)
 }
 
-// detach ends a channel that nobody uses any more.
+// detach ends a channel that has no users any more.
 func (c *Channel) detach() {
 	if c.attachment != nil {
 		c.attachment.Detach()
@@ -250,14 +254,14 @@ func (c *Channel) detach() {
 	c.dropBases()
 }
 
-// life is the present life of the channel's log.
+// life returns the present epoch of the channel's log.
 func (c *Channel) life() string {
 	c.log.Lock()
 	defer c.log.Unlock()
 	return c.log.epoch
 }
 
-// rules are those that the app has for the channel now.
+// rules returns the present rules of the app for the channel.
 func (c *Channel) rules() *fanout.Rules {
 	r, err := fanout.RulesOf(c.tenant.Now(), c.Name, c.hub.opt.DeltaEnabled)
 	if err != nil {
@@ -266,7 +270,7 @@ func (c *Channel) rules() *fanout.Rules {
 	return r
 }
 
-// govern puts rules in force. The caller has the lock of the log, or the channel to himself.
+// govern puts rules in force. The caller holds the lock of the log, or is the only one that has the channel.
 func (c *Channel) govern(r *fanout.Rules) {
 	c.Govern(r)
 	c.log.bases = fanout.NewBases(c.Line)

@@ -21,83 +21,84 @@ import (
 	"github.com/sluicehq/sluice/gateway/turns"
 )
 
-// Client is one connection. What is not marked otherwise belongs to its reading
-// goroutine.
+// Client is one connection. Fields without another note belong to its reading goroutine.
 type Client struct {
 	hub *Hub
-	// tenant is the app as it was when the connection came, see [Client.app].
+	// tenant is the app as it was when the connection was accepted, see [Client.app].
 	tenant *app.App
 	shard  *fanout.Shard
 	sock   *socket.Socket
 	ws     *gws.Conn
 	guard  *websocket.Guard
 	id     string
-	// address is that of the client, as far as the proxies in front are believed.
+	// address is that of the client, as far as the proxies in between are trusted.
 	address string
 	dialect pusher.Dialect
-	// silent: a V2 connection does not want client events of its own.
+	// silent: a V2 connection does not want its own client events.
 	silent bool
-	// deflates: the peer takes compressed messages.
+	// deflates: the peer accepts compressed messages.
 	deflates bool
-	// refused connections are told why and closed; they take part in nothing.
+	// refused, if not 0, is the code with which the connection is closed. A refused connection takes part in
+	// nothing.
 	refused pusher.CloseCode
-	// authorized is set once it has signed in or joined a channel that needs a signature, and while
-	// it joins the first one; began is when it was accepted.
+	// authorized is set once the connection has signed in or joined a channel that requires a signature, and
+	// already while it joins the first such channel. began is when the connection was accepted.
 	authorized atomic.Bool
 	began      time.Time
 
 	delta deltaState
-	// signed is who the connection has signed in as, nil before.
+	// signed is the user that the connection has signed in as, nil before.
 	signed *identity
-	// events bounds client events; nil before the first one.
+	// events is the rate limit of client events; nil before the first one.
 	events *rate.Limiter
-	// mistakes bounds the answers to unknown events, likewise.
+	// mistakes is the rate limit of answers to unknown events; nil before the first one.
 	mistakes *rate.Limiter
 	pace     paces
 	asks     turns.Asker
-	queued   atomic.Bool // its request waits for its turn, and nothing is read of it
-	// recovery is nil for a connection that gets nothing of what it missed.
+	queued   atomic.Bool // a request of the connection waits for its turn, and nothing is read meanwhile
+	// recovery is nil for a connection that cannot get missed publications.
 	recovery *recovery
-	// places is where the reader of an event stream is; nil for others.
+	// places are the positions of the reader of an event stream; nil for others.
 	places *fanout.Places
-	// pages counts the pages of history that are being read for it.
+	// pages counts the pages of history that are being read for the connection.
 	pages atomic.Int32
-	// filters are those of its subscriptions.
+	// filters are those of the connection's subscriptions.
 	filters filters.Own
 	joined  []membership
 
-	// pinged belongs to the sweep: when a silent peer was asked for a sign of
-	// life, in Unix nanoseconds, 0 if it was not.
+	// pinged belongs to the sweep. It is when a silent peer was sent a ping, in Unix nanoseconds, 0 if it was
+	// not. For an event stream it is when the last comment was sent.
 	pinged int64
-	// again is when it ends, because its client does not ask again on it for what was refused for the moment.
+	// again says when to end the connection because its client would not repeat a request that was refused
+	// for a moment only.
 	again turns.Anew
 }
 
-// app is the app of the connection as it is now, nil if there is none.
+// app returns the present state of the connection's app, nil if there is none.
 func (c *Client) app() *app.App { return c.tenant.Now() }
 
-// membership is a subscription as the connection sees it.
+// membership is a subscription as its connection knows it.
 type membership struct {
 	channel *Channel
 	filter  *pusher.Filter
-	// began is the place from which on it was live first, attach the position at which it was last
-	// granted, and told the serial that the client was told of that.
+	// began is the offset from which on the subscription was first live. attach is the position at which it
+	// was last granted, and told the serial of that position in the success frame.
 	began, told uint64
 	attach      broker.Position
-	// rare is nil for most subscriptions, of which there are many.
+	// rare is nil for most subscriptions, which saves memory.
 	rare     *rare
 	delta    pusher.DeltaRequest
 	welcomed bool
 }
 
-// rare is what few subscriptions have.
+// rare is the state that only few subscriptions need.
 type rare struct {
-	// member is the user that the connection is in a presence channel.
+	// member is the user id of the connection in a presence channel.
 	member  string
 	resyncs pace.Window
 }
 
-// member is the user that the connection is in a presence channel, empty in others.
+// member returns the user id of the connection in a presence channel, empty in other channels.
 func (m *membership) member() string {
 	if m.rare == nil {
 		return ""
@@ -105,13 +106,13 @@ func (m *membership) member() string {
 	return m.rare.member
 }
 
-// send queues a frame for this connection, if that still takes some.
+// send queues a frame for this connection. A connection that accepts no more frames ignores it.
 func (c *Client) send(f *socket.Frame) { c.places.Send(c.sock, f) }
 
 // control queues a protocol frame.
 func (c *Client) control(f pusher.Control) { c.send(c.frameOf(f)) }
 
-// frameOf is a protocol frame for connections of the dialect.
+// frameOf returns a protocol frame for connections of the same dialect.
 func (c *Client) frameOf(f pusher.Control) *socket.Frame {
 	if c.dialect == pusher.V2 && f.Event != "ping" {
 		f.MessageID = c.hub.messageID()
@@ -119,24 +120,23 @@ func (c *Client) frameOf(f pusher.Control) *socket.Frame {
 	return fanout.ControlFrame(c.dialect, len(f.Text)+len(f.Object)+len(f.Channel)+128, &f)
 }
 
-// fail answers with an error event; the connection goes on.
+// fail answers with an error event; the connection continues.
 func (c *Client) fail(code pusher.ErrorCode, format string, args ...any) {
 	c.control(pusher.Control{Event: "error", Object: pusher.AppendErrorData(nil, code, fmt.Sprintf(format, args...))})
 }
 
-// end sends an error event and a close frame after everything that is queued,
-// and closes.
+// end queues an error event and a close frame behind everything that waits, and closes the connection after
+// them.
 func (c *Client) end(code pusher.CloseCode) { c.endSaying(code, code.Message()) }
 
 func (c *Client) endSaying(code pusher.CloseCode, reason string) {
 	c.places.End(c.sock, fanout.CloseFrames(c.dialect, code, reason))
 }
 
-// ended is deferred by the goroutine that reads the connection. A panic ends this
-// connection only.
+// ended is deferred by the goroutine that reads the connection. A panic ends only this connection.
 //
-// That goroutine spends its life in a read, and each call on the way there costs: below
-// about 1,200 bytes the runtime lets an idle stack shrink to 4 KiB, above it has 8.
+// This goroutine is in a read most of the time, and each call on the way there uses stack: with less than
+// about 1,200 bytes in use, the runtime shrinks an idle stack to 4 KiB, otherwise it keeps 8 KiB.
 func (c *Client) ended() {
 	if cause := recover(); cause != nil {
 		c.hub.opt.Metrics.panicked()
@@ -147,8 +147,8 @@ func (c *Client) ended() {
 	c.leave()
 }
 
-// leave undoes everything that the connection did, gives the peer a moment to
-// read what was sent last, and closes.
+// leave reverses everything that the connection did, gives the peer a moment to read the last frames, and
+// closes the connection.
 func (c *Client) leave() {
 	c.letGo()
 	if c.guard != nil {
@@ -179,14 +179,13 @@ func (c *Client) setFilter(m *membership, f *pusher.Filter) {
 	m.filter = f
 }
 
-// established is the first frame of an accepted connection.
+// established sends the first frame of an accepted connection.
 func (c *Client) established() {
 	data := `{"socket_id":"` + c.id + `","activity_timeout":` + strconv.Itoa(int(c.hub.opt.ActivityTimeout/time.Second)) + `}`
 	c.control(pusher.Control{Event: "connection_established", Text: data})
 }
 
-// events connects the WebSocket library to the client that is stored as the
-// session of each connection.
+// events connects the WebSocket library to the client, which is stored as the session of each connection.
 type events struct{ gws.BuiltinEventHandler }
 
 func clientOf(ws *gws.Conn) *Client {
@@ -211,14 +210,14 @@ func (events) OnMessage(ws *gws.Conn, m *gws.Message) {
 	}
 	c.sock.Alive()
 	if c.sock.Gone() {
-		// What the peer sent before it left would be done for nobody.
+		// The peer has left, so nobody would get the results of what it sent before.
 		return
 	}
 	c.handle(m.Bytes())
 }
 
-// session makes a client fit the library's session storage, so that no map is
-// allocated for each connection. Nothing is ever stored in it.
+// session stores a client in the place of the library's session map, so that no map is allocated for each
+// connection. It stores nothing else.
 type session struct{ client *Client }
 
 func (*session) Len() int                           { return 0 }

@@ -10,10 +10,9 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// clientEvent stores an event that a client sends to the other subscribers of a
-// channel (protocol section 1.12). The reading goroutine waits for the log, so that
-// events of one client keep their order and a client that sends faster than the log
-// takes is slowed down by its own connection.
+// clientEvent stores an event that a client sends to the other subscribers of a channel (protocol section
+// 1.12). The reading goroutine waits for the log. So events of one client keep their order, and a client that
+// sends faster than the log accepts is slowed down by its own connection.
 func (c *Client) clientEvent(f pusher.ClientFrame) {
 	kind := pusher.KindOf(f.Channel)
 	limits := &c.app().Limits
@@ -60,8 +59,8 @@ func (c *Client) clientEvent(f pusher.ClientFrame) {
 	c.takeIn(&f, ev, m.channel)
 }
 
-// takeIn stores a client event, or gives it to whoever is connected if it is ephemeral, and says
-// why that fails.
+// takeIn stores a client event, or sends it to the present subscribers if it is ephemeral. It tells the
+// client if that fails.
 func (c *Client) takeIn(f *pusher.ClientFrame, ev *broker.Event, to *Channel) {
 	ctx, cancel := context.WithTimeout(c.hub.ctx, c.hub.opt.PublishTimeout)
 	defer cancel()
@@ -94,8 +93,8 @@ func (c *Client) takeIn(f *pusher.ClientFrame, ev *broker.Event, to *Channel) {
 	}
 }
 
-// echoes tells whether the connection gets a client event of its own (protocol section 5.8).
-// V1 never does.
+// echoes reports whether the connection gets its own client event (protocol section 5.8). wish is
+// extras.echo, nil if it is not set. V1 connections never do.
 func (c *Client) echoes(wish *bool) bool {
 	if c.dialect != pusher.V2 {
 		return false
@@ -109,7 +108,8 @@ func (c *Client) echoes(wish *bool) bool {
 // limited counts a request that a limit refuses.
 func (c *Client) limited(limit string) { c.hub.opt.Metrics.Limited(c.tenant.ID, limit) }
 
-// mayPublish takes a token of the connection's bucket.
+// mayPublish takes a token of the connection's rate limit for client events. It reports false if there is
+// none.
 func (c *Client) mayPublish() bool {
 	r := c.app().ClientEventRate
 	if r <= 0 {

@@ -6,7 +6,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/sight"
 )
 
-// newCluster is what channels need to count with other gateways, nil if they do not.
+// newCluster returns what channels need to count together with other gateways, nil if they count alone.
 func (h *Hub) newCluster() *count.Cluster {
 	if h.opt.Counters == nil {
 		return nil
@@ -15,7 +15,8 @@ func (h *Hub) newCluster() *count.Cluster {
 		Bucket: h.opt.Counters, History: h.opt.History, Done: h.ctx, Go: h.tasks.Go, Now: h.opt.Now, LogTime: h.opt.LogTime,
 		Failed: func(app, channel, while string, err error) {
 			h.opt.Metrics.countingFailed(app)
-			// It fails for all channels at a time; the metric has their number.
+			// This fails for all channels at once, and the metric counts the failures, so the log line is
+			// rate-limited.
 			h.refusals.Warn(h.opt.Logger, "counting", "full messages are not counted with the cluster; this gateway counts by itself",
 				"app", app, "channel", channel, "while", while, "error", err)
 		},
@@ -23,7 +24,7 @@ func (h *Hub) newCluster() *count.Cluster {
 	})
 }
 
-// newLibrary is what the pasts of channels share.
+// newLibrary returns what the pasts of all channels share.
 func (h *Hub) newLibrary() *past.Library {
 	return &past.Library{
 		Log: sight.Log{History: h.opt.History, Now: h.opt.LogTime}, Context: h.ctx, Background: h.tasks.Go, Timeout: h.opt.AttachTimeout,
@@ -37,7 +38,7 @@ func (h *Hub) newLibrary() *past.Library {
 	}
 }
 
-// Problems tells in sentences what does not work as it should.
+// Problems returns sentences that say what does not work as it should.
 func (h *Hub) Problems() []string {
 	out := h.duties.Problems()
 	if h.cluster != nil {

@@ -2,7 +2,7 @@ package hub
 
 import "github.com/sluicehq/sluice/broker/rank"
 
-// connections are those of one shard.
+// connections are the connections of one shard. Safe for concurrent use.
 type connections struct {
 	mu   rank.Mutex[rank.Clients]
 	byID map[string]*Client // by socket id

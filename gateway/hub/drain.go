@@ -9,17 +9,17 @@ import (
 	"github.com/sluicehq/sluice/gateway/turns"
 )
 
-// drainGroup is the least number of connections that are asked to leave at a time: so many may
-// come back elsewhere at once without anybody noticing.
+// drainGroup is the least number of connections that are closed at a time. Another gateway accepts that many
+// at once without delay for others.
 const drainGroup = 50
 
-// Drain refuses new connections and asks those that are there to come back elsewhere
-// (4200), spread over that time so that other gateways are not overrun. Until its
-// turn comes a connection works as ever. It returns when all were asked, or ctx is
-// done; Close follows.
+// Drain refuses new connections and closes the existing ones with 4200, so that they reconnect to other
+// gateways. The closes are spread over the given time, so that these are not overrun. Until its turn, a
+// connection works as usual. Drain returns when all were closed or ctx is done. [Hub.Close] follows.
 func (h *Hub) Drain(ctx context.Context, over time.Duration) { h.drain(ctx, over, nil) }
 
-// drain is Drain and returns how many WebSockets were asked. staying is nil if there is nobody to stay for.
+// drain is Drain and returns how many WebSockets it closed. staying is nil if other gateways accept the
+// connections.
 func (h *Hub) drain(ctx context.Context, over time.Duration, staying *turns.Stay) (asked int64) {
 	h.mu.Lock()
 	h.draining, h.staying = true, staying
@@ -34,19 +34,19 @@ func (h *Hub) drain(ctx context.Context, over time.Duration, staying *turns.Stay
 	return asked
 }
 
-// Stay is Drain for a gateway that has no other one beside it: clients that are asked come back at once, and
-// if they found nobody, libraries like pusher-js would wait for many seconds before they tried again. So they are
-// held until the function that it returns is called, which is when nobody can come any more, and told to
-// come back after a moment (4100), when the next process may be there. Stay returns when all WebSockets that
-// were asked are back, so long after the last one was asked at the latest, or when ctx is done. If no WebSocket was
-// asked it does not wait.
+// Stay is Drain for a gateway that is the only one. Clients that are closed reconnect at once, and if nothing
+// accepted them, libraries such as pusher-js would wait for many seconds before the next attempt. So Stay
+// holds the requests that come back until the returned function is called, which is when the listener is
+// closed. They are then closed with 4100, so that the clients return after a moment, when the next process
+// may be there. Stay returns when as many WebSockets have come back as were closed, when linger has passed
+// since the last close, or when ctx is done. If it closed no WebSocket, it does not wait.
 func (h *Hub) Stay(ctx context.Context, over, linger time.Duration) (letGo func()) {
 	staying := turns.NewStay()
 	staying.Await(ctx, h.drain(ctx, over, staying), linger)
 	return staying.LetGo
 }
 
-// holds says whether a request for a WebSocket comes back to a gateway that stays, after holding it.
+// holds reports whether the gateway is in [Hub.Stay]. If so, it first holds the request until the stay ends.
 func (h *Hub) holds(r *http.Request) bool {
 	h.mu.Lock()
 	staying := h.staying

@@ -10,8 +10,7 @@ import (
 
 var _ broker.Listener = (*Channel)(nil)
 
-// Heard implements [broker.Listener]: an ephemeral event goes to those who are there, and
-// leaves no trace.
+// Heard implements [broker.Listener]: an ephemeral event goes to the present subscribers and is kept nowhere.
 func (c *Channel) Heard(e *broker.Publication) {
 	p := c.NewEvent(e)
 	c.exclude(p)
@@ -19,10 +18,10 @@ func (c *Channel) Heard(e *broker.Publication) {
 	c.Cast(p)
 }
 
-// errStoresAll: what takes client events has no other way than to store them.
+// errStoresAll: the publisher of client events can only store events, and is not a [broker.Caster].
 var errStoresAll = errors.New("hub: ephemeral events are not offered")
 
-// cast gives a client event that nobody shall keep to whoever is connected.
+// cast sends an ephemeral client event to the present subscribers.
 func (c *Client) cast(ctx context.Context, f *pusher.ClientFrame, ev *broker.Event) error {
 	caster, ok := c.hub.opt.Publisher.(broker.Caster)
 	if !ok {

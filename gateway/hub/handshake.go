@@ -6,10 +6,10 @@ import (
 	"github.com/sluicehq/sluice/gateway/socket/websocket"
 )
 
-// handshakeReasons are the reasons for the metric that are not the handshake's own fault.
+// handshakeReasons are the reasons in the metric that are not faults of the request.
 var handshakeReasons = [...]string{"stopping", "takeover"}
 
-// noHandshake answers a request that is no handshake.
+// noHandshake answers a request that is not a valid handshake.
 func (h *Hub) noHandshake(w http.ResponseWriter, r *http.Request, e *websocket.HandshakeError) {
 	h.opt.Metrics.noHandshake(e.Reason)
 	about := []any{"reason", e.Reason, "address", r.RemoteAddr, "text", e.Text}

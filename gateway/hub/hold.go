@@ -7,8 +7,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/past"
 )
 
-// hold has the way of a subscription wait for a resume, if one is to be expected. said means that the
-// client says so. It waits from when this message has been handled.
+// hold makes the way of a subscription wait for a resume, if one may follow, and reports whether it did. said
+// means that the client has announced a resume. The waiting time begins when this message has been handled.
 func (c *Client) hold(p *fanout.Way, said bool) bool {
 	r := c.recovery
 	if r == nil || r.asked || p.Line.Past == nil || !said && c.hub.opt.Now().Sub(c.began) > past.HoldAge {
@@ -20,7 +20,8 @@ func (c *Client) hold(p *fanout.Way, said bool) bool {
 	return true
 }
 
-// handling notes that what the client has sent is being handled, also while that waits for its turn, or no longer.
+// handling notes that a message of the client begins (busy) or ends being handled. Waiting for a turn is a
+// part of it.
 func (c *Client) handling(busy bool) {
 	if r := c.recovery; r != nil {
 		r.mu.Lock()
@@ -32,7 +33,7 @@ func (c *Client) handling(busy bool) {
 	}
 }
 
-// wait has those who are held go on in time. The caller holds the lock.
+// wait sets the timer for the subscriptions that are held. The caller holds the lock.
 func (c *Client) wait(now time.Time) {
 	switch r := c.recovery; {
 	case r.held.Len() == 0:
@@ -43,7 +44,7 @@ func (c *Client) wait(now time.Time) {
 	}
 }
 
-// unhold forgets those of a channel to which the client is not subscribed any more.
+// unhold forgets the held ways of a channel that the client has unsubscribed from.
 func (c *Client) unhold(ch *Channel) {
 	if r := c.recovery; r != nil {
 		r.mu.Lock()
@@ -52,7 +53,7 @@ func (c *Client) unhold(ch *Channel) {
 	}
 }
 
-// patient lets the subscriptions go on that waited for a resume which did not come in time.
+// patient releases the subscriptions whose resume did not come in time.
 func (c *Client) patient(now time.Time) {
 	r := c.recovery
 	r.mu.Lock()
@@ -62,7 +63,7 @@ func (c *Client) patient(now time.Time) {
 	wake(due)
 }
 
-// letGo lets all subscriptions go on that are held.
+// letGo releases all subscriptions that are held.
 func (c *Client) letGo() {
 	r := c.recovery
 	if r == nil {

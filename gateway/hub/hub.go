@@ -31,11 +31,11 @@ import (
 // Hub is the set of connections of one gateway.
 type Hub struct {
 	opt Options
-	// inbox bounds what messages of clients take that have begun.
+	// inbox bounds the memory of client messages that have arrived only in part.
 	inbox *websocket.Inbox
 	gate  *turns.Gate[channelKey]
-	// hall has the shards, and connections those of each. kinds are what those have in
-	// common that speak alike: by dialect, without and with per-message compression.
+	// hall has the shards, and connections has the connections of each shard. kinds has the kinds of sockets
+	// by dialect, without and with per-message compression.
 	hall        *fanout.Hall
 	connections []connections
 	kinds       [pusher.Dialects][2]socket.Kind
@@ -43,27 +43,27 @@ type Hub struct {
 	upgraders [2]*gws.Upgrader
 
 	ctx context.Context
-	// loops are the shards, the sweep and the one that makes room, clients the reading
+	// loops waits for the shards, the sweep and the loop of the socket group, clients for the reading
 	// goroutines.
 	loops, clients sync.WaitGroup
 
 	mu       rank.Mutex[rank.Hub]
 	closed   bool
 	draining bool
-	// staying is not nil once those who come back are held, see [Hub.Stay].
+	// staying is not nil once connections that come back are held, see [Hub.Stay].
 	staying  *turns.Stay
 	channels map[channelKey]*Channel
 	idle     map[*Channel]struct{}
-	// users are the connections that have signed in, and when, by the clock of the log.
+	// users has the signed-in connections, and when they signed in by the clock of the log.
 	users map[userKey]map[*Client]time.Time
-	// duties are what is followed for apps beside their channels.
+	// duties are what is followed for apps in addition to their channels.
 	duties *duties.Duties
 	orders duties.Orders
 
 	watchlists *herald.Watchlists
 	quota      *quota.Quota
 
-	// basesSwept belongs to the sweep.
+	// basesSwept is when bases were last checked for their age. It belongs to the sweep.
 	basesSwept time.Time
 
 	filters filters.Pool
@@ -71,21 +71,21 @@ type Hub struct {
 
 	nextShard atomic.Uint32
 	instance  string
-	// pongs answer clients that ask for a sign of life, by dialect.
+	// pongs answer pings of clients, by dialect.
 	pongs [pusher.Dialects]*socket.Frame
-	// beat tells whoever is between the server and the reader of an event stream that it is there.
+	// beat is a comment that shows proxies that an event stream is alive.
 	beat *socket.Frame
-	// long has a place for each long message that is being taken apart.
+	// long is a semaphore for parsing long messages.
 	long     chan struct{}
 	messages atomic.Uint64
 	// library is what the pasts of all channels share.
 	library *past.Library
-	// cluster is what channels need to count with other gateways; nil if they do not.
+	// cluster is what channels need to count together with other gateways; nil if they count alone.
 	cluster *count.Cluster
-	// failures tells of what fails for many connections at a time, refusals of clients
-	// that are refused.
+	// failures are log lines about operations that fail for many connections at once, refusals those about
+	// refused clients.
 	failures, refusals seldom.Lines
-	// tasks are what runs in the background beside, until ctx ends.
+	// tasks are the background tasks, which end with ctx.
 	tasks *duties.Tasks
 }
 
@@ -158,13 +158,13 @@ func (h *Hub) upgrader(deflate gws.PermessageDeflate) *gws.Upgrader {
 	})
 }
 
-// messageID names a protocol frame. Only its uniqueness matters.
+// messageID returns an id for a protocol frame. It only has to be unique.
 func (h *Hub) messageID() string {
 	return h.instance + "-" + strconv.FormatUint(h.messages.Add(1), 36)
 }
 
-// newSocketID makes an id of two random numbers. With 64 random bits even a
-// million sockets in a cluster are unlikely to ever collide.
+// newSocketID returns an id of two random numbers. They have 64 random bits, so that a collision is unlikely
+// even among a million sockets of a cluster.
 func newSocketID() string {
 	n := rand.Uint64()
 	return strconv.FormatUint(n>>32, 10) + "." + strconv.FormatUint(n&0xffffffff, 10)
@@ -180,10 +180,10 @@ func (h *Hub) find(id string) *Client {
 	return nil
 }
 
-// Connections is how many connections are open, without those that are being refused.
+// Connections is the number of open connections, without those that are being refused.
 func (h *Hub) Connections() int { return h.quota.All() }
 
-// left forgets a connection that has ended.
+// left removes a connection that has ended from the counts.
 func (h *Hub) left(c *Client) {
 	if c.refused != 0 {
 		return
@@ -195,7 +195,7 @@ func (h *Hub) left(c *Client) {
 	}
 }
 
-// settle waits until the others know that nobody is here any more.
+// settle waits until the table says that nobody is connected to this gateway any more, or ctx is done.
 func (h *Hub) settle(ctx context.Context) {
 	if h.opt.Roster == nil {
 		return
@@ -207,8 +207,8 @@ func (h *Hub) settle(ctx context.Context) {
 	h.opt.Roster.Settle(ctx, idle)
 }
 
-// Close asks every connection to come back elsewhere (4200), waits until they
-// have ended or ctx is done, and then releases everything.
+// Close closes every connection with 4200, waits until they have ended or ctx is done, and then releases
+// everything.
 func (h *Hub) Close(ctx context.Context) error {
 	h.mu.Lock()
 	if h.closed {

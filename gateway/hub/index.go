@@ -9,17 +9,18 @@ import (
 	"github.com/sluicehq/sluice/gateway/turns"
 )
 
-// maxIdle bounds the channels that are kept for those who may come back.
+// maxIdle is the number of channels that are kept without subscribers in case these come back.
 const maxIdle = 8192
 
 // errBusy: the turn to attach a channel did not come in time.
 var errBusy = errors.New("hub: too many channels are being attached")
 
-// errScarce: memory is scarce, and a channel that is not followed yet would need some.
+// errScarce: memory is scarce, so no further channel is attached.
 var errScarce = errors.New("hub: memory is scarce")
 
-// acquire returns the attached channel and counts the caller as a user of it. Of a channel
-// that is not followed yet it waits for its turn to attach it, as long as attaching may take.
+// acquire returns an attached channel and counts the caller as a user of it, which [Hub.unref] reverses. If
+// the channel is not followed yet, acquire waits for a turn to attach it. The turn and the attaching may each
+// take AttachTimeout.
 func (h *Hub) acquire(a *app.App, name string, by *turns.Asker) (*Channel, error) {
 	c, _, err := h.use(a, name, false)
 	for c == nil && err == nil {
@@ -43,8 +44,8 @@ func (h *Hub) acquire(a *app.App, name string, by *turns.Asker) (*Channel, error
 	return c, nil
 }
 
-// follows attaches a channel when its turn has come, and returns nil if it was attached for
-// somebody else meanwhile.
+// follows attaches a channel when its turn has come. It returns nil if the channel was attached for another
+// caller and is gone again.
 func (h *Hub) follows(a *app.App, name string, by *turns.Asker) (*Channel, error) {
 	if h.scarce() {
 		return nil, errScarce
@@ -62,7 +63,7 @@ func (h *Hub) follows(a *app.App, name string, by *turns.Asker) (*Channel, error
 		return c, err
 	}
 	defer turn.End()
-	// While the turn was waited for, memory may have become scarce.
+	// Memory may have become scarce while this goroutine waited for its turn.
 	if c, _, err := h.use(a, name, false); c != nil || err != nil {
 		return c, err
 	}
@@ -81,8 +82,8 @@ func (h *Hub) follows(a *app.App, name string, by *turns.Asker) (*Channel, error
 
 func (h *Hub) scarce() bool { return h.opt.Scarce != nil && h.opt.Scarce() }
 
-// use counts one more user of a channel. If there is no such channel it makes one, which
-// the caller must attach, or returns nil.
+// use counts one more user of a channel. If there is no such channel, it creates one if make is set, and the
+// caller must attach it (mine). Otherwise it returns nil.
 func (h *Hub) use(a *app.App, name string, make bool) (c *Channel, mine bool, err error) {
 	key := channelKey{a.ID, name}
 	h.mu.Lock()
@@ -102,16 +103,15 @@ func (h *Hub) use(a *app.App, name string, make bool) (c *Channel, mine bool, er
 	return c, mine, nil
 }
 
-// unref gives up one use of a channel. A channel that could not be attached
-// leaves at once, so that the next subscriber tries again; so does one that is not used
-// any more when very many are kept for those who may come back.
+// unref gives up one use of a channel. A channel that could not be attached is removed at once, so that the
+// next subscriber tries again. So is an unused channel while maxIdle others are kept.
 func (h *Hub) unref(c *Channel) {
 	if h.release(c) {
 		c.detach()
 	}
 }
 
-// release is unref, and reports whether the channel must be detached.
+// release is unref without detaching. It reports whether the caller must detach the channel.
 func (h *Hub) release(c *Channel) bool {
 	key := channelKey{c.tenant.ID, c.Name}
 	h.mu.Lock()
@@ -132,7 +132,7 @@ func (h *Hub) release(c *Channel) bool {
 	if c.refs > 0 {
 		return false
 	}
-	// Of a room others must learn first that nobody is in it.
+	// If the channel has members, other gateways must first learn that they have left.
 	if attached && len(h.idle) >= maxIdle && !c.roll.Follows() {
 		delete(h.channels, key)
 		return true

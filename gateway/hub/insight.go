@@ -13,14 +13,14 @@ import (
 // Guest is a connection as operators see it.
 type Guest struct {
 	ID, App, Address string
-	// User is whom it is signed in as, empty for nobody.
+	// User is the user that the connection is signed in as, empty if it is not.
 	User    string
 	Dialect pusher.Dialect
 	Began   time.Time
 	Socket  *socket.Socket
 }
 
-// Guests lists the connections that were let in.
+// Guests lists the connections that were admitted.
 func (h *Hub) Guests() []Guest {
 	all := h.everybody()
 	users := map[*Client]string{}
@@ -40,7 +40,7 @@ func (h *Hub) Guests() []Guest {
 	return out
 }
 
-// Lines lists the channels that are followed, or about to be.
+// Lines lists the channels that are followed or being attached.
 func (h *Hub) Lines() []*fanout.Line {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -51,8 +51,8 @@ func (h *Hub) Lines() []*fanout.Line {
 	return out
 }
 
-// Watch shows what is published in a channel, which is followed for it as for a subscriber,
-// until stop is called.
+// Watch calls tap for what is published in a channel until stop is called. It keeps the channel attached like
+// a subscriber.
 func (h *Hub) Watch(a *app.App, channel string, tap *fanout.Tap) (stop func(), err error) {
 	c, err := h.acquire(a, channel, new(turns.Asker))
 	if err != nil {
@@ -62,7 +62,8 @@ func (h *Hub) Watch(a *app.App, channel string, tap *fanout.Tap) (stop func(), e
 	return func() { end(); h.unref(c) }, nil
 }
 
-// Dismiss ends a connection with a reason, and reports false if there is none with this id.
+// Dismiss closes a connection with a code and a reason. It reports false if there is no connection with this
+// id.
 func (h *Hub) Dismiss(id string, code pusher.CloseCode, reason string) bool {
 	c := h.find(id)
 	if c != nil {
@@ -71,7 +72,7 @@ func (h *Hub) Dismiss(id string, code pusher.CloseCode, reason string) bool {
 	return c != nil
 }
 
-// SocketOf is the socket of a connection, nil if there is none with this id.
+// SocketOf returns the socket of a connection, nil if there is no connection with this id.
 func (h *Hub) SocketOf(id string) *socket.Socket {
 	if c := h.find(id); c != nil {
 		return c.sock
@@ -79,11 +80,11 @@ func (h *Hub) SocketOf(id string) *socket.Socket {
 	return nil
 }
 
-// Stats may be called at any time from any goroutine.
+// Stats returns counts of the delivery. Safe for concurrent use.
 func (h *Hub) Stats() fanout.Stats { return h.hall.Stats() }
 
-// Queued counts the frames and bytes that wait for all sockets.
+// Queued counts the frames and bytes that wait in the outboxes of all sockets.
 func (h *Hub) Queued() (frames, bytes int) { return h.hall.Queued() }
 
-// Catching is how many subscriptions are sent the past.
+// Catching returns how many subscriptions are being sent the past.
 func (h *Hub) Catching() int64 { return h.hall.Catching.Load() }

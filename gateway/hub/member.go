@@ -10,7 +10,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// takeMember finds out who joins, if it is a presence channel.
+// takeMember finds the member that joins a presence channel. It answers a refusal itself and then returns
+// false.
 func (c *Client) takeMember(r *request) bool {
 	if !r.kind.Presence() {
 		return true
@@ -37,7 +38,7 @@ func (c *Client) takeMember(r *request) bool {
 	return false
 }
 
-// join makes a connection a member of a channel.
+// join makes a connection a member of a channel. It answers a refusal itself and then returns false.
 func (c *Client) join(ch *Channel, m pusher.Member) bool {
 	ctx, cancel := context.WithTimeout(c.hub.ctx, c.hub.opt.AttachTimeout)
 	defer cancel()
@@ -55,8 +56,8 @@ func (c *Client) join(ch *Channel, m pusher.Member) bool {
 	return false
 }
 
-// hashOf is the data of a successful subscription to a presence channel, and the version
-// of the members in it. It begins with 1, because 0 means that there is none.
+// hashOf returns the data of a successful subscription to a presence channel, and the version of the members
+// in it. Versions begin with 1, because 0 means that there are none.
 func hashOf(r *herald.Roll) (string, uint64) {
 	all, version := r.Members()
 	members := make([]pusher.Member, len(all))

@@ -19,8 +19,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/timing"
 )
 
-// Metrics are the numbers of a hub. Labels are bounded: the channel label stands
-// for at most MaxChannels names per app, all others share `_other`.
+// Metrics are the metrics of a hub. Labels are bounded: the channel label has at most MaxChannels names per
+// app, and all other channels share `_other`.
 type Metrics struct {
 	prefix, port string
 	maxChannels  int
@@ -53,7 +53,7 @@ type Metrics struct {
 	replayBytes  *series.Counters
 	recovering   prometheus.Observer
 	delivery     *timing.Delivery
-	// recoveryReads counts readings of the log for sockets that are behind, or were refused.
+	// recoveryReads counts readings of the log for subscriptions that are behind or could not be resumed.
 	recoveryReads prometheus.Counter
 
 	mu       rank.Mutex[rank.HubMetrics]
@@ -62,7 +62,7 @@ type Metrics struct {
 	channels map[string]map[string]*channelMetrics
 }
 
-// channelMetrics are the counters of one label value.
+// channelMetrics are the counters of one value of the channel label.
 type channelMetrics struct {
 	full, deltas, original, saved, horizontal prometheus.Counter
 
@@ -71,9 +71,8 @@ type channelMetrics struct {
 
 const otherChannels = "_other"
 
-// NewMetrics registers the metrics of hubs with a registry. prefix is put before
-// every name, port is the label value of that name, and maxChannels bounds the
-// channel label per app.
+// NewMetrics registers the metrics of hubs with a registry. prefix precedes every name, port is the value of
+// the label of that name, and maxChannels bounds the channel label per app.
 func NewMetrics(registry prometheus.Registerer, prefix, port string, maxChannels int) *Metrics {
 	m := &Metrics{
 		prefix: prefix, port: port, maxChannels: maxChannels, registry: registry,
@@ -133,7 +132,7 @@ func NewMetrics(registry prometheus.Registerer, prefix, port string, maxChannels
 	return m
 }
 
-// beginRefusals has what is counted of connections that are refused there from the start.
+// beginRefusals creates the counters of refused connections, so that they exist before the first refusal.
 func (m *Metrics) beginRefusals() {
 	for _, no := range connectionRefusals {
 		m.refusals.WithLabelValues(strconv.Itoa(int(no.code)), no.reason, m.port)
@@ -143,8 +142,8 @@ func (m *Metrics) beginRefusals() {
 	}
 }
 
-// begin has what is counted of apps there from the start, at 0: a counter that appears with
-// its first event cannot be told from one that has not moved.
+// begin creates the counters of all apps at 0. A counter that appears only with its first event would hide
+// that event, because a rate needs a value before it.
 func (m *Metrics) begin(apps *app.Registry) {
 	m.end(m.apps.Begin(apps))
 	for _, app := range apps.IDs() {
@@ -181,7 +180,8 @@ func (m *Metrics) begin(apps *app.Registry) {
 	}
 }
 
-// end forgets the channels of apps that are gone. Their counters show that, to whoever holds them.
+// end forgets the channels of removed apps. It marks their counters as gone, for channels that still hold
+// them.
 func (m *Metrics) end(apps []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -198,7 +198,7 @@ func (m *Metrics) connected(app string) {
 	m.connectsAll.WithLabelValues(app, m.port).Inc()
 }
 
-// subscriptions notes that some began or ended.
+// subscriptions adds a change of the number of subscriptions.
 func (m *Metrics) subscriptions(app string, change int) {
 	m.subscribed.Add(app, change)
 }
@@ -229,7 +229,7 @@ func (m *Metrics) replayed(app string, bytes int) {
 }
 func (m *Metrics) resync(app string) { m.resyncs.WithLabelValues(app, m.port).Inc() }
 
-// channel returns the counters for a channel.
+// channel returns the counters of a channel.
 func (m *Metrics) channel(app, channel string) *channelMetrics {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -257,8 +257,8 @@ func (m *Metrics) channel(app, channel string) *channelMetrics {
 	return names[channel]
 }
 
-// appLimits are the limits of an app, nodeLimits those that strangers meet. Others are
-// counted as well, but are not there before they are crossed.
+// appLimits are the limits of an app, nodeLimits those that apply before the app is known. Further limits are
+// counted as well, but their counters do not exist before they are exceeded.
 var (
 	appLimits = [...]string{
 		"answers", "authorization_timeout", "batch", "bodies", "body", "channel_name", "channels", "client_event_payload", "client_event_rate",
@@ -269,9 +269,8 @@ var (
 	nodeLimits = [...]string{"handshakes", "header_timeout", "no_tls", "not_http", "proxy_protocol"}
 )
 
-// counters are those of the channel. It has them from its first event on, and not from its
-// first subscriber, or anybody could use up the labels by subscribing to names that he makes
-// up.
+// counters returns the counters of the channel. They are created with the first event and not with the first
+// subscriber, because anyone could use up the labels by subscribing to invented names.
 func (c *Channel) counters() *channelMetrics {
 	m := c.metrics.Load()
 	if m == nil || m.gone.Load() {
@@ -281,7 +280,7 @@ func (c *Channel) counters() *channelMetrics {
 	return m
 }
 
-// count adds what was sent of a publication.
+// count adds the frames and bytes that were sent of a publication.
 func (c *Channel) count(t fanout.Tally) {
 	m := c.counters()
 	if t.Fulls > 0 {
@@ -294,5 +293,5 @@ func (c *Channel) count(t fanout.Tally) {
 	m.original.Add(float64(t.Original))
 }
 
-// Limited notes that a limit of an app was crossed.
+// Limited counts a request that exceeded a limit of an app.
 func (m *Metrics) Limited(app, limit string) { m.limits.WithLabelValues(app, limit, m.port).Inc() }

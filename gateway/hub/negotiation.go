@@ -8,23 +8,20 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// deltaState is what a connection has said about delta compression, apart from
-// its subscriptions.
+// deltaState is what a connection has negotiated about delta compression, apart from its subscriptions.
 type deltaState struct {
 	on bool
-	// chosen is the format of the socket, unset before it has enabled deltas.
+	// chosen is the format of the connection, unset before it has enabled deltas.
 	chosen app.Algorithm
-	// quirk is that of the client's library.
+	// quirk is what is special about the client's library.
 	quirk pusher.Quirk
-	// usable are the formats that the client lists and that its library
-	// decodes.
+	// usable are the formats that the client lists and that its library can decode.
 	usable pusher.Algorithms
-	// recent bounds the channels with bases; nil while the connection has no
-	// more than the limit.
+	// recent bounds the channels with bases; nil while the connection does not exceed the limit.
 	recent *fanout.Recency
 }
 
-// form is the form of frames for a subscription (protocol section 3.4).
+// form returns the form of frames for a subscription (protocol section 3.4).
 func (c *Client) form(m *membership) fanout.Form {
 	var f fanout.Form
 	if c.dialect == pusher.V2 {
@@ -52,8 +49,8 @@ func (c *Client) form(m *membership) fanout.Form {
 	return f
 }
 
-// pickAlgorithm is the subscription's format, else the channel's, else the
-// socket's, of those that the client can use.
+// pickAlgorithm returns the first of these formats that the client can decode: that of the subscription, the
+// channel, the connection, Fossil, VCDIFF. It returns unset if there is none.
 func (c *Client) pickAlgorithm(m *membership, configured app.Algorithm) app.Algorithm {
 	if c.delta.quirk.Decodes.Has(m.delta.Algorithm) {
 		return m.delta.Algorithm
@@ -102,8 +99,8 @@ func (c *Client) confirmDelta(channel string, f fanout.Form) {
 	c.control(pusher.Control{Event: "delta_compression_enabled", Channel: channel, Object: data})
 }
 
-// boundBases begins to count the channels with bases once a connection has more
-// of them than the limit (protocol section 3.13).
+// boundBases begins to bound the channels with bases once a connection has more of them than the limit
+// (protocol section 3.13).
 func (c *Client) boundBases() {
 	active := 0
 	for i := range c.joined {
@@ -116,8 +113,8 @@ func (c *Client) boundBases() {
 	}
 	c.delta.recent = fanout.NewRecency(c.hub.limit.Load().MaxDeltaChannels)
 	for i := range c.joined {
-		// All but the last one may hold bases already. The order of joining
-		// stands for that of the last use, which nobody has noted so far.
+		// All but the last one may hold bases already. The order of joining replaces that of use, which was
+		// not recorded so far.
 		s := &c.joined[i].channel.Shards[c.shard.ID]
 		if i < len(c.joined)-1 {
 			c.delta.recent.Touch(s)
@@ -126,8 +123,7 @@ func (c *Client) boundBases() {
 	}
 }
 
-// resync drops what the server believes the client to hold (protocol section
-// 3.11).
+// resync forgets the bases that the client was assumed to hold (protocol section 3.11).
 func (c *Client) resync(data string) {
 	channel, err := pusher.ParseDeltaSyncError(data)
 	if err != nil {
@@ -150,5 +146,5 @@ func (c *Client) resync(data string) {
 	}
 }
 
-// A subscription that asks for more resyncs than that within a minute is better off with full frames.
+// A subscription that requests more resyncs than this within a minute gets full frames only.
 const maxResyncs, resyncWindow = 5, time.Minute

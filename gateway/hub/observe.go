@@ -6,7 +6,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/fanout"
 )
 
-// observe exports the numbers that the hub and its shards keep themselves.
+// observe exports the numbers that the hub and its shards count themselves.
 func (m *Metrics) observe(h *Hub) {
 	c := &collector{}
 	for _, n := range h.hall.Numbers() {
@@ -40,7 +40,7 @@ func (m *Metrics) forget(h *Hub) {
 	}
 }
 
-// collector exports numbers that are asked for when somebody looks.
+// collector exports numbers that are read at each scrape.
 type collector []collected
 
 type collected struct {

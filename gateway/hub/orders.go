@@ -9,7 +9,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// newDuties is what the hub follows for its apps, none of it yet.
+// newDuties returns what the hub follows for its apps. Nothing is followed yet.
 func (h *Hub) newDuties() (*duties.Duties, duties.Orders) {
 	return duties.New(duties.Options{
 			Context: h.ctx, Timeout: h.opt.AttachTimeout, Background: h.tasks.Go, Pause: h.tasks.Pause, Logger: h.opt.Logger,
@@ -19,7 +19,7 @@ func (h *Hub) newDuties() (*duties.Duties, duties.Orders) {
 		}
 }
 
-// terminate ends the connections of a user that signed in up to a time, zero for all.
+// terminate closes the connections of a user that signed in up to a time; the zero time means all of them.
 func (h *Hub) terminate(app, user string, until time.Time) {
 	h.mu.Lock()
 	var ends []*Client
@@ -34,8 +34,8 @@ func (h *Hub) terminate(app, user string, until time.Time) {
 	}
 }
 
-// Terminate closes all connections that are signed in as a user, on all gateways. It
-// returns when the order is stored.
+// Terminate closes all connections that are signed in as a user, on all gateways. It returns when the order
+// is stored.
 func (h *Hub) Terminate(ctx context.Context, a *app.App, user string) error {
 	if !a.UserAuth {
 		return nil
@@ -43,8 +43,8 @@ func (h *Hub) Terminate(ctx context.Context, a *app.App, user string) error {
 	return h.orders.Give(ctx, a.ID, user)
 }
 
-// follow begins to listen to orders and to count the connections of apps with a limit, and ends it
-// for those that do not want it any more.
+// follow begins to follow the orders for apps and the numbers of connections of apps that have a limit of
+// these. It ends that for apps that do not need it any more.
 func (h *Hub) follow() {
 	began := h.opt.LogTime()
 	wanted := map[string]duties.Begin{}

@@ -6,22 +6,22 @@ import (
 	"github.com/sluicehq/sluice/gateway/turns"
 )
 
-// paces bound what one connection may ask for in a time. A peer that asks for more is
-// not refused: its connection is read more slowly, so that a client which comes back
-// with many channels loses nothing. Belongs to the reading goroutine.
+// paces bound the rates of what one connection may send. A connection that exceeds a rate is not refused but
+// read more slowly, so a client that reconnects with many channels loses nothing. They belong to the reading
+// goroutine.
 type paces struct{ frames, requests turns.Pace }
 
-// longRequest is for how many bytes a request counts once more, and from which size on
-// messages take turns.
+// longRequest is a size in bytes. A request counts once more for each multiple of it, and larger messages are
+// parsed in turns.
 const longRequest = 4 << 10
 
-// costly are the requests that [Client.paceRequest] is for.
+// costly are the requests that pass [Client.paceRequest].
 var costly = map[string]bool{"subscribe": true, "unsubscribe": true, "signin": true, "resume": true, "channel_history": true}
 
 // Listens implements [websocket.Peer].
 func (c *Client) Listens() { c.handling(false) }
 
-// Pace implements [websocket.Peer]: it waits until the connection may send that many frames.
+// Pace implements [websocket.Peer]: it waits until the connection may send n more frames.
 func (c *Client) Pace(n int) {
 	c.handling(true)
 	r := c.hub.limit.Load().MessageRate
@@ -34,8 +34,8 @@ func (c *Client) Pace(n int) {
 	c.pace.frames.Take(n, r, r+c.hub.limit.Load().MaxSubscriptions, "message_rate", c)
 }
 
-// paceRequest waits until the connection may subscribe, unsubscribe or sign in: what
-// costs most. A long message costs more. It is false for a client that has gone meanwhile.
+// paceRequest waits until the connection may make one of the costly requests. A long message counts more than
+// once. It returns false for a client that has left meanwhile.
 func (c *Client) paceRequest(bytes int) bool {
 	if r := c.hub.limit.Load().SubscriptionRate; r > 0 {
 		c.pace.requests.Take(1+bytes/longRequest, r, r+c.hub.limit.Load().MaxSubscriptions, "subscription_rate", c)
@@ -45,8 +45,8 @@ func (c *Client) paceRequest(bytes int) bool {
 	}
 	c.queued.Store(true)
 	defer c.queued.Store(false)
-	err := c.hub.opt.Turn(c.hub.ctx, c.asks.Address) // thousands may ask at once, however they were let in
-	c.sock.Alive()                                   // nothing of the client was read meanwhile
+	err := c.hub.opt.Turn(c.hub.ctx, c.asks.Address) // thousands may request something at once, even if they were admitted one by one
+	c.sock.Alive()                                   // nothing was read from the client meanwhile
 	return err == nil && !c.sock.Gone()
 }
 

@@ -8,23 +8,23 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// maxPages is how many pages of history a connection may wait for at a time (protocol
-// section 5.5).
+// maxPages is how many pages of history a connection may wait for at a time (protocol section 5.5).
 const maxPages = 2
 
-// PageRequest is a page of history that a subscriber asks for.
+// PageRequest is a subscriber's request for a page of history.
 type PageRequest struct {
 	pusher.ChannelHistory
 	App *app.App
-	// Attach is the position at which the subscription begins, and Told what the client knows it as.
+	// Attach is the position at which the subscription begins, and Told the serial by which the client knows
+	// it.
 	Attach broker.Position
 	Told   uint64
-	// MaxBytes is about how many bytes of events it may have.
+	// MaxBytes is about how many bytes of events the page may have.
 	MaxBytes int
 }
 
-// page serves a request for history. The answer comes when the log has been read; other
-// messages of the client are handled meanwhile.
+// page serves a request for history. The answer is sent when the log has been read; other messages of the
+// client are handled meanwhile.
 func (c *Client) page(data string) {
 	if c.dialect != pusher.V2 || c.hub.opt.Page == nil {
 		c.deny(refusedHistory, "", pusher.NoCode, "channel_history is offered to connections of protocol 2 only; others read history over HTTP")

@@ -8,16 +8,16 @@ import (
 	"github.com/sluicehq/sluice/gateway/fanout"
 )
 
-// prepare decides everything about a publication that does not depend on the
-// socket. Given the same log and configuration every gateway decides alike.
-// Returns nil for one that no socket gets.
+// prepare decides everything about a publication that does not depend on the socket. With the same log and
+// configuration, every gateway decides the same. It returns nil for a publication that no socket gets. The
+// caller holds the lock of the log.
 func (c *Channel) prepare(pub *broker.Publication) *fanout.Event {
 	c.enter(pub.Epoch, pub.Offset-1)
 	c.log.reached = pub.Offset
 	p := c.NewEvent(pub)
 	c.exclude(p)
-	// The count is told of every publication, whatever becomes of it: it must depend on
-	// nothing but the log.
+	// The count is told of every publication, even of a skipped one, because it must depend on nothing but
+	// the log.
 	part := p.Part()
 	full := c.log.count == nil || c.log.count.Publication(pub, part, p.Key, c.hub.opt.Now())
 	if pub.Skipped != "" {
@@ -35,7 +35,7 @@ func (c *Channel) prepare(pub *broker.Publication) *fanout.Event {
 	return p
 }
 
-// exclude finds the socket that must not get a publication, if it is one of this gateway.
+// exclude finds the socket that must not get a publication, if it belongs to this gateway.
 func (c *Channel) exclude(p *fanout.Event) {
 	if p.Pub.ExcludeSocket == "" {
 		return
@@ -45,8 +45,8 @@ func (c *Channel) exclude(p *fanout.Event) {
 	}
 }
 
-// Past implements [count.Channel]: while a channel is primed, bases are made of its past.
-// Later they would be out of order.
+// Past implements [count.Channel]: while a channel is primed, its past becomes bases. Later they would be out
+// of order.
 func (c *Channel) Past(pub *broker.Publication, full bool) {
 	if !c.log.priming.Load() || c.log.reforming || pub.Skipped != "" {
 		return
@@ -58,9 +58,8 @@ func (c *Channel) Past(pub *broker.Publication, full bool) {
 	}
 }
 
-// expireBases forgets the bases of a channel that has been silent for as long as
-// they may be used. It goes by when they arrived here and not by their times, which
-// are of the log's clock.
+// expireBases drops the bases of a channel that has been silent for their maximum age. Silence counts from
+// when the last publication arrived here and not from its time, which is from the clock of the log.
 func (c *Channel) expireBases(now time.Time) {
 	c.log.Lock()
 	defer c.log.Unlock()
@@ -70,7 +69,7 @@ func (c *Channel) expireBases(now time.Time) {
 	}
 }
 
-// dropBases forgets all bases of a channel that nobody follows any more, and what waits for it.
+// dropBases drops all bases and early publications of a channel that nobody follows any more.
 func (c *Channel) dropBases() {
 	c.log.Lock()
 	defer c.log.Unlock()

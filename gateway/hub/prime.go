@@ -11,12 +11,12 @@ import (
 const (
 	// pastBases is the number of publications from which bases are made.
 	pastBases = 16
-	// feedPause is the time between looks whether the feed has brought what is counted.
+	// feedPause is the time between two checks whether the feed has reached the count.
 	feedPause = 5 * time.Millisecond
 )
 
-// prime makes the bases and the count of a channel from its log. Nobody is
-// subscribed yet. Publications that come meanwhile wait.
+// prime makes the bases and the count of a channel from its log. It is called before the channel has
+// subscribers, or by reform. Publications wait meanwhile.
 func (c *Channel) prime(ctx context.Context, at broker.Position) {
 	ctx, cancel := context.WithTimeout(ctx, c.hub.opt.PrimeTimeout)
 	defer cancel()
@@ -55,8 +55,8 @@ func (c *Channel) primeAlone(ctx context.Context, at broker.Position) {
 	c.endPriming()
 }
 
-// awaitFeed waits until the feed has brought what is counted already. Of what comes
-// later than that nobody here knows the count, so the first subscriber waits.
+// awaitFeed waits until the feed has reached the position of the count. This gateway does not know the count
+// of the publications before that position, so the first subscriber waits.
 func (c *Channel) awaitFeed(ctx context.Context) {
 	for ctx.Err() == nil {
 		c.log.Lock()
@@ -68,7 +68,7 @@ func (c *Channel) awaitFeed(ctx context.Context) {
 	}
 }
 
-// endPriming lets the publications through that have waited.
+// endPriming prepares and posts the publications that have waited. The caller holds the lock of the log.
 func (c *Channel) endPriming() {
 	if !c.log.priming.Load() {
 		return
@@ -85,10 +85,9 @@ func (c *Channel) endPriming() {
 	c.log.bases.Count()
 }
 
-// reform puts the rules of the app in force between two publications, if they are others than
-// before. Subscriptions keep the form that they have; what they hold is no base any more. The
-// channel is counted anew, and publications wait for that as they do when it is attached. The
-// channel is attached, and nobody else reforms it.
+// reform puts changed rules of the app in force between two publications. Subscriptions keep their form, but
+// what they hold is no base any more. The count begins anew, and publications wait for it as they do when the
+// channel is attached. The channel must be attached, and only one goroutine may reform it at a time.
 func (c *Channel) reform() {
 	next := c.rules()
 	c.recent.Review()

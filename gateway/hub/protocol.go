@@ -12,7 +12,7 @@ import (
 // handle acts on one message of the client.
 func (c *Client) handle(message []byte) {
 	f, err := c.parse(message)
-	// Both dialects understand the requests of both.
+	// Each dialect understands the requests of both.
 	name, isProtocol := strings.CutPrefix(f.Event, pusher.V1.Prefix())
 	if !isProtocol {
 		name, isProtocol = strings.CutPrefix(f.Event, pusher.V2.Prefix())
@@ -62,8 +62,8 @@ func (c *Client) handle(message []byte) {
 	}
 }
 
-// parse takes a message apart. Long ones take turns on half of the processors: many at once
-// would be in the way of everything that is published meanwhile.
+// parse parses a message. Long ones take turns on half of the processors, because many at once would delay
+// everything that is published meanwhile.
 func (c *Client) parse(message []byte) (pusher.ClientFrame, error) {
 	if len(message) > longRequest {
 		c.hub.long <- struct{}{}
@@ -72,7 +72,7 @@ func (c *Client) parse(message []byte) (pusher.ClientFrame, error) {
 	return pusher.ParseClientFrame(message)
 }
 
-// subscriptionError tells who waits for a subscription that it is not granted.
+// subscriptionError sends subscription_error on the channel.
 func (c *Client) subscriptionError(channel, kind string, status int, reason string) {
 	data := append([]byte(`{"type":"`), kind...)
 	data = append(data, `","error":`...)
@@ -82,8 +82,7 @@ func (c *Client) subscriptionError(channel, kind string, status int, reason stri
 	c.control(pusher.Control{Event: "subscription_error", Channel: channel, Text: string(data)})
 }
 
-// malformed answers a subscription that cannot be read, on its channel if it says which
-// that is.
+// malformed answers a subscription request that cannot be parsed, on its channel if it names one.
 func (c *Client) malformed(channel string, err error) {
 	if channel == "" {
 		c.deny(refusedMalformed, "", pusher.NoCode, "subscribe: %v", err)
@@ -101,8 +100,9 @@ func (c *Client) attachFailed(channel string, err error) {
 	c.refuse(channel, pusher.NoCode, "ServiceUnavailable", status, reason)
 }
 
-// notAttached says why a channel could not be attached, and counts a limit that was met. What passes soon is why
-// the connection comes anew; memory is not, for that would cost it the channels that it has.
+// notAttached returns why a channel could not be attached, and counts a limit that was exceeded. After an
+// error that soon passes, it has the connection end so that the client subscribes again. It does not do that
+// if memory is scarce, because the client would then lose its other channels.
 func (c *Client) notAttached(channel string, err error) (status int, limit bool, reason string) {
 	switch {
 	case errors.Is(err, errScarce):
@@ -141,7 +141,7 @@ func (c *Client) unsubscribe(data string) {
 	}
 }
 
-// part ends a subscription of a connection that goes on.
+// part ends a subscription of a connection that continues.
 func (c *Client) part(m *membership) {
 	c.drop(m)
 	last := len(c.joined) - 1

@@ -12,11 +12,11 @@ import (
 	"github.com/sluicehq/sluice/gateway/socket"
 )
 
-// maxIdleTalk is how many bytes a reader may send behind its request, which nobody reads.
+// maxIdleTalk is how many bytes a reader may send after its request. They are ignored.
 const maxIdleTalk = 4 << 10
 
-// startStream gives the connection of an event stream its outbox and its reading goroutine,
-// unless the hub was closed meanwhile.
+// startStream gives the connection of an event stream its outbox and its reading goroutine, unless the hub
+// was closed meanwhile.
 func (h *Hub) startStream(c *Client, conn net.Conn, head []byte, q *pusher.EventsQuery) {
 	h.mu.Lock()
 	if h.closed {
@@ -27,9 +27,9 @@ func (h *Hub) startStream(c *Client, conn net.Conn, head []byte, q *pusher.Event
 	}
 	h.clients.Add(1)
 	c.sock = c.shard.Open(conn, h.kind(c.dialect, false))
-	// It says nothing by itself: what it acknowledges of the beats is its sign of life.
+	// The reader of a stream sends nothing. That its kernel acknowledges the beats shows that it is alive.
 	c.sock.ExpectAnswer(h.opt.ActivityTimeout/2 + h.opt.PongTimeout)
-	c.sock.Send(socket.NewFrame(head, 0)) // before anybody else knows of it
+	c.sock.Send(socket.NewFrame(head, 0)) // before another goroutine can send something
 	h.connections[c.shard.ID].add(c)
 	h.mu.Unlock()
 	c.leaveIfGone()
@@ -46,13 +46,13 @@ func (h *Hub) startStream(c *Client, conn net.Conn, head []byte, q *pusher.Event
 	}()
 }
 
-// beginStream subscribes to the channels in their order, each from where the reader was, or
-// wishes to begin.
+// beginStream subscribes to the channels in their order, each from the reader's position or from where the
+// request asks to begin.
 func (c *Client) beginStream(q *pusher.EventsQuery) {
 	all := &resuming{client: c, began: c.hub.opt.Now(), pending: 1}
 	ctx, cancel := c.hub.library.Patience()
 	defer cancel()
-	// The log is looked at for all of them at once.
+	// The positions of all channels are looked up in the log together.
 	doubts := make([]past.Doubt, len(q.Places))
 	for i, at := range q.Places {
 		if ch := c.joined[i].channel; at.Stream != "" {
@@ -76,7 +76,7 @@ func (c *Client) beginStream(q *pusher.EventsQuery) {
 	}
 }
 
-// comeBack is the way of a reader from where he was, or what he is told if there is none.
+// comeBack returns the way of a reader from its position. If there is none, it returns frames that say why.
 func (c *Client) comeBack(ctx context.Context, all *resuming, ch *Channel, from pusher.Place, doubt past.Doubt) (*fanout.Way, []*socket.Frame) {
 	if ch.recent == nil || !c.app().Recovery.Enabled {
 		return c.anew(ch), all.fail(&pusher.ResumeFailure{Channel: ch.Name, Code: pusher.PersistenceUnavailable, Expected: from.Stream,
@@ -92,7 +92,7 @@ func (c *Client) comeBack(ctx context.Context, all *resuming, ch *Channel, from 
 	}, nil
 }
 
-// anew is the way of a reader who begins and wishes nothing, nil for what is live.
+// anew returns the way of a reader that begins without a wish: the snapshot of the app, or nil to begin live.
 func (c *Client) anew(ch *Channel) *fanout.Way {
 	if c.instead(ch) == nil {
 		return nil
@@ -100,7 +100,8 @@ func (c *Client) anew(ch *Channel) *fanout.Way {
 	return c.snapshot(ch)
 }
 
-// beginAt is the way of a reader who begins, nil for one who begins with what is live.
+// beginAt returns the way of a reader without a position, nil to begin live, or frames that say why the wish
+// fails.
 func (c *Client) beginAt(ctx context.Context, ch *Channel, wish *pusher.Rewind) (*fanout.Way, []*socket.Frame) {
 	switch {
 	case wish == nil:
@@ -115,7 +116,8 @@ func (c *Client) beginAt(ctx context.Context, ch *Channel, wish *pusher.Rewind) 
 	return way, nil
 }
 
-// listen puts a reader among the subscribers of a channel. On his way he is still where he was.
+// listen adds a reader to the subscribers of a channel. On its way through the past it keeps its old
+// position.
 func (c *Client) listen(m *membership, way *fanout.Way) {
 	ch := m.channel
 	e := fanout.Entry{Sock: c.sock, Form: fanout.Events, Filter: m.filter, Way: way, Place: c.places.Of(ch.Name)}
@@ -123,8 +125,8 @@ func (c *Client) listen(m *membership, way *fanout.Way) {
 		f := fanout.ControlFrame(pusher.Events, 256+len(ch.Name), &pusher.Control{
 			Event: "subscription_succeeded", Channel: ch.Name, StreamID: at.Epoch, Serial: at.Offset,
 		})
-		// An id says that the reader has what lies before it: the event of the cache brings it, if he is
-		// to get that.
+		// An id claims that the reader has everything up to it. If the event of the cache follows, that event
+		// brings the id.
 		if way == nil && !c.fresh(ch, at.Cached) {
 			e.Place.Begin(c.sock, f, at.Epoch, at.Offset)
 		} else {
@@ -138,7 +140,7 @@ func (c *Client) listen(m *membership, way *fanout.Way) {
 	}
 }
 
-// tick sends a sign of life now and then; nobody answers it.
+// tick sends a comment every half ActivityTimeout. Nothing answers it.
 func (c *Client) tick(now time.Time) {
 	if c.pinged == 0 {
 		c.pinged = c.began.UnixNano()

@@ -1,6 +1,6 @@
 package hub
 
-// Reasons that share a close code with others; the rest is [pusher.CloseCode.Message].
+// These are texts for close codes that have several causes; [pusher.CloseCode.Message] has the others.
 const (
 	reasonOrigin       = "the origin %.60q is not among the allowed_origins of the app"
 	reasonTerminated   = "the application has terminated the connections of this user"

@@ -9,18 +9,17 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// refusal is why a connection is not let in; the zero value lets it in.
+// refusal says why a connection is refused; the zero value admits it.
 type refusal struct {
 	code pusher.CloseCode
-	// reason is the label of the metric, text what the client is told, "" for what the
-	// code says.
+	// reason is the label of the metric, text what the client is told, "" for the message of the code.
 	reason, text string
 }
 
-// leavingReason is that of connections which come back while the only gateway stops.
+// leavingReason is for connections that come back while the only gateway stops.
 const leavingReason = "stopping"
 
-// connectionRefusals are all of them, for the metric.
+// connectionRefusals are all refusals, for the metric.
 var connectionRefusals = [...]refusal{
 	{code: pusher.CloseNoSuchApp, reason: "unknown_key"}, {code: pusher.CloseAppDisabled, reason: "app_disabled"},
 	{code: pusher.CloseOverQuota, reason: "quota"}, {code: pusher.CloseOverCapacity, reason: "quota_unsure"}, {code: pusher.CloseOverCapacity, reason: leavingReason},
@@ -30,13 +29,13 @@ var connectionRefusals = [...]refusal{
 	{code: pusher.CloseNotAuthorized, reason: "origin"}, {code: pusher.CloseNotAuthorized, reason: "not_local"},
 }
 
-// subscriptionRefusals are the types of subscription_error and the labels of the metric.
+// subscriptionRefusals maps the types of subscription_error to the labels of the metric.
 var subscriptionRefusals = map[string]string{
 	"InvalidRequest": "invalid_request", "InvalidChannel": "invalid_channel", "FilterError": "filter", "AuthError": "auth",
 	"LimitReached": "limit", "NotSupported": "not_supported", "ServiceUnavailable": "unavailable",
 }
 
-// What of the messages of a client was refused, other than a subscription.
+// These name the refused messages of clients other than subscriptions.
 const (
 	refusedMalformed   = "malformed"
 	refusedUnknown     = "unknown_event"
@@ -54,26 +53,26 @@ var messageRefusals = [...]string{
 	refusedWatchlist, refusedHistory,
 }
 
-// turnAway notes that a connection was not let in. a is nil if there is no such app.
+// turnAway logs and counts a refused connection. a is nil if there is no such app.
 func (h *Hub) turnAway(c *Client, r *http.Request, a *app.App, no refusal) {
 	h.opt.Metrics.refused(no)
 	id, about := "", []any{"reason", no.reason, "code", int(no.code), "address", c.address, "origin", fmt.Sprintf("%.100s", r.Header.Get("Origin")), "text", no.text}
 	switch path, _, _ := strings.Cut(r.RequestURI, "?"); {
 	case a != nil:
 		id, about = a.ID, append(about, "app", a.ID)
-	case no.reason == "path": // as the client asked for it
+	case no.reason == "path": // the path before it was rewritten
 		about = append(about, "path", fmt.Sprintf("%.100s", path))
 	default:
 		about = append(about, "key", fmt.Sprintf("%.40s", strings.TrimPrefix(r.URL.Path, "/app/")))
 	}
 	h.opt.Logger.Debug("a connection was refused", about...)
 	if no.reason == leavingReason {
-		return // It comes back as it was asked to, and that is nothing to warn of.
+		return // It comes back as it was asked to, so there is nothing to warn of.
 	}
 	h.refusals.Warn(h.opt.Logger, "connection/"+no.reason+"/"+id, "connections are refused", about...)
 }
 
-// refuse answers a subscription that is not granted.
+// refuse answers a subscription request that is refused. kind is a key of subscriptionRefusals.
 func (c *Client) refuse(channel string, code pusher.ErrorCode, kind string, status int, reason string) {
 	c.hub.opt.Metrics.subscriptionRefused(c.tenant.ID, subscriptionRefusals[kind])
 	about := []any{"app", c.tenant.ID, "channel", fmt.Sprintf("%.200s", channel), "address", c.address, "socket_id", c.id, "type", kind, "reason", reason}
@@ -83,8 +82,7 @@ func (c *Client) refuse(channel string, code pusher.ErrorCode, kind string, stat
 	c.subscriptionError(channel, kind, status, reason)
 }
 
-// deny answers another message of the client that is refused; what is one of
-// messageRefusals.
+// deny answers another message of the client that is refused; what is one of messageRefusals.
 func (c *Client) deny(what, channel string, code pusher.ErrorCode, format string, args ...any) {
 	c.hub.opt.Metrics.messageRefused(c.tenant.ID, what)
 	text := fmt.Sprintf(format, args...)

@@ -12,7 +12,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/socket"
 )
 
-// recoveryOf is that of a new connection.
+// recoveryOf returns the recovery of a new connection, nil if it has none.
 func recoveryOf(a *app.App, d pusher.Dialect) *recovery {
 	if a == nil || d != pusher.V2 || !a.Recovery.Enabled {
 		return nil
@@ -20,23 +20,23 @@ func recoveryOf(a *app.App, d pusher.Dialect) *recovery {
 	return &recovery{}
 }
 
-// recovery is what a connection wants of the past. It belongs to its reading goroutine,
-// except for what has the lock.
+// recovery is what a connection needs to get missed publications. It belongs to the reading goroutine, except
+// for the fields below the lock.
 type recovery struct {
-	// parked are positions of channels that it has not subscribed to yet.
+	// parked are positions of channels that the connection has not subscribed to yet.
 	parked past.Parking
-	// was is the id of the socket that it was before, as it says.
+	// was is the id of the client's former socket, as the client says.
 	was string
-	// asked is set once it has sent a resume: nothing is held after that.
+	// asked is set once the client has sent a resume: no subscription is held after that.
 	asked bool
 
 	mu rank.Mutex[rank.Holding]
-	// held are subscriptions that wait for a resume, and release lets them go on.
+	// held are the subscriptions that wait for a resume, and release is the timer that releases them.
 	held    past.Hold
 	release *time.Timer
 }
 
-// recovers tells whether the connection may get what it missed.
+// recovers reports whether the connection may get missed publications.
 func (c *Client) recovers() bool { return c.recovery != nil }
 
 // resume serves a resume request.
@@ -69,7 +69,7 @@ func (c *Client) resume(data string) {
 	c.letGo()
 }
 
-// way is that of a subscription through the past, nil if it is live at once.
+// way returns the way of a subscription through the past, nil if the subscription is live at once.
 func (c *Client) way(m *membership, wish *pusher.Rewind, resumes bool) (p *fanout.Way, err error) {
 	silent := false
 	switch {
@@ -89,7 +89,7 @@ func (c *Client) way(m *membership, wish *pusher.Rewind, resumes bool) (p *fanou
 	}
 	p.Asked = wish != nil
 	if c.waits(m) {
-		// What is live comes behind what the position brings.
+		// Live events follow those that the position brings.
 		p.Held.Store(true)
 	} else if !c.hold(p, resumes) && silent {
 		return nil, nil
@@ -97,13 +97,13 @@ func (c *Client) way(m *membership, wish *pusher.Rewind, resumes bool) (p *fanou
 	return p, nil
 }
 
-// waits tells whether a position was sent ahead of a subscription.
+// waits reports whether a position of the channel was sent ahead of the subscription.
 func (c *Client) waits(m *membership) bool {
 	return c.recovery != nil && c.recovery.parked.Has(m.channel.Name) && m.channel.recent != nil
 }
 
-// setOut begins the way of a subscription that was told that it is one, with what its client
-// has asked for before.
+// setOut starts the way of a subscription whose success frame was queued, and resumes the subscription if its
+// position was sent before.
 func (c *Client) setOut(m *membership, way *fanout.Way) {
 	if c.waits(m) && way != nil {
 		way.Held.Store(false)
@@ -114,15 +114,15 @@ func (c *Client) setOut(m *membership, way *fanout.Way) {
 	}
 }
 
-// park keeps a position until its channel is subscribed to. It is false without room for it.
+// park keeps a position until its channel is subscribed to. It reports false if there is no room for it.
 func (c *Client) park(at pusher.ResumePosition) bool {
 	if pusher.CheckChannel(at.Channel, c.app().Limits.MaxChannelLength) != nil {
-		return true // Nobody subscribes to that, and it may be long.
+		return true // Nobody can subscribe to that name, and it may be long.
 	}
 	return c.recovery.parked.Put(at, c.recovery.was, c.hub.opt.Now(), c.hub.limit.Load().MaxSubscriptions)
 }
 
-// unpark serves the position that waited for a channel.
+// unpark resumes a subscription from the position that waited for its channel.
 func (c *Client) unpark(m *membership) {
 	if c.recovery == nil {
 		return
@@ -132,7 +132,7 @@ func (c *Client) unpark(m *membership) {
 	}
 }
 
-// resumeAll has subscriptions resumed, which wait no longer for the log than one does.
+// resumeAll resumes subscriptions. Together they wait for the log no longer than one would.
 func (c *Client) resumeAll(doubts ...doubt) {
 	all := &resuming{client: c, began: c.hub.opt.Now(), pending: 1}
 	ctx, cancel := c.hub.library.Patience()
@@ -151,7 +151,7 @@ func (c *Client) resumeAll(doubts ...doubt) {
 type doubt struct {
 	m  *membership
 	at pusher.ResumePosition
-	// was is the socket that the client was before, as it says.
+	// was is the id of the client's former socket, as the client says.
 	was string
 	past.Doubt
 }
@@ -160,7 +160,8 @@ func (c *Client) doubt(m *membership, at pusher.ResumePosition, was string) doub
 	return doubt{m, at, was, m.channel.recent.Doubt(at, m.began)}
 }
 
-// travel sends the subscription on its way from a position.
+// travel starts the way of a subscription from a position. It returns nil if the epoch of the position has
+// ended.
 func (c *Client) travel(all *resuming, d doubt) *fanout.Way {
 	m, at := d.m, d.at
 	p := fanout.Traced(&fanout.Way{
@@ -170,7 +171,7 @@ func (c *Client) travel(all *resuming, d doubt) *fanout.Way {
 	}, c.hub.opt.Tracer, "resume")
 	all.add()
 	if !m.channel.Shards[c.shard.ID].Resume(p, m.began, max(at.Since, m.channel.recent.Since()), at.KeepsBases) {
-		frames, _ := all.finish(nil, &pusher.ResumeFailure{ // The request itself is waited for still.
+		frames, _ := all.finish(nil, &pusher.ResumeFailure{ // The caller still holds one of pending, so this cannot be the last.
 			Channel: at.Channel, Code: pusher.StreamReset, Reason: "the stream of the position has ended",
 			Expected: at.StreamID, Current: m.channel.life(),
 		})
@@ -180,8 +181,8 @@ func (c *Client) travel(all *resuming, d doubt) *fanout.Way {
 	return p
 }
 
-// resuming is one resume request on its way. Its frames come once all of its channels are
-// where they are live.
+// resuming is one resume request in progress. Its summary is sent once all of its channels are live or have
+// failed.
 type resuming struct {
 	client *Client
 	began  time.Time
@@ -198,7 +199,7 @@ func (r *resuming) add() {
 	r.pending++
 }
 
-// fail notes a channel that cannot be resumed, and returns what the client is told.
+// fail notes a channel that cannot be resumed, and returns the frame that tells the client.
 func (r *resuming) fail(f *pusher.ResumeFailure) []*socket.Frame {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -207,7 +208,7 @@ func (r *resuming) fail(f *pusher.ResumeFailure) []*socket.Frame {
 	return []*socket.Frame{r.client.failedFrame(f)}
 }
 
-// begun notes that all of the request is on its way. The caller holds no lock.
+// begun notes that all channels of the request have been started. The caller holds no lock.
 func (r *resuming) begun() {
 	frames, due := r.finish(nil, nil)
 	r.client.sendAll(frames)
@@ -216,9 +217,8 @@ func (r *resuming) begun() {
 	}
 }
 
-// finish notes that one of what is waited for has ended, and returns what the client is told
-// now. due says that the shard is to conclude the request, because channels were live before
-// the last one was.
+// finish notes that one of the pending channels has ended, and returns the frames for the client. due says
+// that the shard must call conclude, because some channels became live before the last one.
 func (r *resuming) finish(ok *resumed, f *pusher.ResumeFailure) (frames []*socket.Frame, due bool) {
 	if f != nil {
 		frames = r.fail(f)
@@ -232,7 +232,7 @@ func (r *resuming) finish(ok *resumed, f *pusher.ResumeFailure) (frames []*socke
 	if r.pending--; r.pending > 0 {
 		return frames, false
 	}
-	if len(r.recovered) > 0 { // Otherwise it says nothing of the time that a recovery takes.
+	if len(r.recovered) > 0 { // A request without a recovery would distort the metric.
 		r.client.hub.opt.Metrics.recovered(r.client.hub.opt.Now().Sub(r.began))
 	}
 	if n := len(r.recovered); n == 0 || n == 1 && ok != nil {
@@ -241,7 +241,7 @@ func (r *resuming) finish(ok *resumed, f *pusher.ResumeFailure) (frames []*socke
 	return frames, true
 }
 
-// summary is the frame that ends the request. The caller holds the lock.
+// summary returns the frame that ends the request. The caller holds the lock.
 func (r *resuming) summary() *socket.Frame {
 	var recovered []pusher.Recovered
 	for _, ok := range r.recovered {
@@ -253,8 +253,8 @@ func (r *resuming) summary() *socket.Frame {
 	})
 }
 
-// conclude sends the summary, with the places at which the channels are by now. The shard
-// calls it, because nobody else takes them further.
+// conclude sends the summary, with the present positions of the channels. The shard calls it, because only
+// the shard moves these positions.
 func (r *resuming) conclude() {
 	r.mu.Lock()
 	recovered := r.recovered
@@ -265,7 +265,7 @@ func (r *resuming) conclude() {
 	r.mu.Lock()
 	f := r.summary()
 	r.mu.Unlock()
-	r.client.send(f) // which may have left, and its outbox with it
+	r.client.send(f) // the client may have left, and its outbox with it
 }
 
 func (c *Client) failedFrame(f *pusher.ResumeFailure) *socket.Frame {
@@ -283,7 +283,7 @@ type resumed struct {
 	all     *resuming
 	channel *Channel
 	at      pusher.ResumePosition
-	// now is where it is once it has become live.
+	// now is the position at which the subscription became live.
 	now pusher.Recovered
 }
 
@@ -307,8 +307,8 @@ func (r *resumed) End(p *fanout.Way) (frames []*socket.Frame) {
 	return frames
 }
 
-// Abandon names the channel as failed where another resume goes on with it, so that each request says
-// what became of all its channels. Of a subscription that has ended nothing is said.
+// Abandon reports the channel as failed if another resume of the channel has replaced this one, so that each
+// request accounts for all its channels. For a subscription that has ended, it reports nothing.
 func (r *resumed) Abandon(p *fanout.Way) {
 	var f *pusher.ResumeFailure
 	if p.Replaced {
@@ -325,7 +325,7 @@ func (r *resumed) Abandon(p *fanout.Way) {
 	}
 }
 
-// advance notes what the socket has got since it became live.
+// advance adds what the socket got since it became live.
 func (r *resumed) advance() {
 	c := r.all.client
 	at, live := r.channel.Shards[c.shard.ID].Reached(c.sock.Outbox())

@@ -9,14 +9,14 @@ import (
 	"github.com/sluicehq/sluice/gateway/socket"
 )
 
-// rewound ends the way of a subscription that began with a part of the past.
+// rewound ends the way of a subscription that began with a rewind.
 type rewound struct {
 	client               *Client
 	channel              *Channel
 	byLimit, byRetention bool
 }
 
-// takeWish reads what a subscription wants of the past.
+// takeWish parses the rewind of a subscription. It answers a refusal itself and then returns false.
 func (c *Client) takeWish(r *request) bool {
 	if r.Rewind == "" {
 		return true
@@ -38,12 +38,12 @@ func (c *Client) takeWish(r *request) bool {
 	return false
 }
 
-// rewind returns the way of a new subscription that begins with a part of the past.
+// rewind returns the way of a new subscription that begins with a rewind.
 func (c *Client) rewind(ctx context.Context, ch *Channel, wish *pusher.Rewind) (*fanout.Way, error) {
 	end := &rewound{client: c, channel: ch}
 	p := &fanout.Way{Line: ch.Line, Shard: c.shard, Out: c.sock.Outbox(), Is: c.id, Ends: end}
 	limit := c.app().Limits.MaxHistoryPage
-	// Anything newer it gets as its own.
+	// The subscription gets anything newer as live events.
 	q := broker.Query{NewestFirst: true, Limit: limit, To: ch.Shards[c.shard.ID].Served().Offset}
 	if wish.Count > 0 {
 		q.Limit = min(wish.Count, limit)

@@ -13,8 +13,8 @@ func (c *Client) snapshot(ch *Channel) *fanout.Way {
 	}
 }
 
-// instead is what a subscription gets that cannot be given what it missed, nil for nothing: the
-// snapshot, where the app gives it to everybody who begins.
+// instead returns what a subscription gets if it cannot be resumed: the snapshot if the app sends it to every
+// new subscriber, otherwise nil.
 func (c *Client) instead(ch *Channel) fanout.Ending {
 	if !c.app().Snapshot(ch.Name).On || ch.recent == nil {
 		return nil

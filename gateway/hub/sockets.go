@@ -9,14 +9,13 @@ import (
 	"github.com/sluicehq/sluice/gateway/socket/websocket"
 )
 
-// deflateOption is per-message compression without context takeover in either
-// direction: what is sent can be shared by all sockets, and no connection keeps a
-// window.
+// deflateOption is per-message compression without context takeover in either direction. So compressed frames
+// can be shared by all sockets, and no connection keeps a window.
 var deflateOption = gws.PermessageDeflate{
 	Enabled: true, Level: websocket.PackLevel, Threshold: websocket.PackMin, PoolSize: 8,
 }
 
-// openSockets makes the group of all sockets, their kinds and their shards.
+// openSockets creates the group of all sockets, their kinds and the shards.
 func (h *Hub) openSockets() {
 	sockets := socket.NewGroup(socket.Options{
 		TotalBytes: h.opt.TotalQueueBytes, SlowAge: h.opt.SlowAge, Linger: h.opt.Linger, Now: h.opt.Now,
@@ -37,7 +36,7 @@ func (h *Hub) openSockets() {
 	h.connections = make([]connections, h.opt.Shards)
 }
 
-// kind is that of a connection's socket.
+// kind returns the kind of a connection's socket.
 func (h *Hub) kind(d pusher.Dialect, deflates bool) *socket.Kind {
 	if deflates {
 		return &h.kinds[d][1]

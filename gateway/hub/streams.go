@@ -12,8 +12,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/turns"
 )
 
-// serveEvents answers a request for an event stream: with the stream, whose connection it takes
-// over, or with why there is none.
+// serveEvents answers a request for an event stream. It takes the connection over for the stream, or answers
+// why there is none.
 func (h *Hub) serveEvents(w http.ResponseWriter, r *http.Request, key string) {
 	a, closed := h.appOf(r, key)
 	if closed.code == 0 {
@@ -45,7 +45,7 @@ func (h *Hub) serveEvents(w http.ResponseWriter, r *http.Request, key string) {
 	}
 }
 
-// noStream notes that a request is not granted. a is nil if there is no such app.
+// noStream logs and counts a refused request. a is nil if there is no such app.
 func (h *Hub) noStream(r *http.Request, a *app.App, no *stream.Refusal) {
 	h.opt.Metrics.refusals.WithLabelValues(strconv.Itoa(no.Status), no.Reason, h.opt.Metrics.port).Inc()
 	id := ""
@@ -57,8 +57,8 @@ func (h *Hub) noStream(r *http.Request, a *app.App, no *stream.Refusal) {
 	h.refusals.Warn(h.opt.Logger, "stream/"+no.Reason+"/"+id, "event streams are refused", about...)
 }
 
-// openStream attaches the channels, takes the connection over, and begins the stream. The
-// connection has been counted.
+// openStream attaches the channels, takes the connection over, and begins the stream. The connection has been
+// counted already.
 func (h *Hub) openStream(w http.ResponseWriter, r *http.Request, a *app.App, q *pusher.EventsQuery) *stream.Refusal {
 	c := &Client{
 		hub: h, tenant: a, dialect: pusher.Events, id: newSocketID(), address: r.RemoteAddr,
@@ -69,7 +69,7 @@ func (h *Hub) openStream(w http.ResponseWriter, r *http.Request, a *app.App, q *
 	h.opt.Metrics.streams.Add(a.ID, 1)
 	for _, name := range q.Channels {
 		if r.Context().Err() != nil {
-			c.giveBack() // Nobody reads an answer.
+			c.giveBack() // Nobody would read an answer.
 			return nil
 		}
 		ch, err := h.acquire(a, name, &c.asks)
@@ -95,7 +95,7 @@ func (h *Hub) openStream(w http.ResponseWriter, r *http.Request, a *app.App, q *
 	return nil
 }
 
-// giveBack undoes what was done for a reader who gets no stream.
+// giveBack reverses what was done for a reader that gets no stream.
 func (c *Client) giveBack() {
 	for i := range c.joined {
 		c.setFilter(&c.joined[i], nil)

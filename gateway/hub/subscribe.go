@@ -9,20 +9,20 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// request is a subscription that a client asks for, as far as it has been looked at.
+// request is a subscription request, as far as its steps have processed it.
 type request struct {
 	pusher.Subscribe
 	kind pusher.Kind
-	// filter is from the pool; it belongs to the request until it is given to the
-	// subscription.
+	// filter is from the pool. It belongs to the request until the subscription gets it.
 	filter *pusher.Filter
-	// member is who joins a presence channel.
+	// member is the user that joins a presence channel.
 	member pusher.Member
-	// wish is what the client wants of the past, nil for nothing.
+	// wish is the rewind that the client asks for, nil for none.
 	wish *pusher.Rewind
 }
 
-// subscribe takes a request step by step. Each step answers what is wrong by itself.
+// subscribe handles a subscription request in steps. A step that refuses the request sends the error to the
+// client itself and returns false.
 func (c *Client) subscribe(f pusher.ClientFrame) {
 	var r request
 	defer func() { c.hub.filters.Drop(r.filter) }()
@@ -32,7 +32,7 @@ func (c *Client) subscribe(f pusher.ClientFrame) {
 	m := c.membership(r.Channel)
 	if m == nil {
 		if r.kind.NeedsAuth() {
-			c.authorized.Store(true) // A signature that came in time is not late because the log is slow, or away.
+			c.authorized.Store(true) // A signature that came in time is not late because the log is slow or unavailable.
 		}
 		if m = c.attach(&r); m == nil {
 			return
@@ -56,7 +56,7 @@ func (c *Client) subscribe(f pusher.ClientFrame) {
 	}
 }
 
-// readRequest reads what the client wants and checks the name of the channel.
+// readRequest parses the request and checks the name of the channel.
 func (c *Client) readRequest(r *request, f pusher.ClientFrame) bool {
 	s, err := pusher.ParseSubscribe(f.Data)
 	if err != nil {
@@ -76,7 +76,7 @@ func (c *Client) readRequest(r *request, f pusher.ClientFrame) bool {
 	return true
 }
 
-// takeFilter takes the filter from the pool.
+// takeFilter takes the filter of the request from the pool.
 func (c *Client) takeFilter(r *request) bool {
 	if r.Expression {
 		c.refuse(r.Channel, pusher.NoCode, "FilterError", 400, "expression is not offered by this server; use filter")
@@ -104,7 +104,7 @@ func (c *Client) takeFilter(r *request) bool {
 	return true
 }
 
-// permitted tells whether the connection may subscribe to the channel.
+// permitted reports whether the connection may subscribe to the channel.
 func (c *Client) permitted(r *request) bool {
 	switch {
 	case r.kind.Presence() && c.hub.opt.Roster == nil:
@@ -125,8 +125,8 @@ func (c *Client) permitted(r *request) bool {
 	return true
 }
 
-// attach makes the connection one of the channel's, and its user a member; nil if that
-// cannot be.
+// attach subscribes the connection to the channel and makes its user a member. It returns nil if it refused
+// that.
 func (c *Client) attach(r *request) *membership {
 	if limit := c.hub.limit.Load().MaxSubscriptions; len(c.joined) >= limit {
 		c.limited("subscriptions")
@@ -151,8 +151,8 @@ func (c *Client) attach(r *request) *membership {
 	return &c.joined[len(c.joined)-1]
 }
 
-// agree gives the subscription what was asked for, and the request its old filter, which is
-// in use until the new one is in its place.
+// agree gives the subscription what was requested. The request gets the old filter, which is in use until the
+// new subscription has replaced it.
 func (c *Client) agree(m *membership, r *request) {
 	m.delta = r.Delta
 	if m.rare != nil {
@@ -162,8 +162,8 @@ func (c *Client) agree(m *membership, r *request) {
 	m.filter, r.filter = r.filter, m.filter
 }
 
-// welcome puts a subscription among those of its channel and tells the client of it, with
-// the members as they are then.
+// welcome puts a subscription into its channel and queues the success frame, with the members at that moment.
+// If the members changed meanwhile, it tries again.
 func (c *Client) welcome(m *membership, kind pusher.Kind, form fanout.Form, way *fanout.Way) {
 	name := m.channel.Name
 	resumable, readable := c.recovers(), c.dialect == pusher.V2 && c.app().HistoryEnabled

@@ -23,8 +23,8 @@ func (h *Hub) sweepLoop() {
 	}
 }
 
-// sweep asks silent connections for a sign of life, ends those that gave none,
-// gives back memory of idle outboxes and detaches idle channels.
+// sweep pings silent connections, ends those that did not answer, frees memory of idle outboxes and detaches
+// idle channels.
 func (h *Hub) sweep(now time.Time) {
 	var clients []*Client
 	for i := range h.connections {
@@ -59,11 +59,11 @@ func (h *Hub) sweep(now time.Time) {
 	}
 }
 
-// basesSweep is the time between two looks for bases that are too old.
+// basesSweep is the time between two checks for bases that are too old.
 const basesSweep = 30 * time.Second
 
-// thinBases makes room when all channels together keep too many bases: those go first
-// that were silent for longest.
+// thinBases drops bases when all channels together have too many. The channels that were silent for longest
+// give up theirs first.
 func (h *Hub) thinBases() {
 	if h.hall.BaseBytes.Load() <= h.opt.TotalBaseBytes {
 		return
@@ -101,7 +101,7 @@ func (h *Hub) attached() []*Channel {
 	return all
 }
 
-// expired takes channels without subscribers out of the index.
+// expired removes channels that have had no subscribers for long enough from the index.
 func (h *Hub) expired(now time.Time) []*Channel {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -127,7 +127,7 @@ func (c *Client) check(now time.Time) {
 		wait = max(wait/2, 5*time.Second)
 	}
 	if c.refused != 0 {
-		// The peer was told to go and did not.
+		// The peer was refused and did not leave.
 		if silent > c.hub.opt.Linger {
 			c.sock.Close()
 		}
@@ -150,7 +150,7 @@ func (c *Client) check(now time.Time) {
 		return
 	}
 	if seen >= c.pinged {
-		// It has answered. That it is silent again counts from then.
+		// The peer has answered. A new silence counts from that answer.
 		c.pinged = 0
 	}
 	if silent < wait {
@@ -162,7 +162,7 @@ func (c *Client) check(now time.Time) {
 		if c.dialect != pusher.V2 {
 			c.control(pusher.Control{Event: "ping", Object: []byte("{}")})
 		}
-		// Some V1 clients know no event that asks them; their WebSocket answers for them.
+		// Some V1 clients do not know pusher:ping, but their WebSocket answers a ping.
 		c.send(websocket.Seal(websocket.Buffer(0), websocket.Ping))
 	case now.UnixNano()-c.pinged >= int64(c.hub.opt.PongTimeout):
 		c.end(pusher.CloseNoPong)

@@ -6,11 +6,11 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// unknownPerSecond is how many unknown events of a connection are answered. One that is
-// sent by mistake is told at once; who sends them without end is told now and then.
+// unknownPerSecond is how many unknown events of a connection are answered per second. A client that sends
+// one by mistake is told at once; one that sends many is told only of some.
 const unknownPerSecond = 5
 
-// unknown answers an event that means nothing, so that who made a mistake does not wait.
+// unknown answers an event that the server does not know, so that a client that misspelled it does not wait.
 func (c *Client) unknown(event string) {
 	c.limited("unknown_event")
 	if c.mistakes == nil {

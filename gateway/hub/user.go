@@ -14,17 +14,17 @@ import (
 
 type userKey struct{ app, user string }
 
-// identity is the user that a connection is.
+// identity is the user that a connection is signed in as.
 type identity struct {
 	user string
-	// info is the user_info that came with it, infoErr why it cannot be shown to others.
+	// info is the user_info of the sign-in, infoErr why it cannot be shown to others.
 	info    json.RawMessage
 	infoErr error
-	// watches are the users whose coming and going it is told of.
+	// watches are the users on the watchlist of the connection.
 	watches []*herald.User
 }
 
-// signIn makes a connection that of a user (protocol section 1.13).
+// signIn signs a connection in as a user (protocol section 1.13).
 func (c *Client) signIn(data string) {
 	if !c.app().UserAuth {
 		c.deny(refusedSignin, "", pusher.ErrorUnauthorized, "user authentication is not enabled for this app")
@@ -55,7 +55,8 @@ func (c *Client) signIn(data string) {
 	answer := append([]byte(nil), `{"user_data":`...)
 	answer = append(pusher.AppendString(answer, s.UserData), '}')
 	if first {
-		// Who knows that the user is in may have him put out at once.
+		// An application that learns of the sign-in may terminate the user at once, so it is registered
+		// first.
 		c.hub.signedIn(c)
 	}
 	success := func() { c.control(pusher.Control{Event: "signin_success", Text: string(answer)}) }
@@ -65,9 +66,10 @@ func (c *Client) signIn(data string) {
 	c.watch(s.UserData)
 }
 
-// hearUser has a connection get what is published to its user, whether or not it subscribes to that, and calls
-// greet before the first of it. It is false if it does already, or cannot now, until it signs in again, and of one
-// that may come back to a position, for what it missed has to come first: these subscribe by themselves.
+// hearUser subscribes a connection to the channel of its user, without a request, and calls greet before the
+// first event. It returns false without calling greet if the connection is subscribed already, if that is not
+// possible now (signing in again retries), and for connections that use recovery: these subscribe by
+// themselves, because missed events must come first.
 func (c *Client) hearUser(greet func()) bool {
 	name := pusher.UserChannel(c.signed.user)
 	if c.recovers() || c.membership(name) != nil || len(c.joined) >= c.hub.limit.Load().MaxSubscriptions {
@@ -88,7 +90,7 @@ func (c *Client) hearUser(greet func()) bool {
 	return true
 }
 
-// signedIn notes that a connection is that of a user.
+// signedIn registers a connection as one of its user.
 func (h *Hub) signedIn(c *Client) {
 	key := userKey{c.tenant.ID, c.signed.user}
 	h.mu.Lock()
@@ -100,16 +102,16 @@ func (h *Hub) signedIn(c *Client) {
 	h.countUser(c.app(), key)
 }
 
-// countUser writes on how many connections of this gateway a user is signed in. The
-// caller holds the lock.
+// countUser writes the number of connections of this gateway that are signed in as a user. The caller holds
+// the lock of the hub.
 func (h *Hub) countUser(a *app.App, key userKey) {
-	// Who has gone gives his seat up, whatever the app says by now.
+	// A user without connections gives up the seat, whatever the app's settings are by now.
 	if h.opt.Roster != nil && (a.Watchlist || len(h.users[key]) == 0) {
 		h.opt.Roster.SetCount(key.app, pusher.UserChannel(key.user), len(h.users[key]))
 	}
 }
 
-// signOut undoes what a connection did as a user.
+// signOut reverses what a connection did as a user.
 func (c *Client) signOut() {
 	if c.signed == nil {
 		return
@@ -141,8 +143,8 @@ func (c *Client) Watched(b *herald.Bulletin) {
 	c.send(made[c.dialect])
 }
 
-// watch begins to tell a connection of the users on its watchlist, which takes the place of the one of its
-// last sign-in.
+// watch begins to notify a connection of the users on its watchlist, which replaces the one of its last
+// sign-in.
 func (c *Client) watch(userData string) {
 	if !c.app().Watchlist || c.hub.opt.Roster == nil {
 		return
@@ -170,7 +172,7 @@ func (c *Client) watch(userData string) {
 		}
 		all = append(all, u)
 	}
-	// Users of both lists were opened again, so they stay open.
+	// Users on both lists were opened again, so they stay open.
 	for _, u := range c.signed.watches {
 		c.hub.watchlists.End(u, c)
 	}
