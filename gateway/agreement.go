@@ -21,38 +21,38 @@ import (
 
 const (
 	settingsPrefix = "settings."
-	// settingsFor is how long a record stays that nobody renews. It is renewed, and the
-	// others are read again, after a tenth of that.
+	// settingsFor is the lifetime of a settings record. The record is renewed, and those of other gateways
+	// are read again, after a tenth of it.
 	settingsFor = time.Hour
-	// agreementPause is the time between two looks at what others have.
+	// agreementPause is the time between two comparisons with the settings of other gateways.
 	agreementPause = 2 * time.Second
-	// maxDisagreements bounds what readiness names.
+	// maxDisagreements bounds the differences that readiness lists.
 	maxDisagreements = 32
 )
 
-// agreement shows the settings of this gateway to others in the shared table, and finds out
-// in what they differ.
+// agreement publishes the settings of this gateway in the shared table, and compares them with those of other
+// gateways.
 type agreement struct {
 	table kv.Table
 	node  string
 	label string
-	// version is that of this gateway.
+	// version is the release of this gateway.
 	version string
 	own     func() *Settings
 	alive   func(node string) bool
 	log     *slog.Logger
 
-	// notes are what readiness says.
+	// notes are the sentences for readiness.
 	notes atomic.Pointer[[]string]
 
 	mu     sync.Mutex
 	others map[string]kv.Record
-	// stale asks for the table to be read again.
+	// stale asks run to read the table again.
 	stale bool
 
-	// The rest belongs to run. shown are our settings as they were written, packed is
-	// the part of the record that equal gateways have alike, and decoded are the settings
-	// of others, as of a revision.
+	// The remaining fields belong to run. shown is the settings as last written, and packed is the part of
+	// the record that is equal for gateways with equal settings. decoded caches the decoded settings of other
+	// gateways, with the revision of their record.
 	shown    *Settings
 	packed   []byte
 	revision uint64
@@ -73,7 +73,8 @@ func newAgreement(table kv.Table, node, label string, own func() *Settings, aliv
 	}
 }
 
-// Notes are the differences, in words.
+// Notes returns the differences as sentences for readiness. It is safe for concurrent use, and for a nil
+// agreement.
 func (a *agreement) Notes() []string {
 	if a == nil || a.notes.Load() == nil {
 		return nil
@@ -107,7 +108,7 @@ func settingsNode(key string) string {
 	return node
 }
 
-// run shows and compares settings until ctx is done, and then takes ours away.
+// run publishes and compares settings until ctx is done, and then removes the record of this gateway.
 func (a *agreement) run(ctx context.Context) {
 	unwatch, err := a.table.Watch(settingsPrefix+"*", a)
 	if err != nil {
@@ -119,7 +120,7 @@ func (a *agreement) run(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		looking, cancel := context.WithTimeout(ctx, agreementPause)
-		// Of a table that cannot be reached others tell.
+		// An error here needs no report: others report a table that cannot be reached.
 		if a.show(looking) == nil && a.read(looking) == nil {
 			a.compare()
 		}
@@ -135,7 +136,7 @@ func (a *agreement) run(ctx context.Context) {
 	}
 }
 
-// show writes our settings when they are new, and now and then.
+// show writes the settings of this gateway when they have changed, and again after a tenth of settingsFor.
 func (a *agreement) show(ctx context.Context) error {
 	own := a.own()
 	if own == a.shown && time.Since(a.written) < settingsFor/10 {
@@ -154,8 +155,8 @@ func (a *agreement) show(ctx context.Context) error {
 	return err
 }
 
-// read reads the records of all others, if some may have been missed. A table that has lost
-// ours gets it again.
+// read lists the records of all other gateways if updates may have been missed. If the table has lost the
+// record of this gateway, show writes it again.
 func (a *agreement) read(ctx context.Context) error {
 	a.mu.Lock()
 	stale := a.stale
@@ -183,7 +184,7 @@ func (a *agreement) read(ctx context.Context) error {
 			a.others[node] = r
 		}
 	}
-	// The listing may be behind what was heard.
+	// The watcher may have received a newer record than the listing has.
 	for node, r := range before {
 		if now, in := a.others[node]; in && r.Revision > now.Revision {
 			a.others[node] = r
@@ -195,7 +196,7 @@ func (a *agreement) read(ctx context.Context) error {
 	return nil
 }
 
-// compare tells in what the gateways that live differ.
+// compare updates the differences to the settings of the gateways that are alive.
 func (a *agreement) compare() {
 	a.mu.Lock()
 	records := maps.Clone(a.others)
@@ -214,7 +215,7 @@ func (a *agreement) compare() {
 		if o.revision != r.Revision {
 			s, err := decodeSettings(r.Value)
 			if err != nil {
-				continue // of another release
+				continue // written by another release
 			}
 			o = otherSettings{r.Revision, s}
 			a.decoded[node] = o
@@ -224,7 +225,7 @@ func (a *agreement) compare() {
 	a.tell(disagreements(own, others), own)
 }
 
-// tell has the differences in readiness, and in the log when they are new.
+// tell updates the sentences for readiness, and logs those that are new.
 func (a *agreement) tell(all []disagreement, own shownSettings) {
 	notes := make([]string, 0, len(all))
 	for i := range all {
@@ -250,10 +251,10 @@ func (a *agreement) tell(all []disagreement, own shownSettings) {
 	a.said = text
 }
 
-// gateway is another one as its record shows it.
+// gateway describes another gateway, as its settings record shows it.
 type gateway struct{ label, version string }
 
-// Others are the gateways whose records are known, by their names.
+// Others returns the gateways whose records are known, by their names. It is safe for a nil agreement.
 func (a *agreement) Others() map[string]gateway {
 	out := map[string]gateway{}
 	if a == nil {
@@ -269,7 +270,7 @@ func (a *agreement) Others() map[string]gateway {
 	return out
 }
 
-// openAgreement compares settings with other gateways, if there is a table for that.
+// openAgreement prepares the comparison of settings with other gateways. It needs a table and settings.
 func (n *Node) openAgreement(port string) {
 	if n.roster == nil || n.opt.Settings == nil {
 		return

@@ -9,7 +9,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/rest"
 )
 
-// openREST opens the HTTP API, which publishes by way of an intake.
+// openREST creates the HTTP API, which publishes through an intake.
 func (n *Node) openREST(in *intake, port string) {
 	opt := &n.opt
 	r := rest.Options{
@@ -38,7 +38,7 @@ func (n *Node) openREST(in *intake, port string) {
 	}, func() float64 { return float64(api.ListsWaiting()) }))
 }
 
-// page makes a page of history for a subscriber.
+// page makes a page of history that a connection has requested.
 func (n *Node) page(ctx context.Context, want hub.PageRequest) ([]byte, error) {
 	return n.rest.Page(ctx, rest.Asked(want))
 }

@@ -6,10 +6,10 @@ import (
 	"github.com/sluicehq/sluice/gateway/app"
 )
 
-// Apply puts in force what the registry of apps says now, and limits of connections. Requests and
-// new connections go by the registry in any case; this is for what is there already. Connections of
-// apps that are not there any more are closed with 4001, those of disabled ones with 4003; nobody
-// else's. It is for one goroutine at a time, and returns when all of it is in force or ctx is done.
+// Apply applies the current content of the registry of apps, and the limits of connections, to what exists
+// already. New requests and connections use the registry in any case. Connections of removed apps are closed
+// with 4001, those of disabled apps with 4003, and no others. Apply must not be called concurrently. It
+// returns when everything is in force or ctx is done.
 func (n *Node) Apply(ctx context.Context, l app.PerConnection) error {
 	n.http.begin(n.opt.Apps)
 	n.rest.Apply()

@@ -8,7 +8,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/process"
 )
 
-// public lets in whoever comes while there are descriptors and memory for it.
+// public accepts any connection while there are descriptors and memory for it.
 func (n *Node) public(l net.Listener) net.Listener {
 	if n.opt.Descriptors == nil {
 		return l
@@ -20,7 +20,8 @@ func (n *Node) public(l net.Listener) net.Listener {
 	return n.opt.Descriptors.Listener(l, process.Public, n.refusalTo(), scarce)
 }
 
-// operators are let in longer, and however much memory is held: they come to see why.
+// operators accepts connections longer than public does, and whatever memory is in use, because operators
+// need them to find the cause.
 func (n *Node) operators(l net.Listener) net.Listener {
 	if n.opt.Descriptors == nil {
 		return l
@@ -28,7 +29,7 @@ func (n *Node) operators(l net.Listener) net.Listener {
 	return n.opt.Descriptors.Listener(l, process.Own, process.Refusal, nil)
 }
 
-// refusals says why this gateway refuses what it should take.
+// refusals returns the reasons for which this gateway refuses clients.
 func (n *Node) refusals() []string {
 	var out []string
 	if n.opt.Descriptors != nil {
@@ -52,8 +53,8 @@ func (n *Node) refusals() []string {
 	return said
 }
 
-// registerCapacity makes visible what the process may use. What it does use of it is in
-// process_open_fds, process_resident_memory_bytes and the metrics of the runtime.
+// registerCapacity registers the limits of the process. The actual use is in process_open_fds,
+// process_resident_memory_bytes and the metrics of the runtime.
 func (n *Node) registerCapacity(at prometheus.Labels) {
 	gauge := func(name, help string, read func() float64) {
 		n.opt.Registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: n.opt.MetricsPrefix + name, Help: help, ConstLabels: at}, read))

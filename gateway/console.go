@@ -19,22 +19,23 @@ import (
 
 // ConsoleOptions configure the console of a node.
 type ConsoleOptions struct {
-	// Listen is the address of its listener. Empty serves it on that of the node, to requests of
-	// this machine alone; for development.
+	// Listen is the address of its own listener. If it is empty, the console is served on the listener of the
+	// node, to requests from this machine only; this is for development.
 	Listen string
-	// Token must be had by whoever looks at it. Without one a listener serves requests of this
-	// machine, by a name of this machine, and must have a loopback address.
+	// Token is required from every client of the console. Without a token, a listener of its own must have a
+	// loopback address, and serves only requests from this machine that use a name of this machine.
 	Token app.Secret
-	// Hosts are names by which it may be reached beside those of this machine and addresses.
+	// Hosts are further host names that requests may use, in addition to addresses and the names of this
+	// machine.
 	Hosts []string
-	// Page answers requests for other paths than those of the API on its own listener.
+	// Page serves all paths of the console's own listener that do not belong to the API.
 	Page http.Handler
-	// Streams lists what the log consists of, and says why that is not everything; nil where
-	// there is nothing to list.
+	// Streams lists the streams of the log; the text says why the list is incomplete. nil if the log has no
+	// streams.
 	Streams func(context.Context) ([]console.Stream, string)
 }
 
-// listen is the address of its listener, empty for none.
+// listen returns the address of the console's own listener, empty for none.
 func (o *ConsoleOptions) listen() string {
 	if o == nil {
 		return ""
@@ -42,7 +43,7 @@ func (o *ConsoleOptions) listen() string {
 	return o.Listen
 }
 
-// openConsole makes the console, once there is a hub.
+// openConsole creates the console. The hub must exist.
 func (n *Node) openConsole() {
 	o := n.opt.Console
 	if o == nil {
@@ -55,14 +56,14 @@ func (n *Node) openConsole() {
 	}
 	if n.operator != nil {
 		opt.Token, opt.Refuse = o.Token, n.notForOperators
-		// Behind proxies of one host there may be consoles of several machines.
+		// Consoles of several machines may be behind proxies on one host.
 		machine, _ := os.Hostname()
 		opt.Instance = machine + " " + n.operator.Addr().String()
 	}
 	n.console = console.New(opt)
 }
 
-// registerConsole registers what the console says of itself, which is nothing without one.
+// registerConsole registers the metrics of the console. They exist without a console as well.
 func (n *Node) registerConsole(port string) {
 	labels := prometheus.Labels{"port": port}
 	n.opt.Registry.MustRegister(
@@ -75,7 +76,7 @@ func (n *Node) registerConsole(port string) {
 	)
 }
 
-// notForConsole says why a request is not for the console on the listener of the node.
+// notForConsole returns why a request may not use the console on the listener of the node, "" if it may.
 func (n *Node) notForConsole(r *http.Request) string {
 	if !n.allowUnsigned(r) {
 		return "the console of a development server is for this machine alone"
@@ -83,9 +84,9 @@ func (n *Node) notForConsole(r *http.Request) string {
 	return n.local.refusal(r, nil)
 }
 
-// notForOperators says why a request is not for the console on its own listener. A page of
-// another site can have a name that leads here (DNS rebinding), but none that is an address or
-// that we know.
+// notForOperators returns why a request may not use the console on its own listener, "" if it may. A page of
+// another site can use a host name that resolves to this machine (DNS rebinding), but not an address or a
+// known name.
 func (n *Node) notForOperators(r *http.Request) string {
 	known := local{n.opt.Console.Hosts}
 	if n.opt.Console.Token == "" {
@@ -100,7 +101,7 @@ func (n *Node) notForOperators(r *http.Request) string {
 	return ""
 }
 
-// isAddress tells whether a host, with or without a port, is an address.
+// isAddress reports whether a host, with or without a port, is an IP address.
 func isAddress(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
@@ -109,7 +110,7 @@ func isAddress(host string) bool {
 	return err == nil
 }
 
-// ConsoleAddr is the address of the console, empty if it has no listener of its own.
+// ConsoleAddr returns the address of the console, empty if it has no listener of its own.
 func (n *Node) ConsoleAddr() string {
 	if n.operator == nil {
 		return ""
@@ -117,7 +118,7 @@ func (n *Node) ConsoleAddr() string {
 	return n.operator.Addr().String()
 }
 
-// operatorsHandler serves the console on its own listener.
+// operatorsHandler serves the listener of the console.
 func (n *Node) operatorsHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, console.Root) {
@@ -134,8 +135,8 @@ func (n *Node) operatorsHandler() http.Handler {
 	})
 }
 
-// closeConsole ends the event streams of the console. done is closed when they have ended, which
-// nobody who drains should wait for: a page may be taking nothing, or wait for the log.
+// closeConsole ends the event streams of the console. done is closed when they have ended. A drain should not
+// wait for it: the client of a page may have stopped reading, or the page may wait for the log.
 func (n *Node) closeConsole() (done <-chan struct{}) {
 	ended := make(chan struct{})
 	go func() {
@@ -147,7 +148,7 @@ func (n *Node) closeConsole() (done <-chan struct{}) {
 	return ended
 }
 
-// profiler serves profiles to requests of this machine.
+// profiler serves profiles to requests from this machine.
 func (n *Node) profiler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
@@ -170,7 +171,7 @@ func (n *Node) profiler() http.Handler {
 	})
 }
 
-// PprofAddr is the address of the profiler, empty if there is none.
+// PprofAddr returns the address of the profiler, empty if there is none.
 func (n *Node) PprofAddr() string {
 	if n.profiles == nil {
 		return ""

@@ -12,25 +12,27 @@ import (
 	"github.com/sluicehq/sluice/gateway/turns"
 )
 
-// doors are where those wait who come to the hub faster than there is time for beside live events. All are
-// nil if everybody is let in at once.
+// doors limit how fast newcomers reach the hub, so that live events are not late. All are nil if newcomers
+// are not limited.
 type doors struct {
-	// accept is for connections that are not accepted yet, enter for those that have asked for the hub, and ask
-	// for what they want there: newcomers ask when they please, so thousands of them may do so at once.
+	// accept limits accepting connections, enter limits requests for the hub, and ask limits the requests of
+	// admitted connections, because thousands of them may subscribe or resume at once.
 	accept, enter, ask *turns.Door
-	// gauge says to all of them how late this process is.
+	// gauge tells all doors how late the goroutines of this process wake up.
 	gauge turns.Gauge
 }
 
 const (
-	// acceptedFaster is how much faster connections are accepted than they are let in, and acceptedLeast how many in a
-	// second at least. What they ask for is known only then, and who publishes must not stand behind a crowd for long.
+	// acceptedFaster is how many times faster connections are accepted than admitted, and acceptedLeast is
+	// the least number a second. What a connection requests is known only after it is accepted, and
+	// publishers must not wait long behind a crowd.
 	acceptedFaster, acceptedLeast = 8, 4000
-	// askedFaster and askedLeast are the same for requests: who was let in subscribes and resumes.
+	// askedFaster and askedLeast are the same for the requests of admitted connections, such as subscribing
+	// and resuming.
 	askedFaster, askedLeast = 4, 1000
 )
 
-// openDoors makes them, with their metrics.
+// openDoors creates the doors and their metrics.
 func (n *Node) openDoors(port string) {
 	entering, asking := func() int64 { return 0 }, func() int64 { return 0 }
 	if rate := n.opt.HandshakeRate; rate > 0 {
@@ -52,14 +54,14 @@ func (n *Node) openDoors(port string) {
 	}
 }
 
-// begin measures from now on, until open is called.
+// begin starts the measuring, which ends with open.
 func (d *doors) begin() {
 	if d.enter != nil {
 		d.gauge.Begin()
 	}
 }
 
-// open lets everybody in, and who waits.
+// open admits all that wait and all later ones.
 func (d *doors) open() {
 	for _, door := range []*turns.Door{d.accept, d.enter, d.ask} {
 		if door != nil {
@@ -69,22 +71,22 @@ func (d *doors) open() {
 	d.gauge.End()
 }
 
-// crowdedAt is how many may wait at the door before streams of HTTP/2 are refused. Of these a
-// connection has hundreds, so that the bound on connections says little of them.
+// crowdedAt is how many may wait at the door before streams of HTTP/2 are refused. One HTTP/2 connection has
+// hundreds of streams, so the bound on connections hardly limits them.
 const crowdedAt = 10_000
 
-// crowded says whether a stream of HTTP/2 would be one too many at the door.
+// crowded reports whether a request is a stream of HTTP/2 for which no place is left at the door.
 func (n *Node) crowded(r *http.Request) bool {
 	return n.doors.enter != nil && r.ProtoMajor >= 2 && n.doors.enter.Size() >= crowdedAt
 }
 
-// turnKey is that of what knows, in the context of a request, whether its connection has waited at the door.
+// turnKey is the context key of a connection that may have waited at the door already.
 type turnKey struct{}
 
-// turned is a connection that may have waited at the door, see [post.Options].
+// turned is a connection that may have waited at the door already, see [post.Options].
 type turned interface{ TakeTurn() bool }
 
-// noteTurn keeps the connection with the context of its requests.
+// noteTurn stores the connection in the context of its requests.
 func noteTurn(ctx context.Context, c net.Conn) context.Context {
 	if t, ok := c.(turned); ok {
 		return context.WithValue(ctx, turnKey{}, t)
@@ -92,18 +94,18 @@ func noteTurn(ctx context.Context, c net.Conn) context.Context {
 	return ctx
 }
 
-// admit waits until another connection may be accepted. The kernel keeps those that come meanwhile.
+// admit waits until another connection may be accepted. Meanwhile the kernel keeps the others.
 func (n *Node) admit() { _ = n.doors.accept.Enter(context.Background(), netip.Addr{}) }
 
-// queue has a connection that asks for the hub wait at the door before anything else is done for it. That of a
-// proxy stands for somebody whom its request names, and waits once that was read.
+// queue makes a connection that requests the hub wait at the door, before any other work is done for it. A
+// connection of a trusted proxy does not wait here: its client is known only when the request was read.
 func (n *Node) queue(c *net.TCPConn, call func()) (turn post.Turn, had bool) {
 	peer, ok := peerOf(c.RemoteAddr().String())
 	if !ok || n.proxies.trusts(peer) {
 		return nil, false
 	}
 	if n.shakes != nil {
-		n.shakes.done(c) // its request is here
+		n.shakes.done(c) // its request has arrived
 	}
 	if w := n.doors.enter.Queue(networkOf(peer), call); w != nil {
 		return w, true
@@ -111,7 +113,7 @@ func (n *Node) queue(c *net.TCPConn, call func()) (turn post.Turn, had bool) {
 	return nil, true
 }
 
-// letIn waits until a newcomer may come in. It is false if he has gone meanwhile.
+// letIn waits until a newcomer may enter. It reports false if the client has gone meanwhile.
 func (n *Node) letIn(r *http.Request) bool {
 	if n.doors.enter == nil {
 		return true

@@ -6,15 +6,15 @@ import (
 	"sync"
 )
 
-// errands are the requests that are being answered. Those of HTTP/2 whose answers last until
-// somebody ends them are none, but they keep the server from shutting down as if they were.
+// errands counts the requests that are being answered. Endless answers of HTTP/2 (event streams) are counted
+// separately: they are not waited for, but they keep the server from shutting down.
 type errands struct {
 	mu            sync.Mutex
 	open, lasting int
 	waiting       chan struct{}
 }
 
-// begin notes a request; the function that it returns its end.
+// begin counts a request, and the returned function counts its end. lasts says that the answer is endless.
 func (e *errands) begin(lasts bool) (end func()) {
 	count := &e.open
 	if lasts {
@@ -23,7 +23,7 @@ func (e *errands) begin(lasts bool) (end func()) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	*count++
-	e.tell() // one that lasts may come while somebody waits
+	e.tell() // An endless answer may begin while somebody waits.
 	return func() {
 		e.mu.Lock()
 		defer e.mu.Unlock()
@@ -32,7 +32,7 @@ func (e *errands) begin(lasts bool) (end func()) {
 	}
 }
 
-// through is closed when nothing but answers that last keeps the server. It is called once.
+// through returns a channel that is closed when only endless answers keep the server. It may be called once.
 func (e *errands) through() <-chan struct{} {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -42,7 +42,7 @@ func (e *errands) through() <-chan struct{} {
 	return through
 }
 
-// tell closes the channel of through when it is time. It holds the lock.
+// tell closes the channel of through if its condition holds. The caller holds mu.
 func (e *errands) tell() {
 	if e.waiting != nil && e.open == 0 && e.lasting > 0 {
 		close(e.waiting)
@@ -50,8 +50,8 @@ func (e *errands) tell() {
 	}
 }
 
-// finishRequests lets the server end what it has begun, and returns when that is done, or when
-// nothing keeps it but event streams of HTTP/2, which the hub ends. shut is closed when it is done.
+// finishRequests lets the server finish its requests. It returns when that is done, or when only event
+// streams of HTTP/2 remain, which the hub ends. shut is closed when the server has shut down.
 func (n *Node) finishRequests(ctx context.Context, s *http.Server) (shut <-chan struct{}) {
 	done := make(chan struct{})
 	go func() {

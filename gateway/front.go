@@ -9,7 +9,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/post"
 )
 
-// front accepts connections, and serves requests that publish. The others go to the server of
+// front accepts connections and serves the requests that publish. It passes all others to the HTTP server of
 // the library.
 func (n *Node) front(l net.Listener, fresh *newcomers) *post.Server {
 	apps := n.opt.PathPrefix + "/apps/"

@@ -14,18 +14,18 @@ import (
 	"github.com/sluicehq/sluice/gateway/socket"
 )
 
-// handshakes bounds the connections of one address that have not sent a request yet, so
-// that nobody can take all of them by saying nothing. Of a connection through a proxy the
-// address is known later: with its PROXY header, or with its request, when the handshake
-// of a WebSocket that it asks for counts.
+// handshakes bounds the connections of one address that have not sent a request yet, so that silent
+// connections of one address cannot take all places. If a connection comes through a proxy, its address is
+// known only later. With a PROXY header, it counts from that header on. Otherwise it counts during the
+// WebSocket handshake that its request begins.
 type handshakes struct {
 	limit   int
 	proxies *proxies
-	// refused is called for one too many, unfinished for one that ended before it
-	// had sent a request, as after the time for that.
+	// refused is called for a connection beyond the limit. unfinished is called for a connection that ended
+	// without having sent a request, for instance after the timeout.
 	refused    func(netip.Addr)
 	unfinished func()
-	// answer is what is told to one too many.
+	// answer is what a refused connection is sent.
 	answer string
 
 	mu   sync.Mutex
@@ -40,7 +40,7 @@ func newHandshakes(limit int, p *proxies, refused func(netip.Addr), unfinished f
 	}
 }
 
-// state follows a connection as the HTTP server sees it.
+// state is the ConnState hook of the HTTP server.
 func (h *handshakes) state(c net.Conn, s http.ConnState) {
 	c = socket.Below(c)
 	if s != http.StateNew {
@@ -50,15 +50,15 @@ func (h *handshakes) state(c net.Conn, s http.ConnState) {
 		return
 	}
 	if _, waits := c.(*proxied); waits {
-		return // for its header, and then it is known
+		return // Its header tells the address later.
 	}
 	if addr, ok := peerOf(c.RemoteAddr().String()); ok {
 		h.known(c, addr)
 	}
 }
 
-// known counts a connection for its address, or closes it. A proxy that does not say for
-// whom a connection is stands for many.
+// known counts a connection for its address, or closes it if there are too many. A trusted proxy that does
+// not name a client is not counted, because it stands for many.
 func (h *handshakes) known(c net.Conn, addr netip.Addr) {
 	if h.proxies.trusts(addr) {
 		return
@@ -76,10 +76,9 @@ func (h *handshakes) known(c net.Conn, addr netip.Addr) {
 	}
 }
 
-// sendAway answers a connection before it has asked for anything, and closes it. The
-// answer fits into what the kernel buffers of a connection that is new, so nobody waits. The
-// deadline is for a kernel that is different, and far away because a write that begins after it
-// fails without being tried.
+// sendAway answers a connection that has not sent a request, and closes it. The answer fits into the kernel's
+// buffer of a new connection, so the write does not wait. The deadline is a safeguard; it is a second away,
+// because a write after its deadline fails without being tried.
 func (h *handshakes) sendAway(c net.Conn) {
 	_ = c.SetWriteDeadline(time.Now().Add(sendAwayWait))
 	_, _ = io.WriteString(c, h.answer)
@@ -95,7 +94,8 @@ const (
 var busy = fmt.Sprintf("HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"+
 	"Retry-After: 1\r\nConnection: close\r\n\r\n%s", len(busyText), busyText)
 
-// begin counts a handshake whose request has told its address. end must be called.
+// begin counts a handshake whose address was known only from its request. The caller must call end if ok is
+// true.
 func (h *handshakes) begin(addr netip.Addr) (end func(), ok bool) {
 	addr = networkOf(addr)
 	h.mu.Lock()
@@ -111,7 +111,7 @@ func (h *handshakes) begin(addr netip.Addr) (end func(), ok bool) {
 	}, true
 }
 
-// done forgets a connection, and reports whether it had sent no request so far.
+// done stops counting a connection, and reports whether it was counted, so had sent no request so far.
 func (h *handshakes) done(c net.Conn) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -137,7 +137,7 @@ func (h *handshakes) leave(addr netip.Addr) {
 	}
 }
 
-// networkOf is what counts as one address: of IPv6 a customer has a whole network.
+// networkOf returns what counts as one address: for IPv6 the /64 network, because one customer has all of it.
 func networkOf(addr netip.Addr) netip.Addr {
 	addr = plain(addr)
 	if addr.Is6() {
@@ -148,7 +148,7 @@ func networkOf(addr netip.Addr) netip.Addr {
 	return addr
 }
 
-// crowd says that an address has too many silent connections, once in a while.
+// crowd logs that an address has too many silent connections. The line is rate-limited.
 type crowd struct {
 	logger *slog.Logger
 	limit  int
@@ -160,7 +160,7 @@ func (c *crowd) note(addr netip.Addr) {
 		"address", addr.String(), "limit", c.limit, "key", "http.max_handshakes_per_address")
 }
 
-// openHandshakes bounds connections that say nothing.
+// openHandshakes prepares the bound on silent connections.
 func (n *Node) openHandshakes() {
 	opt := &n.opt
 	if opt.MaxHandshakes <= 0 {

@@ -9,7 +9,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/rest"
 )
 
-// health answers as long as the process lives.
+// health answers 200 as long as the process runs.
 func (n *Node) health(w http.ResponseWriter, r *http.Request) {
 	if !n.reads(w, r) {
 		return
@@ -17,7 +17,7 @@ func (n *Node) health(w http.ResponseWriter, r *http.Request) {
 	answer(w, r, http.StatusOK, map[string]string{"status": "ok"})
 }
 
-// up is the health of one app, at a path by which other servers of the protocol are asked.
+// up is the health of one app. It is served at a path that other servers of the protocol have.
 func (n *Node) up(w http.ResponseWriter, r *http.Request, id string) {
 	if a := n.opt.Apps.ByID(id); a == nil || !a.Enabled {
 		rest.NotFound(w, r)
@@ -26,7 +26,7 @@ func (n *Node) up(w http.ResponseWriter, r *http.Request, id string) {
 	n.health(w, r)
 }
 
-// readiness is what /ready says.
+// readiness is the answer of /ready.
 type readiness struct {
 	Ready      bool     `json:"ready"`
 	Draining   bool     `json:"draining,omitempty"`
@@ -34,16 +34,17 @@ type readiness struct {
 	Durability string   `json:"durability"`
 	Level      string   `json:"durability_level"`
 	Problems   []string `json:"problems"`
-	// RestartPending are settings that were changed and wait for a restart.
+	// RestartPending lists settings that were changed and take effect only after a restart.
 	RestartPending []string `json:"restart_pending,omitempty"`
-	// SettingsDiffer are settings that other gateways have otherwise.
+	// SettingsDiffer lists settings that differ on other gateways.
 	SettingsDiffer []string `json:"settings_differ,omitempty"`
 }
 
-// problems are those of the log and of what is built on it.
+// problems returns the problems of the log and of what is built on it.
 func (n *Node) problems() []string { return n.problemsWith(n.opt.Log.Health()) }
 
-// problemsWith completes those of the log. Asked a second time it may say something else.
+// problemsWith adds to the problems in h, which the caller has read. Reading them again might give another
+// answer.
 func (n *Node) problemsWith(h broker.Health) []string {
 	out := append([]string{}, h.Problems...)
 	if n.opt.Notes != nil {
@@ -61,7 +62,7 @@ func (n *Node) problemsWith(h broker.Health) []string {
 	return out
 }
 
-// ready answers 200 only if publishing and subscribing are expected to work for some app.
+// ready answers 200 only if publishing and subscribing are expected to work for at least one app.
 func (n *Node) ready(w http.ResponseWriter, r *http.Request) {
 	if !n.reads(w, r) {
 		return
@@ -83,8 +84,8 @@ func (n *Node) ready(w http.ResponseWriter, r *http.Request) {
 	answer(w, r, status, out)
 }
 
-// reads says whether a request only reads, and refuses one that does not. A probe that asks by another method is
-// set up wrong, and must not be taken for one that was answered.
+// reads reports whether a request is a GET or HEAD, and answers others with an error. A probe with another
+// method is configured wrongly, and a success would hide that.
 func (n *Node) reads(w http.ResponseWriter, r *http.Request) bool {
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
 		return true

@@ -14,17 +14,16 @@ import (
 	"github.com/sluicehq/sluice/gateway/timing"
 )
 
-// httpMetrics count the requests of the HTTP API. Routes are a fixed set of
-// patterns, never paths, so that their number is bounded.
+// httpMetrics counts the requests of the HTTP API. Route labels are a fixed set of patterns, never paths, so
+// the number of series is bounded.
 type httpMetrics struct {
 	apps      series.Apps
 	requests  *series.Counters
 	published *series.Counters
 	seconds   *prometheus.HistogramVec
 	refused   *series.Counters
-	// granted are the counters of what is granted, by app and route, and took those of
-	// seconds by route. Looking them up by their labels takes longer than counting. They
-	// are only read once they are made.
+	// granted has the counters of successful requests by app and route, and took the histograms by route. A
+	// lookup by labels takes longer than the counting itself. Both maps are only read once they are made.
 	granted atomic.Pointer[map[asked]granted]
 	took    map[string]prometheus.Observer
 	// accepted counts the events of all apps.
@@ -54,8 +53,8 @@ func newHTTPMetrics(registry prometheus.Registerer, prefix, port string) *httpMe
 	return m
 }
 
-// begin has what is counted there from the start, at 0, and forgets apps that are gone. It is for
-// one goroutine at a time.
+// begin creates the series of all apps at 0, and removes those of apps that no longer exist. It must not be
+// called concurrently.
 func (m *httpMetrics) begin(registry *app.Registry) {
 	m.apps.Begin(registry)
 	apps := registry.IDs()
@@ -73,10 +72,10 @@ func (m *httpMetrics) begin(registry *app.Registry) {
 	m.granted.Store(&all)
 }
 
-// refuse counts one that was not granted.
+// refuse counts a request that was not granted.
 func (m *httpMetrics) refuse(app, code string) { m.refused.WithLabelValues(app, code).Inc() }
 
-// observe counts one request. app is empty when the request named no known app.
+// observe counts one request. app is empty if the request named no known app.
 func (m *httpMetrics) observe(app, route string, status int, took time.Duration, events int) {
 	m.accepted.Add(uint64(events))
 	if known, ok := (*m.granted.Load())[asked{app, route}]; ok && status == http.StatusOK {

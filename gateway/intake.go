@@ -10,13 +10,12 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// intake bounds what is being published at a time, whoever asks for it. While the log
-// does not answer, what was accepted waits for it, and without a bound there would be
-// ever more of it. What is beyond the bounds is refused at once, which tells publishers
-// to slow down; nothing that waits gives way.
+// intake bounds the events that are being published, whatever publishes them. While the log does not answer,
+// accepted events wait for it, and their number would grow without a bound. Events beyond the bounds are
+// refused at once, which tells publishers to slow down. Events that wait already stay.
 //
-// Half of each bound is divided among the apps, and the rest is for those that need more:
-// an app whose part of the log does not answer takes nothing of what the others are due.
+// Half of each bound is divided among the apps. The other half is shared by apps that need more. So an app
+// whose stream does not answer cannot take the parts of other apps.
 type intake struct {
 	broker.Log
 	apps                func() int
@@ -25,27 +24,26 @@ type intake struct {
 
 	mu            sync.Mutex
 	events, bytes int64
-	// byApp has what the apps have under way, beyond how much of it all goes beyond
-	// their own parts.
+	// byApp is the load of each app, and beyond is the total by which apps exceed their own parts.
 	byApp  map[string]load
 	beyond load
-	// among is the number of apps by which beyond was counted.
+	// among is the number of apps for which beyond was computed.
 	among int64
 }
 
 // load is a number of events and their bytes.
 type load struct{ events, bytes int64 }
 
-// eventRoom is what an event takes beside what it carries, roughly.
+// eventRoom is roughly what an event takes in addition to its content, in bytes.
 const eventRoom = 512
 
-// due is what each app may always have under way.
+// due returns the part of each app.
 func (in *intake) due() load {
 	n := 2 * in.among
 	return load{in.maxEvents / n, in.maxBytes / n}
 }
 
-// recount goes by the number of apps that there are now. The caller holds the lock.
+// recount computes beyond again if the number of apps has changed. The caller holds mu.
 func (in *intake) recount() {
 	n := int64(max(in.apps(), 1))
 	if n == in.among {
@@ -59,13 +57,13 @@ func (in *intake) recount() {
 	}
 }
 
-// excess is how much of a load goes beyond what is due.
+// excess returns by how much a load exceeds the part of an app.
 func (in *intake) excess(l load) load {
 	due := in.due()
 	return load{max(l.events-due.events, 0), max(l.bytes-due.bytes, 0)}
 }
 
-// enter counts what an app wants to publish, or refuses it.
+// enter counts the load that an app wants to add, and reports false if it is refused.
 func (in *intake) enter(app string, more load) bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -82,7 +80,7 @@ func (in *intake) enter(app string, more load) bool {
 	return true
 }
 
-// leave takes back what was counted.
+// leave subtracts a load.
 func (in *intake) leave(app string, less load) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -91,7 +89,7 @@ func (in *intake) leave(app string, less load) {
 	in.count(app, have, load{have.events - less.events, have.bytes - less.bytes})
 }
 
-// count notes another load of an app. The caller holds the lock.
+// count replaces the load of an app. The caller holds mu.
 func (in *intake) count(app string, was, is load) {
 	before, after := in.excess(was), in.excess(is)
 	in.beyond.events += after.events - before.events
@@ -106,9 +104,8 @@ func (in *intake) count(app string, was, is load) {
 	}
 }
 
-// Publish implements [broker.Publisher]. It returns [broker.ErrOverloaded] if too much is
-// under way. What is larger than a bound by itself is let through when its app has nothing
-// else under way.
+// Publish implements [broker.Publisher]. It returns [broker.ErrOverloaded] if too much is in flight. A
+// publish that exceeds a bound by itself is admitted if its app has nothing else in flight.
 func (in *intake) Publish(ctx context.Context, app string, events ...broker.Outgoing) ([]broker.Receipt, error) {
 	leave, err := in.admit(app, events)
 	if err != nil {
@@ -142,7 +139,7 @@ func (in *intake) admit(app string, events []broker.Outgoing) (leave func(), err
 	return func() { in.leave(app, more) }, nil
 }
 
-// register makes what is under way visible.
+// register registers gauges for the events in flight.
 func (in *intake) register(registry prometheus.Registerer, prefix string, at prometheus.Labels) {
 	gauge := func(name, help string, value *int64) {
 		registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: prefix + name, Help: help, ConstLabels: at}, func() float64 {

@@ -6,8 +6,8 @@ import (
 	"syscall"
 )
 
-// listening makes accepted connections inherit what asks whether a peer is still there, as Go
-// sets it by default. So nobody sets it for each of them, which takes four system calls.
+// listening sets TCP keep-alive on the listener, with Go's default values, so that accepted connections
+// inherit it. Setting it for each connection takes four system calls.
 func listening() net.ListenConfig {
 	return net.ListenConfig{KeepAlive: -1, Control: func(_, _ string, c syscall.RawConn) error {
 		var wrong error

@@ -4,5 +4,5 @@ package gateway
 
 import "net"
 
-// listening leaves what asks whether a peer is still there to Go.
+// listening leaves TCP keep-alive to Go.
 func listening() net.ListenConfig { return net.ListenConfig{} }

@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// lastCalls is a listener that turns away nobody who had connected before it was closed.
-// The kernel connects whoever comes before anybody accepts it, and a balancer sends its
-// request at once; closing would reset that. So Accept returns these, and then the end.
+// lastCalls is a listener that resets no client that had connected before it was closed. The kernel completes
+// connections before they are accepted, and a load balancer sends its request at once; closing the listener
+// would reset them. So after Close, Accept first returns these connections and then the error.
 type lastCalls struct {
 	net.Listener
 	mu      sync.Mutex
@@ -34,11 +34,11 @@ func (l *lastCalls) Accept() (net.Conn, error) {
 	return conn, nil
 }
 
-// Close implements [net.Listener]. Whoever calls Accept must do so until it fails.
+// Close implements [net.Listener]. The caller of Accept must call it until it fails.
 func (l *lastCalls) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	// What connects between these two is lost, so nothing stands between them.
+	// A connection that arrives between these two calls is lost, so they follow each other at once.
 	files := acceptQueued(l.Listener)
 	err := l.Listener.Close()
 	for _, fd := range files {
@@ -51,16 +51,16 @@ func (l *lastCalls) Close() error {
 	return err
 }
 
-// newcomers are the connections that have sent no request yet. A server that shuts down
-// closes them without an answer, whatever is on its way to it.
+// newcomers are the connections that have not sent a request yet. A server that shuts down closes them
+// without an answer, even if their request is on its way.
 type newcomers struct {
 	mu   sync.Mutex
 	open map[net.Conn]struct{}
-	// none is closed when there are none; nil while nobody waits for that.
+	// none is closed when open is empty; nil while nobody waits for that.
 	none chan struct{}
 }
 
-// state follows a connection as the HTTP server sees it.
+// state is the ConnState hook of the HTTP server.
 func (n *newcomers) state(c net.Conn, s http.ConnState) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -75,10 +75,11 @@ func (n *newcomers) state(c net.Conn, s http.ConnState) {
 	}
 }
 
-// newcomersWait bounds the time for those who connect and say nothing.
+// newcomersWait bounds how long a stop waits for connections that send nothing.
 const newcomersWait = time.Second
 
-// heard waits until each has sent a request, for a while. It is called once.
+// heard waits until each open connection has sent a request, or until most or newcomersWait has passed. It
+// may be called once.
 func (n *newcomers) heard(ctx context.Context, most time.Duration) {
 	n.mu.Lock()
 	if len(n.open) == 0 {

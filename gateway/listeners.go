@@ -56,8 +56,8 @@ func (n *Node) closeListeners() {
 	}
 }
 
-// servers are those of a node, each with what it accepts from; main is the first, which has the
-// connections that front does not serve itself.
+// servers returns the HTTP servers of the node and the listener of each. main is the first; it gets the
+// connections that front passes on.
 func (n *Node) servers(main *http.Server, front net.Listener) ([]*http.Server, []net.Listener) {
 	servers := []*http.Server{main}
 	listeners := []net.Listener{front}
@@ -81,10 +81,10 @@ func (n *Node) servers(main *http.Server, front net.Listener) ([]*http.Server, [
 	return servers, listeners
 }
 
-// server bounds whatever a client can make one wait for: the header, the body, the answer
-// and the next request. The time for the answer begins here with the request, which may
-// wait for its body and for the log before it is answered; where answers can be large it
-// begins again with the answer. A WebSocket has none of these bounds.
+// server makes an HTTP server that bounds everything for which a client can make it wait: the header, the
+// body, the answer and the next request. The time for the answer begins with the request here, and includes
+// waiting for the body and for the log. Where answers can be large, their time begins again with the answer.
+// None of these bounds applies to a WebSocket.
 func (n *Node) server(h http.Handler) *http.Server {
 	var plain http.Protocols
 	plain.SetHTTP1(true)
@@ -97,8 +97,8 @@ func (n *Node) server(h http.Handler) *http.Server {
 	}
 }
 
-// metricsHandler serves /metrics, and what probes ask: this listener has a reserve, so that they are answered
-// when the public one is full.
+// metricsHandler serves /metrics, /health and /ready. This listener has a reserve of descriptors, so that
+// probes are answered when the public listener is full.
 func (n *Node) metricsHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", n.guardedMetrics())
@@ -107,10 +107,10 @@ func (n *Node) metricsHandler() http.Handler {
 	return mux
 }
 
-// maxScrapes bounds the requests for metrics that are being answered; each looks at all channels with labels.
+// maxScrapes bounds concurrent requests for metrics, each of which visits all channels with labels.
 const maxScrapes = 16
 
-// guardedMetrics serves /metrics, which names channels.
+// guardedMetrics serves /metrics. Access is restricted because metrics contain names of channels.
 func (n *Node) guardedMetrics() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(n.opt.Registry, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes}))
@@ -134,8 +134,7 @@ func (n *Node) guardedMetrics() http.Handler {
 	return mux
 }
 
-// turnedAway counts a request that is not granted, other than one of the API, and leaves a
-// trace of it.
+// turnedAway counts and logs a refused request that is not one of the API.
 func (n *Node) turnedAway(r *http.Request, what, code, reason string) {
 	n.http.refuse("", code)
 	about := []any{"request", what, "address", r.RemoteAddr, "code", code, "reason", reason}
@@ -143,8 +142,8 @@ func (n *Node) turnedAway(r *http.Request, what, code, reason string) {
 	n.said.Warn(n.opt.Logger, what+"/"+code, "requests are refused", about...)
 }
 
-// withToken lets requests through that have the token as a bearer. Sums of both are
-// compared, so that the time tells neither the token nor its length.
+// withToken passes on requests that have the token as a bearer token. It compares hashes, so that the time
+// reveals neither the token nor its length.
 func withToken(token app.Secret, h http.Handler, refused func(*http.Request)) http.Handler {
 	want := sha256.Sum256([]byte(token.Reveal()))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

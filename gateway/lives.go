@@ -7,8 +7,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/lives"
 )
 
-// openLives puts between the log and all who use it what is known of channels that were purged
-// or reset.
+// openLives puts the record of purged and reset channels between the log and all its users.
 func (n *Node) openLives(in *intake) error {
 	if n.opt.Table == nil {
 		return nil

@@ -11,18 +11,18 @@ import (
 	"github.com/sluicehq/sluice/gateway/app"
 )
 
-// local tells requests of this machine from those that a page of another site makes a
-// browser on it send. Such a page can reach every port here, and can know secrets that
-// are published; by a name of its own that turns into a loopback address (DNS rebinding)
-// it can read answers, too. It cannot choose the headers Host, Origin and Sec-Fetch-Site,
-// which give it away. What is no browser may lack the latter two.
+// local distinguishes requests of this machine from requests that a page of another site makes a local
+// browser send. Such a page can reach every local port, and may know published secrets. With a host name of
+// its own that resolves to a loopback address (DNS rebinding), it can also read the answers. It cannot choose
+// the headers Host, Origin and Sec-Fetch-Site, so these reveal it. Clients other than browsers may omit the
+// latter two.
 type local struct {
-	// hosts are names beside those of this machine, without ports.
+	// hosts are names in addition to those of this machine, without ports.
 	hosts []string
 }
 
-// refusal says why a request must not be answered, "" if it may. The pages that an app
-// lists may reach that app.
+// refusal returns why a request must not be answered, "" if it may be. Pages of origins that an app lists may
+// reach that app.
 func (l local) refusal(r *http.Request, a *app.App) string {
 	if !l.isHost(r.Host) {
 		return fmt.Sprintf("this is a server for one machine; Host is %.100q, must be localhost or a loopback address, or be among allowed_hosts", r.Host)
@@ -40,8 +40,8 @@ func (l local) refusal(r *http.Request, a *app.App) string {
 	return ""
 }
 
-// isHost tells whether a host, with or without a port, is this machine by a name that
-// nobody else can give out.
+// isHost reports whether a host, with or without a port, is a name or address of this machine that nobody
+// else can assign.
 func (l local) isHost(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
@@ -57,8 +57,8 @@ func (l local) isHost(host string) bool {
 	return false
 }
 
-// sameHost compares hosts without ports: a name may end in a dot, and an address of IPv6 may have
-// brackets and other forms.
+// sameHost compares hosts without ports. A name may end in a dot. An IPv6 address may have brackets and
+// different spellings.
 func sameHost(a, b string) bool {
 	one, errA := netip.ParseAddr(unbracketed(a))
 	two, errB := netip.ParseAddr(unbracketed(b))
@@ -75,14 +75,14 @@ func unbracketed(host string) string {
 	return host
 }
 
-// isOrigin tells whether a page is of this machine: of any port, since it is no matter
-// which server of the developer it comes from.
+// isOrigin reports whether an origin is on this machine. Any port counts, because a developer may run several
+// servers.
 func (l local) isOrigin(origin string) bool {
 	u, err := url.Parse(origin)
 	return err == nil && u.Scheme != "" && u.User == nil && u.Path == "" && u.RawQuery == "" && u.Fragment == "" && l.isHost(u.Host)
 }
 
-// isLocalName knows localhost, which browsers never look up, and loopback addresses.
+// isLocalName reports whether a host is localhost, which browsers never look up, or a loopback address.
 func isLocalName(host string) bool {
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
 	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
@@ -92,7 +92,7 @@ func isLocalName(host string) bool {
 	return err == nil && addr.Zone() == "" && addr.Unmap().IsLoopback()
 }
 
-// refusal is that of a development server, which is for this machine only.
+// refusal returns why a development server refuses a request, see [local.refusal].
 func (n *Node) refusal(r *http.Request, a *app.App) string {
 	if !n.opt.Local {
 		return ""

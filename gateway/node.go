@@ -31,40 +31,40 @@ type Node struct {
 	opt      Options
 	listener net.Listener
 	metrics  net.Listener
-	// operator is the listener of the console and profiles that of the profiler, nil for none.
+	// operator is the listener of the console, and profiles that of the profiler; nil for none.
 	operator, profiles net.Listener
-	// plain is for those who do not know of TLS; nil for none.
+	// plain is the listener for plain HTTP beside TLS; nil for none.
 	plain net.Listener
-	// tls is how listener speaks, nil for plainly.
+	// tls is the configuration of listener; nil for no TLS.
 	tls    *tls.Config
 	hub    *hub.Hub
 	roster *presence.Roster
-	// lives is nil where nothing can be remembered of channels.
+	// lives is nil without a table.
 	lives *lives.Log
-	// agreement is nil if there is nobody to agree with.
+	// agreement is nil without a table or without settings to compare.
 	agreement *agreement
 	hooks     *webhook.Hooks
 	rest      *rest.API
-	// console is nil if there is none.
+	// console is nil if it is not configured.
 	console *console.Console
 	local   local
 	proxies proxies
-	// shakes is nil if there is no bound of handshakes.
+	// shakes is nil if silent connections are not bounded.
 	shakes   *handshakes
 	doors    doors
 	errands  errands
 	http     *httpMetrics
 	draining atomic.Bool
-	// staying is set while clients are held who have nowhere to go.
+	// staying is set during [hub.Hub.Stay], while the port is still open for connections that come back.
 	staying atomic.Bool
-	// said tells of requests that are refused.
+	// said rate-limits the log lines about refused requests.
 	said seldom.Lines
-	// serving is the hub once there is one; metrics may be asked for before.
+	// serving is the hub once it exists; problems may be read before.
 	serving atomic.Pointer[hub.Hub]
 }
 
-// New binds the listeners, so that a port in use is known at once, and prepares
-// everything. A node that was made must be run.
+// New binds the listeners, so that a port in use is reported at once, and prepares everything. The caller
+// must call [Node.Run].
 func New(opt Options) (*Node, error) {
 	if err := opt.setDefaults(); err != nil {
 		return nil, err
@@ -120,7 +120,7 @@ func New(opt Options) (*Node, error) {
 	return n, nil
 }
 
-// registerLog registers what the log says of itself, and numbers of the process.
+// registerLog registers the metrics of the process, and whether the log is ready.
 func (n *Node) registerLog(port string) {
 	opt := &n.opt
 	opt.Registry.MustRegister(
@@ -142,10 +142,10 @@ func (n *Node) registerLog(port string) {
 	}, func() float64 { return float64(len(n.problems()) + len(n.refusals())) }))
 }
 
-// Addr is the address for WebSockets and HTTP.
+// Addr returns the address for WebSockets and HTTP.
 func (n *Node) Addr() string { return n.listener.Addr().String() }
 
-// MetricsAddr is the address of /metrics, empty if there is none.
+// MetricsAddr returns the address of /metrics, empty if there is none.
 func (n *Node) MetricsAddr() string {
 	if n.metrics == nil {
 		return ""
@@ -153,7 +153,7 @@ func (n *Node) MetricsAddr() string {
 	return n.metrics.Addr().String()
 }
 
-// PlainAddr is the address of plain HTTP beside TLS, empty if there is none.
+// PlainAddr returns the address of plain HTTP beside TLS, empty if there is none.
 func (n *Node) PlainAddr() string {
 	if n.plain == nil {
 		return ""
@@ -161,8 +161,8 @@ func (n *Node) PlainAddr() string {
 	return n.plain.Addr().String()
 }
 
-// Run serves until ctx is done, says for a while that it will not be ready much longer,
-// then drains and returns. An error means that a listener failed.
+// Run serves until ctx is done. Then readiness answers no for [Options.ReadyDelay], the node drains, and Run
+// returns. An error means that a listener failed.
 func (n *Node) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -207,7 +207,7 @@ func (n *Node) Run(ctx context.Context) error {
 	pages := n.closeConsole()
 	serving.Go(func() { front.Shutdown(drain) })
 	shut := n.finishRequests(drain, main)
-	// Half of the time is for asking, the other half for leaving.
+	// Half of the time is for asking connections to leave, the other half for their leaving.
 	n.hub.Drain(drain, n.opt.Drain/2)
 	select {
 	case <-pages:
@@ -217,7 +217,7 @@ func (n *Node) Run(ctx context.Context) error {
 		n.opt.Logger.Warn("connections were closed before they had left", "error", err)
 	}
 	<-shut
-	<-pages // at the latest the end of the hub ends what a page waits for
+	<-pages // The end of the hub ends at the latest whatever a page waits for.
 	agreeing.Wait()
 	n.closeLives()
 	leave, left := context.WithTimeout(context.Background(), max(n.opt.Drain-time.Since(began), farewell))
@@ -233,13 +233,13 @@ func (n *Node) Run(ctx context.Context) error {
 	return <-failed
 }
 
-// farewell is how long taking leave of the other gateways may take in any case, however little time connections have:
-// without it they count the members of this one until its lease has ended.
+// farewell is the minimum time for leaving the cluster, however short the drain is. Without it, other
+// gateways count the members of this one until its lease ends.
 const farewell = 2 * time.Second
 
-// stay asks connections to go while the port is still open, if no other gateway is known that they could go to.
-// Where there is one, proxies must find this one closed at once. The function that it returns lets those go who
-// have come back.
+// stay asks connections to leave while the port is still open, if no other gateway is known that could take
+// them. If there is another gateway, the port must close at once so that proxies notice. The returned
+// function releases the connections that have come back.
 func (n *Node) stay(ctx context.Context) (letGo func()) {
 	if n.opt.Linger <= 0 || n.roster != nil && n.roster.Company() {
 		return func() {}
@@ -248,8 +248,8 @@ func (n *Node) stay(ctx context.Context) (letGo func()) {
 	return n.hub.Stay(ctx, n.opt.Drain/2, n.opt.Linger)
 }
 
-// announce lets readiness say no while everything else goes on, unless a listener has
-// failed, when there is nothing to go on with.
+// announce lets readiness answer no for ReadyDelay while everything else continues. It returns at once if a
+// listener has failed, because then nothing can continue.
 func (n *Node) announce(failed chan error) {
 	if n.opt.ReadyDelay == 0 || len(failed) > 0 {
 		return
@@ -264,21 +264,21 @@ func (n *Node) announce(failed chan error) {
 	}
 }
 
-// shutdown stops a server and ends what does not end by itself in time.
+// shutdown stops a server gracefully, and closes it when ctx is done.
 func shutdown(ctx context.Context, s *http.Server) {
 	if s.Shutdown(ctx) != nil {
 		_ = s.Close()
 	}
 }
 
-// ServeHTTP routes a request. Paths are not cleaned, because a channel name may
-// be any odd text and is part of what a signature covers.
+// ServeHTTP routes a request. Paths are not cleaned, because a channel name may be any text and is part of
+// what a signature covers.
 func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer n.errands.begin(n.lasts(r))()
 	r, shake := n.arrive(r)
 	if n.draining.Load() && !websocket.Asked(r.Header) {
-		// A proxy that keeps its connections would send further requests here, and one
-		// of them into a connection that is being closed.
+		// A proxy with persistent connections would send further requests here, some of them into a
+		// connection that is being closed.
 		w.Header().Set("Connection", "close")
 	}
 	path, ok := strings.CutPrefix(r.URL.Path, n.opt.PathPrefix)
@@ -289,12 +289,12 @@ func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	api := strings.HasPrefix(path, "/apps/") || strings.HasPrefix(path, "/users/")
 	socket := path == "/app" || strings.HasPrefix(path, "/app/")
 	if toConsole := n.console != nil && n.operator == nil && strings.HasPrefix(path, console.Root); !api && !toConsole && !(socket && r.Method == http.MethodGet && websocket.Asked(r.Header)) {
-		rest.TurnAway(w, r) // nothing here takes a body
+		rest.TurnAway(w, r) // nothing here reads a body
 	}
 	switch {
 	case socket && n.staying.Load() && !websocket.Asked(r.Header):
-		// Browsers give an event stream up for good that is answered with an error, and try again if the
-		// connection breaks off.
+		// Browsers give up an event stream for good if it is answered with an error, but reconnect if the
+		// connection breaks.
 		panic(http.ErrAbortHandler)
 	case socket:
 		n.toHub(w, stripped(r, n.opt.PathPrefix), shake)
@@ -320,16 +320,16 @@ func (n *Node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// toHub gives a request to the hub when it is its turn, or says that there is no room for it.
+// toHub passes a request to the hub after its turn at the door, or answers 503 if there is no room.
 func (n *Node) toHub(w http.ResponseWriter, r *http.Request, shake func() (end func(), ok bool)) {
 	if n.scarceFor(r) || n.crowded(r) {
 		rest.Busy(w, r, "this server is full; retry soon")
 		return
 	}
 	if !n.letIn(r) {
-		return // Whoever it was has gone.
+		return // The client has gone.
 	}
-	if n.scarceFor(r) { // It may have become so meanwhile.
+	if n.scarceFor(r) { // Memory may have become scarce meanwhile.
 		rest.Busy(w, r, "this server is full; retry soon")
 		return
 	}
@@ -342,12 +342,12 @@ func (n *Node) toHub(w http.ResponseWriter, r *http.Request, shake func() (end f
 	n.hub.ServeHTTP(w, r)
 }
 
-// nowhere answers a request for a path at which there is nothing. The hub refuses a WebSocket there: it
-// completes the upgrade and says 4005. A browser tells its page nothing of an upgrade that is answered
-// otherwise, and clients try again for ever.
+// nowhere answers a request for an unknown path. A WebSocket is passed to the hub, which completes the
+// upgrade and closes with 4005. A browser tells its page nothing of an upgrade that fails otherwise, and
+// clients would retry forever.
 func (n *Node) nowhere(w http.ResponseWriter, r *http.Request, shake func() (end func(), ok bool)) {
 	if r.Method == http.MethodGet && websocket.Asked(r.Header) {
-		// Behind another slash no path is one of the hub's, also if path_prefix is all that it lacks.
+		// With another slash in front, no path is valid for the hub, even if only path_prefix was missing.
 		n.toHub(w, withPath(r, "/"+r.URL.Path, ""), shake)
 		return
 	}

@@ -26,119 +26,107 @@ type Options struct {
 	// Apps and Log are required. The node does not close the log.
 	Apps *app.Registry
 	Log  broker.Log
-	// Table is where the gateways of a cluster keep who is in which channel, nil
-	// for nowhere: then there are no presence channels and no counts. Lease is how
-	// long a gateway that says nothing counts as alive, default 10 s.
+	// Table holds the cluster state: who is in which channel. Without it (nil) there are no presence channels
+	// and no counts. Lease is how long a gateway without a renewal counts as alive, default 10 s.
 	Table kv.Table
 	Lease time.Duration
-	// Presence has the bounds of what gateways leave in the table; the rest is filled
-	// in by the node.
+	// Presence has the bounds of what gateways write into the table; the node fills in the rest.
 	Presence presence.Options
-	// Work holds webhooks until they are delivered; required if an app has any.
+	// Work is the queue of webhooks; required if an app has any.
 	Work broker.Work
-	// Webhooks has the times of their delivery; the rest is filled in by the node.
+	// Webhooks has the timeouts and pauses of delivery; the node fills in the rest.
 	Webhooks webhook.Options
-	// Name tells this gateway from all others of the cluster, earlier ones
-	// included; default a random one.
+	// Name identifies this gateway among all gateways of the cluster, including earlier ones; default a
+	// random one.
 	Name string
 	// Version is shown to operators, empty for none.
 	Version string
-	// Listen is the address for WebSockets and HTTP, "host:port". Port 0 takes
-	// any free one.
+	// Listen is the address for WebSockets and HTTP, "host:port". Port 0 means any free port.
 	Listen string
-	// TLS has the certificates of that listener; nil for none, and no TLS. PlainListen is then
-	// the address where plain HTTP is sent to https and a certificate authority may ask; empty
-	// means none.
+	// TLS has the certificates of that listener; nil means no TLS. PlainListen is then the address that
+	// redirects plain HTTP to https and answers certificate authorities; empty means none.
 	TLS         Certificates
 	PlainListen string
-	// MetricsListen is the address for /metrics; empty means none. With MetricsToken
-	// it must be asked for as a bearer. Without, metrics on a loopback address are
-	// for requests of this machine, see Local, and others are for everybody.
+	// MetricsListen is the address for /metrics; empty means none. If MetricsToken is set, requests need it
+	// as a bearer token. Without it, metrics on a loopback address are only for requests from this machine,
+	// see Local, and metrics on other addresses are public.
 	MetricsListen string
 	MetricsToken  app.Secret
-	// MetricsPrefix is put before the names of metrics, default `sockudo_`.
+	// MetricsPrefix is the prefix of metric names, default `sockudo_`.
 	MetricsPrefix string
-	// MaxChannelLabels bounds the channel label of metrics per app, default
-	// 1000.
+	// MaxChannelLabels bounds the values of the channel label of metrics per app, default 1000.
 	MaxChannelLabels int
-	// Registry receives the metrics, default a new one. Package main adds those
-	// of the log.
+	// Registry receives the metrics, default a new one. Package main adds the metrics of the log.
 	Registry *prometheus.Registry
 	// PathPrefix precedes every path, for example `/realtime`; empty means none.
 	PathPrefix string
-	// Unsigned accepts unsigned HTTP requests from this machine. For
-	// development only.
+	// Unsigned accepts unsigned HTTP requests from this machine. It is for development only.
 	Unsigned bool
-	// Local refuses what pages of other sites make a browser of this machine send:
-	// requests whose Host is not of this machine, or whose Origin is neither that nor
-	// allowed by the app. For development. Hosts are further names of this machine.
+	// Local refuses requests that pages of other sites make a browser on this machine send: those whose Host
+	// is not this machine, or whose Origin is neither this machine nor allowed by the app. It is for
+	// development. Hosts are further names of this machine.
 	Local bool
 	Hosts []string
-	// Page answers requests for `/` and `/assets/`; nil means that there is no
-	// console page.
+	// Page serves `/`, `/console` and `/assets/`; nil means that there are no pages.
 	Page http.Handler
 	// Console is the console for operators; nil means that there is none.
 	Console *ConsoleOptions
-	// Tracer records requests of the HTTP API, what subscriptions get of the past, and webhooks; nil
-	// for nobody.
+	// Tracer records requests of the HTTP API, what subscriptions are given of the past, and webhooks; nil
+	// for no traces.
 	Tracer trace.Tracer
-	// Pprof is the address of the profiler, which must be a loopback one; empty means none.
+	// Pprof is the address of the profiler, which must be a loopback address; empty means none.
 	Pprof string
-	// Hub holds the settings of connections; Apps, Feed, History, Node, Metrics
-	// and Logger are filled in by the node.
+	// Hub holds the settings of connections; the node fills in what it has itself, such as Apps, Feed,
+	// History, Node, Metrics and Logger.
 	Hub hub.Options
-	// HeaderTimeout bounds reading the header of a request, default 10 s.
-	// BodyTimeout bounds the whole request, default 30 s; no more than a third of it may
-	// pass without a byte of the body. AnswerTimeout bounds how long a client may take
-	// for an answer, default 10 s, and a second more for each 64 KiB of it.
+	// HeaderTimeout bounds reading the header of a request, default 10 s. BodyTimeout bounds reading the
+	// whole request, default 30 s; at most a third of it may pass without a byte of the body. AnswerTimeout
+	// bounds how long a client may take to read an answer, default 10 s, plus a second for each 64 KiB.
 	// IdleTimeout is how long a connection is kept for the next request, default 2 min.
 	HeaderTimeout, BodyTimeout, AnswerTimeout, IdleTimeout time.Duration
-	// MaxHandshakes bounds the connections of one address (of IPv6 the network of 64
-	// bits) that have not sent the header of a request yet, default 8192; negative
-	// means no bound. Behind a trusted proxy it is for the clients' addresses.
+	// MaxHandshakes bounds the connections of one address (for IPv6 of one /64 network) that have not sent
+	// the header of a request yet, default 8192; negative means no bound. Behind a trusted proxy it applies
+	// to the clients' addresses.
 	MaxHandshakes int
-	// HandshakeRate is how many WebSockets and event streams a second are let in in any case,
-	// default 1000; negative lets all in at once. More come in while nothing that is live is late
-	// for that, eight times as many at most; the others wait.
+	// HandshakeRate is the minimum number of WebSockets and event streams that are admitted per second,
+	// default 1000; negative means no limit. More are admitted as long as live events are not late, at most
+	// eight times as many; the others wait.
 	HandshakeRate int
-	// TrustedProxies are the networks whose hosts are believed for whom they pass on
-	// connections and requests, IPv4 as IPv4; ProxyHeader and ProxyProtocol say how
-	// they tell it. What others claim is ignored.
+	// TrustedProxies are the networks whose hosts may name the client of a connection or request, IPv4 as
+	// IPv4. ProxyHeader and ProxyProtocol say how they name it. Such headers of other peers are ignored.
 	TrustedProxies []netip.Prefix
 	ProxyHeader    ProxyHeader
 	ProxyProtocol  ProxyProtocol
-	// MaxBody bounds the body of a request in bytes, default 1 MiB, and MaxBodies those
-	// of all requests together, see [rest.Options].
+	// MaxBody bounds the body of a request in bytes, default 1 MiB. MaxBodies bounds the bodies of all
+	// requests together, see [rest.Options].
 	MaxBody, MaxBodies int64
 	// PublishTimeout bounds how long a publish may wait for the log, default
 	// 10 s.
 	PublishTimeout time.Duration
-	// MaxPublishing and MaxPublishingBytes bound the events that wait for the
-	// acknowledgement of the log, default 16384 and 64 MiB. More are refused.
+	// MaxPublishing and MaxPublishingBytes bound the events that wait for the acknowledgement of the log,
+	// default 16384 and 64 MiB. Further events are refused.
 	MaxPublishing, MaxPublishingBytes int64
-	// Settings are what other gateways should have alike, as they are in force; nil for
-	// nothing that is compared. Needs Table. It must return the same pointer as long as
-	// nothing has changed.
+	// Settings returns the settings in force that should be equal on all gateways; nil means that nothing is
+	// compared. It needs Table. It must return the same pointer until something changes.
 	Settings func() *Settings
-	// Pending names the settings that were changed and wait for a restart; nil if there is
-	// nobody to ask. It is called by many goroutines and must not wait.
+	// Pending lists the settings that were changed and take effect after a restart; may be nil. It must be
+	// safe for concurrent use and must not wait.
 	Pending func() []string
-	// Descriptors and Memory say when nobody new may come in; nil for never.
+	// Descriptors and Memory decide when new clients are refused; nil means never.
 	Descriptors *process.Descriptors
 	Memory      *process.Memory
-	// Notes says what else an operator should know, which keeps nothing from working; nil for
-	// nothing. It is called by many goroutines and must not wait.
+	// Notes returns further facts for operators that keep nothing from working; may be nil. It must be safe
+	// for concurrent use and must not wait.
 	Notes func() []string
-	// Problems says what else makes this gateway unready, nil for nothing.
+	// Problems returns further reasons why this gateway is not ready; may be nil.
 	Problems func() []string
-	// ReadyDelay is how long a node that is asked to stop goes on as ever, apart from
-	// readiness, which says no from the start: whoever spreads connections has that time
-	// to notice. 0 is no time.
+	// ReadyDelay is how long a node that was asked to stop continues to serve while its readiness already
+	// answers no, so that load balancers have time to notice. 0 means no delay.
 	ReadyDelay time.Duration
-	// Drain is how long connections have to leave at a stop after that, default 10 s.
+	// Drain is how long connections have to leave after that, default 10 s.
 	Drain time.Duration
-	// Linger is how long at most the port stays open for WebSockets that come back at a stop, if no other gateway
-	// is known to be alive; 0 for not at all.
+	// Linger is the maximum time that the port stays open at a stop for WebSockets that come back, if no
+	// other gateway is known to be alive; 0 for not at all.
 	Linger time.Duration
 	Logger *slog.Logger
 }

@@ -12,12 +12,12 @@ import (
 	"github.com/sluicehq/sluice/gateway/socket"
 )
 
-// overlook answers the console: it puts together what the rooms of a gateway know.
+// overlook implements [console.Gateway] with what the hub and the roster of a node know.
 type overlook struct{ n *Node }
 
 var _ console.Gateway = overlook{}
 
-// protocols are the dialects in words.
+// protocols are the names of the dialects.
 var protocols = [pusher.Dialects]string{"Pusher 7", "V2", "event stream"}
 
 // Totals implements [console.Gateway].
@@ -83,7 +83,7 @@ func (o overlook) Connections() []console.Connection {
 	return out
 }
 
-// since is how long ago a moment is in milliseconds, 0 for no moment.
+// since returns the milliseconds from at to now; 0 if at is 0.
 func since(at, now int64) int64 {
 	if at == 0 {
 		return 0
@@ -129,7 +129,7 @@ func (o overlook) Watch(app, channel string, show func(int, func() console.Event
 	return stop, nil
 }
 
-// seen is a publication with how it goes out.
+// seen describes a publication and the form in which it is sent.
 func seen(p *fanout.Event) console.Event {
 	e, out := console.Seen(p.Pub, console.MaxShown), p.Outcome()
 	e.Full, e.Wire, e.Form = out.Full, out.Full, "full"
@@ -164,13 +164,13 @@ func (o overlook) Count(ctx context.Context, app, channel string) (console.Count
 		return console.Count{}, broker.ErrUnavailable
 	}
 	if pusher.KindOf(channel).ServerToUser() {
-		return console.Count{}, nil // who has signed in does not subscribe by that
+		return console.Count{}, nil // signing in is not a subscription
 	}
 	n, err := o.n.roster.Count(ctx, app, channel)
 	return console.Count{Subscriptions: n.Subscriptions, Members: n.Users}, unavailable(err)
 }
 
-// returns are the codes by which libraries come back or not.
+// returns maps the console's choices to close codes, which tell client libraries whether to reconnect.
 var returns = map[console.Return]pusher.CloseCode{
 	console.AtOnce: pusher.CloseReconnect, console.Later: pusher.CloseOverCapacity, console.Never: pusher.CloseNotAuthorized,
 }

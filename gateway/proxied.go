@@ -15,28 +15,27 @@ import (
 	"github.com/sluicehq/sluice/gateway/socket/websocket"
 )
 
-// ProxyProtocol says what a connection of a trusted proxy may begin with. The zero value
-// is [ProxyOptional].
+// ProxyProtocol says whether connections of a trusted proxy begin with a PROXY header. The zero value is
+// [ProxyOptional].
 type ProxyProtocol uint8
 
 const (
-	// ProxyOptional takes a PROXY header (v1 or v2) if there is one.
+	// ProxyOptional reads a PROXY header (v1 or v2) if there is one.
 	ProxyOptional ProxyProtocol = iota
-	// ProxyRequired refuses connections without one.
+	// ProxyRequired refuses connections without a header.
 	ProxyRequired
-	// ProxyOff takes none: it is a request that cannot be read.
+	// ProxyOff reads none; a header is then an invalid HTTP request.
 	ProxyOff
 )
 
-// proxyListener reads PROXY headers of trusted peers. One from anybody else is a request
-// that cannot be read.
+// proxyListener reads PROXY headers of trusted peers. A header from another peer is an invalid HTTP request.
 type proxyListener struct {
 	net.Listener
 	proxies  *proxies
 	protocol ProxyProtocol
 	timeout  time.Duration
-	// known is told the address of a connection once its header was read, and before
-	// anything else is.
+	// known is called with the address of a connection once its header was read, before anything else is
+	// read.
 	known func(*proxied, netip.Addr)
 }
 
@@ -59,9 +58,9 @@ func (l *proxyListener) Accept() (net.Conn, error) {
 	}, nil
 }
 
-// proxied is a connection of a trusted proxy. Its header is read by whoever first asks
-// for its address or for what it says, and not by the goroutine that accepts. What is
-// written goes straight to the connection: nothing is before the header was read.
+// proxied is a connection of a trusted proxy. Its header is read by the first caller that needs the address
+// or the content, not by the accepting goroutine. Writes go straight to the connection: nothing is written
+// before the header was read.
 type proxied struct {
 	*net.TCPConn
 	in    *proxyproto.Conn
@@ -75,11 +74,11 @@ func (c *proxied) SetDeadline(t time.Time) error      { return c.in.SetDeadline(
 func (c *proxied) SetReadDeadline(t time.Time) error  { return c.in.SetReadDeadline(t) }
 func (c *proxied) LocalAddr() net.Addr                { return c.TCPConn.LocalAddr() }
 
-// RemoteAddr is that of the client, if the proxy names it.
+// RemoteAddr returns the address of the client, if the proxy names it, and otherwise that of the proxy.
 func (c *proxied) RemoteAddr() net.Addr {
 	addr := c.in.RemoteAddr()
 	if _, ok := peerOf(addr.String()); !ok {
-		addr = c.TCPConn.RemoteAddr() // a socket of another kind
+		addr = c.TCPConn.RemoteAddr() // the header names a socket of another kind
 	}
 	c.once.Do(func() {
 		if client, ok := peerOf(addr.String()); ok {
@@ -89,12 +88,12 @@ func (c *proxied) RemoteAddr() net.Addr {
 	return addr
 }
 
-// named tells whether the proxy has sent a header.
+// named reports whether the proxy has sent a header.
 func (c *proxied) named() bool { return c.in.ProxyHeader() != nil }
 
 type connKey struct{}
 
-// noteProxied keeps the connection with the context of its requests.
+// noteProxied stores the connection in the context of its requests.
 func noteProxied(ctx context.Context, c net.Conn) context.Context {
 	if p, ok := socket.Below(c).(*proxied); ok {
 		return context.WithValue(ctx, connKey{}, p)
@@ -102,8 +101,8 @@ func noteProxied(ctx context.Context, c net.Conn) context.Context {
 	return ctx
 }
 
-// forwarded tells whether somebody has passed on a request, which is then not one of this
-// machine even if it comes from it.
+// forwarded reports whether a proxy has passed on a request. Such a request does not count as one of this
+// machine, even if its address does.
 func forwarded(r *http.Request) bool {
 	if p, ok := r.Context().Value(connKey{}).(*proxied); ok && p.named() {
 		return true
@@ -118,7 +117,7 @@ func forwarded(r *http.Request) bool {
 	return false
 }
 
-// behindProxies makes a listener take PROXY headers, if there are proxies to trust.
+// behindProxies makes a listener read PROXY headers, if there are trusted proxies.
 func (n *Node) behindProxies(l net.Listener) net.Listener {
 	if len(n.opt.TrustedProxies) == 0 || n.opt.ProxyProtocol == ProxyOff {
 		return l
@@ -126,7 +125,7 @@ func (n *Node) behindProxies(l net.Listener) net.Listener {
 	return &proxyListener{Listener: l, proxies: &n.proxies, protocol: n.opt.ProxyProtocol, timeout: n.opt.HeaderTimeout, known: n.proxyKnown}
 }
 
-// proxyKnown counts a connection whose header was read.
+// proxyKnown counts a connection once its header was read.
 func (n *Node) proxyKnown(c *proxied, client netip.Addr) {
 	if n.opt.ProxyProtocol == ProxyRequired && !c.named() {
 		n.opt.Hub.Metrics.Limited("", "proxy_protocol")
@@ -138,9 +137,9 @@ func (n *Node) proxyKnown(c *proxied, client netip.Addr) {
 	}
 }
 
-// arrive gives a request the address of the client that it is for, which limits and logs
-// then use. shake counts a WebSocket handshake for that address until end is called; one too
-// many is not ok. Who waits at the door shakes no hands yet.
+// arrive replaces the address of a request with that of its client, which limits and logs then use. shake
+// counts the WebSocket handshake for that address until end is called; ok is false if there are too many. It
+// is called after the wait at the door, so waiting requests are not counted.
 func (n *Node) arrive(r *http.Request) (_ *http.Request, shake func() (end func(), ok bool)) {
 	free := func() (func(), bool) { return func() {}, true }
 	peer, known := peerOf(r.RemoteAddr)

@@ -6,27 +6,25 @@ import (
 	"strings"
 )
 
-// ProxyHeader says which header of a trusted proxy tells the client. The zero value is
-// [AnyHeader].
+// ProxyHeader says which header of a trusted proxy names the client. The zero value is [AnyHeader].
 type ProxyHeader uint8
 
 const (
-	// AnyHeader takes the one that is there. If both are and they differ, neither is
-	// believed: a proxy writes one of them and may pass on what a client wrote into
-	// the other.
+	// AnyHeader uses the one that is present. If both are present and differ, neither is used: a proxy writes
+	// one of them, and may pass on what a client wrote into the other.
 	AnyHeader ProxyHeader = iota
 	XForwardedFor
 	Forwarded // RFC 7239
 	NoHeader
 )
 
-// proxies find the client behind the proxies that are trusted.
+// proxies finds the client behind trusted proxies.
 type proxies struct {
 	trusted []netip.Prefix
 	header  ProxyHeader
 }
 
-// trusts tells whether an address is that of a proxy.
+// trusts reports whether an address belongs to a trusted proxy.
 func (p *proxies) trusts(addr netip.Addr) bool {
 	for _, network := range p.trusted {
 		if network.Contains(addr) {
@@ -36,12 +34,11 @@ func (p *proxies) trusts(addr netip.Addr) bool {
 	return false
 }
 
-// client is where a request comes from that arrived from peer, as far as that is proven:
-// each proxy vouches for the address in front of its own, so the headers are read from
-// their ends, and the first address that is not a proxy is the client. What stands before
-// it, anybody may have written. What cannot be read ends the walk at the proxy that wrote
-// it. single is false for an address that stands for many clients, since it is a proxy's
-// who does not say more.
+// client returns the address of the client of a request that arrived from peer, as far as it is proven. Each
+// proxy vouches for the address in front of its own. So headers are read from their end, and the first
+// address that is not a trusted proxy is the client; anybody may have written what is before it. An element
+// that cannot be read ends the search at the proxy that wrote it. single is false if the address belongs to a
+// trusted proxy, which stands for many clients.
 func (p *proxies) client(peer netip.Addr, h http.Header) (addr netip.Addr, single bool) {
 	if !p.trusts(peer) {
 		return peer, true
@@ -56,14 +53,14 @@ func (p *proxies) client(peer netip.Addr, h http.Header) (addr netip.Addr, singl
 	default:
 		addr = p.walk(peer, xff, plainHop)
 		if addr != p.walk(peer, forwarded, forwardedHop) {
-			// Whoever sends both is one client, of whom no more is known.
+			// A sender of both headers counts as one client, about which no more is known.
 			return peer, true
 		}
 	}
 	return addr, !p.trusts(addr)
 }
 
-// walk goes through the elements of a header from the last to the first.
+// walk reads the elements of a header from the last to the first.
 func (p *proxies) walk(peer netip.Addr, lines []string, hop func(string) (netip.Addr, bool)) netip.Addr {
 	addr := peer
 	for i := len(lines) - 1; i >= 0; i-- {
@@ -86,7 +83,7 @@ func (p *proxies) walk(peer netip.Addr, lines []string, hop func(string) (netip.
 	return addr
 }
 
-// plainHop reads an element of X-Forwarded-For: an address, perhaps with a port.
+// plainHop reads an element of X-Forwarded-For: an address with or without a port.
 func plainHop(text string) (netip.Addr, bool) {
 	if inner, bracketed := strings.CutPrefix(text, "["); bracketed {
 		inside, port, closed := strings.Cut(inner, "]")
@@ -106,7 +103,7 @@ func plainHop(text string) (netip.Addr, bool) {
 	return plain(addr), err == nil
 }
 
-// isPort takes what Forwarded allows for a port: digits, or a name that hides one.
+// isPort reports whether text is ":" and a port as RFC 7239 allows it: digits, or an obfuscated name.
 func isPort(text string) bool {
 	if len(text) < 2 || text[0] != ':' {
 		return false
@@ -120,10 +117,9 @@ func isPort(text string) bool {
 	return hidden || len(text) <= 6
 }
 
-// forwardedHop reads an element of Forwarded, of which `for` counts. An address that is
-// hidden or unknown is none. The element was cut at commas without a look at quotes: one
-// in a quoted value leaves halves that cannot be read, and what a client may have begun
-// to quote cannot swallow what a proxy has added.
+// forwardedHop reads the `for` parameter of an element of Forwarded. A hidden or unknown address gives false.
+// The element was cut at commas without regard to quotes. A comma within quotes leaves parts that cannot be
+// read, so an opening quote of a client cannot swallow what a proxy has added.
 func forwardedHop(text string) (addr netip.Addr, ok bool) {
 	for _, pair := range strings.Split(text, ";") {
 		name, value, found := strings.Cut(strings.Trim(pair, " \t"), "=")
@@ -146,12 +142,12 @@ func forwardedHop(text string) (addr netip.Addr, ok bool) {
 	return addr, ok
 }
 
-// unquoted is the value of a token or of a whole quoted text.
+// unquoted returns the value of a token or of a complete quoted string.
 func unquoted(value string) (string, bool) {
 	inner, quoted := strings.CutPrefix(value, `"`)
 	if !quoted {
 		for _, c := range []byte(value) {
-			// Colons and brackets belong into quotes, and are often left bare.
+			// Colons and brackets require quotes, but are often left bare.
 			if !isToken(c) && c != ':' && c != '[' && c != ']' {
 				return "", false
 			}
@@ -166,10 +162,10 @@ func isToken(c byte) bool {
 	return c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z' || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0
 }
 
-// plain is an address in one form: without a zone, and IPv4 as IPv4.
+// plain normalizes an address: without a zone, and IPv4 as IPv4.
 func plain(addr netip.Addr) netip.Addr { return addr.Unmap().WithZone("") }
 
-// peerOf is the address of a connection or a request.
+// peerOf parses the address of a connection or a request, "host:port".
 func peerOf(text string) (netip.Addr, bool) {
 	at, err := netip.ParseAddrPort(text)
 	return plain(at.Addr()), err == nil

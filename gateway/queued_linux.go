@@ -5,7 +5,7 @@ import (
 	"syscall"
 )
 
-// acceptQueued takes the connections that wait at a listener to be accepted.
+// acceptQueued accepts the connections that wait in the backlog of a listener, and returns their descriptors.
 func acceptQueued(l net.Listener) (files []uintptr) {
 	tcp, ok := l.(*net.TCPListener)
 	if !ok {

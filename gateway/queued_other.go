@@ -4,5 +4,5 @@ package gateway
 
 import "net"
 
-// acceptQueued takes nothing: those who wait to be accepted are reset.
+// acceptQueued returns nothing: the kernel resets the connections in the backlog.
 func acceptQueued(net.Listener) []uintptr { return nil }

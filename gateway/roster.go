@@ -15,14 +15,14 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// rosterPatience is how long the table may be out of reach at the start: it may have no
-// leader for some seconds. rosterPause lies between two attempts.
+// rosterPatience is how long the start waits for a table that cannot be reached: it may have no leader for
+// some seconds. rosterPause is the time between two attempts.
 const (
 	rosterPatience = 30 * time.Second
 	rosterPause    = 100 * time.Millisecond
 )
 
-// openRoster takes this gateway's place in the presence of the cluster.
+// openRoster enters this gateway into the cluster.
 func (n *Node) openRoster(port string) error {
 	if n.opt.Table == nil {
 		return nil
@@ -46,7 +46,7 @@ func (n *Node) openRoster(port string) error {
 	return nil
 }
 
-// registerRoster registers what the roster says of itself.
+// registerRoster registers the metrics of the roster.
 func (n *Node) registerRoster(port string) {
 	n.registerMembers(port)
 	at := prometheus.Labels{"port": port}
@@ -74,7 +74,7 @@ func (n *Node) registerRoster(port string) {
 	}
 }
 
-// registerMembers registers the members of each app.
+// registerMembers registers the number of members of each app.
 func (n *Node) registerMembers(port string) {
 	n.http.apps.Gauge(n.opt.Registry, prometheus.GaugeOpts{
 		Name: n.opt.MetricsPrefix + "presence_members", Help: "Users in presence channels by connections of this gateway, each once for each channel.",
@@ -88,7 +88,8 @@ func (n *Node) registerMembers(port string) {
 	})
 }
 
-// patiently does at the start what needs the table, again and again while that is out of reach.
+// patiently calls do until it succeeds or fails for another reason than an unavailable table, rosterPatience
+// at most.
 func patiently(do func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), rosterPatience)
 	defer cancel()
@@ -111,10 +112,10 @@ func (n *Node) closeRoster(ctx context.Context) {
 	}
 }
 
-// census answers the HTTP API from the roster.
+// census implements [rest.Census] with the roster.
 type census struct{ roster *presence.Roster }
 
-// unavailable makes an outage of the table one of the backend.
+// unavailable turns an outage of the table into one of the backend.
 func unavailable(err error) error {
 	if errors.Is(err, kv.ErrUnavailable) {
 		return fmt.Errorf("%w: %w", broker.ErrUnavailable, err)

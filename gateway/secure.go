@@ -16,31 +16,29 @@ import (
 	"github.com/sluicehq/sluice/gateway/stream"
 )
 
-// Certificates are how a node proves to its clients who it is. All methods but Run may be called
-// from any goroutine.
+// Certificates provides the certificates of a node. All methods but Run are safe for concurrent use.
 type Certificates interface {
-	// Config is how the listener speaks TLS. It is asked for once; what it presents may
-	// change behind it.
+	// Config returns the TLS configuration of the listener. It is called once; the certificates that it
+	// presents may change later.
 	Config() *tls.Config
-	// Run keeps the certificates current until ctx is done. at is where the listener is.
+	// Run keeps the certificates current until ctx is done. at is the address of the listener.
 	Run(ctx context.Context, at net.Addr)
-	// Problems says what is wrong although clients are served.
+	// Problems returns what is wrong although clients are served.
 	Problems() []string
-	// Missing says why there is no certificate, empty if there is one.
+	// Missing returns why there is no certificate, empty if there is one.
 	Missing() string
-	// Expires is when the certificate that ends first ends, in Unix seconds, 0 if there is
-	// none.
+	// Expires returns the earliest expiry of a certificate in Unix seconds, 0 if there is no certificate.
 	Expires() float64
-	// Challenge answers what a certificate authority asks over plain HTTP, and leaves the rest
-	// to next.
+	// Challenge answers challenges of a certificate authority over plain HTTP, and passes other requests to
+	// next.
 	Challenge(next http.Handler) http.Handler
 }
 
-// sorryOfTLS is said to those who want a TLS handshake and get none: a fatal alert (internal
-// error). What is said to others they cannot read.
+// sorryOfTLS is the answer to clients whose TLS handshake is refused: a fatal alert (internal_error). They
+// could not read anything else.
 const sorryOfTLS = "\x15\x03\x03\x00\x02\x02\x50"
 
-// refusalTo is what is said to whoever is refused before he said anything.
+// refusalTo returns the answer to connections that are refused before they sent anything.
 func (n *Node) refusalTo() string {
 	if n.opt.TLS != nil {
 		return sorryOfTLS
@@ -48,8 +46,8 @@ func (n *Node) refusalTo() string {
 	return process.Refusal
 }
 
-// secureListener makes connections begin with a TLS handshake. The HTTP server does it, in the
-// goroutine of the connection, and bounds its time by that of a header.
+// secureListener wraps connections in TLS. The HTTP server does the handshake in the goroutine of the
+// connection, within the time for a header.
 type secureListener struct {
 	net.Listener
 	config *tls.Config
@@ -63,7 +61,7 @@ func (l *secureListener) Accept() (net.Conn, error) {
 	return socket.Secure(conn, l.config), nil
 }
 
-// secured is a listener of TLS, if there are certificates.
+// secured wraps a listener in TLS, if there are certificates.
 func (n *Node) secured(l net.Listener) net.Listener {
 	if n.opt.TLS == nil {
 		return l
@@ -71,14 +69,15 @@ func (n *Node) secured(l net.Listener) net.Listener {
 	return &secureListener{Listener: l, config: n.tls}
 }
 
-// ConsoleSecured tells whether the listener of the console, which must be there, speaks TLS: where
-// its token would cross a network.
+// ConsoleSecured reports whether the listener of the console speaks TLS: if there are certificates, and its
+// address is not a loopback address, so that the token would cross a network. The console must have a
+// listener.
 func (n *Node) ConsoleSecured() bool {
 	at, _ := n.operator.Addr().(*net.TCPAddr)
 	return n.opt.TLS != nil && !(at != nil && at.IP.IsLoopback())
 }
 
-// openTLS prepares the listener for TLS, and counts handshakes. Without TLS there are none.
+// openTLS prepares TLS for the listener, and registers its metrics, which exist without TLS as well.
 func (n *Node) openTLS(port string) {
 	at := prometheus.Labels{"port": port}
 	done := prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -102,7 +101,7 @@ func (n *Node) openTLS(port string) {
 	}
 	n.tls = n.opt.TLS.Config()
 	n.tls.NextProtos = append([]string{"h2", "http/1.1"}, n.tls.NextProtos...)
-	// What one write hands over is one record, whatever its size: frames are there as a whole.
+	// One write makes one record, whatever its size, because frames are written as a whole.
 	n.tls.DynamicRecordSizingDisabled = true
 	n.tls.VerifyConnection = func(s tls.ConnectionState) error {
 		done.WithLabelValues(strings.TrimPrefix(tls.VersionName(s.Version), "TLS "), strconv.FormatBool(s.DidResume)).Inc()
@@ -110,27 +109,26 @@ func (n *Node) openTLS(port string) {
 	}
 }
 
-// speakTLS lets a server speak HTTP/2 with those who want to. The buffers of one connection for
-// bodies that nobody reads yet are small: bodies that are read have a bound of their own.
+// speakTLS configures TLS and HTTP/2 for a server. The receive buffers of a connection are small, because
+// bodies that are read have their own bound.
 func (n *Node) speakTLS(s *http.Server) {
 	if n.opt.TLS == nil {
 		return
 	}
-	s.TLSConfig = n.tls.Clone() // each server completes it for itself
+	s.TLSConfig = n.tls.Clone() // each server adds to it
 	s.Protocols.SetHTTP2(true)
 	s.HTTP2 = &http.HTTP2Config{
 		MaxConcurrentStreams: maxStreams, MaxReceiveBufferPerConnection: 256 << 10, MaxReceiveBufferPerStream: 128 << 10,
 		WriteByteTimeout: n.opt.AnswerTimeout + n.opt.Hub.SlowAge,
-		// Readers of event streams say nothing, so only asking tells who is gone.
+		// Readers of event streams send nothing, so only a ping finds out that one has gone.
 		SendPingTimeout: n.opt.Hub.ActivityTimeout / 2,
 	}
 }
 
-// maxStreams is how many requests one connection of HTTP/2 may have under way, event streams
-// among them.
+// maxStreams bounds the concurrent requests of one HTTP/2 connection, event streams included.
 const maxStreams = 250
 
-// plainly lets in who comes to the port for plain HTTP.
+// plainly accepts connections to the port for plain HTTP.
 func (n *Node) plainly(l net.Listener) net.Listener {
 	if n.opt.Descriptors == nil {
 		return l
@@ -138,7 +136,7 @@ func (n *Node) plainly(l net.Listener) net.Listener {
 	return n.opt.Descriptors.Listener(l, process.Public, process.Refusal, nil)
 }
 
-// plainServer is that of the port for plain HTTP.
+// plainServer makes the server for the port for plain HTTP.
 func (n *Node) plainServer() *http.Server {
 	s := n.server(n.opt.TLS.Challenge(http.HandlerFunc(n.toSecure)))
 	if n.opt.MaxHandshakes > 0 {
@@ -148,8 +146,8 @@ func (n *Node) plainServer() *http.Server {
 	return s
 }
 
-// toSecure answers on the port for plain HTTP: it sends browsers to the one for TLS. Whoever sends
-// a body is told, because it has been read by others on its way already.
+// toSecure redirects browsers from the port for plain HTTP to https. A request with a body is refused,
+// because others have read the body on its way already.
 func (n *Node) toSecure(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead || r.Host == "" {
 		rest.TurnAway(w, r)
@@ -158,7 +156,7 @@ func (n *Node) toSecure(w http.ResponseWriter, r *http.Request) {
 	}
 	host := r.Host
 	if name, _, err := net.SplitHostPort(host); err == nil {
-		// Whoever names the port that is not the usual one reaches this machine directly.
+		// A client that names an unusual port reaches this machine directly.
 		_, port, _ := net.SplitHostPort(n.Addr())
 		if host = net.JoinHostPort(name, port); port == "443" {
 			host = strings.TrimSuffix(host, ":443")
@@ -167,13 +165,13 @@ func (n *Node) toSecure(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, "https://"+host+r.URL.RequestURI(), http.StatusPermanentRedirect)
 }
 
-// scarceFor says why an event stream of HTTP/2 must not begin: it comes on a connection that was
-// let in when there was room.
+// scarceFor reports whether an event stream of HTTP/2 must be refused for lack of memory. Its connection was
+// admitted when there was enough.
 func (n *Node) scarceFor(r *http.Request) bool {
 	return n.opt.Memory != nil && n.lasts(r) && n.opt.Memory.RefuseConnection()
 }
 
-// lasts tells whether a request is for an event stream of HTTP/2, whatever precedes all paths.
+// lasts reports whether a request asks for an event stream of HTTP/2. The path prefix is taken off.
 func (n *Node) lasts(r *http.Request) bool {
 	return r.ProtoMajor >= 2 && stream.Lasts(stripped(r, n.opt.PathPrefix))
 }

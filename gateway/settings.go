@@ -13,26 +13,25 @@ import (
 	"strings"
 )
 
-// Settings are what all gateways of a cluster should have alike, by key. A value that
-// begins with `digest:` stands for one that is not shown. `apps[ID]` stands for a whole app,
-// and `apps[ID].KEY` are its settings. Settings are never changed once made.
+// Settings are the settings that all gateways of a cluster should have alike, by key. A value that begins
+// with `digest:` stands for a secret one. `apps[ID]` stands for a whole app, and `apps[ID].KEY` are its
+// settings. Settings must not be changed once made.
 type Settings map[string]string
 
 const (
 	digested = "digest:"
-	// maxShown is the room for the settings of a gateway in the table, maxSettings what
-	// may come out of it.
+	// maxShown is the maximum size of a record in bytes, and maxSettings that of its decompressed content.
 	maxShown, maxSettings = 60 << 10, 16 << 20
 )
 
-// shownSettings is a record of the table: who it is for people, and what it has.
+// shownSettings is a record in the table: a label for operators, and the settings.
 type shownSettings struct {
 	label    string
 	settings Settings
 }
 
-// encode writes the record. Apps that find no room are left out one setting at a time: what
-// they have in them first, then all but their number.
+// encode writes the record. If it is too large, the settings of single apps are left out, and then the apps
+// as well.
 func (s shownSettings) encode() ([]byte, error) {
 	for _, keep := range []func(key string) bool{
 		func(string) bool { return true },
@@ -47,7 +46,7 @@ func (s shownSettings) encode() ([]byte, error) {
 		}
 		out := bytes.NewBufferString(s.label + "\n")
 		w := gzip.NewWriter(out)
-		// What is too large is not packed to its end.
+		// Compression ends early if the result is too large.
 		for piece := range slices.Chunk(text, 32<<10) {
 			if _, _ = w.Write(piece); out.Len() > maxShown {
 				break
@@ -64,7 +63,7 @@ func (s shownSettings) encode() ([]byte, error) {
 // decodeSettings reads a record.
 func decodeSettings(b []byte) (s shownSettings, err error) {
 	label, packed, _ := bytes.Cut(b, []byte("\n"))
-	// The version of the gateway may stand behind its label.
+	// The version of the gateway may follow its label.
 	s.label, _, _ = strings.Cut(string(label), " ")
 	r, err := gzip.NewReader(bytes.NewReader(packed))
 	if err != nil {
@@ -77,17 +76,17 @@ func decodeSettings(b []byte) (s shownSettings, err error) {
 	return s, json.Unmarshal(text, &s.settings)
 }
 
-// absent is the value of what is not there.
+// absent is the value of a missing key.
 const absent = "\x00"
 
-// disagreement is one key that gateways have otherwise: by value, who has it.
+// disagreement is one key that differs between gateways. labels are the gateways that have each value.
 type disagreement struct {
 	key    string
 	labels map[string][]string
 }
 
-// disagreements compares the settings of this gateway with those of others. Keys that only
-// one of two gateways knows are of another release and do not count, but for apps.
+// disagreements compares the settings of this gateway with those of others. A key that only one of two
+// gateways has belongs to another release and does not count, except for apps.
 func disagreements(own shownSettings, others []shownSettings) []disagreement {
 	found := map[string]*disagreement{}
 	note := func(key, value string, other shownSettings) {
@@ -110,7 +109,7 @@ func disagreements(own shownSettings, others []shownSettings) []disagreement {
 			if !there {
 				value = absent
 			}
-			// Of an app that differs its settings are told, where they are known.
+			// If an app differs, its single settings are reported where they are known.
 			if !detailed[key] {
 				note(key, value, other)
 			}
@@ -123,7 +122,7 @@ func disagreements(own shownSettings, others []shownSettings) []disagreement {
 	return out
 }
 
-// differing are the keys in which two gateways differ.
+// differing returns the keys whose values differ between two gateways.
 func differing(a, b Settings) []string {
 	var out []string
 	hasApps := func(s Settings) bool {
@@ -163,7 +162,7 @@ func named(labels []string) string {
 	return strings.Join(labels, ", ")
 }
 
-// text says what differs, from where this gateway stands.
+// text describes the difference from the view of this gateway.
 func (d *disagreement) text(own shownSettings) string {
 	mine, there := own.settings[d.key]
 	if !there {

@@ -7,11 +7,9 @@ import (
 	"strings"
 )
 
-// allowUnsigned says whether a request may go without a signature: in
-// development mode, from this machine, and not on behalf of somebody else. A
-// page of another site that the developer happens to look at can make the
-// browser send requests to this port, by name as well (DNS rebinding); Origin
-// and Host give such requests away.
+// allowUnsigned reports whether a request needs no signature: in development mode, from this machine, and not
+// passed on by a proxy. A page of another site can make the developer's browser send requests to this port,
+// also by a host name (DNS rebinding). The headers Origin and Host reveal such requests.
 func (n *Node) allowUnsigned(r *http.Request) bool {
 	if !n.opt.Unsigned || !isLoopback(r.RemoteAddr) || !(local{}).isHost(r.Host) || forwarded(r) {
 		return false

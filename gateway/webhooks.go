@@ -8,7 +8,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/webhook"
 )
 
-// openHooks starts delivering webhooks. Without Work no app may have one.
+// openHooks starts the delivery of webhooks. Without Work no app may have any.
 func (n *Node) openHooks(port string) error {
 	if n.opt.Work == nil {
 		for _, id := range n.opt.Apps.IDs() {
@@ -32,7 +32,7 @@ func (n *Node) openHooks(port string) error {
 	return nil
 }
 
-// herald tells applications what changes, if they want to know of anything.
+// herald creates the herald, which tells webhooks and connections of changes of members.
 func (n *Node) herald() *herald.Herald {
 	opt := herald.Options{Apps: n.opt.Apps, Node: n.opt.Name, Now: n.opt.Hub.Now, Logger: n.opt.Logger}
 	if n.hooks != nil {
