@@ -18,13 +18,13 @@ import (
 	"github.com/sluicehq/sluice/gateway/trace"
 )
 
-// Log is what the API needs of a log.
+// Log is the part of a log that the API needs.
 type Log interface {
 	broker.Publisher
 	broker.History
 }
 
-// Eraser is what removes the past of channels, see [lives.Log].
+// Eraser removes the history of channels, see [lives.Log].
 type Eraser interface {
 	broker.Eraser
 	Reset(ctx context.Context, app, channel string) (lives.Reset, error)
@@ -35,53 +35,50 @@ type Eraser interface {
 type Options struct {
 	Apps *app.Registry
 	Log  Log
-	// History is what the past is read from, default Log. It may be a
-	// [broker.Ranking] and a [broker.Listing].
+	// History is the log to read from, default Log. It may be a [broker.Ranking] and a [broker.Listing].
 	History broker.History
-	// AllowUnsigned says whether a request may come without a signature; nil
-	// means never. A request that has one is always checked.
+	// AllowUnsigned reports whether a request may come without a signature; nil means never. A request that has
+	// a signature is always checked.
 	AllowUnsigned func(*http.Request) bool
-	// Refuse says why a request for an app, nil for an unknown one, is not taken at all,
-	// "" if it is; nil never does.
+	// Refuse returns why a request is refused before anything else is checked, "" if it is not. The app is nil
+	// if it is unknown. nil refuses nothing.
 	Refuse func(*http.Request, *app.App) string
-	// Node is stored with every event, as the gateway that took it in.
+	// Node is stored with every event, as the gateway that accepted it.
 	Node string
-	// Eraser removes the past of channels; nil means that nobody can, and then such requests
-	// are answered with 422.
+	// Eraser removes the history of channels. Without it (nil), such requests are answered with 422.
 	Eraser Eraser
-	// Census answers who is in channels; nil means that nobody knows, and then
-	// the queries are answered with 503. Terminate closes the connections of a
-	// user on all gateways.
+	// Census answers queries about who is in channels. Without it (nil), they are answered with 503. Terminate
+	// closes the connections of a user on all gateways.
 	Census    Census
 	Terminate func(ctx context.Context, a *app.App, user string) error
-	// CacheTTL is how long a cache channel remembers, default 30 minutes.
+	// CacheTTL is how long a cache channel keeps its event, default 30 minutes.
 	CacheTTL time.Duration
-	// Limited is told when a limit of an app refuses a request: events_per_second,
-	// reads_per_second, payload, channels, batch, event_name, body, bodies or answers.
+	// Limited is called when a limit of an app refuses a request. limit is events_per_second, reads_per_second,
+	// payload, channels, batch, event_name, body, bodies or answers.
 	Limited func(app, limit string)
-	// Refused is told of every request that is not granted: of which app, empty for an
-	// unknown one, and the code of the answer, which is one of [Codes].
+	// Refused is called for every request that is not granted. app is empty if it is unknown, and code is the
+	// code of the answer, one of [Codes].
 	Refused func(app, code string)
-	// MaxBody bounds a request's body in bytes, default 1 MiB. MaxBodies bounds the
-	// bodies of all requests that are being read or handled, default 64 MiB, at least
-	// four times MaxBody; more are refused with 503. One app of several gets half. As
-	// much again is for answers of more than 64 KiB that wait for their readers.
+	// MaxBody bounds a request's body in bytes, default 1 MiB. MaxBodies bounds the bodies of all requests that
+	// are being read or handled, default 64 MiB, at least four times MaxBody; further requests are refused with
+	// 503. If there are several apps, one app gets half of it. The same bound applies separately to answers of
+	// more than 64 KiB that wait for their readers.
 	MaxBody, MaxBodies int64
-	// BodyTimeout bounds reading a body, default 30 s; no more than a third of it may
-	// pass without a byte. AnswerTimeout bounds how long a client may take for an
-	// answer, default 10 s, and a second more for each 64 KiB of it.
+	// BodyTimeout bounds reading a body, default 30 s; at most a third of it may pass without a byte.
+	// AnswerTimeout bounds how long a client may take to read an answer, default 10 s, plus a second for each 64
+	// KiB.
 	BodyTimeout, AnswerTimeout time.Duration
-	// PublishTimeout bounds how long a publish waits for the log; the log has
-	// its own bound besides.
+	// PublishTimeout bounds how long a publish waits for the log, default 10 s. The log has its own bound as
+	// well.
 	PublishTimeout time.Duration
 	// ListTimeout bounds how long a request waits for a list of channels or users, default 30 s.
 	ListTimeout time.Duration
-	// Tracer records requests that are allowed; nil for nobody.
+	// Tracer records requests that are allowed; nil for no traces.
 	Tracer trace.Tracer
-	// Observe is told of every request; app is empty if it named no known one.
+	// Observe is called for every request; app is empty if the request named no known app.
 	Observe func(app, route string, status int, took time.Duration, events int)
-	// Now is the clock, default time.Now. LogTime is that of the log, by which the
-	// ages of publications go, default Now.
+	// Now is the clock, default time.Now. LogTime is the clock of the log, which ages of publications refer to,
+	// default Now.
 	Now, LogTime func() time.Time
 
 	Logger *slog.Logger
@@ -90,19 +87,19 @@ type Options struct {
 // API serves the paths below /apps/.
 type API struct {
 	opt Options
-	// buckets are by app id, of those that were asked for something.
+	// buckets are the rate limiters by app id. Apps without requests have none.
 	bucketMu sync.Mutex
 	buckets  map[string]*buckets
-	// signers check signatures, by secrets.
+	// signers checks signatures; a [pusher.Signer] for each secret.
 	signers sync.Map
-	// bodies of requests, and answers that wait for their readers.
+	// bodies counts bodies of requests, and answers counts large answers that wait for their readers.
 	bodies, answers *bodies
-	// Lists are made once for all who ask at a time: of the channels with a history, of those that are
-	// occupied, and of the users of a channel.
+	// A list is made once for all concurrent requests: kept lists channels with a history, channels lists
+	// occupied channels, and users lists the users of a channel.
 	kept     broker.Rounds[string, []string]
 	channels broker.Rounds[string, *roll]
 	users    broker.Rounds[place, *roll]
-	// said tells of requests that are not granted.
+	// said rate-limits log lines about requests that are not granted.
 	said seldom.Lines
 }
 
@@ -158,7 +155,7 @@ func New(opt Options) *API {
 	return &API{opt: opt, bodies: newBodies(opt.MaxBodies, apps), answers: newBodies(opt.MaxBodies, apps)}
 }
 
-// request is one request while it is answered.
+// request is one request during its handling.
 type request struct {
 	api    *API
 	http   *http.Request
@@ -166,23 +163,23 @@ type request struct {
 	began  time.Time
 	query  pusher.Query
 	params url.Values // of the query
-	// hold is the room for body, which is given back when the request is answered.
+	// hold is the room for body, which is released when the request is answered.
 	hold hold
 	body []byte
-	// channel is the name in the path: of a channel, or of a user.
+	// channel is the variable of the path: the name of a channel, or the id of a user.
 	channel string
-	// until is the highest offset that is asked for in any case, nil for none.
+	// until is the highest offset that the answer may contain; nil for no bound.
 	until *uint64
-	// span is nil where nobody records it.
+	// span is nil if there is no tracer.
 	span trace.Span
-	// retryAfter is in seconds, of an answer that asks for patience.
+	// retryAfter is the Retry-After header of the answer in seconds; 0 for none.
 	retryAfter int
-	// events is how many were stored, for the metrics.
+	// events is the number of published events, for the metrics.
 	events int
 }
 
-// complete is the path of a request. That of terminating connections may lack the app,
-// as the official SDK of Python has it; its key names the app as well.
+// complete returns the path of a request. The official Python SDK terminates connections with a path that lacks
+// the app, so the app is taken from the key.
 func (a *API) complete(r *http.Request, params url.Values) string {
 	path := r.URL.EscapedPath()
 	if !strings.HasPrefix(path, "/users/") {
@@ -241,8 +238,8 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.opt.Observe(known, found.name, status, a.opt.Now().Sub(began), req.events)
 }
 
-// reply sends the answer, or says why there is none. A large one needs room, because it is
-// held until the client has taken it.
+// reply sends the answer or the error, and returns the status. A large answer needs room, because it is held
+// until the client has read it.
 func (r *request) reply(w http.ResponseWriter, asked route, answer any, err error) int {
 	a := r.api
 	if s, ok := answer.(*stream); ok && err == nil {
@@ -261,7 +258,7 @@ func (r *request) reply(w http.ResponseWriter, asked route, answer any, err erro
 		body = common.body
 	case err == nil:
 		status, body = encode(a.opt.Logger, answer, nil)
-		// One that is larger than all the room of its app can be given as well.
+		// An answer that is larger than the room of its app takes all of that room.
 		if len(body) > piece && !room.take(min(int64(len(body)), a.answers.share())) {
 			err = r.noRoom()
 		}
@@ -279,7 +276,7 @@ func (r *request) reply(w http.ResponseWriter, asked route, answer any, err erro
 	return status
 }
 
-// noRoom refuses an answer for which there is no room until others have been read.
+// noRoom is the error for an answer that has no room until other answers have been read.
 func (r *request) noRoom() error {
 	return crossed(limitAnswers, http.StatusServiceUnavailable, "service_unavailable",
 		"too many answers wait for their readers; the limit is %d bytes of answers (http.max_bodies)", r.api.opt.MaxBodies)

@@ -6,14 +6,15 @@ import (
 	"sync"
 )
 
-// piece is how much of a body is read at a time. A length up to it is believed.
+// piece is how much of a body is read at a time, in bytes. A body of announced length up to it gets its memory
+// at once.
 const piece = 64 << 10
 
 var pieces = sync.Pool{New: func() any { return new([piece]byte) }}
 
-// readBody reads a body to its end. What announces a usual length is read into one piece.
-// For anything larger there is only room when it has come as a whole: pieces of bodies that
-// turn out to be too large are used again. Whatever is made room for is taken from h before.
+// readBody reads a body to its end. A body of a usual announced length gets its memory at once. Others are read
+// into pieces, which are reused, and are copied to memory of their own only when complete. All memory is taken
+// from h first.
 func readBody(r io.Reader, announced int64, h *hold) ([]byte, error) {
 	if announced >= 0 && announced <= piece {
 		if !h.take(announced) {
@@ -31,7 +32,7 @@ func readBody(r io.Reader, announced int64, h *hold) ([]byte, error) {
 	}()
 	for total, room := 0, []byte(nil); ; {
 		if len(room) == 0 {
-			// Each piece is there twice when all are put together.
+			// Each piece exists twice when the body is put together.
 			if !h.take(2 * piece) {
 				return nil, errFull
 			}
@@ -55,12 +56,12 @@ func readBody(r io.Reader, announced int64, h *hold) ([]byte, error) {
 	}
 }
 
-// errFull is the error of a body for which there is no room at the moment.
+// errFull is the error for a body for which there is no room at the moment.
 var errFull = errors.New("no room for the body")
 
-// bodies bounds the bytes of all bodies that are being read, or of which the requests are
-// being answered. One app of several gets half of them at most, so that its slow
-// publishers cannot keep out those of others.
+// bodies bounds the bytes of all bodies of requests that are being read or answered. If there are several apps,
+// one app gets at most half, so that its slow publishers cannot keep out those of others. It is safe for
+// concurrent use.
 type bodies struct {
 	max  int64
 	apps func() int
@@ -74,7 +75,7 @@ func newBodies(limit int64, apps func() int) *bodies {
 	return &bodies{max: limit, apps: apps, of: map[string]int64{}}
 }
 
-// share is what one app may have of them.
+// share returns how much one app may have, in bytes.
 func (b *bodies) share() int64 {
 	if b.apps() > 1 {
 		return b.max / 2
@@ -82,7 +83,7 @@ func (b *bodies) share() int64 {
 	return b.max
 }
 
-// hold is what one request has of them. One goroutine uses it.
+// hold is what one request has taken of bodies. It is not safe for concurrent use.
 type hold struct {
 	bodies *bodies
 	app    string
@@ -113,21 +114,21 @@ func (h *hold) give(n int64) {
 	h.bytes -= n
 }
 
-// release gives back what is left.
+// release gives back the rest.
 func (h *hold) release() {
 	if h.bytes > 0 {
 		h.give(h.bytes)
 	}
 }
 
-// AnswerBytes is what large answers hold that wait for their readers at the moment.
+// AnswerBytes returns the bytes of large answers that wait for their readers.
 func (a *API) AnswerBytes() int64 {
 	a.answers.mu.Lock()
 	defer a.answers.mu.Unlock()
 	return a.answers.held
 }
 
-// BodyBytes is what the bodies of all requests hold at the moment.
+// BodyBytes returns the bytes that the bodies of all requests hold.
 func (a *API) BodyBytes() int64 {
 	a.bodies.mu.Lock()
 	defer a.bodies.mu.Unlock()

@@ -11,29 +11,27 @@ import (
 	"github.com/sluicehq/sluice/gateway/sight"
 )
 
-// Count are the numbers of one channel over all gateways: its sockets and its distinct
-// users.
+// Count is the number of subscriptions and of distinct users of a channel on all gateways.
 type Count struct{ Subscriptions, Users int }
 
-// Census knows who is where. Its errors wrap [broker.ErrUnavailable] or are the
-// context's.
+// Census answers who is in channels. Its errors wrap [broker.ErrUnavailable] or are those of the context.
 type Census interface {
 	Channel(ctx context.Context, app, channel string) (Count, error)
-	// Channels has those with subscriptions and a name with the prefix. room is told of the
-	// bytes that are held for that, before they are, and has it end with its error. What is
-	// returned, here and by Users, is the caller's.
+	// Channels returns the channels that have subscriptions and a name with the prefix. room is called with the
+	// bytes that are needed, before they are; an error of it ends the call. The caller owns the results of
+	// Channels and Users.
 	Channels(ctx context.Context, app, prefix string, room func(bytes int) error) (map[string]Count, error)
 	Users(ctx context.Context, app, channel string) ([]string, error)
 }
 
-// attributes are those that info can ask for.
+// attributes are the attributes that the parameter info names.
 type attributes struct{ users, subscriptions, cache, position bool }
 
-// asks says what info can ask for beside the numbers: what a cache channel remembers, or
-// the places of what was published.
+// asks are the optional attributes that a request allows in info: the event of a cache channel, and the
+// positions of published events.
 type asks struct{ cache, position bool }
 
-// parseInfo reads the parameter info.
+// parseInfo parses the parameter info.
 func parseInfo(info string, can asks) (attributes, error) {
 	var out attributes
 	for attribute := range strings.SplitSeq(info, ",") {
@@ -56,7 +54,7 @@ func parseInfo(info string, can asks) (attributes, error) {
 
 func (a attributes) any() bool { return a.users || a.subscriptions || a.cache || a.position }
 
-// of are the attributes of a channel that were asked for.
+// of returns the requested attributes of a channel.
 func (a attributes) of(channel string, n Count) map[string]any {
 	out := map[string]any{}
 	if a.users && pusher.KindOf(channel).Presence() {
@@ -75,8 +73,8 @@ func (r *request) census() (Census, error) {
 	return r.api.opt.Census, nil
 }
 
-// count asks a census about one channel. Who has signed in is nobody's business: that of a user
-// never appears (protocol section 2.5), so it counts as empty for whoever knows its name.
+// count queries the census about one channel. The channel of a user always counts as empty, because nobody may
+// learn who is signed in (protocol section 2.5).
 func count(ctx context.Context, census Census, app, channel string) (Count, error) {
 	if pusher.KindOf(channel).ServerToUser() {
 		return Count{}, nil
@@ -140,7 +138,7 @@ func (r *request) one() (any, error) {
 	return out, nil
 }
 
-// cached is what a cache channel remembers, nil if nothing (protocol section 1.10).
+// cached returns the event that a cache channel keeps, nil if it keeps none (protocol section 1.10).
 func (r *request) cached() (any, error) {
 	log := sight.Log{History: r.api.opt.Log, Now: r.api.opt.LogTime}
 	p, err := log.Remembered(r.http.Context(), r.app.ID, r.channel, 0)
@@ -151,8 +149,8 @@ func (r *request) cached() (any, error) {
 	if left <= 0 {
 		return nil, nil
 	}
-	// The time of the log is known to within a round trip. A second that has
-	// begun counts, so that what is remembered never has 0 left.
+	// The clock of the log is known to within a round trip. Fractions of a second are rounded up, so that a kept
+	// event never has a ttl of 0.
 	left = min(left, r.api.opt.CacheTTL)
 	return map[string]any{"data": string(p.Data), "ttl": int((left + time.Second - 1) / time.Second)}, nil
 }

@@ -7,9 +7,8 @@ import (
 	"encoding/json"
 )
 
-// cursor is where a page of history ended. It is bound to everything that the
-// request asked for, and sealed with the secret of the app, so that it works on
-// every gateway and nobody can make one up.
+// cursor is the place where a page of history ended. It is bound to all parameters of the request, and
+// authenticated with the secret of the app. So it works on every gateway, and nobody can forge one.
 type cursor struct {
 	App       string `json:"a"`
 	Channel   string `json:"c"`
@@ -31,12 +30,12 @@ func seal(secret string, body []byte) []byte {
 }
 
 func (c cursor) encode(secret string) string {
-	body, _ := json.Marshal(c) // Texts and numbers can always be encoded.
+	body, _ := json.Marshal(c) // texts and numbers can always be encoded
 	return base64.RawURLEncoding.EncodeToString(append(seal(secret, body), body...))
 }
 
-// openCursor checks a cursor against what it must be bound to and returns it. Whether its life of
-// the log is the present one says the page that is read, see [request.read].
+// openCursor verifies a cursor and what it is bound to. The epoch is compared later, when the page is read, see
+// [request.read].
 func openCursor(text, secret string, want cursor) (c cursor, err error) {
 	if len(text) > maxCursor {
 		return c, invalid("cursor has %d bytes, the limit is %d", len(text), maxCursor)

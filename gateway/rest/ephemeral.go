@@ -10,8 +10,8 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// cast sends events that nobody keeps. It comes before the others of a request are stored: a
-// request that fails is sent again, and to hear an ephemeral event twice is the lesser harm.
+// cast sends ephemeral events. It does so before the other events of the request are stored. If storing fails,
+// the client repeats the request, and to receive an ephemeral event twice is the lesser harm.
 func (r *request) cast(ctx context.Context, events []broker.Outgoing) error {
 	if len(events) == 0 {
 		return nil
@@ -23,7 +23,7 @@ func (r *request) cast(ctx context.Context, events []broker.Outgoing) error {
 	return caster.Cast(ctx, r.app.ID, events...)
 }
 
-// apart tells the events that are stored from those that are not.
+// apart separates events that are stored from ephemeral ones.
 func apart(all []accepted, events []broker.Outgoing) (stored, casts []broker.Outgoing) {
 	some := false
 	for i := range all {
@@ -41,8 +41,8 @@ func apart(all []accepted, events []broker.Outgoing) (stored, casts []broker.Out
 			continue
 		}
 		for _, e := range own {
-			// Every frame of V2 has an id. Who repeats a key repeats the id, by which clients
-			// drop what they know; nobody else remembers it.
+			// Every frame of V2 has an id. An event with a repeated idempotency key gets the same id, by which
+			// clients drop duplicates; gateways remember none for ephemeral events.
 			named := *e.Event
 			if named.MessageID == "" && named.DedupID != "" {
 				named.MessageID = idOfKey(named.DedupID)
@@ -55,8 +55,7 @@ func apart(all []accepted, events []broker.Outgoing) (stored, casts []broker.Out
 	return stored, casts
 }
 
-// spread gives every event of every channel a place among the receipts, an empty one to those that were not
-// stored.
+// spread extends receipts to one for each event and channel, with an empty one for ephemeral events.
 func spread(all []accepted, receipts []broker.Receipt) []broker.Receipt {
 	var out []broker.Receipt
 	for i := range all {
@@ -70,7 +69,7 @@ func spread(all []accepted, receipts []broker.Receipt) []broker.Receipt {
 	return out
 }
 
-// idOfKey is the id of an event whose key is known, the same on all gateways.
+// idOfKey returns the message id for an idempotency key, the same on all gateways.
 func idOfKey(key string) string {
 	sum := sha256.Sum256([]byte(key))
 	return hex.EncodeToString(sum[:16])

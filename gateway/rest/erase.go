@@ -13,23 +13,23 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// maxReason bounds what an operator says about a purge or reset, in bytes.
+// maxReason bounds the texts reason and requested_by of a purge or reset, in bytes.
 const maxReason = 1024
 
-// erasing is the body of a request that removes the past of a channel. It names the channel
-// and the operation again, so that nobody removes anything by the wrong path.
+// erasing is the body of a request that removes the history of a channel. It repeats the channel and the
+// operation, so that a wrong path removes nothing.
 type erasing struct {
 	Channel     string `json:"confirm_channel"`
 	Operation   string `json:"confirm_operation"`
 	Reason      string `json:"reason"`
 	RequestedBy string `json:"requested_by"`
-	// Mode and what goes with it are for a purge.
+	// Mode and its bounds are for a purge only.
 	Mode         string      `json:"mode"`
 	BeforeSerial *purgeBound `json:"before_serial"`
 	BeforeTime   *purgeBound `json:"before_time_ms"`
 }
 
-// erasingFields are the names of the members of [erasing].
+// erasingFields are the JSON names of the fields of [erasing].
 var erasingFields = func() (names []string) {
 	for f := range reflect.TypeFor[erasing]().Fields() {
 		names = append(names, f.Tag.Get("json"))
@@ -37,13 +37,14 @@ var erasingFields = func() (names []string) {
 	return names
 }()
 
-// purgeBound is where a purge ends, from 1 to 2^53, and 0 for everything that is no such number.
+// purgeBound is the bound of a purge, from 1 to 2^53; 0 stands for an invalid value.
 type purgeBound uint64
 
-// maxPurgeBound is the largest: numbers of JavaScript are exact up to there.
+// maxPurgeBound is the largest bound: JavaScript numbers are exact up to there.
 const maxPurgeBound = 1 << 53
 
-// UnmarshalJSON takes whole numbers however they are written, and never fails: what is no bound is refused with the mode that it goes with.
+// UnmarshalJSON accepts whole numbers in any notation. It never fails; an invalid bound becomes 0, which
+// [request.before] refuses.
 func (b *purgeBound) UnmarshalJSON(text []byte) error {
 	if n, err := strconv.ParseUint(pusher.Whole(string(text)), 10, 64); err == nil && n <= maxPurgeBound {
 		*b = purgeBound(n)
@@ -51,8 +52,8 @@ func (b *purgeBound) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// checkErasable refuses channels of which nothing can be removed. Whether they may be read does not
-// matter: what is stored can be removed also where history is off.
+// checkErasable refuses channels that cannot have a history. Whether history is enabled does not matter: what is
+// stored can be removed in any case.
 func (r *request) checkErasable() error {
 	if err := pusher.CheckChannel(r.channel, r.app.Limits.MaxChannelLength); err != nil {
 		return invalid("%v", err)
@@ -63,7 +64,8 @@ func (r *request) checkErasable() error {
 	return nil
 }
 
-// confirmed reads the body of a request for an operation, and whether it means it.
+// confirmed reads the body of a request for an operation, and checks that it confirms the channel and the
+// operation.
 func (r *request) confirmed(operation string) (e erasing, err error) {
 	if err := r.checkErasable(); err != nil {
 		return e, err
@@ -94,8 +96,7 @@ func (r *request) confirmed(operation string) (e erasing, err error) {
 	return e, nil
 }
 
-// erasingTime gives a request the time that it may take. What was begun is brought to its end
-// when the client leaves.
+// erasingTime returns the context for a removal, which continues when the client disconnects.
 func (r *request) erasingTime() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(r.http.Context()), r.api.opt.PublishTimeout)
 }
@@ -139,8 +140,8 @@ func (r *request) purge() (any, error) {
 	return purged{r.channel, "purge", e.Mode, e.BeforeSerial, e.BeforeTime, now.Epoch, gone.Messages, gone.Bytes}, nil
 }
 
-// before is the offset below which a purge removes everything, 0 for everything; false if it
-// removes nothing.
+// before returns the offset below which a purge removes everything, 0 for all events. some is false if there is
+// nothing to remove.
 func (r *request) before(ctx context.Context, e *erasing) (offset uint64, some bool, err error) {
 	switch e.Mode {
 	case "all":
@@ -162,7 +163,7 @@ func (r *request) before(ctx context.Context, e *erasing) (offset uint64, some b
 	return 0, false, invalid("mode is %.40q, must be all, before_serial or before_time_ms", e.Mode)
 }
 
-// beforeTime finds the first event that was stored at a time or later.
+// beforeTime returns the offset of the first event that was stored at t or later.
 func (r *request) beforeTime(ctx context.Context, t time.Time) (uint64, bool, error) {
 	page, err := r.api.opt.History.Read(ctx, r.app.ID, r.channel, broker.Query{Since: t, Limit: 1})
 	switch {
@@ -173,7 +174,7 @@ func (r *request) beforeTime(ctx context.Context, t time.Time) (uint64, bool, er
 	case page.Retained.Messages == 0:
 		return 0, false, nil
 	}
-	// What is published from now on is not meant.
+	// Events that are published from now on stay.
 	return page.Retained.Newest + 1, true, nil
 }
 
@@ -207,8 +208,7 @@ func (r *request) reset() (any, error) {
 	return resetDone{r.channel, "reset", done.Previous, done.Present, done.Messages, done.Bytes}, nil
 }
 
-// decode reads a JSON body. encoding/json would replace what is not UTF-8, so it is refused
-// instead.
+// decode parses a JSON body. It refuses invalid UTF-8, which encoding/json would replace.
 func decode(body []byte, into any) error {
 	if !utf8.Valid(body) {
 		return errNotUTF8()

@@ -15,14 +15,14 @@ import (
 	"github.com/sluicehq/sluice/gateway/sight"
 )
 
-// failure is the one form of errors (protocol section 2.2).
+// failure is the form of all errors (protocol section 2.2).
 type failure struct {
 	Message string `json:"error"`
 	Code    string `json:"code"`
 	Status  int    `json:"status"`
-	// limit is the name of the limit that was crossed, for the metrics.
+	// limit is the name of the limit that was exceeded, for the metrics.
 	limit string
-	// cause is what did not work here, nil if the request is to blame.
+	// cause is the error of the server side, nil if the request is at fault.
 	cause error
 }
 
@@ -32,7 +32,7 @@ func fail(status int, code, format string, args ...any) error {
 	return &failure{Message: fmt.Sprintf(format, args...), Code: code, Status: status}
 }
 
-// crossed is a refusal by the limit with this name.
+// crossed is an error for an exceeded limit.
 func crossed(limit string, status int, code, format string, args ...any) error {
 	return &failure{Message: fmt.Sprintf(format, args...), Code: code, Status: status, limit: limit}
 }
@@ -53,7 +53,7 @@ func bodyError(err error) error {
 	return invalid("the body could not be read")
 }
 
-// failureOf maps what the log and the census say.
+// failureOf maps errors of the log and the census to answers.
 func failureOf(err error) *failure {
 	var f *failure
 	var refused *broker.Refused
@@ -81,7 +81,7 @@ func failureOf(err error) *failure {
 	return &failure{Message: "internal error", Code: "internal", Status: http.StatusInternalServerError, cause: err}
 }
 
-// encode is an answer, or the error in the place of it, as it is sent.
+// encode returns the status and body of an answer, or of the error if there is one.
 func encode(log *slog.Logger, answer any, err error) (status int, body []byte) {
 	status = http.StatusOK
 	if err != nil {
@@ -95,11 +95,11 @@ func encode(log *slog.Logger, answer any, err error) (status int, body []byte) {
 	return status, body
 }
 
-// written is an answer that makes its own text.
+// written is an answer that encodes itself.
 type written interface{ text() ([]byte, error) }
 
-// encoded is a value as JSON. Frames in it are the bytes that sockets get, with no escapes for web
-// pages.
+// encoded encodes a value as JSON, without escapes for HTML, so that frames in it have the same bytes as on
+// sockets.
 func encoded(v any) ([]byte, error) {
 	if w, ok := v.(written); ok {
 		return w.text()
@@ -111,8 +111,8 @@ func encoded(v any) ([]byte, error) {
 	return bytes.TrimSuffix(text.Bytes(), []byte("\n")), err
 }
 
-// send sends an answer. A client that does not take it within the time, and a second more
-// for each 64 KiB, loses its connection.
+// send sends an answer. A client that does not read it within patience, and a second more for each 64 KiB, loses
+// its connection.
 func send(w http.ResponseWriter, patience time.Duration, status int, body []byte) {
 	if status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "1")
@@ -125,10 +125,10 @@ func send(w http.ResponseWriter, patience time.Duration, status int, body []byte
 	_, _ = w.Write(body)
 }
 
-// isJSON and notStored are headers of all answers. Nobody changes them.
+// isJSON and notStored are headers of all answers. They are shared and must not be changed.
 var isJSON, notStored = []string{"application/json"}, []string{"no-store"}
 
-// plainPatience is how long a client may take for an answer that no API has given.
+// plainPatience is how long a client may take to read an error that is sent without an [API].
 const plainPatience = 10 * time.Second
 
 func refuse(w http.ResponseWriter, err error) {
@@ -141,23 +141,23 @@ func NotFound(w http.ResponseWriter, _ *http.Request) {
 	refuse(w, fail(http.StatusNotFound, "not_found", "there is nothing at this path"))
 }
 
-// NotAllowed answers a request by a method for which the path is not. allow lists those for which it is.
+// NotAllowed answers a request whose method the path does not have. allow lists the methods that it has.
 func NotAllowed(w http.ResponseWriter, _ *http.Request, allow string) {
 	w.Header().Set("Allow", allow)
 	refuse(w, fail(http.StatusMethodNotAllowed, "method_not_allowed", "this path is for %s", allow))
 }
 
-// Forbidden answers a request that is refused for a reason.
+// Forbidden answers a request with 403 and the reason.
 func Forbidden(w http.ResponseWriter, _ *http.Request, reason string) {
 	refuse(w, fail(http.StatusForbidden, "forbidden", "%s", reason))
 }
 
-// Unauthorized answers a request that lacks credentials, or has wrong ones.
+// Unauthorized answers a request with missing or wrong credentials.
 func Unauthorized(w http.ResponseWriter, _ *http.Request, reason string) {
 	refuse(w, fail(http.StatusUnauthorized, "auth_failed", "%s", reason))
 }
 
-// Busy answers a request that must come again later.
+// Busy answers a request that should be retried later.
 func Busy(w http.ResponseWriter, _ *http.Request, reason string) {
 	refuse(w, fail(http.StatusServiceUnavailable, "service_unavailable", "%s", reason))
 }

@@ -20,21 +20,21 @@ const (
 	maxTagValue      = 1024
 )
 
-// accepted is an event that passed all checks.
+// accepted is an event that has passed all checks.
 type accepted struct {
 	event    *broker.Event
 	channels []string
-	// own is the event, and single the room for its channel if it has one.
+	// own is the memory of event, and single that of channels if there is only one.
 	own    broker.Event
 	single [1]string
 	info   attributes
-	// ephemeral: whoever is connected gets it, and nobody keeps it.
+	// ephemeral events are delivered to present subscribers and not stored.
 	ephemeral bool
-	// receipts are those of the channels, once the event is stored.
+	// receipts are the receipts by channel, once the event is stored.
 	receipts []broker.Receipt
 }
 
-// acceptName begins with what an event must have before anything else is looked at.
+// acceptName checks the name, before anything else, and begins the event.
 func (in *input) acceptName(node string, a *app.App, out *accepted) error {
 	if err := pusher.CheckEventName(in.Name, a.Limits.MaxEventNameLength); err != nil {
 		if len(in.Name) > a.Limits.MaxEventNameLength {
@@ -47,8 +47,8 @@ func (in *input) acceptName(node string, a *app.App, out *accepted) error {
 	return nil
 }
 
-// accept checks everything about an event that comes in at a node, and fills in out, which is
-// empty. header is the idempotency key of the whole request, empty if there is none.
+// accept checks an event and fills in out, which must be empty. node is the accepting gateway. header is the
+// idempotency key of the whole request, empty if there is none.
 func (in *input) accept(node string, a *app.App, header string, out *accepted) error {
 	if err := in.acceptName(node, a, out); err != nil {
 		return err
@@ -65,8 +65,9 @@ func (in *input) accept(node string, a *app.App, header string, out *accepted) e
 	return err
 }
 
-// CheckEvent says why no app takes an event, however high its limits are, and nil if that depends on the app. body is
-// that of a request that publishes it, and is written over. The errors are those that the request would get.
+// CheckEvent returns why every app would refuse an event, however high its limits are; nil if that depends on
+// the app. body is the body of a request that publishes it, and is overwritten. The errors are those of the
+// request.
 func CheckEvent(body []byte) error {
 	const most = math.MaxInt
 	unlimited := app.App{Limits: app.Limits{MaxEventPayload: most, MaxChannelsPerEvent: most, MaxEventNameLength: most, MaxChannelLength: most}}
@@ -107,8 +108,8 @@ func (in *input) acceptChannels(a *app.App, out *accepted) error {
 	return nil
 }
 
-// acceptData takes the data string; any other JSON value stands for its text. Escapes are
-// undone where they stand in the body, which is the request's own, so nothing is copied.
+// acceptData takes the data: the content of a string, or the text of any other JSON value. Escapes are decoded
+// in place, because the body belongs to the request, so nothing is copied.
 func (in *input) acceptData(a *app.App, out *accepted) error {
 	data := in.Data
 	if len(data) == 0 {
@@ -135,7 +136,7 @@ func (in *input) acceptTags(_ *app.App, out *accepted) error {
 		return nil
 	}
 	tags := make(map[string]string, len(in.Tags))
-	// Of several that are wrong the first by name is told, so that the answer is always the same.
+	// Names are checked in order, so that several errors always give the same answer.
 	for _, k := range slices.Sorted(maps.Keys(in.Tags)) {
 		raw := in.Tags[k]
 		if raw[0] != '"' {
@@ -180,7 +181,7 @@ func (in *input) acceptRest(_ *app.App, out *accepted) error {
 	return err
 }
 
-// key is the idempotency key: the event's own, else that of the request. limit is in bytes.
+// key returns the idempotency key: that of the event, else that of the request. limit is in bytes.
 func (in *input) key(header string, limit int) (string, error) {
 	key := header
 	if in.IdempotencyKey != nil {

@@ -13,30 +13,30 @@ import (
 
 const (
 	maxExtras = 16 << 10
-	// maxReplay is the largest mark of a replay.
+	// maxReplay bounds extras.replay, in bytes.
 	maxReplay = 2048
 )
 
-// extras are the members of extras that mean something here (protocol section 5.8).
+// extras are the members of extras that have a meaning here (protocol section 5.8).
 type extras struct {
-	// unfit are headers that are no strings, numbers or booleans.
+	// unfit are the headers whose value is not a string, number or boolean.
 	unfit          map[string]struct{}
 	ephemeral      *bool
 	echo           *bool
 	idempotencyKey *string
 	snakeKey       *string
-	// keyed says that a member for an idempotency key is there, whatever its value.
+	// keyed is set if there is an idempotency key, whatever its value.
 	keyed bool
-	// replay says that the event was published before, and where; nil if nothing is said.
+	// replay names the original of an event that is published again; nil if it is missing.
 	replay []byte
 }
 
 var extrasFields = []string{"headers", "ephemeral", "echo", "idempotencyKey", "idempotency_key", "replay"}
 
-// keyFields are those of an idempotency key.
+// keyFields are the names of an idempotency key.
 var keyFields = []string{"idempotencyKey", "idempotency_key"}
 
-// readExtras reads extras, which are JSON.
+// readExtras parses extras. raw is JSON.
 func readExtras(raw []byte) (extras, error) {
 	var e extras
 	var s scanner
@@ -69,7 +69,7 @@ func readExtras(raw []byte) (extras, error) {
 	return e, s.end()
 }
 
-// headers reads an object of which it keeps the names with values that are unfit.
+// headers reads an object and collects the names whose values are unfit.
 func (s *scanner) headers(unfit *map[string]struct{}, member string) {
 	if s.peek() != '{' {
 		if s.other(member, pusher.WantObject) {
@@ -77,9 +77,9 @@ func (s *scanner) headers(unfit *map[string]struct{}, member string) {
 		}
 		return
 	}
-	// Extras that are too large are refused for it, so their headers need not be kept.
+	// Extras that are too large are refused anyway, so their headers need not be kept.
 	keep := len(s.text) <= maxExtras+maxReplay
-	had := map[uint64]struct{}{} // by the sums of their names: of equal ones the first counts
+	had := map[uint64]struct{}{} // hashes of the names; of equal names the first counts
 	s.enter()
 	for name, more := s.member(true); more; name, more = s.member(false) {
 		sum := maphash.Bytes(nameSeed, unescaped(name))
@@ -100,8 +100,8 @@ func (s *scanner) headers(unfit *map[string]struct{}, member string) {
 	}
 }
 
-// acceptExtras checks the members that mean something here and passes all of them on as they are,
-// except for an idempotency key.
+// acceptExtras checks the members that have a meaning here. All members are passed on unchanged, except for an
+// idempotency key.
 func (in *input) acceptExtras(_ *app.App, out *accepted) error {
 	raw := in.Extras
 	if len(raw) == 0 || string(raw) == "null" {
@@ -140,15 +140,14 @@ func (in *input) acceptExtras(_ *app.App, out *accepted) error {
 	return nil
 }
 
-// withoutKeys leaves the members for an idempotency key out of extras, which are valid and compact. The
-// key is between the publisher and the server, and is never delivered (protocol section 5.2). It
-// returns nil if nothing is left.
+// withoutKeys removes the idempotency key from extras, which must be valid and compact. The key is between the
+// publisher and the server, and is never delivered (protocol section 5.2). It returns nil if nothing is left.
 func withoutKeys(text []byte) []byte {
 	return having(text, func(name []byte) bool { return fieldOf(name, keyFields) < 0 })
 }
 
-// ownSize is how many bytes of extras are the publisher's. The mark of a replay comes on top with its
-// name, so that whatever was published can be again.
+// ownSize returns the size of extras without the member replay, so that any published event can be published
+// again.
 func ownSize(raw, replay []byte) int {
 	if replay == nil {
 		return len(raw)
@@ -156,8 +155,8 @@ func ownSize(raw, replay []byte) int {
 	return len(raw) - len(`,"replay":`) - len(replay)
 }
 
-// checkReplay checks the mark of an event that was published before (extras.replay). It is
-// the word of the publisher, as all extras are.
+// checkReplay checks extras.replay, which names the original of an event that is published again. The publisher
+// vouches for it, as for all extras.
 func checkReplay(raw []byte) error {
 	var channel, id *string
 	var serial, at bool

@@ -10,7 +10,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/sight"
 )
 
-// bounds are those of a history request; 0 means none.
+// bounds are the bounds of a history request; 0 means none.
 type bounds struct {
 	StartSerial uint64 `json:"ss"`
 	EndSerial   uint64 `json:"es"`
@@ -18,11 +18,11 @@ type bounds struct {
 	EndTime     int64  `json:"et"`
 }
 
-// page is a part of the history (protocol section 5.6).
+// page is a page of the history (protocol section 5.6).
 type page struct {
-	// items is an array of JSON.
+	// items is a JSON array.
 	items []byte
-	// rest is what is said beside, an object of JSON.
+	// rest has the members in addition to items; it is encoded as an object.
 	rest any
 }
 
@@ -37,7 +37,7 @@ func (p page) text() ([]byte, error) {
 	return append(append(out, ','), rest[1:]...), nil
 }
 
-// summary is what a page says beside its events.
+// summary is the part of a page in addition to its events.
 type summary struct {
 	Direction   string      `json:"direction"`
 	Limit       int         `json:"limit"`
@@ -64,7 +64,7 @@ type continuity struct {
 	Messages   uint64  `json:"retained_messages"`
 	Complete   bool    `json:"complete"`
 	Truncated  bool    `json:"truncated_by_retention"`
-	// CutBy tells a limit of the app from the retention of the log.
+	// CutBy says whether a limit of the app or the retention of the log is the reason.
 	CutBy *string `json:"truncated_by"`
 }
 
@@ -74,14 +74,14 @@ type streamState struct {
 	RecoveryAllowed bool    `json:"recovery_allowed"`
 	ResetRequired   bool    `json:"reset_required"`
 	Reason          *string `json:"reason"`
-	// NodeID is null: the stream belongs to no gateway.
+	// NodeID is always null: the stream belongs to no gateway.
 	NodeID     *string `json:"node_id"`
 	Transition *int64  `json:"last_transition_at_ms"`
 	Source     string  `json:"authoritative_source"`
 	Observed   string  `json:"observed_source"`
 }
 
-// stateOf describes the stream of the channel. It is always what the log has.
+// stateOf describes the stream of the channel. The log is always the source.
 func (r *request) stateOf(stream string) streamState {
 	s := streamState{StreamID: stream, Durable: "healthy", RecoveryAllowed: r.app.Recovery.Enabled, Source: "log", Observed: "log"}
 	if e := r.api.opt.Eraser; e != nil {
@@ -93,7 +93,7 @@ func (r *request) stateOf(stream string) streamState {
 	return s
 }
 
-// nilIfZero makes an absent bound a JSON null.
+// nilIfZero returns nil, a JSON null, for a zero value.
 func nilIfZero[T comparable](v T) *T {
 	var zero T
 	if v == zero {
@@ -102,7 +102,7 @@ func nilIfZero[T comparable](v T) *T {
 	return &v
 }
 
-// checkHistory refuses channels that have no history to be read.
+// checkHistory refuses channels without a readable history.
 func (r *request) checkHistory() error {
 	if err := r.checkErasable(); err != nil {
 		return err
@@ -150,7 +150,7 @@ func (r *request) history() (any, error) {
 	return page{appendItems(nil, r.channel, got.Publications, true), r.summary(view, got, w, got.More && last > 0, last)}, nil
 }
 
-// asked reads what the request asks for, and whether as lines.
+// asked parses the parameters of the request. lines reports whether the answer is wanted as lines.
 func (r *request) asked() (w walk, lines bool, err error) {
 	switch format := r.params.Get("format"); format {
 	case "", "json":
@@ -183,7 +183,7 @@ func (r *request) asked() (w walk, lines bool, err error) {
 		q.Since = time.UnixMilli(b.StartTime)
 	}
 	if b.EndTime != 0 {
-		// The bound is inclusive and clients see whole milliseconds.
+		// The bound is inclusive, and clients see whole milliseconds.
 		q.Until = time.UnixMilli(b.EndTime).Add(time.Millisecond - 1)
 	}
 	w.mark = cursor{App: r.app.ID, Channel: r.channel, Direction: direction, Bounds: b}
@@ -207,13 +207,13 @@ func (r *request) asked() (w walk, lines bool, err error) {
 	return w, lines, nil
 }
 
-// look finds out what of the channel may be read.
+// look returns the readable part of the channel's history.
 func (r *request) look() (*sight.View, error) {
 	return sight.Log{History: r.api.opt.History, Now: r.api.opt.LogTime}.Look(r.http.Context(), r.app, r.channel)
 }
 
-// read reads the first page of what is asked for. What a cursor goes on from must be of the same
-// life of the log, in which offsets mean what they did.
+// read reads the first page. The epoch of a cursor must be the present one, because offsets mean nothing in
+// another.
 func (r *request) read(view *sight.View, w walk) (*sight.Page, error) {
 	if w.none {
 		seen, kept, err := view.State(r.http.Context())
@@ -235,7 +235,7 @@ func (r *request) read(view *sight.View, w walk) (*sight.Page, error) {
 	return page, nil
 }
 
-// summary describes what was read, up to the last offset that is given.
+// summary describes the pages up to the offset last.
 func (r *request) summary(view *sight.View, got *sight.Page, w walk, more bool, last uint64) summary {
 	b := w.bounds
 	out := summary{
@@ -261,7 +261,7 @@ func (r *request) summary(view *sight.View, got *sight.Page, w walk, more bool, 
 	return out
 }
 
-// continuityOf describes what may be seen, of what the log has kept.
+// continuityOf describes the readable history, compared with what the log has kept.
 func continuityOf(view *sight.View, seen, kept broker.Retained, b bounds) continuity {
 	c := continuity{StreamID: seen.Epoch, Oldest: nilIfZero(seen.Oldest), Newest: nilIfZero(seen.Newest), Messages: seen.Messages}
 	if seen.Messages > 0 {
@@ -276,14 +276,14 @@ func continuityOf(view *sight.View, seen, kept broker.Retained, b bounds) contin
 	return c
 }
 
-// cutBy says what keeps the reader from the beginning of what he asked for.
+// cutBy sets the reason why the beginning of the requested range is missing.
 func (c *continuity) cutBy(cut sight.Cut) {
 	c.CutBy = nilIfZero(string(cut))
 	c.Truncated = c.CutBy != nil
 	c.Complete = !c.Truncated
 }
 
-// startOf is the time from which on events are asked for, zero for all times.
+// startOf returns the time bound of a request, zero if there is none.
 func startOf(b bounds) time.Time {
 	if b.StartTime == 0 {
 		return time.Time{}
@@ -291,7 +291,7 @@ func startOf(b bounds) time.Time {
 	return time.UnixMilli(b.StartTime)
 }
 
-// limit is how many events are asked for, within the most that there may be.
+// limit returns the number of requested events, most at most.
 func (r *request) limit(most int) (int, error) {
 	text := r.params.Get("limit")
 	if text == "" {
@@ -344,13 +344,13 @@ func (r *request) bounds() (bounds, error) {
 	return b, nil
 }
 
-// state is the answer about a channel's stream.
+// state is the answer about the stream of a channel.
 type state struct {
 	Channel string `json:"channel"`
 	Stream  struct {
 		StreamID string `json:"stream_id"`
-		// NextSerial is the lowest that the next event may have, null where the log has none
-		// to go by. Serials have gaps.
+		// NextSerial is the lowest serial that the next event can have, null if the log has no event to derive
+		// it from. Serials have gaps.
 		NextSerial *uint64     `json:"next_serial"`
 		Retained   continuity  `json:"retained"`
 		State      streamState `json:"state"`

@@ -8,18 +8,18 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// input is an event as a publisher sends it (protocol section 2.3). Data, Tags and Extras are
-// views of the body, as they are written there.
+// input is an event as a publisher sends it (protocol section 2.3). Data, Tags and Extras are slices of the
+// body, still encoded.
 type input struct {
 	Name     string
 	Data     []byte
 	Channels []string
-	// moreChannels counts those beyond as many as an event may have.
+	// moreChannels is the number of channels beyond the limit.
 	moreChannels int
 	Channel      string
 	SocketID     string
 	Info         string
-	// Tags are as many as an event may have, and moreTags the sums of the names of the others.
+	// Tags are the first tags, up to the limit, and moreTags has the hashes of the names of the others.
 	Tags           map[string][]byte
 	moreTags       map[uint64]struct{}
 	Delta          *bool
@@ -27,15 +27,15 @@ type input struct {
 	MessageID      string
 	ConflationKey  *string
 	Extras         []byte
-	// echo lets the socket of the sender have the event, too.
+	// echo delivers the event to the sender's socket as well.
 	echo bool
 }
 
-// A body of a publish costs little more than its size, whatever is in it: what goes beyond the
-// limits of the app is read, since it may be wrong in other ways, and counted, but not kept.
+// Parsing a publish takes little more memory than the size of the body, whatever is in it: elements beyond the
+// limits of the app are parsed, because they may contain other errors, and counted, but not kept.
 
-// decodeEvent reads the body of POST /apps/ID/events. Clients rebuild frames from text, so what
-// is not UTF-8 is refused.
+// decodeEvent parses the body of POST /apps/ID/events. It refuses invalid UTF-8, because clients rebuild frames
+// from text.
 func decodeEvent(body []byte, limits *app.Limits, in *input) error {
 	if !utf8.Valid(body) {
 		return errNotUTF8()
@@ -46,14 +46,14 @@ func decodeEvent(body []byte, limits *app.Limits, in *input) error {
 	return expected(s.end())
 }
 
-// batch are the events of a body, as many as a batch may have.
+// batch is a parsed batch. events has at most as many as a batch may have.
 type batch struct {
 	events []input
-	// count is how many there are in the body.
+	// count is the number of events in the body.
 	count int
 }
 
-// decodeBatch reads the body of POST /apps/ID/batch_events.
+// decodeBatch parses the body of POST /apps/ID/batch_events.
 func decodeBatch(body []byte, limits *app.Limits) (batch, error) {
 	var b batch
 	if !utf8.Valid(body) {
@@ -86,7 +86,7 @@ func expected(err error) error {
 	return invalid("the body is not the JSON that is expected: %v", pusher.InPlainWords(err))
 }
 
-// usualBatch is how many events most batches have at most.
+// usualBatch is the size of most batches at most, for which memory is reserved.
 const usualBatch = 10
 
 // events reads the events of a batch.
@@ -102,7 +102,7 @@ func (s *scanner) events(into *batch) {
 	if list == nil {
 		list = make([]input, 0, min(usualBatch, limit))
 	}
-	var beyond input // one after the other
+	var beyond input // reused for each event beyond the limit
 	for more := s.element(true); more; more = s.element(false) {
 		in := &beyond
 		if n < limit {
@@ -121,7 +121,8 @@ var eventFields = []string{
 	"name", "data", "channels", "channel", "socket_id", "info", "tags", "delta", "idempotency_key", "message_id", "conflation_key", "extras",
 }
 
-// event reads an event, over what is there of it. member is its name, and inside the path to its members.
+// event reads an event, over the previous content of in. member is the name of the event, and inside the path to
+// its members, for error texts.
 func (s *scanner) event(in *input, member, inside string) {
 	if s.peek() != '{' {
 		s.other(member, pusher.WantObject)
@@ -190,8 +191,8 @@ func (s *scanner) channels(in *input, member string) {
 	}
 }
 
-// info reads a list of attributes: a text with commas, or a list as it is in queries, which is kept as
-// a text, too. After one of a wrong type nothing else is a mistake.
+// info reads a list of attributes: a string with commas, or an array as in queries, which is kept as such a
+// string. After a value of a wrong type, no other error is reported.
 func (s *scanner) info(into *string, member string) {
 	before := s.mistaken
 	s.mistaken = nil
@@ -220,11 +221,11 @@ func (s *scanner) info(into *string, member string) {
 	s.mistaken = before
 }
 
-// tags reads an object of any values, as they are written.
+// tags reads an object of any values, which are kept encoded.
 func (s *scanner) tags(in *input, member string) {
 	if s.peek() != '{' {
 		if s.other(member, pusher.WantObject) {
-			clear(in.Tags) // the room is used again
+			clear(in.Tags) // keeps the memory
 			in.moreTags = nil
 		}
 		return
@@ -240,8 +241,7 @@ func (s *scanner) tags(in *input, member string) {
 
 var nameSeed = maphash.MakeSeed()
 
-// tag keeps a tag, the first of each name. Of those beyond the limit it keeps what it takes to count them
-// by their names.
+// tag keeps the first tag of each name. Of tags beyond the limit it keeps hashes of their names, to count them.
 func (in *input) tag(name, value []byte) {
 	if _, again := in.Tags[string(name)]; again {
 		return

@@ -10,9 +10,9 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// appendItem appends one event of the history (protocol section 5.6). What a publisher said
-// about deltas is there beside the frame, so that an event can be published again as it was. Without
-// tags the event looks as subscribers get it whose app does not deliver them.
+// appendItem appends one event of the history (protocol section 5.6). The delta flag and the conflation key of
+// the publisher are beside the frame, so that the event can be published again unchanged. Without tags the frame
+// is the one that subscribers get if the app does not deliver tags.
 func appendItem(dst []byte, channel string, p *broker.Publication, tags bool) []byte {
 	id := p.ID()
 	dst = append(dst, `{"stream_id":`...)
@@ -53,7 +53,7 @@ func appendItem(dst []byte, channel string, p *broker.Publication, tags bool) []
 	return append(dst, '}')
 }
 
-// within returns how many of the first events have at most so many bytes as items, one at least.
+// within returns how many of the first events fit into most bytes as items, at least one.
 func within(most int, channel string, publications []*broker.Publication, tags bool) int {
 	var item []byte
 	for i, p := range publications {
@@ -65,11 +65,11 @@ func within(most int, channel string, publications []*broker.Publication, tags b
 	return len(publications)
 }
 
-// appendItems appends events as an array.
+// appendItems appends events as a JSON array.
 func appendItems(dst []byte, channel string, publications []*broker.Publication, tags bool) []byte {
 	size := 2
 	for _, p := range publications {
-		// Most data is a text of JSON, in which each quote is escaped.
+		// Most data is a JSON text, in which every quote is escaped.
 		size += 512 + len(channel) + p.Bytes() + len(p.Data)/4
 	}
 	dst = append(slices.Grow(dst, size), '[')

@@ -9,11 +9,10 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// keptPage is how many channels are named at once.
+// keptPage is the maximum number of channels in an answer.
 const keptPage = 1000
 
-// kept serves GET /apps/ID/history: the names of channels that have a history to be read, in
-// byte order.
+// kept serves GET /apps/ID/history: the names of channels with a readable history, in byte order.
 func (r *request) kept() (any, error) {
 	if !r.app.HistoryEnabled {
 		return nil, fail(http.StatusUnprocessableEntity, "feature_disabled", "history is not enabled for this app")
@@ -50,10 +49,10 @@ func (r *request) kept() (any, error) {
 	return map[string]any{"channels": out, "has_more": false}, nil
 }
 
-// listing bounds how long a request waits for a list, which others may wait for as well.
+// listing bounds how long a request waits for a list, which is shared with other requests.
 func (r *request) listing() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(r.http.Context(), r.api.opt.ListTimeout)
 }
 
-// ListsWaiting is how many requests wait for a list at the moment.
+// ListsWaiting returns how many requests wait for a list.
 func (a *API) ListsWaiting() int { return a.kept.Waiting() + a.channels.Waiting() + a.users.Waiting() }

@@ -13,7 +13,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/pace"
 )
 
-// The names of the limits, as [Options.Limited] is told them.
+// The names of the limits, as [Options.Limited] gets them.
 const (
 	limitEvents    = "events_per_second"
 	limitReads     = "reads_per_second"
@@ -26,10 +26,11 @@ const (
 	limitAnswers   = "answers"
 )
 
-// buckets bound what one app may ask for in a second; nil is no bound.
+// buckets are the rate limiters of one app; nil means no limit.
 type buckets struct{ events, reads *rate.Limiter }
 
-// bucketsOf are those of an app. A second's worth may come at once. When limits have changed, what is in a bucket stays.
+// bucketsOf returns the rate limiters of an app, whose burst is one second's worth. Their fill level survives a
+// change of limits.
 func (a *API) bucketsOf(of *app.App) buckets {
 	a.bucketMu.Lock()
 	defer a.bucketMu.Unlock()
@@ -47,18 +48,18 @@ func (a *API) bucketsOf(of *app.App) buckets {
 	return *b
 }
 
-// Apply takes over which apps there are now, and with which secrets: what was kept of others is forgotten.
+// Apply drops the state of apps that are no longer in the registry, and all cached signers. It is called after
+// the registry has changed.
 func (a *API) Apply() {
-	a.signers.Clear() // they are made again as they are needed
+	a.signers.Clear() // they are made again on demand
 	a.bucketMu.Lock()
 	defer a.bucketMu.Unlock()
 	maps.DeleteFunc(a.buckets, func(id string, _ *buckets) bool { return a.opt.Apps.ByID(id) == nil })
 }
 
-// take takes n tokens, or none and says when to come again. A request for more than a second's worth
-// is let through when the bucket is full. The bucket then owes the rest, so requests behind it wait for
-// as long as it took. It asks first, because a reservation that is given back has meanwhile stood
-// in the way of other requests.
+// take takes n tokens, or takes none and returns an error with the time to retry after. A request for more than
+// a second's worth is admitted when the bucket is full; the bucket then owes the rest, and later requests wait
+// that long. It uses AllowN first, because a cancelled reservation would have delayed other requests meanwhile.
 func (r *request) take(bucket *rate.Limiter, limit, what string, n int) error {
 	if bucket == nil {
 		return nil
@@ -77,8 +78,8 @@ func (r *request) take(bucket *rate.Limiter, limit, what string, n int) error {
 		perSecond, what, r.retryAfter)
 }
 
-// noteLimit counts a refusal by a limit. It does not ask whether the request was
-// signed, since a body that is too large is never checked.
+// noteLimit counts a refusal by a limit. The request need not be signed: a body that is too large is refused
+// before its signature is verified.
 func (r *request) noteLimit(err error) {
 	if r.app == nil || err == nil {
 		return

@@ -12,25 +12,21 @@ import (
 	"github.com/sluicehq/sluice/gateway/sight"
 )
 
-// Asked is a page of history that is asked for elsewhere than over HTTP, by somebody who may
-// read the channel.
+// Asked is a page of history that a connection requests for a channel that it may read.
 type Asked struct {
 	pusher.ChannelHistory
 	App *app.App
-	// Attach is the position at which the subscription began, and Told what the client knows it as.
+	// Attach is the position at which the subscription began, and Told is its serial as the client knows it.
 	Attach broker.Position
 	Told   uint64
-	// MaxBytes is about how many bytes the events of the page may have as text; it ends sooner
-	// then. One event is always there.
+	// MaxBytes is about the maximum size of the events of the page as JSON. The page has at least one event.
 	MaxBytes int
 }
 
-// defaultPage is how many events a page has at most where the subscriber does not say (protocol
-// section 5.5).
+// defaultPage is the default limit of a page for a subscriber (protocol section 5.5).
 const defaultPage = 100
 
-// Page is the body of the answer that a request for this page would get. The error says what
-// is wrong in a sentence for the client.
+// Page returns the body that a request for this page would get. The text of the error is for the client.
 func (a *API) Page(ctx context.Context, want Asked) ([]byte, error) {
 	r := &request{api: a, app: want.App, channel: want.Channel, params: want.Params}
 	r.http = (&http.Request{}).WithContext(ctx)
@@ -49,23 +45,23 @@ func (a *API) Page(ctx context.Context, want Asked) ([]byte, error) {
 	return body, nil
 }
 
-// errOtherLife: where the subscription began means nothing in the present life of the log.
+// errOtherLife is the error for a subscription that began in an epoch that has ended.
 var errOtherLife = invalid("the stream in which this subscription began has ended, and until_attach means nothing in another; subscribe again")
 
-// of tells whether a page is of this life of the log, with everything on it.
+// of reports whether a page and all its events belong to this epoch.
 func of(page *sight.Page, epoch string) bool {
 	return page.Retained.Epoch == epoch &&
 		!slices.ContainsFunc(page.Publications, func(p *broker.Publication) bool { return p.Epoch != epoch })
 }
 
-// attachedBounds are the bounds of a page with what until_attach adds to them.
+// attachedBounds are the bounds of a page with those of until_attach.
 type attachedBounds struct {
 	shownBounds
 	UntilAttach bool    `json:"until_attach"`
 	Attach      *uint64 `json:"attach_serial"`
 }
 
-// attachedSummary is what a page says with those.
+// attachedSummary is a summary with attachedBounds.
 type attachedSummary struct {
 	summary
 	Bounds attachedBounds `json:"bounds"`
@@ -100,7 +96,7 @@ func (r *request) pageUntil(want Asked) (any, error) {
 	case want.UntilAttach && !of(got, want.Attach.Epoch):
 		return nil, errOtherLife
 	}
-	// The page is for a subscriber: it tells no more than the events themselves do.
+	// Subscribers get no tags here if the app does not deliver tags to them.
 	tags := want.App.Now().ChannelDelta(r.channel).DeliverTags
 	if n := within(want.MaxBytes, r.channel, got.Publications, tags); n < len(got.Publications) {
 		got.Publications, got.More = got.Publications[:n], true

@@ -14,27 +14,26 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// TurnAway has the connection closed after the answer to a request whose body is not
-// wanted: waiting for it helps nobody, and neither does making room for it. The client may
-// be sending it already, and closing at once would reset the connection before the client
-// has read the answer. The server takes its time only after a reader has hit a limit, so
-// one is made to, which does not wait for the body itself: it may come after the answer. A
-// request without a body goes on as it was.
+// TurnAway closes the connection after the answer to a request whose body is not wanted, so that the server
+// neither waits nor makes room for it. The client may be sending the body already, and closing at once would
+// reset the connection before the client has read the answer. net/http delays the close only after a
+// MaxBytesReader has reached its limit, so one is made to do that here without reading the body. A request
+// without a body is not affected.
 func TurnAway(w http.ResponseWriter, r *http.Request) {
 	if r.ContentLength == 0 || r.ProtoMajor >= 2 {
-		return // a body of HTTP/2 is given up without its connection
+		return // HTTP/2 aborts a body without closing the connection
 	}
 	w.Header().Set("Connection", "close")
-	// The server itself would read on for a while behind the answer.
+	// The server would continue to read the body after the answer for a while.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(turnAwayWait))
 	_, _ = http.MaxBytesReader(w, io.NopCloser(strings.NewReader("x")), 0).Read(make([]byte, 1))
 }
 
-// turnAwayWait is how long the server reads of an unwanted body when it has answered.
+// turnAwayWait is how long the server reads an unwanted body after the answer.
 const turnAwayWait = 20 * time.Millisecond
 
-// prepare checks the request, and reads its body once it is known whose it is: the
-// signature covers the sum of the body, so that whoever cannot sign has nothing read.
+// prepare checks the request, and reads its body only after the signature is verified. The signature covers the
+// hash of the body, so nothing is read from a client that cannot sign.
 func (r *request) prepare(w http.ResponseWriter, found route) error {
 	if reason := r.api.opt.Refuse(r.http, r.app); reason != "" {
 		TurnAway(w, r.http)
@@ -46,7 +45,7 @@ func (r *request) prepare(w http.ResponseWriter, found route) error {
 	}
 	signed, err := r.authorize()
 	if err != nil {
-		// A stranger may have sent hundreds of requests behind this one.
+		// An unauthorized client may have sent hundreds of requests after this one.
 		w.Header().Set("Connection", "close")
 	} else {
 		err = r.checkParams(found.takes)
@@ -58,14 +57,14 @@ func (r *request) prepare(w http.ResponseWriter, found route) error {
 	return r.receive(w, signed)
 }
 
-// authorize checks the signature, unless there is none and none is needed.
+// authorize verifies the signature, unless there is none and none is needed.
 func (r *request) authorize() (signed bool, err error) {
 	signed = r.params.Has("auth_signature") || r.params.Has("auth_key")
 	if r.app != nil && !signed && r.api.opt.AllowUnsigned != nil && r.api.opt.AllowUnsigned(r.http) {
 		return false, r.enabled()
 	}
-	// An unknown app is checked against nothing, so that it cannot be told
-	// from a known one with a wrong key.
+	// The signature for an unknown app is compared with that of an empty app, so that the answer is that for a
+	// wrong key.
 	by := r.app
 	if by == nil {
 		by = &app.App{}
@@ -80,7 +79,7 @@ func (r *request) authorize() (signed bool, err error) {
 	verify := func(key, secret string) error { return r.api.signer(secret).VerifyQuery(key, r.began, &signature) }
 	err = by.Verify(r.began, verify)
 	if err != nil && signature.Method == http.MethodHead {
-		// Whoever may have the whole answer may have its head.
+		// A GET signature is accepted for HEAD.
 		signature.Method = http.MethodGet
 		err = by.Verify(r.began, verify)
 	}
@@ -93,7 +92,7 @@ func (r *request) authorize() (signed bool, err error) {
 	return true, r.enabled()
 }
 
-// signer checks signatures with a secret. It is kept: making one takes as long as using it.
+// signer returns the signer for a secret. It is cached, because creating one takes as long as using it.
 func (a *API) signer(secret string) *pusher.Signer {
 	if s, known := a.signers.Load(secret); known {
 		return s.(*pusher.Signer)
@@ -102,17 +101,16 @@ func (a *API) signer(secret string) *pusher.Signer {
 	return s.(*pusher.Signer)
 }
 
-// sentPath is the path as it was sent, with the prefix that all paths may have.
+// sentPath returns the path as it was sent, including the path prefix.
 func (r *request) sentPath() string {
 	path, _, _ := strings.Cut(r.http.RequestURI, "?")
 	if !strings.HasPrefix(path, "/") {
-		return "" // not from a server, or with scheme and host
+		return "" // not from a server, or in absolute form
 	}
 	return path
 }
 
-// checkParams refuses parameters that this request does not have: one that is written
-// wrong would be answered as if it had been heard.
+// checkParams refuses unknown parameters, because a misspelled one would silently have no effect.
 func (r *request) checkParams(takes []string) error {
 	for name := range r.params {
 		switch name {
@@ -134,8 +132,8 @@ func unauthorized(err error) error {
 	return fail(http.StatusUnauthorized, "auth_failed", "%v", err)
 }
 
-// receive reads the body and compares it with its sum. Of a signed request without a
-// sum there must be none, which is known from its length, or with its first byte.
+// receive reads the body and verifies its hash. A signed request without a hash must have no body, which its
+// length or the first byte shows.
 func (r *request) receive(w http.ResponseWriter, signed bool) error {
 	length, limit := r.http.ContentLength, r.api.opt.MaxBody
 	packed, err := packing(r.http.Header)
@@ -157,13 +155,13 @@ func (r *request) receive(w http.ResponseWriter, signed bool) error {
 			in: r.http.Body, control: http.NewResponseController(w),
 			pause: r.api.opt.BodyTimeout / 3, now: now, end: now.Add(r.api.opt.BodyTimeout),
 		}
-		if length < 0 || limit == 0 { // the server lets no more through than was announced
+		if length < 0 || limit == 0 { // otherwise the server ends the body at the announced length
 			in.in = http.MaxBytesReader(w, r.http.Body, limit)
 		}
 		if r.body, err = readBody(in, length, &r.hold); err == nil {
 			in.done()
 		} else {
-			TurnAway(w, r.http) // the rest of it, if there is any
+			TurnAway(w, r.http) // discards the rest of the body
 		}
 		switch {
 		case errors.Is(err, errFull):
@@ -183,7 +181,7 @@ func (r *request) receive(w http.ResponseWriter, signed bool) error {
 			return err
 		}
 		if wrong != nil {
-			// Who packs behind the back of an SDK leaves the sum as it was.
+			// A layer below an SDK that compresses bodies leaves the hash unchanged.
 			wrong = pusher.VerifyBody(r.params, r.body)
 		}
 	}
@@ -193,7 +191,7 @@ func (r *request) receive(w http.ResponseWriter, signed bool) error {
 	return nil
 }
 
-// packing tells whether a body is packed with gzip, and refuses what is not offered.
+// packing reports whether a body is compressed with gzip, and refuses other encodings.
 func packing(h http.Header) (bool, error) {
 	encoding := strings.ToLower(strings.TrimSpace(strings.Join(h.Values("Content-Encoding"), ",")))
 	switch encoding {
@@ -205,7 +203,7 @@ func packing(h http.Header) (bool, error) {
 	return false, fail(http.StatusUnsupportedMediaType, "unsupported_encoding", "Content-Encoding is %.40q; gzip is offered", encoding)
 }
 
-// unpack replaces a body by what was packed in it, within the same bounds.
+// unpack replaces a compressed body by its content, within the same bounds.
 func (r *request) unpack(w http.ResponseWriter) error {
 	in, err := gzip.NewReader(bytes.NewReader(r.body))
 	if err != nil {
@@ -227,19 +225,19 @@ func (r *request) unpack(w http.ResponseWriter) error {
 	return nil
 }
 
-// full is the answer to a body for which there is no room.
+// full is the error for a body for which there is no room.
 func (r *request) full() error {
 	return crossed(limitBodies, http.StatusServiceUnavailable, "service_unavailable",
 		"too much is being published at a time; the limit is %d bytes of requests (http.max_bodies)", r.api.opt.MaxBodies)
 }
 
-// paced is a body that must go on coming: there is a bound for each pause, and one for
-// the whole. Servers that cannot set deadlines have none.
+// paced is a body that must keep arriving: each pause and the whole are bounded. Servers that cannot set
+// deadlines have no such bounds.
 type paced struct {
 	in      io.Reader
 	control *http.ResponseController
 	pause   time.Duration
-	// now is when reading began, and zero once it has.
+	// now is when reading began, and zero after the first read.
 	now, end time.Time
 }
 
@@ -256,6 +254,6 @@ func (p *paced) Read(b []byte) (int, error) {
 	return p.in.Read(b)
 }
 
-// done leaves the deadline of the whole in force, until the server sets that of the next
-// request. It must not be sooner: the server notices by reading that a client has gone.
+// done sets the deadline of the whole body again, until the server sets that of the next request. It must not be
+// earlier: the server reads to notice that the client has gone.
 func (p *paced) done() { _ = p.control.SetReadDeadline(p.end) }

@@ -12,7 +12,7 @@ import (
 	"github.com/sluicehq/sluice/broker/name"
 )
 
-// nothing is the answer to a publish that asked for nothing.
+// nothing is the answer to a publish without info.
 var nothing any = struct{}{}
 
 // publishEvent serves POST /apps/ID/events.
@@ -73,8 +73,7 @@ func (r *request) publishBatch() (any, error) {
 			return nil, err
 		}
 		detach(len(r.body), len(batch), ev.event)
-		// The header names the whole request, so its events are told apart
-		// by their place in it.
+		// The header belongs to the whole request, so the index of the event makes its key unique.
 		scope := "e"
 		if one.IdempotencyKey == nil && header != "" {
 			scope = "b" + strconv.Itoa(i)
@@ -99,7 +98,7 @@ func (r *request) publishBatch() (any, error) {
 	return map[string]any{"batch": answers}, nil
 }
 
-// headerKey is the idempotency key of the whole request.
+// headerKey returns the idempotency key of the whole request, empty if there is none.
 func (r *request) headerKey() (string, error) {
 	values := r.http.Header.Values("X-Idempotency-Key")
 	if len(values) == 0 {
@@ -112,8 +111,8 @@ func (r *request) headerKey() (string, error) {
 	return "", invalid("X-Idempotency-Key has %d bytes, must be 1 to %d", len(values[0]), limit)
 }
 
-// outgoing appends the event for each of its channels. The log knows one id per stored
-// event, so an idempotency key is told apart per channel.
+// outgoing appends the event for each of its channels. The log has one id for each stored event, so the
+// idempotency key is extended by the channel.
 func outgoing(out []broker.Outgoing, a *accepted, scope string) []broker.Outgoing {
 	out = slices.Grow(out, len(a.channels))
 	for _, c := range a.channels {
@@ -128,20 +127,19 @@ func outgoing(out []broker.Outgoing, a *accepted, scope string) []broker.Outgoin
 	return out
 }
 
-// spareBody is how many bytes of a body need not be data of its events.
+// spareBody is how many bytes of a body may be kept without being data of its events.
 const spareBody = 4 << 10
 
-// detach gives one of so many events of a body memory of its own if that is much larger than they would be
-// if all were like it. The log may keep it for a while without the others, and counts its own bytes alone.
+// detach copies the data of an event if it is a small part of the body. The log may keep one event longer than
+// the others, and counts only the bytes of the event, not of the whole body.
 func detach(body, events int, ev *broker.Event) {
 	if body > spareBody+4*events*(len(ev.Data)+len(ev.Extras)) {
 		ev.Data, ev.Extras = bytes.Clone(ev.Data), bytes.Clone(ev.Extras)
 	}
 }
 
-// store appends the events to the log, and sends those that are ephemeral: theirs are the events
-// of all, in the same order, for each of their channels. The client may go away meanwhile; what it
-// asked for is then stored all the same, or not, but never half waited for.
+// store publishes events, and sends those that are ephemeral. events are the events of all, in the same order,
+// for each channel. A client that disconnects does not interrupt it.
 func (r *request) store(all []accepted, events []broker.Outgoing) ([]broker.Receipt, error) {
 	if err := r.take(r.api.bucketsOf(r.app).events, limitEvents, "events", len(events)); err != nil {
 		return nil, err
@@ -168,7 +166,7 @@ func (r *request) store(all []accepted, events []broker.Outgoing) ([]broker.Rece
 
 var _ http.Handler = (*API)(nil)
 
-// publish asks the log for the places of events, as a part of its own of the trace.
+// publish publishes events to the log, as a step of the trace.
 func (r *request) publish(ctx context.Context, events []broker.Outgoing) ([]broker.Receipt, error) {
 	if r.span == nil {
 		return r.api.opt.Log.Publish(ctx, r.app.ID, events...)

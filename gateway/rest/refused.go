@@ -7,14 +7,13 @@ import (
 	"net/http"
 )
 
-// Codes are those of all answers to requests that are not granted.
+// Codes are the codes of all refusals.
 var Codes = [...]string{
 	"auth_failed", "feature_disabled", "forbidden", "internal", "invalid_input", "limit_exceeded", "method_not_allowed",
 	"not_found", "payload_too_large", "rate_limited", "service_unavailable", "unsupported_encoding",
 }
 
-// refused counts a request that is not granted and leaves a trace of it. id is that of the
-// app if the request named a known one.
+// refused counts and logs a request that is not granted. id is the app, empty if the request named no known app.
 func (a *API) refused(id, channel string, r *http.Request, route string, f *failure) {
 	a.opt.Refused(id, f.Code)
 	about := []any{"app", id, "request", route, "address", r.RemoteAddr, "status", f.Status, "code", f.Code, "reason", f.Message}

@@ -15,18 +15,18 @@ import (
 // place names a channel.
 type place struct{ app, channel string }
 
-// roll is a list of channels or users that was made for all who asked at a time. Those who asked
-// the same share one text of it.
+// roll is a list of channels or users that was made for all concurrent requests. Requests with the same question
+// share one text of it.
 type roll struct {
-	// names are in byte order; counts are those of channels, nil for users.
+	// names are in byte order; counts are those of channels, nil for a list of users.
 	names  []string
 	counts []Count
 
-	// texts is apart from the list: who has not taken his text yet does not hold the list.
+	// texts is a separate object, so that a text that is still being sent does not keep the list in memory.
 	texts *texts
 }
 
-// texts are the answers made of a list that somebody is to take yet.
+// texts are the texts of a list that are being sent.
 type texts struct {
 	mu sync.Mutex
 	of map[question]*shared
@@ -36,13 +36,13 @@ func newRoll(names []string, counts []Count) *roll {
 	return &roll{names: names, counts: counts, texts: &texts{of: map[question]*shared{}}}
 }
 
-// question is what is wanted of a list.
+// question is what a request wants of a list.
 type question struct {
 	prefix string
 	asked  attributes
 }
 
-// shared is an answer that several requests have. Its room is given back with the last of them.
+// shared is an answer that several requests send. by counts them, and the last one releases the room.
 type shared struct {
 	of   *texts
 	is   question
@@ -51,8 +51,8 @@ type shared struct {
 	by   int
 }
 
-// rollOfChannels asks the census for all channels of the app. There is room for what it holds
-// meanwhile before it does.
+// rollOfChannels queries the census for all channels of the app. The memory for that is taken from the answers'
+// room first.
 func (r *request) rollOfChannels(ctx context.Context, census Census) (*roll, error) {
 	room := hold{bodies: r.api.answers, app: r.hold.app}
 	defer room.release()
@@ -73,8 +73,8 @@ func (r *request) rollOfChannels(ctx context.Context, census Census) (*roll, err
 	return out, nil
 }
 
-// answer is the text for a question. There is room for it before it is made: one that is larger
-// than all the room of its app can be given as well.
+// answer returns the text for a question. Its memory is taken from the answers' room first; a text that is
+// larger than the room of its app takes all of that.
 func (l *roll) answer(r *request, q question) (any, error) {
 	l.texts.mu.Lock()
 	defer l.texts.mu.Unlock()
@@ -94,7 +94,7 @@ func (l *roll) answer(r *request, q question) (any, error) {
 	return s, nil
 }
 
-// release is for who has sent it.
+// release is called by each request that has sent it.
 func (s *shared) release() {
 	s.of.mu.Lock()
 	defer s.of.mu.Unlock()
@@ -104,7 +104,7 @@ func (s *shared) release() {
 	}
 }
 
-// most bounds the bytes of the text of a part of the list.
+// most returns an upper bound of the bytes of a part of the list.
 func (l *roll) most(from, to int, asked attributes) int {
 	each := len(`{"id":""},`)
 	if asked.any() {
@@ -122,7 +122,7 @@ func (l *roll) most(from, to int, asked attributes) int {
 	return n
 }
 
-// append writes a part of the list.
+// append encodes a part of the list.
 func (l *roll) append(dst []byte, from, to int, asked attributes) []byte {
 	begin, end := `{"users":[`, `]}`
 	if l.counts != nil {
@@ -144,7 +144,7 @@ func (l *roll) append(dst []byte, from, to int, asked attributes) []byte {
 	return append(dst, end...)
 }
 
-// append writes the attributes of a channel that were asked for, as [attributes.of] has them.
+// append encodes the requested attributes of a channel, as [attributes.of] returns them.
 func (a attributes) append(dst []byte, channel string, n Count) []byte {
 	dst = append(dst, '{')
 	if a.subscriptions {

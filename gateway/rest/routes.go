@@ -11,10 +11,10 @@ import (
 // route is one operation of the API. Its answer is written as JSON.
 type route struct {
 	name, method string
-	// path is below /apps/ID/. A segment in braces stands for the channel or the user.
+	// path is relative to /apps/ID/. A segment in braces stands for the channel or the user.
 	path  string
 	serve func(*request) (any, error)
-	// takes are the parameters of the query beside those of the signature.
+	// takes are the allowed query parameters in addition to those of the signature.
 	takes []string
 }
 
@@ -35,13 +35,13 @@ var (
 	terminateRoute = route{"terminate_connections", http.MethodPost, "users/{user_id}/terminate_connections", (*request).terminate, nil}
 )
 
-// takesMethod tells whether a request may have this method. HEAD asks what GET would be answered, and
-// the server of the library leaves the body out.
+// takesMethod reports whether a request may have this method. HEAD is answered like GET, and net/http omits the
+// body.
 func (r *route) takesMethod(method string) bool {
 	return method == r.method || r.method == http.MethodGet && method == http.MethodHead
 }
 
-// allow are the methods for the header of that name.
+// allow is the value of the header Allow.
 func (r *route) allow() string {
 	if r.method == http.MethodGet {
 		return "GET, HEAD"
@@ -49,7 +49,7 @@ func (r *route) allow() string {
 	return r.method
 }
 
-// routes are all of them, the most used ones first.
+// routes returns all routes, the most used ones first.
 func routes() []*route {
 	return []*route{
 		&publishRoute, &batchRoute, &historyRoute, &channelRoute, &channelsRoute, &usersRoute,
@@ -57,7 +57,7 @@ func routes() []*route {
 	}
 }
 
-// Routes are the names of all operations, by which [Options.Observe] is told of them.
+// Routes returns the names of all operations, as [Options.Observe] gets them.
 func Routes() []string {
 	var out []string
 	for _, r := range routes() {
@@ -66,15 +66,15 @@ func Routes() []string {
 	return out
 }
 
-// Endpoint is an operation as documents have it.
+// Endpoint is an operation for the documentation.
 type Endpoint struct {
-	// Name is that of [Routes]. Path has {app_id}, {channel} and {user_id} in the places of those.
+	// Name is one of [Routes]. Path has {app_id}, {channel} and {user_id} as variables.
 	Name, Method, Path string
-	// Takes are the parameters of the query beside those of the signature.
+	// Takes are the query parameters in addition to those of the signature.
 	Takes []string
 }
 
-// Endpoints are all operations.
+// Endpoints returns all operations.
 func Endpoints() []Endpoint {
 	var out []Endpoint
 	for _, r := range routes() {
@@ -83,7 +83,7 @@ func Endpoints() []Endpoint {
 	return out
 }
 
-// patterns are the paths of all routes, taken apart once.
+// patterns are the paths of all routes, split once.
 var patterns = sync.OnceValue(func() (out []pattern) {
 	for _, r := range routes() {
 		out = append(out, pattern{r, strings.Split(r.path, "/")})
@@ -96,11 +96,10 @@ type pattern struct {
 	parts []string
 }
 
-// match tells whether parts, which are below the app, are this path, and what stands for the
-// segment in braces.
+// match reports whether parts, the path below the app, match, and returns the value of the variable.
 func (p *pattern) match(parts []string) (variable string, ok bool) {
 	if last := len(parts) - 1; p.route.name == terminateRoute.name && last > 2 && parts[0] == p.parts[0] && parts[last] == p.parts[2] {
-		// Ids of users may have slashes, which some SDKs do not escape.
+		// User ids may contain slashes, which some SDKs do not escape.
 		return strings.Join(parts[1:last], "/"), true
 	}
 	if len(parts) != len(p.parts) {
@@ -117,11 +116,10 @@ func (p *pattern) match(parts []string) (variable string, ok bool) {
 	return variable, true
 }
 
-// find reads the path as it was sent, because a channel name may hold anything
-// that can be percent-encoded.
+// find parses the escaped path, because a channel name may contain anything that can be percent-encoded.
 func find(escaped string) (r route, appID, channel string, ok bool) {
 	if id, operation, two := strings.Cut(strings.TrimPrefix(escaped, "/apps/"), "/"); two && strings.IndexByte(escaped, '%') < 0 {
-		switch operation { // nearly all requests are for these
+		switch operation { // nearly all requests
 		case publishRoute.path:
 			return publishRoute, id, "", true
 		case batchRoute.path:

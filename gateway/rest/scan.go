@@ -10,33 +10,32 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// scanner takes a JSON text apart in one pass and in the order in which it is written, without
-// reflection and without copies: what it returns are views of the text. It is for texts that
-// are known to be UTF-8, and says of others what encoding/json says: the words about what
-// breaks the grammar are the same, and those about values of a wrong type are of [pusher.Mistake].
+// scanner parses a JSON text in one pass, without reflection and without copies: what it returns are slices of
+// the text. The text must be valid UTF-8. Syntax errors have the words of encoding/json, and errors about values
+// of a wrong type are those of [pusher.Mistake].
 //
-// Who uses it asks for what should come next. After the first break of the grammar there is
-// nothing left to read, so loops end by themselves and only who began looks at wrong.
+// The caller asks for what should come next. After the first syntax error the rest of the text is dropped, so
+// loops end by themselves, and only the caller that began needs to check the error with end.
 type scanner struct {
 	text []byte
 	at   int
-	// nest are the brackets that are open; room is what it begins with.
+	// nest are the open brackets; room is its initial memory.
 	nest []byte
 	room [16]byte
-	// wrong is the first break of the grammar.
+	// wrong is the first syntax error.
 	wrong error
-	// mistaken is the first value of a wrong type. Reading goes on behind it, since a break
-	// of the grammar is worse. final is one after which nothing more is looked at.
+	// mistaken is the first value of a wrong type. Parsing continues after it, because a syntax error has
+	// precedence. final is such an error that has precedence over mistaken.
 	mistaken, final error
-	// within is the path to the members of what is being read.
+	// within is the path to the members that are being read, for error texts.
 	within string
-	// measured is the member of which all numbers must be within the range of a float64.
+	// measured is the name of the member whose numbers must all fit into a float64; empty for none.
 	measured string
-	// limits are those of the app that sends an event or a batch.
+	// limits are those of the app of the event or batch.
 	limits *app.Limits
 }
 
-// maxNesting is how many brackets may be open.
+// maxNesting is the maximum depth of brackets.
 const maxNesting = 10_000
 
 func (s *scanner) begin(text []byte) {
@@ -44,7 +43,7 @@ func (s *scanner) begin(text []byte) {
 	s.nest = s.room[:0]
 }
 
-// end expects nothing more, and returns what is worst.
+// end expects the end of the text, and returns the gravest error.
 func (s *scanner) end() error {
 	for s.wrong == nil && s.at < len(s.text) {
 		if !isSpace(s.text[s.at]) {
@@ -62,7 +61,7 @@ func (s *scanner) end() error {
 	return s.mistaken
 }
 
-// fail notes a break of the grammar. Nothing is read after it.
+// fail notes a syntax error and drops the rest of the text.
 func (s *scanner) fail(err error) {
 	if s.wrong == nil {
 		s.wrong = err
@@ -72,8 +71,7 @@ func (s *scanner) fail(err error) {
 
 var errEnd = errors.New("unexpected end of JSON input")
 
-// invalid says that what is next may not be there. Behind the end there is a space, which ends
-// what may be ended.
+// invalid notes that the next character is not allowed. The end of the text counts as a space.
 func (s *scanner) invalid(context string) {
 	c := byte(' ')
 	if s.at < len(s.text) {
@@ -93,8 +91,7 @@ func (s *scanner) invalid(context string) {
 
 func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\t' || c == '\r' }
 
-// peek is the next byte that is no space, which stays there. It is 0 at the end, which is an
-// error.
+// peek returns the next byte that is not a space, without consuming it; 0 at the end, which is an error.
 func (s *scanner) peek() byte {
 	for ; s.at < len(s.text); s.at++ {
 		if c := s.text[s.at]; !isSpace(c) {
@@ -105,7 +102,7 @@ func (s *scanner) peek() byte {
 	return 0
 }
 
-// enter goes into the object or array that is next.
+// enter enters the object or array that is next.
 func (s *scanner) enter() {
 	if len(s.nest) == maxNesting {
 		s.invalid("exceeded max depth")
@@ -115,14 +112,14 @@ func (s *scanner) enter() {
 	s.at++
 }
 
-// leave goes out of what was entered last.
+// leave leaves the innermost object or array.
 func (s *scanner) leave() {
 	s.nest = s.nest[:len(s.nest)-1]
 	s.at++
 }
 
-// member goes to the value of the next member of an object, first of all to that of the first
-// one. It returns the name as it is written, and false behind the last member.
+// member moves to the value of the next member of an object; first is true for the first one. It returns the
+// name, still escaped, and false after the last member.
 func (s *scanner) member(first bool) (name []byte, more bool) {
 	c := s.peek()
 	switch {
@@ -150,7 +147,7 @@ func (s *scanner) member(first bool) (name []byte, more bool) {
 	return name, true
 }
 
-// element goes to the next element of an array. It returns false behind the last one.
+// element moves to the next element of an array. It returns false after the last one.
 func (s *scanner) element(first bool) bool {
 	c := s.peek()
 	switch {
@@ -167,7 +164,7 @@ func (s *scanner) element(first bool) bool {
 	return s.wrong == nil
 }
 
-// quoted reads the string that is next and returns what is between its quotes.
+// quoted reads a string and returns the bytes between its quotes, still escaped.
 func (s *scanner) quoted() []byte {
 	s.at++
 	start := s.at
@@ -192,7 +189,7 @@ func (s *scanner) quoted() []byte {
 	}
 }
 
-// escapes are the letters that may stand behind a backslash, but for the u.
+// escapes are the letters that may follow a backslash, except u.
 var escapes = [256]bool{'b': true, 'f': true, 'n': true, 'r': true, 't': true, '\\': true, '/': true, '"': true}
 
 const (
@@ -200,15 +197,14 @@ const (
 	highBits  = 0x80 * everyByte
 )
 
-// ordinary goes to the next byte of a string that is a quote, a control character or a backslash
-// of which it is not sure that it may stand there. It looks at eight bytes at a time, which is
-// several times as quick as one by one.
+// ordinary skips to the next byte of a string that is a quote, a control character, or a backslash whose escape
+// must still be checked. It looks at eight bytes at a time, which is several times as fast as one by one.
 func (s *scanner) ordinary() {
 	text, i := s.text, s.at
 	for i+8 <= len(text) {
 		w := binary.LittleEndian.Uint64(text[i:])
 		quote, slash := w^'"'*everyByte, w^'\\'*everyByte
-		// The lowest bit that is set is right; those above may be false, by a borrow.
+		// The lowest set bit is right; higher ones may be wrong because of a borrow.
 		found := ((w - 0x20*everyByte) & ^w) | ((quote - everyByte) & ^quote) | ((slash - everyByte) & ^slash)
 		if found &= highBits; found == 0 {
 			i += 8
@@ -229,7 +225,7 @@ func (s *scanner) ordinary() {
 	s.at = i
 }
 
-// escape reads what is behind a backslash.
+// escape reads the rest of an escape after its backslash.
 func (s *scanner) escape() {
 	if s.at < len(s.text) {
 		switch c := s.text[s.at]; {
@@ -251,8 +247,8 @@ func (s *scanner) escape() {
 	s.invalid("in string escape code")
 }
 
-// skip reads the value that is next, whatever it is, and returns it as it is written. It is no
-// recursion, so that brackets cost a byte and not a frame of the stack.
+// skip reads any value and returns its text. It does not recurse, so that nesting costs a byte and not a stack
+// frame.
 func (s *scanner) skip() []byte {
 	s.peek()
 	start, outside := s.at, len(s.nest)
@@ -285,7 +281,7 @@ func (s *scanner) skip() []byte {
 	return s.text[start:s.at:s.at]
 }
 
-// scalar reads the string, number, boolean or null that is next.
+// scalar reads a string, number, boolean or null.
 func (s *scanner) scalar() {
 	switch c := s.peek(); c {
 	case '"':
@@ -311,7 +307,7 @@ func (s *scanner) scalar() {
 	}
 }
 
-// word reads true, false or null, of which the first letter is there.
+// word reads the rest of true, false or null after its first letter.
 func (s *scanner) word(w string) {
 	for i := 1; i < len(w); i++ {
 		s.at++
@@ -323,7 +319,7 @@ func (s *scanner) word(w string) {
 	s.at++
 }
 
-// number reads a number, of which the first character is there.
+// number reads a number, whose first character is next.
 func (s *scanner) number() {
 	if s.text[s.at] == '-' {
 		s.at++

@@ -11,45 +11,45 @@ import (
 	"github.com/sluicehq/sluice/gateway/sight"
 )
 
-// maxStream is how many events one answer of lines has at most. A reader who wants more
-// comes again, so that limits, drain and what may be seen are looked at again.
+// maxStream is the maximum number of events in one answer of lines. For more, the reader sends another request,
+// for which limits, drain and the readable history are checked again.
 const maxStream = 20_000
 
-// streamPage is how many events are read at a time.
+// streamPage is the number of events that are read at a time.
 const streamPage = 1000
 
 // linesType is the content type of an answer of lines.
 const linesType = "application/x-ndjson"
 
-// stream is a part of the history that is sent as lines of JSON while it is read: each
-// event as an item of a page, and in the last line what a page says beside. It may end
-// sooner than was asked for, and then says that there is more; without that line it broke.
+// stream is a part of the history that is sent as lines of JSON while it is read: each event as an item of a
+// page, and a last line with the rest of a page. It may end earlier than requested; the last line then says that
+// there is more. Without that line the answer is incomplete.
 type stream struct {
 	r    *request
 	view *sight.View
 	walk walk
-	// page is the one to be sent next. room is what it holds of the answers' room.
+	// page is the next one to send. room is what it holds of the answers' room.
 	page *sight.Page
 	room hold
-	// left is how many events may follow, and last the offset of the last one that was sent.
+	// left is how many events may follow, and last is the offset of the last sent event.
 	left int
 	last uint64
 }
 
-// walk is a history request that was understood.
+// walk is a parsed history request.
 type walk struct {
 	direction string
 	limit     int
 	bounds    bounds
-	// none: nothing lies within the bounds.
+	// none is set if nothing lies within the bounds.
 	none  bool
 	query broker.Query
-	// mark is what cursors are bound to, and the one that the walk goes on from.
+	// mark is what cursors are bound to, and the cursor of the request if goesOn is set.
 	mark   cursor
 	goesOn bool
 }
 
-// pageBytes is about what a page holds until it is sent, twice: as events and as text.
+// pageBytes estimates what a page holds until it is sent, as events and as text.
 func pageBytes(p *sight.Page) (n int64) {
 	for _, e := range p.Publications {
 		n += 2 * int64(e.Bytes()+512)
@@ -57,7 +57,7 @@ func pageBytes(p *sight.Page) (n int64) {
 	return n
 }
 
-// stream reads the first page, so that whatever stands against it is an answer as usual.
+// stream reads the first page, so that an error is answered as usual.
 func (r *request) stream(view *sight.View, w walk) (*stream, error) {
 	s := &stream{r: r, view: view, walk: w, left: w.limit, room: hold{bodies: r.api.answers, app: r.hold.app}}
 	s.walk.query.Limit = min(w.limit, streamPage)
@@ -72,14 +72,14 @@ func (r *request) stream(view *sight.View, w walk) (*stream, error) {
 	return s, nil
 }
 
-// send writes the lines, without those if headOnly is set.
+// send writes the lines; only the headers if headOnly is set.
 func (s *stream) send(w http.ResponseWriter, headOnly bool) {
 	defer func() { s.room.release() }()
 	ctx, cancel := context.WithCancel(s.r.http.Context())
 	defer cancel()
 	w.Header().Set("Content-Type", linesType)
 	w.Header().Set("Cache-Control", "no-store")
-	// Proxies would keep it until it has ended.
+	// Proxies would buffer it until its end.
 	w.Header().Set("X-Accel-Buffering", "no")
 	if headOnly {
 		return
@@ -117,14 +117,14 @@ func (s *stream) send(w http.ResponseWriter, headOnly bool) {
 	}
 }
 
-// ahead is a page that was read ahead, nil if it could not be or must wait, with its room.
+// ahead is a page that was read ahead, with its room. page is nil if it could not be read now.
 type ahead struct {
 	page *sight.Page
 	room hold
 }
 
-// next reads the page behind the last event that was sent, and that event again where the log
-// is read forwards: if it is still there, nothing was lost in between.
+// next reads the page after the last sent event. When reading forwards, the page includes that event: if it is
+// still there, nothing was lost in between.
 func (s *stream) next(ctx context.Context) chan *ahead {
 	q := s.walk.query
 	q.Limit = min(s.left+1, streamPage)
@@ -151,7 +151,8 @@ func (s *stream) next(ctx context.Context) chan *ahead {
 	return out
 }
 
-// follow makes a page that was read ahead the next one, and tells of what is lost between.
+// follow makes a page that was read ahead the current one. It writes a gap if events may have been lost in
+// between.
 func (s *stream) follow(out *lines, next *ahead) {
 	s.page, s.room = next.page, next.room
 	if s.walk.query.NewestFirst {
@@ -164,8 +165,8 @@ func (s *stream) follow(out *lines, next *ahead) {
 	out.gap(s.last)
 }
 
-// lines writes lines and flushes them piece by piece. A client that does not take a piece in
-// time loses its connection.
+// lines writes lines and flushes them piece by piece. A client that does not read a piece in time loses its
+// connection.
 type lines struct {
 	w        http.ResponseWriter
 	control  *http.ResponseController
@@ -181,7 +182,7 @@ func (l *lines) item(channel string, p *broker.Publication) {
 	}
 }
 
-// gap says that events behind a serial may be missing.
+// gap writes that events after a serial may be missing.
 func (l *lines) gap(after uint64) {
 	l.text = append(l.text, `{"gap":{"after_serial":`...)
 	l.text = strconv.AppendUint(l.text, after, 10)
@@ -191,7 +192,7 @@ func (l *lines) gap(after uint64) {
 func (l *lines) end(s summary) {
 	text, err := json.Marshal(map[string]summary{"end": s})
 	if err != nil {
-		return // The reader takes it for broken off.
+		return // without this line the reader knows that the answer is incomplete
 	}
 	l.text = append(append(l.text, text...), '\n')
 	l.flush()

@@ -6,9 +6,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// tally answers what a publish asked about its channels. The events are stored by
-// then, so a census that fails only leaves numbers out: the publisher would take an
-// error for a publish that did not happen, and publish again.
+// tally answers the info of a publish. The events are stored by then, so an error of the census only omits
+// numbers: the publisher would take an error for a failed publish, and publish again.
 type tally struct {
 	request *request
 	census  Census
@@ -19,8 +18,7 @@ func (r *request) newTally() *tally {
 	return &tally{r, r.api.opt.Census, map[string]Count{}}
 }
 
-// of has an entry for every channel of an event, with the attributes that the event
-// asked for and that are known.
+// of returns, for every channel of an event, the requested attributes that are known.
 func (t *tally) of(ev *accepted) map[string]map[string]any {
 	ctx, cancel := context.WithTimeout(t.request.http.Context(), t.request.api.opt.PublishTimeout)
 	defer cancel()
@@ -40,13 +38,13 @@ func (t *tally) of(ev *accepted) map[string]map[string]any {
 	return out
 }
 
-// apply tells whether a channel has any of the attributes.
+// apply reports whether a channel has any of the attributes that need a count.
 func (a attributes) apply(channel string) bool {
 	return a.subscriptions || a.users && pusher.KindOf(channel).Presence()
 }
 
-// count asks about a channel once. After a failure nothing more is asked, so that a
-// publish to many channels does not wait for an outage as many times.
+// count queries the census about each channel once. After an error it makes no more queries, so that a publish
+// to many channels waits for an outage only once.
 func (t *tally) count(ctx context.Context, channel string) (Count, bool) {
 	if n, ok := t.known[channel]; ok || t.census == nil {
 		return n, ok

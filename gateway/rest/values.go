@@ -19,8 +19,8 @@ func (s *scanner) mistake(got, member, want string) {
 	}
 }
 
-// other reads a value that is not what the member should have. What is null stands for no
-// value, and is no mistake; then other returns true.
+// other reads a value of a type that the member should not have. null stands for no value and is not an error;
+// other then returns true.
 func (s *scanner) other(member, want string) (null bool) {
 	if null = s.peek() == 'n'; !null {
 		s.mistake(kindOf(s.peek()), member, want)
@@ -29,7 +29,7 @@ func (s *scanner) other(member, want string) (null bool) {
 	return null
 }
 
-// kindOf names the kind of value that begins with a byte.
+// kindOf returns the JSON type of the value that begins with c.
 func kindOf(c byte) string {
 	switch c {
 	case '{':
@@ -44,7 +44,7 @@ func kindOf(c byte) string {
 	return "number"
 }
 
-// string reads a string. What is null leaves it as it is.
+// string reads a string. null leaves into unchanged.
 func (s *scanner) string(into *string, member string) {
 	if s.peek() != '"' {
 		s.other(member, pusher.WantText)
@@ -53,7 +53,7 @@ func (s *scanner) string(into *string, member string) {
 	*into = plainText(s.quoted())
 }
 
-// maybeString reads a string that may be missing, which null says as well.
+// maybeString reads an optional string. null sets it to nil.
 func (s *scanner) maybeString(into **string, member string) {
 	if s.peek() != '"' {
 		if s.other(member, pusher.WantText) {
@@ -65,7 +65,7 @@ func (s *scanner) maybeString(into **string, member string) {
 	*into = &text
 }
 
-// maybeBool reads a boolean that may be missing.
+// maybeBool reads an optional boolean. null sets it to nil.
 func (s *scanner) maybeBool(into **bool, member string) {
 	switch c := s.peek(); c {
 	case 't', 'f':
@@ -79,8 +79,7 @@ func (s *scanner) maybeBool(into **bool, member string) {
 	}
 }
 
-// wholeNumber reads a number that fits a type, and returns whether there was one that is not
-// null.
+// wholeNumber reads a number that fits a type. It reports whether the value is not null.
 func (s *scanner) wholeNumber(member, want string, fits func(text string) error) bool {
 	c := s.peek()
 	if c != '-' && (c < '0' || c > '9') {
@@ -102,8 +101,8 @@ func fitsInt64(text string) error {
 	return err
 }
 
-// grown is a list with room for the element i, and keeps what is there of it: a member that
-// comes again is read over what it was before.
+// grown returns list with room for element i. It keeps the old content of that element: a repeated member is
+// read over its earlier value.
 func grown[T any](list []T, i int) []T {
 	if i >= cap(list) {
 		var none T
@@ -112,8 +111,8 @@ func grown[T any](list []T, i int) []T {
 	return list[:max(len(list), i+1)]
 }
 
-// fieldOf is the place of the one of these names that a member has as it is written, -1 if it has
-// none of them. Case does not matter.
+// fieldOf returns the index in names of a member's name, which is still escaped; -1 if it is not among them.
+// Case is ignored.
 func fieldOf(written []byte, names []string) int {
 	for i, name := range names {
 		if string(written) == name {
@@ -129,14 +128,14 @@ func fieldOf(written []byte, names []string) int {
 	return -1
 }
 
-// fields are the names that mean something in an object, and which of them it has had: of members of one
-// name the first counts, as it does for clients.
+// fields are the known names of an object, and a set of those that were read: of members with the same name the
+// first counts, as it does for clients.
 type fields struct {
 	names []string
 	had   uint32
 }
 
-// of is the name of a member as it is written, "" if it means nothing here.
+// of returns the known name for an escaped member name, "" if it is unknown or was read before.
 func (f *fields) of(written []byte) string {
 	i := fieldOf(written, f.names)
 	if i < 0 || f.had&(1<<i) != 0 {
@@ -146,8 +145,8 @@ func (f *fields) of(written []byte) string {
 	return f.names[i]
 }
 
-// having is the text of an object with those members alone whose names, as they are written, are wanted. It is
-// nil if that is none of them, or if the text is no object or not valid.
+// having returns the text of an object with only the members whose escaped name is wanted. It returns nil if
+// there are none, or if the text is not a valid object.
 func having(text []byte, wanted func(name []byte) bool) []byte {
 	var s scanner
 	if s.begin(text); s.peek() != '{' {
@@ -168,7 +167,7 @@ func having(text []byte, wanted func(name []byte) bool) []byte {
 	return append(kept, '}')
 }
 
-// plainText is what is between the quotes of a string, without escapes, as a text of its own.
+// plainText decodes the content of a string into a new string.
 func plainText(inner []byte) string {
 	if bytes.IndexByte(inner, '\\') < 0 {
 		return string(inner)
@@ -176,7 +175,7 @@ func plainText(inner []byte) string {
 	return string(unescaped(inner))
 }
 
-// unescaped is the inside of a string without escapes, in bytes of its own if there are any.
+// unescaped decodes the content of a string, into new memory if it has escapes.
 func unescaped(inner []byte) []byte {
 	if bytes.IndexByte(inner, '\\') < 0 {
 		return inner
@@ -184,21 +183,20 @@ func unescaped(inner []byte) []byte {
 	return unescape(make([]byte, len(inner)), inner)
 }
 
-// plainEscapes are the letters behind a backslash that stand for one byte, with that byte.
+// plainEscapes are the escapes of one byte, except u.
 var plainEscapes = [256]byte{'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t', '\\': '\\', '/': '/', '"': '"'}
 
-// unescape writes to out what the inside of a string stands for, which is never longer, and
-// returns that part of it. out may be inner itself, which is read before it is written over. Halves
-// of surrogate pairs without the other half become U+FFFD.
+// unescape decodes the content of a string into out and returns the used part, which is never longer than inner.
+// out may be inner itself. Unpaired surrogates become U+FFFD.
 func unescape(out, inner []byte) []byte {
 	from, to := 0, 0
 	for from+8 <= len(inner) {
 		w := binary.LittleEndian.Uint64(inner[from:])
 		slash := w ^ '\\'*everyByte
-		found := (slash - everyByte) & ^slash & highBits // the lowest bit that is set is right
-		n := bits.TrailingZeros64(found) / 8             // of eight if none is set
+		found := (slash - everyByte) & ^slash & highBits // the lowest set bit is right
+		n := bits.TrailingZeros64(found) / 8             // 8 if none is set
 		if n == 8 || from-to >= 8 {
-			// What is written behind those that count is not read any more, or written anew.
+			// The bytes written after the valid ones are not read any more, or overwritten later.
 			binary.LittleEndian.PutUint64(out[to:], w)
 		} else {
 			copy(out[to:], inner[from:from+n])
@@ -218,7 +216,7 @@ func unescape(out, inner []byte) []byte {
 	return out[:to]
 }
 
-// unescapeOne writes what an escape stands for, and returns what is behind both.
+// unescapeOne decodes one escape, and returns the indexes after it.
 func unescapeOne(out, inner []byte, from, to int) (int, int) {
 	c := inner[from+1]
 	if from += 2; c != 'u' {
@@ -246,7 +244,7 @@ func fourDigits(text []byte) rune {
 	return r
 }
 
-// hexDigit is the value of a hexadecimal digit, -1 for what is none.
+// hexDigit returns the value of a hexadecimal digit, -1 for any other byte.
 func hexDigit(c byte) int {
 	switch {
 	case c >= '0' && c <= '9':
