@@ -8,18 +8,17 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// Signin is the payload of a sign-in (protocol section 1.13). Its parts are views of the
-// message, as [ClientFrame.Data] is, except for the id.
+// Signin is the payload of a sign-in (protocol section 1.13). Its strings are slices of the message, like
+// [ClientFrame.Data], except for UserID.
 type Signin struct {
 	Auth string
-	// UserData is signed byte for byte as it is here. It is a JSON object.
+	// UserData is a JSON object. The signature covers exactly these bytes.
 	UserData string
-	// UserID is the id in UserData. It means nothing until the signature was
-	// checked with [VerifyUser].
+	// UserID is the id in UserData. It must not be used before [VerifyUser] has verified the signature.
 	UserID string
 }
 
-// ParseSignin reads the data of a sign-in request.
+// ParseSignin parses the data of a sign-in request.
 func ParseSignin(data string) (Signin, error) {
 	v, err := payload(data)
 	if err != nil {
@@ -46,6 +45,6 @@ func ParseSignin(data string) (Signin, error) {
 	if err := CheckUserID(id.Str); err != nil {
 		return Signin{}, fmt.Errorf("user_data: %w", err)
 	}
-	s.UserID = strings.Clone(id.Str) // kept for longer than the message
+	s.UserID = strings.Clone(id.Str) // it is kept for longer than the message
 	return s, nil
 }

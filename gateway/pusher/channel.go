@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Kind says what a channel's name makes of it (protocol section 1.6).
+// Kind is the set of properties that the name of a channel gives it (protocol section 1.6).
 type Kind uint8
 
 const (
@@ -16,10 +16,10 @@ const (
 	serverToUser
 )
 
-// userPrefix begins the names of channels that reach one signed-in user.
+// userPrefix is the prefix of the channels of signed-in users.
 const userPrefix = "#server-to-user-"
 
-// kinds are tried in order, so longer prefixes come first.
+// kinds are compared in order, so longer prefixes come first.
 var kinds = [...]struct {
 	prefix string
 	kind   Kind
@@ -34,7 +34,7 @@ var kinds = [...]struct {
 	{"cache-", cache},
 }
 
-// KindOf reads the kind off a channel name.
+// KindOf returns the kind of the channel with a name.
 func KindOf(name string) Kind {
 	for i := range kinds {
 		if strings.HasPrefix(name, kinds[i].prefix) {
@@ -44,26 +44,26 @@ func KindOf(name string) Kind {
 	return 0
 }
 
-// UserChannel is the channel that reaches a signed-in user.
+// UserChannel returns the name of the channel of a signed-in user.
 func UserChannel(user string) string { return userPrefix + user }
 
-// NeedsAuth is true for channels that are subscribed to with a signature.
+// NeedsAuth reports whether subscribing needs a signature.
 func (k Kind) NeedsAuth() bool { return k&(private|presence) != 0 }
 
-// Presence is true for channels that have members.
+// Presence reports whether the channel has members.
 func (k Kind) Presence() bool { return k&presence != 0 }
 
-// Encrypted is true for channels whose payloads the server cannot read.
+// Encrypted reports whether the payloads are encrypted end to end, so that the server cannot read them.
 func (k Kind) Encrypted() bool { return k&encrypted != 0 }
 
-// Cache is true for channels that remember their last event.
+// Cache reports whether the channel keeps its last event.
 func (k Kind) Cache() bool { return k&cache != 0 }
 
-// ServerToUser is true for channels of one signed-in user.
+// ServerToUser reports whether the channel belongs to one signed-in user.
 func (k Kind) ServerToUser() bool { return k&serverToUser != 0 }
 
-// CheckChannel checks a channel name of at most max bytes (protocol section 1.6). That of
-// a user's channel is bounded by the id of the user instead.
+// CheckChannel checks a channel name of at most max bytes (protocol section 1.6). For the channel of a user, the
+// limit of user ids applies instead.
 func CheckChannel(name string, max int) error {
 	if name == "" {
 		return fmt.Errorf("channel name is empty")

@@ -12,23 +12,20 @@ import (
 
 // ClientFrame is a message of a client.
 type ClientFrame struct {
-	// Event is not empty. It may be kept, like the channel.
+	// Event is not empty. Event and Channel are copies that may be kept.
 	Event   string
 	Channel string
-	// Data is one JSON value, "" if the member is missing or null. It is a view of the
-	// message, valid as long as that is not changed. What the readers of this package make of
-	// it says which of its parts are views too.
+	// Data is one JSON value, "" if the member is missing or null. It is a slice of the message, and valid as
+	// long as that is not changed. The parsers of this package say which of their results are slices of it too.
 	Data string
-	// Echo is what the member `extras.echo` of a client event says, nil if it says nothing
-	// (protocol section 5.8).
+	// Echo is the member `extras.echo` of a client event, nil if it is missing (protocol section 5.8).
 	Echo *bool
-	// Ephemeral is what `extras.ephemeral` of a client event says.
+	// Ephemeral is the member `extras.ephemeral` of a client event.
 	Ephemeral bool
 }
 
-// MaxDepth is how deep objects and arrays may be nested in what this package
-// reads. Readers of JSON recurse; without a bound a message of nothing but
-// brackets would cost a hundred times its size in stack.
+// MaxDepth is the maximum nesting of objects and arrays that this package parses. JSON parsers recurse; without
+// a bound, a message of only brackets would take a hundred times its size in stack.
 const MaxDepth = 128
 
 // ErrTooDeep is returned for JSON that is nested deeper than [MaxDepth].
@@ -40,10 +37,9 @@ var (
 	errNotObject = errors.New("the message is not a JSON object")
 )
 
-// ParseClientFrame takes a message apart (protocol section 1.2). b belongs to the caller, who
-// must not change it while the data of the frame is in use: of a large message, which may well
-// be refused, copies cost more than reading it. With an error the frame has the event and the channel that it is about, as far as these can be
-// read, for there somebody may wait for an answer.
+// ParseClientFrame parses a message (protocol section 1.2). The caller must not change b while the data of the
+// frame is in use: copying a large message, which may be refused, costs more than parsing it. With an error, the
+// frame has the event and the channel as far as they can be read, so that the error can be answered there.
 func ParseClientFrame(b []byte) (ClientFrame, error) {
 	text := unsafe.String(unsafe.SliceData(b), len(b))
 	root, err := object(text)
@@ -75,7 +71,7 @@ func ParseClientFrame(b []byte) (ClientFrame, error) {
 	return f, nil
 }
 
-// about reads of a frame that is not taken what event and channel it is about.
+// about reads the event and the channel of a frame that is refused.
 func about(root gjson.Result) ClientFrame {
 	channel := root.Get("data.channel")
 	if channel.Type != gjson.String {
@@ -98,8 +94,8 @@ func CheckJSON(text string) error {
 	return nil
 }
 
-// tooDeep may be asked about any text; for what is not JSON the answer means
-// nothing. Most texts have too few brackets to be deep, which is quick to see.
+// tooDeep reports whether the nesting exceeds [MaxDepth]. For a text that is not JSON the result means nothing.
+// Most texts have too few brackets for that, which is quick to see.
 func tooDeep(text string) bool {
 	if strings.Count(text, "[")+strings.Count(text, "{") <= MaxDepth {
 		return false
@@ -124,9 +120,9 @@ func tooDeep(text string) bool {
 	return false
 }
 
-// stringEnd is the place of the quote that ends a string, -1 if there is none. rest is
-// what is behind the quote that begins it. Looking for quotes and then at what is before
-// them is several times as quick as looking at each byte.
+// stringEnd returns the index of the quote that ends a string, -1 if there is none. rest is the text after the
+// opening quote. Searching for quotes and then looking at the bytes before them is several times as fast as
+// looking at each byte.
 func stringEnd(rest string) int {
 	for i := 0; ; i++ {
 		n := strings.IndexByte(rest[i:], '"')
@@ -156,9 +152,8 @@ func object(text string) (gjson.Result, error) {
 	return root, nil
 }
 
-// payload reads the data of a protocol event, which may be an object or a string
-// that contains one. Missing data is an empty object. The data is that of a [ClientFrame]
-// and was checked with the message.
+// payload returns the data of a protocol event: an object, or a string that contains one. Missing data is an
+// empty object. data comes from a [ClientFrame], so it is valid JSON.
 func payload(data string) (gjson.Result, error) {
 	if data == "" {
 		return gjson.Parse("{}"), nil
@@ -179,14 +174,14 @@ func payload(data string) (gjson.Result, error) {
 	return v, nil
 }
 
-// member is a member of an object that somebody wants to read.
+// member is a member of an object to be read.
 type member struct {
 	name  string
 	value *gjson.Result
 }
 
-// members reads members of an object in one pass, which counts where the values are large.
-// Of equal names the first counts; what is missing is left as it is.
+// members reads several members of an object in one pass, which matters if the values are large. Of equal names
+// the first counts. Missing members are left unchanged.
 func members(v gjson.Result, wanted ...member) {
 	v.ForEach(func(name, value gjson.Result) bool {
 		for _, m := range wanted {
@@ -198,8 +193,8 @@ func members(v gjson.Result, wanted ...member) {
 	})
 }
 
-// elements are the first elements of a list, limit of them at most, and how many there are. What
-// gjson makes of all of them is up to forty times as large as their text.
+// elements returns the first elements of a list, at most limit, and the number of all. gjson's results for all
+// of them may be forty times as large as their text.
 func elements(list gjson.Result, limit int) (first []gjson.Result, n int) {
 	list.ForEach(func(_, e gjson.Result) bool {
 		if n++; n <= limit {
@@ -210,8 +205,7 @@ func elements(list gjson.Result, limit int) (first []gjson.Result, n int) {
 	return first, n
 }
 
-// raw is a value whose meaning is none of this package's business, "" if it is missing or
-// null.
+// raw returns the text of a value that this package passes on unparsed, "" if it is missing or null.
 func raw(v gjson.Result) string {
 	if v.Type == gjson.Null {
 		return ""
@@ -219,7 +213,7 @@ func raw(v gjson.Result) string {
 	return v.Raw
 }
 
-// text is the value of a member that must be a string if it is there.
+// text returns the value of an optional string member.
 func text(m gjson.Result, name string) (string, error) {
 	switch m.Type {
 	case gjson.String:

@@ -1,8 +1,7 @@
 package pusher
 
-// CloseCode is a WebSocket close code of protocol section 1.5. Clients act on
-// the range: 4000 to 4099 stop, 4100 to 4199 back off, 4200 to 4299 come back
-// at once.
+// CloseCode is a WebSocket close code of protocol section 1.5. Clients act on its range: after 4000 to 4099 they
+// stop, after 4100 to 4199 they back off, and after 4200 to 4299 they reconnect at once.
 type CloseCode uint16
 
 const (
@@ -19,9 +18,8 @@ const (
 	CloseInactive            CloseCode = 4202
 )
 
-// ErrorCode is the code of a protocol error event that leaves the connection
-// open. None of them may ever close a socket: clients treat closes from 4300 on
-// as final. [NoCode] travels as null.
+// ErrorCode is the code of a protocol error event, which leaves the connection open. An error code must never be
+// used to close a socket: clients treat closes from 4300 on as final. [NoCode] is sent as null.
 type ErrorCode int
 
 const (
@@ -33,7 +31,7 @@ const (
 	ErrorWatchlistLimit ErrorCode = 4302
 )
 
-// Message is the sentence sent with a close code.
+// Message returns the sentence that is sent with a close code.
 func (c CloseCode) Message() string {
 	switch c {
 	case CloseNoSuchApp:

@@ -1,7 +1,6 @@
 package pusher
 
-// Dialect is one of the spellings of the protocol. A socket speaks one for
-// its whole life.
+// Dialect is a variant of the protocol. A socket speaks one for its whole life.
 type Dialect uint8
 
 const (
@@ -10,8 +9,8 @@ const (
 	// V2 is the extended protocol, event prefix `sockudo:`, with message ids,
 	// stream ids and serials.
 	V2
-	// Events is that of event streams (text/event-stream of HTML): what V2 says of events, in
-	// the frames of another protocol. Nothing is received in it.
+	// Events is the dialect of event streams (text/event-stream of HTML): events as in V2, in the frames of
+	// another protocol. Nothing is received in it.
 	Events
 	// Dialects is the number of dialects, for tables indexed by them.
 	Dialects = 3
@@ -33,8 +32,8 @@ func (d Dialect) InternalPrefix() string {
 	return "pusher_internal:"
 }
 
-// ParseDialect reads the `protocol` query parameter (protocol section 1.1). On
-// failure the code is the one to close with.
+// ParseDialect parses the `protocol` query parameter (protocol section 1.1). If it reports false, the code is
+// the one to close with.
 func ParseDialect(protocol string) (Dialect, CloseCode, bool) {
 	switch protocol {
 	case "", "4", "5", "6", "7":

@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-// reserved prefixes belong to the protocol (protocol section 1.6).
+// reserved are the prefixes of the protocol's own events (protocol section 1.6).
 var reserved = [...]string{"pusher:", "pusher_internal:", "sockudo:", "sockudo_internal:"}
 
 // CheckEventName checks the name of an event of at most max bytes.

@@ -13,23 +13,23 @@ import (
 	"unicode/utf8"
 )
 
-// EventsQuery is a request for an event stream.
+// EventsQuery is a parsed request for an event stream.
 type EventsQuery struct {
-	// Channels are distinct names that are not checked, at least one.
+	// Channels are distinct, at least one. The names are not checked.
 	Channels []string
-	// Places is where the reader was, nil if it does not say.
+	// Places are the positions from which the reader continues, nil if it has none.
 	Places []Place
-	// Wish is what it wants of the past of channels in which it was nowhere, nil for nothing.
+	// Wish is the requested part of the past of channels without a place, nil for none.
 	Wish *Rewind
-	// Filter is JSON that is not checked, "" for none.
+	// Filter is JSON that is not validated, "" for none.
 	Filter string
-	// Token is the signature, "" for none, and Expires until when it is good, in Unix seconds.
+	// Token is the signature, "" for none, and Expires is its expiry in Unix seconds.
 	Token   string
 	Expires int64
 }
 
-// ParseEventsQuery reads the query of a request, for at most limit channels, and its header
-// Last-Event-ID, which says more than the query when a browser comes back. Errors name the
+// ParseEventsQuery parses the query of a request, for at most limit channels, and its header Last-Event-ID. That
+// header has precedence, because it is newer than the query when a browser reconnects. Errors name the
 // parameter.
 func ParseEventsQuery(raw, lastEventID string, limit int) (q EventsQuery, err error) {
 	given := map[string]string{}
@@ -92,7 +92,7 @@ func eventsParameter(part string) (name, value string, err error) {
 	return name, value, nil
 }
 
-// takeSince reads a wish for the past: a position, a number of events, a time, or `latest`.
+// takeSince parses the parameter since: a position, a number of events, a time, or `latest`.
 func (q *EventsQuery) takeSince(text string) (err error) {
 	if IsPlaces(text) {
 		q.Places, err = ParsePlaces(text, q.Channels)
@@ -120,18 +120,17 @@ func (q *EventsQuery) takeSince(text string) (err error) {
 	return nil
 }
 
-// MaxTokenAge is how far ahead a signature for an event stream may expire.
+// MaxTokenAge is the maximum time until a signature for an event stream expires.
 const MaxTokenAge = 24 * time.Hour
 
-// SignEvents signs a request for an event stream of these channels, in this order, that may be
-// made until a time in Unix seconds. The text that is signed has a line for each: `events`, the
-// key of the app, each channel, and the time.
+// SignEvents signs a request for an event stream of these channels, in this order, until a time in Unix seconds.
+// The signed text has a line for each: `events`, the key of the app, every channel, and the time.
 func SignEvents(key, secret string, channels []string, expires int64) string {
 	return sign(secret, "events\n"+key+"\n"+strings.Join(channels, "\n")+"\n"+strconv.FormatInt(expires, 10))
 }
 
-// VerifyEvents checks the signature of a request for an event stream. The clock of who signed may
-// be ahead by [Window], as for other signatures; nothing is good for longer than it says.
+// VerifyEvents verifies the signature of a request for an event stream. Because the signer's clock may be ahead
+// by [Window], Expires may be that much further than [MaxTokenAge]; an expired signature is always refused.
 func VerifyEvents(key, secret string, now time.Time, q *EventsQuery) error {
 	switch {
 	case q.Token == "":

@@ -7,21 +7,21 @@ import (
 	"strings"
 )
 
-// controlEvents are the types of what the server itself says in an event stream, by the name
-// that a [Control] has.
+// controlEvents are the types of the server's own events in an event stream, by the name of their [Control],
+// where they differ.
 var controlEvents = map[string]string{
 	"subscription_succeeded": "subscribed", "resume_failed": "gap", "resume_success": "resumed",
 }
 
-// ownTypes are the types of events that a publisher cannot use: those of the server, and
-// those that browsers give to events of their own.
+// ownTypes are the event types that publishers cannot use: those of the server, and those of the browser's
+// EventSource.
 var ownTypes = []string{
 	"subscribed", "gap", "resumed", "rewind_complete", "snapshot_complete", "conflated", "cache_miss", "subscription_count",
 	"reconnect", "error", "open", "message",
 }
 
-// EventType is the type that an event with this name has in an event stream, empty for one
-// that has none and is a message: its name has a line end in it, or is one of the server's.
+// EventType returns the type of an event with this name in an event stream. It is empty, so the type is message,
+// if the name contains a line end or is in use by the server.
 func EventType(name string) string {
 	if strings.ContainsAny(name, "\r\n") || slices.Contains(ownTypes, name) {
 		return ""
@@ -29,8 +29,7 @@ func EventType(name string) string {
 	return name
 }
 
-// AppendEventFields appends an event of an event stream without its id. Each line of the data
-// has a field of its own.
+// AppendEventFields appends an event of an event stream without its id. Each line of the data becomes a field.
 func AppendEventFields(dst []byte, kind string, data []byte) []byte {
 	dst = appendEventType(dst, kind)
 	for len(data) > 0 {
@@ -58,8 +57,8 @@ func appendEventType(dst []byte, kind string) []byte {
 	return append(append(dst, kind...), '\n')
 }
 
-// AppendEvent appends an event of a channel as an event stream has it, without its id: the
-// data is the bare text of V2.
+// AppendEvent appends an event of a channel for an event stream, without its id. The data is the bare text of
+// V2.
 func AppendEvent(dst []byte, f *EventFrame) []byte {
 	dst = appendEventType(dst, EventType(f.Event))
 	dst = append(dst, "data: "...)
@@ -68,13 +67,13 @@ func AppendEvent(dst []byte, f *EventFrame) []byte {
 	if !bytes.ContainsAny(dst[begin:], "\r\n") {
 		return append(dst, "\n\n"...)
 	}
-	// JSON that a client wrote travels as it is, with the lines that it has.
+	// Extras that a client wrote may contain line ends, which need several fields.
 	text := bytes.Clone(dst[begin:])
 	return AppendEventFields(dst[:begin-len("data: ")], "", text)
 }
 
-// appendControlEvent appends what the server itself says. The channel is a member of the data
-// whatever that is.
+// appendControlEvent appends an event of the server itself. The channel becomes a member of the data, whatever
+// the data is.
 func appendControlEvent(dst []byte, c *Control) []byte {
 	object := []byte(c.Text)
 	if c.Object != nil {
@@ -100,8 +99,8 @@ func appendControlEvent(dst []byte, c *Control) []byte {
 	return AppendEventFields(dst, kind, data)
 }
 
-// AppendStreamEnd appends the last event of a stream that the server ends: `reconnect` when
-// the reader shall come back at once, else `error`. It says after how long browsers come back.
+// AppendStreamEnd appends the last event of a stream that the server ends: `reconnect` if the reader should
+// reconnect at once, else `error`. It also sets the time after which browsers reconnect.
 func AppendStreamEnd(dst []byte, code CloseCode, reason string) []byte {
 	kind, retry := "error", "5000"
 	if code >= 4200 && code < 4300 {

@@ -19,12 +19,12 @@ const (
 	maxFilterValues = 128
 	maxFilterEvents = 50
 	maxFilterEvent  = 200
-	// maxFilterText bounds all of it, in bytes as the client sent them.
+	// maxFilterText bounds the text of a filter, in bytes.
 	maxFilterText = 16 << 10
 )
 
-// Filter decides by name and tags which events of a channel a subscription gets
-// (protocol section 4). It is immutable and safe for use by many goroutines.
+// Filter decides by name and tags which events of a channel a subscription gets (protocol section 4). It is
+// immutable and safe for concurrent use.
 type Filter struct {
 	text   string
 	size   int
@@ -32,9 +32,9 @@ type Filter struct {
 	root   *filterNode
 }
 
-// filterNode is a branch or a leaf.
+// filterNode is an inner node or a leaf.
 type filterNode struct {
-	op       string // and, or, not; otherwise a comparison of a leaf
+	op       string // and, or, not; or the comparison of a leaf
 	children []*filterNode
 	key      string
 	values   []string
@@ -42,8 +42,8 @@ type filterNode struct {
 	isNumber bool
 }
 
-// ParseFilter reads the filter of a subscription: a node or a compound object. ""
-// means that there is none. Errors name the rule that was broken.
+// ParseFilter parses the filter of a subscription: a node or a compound object. "" means no filter. Errors name
+// the violated rule.
 func ParseFilter(raw string) (*Filter, error) {
 	if raw == "" {
 		return nil, nil
@@ -51,11 +51,10 @@ func ParseFilter(raw string) (*Filter, error) {
 	if len(raw) > maxFilterText {
 		return nil, fmt.Errorf("filter has %d bytes, the limit is %d", len(raw), maxFilterText)
 	}
-	// The parts are cut from this text and keep it, so there is one of it, without the
-	// message that it came in.
+	// The parts of the filter are slices of this copy, so that they do not keep the message in memory.
 	f := &Filter{text: strings.Clone(raw)}
 	v := gjson.Parse(f.text)
-	// What is a part of a frame was checked with it; a parameter of an address may have been cut off.
+	// A filter in a frame was validated with it, but one in a query may be truncated.
 	if !v.IsObject() || !gjson.Valid(f.text) {
 		return nil, errors.New("filter is not a JSON object")
 	}
@@ -65,7 +64,7 @@ func ParseFilter(raw string) (*Filter, error) {
 	return f, nil
 }
 
-// parse reads the filter from its text.
+// parse builds the filter from its parsed text, and computes its size.
 func (f *Filter) parse(v gjson.Result) error {
 	p := filterParser{}
 	defer func() { f.size = len(f.text) + p.nodes*nodeSize + (p.values+len(f.events))*valueSize + filterSize }()
@@ -113,21 +112,21 @@ func (f *Filter) parseEvents(events gjson.Result) (err error) {
 	return err
 }
 
-// Text is what the filter was parsed from. Filters with the same text decide alike.
+// Text returns the text of the filter. Filters with the same text decide alike.
 func (f *Filter) Text() string { return f.text }
 
-// Size is an estimate of the memory that the filter takes, in bytes.
+// Size estimates the memory of the filter in bytes.
 func (f *Filter) Size() int { return f.size }
 
-// What the parts of a filter take besides its text, in bytes; values may have been
-// unescaped to copies, which are shorter than the text.
+// The memory of the parts of a filter in addition to its text, in bytes. Unescaped values are copies, which are
+// shorter than the text.
 const (
 	filterSize = 256
 	nodeSize   = 128
 	valueSize  = 16
 )
 
-// Matches tells whether an event passes. tags may be nil.
+// Matches reports whether an event passes. tags may be nil.
 func (f *Filter) Matches(event string, tags map[string]string) bool {
 	if len(f.events) > 0 && !slices.Contains(f.events, event) {
 		return false
@@ -158,7 +157,7 @@ func (p *filterParser) node(v gjson.Result, depth int) (*filterNode, error) {
 	}
 	n := &filterNode{op: op.Str}
 	nodes := v.Get("nodes")
-	children, count := elements(nodes, maxFilterNodes) // one more node is this one
+	children, count := elements(nodes, maxFilterNodes) // one of the nodes is this one
 	switch {
 	case op.Type != gjson.String || op.Str != "and" && op.Str != "or" && op.Str != "not":
 		return nil, fmt.Errorf("filter: op is %.40s, must be and, or, not", op.Raw)
@@ -224,7 +223,7 @@ func orMissing(v gjson.Result) string {
 	return v.Raw
 }
 
-// filterValue is a value as text: a number as it is written.
+// filterValue returns a value as text; a number as it is written.
 func filterValue(v gjson.Result) (string, error) {
 	var s string
 	switch v.Type {
@@ -245,8 +244,7 @@ func filterValue(v gjson.Result) (string, error) {
 	return s, nil
 }
 
-// decimal reads a decimal floating-point number. Hexadecimal, infinities and what
-// is not a number are none.
+// decimal parses a decimal floating-point number. It refuses hexadecimal numbers and infinities.
 func decimal(s string) (float64, bool) {
 	for i := range len(s) {
 		if c := s[i]; (c < '0' || c > '9') && c != '.' && c != '-' && c != '+' && c != 'e' && c != 'E' {

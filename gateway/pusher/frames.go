@@ -6,8 +6,8 @@ import (
 	"strconv"
 )
 
-// EventFrame is what an event frame says, whatever its form. Strings and slices
-// are only read. Members with zero values are left out of the text.
+// EventFrame is the content of an event frame, in whatever form. Strings and slices are only read. Members with
+// zero values are omitted.
 type EventFrame struct {
 	Event, Channel string
 	// Data is the publisher's data string.
@@ -16,7 +16,7 @@ type EventFrame struct {
 	// 3.7). Data must then be a valid JSON object or array.
 	EmbedData bool
 	UserID    string
-	// Tags, MessageID, StreamID, Serial and Extras do not appear on V1.
+	// Tags, MessageID, StreamID, Serial and Extras are omitted on V1.
 	Tags      map[string]string
 	MessageID string
 	StreamID  string
@@ -24,8 +24,8 @@ type EventFrame struct {
 	Extras    []byte
 }
 
-// Mark is what makes a bare frame a full frame of a delta-tracked subscription
-// (protocol section 3.7).
+// Mark is the addition that makes a bare frame a full frame of a subscription with deltas (protocol section
+// 3.7).
 type Mark struct {
 	// Sequence is the number of the publication, below 2^31.
 	Sequence uint32
@@ -116,9 +116,8 @@ func appendIDs(dst []byte, f *EventFrame) []byte {
 	return dst
 }
 
-// AppendDelta appends a delta frame that rebuilds the marked text of f (marked
-// with m) from the marked text numbered base. delta is the raw delta,
-// algorithm its name on the wire.
+// AppendDelta appends a delta frame. The client applies it to the marked text numbered base, and gets the marked
+// text of f with m. delta is the raw delta, and algorithm its name on the wire.
 func AppendDelta(dst []byte, d Dialect, f *EventFrame, m Mark, algorithm string, base uint32, delta []byte) []byte {
 	dst = append(dst, `{"event":"`...)
 	dst = append(dst, d.Prefix()...)
@@ -146,9 +145,9 @@ func AppendDelta(dst []byte, d Dialect, f *EventFrame, m Mark, algorithm string,
 	return append(dst, '}')
 }
 
-// Control is a protocol frame for one socket. One of Text and Object is used: Text is
-// sent as a JSON string (double encoding), Object as it is. Without either the data is
-// an empty object in a string, because there are clients that read it of every frame.
+// Control is a protocol frame for one socket. Either Text or Object is used: Text is sent as a JSON string
+// (double encoding), Object as it is. Without both, the data is a string with an empty object, because some
+// clients parse the data of every frame.
 type Control struct {
 	// Event is the name without its prefix.
 	Event string
@@ -157,8 +156,8 @@ type Control struct {
 	Channel  string
 	Text     string
 	Object   []byte
-	// MessageID, StreamID and Serial appear on V2 only; the last two together,
-	// when StreamID is set, and in event streams as well.
+	// MessageID, StreamID and Serial are sent on V2. StreamID and Serial are sent together, if StreamID is set,
+	// also in event streams.
 	MessageID, StreamID string
 	Serial              uint64
 }
@@ -176,7 +175,7 @@ func AppendControl(dst []byte, d Dialect, c *Control) []byte {
 	}
 	dst = append(dst, c.Event...)
 	dst = append(dst, '"')
-	if c.Channel != "" || c.Event == "subscription_error" { // That one is about a name, be it empty.
+	if c.Channel != "" || c.Event == "subscription_error" { // its channel may be an empty name
 		dst = append(dst, `,"channel":`...)
 		dst = AppendString(dst, c.Channel)
 	}
@@ -209,9 +208,9 @@ func AppendErrorData(dst []byte, code ErrorCode, message string) []byte {
 	return append(dst, '}')
 }
 
-// AppendConflatedData appends the data of a `conflated` event: so many
-// publications, the first and the last with these offsets, gave way to newer ones
-// of the same conflation value because the socket did not read fast enough.
+// AppendConflatedData appends the data of a `conflated` event: the number of publications that were skipped for
+// newer ones of the same conflation value, because the socket did not read fast enough, and the offsets of the
+// first and the last of them.
 func AppendConflatedData(dst []byte, skipped int, first, last uint64) []byte {
 	dst = strconv.AppendInt(append(dst, `{"skipped":`...), int64(skipped), 10)
 	dst = strconv.AppendUint(append(dst, `,"first_serial":`...), first, 10)

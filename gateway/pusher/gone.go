@@ -2,7 +2,7 @@ package pusher
 
 import "github.com/sluicehq/sluice/gateway/app"
 
-// Gone is the code of the apps whose connections are closed, 0 for others.
+// Gone returns the code with which connections of a removed or disabled app are closed, 0 for other apps.
 func Gone(a *app.App) CloseCode {
 	switch {
 	case a.Removed:

@@ -12,20 +12,19 @@ import (
 // ChannelHistory is a request for a page of history over a WebSocket (protocol section 5.5).
 type ChannelHistory struct {
 	Channel string
-	// Params are those of the history API, as texts, by their first names.
+	// Params are parameters of the history API as text, by their first names.
 	Params url.Values
-	// UntilAttach bounds the page by where the subscription began.
+	// UntilAttach ends the page where the subscription began.
 	UntilAttach bool
 }
 
-// historyParams are the names of each parameter.
+// historyParams are the parameters with their alternative names.
 var historyParams = [][]string{
 	{"limit"}, {"direction"}, {"cursor"}, {"start_serial"}, {"end_serial"}, {"start_time_ms", "start"}, {"end_time_ms", "end"},
 }
 
-// ParseChannelHistory reads the data of a `channel_history` request. Parameters and the channel may
-// stand in a member `params` as well, but none in two places with two values. Their values are checked by
-// whoever serves the page.
+// ParseChannelHistory parses the data of a `channel_history` request. The parameters and the channel may also be
+// in a member `params`, but no parameter may have two values. The values are checked when the page is served.
 func ParseChannelHistory(data string) (h ChannelHistory, err error) {
 	v, err := payload(data)
 	if err != nil {
@@ -68,8 +67,8 @@ func ParseChannelHistory(data string) (h ChannelHistory, err error) {
 	return h, nil
 }
 
-// onlyOne is the value that one of the names has in one of the objects, and the name; null if
-// there is none. Another value beside it is an error.
+// onlyOne returns the value that any of the names has in any of the objects, and that name; null if there is
+// none. Two different values are an error.
 func onlyOne(objects []gjson.Result, names []string) (value gjson.Result, name string, err error) {
 	for _, object := range objects {
 		for _, n := range names {

@@ -2,7 +2,7 @@ package pusher
 
 const hexDigits = "0123456789abcdef"
 
-// growth is by how many bytes [AppendString] writes more for a byte.
+// growth is the number of additional bytes that [AppendString] writes for a byte.
 var growth = func() (more [256]uint8) {
 	for c := range 0x20 {
 		more[c] = uint8(len(`\u0000`) - 1)
@@ -13,8 +13,8 @@ var growth = func() (more [256]uint8) {
 	return more
 }()
 
-// Escapes is by how many bytes a text grows in [AppendString], apart from the quotes. It is asked for each
-// publication, so it looks up each byte instead of deciding.
+// Escapes returns by how many bytes a text grows in [AppendString], without the quotes. It is called for each
+// publication, so it uses a table instead of branches.
 func Escapes(s []byte) (n int) {
 	for _, c := range s {
 		n += int(growth[c])
@@ -22,9 +22,8 @@ func Escapes(s []byte) (n int) {
 	return n
 }
 
-// AppendString appends s as a JSON string, quotes included. s must be valid
-// UTF-8; it is kept as it is except for what RFC 8259 requires to be escaped,
-// so that frames stay as short as they can be.
+// AppendString appends s as a JSON string with quotes. s must be valid UTF-8. Only what RFC 8259 requires is
+// escaped, so that frames stay short.
 func AppendString[T ~string | ~[]byte](dst []byte, s T) []byte {
 	dst = append(dst, '"')
 	start := 0

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// What a value of JSON must be, as errors say it.
+// The required types of JSON values, in the words of errors.
 const (
 	WantText    = "a string"
 	WantBool    = "true or false"
@@ -20,9 +20,9 @@ const (
 	WantNumber  = "a number from -1.8e308 to 1.8e308"
 )
 
-// Mistake says that a value is of a wrong type. member is the path to it, empty for the whole text.
-// got is the kind that came, as encoding/json names it: string, number, bool, array or object, or
-// "number" with its digits where another number would have been right.
+// Mistake returns an error for a value of a wrong type. member is the path to it, empty for the whole text. got
+// is the type as encoding/json names it: string, number, bool, array or object, or "number" with the digits if a
+// different number is required.
 func Mistake(member, want, got string) error {
 	if member == "" {
 		member = "it"
@@ -47,8 +47,8 @@ func kindInWords(got string) string {
 	return got
 }
 
-// InPlainWords makes errors of encoding/json say what was expected in the words of JSON. They
-// would name the types of this program, which whoever wrote the text does not know.
+// InPlainWords rewrites type errors of encoding/json in terms of JSON, because the original errors name types of
+// this program.
 func InPlainWords(err error) error {
 	var wrong *json.UnmarshalTypeError
 	if errors.As(err, &wrong) {

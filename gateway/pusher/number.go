@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// Whole is a number of JSON as digits, if it is a whole one from -(2^53-1) to 2^53-1 that is written
-// with a fraction or an exponent: 41.0 and 1e3 are whole numbers as well, and some languages write all numbers
-// so. Any other text stays as it is.
+// Whole returns a JSON number as digits, if it is a whole number from -(2^53-1) to 2^53-1 that is written with a
+// fraction or an exponent, such as 41.0 and 1e3; some languages write all numbers so. Any other text is returned
+// unchanged.
 func Whole(number string) string {
 	if !strings.ContainsAny(number, ".eE") {
 		return number

@@ -5,14 +5,14 @@ import (
 	"strings"
 )
 
-// placeMark begins the message id of a success frame that has serial 0 because its channel
-// holds no event. Numbers of a log may begin anywhere, so 0 alone does not say behind which of
-// them the subscription begins, but clients return the id with the serial. No event has serial
-// 0, so no event's id is taken for such a one.
+// placeMark begins the message id of a success frame with serial 0, which means that the channel holds no event.
+// Offsets of a log may begin anywhere, so 0 does not tell at which offset the subscription begins, but clients
+// send the id back together with the serial. No event has serial 0, so this id is never taken for that of an
+// event.
 const placeMark = "at:"
 
-// Begin says in a success frame where the subscription begins: the serial that the client is
-// told, which is 0 for an empty channel, and the exact place, which the id has then.
+// Begin sets the place at which the subscription begins. told is the serial for the client, which is 0 for an
+// empty channel, and place is the exact offset, which is then put into the id.
 func (c *Control) Begin(stream string, told, place uint64) {
 	c.StreamID, c.Serial = stream, told
 	if told != place {
@@ -20,8 +20,8 @@ func (c *Control) Begin(stream string, told, place uint64) {
 	}
 }
 
-// ExactPlace is the place that a serial and the message id of its frame stand for, and whether
-// the id says it.
+// ExactPlace returns the offset that a serial and the message id of its frame stand for. marked reports whether
+// the id contains it.
 func ExactPlace(serial uint64, id string) (place uint64, marked bool) {
 	digits, isMark := strings.CutPrefix(id, placeMark)
 	digits, _, isWhole := strings.Cut(digits, ":")

@@ -11,27 +11,27 @@ import (
 	"unicode/utf8"
 )
 
-// Place is where a reader is in one channel; without a stream it is nowhere yet.
+// Place is the position of a reader in one channel. Without a stream there is no position yet.
 type Place struct {
 	Stream string
 	Serial uint64
 }
 
-// In is the place as a position in a channel.
+// In returns the place as a position in a channel.
 func (p Place) In(channel string) ResumePosition {
 	return ResumePosition{Channel: channel, StreamID: p.Stream, Serial: p.Serial}
 }
 
-// An event stream has one id for all of its channels, because browsers keep no more than the
-// last one. It has a place for each channel, in the order of the request:
+// An event stream has one id for all of its channels, because browsers keep only the last id. It has a place for
+// each channel, in the order of the request:
 //
 //	STREAM:SERIAL            one channel
-//	STREAM:41,57,-;SUM       several; a stream is named when it is not that of the place before,
-//	                         and `-` is no place yet
+//	STREAM:41,57,-;SUM       several; a stream is named if it differs from that of the place before,
+//	                         and `-` means no place yet
 //
-// The sum is that of the names, so that a place is never taken for that of another channel.
+// SUM is a hash of the channel names, so that places are never used for other channels.
 
-// ChannelsSum is the sum of the channels of a request.
+// ChannelsSum returns the hash of the channels of a request.
 func ChannelsSum(channels []string) uint32 {
 	sum := fnv.New32a()
 	for _, c := range channels {
@@ -40,8 +40,8 @@ func ChannelsSum(channels []string) uint32 {
 	return sum.Sum32()
 }
 
-// AppendPlaces appends the id for places in channels with that sum. It is empty for one
-// channel without a place.
+// AppendPlaces appends the id for places in channels with that hash. The id is empty for one channel without a
+// place.
 func AppendPlaces(dst []byte, places []Place, sum uint32) []byte {
 	stream := ""
 	for i, p := range places {
@@ -66,13 +66,13 @@ func AppendPlaces(dst []byte, places []Place, sum uint32) []byte {
 	return dst
 }
 
-// IsPlaces tells an id from other wishes: it names a stream.
+// IsPlaces reports whether the parameter since is an id: it then names a stream.
 func IsPlaces(text string) bool { return strings.ContainsAny(text, ":;") }
 
-// maxPlace is the longest text of a place.
+// maxPlace is the maximum length of a place in bytes.
 const maxPlace = 3*64 + 20
 
-// ParsePlaces reads an id for these channels.
+// ParsePlaces parses an id for these channels.
 func ParsePlaces(text string, channels []string) ([]Place, error) {
 	if len(text) > (maxPlace+2)*len(channels)+9 {
 		return nil, fmt.Errorf("it has %d bytes, which no position in %d channels has", len(text), len(channels))

@@ -17,13 +17,12 @@ type Member struct {
 	Info json.RawMessage
 }
 
-// ErrMemberLimit is wrapped when an id or info is larger than is allowed, in contrast
-// to one that makes no sense.
+// ErrMemberLimit is wrapped by errors about a user id or info that exceeds its limit, but not by errors about
+// invalid ones.
 var ErrMemberLimit = errors.New("over the limit")
 
-// ParseMember reads the channel_data of a subscription to a presence channel (protocol
-// section 1.9). A number is a user id as well and stands for its decimal text. maxInfo
-// bounds user_info in bytes.
+// ParseMember parses the channel_data of a subscription to a presence channel (protocol section 1.9). A numeric
+// user id becomes its decimal text. maxInfo bounds user_info in bytes.
 func ParseMember(channelData string, maxInfo int) (Member, error) {
 	root, err := object(channelData)
 	if err != nil {
@@ -42,7 +41,7 @@ func ParseMember(channelData string, maxInfo int) (Member, error) {
 	if n := utf8.RuneCountInString(m.ID); n > maxUserID {
 		return Member{}, fmt.Errorf("user_id has %d characters, %w of %d", n, ErrMemberLimit, maxUserID)
 	}
-	m.ID = strings.Clone(m.ID) // kept for longer than the message
+	m.ID = strings.Clone(m.ID) // it is kept for longer than the message
 	m.Info, err = memberInfo(root, maxInfo)
 	return m, err
 }
@@ -58,8 +57,8 @@ func memberInfo(v gjson.Result, max int) (json.RawMessage, error) {
 	return json.RawMessage(info), nil
 }
 
-// UserInfo returns the user_info of a sign-in's user_data, for joining presence channels
-// without channel_data.
+// UserInfo returns the user_info of a sign-in's user_data, for joining presence channels without channel_data.
+// max bounds it in bytes.
 func UserInfo(userData string, max int) (json.RawMessage, error) {
 	return memberInfo(gjson.Parse(userData), max)
 }
@@ -108,12 +107,11 @@ func AppendSubscriptionCount(dst []byte, n int) []byte {
 	return append(strconv.AppendInt(append(dst, `{"subscription_count":`...), int64(n), 10), '}')
 }
 
-// maxWatchlist is the number of users that one connection may watch.
+// maxWatchlist is the maximum number of users that one connection may watch.
 const maxWatchlist = 100
 
-// Watchlist returns the distinct users that a sign-in wants to watch, up to the limit,
-// and whether there were more. bad is why the first entry that is no id of a user is left
-// out.
+// Watchlist returns the distinct users that a sign-in wants to watch, up to the limit, and whether there were
+// more. bad is the error of the first entry that is not a user id; such entries are omitted.
 func Watchlist(userData string) (users []string, more bool, bad error) {
 	seen := map[string]bool{}
 	list := gjson.Get(userData, "watchlist")

@@ -9,25 +9,25 @@ import (
 	"unicode/utf8"
 )
 
-// Query are the parameters of a request, read once for the signature and for whoever
-// acts on them. What is signed has one meaning: two queries with the same signed text,
-// be it that of Params or Listed, have the same Params.
+// Query are the parameters of a request, parsed once for the signature and for everything else. A signed text
+// has only one meaning: two queries with the same signed text, be it that of Params or Listed, have the same
+// Params.
 type Query struct {
-	// Params have names in lower case and one value each. Values of a name that comes
-	// more than once, or as a list (`info[]`, `info[0]`), are joined by commas, as most
-	// SDKs sign them: those of a list by its numbers, others in the order of the query.
+	// Params have lower-case names and one value each. If a name is repeated, or is a list (`info[]`,
+	// `info[0]`), its values are joined by commas, as most SDKs sign them: those of a list by their indexes,
+	// others in the order of the query.
 	Params url.Values
-	// Listed is the signed text with the names of lists as they were sent, for SDKs that
-	// sign these, empty if there are no lists.
+	// Listed is the signed text with the names of lists as sent, for SDKs that sign these; empty if there are no
+	// lists.
 	Listed string
 }
 
-// maxParameters bounds those of a query, which are read before anybody knows whose it is.
+// maxParameters bounds the parameters of a query, which are parsed before the request is authenticated.
 const maxParameters = 100
 
-// ParseQuery reads a raw query of at most 100 parameters. They are separated by `&` alone,
-// since names of channels may have a `;`. A value may hold neither `&` nor control characters:
-// the signature covers decoded values and could not tell them from further parameters.
+// ParseQuery parses a raw query of at most 100 parameters. Only `&` separates them, because names of channels
+// may contain `;`. A value may contain neither `&` nor control characters: the signature covers decoded values
+// and could not distinguish them from further parameters.
 func ParseQuery(raw string) (Query, error) {
 	n := min(strings.Count(raw, "&")+1, maxParameters)
 	sent, lists := make([]parameter, 0, n), false
@@ -52,7 +52,7 @@ func ParseQuery(raw string) (Query, error) {
 	return q, nil
 }
 
-// listed sorts parameters by their names as they were sent, and returns the text that some SDKs sign.
+// listed sorts parameters by the names as sent, and returns the text that some SDKs sign.
 func listed(sent []parameter) string {
 	slices.SortStableFunc(sent, func(a, b parameter) int { return strings.Compare(a.name, b.name) })
 	var texts []string
@@ -61,15 +61,15 @@ func listed(sent []parameter) string {
 			texts = append(texts, p.name+"="+p.value)
 		}
 	}
-	// The order of values must come from what is signed alone. Shorter numbers are smaller ones.
+	// The order of values must be derived only from what is signed. Shorter indexes are smaller numbers.
 	slices.SortStableFunc(sent, func(a, b parameter) int { return len(a.name) - len(b.name) })
 	return strings.Join(texts, "&")
 }
 
-// joined has the values of each name, in the order of the parameters.
+// joined joins the values of each name, in the order of the parameters.
 func joined(sent []parameter) url.Values {
 	params := make(url.Values, len(sent))
-	// The values of all parameters lie side by side.
+	// The values of all parameters share one slice.
 	values, again := make([]string, 0, len(sent)), false
 	for _, p := range sent {
 		if have := params[p.base]; len(have) > 0 {
@@ -87,8 +87,8 @@ func joined(sent []parameter) url.Values {
 	return params
 }
 
-// parameter is one as it was sent, with its name in lower case. base is the name of the list of
-// which it is an element, or its name again.
+// parameter is a parameter as sent, with its name in lower case. base is the name of its list, or the name if it
+// is not in a list.
 type parameter struct{ name, base, value string }
 
 func readParameter(part string) (parameter, error) {
@@ -108,8 +108,8 @@ func readParameter(part string) (parameter, error) {
 	return parameter{name, listName(name), value}, nil
 }
 
-// Parameter is the first value that a raw query has for a name, "" if there is none: what
-// [url.Values.Get] returns for it, without room for all the others, of which there may be thousands.
+// Parameter returns the first value of a name in a raw query, "" if there is none. It returns what
+// [url.Values.Get] would, without memory for the other parameters, of which there may be thousands.
 func Parameter(raw, name string) string {
 	for part := range strings.SplitSeq(raw, "&") {
 		if strings.Contains(part, ";") {
@@ -135,7 +135,7 @@ func unescapeQuery(text string) (string, error) {
 
 func checkParameter(name, value string) error {
 	if tame(name) && tame(value) {
-		return nil // as nearly all are
+		return nil // as nearly all do
 	}
 	switch {
 	case !utf8.ValidString(name) || !utf8.ValidString(value):
@@ -150,7 +150,7 @@ func checkParameter(name, value string) error {
 	return nil
 }
 
-// tame tells whether a text has nothing but ASCII that means nothing in a query.
+// tame reports whether a text has only printable ASCII without & and =.
 func tame(text string) bool {
 	for i := 0; i < len(text); i++ {
 		if c := text[i]; c < ' ' || c >= 0x7f || c == '&' || c == '=' {
@@ -160,7 +160,7 @@ func tame(text string) bool {
 	return true
 }
 
-// listName is the name of the list of which this names an element, or else the name itself.
+// listName returns the name of the list to which an element name belongs, or else the name itself.
 func listName(name string) string {
 	base, index, ok := strings.Cut(name, "[")
 	index, closed := strings.CutSuffix(index, "]")

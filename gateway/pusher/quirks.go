@@ -11,7 +11,7 @@ type Algorithms uint8
 
 const allAlgorithms = Algorithms(1<<app.Fossil | 1<<app.VCDIFF)
 
-// AlgorithmsOf is the set of a list.
+// AlgorithmsOf returns a list as a set.
 func AlgorithmsOf(list []app.Algorithm) Algorithms {
 	var s Algorithms
 	for _, a := range list {
@@ -20,33 +20,32 @@ func AlgorithmsOf(list []app.Algorithm) Algorithms {
 	return s
 }
 
-// Has tells whether a format is in the set; none never is.
+// Has reports whether a format is in the set. AlgorithmUnset never is.
 func (s Algorithms) Has(a app.Algorithm) bool { return a != app.AlgorithmUnset && s&(1<<a) != 0 }
 
-// Quirk is what a client library does otherwise than most, known by the name it
-// gives in the query parameter `client` (protocol section 3.15). A client that is
-// not listed and asks for deltas is trusted.
+// Quirk describes how a client library differs from most, by the name in its query parameter `client` (protocol
+// section 3.15). A client that is not listed and requests deltas is assumed to decode them correctly.
 type Quirk struct {
-	// Decodes are the formats that are safe to send.
+	// Decodes are the formats that the client decodes correctly.
 	Decodes Algorithms
-	// Single clients keep one base per channel: they take part in single-base
-	// mode whatever the channel's conflation path.
+	// Single is set for clients that keep one base per channel. They use single-base mode whatever the channel's
+	// conflation path.
 	Single bool
-	// AsksAgain clients ask again by themselves, on the same connection, for a subscription that was refused for
-	// the moment, or leave that to the program. Others keep the channel as one that is still being asked for.
+	// AsksAgain is set for clients that repeat a subscription that was refused temporarily, on the same
+	// connection, or leave that to the program. Other clients treat the channel as still pending.
 	AsksAgain bool
 }
 
-// QuirkOf is that of the library with a name, in any case of letters.
+// QuirkOf returns the quirk of the library with a name; case is ignored.
 func QuirkOf(client string) Quirk {
 	switch strings.ToLower(client) {
 	case "sluice-go":
 		return Quirk{Decodes: allAlgorithms, AsksAgain: true}
 	case "swift":
-		// Its Fossil checksum traps on overflow and ends the application.
+		// Its Fossil checksum traps on overflow and terminates the application.
 		return Quirk{Decodes: 1 << app.VCDIFF}
 	case "csharp":
-		// It reads base_index as a position in an array.
+		// It uses base_index as an index into an array.
 		return Quirk{Decodes: allAlgorithms, Single: true}
 	case "python":
 		// Its Fossil checksum is not reduced to 32 bits.
@@ -55,8 +54,8 @@ func QuirkOf(client string) Quirk {
 	return Quirk{Decodes: allAlgorithms}
 }
 
-// Choose picks the configured format if the client can use it, else the first one
-// that it lists, else the other one.
+// Choose returns the configured format if the client can use it, else the first usable one that the client
+// lists, else the other one.
 func Choose(configured app.Algorithm, listed []app.Algorithm, usable Algorithms) app.Algorithm {
 	if usable.Has(configured) {
 		return configured

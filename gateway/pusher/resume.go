@@ -9,41 +9,38 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// ResumePosition is where a client was in one channel when it lost its connection
-// (protocol section 5.3).
+// ResumePosition is the position of a client in one channel when its connection broke (protocol section 5.3).
 type ResumePosition struct {
 	Channel string
-	// StreamID is the epoch of the position; empty in the older form, which cannot be
-	// verified.
+	// StreamID is the epoch of the position. It is empty in the older form, which cannot be verified.
 	StreamID string
-	// Serial is the offset of the last event that the client has seen, below 2^53, or the
-	// place at which it began, see [ExactPlace].
+	// Serial is the offset of the last event that the client received, below 2^53, or the place at which the
+	// subscription began, see [ExactPlace].
 	Serial uint64
-	// LastMessageID is the id of that event; one that is replayed with it is left out.
+	// LastMessageID is the id of that event. An event with this id is not replayed.
 	LastMessageID string
-	// Since is the offset since which the client has seen every event of the channel and
-	// has kept what deltas start from. KeepsBases is false when it does not say.
+	// Since is the offset after which the client has received every event of the channel and kept the bases of
+	// deltas. KeepsBases is false if the client does not send it.
 	Since      uint64
 	KeepsBases bool
-	// Salt is by how much the numbers of those are above their offsets, modulo 2^31; nil when it
-	// does not say.
+	// Salt is the difference between sequence numbers and offsets, modulo 2^31; nil if the client does not send
+	// it.
 	Salt *uint32
 }
 
 // Resume is a resume request.
 type Resume struct {
 	Positions []ResumePosition
-	// SocketID is the id of the socket that the client was before, empty if it does not say:
-	// events that excluded it are left out.
+	// SocketID is the previous socket id of the client, empty if it does not send it. Events that excluded that
+	// socket are not replayed.
 	SocketID string
 }
 
-// maxSerial is the largest offset; beyond it numbers of JavaScript are not exact.
+// maxSerial is the largest offset; JavaScript numbers are not exact beyond it.
 const maxSerial = 1<<53 - 1
 
-// ParseResume reads the positions of a resume request: `channel_positions`, or the older
-// `channel_serials`. At most limit of them are accepted, and at least one must be there.
-// Names of channels are not checked. An error names the member.
+// ParseResume parses the positions of a resume request: `channel_positions`, or the older `channel_serials`.
+// There must be from 1 to limit of them. Channel names are not checked. An error names the member.
 func ParseResume(data string, limit int) (r Resume, err error) {
 	v, err := payload(data)
 	if err != nil {
@@ -127,7 +124,7 @@ func resumePosition(v gjson.Result) (p ResumePosition, err error) {
 	}
 	place, marked := ExactPlace(p.Serial, p.LastMessageID)
 	if p.Serial = place; marked {
-		p.LastMessageID = "" // That of no event.
+		p.LastMessageID = "" // it is the id of no event
 	}
 	if since := v.Get("bases_since"); since.Type != gjson.Null {
 		if p.Since, err = serial(since); err != nil {
@@ -143,12 +140,12 @@ func resumePosition(v gjson.Result) (p ResumePosition, err error) {
 	if p.Salt, err = salt(v.Get("bases_salt")); err != nil {
 		return p, err
 	}
-	// What is kept must not keep the whole message.
+	// The copies do not keep the whole message in memory.
 	p.StreamID, p.LastMessageID = strings.Clone(p.StreamID), strings.Clone(p.LastMessageID)
 	return p, nil
 }
 
-// salt reads by how much numbers are above offsets.
+// salt parses the difference between sequence numbers and offsets.
 func salt(v gjson.Result) (*uint32, error) {
 	if v.Type == gjson.Null {
 		return nil, nil
@@ -161,8 +158,7 @@ func salt(v gjson.Result) (*uint32, error) {
 	return &less, nil
 }
 
-// serial reads an offset: a number up to maxSerial, or a decimal in a string, which is at most
-// maxSerial+1 then.
+// serial parses an offset: a number up to maxSerial, or a decimal string, whose value is limited to maxSerial+1.
 func serial(v gjson.Result) (uint64, error) {
 	digits := v.Str
 	switch v.Type {
@@ -176,8 +172,8 @@ func serial(v gjson.Result) (uint64, error) {
 	}
 	n, err := strconv.ParseUint(digits, 10, 64)
 	if v.Type == gjson.String && (err == nil || errors.Is(err, strconv.ErrRange)) {
-		// Clients write what is beyond 2^53-1 so. No log gets there, so each of them is as far
-		// ahead as any other.
+		// Clients send numbers beyond 2^53-1 as strings. No log reaches them, so all of them are equally too
+		// large.
 		return min(n, maxSerial+1), nil
 	}
 	if err != nil || n > maxSerial {
@@ -186,31 +182,30 @@ func serial(v gjson.Result) (uint64, error) {
 	return n, nil
 }
 
-// FailureCode says why a position cannot be resumed (protocol section 5.3).
+// FailureCode is the reason why a position cannot be resumed (protocol section 5.3).
 type FailureCode string
 
 const (
-	// PositionExpired: events after the position are not kept any more, or are more than
-	// may be replayed.
+	// PositionExpired means that events after the position are no longer kept, or are more than may be replayed.
 	PositionExpired FailureCode = "position_expired"
-	// StreamReset: the position is of another life of the channel.
+	// StreamReset means that the position belongs to another epoch of the channel.
 	StreamReset FailureCode = "stream_reset"
-	// ContinuityUnverifiable: the position names no life, or is above the newest event.
+	// ContinuityUnverifiable means that the position names no epoch, or is above the newest event.
 	ContinuityUnverifiable FailureCode = "continuity_unverifiable"
-	// PersistenceUnavailable: the log cannot be read at the moment.
+	// PersistenceUnavailable means that the log cannot be read at the moment.
 	PersistenceUnavailable FailureCode = "persistence_unavailable"
 )
 
-// FailureCodes are all of them.
+// FailureCodes are all failure codes.
 var FailureCodes = [...]FailureCode{PositionExpired, StreamReset, ContinuityUnverifiable, PersistenceUnavailable}
 
-// WithAttachSerial adds the place at which a subscription begins to the data of its success
-// frame, which is the text of an object.
+// WithAttachSerial adds the serial at which a subscription begins to the data of its success frame, which is the
+// text of an object.
 func WithAttachSerial(data string, serial uint64) string {
 	return withMember(data, `"attach_serial":`+strconv.FormatUint(serial, 10))
 }
 
-// WithSnapshot adds that the subscription begins with a snapshot.
+// WithSnapshot adds to the data of a success frame that the subscription begins with a snapshot.
 func WithSnapshot(data string) string { return withMember(data, `"snapshot":true`) }
 
 func withMember(data, member string) string {
@@ -221,28 +216,28 @@ func withMember(data, member string) string {
 	return head + member + "}"
 }
 
-// Recovered is a channel that was resumed.
+// Recovered describes a channel that was resumed.
 type Recovered struct {
 	Channel string
-	// Source is "hot" when memory had everything and "cold" when the log was read.
+	// Source is "hot" if everything came from memory, and "cold" if the log was read.
 	Source string
-	// Replayed counts the frames that were sent.
+	// Replayed is the number of replayed frames.
 	Replayed int
-	// Stream, Serial and LastMessageID are the last position covered; the id may be empty.
+	// Stream, Serial and LastMessageID are the last position that was covered; the id may be empty.
 	Stream        string
 	Serial        uint64
 	LastMessageID string
 }
 
-// ResumeFailure is a channel that could not be resumed.
+// ResumeFailure describes a channel that could not be resumed.
 type ResumeFailure struct {
 	Channel string
 	Code    FailureCode
-	// Reason is a sentence for people.
+	// Reason is a sentence for humans.
 	Reason string
-	// Expected is the epoch of the position and Current that of the channel.
+	// Expected is the epoch of the position, and Current that of the channel.
 	Expected, Current string
-	// Oldest and Newest are what the log has, 0 when it has nothing or cannot be asked.
+	// Oldest and Newest are the offsets of the log, 0 if it is empty or cannot be read.
 	Oldest, Newest uint64
 }
 

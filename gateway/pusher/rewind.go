@@ -10,14 +10,13 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// Rewind is what a subscription wants of the past (protocol section 5.4). One of its
-// members is set.
+// Rewind is the part of the past that a subscription requests (protocol section 5.4). Exactly one member is set.
 type Rewind struct {
-	// Count asks for the last so many events.
+	// Count requests the last Count events.
 	Count int
-	// Age asks for the events of so long.
+	// Age requests the events that are not older than Age.
 	Age time.Duration
-	// Latest asks for the newest event of each conflation value.
+	// Latest requests the newest event of each conflation value.
 	Latest bool
 }
 
@@ -28,7 +27,7 @@ const (
 
 var errRewind = errors.New(`rewind must be a number of events, {"count":N}, {"seconds":N} or {"latest":true}`)
 
-// ParseRewind reads the member `rewind` of a subscription.
+// ParseRewind parses the member `rewind` of a subscription.
 func ParseRewind(value string) (Rewind, error) {
 	v := gjson.Parse(value)
 	if v.Type == gjson.Number || v.Type == gjson.String {
@@ -68,7 +67,7 @@ func ParseRewind(value string) (Rewind, error) {
 	return r, nil
 }
 
-// wholeNumber reads a number from 1 to most, which may stand in a string.
+// wholeNumber parses a number from 1 to most, which may be in a string.
 func wholeNumber(name string, v gjson.Result, most int) (int, error) {
 	digits := v.Str
 	switch v.Type {
@@ -88,13 +87,12 @@ func wholeNumber(name string, v gjson.Result, most int) (int, error) {
 	return int(n), nil
 }
 
-// RewindComplete tells that a rewind has been sent (protocol section 5.4).
+// RewindComplete is the data of the event that ends a rewind (protocol section 5.4).
 type RewindComplete struct {
-	// History counts the events of the past that were sent, Live those that were published
-	// meanwhile.
+	// History is the number of past events that were sent, and Live that of events published meanwhile.
 	History, Live int
-	// ByRetention: events that were asked for are not kept any more. ByLimit: the wish was
-	// above the page size.
+	// ByRetention means that some requested events are no longer kept, and ByLimit that more were requested than
+	// a page holds.
 	ByRetention, ByLimit bool
 }
 
@@ -108,9 +106,8 @@ func AppendRewindComplete(dst []byte, r RewindComplete) []byte {
 	return append(dst, '}')
 }
 
-// AppendSnapshotComplete appends the data object of a `snapshot_complete` event: so many
-// conflation values have their newest event with the client now. complete is false when
-// there were more values than are kept.
+// AppendSnapshotComplete appends the data object of a `snapshot_complete` event. count is the number of
+// conflation values whose newest event was sent. complete is false if there were more values than are kept.
 func AppendSnapshotComplete(dst []byte, count int, complete bool) []byte {
 	dst = strconv.AppendInt(append(dst, `{"count":`...), int64(count), 10)
 	dst = strconv.AppendBool(append(dst, `,"complete":`...), complete)

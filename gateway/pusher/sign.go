@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// Window is how far the clock of a publisher may be off.
+// Window is the maximum difference between the clocks of a publisher and of the server.
 const Window = 600 * time.Second
 
 func sign(secret, message string) string {
@@ -27,15 +27,14 @@ func sign(secret, message string) string {
 
 func same(a, b string) bool { return hmac.Equal([]byte(a), []byte(b)) }
 
-// SignRequest signs a request of the HTTP API (protocol section 2.1). params are
-// the query parameters without auth_signature, decoded; path is without the
-// query.
+// SignRequest returns the signature of a request of the HTTP API (protocol section 2.1). params are the decoded
+// query parameters without auth_signature, and path is the path without the query.
 func SignRequest(secret, method, path string, params url.Values) string {
 	return sign(secret, strings.ToUpper(method)+"\n"+path+"\n"+signedParams(params))
 }
 
-// signedParams joins parameters in byte order of their lower-cased names, values
-// not percent-encoded.
+// signedParams joins parameters in byte order of their lower-cased names, with values that are not
+// percent-encoded.
 func signedParams(params url.Values) string {
 	type pair struct{ name, value string }
 	var room [8]pair
@@ -50,8 +49,7 @@ func signedParams(params url.Values) string {
 		pairs = append(pairs, p)
 		size += len(p.name) + len(p.value) + 2
 	}
-	// Names that differ only in case would be signed in the random order of a
-	// map, if it were not for the values.
+	// Sorting by value as well keeps the order of names that differ only in case independent of the map's order.
 	slices.SortFunc(pairs, func(a, b pair) int {
 		return cmp.Or(strings.Compare(a.name, b.name), strings.Compare(a.value, b.value))
 	})
@@ -68,23 +66,21 @@ func signedParams(params url.Values) string {
 	return text.String()
 }
 
-// Request is what a signature of the HTTP API covers.
+// Request is the part of a request that a signature of the HTTP API covers.
 type Request struct {
 	Method string
-	// Path is the path as sent and Decoded the percent-decoded one; a
-	// signature over either is good, but see [VerifyQuery]. Others are further forms of
-	// the path as sent, as with the prefix that is in front of all of them.
+	// Path is the path as sent, and Decoded the percent-decoded path. A signature over either is valid, but see
+	// [Signer.VerifyQuery]. Others are further accepted forms of the path as sent, such as with the path prefix.
 	Path, Decoded string
 	Others        []string
-	// Params are those of [ParseQuery], and Listed is its Listed.
+	// Params and Listed are those of [ParseQuery].
 	Params url.Values
 	Listed string
 	Body   []byte
 }
 
-// plain tells whether decoding a path loses nothing: what is signed decoded would
-// otherwise be good for another path as well, as `a%252Fb` decodes to the form in which
-// `a/b` is sent.
+// plain reports whether decoding a path is unambiguous. Otherwise a signature over the decoded path would be
+// valid for another path as well: `a%252Fb` decodes to the form in which `a/b` is sent.
 func plain(path string) bool {
 	for i := 0; i+2 < len(path); i++ {
 		if path[i] == '%' && (path[i+1:i+3] == "25" || strings.EqualFold(path[i+1:i+3], "2f") || path[i+1] < '2' || strings.EqualFold(path[i+1:i+3], "7f")) {
@@ -94,7 +90,7 @@ func plain(path string) bool {
 	return true
 }
 
-// signedPaths appends the forms of the path over which a signature is good.
+// signedPaths appends the forms of the path over which a signature is valid.
 func (r *Request) signedPaths(paths []string) []string {
 	paths = append(paths, r.Path)
 	for _, other := range r.Others {
@@ -117,16 +113,16 @@ func (r *Request) signedPaths(paths []string) []string {
 	return paths
 }
 
-// ErrUnsigned wraps every reason for which a request is not accepted.
+// ErrUnsigned is wrapped by every error about a request that is not authorized.
 var ErrUnsigned = errors.New("request not authorized")
 
-// RequestError says which check of protocol section 2.1 a request failed. It
-// wraps [ErrUnsigned] and holds nothing secret.
+// RequestError says which check of protocol section 2.1 a request has failed. It wraps [ErrUnsigned] and
+// contains no secret.
 type RequestError struct {
-	// Parameter is the query parameter that is missing or wrong: auth_key,
-	// auth_version, auth_timestamp, body_md5 or auth_signature.
+	// Parameter is the missing or wrong query parameter: auth_key, auth_version, auth_timestamp, body_md5 or
+	// auth_signature.
 	Parameter string
-	// Reason continues the sentence that Parameter begins.
+	// Reason continues the sentence that begins with Parameter.
 	Reason string
 }
 
@@ -139,19 +135,18 @@ func (e *RequestError) Unwrap() error { return ErrUnsigned }
 
 func unsigned(parameter, reason string) error { return &RequestError{parameter, reason} }
 
-// Signer checks signatures that are made with one secret. It keeps the state of a sum that has
-// taken the secret in, which is a third of what a signature costs. Any number of goroutines
-// may use it.
+// Signer verifies signatures with one secret. It reuses HMAC states that have processed the secret already,
+// which is a third of the cost of a signature. It is safe for concurrent use.
 type Signer struct{ sums sync.Pool }
 
-// NewSigner returns the signer of a secret.
+// NewSigner returns the signer for a secret.
 func NewSigner(secret string) *Signer {
 	return &Signer{sync.Pool{New: func() any {
 		return &signing{mac: hmac.New(sha256.New, []byte(secret))}
 	}}}
 }
 
-// signing is a sum with the room that it needs.
+// signing is an HMAC state with its buffers.
 type signing struct {
 	mac  hash.Hash
 	text []byte
@@ -160,7 +155,7 @@ type signing struct {
 	got  [2 * sha256.Size]byte
 }
 
-// signed tells whether a signature is that of a text, which comes in parts.
+// signed reports whether got is the signature of a text, which is given in parts.
 func (s *Signer) signed(got string, parts ...string) bool {
 	w := s.sums.Get().(*signing)
 	defer s.sums.Put(w)
@@ -174,10 +169,9 @@ func (s *Signer) signed(got string, parts ...string) bool {
 	return len(got) == copy(w.got[:], got) && len(got) == len(w.got) && hmac.Equal(w.got[:], w.hex[:])
 }
 
-// VerifyQuery checks everything but the body, which needs not be there yet: the
-// signature covers its sum. [VerifyBody] does the rest. A signature over the decoded
-// path is good where that has one meaning: without escaped slashes, percent signs and
-// control characters. The error is a [*RequestError].
+// VerifyQuery checks everything but the body, which may not have arrived yet: the signature covers its hash, and
+// [VerifyBody] does the rest. A signature over the decoded path is valid if decoding is unambiguous: without
+// escaped slashes, percent signs and control characters. The error is a [*RequestError].
 func (s *Signer) VerifyQuery(key string, now time.Time, r *Request) error {
 	given := r.Params.Get("auth_key")
 	switch {
@@ -218,8 +212,8 @@ func VerifyQuery(key, secret string, now time.Time, r Request) error {
 	return NewSigner(secret).VerifyQuery(key, now, &r)
 }
 
-// sums counts the values of body_md5, in whatever case its name is written, as the
-// signature does not tell them apart.
+// sums returns the number of values of body_md5 with any case of its name, because the signature does not
+// distinguish them.
 func sums(params url.Values) int {
 	n := 0
 	for name, values := range params {
@@ -230,12 +224,11 @@ func sums(params url.Values) int {
 	return n
 }
 
-// AnnouncesBody tells whether a signed request may have a body that is not empty: it
-// then has the sum of it. Without one, the body is known to be wrong before it is read.
+// AnnouncesBody reports whether a signed request may have a body that is not empty: it then has the hash of the
+// body. Without a hash, a body can be refused before it is read.
 func AnnouncesBody(params url.Values) bool { return params.Has("body_md5") }
 
-// VerifyBody compares a body with the sum that the signature covers. The error is a
-// [*RequestError].
+// VerifyBody compares a body with the hash that the signature covers. The error is a [*RequestError].
 func VerifyBody(params url.Values, body []byte) error {
 	if len(body) == 0 && !AnnouncesBody(params) {
 		return nil
@@ -249,11 +242,11 @@ func VerifyBody(params url.Values, body []byte) error {
 	return nil
 }
 
-// ErrWrongBody is the [*RequestError] of a body that is not the one that was signed.
+// ErrWrongBody is the [*RequestError] for a body that differs from the signed one.
 var ErrWrongBody = unsigned("body_md5", "is missing or wrong")
 
-// SignChannel signs a subscription (protocol section 1.8), without the key in
-// front. channelData is covered if hasData is set.
+// SignChannel returns the signature of a subscription (protocol section 1.8), without the key in front. It
+// covers channelData if hasData is set.
 func SignChannel(secret, socketID, channel, channelData string, hasData bool) string {
 	message := socketID + ":" + channel
 	if hasData {
@@ -262,21 +255,20 @@ func SignChannel(secret, socketID, channel, channelData string, hasData bool) st
 	return sign(secret, message)
 }
 
-// SignUser signs a sign-in, without the key in front.
+// SignUser returns the signature of a sign-in, without the key in front.
 func SignUser(secret, socketID, userData string) string {
 	return sign(secret, socketID+"::user::"+userData)
 }
 
-// VerifyChannel checks the auth string of a subscription, `KEY:SIGNATURE`.
+// VerifyChannel verifies the auth string of a subscription, `KEY:SIGNATURE`.
 func VerifyChannel(key, secret, auth, socketID, channel, channelData string, hasData bool) error {
 	return verify(key, auth, SignChannel(secret, socketID, channel, channelData, hasData))
 }
 
-// VerifySubscription checks the signature of a subscription to a channel that needs one.
-// Some SDKs sign channel_data for private channels, too, which clients then send along;
-// there it may be covered or not, and means nothing. What is covered must be a JSON
-// object: names of channels may have colons, and a signature for `private-a:b` would
-// otherwise open `private-a` to who calls the rest of the name data.
+// VerifySubscription verifies the signature of a subscription to a channel that needs one. Some SDKs also sign
+// channel_data for private channels, and clients then send it along. For these channels the signature may or may
+// not cover it, and it has no meaning. Covered channel_data must be a JSON object: names of channels may contain
+// colons, and a signature for `private-a:b` would otherwise be valid for `private-a` with the channel_data `b`.
 func VerifySubscription(key, secret, socketID string, s *Subscribe) error {
 	if !s.HasChannelData {
 		return VerifyChannel(key, secret, s.Auth, socketID, s.Channel, "", false)
@@ -293,7 +285,7 @@ func VerifySubscription(key, secret, socketID string, s *Subscribe) error {
 	return VerifyChannel(key, secret, s.Auth, socketID, s.Channel, "", false)
 }
 
-// VerifyUser checks the auth string of a sign-in.
+// VerifyUser verifies the auth string of a sign-in.
 func VerifyUser(key, secret, auth, socketID, userData string) error {
 	return verify(key, auth, SignUser(secret, socketID, userData))
 }

@@ -11,38 +11,36 @@ import (
 	"github.com/sluicehq/sluice/gateway/app"
 )
 
-// DeltaRequest is what a subscription says about delta compression.
+// DeltaRequest is the member `delta` of a subscription.
 type DeltaRequest struct {
-	// Set is false when the subscription inherits the socket's setting.
+	// Set is false if the subscription inherits the setting of the socket.
 	Set bool
 	On  bool
-	// Algorithm is unset when the server may choose.
+	// Algorithm is AlgorithmUnset if the server may choose.
 	Algorithm app.Algorithm
 }
 
-// Subscribe is the payload of a subscribe request. Its parts are views of the message, as
-// [ClientFrame.Data] is, except for the channel.
+// Subscribe is the payload of a subscribe request. Its strings are slices of the message, like
+// [ClientFrame.Data], except for Channel.
 type Subscribe struct {
-	// Channel is not checked. It may be kept.
+	// Channel is not checked. It is a copy that may be kept.
 	Channel string
 	Auth    string
-	// ChannelData is signed byte for byte as it is here.
+	// ChannelData is covered by the signature byte for byte.
 	ChannelData    string
 	HasChannelData bool
-	// Expression says that there is a member `expression`, a filter of a kind that is not
-	// offered.
+	// Expression is set if there is a member `expression`, a kind of filter that the server does not have.
 	Expression bool
 	Delta      DeltaRequest
-	// Resumes says that the position of the subscription comes in a resume behind it.
+	// Resumes is set if the position of the subscription follows in a resume request.
 	Resumes bool
-	// Filter is the member `filter`, else `tags_filter` (protocol section 4.2),
-	// and Rewind the member `rewind` (5.4): JSON values as the client sent them,
-	// not checked further, "" if missing or null.
+	// Filter is the member `filter`, else `tags_filter` (protocol section 4.2), and Rewind the member `rewind`
+	// (5.4). They are JSON values as sent, not validated further, "" if missing or null.
 	Filter, Rewind string
 }
 
-// ParseSubscribe reads the data of a subscribe request. With an error it returns the
-// channel as far as that could be read, for there somebody waits for the answer.
+// ParseSubscribe parses the data of a subscribe request. With an error it returns the channel, as far as it
+// could be read, so that the error can be answered there.
 func ParseSubscribe(data string) (Subscribe, error) {
 	v, err := payload(data)
 	if err != nil {
@@ -52,7 +50,7 @@ func ParseSubscribe(data string) (Subscribe, error) {
 	members(v, member{"channel", &name}, member{"auth", &auth}, member{"channel_data", &channelData}, member{"delta", &delta},
 		member{"rewind", &rewind}, member{"filter", &filter}, member{"tags_filter", &tagsFilter}, member{"expression", &expression}, member{"resumes", &resumes})
 	var s Subscribe
-	if name.Type != gjson.String || name.Str != "" { // An empty name is there, and is refused like others that are none.
+	if name.Type != gjson.String || name.Str != "" { // an empty name is refused later, like other invalid names
 		if s.Channel, err = channel(name); err != nil {
 			return Subscribe{}, err
 		}
@@ -77,11 +75,11 @@ func channel(v gjson.Result) (string, error) {
 	if err == nil && name == "" {
 		err = errors.New("channel is missing")
 	}
-	// Names are kept for long, and must not keep the message that they came in.
+	// Names are kept for long, so a copy is made that does not keep the message in memory.
 	return strings.Clone(name), err
 }
 
-// parseDelta reads all forms of the table in protocol section 3.3.
+// parseDelta parses all forms of the table in protocol section 3.3.
 func parseDelta(v gjson.Result) DeltaRequest {
 	switch v.Type {
 	case gjson.True:
@@ -113,8 +111,8 @@ func parseDelta(v gjson.Result) DeltaRequest {
 	return DeltaRequest{}
 }
 
-// ParseAlgorithm reads the name of a delta algorithm in any case, and gives
-// AlgorithmUnset for names that it does not know.
+// ParseAlgorithm returns the delta algorithm with a name; case is ignored. It returns AlgorithmUnset for unknown
+// names.
 func ParseAlgorithm(name string) app.Algorithm {
 	switch strings.ToLower(name) {
 	case "fossil":
@@ -125,10 +123,10 @@ func ParseAlgorithm(name string) app.Algorithm {
 	return app.AlgorithmUnset
 }
 
-// ParseUnsubscribe reads the channel of an unsubscribe request.
+// ParseUnsubscribe returns the channel of an unsubscribe request.
 func ParseUnsubscribe(data string) (string, error) { return parseChannel(data) }
 
-// ParseDeltaSyncError reads the channel that a client cannot decode any more.
+// ParseDeltaSyncError returns the channel whose deltas a client can no longer decode.
 func ParseDeltaSyncError(data string) (string, error) { return parseChannel(data) }
 
 func parseChannel(data string) (string, error) {
@@ -139,12 +137,11 @@ func parseChannel(data string) (string, error) {
 	return channel(v.Get("channel"))
 }
 
-// maxAlgorithms bounds the list of a client; there are two.
+// maxAlgorithms bounds the list of a client. Only two algorithms exist.
 const maxAlgorithms = 16
 
-// ParseEnableDelta reads the algorithms that a client lists, in its order. nil
-// means that it lists none and takes any; an empty list that it knows none of
-// ours.
+// ParseEnableDelta returns the known algorithms that a client lists, in its order. nil means that the client
+// lists none and accepts any. An empty list means that it lists only unknown ones.
 func ParseEnableDelta(data string) ([]app.Algorithm, error) {
 	v, err := payload(data)
 	if err != nil {

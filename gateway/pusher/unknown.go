@@ -10,8 +10,7 @@ var requests = [...]string{
 	"subscribe", "unsubscribe", "signin", "ping", "pong", "enable_delta_compression", "delta_sync_error", "resume",
 }
 
-// Unknown says what is wrong with the event of a client that means nothing, and which
-// one it was meant to be, if that can be told.
+// Unknown returns the error text for an unknown event of a client, with the event that was probably meant.
 func Unknown(d Dialect, event string) string {
 	text := fmt.Sprintf("the event %.100q is not known", event)
 	_, name, prefixed := strings.Cut(event, ":")
@@ -36,8 +35,8 @@ func Unknown(d Dialect, event string) string {
 	return text + "; the names of events of clients begin with client-"
 }
 
-// Edits is the number of letters to insert, remove, change or swap with the next one to
-// make b of a. It gives up at limit.
+// Edits returns the number of letters to insert, remove, change or swap with the next one to turn a into b,
+// limit at most.
 func Edits(a, b string, limit int) int {
 	if len(a) > len(b)+limit || len(b) > len(a)+limit {
 		return limit

@@ -6,13 +6,12 @@ import (
 	"unicode/utf8"
 )
 
-// maxUserID bounds the id of a user, in characters (protocol section 1.9).
+// maxUserID is the maximum length of a user id in characters (protocol section 1.9).
 const maxUserID = 128
 
-// CheckUserID checks the id of a user who signs in, and with it what every door by which
-// that user is reached must take: the channel of the user, the path of the HTTP API and
-// watchlists. Ids have 1 to 128 characters of any alphabet, without control characters.
-// `.` and `..` are none, because URLs lose them on their way.
+// CheckUserID checks the id of a user who signs in, so that the id is valid everywhere: in the name of the
+// user's channel, the path of the HTTP API and watchlists. An id has 1 to 128 characters of any script, without
+// control characters. `.` and `..` are refused, because URL normalization removes them.
 func CheckUserID(id string) error {
 	n := utf8.RuneCountInString(id)
 	switch {
@@ -26,8 +25,7 @@ func CheckUserID(id string) error {
 		return fmt.Errorf("the user id is %q, which cannot stand in a URL", id)
 	}
 	for _, r := range id {
-		// A replacement character is what is left of text that was broken before
-		// it came here; different ids would become the same.
+		// A replacement character stands for text that was invalid before; different ids would become equal.
 		if unicode.IsControl(r) || r == utf8.RuneError {
 			return fmt.Errorf("the user id has the character %U, which is not allowed", r)
 		}
