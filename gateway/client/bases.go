@@ -5,17 +5,16 @@ import (
 	"slices"
 )
 
-// basesPerKey is how many frames the public clients keep per conflation value
-// (protocol section 3.13). A server that relied on more would break them, so
-// this client keeps no more either.
+// basesPerKey is how many frames the public client libraries keep per conflation value (protocol section 3.13).
+// This client keeps no more either, because a server that relied on more would break those libraries.
 const basesPerKey = 30
 
-// bases holds the texts of numbered frames by channel, conflation value and
-// number, bounded in bytes. When full it forgets the value that was used least
-// recently, and of the last one its oldest texts. The newest text stays.
+// bases holds the texts of numbered frames by channel, conflation value and number, bounded in bytes. When full,
+// it drops the least recently used value; from the last value it drops the oldest texts. The newest text is
+// always kept.
 type bases struct {
 	limit, size int
-	// evicted, if set, is told the channel of a value that was forgotten for want of room.
+	// evicted, if set, is called with the channel of a value that was dropped for lack of room.
 	evicted func(channel string)
 	values  map[place]*list.Element
 	recent  list.List // of *held, most recently used first
@@ -101,7 +100,7 @@ func (b *bases) clear() {
 	b.size = 0
 }
 
-// forget drops everything of a channel.
+// forget drops the bases of a channel.
 func (b *bases) forget(channel string) {
 	for e := b.recent.Front(); e != nil; {
 		next := e.Next()

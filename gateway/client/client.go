@@ -12,9 +12,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// Client is a connection to the gateway with its subscriptions. Make it with
-// [Dial] and end it with [Client.Close]. Its methods may be called from any
-// number of goroutines.
+// Client is a connection to the gateway with its subscriptions. [Dial] creates it, and [Client.Close] ends it.
+// Its methods are safe for concurrent use.
 type Client struct {
 	opt    Options
 	where  endpoint
@@ -24,14 +23,14 @@ type Client struct {
 	done   chan struct{}
 	work   sync.WaitGroup
 
-	// decoding guards the decoder, which the reader uses and Unsubscribe clears.
+	// decoding guards the decoder, which is used by the reading goroutine and by Unsubscribe.
 	decoding sync.Mutex
 	decoder  *Decoder
 
 	positions *positions
 
-	// speaking is held from when it is decided what the server is told of a subscription until that is written, so
-	// that it hears of one channel in the order of the decisions.
+	// speaking is held from a decision about a subscription until the server was told of it, so that the server
+	// gets the requests about one channel in the order of the decisions.
 	speaking sync.Mutex
 
 	mu      sync.Mutex
@@ -41,9 +40,9 @@ type Client struct {
 	err     error
 }
 
-// Dial connects and returns when the server has greeted. The context bounds
-// connecting only. An error is a [*CloseError] if the server refused the client
-// with a close code; there are no retries before the first success.
+// Dial connects, and returns when the server has sent its greeting. The context bounds connecting only. The
+// error is a [*CloseError] if the server refused the client with a close code. There are no retries before the
+// first success.
 func Dial(ctx context.Context, opt Options) (*Client, error) {
 	if err := opt.setDefaults(); err != nil {
 		return nil, err
@@ -69,25 +68,23 @@ func Dial(ctx context.Context, opt Options) (*Client, error) {
 	return c, nil
 }
 
-// Events carries the events of all subscriptions in the order in which they
-// came. It is closed when the client has ended. Nothing arrives if
-// [Options.OnEvent] is set. When many events wait that nobody reads, the client reads
-// nothing more from its connection, answers of the server included: read them while
-// [Client.Subscribe] waits.
+// Events returns the events of all subscriptions in the order of arrival. It is closed when the client has
+// ended. It stays empty if [Options.OnEvent] is set. When [Options.Buffer] events are unread, the client stops
+// reading its connection, including answers of the server: read events while [Client.Subscribe] waits.
 func (c *Client) Events() <-chan Event { return c.events }
 
-// Done is closed when the client has ended for good.
+// Done returns a channel that is closed when the client has ended for good.
 func (c *Client) Done() <-chan struct{} { return c.done }
 
-// Err says why the client has ended: [ErrClosed] or a [*CloseError]; nil while
-// it lives.
+// Err returns why the client has ended: [ErrClosed] or the error of the last connection, such as a
+// [*CloseError]; nil until then.
 func (c *Client) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.err
 }
 
-// SocketID is the id of the present connection, empty between connections.
+// SocketID returns the id of the present connection, empty between connections.
 func (c *Client) SocketID() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -97,23 +94,22 @@ func (c *Client) SocketID() string {
 	return c.conn.socketID
 }
 
-// DeltaAlgorithm is the delta format that the server confirmed for the
-// connection, empty if it has confirmed none.
+// DeltaAlgorithm returns the delta format that the server has confirmed for the connection, empty if none.
 func (c *Client) DeltaAlgorithm() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.deltaBy
 }
 
-// Close ends the connection and waits until nothing of the client runs any
-// more. It always returns nil and may be called again.
+// Close ends the connection and waits until all goroutines of the client have ended. It always returns nil and
+// may be called repeatedly.
 func (c *Client) Close() error {
 	c.cancel()
 	c.work.Wait()
 	return nil
 }
 
-// run follows one connection after the other until the end.
+// run handles one connection after the other until the client ends.
 func (c *Client) run(conn *connection) {
 	wait := backoff{least: c.opt.MinBackoff, most: c.opt.MaxBackoff}
 	var err error
@@ -124,7 +120,7 @@ func (c *Client) run(conn *connection) {
 			break
 		}
 		if time.Since(began) >= c.opt.MinBackoff {
-			wait.reset() // A server that greets and closes at once is no success.
+			wait.reset() // a server that closes right after its greeting counts as a failure
 		}
 		if conn, err = c.comeBack(&wait, err); conn == nil {
 			break
@@ -141,7 +137,7 @@ func (c *Client) run(conn *connection) {
 	close(c.done)
 }
 
-// follow waits for the end of a connection and says why it ended.
+// follow waits for the end of a connection and returns its error.
 func (c *Client) follow(conn *connection) error {
 	ping := append(append([]byte(`{"event":"`), c.opt.Protocol.Prefix()...), `ping","data":{}}`...)
 	var watching sync.WaitGroup
@@ -159,8 +155,8 @@ func (c *Client) follow(conn *connection) error {
 	return conn.err
 }
 
-// comeBack opens the next connection after err. It returns none, and the reason,
-// when there is to be none.
+// comeBack opens the next connection after err. It returns nil and the reason if the client must not or cannot
+// reconnect.
 func (c *Client) comeBack(wait *backoff, err error) (*connection, error) {
 	for {
 		var closed *CloseError
@@ -195,8 +191,8 @@ func (c *Client) status(s Status) {
 	}
 }
 
-// adopt makes conn the present connection and asks for deltas. It returns the subscriptions
-// that are wanted on it. back is set when it is not the first.
+// adopt makes conn the present connection and enables deltas. It returns the subscriptions to request on it.
+// back is false for the first connection.
 func (c *Client) adopt(conn *connection, back bool) []*subscription {
 	c.decoding.Lock()
 	if !c.resumes() {
@@ -205,7 +201,7 @@ func (c *Client) adopt(conn *connection, back bool) []*subscription {
 	c.decoding.Unlock()
 	c.positions.open(conn.socketID, back)
 	if c.opt.Delta {
-		// A failing write ends the connection, which run notices.
+		// A failed write ends the connection, which run notices.
 		_ = conn.send(c.enableDelta())
 	}
 	c.mu.Lock()
@@ -234,7 +230,7 @@ func (c *Client) enableDelta() []byte {
 	return append(b, `]}}`...)
 }
 
-// receive takes one frame from the goroutine that reads.
+// receive handles one frame, in the reading goroutine.
 func (c *Client) receive(conn *connection, text string) {
 	c.decoding.Lock()
 	ev, err := c.decoder.Decode(text)
@@ -271,15 +267,14 @@ func (c *Client) receive(conn *connection, text string) {
 	}
 }
 
-// forget drops what is held of a channel that is not subscribed any more.
+// forget drops the bases of a channel that is no longer subscribed.
 func (c *Client) forget(channel string) {
 	c.decoding.Lock()
 	defer c.decoding.Unlock()
 	c.decoder.Forget(channel)
 }
 
-// undecodable asks for full messages when a delta could not be decoded
-// (protocol section 3.11).
+// undecodable requests full messages after a delta that could not be decoded (protocol section 3.11).
 func (c *Client) undecodable(conn *connection, err error) {
 	c.opt.Logger.Warn("frame not decoded", "error", err)
 	var d *DeltaError
@@ -290,7 +285,7 @@ func (c *Client) undecodable(conn *connection, err error) {
 	c.status(Status{Connected: true, SocketID: conn.socketID, Err: err})
 }
 
-// request makes a frame about one channel; more adds members to its data.
+// request returns a frame about one channel; more adds members to its data.
 func (c *Client) request(name, channel string, more func([]byte) []byte) []byte {
 	b := append([]byte(`{"event":"`), c.opt.Protocol.Prefix()...)
 	b = append(b, name...)
@@ -302,7 +297,7 @@ func (c *Client) request(name, channel string, more func([]byte) []byte) []byte 
 	return append(b, `}}`...)
 }
 
-// control acts on a protocol event.
+// control handles a protocol event.
 func (c *Client) control(conn *connection, ev Event) {
 	if name, internal := strings.CutPrefix(ev.Name, c.opt.Protocol.InternalPrefix()); internal {
 		if name == "subscription_succeeded" {

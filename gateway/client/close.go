@@ -9,18 +9,17 @@ import (
 	"github.com/lxzan/gws"
 )
 
-// ErrClosed is what calls return after [Client.Close].
+// ErrClosed is returned by calls after [Client.Close].
 var ErrClosed = errors.New("client closed")
 
-// lost is the code of a connection that ended without a close frame
-// (RFC 6455, section 7.1.5).
+// lost is the code for a connection that ended without a close frame (RFC 6455, section 7.1.5).
 const lost = 1006
 
-// CloseError says how a connection ended.
+// CloseError describes how a connection ended.
 type CloseError struct {
 	// Code is the close code, 1006 if the connection ended without one.
 	Code int
-	// Reason is the server's, or what went wrong on the way.
+	// Reason is the server's reason, or a description of the failure.
 	Reason string
 	Err    error
 }
@@ -34,17 +33,16 @@ func (e *CloseError) Error() string {
 
 func (e *CloseError) Unwrap() error { return e.Err }
 
-// Final is true if coming back is useless: the server refuses this client
-// (protocol section 1.5).
+// Final reports whether reconnecting is useless because the server refuses this client (protocol section 1.5).
 func (e *CloseError) Final() bool {
 	return e.Code >= 4000 && e.Code < 4100 || e.Code >= 4300
 }
 
-// AtOnce is true if the server asks to come back without waiting.
+// AtOnce reports whether the server asks the client to reconnect without a pause.
 func (e *CloseError) AtOnce() bool { return e.Code >= 4200 && e.Code < 4300 }
 
-// closeError makes one of what gws reports. said is the message of the last
-// protocol error, which is more telling than a close frame without a reason.
+// closeError converts an error of gws. said is the message of the last protocol error, which replaces an empty
+// reason.
 func closeError(err error, said string) *CloseError {
 	var c *gws.CloseError
 	if !errors.As(err, &c) {
@@ -52,7 +50,7 @@ func closeError(err error, said string) *CloseError {
 	}
 	out := &CloseError{Code: int(c.Code), Reason: string(c.Reason)}
 	if out.Code == 0 {
-		out.Code = 1005 // A close frame without a code.
+		out.Code = 1005 // a close frame without a code
 	}
 	if out.Reason == "" {
 		out.Reason = said
@@ -60,15 +58,14 @@ func closeError(err error, said string) *CloseError {
 	return out
 }
 
-// backoff says how long to wait before each try. The zero value is not useful.
+// backoff computes the pauses between attempts. The zero value is not usable.
 type backoff struct {
 	least, most time.Duration
 	tries       int
 }
 
-// next is the time to wait before the next try. Each try in vain doubles it; a
-// fifth is left to chance, so that clients that lost the same server do not
-// come back in step.
+// next returns the pause before the next attempt. It doubles with each failed attempt. A fifth of it is random,
+// so that clients of the same server do not reconnect at the same time.
 func (b *backoff) next(atOnce bool) time.Duration {
 	d := b.most
 	if b.tries < 63 && b.least <= b.most>>b.tries {

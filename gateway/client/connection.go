@@ -14,31 +14,31 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// writeTimeout bounds one write. The client sends little; a server that does
-// not take it for so long is gone.
+// writeTimeout bounds one write. The client sends little, so a server that blocks a write for so long is
+// considered dead.
 const writeTimeout = 10 * time.Second
 
 // connection is one WebSocket from its handshake to its end.
 type connection struct {
 	gws.BuiltinEventHandler
 	conn *gws.Conn
-	// receive is called for each text, from the goroutine that reads.
+	// receive is called for each text, by the reading goroutine.
 	receive func(c *connection, text string)
-	heard   atomic.Int64 // when the server last sent anything, Unix nanoseconds
-	busy    atomic.Bool  // the reader waits for the caller
-	silent  atomic.Bool  // ended for want of an answer
+	heard   atomic.Int64 // time of the last received data, Unix nanoseconds
+	busy    atomic.Bool  // the reading goroutine is in receive
+	silent  atomic.Bool  // closed because a ping was not answered
 	// established is closed when the greeting has set socketID and activity.
 	established chan struct{}
 	socketID    string
 	activity    time.Duration
-	// ended is closed when nothing is read any more, and err says why.
+	// ended is closed when reading has ended; err is then set.
 	ended chan struct{}
 	err   *CloseError
-	said  string // message of the last protocol error; for the reader only
+	said  string // message of the last protocol error; for the reading goroutine only
 }
 
-// connect opens a connection and starts reading. It returns when the server has
-// greeted; a connection that is returned must be waited for at its ended.
+// connect opens a connection and starts its reading goroutine. It returns when the server has sent its greeting.
+// The caller must wait for ended of a returned connection.
 func connect(ctx context.Context, opt *Options, e endpoint, receive func(*connection, string)) (*connection, error) {
 	ctx, cancel := context.WithTimeout(ctx, opt.HandshakeTimeout)
 	defer cancel()
@@ -47,7 +47,7 @@ func connect(ctx context.Context, opt *Options, e endpoint, receive func(*connec
 	if err != nil {
 		return nil, fmt.Errorf("cannot connect to %s: %w", e.address, err)
 	}
-	// Closing the connection is what interrupts the handshakes. TLS puts another one in the place of raw.
+	// Closing the connection interrupts the handshakes. secure replaces raw, so the original is kept.
 	below := raw
 	stop := context.AfterFunc(ctx, func() { _ = below.Close() })
 	defer stop()
@@ -91,8 +91,8 @@ func secure(ctx context.Context, raw net.Conn, config *tls.Config, name string) 
 	if config.ServerName == "" {
 		config.ServerName = name
 	}
-	// The handshake of a WebSocket is HTTP/1.1. A configuration that HTTP clients have used as well offers HTTP/2,
-	// because they write that into it.
+	// A WebSocket handshake is HTTP/1.1. A configuration that an HTTP client has used before offers HTTP/2,
+	// because net/http adds that to it.
 	config.NextProtos = []string{"http/1.1"}
 	t := tls.Client(raw, config)
 	if err := t.HandshakeContext(ctx); err != nil {
@@ -102,8 +102,7 @@ func secure(ctx context.Context, raw net.Conn, config *tls.Config, name string) 
 	return t, nil
 }
 
-// OnOpen, OnMessage, OnPing, OnPong and OnClose are called by gws from the
-// goroutine that reads.
+// gws calls OnOpen, OnMessage, OnPing, OnPong and OnClose from the reading goroutine.
 func (c *connection) OnOpen(*gws.Conn) { c.touch() }
 
 func (c *connection) OnMessage(_ *gws.Conn, m *gws.Message) {
@@ -138,7 +137,7 @@ func (c *connection) deadline() error {
 	return c.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
 }
 
-// send writes one text. Safe for several goroutines.
+// send writes one text. It is safe for concurrent use.
 func (c *connection) send(text []byte) error {
 	if err := c.deadline(); err != nil {
 		return err
@@ -146,14 +145,13 @@ func (c *connection) send(text []byte) error {
 	return c.conn.WriteMessage(gws.OpcodeText, text)
 }
 
-// close says goodbye and ends the connection.
+// close sends a close frame, which ends the connection.
 func (c *connection) close() {
 	_ = c.deadline()
 	_ = c.conn.WriteClose(1000, nil)
 }
 
-// greet takes the server's greeting (protocol section 1.3). A second one is
-// ignored.
+// greet handles the server's greeting (protocol section 1.3). A second greeting is ignored.
 func (c *connection) greet(data string, most time.Duration) error {
 	if c.socketID != "" {
 		return nil
@@ -171,12 +169,12 @@ func (c *connection) greet(data string, most time.Duration) error {
 	return nil
 }
 
-// watch asks a silent server for a sign of life and ends the connection if there
-// is none. It returns when the connection has ended.
+// watch pings a silent server, and closes the connection if there is no answer. It returns when the connection
+// has ended.
 func (c *connection) watch(ping []byte, patience time.Duration) {
 	timer := time.NewTimer(c.activity)
 	defer timer.Stop()
-	var asked int64 // heard at the time of the last unanswered question
+	var asked int64 // value of heard at the last ping
 	for {
 		select {
 		case <-c.ended:
@@ -189,8 +187,7 @@ func (c *connection) watch(ping []byte, patience time.Duration) {
 		case silent < c.activity:
 			timer.Reset(c.activity - silent)
 		case c.busy.Load():
-			// Nothing is read while the caller is busy, which is no fault of
-			// the server.
+			// Nothing is read while receive blocks, which is not the fault of the server.
 			timer.Reset(c.activity)
 		case asked == heard:
 			c.silent.Store(true)

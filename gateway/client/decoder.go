@@ -14,19 +14,16 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// ErrBadFrame is wrapped by errors of [Decoder.Decode] about a text that is no
-// frame at all.
+// ErrBadFrame is wrapped by errors of [Decoder.Decode] about a text that is not a frame.
 var ErrBadFrame = errors.New("not a frame of the protocol")
 
-// DeltaError says that a delta could not be turned into an event. The decoder
-// has forgotten the bases of the channel; the server must be told so
-// (protocol section 3.11).
+// DeltaError says that a delta could not be decoded. The decoder has dropped the bases of the channel, and the
+// server must be told so (protocol section 3.11).
 type DeltaError struct {
 	Channel string
-	// Number is the one of the lost event, Base the one it was to be rebuilt
-	// from.
+	// Number is the sequence number of the lost event, and Base that of its base.
 	Number, Base uint32
-	// Serial is its place in the log, 0 in the first dialect.
+	// Serial is the serial of the event, 0 in the first dialect.
 	Serial uint64
 	Err    error
 }
@@ -43,20 +40,18 @@ var (
 	errNumbers   = errors.New("the rebuilt frame has another number")
 )
 
-// Decoder turns the frames of one connection into events. It keeps the bases of
-// deltas as the public clients do: by channel, conflation value and number. It
-// is not safe for use by several goroutines.
+// Decoder turns the frames of one connection into events. It keeps the bases of deltas as the public client
+// libraries do: by channel, conflation value and number. It is not safe for concurrent use.
 type Decoder struct {
 	dialect  pusher.Dialect
 	bases    *bases
 	maxFrame int
-	// streams are those that the bases of channels are of (second dialect).
+	// streams are the stream ids to which the bases of channels belong (second dialect).
 	streams map[string]string
 }
 
-// NewDecoder returns a decoder for one dialect. maxBases bounds the bytes of
-// bases that it holds, maxFrame those of a rebuilt frame; 0 means 64 MiB and
-// 8 MiB.
+// NewDecoder returns a decoder for one dialect. maxBases bounds the bytes of its bases, and maxFrame those of a
+// rebuilt frame; 0 means 64 MiB and 8 MiB.
 func NewDecoder(d pusher.Dialect, maxBases, maxFrame int) *Decoder {
 	if maxBases <= 0 {
 		maxBases = 64 << 20
@@ -73,13 +68,13 @@ func (d *Decoder) Forget(channel string) {
 	delete(d.streams, channel)
 }
 
-// Reset drops all bases. A new connection needs that, unless it is resumed with them.
+// Reset drops all bases. It is needed for a new connection, unless that resumes with the bases.
 func (d *Decoder) Reset() {
 	d.bases.clear()
 	clear(d.streams)
 }
 
-// follow drops the bases of a channel whose numbers have begun anew.
+// follow drops the bases of a channel if its stream id has changed, because the numbers then begin again.
 func (d *Decoder) follow(ev *Event) {
 	if ev.StreamID == "" || ev.Channel == "" || d.streams[ev.Channel] == ev.StreamID {
 		return
@@ -90,9 +85,8 @@ func (d *Decoder) follow(ev *Event) {
 	d.streams[strings.Clone(ev.Channel)] = strings.Clone(ev.StreamID)
 }
 
-// Decode understands the text of one frame. Protocol events come back with form
-// [Control], their full name, and their data as JSON or as the text of the
-// string that carries it. Errors wrap [ErrBadFrame] or are a [*DeltaError].
+// Decode decodes the text of one frame. Protocol events have form [Control], their full name, and their data as
+// JSON or as the content of a string. Errors wrap [ErrBadFrame] or are a [*DeltaError].
 func (d *Decoder) Decode(text string) (Event, error) {
 	f, err := parse(text)
 	if err != nil {
@@ -125,9 +119,9 @@ func (d *Decoder) rebuild(f frame, text string) (Event, error) {
 	d.bases.keep(f.event.Channel, key, number, event.Frame)
 	event.Form, event.WireBytes = Delta, len(text)
 	event.Algorithm, event.BaseNumber = algorithm, base
-	// The name in the delta frame is the one that counts (protocol section 3.7).
+	// The name in the delta frame has precedence (protocol section 3.7).
 	event.Name = name
-	// So do the places in it, should the rebuilt text have none.
+	// The ids and the serial of the delta frame are used if the rebuilt text has none.
 	event.MessageID = cmp.Or(event.MessageID, f.event.MessageID)
 	event.StreamID = cmp.Or(event.StreamID, f.event.StreamID)
 	event.Serial = cmp.Or(event.Serial, f.event.Serial)
@@ -159,21 +153,20 @@ func (d *Decoder) apply(channel, key string, base, number uint32, algorithm, enc
 	if err != nil {
 		return Event{}, err
 	}
-	// VCDIFF has no checksum; a wrong base often shows here.
+	// VCDIFF has no checksum; a wrong base often shows in these members.
 	if !f.numbered || f.event.Number != number || f.event.Channel != channel || f.event.Key != key {
 		return Event{}, errNumbers
 	}
 	return f.event, nil
 }
 
-// frame is an event frame with what its text says.
+// frame is a parsed event frame. numbered says that it has a sequence number.
 type frame struct {
 	event    Event
 	numbered bool
 }
 
-// parse reads the members of a frame. Of members with the same name the first
-// counts.
+// parse parses a frame. Of members with the same name the first counts.
 func parse(text string) (frame, error) {
 	if !utf8.ValidString(text) {
 		return frame{}, fmt.Errorf("%w: not UTF-8", ErrBadFrame)

@@ -12,14 +12,13 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// HistoryQuery selects a part of a channel's history (protocol section 5.6). Zero
-// values are left to the server.
+// HistoryQuery selects a part of a channel's history (protocol section 5.6). Zero values mean the defaults of
+// the server.
 type HistoryQuery struct {
-	// OldestFirst reads forwards instead of backwards from the newest.
+	// OldestFirst reads forwards instead of backwards from the newest event.
 	OldestFirst bool
 	Limit       int
-	// Cursor continues where a page with HasMore ended; the rest of the query
-	// must be the same.
+	// Cursor continues after a page with HasMore; the rest of the query must be the same.
 	Cursor string
 	// StartSerial, EndSerial, Start and End are inclusive bounds.
 	StartSerial, EndSerial uint64
@@ -45,7 +44,7 @@ func (q HistoryQuery) values() url.Values {
 	if q.EndSerial != 0 {
 		v.Set("end_serial", strconv.FormatUint(q.EndSerial, 10))
 	}
-	if q.Start.UnixMilli() > 0 { // The log has nothing from before 1970.
+	if q.Start.UnixMilli() > 0 { // the log has nothing from before 1970
 		v.Set("start_time_ms", strconv.FormatInt(q.Start.UnixMilli(), 10))
 	}
 	if !q.End.IsZero() {
@@ -62,21 +61,20 @@ type HistoryItem struct {
 	MessageID     string `json:"message_id"`
 	EventName     string `json:"event_name"`
 	PayloadSize   int    `json:"payload_size_bytes"`
-	// ConflationKey is the conflation value that the publisher gave, nil if none; Delta what
-	// it said about deltas.
+	// ConflationKey is the conflation value of the publisher, nil if none, and Delta the publisher's delta flag.
 	ConflationKey *string `json:"conflation_key,omitempty"`
 	Delta         *bool   `json:"delta,omitempty"`
-	// Skipped is why the event is not delivered, empty if it is.
+	// Skipped is why the event is not delivered to subscribers, empty if it is.
 	Skipped string `json:"skipped,omitempty"`
-	// Message is the frame as a socket of the second dialect gets it.
+	// Message is the frame as a socket of the second dialect receives it.
 	Message Raw `json:"message"`
 }
 
-// Data is the data string of the event.
+// Data returns the data string of the event.
 func (i *HistoryItem) Data() string { return gjson.Get(string(i.Message), "data").String() }
 
-// AppendJSON appends the item as encoding/json writes it, but for escapes that JSON does not
-// need. It costs a quarter: a replay at full speed prints fifty thousand a second.
+// AppendJSON appends the item like encoding/json, but without unnecessary escapes. It takes a quarter of the
+// time: a replay at full speed prints fifty thousand items a second.
 func (i *HistoryItem) AppendJSON(dst []byte) []byte {
 	text := func(name, value string) {
 		dst = append(append(append(dst, `,"`...), name...), `":`...)
@@ -109,7 +107,7 @@ func (i *HistoryItem) AppendJSON(dst []byte) []byte {
 	return append(append(dst, i.Message...), '}')
 }
 
-// parse reads an item without reflection, and reports false if it is none.
+// parse parses an item without reflection, and reports whether it is valid.
 func (i *HistoryItem) parse(line string) bool {
 	if !gjson.Valid(line) {
 		return false
@@ -144,10 +142,10 @@ func (i *HistoryItem) parse(line string) bool {
 	return i.Serial > 0
 }
 
-// PublishedAt is when the log stored the event.
+// PublishedAt returns when the log stored the event.
 func (i *HistoryItem) PublishedAt() time.Time { return time.UnixMilli(i.PublishedAtMS) }
 
-// Raw is JSON as it was sent.
+// Raw is unparsed JSON.
 type Raw string
 
 // UnmarshalJSON keeps the text.
@@ -156,7 +154,7 @@ func (r *Raw) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// MarshalJSON gives the text back.
+// MarshalJSON returns the text; an empty one is null.
 func (r Raw) MarshalJSON() ([]byte, error) {
 	if r == "" {
 		return []byte("null"), nil
@@ -164,20 +162,20 @@ func (r Raw) MarshalJSON() ([]byte, error) {
 	return []byte(r), nil
 }
 
-// HistoryPage is an answer.
+// HistoryPage is one page of history.
 type HistoryPage struct {
 	Items []HistoryItem `json:"items"`
 	HistorySummary
 }
 
-// HistorySummary is what an answer says beside the events.
+// HistorySummary is the part of an answer in addition to the events.
 type HistorySummary struct {
 	HasMore    bool              `json:"has_more"`
 	NextCursor string            `json:"next_cursor"`
 	Continuity HistoryContinuity `json:"continuity"`
 }
 
-// HistoryContinuity is what may be read of the channel, 0 and empty if nothing.
+// HistoryContinuity describes the readable history of the channel; 0 and empty values mean nothing.
 type HistoryContinuity struct {
 	StreamID             string `json:"stream_id"`
 	OldestSerial         uint64 `json:"oldest_available_serial"`
@@ -186,8 +184,8 @@ type HistoryContinuity struct {
 	NewestMS             int64  `json:"newest_available_published_at_ms"`
 	RetainedMessages     uint64 `json:"retained_messages"`
 	TruncatedByRetention bool   `json:"truncated_by_retention"`
-	// TruncatedBy is what the wish reached below: "retention" of the log, "channel_history"
-	// of the app, or nothing.
+	// TruncatedBy is the reason why the beginning of the requested range is missing: "retention" of the log,
+	// "channel_history" of the app, or empty.
 	TruncatedBy string `json:"truncated_by"`
 }
 
@@ -201,8 +199,8 @@ func (s *Signed) History(ctx context.Context, channel string, q HistoryQuery) (*
 	return &page, nil
 }
 
-// HistoryChannels names up to a thousand channels that begin with a prefix, come after another
-// one in byte order, and have a history to be read; more says whether there are further ones.
+// HistoryChannels returns up to a thousand channels with a readable history whose names begin with a prefix and
+// follow after in byte order. more reports whether there are further ones.
 func (s *Signed) HistoryChannels(ctx context.Context, prefix, after string) (channels []string, more bool, err error) {
 	q := url.Values{"filter_by_prefix": {prefix}}
 	if after != "" {

@@ -12,30 +12,28 @@ import (
 	"time"
 )
 
-// linePatience is how long a server may take for the next line.
+// linePatience is how long the client waits for the next part of the lines.
 const linePatience = 30 * time.Second
 
-// errSilent is the cause of an answer that is not waited for any longer.
+// errSilent is the cause of cancelling a request whose answer stalls.
 var errSilent = fmt.Errorf("the server has said nothing for %v", linePatience)
 
-// maxLine bounds one line: the largest event there can be, with its escapes.
+// maxLine bounds one line in bytes: the largest possible event with its escapes.
 const maxLine = maxAnswer
 
-// ErrBrokenOff is the error of an answer that ended before its end was told. What was given
-// before is whole.
+// ErrBrokenOff is the error of an incomplete answer. The events before it are complete.
 var ErrBrokenOff = errors.New("the answer broke off")
 
-// HistoryLines reads a part of a channel's history of any size, event by event. Limit 0 is as
-// much as the server gives at once; HasMore of the summary says whether there is more. each
-// gets every event and may keep it. gap, unless nil, is told after which serial events may be
-// missing, because they were removed while they were read. Errors: as those of [Signed.Do],
-// [ErrBrokenOff], or what each returned.
+// HistoryLines reads a part of a channel's history of any size, event by event. Limit 0 is as much as the server
+// sends in one answer; HasMore of the summary reports whether there is more. each gets every event and may keep
+// it. gap, unless nil, is called with the serial after which events may be missing because they were removed
+// during the reading. Errors are those of [Signed.Do], [ErrBrokenOff], or the error of each.
 func (s *Signed) HistoryLines(ctx context.Context, channel string, q HistoryQuery, each func(*HistoryItem) error, gap func(after uint64)) (*HistorySummary, error) {
 	values := q.values()
 	values.Set("format", "ndjson")
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	// An answer may take longer than any timeout of the whole.
+	// The whole answer may take longer than the client's timeout.
 	patient := *s.opt.HTTP
 	patient.Timeout = 0
 	late := time.AfterFunc(linePatience, func() { cancel(errSilent) })
@@ -61,7 +59,7 @@ func (s *Signed) HistoryLines(ctx context.Context, channel string, q HistoryQuer
 	return nil, errors.Join(ErrBrokenOff, lines.Err())
 }
 
-// watched is a body of which every piece must come in time.
+// watched is a body whose next part must arrive within linePatience.
 type watched struct {
 	io.Reader
 	late *time.Timer
@@ -73,7 +71,7 @@ func (w *watched) Read(b []byte) (int, error) {
 	return w.Reader.Read(b)
 }
 
-// readLine takes one line; those that are no events begin as no event does.
+// readLine handles one line. Lines that are not events begin as no event does.
 func readLine(text []byte, each func(*HistoryItem) error, gap func(uint64)) (*HistorySummary, error) {
 	if bytes.HasPrefix(text, []byte(`{"end":`)) || bytes.HasPrefix(text, []byte(`{"gap":`)) {
 		var line struct {

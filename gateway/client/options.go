@@ -17,55 +17,46 @@ import (
 
 // Options configure a [Client].
 type Options struct {
-	// URL of the server: http, https, ws or wss, with an optional path prefix.
-	// Instead of it Host ("name:port") and Secure may be given.
+	// URL of the server: http, https, ws or wss, with an optional path prefix. Host ("host:port") and Secure may
+	// be used instead.
 	URL    string
 	Host   string
 	Secure bool
 	// Key is the app key. Required.
 	Key string
-	// Protocol is the dialect to speak, [pusher.V1] by default.
+	// Protocol is the dialect, [pusher.V1] by default.
 	Protocol pusher.Dialect
-	// Delta asks for delta compression for the whole connection.
+	// Delta enables delta compression for the whole connection.
 	Delta bool
-	// Algorithms are the delta formats that the server may choose from, by
-	// their names on the wire. Default: fossil and xdelta3.
+	// Algorithms are the delta formats that the server may choose from, by their names on the wire. The default
+	// is fossil and xdelta3.
 	Algorithms []string
-	// Auth signs subscriptions. It is asked for channels that need it, from the
-	// goroutine that subscribes, and after a reconnect from one of the client;
-	// it must be safe for that. A subscription that it does not sign is given up, also after a
-	// reconnect, which [Options.OnStatus] is told then.
+	// Auth signs subscriptions to channels that need it. It is called by the goroutine that subscribes, and
+	// after a reconnect by goroutines of the client, so it must be safe for concurrent use. A subscription that
+	// it does not sign is given up, also after a reconnect, which [Options.OnStatus] then reports.
 	Auth func(socketID, channel string) (auth, channelData string, err error)
-	// Reconnect brings the connection back and subscribes again.
+	// Reconnect lets the client reconnect and subscribe again.
 	Reconnect bool
-	// NoResume leaves it at that: what was missed meanwhile is not asked for. Otherwise
-	// subscriptions of the second dialect go on where they were (protocol section 5.3).
+	// NoResume disables resuming, so that missed events are not requested. Otherwise subscriptions of the second
+	// dialect continue after their last event (protocol section 5.3).
 	NoResume bool
-	// OnEvent, if set, gets each event from the goroutine that reads; it must
-	// not call Subscribe or Close. Otherwise events are read from
-	// [Client.Events].
+	// OnEvent, if set, gets each event in the reading goroutine; it must not call Subscribe or Close. Otherwise
+	// events are read from [Client.Events].
 	OnEvent func(Event)
-	// OnControl gets the protocol events that the client has acted on, under
-	// the same conditions.
+	// OnControl gets protocol events after the client has handled them, under the same conditions.
 	OnControl func(Event)
-	// OnStatus is told when the connection is lost and back, under the same
-	// conditions.
+	// OnStatus is called when the connection is lost and restored. It must not call Subscribe or Close.
 	OnStatus func(Status)
-	// Buffer is how many events [Client.Events] holds before the connection
-	// stops reading, default 256.
+	// Buffer is how many events [Client.Events] holds before the client stops reading, default 256.
 	Buffer int
-	// MaxFrame bounds the bytes of a frame, default 8 MiB; MaxBases those of
-	// all bases, default 64 MiB.
+	// MaxFrame bounds the bytes of a frame, default 8 MiB, and MaxBases those of all bases, default 64 MiB.
 	MaxFrame, MaxBases int
-	// ActivityTimeout is how long the server may be silent before it is asked
-	// for a sign of life, at most what the server itself names; default 120 s.
-	// PongTimeout is how long it may take to answer, default 30 s.
+	// ActivityTimeout is how long the server may be silent before it is pinged, default 120 s; a shorter time
+	// from the server has precedence. PongTimeout is how long it may take to answer, default 30 s.
 	ActivityTimeout, PongTimeout time.Duration
-	// HandshakeTimeout bounds connecting up to the server's greeting, default
-	// 10 s.
+	// HandshakeTimeout bounds connecting, including the server's greeting, default 10 s.
 	HandshakeTimeout time.Duration
-	// MinBackoff and MaxBackoff bound the time between tries, default 1 s and
-	// 30 s.
+	// MinBackoff and MaxBackoff bound the pause between attempts, default 1 s and 30 s.
 	MinBackoff, MaxBackoff time.Duration
 	// TLS is used for secure connections; nil means the defaults.
 	TLS *tls.Config
@@ -74,26 +65,26 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// defaultFrame has room for the largest event that there can be: a megabyte of characters that are six in JSON.
+// defaultFrame has room for the largest possible event: a megabyte of characters, each of which takes six bytes
+// in JSON.
 const defaultFrame = 8 << 20
 
-// Status is a change of the connection.
+// Status describes a change of the connection.
 type Status struct {
-	// Connected with this SocketID, or not and why.
+	// Connected says whether there is a connection, with this SocketID; Err is the reason otherwise.
 	Connected bool
 	SocketID  string
 	Err       error
-	// Retry is the time until the next try if the connection was lost.
+	// Retry is the pause before the next attempt after the connection was lost.
 	Retry time.Duration
-	// Gap says that the server has no more of what was missed on a channel.
+	// Gap says which events of a channel were missed.
 	Gap *Gap
-	// Recovered comes once after each return: all subscriptions that could be resumed are
-	// live again, and it has the gaps of the others. Where nothing can be resumed, as in the
-	// first dialect, it comes with the word that the client is connected.
+	// Recovered is set once after each reconnect, when all resumable subscriptions are live again; it lists the
+	// gaps of the others. If nothing can be resumed, as in the first dialect, it is set together with Connected.
 	Recovered *Recovery
 }
 
-// endpoint is where to connect.
+// endpoint is the address of the server.
 type endpoint struct {
 	address string // host:port
 	url     string // ws://host:port/prefix/app/KEY?...
@@ -134,15 +125,15 @@ func (o *Options) setDefaults() error {
 	return nil
 }
 
-// parseURL reads the address of a server; ws and http mean the same.
+// parseURL parses the address of a server; ws and http are equivalent.
 func parseURL(text string) (*url.URL, error) {
-	// Without a scheme the parser complains about colons instead.
+	// Without a scheme, the parser would complain about colons instead.
 	if !strings.Contains(text, "://") {
 		return nil, fmt.Errorf("client: URL %q must begin with http://, https://, ws:// or wss://", text)
 	}
 	u, err := url.Parse(text)
 	if err != nil {
-		// The error of the parser has the whole text, which may have a password.
+		// The parser's error contains the whole text, which may have a password.
 		var at *url.Error
 		if errors.As(err, &at) {
 			err = at.Err

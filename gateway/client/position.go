@@ -9,62 +9,60 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// way is how a subscription comes to what is live.
+// way is how a subscription gets to the live events.
 type way uint8
 
 const (
 	direct way = iota
 	resuming
 	rewinding
-	// collecting: it begins with the newest event of each value.
+	// collecting begins with a snapshot: the newest event of each conflation value.
 	collecting
 )
 
-// noBases stands in place of the serial since which the bases are held.
+// noBases is the value of since if no bases are held.
 const noBases = math.MaxUint64
 
-// mark is a place in a stream of events, with the id of the event there.
+// mark is a position in a stream, with the id of the event there.
 type mark struct {
 	stream, id string
 	serial     uint64
 }
 
-// position is where the client is in one channel (protocol section 5.7).
+// position is the position of the client in one channel (protocol section 5.7).
 type position struct {
-	// seen is the place up to which nothing is missing. Its stream is empty as long as there
-	// is no such place.
+	// seen is the position up to which nothing is missing. Its stream is empty if there is none.
 	seen mark
-	// ahead is the newest event that came while something before it was still to come.
+	// ahead is the newest event that arrived while earlier ones were still to come.
 	ahead mark
-	// attach is where the subscription begins on the socket; its stream is empty before the
-	// server has granted it.
+	// attach is where the subscription begins on the socket; its stream is empty before the server has granted
+	// it.
 	attach mark
 	way    way
-	// snapshot: the server begins the subscription with a snapshot, unless it is resumed.
+	// snapshot is set if the server begins the subscription with a snapshot, unless it is resumed.
 	snapshot bool
-	// ids are those of the last events that came.
+	// ids are the ids of the last events, to detect repeats.
 	ids recent
-	// anew is set until the server grants what the caller wants anew: whatever came before is
-	// no repeat then.
+	// anew is set from a new request of the caller until the server grants it. Earlier ids are dropped then,
+	// because events of the past are wanted again.
 	anew bool
-	// again is set if what it began with did not come, so that it is asked for again.
+	// again is set if a rewind or snapshot was interrupted, so it is requested again.
 	again bool
-	// since is the serial above which the bases of all events are held, for a server that
-	// knew the client as socket.
+	// since is the serial after which the bases of all events are held. It is valid for a server that knew the
+	// client as socket.
 	since  uint64
 	socket string
-	// salt is by how much the numbers of the last of them were above their serials, modulo 2^31, if
-	// salted.
+	// salt is the difference between sequence numbers and serials, modulo 2^31, if salted is set.
 	salt   uint32
 	salted bool
 }
 
-// take notes an event.
+// take records an event.
 func (p *position) take(ev *Event) {
 	at := mark{ev.StreamID, ev.MessageID, ev.Serial}
 	switch {
 	case ev.Form == Plain:
-		// It may be a base for those who got it live, and nothing tells.
+		// Other subscribers may have it as a base, which this event does not tell.
 		p.raise(ev.Serial)
 	case (ev.Form == Full || ev.Form == Delta) && ev.Serial > 0:
 		p.number(ev)
@@ -92,8 +90,8 @@ func (m *mark) reach(at mark) {
 	}
 }
 
-// number notes how the frame of an event is numbered. If that has changed, so have the texts of frames,
-// and none before it is a base.
+// number records the salt of an event's sequence number. If the salt has changed, the texts of frames have
+// changed as well, so earlier bases are unusable.
 func (p *position) number(ev *Event) {
 	salt := (ev.Number - uint32(ev.Serial)) & (1<<31 - 1)
 	if p.salted && p.salt != salt {
@@ -102,10 +100,10 @@ func (p *position) number(ev *Event) {
 	p.salt, p.salted = salt, true
 }
 
-// raise gives up the bases up to a serial.
+// raise drops the bases up to a serial.
 func (p *position) raise(serial uint64) { p.since = max(p.since, serial) }
 
-// grant notes where a subscription begins, as the success frame says.
+// grant records where a subscription begins, from its success frame.
 func (p *position) grant(ev *Event, socket string) {
 	if p.anew {
 		p.anew, p.ids = false, recent{}
@@ -125,10 +123,10 @@ func (p *position) grant(ev *Event, socket string) {
 	}
 }
 
-// collect begins with a snapshot, whose events are no places to go on from.
+// collect begins a snapshot, whose events are not positions to resume from.
 func (p *position) collect() { p.way, p.seen, p.ahead = collecting, mark{}, mark{} }
 
-// arrive ends a way: the subscription is live.
+// arrive records that the subscription is live.
 func (p *position) arrive() {
 	if p.seen.stream == "" {
 		p.seen = p.attach
@@ -143,7 +141,7 @@ func (p *position) arrive() {
 	p.ahead = mark{}
 }
 
-// fail gives up what was missed. It fills in what the gap does not say.
+// fail records a gap, and completes its description.
 func (p *position) fail(g *Gap) {
 	g.After, p.since = p.seen.serial, noBases
 	if g.Expected == "" {
@@ -151,7 +149,7 @@ func (p *position) fail(g *Gap) {
 	}
 	switch {
 	case p.way == rewinding || p.way == collecting:
-		// What ends the way comes next.
+		// The event that completes the rewind or snapshot follows.
 		return
 	case p.way == resuming:
 		g.Live = p.attach.serial
@@ -165,7 +163,7 @@ func (p *position) fail(g *Gap) {
 		p.seen = mark{}
 		p.arrive()
 	case g.Newest == 0:
-		// Where the server goes on is not said: the next event is the first place again.
+		// The server does not say where it continues, so the next event sets the position.
 		p.seen = mark{}
 	default:
 		g.Live = g.Newest
@@ -173,21 +171,20 @@ func (p *position) fail(g *Gap) {
 	}
 }
 
-// leave ends what belonged to a connection that is gone.
+// leave resets the state of a connection that has ended.
 func (p *position) leave() {
 	if p.way == collecting {
-		// The rest of the snapshot did not come.
+		// The snapshot is incomplete.
 		p.seen = mark{}
 	}
 	p.again = p.again || p.way >= rewinding && !p.resumable()
 	p.way, p.ahead, p.attach, p.snapshot = direct, mark{}, mark{}, false
 }
 
-// resumable is true if the server can be asked for what came after the position.
+// resumable reports whether the server can be asked for the events after the position.
 func (p *position) resumable() bool { return p.seen.stream != "" }
 
-// appendTo appends the position as a member of a resume request. was is the socket that the
-// request names.
+// appendTo appends the position as a member of a resume request. was is the socket id in the request.
 func (p *position) appendTo(b []byte, channel, was string, deltas bool) []byte {
 	b = pusher.AppendString(b, channel)
 	b = append(b, `:{"stream_id":`...)

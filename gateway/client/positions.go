@@ -6,15 +6,15 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// positions are those of all channels of a client, and what became of them when it came
-// back.
+// positions are the positions of all channels of a client, and the result of the last reconnect. It is safe for
+// concurrent use.
 type positions struct {
 	mu sync.Mutex
 	of map[string]*position
-	// socket is the present connection, was the one before it.
+	// socket is the id of the present connection, and was that of the previous one.
 	socket, was string
-	// sum is what coming back brings, nil when nothing is awaited; asking is set until all
-	// subscriptions have been asked for again.
+	// sum collects the result of a reconnect, nil if none is in progress. asking is set until all subscriptions
+	// have been requested again.
 	sum    *Recovery
 	asking bool
 }
@@ -23,13 +23,14 @@ func newPositions() *positions {
 	return &positions{of: map[string]*position{}}
 }
 
-// event notes an event. It reports whether it is none that came before, and whether its channel is wanted.
+// event records an event. isNew reports whether it is not a repeat, and wanted whether its channel is
+// subscribed.
 func (p *positions) event(ev *Event) (isNew, wanted bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	at := p.of[ev.Channel]
 	if at == nil {
-		return true, false // It is of a subscription that was given up, and nothing repeats.
+		return true, false // the subscription was given up, and repeats are not detected
 	}
 	if ev.StreamID != "" {
 		at.take(ev)
@@ -37,14 +38,14 @@ func (p *positions) event(ev *Event) (isNew, wanted bool) {
 	return ev.MessageID == "" || at.ids.add(ev.MessageID), true
 }
 
-// wanted tells whether there is a subscription of a channel, granted or not.
+// wanted reports whether a channel is subscribed or requested.
 func (p *positions) wanted(channel string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.of[channel] != nil
 }
 
-// open notes a new connection. back is set when it is not the first.
+// open records a new connection. back is false for the first one.
 func (p *positions) open(socket string, back bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -60,8 +61,8 @@ func (p *positions) open(socket string, back bool) {
 	}
 }
 
-// wish notes that the caller wants a channel anew, and how it is to begin: what it knows of
-// the past is nothing to go on from then.
+// wish records that the caller subscribes to a channel, and how it begins. With a rewind or snapshot, the
+// earlier position is dropped.
 func (p *positions) wish(channel string, w way) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -75,25 +76,25 @@ func (p *positions) wish(channel string, w way) {
 	}
 }
 
-// subscribe notes that a channel is about to be asked for, and how it is to begin.
+// subscribe records that a channel is about to be requested, and how it begins.
 func (p *positions) subscribe(channel string, w way) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	at := p.of[channel]
 	if at == nil {
-		return // It was given up meanwhile.
+		return // it was given up meanwhile
 	}
 	switch at.again = false; {
 	case w >= rewinding:
 		at.way, at.seen, at.ahead = w, mark{}, mark{}
 	case at.way == collecting && at.attach.stream != "":
-		// It is asked for with other settings, and its snapshot goes on.
+		// The settings change while the snapshot continues.
 	case at.way != resuming:
 		at.way = w
 	}
 }
 
-// resumable tells whether a channel has a position to go on from.
+// resumable reports whether a channel has a position to resume from.
 func (p *positions) resumable(channel string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -101,7 +102,7 @@ func (p *positions) resumable(channel string) bool {
 	return at != nil && at.resumable()
 }
 
-// lost tells whether what came after the last event of a channel cannot be asked for.
+// lost reports whether events after the last one of a channel cannot be requested.
 func (p *positions) lost(channel string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -109,7 +110,7 @@ func (p *positions) lost(channel string) bool {
 	return at == nil || !at.resumable() && !at.again
 }
 
-// lose notes that a subscription that was granted cannot be resumed.
+// lose records a gap for a granted subscription that cannot be resumed.
 func (p *positions) lose(channel, reason string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -127,7 +128,7 @@ func (p *positions) note(g Gap) {
 	}
 }
 
-// grant notes a success frame.
+// grant records a success frame.
 func (p *positions) grant(ev *Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -136,7 +137,7 @@ func (p *positions) grant(ev *Event) {
 	}
 }
 
-// complete notes that a rewind or a snapshot is there.
+// complete records the end of a rewind or snapshot.
 func (p *positions) complete(channel string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -145,7 +146,7 @@ func (p *positions) complete(channel string) {
 	}
 }
 
-// resumed takes the summary of a resume.
+// resumed handles the result of a resume.
 func (p *positions) resumed(v gjson.Result) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -166,8 +167,7 @@ func (p *positions) resumed(v gjson.Result) {
 	}
 }
 
-// failed takes the word that a channel cannot go on where it was, or that something is
-// missing in it.
+// failed handles a gap that the server reports. It reports false if the channel is not subscribed.
 func (p *positions) failed(g Gap) (Gap, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -180,7 +180,7 @@ func (p *positions) failed(g Gap) (Gap, bool) {
 	return g, true
 }
 
-// denied fails all that are being resumed: the server does not know how.
+// denied fails all channels that are being resumed, because the server cannot resume.
 func (p *positions) denied(reason string) (gaps []Gap) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -195,7 +195,7 @@ func (p *positions) denied(reason string) (gaps []Gap) {
 	return gaps
 }
 
-// asked notes that all subscriptions of a connection have been asked for.
+// asked records that all subscriptions were requested on a connection.
 func (p *positions) asked(socket string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -204,8 +204,8 @@ func (p *positions) asked(socket string) {
 	}
 }
 
-// summary is what coming back brought, once all subscriptions are where they are live, nil
-// before that and afterwards.
+// summary returns the result of a reconnect, once: when all subscriptions are live. Before and after that it
+// returns nil.
 func (p *positions) summary() *Recovery {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -222,7 +222,7 @@ func (p *positions) summary() *Recovery {
 	return sum
 }
 
-// noBase notes that the bases of a channel were given up, up to a serial at least.
+// noBase records that the bases of a channel were dropped, at least up to a serial.
 func (p *positions) noBase(channel string, serial uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -231,7 +231,7 @@ func (p *positions) noBase(channel string, serial uint64) {
 	}
 }
 
-// skipped notes that the server left out events of a channel for a slow client.
+// skipped records that the server skipped events of a channel because the client was slow.
 func (p *positions) skipped(channel string) { p.noBase(channel, noBases) }
 
 func (p *positions) drop(channel string) {
@@ -240,8 +240,8 @@ func (p *positions) drop(channel string) {
 	delete(p.of, channel)
 }
 
-// request makes a resume request of the positions of some channels, nil if there are none.
-// deltas tells which of them take part in delta compression. They are being resumed then.
+// request returns a resume request for the positions of channels, nil if there are none, and marks them as
+// resuming. deltas reports whether a channel has delta compression.
 func (p *positions) request(prefix string, channels []string, deltas func(string) bool) []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -8,14 +8,14 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// positionsAtOnce bounds the positions of one resume request, which must fit into the
-// server's bound for a message.
+// positionsAtOnce bounds the positions of one resume request, which must fit into the server's limit for a
+// message.
 const positionsAtOnce = 50
 
-// resumes tells whether the client asks for what it missed.
+// resumes reports whether the client resumes after a reconnect.
 func (c *Client) resumes() bool { return c.opt.Protocol == pusher.V2 && !c.opt.NoResume }
 
-// giveUp notes the subscriptions that cannot be resumed, after a return.
+// giveUp records gaps for the granted subscriptions that cannot be resumed, after a reconnect.
 func (c *Client) giveUp(conn *connection, granted []*subscription) {
 	reason := "the server gave no position to go on from"
 	switch {
@@ -37,14 +37,14 @@ func (c *Client) giveUp(conn *connection, granted []*subscription) {
 	}
 }
 
-// returnTo asks for everything that is wanted on a new connection. The first subscriptions
-// are asked for before their positions, which the server expects then; the positions of
-// others come first, and wait at the server.
+// returnTo requests all subscriptions on a new connection. The first ones are requested before their positions
+// are sent; the flag `resumes` tells the server to expect these. The positions of the others are sent first and
+// wait at the server.
 func (c *Client) returnTo(conn *connection, wanted []*subscription) {
 	if len(wanted) == 0 {
 		return
 	}
-	// Auth may take its time, and reading must go on meanwhile.
+	// Auth may take long, and reading must continue meanwhile.
 	c.work.Go(func() {
 		var first, rest []*subscription
 		for _, s := range wanted {
@@ -75,12 +75,12 @@ func (c *Client) resume(conn *connection, subs ...*subscription) {
 		deltas[s.channel] = c.opt.Delta && s.delta == "" || s.delta != "" && s.delta != "false"
 	}
 	if text := c.positions.request(c.opt.Protocol.Prefix(), channels, func(name string) bool { return deltas[name] }); text != nil {
-		// A failing write ends the connection; the next one asks again.
+		// A failed write ends the connection; the next one requests again.
 		_ = conn.send(text)
 	}
 }
 
-// recovered tells what coming back brought, once it is known.
+// recovered reports the result of a reconnect, once it is complete.
 func (c *Client) recovered(conn *connection) {
 	if sum := c.positions.summary(); sum != nil {
 		c.opt.Logger.Info("recovered", "channels", sum.Channels, "events", sum.Events, "gaps", len(sum.Gaps))
@@ -88,7 +88,7 @@ func (c *Client) recovered(conn *connection) {
 	}
 }
 
-// recovery takes what the server says about the past of subscriptions.
+// recovery handles the events about the past of subscriptions.
 func (c *Client) recovery(conn *connection, ev Event) {
 	v := gjson.Parse(ev.Data)
 	switch strings.TrimPrefix(ev.Name, c.opt.Protocol.Prefix()) {
@@ -111,7 +111,7 @@ func (c *Client) recovery(conn *connection, ev Event) {
 	}
 }
 
-// denied gives up what is being resumed: the server does not know how.
+// denied gives up resuming, because the server cannot resume.
 func (c *Client) denied(conn *connection) {
 	for _, g := range c.positions.denied(conn.said) {
 		c.missing(conn, g)

@@ -19,32 +19,29 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// maxAnswer bounds the body of an answer: a history page of the largest size
-// with the largest events.
+// maxAnswer bounds the body of an answer in bytes: the largest page of history with the largest events.
 const maxAnswer = 64 << 20
 
 // SignedOptions configure a [Signed].
 type SignedOptions struct {
-	// URL of the server, http or https, with an optional path prefix, which
-	// signatures do not cover.
+	// URL of the server, http or https, with an optional path prefix, which signatures do not cover.
 	URL string
 	// AppID, Key and Secret are the app's credentials. Required.
 	AppID, Key string
 	Secret     app.Secret
 	// HTTP sends the requests; nil means a client with a timeout of 30 s.
 	HTTP *http.Client
-	// Now is the clock that signatures carry; nil means time.Now.
+	// Now is the clock for signatures; nil means time.Now.
 	Now func() time.Time
 }
 
-// Signed sends signed requests to the HTTP API (protocol section 2). It may be
-// used by any number of goroutines.
+// Signed sends signed requests to the HTTP API (protocol section 2). It is safe for concurrent use.
 type Signed struct {
 	opt  SignedOptions
 	base url.URL
 }
 
-// NewSigned checks the options.
+// NewSigned checks the options and returns a Signed.
 func NewSigned(opt SignedOptions) (*Signed, error) {
 	switch {
 	case opt.AppID == "":
@@ -67,14 +64,13 @@ func NewSigned(opt SignedOptions) (*Signed, error) {
 	return &Signed{opt: opt, base: *base}, nil
 }
 
-// APIError is an answer of the server that is not a success (protocol section
-// 2.2).
+// APIError is an answer of the server with a status other than 2xx (protocol section 2.2).
 type APIError struct {
 	Status int
-	// Code is the machine-readable reason and Message the sentence; Code is
-	// empty if something else than the server answered.
+	// Code is the machine-readable reason, and Message a sentence. Code is empty if the answer does not come
+	// from the API.
 	Code, Message string
-	// RetryAfter is when the server asks to come again, 0 if it does not say.
+	// RetryAfter is the pause that the server asks for, 0 if none.
 	RetryAfter time.Duration
 }
 
@@ -85,11 +81,10 @@ func (e *APIError) Error() string {
 	return fmt.Sprintf("%s (%s, status %d)", e.Message, e.Code, e.Status)
 }
 
-// Do sends one request below `/apps/{AppID}` and decodes the answer into out
-// unless that is nil. Each element of path is escaped and names one step, so a
-// channel may be any text. query may be nil and is not modified; body nil means
-// none, otherwise it is sent as JSON. Errors: [*APIError], or what went wrong on
-// the way.
+// Do sends one request below `/apps/{AppID}` and decodes the answer into out unless that is nil. Each element of
+// path is escaped and is one path segment, so a channel may be any text. query may be nil and is not modified.
+// body is sent as JSON unless it is nil. The error is an [*APIError] for an answer of the server, and otherwise
+// that of the transport.
 func (s *Signed) Do(ctx context.Context, method string, path []string, query url.Values, body, out any) error {
 	answer, err := s.send(ctx, s.opt.HTTP, method, path, query, body)
 	if err != nil {
@@ -109,7 +104,7 @@ func (s *Signed) Do(ctx context.Context, method string, path []string, query url
 	return nil
 }
 
-// send signs a request and sends it with a client. The caller closes the answer's body.
+// send signs a request and sends it with a client. The caller must close the answer's body.
 func (s *Signed) send(ctx context.Context, with *http.Client, method string, path []string, query url.Values, body any) (*http.Response, error) {
 	signed := "/apps/" + url.PathEscape(s.opt.AppID)
 	for _, p := range path {
@@ -142,7 +137,7 @@ func (s *Signed) send(ctx context.Context, with *http.Client, method string, pat
 	}
 	answer, err := with.Do(r)
 	if err != nil {
-		// The error of net/http quotes the URL, and with it the signature.
+		// The error of net/http contains the URL, and so the signature.
 		var u *url.Error
 		if errors.As(err, &u) {
 			err = u.Err
@@ -155,7 +150,7 @@ func (s *Signed) send(ctx context.Context, with *http.Client, method string, pat
 	return answer, nil
 }
 
-// silence is the error of a request that was not answered in time.
+// silence is the error of a request that timed out.
 type silence struct {
 	after time.Duration
 	error
@@ -164,7 +159,7 @@ type silence struct {
 func (e *silence) Error() string { return fmt.Sprintf("no answer within %v", e.after) }
 func (e *silence) Unwrap() error { return e.error }
 
-// encoded is JSON without escapes that only HTML needs: extras are counted as they are written.
+// encoded encodes JSON without escapes for HTML, because the server measures extras as they are sent.
 func encoded(body any) ([]byte, error) {
 	var text bytes.Buffer
 	enc := json.NewEncoder(&text)
@@ -175,7 +170,7 @@ func encoded(body any) ([]byte, error) {
 	return bytes.TrimSuffix(text.Bytes(), []byte("\n")), nil
 }
 
-// readAnswer reads the body of an answer, which is an [*APIError] if it is no success.
+// readAnswer reads the body of an answer. It returns an [*APIError] unless the status is 2xx.
 func readAnswer(answer *http.Response) ([]byte, error) {
 	text, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer+1))
 	switch {
@@ -209,35 +204,34 @@ type Publish struct {
 	// Channels is for [Signed.Publish], Channel for [Signed.PublishBatch].
 	Channels []string `json:"channels,omitempty"`
 	Channel  string   `json:"channel,omitempty"`
-	// SocketID excludes a connection.
+	// SocketID excludes the connection with this id from delivery.
 	SocketID string            `json:"socket_id,omitempty"`
 	Tags     map[string]string `json:"tags,omitempty"`
-	// Delta false: never as a delta; true: also when it is small.
+	// Delta false means never as a delta; true means also when it is small.
 	Delta     *bool  `json:"delta,omitempty"`
 	MessageID string `json:"message_id,omitempty"`
-	// ConflationKey is the conflation value; nil leaves it to the configured path.
+	// ConflationKey is the conflation value; nil means that the configured path applies.
 	ConflationKey  *string         `json:"conflation_key,omitempty"`
 	IdempotencyKey string          `json:"idempotency_key,omitempty"`
 	Extras         json.RawMessage `json:"extras,omitempty"`
 }
 
-// Publish publishes one event to its channels. It returns when the log has
-// stored it.
+// Publish publishes one event to its channels. It returns when the log has stored it.
 func (s *Signed) Publish(ctx context.Context, p Publish) error {
 	return s.Do(ctx, http.MethodPost, []string{"events"}, nil, p, nil)
 }
 
-// Stored is where an event is in the log of a channel.
+// Stored is the position of an event in the log of a channel.
 type Stored struct {
 	Serial   uint64 `json:"serial"`
 	StreamID string `json:"stream_id"`
-	// Duplicate is true if an event with the same idempotency key was stored before, which
-	// is then the one that is here.
+	// Duplicate says that an event with the same idempotency key was stored before; the position is that of the
+	// earlier event.
 	Duplicate bool `json:"duplicate"`
 }
 
-// PublishStored publishes like [Signed.Publish] and says where the event is, by channel.
-// Servers that do not tell leave it empty.
+// PublishStored publishes like [Signed.Publish] and returns the positions of the event by channel. Servers of
+// older releases return none.
 func (s *Signed) PublishStored(ctx context.Context, p Publish) (map[string]Stored, error) {
 	request := struct {
 		Publish
@@ -247,7 +241,7 @@ func (s *Signed) PublishStored(ctx context.Context, p Publish) (map[string]Store
 	err := s.Do(ctx, http.MethodPost, []string{"events"}, nil, request, &answer)
 	var refused *APIError
 	if errors.As(err, &refused) && refused.Status == http.StatusBadRequest && strings.HasPrefix(refused.Message, "info:") {
-		// It is a server of an older release, and nothing is stored.
+		// The server has an older release, and has stored nothing.
 		return nil, s.Publish(ctx, p)
 	}
 	for channel, stored := range answer.Channels {
@@ -264,8 +258,8 @@ func (s *Signed) PublishBatch(ctx context.Context, batch ...Publish) error {
 	return s.Do(ctx, http.MethodPost, []string{"batch_events"}, nil, map[string]any{"batch": batch}, nil)
 }
 
-// PublishBatchStored publishes like [Signed.PublishBatch] and says where each event is. Servers that do not tell leave it
-// empty.
+// PublishBatchStored publishes like [Signed.PublishBatch] and returns the position of each event; nil if the
+// server does not return them.
 func (s *Signed) PublishBatchStored(ctx context.Context, batch ...Publish) ([]Stored, error) {
 	type asking struct {
 		Publish
@@ -283,8 +277,7 @@ func (s *Signed) PublishBatchStored(ctx context.Context, batch ...Publish) ([]St
 	return answer.Batch, err
 }
 
-// SignChannel makes the auth string of a subscription, for [Options.Auth] of
-// programs that hold the secret.
+// SignChannel returns the auth string of a subscription, for [Options.Auth] of programs that have the secret.
 func (s *Signed) SignChannel(socketID, channel string) (auth, channelData string, err error) {
 	return s.opt.Key + ":" + pusher.SignChannel(s.opt.Secret.Reveal(), socketID, channel, "", false), "", nil
 }

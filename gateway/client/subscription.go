@@ -14,8 +14,7 @@ import (
 // section 1.7).
 type SubscriptionError struct {
 	Channel string
-	// Kind is the machine-readable reason, Status the HTTP status that
-	// resembles it.
+	// Kind is the machine-readable reason, and Status the corresponding HTTP status.
 	Kind, Message string
 	Status        int
 }
@@ -24,15 +23,14 @@ func (e *SubscriptionError) Error() string {
 	return fmt.Sprintf("subscription to %s refused: %s (%s, status %d)", e.Channel, e.Message, e.Kind, e.Status)
 }
 
-// temporary is true if the same request may succeed later.
+// temporary reports whether the same request may succeed later.
 func (e *SubscriptionError) temporary() bool { return e.Status == 503 }
 
 // SubscribeOption changes one subscription.
 type SubscribeOption func(*subscription)
 
-// WithDelta turns delta compression of one subscription on or off, whatever the
-// connection's setting. algorithm names the format; empty leaves it to the
-// server.
+// WithDelta turns delta compression of one subscription on or off, whatever the connection's setting. algorithm
+// is the name of the format; empty lets the server choose.
 func WithDelta(on bool, algorithm string) SubscribeOption {
 	return func(s *subscription) {
 		s.delta = "false"
@@ -45,17 +43,16 @@ func WithDelta(on bool, algorithm string) SubscribeOption {
 	}
 }
 
-// WithRewind begins a subscription with its last n events, in the second dialect. The
-// protocol event `rewind_complete` tells when they are there ([Options.OnControl]). A
-// subscription that is resumed gets what it missed instead.
+// WithRewind begins a subscription with its last n events, in the second dialect. The protocol event
+// `rewind_complete` says when they have arrived ([Options.OnControl]). A subscription that is resumed gets what
+// it missed instead.
 func WithRewind(n int) SubscribeOption {
 	return func(s *subscription) {
 		s.rewind, s.begins = `{"count":`+strconv.Itoa(n)+`}`, rewinding
 	}
 }
 
-// WithRewindFor is [WithRewind] for the events of the time d before now, rounded up to whole
-// seconds.
+// WithRewindFor is [WithRewind] for the events of the last d, rounded up to whole seconds.
 func WithRewindFor(d time.Duration) SubscribeOption {
 	return func(s *subscription) {
 		seconds := (d + time.Second - 1) / time.Second
@@ -63,9 +60,8 @@ func WithRewindFor(d time.Duration) SubscribeOption {
 	}
 }
 
-// WithLatest begins a subscription with the newest event of each conflation value, oldest
-// first, in the second dialect. The protocol event `snapshot_complete` tells when they are
-// there.
+// WithLatest begins a subscription with the newest event of each conflation value, oldest first, in the second
+// dialect. The protocol event `snapshot_complete` says when they have arrived.
 func WithLatest() SubscribeOption {
 	return func(s *subscription) { s.rewind, s.begins = `{"latest":true}`, collecting }
 }
@@ -76,15 +72,15 @@ type subscription struct {
 	delta   string // JSON, empty to inherit
 	rewind  string // JSON, empty for none
 	begins  way
-	// before is set if the server may have granted the channel to an earlier request. It keeps
-	// that when it refuses this one.
+	// before is set if the server may have granted the channel to an earlier request. That grant then survives a
+	// refusal of this one.
 	before bool
-	// settled is closed when the first answer is there, and err is then final.
-	// Both are guarded by the client's mu.
+	// settled is closed when the first answer has arrived; err is then final. done and err are guarded by the
+	// client's mu.
 	settled chan struct{}
 	done    bool
 	err     error
-	// wait is between requests for what the server could not grant just now. It is guarded by the client's mu.
+	// wait computes the pauses after temporary refusals. It is guarded by the client's mu.
 	wait backoff
 }
 
@@ -95,16 +91,15 @@ func (s *subscription) settle(err error) {
 	}
 }
 
-// granted is true once the server has granted it. The caller holds the client's mu.
+// granted reports whether the server has granted the subscription. The caller holds the client's mu.
 func (s *subscription) granted() bool { return s.done && s.err == nil }
 
-// Subscribe asks for a channel and returns when the server has granted it: events
-// that are published from then on arrive. Asking again for a subscribed channel
-// changes its settings. If the connection is lost meanwhile, Subscribe waits for
-// the next one. Errors: [*SubscriptionError], what [Options.Auth] returned, the
-// reason why the client ended, or the context's; after an error the channel is
-// not subscribed, also if it was before. Somebody has to read [Client.Events] meanwhile,
-// unless [Options.OnEvent] is set: the answer may be behind more events than wait there.
+// Subscribe requests a channel and returns when the server has granted it: events that are published from then
+// on arrive. Subscribing again changes the settings. If the connection is lost meanwhile, Subscribe waits for
+// the next one. The error is a [*SubscriptionError], the error of [Options.Auth], the reason why the client
+// ended, or that of the context; after an error the channel is not subscribed, even if it was before. Unless
+// [Options.OnEvent] is set, [Client.Events] must be read meanwhile: the answer may be behind more events than
+// fit into its buffer.
 func (c *Client) Subscribe(ctx context.Context, channel string, options ...SubscribeOption) error {
 	s := &subscription{channel: channel, settled: make(chan struct{})}
 	for _, o := range options {
@@ -136,7 +131,7 @@ func (c *Client) Subscribe(ctx context.Context, channel string, options ...Subsc
 	return s.err
 }
 
-// abandon gives a subscription up that nobody waits for any more, unless its answer is there already.
+// abandon gives up a subscription whose caller no longer waits, unless its answer has already arrived.
 func (c *Client) abandon(s *subscription, err error) {
 	c.speaking.Lock()
 	defer c.speaking.Unlock()
@@ -150,9 +145,8 @@ func (c *Client) abandon(s *subscription, err error) {
 	_ = c.part(s.channel)
 }
 
-// Unsubscribe gives a channel up. Events that are on their way may still
-// arrive. The error is that of writing to the connection; the channel is given
-// up in any case.
+// Unsubscribe ends a subscription. Events that are already on their way may still arrive. The error is that of
+// writing to the connection; the subscription ends in any case.
 func (c *Client) Unsubscribe(channel string) error {
 	c.speaking.Lock()
 	defer c.speaking.Unlock()
@@ -166,15 +160,15 @@ func (c *Client) Unsubscribe(channel string) error {
 	return c.part(channel)
 }
 
-// part tells the server that a channel is not wanted any more. The caller speaks.
+// part sends an unsubscribe request. The caller holds speaking.
 func (c *Client) part(channel string) error {
 	err := c.send(c.request("unsubscribe", channel, nil))
 	c.forget(channel)
 	return err
 }
 
-// send writes to the present connection; without one there is nothing to say,
-// because a new connection knows nothing yet.
+// send writes to the present connection. Without one it does nothing, because a new connection has no
+// subscriptions yet.
 func (c *Client) send(text []byte) error {
 	c.mu.Lock()
 	conn := c.conn
@@ -185,20 +179,20 @@ func (c *Client) send(text []byte) error {
 	return conn.send(text)
 }
 
-// asking says why a subscription is asked for.
+// asking is the reason for a request.
 type asking uint8
 
 const (
-	// fresh: the caller wants it.
+	// fresh means that the caller subscribes.
 	fresh asking = iota
-	// resumed: it goes on if it can, and its position is sent behind it.
+	// resumed means that it resumes if possible, and its position is sent after the request.
 	resumed
-	// parked: it goes on if it can, and its position is sent before it, so that the server
+	// parked means that it resumes if possible, and its position is sent before the request, so that the server
 	// has it in time.
 	parked
 )
 
-// ask sends the request for a subscription, unless it was given up.
+// ask sends the request for a subscription, unless the subscription was given up.
 func (c *Client) ask(conn *connection, s *subscription, why asking) {
 	auth, channelData := "", ""
 	if kind := pusher.KindOf(s.channel); kind.NeedsAuth() && c.opt.Auth != nil {
@@ -241,19 +235,19 @@ func (c *Client) ask(conn *connection, s *subscription, why asking) {
 		}
 		return b
 	})
-	// A failing write ends the connection; the next one asks again.
+	// A failed write ends the connection; the next one requests again.
 	_ = conn.send(text)
 }
 
-// wanted tells whether a subscription is to be had on a connection still. If another connection has taken its place, the
-// subscription was asked for there, or will be.
+// wanted reports whether a subscription should be requested on a connection. If a newer connection has replaced
+// this one, the subscription is requested there.
 func (c *Client) wanted(conn *connection, s *subscription) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.subs[s.channel] == s && c.conn == conn
 }
 
-// unauthorized gives a subscription up that [Options.Auth] does not sign.
+// unauthorized gives up a subscription that [Options.Auth] does not sign.
 func (c *Client) unauthorized(conn *connection, s *subscription, why asking, err error) {
 	c.speaking.Lock()
 	wanted, was := c.wanted(conn, s), false
@@ -272,8 +266,8 @@ func (c *Client) unauthorized(conn *connection, s *subscription, why asking, err
 	c.recovered(conn)
 }
 
-// remove forgets a subscription that failed or is not wanted any more. It is true if the
-// server may have granted the channel, and nothing else wants it.
+// remove drops a subscription that has failed or is no longer wanted. It reports whether the server may have
+// granted the channel and no other subscription replaces it.
 func (c *Client) remove(s *subscription, err error) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -296,9 +290,8 @@ func (c *Client) settle(channel string, err error) {
 	}
 }
 
-// refused deals with a subscription that the server did not grant. One that was
-// granted before is asked for again if the refusal may pass, for example
-// because the server is only starting.
+// refused handles a refusal by the server. A subscription that was granted before is requested again if the
+// refusal may be temporary, for example because the server is starting.
 func (c *Client) refused(conn *connection, e *SubscriptionError) {
 	c.mu.Lock()
 	s := c.subs[e.Channel]
