@@ -7,22 +7,22 @@ import (
 	"github.com/sluicehq/sluice/gateway/count"
 )
 
-// MaxBaseBytes bounds the bases kept for one channel.
+// MaxBaseBytes bounds the bases of one channel, in bytes.
 const MaxBaseBytes = 8 << 20
 
-// Bases are the publications of one channel from which deltas can start. They belong to the
-// owner of the channel.
+// Bases are the publications of one channel from which deltas can start. They belong to the owner of the
+// channel.
 type Bases struct {
 	line *Line
-	// rules are those under which they were made.
+	// rules are the rules under which the bases were made.
 	rules *Rules
-	// by mode; those of keyed mode are there only if the channel has a conflation path, and
-	// none if nothing is compressed.
+	// by is by mode. The bases of keyed mode exist only if the channel has a conflation path, and none exist
+	// if the channel has no delta compression.
 	by [modes]*delta.Bases[*texts]
-	// salt is of the life of the log, number that of the last base.
+	// salt is that of the epoch, number that of the last base.
 	salt   uint64
 	number uint32
-	// keys and bytes are what the hall has been told of them.
+	// keys and bytes are what these bases have added to the totals of the hall.
 	keys, bytes int
 }
 
@@ -43,7 +43,7 @@ func NewBases(l *Line) Bases {
 	return b
 }
 
-// Begin starts a new life of the log: no earlier base or number means anything.
+// Begin begins a new epoch of the log, in which no earlier base or number is valid.
 func (b *Bases) Begin(epoch string) {
 	b.salt = b.rules.Salt(b.line, epoch)
 	b.line.salt.Store(delta.Number(0, b.salt))
@@ -60,8 +60,8 @@ func (b *Bases) reset() {
 	}
 }
 
-// Track makes a publication a base, if its part in delta compression says so, and full says
-// that the interval asks for the full frame.
+// Track makes a publication a base if it takes part in delta compression. full says that the count requires a
+// full frame.
 func (b *Bases) Track(p *Event, part count.Part, full bool) {
 	if part == count.Poisoned {
 		b.reset()
@@ -78,12 +78,11 @@ func (b *Bases) Track(p *Event, part count.Part, full bool) {
 	b.put(p, full)
 }
 
-// put notes what deltas of a tracked publication may start from, and makes it
-// the newest base.
+// put sets from which bases deltas of a tracked publication may start, and makes it the newest base.
 func (b *Bases) put(p *Event, full bool) {
 	size := 2*(p.bytes+p.escapes) + 512 // the texts of V1 and V2
 	if b.line.Hall.BaseBytes.Load() > b.line.Hall.MaxBases {
-		// Full frames do without, until somebody has made room.
+		// Without bases, publications are sent in full until the sweep has made room.
 		b.reset()
 		return
 	}
@@ -96,8 +95,8 @@ func (b *Bases) put(p *Event, full bool) {
 			key = p.Key
 		}
 		m.Recent(key, p.Pub.Time, line.recent[:])
-		// The count ends every run in time, unless it was lost or made under other rules, or
-		// the channel has conflation values and they share the one run of single-base mode.
+		// The count ends every run at the interval, except in these cases: the count was lost or made under
+		// other rules, or the channel has conflation values, which share one run in single-base mode.
 		if last := line.recent[0]; last != nil && !full {
 			p.run[mode] = last.run[mode] + 1
 		}
@@ -108,8 +107,8 @@ func (b *Bases) put(p *Event, full bool) {
 	}
 }
 
-// Count tells the hall how many bases the channel keeps. Those of single-base mode beside
-// others hold nothing of their own.
+// Count updates the totals of the hall. If there are bases of keyed mode, they share their texts with those
+// of single-base mode, so only the former count.
 func (b *Bases) Count() {
 	m := b.by[KeyedBases]
 	if m == nil {
@@ -123,7 +122,7 @@ func (b *Bases) Count() {
 	b.keys, b.bytes = m.Len(), m.Bytes()
 }
 
-// Size is about how many bytes the bases take.
+// Size returns about how many bytes the bases take, as of the last Count.
 func (b *Bases) Size() int { return b.bytes }
 
 // Drop forgets all bases.

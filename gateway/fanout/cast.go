@@ -5,12 +5,12 @@ import (
 	"github.com/sluicehq/sluice/gateway/socket"
 )
 
-// cast is an event that is not in the log. It has no number and no place, is no base, and
-// moves nobody forward: it goes to those who take it now, also while they are sent the past, and
-// is nothing to anybody else.
+// cast is an ephemeral event, which is not in the log. It has no number and no position, is never a base, and
+// changes no position. Subscriptions that can take it now get it, also those that are catching up; for others
+// it is dropped.
 type cast struct{ *Event }
 
-// Cast gives an event that has no place in the log to all subscribers for whom it is meant.
+// Cast delivers an ephemeral event to all subscribers that may get it.
 func (l *Line) Cast(e *Event) { l.Post(cast{e}) }
 
 // deliver implements [Prepared].
@@ -23,8 +23,8 @@ func (c cast) deliver(s *Shard, to *Subscribers) {
 		if !to.concerns(sub, c.Event) {
 			continue
 		}
-		// A socket that is behind has no room, and what waits for it is for what can be told
-		// to have been skipped.
+		// A socket that is behind has no room. Its queue does not keep ephemeral events, because it could not
+		// report those that it skips.
 		if sub.state == behind || !s.offer(sub, c.Bare(sub.form.Dialect(), sub.form&Delta != 0), c.rules.Conflates) {
 			unheard++
 			continue
@@ -41,7 +41,8 @@ func (c cast) deliver(s *Shard, to *Subscribers) {
 	s.Unheard.Add(unheard)
 }
 
-// offer queues a frame, if a socket that conflates has room, and reports whether it took it.
+// offer queues a frame and reports whether the socket took it. A socket that conflates takes it only if it
+// has room.
 func (s *Shard) offer(sub *subscription, f *socket.Frame, conflates bool) bool {
 	if !conflates {
 		return s.push(sub.out, f)

@@ -5,8 +5,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/socket"
 )
 
-// deliver implements [Prepared]: it puts a publication into the outboxes of those who get it
-// now.
+// deliver implements [Prepared]: it puts a publication into the outboxes of the subscriptions for which it is
+// due.
 func (p *Event) deliver(s *Shard, to *Subscribers) {
 	var sum Tally
 	count := uint64(0)
@@ -28,7 +28,7 @@ func (p *Event) deliver(s *Shard, to *Subscribers) {
 			continue
 		case waits:
 			if !conflates {
-				// It fell behind while the rules let it, and must not lose this one.
+				// It fell behind while the rules allowed conflation, and must not lose this publication.
 				s.giveUp(sub)
 				continue
 			}
@@ -77,7 +77,7 @@ func (p *Event) deliver(s *Shard, to *Subscribers) {
 	p.line.sent(&sum)
 }
 
-// keep holds a publication back for a socket that is behind.
+// keep puts a publication into the queue of a subscription that is behind.
 func (s *Shard) keep(p *Event, to *Subscribers, sub *subscription) {
 	replaced, tooMany := to.fallBehind(sub, p)
 	if replaced {
@@ -88,14 +88,14 @@ func (s *Shard) keep(p *Event, to *Subscribers, sub *subscription) {
 	}
 }
 
-// giveUp closes a socket to which more is missing than can be told in a few words.
+// giveUp closes a socket that misses more than the server can report to it.
 func (s *Shard) giveUp(sub *subscription) {
 	if sub.out.GiveUp(socket.ByQueue) == socket.Overflowed {
 		s.loop.dirty = append(s.loop.dirty, sub.out)
 	}
 }
 
-// push queues a frame that the socket gets in any case, and reports whether it took it.
+// push queues a frame, and reports whether the socket took it. A full outbox closes the socket.
 func (s *Shard) push(o *socket.Outbox, f *socket.Frame) bool {
 	switch o.Push(f) {
 	case socket.Dropped:
@@ -109,8 +109,7 @@ func (s *Shard) push(o *socket.Outbox, f *socket.Frame) bool {
 	return true
 }
 
-// CatchUp gives a socket that has taken everything what waited for it. It implements
-// [socket.Loop].
+// CatchUp sends a socket whose outbox is empty what waits for it. It implements [socket.Loop].
 func (s *Shard) CatchUp(o *socket.Outbox) {
 	channels := s.loop.behind[o]
 	rest := channels[:0]
@@ -127,7 +126,7 @@ func (s *Shard) CatchUp(o *socket.Outbox) {
 	s.loop.behind[o] = rest
 }
 
-// catchUp reports whether the socket is no longer behind in a channel.
+// catchUp sends the queue of a subscription. It reports whether the subscription is no longer behind.
 func (s *Shard) catchUp(o *socket.Outbox, to *Subscribers) bool {
 	to.mu.Lock()
 	defer to.mu.Unlock()
@@ -138,7 +137,7 @@ func (s *Shard) catchUp(o *socket.Outbox, to *Subscribers) bool {
 	sub, q := &to.list[i], &to.details[o].queue
 	for n, p := range q.inOrder() {
 		if n == 0 && q.skipped > 0 {
-			// Only a socket with an empty outbox comes here: this fits.
+			// The outbox was empty when CatchUp began, so this frame usually fits.
 			if o.Offer(conflatedFrame(p.line.Name, sub.form.Dialect(), q, s.hall.MessageID())) == socket.Refused {
 				return false
 			}
@@ -167,8 +166,8 @@ func (s *Shard) catchUp(o *socket.Outbox, to *Subscribers) bool {
 	return true
 }
 
-// conflatedFrame tells a socket which publications gave way to newer ones of the
-// same conflation value.
+// conflatedFrame tells a client how many publications were replaced by newer ones of the same conflation
+// value.
 func conflatedFrame(channel string, d pusher.Dialect, q *queue, messageID string) *socket.Frame {
 	if d != pusher.V2 {
 		messageID = ""

@@ -8,42 +8,42 @@ import (
 )
 
 const (
-	// earlyEvents and earlyBytes bound the publications that wait for one channel, and allEarlyBytes
-	// those that wait for all channels, of which one app may have half.
+	// earlyEvents and earlyBytes bound the publications that wait for one channel, and allEarlyBytes those
+	// that wait for all channels. One app may use half of the latter.
 	earlyEvents   = 1024
 	earlyBytes    = 4 << 20
 	allEarlyBytes = 64 << 20
-	// earlyCost is what a publication counts beside its data.
+	// earlyCost is what a publication counts in addition to its data, in bytes.
 	earlyCost = 512
 )
 
-// EarlyRoom bounds the publications that wait for their channels. The zero value is ready. All methods
-// may be called from any goroutine.
+// EarlyRoom bounds the publications that wait for their channels to be primed. The zero value is ready. Safe
+// for concurrent use.
 type EarlyRoom struct {
 	full   atomic.Int64
-	allows int64 // in place of allEarlyBytes, for tests
+	allows int64 // replaces allEarlyBytes in tests
 
 	mu    sync.Mutex
 	bytes int64
-	// byApp is what waits of an app, by its id. An app of which nothing waits is not there: it may have
-	// been removed.
+	// byApp has the bytes that wait for each app, by its id. An app without any is not in it, because it may
+	// have been removed.
 	byApp map[string]int64
 }
 
-// Bytes is what waits for all channels.
+// Bytes returns the bytes that wait for all channels.
 func (r *EarlyRoom) Bytes() int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.bytes
 }
 
-// Full counts the channels that did not wait any longer because there was no room.
+// Full counts the channels that stopped waiting because there was no room.
 func (r *EarlyRoom) Full() int64 { return r.full.Load() }
 
 // Of returns an empty list for a channel of an app.
 func (r *EarlyRoom) Of(app string) Early { return Early{room: r, app: app} }
 
-// take gives so many bytes to an app, and reports false if there is no room.
+// take reserves bytes for an app, and reports false if there is no room.
 func (r *EarlyRoom) take(app string, bytes int64) bool {
 	most := r.allows
 	if most == 0 {
@@ -58,7 +58,7 @@ func (r *EarlyRoom) take(app string, bytes int64) bool {
 	return true
 }
 
-// give takes back what an app was given.
+// give releases bytes that take has reserved.
 func (r *EarlyRoom) give(app string, bytes int64) {
 	if bytes == 0 {
 		return
@@ -68,7 +68,7 @@ func (r *EarlyRoom) give(app string, bytes int64) {
 	r.add(app, -bytes)
 }
 
-// add counts. The caller holds the lock.
+// add changes the counts. The caller holds the lock.
 func (r *EarlyRoom) add(app string, bytes int64) {
 	if r.byApp == nil {
 		r.byApp = map[string]int64{}
@@ -79,8 +79,8 @@ func (r *EarlyRoom) add(app string, bytes int64) {
 	}
 }
 
-// Early are the publications of a channel that wait until it is known what they are counted from. Make it
-// with [EarlyRoom.Of]. It is for one goroutine at a time.
+// Early holds the publications of a channel that wait until the channel is primed. [EarlyRoom.Of] creates it.
+// Not safe for concurrent use.
 type Early struct {
 	room    *EarlyRoom
 	app     string
@@ -88,8 +88,8 @@ type Early struct {
 	bytes   int64
 }
 
-// Add has a publication wait behind the others. It reports false if there is no room: then the channel
-// must go on without what it waits for.
+// Add appends a publication. It reports false if there is no room: the channel must then continue without
+// being primed.
 func (e *Early) Add(p *broker.Publication) bool {
 	bytes := int64(p.Bytes() + earlyCost)
 	if len(e.waiting) >= earlyEvents || e.bytes+bytes > earlyBytes || !e.room.take(e.app, bytes) {
@@ -101,10 +101,10 @@ func (e *Early) Add(p *broker.Publication) bool {
 	return true
 }
 
-// Len is the number of those that wait.
+// Len returns the number of publications that wait.
 func (e *Early) Len() int { return len(e.waiting) }
 
-// Reached is the place of the newest one, 0 for none.
+// Reached returns the offset of the newest publication that waits, 0 if there is none.
 func (e *Early) Reached() uint64 {
 	if len(e.waiting) == 0 {
 		return 0
@@ -112,7 +112,7 @@ func (e *Early) Reached() uint64 {
 	return e.waiting[len(e.waiting)-1].Offset
 }
 
-// Take returns all of them, oldest first, and leaves nothing.
+// Take returns all publications, oldest first, and leaves the list empty.
 func (e *Early) Take() []*broker.Publication {
 	all := e.waiting
 	e.room.give(e.app, e.bytes)

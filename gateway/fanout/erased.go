@@ -5,8 +5,8 @@ import "github.com/sluicehq/sluice/broker"
 // erased tells the shards of a channel that its past was removed.
 type erased struct{ broker.Position }
 
-// Erase lets go of what the shards have of a channel's past, up to a place. The epoch is that of
-// the channel from then on. Subscribers notice nothing.
+// Erase makes the shards forget the channel's past up to the offset of at. The epoch of at is that of the
+// channel from then on. Subscribers notice nothing.
 func (l *Line) Erase(at broker.Position) { l.Post(&erased{at}) }
 
 // weight implements [Prepared].
@@ -17,7 +17,7 @@ func (e *erased) deliver(s *Shard, to *Subscribers) {
 	to.mu.Lock()
 	defer to.mu.Unlock()
 	to.done(e)
-	// Those on their way find out what they cannot have any more.
+	// Subscriptions that are catching up will find that a part of their way is gone.
 	for o, d := range to.details {
 		if d.past != nil {
 			d.past.erase(e)
@@ -34,7 +34,7 @@ func (e *erased) passed(s *Subscribers) {
 	}
 }
 
-// has tells whether an event, nil for none, was removed.
+// has reports whether an event, which may be nil, was removed.
 func (e *erased) has(p *Event) bool {
 	return p != nil && (p.Pub.Offset <= e.Offset || p.Pub.Epoch != e.Epoch)
 }

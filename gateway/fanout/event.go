@@ -12,20 +12,20 @@ import (
 	"github.com/sluicehq/sluice/gateway/socket/websocket"
 )
 
-// olderBases is the number of publications per conflation value that are kept
-// besides the last one, for sockets that have not received the last one.
+// olderBases is the number of publications per conflation value that are kept in addition to the last one,
+// for sockets that have not received the last one.
 const olderBases = 3
 
-// Lineage is what deltas of one publication may start from, in one mode.
+// Lineage has the bases from which deltas of one publication may start, in one mode.
 type Lineage struct {
-	// recent are the last publications of the same conflation value (of the
-	// channel in single-base mode), the newest first, nil where there is none.
+	// recent are the last publications of the same conflation value (of the channel in single-base mode), the
+	// newest first, nil where there is none.
 	recent [1 + olderBases]*texts
-	// Full is set if the interval asks for the full frame.
+	// Full is set if the interval requires a full frame.
 	Full bool
 }
 
-// at returns the place of the publication with this offset, or -1.
+// at returns the index in recent of the publication with this offset, or -1.
 func (l *Lineage) at(offset uint64) int {
 	for i, t := range l.recent {
 		if t != nil && t.Pub.Offset == offset {
@@ -35,13 +35,13 @@ func (l *Lineage) at(offset uint64) int {
 	return -1
 }
 
-// Event is a publication with everything decided that does not depend on the
-// socket. Its frames are built on demand, once, and shared by all shards.
+// Event is a publication with everything decided that does not depend on the socket. Its frames are built on
+// demand, once, and shared by all shards.
 type Event struct {
-	// reread: it comes from the log, and nothing tells what frames it had live.
+	// reread: it was read from the log, so its live frames are not known.
 	reread bool
 	*texts
-	// Bases has what deltas may start from, by mode.
+	// Bases has the bases of deltas, by mode.
 	Bases [modes]Lineage
 	// Tracked publications take part in delta compression.
 	Tracked bool
@@ -51,14 +51,13 @@ type Event struct {
 	waits socket.Item
 
 	build  rank.Mutex[rank.Event]
-	plain  [5]atomic.Pointer[socket.Frame] // by dialect, then embedded
+	plain  [5]atomic.Pointer[socket.Frame] // by dialect, first those with data as a string, then those with embedded data
 	deltas [forms]atomic.Pointer[socket.Frame]
-	// others are the delta frames that start from older publications. Few
-	// sockets need them.
+	// others are the delta frames that start from older bases than the last one. Few sockets need them.
 	others map[otherDelta]*socket.Frame
 }
 
-// Part is how it takes part in delta compression.
+// Part returns how the publication takes part in delta compression.
 func (p *Event) Part() count.Part {
 	if p.Pub.Skipped != "" {
 		return count.Plain
@@ -86,7 +85,7 @@ func (p *Event) Place() uint64 { return p.Pub.Offset }
 // Stored implements [backlog.Item].
 func (p *Event) Stored() time.Time { return p.Pub.Time }
 
-// Size implements [backlog.Item]: what it carries, and frames made of it.
+// Size implements [backlog.Item]: it estimates the bytes of the publication and of the frames made of it.
 func (p *Event) Size() int { return 3*p.bytes + 2*p.escapes + 1024 }
 
 type otherDelta struct {
@@ -94,7 +93,7 @@ type otherDelta struct {
 	base int
 }
 
-// keyOf is the conflation value as a subscription of that form sees it.
+// keyOf returns the conflation value that a subscription of that form uses.
 func (p *Event) keyOf(f Form) string {
 	if f&Keyed != 0 {
 		return p.Key
@@ -105,7 +104,8 @@ func (p *Event) keyOf(f Form) string {
 // noDelta marks a delta frame that would not have been shorter.
 var noDelta = &socket.Frame{}
 
-// Bare returns the plain frame, without markers.
+// Bare returns the frame without markers. embed asks for data as JSON instead of a string, where the event
+// allows that.
 func (p *Event) Bare(d pusher.Dialect, embed bool) *socket.Frame {
 	i := int(d)
 	if embed && p.embed && d != pusher.Events {
@@ -138,8 +138,8 @@ func (p *Event) plainFrame(d pusher.Dialect, embed bool) *socket.Frame {
 	return websocket.Seal(pusher.AppendBare(websocket.Buffer(size), d, &ev), websocket.Text).Of(p.Pub.Time)
 }
 
-// delta returns the delta frame that starts from the base at that place, or nil
-// when the full frame is not longer.
+// delta returns the delta frame that starts from the base at that index of recent, or nil if the full frame
+// is not longer.
 func (p *Event) delta(f Form, base int) *socket.Frame {
 	f &= V2 | Keyed | VCDIFF
 	if base > 0 {
@@ -148,7 +148,7 @@ func (p *Event) delta(f Form, base int) *socket.Frame {
 	slot := &p.deltas[f]
 	frame := slot.Load()
 	if frame == nil {
-		// The full frames have a lock of their own.
+		// Full frames have their own lock, which must not be taken under build.
 		full, from := p.full(f), p.lineage(f).recent[0]
 		fromText := from.full(f)
 		p.build.Lock()

@@ -8,18 +8,19 @@ import (
 )
 
 const (
-	// pastFrames and pastBytes bound what one socket is sent of the past before others have
-	// their turn, and roundPast what all of a shard are in one round, in bytes: the live
-	// path has to wait for no more than that.
+	// pastFrames and pastBytes bound what one socket is sent of the past before others have their turn.
+	// roundPast bounds what all sockets of a shard are sent of the past in one round, in bytes, because live
+	// publications wait for the end of the round.
 	pastFrames = 64
 	pastBytes  = 64 << 10
 	roundPast  = 512 << 10
-	// lookCost is what a publication counts besides, also one that is not for the socket.
+	// lookCost is what a publication of the past counts in addition to its frame, also if it is not for the
+	// socket.
 	lookCost = 64
 )
 
-// goOn takes up a job of the queue of woken ways: it calls what is to be called, or has the shard look at
-// a subscription that waited for the past.
+// goOn handles a job without a publication: it calls a function, or makes the shard look at a subscription
+// that waited for the past.
 func (s *Shard) goOn(j job) {
 	if j.then != nil {
 		j.then()
@@ -34,7 +35,7 @@ func (s *Shard) goOn(j job) {
 	}
 }
 
-// await has the shard look at a socket when it has taken what it was sent.
+// await makes the shard look at a subscription once its socket has taken what was queued.
 func (s *Shard) await(o *socket.Outbox, to *Subscribers) {
 	if !slices.Contains(s.loop.behind[o], to) {
 		s.loop.behind[o] = append(s.loop.behind[o], to)
@@ -44,8 +45,8 @@ func (s *Shard) await(o *socket.Outbox, to *Subscribers) {
 	}
 }
 
-// feed sends a part of the past to one subscription. It reports false if the socket takes no more now and
-// the shard must come back once it does.
+// feed sends a part of the past to one subscription. It reports false if the socket takes no more now and the
+// shard must return to it later.
 func (s *Shard) feed(o *socket.Outbox, to *Subscribers) bool {
 	to.mu.Lock()
 	defer to.mu.Unlock()
@@ -79,19 +80,19 @@ func (s *Shard) feed(o *socket.Outbox, to *Subscribers) bool {
 		budget -= n
 		s.loop.past -= n
 		switch {
-		case wait: // Somebody wakes us.
+		case wait: // the reader of the log wakes the way
 			return true
 		case refused:
 			return false
 		}
 	}
-	p.through = false // what is published until its next turn is for it as well
+	p.through = false // publications from now until the next turn belong to it as well
 	s.loop.later = append(s.loop.later, job{to: to, behind: o})
 	return true
 }
 
-// recall sends the event of the cache, to which the way does not come. refused says that the
-// socket has enough.
+// recall sends the event of the cache if the way will not come to it. refused says that the socket takes no
+// more.
 func (s *Shard) recall(to *Subscribers, sub *subscription, p *Way) (refused bool) {
 	item := p.cached
 	if !to.filters.passes(sub.filter, item) {
@@ -108,8 +109,8 @@ func (s *Shard) recall(to *Subscribers, sub *subscription, p *Way) (refused bool
 	return false
 }
 
-// step sends the next few publications and returns their bytes. wait says that the log must
-// be read first, refused that the socket has enough.
+// step sends the next few publications and returns their bytes. wait says that the log must be read first,
+// refused that the socket takes no more.
 func (s *Shard) step(to *Subscribers, sub *subscription, p *Way, budget int) (n int, wait, refused bool) {
 	if p.then > p.until && p.Place >= p.until {
 		p.Place = max(p.Place, p.then)
@@ -135,7 +136,7 @@ func (s *Shard) step(to *Subscribers, sub *subscription, p *Way, budget int) (n 
 			continue
 		}
 		if item.reread {
-			// It may have been a base, and travels plain now.
+			// It may have been a base, and is now sent plain, so the client's bases are not known any more.
 			p.Kept = false
 		}
 		if item.Pub.Offset <= p.had {
@@ -206,7 +207,7 @@ func (s *Shard) replay(to *Subscribers, sub *subscription, p *Way, item *Event) 
 	return len(f.Bytes()), false
 }
 
-// end makes a subscription live, and tells the client how its way ended.
+// end makes a subscription live, or lets it continue after a failure, and tells the client how its way ended.
 func (s *Shard) end(to *Subscribers, sub *subscription, p *Way) bool {
 	f := p.Failed.Load()
 	if f == nil {
@@ -225,12 +226,12 @@ func (s *Shard) end(to *Subscribers, sub *subscription, p *Way) bool {
 		s.loop.later = append(s.loop.later, job{to: to, behind: sub.out})
 		return true
 	}
-	// What it has missed it cannot have; what was published since it subscribed it can.
+	// The client cannot have what it missed, but it can have what was published since it subscribed.
 	if p.Latest || p.Instead != nil && p.Epoch == to.epoch {
 		own = max(own, p.Place)
 	}
-	// With a snapshot he goes on from where he was, so that one who is cut off before its end gets
-	// another.
+	// With a snapshot, the reader keeps its old position, so that it gets another snapshot if it is
+	// disconnected before the end of this one.
 	var at *pusher.Place
 	if p.Instead == nil {
 		at = &pusher.Place{Stream: to.epoch, Serial: own}
@@ -241,7 +242,8 @@ func (s *Shard) end(to *Subscribers, sub *subscription, p *Way) bool {
 	return true
 }
 
-// lose makes a subscription live of whose own events some cannot be had, as a gap does.
+// lose makes a subscription live that cannot have all events since it began. The client is told as with a
+// gap.
 func (s *Shard) lose(to *Subscribers, sub *subscription, p *Way, f *pusher.ResumeFailure) {
 	frames := p.ended()
 	if _, ok := p.Ends.(Silently); ok {
@@ -256,15 +258,15 @@ func (s *Shard) lose(to *Subscribers, sub *subscription, p *Way, f *pusher.Resum
 	to.arrive(sub, p)
 }
 
-// interrupt has a gap end what is left of the way of a subscription: it is live then, or goes on with a
-// snapshot of what lies behind the gap. It reports whether the end of the way told the client of the gap.
-// The caller holds the lock.
+// interrupt ends the way of a subscription because of a gap. The subscription is then live, or continues with
+// a snapshot of what follows the gap. It reports whether the end of the way told the client of the gap. The
+// caller holds the lock.
 func (s *Shard) interrupt(g *gap, to *Subscribers, sub *subscription) bool {
 	p := to.details[sub.out].past
 	p.Failed.Store(gapFailure(p.Line.Name, &g.Gap))
 	frames := p.ended()
 	var at *pusher.Place
-	if p.Instead == nil && len(frames) > 0 { // otherwise the gap itself says it
+	if p.Instead == nil && len(frames) > 0 { // otherwise the caller sends the gap
 		at = &pusher.Place{Stream: g.Resume.Epoch, Serial: g.Resume.Offset}
 	}
 	s.tell(to, sub, at, frames...)
@@ -286,8 +288,8 @@ func (s *Shard) interrupt(g *gap, to *Subscribers, sub *subscription) bool {
 	return len(frames) > 0
 }
 
-// Tell sends frames that must come now and lead nowhere, and reports whether the socket took
-// them. Only the shard's goroutine calls it.
+// Tell queues frames that change no position, and reports whether the socket took them. Only the goroutine
+// that runs a round of the shard calls it.
 func (s *Shard) Tell(o *socket.Outbox, frames []*socket.Frame) bool {
 	ok := true
 	for _, f := range frames {

@@ -2,15 +2,13 @@ package fanout
 
 import "github.com/sluicehq/sluice/gateway/pusher"
 
-// filters are those of the subscriptions of one channel in one shard. Subscriptions
-// with the same filter share it, and what it decided about the last publication, so
-// that a filter is evaluated once for all of them.
+// filters are the filters of a channel's subscriptions in one shard. Subscriptions with the same filter share
+// it and its decision on the last publication, so a filter is evaluated once for all of them.
 type filters struct {
-	// list has free places where users is 0; a subscription's number is its
-	// place plus one.
+	// list has free entries where users is 0. The number of a filter is its index plus one.
 	list []sharedFilter
 	at   map[*pusher.Filter]uint32
-	// free are the places that nobody uses.
+	// free are the indexes of free entries.
 	free []uint32
 }
 
@@ -21,7 +19,7 @@ type sharedFilter struct {
 	passes bool
 }
 
-// use returns the number of a filter, 0 for none.
+// use counts a user of a filter and returns the number of the filter, 0 for none.
 func (f *filters) use(filter *pusher.Filter) uint32 {
 	if filter == nil {
 		return 0
@@ -60,7 +58,7 @@ func (f *filters) drop(n uint32) {
 	}
 }
 
-// passes tells whether a publication passes the filter with that number.
+// passes reports whether a publication passes the filter with that number.
 func (f *filters) passes(n uint32, p *Event) bool {
 	if n == 0 {
 		return true
@@ -72,7 +70,7 @@ func (f *filters) passes(n uint32, p *Event) bool {
 	return shared.passes
 }
 
-// forgetLast lets go of the last publication.
+// forgetLast releases the last publication.
 func (f *filters) forgetLast() {
 	for i := range f.list {
 		f.list[i].asked = nil

@@ -5,8 +5,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// Form is what distinguishes the frames of one publication: the dialect and, for
-// subscriptions with delta compression, the mode and the algorithm.
+// Form is what distinguishes the frames of one publication: the dialect and, for subscriptions with delta
+// compression, the mode and the algorithm.
 type Form uint8
 
 const (
@@ -14,12 +14,12 @@ const (
 	Keyed                   // otherwise single-base mode
 	VCDIFF                  // otherwise Fossil
 	Delta                   // delta compression is active
-	Events                  // event streams, alone
+	Events                  // event streams; never combined with others
 	forms  = 8
 )
 
-// followedBy is the form of a subscription that had f and is to have another one. A client that has seen
-// conflation values goes by them for good, so its frames keep them when the rules have none any more.
+// followedBy returns the form of a subscription that had f and is to have next. A client that has seen
+// conflation values requires them for good, so its frames keep them even if the rules have none any more.
 func (f Form) followedBy(next Form) Form {
 	if f&next&Delta != 0 {
 		next |= f & Keyed

@@ -8,15 +8,15 @@ import (
 	"github.com/sluicehq/sluice/gateway/socket"
 )
 
-// gap tells subscribers that publications are gone: they are told which, but V1 has no word for
-// it and is asked to come back.
+// gap tells subscribers that publications are missing for good. V2 and event streams are told which. V1 has
+// no such message, so its sockets are closed to make them subscribe again.
 type gap struct {
 	broker.Gap
 	// frames are by dialect.
 	frames [pusher.Dialects]*socket.Frame
 }
 
-// newGap is a gap in the channel of that name.
+// newGap returns a gap of the channel with its frames.
 func newGap(h *Hall, channel string, g broker.Gap) *gap {
 	out := &gap{Gap: g}
 	f := gapFailure(channel, &g)
@@ -57,8 +57,7 @@ func (g *gap) deliver(s *Shard, to *Subscribers) {
 	s.Delivered.Add(count)
 }
 
-// passed implements [Prepared]: what is held from before is worth nothing, and neither is what
-// waits.
+// passed implements [Prepared]: bases that were held before the gap are useless, and so are the queues.
 func (g *gap) passed(s *Subscribers) {
 	s.last, s.epoch = g.Resume.Offset, g.Resume.Epoch
 	s.void, s.isVoid = s.last, g.Empty
@@ -72,7 +71,7 @@ func (g *gap) passed(s *Subscribers) {
 	for o, d := range s.details {
 		d.queue.discard()
 		if d.holes = nil; d.past == nil {
-			delete(s.details, o) // Others are on their way still, with a snapshot.
+			delete(s.details, o) // These continue with a snapshot.
 		}
 	}
 	if g.After.Epoch != g.Resume.Epoch {
@@ -80,7 +79,7 @@ func (g *gap) passed(s *Subscribers) {
 	}
 }
 
-// gapFailure is what a gap means for a position before it.
+// gapFailure returns the failure of a position before the gap.
 func gapFailure(channel string, g *broker.Gap) *pusher.ResumeFailure {
 	f := &pusher.ResumeFailure{
 		Channel: channel, Code: pusher.PositionExpired, Expected: g.After.Epoch, Current: g.Resume.Epoch, Newest: g.Resume.Offset,
@@ -95,7 +94,7 @@ func gapFailure(channel string, g *broker.Gap) *pusher.ResumeFailure {
 	return f
 }
 
-// FailureFrame tells a socket that it cannot have what it missed.
+// FailureFrame returns the frame that tells a client that it cannot get what it missed.
 func FailureFrame(d pusher.Dialect, f *pusher.ResumeFailure, messageID string) *socket.Frame {
 	text := pusher.AppendResumeFailed(nil, f)
 	return ControlFrame(d, len(text)+128+len(f.Channel), &pusher.Control{

@@ -2,16 +2,16 @@ package fanout
 
 import "strings"
 
-// maxHoles is the number of conflation values for which a subscription remembers
-// what it holds. One with more of them starts from full frames again.
+// maxHoles is the number of conflation values for which a subscription remembers the base that it holds. A
+// subscription with more of them starts again from full frames.
 const maxHoles = 16
 
-// holes are the conflation values of which a socket has missed the last publication, with
-// the offset of the base that it does hold, 0 for none.
+// holes has the conflation values of which a socket has missed the last publication, with the offset of the
+// base that it does hold, 0 for none.
 type holes map[string]uint64
 
-// base returns the place of the base that the socket holds, or -1 if it holds none
-// of those that the publication may start from.
+// base returns the index of the base that the socket holds, or -1 if it holds none from which the publication
+// may start.
 func (s *Subscribers) base(sub *subscription, p *Event) int {
 	from := p.lineage(sub.form)
 	if from.Full || from.recent[0] == nil {
@@ -45,16 +45,16 @@ func (s *Subscribers) missed(sub *subscription, p *Event) {
 	if last := p.lineage(sub.form).recent[0]; last != nil && last.Pub.Offset > sub.since {
 		held = last.Pub.Offset
 	}
-	d.holes[strings.Clone(key)] = held // it may be part of a publication that should not be kept alive
+	d.holes[strings.Clone(key)] = held // the key may be a part of a publication that should not be kept alive
 	if len(d.holes) > maxHoles {
-		// On its way through the past it may have been told to hold nothing up to a place that lies ahead.
+		// A subscription that is catching up may have a since that is ahead of this publication.
 		sub.since = max(sub.since, p.Pub.Offset)
 		s.mend(sub)
 	}
 }
 
-// received notes that the socket got a tracked publication in the order of the
-// channel, and so holds the last one of its conflation value again.
+// received notes that the socket got a tracked publication in the order of the channel. So it holds the last
+// publication of that conflation value again.
 func (s *Subscribers) received(sub *subscription, p *Event) {
 	if sub.marks&holed == 0 || !p.Tracked {
 		return
@@ -66,9 +66,9 @@ func (s *Subscribers) received(sub *subscription, p *Event) {
 	}
 }
 
-// receivedLate notes that the socket got a publication out of its queue. It need not be
-// the last one of its conflation value any more: the socket may have been excluded
-// from a later one, and in single-base mode others of the channel came after it.
+// receivedLate notes that the socket got a publication out of its queue. This need not be the last one of its
+// conflation value: the socket may have been excluded from a later one, and in single-base mode others of the
+// channel followed.
 func (s *Subscribers) receivedLate(sub *subscription, p *Event) {
 	if !p.Tracked || sub.form&Delta == 0 {
 		return
@@ -91,8 +91,7 @@ func (s *Subscribers) mend(sub *subscription) {
 	s.tidy(sub)
 }
 
-// restart has the socket hold nothing: the next tracked frame of every conflation value is
-// full.
+// restart notes that the socket holds no bases: the next tracked frame of every conflation value is full.
 func (s *Subscribers) restart(sub *subscription) {
 	s.mend(sub)
 	sub.since = s.last

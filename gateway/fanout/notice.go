@@ -9,10 +9,10 @@ import (
 	"github.com/sluicehq/sluice/gateway/socket"
 )
 
-// notice is news about a channel that is not in its log: who came and went.
+// notice is news of a channel that is not in its log, such as members that join and leave.
 type notice struct {
 	line *Line
-	// version orders the news of a channel's members; 0 is for everybody.
+	// version orders the news of a channel's members; news with version 0 is for every subscription.
 	version uint64
 	news    []herald.News
 
@@ -34,7 +34,7 @@ func (n *notice) weight() int {
 	return w
 }
 
-// framesFor are the frames of a notice, built once and shared.
+// framesFor returns the frames of a notice, built once and shared.
 func (n *notice) framesFor(d pusher.Dialect) []*socket.Frame {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -50,10 +50,10 @@ func (n *notice) framesFor(d pusher.Dialect) []*socket.Frame {
 	return n.frames[d]
 }
 
-// deliver implements [Prepared]. Those who learned of it when they subscribed are not told.
+// deliver implements [Prepared]. It skips subscriptions whose success frame had this version already.
 func (n *notice) deliver(s *Shard, to *Subscribers) {
 	for d := range n.frames {
-		n.framesFor(pusher.Dialect(d)) // not under the lock
+		n.framesFor(pusher.Dialect(d)) // made before the lock is taken
 	}
 	to.mu.Lock()
 	defer to.mu.Unlock()

@@ -2,17 +2,17 @@ package fanout
 
 import "github.com/sluicehq/sluice/gateway/socket"
 
-// Number is something that the shards of a hall count or measure themselves.
+// Number is a metric that the shards of a hall count or measure themselves.
 type Number struct {
 	Name, Help string
-	// Counter: it only rises.
+	// Counter says that it only rises.
 	Counter bool
-	// Reason tells numbers with one name apart, empty for most.
+	// Reason is a label that distinguishes numbers of one name, empty for most.
 	Reason string
 	Read   func() float64
 }
 
-// Numbers are those of all shards together.
+// Numbers returns the metrics of all shards together.
 func (h *Hall) Numbers() []Number {
 	var out []Number
 	sum := func(name, help string, counter bool, of func(s *Shard) uint64) {

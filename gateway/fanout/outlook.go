@@ -5,22 +5,22 @@ import (
 	"github.com/sluicehq/sluice/gateway/socket/websocket"
 )
 
-// outlook is how publications went out to the subscribers of a channel in one shard, by form.
-// The next one goes out alike as a rule, so its frames are made before the subscribers are
-// locked: those who come and go need not wait for them. What was not expected is made under
-// the lock, once. It belongs to the shard's goroutine.
+// outlook is in which frames the last publications were sent to the subscribers of a channel in one shard, by
+// form. The next publication usually needs the same, so its frames are made before the subscribers are
+// locked, and nobody waits for that to subscribe. Frames that were not expected are made under the lock,
+// once. It belongs to the goroutine that runs the round of the shard.
 type outlook [Events + 1]use
 
 type use uint8
 
 const (
-	// inFull and asDelta: somebody got such a frame, packed: somebody who takes it deflated.
+	// inFull and asDelta: a socket got such a frame; packed: a socket got it compressed.
 	inFull use = 1 << iota
 	asDelta
 	packed
 )
 
-// saw notes what a subscription gets.
+// saw notes the frame that a subscription gets.
 func (o *outlook) saw(sub *subscription, p *Event, f, full *socket.Frame) {
 	u := inFull
 	if full != nil && f != full {
@@ -32,8 +32,8 @@ func (o *outlook) saw(sub *subscription, p *Event, f, full *socket.Frame) {
 	o[sub.form] |= u
 }
 
-// follow takes over what was seen with a publication. One that could not go out as a delta says
-// nothing about the next one.
+// follow replaces the outlook by what was seen with a publication. A publication that could not be sent as a
+// delta says nothing about deltas of the next one.
 func (o *outlook) follow(seen *outlook, p *Event) {
 	for f := range o {
 		if from := p.lineage(Form(f)); !p.Tracked || from.Full || from.recent[0] == nil {

@@ -10,31 +10,33 @@ import (
 	"github.com/sluicehq/sluice/gateway/socket"
 )
 
-// Places is where the reader of an event stream is in each of its channels, and what its ids say.
-// One that reads several gets ids that name all of them, so its frames are copies with an id of
-// their own; those who read one channel share theirs.
+// Places are the positions of the reader of an event stream in each of its channels, from which its ids are
+// made. A reader of several channels gets ids that contain all positions, so its frames are copies with its
+// own id. Readers of one channel share frames.
 //
-// Whoever sends the reader something holds the lock from the look at the places until the frame
-// is queued. So an id never says less than one before it, and never more than stands before it.
+// A goroutine that sends the reader something holds the lock from reading the positions until the frame is
+// queued. So an id never goes back, and never claims more than was sent before it.
 type Places struct {
 	channels []string
 	sum      uint32
-	// most and mostBytes of what was not for the reader may pass before he is told where he is.
+	// most and mostBytes bound the publications not meant for the reader that may pass before it is sent an
+	// id.
 	most, mostBytes int
 
 	mu rank.Mutex[rank.Places]
 	at []pusher.Place
-	// ahead: the reader is further than the last id says that he was sent. passed and bytes count
-	// what was not for him since.
+	// ahead: the reader's position is beyond its last id. passed and bytes count the publications that were
+	// not meant for it since that id.
 	ahead         bool
 	passed, bytes int
 }
 
-// passedShare is the part of what may be missed that passes before a reader is told where he is
-// when nothing is for him: so much less than that he may miss when he is cut off.
+// passedShare is the part of the bounds of a recovery that may pass before a reader is sent an id although
+// nothing was meant for it. The reader may miss that much less when it is disconnected.
 const passedShare = 8
 
-// NewPlaces returns the places of a reader of these channels, who was at from, nil for nowhere.
+// NewPlaces returns the positions of a reader of these channels. from are its old positions, nil for a new
+// reader.
 func NewPlaces(channels []string, from []pusher.Place, r app.Recovery) *Places {
 	p := &Places{
 		channels: channels, sum: pusher.ChannelsSum(channels), at: make([]pusher.Place, len(channels)), ahead: from != nil,
@@ -47,13 +49,13 @@ func NewPlaces(channels []string, from []pusher.Place, r app.Recovery) *Places {
 	return p
 }
 
-// Of is the place of one channel.
+// Of returns the position in one channel.
 func (p *Places) Of(channel string) OwnPlace {
 	return OwnPlace{p, slices.Index(p.channels, channel)}
 }
 
-// Send sends what has no place of its own, with an id if the reader is further than he was told.
-// Nobody but readers of event streams has places: nil is for the others.
+// Send sends a frame without a position of its own, with an id if the reader's position is beyond its last
+// id. A nil p, as connections other than event streams have, adds nothing.
 func (p *Places) Send(to *socket.Socket, f *socket.Frame) {
 	if p == nil {
 		to.Send(f)
@@ -64,7 +66,7 @@ func (p *Places) Send(to *socket.Socket, f *socket.Frame) {
 	to.Send(p.named(f))
 }
 
-// End is Send for the last frame, as [socket.Socket.End].
+// End is Send for the last frame, see [socket.Socket.End].
 func (p *Places) End(to *socket.Socket, f *socket.Frame) {
 	if p == nil {
 		to.End(f)
@@ -75,8 +77,8 @@ func (p *Places) End(to *socket.Socket, f *socket.Frame) {
 	to.End(p.named(f))
 }
 
-// named is a frame with an id, if the reader is further than he was told. The caller has the
-// lock.
+// named returns the frame with an id if the reader's position is beyond its last id, otherwise f. The caller
+// holds the lock.
 func (p *Places) named(f *socket.Frame) *socket.Frame {
 	if !p.ahead {
 		return f
@@ -92,16 +94,16 @@ func (p *Places) named(f *socket.Frame) *socket.Frame {
 	return socket.NewFrame(append(buf, f.Payload()...), head).As(f)
 }
 
-// told notes that the reader is told where he is. The caller has the lock.
+// told notes that the reader is sent its position. The caller holds the lock.
 func (p *Places) told() { p.ahead, p.passed, p.bytes = false, 0, 0 }
 
-// OwnPlace is the place of one channel among those of a reader.
+// OwnPlace is the position in one channel among those of a reader.
 type OwnPlace struct {
 	*Places
 	i int
 }
 
-// Begin sends the frame with which the reader begins there, with an id that says so.
+// Begin sends the frame with which a subscription begins at a position, with an id of that.
 func (o OwnPlace) Begin(to *socket.Socket, f *socket.Frame, epoch string, offset uint64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -109,15 +111,14 @@ func (o OwnPlace) Begin(to *socket.Socket, f *socket.Frame, epoch string, offset
 	to.Send(o.named(f))
 }
 
-// set notes where the reader is, whether or not that is further. The caller has the lock.
+// set sets the position, which may go back. The caller holds the lock.
 func (o OwnPlace) set(at pusher.Place) {
 	if o.at[o.i] != at {
 		o.at[o.i], o.ahead = at, true
 	}
 }
 
-// pass notes that the reader has got to a publication, and reports whether that is further. The
-// caller has the lock.
+// pass moves the position to a publication, and reports whether that is forward. The caller holds the lock.
 func (o OwnPlace) pass(p *Event) bool {
 	at := &o.at[o.i]
 	if at.Stream == p.Pub.Epoch && at.Serial >= p.Pub.Offset {
@@ -127,8 +128,9 @@ func (o OwnPlace) pass(p *Event) bool {
 	return true
 }
 
-// inside puts the frame of a publication of a snapshot into an outbox. The reader has no place in the
-// middle of that: he stays where he was, and begins the snapshot again if he is cut off before its end.
+// inside puts the frame of a publication of a snapshot into an outbox. There are no positions within a
+// snapshot: the reader keeps its old one, and gets the whole snapshot again if it is disconnected before the
+// end.
 func (o OwnPlace) inside(f *socket.Frame, to *socket.Outbox, put func(*socket.Outbox, *socket.Frame) socket.Pushed) socket.Pushed {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -140,15 +142,14 @@ func (o OwnPlace) inside(f *socket.Frame, to *socket.Outbox, put func(*socket.Ou
 	return result
 }
 
-// hand puts the frame of a publication into an outbox, with an id that says where the reader is
-// once he has it.
+// hand puts the frame of a publication into an outbox, with an id of the position after it.
 func (o OwnPlace) hand(p *Event, f *socket.Frame, to *socket.Outbox, put func(*socket.Outbox, *socket.Frame) socket.Pushed) socket.Pushed {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	was, ahead, passed, bytes := o.at[o.i], o.ahead, o.passed, o.bytes
 	switch further := o.pass(p); {
 	case further && len(o.at) == 1:
-		o.told() // by the frame itself
+		o.told() // the frame itself has the id
 	case o.ahead:
 		f = o.named(f)
 	default:
@@ -161,8 +162,7 @@ func (o OwnPlace) hand(p *Event, f *socket.Frame, to *socket.Outbox, put func(*s
 	return result
 }
 
-// appendPlace appends the id of a place in the only channel of a stream. What has no place in the
-// log has none.
+// appendPlace appends the id of a position in the only channel of a stream, nothing for an ephemeral event.
 func appendPlace(dst []byte, epoch string, offset uint64) []byte {
 	if offset == 0 {
 		return dst
@@ -181,16 +181,16 @@ func (s *Subscribers) hand(sub *subscription, p *Event, f *socket.Frame, put fun
 	return s.places[sub.out].hand(p, f, sub.out, put)
 }
 
-// inSnapshot tells whether a subscription is on its way through a snapshot.
+// inSnapshot reports whether a subscription is being sent a snapshot.
 func (s *Subscribers) inSnapshot(sub *subscription) bool {
 	return sub.state == catching && s.details[sub.out].past.Latest
 }
 
-// whereabouts is a frame of nothing, for an id.
+// whereabouts is a comment, to which an id can be added.
 var whereabouts = socket.NewFrame([]byte(":\n\n"), 0)
 
-// spare notes a publication that is not for a subscription. The reader of an event stream has
-// passed it, unless others wait before it, and is told so now and then.
+// spare notes a publication that is not meant for a subscription. It moves the position of the reader of an
+// event stream, unless earlier publications wait for the reader, and sends an id now and then.
 func (s *Shard) spare(to *Subscribers, sub *subscription, p *Event) {
 	to.missed(sub, p)
 	if sub.marks&placed == 0 || sub.state == behind || to.inSnapshot(sub) {
@@ -208,8 +208,8 @@ func (s *Shard) spare(to *Subscribers, sub *subscription, p *Event) {
 	}
 }
 
-// tell sends frames that must come now, and reports whether the socket took them. at is where the
-// reader of an event stream is with the first of them, nil for where he was.
+// tell queues control frames, and reports whether the socket took them. at is the position of the reader of
+// an event stream with the first of them, nil if it does not change.
 func (s *Shard) tell(to *Subscribers, sub *subscription, at *pusher.Place, frames ...*socket.Frame) bool {
 	if sub.marks&placed == 0 {
 		return s.Tell(sub.out, frames)

@@ -10,26 +10,25 @@ import (
 // maxNotices is the number of notices that wait for a socket that is behind.
 const maxNotices = 256
 
-// waitingRoom is what a publication that waits for one socket takes beside what is
-// shared by all, in bytes.
+// waitingRoom is the memory that a waiting publication takes for each socket, in addition to what all sockets
+// share, in bytes.
 const waitingRoom = 160
 
-// queue is what waits for a socket that is behind. All of it counts in the budget of those
-// that are.
+// queue is what waits for a socket that is behind. All of it counts in the budget of slow sockets.
 type queue struct {
 	// newest has one publication per conflation value.
 	newest map[string]*Event
-	// skipped counts the publications that gave way to newer ones, from first
-	// to last, since the socket was told.
+	// skipped counts the publications that were replaced by newer ones since the client was last told. first
+	// and last are the lowest and the highest of their offsets.
 	skipped     int
 	first, last uint64
-	// notices came meanwhile.
+	// notices are the notices that came meanwhile.
 	notices []*socket.Frame
 	budget  *socket.Budget
 }
 
-// put takes a publication in the place of an older one of the same conflation value, and
-// tells whether there was one.
+// put adds a publication. It replaces an older one of the same conflation value, and reports whether there
+// was one.
 func (q *queue) put(p *Event, budget *socket.Budget) (replaced bool) {
 	if q.newest == nil {
 		q.newest = map[string]*Event{}
@@ -49,7 +48,7 @@ func (q *queue) put(p *Event, budget *socket.Budget) (replaced bool) {
 	return old != nil
 }
 
-// before is the place below everything that waits or was skipped untold.
+// before returns the offset before everything that waits or was skipped without being reported.
 func (q *queue) before() uint64 {
 	first := q.first
 	for _, p := range q.newest {
@@ -60,7 +59,7 @@ func (q *queue) before() uint64 {
 	return max(first, 1) - 1
 }
 
-// take takes a publication out that waits no longer.
+// take removes a publication that waits no longer.
 func (q *queue) take(p *Event) {
 	if old := q.newest[p.Key]; old != nil {
 		old.release(q.budget)
@@ -68,7 +67,7 @@ func (q *queue) take(p *Event) {
 	}
 }
 
-// inOrder lists the publications in the order of the log.
+// inOrder lists the publications in log order.
 func (q *queue) inOrder() []*Event {
 	all := make([]*Event, 0, len(q.newest))
 	for _, p := range q.newest {
@@ -78,10 +77,10 @@ func (q *queue) inOrder() []*Event {
 	return all
 }
 
-// told notes that nothing was skipped of which the socket does not know.
+// told notes that the client was told of all that was skipped.
 func (q *queue) told() { q.skipped, q.first, q.last = 0, 0, 0 }
 
-// note keeps a notice, and tells whether too many wait.
+// note keeps the frames of a notice, and reports whether too many wait.
 func (q *queue) note(frames []*socket.Frame, budget *socket.Budget) (tooMany bool) {
 	q.budget = budget
 	for _, f := range frames {
@@ -100,11 +99,11 @@ func (q *queue) discard() {
 		q.budget.ReleaseFrame(f)
 	}
 	q.newest, q.notices = nil, nil
-	q.told() // Nobody is to hear of it any more.
+	q.told() // What was skipped is not reported any more.
 }
 
-// hold counts a publication that waits for one more socket. With it stay the frames that are
-// made of it and the bases that it starts from.
+// hold counts in the budget that one more socket waits for the publication. Its frames and bases stay in
+// memory with it.
 func (p *Event) hold(in *socket.Budget) { in.Hold(&p.waits, 2*int64(p.weight()), waitingRoom) }
 
 func (p *Event) release(in *socket.Budget) { in.Release(&p.waits, 2*int64(p.weight()), waitingRoom) }

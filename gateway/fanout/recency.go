@@ -6,14 +6,13 @@ import (
 	"github.com/sluicehq/sluice/broker/rank"
 )
 
-// Recency bounds the channels of one connection that hold bases. Subscriptions
-// store no bases of their own, so there is no memory to give back; what is bounded
-// is what the client must keep. It is only made for a connection with more
-// channels than the limit, and is safe for use by several goroutines.
+// Recency bounds the channels of one connection that hold bases. Subscriptions store no bases, so this saves
+// no memory of the server: it bounds what the client must keep. It exists only for a connection that exceeded
+// the limit. Safe for concurrent use.
 type Recency struct {
 	mu    rank.Mutex[rank.Recency]
 	most  int
-	order *list.List // of *subscribers, the most recently used first
+	order *list.List // of *Subscribers, the most recently used first
 	at    map[*Subscribers]*list.Element
 }
 
@@ -21,15 +20,14 @@ func NewRecency(most int) *Recency {
 	return &Recency{most: most, order: list.New(), at: map[*Subscribers]*list.Element{}}
 }
 
-// has tells whether a channel holds its bases.
+// has reports whether a channel holds its bases.
 func (r *Recency) has(s *Subscribers) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.at[s] != nil
 }
 
-// Touch notes that a channel is used. The least recently used channel loses its
-// bases when there are too many.
+// Touch notes that a channel is used. If there are too many, the least recently used one loses its bases.
 func (r *Recency) Touch(s *Subscribers) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -44,7 +42,7 @@ func (r *Recency) Touch(s *Subscribers) {
 	}
 }
 
-// drop forgets a channel that was left.
+// drop forgets a channel that was unsubscribed from.
 func (r *Recency) drop(s *Subscribers) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -8,23 +8,23 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// Rules say how publications go out. A publication keeps those under which it came.
+// Rules say how publications are sent. A publication keeps the rules under which it arrived.
 type Rules struct {
-	// Delta says what is compressed, and how. Retained is the number of publications that the log
-	// keeps, from which others must be able to count, 0 if nothing is compressed or that is not bounded.
+	// Delta says what is compressed, and how. Retained is the number of publications that the log keeps, from
+	// which other gateways must be able to count; 0 if nothing is compressed or the number is not bounded.
 	Delta    app.Delta
 	Retained int
-	// Keyed: publications have conflation values. Path is where they stand, also if nothing
-	// is compressed.
+	// Keyed: publications have conflation values. Path is where these are in the data; it is set even if
+	// nothing is compressed.
 	Keyed bool
 	Path  delta.Path
-	// Conflates: sockets that are behind skip to the newest publication of each conflation
-	// value. Without values there is nothing to go by.
+	// Conflates: sockets that are behind skip to the newest publication of each conflation value. It requires
+	// Keyed.
 	Conflates bool
 }
 
-// RulesOf are those that an app has for a channel; compress false is a veto of the gateway. The
-// error says what is wrong with the conflation path, without which the rules go on.
+// RulesOf returns the rules of an app for a channel. If compress is false, nothing is compressed. An error
+// says what is wrong with the conflation path; the rules are then valid without one.
 func RulesOf(a *app.App, channel string, compress bool) (r *Rules, err error) {
 	r = &Rules{Delta: a.ChannelDelta(channel)}
 	if pusher.KindOf(channel).Encrypted() || !compress {
@@ -43,9 +43,9 @@ func RulesOf(a *app.App, channel string, compress bool) (r *Rules, err error) {
 	return r, err
 }
 
-// Salt is what is added to the offsets of publications in a life of the log for their numbers. It depends
-// on all that their texts depend on: a client may meet a publication at gateways with different rules, or
-// before and after these change, and a number that it knows must not stand for another text.
+// Salt returns what is added to the offsets of publications in an epoch to get their numbers. It depends on
+// everything that their texts depend on: a client may get a publication from gateways with different rules,
+// or before and after the rules change, and a number that it knows must not stand for another text.
 func (r *Rules) Salt(l *Line, epoch string) uint64 {
 	life := append([]byte(epoch), '/')
 	if r.Delta.DeliverTags {
@@ -60,10 +60,10 @@ func (r *Rules) Salt(l *Line, epoch string) uint64 {
 	return delta.Salt(l.App, l.Name, string(life))
 }
 
-// noRules are those of a line that was given none.
+// noRules are the rules of a line that was given none.
 var noRules Rules
 
-// Rules are those in force. Nobody changes them.
+// Rules returns the rules in force. They are never modified.
 func (l *Line) Rules() *Rules {
 	if r := l.rules.Load(); r != nil {
 		return r
@@ -71,16 +71,15 @@ func (l *Line) Rules() *Rules {
 	return &noRules
 }
 
-// Govern puts rules in force, which the caller gives away. It is for the owner of the channel,
-// who must make its [Bases] anew: those of other rules are of no use.
+// Govern puts rules in force, and keeps r. Only the owner of the channel calls it, and must then make new
+// [Bases]: those of other rules cannot be used.
 func (l *Line) Govern(r *Rules) { l.rules.Store(r) }
 
-// Under says whether the publication came under these rules.
+// Under reports whether the publication arrived under these rules.
 func (p *Event) Under(r *Rules) bool { return p.rules == r }
 
-// lineage is what deltas of the publication may start from for subscriptions of a form. That may have been
-// made under rules that have conflation values, and the publication come under others. Its frames have an
-// empty value then, see [Form.followedBy].
+// lineage returns the bases for subscriptions of a form. A form may be from rules with conflation values, and
+// the publication from rules without. The frames then have an empty value, see [Form.followedBy].
 func (p *Event) lineage(f Form) *Lineage {
 	if !p.rules.Keyed {
 		return &p.Bases[SingleBase]
@@ -88,8 +87,8 @@ func (p *Event) lineage(f Form) *Lineage {
 	return &p.Bases[f.mode()]
 }
 
-// Part is how a publication of the channel takes part in delta compression, with its conflation
-// value, which is empty in single-base mode.
+// Part returns how a publication of the channel takes part in delta compression, and its conflation value,
+// which is empty in single-base mode.
 func (l *Line) Part(pub *broker.Publication) (part count.Part, value string) {
 	if pub.Skipped != "" {
 		return count.Plain, ""

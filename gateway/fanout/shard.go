@@ -11,33 +11,34 @@ import (
 )
 
 const (
-	// maxJobs and maxJobBytes bound the publications that wait for a shard.
-	// When they are reached the feed waits: a full feed is repaired from the
-	// log, a lost publication here would not be.
+	// maxJobs and maxJobBytes bound the publications that wait for a shard. When a bound is reached, the feed
+	// waits. What the feed loses is repaired from the log, but a publication that was dropped here would not
+	// be.
 	maxJobs     = 1024
 	maxJobBytes = 32 << 20
-	// roundJobs and roundBytes bound what is queued to sockets before the next
-	// write, so that a burst coalesces but never fills an innocent outbox.
+	// roundJobs and roundBytes bound what is queued to sockets before the next write. So a burst is written
+	// together but never fills the outbox of a socket that reads.
 	roundJobs  = 64
 	roundBytes = 256 << 10
-	// roundWakes bounds those who are let go on through the past in one round: few, because what is
-	// published meanwhile waits for the end of the round.
+	// roundWakes bounds the ways that may continue in one round, because publications wait for the end of the
+	// round.
 	roundWakes = 32
 )
 
-// Prepared is what goes to the subscribers of a channel, in one order: an *[Event], a *[gap],
-// a *[notice] or what is cast.
+// Prepared is something that goes to the subscribers of a channel, all in one order: an *[Event], a *[gap], a
+// *[notice], an *[erased] or a [cast].
 type Prepared interface {
-	// weight is about what it takes in memory, in bytes.
+	// weight returns about how many bytes of memory it takes.
 	weight() int
-	// deliver gives it to the subscribers of a shard. Called by whoever does a round of it.
+	// deliver gives it to the subscribers of a shard. The goroutine that runs the round of the shard calls
+	// it.
 	deliver(*Shard, *Subscribers)
-	// passed notes that everybody was given it. The caller holds the lock.
+	// passed notes that all subscribers were given it. The caller holds the lock of the subscribers.
 	passed(*Subscribers)
 }
 
-// job is one of them on its way to the subscribers of one shard. Without one it says that a
-// socket may go on through the past, or what else is to be done, without any lock.
+// job is a Prepared on its way to the subscribers of one shard. Without one, it is a way that may continue
+// (behind), or a function to be called without any lock (then).
 type job struct {
 	to     *Subscribers
 	p      Prepared
@@ -52,25 +53,25 @@ func (j job) weight() int {
 	return j.p.weight()
 }
 
-// Shard has the goroutine that puts publications into the outboxes of its connections and
-// writes them. What is in loop belongs to whoever is busy.
+// Shard has the goroutine that puts publications into the outboxes of its connections and writes them. The
+// fields in loop belong to the goroutine that has set busy.
 type Shard struct {
 	hall *Hall
 	ID   int
 
 	mu    rank.Mutex[rank.Shard]
-	work  sync.Cond // jobs, woken, dirtied or stopping changed
+	work  sync.Cond // jobs, woken, dirtied, busy or stopping changed
 	space sync.Cond // jobs were taken
 	jobs  []job
 	bytes int
-	// woken may go on through the past. They are as many as there are ways, and wait apart from
-	// the publications, which must not wait for them.
+	// woken are ways that may continue. There may be as many as there are ways. They wait apart from the
+	// publications, which must not wait for them.
 	woken []job
-	// dirtied are outboxes that others have put frames into.
+	// dirtied are outboxes into which other goroutines have put frames.
 	dirtied  []*socket.Outbox
 	stopping bool
-	// busy says that somebody does a round: the goroutine of the shard, or whoever found it idle,
-	// for whom the goroutine waits. last is when something was posted last.
+	// busy says that a goroutine runs a round: that of the shard, or a posting one that found the shard idle.
+	// The goroutine of the shard then waits for it. last is when something was last posted.
 	busy bool
 	last time.Time
 	// laden says that half of the room for publications is used.
@@ -81,22 +82,21 @@ type Shard struct {
 	loop struct {
 		jobs  []job
 		dirty []*socket.Outbox
-		// behind has, for outboxes that were full, the channels with
-		// publications that wait for room.
+		// behind has, for outboxes that were full, the channels with publications that wait for room.
 		behind map[*socket.Outbox][]*Subscribers
-		// past is how many bytes of the past may still be sent in this round, and later
-		// has who goes on in the next one.
+		// past is how many bytes of the past may still be sent in this round, and later are the jobs of the
+		// next round.
 		past  int
 		later []job
-		// handed are the events of this round that somebody got.
+		// handed are the events of this round that a socket got.
 		handed []Handed
 	}
 
 	Delivered, Conflated, Unheard atomic.Uint64
 }
 
-// Handed is an event that a shard has handed to sockets: written, or queued for those that are
-// behind. Stored is when the log stored it.
+// Handed is an event that a shard has handed to sockets: written, or queued for slow ones. Stored is when the
+// log stored it.
 type Handed struct {
 	App    string
 	Stored time.Time
@@ -110,7 +110,7 @@ func newShard(h *Hall, id int) *Shard {
 	return s
 }
 
-// post hands a job to the shard and waits while the shard is too far behind.
+// post gives a job to the shard. It waits while the shard is full.
 func (s *Shard) post(j job) {
 	s.mu.Lock()
 	for (len(s.jobs) >= maxJobs || s.bytes > maxJobBytes) && !s.stopping {
@@ -124,16 +124,16 @@ func (s *Shard) post(j job) {
 }
 
 const (
-	// hereSockets and hereBytes bound what is done where it is posted: the few writes cost less
-	// than waking the goroutine of the shard.
+	// hereSockets and hereBytes bound what the posting goroutine does itself: these few writes cost less than
+	// waking the goroutine of the shard.
 	hereSockets, hereBytes = 32, 64 << 10
-	// herePause must have passed since something was posted before. What comes faster is left to
-	// the goroutine, so that one write takes several frames.
+	// herePause is the least time since the last post. Faster events are left to the goroutine of the shard,
+	// so that one write takes several frames.
 	herePause = 100 * time.Microsecond
 )
 
-// doneHere does a job at once if the shard has nothing else to do, as the shard's goroutine would,
-// and reports whether it did.
+// doneHere does a job in the calling goroutine if the shard is idle and the job small, and reports whether it
+// did.
 func (s *Shard) doneHere(j job, sockets int) bool {
 	now := time.Now()
 	s.mu.Lock()
@@ -159,17 +159,17 @@ func (s *Shard) doneHere(j job, sockets int) bool {
 	return true
 }
 
-// waits says whether there is something to do. The lock is held.
+// waits reports whether there is something to do. The caller holds the lock.
 func (s *Shard) waits() bool { return len(s.jobs) > 0 || len(s.woken) > 0 || len(s.dirtied) > 0 }
 
-// weigh notes whether much waits. The lock is held.
+// weigh updates laden. The caller holds the lock.
 func (s *Shard) weigh() {
 	if laden := len(s.jobs) > maxJobs/2 || s.bytes > maxJobBytes/2; laden != s.laden.Load() {
 		s.laden.Store(laden)
 	}
 }
 
-// wake lets a way go on. It does not wait.
+// wake lets a way continue. It never waits.
 func (s *Shard) wake(j job) {
 	s.mu.Lock()
 	s.woken = append(s.woken, j)
@@ -177,11 +177,10 @@ func (s *Shard) wake(j job) {
 	s.work.Signal()
 }
 
-// Call has the shard's goroutine call f. It waits while the shard is too far behind, so the
-// caller holds no lock.
+// Call makes the shard's goroutine call f. It waits while the shard is full, so the caller must hold no lock.
 func (s *Shard) Call(f func()) { s.post(job{then: f}) }
 
-// Defer calls f once the shard holds no lock. Only the shard's goroutine calls it.
+// Defer calls f once the shard holds no lock. Only the goroutine that runs a round of the shard calls it.
 func (s *Shard) Defer(f func()) { s.loop.later = append(s.loop.later, job{then: f}) }
 
 // Mark implements [socket.Loop].
@@ -192,26 +191,26 @@ func (s *Shard) Mark(o *socket.Outbox) {
 	s.work.Signal()
 }
 
-// Open gives a connection its socket.
+// Open returns a socket for a connection.
 func (s *Shard) Open(conn net.Conn, kind *socket.Kind) *socket.Socket {
 	return s.Writer.Open(conn, kind)
 }
 
-// Waiting is the number of publications that wait for the shard.
+// Waiting returns the number of publications that wait for the shard.
 func (s *Shard) Waiting() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.jobs)
 }
 
-// Woken is the number of ways through the past that wait for their turn.
+// Woken returns the number of ways that wait for their turn.
 func (s *Shard) Woken() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.woken)
 }
 
-// Stop ends Run when nothing waits any more.
+// Stop makes Run return once nothing waits any more.
 func (s *Shard) Stop() {
 	s.mu.Lock()
 	s.stopping = true
@@ -220,7 +219,7 @@ func (s *Shard) Stop() {
 	s.space.Broadcast()
 }
 
-// Run serves the shard until stop.
+// Run serves the shard until Stop.
 func (s *Shard) Run() {
 	for s.next() {
 		s.loop.past = roundPast
@@ -245,7 +244,7 @@ func (s *Shard) Run() {
 	}
 }
 
-// flush writes what the round has put into outboxes.
+// flush writes the outboxes into which the round has put frames.
 func (s *Shard) flush() {
 	for i, o := range s.loop.dirty {
 		s.Writer.Flush(o)
@@ -259,7 +258,7 @@ func (s *Shard) flush() {
 	s.tellHanded()
 }
 
-// tellHanded tells of the events of the round: one look at the clock for all of them.
+// tellHanded reports the events of the round, with one reading of the clock for all of them.
 func (s *Shard) tellHanded() {
 	if len(s.loop.handed) > 0 && s.hall.Handed != nil {
 		s.hall.Handed(s.loop.handed)
@@ -267,7 +266,7 @@ func (s *Shard) tellHanded() {
 	s.loop.handed = s.loop.handed[:0]
 }
 
-// next waits for work and takes a round of it.
+// next waits for work and takes a round of it. It reports false after Stop.
 func (s *Shard) next() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

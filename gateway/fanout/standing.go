@@ -2,24 +2,24 @@ package fanout
 
 import "github.com/sluicehq/sluice/gateway/socket"
 
-// Standing is how a subscription stands, beside what is in the outbox of its socket.
+// Standing is the state of a subscription, without what is in the outbox of its socket.
 type Standing struct {
 	Socket *socket.Socket
 	// State is live, behind or catching.
 	State string
-	// Waiting is how many publications wait for it here, Skipped how many of those before gave
-	// way to newer ones, and Oldest when the oldest of them was stored, in Unix milliseconds, 0
-	// if that is not known.
+	// Waiting is how many publications wait for the subscription outside its outbox, Skipped how many were
+	// replaced by newer ones, and Oldest when the oldest of those that wait was stored, in Unix milliseconds,
+	// 0 if not known.
 	Waiting, Skipped int
 	Oldest           int64
-	// Place is how far it is, and Head how far the others are.
+	// Place is the offset that the subscription has reached, and Head the one that the channel has reached.
 	Place, Head uint64
 	// Deltas: it takes part in delta compression.
 	Deltas bool
 }
 
-// Standings calls each for every subscription of the channel. It holds the lock of the
-// subscribers meanwhile, so each must be quick and ask nobody.
+// Standings calls each for every subscription of the channel. It holds the lock of the subscribers meanwhile,
+// so each must be quick and take no other lock.
 func (l *Line) Standings(each func(Standing)) {
 	for i := range l.Shards {
 		l.Shards[i].standings(each)
@@ -34,7 +34,7 @@ func (s *Subscribers) standings(each func(Standing)) {
 	}
 }
 
-// standing is that of one subscription. The caller holds the lock.
+// standing returns the state of one subscription. The caller holds the lock.
 func (s *Subscribers) standing(sub *subscription) Standing {
 	out := Standing{
 		Socket: sub.out.Socket(), State: sub.state.String(), Waiting: s.posted, Place: s.last, Head: s.last, Deltas: sub.form&Delta != 0,
@@ -55,10 +55,10 @@ func (s *Subscribers) standing(sub *subscription) Standing {
 	return out
 }
 
-// Posted counts the publications of the channel since it was followed here.
+// Posted counts the publications of the channel since this gateway began to follow it.
 func (l *Line) Posted() uint64 { return l.posted.Load() }
 
-// Count is the number of subscriptions here.
+// Count returns the number of subscriptions on this gateway.
 func (l *Line) Count() (n int) {
 	for i := range l.Shards {
 		s := &l.Shards[i]

@@ -7,7 +7,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/socket"
 )
 
-// Subscribers is the part of a channel's subscribers that lives in one shard.
+// Subscribers are a channel's subscribers in one shard.
 type Subscribers struct {
 	outlook outlook
 
@@ -16,40 +16,38 @@ type Subscribers struct {
 	index map[*socket.Outbox]int32
 	// details has the subscriptions that are not live or have holes.
 	details map[*socket.Outbox]*details
-	// recent has, for subscriptions with the mark bounded, what bounds the channels of
-	// their connections.
+	// recent has, for subscriptions with the mark bounded, what bounds the channels of their connections.
 	recent map[*socket.Outbox]*Recency
-	// places has, for subscriptions with the mark placed, where their readers are.
+	// places has, for subscriptions with the mark placed, the positions of their readers.
 	places map[*socket.Outbox]OwnPlace
 	// cached is the last event of a cache channel, up to last.
 	cached *Event
-	// filters are those of the list.
+	// filters are the filters of the list.
 	filters filters
 	// last is the offset up to which the list has been served.
 	last uint64
-	// epoch is the life of the log that last is of.
+	// epoch is the epoch of last.
 	epoch string
-	// void is the place up to which the log has nothing of the channel, if isVoid is set.
+	// void is the offset up to which the log has nothing of the channel, if isVoid is set.
 	void   uint64
 	isVoid bool
-	// posted counts the jobs that the shard has not done yet. Nothing may overtake
-	// them, also when the list is empty meanwhile.
+	// posted counts the jobs that the shard has not done yet. Nothing may overtake them, even if the list is
+	// empty meanwhile.
 	posted int
-	// present is the version of the channel's members up to which the list has
-	// been told. Who subscribes learns of a later version at once; until the list
-	// is there, greeted has which.
+	// present is the version of the channel's members that the list has been told of. The success frame of a
+	// new subscription may have a later version. greeted has this version until present reaches it.
 	present uint64
 	greeted map[*socket.Outbox]uint64
 }
 
-// done notes that what was posted was given to everybody in the list. The caller holds the
-// lock.
+// done notes that something posted was given to the whole list. The caller holds the lock.
 func (s *Subscribers) done(p Prepared) {
 	p.passed(s)
 	s.posted--
 }
 
-// Begin notes where the feed of the channel begins, and whether the log has nothing up to there.
+// Begin sets the position at which the feed of the channel begins. empty says that the log has nothing up to
+// there.
 func (s *Subscribers) Begin(at broker.Position, empty bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -57,15 +55,15 @@ func (s *Subscribers) Begin(at broker.Position, empty bool) {
 	s.void, s.isVoid = at.Offset, empty
 }
 
-// Served is the place up to which everybody was given everything.
+// Served returns the position up to which the list has been served.
 func (s *Subscribers) Served() broker.Position {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return broker.Position{Epoch: s.epoch, Offset: s.last}
 }
 
-// Reached is the place up to which a socket was given everything, and whether it is live.
-// Only the shard takes it further.
+// Reached returns the position up to which a live socket was given everything, and whether the socket is
+// live. Only the shard moves this position.
 func (s *Subscribers) Reached(o *socket.Outbox) (at broker.Position, isLive bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -73,8 +71,8 @@ func (s *Subscribers) Reached(o *socket.Outbox) (at broker.Position, isLive bool
 	return broker.Position{Epoch: s.epoch, Offset: s.last}, ok && s.list[i].state == live
 }
 
-// Skip notes a publication that did not concern this shard, because it has no
-// subscribers and none before it is on its way. It reports false if it may concern it.
+// Skip notes a publication that does not concern this shard, because the shard has no subscribers of the
+// channel and no earlier job waits. It reports false if there are some.
 func (s *Subscribers) Skip(p Prepared) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -89,8 +87,8 @@ func (s *Subscribers) pass(p Prepared) bool {
 	return true
 }
 
-// wants is skip for a publication that the caller posts to the shard if it reports
-// true. sockets is how many there are.
+// wants reports whether the caller must post p to the shard, and the number of subscriptions. Otherwise it
+// does what Skip does.
 func (s *Subscribers) wants(p Prepared) (wanted bool, sockets int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -101,37 +99,37 @@ func (s *Subscribers) wants(p Prepared) (wanted bool, sockets int) {
 	return true, len(s.list)
 }
 
-// Entry is a subscription as it is put among the others.
+// Entry is a subscription to be put into the list.
 type Entry struct {
 	Sock   *socket.Socket
 	Form   Form
 	Filter *pusher.Filter
-	// Members is the version of the members that the client is told, 0 for none.
+	// Members is the version of the members in the success frame, 0 for none.
 	Members uint64
-	// Way is that through the past, nil for a subscription that is live at once.
+	// Way is the way through the past, nil for a subscription that is live at once.
 	Way *Way
-	// Bound bounds the channels with bases of its connection, nil for no bound.
+	// Bound bounds the channels with bases of the connection, nil for no bound.
 	Bound *Recency
-	// Place is where the reader of an event stream is, the zero value for others.
+	// Place is the position of the reader of an event stream, the zero value for others.
 	Place OwnPlace
-	// Greet tells the client, under the lock, so that this precedes every publication that
-	// the socket gets.
+	// Greet queues the success frame. It is called under the lock, so that this frame precedes every
+	// publication that the socket gets.
 	Greet func(Start)
-	// Owed is the event of the cache that the socket is to get, nil for none. Greet may set it. A
-	// way through the past brings it, or has it sent where the way begins.
+	// Owed is the event of the cache that the subscription is to get, nil for none. Greet may set it. If
+	// there is a way through the past, the event is sent at its place in the way, or at the beginning.
 	Owed *Event
 }
 
 // Start is where a subscription begins.
 type Start struct {
 	broker.Position
-	// Empty: there is no event of the channel, as far as the gateway knows.
+	// Empty: the channel has no event, as far as the gateway knows.
 	Empty bool
 	// Cached is the last event of a cache channel, nil for none.
 	Cached *Event
 }
 
-// Told is the serial that the client is told: 0 if there is no event of the channel.
+// Told returns the serial for the client: 0 if the channel has no event.
 func (s *Start) Told() uint64 {
 	if s.Empty {
 		return 0
@@ -139,8 +137,8 @@ func (s *Start) Told() uint64 {
 	return s.Offset
 }
 
-// Put adds a subscription or changes its form and filter. It reports whether the socket is
-// new, and whether nothing was done because there are newer members.
+// Put adds a subscription, or changes its form and filter. It reports whether the subscription is new. stale
+// reports that nothing was done because Members is outdated.
 func (s *Subscribers) Put(e *Entry) (isNew, stale bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -163,7 +161,7 @@ func (s *Subscribers) Put(e *Entry) (isNew, stale bool) {
 		case e.Way != nil:
 			e.Way.cached = e.Owed
 			s.travel(sub, e.Way)
-		case sub.state != catching: // Otherwise it comes on the way.
+		case sub.state != catching: // Otherwise it is sent on the way.
 			s.recall(sub, e)
 		}
 		return false, false
@@ -189,8 +187,8 @@ func (s *Subscribers) Put(e *Entry) (isNew, stale bool) {
 	return true, false
 }
 
-// recall sends what is owed of a cache at once, if the filter of the subscription lets it through. The
-// reader of an event stream begins with it: he is told where he is with this event, or without one.
+// recall sends the event of the cache at once, if it passes the filter of the subscription. The reader of an
+// event stream is sent its first id with this event, or without it if the event does not pass.
 func (s *Subscribers) recall(sub *subscription, e *Entry) {
 	passes := e.Owed != nil && s.filters.passes(sub.filter, e.Owed)
 	switch {
@@ -203,7 +201,7 @@ func (s *Subscribers) recall(sub *subscription, e *Entry) {
 	}
 }
 
-// Remember notes the last event of a cache channel that was there before it was followed.
+// Remember sets the last event of a cache channel from before the channel was followed.
 func (s *Subscribers) Remember(p *Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -212,10 +210,9 @@ func (s *Subscribers) Remember(p *Event) {
 	}
 }
 
-// setOut is travel for a subscription that is new. What was found out about its way before
-// need not be true any more.
+// setOut is travel for a new subscription. The epoch may have ended since the way was prepared.
 func (s *Subscribers) setOut(sub *subscription, way *Way) {
-	way.until = s.last // behind which it goes on if it fails
+	way.until = s.last // from here it continues if the way fails
 	switch {
 	case way.Epoch == "":
 	case way.Epoch == s.epoch:
@@ -228,7 +225,7 @@ func (s *Subscribers) setOut(sub *subscription, way *Way) {
 	s.travel(sub, way)
 }
 
-// place has what a subscription gets say where its reader is.
+// place makes the frames of a subscription carry the position of its reader.
 func (s *Subscribers) place(sub *subscription, own OwnPlace) {
 	if s.places == nil {
 		s.places = map[*socket.Outbox]OwnPlace{}
@@ -237,8 +234,8 @@ func (s *Subscribers) place(sub *subscription, own OwnPlace) {
 	s.places[sub.out] = own
 }
 
-// Reform changes the form of a subscription. A socket holds no marked text from
-// before it took part in delta compression, so it starts from here.
+// Reform changes the form of a subscription. A socket holds no marked text from before it took part in delta
+// compression, so its bases begin here.
 func (s *Subscribers) Reform(o *socket.Outbox, f Form) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -256,8 +253,7 @@ func (s *Subscribers) Reform(o *socket.Outbox, f Form) {
 	sub.form = f
 }
 
-// LimitTo makes a subscription count among the channels of its connection that hold
-// bases.
+// LimitTo makes a subscription count among the channels of its connection that hold bases.
 func (s *Subscribers) LimitTo(o *socket.Outbox, by *Recency) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

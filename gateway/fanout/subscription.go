@@ -4,10 +4,9 @@ import (
 	"github.com/sluicehq/sluice/gateway/socket"
 )
 
-// subscription is one socket's interest in one channel: what the socket holds of it, and
-// what it gets next. It has no copies of anything: the socket holds every publication above
-// since that was meant for it, except where it has holes. What only few subscriptions have
-// is in their [details].
+// subscription is a subscription of one socket to one channel: which bases the socket holds, and what it gets
+// next. It has no copies of bases: the socket holds every publication above since that was meant for it,
+// except where it has holes. State that only few subscriptions have is in their [details].
 type subscription struct {
 	out   *socket.Outbox
 	since uint64
@@ -22,33 +21,32 @@ type subscription struct {
 type state uint8
 
 const (
-	// live: each publication as it comes.
+	// live: each publication as it arrives.
 	live state = iota
-	// behind: the newest publication of each conflation value, which waits in its queue
-	// until the socket has taken what it was sent.
+	// behind: the newest publication of each conflation value, which waits in the queue until the socket has
+	// taken what was sent before.
 	behind
-	// catching: the past of the channel, publication by publication, up to where it is live.
+	// catching: the past of the channel, publication by publication, until it is live.
 	catching
 )
 
 func (s state) String() string { return [...]string{"live", "behind", "catching"}[s] }
 
-// marks say what else must be looked at before a subscription gets a frame.
+// marks say what else must be checked before a subscription gets a frame.
 type marks uint8
 
 const (
-	// holed: it has missed publications that were not meant for it or that it was too slow
-	// for.
+	// holed: it has missed publications that were not meant for it or that it was too slow for.
 	holed marks = 1 << iota
-	// bounded: its connection has more channels with bases than it may have.
+	// bounded: the channels of its connection that hold bases are bounded.
 	bounded
-	// placed: what it gets says where its reader is, see [Places].
+	// placed: its frames carry the position of its reader, see [Places].
 	placed
 )
 
-// details are what few subscriptions have.
+// details are the state that only few subscriptions have.
 type details struct {
-	// holes are there with the mark holed.
+	// holes are set with the mark holed.
 	holes holes
 	// queue is what waits while the subscription is behind.
 	queue queue
@@ -56,7 +54,7 @@ type details struct {
 	past *Way
 }
 
-// detail returns the details of a subscription, to be filled.
+// detail returns the details of a subscription, and creates them if there are none.
 func (s *Subscribers) detail(sub *subscription) *details {
 	d := s.details[sub.out]
 	if d == nil {
@@ -69,30 +67,30 @@ func (s *Subscribers) detail(sub *subscription) *details {
 	return d
 }
 
-// tidy lets the details of a subscription go that has none any more.
+// tidy removes the details of a subscription that needs none any more.
 func (s *Subscribers) tidy(sub *subscription) {
 	if sub.state == live && sub.marks&holed == 0 {
 		delete(s.details, sub.out)
 	}
 }
 
-// fate is what becomes of a publication for one subscription.
+// fate is what happens to a publication for one subscription.
 type fate uint8
 
 const (
-	// had: nothing, the socket has it from before.
+	// had: nothing, because the socket has it already.
 	had fate = iota
-	// spared: it is not meant for this subscription, see [Subscribers.missed].
+	// spared: nothing, because it is not meant for this subscription, see [Subscribers.missed].
 	spared
 	// due: the socket gets its frame now.
 	due
 	// waits: it is put into the queue of the subscription.
 	waits
-	// met: the subscription comes to it on its way through the past.
+	// met: the subscription will come to it on its way through the past.
 	met
 )
 
-// fate decides about a publication that is delivered.
+// fate decides what happens to a publication that is delivered.
 func (s *Subscribers) fate(sub *subscription, p *Event) fate {
 	switch {
 	case sub.state == catching:
@@ -107,9 +105,9 @@ func (s *Subscribers) fate(sub *subscription, p *Event) fate {
 	return due
 }
 
-// concerns tells whether a publication is meant for a subscription. What excludes a socket is not for
-// whoever was that socket before, either: a publication may be stored before its socket is cut off, and
-// come here when the client is back with another one.
+// concerns reports whether a publication is meant for a subscription. A publication that excludes a socket is
+// not for the socket that succeeded it either: it may have been stored before the old socket broke off, and
+// arrive when the client has reconnected.
 func (s *Subscribers) concerns(sub *subscription, p *Event) bool {
 	if p.Pub.ExcludeSocket != "" {
 		if to := sub.out.Socket(); p.Exclude != nil && to == p.Exclude || to.Succeeded(p.Pub.ExcludeSocket) {
@@ -119,9 +117,9 @@ func (s *Subscribers) concerns(sub *subscription, p *Event) bool {
 	return s.filters.passes(sub.filter, p)
 }
 
-// frame is what a subscription gets of a publication: the delta from what the socket holds,
-// if there is one. full is the frame that it stands for, nil if the publication does not
-// take part in delta compression for this subscription.
+// frame returns the frame of a publication for a subscription: the delta from a base that the socket holds,
+// if there is one. full is the full frame with its markers, nil if the publication does not take part in
+// delta compression for this subscription.
 func (s *Subscribers) frame(sub *subscription, p *Event) (f, full *socket.Frame) {
 	if sub.form&Delta == 0 || !p.Tracked {
 		return s.plain(sub, p), nil
@@ -138,20 +136,20 @@ func (s *Subscribers) frame(sub *subscription, p *Event) (f, full *socket.Frame)
 	return full, full
 }
 
-// plain is the frame of a publication without markers.
+// plain returns the frame of a publication without markers.
 func (s *Subscribers) plain(sub *subscription, p *Event) *socket.Frame {
 	return p.Bare(sub.form.Dialect(), sub.form&Delta != 0)
 }
 
-// used notes that a frame which stands for a full one was sent.
+// used notes that a frame with markers was sent.
 func (s *Subscribers) used(sub *subscription) {
 	if sub.marks&bounded != 0 {
 		s.recent[sub.out].Touch(s)
 	}
 }
 
-// fallBehind puts a publication into the queue of a subscription, which is behind from then
-// on. It tells whether an older one gave way, and whether too many wait.
+// fallBehind puts a publication into the queue of a subscription, which is behind from then on. It reports
+// whether the publication replaced an older one, and whether too many wait.
 func (s *Subscribers) fallBehind(sub *subscription, p *Event) (replaced, tooMany bool) {
 	q := &s.detail(sub).queue
 	sub.state = behind
@@ -160,8 +158,8 @@ func (s *Subscribers) fallBehind(sub *subscription, p *Event) (replaced, tooMany
 	return replaced, len(q.newest) > max(p.rules.Delta.MaxKeys, 1)
 }
 
-// caughtUp notes that the socket got a publication out of the queue. With the last one the
-// subscription is live again, and what else waited is returned.
+// caughtUp notes that the socket got a publication out of the queue. After the last one, the subscription is
+// live again, and caughtUp returns the notices that waited.
 func (s *Subscribers) caughtUp(sub *subscription, p *Event) (late []*socket.Frame) {
 	q := &s.details[sub.out].queue
 	q.take(p)

@@ -6,12 +6,13 @@ import (
 
 // Tally counts what was sent of one publication in one shard.
 type Tally struct {
-	// What was sent of tracked frames, and their bytes.
+	// Fulls and Deltas count frames with markers. Original is the bytes without deltas, Saved what deltas
+	// saved of it.
 	Fulls, Deltas   int
 	Original, Saved int
 }
 
-// add counts a frame that was sent and the full frame that it stands for.
+// add counts a frame that was sent in place of the full frame.
 func (t *Tally) add(f, full *socket.Frame) {
 	size := len(full.Payload())
 	t.Original += size
@@ -23,7 +24,7 @@ func (t *Tally) add(f, full *socket.Frame) {
 	t.Saved += size - len(f.Payload())
 }
 
-// sent reports a tally, if there is something in it.
+// sent reports a tally, unless it is empty.
 func (l *Line) sent(t *Tally) {
 	if t.Original > 0 {
 		l.Report(*t)

@@ -6,15 +6,15 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// Tap is somebody who is shown what is published in a channel beside its subscribers: an
-// operator who looks at it. Without one, nothing is done for it.
+// Tap shows an operator what is published in a channel. Without a tap, this costs nothing but loading one
+// pointer.
 type Tap struct {
-	// Show is called by who posts, one publication after the other. It must not wait.
+	// Show is called by the posting goroutine, one publication after the other. It must not wait.
 	Show func(p *Event)
 }
 
-// Tap begins to show what is posted, and returns what ends that. A call that is under way may
-// still be running when it ends.
+// Tap begins to show what is posted, and returns a function that ends that. A call of Show may still be
+// running when stop returns.
 func (l *Line) Tap(t *Tap) (stop func()) {
 	l.setTaps(func(all []*Tap) []*Tap { return append(all, t) })
 	return func() {
@@ -39,10 +39,10 @@ func (l *Line) setTaps(change func([]*Tap) []*Tap) {
 	}
 }
 
-// Outcome is how a publication goes out to those who take deltas.
+// Outcome is how a publication is sent to subscriptions with delta compression.
 type Outcome struct {
-	// Full is the size of the frame in full, in bytes, without what the transport adds, and
-	// Delta that of the delta from what such a subscriber holds, 0 if it gets it in full.
+	// Full is the size of the full frame in bytes, without what the transport adds. Delta is the size of the
+	// delta from the last base, 0 if the publication is sent in full.
 	Full, Delta int
 	// Tracked publications take part in delta compression.
 	Tracked bool
@@ -50,8 +50,8 @@ type Outcome struct {
 	Key string
 }
 
-// Outcome makes the frames that nobody has needed so far, so it is for operators. The frames
-// are those of V1, in the format of the channel.
+// Outcome makes the frames that were not needed so far, so it is for operators only. The frames are those of
+// V1, in the format of the channel.
 func (p *Event) Outcome() Outcome {
 	out := Outcome{Tracked: p.Tracked, Key: p.Key}
 	if !p.Tracked {

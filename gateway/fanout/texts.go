@@ -13,31 +13,29 @@ import (
 	"github.com/sluicehq/sluice/gateway/socket/websocket"
 )
 
-// texts holds the full frames of one publication, which are also the texts that
-// deltas are made from. It refers to no other publication, so that a base keeps
-// nothing but itself alive.
+// texts holds the full frames of one publication, which are also the texts that deltas are made from. It
+// refers to no other publication, so that a base keeps only itself alive.
 type texts struct {
 	line  *Line
 	rules *Rules
 	Pub   *broker.Publication
-	// bytes is what the publication carries.
+	// bytes is the size of the publication, see Bytes.
 	bytes int
-	// escapes is by how much the data grows when it is written as a string, 0 if it is written as JSON.
+	// escapes is how many bytes the data grows if it is written as a string, 0 if it is written as JSON.
 	escapes int
-	// embed writes the data as JSON (protocol section 3.7).
+	// embed: the data is written as JSON (protocol section 3.7).
 	embed bool
-	// raw data of a client event is JSON and travels as it is, everywhere.
+	// raw: the data is that of a client event. It is JSON and sent as it is in all frames.
 	raw bool
-	// shape is that of the data, if it was looked at.
+	// shape is the shape of the data, if it was looked at.
 	shape  delta.Shape
 	number uint32
 	Key    string
-	// run is the number of deltas up to it since the last full frame, by mode. It belongs to
-	// the owner of the channel.
+	// run is the number of deltas since the last full frame, by mode. It belongs to the owner of the channel.
 	run [modes]int
 
 	mu     rank.Mutex[rank.Texts]
-	marked [4]atomic.Pointer[socket.Frame] // by formV2 | formKeyed
+	marked [4]atomic.Pointer[socket.Frame] // by V2 | Keyed
 }
 
 func (t *texts) event(d pusher.Dialect, embed bool) pusher.EventFrame {
@@ -57,15 +55,15 @@ func (t *texts) event(d pusher.Dialect, embed bool) pusher.EventFrame {
 	return f
 }
 
-// Bytes is what the publication carries, as [broker.Event.Bytes] says, which need not be counted again.
+// Bytes returns [broker.Event.Bytes] of the publication, which was counted once.
 func (t *texts) Bytes() int { return t.bytes }
 
 func (t *texts) mark(keyed bool) pusher.Mark {
 	return pusher.Mark{Sequence: t.numberOf(keyed), Keyed: keyed, Key: t.Key}
 }
 
-// numberOf is the number of the full frame. One that has a value only because the subscription had values
-// before has a number of its own: whoever subscribes anew gets another text.
+// numberOf returns the number of the full frame. If the frame has a conflation value only because the
+// subscription had values before, its number differs, because new subscriptions get another text.
 func (t *texts) numberOf(keyed bool) uint32 {
 	if keyed && !t.rules.Keyed {
 		return t.number ^ 1<<30
@@ -91,7 +89,7 @@ func (t *texts) full(f Form) *socket.Frame {
 	return frame
 }
 
-// NewEvent is a publication as it is read from the log. Its frames are plain.
+// NewEvent returns the event of a publication. Its frames are plain until Bases.Track makes it a tracked one.
 func (l *Line) NewEvent(pub *broker.Publication) *Event {
 	rules := l.Rules()
 	t := &texts{line: l, rules: rules, Pub: pub, bytes: pub.Bytes()}
@@ -109,7 +107,8 @@ func (l *Line) NewEvent(pub *broker.Publication) *Event {
 	return &Event{texts: t}
 }
 
-// Reread is a publication that was read from the log for somebody. Its frames are plain.
+// Reread returns the event of a publication that was read from the log for a subscription. Its frames are
+// plain.
 func (l *Line) Reread(pub *broker.Publication) *Event {
 	p := l.NewEvent(pub)
 	p.reread = true

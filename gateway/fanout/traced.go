@@ -7,7 +7,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/trace"
 )
 
-// Traced has the way of a subscription through the past recorded, if there is one and somebody records.
+// Traced records the way of a subscription, if there is a way and a tracer.
 func Traced(p *Way, by trace.Tracer, operation string) *Way {
 	if by != nil && p != nil {
 		p.Ends = &traced{p.Ends, by.Begin(operation, "sluice.app", p.Line.App, "sluice.channel", p.Line.Name)}

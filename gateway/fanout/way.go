@@ -7,98 +7,96 @@ import (
 	"github.com/sluicehq/sluice/gateway/socket"
 )
 
-// Way is the way of one subscription through the past of its channel to the place at which
-// it is live. The lock of the subscribers guards it, except for Failed, Held and what says otherwise.
+// Way leads one subscription through the past of its channel to the position at which it is live. The lock of
+// the subscribers guards it, except for atomic fields and where a field says otherwise.
 type Way struct {
 	Line  *Line
 	Shard *Shard
 	Out   *socket.Outbox
-	// Place is the offset up to which the subscription has been sent everything, in the life of the log
-	// that Epoch names. Epoch is empty until the subscription is in its list, unless it is resumed.
+	// Place is the offset up to which the subscription has been sent everything, in the epoch of the log.
+	// Epoch is empty until the subscription is in its list, unless it is resumed.
 	Epoch string
 	Place uint64
-	// until is the offset at which the subscription began, as its client was told. What lies above it is
-	// the subscription's own. then is the offset up to which it was sent its own before this way began.
+	// until is the offset at which the subscription began, as its client was told. Everything above it
+	// belongs to the subscription. then is the offset up to which it was sent that before this way began.
 	until, then uint64
-	// Head is the newest publication when it began, in the life that Epoch names.
+	// Head is the offset of the newest publication when the way began.
 	Head uint64
-	// Most and MostBytes bound what its client may have missed, in publications and in bytes of data. 0 is
-	// no bound.
+	// Most and MostBytes bound what the client may have missed, in publications and in bytes of data. 0 is no
+	// bound.
 	Most, MostBytes int
-	// Kept: the socket gets the very frames that it would have got live, because it keeps its bases. Its
-	// client has what lies at had or below. The way goes through that to find out which bases it holds,
-	// and sends nothing of it.
+	// Kept: the socket gets exactly the frames that it would have got live, because the client keeps its
+	// bases. The client has everything up to had. The way goes through that to find out which bases the
+	// client holds, and sends nothing of it.
 	Kept bool
 	had  uint64
-	// Salt is by how much the numbers of its bases are above their offsets, modulo 2^31, as its client
-	// says; nil if it does not say.
+	// Salt is the difference of the numbers and the offsets of the client's bases, modulo 2^31; nil if the
+	// client does not say.
 	Salt *uint32
-	// Seen is the id of a publication that the client has. Was is the id of the socket that it was
-	// before.
+	// Seen is the id of a publication that the client has. Was is the id of its former socket.
 	Seen, Was string
-	// Is is the id of the socket. A publication that was read from the log does not know the socket that it
-	// excludes, only the id.
+	// Is is the id of the socket. A publication that was read from the log knows only the id of the socket
+	// that it excludes.
 	Is string
-	// Held: nothing is sent before it is known what the client wants.
+	// Held: nothing is sent before it is known whether the client resumes.
 	Held atomic.Bool
 	// Cold: the log was read for it.
 	Cold bool
-	// Latest: it is the way through a snapshot. Fresh: the snapshot has been compared with the log for it.
-	// Ending: the publications that it was given last are the last ones of the snapshot. through: it has
-	// sent these. If a newer one comes before it is live, that has taken the place of an older one, and it
-	// goes on.
+	// Latest: the way leads through a snapshot. Fresh: the snapshot has been compared with the log for it.
+	// Ending: the publications that it was given last are the last ones of the snapshot. through: these have
+	// been sent. If a newer publication arrives before the subscription is live, it has replaced an older
+	// one, and the way continues.
 	Latest, Fresh, Ending, through bool
-	// Failed is why the past cannot be had. Told: the end of another way tells the client that.
+	// Failed is why the past is not available. Told: the end of another way tells the client that.
 	Failed atomic.Pointer[pusher.ResumeFailure]
 	Told   bool
 	// Sent counts the publications that were sent, and Live those of them that are newer than Head. met and
-	// bytes count what its client had missed, as far as it is behind the way.
+	// bytes count what the client had missed of the part that the way has passed.
 	Sent, Live, met, bytes int
-	// waits is the stretch before it when it began to wait for a page. The lock of the past guards it.
+	// waits is the remaining stretch when the way began to wait for a page. The lock of the past guards it.
 	waits stretch
-	// judged: a page told what lies on it. The lock of the past guards it.
+	// judged: a page has shown how much was missed. The lock of the past guards it.
 	judged bool
-	// doubted: a page shows that the client may have missed more than it may, and nothing is sent until
-	// foreseen says so.
+	// doubted: a page shows that the client may have missed more than it may. Nothing is sent until
+	// [Way.Foretell].
 	doubted  atomic.Bool
 	foreseen atomic.Pointer[pusher.ResumeFailure]
-	// Last is the id of the last publication that was passed.
+	// Last is the id of the last publication that the way has passed.
 	Last string
 	// notices waited for the socket when the way began.
 	notices []*socket.Frame
 	// cached is the event of the cache with which the subscription begins, nil once it was sent or the way
 	// has passed it.
 	cached *Event
-	// Asked: the client asked for it, and waits for its end.
+	// Asked: the client requested the way, and waits for its end.
 	Asked bool
-	// before is such a way, of which a resume took the place. If the resume succeeds, the end of that way is
-	// told with its own; if it fails, that way goes on.
+	// before is an Asked way that a resume has replaced. If the resume succeeds, the ends of both ways are
+	// told; if it fails, that way continues.
 	before *Way
-	// Replaced: another way that begins at a position took its place.
+	// Replaced: another resume took the place of this one.
 	Replaced bool
-	// Ends tells the client how it ended.
+	// Ends tells the client how the way ended.
 	Ends Ending
-	// Instead is the end of the snapshot with which it goes on if it fails, nil for none.
+	// Instead is the end of the snapshot with which the way continues if it fails, nil for none.
 	Instead Ending
 }
 
-// Ending is what a client gets when a subscription has become live. It is called by the
-// shard, with the lock of the subscribers.
+// Ending makes the frames that a client gets when a subscription has become live. Its methods are called with
+// the lock of the subscribers held.
 type Ending interface {
 	// End returns the frames that the client gets, in this order.
 	End(p *Way) []*socket.Frame
-	// Abandon is called instead when the subscription has ended, or another way took the place of
-	// this one.
+	// Abandon is called instead if the subscription has ended, or another way has replaced this one.
 	Abandon(p *Way)
 }
 
-// Wake lets the shard go on with it.
+// Wake lets the shard continue with the way.
 func (p *Way) Wake() {
 	p.Shard.wake(job{to: &p.Line.Shards[p.Shard.ID], behind: p.Out})
 }
 
-// travel sets a subscription on its way through the past, in place of a way that is under way or of what
-// waits in its queue. The caller holds the lock, and wakes the shard if the way is not held.
+// travel starts a way. It replaces a way in progress, or what waits in the queue of the subscription. The
+// caller holds the lock, and wakes the shard if the way is not held.
 func (s *Subscribers) travel(sub *subscription, p *Way) {
 	d, sent := s.detail(sub), s.sentTo(sub)
 	if d.past != nil {
@@ -112,7 +110,7 @@ func (s *Subscribers) travel(sub *subscription, p *Way) {
 	sub.state, d.past = catching, p
 	if p.Head = s.last; p.Epoch != "" {
 		if p.Epoch == s.epoch {
-			p.goneBy(max(p.Place, p.had)) // It is resumed, so its client has what lies before that.
+			p.goneBy(max(p.Place, p.had)) // A resume: the client has what precedes the position.
 		}
 		return
 	}
@@ -120,15 +118,15 @@ func (s *Subscribers) travel(sub *subscription, p *Way) {
 	if _, ok := p.Ends.(Silently); ok {
 		p.Place = s.last
 	}
-	// What it may get of the past was found out before: newer events are its own already. One that
-	// subscribes again is still owed what it was not sent since it began. A snapshot stands for that.
+	// Place was found before, so newer events belong to the subscription already. A client that subscribes
+	// again must also get what it was not sent since it first subscribed. A snapshot replaces that.
 	p.Place = min(p.Place, sent)
 }
 
-// follow has it take the place of another way. A resume keeps the way that its client asked for, and any
-// other way ends the old one.
+// follow makes p replace another way. If p is a resume, an Asked way is kept as before; any other old way
+// ends.
 func (p *Way) follow(old *Way) {
-	p.notices, old.notices = old.notices, nil // They are told once.
+	p.notices, old.notices = old.notices, nil // they are sent once
 	if p.cached == nil {
 		p.cached = old.cached
 	}
@@ -144,23 +142,23 @@ func (p *Way) follow(old *Way) {
 	old.quit()
 }
 
-// goneBy notes that the subscription has, or was sent, everything up to a place. So the event of the cache
-// is not sent again.
+// goneBy notes that the client has, or was sent, everything up to an offset, so the event of the cache is not
+// sent again.
 func (p *Way) goneBy(place uint64) {
 	if p.cached != nil && p.cached.Pub.Offset <= place {
 		p.cached = nil
 	}
 }
 
-// comesTo notes that a publication is behind the way.
+// comesTo notes that the way has passed a publication.
 func (p *Way) comesTo(item *Event) {
 	if p.Place = item.Pub.Offset; p.cached != nil && p.cached.Pub.Offset == p.Place {
 		p.cached = nil
 	}
 }
 
-// recalls is the event of the cache that is to be sent before anything else, nil for none: the way
-// begins behind it. A snapshot need not hold it, so what comes next there tells, see
+// recalls returns the event of the cache if it must be sent before anything else, because the way begins
+// after it; nil otherwise. Whether a snapshot has it shows only from the publication that comes next, see
 // [Way.skipsCached].
 func (p *Way) recalls() *Event {
 	if p.cached == nil || p.cached.Pub.Offset > p.Place && !p.skipsCached(nil) {
@@ -169,8 +167,8 @@ func (p *Way) recalls() *Event {
 	return p.cached
 }
 
-// skipsCached reports that a snapshot, of which this publication comes next, nil for none, does not hold
-// the event of the cache: it has a newer one of its conflation value, or does not reach back that far.
+// skipsCached reports that a snapshot does not have the event of the cache: it has a newer one of that
+// conflation value, or does not reach back that far. next is the publication that comes next, nil for none.
 func (p *Way) skipsCached(next *Event) bool {
 	if p.cached == nil || !p.Latest {
 		return false
@@ -178,7 +176,7 @@ func (p *Way) skipsCached(next *Event) bool {
 	return next == nil && p.through || next != nil && p.cached.Pub.Offset < next.Pub.Offset
 }
 
-// erase notes that a part of the past was removed, and how the present life of the log is called.
+// erase notes that a part of the past was removed, and the new epoch.
 func (p *Way) erase(e *erased) {
 	for ; p != nil; p = p.before {
 		if p.Epoch = e.Epoch; e.has(p.cached) {
@@ -187,8 +185,8 @@ func (p *Way) erase(e *erased) {
 	}
 }
 
-// recalled is the frame of an event of the cache for a subscription of this form. It has no number,
-// and does not say where its reader is, who is further.
+// recalled returns the frame of an event of the cache for subscriptions of this form. It has no number and no
+// id, because the reader's position may be beyond it.
 func (p *Event) recalled(form Form) *socket.Frame {
 	f := p.Bare(form.Dialect(), form&Delta != 0)
 	if form.Dialect() == pusher.Events {
@@ -205,10 +203,10 @@ func (p *Way) arrived(to *Subscribers) bool {
 	return p.Place >= to.last
 }
 
-// Resume sends a subscription, which was live first at began, on its way from a position. If
-// its client keeps bases, it has seen everything from since on in the frames that it had
-// live. It reports false for a socket that has not subscribed, and for a position of another
-// life than that of the subscription.
+// Resume starts the way of a subscription from a position. began is the offset at which the subscription was
+// first live. If the client keeps bases, it has seen everything since the offset since in the frames that
+// were sent live. Resume reports false if the socket has not subscribed, or if the position has another epoch
+// than the subscription.
 func (s *Subscribers) Resume(p *Way, began, since uint64, keepsBases bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -230,11 +228,11 @@ func (s *Subscribers) Resume(p *Way, began, since uint64, keepsBases bool) bool 
 	return true
 }
 
-// knowsNumbers says whether the bases of its client have the numbers, and so the texts, that they would have
-// here.
+// knowsNumbers reports whether the client's bases have the numbers, and so the texts, that they have on this
+// gateway.
 func (p *Way) knowsNumbers() bool { return p.Salt == nil || *p.Salt == p.Line.salt.Load() }
 
-// sentTo is the place up to which a subscription was sent everything since it began.
+// sentTo returns the offset up to which a subscription was sent everything since it began.
 func (s *Subscribers) sentTo(sub *subscription) uint64 {
 	switch sub.state {
 	case behind:
@@ -249,11 +247,11 @@ func (s *Subscribers) sentTo(sub *subscription) uint64 {
 	return s.last
 }
 
-// Plainly has a way with kept bases go on with plain frames. It begins behind what the client has.
+// Plainly makes a way with kept bases continue with plain frames, after what the client has.
 func (p *Way) Plainly() { p.Kept, p.Place = false, max(p.Place, p.had) }
 
-// settle has a way that failed go on, after its client was told so. It goes on in the life epoch with what
-// lies above own, or with a snapshot (Instead), of which it leaves out what it was sent since it began.
+// settle lets a failed way continue, after its client was told. It continues in the epoch with what follows
+// own, or with a snapshot (Instead), which leaves out what was sent since the subscription began.
 func (p *Way) settle(epoch string, own uint64) {
 	if p.Latest {
 		p.Line.Past.Leave(p)
@@ -268,7 +266,7 @@ func (p *Way) settle(epoch string, own uint64) {
 	p.Kept, p.Most, p.MostBytes, p.Seen, p.Was = false, 0, 0, "", ""
 }
 
-// quit ends a way before its end.
+// quit ends a way before it has arrived.
 func (p *Way) quit() {
 	p.Line.Past.Leave(p)
 	p.Ends.Abandon(p)
@@ -277,7 +275,7 @@ func (p *Way) quit() {
 	}
 }
 
-// ended returns what the client is told when the way ends, and with it the way that it took the place of.
+// ended returns what the client is told at the end of the way, and of the way that it had replaced.
 func (p *Way) ended() []*socket.Frame {
 	b := p.before
 	if b == nil {
@@ -289,14 +287,14 @@ func (p *Way) ended() []*socket.Frame {
 	if f == nil {
 		return append(b.Ends.End(b), p.Ends.End(p)...)
 	}
-	// The client is told once why it failed, and behind that how what it asked for ended: not whole.
+	// The client is told once why the resume failed, and then that the other way has ended incompletely.
 	b.Failed.Store(f)
 	b.Told = true
 	return append(p.Ends.End(p), b.Ends.End(b)...)
 }
 
-// goBack has a subscription whose resume failed go on with what its client asked for before. What
-// the resume sent it does not get again, unless that is a snapshot.
+// goBack makes a subscription whose resume failed continue with the way that its client requested before. It
+// does not get again what the resume has sent, unless that way is a snapshot.
 func (s *Subscribers) goBack(sub *subscription, p *Way) {
 	b := p.before
 	p.before, b.cached = nil, p.cached
@@ -323,12 +321,13 @@ func (s *Subscribers) arrive(sub *subscription, p *Way) {
 	s.tidy(sub)
 }
 
-// concerns tells whether the socket is meant to get a publication of the past.
+// concerns reports whether the socket is to get a publication of the past.
 func (p *Way) concerns(to *Subscribers, sub *subscription, item *Event) bool {
 	return to.concerns(sub, item) && (item.Pub.ExcludeSocket == "" || item.Pub.ExcludeSocket != p.Was && item.Pub.ExcludeSocket != p.Is)
 }
 
-// relive notes what became of a publication that the socket that this one was before met.
+// relive notes whether the client's former socket got a publication, to find out which bases the client
+// holds.
 func (s *Subscribers) relive(sub *subscription, p *Way, item *Event) {
 	if p.concerns(s, sub, item) {
 		s.received(sub, item)
@@ -337,7 +336,7 @@ func (s *Subscribers) relive(sub *subscription, p *Way, item *Event) {
 	}
 }
 
-// Silently is the ending of a way that nobody has to hear of.
+// Silently is the ending of a way of which the client is not told.
 type Silently struct{}
 
 func (Silently) End(*Way) []*socket.Frame { return nil }
