@@ -3,38 +3,36 @@ package socket
 import "sync/atomic"
 
 const (
-	// frameRoom and slotRoom are what a frame and a place in a queue take beside the
-	// bytes of the frame, in bytes.
+	// frameRoom and slotRoom are the memory of a frame and of a slot in a queue in addition to the bytes of
+	// the frame, in bytes.
 	frameRoom = 64
 	slotRoom  = 16
 )
 
-// Budget counts what the sockets that are behind hold together: each frame once, however
-// many of them wait for it, and what they have for themselves. Sockets that take what
-// they are sent are not in it: their frames are gone within the round of their loop, so
-// the ordinary way of a frame costs nothing here.
+// Budget counts the memory that all slow sockets hold: each frame once, however many sockets wait for it, and
+// what each socket holds for itself. Sockets that keep up are not in it: their frames are gone within the
+// round of their loop, so a frame usually costs nothing here. Safe for concurrent use.
 type Budget struct {
 	limit int64
 	bytes atomic.Int64
-	// wake has a word for the one that makes room.
+	// wake tells [Group.Run] to make room.
 	wake chan struct{}
 }
 
-// Item is something that sockets wait for and that counts once, however many wait.
+// Item is something that sockets wait for. It counts once, however many sockets wait.
 type Item struct{ waiting atomic.Int32 }
 
-// Bytes is what is held.
+// Bytes returns the number of bytes held.
 func (b *Budget) Bytes() int64 { return b.bytes.Load() }
 
-// full tells that nothing more fits. It is the bound; long before it [Group.Run] begins
-// to make room.
+// full reports whether nothing more fits. [Group.Run] begins to make room at seven eighths of the bound.
 func (b *Budget) full() bool { return b.bytes.Load() >= b.limit }
 
-// low tells that a quarter of the bound is free.
+// low reports whether a quarter of the bound is free.
 func (b *Budget) low() bool { return b.bytes.Load() <= b.limit/4*3 }
 
-// Hold counts an item that waits for one more socket: each bytes for the socket, and the
-// item's bytes if it is the first.
+// Hold counts that one more socket waits for an item: each is the bytes for the socket, and bytes those of
+// the item, which count only for the first socket.
 func (b *Budget) Hold(i *Item, bytes, each int64) {
 	if i.waiting.Add(1) == 1 {
 		each += bytes
@@ -42,7 +40,7 @@ func (b *Budget) Hold(i *Item, bytes, each int64) {
 	b.add(each)
 }
 
-// Release takes a Hold with the same numbers back.
+// Release reverses a Hold with the same numbers.
 func (b *Budget) Release(i *Item, bytes, each int64) {
 	if i.waiting.Add(-1) == 0 {
 		each += bytes
@@ -50,10 +48,10 @@ func (b *Budget) Release(i *Item, bytes, each int64) {
 	b.add(-each)
 }
 
-// HoldFrame counts a frame that waits for one more socket outside its outbox.
+// HoldFrame counts that one more socket waits for a frame outside its outbox.
 func (b *Budget) HoldFrame(f *Frame) { b.Hold(&f.waits, int64(len(f.b))+frameRoom, slotRoom) }
 
-// ReleaseFrame takes HoldFrame back.
+// ReleaseFrame reverses HoldFrame.
 func (b *Budget) ReleaseFrame(f *Frame) { b.Release(&f.waits, int64(len(f.b))+frameRoom, slotRoom) }
 
 func (b *Budget) add(n int64) {

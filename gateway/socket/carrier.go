@@ -10,40 +10,39 @@ import (
 	"github.com/sluicehq/sluice/broker/rank"
 )
 
-// ownTalk bounds what the TLS layer says on its own to a peer that takes nothing, beside the
-// frames: answers to a peer that wants other keys again and again.
+// ownTalk bounds the bytes that TLS itself sends to a peer that takes nothing, in addition to frames: for
+// example, answers to a peer that requests new keys again and again.
 const ownTalk = 16 << 10
 
 var errPending = errors.New("the peer takes nothing, and TLS has more to say to it")
 
-// Carrier is the connection below TLS. Until a socket takes it over it is that connection, and
-// writing waits. From then on writing never waits, because a shard does it: the TLS layer
-// encrypts and hands over, and what the kernel does not take at once is kept here, in order,
-// for the goroutine of the blocked socket. So there is one place where bytes wait that the
-// peer could not get, and nothing of the frames is copied that the kernel takes.
+// Carrier is the connection below TLS. Until a socket takes it over, it only passes calls on, and writing may
+// wait. From then on, writing never waits, because a shard does it: TLS encrypts and hands over, and what the
+// kernel does not take at once is kept here, in order, for the goroutine of the blocked socket. So bytes that
+// the peer could not get wait in one place only, and frames that the kernel takes are not copied.
 type Carrier struct {
 	net.Conn
 
 	mu rank.Mutex[rank.Carrier]
-	// taken says that a socket has it.
+	// taken says that a socket has taken it over.
 	taken bool
 	// fd is -1 if there is no descriptor to write to, and once it is closed.
 	fd int
-	// pending is what was encrypted and not taken; draining says that a part of it is on its
-	// way, so that nothing may overtake it.
+	// pending is what was encrypted and not taken by the kernel. draining says that a part of that is being
+	// written, so that nothing may overtake it.
 	pending  []byte
 	draining bool
-	// limit is how much may wait.
+	// limit bounds pending, in bytes.
 	limit int
 }
 
-// NewCarrier is what the TLS layer of a connection writes to and reads from.
+// NewCarrier returns the connection that TLS uses in place of conn.
 func NewCarrier(conn net.Conn) *Carrier { return &Carrier{Conn: conn, fd: -1} }
 
-// Secure is a connection of a server that begins with a TLS handshake.
+// Secure returns a server connection that begins with a TLS handshake.
 func Secure(conn net.Conn, config *tls.Config) *tls.Conn { return tls.Server(NewCarrier(conn), config) }
 
-// Below is the connection below TLS, or the connection itself if there is none.
+// Below returns the connection below TLS, or conn if it has no TLS.
 func Below(conn net.Conn) net.Conn {
 	if c := carrierOf(conn); c != nil {
 		return c.Conn
@@ -51,7 +50,7 @@ func Below(conn net.Conn) net.Conn {
 	return conn
 }
 
-// carrierOf is that of a connection, nil if it has none.
+// carrierOf returns the Carrier of a connection, nil if it has none.
 func carrierOf(conn net.Conn) *Carrier {
 	if t, is := conn.(*tls.Conn); is {
 		c, _ := t.NetConn().(*Carrier)
@@ -60,7 +59,7 @@ func carrierOf(conn net.Conn) *Carrier {
 	return nil
 }
 
-// take makes writing wait no more.
+// take makes writes no longer wait.
 func (c *Carrier) take() {
 	fd := descriptor(c.Conn)
 	c.mu.Lock()
@@ -68,7 +67,7 @@ func (c *Carrier) take() {
 	c.mu.Unlock()
 }
 
-// Write implements [net.Conn]. The TLS layer calls it, one call at a time.
+// Write implements [net.Conn]. The TLS layer makes one call at a time.
 func (c *Carrier) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	if !c.taken {
@@ -91,21 +90,21 @@ func (c *Carrier) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// expect makes room for n bytes that will be encrypted, if nothing of them is taken.
+// expect makes room for the encrypted form of n bytes, in case the kernel takes none of it.
 func (c *Carrier) expect(n int) {
 	c.mu.Lock()
 	c.limit = n + n>>4 + ownTalk
 	c.mu.Unlock()
 }
 
-// waiting is how much was not taken.
+// waiting returns how many bytes the kernel has not taken.
 func (c *Carrier) waiting() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.pending)
 }
 
-// drain writes what waits, and waits for that.
+// drain writes what is pending, and waits until that is done.
 func (c *Carrier) drain() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -123,23 +122,23 @@ func (c *Carrier) drain() error {
 	return nil
 }
 
-// farewell writes what TLS had to say last, as far as that can be done within a time, and ends the write side
-// behind it. Nothing is said afterwards.
+// farewell writes the last bytes of TLS, as far as that is possible within the time, and then ends the write
+// side. Nothing is written afterwards.
 func (c *Carrier) farewell(within time.Duration) {
-	_ = c.Conn.SetWriteDeadline(time.Now().Add(within)) // TLS has set one that is over.
+	_ = c.Conn.SetWriteDeadline(time.Now().Add(within)) // TLS has set a deadline that has passed.
 	if c.drain() == nil {
 		c.shut()
 	}
 }
 
-// shut ends the write side of the connection, unless something waits that TLS has to say.
+// shut ends the write side of the connection, unless bytes are still pending.
 func (c *Carrier) shut() {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok && c.waiting() == 0 {
 		_ = half.CloseWrite()
 	}
 }
 
-// Close implements [net.Conn]. The descriptor may name another connection afterwards.
+// Close implements [net.Conn]. The descriptor may belong to another connection afterwards.
 func (c *Carrier) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -7,41 +7,39 @@ import (
 	"github.com/sluicehq/sluice/broker/rank"
 )
 
-// Frame is bytes as they travel, all of them or none. It is immutable and shared by any
-// number of sockets.
+// Frame is bytes that are sent completely or not at all. It is immutable and shared by any number of sockets.
 type Frame struct {
 	b []byte
-	// payload is where the message begins.
+	// payload is the index at which the message begins.
 	payload int32
-	// stored is when what it carries was stored, in Unix milliseconds, 0 for what the log does
-	// not have.
+	// stored is when the log stored the event in the frame, in Unix milliseconds, 0 if the frame has no event
+	// of the log.
 	stored int64
-	// waits counts it in the budget while sockets that are behind wait for it.
+	// waits counts the frame in the budget while slow sockets wait for it.
 	waits Item
 
 	making rank.Mutex[rank.Frame]
 	other  atomic.Pointer[Frame]
 }
 
-// NewFrame makes a frame of bytes, which it takes over. The message that they carry begins
-// at payload and goes to their end.
+// NewFrame returns a frame of b, which it keeps. The message in it is b[payload:].
 func NewFrame(b []byte, payload int) *Frame { return &Frame{b: b, payload: int32(payload)} }
 
-// Of notes that a frame carries an event that was stored then. The caller made it, and nobody
-// else has it yet.
+// Of sets when the event in a frame was stored. Only the creator of the frame may call it, before sharing the
+// frame.
 func (f *Frame) Of(stored time.Time) *Frame {
 	f.stored = stored.UnixMilli()
 	return f
 }
 
-// As notes that a frame carries what another one carries. The caller made it, as for Of.
+// As sets that the frame has the same event as other. The same rule applies as for Of.
 func (f *Frame) As(other *Frame) *Frame {
 	f.stored = other.stored
 	return f
 }
 
-// Join makes one frame of several, so that nothing can come between them. Its payload is
-// everything.
+// Join returns one frame with the bytes of several, so that nothing can come between them. All of it is
+// payload.
 func Join(frames ...*Frame) *Frame {
 	var b []byte
 	for _, f := range frames {
@@ -50,14 +48,14 @@ func Join(frames ...*Frame) *Frame {
 	return NewFrame(b, 0)
 }
 
-// Bytes are what travels. Callers must not modify them.
+// Bytes returns the bytes that are sent. Callers must not modify them.
 func (f *Frame) Bytes() []byte { return f.b }
 
-// Payload is the message without what stands before it. Callers must not modify it.
+// Payload returns the message without its header. Callers must not modify it.
 func (f *Frame) Payload() []byte { return f.b[f.payload:] }
 
-// Other is a second form of the frame for those peers that take it. The first caller makes
-// it, and it stays with the frame for all others. derive may return the frame itself.
+// Other returns a second form of the frame, for example a compressed one. The first call makes it with
+// derive, and all others share it. derive may return the frame itself. Safe for concurrent use.
 func (f *Frame) Other(derive func(*Frame) *Frame) *Frame {
 	if other := f.other.Load(); other != nil {
 		return other

@@ -2,18 +2,17 @@ package socket
 
 // Look is what waits for a socket at one moment.
 type Look struct {
-	// Frames and Bytes wait here; of the frames, Events carry events of the log. Bytes
-	// include what a blocked socket is being written.
+	// Frames and Bytes wait in the outbox. Events is how many of the frames carry events of the log. Bytes
+	// includes the write in progress of a blocked socket.
 	Frames, Events, Bytes int
-	// Oldest is when the oldest of these events was stored, and Blocked since when the kernel
-	// takes no more, by the clock of the group, both in Unix milliseconds, 0 for none.
+	// Oldest is when the oldest of these events was stored, and Blocked when the socket was blocked, by the
+	// clock of the group. Both are in Unix milliseconds, 0 for none.
 	Oldest, Blocked int64
-	// Leaving: nothing is accepted any more.
+	// Leaving: no more frames are accepted.
 	Leaving bool
 }
 
-// Look looks at what waits for the socket. It costs a step for each frame, so it is for
-// operators.
+// Look returns what waits for the socket. It takes a step for each frame, so it is for operators.
 func (s *Socket) Look() Look {
 	o := s.out
 	o.mu.Lock()

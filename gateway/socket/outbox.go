@@ -10,41 +10,41 @@ import (
 type outboxFlags uint8
 
 const (
-	// dirty: the loop has been told that there is something to write.
+	// dirty: the loop was told that there is something to write.
 	dirty outboxFlags = 1 << iota
-	// blocked: the kernel took no more; a goroutine of its own is writing.
+	// blocked: the kernel took no more, and a goroutine of its own is writing.
 	blocked
-	// closing: nothing is accepted any more; close when everything is out.
+	// closing: no more frames are accepted, and the socket is closed when everything was written.
 	closing
 	// dead: writing failed.
 	dead
-	// retired: the connection is gone; the record may be used again.
+	// retired: the connection is gone, and the record may be used again.
 	retired
-	// lagging: somebody keeps frames for this socket back until the outbox is
-	// empty.
+	// lagging: the loop must call CatchUp when the outbox is empty, because frames for this socket wait
+	// elsewhere.
 	lagging
 
-	// deaf are the states in which nothing is accepted.
+	// deaf are the states in which no frames are accepted.
 	deaf = closing | dead | retired
 )
 
 // firstSlots is the number of frames that an outbox holds without allocating.
 const firstSlots = 4
 
-// Outbox is the send queue of one socket: a ring of pointers to shared frames,
-// bounded in frames and bytes by its kind. Outboxes live in slabs of their writer and are
-// padded to two cache lines, because records of two loops side by side made
-// two cores slower than one.
+// Outbox is the send queue of one socket: a ring of pointers to shared frames, bounded in frames and bytes by
+// its kind. Outboxes live in slabs of their writer. They are padded to two cache lines, because with records
+// of two loops side by side, two cores were slower than one.
 type Outbox struct {
 	mu    rank.Mutex[rank.Outbox]
 	flags outboxFlags
-	// touched is set by every push and cleared by shrink, which gives back
-	// the memory of rings that have been idle for a whole period.
+	// touched is set by every push and cleared by shrink, which frees rings that were idle for a whole
+	// period.
 	touched bool
 	head    uint32
 	count   uint32
 	ring    []*Frame
-	// queued counts the bytes of all frames that are not with the kernel.
+	// queued counts the bytes that the kernel has not taken: of the frames in the ring, and of the write of a
+	// blocked socket.
 	queued int
 	// sock is the socket that has the record, nil for none.
 	sock *Socket
@@ -60,10 +60,10 @@ const (
 	outboxUsed = 8 + 8 + 8 + 24 + 8 + 8 + 8 + 8 + firstSlots*8
 )
 
-// The padding must be right, or slabs lose what they are for.
+// The padding must be exact, otherwise records share cache lines.
 var _ [0]struct{} = [outboxSize - unsafe.Sizeof(Outbox{})]struct{}{}
 
-// Pushed says what became of a frame.
+// Pushed says what happened to a frame.
 type Pushed uint8
 
 const (
@@ -73,25 +73,24 @@ const (
 	Queued
 	// Wakes: the caller must tell the loop that there is something to write.
 	Wakes
-	// Overflowed: the outbox was full; the socket is being closed after the last frame
-	// of its kind. The caller must tell the loop as with Wakes.
+	// Overflowed: the outbox was full, and the socket is being closed after the last frame of its kind. The
+	// caller must tell the loop, as with Wakes.
 	Overflowed
-	// Refused: the outbox is full and [Outbox.Offer] does not close for that.
-	// The loop is asked to catch up when it is empty.
+	// Refused: the outbox is full, and the method does not close for that. The loop calls CatchUp when it is
+	// empty.
 	Refused
 )
 
-// Push appends a frame. It never blocks on the socket. The caller knows that the outbox
-// still belongs to its socket; see [Socket.Send] for others.
+// Push appends a frame. It never waits for the socket. The caller must know that the outbox still belongs to
+// its socket; [Socket.Send] is for other callers.
 func (o *Outbox) Push(f *Frame) Pushed { return o.push(o.kind, f, nil) }
 
-// Offer appends a frame if there is room. The caller keeps what is refused. As for Push,
-// the outbox must still belong to its socket.
+// Offer appends a frame if there is room. The caller keeps a frame that is refused. As for Push, the outbox
+// must still belong to its socket.
 func (o *Outbox) Offer(f *Frame) Pushed { return o.offer(o.kind, f) }
 
-// Trickle appends a frame that need not come at once, if that leaves half of the outbox to
-// others. Like Offer it refuses otherwise, and never closes. As for Push, the outbox must still
-// belong to its socket.
+// Trickle appends a frame that is not urgent, if that leaves half of the outbox to others. Otherwise it
+// refuses, like Offer, and never closes. As for Push, the outbox must still belong to its socket.
 func (o *Outbox) Trickle(f *Frame) Pushed {
 	k := o.kind
 	if k.Form != nil {
@@ -109,9 +108,8 @@ func (o *Outbox) Trickle(f *Frame) Pushed {
 	return o.add(f)
 }
 
-// Await asks the loop to catch up when the outbox is empty, which it may be already. It
-// returns Wakes if the caller must tell the loop. As for Push, the outbox must still belong
-// to its socket.
+// Await makes the loop call CatchUp when the outbox is empty, which may be so already. It returns Wakes if
+// the caller must tell the loop. As for Push, the outbox must still belong to its socket.
 func (o *Outbox) Await() Pushed {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -126,23 +124,23 @@ func (o *Outbox) Await() Pushed {
 	return Wakes
 }
 
-// GiveUp closes the socket as an overflow does: with the last frame of its kind in place of
-// what waits. As for Push, the outbox must still belong to its socket.
+// GiveUp closes the socket as an overflow does: the last frame of its kind replaces what waits. As for Push,
+// the outbox must still belong to its socket.
 func (o *Outbox) GiveUp(why Reason) Pushed { return o.giveUp(why, nil) }
 
-// End is [Socket.End] for a caller who tells the loop by himself, if it reports true. As for
-// Push, the outbox must still belong to its socket.
+// End is [Socket.End] for a caller that tells the loop itself if End reports true. As for Push, the outbox
+// must still belong to its socket.
 func (o *Outbox) End(f *Frame) bool { return o.end(f, nil) }
 
-// Socket is the socket that the outbox belongs to. As for Push, it must still do so.
+// Socket returns the socket of the outbox. As for Push, the outbox must still belong to it.
 func (o *Outbox) Socket() *Socket { return o.sock }
 
-// Kind is that of the socket. As for Push, the outbox must still belong to it.
+// Kind returns the kind of the socket. As for Push, the outbox must still belong to it.
 func (o *Outbox) Kind() *Kind { return o.kind }
 
-// Take empties the outbox for a loop that writes elsewhere than to a descriptor. It
-// appends the frames to the given ones and reports whether somebody keeps others back until
-// the outbox is empty: then the loop catches up and takes again.
+// Take empties the outbox, for a loop that does not write to a descriptor. It appends the frames to into.
+// more reports that frames wait elsewhere for the outbox to be empty: the loop must then catch up and call
+// Take again.
 func (o *Outbox) Take(into []*Frame) (frames []*Frame, more bool) {
 	o.mu.Lock()
 	into, _ = o.take(into, math.MaxInt)
@@ -152,7 +150,7 @@ func (o *Outbox) Take(into []*Frame) (frames []*Frame, more bool) {
 	return into, more
 }
 
-// push is the way of every frame to every socket: it has no defer, which would be felt.
+// push handles every frame for every socket. It has no defer, whose cost would be measurable.
 func (o *Outbox) push(k *Kind, f *Frame, owner *Socket) (became Pushed) {
 	if k.Form != nil {
 		f = k.Form(f)
@@ -199,12 +197,11 @@ func (o *Outbox) giveUp(why Reason, owner *Socket) Pushed {
 	return o.overflow(why)
 }
 
-// littleShare is the part of the bytes of an outbox that counts as nothing while the socket
-// takes what it is sent: the frames that answer a subscription and stand before its last
-// event, for example.
+// littleShare is a share of the byte bound. A socket that keeps up may always be sent another frame while
+// less than this waits: for example, the event that follows the answer to a subscription.
 const littleShare = 16
 
-// full tells whether a frame is beyond the bounds. One frame always fits, however large.
+// full reports whether a frame exceeds the bounds. One frame always fits, however large it is.
 func (o *Outbox) full(k *Kind, f *Frame) bool {
 	waits := o.flags&blocked != 0
 	switch {
@@ -218,8 +215,8 @@ func (o *Outbox) full(k *Kind, f *Frame) bool {
 	return o.queued+len(f.b) > k.Bytes
 }
 
-// overflow gives up everything that has not begun to leave at the tail, so that
-// the peer sees no hole, only an early end.
+// overflow drops everything that is not being written yet and queues the last frame. So the peer sees an
+// early end and no gap.
 func (o *Outbox) overflow(why Reason) Pushed {
 	o.sock.writer.group.closed[why].Add(1)
 	o.sock.writer.total.overflows.Add(1)
@@ -238,8 +235,7 @@ func (o *Outbox) add(f *Frame) Pushed {
 	return Wakes
 }
 
-// end appends the last frame, which may be nil, and reports whether the caller must tell
-// the loop.
+// end appends the last frame, which may be nil, and reports whether the caller must tell the loop.
 func (o *Outbox) end(f *Frame, owner *Socket) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -283,7 +279,7 @@ func (o *Outbox) grow() {
 	o.ring, o.head = bigger, 0
 }
 
-// clear forgets all frames. The flag blocked must still say how they were counted.
+// clear drops all frames. The flag blocked must still say how they were counted.
 func (o *Outbox) clear() {
 	for i := range o.count {
 		f := &o.ring[(o.head+i)&uint32(len(o.ring)-1)]
@@ -324,8 +320,8 @@ func (o *Outbox) gone(owner *Socket) bool {
 	return o.flags&dead != 0 || o.sock != owner
 }
 
-// retire notes that the connection is gone, and reports whether the caller must tell the
-// loop, which releases the record.
+// retire notes that the connection is gone. It reports whether the caller must tell the loop, which then
+// releases the record.
 func (o *Outbox) retire() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -337,8 +333,8 @@ func (o *Outbox) retire() bool {
 	return true
 }
 
-// block notes that the kernel took no more, and that n bytes which it did not take wait
-// in memory of their own. From here on the frames count in the bound of all sockets.
+// block notes that the kernel took no more, and that n bytes of the write are now in memory of the socket.
+// From here on, the frames count in the budget of all sockets.
 func (o *Outbox) block(n int, now int64) {
 	o.flags |= blocked
 	o.since = now
@@ -348,16 +344,17 @@ func (o *Outbox) block(n int, now int64) {
 	}
 }
 
-// hold counts bytes in memory of the socket's own; a negative number takes them back.
+// hold counts bytes in memory of the socket itself; a negative n releases them.
 func (o *Outbox) hold(n int) {
 	o.queued += n
 	o.budget().add(int64(n))
 }
 
-// budget is that of all sockets. Only a blocked outbox, which has a socket, may ask.
+// budget returns the budget of all sockets. The outbox must be blocked, because only then it surely has a
+// socket.
 func (o *Outbox) budget() *Budget { return &o.sock.writer.group.budget }
 
-// shrink gives the ring back when nothing was pushed since the last call.
+// shrink frees the ring if nothing was pushed since the last call.
 func (o *Outbox) shrink() {
 	o.mu.Lock()
 	if !o.touched && o.count == 0 && len(o.ring) > firstSlots {

@@ -4,14 +4,14 @@ import "github.com/sluicehq/sluice/broker/rank"
 
 const slabChunk = 256
 
-// slab hands out outboxes from contiguous memory.
+// slab allocates outboxes from contiguous memory. Safe for concurrent use.
 type slab struct {
 	mu     rank.Mutex[rank.Slab]
 	chunks [][]Outbox
 	free   []*Outbox
 }
 
-// get returns an outbox that nobody has.
+// get returns an unused outbox.
 func (s *slab) get() *Outbox {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -27,7 +27,7 @@ func (s *slab) get() *Outbox {
 	return o
 }
 
-// put takes back an outbox that nobody refers to any more.
+// put takes back an outbox that nothing refers to any more.
 func (s *slab) put(o *Outbox) {
 	o.mu.Lock()
 	o.clear()
@@ -38,7 +38,7 @@ func (s *slab) put(o *Outbox) {
 	s.mu.Unlock()
 }
 
-// each calls f with every outbox that somebody has, which is locked meanwhile.
+// each calls f with every outbox that is in use. The outbox is locked meanwhile.
 func (s *slab) each(f func(*Outbox)) {
 	s.mu.Lock()
 	chunks := s.chunks

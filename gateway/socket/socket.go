@@ -11,50 +11,47 @@ import (
 	"github.com/sluicehq/sluice/broker/rank"
 )
 
-// Kind is what sockets have in common that speak alike. It must not change once a socket
-// has it.
+// Kind is what sockets of one kind have in common. It must not change once a socket uses it.
 type Kind struct {
-	// Frames and Bytes bound what waits for one socket. One frame always fits.
+	// Frames and Bytes bound the outbox of one socket. One frame always fits.
 	Frames, Bytes int
-	// Last is what a socket gets that is closed because it does not read, in place of
-	// what waits for it.
+	// Last replaces what waits for a socket that is closed because it does not read.
 	Last *Frame
-	// Form returns the form of a frame in which the peers take it; nil for the frame as it
-	// is. Whoever queues a frame calls it.
+	// Form returns the form of a frame for these peers; nil means the frame as it is. The goroutine that
+	// queues a frame calls it.
 	Form func(*Frame) *Frame
 }
 
-// Socket is one connection: its descriptor for writes that do not block, and its outbox
-// for as long as it has one. All methods may be called from any goroutine, also when it is
-// gone.
+// Socket is one connection: its descriptor for writes that do not block, and its outbox until Retire. All
+// methods are safe for concurrent use, even when the connection is gone.
 type Socket struct {
 	conn   net.Conn
 	writer *Writer
 	kind   *Kind
 	out    *Outbox
-	// seen is when the peer last showed life, in Unix nanoseconds.
+	// seen is when the peer last showed that it is alive, in Unix nanoseconds.
 	seen atomic.Int64
-	// former is the id of the connection that the peer had before, nil if it did not say.
+	// former is the id of the peer's former connection, nil if the peer has not named one.
 	former atomic.Pointer[string]
 
 	mu rank.Mutex[rank.Descriptor]
-	// fd is -1 if there is no descriptor to write to, and once it is closed. Going past
-	// the runtime's own bookkeeping of a write is worth several percent of a fan-out; in
-	// return whoever closes the connection must do it here.
+	// fd is -1 if there is no descriptor to write to, and once it is closed. Bypassing the runtime's
+	// bookkeeping of writes saves several percent of a fan-out. In return, the connection must be closed with
+	// [Socket.Close].
 	fd int
 	// below is the connection below TLS, which has the descriptor then; nil without TLS.
 	below  *Carrier
 	closed bool
-	// patient says that every write is left to who can wait, whatever the peer takes.
+	// patient says that every write is left to a goroutine that may wait, whatever the peer takes.
 	patient bool
 }
 
-// Patient is a connection that has no descriptor by its nature, such as an answer of HTTP/2. That
-// writing to it may wait says nothing about its peer.
+// Patient is a connection without a descriptor, such as an answer of HTTP/2. That writing to it may wait says
+// nothing about its peer.
 type Patient interface{ WriteWaits() }
 
-// descriptor is that of a connection, or -1 if it can only be written to by its methods. A
-// listener may have wrapped the connection, with what it is still in reach.
+// descriptor returns the descriptor of a connection, or -1 if only its methods can write to it. A listener
+// may have wrapped the connection, as long as the wrapper is a [syscall.Conn].
 func descriptor(conn net.Conn) int {
 	at := -1
 	tcp, ok := conn.(syscall.Conn)
@@ -69,20 +66,20 @@ func descriptor(conn net.Conn) int {
 	return at
 }
 
-// ExpectAnswer gives up a peer that does not acknowledge for so long what it was sent, where the
+// ExpectAnswer makes the system give up a peer that has not acknowledged sent bytes for that long, where the
 // system can do that. It is for peers that send nothing themselves.
 func (s *Socket) ExpectAnswer(within time.Duration) {
 	s.control(func(fd uintptr) { expectAnswer(int(fd), within) })
 }
 
-// Unread says whether the peer has sent something that nobody has read yet, where the system can tell: a
-// process that stood still cannot say by the clock that its peer was silent.
+// Unread reports whether the peer has sent something that was not read yet, where the system can tell. A
+// process that was suspended cannot conclude from the clock that its peer was silent.
 func (s *Socket) Unread() (unread bool) {
 	s.control(func(fd uintptr) { unread = waits(int(fd)) })
 	return unread
 }
 
-// control calls f with the descriptor of the connection, unless that has none or is closed.
+// control calls f with the descriptor of the connection, unless it has none or is closed.
 func (s *Socket) control(f func(fd uintptr)) {
 	conn := s.conn
 	if s.below != nil {
@@ -95,10 +92,10 @@ func (s *Socket) control(f func(fd uintptr)) {
 	}
 }
 
-// Outbox is the queue of the socket. It belongs to the socket until Retire.
+// Outbox returns the queue of the socket. It belongs to the socket until Retire.
 func (s *Socket) Outbox() *Outbox { return s.out }
 
-// Send queues a frame and tells the loop. It reports false when the socket takes no more.
+// Send queues a frame and tells the loop. It reports false if the socket accepts no more.
 func (s *Socket) Send(f *Frame) bool {
 	switch s.out.push(s.kind, f, s) {
 	case Dropped:
@@ -112,25 +109,25 @@ func (s *Socket) Send(f *Frame) bool {
 	return true
 }
 
-// End appends the last frame that the socket will get, whatever the bound; nil for none.
-// The socket is closed when everything is out.
+// End appends the last frame of the socket, even beyond the bound; nil for none. The socket is closed when
+// everything was written.
 func (s *Socket) End(f *Frame) {
 	if s.out.end(f, s) {
 		s.writer.loop.Mark(s.out)
 	}
 }
 
-// giveUp closes the socket for the good of the others.
+// giveUp closes the socket to make room for others.
 func (s *Socket) giveUp(why Reason) {
 	if s.out.giveUp(why, s) != Overflowed {
 		return
 	}
 	s.writer.loop.Mark(s.out)
-	// A write that is under way has less time than it had.
+	// A write in progress gets less time than before.
 	_ = s.conn.SetWriteDeadline(time.Now().Add(hurryTime))
 }
 
-// Succeeds notes the id of the connection that the peer says it had before, empty for none. The last one
+// Succeeds sets the id of the former connection that the peer has named, empty for none. The last call
 // counts.
 func (s *Socket) Succeeds(id string) {
 	if id == "" {
@@ -140,7 +137,7 @@ func (s *Socket) Succeeds(id string) {
 	s.former.Store(&id)
 }
 
-// Succeeded tells whether the peer says that it had the connection with this id before.
+// Succeeded reports whether the peer has named the connection with this id as its former one.
 func (s *Socket) Succeeded(id string) bool {
 	if s == nil {
 		return false
@@ -149,32 +146,32 @@ func (s *Socket) Succeeded(id string) bool {
 	return former != nil && *former == id
 }
 
-// Gone tells that writing has failed: the peer takes nothing any more.
+// Gone reports whether writing has failed, so that the peer gets nothing any more.
 func (s *Socket) Gone() bool { return s.out.gone(s) }
 
-// Alive notes that the peer showed life.
+// Alive notes that the peer showed that it is alive.
 func (s *Socket) Alive() { s.seen.Store(s.writer.group.opt.Now().UnixNano()) }
 
-// Seen is when it last did, in Unix nanoseconds.
+// Seen returns when the peer last showed that it is alive, in Unix nanoseconds.
 func (s *Socket) Seen() int64 { return s.seen.Load() }
 
-// Shrink gives memory of the queue back if nothing was queued since the last call.
+// Shrink frees memory of the queue if nothing was queued since the last call.
 func (s *Socket) Shrink() { s.out.shrink() }
 
-// Retire gives the outbox back. Whoever pushes to it directly must have ended. It is used
-// again only when no list of the loop and no writer can know it any more.
+// Retire gives the outbox back. Goroutines that push to it directly must have ended. The record is used again
+// only when no list of the loop and no writer can refer to it any more.
 func (s *Socket) Retire() {
 	if s.out.retire() {
 		s.writer.loop.Mark(s.out)
 	}
 }
 
-// lingerBytes is how much of what a peer still sends is read and thrown away before its connection is closed. To
-// close with bytes unread would send a reset, and the peer might lose the close frame: a message that is refused for
-// its size may be on its way as a whole.
+// lingerBytes is how much of what a peer still sends is read and discarded before its connection is closed.
+// Closing with unread bytes would send a reset, and the peer might lose the close frame: a message that was
+// refused for its size may still be arriving.
 const lingerBytes = 16 << 20
 
-// Linger ends the socket, gives the peer a moment to read what was sent last, and closes. The
+// Linger ends the socket, gives the peer a moment to read the last frames, and closes the connection. The
 // goroutine that reads the connection calls it.
 func (s *Socket) Linger() {
 	s.End(nil)
@@ -183,7 +180,7 @@ func (s *Socket) Linger() {
 	s.Close()
 }
 
-// Close closes the connection. The descriptor may name another one afterwards.
+// Close closes the connection. The descriptor may belong to another connection afterwards.
 func (s *Socket) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -191,17 +188,16 @@ func (s *Socket) Close() {
 	_ = s.conn.Close()
 }
 
-// Abort makes the read side return at once.
+// Abort makes reads return at once.
 func (s *Socket) Abort() { _ = s.conn.SetReadDeadline(time.Unix(1, 0)) }
 
-// finish ends the write side after the last frame and gives the peer some time
-// to answer, so that unread data of the peer does not turn the close frame into
-// a reset.
+// finish ends the write side after the last frame and gives the peer some time to answer, because unread data
+// of the peer would turn the close frame into a reset.
 func (s *Socket) finish() {
 	if half, ok := s.conn.(interface{ CloseWrite() error }); ok {
 		_ = half.CloseWrite()
 	}
-	if s.below != nil && s.below.waiting() > 0 { // The kernel had no room for the farewell of TLS.
+	if s.below != nil && s.below.waiting() > 0 { // The kernel had no room for the last bytes of TLS.
 		s.writer.group.blocked.Add(1)
 		go func() {
 			defer s.writer.group.blocked.Done()
@@ -215,9 +211,9 @@ func (s *Socket) finish() {
 
 var errWouldBlock = errors.New("the kernel took no more")
 
-// tryWrite writes what the kernel takes at once. It returns errWouldBlock with the number of
-// bytes that wait for somebody who can wait: the last ones of p, or, with TLS, encrypted ones
-// below it. Only one goroutine may write to a socket at a time.
+// tryWrite writes what the kernel takes at once. It returns errWouldBlock with the number of bytes that
+// remain for a goroutine that may wait: the last ones of p, or with TLS the encrypted ones in the Carrier.
+// Only one goroutine may write to a socket at a time.
 func (s *Socket) tryWrite(p []byte) (left int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -225,9 +221,8 @@ func (s *Socket) tryWrite(p []byte) (left int, err error) {
 		return s.seal(p)
 	}
 	if s.fd < 0 {
-		// Without a descriptor (a stream of HTTP/2, other systems) every write may wait,
-		// so it is left to the goroutine of the blocked socket, and so is the error of a
-		// closed one.
+		// Without a descriptor (a stream of HTTP/2, other systems), every write may wait. So the goroutine of
+		// the blocked socket writes, and also finds out whether the connection is closed.
 		return len(p), errWouldBlock
 	}
 	n, errno := writeOnce(uintptr(s.fd), p)
@@ -242,7 +237,7 @@ func (s *Socket) tryWrite(p []byte) (left int, err error) {
 	return 0, nil
 }
 
-// seal encrypts p and writes what the kernel takes at once. It holds the lock.
+// seal encrypts p and writes what the kernel takes at once. The caller holds the lock.
 func (s *Socket) seal(p []byte) (left int, err error) {
 	if s.closed {
 		return 0, net.ErrClosed
@@ -257,8 +252,7 @@ func (s *Socket) seal(p []byte) (left int, err error) {
 	return 0, nil
 }
 
-// writeSlowly writes all of p, and what waits below TLS, or fails after the time that a slow
-// socket has.
+// writeSlowly writes all of p, and what is pending below TLS. It fails after SlowAge.
 func (s *Socket) writeSlowly(p []byte) error {
 	_ = s.conn.SetWriteDeadline(time.Now().Add(s.writer.group.opt.SlowAge))
 	if s.below != nil {

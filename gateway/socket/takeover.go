@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// TakeOver takes the connection of a request from the HTTP server, with what the client has sent
-// behind the request already. sendBuffer is what the kernel may hold for it, 0 for what it will.
+// TakeOver takes the connection of a request from the HTTP server, and returns what the client has already
+// sent after the request. sendBuffer bounds the kernel's send buffer in bytes, 0 leaves it to the system.
 func TakeOver(w http.ResponseWriter, sendBuffer int) (net.Conn, []byte, error) {
 	conn, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
@@ -18,7 +18,7 @@ func TakeOver(w http.ResponseWriter, sendBuffer int) (net.Conn, []byte, error) {
 	if tcp, ok := Below(conn).(interface{ SetWriteBuffer(int) error }); ok && sendBuffer > 0 {
 		_ = tcp.SetWriteBuffer(sendBuffer)
 	}
-	// That is in the server's buffer and must not be lost.
+	// These bytes are in the buffer of the server and must not be lost.
 	var early []byte
 	if n := rw.Reader.Buffered(); n > 0 {
 		early = make([]byte, n)

@@ -9,10 +9,9 @@ import (
 
 const rawWrites = true
 
-// writeOnce calls write(2) on a non-blocking descriptor without telling the
-// scheduler: such a call is as short as ordinary code, and saving the
-// notification is worth 16 to 30 % of throughput. It must never see a descriptor
-// that may block.
+// writeOnce calls write(2) on a non-blocking descriptor without telling the scheduler: such a call is as
+// short as ordinary code, and saving the notification is worth 16 to 30 % of throughput. The descriptor must
+// never be one that may block.
 func writeOnce(fd uintptr, p []byte) (int, syscall.Errno) {
 	if len(p) == 0 {
 		return 0, 0

@@ -7,29 +7,28 @@ import (
 	"sync/atomic"
 )
 
-// gatherBytes is the largest write that is gathered in scratch memory.
+// gatherBytes is the largest number of bytes that are gathered for one write, unless a single frame is
+// larger.
 const gatherBytes = 64 << 10
 
 // Loop is the goroutine that a [Writer] belongs to.
 type Loop interface {
-	// Mark tells it that an outbox has something to write, so that it flushes it. It is
-	// called by any goroutine.
+	// Mark tells the loop that an outbox must be flushed. Any goroutine may call it.
 	Mark(*Outbox)
-	// CatchUp is called while it flushes, when the socket has taken everything: what was
-	// refused by Offer before may be offered again.
+	// CatchUp is called during a flush when the outbox is empty. Frames that Offer has refused may be offered
+	// again.
 	CatchUp(*Outbox)
-	// Forget is called while it flushes: the record will be that of another socket.
+	// Forget is called during a flush, before the record is used by another socket.
 	Forget(*Outbox)
 }
 
-// Writer writes the outboxes of its sockets. Flush and Count belong to the goroutine of
-// its loop.
+// Writer writes the outboxes of its sockets. Flush and Count belong to the goroutine of its loop.
 type Writer struct {
 	group *Group
 	loop  Loop
 	slab
 
-	// batch is what is being written, of that size in bytes; gather is scratch memory.
+	// batch are the frames being written, size their bytes, and gather is scratch memory.
 	batch  []*Frame
 	size   int
 	gather []byte
@@ -39,13 +38,13 @@ type Writer struct {
 	total struct{ frames, writes, blocks, overflows atomic.Uint64 }
 }
 
-// Stats are totals since a writer began.
+// Stats are totals since the writer was created.
 type Stats struct {
-	// Frames and Writes count what was handed to the kernel; their ratio is the
-	// coalescing.
+	// Frames and Writes count what was handed to the kernel. Their ratio shows how many frames are written
+	// together.
 	Frames, Writes uint64
-	// Blocked counts the times that the kernel took no more, Overflowed the sockets that
-	// were closed because they did not read.
+	// Blocked counts the times that the kernel took no more, Overflowed the sockets that were closed because
+	// they did not read.
 	Blocked, Overflowed uint64
 }
 
@@ -58,7 +57,7 @@ func (g *Group) NewWriter(loop Loop) *Writer {
 	return w
 }
 
-// Open makes a socket of a connection, which it takes over.
+// Open returns a socket for a connection, which it takes over.
 func (w *Writer) Open(conn net.Conn, kind *Kind) *Socket {
 	s := &Socket{conn: conn, writer: w, kind: kind, out: w.get(), fd: -1, below: carrierOf(conn)}
 	if s.below != nil {
@@ -74,7 +73,7 @@ func (w *Writer) Open(conn net.Conn, kind *Kind) *Socket {
 	return s
 }
 
-// Stats may be called at any time from any goroutine.
+// Stats returns the totals. Safe for concurrent use.
 func (w *Writer) Stats() Stats {
 	return Stats{
 		Frames: w.total.frames.Load(), Writes: w.total.writes.Load(),
@@ -91,15 +90,15 @@ func (w *Writer) Queued() (frames, bytes int) {
 	return frames, bytes
 }
 
-// Count adds to the totals what was written.
+// Count adds what was written to the totals.
 func (w *Writer) Count() {
 	w.total.frames.Add(w.frames)
 	w.total.writes.Add(w.writes)
 	w.frames, w.writes = 0, 0
 }
 
-// Flush writes what an outbox holds, or hands the socket to a goroutine of its
-// own when the kernel takes no more.
+// Flush writes what an outbox holds. If the kernel takes no more, it leaves the socket to a goroutine of its
+// own.
 func (w *Writer) Flush(o *Outbox) {
 	for {
 		next, through := w.begin(o)
@@ -128,27 +127,26 @@ func (w *Writer) Flush(o *Outbox) {
 	}
 }
 
-// step is what is to be done next for an outbox.
+// step is the next thing to do for an outbox.
 type step uint8
 
 const (
 	nothing step = iota
-	// write the batch.
 	write
 	catchUp
 	release
 	finish
 )
 
-// begin says what is to be done next, and takes what is to be written. through says that
-// there is no more of it for now: whoever comes later tells the loop again, so that a socket
-// which takes everything need not be locked a second time.
+// begin decides the next step for an outbox, and takes the batch to be written. through says that the outbox
+// is empty and needs nothing else: a later push tells the loop again, so a socket that keeps up need not be
+// locked a second time.
 func (w *Writer) begin(o *Outbox) (next step, through bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch {
 	case o.flags&blocked != 0:
-		// Its writer uses the record, and gives it back.
+		// The goroutine of the blocked socket uses the record, and gives it back.
 		o.flags &^= dirty
 		return nothing, false
 	case o.flags&retired != 0:
@@ -174,13 +172,13 @@ func (w *Writer) begin(o *Outbox) (next step, through bool) {
 	return nothing, false
 }
 
-// failed is called after a write of p that left some bytes, and reports whether there is more to
-// do for the outbox.
+// failed handles a write of p of which left bytes were not taken. It reports whether there is more to do for
+// the outbox.
 func (w *Writer) failed(o *Outbox, p []byte, left int, err error, through bool) bool {
 	o.mu.Lock()
 	if o.flags&retired != 0 {
-		// The connection has left during the write. If that found nothing to
-		// do here, it has told the loop, and this record is released then.
+		// The connection has ended during the write. If its retire found dirty cleared (through), it has told
+		// the loop, which then releases the record.
 		o.mu.Unlock()
 		return !through
 	}
@@ -208,9 +206,8 @@ func (w *Writer) failed(o *Outbox, p []byte, left int, err error, through bool) 
 	return false
 }
 
-// gathered returns the bytes of the batch: the shared buffer itself when it is a
-// single frame, otherwise a copy in scratch memory, which below 64 KB is cheaper
-// than writev and needs no allocation.
+// gathered returns the bytes of the batch: the shared buffer itself if it is a single frame, otherwise a copy
+// in scratch memory. Below 64 KB, copying is cheaper than writev, and it needs no allocation.
 func (w *Writer) gathered() []byte {
 	if len(w.batch) == 1 {
 		return w.batch[0].b
@@ -226,14 +223,13 @@ func (w *Writer) gathered() []byte {
 	return buf
 }
 
-// unblock writes for one slow socket until its outbox is empty, and then gives
-// the socket back to the loop. Only slow sockets pay for a goroutine. Its end
-// is guaranteed by the deadline of each write. rest is what waits first, unless it waits below
-// TLS; left is its size.
+// unblock writes for one slow socket until its outbox is empty, and then gives the socket back to the loop.
+// Only slow sockets need this goroutine. The deadline of each write guarantees that it ends. rest is what is
+// written first, unless that waits below TLS; left is its size.
 func (w *Writer) unblock(o *Outbox, rest []byte, left int) {
 	defer w.group.blocked.Done()
-	// Once the flags are given up, the outbox may be used by another
-	// connection; its socket must not be read from there any more.
+	// Once the flags are cleared, the outbox may belong to another connection, so o.sock must not be read any
+	// more.
 	sock := o.sock
 	var batch []*Frame
 	for {
@@ -261,7 +257,7 @@ func (w *Writer) unblock(o *Outbox, rest []byte, left int) {
 	}
 }
 
-// lost ends a blocked socket that took no more at all. It unlocks the outbox.
+// lost ends a blocked socket whose write failed. It unlocks the outbox.
 func (w *Writer) lost(o *Outbox, sock *Socket, err error) {
 	o.clear()
 	o.flags |= dead

@@ -10,23 +10,22 @@ import (
 	"github.com/sluicehq/sluice/gateway/socket"
 )
 
-// Extensions is the header of the offers.
+// Extensions is the header with the offered extensions.
 const Extensions = "Sec-WebSocket-Extensions"
 
 const (
-	// PackMin is the size of the smallest message worth compressing, in bytes.
+	// PackMin is the size of the smallest message that is compressed, in bytes.
 	PackMin = 128
-	// PackLevel is the fastest one. A frame is compressed once and shared, but
-	// while its channel waits.
+	// PackLevel is the fastest level. A frame is compressed only once, but its channel waits meanwhile.
 	PackLevel = flate.BestSpeed
 
 	// rsv1 marks a compressed message (RFC 7692 section 6).
 	rsv1 = 0x40
 )
 
-// AcceptsDeflate tells whether one of the extension offers can be honoured as it is
-// (RFC 7692 section 7). A smaller window of the server cannot be: the compressor
-// has one size. Other extensions and unknown parameters are declined.
+// AcceptsDeflate reports whether one of the offered extensions can be accepted as it is (RFC 7692 section 7).
+// An offer with a smaller window of the server is declined, because the compressor has one size, and so are
+// other extensions and unknown parameters.
 func AcceptsDeflate(header http.Header) bool {
 	for _, line := range header.Values(Extensions) {
 		for offer := range strings.SplitSeq(line, ",") {
@@ -62,8 +61,7 @@ func honours(offer string) bool {
 				return false
 			}
 		case "client_max_window_bits":
-			// The client may use less than the largest window; no answer
-			// asks it to.
+			// The client may use a smaller window than the largest one. The answer does not ask for that.
 			if given && !windowBits(value) {
 				return false
 			}
@@ -91,13 +89,13 @@ func (p *packer) Write(b []byte) (int, error) {
 
 var packers = sync.Pool{New: func() any {
 	p := &packer{}
-	// The level is a constant in range.
+	// The level is a valid constant, so there is no error.
 	p.w, _ = flate.NewWriter(p, PackLevel)
 	return p
 }}
 
-// Packed is a frame compressed, made once and shared. Control frames, units of several
-// frames, small ones and those that would get longer stay as they are.
+// Packed returns the compressed form of a frame, made once and shared. Control frames, frames made by
+// [socket.Join], small ones and those that would become longer are returned as they are.
 func Packed(f *socket.Frame) *socket.Frame {
 	size := len(f.Payload())
 	if size == len(f.Bytes()) || size < PackMin || f.Bytes()[0] != Fin|Text {

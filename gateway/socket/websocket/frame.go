@@ -1,11 +1,9 @@
-// Package websocket is what is WebSocket in the bytes of a socket: what a handshake must
-// have, the heads of frames in both directions, close frames (RFC 6455), and per-message
-// compression (RFC 7692).
+// Package websocket has what is specific to WebSocket: the rules of a handshake, the headers of frames in
+// both directions, close frames (RFC 6455), and per-message compression (RFC 7692).
 //
-// A library does the handshake and reads messages. It is given a [Guard] to read from, which
-// judges frames before the library sees them, and a [Wire] to write to, which brings what it
-// says into the order of the socket's outbox. Who the peer is and what its messages say is
-// nothing to this package; see [Peer].
+// A library does the handshake and reads messages. It reads from a [Guard], which checks frames before the
+// library sees them, and writes to a [Wire], which puts what it writes into the socket's outbox. The package
+// does not know who the peer is or what its messages say; see [Peer].
 package websocket
 
 import (
@@ -15,14 +13,13 @@ import (
 	"github.com/sluicehq/sluice/gateway/socket"
 )
 
-// headroom is the space left in front of a payload for the largest header of an
-// unmasked frame (RFC 6455 section 5.2).
+// headroom is the space before a payload for the largest header of an unmasked frame (RFC 6455 section 5.2).
 const headroom = 10
 
-// Opcode says what a frame is.
+// Opcode is the type of a frame.
 type Opcode = byte
 
-// The opcodes, and the bit of the first byte that says that a message ends.
+// The opcodes, and Fin, the bit of the first byte that marks the last frame of a message.
 const (
 	Continuation Opcode = 0x0
 	Text         Opcode = 0x1
@@ -34,13 +31,13 @@ const (
 	Fin = 0x80
 )
 
-// Buffer returns a buffer to append a payload to and to [Seal] afterwards.
+// Buffer returns a buffer to which a payload is appended before [Seal].
 func Buffer(capacity int) []byte { return make([]byte, headroom, headroom+capacity) }
 
-// Size is the size of the payload in a buffer.
+// Size returns the size of the payload in such a buffer.
 func Size(buf []byte) int { return len(buf) - headroom }
 
-// Seal turns a buffer into a frame, which takes it over.
+// Seal makes a frame of a buffer, which it keeps.
 func Seal(buf []byte, op Opcode) *socket.Frame { return seal(buf, Fin|op) }
 
 func seal(buf []byte, first byte) *socket.Frame {
@@ -63,8 +60,8 @@ func seal(buf []byte, first byte) *socket.Frame {
 	return socket.NewFrame(buf[headroom-head:], head)
 }
 
-// Closing is a close frame. The reason is cut at a rune border: a close
-// payload is limited to 125 bytes and must be valid UTF-8.
+// Closing returns a close frame. It cuts the reason between runes: a close payload is limited to 125 bytes
+// and must be valid UTF-8.
 func Closing(code uint16, reason string) *socket.Frame {
 	for len(reason) > 123 {
 		_, n := utf8.DecodeLastRuneInString(reason)

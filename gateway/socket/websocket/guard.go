@@ -10,7 +10,7 @@ import (
 	"io"
 )
 
-// WebSocket close codes (RFC 6455 section 7.4.1) for frames that are refused.
+// These are the close codes for frames that are refused (RFC 6455 section 7.4.1).
 const (
 	closeProtocolError = 1002
 	closeInvalidData   = 1007
@@ -19,14 +19,14 @@ const (
 
 // BadFrame is why a frame is refused.
 type BadFrame struct {
-	// Reason is a word for metrics, Code the one of the close frame.
+	// Reason is a label for metrics, Code the code of the close frame.
 	Reason string
 	Code   uint16
 	text   string
 }
 
 var (
-	// TooLarge is the message that is larger than the connection may send.
+	// TooLarge is for a message that is larger than the connection may send.
 	TooLarge      = &BadFrame{"too_large", closeTooLarge, "the message is larger than %d bytes (websocket_max_payload_kb)"}
 	notMasked     = &BadFrame{"not_masked", closeProtocolError, "the frame is not masked (RFC 6455)"}
 	reserved      = &BadFrame{"reserved_bits", closeProtocolError, "the frame has reserved bits (RFC 6455)"}
@@ -37,13 +37,12 @@ var (
 	notText       = &BadFrame{"encoding", closeInvalidData, "the text is not UTF-8"}
 )
 
-// BadFrames are all of them.
+// BadFrames are all of these.
 var BadFrames = [...]*BadFrame{
 	TooLarge, notMasked, reserved, unknownOpcode, wrongControl, outOfPlace, notInflated, notText,
 }
 
-// Say is the refusal in words for the one who sent the frame. limit is the largest message in
-// bytes.
+// Say returns the refusal as a sentence for the sender of the frame. limit is the largest message in bytes.
 func (b *BadFrame) Say(limit int) string {
 	if b == TooLarge {
 		return fmt.Sprintf(b.text, limit)
@@ -53,38 +52,38 @@ func (b *BadFrame) Say(limit int) string {
 
 var errRefused = errors.New("a frame was refused")
 
-// Peer is whose frames a guard reads. The goroutine that reads calls its methods, except
+// Peer is the owner of a connection that a guard reads. The reading goroutine calls its methods, except
 // TooSlow.
 type Peer interface {
-	// Listens is called before the connection is read: all messages that came were handled.
+	// Listens is called before the connection is read: all messages so far were handled.
 	Listens()
-	// Pace is called when something has come, with the heads of that many frames. It may wait: the
-	// connection is read no further meanwhile.
+	// Pace is called after a read, with the number of frames that begin in it. It may wait. The connection is
+	// not read meanwhile.
 	Pace(frames int)
-	// Refuse ends the connection because of what it sent.
+	// Refuse ends the connection because of a bad frame.
 	Refuse(*BadFrame)
-	// TooSlow ends the connection for the good of others: its message began and takes too
-	// long. Any goroutine may call it.
+	// TooSlow ends the connection to free memory: its message has begun and is not complete. Any goroutine
+	// may call it.
 	TooSlow()
 }
 
-// Guard reads a connection for the WebSocket library. It judges the head of each frame
-// before the library sees it, because the library panics at lengths that cannot be, and
-// makes a peer that sends too many frames wait.
+// Guard reads a connection for the WebSocket library. It checks the header of each frame before the library
+// sees it, because the library panics at impossible lengths, and makes a peer that sends too many frames
+// wait.
 type Guard struct {
 	from  io.Reader
 	peer  Peer
 	inbox *Inbox
-	max   uint64 // bytes of a message
+	max   uint64 // of one message, in bytes
 
-	// head is what has come of the head of a frame, rest what has not of its payload.
+	// head is the part of a frame's header that has arrived, rest what is missing of its payload.
 	head [10]byte
 	have uint8
-	// open: a message in fragments has begun; size is what it has so far.
+	// open: a fragmented message has begun; size is its size so far.
 	open bool
 	// deflates: messages may be compressed.
 	deflates bool
-	// counted: the inbox may hold something, held bytes at a place.
+	// counted: the inbox may count something of this guard. The inbox owns held and place.
 	counted bool
 	size    uint64
 	rest    uint64
@@ -93,13 +92,12 @@ type Guard struct {
 	place   *list.Element
 }
 
-// readBuffer is the size of a connection's read buffer. Client messages are
-// small and larger ones are read past it: with 256 bytes instead of the usual 4 KiB an
-// idle connection needs a third of the memory.
+// readBuffer is the size of a connection's read buffer in bytes. Client messages are small, and larger ones
+// bypass it: with 256 bytes instead of the usual 4 KiB, an idle connection needs a third of the memory.
 const readBuffer = 256
 
-// NewGuard reads a connection, of which some bytes came early. max is the largest message in
-// bytes, and deflates says that messages may be compressed.
+// NewGuard returns a guard that reads early, the bytes that arrived with the request, and then conn. max is
+// the largest message in bytes, and deflates says that messages may be compressed.
 func NewGuard(conn io.Reader, early []byte, peer Peer, inbox *Inbox, max int, deflates bool) *Guard {
 	if len(early) > 0 {
 		conn = io.MultiReader(bytes.NewReader(early), conn)
@@ -107,14 +105,14 @@ func NewGuard(conn io.Reader, early []byte, peer Peer, inbox *Inbox, max int, de
 	return &Guard{from: conn, peer: peer, inbox: inbox, max: uint64(max), deflates: deflates}
 }
 
-// Buffered is the guard as the library wants it.
+// Buffered returns the guard in the type that the library requires.
 func (g *Guard) Buffered() *bufio.Reader { return bufio.NewReaderSize(g, readBuffer) }
 
 // Read implements [io.Reader].
 func (g *Guard) Read(p []byte) (int, error) {
 	if g.bad == nil {
 		if g.counted && g.rest == 0 && !g.open {
-			// The library asks for more when it has handled the message.
+			// The library reads on only when it has handled the message.
 			g.Settle()
 		}
 		g.peer.Listens()
@@ -125,13 +123,13 @@ func (g *Guard) Read(p []byte) (int, error) {
 			return good, err
 		}
 	}
-	// The library has handled all that came before.
+	// The library has handled all frames before the bad one.
 	g.peer.Refuse(g.bad)
 	return 0, errRefused
 }
 
-// Settle gives back what was counted of a message that is through. The reading goroutine
-// calls it last, when the connection ends.
+// Settle releases what was counted of a complete message. The reading goroutine calls it last, when the
+// connection ends.
 func (g *Guard) Settle() {
 	if g.counted {
 		g.counted = false
@@ -139,8 +137,8 @@ func (g *Guard) Settle() {
 	}
 }
 
-// judge returns the number of frames that begin in p, and how much of p the library may
-// see: all but a bad frame and what follows it.
+// judge returns the number of frames that begin in p, and how much of p the library may see: everything
+// before a bad frame.
 func (g *Guard) judge(p []byte) (frames, good int) {
 	for i := 0; i < len(p); {
 		if g.rest > 0 {
@@ -165,7 +163,7 @@ func (g *Guard) judge(p []byte) (frames, good int) {
 	return frames, len(p)
 }
 
-// headSize is the size of a head without its mask.
+// headSize returns the size of a header without its mask.
 func (g *Guard) headSize() uint8 {
 	switch g.head[1] & 0x7f {
 	case 126:
@@ -176,7 +174,7 @@ func (g *Guard) headSize() uint8 {
 	return 2
 }
 
-// begin judges a frame of which the head is complete.
+// begin checks a frame whose header is complete.
 func (g *Guard) begin() *BadFrame {
 	g.have = 0
 	first, length := g.head[0], uint64(g.head[1]&0x7f)

@@ -6,23 +6,21 @@ import (
 	"strings"
 )
 
-// HandshakeError is why a request is no WebSocket handshake, in words for who reads the
-// answer of a proxy that was set up a moment ago.
+// HandshakeError is why a request is not a WebSocket handshake, in words for an operator who sets up a proxy.
 type HandshakeError struct {
-	// Reason is a word for metrics.
+	// Reason is a label for metrics.
 	Reason string
 	Status int
 	Text   string
-	// Meant: it was to be a handshake.
+	// Meant: the request was meant to be a handshake.
 	Meant bool
 }
 
 // HandshakeReasons are the reasons of CheckHandshake.
 var HandshakeReasons = [...]string{"method", "upgrade", "connection", "version", "key"}
 
-// CheckHandshake checks what RFC 6455 section 4.2.1 asks of a request, and leaves it in
-// the form in which the WebSocket library understands it: headers may come in several
-// lines and have several values.
+// CheckHandshake checks what RFC 6455 section 4.2.1 requires of a request. It changes the headers to the form
+// that the WebSocket library understands, because they may have several lines and several values.
 func CheckHandshake(r *http.Request) *HandshakeError {
 	switch {
 	case r.Method != http.MethodGet:
@@ -45,11 +43,11 @@ func CheckHandshake(r *http.Request) *HandshakeError {
 	return nil
 }
 
-// Asked tells whether a request asks for a WebSocket. Other protocols that it would upgrade to are
-// not offered, and then it is one like any other (RFC 9110 section 7.8).
+// Asked reports whether a request asks for a WebSocket. Upgrades to other protocols are not offered, and such
+// a request is handled like any other (RFC 9110 section 7.8).
 func Asked(h http.Header) bool { return hasToken(h, "Upgrade", "websocket") }
 
-// hasToken tells whether one of the values of a header is a token, in any case.
+// hasToken reports whether a header has a token among its values, whatever its case.
 func hasToken(h http.Header, name, token string) bool {
 	for _, line := range h.Values(name) {
 		for value := range strings.SplitSeq(line, ",") {

@@ -6,13 +6,13 @@ import (
 	"github.com/sluicehq/sluice/broker/rank"
 )
 
-// smallMessage is the size in bytes up to which a message that has begun is not counted:
-// so much belongs to any connection.
+// smallMessage is the size in bytes up to which an incomplete message is not counted, because every
+// connection may use that much.
 const smallMessage = 4 << 10
 
-// Inbox bounds what messages may take of which the beginning has come and the end has
-// not: the library makes room for a frame as soon as its head says how long it is. What
-// began first gives way, because who means it sends the rest at once.
+// Inbox bounds the memory of messages that have arrived only in part: the library allocates a frame as soon
+// as its header says how long it is. The message that began first is given up, because an honest client sends
+// the rest at once. Safe for concurrent use.
 type Inbox struct {
 	limit int64
 
@@ -22,11 +22,10 @@ type Inbox struct {
 	begun list.List
 }
 
-// NewInbox has that limit in bytes.
+// NewInbox returns an inbox with a limit in bytes.
 func NewInbox(limit int64) *Inbox { return &Inbox{limit: limit} }
 
-// hold counts n bytes more of a message of a connection. The library rounds up to a power
-// of two.
+// hold counts n more bytes of a message. They count twice, because the library rounds up to a power of two.
 func (b *Inbox) hold(g *Guard, n uint64) {
 	b.mu.Lock()
 	if g.place == nil {
@@ -46,7 +45,7 @@ func (b *Inbox) hold(g *Guard, n uint64) {
 	}
 }
 
-// release takes back all that a connection holds. Idempotent.
+// release releases all that a connection holds. Idempotent.
 func (b *Inbox) release(g *Guard) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -61,7 +60,7 @@ func (b *Inbox) forget(g *Guard) {
 	}
 }
 
-// Size is what all hold, in bytes.
+// Size returns what all connections hold, in bytes.
 func (b *Inbox) Size() int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()

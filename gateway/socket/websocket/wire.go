@@ -10,9 +10,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/socket"
 )
 
-// Wire is the connection that a WebSocket library sees. Once the handshake is
-// through, what the library writes (pongs, close frames) goes through the
-// outbox, so that there is one order and nothing blocks.
+// Wire is the connection that the WebSocket library sees. After the handshake, what the library writes
+// (pongs, close frames) goes through the outbox, so that there is one order and nothing blocks.
 type Wire struct {
 	net.Conn
 	guard *Guard
@@ -20,10 +19,10 @@ type Wire struct {
 	sock atomic.Pointer[socket.Socket]
 }
 
-// NewWire passes a handshake through. guard is what the library reads from.
+// NewWire returns a wire that writes to conn until Upgraded. guard is what the library reads from.
 func NewWire(conn net.Conn, guard *Guard) *Wire { return &Wire{Conn: conn, guard: guard} }
 
-// Upgraded is called when the handshake is through.
+// Upgraded ends the handshake.
 func (w *Wire) Upgraded(s *socket.Socket) { w.sock.Store(s) }
 
 // Write implements [net.Conn].
@@ -42,8 +41,8 @@ func (w *Wire) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// unreadable says what is wrong with a message that the library could not inflate or
-// decode. It has no other word for the first than an internal error.
+// unreadable returns what is wrong with a message that the library could not decompress or decode, judging by
+// its close frame. For decompression, the library reports only an internal error.
 func unreadable(p []byte) *BadFrame {
 	const internalError = 1011
 	if len(p) < 4 || p[0] != Fin|Close {
@@ -60,8 +59,7 @@ func unreadable(p []byte) *BadFrame {
 	return notInflated
 }
 
-// withoutReason takes what the library says of itself out of a close frame, as that the
-// connection has ended. Other frames stay as they are.
+// withoutReason removes the library's own reason from a close frame. Other frames are returned as they are.
 func withoutReason(p []byte) []byte {
 	if len(p) <= 4 || p[0] != Fin|Close {
 		return p
@@ -69,8 +67,7 @@ func withoutReason(p []byte) []byte {
 	return Closing(binary.BigEndian.Uint16(p[2:]), "").Bytes()
 }
 
-// Close lets the queue run empty first; the reading goroutine closes the real
-// connection.
+// Close closes the socket once its queue is empty. The reading goroutine closes the real connection.
 func (w *Wire) Close() error {
 	if s := w.sock.Load(); s != nil {
 		s.End(nil)
@@ -79,7 +76,8 @@ func (w *Wire) Close() error {
 	return w.Conn.Close()
 }
 
-// SetDeadline implements [net.Conn]. Once upgraded, the socket has deadlines of its own.
+// SetDeadline implements [net.Conn]. After the upgrade it does nothing, because the socket has its own
+// deadlines.
 func (w *Wire) SetDeadline(t time.Time) error {
 	if w.sock.Load() != nil {
 		return nil
