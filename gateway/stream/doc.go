@@ -1,4 +1,4 @@
-// Package stream is the HTTP of event streams (server-sent events): which requests ask for one,
-// whether one may be granted, how it begins, and the answers to those that are not. It knows of
-// no connection and no log; what is in a stream is the matter of pusher.
+// Package stream handles the HTTP requests for event streams (server-sent events): which requests ask for
+// one, whether it is granted, how it begins, and the answers to refused requests. It knows no connection of
+// the hub and no log. Package pusher has the content of a stream.
 package stream

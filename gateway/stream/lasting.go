@@ -12,16 +12,16 @@ import (
 	"github.com/sluicehq/sluice/gateway/socket"
 )
 
-// Lasts tells whether a request will be answered for as long as its reader stays, as one of HTTP/2
-// is: a stream there has no connection that could be taken from the server.
+// Lasts reports whether the answer to a request lasts as long as its reader stays, as with HTTP/2: there, a
+// stream has no connection that could be taken from the server.
 func Lasts(r *http.Request) bool {
 	_, ok := Path(r)
 	return ok && r.ProtoMajor >= 2
 }
 
-// Take takes over what a stream is sent on: the connection of a request of HTTP/1.1, or the answer
-// to one of HTTP/2. begin is what is to be sent first. stay returns when the answer may end; the
-// handler calls it last. The connection must be closed.
+// Take takes over what a stream is sent on: the connection of an HTTP/1.1 request, or the answer to an HTTP/2
+// request. begin must be sent first. The handler calls stay last, which returns when the answer may end. The
+// caller must close conn.
 func Take(w http.ResponseWriter, r *http.Request, sendBuffer int) (conn net.Conn, begin []byte, stay func(), err error) {
 	if r.ProtoMajor < 2 {
 		conn, _, err = socket.TakeOver(w, sendBuffer)
@@ -35,10 +35,10 @@ func Take(w http.ResponseWriter, r *http.Request, sendBuffer int) (conn net.Conn
 	if at, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
 		l.local = at
 	}
-	// The times of the server are for answers that end.
+	// The server's timeouts are for answers that end.
 	_ = l.control.SetWriteDeadline(time.Time{})
 	_ = l.control.SetReadDeadline(time.Time{})
-	// That sends the head, unless the answer cannot be sent in pieces: then there is none yet.
+	// Flush sends the header. If the answer cannot be sent in pieces, it fails, and nothing was sent yet.
 	if err := l.control.Flush(); err != nil {
 		w.Header().Del("X-Accel-Buffering")
 		return nil, nil, nil, err
@@ -46,8 +46,7 @@ func Take(w http.ResponseWriter, r *http.Request, sendBuffer int) (conn net.Conn
 	return l, opening, l.stay, nil
 }
 
-// HeadOnly answers a request that asks with HEAD whether there is a stream, for which nothing is
-// attached, and tells whether it was one.
+// HeadOnly answers a HEAD request, without attaching a channel, and reports whether the request was one.
 func HeadOnly(w http.ResponseWriter, r *http.Request) bool {
 	if r.Method != http.MethodHead {
 		return false
@@ -63,8 +62,8 @@ func describe(h http.Header) {
 	h.Set("X-Accel-Buffering", "no")
 }
 
-// lasting is an answer of HTTP/2 as a connection to which is only written. Deadlines for reading
-// end it, since nobody sends anything.
+// lasting is an answer of HTTP/2 in the form of a connection that is only written to. A read deadline ends
+// it, because the reader sends nothing.
 type lasting struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
@@ -72,13 +71,12 @@ type lasting struct {
 	// gone is done when the client has left.
 	gone context.Context
 
-	// writing is held by a write, and by the handler when it returns: the answer is not to be
-	// touched any more then.
+	// writing is held by a write, and by the handler when it returns: the answer must not be used after that.
 	writing sync.Mutex
 
 	mu       sync.Mutex
 	over     bool // the handler has returned
-	busy     bool // a write is under way
+	busy     bool // a write is in progress
 	deadline time.Time
 	abort    *time.Timer
 
@@ -96,7 +94,7 @@ var (
 // WriteWaits implements [socket.Patient].
 func (l *lasting) WriteWaits() {}
 
-// stay waits for the end.
+// stay waits for the end, and then stops the use of the answer.
 func (l *lasting) stay() {
 	<-l.ended
 	l.writing.Lock()
@@ -132,7 +130,7 @@ func (l *lasting) Write(p []byte) (int, error) {
 	l.busy = false
 	late := !l.deadline.IsZero() && !time.Now().Before(l.deadline)
 	if err == nil {
-		// One that passes ends the answer, also while nothing is written.
+		// A write deadline that passes would end the answer even while nothing is written.
 		l.limit(time.Time{})
 	} else if late {
 		err = os.ErrDeadlineExceeded
@@ -140,7 +138,7 @@ func (l *lasting) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// limit tells the server until when a write may last. It holds the lock.
+// limit sets the server's deadline for a write. The caller holds mu.
 func (l *lasting) limit(t time.Time) {
 	if !l.over {
 		_ = l.control.SetWriteDeadline(t)
@@ -165,7 +163,7 @@ func (l *lasting) CloseWrite() error {
 	return nil
 }
 
-// Close implements [net.Conn]. A write that is under way fails.
+// Close implements [net.Conn]. A write in progress fails.
 func (l *lasting) Close() error {
 	l.mu.Lock()
 	if l.busy {
@@ -210,5 +208,5 @@ func (l *lasting) SetDeadline(t time.Time) error {
 // LocalAddr implements [net.Conn].
 func (l *lasting) LocalAddr() net.Addr { return l.local }
 
-// RemoteAddr implements [net.Conn]. Whoever asks has the address of the request.
+// RemoteAddr implements [net.Conn]. It is nil, because callers have the address of the request.
 func (l *lasting) RemoteAddr() net.Addr { return nil }

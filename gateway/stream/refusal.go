@@ -8,14 +8,14 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// Refusal is why a request is not granted; nil grants it.
+// Refusal is why a request is refused; nil grants it.
 type Refusal struct {
 	Status int
-	// Reason is the label of a metric, Code the one of the answer, Text says it in words.
+	// Reason is the label of the metric, Code the machine-readable code of the answer, Text its sentence.
 	Reason, Code, Text string
 }
 
-// Refusals are all of them, for the metric.
+// Refusals are all refusals, for the metric.
 var Refusals = [...]Refusal{
 	{Status: http.StatusNotFound, Reason: "unknown_key"}, {Status: http.StatusForbidden, Reason: "app_disabled"},
 	{Status: http.StatusForbidden, Reason: "origin"}, {Status: http.StatusForbidden, Reason: "not_local"},
@@ -26,14 +26,14 @@ var Refusals = [...]Refusal{
 	{Status: http.StatusUnprocessableEntity, Reason: "disabled"}, {Status: http.StatusHTTPVersionNotSupported, Reason: "takeover"},
 }
 
-// Refusals that always say the same.
+// These refusals are always the same.
 var (
 	Stopping = &Refusal{http.StatusServiceUnavailable, "stopping", "service_unavailable", "this server is stopping"}
 	NotTaken = &Refusal{http.StatusHTTPVersionNotSupported, "takeover", "unsupported_encoding",
 		"an event stream takes a connection of HTTP/1.1 of its own, or an answer that can be sent in pieces"}
 )
 
-// OfClose is the answer where a WebSocket would be closed with a code, nil for none.
+// OfClose returns the answer in a case in which a WebSocket is closed with a code, nil for code 0.
 func OfClose(code pusher.CloseCode, reason, text string) *Refusal {
 	if code == 0 {
 		return nil
@@ -51,7 +51,7 @@ func OfClose(code pusher.CloseCode, reason, text string) *Refusal {
 	return r
 }
 
-// NotAttached is the answer when a channel cannot be followed.
+// NotAttached returns the answer if a channel cannot be followed.
 func NotAttached(status int, text string) *Refusal {
 	if status == http.StatusNotFound {
 		return &Refusal{status, "unavailable", "not_found", text}
@@ -63,7 +63,7 @@ func wrong(format string, args ...any) *Refusal {
 	return &Refusal{http.StatusBadRequest, "request", "invalid_input", fmt.Sprintf(format, args...)}
 }
 
-// Answer sends it, in the form that the HTTP API has for errors.
+// Answer sends the refusal in the form of errors of the HTTP API.
 func (no *Refusal) Answer(w http.ResponseWriter) {
 	switch no.Status {
 	case http.StatusServiceUnavailable:

@@ -11,28 +11,29 @@ import (
 	"github.com/sluicehq/sluice/gateway/socket/websocket"
 )
 
-// MaxChannels bounds the channels of one stream: its ids name the places in all of them, and
-// browsers send them back in a header.
+// MaxChannels bounds the channels of one stream, because its ids have the positions in all of them, and
+// browsers return these in a header.
 const MaxChannels = 100
 
 // Limits bound what one request may ask for.
 type Limits struct {
-	// Channels is the most that one connection may subscribe to, FilterBytes what its filters
-	// may take in memory.
+	// Channels is the most subscriptions of a connection, FilterBytes the most memory of its filters, in
+	// bytes.
 	Channels, FilterBytes int
-	// History says that there is a past.
+	// History says that the past can be read.
 	History bool
 	Now     time.Time
 }
 
-// Path tells whether a request is for a stream, and of which app.
+// Path reports whether a request is for an event stream, and the key of the app.
 func Path(r *http.Request) (key string, ok bool) {
 	rest, found := strings.CutPrefix(r.URL.Path, "/app/")
 	key, ok = strings.CutSuffix(rest, "/events")
 	return key, found && ok && key != "" && !strings.Contains(key, "/") && !websocket.Asked(r.Header)
 }
 
-// AllowOrigin lets the page that asks read the answer. The app allows it.
+// AllowOrigin lets the requesting page read the answer. The caller has checked that the app allows the
+// origin.
 func AllowOrigin(header http.Header, r *http.Request, a *app.App) {
 	origin := r.Header.Get("Origin")
 	if origin == "" {
@@ -46,7 +47,7 @@ func AllowOrigin(header http.Header, r *http.Request, a *app.App) {
 	header.Set("Vary", "Origin")
 }
 
-// Preflight answers browsers that ask whether they may ask, and tells whether this was such a request.
+// Preflight answers CORS preflight requests, and reports whether the request was one.
 func Preflight(w http.ResponseWriter, r *http.Request) bool {
 	if r.Method != http.MethodOptions {
 		return false
@@ -58,7 +59,7 @@ func Preflight(w http.ResponseWriter, r *http.Request) bool {
 	return true
 }
 
-// Read reads a request of an app, and says what is wrong with it.
+// Read parses a request for a stream of an app, or returns why it is refused.
 func Read(r *http.Request, a *app.App, limits Limits) (q pusher.EventsQuery, no *Refusal) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return q, &Refusal{http.StatusMethodNotAllowed, "method", "method_not_allowed", "this path is for GET"}
@@ -99,11 +100,11 @@ func Read(r *http.Request, a *app.App, limits Limits) (q pusher.EventsQuery, no 
 	return q, nil
 }
 
-// opening is the first line of a stream.
+// opening is the beginning of a stream.
 var opening = []byte("retry: 2000\n:\n\n")
 
-// head is the head of an answer of HTTP/1.1 that is a stream, with what was decided about origins.
-// It ends with the connection.
+// head returns the header of an HTTP/1.1 answer that is a stream, with the CORS headers from decided. The
+// answer ends with the connection.
 func head(decided http.Header) []byte {
 	b := []byte("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\nX-Accel-Buffering: no\r\nConnection: close\r\n")
 	for _, name := range [...]string{"Access-Control-Allow-Origin", "Vary"} {
