@@ -10,8 +10,8 @@ import (
 // Secret is an application secret that prints itself redacted.
 type Secret = secret.Secret
 
-// Limits bound what one app may ask for. All sizes are bytes. Zero means the
-// limit of [DefaultLimits] except where a field says otherwise.
+// Limits are the limits of one app. All sizes are in bytes. Zero means the value of [DefaultLimits] except where
+// a field says otherwise.
 type Limits struct {
 	MaxConnections      int // 0 = unlimited
 	MaxEventPayload     int
@@ -20,20 +20,19 @@ type Limits struct {
 	MaxEventNameLength  int
 	MaxChannelLength    int
 	MaxHistoryPage      int
-	// MaxMembers of a presence channel and MaxMemberInfo, the size of what is told
-	// of one.
+	// MaxMembers bounds the members of a presence channel, and MaxMemberInfo the size of a member's user_info.
 	MaxMembers, MaxMemberInfo int
 	// EventsPerSecond and ReadsPerSecond bound the HTTP API, 0 = unlimited.
 	EventsPerSecond, ReadsPerSecond int
-	// MaxIdempotencyKey is the longest idempotency key in bytes; 0 and more than
-	// [MostIdempotencyKey] are that.
+	// MaxIdempotencyKey is the maximum length of an idempotency key in bytes; 0 and values above
+	// [MostIdempotencyKey] mean that one.
 	MaxIdempotencyKey int
 }
 
-// MostIdempotencyKey is the longest idempotency key that any app may have, in bytes.
+// MostIdempotencyKey is the largest possible MaxIdempotencyKey, in bytes.
 const MostIdempotencyKey = 128
 
-// IdempotencyKey is the longest one in force, in bytes.
+// IdempotencyKey returns the maximum length of an idempotency key in force, in bytes.
 func (l *Limits) IdempotencyKey() int {
 	if l.MaxIdempotencyKey <= 0 {
 		return MostIdempotencyKey
@@ -41,7 +40,7 @@ func (l *Limits) IdempotencyKey() int {
 	return min(l.MaxIdempotencyKey, MostIdempotencyKey)
 }
 
-// DefaultLimits are those of protocol section 6.2.
+// DefaultLimits are the defaults of protocol section 6.2.
 var DefaultLimits = Limits{
 	MaxEventPayload:     10 * 1024,
 	MaxChannelsPerEvent: 100,
@@ -60,10 +59,10 @@ type Algorithm uint8
 const (
 	AlgorithmUnset Algorithm = iota
 	Fossil
-	VCDIFF // named xdelta3 on the wire
+	VCDIFF // xdelta3 on the wire
 )
 
-// String is the name of the algorithm on the wire.
+// String returns the name of the algorithm on the wire.
 func (a Algorithm) String() string {
 	switch a {
 	case Fossil:
@@ -74,31 +73,31 @@ func (a Algorithm) String() string {
 	return ""
 }
 
-// Delta is the delta compression in force for one channel.
+// Delta is the delta compression of one channel.
 type Delta struct {
-	// Enabled false is a veto that no client setting overrides.
+	// Enabled false disables deltas, whatever a client requests.
 	Enabled   bool
 	Algorithm Algorithm
-	// Interval: one of this many tracked publications of a key goes out in
-	// full; 0 and 1 make every one full.
+	// Interval is the number of tracked publications of a conflation value of which one is sent in full; with 0
+	// and 1 all are.
 	Interval int
-	// MinSize in bytes of the bare frame.
+	// MinSize is the minimum size of the bare frame in bytes.
 	MinSize int
-	// MaxAgeSeconds of a base.
+	// MaxAgeSeconds is the maximum age of a base.
 	MaxAgeSeconds int
 	// Path is the conflation path, empty for single-base mode.
 	Path string
-	// MaxKeys bounds the conflation values remembered per channel.
+	// MaxKeys bounds the conflation values that are remembered per channel.
 	MaxKeys int
 	// DeliverTags adds tags to V2 frames.
 	DeliverTags bool
 }
 
-// Recovery says what V2 connections get that were away for a while.
+// Recovery bounds what V2 connections can recover after a reconnect.
 type Recovery struct {
 	Enabled bool
-	// MaxEvents of a channel and MaxBytes of their data are the most that one may have
-	// missed. As much is kept in memory for each channel, for Age at most.
+	// MaxEvents of a channel and MaxBytes of their data are the most that a connection can have missed. As much
+	// is kept in memory for each channel, for at most Age.
 	MaxEvents, MaxBytes int
 	Age                 time.Duration
 }
@@ -112,59 +111,56 @@ type Pattern struct {
 // App is one tenant.
 type App struct {
 	ID string
-	// Key and Secret are the present credentials, with which everything is signed. Earlier
-	// ones count as well for a while.
+	// Key and Secret are the present credentials, with which everything is signed. Earlier ones are accepted for
+	// a while.
 	Key     string
 	Secret  Secret
 	Earlier []Key
 	Enabled bool
-	// Removed is set in what is left of an app that was taken out of the registry. It is
-	// not Enabled either.
+	// Removed is set in the remains of an app that was removed from the registry. Such an app is not Enabled
+	// either.
 	Removed bool
 	Limits  Limits
-	// RetainedMessages is the number of publications that the log keeps of each channel, 0 if it is
-	// bounded by other means only.
+	// RetainedMessages is the number of publications that the log keeps of each channel, 0 if only other limits
+	// apply.
 	RetainedMessages int
-	// HistoryEnabled opens the history API; Readings bound it by channel.
+	// HistoryEnabled enables the history API; Readings limit it by channel.
 	HistoryEnabled bool
 	Readings       *Readings
-	// Rewind lets V2 subscriptions begin with a part of the past.
+	// Rewind allows V2 subscriptions to begin with a part of the past.
 	Rewind   bool
 	Recovery Recovery
-	// Snapshots are the channels whose subscribers begin with a snapshot.
+	// Snapshots selects the channels whose subscriptions begin with a snapshot.
 	Snapshots []SnapshotPattern
-	// ClientEvents lets subscribers of private and presence channels send
-	// events, at most ClientEventRate per second and connection, 0 for no
-	// bound.
+	// ClientEvents allows subscribers of private and presence channels to send events, at most ClientEventRate
+	// per second and connection, 0 for no limit.
 	ClientEvents    bool
 	ClientEventRate int
-	// Origins are the patterns of pages that may connect, see [App.AllowsOrigin];
-	// none means all.
+	// Origins are the patterns of origins that may connect, see [App.AllowsOrigin]; none means all.
 	Origins []string
-	// UserAuth lets connections sign in as a user; with Watchlist they are told
-	// when users of their choice come and go.
+	// UserAuth allows connections to sign in as a user. With Watchlist, they are told when users of their choice
+	// come online and go offline.
 	UserAuth, Watchlist bool
-	// AuthTimeout closes connections that have neither signed in nor joined a
-	// channel that needs a signature by then, 0 for never.
+	// AuthTimeout is the time after which a connection is closed that has neither signed in nor joined a channel
+	// that needs a signature; 0 for never.
 	AuthTimeout time.Duration
-	// SubscriptionCount tells subscribers how many they are.
+	// SubscriptionCount tells subscribers how many subscriptions a channel has.
 	SubscriptionCount bool
 	Webhooks          []Webhook
-	// Conflate lets a socket that does not read fast enough skip to the newest
-	// publication of each conflation value, on channels that have a conflation
-	// path. Otherwise, and on other channels, it is closed.
+	// Conflate lets a socket that does not read fast enough skip to the newest publication of each conflation
+	// value, on channels with a conflation path. Otherwise such a socket is closed.
 	Conflate bool
-	// Delta is the setting of channels that no pattern matches.
+	// Delta is for channels that no pattern matches.
 	Delta Delta
-	// Patterns are tried as protocol section 3.5 says: exact name, then the
-	// longest literal part, then byte order.
+	// Patterns are selected by the rules of protocol section 3.5: exact name, then the longest literal part,
+	// then byte order.
 	Patterns []Pattern
 
-	// line is that of a registry, nil for an app that is in none.
+	// line leads to the present app; nil for an app that is not in a registry.
 	line *line
 }
 
-// ChannelDelta returns the settings in force for a channel.
+// ChannelDelta returns the delta compression of a channel.
 func (a *App) ChannelDelta(channel string) Delta {
 	i := choose(len(a.Patterns), func(i int) string { return a.Patterns[i].Match }, channel)
 	if i < 0 {
@@ -173,11 +169,10 @@ func (a *App) ChannelDelta(channel string) Delta {
 	return a.Patterns[i].Delta
 }
 
-// Snapshot says whether subscribers of a channel begin with the newest event of each
-// conflation value.
+// Snapshot says whether subscriptions of a channel begin with the newest event of each conflation value.
 type Snapshot struct {
 	On bool
-	// MaxValues bounds the values, 0 leaves it to the gateway.
+	// MaxValues bounds the values; 0 means the gateway's default.
 	MaxValues int
 }
 
@@ -187,8 +182,8 @@ type SnapshotPattern struct {
 	Snapshot
 }
 
-// Snapshot returns the setting of a channel. Which entry counts is decided as for
-// [App.ChannelDelta]. Of a channel whose history is not to be read there is none.
+// Snapshot returns the setting of a channel. The entry is selected as for [App.ChannelDelta]. A channel without
+// a readable history has no snapshot.
 func (a *App) Snapshot(channel string) Snapshot {
 	if len(a.Snapshots) == 0 || a.Readings.Of(channel).Off {
 		return Snapshot{}
@@ -200,7 +195,7 @@ func (a *App) Snapshot(channel string) Snapshot {
 	return a.Snapshots[i].Snapshot
 }
 
-// choose returns which of n patterns counts for a channel, -1 if none does.
+// choose returns the index of the pattern for a channel among n patterns, -1 if none matches.
 func choose(n int, pattern func(i int) string, channel string) int {
 	best := -1
 	for i := range n {

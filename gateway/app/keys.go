@@ -2,18 +2,18 @@ package app
 
 import "time"
 
-// Key is a pair of credentials that an app had before its present ones. It counts as well, so
-// that keys can be exchanged without anybody being refused.
+// Key is an earlier pair of credentials. It is accepted in addition to the present pair, so that keys can be
+// rotated without refusing anybody.
 type Key struct {
 	Key    string
 	Secret Secret
-	// Until is when it counts no more, zero for never.
+	// Until is when the pair expires, zero for never.
 	Until time.Time
 }
 
 func (k *Key) counts(now time.Time) bool { return k.Until.IsZero() || now.Before(k.Until) }
 
-// Accepts says whether a key is one of the app's at a time.
+// Accepts reports whether a key is valid for the app at a time.
 func (a *App) Accepts(key string, now time.Time) bool {
 	if key == a.Key {
 		return true
@@ -26,8 +26,8 @@ func (a *App) Accepts(key string, now time.Time) bool {
 	return false
 }
 
-// Verify checks something that was signed with the credentials of the app, with each pair that
-// counts at a time until one fits. The error is that of the present pair.
+// Verify calls check with each pair of credentials that is valid at a time, until one succeeds. The error is
+// that for the present pair.
 func (a *App) Verify(now time.Time, check func(key, secret string) error) error {
 	err := check(a.Key, a.Secret.Reveal())
 	for i := 0; i < len(a.Earlier) && err != nil; i++ {

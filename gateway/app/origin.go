@@ -2,12 +2,11 @@ package app
 
 import "strings"
 
-// AllowsOrigin tells whether a page of that origin may connect. A pattern is an
-// origin as browsers send it (`https://example.com`, `http://localhost:3000`), a host
-// without a scheme, which stands for http and https on any port, or either with one
-// `*` in the host, which stands for any text (`*.example.com` is every name below example.com, `*example.com` also itself). `*` alone
-// is every origin but `null`. A connection without an origin is not a browser's, and
-// is not what origins protect from.
+// AllowsOrigin reports whether a page of that origin may connect. A pattern is an origin as browsers send it
+// (`https://example.com`, `http://localhost:3000`), or a host without a scheme, which stands for http and https
+// on any port. Either may have one `*` in the host, which stands for any text: `*.example.com` is every name
+// below example.com, and `*example.com` also example.com itself. `*` alone is every origin but `null`. A
+// connection without an origin is always allowed, because it does not come from a browser.
 func (a *App) AllowsOrigin(origin string) bool {
 	if len(a.Origins) == 0 || origin == "" {
 		return true
@@ -15,11 +14,11 @@ func (a *App) AllowsOrigin(origin string) bool {
 	origin = strings.ToLower(origin)
 	scheme, host, ok := strings.Cut(origin, "://")
 	if !ok {
-		return false // null, or nothing that a browser sends
+		return false // null, or something that browsers do not send
 	}
 	host = withoutDefaultPort(scheme, host)
 	name, full := host, host
-	// An address of IPv6 has colons of its own, in brackets.
+	// An IPv6 address has colons within brackets.
 	if at := strings.LastIndexByte(host, ':'); at > strings.LastIndexByte(host, ']') {
 		name = host[:at]
 	} else {
@@ -60,7 +59,7 @@ func hostMatches(pattern, host string) bool {
 	if !wild {
 		return pattern == host
 	}
-	// What precedes a dot is a label, so it is not empty.
+	// The label before a dot is not empty.
 	least := len(head) + len(tail)
 	if strings.HasPrefix(tail, ".") {
 		least++

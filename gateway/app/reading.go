@@ -2,14 +2,14 @@ package app
 
 import "time"
 
-// Reading bounds what can be read of the history of a channel, below what the log
-// keeps. Zero is no bound.
+// Reading limits how much of the history of a channel can be read, in addition to the retention of the log. Zero
+// values mean no limit.
 type Reading struct {
-	// Off means that there is no history to be read.
+	// Off disables reading.
 	Off bool
-	// Messages is how many of the newest events can be read, 1000 at most.
+	// Messages is how many of the newest events can be read, at most 1000.
 	Messages int
-	// Age is how old an event may be.
+	// Age is the maximum age of events that can be read.
 	Age time.Duration
 }
 
@@ -19,14 +19,13 @@ type ReadingPattern struct {
 	Reading
 }
 
-// Readings are the bounds of an app by channel; nil has none.
+// Readings are the limits of an app by channel; nil has none.
 type Readings struct{ patterns []ReadingPattern }
 
-// NewReadings returns bounds with these entries, which the caller gives away.
+// NewReadings returns Readings with these entries. It takes ownership of the slice.
 func NewReadings(patterns []ReadingPattern) *Readings { return &Readings{patterns} }
 
-// Of returns the bounds of a channel. Which entry counts is decided as for
-// [App.ChannelDelta].
+// Of returns the limits of a channel. The entry is selected as for [App.ChannelDelta].
 func (r *Readings) Of(channel string) Reading {
 	if r == nil {
 		return Reading{}

@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// line leads from what an app was to what it is.
+// line points to the present state of an app.
 type line struct{ present atomic.Pointer[App] }
 
-// Now returns the app as it is at present. Whoever keeps an app for longer than a request asks
-// for it each time; it costs no more than reading a pointer. An app that was removed has no
-// other than its id. An app that is in no registry stays as it is.
+// Now returns the present state of the app. Code that keeps an app for longer than a request calls it each time;
+// it costs one load of a pointer. For a removed app, the result has only its id and Removed. An app that is in
+// no registry is returned unchanged.
 func (a *App) Now() *App {
 	if a == nil || a.line == nil {
 		return a
@@ -20,12 +20,12 @@ func (a *App) Now() *App {
 	return a.line.present.Load()
 }
 
-// Registry finds apps. They can be replaced while it is in use, by any goroutine.
+// Registry finds apps. It is safe for concurrent use, including replacement of its apps.
 type Registry struct {
 	index atomic.Pointer[index]
 
-	// changing orders replacements. It guards lines, by id, which are never removed: somebody
-	// may hold an app that was.
+	// changing serializes replacements and guards lines, which are by id. Lines are never removed, because an
+	// old App may still be in use.
 	changing sync.Mutex
 	lines    map[string]*line
 }
@@ -35,17 +35,15 @@ type index struct {
 	ids         []string
 }
 
-// NewRegistry indexes apps; ids and keys must be unique, which the
-// configuration has checked.
+// NewRegistry returns a registry of apps. Ids and keys must be unique, which the configuration has checked.
 func NewRegistry(apps ...*App) *Registry {
 	r := &Registry{lines: map[string]*line{}}
 	r.Replace(apps...)
 	return r
 }
 
-// Replace puts other apps in the place of those that there are, by their ids, and returns the ids
-// of those that were not there before. Apps that are not named are removed. The registry has copies
-// of the apps; what they refer to the caller gives away.
+// Replace replaces all apps and returns the ids that were not there before. Apps that are not given are removed.
+// The registry copies the apps, but takes ownership of what they refer to.
 func (r *Registry) Replace(apps ...*App) (added []string) {
 	r.changing.Lock()
 	defer r.changing.Unlock()
@@ -85,7 +83,7 @@ func (r *Registry) Replace(apps ...*App) (added []string) {
 // ByID returns the app with this id, or nil.
 func (r *Registry) ByID(id string) *App { return r.index.Load().byID[id] }
 
-// ByKey returns the app of which this key counts at a time, or nil.
+// ByKey returns the app for which this key is valid at a time, or nil.
 func (r *Registry) ByKey(key string, now time.Time) *App {
 	a := r.index.Load().byKey[key]
 	if a == nil || !a.Accepts(key, now) {
@@ -94,5 +92,5 @@ func (r *Registry) ByKey(key string, now time.Time) *App {
 	return a
 }
 
-// IDs returns the ids of all apps in byte order. Callers must not modify it.
+// IDs returns the ids of all apps in byte order. Callers must not modify the slice.
 func (r *Registry) IDs() []string { return r.index.Load().ids }

@@ -6,23 +6,23 @@ import (
 	"time"
 )
 
-// Webhook is an address that wants to know what happens in channels.
+// Webhook is an address that is told of events in channels.
 type Webhook struct {
 	URL string
-	// Events are the names of those that are sent; none means all.
+	// Events are the names of the events to send; none means all.
 	Events []string
-	// Prefix and Suffix are of the channels that are of interest.
+	// Prefix and Suffix select the channels by name.
 	Prefix, Suffix string
 	// Headers are added to each request. Their values may be secrets.
 	Headers map[string]Secret
-	// Batch sends what comes within BatchTime, up to BatchSize events, together.
+	// Batch sends events that occur within BatchTime together, at most BatchSize.
 	Batch     bool
 	BatchTime time.Duration
 	BatchSize int
 }
 
-// Wants says whether an event of a channel is sent. An empty channel asks whether any
-// could be.
+// Wants reports whether an event of a channel is sent. With an empty channel, it reports whether the event of
+// any channel could be.
 func (w *Webhook) Wants(event, channel string) bool {
 	if len(w.Events) > 0 && !slices.Contains(w.Events, event) {
 		return false
