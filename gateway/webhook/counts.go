@@ -3,16 +3,15 @@ package webhook
 import "time"
 
 const (
-	// countsFor is how long the last number of a channel is remembered: longer than what
-	// one gateway tells may come behind what another tells later.
+	// countsFor is how long the last number of a channel is remembered. It is longer than a number of one
+	// gateway can arrive after a later number of another.
 	countsFor = 30 * time.Second
 	// maxCounts bounds the channels whose numbers are remembered.
 	maxCounts = 16384
 )
 
-// counts leaves out numbers of subscriptions that were overtaken: each gateway tells what it
-// changed, so an older number may come into the queue behind a newer one. It has no clock and
-// no lock; times are those of storing.
+// counts detects outdated subscription counts. Each gateway reports the counts that it changed, so an older
+// count may come into the queue after a newer one. It has no clock and no lock; times are those of storing.
 type counts map[string]number
 
 type number struct {
@@ -21,7 +20,7 @@ type number struct {
 	stored  time.Time
 }
 
-// stale says whether a number is older than one before it, or the same once more.
+// stale reports whether a count is older than the last one, or equal to it.
 func (c counts) stale(e *Event, stored time.Time) bool {
 	if e.Version == 0 {
 		return false
@@ -38,7 +37,7 @@ func (c counts) stale(e *Event, stored time.Time) bool {
 	return false
 }
 
-// forget drops what is old, or everything if nothing is.
+// forget drops old counts, or all if none is old.
 func (c counts) forget(now time.Time) {
 	for channel, n := range c {
 		if now.Sub(n.stored) >= countsFor {

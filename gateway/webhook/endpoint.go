@@ -17,19 +17,19 @@ import (
 // endpoint is one address of one app.
 type endpoint struct {
 	hooks *Hooks
-	app   *app.App // as it was when the endpoint was made
+	app   *app.App // at the time when the endpoint was created
 	queue string
-	// present is what the app says of the address now. batches says whether events are sent
-	// together; regroup has the delivery begun anew because that has changed.
+	// present is the current configuration of the address. batches says whether events are sent together;
+	// regroup restarts the delivery after that has changed.
 	present atomic.Pointer[app.Webhook]
 	batches atomic.Bool
 	regroup chan struct{}
-	// quit says that no more requests are begun, ctx that those under way end.
+	// When quit is done, no more requests are begun. When ctx is done, those in flight end.
 	quit, ctx    context.Context
 	stop, cancel context.CancelFunc
-	// stored is closed when everything that was emitted is stored, or given up.
+	// stored is closed when all emitted events are stored or dropped.
 	stored chan struct{}
-	// shown is the address without what may be secret in it.
+	// shown is the address without parts that may be secret, for logs.
 	shown string
 	out   outbox
 	said  seldom.Lines
@@ -49,10 +49,10 @@ func newEndpoint(h *Hooks, a *app.App, w *app.Webhook) *endpoint {
 	return e
 }
 
-// hook is what the app says of the address now.
+// hook returns the current configuration of the address.
 func (e *endpoint) hook() *app.Webhook { return e.present.Load() }
 
-// take takes over what the app says of the address.
+// take replaces the configuration of the address.
 func (e *endpoint) take(w *app.Webhook) {
 	before := e.present.Swap(w)
 	if e.batches.Store(w.Batch); before == nil || before.Batch == w.Batch {
@@ -64,7 +64,7 @@ func (e *endpoint) take(w *app.Webhook) {
 	}
 }
 
-// begin starts storing and delivering.
+// begin starts the goroutines that store and deliver.
 func (e *endpoint) begin() {
 	h := e.hooks
 	e.quit, e.stop = context.WithCancel(h.quit)
@@ -76,7 +76,7 @@ func (e *endpoint) begin() {
 	h.running.Go(e.run)
 }
 
-// end stops both when what was emitted is stored, or after a while. It does not wait.
+// end stops both goroutines when all emitted events are stored, or after putTimeout. It does not wait for that.
 func (e *endpoint) end() {
 	e.out.close()
 	e.hooks.running.Go(func() {
@@ -90,8 +90,8 @@ func (e *endpoint) end() {
 	})
 }
 
-// needs says whether an event of that name must go through the queue: because the
-// address wants it, or because only with it one knows whether to send another.
+// needs reports whether an event of that name must go through the queue: because the address wants it, or
+// because it decides whether its opposite is sent.
 func (e *endpoint) needs(name, channel string) bool {
 	other := partner(name)
 	return e.hook().Wants(name, channel) || other != "" && e.hook().Wants(other, channel)
@@ -103,7 +103,7 @@ func (e *endpoint) dropped(reason string, n int) {
 	}
 }
 
-// record is an event as it lies in the queue.
+// record is an event as it is stored in the queue.
 type record struct {
 	Name    string `json:"n"`
 	Channel string `json:"c"`
@@ -126,14 +126,14 @@ func decode(b []byte) (Event, error) {
 	return Event{Name: r.Name, Channel: r.Channel, UserID: r.User, Event: r.Event, Data: r.Data, SocketID: r.Socket, Count: r.Count, Version: r.Version, Trace: r.Trace}, err
 }
 
-// delivery is a task on its way.
+// delivery is an event that was taken from the queue.
 type delivery struct {
 	event Event
 	taken broker.Taken
 }
 
-// done takes an event out of the queue. If that fails it may be sent again, which a
-// receiver must bear.
+// done removes an event from the queue. If that fails, the event may be sent again, which receivers must
+// tolerate.
 func (e *endpoint) done(ctx context.Context, d delivery) bool {
 	err := d.taken.Done(ctx)
 	if err != nil && ctx.Err() == nil {

@@ -17,24 +17,21 @@ const (
 	SubscriptionCount = "subscription_count"
 )
 
-// Names lists them all.
+// Names lists all of them.
 var Names = []string{ChannelOccupied, ChannelVacated, MemberAdded, MemberRemoved, ClientEvent, CacheMiss, SubscriptionCount}
 
-// Event is something that an application wants to know. Which fields count depends on
-// the name.
+// Event is a webhook event. Its name decides which fields are used.
 type Event struct {
-	// ID is the same for all who tell of the same event. It does not travel.
+	// ID is equal for all gateways that report the same event. It is not sent.
 	ID            string
 	Name, Channel string
 	UserID        string
 	// Event, Data and SocketID are those of a client event.
 	Event, Data, SocketID string
 	Count                 int
-	// Version orders the numbers of a channel, 0 for one that has no order. It does
-	// not travel.
+	// Version orders the counts of a channel; 0 means no order. It is not sent.
 	Version uint64
-	// Trace is the place in a trace of what it tells of, empty if that is not recorded. It does
-	// not travel.
+	// Trace is the trace context of the cause, empty if it is not traced. It is not sent.
 	Trace string
 }
 

@@ -2,10 +2,10 @@ package webhook
 
 import "time"
 
-// opposite are the events that withhold, each with the one that takes it back.
+// opposite maps each event that is withheld to the event that cancels it.
 var opposite = map[string]string{ChannelVacated: ChannelOccupied, MemberRemoved: MemberAdded}
 
-// partner is the other event of a pair, empty for an event that has none.
+// partner returns the other event of a pair, empty for an event without one.
 func partner(name string) string {
 	switch name {
 	case ChannelOccupied:
@@ -16,29 +16,27 @@ func partner(name string) string {
 	return opposite[name]
 }
 
-// grace withholds events that may be taken back (protocol section 2.6). It has no clock
-// and no goroutine. Times of storing are compared with each other, times of receiving
-// with each other, never one with the other: the clocks may differ.
+// grace withholds events that may be cancelled (protocol section 2.6). It has no clock and no goroutine. Times
+// of storing are compared only with each other, and times of receiving only with each other, because the clocks
+// may differ.
 type grace[T any] struct {
 	wait time.Duration
 	held []held[T]
 }
 
-// held is an event that waits.
+// held is an event that is withheld.
 type held[T any] struct {
 	event            Event
 	stored, received time.Time
 	item             T
 }
 
-// take takes an event. It returns the items that are to be sent now, in order, and
-// those that are settled without being sent: first the one that was taken back, then
-// the one that took it back.
+// take adds an event. It returns the items to send now, in order, and those that are settled without being sent:
+// first the cancelled one, then the one that cancelled it.
 func (g *grace[T]) take(e Event, stored, received time.Time, item T) (now, settled []T) {
 	now = g.due(received)
-	// What was stored a grace later than a withheld event of the channel proves that
-	// nobody came back. Who takes over finds both at the same moment, and must not
-	// send the later one first.
+	// An event that was stored a grace later than a withheld event of its channel proves that nothing cancelled
+	// that one. A gateway that takes over a queue receives both at once, and must not send the later one first.
 	now = append(now, g.release(func(h *held[T]) bool {
 		return h.event.Channel == e.Channel && stored.Sub(h.stored) >= g.wait
 	})...)
@@ -57,12 +55,11 @@ func (g *grace[T]) take(e Event, stored, received time.Time, item T) (now, settl
 	return append(now, item), nil
 }
 
-// due returns the items that have waited long enough, in order. The gateways of a cluster
-// tell of one moment in any order, so a channel that was vacated waits for those who left
-// it within its own grace.
+// due returns the items whose grace has ended, in order. The gateways of a cluster may report one moment in any
+// order, so a vacated channel waits for members whose removal arrived within its own grace.
 func (g *grace[T]) due(now time.Time) []T {
 	if len(g.held) == 0 || now.Sub(g.held[0].received) < g.wait {
-		return nil // what was received first waits longest
+		return nil // the first one received has waited longest
 	}
 	leaving := map[string]time.Time{}
 	for i := range g.held {
@@ -78,8 +75,8 @@ func (g *grace[T]) due(now time.Time) []T {
 	})
 }
 
-// release takes out those of which over says that they need not wait, in order, and
-// behind those who left them the channels that were vacated.
+// release removes the events for which over reports true and returns them in order, with vacated channels last,
+// after the members who left them.
 func (g *grace[T]) release(over func(*held[T]) bool) (out []T) {
 	var vacated []T
 	kept := g.held[:0]
@@ -98,7 +95,7 @@ func (g *grace[T]) release(over func(*held[T]) bool) (out []T) {
 	return append(out, vacated...)
 }
 
-// next is how long until something is due, and whether anything waits.
+// next returns the time until an event is due, and whether any is withheld.
 func (g *grace[T]) next(now time.Time) (time.Duration, bool) {
 	for i := range g.held {
 		h := &g.held[i]

@@ -28,48 +28,46 @@ type Options struct {
 	// Registry, Prefix and Port are for metrics.
 	Registry     prometheus.Registerer
 	Prefix, Port string
-	// Client sends the requests; nil for one of its own. Redirects are not followed
-	// whatever it says.
+	// Client sends the requests; nil creates one. Redirects are not followed in any case.
 	Client *http.Client
-	// Tracer records each request, and lets its receiver go on with the trace; nil for nobody.
+	// Tracer records each request, and passes the trace context to the receiver; nil for no traces.
 	Tracer trace.Tracer
-	// Dial wraps how the client of its own opens connections; nil leaves that as it is.
+	// Dial wraps the function with which a created client opens connections; nil leaves it unchanged.
 	Dial func(dial Dialer) Dialer
-	// Grace is how long a vacated channel and a member that left are withheld,
-	// default 3 s. Timeout bounds one request, default 10 s. RetryFor is how long
-	// it is repeated, default 5 min, with pauses from FirstRetry, default 250 ms,
-	// to MaxRetry, default 30 s.
+	// Grace is how long vacated channels and removed members are withheld, default 3 s. Timeout bounds one
+	// request, default 10 s. RetryFor is how long it is repeated, default 5 min, with pauses from FirstRetry,
+	// default 250 ms, to MaxRetry, default 30 s.
 	Grace, Timeout, RetryFor, FirstRetry, MaxRetry time.Duration
 	// Now is the clock for time_ms, default time.Now.
 	Now    func() time.Time
 	Logger *slog.Logger
 }
 
-// Dialer opens a connection, as [net.Dialer.DialContext] does.
+// Dialer opens a connection, like [net.Dialer.DialContext].
 type Dialer = func(ctx context.Context, network, address string) (net.Conn, error)
 
-// maxTaskID is the longest id of a task.
+// maxTaskID is the maximum length of a task id.
 const maxTaskID = 256
 
-// Hooks takes events and delivers them. Make it with [New].
+// Hooks accepts events and delivers them. [New] creates it. Its methods are safe for concurrent use.
 type Hooks struct {
 	opt     Options
 	client  *http.Client
 	own     *http.Transport // nil if the client was given
 	metrics metrics
-	// endpoints are by app, and replaced when they change, which changing orders.
+	// endpoints are by app; the map is replaced as a whole. changing serializes that.
 	endpoints atomic.Pointer[map[string][]*endpoint]
 	changing  sync.Mutex
 	closed    bool
 
-	// quit says that no more requests are begun, ctx that those under way end.
+	// When quit is done, no more requests are begun. When ctx is done, those in flight end.
 	quit, ctx        context.Context
 	stop, cancel     context.CancelFunc
 	storing, running sync.WaitGroup
 	once             sync.Once
 }
 
-// New starts delivering.
+// New checks the options and starts delivering.
 func New(opt Options) (*Hooks, error) {
 	if opt.Apps == nil || opt.Work == nil {
 		return nil, errors.New("webhook: Apps and Work are required")
@@ -107,8 +105,8 @@ func New(opt Options) (*Hooks, error) {
 	return h, nil
 }
 
-// Apply takes over what the registry says of addresses now. What waits for one that is not there
-// any more is stored, for gateways that still deliver to it. An error changes nothing.
+// Apply adopts the addresses of the registry. Pending events of a removed address are still stored, for gateways
+// that still deliver to it. After an error nothing has changed.
 func (h *Hooks) Apply() error {
 	h.changing.Lock()
 	defer h.changing.Unlock()
@@ -156,12 +154,11 @@ func (h *Hooks) Apply() error {
 	return nil
 }
 
-// of are the addresses of an app.
+// of returns the addresses of an app.
 func (h *Hooks) of(id string) []*endpoint { return (*h.endpoints.Load())[id] }
 
-// Wants says whether events of that name are of use to any address of an app. One of
-// channel_occupied and channel_vacated, and of member_added and member_removed, is so
-// if the other is wanted.
+// Wants reports whether any address of an app needs events of that name. An event of a pair (channel_occupied
+// and channel_vacated, member_added and member_removed) is needed if either is wanted.
 func (h *Hooks) Wants(a *app.App, name string) bool {
 	for _, e := range h.of(a.ID) {
 		if e.needs(name, "") {
@@ -171,7 +168,7 @@ func (h *Hooks) Wants(a *app.App, name string) bool {
 	return false
 }
 
-// Emit passes an event on to the addresses of an app that want it. It does not block.
+// Emit queues an event for the addresses of an app that need it. It does not block.
 func (h *Hooks) Emit(a *app.App, ev Event) {
 	var task broker.Task
 	for _, e := range h.of(a.ID) {
@@ -199,10 +196,11 @@ func (h *Hooks) Emit(a *app.App, ev Event) {
 	}
 }
 
-// Settled is the time before which everything that was emitted is stored, or dropped. What waits for a queue that has
-// been full for more than a minute does not count: whoever died meanwhile would have everything told again that happened
-// since, to all addresses of all apps, long after those forgot the ids of it. For that one address it is lost then.
-// For the same reason what waits holds up only what was emitted later: where events never stop there is always some.
+// Settled returns the time before which all emitted events are stored or dropped. Events for a queue that has
+// been full for more than a minute do not count, and are lost if this gateway dies: otherwise, after the death
+// of a gateway, everything since would be reported again to all addresses of all apps, long after the ids were
+// forgotten. For the same reason an event only holds up later ones: with a steady flow of events, some are
+// always waiting.
 func (h *Hooks) Settled() time.Time {
 	now := time.Now()
 	settled := now
@@ -216,8 +214,8 @@ func (h *Hooks) Settled() time.Time {
 	return settled
 }
 
-// idOf is the id under which an event is stored. One that nobody else tells of has a
-// random one, so that storing it can be tried again.
+// idOf returns the id under which an event is stored. An event that only one gateway reports gets a random id,
+// so that storing it can be retried.
 func idOf(ev *Event) string {
 	switch {
 	case ev.ID == "":
@@ -229,8 +227,8 @@ func idOf(ev *Event) string {
 	return ev.ID
 }
 
-// Close waits until what was emitted is stored and the requests under way have ended,
-// or ctx is done, and ends everything. What is stored another gateway delivers.
+// Close waits until all emitted events are stored and the requests in flight have ended, or ctx is done, and
+// then ends everything. Other gateways deliver what is stored.
 func (h *Hooks) Close(ctx context.Context) {
 	h.once.Do(func() {
 		defer context.AfterFunc(ctx, h.cancel)()

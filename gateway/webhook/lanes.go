@@ -11,20 +11,18 @@ import (
 )
 
 const (
-	// lanes is the number of requests that may be under way to one address at a
-	// time. A channel has one lane, which keeps its order.
+	// lanes is the number of concurrent requests to one address. A channel belongs to one lane, which keeps its
+	// order.
 	lanes = 8
-	// pending is the number of events in memory for one address. Work bounds their
-	// bytes.
+	// pending is the maximum number of events in memory for one address. [broker.Work] bounds their bytes.
 	pending = 4096
-	// batchBytes is the size of the events from which on a batch is not made larger.
+	// batchBytes is the size of events in bytes at which a batch is complete.
 	batchBytes = 1 << 20
-	// doneAtATime bounds the events of a batch that are taken out of the queue at
-	// the same time.
+	// doneAtATime bounds the concurrent removals of a batch's events from the queue.
 	doneAtATime = 16
 )
 
-// run delivers what is in the queue whenever it is this gateway's turn.
+// run delivers from the queue whenever this gateway holds its lease.
 func (e *endpoint) run() {
 	pause := e.hooks.opt.FirstRetry
 	for e.quit.Err() == nil {
@@ -34,7 +32,7 @@ func (e *endpoint) run() {
 			return
 		}
 		if errors.Is(err, context.Canceled) && e.ctx.Err() == nil {
-			continue // see regroup
+			continue // regroup restarts the delivery
 		}
 		if time.Since(began) > maxPause {
 			pause = e.hooks.opt.FirstRetry
@@ -48,8 +46,8 @@ func (e *endpoint) run() {
 	}
 }
 
-// serve delivers until the end or until it is another gateway's turn. At the end it
-// waits for the requests under way: the next gateway would repeat them.
+// serve delivers until the end, or until another gateway takes over the queue. At the end it waits for the
+// requests in flight, which the next gateway would repeat.
 func (e *endpoint) serve() error {
 	ctx, cancel := context.WithCancel(e.ctx)
 	var running, working sync.WaitGroup
@@ -62,13 +60,13 @@ func (e *endpoint) serve() error {
 	running.Go(func() {
 		select {
 		case <-e.regroup:
-			cancel() // another number of lanes is needed
+			cancel() // the number of lanes changes
 		case <-ctx.Done():
 		}
 	})
 	queues := make([]chan delivery, n)
 	for i := range queues {
-		// Work hands out no more than pending, so it is never full.
+		// Work hands out at most pending events, so this is never full.
 		queues[i] = make(chan delivery, pending)
 		working.Go(func() { e.lane(ctx, queues[i]) })
 	}
@@ -91,7 +89,7 @@ func (e *endpoint) serve() error {
 	})
 }
 
-// sort withholds events for their grace and puts the others into lanes.
+// sort withholds events for their grace and distributes the others to the lanes.
 func (e *endpoint) sort(ctx context.Context, in <-chan delivery, queues []chan delivery) {
 	g := grace[delivery]{wait: e.hooks.opt.Grace}
 	numbers := counts{}
@@ -138,8 +136,8 @@ func (e *endpoint) sort(ctx context.Context, in <-chan delivery, queues []chan d
 	}
 }
 
-// settle takes events that are not sent out of the queue, in order: if only the one
-// that was taken back stayed there, the next gateway would send it.
+// settle removes events that are not sent from the queue, in order: if only the cancelled event stayed there,
+// the next gateway would send it.
 func (e *endpoint) settle(ctx context.Context, all []delivery) {
 	for _, d := range all {
 		if e.hook().Wants(d.event.Name, d.event.Channel) {
@@ -174,7 +172,7 @@ func (e *endpoint) lane(ctx context.Context, queue <-chan delivery) {
 	}
 }
 
-// gather waits for what else comes within the time of a batch.
+// gather adds the events that arrive within the time of a batch.
 func (e *endpoint) gather(ctx context.Context, part []delivery, queue <-chan delivery) []delivery {
 	hook := e.hook()
 	timer := time.NewTimer(hook.BatchTime)
@@ -195,7 +193,7 @@ func (e *endpoint) gather(ctx context.Context, part []delivery, queue <-chan del
 	return part
 }
 
-// finish takes events that were sent, or given up, out of the queue.
+// finish removes events that were sent or dropped from the queue.
 func (e *endpoint) finish(ctx context.Context, part []delivery) {
 	var running sync.WaitGroup
 	n := min(len(part), doneAtATime)

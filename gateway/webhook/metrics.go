@@ -7,8 +7,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/series"
 )
 
-// dropReasons are why events are given up: this gateway stops, too many wait, one is too
-// large for the queue or cannot be read from it, or the receiver does not take it.
+// dropReasons are why events are dropped: the gateway stops, too many wait, an event is too large for the queue
+// or cannot be decoded, or the receiver does not accept it.
 var dropReasons = [...]string{"closed", "queue", "size", "unreadable", "retries"}
 
 type metrics struct {
@@ -34,7 +34,7 @@ func (m *metrics) open(h *Hooks) {
 	}, h.waiting)
 }
 
-// waiting is how many events of each app are not stored yet.
+// waiting returns how many events of each app are not stored yet.
 func (h *Hooks) waiting() map[string]float64 {
 	all := map[string]float64{}
 	for id, endpoints := range *h.endpoints.Load() {
@@ -46,8 +46,7 @@ func (h *Hooks) waiting() map[string]float64 {
 	return all
 }
 
-// begin has what is counted of apps with an address there from the start, at 0, and forgets apps
-// that are gone.
+// begin creates the series of apps with an address at 0, and removes those of apps that no longer exist.
 func (m *metrics) begin(apps *app.Registry, endpoints map[string][]*endpoint) {
 	m.apps.Begin(apps)
 	for id := range endpoints {

@@ -10,35 +10,35 @@ import (
 )
 
 const (
-	// outboxEvents and outboxBytes bound what waits to be put into the queue of one
-	// address. What comes beyond is dropped and counted.
+	// outboxEvents and outboxBytes bound the events that wait to be stored in the queue of one address. Further
+	// ones are dropped and counted.
 	outboxEvents = 65536
 	outboxBytes  = 64 << 20
-	// putEvents and putBytes are what is put into a queue at a time.
+	// putEvents and putBytes bound what is stored in one call.
 	putEvents = 256
 	putBytes  = 4 << 20
-	// putTimeout bounds one attempt.
+	// putTimeout bounds one attempt to store.
 	putTimeout = 15 * time.Second
-	// maxPause is the longest pause before the backend is tried again.
+	// maxPause is the longest pause between attempts.
 	maxPause = 5 * time.Second
 )
 
-// outbox holds the events of one address until they are in its queue. Each address has
-// its own, so that a queue that is full holds up no other.
+// outbox holds the events of one address until they are in its queue. Each address has its own outbox, so that a
+// full queue delays no other address.
 type outbox struct {
 	mu    rank.Mutex[rank.Hooks]
 	tasks []broker.Task
-	// added says since when each of them waits.
+	// added is when each task was added.
 	added  []time.Time
 	bytes  int
 	closed bool
-	// full is since when the queue does not take all because it is full, zero if it does.
+	// full is the time since which the queue has been full, zero if it is not.
 	full time.Time
-	// changed wakes the one who empties it.
+	// changed wakes the storing goroutine.
 	changed chan struct{}
 }
 
-// add appends an event that is told now. It returns why it was dropped, empty if it was not.
+// add appends an event. It returns why it was dropped, empty if it was not.
 func (o *outbox) add(t broker.Task, now time.Time) (dropped string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -61,7 +61,7 @@ func (o *outbox) wake() {
 	}
 }
 
-// close lets no more in.
+// close refuses further events.
 func (o *outbox) close() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -69,7 +69,7 @@ func (o *outbox) close() {
 	o.wake()
 }
 
-// first returns some of the oldest events, and whether more may come.
+// first returns some of the oldest events. open is false if no more are added.
 func (o *outbox) first() (part []broker.Task, open bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -83,7 +83,7 @@ func (o *outbox) first() (part []broker.Task, open bool) {
 	return part, !o.closed
 }
 
-// remove forgets the n oldest events.
+// remove drops the n oldest events.
 func (o *outbox) remove(n int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -96,7 +96,7 @@ func (o *outbox) remove(n int) {
 	}
 }
 
-// tried notes how putting the oldest ones into the queue ended at a time.
+// tried records the result of an attempt to store.
 func (o *outbox) tried(err error, now time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -108,12 +108,12 @@ func (o *outbox) tried(err error, now time.Time) {
 	}
 }
 
-// fullFor is how long a queue must have been full until nobody waits for it, see [Hooks.Settled]. It is shorter
-// than ids of tasks are remembered.
+// fullFor is how long a queue must have been full before [Hooks.Settled] ignores its events. It is shorter than
+// the time for which task ids are remembered.
 const fullFor = time.Minute
 
-// settled is the time before which nothing was told that still waits: now if nothing does, or all of it for a queue
-// that has been full for long.
+// settled returns the time before which all events are stored: now if none waits, or if the queue has been full
+// for longer than fullFor.
 func (o *outbox) settled(now time.Time) time.Time {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -129,9 +129,9 @@ func (o *outbox) len() int {
 	return len(o.tasks)
 }
 
-// store puts the events of an address into its queue, in order, until the outbox is
-// closed and empty or ctx is done. What is stored is never sent again: after a while its id
-// is forgotten, and it would be stored once more instead of what stands behind it.
+// store moves the events of an address into its queue, in order, until the outbox is closed and empty or ctx is
+// done. A stored event is never put again: after a while its id is forgotten, and it would be stored a second
+// time, after later events.
 func (e *endpoint) store(ctx context.Context) {
 	opt, pause := &e.hooks.opt, e.hooks.opt.FirstRetry
 	for {

@@ -18,7 +18,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/app"
 )
 
-// body is the JSON text of a request.
+// body returns the JSON text of a request.
 func body(at time.Time, events []Event) []byte {
 	b := strconv.AppendInt([]byte(`{"time_ms":`), at.UnixMilli(), 10)
 	b = append(b, `,"events":[`...)
@@ -31,24 +31,24 @@ func body(at time.Time, events []Event) []byte {
 	return append(b, "]}"...)
 }
 
-// signature is lower-case hex HMAC-SHA256 of the body.
+// signature returns the HMAC-SHA256 of the body in lower-case hex.
 func signature(secret app.Secret, body []byte) string {
 	mac := hmac.New(sha256.New, []byte(secret.Reveal()))
 	mac.Write(body)
 	return hex.EncodeToString(mac.Sum(nil))
 }
 
-// maxLinks is to how many of its events the trace of a request has links.
+// maxLinks bounds the trace links of a request to its events.
 const maxLinks = 32
 
-// maxReply is what is read of an answer, so that the connection can be used again.
+// maxReply is how many bytes of an answer are read, so that the connection can be reused.
 const maxReply = 64 << 10
 
-// maxSaid is how many characters of what a receiver said are put into the log.
+// maxSaid bounds the bytes of a receiver's answer in the log.
 const maxSaid = 200
 
-// openClient makes the client, or takes the one of the options. What is answered with
-// a redirect has not been taken.
+// openClient creates the client, or copies that of the options. A redirect is not followed and counts as a
+// failure.
 func (h *Hooks) openClient() {
 	h.client = &http.Client{}
 	if h.opt.Client != nil {
@@ -56,8 +56,8 @@ func (h *Hooks) openClient() {
 	} else {
 		h.own = http.DefaultTransport.(*http.Transport).Clone()
 		h.own.MaxResponseHeaderBytes = maxReply
-		// Each lane keeps its connection. There is no bound of connections to a
-		// host: addresses that hang would use it up for others on that host.
+		// Each lane keeps its connection. The connections to a host are not bounded, because addresses that hang
+		// would use the bound up for other addresses on that host.
 		h.own.MaxIdleConnsPerHost = lanes
 		if h.opt.Dial != nil {
 			h.own.DialContext = h.opt.Dial(h.own.DialContext)
@@ -92,12 +92,12 @@ func (e *endpoint) post(ctx context.Context, text []byte, causes []string) (fail
 	}
 	resp, err := e.hooks.client.Do(req)
 	if err != nil {
-		// What surrounds the cause has the whole address, which may hold a token.
+		// The outer error contains the whole address, which may have a token.
 		var outer *url.Error
 		if errors.As(err, &outer) {
 			err = outer.Err
 		}
-		if text := err.Error(); len(text) > maxSaid { // It may quote what the receiver said.
+		if text := err.Error(); len(text) > maxSaid { // it may quote the receiver
 			err = fmt.Errorf("%.*s", maxSaid, text)
 		}
 		return err
@@ -111,8 +111,8 @@ func (e *endpoint) post(ctx context.Context, text []byte, causes []string) (fail
 	return nil
 }
 
-// send sends events until that succeeds or is given up. It reports false if it was
-// stopped before either. The body stays the same, so that a receiver can recognise it.
+// send sends events until that succeeds or they are dropped. It reports false if it was stopped before. The body
+// stays the same, so that a receiver can recognise a repetition.
 func (e *endpoint) send(ctx context.Context, part []delivery) bool {
 	opt := &e.hooks.opt
 	events := make([]Event, len(part))
@@ -127,7 +127,7 @@ func (e *endpoint) send(ctx context.Context, part []delivery) bool {
 	began, pause := time.Now(), opt.FirstRetry
 	for {
 		err := e.post(ctx, text, causes)
-		// Half of the pause is random, so that many do not come back at once.
+		// Half of the pause is random, so that many requests are not repeated at the same time.
 		wait := pause/2 + rand.N(pause/2+1)
 		switch {
 		case err == nil:
