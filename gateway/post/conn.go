@@ -10,31 +10,31 @@ import (
 	"time"
 )
 
-// room is how much of a connection is read at a time: most requests with their bodies.
+// room is the size of a connection's buffer in bytes. Most requests fit with their bodies.
 const room = 4 << 10
 
 var buffers = sync.Pool{New: func() any { return new([room]byte) }}
 
-// conn is a connection while its requests are served here. One goroutine uses it, but for busy.
+// conn is a connection while its requests are served here. Only its own goroutine uses it, except for busy and
+// deadlines at a shutdown.
 type conn struct {
 	server *Server
 	tcp    *net.TCPConn
-	// wire is the same connection, for reading, writing and the deadline of the latter.
+	// wire is the same connection, for reading, writing and write deadlines.
 	wire   net.Conn
 	remote string
-	// buffer has what was read and not used, from start to end. It belongs to the connection
-	// until it ends or is handed over.
+	// buffer has unused bytes from start to end. The connection owns it until it ends or is handed over.
 	buffer     *[room]byte
 	start, end int
 	// reads and writes are the deadlines that are set.
 	reads, writes time.Time
-	// broken says that the body of a request did not come.
+	// broken is set if the body of a request did not arrive.
 	broken bool
-	// busy is set while a request is served. Whoever shuts down may close what is not.
+	// busy is set while a request is served. A shutdown interrupts connections that are not busy.
 	busy atomic.Bool
 }
 
-// serve serves requests until the connection ends or somebody else must go on.
+// serve serves requests until the connection ends or must be handed over.
 func (c *conn) serve() {
 	c.buffer = buffers.Get().(*[room]byte)
 	for first := true; ; first = false {
@@ -61,16 +61,16 @@ func (c *conn) serve() {
 	}
 }
 
-// begin tells whether another request may be served.
+// begin reports whether another request may be served, and sets busy.
 func (c *conn) begin() bool {
 	c.busy.Store(true)
 	return !c.server.closing.Load()
 }
 
-// next reads the header of a request. What ends before is unfinished.
+// next reads the header of a request. If the connection ends before, the verdict is unfinished.
 func (c *conn) next(first bool) (head, verdict) {
 	opt := &c.server.opt
-	var by time.Time // for the whole header, once it has begun
+	var by time.Time // deadline of the whole header, once it has begun
 	blank := 0
 	for begun := first; ; {
 		for !first && blank < maxBlank && c.end > c.start && (c.buffer[c.start] == '\r' || c.buffer[c.start] == '\n') {
@@ -101,7 +101,7 @@ func (c *conn) next(first bool) (head, verdict) {
 			c.readBy(by)
 		}
 		if c.server.closing.Load() {
-			return head{}, unfinished // the deadline of who shuts down may be overwritten
+			return head{}, unfinished // this may have overwritten the deadline of the shutdown
 		}
 		n, err := c.wire.Read(c.buffer[c.end:])
 		if c.end += n; err != nil {
@@ -110,8 +110,8 @@ func (c *conn) next(first bool) (head, verdict) {
 	}
 }
 
-// readWithin bounds the next read by about a time. The timer is set anew only if less than seven
-// eighths of it are left.
+// readWithin bounds the next read to about d. It sets the deadline again only if less than seven eighths are
+// left.
 func (c *conn) readWithin(d time.Duration) {
 	if now := time.Now(); c.reads.Sub(now) < d-d/8 || c.reads.Sub(now) > d {
 		c.readBy(now.Add(d))
@@ -121,17 +121,17 @@ func (c *conn) readWithin(d time.Duration) {
 func (c *conn) readBy(t time.Time) {
 	if !t.Equal(c.reads) {
 		c.reads = t
-		_ = c.tcp.SetReadDeadline(t) // a connection that is closed fails when it is read
+		_ = c.tcp.SetReadDeadline(t) // reading a closed connection reports the error
 	}
 }
 
-// exchange serves one request, and tells whether there may be another.
+// exchange serves one request, and reports whether another may follow.
 func (c *conn) exchange(h *head) (more bool) {
 	opt := &c.server.opt
 	now := time.Now()
 	x := &exchange{conn: c, left: h.length, header: make(http.Header, 4), limit: now.Add(opt.BodyTimeout)}
 	if !h.address(&x.url) {
-		// As the library says it.
+		// This is the answer of net/http.
 		x.header.Set("Content-Type", "text/plain; charset=utf-8")
 		x.WriteHeader(http.StatusBadRequest)
 		x.body = append(x.body, "400 Bad Request"...)
@@ -148,7 +148,7 @@ func (c *conn) exchange(h *head) (more bool) {
 			return false
 		}
 	}
-	// What was not read of a body is thrown away if it is here already.
+	// The unread rest of a body is discarded if it has already arrived.
 	rest := min(x.left, int64(c.end-c.start))
 	c.start += int(rest)
 	x.left -= rest
@@ -157,7 +157,7 @@ func (c *conn) exchange(h *head) (more bool) {
 		x.pushed = now.Add(opt.AnswerTimeout)
 	}
 	c.writeBy(x.pushed, opt.AnswerTimeout)
-	// The answer follows on what is used up of the buffer, if it fits there.
+	// The answer is written into the used part of the buffer if it fits there.
 	text := x.answer(c.buffer[:0:c.start], now, last)
 	if _, err := c.wire.Write(text); err != nil {
 		return false
@@ -168,8 +168,8 @@ func (c *conn) exchange(h *head) (more bool) {
 	return !last
 }
 
-// writeBy bounds the next write. Setting a timer for each would cost more than most writes, so
-// one that is set may stay up to half of the usual time longer.
+// writeBy sets the write deadline. Setting it for each write would cost more than most writes, so the deadline
+// may be up to half of the usual time later.
 func (c *conn) writeBy(t time.Time, usual time.Duration) {
 	if c.writes.Before(t) || c.writes.Sub(t) > usual/2 {
 		c.writes = t.Add(usual / 2)
@@ -177,7 +177,7 @@ func (c *conn) writeBy(t time.Time, usual time.Duration) {
 	}
 }
 
-// handle calls the handler. It is false if that has panicked, which ends the connection alone.
+// handle calls the handler. It reports false if the handler has panicked, which ends only this connection.
 func (c *conn) handle(x *exchange) (ok bool) {
 	defer func() {
 		if ok {
@@ -196,9 +196,9 @@ const (
 	lingerBytes = 256 << 10
 )
 
-// linger gives the client time to read an answer to what it is still sending. Closing at once
-// would reset the connection before that. Reading on for ever would cost what the answer was to save, so behind so many bytes
-// the client waits, too.
+// linger gives the client time to read the answer while it is still sending. Closing at once would reset the
+// connection first. Reading without a bound would cost what the early answer was to save, so after lingerBytes
+// the client waits.
 func (c *conn) linger() {
 	_ = c.tcp.CloseWrite()
 	until := time.Now().Add(lingerTime)
@@ -214,7 +214,7 @@ func (c *conn) linger() {
 	}
 }
 
-// quit ends the connection.
+// quit closes the connection.
 func (c *conn) quit(first bool) {
 	c.server.forget(c)
 	_ = c.tcp.Close()
@@ -225,7 +225,8 @@ func (c *conn) quit(first bool) {
 	c.buffer = nil
 }
 
-// leave ends what is done here with a connection that is for the server of the library.
+// leave releases the buffer of a connection that is to be handed to net/http, and returns that connection with
+// the bytes that were read.
 func (c *conn) leave(first bool) *handed {
 	if told := c.server.opt.Left; first && told != nil {
 		told(c.tcp.RemoteAddr(), c.buffer[c.start:c.end])
@@ -237,9 +238,9 @@ func (c *conn) leave(first bool) *handed {
 	return h
 }
 
-// pass gives it the connection.
+// pass hands the connection to net/http.
 func (c *conn) pass(h *handed) {
-	// The deadlines of before are no longer anybody's.
+	// The deadlines set here no longer apply.
 	_ = c.wire.SetDeadline(time.Time{})
 	c.server.forget(c)
 	select {

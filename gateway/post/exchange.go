@@ -11,21 +11,20 @@ import (
 	"time"
 )
 
-// exchange is one request with its answer. All of it is made anew for each, so that nothing
-// changes under whoever keeps a part of it.
+// exchange is one request with its answer. It is allocated for each request, so that parts of it may be kept.
 type exchange struct {
 	conn    *conn
 	request http.Request
 	url     url.URL
-	// left is how much of the body was not read.
+	// left is how much of the body is unread, in bytes.
 	left int64
-	// limit is the time for the next read that waits, zero for that of the whole body.
+	// limit is the deadline of the next read that has to wait; at first that of the whole body.
 	limit time.Time
 
 	header http.Header
 	status int
 	body   []byte
-	// pushed says how long the answer may take, zero for the usual time.
+	// pushed is the deadline of the answer, zero for the usual time.
 	pushed time.Time
 }
 
@@ -43,7 +42,7 @@ func (x *exchange) Read(p []byte) (int, error) {
 	c := x.conn
 	n := copy(p, c.buffer[c.start:c.end])
 	if c.start += n; n == 0 {
-		// Only what waits needs a deadline.
+		// Only a read that may wait needs a deadline.
 		c.readBy(x.limit)
 		var err error
 		if n, err = c.wire.Read(p); errors.Is(err, io.EOF) {
@@ -64,13 +63,13 @@ func (x *exchange) Read(p []byte) (int, error) {
 // Close implements [io.Closer] for the body.
 func (x *exchange) Close() error { return nil }
 
-// SetReadDeadline is for [http.ResponseController].
+// SetReadDeadline implements the method for [http.ResponseController].
 func (x *exchange) SetReadDeadline(t time.Time) error {
 	x.limit = t
 	return nil
 }
 
-// SetWriteDeadline is for [http.ResponseController].
+// SetWriteDeadline implements the method for [http.ResponseController].
 func (x *exchange) SetWriteDeadline(t time.Time) error {
 	x.pushed = t
 	return nil
@@ -86,14 +85,14 @@ func (x *exchange) WriteHeader(status int) {
 	}
 }
 
-// Write implements [http.ResponseWriter]. The answer is sent as a whole.
+// Write implements [http.ResponseWriter]. The answer is sent as a whole later.
 func (x *exchange) Write(b []byte) (int, error) {
 	x.WriteHeader(http.StatusOK)
 	x.body = append(x.body, b...)
 	return len(b), nil
 }
 
-// answer appends the whole answer.
+// answer appends the whole answer. last adds "Connection: close".
 func (x *exchange) answer(to []byte, now time.Time, last bool) []byte {
 	x.WriteHeader(http.StatusOK)
 	to = append(to, "HTTP/1.1 "...)
@@ -129,7 +128,7 @@ func (x *exchange) answer(to []byte, now time.Time, last bool) []byte {
 
 var oneLine = strings.NewReplacer("\r", " ", "\n", " ")
 
-// dated is the text of a second.
+// dated is the text of the header Date in one second.
 type dated struct {
 	second int64
 	text   string
@@ -137,7 +136,7 @@ type dated struct {
 
 var today atomic.Pointer[dated]
 
-// date is a time as headers have it, which changes once in a second.
+// date returns the value of the header Date. It is formatted once a second.
 func date(now time.Time) string {
 	d := today.Load()
 	if d == nil || d.second != now.Unix() {

@@ -6,18 +6,17 @@ import (
 	"net/http"
 )
 
-// handed is a connection that begins with bytes that were read already.
+// handed is a connection that begins with bytes that were already read.
 type handed struct {
 	*net.TCPConn
 	early []byte
-	// counted says that the connection is known as one that has sent no request yet.
+	// counted is set while the connection counts as one that has sent no request yet.
 	counted bool
-	// turn says that its first request has had its turn.
+	// turn is set if its first request has waited for its turn.
 	turn bool
 }
 
-// TakeTurn says whether the connection has waited for its turn before it came here, the first time that it
-// is asked.
+// TakeTurn reports, on the first call, whether the connection has already waited for its turn.
 func (h *handed) TakeTurn() bool {
 	had := h.turn
 	h.turn = false
@@ -36,7 +35,7 @@ func (h *handed) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// WriteTo implements [io.WriterTo], by which the bytes that were read must not be passed by.
+// WriteTo implements [io.WriterTo]. The bytes that were already read come first.
 func (h *handed) WriteTo(w io.Writer) (int64, error) {
 	n := int64(0)
 	if len(h.early) > 0 {
@@ -49,8 +48,8 @@ func (h *handed) WriteTo(w io.Writer) (int64, error) {
 	return n + rest, err
 }
 
-// State is the ConnState of the server that has what is handed over: connections are known by
-// what was accepted, and new only once.
+// State is the ConnState hook for the server that serves handed connections. It reports the accepted connection,
+// and reports it as new only once.
 func (s *Server) State(c net.Conn, state http.ConnState) {
 	h, ok := c.(*handed)
 	if !ok {

@@ -7,43 +7,43 @@ import (
 	"strings"
 )
 
-// verdict says what to do with the beginning of a request.
+// verdict is the decision about the beginning of a request.
 type verdict int
 
 const (
-	// unfinished: more of it is needed.
+	// unfinished means that more of it is needed.
 	unfinished verdict = iota
-	// plain: it is served here.
+	// plain means that it is served here.
 	plain
-	// foreign: it is for the server of the library.
+	// foreign means that net/http serves it.
 	foreign
-	// waiting: it is as well, but must wait for its turn first.
+	// waiting means that net/http serves it, after it has waited for its turn.
 	waiting
 )
 
 // head is the header of a plain request.
 type head struct {
-	// size is its length in bytes, with the empty line behind it.
+	// size is its length in bytes, with the empty line after it.
 	size   int
 	target string
 	host   string
 	fields http.Header
 	length int64
-	// last says that the client wants the connection closed behind the answer.
+	// last says that the client wants the connection closed after the answer.
 	last bool
 }
 
 const method, asking = "POST ", "GET "
 
-// maxBlank is how many bytes of empty lines may stand before a request that follows another:
-// some clients end a body with one.
+// maxBlank is how many bytes of empty lines are skipped before a further request: some clients send one after a
+// body.
 const maxBlank = 4
 
 // maxFields bounds the fields of a plain header.
 const maxFields = 32
 
-// read looks at what has come of a request. It is strict, and leaves to others whatever is
-// unusual. Only a plain head has a size: of all else nothing is used up.
+// read examines the received part of a request. It is strict: everything unusual is foreign. Only a plain head
+// has a size, so nothing else is consumed.
 func read(text []byte, takes func(path string) bool) (head, verdict) {
 	if n := min(len(text), len(method)); string(text[:n]) != method[:n] {
 		return head{}, foreign
@@ -51,11 +51,11 @@ func read(text []byte, takes func(path string) bool) (head, verdict) {
 	end := bytes.Index(text, []byte("\r\n\r\n"))
 	if end < 0 {
 		if bytes.Count(text, []byte("\n")) != bytes.Count(text, []byte("\r\n")) {
-			return head{}, foreign // lines that end otherwise may have no end that is looked for
+			return head{}, foreign // with other line ends, the end of the header would not be found
 		}
 		return head{}, unfinished
 	}
-	// One text for all that is kept of it.
+	// The parts of the header are slices of one string.
 	whole := string(text[:end+2])
 	line, rest, _ := strings.Cut(whole[len(method):], "\r\n")
 	target, proto, _ := strings.Cut(line, " ")
@@ -81,7 +81,7 @@ func read(text []byte, takes func(path string) bool) (head, verdict) {
 	return h, plain
 }
 
-// take keeps a field. It is false for one that makes a request unusual.
+// take stores a field. It reports false for a field that makes the request unusual.
 func (h *head) take(name, value string, values *[]string) bool {
 	switch name {
 	case "Host":
@@ -89,7 +89,7 @@ func (h *head) take(name, value string, values *[]string) bool {
 			return false
 		}
 		h.host = value
-		return true // the library keeps it apart as well
+		return true // net/http keeps it separately as well
 	case "Content-Length":
 		if h.length >= 0 || value == "" || len(value) > 9 {
 			return false
@@ -121,8 +121,8 @@ func (h *head) take(name, value string, values *[]string) bool {
 	return true
 }
 
-// waits looks at what has come of a request that is not served here: whether it is one that waits for its turn,
-// which is known once all of its header is here.
+// waits examines the received part of a foreign request: it is waiting if its path must wait for a turn and its
+// header is complete.
 func waits(text []byte, queues func(path string) bool) verdict {
 	if n := min(len(text), len(asking)); string(text[:n]) != asking[:n] {
 		return foreign
@@ -137,20 +137,20 @@ func waits(text []byte, queues func(path string) bool) verdict {
 		return foreign
 	case !whole || !bytes.Contains(text, []byte("\r\n\r\n")):
 		if bytes.Count(text, []byte("\n")) != bytes.Count(text, []byte("\r\n")) {
-			return foreign // as for those that are served here
+			return foreign // see read
 		}
 		return unfinished
 	}
 	return waiting
 }
 
-// usual are names of fields as most clients write them, and how they are kept.
+// usual maps the names of common fields, as most clients write them, to their canonical form.
 var usual = map[string]string{
 	"host": "Host", "user-agent": "User-Agent", "accept": "Accept", "accept-encoding": "Accept-Encoding", "content-type": "Content-Type",
 	"content-length": "Content-Length", "connection": "Connection", "x-pusher-library": "X-Pusher-Library",
 }
 
-// fieldName is a name in the form in which all are kept.
+// fieldName returns the canonical form of a field name.
 func fieldName(name string) string {
 	if kept, ok := usual[name]; ok {
 		return kept
@@ -158,7 +158,7 @@ func fieldName(name string) string {
 	return http.CanonicalHeaderKey(name)
 }
 
-// address reads the target as an URL. It is false if that cannot be done.
+// address parses the target as a URL. It reports false if the target is invalid.
 func (h *head) address(into *url.URL) bool {
 	path, query, asks := strings.Cut(h.target, "?")
 	if simple(path) {
@@ -172,7 +172,7 @@ func (h *head) address(into *url.URL) bool {
 	return err == nil
 }
 
-// simple tells whether a path stands for itself, as those of apps do.
+// simple reports whether a path needs no decoding, like the paths of most apps.
 func simple(path string) bool {
 	for i := range len(path) {
 		c := path[i]
@@ -183,7 +183,7 @@ func simple(path string) bool {
 	return !strings.HasPrefix(path, "//")
 }
 
-// printable tells whether a target has nothing but what may stand in one.
+// printable reports whether a target is a path with only the characters that are allowed.
 func printable(target string) bool {
 	for i := range len(target) {
 		if target[i] <= ' ' || target[i] >= 0x7f || target[i] == '#' {

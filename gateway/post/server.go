@@ -12,46 +12,43 @@ import (
 	"github.com/sluicehq/sluice/broker/rawio"
 )
 
-// Options configure a [Server]. All are required, but for those that say so.
+// Options configure a [Server]. All are required unless stated otherwise.
 type Options struct {
 	Handler http.Handler
-	// Takes tells which paths are served here. Others are left to the server of the library.
+	// Takes reports whether requests for a path are served here. net/http serves the others.
 	Takes func(path string) bool
-	// Admit waits until somebody else may be accepted; nil for at once.
+	// Admit waits until another connection may be accepted; nil for no limit.
 	Admit func()
-	// Queues tells which paths of requests of the server of the library must wait for their turn before it
-	// gets them, with Queue; nil for none. Of these Queue returns the turn, nil if they need not wait, and has
-	// call called when it has come, which waits for nobody. had is what [net.Conn]s that are handed over
-	// say of themselves then (TakeTurn).
+	// Queues reports whether requests for a path must wait for their turn before net/http gets them; nil if none
+	// must. Queue then enqueues the connection and returns its place, nil if it need not wait. It calls call
+	// when the turn has come; call does not block. had is the result of TakeTurn of the handed-over [net.Conn].
 	Queues func(path string) bool
 	Queue  func(c *net.TCPConn, call func()) (turn Turn, had bool)
-	// HeaderTimeout bounds a header, and BodyTimeout a body unless the handler says otherwise.
-	// IdleTimeout is how long a connection waits for its next request; an eighth of it may be
-	// missing. AnswerTimeout is the usual time for a client to take an answer; half as much may
-	// be added.
+	// HeaderTimeout bounds a header, and BodyTimeout a body unless the handler sets a deadline. IdleTimeout is
+	// how long a connection waits for its next request; it may be up to an eighth shorter. AnswerTimeout is the
+	// usual time for a client to read an answer; it may be up to half longer.
 	HeaderTimeout, BodyTimeout, IdleTimeout, AnswerTimeout time.Duration
-	// State is told of connections as [http.Server.ConnState] is: that they are new, and once
-	// they have sent a request, or are closed before that.
+	// State is called like [http.Server.ConnState]: for new connections, and when they have sent a request or
+	// are closed before that.
 	State func(net.Conn, http.ConnState)
-	// Left is told how a connection begins whose first request is for the server of the library, and
-	// must not keep the bytes; nil for nobody.
+	// Left is called with the first bytes of a connection whose first request is for net/http, and must not keep
+	// them; may be nil.
 	Left func(peer net.Addr, begins []byte)
-	// Panicked is told of a handler that panicked.
+	// Panicked is called after a handler has panicked.
 	Panicked func(reason any)
-	// Failed is told of an error of the listener after which accepting goes on.
+	// Failed is called with a temporary error of the listener.
 	Failed func(error)
 }
 
-// Server accepts connections. It is a listener for a server of the library, which gets those
-// that it does not serve itself.
+// Server accepts connections. It is a listener for a net/http server, which gets the connections that it does
+// not serve itself.
 type Server struct {
 	opt  Options
 	from net.Listener
-	// others are connections for the server of the library.
+	// others are connections for net/http.
 	others chan net.Conn
-	// accepted is closed when nobody comes any more, with the reason in failed; over is closed
-	// when nobody is handed over any more.
-	// ended when all is done.
+	// accepted is closed when no more connections are accepted, with the reason in failed. over is closed when
+	// no more are handed over. ended is closed when all goroutines have ended.
 	accepted, over, ended chan struct{}
 	failed                error
 	closing               atomic.Bool
@@ -65,7 +62,7 @@ type Server struct {
 
 var _ net.Listener = (*Server)(nil)
 
-// Serve begins to accept from a listener. Shutdown must be called.
+// Serve starts to accept from a listener. The caller must call Shutdown.
 func Serve(from net.Listener, opt Options) *Server {
 	s := &Server{
 		opt: opt, from: from, others: make(chan net.Conn), accepted: make(chan struct{}), over: make(chan struct{}), ended: make(chan struct{}), open: map[*conn]struct{}{},
@@ -88,7 +85,7 @@ func (s *Server) run() {
 				s.opt.Admit()
 			}
 		case errors.As(err, &passing) && passing.Temporary():
-			// As when there are no descriptors left.
+			// For instance, no descriptors are left.
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
 			s.opt.Failed(err)
 			timer := time.NewTimer(pause)
@@ -104,8 +101,8 @@ func (s *Server) run() {
 	}
 }
 
-// take serves a connection. One that is not what the system accepted, because its bytes must be
-// looked at by others first, goes to the server of the library at once.
+// take serves a connection. A connection that is not a *net.TCPConn, because another layer must process its
+// bytes first, goes to net/http at once.
 func (s *Server) take(c net.Conn) {
 	tcp, ok := c.(*net.TCPConn)
 	if !ok {
@@ -132,14 +129,14 @@ func (s *Server) take(c net.Conn) {
 	s.running.Go(mine.serve)
 }
 
-// forget is for a connection that has ended or goes elsewhere.
+// forget removes a connection that has ended or is handed over.
 func (s *Server) forget(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.open, c)
 }
 
-// Accept implements [net.Listener] for the server of the library.
+// Accept implements [net.Listener] for the net/http server.
 func (s *Server) Accept() (net.Conn, error) {
 	accepted := s.accepted
 	for {
@@ -150,7 +147,7 @@ func (s *Server) Accept() (net.Conn, error) {
 			if !errors.Is(s.failed, net.ErrClosed) {
 				return nil, s.failed
 			}
-			accepted = nil // those who have come may still be handed over
+			accepted = nil // accepted connections may still be handed over
 		case <-s.over:
 			return nil, net.ErrClosed
 		}
@@ -160,19 +157,19 @@ func (s *Server) Accept() (net.Conn, error) {
 // Addr implements [net.Listener].
 func (s *Server) Addr() net.Addr { return s.from.Addr() }
 
-// Close implements [net.Listener]: nobody is accepted any more. Whoever has come is served.
+// Close implements [net.Listener]: it ends accepting. Accepted connections are still served.
 func (s *Server) Close() error { return s.from.Close() }
 
-// Accepted is closed when nobody comes any more.
+// Accepted returns a channel that is closed when no more connections are accepted.
 func (s *Server) Accepted() <-chan struct{} { return s.accepted }
 
-// Shutdown closes the connections that are waiting for a request, lets the others answer
-// theirs until ctx is done, and hands nobody over any more. The listener must be closed.
+// Shutdown closes the connections that wait for a request, lets the others answer theirs until ctx is done, and
+// hands no more over. The listener must be closed.
 func (s *Server) Shutdown(ctx context.Context) {
 	s.closing.Store(true)
 	s.each(func(c *conn) {
 		if !c.busy.Load() {
-			// It ends by reading. One that begins now sees that it must not.
+			// Its read fails. A request that begins now is refused by begin.
 			_ = c.tcp.SetReadDeadline(time.Unix(1, 0))
 		}
 	})
@@ -190,8 +187,8 @@ func (s *Server) Shutdown(ctx context.Context) {
 	}
 }
 
-// Wait returns when nothing goes on any more after a Shutdown: handlers end by themselves, also
-// when their connections are closed.
+// Wait waits until all goroutines have ended after a Shutdown. Handlers may continue after their connections
+// were closed.
 func (s *Server) Wait() { <-s.ended }
 
 func (s *Server) each(do func(*conn)) {

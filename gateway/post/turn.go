@@ -7,24 +7,24 @@ import (
 	"time"
 )
 
-// Turn is a place in a queue, of which somebody is called when it is his turn.
+// Turn is a place in a queue of connections.
 type Turn interface {
-	// Leave gives it up.
+	// Leave gives the place up.
 	Leave() bool
 }
 
-// early is the room for what a client sends while it waits, beside what was read before.
+// early is the space for bytes that a client sends while it waits, in addition to those that were read before.
 const early = 256
 
-// wait has a connection wait for its turn before the server of the library gets it. It costs a goroutine that
-// sleeps and what was read, as long as it waits. Who goes meanwhile gives up his turn.
+// wait makes a connection wait for its turn before net/http gets it. Meanwhile it costs a sleeping goroutine and
+// the bytes that were read. A client that disconnects gives up its turn.
 func (c *conn) wait(first bool) {
 	h := c.leave(first)
-	// The deadline is that of who calls, or of who shuts down.
+	// From here on, call or a shutdown sets the deadline.
 	_ = c.tcp.SetReadDeadline(time.Time{})
 	let := make(chan struct{})
 	turn, mine := c.server.opt.Queue(c.tcp, func() {
-		// In this order: once it is let in, its deadlines are somebody else's.
+		// In this order, because the deadline belongs to net/http once the connection is handed over.
 		_ = c.tcp.SetReadDeadline(time.Unix(1, 0))
 		close(let)
 	})
@@ -41,8 +41,8 @@ func (c *conn) wait(first bool) {
 	c.pass(h)
 }
 
-// await waits until it is the turn of a connection, and is false for one whose client has gone. It reads, so
-// that this is noticed; what it reads is kept.
+// await waits for the turn of a connection. It reports false if the client has disconnected or the server stops.
+// It notices a disconnect by reading; the bytes are kept in h.early.
 func (c *conn) await(h *handed, let <-chan struct{}) bool {
 	for n := len(h.early); n < cap(h.early); n = len(h.early) {
 		k, err := c.wire.Read(h.early[n:cap(h.early)])
