@@ -8,8 +8,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/webhook"
 )
 
-// behind tells the application of an event that has a subscriber of this gateway as its reason, after it
-// was told that the channel is occupied.
+// behind emits an event that a subscriber of this gateway has caused, after the event that reports the channel
+// as occupied.
 func (r *Roll) behind(ctx context.Context, e webhook.Event) {
 	if !r.herald.wants(r.app, e.Name) {
 		return
@@ -21,8 +21,8 @@ func (r *Roll) behind(ctx context.Context, e webhook.Event) {
 	r.herald.emit(r.app, e)
 }
 
-// ClientEvent tells the application of an event of a subscriber that is stored at a place of the log. If the
-// application is still to be told that the channel is occupied, it waits for that.
+// ClientEvent emits a client event that is stored at a position of the log. It waits until the channel was
+// reported as occupied.
 func (r *Roll) ClientEvent(ctx context.Context, socketID string, ev *broker.Event, at broker.Receipt) {
 	r.behind(ctx, webhook.Event{
 		ID:   webhook.ClientEvent + "/" + r.channel + "/" + at.Epoch + "/" + strconv.FormatUint(at.Offset, 10),
@@ -30,14 +30,13 @@ func (r *Roll) ClientEvent(ctx context.Context, socketID string, ev *broker.Even
 	})
 }
 
-// Misses notes that a cache channel was found to be empty, and says whether the application
-// is to be told with [Roll.Missed]. last is the offset of what the channel remembered last.
-// It does not block.
+// Misses records that a cache channel was found empty, and reports whether the caller must call [Roll.Missed].
+// last is the offset of the last event that the channel kept. It does not block.
 func (r *Roll) Misses(last uint64) bool {
 	return r.roster != nil && r.herald.wants(r.app, webhook.CacheMiss) && r.missed.Swap(last+1) != last+1
 }
 
-// Missed tells once, over all gateways, that a cache channel is empty. It waits for the table.
+// Missed reports once, over all gateways, that a cache channel is empty. It waits for the table.
 func (r *Roll) Missed(ctx context.Context, epoch string, last uint64) {
 	log := r.herald.opt.Logger
 	period := epoch + "/" + strconv.FormatUint(last, 10)
@@ -45,7 +44,7 @@ func (r *Roll) Missed(ctx context.Context, epoch string, last uint64) {
 	switch {
 	case err == nil:
 	case first:
-		// Perhaps it is ours. Ids make it harmless to tell twice; nobody would otherwise.
+		// This gateway may have won the claim. Ids make a duplicate harmless; otherwise nobody might report it.
 		r.herald.said.Warn(log, "unsure miss/"+r.app.ID, "a cache miss is told without knowing whether another gateway does", "app", r.app.ID, "channel", r.channel, "error", err)
 	default:
 		r.herald.said.Warn(log, "lost miss/"+r.app.ID, "a cache miss could not be told; the next one is", "app", r.app.ID, "channel", r.channel, "error", err)

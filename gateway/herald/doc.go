@@ -1,12 +1,10 @@
-// Package herald tells applications and connections who comes and goes.
+// Package herald tells applications and connections of changes of members.
 //
-// The roster knows what changes in a channel, in the whole cluster, and tells two kinds of
-// listeners. Applications want webhooks: the gateway whose seat made the difference owes
-// one, so the roster calls [Herald.Tell]. Connections want frames: a [Roll] follows one
-// channel and makes news of members and of numbers of subscriptions for its [Audience],
-// and [Watchlists] follow users for those who watch them.
+// The roster knows the changes in a channel in the whole cluster. Applications want webhooks: the gateway whose
+// seat caused the change must send one, so the roster calls [Herald.Tell]. Connections want frames: a [Roll]
+// follows one channel and makes news of members and of subscription counts for its [Audience], and [Watchlists]
+// follow users for the connections that watch them.
 //
-// It stands between presence, which knows, and the queues of webhook, which deliver. It
-// does not know what a connection or a frame is. What it never does: wait for a socket or
-// for an address.
+// The package is between presence, which knows the changes, and the queues of webhook, which deliver them. It
+// knows neither connections nor frames, and never waits for a socket or an address.
 package herald

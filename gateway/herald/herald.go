@@ -12,28 +12,28 @@ import (
 	"github.com/sluicehq/sluice/gateway/webhook"
 )
 
-// Hooks takes what applications want to know of.
+// Hooks accepts webhook events.
 type Hooks interface {
-	// Wants says whether somebody wants events of that name at all.
+	// Wants reports whether any address of the app needs events of that name.
 	Wants(a *app.App, name string) bool
-	// Emit passes an event on. It does not block.
+	// Emit queues an event. It does not block.
 	Emit(a *app.App, e webhook.Event)
 }
 
 // Options configure a [Herald]. Apps is required.
 type Options struct {
 	Apps *app.Registry
-	// Hooks is told what applications want to know of; nil for nobody.
+	// Hooks accepts webhook events; nil for none.
 	Hooks Hooks
 	// Node is the name of this gateway.
 	Node string
-	// Now is the clock by which numbers are kept back, default time.Now.
+	// Now is the clock for delayed counts, default time.Now.
 	Now    func() time.Time
 	Logger *slog.Logger
 }
 
-// Herald tells applications what changes. Make it with [New], before the roster that
-// tells to it. All its methods may be called by any goroutine.
+// Herald tells applications of changes. [New] creates it, before the roster that calls it. Its methods are safe
+// for concurrent use.
 type Herald struct {
 	opt  Options
 	said seldom.Lines
@@ -50,7 +50,7 @@ func New(opt Options) *Herald {
 	return &Herald{opt: opt}
 }
 
-// wants says whether somebody wants events of that name.
+// wants reports whether any address of the app needs events of that name.
 func (h *Herald) wants(a *app.App, name string) bool {
 	return h.opt.Hooks != nil && h.opt.Hooks.Wants(a, name)
 }
@@ -61,8 +61,8 @@ func (h *Herald) emit(a *app.App, e webhook.Event) {
 	}
 }
 
-// Tell passes on what changed in a channel by this gateway, or by one that it buried. It
-// is what a roster tells to ([presence.Options]). It does not block.
+// Tell emits a change in a channel that this gateway has caused, or a gateway that it declared dead. The roster
+// calls it (Tell of [presence.Options]). It does not block.
 func (h *Herald) Tell(appID, channel string, c presence.Change) {
 	a := h.opt.Apps.ByID(appID)
 	if a == nil || channel == "" || h.opt.Hooks == nil || pusher.KindOf(channel).ServerToUser() {
@@ -79,7 +79,7 @@ func (h *Herald) Tell(appID, channel string, c presence.Change) {
 	case presence.Vacated:
 		name = webhook.ChannelVacated
 	case presence.Counted:
-		// One's own are told by the roll of the channel, which keeps numbers back.
+		// The roll of the channel emits the counts of this gateway, because it delays some.
 		if !c.Buried || !a.SubscriptionCount || pusher.KindOf(channel).Presence() {
 			return
 		}
@@ -88,8 +88,8 @@ func (h *Herald) Tell(appID, channel string, c presence.Change) {
 	h.emit(a, eventOf(name, channel, c))
 }
 
-// eventOf is the event that tells of a change. Its id is the same for everybody who does, and
-// another one for every other change.
+// eventOf returns the event for a change. Its id is the same on all gateways, and different for every other
+// change.
 func eventOf(name, channel string, c presence.Change) webhook.Event {
 	id := name + "/" + channel + "/" + c.Node + "/" + c.User + "/" + strconv.FormatUint(c.Cause, 10)
 	if c.Kind == presence.Counted {

@@ -3,18 +3,16 @@ package herald
 import "time"
 
 const (
-	// smallCount is up to which every change of the number of subscriptions is
-	// told, and countPause the time between two tellings above (protocol section
-	// 1.11).
+	// smallCount is the subscription count up to which every change is reported, and countPause the time between
+	// two reports above it (protocol section 1.11).
 	smallCount = 100
 	countPause = 5 * time.Second
-	// overtaking is how long what a gateway told may have come behind what another
-	// told later.
+	// overtaking is how long a count of one gateway may arrive after a later count of another.
 	overtaking = 2 * countPause
 )
 
-// number decides when a number of subscriptions is told to one kind of listener. The zero
-// value has told nothing.
+// number decides when a subscription count is reported to one kind of recipient. The zero value has reported
+// nothing.
 type number struct {
 	told    time.Time
 	pending bool
@@ -22,7 +20,7 @@ type number struct {
 	version uint64
 }
 
-// offer takes a new number and says whether to tell it now.
+// offer takes a new count and reports whether to report it now.
 func (g *number) offer(n int, version uint64, now time.Time) bool {
 	g.count, g.version = n, version
 	if n > smallCount && now.Sub(g.told) < countPause {
@@ -33,15 +31,14 @@ func (g *number) offer(n int, version uint64, now time.Time) bool {
 	return true
 }
 
-// learn takes a new number that another gateway tells. If one is kept back here, or was told
-// a moment ago, it may be taken for the last word, so the new one is told here as well, in its
-// time.
+// learn takes a new count that another gateway reports. If a count is pending here, or was reported a moment
+// ago, that one may arrive last and seem current, so the new count is reported here as well, later.
 func (g *number) learn(n int, version uint64, now time.Time) {
 	g.count, g.version = n, version
 	g.pending = g.pending || !g.told.IsZero() && now.Sub(g.told) < overtaking
 }
 
-// due says whether a number that was kept back is to be told now.
+// due reports whether a pending count is to be reported now.
 func (g *number) due(now time.Time) bool {
 	if !g.pending || now.Sub(g.told) < countPause {
 		return false

@@ -13,58 +13,56 @@ import (
 	"github.com/sluicehq/sluice/gateway/webhook"
 )
 
-// News is something that the subscribers of a channel are told, beside what is in its log.
+// News is an event for the subscribers of a channel that is not in its log.
 type News struct {
-	// Event is the name without its prefix, Data the text. Nobody changes it.
+	// Event is the name without its prefix, and Data the JSON text, which must not be changed.
 	Event string
 	Data  []byte
 }
 
 // Audience is the subscribers of a channel.
 type Audience interface {
-	// Announce tells news to everybody who does not know of the members at that
-	// version yet, or to everybody if it is 0. It is called for each version, in
-	// order, also if there is nothing to tell of it, and must not call the roll.
+	// Announce sends news to the subscribers that do not know the members at that version yet, or to all if
+	// version is 0. It is called for each version, in order, even without news, and must not call the roll.
 	Announce(version uint64, news []News)
 }
 
-// Roll is what a channel knows of who is in it, in the whole cluster. A channel of which
-// nobody wants to know that only writes its number of subscriptions. Make it with
-// [Herald.Roll].
+// Roll follows who is in a channel, in the whole cluster. If nobody wants to know that, it only writes the
+// channel's subscription count. [Herald.Roll] creates it.
 type Roll struct {
 	herald   *Herald
-	roster   *presence.Roster // nil if nobody knows who is where
-	app      *app.App         // as it was when the roll was made
+	roster   *presence.Roster // nil if there is no table, or nothing is counted
+	app      *app.App         // as it was when the roll was created
 	channel  string
 	audience Audience
-	// room is nil as long as the channel is not followed.
+	// room is nil while the channel is not followed.
 	room atomic.Pointer[presence.Room]
 
 	mu rank.Mutex[rank.Roll]
-	// local is the number of subscriptions here, coming of those that are about to begin.
+	// local is the number of subscriptions on this gateway, and coming that of subscriptions that are about to
+	// begin.
 	local, coming int
 	frames, hooks number
-	// missed is one more than the offset that a cache channel remembered when it
-	// was last told to be empty, 0 for never.
+	// missed is one more than the offset that a cache channel kept when it was last reported as empty, 0 for
+	// never.
 	missed atomic.Uint64
 }
 
-// Roll returns the roll of a channel, which follows nothing before [Roll.Open]. The roster
-// may be nil.
+// Roll returns the roll of a channel, which follows nothing before [Roll.Open]. The roster may be nil.
 func (h *Herald) Roll(roster *presence.Roster, a *app.App, channel string, to Audience) *Roll {
 	if pusher.KindOf(channel).ServerToUser() {
-		roster = nil // who is in there is nobody's business
+		roster = nil // nobody may learn who is signed in
 	}
 	return &Roll{herald: h, roster: roster, app: a, channel: channel, audience: to}
 }
 
-// shows: subscribers are told the number of subscriptions.
+// shows reports whether subscribers are sent the subscription count.
 func (r *Roll) shows() bool {
 	return r.app.Now().SubscriptionCount && !pusher.KindOf(r.channel).Presence()
 }
 
-// Open begins to follow who is in the channel, if somebody wants to know and it is not followed
-// yet. Errors are those of [presence.Roster.Open]. It is for one goroutine at a time.
+// Open begins to follow the channel, if somebody wants to know who is in it and it is not followed yet. Errors
+// are those of [presence.Roster.Open]. It must not be called concurrently.
 func (r *Roll) Open(ctx context.Context) error {
 	follow := pusher.KindOf(r.channel).Presence() || r.shows()
 	for _, name := range []string{webhook.ChannelOccupied, webhook.ChannelVacated, webhook.SubscriptionCount} {
@@ -80,9 +78,8 @@ func (r *Roll) Open(ctx context.Context) error {
 	return err
 }
 
-// Expect notes a subscription that is about to begin here (1), before its client knows that
-// it has, or one that does not after all (-1). Whoever asks this gateway is told of it from
-// then on. It does not wait.
+// Expect records a subscription that is about to begin here (1), before its client is told, or one that does not
+// begin after all (-1). Queries of this gateway count it from then on. It does not wait.
 func (r *Roll) Expect(change int) {
 	if r.roster == nil {
 		return
@@ -93,7 +90,7 @@ func (r *Roll) Expect(change int) {
 	r.roster.SetCounts(r.app.ID, r.channel, r.local, r.coming)
 }
 
-// Count notes a subscription that began (1), as expected, or ended (-1) here. It does not wait.
+// Count records an expected subscription that has begun (1), or one that has ended (-1). It does not wait.
 func (r *Roll) Count(change int) {
 	if r.roster == nil {
 		return
@@ -105,25 +102,25 @@ func (r *Roll) Count(change int) {
 	r.roster.SetCounts(r.app.ID, r.channel, r.local, r.coming)
 }
 
-// Follows says whether the channel is followed, so that others must learn when nobody is
-// in it any more.
+// Follows reports whether the channel is followed, so that other gateways must learn when it is empty.
 func (r *Roll) Follows() bool { return r.room.Load() != nil }
 
-// Idle says whether nobody is in the channel here and everybody knows it.
+// Idle reports whether nobody is in the channel on this gateway and the table says so.
 func (r *Roll) Idle() bool {
 	room := r.room.Load()
 	return room == nil || room.Idle()
 }
 
-// Join, Leave and Members are those of the room; only a presence channel has one for certain.
+// Join, Leave and Members call the room. The channel must be followed, which is certain only for presence
+// channels.
 func (r *Roll) Join(ctx context.Context, user string, info json.RawMessage, limit int) error {
 	return r.room.Load().Join(ctx, user, info, limit)
 }
 
-// Leave takes a connection of a user back.
+// Leave removes a connection of a user.
 func (r *Roll) Leave(user string) { r.room.Load().Leave(user) }
 
-// Members are the users in the channel at a version.
+// Members returns the users in the channel, and the version of that list.
 func (r *Roll) Members() ([]presence.Member, uint64) { return r.room.Load().Members() }
 
 // Changed implements [presence.Sink].
@@ -149,8 +146,8 @@ func numberOf(count int) News {
 	return News{"subscription_count", pusher.AppendSubscriptionCount(nil, count)}
 }
 
-// counted takes another number of subscriptions and tells the application, if it is to be
-// told now. It says whether the subscribers are.
+// counted takes a new subscription count and emits a webhook event if that is due. It reports whether the count
+// is due for the subscribers.
 func (r *Roll) counted(c presence.Change) bool {
 	own, now := c.Node == r.herald.opt.Node && !c.Buried, r.herald.opt.Now()
 	r.mu.Lock()
@@ -165,7 +162,7 @@ func (r *Roll) counted(c presence.Change) bool {
 	return shown
 }
 
-// Sweep tells numbers of subscriptions that were kept back and are due.
+// Sweep reports pending subscription counts that are due.
 func (r *Roll) Sweep(now time.Time) {
 	r.mu.Lock()
 	frames, hooks := r.frames.due(now), r.hooks.due(now)
@@ -179,7 +176,7 @@ func (r *Roll) Sweep(now time.Time) {
 	}
 }
 
-// Close stops following, and tells the number that is still kept back.
+// Close stops following, and emits the pending count.
 func (r *Roll) Close() {
 	room := r.room.Load()
 	if room == nil {
@@ -195,7 +192,7 @@ func (r *Roll) Close() {
 	}
 }
 
-// hook tells the application a number of subscriptions that was kept back.
+// hook emits a subscription count.
 func (r *Roll) hook(n number) {
 	r.herald.emit(r.app, webhook.Event{Name: webhook.SubscriptionCount, Channel: r.channel, Count: n.count, Version: n.version})
 }

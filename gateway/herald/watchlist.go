@@ -11,23 +11,23 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// Watcher is a connection that is told of users. It is compared with ==.
+// Watcher is a connection that watches users. It must be comparable.
 type Watcher interface {
-	// Watched tells which users came online and which went. What concerns one user is told
-	// in order. It must not block, and must not call the watchlists.
+	// Watched reports which users came online and which went offline, for one user in order. It must not block,
+	// and must not call the watchlists.
 	Watched(b *Bulletin)
 }
 
-// Bulletin says which users came online and which went. Everybody who watches them is told by the same one,
+// Bulletin lists the users who came online and those who went offline. All their watchers get the same Bulletin,
 // one after the other.
 type Bulletin struct {
 	Online, Offline []string
-	// Made is for what those who are told make of it, so that it is made once.
+	// Made is a cache for the watchers, for what they derive from the Bulletin.
 	Made any
 }
 
-// Watchlists are the users that some connections want to know of. Make them with
-// [NewWatchlists].
+// Watchlists are the users that connections watch. [NewWatchlists] creates them. Their methods are safe for
+// concurrent use.
 type Watchlists struct {
 	roster *presence.Roster
 	failed func(app string, err error)
@@ -38,30 +38,29 @@ type Watchlists struct {
 
 type userKey struct{ app, user string }
 
-// NewWatchlists returns watchlists that nobody has. failed is told why a user cannot be
-// followed.
+// NewWatchlists returns empty watchlists. failed is called with the reason why a user cannot be followed.
 func NewWatchlists(roster *presence.Roster, failed func(app string, err error)) *Watchlists {
 	return &Watchlists{roster: roster, failed: failed, users: map[userKey]*User{}}
 }
 
-// User is a user whose coming and going some connections are told of.
+// User is a user who is watched.
 type User struct {
 	lists *Watchlists
 	room  *presence.Room
 	key   userKey
-	// opened is closed when it is known whether the user is online.
+	// opened is closed when the state of the user is known, or could not be found out.
 	opened chan struct{}
 
-	// What follows belongs to the lock of the watchlists. refs are the connections that
-	// use it, by those of them that are told.
+	// The following fields are guarded by the lock of the watchlists. refs is the number of uses, and by are the
+	// connections that are told of changes.
 	refs    int
 	by      map[Watcher]struct{}
 	online  bool
 	version uint64
 }
 
-// Open returns a user of whom it is known whether he is online. The caller must give it up
-// with [Watchlists.End]. Errors: [broker.ErrUnavailable], or the context's.
+// Open returns a user whose state is known. The caller must call [Watchlists.End] with it. Errors are
+// [broker.ErrUnavailable] or that of the context.
 func (l *Watchlists) Open(ctx context.Context, app, user string) (*User, error) {
 	key := userKey{app, user}
 	l.mu.Lock()
@@ -92,7 +91,7 @@ func (l *Watchlists) Open(ctx context.Context, app, user string) (*User, error) 
 	return u, nil
 }
 
-// open looks up whether the user is online.
+// open finds out whether the user is online.
 func (u *User) open(ctx context.Context) {
 	defer close(u.opened)
 	room, err := u.lists.roster.Open(ctx, u.key.app, pusher.UserChannel(u.key.user), u)
@@ -119,7 +118,7 @@ func (u *User) Changed(version uint64, changes []presence.Change) {
 		if c.Kind == presence.Vacated {
 			b = &Bulletin{Offline: b.Online}
 		}
-		// The turn of the room keeps the order. Whoever begins meanwhile is told what is true from now on.
+		// The turn of the room keeps the order. A watcher that begins meanwhile gets the new state in Begin.
 		for _, w := range u.turn(c.Kind == presence.Occupied, version) {
 			w.Watched(b)
 		}
@@ -129,7 +128,7 @@ func (u *User) Changed(version uint64, changes []presence.Change) {
 	u.version = version
 }
 
-// turn notes that the user came online or went, and returns who is to be told.
+// turn records that the user came online or went offline, and returns the watchers to tell.
 func (u *User) turn(online bool, version uint64) []Watcher {
 	u.lists.mu.Lock()
 	defer u.lists.mu.Unlock()
@@ -137,9 +136,9 @@ func (u *User) turn(online bool, version uint64) []Watcher {
 	return slices.Collect(maps.Keys(u.by))
 }
 
-// Begin tells a connection which of its users are online, and from then on what changes.
+// Begin tells a connection which of its users are online, and from then on of changes.
 func (l *Watchlists) Begin(users []*User, w Watcher) {
-	// The first state and the changes that follow must come in order.
+	// The lock keeps the first state and the following changes in order.
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var b Bulletin
@@ -154,8 +153,8 @@ func (l *Watchlists) Begin(users []*User, w Watcher) {
 	w.Watched(&b)
 }
 
-// End gives up one use of a user, by a connection if it has begun, and ends it with the
-// last one.
+// End ends one use of a user; w is the connection if it has begun, or nil. The last End stops following the
+// user.
 func (l *Watchlists) End(u *User, w Watcher) {
 	l.mu.Lock()
 	delete(u.by, w)
