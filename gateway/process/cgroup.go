@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// noLimit is where version 1 of cgroups begins to mean that there is none.
+// noLimit is the value from which on a limit of cgroup version 1 means no limit.
 const noLimit = 1 << 60
 
-// cgroupLimit is the least limit of memory of the process's cgroup and those above it,
-// in bytes, 0 for none. Both versions are understood, also mixed.
+// cgroupLimit returns the lowest memory limit of the process's cgroup and its ancestors in bytes, 0 for none. It
+// supports cgroup versions 1 and 2, also mixed.
 func cgroupLimit(root fs.FS) int64 {
 	text, err := fs.ReadFile(root, "proc/self/cgroup")
 	if err != nil {
@@ -48,8 +48,8 @@ func hasMemory(controllers string) bool {
 	return false
 }
 
-// leastLimit goes from a group up to the root. In a container the group's own path may
-// not be there, because its group is the root of what is mounted.
+// leastLimit returns the lowest limit from a group up to the root. In a container, the path of the group may not
+// exist, because the mounted root is the group itself.
 func leastLimit(root fs.FS, mount, group, file string) int64 {
 	least := int64(0)
 	at := path.Join(mount, group)
@@ -69,7 +69,7 @@ func leastLimit(root fs.FS, mount, group, file string) int64 {
 	return least
 }
 
-// machineMemory is what the machine has, in bytes, 0 if it does not say.
+// machineMemory returns the memory of the machine in bytes, 0 if it is unknown.
 func machineMemory(root fs.FS) int64 {
 	text, err := fs.ReadFile(root, "proc/meminfo")
 	if err != nil {

@@ -7,17 +7,17 @@ import (
 	"sync"
 )
 
-// LeastGarbage is how much garbage there is before the collector looks for it, in bytes. Small
-// gateways that take in much would be collected a dozen times a second otherwise, which is a fifth
-// of what a publish costs them. It is at most what their memory grows by.
+// LeastGarbage is the amount of garbage in bytes below which the collector does not run. Otherwise the collector
+// would run a dozen times a second in small gateways with many publishes, which is a fifth of the cost of a
+// publish. The memory of the process grows by at most this.
 const LeastGarbage = 32 << 20
 
-// usualPercent is how much garbage there may be in per cent of what is alive.
+// usualPercent is the usual GOGC: garbage in percent of the live heap.
 const usualPercent = 100
 
-// EaseCollector has the collector wait until there is so much garbage as is alive, and at least
-// as many bytes as are given, but for memory that is scarce: a fourth of the limit of the collector
-// is not exceeded by that. It does nothing where GOGC is set. The function that it returns ends it.
+// EaseCollector lets the collector wait until there is as much garbage as live memory, and at least so many
+// bytes, but at most a quarter of the collector's memory limit. It does nothing if GOGC is set. The returned
+// function ends it.
 func (m *Memory) EaseCollector(least int64) (stop func()) {
 	if os.Getenv("GOGC") != "" {
 		return func() {}
@@ -31,7 +31,7 @@ func (m *Memory) EaseCollector(least int64) (stop func()) {
 	return e.stop
 }
 
-// easing sets the percentage of the collector after each of its cycles.
+// easing adjusts GOGC after each cycle of the collector.
 type easing struct {
 	least int64
 
@@ -40,8 +40,7 @@ type easing struct {
 	ended   bool
 }
 
-// again has the percentage adjusted after the next cycle: the runtime finds then that nobody has
-// what this makes.
+// again adjusts GOGC after the next cycle, with the finalizer of an unreachable object.
 func (e *easing) again() {
 	runtime.SetFinalizer(&struct{ of *easing }{e}, func(made *struct{ of *easing }) {
 		if made.of.adjust() {
@@ -50,8 +49,8 @@ func (e *easing) again() {
 	})
 }
 
-// adjust says false after the end. Setting the percentage stops everybody for a moment, so small
-// changes are left out.
+// adjust sets GOGC, and reports false after stop. Setting it stops the world for a moment, so small changes are
+// skipped.
 func (e *easing) adjust() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -72,10 +71,10 @@ func (e *easing) stop() {
 	debug.SetGCPercent(usualPercent)
 }
 
-// leastAlive is what the runtime counts as alive at least, in bytes.
+// leastAlive is the minimum heap that the runtime assumes, in bytes.
 const leastAlive = 4 << 20
 
-// percentFor is the percentage that lets there be at least so much garbage beside what is alive.
+// percentFor returns the GOGC that allows at least so much garbage.
 func percentFor(alive, least int64) int {
 	return max(usualPercent, int(100*least/max(alive, leastAlive)))
 }

@@ -10,42 +10,40 @@ import (
 	"syscall"
 )
 
-// Descriptors bounds who may have the last descriptors of the process. The system gives
-// out the lowest free number, so a new descriptor with the number n means that n others
-// are in use, whoever has them. The zero value refuses nothing.
+// Descriptors reserves the last descriptors of the process. The system assigns the lowest free number, so a new
+// descriptor with number n means that n others are in use, whatever uses them. The zero value refuses nothing.
+// It is safe for concurrent use.
 type Descriptors struct {
-	// Reserve is the number that is kept back for the log. Half of it is for the
-	// connections that the process opens itself and for operators: see
-	// [Descriptors.Listener] and [Descriptors.Dial].
+	// Reserve is the number of descriptors that are reserved for the log. Operators and connections that the
+	// process opens itself may use half of them: see [Descriptors.Listener] and [Descriptors.Dial].
 	Reserve int
 	// limit replaces the limit of the system in tests.
 	limit func() int
 
-	// known is the limit as it was last asked for; 0 means that it was not.
+	// known is the last limit that was read; 0 if it was not read yet.
 	known atomic.Int64
 
 	refused   atomic.Uint64
 	exhausted atomic.Uint64
-	// full is set when somebody was refused, until there is room again.
+	// full is set when a connection was refused, until there is room again.
 	full atomic.Bool
 }
 
-// Class says for whom a descriptor is.
+// Class is the kind of a connection.
 type Class int
 
 const (
 	// Public connections come from anybody; they leave the whole reserve free.
 	Public Class = iota
-	// Own connections, for webhooks and from operators, may use half of it.
+	// Own connections, for webhooks and from operators, may use half of the reserve.
 	Own
 )
 
-// ErrDescriptors: the rest of the descriptors belongs to the log.
+// ErrDescriptors means that the remaining descriptors are reserved for the log.
 var ErrDescriptors = errors.New("too few file descriptors are left; they are kept for the log")
 
-// Limit is how many descriptors the process may have at this moment, 0 if the system
-// does not say. The runtime has raised it to the hard limit before main began, and gives
-// children the one of before.
+// Limit returns the present limit of descriptors, 0 if it is unknown. The Go runtime raises it to the hard limit
+// before main begins, and gives child processes the original one.
 func (d *Descriptors) Limit() int {
 	if d.limit != nil {
 		return d.limit()
@@ -53,8 +51,7 @@ func (d *Descriptors) Limit() int {
 	return systemLimit()
 }
 
-// Usable is how many descriptors there are for connections of a class and everything
-// else that the process has open, 0 for no bound.
+// Usable returns how many descriptors may be in use when a connection of a class is accepted, 0 for no bound.
 func (d *Descriptors) Usable(class Class) int {
 	limit := d.Limit()
 	if limit == 0 {
@@ -67,19 +64,18 @@ func (d *Descriptors) Usable(class Class) int {
 	return max(1, limit-kept)
 }
 
-// Refused counts connections that were turned away to keep the reserve, and Exhausted
-// the times that the system had no descriptor left to accept one with.
+// Refused returns the number of connections that were refused to keep the reserve.
 func (d *Descriptors) Refused() uint64 { return d.refused.Load() }
 
-// Exhausted is explained at [Descriptors.Refused].
+// Exhausted returns how often the system had no descriptor for accepting a connection.
 func (d *Descriptors) Exhausted() uint64 { return d.exhausted.Load() }
 
-// Problem says what is wrong, empty for nothing.
+// Problem returns what is wrong, empty for nothing.
 func (d *Descriptors) Problem() string {
 	if !d.full.Load() {
 		return ""
 	}
-	// Whoever asks may do so on a connection of before.
+	// The request may use an old connection, so the next free descriptor is found out by opening a file.
 	if f, err := os.Open(os.DevNull); err == nil {
 		next := int(f.Fd())
 		_ = f.Close()
@@ -92,15 +88,14 @@ func (d *Descriptors) Problem() string {
 		d.Usable(Public), d.Limit())
 }
 
-// fits tells whether a connection leaves the reserve of its class free. What has no
-// descriptor fits.
+// fits reports whether a connection leaves the reserve of its class free. Without a descriptor it does.
 func (d *Descriptors) fits(conn net.Conn, class Class) bool {
 	number, ok := numberOf(conn)
 	if !ok {
 		return true
 	}
-	// While a quarter of the descriptors are in use there is no need to ask the system for
-	// each connection whether they have become fewer.
+	// While less than a quarter of the descriptors are in use, the limit need not be read again for each
+	// connection.
 	if known := d.known.Load(); int64(4*number) < known && 2*d.Reserve < int(known) {
 		return true
 	}
@@ -125,8 +120,7 @@ func numberOf(conn net.Conn) (int, bool) {
 	return number, number >= 0
 }
 
-// Dial makes a dialer leave its part of the reserve free. It returns [ErrDescriptors]
-// where it would not.
+// Dial wraps a dialer that leaves its part of the reserve free. Otherwise it returns [ErrDescriptors].
 func (d *Descriptors) Dial(dial func(ctx context.Context, network, address string) (net.Conn, error)) func(ctx context.Context, network, address string) (net.Conn, error) {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := dial(ctx, network, address)
@@ -139,7 +133,7 @@ func (d *Descriptors) Dial(dial func(ctx context.Context, network, address strin
 	}
 }
 
-// isExhausted tells whether the system has no descriptor left.
+// isExhausted reports whether the system has no descriptor left.
 func isExhausted(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }

@@ -1,12 +1,10 @@
-// Package process knows what this process may use, file descriptors and memory, and
-// says no to strangers before either is used up.
+// Package process knows the limits of this process for file descriptors and memory, and refuses clients before
+// either is used up.
 //
-// [Descriptors] keeps some descriptors back: the log opens files at any moment, and an
-// error there stops it. [Memory] finds the limit of memory (configuration, cgroup,
-// GOMEMLIMIT), gives it to the collector, and tells when so much of it is held that
-// nobody new should come in.
+// [Descriptors] reserves some descriptors: the log opens files at any moment, and an error there stops it.
+// [Memory] finds the memory limit (configuration, cgroup, GOMEMLIMIT), sets it for the collector, and reports
+// when so much is in use that new clients should be refused.
 //
-// Nothing here counts what it gave out. Descriptors are judged by their numbers and
-// memory by what the collector found alive, so that there is no account that can be
-// wrong.
+// Nothing here is counted. Descriptors are judged by their numbers, and memory by what the collector found live,
+// so no count can be wrong.
 package process

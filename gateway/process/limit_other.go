@@ -2,5 +2,5 @@
 
 package process
 
-// systemLimit is unknown here.
+// systemLimit is unknown on this system.
 func systemLimit() int { return 0 }

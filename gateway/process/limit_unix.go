@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// systemLimit is the soft limit of descriptors.
+// systemLimit returns the soft limit of descriptors.
 func systemLimit() int {
 	var l syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l) != nil {

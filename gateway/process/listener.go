@@ -8,25 +8,25 @@ import (
 )
 
 const (
-	// maxAnswering bounds the connections that are being told why they are refused.
-	// Further ones are only closed.
+	// maxAnswering bounds the refused connections that wait for the client to read the answer. Further ones are
+	// closed at once.
 	maxAnswering = 8
-	// answerTime is how long one of these has to read that.
+	// answerTime is how long such a client has.
 	answerTime = time.Second
 )
 
-// Refusal answers whatever was asked. It is short enough for any socket's buffer.
+// Refusal is the answer to any HTTP request. It is short enough for any socket's buffer.
 const Refusal = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n" +
 	"Content-Type: text/plain\r\nContent-Length: 32\r\n\r\nthis server is full; retry soon\n"
 
-// listener turns connections away while there is no room for them.
+// listener refuses connections while there is no room for them.
 type listener struct {
 	net.Listener
 	class Class
 	d     *Descriptors
-	// shut says that nobody may come in for another reason; nil for none.
+	// shut reports whether connections are refused for another reason; nil for never.
 	shut func() bool
-	// answer is what the refused are told.
+	// answer is sent to refused connections.
 	answer string
 
 	mu        sync.Mutex
@@ -35,10 +35,9 @@ type listener struct {
 	ended     sync.WaitGroup
 }
 
-// Listener returns a listener that says answer, which is [Refusal] where HTTP is spoken, and
-// closes, where a connection would not leave the reserve of its class free, or while shut
-// reports true; shut may be nil. An error of the system ends Accept, as without it.
-// Close waits for the refused.
+// Listener wraps a listener. It answers and closes connections that would not leave the reserve of their class
+// free, and all while shut reports true; shut may be nil. answer is [Refusal] for HTTP. As without it, an error
+// of the system is returned by Accept. Close waits for the refused connections.
 func (d *Descriptors) Listener(l net.Listener, class Class, answer string, shut func() bool) net.Listener {
 	return &listener{Listener: l, class: class, answer: answer, d: d, shut: shut, answering: map[net.Conn]struct{}{}}
 }
@@ -68,8 +67,8 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 }
 
-// refuse answers and closes. Whoever closes with unread bytes of the peer resets the
-// connection, and the answer is lost, so some are given the time to read it.
+// refuse answers and closes. Closing with unread bytes of the peer resets the connection, and the answer is
+// lost, so some clients are given time to read it.
 func (l *listener) refuse(conn net.Conn) {
 	_ = conn.SetDeadline(time.Now().Add(answerTime))
 	_, _ = io.WriteString(conn, l.answer)

@@ -13,25 +13,25 @@ import (
 )
 
 const (
-	// collectorShare of the limit, in percent, is what the collector is given; the
-	// rest is for what it does not see.
+	// collectorShare is the part of the limit in percent that is set for the collector. The rest is for memory
+	// that it does not count.
 	collectorShare = 90
-	// heldShare of what the collector is given, in percent, may be alive before
-	// nobody new comes in. Above it the collector works ever more for ever less.
+	// heldShare is the part of the collector's limit in percent that may be live before new clients are refused.
+	// Above it, the collector works more and more for less and less memory.
 	heldShare = 75
-	// lookAgain is the age at which a look at the memory is too old.
+	// lookAgain is the age at which a measurement of the memory is repeated.
 	lookAgain = 50 * time.Millisecond
-	// collectAgain is the time without a look of the collector after which one is asked
-	// for, if somebody is to be refused. By itself it may take two minutes.
+	// collectAgain is the time without a collection after which one is started before a connection is refused.
+	// By itself, the runtime may wait for two minutes.
 	collectAgain = 5 * time.Second
 )
 
-// Memory is what the process may use of it and holds. Make it with [FindMemory].
+// Memory is the memory limit of the process and its use. [FindMemory] creates it. It is safe for concurrent use.
 type Memory struct {
-	// Limit is in bytes, 0 if there is none. Source says where it comes from.
+	// Limit is in bytes, 0 if there is none. Source is where it comes from.
 	Limit  int64
 	Source string
-	// Collector is what the collector goes by, 0 for nothing.
+	// Collector is the memory limit of the collector in bytes, 0 for none.
 	Collector int64
 
 	refused atomic.Uint64
@@ -40,14 +40,14 @@ type Memory struct {
 	mu     sync.Mutex
 	looked time.Time
 	last   int64
-	// since is when the collector was first seen to have had so many cycles.
+	// since is when the present number of collections was first seen.
 	cycles uint64
 	since  time.Time
 }
 
-// FindMemory finds the limit: what was configured in bytes (0 for nothing), otherwise
-// that of the cgroup, and in either case not more than GOMEMLIMIT. Unless GOMEMLIMIT is
-// set the collector is given nine tenths of it. Call it once, at the start.
+// FindMemory finds the limit: the configured one in bytes (0 for none), otherwise that of the cgroup, and in
+// either case at most GOMEMLIMIT. Unless GOMEMLIMIT is set, it sets nine tenths of it as the collector's limit.
+// Call it once, at the start.
 func FindMemory(configured int64) *Memory {
 	m := &Memory{Limit: configured, Source: "memory.limit", held: alive}
 	if m.Limit == 0 {
@@ -55,7 +55,7 @@ func FindMemory(configured int64) *Memory {
 			m.Source = "cgroup"
 		}
 	}
-	// A negative number only asks. The runtime has read the variable already.
+	// A negative number only reads the limit. The runtime has read GOMEMLIMIT already.
 	if given := debug.SetMemoryLimit(-1); given < math.MaxInt64 {
 		m.Collector = given
 		if m.Limit == 0 || given < m.Limit {
@@ -71,8 +71,8 @@ func FindMemory(configured int64) *Memory {
 	return m
 }
 
-// Budget is what bounds are derived from: the limit, or what the machine has, or 4 GiB
-// where that is not known either.
+// Budget returns the memory from which bounds are derived: the limit, or the machine's memory, or 4 GiB if that
+// is unknown.
 func (m *Memory) Budget() int64 {
 	if m.Limit > 0 {
 		return m.Limit
@@ -83,8 +83,8 @@ func (m *Memory) Budget() int64 {
 	return 4 << 30
 }
 
-// Room is what the system lets the process have, in bytes, whatever its limit: that of the cgroup or what the machine
-// has, 0 where neither is known.
+// Room returns how much memory the system allows the process, in bytes, whatever its limit: the cgroup's limit
+// or the machine's memory, 0 if both are unknown.
 func (m *Memory) Room() int64 {
 	machine, group := machineMemory(os.DirFS("/")), cgroupLimit(os.DirFS("/"))
 	if group > 0 && (machine <= 0 || group < machine) {
@@ -93,11 +93,11 @@ func (m *Memory) Room() int64 {
 	return max(machine, 0)
 }
 
-// Scarce tells whether so much is held that nobody new should come in. It is cheap
-// enough to be asked for every connection.
+// Scarce reports whether so much memory is live that new clients should be refused. It is cheap enough for every
+// connection.
 func (m *Memory) Scarce() bool { return m.Collector > 0 && m.Held() > m.bound() }
 
-// Refuse is Scarce, and counts whom it concerned.
+// Refuse is Scarce, and counts a refusal.
 func (m *Memory) Refuse() bool {
 	scarce := m.Scarce()
 	if scarce {
@@ -106,8 +106,8 @@ func (m *Memory) Refuse() bool {
 	return scarce
 }
 
-// RefuseConnection is Refuse for who comes from outside. It may wait for the collector: when
-// those who held the memory are gone and nobody else comes in, nothing else makes it look.
+// RefuseConnection is Refuse for external connections. It may run a collection: when the clients that used the
+// memory are gone and all others are refused, nothing else starts one.
 func (m *Memory) RefuseConnection() bool {
 	if m.Scarce() && m.outdated() {
 		runtime.GC()
@@ -118,7 +118,7 @@ func (m *Memory) RefuseConnection() bool {
 	return m.Refuse()
 }
 
-// outdated tells, once, whether the collector has not looked for a while.
+// outdated reports, once per collectAgain, that no collection has taken place for that long.
 func (m *Memory) outdated() bool {
 	cycles := read("/gc/cycles/total:gc-cycles")
 	m.mu.Lock()
@@ -137,10 +137,10 @@ func (m *Memory) outdated() bool {
 
 func (m *Memory) bound() int64 { return min(m.Collector, m.Limit) / 100 * heldShare }
 
-// Refused counts what was turned away because memory was scarce.
+// Refused returns the number of refusals because of memory.
 func (m *Memory) Refused() uint64 { return m.refused.Load() }
 
-// Held is what the collector found alive when it last looked, with all stacks, in bytes.
+// Held returns the live heap of the last collection with all stacks, in bytes.
 func (m *Memory) Held() int64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -150,7 +150,7 @@ func (m *Memory) Held() int64 {
 	return m.last
 }
 
-// Problem says what is wrong, empty for nothing.
+// Problem returns what is wrong, empty for nothing.
 func (m *Memory) Problem() string {
 	if !m.Scarce() {
 		return ""
@@ -159,12 +159,12 @@ func (m *Memory) Problem() string {
 		m.Held()>>20, m.bound()>>20, m.Limit>>20, m.Source)
 }
 
-// alive asks the runtime.
+// alive reads the live memory from the runtime.
 func alive() int64 {
 	return int64(read("/gc/heap/live:bytes", "/memory/classes/heap/stacks:bytes"))
 }
 
-// read is the sum of metrics of the runtime.
+// read returns the sum of metrics of the runtime.
 func read(names ...string) uint64 {
 	s := make([]metrics.Sample, len(names))
 	for i := range s {
