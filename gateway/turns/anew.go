@@ -6,29 +6,30 @@ import (
 	"time"
 )
 
-// How long a connection that is to come back stays at least, and by how much more at most. It differs from
-// one connection to the next, so that those which were refused together do not come back together.
+// anewAfter is the least time before a connection ends, and anewSpread how much is added at most. The sum is
+// random, so that clients that were refused together do not reconnect together.
 const (
 	anewAfter  = 2 * time.Second
 	anewSpread = 8 * time.Second
 )
 
-// Anew is when a connection ends so that its client comes back and asks again for what it was refused for the moment. The
-// zero value is never. All methods may be called at the same time.
+// Anew says when a connection is closed so that its client reconnects and repeats what was refused for a
+// moment only. The zero value means never. Safe for concurrent use.
 type Anew struct {
-	// at is in Unix nanoseconds. 0 is not yet, below that is never.
+	// at is in Unix nanoseconds. 0 means not yet, a negative number never.
 	at atomic.Int64
 }
 
-// Soon has the connection end 2 to 10 seconds after now, if that has not been said already.
+// Soon makes the connection end 2 to 10 seconds after now, unless an earlier call of Soon or Never decided
+// that.
 func (a *Anew) Soon(now time.Time) {
 	a.at.CompareAndSwap(0, now.Add(anewAfter+rand.N(anewSpread)).UnixNano())
 }
 
-// Never is for a client that asks again by itself on the same connection.
+// Never is for a client that repeats its request by itself on the same connection.
 func (a *Anew) Never() { a.at.Store(-1) }
 
-// Due tells whether the connection is to end now.
+// Due reports whether the connection is to end now.
 func (a *Anew) Due(now time.Time) bool {
 	at := a.at.Load()
 	return at > 0 && now.UnixNano() >= at

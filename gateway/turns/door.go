@@ -9,13 +9,13 @@ import (
 	"github.com/sluicehq/sluice/broker/rank"
 )
 
-// Door lets newcomers in at a pace that leaves time for what is live. Each costs some tenths of a
-// millisecond, and thousands that come at once would otherwise stand in front of every event. How many
-// may come follows from how late the process is, see [flow]. Nobody is refused: who comes faster waits,
-// clients in turns, so that who comes in a crowd waits for himself. What waits is bounded by the
-// connections, and of HTTP/2 by the caller.
+// Door admits newcomers at a pace that leaves time for live events. Each newcomer costs some tenths of a
+// millisecond, and thousands that arrive at once would be handled before every event. How many are admitted
+// follows from how late the process is, see [flow]. Nobody is refused: newcomers that arrive faster wait, and
+// clients take turns, so that a client with many connections waits behind its own. The queue is bounded by
+// the number of connections, and for HTTP/2 by the caller. Safe for concurrent use.
 type Door struct {
-	// late takes a step and says how late it ended.
+	// late waits for one step and returns how late it ended.
 	late func() time.Duration
 
 	mu      rank.Mutex[rank.Door]
@@ -28,15 +28,15 @@ type Door struct {
 	crowds  map[netip.Addr]*crowd
 }
 
-// crowd is who waits of one client. Who has gone is passed over when his turn comes, so that
-// nobody has to be searched for.
+// crowd has those who wait of one client. Waiters that have left are skipped at their turn, so that they need
+// not be searched for.
 type crowd struct {
 	client  netip.Addr
 	waiters []*Queued
 	waiting int
 }
 
-// Queued is somebody who waits at a [Door]. He is called when he may come in.
+// Queued waits at a [Door]. Its function is called when it is admitted.
 type Queued struct {
 	door *Door
 	call func()
@@ -45,13 +45,13 @@ type Queued struct {
 	gone bool
 }
 
-// NewDoor returns a door through which so many may come in a second in any case, at least one. How late
-// this process is says a gauge, which ends after it.
+// NewDoor returns a door that admits at least least newcomers a second, and at least one. g measures how late
+// this process is, and must end after the door.
 func NewDoor(g *Gauge, least int) *Door {
 	return &Door{late: g.step, flow: flow{least: float64(max(least, 1))}, crowds: map[netip.Addr]*crowd{}}
 }
 
-// Enter waits until one of a client may come in. The only error is that of the context.
+// Enter waits until a newcomer of a client is admitted. The only error is that of ctx.
 func (d *Door) Enter(ctx context.Context, client netip.Addr) error {
 	in := make(chan struct{})
 	w := d.Queue(client, func() { close(in) })
@@ -69,8 +69,8 @@ func (d *Door) Enter(ctx context.Context, client netip.Addr) error {
 	return nil
 }
 
-// Queue is Enter for one who cannot wait here. It returns nil if he may come in at once. Otherwise call
-// is called when he may; it must not wait.
+// Queue is Enter without waiting. It returns nil if the newcomer is admitted at once. Otherwise call is
+// called on admission, with the lock of the door held; it must not wait.
 func (d *Door) Queue(client netip.Addr, call func()) *Queued {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -85,7 +85,7 @@ func (d *Door) Queue(client netip.Addr, call func()) *Queued {
 	return w
 }
 
-// line puts somebody behind those of his client, and a client behind the others.
+// line appends a waiter to those of its client, and a new client to the others. The caller holds mu.
 func (d *Door) line(client netip.Addr, call func()) *Queued {
 	c := d.crowds[client]
 	if c == nil {
@@ -100,7 +100,7 @@ func (d *Door) line(client netip.Addr, call func()) *Queued {
 	return w
 }
 
-// Leave forgets somebody who waits no longer, and reports false if he was let in.
+// Leave removes a waiter. It reports false if it was admitted already.
 func (w *Queued) Leave() bool {
 	d := w.door
 	d.mu.Lock()
@@ -113,7 +113,7 @@ func (w *Queued) Leave() bool {
 	return true
 }
 
-// fewer counts one who waits no longer. A crowd of which nobody waits is none any more.
+// fewer counts one waiter less. A crowd without waiters is removed. The caller holds mu.
 func (d *Door) fewer(c *crowd) {
 	d.waiting--
 	if c.waiting--; c.waiting == 0 {
@@ -124,7 +124,7 @@ func (d *Door) fewer(c *crowd) {
 	}
 }
 
-// serve lets in who waits, until nobody does.
+// serve admits waiters until none is left.
 func (d *Door) serve() {
 	for {
 		by := d.late()
@@ -142,7 +142,7 @@ func (d *Door) serve() {
 	}
 }
 
-// next lets one in, of the client whose turn it is. Somebody waits.
+// next admits one waiter of the client whose turn it is. There must be one. The caller holds mu.
 func (d *Door) next() {
 	for {
 		c := d.turns[0]
@@ -165,7 +165,8 @@ func (d *Door) next() {
 	}
 }
 
-// Open lets everybody in from now on, as when nothing is live any more. It returns when who waited is in.
+// Open admits everybody from now on, for example when there are no live events any more. It returns when all
+// waiters are admitted.
 func (d *Door) Open() {
 	d.mu.Lock()
 	d.open = true
@@ -173,7 +174,7 @@ func (d *Door) Open() {
 	d.served.Wait()
 }
 
-// Size is the number of those who wait.
+// Size returns the number of waiters.
 func (d *Door) Size() int64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()

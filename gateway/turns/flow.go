@@ -6,33 +6,34 @@ import (
 )
 
 const (
-	// flowStep is how often it is decided how many may go on, and flowSpan how much of the rate may come
-	// at once: little more than a step's worth, for live events wait until all of that is done.
+	// flowStep is the time between two decisions on the rate, and flowSpan the part of the rate that is
+	// admitted at once: little more than a step's worth, because live events wait until all of that is done.
 	flowStep = time.Millisecond
 	flowSpan = 1200 * time.Microsecond
-	// flowLate is how late a goroutine may be that had nothing to do but to wake up. From
-	// then on fewer go on.
+	// flowLate is how late a goroutine may wake up that had nothing else to do. If it is later, the rate
+	// falls.
 	flowLate = time.Millisecond
-	// flowSlower changes the rate for each flowLate that a step was late, flowFaster at a step that was not.
+	// flowSlower is the factor of the rate for each flowLate of lateness, flowFaster that of a step that was
+	// in time.
 	flowSlower, flowFaster = 0.8, 1.03
-	// flowRange is how much faster it may be than the least.
+	// flowRange is the highest rate, as a multiple of the least.
 	flowRange = 8
-	// flowLongest is the longest step after which as many may go on as the least says.
+	// flowLongest is the longest step for which the least rate is made up in full.
 	flowLongest = 100 * time.Millisecond
 )
 
-// flow says how many may go on, by how late this process is: more while it is not, fewer while it is, and
-// never fewer than the least. It is fed with times.
+// flow says how many may continue, by how late this process is: the rate rises while it is in time, and falls
+// while it is late, never below the least. It is a plain value that is given the times.
 type flow struct {
-	least float64 // in a second
+	least float64 // a second
 	rate  float64
 	has   float64
 	last  time.Time
-	// step is how long the last step took: what is less than the least of that must not be lost.
+	// step is how long the last step took. The least rate must hold over the whole of it.
 	step time.Duration
 }
 
-// fill adds what has come since it was asked last.
+// fill adds what has become available since the last call.
 func (f *flow) fill(now time.Time) {
 	if f.last.IsZero() {
 		f.rate = f.least
@@ -44,10 +45,10 @@ func (f *flow) fill(now time.Time) {
 	}
 }
 
-// most is how many may go on at once.
+// most returns how many may continue at once.
 func (f *flow) most() float64 { return max(1, f.rate*flowSpan.Seconds(), f.least*f.step.Seconds()) }
 
-// take lets one go on, if it may.
+// take admits one, if one is available.
 func (f *flow) take(now time.Time) bool {
 	f.fill(now)
 	if f.has < 1 {
@@ -57,7 +58,7 @@ func (f *flow) take(now time.Time) bool {
 	return true
 }
 
-// judge changes the rate for the next step.
+// judge sets the rate of the next step.
 func (f *flow) judge(late time.Duration) {
 	f.step = min(flowStep+max(late, 0), flowLongest)
 	if late > flowLate {

@@ -6,19 +6,19 @@ import (
 	"time"
 )
 
-// Gauge measures how late this process is for what comes from elsewhere. A timer alone does not tell: it
-// passes by everything that the system has for this process and nobody has fetched yet, which is fetched in
-// the order in which it came, and thousands of connections stand in that queue in front of a live event. So
-// each step ends with a byte through a pipe. Several doors may have one: which of them takes which byte makes
-// no difference, for all of them stand in the same queue. The zero value goes by the timer alone.
+// Gauge measures how late this process handles what comes from outside. A timer alone does not show that: it
+// bypasses the network events that the process has not fetched yet. These are handled in the order in which
+// they came, and thousands of connections may be in that queue before a live event. So each step ends with a
+// byte through a pipe, which is in the same queue. Several doors may share a gauge: it does not matter which
+// of them takes which byte. The zero value uses only the timer.
 type Gauge struct {
 	in, out *os.File
-	// came is told of each byte, and closed when there are no more.
+	// came gets a value for each byte, and is closed when there are no more.
 	came chan struct{}
 }
 
-// Begin gives it its pipe, which it keeps: when a crowd is there, descriptors may be scarce. Without one
-// there is none. No step may be under way.
+// Begin opens the pipe and keeps it open, because descriptors may be scarce when a crowd arrives. If that
+// fails, only the timer is used. No step may be in progress.
 func (g *Gauge) Begin() {
 	out, in, err := os.Pipe()
 	if err != nil {
@@ -39,8 +39,8 @@ func (g *Gauge) read() {
 	}
 }
 
-// step waits for a step, and then until everything that this process could do, and that waits for it, has
-// had its turn. It returns how late that was.
+// step waits for a step, and then until everything that is ready in this process has had its turn. It returns
+// how late that was.
 func (g *Gauge) step() time.Duration {
 	due := time.Now().Add(flowStep)
 	time.Sleep(flowStep)
@@ -53,7 +53,7 @@ func (g *Gauge) step() time.Duration {
 	return time.Since(due)
 }
 
-// End gives the pipe back. The doors are open, so that no step is under way and none comes.
+// End closes the pipe. The doors must be open, so that no step is in progress or follows.
 func (g *Gauge) End() {
 	if g.in == nil {
 		return

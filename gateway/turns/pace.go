@@ -8,19 +8,17 @@ import (
 	"github.com/sluicehq/sluice/gateway/pace"
 )
 
-// Late is who does something more often than he may.
+// Late is a connection that exceeds a rate.
 type Late interface {
-	// Wait waits, for the sake of the limit of that name, and reports false when there is
-	// nothing to wait for any more.
+	// Wait waits for d because of the named limit. It reports false if waiting has become pointless.
 	Wait(limit string, d time.Duration) bool
 }
 
-// Pace makes one goroutine wait that does something more often than it may. The zero value is
-// ready.
+// Pace makes one goroutine wait that exceeds a rate. The zero value is ready.
 type Pace struct{ limiter *rate.Limiter }
 
-// Take takes n tokens, of which each second brings some, up to a burst. What is not there yet is
-// waited for, part by part. The real clock counts, because real time is what is waited for.
+// Take takes n tokens. There are each more of them per second, up to burst. It waits for missing tokens in
+// parts. It uses the real clock, because it waits in real time.
 func (p *Pace) Take(n, each, burst int, limit string, by Late) {
 	pace.Adjust(&p.limiter, each, burst)
 	for n > 0 {

@@ -8,8 +8,8 @@ import (
 // spreadStep is the time between two groups.
 const spreadStep = 50 * time.Millisecond
 
-// Spread calls each for all of them, in groups of that size at least, spread over a time. It
-// returns when all had their turn, or ctx is done.
+// Spread calls each for all elements, in groups of at least the given size, spread over a time. It returns
+// when all were called, or ctx is done.
 func Spread[T any](ctx context.Context, over time.Duration, group int, all []T, each func(T)) {
 	if steps := int(over / spreadStep); steps > 0 {
 		group = max(group, (len(all)+steps-1)/steps)

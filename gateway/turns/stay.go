@@ -6,20 +6,20 @@ import (
 	"time"
 )
 
-// heldFor is how long at most somebody is held who came back.
+// heldFor is how long a request is held at most.
 const heldFor = 2 * time.Second
 
-// Stay holds those who come back while a gateway stops. Make it with [NewStay]. Safe for use by many goroutines.
+// Stay holds requests that come back while a gateway stops. Make it with [NewStay]. Safe for concurrent use.
 type Stay struct {
 	held atomic.Int64
 	came chan struct{}
 	over chan struct{}
 }
 
-// NewStay returns one that holds nobody yet.
+// NewStay returns a Stay that holds no request yet.
 func NewStay() *Stay { return &Stay{came: make(chan struct{}, 1), over: make(chan struct{})} }
 
-// Hold returns when those who are held are let go, after two seconds at the latest, or when ctx is done.
+// Hold returns after LetGo, after two seconds at the latest, or when ctx is done.
 func (s *Stay) Hold(ctx context.Context) {
 	s.held.Add(1)
 	select {
@@ -35,7 +35,7 @@ func (s *Stay) Hold(ctx context.Context) {
 	}
 }
 
-// Await returns when so many have been held, after a time at the latest, or when ctx is done.
+// Await returns when that many requests have been held, after most at the latest, or when ctx is done.
 func (s *Stay) Await(ctx context.Context, many int64, most time.Duration) {
 	timer := time.NewTimer(most)
 	defer timer.Stop()
@@ -50,5 +50,5 @@ func (s *Stay) Await(ctx context.Context, many int64, most time.Duration) {
 	}
 }
 
-// LetGo lets everybody go. It is called once.
+// LetGo releases all requests. It must be called only once.
 func (s *Stay) LetGo() { close(s.over) }

@@ -12,19 +12,19 @@ import (
 )
 
 const (
-	// staleAfter is how long an attach may take until it is no load of this machine any
-	// more but waits for a log that is slow; its place is then for the next one.
+	// staleAfter is how long an attach counts as load of this machine. After that it is waiting for a slow
+	// log, and its place is free for the next one.
 	staleAfter = 50 * time.Millisecond
-	// many is up to how many turns a client has had lately to be a newcomer, and how
-	// many a connection may have until the rate of all such counts.
+	// many is the number of recent turns from which on a client is no newcomer any more, and the number of
+	// turns from which on a connection falls under the common rate.
 	many = 32
-	// memory is how long turns are remembered at least, and maxClients of how many
-	// clients at most.
+	// memory is how long turns are remembered at least, and maxClients is the number of clients whose turns
+	// are remembered.
 	memory, maxClients = 5 * time.Second, 16_384
 )
 
-// The kinds of those who wait: clients that had few turns lately, all others, and
-// connections that had many turns, for which there is a rate.
+// These are the kinds of waiters: clients that had few turns lately, all others, and connections that had
+// many turns, for which there is a rate.
 const (
 	newcomer = iota
 	regular
@@ -35,18 +35,17 @@ const (
 // strides say how often each kind is served while others wait: the smaller, the more often.
 var strides = [kinds]uint64{1, 3, 3}
 
-// Gate bounds how many channels are being attached at a time: each costs messages to the
-// log and readings of it. Who waits is served in turns by clients, which are known by their
-// addresses, so that one who asks for thousands waits for himself. Who has asked for little
-// lately goes first, but not always. A connection waits for one channel at a time, so what
-// waits is bounded by the connections, and within a client they take turns too.
+// Gate bounds how many channels are being attached at a time, because each costs messages to the log and
+// readings of it. Clients, known by their addresses, take turns, so that one that asks for thousands of
+// channels waits behind its own requests. Clients that had few turns lately go first, but not always. A
+// connection waits for one channel at a time, so the number of waiters is bounded by the connections. Within
+// a client, connections are served in the order of their requests.
 //
-// Places alone would let a few connections keep this machine busy for ever. So those that
-// have had many turns have a rate together, after a burst of four seconds of it: clients that
-// come back, however many, have few channels each that nobody else is in.
+// This alone would let a few connections keep the machine busy for ever. So connections that have had many
+// turns share a rate, after a burst of four seconds of it. Clients that reconnect, however many, have few
+// channels each that nobody else is in. Safe for concurrent use.
 type Gate[K comparable] struct {
-	// Stale is how long an attach may take until it is no load of this machine any more. It
-	// may be set before the gate is used.
+	// Stale is how long an attach counts as load of this machine. It may be set before the gate is used.
 	Stale time.Duration
 
 	places int
@@ -54,32 +53,32 @@ type Gate[K comparable] struct {
 	now    func() time.Time
 
 	mu rank.Mutex[rank.Gate]
-	// used counts the attaches that are under way and not stale.
+	// used counts the attaches that are in progress and not stale.
 	used, waiting int
 	clients       map[applicantKey]*applicant[K]
-	// turns are the clients that wait, by kind; passes are the kinds' places in their
-	// order, pass that of the kind that was served last.
+	// turns are the waiting clients by kind. passes orders the kinds: the lowest is served next. pass is that
+	// of the kind that was served last.
 	turns  [kinds][]*applicant[K]
 	passes [kinds]uint64
 	pass   uint64
 	// refill is set while a timer waits for the rate.
 	refill bool
-	// wanted are those who wait for a channel, which may be attached for another one.
+	// wanted has the waiters of each channel, because the channel may be attached by another one.
 	wanted map[K][]*waiter[K]
-	// had counts the turns of clients, in this span of time and the one before.
+	// had counts the turns of clients, in the present span of memory and in the one before.
 	had   [2]map[netip.Addr]int
 	began time.Time
 }
 
-// Asker is a connection to which channels are attached.
+// Asker is a connection that wants channels attached. Only its reading goroutine uses it.
 type Asker struct {
 	// Address is what counts as one client.
 	Address netip.Addr
 	turns   int
 }
 
-// AskerAt is one whose connection comes from an address with a port, by the network of it that counts. Whose
-// address cannot be read is one with all others like him.
+// AskerAt returns the asker of a connection from an address with a port. network returns what counts as one
+// client. All addresses that cannot be parsed count as one client.
 func AskerAt(address string, network func(netip.Addr) netip.Addr) (by Asker) {
 	if at, err := netip.ParseAddrPort(address); err == nil {
 		by.Address = network(at.Addr())
@@ -87,13 +86,13 @@ func AskerAt(address string, network func(netip.Addr) netip.Addr) (by Asker) {
 	return by
 }
 
-// applicantKey is a client. Its connections that had many turns are one of their own.
+// applicantKey is a client. Its connections that had many turns form a separate applicant.
 type applicantKey struct {
 	address netip.Addr
 	heavy   bool
 }
 
-// applicant is a client for which somebody waits.
+// applicant is a client with waiters.
 type applicant[K comparable] struct {
 	applicantKey
 	waiters []*waiter[K]
@@ -101,8 +100,8 @@ type applicant[K comparable] struct {
 
 type waiter[K comparable] struct {
 	key K
-	// served is closed when the turn has come, or when the channel is there; place says
-	// that it is a turn. Both and over belong to the gate's lock.
+	// served is closed when the turn has come, or when the channel is being attached by another one; place
+	// says that it is a turn. The lock of the gate guards place and over.
 	served      chan struct{}
 	place, over bool
 }
@@ -111,11 +110,11 @@ type waiter[K comparable] struct {
 type Place[K comparable] struct {
 	gate  *Gate[K]
 	stale *time.Timer
-	freed bool // belongs to the gate's lock
+	freed bool // guarded by the lock of the gate
 }
 
-// New returns a gate with that many places; perSecond bounds what connections with many turns get, 0 for no
-// bound.
+// New returns a gate with that many places. perSecond bounds the rate of connections with many turns, 0 for
+// no bound.
 func New[K comparable](places, perSecond int, now func() time.Time) *Gate[K] {
 	g := &Gate[K]{
 		Stale: staleAfter, places: places, now: now, clients: map[applicantKey]*applicant[K]{}, wanted: map[K][]*waiter[K]{},
@@ -127,8 +126,8 @@ func New[K comparable](places, perSecond int, now func() time.Time) *Gate[K] {
 	return g
 }
 
-// Enter waits for the turn of a connection to attach a channel. It returns nil if the channel
-// was attached for somebody else meanwhile. The only error is that of the context.
+// Enter waits for the turn of a connection to attach a channel. It returns nil if another connection began to
+// attach it meanwhile. The only error is that of ctx.
 func (g *Gate[K]) Enter(ctx context.Context, by *Asker, key K) (*Place[K], error) {
 	w := &waiter[K]{key: key, served: make(chan struct{})}
 	g.mu.Lock()
@@ -167,7 +166,7 @@ func (p *Place[K]) free() {
 	}
 }
 
-// Coming lets those go on who wait for a channel that is being attached now.
+// Coming releases the waiters of a channel that is being attached now.
 func (g *Gate[K]) Coming(key K) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -177,7 +176,7 @@ func (g *Gate[K]) Coming(key K) {
 	delete(g.wanted, key)
 }
 
-// Size is the number of those who wait.
+// Size returns the number of waiters.
 func (g *Gate[K]) Size() int64 {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -196,7 +195,7 @@ func (g *Gate[K]) queue(w *waiter[K], of applicantKey) {
 	g.waiting++
 }
 
-// line puts a client behind those of its kind.
+// line appends a client to those of its kind. The caller holds mu, as for all functions below.
 func (g *Gate[K]) line(c *applicant[K]) {
 	kind := newcomer
 	switch {
@@ -211,7 +210,7 @@ func (g *Gate[K]) line(c *applicant[K]) {
 	g.turns[kind] = append(g.turns[kind], c)
 }
 
-// serve gives places to those who wait.
+// serve gives free places to waiters.
 func (g *Gate[K]) serve() {
 	g.age()
 	for g.used < g.places {
@@ -238,7 +237,7 @@ func (g *Gate[K]) serve() {
 	}
 }
 
-// next takes the client whose turn it is.
+// next removes and returns the client whose turn it is, nil if there is none.
 func (g *Gate[K]) next() *applicant[K] {
 	best := -1
 	for kind := range g.turns {
@@ -257,8 +256,8 @@ func (g *Gate[K]) next() *applicant[K] {
 	return c
 }
 
-// affords tells whether the rate allows another turn, and otherwise sees to it that those
-// who wait are served when it does. The real clock counts, which is what they wait for.
+// affords reports whether the rate allows another turn. If not, it starts a timer that serves the waiters
+// when it does. It uses the real clock, because they wait in real time.
 func (g *Gate[K]) affords() bool {
 	if g.rate.Tokens() >= 1 {
 		return true
@@ -275,7 +274,7 @@ func (g *Gate[K]) affords() bool {
 	return false
 }
 
-// first takes the first of a client who still waits, nil if nobody does.
+// first removes and returns the first waiter of a client, nil if there is none.
 func (c *applicant[K]) first() *waiter[K] {
 	for len(c.waiters) > 0 {
 		w := c.waiters[0]
@@ -294,7 +293,7 @@ func (g *Gate[K]) finish(w *waiter[K]) {
 	close(w.served)
 }
 
-// withdraw takes somebody out of those who wait, and reports false if he was served.
+// withdraw removes a waiter, and reports false if it was served already. It takes mu itself.
 func (g *Gate[K]) withdraw(w *waiter[K]) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -322,7 +321,7 @@ func (g *Gate[K]) note(address netip.Addr) {
 	}
 }
 
-// age forgets turns that were long ago.
+// age forgets old turns.
 func (g *Gate[K]) age() {
 	if now := g.now(); now.Sub(g.began) >= memory {
 		if g.had[1] = g.had[0]; now.Sub(g.began) >= 2*memory {
