@@ -1,32 +1,30 @@
-// Package backlog keeps what was published lately in one channel, for sockets that are
-// behind: those that resume, rewind, or want the newest event of every conflation value.
+// Package backlog keeps the recent publications of one channel, for subscriptions that are behind: those that
+// resume, rewind, or begin with the newest event of every conflation value.
 //
-// A [Window] is the unbroken end of the channel in memory. [Pages] are pieces of the log
-// further back, read once for all who are behind there. A [Backlog] is both: it says what
-// comes after a place, or what has to be read first. [Latest] is the fold of the channel
-// by conflation value.
+// A [Window] is the unbroken end of the channel in memory. [Pages] are older pieces of the log, read once for
+// all subscriptions that are there. A [Backlog] is both: it returns what follows a place, or says what must
+// be read first. [Latest] is the fold of the channel by conflation value. A place is an offset of the log.
 //
-// It promises that what it hands out is complete and in the order of the log: everything
-// between the place that was asked about and the place that is returned. It never reads,
-// sends, waits or starts a goroutine, and nothing in it is safe for use by several
-// goroutines at a time; its owner has the lock. Items are shared and never changed.
+// The package promises that what it returns is complete and in log order: everything between the given place
+// and the returned one. It never reads, sends, waits or starts a goroutine. Nothing in it is safe for
+// concurrent use: the owner has the lock. Items are shared and never changed.
 package backlog
 
 import "time"
 
-// Item is a publication as it is sent.
+// Item is a publication.
 type Item interface {
-	// Place is its offset.
+	// Place returns its offset.
 	Place() uint64
-	// Stored is when the log took it, by the clock of the log.
+	// Stored returns when the log stored it, by the clock of the log.
 	Stored() time.Time
-	// Size is about how many bytes it keeps in memory.
+	// Size returns about how many bytes it keeps in memory.
 	Size() int
 }
 
 // Limits bound what is kept.
 type Limits struct {
-	// Items and Bytes are the largest number of items and the largest sum of their sizes.
-	// An item that is larger than Bytes alone is not kept.
+	// Items and Bytes bound the number of items and the sum of their sizes. An item that alone is larger than
+	// Bytes is not kept.
 	Items, Bytes int
 }

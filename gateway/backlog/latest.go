@@ -6,21 +6,21 @@ import (
 	"time"
 )
 
-// Latest is the newest publication of every conflation value of a channel, in the order of
-// the log: the fold of the channel. Make it with [NewLatest].
+// Latest is the fold of a channel: the newest publication of every conflation value, in log order. Make it
+// with [NewLatest].
 //
-// Who joins walks it from place 0 to the end of the channel. What a newer publication
-// replaces on the way stands further on, so that at the end he has the newest of each
-// value, whatever was published meanwhile, and nothing twice.
+// A subscription reads it from place 0 to the end of the channel. A newer publication that replaces one
+// meanwhile is further on. So at the end the subscription has the newest publication of each value, and got
+// nothing twice.
 type Latest[T Item] struct {
 	limits Limits
-	// slots are in the order of the log; those of values that have a newer one are empty.
+	// slots are in log order; those of values that have a newer publication are empty.
 	slots []slot[T]
-	// index has the place in slots by value. Slots before head are empty.
+	// index has the index in slots of each value. Slots before head are empty.
 	index map[string]int
 	head  int
 	bytes int
-	// partial is set when values were let go because there were too many.
+	// partial is set when values were dropped or never read because of the limits.
 	partial bool
 }
 
@@ -36,7 +36,7 @@ func NewLatest[T Item](limits Limits) *Latest[T] {
 	return &Latest[T]{limits: limits, index: map[string]int{}}
 }
 
-// Put adds the next publication of the channel.
+// Put adds the next publication of the channel. A publication that is not above the last one is ignored.
 func (l *Latest[T]) Put(key string, item T) {
 	if n := len(l.slots); n > 0 && item.Place() <= l.slots[n-1].place {
 		return
@@ -56,8 +56,8 @@ func (l *Latest[T]) Put(key string, item T) {
 	}
 }
 
-// Shrink lets go of the oldest values up to a place until no more than so many bytes are kept, and
-// reports whether that was enough.
+// Shrink drops the oldest values up to the place through until at most that many bytes are kept, and reports
+// whether that was possible.
 func (l *Latest[T]) Shrink(bytes int, through uint64) bool {
 	for l.bytes > bytes && l.Len() > 0 {
 		i := l.oldest()
@@ -70,15 +70,14 @@ func (l *Latest[T]) Shrink(bytes int, through uint64) bool {
 	return l.bytes <= bytes
 }
 
-// Old is a publication that was read from the log.
+// Old is a publication that was read from the log, with its conflation value.
 type Old[T Item] struct {
 	Key  string
 	Item T
 }
 
-// Fill adds what the log has from before the first publication that was put, newest first.
-// Of each value that is not there yet the first one counts. complete says that the log
-// has no more.
+// Fill adds publications of the log from before the first Put, newest first. Only the first one of each value
+// counts, and none if the value has one already. complete says that the log has no more.
 func (l *Latest[T]) Fill(past []Old[T], complete bool) {
 	var older []slot[T]
 	for _, o := range past {
@@ -101,7 +100,7 @@ func (l *Latest[T]) Fill(past []Old[T], complete bool) {
 	l.compact()
 }
 
-// Cut lets go of what lies below an offset, which the log does not have any more.
+// Cut drops everything below an offset, which the log does not have any more.
 func (l *Latest[T]) Cut(oldest uint64) {
 	for i := range l.slots {
 		if l.slots[i].place >= oldest {
@@ -112,7 +111,7 @@ func (l *Latest[T]) Cut(oldest uint64) {
 	l.compact()
 }
 
-// Expire lets go of what the log stored before a time.
+// Expire drops what the log stored before a time.
 func (l *Latest[T]) Expire(before time.Time) {
 	for i := range l.slots {
 		if l.slots[i].full && l.slots[i].item.Stored().Before(before) {
@@ -122,22 +121,22 @@ func (l *Latest[T]) Expire(before time.Time) {
 	l.compact()
 }
 
-// Reset forgets everything, because the channel began a new life.
+// Reset forgets everything, for a new epoch.
 func (l *Latest[T]) Reset() {
 	*l = *NewLatest[T](l.limits)
 }
 
-// Len is the number of values.
+// Len returns the number of values.
 func (l *Latest[T]) Len() int { return len(l.index) }
 
-// Bytes is the sum of the sizes of what is kept.
+// Bytes returns the sum of the sizes of the items.
 func (l *Latest[T]) Bytes() int { return l.bytes }
 
-// Partial reports that values are missing, because there were more than are kept.
+// Partial reports whether values are missing, because there were more than are kept.
 func (l *Latest[T]) Partial() bool { return l.partial }
 
-// AppendAfter appends up to most items after a place to dst, oldest first, and returns the
-// place of the last of them. It reports true when there are no more.
+// AppendAfter appends up to most items after a place to dst, oldest first, and returns the place of the last
+// of them. end reports that there are no more.
 func (l *Latest[T]) AppendAfter(dst []T, place uint64, most int) (items []T, reached uint64, end bool) {
 	i := sort.Search(len(l.slots), func(i int) bool { return l.slots[i].place > place })
 	for ; i < len(l.slots); i++ {
@@ -155,7 +154,7 @@ func (l *Latest[T]) AppendAfter(dst []T, place uint64, most int) (items []T, rea
 	return dst, place, true
 }
 
-// oldest is the first slot that is not empty. There must be one.
+// oldest returns the index of the first slot that is not empty. There must be one.
 func (l *Latest[T]) oldest() int {
 	for !l.slots[l.head].full {
 		l.head++
@@ -163,7 +162,7 @@ func (l *Latest[T]) oldest() int {
 	return l.head
 }
 
-// empty lets go of the item in a slot.
+// empty drops the item of a slot.
 func (l *Latest[T]) empty(i int) {
 	s := &l.slots[i]
 	if !s.full {
@@ -175,7 +174,7 @@ func (l *Latest[T]) empty(i int) {
 	s.item, s.key, s.full = none, "", false
 }
 
-// compact takes the empty slots out.
+// compact removes the empty slots.
 func (l *Latest[T]) compact() {
 	l.slots = slices.DeleteFunc(l.slots, func(s slot[T]) bool { return !s.full })
 	for i := range l.slots {

@@ -2,35 +2,35 @@ package backlog
 
 import "sort"
 
-// maxPages is how many pages are kept: those who are behind in one channel are at few
+// maxPages is the number of pages that are kept. Subscriptions of one channel that are behind are at few
 // places at a time.
 const maxPages = 4
 
-// page is what the log has after a place up to another one.
+// page is what the log has after one place up to another.
 type page[T Item] struct {
 	after, through uint64
 	items          []T
 }
 
-// waiter waits for what comes after a place.
+// waiter waits for what follows a place.
 type waiter[W comparable] struct {
 	place uint64
 	who   W
 }
 
-// Pages are pieces of the log that those who are behind share. One is read at a time, from
-// the lowest place that somebody waits for, so whoever came meanwhile is served by the
-// next one, however many they are. The zero value is empty.
+// Pages are pieces of the log that subscriptions share while they are behind. One page is read at a time,
+// from the lowest place for which there is a waiter, so the next page serves all that came meanwhile, however
+// many they are. The zero value is empty.
 type Pages[T Item, W comparable] struct {
 	pages   []page[T]
 	size    int
 	waiting []waiter[W]
-	// index is where somebody waits.
+	// index has the index in waiting of each waiter.
 	index   map[W]int
 	reading bool
 }
 
-// find returns the page that has what comes after a place.
+// find returns the page that has what follows a place, or nil.
 func (p *Pages[T, W]) find(place uint64) *page[T] {
 	for i := range p.pages {
 		if g := &p.pages[i]; g.after <= place && place < g.through {
@@ -40,8 +40,7 @@ func (p *Pages[T, W]) find(place uint64) *page[T] {
 	return nil
 }
 
-// appendAfter appends up to most of the items of a page after a place, and returns the
-// place that they reach.
+// appendAfter appends up to most of the page's items after a place, and returns the place that they reach.
 func (g *page[T]) appendAfter(dst []T, place uint64, most int) ([]T, uint64) {
 	first := sort.Search(len(g.items), func(i int) bool { return g.items[i].Place() > place })
 	end := min(first+most, len(g.items))
@@ -52,7 +51,7 @@ func (g *page[T]) appendAfter(dst []T, place uint64, most int) ([]T, uint64) {
 	return dst, dst[len(dst)-1].Place()
 }
 
-// wait notes who waits for what comes after a place.
+// wait adds who to the waiters at a place, or moves it there.
 func (p *Pages[T, W]) wait(place uint64, who W) {
 	if i, ok := p.index[who]; ok {
 		p.waiting[i].place = place
@@ -65,7 +64,7 @@ func (p *Pages[T, W]) wait(place uint64, who W) {
 	p.waiting = append(p.waiting, waiter[W]{place, who})
 }
 
-// Leave forgets somebody who waits no longer.
+// Leave removes a waiter.
 func (p *Pages[T, W]) Leave(who W) {
 	i, ok := p.index[who]
 	if !ok {
@@ -81,9 +80,8 @@ func (p *Pages[T, W]) Leave(who W) {
 	p.waiting = p.waiting[:last]
 }
 
-// Next is the place after which the log must be read for those who wait. It reports false
-// when nobody waits or something is being read already; otherwise the caller reads, and
-// gives what it found to [Backlog.Read].
+// Next returns the place after which the log must be read for the waiters. It reports false if there are none
+// or a reading is in progress. Otherwise the caller must read and call [Backlog.Read] or [Backlog.Failed].
 func (p *Pages[T, W]) Next() (place uint64, ok bool) {
 	if p.reading || len(p.waiting) == 0 {
 		return 0, false
@@ -96,14 +94,14 @@ func (p *Pages[T, W]) Next() (place uint64, ok bool) {
 	return place, true
 }
 
-// keep adds a page, in the place of the oldest one if there are too many.
+// keep adds a page, and drops the oldest one if there are too many.
 func (p *Pages[T, W]) keep(g page[T]) {
 	p.Forget(maxPages - 1)
 	p.pages = append(p.pages, g)
 	p.size += g.size()
 }
 
-// Forget lets go of the oldest pages but so many.
+// Forget drops the oldest pages until at most but are left.
 func (p *Pages[T, W]) Forget(but int) {
 	n := max(len(p.pages)-but, 0)
 	for i := range n {
@@ -114,7 +112,7 @@ func (p *Pages[T, W]) Forget(but int) {
 	p.pages = p.pages[:rest]
 }
 
-// PageBytes is the sum of the sizes of what the pages have.
+// PageBytes returns the sum of the sizes of the pages' items.
 func (p *Pages[T, W]) PageBytes() int { return p.size }
 
 func (g *page[T]) size() (n int) {
@@ -124,7 +122,7 @@ func (g *page[T]) size() (n int) {
 	return n
 }
 
-// serve takes those out whose wait is over.
+// serve removes and returns the waiters at the places for which over reports true.
 func (p *Pages[T, W]) serve(over func(place uint64) bool) []W {
 	var served []W
 	rest := p.waiting[:0]

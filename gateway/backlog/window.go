@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Window is the unbroken end of a channel: every publication above Low up to High that
-// sockets may get, and none is missing between them. Make it with [NewWindow].
+// Window is the unbroken end of a channel: all publications above Low up to High, except those that sockets
+// do not get. Make it with [NewWindow].
 type Window[T Item] struct {
 	limits    Limits
 	items     []T
@@ -18,7 +18,7 @@ type Window[T Item] struct {
 // NewWindow returns an empty window that begins at place 0.
 func NewWindow[T Item](limits Limits) *Window[T] { return &Window[T]{limits: limits} }
 
-// Begin forgets everything. What is appended next follows place.
+// Begin forgets everything. The next item follows place.
 func (w *Window[T]) Begin(place uint64) {
 	clear(w.items)
 	w.items, w.bytes = w.items[:0], 0
@@ -36,12 +36,11 @@ func (w *Window[T]) Append(item T) {
 	w.trim()
 }
 
-// Skip notes that a publication up to that offset is nothing that sockets get.
+// Skip notes that sockets get no publication up to that offset.
 func (w *Window[T]) Skip(offset uint64) { w.high = max(w.high, offset) }
 
-// Prepend adds what the log has above after, if it reaches up to the window: items are
-// oldest first, complete from after to Low or beyond. Of them the newest are kept that
-// there is room for.
+// Prepend adds older items from the log, oldest first. They must be complete from after to Low or beyond. It
+// keeps the newest of them for which there is room.
 func (w *Window[T]) Prepend(after uint64, items []T) {
 	n := sort.Search(len(items), func(i int) bool { return items[i].Place() > w.low })
 	first, size := n, 0
@@ -59,7 +58,7 @@ func (w *Window[T]) Prepend(after uint64, items []T) {
 	w.bytes += size
 }
 
-// Expire lets go of what the log stored before a time.
+// Expire drops what the log stored before a time.
 func (w *Window[T]) Expire(before time.Time) {
 	n := 0
 	for n < len(w.items) && w.items[n].Stored().Before(before) {
@@ -68,7 +67,7 @@ func (w *Window[T]) Expire(before time.Time) {
 	w.drop(n)
 }
 
-// trim keeps to the limits.
+// trim enforces the limits.
 func (w *Window[T]) trim() {
 	n, size := 0, w.bytes
 	for len(w.items)-n > w.limits.Items || size > w.limits.Bytes {
@@ -78,7 +77,7 @@ func (w *Window[T]) trim() {
 	w.drop(n)
 }
 
-// drop lets go of the oldest n items.
+// drop drops the oldest n items.
 func (w *Window[T]) drop(n int) {
 	if n == 0 {
 		return
@@ -91,26 +90,26 @@ func (w *Window[T]) drop(n int) {
 	w.items = w.items[n:]
 }
 
-// Low is the place from which on the window has everything.
+// Low returns the place after which the window is complete.
 func (w *Window[T]) Low() uint64 { return w.low }
 
-// High is the place up to which it has everything.
+// High returns the place up to which the window is complete.
 func (w *Window[T]) High() uint64 { return w.high }
 
-// Len and Bytes are what it keeps.
+// Len returns the number of items.
 func (w *Window[T]) Len() int { return len(w.items) }
 
-// Bytes is the sum of the sizes of what it keeps.
+// Bytes returns the sum of the sizes of the items.
 func (w *Window[T]) Bytes() int { return w.bytes }
 
 // Covers reports whether the window has everything after a place.
 func (w *Window[T]) Covers(place uint64) bool { return place >= w.low }
 
-// Count is the number of items after a place, as far as the window has them.
+// Count returns the number of items after a place.
 func (w *Window[T]) Count(place uint64) int { return len(w.items) - w.index(place) }
 
-// AppendAfter appends up to most of the items after place to dst, oldest first, and
-// returns the place that they reach. The window must cover place.
+// AppendAfter appends up to most of the items after place to dst, oldest first, and returns the place that
+// they reach. The window must cover place.
 func (w *Window[T]) AppendAfter(dst []T, place uint64, most int) ([]T, uint64) {
 	first := w.index(place)
 	end := min(first+most, len(w.items))
@@ -121,8 +120,7 @@ func (w *Window[T]) AppendAfter(dst []T, place uint64, most int) ([]T, uint64) {
 	return dst, dst[len(dst)-1].Place()
 }
 
-// Last is the place before the last n items at or below a place, and whether the window
-// has that many.
+// Last returns the place before the last n items at or below at, and whether the window has that many.
 func (w *Window[T]) Last(n int, at uint64) (place uint64, ok bool) {
 	first := w.index(at) - n
 	switch {
@@ -134,9 +132,8 @@ func (w *Window[T]) Last(n int, at uint64) (place uint64, ok bool) {
 	return w.items[first-1].Place(), true
 }
 
-// Since is the place before the first item that was stored at a time or later, and
-// whether the window reaches back that far. Times of the log may step back a little; what
-// comes after the first such item belongs to it.
+// Since returns the place before the first item that was stored at t or later, and whether the window reaches
+// back that far. Times of the log may go back a little; everything after that item is included.
 func (w *Window[T]) Since(t time.Time) (place uint64, ok bool) {
 	for i, item := range w.items {
 		if item.Stored().Before(t) {
@@ -150,7 +147,7 @@ func (w *Window[T]) Since(t time.Time) (place uint64, ok bool) {
 	return w.high, len(w.items) > 0
 }
 
-// index is that of the first item above a place.
+// index returns the index of the first item above a place.
 func (w *Window[T]) index(place uint64) int {
 	return sort.Search(len(w.items), func(i int) bool { return w.items[i].Place() > place })
 }
