@@ -6,30 +6,31 @@ import (
 	"github.com/sluicehq/sluice/gateway/presence"
 )
 
-// Verdict is what becomes of a connection.
+// Verdict is the decision on a connection.
 type Verdict uint8
 
 const (
-	// Enter lets it in.
+	// Enter admits it.
 	Enter Verdict = iota + 1
-	// Full says for certain that the app has as many as it may have.
+	// Full says that the app certainly has reached its limit.
 	Full
-	// Unsure says that it may have as many, and that the gateways concerned did not confirm it in time: the
-	// client should come again after a moment.
+	// Unsure says that the app may have reached its limit, and that the gateways concerned did not confirm it
+	// in time. The client should retry after a moment.
 	Unsure
-	// Wait says that it is not known yet.
+	// Wait says that this is not known yet.
 	Wait
 )
 
-// Case is that of one connection of an app with a limit.
+// Case is the case of one connection of an app with a limit.
 type Case struct {
-	// Limit is how many the app may have, 0 for any number.
+	// Limit is the number of connections that the app may have, 0 for any number.
 	Limit int
-	// Until is when the time for finding out is over.
+	// Until is when the decision must be made.
 	Until time.Time
 }
 
-// Judge decides, given how many connections this gateway has and what is known of the others by now.
+// Judge decides. here is the number of connections of this gateway, and others what is known of other
+// gateways by now.
 func (c Case) Judge(now time.Time, here int, others presence.Standing) Verdict {
 	switch {
 	case c.Limit <= 0 || here+others.Others < c.Limit:

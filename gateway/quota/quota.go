@@ -11,21 +11,20 @@ import (
 )
 
 const (
-	// patience is how long a connection waits at most until it is known whether there is room for it.
+	// patience is how long a connection waits at most for the decision.
 	patience = time.Second
-	// maxWaiting bounds how many wait. Further ones are [Unsure] at once.
+	// maxWaiting bounds the number of waiting connections. Further ones are [Unsure] at once.
 	maxWaiting = 4096
 )
 
-// Quota counts the connections of this gateway and lets them in. Make it with [New]. Safe for use by many
-// goroutines.
+// Quota counts and admits the connections of this gateway. Make it with [New]. Safe for concurrent use.
 type Quota struct {
 	roster  *presence.Roster
 	waiting atomic.Int64
 
 	mu   rank.Mutex[rank.Quota]
 	here map[string]int
-	// totals follow the connections of apps that have a limit of them.
+	// totals has the numbers on other gateways, for apps with a limit.
 	totals map[string]*presence.Total
 }
 
@@ -34,9 +33,10 @@ func New(roster *presence.Roster) *Quota {
 	return &Quota{roster: roster, here: map[string]int{}, totals: map[string]*presence.Total{}}
 }
 
-// Enter counts a connection of an app and returns [Enter], or says why not. If the app has a limit, it waits a
-// moment for the others to learn of the connection, because the next one may be theirs, or for the others to
-// confirm that there are too many, for a second at most. If ctx ends meanwhile it is [Unsure].
+// Enter counts a connection of an app and returns [Enter], or returns why the connection is refused. If the
+// app has a limit, it waits a moment for other gateways to learn of the connection, because the next
+// connection may be theirs. It waits up to a second if others must confirm that the limit is reached. If ctx
+// ends meanwhile, it returns [Unsure].
 func (q *Quota) Enter(ctx context.Context, a *app.App) Verdict {
 	c := Case{Limit: a.Limits.MaxConnections, Until: time.Now().Add(patience)}
 	v, _, total := q.judge(a, c, 0)
@@ -49,7 +49,7 @@ func (q *Quota) Enter(ctx context.Context, a *app.App) Verdict {
 	return v
 }
 
-// judge decides about a connection and counts it if it is let in.
+// judge decides about a connection, and counts it if it is admitted.
 func (q *Quota) judge(a *app.App, c Case, question uint64) (v Verdict, moved <-chan struct{}, total *presence.Total) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -64,7 +64,7 @@ func (q *Quota) judge(a *app.App, c Case, question uint64) (v Verdict, moved <-c
 	return v, moved, total
 }
 
-// wait asks the other gateways and decides when it is known what they have.
+// wait asks the other gateways, and decides when their numbers are known.
 func (q *Quota) wait(ctx context.Context, a *app.App, c Case, total *presence.Total) Verdict {
 	defer q.waiting.Add(-1)
 	if q.waiting.Add(1) > maxWaiting {
@@ -74,7 +74,7 @@ func (q *Quota) wait(ctx context.Context, a *app.App, c Case, total *presence.To
 	defer cancel()
 	question, err := total.Ask(ctx)
 	if err != nil {
-		question = 0 // what is not confirmed may still prove wrong
+		question = 0 // without answers, the numbers may still fall
 	}
 	for {
 		v, moved, now := q.judge(a, c, question)
@@ -95,17 +95,17 @@ func (q *Quota) wait(ctx context.Context, a *app.App, c Case, total *presence.To
 	}
 }
 
-// Leave takes a connection back.
+// Leave removes a connection from the count.
 func (q *Quota) Leave(a *app.App) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.here[a.ID]--
 	if q.tell(a); q.here[a.ID] == 0 {
-		delete(q.here, a.ID) // The app may be gone for good.
+		delete(q.here, a.ID) // The app may have been removed.
 	}
 }
 
-// Tell writes how many connections of an app there are here, if anybody has come to want to know.
+// Tell writes the number of connections of an app on this gateway, if the app has a limit by now.
 func (q *Quota) Tell(a *app.App) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -119,14 +119,14 @@ func (q *Quota) tell(a *app.App) {
 	}
 }
 
-// Here is how many connections of an app this gateway has.
+// Here returns the number of connections of an app on this gateway.
 func (q *Quota) Here(app string) int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.here[app]
 }
 
-// All is how many connections this gateway has.
+// All returns the number of connections on this gateway.
 func (q *Quota) All() (n int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -136,7 +136,7 @@ func (q *Quota) All() (n int) {
 	return n
 }
 
-// Follow counts the connections of an app on other gateways from now on. Errors: those of
+// Follow begins to count the connections of an app on other gateways, until stop is called. Errors: those of
 // [presence.Roster.OpenTotal].
 func (q *Quota) Follow(ctx context.Context, app string) (stop func(), err error) {
 	total, err := q.roster.OpenTotal(ctx, app)
@@ -156,8 +156,8 @@ func (q *Quota) Follow(ctx context.Context, app string) (stop func(), err error)
 	}, nil
 }
 
-// Elsewhere is how many connections of an app other gateways have, as the table has it, and whether that is
-// followed.
+// Elsewhere returns the number of connections of an app on other gateways, as the table has it, and whether
+// that is followed.
 func (q *Quota) Elsewhere(app string) (n int, followed bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -168,7 +168,7 @@ func (q *Quota) Elsewhere(app string) (n int, followed bool) {
 	return 0, false
 }
 
-// Leaving says that the connections of this gateway are asked to leave it from now on.
+// Leaving says that the connections of this gateway are being closed from now on.
 func (q *Quota) Leaving() {
 	if q.roster != nil {
 		q.roster.Leaving()
