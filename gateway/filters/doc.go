@@ -1,6 +1,6 @@
-// Package filters keeps the filters of subscriptions (package pusher says what they are).
+// Package filters keeps the filters of subscriptions, which package pusher defines.
 //
-// A [Pool] has each filter of a gateway once, however many subscriptions have it, for as long
-// as one has it: what thousands ask for in the same words takes the memory of one. [Own] is
-// what one connection has of them, and bounds it.
+// A [Pool] keeps each filter of a gateway once, as long as a subscription uses it. So thousands of
+// subscriptions with the same filter take the memory of one. [Own] is what one connection has of them, and
+// bounds it.
 package filters

@@ -7,8 +7,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// Pool keeps each filter of a hub once, however many subscriptions have it, for
-// as long as one has it.
+// Pool keeps each filter of a hub once, as long as a subscription uses it. Safe for concurrent use.
 type Pool struct {
 	mu     rank.Mutex[rank.Filters]
 	byText map[string]*pooled
@@ -20,8 +19,8 @@ type pooled struct {
 	users  int
 }
 
-// Take returns the filter with a text, and counts the caller as one that uses it. It is
-// nil for none.
+// Take returns the filter with a text, and counts the caller as a user of it. It returns nil for an empty
+// text. The error is that of [pusher.ParseFilter].
 func (p *Pool) Take(raw string) (*pusher.Filter, error) {
 	if raw == "" {
 		return nil, nil
@@ -36,8 +35,7 @@ func (p *Pool) Take(raw string) (*pusher.Filter, error) {
 	return p.known(f.Text(), f), nil
 }
 
-// known returns the filter with a text; if there is none, it keeps fresh unless that is
-// nil.
+// known returns the filter with a text. If there is none, it adds fresh, unless that is nil.
 func (p *Pool) known(text string, fresh *pusher.Filter) *pusher.Filter {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -71,22 +69,21 @@ func (p *Pool) Drop(f *pusher.Filter) {
 	}
 }
 
-// Size is the memory of all filters in bytes.
+// Size returns the memory of all filters in bytes.
 func (p *Pool) Size() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.bytes
 }
 
-// Own are those of one connection, with the number of subscriptions that have
-// each. Belongs to the reading goroutine.
+// Own has the filters of one connection, with the number of subscriptions that use each. It belongs to the
+// reading goroutine.
 type Own struct {
 	users map[*pusher.Filter]int
 	bytes int
 }
 
-// Fits checks that a connection may have a filter in place of another one. Either may be
-// nil.
+// Fits returns an error if a connection may not replace a filter by f. Either may be nil. limit is in bytes.
 func (o *Own) Fits(f, before *pusher.Filter, limit int) error {
 	if f == nil || o.users[f] > 0 {
 		return nil
@@ -101,8 +98,7 @@ func (o *Own) Fits(f, before *pusher.Filter, limit int) error {
 	return nil
 }
 
-// Swap notes that a subscription has a filter in place of another one, which the caller
-// gives up. Either may be nil.
+// Swap notes that a subscription has replaced a filter by f. Either may be nil.
 func (o *Own) Swap(f, before *pusher.Filter) {
 	if f != nil {
 		if o.users == nil {
