@@ -1,10 +1,10 @@
-// Package pace makes limiters follow limits that change.
+// Package pace makes rate limiters follow limits that change.
 package pace
 
 import "golang.org/x/time/rate"
 
-// Adjust makes a limiter what it should be: perSecond with a burst, nil if perSecond is 0 or less.
-// What it has given out stays. The caller sees to it that nobody else adjusts the same one.
+// Adjust sets a limiter to perSecond with a burst, or to nil if perSecond is 0 or less. Tokens that were
+// taken stay taken. Not safe for concurrent use with the same limiter.
 func Adjust(l **rate.Limiter, perSecond, burst int) {
 	switch {
 	case perSecond <= 0:
