@@ -9,21 +9,20 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// Doubt is what is to be found out about a position that somebody wants to resume from.
+// Doubt is a position that is being judged: whether a subscription can resume from it.
 type Doubt struct {
 	of *Recent
 	at pusher.ResumePosition
-	// code is why it is refused already, reason in words.
+	// code is why the position is refused already, reason the same in words.
 	code   pusher.FailureCode
 	reason string
-	// ahead: it lies above everything that came here.
+	// ahead: the position is above everything that arrived here.
 	ahead bool
 	log   *Look
 }
 
-// Doubt says what is plain about a position, and has the log looked at if that is not enough.
-// began is where the subscription was live first. Of a channel without a past, which is nil, nothing can
-// be resumed.
+// Doubt judges a position by memory, and starts a look at the log if that is not enough. began is the offset
+// at which the subscription was first live. If r is nil, the channel has no past, and nothing can be resumed.
 func (r *Recent) Doubt(at pusher.ResumePosition, began uint64) Doubt {
 	if r == nil {
 		return Doubt{at: at}
@@ -46,14 +45,14 @@ func (r *Recent) Doubt(at pusher.ResumePosition, began uint64) Doubt {
 	return d
 }
 
-// Crowded is a position that cannot wait for the subscription of its channel, because too many
-// do already.
+// Crowded returns the refusal of a position that cannot wait for the subscription of its channel, because too
+// many positions wait already.
 func Crowded(at pusher.ResumePosition) Doubt {
 	return Doubt{at: at, code: pusher.ContinuityUnverifiable, reason: "too many positions of this connection wait for subscriptions"}
 }
 
-// Judge waits until the log was looked at, or ctx is done, and refuses a position of which it is plain
-// that it cannot be resumed; nil if it may be.
+// Judge waits for the look at the log, or until ctx is done. It returns a failure if the position certainly
+// cannot be resumed, and nil if it may be possible.
 func (d Doubt) Judge(ctx context.Context) *pusher.ResumeFailure {
 	switch {
 	case d.of == nil && d.code != "":
@@ -70,7 +69,7 @@ func (d Doubt) Judge(ctx context.Context) *pusher.ResumeFailure {
 		switch {
 		case f.Code != "":
 		case d.ahead && now.Kept.Messages == 0:
-			// It is where the log ended when somebody followed the channel elsewhere.
+			// It may be where the log ended when another gateway began to follow the channel.
 			err = d.log.reaches(ctx, broker.Position{Epoch: d.at.StreamID, Offset: d.at.Serial})
 		case d.ahead && d.at.Serial > now.Kept.Newest:
 			f.Code, f.Reason = pusher.ContinuityUnverifiable, fmt.Sprintf("serial %d is above the newest, %d", d.at.Serial, now.Kept.Newest)
@@ -87,8 +86,8 @@ func (d Doubt) Judge(ctx context.Context) *pusher.ResumeFailure {
 	return nil
 }
 
-// continues says whether all that follows a position may be seen, as the errors of
-// [sight.View.After] do. Memory answers if it has all of it.
+// continues returns an error if not everything after a position may be seen, as [sight.View.After] does. It
+// does not read the log if memory has all of it.
 func (r *Recent) continues(ctx context.Context, now State, pos broker.Position) error {
 	next, known := r.follows(pos.Offset)
 	switch {
@@ -100,8 +99,8 @@ func (r *Recent) continues(ctx context.Context, now State, pos broker.Position) 
 	return nil
 }
 
-// follows is the publication that follows a place, 0 for none; known says that memory has all
-// that came since.
+// follows returns the offset of the publication that follows a place, 0 for none. known says that memory has
+// everything since that place.
 func (r *Recent) follows(place uint64) (offset uint64, known bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -2,7 +2,7 @@ package past
 
 import "github.com/sluicehq/sluice/gateway/app"
 
-// High is the place of the newest publication that came here.
+// High returns the offset of the newest publication that arrived here.
 func (r *Recent) High() uint64 {
 	if r == nil {
 		return 0
@@ -12,9 +12,8 @@ func (r *Recent) High() uint64 {
 	return r.backlog.High()
 }
 
-// Erase forgets everything, because the log has removed a part of it. Its life has this name from
-// now on. What comes next follows what came last, and what somebody began to read before is not
-// taken.
+// Erase forgets everything, because the log has removed a part of it. epoch is that of the channel from now
+// on. The next publication follows the last one. Results of readings that began before are discarded.
 func (r *Recent) Erase(epoch string) {
 	if r == nil {
 		return
@@ -26,8 +25,8 @@ func (r *Recent) Erase(epoch string) {
 	r.Begin(epoch, high)
 }
 
-// Erasures counts how often something was erased. What was read of the log since it was so many is
-// of now. A channel without a past has none.
+// Erasures counts the calls of Erase. If the number has not changed since a reading of the log began, the
+// result is still valid. It is 0 for a channel without a past.
 func (r *Recent) Erasures() int {
 	if r == nil {
 		return 0
@@ -37,7 +36,7 @@ func (r *Recent) Erasures() int {
 	return r.erasures
 }
 
-// rules are what the app has for the channel.
+// rules are the app's settings for the channel.
 type rules struct {
 	reading  app.Reading
 	snapshot app.Snapshot
@@ -48,8 +47,8 @@ func (r *Recent) rules() rules {
 	return rules{now.Readings.Of(r.line.Name), now.Snapshot(r.line.Name)}
 }
 
-// Review forgets the snapshot if the app has other bounds for the channel than it was made under. From
-// when subscribers get snapshots, what is published is kept.
+// Review forgets the snapshot if the app's settings for the channel have changed. Once subscribers get
+// snapshots, publications are kept.
 func (r *Recent) Review() {
 	if r == nil {
 		return
@@ -63,7 +62,7 @@ func (r *Recent) Review() {
 	}
 }
 
-// Reform forgets the snapshot, because other conflation values than before count.
+// Reform forgets the snapshot, because the conflation values have changed.
 func (r *Recent) Reform() {
 	if r == nil {
 		return

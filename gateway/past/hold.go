@@ -8,22 +8,22 @@ import (
 )
 
 const (
-	// HoldTime is how long the first subscriptions of a connection wait for a resume, which
-	// clients send right behind them. So what is replayed stands before what is live. Only the time counts
-	// in which the client says nothing: as long as its messages are being handled, the resume may be the
-	// next one.
+	// HoldTime is how long the first subscriptions of a connection wait for a resume, which clients send
+	// right after them. So replayed events precede live ones. Only time in which the client is silent counts:
+	// while one of its messages is being handled, the next one may be the resume.
 	HoldTime = 50 * time.Millisecond
-	// HoldAge is how old a connection may be for that, and how long a subscription waits at
-	// most: one whose client says that a resume comes, or has other requests handled.
+	// HoldAge is the age of a connection up to which its subscriptions wait without an announced resume. It
+	// is also the longest time that a subscription waits, with an announced resume or while other requests
+	// are handled.
 	HoldAge = 10 * time.Second
 )
 
-// Hold has the ways of subscriptions of a connection that wait for a resume. The zero value is
-// empty. The caller guards it.
+// Hold has the ways of a connection's subscriptions that wait for a resume. The zero value is empty. Not safe
+// for concurrent use.
 type Hold struct {
 	ways []held
-	// quiet is for how long the client has said nothing while ways were held, up to since. busy means
-	// that a message of it is being handled.
+	// quiet is how long the client was silent while ways were held, up to since. busy means that a message of
+	// the client is being handled.
 	quiet time.Duration
 	since time.Time
 	busy  bool
@@ -33,25 +33,26 @@ type held struct {
 	way *fanout.Way
 	// said means that the client announced the resume.
 	said bool
-	// until is when it goes on at last, and quiet after how much quiet it does.
+	// until is when the way is released at the latest, and quiet the value of Hold.quiet at which it is
+	// released.
 	until time.Time
 	quiet time.Duration
 }
 
-// Add has a way wait. said means that the client announced a resume.
+// Add holds a way. said means that the client announced a resume.
 func (h *Hold) Add(p *fanout.Way, said bool, now time.Time) {
 	h.listen(now)
 	p.Held.Store(true)
 	h.ways = append(h.ways, held{p, said, now.Add(HoldAge), h.quiet + HoldTime})
 }
 
-// Busy notes that a message is being handled, or no longer.
+// Busy notes that a message begins or ends being handled.
 func (h *Hold) Busy(busy bool, now time.Time) {
 	h.listen(now)
 	h.busy = busy
 }
 
-// listen counts the quiet until now.
+// listen adds the silence up to now.
 func (h *Hold) listen(now time.Time) {
 	if !h.busy && len(h.ways) > 0 {
 		h.quiet += max(now.Sub(h.since), 0)
@@ -59,8 +60,7 @@ func (h *Hold) listen(now time.Time) {
 	h.since = now
 }
 
-// Wait is how long it takes until the first of them goes on if the client says nothing; not above 0 is
-// no longer.
+// Wait returns the time until the first way is released if the client stays silent; 0 or less means now.
 func (h *Hold) Wait(now time.Time) time.Duration {
 	h.listen(now)
 	wait, said := HoldAge, h.said()
@@ -70,8 +70,7 @@ func (h *Hold) Wait(now time.Time) time.Duration {
 	return wait
 }
 
-// left is what is left for one of them. said means that a resume was announced, which is not for that one
-// alone.
+// left returns the remaining time of one way. said means that a resume was announced for any of them.
 func (h *Hold) left(w held, said bool, now time.Time) time.Duration {
 	left := w.until.Sub(now)
 	if h.busy || said {
@@ -82,9 +81,9 @@ func (h *Hold) left(w held, said bool, now time.Time) time.Duration {
 
 func (h *Hold) said() bool { return slices.ContainsFunc(h.ways, func(w held) bool { return w.said }) }
 
-// Due takes those who have waited long enough. unread means that something has come of the client which nobody
-// has read: then it was not silent, but this process stood still, and the quiet begins anew. The caller wakes
-// them, without the lock.
+// Due removes and returns the ways that have waited long enough. unread means that something of the client
+// has arrived and was not read: then the client was not silent, but this process was suspended, and the
+// silence begins anew. The caller wakes the ways after it has unlocked.
 func (h *Hold) Due(now time.Time, unread bool) []*fanout.Way {
 	h.listen(now)
 	if unread {
@@ -96,7 +95,7 @@ func (h *Hold) Due(now time.Time, unread bool) []*fanout.Way {
 	return h.take(func(w held) bool { return h.left(w, said, now) <= 0 })
 }
 
-// Take ends the waiting of all. The caller wakes them, without the lock.
+// Take removes and returns all ways. The caller wakes them after it has unlocked.
 func (h *Hold) Take() []*fanout.Way { return h.take(func(held) bool { return true }) }
 
 func (h *Hold) take(which func(held) bool) (ways []*fanout.Way) {
@@ -111,10 +110,10 @@ func (h *Hold) take(which func(held) bool) (ways []*fanout.Way) {
 	return ways
 }
 
-// Drop forgets those of a channel, to which the connection is not subscribed any more.
+// Drop removes the ways of a channel that the connection has unsubscribed from.
 func (h *Hold) Drop(of *fanout.Line) {
 	h.ways = slices.DeleteFunc(h.ways, func(w held) bool { return w.way.Line == of })
 }
 
-// Len is the number of those who wait.
+// Len returns the number of ways.
 func (h *Hold) Len() int { return len(h.ways) }

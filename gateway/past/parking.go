@@ -6,27 +6,26 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// parkTime is how long a position waits for the subscription of its channel (protocol
-// section 5.3).
+// parkTime is how long a position waits for the subscription of its channel (protocol section 5.3).
 const parkTime = time.Minute
 
-// Parking has positions of a connection whose channels are not subscribed to yet. The zero
-// value is empty. It is for one goroutine.
+// Parking has the positions of a connection whose channels are not subscribed to yet. The zero value is
+// empty. Not safe for concurrent use.
 type Parking struct {
 	of map[string]parked
-	// due is not later than the first end of one of them, so that putting one does not look at
-	// all others each time.
+	// due is at or before the first expiry of a position, so that Put need not look at all positions each
+	// time.
 	due time.Time
 }
 
 type parked struct {
 	at pusher.ResumePosition
-	// was is the socket that the request named, which a later one does not change.
+	// was is the former socket that the request named. A later request does not change it.
 	was   string
 	until time.Time
 }
 
-// Put keeps a position for a minute from now. It is false if there are most already.
+// Put keeps a position for a minute from now. It reports false if there are most positions already.
 func (p *Parking) Put(at pusher.ResumePosition, was string, now time.Time, most int) bool {
 	if p.of == nil {
 		p.of = map[string]parked{}
@@ -41,7 +40,7 @@ func (p *Parking) Put(at pusher.ResumePosition, was string, now time.Time, most 
 	return true
 }
 
-// sweep removes what is too late.
+// sweep removes expired positions.
 func (p *Parking) sweep(now time.Time) {
 	p.due = now.Add(parkTime)
 	for channel, old := range p.of {
@@ -54,16 +53,16 @@ func (p *Parking) sweep(now time.Time) {
 	}
 }
 
-// Has tells whether a position of the channel is there, in time or not.
+// Has reports whether there is a position of the channel, expired or not.
 func (p *Parking) Has(channel string) bool {
 	_, ok := p.of[channel]
 	return ok
 }
 
-// Len is the number of positions.
+// Len returns the number of positions.
 func (p *Parking) Len() int { return len(p.of) }
 
-// Take removes the position of a channel. ok is false if there is none, or it is too late.
+// Take removes and returns the position of a channel. ok is false if there is none or it has expired.
 func (p *Parking) Take(channel string, now time.Time) (at pusher.ResumePosition, was string, ok bool) {
 	kept, ok := p.of[channel]
 	delete(p.of, channel)

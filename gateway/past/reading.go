@@ -11,7 +11,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/sight"
 )
 
-// IDAt is the id of the publication at a place, empty if it is not in memory.
+// IDAt returns the id of the publication at an offset, empty if it is not in memory.
 func (r *Recent) IDAt(place uint64) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -22,7 +22,7 @@ func (r *Recent) IDAt(place uint64) string {
 	return items[0].Pub.ID()
 }
 
-// read reads pages of the log until nobody waits for one.
+// read reads pages of the log until no way waits for one.
 func (r *Recent) read() {
 	for {
 		r.mu.Lock()
@@ -42,10 +42,10 @@ func (r *Recent) read() {
 	}
 }
 
-// measure has the log count what lies behind a page for those whom the page told nothing, and adds
-// those to far on whose way too much lies. Nothing of it is read: who resumes gets all that was missed
-// or nothing. A log that cannot count, or not now, leaves it to the way to find out. Only who resumes
-// from below a whole page costs that.
+// measure handles the ways in long, for which the page did not decide whether too much was missed. It has the
+// log count what follows the page, without reading it, because a client that resumes gets everything that it
+// missed or nothing. It adds the ways that missed too much to far. If the log cannot count, the way itself
+// will find out. Only resumes from more than a whole page back cost that.
 func (r *Recent) measure(epoch string, long map[*fanout.Way]*fanout.Rest, far map[*fanout.Way]*pusher.ResumeFailure) {
 	ctx, cancel := context.WithTimeout(r.library.Context, r.library.Timeout)
 	defer cancel()
@@ -61,7 +61,7 @@ func (r *Recent) measure(epoch string, long map[*fanout.Way]*fanout.Rest, far ma
 	for p, rest := range long {
 		var f *pusher.ResumeFailure
 		if all, ok := above(rest.Above); ok && rest.TooMuch(all) != nil {
-			// Its own, which came since it subscribed, are not missed.
+			// Publications since the subscription began were not missed.
 			if own, ok := above(rest.To); ok && own <= all && r.life() == epoch {
 				f = rest.TooMuch(all - own)
 			}
@@ -74,7 +74,7 @@ func (r *Recent) measure(epoch string, long map[*fanout.Way]*fanout.Rest, far ma
 	}
 }
 
-// refuse fails those on whose way more lies than they may have missed.
+// refuse fails the ways whose clients have missed too much.
 func (r *Recent) refuse(far map[*fanout.Way]*pusher.ResumeFailure) {
 	if len(far) == 0 {
 		return
@@ -89,16 +89,16 @@ func (r *Recent) refuse(far map[*fanout.Way]*pusher.ResumeFailure) {
 	}
 }
 
-// begun is what was known when somebody began to read.
+// begun is the state when a reading began.
 type begun struct {
 	epoch    string
 	low      uint64
 	erasures int
 }
 
-// take reads the page after a place, and returns those who can go on. far are those of them on whose
-// way more lies than they may have missed, as far as the page shows, and long those of whom that
-// depends on what lies behind the page.
+// take reads the page after a place, and returns the ways that can continue. far are those of them whose
+// clients have missed too much, as the page shows, and long those for which that depends on what follows the
+// page.
 func (r *Recent) take(place uint64, when begun) (woken []*fanout.Way, far map[*fanout.Way]*pusher.ResumeFailure, long map[*fanout.Way]*fanout.Rest) {
 	ctx, cancel := context.WithTimeout(r.library.Context, r.library.Timeout)
 	defer cancel()
@@ -112,10 +112,10 @@ func (r *Recent) take(place uint64, when begun) (woken []*fanout.Way, far map[*f
 	defer r.mu.Unlock()
 	switch {
 	case r.epoch != when.epoch, r.erasures != when.erasures:
-		// Who waits asks again, once for each of these.
+		// The waiting ways ask again, once for each of these changes.
 		return r.backlog.Failed(nil), nil, nil
 	case err != nil && (errors.Is(err, broker.ErrPositionExpired) || errors.Is(err, broker.ErrPositionUnknown)):
-		// Those who are further on may be better off.
+		// Ways that wait at a higher place may still succeed.
 		return fail(r.backlog.Failed(func(p uint64) bool { return p <= place }), failed), nil, nil
 	case err != nil:
 		return fail(r.backlog.Failed(nil), failed), nil, nil
@@ -148,7 +148,7 @@ func (r *Recent) take(place uint64, when begun) (woken []*fanout.Way, far map[*f
 	}
 	switch {
 	case len(woken) == 0:
-		r.backlog.Forget(0) // Nobody is there any more who wanted it.
+		r.backlog.Forget(0) // No way waits for this page any more.
 	case r.library.Bytes.Load() > r.library.Most:
 		r.backlog.Forget(1)
 	}
@@ -156,7 +156,7 @@ func (r *Recent) take(place uint64, when begun) (woken []*fanout.Way, far map[*f
 	return woken, far, long
 }
 
-// page reads what follows a position that somebody has reached.
+// page reads what follows a position that a way has reached.
 func (r *Recent) page(ctx context.Context, after broker.Position) (page *broker.Page, err error) {
 	err = reaching(ctx, func() (err error) {
 		page, err = r.library.Log.Owed(ctx, r.app.ID, r.line.Name, after, min(r.app.Now().Recovery.MaxEvents+1, pageSize))
@@ -165,8 +165,8 @@ func (r *Recent) page(ctx context.Context, after broker.Position) (page *broker.
 	return page, err
 }
 
-// reaching asks a log that cannot be reached again until ctx ends: its servers may be choosing a
-// leader.
+// reaching repeats a request to a log that cannot be reached until ctx ends, because its servers may be
+// electing a leader.
 func reaching(ctx context.Context, ask func() error) error {
 	for wait := 20 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		err := ask()
@@ -188,14 +188,14 @@ func fail(woken []*fanout.Way, why *pusher.ResumeFailure) []*fanout.Way {
 	return woken
 }
 
-// wake lets shards go on with those who waited.
+// wake makes the shards continue with ways.
 func (r *Recent) wake(woken []*fanout.Way) {
 	for _, p := range woken {
 		p.Wake()
 	}
 }
 
-// Failure says why what comes after a position cannot be had.
+// Failure returns the failure for an error of reading what follows a position.
 func (r *Recent) Failure(epoch string, err error) *pusher.ResumeFailure {
 	f := &pusher.ResumeFailure{Channel: r.line.Name, Expected: epoch, Current: r.life(), Reason: err.Error()}
 	switch {
@@ -220,7 +220,7 @@ func (r *Recent) Failure(epoch string, err error) *pusher.ResumeFailure {
 	return f
 }
 
-// available adds to a failure what the client can have, as far as that can be found out.
+// available adds to a failure the range that the client can get, if that can be found out.
 func (r *Recent) available(f *pusher.ResumeFailure) {
 	ctx, cancel := context.WithTimeout(r.library.Context, r.library.Timeout)
 	defer cancel()

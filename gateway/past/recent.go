@@ -11,33 +11,33 @@ import (
 )
 
 const (
-	// pageSize is the largest page of the log that is read for those who are behind.
+	// pageSize is the number of publications of the largest page that is read.
 	pageSize = 1000
 )
 
-// Recent is the past of one channel for those who are behind: what was published lately,
-// and pages of the log below it. A goroutine reads them as long as somebody waits.
+// Recent is the past of one channel for subscriptions that are behind: recent publications, and pages of the
+// log below them. A goroutine reads pages as long as a way waits. Safe for concurrent use.
 type Recent struct {
 	line    *fanout.Line
 	app     *app.App
 	library *Library
-	// life tells the present life of the log.
+	// life returns the present epoch of the log.
 	life func() string
 
 	mu      rank.Mutex[rank.Past]
 	backlog *backlog.Backlog[*fanout.Event, *fanout.Way]
-	// epoch is the life of the log that the past is of.
+	// epoch is the epoch of what is kept.
 	epoch   string
 	reading bool
-	// asleep: nobody may have anything of the past, so nothing is kept. [Recent.Review] ends that.
+	// asleep: nothing of the past may be read, so nothing is kept. [Recent.Review] ends that.
 	asleep bool
-	// decided is the place above which everything in memory has the frames that it had
-	// live; what was read for somebody has plain ones.
+	// decided is the offset above which everything in memory has its live frames. Publications that were read
+	// from the log have plain ones.
 	decided uint64
-	// erasures counts how often something was erased: what somebody began to read before the last
-	// time may have what exists no more.
+	// erasures counts the calls of Erase. A reading that began before the last one may contain erased
+	// publications.
 	erasures int
-	// bytes is what the library has been told of the size.
+	// bytes is the size that was added to that of the library.
 	bytes  int
 	latest latest
 	// under are the rules under which the snapshot is made.
@@ -45,8 +45,8 @@ type Recent struct {
 	looks looks
 }
 
-// New returns the past of a channel, nil if there never is anything of it to be had. What apps let their
-// subscribers have may change while the channel is followed.
+// New returns the past of a channel, nil if nothing of it can ever be read. The app's settings may change
+// while the channel is followed. life returns the present epoch of the log.
 func New(in *Library, of *app.App, line *fanout.Line, life func() string) *Recent {
 	r := of.Recovery
 	if in.Log.History == nil || pusher.KindOf(line.Name).ServerToUser() {
@@ -62,7 +62,7 @@ func New(in *Library, of *app.App, line *fanout.Line, life func() string) *Recen
 	return made
 }
 
-// Begin forgets the past of another life, or one with a hole. What comes next follows place.
+// Begin forgets everything, because of a new epoch or a gap. The next publication follows place.
 func (r *Recent) Begin(epoch string, place uint64) {
 	if r == nil {
 		return
@@ -74,19 +74,19 @@ func (r *Recent) Begin(epoch string, place uint64) {
 	r.forget()
 	r.mu.Unlock()
 	if len(woken) > 0 {
-		// A shard may be busy, and the caller holds the lock of the channel.
+		// Waking may wait for a shard, and the caller holds the lock of the channel.
 		r.library.Background(func() { r.wake(woken) })
 	}
 }
 
-// Attach is begin for a channel that may have got publications already.
+// Attach is Begin for a channel that may have received publications already.
 func (r *Recent) Attach(epoch string, place uint64) {
 	if r == nil {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	// What the window has let go of meanwhile is read when somebody asks for it.
+	// What the window has dropped meanwhile is read from the log when a way needs it.
 	low := max(place, r.backlog.Low())
 	items, high := r.backlog.AppendAfter(nil, low, r.backlog.Len())
 	r.epoch, r.decided = epoch, low
@@ -98,7 +98,7 @@ func (r *Recent) Attach(epoch string, place uint64) {
 	r.count()
 }
 
-// Add appends what is about to be delivered.
+// Add appends a publication that is about to be delivered.
 func (r *Recent) Add(p *fanout.Event) {
 	if r == nil {
 		return
@@ -128,7 +128,7 @@ func (r *Recent) Skip(offset uint64) {
 	r.backlog.Skip(offset)
 }
 
-// Prime adds what was read of the channel before it was live, oldest first and unbroken.
+// Prime adds what was read before the channel was live, oldest first and without gaps.
 func (r *Recent) Prime(past []*fanout.Event) {
 	if r == nil || len(past) == 0 {
 		return
@@ -142,7 +142,7 @@ func (r *Recent) Prime(past []*fanout.Event) {
 	}
 }
 
-// Expire lets go of what is old.
+// Expire drops what is too old, and all pages.
 func (r *Recent) Expire(now time.Time) {
 	if r == nil {
 		return
@@ -152,20 +152,20 @@ func (r *Recent) Expire(now time.Time) {
 	if age := r.app.Now().Recovery.Age; age > 0 {
 		r.backlog.Expire(now.Add(-age))
 	}
-	// Who is behind reads again what is still needed.
+	// Ways that are behind read again what they still need.
 	r.backlog.Forget(0)
 	r.letGo()
 	r.count()
 }
 
-// count tells the library how much is kept. The caller holds the lock.
+// count updates the size in the library. The caller holds the lock.
 func (r *Recent) count() {
 	now := r.backlog.Bytes() + r.backlog.PageBytes()
 	r.library.Bytes.Add(int64(now - r.bytes))
 	r.bytes = now
 }
 
-// Next is what a way comes to next.
+// Next implements [fanout.Source].
 func (r *Recent) Next(dst []*fanout.Event, p *fanout.Way, most int) (items []*fanout.Event, reached uint64, ok bool) {
 	if p.Latest {
 		return r.newest(dst, p, most)
@@ -178,11 +178,11 @@ func (r *Recent) after(dst []*fanout.Event, p *fanout.Way, most int) (items []*f
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if p.Epoch != r.epoch {
-		// What is here is of another life. The gap between them is on its way to the shard.
+		// The past is of another epoch. The gap between them is on its way to the shard and ends the way.
 		return dst, p.Place, false
 	}
 	if p.Kept && p.Place < max(r.decided, r.backlog.Low()) {
-		// The frames that it would have got are gone: it goes on with plain ones.
+		// The live frames of these are gone, so the way continues with plain ones.
 		p.Plainly()
 	}
 	if r.bears(p) {
@@ -201,8 +201,9 @@ func (r *Recent) after(dst []*fanout.Event, p *fanout.Way, most int) (items []*f
 	return dst, reached, ok
 }
 
-// bears says whether a way may go on with a page that was read for another one: nothing may be sent on one on which
-// more lies than may have been missed. Where that cannot be seen here, whoever reads the log finds out. The lock is held.
+// bears reports whether a way may continue with a page that was read for another one: nothing may be sent to
+// a client that has missed too much. If memory does not decide that, the next reading does. The caller holds
+// the lock.
 func (r *Recent) bears(p *fanout.Way) bool {
 	if r.backlog.Covers(p.Place) || p.Foreseen() {
 		return true
@@ -211,8 +212,8 @@ func (r *Recent) bears(p *fanout.Way) bool {
 	return p.Clear(known, reached)
 }
 
-// Distance is what lies above a place up to another one, as far as memory has it. ahead says
-// that the place is above everything that came here.
+// Distance returns the number of publications above a place up to another, and their bytes, as far as memory
+// has them. ahead says that the place is above everything that arrived here.
 func (r *Recent) Distance(place, to uint64) (ahead bool, items, bytes int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -230,14 +231,14 @@ func (r *Recent) Distance(place, to uint64) (ahead bool, items, bytes int) {
 	return false, items, bytes
 }
 
-// Since is the place above which everything in memory has the frames that it had live.
+// Since returns the offset above which everything in memory has its live frames.
 func (r *Recent) Since() uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return max(r.decided, r.backlog.Low())
 }
 
-// Leave forgets somebody who waits no longer.
+// Leave implements [fanout.Source].
 func (r *Recent) Leave(p *fanout.Way) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -11,18 +11,18 @@ import (
 
 // Rewound is where a rewind begins.
 type Rewound struct {
-	// Place is that of the publication before the first one.
+	// Place is the offset before the first publication.
 	Place uint64
 	// Cold: the log was read to find it.
 	Cold bool
-	// More: a rewind to a time reaches further back than the limit of its query, Cut: a part of it is
-	// gone, or may not be seen.
+	// More: a rewind to a time reaches further back than the limit of its query. Cut: a part of it is gone,
+	// or may not be seen.
 	More, Cut bool
 }
 
-// Rewind finds out where a rewind begins, in memory or in the log. The query goes from the newest
-// publication backwards and has a limit, and Since or none. A log that cannot be reached is asked again
-// until ctx ends. Errors are those of [sight.View.Read].
+// Rewind finds out where a rewind begins, from memory or from the log. The query goes backwards from the
+// newest publication and has a limit; Since is optional. A log that cannot be reached is asked again until
+// ctx ends. Errors are those of [sight.View.Read].
 func (r *Recent) Rewind(ctx context.Context, q broker.Query) (from Rewound, err error) {
 	bounded := r.app.Now().Readings.Of(r.line.Name) != app.Reading{}
 	if place, more, ok := r.rewound(q); ok && !bounded {
@@ -35,7 +35,7 @@ func (r *Recent) Rewind(ctx context.Context, q broker.Query) (from Rewound, err 
 	return from, err
 }
 
-// searched is where a rewind begins, as the log says.
+// searched returns where a rewind begins, from the log.
 func (r *Recent) searched(ctx context.Context, q broker.Query) (from Rewound, err error) {
 	from.Cold = true
 	r.library.Read()
@@ -44,7 +44,7 @@ func (r *Recent) searched(ctx context.Context, q broker.Query) (from Rewound, er
 	if err != nil {
 		return from, err
 	}
-	// If the log has nothing, what came here before it was read is gone.
+	// If the log has nothing, everything up to this offset is gone, because it was taken before the reading.
 	high := r.High()
 	page, found, err := view.Back(ctx, q)
 	if err != nil {
@@ -63,13 +63,13 @@ func (r *Recent) searched(ctx context.Context, q broker.Query) (from Rewound, er
 		newest = min(newest, q.To)
 	}
 	if found > len(pubs) {
-		newest = 0 // What is newer is read when it is its turn.
+		newest = 0 // The newer part is read when the way reaches it.
 	}
 	from.Place = r.learn(page.Retained.Epoch, erasures, pubs, newest)
 	return from, nil
 }
 
-// rewound is where a rewind begins, if memory knows.
+// rewound returns where a rewind begins, if memory is enough to know.
 func (r *Recent) rewound(q broker.Query) (place uint64, more, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -84,9 +84,8 @@ func (r *Recent) rewound(q broker.Query) (place uint64, more, ok bool) {
 	return since, false, all
 }
 
-// learn takes the newest publications, which were read for somebody, oldest first, and
-// returns the place before them. Newest is the end of what was read, and erasures what [Recent.Erasures]
-// was before.
+// learn adds the newest publications that were read for a rewind, oldest first, and returns the place before
+// them. newest is the end of what was read, and erasures the value of [Recent.Erasures] before.
 func (r *Recent) learn(epoch string, erasures int, pubs []*broker.Publication, newest uint64) (place uint64) {
 	if len(pubs) == 0 {
 		return newest

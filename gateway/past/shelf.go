@@ -13,35 +13,34 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// idleFor is how long a snapshot stays that nobody is on the way through, unless every
-// subscriber of the channel gets one.
+// idleFor is how long an unused snapshot is kept, unless every subscriber of the channel gets one.
 const idleFor = 30 * time.Second
 
 // errCramped: there is no room for a snapshot with what is published meanwhile.
 var errCramped = errors.New("snapshots have no more room (connection_recovery.max_total_bytes)")
 
-// shelf bounds what the snapshots of all channels hold, those that are being made included. Half
-// of [Library.Most] is divided among the apps, and the rest is for those that need more. A
-// snapshot can be made again, so one that nobody uses gives way.
+// shelf bounds what the snapshots of all channels hold, including those in preparation. Half of
+// [Library.Most] is divided among the apps, and the other half is for apps that need more. A snapshot can be
+// made again, so an unused one is dropped to make room.
 type shelf struct {
 	mu rank.Mutex[rank.Shelf]
-	// byApp is what apps hold, all the sum of it, and beyond how much of that goes beyond their
-	// own parts, by the number of apps that there were.
+	// byApp is what each app holds, all the sum of it, and beyond the sum of what exceeds the apps' own
+	// parts. among is the number of apps with which beyond was computed.
 	byApp              map[string]int64
 	all, beyond, among int64
-	// held are those that have a snapshot, with a number that rises with each use.
+	// held has the channels with a snapshot, with a number that rises with each use.
 	held map[*Recent]uint64
 	uses uint64
 }
 
-// SnapshotBytes is what the snapshots of all channels hold.
+// SnapshotBytes returns what the snapshots of all channels hold.
 func (in *Library) SnapshotBytes() int64 {
 	in.shelf.mu.Lock()
 	defer in.shelf.mu.Unlock()
 	return in.shelf.all
 }
 
-// due is what each app may always hold. The caller holds the lock.
+// due returns what each app may always hold. The caller holds the lock.
 func (in *Library) due() int64 {
 	s, n := &in.shelf, int64(1)
 	if in.Apps != nil {
@@ -57,7 +56,7 @@ func (in *Library) due() int64 {
 	return due
 }
 
-// take gives an app so many bytes more, or fewer; false if there is no room.
+// take changes what an app holds by bytes, which may be negative. It reports false if there is no room.
 func (in *Library) take(app string, bytes int) bool {
 	s := &in.shelf
 	s.mu.Lock()
@@ -95,7 +94,7 @@ func (in *Library) keep(r *Recent, there bool) {
 	s.held[r] = s.uses
 }
 
-// used notes that somebody begins with a snapshot.
+// used notes that a subscription begins with the snapshot.
 func (in *Library) used(r *Recent) {
 	s := &in.shelf
 	s.mu.Lock()
@@ -106,7 +105,7 @@ func (in *Library) used(r *Recent) {
 	}
 }
 
-// others are those that may give way to a snapshot of an app, the longest unused first: its own,
+// others returns the channels whose snapshots may be dropped for an app, the longest unused first: its own,
 // and those of apps that hold more than their part.
 func (in *Library) others(app string) []*Recent {
 	s := &in.shelf
@@ -118,8 +117,8 @@ func (in *Library) others(app string) []*Recent {
 	return slices.SortedFunc(maps.Keys(uses), func(a, b *Recent) int { return cmp.Compare(uses[a], uses[b]) })
 }
 
-// makeRoom is take for a channel, for which other snapshots give way that nobody is on the way through. The caller
-// holds no lock.
+// makeRoom is take for a channel. If there is no room, it drops unused snapshots of other channels. The
+// caller holds no lock.
 func (in *Library) makeRoom(of *Recent, bytes int) bool {
 	app := of.app.ID
 	if in.take(app, bytes) {
@@ -133,7 +132,7 @@ func (in *Library) makeRoom(of *Recent, bytes int) bool {
 	return false
 }
 
-// giveWay forgets a snapshot that nobody uses, and reports whether it did.
+// giveWay drops an unused snapshot, and reports whether it did.
 func (r *Recent) giveWay() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -144,7 +143,7 @@ func (r *Recent) giveWay() bool {
 	return true
 }
 
-// fits adds what was read for a snapshot, as far as there is room, and reports whether there was.
+// fits adds what was read for a snapshot, as far as there is room, and reports whether all of it was added.
 func (r *Recent) fits(found *finding, fresh []backlog.Old[*fanout.Event]) bool {
 	bytes := 0
 	for _, o := range fresh {
@@ -170,9 +169,9 @@ func (r *Recent) fits(found *finding, fresh []backlog.Old[*fanout.Event]) bool {
 	return true
 }
 
-// squeeze is called when there is no room for what was published. Values go that lie before
-// where anybody became live. If these are not enough, the snapshot goes, and who is on the way
-// through it goes on with what is live. The caller holds the lock.
+// squeeze is called when there is no room for a new publication. It drops values that were published before
+// any present reader of the snapshot became live. If that is not enough, it drops the snapshot, and its
+// readers continue with live publications. The caller holds the lock.
 func (r *Recent) squeeze() {
 	l := &r.latest
 	if l.busy() && l.fold.Shrink(l.bytes, l.since) {
@@ -189,8 +188,8 @@ func (r *Recent) squeeze() {
 	r.forget()
 }
 
-// letGo forgets a snapshot that nobody has used for a while. One that every subscriber gets
-// stays, unless values are missing for which there may be room now. The caller holds the lock.
+// letGo drops a snapshot that was unused for a while. A snapshot for every subscriber is kept, unless it
+// lacks values for which there may be room now. The caller holds the lock.
 func (r *Recent) letGo() {
 	l := &r.latest
 	if l.fold == nil || l.busy() || time.Since(l.idle) < idleFor {
@@ -201,10 +200,10 @@ func (r *Recent) letGo() {
 	}
 }
 
-// busy tells whether anybody waits for the snapshot or is on the way through it.
+// busy reports whether a way waits for the snapshot or goes through it.
 func (l *latest) busy() bool { return len(l.waiting) > 0 || len(l.walking) > 0 }
 
-// joins notes where somebody became live.
+// joins notes the offset at which the subscription of a way became live.
 func (l *latest) joins(p *fanout.Way) {
 	if l.busy() {
 		l.since = min(l.since, p.Head)
@@ -213,7 +212,7 @@ func (l *latest) joins(p *fanout.Way) {
 	}
 }
 
-// walks notes that somebody is on the way. The caller holds the lock.
+// walks notes that a way goes through the snapshot. The caller holds the lock.
 func (r *Recent) walks(p *fanout.Way) {
 	l := &r.latest
 	if _, ok := l.walking[p]; ok {
@@ -226,7 +225,7 @@ func (r *Recent) walks(p *fanout.Way) {
 	r.library.used(r)
 }
 
-// leaves notes that somebody is not on the way any more.
+// leaves notes that a way does not need the snapshot any more.
 func (l *latest) leaves(p *fanout.Way) {
 	delete(l.waiting, p)
 	if _, ok := l.walking[p]; ok {

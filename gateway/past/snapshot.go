@@ -16,47 +16,47 @@ import (
 )
 
 const (
-	// snapshotValues and snapshotBytes bound the values of one channel, unless the app says
-	// how many.
+	// snapshotValues and snapshotBytes bound the values of one channel. The app may set another number of
+	// values.
 	snapshotValues = 10_000
 	snapshotBytes  = 64 << 20
-	// snapshotReads bounds the publications that are looked through for them.
+	// snapshotReads bounds the publications that are searched for them.
 	snapshotReads = 1_000_000
 )
 
-// latest is the newest publication of each conflation value of a channel, for those who
-// subscribe with a snapshot. It belongs to the lock of the recent past. It is made from the
-// log when somebody asks for the first time, and kept by what is delivered.
+// latest is the snapshot of a channel: the newest publication of each conflation value. The lock of the past
+// guards it. It is made from the log when it is first needed, and updated with each publication.
 type latest struct {
 	fold *backlog.Latest[*fanout.Event]
 	// complete is set when the past was read into it.
 	complete bool
-	// waiting are those who want it as the log is now, and working says that somebody sees
-	// to it.
+	// waiting are the ways that want it compared with the log, and working says that a goroutine does that.
 	waiting map[*fanout.Way]struct{}
 	working bool
-	// walking are those for whom it is made, or who are on their way through it. since is the lowest head
-	// of theirs and of those who wait: what lies above that is their own and must not be left out.
+	// walking are the ways for which it is being made, or that go through it. since is the lowest head of
+	// these and of the waiting ones: what is above it belongs to their subscriptions and must not be left
+	// out.
 	walking map[*fanout.Way]struct{}
 	since   uint64
 	// idle is when the last of them left.
 	idle time.Time
-	// short is set when values are missing because there was no room, and given counts how often
-	// the snapshot was given up for that.
+	// short is set when values are missing because there was no room, and given counts how often the snapshot
+	// was dropped for that.
 	short bool
 	given int
-	// values and bytes are what the library has been told of the size.
+	// values and bytes are the sizes of which the library knows, and kept says that it has the channel in
+	// held.
 	values, bytes int
 	kept          bool
 }
 
-// forget lets the snapshot go. The caller holds the lock.
+// forget drops the snapshot. The caller holds the lock.
 func (r *Recent) forget() {
 	r.latest.fold, r.latest.complete, r.latest.short = nil, false, false
 	r.countLatest()
 }
 
-// values bounds the values of a snapshot.
+// values returns the bound of the number of values.
 func (r *Recent) values() int {
 	if n := r.app.Now().Snapshot(r.line.Name).MaxValues; n > 0 {
 		return n
@@ -78,8 +78,7 @@ func (r *Recent) put(p *fanout.Event) {
 	r.countLatest()
 }
 
-// valueOf is the conflation value of a publication, also in a channel that does not
-// compress.
+// valueOf returns the conflation value of a publication, also in a channel without delta compression.
 func (r *Recent) valueOf(p *fanout.Event) string {
 	rules := r.line.Rules()
 	if rules.Keyed && p.Under(rules) {
@@ -88,8 +87,8 @@ func (r *Recent) valueOf(p *fanout.Event) string {
 	return count.Value(&p.Pub.Event, delta.ShapeOf(p.Pub.Data), rules.Path)
 }
 
-// countLatest tells the library how much is kept, which is no more than it gave. The caller holds
-// the lock.
+// countLatest updates the sizes in the library. The bytes must not exceed what take has granted. The caller
+// holds the lock.
 func (r *Recent) countLatest() {
 	values, bytes, there := 0, 0, r.latest.fold != nil
 	if there {
@@ -105,14 +104,13 @@ func (r *Recent) countLatest() {
 	r.latest.values, r.latest.bytes, r.latest.kept = values, bytes, there
 }
 
-// newest appends what comes next of the snapshot for somebody, and returns the place that
-// it reaches. It reports false when the snapshot must be made or compared with the log
-// first; he is woken then.
+// newest appends the next publications of the snapshot for a way, and returns the place that they reach. It
+// reports false if the snapshot must be made or compared with the log first. The way is woken then.
 func (r *Recent) newest(dst []*fanout.Event, p *fanout.Way, most int) (items []*fanout.Event, reached uint64, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if p.Epoch != r.epoch {
-		return dst, p.Place, false // as for [recent.after]
+		return dst, p.Place, false // as in [Recent.after]
 	}
 	r.latest.joins(p)
 	if !p.Fresh || r.latest.fold == nil {
@@ -131,7 +129,7 @@ func (r *Recent) newest(dst []*fanout.Event, p *fanout.Way, most int) (items []*
 	return dst, reached, true
 }
 
-// refresh makes the snapshot what the log says, for all who wait, until nobody does.
+// refresh compares the snapshot with the log for all waiting ways, until none waits.
 func (r *Recent) refresh() {
 	for {
 		r.mu.Lock()
@@ -169,7 +167,7 @@ func (r *Recent) refresh() {
 	}
 }
 
-// compareAtLast compares until nothing comes between, and the log can be reached.
+// compareAtLast repeats compare while the snapshot is forgotten meanwhile or the log cannot be reached.
 func (r *Recent) compareAtLast() error {
 	ctx, cancel := context.WithTimeout(r.library.Context, r.library.Timeout)
 	defer cancel()
@@ -188,18 +186,18 @@ func (r *Recent) compareAtLast() error {
 	})
 }
 
-// awaited reports whether anybody is on the way through the snapshot.
+// awaited reports whether a way waits for the snapshot or goes through it.
 func (r *Recent) awaited() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.latest.busy()
 }
 
-// errBegunAnew: what was folded was forgotten meanwhile, in the same life of the log.
+// errBegunAnew: the fold was forgotten meanwhile, in the same epoch.
 var errBegunAnew = errors.New("past: the snapshot is begun anew")
 
-// compare reads the past of the channel if that was not done yet, and lets go of what the log
-// does not have any more.
+// compare reads the past of the channel if that was not done yet, and drops what the log does not have any
+// more.
 func (r *Recent) compare() error {
 	ctx, cancel := context.WithTimeout(r.library.Context, r.library.Timeout)
 	defer cancel()
@@ -211,7 +209,7 @@ func (r *Recent) compare() error {
 	high, epoch, complete, given := r.backlog.High(), r.epoch, r.latest.complete, r.latest.given
 	if high == math.MaxInt64 {
 		r.mu.Unlock()
-		return nil // Nobody follows the channel any more.
+		return nil // The channel is not followed any more.
 	}
 	if r.latest.fold == nil {
 		r.latest.fold = backlog.NewLatest[*fanout.Event](backlog.Limits{Items: r.values(), Bytes: snapshotBytes})
@@ -257,14 +255,13 @@ func (r *Recent) compare() error {
 // finding is what was read for a snapshot.
 type finding struct {
 	past []backlog.Old[*fanout.Event]
-	// room is what the library gave for it, in bytes.
+	// room is what the library granted for it, in bytes.
 	room int
-	// whole is not set when not all of the log was looked through, and cramped is if that was
-	// because there was no room.
+	// whole is set if the whole log was searched, and cramped if the search ended because there was no room.
 	whole, cramped bool
 }
 
-// look finds the newest publication of each value up to a place, newest first.
+// look finds the newest publication of each value up to the offset high, newest first.
 func (r *Recent) look(view *sight.View, high uint64, found *finding) error {
 	limit := r.values()
 	known := map[string]bool{}
@@ -303,7 +300,7 @@ func (r *Recent) look(view *sight.View, high uint64, found *finding) error {
 	return nil
 }
 
-// Partial reports that the snapshot has not all values.
+// Partial reports whether the snapshot lacks values.
 func (r *Recent) Partial() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

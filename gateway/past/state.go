@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// firstPause and longestPause lie before a look at the log when there was one within a
-	// second: those who come meanwhile share it, however many they are.
+	// firstPause and longestPause bound the pause before a look at the log when there was one within a
+	// second. All requests in that pause share the look.
 	firstPause   = 5 * time.Millisecond
 	longestPause = 50 * time.Millisecond
 )
@@ -20,26 +20,27 @@ const (
 // State is what the log has of a channel, and what of it may be seen.
 type State struct {
 	*sight.View
-	// Seen is what readers may see, Kept what there is.
+	// Seen is what readers may see, Kept what the log has.
 	Seen, Kept broker.Retained
 }
 
-// Look is one look at the log. Those who ask for one at about the same time share it.
+// Look is one look at the log, which requests at about the same time share. Safe for concurrent use.
 type Look struct {
 	done  chan struct{}
 	state State
 	err   error
 
-	// asking is held while the log is asked about a place in a channel without events. proven
-	// is the highest one that is known, and unknown the lowest one that is not, with the reason.
+	// asking is held while the log is asked about an offset in a channel without events. proven is the
+	// highest offset that the log has confirmed, and unknown the lowest that it has not, with the reason in
+	// why.
 	asking  sync.Mutex
 	proven  uint64
 	unknown uint64
 	why     error
 }
 
-// Wait waits until the log was looked at. Errors: those of [broker.History], or the context's. What is
-// known counts also when ctx is done.
+// Wait waits for the look. Errors: those of [broker.History], or of ctx. If the result is there, it is
+// returned even if ctx is done.
 func (l *Look) Wait(ctx context.Context) (State, error) {
 	select {
 	case <-l.done:
@@ -61,8 +62,8 @@ func (s State) follows(ctx context.Context, pos broker.Position) error {
 	})
 }
 
-// reaches says whether the log has come as far as a place in a channel of which it has nothing, as
-// [broker.History.After] does. Those who share the look share the answers.
+// reaches returns an error if the log has not come as far as an offset in a channel without events, as
+// [broker.History.After] does. Requests that share the look share the answers.
 func (l *Look) reaches(ctx context.Context, pos broker.Position) error {
 	l.asking.Lock()
 	defer l.asking.Unlock()
@@ -82,15 +83,15 @@ func (l *Look) reaches(ctx context.Context, pos broker.Position) error {
 	return err
 }
 
-// looks are those at the log of one channel. They belong to the lock of the past.
+// looks are the looks at the log of one channel. The lock of the past guards them.
 type looks struct {
-	// next is the one that has not begun, for whoever comes now; nil if nobody waits.
+	// next is the look that has not begun, which further requests share; nil if there is none.
 	next  *Look
 	began time.Time
 	pause time.Duration
 }
 
-// Look has the log looked at, later than it is called: a look that has begun might not see what
+// Look returns a look at the log that begins after the call: one that has begun already might not see what
 // the caller knows of.
 func (r *Recent) Look() *Look {
 	r.mu.Lock()
@@ -108,7 +109,7 @@ func (r *Recent) Look() *Look {
 	return l
 }
 
-// rest is how long the next look waits for others who want it.
+// rest returns how long the next look waits for others to share it.
 func (r *Recent) rest() time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -121,7 +122,7 @@ func (r *Recent) rest() time.Duration {
 	return k.pause
 }
 
-// lookAfter looks at the log after a pause, for all who wait until then.
+// lookAfter looks at the log after a pause.
 func (r *Recent) lookAfter(l *Look, pause time.Duration) {
 	defer close(l.done)
 	select {
