@@ -2,18 +2,17 @@ package count
 
 import "time"
 
-// Answer is a count that was looked up, with what must be counted after it.
+// Answer is a count that was looked up, with the publications to be counted after it.
 type Answer struct {
 	State Snapshot
-	// Saved is the place of its checkpoint, Revision the revision and Age the time since it
-	// was written.
+	// Saved is the offset of the checkpoint, Revision its revision, and Age the time since it was written.
 	Saved, Revision uint64
 	Age             time.Duration
 	// Past are the publications of the log from there on.
 	Past []Publication
 }
 
-// ask has the count looked up, unless it is already.
+// ask requests that the count is looked up, unless that was requested already.
 func (m *Machine) ask(how Effect) Effect {
 	if m.asked {
 		return 0
@@ -25,7 +24,7 @@ func (m *Machine) ask(how Effect) Effect {
 	return how
 }
 
-// Unanswered says that the count could not be looked up.
+// Unanswered notes that the count could not be looked up.
 func (m *Machine) Unanswered(now time.Time) {
 	if !m.asked {
 		return
@@ -34,8 +33,8 @@ func (m *Machine) Unanswered(now time.Time) {
 	m.catchUp(now)
 }
 
-// Found puts what was looked up in place of the present count. Returns how those of the past
-// were counted that the feed has brought already; it brings the others again.
+// Found replaces the present count by one that was looked up. It returns how those publications of a.Past
+// were counted that the feed has brought already; the feed brings the others again.
 func (m *Machine) Found(a Answer, now Moment) (past []bool, e Effect) {
 	if !m.asked {
 		return nil, 0
@@ -68,7 +67,7 @@ func (m *Machine) Found(a Answer, now Moment) (past []bool, e Effect) {
 	return past, e
 }
 
-// catchUp counts what has waited.
+// catchUp counts the publications that have waited.
 func (m *Machine) catchUp(now time.Time) (e Effect) {
 	waiting := m.waiting
 	m.waiting = nil
@@ -79,8 +78,8 @@ func (m *Machine) catchUp(now time.Time) (e Effect) {
 	return e
 }
 
-// Ahead reports whether the count is further than the feed, which has brought everything up
-// to an offset: of what comes in between nobody here knows the count.
+// Ahead reports whether the count is further than the feed, which has brought everything up to an offset.
+// This gateway does not know the count of the publications in between.
 func (m *Machine) Ahead(brought uint64) bool {
 	counted, _ := m.interval.Position()
 	return m.state == Counting && max(m.brought, brought) < counted

@@ -13,8 +13,7 @@ import (
 const (
 	// bucketTimeout bounds one operation on the checkpoints.
 	bucketTimeout = 5 * time.Second
-	// maxTasks bounds the checkpoints that are written, and counts that are looked up again,
-	// at a time.
+	// maxTasks bounds how many checkpoints are written, and counts looked up again, at a time.
 	maxTasks = 256
 )
 
@@ -23,15 +22,15 @@ type Options struct {
 	// Bucket has the checkpoints, which live for [TTL].
 	Bucket  kv.Followed
 	History broker.History
-	// Done ends what runs in the background. Go runs something there, and reports false if
-	// it does not because everything ends.
+	// Done ends all background work. Go runs a function in the background, and reports false if everything is
+	// ending.
 	Done context.Context
 	Go   func(func()) bool
 	// Now is the clock, LogTime that of the log.
 	Now, LogTime func() time.Time
-	// Failed is told that checkpoints cannot be read or written for a channel, which
-	// counts by itself from then on; Contradicted that one contradicted the count here.
-	// They are called with the lock of a channel and must not block.
+	// Failed is called when checkpoints of a channel cannot be read or written; if they cannot be read, the
+	// gateway counts alone. Contradicted is called when a checkpoint contradicts the count here. Both may be
+	// called with the lock of a channel and must not block.
 	Failed       func(app, channel, while string, err error)
 	Contradicted func()
 }
@@ -40,17 +39,17 @@ type Options struct {
 type Cluster struct {
 	Options
 	tasks chan struct{}
-	// alone and unwritten are the numbers of channels for which the count cannot be had,
-	// and of those whose checkpoints cannot be written.
+	// alone and unwritten are the numbers of channels whose count is not available, and of those whose
+	// checkpoints cannot be written.
 	alone, unwritten atomic.Int64
 }
 
-// NewCluster makes one. It needs no end beside that of [Options.Done].
+// NewCluster returns a cluster, which ends with [Options.Done].
 func NewCluster(o Options) *Cluster {
 	return &Cluster{Options: o, tasks: make(chan struct{}, maxTasks)}
 }
 
-// Problems tells in sentences what does not work as it should.
+// Problems returns sentences that say what does not work as it should.
 func (c *Cluster) Problems() (out []string) {
 	if c.alone.Load() > 0 {
 		out = append(out, "full messages are counted by this gateway alone on some channels: the checkpoints of the cluster cannot be reached")
@@ -63,7 +62,7 @@ func (c *Cluster) Problems() (out []string) {
 
 func (c *Cluster) moment() Moment { return Moment{c.Now(), c.LogTime()} }
 
-// pause waits, and reports false when everything ends.
+// pause waits, and reports false if everything is ending.
 func (c *Cluster) pause(d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()

@@ -11,40 +11,39 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// Channel is whose publications a [Counter] counts. Its lock guards the counter.
+// Channel is the channel whose publications a [Counter] counts. Its lock guards the counter.
 type Channel interface {
-	// Part is how a publication takes part, with its conflation value, which is empty in
-	// single-base mode.
+	// Part returns how a publication takes part, and its conflation value, which is empty in single-base
+	// mode.
 	Part(*broker.Publication) (Part, string)
-	// Past takes a publication of the past with how it was counted. Called under the lock.
+	// Past is told of a publication of the past and how it was counted. It is called under the lock.
 	Past(p *broker.Publication, full bool)
 }
 
-// Counter counts the publications of one channel. The caller of its methods holds the lock of
-// the channel.
+// Counter counts the publications of one channel. The caller of its methods holds the lock of the channel.
 type Counter struct {
 	m Machine
-	// cluster is nil if the gateway counts by itself.
+	// cluster is nil if the gateway counts alone.
 	cluster   *Cluster
 	lock      sync.Locker
 	channel   Channel
 	app, name string
-	// life is nil before the cluster's count was asked for.
+	// life is nil until the count of the cluster is requested.
 	life *life
-	// told is what the cluster knows of the machine.
+	// told is what the cluster was told of the machine.
 	told health
 }
 
 type health struct{ alone, unwritten bool }
 
-// NewCounter returns a counter of a channel that has counted nothing. cluster is nil if the
-// gateway counts by itself.
+// NewCounter returns a counter of a channel that has counted nothing. cluster is nil if the gateway counts
+// alone.
 func NewCounter(cluster *Cluster, app, name string, s Settings, lock sync.Locker, channel Channel) *Counter {
 	return &Counter{m: *NewMachine(s), cluster: cluster, lock: lock, channel: channel, app: app, name: name}
 }
 
-// Publication counts a publication that the feed has brought, with its part and its conflation
-// value, and tells whether it goes out in full.
+// Publication counts a publication that the feed has brought, with its part and its conflation value, and
+// reports whether it is sent in full.
 func (c *Counter) Publication(p *broker.Publication, part Part, value string, now time.Time) (full bool) {
 	if p.Verdict != broker.Uncounted {
 		c.m.Arrived(p.Offset, now)
@@ -57,7 +56,7 @@ func (c *Counter) Publication(p *broker.Publication, part Part, value string, no
 	return full
 }
 
-// Past counts one that was read from the log, by a counter without a cluster.
+// Past counts a publication that was read from the log. It is for counters without a cluster.
 func (c *Counter) Past(p *broker.Publication, part Part, value string) (full bool) {
 	if p.Verdict != broker.Uncounted {
 		return p.Verdict == broker.CountedFull
@@ -65,35 +64,33 @@ func (c *Counter) Past(p *broker.Publication, part Part, value string) (full boo
 	return c.m.Past(Publication{p.Offset, p.Prev, p.Time, value, part != Tracked})
 }
 
-// Attached says that the feed brings everything after an offset.
+// Attached notes that the feed brings everything after an offset.
 func (c *Counter) Attached(offset uint64) { c.m.brought = max(c.m.brought, offset) }
 
-// Arrived is when the last publication came.
+// Arrived returns when the last publication arrived.
 func (c *Counter) Arrived() time.Time { return c.m.arrived }
 
-// State tells how decisions are made at present.
+// State returns how decisions are made at present.
 func (c *Counter) State() State { return c.m.State() }
 
 // Ahead is [Machine.Ahead].
 func (c *Counter) Ahead(brought uint64) bool { return c.m.Ahead(brought) }
 
-// Lost says that the feed goes on after an offset, and what it should have brought before is
-// missing.
+// Lost notes that the feed continues after an offset, and that earlier publications are missing.
 func (c *Counter) Lost(offset uint64) { c.act(c.m.Lost(offset)) }
 
-// Sweep lets time pass.
+// Sweep does what is due at a time.
 func (c *Counter) Sweep(now time.Time) { c.act(c.m.Tick(now)) }
 
-// Join begins to count with the cluster in a life of the log. What it returns looks up the
-// count and must be called without the lock; it returns when the count is known or cannot be
-// had.
+// Join begins to count with the cluster in an epoch of the log. The returned function looks up the count and
+// must be called without the lock. It returns when the count is known or not available.
 func (c *Counter) Join(epoch string) func(context.Context) {
 	c.begin(epoch)
 	c.m.Join()
 	return c.life.lookUp
 }
 
-// Begin begins a new life of the log.
+// Begin begins a new epoch of the log.
 func (c *Counter) Begin(epoch string) {
 	if c.life != nil {
 		c.life.end()
@@ -117,7 +114,7 @@ func (c *Counter) begin(epoch string) {
 	c.life = &life{Counter: c, epoch: epoch, key: name.Key(c.app) + "." + name.Key(c.name) + "." + epoch}
 }
 
-// act does what the machine asks for.
+// act does what the machine requires.
 func (c *Counter) act(e Effect) {
 	if e&Contradicted != 0 {
 		c.cluster.Contradicted()
@@ -148,16 +145,16 @@ func change(was, is bool) int64 {
 	return 0
 }
 
-// life is what a counter does in one life of the log. What it began may answer when there is
-// another one; then it is not heard any more.
+// life is what a counter does in one epoch of the log. An operation that it began may end after the epoch;
+// its result is then ignored.
 type life struct {
 	*Counter
 	epoch, key string
-	// stop ends following the checkpoints; nil before it has begun.
+	// stop ends following the checkpoints; nil before that has begun.
 	stop func()
 }
 
-// over reports whether the log has another life, or nobody counts any more.
+// over reports whether the log has another epoch, or the channel is not counted any more.
 func (l *life) over() bool { return l.Counter.life != l }
 
 func (l *life) end() {
@@ -166,7 +163,7 @@ func (l *life) end() {
 	}
 }
 
-// follow begins to follow the checkpoints. Without the lock.
+// follow begins to follow the checkpoints. The caller does not hold the lock.
 func (l *life) follow() error {
 	l.lock.Lock()
 	following := l.stop != nil
@@ -189,8 +186,7 @@ func (l *life) follow() error {
 	return nil
 }
 
-// heard takes a checkpoint that somebody wrote. One that makes no sense is nobody's. Without the
-// lock.
+// heard handles a checkpoint that was written. An invalid one is ignored. The caller does not hold the lock.
 func (l *life) heard(e kv.Entry) {
 	var s Snapshot
 	if json.Unmarshal(e.Value, &s) != nil {
@@ -203,7 +199,7 @@ func (l *life) heard(e kv.Entry) {
 	}
 }
 
-// failed tells that the bucket cannot be used, unless everything ends.
+// failed reports that the bucket cannot be used, unless everything is ending.
 func (l *life) failed(while string, err error) {
 	if l.cluster.Done.Err() == nil {
 		l.cluster.Failed(l.app, l.name, while, err)

@@ -2,8 +2,8 @@ package count
 
 import "time"
 
-// Heard takes a checkpoint that somebody wrote. One that contradicts the count here is taken
-// as the truth.
+// Heard handles a checkpoint that was written. A checkpoint that contradicts the count here counts as the
+// truth.
 func (m *Machine) Heard(s Snapshot, revision uint64, now Moment) Effect {
 	if m.state == Idle || revision <= m.revision {
 		return 0
@@ -16,7 +16,7 @@ func (m *Machine) Heard(s Snapshot, revision uint64, now Moment) Effect {
 	return m.compare(s, now)
 }
 
-// note keeps what is known of a checkpoint that was written at a time.
+// note records a checkpoint that was written at a time.
 func (m *Machine) note(offset, revision uint64, written time.Time) {
 	if revision <= m.revision {
 		return
@@ -40,8 +40,8 @@ func (m *Machine) compare(s Snapshot, now Moment) Effect {
 		return 0
 	}
 	if last, _ := iv.Position(); last == s.Offset && len(s.Values) == 0 && m.silent(now) {
-		// The old checkpoint expired, and with it the count: the next publication clears
-		// it here as well.
+		// The old checkpoint has expired, and the count with it. The next publication clears the count here
+		// as well.
 		_ = iv.Restore(s)
 		have.hash = iv.Hash()
 		return 0
@@ -49,8 +49,8 @@ func (m *Machine) compare(s Snapshot, now Moment) Effect {
 	return Contradicted | m.ask(LookUp)
 }
 
-// silent reports whether nothing came for so long that the next publication finds no count,
-// by this gateway's clock if it can.
+// silent reports whether the channel was silent for so long that the next publication starts the count again.
+// It uses the clock of this gateway if a publication has arrived here.
 func (m *Machine) silent(now Moment) bool {
 	if !m.arrived.IsZero() {
 		return now.Here.Sub(m.arrived) > idle
@@ -58,13 +58,13 @@ func (m *Machine) silent(now Moment) bool {
 	return m.interval.Idle(now.Log)
 }
 
-// maxMarks bounds the places at which checkpoints of others are compared.
+// maxMarks bounds the offsets at which checkpoints of other gateways are compared.
 const maxMarks = 256
 
 // mark is the hash of the count after a publication.
 type mark struct{ offset, hash uint64 }
 
-// marks are those of the last publications; next is the oldest one once there are maxMarks.
+// marks are those of the last publications. Once there are maxMarks, next is the index of the oldest one.
 // Most channels have few.
 type marks struct {
 	list []mark
@@ -92,7 +92,7 @@ func (k *marks) at(offset uint64) *mark {
 	return nil
 }
 
-// after returns the number of publications after an offset.
+// after returns the number of publications after an offset, as far as there are marks.
 func (k *marks) after(offset uint64) (n int) {
 	for _, m := range k.list {
 		if m.offset > offset {

@@ -11,9 +11,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// InLog returns a log that has its events counted for the full message interval while they
-// are stored. What it says about each publication is then the same for all gateways, without
-// checkpoints. apps say what is counted, and how.
+// InLog returns a log that counts events for the full message interval while it stores them. Its verdict on
+// each publication is then the same for all gateways, without checkpoints. apps say what is counted, and how.
 func InLog(log broker.Counting, apps *app.Registry) broker.Log {
 	return &inLog{Counting: log, apps: apps}
 }
@@ -21,8 +20,8 @@ func InLog(log broker.Counting, apps *app.Registry) broker.Log {
 type inLog struct {
 	broker.Counting
 	apps *app.Registry
-	// paths are the conflation paths that were used, by their text: as many as
-	// the configuration has.
+	// paths are the conflation paths that were used, by their text. There are no more than the configuration
+	// has.
 	paths sync.Map
 }
 
@@ -40,7 +39,7 @@ func (l *inLog) Publish(ctx context.Context, id string, events ...broker.Outgoin
 	return l.Counting.Publish(ctx, id, counted...)
 }
 
-// count says how an event is counted: as a [Counter] does, if it takes part.
+// count returns how the log must count an event: as a [Counter] does, if the event takes part.
 func (l *inLog) count(a *app.App, e broker.Outgoing) broker.Count {
 	d := a.ChannelDelta(e.Channel)
 	if !d.Enabled || pusher.KindOf(e.Channel).Encrypted() {
@@ -72,11 +71,11 @@ func (l *inLog) path(text string) (delta.Path, bool) {
 	return path, true
 }
 
-// maxValue is the largest conflation value in bytes. Longer ones are none.
+// maxValue is the largest conflation value in bytes. Longer ones count as none.
 const maxValue = 256
 
-// Value is the conflation value of an event, whose data has that shape, in a channel with a
-// conflation path; empty if it has none.
+// Value returns the conflation value of an event in a channel with a conflation path, empty if it has none.
+// shape is the shape of its data.
 func Value(ev *broker.Event, shape delta.Shape, path delta.Path) string {
 	if ev.HasKey {
 		if len(ev.ConflationKey) > maxValue || !utf8.ValidString(ev.ConflationKey) {

@@ -13,17 +13,14 @@ import (
 )
 
 const (
-	// anchorWait is how long a checkpoint that the log has outgrown is given to be replaced
-	// by a gateway that counts.
+	// anchorWait is how long another gateway has to replace a checkpoint that is older than the log.
 	anchorWait = 400 * time.Millisecond
-	// anchorPause is the time between looks at the log or the bucket while they do not fit
-	// together.
+	// anchorPause is the time between two attempts while the log and the checkpoint do not fit together.
 	anchorPause = anchorWait / 8
-	// pastBegin is the number of publications in which the begin of a count is looked for
-	// that nobody has saved.
+	// pastBegin is the number of publications in which the beginning of an unsaved count is searched.
 	pastBegin = 16
-	// maxReplay and maxReplayBytes bound the publications that are counted from the log, all
-	// of which are held until they are.
+	// maxReplay and maxReplayBytes bound the publications that are counted from the log, all of which are in
+	// memory meanwhile.
 	maxReplay      = 10_000
 	maxReplayBytes = 16 << 20
 )
@@ -31,7 +28,7 @@ const (
 var (
 	// errUnanchored: the log does not reach back to the checkpoint.
 	errUnanchored = errors.New("the checkpoint is older than the log")
-	// errBehind: whoever answered has not caught up with what is known here.
+	// errBehind: the answering replica does not have what is known here.
 	errBehind = errors.New("the replica that answered is behind")
 )
 
@@ -55,7 +52,7 @@ func (l *life) lookUpAgain(after time.Duration) {
 	}
 }
 
-// lookUp looks the count up and begins to count by it. Without the lock.
+// lookUp looks the count up and begins to count by it. The caller does not hold the lock.
 func (l *life) lookUp(ctx context.Context) {
 	err := l.follow()
 	var a Answer
@@ -85,8 +82,8 @@ func (l *life) lookUp(ctx context.Context) {
 	}
 }
 
-// find reads the cluster's count, or begins one, and the publications that must be counted
-// after it. It has patience with checkpoints that do not fit the log.
+// find reads the cluster's count, or begins one, and reads the publications that must be counted after it.
+// For a short time it retries if the checkpoint does not fit the log.
 func (l *life) find(ctx context.Context) (Answer, []*broker.Publication, error) {
 	until := time.Now().Add(anchorWait)
 	for {
@@ -98,7 +95,7 @@ func (l *life) find(ctx context.Context) (Answer, []*broker.Publication, error) 
 		wait := anchorPause
 		switch {
 		case errors.Is(err, kv.ErrConflict):
-			// Somebody was quicker, and is not to be pressed.
+			// Another gateway was faster.
 			wait = rand.N(anchorPause) / 4
 		case patient && (errors.Is(err, errUnanchored) || errors.Is(err, errBehind)):
 		default:
@@ -110,16 +107,16 @@ func (l *life) find(ctx context.Context) (Answer, []*broker.Publication, error) 
 	}
 }
 
-// findOnce is one attempt. Patient, it leaves a checkpoint that does not fit the log to those
-// who count.
+// findOnce is one attempt. If patient is set, it leaves a checkpoint that does not fit the log to the
+// gateways that count.
 func (l *life) findOnce(ctx context.Context, patient bool) (a Answer, past []*broker.Publication, err error) {
 	l.lock.Lock()
 	brought, revision := l.m.brought, l.m.revision
 	l.lock.Unlock()
 	e, err := l.cluster.Bucket.Get(ctx, l.key)
 	if errors.Is(err, kv.ErrNotFound) {
-		// Nobody counts, or nobody can find what is counted from: all begin at the end of
-		// the log. Only the write proves it.
+		// No gateway counts, or none can find the beginning: all begin at the end of the log. Only the write
+		// proves that there is no checkpoint.
 		return l.start(ctx, 0, brought)
 	}
 	if err != nil {
@@ -130,15 +127,14 @@ func (l *life) findOnce(ctx context.Context, patient bool) (a Answer, past []*br
 	}
 	a.Revision, a.Age = e.Revision, min(max(l.cluster.LogTime().Sub(e.Time), 0), TTL)
 	err = errUnanchored
-	// A checkpoint that makes no sense is replaced like one that is too old.
+	// An invalid checkpoint is replaced like one that is too old.
 	if json.Unmarshal(e.Value, &a.State) == nil && a.State.validate() == nil {
 		a.Saved = a.State.Offset
 		past, err = l.after(ctx, a.Saved, brought)
 	}
 	switch {
 	case err == nil && len(past) == 0:
-		// The channel is empty. Whoever counts begins anew with its next publication, which
-		// has no predecessor.
+		// The channel is empty. The count begins with its next publication, which has no predecessor.
 		a.State = l.m.settings.interval().Snapshot()
 	case !patient && errors.Is(err, errUnanchored):
 		return l.start(ctx, e.Revision, brought)
@@ -146,9 +142,9 @@ func (l *life) findOnce(ctx context.Context, patient bool) (a Answer, past []*br
 	return a, past, err
 }
 
-// start begins a count at the end of the log as far as the feed has brought it, in place of the
-// checkpoint with that revision, 0 for none. Who counts already may have begun anew after a
-// silence, so what came after one is counted.
+// start begins a count at the end of the log, as far as the feed has brought it. It replaces the checkpoint
+// with that revision, 0 for none. Gateways that count already may have started again after a silence, so
+// everything after the last silence is counted.
 func (l *life) start(ctx context.Context, revision, brought uint64) (a Answer, past []*broker.Publication, err error) {
 	a.State = l.m.settings.interval().Snapshot()
 	if brought > 0 {
@@ -170,9 +166,8 @@ func (l *life) start(ctx context.Context, revision, brought uint64) (a Answer, p
 	return a, past, err
 }
 
-// begin returns the publication after which a count begins that nobody has saved: the one before
-// a silence, or the newest. If the log is short, that is before the first one, which is nil. The
-// publications are the last ones, newest first.
+// begin returns the publication after which an unsaved count begins: the one before a silence, or the newest.
+// nil means before the first one, if the log is short. past are the last publications, newest first.
 func begin(past []*broker.Publication, more bool) *broker.Publication {
 	for i := 1; i < len(past); i++ {
 		if past[i-1].Time.Sub(past[i].Time).Abs() > idle {
@@ -185,8 +180,8 @@ func begin(past []*broker.Publication, more bool) *broker.Publication {
 	return past[0]
 }
 
-// after reads what the log has after a checkpoint, and proves that it is all. The publication of
-// the checkpoint itself comes first. The feed has brought everything up to an offset.
+// after reads what the log has from the publication of a checkpoint on, which comes first, and verifies that
+// nothing is missing. The feed has brought everything up to brought.
 func (l *life) after(ctx context.Context, offset, brought uint64) ([]*broker.Publication, error) {
 	var all []*broker.Publication
 	bytes := 0

@@ -2,7 +2,7 @@ package count
 
 import "time"
 
-// save has a checkpoint written soon.
+// save requests that a checkpoint is written soon.
 func (m *Machine) save(now time.Time) Effect {
 	if m.saving || m.asked || m.state == Alone || now.Sub(m.failed) < retryInterval {
 		return 0
@@ -11,14 +11,14 @@ func (m *Machine) save(now time.Time) Effect {
 	return Save
 }
 
-// due reports whether the last checkpoint is so old, in publications or in time, that a
-// newcomer might soon find nothing to count from.
+// due reports whether the last checkpoint is so old, in publications or in time, that a joining gateway might
+// soon find no beginning.
 func (m *Machine) due(now time.Time) bool {
 	return m.unsaved >= m.distance || m.saved < m.begun || m.unsaved > 0 && now.Sub(m.savedAt) >= TTL/4
 }
 
-// Checkpoint returns what is to be written in place of a revision, 0 for none. Not ok, nothing
-// is, and saving has ended: somebody else has written one meanwhile that will do, or the count
+// Checkpoint returns what must be written to replace a revision, 0 for none. If ok is false, nothing must be
+// written and saving has ended: another gateway has written a checkpoint that is recent enough, or the count
 // is being looked up.
 func (m *Machine) Checkpoint(now time.Time) (s Snapshot, revision uint64, ok bool) {
 	last, _ := m.interval.Position()
@@ -33,31 +33,30 @@ func (m *Machine) Checkpoint(now time.Time) (s Snapshot, revision uint64, ok boo
 	return m.interval.Snapshot(), m.revision, true
 }
 
-// Written says that the checkpoint of an offset was, and has that revision.
+// Written notes that the checkpoint of an offset was written with a revision.
 func (m *Machine) Written(offset, revision uint64, now time.Time) {
 	m.note(offset, revision, now)
 	m.saving, m.failed = false, time.Time{}
 }
 
-// Passed reports whether a later checkpoint than the one of a revision has been heard of.
+// Passed reports whether a later checkpoint than that of a revision is known.
 func (m *Machine) Passed(revision uint64) bool { return m.revision > revision }
 
-// Blocked says that a checkpoint stands in the way of one that was meant to replace a
-// revision. Give it to Heard, and ask Checkpoint again.
+// Blocked notes that the checkpoint meant to replace revision meant conflicts with one of another revision.
+// Then give that one to Heard, and call Checkpoint again.
 func (m *Machine) Blocked(meant, revision uint64) {
 	if m.revision == meant && revision < meant {
-		// Either it was read from a replica that is behind, and the next attempt fails like
-		// the last one, or the bucket was made anew.
+		// Either it was read from a replica that is behind, and the next attempt fails like this one, or the
+		// bucket was created anew.
 		m.revision = 0
 	}
 }
 
-// Vanished says that there is no checkpoint although one stood in the way. Ask Checkpoint
-// again.
+// Vanished notes that there is no checkpoint although the write conflicted. Then call Checkpoint again.
 func (m *Machine) Vanished() { m.revision, m.saved = 0, 0 }
 
-// WriteFailed says that nothing can be written at present.
+// WriteFailed notes that checkpoints cannot be written at present.
 func (m *Machine) WriteFailed(now time.Time) { m.saving, m.failed = false, now }
 
-// Unsaved says that nothing was written, by no fault of the bucket.
+// Unsaved notes that nothing was written, for a reason other than a failure of the bucket.
 func (m *Machine) Unsaved() { m.saving = false }

@@ -7,27 +7,25 @@ import (
 	"unicode/utf8"
 )
 
-// ErrBadSnapshot is wrapped when a snapshot could not have been taken from an
-// [Interval].
+// ErrBadSnapshot is wrapped by errors about a snapshot that no [Interval] can have produced.
 var ErrBadSnapshot = errors.New("invalid interval snapshot")
 
-// Snapshot is the state of an [Interval] as a value. Its JSON form is what a
-// checkpoint holds; times keep their nanoseconds.
+// Snapshot is the state of an [Interval] as a value. Its JSON form is the content of a checkpoint; times keep
+// their nanoseconds.
 type Snapshot struct {
-	// Offset and Time are the place in the log, zero if nothing was counted.
+	// Offset and Time are the position in the log, zero if nothing was counted.
 	Offset uint64    `json:"s"`
 	Time   time.Time `json:"t"`
 	// N and MaxKeys are the arguments of the Interval.
 	N       int `json:"n"`
 	MaxKeys int `json:"m"`
-	// Values and Counts are parallel, least recently published first. A count
-	// is the number of publications since the last full one, that included,
-	// and 0 when the next one is full.
+	// Values and Counts are parallel, least recently published first. A count is the number of publications
+	// from the last full one on, including it, and 0 if the next one is full.
 	Values []string `json:"k"`
 	Counts []uint32 `json:"c"`
 }
 
-// Snapshot copies the state.
+// Snapshot returns a copy of the state.
 func (iv *Interval) Snapshot() Snapshot {
 	s := Snapshot{
 		Offset: iv.last, Time: iv.lastTime, N: int(iv.n), MaxKeys: iv.most,
@@ -40,10 +38,9 @@ func (iv *Interval) Snapshot() Snapshot {
 	return s
 }
 
-// Restore puts the state of a snapshot in place of the present one. Counts that
-// were taken with another N or another number of values mean nothing here, so
-// of such a snapshot only the place in the log is used. After an error, which
-// wraps [ErrBadSnapshot], nothing has changed.
+// Restore replaces the state by that of a snapshot. Counts that were made with another N or another number of
+// values mean nothing here, so only the position of such a snapshot is used. After an error, which wraps
+// [ErrBadSnapshot], nothing has changed.
 func (iv *Interval) Restore(s Snapshot) error {
 	if err := s.validate(); err != nil {
 		return err

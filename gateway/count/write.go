@@ -8,11 +8,11 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// saveSpread is within which gateways that count the same wait at random before they write, so
-// that one of them does it for all.
+// saveSpread bounds the random wait before a checkpoint is written. Gateways that count the same wait, so
+// that one of them usually writes for all.
 const saveSpread = 40 * time.Millisecond
 
-// save writes a checkpoint soon, or leaves it to the next publication.
+// save writes a checkpoint soon. If too many are being written, it leaves that to the next publication.
 func (l *life) save() {
 	select {
 	case l.cluster.tasks <- struct{}{}:
@@ -31,7 +31,7 @@ func (l *life) save() {
 	}
 }
 
-// write writes the present count, unless somebody else has written one meanwhile that will do.
+// write writes the present count, unless another gateway has written a checkpoint that is recent enough.
 func (l *life) write() {
 	for range 4 {
 		s, revision, ok := l.checkpoint()
@@ -77,7 +77,7 @@ func (l *life) wrote(offset, revision uint64, err error) {
 	l.act(0)
 }
 
-// look reads the checkpoint that stood in the way of ours, which was meant for a revision.
+// look reads the checkpoint with which our write conflicted. The write was meant to replace revision.
 func (l *life) look(revision uint64) error {
 	l.lock.Lock()
 	passed := l.m.Passed(revision)
