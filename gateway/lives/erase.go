@@ -13,39 +13,40 @@ import (
 )
 
 const (
-	// patience is how long a table that cannot answer is asked again, and pause lies between.
+	// patience is how long a table that cannot answer is asked again, and pause the time between two
+	// attempts.
 	patience = 5 * time.Second
 	pause    = 50 * time.Millisecond
 )
 
 var (
-	// ErrNotErasable: the log removes nothing when it is told to.
+	// ErrNotErasable: the log cannot remove events on request.
 	ErrNotErasable = errors.New("this log removes nothing when it is told to")
 	// ErrTooMany: an app has purged or reset as many channels as it may.
 	ErrTooMany = errors.New("this app has purged or reset as many channels as it may")
 )
 
-// Reset says what became of a channel.
+// Reset is the result of resetting a channel.
 type Reset struct {
 	broker.Erased
 	// Previous and Present are the stream ids before and after.
 	Previous, Present string
 }
 
-// Purge implements [broker.Eraser]. Every gateway forgets what was removed. It returns
-// [ErrNotErasable] and [ErrTooMany] besides.
+// Purge implements [broker.Eraser]. Every gateway forgets what was removed. Further errors are
+// [ErrNotErasable] and [ErrTooMany].
 func (l *Log) Purge(ctx context.Context, app, channel string, before uint64) (broker.Erased, error) {
 	done, err := l.erase(ctx, place{app, channel}, before, false)
 	return done.Erased, err
 }
 
-// Reset removes the past of a channel and begins a new life of it, under another stream id.
-// Errors are those of Purge.
+// Reset removes the past of a channel and begins a new life of it, with another stream id. Errors are those
+// of Purge.
 func (l *Log) Reset(ctx context.Context, app, channel string) (Reset, error) {
 	return l.erase(ctx, place{app, channel}, 0, true)
 }
 
-// Began is when the present life of a channel began, zero for the first one.
+// Began returns when the present life of a channel began, zero for the first one.
 func (l *Log) Began(app, channel string) time.Time {
 	if r := l.of(app, channel); r != nil && r.Began > 0 {
 		return time.UnixMilli(r.Began)
@@ -53,15 +54,15 @@ func (l *Log) Began(app, channel string) time.Time {
 	return time.Time{}
 }
 
-// erase removes what lies below an offset, 0 for everything, and writes down that it did, also
-// if there was nothing: whoever tried before may have got no further.
+// erase removes everything below an offset, 0 for everything, and then writes a record. It does so even if
+// there was nothing to remove, because an earlier attempt may have stopped before the record.
 func (l *Log) erase(ctx context.Context, p place, before uint64, anew bool) (done Reset, err error) {
 	eraser, ok := l.Log.(broker.Eraser)
 	if !ok {
 		return done, ErrNotErasable
 	}
 	if l.of(p.app, p.channel) == nil {
-		// Nothing is removed of which nobody could be told.
+		// Nothing is removed if no record of it could be written.
 		if err = l.admits(p.app); err != nil {
 			return done, err
 		}
@@ -89,8 +90,8 @@ func (l *Log) erase(ctx context.Context, p place, before uint64, anew bool) (don
 	return done, nil
 }
 
-// extent is what the log has of a channel, and if that is nothing, the place up to which it has
-// nothing: what is published while this is written down is not removed by it.
+// extent returns what the log has of a channel. If that is nothing, until is the offset up to which it has
+// nothing: events that are published while the record is written are not covered by it.
 func (l *Log) extent(ctx context.Context, p place) (now broker.Retained, until uint64, err error) {
 	now, err = l.Log.Retained(ctx, p.app, p.channel)
 	if err != nil || now.Messages > 0 {
@@ -109,27 +110,27 @@ func (l *Log) extent(ctx context.Context, p place) (now broker.Retained, until u
 	return now, end.Offset, nil
 }
 
-// nobody follows a channel to know where it is.
+// nobody is a sink that ignores everything. It attaches to learn the position of a channel.
 type nobody struct{}
 
 func (nobody) Publication(*broker.Publication) {}
 func (nobody) Gap(broker.Gap)                  {}
 
-// writing is a record of a channel that is to be replaced by the next one.
+// writing is a record of a channel that is to be replaced.
 type writing struct {
 	place
 	next record
-	// anew is the mark of the new life that begins, empty for none.
+	// anew is the mark of the new life, empty for a purge.
 	anew string
-	// before is what the record was, nil for none, and is what replaces it.
+	// before is the previous record, nil for none, and is the new one.
 	before, is *record
 }
 
-// write replaces the record of a channel by the next one, again and again while the table
-// cannot answer: its servers may be choosing a leader.
+// write replaces the record of a channel. It retries while the table cannot answer, because its servers may
+// be electing a leader.
 func (l *Log) write(ctx context.Context, p place, next record, anew bool) (was, is *record, err error) {
 	w := &writing{place: p, next: next}
-	if anew { // Once, so that attempts can be known again.
+	if anew { // Once for all attempts, so that swap recognizes a stored one.
 		w.anew, w.next.Began = strings.ToLower(rand.Text()[:8]), time.Now().UnixMilli()
 	}
 	for until := time.Now().Add(patience); ; {
@@ -150,7 +151,7 @@ func (l *Log) write(ctx context.Context, p place, next record, anew bool) (was, 
 	}
 }
 
-// swap tries once. It returns [kv.ErrConflict] if somebody else wrote meanwhile.
+// swap tries once. It returns [kv.ErrConflict] if another gateway wrote meanwhile.
 func (l *Log) swap(ctx context.Context, w *writing) error {
 	var was *record
 	have, err := l.table.Read(ctx, w.key())
@@ -162,15 +163,15 @@ func (l *Log) swap(ctx context.Context, w *writing) error {
 		was, _ = parse(have.Value)
 	}
 	if w.is != nil && was != nil && *was == *w.is {
-		return nil // An attempt of which nobody knew was stored.
+		return nil // An earlier attempt was stored although it returned an error.
 	}
-	// What a table that was lost does not know is known here.
+	// A table that lost records may not have what is known here.
 	if known := l.of(w.app, w.channel); known != nil && (was == nil || known.newer(was)) {
 		was = known
 	}
 	if was != nil && w.anew != "" && was.Mark == w.anew {
 		w.is = was
-		return nil // Likewise, and it is known here already.
+		return nil // As above, and the record has already been learned here.
 	}
 	if was == nil {
 		if err = l.admits(w.app); err != nil {
@@ -189,7 +190,7 @@ func (l *Log) swap(ctx context.Context, w *writing) error {
 	return err
 }
 
-// follow makes a record the one after another.
+// follow makes a record the successor of another.
 func (r *record) follow(was *record) {
 	r.Number = 1
 	if was == nil {
@@ -201,7 +202,7 @@ func (r *record) follow(was *record) {
 	}
 }
 
-// unavailable makes an outage of the table one of the backend.
+// unavailable turns an outage of the table into [broker.ErrUnavailable].
 func unavailable(err error) error {
 	if errors.Is(err, kv.ErrUnavailable) {
 		return fmt.Errorf("%w: %w", broker.ErrUnavailable, err)

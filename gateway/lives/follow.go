@@ -10,13 +10,12 @@ import (
 )
 
 const (
-	// syncTimeout bounds one reading of the records, and syncPause lies between two that
-	// failed.
+	// syncTimeout bounds one reading of the records, and syncPause is the time after one that failed.
 	syncTimeout = 10 * time.Second
 	syncPause   = time.Second
 )
 
-// watcher hears of writes of the table.
+// watcher receives the writes of the table.
 type watcher struct{ log *Log }
 
 // Changed implements [kv.Watcher].
@@ -45,8 +44,8 @@ func poke(c chan struct{}) {
 	}
 }
 
-// follow takes in what was heard, and reads the table again where something may have been
-// missed, until ctx ends.
+// follow applies the records that were heard, and reads the table again when writes may have been missed,
+// until ctx ends.
 func (l *Log) follow(ctx context.Context) {
 	for {
 		select {
@@ -77,7 +76,7 @@ func (l *Log) follow(ctx context.Context) {
 	}
 }
 
-// learn takes in a record, and tells those who follow the channel.
+// learn applies a record, and tells the followers of the channel.
 func (l *Log) learn(p place, r *record) {
 	l.mu.Lock()
 	if !r.newer(l.records[p]) {
@@ -89,7 +88,7 @@ func (l *Log) learn(p place, r *record) {
 	}
 	l.records[p] = r
 	l.some.Store(true)
-	// A copy: whoever leaves takes himself out.
+	// This is a copy, because a follower that leaves changes the slice.
 	told := append([]*follower(nil), l.attached[p]...)
 	l.mu.Unlock()
 	for _, f := range told {
@@ -97,7 +96,7 @@ func (l *Log) learn(p place, r *record) {
 	}
 }
 
-// sync reads all records, and writes those that a table which lost something has no more.
+// sync reads all records, and writes those again that the table has lost.
 func (l *Log) sync(ctx context.Context) error {
 	all, err := l.table.List(ctx, pattern)
 	if err != nil {
@@ -138,7 +137,7 @@ func (l *Log) sync(ctx context.Context) error {
 	for p, r := range lacking {
 		_, err := l.table.Swap(ctx, p.key(), r.encode(), 0, found[p].revision)
 		switch {
-		case errors.Is(err, kv.ErrConflict): // Somebody has written it, or a newer one.
+		case errors.Is(err, kv.ErrConflict): // Another gateway has written it, or a newer one.
 		case err != nil:
 			return fmt.Errorf("writing the life of a channel again: %w", err)
 		default:

@@ -12,26 +12,26 @@ import (
 // Sink is a [broker.Sink] that is told when the past of its channel was removed.
 type Sink interface {
 	broker.Sink
-	// Forget says that nothing at or below a place exists any more, whoever has it in
-	// memory. The epoch is the stream id from now on, which may be another one. Nothing
-	// that was to be delivered is missing. What comes late and lies below is delivered, and
-	// Forget called once more after it. The rules are those of [broker.Sink].
+	// Forget says that nothing at or below an offset exists any more, so it must be dropped from memory. The
+	// epoch is the stream id from now on, which may be a new one. No publication that is still to be
+	// delivered is lost by that. A late publication at or below the offset is delivered, and Forget is called
+	// again after it. The rules are those of [broker.Sink].
 	Forget(at broker.Position)
 }
 
-// follower stands between the feed and one sink.
+// follower is between the feed and one sink.
 type follower struct {
 	place
 	log  *Log
 	sink broker.Sink
-	// life is the record of the channel. It is changed with the lock held.
+	// life is the record of the channel. It is changed with mu held.
 	life  atomic.Pointer[record]
 	inner atomic.Pointer[broker.Attachment]
 	ended atomic.Bool
 
-	// mu makes the calls of the sink one after the other.
+	// mu makes the calls of the sink sequential.
 	mu rank.Mutex[rank.Life]
-	// epoch is the life of the log that was seen last.
+	// epoch is the epoch of the log that was seen last.
 	epoch string
 }
 
@@ -69,7 +69,7 @@ func (l *Log) leave(f *follower) {
 	l.attached[f.place] = rest
 }
 
-// Position implements [broker.Attachment], with the stream id as it is now.
+// Position implements [broker.Attachment], with the present stream id.
 func (a attachment) Position() broker.Position {
 	at := (*a.inner.Load()).Position()
 	at.Epoch = a.life.Load().id(at.Epoch)
@@ -88,8 +88,8 @@ func (a attachment) Empty() bool {
 	return ok && nothing.Empty()
 }
 
-// Purged is the offset up to which the past of the channel was purged under a stream id, as far as is known
-// here, 0 if it was not. It does not wait.
+// Purged returns the offset up to which the channel was purged under a stream id, as far as this gateway
+// knows, 0 if it was not. It does not wait.
 func (a attachment) Purged(id string) uint64 {
 	life := a.life.Load()
 	if life == nil || life.Below == 0 || life.id(life.Epoch) != id {
@@ -116,7 +116,7 @@ func (f *follower) Prompt() bool {
 	return ok && sink.Prompt()
 }
 
-// Heard implements [broker.Listener]. What has no place is of no life.
+// Heard implements [broker.Listener]. Ephemeral events have no stream id.
 func (f *follower) Heard(e *broker.Publication) {
 	if sink, ok := f.sink.(broker.Listener); ok {
 		sink.Heard(e)
@@ -133,7 +133,7 @@ func (f *follower) Gap(g broker.Gap) {
 	f.sink.Gap(g)
 }
 
-// begin tells the sink of a record. One that is not attached yet learns of it by its position.
+// begin tells the sink of a record. A sink that is not attached yet gets its stream id with its position.
 func (f *follower) begin(life *record) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -149,7 +149,7 @@ func (f *follower) begin(life *record) {
 	}
 }
 
-// forget has the sink forget what a record says. The caller holds the lock.
+// forget makes the sink forget what a record says. The caller holds the lock.
 func (f *follower) forget(life *record) {
 	sink, ok := f.sink.(Sink)
 	if !ok || f.ended.Load() {

@@ -14,8 +14,8 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// Log is a log in which channels can begin a new life. Make it with [New]. Closing it does
-// not close the log below.
+// Log is a log in which channels can begin a new life. Make it with [New]. Closing it does not close the log
+// below. Safe for concurrent use.
 type Log struct {
 	broker.Log
 	table  kv.Table
@@ -23,16 +23,15 @@ type Log struct {
 	apps   func() int
 
 	mu rank.Mutex[rank.Lives]
-	// records are of channels that were purged or reset, and attached those who follow
-	// channels.
+	// records has the channels that were purged or reset, and attached the followers of channels.
 	records map[place]*record
-	// byApp has how many records are of which app.
+	// byApp has the number of records of each app.
 	byApp    map[string]int
 	attached map[place][]*follower
-	// some says that there are records at all.
+	// some says that there are records.
 	some atomic.Bool
 
-	// again asks for the table to be read, and heard for what was heard to be told.
+	// again requests a reading of the table, and heard that pending is applied.
 	again, heard chan struct{}
 	pending      map[place]*record
 	stop         func()
@@ -46,9 +45,9 @@ var (
 	_ broker.Listing = (*Log)(nil)
 )
 
-// New reads the records of all channels and follows them until Close. apps is how many apps share
-// [MaxChannels]; it is asked with a lock, and must not wait. Errors: those of the table, or the
-// context's.
+// New reads the records of all channels and follows them until Close. apps returns the number of apps that
+// share [MaxChannels]. It is called with a lock held, and must not wait. Errors: those of the table, or of
+// ctx.
 func New(ctx context.Context, log broker.Log, table kv.Table, apps func() int, logger *slog.Logger) (*Log, error) {
 	l := &Log{
 		Log: log, table: table, logger: logger, apps: apps, byApp: map[string]int{}, records: map[place]*record{}, attached: map[place][]*follower{},
@@ -75,7 +74,7 @@ func (l *Log) Close() error {
 	return nil
 }
 
-// Broker is the log with everything that the one below can do.
+// Broker returns the log with all interfaces of the one below.
 func (l *Log) Broker() broker.Log {
 	if ranking, ok := l.Log.(broker.Ranking); ok {
 		return ranked{l, ranking}
@@ -83,7 +82,7 @@ func (l *Log) Broker() broker.Log {
 	return l
 }
 
-// ranked is a log that counts without reading.
+// ranked is a log that can count publications without reading them.
 type ranked struct {
 	*Log
 	broker.Ranking
@@ -99,7 +98,7 @@ func (l *Log) of(app, channel string) *record {
 	return l.records[place{app, channel}]
 }
 
-// ID is the stream id of a channel in a life of the log.
+// ID returns the stream id of a channel in an epoch of the log.
 func (l *Log) ID(app, channel, epoch string) string { return l.of(app, channel).id(epoch) }
 
 // Publish implements [broker.Publisher].
@@ -113,8 +112,8 @@ func (l *Log) Publish(ctx context.Context, app string, events ...broker.Outgoing
 	return receipts, err
 }
 
-// Read implements [broker.History]. A copy of the log that is behind may still have what was removed, and that is
-// left out.
+// Read implements [broker.History]. A replica of the log that is behind may still have what was removed. That
+// is left out.
 func (l *Log) Read(ctx context.Context, app, channel string, q broker.Query) (*broker.Page, error) {
 	page, err := l.Log.Read(ctx, app, channel, q)
 	if err != nil {
@@ -137,7 +136,7 @@ func (l *Log) Read(ctx context.Context, app, channel string, q broker.Query) (*b
 	return page, nil
 }
 
-// readAbove reads onward from where something may be.
+// readAbove reads from the lowest offset at which something may exist.
 func (l *Log) readAbove(ctx context.Context, at place, q broker.Query, r *record) (*broker.Page, error) {
 	above := q
 	above.From = max(q.From, r.floor())
@@ -149,7 +148,7 @@ func (l *Log) readAbove(ctx context.Context, at place, q broker.Query, r *record
 	if err != nil || page.Retained.Epoch == r.Epoch {
 		return page, err
 	}
-	// Another life of the log has begun, in which nothing was removed.
+	// The log has another epoch, in which nothing was removed.
 	return l.Log.Read(ctx, at.app, at.channel, q)
 }
 
@@ -183,7 +182,7 @@ func (l *Log) Retained(ctx context.Context, app, channel string) (broker.Retaine
 	return now, err
 }
 
-// Lost implements [broker.History]. What was removed by a reset is of another life.
+// Lost implements [broker.History]. What a reset removed belongs to an earlier life.
 func (l *Log) Lost(ctx context.Context, app, channel string, since time.Time) (bool, error) {
 	r := l.of(app, channel)
 	if r == nil || r.Mark == "" {
@@ -207,7 +206,7 @@ func (l *Log) Channels(ctx context.Context, app, prefix string) ([]string, error
 	return listing.Channels(ctx, app, prefix)
 }
 
-// name puts the stream id into a page. Its publications may be shared.
+// name sets the stream id in a page. Publications are copied, because they may be shared.
 func (r *record) name(page *broker.Page) {
 	if r == nil || r.Mark == "" {
 		return
@@ -218,7 +217,7 @@ func (r *record) name(page *broker.Page) {
 	}
 }
 
-// publication is one with the stream id. It shares the bytes.
+// publication returns a copy with the stream id. It shares the bytes.
 func (r *record) publication(p *broker.Publication) *broker.Publication {
 	if r == nil || r.Mark == "" {
 		return p

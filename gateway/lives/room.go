@@ -5,12 +5,12 @@ import (
 	"slices"
 )
 
-// MaxChannels bounds the channels of which something is remembered for ever, since all
-// gateways keep that in memory. Half of it is divided among the apps, and the rest is for those
-// that need more, so that no app takes what another one is due.
+// MaxChannels bounds the number of records, which are kept for ever in the memory of all gateways. Half of it
+// is divided among the apps, and the other half is for apps that need more, so that no app takes the part of
+// another.
 const MaxChannels = 65_536
 
-// admits returns [ErrTooMany] if no further channel of an app may be remembered.
+// admits returns [ErrTooMany] if an app may have no further record.
 func (l *Log) admits(app string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -22,11 +22,12 @@ func (l *Log) admits(app string) error {
 
 // shares are how the room is divided.
 type shares struct {
-	// due is the part of each app, and left what is left of the rest for all of them, below 0 if there were fewer apps before.
+	// due is the part of each app. left is what is left of the other half, below 0 if there were fewer apps
+	// before.
 	due, left int
 }
 
-// shares looks at all apps. The caller holds the lock.
+// shares computes the division among all apps. The caller holds the lock.
 func (l *Log) shares() shares {
 	among := max(l.apps(), 1)
 	s := shares{due: MaxChannels / (2 * among)}
@@ -37,10 +38,10 @@ func (l *Log) shares() shares {
 	return s
 }
 
-// most is how many channels of an app may be remembered of which n are.
+// most returns how many records an app may have that has n.
 func (s shares) most(n int) int { return s.due + max(s.left+max(n-s.due, 0), 0) }
 
-// Problems tells in a sentence which apps can purge and reset no further channels.
+// Problems returns a sentence that names the apps that can purge and reset no further channels.
 func (l *Log) Problems() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
