@@ -8,13 +8,13 @@ import (
 	"unicode/utf8"
 )
 
-// maxReason bounds the reason of a close in bytes: what fits into a close frame.
+// maxReason bounds the reason of a close in bytes, so that it fits into a close frame.
 const maxReason = 120
 
-// reasonUsually is told to a client that is closed without another reason.
+// reasonUsually is the reason for a client if the operator gives none.
 const reasonUsually = "closed by an operator"
 
-// reasonOf checks what a client is to be told.
+// reasonOf checks the reason that a client is to be sent.
 func reasonOf(text string) (string, error) {
 	text = strings.TrimSpace(text)
 	if text == "" {
@@ -26,7 +26,7 @@ func reasonOf(text string) (string, error) {
 	return text, nil
 }
 
-// closeConnection ends a connection of this gateway.
+// closeConnection closes a connection of this gateway.
 func (c *Console) closeConnection(r *http.Request) (any, error) {
 	var body struct {
 		ID     string `json:"id"`
@@ -53,7 +53,7 @@ func (c *Console) closeConnection(r *http.Request) (any, error) {
 	return struct{}{}, nil
 }
 
-// terminate ends the connections of a user on all gateways.
+// terminate closes the connections of a user on all gateways.
 func (c *Console) terminate(r *http.Request) (any, error) {
 	var body struct {
 		App  string `json:"app"`

@@ -10,7 +10,7 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// refusal is an answer that is not what was asked for.
+// refusal is an error that is answered with its status, code and text.
 type refusal struct {
 	status     int
 	code, text string
@@ -18,12 +18,12 @@ type refusal struct {
 
 func (r refusal) Error() string { return r.text }
 
-// busy is for requests beyond what is answered at a time.
+// busy is the answer to requests beyond the limit of concurrent ones.
 var busy = refusal{http.StatusServiceUnavailable, "busy", "too many requests of the console are under way; try again"}
 
 func invalid(text string) error { return refusal{http.StatusBadRequest, "invalid_request", text} }
 
-// harden sets what keeps answers out of the reach of other pages.
+// harden sets the headers that keep other pages from reading or embedding answers.
 func harden(h http.Header) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Frame-Options", "DENY")
@@ -33,9 +33,8 @@ func harden(h http.Header) {
 	h.Set("Cache-Control", "no-store")
 }
 
-// crossSite says why a request that changes something may have been sent by a page of another
-// site, "" if it cannot have been. Such a page can neither choose these headers nor send JSON
-// without being asked first whether it may.
+// crossSite returns why a request that changes something may come from a page of another site, "" if it cannot.
+// Such a page can neither choose these headers nor send JSON without a preflight request.
 func crossSite(r *http.Request) string {
 	if r.Header.Get("Content-Type") != "application/json" {
 		return "the Content-Type must be application/json"
@@ -73,6 +72,6 @@ func (c *Console) fail(w http.ResponseWriter, r *http.Request, err error) {
 func answer(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	// An error means that the reader is gone.
+	// An error means that the client has gone.
 	_ = json.NewEncoder(w).Encode(body)
 }

@@ -14,45 +14,44 @@ import (
 )
 
 const (
-	// maxStreams bounds the event streams that are open, of all pages together.
+	// maxStreams bounds the open event streams of all pages.
 	maxStreams = 8
 	// maxRequests bounds the requests that are being answered.
 	maxRequests = 16
-	// patience is how long one may take that asks the log or the table.
+	// patience bounds a request, which may wait for the log or the table.
 	patience = 10 * time.Second
 )
 
 // Options configure a [Console]. Gateway, History and Apps are required.
 type Options struct {
 	Gateway Gateway
-	// History is read as it is: the console is for operators, and what an app hides from its
-	// clients is not hidden here.
+	// History is read without the limits of apps: the console is for operators, so it shows what an app hides
+	// from its clients.
 	History broker.History
-	// Apps are the ids of the apps.
+	// Apps returns the ids of the apps.
 	Apps func() []string
-	// Token must be had by whoever logs in; without one everybody is let in whom Refuse lets in.
+	// Token is required to log in. Without it, every request that passes Refuse is allowed.
 	Token app.Secret
-	// Refuse says why a request is not for this console, "" if it is: by its Host, its Origin
-	// or where it comes from. Required.
+	// Refuse returns why a request is not for this console, because of its Host, its Origin or its address; ""
+	// if it is. Required.
 	Refuse func(*http.Request) string
-	// Refused is told of requests that are not granted, by a code and a reason.
+	// Refused is called for requests that are not granted, with a code and a reason.
 	Refused func(r *http.Request, code, reason string)
-	// Node and Version are shown. Beside says that the page to try things out is beside the
-	// console.
+	// Node and Version are shown. Beside says that the page to try things out is at the same address.
 	Node, Version string
 	Beside        bool
-	// Instance tells this console from others that a browser reaches at the same host, such as by the
-	// address that it listens on; it is not shown. Empty if there are none.
+	// Instance distinguishes this console from others that a browser reaches at the same host, for example by
+	// its listening address. It is not shown. Empty if there are none.
 	Instance string
 	Logger   *slog.Logger
-	// Now is the clock of sessions and LogTime that of the log, both time.Now by default.
+	// Now is the clock of sessions, and LogTime that of the log; both default to time.Now.
 	Now, LogTime func() time.Time
 }
 
-// Console serves the API below /console/api/. Make it with [New], end it with Close.
+// Console serves the API below /console/api/. [New] creates it, and Close ends it.
 type Console struct {
 	opt      Options
-	cookie   string // the name of that of a session
+	cookie   string // name of the session cookie
 	sessions sessions
 	guesses  guesses
 	sampler  sampler
@@ -66,7 +65,7 @@ type Console struct {
 	open   sync.WaitGroup
 }
 
-// New makes a console.
+// New creates a console.
 func New(opt Options) *Console {
 	if opt.Now == nil {
 		opt.Now = time.Now
@@ -87,7 +86,7 @@ func New(opt Options) *Console {
 	return c
 }
 
-// Close ends the event streams and waits for them. Requests are refused from then on.
+// Close ends the event streams and waits for them. Further event streams are refused.
 func (c *Console) Close() {
 	c.mu.Lock()
 	c.cancel()
@@ -95,7 +94,7 @@ func (c *Console) Close() {
 	c.open.Wait()
 }
 
-// Streams is how many event streams are open. Without a console there are none.
+// Streams returns the number of open event streams. It is safe for a nil Console.
 func (c *Console) Streams() int {
 	if c == nil {
 		return 0
@@ -103,7 +102,8 @@ func (c *Console) Streams() int {
 	return c.streams.now()
 }
 
-// Skipped counts the publications that were not shown because a page was too slow.
+// Skipped returns the number of publications that were not shown because a page was too slow. It is safe for a
+// nil Console.
 func (c *Console) Skipped() uint64 {
 	if c == nil {
 		return 0
@@ -111,13 +111,13 @@ func (c *Console) Skipped() uint64 {
 	return c.sampler.skipped.Load()
 }
 
-// route is one of the API. read routes change nothing.
+// route is one route of the API. GET routes change nothing.
 type route struct {
 	method string
 	serve  func(*Console, *http.Request) (any, error)
 }
 
-// routes are those that want the token, apart from the event stream.
+// routes are the routes that need a login, except the event stream and logout.
 var routes = map[string]route{
 	"session":     {http.MethodGet, (*Console).session},
 	"overview":    {http.MethodGet, (*Console).overview},
@@ -132,7 +132,7 @@ var routes = map[string]route{
 	"terminate":   {http.MethodPost, (*Console).terminate},
 }
 
-// Routes are the paths of the API below its root, for tests and documents.
+// Routes returns the paths of the API below its root, for tests and documentation.
 func Routes() []string {
 	out := []string{"login", "logout", "events"}
 	for name := range routes {
@@ -171,7 +171,7 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.serve(w, r, name)
 }
 
-// serve answers a request of somebody who is logged in.
+// serve answers a request of a client that is logged in.
 func (c *Console) serve(w http.ResponseWriter, r *http.Request, name string) {
 	to, known := routes[name]
 	switch name {
@@ -214,7 +214,7 @@ func (c *Console) serve(w http.ResponseWriter, r *http.Request, name string) {
 	answer(w, http.StatusOK, body)
 }
 
-// counter bounds what is under way.
+// counter bounds concurrent uses.
 type counter struct {
 	most int
 	mu   sync.Mutex

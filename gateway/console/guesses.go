@@ -7,29 +7,28 @@ import (
 )
 
 const (
-	// addressGuesses and allGuesses are how many wrong tokens are answered as such in a second, of
-	// one address and of everybody together.
+	// addressGuesses and allGuesses are how many wrong tokens are answered as such per second, from one address
+	// and from all addresses.
 	addressGuesses, allGuesses = 5, 20
-	// network6 is what one subscriber of a provider has at least, so it counts as one address.
+	// network6 is the prefix length of an IPv6 network that counts as one address, because each subscriber has
+	// at least one such network.
 	network6 = 64
 )
 
-// guesses counts wrong tokens. It is asked only about those: whoever has the right one is let in,
-// whatever others try at the same time.
+// guesses rate-limits wrong tokens. A right token is always accepted, whatever others try at the same time.
 type guesses struct {
 	now func() time.Time
 
 	mu    sync.Mutex
 	began time.Time
 	all   int
-	// by has at most allGuesses addresses, those of the second that began then.
+	// by counts by address in the second since began. It has at most allGuesses addresses.
 	by map[netip.Addr]int
 }
 
-// wrong counts a wrong token of an address, host:port, and tells whether there were too many in
-// this second.
+// wrong counts a wrong token from an address, host:port, and reports whether there were too many in this second.
 func (g *guesses) wrong(address string) (tooMany bool) {
-	var from netip.Addr // the zero one is everybody whose address is not known
+	var from netip.Addr // the zero address stands for unknown addresses
 	if at, err := netip.ParseAddrPort(address); err == nil {
 		from = at.Addr().Unmap().WithZone("")
 		if from.Is6() {

@@ -17,19 +17,19 @@ import (
 )
 
 const (
-	// maxEvents bounds the events of an answer, and MaxShown the bytes of data of one that is
-	// in a list; the whole of one is had by asking for it alone.
+	// maxEvents bounds the events of an answer, and MaxShown the bytes of data of an event in a list. A request
+	// for one event returns all its data.
 	maxEvents = 200
 	MaxShown  = 2 << 10
-	// maxWhole is how much data one event may have that is asked for alone.
+	// maxWhole bounds the data of an event that is requested alone.
 	maxWhole = 4 << 20
-	// publishersOf is how many of the newest events tell who publishes.
+	// publishersOf is how many of the newest events are searched for publishers.
 	publishersOf = 100
 )
 
 var errTimeout = context.DeadlineExceeded
 
-// place is the app and the channel that a request is about.
+// place returns the app and the channel of a request.
 func (c *Console) place(q url.Values) (app, channel string, err error) {
 	app, channel = q.Get("app"), q.Get("channel")
 	if !slices.Contains(c.opt.Apps(), app) {
@@ -41,7 +41,7 @@ func (c *Console) place(q url.Values) (app, channel string, err error) {
 	return app, channel, nil
 }
 
-// retained is what the log has of a channel.
+// retained is what the log keeps of a channel.
 type retained struct {
 	Stream   string `json:"stream"`
 	Oldest   uint64 `json:"oldest"`
@@ -55,7 +55,7 @@ func retainedOf(r broker.Retained) retained {
 	return retained{r.Epoch, r.Oldest, r.Newest, millis(r.OldestTime), millis(r.NewestTime), r.Messages}
 }
 
-// publisher is who has published some of the newest events.
+// publisher is a publisher of some of the newest events.
 type publisher struct {
 	From   string `json:"from"`
 	Node   string `json:"node,omitempty"`
@@ -64,7 +64,7 @@ type publisher struct {
 	Last   int64  `json:"last_at_ms"`
 }
 
-// channel is what is known of one.
+// channel describes one channel.
 func (c *Console) channel(r *http.Request) (any, error) {
 	app, name, err := c.place(r.URL.Query())
 	if err != nil {
@@ -75,7 +75,7 @@ func (c *Console) channel(r *http.Request) (any, error) {
 		return nil, readError(err)
 	}
 	out := map[string]any{"app": app, "channel": name, "retained": retainedOf(page.Retained), "publishers": publishersIn(page.Publications), "publishers_of": len(page.Publications)}
-	// Without a table of the cluster nobody knows the others.
+	// Without a table, the counts of other gateways are unknown.
 	if count, err := c.opt.Gateway.Count(r.Context(), app, name); err == nil {
 		out["cluster"] = count
 	}
@@ -113,7 +113,7 @@ func fromOf(o broker.Origin) string {
 	return "log"
 }
 
-// Seen is a publication as the console shows it, with so much of its data.
+// Seen returns a publication as the console shows it, with at most so many bytes of its data.
 func Seen(p *broker.Publication, most int) Event {
 	data := p.Data
 	if len(data) > most {
@@ -140,7 +140,7 @@ func Seen(p *broker.Publication, most int) Event {
 	return e
 }
 
-// clean is a text of strangers that JSON can carry.
+// clean returns a text as valid UTF-8 for JSON.
 func clean(s string) string { return strings.ToValidUTF8(s, "\ufffd") }
 
 func readError(err error) error {
@@ -150,7 +150,7 @@ func readError(err error) error {
 	return err
 }
 
-// history is a part of what the log has of a channel, also of one that its app hides.
+// history returns a part of a channel's history in the log, even if the app hides it.
 func (c *Console) history(r *http.Request) (any, error) {
 	values := r.URL.Query()
 	app, name, err := c.place(values)
@@ -193,7 +193,7 @@ func (c *Console) history(r *http.Request) (any, error) {
 	return map[string]any{"events": events, "more": page.More, "retained": retainedOf(page.Retained)}, nil
 }
 
-// members are those of a presence channel.
+// members lists the members of a presence channel.
 func (c *Console) members(r *http.Request) (any, error) {
 	values := r.URL.Query()
 	app, name, err := c.place(values)

@@ -14,21 +14,20 @@ import (
 )
 
 const (
-	// maxRows bounds the rows of one answer, and rowsUsually is how many there are if nobody
-	// says.
+	// maxRows bounds the rows of one answer, and rowsUsually is the default.
 	maxRows, rowsUsually = 200, 100
-	// maxText bounds a text to search for.
+	// maxText bounds a search text in bytes.
 	maxText = 256
 )
 
-// listing is which part of a list is wanted.
+// listing is the requested part of a list.
 type listing struct {
 	app, search, sort string
 	down              bool
 	from, limit       int
 }
 
-// rows is a part of a list. Total is how many rows match, All how many there are.
+// rows is a part of a list. Total is the number of matching rows, and All that of all rows.
 type rows[T any] struct {
 	Rows  []T `json:"rows"`
 	From  int `json:"from"`
@@ -54,7 +53,7 @@ func listingOf(q url.Values, sorts ...string) (l listing, err error) {
 	return l, err
 }
 
-// whole reads a number within bounds.
+// whole parses a number within bounds.
 func whole(q url.Values, name string, def, low, high int) (int, error) {
 	text := q.Get(name)
 	if text == "" {
@@ -67,14 +66,14 @@ func whole(q url.Values, name string, def, low, high int) (int, error) {
 	return n, nil
 }
 
-// part cuts a sorted list to what is wanted.
+// part returns the requested part of a sorted list.
 func part[T any](l listing, matching []T, all int) rows[T] {
 	from := min(l.from, len(matching))
 	to := min(from+l.limit, len(matching))
 	return rows[T]{append([]T{}, matching[from:to]...), from, len(matching), all}
 }
 
-// turned is a comparison in the wanted direction.
+// turned returns the result of a comparison for the requested direction.
 func (l listing) turned(n int) int {
 	if l.down {
 		return -n
@@ -159,7 +158,7 @@ func (c *Connection) matches(search string) bool {
 	return false
 }
 
-// connection is one of them with its subscriptions.
+// connection describes one connection with its subscriptions.
 func (c *Console) connection(r *http.Request) (any, error) {
 	id := r.URL.Query().Get("id")
 	subscriptions, ok := c.opt.Gateway.Subscriptions(id)
@@ -174,11 +173,11 @@ func (c *Console) connection(r *http.Request) (any, error) {
 	return map[string]any{"connection": all[i], "subscriptions": append([]Subscription{}, subscriptions[:min(total, maxRows)]...), "total": total}, nil
 }
 
-// maxMeasured bounds the subscriptions for which the log is asked how far they are behind.
+// maxMeasured bounds the subscriptions of an answer for which the log is read.
 const maxMeasured = 8
 
-// measure finds out of subscriptions that are sent the past how much of it lies before them. The
-// gateway knows their places, and the log what lies behind these.
+// measure fills in, for subscriptions that are sent the past, how many events they still lack. The gateway knows
+// their positions, and the log the number of events after these.
 func (c *Console) measure(ctx context.Context, app string, all []Subscription) {
 	ranking, ok := c.opt.History.(broker.Ranking)
 	asked := 0
@@ -190,7 +189,7 @@ func (c *Console) measure(ctx context.Context, app string, all []Subscription) {
 		asked++
 		n, err := ranking.CountFrom(ctx, app, s.Channel, s.Place+1)
 		if err != nil {
-			continue // It is shown without.
+			continue // The subscription is shown without a count.
 		}
 		s.Waiting = int(min(n, 1<<30))
 		page, err := c.opt.History.Read(ctx, app, s.Channel, broker.Query{From: s.Place + 1, Limit: 1})
@@ -200,7 +199,7 @@ func (c *Console) measure(ctx context.Context, app string, all []Subscription) {
 	}
 }
 
-// overview is what is true of the gateway now.
+// overview returns the present state of the gateway.
 func (c *Console) overview(*http.Request) (any, error) {
 	return map[string]any{"totals": c.opt.Gateway.Totals(), "health": c.opt.Gateway.Health()}, nil
 }

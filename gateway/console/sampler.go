@@ -6,23 +6,23 @@ import (
 	"time"
 )
 
-// freshFor is how long a look at all channels, or at all connections, is good for, so that
-// several pages cost no more than one.
+// freshFor is how long a list of all channels or connections is reused, so that several pages cost no more than
+// one.
 const freshFor = 900 * time.Millisecond
 
-// staleAfter is the age beyond which an earlier look is no use for a rate.
+// staleAfter is the age beyond which an earlier list is not used for rates.
 const staleAfter = 30 * time.Second
 
 type channelKey struct{ app, name string }
 
-// sampler looks at the gateway, at most once in a while, when somebody asks.
+// sampler caches lists of the gateway, which it makes on request.
 type sampler struct {
 	gateway Gateway
-	// skipped counts the publications that pages were too slow for.
+	// skipped is the number of publications for which pages were too slow.
 	skipped atomic.Uint64
 
 	mu sync.Mutex
-	// channels are as of a moment, before what was published up to the look before that.
+	// channels is the list as of at, and before has the published counts of that list, for rates.
 	channels []Channel
 	at       time.Time
 	before   map[channelKey]uint64
@@ -31,7 +31,7 @@ type sampler struct {
 	connectedAt time.Time
 }
 
-// lookAtChannels returns all channels with their rates. Nobody may change them.
+// lookAtChannels returns all channels with their rates. Callers must not change the list.
 func (s *sampler) lookAtChannels() []Channel {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -57,7 +57,7 @@ func (s *sampler) lookAtChannels() []Channel {
 	return all
 }
 
-// lookAtConnections returns all connections. Nobody may change them.
+// lookAtConnections returns all connections. Callers must not change the list.
 func (s *sampler) lookAtConnections() []Connection {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -71,7 +71,7 @@ func (s *sampler) lookAtConnections() []Connection {
 	return s.connections
 }
 
-// forget lets go of what was seen, when nobody looks any more.
+// forget drops the lists when no page is open.
 func (s *sampler) forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

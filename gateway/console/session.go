@@ -16,18 +16,18 @@ import (
 )
 
 const (
-	// cookie begins the name of the session's.
+	// cookie is the name of the session cookie, or its beginning.
 	cookie = "sluice_console"
-	// sessionTime is how long somebody stays logged in, and maxSessions how many may be; beyond
-	// that the oldest ends.
+	// sessionTime is how long a session lasts, and maxSessions bounds their number; beyond it the oldest session
+	// ends.
 	sessionTime = 12 * time.Hour
 	maxSessions = 64
-	// maxBody bounds the body of a request.
+	// maxBody bounds the body of a request in bytes.
 	maxBody = 4 << 10
 )
 
-// sessions are those who are logged in, by the sum of what their cookie has, so that comparing
-// tells nothing. They end with the process.
+// sessions are the sessions, by the hash of their cookie, so that the time of a lookup reveals nothing. They end
+// with the process.
 type sessions struct {
 	now func() time.Time
 
@@ -35,9 +35,9 @@ type sessions struct {
 	till map[[32]byte]time.Time
 }
 
-// cookieName is the name of the cookie of one console. Browsers send the cookies of a host to all of
-// its ports, so consoles of one host need names of their own: otherwise whoever logs in to one is logged
-// out of the others.
+// cookieName returns the name of the session cookie of one console. Browsers send the cookies of a host to all
+// of its ports, so consoles on one host need different names: otherwise a login to one would log out of the
+// others.
 func cookieName(instance string) string {
 	if instance == "" {
 		return cookie
@@ -46,7 +46,7 @@ func cookieName(instance string) string {
 	return cookie + "_" + hex.EncodeToString(sum[:8])
 }
 
-// begin makes a session and returns what its cookie has.
+// begin creates a session and returns the value of its cookie.
 func (s *sessions) begin() string {
 	text := rand.Text()
 	s.mu.Lock()
@@ -67,7 +67,7 @@ func (s *sessions) begin() string {
 	return text
 }
 
-// has tells whether a cookie is that of a session.
+// has reports whether a cookie belongs to a session.
 func (s *sessions) has(text string) bool {
 	id := sha256.Sum256([]byte(text))
 	s.mu.Lock()
@@ -86,18 +86,18 @@ func (s *sessions) end(text string) {
 	delete(s.till, sha256.Sum256([]byte(text)))
 }
 
-// standing is what a request brings to be let in.
+// standing is the authorization of a request.
 type standing int
 
 const (
 	stranger standing = iota
-	// guesser has given a token, and it is the wrong one.
+	// guesser has sent a wrong token.
 	guesser
 	admitted
 )
 
-// admits says whether a request may be answered: it has a session, or the token as a bearer, or
-// there is no token.
+// admits returns whether a request is authorized: it has a session or the token as a bearer token, or no token
+// is configured.
 func (c *Console) admits(r *http.Request) standing {
 	if c.opt.Token == "" {
 		return admitted
@@ -116,7 +116,7 @@ func (c *Console) admits(r *http.Request) standing {
 	return guesser
 }
 
-// keepOut answers somebody who is not let in.
+// keepOut answers a request that is not authorized.
 func (c *Console) keepOut(w http.ResponseWriter, r *http.Request, who standing) {
 	if who == stranger {
 		c.opt.Refused(r, "auth_failed", "the request has neither a session nor console.token")
@@ -136,7 +136,7 @@ func (c *Console) keepOut(w http.ResponseWriter, r *http.Request, who standing) 
 	c.fail(w, r, refusal{http.StatusUnauthorized, "auth_failed", "this is not console.token"})
 }
 
-// same compares sums, so that the time tells neither the token nor its length.
+// same compares hashes, so that the time reveals neither the token nor its length.
 func same(token app.Secret, given string) bool {
 	want, got := sha256.Sum256([]byte(token.Reveal())), sha256.Sum256([]byte(given))
 	return subtle.ConstantTimeCompare(want[:], got[:]) == 1
@@ -151,7 +151,7 @@ func (c *Console) login(w http.ResponseWriter, r *http.Request) {
 		c.fail(w, r, err)
 		return
 	}
-	// The token is looked at first: what others guess keeps nobody out who has it.
+	// The token is compared first, so that guesses of others do not keep out a client with the right one.
 	if c.opt.Token != "" && !same(c.opt.Token, body.Token) {
 		c.keepOut(w, r, guesser)
 		return
@@ -161,10 +161,9 @@ func (c *Console) login(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, struct{}{})
 }
 
-// cookieOf is the cookie of a session. Pages of other sites cannot have it sent, and scripts
-// cannot read it. It names no path: browsers take that of the API where they see it, which a proxy
-// may have put below another one. One of a page that came over TLS is sent over nothing else, also if
-// a proxy ended the TLS.
+// cookieOf returns a session cookie. Pages of other sites cannot have it sent, and scripts cannot read it. It
+// has no path: browsers use the path of the API as they see it, which a proxy may have put below another one. If
+// the page came over TLS, which a proxy may have ended, the cookie is sent only over TLS.
 func (c *Console) cookieOf(r *http.Request, value string, age int) *http.Cookie {
 	return &http.Cookie{
 		Name: c.cookie, Value: value, MaxAge: age,
@@ -180,14 +179,14 @@ func (c *Console) logout(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, struct{}{})
 }
 
-// session tells a page that it is logged in, and what it is about.
+// session tells a page that it is logged in, and describes the console.
 func (c *Console) session(*http.Request) (any, error) {
 	return map[string]any{
 		"node": c.opt.Node, "version": c.opt.Version, "apps": c.opt.Apps(), "token": c.opt.Token != "", "beside": c.opt.Beside,
 	}, nil
 }
 
-// read reads the body of a request.
+// read parses the body of a request.
 func read(r *http.Request, into any) error {
 	body := http.MaxBytesReader(nil, r.Body, maxBody)
 	in := json.NewDecoder(body)

@@ -10,18 +10,17 @@ import (
 )
 
 const (
-	// tick is the time between two totals, and pause the least time between two groups of
-	// publications.
+	// tick is the time between two totals, and pause the minimum time between two groups of publications.
 	tick  = time.Second
 	pause = 100 * time.Millisecond
-	// maxWaiting and maxWaitingBytes bound the publications that wait for a page; further ones
-	// are not shown, and the page is told how many.
+	// maxWaiting and maxWaitingBytes bound the publications that wait for a page; further ones are not shown,
+	// and the page is told how many.
 	maxWaiting, maxWaitingBytes = 256, 4 << 20
-	// writeTime is how long a page may take for what it is sent.
+	// writeTime bounds a write to a page.
 	writeTime = 10 * time.Second
 )
 
-// watch is what waits for one page that looks at a channel.
+// watch is the queue of one page that watches a channel.
 type watch struct {
 	queue   chan seeing
 	bytes   atomic.Int64
@@ -34,7 +33,7 @@ type seeing struct {
 	see  func() Event
 }
 
-// show is called by who publishes, and does not wait.
+// show is called by the publishing goroutine, and does not wait.
 func (w *watch) show(size int, see func() Event) {
 	if w.bytes.Add(int64(size)) <= maxWaitingBytes {
 		select {
@@ -48,13 +47,13 @@ func (w *watch) show(size int, see func() Event) {
 	w.all.Add(1)
 }
 
-// shown is a group of publications of the channel that a page looks at.
+// shown is a group of publications of the watched channel.
 type shown struct {
 	Events  []Event `json:"events"`
 	Skipped uint64  `json:"skipped"`
 }
 
-// take takes everything that waits, the first of which is given.
+// take returns first and all publications that wait, at most maxWaiting.
 func (w *watch) take(first seeing) shown {
 	out := shown{}
 	for s, more := first, true; more; {
@@ -71,11 +70,11 @@ func (w *watch) take(first seeing) shown {
 	return out
 }
 
-// events serves the event stream: totals each second, and the publications of one channel if
-// the request names one.
+// events serves the event stream: totals each second, and the publications of one channel if the request names
+// one.
 func (c *Console) events(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodHead {
-		// Nobody is counted, and no channel is attached, for an answer without a body.
+		// For an answer without a body, no stream is counted and no channel is attached.
 		if q := r.URL.Query(); q.Has("channel") {
 			if _, _, err := c.place(q); err != nil {
 				c.fail(w, r, err)
@@ -107,20 +106,20 @@ func (c *Console) events(w http.ResponseWriter, r *http.Request) {
 	}
 	streamed(w)
 	out := http.NewResponseController(w)
-	_ = out.SetReadDeadline(time.Time{}) // of the server, for requests that end
+	_ = out.SetReadDeadline(time.Time{}) // it is the server's, for other requests
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer context.AfterFunc(c.ctx, cancel)()
 	c.run(ctx, r, sender{w, out}, watching)
 }
 
-// streamed begins the header of an event stream.
+// streamed sets the headers of an event stream.
 func streamed(w http.ResponseWriter) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no")
 }
 
-// begin counts an event stream, unless the console is closed.
+// begin counts an event stream. It reports false if there are too many or the console is closed.
 func (c *Console) begin() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -139,13 +138,13 @@ func (c *Console) end() {
 	c.open.Done()
 }
 
-// run sends until the page is gone, or who looks at it is not logged in any more.
+// run sends until the page is gone or its session has ended.
 func (c *Console) run(ctx context.Context, r *http.Request, to sender, from *watch) {
 	ticks := time.NewTicker(tick)
 	defer ticks.Stop()
 	calm := time.NewTimer(0)
 	defer calm.Stop()
-	queue := from.queue // nil while it is calm
+	queue := from.queue // nil during the pause
 	if !to.send("totals", c.opt.Gateway.Totals()) {
 		return
 	}
@@ -176,7 +175,7 @@ type sender struct {
 	out *http.ResponseController
 }
 
-// send reports false when the page is gone.
+// send sends one event, and reports false if the page is gone.
 func (s sender) send(event string, data any) bool {
 	text, err := json.Marshal(data)
 	if err != nil {
