@@ -1,6 +1,6 @@
-// Package duties is what a gateway follows for its apps beside their channels: orders that all
-// gateways obey, and whatever else somebody wants to be followed as long as an app wants it.
+// Package duties is what a gateway follows for its apps in addition to their channels: orders to all gateways,
+// and whatever else must be followed as long as an app needs it.
 //
-// [Duties] begins and ends what is wanted, and goes on trying what fails. [Orders] are the events
-// in the log of the gateways. [Tasks] are what runs beside. None knows of connections: the hub tells what is to be done.
+// [Duties] begins and ends what is needed, and retries what fails. [Orders] are the events in the log of the
+// gateways. [Tasks] are background goroutines. None of them knows connections: the hub passes in what to do.
 package duties

@@ -11,22 +11,23 @@ import (
 	"github.com/sluicehq/sluice/broker/rank"
 )
 
-// Begin begins something, and returns how it is ended.
+// Begin begins a duty, and returns the function that ends it.
 type Begin func(ctx context.Context) (stop func(), err error)
 
 // Options configure [Duties]. All are required.
 type Options struct {
-	// Context ends attempts, Timeout bounds one.
+	// Context ends attempts, and Timeout bounds each.
 	Context context.Context
 	Timeout time.Duration
-	// Background runs a function in a goroutine that ends with Context, and reports false
-	// if it does not; Pause waits, and reports false when Context ends.
+	// Background runs a function in a goroutine that ends with Context, and reports false if it does not run it.
+	// Pause waits, and reports false when Context ends.
 	Background func(func()) bool
 	Pause      func(time.Duration) bool
 	Logger     *slog.Logger
 }
 
-// Duties are what is followed, by what it is. Make them with [New].
+// Duties are the present duties, by their description. [New] creates it. Its methods are safe for concurrent
+// use, except that Take must not run concurrently with itself.
 type Duties struct {
 	opt Options
 
@@ -35,22 +36,22 @@ type Duties struct {
 	all    map[string]*duty
 }
 
-// duty is one of them.
+// duty is one duty.
 type duty struct {
-	// stop ends it; nil as long as it has not begun.
+	// stop ends it; nil while it has not begun.
 	stop func()
-	// lack says why it has not begun, empty if nothing is known against it.
+	// lack is why it has not begun, empty if no attempt has failed.
 	lack string
 }
 
-// New returns duties of which none has begun.
+// New returns Duties without any duty.
 func New(opt Options) *Duties { return &Duties{opt: opt, all: map[string]*duty{}} }
 
-// retryPause is the pause after a failure.
+// retryPause is the pause after a failed attempt.
 const retryPause = time.Second
 
-// Take begins what is wanted and has not begun, and ends what is not wanted any more. What fails
-// is a problem and is tried again; the rest does not wait for it.
+// Take begins the wanted duties that have not begun, and ends those that are no longer wanted. A failure is
+// listed in Problems and retried in the background.
 func (d *Duties) Take(wanted map[string]Begin) {
 	begun, ended := map[string]*duty{}, []func(){}
 	d.mu.Lock()
@@ -79,8 +80,7 @@ func (d *Duties) Take(wanted map[string]Begin) {
 	trying.Wait()
 }
 
-// insist begins something, and goes on trying in the background if that fails, as long as it is
-// wanted.
+// insist begins a duty. If that fails, it retries in the background as long as the duty is wanted.
 func (d *Duties) insist(what string, one *duty, begin Begin) {
 	if d.try(what, one, begin) {
 		return
@@ -91,7 +91,7 @@ func (d *Duties) insist(what string, one *duty, begin Begin) {
 	})
 }
 
-// try reports whether there is nothing more to try.
+// try makes one attempt, and reports false if another is needed.
 func (d *Duties) try(what string, one *duty, begin Begin) bool {
 	if !d.wanted(what, one, nil) {
 		return true
@@ -119,7 +119,7 @@ func (d *Duties) try(what string, one *duty, begin Begin) bool {
 	return false
 }
 
-// wanted says whether something is still wanted, and notes how it is ended if it has begun.
+// wanted reports whether a duty is still wanted. If it has begun, stop is stored.
 func (d *Duties) wanted(what string, one *duty, stop func()) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -132,7 +132,7 @@ func (d *Duties) wanted(what string, one *duty, stop func()) bool {
 	return true
 }
 
-// Problems tells what is not followed, in order.
+// Problems returns what is not followed, sorted.
 func (d *Duties) Problems() []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -146,7 +146,7 @@ func (d *Duties) Problems() []string {
 	return out
 }
 
-// Close ends everything. Nothing begins afterwards.
+// Close ends all duties. None begins afterwards.
 func (d *Duties) Close() {
 	d.mu.Lock()
 	d.closed = true

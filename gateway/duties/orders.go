@@ -10,27 +10,26 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// Orders are what all gateways must do. They are events in a log of the gateways, in the
-// channel with the id of the app: nobody else may write there, and an order reaches every
-// gateway once and in order, or is repaired.
+// Orders are commands to all gateways. They are events in a log of the gateways, in a channel named by the id of
+// the app. Only gateways may write there, and an order reaches every gateway once and in order, or is repaired.
 type Orders struct {
-	// Publisher stores orders, nil if they cannot be given. Node is the name of this gateway.
+	// Publisher stores orders, nil if none can be given. Node is the name of this gateway.
 	Publisher broker.Publisher
 	Node      string
-	// Feed and History bring those of all gateways; History may be nil.
+	// Feed and History deliver the orders of all gateways; History may be nil.
 	Feed    broker.Feed
 	History broker.History
-	// Terminate ends the connections of a user that signed in up to a time, zero for all.
+	// Terminate closes the connections of a user that signed in up to a time; zero means all.
 	Terminate func(app, user string, until time.Time)
 	Logger    *slog.Logger
 }
 
-// order is the data of an event there.
+// order is the data of such an event.
 type order struct {
 	Terminate string `json:"terminate"`
 }
 
-// Give has all gateways end the connections of a user. It returns when the order is stored.
+// Give orders all gateways to close the connections of a user. It returns when the order is stored.
 func (o *Orders) Give(ctx context.Context, app, user string) error {
 	if o.Publisher == nil {
 		return errors.New("hub: there is nobody to give orders to")
@@ -45,8 +44,8 @@ func (o *Orders) Give(ctx context.Context, app, user string) error {
 	return err
 }
 
-// Follow listens to the orders of an app, and catches up with those that were given since began,
-// by the clock of the log.
+// Follow receives the orders of an app, and first obeys those that were stored since began, by the clock of the
+// log.
 func (o *Orders) Follow(ctx context.Context, app string, began time.Time) (stop func(), err error) {
 	sink := obedient{o, app}
 	at, err := o.Feed.Attach(ctx, broker.GatewaysApp, app, sink)
@@ -66,7 +65,7 @@ func (o *Orders) Follow(ctx context.Context, app string, began time.Time) (stop 
 	return at.Detach, nil
 }
 
-// obedient does what the orders of an app say.
+// obedient obeys the orders for an app.
 type obedient struct {
 	*Orders
 	app string

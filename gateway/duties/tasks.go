@@ -8,7 +8,7 @@ import (
 	"github.com/sluicehq/sluice/broker/rank"
 )
 
-// Tasks are what somebody has running in the background, and waits for at his end. Make them with [NewTasks].
+// Tasks are background goroutines that their owner waits for. [NewTasks] creates them.
 type Tasks struct {
 	ctx context.Context
 	end context.CancelFunc
@@ -17,14 +17,14 @@ type Tasks struct {
 	running sync.WaitGroup
 }
 
-// NewTasks returns none, and the context that ends with [Tasks.Stop].
+// NewTasks returns Tasks, and the context that [Tasks.Stop] ends.
 func NewTasks() (*Tasks, context.Context) {
 	t := &Tasks{}
 	t.ctx, t.end = context.WithCancel(context.Background())
 	return t, t.ctx
 }
 
-// Go runs f in a goroutine that Wait waits for. It reports false, and does not run it, after Stop.
+// Go runs f in a goroutine that Wait waits for. After Stop it reports false and does not run f.
 func (t *Tasks) Go(f func()) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -35,7 +35,7 @@ func (t *Tasks) Go(f func()) bool {
 	return true
 }
 
-// Pause waits, and reports false when Stop is called.
+// Pause waits for d, and reports false if Stop is called meanwhile.
 func (t *Tasks) Pause(d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -54,5 +54,5 @@ func (t *Tasks) Stop() {
 	t.end()
 }
 
-// Wait waits for those that run, after Stop.
+// Wait waits for the running tasks, after Stop.
 func (t *Tasks) Wait() { t.running.Wait() }

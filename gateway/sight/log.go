@@ -10,26 +10,25 @@ import (
 	"github.com/sluicehq/sluice/gateway/app"
 )
 
-// ErrOff is the error of reading a channel of which no past may be read.
+// ErrOff is the error of reading a channel whose past must not be read.
 var ErrOff = errors.New("the history of the channel is not to be read")
 
-// Log is a log as readers may see it. Both fields are required. It may be used by any
-// number of goroutines.
+// Log is a log as readers may see it. Both fields are required. It is safe for concurrent use.
 type Log struct {
 	History broker.History
-	// Now is the clock of the log, by which the ages of publications go.
+	// Now is the clock of the log, to which the ages of publications refer.
 	Now func() time.Time
 }
 
-// Owed reads what a subscription is to get that has reached a position: whether it may begin there was
-// judged before, and what comes behind its beginning is its own, whatever readers of the past may see.
-// Errors are those of [broker.History.After].
+// Owed reads what a subscription must get after its position. Whether it may begin there was decided before;
+// everything after its beginning belongs to it, whatever the app's limits are. Errors are those of
+// [broker.History.After].
 func (l Log) Owed(ctx context.Context, app, channel string, after broker.Position, limit int) (*broker.Page, error) {
 	return l.History.After(ctx, app, channel, after, limit)
 }
 
-// Above counts the publications of a channel above a place, without reading them and whatever readers
-// may see. It reports false for a log that cannot count, or not now.
+// Above returns the number of publications of a channel above an offset, without reading them and without the
+// app's limits. It reports false if the log cannot count, or not at the moment.
 func (l Log) Above(ctx context.Context, app, channel string, place uint64) (n uint64, ok bool) {
 	ranking, ok := l.History.(broker.Ranking)
 	if !ok {
@@ -39,7 +38,7 @@ func (l Log) Above(ctx context.Context, app, channel string, place uint64) (n ui
 	return n, err == nil
 }
 
-// View is what may be seen of one channel at one moment, and reads no more than that.
+// View is the readable part of one channel at one moment.
 type View struct {
 	Bound
 	log     broker.History
@@ -47,20 +46,18 @@ type View struct {
 	channel string
 }
 
-// Page is a page that was read through a view. Its Retained is what the log would have if
-// it kept no more than may be seen.
+// Page is a page that was read through a view. Its Retained is that of a log which keeps only the readable part.
 type Page struct {
 	broker.Page
-	// Kept is what the log has itself.
+	// Kept is what the log itself keeps.
 	Kept broker.Retained
-	// Emptied: the log has nothing of the channel, and what [View.Emptied] was asked for is known to
-	// be gone.
+	// Emptied is set if the log keeps nothing of the channel, and the requested events are known to be gone, see
+	// [View.Emptied].
 	Emptied bool
 }
 
-// Look finds out what may be seen of a channel. Channels without bounds cost nothing; others
-// are read, because the log alone knows which events are the newest. The errors are those of
-// [broker.History.Read].
+// Look finds out which part of a channel is readable. A channel without limits costs nothing. For others the log
+// is read, because only it knows which events are the newest. Errors are those of [broker.History.Read].
 func (l Log) Look(ctx context.Context, a *app.App, channel string) (*View, error) {
 	v := &View{log: l.History, app: a.ID, channel: channel}
 	limit := a.Now().Readings.Of(channel)
@@ -79,7 +76,7 @@ func (l Log) Look(ctx context.Context, a *app.App, channel string) (*View, error
 	return v, err
 }
 
-// Read is [broker.History.Read] of what may be seen. The error is [ErrOff] besides.
+// Read is [broker.History.Read] for the readable part. The error may also be [ErrOff].
 func (v *View) Read(ctx context.Context, q broker.Query) (*Page, error) {
 	if v.Off {
 		return nil, ErrOff
@@ -92,8 +89,8 @@ func (v *View) Read(ctx context.Context, q broker.Query) (*Page, error) {
 	return v.narrow(v.log.Read(ctx, v.app, v.channel, q))
 }
 
-// After is [broker.History.After] of what may be seen: a position after which something may
-// not be seen has expired. The error is [ErrOff] besides.
+// After is [broker.History.After] for the readable part. A position has expired if an event after it is not
+// readable. The error may also be [ErrOff].
 func (v *View) After(ctx context.Context, pos broker.Position, limit int) (*Page, error) {
 	if v.Off {
 		return nil, ErrOff
@@ -105,10 +102,9 @@ func (v *View) After(ctx context.Context, pos broker.Position, limit int) (*Page
 	return page, err
 }
 
-// Back goes back from the newest publications that a query selects, whose newest come first, to
-// its limit, also where a page ends before that because of its size. It returns the last page
-// that it read, which is the oldest, and how many there are on all of them. Errors are those of
-// Read.
+// Back reads backwards from the newest publications that a query selects, up to its limit; if a page ends early
+// because of its size, it reads further pages. q must have NewestFirst. It returns the last page, which is the
+// oldest, and the number of publications on all pages. Errors are those of Read.
 func (v *View) Back(ctx context.Context, q broker.Query) (last *Page, found int, err error) {
 	for {
 		page, err := v.Read(ctx, q)
@@ -117,7 +113,7 @@ func (v *View) Back(ctx context.Context, q broker.Query) (last *Page, found int,
 			return nil, 0, err
 		case last != nil && page.Retained.Epoch != last.Retained.Epoch:
 			return nil, 0, broker.ErrEpochChanged
-		case last != nil && len(page.Publications) == 0: // Retention was faster.
+		case last != nil && len(page.Publications) == 0: // retention has removed them meanwhile
 			last.More = false
 			return last, found, nil
 		}
@@ -130,9 +126,9 @@ func (v *View) Back(ctx context.Context, q broker.Query) (last *Page, found int,
 	}
 }
 
-// Cuts tells whether publications that were stored at a time or later, or ever for the zero
-// time, may not be seen, or are known to be gone. page was read through the view, to its
-// end. Errors are those of [broker.History.Read].
+// Cuts reports whether publications that were stored since a time, or ever for the zero time, are not readable,
+// or are known to be gone. page was read through the view, to its end. Errors are those of
+// [broker.History.Read].
 func (v *View) Cuts(ctx context.Context, page *Page, since time.Time) (bool, error) {
 	switch {
 	case since.IsZero() && page.Retained.Oldest != page.Kept.Oldest, v.Cut(page.Kept, 0, since) == CutByLimit:
@@ -143,10 +139,10 @@ func (v *View) Cuts(ctx context.Context, page *Page, since time.Time) (bool, err
 	return v.log.Lost(ctx, v.app, v.channel, since)
 }
 
-// Emptied tells whether publications from an offset on, or from a time on, are known to be gone of a
-// channel of which the log has nothing left. Zero values ask for nothing that could be missing. When
-// the publications were stored is not known any more, so any time in the past counts. page was read
-// through the view. Errors are those of [broker.History.Read].
+// Emptied reports whether publications from an offset or a time on are known to be gone from a channel of which
+// the log keeps nothing. With zero values nothing can be missing. The times of these publications are no longer
+// known, so any time in the past counts. page was read through the view. Errors are those of
+// [broker.History.Read].
 func (v *View) Emptied(ctx context.Context, page *Page, from uint64, since, now time.Time) (bool, error) {
 	if page.Kept.Messages > 0 || from == 0 && since.IsZero() {
 		return false, nil
@@ -170,7 +166,7 @@ func (v *View) Emptied(ctx context.Context, page *Page, from uint64, since, now 
 	return false, err
 }
 
-// State is what may be seen of what the log has, and what the log has itself.
+// State returns the readable part of what the log keeps, and what the log itself keeps.
 func (v *View) State(ctx context.Context) (seen, kept broker.Retained, err error) {
 	if v.Off {
 		return seen, kept, ErrOff
@@ -188,7 +184,7 @@ func (v *View) narrow(page *broker.Page, err error) (*Page, error) {
 	return out, nil
 }
 
-// newest finds the bound of so many of the newest events.
+// newest returns the bound of the newest events, messages of them.
 func (v *View) newest(ctx context.Context, messages int) (b Bound, err error) {
 	q := broker.Query{NewestFirst: true, Limit: messages}
 	for q.Limit > 0 {
@@ -196,7 +192,7 @@ func (v *View) newest(ctx context.Context, messages int) (b Bound, err error) {
 		if err != nil || !page.More || len(page.Publications) == 0 {
 			return Bound{}, err
 		}
-		// A page of large events is shorter than asked for.
+		// A page of large events is shorter than requested.
 		last := page.Publications[len(page.Publications)-1]
 		b = Bound{From: last.Offset, Time: last.Time, Messages: b.Messages + uint64(len(page.Publications))}
 		q.Limit -= len(page.Publications)
@@ -205,10 +201,10 @@ func (v *View) newest(ctx context.Context, messages int) (b Bound, err error) {
 	return b, nil
 }
 
-// countPage is how many events are read to be counted where the log cannot count.
+// countPage is how many events are read to count them if the log cannot count.
 const countPage = 1000
 
-// young raises the bound to the first event that was stored at a time or later.
+// young raises the bound to the first event that was stored at since or later.
 func (v *View) young(ctx context.Context, since time.Time) error {
 	ranking, counts := v.log.(broker.Ranking)
 	q := broker.Query{Since: since, Limit: countPage}

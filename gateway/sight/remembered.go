@@ -6,12 +6,12 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// rememberedFirst and rememberedMost are how many publications are looked through for what a cache channel
-// remembers, at first and in all: client events, which are not remembered, may have come after it.
+// rememberedFirst and rememberedMost are how many publications are searched for the event that a cache channel
+// keeps, at first and in all. Client events, which are not kept, may have followed it.
 const rememberedFirst, rememberedMost = 100, 20_000
 
-// Remembered is what a cache channel remembers of what it has up to an offset, 0 for all, however old that
-// is; nil if nothing. Bounds of readers do not concern it. Errors are those of [broker.History.Read].
+// Remembered returns the event that a cache channel keeps, among those up to an offset, 0 for all, however old
+// it is; nil if there is none. The app's limits do not apply. Errors are those of [broker.History.Read].
 func (l Log) Remembered(ctx context.Context, app, channel string, to uint64) (*broker.Publication, error) {
 	epoch, limit := "", rememberedFirst
 	for seen := 0; seen < rememberedMost; limit = broker.MaxLimit {

@@ -6,35 +6,34 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// Bound is the part of a channel that may be seen at one moment. The zero value is all that
-// the log keeps. It is a plain value.
+// Bound is the readable part of a channel at one moment. The zero value is everything that the log keeps.
 type Bound struct {
-	// Off means that nothing of the past may be seen.
+	// Off means that nothing of the past is readable.
 	Off bool
-	// From is the lowest offset that may be seen, and Time when it was stored; 0 is all that
-	// is kept. It is above the newest offset if there is nothing that may be seen.
+	// From is the lowest readable offset, and Time when it was stored; 0 means everything. It is above the
+	// newest offset if nothing is readable.
 	From uint64
 	Time time.Time
-	// Messages is how many may be seen, 0 if that is not known or not bounded.
+	// Messages is the number of readable events, 0 if it is unknown or not limited.
 	Messages uint64
 }
 
-// Cut says what keeps a reader from the beginning of what he wants.
+// Cut is the reason why the beginning of a requested range is missing.
 type Cut string
 
 const (
-	// NotCut: all of it that was ever there may be seen, as far as that is known.
+	// NotCut means that nothing is missing, as far as is known.
 	NotCut Cut = ""
-	// CutByRetention: the log does not have the beginning any more.
+	// CutByRetention means that the log no longer has the beginning.
 	CutByRetention Cut = "retention"
-	// CutByLimit: the log has more than may be read (channel_history).
+	// CutByLimit means that the log has more than may be read (channel_history).
 	CutByLimit Cut = "channel_history"
 )
 
-// Sees says whether a publication may be seen.
+// Sees reports whether a publication is readable.
 func (b Bound) Sees(offset uint64) bool { return !b.Off && offset >= b.From }
 
-// Query narrows a query to what may be seen, and reports false if nothing of it is left.
+// Query narrows a query to the readable part, and reports false if nothing is left.
 func (b Bound) Query(q broker.Query) (broker.Query, bool) {
 	if b.Off {
 		return q, false
@@ -43,8 +42,7 @@ func (b Bound) Query(q broker.Query) (broker.Query, bool) {
 	return q, b.From == 0 || q.To == 0 || q.From <= q.To
 }
 
-// Retained makes what the log has of the channel look as if it kept no more than may be
-// seen.
+// Retained narrows what the log keeps to the readable part.
 func (b Bound) Retained(now broker.Retained) broker.Retained {
 	switch {
 	case b.Off || b.From > now.Newest:
@@ -58,9 +56,8 @@ func (b Bound) Retained(now broker.Retained) broker.Retained {
 	return now
 }
 
-// Cut says what cuts off the beginning of a wish for everything from an offset, or from a
-// time on; zero values wish for nothing that could be missing. now is what the log itself
-// has, without the bound.
+// Cut returns why the beginning of a range is missing that begins at an offset or a time; with zero values
+// nothing can be missing. now is what the log itself keeps, without the bound.
 func (b Bound) Cut(now broker.Retained, from uint64, since time.Time) Cut {
 	if now.Messages == 0 {
 		return NotCut
