@@ -20,30 +20,28 @@ import (
 
 // ACMEOptions configure [ACME].
 type ACMEOptions struct {
-	// Domains are the names to have certificates for. At least one is required; the first is
+	// Domains are the names for which certificates are issued. At least one is required; the first one's is
 	// presented to clients that name none.
 	Domains []string
-	// Email is where the authority writes to, empty for nowhere.
+	// Email is the contact address for the authority, empty for none.
 	Email string
-	// Directory is the address of the authority's directory, empty for that of Let's Encrypt.
+	// Directory is the URL of the authority's directory, empty for Let's Encrypt.
 	Directory string
-	// StorageDir keeps the account, the certificates and their keys. Required. Gateways may
-	// share it.
+	// StorageDir keeps the account, the certificates and their keys. Required. Several gateways may share it.
 	StorageDir string
-	// CAFile is a PEM file with the certificates to trust when talking to the authority, empty
-	// for those of the system.
+	// CAFile is a PEM file with the certificates to trust when connecting to the authority, empty for those of
+	// the system.
 	CAFile string
-	// HTTPPort is where challenges over plain HTTP are answered, which must be reached as port
-	// 80; 0 for nowhere, when they are answered by TLS alone, which must be reached as 443.
+	// HTTPPort is the port for challenges over plain HTTP, which must be reachable as port 80. With 0,
+	// challenges are answered by TLS only, which must be reachable as port 443.
 	HTTPPort int
-	// MinVersion is the least version of TLS.
+	// MinVersion is the minimum version of TLS.
 	MinVersion uint16
 	Logger     *slog.Logger
 	Now        func() time.Time
 }
 
-// Roots are the certificates in a PEM file that are trusted to issue others. The error begins with the name of the
-// setting that names the file.
+// Roots reads trusted certificates from a PEM file. The error begins with the name of the setting for that file.
 func Roots(setting, file string) (*x509.CertPool, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -56,7 +54,7 @@ func Roots(setting, file string) (*x509.CertPool, error) {
 	return roots, nil
 }
 
-// ACME has certificates issued, and renewed when a third of their life is left.
+// ACME has certificates issued by an authority, and renews them when a third of their lifetime is left.
 type ACME struct {
 	opt    ACMEOptions
 	cache  *certmagic.Cache
@@ -64,11 +62,11 @@ type ACME struct {
 	issuer *certmagic.ACMEIssuer
 
 	mu sync.Mutex
-	// failed are domains of which the last attempt has failed, with why.
+	// failed has the error of the last attempt by domain, if it failed.
 	failed map[string]string
 }
 
-// NewACME prepares it. Run talks to the authority.
+// NewACME prepares ACME. Run contacts the authority.
 func NewACME(opt ACMEOptions) (*ACME, error) {
 	if len(opt.Domains) == 0 {
 		return nil, errors.New("tls.acme.domains is empty")
@@ -109,11 +107,11 @@ func (a *ACME) Config() *tls.Config {
 	}
 }
 
-// Run implements gateway.Certificates. The listener must accept while it runs: it answers the
-// authority.
+// Run implements gateway.Certificates. The listener must accept connections meanwhile, because it answers the
+// authority's challenges.
 func (a *ACME) Run(ctx context.Context, at net.Addr) {
 	defer a.cache.Stop()
-	// The library looks whether somebody listens already where challenges are to be answered.
+	// certmagic checks whether something is listening already at the address for challenges.
 	if tcp, is := at.(*net.TCPAddr); is {
 		a.issuer.AltTLSALPNPort = tcp.Port
 		if !tcp.IP.IsUnspecified() {
@@ -129,7 +127,7 @@ func (a *ACME) Run(ctx context.Context, at net.Addr) {
 	<-ctx.Done()
 }
 
-// note is told by the library what becomes of its attempts.
+// note handles events of certmagic about its attempts.
 func (a *ACME) note(_ context.Context, event string, data map[string]any) error {
 	name, _ := data["identifier"].(string)
 	a.mu.Lock()
@@ -145,7 +143,7 @@ func (a *ACME) note(_ context.Context, event string, data map[string]any) error 
 	return nil
 }
 
-// of is the certificate of a domain.
+// of returns the certificate of a domain, nil if there is none.
 func (a *ACME) of(domain string) *x509.Certificate {
 	for _, c := range a.cache.AllMatchingCertificates(domain) {
 		if c.Leaf != nil {
@@ -155,7 +153,7 @@ func (a *ACME) of(domain string) *x509.Certificate {
 	return nil
 }
 
-// why says why there is none, or no newer one.
+// why returns why a domain has no certificate, or no newer one.
 func (a *ACME) why(domain string) string {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -1,5 +1,5 @@
-// Package certs has the certificates that a gateway presents: a pair of files that is read again
-// when they change, or certificates that an authority issues over ACME and that are renewed in
-// time. What cannot be used leaves in place what is there, and is told in words. Package gateway
-// calls it when it listens; it knows of no listener and no request.
+// Package certs provides the certificates of a gateway: a pair of files that is read again when it changes, or
+// certificates that an authority issues over ACME, with renewal. If a new certificate cannot be used, the
+// present one stays, and the problem is reported. Package gateway uses it for its listeners; the package knows
+// neither listeners nor requests.
 package certs

@@ -17,26 +17,26 @@ import (
 
 // PairOptions configure a [Pair].
 type PairOptions struct {
-	// CertFile is a PEM file with the certificate and those that it was issued by, KeyFile one
-	// with its key. Both are required.
+	// CertFile is a PEM file with the certificate and its issuers, and KeyFile one with its key. Both are
+	// required.
 	CertFile, KeyFile string
-	// MinVersion is the least version of TLS, such as [tls.VersionTLS12].
+	// MinVersion is the minimum version of TLS, such as [tls.VersionTLS12].
 	MinVersion uint16
-	// Every is how often to look whether the files have changed, default a second.
+	// Every is the interval for checking whether the files have changed, default one second.
 	Every  time.Duration
 	Logger *slog.Logger
 	Now    func() time.Time
 }
 
-// Pair is a certificate in files.
+// Pair is a certificate in files. Its methods are safe for concurrent use.
 type Pair struct {
 	opt     PairOptions
 	current atomic.Pointer[tls.Certificate]
 
 	mu sync.Mutex
-	// problem is why the files were not taken over, empty if they were.
+	// problem is why the files were not adopted, empty if they were.
 	problem string
-	// later is a pair that is not taken over because of its time, nil if there is none.
+	// later is a pair that is not adopted because of its validity period, nil if there is none.
 	later *tls.Certificate
 }
 
@@ -73,13 +73,13 @@ func (p *Pair) Config() *tls.Config {
 	}
 }
 
-// Run takes the files over when they change.
+// Run reads the files again when they change.
 func (p *Pair) Run(ctx context.Context, _ net.Addr) {
 	tick := time.NewTicker(p.opt.Every)
 	defer tick.Stop()
 	var files watch.Files
 	files.Changed(p.opt.Now(), p.opt.CertFile, p.opt.KeyFile)
-	// They may have changed since they were read.
+	// They may have changed since NewPair read them.
 	p.Reload()
 	for {
 		select {
@@ -93,7 +93,7 @@ func (p *Pair) Run(ctx context.Context, _ net.Addr) {
 	}
 }
 
-// Reload takes the files over now if they can be used, and leaves everything as it is if not.
+// Reload reads the files now, and adopts them if they can be used.
 func (p *Pair) Reload() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -117,8 +117,8 @@ func (p *Pair) Reload() {
 	p.opt.Logger.Info("another certificate is presented from now on", "file", p.opt.CertFile, "names", c.Leaf.DNSNames, "ends", c.Leaf.NotAfter)
 }
 
-// worse says why a pair is not taken over for one that clients accept: they would refuse it
-// because of its time.
+// worse returns why a pair must not replace the present one: the present certificate is valid at this time, and
+// the new one is not.
 func (p *Pair) worse(c *tls.Certificate) error {
 	now, present := p.opt.Now(), p.current.Load().Leaf
 	if valid(present, now) && !valid(c.Leaf, now) {
@@ -131,7 +131,7 @@ func valid(c *x509.Certificate, now time.Time) bool {
 	return !now.Before(c.NotBefore) && now.Before(c.NotAfter)
 }
 
-// itsTimeHasCome tells whether a pair that was refused because of its time may be taken over now.
+// itsTimeHasCome reports whether a pair that was refused because of its validity period may be adopted now.
 func (p *Pair) itsTimeHasCome() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -162,10 +162,10 @@ func (p *Pair) Expires() float64 { return float64(p.current.Load().Leaf.NotAfter
 // Challenge implements gateway.Certificates.
 func (p *Pair) Challenge(next http.Handler) http.Handler { return next }
 
-// soon is how long before the end of a certificate it should have been renewed.
+// soon is how long before its end a certificate should have been renewed.
 const soon = 7 * 24 * time.Hour
 
-// ending says what is wrong with the time of a certificate, empty if nothing is.
+// ending returns what is wrong with the validity period of a certificate, empty if nothing is.
 func ending(from, until, now time.Time) string {
 	switch {
 	case now.Before(from):

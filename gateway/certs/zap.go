@@ -7,8 +7,7 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// zapCore writes what the library of certificates logs to the log of the process. Its details are
-// for those who look for them.
+// zapCore passes the log of certmagic to the log of the process, one level lower.
 type zapCore struct{ log *slog.Logger }
 
 func level(l zapcore.Level) slog.Level {

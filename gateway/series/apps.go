@@ -1,4 +1,4 @@
-// Package series has series of metrics that go with their apps.
+// Package series has metric series that are removed together with their apps.
 package series
 
 import (
@@ -10,11 +10,12 @@ import (
 	"github.com/sluicehq/sluice/gateway/app"
 )
 
-// Apps are series of metrics that are those of an app: their first label is its id. They go with
-// the app. What is counted of one that is not there any more is counted nowhere, so that what
-// comes late for it cannot bring its series back, and one that comes back begins at 0.
+// Apps are metric series whose first label is the id of an app. They are removed with the app. After that,
+// values for the app are discarded, so that late ones cannot create its series again, and an app that comes back
+// begins at 0.
 //
-// Series of the id "" belong to no app and stay. Before [Apps.Begin] every app is there.
+// Series of the id "" belong to no app and stay. Before [Apps.Begin], every app counts as present. It is safe
+// for concurrent use.
 type Apps struct {
 	registry atomic.Pointer[app.Registry]
 
@@ -23,13 +24,13 @@ type Apps struct {
 	known map[string]bool
 }
 
-// nowhere and unobserved take what is counted of apps that are gone.
+// nowhere and unobserved take values for removed apps.
 var (
 	nowhere    = prometheus.NewCounter(prometheus.CounterOpts{Name: "nowhere"})
 	unobserved = prometheus.NewHistogram(prometheus.HistogramOpts{Name: "nowhere"})
 )
 
-// Counter registers counters, of which the first label is the id of an app.
+// Counter registers counters whose first label is the id of an app.
 func (a *Apps) Counter(registry prometheus.Registerer, opts prometheus.CounterOpts, labels ...string) *Counters {
 	c := &Counters{a, prometheus.NewCounterVec(opts, labels)}
 	registry.MustRegister(c.vec)
@@ -37,7 +38,7 @@ func (a *Apps) Counter(registry prometheus.Registerer, opts prometheus.CounterOp
 	return c
 }
 
-// Histogram takes over a histogram that is registered, of which the first label is the id of an app.
+// Histogram adds a registered histogram whose first label is the id of an app.
 func (a *Apps) Histogram(vec *prometheus.HistogramVec) *Histograms {
 	a.keep(vec.MetricVec)
 	return &Histograms{a, vec}
@@ -49,8 +50,8 @@ func (a *Apps) keep(v *prometheus.MetricVec) {
 	a.mu.Unlock()
 }
 
-// Begin is to be called with the registry of apps, and again whenever that has changed. It
-// removes the series of apps that have gone since, and returns their ids.
+// Begin must be called with the registry of apps, and again after each change of it. It removes the series of
+// apps that were removed since, and returns their ids.
 func (a *Apps) Begin(apps *app.Registry) (gone []string) {
 	a.registry.Store(apps)
 	a.mu.Lock()
@@ -72,7 +73,7 @@ func (a *Apps) Begin(apps *app.Registry) (gone []string) {
 	return gone
 }
 
-// There says whether an app is.
+// There reports whether an app is present.
 func (a *Apps) There(id string) bool {
 	apps := a.registry.Load()
 	return id == "" || apps == nil || apps.ByID(id) != nil
@@ -85,7 +86,7 @@ func (a *Apps) ids() []string {
 	return nil
 }
 
-// Counters are counters of apps.
+// Counters are counters by app.
 type Counters struct {
 	apps *Apps
 	vec  *prometheus.CounterVec
@@ -97,46 +98,46 @@ func (c *Counters) Describe(to chan<- *prometheus.Desc) { c.vec.Describe(to) }
 // Collect implements [prometheus.Collector].
 func (c *Counters) Collect(to chan<- prometheus.Metric) { c.vec.Collect(to) }
 
-// WithLabelValues returns the counter with these labels, the first of which is the id of an app.
+// WithLabelValues returns the counter with these labels. The first label is the id of an app.
 func (c *Counters) WithLabelValues(labels ...string) prometheus.Counter {
 	if !c.apps.There(labels[0]) {
 		return nowhere
 	}
 	one := c.vec.WithLabelValues(labels...)
-	// If the app has gone meanwhile, its series may have been removed just before this one was made.
+	// If the app was removed meanwhile, Begin may have missed the series that was just created.
 	if !c.apps.There(labels[0]) {
 		c.vec.DeleteLabelValues(labels...)
 	}
 	return one
 }
 
-// Histograms are histograms of apps.
+// Histograms are histograms by app.
 type Histograms struct {
 	apps *Apps
 	vec  *prometheus.HistogramVec
 }
 
-// WithLabelValues returns the histogram with these labels, the first of which is the id of an app.
+// WithLabelValues returns the histogram with these labels. The first label is the id of an app.
 func (h *Histograms) WithLabelValues(labels ...string) prometheus.Observer {
 	if !h.apps.There(labels[0]) {
 		return unobserved
 	}
 	one := h.vec.WithLabelValues(labels...)
-	if !h.apps.There(labels[0]) { // See [Counters.WithLabelValues].
+	if !h.apps.There(labels[0]) { // see [Counters.WithLabelValues]
 		h.vec.DeleteLabelValues(labels...)
 	}
 	return one
 }
 
-// Level is a number for each app that rises and falls. It is kept as long as it is not 0, whether
-// the app is there or not, for whatever raised it lowers it again; it is shown while the app is.
+// Level is a number for each app that rises and falls. A number other than 0 is kept even if the app is removed,
+// because it will be lowered again; it is exported only while the app is present.
 type Level struct {
 	apps *Apps
 	mu   sync.Mutex
 	at   map[string]int
 }
 
-// Level registers a number for each app that [Level.Add] changes.
+// Level registers a gauge by app that [Level.Add] changes.
 func (a *Apps) Level(registry prometheus.Registerer, opts prometheus.GaugeOpts) *Level {
 	l := &Level{apps: a, at: map[string]int{}}
 	a.Gauge(registry, opts, func() map[string]float64 {
@@ -154,7 +155,7 @@ func (a *Apps) Level(registry prometheus.Registerer, opts prometheus.GaugeOpts) 
 	return l
 }
 
-// Add changes the number of an app.
+// Add adds change to the number of an app.
 func (l *Level) Add(id string, change int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -163,8 +164,8 @@ func (l *Level) Add(id string, change int) {
 	}
 }
 
-// Gauge registers numbers of apps that read returns, by their ids. Those of apps that are not
-// there are not shown.
+// Gauge registers gauges of apps. read returns their values by id; those of apps that are not present are not
+// exported.
 func (a *Apps) Gauge(registry prometheus.Registerer, opts prometheus.GaugeOpts, read func() map[string]float64) {
 	registry.MustRegister(&gauge{a, prometheus.NewDesc(opts.Name, opts.Help, []string{"app_id"}, opts.ConstLabels), read})
 }

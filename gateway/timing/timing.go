@@ -1,5 +1,5 @@
-// Package timing has what metrics of a gateway have in common: the buckets of histograms, and
-// the time that events take from the log to the sockets.
+// Package timing has the common parts of histograms: their buckets, and the time that events take from the log
+// to the sockets.
 package timing
 
 import (
@@ -11,15 +11,15 @@ import (
 	"github.com/sluicehq/sluice/gateway/series"
 )
 
-// Native buckets lie beside the fixed ones: each is a tenth wider than the one before, at
-// most so many of them. Whoever collects the text of the metrics sees the fixed ones alone.
+// Native buckets are in addition to the fixed ones: each is a tenth wider than the previous one, and there are
+// at most nativeMost. The text format of metrics has only the fixed buckets.
 const (
 	nativeFactor = 1.1
 	nativeMost   = 160
 	nativeReset  = time.Hour
 )
 
-// Histogram registers a histogram with fixed and with native buckets. Bounds are in seconds.
+// Histogram registers a histogram with fixed and native buckets. bounds are in seconds.
 func Histogram(registry prometheus.Registerer, name, help string, labels []string, bounds ...float64) *prometheus.HistogramVec {
 	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: name, Help: help, Buckets: bounds,
@@ -29,9 +29,9 @@ func Histogram(registry prometheus.Registerer, name, help string, labels []strin
 	return h
 }
 
-// Delivery is the time from when the log stored an event to when a shard of the gateway has
-// handed it to the sockets of its subscribers, once for each event and shard: however many
-// sockets there are, it costs nothing for each of them.
+// Delivery measures the time from when the log stored an event until a shard of the gateway has handed it to the
+// sockets of its subscribers. It observes once per event and shard, so its cost does not depend on the number of
+// sockets.
 type Delivery struct {
 	seconds *series.Histograms
 	port    string
@@ -44,16 +44,16 @@ func NewDelivery(apps *series.Apps, registry prometheus.Registerer, prefix, port
 		[]string{"app_id", "port"}, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10)), port}
 }
 
-// Begin has the histogram of an app there from the start.
+// Begin creates the histogram of an app.
 func (d *Delivery) Begin(app string) { d.seconds.WithLabelValues(app, d.port) }
 
-// clocksDiffer is how far the clock of the log may be from that of this machine before it is
-// gone by. Below that it is the less exact one: it is known from answers, less the time that
-// these took.
+// clocksDiffer is the difference between the clocks of the log and of this machine beyond which the log's is
+// used. Below that, the log's is the less exact one: it is estimated from answers, minus the time that these
+// took.
 const clocksDiffer = time.Second
 
-// Against returns what is to be told of events that were handed to sockets. now is the time of
-// the log, as this gateway knows it.
+// Against returns the function to call with events that were handed to sockets. now returns the time of the log,
+// as this gateway estimates it.
 func (d *Delivery) Against(now func() time.Time) func([]fanout.Handed) {
 	return func(list []fanout.Handed) {
 		at := time.Now()

@@ -8,43 +8,42 @@ import (
 	"time"
 )
 
-// Files are files that are looked at. The zero value looks at none. It belongs to one
-// goroutine.
+// Files are files that are watched. The zero value watches none. It is not safe for concurrent use.
 type Files struct {
-	// MaxBytes is how much of each file is looked at; 0 is 16 MiB.
+	// MaxBytes is how much of each file is compared; 0 means 16 MiB.
 	MaxBytes int64
 
 	known map[string]state
-	// moving says that the last look found something else than the one before.
+	// moving is set if the last look found a difference from the one before.
 	moving bool
-	// told is what was found at the last change that was reported.
+	// told is the content at the last reported change.
 	told map[string]sum
 }
 
 type sum = [sha256.Size]byte
 
-// state is what a look has found of one file.
+// state is the result of a look at one file.
 type state struct {
 	// info is nil if there is no such file.
 	info os.FileInfo
-	// read is when what it holds was read.
+	// read is when the content was read.
 	read time.Time
 	sum  sum
 }
 
-// still tells whether a file bears witness itself that it holds what it held.
+// still reports whether the metadata of a file proves that its content is unchanged.
 func (s *state) still(info os.FileInfo) bool {
 	return s.info != nil && os.SameFile(s.info, info) && s.info.Size() == info.Size() &&
 		s.info.ModTime().Equal(info.ModTime()) && s.read.Sub(info.ModTime()) > coarse
 }
 
-// coarse is how coarse the times of a file system may be: a file that was read so soon after
-// it was written may have been written again since, and bear the same time.
+// coarse is how coarse the times of a file system may be: a file that was read so soon after it was written may
+// have been written again since, with the same time.
 const coarse = 3 * time.Second
 
-// Changed looks at the files, and tells whether they hold something else than when it last said
-// so, and hold it for the second look in a row. The first look only remembers. Files that cannot
-// be read count as empty ones. now is the time of the look.
+// Changed looks at the files. It reports whether their content differs from that at the last report, and is the
+// same in two looks in a row. The first look only stores the content. Files that cannot be read count as empty.
+// now is the time of the look.
 func (f *Files) Changed(now time.Time, paths ...string) bool {
 	first := f.known == nil
 	next := make(map[string]state, len(paths))
@@ -69,15 +68,15 @@ func (f *Files) Changed(now time.Time, paths ...string) bool {
 	}
 	f.moving = false
 	if f.same() {
-		return false // there and back again
+		return false // it changed back
 	}
 	f.tell()
 	return true
 }
 
-// look reads a file if it may hold something else than before.
+// look reads a file if its content may have changed.
 func (f *Files) look(path string, before state, now time.Time) state {
-	// A pipe in the place of the file must not be waited for.
+	// Opening a pipe in place of the file must not block.
 	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return state{}

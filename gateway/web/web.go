@@ -18,33 +18,31 @@ import (
 //go:embed assets
 var embedded embed.FS
 
-// Options tell the page whose events it shows. Everything in them is sent to
-// the browser, so no field is secret.
+// Options configure the page. All fields are sent to the browser, so none may be secret.
 type Options struct {
-	// AppID and AppKey name the app. Required. The page reaches it at
-	// `app/{AppKey}` and `apps/{AppID}` relative to its own address.
+	// AppID and AppKey name the app. Required. The page uses `app/{AppKey}` and `apps/{AppID}` relative to its
+	// own address.
 	AppID, AppKey string
-	// Channels are subscribed when the page opens. Default: `host-metrics`,
-	// where `sluice demo` publishes, and Example.
+	// Channels are subscribed when the page opens. The default is `host-metrics`, where `sluice demo` publishes,
+	// and Example.
 	Channels []string
 	// Example is the channel of the suggested commands, default `lobby`.
 	Example string
-	// Subject is the subject that a raw publish to Example goes to, for the
-	// suggested `nats pub`. Empty leaves that command out.
+	// Subject is the NATS subject for publishing to Example, for the suggested `nats pub`. If it is empty, that
+	// command is omitted.
 	Subject string
-	// NATSURL is put into the suggested `nats pub` if it is a URL other than
-	// the one that the tool uses by itself.
+	// NATSURL is included in the suggested `nats pub` if it is a URL other than the default of that tool.
 	NATSURL string
-	// Version is shown beside the name; empty shows none.
+	// Version is shown beside the name; empty for none.
 	Version string
 	// Console says that the console for operators is at `console/` relative to the page.
 	Console bool
 }
 
-// defaultNATS is where the `nats` tool connects to unless it is told otherwise.
+// defaultNATS is the default server of the `nats` tool.
 const defaultNATS = "nats://127.0.0.1:4222"
 
-// config is what the page reads from its data block.
+// config is the configuration in the page's data block.
 type config struct {
 	AppID    string   `json:"appId"`
 	AppKey   string   `json:"appKey"`
@@ -61,10 +59,10 @@ type asset struct {
 	kind string
 }
 
-// site is pages with the files that they share.
+// site is a set of pages with their shared files.
 type site struct {
 	pages map[string]document // by path
-	// aliases are paths that lead to pages.
+	// aliases are paths that redirect to pages.
 	aliases map[string]string
 	prefix  string // path of the assets of this build, "/assets/HASH/"
 	assets  map[string]asset
@@ -73,17 +71,15 @@ type site struct {
 type document struct {
 	body []byte
 	tag  string
-	// sockets: the page opens WebSockets.
+	// sockets is set if the page opens WebSockets.
 	sockets bool
 }
 
-// Handler serves the page at `/`, with the console's at `/console/` if there is one, and their
-// files below `/assets/`. The files' paths
-// contain a hash of all of them, so browsers may keep them for ever and never
-// mix two builds; the page itself is always asked for. The page uses relative
-// addresses only and works below a path prefix that ends with a slash. Other
-// paths are 404, other methods than GET and HEAD 405. The handler may be used
-// from any number of goroutines.
+// Handler serves the page at `/`, the console at `/console/` if there is one, and their files below `/assets/`.
+// The paths of the files contain a hash of all files, so browsers may cache them forever and never mix two
+// builds; the pages themselves are always revalidated. All addresses are relative, so the pages work below a
+// path prefix that ends with a slash. Other paths are answered with 404, and methods other than GET and HEAD
+// with 405. The handler is safe for concurrent use.
 func Handler(opt Options) http.Handler {
 	if opt.Example == "" {
 		opt.Example = "lobby"
@@ -102,8 +98,8 @@ func Handler(opt Options) http.Handler {
 	return p
 }
 
-// Console serves the page of the console at `/console/`, where `/` leads, and its files below
-// `/assets/`, as Handler does.
+// Console serves the page of the console at `/console/`, with a redirect from `/`, and its files below
+// `/assets/`, like Handler.
 func Console(version string) http.Handler {
 	p := newSite()
 	p.addConsole(version)
@@ -111,7 +107,7 @@ func Console(version string) http.Handler {
 	return p
 }
 
-// addConsole adds the page of the console, which asks for everything that it shows.
+// addConsole adds the page of the console, which gets all its data from the API.
 func (p *site) addConsole(version string) {
 	p.add("/console/", "console.html", ".."+p.prefix, config{Version: version}, false)
 	p.aliases["/console"] = "console/"
@@ -122,7 +118,7 @@ func newSite() *site {
 	sum := sha256.New()
 	entries, err := fs.ReadDir(embedded, "assets")
 	if err != nil {
-		panic(err) // The directory is part of the binary.
+		panic(err) // the directory is part of the binary
 	}
 	for _, e := range entries {
 		body, err := embedded.ReadFile("assets/" + e.Name())
@@ -139,16 +135,15 @@ func newSite() *site {
 	return p
 }
 
-// add adds a page, which finds its files at assets.
+// add adds a page whose files are at assets.
 func (p *site) add(path, file, assets string, c config, sockets bool) {
 	body := render(file, strings.TrimSuffix(assets, "/"), c)
 	tag := sha256.Sum256(body)
 	p.pages[path] = document{body, strconv.Quote(hex.EncodeToString(tag[:8])), sockets}
 }
 
-// render fills in the page. The configuration goes into a data block as JSON;
-// encoding/json writes <, > and & as escapes, so that no value can end the
-// block, and html/template would do it again if it did not.
+// render fills in the page. The configuration is put into a data block as JSON. encoding/json escapes <, > and
+// &, so that no value can end the block; html/template would escape them otherwise.
 func render(file, assets string, c config) []byte {
 	text, err := embedded.ReadFile("assets/" + file)
 	if err != nil {
@@ -156,7 +151,7 @@ func render(file, assets string, c config) []byte {
 	}
 	data, err := json.Marshal(c)
 	if err != nil {
-		panic(err) // Strings always marshal.
+		panic(err) // strings can always be encoded
 	}
 	var out bytes.Buffer
 	err = template.Must(template.New(file).Parse(string(text))).Execute(&out, map[string]any{
@@ -164,13 +159,12 @@ func render(file, assets string, c config) []byte {
 		"Config": template.JS(data),
 	})
 	if err != nil {
-		panic(err) // The template is part of the binary.
+		panic(err) // the template is part of the binary
 	}
 	return out.Bytes()
 }
 
-// kindOf does not ask the mime package, whose answers depend on files of the
-// machine.
+// kindOf returns a content type. It does not use package mime, whose results depend on files of the machine.
 func kindOf(name string) string {
 	switch name[strings.LastIndexByte(name, '.'):] {
 	case ".js":
@@ -198,7 +192,7 @@ func (p *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if to, ok := p.aliases[r.URL.Path]; ok {
-		h.Set("Location", to) // relative, as all addresses of the pages
+		h.Set("Location", to) // relative, like all addresses of the pages
 		w.WriteHeader(http.StatusFound)
 		return
 	}
@@ -229,17 +223,15 @@ func send(w http.ResponseWriter, r *http.Request, a asset) {
 	if r.Method == http.MethodHead {
 		return
 	}
-	// An error means that the reader is gone; there is nobody left to tell.
+	// An error means that the client has gone.
 	_, _ = w.Write(a.body)
 }
 
-// plainHost is a host that may be written into a policy. A bracketed address
-// may not: the grammar of policies has no place for it.
+// plainHost matches hosts that can be part of a policy. Bracketed addresses are not valid there.
 var plainHost = regexp.MustCompile(`^[A-Za-z0-9.-]+(:[0-9]+)?$`)
 
-// policy lets the page load its own files and talk to its own server, nothing
-// else. 'self' includes WebSockets in current browsers; older ones need them
-// spelled out.
+// policy allows the page to load its own files and to connect to its own server, and nothing else. In current
+// browsers, 'self' includes WebSockets; older browsers need them listed.
 func policy(host string, sockets bool) string {
 	connect := "'self'"
 	if sockets && plainHost.MatchString(host) {
