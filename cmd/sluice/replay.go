@@ -40,7 +40,7 @@ are marked as a replay (extras.replay), and their message ids are made of where 
 come from and go to, so that what is there already is not published once more when a
 replay is repeated.
 
-Ctrl-C stops and prints the command that goes on.`,
+Ctrl-C stops and prints the command that goes on; the exit status is then 1.`,
 		Example: `  sluice replay lobby --from -1h
   sluice replay ticks --from '2026-01-31 09:00' --to '2026-01-31 09:30' --speed 10
   sluice replay ticks --from 4711 --speed max --json > ticks.ndjson
@@ -135,8 +135,7 @@ func (o *replayOptions) early(cmd *cobra.Command, err error) error {
 	if cmd.Context().Err() == nil {
 		return o.explain(err)
 	}
-	fmt.Fprintln(cmd.ErrOrStderr(), "stopped; nothing was replayed")
-	return nil
+	return errors.New("stopped; nothing was replayed")
 }
 
 // finish says how it ended, and how to go on.
@@ -157,9 +156,9 @@ func (o *replayOptions) finish(cmd *cobra.Command, channel string, r *replay, er
 	hint := "Go on with: " + again
 	if r.sink.torn() {
 		hint = tornHint + hint
-	} else if stopped {
-		fmt.Fprintf(r.stderr, "stopped; go on with:\n  %s\n", again)
-		return r.missing()
+	}
+	if stopped {
+		return hinted{fmt.Errorf("stopped after %s", counted(r.events, "event")), hint}
 	}
 	return hinted{o.explain(err), hint}
 }

@@ -257,11 +257,11 @@ func TestTime03CtrlCSaysWhereToGoOn(t *testing.T) {
 				c.out.await(t, `{\"n\":0}`)
 			}
 			c.interrupt()
-			if status := c.wait(); status != exitOK {
+			if status := c.wait(); status != exitFailure {
 				t.Fatalf("status %d: %s", status, c.errors)
 			}
 			said := c.errors.String()
-			found := regexp.MustCompile(`(?m)^stopped; go on with:\n  sluice (replay c .*)$`).FindStringSubmatch(said)
+			found := regexp.MustCompile(`(?m)^sluice: stopped after \d+ events?\n  Go on with: sluice (replay c .*)$`).FindStringSubmatch(said)
 			if found == nil || strings.Contains(said, "app-secret") {
 				t.Fatalf("said %s", said)
 			}
@@ -499,4 +499,22 @@ func TestTime03ACopyKeepsTheBytesOfExtras(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestAReplayThatIsStoppedBeforeItBeginsFails: nobody takes it for one that is through.
+func TestAReplayThatIsStoppedBeforeItBeginsFails(t *testing.T) {
+	asked := make(chan struct{}, 1)
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		asked <- struct{}{}
+		<-r.Context().Done()
+	}))
+	defer server.Close()
+	for _, into := range [][]string{nil, {"--to-channel", "copy"}} {
+		c := start(t, strings.NewReader(""), append([]string{"replay", "c", "--url", server.URL}, into...)...)
+		<-asked
+		c.interrupt()
+		if status := c.wait(); status != exitFailure || !strings.Contains(c.errors.String(), "stopped; nothing was replayed") {
+			t.Errorf("status %d: %s", status, c.errors)
+		}
+	}
 }
