@@ -104,7 +104,7 @@ func TestParseResume(t *testing.T) {
 func TestParseRewind(t *testing.T) {
 	second := pusher.Rewind{Age: 30e9}
 	for value, want := range map[string]pusher.Rewind{
-		`20`: {Count: 20}, `"20"`: {Count: 20}, `20.0`: {Count: 20}, `{"count":20}`: {Count: 20}, `{"count":"20"}`: {Count: 20},
+		`20`: {Count: 20}, `"20"`: {Count: 20}, `20.0`: {Count: 20}, `{"count":20}`: {Count: 20},
 		`{"seconds":30}`: second, `{"duration_seconds":30}`: second, `{"latest":true}`: {Latest: true}, `2147483647`: {Count: 1<<31 - 1},
 	} {
 		if got, err := pusher.ParseRewind(value); err != nil || got != want {
@@ -112,7 +112,7 @@ func TestParseRewind(t *testing.T) {
 		}
 	}
 	for _, value := range []string{
-		`0`, `-1`, `"0"`, `"-5"`, `1.5`, `1e300`, `"x"`, `""`, `true`, `[]`, `[5]`, `{}`, `{"count":0}`, `{"count":-1}`, `{"count":null}`,
+		`0`, `-1`, `"0"`, `"-5"`, `1.5`, `1e300`, `"x"`, `""`, `true`, `[]`, `[5]`, `{}`, `{"count":0}`, `{"count":-1}`, `{"count":null}`, `{"count":"20"}`, `{"seconds":"30"}`, `{"duration_seconds":"30"}`,
 		`{"seconds":0}`, `{"seconds":-1}`, `{"seconds":1e12}`, `{"duration_seconds":"x"}`, `{"latest":false}`, `{"latest":1}`,
 		`"+20"`, `" 20"`, `"20 "`, `{"count":"+20"}`, `{"seconds":"+1"}`, `{"minutes":5}`, `{"count":5,"seconds":5}`, `{"count":5,"x":1}`, `9223372036854775808`, `2147483648`,
 	} {

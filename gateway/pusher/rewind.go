@@ -30,8 +30,15 @@ var errRewind = errors.New(`rewind must be a number of events, {"count":N}, {"se
 // ParseRewind parses the member `rewind` of a subscription.
 func ParseRewind(value string) (Rewind, error) {
 	v := gjson.Parse(value)
-	if v.Type == gjson.Number || v.Type == gjson.String {
-		n, err := wholeNumber("rewind", v, maxRewindCount)
+	if v.Type == gjson.String {
+		if strings.Trim(v.Str, "0123456789") != "" {
+			return Rewind{}, fmt.Errorf("rewind is %.40q, must be a whole number from 1 to %d", v.Str, maxRewindCount)
+		}
+		n, err := wholeNumber("rewind", v.Str, maxRewindCount)
+		return Rewind{Count: n}, err
+	}
+	if v.Type == gjson.Number {
+		n, err := wholeNumber("rewind", Whole(v.Raw), maxRewindCount)
 		return Rewind{Count: n}, err
 	}
 	if !v.IsObject() {
@@ -44,10 +51,10 @@ func ParseRewind(value string) (Rewind, error) {
 		members++
 		switch name.Str {
 		case "count":
-			r.Count, err = wholeNumber("rewind.count", value, maxRewindCount)
+			r.Count, err = memberNumber("rewind.count", value, maxRewindCount)
 		case "seconds", "duration_seconds":
 			var n int
-			n, err = wholeNumber("rewind."+name.Str, value, maxRewindSeconds)
+			n, err = memberNumber("rewind."+name.Str, value, maxRewindSeconds)
 			r.Age = time.Duration(n) * time.Second
 		case "latest":
 			if r.Latest = value.Type == gjson.True; !r.Latest {
@@ -67,19 +74,16 @@ func ParseRewind(value string) (Rewind, error) {
 	return r, nil
 }
 
-// wholeNumber parses a number from 1 to most, which may be in a string.
-func wholeNumber(name string, v gjson.Result, most int) (int, error) {
-	digits := v.Str
-	switch v.Type {
-	case gjson.String:
-		if strings.Trim(digits, "0123456789") != "" {
-			return 0, fmt.Errorf("%s is %.40q, must be a whole number from 1 to %d", name, digits, most)
-		}
-	case gjson.Number:
-		digits = Whole(v.Raw)
-	default:
+// memberNumber parses a number of the structure, where a text of digits is none: only the whole rewind may be one.
+func memberNumber(name string, v gjson.Result, most int) (int, error) {
+	if v.Type != gjson.Number {
 		return 0, fmt.Errorf("%s is not a number", name)
 	}
+	return wholeNumber(name, Whole(v.Raw), most)
+}
+
+// wholeNumber parses a number from 1 to most.
+func wholeNumber(name, digits string, most int) (int, error) {
 	n, err := strconv.ParseInt(digits, 10, 64)
 	if err != nil || n < 1 || n > int64(most) {
 		return 0, fmt.Errorf("%s is %.40q, must be a whole number from 1 to %d", name, digits, most)
