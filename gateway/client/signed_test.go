@@ -33,7 +33,7 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	path := strings.TrimPrefix(r.URL.EscapedPath(), "/prefix")
 	err = pusher.VerifyQuery("gw_demo_key_01", "gw_demo_secret_01", time.Unix(1767225600, 0), pusher.Request{
-		Method: r.Method, Path: path, Decoded: strings.TrimPrefix(r.URL.Path, "/prefix"), Params: r.URL.Query(), Body: body,
+		Method: r.Method, Path: path, Params: r.URL.Query(), Body: body,
 	})
 	if err == nil {
 		err = pusher.VerifyBody(r.URL.Query(), body)

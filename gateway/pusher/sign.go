@@ -69,10 +69,10 @@ func signedParams(params url.Values) string {
 // Request is the part of a request that a signature of the HTTP API covers.
 type Request struct {
 	Method string
-	// Path is the path as sent, and Decoded the percent-decoded path. A signature over either is valid, but see
+	// Path is the path as sent. A signature over it, or over what it decodes to, is valid, but see
 	// [Signer.VerifyQuery]. Others are further accepted forms of the path as sent, such as with the path prefix.
-	Path, Decoded string
-	Others        []string
+	Path   string
+	Others []string
 	// Params and Listed are those of [ParseQuery].
 	Params url.Values
 	Listed string
@@ -106,9 +106,6 @@ func (r *Request) signedPaths(paths []string) []string {
 		if err == nil && plain(p) && !slices.Contains(paths, decoded) {
 			paths = append(paths, decoded)
 		}
-	}
-	if r.Decoded != "" && plain(r.Path) && !slices.Contains(paths, r.Decoded) {
-		paths = append(paths, r.Decoded)
 	}
 	return paths
 }

@@ -70,7 +70,7 @@ func (r *request) authorize() (signed bool, err error) {
 		by = &app.App{}
 	}
 	signature := pusher.Request{
-		Method: r.http.Method, Path: r.http.URL.EscapedPath(), Decoded: r.http.URL.Path,
+		Method: r.http.Method, Path: r.http.URL.EscapedPath(),
 		Params: r.params, Listed: r.query.Listed,
 	}
 	if sent := r.sentPath(); sent != "" && sent != signature.Path {
