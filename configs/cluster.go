@@ -54,9 +54,6 @@ func ParseApp(text []byte) (map[string]any, error) {
 	return tree, nil
 }
 
-// AppText is the settings of one app as they are kept.
-func AppText(tree map[string]any) ([]byte, error) { return jsonParser.Marshal(tree) }
-
 // ShownURL is an address without what may be secret in it.
 func ShownURL(address string) string { return redactQuery(redactURL(address)) }
 

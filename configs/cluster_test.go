@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -236,5 +237,55 @@ func TestTrust03AFileWaitsForNoAppOfTheCluster(t *testing.T) {
 				t.Errorf("all apps stop here: %v", err)
 			}
 		})
+	}
+}
+
+// TestAppTextHasNumbersAndTruthValues: settings are read as they are written, and are kept and shown as what they are.
+func TestAppTextHasNumbersAndTruthValues(t *testing.T) {
+	const written = `
+id: 0042
+key: "17"
+secret: true
+enabled: false
+max_connections: 100
+max_batch: 7
+max_event_batch_size: ${N}
+slow_client_policy: close
+allowed_origins: [1, true]
+channel_delta_compression: {"a*": disabled, b: {enabled: true, max_conflation_keys: 5, conflation_key: 12}}
+channel_history: {"a*": {enabled: false, max_messages: 9}, b: disabled}
+channel_snapshot: {"a*": true, b: {max_values: 10}}
+webhooks: [{url: "https://h", batch: true}, {url: "https://i", batch: {size: 3}, headers: {a: 1}}]
+previous_keys: [{key: 1, secret: 2}]
+`
+	tree, err := ParseApp([]byte(written))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]any{
+		"id": "0042", "key": "17", "secret": "true", "enabled": false, "max_connections": 100.0, "max_batch": "7", "max_event_batch_size": "${N}",
+		"slow_client_policy": "close", "allowed_origins": []any{"1", "true"},
+		"channel_delta_compression": map[string]any{"a*": "disabled", "b": map[string]any{"enabled": true, "max_conflation_keys": 5.0, "conflation_key": "12"}},
+		"channel_history":           map[string]any{"a*": map[string]any{"enabled": false, "max_messages": 9.0}, "b": "disabled"},
+		"channel_snapshot":          map[string]any{"a*": true, "b": map[string]any{"max_values": 10.0}},
+		"webhooks":                  []any{map[string]any{"url": "https://h", "batch": true}, map[string]any{"url": "https://i", "batch": map[string]any{"size": 3.0}, "headers": map[string]any{"a": "1"}}},
+		"previous_keys":             []any{map[string]any{"key": "1", "secret": "2"}},
+	}
+	// As it is read, and as one reads it who kept texts.
+	for range 2 {
+		text, err := AppText(tree)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got map[string]any
+		if err := json.Unmarshal(text, &got); err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("got %v\nwant %v", got, want)
+		}
+		if tree, err = ParseApp(text); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -106,7 +106,10 @@ func aside(c jetstream.StreamConfig) string {
 	if c.MaxBytes <= 0 {
 		return "no bytes are"
 	}
-	return fmt.Sprintf("%d bytes on each of %d servers are", c.MaxBytes, max(c.Replicas, 1))
+	if c.Replicas <= 1 {
+		return fmt.Sprintf("%d bytes are", c.MaxBytes)
+	}
+	return fmt.Sprintf("%d bytes on each of %d servers are", c.MaxBytes, c.Replicas)
 }
 
 // tellStrays notes strays, and says each of them once in the log.

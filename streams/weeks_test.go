@@ -295,7 +295,7 @@ func TestWeeks20StreamsOfAppsThatAreGone(t *testing.T) {
 	awaitTrue(t, "it is named", func() bool {
 		text := problemsOf(l)
 		return strings.Contains(text, `stream CH_app-1: it is the log of the app "app-1"`) && strings.Contains(text, "it holds 1 events") &&
-			strings.Contains(text, "1073741824 bytes on each of 1 servers are set aside") && strings.Contains(text, "nats stream rm CH_app-1")
+			strings.Contains(text, "1073741824 bytes are set aside") && strings.Contains(text, "nats stream rm CH_app-1")
 	})
 	if h := l.Health(); !h.Ready || len(h.Problems) != 1 {
 		t.Errorf("health is %+v", h)

@@ -97,7 +97,7 @@ func (in *keeper) openNATS(ctx context.Context) (kv.Table, error) {
 		if err != nil || !there {
 			return "", err
 		}
-		return fmt.Sprintf("its stream with %d events, %d bytes, and so the history of all its channels", events, bytes), nil
+		return fmt.Sprintf("its stream with %s, %s, and so the history of all its channels", counted(int(events), "event"), counted(int(bytes), "byte")), nil
 	}
 	in.removeLog = l.RemoveApp
 	table, err := l.OpenTable(ctx)
@@ -121,7 +121,7 @@ func (in *keeper) openRedis(ctx context.Context) (kv.Table, error) {
 		if err != nil || n == 0 {
 			return "", err
 		}
-		return fmt.Sprintf("its %d keys in Redis, and so the history of all its channels", n), nil
+		return fmt.Sprintf("its %s in Redis, and so the history of all its channels", counted(n, "key")), nil
 	}
 	in.removeLog = l.RemoveApp
 	table, err := l.OpenTable(ctx)

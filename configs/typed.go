@@ -1,0 +1,62 @@
+package configs
+
+import "maps"
+
+// AppText is the settings of one app as they are kept and shown: JSON, in which numbers and truth values are such, although
+// they were read as they were written. What a setting does not take stays the text that it is.
+func AppText(tree map[string]any) ([]byte, error) {
+	out, _ := typed(tree, appKeys).(map[string]any)
+	for name, table := range map[string][]key{
+		"channel_delta_compression": channelKeys, "channel_history": historyKeys, "channel_snapshot": snapshotKeys,
+	} {
+		if entries, is := out[name].(map[string]any); is {
+			entries = maps.Clone(entries)
+			for pattern, entry := range entries {
+				entries[pattern] = typed(entry, table)
+			}
+			out[name] = entries
+		}
+	}
+	if hooks, is := out["webhooks"].([]any); is {
+		all := make([]any, len(hooks))
+		for i, raw := range hooks {
+			all[i] = raw
+			if hook, is := raw.(map[string]any); is {
+				hook = maps.Clone(hook)
+				if batch, is := hook["batch"]; is {
+					hook["batch"] = typed(batch, webhookBatchKeys)
+				}
+				all[i] = hook
+			}
+		}
+		out["webhooks"] = all
+	}
+	return jsonParser.Marshal(out)
+}
+
+// typed is a structure with its numbers and truth values as such. What may stand in the place of the structure is a truth
+// value or a word.
+func typed(raw any, table []key) any {
+	tree, is := raw.(map[string]any)
+	if !is {
+		if raw == "true" || raw == "false" {
+			return raw == "true"
+		}
+		return raw
+	}
+	out := make(map[string]any, len(tree))
+	for name, v := range tree {
+		out[name] = v
+		k := find(table, name)
+		if k == nil || k.kind != boolean && k.kind != integer {
+			continue
+		}
+		if plain, is := v.(word); is {
+			v = string(plain)
+		}
+		if value, ok := k.coerce(v); ok {
+			out[name] = value
+		}
+	}
+	return out
+}
