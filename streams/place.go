@@ -3,6 +3,7 @@ package streams
 import (
 	"errors"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -46,14 +47,19 @@ const (
 )
 
 // hidden is how many bytes of a header block, at most, are not in the headers that the
-// library made of it. A line of an ordinary publisher accounts for two of them.
-func hidden(h nats.Header, size int) int {
+// library made of it. A line of an ordinary publisher accounts for two of them. glued says
+// that the first line of the server seems to have become the end of another one, which has
+// no end of its own.
+func hidden(h nats.Header, size int, stream string) (bytes int, glued bool) {
+	const first = nats.JSStream + ": "
 	for key, values := range h {
+		glued = glued || len(key) > len(nats.JSStream) && strings.HasSuffix(key, nats.JSStream)
 		for _, v := range values {
 			size -= len(key) + len(":") + len(v) + len("\n")
+			glued = glued || len(v) > len(stream) && strings.HasSuffix(v, stream) && strings.HasSuffix(v[:len(v)-len(stream)], first)
 		}
 	}
-	return size
+	return size, glued
 }
 
 var (
@@ -77,7 +83,7 @@ func placeOf(m *nats.Msg, stream, subject string) (place, error) {
 
 // placeIn is placeOf for the headers that the library made of a block of a size.
 func placeIn(h nats.Header, size int, stream, subject string) (place, error) {
-	if hidden(h, size) >= serverLines-statusLine+len(stream)+len(subject) {
+	if unseen, glued := hidden(h, size, stream); glued || unseen >= serverLines-statusLine+len(stream)+len(subject) {
 		return place{}, errHidden
 	}
 	p := place{stream: last(h, nats.JSStream), subject: last(h, nats.JSSubject)}

@@ -105,10 +105,22 @@ func (r *reader) read(stream string, m *leaderMessage) stored {
 		return out
 	}
 	var err error
-	if out.header, err = readBlock(composed(m.Headers, out.place)); err != nil {
+	if out.header, err = readBlock(composed(ended(m.Headers), out.place)); err != nil {
 		out.header, out.unreadable = nil, fmt.Sprintf("the headers cannot be read: %v", err)
 	}
 	return out
+}
+
+// ended is the block of a publisher with the end that he may have left out. Without it the last two bytes of his last line
+// would be taken off, and the first line of the server would become its end.
+func ended(block []byte) []byte {
+	const end = "\r\n"
+	for range 2 {
+		if len(block) > len(end) && !bytes.HasSuffix(block, []byte(end+end)) {
+			block = append(bytes.Clone(block), end...)
+		}
+	}
+	return block
 }
 
 // composed is the block of a publisher with the lines of the server, as the server puts
