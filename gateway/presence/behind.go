@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// behindFor is how long at most something waits until applications were told that its channel is
-// occupied. The table may be out of reach.
+// behindFor is how long an event waits at most for the webhook that its channel is occupied. The table may be
+// unavailable.
 const behindFor = 2 * time.Second
 
-// Behind calls tell once it was told that the channel is occupied, by whichever gateway did that, or when ctx
-// has ended or the table takes too long. The subscription or the member that is the reason for
-// what is told must have begun here, or be expected. tell must not wait, and must not call the room.
+// Behind calls tell after the webhook that the channel is occupied was told, by whichever gateway did that,
+// or when ctx has ended or the table takes too long. The subscription or the member that causes what tell
+// reports must have begun here, or be expected. tell must not wait, and must not call the room.
 func (m *Room) Behind(ctx context.Context, tell func()) {
 	ctx, cancel := context.WithTimeout(ctx, behindFor)
 	defer cancel()
@@ -27,7 +27,7 @@ func (m *Room) Behind(ctx context.Context, tell func()) {
 		}
 		break
 	}
-	// What the room has taken in is told before it is our turn.
+	// What the room has taken in before is told first, because of this lock.
 	m.turn.Lock()
 	defer m.turn.Unlock()
 	for _, first := range m.others.before(Change{Kind: Counted}, m.roster.opt.Now()) {
@@ -36,8 +36,8 @@ func (m *Room) Behind(ctx context.Context, tell func()) {
 	tell()
 }
 
-// opens says whether nobody occupies the channel as far as the room knows, and somebody here is about to. It
-// returns what is closed when that may have changed.
+// opens reports whether the room does not know the channel as occupied although a subscription or member of
+// this gateway is about to occupy it. moved is closed when that may have changed.
 func (m *Room) opens() (moved <-chan struct{}, opens bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

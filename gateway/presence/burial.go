@@ -8,16 +8,16 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// check looks for gateways whose lease has ended, and for buried ones that whoever buried
-// them did not come to sweep.
+// check looks for gateways whose lease has ended, and for buried gateways that the one that buried them has
+// not swept.
 func (r *Roster) check() {
 	now := r.opt.Now()
 	view := r.view.Load()
 	r.mu.Lock()
-	silent := map[string]uint64{} // with the lease that was heard of last
+	silent := map[string]uint64{} // with the revision of the last known lease
 	var unswept []string
-	// After an outage everybody gets the time to renew, and after a pause of this gateway,
-	// or of all of them.
+	// After an outage, every gateway gets the time to renew. So it does after this gateway, or all of them,
+	// were suspended.
 	if !r.looked.IsZero() && now.Sub(r.looked) > r.opt.Lease/2 {
 		r.steady = now
 	}
@@ -43,9 +43,9 @@ func (r *Roster) check() {
 	}
 }
 
-// pronounce buries a gateway if its lease has ended and nobody was faster. It has ended
-// when it is still the one that was heard of a whole life time ago: the table goes by the
-// clocks of its servers.
+// pronounce buries a gateway if its lease has ended and no other gateway was faster. The lease has ended if
+// it is still the one that was known a whole lease time ago by this gateway's clock, because the table
+// expires records by the clocks of its servers.
 func (r *Roster) pronounce(node string, lease uint64) error {
 	ctx, cancel := context.WithTimeout(r.ctx, writeTimeout)
 	defer cancel()
@@ -54,8 +54,8 @@ func (r *Roster) pronounce(node string, lease uint64) error {
 	if err != nil && !errors.Is(err, kv.ErrNotFound) {
 		return err
 	}
-	// What was heard of since it was found to be silent is a sign of life, too: this
-	// gateway may be the one that was stopped.
+	// A renewal that was heard of meanwhile also shows that the gateway is alive: this gateway may be the one
+	// that was suspended.
 	if err == nil && (rec.Revision != lease || r.heardOf(node) != lease) {
 		r.heard(kv.Record{Key: key, Entry: rec})
 		return nil
@@ -75,7 +75,7 @@ func (r *Roster) pronounce(node string, lease uint64) error {
 	return r.sweep(node)
 }
 
-// heardOf is the revision of the last lease that was heard of.
+// heardOf returns the revision of the last known lease of a gateway.
 func (r *Roster) heardOf(node string) uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -85,7 +85,7 @@ func (r *Roster) heardOf(node string) uint64 {
 	return 0
 }
 
-// sweep removes the seats of a buried gateway, after telling what it owed.
+// sweep removes the seats of a buried gateway, after telling the changes that it owed.
 func (r *Roster) sweep(node string) error {
 	ctx, cancel := context.WithTimeout(r.ctx, 6*writeTimeout)
 	defer cancel()
@@ -97,7 +97,7 @@ func (r *Roster) sweep(node string) error {
 	if !s.Owed {
 		return nil
 	}
-	// One that came back has its new seats above its floor.
+	// A gateway that came back has its new seats above its floor.
 	through := s.Floor
 	if s.Dead {
 		through = math.MaxUint64
@@ -147,9 +147,9 @@ func (r *Roster) sweep(node string) error {
 	})
 }
 
-// owed is what must be told on behalf of a dead gateway: what its end changes, and
-// what it may have changed after the revision up to which it had told. Who hears of the
-// same change twice knows it by its name. The fold is that of an empty channel.
+// owed returns the changes that must be told for a dead gateway: those that its end causes, and those that it
+// may have made after the revision up to which it had told. Receivers recognize a change that is told twice
+// by its name. The fold must be that of an empty channel.
 func owed(f *Fold, records []kv.Record, view *register, node string, through, told uint64) []Change {
 	before := view.before(node, through)
 	f.know(before, nil)
@@ -168,9 +168,9 @@ func owed(f *Fold, records []kv.Record, view *register, node string, through, to
 	return append(out, f.know(view.with(node, nil), map[string]bool{node: true})...)
 }
 
-// before is the register as it was when a gateway died whose seats up to a revision are swept. Who
-// died later, and is still owed, was there: of several gateways that are buried at the same time
-// by different ones, the last one alone leaves a channel empty.
+// before returns the register as it was when a gateway died whose seats up to a revision are swept. Gateways
+// that died later, and whose changes are still owed, were alive then: if several gateways are buried at the
+// same time by different ones, only the end of the last one empties a channel.
 func (g *register) before(node string, through uint64) *register {
 	died := g.Nodes[node]
 	out := g.with(node, &standing{Floor: died.floorBefore(through)})
@@ -182,8 +182,8 @@ func (g *register) before(node string, through uint64) *register {
 	return out
 }
 
-// floorBefore is the floor that a gateway had before it was buried, as far as that is
-// known: one that came back raised it to what is swept.
+// floorBefore returns the floor that a gateway had before it was buried, as far as that is known: a gateway
+// that came back has raised it to what is swept.
 func (s standing) floorBefore(through uint64) uint64 {
 	if s.Dead && s.Floor < through {
 		return s.Floor

@@ -9,11 +9,11 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// What is asked about channels is answered with the seats of this gateway as they should be,
-// and not as the table has them yet: a client asks as soon as it is told that it subscribed.
+// Queries about channels are answered with the seats of this gateway as they should be, and not as the table
+// has them yet: a client may query as soon as it has its success frame.
 
-// Totals of a channel. One with members has at least a subscription for each user, and none
-// without users; the table gets both in any order.
+// Totals are the totals of a channel. With members, there is at least one subscription for each user, and
+// none without users, because the table gets both in any order.
 type Totals struct{ Subscriptions, Users int }
 
 func (r *Roster) totals(channel string, subscriptions, users int) Totals {
@@ -39,7 +39,7 @@ func (r *Roster) Count(ctx context.Context, app, channel string) (Totals, error)
 	return r.totals(channel, f.Count(), f.Users()), nil
 }
 
-// Members returns the users in a channel, in the order in which they came.
+// Members returns the users in a channel, in the order in which they joined.
 func (r *Roster) Members(ctx context.Context, app, channel string) ([]Member, error) {
 	if m := r.find(app, channel); m != nil {
 		return m.present(), nil
@@ -51,7 +51,7 @@ func (r *Roster) Members(ctx context.Context, app, channel string) ([]Member, er
 	return f.Members(), nil
 }
 
-// Users returns the ids of the users in a channel, in the order in which they came.
+// Users returns the ids of the users in a channel, in the order in which they joined.
 func (r *Roster) Users(ctx context.Context, app, channel string) ([]string, error) {
 	members, err := r.Members(ctx, app, channel)
 	if err != nil {
@@ -64,9 +64,9 @@ func (r *Roster) Users(ctx context.Context, app, channel string) ([]string, erro
 	return out, nil
 }
 
-// Channels returns the totals of the channels of an app that have subscriptions and a
-// name with a prefix. room is told of about how many bytes are held for that, piece by piece, and
-// ends it with its error; nil takes all.
+// Channels returns the totals of those channels of an app that have subscriptions and a name with a prefix.
+// room is called with about how many further bytes are held for that, piece by piece. Its error ends the
+// query. It may be nil.
 func (r *Roster) Channels(ctx context.Context, app, prefix string, room func(bytes int) error) (map[string]Totals, error) {
 	done, err := r.surveys.Take(ctx, app)
 	if err != nil {
@@ -94,7 +94,7 @@ func (r *Roster) Channels(ctx context.Context, app, prefix string, room func(byt
 	return out, nil
 }
 
-// find returns the room of a channel if it knows its members.
+// find returns the room of a channel if it was compared with the table.
 func (r *Roster) find(app, channel string) *Room {
 	r.mu.Lock()
 	m := r.rooms[roomKey{app, channel}]
@@ -110,8 +110,8 @@ func (r *Roster) find(app, channel string) *Room {
 	return m
 }
 
-// look returns the fold of a channel that is not followed here. It is made once for all who ask,
-// so nobody may change it.
+// look returns the fold of a channel that is not followed here. All concurrent callers share it, so they must
+// not change it.
 func (r *Roster) look(ctx context.Context, app, channel string) (*Fold, error) {
 	return r.looks.Do(ctx, roomKey{app, channel}, func(ctx context.Context) (*Fold, error) {
 		done, err := r.surveys.Take(ctx, app)
@@ -129,8 +129,8 @@ func (r *Roster) look(ctx context.Context, app, channel string) (*Fold, error) {
 	})
 }
 
-// override has a fold say of the seats of this gateway what they should be. A member joins
-// only when it is in the table.
+// override sets the seats of this gateway in a fold to what they should be. A member joins only when the
+// table has it.
 func (r *Roster) override(f *Fold, app, channel string) {
 	own := r.opt.Node
 	seats := slices.DeleteFunc(slices.Collect(maps.Keys(f.seats)), func(at holder) bool { return at.node != own || at.user == "" })
@@ -145,8 +145,8 @@ func (r *Roster) override(f *Fold, app, channel string) {
 	f.replace(holder{own, ""}, content{Count: n}, n > 0)
 }
 
-// here is the number of subscriptions that this gateway has in a channel, with those that
-// are about to begin. The caller holds the lock of the own seats.
+// here returns the number of subscriptions that this gateway has in a channel, including those about to
+// begin. The caller holds the lock of the own seats.
 func (r *Roster) here(s seat) int {
 	n := r.coming[s]
 	if c := r.own[s]; c != nil && c.wanted != nil {
@@ -155,7 +155,7 @@ func (r *Roster) here(s seat) int {
 	return n
 }
 
-// channelsHere are those of an app in which this gateway has subscriptions, without records.
+// channelsHere returns the channels of an app in which this gateway has subscriptions, without records.
 func (r *Roster) channelsHere(app, prefix string) map[string][]kv.Record {
 	out := map[string][]kv.Record{}
 	r.ownMu.Lock()
@@ -174,7 +174,7 @@ func (r *Roster) channelsHere(app, prefix string) map[string][]kv.Record {
 	return out
 }
 
-// totals are those of the room.
+// totals returns the totals of the room.
 func (m *Room) totals() Totals {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -185,7 +185,7 @@ func (m *Room) totals() Totals {
 	return r.totals(m.channel, m.elsewhere()+here, m.fold.Users()-len(m.gone()))
 }
 
-// elsewhere is the number of subscriptions on other gateways. The caller holds the lock.
+// elsewhere returns the number of subscriptions on other gateways. The caller holds the lock.
 func (m *Room) elsewhere() int {
 	n := m.fold.Count()
 	if own := m.fold.seats[holder{m.roster.opt.Node, ""}]; own.in {
@@ -194,7 +194,7 @@ func (m *Room) elsewhere() int {
 	return n
 }
 
-// present are the members of the room.
+// present returns the members of the room.
 func (m *Room) present() []Member {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -202,8 +202,8 @@ func (m *Room) present() []Member {
 	return slices.DeleteFunc(m.fold.Members(), func(u Member) bool { return gone[u.User] })
 }
 
-// gone are users that are in by nothing but a seat that this gateway gives up. The caller
-// holds the lock.
+// gone returns users that are members only by a seat that this gateway is giving up. The caller holds the
+// lock.
 func (m *Room) gone() map[string]bool {
 	if !m.leaving {
 		return nil

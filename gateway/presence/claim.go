@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// claimFor is how long a claim is remembered: strangers choose the names of channels, so it
-	// is no longer than it says something that ids of tasks do not.
+	// claimFor is how long a claim is remembered. Strangers choose the names of channels, so it is no longer
+	// than needed where ids of tasks do not prevent duplicates.
 	claimFor = 10 * time.Minute
 	// claimRate is how many claims of an app a gateway writes in a second.
 	claimRate = 50
@@ -22,12 +22,12 @@ const (
 	claimTry = 2 * time.Second
 )
 
-// Claim reports whether this gateway is the first of all to claim something of a
-// channel with this value. Only the last value of each thing is remembered. It tries as
-// long as ctx lasts: a claim of which the answer is lost is recognised, or everybody would
-// take it for somebody's and nobody would act. An error together with true says that the
-// claim may be ours and that nobody knows: who acts may be the second.
-// So says [ErrManyClaims], with which nothing is written.
+// Claim reports whether this gateway is the first of all to claim something of a channel with this value.
+// Only the last value of each thing is remembered. It retries until ctx ends. It recognizes its own claim if
+// the answer to the write was lost; otherwise every gateway would take the claim for another's and none would
+// act. An error together with true means that the claim may be ours and that this is not known: acting on it
+// may duplicate another gateway's action. [ErrManyClaims] comes with true as well, and nothing is written
+// then.
 func (r *Roster) Claim(ctx context.Context, app, channel, what, value string) (bool, error) {
 	if !r.claims.admit(app, r.opt.Now()) {
 		r.metrics.unclaimed.Add(1)
@@ -45,7 +45,7 @@ func (r *Roster) Claim(ctx context.Context, app, channel, what, value string) (b
 			return first, nil
 		}
 		if errors.Is(err, kv.ErrConflict) && ctx.Err() == nil {
-			continue // somebody wrote meanwhile, or we did
+			continue // another gateway wrote meanwhile, or this one did
 		}
 		select {
 		case <-time.After(retryWait):
@@ -67,7 +67,7 @@ type claimRates struct {
 	of     map[string]int
 }
 
-// admit says whether an app may claim something more now.
+// admit reports whether an app may make another claim now.
 func (c *claimRates) admit(app string, now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -78,14 +78,14 @@ func (c *claimRates) admit(app string, now time.Time) bool {
 	return c.of[app] <= claimRate
 }
 
-// claimant separates what is claimed from who claims it.
+// claimant separates the claimed value from the claiming gateway.
 const claimant = "\n"
 
-// claim is one on its way.
+// claim is a claim in progress.
 type claim struct {
 	table            kv.Table
 	key, value, mine string
-	// asked is set while it is not known whether a write of ours was stored.
+	// asked is set while it is not known whether a write of this gateway was stored.
 	asked bool
 }
 

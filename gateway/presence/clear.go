@@ -11,27 +11,27 @@ import (
 const (
 	// clearPace is how many seats are written again at a time to raise the floor.
 	clearPace = 256
-	// gatherEvery is how often all seats are looked through for strays.
+	// gatherEvery is the time between two searches of all seats for strays.
 	gatherEvery = time.Hour
-	// maxStrays bounds the gateways of which strays are remembered.
+	// maxStrays bounds the gateways whose strays are remembered.
 	maxStrays = 1024
 )
 
-// clearing raises our floor: first what we hold is written anew above it, then everything
-// below is void, whatever a store that recovers brings back of it, and is removed.
+// clearing raises the floor of this gateway: first the seats that it holds are written again above the goal.
+// Then everything up to the goal is void, even if a store that recovers brings it back, and is removed.
 type clearing struct {
 	goal  uint64
 	since time.Time
 	tombs int
 }
 
-// stray says up to which revision a gateway has records that do not count.
+// stray is the revision up to which a gateway has void records.
 type stray struct {
 	since    time.Time
 	revision uint64
 }
 
-// tend buries, sweeps and clears.
+// tend looks after dead gateways, clears and dismisses, until the roster is closed.
 func (r *Roster) tend() {
 	look := time.NewTicker(r.opt.Lease / 10)
 	defer look.Stop()
@@ -55,7 +55,7 @@ func (r *Roster) tend() {
 	}
 }
 
-// clear begins or goes on with clearing if too many seats were given up.
+// clear begins clearing if too many seats were given up, or continues it.
 func (r *Roster) clear(ctx context.Context) error {
 	r.mu.Lock()
 	lease, now := r.lease, r.opt.Now()
@@ -75,8 +75,8 @@ func (r *Roster) clear(ctx context.Context) error {
 	return nil
 }
 
-// renewBelow has seats up to a revision written again and reports whether there are none.
-// The caller holds the lock of our own seats.
+// renewBelow has seats up to a revision written again, and reports whether there are none. The caller holds
+// the lock of the own seats.
 func (r *Roster) renewBelow(goal uint64) bool {
 	n := 0
 	for _, c := range r.own {
@@ -94,7 +94,7 @@ func (r *Roster) renewBelow(goal uint64) bool {
 	return n == 0
 }
 
-// raise says that what lies below the goal is void, and removes it.
+// raise raises the floor to the goal and removes everything up to it.
 func (r *Roster) raise(ctx context.Context, c *clearing) error {
 	err := r.amend(ctx, func(g *register) *register {
 		s := g.Nodes[r.opt.Node]
@@ -119,9 +119,9 @@ func (r *Roster) raise(ctx context.Context, c *clearing) error {
 	return nil
 }
 
-// judge sees to it that it is known whether the gateways of records count, and remembers
-// those that do not and that nobody may sweep: of such that left, what came back when
-// a store recovered, and what was written while its gateway was swept.
+// judge makes sure that it is known whether the gateways of records count. It remembers strays, which are
+// void records that no sweep may remove: of gateways that have left, those that a recovering store brought
+// back, and those that were written while their gateway was swept.
 func (r *Roster) judge(ctx context.Context, records []kv.Record) error {
 	view, fresh := r.view.Load(), false
 	for _, rec := range records {
@@ -136,7 +136,7 @@ func (r *Roster) judge(ctx context.Context, records []kv.Record) error {
 			}
 			fresh = true
 		}
-		// Who sweeps a dead gateway may have looked before this one was written.
+		// A sweep of a dead gateway may have listed its records before this one was written.
 		if !view.counts(node, rec.Revision) {
 			r.notice(node, rec.Revision)
 		}
@@ -157,8 +157,8 @@ func (r *Roster) notice(node string, revision uint64) {
 	}
 }
 
-// dismiss removes strays. They have stayed for a while, so that who comes next knows that
-// somebody has just left.
+// dismiss removes strays. They stay for a while before that, so that a gateway that begins to follow sees who
+// has just left.
 func (r *Roster) dismiss(ctx context.Context) error {
 	now, view := r.opt.Now(), r.view.Load()
 	r.mu.Lock()
@@ -171,7 +171,7 @@ func (r *Roster) dismiss(ctx context.Context) error {
 	r.mu.Unlock()
 	for _, node := range nodes {
 		if view.Nodes[node].Owed {
-			continue // they may be needed to tell what it owes
+			continue // they may be needed to tell the owed changes
 		}
 		r.mu.Lock()
 		through := r.strays[node].revision
@@ -189,8 +189,8 @@ func (r *Roster) dismiss(ctx context.Context) error {
 	return nil
 }
 
-// gather looks all seats through, after the start and now and then. The first of the living
-// gateways does it for all.
+// gather checks all seats, after the start and once an hour. The first of the living gateways does it for
+// all.
 func (r *Roster) gather() {
 	next := time.NewTimer(2 * r.opt.Lease)
 	defer next.Stop()

@@ -7,25 +7,24 @@ import (
 )
 
 const (
-	// earlierFor is how long a change of another gateway may be on its way to where
-	// changes are told. It may have much to tell.
+	// earlierFor is how long another gateway may take until it has told a change, because it may have much to
+	// tell.
 	earlierFor = 8 * time.Second
-	// maxEarlier bounds the members that are remembered to have left lately.
+	// maxEarlier bounds the recently removed members that are remembered.
 	maxEarlier = 256
 )
 
-// earlier has the changes of other gateways that must be told before changes of this
-// one: that a channel is occupied before who is added to it or counted, who is removed before it
-// is vacated, and that it was vacated before it is occupied again. Each gateway tells its own
-// changes at its own speed, so this one tells theirs first, too. Who is told twice knows a
-// change by its name. The zero value is empty.
+// earlier has the changes of other gateways that must be told before changes of this one: occupied before an
+// added member or a count, removed members before vacated, and vacated before occupied again. Each gateway
+// tells its own changes at its own speed, so this gateway tells theirs first as well. Receivers recognize a
+// change that is told twice by its name. The zero value is empty.
 type earlier struct {
 	occupied, vacated *dated
-	// removed left since the channel was occupied.
+	// removed are the members that left since the channel was occupied.
 	removed []dated
 }
 
-// dated is a change with when it was heard of.
+// dated is a change and the time at which it was heard of.
 type dated struct {
 	change Change
 	at     time.Time
@@ -46,7 +45,7 @@ func (e *earlier) remember(c Change, now time.Time) {
 	}
 }
 
-// before returns what must be told before a change of this gateway, once.
+// before removes and returns the changes that must be told before a change of this gateway.
 func (e *earlier) before(c Change, now time.Time) (out []Change) {
 	var first []dated
 	switch c.Kind {
@@ -70,9 +69,9 @@ func (e *earlier) before(c Change, now time.Time) (out []Change) {
 	return out
 }
 
-// lately is the change by which those that a table lists came to occupy their channel, or
-// the last of them to leave vacated it, and when that was, as far as both are to be seen: a seat
-// that was written again has no time. It is not ok for one of this gateway.
+// lately returns the last change that occupied or vacated a channel, and its time, as far as the records of
+// the table show both: the record of a seat that was written again does not have the original time. ok is
+// false if there is none, or if it is a change of this gateway.
 func (r *Roster) lately(channel string, records []kv.Record) (c Change, at time.Time, ok bool) {
 	f := r.foldOf(channel, nil)
 	left := map[uint64]time.Time{}
@@ -81,7 +80,7 @@ func (r *Roster) lately(channel string, records []kv.Record) (c Change, at time.
 	}
 	for _, s := range stepsOf(records, r.view.Load()) {
 		if (s.seat.user == "") == f.byMembers {
-			continue // It does not occupy a channel of this kind.
+			continue // This seat does not occupy a channel of this kind.
 		}
 		for _, change := range f.take(holder{s.seat.node, s.seat.user}, s.latest) {
 			switch change.Kind {
@@ -95,8 +94,8 @@ func (r *Roster) lately(channel string, records []kv.Record) (c Change, at time.
 	return c, at, ok && c.Node != r.opt.Node
 }
 
-// newest are the records of a list, each as it was when it came if that was later, and those that
-// came and are not in the list.
+// newest returns the records of a list, each replaced by a newer one in came, and the records that are only
+// in came.
 func newest(records []kv.Record, came map[string]kv.Record) []kv.Record {
 	if len(came) == 0 {
 		return records

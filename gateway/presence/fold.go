@@ -6,48 +6,47 @@ import (
 	"slices"
 )
 
-// Kind says what a [Change] is.
+// Kind is the kind of a [Change].
 type Kind uint8
 
 const (
-	// Added and Removed are a user's first and last connection.
+	// Added and Removed are for the first and the last connection of a user.
 	Added Kind = iota + 1
 	Removed
-	// Counted is another number of subscriptions. Occupied and Vacated are the
-	// first and the last one, or of a channel with members the first and the last
-	// member: Occupied before it is Counted or Added, Vacated after it was Counted or
-	// Removed.
+	// Counted is a new number of subscriptions. Occupied and Vacated are for the first and the last
+	// subscription, or in a channel with members for the first and the last member. Occupied precedes Counted
+	// and Added, Vacated follows Counted and Removed.
 	Counted
 	Occupied
 	Vacated
 )
 
-// Change is one step in the life of a channel.
+// Change is one change of a channel's members or subscriptions.
 type Change struct {
 	Kind Kind
 	User string
 	// Info of an added user is a JSON value.
 	Info json.RawMessage
-	// Count of subscriptions, after the change.
+	// Count is the number of subscriptions after the change.
 	Count int
-	// Node is the gateway whose seat it was; Cause, a revision, names the change
-	// together with the seat, and, if it is Counted, with Seat: the subscriptions that
-	// the seat has after it. One that is given up has the cause with which it was held.
+	// Node is the gateway whose seat caused the change. Cause, a revision, names the change together with the
+	// seat, and for Counted also with Seat, the number of subscriptions of the seat after it. For a seat that
+	// is given up, Cause is the revision with which it was held.
 	Node  string
 	Cause uint64
 	Seat  int
-	// Buried is true if the node did not say it itself.
+	// Buried is true if the gateway itself did not report the change.
 	Buried bool
-	// Version is the newest revision that a count knows of: of two counts of a channel
-	// that of the higher one is right.
+	// Version is the newest revision in a count: of two counts of a channel, the one with the higher version
+	// is right.
 	Version uint64
 }
 
-// holder is who has a seat in a channel: a user by way of a gateway, or with an empty user
-// the subscriptions of the gateway.
+// holder identifies a seat in a channel: a user on a gateway, or with an empty user the subscriptions of the
+// gateway.
 type holder struct{ node, user string }
 
-// latest is the newest that is known of a seat. It is in if it counts.
+// latest is the newest known state of a seat. in is set if the seat is held and counts.
 type latest struct {
 	content
 	revision uint64
@@ -58,39 +57,39 @@ type latest struct {
 type Member struct {
 	User string
 	Info json.RawMessage
-	// since orders members by when they came.
+	// since orders members by when they joined.
 	since uint64
 	seats int
 }
 
-// Fold is who is in one channel, made of the records of its seats in any order. It is
-// a plain value without a clock or a lock.
+// Fold derives who is in one channel from the records of its seats in any order. It is a plain value without
+// a clock or a lock.
 type Fold struct {
 	seats    map[holder]latest
 	members  map[string]*Member
 	view     *register
 	count    int
 	occupied bool
-	// newest is the highest revision that was taken in.
+	// newest is the highest revision that was applied.
 	newest uint64
-	// byMembers: members occupy the channel, and its subscriptions do not count for
-	// that. Both are seats of their own, which are written in any order.
+	// byMembers: members occupy the channel, and its subscriptions do not count for that. Both have seats of
+	// their own, which are written in any order.
 	byMembers bool
 }
 
-// NewFold returns the fold of an empty channel. Members occupy it if it has any
-// (byMembers), otherwise subscriptions.
+// NewFold returns the fold of an empty channel. byMembers says whether members occupy it, otherwise
+// subscriptions do.
 func NewFold(byMembers bool) *Fold {
 	return &Fold{byMembers: byMembers, seats: map[holder]latest{}, members: map[string]*Member{}}
 }
 
-// Users and Count are the number of distinct users and of subscriptions.
+// Users returns the number of distinct users.
 func (f *Fold) Users() int { return len(f.members) }
 
-// Count is the number of subscriptions.
+// Count returns the number of subscriptions.
 func (f *Fold) Count() int { return f.count }
 
-// Has says whether a user is in, and with which info.
+// Has reports whether a user is a member, and returns the user's info.
 func (f *Fold) Has(user string) (json.RawMessage, bool) {
 	m := f.members[user]
 	if m == nil {
@@ -99,7 +98,7 @@ func (f *Fold) Has(user string) (json.RawMessage, bool) {
 	return m.Info, true
 }
 
-// Members are the users in the order in which they came.
+// Members returns the users in the order in which they joined.
 func (f *Fold) Members() []Member {
 	out := make([]Member, 0, len(f.members))
 	for _, m := range f.members {
@@ -109,16 +108,16 @@ func (f *Fold) Members() []Member {
 	return out
 }
 
-// apply takes in what a seat was at a revision. What is older than what is known changes
-// nothing, nor does a seat of a gateway that does not count. A seat that counts and is told
-// of late, when the floor of its gateway lies above it, goes on counting: its gateway has
-// written it again, or given it up, and that is still to come.
+// apply applies the state of a seat at a revision. A state older than the known one changes nothing, and a
+// seat of a gateway that does not count is not in. A seat that is in stays in if it is heard of late and the
+// floor of its living gateway is above it by now: its gateway has written it again or given it up, and that
+// record is still to come.
 func (f *Fold) apply(at holder, revision uint64, n content) []Change {
 	counts := f.view.counts(at.node, revision) || f.seats[at].in && f.view.alive(at.node)
 	return f.take(at, latest{n, revision, !n.Gone && counts})
 }
 
-// take is apply when it is known whether a seat counts.
+// take is apply for a caller that knows whether the seat counts.
 func (f *Fold) take(at holder, h latest) []Change {
 	old := f.seats[at]
 	if h.revision <= old.revision {
@@ -129,7 +128,7 @@ func (f *Fold) take(at holder, h latest) []Change {
 	return f.step(at, old, h, cause(h.revision, h.content), !h.Gone && !h.in)
 }
 
-// step makes what was of a seat what is.
+// step returns the changes that follow from a new state of a seat.
 func (f *Fold) step(at holder, was, is latest, cause uint64, buried bool) []Change {
 	changes := f.move(at, was, is, cause, buried)
 	if is.in && is.First > 0 {
@@ -157,9 +156,9 @@ func (f *Fold) move(at holder, was, is latest, cause uint64, buried bool) []Chan
 	return nil
 }
 
-// cause is the revision that names a change: for a seat that is given up the one with
-// which it was held, because that is what others know when its node has died, and for one
-// that was written again the one with which it was written first.
+// cause returns the revision that names a change. For a seat that is given up, it is the one with which the
+// seat was held, because other gateways know only that if the gateway has died. For a seat that was written
+// again, it is the first one.
 func cause(revision uint64, n content) uint64 {
 	if n.Since > 0 {
 		return n.Since
@@ -167,8 +166,8 @@ func cause(revision uint64, n content) uint64 {
 	return revision
 }
 
-// beginning is the revision that names that a seat occupies a channel: a number of subscriptions is written again
-// and again, and not everybody has seen the first one.
+// beginning returns the revision that names the change by which a seat occupied its channel: a number of
+// subscriptions is written many times, and not every gateway has seen the first one.
 func beginning(revision uint64, n content) uint64 {
 	if n.First > 0 {
 		return n.First
@@ -181,7 +180,7 @@ func (f *Fold) sit(at holder, cause uint64, n content) []Change {
 	if m != nil {
 		m.seats++
 		if cause < m.since {
-			// Seats of two gateways may be told of in any order. What the first one says is in force.
+			// The seats of two gateways may arrive in any order. The info of the first one counts.
 			m.Info, m.since = n.Info, cause
 		}
 		return nil
@@ -210,7 +209,7 @@ func (f *Fold) recount(node string, before, after int, cause uint64, buried bool
 	return []Change{{Kind: Counted, Count: f.count, Node: node, Cause: cause, Seat: after, Buried: buried, Version: f.newest}}
 }
 
-// occupy adds to what a seat has changed whether somebody is in the channel at all, which cause names.
+// occupy adds to the changes of a seat that the channel was occupied or vacated, named by cause.
 func (f *Fold) occupy(changes []Change, cause uint64) []Change {
 	now := f.count > 0
 	if f.byMembers {
@@ -229,8 +228,8 @@ func (f *Fold) occupy(changes []Change, cause uint64) []Change {
 	return append(changes, c)
 }
 
-// know takes in which gateways count from now on. moved are those for which that has
-// changed; seats of others are judged when they are written or looked up again.
+// know applies a register. moved are the gateways that count now and did not before, or the reverse. Seats of
+// other gateways are judged when they are written or looked up again.
 func (f *Fold) know(view *register, moved map[string]bool) []Change {
 	f.view = view
 	if len(moved) == 0 {
@@ -257,7 +256,7 @@ func (f *Fold) know(view *register, moved map[string]bool) []Change {
 	return out
 }
 
-// replace says what a seat is, whatever is known of it. Nobody is told.
+// replace sets the state of a seat, whatever is known of it. No changes are reported.
 func (f *Fold) replace(at holder, n content, in bool) {
 	was := f.seats[at]
 	is := latest{n, was.revision, in}
@@ -265,14 +264,14 @@ func (f *Fold) replace(at holder, n content, in bool) {
 	f.step(at, was, is, was.revision, false)
 }
 
-// remove forgets a seat of which nothing is left. It is buried unless its gateway tells of it.
+// remove forgets a seat that has no record. buried says that its gateway does not report the change itself.
 func (f *Fold) remove(at holder, buried bool) []Change {
 	h := f.seats[at]
 	delete(f.seats, at)
 	return f.step(at, h, latest{}, cause(h.revision, h.content), buried)
 }
 
-// revision is that of a seat that is held and counts, 0 if it does not.
+// revision returns the revision of a seat that is held and counts, otherwise 0.
 func (f *Fold) revision(at holder) uint64 {
 	if h := f.seats[at]; h.in {
 		return h.revision
@@ -280,9 +279,9 @@ func (f *Fold) revision(at holder) uint64 {
 	return 0
 }
 
-// doubtful returns seats that are held here and not in a list of what there is, or in it
-// with a revision that is older or does not count, or as something else, and forgets those
-// that do not count and are not listed.
+// doubtful returns the seats whose state here differs from a list of the table: those that are in here and
+// not listed, or listed with an older revision, one that does not count, or a different state. It forgets
+// seats that are neither in nor listed.
 func (f *Fold) doubtful(listed map[holder]latest) []holder {
 	var out []holder
 	for at, h := range f.seats {
@@ -297,14 +296,14 @@ func (f *Fold) doubtful(listed map[holder]latest) []holder {
 	return out
 }
 
-// correct is apply for what the table says for certain. It counts also if it is older than
-// what is known: a table that was restored has forgotten that.
+// correct is apply for a state from [kv.Table.Read], which is never outdated. It counts even if it is older
+// than the known one, because a table that was restored has forgotten that.
 func (f *Fold) correct(at holder, revision uint64, n content) []Change {
 	f.doubt(at, revision-1)
 	return f.take(at, latest{n, revision, !n.Gone && f.view.counts(at.node, revision)})
 }
 
-// doubt lowers the revision at which a seat is known, so that any later one counts. What names its
+// doubt lowers the known revision of a seat, so that any later record counts. The revision that names its
 // changes stays.
 func (f *Fold) doubt(at holder, revision uint64) {
 	if h, ok := f.seats[at]; ok && h.revision > revision {

@@ -11,10 +11,9 @@ import (
 // ErrFull means that a channel has as many members as it may have.
 var ErrFull = errors.New("the channel has reached its limit of members")
 
-// Join adds a connection of a user and returns when the user is in for everybody, by
-// which time [Room.Members] knows it. limit bounds the distinct users; members that
-// join on other gateways at the same moment may exceed it. Errors: [ErrFull], those of
-// the table, or the context's.
+// Join adds a connection of a user. It returns when this gateway has seen the user as a member in the table,
+// so that [Room.Members] has it. limit bounds the distinct users; members that join on other gateways at the
+// same moment may exceed it. Errors: [ErrFull], those of the table, or of ctx.
 func (m *Room) Join(ctx context.Context, user string, info json.RawMessage, limit int) error {
 	at := holder{m.roster.opt.Node, user}
 	look := time.NewTimer(resyncAfter)
@@ -56,21 +55,21 @@ func (m *Room) Join(ctx context.Context, user string, info json.RawMessage, limi
 	return err
 }
 
-// comesAnew says whether a user whose last connection has left here comes back with another info before
-// that was taken in. He has to leave first, or he would be in with what he was before. The caller holds the
-// lock.
+// comesAnew reports whether a user whose last connection here has left comes back with another info before
+// the room knows that it left. The user must leave first, otherwise the old info would stay in force. The
+// caller holds the lock.
 func (m *Room) comesAnew(at holder, info json.RawMessage) bool {
 	u := m.fold.members[at.user]
 	if u == nil || u.seats > 1 || !m.fold.seats[at].in || m.local[at.user] > 0 {
 		return false
 	}
-	// What the table has was written by the same function.
+	// The table's value was written by the same function.
 	before, err := json.Marshal(u.Info)
 	now, wrong := json.Marshal(info)
 	return err == nil && wrong == nil && !bytes.Equal(before, now)
 }
 
-// arrives waits until the room has taken in what was stored of a seat.
+// arrives waits until the fold has the stored state of a seat.
 func (m *Room) arrives(ctx context.Context, look *time.Timer, c *ownSeat, at holder) error {
 	for {
 		stored, revision := c.state()
@@ -87,11 +86,11 @@ func (m *Room) arrives(ctx context.Context, look *time.Timer, c *ownSeat, at hol
 	}
 }
 
-// resyncAfter is how long a join waits for what was written to come back before it looks
-// it up.
+// resyncAfter is how long a join waits for its own write to arrive before the room is compared with the
+// table.
 const resyncAfter = time.Second
 
-// await waits until one of two is closed, or the time for a look at the table has come.
+// await waits until one of the channels is closed. When look fires, it has the room compared with the table.
 func (m *Room) await(ctx context.Context, look *time.Timer, stored, moved <-chan struct{}) error {
 	select {
 	case <-stored:
@@ -105,8 +104,9 @@ func (m *Room) await(ctx context.Context, look *time.Timer, stored, moved <-chan
 	return nil
 }
 
-// conform writes the seat of a user here again if it has another info than the one in force: he came to two gateways
-// at the same moment, and whoever looks when one of them has given him up must see what everybody was told. The caller holds the lock.
+// conform writes the seat of a user on this gateway again if its info differs from the one in force, which
+// happens if the user joined on two gateways at the same moment. So a reader of the table sees the right info
+// even after the other seat was given up. The caller holds the lock.
 func (m *Room) conform(user string) {
 	u, at := m.fold.members[user], holder{m.roster.opt.Node, user}
 	if h := m.fold.seats[at]; u != nil && m.local[user] > 0 && h.in && !bytes.Equal(h.Info, u.Info) {
@@ -114,7 +114,7 @@ func (m *Room) conform(user string) {
 	}
 }
 
-// Leave takes a connection of a user back.
+// Leave removes a connection of a user.
 func (m *Room) Leave(user string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -10,24 +10,24 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// What a lease says: that its gateway lives, followed by the revision up to which it has
-// told of all that it changed, or that it went.
+// A lease says that its gateway is alive, followed by the revision up to which the gateway has told all its
+// changes, or that it has left.
 const (
 	alive = "alive"
 	left  = "left"
 )
 
-// leaseFor is how long a lease stays in the table. A lease ends when it is not renewed for
-// its life time by the clock of whoever looks; its age in the table only tidies up.
+// leaseFor is how long the record of a lease stays in the table, which only cleans up. A lease ends when it
+// was not renewed for its lifetime (opt.Lease) by the clock of the observing gateway.
 const leaseFor = 24 * time.Hour
 
-// peer is another gateway that the register names.
+// peer is another gateway in the register.
 type peer struct {
-	// seen is when it last said something, by our clock, and lease the revision of
-	// the renewal that was heard of then.
+	// seen is when it last renewed its lease, by this gateway's clock, and lease the revision of that
+	// renewal.
 	seen  time.Time
 	lease uint64
-	// owed is set from its burial until it was swept, buried when we heard of it.
+	// owed is set from its burial until it was swept; buried is when this gateway heard of the burial.
 	owed   bool
 	buried time.Time
 }
@@ -36,21 +36,21 @@ func leaseKey(node string) string { return "lease." + name.Key(node) }
 
 func leaseValue(told uint64) []byte { return []byte(alive + " " + strconv.FormatUint(told, 10)) }
 
-// toldBy is the revision up to which the gateway of a lease has told of what it changed.
+// toldBy returns the revision up to which the gateway of a lease has told its changes.
 func toldBy(e kv.Entry) uint64 {
 	text, _ := strings.CutPrefix(string(e.Value), alive+" ")
 	told, _ := strconv.ParseUint(text, 10, 64)
 	return told
 }
 
-// leases watches those of all gateways.
+// leases watches the leases of all gateways.
 type leases struct{ r *Roster }
 
 // Changed implements [kv.Watcher].
 func (l leases) Changed(rec kv.Record) { l.r.heard(rec) }
 
-// Lost implements [kv.Watcher]. What was missed of others is asked for before they are
-// taken for dead; what was missed of us matters at once.
+// Lost implements [kv.Watcher]. Leases of other gateways are read before these are declared dead. What the
+// table has of this gateway is checked at once.
 func (l leases) Lost() { l.r.hurry() }
 
 // hurry has the lease renewed now.
@@ -61,7 +61,7 @@ func (r *Roster) hurry() {
 	}
 }
 
-// enter takes the lease, enters the register and learns of the others.
+// enter writes the lease, enters the register and reads the leases of the others.
 func (r *Roster) enter(ctx context.Context) (err error) {
 	var stops []func()
 	r.unwatch = func() {
@@ -74,7 +74,7 @@ func (r *Roster) enter(ctx context.Context) (err error) {
 			r.unwatch()
 		}
 	}()
-	// Of changes that come before the register is known nothing can be told.
+	// Changes cannot be judged before the register is known.
 	if _, err := r.refresh(ctx); err != nil {
 		return err
 	}
@@ -95,7 +95,7 @@ func (r *Roster) enter(ctx context.Context) (err error) {
 	return err
 }
 
-// heard takes in a sign of life.
+// heard applies a lease of another gateway.
 func (r *Roster) heard(rec kv.Record) {
 	node, err := name.Decode(strings.TrimPrefix(rec.Key, "lease."))
 	if err != nil || node == r.opt.Node || !strings.HasPrefix(string(rec.Value), alive) {
@@ -112,7 +112,7 @@ func (r *Roster) heard(rec kv.Record) {
 	}
 }
 
-// beat renews the lease.
+// beat renews the lease regularly.
 func (r *Roster) beat() {
 	tick := time.NewTicker(r.opt.Lease / 3)
 	defer tick.Stop()
@@ -135,8 +135,8 @@ func (r *Roster) beat() {
 	}
 }
 
-// renew writes our lease and looks whether we are still in the register. After trouble,
-// what the table has of us is compared with what it should have.
+// renew writes the lease and checks whether this gateway is still in the register. After trouble, it compares
+// what the table has of this gateway with what it should have.
 func (r *Roster) renew(ctx context.Context) error {
 	settled := r.opt.Settled()
 	r.mu.Lock()
@@ -178,7 +178,7 @@ func (r *Roster) renew(ctx context.Context) error {
 		r.rewrite(func(seat, uint64) bool { return true })
 	case first:
 	case shaken, revision < last, g.Life != known.Life, now.Sub(renewed) > r.opt.Lease:
-		// Revisions that come again are those of a table that was restored.
+		// If the revision has fallen, the table was restored.
 		if err := r.verify(ctx); err != nil {
 			r.mu.Lock()
 			r.shaken = true
@@ -189,7 +189,7 @@ func (r *Roster) renew(ctx context.Context) error {
 	return nil
 }
 
-// enroll enters the register. What is written of us up to now is void.
+// enroll enters this gateway into the register. Everything that was written of it up to now is void.
 func (r *Roster) enroll(ctx context.Context, lease uint64) error {
 	return r.amend(ctx, func(g *register) *register {
 		before := g.Nodes[r.opt.Node]
@@ -199,20 +199,20 @@ func (r *Roster) enroll(ctx context.Context, lease uint64) error {
 	})
 }
 
-// maxSpoken bounds the leases that are remembered while nothing can be stored.
+// maxSpoken bounds the renewals that are remembered while nothing can be stored.
 const maxSpoken = 64
 
-// renewal is a lease that was written.
+// renewal is a renewal of the lease.
 type renewal struct {
 	at       time.Time
 	revision uint64
 }
 
-// owing is for how long a gateway may have changed something before it tells of it.
+// owing is how much time may pass between a change of a gateway and its telling it.
 const owing = 5 * time.Second
 
-// told is the revision up to which everything was told and is stored, where all is stored that
-// was told before a time: the lease of a while before. The caller holds the lock.
+// told returns the revision up to which all changes were told and are stored. Everything that was told before
+// settled is stored, so it is the revision of a renewal some time before that. The caller holds the lock.
 func (r *Roster) told(settled time.Time) uint64 {
 	for len(r.spoken) > 0 && settled.Sub(r.spoken[0].at) > owing {
 		r.telling = r.spoken[0].revision
@@ -221,8 +221,7 @@ func (r *Roster) told(settled time.Time) uint64 {
 	return r.telling
 }
 
-// verify writes again what the table does not have of us, and gives up what it should not
-// have.
+// verify writes the seats again that the table has lost, and gives up those that it should not have.
 func (r *Roster) verify(ctx context.Context) error {
 	records, err := r.opt.Table.List(ctx, nodePattern(r.opt.Node))
 	if err != nil {
@@ -239,8 +238,8 @@ func (r *Roster) verify(ctx context.Context) error {
 	return nil
 }
 
-// leave takes us out of the register, so that nobody looks for us. Seats that could not be
-// given up, and what could not be told of those that were, others find out about.
+// leave removes this gateway from the register, so that no other gateway looks for it. It does not if seats
+// could not be given up or changes could not be told: other gateways then find out when the lease ends.
 func (r *Roster) leave(ctx context.Context) {
 	r.mu.Lock()
 	stays := r.untold

@@ -5,15 +5,15 @@ import (
 	"sync/atomic"
 )
 
-// counters are the numbers of a roster.
+// counters are the metrics of a roster.
 type counters struct {
 	writes, failures, burials, revivals, cleared, unclaimed atomic.Uint64
-	// members are the users in the rooms of each app; one without any is not in it.
+	// members are the numbers of users in the rooms of each app; an app without any is not in it.
 	membersMu sync.Mutex
 	members   map[string]int
 }
 
-// member notes that a user came to a room of an app here (1), or left it (-1).
+// member notes that a user joined a room of an app on this gateway (1), or left it (-1).
 func (c *counters) member(app string, change int) {
 	c.membersMu.Lock()
 	defer c.membersMu.Unlock()
@@ -25,24 +25,24 @@ func (c *counters) member(app string, change int) {
 	}
 }
 
-// LocalMembers is how many users are in the rooms of an app by connections of this gateway,
-// each counted once for each room.
+// LocalMembers returns how many users are in the rooms of an app by connections of this gateway, each counted
+// once for each room.
 func (r *Roster) LocalMembers(app string) int {
 	r.metrics.membersMu.Lock()
 	defer r.metrics.membersMu.Unlock()
 	return r.metrics.members[app]
 }
 
-// Stats are the numbers of a roster since it was made.
+// Stats are the numbers of a roster since it was created.
 type Stats struct {
-	// Writes of seats, Failures of the table, Burials of other gateways by this
-	// one, Revivals of this one after it was buried itself, and how often it has
-	// Cleared away what it gave up.
+	// Writes counts writes of seats, Failures those of the table, Burials other gateways that this one
+	// buried, Revivals how often this gateway came back after it was buried, and Cleared how often it removed
+	// the records of seats that it gave up.
 	Writes, Failures, Burials, Revivals, Cleared uint64
 	// Unclaimed is how often an app claimed more than is written, see [ErrManyClaims].
 	Unclaimed uint64
-	// Seats are those that this gateway holds, Waiting those of them that wait
-	// to be written, Rooms the channels that it follows.
+	// Seats is the number of seats of this gateway, Waiting how many of them wait to be written, Rooms the
+	// number of channels that it follows.
 	Seats, Waiting, Rooms int
 }
 

@@ -15,31 +15,30 @@ const (
 	writeTimeout = 5 * time.Second
 )
 
-// ownSeat is a seat of this gateway: what it should be, and what the table has. The
-// writes of one seat follow each other; what changes meanwhile is written once.
+// ownSeat is a seat of this gateway: what it should be, and what the table has. The writes of one seat are
+// sequential; changes during a write are written together afterwards.
 type ownSeat struct {
 	seat seat
 
 	mu rank.Mutex[rank.OwnSeat]
-	// wanted is nil for given up. It changes under the lock of all as well.
+	// wanted is nil for a seat that is given up. It changes only with both locks held.
 	wanted *content
-	// stored is what the table has, nil for nothing or a seat that is given up, at
-	// revision.
+	// stored is what the table has at revision, nil for nothing or a seat that is given up.
 	stored   *content
 	revision uint64
-	// since is the revision with which what is stored was stored first, 0 if that
-	// is void, and first the one with which the seat was held first.
+	// since is the revision with which the stored state was first stored, 0 if that is void. first is the
+	// revision with which the seat was first held.
 	since, first uint64
-	// again is set while what is stored is to be written again, as it is, and lost while
-	// the table has nothing and rooms may believe otherwise, or while it is not known whether it has something.
+	// again is set while the stored state must be written again unchanged. lost is set while the table has
+	// nothing and rooms may assume otherwise, or while it is not known whether the table has something.
 	again, lost, queued bool
-	// resting is set for a while after it was written, see [countRest].
+	// resting is set for a while after a write, see [countRest].
 	resting bool
 	moved   chan struct{} // closed and replaced when stored changes
 }
 
-// state returns the revision of what is wanted, 0 while it is not stored, and what is
-// closed when that changes.
+// state returns the revision of the wanted state, 0 while that is not stored, and a channel that is closed
+// when this changes.
 func (c *ownSeat) state() (<-chan struct{}, uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -49,15 +48,15 @@ func (c *ownSeat) state() (<-chan struct{}, uint64) {
 	return c.moved, c.revision
 }
 
-// set says what a seat should be from now on, nil for given up, and returns it.
-// Without change the seat keeps what it was to be, if it was to be anything.
+// set sets what a seat should be, nil for given up, and returns the seat. If change is false, a seat that is
+// wanted already keeps its state.
 func (r *Roster) set(s seat, change bool, to *content) *ownSeat {
 	r.ownMu.Lock()
 	defer r.ownMu.Unlock()
 	return r.want(s, change, to)
 }
 
-// want is set for who holds the lock.
+// want is set for a caller that holds ownMu.
 func (r *Roster) want(s seat, change bool, to *content) *ownSeat {
 	c := r.own[s]
 	if c == nil {
@@ -73,7 +72,7 @@ func (r *Roster) want(s seat, change bool, to *content) *ownSeat {
 	return c
 }
 
-// enqueue lets a writer look at a seat, unless it rests. The caller holds both locks.
+// enqueue queues a seat for the writers, unless it rests. The caller holds both locks.
 func (r *Roster) enqueue(c *ownSeat) {
 	if !c.queued && !c.rests() {
 		c.queued = true
@@ -82,7 +81,7 @@ func (r *Roster) enqueue(c *ownSeat) {
 	}
 }
 
-// write is one of the writers.
+// write is the goroutine of one writer.
 func (r *Roster) write() {
 	for {
 		r.ownMu.Lock()
@@ -133,9 +132,8 @@ func (r *Roster) write() {
 // retryWait is the pause of a writer after a failure.
 const retryWait = 250 * time.Millisecond
 
-// store brings the table up to what is wanted. A record that a seat was given up stays
-// until all that came before it is void: what it covers is not gone from a store that
-// recovers.
+// store writes the wanted state of a seat to the table. The record of a seat that was given up stays until
+// everything before it is void, because a store that recovers may bring back what the record covers.
 func (r *Roster) store(c *ownSeat) error {
 	c.mu.Lock()
 	wanted, stored, since, first, again, lost := c.wanted, c.stored, c.since, c.first, c.again, c.lost
@@ -145,7 +143,7 @@ func (r *Roster) store(c *ownSeat) error {
 	}
 	n := content{User: c.seat.user, Gone: true, Since: since}
 	if n.User == "" {
-		n.First = first // Who buries this gateway may owe that it was occupied.
+		n.First = first // A gateway that buries this one may have to tell that the seat occupied its channel.
 	}
 	if wanted != nil {
 		n = *wanted
@@ -164,7 +162,8 @@ func (r *Roster) store(c *ownSeat) error {
 	defer cancel()
 	revision, err := r.opt.Table.Put(ctx, c.seat.key(), value, 0)
 	if err != nil {
-		// It may be stored. If it is given up before it is tried again, the table has to be told.
+		// It may have been stored. If the seat is given up before the next attempt, the table must still be
+		// told.
 		c.mu.Lock()
 		c.lost = c.stored == nil
 		c.mu.Unlock()
@@ -180,15 +179,14 @@ func (r *Roster) store(c *ownSeat) error {
 	defer c.mu.Unlock()
 	c.stored, c.revision, c.since, c.first, c.again, c.lost = wanted, revision, cause(revision, n), beginning(revision, n), false, false
 	if wanted != nil && revision <= r.floor.Load() {
-		c.stored = nil // others take it for void
+		c.stored = nil // other gateways take it for void
 	}
 	close(c.moved)
 	c.moved = make(chan struct{})
 	return nil
 }
 
-// rewrite writes again what the table has lost: all seats, or those for which lacks
-// says so.
+// rewrite writes the seats again that the table has lost, as lacks reports.
 func (r *Roster) rewrite(lacks func(s seat, revision uint64) bool) {
 	r.ownMu.Lock()
 	defer r.ownMu.Unlock()
@@ -201,8 +199,8 @@ func (r *Roster) rewrite(lacks func(s seat, revision uint64) bool) {
 	}
 }
 
-// assert writes a seat of this gateway again if it is held and the table, which has it at
-// a revision, has lost what was written last. It reports whether the seat is held.
+// assert writes a seat of this gateway again if it is held and the table, which has it at a revision, has
+// lost the last write. It reports whether the seat is held.
 func (r *Roster) assert(s seat, revision uint64) bool {
 	r.ownMu.Lock()
 	defer r.ownMu.Unlock()
@@ -226,8 +224,8 @@ func (r *Roster) lose(c *ownSeat) {
 	r.enqueue(c)
 }
 
-// disown gives up a seat that the table says this gateway holds, if it does not. A table
-// that was restored remembers what was given up since.
+// disown gives up a seat that this gateway holds according to the table, if it does not hold it. A table that
+// was restored may have seats that were given up since.
 func (r *Roster) disown(s seat, h latest) {
 	r.ownMu.Lock()
 	defer r.ownMu.Unlock()
@@ -239,7 +237,7 @@ func (r *Roster) disown(s seat, h latest) {
 	r.enqueue(c)
 }
 
-// flush waits until everything is written, or ctx is done. Nothing rests for it.
+// flush waits until everything is written, or ctx is done. It ends the rest of all seats.
 func (r *Roster) flush(ctx context.Context) {
 	for {
 		r.ownMu.Lock()
@@ -257,12 +255,12 @@ func (r *Roster) flush(ctx context.Context) {
 	}
 }
 
-// SetCount says the number of subscriptions that this gateway has in a channel, and that no
-// other one is about to begin. It does not wait.
+// SetCount sets the number of subscriptions that this gateway has in a channel; no other one is about to
+// begin. It does not wait.
 func (r *Roster) SetCount(app, channel string, n int) { r.SetCounts(app, channel, n, 0) }
 
-// SetCounts is SetCount with so many more that are about to begin: whoever asks this gateway
-// is told of them already, and everybody else when they have begun.
+// SetCounts is SetCount with a number of subscriptions that are about to begin. Queries of this gateway count
+// these already, other gateways only when they have begun.
 func (r *Roster) SetCounts(app, channel string, n, coming int) {
 	s := seat{app, channel, r.opt.Node, ""}
 	r.ownMu.Lock()
@@ -280,8 +278,8 @@ func (r *Roster) SetCounts(app, channel string, n, coming int) {
 	}
 }
 
-// Told waits until the table has the number of subscriptions that this gateway has in a channel,
-// or had since it was called, so that others know of it, or for [Options.ToldWithin].
+// Told waits until the table has the present number of subscriptions of this gateway in a channel, or a later
+// one, so that other gateways know of it. It waits [Options.ToldWithin] at most.
 func (r *Roster) Told(app, channel string) {
 	ctx, cancel := context.WithTimeout(r.ctx, r.opt.ToldWithin)
 	defer cancel()
@@ -306,8 +304,8 @@ func (r *Roster) Told(app, channel string) {
 	}
 }
 
-// has says whether a number of subscriptions is stored, or a later one that is not smaller, or
-// what is wanted by now, and returns what is closed when that changes.
+// has reports whether the number of subscriptions n is stored, or a later one that is not smaller, or the
+// wanted state. It also returns a channel that is closed when this changes.
 func (c *ownSeat) has(n *content) (<-chan struct{}, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -11,28 +11,28 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// registerKey is where the gateways that count are written. The record is replaced and
-// never removed, by age or otherwise: whatever else a store brings back when it recovers,
-// this one is the newest that there was, and a seat of a gateway that is not in it is void.
+// registerKey is the key of the register, the record of the gateways that count. It is replaced and never
+// removed, not even by age: whatever else a recovering store brings back, this record is the newest that
+// there was, and seats of gateways that are not in it are void.
 const registerKey = "gateways"
 
 // standing is what the register says of a gateway.
 type standing struct {
-	// Floor is the revision up to which its seats are void: it has written all that
-	// hold anew since then.
+	// Floor is the revision up to which its seats are void: it has written all seats that it holds again
+	// since then.
 	Floor uint64 `json:"f,omitempty"`
-	// Dead gateways have no seats at all. Owed is set from a burial until somebody
-	// has told what the dead one owed and has removed its seats.
+	// Dead gateways have no seats at all. Owed is set from a burial until a gateway has told what the dead
+	// one owed and removed its seats.
 	Dead bool `json:"d,omitempty"`
 	Owed bool `json:"o,omitempty"`
-	// Buried orders burials: of two that are owed, who has the higher one died later.
+	// Buried orders burials: of two gateways that are owed, the one with the higher value died later.
 	Buried uint64 `json:"b,omitempty"`
 }
 
-// register is the gateways that count, as of a revision. It is never changed once made.
+// register is the set of gateways that count, as of a revision. It is immutable.
 type register struct {
-	// Life names the record from its making; another one is made when the table was
-	// found to have lost it or to be older than what is known.
+	// Life is a random name of the record. It changes when the table was found to have lost the record, or to
+	// have an older one than is known.
 	Life  string              `json:"l"`
 	Nodes map[string]standing `json:"n"`
 
@@ -41,7 +41,7 @@ type register struct {
 
 func newRegister() *register { return &register{Life: rand.Text(), Nodes: map[string]standing{}} }
 
-// readRegister reads a record; false if it is not a register.
+// readRegister parses a record. It reports false if the record is not a register.
 func readRegister(e kv.Entry) (*register, bool) {
 	g := &register{}
 	if json.Unmarshal(e.Value, g) != nil || g.Nodes == nil || g.Life == "" {
@@ -51,7 +51,7 @@ func readRegister(e kv.Entry) (*register, bool) {
 	return g, true
 }
 
-// alive says whether a gateway counts. Without a register all do.
+// alive reports whether a gateway counts. Without a register, all do.
 func (g *register) alive(node string) bool {
 	if g == nil {
 		return true
@@ -60,7 +60,7 @@ func (g *register) alive(node string) bool {
 	return in && !s.Dead
 }
 
-// first is the name that comes first among the living.
+// first returns the living gateway whose name is first in order.
 func (g *register) first() (node string) {
 	for name := range g.Nodes {
 		if g.alive(name) && (node == "" || name < node) {
@@ -70,21 +70,21 @@ func (g *register) first() (node string) {
 	return node
 }
 
-// counts says whether a seat that was written at a revision does. Without a register all do.
+// counts reports whether a seat that was written at a revision counts. Without a register, all do.
 func (g *register) counts(node string, revision uint64) bool {
 	return g == nil || g.alive(node) && revision > g.Nodes[node].Floor
 }
 
-// unsure says whether a seat may be of a gateway that entered after this register was read.
+// unsure reports whether a seat may be of a gateway that entered after this register was read.
 func (g *register) unsure(node string, revision uint64) bool {
 	return !g.alive(node) && revision > g.revision
 }
 
-// moved are the gateways that have come, gone, or come back between two registers.
+// moved returns the gateways that have come, gone, or come back between two registers.
 func (g *register) moved(to *register) map[string]bool {
 	out := map[string]bool{}
 	for node := range g.Nodes {
-		// Who came back has raised its floor.
+		// A gateway that came back has raised its floor.
 		out[node] = g.alive(node) != to.alive(node) || g.Nodes[node].Owed != to.Nodes[node].Owed
 	}
 	for node := range to.Nodes {
@@ -94,7 +94,7 @@ func (g *register) moved(to *register) map[string]bool {
 	return out
 }
 
-// with is a copy in which a gateway stands otherwise, nil for not at all.
+// with returns a copy with another standing of a gateway, nil to remove it.
 func (g *register) with(node string, s *standing) *register {
 	out := &register{Life: g.Life, Nodes: maps.Clone(g.Nodes), revision: g.revision}
 	if s == nil {
@@ -112,7 +112,7 @@ type registers struct{ r *Roster }
 func (w registers) Changed(rec kv.Record) {
 	g, ok := readRegister(rec.Entry)
 	if known := w.r.view.Load(); !ok || g.Life != known.Life {
-		w.r.hurry() // the table was restored, or somebody else writes there
+		w.r.hurry() // the table was restored, or another cluster writes there
 		return
 	}
 	w.r.adopt(g, nil)
@@ -121,8 +121,8 @@ func (w registers) Changed(rec kv.Record) {
 // Lost implements [kv.Watcher].
 func (w registers) Lost() { w.r.hurry() }
 
-// adopt takes a register in if it is newer than what is known, or if instead, which it
-// replaces whatever its revision, is what is known.
+// adopt replaces the known register by g if g is newer. It does so whatever the revision of g if instead is
+// the known register.
 func (r *Roster) adopt(g, instead *register) {
 	r.adopting.Lock()
 	defer r.adopting.Unlock()
@@ -164,8 +164,8 @@ func (r *Roster) adopt(g, instead *register) {
 	}
 }
 
-// refresh reads the register from the table and returns it. A table that has lost it, or
-// has an older one than is known, gets what is known: who has ended since then stays away.
+// refresh reads the register from the table and returns it. If the table has lost it, or has an older one
+// than is known, it writes the known one, so that gateways that have ended since then stay ended.
 func (r *Roster) refresh(ctx context.Context) (*register, error) {
 	for {
 		known := r.view.Load()
@@ -176,11 +176,11 @@ func (r *Roster) refresh(ctx context.Context) (*register, error) {
 		g, found := readRegister(e)
 		switch {
 		case r.view.Load() != known:
-			continue // what was read may be older than what was heard meanwhile
+			continue // a newer one may have been heard of during the reading
 		case found && known != nil && g.revision == known.revision && g.Life == known.Life:
 			return known, nil
 		case found && (known == nil || g.revision > known.revision || g.Life != known.Life):
-			// Somebody was faster if its life is another one.
+			// If the life differs, another gateway has restored it first.
 		default:
 			if g, err = r.restore(ctx, known, e.Revision); errors.Is(err, kv.ErrConflict) {
 				continue
@@ -193,14 +193,14 @@ func (r *Roster) refresh(ctx context.Context) (*register, error) {
 	}
 }
 
-// restore writes what is known into a table that has an older register or none.
+// restore writes the known register into a table that has an older one or none.
 func (r *Roster) restore(ctx context.Context, known *register, have uint64) (*register, error) {
 	g := newRegister()
 	if known != nil {
 		maps.Copy(g.Nodes, known.Nodes)
 	}
 	for node, s := range g.Nodes {
-		// Revisions may come again.
+		// Revisions up to the old floor may be assigned again.
 		s.Floor = min(s.Floor, have)
 		g.Nodes[node] = s
 	}
@@ -219,8 +219,8 @@ func (r *Roster) writeRegister(ctx context.Context, g *register, have uint64) er
 	return err
 }
 
-// amend changes the register. change is given what is in the table and returns what shall
-// be, or nil for no change; it is called again if somebody else was faster.
+// amend changes the register. change is given the register in the table and returns the new one, or nil for
+// no change. It is called again if another gateway was faster.
 func (r *Roster) amend(ctx context.Context, change func(*register) *register) error {
 	for {
 		g, err := r.refresh(ctx)

@@ -2,9 +2,9 @@ package presence
 
 import "time"
 
-// countRest is how long a number of subscriptions stays in the table as it was written, while the channel goes on
-// having some. Thousands may come to a channel in a second, and it would be written as often as the table answers;
-// others want to know what it has become. The first subscription and the last one wait for nothing.
+// countRest is the least time between two writes of a number of subscriptions while the channel has some.
+// Thousands may subscribe in a second, and the number would be written as often as the table answers. The
+// first and the last subscription are written at once.
 const countRest = 100 * time.Millisecond
 
 // resting is a seat that was written a moment ago.
@@ -13,11 +13,11 @@ type resting struct {
 	until time.Time
 }
 
-// counts says whether it is the number of subscriptions in a channel. That of an app's connections is another
-// thing: some of them wait until it is written.
+// counts reports whether a seat is the number of subscriptions in a channel. The number of an app's
+// connections does not rest, because connections wait until it is written.
 func (s seat) counts() bool { return s.user == "" && s.channel != "" }
 
-// rests says whether what is wanted of the seat is written later. The caller holds its lock.
+// rests reports whether the wanted state of a seat is written later. The caller holds the lock of the seat.
 func (c *ownSeat) rests() bool {
 	return c.resting && c.stored != nil && c.wanted != nil && !c.again && !c.lost
 }
@@ -37,8 +37,8 @@ func (r *Roster) rest(c *ownSeat) {
 	}
 }
 
-// rouse has written what changed while it rested, of seats that have rested until then. It returns the
-// moment of the next one. The caller holds the lock of all.
+// rouse ends the rest of the seats whose rest is over at now, and has them written if they have changed. It
+// returns the end of the next rest, zero if none rests. The caller holds ownMu.
 func (r *Roster) rouse(now time.Time) (next time.Time) {
 	for len(r.rested) > 0 {
 		if r.rested[0].until.After(now) {
@@ -57,7 +57,7 @@ func (r *Roster) rouse(now time.Time) (next time.Time) {
 	return time.Time{}
 }
 
-// rousing is the goroutine that looks after seats that rest.
+// rousing is the goroutine that ends the rest of seats.
 func (r *Roster) rousing() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()

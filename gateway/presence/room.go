@@ -11,52 +11,51 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// Sink is told of the changes of a room, one call after the other, in order. version
-// rises with each call. It may wait, but not for the room, which it must not call.
+// Sink receives the changes of a room, in order and one call at a time. version rises with each call. Changed
+// may wait, but must not call the room or wait for it.
 type Sink interface {
 	Changed(version uint64, changes []Change)
 }
 
-// Room is one channel as this gateway follows it.
+// Room is one channel that this gateway follows.
 type Room struct {
 	roster       *Roster
 	app, channel string
 	sink         Sink
 	stop         func()
-	// stale: it waits to be compared with the table. It belongs to the roster's lock.
+	// stale: the room waits to be compared with the table. The lock of the roster guards it.
 	stale bool
 
-	// turn is held by who takes something in until it was told, so that what is told has
-	// the order of what happened. The sink may wait for others under it.
+	// turn is held from applying a record until its changes were told, so that they are told in order. The
+	// sink may wait while it is held.
 	turn rank.Mutex[rank.RoomTurn]
-	// others has what other gateways tell these days, in case it must come first. It
-	// belongs to the turn.
+	// others has the recent changes of other gateways, which may have to be told first. turn guards it.
 	others earlier
 
 	mu   rank.Mutex[rank.Room]
 	fold *Fold
-	// early are the newest records that came before the room was compared with the table for
-	// the first time, by key; nil afterwards.
+	// early are the newest records that came before the first comparison with the table, by key; nil
+	// afterwards.
 	early   map[string]kv.Record
 	version uint64
-	// moved is closed and replaced when the fold has taken something in.
+	// moved is closed and replaced when the fold has applied something.
 	moved chan struct{}
-	// local is how many connections of a user there are on this gateway. leaving is set
-	// while the fold may have users that have none.
+	// local is the number of connections of each user on this gateway. leaving is set while the fold may have
+	// users that have none here.
 	local   map[string]int
 	leaving bool
 	synced  bool
 	closed  bool
 }
 
-// Open follows a channel and returns when its members are known. Close ends it. sink
-// may be nil. Only one room of a channel may be open at a time.
+// Open follows a channel and returns when its members are known. Close ends it. sink may be nil. Only one
+// room of a channel may be open at a time. Errors: those of the table, or of ctx.
 func (r *Roster) Open(ctx context.Context, app, channel string, sink Sink) (*Room, error) {
 	room := &Room{
 		roster: r, app: app, channel: channel, sink: sink, fold: r.newFold(channel),
 		moved: make(chan struct{}), local: map[string]int{}, leaving: true, early: map[string]kv.Record{},
 	}
-	// From here on the room hears who counts.
+	// From here on, the room is told of new registers.
 	r.mu.Lock()
 	r.rooms[roomKey{app, channel}] = room
 	r.mu.Unlock()
@@ -75,8 +74,8 @@ func (r *Roster) Open(ctx context.Context, app, channel string, sink Sink) (*Roo
 	return room, nil
 }
 
-// Close stops following. The sink is not called any more afterwards. Seats of this gateway
-// are not given up by it.
+// Close stops following. The sink is not called any more afterwards. Close does not give up seats of this
+// gateway.
 func (m *Room) Close() {
 	if m.stop != nil {
 		m.stop()
@@ -101,7 +100,7 @@ func (m *Room) Changed(rec kv.Record) {
 		return
 	}
 	if !n.Gone && m.roster.view.Load().unsure(s.node, rec.Revision) {
-		// It counts as soon as the register says so.
+		// The seat counts as soon as the register says so.
 		m.roster.hurry()
 	}
 	m.take(func() []Change {
@@ -117,16 +116,16 @@ func (m *Room) Changed(rec kv.Record) {
 // Lost implements [kv.Watcher].
 func (m *Room) Lost() { m.roster.resync(m) }
 
-// news is what is to be told, and the version of the room that it leads to.
+// news are the changes to be told, and the version of the room after them.
 type news struct {
 	version uint64
 	changes []Change
-	// read: it was read from the table and happened at that time, which is zero if that is not known.
+	// read: the change was read from the table. It happened at the time at, zero if that is not known.
 	read bool
 	at   time.Time
 }
 
-// take takes something in, and tells what has changed.
+// take applies something to the fold, and tells what has changed.
 func (m *Room) take(in func() []Change) {
 	m.turn.Lock()
 	defer m.turn.Unlock()
@@ -136,8 +135,7 @@ func (m *Room) take(in func() []Change) {
 	m.tell(n)
 }
 
-// took notes what has changed, and returns what is to be told of it. The caller holds both
-// locks.
+// took notes changes, and returns what must be told of them. The caller holds both locks.
 func (m *Room) took(changes []Change) news {
 	close(m.moved)
 	m.moved = make(chan struct{})
@@ -151,13 +149,13 @@ func (m *Room) took(changes []Change) news {
 	return news{version: m.version, changes: changes}
 }
 
-// tell hands on what has changed. It is the caller's turn, and he does not hold the lock.
+// tell tells changes. The caller holds turn but not mu.
 func (m *Room) tell(n news) {
 	if n.version == 0 {
 		return
 	}
-	// The sink tells applications of numbers of subscriptions, which stand behind that the channel is occupied
-	// and before that it is vacated.
+	// The sink tells webhooks of the number of subscriptions, which must come after occupied and before
+	// vacated.
 	before := n.changes
 	if last := len(before) - 1; before[last].Kind == Vacated {
 		before = before[:last]
@@ -173,8 +171,8 @@ func (m *Room) tell(n news) {
 	m.report(n.changes[len(before):], at)
 }
 
-// report tells of changes that are the business of this gateway. Everybody sees a change, and its author owes
-// the webhook. What the dead owe is told by who buries them.
+// report tells the changes that this gateway made: every gateway sees a change, and the one that made it owes
+// the webhook. The changes of a dead gateway are told by the one that buries it.
 func (m *Room) report(changes []Change, at time.Time) {
 	now := m.roster.opt.Now()
 	for _, c := range changes {
@@ -208,14 +206,14 @@ func (m *Room) sync(ctx context.Context) error {
 		at := holder{s.node, s.user}
 		listed[at] = latest{content: n, revision: rec.Revision}
 		change := m.took(m.fold.apply(at, rec.Revision, n))
-		// What was missed for long its author has told long ago.
+		// Another gateway has told its changes long ago if they were missed here for long.
 		if change.read = true; n.Gone || n.Since == 0 && n.First == 0 {
 			change.at = rec.Time
 		}
 		told = append(told, change)
 	}
 	if !m.synced {
-		// The list may lack what came meanwhile, and nobody is told of that any more.
+		// The list may lack records that arrived meanwhile, and these were not told.
 		if c, at, ok := m.roster.lately(m.channel, newest(records, m.early)); ok {
 			m.others.remember(c, at)
 		}
@@ -241,8 +239,8 @@ func (m *Room) sync(ctx context.Context) error {
 	return nil
 }
 
-// lookUp asks the table for a seat that a list has not, or has as it was before. The list
-// may be that of a replica that is behind, or the table has lost its latest writes.
+// lookUp reads the newest record of a seat if a list lacks it or has an older state. The list may be from a
+// replica that is behind, or the table has lost its latest writes.
 func (m *Room) lookUp(ctx context.Context, at holder) error {
 	s := seat{m.app, m.channel, at.node, at.user}
 	rec, err := m.roster.opt.Table.Read(ctx, s.key())
@@ -250,14 +248,14 @@ func (m *Room) lookUp(ctx context.Context, at holder) error {
 		return err
 	}
 	if at.node == m.roster.opt.Node && m.roster.assert(s, rec.Revision) {
-		// Nobody knows better than this gateway, which writes it again.
+		// This gateway knows its own seats best, and writes this one again.
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		m.fold.doubt(at, rec.Revision)
 		return nil
 	}
 	if err != nil {
-		// What this gateway gave up nobody else tells, also if there is no record of that.
+		// Only this gateway tells of the seats that it gave up, even if there is no record of that.
 		m.take(func() []Change { return m.fold.remove(at, at.node != m.roster.opt.Node) })
 	} else if _, n, ok := parse(s.key(), rec.Value); ok {
 		m.take(func() []Change { return m.fold.correct(at, rec.Revision, n) })
@@ -265,34 +263,33 @@ func (m *Room) lookUp(ctx context.Context, at holder) error {
 	return nil
 }
 
-// know takes in who counts from now on.
+// know applies a register.
 func (m *Room) know(view *register, moved map[string]bool) {
 	m.take(func() []Change { return m.fold.know(view, moved) })
 }
 
-// Members are the users in the channel at a version.
+// Members returns the users in the channel, and the version at which they are that.
 func (m *Room) Members() ([]Member, uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.fold.Members(), m.version
 }
 
-// Counts are the number of subscriptions and of users, and the version at which they
-// were that.
+// Counts returns the number of subscriptions and of users, and the version at which they are that.
 func (m *Room) Counts() (subscriptions, users int, version uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.fold.Count(), m.fold.Users(), m.version
 }
 
-// Others is the number of subscriptions on other gateways.
+// Others returns the number of subscriptions on other gateways.
 func (m *Room) Others() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.elsewhere()
 }
 
-// Idle says whether this gateway has nothing in the channel and everybody knows it.
+// Idle reports whether this gateway has no seats in the channel any more and has told all of that.
 func (m *Room) Idle() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -19,29 +19,27 @@ import (
 // Options configure a [Roster]. Table and Node are required.
 type Options struct {
 	Table kv.Table
-	// Node names this gateway; no other one, earlier or later, may have the name.
+	// Node is the name of this gateway; no other gateway may ever have had it.
 	Node string
-	// Lease is how long it takes at most until a gateway that says nothing is
-	// buried, whole seconds, default 10 s, at least 2 s. What it holds in the
-	// table ends after four fifths of it, which leaves time for noticing, and is
-	// renewed three times as often.
+	// Lease is the longest time until a silent gateway is buried, in whole seconds, default 10 s, at least 2
+	// s. The lease in the table ends after four fifths of it, which leaves time for noticing, and is renewed
+	// three times in that.
 	Lease time.Duration
-	// Tell is told of each change that this gateway made, or that a gateway made
-	// which it buried. It must not block. The id is the same for everybody who
-	// tells of a change.
+	// Tell is called for each change that this gateway made, or that a gateway made which this one buried. It
+	// must not block. Whichever gateway tells a change, the change has the same id.
 	Tell func(app, channel string, c Change)
-	// Settled is the time before which everything of which Tell was told is stored, so
-	// that it survives this gateway. Default Now.
+	// Settled returns the time before which everything that Tell was called for is stored, so that it
+	// survives this gateway. Default Now.
 	Settled func() time.Time
-	// Tombstones is how many records of seats that it gave up a gateway leaves in the
-	// table before it clears them away, default 1,024 and half of the seats it has;
-	// Linger how long at least they stay, default a minute.
+	// Tombstones is how many records of seats that were given up a gateway leaves in the table before it
+	// removes them, default 1,024; half of the number of its seats is added. Linger is how long they stay at
+	// least, default a minute.
 	Tombstones int
 	Linger     time.Duration
-	// Sole says that the table is kept by this process, so that it has ended with its predecessor: whoever else
-	// is in it counts for [Total] and [Roster.Company] once it has said something since.
+	// Sole says that this process keeps the table, so that the table stopped with the previous process. Other
+	// gateways in it then count for [Total] and [Roster.Company] only once they have written something since.
 	Sole bool
-	// Members says of a channel whether it has members; nil means that none has.
+	// Members reports whether a channel has members; nil means that none has.
 	Members func(channel string) bool
 	// ToldWithin bounds [Roster.Told], default a quarter of a second.
 	ToldWithin time.Duration
@@ -52,7 +50,7 @@ type Options struct {
 
 type roomKey struct{ app, channel string }
 
-// Roster is this gateway's part in the presence of the cluster. Make it with [New].
+// Roster is this gateway's part in the presence of the cluster. Make it with [New]. Safe for concurrent use.
 type Roster struct {
 	opt     Options
 	metrics counters
@@ -62,19 +60,18 @@ type Roster struct {
 	running sync.WaitGroup
 	stop    sync.Once
 
-	// view is the register as it is known. adopting is held while it changes and the
-	// rooms are told.
+	// view is the known register. adopting is held while it changes and the rooms are told.
 	view     atomic.Pointer[register]
 	adopting rank.Mutex[rank.Adopting]
-	// floor is ours in it.
+	// floor is the floor of this gateway in the register.
 	floor atomic.Uint64
 
-	// surveys bound how many look through the table for somebody who asks, and looks are of single
-	// channels, each made once for all who ask.
+	// surveys bounds how many queries search the table at a time. looks are searches of single channels, each
+	// shared by all concurrent queries.
 	surveys *broker.Share
 	looks   broker.Rounds[roomKey, *Fold]
 
-	// claims bound what strangers have written to the table.
+	// claims bounds what strangers can cause to be written to the table.
 	claims claimRates
 
 	mu       rank.Mutex[rank.Roster]
@@ -82,33 +79,32 @@ type Roster struct {
 	stale    []*Room
 	peers    map[string]*peer
 	failures seldom.Lines
-	// lease is the revision of our own, 0 for none; renewed is when that last
-	// succeeded and steady since when it has not failed; shaken is set from a failure
-	// until what the table has of us was compared. spoken are the latest leases, and
-	// telling is the revision up to which all was told.
+	// lease is the revision of this gateway's lease, 0 for none. renewed is when it was last written, and
+	// steady since when that has not failed. shaken is set from a failure until what the table has of this
+	// gateway was compared. spoken are the latest renewals, and telling is the revision up to which all
+	// changes were told.
 	lease uint64
-	// born is the revision of the first one.
+	// born is the revision of the first lease.
 	born            uint64
 	renewed, steady time.Time
 	shaken          bool
 	spoken          []renewal
 	telling         uint64
-	// looked is when the other gateways were last looked after.
+	// looked is when the other gateways were last checked.
 	looked time.Time
-	// strays are gateways of which records were seen that do not count.
+	// strays has gateways of which void records were seen.
 	strays      map[string]stray
 	wake, syncs chan struct{}
 	unwatch     func()
-	// questions are the latest about the connections of apps that are not answered yet, by app, and questioned
-	// wakes who answers them; none is once this gateway is leaving.
+	// questions are the latest unanswered questions about the connections of apps, by app, and questioned
+	// wakes the goroutine that answers them. It answers none once leaving is set.
 	questions  map[string]uint64
 	questioned chan struct{}
 	leaving    bool
-	// untold: not all of what this gateway changed could be told at its end.
+	// untold: not all changes of this gateway could be told before its end.
 	untold bool
 
-	// own are the seats of this gateway, and coming the subscriptions that are about to
-	// begin.
+	// own are the seats of this gateway, and coming are the numbers of subscriptions that are about to begin.
 	ownMu   rank.Mutex[rank.OwnSeats]
 	work    sync.Cond
 	own     map[seat]*ownSeat
@@ -116,16 +112,17 @@ type Roster struct {
 	dirty   []*ownSeat
 	busy    int
 	settled chan struct{}
-	// rested are the seats that rest, in the order of when they do no more; tired wakes who looks after them.
+	// rested are the seats that rest, in the order in which their rests end; tired wakes the goroutine that
+	// ends them.
 	rested []resting
 	tired  chan struct{}
-	// tombs counts the records of seats that were given up; clearing is under way
-	// from when there are too many.
+	// tombs counts the records of seats that were given up; clearing is not nil while they are being removed.
 	tombs    int
 	clearing *clearing
 }
 
-// New takes a lease and starts to follow those of the others.
+// New takes a lease and begins to follow the leases of the other gateways. Errors: those of the table, or of
+// ctx.
 func New(ctx context.Context, opt Options) (*Roster, error) {
 	if opt.Table == nil || opt.Node == "" {
 		return nil, errors.New("presence: Table and Node are required")
@@ -178,13 +175,13 @@ func New(ctx context.Context, opt Options) (*Roster, error) {
 	return r, nil
 }
 
-// Alive says whether a gateway, this one or another, counts.
+// Alive reports whether a gateway, this one or another, counts.
 func (r *Roster) Alive(node string) bool {
 	g := r.view.Load()
 	return g != nil && g.alive(node)
 }
 
-// Nodes names the gateways that count, in order.
+// Nodes returns the names of the gateways that count, sorted.
 func (r *Roster) Nodes() (all []string) {
 	g := r.view.Load()
 	if g == nil {
@@ -199,8 +196,8 @@ func (r *Roster) Nodes() (all []string) {
 	return all
 }
 
-// Close gives up the seats that are still to be given up, says goodbye, and ends
-// everything. What is not written when ctx is done others will find out.
+// Close writes what is still to be written, leaves the register, and ends everything. If ctx is done before
+// that, other gateways find out when the lease ends.
 func (r *Roster) Close(ctx context.Context) {
 	r.stop.Do(func() {
 		r.flush(ctx)
@@ -214,7 +211,7 @@ func (r *Roster) Close(ctx context.Context) {
 	})
 }
 
-// warn logs a failure that is likely to come in numbers, once in a while.
+// warn logs a failure that may occur in large numbers. The log line is rate-limited.
 func (r *Roster) warn(what string, err error) {
 	r.metrics.failures.Add(1)
 	if r.ctx.Err() == nil {
@@ -236,7 +233,7 @@ func (r *Roster) resync(m *Room) {
 	}
 }
 
-// nextStale takes the room that waits for longest to be compared, nil if none does.
+// nextStale removes and returns the room that has waited longest to be compared, nil if none waits.
 func (r *Roster) nextStale() *Room {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -250,7 +247,7 @@ func (r *Roster) nextStale() *Room {
 	return m
 }
 
-// resyncs compares rooms, one after the other.
+// resyncs is the goroutine that compares rooms, one after the other.
 func (r *Roster) resyncs() {
 	for {
 		m := r.nextStale()
@@ -278,7 +275,7 @@ func (r *Roster) resyncs() {
 	}
 }
 
-// list returns records of seats when it is known whether their gateways count.
+// list returns records of seats once it is known whether their gateways count.
 func (r *Roster) list(ctx context.Context, pattern string) ([]kv.Record, error) {
 	records, err := r.opt.Table.List(ctx, pattern)
 	if err != nil {

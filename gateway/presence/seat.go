@@ -9,26 +9,25 @@ import (
 	"github.com/sluicehq/sluice/broker/name"
 )
 
-// seat is what one gateway has in one channel: a user, or, with an empty user, its
-// subscriptions.
+// seat identifies what one gateway has in one channel: a user, or with an empty user its subscriptions.
 type seat struct{ app, channel, node, user string }
 
-// content is the value of a seat.
+// content is the value of a seat's record.
 type content struct {
 	User string          `json:"u,omitempty"`
 	Info json.RawMessage `json:"i,omitempty"`
-	// Count of subscriptions, of a seat without a user, and First, which is the revision with which there were
-	// some first, also if there are none any more, 0 if that is the one of the record.
+	// Count is the number of subscriptions, of a seat without a user. First is the revision with which there
+	// first were some, also if there are none any more, 0 if that is the revision of the record.
 	Count int    `json:"n,omitempty"`
 	First uint64 `json:"f,omitempty"`
-	// Gone seats stay for a while, so that who comes next knows that somebody has
-	// just left. Since is the revision with which the seat was held.
+	// Gone: the seat was given up. Its record stays for a while, so that a gateway that begins to follow sees
+	// that the user has just left. Since is the revision with which the seat was held.
 	Gone  bool   `json:"g,omitempty"`
 	Since uint64 `json:"s,omitempty"`
 }
 
-// maxUserToken bounds the part of a key that is made of a user's id. Longer ones
-// stand as a hash, and the id itself is in the value.
+// maxUserToken bounds the part of a key that is made of a user's id. Longer ones are replaced by a hash, and
+// the id itself is in the value.
 const maxUserToken = 200
 
 func userToken(user string) string {
@@ -37,7 +36,7 @@ func userToken(user string) string {
 		return token
 	}
 	sum := sha256.Sum256([]byte(user))
-	// No encoded name has an x behind =.
+	// No encoded name has an x after =.
 	return "=x" + hex.EncodeToString(sum[:])
 }
 
@@ -45,14 +44,14 @@ func (s seat) key() string {
 	return "seat." + name.Key(s.app) + "." + name.Key(s.channel) + "." + name.Key(s.node) + "." + userToken(s.user)
 }
 
-// Patterns of seats: those of a channel, an app, a node.
+// These are patterns for the seats of a channel, an app, a gateway.
 func channelPattern(app, channel string) string {
 	return "seat." + name.Key(app) + "." + name.Key(channel) + ".>"
 }
 func appPattern(app string) string   { return "seat." + name.Key(app) + ".>" }
 func nodePattern(node string) string { return "seat.*.*." + name.Key(node) + ".*" }
 
-// nodeOf is the gateway of a seat, by its key.
+// nodeOf returns the gateway of a seat from its key.
 func nodeOf(key string) (string, bool) {
 	words := strings.Split(key, ".")
 	if len(words) != 5 || words[0] != "seat" {
@@ -62,7 +61,7 @@ func nodeOf(key string) (string, bool) {
 	return node, err == nil
 }
 
-// parse reads a record of a seat.
+// parse parses the record of a seat.
 func parse(key string, value []byte) (seat, content, bool) {
 	words := strings.Split(key, ".")
 	if len(words) != 5 || words[0] != "seat" {

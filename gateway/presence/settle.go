@@ -5,13 +5,12 @@ import (
 	"time"
 )
 
-// settleLeast is how long at least [Roster.Settle] waits, however little time connections have to leave.
+// settleLeast is how long [Roster.Settle] waits at least, even if ctx ends before.
 const settleLeast = 2 * time.Second
 
-// Settle waits at a stop until each channel is idle: nobody is in it by this gateway any more, and whoever
-// Tell tells was told so. It waits as long as ctx lasts, and for two seconds in any case. If that is not
-// enough, this gateway does not take its leave: the others find out when its lease has ended, and tell what it
-// could not.
+// Settle waits at a stop until each channel is idle: this gateway has nobody in it any more, and Tell was
+// called for that. It waits as long as ctx lasts, and two seconds at least. If that is not enough, this
+// gateway stays in the register: others find out when its lease has ended, and tell the rest.
 func (r *Roster) Settle(ctx context.Context, idle []func() bool) {
 	least, end := context.WithTimeout(context.WithoutCancel(ctx), settleLeast)
 	defer end()

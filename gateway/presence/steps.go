@@ -8,21 +8,21 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// step is what a seat was from a revision on.
+// step is the state of a seat from a revision on.
 type step struct {
 	seat seat
 	latest
-	// early: the seat was held then as a later record says, which is in the table in
-	// the place of the one that said so first. When that was is not known.
+	// early: the state is inferred from a later record, which has replaced the one that said so first. The
+	// time of that is not known.
 	early bool
-	// record is the revision of the record that says so.
+	// record is the revision of the record in the table.
 	record uint64
 	time   time.Time
 }
 
-// stepsOf is what records say of their seats, in the order in which it happened. Who takes
-// them in by the order of the records would see a channel empty between one who leaves and
-// another one whose seat was written again later.
+// stepsOf returns what records say of their seats, in the order in which it happened. In the order of the
+// records, a channel would seem empty between a user that leaves and another one whose seat was written again
+// later.
 func stepsOf(records []kv.Record, view *register) []step {
 	var out []step
 	for _, rec := range records {
@@ -41,7 +41,7 @@ func stepsOf(records []kv.Record, view *register) []step {
 			last.time = time.Time{}
 		}
 		if n.First > 0 {
-			last.time = time.Time{} // Who occupied the channel did so at another time.
+			last.time = time.Time{} // The channel was occupied at another time.
 		}
 		out = append(out, last)
 	}
@@ -49,9 +49,9 @@ func stepsOf(records []kv.Record, view *register) []step {
 	return out
 }
 
-// owes says whether a change by a step of a gateway that died must be told for it, which had told up to a revision.
-// A seat that was written again was told of when it was written first. What a number of subscriptions was earlier
-// is not known, nor when it was the first one if its record does not say so.
+// owes reports whether a change by a step of a dead gateway must be told for it. The gateway had told
+// everything up to the revision told. A seat that was written again was told of at its first write. Earlier
+// numbers of subscriptions are not known, nor when the first one was written if the record does not say so.
 func (s *step) owes(c Change, byMembers bool, told uint64) bool {
 	switch c.Kind {
 	case Added:

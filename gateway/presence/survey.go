@@ -6,17 +6,16 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// surveyors is how many look through the table at a time for somebody who asks, half of them for
-// one app, beside those that take long.
+// surveyors is how many queries search the table at a time, half of them for one app, not counting those that
+// take long.
 const surveyors = 8
 
-// recordBytes is about what a record holds beside its key and its value while who is where is made
-// of many.
+// recordBytes is about how much memory a record takes in addition to its key and its value while a list is
+// made.
 const recordBytes = 512
 
-// survey returns records of seats for somebody who asks, when it is known whether their gateways
-// count. room is told of the bytes of each piece before the next one is read, and ends it with its
-// error; nil takes all.
+// survey returns records of seats for a query, once it is known whether their gateways count. room is called
+// with the bytes of each piece before the next one is read. Its error ends the survey. It may be nil.
 func (r *Roster) survey(ctx context.Context, pattern string, room func(bytes int) error) ([]kv.Record, error) {
 	walking, stop := context.WithCancel(ctx)
 	defer stop()

@@ -13,48 +13,48 @@ import (
 )
 
 const (
-	// askPause lies between two questions of a gateway about one app, and answerPause between a question and
-	// the answer, which answers whatever else is asked meanwhile. In that time a gateway also notices that a
-	// client has left it which is at another one already.
+	// askPause is the least time between two questions of a gateway about one app. answerPause is the time
+	// between a question and the answer, which also answers later questions. In that time, a gateway also
+	// notices that a client has left it that is at another gateway already.
 	askPause    = 200 * time.Millisecond
 	answerPause = 100 * time.Millisecond
-	// answersStay is how long questions and answers stay in the table. Nobody reads old ones.
+	// answersStay is how long questions and answers stay in the table. Old ones are not read.
 	answersStay = time.Minute
 )
 
-// Total is the number of connections of an app on all gateways, as this gateway follows it. A gateway that has
-// died goes on counting until its lease has ended, so the number may be too high for a while; [Total.Ask] finds
-// out which part of it is certain.
+// Total is the number of connections of an app on all gateways, as this gateway follows it. A dead gateway
+// counts until its lease has ended, so the number may be too high for a while; [Total.Ask] finds out which
+// part of it is certain.
 type Total struct {
 	roster *Roster
 	app    string
 	room   *Room
 	stop   func()
 	asks   broker.Rounds[struct{}, uint64]
-	// asked is when the last question was put. It belongs to whoever does a round of asks.
+	// asked is when the last question was written. Only the function of a round of asks uses it.
 	asked time.Time
 
-	// answers are the latest of the other gateways, by name. They belong to the room's lock.
+	// answers are the latest answers of the other gateways, by name. The lock of the room guards them.
 	answers map[string]totalAnswer
 }
 
 // totalAnswer is how many connections a gateway had when it had read a question.
 type totalAnswer struct {
 	connections int
-	question    uint64 // its revision
+	question    uint64 // the revision of the question
 }
 
 // Standing is what is known of the connections of an app on other gateways.
 type Standing struct {
-	// Others is their number as the table has it. Confirmed are those of them that gateways have confirmed
-	// since they were asked.
+	// Others is their number in the table. Confirmed is how many of them their gateways have confirmed since
+	// the question.
 	Others, Confirmed int
 }
 
 func totalKey(app string) string { return "quota." + name.Key(app) }
 
-// OpenTotal follows the connections of an app, and answers the questions of other gateways about those of this
-// one. Close ends it. Only one of an app may be open at a time. Errors: those of the table, or the context's.
+// OpenTotal follows the connections of an app, and answers the questions of other gateways about those of
+// this one. Close ends it. Only one of an app may be open at a time. Errors: those of the table, or of ctx.
 func (r *Roster) OpenTotal(ctx context.Context, app string) (*Total, error) {
 	room, err := r.Open(ctx, app, "", nil)
 	if err != nil {
@@ -96,17 +96,18 @@ func (t *Total) Changed(rec kv.Record) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	t.answers[node] = a
-	// Those who are gone answer no question again.
+	// Answers of gateways that are gone are not replaced any more.
 	maps.DeleteFunc(t.answers, func(of string, old totalAnswer) bool { return old.question < a.question && !view.alive(of) })
 	close(m.moved)
 	m.moved = make(chan struct{})
 }
 
-// Lost implements [kv.Watcher]. Whoever waits for an answer asks again some day.
+// Lost implements [kv.Watcher]. A connection that waits for a lost answer is refused for a moment, and its
+// retry asks again.
 func (t *Total) Lost() {}
 
-// Ask asks the other gateways how many connections they have, once for all who ask at a time, and returns what
-// the question is known by. Errors: those of the table, or the context's.
+// Ask asks the other gateways how many connections they have, once for all concurrent callers, and returns
+// the revision of the question. Errors: those of the table, or of ctx.
 func (t *Total) Ask(ctx context.Context) (question uint64, err error) {
 	return t.asks.Do(ctx, struct{}{}, func(ctx context.Context) (uint64, error) {
 		if !pause(ctx, time.Until(t.asked.Add(askPause))) {
@@ -117,8 +118,8 @@ func (t *Total) Ask(ctx context.Context) (question uint64, err error) {
 	})
 }
 
-// Standing is what is known since a question, 0 for none, and a channel that is closed when that may have
-// changed.
+// Standing returns what is known since a question, 0 for none, and a channel that is closed when that may
+// have changed.
 func (t *Total) Standing(question uint64) (s Standing, moved <-chan struct{}) {
 	m := t.room
 	silent := t.roster.predecessors()
@@ -136,7 +137,7 @@ func (t *Total) Standing(question uint64) (s Standing, moved <-chan struct{}) {
 	return s, m.moved
 }
 
-// predecessors are the gateways that have said nothing since this one began to keep the table.
+// predecessors returns the gateways that have written nothing since this one began to keep the table.
 func (r *Roster) predecessors() map[string]bool {
 	if !r.opt.Sole {
 		return nil
@@ -150,8 +151,8 @@ func (r *Roster) predecessors() map[string]bool {
 	return out
 }
 
-// Company says whether another gateway is known to be alive: it is in the register and has renewed its lease in
-// time.
+// Company reports whether another gateway is known to be alive: it is in the register and has renewed its
+// lease in time.
 func (r *Roster) Company() bool {
 	silent, view, now := r.predecessors(), r.view.Load(), r.opt.Now()
 	r.mu.Lock()
@@ -164,7 +165,7 @@ func (r *Roster) Company() bool {
 	return false
 }
 
-// pause waits, and says whether ctx goes on.
+// pause waits, and reports false if ctx is done.
 func pause(ctx context.Context, d time.Duration) bool {
 	if d <= 0 {
 		return ctx.Err() == nil
@@ -179,8 +180,8 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// Leaving says that the connections of this gateway are asked to leave it from now on: it confirms none of them
-// any more, because their clients may be at another gateway already.
+// Leaving says that the connections of this gateway are being closed from now on. The gateway confirms none
+// of them any more, because their clients may be at another gateway already.
 func (r *Roster) Leaving() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -222,7 +223,7 @@ func (r *Roster) answering() {
 	}
 }
 
-// answer says how many connections of an app this gateway has, if it has any or the table says so.
+// answer writes how many connections of an app this gateway has, if it has a seat for them.
 func (r *Roster) answer(app string, question uint64) {
 	s := seat{app, "", r.opt.Node, ""}
 	r.ownMu.Lock()
