@@ -7,11 +7,11 @@ import (
 	"github.com/sluicehq/sluice/gateway/client"
 )
 
-// ahead is what was read ahead of whoever takes it: a few batches, each with a bound in
-// events and bytes. A reader that is further ahead waits.
+// ahead is a buffer of events that are read ahead: a few batches, each bounded in events and bytes. When it is
+// full, the reading waits.
 type ahead struct {
 	batches chan []*client.HistoryItem
-	// err is why it ended, valid once batches is closed.
+	// err is why the reading ended. It is valid once batches is closed.
 	err     error
 	reading sync.WaitGroup
 }
@@ -22,8 +22,8 @@ const (
 	aheadMost   = 8
 )
 
-// readAhead reads in a goroutine of its own, until the end, an error, or the context's end.
-// The caller ends the context and waits.
+// readAhead reads in its own goroutine until the end, an error, or the end of the context. The caller must end
+// the context and call wait.
 func readAhead(ctx context.Context, p *past) *ahead {
 	a := &ahead{batches: make(chan []*client.HistoryItem, aheadMost)}
 	var batch []*client.HistoryItem

@@ -33,7 +33,7 @@ Flags of "sluice serve" that say where the log is are taken here as well.`,
 		Example: `  sluice app add shop
   sluice app list --config sluice.yaml`,
 		Args: arguments(cobra.NoArgs),
-		// Without it a word that is no command would be answered by the help, and with success.
+		// Without it, cobra would answer an unknown subcommand with the help and exit status 0.
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	configs.BindFlags(cmd.PersistentFlags())
@@ -43,10 +43,10 @@ Flags of "sluice serve" that say where the log is are taken here as well.`,
 	return cmd
 }
 
-// notExpanded is said of variables, which would become secrets that everybody can read in a file.
+// notExpanded is the error for variables, whose values would become secrets in a readable file.
 const notExpanded = "variables such as ${NAME} are not expanded in apps of the cluster; write the value, or use --secret-file"
 
-// unexpanded names a setting in which a variable is asked for, empty if there is none.
+// unexpanded returns a setting that contains a variable, empty if there is none.
 func unexpanded(v any) string {
 	switch v := v.(type) {
 	case map[string]any:
@@ -65,7 +65,7 @@ func unexpanded(v any) string {
 	return ""
 }
 
-// settle reads flags of the form NAME=VALUE into settings of an app.
+// settle parses flags of the form NAME=VALUE into the settings of an app.
 func settle(tree map[string]any, sets []string) error {
 	for _, s := range sets {
 		name, value, ok := strings.Cut(s, "=")
@@ -153,7 +153,7 @@ func newAppAddCommand() *cobra.Command {
 	return cmd
 }
 
-// newAppChange is a command that changes one app. change gets its settings, and says what to print.
+// newAppChange returns a command that changes one app. change gets its settings, and returns the text to print.
 func newAppChange(use, short string, change func(cmd *cobra.Command, tree map[string]any) (say string, err error)) *cobra.Command {
 	return &cobra.Command{
 		Use: use, Short: short, Args: arguments(cobra.ExactArgs(1)),
@@ -207,7 +207,7 @@ func newAppEnabledCommand(name string, enabled bool) *cobra.Command {
 	})
 }
 
-// mostEarlier is how many earlier keys an app may have.
+// mostEarlier is the maximum number of earlier keys of an app.
 const mostEarlier = 16
 
 func newAppRotateCommand() *cobra.Command {
@@ -220,7 +220,7 @@ func newAppRotateCommand() *cobra.Command {
 		now := time.Now().UTC()
 		before := map[string]any{"key": tree["key"], "secret": tree["secret"], "until": now.Add(overlap).Format(time.RFC3339)}
 		earlier, _ := tree["previous_keys"].([]any)
-		// With an entry the secret would go on proving what gateways say.
+		// Without an overlap no entry is made: the old secret would continue to prove orders of gateways.
 		said := "those before count no more\n"
 		if overlap > 0 {
 			earlier = append([]any{before}, earlier...)
@@ -277,7 +277,7 @@ func newAppListCommand() *cobra.Command {
 	return cmd
 }
 
-// rows are the apps of the configuration, and behind them those of the cluster.
+// rows returns the apps of the configuration and of the cluster, sorted by id.
 func (in *keeper) rows(all map[string]*shelf.App) []listedApp {
 	trees, problems := map[string]map[string]any{}, map[string]error{}
 	for id, a := range all {
@@ -337,7 +337,7 @@ func newAppShowCommand() *cobra.Command {
 	return cmd
 }
 
-// conceal replaces what may be secret.
+// conceal replaces the secrets in the settings of an app.
 func conceal(tree map[string]any) {
 	const hidden = "[redacted]"
 	tree["secret"] = hidden

@@ -17,27 +17,26 @@ import (
 	"github.com/sluicehq/sluice/streams/embedded"
 )
 
-// keeper looks after the apps of the cluster at the command line.
+// keeper manages the apps of the cluster for the commands.
 type keeper struct {
 	config *configs.Config
 	shelf  *shelf.Shelf
-	// measure says what the log of an app holds, in words, empty for nothing; removeLog removes
-	// it.
+	// measure describes what the log of an app holds, empty for nothing; removeLog removes it.
 	measure   func(ctx context.Context, app string) (string, error)
 	removeLog func(ctx context.Context, app string) error
 	close     func()
 }
 
-// errNoEncryptionKey ends every command that needs one.
+// errNoEncryptionKey is the error of commands without a key.
 var errNoEncryptionKey = errors.New("apps_encryption_key is not set, and these apps are sealed with it: give all gateways and this command the same, 32 bytes or more (`openssl rand -base64 48` makes one), and restart the gateways")
 
-// errMemory: nothing else reaches the memory of a process.
+// errMemory is the error for a log in memory, which no other process can reach.
 var errMemory = usage("adapter.driver is local, so this server keeps its log in memory: put its apps into the configuration file, which is read again when it changes")
 
-// doorTimeout is how long a server on this machine is waited for.
+// doorTimeout bounds the time for connecting to a server on this machine.
 const doorTimeout = 5 * time.Second
 
-// openKeeper connects to where the configuration of a command line keeps its apps.
+// openKeeper connects to the store in which the configuration of a command keeps its apps.
 func openKeeper(cmd *cobra.Command) (*keeper, error) {
 	c, err := loadConfig(cmd)
 	if err != nil {
@@ -132,7 +131,7 @@ func (in *keeper) openRedis(ctx context.Context) (kv.Table, error) {
 	return table, nil
 }
 
-// app reads an app of the cluster.
+// app reads an app of the cluster and its settings.
 func (in *keeper) app(ctx context.Context, id string) (*shelf.App, map[string]any, error) {
 	a, err := in.shelf.Get(ctx, id)
 	if errors.Is(err, shelf.ErrNotThere) {
@@ -152,7 +151,7 @@ func (in *keeper) app(ctx context.Context, id string) (*shelf.App, map[string]an
 	return a, tree, nil
 }
 
-// present is an app as a gateway has it that uses it, none if it cannot be read.
+// present returns an app as a gateway that uses it has it, nothing if it cannot be read.
 func (in *keeper) present(a *shelf.App) []configs.App {
 	if a == nil {
 		return nil
@@ -164,7 +163,7 @@ func (in *keeper) present(a *shelf.App) []configs.App {
 	return []configs.App{in.config.ClusterApp(tree)}
 }
 
-// checked is the text of an app, if it may stand beside all others.
+// checked returns the text of an app, if it is valid together with all others.
 func (in *keeper) checked(ctx context.Context, id string, tree map[string]any) ([]byte, error) {
 	all, err := in.shelf.List(ctx)
 	if err != nil {
@@ -174,7 +173,7 @@ func (in *keeper) checked(ctx context.Context, id string, tree map[string]any) (
 	if err != nil {
 		return nil, err
 	}
-	// What will be read is checked, and not what was typed.
+	// The text is checked as gateways will parse it.
 	tree, err = configs.ParseApp(text)
 	if err != nil {
 		return nil, err
@@ -185,7 +184,7 @@ func (in *keeper) checked(ctx context.Context, id string, tree map[string]any) (
 			trees[other] = t
 		}
 	}
-	// The others have come first, whatever their ids are.
+	// Existing apps have precedence, whatever their ids are.
 	base, _ := in.config.WithClusterApps(trees, nil)
 	if _, refused := base.WithClusterApps(map[string]map[string]any{id: tree}, in.present(all[id])); refused[id] != nil {
 		return nil, refused[id]

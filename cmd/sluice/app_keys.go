@@ -12,13 +12,12 @@ import (
 	"github.com/sluicehq/sluice/configs/shelf"
 )
 
-// ownKeyName is a file in the directory of an embedded server's log. It has the key that seals apps
-// for a server of development mode whose configuration has none.
+// ownKeyName is a file in the directory of an embedded server's log. It has the key that seals apps for a
+// development server whose configuration has no key.
 const ownKeyName = "apps.key"
 
-// sealing are the keys for the apps that are kept beside the configuration, nil if there are none.
-// A server of development mode has a key of its own, which is made if create says so: only a server
-// that holds the directory does.
+// sealing returns the keys for apps of the cluster, nil if there are none. A development server has its own key.
+// It is created only if create is set, which requires holding the directory.
 func sealing(c *configs.Config, create bool) (*shelf.Keys, error) {
 	all := c.EncryptionKeys
 	if ownsKey(c) {
@@ -34,15 +33,15 @@ func sealing(c *configs.Config, create bool) (*shelf.Keys, error) {
 	return shelf.NewKeys(all[0], all[1:]...)
 }
 
-// hasCluster says whether a server of this configuration keeps apps beside it.
+// hasCluster reports whether a server with this configuration uses apps of the cluster.
 func hasCluster(c *configs.Config) bool {
 	return c.Driver != "local" && (c.EncryptionKeys != nil || ownsKey(c))
 }
 
-// ownsKey says whether a server makes a key by itself.
+// ownsKey reports whether a server creates its own key.
 func ownsKey(c *configs.Config) bool { return c.EncryptionKeys == nil && c.Development && c.Embeds() }
 
-// sealMark says at the door of an embedded server what seals its apps.
+// sealMark describes, for the door of an embedded server, which key seals its apps.
 func sealMark(c *configs.Config) string {
 	switch {
 	case ownsKey(c):
@@ -54,8 +53,8 @@ func sealMark(c *configs.Config) string {
 	}
 }
 
-// checkMark refuses a server whose apps are sealed by something else: it could not read what this
-// command writes, and the command would report success. A server that does not say is believed.
+// checkMark refuses a server whose apps are sealed with another key: it could not read what this command writes,
+// and the command would report success. A server without a mark is accepted.
 func checkMark(c *configs.Config, mark string) error {
 	dir := c.NATS.Embedded.StoreDir
 	switch {
@@ -73,7 +72,7 @@ func checkMark(c *configs.Config, mark string) error {
 	}
 }
 
-// ownKey reads the key of a directory.
+// ownKey reads the key in a directory, and creates it if create is set.
 func ownKey(dir string, create bool) (configs.Secret, error) {
 	path := filepath.Join(dir, ownKeyName)
 	_, err := os.Stat(path)
@@ -97,9 +96,9 @@ func ownKey(dir string, create bool) (configs.Secret, error) {
 	return key, nil
 }
 
-// writeKey makes a key. Nobody ever sees a part of it.
+// writeKey creates a key. The file appears under its name only when it is complete.
 func writeKey(dir, path string) error {
-	f, err := os.CreateTemp(dir, ownKeyName+"-*") // for its owner alone
+	f, err := os.CreateTemp(dir, ownKeyName+"-*") // readable by its owner only
 	if err != nil {
 		return err
 	}
@@ -108,7 +107,7 @@ func writeKey(dir, path string) error {
 		err = os.Rename(f.Name(), path)
 	}
 	if err == nil {
-		// Records that nobody can open would be left if a crash of the machine took the name.
+		// If a crash of the machine lost the file's name, records would remain that nobody can open.
 		err = syncDirectory(dir)
 	}
 	if err != nil {
@@ -117,7 +116,7 @@ func writeKey(dir, path string) error {
 	return err
 }
 
-// syncDirectory has the names in a directory outlive a crash of the machine.
+// syncDirectory makes the names in a directory survive a crash of the machine.
 func syncDirectory(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
@@ -125,7 +124,7 @@ func syncDirectory(dir string) error {
 	}
 	err = d.Sync()
 	if runtime.GOOS == "windows" {
-		err = nil // it knows no such thing
+		err = nil // directories cannot be synced there
 	}
 	return errors.Join(err, d.Close())
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/sluicehq/sluice/configs/shelf"
 )
 
-// letGo is how long gateways are given to let go of an app before its log is removed.
-// It is longer than the time after which they notice by themselves.
+// letGo is how long gateways have to stop using an app before its log is removed. It is longer than the time
+// after which they notice a change by themselves.
 const letGo = shelf.Again + 2*time.Second
 
 func newAppRemoveCommand() *cobra.Command {
@@ -41,7 +41,8 @@ deleted, unless --keep-log is given. What that is is said before, and the id mus
 				return err
 			}
 			for i := range in.config.Apps {
-				// What the cluster has of it is of no effect, and the log is the other one's.
+				// The app of the cluster has no effect then, and the log belongs to the app of the
+				// configuration.
 				keepLog = keepLog || in.config.Apps[i].ID == id
 			}
 			in.describe(cmd, id, tree, what, keepLog)
@@ -56,7 +57,7 @@ deleted, unless --keep-log is given. What that is is said before, and the id mus
 	return cmd
 }
 
-// describe says what is removed.
+// describe prints what is removed.
 func (in *keeper) describe(cmd *cobra.Command, id string, tree map[string]any, what string, keepLog bool) {
 	out := cmd.ErrOrStderr()
 	fmt.Fprintf(out, "The app %s is removed: its keys (%v) count no more, and its connections are closed.\n", id, tree["key"])
@@ -70,12 +71,12 @@ func (in *keeper) describe(cmd *cobra.Command, id string, tree map[string]any, w
 	}
 }
 
-// confirmed wants the id of the app once more.
+// confirmed requires the id of the app once more.
 func confirmed(cmd *cobra.Command, id, yes string) error {
 	if yes == "" {
 		fmt.Fprint(cmd.ErrOrStderr(), "To remove it for good, type the id of the app: ")
 		if yes = typedLine(cmd); yes == "" {
-			fmt.Fprintln(cmd.ErrOrStderr()) // Nothing has ended the line of the question.
+			fmt.Fprintln(cmd.ErrOrStderr()) // nothing has ended the line of the question
 		}
 	}
 	if yes != id {
@@ -92,7 +93,7 @@ func (in *keeper) remove(cmd *cobra.Command, a *shelf.App, withLog bool) error {
 	if !withLog {
 		return nil
 	}
-	// A gateway that has the app still would make its stream anew.
+	// A gateway that still uses the app would create its stream again.
 	ctx, cancel := context.WithTimeout(cmd.Context(), letGo)
 	defer cancel()
 	<-ctx.Done()

@@ -71,11 +71,11 @@ func (o *authOptions) run(cmd *cobra.Command, args []string) error {
 	return writeJSON(cmd.OutOrStdout(), out)
 }
 
-// longestChannel is the longest name that any app may allow; the server knows its own.
+// longestChannel is the highest limit that an app can have for channel names; the server checks its own.
 const longestChannel = 200
 
-// check refuses what a server would refuse in spite of a good signature, and completes the
-// data of presence channels.
+// check refuses what a server would refuse in spite of a valid signature, and completes the data of presence
+// channels.
 func (o *authOptions) check(cmd *cobra.Command, args []string) error {
 	signin, byUser := cmd.Flags().Changed("user-data"), cmd.Flags().Changed("user-id") || o.info != ""
 	switch {

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// bar shows on a terminal how far something is, on the last line of it. Elsewhere it shows
-// nothing. Whoever prints anything else has it cleared before. Several goroutines may use it.
+// bar shows a progress bar on the last line of a terminal. On other outputs it shows nothing. Clear it before
+// anything else is printed. It is safe for concurrent use.
 type bar struct {
 	out   io.Writer // nil shows nothing
 	mu    sync.Mutex
@@ -19,7 +19,7 @@ type bar struct {
 
 const (
 	barWidth = 30
-	// barPause is between two drawings.
+	// barPause is the minimum time between two updates.
 	barPause = 100 * time.Millisecond
 )
 
@@ -31,8 +31,7 @@ func newBar(w io.Writer) *bar {
 	return &bar{}
 }
 
-// update draws the bar anew, unless it was drawn a moment ago. The text has no characters that
-// a terminal obeys.
+// update draws the bar, unless it was drawn a moment ago. The text must not contain control characters.
 func (b *bar) update(now time.Time, part float64, text string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -42,12 +41,12 @@ func (b *bar) update(now time.Time, part float64, text string) {
 	b.drawn, b.shown = now, true
 	full := int(min(max(part, 0), 1) * barWidth)
 	columns, _ := extentOf(b.out)
-	// What wraps cannot be taken away again.
+	// A line that wraps could not be cleared.
 	line := cut(fmt.Sprintf("[%s%s] %3.0f %%  %s", strings.Repeat("=", full), strings.Repeat(" ", barWidth-full), 100*min(max(part, 0), 1), text), columns)
 	fmt.Fprint(b.out, "\r\x1b[K", line)
 }
 
-// cut is a line as far as it fits into so many columns, of which the last one stays free. 0 columns are any number.
+// cut shortens a line to a number of columns, of which the last one stays free. 0 columns means no limit.
 func cut(line string, columns int) string {
 	if columns == 0 {
 		return line
@@ -61,7 +60,7 @@ func cut(line string, columns int) string {
 	return line
 }
 
-// clear takes the bar away.
+// clear removes the bar.
 func (b *bar) clear() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -25,7 +25,7 @@ type benchOptions struct {
 	noCalibrate bool
 }
 
-// benches are the subcommands: what each is for, and which flags it has beside those of all.
+// benches are the subcommands with their descriptions and their own flags.
 var benches = []struct {
 	kind        load.Kind
 	short, long string
@@ -83,7 +83,7 @@ Do not run it against a server that others need.`,
 	return cmd
 }
 
-// flags adds those that a kind of run has, and gives the others their defaults.
+// flags adds the flags of a kind of run, and sets the others to their defaults.
 func (o *benchOptions) flags(cmd *cobra.Command, names []string) {
 	all, l := pflag.NewFlagSet("", pflag.ContinueOnError), &o.load
 	f := all
@@ -148,7 +148,7 @@ func (o *benchOptions) run(cmd *cobra.Command, kind load.Kind) error {
 	return o.explain(err)
 }
 
-// measure runs it. The result is nil if it could not begin.
+// measure runs the measurement. The result is nil if it could not begin.
 func (o *benchOptions) measure(ctx context.Context, cmd *cobra.Command) (*load.Result, error) {
 	if o.load.Kind == load.Self {
 		return load.DoSelf(ctx, o.load)
@@ -177,7 +177,7 @@ func (o *benchOptions) measure(ctx context.Context, cmd *cobra.Command) (*load.R
 	return out, err
 }
 
-// writable finds out before anything is measured whether the result can be written. A file that is there stays as it is.
+// writable checks before the measurement whether the result can be written. An existing file is left unchanged.
 func (o *benchOptions) writable() error {
 	if o.result == "" || o.result == "-" {
 		return nil
@@ -207,10 +207,10 @@ func (o *benchOptions) write(stdout io.Writer, r *load.Result) error {
 	return os.WriteFile(o.result, text, 0o644)
 }
 
-// describePatience is how long a server may take to say what it is.
+// describePatience bounds the request for a description of the server.
 const describePatience = 3 * time.Second
 
-// describe is what a server says of itself.
+// describe returns how a server describes itself.
 func (o *benchOptions) describe(ctx context.Context) string {
 	ctx, cancel := context.WithTimeout(ctx, describePatience)
 	defer cancel()
@@ -241,7 +241,7 @@ func (o *benchOptions) describe(ctx context.Context) string {
 	text, err := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
 	if err == nil && json.Unmarshal(text, &told) == nil && told.Backend != "" && told.Durability != "" {
 		if told.Level == "" {
-			told.Level = told.Durability // An older release says it in a sentence alone.
+			told.Level = told.Durability // an older release describes it only in a sentence
 		}
 		return fmt.Sprintf("sluice with %s, durability %s", told.Backend, told.Level)
 	}

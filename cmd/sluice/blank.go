@@ -9,12 +9,12 @@ import (
 	"github.com/sluicehq/sluice/configs"
 )
 
-// mayBeBlank are the flags for which an empty text means something: no prefix, and no conflation value.
+// mayBeBlank are the flags for which an empty value has a meaning: no prefix, and no conflation value.
 var mayBeBlank = map[string]bool{"prefix": true, "nats-prefix": true, "metrics-prefix": true, "conflation-key": true}
 
-// refuseBlankFlags refuses a flag that is given without a text, as by a script whose variable is not set. Otherwise
-// the command would do what it does without the flag: ask another server, or purge all of a channel. Settings of the
-// configuration are not meant, which stay as they are.
+// refuseBlankFlags refuses a flag with an empty value, as from a script whose variable is not set. Otherwise the
+// command would do what it does without the flag: contact another server, or purge all of a channel. Flags that
+// set the configuration are exempt.
 func refuseBlankFlags(cmd *cobra.Command, _ []string) error {
 	var err error
 	cmd.Flags().Visit(func(f *pflag.Flag) {

@@ -10,17 +10,17 @@ import (
 	"github.com/sluicehq/sluice/gateway/process"
 )
 
-// capacity is what this machine lets a configuration use.
+// capacity is the memory and the descriptors of the process.
 type capacity struct {
 	memory      *process.Memory
 	descriptors *process.Descriptors
 }
 
-// leastDescriptors is below what a server with its log needs by itself.
+// leastDescriptors is the minimum for a server with its log.
 const leastDescriptors = 48
 
-// measure asks the machine and completes the configuration with shares of what it has. It
-// sets the limit of the collector.
+// measure finds the limits of this machine and completes the configuration with shares of them. It sets the
+// memory limit of the collector.
 func measure(c *configs.Config) capacity {
 	m := process.FindMemory(c.MemoryLimit)
 	budget := m.Budget()
@@ -49,7 +49,7 @@ func measure(c *configs.Config) capacity {
 	return capacity{m, d}
 }
 
-// guests is how many connections of others an embedded NATS server takes.
+// guests returns how many external connections an embedded NATS server accepts.
 func (p capacity) guests() int {
 	usable := p.descriptors.Usable(process.Own)
 	if usable == 0 {
@@ -58,7 +58,7 @@ func (p capacity) guests() int {
 	return min(1024, 8+usable/8)
 }
 
-// check ends the start where there is no room for a server at all.
+// check returns an error if there are too few descriptors for a server.
 func (p capacity) check() error {
 	if limit := p.descriptors.Limit(); limit > 0 && limit < leastDescriptors {
 		return fmt.Errorf("the process may have %d file descriptors, and a server needs %d or more: raise the limit (ulimit -n, LimitNOFILE)", limit, leastDescriptors)
@@ -66,17 +66,17 @@ func (p capacity) check() error {
 	return nil
 }
 
-// webhookBytes is what the queues of one address may hold in memory.
+// webhookBytes bounds the queues of one address in memory.
 const webhookBytes = 128 << 20
 
-// shardBytes is what may wait for one shard.
+// shardBytes bounds what waits for one shard.
 const shardBytes = 32 << 20
 
-// historyBytes is what may be kept of the log for those who page through history.
+// historyBytes bounds the log data that is kept for clients that page through history.
 func historyBytes(c *configs.Config) int64 { return min(64<<20, c.Recovery.TotalBytes) }
 
-// bounds is what the queues of a configuration may hold together, with the keys that say
-// so. The table in docs/operations.md has the same rows.
+// bounds returns how many bytes the queues of a configuration may hold together, with the setting of each. The
+// table in docs/operations.md has the same rows.
 func bounds(c *configs.Config) (sum int64, keys []any) {
 	row := func(key string, n int64) {
 		if n > 0 {
@@ -99,7 +99,7 @@ func bounds(c *configs.Config) (sum int64, keys []any) {
 		row("history", historyBytes(c))
 	}
 	row("publishing.max_bytes", c.HTTP.MaxPublishingBytes)
-	row("http.max_bodies", 2*c.HTTP.MaxBodies) // of requests, and of answers
+	row("http.max_bodies", 2*c.HTTP.MaxBodies) // of requests and of answers
 	row("shards", int64(runtime.GOMAXPROCS(0))*shardBytes)
 	addresses := 0
 	for i := range c.Apps {
@@ -109,7 +109,7 @@ func bounds(c *configs.Config) (sum int64, keys []any) {
 	return sum, keys
 }
 
-// tell says at the start what there is, and warns where the bounds allow more than that.
+// tell logs the limits at the start, and warns if the bounds exceed them.
 func (p capacity) tell(c *configs.Config, log *slog.Logger) {
 	sum, keys := bounds(c)
 	log.Info("limits of this process", "descriptors", p.descriptors.Limit(), "descriptors_for_connections", p.descriptors.Usable(process.Public),

@@ -7,7 +7,7 @@ import (
 	"os"
 )
 
-// isTerminal says whether somebody may sit at an input or output.
+// isTerminal reports whether an input or output is interactive.
 func isTerminal(of any) bool {
 	f, ok := of.(*os.File)
 	if !ok {
@@ -17,8 +17,8 @@ func isTerminal(of any) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// extentOf is how wide and high a terminal is, 0 where that is not known.
+// extentOf returns the width and height of a terminal, 0 if they are unknown.
 func extentOf(io.Writer) (columns, rows int) { return 0, 0 }
 
-// obeys says whether a terminal knows the sequences by which something is drawn in its place again.
+// obeys reports whether a terminal understands control sequences.
 func obeys() bool { return os.Getenv("TERM") != "dumb" }

@@ -9,8 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// isTerminal says whether somebody may sit at an input or output. The null device is one
-// that nobody sits at.
+// isTerminal reports whether an input or output is interactive. The null device is not.
 func isTerminal(of any) bool {
 	f, ok := of.(*os.File)
 	if !ok {
@@ -20,7 +19,7 @@ func isTerminal(of any) bool {
 	return err == nil
 }
 
-// extentOf is how wide and high a terminal is, 0 for anything else.
+// extentOf returns the width and height of a terminal, 0 for anything else.
 func extentOf(w io.Writer) (columns, rows int) {
 	f, ok := w.(*os.File)
 	if !ok {
@@ -33,7 +32,7 @@ func extentOf(w io.Writer) (columns, rows int) {
 	return int(size.Col), int(size.Row)
 }
 
-// obeys says whether a terminal knows the sequences by which something is drawn in its place again.
+// obeys reports whether a terminal understands control sequences.
 func obeys() bool {
 	kind := os.Getenv("TERM")
 	return kind != "" && kind != "dumb"

@@ -59,7 +59,7 @@ func newConfigCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			// A comment can be loaded again, and changes nothing.
+			// The text can still be loaded, because a comment changes nothing.
 			if level := c.Level(); level != c.Durability {
 				text = bytes.Replace(text, []byte("\ndurability: auto\n"), []byte("\ndurability: auto # which is "+level+" here\n"), 1)
 			}
@@ -73,8 +73,8 @@ func newConfigCommand() *cobra.Command {
 	return cmd
 }
 
-// checkFiles looks at the files and directories that a server uses at its start beside the files of secrets, which are
-// read with the configuration. warnings is where it says what a server starts with all the same.
+// checkFiles checks the files and directories that a server uses at its start, except the files of secrets,
+// which are read with the configuration. Problems in spite of which a server starts are printed to warnings.
 func checkFiles(c *configs.Config, warnings io.Writer) error {
 	quiet := slog.New(slog.DiscardHandler)
 	problems, err := checkTLS(c)
@@ -93,7 +93,8 @@ func checkFiles(c *configs.Config, warnings io.Writer) error {
 	return errors.Join(errs...)
 }
 
-// checkTLS says why a server could not prove who it is, and what is wrong with a certificate that it would present.
+// checkTLS returns an error if a server could not present a certificate, and the problems of the certificate
+// that it would present.
 func checkTLS(c *configs.Config) (problems []string, err error) {
 	var opt gateway.Options
 	switch {

@@ -16,34 +16,33 @@ import (
 	"github.com/sluicehq/sluice/gateway/client"
 )
 
-// copier publishes events of the history again, in their order. Each has a message id that
-// says what it is, and which is its idempotency key as well: the server stores a repetition of
-// the last two minutes once, and what was stored before is known by what is in the channel.
-// One goroutine uses it.
+// copier publishes events of the history again, in order. Each event gets a message id that identifies its
+// original, and is also its idempotency key: the server stores a repetition within two minutes once. Events that
+// were stored earlier are recognised by what is in the channel. It is not safe for concurrent use.
 type copier struct {
 	api            *client.Signed
 	source, target string
-	// known are the ids of what the target has already, in short.
+	// known are the shortened ids that the target already has.
 	known map[shortID]struct{}
-	// first is the place of the first event that a target still has of what is published
-	// again, where that came from.
+	// first is the original serial of the first replayed event that the target still has, by origin.
 	first map[origin]uint64
-	// batch is how many events go into one request; waiting are those to be sent.
+	// batch is the number of events in a request; waiting are the events to send, with their size in bytes.
 	batch   int
 	waiting []client.Publish
 	bytes   int
-	// serials are those of waiting, and taken the last event that was looked at.
+	// serials are the serials of waiting. taken is the last event that was examined, and sent the last one that
+	// was dealt with.
 	serials []uint64
 	taken   uint64
 	sent    uint64
 
-	// what is what places are, in errors.
+	// what names the unit of serials in errors. there and undeliverable count skipped events.
 	what                 string
 	there, undeliverable int
 	// early counts events from before the first one that the target still has.
 	early   int
 	repeats *repeats
-	// answered is set once the server has, see [past].
+	// answered is set once the server has answered, see [past].
 	answered bool
 	trouble  func(error, time.Duration)
 }
@@ -56,8 +55,8 @@ type shortID [12]byte
 
 const (
 	copyBatch = 10
-	// copyBytes is about how much data and extras go into one request: well below what a server takes
-	// (http.max_body), with all the escapes that it may need.
+	// copyBytes is about how much data and extras a request has: well below the limit of a server
+	// (http.max_body), even with escapes.
 	copyBytes = 128 << 10
 )
 
@@ -78,18 +77,18 @@ func short(id string) shortID {
 
 func hexOf(id shortID) string { return hex.EncodeToString(id[:]) }
 
-// replayPrefix begins the message ids of replays.
+// replayPrefix begins the message ids of replayed events.
 const replayPrefix = "replay-"
 
-// idOf is the message id of an event that goes into another channel. It depends on nothing
-// but where the event comes from and where it goes to.
+// idOf returns the message id of an event for another channel. It depends only on the origin and the target of
+// the event.
 func (c *copier) idOf(i *client.HistoryItem) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%d\x00%s", c.source, i.StreamID, i.Serial, c.target))
 	return replayPrefix + hex.EncodeToString(sum[:16])
 }
 
-// look learns what the target has: nothing that was stored before the first event can be its
-// replay.
+// look reads which replayed events the target has. An event that was stored before the first event of the source
+// cannot be its replay.
 func (c *copier) look(ctx context.Context, since time.Time, stderr io.Writer) error {
 	cut, err := c.learn(ctx, c.source, c.target, stretch{from: moment{time: since}}, func(i *client.HistoryItem) {
 		if strings.HasPrefix(i.MessageID, replayPrefix) {
@@ -102,9 +101,8 @@ func (c *copier) look(ctx context.Context, since time.Time, stderr io.Writer) er
 	return err
 }
 
-// learn reads what a target has, oldest first, and notes what came from a source. cut is what
-// keeps the beginning from being read ([client.HistoryContinuity]). A history that may not be
-// read at all is said, and no error.
+// learn reads a target, oldest first, and notes the origins of its events. cut is why the beginning cannot be
+// read ([client.HistoryContinuity]). If the history must not be read, it prints a note and returns no error.
 func (c *copier) learn(ctx context.Context, source, target string, s stretch, each func(*client.HistoryItem), stderr io.Writer) (cut string, err error) {
 	p := &past{api: c.api, channel: target, stretch: s, patience: replayPatience, lost: func(loss) {}, trouble: c.trouble, answered: c.answered}
 	err = p.read(ctx, func(i *client.HistoryItem) error {
@@ -135,8 +133,7 @@ func (c *copier) learn(ctx context.Context, source, target string, s stretch, ea
 	return p.begun.TruncatedBy, nil
 }
 
-// note notes where an event of a target came from: from a source, as its mark says, or from
-// nowhere else.
+// note records the origin of an event of a target: the target itself, or the origin in its mark.
 func (c *copier) note(source, target string, i *client.HistoryItem) {
 	if source == target {
 		c.begins(origin{source, i.StreamID}, i.Serial)
@@ -152,14 +149,14 @@ func (c *copier) begins(with origin, serial uint64) {
 	}
 }
 
-// before tells whether an event comes before the first one that the target still has: it may
-// have been there.
+// before reports whether an event precedes the first one that the target still has, so the target may have had
+// it.
 func (c *copier) before(from origin, serial uint64) bool {
 	first, there := c.first[from]
 	return there && serial < first
 }
 
-// mark says where an event was published first (docs/protocol.md).
+// mark names the original of an event (docs/protocol.md).
 type mark struct {
 	Channel   string `json:"channel"`
 	StreamID  string `json:"stream_id"`
@@ -193,7 +190,7 @@ func (c *copier) take(ctx context.Context, i *client.HistoryItem) error {
 	return nil
 }
 
-// add lets an event wait for others, or sends them.
+// add queues an event, and sends the queue when it is full.
 func (c *copier) add(ctx context.Context, p client.Publish, serial uint64) error {
 	size := len(p.Data) + len(p.Extras)
 	if len(c.waiting) > 0 && c.bytes+size > copyBytes {
@@ -219,11 +216,11 @@ func (c *copier) flush(ctx context.Context) error {
 			c.sent = c.serials[n-1]
 			c.waiting, c.serials = c.waiting[n:], c.serials[n:]
 		case errors.As(err, &api) && n > 1 && (api.Code == "limit_exceeded" || api.Code == "payload_too_large"):
-			c.batch = n / 2 // The server takes fewer, or one of them is what it does not take.
+			c.batch = n / 2 // the server accepts fewer, or one of them is not acceptable
 		case errors.As(err, &api) && !passing(err) && n == 1:
 			return fmt.Errorf("%s %d is refused: %w", c.what, c.serials[0], err)
 		case errors.As(err, &api) && !passing(err):
-			c.batch = 1 // To find out which one it is.
+			c.batch = 1 // to find out which one it is
 		default:
 			return err
 		}
@@ -234,7 +231,7 @@ func (c *copier) flush(ctx context.Context) error {
 }
 
 func (c *copier) through() uint64 { return c.sent }
-func (c *copier) torn() bool      { return false } // An event is stored or not.
+func (c *copier) torn() bool      { return false } // an event is stored or not
 
 func (c *copier) remarks() string {
 	out := c.counts()
@@ -244,7 +241,7 @@ func (c *copier) remarks() string {
 	return out
 }
 
-// counts are for any summary.
+// counts describes skipped events for summaries.
 func (c *copier) counts() string {
 	out := ""
 	if c.there > 0 {

@@ -10,7 +10,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/client"
 )
 
-// batchSize is how many events the server takes at once by default.
+// batchSize is the default limit of a server for a batch.
 const batchSize = 10
 
 type demoOptions struct {
@@ -68,7 +68,7 @@ func (o *demoOptions) run(cmd *cobra.Command) error {
 			fmt.Fprintf(stderr, "published %d messages, %d bytes of data\n", events, bytes)
 		}
 	}()
-	// What cannot be read on this machine is said once.
+	// Each reading that fails is reported once.
 	complained := map[string]bool{}
 	for samples := 0; o.count == 0 || samples < o.count; {
 		select {
@@ -85,8 +85,7 @@ func (o *demoOptions) run(cmd *cobra.Command) error {
 			if err := publishFacets(ctx, api, o.channel, facets); ctx.Err() != nil {
 				return nil
 			} else if err != nil {
-				// A server that was never there is a mistake; one that goes
-				// away comes back.
+				// A server that never answered is a mistake of the user; one that goes away may come back.
 				if events == 0 {
 					return o.explain(err)
 				}

@@ -10,7 +10,7 @@ import (
 	"github.com/sluicehq/sluice/configs"
 )
 
-// checkDirectories says in which directories of a configuration a server could not keep files.
+// checkDirectories returns errors for the directories of a configuration in which a server could not write.
 func checkDirectories(c *configs.Config) error {
 	var errs []error
 	if c.Embeds() {
@@ -22,7 +22,7 @@ func checkDirectories(c *configs.Config) error {
 	return errors.Join(errs...)
 }
 
-// usable says why a directory could not be made, or nothing be written into it. It leaves nothing behind.
+// usable returns an error if a directory could not be created or written to. It leaves nothing behind.
 func usable(key, dir string) error {
 	at, err := filepath.Abs(dir)
 	if err != nil {
@@ -42,7 +42,7 @@ func usable(key, dir string) error {
 	if err != nil {
 		var why *fs.PathError
 		if errors.As(err, &why) {
-			err = why.Err // the name of the file says nothing to anybody
+			err = why.Err // the name of the temporary file means nothing to the user
 		}
 		return fmt.Errorf("%s is %q, but nothing can be written in %s: %w", key, dir, at, err)
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/sluicehq/sluice/cmd/sluice/doctor"
 )
 
-// Exit statuses of `sluice doctor` beside those of all commands.
+// Exit statuses of `sluice doctor`, which differ from those of other commands.
 const (
 	exitWarnings = 1
 	exitErrors   = 2
@@ -27,7 +27,7 @@ type doctorOptions struct {
 	brief       bool
 	asJSON      bool
 	caFile      string
-	tls         *tls.Config // nil for what the machine trusts
+	tls         *tls.Config // nil for the system's certificates
 }
 
 func newDoctorCommand() *cobra.Command {
@@ -120,5 +120,5 @@ func (o *doctorOptions) print(w io.Writer, r *doctor.Report) error {
 	return enc.Encode(r)
 }
 
-// errNoConfig keeps what needs a configuration from being looked at.
+// errNoConfig is the error of checks that need a configuration.
 var errNoConfig = errors.New("there is no configuration")

@@ -22,8 +22,8 @@ import (
 	"github.com/sluicehq/sluice/streams"
 )
 
-// configuration reads the configuration that a server here would have, and who may read the
-// files that it names.
+// configuration loads the configuration that a server here would have, with the state of the files that it
+// names.
 func (o *doctorOptions) configuration(cmd *cobra.Command) doctor.Configuration {
 	var out doctor.Configuration
 	out.Config, out.Err = loadClientConfig(cmd)
@@ -45,8 +45,7 @@ func (o *doctorOptions) configuration(cmd *cobra.Command) doctor.Configuration {
 	return out
 }
 
-// secretFiles are the files that hold something which is not for everybody: path is that of the
-// configuration, empty for none.
+// secretFiles returns the files with secrets. path is the file of the configuration, empty for none.
 func secretFiles(c *configs.Config, path string) (out []doctor.File) {
 	all := append(c.SecretFiles(), c.SecretsOfServer()...)
 	if path != "" {
@@ -65,7 +64,7 @@ func secretFiles(c *configs.Config, path string) (out []doctor.File) {
 	return out
 }
 
-// examine looks at everything.
+// examine makes all checks.
 func (o *doctorOptions) examine(ctx context.Context, c doctor.Configuration) *doctor.Report {
 	all := [][]doctor.Finding{doctor.JudgeConfig(c)}
 	load := doctor.Load{Connections: int64(o.connections), Reserve: 64}
@@ -100,7 +99,7 @@ func (o *doctorOptions) examine(ctx context.Context, c doctor.Configuration) *do
 	return doctor.NewReport(versionText(), all...)
 }
 
-// log looks at the log of a configuration.
+// log checks the log of a configuration.
 func (o *doctorOptions) log(ctx context.Context, c *configs.Config) []doctor.Finding {
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
@@ -122,7 +121,7 @@ func (o *doctorOptions) log(ctx context.Context, c *configs.Config) []doctor.Fin
 	}
 	found, err := streams.Inspect(ctx, opt, use)
 	if err != nil && c.Embeds() {
-		// It is in the process of the server, which need not run.
+		// An embedded log is in the process of the server, which need not run.
 		why := "it runs in the server, which does not run, or not here"
 		if c.NATS.Embedded.Port <= 0 {
 			why = "it takes any port (nats.embedded.port)"
@@ -134,18 +133,18 @@ func (o *doctorOptions) log(ctx context.Context, c *configs.Config) []doctor.Fin
 	return doctor.JudgeNATS(found, err)
 }
 
-// dataOf looks at the directory of the embedded log.
+// dataOf checks the directory of the embedded log.
 func dataOf(c *configs.Config) doctor.Data {
 	e := c.NATS.Embedded
 	d := doctor.ReadData(e.StoreDir)
-	// What the rights say is not all: a file system may refuse, and so the start would.
+	// The permissions are not enough: the file system may refuse writing, and so the start would fail.
 	d.Writable = d.Writable && usable("", e.StoreDir) == nil
 	d.Most, d.Always = e.MaxStore, c.Durability == "machine"
 	d.Wanted = c.SetAside()
 	return d
 }
 
-// onThisMachine says whether an address names this machine.
+// onThisMachine reports whether an address names this machine.
 func onThisMachine(address string) bool {
 	_, rest, _ := strings.Cut(address, "://")
 	if i := strings.LastIndexByte(rest, '@'); i >= 0 {
@@ -160,7 +159,7 @@ func onThisMachine(address string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// public looks at the public address from outside, as far as this machine is outside.
+// public checks the public address, as from outside.
 func (o *doctorOptions) public(ctx context.Context, c doctor.Configuration) doctor.Public {
 	p := doctor.Public{URL: shownAddress(o.url), Local: onThisMachine(o.url)}
 	asking, cancel := context.WithTimeout(ctx, o.timeout)
@@ -190,7 +189,7 @@ func (o *doctorOptions) public(ctx context.Context, c doctor.Configuration) doct
 	return p
 }
 
-// connect opens a WebSocket at the public address and keeps it as long as it is to be kept.
+// connect opens a WebSocket at the public address and keeps it open for the time of --idle.
 func (o *doctorOptions) connect(ctx context.Context, p *doctor.Public, c doctor.Configuration) {
 	if c.Err != nil || len(c.Config.Apps) == 0 {
 		p.Handshake = errNoConfig
@@ -220,6 +219,6 @@ func (o *doctorOptions) connect(ctx context.Context, p *doctor.Public, c doctor.
 		case <-ctx.Done():
 		}
 	}
-	// Nothing is told any more after this.
+	// After this, OnControl is not called any more.
 	_ = conn.Close()
 }

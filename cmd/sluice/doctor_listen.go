@@ -25,20 +25,20 @@ import (
 	"github.com/sluicehq/sluice/gateway/process"
 )
 
-// tlsName is what a version of TLS is called.
+// tlsName returns the name of a TLS version.
 func tlsName(version uint16) string { return tls.VersionName(version) }
 
-// filesOf is how many descriptors this process may have, 0 if unknown.
+// filesOf returns the limit of descriptors of this process, 0 if it is unknown.
 func filesOf() int { return (&process.Descriptors{}).Limit() }
 
-// ownQuery marks the requests that this command sends itself, and ownPath is theirs: a path that must not be
-// decoded on the way, as those of channels with such characters.
+// ownQuery marks the requests that this command sends itself. ownPath is their path, which a proxy must not
+// decode, like those of channels with such characters.
 const (
 	ownQuery = "sluice-doctor"
 	ownPath  = "/app/doctor%3B%2Cpath"
 )
 
-// watch listens in place of a server, and shows and judges what arrives.
+// watch listens in place of a server, and shows and judges the requests that arrive.
 func (o *doctorOptions) watch(cmd *cobra.Command, c doctor.Configuration) (*doctor.Report, error) {
 	ctx, stop := context.WithCancel(cmd.Context())
 	defer stop()
@@ -83,7 +83,7 @@ func notArrived(address string, err error) doctor.Finding {
 	return doctor.Finding{Level: doctor.Error, Area: "proxy", Check: "way", Is: is, Do: "Check where the proxy sends requests to: it must be this address and port, with the path as it is."}
 }
 
-// send asks for a WebSocket at the public address, and returns when that was answered.
+// send sends a WebSocket handshake to the public address, and returns when it was answered.
 func (o *doctorOptions) send(ctx context.Context, token string) error {
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
@@ -98,7 +98,7 @@ func (o *doctorOptions) send(ctx context.Context, token string) error {
 	r.Header.Set("Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAA==")
 	r.Header.Set("Origin", r.URL.Scheme+"://"+r.URL.Host)
 	transport := http.DefaultTransport.(*http.Transport).Clone()
-	// A handshake is HTTP/1.1.
+	// A WebSocket handshake is HTTP/1.1.
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if o.tls != nil {
 		config = o.tls.Clone()
@@ -130,8 +130,7 @@ func proxiesOf(c doctor.Configuration, public string) doctor.Proxies {
 
 type connKey struct{}
 
-// eitherWay accepts connections that may begin with the PROXY protocol, whoever connects:
-// nothing is decided by it here.
+// eitherWay accepts connections with or without a PROXY header, from anybody. Nothing here depends on it.
 type eitherWay struct{ net.Listener }
 
 func (l eitherWay) Accept() (net.Conn, error) {
@@ -148,7 +147,7 @@ type watcher struct {
 	out     io.Writer
 
 	mu sync.Mutex
-	// token is in the requests that count, empty if all do.
+	// token marks the requests that count, empty if all do.
 	token string
 	found []doctor.Finding
 }
@@ -176,14 +175,14 @@ func (w *watcher) ServeHTTP(answer http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(answer, "sluice doctor was here\n")
 }
 
-// mark lets only those requests count that have a token.
+// mark makes only requests with a token count.
 func (w *watcher) mark(token string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.token = token
 }
 
-// last is what was found at the last request that counts, nil if none came.
+// last returns the findings for the last request that counts, nil if none arrived.
 func (w *watcher) last() []doctor.Finding {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -198,7 +197,7 @@ func addressOfConn(a net.Addr) netip.Addr {
 	return ap.Addr().Unmap()
 }
 
-// describeArrival is a request for people, without what is secret in it.
+// describeArrival returns a request as text without its secrets.
 func describeArrival(a doctor.Arrival) string {
 	var b strings.Builder
 	path, _, _ := strings.Cut(a.Path, "?")

@@ -9,14 +9,14 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// erasing are the flags of commands that remove what the log has of a channel.
+// erasing has the flags of commands that remove the history of a channel.
 type erasing struct {
 	target
 	reason string
 	yes    bool
 }
 
-// erased is what the server says of it.
+// erased is the answer of the server.
 type erased struct {
 	Messages uint64 `json:"purged_messages"`
 	Stream   string `json:"new_stream_id"`
@@ -84,7 +84,7 @@ func (o *erasing) flags(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&o.yes, "yes", false, "do not ask for the name of the channel once more")
 }
 
-// run asks for the channel's name and has the server do it.
+// run asks for confirmation and sends the request.
 func (o *erasing) run(cmd *cobra.Command, channel, operation string, more map[string]any) (done erased, err error) {
 	api, err := o.signed(cmd)
 	if err != nil {
@@ -104,7 +104,7 @@ func (o *erasing) run(cmd *cobra.Command, channel, operation string, more map[st
 	return done, nil
 }
 
-// confirm wants the name of the channel typed once more.
+// confirm requires typing the name of the channel.
 func (o *erasing) confirm(cmd *cobra.Command, channel, operation string) error {
 	if o.yes {
 		return nil
@@ -112,7 +112,7 @@ func (o *erasing) confirm(cmd *cobra.Command, channel, operation string) error {
 	fmt.Fprintf(cmd.ErrOrStderr(), "To %s it for good, type the name of the channel: ", operation)
 	if typed := typedLine(cmd); typed != channel {
 		if typed == "" {
-			fmt.Fprintln(cmd.ErrOrStderr()) // Nothing has ended the line of the question.
+			fmt.Fprintln(cmd.ErrOrStderr()) // nothing has ended the line of the question
 		}
 		return errors.New("that is not the name of the channel, and nothing was removed (--yes does not ask)")
 	}

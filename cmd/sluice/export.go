@@ -72,7 +72,7 @@ func (o *exportOptions) run(cmd *cobra.Command, args []string) error {
 	}
 	e := &export{api: api, out: outflow{out: cmd.OutOrStdout()}, stderr: cmd.ErrOrStderr(), bar: newBar(cmd.ErrOrStderr())}
 	if _, here := terminalOf(cmd.OutOrStdout()); here {
-		e.bar = &bar{} // The lines themselves show how far it is.
+		e.bar = &bar{} // the lines themselves show the progress
 	}
 	if byPrefix {
 		err = e.all(cmd.Context(), o, s)
@@ -95,7 +95,7 @@ func (o *exportOptions) run(cmd *cobra.Command, args []string) error {
 	return o.goOn(cmd, args, e, s, err)
 }
 
-// goOn says where to go on.
+// goOn returns an error with the command that continues.
 func (o *exportOptions) goOn(cmd *cobra.Command, args []string, e *export, s stretch, err error) error {
 	instead := map[string]string{"from": s.from.String(), "to": s.to.String()}
 	switch {
@@ -137,7 +137,7 @@ type export struct {
 	end              uint64
 	events, channels int
 	losses           int
-	// answered is set once the server has.
+	// answered is set once the server has answered.
 	answered bool
 }
 

@@ -13,28 +13,28 @@ import (
 	"github.com/sluicehq/sluice/gateway/client"
 )
 
-// follower prints what there is of a channel, and then what comes: it asks the history again
-// and again, from the last event on. So what it prints is what the history has, in its order,
-// each event once, and what is removed before it was seen is known to be missing.
+// follower prints the events of a channel, and then new ones: it reads the history again and again, from the
+// last event on. So it prints what the history has, in order, each event once, and detects events that were
+// removed before it read them.
 type follower struct {
 	past   *past
 	out    *listing
 	stderr io.Writer
-	// printed is how many events were printed.
+	// printed is the number of printed events.
 	printed int
-	// away is true while the server cannot be reached, which is said once.
+	// away is true while the server cannot be reached, which is reported once.
 	away bool
 }
 
 const (
-	// followBusy and followIdle are between two looks, after one that found something and
-	// after many that did not.
+	// followBusy and followIdle are the pauses between two readings, after one that found events and after many
+	// that did not.
 	followBusy = 100 * time.Millisecond
 	followIdle = 500 * time.Millisecond
 )
 
-// follow is `history --follow`: the newest --limit events, or all from --from, --since or
-// --oldest on, and then what comes.
+// follow implements `history --follow`: it prints the newest --limit events, or all from --from, --since or
+// --oldest on, and then new ones.
 func (o *historyOptions) follow(cmd *cobra.Command, api *client.Signed, channel string) error {
 	ctx := cmd.Context()
 	f := &follower{out: &listing{out: cmd.OutOrStdout(), asJSON: o.asJSON, full: o.full}, stderr: cmd.ErrOrStderr()}
@@ -62,7 +62,7 @@ func (o *historyOptions) ended(ctx context.Context, f *follower, err error) erro
 	return nil
 }
 
-// beginWith finds where the newest so many events begin.
+// beginWith finds where the newest events begin, limit of them.
 func (f *follower) beginWith(ctx context.Context, limit int) error {
 	q := f.past.stretch.query()
 	found := 0
@@ -71,7 +71,7 @@ func (f *follower) beginWith(ctx context.Context, limit int) error {
 		var end *client.HistorySummary
 		before := found
 		err := insist(ctx, false, nil, func() (err error) {
-			found = before // an answer may have broken off
+			found = before // an answer may have been incomplete
 			end, err = f.past.api.HistoryLines(ctx, f.past.channel, q, func(i *client.HistoryItem) error {
 				found++
 				f.past.stretch.from = moment{serial: i.Serial}
@@ -120,7 +120,7 @@ func (f *follower) print(i *client.HistoryItem) error {
 	return f.out.print(i)
 }
 
-// lost tells of a gap: in its place among the events where they are JSON.
+// lost reports a gap: with JSON output among the events, else on standard error.
 func (f *follower) lost(l loss) {
 	if f.out.asJSON {
 		_ = json.NewEncoder(f.out.out).Encode(map[string]loss{"gap": l})

@@ -7,8 +7,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// goOn is the command line that goes on where this one stopped: the same with other values of
-// some flags, empty for none. A secret is not repeated.
+// goOn returns the command line that continues where this one stopped: the same with other values for some
+// flags; an empty value omits the flag. A secret is not repeated.
 func goOn(cmd *cobra.Command, args []string, instead map[string]string) string {
 	words := append(strings.Fields(cmd.CommandPath()), args...)
 	for i := range words {
@@ -34,7 +34,7 @@ func goOn(cmd *cobra.Command, args []string, instead map[string]string) string {
 	return strings.Join(words, " ")
 }
 
-// quoted writes a word as a shell reads it.
+// quoted quotes a word for a shell if that is necessary.
 func quoted(word string) string {
 	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-=@,.:/+"
 	if word != "" && strings.Trim(word, plain) == "" {

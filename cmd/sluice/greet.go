@@ -12,8 +12,9 @@ import (
 	"github.com/sluicehq/sluice/configs"
 )
 
-// ownDial is how a command connects to the server of its own configuration, nil for as to any other. If this machine
-// is among the proxies that must begin with a header, so must the command: its header says that it speaks for itself.
+// ownDial returns how a command connects to the server of its own configuration, nil for the usual way. If this
+// machine is among the proxies that must send a PROXY header, the command sends one that says that it speaks for
+// itself.
 func ownDial(c *configs.Config) func(ctx context.Context, network, address string) (net.Conn, error) {
 	if c.ProxyProtocol != "required" {
 		return nil
@@ -23,7 +24,7 @@ func ownDial(c *configs.Config) func(ctx context.Context, network, address strin
 		if err != nil {
 			return nil, err
 		}
-		// It is what the server sees as the peer.
+		// The local address is what the server sees as its peer.
 		own, err := netip.ParseAddrPort(conn.LocalAddr().String())
 		if err != nil || !slices.ContainsFunc(c.TrustedProxies, func(n netip.Prefix) bool { return n.Contains(own.Addr().Unmap()) }) {
 			return conn, nil

@@ -26,7 +26,8 @@ type healthOptions struct {
 	quiet   bool
 	timeout time.Duration
 	caFile  string
-	// tls is how the server is trusted, nil for as the system does, and dial how it is reached, nil likewise.
+	// tls is the configuration for TLS, nil for the system's certificates, and dial opens the connection, nil
+	// for the usual way.
 	tls  *tls.Config
 	dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
@@ -70,7 +71,7 @@ func (o *healthOptions) run(cmd *cobra.Command) error {
 	}
 	told, err := o.ask(ctx, path)
 	if err != nil {
-		// Hints are those of all commands that talk to a server.
+		// The hints are those of all commands that contact a server.
 		return (&target{url: o.url}).explain(err)
 	}
 	if !o.quiet {
@@ -79,7 +80,7 @@ func (o *healthOptions) run(cmd *cobra.Command) error {
 	return nil
 }
 
-// address finds the server.
+// address finds the address of the server.
 func (o *healthOptions) address(cmd *cobra.Command) error {
 	if !cmd.Flags().Changed("url") {
 		o.url = strings.TrimSpace(os.Getenv(configs.ClientURL))
@@ -93,14 +94,14 @@ func (o *healthOptions) address(cmd *cobra.Command) error {
 			return err
 		}
 		if o.live && c.Metrics.Port > 0 {
-			// It answers as well when the public port is full.
+			// This listener answers even if the public one is full.
 			o.url = "http://" + net.JoinHostPort(ownHost(c.Metrics.Host), strconv.Itoa(c.Metrics.Port))
 		} else {
 			o.dial = ownDial(c)
 		}
 		if o.tls = ownTLS(c); len(c.TLS.ACME.Domains) > 0 {
-			// It may have no certificate yet, or one of an authority that only the
-			// clients know. This machine asks itself, and tells no secret.
+			// The server may have no certificate yet, or one from an authority that only clients know. The
+			// request stays on this machine and contains no secret.
 			o.tls.InsecureSkipVerify = true
 		}
 	}
@@ -118,7 +119,7 @@ func (o *healthOptions) address(cmd *cobra.Command) error {
 	return nil
 }
 
-// ask returns what a server that is well says in a few words, and an error for any other.
+// ask returns the state of a healthy server in a few words, and an error for any other.
 func (o *healthOptions) ask(ctx context.Context, path string) (string, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, o.url+path, nil)
 	if err != nil {
@@ -177,7 +178,7 @@ func (o *healthOptions) ask(ctx context.Context, path string) (string, error) {
 	return "", notReady{told.Problems}
 }
 
-// notReady is a server that says why it is not ready.
+// notReady is the error of a server that is not ready, with its reasons.
 type notReady struct{ problems []string }
 
 func (e notReady) Error() string { return "not ready: " + strings.Join(e.problems, "\n  ") }

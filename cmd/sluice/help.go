@@ -12,14 +12,14 @@ import (
 	"github.com/sluicehq/sluice/configs"
 )
 
-// narrow is the width of help that nobody reads on a terminal, and broad the largest one:
-// longer lines are hard to read.
+// narrow is the width of help that is not printed to a terminal, and broad the maximum width: longer lines are
+// hard to read.
 const (
 	narrow = 80
 	broad  = 120
 )
 
-// usageTemplate is what the help says of a command after its description.
+// usageTemplate is the help of a command after its description.
 const usageTemplate = `Usage:{{if .Runnable}}
   {{.UseLine}}{{end}}{{if .HasAvailableSubCommands}}
   {{.CommandPath}} [command]{{end}}{{if .HasExample}}
@@ -35,13 +35,13 @@ Commands:{{range .Commands}}{{if (or .IsAvailableCommand (eq .Name "help"))}}
 
 func init() { cobra.AddTemplateFunc("flagsOf", flagsOf) }
 
-// showHelp is what --help prints. Whoever runs the command looks whether it could be written.
+// showHelp prints the help. The caller of the command checks whether it could be written.
 func showHelp(cmd *cobra.Command, _ []string) {
 	fmt.Fprintf(cmd.OutOrStdout(), "%s\n\n%s", descriptionOf(cmd), cmd.UsageString())
 }
 
-// descriptionOf is what a command says of itself, its lines as long as the terminal is
-// wide. Lines that are indented stay as they are.
+// descriptionOf returns the description of a command, wrapped to the width of the terminal. Indented lines are
+// not wrapped.
 func descriptionOf(cmd *cobra.Command) string {
 	text, width := strings.TrimSpace(cmd.Long), widthOf(cmd)
 	if text == "" {
@@ -75,8 +75,8 @@ func descriptionOf(cmd *cobra.Command) string {
 	return strings.TrimRight(out.String(), "\n")
 }
 
-// flagsOf writes the flags of a command by the sections of the configuration that they
-// belong to, as wide as the terminal is.
+// flagsOf returns the flags of a command, grouped by the sections of the configuration and wrapped to the width
+// of the terminal.
 func flagsOf(cmd *cobra.Command) string {
 	width := widthOf(cmd)
 	sections := map[string]*pflag.FlagSet{}
@@ -104,7 +104,7 @@ func flagsOf(cmd *cobra.Command) string {
 		}
 	})
 	cmd.InheritedFlags().VisitAll(func(f *pflag.Flag) { add(own, f) })
-	// What is no setting comes first, the rest in alphabetical order.
+	// Flags that are not settings come first, the rest in alphabetical order.
 	slices.SortStableFunc(order, func(a, b string) int {
 		if a == own || b == own {
 			return strings.Compare(fmt.Sprint(a != own), fmt.Sprint(b != own))
@@ -118,7 +118,7 @@ func flagsOf(cmd *cobra.Command) string {
 	return text.String()
 }
 
-// widthOf is how wide the help may be.
+// widthOf returns the width of help.
 func widthOf(cmd *cobra.Command) int {
 	out := cmd.OutOrStdout()
 	if s, ok := terminalOf(out); ok {
@@ -130,7 +130,7 @@ func widthOf(cmd *cobra.Command) int {
 	return narrow
 }
 
-// newHelpCommand is `sluice help`, which refuses what is no command.
+// newHelpCommand returns `sluice help`, which refuses unknown commands.
 func newHelpCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "help [COMMAND]",
@@ -156,8 +156,8 @@ func newHelpCommand() *cobra.Command {
 	}
 }
 
-// completeWords offers the values that flags can have, where these are few, and no files
-// where an argument is no file.
+// completeWords registers completions for flags with few values, and disables file completion for arguments that
+// are not files.
 func completeWords(cmd *cobra.Command) {
 	words := map[string][]string{
 		"algorithm": {"fossil", "xdelta3"}, "format": {"yaml", "json"}, "delta": {"true", "false"}, "protocol": {"1", "2"},

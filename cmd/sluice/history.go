@@ -11,12 +11,10 @@ import (
 	"github.com/sluicehq/sluice/gateway/client"
 )
 
-// shortData is how many characters of the data are printed unless more is asked
-// for.
+// shortData is how many characters of the data are printed by default.
 const shortData = 100
 
-// historyPage is how many events are asked for at once; the server may give
-// fewer.
+// historyPage is how many events are requested at once; the server may return fewer.
 const historyPage = 100
 
 type historyOptions struct {
@@ -95,7 +93,7 @@ func (o *historyOptions) run(cmd *cobra.Command, channel string) error {
 			q.Limit = min(historyPage, o.limit-printed)
 		}
 		var page *client.HistoryPage
-		// Many pages may be more than the app may ask for in a second.
+		// Many pages may exceed the limit of the app, which is waited for.
 		if err := insist(cmd.Context(), false, nil, func() (err error) { page, err = api.History(cmd.Context(), channel, q); return err }); err != nil {
 			return o.explain(err)
 		}
@@ -119,9 +117,9 @@ func (o *historyOptions) run(cmd *cobra.Command, channel string) error {
 type listing struct {
 	out          io.Writer
 	asJSON, full bool
-	// text is used again for each event.
+	// text is a buffer that is reused.
 	text []byte
-	// begun is true once the head of the table was printed.
+	// begun is set once the header of the table was printed.
 	begun bool
 }
 
@@ -146,10 +144,10 @@ func (l *listing) print(i *client.HistoryItem) error {
 	return err
 }
 
-// clockOf writes a time as tables have it, with how far its zone is from UTC.
+// clockOf formats a time for tables, with its offset from UTC.
 func clockOf(t time.Time) string { return t.Format("2006-01-02 15:04:05.000Z07:00") }
 
-// shorten returns the beginning of text on one line of at most n characters.
+// shorten returns the beginning of text as one line of at most n characters.
 func shorten(text string, n int) string {
 	var b strings.Builder
 	count := 0
@@ -159,7 +157,7 @@ func shorten(text string, n int) string {
 			break
 		}
 		if !harmless(r) {
-			r = ' ' // What a terminal would obey.
+			r = ' ' // a control character
 		}
 		b.WriteRune(r)
 		count++

@@ -16,7 +16,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/client"
 )
 
-// maxRecord is the longest line of an export.
+// maxRecord is the maximum length of a line of an export, in bytes.
 const maxRecord = 64 << 20
 
 type importOptions struct {
@@ -121,7 +121,7 @@ func (o *importOptions) run(cmd *cobra.Command, path string) error {
 	return hinted{o.explain(err), hint}
 }
 
-// records calls each with the lines of an export, from the first on, which is 1.
+// records calls each with every line of an export. Line numbers begin with 1.
 func records(in *input, each func(line int, text []byte, r *record) error) error {
 	lines := bufio.NewScanner(in)
 	lines.Buffer(make([]byte, 0, 256<<10), maxRecord)
@@ -149,7 +149,8 @@ func records(in *input, each func(line int, text []byte, r *record) error) error
 	return lines.Err()
 }
 
-// tornLine says how to go on with an export that was stopped in the middle of a line, behind the last record before that.
+// tornLine returns a hint for an export that was stopped in the middle of a line. last is the record before that
+// line.
 func tornLine(err error, last record) string {
 	if !errors.Is(err, errCutOff) {
 		return ""
@@ -163,8 +164,8 @@ func tornLine(err error, last record) string {
 		"  or, if it had --prefix, with the same --prefix and --start " + quoted(last.Channel) + " --start-serial " + next
 }
 
-// checkRecords reads all lines, and returns how many there are, their bytes, and the last one. Those from first on must be
-// events that can be published.
+// checkRecords reads all lines, and returns their number, their bytes, and the last one. Lines from first on
+// must be events that can be published.
 func checkRecords(ctx context.Context, from io.Reader, first int) (count int, size int64, last record, err error) {
 	in := newInput(ctx, from)
 	defer in.close()
@@ -181,25 +182,25 @@ func checkRecords(ctx context.Context, from io.Reader, first int) (count int, si
 	return count, size, last, err
 }
 
-// importer publishes lines.
+// importer publishes the lines of an export.
 type importer struct {
 	copier *copier
 	stderr io.Writer
 	bar    *bar
-	// size is that of the whole, 0 if it is not known; read is how much was read.
+	// size is the total size in bytes, 0 if it is unknown; read is how much was read.
 	size, read int64
-	// cut is what keeps the beginning of a channel from being read, of those that were looked
-	// at; met are the streams of events of which a line came.
+	// cut is, by channel, why the beginning of its history cannot be read, for channels that were looked at. met
+	// are the streams of which a line has come.
 	cut map[string]string
 	met map[origin]bool
-	// again publishes lines as well that come before the first one that their channel has.
+	// again publishes also lines that precede the first one that their channel still has.
 	again       bool
 	line, lines int
 }
 
 func (i *importer) run(ctx context.Context, in *input, from int) error {
 	i.cut, i.met = map[string]string{}, map[origin]bool{}
-	// Nobody knows when the next line comes.
+	// The next line may come late, so everything that was read is published first.
 	in.idle = func() error { return i.copier.flush(ctx) }
 	err := records(in, func(line int, text []byte, r *record) error {
 		i.read += int64(len(text)) + 1
@@ -213,7 +214,7 @@ func (i *importer) run(ctx context.Context, in *input, from int) error {
 		i.lines++
 		return nil
 	})
-	// What was taken when it was stopped is brought through all the same.
+	// Lines that were read before a stop are still published.
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	if late := i.copier.flush(last); err == nil {
@@ -245,16 +246,16 @@ func (i *importer) take(ctx context.Context, line int, r *record) error {
 		if err := c.add(ctx, p, uint64(line)); err != nil {
 			return err
 		}
-		c.known[id] = struct{}{} // An export may have been appended to itself.
+		c.known[id] = struct{}{} // an export may have been appended to itself
 	}
 	c.taken = uint64(line)
 	return nil
 }
 
-// look learns what a channel has, before its first line.
+// look reads what a channel already has, before its first line is published.
 func (i *importer) look(ctx context.Context, r *record) error {
 	if _, looked := i.cut[r.Channel]; !looked {
-		// A wish for the very first event is told what cuts it.
+		// Only a request for the first event is told why the beginning is missing.
 		cut, err := i.copier.learn(ctx, r.Channel, r.Channel, stretch{from: moment{serial: 1}}, func(item *client.HistoryItem) {
 			i.copier.known[short(r.Channel+"\x00"+item.MessageID)] = struct{}{}
 		}, i.stderr)

@@ -19,7 +19,7 @@ import (
 //go:embed init.yaml
 var initText string
 
-// freshConfig is what a new configuration has of its own.
+// freshConfig has the values that are unique to a new configuration.
 type freshConfig struct{ ID, Key, Secret, Token, Sealing string }
 
 func newInitCommand() *cobra.Command {
@@ -58,7 +58,7 @@ func initialize(cmd *cobra.Command, path string, force bool) error {
 		_, err := out.Write(fresh)
 		return err
 	}
-	// As for --config, the ending says how a file is read.
+	// As with --config, the extension determines the format.
 	if ext := strings.ToLower(filepath.Ext(path)); ext != ".yaml" && ext != ".yml" {
 		return usage("FILE is %.100q, must end in .yaml or .yml", path)
 	}
@@ -78,7 +78,7 @@ Publish to it:             %[2]s publish lobby hello --config %[1]s
 	return nil
 }
 
-// newConfigText is a configuration that nobody has had before.
+// newConfigText returns a new configuration with fresh secrets.
 func newConfigText() ([]byte, error) {
 	id, err := rand.Int(rand.Reader, big.NewInt(900_000))
 	if err != nil {
@@ -95,12 +95,12 @@ func newConfigText() ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// writeNew writes a file that only its owner can read, all or nothing. One that is there is
-// replaced only by force.
+// writeNew writes a file that only its owner can read, completely or not at all. An existing file is replaced
+// only with force.
 func writeNew(path string, text []byte, force bool) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), ".sluice-init-*")
 	if err != nil {
-		// The name of the file beside it says nothing to anybody.
+		// The name of the temporary file means nothing to the user.
 		var at *fs.PathError
 		if errors.As(err, &at) {
 			err = at.Err
@@ -115,11 +115,11 @@ func writeNew(path string, text []byte, force bool) (err error) {
 	if force {
 		return os.Rename(f.Name(), path)
 	}
-	// A link does not replace what is there, as a rename would.
+	// Unlike a rename, a link does not replace an existing file.
 	return os.Link(f.Name(), path)
 }
 
-// quotedForShell is a path as it is typed.
+// quotedForShell quotes a path for a shell if that is necessary.
 func quotedForShell(path string) string {
 	if strings.Trim(path, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-") == "" {
 		return path

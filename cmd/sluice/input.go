@@ -10,39 +10,37 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// input is standard input, or a file. A terminal or a pipe may bring nothing for as long as it
-// likes, and reading it cannot be called off: a goroutine reads, one piece ahead at most, and who
-// takes waits for the end of the command as well. One goroutine takes.
+// input is standard input or a file. A read from a terminal or a pipe may block forever and cannot be
+// interrupted. So a goroutine reads, at most one piece ahead, and the reader also waits for the end of the
+// context. It is not safe for concurrent use.
 type input struct {
 	ctx  context.Context
 	from io.Reader
-	// idle is called before it is waited for what is not there yet; nil is not. Its error ends
-	// the input.
+	// idle is called before a wait for further input; may be nil. Its error ends the input.
 	idle func() error
 
 	pieces chan []byte
-	// ended is why the goroutine ended, valid once pieces is closed.
+	// ended is why the goroutine ended. It is valid once pieces is closed.
 	ended error
 	gone  chan struct{}
 	rest  []byte
 	err   error
 }
 
-// inputPiece is how much is read at once.
+// inputPiece is how much is read at once, in bytes.
 const inputPiece = 64 << 10
 
-// newInput reads until the end of the input, of the context, or until close.
+// newInput reads until the end of the input, the end of the context, or close.
 func newInput(ctx context.Context, from io.Reader) *input {
 	in := &input{ctx: ctx, from: from, pieces: make(chan []byte), gone: make(chan struct{})}
 	go in.fill()
 	return in
 }
 
-// typed is the standard input of a command.
+// typed returns the standard input of a command.
 func typed(cmd *cobra.Command) *input { return newInput(cmd.Context(), cmd.InOrStdin()) }
 
-// typedLine is a line of standard input without its end, empty if none comes before the command
-// ends.
+// typedLine returns a line of standard input without its end, empty if none comes before the context ends.
 func typedLine(cmd *cobra.Command) string {
 	in := typed(cmd)
 	defer in.close()
@@ -53,13 +51,13 @@ func typedLine(cmd *cobra.Command) string {
 	return strings.TrimRight(line, "\r\n")
 }
 
-// close lets go of the goroutine. One that waits for a terminal or a pipe ends when something
-// comes of it, or with the process.
+// close releases the goroutine. If it waits for a terminal or a pipe, it ends with the next input or with the
+// process.
 func (in *input) close() { close(in.gone) }
 
 func (in *input) fill() {
 	defer close(in.pieces)
-	var buffers [2][]byte // One is filled while the other one is taken.
+	var buffers [2][]byte // one is filled while the other is in use
 	for i := 0; ; i ^= 1 {
 		if buffers[i] == nil {
 			buffers[i] = make([]byte, inputPiece)
@@ -78,7 +76,7 @@ func (in *input) fill() {
 	}
 }
 
-// Read implements [io.Reader]. It fails with the error of the context when that ends first.
+// Read implements [io.Reader]. If the context ends first, it returns the error of the context.
 func (in *input) Read(p []byte) (int, error) {
 	if len(in.rest) == 0 && in.err == nil {
 		in.rest, in.err = in.piece()
@@ -116,8 +114,7 @@ func (in *input) piece() (piece []byte, err error) {
 	return piece, nil
 }
 
-// failure is why it ended, nil for the end of what there is. What was read last may be a part
-// then.
+// failure returns why the input ended, nil at its regular end. With an error, the last read may be incomplete.
 func (in *input) failure() error {
 	if errors.Is(in.err, io.EOF) {
 		return nil

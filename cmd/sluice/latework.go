@@ -7,8 +7,8 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// lateWork opens queues of work when somebody uses them first: on NATS they have bytes set aside,
-// which a server without webhooks does not need.
+// lateWork opens the work queues when they are first used: on NATS they reserve storage, which a server without
+// webhooks does not need. It is safe for concurrent use.
 type lateWork struct {
 	open func(ctx context.Context) (broker.Work, error)
 
@@ -18,8 +18,8 @@ type lateWork struct {
 
 var _ broker.Work = (*lateWork)(nil)
 
-// get opens the queues, unless they are open. Others wait meanwhile, for as long as the log lets
-// opening take.
+// get returns the queues, and opens them first if necessary. Other callers wait meanwhile, as long as the log
+// allows opening to take.
 func (l *lateWork) get(ctx context.Context) (broker.Work, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -12,33 +12,32 @@ import (
 )
 
 const (
-	// What waits for whoever reads the log, at most.
+	// Bounds of the lines that wait to be written.
 	maxLogLines, maxLogBytes = 8192, 4 << 20
-	// logPatience is how long the end of the process waits for him.
+	// logPatience is how long the end of the process waits for them to be written.
 	logPatience = time.Second
 )
 
-// logQueue writes lines with a goroutine of its own. Whoever logs waits for nobody: a
-// reader of the log who stops reading would otherwise stop the server.
+// logQueue writes log lines in its own goroutine, so that logging never waits: a reader of the log that stops
+// reading would otherwise stop the server. It is safe for concurrent use.
 type logQueue struct {
 	to io.Writer
-	// tell writes a line of its own, about lines that were lost.
+	// tell writes a line about lost lines directly.
 	tell func(lost int)
 
 	mu    sync.Mutex
 	lines [][]byte
 	bytes int
-	// lost are the lines that were lost since that was last told, all those since the
-	// beginning.
+	// lost is the number of lines lost since that was last reported, and all that of lines lost since the start.
 	lost, all int
 	closed    bool
 
 	wake, done chan struct{}
-	// level is the least that is logged.
+	// level is the minimum level that is logged.
 	level slog.LevelVar
 }
 
-// newLog returns the log of a server, and its queue, which must be closed.
+// newLog returns the log of a server, and its queue, which the caller must close.
 func newLog(to io.Writer, c *configs.Config) (*slog.Logger, *logQueue) {
 	var level slog.Leveler = slog.LevelInfo
 	logger := func(w io.Writer) *slog.Logger {
@@ -57,7 +56,7 @@ func newLog(to io.Writer, c *configs.Config) (*slog.Logger, *logQueue) {
 	return logger(q), q
 }
 
-// setLevel changes the least level that is logged.
+// setLevel changes the minimum level that is logged.
 func (q *logQueue) setLevel(name string) {
 	var level slog.Level
 	if level.UnmarshalText([]byte(name)) == nil {
@@ -71,7 +70,7 @@ func newLogQueue(to io.Writer, tell func(int)) *logQueue {
 	return q
 }
 
-// Write takes a line, or counts it as lost. It never waits and never fails.
+// Write queues a line, or counts it as lost. It never waits and never fails.
 func (q *logQueue) Write(line []byte) (int, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -107,8 +106,8 @@ func (q *logQueue) run() {
 	}
 }
 
-// flush writes the oldest line. Lines that could not be taken are newer than those that
-// wait, so they are told of when nothing waits any more.
+// flush writes the oldest line. Lost lines are newer than queued ones, so they are reported when the queue is
+// empty.
 func (q *logQueue) flush() bool {
 	q.mu.Lock()
 	if len(q.lines) == 0 {
@@ -133,7 +132,7 @@ func (q *logQueue) flush() bool {
 	return true
 }
 
-// close waits until all is written, but not for ever. Lines that come later are lost.
+// close waits until all lines are written, at most logPatience. Later lines are lost.
 func (q *logQueue) close() {
 	q.mu.Lock()
 	q.closed = true
@@ -147,7 +146,7 @@ func (q *logQueue) close() {
 	}
 }
 
-// register adds a metric of the lines that were lost.
+// register registers a metric of lost lines.
 func (q *logQueue) register(registry *prometheus.Registry, prefix string) {
 	registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: prefix + "stderr_lines_lost_total", Help: "Lines of the log of the process that nobody took.",

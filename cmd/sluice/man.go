@@ -8,8 +8,7 @@ import (
 	"github.com/spf13/cobra/doc"
 )
 
-// newManCommand writes manual pages, for those who package the program. It is not among the
-// commands that help shows.
+// newManCommand returns the command that writes manual pages, for packagers. It is hidden in the help.
 func newManCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:    "man DIR",

@@ -11,14 +11,14 @@ import (
 // maxSerial is above all serials.
 const maxSerial = 1 << 53
 
-// moment is a place in the history of a channel as a command line names it: a serial, or a
-// time. The zero value is none.
+// moment is a position in the history of a channel on a command line: a serial or a time. The zero value means
+// none.
 type moment struct {
 	serial uint64
 	time   time.Time
 }
 
-// String is how a command line names the moment, wherever it is read and at whatever time.
+// String returns the moment in a form that does not depend on the present time or the time zone.
 func (m moment) String() string {
 	switch {
 	case m.serial > 0:
@@ -29,12 +29,12 @@ func (m moment) String() string {
 	return m.time.UTC().Format("2006-01-02T15:04:05.000Z07:00")
 }
 
-// layouts are the forms of times, those without a zone in the zone of this machine.
+// layouts are the accepted forms of times. Without a zone, the zone of this machine applies.
 var layouts = []string{
 	time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999", "2006-01-02T15:04", "2006-01-02 15:04", time.DateOnly,
 }
 
-// parseMoment reads the value of a flag, empty for none.
+// parseMoment parses the value of a flag; empty means none.
 func parseMoment(flag, text string, now time.Time) (moment, error) {
 	text = strings.TrimSpace(text)
 	if text == "" {
@@ -77,10 +77,10 @@ func parseTime(text string, now time.Time) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// stretch is a part of the history, from one moment to another.
+// stretch is a part of the history between two moments.
 type stretch struct {
 	from, to moment
-	// least is a serial below which nothing is wanted, whatever from is.
+	// least is the lowest serial that is wanted, whatever from is.
 	least uint64
 }
 
@@ -101,7 +101,7 @@ func parseStretch(from, to string, now time.Time) (s stretch, err error) {
 	return s, nil
 }
 
-// query asks for the stretch.
+// query returns the query for the stretch.
 func (s stretch) query() client.HistoryQuery {
 	return client.HistoryQuery{StartSerial: max(s.from.serial, s.least), Start: s.from.time, EndSerial: s.to.serial, End: s.to.time}
 }

@@ -6,17 +6,16 @@ import (
 	"io"
 )
 
-// outflow is an output of events, one after the other, of which it is known how many came
-// through. It writes pieces of whole events, and nothing more once it has failed. One goroutine
-// uses it.
+// outflow is an output of events that knows which events were written completely. It writes pieces of whole
+// events, and nothing after an error. It is not safe for concurrent use.
 type outflow struct {
 	out     io.Writer
 	waiting bytes.Buffer
-	// ends are where in waiting the events end.
+	// ends are the ends of the events in waiting.
 	ends []eventEnd
-	// done is the serial of the last event that is out as a whole.
+	// done is the serial of the last event that was written completely.
 	done uint64
-	// torn is set if a part of the next one is out as well.
+	// torn is set if a part of the next event was written as well.
 	torn bool
 	err  error
 }
@@ -26,13 +25,13 @@ type eventEnd struct {
 	serial uint64
 }
 
-// outflowPiece is how much is written at once.
+// outflowPiece is how much is written at once, in bytes.
 const outflowPiece = 64 << 10
 
-// Write implements [io.Writer] for what an event consists of.
+// Write implements [io.Writer]. It adds a part of an event.
 func (w *outflow) Write(part []byte) (int, error) { return w.waiting.Write(part) }
 
-// end says that what was written last is an event as a whole.
+// end marks the end of an event.
 func (w *outflow) end(serial uint64) error {
 	w.ends = append(w.ends, eventEnd{w.waiting.Len(), serial})
 	if w.waiting.Len() < outflowPiece {
@@ -41,7 +40,7 @@ func (w *outflow) end(serial uint64) error {
 	return w.flush()
 }
 
-// flush writes what waits.
+// flush writes the waiting events.
 func (w *outflow) flush() error {
 	if w.err != nil || w.waiting.Len() == 0 {
 		return w.err
@@ -62,5 +61,5 @@ func (w *outflow) flush() error {
 	return w.err
 }
 
-// tornHint is said before the command that goes on.
+// tornHint is printed before the command that continues.
 const tornHint = "What was written may end in the middle of a line; take that away first.\n  "

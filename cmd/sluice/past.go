@@ -9,63 +9,64 @@ import (
 	"github.com/sluicehq/sluice/gateway/client"
 )
 
-// past reads a stretch of a channel's history, oldest first and each event once, with as
-// many requests as it takes. It begins each request with the last event that it has: if that
-// is still there, nothing was lost in between. One goroutine uses it.
+// past reads a stretch of a channel's history, oldest first and each event once, with as many requests as
+// necessary. Each request begins with the last event that was read: if that is still there, nothing was lost in
+// between. It is not safe for concurrent use.
 type past struct {
 	api     *client.Signed
 	channel string
 	stretch stretch
-	// lost is told of events that may be missing; required.
+	// lost is called for events that may be missing; required.
 	lost func(loss)
-	// trouble is told of what will be tried again, and when; nil is not.
+	// trouble is called with an error before a retry, and the pause; may be nil.
 	trouble func(err error, wait time.Duration)
-	// patience is how long the server may be away once it has answered; 0 is for ever.
+	// patience is how long the server may be unreachable once it has answered; 0 means forever.
 	patience time.Duration
-	// settled is called at the end of each answer; nil is not.
+	// settled is called at the end of each answer; may be nil.
 	settled func() error
 
 	epoch string
 	last  uint64
-	// state is what the last answer said of the channel; begun what the one did that had the
-	// beginning of the stretch, nil if that was broken off. Only that one says what cuts it.
+	// state is the continuity of the last answer. begun is that of the answer with the beginning of the stretch,
+	// nil if that was incomplete; only this one says why the beginning is missing.
 	state client.HistoryContinuity
 	begun *client.HistoryContinuity
-	// chunk is how many events are asked for at once: more where they are taken fast, few
-	// where the server would wait for a reader who takes them slowly.
+	// chunk is how many events are requested at once: more if they are processed fast, few if the server would
+	// wait for a slow reader.
 	chunk int
-	// answered says that the server has answered before: if it cannot be reached it is away, and the address is not wrong.
+	// answered says that the server has answered before: if it cannot be reached, it is down, and the address is
+	// not wrong.
 	answered bool
-	// due says that the last answer was not the end.
+	// due is set if the last answer was not the end.
 	due bool
 }
 
-// loss says that events after a serial and before another one may be missing.
+// loss says that events between two serials may be missing.
 type loss struct {
 	After uint64 `json:"after_serial"`
 	Next  uint64 `json:"next_serial,omitempty"`
-	// Anew means that the log began a new life, of which Next is the first serial.
+	// Anew says that the log began a new epoch, whose first serial is Next.
 	Anew bool `json:"began_anew,omitempty"`
 }
 
 const (
 	fewest, most = 100, 20_000
-	// quick and slow are how long an answer takes that should have been larger or smaller.
+	// quick and slow are the durations of an answer below and above which chunk is changed.
 	quick, slow = time.Second, 5 * time.Second
-	// maxPause is between tries to reach a server.
+	// maxPause is the longest pause between attempts to reach a server.
 	maxPause = 5 * time.Second
 )
 
-// errAnew is the error of reading on in a log that has begun anew.
+// errAnew is the error of continuing to read in a log that has begun a new epoch.
 var errAnew = errors.New("the log of the channel began anew; what was not read yet is gone")
 
-// takerError is what the taker of events said, and not the server.
+// takerError is an error of the function that takes events, not of the server.
 type takerError struct{ error }
 
 func (e takerError) Unwrap() error { return e.error }
 
-// read gives what there is, up to the end, and may be called again for what came meanwhile.
-// The errors are those of each, of the context, [errAnew], or that of the last try.
+// read reads up to the end, and may be called again for later events. Errors are those of each, of the context,
+// [errAnew], or that of the last attempt.
 func (p *past) read(ctx context.Context, each func(*client.HistoryItem) error) error {
 	pause, since := time.Duration(0), time.Now()
 	for {
@@ -105,8 +106,9 @@ func (p *past) read(ctx context.Context, each func(*client.HistoryItem) error) e
 	}
 }
 
-// insist asks until that succeeds, for 30 seconds at most, as long as what is wrong may pass. answered says that the server
-// has answered before; without that, one that cannot be reached is not waited for. trouble is told of each further try; nil is not.
+// insist repeats ask until it succeeds, while its error may be temporary, for at most 30 seconds. answered says
+// that the server has answered before; otherwise an unreachable server is not retried. trouble is called before
+// each retry; may be nil.
 func insist(ctx context.Context, answered bool, trouble func(error, time.Duration), ask func() error) error {
 	since, pause := time.Now(), 200*time.Millisecond
 	for {
@@ -129,7 +131,7 @@ func insist(ctx context.Context, answered bool, trouble func(error, time.Duratio
 	}
 }
 
-// passing says whether an error may go away by itself.
+// passing reports whether an error may be temporary.
 func passing(err error) bool {
 	var api *client.APIError
 	if errors.As(err, &api) {
@@ -138,7 +140,7 @@ func passing(err error) bool {
 	return true
 }
 
-// busy says whether a server answered that it cannot just now.
+// busy reports whether the server has answered that it cannot serve the request now.
 func busy(err error) bool {
 	var api *client.APIError
 	return errors.As(err, &api) && (api.Status == http.StatusTooManyRequests || api.Status == http.StatusServiceUnavailable)
@@ -159,7 +161,7 @@ func rest(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// ask sends one request, and says whether there is more.
+// ask sends one request, and reports whether there is more.
 func (p *past) ask(ctx context.Context, each func(*client.HistoryItem) error) (more bool, err error) {
 	p.chunk = min(max(p.chunk, 2*fewest), most)
 	q := p.stretch.query()
@@ -202,7 +204,7 @@ func (p *past) ask(ctx context.Context, each func(*client.HistoryItem) error) (m
 		return false, err
 	}
 	if first && p.last > 0 && p.due {
-		p.lost(loss{After: p.last}) // Even the last event that was read has gone, and what came behind it.
+		p.lost(loss{After: p.last}) // even the last event that was read was removed, and later ones as well
 	}
 	p.answered, p.due = true, end.HasMore
 	if p.state = end.Continuity; from == 0 {

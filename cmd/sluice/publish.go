@@ -16,11 +16,11 @@ import (
 	"github.com/sluicehq/sluice/configs"
 )
 
-// maxData bounds what is read from a file or standard input as the data of one
-// event. The server's own limit is far below by default.
+// maxData bounds the data of one event that is read from a file or standard input, in bytes. The default limit
+// of the server is far lower.
 const maxData = 8 << 20
 
-// event is what the command line says about one event.
+// event is an event on a command line.
 type event struct {
 	name       string
 	channels   []string
@@ -30,26 +30,26 @@ type event struct {
 	id         string
 	dedup      string
 	exclude    string
-	conflation *string // conflation value
+	conflation *string // the conflation value
 }
 
-// publisher is a way to the log.
+// publisher publishes events to the log.
 type publisher interface {
-	// publish stores an event and says how.
+	// publish stores an event and reports where.
 	publish(ctx context.Context, e event) (report, error)
 	close()
 }
 
-// report says what became of an event.
+// report describes a published event.
 type report struct {
 	Event    string        `json:"event"`
 	Bytes    int           `json:"bytes"`
 	Channels []storedEvent `json:"channels"`
-	// said is the same in a few words.
+	// said is a short text of the same.
 	said string
 }
 
-// storedEvent is where an event is in the log of one channel. What is not told is left out.
+// storedEvent is the position of an event in the log of one channel. Unknown fields are omitted.
 type storedEvent struct {
 	Channel  string `json:"channel"`
 	Serial   uint64 `json:"serial,omitempty"`
@@ -132,7 +132,7 @@ func (o *publishOptions) run(cmd *cobra.Command, args []string) error {
 	published := 0
 	for line := 1; data.Scan(); line++ {
 		if cmd.Context().Err() != nil {
-			break // It may be a part of what was meant.
+			break // it may be incomplete
 		}
 		e := o.event
 		e.data = data.Text()
@@ -163,7 +163,7 @@ func (o *publishOptions) run(cmd *cobra.Command, args []string) error {
 	return data.Err()
 }
 
-// tell prints what became of an event.
+// tell prints the report about an event.
 func (o *publishOptions) tell(out io.Writer, done report) (err error) {
 	switch {
 	case o.asJSON:
@@ -174,7 +174,7 @@ func (o *publishOptions) tell(out io.Writer, done report) (err error) {
 	return err
 }
 
-// at says in which line something went wrong, where there are lines.
+// at adds the number of the line to an error, with --lines.
 func (o *publishOptions) at(line int, err error) error {
 	if o.lines {
 		return fmt.Errorf("line %d: %w", line, err)
@@ -182,7 +182,7 @@ func (o *publishOptions) at(line int, err error) error {
 	return err
 }
 
-// check refuses what is no text before it becomes another one on the way.
+// check refuses invalid UTF-8, which would be changed on its way.
 func (e *event) check() error {
 	parts := []struct{ what, text string }{
 		{"the data", e.data}, {"the event name", e.name}, {"--message-id", e.id}, {"--idempotency-key", e.dedup}, {"--exclude-socket", e.exclude},
@@ -204,7 +204,7 @@ func (e *event) check() error {
 	return nil
 }
 
-// checkFlags checks the flags against each other.
+// checkFlags checks combinations of flags.
 func (o *publishOptions) checkFlags(cmd *cobra.Command, args []string) error {
 	o.channels = append([]string{args[0]}, o.also...)
 	if o.deltaText != "" {
@@ -236,7 +236,7 @@ func (o *publishOptions) checkFlags(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// input yields the data of each event. done lets go of where it comes from.
+// input returns a scanner for the data of each event. done releases its source.
 func (o *publishOptions) input(cmd *cobra.Command, args []string) (data *bufio.Scanner, done func(), err error) {
 	var r io.Reader
 	done = func() {}
@@ -244,7 +244,7 @@ func (o *publishOptions) input(cmd *cobra.Command, args []string) (data *bufio.S
 	case len(args) == 2:
 		r = strings.NewReader(args[1])
 	case o.file != "" && o.file != "-":
-		// Read at once, so that no error path has to close it.
+		// The file is read at once, so that no error path has to close it.
 		f, err := os.Open(o.file)
 		if err != nil {
 			return nil, nil, err
@@ -272,8 +272,7 @@ func (o *publishOptions) input(cmd *cobra.Command, args []string) (data *bufio.S
 	return s, done, nil
 }
 
-// whole is a split function that gives all of the input at once, also if it is
-// empty, without the line break that ends what was typed or printed.
+// whole is a split function that returns the entire input, even if it is empty, without a final line break.
 func whole(data []byte, atEOF bool) (int, []byte, error) {
 	if !atEOF {
 		return 0, nil, nil

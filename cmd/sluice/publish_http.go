@@ -13,10 +13,10 @@ import (
 	"github.com/sluicehq/sluice/gateway/client"
 )
 
-// signedPublisher goes over HTTP. One goroutine uses it.
+// signedPublisher publishes over HTTP. It is not safe for concurrent use.
 type signedPublisher struct {
 	api *client.Signed
-	// patient: what the server does not take now is tried again, and answered says that it has taken something.
+	// patient retries events that the server cannot accept now. answered says that it has accepted one before.
 	patient, answered bool
 	stderr            io.Writer
 }
@@ -49,12 +49,12 @@ func (p *signedPublisher) publish(ctx context.Context, e event) (report, error) 
 	return out, err
 }
 
-// send publishes an event, and where it is one of many, until the server takes it.
+// send publishes an event; a patient publisher retries.
 func (p *signedPublisher) send(ctx context.Context, e client.Publish) (stored map[string]client.Stored, err error) {
 	if !p.patient {
 		return p.api.PublishStored(ctx, e)
 	}
-	// What was stored without an answer is known again by its key.
+	// The key identifies an event that was stored although no answer arrived.
 	e.IdempotencyKey = rand.Text()
 	err = insist(ctx, p.answered, p.trouble, func() (err error) {
 		stored, err = p.api.PublishStored(ctx, e)
@@ -62,13 +62,13 @@ func (p *signedPublisher) send(ctx context.Context, e client.Publish) (stored ma
 	})
 	p.answered = p.answered || err == nil
 	for channel, s := range stored {
-		s.Duplicate = false // Nobody else has the key.
+		s.Duplicate = false // the key is unique to this event
 		stored[channel] = s
 	}
 	return stored, err
 }
 
-// trouble says what is waited for, but not that the app has a limit of events in a second, which is not wrong.
+// trouble reports an error before a retry, except for the rate limit of the app, which is not a fault.
 func (p *signedPublisher) trouble(err error, wait time.Duration) {
 	var api *client.APIError
 	if errors.As(err, &api) && api.Status == http.StatusTooManyRequests {

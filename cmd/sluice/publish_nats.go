@@ -21,28 +21,27 @@ import (
 	"github.com/sluicehq/sluice/streams"
 )
 
-// fromConfig is the value of --nats that takes servers and credentials from the
-// configuration.
+// fromConfig is the value of --nats that selects the servers and credentials of the configuration.
 const fromConfig = "config"
 
-// rawPublisher goes straight to the log.
+// rawPublisher publishes directly to the log.
 type rawPublisher struct {
 	app, prefix         string
 	maxData, maxChannel int
 	conn                *nats.Conn
 	js                  jetstream.JetStream
-	// stop ends the publish under way.
+	// stop cancels the publish in flight.
 	stop atomic.Pointer[context.CancelFunc]
 }
 
-// newRawPublisher connects to the servers that --nats names.
+// newRawPublisher connects to the servers of --nats.
 func newRawPublisher(o *publishOptions) (publisher, error) {
 	p := &rawPublisher{app: o.app, prefix: o.prefix, maxData: 1 << 20, maxChannel: 200}
 	if p.prefix == "" {
 		p.prefix = o.config.NATS.Prefix
 	}
 	for i := range o.config.Apps {
-		// What the gateways refuse is known of apps that the configuration has.
+		// The limits of gateways are known for apps of the configuration.
 		if a := &o.config.Apps[i]; a.ID == o.app {
 			p.maxData, p.maxChannel = streamOptions(o.config, nil).MaxData, a.MaxChannelName
 		}
@@ -55,7 +54,7 @@ func newRawPublisher(o *publishOptions) (publisher, error) {
 		}
 	}
 	options = append(options, nats.Name("sluice publish"), nats.MaxReconnects(0),
-		// What is not permitted is told with the publish that it stops, which nobody will answer.
+		// A permission error cancels the publish, which would not be answered.
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			if stop := p.stop.Load(); stop != nil && errors.Is(err, nats.ErrPermissionViolation) {
 				(*stop)()
@@ -77,7 +76,7 @@ func newRawPublisher(o *publishOptions) (publisher, error) {
 	return p, nil
 }
 
-// natsOf is how a configuration reaches NATS.
+// natsOf returns how a configuration connects to NATS.
 func natsOf(c *configs.Config) (url string, options []nats.Option, err error) {
 	n := &c.NATS
 	switch {
@@ -122,8 +121,8 @@ func natsOf(c *configs.Config) (url string, options []nats.Option, err error) {
 	return strings.Join(n.URLs, ","), options, nil
 }
 
-// message is an event for one channel. One that gateways could not deliver is refused:
-// the log would take it, and nobody would hear of it.
+// message returns the message of an event for one channel. It refuses events that gateways could not deliver:
+// the log would store them, and nobody would receive them.
 func (p *rawPublisher) message(channel string, e event) (*nats.Msg, error) {
 	if err := pusher.CheckChannel(channel, p.maxChannel); err != nil {
 		return nil, err
@@ -195,8 +194,8 @@ func (p *rawPublisher) publish(ctx context.Context, e event) (report, error) {
 	return out, nil
 }
 
-// headerText makes a text fit for a header. One that a header line cannot hold
-// as it is travels as a Go string literal, which the server reads as well.
+// headerText makes a text valid for a header. A text that a header line cannot contain is sent as a Go string
+// literal, which the server understands.
 func headerText(v string) string {
 	odd := v == "" || v[0] == '"' || strings.TrimSpace(v) != v
 	for i := 0; !odd && i < len(v); i++ {

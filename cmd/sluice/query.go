@@ -49,15 +49,15 @@ a channel, subscribed or not, is printed by "sluice history" and "sluice export"
 	return cmd
 }
 
-// channelRow is one channel with its numbers over all gateways.
+// channelRow is one channel with its counts on all gateways.
 type channelRow struct {
 	Channel       string `json:"channel"`
 	Subscriptions int    `json:"subscriptions"`
 	Users         *int   `json:"users,omitempty"`
 }
 
-// readChannels asks for all channels, and for the users of those that have some: the API
-// tells these only where nothing else is asked for.
+// readChannels requests all channels, and separately the users of presence channels, because the API returns
+// these only for a presence prefix.
 func readChannels(get func(url.Values, any) error, query url.Values) ([]channelRow, error) {
 	type numbers struct {
 		Subscriptions int  `json:"subscription_count"`
@@ -184,7 +184,7 @@ next sign-in where it is signed.`,
 	return cmd
 }
 
-// counted is a number of things in words.
+// counted returns a number of things in words.
 func counted(n int, thing string) string {
 	if n == 1 {
 		return "1 " + thing
@@ -192,7 +192,7 @@ func counted(n int, thing string) string {
 	return fmt.Sprintf("%d %ss", n, thing)
 }
 
-// writeJSON writes a value on one line, texts as they are.
+// writeJSON writes a value on one line, without escapes for HTML.
 func writeJSON(w io.Writer, v any) error {
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)

@@ -16,8 +16,8 @@ import (
 	httpapi "github.com/sluicehq/sluice/gateway/rest"
 )
 
-// record is one line of an export: an event with its place. Data is always text, because the
-// log delivers nothing else.
+// record is one line of an export: an event with its position. Data is always text, because the log delivers
+// nothing else.
 type record struct {
 	Channel       string            `json:"channel"`
 	StreamID      string            `json:"stream_id"`
@@ -31,11 +31,11 @@ type record struct {
 	Delta         *bool             `json:"delta,omitempty"`
 	UserID        string            `json:"user_id,omitempty"`
 	Extras        json.RawMessage   `json:"extras,omitempty"`
-	// Skipped is why the event cannot be delivered; then it has no data.
+	// Skipped is why the event cannot be delivered; it then has no data.
 	Skipped string `json:"skipped,omitempty"`
 }
 
-// recordOf reads an event of the history.
+// recordOf converts an event of the history.
 func recordOf(channel string, i *client.HistoryItem) record {
 	m := gjson.Parse(string(i.Message))
 	data := m.Get("data").String()
@@ -56,23 +56,23 @@ func recordOf(channel string, i *client.HistoryItem) record {
 	return r
 }
 
-// line writes a record as a line. Text stays as it is, so that lines are as short as can be.
+// line writes a record as a line, without unnecessary escapes.
 func (r *record) line(to io.Writer) error {
 	enc := json.NewEncoder(to)
 	enc.SetEscapeHTML(false)
 	return enc.Encode(r)
 }
 
-// errCutOff is the error of a line that ends too early.
+// errCutOff is the error of an incomplete line.
 var errCutOff = errors.New("it is cut off")
 
-// parseRecord reads a line, and refuses what no export has written.
+// parseRecord parses a line, and refuses what no export has written.
 func parseRecord(line []byte) (r record, err error) {
 	dec := json.NewDecoder(bytes.NewReader(line))
 	dec.DisallowUnknownFields()
 	err = dec.Decode(&r)
 	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
-		return r, errCutOff // Maybe in the middle of a character.
+		return r, errCutOff // perhaps in the middle of a character
 	}
 	if !utf8.Valid(line) {
 		return r, errors.New("it is not UTF-8")
@@ -107,10 +107,10 @@ func parseRecord(line []byte) (r record, err error) {
 	return r, nil
 }
 
-// maxChannel is longer than what any app allows.
+// maxChannel is longer than any app allows, in bytes.
 const maxChannel = 4096
 
-// check says why no server would take the event again, whatever the limits of the app are.
+// check returns why every server would refuse the event, whatever the limits of the app are.
 func (r *record) check() error {
 	if err := pusher.CheckChannel(r.Channel, maxChannel); err != nil || r.Skipped != "" {
 		return err
@@ -119,7 +119,7 @@ func (r *record) check() error {
 	if err != nil {
 		return err
 	}
-	p.IdempotencyKey = "import" // It is another short one when it is published.
+	p.IdempotencyKey = "import" // a placeholder for the key with which it is published
 	var body bytes.Buffer
 	enc := json.NewEncoder(&body)
 	enc.SetEscapeHTML(false)
@@ -129,7 +129,7 @@ func (r *record) check() error {
 	return httpapi.CheckEvent(body.Bytes())
 }
 
-// publish is the event as it is published again, under an id.
+// publish returns the event as it is published again, with an id.
 func (r *record) publish(channel, id string) (client.Publish, error) {
 	p := client.Publish{
 		Name: r.Event, Channel: channel, Data: *r.Data, Tags: r.Tags, Delta: r.Delta, ConflationKey: r.ConflationKey, MessageID: id, IdempotencyKey: id,
@@ -144,12 +144,12 @@ func (r *record) publish(channel, id string) (client.Publish, error) {
 	return p, nil
 }
 
-// marked are extras, an object or nothing, with a mark in the place of one that may be there. Every
-// other byte of theirs stays, and their order.
+// marked returns extras, which are an object or empty, with the mark in place of an earlier one. All other bytes
+// and their order are kept.
 func marked(extras, mark []byte) []byte {
 	out := []byte{'{'}
 	gjson.ParseBytes(extras).ForEach(func(name, value gjson.Result) bool {
-		if !strings.EqualFold(name.String(), "replay") { // As the server reads it.
+		if !strings.EqualFold(name.String(), "replay") { // the server ignores case as well
 			out = append(append(append(append(out, name.Raw...), ':'), value.Raw...), ',')
 		}
 		return true

@@ -20,32 +20,29 @@ import (
 	"github.com/sluicehq/sluice/streams"
 )
 
-// reloadTimeout bounds how long putting a configuration in force may take.
+// reloadTimeout bounds putting a configuration in force.
 const reloadTimeout = 30 * time.Second
 
-// reloader takes settings over while a server runs. One goroutine reloads; anybody may ask
-// what waits.
+// reloader adopts settings while a server runs. One goroutine reloads; pending and problems are safe for
+// concurrent use.
 type reloader struct {
 	*backend
 	apps *app.Registry
 	log  *slog.Logger
-	// busy is told that the configuration is read again, and what it returns when that is done.
+	// busy is called when the configuration is read again, and the returned function when that is done.
 	busy func() (done func())
-	// apply puts apps and limits in force for what is there already, and setLevel the least
-	// level that is logged; nil for nobody.
+	// apply applies apps and limits to what exists already, and setLevel the log level; both may be nil.
 	apply    func(context.Context, app.PerConnection) error
 	setLevel func(string)
 	// cluster has the apps of the cluster, nil for none.
 	cluster *cluster
-	// inForce is the configuration by which the server runs: that of the start, with what
-	// was taken over since, and the apps of the cluster. wanted is the last good one that was read
-	// from the file.
+	// inForce is the configuration by which the server runs: the one of the start, with the changes adopted
+	// since and the apps of the cluster. wanted is the last valid one that was read from the file.
 	inForce, wanted *configs.Config
-	// unsure are the keys of a retention of which the log may have taken a part; nil if there is
-	// none.
+	// unsure are the keys of a retention that the log may have adopted in part; nil if there is none.
 	unsure []string
 
-	// said tells of a retention that the log refuses.
+	// said rate-limits log lines about a retention that the log refuses.
 	said seldom.Lines
 
 	// shared are the settings in force that gateways compare.
@@ -53,27 +50,27 @@ type reloader struct {
 	taken, refusals atomic.Uint64
 
 	mu sync.Mutex
-	// waiting are the keys that the configuration has otherwise than the server, refused is
-	// why what was read last is not in force, and missed why the apps of the cluster are not.
+	// waiting are the keys whose changes need a restart. refused is why the configuration that was read last is
+	// not in force, and missed why the apps of the cluster are not.
 	waiting         []string
 	refused, missed string
 }
 
-// share lets other gateways know what is in force.
+// share publishes the settings in force to other gateways.
 func (r *reloader) share() {
 	s := gateway.Settings(r.inForce.Shared())
 	r.shared.Store(&s)
 }
 
-// pending names the settings that wait for a restart.
+// pending returns the settings whose changes need a restart.
 func (r *reloader) pending() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.waiting
 }
 
-// problems says why the configuration that was read last is not in force, if it is not, and which
-// apps of the cluster are not.
+// problems returns why the configuration that was read last is not in force, and which apps of the cluster are
+// not.
 func (r *reloader) problems() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -87,31 +84,31 @@ func (r *reloader) problems() []string {
 	return out
 }
 
-// refusedConfig begins what readiness says of a configuration with errors.
+// refusedConfig begins the readiness problem of a configuration with errors.
 const refusedConfig = "the configuration was read again and has errors, so the one before stays in force: "
 
-// missedApps begins what readiness says while changes of the apps of the cluster wait.
+// missedApps begins the readiness problem of pending changes to the apps of the cluster.
 const missedApps = "the apps of the cluster could not be put in force, and stay as they were: "
 
-// maxRefused bounds what readiness says of errors, in bytes.
+// maxRefused bounds the errors in readiness, in bytes.
 const maxRefused = 2048
 
-// isRefused says whether the configuration that was read last is not in force.
+// isRefused reports whether the configuration that was read last is not in force.
 func (r *reloader) isRefused() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.refused != ""
 }
 
-// joined is a list in one sentence.
+// joined joins a list into one sentence.
 func joined(list []string) string { return strings.Join(list, "; ") }
 
-// refuse notes that a configuration is not taken over, and says whether that is new.
+// refuse records why a configuration is not adopted, and reports whether that is new.
 func (r *reloader) refuse(err error) (isNew bool) {
 	return r.refuseAs(&r.refused, err)
 }
 
-// miss notes why the apps of the cluster are not in force, nil if they are, and says whether that is new.
+// miss records why the apps of the cluster are not in force, nil if they are, and reports whether that is new.
 func (r *reloader) miss(err error) (isNew bool) {
 	if err == nil {
 		r.mu.Lock()
@@ -131,19 +128,19 @@ func (r *reloader) refuseAs(why *string, err error) (isNew bool) {
 	isNew = *why != text
 	*why = text
 	r.mu.Unlock()
-	// Who sees it counted finds it in readiness.
+	// Counted last, so that readiness already has the reason of every counted refusal.
 	r.refusals.Add(1)
 	return isNew
 }
 
-// isMissed says whether the apps of the cluster must be taken over again.
+// isMissed reports whether adopting the apps of the cluster must be retried.
 func (r *reloader) isMissed() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.missed != ""
 }
 
-// register makes visible how reading the configuration again goes.
+// register registers metrics about reloading.
 func (r *reloader) register(registry prometheus.Registerer, prefix string) {
 	count := func(result string, n *atomic.Uint64) {
 		registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
@@ -163,10 +160,9 @@ func (r *reloader) register(registry prometheus.Registerer, prefix string) {
 	}))
 }
 
-// reload takes over what can be without a restart, and tells what cannot. What cannot is
-// compared with what is in force each time, so it is told again until a restart or until
-// it is taken back. With an error nothing was changed. asked says that somebody asked for it, who
-// is told in any case.
+// reload adopts what can change without a restart, and reports what cannot. The latter is compared with what is
+// in force each time, so it is reported until a restart or until it is reverted. After an error nothing has
+// changed. asked says that an operator has requested the reload and is told the result in any case.
 func (r *reloader) reload(ctx context.Context, file *configs.Config, asked bool) error {
 	outer, fresh := ctx, file != r.wanted
 	ctx, cancel := context.WithTimeout(outer, reloadTimeout)
@@ -199,7 +195,7 @@ func (r *reloader) reload(ctx context.Context, file *configs.Config, asked bool)
 			}
 		}
 		left, err := r.takeRetention(ctx, next, retention)
-		r.apps.Replace(appsOf(r.inForce)...) // what is kept decides how it is counted
+		r.apps.Replace(appsOf(r.inForce)...) // the retention decides how publications are counted
 		if err != nil {
 			r.said.Error(r.log, "retention", "the new retention could not be set; it is tried again", "error", err)
 		}
@@ -213,16 +209,16 @@ func (r *reloader) reload(ctx context.Context, file *configs.Config, asked bool)
 	r.putInForce(ctx)
 	r.tell(taken, waiting, asked, fresh)
 	if room && r.cluster.refuses() {
-		// There may be room for them now that other logs are smaller.
+		// Smaller logs may have made room for refused apps.
 		if err := r.reload(outer, file, false); err != nil {
-			r.miss(err) // It is tried again; what was taken over above is in force.
+			r.miss(err) // this is retried; what was adopted above is in force
 		}
 	}
 	return nil
 }
 
-// withCluster is a configuration with the apps of the cluster that can be used beside what is in force:
-// what cannot is refused alone, and stops nobody else.
+// withCluster adds the apps of the cluster that are valid together with what is in force. An invalid one is
+// refused by itself and does not affect others.
 func (r *reloader) withCluster(file *configs.Config) (*configs.Config, error) {
 	if r.cluster == nil {
 		return file, nil
@@ -237,7 +233,7 @@ func (r *reloader) withCluster(file *configs.Config) (*configs.Config, error) {
 	return &next, nil
 }
 
-// putInForce has what is there already go by the configuration.
+// putInForce applies the configuration to what exists already.
 func (r *reloader) putInForce(ctx context.Context) {
 	if r.setLevel != nil {
 		r.setLevel(r.inForce.LogLevel)
@@ -250,8 +246,8 @@ func (r *reloader) putInForce(ctx context.Context) {
 	r.share()
 }
 
-// tell says what was taken over and what waits. Only a file that was read anew says that there are no
-// errors any more.
+// tell logs what was adopted and what needs a restart. fresh says that the file was read again, which ends an
+// earlier refusal.
 func (r *reloader) tell(taken, waiting []string, asked, fresh bool) {
 	r.mu.Lock()
 	before, mended := len(r.waiting), fresh && r.refused != ""
@@ -277,8 +273,8 @@ func (r *reloader) tell(taken, waiting []string, asked, fresh bool) {
 	}
 }
 
-// takeRetention takes over what the log takes, app by app, and returns the keys of the rest, which is
-// tried again.
+// takeRetention lets the log adopt retention app by app, and returns the keys that it has not adopted, which are
+// retried.
 func (r *reloader) takeRetention(ctx context.Context, next *configs.Config, keys []string) (left []string, err error) {
 	err = r.retain(ctx, r.inForce.WithRetention(next, func(string) bool { return false }))
 	var refused streams.NotRetained
@@ -291,7 +287,7 @@ func (r *reloader) takeRetention(ctx context.Context, next *configs.Config, keys
 		return nil, nil
 	}
 	if _, left, _ = r.inForce.Changed(next); len(left) == 0 {
-		left = keys // it was refused before as well, and then taken back
+		left = keys // it was refused before as well, and then reverted
 	}
 	r.unsure = left
 	return left, err

@@ -14,25 +14,25 @@ import (
 	"github.com/sluicehq/sluice/gateway/watch"
 )
 
-// retryPause is the time between attempts to take over what failed.
+// retryPause is the time between attempts to adopt what has failed.
 const retryPause = 5 * time.Second
 
-// reading reads a configuration again when it should be.
+// reading reads a configuration again after changes.
 type reading struct {
 	*reloader
-	// file is that of the configuration, empty if there is none; load reads all of it.
+	// file is the path of the configuration, empty if there is none; load reads all of it.
 	file string
 	load func() (*configs.Config, error)
 
 	files watch.Files
-	// others has a word when the apps of the cluster have changed.
+	// others gets a value when the apps of the cluster have changed.
 	others chan struct{}
-	// keys are the earlier keys of apps that the log counts.
+	// keys are the earlier keys of apps that the log accepts.
 	keys string
 }
 
-// reloading reads the configuration again at each SIGHUP, and when its files have changed, until
-// the function that it returns is called, which waits for the end.
+// reloading reads the configuration again at each SIGHUP, and when its files have changed, until stop is called.
+// stop waits for the end of the goroutines.
 func reloading(ctx context.Context, r *reloader, file string, load func() (*configs.Config, error)) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	hangup := make(chan os.Signal, 1)
@@ -56,7 +56,7 @@ func reloading(ctx context.Context, r *reloader, file string, load func() (*conf
 }
 
 func (in *reading) run(ctx context.Context, hangup <-chan os.Signal) {
-	// What was changed between the start and the first look would not be noticed.
+	// A change between the start and the first look would not be noticed.
 	if in.look(time.Now()); in.file != "" && in.inForce.Watch.Enabled {
 		in.again(ctx, false)
 	}
@@ -87,7 +87,7 @@ func (in *reading) run(ctx context.Context, hangup <-chan os.Signal) {
 	}
 }
 
-// look tells whether the files have changed.
+// look reports whether the files have changed.
 func (in *reading) look(now time.Time) bool {
 	if in.file == "" {
 		return false
@@ -95,10 +95,10 @@ func (in *reading) look(now time.Time) bool {
 	return in.files.Changed(now, append([]string{in.file}, in.inForce.Files()...)...)
 }
 
-// retry tries again what failed. Neither of these waits for another.
+// retry retries what has failed. The retries are independent of each other.
 func (in *reading) retry(ctx context.Context, now time.Time) {
 	if in.isRefused() && in.inForce.Watch.Enabled {
-		// What is missing may be in a file that is not looked at yet.
+		// The missing part may be in a file that is not watched yet.
 		in.again(ctx, false)
 	}
 	if in.isMissed() || in.unsure != nil {
@@ -111,8 +111,8 @@ func (in *reading) retry(ctx context.Context, now time.Time) {
 	}
 }
 
-// again reads the configuration. asked says that somebody asked for it, who wants to be told in
-// any case.
+// again reads the configuration. asked says that an operator has requested it and is told the result in any
+// case.
 func (in *reading) again(ctx context.Context, asked bool) {
 	if asked && in.busy != nil {
 		defer in.busy()()
@@ -131,8 +131,8 @@ func (in *reading) takeOver(ctx context.Context, next *configs.Config, asked boo
 	}
 }
 
-// takeCluster takes over the apps of the cluster, and what else is still to be taken of the last good
-// file. They wait for no better file.
+// takeCluster adopts the apps of the cluster, and what is still pending of the last valid file. It does not wait
+// for a better file.
 func (in *reading) takeCluster(ctx context.Context) {
 	err := in.reload(ctx, in.wanted, false)
 	switch {
@@ -149,7 +149,7 @@ func (in *reading) tellRefused(err error, asked bool) {
 	}
 }
 
-// countingKeys names the earlier keys of apps that count at a time.
+// countingKeys identifies the earlier keys of apps that are valid at a time.
 func countingKeys(c *configs.Config, now time.Time) string {
 	var b strings.Builder
 	for i := range c.Apps {

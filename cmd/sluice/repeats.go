@@ -10,18 +10,19 @@ import (
 	"github.com/sluicehq/sluice/gateway/client"
 )
 
-// repeats are events that the log takes for repetitions by their idempotency keys. It knows a key for two minutes,
-// whatever becomes of the event: one that was purged meanwhile would not be stored again. One goroutine uses it.
+// repeats publishes events that the log may take for repetitions because of their idempotency keys. The log
+// remembers a key for two minutes, even if the event is removed: an event that was purged meanwhile would not be
+// stored again. It is not safe for concurrent use.
 type repeats struct {
 	api *client.Signed
-	// trouble is told of what will be tried again, and when.
+	// trouble is called with an error before a retry, and the pause.
 	trouble func(error, time.Duration)
-	// oldest is the serial of the first event of a channel when that was looked at last. It only rises.
+	// oldest is the serial of the oldest event of a channel when that was last looked up. It only rises.
 	oldest map[string]uint64
-	// newest is the highest serial that an answer had for a channel: what is above may have been stored by a request whose
-	// answer was lost.
+	// newest is the highest serial of a channel in an answer. A higher one may have been stored by a request
+	// whose answer was lost.
 	newest map[string]uint64
-	// fresh are channels of which the last event was none that had been removed.
+	// fresh are channels whose last published event was not one that had been removed.
 	fresh map[string]bool
 }
 
@@ -29,8 +30,8 @@ func newRepeats(api *client.Signed, trouble func(error, time.Duration)) *repeats
 	return &repeats{api: api, trouble: trouble, oldest: map[string]uint64{}, newest: map[string]uint64{}, fresh: map[string]bool{}}
 }
 
-// together is how many of the first events may go into one request: one that is stored late must come before
-// those that follow it in its channel.
+// together returns how many of the first events may be in one request: an event that is stored late must precede
+// the following ones of its channel.
 func (r *repeats) together(batch []client.Publish) int {
 	for n, p := range batch {
 		if !r.fresh[p.Channel] {
@@ -40,7 +41,7 @@ func (r *repeats) together(batch []client.Publish) int {
 	return len(batch)
 }
 
-// publish sends a batch until all of it is stored. A repetition finds what the one before has stored.
+// publish sends a batch until all of it is stored. A repeated request finds what the previous one has stored.
 func (r *repeats) publish(ctx context.Context, batch []client.Publish) error {
 	removed, err := r.send(ctx, batch)
 	for _, p := range batch {
@@ -55,8 +56,8 @@ func (r *repeats) publish(ctx context.Context, batch []client.Publish) error {
 	return err
 }
 
-// send sends a batch once, and returns what of it the log has stored before and does not have any more. That has other
-// keys now, made of what was removed and of nothing else, so that repetitions of it are known as well.
+// send sends a batch once, and returns the events that the log had stored before and no longer has. They get new
+// keys, which are derived from the removed event, so that repetitions of them are recognised as well.
 func (r *repeats) send(ctx context.Context, batch []client.Publish) (removed []client.Publish, err error) {
 	var stored []client.Stored
 	tries := 0
@@ -95,8 +96,8 @@ func (r *repeats) insist(ctx context.Context, ask func() error) error {
 	}, ask)
 }
 
-// gone tells whether an event of a channel has been removed. Removed is always the beginning of a channel. What may
-// not be read counts as there.
+// gone reports whether an event of a channel was removed. Only the beginning of a channel is ever removed.
+// Events that must not be read count as present.
 func (r *repeats) gone(ctx context.Context, channel string, serial uint64) (bool, error) {
 	if serial < r.oldest[channel] {
 		return true, nil

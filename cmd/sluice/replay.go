@@ -14,7 +14,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// replayPatience is how long a server may be away in the middle of a replay.
+// replayPatience is how long a server may be unreachable during a replay.
 const replayPatience = 30 * time.Second
 
 type replayOptions struct {
@@ -82,7 +82,7 @@ func (o *replayOptions) run(cmd *cobra.Command, channel string) error {
 	return err
 }
 
-// play does it, once everything that was typed makes sense.
+// play runs the replay, after the command line was checked.
 func (o *replayOptions) play(cmd *cobra.Command, channel string, s stretch, speed float64) error {
 	api, err := o.requests()
 	if err != nil {
@@ -93,7 +93,7 @@ func (o *replayOptions) play(cmd *cobra.Command, channel string, s stretch, spee
 	if r.first, r.final, err = ends(ctx, api, channel, s, false, r.trouble, stderr); err != nil {
 		return o.early(cmd, err)
 	}
-	// What is published meanwhile is not part of it.
+	// Events that are published meanwhile are not part of it.
 	s.to = moment{serial: r.final.Serial}
 	r.past = &past{api: api, channel: channel, stretch: s, patience: replayPatience, answered: true, lost: r.lost, trouble: r.trouble}
 	screen := &screenful{to: outflow{out: cmd.OutOrStdout()}, bar: r.bar}
@@ -111,7 +111,7 @@ func (o *replayOptions) play(cmd *cobra.Command, channel string, s stretch, spee
 	return o.finish(cmd, channel, r, err)
 }
 
-// checkInto refuses targets into which nothing can be replayed.
+// checkInto refuses channels into which nothing can be replayed.
 func (o *replayOptions) checkInto(cmd *cobra.Command, channel string) error {
 	if !cmd.Flags().Changed("to-channel") {
 		return nil
@@ -130,7 +130,7 @@ func (o *replayOptions) checkInto(cmd *cobra.Command, channel string) error {
 	return nil
 }
 
-// early is how it ends before anything was replayed.
+// early ends a replay before its first event.
 func (o *replayOptions) early(cmd *cobra.Command, err error) error {
 	if cmd.Context().Err() == nil {
 		return o.explain(err)
@@ -138,7 +138,7 @@ func (o *replayOptions) early(cmd *cobra.Command, err error) error {
 	return errors.New("stopped; nothing was replayed")
 }
 
-// finish says how it ended, and how to go on.
+// finish prints the result and how to continue.
 func (o *replayOptions) finish(cmd *cobra.Command, channel string, r *replay, err error) error {
 	r.bar.clear()
 	stopped := cmd.Context().Err() != nil
@@ -172,28 +172,28 @@ type replay struct {
 	stderr io.Writer
 	// first and final are the first and the last event.
 	first, final *client.HistoryItem
-	// done is the serial of the last event that is known to be through, events how many are.
+	// done is the serial of the last event that was written or published, and events their number.
 	done   uint64
 	events int
-	// losses counts what was said of events that may be missing.
+	// losses counts reports of events that may be missing.
 	losses int
 }
 
-// outlet is where a replay goes to. One goroutine uses it.
+// outlet is the destination of a replay. It is not safe for concurrent use.
 type outlet interface {
-	// take takes an event. It may keep it until flush, or until there are enough.
+	// take accepts an event. It may hold it until flush, or until there are enough.
 	take(ctx context.Context, i *client.HistoryItem) error
-	// flush brings through what was taken.
+	// flush writes or publishes the held events.
 	flush(ctx context.Context) error
-	// through is the serial of the last event that is through, 0 if none is.
+	// through returns the serial of the last event that was written or published, 0 if there is none.
 	through() uint64
-	// torn is set if a part of the next event is through as well.
+	// torn reports whether a part of the next event was written as well.
 	torn() bool
-	// remarks are for the summary.
+	// remarks returns text for the summary.
 	remarks() string
 }
 
-// missing is the error of a replay that could not have everything.
+// missing returns the error of a replay that could not read everything.
 func (r *replay) missing() error {
 	if r.losses == 0 {
 		return nil
@@ -201,7 +201,7 @@ func (r *replay) missing() error {
 	return errors.New("events may be missing")
 }
 
-// lost is called by whoever reads ahead.
+// lost is called by the reading goroutine.
 func (r *replay) lost(l loss) {
 	r.losses++
 	r.bar.clear()
@@ -223,7 +223,7 @@ func (r *replay) trouble(err error, wait time.Duration) {
 	fmt.Fprintf(r.stderr, "%v; next try in %v\n", err, wait.Round(time.Millisecond))
 }
 
-// run reads ahead and hands over what is due, until the end.
+// run reads ahead and hands over events when they are due, until the end.
 func (r *replay) run(ctx context.Context) error {
 	reading, stop := context.WithCancel(ctx)
 	ahead := readAhead(reading, r.past)
@@ -232,7 +232,7 @@ func (r *replay) run(ctx context.Context) error {
 		ahead.wait()
 	}()
 	err := r.play(ctx, ahead)
-	// What was taken when it was stopped is brought through all the same.
+	// Events that were taken before a stop are still written or published.
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	if late := r.sink.flush(last); late != nil && (err == nil || ctx.Err() != nil) {
@@ -290,7 +290,7 @@ func (r *replay) await(ctx context.Context, i *client.HistoryItem) error {
 	return ctx.Err()
 }
 
-// show draws how far it is: by time where there is a pace, else by serial.
+// show updates the progress: by time if there is a pace, else by serial.
 func (r *replay) show(now time.Time, i *client.HistoryItem) {
 	if r.bar.out == nil {
 		return
@@ -317,8 +317,8 @@ func (r *replay) summary(channel, into string) string {
 	return fmt.Sprintf("%s of %s replayed%s%s", counted(r.events, "event"), channel, where, r.sink.remarks())
 }
 
-// ends finds the first and the last event of a stretch, and says what of it cannot be read. answered says that the server
-// has answered before.
+// ends finds the first and the last event of a stretch, and prints what of it cannot be read. answered says that
+// the server has answered before.
 func ends(ctx context.Context, api *client.Signed, channel string, s stretch, answered bool, trouble func(error, time.Duration), stderr io.Writer) (first, last *client.HistoryItem, err error) {
 	q := s.query()
 	q.Limit = 1
@@ -352,10 +352,10 @@ func ends(ctx context.Context, api *client.Signed, channel string, s stretch, an
 	return first, last, nil
 }
 
-// emptyError is the error of a stretch in which there is nothing.
+// emptyError is the error of a stretch without events.
 type emptyError struct{ error }
 
-// empty says why there is nothing in a stretch.
+// empty returns why there are no events in a stretch.
 func (s stretch) empty(channel string, c client.HistoryContinuity) error {
 	if c.RetainedMessages == 0 {
 		err := emptyError{fmt.Errorf("there are no events of channel %s in the log", shorten(channel, 200))}

@@ -10,18 +10,18 @@ import (
 	"github.com/sluicehq/sluice/gateway/trace"
 )
 
-// recordReplay begins the span of a replay, of which all its requests are parts, if the configuration
-// says where traces go; one that records nothing otherwise. stop sends what is left.
+// recordReplay begins the span of a replay, to which all its requests belong, if the configuration has tracing;
+// otherwise one that records nothing. stop sends the remaining spans.
 func recordReplay(c *configs.Config, channel string) (span trace.Span, stop func()) {
 	t := openTracing(c, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	if t == nil {
 		return unrecorded{}, func() {}
 	}
-	// Whoever replays is told of what matters; that a receiver of traces is away does not.
+	// Logs are discarded, because an unreachable trace receiver does not matter to the user of a replay.
 	return t.Begin("replay", "sluice.channel", channel), func() { _ = t.close() }
 }
 
-// placed puts the place in a trace into requests, if there is one.
+// placed adds the trace context to requests, if there is one.
 type placed struct {
 	to    http.RoundTripper
 	place string

@@ -5,7 +5,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// newRoot puts the commands together. Without a subcommand it serves.
+// newRoot returns the root command with all others. Without a subcommand it serves.
 func newRoot() *cobra.Command {
 	serve := newServeCommand()
 	root := &cobra.Command{
@@ -15,7 +15,7 @@ func newRoot() *cobra.Command {
 in a log. Without a subcommand it serves: "sluice" takes the flags of "sluice serve",
 which lists them.`,
 		Version: versionText(),
-		// No other command has a function of this kind, which would take its place.
+		// No subcommand has such a function, which would replace this one.
 		PersistentPreRunE: refuseBlankFlags,
 		RunE:              serve.RunE,
 		SilenceUsage:      true,
@@ -33,7 +33,7 @@ which lists them.`,
 	root.SetHelpCommand(newHelpCommand())
 	root.PersistentFlags().String("config", "", "configuration file; without one the server is in development mode")
 	serve.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
-		// A copy, so that only the root's list of flags stays short.
+		// A copy, so that the flags are hidden only in the help of the root.
 		hidden := *f
 		hidden.Hidden = true
 		root.Flags().AddFlag(&hidden)

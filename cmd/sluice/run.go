@@ -11,14 +11,14 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// Exit statuses.
+// Exit statuses of commands.
 const (
 	exitOK      = 0
 	exitFailure = 1
 	exitUsage   = 2
 )
 
-// usageError is a command line that makes no sense.
+// usageError is an error in the command line.
 type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
@@ -27,7 +27,7 @@ func usage(format string, args ...any) error {
 	return usageError{fmt.Errorf(format, args...)}
 }
 
-// statusError ends the program with a status of its own.
+// statusError is an error with its own exit status.
 type statusError struct {
 	error
 	status int
@@ -35,7 +35,7 @@ type statusError struct {
 
 func (e statusError) Unwrap() error { return e.error }
 
-// arguments makes the complaints of a check of arguments usage errors, which name the argument.
+// arguments turns errors about arguments into usage errors that name the argument.
 func arguments(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		err := check(cmd, args)
@@ -46,7 +46,7 @@ func arguments(check cobra.PositionalArgs) cobra.PositionalArgs {
 		required := 0
 		for _, name := range strings.Fields(cmd.Use)[1:] {
 			if name == ">" {
-				break // what stands behind it is for the shell
+				break // the shell handles what follows
 			}
 			if name == "[flags]" {
 				continue
@@ -74,8 +74,8 @@ func arguments(check cobra.PositionalArgs) cobra.PositionalArgs {
 	}
 }
 
-// program is this program as it was typed, if that was a path from here, so that what is shown can be
-// typed again.
+// program returns this program as it was typed, if that was a relative path, so that printed commands can be
+// copied.
 func program() string {
 	if name := os.Args[0]; strings.HasPrefix(name, "./") || strings.HasPrefix(name, "../") {
 		return quotedForShell(name)
@@ -83,8 +83,7 @@ func program() string {
 	return "sluice"
 }
 
-// run executes a command line and returns the exit status. It prints the error,
-// if there is one, to stderr.
+// run executes a command line, prints its error to stderr if there is one, and returns the exit status.
 func run(ctx context.Context, root *cobra.Command, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetIn(stdin)
@@ -94,7 +93,7 @@ func run(ctx context.Context, root *cobra.Command, args []string, stdin io.Reade
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		if cmd == root && len(args) > 0 && !strings.HasPrefix(args[0], "-") {
-			// The flags behind a word that is no command are those of another one.
+			// The flags after an unknown command belong to that command.
 			return unknownCommand(root, args[0])
 		}
 		return unknownFlag(cmd, err)
