@@ -26,6 +26,7 @@ type Bases struct {
 	keys, bytes int
 }
 
+// NewBases returns empty bases under the present rules of a line. [Bases.Begin] must be called before Track.
 func NewBases(l *Line) Bases {
 	rules := l.Rules()
 	b := Bases{line: l, rules: rules}

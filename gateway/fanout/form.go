@@ -27,6 +27,7 @@ func (f Form) followedBy(next Form) Form {
 	return next
 }
 
+// Dialect returns the dialect of the frames.
 func (f Form) Dialect() pusher.Dialect {
 	switch {
 	case f&Events != 0:
@@ -37,6 +38,7 @@ func (f Form) Dialect() pusher.Dialect {
 	return pusher.V1
 }
 
+// Algorithm returns the format of the deltas.
 func (f Form) Algorithm() app.Algorithm {
 	if f&VCDIFF != 0 {
 		return app.VCDIFF

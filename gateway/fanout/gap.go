@@ -71,7 +71,7 @@ func (g *gap) passed(s *Subscribers) {
 	for o, d := range s.details {
 		d.queue.discard()
 		if d.holes = nil; d.past == nil {
-			delete(s.details, o) // These continue with a snapshot.
+			delete(s.details, o) // A way that remains continues with a snapshot.
 		}
 	}
 	if g.After.Epoch != g.Resume.Epoch {

@@ -7,7 +7,7 @@ import (
 
 // outlook is in which frames the last publications were sent to the subscribers of a channel in one shard, by
 // form. The next publication usually needs the same, so its frames are made before the subscribers are
-// locked, and nobody waits for that to subscribe. Frames that were not expected are made under the lock,
+// locked, and subscribing does not wait for that. Frames that were not expected are made under the lock,
 // once. It belongs to the goroutine that runs the round of the shard.
 type outlook [Events + 1]use
 

@@ -16,6 +16,7 @@ type Recency struct {
 	at    map[*Subscribers]*list.Element
 }
 
+// NewRecency returns a Recency that lets most channels hold bases.
 func NewRecency(most int) *Recency {
 	return &Recency{most: most, order: list.New(), at: map[*Subscribers]*list.Element{}}
 }

@@ -281,6 +281,7 @@ func (s *Subscribers) Forget(o *socket.Outbox) bool {
 	return ok
 }
 
+// Drop removes the subscription of a socket, and reports whether there was one. It abandons its way.
 func (s *Subscribers) Drop(o *socket.Outbox) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -46,7 +46,7 @@ type Options struct {
 	// publications are sent in full.
 	TotalBaseBytes int64
 	// TotalRecentBytes bounds the recent publications of all channels that are kept for clients that
-	// reconnect, and the snapshots as well, default 64 MiB. Beyond it, the log is read instead.
+	// reconnect, and separately their snapshots, default 64 MiB. Beyond it, the log is read instead.
 	TotalRecentBytes int64
 	// TotalMessageBytes bounds the memory of client messages that have arrived only in part, default 64 MiB.
 	// Beyond it, the oldest such message is given up and its connection closed with 4100.

@@ -25,7 +25,7 @@ func (c *Channel) prime(ctx context.Context, at broker.Position) {
 		return
 	}
 	c.log.Lock()
-	// The log may have begun a new life since the channel was attached.
+	// The epoch may have changed since the channel was attached.
 	lookUp := c.log.count.Join(c.log.epoch)
 	c.log.Unlock()
 	lookUp(ctx)

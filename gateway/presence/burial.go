@@ -8,8 +8,8 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// check looks for gateways whose lease has ended, and for buried gateways that the one that buried them has
-// not swept.
+// check buries gateways whose lease has ended. It sweeps those that were buried more than two lease times ago
+// and are not swept yet.
 func (r *Roster) check() {
 	now := r.opt.Now()
 	view := r.view.Load()

@@ -28,7 +28,7 @@ type Door struct {
 	crowds  map[netip.Addr]*crowd
 }
 
-// crowd has those who wait of one client. Waiters that have left are skipped at their turn, so that they need
+// crowd has the waiters of one client. Waiters that have left are skipped at their turn, so that they need
 // not be searched for.
 type crowd struct {
 	client  netip.Addr
@@ -45,8 +45,8 @@ type Queued struct {
 	gone bool
 }
 
-// NewDoor returns a door that admits at least least newcomers a second, and at least one. g measures how late
-// this process is, and must end after the door.
+// NewDoor returns a door. least is the minimum rate in newcomers a second, at least 1. g measures how late this
+// process is, and must end after the door.
 func NewDoor(g *Gauge, least int) *Door {
 	return &Door{late: g.step, flow: flow{least: float64(max(least, 1))}, crowds: map[netip.Addr]*crowd{}}
 }
