@@ -101,7 +101,7 @@ func run(ctx context.Context, root *cobra.Command, args []string, stdin io.Reade
 	cmd, err := root.ExecuteContextC(ctx)
 	helped, _ := cmd.Flags().GetBool("help")
 	if serves := cmd == root || cmd.Name() == "serve"; err == nil && (helped || !serves) {
-		// A server goes on, whoever reads what it prints.
+		// A server continues, even if its output cannot be written.
 		err = out.failure()
 	}
 	if err == nil {

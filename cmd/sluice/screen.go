@@ -10,13 +10,11 @@ import (
 	"unicode/utf8"
 )
 
-// screen writes to a terminal what others may have sent: characters that a terminal obeys
-// or that change the order of the text are written as \u001b, which JSON reads as well.
-// Line breaks and tabs stay.
+// screen writes untrusted text to a terminal: characters that control the terminal or change the order of the
+// text are written as \u001b, which is also valid in JSON. Line breaks and tabs stay.
 type screen struct{ io.Writer }
 
-// shown wraps an output that is a terminal. Others, such as files and pipes, get every
-// byte as it is.
+// shown wraps an output that is a terminal. Others, such as files and pipes, get every byte unchanged.
 func shown(w io.Writer) io.Writer {
 	if f, ok := w.(*os.File); ok {
 		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
@@ -26,8 +24,8 @@ func shown(w io.Writer) io.Writer {
 	return w
 }
 
-// printed is what a command prints to. It keeps the first error for those that do not look, so that
-// none that could not be read ends with success.
+// printed is the output of a command. It keeps the first write error, so that a command whose output could not
+// be written does not end with success.
 type printed struct {
 	io.Writer
 	mu     sync.Mutex
@@ -53,7 +51,7 @@ func (o *printed) failure() error {
 	return o.failed
 }
 
-// terminalOf is the terminal that an output is, if it is one.
+// terminalOf returns the terminal of an output, if it is one.
 func terminalOf(w io.Writer) (screen, bool) {
 	if o, ok := w.(*printed); ok {
 		w = o.Writer
@@ -89,8 +87,7 @@ func visible(text []byte) []byte {
 	return out
 }
 
-// harmless says whether a terminal only shows a character. Joiners make no harm and are in
-// many emoji.
+// harmless reports whether a terminal only displays a character. Joiners are harmless, and part of many emoji.
 func harmless(r rune) bool {
 	return unicode.IsPrint(r) || unicode.Is(unicode.Zs, r) || r == '\u200c' || r == '\u200d'
 }

@@ -48,7 +48,7 @@ has a flag; docs/configuration.md describes them.`,
 	return cmd
 }
 
-// loadConfig reads the configuration that a command line asks for.
+// loadConfig loads the configuration of a command line.
 func loadConfig(cmd *cobra.Command) (*configs.Config, error) {
 	file, err := cmd.Flags().GetString("config")
 	if err != nil {
@@ -57,10 +57,10 @@ func loadConfig(cmd *cobra.Command) (*configs.Config, error) {
 	return configs.Load(configs.Sources{File: file, Environ: os.Environ(), Flags: cmd.Flags()})
 }
 
-// serve runs a node until ctx is done. file is that of the configuration, empty for none, and
-// again reads all of it anew, nil if there is nothing to read.
+// serve runs a node until ctx is done. file is the path of the configuration, empty for none. again loads the
+// configuration again, nil if there is nothing to load.
 func serve(ctx context.Context, c *configs.Config, log *slog.Logger, lines *logQueue, file string, again func() (*configs.Config, error)) (err error) {
-	// The end of whoever reads the log is no reason to die without a drain.
+	// When the reader of the log has ended, the process must not die without a drain.
 	signal.Ignore(syscall.SIGPIPE)
 	defer bearHangups()()
 	warn(c, log)
@@ -130,15 +130,15 @@ func serve(ctx context.Context, c *configs.Config, log *slog.Logger, lines *logQ
 	return err
 }
 
-// bearHangups keeps SIGHUP from ending a start that waits for its log, until the function that it
-// returns is called. The configuration is read again as soon as the server serves.
+// bearHangups keeps SIGHUP from killing a server that is still waiting for its log, until stop is called. The
+// configuration is read again as soon as the server serves.
 func bearHangups() (stop func()) {
 	early := make(chan os.Signal, 1)
 	signal.Notify(early, syscall.SIGHUP)
 	return func() { signal.Stop(early) }
 }
 
-// tellDoors says where pages are.
+// tellDoors logs the addresses of the pages.
 func tellDoors(c *configs.Config, node *gateway.Node, log *slog.Logger) {
 	if c.Web {
 		log.Info("console page", "url", scheme(c)+node.Addr()+c.PathPrefix+"/")
@@ -151,7 +151,7 @@ func tellDoors(c *configs.Config, node *gateway.Node, log *slog.Logger) {
 	}
 }
 
-// warn says at the start what an operator should know.
+// warn logs what an operator should know at the start.
 func warn(c *configs.Config, log *slog.Logger) {
 	if c.Development {
 		log.Warn("development mode: requests from this machine need no signature, and pages of other sites are refused; give a configuration file to leave it")
@@ -195,7 +195,7 @@ func nodeOptions(c *configs.Config, b *backend, log *slog.Logger, registry *prom
 		opt.HandshakeRate = -1
 	}
 	if opt.Drain == 0 {
-		opt.Drain = time.Nanosecond // At once, where 0 is the default.
+		opt.Drain = time.Nanosecond // at once; 0 would mean the default
 	}
 	opt.Linger = time.Second
 	registerBuild(registry, c.Metrics.Prefix)
@@ -204,7 +204,7 @@ func nodeOptions(c *configs.Config, b *backend, log *slog.Logger, registry *prom
 	if c.Metrics.Port >= 0 {
 		opt.MetricsListen = net.JoinHostPort(c.Metrics.Host, strconv.Itoa(c.Metrics.Port))
 	}
-	// Apps say whether it is, and may say otherwise later.
+	// Apps decide it, and may change it later.
 	opt.Hub.DeltaEnabled = true
 	opt.Hub.PerConnection, opt.Hub.Compression = perConnection(c), c.WebSocket.Compression
 	opt.Hub.ActivityTimeout = c.ActivityTimeout
@@ -216,7 +216,7 @@ func nodeOptions(c *configs.Config, b *backend, log *slog.Logger, registry *prom
 	opt.Hub.TotalRecentBytes = c.Recovery.TotalBytes
 	opt.Hub.SlowAge = c.WebSocket.SlowTimeout
 	if b.server == nil {
-		// Most of what attaching takes is then the way to the log and back.
+		// Attaching then takes mostly a round trip to the log.
 		opt.Hub.Attaching = 32 * runtime.GOMAXPROCS(0)
 	}
 	opt.Hub.ChannelRate = c.WebSocket.ChannelRate
@@ -232,7 +232,7 @@ func nodeOptions(c *configs.Config, b *backend, log *slog.Logger, registry *prom
 	return opt
 }
 
-// behind says which proxies are in front of a node.
+// behind sets the trusted proxies of a node.
 func behind(opt *gateway.Options, c *configs.Config) {
 	opt.TrustedProxies = c.TrustedProxies
 	switch c.ProxyHeader {
@@ -251,5 +251,5 @@ func behind(opt *gateway.Options, c *configs.Config) {
 	}
 }
 
-// versionText is the version of this build.
+// versionText returns the version of this build.
 func versionText() string { return build().Version }

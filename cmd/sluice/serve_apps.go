@@ -11,7 +11,7 @@ import (
 	"github.com/sluicehq/sluice/streams"
 )
 
-// appsOf maps the configured apps to what a gateway knows of them.
+// appsOf converts the configured apps to those of a gateway.
 func appsOf(c *configs.Config) []*app.App {
 	global := app.Delta{
 		Enabled: c.Delta.Enabled, Algorithm: pusher.ParseAlgorithm(c.Delta.Algorithm), Interval: c.Delta.Interval,
@@ -66,7 +66,7 @@ func appsOf(c *configs.Config) []*app.App {
 	return apps
 }
 
-// perConnection are the limits of one connection.
+// perConnection returns the limits of one connection.
 func perConnection(c *configs.Config) app.PerConnection {
 	return app.PerConnection{
 		Filters: c.Filters, MaxFilterBytes: c.WebSocket.MaxFilterBytes, MaxSubscriptions: c.WebSocket.MaxSubscriptions,
@@ -84,7 +84,7 @@ func readingsOf(a *configs.App) []app.ReadingPattern {
 	return out
 }
 
-// pageOf is the console page for the first app.
+// pageOf returns the page for the first app.
 func pageOf(c *configs.Config, b *backend) http.Handler {
 	a := &c.Apps[0]
 	return web.Handler(web.Options{

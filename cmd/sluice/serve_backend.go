@@ -24,34 +24,34 @@ import (
 	"github.com/sluicehq/sluice/streams/embedded"
 )
 
-// backend is the log with what must be closed after it.
+// backend is the log with everything that must be closed with it.
 type backend struct {
 	log     broker.Log
 	natsURL string
 	// counters is nil unless gateways count full messages together.
 	counters *kv.Bucket
-	// table is where the gateways keep who is where.
+	// table is the table of cluster state.
 	table kv.Table
-	// work holds webhooks, nil if there are none.
+	// work is the queue of webhooks.
 	work broker.Work
-	// retain changes what the log keeps, nil if that needs a restart.
+	// retain changes the retention of the log, nil if that needs a restart.
 	retain func(ctx context.Context, c *configs.Config) error
-	// serveApps makes the log that of the apps of a configuration, nil if it is already.
+	// serveApps makes the log serve the apps of a configuration, nil if the log needs no change.
 	serveApps func(ctx context.Context, c *configs.Config) error
-	// longest are the longest names of channels, by app.
+	// longest are the maximum lengths of channel names by app.
 	longest atomic.Pointer[map[string]int]
 	server  *embedded.Server
 	// numbers are the metrics of the log.
 	numbers []prometheus.Collector
 }
 
-// export has the metrics of the log served, with the port of the node as they all have.
+// export registers the metrics of the log, with the label port of the node.
 func (b *backend) export(registry prometheus.Registerer, address string) {
 	_, port, _ := net.SplitHostPort(address)
 	prometheus.WrapRegistererWith(prometheus.Labels{"port": port}, registry).MustRegister(b.numbers...)
 }
 
-// problems says what is wrong with the server in the process.
+// problems returns the problems of the embedded server.
 func (b *backend) problems() []string {
 	if b.server == nil {
 		return nil
@@ -59,8 +59,8 @@ func (b *backend) problems() []string {
 	return b.server.Problems()
 }
 
-// guard ends a context when the log is broken for good, with the reason as its cause.
-// The caller calls the function in the end.
+// guard returns a context that ends when the log is broken for good, with the reason as its cause. The caller
+// must call the returned function.
 func (b *backend) guard(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	if b.server == nil {
@@ -86,9 +86,8 @@ func (b *backend) close() error {
 	return err
 }
 
-// openBackend opens the log that the configuration chooses. maxGuests bounds the
-// connections of others to an embedded server. There is no silent
-// fallback: what was chosen is there, or the start fails.
+// openBackend opens the configured log. maxGuests bounds the external connections to an embedded server. There
+// is no fallback: if the log cannot be opened, the start fails.
 func openBackend(ctx context.Context, c *configs.Config, maxGuests int, log *slog.Logger) (*backend, error) {
 	if err := c.CheckBackend(); err != nil {
 		return nil, err
@@ -107,7 +106,7 @@ func openBackend(ctx context.Context, c *configs.Config, maxGuests int, log *slo
 	if c.Embeds() {
 		e := c.NATS.Embedded
 		if e.Port == 0 {
-			e.Port = -1 // Any free one, as for every other port.
+			e.Port = -1 // any free port, as for every other port
 		}
 		server, err := embedded.Start(ctx, embedded.Options{
 			Host: e.Host, Port: e.Port, StoreDir: e.StoreDir, MaxStore: e.MaxStore, SyncInterval: e.SyncInterval, Logger: log,
@@ -142,7 +141,7 @@ func openBackend(ctx context.Context, c *configs.Config, maxGuests int, log *slo
 	return b, nil
 }
 
-// openStreams opens the log on NATS with what lies beside it, all or nothing.
+// openStreams opens the log on NATS with its table and queues, all or nothing.
 func (b *backend) openStreams(ctx context.Context, c *configs.Config, opt streams.Options, log *slog.Logger) error {
 	l, err := streams.Open(ctx, opt)
 	if err != nil {
@@ -201,7 +200,7 @@ func openMemory(c *configs.Config) (*backend, error) {
 	}}, nil
 }
 
-// measure notes the longest names of channels.
+// measure stores the maximum lengths of channel names.
 func (b *backend) measure(c *configs.Config) {
 	longest := map[string]int{}
 	for i := range c.Apps {
@@ -210,9 +209,9 @@ func (b *backend) measure(c *configs.Config) {
 	b.longest.Store(&longest)
 }
 
-// proving are the secrets by which gateways prove to each other what they say, the one first that
-// they prove it with: the oldest that counts, because gateways that do not know of a new one yet
-// must believe it. Those that count no more are for what lies in the log.
+// proving returns the secrets of an app with which gateways authenticate messages to each other. The first one
+// is used for new messages: it is the oldest valid secret, because gateways that do not know a new one yet must
+// accept it. Expired secrets are for messages that are already in the log.
 func proving(a *configs.App, now time.Time) []streams.Secret {
 	out := []streams.Secret{a.Secret}
 	for i := range a.Earlier {
@@ -227,10 +226,10 @@ func proving(a *configs.App, now time.Time) []streams.Secret {
 	return out
 }
 
-// mostData is the largest data that an app may be given as its limit, in bytes.
+// mostData is the highest limit for the data of an event that an app can have, in bytes.
 const mostData = 1 << 20
 
-// hooked says whether any app has webhooks.
+// hooked reports whether any app has webhooks.
 func hooked(c *configs.Config) bool {
 	for i := range c.Apps {
 		if len(c.Apps[i].Webhooks) > 0 {
@@ -240,7 +239,7 @@ func hooked(c *configs.Config) bool {
 	return false
 }
 
-// atomicBatches are the values of publishing.atomic_batches.
+// atomicBatches maps the values of publishing.atomic_batches.
 var atomicBatches = map[string]streams.AtomicBatches{
 	"replicated": streams.AtomicReplicated, "always": streams.AtomicAlways, "never": streams.AtomicNever,
 }
@@ -268,7 +267,7 @@ func streamOptions(c *configs.Config, log *slog.Logger) streams.Options {
 	return opt
 }
 
-// secretSource reads a secret from its file, nil if it has none.
+// secretSource returns a function that reads a secret from its file, nil without a file.
 func secretSource(file string) func() (streams.Secret, error) {
 	if file == "" {
 		return nil
@@ -276,7 +275,7 @@ func secretSource(file string) func() (streams.Secret, error) {
 	return func() (streams.Secret, error) { return configs.ReadSecret(file) }
 }
 
-// logCollector exports the numbers of the log.
+// logCollector exports the statistics of the log.
 type logCollector struct {
 	stats func() follow.Stats
 	reads []logRead
@@ -327,7 +326,7 @@ func (c *logCollector) Collect(to chan<- prometheus.Metric) {
 	}
 }
 
-// upkeepOf exports what people do to the streams of the log.
+// upkeepOf exports metrics of manual changes to the streams of the log.
 func upkeepOf(upkeep func() streams.Upkeep, prefix string) (out []prometheus.Collector) {
 	for _, c := range []struct {
 		name, help string
@@ -344,7 +343,7 @@ func upkeepOf(upkeep func() streams.Upkeep, prefix string) (out []prometheus.Col
 	return out
 }
 
-// aheadOf exports what is read ahead of those who page through channels.
+// aheadOf exports metrics of data that is read ahead for clients that page through channels.
 func aheadOf(ahead func() streams.Ahead, prefix string) []prometheus.Collector {
 	return []prometheus.Collector{
 		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: prefix + "log_read_ahead_events_total", Help: "Events of the past that were given out of what had been read ahead."},

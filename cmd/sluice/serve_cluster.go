@@ -14,25 +14,25 @@ import (
 	"github.com/sluicehq/sluice/configs/shelf"
 )
 
-// clusterPatience is how long the start waits for the apps of the cluster.
+// clusterPatience bounds how long the start waits for the apps of the cluster.
 const clusterPatience = 10 * time.Second
 
-// cluster are the apps that are kept in the cluster, as a server uses them. nil has none.
+// cluster has the apps of the cluster for a server. A nil cluster has none.
 type cluster struct {
 	follower *shelf.Follower
 	log      *slog.Logger
 
 	mu       sync.Mutex
 	problems []string
-	// empty says that there is no app at all.
+	// empty is set if there is no app at all.
 	empty bool
 }
 
-// noApp is what readiness says then; docs/troubleshooting.md has it.
+// noApp is the readiness problem if there is no app; docs/troubleshooting.md has it.
 const noApp = "there is no app yet: `sluice app add ID` adds one"
 
-// openCluster begins to follow the apps of the cluster, if the configuration has a key for them.
-// The caller runs what comes back until its context is done, and calls stop.
+// openCluster begins to follow the apps of the cluster, if there is a key for them. The caller must call run of
+// the result, and stop in the end.
 func openCluster(ctx context.Context, c *configs.Config, b *backend, log *slog.Logger) (in *cluster, stop func(), err error) {
 	nothing := func() {}
 	if c.Driver == "local" {
@@ -55,15 +55,15 @@ func openCluster(ctx context.Context, c *configs.Config, b *backend, log *slog.L
 	return &cluster{follower: f, log: log}, stop, nil
 }
 
-// joinCluster is openCluster, and has the log serve the apps that it finds. full is the configuration
-// with them.
+// joinCluster is openCluster, and lets the log serve the apps that it finds. full is the configuration with
+// them.
 func joinCluster(ctx context.Context, c *configs.Config, b *backend, log *slog.Logger) (in *cluster, full *configs.Config, stop func(), err error) {
 	in, stop, err = openCluster(ctx, c, b, log)
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	full = in.with(c, nil)
-	// A log is told also that there are no more.
+	// The log must also be told if there are no further apps.
 	if in != nil {
 		if err := b.serveApps(ctx, full); err != nil {
 			stop()
@@ -73,8 +73,8 @@ func joinCluster(ctx context.Context, c *configs.Config, b *backend, log *slog.L
 	return in, full, stop, nil
 }
 
-// with is a configuration with the apps of the cluster. held are those that are in use: one that cannot
-// be used any more is a problem, and stays what it was.
+// with returns a configuration with the apps of the cluster. held are the apps in use: one that becomes invalid
+// is reported as a problem and stays as it was.
 func (in *cluster) with(c *configs.Config, held []configs.App) *configs.Config {
 	if in == nil {
 		return c
@@ -100,7 +100,7 @@ func (in *cluster) with(c *configs.Config, held []configs.App) *configs.Config {
 	return out
 }
 
-// treeOf are the settings of an app.
+// treeOf returns the settings of an app.
 func treeOf(a *shelf.App) (map[string]any, error) {
 	if a.Err != nil {
 		return nil, a.Err
@@ -108,12 +108,12 @@ func treeOf(a *shelf.App) (map[string]any, error) {
 	return configs.ParseApp(a.Text)
 }
 
-// problemOf begins with what docs/troubleshooting.md has.
+// problemOf returns the readiness problem of an app; docs/troubleshooting.md has its beginning.
 func problemOf(id string, err error) string {
 	return fmt.Sprintf("the app %.100s of the cluster cannot be used: %s", id, oneLine(err))
 }
 
-// note has problems in readiness, and in the log when they are new.
+// note sets the readiness problems, and logs those that are new.
 func (in *cluster) note(problems []string, empty bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -133,7 +133,7 @@ func (in *cluster) note(problems []string, empty bool) {
 	in.problems = problems
 }
 
-// Problems says which apps cannot be used, and why.
+// Problems returns which apps cannot be used, and why.
 func (in *cluster) Problems() []string {
 	if in == nil {
 		return nil
@@ -146,7 +146,7 @@ func (in *cluster) Problems() []string {
 	return in.problems
 }
 
-// refuses says whether there is an app that cannot be used.
+// refuses reports whether any app cannot be used.
 func (in *cluster) refuses() bool {
 	if in == nil {
 		return false
@@ -156,14 +156,14 @@ func (in *cluster) refuses() bool {
 	return len(in.problems) > 0
 }
 
-// run follows the apps until ctx is done, and has changed called when they are others.
+// run follows the apps until ctx is done, and calls changed after changes.
 func (in *cluster) run(ctx context.Context, changed func()) {
 	if in != nil {
 		in.follower.Run(ctx, changed)
 	}
 }
 
-// oneLine is an error without line breaks.
+// oneLine returns the text of an error without line breaks.
 func oneLine(err error) string {
 	var e *configs.Error
 	if errors.As(err, &e) {

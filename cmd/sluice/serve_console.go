@@ -14,7 +14,7 @@ import (
 	"github.com/sluicehq/sluice/streams"
 )
 
-// consoleOf is what the console of a node needs, nil for none.
+// consoleOf returns the options of the console, nil for none.
 func consoleOf(c *configs.Config, b *backend) *gateway.ConsoleOptions {
 	if !c.Console.Enabled {
 		return nil
@@ -28,7 +28,7 @@ func consoleOf(c *configs.Config, b *backend) *gateway.ConsoleOptions {
 	return out
 }
 
-// listingOf lists the streams of a log on JetStream.
+// listingOf returns a function that lists the streams of a log on JetStream.
 func listingOf(b *backend) func(context.Context) ([]console.Stream, string) {
 	log, ok := b.log.(*streams.Log)
 	if !ok {
@@ -54,7 +54,7 @@ func listingOf(b *backend) func(context.Context) ([]console.Stream, string) {
 	}
 }
 
-// consoleURL is where people find the console.
+// consoleURL returns the URL of the console.
 func consoleURL(c *configs.Config, node *gateway.Node) string {
 	if at := node.ConsoleAddr(); at != "" {
 		if node.ConsoleSecured() {

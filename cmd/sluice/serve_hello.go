@@ -11,7 +11,7 @@ import (
 	"github.com/sluicehq/sluice/configs"
 )
 
-// whereabouts is where the events of a server are, in words.
+// whereabouts describes where the events of a server are kept.
 func whereabouts(c *configs.Config) string {
 	switch {
 	case c.Driver == "local":
@@ -28,8 +28,8 @@ func whereabouts(c *configs.Config) string {
 	return dir
 }
 
-// hello is the first screen of a development server: what one needs to try it out. It is
-// for people, so it is left out where the log is for programs, or of warnings alone.
+// hello prints the first screen of a development server: what one needs to try it out. It is omitted if the log
+// is JSON, or has only warnings.
 func hello(w io.Writer, c *configs.Config, durability, http, nats, metrics string) {
 	if !c.Development || c.LogJSON || strings.EqualFold(c.LogLevel, "warn") || strings.EqualFold(c.LogLevel, "error") {
 		return

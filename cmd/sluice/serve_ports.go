@@ -15,10 +15,10 @@ import (
 	"github.com/sluicehq/sluice/configs"
 )
 
-// wantedPort is an address that a server listens on, and the key that sets its port.
+// wantedPort is an address to listen on, with the key of its port.
 type wantedPort struct{ key, address string }
 
-// wantedPorts are those that the configuration names; any free one is always free.
+// wantedPorts returns the configured addresses, without those that take any free port.
 func wantedPorts(c *configs.Config) []wantedPort {
 	var out []wantedPort
 	want := func(key, host string, port int) {
@@ -42,7 +42,7 @@ func wantedPorts(c *configs.Config) []wantedPort {
 	return out
 }
 
-// checkPlaces says which directories and ports a server could not have.
+// checkPlaces returns an error if directories or ports of a server are not available.
 func checkPlaces(ctx context.Context, c *configs.Config) error {
 	if err := checkDirectories(c); err != nil {
 		return err
@@ -50,14 +50,14 @@ func checkPlaces(ctx context.Context, c *configs.Config) error {
 	return checkPorts(ctx, c)
 }
 
-// checkPorts names all ports that are in use at once, and says what to do. Other troubles of
-// listening are told by who listens.
+// checkPorts returns an error with all ports that are in use, and a hint. Other errors of listening are left to
+// the code that listens.
 func checkPorts(ctx context.Context, c *configs.Config) error {
 	var taken []error
 	for _, w := range wantedPorts(c) {
 		l, err := net.Listen("tcp", w.address)
 		if err == nil {
-			// Held until all are tried, so that two keys with the same port are found.
+			// held until all are tried, so that two keys with the same port are found
 			defer l.Close()
 			continue
 		}
@@ -71,8 +71,8 @@ func checkPorts(ctx context.Context, c *configs.Config) error {
 	return hinted{errors.Join(taken...), portHint(ctx, c)}
 }
 
-// unbound are the addresses that a server could not listen on, none of those that a server of this
-// configuration has now.
+// unbound returns the addresses on which a server could not listen, without those that a running server with
+// this configuration has.
 func unbound(ctx context.Context, c *configs.Config) (out []doctor.Address) {
 	for _, w := range wantedPorts(c) {
 		l, err := net.Listen("tcp", w.address)
@@ -82,7 +82,7 @@ func unbound(ctx context.Context, c *configs.Config) (out []doctor.Address) {
 		}
 		var why syscall.Errno
 		if !errors.As(err, &why) {
-			continue // A name that cannot be resolved now may be when the server starts.
+			continue // the name may become resolvable before the server starts
 		}
 		out = append(out, doctor.Address{Key: w.key, Address: w.address, Err: why})
 	}
@@ -93,7 +93,7 @@ func unbound(ctx context.Context, c *configs.Config) (out []doctor.Address) {
 	return out
 }
 
-// answers says whether a server answers, ready or not, where the configuration has it.
+// answers reports whether a server answers at the configured address, ready or not.
 func answers(ctx context.Context, c *configs.Config) bool {
 	address, err := addressOf(c)
 	if err != nil {
@@ -106,8 +106,7 @@ func answers(ctx context.Context, c *configs.Config) bool {
 	return err == nil || errors.As(err, &unready)
 }
 
-// portHint says how to look at the server that has the port, if it is Sluice, and how to
-// start another one.
+// portHint returns a hint about the server that has the port, if it is Sluice, and about starting another one.
 func portHint(ctx context.Context, c *configs.Config) string {
 	other := "Another server needs ports of its own: --port 0 --metrics-port 0 takes free ones"
 	if c.Driver == "nats" && c.Embeds() {

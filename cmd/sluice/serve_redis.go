@@ -12,7 +12,7 @@ import (
 	"github.com/sluicehq/sluice/configs"
 )
 
-// openRedis opens the log on Redis, with cluster state and queues of work.
+// openRedis opens the log on Redis, with its table and work queues.
 func openRedis(ctx context.Context, c *configs.Config, log *slog.Logger) (*backend, error) {
 	l, err := redis.Open(ctx, redisOptions(c, log))
 	if err != nil {
@@ -23,7 +23,7 @@ func openRedis(ctx context.Context, c *configs.Config, log *slog.Logger) (*backe
 		return nil, errors.Join(fmt.Errorf("table of cluster state: %w", err), b.close())
 	}
 	b.work = l.OpenWork()
-	// What is kept goes with every event, so it is changed with the apps.
+	// On Redis, every event carries the retention, so the retention changes together with the apps.
 	b.serveApps = func(ctx context.Context, c *configs.Config) error {
 		apps, most := redisApps(c)
 		return l.Serve(ctx, apps, most)
@@ -33,7 +33,7 @@ func openRedis(ctx context.Context, c *configs.Config, log *slog.Logger) (*backe
 	return b, nil
 }
 
-// redisOptions is how a configuration uses Redis.
+// redisOptions returns the options for Redis of a configuration.
 func redisOptions(c *configs.Config, log *slog.Logger) redis.Options {
 	opt := redis.Options{
 		URL: c.RedisURL, Cluster: c.Driver == "redis-cluster", Prefix: c.Redis.Prefix,
@@ -47,7 +47,7 @@ func redisOptions(c *configs.Config, log *slog.Logger) redis.Options {
 	return opt
 }
 
-// redisApps are the apps of a configuration, and the largest data of an event of any.
+// redisApps returns the apps of a configuration, and the highest limit of the data of their events in bytes.
 func redisApps(c *configs.Config) (apps []redis.AppOptions, most int) {
 	most = 64 << 10
 	for i := range c.Apps {

@@ -20,7 +20,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/certs"
 )
 
-// secure gives a node its certificates, if the configuration has any.
+// secure sets the certificates of a node, if any are configured.
 func secure(opt *gateway.Options, c *configs.Config) error {
 	if !c.TLS.Enabled() {
 		return nil
@@ -53,7 +53,7 @@ func secure(opt *gateway.Options, c *configs.Config) error {
 	return nil
 }
 
-// hangup is a pair of files that is read at each SIGHUP as well.
+// hangup is a certificate in files that is also read at each SIGHUP.
 type hangup struct{ *certs.Pair }
 
 // Run implements gateway.Certificates.
@@ -76,7 +76,7 @@ func (h hangup) Run(ctx context.Context, at net.Addr) {
 	h.Pair.Run(ctx, at)
 }
 
-// scheme is how the server of a configuration is asked.
+// scheme returns the URL scheme of the server of a configuration.
 func scheme(c *configs.Config) string {
 	if c.TLS.Enabled() {
 		return "https://"
@@ -84,7 +84,7 @@ func scheme(c *configs.Config) string {
 	return "http://"
 }
 
-// warnOpen says that anybody on the way can read along, where that is likely.
+// warnOpen warns if connections are probably not encrypted.
 func warnOpen(c *configs.Config, log *slog.Logger) {
 	if c.ConsoleIsExposed() {
 		log.Warn("the console is plain HTTP on an address that others reach, and its token can be read on the way: set tls.cert_file and tls.key_file, put a proxy with TLS before it, or leave console.host at 127.0.0.1", "host", c.Console.Host)
@@ -94,8 +94,8 @@ func warnOpen(c *configs.Config, log *slog.Logger) {
 	}
 }
 
-// ownTLS is how a command trusts the server of its own configuration, which it asks by the address
-// of this machine: it must present the certificate in the file. nil leaves it to the system.
+// ownTLS returns how a command verifies the server of its own configuration, which it reaches at an address of
+// this machine: it must present the configured certificate. nil means the system's certificates.
 func ownTLS(c *configs.Config) *tls.Config {
 	switch {
 	case len(c.TLS.ACME.Domains) > 0:
@@ -105,7 +105,7 @@ func ownTLS(c *configs.Config) *tls.Config {
 	}
 	text, err := os.ReadFile(c.TLS.CertFile)
 	if err != nil {
-		return nil // the handshake tells
+		return nil // the handshake reports the error
 	}
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(text)
@@ -116,7 +116,7 @@ func ownTLS(c *configs.Config) *tls.Config {
 	return out
 }
 
-// trusting is how a command trusts a server whose certificate was issued by those in a file.
+// trusting returns a TLS configuration that trusts the certificates in a file.
 func trusting(file string) (*tls.Config, error) {
 	roots, err := certs.Roots("--ca-file", file)
 	if err != nil {
@@ -125,7 +125,7 @@ func trusting(file string) (*tls.Config, error) {
 	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}, nil
 }
 
-// firstCertificate is the one that the others have issued.
+// firstCertificate returns the leaf, which is the first certificate of a chain.
 func firstCertificate(text []byte) (*x509.Certificate, error) {
 	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
 		if block.Type == "CERTIFICATE" {
@@ -135,7 +135,7 @@ func firstCertificate(text []byte) (*x509.Certificate, error) {
 	return nil, errors.New("no certificate")
 }
 
-// nameOn is a name that a certificate is for, empty if it has none.
+// nameOn returns a name of a certificate, empty if it has none.
 func nameOn(c *x509.Certificate) string {
 	switch {
 	case len(c.DNSNames) > 0:

@@ -20,13 +20,12 @@ import (
 	"github.com/sluicehq/sluice/gateway"
 )
 
-// waitPause lies between two attempts to open a log that somebody has to mend.
+// waitPause is the time between two attempts to open a log that must be repaired by hand.
 const waitPause = 2 * time.Second
 
-// mended opens the log of a server in this process until it succeeds, after an error. What
-// is wrong is mended with the nats command, which needs the server; so the process stays,
-// and says at /ready why it is not ready, wherever it is asked once it serves. An error is that of the last attempt, once ctx is
-// done or the server broke.
+// mended retries opening the log of an embedded server until it succeeds, after the error err. The log is
+// repaired with the nats command, which needs the server; so the process keeps running, and answers /ready with
+// the reason. The returned error is that of the last attempt, when ctx is done or the server has failed.
 func mended(ctx context.Context, c *configs.Config, b *backend, log *slog.Logger, err error, open func() error) error {
 	page := &waiting{prefix: c.PathPrefix}
 	stop, listenErr := page.serve(c, log)
@@ -58,16 +57,16 @@ func mended(ctx context.Context, c *configs.Config, b *backend, log *slog.Logger
 	return nil
 }
 
-// waiting answers as long as there is no log: alive, and not ready.
+// waiting answers while there is no log: alive, but not ready.
 type waiting struct {
 	prefix string
-	// address is that for clients, plain the one for plain HTTP beside TLS, and metrics that of the
-	// metrics, empty if they have none.
+	// address is the address for clients, plain that for plain HTTP beside TLS, and metrics that of the metrics;
+	// empty if there is none.
 	address, plain, metrics string
 	problem                 atomic.Pointer[error]
 }
 
-// serve listens where the server will, until stop is called, which may be called after an error too.
+// serve listens where the server will, until stop is called. stop must be called also after an error.
 func (w *waiting) serve(c *configs.Config, log *slog.Logger) (stop func(), err error) {
 	var ends []func()
 	stop = func() {
@@ -75,7 +74,7 @@ func (w *waiting) serve(c *configs.Config, log *slog.Logger) (stop func(), err e
 			end()
 		}
 	}
-	// listen tells with an error which listener it is about, and where it is otherwise.
+	// listen adds the name of the listener to its error.
 	listen := func(what, address string) (net.Listener, string, error) {
 		l, err := net.Listen("tcp", address)
 		if err != nil {
@@ -115,7 +114,7 @@ func (w *waiting) serve(c *configs.Config, log *slog.Logger) (stop func(), err e
 	return stop, nil
 }
 
-// keepCurrent has certificates followed, or issued, until stop is called.
+// keepCurrent keeps certificates current until stop is called.
 func keepCurrent(all gateway.Certificates, at net.Addr) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
@@ -123,7 +122,7 @@ func keepCurrent(all gateway.Certificates, at net.Addr) (stop func()) {
 	return func() { cancel(); running.Wait() }
 }
 
-// on has a listener answered until stop is called.
+// on serves a listener until stop is called.
 func (w *waiting) on(l net.Listener, answers http.Handler) (stop func()) {
 	s := &http.Server{
 		Handler: answers, ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second, MaxHeaderBytes: 16 << 10,
@@ -138,7 +137,7 @@ func (w *waiting) on(l net.Listener, answers http.Handler) (stop func()) {
 func (w *waiting) ServeHTTP(to http.ResponseWriter, r *http.Request) {
 	to.Header().Set("Content-Type", "application/json")
 	to.Header().Set("Cache-Control", "no-store")
-	// The metrics have no prefix.
+	// Paths of the metrics listener have no prefix.
 	switch strings.TrimPrefix(r.URL.Path, w.prefix) {
 	case "/health", "/up":
 		_, _ = to.Write([]byte(`{"status":"ok"}` + "\n"))

@@ -14,8 +14,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// unknownCommand complains about a word that is no command, and says which one may be
-// meant.
+// unknownCommand returns an error for an unknown command, with the command that was probably meant.
 func unknownCommand(root *cobra.Command, word string) error {
 	var names []string
 	for _, c := range root.Commands() {
@@ -30,7 +29,8 @@ func unknownCommand(root *cobra.Command, word string) error {
 	return meant(err, similar(word, names), "")
 }
 
-// isConfigFile tells whether an argument ends as the file of a configuration, which some programs take without a flag.
+// isConfigFile reports whether an argument looks like a configuration file, which some programs take without a
+// flag.
 func isConfigFile(word string) bool {
 	switch strings.ToLower(filepath.Ext(word)) {
 	case ".yaml", ".yml", ".json", ".jsonc", ".toml":
@@ -39,7 +39,7 @@ func isConfigFile(word string) bool {
 	return false
 }
 
-// unknownFlag adds to the complaint about a flag which one may be meant.
+// unknownFlag adds to an error about a flag what was probably meant.
 func unknownFlag(cmd *cobra.Command, err error) error {
 	var invalid *pflag.InvalidValueError
 	if errors.As(err, &invalid) {
@@ -61,7 +61,7 @@ func unknownFlag(cmd *cobra.Command, err error) error {
 	return meant(usageError{err}, similar(unknown.GetSpecifiedName(), names), "--")
 }
 
-// mustBe is what the value of a flag must be, empty if the flag says so by itself.
+// mustBe describes the valid values of a flag, empty if the flag's own error does.
 func mustBe(e *pflag.InvalidValueError) string {
 	large := errors.Is(e, strconv.ErrRange)
 	switch e.GetFlag().Value.Type() {
@@ -87,7 +87,7 @@ func mustBe(e *pflag.InvalidValueError) string {
 	return ""
 }
 
-// meant adds a hint to a usage error.
+// meant adds a suggestion to a usage error.
 func meant(err error, names []string, dashes string) error {
 	if len(names) == 0 {
 		return err
@@ -95,8 +95,8 @@ func meant(err error, names []string, dashes string) error {
 	return usageError{hinted{err, fmt.Sprintf("Did you mean %s%s?", dashes, strings.Join(names, " or "+dashes))}}
 }
 
-// similar are the names that a word may stand for, the nearest ones and three at most: those
-// that it begins, or that few mistakes turn into it.
+// similar returns the names that a word may stand for, the nearest ones and at most three: those of which it is
+// a prefix, or that differ from it by few letters.
 func similar(word string, names []string) []string {
 	word = strings.ToLower(word)
 	best := 1 + max(1, len(word)/3)

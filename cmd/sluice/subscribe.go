@@ -97,7 +97,7 @@ func (o *subscribeOptions) options(stderr io.Writer) (client.Options, error) {
 	return c, nil
 }
 
-// beginning is what a subscription begins with.
+// beginning returns the options for the part of the past with which a subscription begins.
 func (o *subscribeOptions) beginning() ([]client.SubscribeOption, error) {
 	switch {
 	case o.rewind != "" && o.latest:
@@ -116,7 +116,7 @@ func (o *subscribeOptions) beginning() ([]client.SubscribeOption, error) {
 	return nil, usage("--rewind is %q, must be a number of events, as 20, or a time, as 30s", o.rewind)
 }
 
-// dial connects in the dialect that the server offers.
+// dial connects with a dialect that the server supports.
 func (o *subscribeOptions) dial(ctx context.Context, options client.Options) (*client.Client, error) {
 	c, err := client.Dial(ctx, options)
 	var closed *client.CloseError
@@ -160,18 +160,18 @@ func (o *subscribeOptions) run(cmd *cobra.Command, channels []string) error {
 	defer c.Close()
 	defer enough()
 	granted := make(chan error, 1)
-	// Events of the first channels come while the next ones are asked for.
+	// Events of the first channels arrive while the next ones are requested.
 	asks.Go(func() { granted <- subscribeAll(asking, c, channels, beginning) })
 	err = o.follow(ctx, c, out, t, granted, func() {
 		fmt.Fprintf(stderr, "subscribed to %s at %s; Ctrl-C to leave\n", strings.Join(channels, ", "), o.url)
 	})
 	enough()
-	_ = c.Close() // What it says comes before the sum.
+	_ = c.Close() // its last reports come before the summary
 	t.print(stderr)
 	return o.explain(err)
 }
 
-// subscribeAll returns once all channels are granted, or one is not.
+// subscribeAll returns when all channels are granted, or one is refused.
 func subscribeAll(ctx context.Context, c *client.Client, channels []string, beginning []client.SubscribeOption) error {
 	for _, channel := range channels {
 		if err := c.Subscribe(ctx, channel, beginning...); err != nil {
@@ -181,7 +181,7 @@ func subscribeAll(ctx context.Context, c *client.Client, channels []string, begi
 	return nil
 }
 
-// follow prints events until somebody has enough, and says when all channels are granted.
+// follow prints events until the end or --count, and calls say when all channels are granted.
 func (o *subscribeOptions) follow(ctx context.Context, c *client.Client, out io.Writer, t *tally, granted <-chan error, say func()) error {
 	for {
 		select {
@@ -215,7 +215,7 @@ func (o *subscribeOptions) follow(ctx context.Context, c *client.Client, out io.
 	}
 }
 
-// eventLine is an event as `--json` prints it.
+// eventLine is an event in the output of `--json`.
 type eventLine struct {
 	Time      string `json:"time"`
 	Channel   string `json:"channel"`
@@ -225,7 +225,7 @@ type eventLine struct {
 	Form      string `json:"form"`
 	WireBytes int    `json:"wire_bytes"`
 	FullBytes int    `json:"full_bytes"`
-	// Numbers and keys are there for events that take part in deltas.
+	// Number, Base and Key are set for events that take part in delta compression.
 	Number    *uint32 `json:"number,omitempty"`
 	Base      *uint32 `json:"base,omitempty"`
 	Algorithm string  `json:"algorithm,omitempty"`

@@ -18,12 +18,11 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// kinds are what channels of some kinds need of whoever subscribes.
+// kinds are the flags that certain kinds of channels need.
 type kinds struct {
 	user, info, encryptionKey, encryptionKeyFile string
 
-	// member is the channel data of presence channels, and master the key of encrypted ones, nil
-	// without.
+	// member is the channel data of presence channels, and master the key of encrypted ones; empty without.
 	member string
 	master []byte
 }
@@ -36,7 +35,7 @@ func (k *kinds) flags(cmd *cobra.Command) {
 	f.StringVar(&k.encryptionKeyFile, "encryption-key-file", "", "file that holds the key of encrypted channels")
 }
 
-// check looks whether the channels can be had with what was given.
+// check reports an error if a channel needs a flag that is missing.
 func (k *kinds) check(channels []string) error {
 	if k.user != "" {
 		o := authOptions{user: k.user, info: k.info}
@@ -84,7 +83,7 @@ func (k *kinds) readKey() error {
 	return nil
 }
 
-// sign is how subscriptions are signed.
+// sign returns the function that signs subscriptions.
 func (k *kinds) sign(key string, secret app.Secret) func(socketID, channel string) (auth, channelData string, err error) {
 	return func(socketID, channel string) (string, string, error) {
 		data, has := "", pusher.KindOf(channel).Presence()
@@ -95,7 +94,7 @@ func (k *kinds) sign(key string, secret app.Secret) func(socketID, channel strin
 	}
 }
 
-// open decrypts the data of an event, if it is of an encrypted channel and there is a key.
+// open decrypts the data of an event of an encrypted channel, if there is a key.
 func (k *kinds) open(ev *client.Event) error {
 	if k.master == nil || !pusher.KindOf(ev.Channel).Encrypted() {
 		return nil
@@ -110,8 +109,8 @@ func (k *kinds) open(ev *client.Event) error {
 
 var errSealedEvent = errors.New("it is not encrypted with this key")
 
-// decrypted opens what a server library has sealed for a channel: the key of the channel is made of
-// its name and the master key.
+// decrypted decrypts data that a server library has encrypted for a channel. The key of the channel is derived
+// from its name and the master key.
 func decrypted(master []byte, channel, data string) (string, error) {
 	v := gjson.Parse(data)
 	if !json.Valid([]byte(data)) || !v.IsObject() {

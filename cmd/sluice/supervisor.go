@@ -15,21 +15,21 @@ import (
 	"github.com/sluicehq/sluice/broker/seldom"
 )
 
-// supervisor tells systemd, or whoever else gave the process a socket for it
-// (NOTIFY_SOCKET), how the server is. Without one it does nothing.
+// supervisor reports the state of the server to systemd, or to another supervisor that has set NOTIFY_SOCKET.
+// Without that it does nothing.
 type supervisor struct {
 	log *slog.Logger
-	// stopping is how long the server may take to stop.
+	// stopping bounds how long the server may take to stop.
 	stopping time.Duration
-	// alive answers when the server does, however it is, and prefix begins the paths at which it does.
+	// alive is the handler of the server, and prefix its path prefix, for the watchdog.
 	alive  http.Handler
 	prefix string
-	// said tells of a supervisor that does not listen.
+	// said rate-limits log lines about a supervisor that does not listen.
 	said seldom.Lines
 }
 
-// ready says that the server serves, and lets the watchdog know of it until the function
-// that it returns is called, which waits for the end.
+// ready reports that the server serves, and notifies the watchdog until stop is called, which waits for the
+// goroutine.
 func (s *supervisor) ready(addr string) (stop func()) {
 	s.tell(daemon.SdNotifyReady + "\nSTATUS=Serving on " + addr)
 	interval, err := daemon.SdWatchdogEnabled(false)
@@ -48,8 +48,8 @@ func (s *supervisor) ready(addr string) (stop func()) {
 	}
 }
 
-// watch asks the server itself, as /ready is asked, so that one that is stuck is noticed:
-// then nothing is told any more, and the supervisor starts it anew.
+// watch calls the server's own handler for /ready before each notification. If that hangs, there are no
+// notifications any more, and the supervisor restarts the server.
 func (s *supervisor) watch(pause time.Duration, end chan struct{}) {
 	tick := time.NewTicker(pause)
 	defer tick.Stop()
@@ -67,27 +67,26 @@ func (s *supervisor) watch(pause time.Duration, end chan struct{}) {
 	}
 }
 
-// waiting says that the server cannot serve yet and why, and asks for more time.
+// waiting reports why the server cannot serve yet, and asks for more time.
 func (s *supervisor) waiting(why error) {
 	s.tell("STATUS=The log cannot be opened, which is tried again: " + strings.ReplaceAll(oneLine(why), "\n", "; ") +
 		"\nEXTEND_TIMEOUT_USEC=" + strconv.FormatInt((30*waitPause).Microseconds(), 10))
 }
 
-// reloading says that the configuration is read again, until the function that it returns
-// is called.
+// reloading reports that the configuration is read again, until done is called.
 func (s *supervisor) reloading() (done func()) {
 	s.tell(daemon.SdNotifyReloading + "\n" + daemon.SdNotifyMonotonicUsec())
 	return func() { s.tell(daemon.SdNotifyReady) }
 }
 
-// leaving says that the server was asked to stop, and how long that may take.
+// leaving reports that the server is stopping, and how long that may take.
 func (s *supervisor) leaving() {
 	s.tell(daemon.SdNotifyStopping + "\nSTATUS=Clients are asked to come back elsewhere\nEXTEND_TIMEOUT_USEC=" +
 		strconv.FormatInt(s.stopping.Microseconds(), 10))
 }
 
-// unread is how long a supervisor may leave unread what it is told. The library has no such
-// bound, and the server must not stand still because its supervisor does.
+// unread bounds how long a notification may wait for the supervisor. The library has no such bound, and the
+// server must not hang because its supervisor does.
 const unread = time.Second
 
 func (s *supervisor) tell(state string) {
@@ -106,7 +105,7 @@ func (s *supervisor) tell(state string) {
 	}
 }
 
-// unheard takes an answer that nobody reads.
+// unheard is a ResponseWriter that discards the answer.
 type unheard struct{ header http.Header }
 
 func (u unheard) Header() http.Header         { return u.header }

@@ -13,8 +13,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/client"
 )
 
-// tally counts what came, for the summary. The reader of the connection reports
-// to it as well as the printer.
+// tally counts events for the summary. It is safe for concurrent use: the reading goroutine of the connection
+// and the printing one use it.
 type tally struct {
 	started time.Time
 
@@ -26,7 +26,7 @@ type tally struct {
 	gaps       int
 }
 
-// begin notes that events are to be expected.
+// begin records that events are expected from now on.
 func (t *tally) begin() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -56,7 +56,7 @@ func (t *tally) status(stderr io.Writer, s client.Status) {
 	var undecodable *client.DeltaError
 	switch {
 	case s.Gap != nil && s.Gap.Code == client.NotRecoverable:
-		// So it is when the connection is back, and the next line says so for all channels.
+		// It is reported with Recovered when the connection is restored, for all channels together.
 	case s.Gap != nil:
 		t.gaps++
 		fmt.Fprintln(stderr, gapLine(s.Gap))
@@ -73,7 +73,7 @@ func (t *tally) status(stderr io.Writer, s client.Status) {
 	case s.Connected && s.Err != nil:
 		fmt.Fprintf(stderr, "%v\n", s.Err)
 	case s.Connected:
-		// What was missed is being asked for.
+		// Missed events are being requested.
 	default:
 		if t.lost++; s.Retry > 0 {
 			fmt.Fprintf(stderr, "%v; next try in %v\n", s.Err, s.Retry.Round(time.Millisecond))
@@ -83,7 +83,7 @@ func (t *tally) status(stderr io.Writer, s client.Status) {
 	}
 }
 
-// returned says how a connection that is back goes on.
+// returned describes how a restored connection continues.
 func (t *tally) returned(r *client.Recovery) string {
 	switch {
 	case len(r.Gaps) == 0 && r.Events == 0:
@@ -100,7 +100,7 @@ func (t *tally) returned(r *client.Recovery) string {
 	return "connected again; events were missed on " + strings.Join(names, ", ")
 }
 
-// gapLine tells of events that could not be had.
+// gapLine describes a gap.
 func gapLine(g *client.Gap) string {
 	what := "events of " + g.Channel + " missed"
 	if n := g.Most(); n > 0 {
@@ -109,8 +109,7 @@ func gapLine(g *client.Gap) string {
 	return fmt.Sprintf("%s: %s (%s)", what, shorten(g.Reason, 200), shorten(g.Code, 64))
 }
 
-// control tells where a beginning in the past has come to what is live, and what was left out
-// because this command is too slow.
+// control prints the end of a rewind or snapshot, and events that were skipped because this command is too slow.
 func (t *tally) control(stderr io.Writer, ev client.Event) {
 	v := gjson.Parse(ev.Data)
 	_, name, _ := strings.Cut(ev.Name, ":")
@@ -145,14 +144,14 @@ func (t *tally) control(stderr io.Writer, ev client.Event) {
 	fmt.Fprintln(stderr, line)
 }
 
-// sealed tells of an event that cannot be decrypted.
+// sealed prints that an event cannot be decrypted.
 func (t *tally) sealed(stderr io.Writer, ev client.Event, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	fmt.Fprintf(stderr, "%s: an event cannot be decrypted: %v\n", ev.Channel, err)
 }
 
-// print sums up what came since there was something to expect.
+// print prints the summary, unless nothing was expected yet.
 func (t *tally) print(stderr io.Writer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -22,22 +22,22 @@ import (
 	"github.com/sluicehq/sluice/gateway/client"
 )
 
-// target is the server and the app that a client command talks to. What the command line
-// does not say comes from the environment, and then from the configuration that a server
-// here would have, so that without any it is the app of the development server.
+// target is the server and the app of a client command. Values that are not on the command line come from the
+// environment, and otherwise from the configuration that a server here would have; without any of these it is
+// the app of the development server.
 type target struct {
 	url, app, key, secret, secretFile, caFile string
 
 	config *configs.Config
-	// known is the app as the configuration has it, nil if it does not; here: the server is that of
-	// the configuration.
+	// known is the app in the configuration, nil if it is not there. here is set if the server is that of the
+	// configuration.
 	known *configs.App
 	here  bool
-	// tls is how the server is trusted, nil for as the system does.
+	// tls is the configuration for TLS, nil for the system's certificates.
 	tls *tls.Config
-	// reach is how it is connected to, nil for as any other.
+	// reach opens connections, nil for the usual way.
 	reach func(ctx context.Context, network, address string) (net.Conn, error)
-	// place is where the requests are in a trace, empty for nowhere.
+	// place is the trace context of the requests, empty for none.
 	place string
 }
 
@@ -54,8 +54,7 @@ func (t *target) flags(cmd *cobra.Command) {
 	f.StringVar(&t.caFile, "ca-file", "", caFileUsage)
 }
 
-// complete finds what the command line leaves open. anonymous commands need neither key
-// nor secret.
+// complete fills in the values that are not on the command line. anonymous commands need neither key nor secret.
 func (t *target) complete(cmd *cobra.Command, anonymous bool) error {
 	var err error
 	if t.config, err = loadClientConfig(cmd); err != nil {
@@ -106,8 +105,7 @@ func (t *target) complete(cmd *cobra.Command, anonymous bool) error {
 	return err
 }
 
-// withScheme completes an address that is only a host, as people type it. Whatever else is
-// wrong with it is told by who uses it.
+// withScheme adds a scheme to an address that has none. Other errors in it are found later.
 func withScheme(address string) string {
 	if address == "" || strings.Contains(address, "://") {
 		return address
@@ -115,7 +113,7 @@ func withScheme(address string) string {
 	return "http://" + address
 }
 
-// ownSecret reads the secret that is given beside the configuration.
+// ownSecret reads the secret from the flags or the environment, and reports whether there is one.
 func (t *target) ownSecret(cmd *cobra.Command) (bool, error) {
 	flags := cmd.Flags()
 	switch {
@@ -146,7 +144,7 @@ func (t *target) ownSecret(cmd *cobra.Command) (bool, error) {
 	return true, nil
 }
 
-// choose finds the app in the configuration, nil if it is not there.
+// choose returns the app in the configuration, nil if it is not there.
 func (t *target) choose(hasApp, hasKey bool) (*configs.App, error) {
 	apps := t.config.Apps
 	var ids []string
@@ -168,7 +166,7 @@ func (t *target) choose(hasApp, hasKey bool) (*configs.App, error) {
 	return nil, usage("the configuration has %d apps; choose one with --app: %s", len(apps), strings.Join(ids, ", "))
 }
 
-// addressOf is where a server of this configuration listens, seen from its machine.
+// addressOf returns the URL of a server with this configuration, on its own machine.
 func addressOf(c *configs.Config) (string, error) {
 	if c.Port == 0 {
 		return "", usage("the configuration lets the server take any port; give its address with --url")
@@ -176,7 +174,7 @@ func addressOf(c *configs.Config) (string, error) {
 	return scheme(c) + net.JoinHostPort(ownHost(c.Host), strconv.Itoa(c.Port)) + c.PathPrefix, nil
 }
 
-// ownHost is how this machine reaches itself where a server listens on a host.
+// ownHost returns how this machine reaches a server that listens on host.
 func ownHost(host string) string {
 	host = strings.Trim(host, "[]")
 	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
@@ -185,8 +183,8 @@ func ownHost(host string) string {
 	return host
 }
 
-// loadClientConfig reads the configuration without flags: those of a client command have
-// other names and meanings.
+// loadClientConfig loads the configuration without flags, because the flags of client commands have other names
+// and meanings.
 func loadClientConfig(cmd *cobra.Command) (*configs.Config, error) {
 	file, err := cmd.Flags().GetString("config")
 	if err != nil {
@@ -202,7 +200,7 @@ func (t *target) signed(cmd *cobra.Command) (*client.Signed, error) {
 	return t.requests()
 }
 
-// requests makes what signs requests, once the target is complete.
+// requests returns a client that signs requests. The target must be complete.
 func (t *target) requests() (*client.Signed, error) {
 	options := client.SignedOptions{URL: t.url, AppID: t.app, Key: t.key, Secret: app.Secret(t.secret)}
 	if t.tls != nil || t.reach != nil || t.place != "" {
@@ -220,7 +218,7 @@ func (t *target) requests() (*client.Signed, error) {
 	return s, nil
 }
 
-// noUser refuses an address with a user, which clients cannot send.
+// noUser refuses a URL with a user, which clients cannot send.
 func noUser(u *url.URL) error {
 	if u.User == nil {
 		return nil
@@ -228,7 +226,7 @@ func noUser(u *url.URL) error {
 	return usage("--url is %q, must have no user and no password: clients cannot send them", shownAddress(u.String()))
 }
 
-// hinted is an error with a sentence about what to do.
+// hinted is an error with a hint about what to do.
 type hinted struct {
 	error
 	hint string
@@ -237,13 +235,12 @@ type hinted struct {
 func (e hinted) Error() string { return e.error.Error() + "\n  " + e.hint }
 func (e hinted) Unwrap() error { return e.error }
 
-// plainlyAsked tells whether a server may speak TLS that was asked without.
+// plainlyAsked reports whether the error may mean that a server with TLS was contacted without.
 func plainlyAsked(address string, api *client.APIError) bool {
 	return api != nil && api.Status == 400 && api.Code == "" && strings.HasPrefix(address, "http://")
 }
 
-// explain adds what to do about an error of talking to the server, where that
-// can be known.
+// explain adds a hint to an error of contacting the server, if one is known.
 func (t *target) explain(err error) error {
 	var api *client.APIError
 	var closed *client.CloseError
@@ -273,7 +270,7 @@ func (t *target) explain(err error) error {
 	return err
 }
 
-// httpScheme is the address of a server for requests, whichever way it was written.
+// httpScheme replaces the scheme ws by http, and wss by https.
 func httpScheme(address string) string {
 	if rest, ok := strings.CutPrefix(address, "ws"); ok {
 		return "http" + rest
@@ -281,7 +278,7 @@ func httpScheme(address string) string {
 	return address
 }
 
-// serverAddress is the address of a server that a flag or a variable gives, as one of HTTP.
+// serverAddress parses the address of a server from a flag or a variable, and returns it as an HTTP URL.
 func serverAddress(text string) (*url.URL, error) {
 	u, err := url.Parse(httpScheme(strings.TrimSuffix(withScheme(text), "/")))
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
@@ -290,7 +287,7 @@ func serverAddress(text string) (*url.URL, error) {
 	return u, nil
 }
 
-// shownAddress is an address that somebody typed, without what may be a password in it.
+// shownAddress returns a typed address without anything that may be a password.
 func shownAddress(text string) string {
 	if !strings.ContainsAny(text, "@?") {
 		return text

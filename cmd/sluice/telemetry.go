@@ -18,22 +18,22 @@ import (
 	"github.com/shirou/gopsutil/v4/process"
 )
 
-// Bounds that keep one message near a kilobyte on machines with many devices.
+// Bounds that keep a message near a kilobyte on machines with many devices.
 const (
-	mostCores      = 8 // with details; the others only with one number
+	mostCores      = 8 // with details; of the others only how busy they are
 	mostDisks      = 4
 	mostInterfaces = 4
 	mostProcesses  = 8
 )
 
-// facet is one message: what one device of the machine does at the moment.
+// facet is one message: the present state of one device of the machine.
 type facet struct {
 	event, device string
 	data          []byte
 }
 
-// head begins every message. Its members, like all others, keep their order, so
-// that one message resembles the one before.
+// head is the beginning of every message. All members keep their order, so that a message resembles the previous
+// one.
 type head struct {
 	Device  string  `json:"device"`
 	Host    string  `json:"host"`
@@ -42,8 +42,8 @@ type head struct {
 	Seconds float64 `json:"seconds"`
 }
 
-// sampler reads the machine. It keeps the counters of the sample before, to
-// turn them into rates. It is not safe for use by several goroutines.
+// sampler reads the state of the machine. It keeps the counters of the previous sample, to compute rates. It is
+// not safe for concurrent use.
 type sampler struct {
 	info            host.InfoStat
 	chip            cpu.InfoStat
@@ -60,14 +60,14 @@ type sampler struct {
 	processes   map[int32]*process.Process
 }
 
-// newSampler reads what does not change and takes the counters to start from.
+// newSampler reads what does not change, and the first values of the counters.
 func newSampler(ctx context.Context) (*sampler, error) {
 	info, err := host.InfoWithContext(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("reading the host's description: %w", err)
 	}
 	s := &sampler{info: *info, processes: map[int32]*process.Process{}}
-	// A machine that does not tell its processor is still worth showing.
+	// A machine that does not describe its processor is still worth showing.
 	if cpus, err := cpu.InfoWithContext(ctx); err == nil && len(cpus) > 0 {
 		s.chip = cpus[0]
 	}
@@ -78,8 +78,7 @@ func newSampler(ctx context.Context) (*sampler, error) {
 	return s, nil
 }
 
-// sample reads everything once. A facet that cannot be read is left out and its
-// error returned; the others are there nevertheless.
+// sample reads everything once. It omits a facet that cannot be read, and returns its error.
 func (s *sampler) sample(ctx context.Context, now time.Time) ([]facet, []error) {
 	s.samples++
 	h := head{Host: s.info.Hostname, Sample: s.samples, Time: now.UTC().Format("2006-01-02T15:04:05.000Z"), Seconds: round(now.Sub(s.at).Seconds(), 3)}
@@ -174,7 +173,7 @@ func (s *sampler) cpu(ctx context.Context, h head) (*cpuMessage, error) {
 		s.total = total[0]
 	}
 	if len(s.perCore) != len(each) {
-		s.perCore = each // A core came or went: begin again.
+		s.perCore = each // the number of cores has changed, so rates begin again
 	}
 	for i, now := range each {
 		sh := share(s.perCore[i], now)
@@ -188,7 +187,7 @@ func (s *sampler) cpu(ctx context.Context, h head) (*cpuMessage, error) {
 	return m, nil
 }
 
-// share is how the time between two readings was spent.
+// share returns how the time between two readings was spent.
 func share(a, b cpu.TimesStat) shares {
 	sum := func(t cpu.TimesStat) float64 {
 		return t.User + t.System + t.Nice + t.Iowait + t.Irq + t.Softirq + t.Steal + t.Idle
@@ -261,7 +260,7 @@ func (s *sampler) memory(ctx context.Context, h head) (*memoryMessage, error) {
 		Active: v.Active, Inactive: v.Inactive, Buffers: v.Buffers, Cached: v.Cached, Dirty: v.Dirty, Writeback: v.WriteBack,
 		Shared: v.Shared, Slab: v.Slab, Reclaim: v.Sreclaimable, Tables: v.PageTables, Mapped: v.Mapped, Committed: v.CommittedAS, Limit: v.CommitLimit,
 		Vmalloc: v.VmallocTotal, HugeTotal: v.HugePagesTotal, HugeFree: v.HugePagesFree, HugeSize: v.HugePageSize,
-		// gopsutil multiplies the number of faults by a page of 4 KiB.
+		// gopsutil multiplies the number of faults by a page size of 4 KiB.
 		Swap: swapMessage{w.Total, w.Used, w.Free, round(w.UsedPercent, 2), w.Sin, w.Sout, w.PgFault / 4096, w.PgMajFault / 4096},
 	}, nil
 }
@@ -305,7 +304,7 @@ func (s *sampler) general(ctx context.Context, h head) (*hostMessage, error) {
 		Load1: round(avg.Load1, 2), Load5: round(avg.Load5, 2), Load15: round(avg.Load15, 2),
 		Load1PerCore: round(avg.Load1/float64(max(1, s.cores)), 3), Load5PerCore: round(avg.Load5/float64(max(1, s.cores)), 3),
 	}
-	// Not every system counts these.
+	// Not every system has these counters.
 	if misc, err := load.MiscWithContext(ctx); err == nil {
 		m.Running, m.Blocked, m.Created, m.Switches = misc.ProcsRunning, misc.ProcsBlocked, misc.ProcsCreated, misc.Ctxt
 		m.CreationRate = rate(uint64(s.misc.ProcsCreated), uint64(misc.ProcsCreated), h.Seconds)
@@ -315,8 +314,7 @@ func (s *sampler) general(ctx context.Context, h head) (*hostMessage, error) {
 	return m, nil
 }
 
-// rate is the growth of a counter per second; a counter that began again has
-// none.
+// rate returns the growth of a counter per second, 0 if it was reset.
 func rate(before, now uint64, seconds float64) float64 {
 	if now < before || seconds <= 0 {
 		return 0
@@ -332,7 +330,7 @@ func round(v float64, digits int) float64 {
 	return math.Round(v*p) / p
 }
 
-// sorted returns the most important values first, at most n.
+// sorted returns the n largest values, or fewer.
 func sorted[T any, K cmp.Ordered](values []T, key func(T) K, n int) []T {
 	slices.SortStableFunc(values, func(a, b T) int { return cmp.Compare(key(b), key(a)) })
 	return values[:min(n, len(values))]

@@ -42,11 +42,11 @@ type diskMessage struct {
 	BusyPercent    float64 `json:"busy_percent"`
 }
 
-// disk describes the largest file systems.
+// disk returns the state of the largest file systems.
 func (s *sampler) disk(ctx context.Context, h head) ([]diskMessage, error) {
 	counters, err := disk.IOCountersWithContext(ctx)
 	if err != nil {
-		counters = nil // Not every system counts; sizes are still there.
+		counters = nil // not every system has counters; sizes are available anyway
 	}
 	before := s.disks
 	s.disks = counters
@@ -58,7 +58,7 @@ func (s *sampler) disk(ctx context.Context, h head) ([]diskMessage, error) {
 	for _, p := range parts {
 		u, err := disk.UsageWithContext(ctx, p.Mountpoint)
 		if err != nil || u.Total == 0 {
-			continue // Gone, or not ours to look at.
+			continue // it is gone or not accessible
 		}
 		m := diskMessage{
 			head: h, Source: p.Device, Mount: p.Mountpoint, Type: u.Fstype, Options: strings.Join(p.Opts, ","),
@@ -81,8 +81,8 @@ func (s *sampler) disk(ctx context.Context, h head) ([]diskMessage, error) {
 	return sorted(out, func(m diskMessage) uint64 { return m.Total }, mostDisks), nil
 }
 
-// mounts lists each file system once. In a container single files are mounted
-// too, often many times from one device; the root is always worth showing.
+// mounts lists each file system once. In a container single files are mounted as well, often several from one
+// device; the root is always included.
 func mounts(ctx context.Context) ([]disk.PartitionStat, error) {
 	parts, err := disk.PartitionsWithContext(ctx, false)
 	if err != nil {
@@ -131,14 +131,14 @@ type networkMessage struct {
 	MeanOut         float64 `json:"mean_sent_packet_bytes"`
 }
 
-// network describes the interfaces that carried most. Addresses are left out:
-// whoever may see the load of a machine need not learn where it lives.
+// network returns the state of the busiest interfaces. Addresses are omitted: whoever may see the load of a
+// machine need not learn where it is.
 func (s *sampler) network(ctx context.Context, h head) ([]networkMessage, error) {
 	counters, err := net.IOCountersWithContext(ctx, true)
 	if err != nil {
 		return nil, err
 	}
-	// Flags and sizes are an extra; counters without them are worth showing.
+	// Flags and MTU are optional.
 	links := map[string]net.InterfaceStat{}
 	if list, err := net.InterfacesWithContext(ctx); err == nil {
 		for _, l := range list {
@@ -150,7 +150,7 @@ func (s *sampler) network(ctx context.Context, h head) ([]networkMessage, error)
 	for _, c := range counters {
 		now[c.Name] = c
 		if c.BytesRecv+c.BytesSent == 0 {
-			continue // Not in use.
+			continue // not in use
 		}
 		b := s.nets[c.Name]
 		m := networkMessage{
@@ -187,8 +187,7 @@ type processMessage struct {
 	Top   []processEntry `json:"top"`
 }
 
-// top lists the busiest processes by name. Command lines are left out, because
-// they may hold secrets.
+// top lists the busiest processes by name. Command lines are omitted, because they may contain secrets.
 func (s *sampler) top(ctx context.Context, h head) (*processMessage, error) {
 	pids, err := process.PidsWithContext(ctx)
 	if err != nil {
@@ -203,7 +202,7 @@ func (s *sampler) top(ctx context.Context, h head) (*processMessage, error) {
 		}
 		busy, err := p.PercentWithContext(ctx, 0)
 		if err != nil {
-			continue // It has ended.
+			continue // it has ended
 		}
 		known[pid] = p
 		m.Top = append(m.Top, processEntry{PID: pid, CPU: round(busy, 1)})

@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// tempo says when events are due that are replayed at a speed: the first one at once, and
-// each other one as long after it as it was then, by the speed. All times count from the
-// first one, so that what one event is late by does not add up. It is fed with a clock.
+// tempo computes when replayed events are due: the first one at once, and every other one as long after it as
+// originally, divided by the speed. All times refer to the first event, so that delays do not add up. It has no
+// clock.
 type tempo struct {
-	// speed is how much faster than then; 0 is as fast as can be.
+	// speed is how many times faster than originally; 0 is as fast as possible.
 	speed        float64
 	began, first time.Time
 	last         time.Time
@@ -21,7 +21,7 @@ const (
 	fastest = 1e6
 )
 
-// parseSpeed reads the value of --speed.
+// parseSpeed parses the value of --speed.
 func parseSpeed(text string) (float64, error) {
 	if text == "max" {
 		return 0, nil
@@ -33,8 +33,8 @@ func parseSpeed(text string) (float64, error) {
 	return speed, nil
 }
 
-// due returns when an event is due that was stored at a time. It is never before the one
-// that was asked for last, also if the clock of the log went back in between.
+// due returns when an event is due that was stored at a time. It is never before the previous result, even if
+// the clock of the log went back.
 func (t *tempo) due(stored, now time.Time) time.Time {
 	switch {
 	case t.speed == 0:

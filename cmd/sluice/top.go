@@ -108,7 +108,7 @@ func (o *topOptions) run(cmd *cobra.Command) error {
 	}
 }
 
-// complete finds what the command line leaves open.
+// complete fills in the values that are not on the command line.
 func (o *topOptions) complete(cmd *cobra.Command) error {
 	c, err := loadClientConfig(cmd)
 	if err != nil {
@@ -140,14 +140,14 @@ func (o *topOptions) complete(cmd *cobra.Command) error {
 	if !strings.HasSuffix(o.metricsURL, "/metrics") {
 		o.metricsURL += "/metrics"
 	}
-	// A server on any port can be watched all the same, but for its state.
+	// Without the address of the server, everything but its readiness can be shown.
 	if err := o.health.address(cmd); err != nil {
 		o.health.url = ""
 	}
 	return nil
 }
 
-// explain adds what to do about metrics that cannot be read.
+// explain adds a hint to an error of reading the metrics.
 func (o *topOptions) explain(err error) error {
 	var status statusOf
 	if errors.As(err, &status) && (status == http.StatusUnauthorized || status == http.StatusForbidden) {
@@ -156,14 +156,14 @@ func (o *topOptions) explain(err error) error {
 	return hinted{err, "The metrics of a server are at metrics.host and metrics.port of its configuration (127.0.0.1:9601); --metrics-url names others."}
 }
 
-// statusOf is an answer that is no success.
+// statusOf is the error of an answer with a status other than 200.
 type statusOf int
 
 func (s statusOf) Error() string {
 	return fmt.Sprintf("status %d: %s", int(s), http.StatusText(int(s)))
 }
 
-// maxMetrics bounds what is read of metrics.
+// maxMetrics bounds the size of the metrics in bytes.
 const maxMetrics = 64 << 20
 
 // look reads the metrics once.
@@ -194,7 +194,7 @@ func (o *topOptions) look(ctx context.Context) (look, error) {
 	return look{at: time.Now(), families: families}, nil
 }
 
-// state is whether the server is ready, in a few words, empty if its address is not known.
+// state returns the readiness of the server in a few words, empty if its address is unknown.
 func (o *topOptions) state(ctx context.Context) string {
 	if o.health.url == "" {
 		return ""
@@ -213,15 +213,15 @@ func (o *topOptions) state(ctx context.Context) string {
 	return said
 }
 
-// Sequences that a terminal obeys: to the upper left corner, clear the rest of a line, clear
-// what is below.
+// Control sequences of terminals: move to the upper left corner, clear the rest of a line, clear everything
+// below.
 const (
 	topHome  = "\x1b[H"
 	topClear = "\x1b[K"
 	topBelow = "\x1b[J"
 )
 
-// fitted is what is drawn on a screen of that size, without what does not fit: what wraps or scrolls cannot be drawn over.
+// fitted cuts a text to the size of a terminal, because lines that wrap or scroll cannot be overwritten.
 func fitted(text string, columns, rows int) string {
 	lines := strings.Split(text, "\n")
 	if rows > 0 {
@@ -234,7 +234,7 @@ func fitted(text string, columns, rows int) string {
 	return out.String() + cut("Ctrl-C to end", columns) + topClear + topBelow
 }
 
-// watch draws the view anew until somebody has enough.
+// watch updates the view until ctx is done.
 func (o *topOptions) watch(ctx context.Context, terminal screen) error {
 	before, err := o.look(ctx)
 	if err != nil {

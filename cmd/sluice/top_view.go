@@ -11,14 +11,13 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-// look is the metrics of a server at one moment.
+// look has the metrics of a server at one moment.
 type look struct {
 	at       time.Time
 	families map[string]*dto.MetricFamily
 }
 
-// topView is what is shown of a server: numbers now, and rates since the look before. It is made
-// without asking anybody.
+// topView is the view of a server: present values, and rates since the previous look.
 type topView struct {
 	Time    time.Time `json:"time"`
 	Version string    `json:"version,omitempty"`
@@ -35,11 +34,12 @@ type topView struct {
 	Writes     float64 `json:"writes_per_second"`
 	NetworkOut float64 `json:"machine_bytes_sent_per_second"`
 
-	// DeliveryP50 and DeliveryP99 are from the log to the sockets, in milliseconds, of what was
-	// delivered between the looks; -1 for none.
+	// DeliveryP50 and DeliveryP99 are the times from the log to the sockets in milliseconds, for deliveries
+	// between the looks; -1 if there were none.
 	DeliveryP50 float64 `json:"delivery_p50_ms"`
 	DeliveryP99 float64 `json:"delivery_p99_ms"`
-	// What waits: for the feed, for the shards, for the acknowledgement of the log.
+	// FeedQueue, ShardQueue and Publishing are events that wait for the feed, for the shards, and for the
+	// acknowledgement of the log.
 	FeedQueue  float64 `json:"feed_queue"`
 	ShardQueue float64 `json:"shard_queue"`
 	Publishing float64 `json:"publishing"`
@@ -71,7 +71,7 @@ type topApp struct {
 	DeliveryP99   float64 `json:"delivery_p99_ms"`
 }
 
-// sum adds the values of a metric, of those samples that have all labels.
+// sum adds the values of a metric over the samples that have all labels.
 func (l look) sum(name string, labels ...string) (total float64) {
 	for _, m := range l.of(name, labels...) {
 		switch {
@@ -86,7 +86,7 @@ func (l look) sum(name string, labels ...string) (total float64) {
 	return total
 }
 
-// of are the samples of a metric that have all labels, given as name and value.
+// of returns the samples of a metric that have all labels, given as alternating names and values.
 func (l look) of(name string, labels ...string) (out []*dto.Metric) {
 	for _, m := range l.families[name].GetMetric() {
 		fits := true
@@ -100,7 +100,7 @@ func (l look) of(name string, labels ...string) (out []*dto.Metric) {
 	return out
 }
 
-// values are those of a label of a metric, in order.
+// values returns the values of a label of a metric, sorted.
 func (l look) values(name, label string) (out []string) {
 	for _, m := range l.families[name].GetMetric() {
 		for _, p := range m.Label {
@@ -113,14 +113,14 @@ func (l look) values(name, label string) (out []string) {
 	return out
 }
 
-// viewOf compares two looks.
+// viewOf computes the view from two looks.
 func viewOf(before, now look, prefix string) topView {
 	seconds := now.at.Sub(before.at).Seconds()
 	rate := func(name string, labels ...string) float64 {
 		if seconds <= 0 {
 			return 0
 		}
-		// A server that was started anew counts from 0.
+		// After a restart of the server, counters begin at 0.
 		return max(now.sum(name, labels...)-before.sum(name, labels...), 0) / seconds
 	}
 	is := func(name string, labels ...string) float64 { return now.sum(prefix+name, labels...) }
@@ -138,7 +138,7 @@ func viewOf(before, now look, prefix string) topView {
 		v.Version = versions[0]
 	}
 	if now.families[prefix+"log_published_total"] == nil {
-		// The log in memory has no numbers of its own.
+		// The log in memory has no metrics of its own.
 		v.Published = per("http_events_published_total") + per("client_events_total")
 	}
 	v.DeliveryP50, v.DeliveryP99 = quantiles(before, now, prefix+"delivery_seconds")
@@ -154,8 +154,8 @@ func viewOf(before, now look, prefix string) topView {
 	return v
 }
 
-// quantiles are the median and the 99th percentile of what a histogram took in between two
-// looks, in milliseconds and as bounds of its buckets; -1 for nothing.
+// quantiles returns the median and the 99th percentile of a histogram between two looks, in milliseconds and as
+// bounds of its buckets; -1 without observations.
 func quantiles(before, now look, name string, labels ...string) (p50, p99 float64) {
 	counts := map[float64]float64{}
 	add := func(l look, sign float64) {
@@ -180,7 +180,7 @@ func quantiles(before, now look, name string, labels ...string) (p50, p99 float6
 		last := 0.0
 		for _, b := range bounds {
 			if math.IsInf(b, 1) {
-				return 1e3 * last // Somewhere beyond the last bound.
+				return 1e3 * last // above the highest finite bound
 			}
 			if last = b; counts[b] >= q*total {
 				return 1e3 * b
@@ -194,10 +194,10 @@ func quantiles(before, now look, name string, labels ...string) (p50, p99 float6
 	return at(.5), at(.99)
 }
 
-// maxTopApps is how many apps the table has.
+// maxTopApps is the maximum number of apps in the table.
 const maxTopApps = 20
 
-// table writes a view for people.
+// table formats a view as a table.
 func (v topView) table() string {
 	var b strings.Builder
 	row := func(name, format string, args ...any) {
@@ -228,7 +228,7 @@ func (v topView) table() string {
 	return b.String()
 }
 
-// briefly is a number in few characters.
+// briefly formats a number with few characters.
 func briefly(n float64) string {
 	switch {
 	case n >= 1e7:
@@ -241,7 +241,7 @@ func briefly(n float64) string {
 	return fmt.Sprintf("%.1f", n)
 }
 
-// sizeOf is a number of bytes in few characters.
+// sizeOf formats a number of bytes with few characters.
 func sizeOf(n float64) string {
 	switch {
 	case n >= 1<<30:

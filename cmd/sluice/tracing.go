@@ -25,16 +25,16 @@ import (
 )
 
 const (
-	// maxSpans are how many spans wait to be sent; more are dropped. Half of them go at once.
+	// maxSpans bounds the spans that wait to be sent; further ones are dropped. A batch has at most half of
+	// them.
 	maxSpans = 2048
-	// spanTime is how long spans wait for others, and sendTime how long sending them, and the
-	// last ones at the stop, may take.
+	// spanTime is how long spans wait for a batch. sendTime bounds sending a batch, and sending the last spans
+	// at a stop.
 	spanTime = 2 * time.Second
 	sendTime = 5 * time.Second
-	// clientSpans are how many in a second may come from what clients do: a third of those that
-	// are sent at once.
+	// clientSpans bounds the spans per second that clients cause: about a third of a batch.
 	clientSpans = 300
-	// traceparent is the header with a place in a trace.
+	// traceparent is the header with the trace context.
 	traceparent = "traceparent"
 )
 
@@ -43,11 +43,12 @@ type tracing struct {
 	tracer   oteltrace.Tracer
 	provider *sdk.TracerProvider
 	headers  propagation.TraceContext
-	// clients bounds what is recorded of what clients cause.
+	// clients rate-limits the spans that clients cause.
 	clients *timerate.Limiter
 }
 
-// openTracing begins to record, nil if no address is configured. Its metrics are there in any case.
+// openTracing begins to record, and returns nil if no endpoint is configured. Its metrics are registered in any
+// case.
 func openTracing(c *configs.Config, log *slog.Logger, registry prometheus.Registerer) *tracing {
 	spans := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: c.Metrics.Prefix + "trace_spans_total", Help: "Parts of traces that were recorded, sent, and not taken by the receiver. Those that are missing were dropped.",
@@ -59,7 +60,7 @@ func openTracing(c *configs.Config, log *slog.Logger, registry prometheus.Regist
 	if c.Tracing.Endpoint == "" {
 		return nil
 	}
-	// Nothing is asked of the receiver yet; one that is away is tried again with each batch.
+	// The receiver is not contacted yet; an unreachable one is retried with each batch.
 	out := otlptracehttp.NewUnstarted(otlptracehttp.WithEndpointURL(c.Tracing.Endpoint), otlptracehttp.WithTimeout(sendTime),
 		otlptracehttp.WithRetry(otlptracehttp.RetryConfig{Enabled: false}))
 	about := resource.NewSchemaless(
@@ -75,7 +76,7 @@ func openTracing(c *configs.Config, log *slog.Logger, registry prometheus.Regist
 	return &tracing{tracer: p.Tracer("github.com/sluicehq/sluice"), provider: p, clients: timerate.NewLimiter(clientSpans, clientSpans)}
 }
 
-// close sends what is left, for a while.
+// close sends the remaining spans, within sendTime.
 func (t *tracing) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), sendTime)
 	defer cancel()
@@ -125,14 +126,14 @@ func (t *tracing) Begin(operation string, attributes ...string) trace.Span {
 	return s
 }
 
-// unrecorded is a span that nobody records.
+// unrecorded is a span that is not recorded.
 type unrecorded struct{}
 
 func (unrecorded) Step(string) trace.Span { return unrecorded{} }
 func (unrecorded) Place() string          { return "" }
 func (unrecorded) End(int, int, error)    {}
 
-// span is one of them while it lasts.
+// span is a recorded span.
 type span struct {
 	tracing *tracing
 	ctx     context.Context
@@ -172,7 +173,7 @@ func (s *span) End(status, events int, err error) {
 	s.span.End()
 }
 
-// recorded counts what is recorded.
+// recorded counts recorded spans.
 type recorded struct{ spans prometheus.Counter }
 
 // OnStart implements [sdk.SpanProcessor].
@@ -191,7 +192,7 @@ func (recorded) Shutdown(context.Context) error { return nil }
 // ForceFlush implements [sdk.SpanProcessor].
 func (recorded) ForceFlush(context.Context) error { return nil }
 
-// outgoingSpans counts what is sent, and tells of what is not.
+// outgoingSpans counts the spans that are sent, and logs errors.
 type outgoingSpans struct {
 	sdk.SpanExporter
 	log   *slog.Logger
@@ -199,8 +200,8 @@ type outgoingSpans struct {
 	said  seldom.Lines
 }
 
-// ExportSpans implements [sdk.SpanExporter]. An error ends here: the library would write it
-// past the log.
+// ExportSpans implements [sdk.SpanExporter]. It returns no error, because the library would print it outside of
+// the log.
 func (c *outgoingSpans) ExportSpans(ctx context.Context, spans []sdk.ReadOnlySpan) error {
 	err := c.SpanExporter.ExportSpans(ctx, spans)
 	if err == nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// buildInfo is what the toolchain wrote into the binary.
+// buildInfo is the build information in the binary.
 type buildInfo struct {
 	Version  string `json:"version"`
 	Revision string `json:"revision,omitempty"`
@@ -20,12 +20,12 @@ type buildInfo struct {
 	Platform string `json:"platform"`
 }
 
-// What is stamped into releases and images, which are not built in a checkout, by the
-// linker: see scripts/release and configs/deploy/Dockerfile. Empty otherwise.
+// The linker sets these in releases and images, which are not built in a checkout: see scripts/release and
+// configs/deploy/Dockerfile. Otherwise they are empty.
 var stampedVersion, stampedRevision, stampedTime string
 
-// build reads the build information. Binaries made outside of a module or of a
-// checkout say less. What was stamped goes before what the toolchain found.
+// build returns the build information. Binaries that were built outside of a module or a checkout have less.
+// Values set by the linker have precedence.
 func build() buildInfo {
 	b := buildInfo{Version: "(devel)", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	info, ok := debug.ReadBuildInfo()
@@ -54,7 +54,7 @@ func build() buildInfo {
 	return b
 }
 
-// registerBuild exports which build this is: a gauge that is always 1, with labels.
+// registerBuild registers a gauge that is always 1, with the build information as labels.
 func registerBuild(registry prometheus.Registerer, prefix string) {
 	b := build()
 	g := prometheus.NewGauge(prometheus.GaugeOpts{
