@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// churn is the run of the kind Churn: connections that come, subscribe, unsubscribe and leave.
+// churn is the run of the kind Churn: connections that connect, subscribe, unsubscribe and leave.
 func (r *Run) churn(ctx context.Context) error {
 	whole, connected := newRecorder("whole visit", 8), newRecorder("due to greeting", 8)
 	subscribed, left := newRecorder("subscribe to answer", 8), newRecorder("unsubscribe to pong", 8)
@@ -48,7 +48,7 @@ func (r *Run) churn(ctx context.Context) error {
 		begun.Add(1)
 		work.Go(func() {
 			defer func() { <-d.places }()
-			// What has begun ends, also when it is interrupted.
+			// A visit that has begun is completed, even after an interruption.
 			if err := visitor(context.WithoutCancel(ctx), n, due); err != nil {
 				r.fail("visit", err)
 				return

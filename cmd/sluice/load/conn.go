@@ -21,17 +21,17 @@ import (
 // writeTimeout bounds one write.
 const writeTimeout = 10 * time.Second
 
-// maxFrame bounds a frame that a server sends.
+// maxFrame bounds a frame from the server, in bytes.
 const maxFrame = 4 << 20
 
-// conn is one connection in the first dialect, as lean as it can be, because there are
-// thousands: one goroutine, which reads, and no buffer beside that of the library. The house's
-// client resumes, rebuilds deltas and watches the time, and has three goroutines for it.
+// conn is one connection in the first dialect. It is minimal, because there are thousands: one reading
+// goroutine, and no buffer in addition to that of the library. The client package resumes, decodes deltas and
+// watches timeouts, and needs three goroutines for that.
 type conn struct {
 	gws.BuiltinEventHandler
 	ws *gws.Conn
-	// frame is asked first, from the goroutine that reads, whether a frame is a message of the
-	// run, so that these are taken without parsing JSON. The bytes are good until it returns.
+	// frame is called first, by the reading goroutine. It reports whether a frame is a message of the run, so
+	// that these are handled without parsing JSON. The bytes are valid until it returns.
 	frame func(frame []byte) bool
 
 	greeted chan struct{}
@@ -40,14 +40,14 @@ type conn struct {
 	mu       sync.Mutex
 	socketID string
 	waits    map[string]chan error // by channel; "" waits for a pong
-	cause    error                 // what the server said was wrong
+	cause    error                 // error that the server has sent
 }
 
-// endpoint is where connections go to.
+// endpoint is the address of the server.
 type endpoint struct {
 	address, name, url string
 	secure             bool
-	config             *tls.Config // nil for that of the machine
+	config             *tls.Config // nil for the system's certificates
 }
 
 func newEndpoint(server, key string, config *tls.Config) (endpoint, error) {
@@ -68,8 +68,8 @@ func newEndpoint(server, key string, config *tls.Config) (endpoint, error) {
 	return e, nil
 }
 
-// dial opens a connection and returns when the server has greeted. wrap, unless nil, is put
-// around the connection below. The context bounds connecting only.
+// dial opens a connection and returns when the server has sent its greeting. wrap, unless nil, wraps the TCP
+// connection. The context bounds connecting only.
 func (e *endpoint) dial(ctx context.Context, dialer *net.Dialer, wrap func(net.Conn) net.Conn, frame func([]byte) bool) (*conn, error) {
 	raw, err := dialer.DialContext(ctx, "tcp", e.address)
 	if err != nil {
@@ -115,19 +115,19 @@ func (e *endpoint) dial(ctx context.Context, dialer *net.Dialer, wrap func(net.C
 	}
 }
 
-// OnMessage is called by gws from the goroutine that reads, as OnPing and OnClose are.
+// OnMessage is called by gws from the reading goroutine, like OnPing and OnClose.
 func (c *conn) OnMessage(_ *gws.Conn, m *gws.Message) {
 	c.take(m.Bytes())
 	_ = m.Close()
 }
 
-// OnPing answers a ping of the WebSocket.
+// OnPing answers a WebSocket ping.
 func (c *conn) OnPing(_ *gws.Conn, payload []byte) {
 	_ = c.ws.SetWriteDeadline(time.Now().Add(writeTimeout))
 	_ = c.ws.WritePong(payload)
 }
 
-// OnClose ends what waits.
+// OnClose fails all pending requests.
 func (c *conn) OnClose(_ *gws.Conn, err error) {
 	c.mu.Lock()
 	if c.cause == nil {
@@ -172,7 +172,7 @@ func (c *conn) take(frame []byte) {
 	}
 }
 
-// said is the message in the data of an error, which some servers wrap in a string.
+// said returns the message in the data of an error, which some servers put into a string.
 func said(data gjson.Result) string {
 	if data.Type == gjson.String {
 		data = gjson.Parse(data.Str)
@@ -194,7 +194,7 @@ func (c *conn) settle(channel string, err error) {
 	}
 }
 
-// subscribe returns when the server has answered. member is for presence channels.
+// subscribe returns when the server has answered. member is the user of presence channels.
 func (c *conn) subscribe(ctx context.Context, a *Target, channel string, member int) error {
 	c.mu.Lock()
 	id := c.socketID
@@ -211,8 +211,8 @@ func (c *conn) subscribe(ctx context.Context, a *Target, channel string, member 
 	return c.ask(ctx, channel, map[string]any{"event": "pusher:subscribe", "data": data})
 }
 
-// leave unsubscribes and returns when the server has read that: the protocol has no answer to
-// it, but a pong behind it.
+// leave unsubscribes and returns when the server has processed that: the protocol has no answer to it, so a ping
+// follows.
 func (c *conn) leave(ctx context.Context, channel string) error {
 	text, err := json.Marshal(map[string]any{"event": "pusher:unsubscribe", "data": map[string]string{"channel": channel}})
 	if err != nil {
@@ -224,7 +224,7 @@ func (c *conn) leave(ctx context.Context, channel string) error {
 	return c.ask(ctx, "", map[string]any{"event": "pusher:ping", "data": struct{}{}})
 }
 
-// ask sends a frame and waits for what settles key.
+// ask sends a frame and waits until key is settled.
 func (c *conn) ask(ctx context.Context, key string, frame any) error {
 	text, err := json.Marshal(frame)
 	if err != nil {
@@ -254,7 +254,7 @@ func (c *conn) send(text []byte) error {
 	return c.ws.WriteMessage(gws.OpcodeText, text)
 }
 
-// reason says why the connection ended.
+// reason returns why the connection ended.
 func (c *conn) reason() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -264,7 +264,7 @@ func (c *conn) reason() error {
 	return c.cause
 }
 
-// open says whether the connection has not ended.
+// open reports whether the connection has not ended.
 func (c *conn) open() bool {
 	select {
 	case <-c.ended:
@@ -274,7 +274,7 @@ func (c *conn) open() bool {
 	}
 }
 
-// close says goodbye and waits until nothing is read any more.
+// close sends a close frame, and waits until the reading goroutine has ended.
 func (c *conn) close() {
 	_ = c.ws.SetWriteDeadline(time.Now().Add(time.Second))
 	_ = c.ws.WriteClose(1000, nil)
@@ -282,7 +282,7 @@ func (c *conn) close() {
 	<-c.ended
 }
 
-// cut ends the connection as a lost network does, without a word.
+// cut closes the connection without a close frame, like a lost network.
 func (c *conn) cut() {
 	_ = c.ws.NetConn().Close()
 	<-c.ended

@@ -13,9 +13,8 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// echo is a trivial server of the protocol: it believes everybody, keeps nothing, and gives
-// what is published to who is subscribed. The generator is measured against it. Make it with
-// startEcho and end it with close.
+// echo is a trivial server of the protocol, against which the generator is measured: it accepts every client,
+// stores nothing, and sends publishes to the subscribers. startEcho creates it, and close ends it.
 type echo struct {
 	http     *http.Server
 	address  string
@@ -88,7 +87,7 @@ func (e *echo) publish(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, "{}")
 }
 
-// echoHandler is what gws calls, from the goroutine of each connection.
+// echoHandler has the callbacks of gws, which are called by the goroutine of each connection.
 type echoHandler struct {
 	gws.BuiltinEventHandler
 	echo *echo

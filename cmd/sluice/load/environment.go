@@ -13,7 +13,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// Environment is where a run was made.
+// Environment describes where a run was made.
 type Environment struct {
 	Host   string `json:"host"`
 	System string `json:"system"`
@@ -22,17 +22,17 @@ type Environment struct {
 	Cores  int    `json:"cores"`
 	Memory uint64 `json:"memory_bytes"`
 	Go     string `json:"go"`
-	// Generator is the version of this program, Server what is known of the other end, and
-	// Command the command line without its secret.
+	// Generator is the version of this program, Server a description of the server, and Command the command line
+	// without its secret.
 	Generator string `json:"generator"`
 	Server    string `json:"server"`
 	URL       string `json:"url"`
-	// SameMachine says that the server is on this machine and shares its processors.
+	// SameMachine is set if the server is on this machine and shares its processors.
 	SameMachine bool   `json:"same_machine"`
 	Command     string `json:"command"`
 }
 
-// Here describes this machine. What cannot be found out stays empty.
+// Here describes this machine. Unknown values stay empty.
 func Here(server string) Environment {
 	e := Environment{Cores: cores(), Go: runtime.Version(), System: runtime.GOOS + "/" + runtime.GOARCH, URL: server, SameMachine: isHere(server)}
 	e.Host, _ = os.Hostname()
@@ -46,7 +46,7 @@ func Here(server string) Environment {
 	return e
 }
 
-// isHere says whether an address is of this machine.
+// isHere reports whether an address belongs to this machine.
 func isHere(server string) bool {
 	e, err := newEndpoint(server, "", nil)
 	if err != nil {
@@ -70,7 +70,7 @@ func isHere(server string) bool {
 	return false
 }
 
-// channelType is what kind of channels a run uses.
+// channelType returns the kind of a run's channels.
 func channelType(prefix string) string {
 	switch kind := pusher.KindOf(prefix); {
 	case kind.Presence():

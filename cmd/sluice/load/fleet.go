@@ -8,22 +8,22 @@ import (
 	"time"
 )
 
-// member is one subscriber, who keeps its channel over its connections.
+// member is one subscriber. It keeps its channel over several connections.
 type member struct {
 	id      int
 	channel int
-	conn    *conn // nil while there is none
+	conn    *conn // nil without a connection
 }
 
-// fleet is subscribers of one kind.
+// fleet is a group of subscribers.
 type fleet struct {
 	run     *Run
 	members []*member
 	dialer  *net.Dialer
 	wrap    func(net.Conn) net.Conn
-	// take gets each message of the run, from the goroutine that reads.
+	// take gets each message of the run, from the reading goroutine.
 	take func(m *member, channel int, due time.Duration, size int)
-	// bytes is what messages had that came.
+	// bytes is the size of all received messages.
 	bytes atomic.Int64
 }
 
@@ -35,8 +35,8 @@ func (r *Run) newFleet(n int) *fleet {
 	return f
 }
 
-// connect opens all connections, so many a second, and subscribes them. It returns how many
-// there are; those that failed are counted as errors.
+// connect opens all connections at the rate of ConnectRate, and subscribes them. It returns their number; failed
+// ones are counted as errors.
 func (f *fleet) connect(outer context.Context, what string) int {
 	var done, alive atomic.Int64
 	var work sync.WaitGroup
@@ -64,7 +64,7 @@ func (f *fleet) connect(outer context.Context, what string) int {
 	return int(alive.Load())
 }
 
-// join opens the connection of a member and subscribes it.
+// join connects a member and subscribes it.
 func (f *fleet) join(ctx context.Context, m *member) error {
 	c, err := f.run.endpoint.dial(ctx, f.dialer, f.wrap, func(frame []byte) bool {
 		channel, due, ours := f.run.marker.find(frame)
@@ -85,7 +85,7 @@ func (f *fleet) join(ctx context.Context, m *member) error {
 	return nil
 }
 
-// counts says how many subscribers each channel has.
+// counts returns the number of subscribers of each channel.
 func (f *fleet) counts() []int64 {
 	out := make([]int64, len(f.run.channels))
 	for _, m := range f.members {
@@ -96,7 +96,7 @@ func (f *fleet) counts() []int64 {
 	return out
 }
 
-// ended says how many connections have ended that were there.
+// ended returns how many connections have ended.
 func (f *fleet) ended() (n int) {
 	for _, m := range f.members {
 		if m.conn != nil && !m.conn.open() {
@@ -106,7 +106,7 @@ func (f *fleet) ended() (n int) {
 	return n
 }
 
-// close ends all connections.
+// close closes all connections.
 func (f *fleet) close() {
 	var work sync.WaitGroup
 	places := make(chan struct{}, 256)

@@ -7,15 +7,14 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// Latencies are kept in microseconds with three digits. What takes longer than longest
-// counts as that.
+// Latencies are stored in microseconds with three significant digits. Longer ones than longest count as that.
 const (
 	longest = 10 * time.Minute
 	digits  = 3
 )
 
-// recorder collects latencies from many goroutines. Those with different lanes rarely wait
-// for each other. Make it with newRecorder.
+// recorder collects latencies. It is safe for concurrent use; goroutines with different lanes rarely wait for
+// each other. newRecorder creates it.
 type recorder struct {
 	name  string
 	lanes []lane
@@ -24,7 +23,7 @@ type recorder struct {
 type lane struct {
 	mu sync.Mutex
 	h  *hdrhistogram.Histogram
-	_  [40]byte // lanes of two processors share no cache line
+	_  [40]byte // two lanes share no cache line
 }
 
 func newRecorder(name string, lanes int) *recorder {
@@ -35,16 +34,16 @@ func newRecorder(name string, lanes int) *recorder {
 	return r
 }
 
-// record takes a latency; what is below 0 counts as 0.
+// record adds a latency; a negative one counts as 0.
 func (r *recorder) record(by int, d time.Duration) {
 	l := &r.lanes[by%len(r.lanes)]
 	l.mu.Lock()
-	// The value is within the bounds, so that there is no error.
+	// The value is within the bounds, so there is no error.
 	_ = l.h.RecordValue(min(max(d, 0), longest).Microseconds())
 	l.mu.Unlock()
 }
 
-// sum is what was recorded so far.
+// sum returns everything that was recorded so far.
 func (r *recorder) sum() *hdrhistogram.Histogram {
 	out := hdrhistogram.New(1, longest.Microseconds(), digits)
 	for i := range r.lanes {
@@ -56,7 +55,7 @@ func (r *recorder) sum() *hdrhistogram.Histogram {
 	return out
 }
 
-// Distribution is one kind of latency, in milliseconds.
+// Distribution is the distribution of a latency, in milliseconds.
 type Distribution struct {
 	Name  string  `json:"name"`
 	Count int64   `json:"count"`
@@ -67,7 +66,7 @@ type Distribution struct {
 	P99   float64 `json:"p99_ms"`
 	P999  float64 `json:"p99_9_ms"`
 	Max   float64 `json:"max_ms"`
-	// Histogram has all of it, in microseconds, in the compressed form of HdrHistogram.
+	// Histogram has all values in microseconds, in the compressed form of HdrHistogram.
 	Histogram string `json:"histogram,omitempty"`
 }
 

@@ -6,12 +6,11 @@ import (
 	"time"
 )
 
-// marker is how messages are known again and say when they were due. It has no character
-// that JSON escapes, so it is found in a frame whatever the order of its members.
+// marker identifies messages of a run and contains when they were due. It has no character that JSON escapes, so
+// it is found in a frame whatever the order of the members.
 type marker struct{ run string }
 
-// find reads from a frame which channel a message is of and when it was due. It is false
-// for frames of others.
+// find returns the channel of a message and when it was due. ok is false for other frames.
 func (m marker) find(frame []byte) (channel int, due time.Duration, ok bool) {
 	at := bytes.Index(frame, []byte(m.run))
 	if at < 0 {
@@ -36,8 +35,7 @@ func (m marker) find(frame []byte) (channel int, due time.Duration, ok bool) {
 	return channel, due, ok
 }
 
-// data makes the data of a message, as long as size, or longer if that is too short for
-// what it says.
+// data returns the data of a message with size bytes, or more if the marker needs them.
 func (m marker) data(channel int, due time.Duration, size int) string {
 	b := make([]byte, 0, max(size, 64))
 	b = append(b, m.run...)

@@ -11,16 +11,16 @@ import (
 	"github.com/shirou/gopsutil/v4/process"
 )
 
-// meter measures what the generator and its machine do meanwhile. One goroutine uses it.
+// meter measures the generator and its machine during a run. It is not safe for concurrent use.
 type meter struct {
 	began   time.Time
-	own     float64 // seconds of processor time of this process
+	own     float64 // processor time of this process in seconds
 	busy    float64 // of the machine
 	idle    float64
 	waiting *metrics.Float64Histogram
 }
 
-// schedLatency is how long goroutines that could run waited for a processor.
+// schedLatency is the metric for how long runnable goroutines waited for a processor.
 const schedLatency = "/sched/latencies:seconds"
 
 func startMeter() *meter {
@@ -29,17 +29,15 @@ func startMeter() *meter {
 	return m
 }
 
-// Usage is what the generator and its machine did while it was measured.
+// Usage is the load of the generator and its machine during a measurement.
 type Usage struct {
-	// CPU is how many seconds of processor time the generator took, and Cores how many
-	// processors that is on average.
+	// CPU is the processor time of the generator in seconds, and Cores the average number of processors.
 	CPU   float64 `json:"cpu_seconds"`
 	Cores float64 `json:"cores"`
-	// Machine is the share of all processors of the machine that was busy, 0 to 1. It is 0
-	// where that is not known.
+	// Machine is the busy share of all processors of the machine, 0 to 1; 0 if it is unknown.
 	Machine float64 `json:"machine_busy"`
-	// WaitP99 is how long goroutines that could run waited for a processor: a message that
-	// came was read so much later. It is a bound of a bucket.
+	// WaitP99 is how long runnable goroutines waited for a processor, so how much later messages were read. It
+	// is the bound of a bucket.
 	WaitP99 float64 `json:"scheduling_p99_ms"`
 }
 
@@ -62,7 +60,7 @@ func (m *meter) stop() Usage {
 	return u
 }
 
-// upperBound is the end of the bucket that a quantile is in, 0 without counts.
+// upperBound returns the upper bound of the bucket of a quantile, 0 without counts.
 func upperBound(counts []uint64, buckets []float64, q float64) float64 {
 	total := uint64(0)
 	for _, n := range counts {
@@ -110,5 +108,5 @@ func machineCPU() (busy, idle float64) {
 	return t[0].User + t[0].Nice + t[0].System + t[0].Irq + t[0].Softirq + t[0].Steal, idle
 }
 
-// cores is how many processors the generator may use.
+// cores returns how many processors the generator may use.
 func cores() int { return runtime.GOMAXPROCS(0) }

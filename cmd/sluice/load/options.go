@@ -11,13 +11,13 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// Kind is what a run does.
+// Kind is the kind of a run.
 type Kind string
 
-// Kinds of runs.
+// The kinds of runs.
 const (
-	// Subscribe publishes to subscribers, and measures from when a message was due until each
-	// of them has it.
+	// Subscribe publishes to subscribers, and measures from when a message was due until each of them has
+	// received it.
 	Subscribe Kind = "subscribe"
 	// Publish publishes, and measures until the server has answered.
 	Publish Kind = "publish"
@@ -25,9 +25,9 @@ const (
 	Churn Kind = "churn"
 	// Reconnect cuts all connections at once, and measures until they are subscribed again.
 	Reconnect Kind = "reconnect"
-	// Slow does what Subscribe does, without and then beside subscribers that read slowly.
+	// Slow is Subscribe twice: without subscribers that read slowly, and then with some.
 	Slow Kind = "slow"
-	// Self does what Subscribe does against a trivial server in the same process.
+	// Self is Subscribe with a trivial server in the same process.
 	Self Kind = "self"
 )
 
@@ -37,52 +37,52 @@ type Target struct {
 	URL        string
 	AppID, Key string
 	Secret     app.Secret
-	// TLS is for secure connections, nil for what this machine trusts.
+	// TLS is for secure connections, nil for the system's certificates.
 	TLS *tls.Config
 }
 
-// Options say what a run does. What a kind does not use is not looked at.
+// Options configure a run. A kind ignores the options that it does not use.
 type Options struct {
 	Kind   Kind
 	Target Target
-	// Connections are subscribers, 1 or more, divided evenly among Channels.
+	// Connections is the number of subscribers, at least 1, divided evenly among Channels.
 	Connections, Channels int
-	// Prefix is what names of channels begin with, before what is of the run alone. It may
-	// begin with private- or presence-.
+	// Prefix begins the channel names, before the random part of the run. It may begin with private- or
+	// presence-.
 	Prefix string
-	// Rate is how many things are due a second: messages, or connections for Churn.
+	// Rate is how many messages, or connections for Churn, are due per second.
 	Rate float64
-	// Size is how many bytes of data a message has, 64 or more.
+	// Size is the size of the data of a message in bytes, at least 64.
 	Size int
-	// Duration is how long is measured, and Warmup how long the same goes on before it.
-	// Grace is how long what was published may be on its way at the end.
+	// Duration is how long is measured, and Warmup how long the same load precedes that. Grace is how long
+	// messages may be in flight at the end.
 	Duration, Warmup, Grace time.Duration
-	// InFlight is how many requests, or connections for Churn, may be under way. What is due
-	// beyond waits, and its latency counts that.
+	// InFlight is how many requests, or connections for Churn, may be in flight. Further ones wait, which is
+	// part of their latency.
 	InFlight int
-	// ConnectRate is how many connections a second are opened before it begins.
+	// ConnectRate is how many connections per second are opened before the measurement.
 	ConnectRate float64
-	// Timeout bounds a request and a handshake; for Reconnect, how long a connection tries to
-	// come back.
+	// Timeout bounds a request and a handshake. For Reconnect, it bounds how long a connection tries to
+	// reconnect.
 	Timeout time.Duration
-	// SlowConnections read SlowRate bytes a second each.
+	// SlowConnections is the number of slow subscribers, each of which reads SlowRate bytes per second.
 	SlowConnections, SlowRate int
-	// Rounds is how often Reconnect cuts, and Spread the time over which the connections
-	// come back, 0 for all at once.
+	// Rounds is how often Reconnect cuts the connections, and Spread the time over which they reconnect, 0 for
+	// all at once.
 	Rounds int
 	Spread time.Duration
-	// Calibrate measures the generator against a trivial server first.
+	// Calibrate measures the generator with a trivial server first.
 	Calibrate bool
-	// Progress, unless nil, is told how far the run is, 0 to 1, and what it does. One
-	// goroutine calls it at a time.
+	// Progress, unless nil, is called with the progress of the run, 0 to 1, and a text. It is not called
+	// concurrently.
 	Progress func(part float64, text string)
 }
 
-// Validate says everything that is wrong with the options.
+// Validate returns all errors of the options.
 func (o *Options) Validate() error {
 	var wrong []error
 	between := func(name string, v, least, most float64) {
-		if !(v >= least && v <= most) { // NaN is neither.
+		if !(v >= least && v <= most) { // NaN is out of range as well
 			number := func(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) }
 			wrong = append(wrong, fmt.Errorf("--%s is %s, must be %s to %s", name, number(v), number(least), number(most)))
 		}
@@ -113,14 +113,14 @@ func (o *Options) Validate() error {
 	if o.Connections > 0 && o.Channels > o.Connections && o.subscribes() {
 		wrong = append(wrong, fmt.Errorf("--channels is %d, must not be more than --connections, %d", o.Channels, o.Connections))
 	}
-	// The longest name there is in the run.
+	// The longest channel name of a run.
 	if err := pusher.CheckChannel(o.Prefix+"0123456789-1000000", 200); err != nil {
 		wrong = append(wrong, fmt.Errorf("--prefix: %w", err))
 	}
 	return errors.Join(wrong...)
 }
 
-// subscribes says whether there are subscribers of messages.
+// subscribes reports whether the run has subscribers of messages.
 func (o *Options) subscribes() bool {
 	return o.Kind == Subscribe || o.Kind == Slow || o.Kind == Self
 }

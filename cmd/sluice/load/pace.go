@@ -5,22 +5,21 @@ import (
 	"time"
 )
 
-// pace says when things are due: the first at once, then so many a second. It is pure.
+// pace computes when things are due: the first at once, then rate per second.
 type pace struct {
-	rate float64 // a second, more than 0
+	rate float64 // per second, above 0
 }
 
-// due is when the nth thing is due, from the beginning.
+// due returns when the nth thing is due, relative to the beginning.
 func (p pace) due(n int) time.Duration {
 	return time.Duration(float64(n) / p.rate * float64(time.Second))
 }
 
-// heldUp is how long a place may take to be had before it is the server that is waited for.
+// heldUp is the wait for a place beyond which the delay counts as the server's.
 const heldUp = 100 * time.Microsecond
 
-// dispatcher begins things when they are due, whatever became of those before, as long as
-// there are places. Whose fault a delay is, it keeps apart: late is its own, and what it
-// spent waiting for a place is the server's.
+// dispatcher begins things when they are due, whatever became of earlier ones, as long as there are places. It
+// separates delays: late is its own, and waiting for a place is the server's.
 type dispatcher struct {
 	pace   pace
 	places chan struct{}
@@ -28,13 +27,12 @@ type dispatcher struct {
 	now    func() time.Duration
 }
 
-// run calls begin for each thing that is due before end, from one goroutine, with its number
-// and the moment at which it is due, and returns how long it waited for places. The callee
-// gives a place back when the thing is done.
+// run calls begin for each thing that is due before end, from one goroutine, with its number and its due time,
+// and returns how long it waited for places. The callee releases the place when the thing is done.
 func (d *dispatcher) run(ctx context.Context, from, end time.Duration, begin func(n int, due time.Duration)) (held time.Duration) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	behind := false // because of a place that was waited for
+	behind := false // because it waited for a place
 	for n := 0; ; n++ {
 		due := from + d.pace.due(n)
 		if due >= end {

@@ -10,18 +10,18 @@ import (
 	"github.com/sluicehq/sluice/gateway/client"
 )
 
-// eventName is the name of the messages of a run.
+// eventName is the event name of a run's messages.
 const eventName = "bench"
 
-// publisher publishes messages when they are due, to one channel after the other.
+// publisher publishes messages when they are due, to the channels in turn.
 type publisher struct {
 	run  *Run
 	api  *client.Signed
 	http *http.Transport
-	// answered has the latency of the answers of what was due while it was measured.
+	// answered has the latencies of the answers to messages that were due during the measurement.
 	answered *recorder
 	late     *recorder
-	// sent and accepted count messages that were due while it was measured.
+	// sent and accepted count messages that were due during the measurement.
 	sent, accepted atomic.Int64
 	// stored counts accepted messages by channel.
 	stored []atomic.Int64
@@ -46,15 +46,15 @@ func (r *Run) newPublisher() (*publisher, error) {
 	}, nil
 }
 
-// publish publishes from begin to end, until from to warm up, and returns when all was
-// answered. What is due between from and end is measured; it returns where that ended, which
-// is earlier than asked if it was interrupted. Whoever counts deliveries gives the same moments
-// to both, because no two looks at a clock agree.
+// publish publishes from begin to end; until from it warms up. It returns when everything was answered. Messages
+// that are due between from and end are measured. The result is the end of the measurement, which is earlier if
+// it was interrupted. The caller passes the same times to the code that counts deliveries, because two readings
+// of a clock differ.
 func (p *publisher) publish(ctx context.Context, begin, from, end time.Duration, doing func() (float64, string)) time.Duration {
 	defer p.run.progress(doing)()
 	d := p.run.dispatcher(p.run.opt.Rate, p.run.opt.InFlight, p.late)
 	var work sync.WaitGroup
-	// Requests that are under way when it is interrupted are answered, or time out.
+	// Requests in flight at an interruption are still answered, or time out.
 	sending := context.WithoutCancel(ctx)
 	p.held += d.run(ctx, begin, end, func(n int, due time.Duration) {
 		work.Go(func() {

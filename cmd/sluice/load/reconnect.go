@@ -9,13 +9,13 @@ import (
 	"time"
 )
 
-// Pauses between the tries of a connection to come back, as clients make them.
+// The pauses between attempts to reconnect, like those of clients.
 const (
 	firstPause = 100 * time.Millisecond
 	lastPause  = 5 * time.Second
 )
 
-// reconnect is the run of the kind Reconnect: all connections are cut at once, and come back.
+// reconnect is the run of the kind Reconnect: all connections are cut at once, and reconnect.
 func (r *Run) reconnect(ctx context.Context) error {
 	f := r.newFleet(r.opt.Connections)
 	defer f.close()
@@ -52,7 +52,7 @@ func (r *Run) reconnect(ctx context.Context) error {
 	return nil
 }
 
-// storm is one round. It returns how long it took until the last one was back.
+// storm is one round. It returns how long it took until the last connection was subscribed again.
 func (r *Run) storm(ctx context.Context, f *fleet, back *recorder, tries, lost *atomic.Int64, round int) time.Duration {
 	var there []*member
 	var work sync.WaitGroup
@@ -87,7 +87,7 @@ func (r *Run) storm(ctx context.Context, f *fleet, back *recorder, tries, lost *
 	return r.now() - from
 }
 
-// comeBack tries until a member is subscribed again.
+// comeBack retries until a member is subscribed again.
 func (r *Run) comeBack(ctx context.Context, f *fleet, m *member, due time.Duration, tries *atomic.Int64) bool {
 	if wait := due - r.now(); wait > 0 && !rest(ctx, wait) {
 		return false

@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// Format is the version of the form of a [Result] as JSON.
+// Format is the version of the JSON form of a [Result].
 const Format = 1
 
-// Result is what a run measured.
+// Result is the result of a run.
 type Result struct {
 	Format  int       `json:"format"`
 	Kind    Kind      `json:"kind"`
 	Started time.Time `json:"started"`
-	// Seconds is how long was measured, and Interrupted says that it was to be longer.
+	// Seconds is how long was measured. Interrupted is set if that was shorter than requested.
 	Seconds       float64        `json:"seconds"`
 	Interrupted   bool           `json:"interrupted"`
 	Environment   Environment    `json:"environment"`
@@ -23,13 +23,13 @@ type Result struct {
 	Numbers       []Number       `json:"numbers"`
 	Distributions []Distribution `json:"distributions"`
 	Generator     Generator      `json:"generator"`
-	// Errors counts what failed, by what was tried and why.
+	// Errors counts failures by operation and reason.
 	Errors map[string]int `json:"errors"`
-	// Notes say what the reader of the numbers should know.
+	// Notes are remarks that matter for the interpretation of the numbers.
 	Notes []string `json:"notes"`
 }
 
-// Settings are what a run was told, as far as its kind uses it.
+// Settings are the options that the kind of the run uses.
 type Settings struct {
 	Connections     int     `json:"connections,omitempty"`
 	Channels        int     `json:"channels,omitempty"`
@@ -45,7 +45,7 @@ type Settings struct {
 	Spread          string  `json:"spread,omitempty"`
 }
 
-// Number is one measured number. Better is "more" or "less", or empty where neither is.
+// Number is one measured number. Better is "more" or "less", or empty if neither applies.
 type Number struct {
 	Name   string  `json:"name"`
 	Unit   string  `json:"unit,omitempty"`
@@ -53,25 +53,23 @@ type Number struct {
 	Better string  `json:"better,omitempty"`
 }
 
-// Generator is what the generator of the load is itself, and did.
+// Generator describes the load generator itself during the run.
 type Generator struct {
-	// Overhead is what was measured before, against a trivial server in the same process.
+	// Overhead was measured before the run, with a trivial server in the same process.
 	Overhead *Overhead `json:"overhead,omitempty"`
 	Usage    Usage     `json:"usage"`
-	// CPUPerMessage is the processor time of the generator for each message that came or was
-	// sent, in microseconds.
+	// CPUPerMessage is the processor time of the generator per received or sent message, in microseconds.
 	CPUPerMessage float64 `json:"cpu_per_message_us"`
-	// LateP99 is how much later than due things were begun, where nothing was waited for.
+	// LateP99 is how late things were begun, without waits for a place.
 	LateP99 float64 `json:"late_p99_ms"`
 	LateMax float64 `json:"late_max_ms"`
-	// Held is how long was waited because InFlight were under way: the server's time.
+	// Held is how long the generator waited because InFlight were in flight: the server's time.
 	Held float64 `json:"held_seconds"`
-	// Bottleneck says that the generator was too slow for the numbers to be the server's.
+	// Bottleneck is set if the generator was too slow to measure the server.
 	Bottleneck bool `json:"bottleneck"`
 }
 
-// Overhead is what the generator costs by itself: an upper bound, because the trivial server is
-// in it.
+// Overhead is the cost of the generator itself. It is an upper bound, because it includes the trivial server.
 type Overhead struct {
 	CPUPerDelivery float64 `json:"cpu_per_delivery_us"`
 	CPUPerPublish  float64 `json:"cpu_per_publish_us"`
@@ -79,7 +77,7 @@ type Overhead struct {
 	DeliveryP99    float64 `json:"delivery_p99_ms"`
 }
 
-// ReadResult reads a result that was written as JSON.
+// ReadResult reads a result from a JSON file.
 func ReadResult(path string) (*Result, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -95,7 +93,7 @@ func ReadResult(path string) (*Result, error) {
 	return r, nil
 }
 
-// settings are what counts for this kind of run.
+// settings returns the options that this kind of run uses.
 func (o *Options) settings() Settings {
 	s := Settings{Channels: o.Channels, ChannelType: channelType(o.Prefix), Duration: o.Duration.String()}
 	if o.Kind != Publish && o.Kind != Churn {

@@ -17,7 +17,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/client"
 )
 
-// Run is one run. Make it with [New].
+// Run is one run. [New] creates it.
 type Run struct {
 	opt      Options
 	endpoint endpoint
@@ -32,10 +32,10 @@ type Run struct {
 	first  error
 }
 
-// maxErrors bounds how many kinds of errors are told apart.
+// maxErrors bounds the number of different errors.
 const maxErrors = 30
 
-// New checks the options.
+// New checks the options and returns a run.
 func New(opt Options) (*Run, error) {
 	if err := opt.Validate(); err != nil {
 		return nil, err
@@ -53,12 +53,12 @@ func New(opt Options) (*Run, error) {
 	return r, nil
 }
 
-// ErrNothing is the error of a run that could not measure anything. The result is there all
-// the same, with the reasons.
+// ErrNothing is the error of a run that could not measure anything. Its result is returned nevertheless, with
+// the reasons.
 var ErrNothing = errors.New("nothing could be measured")
 
-// Do runs. If ctx is done before, the result has what was measured so far. Errors: ErrNothing,
-// with what was wrong first.
+// Do runs. If ctx ends early, the result has what was measured so far. The error wraps ErrNothing and the first
+// error of the run.
 func (r *Run) Do(ctx context.Context) (*Result, error) {
 	if r.opt.Calibrate {
 		r.result.Generator.Overhead = r.calibrate(ctx)
@@ -119,14 +119,14 @@ func (r *Run) finish(interrupted bool) {
 	out.Notes = append(notes, out.Notes...)
 }
 
-// now is the time since the run began, of one clock that never goes back.
+// now returns the time since New, from a monotonic clock.
 func (r *Run) now() time.Duration { return time.Since(r.epoch) }
 
 func (r *Run) dispatcher(rate float64, places int, late *recorder) *dispatcher {
 	return &dispatcher{pace: pace{rate}, places: make(chan struct{}, places), late: late, now: r.now}
 }
 
-// note says something that the reader of the numbers should know.
+// note adds a remark to the result.
 func (r *Run) note(format string, args ...any) {
 	r.result.Notes = append(r.result.Notes, fmt.Sprintf(format, args...))
 }
@@ -136,7 +136,7 @@ func (r *Run) number(name, unit string, value float64, better string) {
 	r.result.Numbers = append(r.result.Numbers, Number{Name: name, Unit: unit, Value: value, Better: better})
 }
 
-// fail counts an error. Any goroutine may call it.
+// fail counts an error. It is safe for concurrent use.
 func (r *Run) fail(doing string, err error) {
 	what := doing + ": " + why(err)
 	r.mu.Lock()
@@ -150,7 +150,7 @@ func (r *Run) fail(doing string, err error) {
 	r.errors[what]++
 }
 
-// failures is how many errors there were.
+// failures returns the number of errors so far.
 func (r *Run) failures() (n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -160,7 +160,7 @@ func (r *Run) failures() (n int) {
 	return n
 }
 
-// why is an error in few words, without what differs from one to the next.
+// why describes an error in a few words that are equal for equal causes.
 func why(err error) string {
 	var api *client.APIError
 	var timeout net.Error
@@ -187,10 +187,10 @@ func why(err error) string {
 	return fmt.Sprintf("%.160s", err.Error())
 }
 
-// progressPause is between two tellings of the progress.
+// progressPause is the time between two calls of Progress.
 const progressPause = 100 * time.Millisecond
 
-// progress tells how far it is until the function that it returns is called.
+// progress reports the progress until stop is called.
 func (r *Run) progress(how func() (float64, string)) (stop func()) {
 	if r.opt.Progress == nil {
 		return func() {}
@@ -214,7 +214,7 @@ func (r *Run) progress(how func() (float64, string)) (stop func()) {
 
 func stopped(ctx context.Context) bool { return ctx.Err() != nil }
 
-// counted is a number of things in words.
+// counted returns a number of things in words.
 func counted(n int, thing string) string {
 	if n == 1 {
 		return "1 " + thing
@@ -222,7 +222,7 @@ func counted(n int, thing string) string {
 	return fmt.Sprintf("%d %ss", n, thing)
 }
 
-// rest waits for d or until ctx is done, and says whether it waited to the end.
+// rest waits for d or until ctx is done, and reports whether it waited to the end.
 func rest(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()

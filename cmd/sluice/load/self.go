@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// What the generator is measured with before a run.
+// The load with which the generator is calibrated.
 const (
 	calibrateReaders = 50
 	calibrateRate    = 200
@@ -13,7 +13,7 @@ const (
 	calibrateFor     = 400 * time.Millisecond
 )
 
-// self runs against a trivial server in this process, in place of the one of the options.
+// self returns a run against a trivial server in this process, instead of the target of the options.
 func self(opt Options) (*Run, func(), error) {
 	e, err := startEcho()
 	if err != nil {
@@ -28,7 +28,7 @@ func self(opt Options) (*Run, func(), error) {
 	return r, e.close, nil
 }
 
-// DoSelf is a run of the kind Self.
+// DoSelf does a run of the kind Self.
 func DoSelf(ctx context.Context, opt Options) (*Result, error) {
 	r, end, err := self(opt)
 	if err != nil {
@@ -39,7 +39,7 @@ func DoSelf(ctx context.Context, opt Options) (*Result, error) {
 	return r.Do(ctx)
 }
 
-// calibrate measures what the generator costs by itself. It is nil if that did not work.
+// calibrate measures the cost of the generator itself. It returns nil if that has failed.
 func (r *Run) calibrate(ctx context.Context) *Overhead {
 	measure := func(readers int, rate float64) *Result {
 		opt := r.opt
@@ -64,7 +64,7 @@ func (r *Run) calibrate(ctx context.Context) *Overhead {
 		return nil
 	}
 	o := &Overhead{CPUPerDelivery: many.Generator.CPUPerMessage, LateP99: alone.Generator.LateP99, DeliveryP99: alone.Distributions[0].P99}
-	// With one reader half of the messages are deliveries.
+	// With one subscriber, half of the messages are deliveries.
 	o.CPUPerPublish = max(2*alone.Generator.CPUPerMessage-o.CPUPerDelivery, 0)
 	return o
 }

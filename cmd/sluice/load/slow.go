@@ -9,11 +9,10 @@ import (
 	"time"
 )
 
-// slowBuffer is what the system keeps for a connection that reads slowly, so that the server
-// feels it soon.
+// slowBuffer is the kernel's receive buffer of a slow connection in bytes, so that the server notices it soon.
 const slowBuffer = 4 << 10
 
-// slow is the run of the kind Slow: the same twice, without and beside those that read slowly.
+// slow is the run of the kind Slow: the same load twice, without and with slow subscribers.
 func (r *Run) slow(ctx context.Context) error {
 	d, f, p, err := r.audience(ctx)
 	if p == nil {
@@ -52,13 +51,13 @@ func (r *Run) slow(ctx context.Context) error {
 	return err
 }
 
-// trickle is a connection that is read so many bytes a second, once the handshake is through.
+// trickle is a connection that is read at a limited rate once the handshake is complete.
 type trickle struct {
 	net.Conn
-	pause  time.Duration // for each byte
+	pause  time.Duration // per byte
 	once   sync.Once
 	closed chan struct{}
-	// free is how much is read as fast as it comes: the handshake and the greeting.
+	// free is how many bytes are read without a limit: the handshake and the greeting.
 	free int
 }
 
@@ -68,7 +67,7 @@ func newTrickle(c net.Conn, rate int) *trickle {
 	return &trickle{Conn: c, pause: time.Second / time.Duration(rate), closed: make(chan struct{}), free: handshakeBytes}
 }
 
-// Read implements [net.Conn]; one goroutine calls it.
+// Read implements [net.Conn]. It must not be called concurrently.
 func (t *trickle) Read(b []byte) (int, error) {
 	n, err := t.Conn.Read(b[:min(len(b), 512)])
 	if t.free > 0 {

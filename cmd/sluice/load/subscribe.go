@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// stretch is what is measured: deliveries of messages that were due in it.
+// stretch is a measurement of deliveries: those of messages that were due in it.
 type stretch struct {
 	from, end time.Duration
 	delivered *recorder
 	count     atomic.Int64
 }
 
-// deliveries sorts what comes into the stretch of now. A reader asks it for each message, so
-// it has no lock.
+// deliveries counts received messages for the present stretch. It has no lock, because the reading goroutines
+// call it for each message.
 type deliveries struct {
 	run     *Run
 	current atomic.Pointer[stretch]
@@ -30,8 +30,8 @@ func (d *deliveries) take(m *member, _ int, due time.Duration, _ int) {
 	s.count.Add(1)
 }
 
-// audience connects the subscribers, whose deliveries it counts, and makes a publisher for them,
-// both for the caller to close. The publisher is nil if there is nobody to publish for or an error.
+// audience connects the subscribers and creates a publisher. The caller must close both. The publisher is nil
+// after an error or without subscribers.
 func (r *Run) audience(ctx context.Context) (*deliveries, *fleet, *publisher, error) {
 	d := &deliveries{run: r}
 	f := r.newFleet(r.opt.Connections)
@@ -68,8 +68,7 @@ func (r *Run) subscribe(ctx context.Context) error {
 	return nil
 }
 
-// measure publishes for a while, and adds what was delivered to the result, under names that
-// end in when.
+// measure publishes, and adds the deliveries to the result, under names that end in when.
 func (r *Run) measure(ctx context.Context, d *deliveries, f *fleet, p *publisher, when string, warmup, duration time.Duration) error {
 	s := &stretch{delivered: newRecorder("publish to delivery"+when, 16)}
 	for i := range p.stored {
@@ -103,13 +102,13 @@ func (r *Run) measure(ctx context.Context, d *deliveries, f *fleet, p *publisher
 	g := &r.result.Generator
 	g.Usage = worse(g.Usage, u)
 	if n := got + p.sent.Load() - sentBefore; n > 0 && seconds > 0 {
-		// The time to warm up is in the processor time, so its messages must count too.
+		// The processor time includes the warm-up, so its messages must count as well.
 		g.CPUPerMessage = 1e6 * u.CPU / (float64(n) * (1 + warmup.Seconds()/seconds))
 	}
 	return nil
 }
 
-// arrive waits until all that is expected has come, as long as grace.
+// arrive waits until all expected deliveries have arrived, at most Grace.
 func (r *Run) arrive(ctx context.Context, s *stretch, expected int64) {
 	if stopped(ctx) {
 		return
@@ -120,7 +119,7 @@ func (r *Run) arrive(ctx context.Context, s *stretch, expected int64) {
 	}
 }
 
-// published adds what the publisher did to the result.
+// published adds the numbers of the publisher to the result.
 func (r *Run) published(p *publisher) {
 	r.result.Distributions = append(r.result.Distributions, p.answered.distribution())
 	if r.result.Seconds > 0 {
@@ -132,7 +131,7 @@ func (r *Run) published(p *publisher) {
 
 func errorsSoFar(n int) string { return counted(n, "error") }
 
-// worse is the larger of each number: a run that was too slow once was too slow.
+// worse combines two measurements: it adds processor time, and takes the larger of the other values.
 func worse(a, b Usage) Usage {
 	return Usage{CPU: a.CPU + b.CPU, Cores: max(a.Cores, b.Cores), Machine: max(a.Machine, b.Machine), WaitP99: max(a.WaitP99, b.WaitP99)}
 }

@@ -15,7 +15,7 @@ type row struct {
 	better string
 }
 
-// rows are the numbers of a result, one a line.
+// rows returns the rows of a result.
 func (r *Result) rows() []row {
 	var out []row
 	for _, n := range r.Numbers {
@@ -36,7 +36,7 @@ func (r *Result) rows() []row {
 	return out
 }
 
-// Print writes a result as a table, beside an earlier one unless that is nil.
+// Print prints a result as a table, with an earlier one beside it unless that is nil.
 func (r *Result) Print(w io.Writer, before *Result) error {
 	var b strings.Builder
 	r.head(&b)
@@ -114,7 +114,7 @@ func (r *Result) head(b *strings.Builder) {
 	fmt.Fprintf(b, "machine:   %s, %d x %s, %.1f GiB, kernel %s\n", e.Host, e.Cores, e.CPU, float64(e.Memory)/(1<<30), e.Kernel)
 }
 
-// foot says what the generator cost, what failed and what else is to be known.
+// foot prints the cost of the generator, the errors and the notes.
 func (r *Result) foot(b *strings.Builder, before *Result) {
 	g := &r.Generator
 	fmt.Fprintf(b, "\ngenerator: %.1f us of processor time a message, %.2f of %d processors; begun late by %.2f ms (p99), read late by %.2f ms (p99)\n",
@@ -144,7 +144,7 @@ func (r *Result) foot(b *strings.Builder, before *Result) {
 	}
 }
 
-// differences are reasons why two results may not be compared.
+// differences returns reasons why two results are not comparable.
 func differences(now, before *Result) (out []string) {
 	differ := func(what string, a, b any) {
 		if a != b {
@@ -171,7 +171,7 @@ func differences(now, before *Result) (out []string) {
 	return out
 }
 
-// shown writes a number with a sensible precision.
+// shown formats a number with a suitable precision.
 func shown(v float64, unit string) string {
 	text := ""
 	switch {
@@ -190,7 +190,7 @@ func shown(v float64, unit string) string {
 	return text
 }
 
-// thousands puts commas into a whole number.
+// thousands inserts commas into a whole number.
 func thousands(digits string) string {
 	sign := ""
 	if rest, negative := strings.CutPrefix(digits, "-"); negative {
@@ -202,8 +202,7 @@ func thousands(digits string) string {
 	return sign + digits
 }
 
-// change is how much larger or smaller a number is than before, with a word if that is for
-// the better or the worse by more than 5 %.
+// change formats the difference to the earlier number, with a mark if it is better or worse by more than 5 %.
 func change(now, before row) string {
 	if before.value == 0 {
 		if now.value == 0 {

@@ -5,19 +5,20 @@ import (
 	"strings"
 )
 
-// Bounds beyond which numbers are not the server's alone.
+// Bounds beyond which the numbers are not those of the server alone.
 const (
-	// lateLeast is what may always be, and lateShare of the latency that was measured.
+	// lateLeast is a lateness that is always acceptable, and lateShare an acceptable share of the measured
+	// latency.
 	lateLeast = 1.0 // ms
 	lateShare = 0.1
-	// fullShare of the processors means that there was none left.
+	// fullShare is the share of processors from which on the generator was at its limit, and busyShare that for
+	// the machine.
 	fullShare = 0.8
 	busyShare = 0.95
 )
 
-// judge says whether the generator was too slow for the numbers to be the server's, and what
-// else the reader should know of it. measured is the 99th percentile of what was measured, in
-// ms.
+// judge decides whether the generator was too slow to measure the server, and returns notes. measured is the
+// 99th percentile of the measured latency, in ms.
 func judge(g *Generator, cores int, sameMachine bool, measured float64) (notes []string) {
 	say := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
 	bound := max(lateLeast, lateShare*measured)
