@@ -13,44 +13,43 @@ import (
 	"github.com/sluicehq/sluice/configs"
 )
 
-// File is a file that holds something that is not for everybody.
+// File is a file with content that not everybody may read.
 type File struct {
-	// Key of the configuration that names it, or what it is, and its path.
+	// Key is the setting that names the file, or a description, and Path its path.
 	Key, Path string
 	Mode      fs.FileMode
 	Err       error
 }
 
-// Configuration is a configuration, or why there is none.
+// Configuration is a configuration, or the error of loading it.
 type Configuration struct {
 	Config *configs.Config
 	Err    error
 	Files  []File
-	// TLS is why the server could not prove who it is, nil if it could or need not. Leaf is the
-	// certificate that it would present, nil if there is none, or an authority issues it.
+	// TLS is why the server could not present a certificate, nil if it could or needs none. Leaf is the
+	// certificate that it would present, nil if there is none or an authority issues it.
 	TLS  error
 	Leaf *x509.Certificate
-	// Storage is why certificates that an authority issues could not be kept.
+	// Storage is why certificates that an authority issues could not be stored.
 	Storage error
-	// Unbound are the addresses that the server could not listen on.
+	// Unbound are the addresses on which the server could not listen.
 	Unbound []Address
 	Now     time.Time
 }
 
-// Address is one that a server is to listen on, by the key that sets its port, and why it cannot.
+// Address is an address to listen on, with the key of its port and the error.
 type Address struct {
 	Key, Address string
 	Err          error
 }
 
-// shortSecret is how long a secret should be at least: 16 characters of 32 letters have 80
-// bits.
+// shortSecret is the minimum recommended length of a secret: 16 characters of 32 letters have 80 bits.
 const shortSecret = 16
 
-// changeIt is what to do about a setting that keeps a server from starting.
+// changeIt is the remedy for a setting that keeps a server from starting.
 const changeIt = "Change the setting; docs/configuration.md describes every key, and `sluice config --check` tries a file."
 
-// JudgeConfig looks at a configuration by itself.
+// JudgeConfig judges a configuration by itself.
 func JudgeConfig(c Configuration) []Finding {
 	f := &findings{area: "configuration"}
 	var wrong *configs.Error
@@ -86,7 +85,7 @@ func JudgeConfig(c Configuration) []Finding {
 	return append(f.all, judgeHygiene(c)...)
 }
 
-// judgeAddresses looks at where the server is to listen.
+// judgeAddresses judges the addresses on which the server could not listen.
 func judgeAddresses(f *findings, unbound []Address) {
 	for _, a := range unbound {
 		switch {
@@ -100,11 +99,11 @@ func judgeAddresses(f *findings, unbound []Address) {
 	}
 }
 
-// ample is how long a certificate should be good at least, unless it is made for less: renewing it
-// may fail at first.
+// ample is how long a certificate should still be valid, unless its lifetime is short: renewing it may fail at
+// first.
 const ample = 14 * 24 * time.Hour
 
-// judgeCertificate looks at what the server would prove with who it is.
+// judgeCertificate judges the certificate of the server.
 func judgeCertificate(f *findings, c Configuration) {
 	const renew = "Renew it; the server takes changed files over by itself."
 	if c.TLS != nil {
@@ -129,7 +128,7 @@ func judgeCertificate(f *findings, c Configuration) {
 	}
 }
 
-// judgeHygiene looks at secrets, origins and who can read what.
+// judgeHygiene judges secrets, origins and the permissions of files.
 func judgeHygiene(c Configuration) []Finding {
 	f := &findings{area: "secrets and origins"}
 	dev, here := c.Config.Development, loopback(c.Config.Host)
@@ -184,7 +183,7 @@ func judgeHygiene(c Configuration) []Finding {
 	return f.all
 }
 
-// judgeFilesOf looks at who can read and write files that hold secrets.
+// judgeFilesOf judges who can read and write files with secrets.
 func judgeFilesOf(f *findings, files []File) {
 	const readers, writers = 0o004, 0o022
 	for _, file := range files {

@@ -8,29 +8,28 @@ import (
 	"time"
 )
 
-// Data is the directory of the embedded log.
+// Data describes the directory of the embedded log.
 type Data struct {
-	// Path as configured, and Looked at is the directory that exists: itself or the nearest one
-	// above it.
+	// Path is the configured path. Looked is the directory that was examined: Path or its nearest existing
+	// parent.
 	Path, Looked string
 	Err          error
 	Writable     bool
-	// Free and Whole are bytes of the file system, and FileSystem its kind where that is known to
-	// be a bad place.
+	// Free and Whole are sizes of the file system in bytes. FileSystem is its kind if that is known to be
+	// unsuitable.
 	Free, Whole int64
 	FileSystem  string
-	// Sync is what it takes to have 4 KiB on the disk, the median of some; 0 if unknown.
+	// Sync is the median time for writing 4 KiB to the disk; 0 if it is unknown.
 	Sync time.Duration
-	// Used is what is there already.
+	// Used is the size of the existing files in bytes.
 	Used int64
-	// Wanted is what the apps may keep, and Most what the server may take.
+	// Wanted is how many bytes the apps may keep, and Most the limit of the server.
 	Wanted, Most int64
-	// Always says that each event waits for the disk.
+	// Always is set if each event waits for the disk.
 	Always bool
 }
 
-// ReadData looks at a directory. It makes at most a file that has no name, which is gone with
-// its last use.
+// ReadData examines a directory. It creates at most an unnamed file, which disappears when it is closed.
 func ReadData(path string) Data {
 	d := Data{Path: path}
 	abs, err := filepath.Abs(path)
@@ -59,7 +58,7 @@ func ReadData(path string) Data {
 	}
 	_ = filepath.WalkDir(abs, func(_ string, e fs.DirEntry, err error) error {
 		if err != nil {
-			return nil // Files come and go while a server runs.
+			return nil // files come and go while a server runs
 		}
 		if info, err := e.Info(); err == nil && info.Mode().IsRegular() {
 			d.Used += info.Size()
@@ -69,13 +68,13 @@ func ReadData(path string) Data {
 	return d
 }
 
-// Bounds of the disk.
+// The bounds for Sync.
 const (
 	slowSync   = 20 * time.Millisecond
 	slowAlways = 5 * time.Millisecond
 )
 
-// JudgeData looks at where the embedded log is.
+// JudgeData judges the directory of the embedded log.
 func JudgeData(d Data) []Finding {
 	f := &findings{area: "data"}
 	if d.Err != nil {

@@ -7,12 +7,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Kinds of file systems by their magic numbers.
+// The kinds of file systems by their magic numbers.
 var kinds = map[int64]string{
 	unix.TMPFS_MAGIC: "tmpfs", unix.NFS_SUPER_MAGIC: "nfs", unix.OVERLAYFS_SUPER_MAGIC: "overlayfs", 0xff534d42: "cifs", 0xfe534d42: "smb",
 }
 
-// fill asks the system about the directory that was looked at.
+// fill adds what the system knows about the examined directory.
 func (d *Data) fill() {
 	d.Writable = unix.Access(d.Looked, unix.W_OK|unix.X_OK) == nil
 	var s unix.Statfs_t
@@ -24,8 +24,8 @@ func (d *Data) fill() {
 	}
 }
 
-// syncCost is how long it takes to have 4 KiB on the disk, 0 where that cannot be found out
-// without leaving a trace. The file has no name, so it is gone whatever happens.
+// syncCost returns the median time for writing 4 KiB to the disk, 0 if it cannot be measured without leaving a
+// trace. The file has no name, so it disappears in any case.
 func syncCost(dir string) time.Duration {
 	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
 	if err != nil {

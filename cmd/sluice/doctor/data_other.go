@@ -2,5 +2,5 @@
 
 package doctor
 
-// fill knows nothing more of the directory on this system; the start of a server tells.
+// fill adds nothing on this system; errors appear when a server starts.
 func (d *Data) fill() { d.Writable = true }

@@ -7,12 +7,12 @@ import (
 	"strings"
 )
 
-// Level is how bad a finding is.
+// Level is the severity of a finding.
 type Level string
 
-// Levels of findings. An Error keeps a server from starting or from doing what the
-// configuration asks for; a Warning will hurt one day, or somebody may have wanted it; a Note
-// is to be known; what is Fine was looked at.
+// The levels of findings. An Error keeps a server from starting or from doing what the configuration says. A
+// Warning may become a problem, or may be intended. A Note is information. Fine means that a check found no
+// problem.
 const (
 	Fine    Level = "fine"
 	Note    Level = "note"
@@ -20,19 +20,19 @@ const (
 	Error   Level = "error"
 )
 
-// Finding is one thing that was looked at.
+// Finding is the result of one check.
 type Finding struct {
 	Level Level `json:"level"`
-	// Area is what it is about: configuration, secrets, log, machine, data, public address,
-	// proxy. Check names what was looked at and stays the same between releases.
+	// Area is the subject: configuration, secrets, log, machine, data, public address, proxy. Check names the
+	// check and stays the same between releases.
 	Area  string `json:"area"`
 	Check string `json:"check"`
-	// Is says what it is, and Do what to do about it, empty where nothing is.
+	// Is describes the state, and Do what to do about it, empty for nothing.
 	Is string `json:"is"`
 	Do string `json:"do,omitempty"`
 }
 
-// findings collects those of one area.
+// findings collects the findings of one area.
 type findings struct {
 	area string
 	all  []Finding
@@ -53,7 +53,7 @@ func (f *findings) fail(check, do, format string, args ...any) {
 	f.add(Error, check, do, format, args...)
 }
 
-// Report is everything that was found.
+// Report has all findings.
 type Report struct {
 	Version  string    `json:"version"`
 	Findings []Finding `json:"findings"`
@@ -61,7 +61,7 @@ type Report struct {
 	Warnings int       `json:"warnings"`
 }
 
-// NewReport puts findings together, in their order.
+// NewReport joins findings in their order.
 func NewReport(version string, all ...[]Finding) *Report {
 	r := &Report{Version: version, Findings: slices.Concat(all...)}
 	for _, f := range r.Findings {
@@ -75,7 +75,7 @@ func NewReport(version string, all ...[]Finding) *Report {
 	return r
 }
 
-// Print writes a report for people. What is fine stands there in one line each unless brief.
+// Print prints a report. Findings of level Fine take one line each, and are omitted if brief is set.
 func (r *Report) Print(w io.Writer, brief bool) error {
 	var b strings.Builder
 	area := ""
@@ -104,7 +104,7 @@ func counted(n int, thing string) string {
 	return fmt.Sprintf("%d %ss", n, thing)
 }
 
-// bytesOf is a size for people.
+// bytesOf formats a size.
 func bytesOf(n int64) string {
 	switch {
 	case n >= 10<<30:

@@ -6,26 +6,26 @@ import (
 	"strings"
 )
 
-// Machine is what the system lets a process have. A number is unknown where it is -1.
+// Machine has the limits of the system for a process. Unknown numbers are -1.
 type Machine struct {
-	// Linux says whether the limits of the kernel are known at all.
+	// Linux reports whether the limits of the kernel are known.
 	Linux bool
-	// Files are the descriptors that this process may have, MostFiles those that the kernel
-	// gives to any process, AllFiles to all together.
+	// Files is the limit of descriptors of this process, MostFiles the highest limit of any process, and
+	// AllFiles that of all processes together.
 	Files, MostFiles, AllFiles int64
 	Somaxconn, SynBacklog      int64
 	FirstPort, LastPort        int64
-	// Memory is what the process may have: its own limit, that of the cgroup, or what the machine has.
-	// Wanted is a limit of its own that is more than there is, 0 if it is not.
+	// Memory is the memory for the process: its own limit, that of the cgroup, or the memory of the machine.
+	// Wanted is a limit of its own that exceeds what exists, 0 if it does not.
 	Memory, Wanted int64
-	// TCPPages is how many pages all sockets may have, Page their size.
+	// TCPPages is the limit of memory pages of all sockets, and Page the size of a page.
 	TCPPages, Page           int64
-	SendMax, SendBufferMax   int64 // of a socket that tunes itself, of one that sets it
+	SendMax, SendBufferMax   int64 // of a socket with automatic tuning, and of one with a set buffer
 	ConntrackMax, Overcommit int64
 }
 
-// ReadMachine reads the limits of the kernel below the root of a file system. Descriptors and
-// memory are the caller's to add.
+// ReadMachine reads the limits of the kernel below the root of a file system. The caller adds descriptors and
+// memory.
 func ReadMachine(root fs.FS) Machine {
 	line := func(path string) string {
 		text, err := fs.ReadFile(root, "proc/sys/"+path)
@@ -56,26 +56,26 @@ func ReadMachine(root fs.FS) Machine {
 	return m
 }
 
-// Load is what is expected of a gateway.
+// Load is the expected load of a gateway.
 type Load struct {
-	// Connections at a time.
+	// Connections is the number of concurrent connections.
 	Connections int64
-	// Reserve is how many descriptors are kept back.
+	// Reserve is the number of reserved descriptors.
 	Reserve int64
-	// SendBuffer of each socket as configured, 0 for that of the system.
+	// SendBuffer is the configured send buffer of each socket, 0 for the system's default.
 	SendBuffer int64
-	// RedisHere says that Redis is on this machine.
+	// RedisHere is set if Redis is on this machine.
 	RedisHere bool
 }
 
-// What a connection takes.
+// The memory of a connection, in bytes.
 const (
-	perConnection = 8 << 10 // of the process
-	perSocket     = 4 << 10 // of the kernel, for one that is idle
-	slowShare     = 100     // one in so many is slow at a time
+	perConnection = 8 << 10 // in the process
+	perSocket     = 4 << 10 // in the kernel, for an idle socket
+	slowShare     = 100     // one of so many is slow at a time
 )
 
-// JudgeMachine compares the limits of a machine with what is expected.
+// JudgeMachine compares the limits of a machine with the expected load.
 func JudgeMachine(m Machine, l Load) []Finding {
 	f := &findings{area: "machine"}
 	n := l.Connections
@@ -126,7 +126,7 @@ func judgeFiles(f *findings, m Machine, l Load) {
 
 func judgeKernel(f *findings, m Machine, l Load) {
 	n := l.Connections
-	// A tenth of all may come back at once, for example after a restart of the proxy.
+	// A tenth of all clients may reconnect at once, for example after a restart of the proxy.
 	burst := min(max(n/10, 128), 65535)
 	queue := func(check string, have int64) {
 		switch {
@@ -177,7 +177,7 @@ func judgeKernel(f *findings, m Machine, l Load) {
 	}
 }
 
-// roundUp is the next power of two.
+// roundUp returns the next power of two.
 func roundUp(n int64) int64 {
 	p := int64(1)
 	for p < n {

@@ -9,14 +9,14 @@ import (
 	"github.com/sluicehq/sluice/streams"
 )
 
-// Bounds of clocks and of the way to the servers.
+// The bounds for clock differences and the distance to the servers.
 const (
 	clockWarn = time.Second
 	clockFail = time.Minute
 	farAway   = 20 * time.Millisecond
 )
 
-// JudgeNATS looks at a log on NATS. err is why nothing could be looked at.
+// JudgeNATS judges a log on NATS. err is why it could not be examined.
 func JudgeNATS(i *streams.Inspection, err error) []Finding {
 	f := &findings{area: "log on NATS"}
 	if err != nil {
@@ -75,7 +75,7 @@ func judgeDenied(f *findings, i *streams.Inspection) {
 		if d.Publish {
 			what = "publish to"
 		}
-		// Without these the log works, later or with less.
+		// Without these the log still works, with delays or fewer functions.
 		if strings.Contains(d.Grant, "ADVISORY") || strings.Contains(d.Grant, "gw.>") || strings.HasSuffix(d.Grant, "STREAM.NAMES") || strings.HasSuffix(d.Grant, "STREAM.PURGE.*") {
 			level = Warning
 		}
@@ -86,7 +86,7 @@ func judgeDenied(f *findings, i *streams.Inspection) {
 	}
 }
 
-// judgeAccount compares what the account may have with what is still to be made.
+// judgeAccount compares the limits of the account with what is still to be created.
 func judgeAccount(f *findings, i *streams.Inspection) {
 	tier, limits := i.Account.Tier, i.Account.Limits
 	streamsLeft, bytesToMake, missing := -1, int64(0), 0
@@ -99,7 +99,7 @@ func judgeAccount(f *findings, i *streams.Inspection) {
 		}
 	}
 	if len(i.Account.Tiers) > 0 {
-		// Limits are by the number of copies, and count one of them.
+		// Limits of a tier are by the number of replicas, and count one replica.
 		for name, t := range i.Account.Tiers {
 			if name == tierOf(copies) {
 				tier, limits, bytesToMake = t, t.Limits, bytesToMake/int64(copies)

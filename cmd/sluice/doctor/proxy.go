@@ -7,25 +7,24 @@ import (
 	"strings"
 )
 
-// Arrival is a request as it arrived where the gateway listens.
+// Arrival is a request as it arrived at the listener.
 type Arrival struct {
-	// Peer is who connected, and Claimed who the PROXY protocol says it is, if it was spoken.
+	// Peer is the address of the connection, and Claimed that of a PROXY header, if there is one.
 	Peer, Claimed netip.Addr
 	Method, Path  string
 	Host          string
 	Header        http.Header
 }
 
-// Proxies is what a configuration believes.
+// Proxies are the settings of a configuration about proxies.
 type Proxies struct {
 	Trusted []netip.Prefix
-	// Header is auto, x-forwarded-for, forwarded or none, and Protocol optional, required or
-	// off.
+	// Header is auto, x-forwarded-for, forwarded or none. Protocol is optional, required or off.
 	Header, Protocol string
-	// PublicHost is the host of the public address, empty if unknown.
+	// PublicHost is the host of the public address, empty if it is unknown.
 	PublicHost string
-	// Sent is the path with which a request was sent, without its query; empty if unknown. Prefix is
-	// what precedes all paths of the server.
+	// Sent is the path of the request as sent, without its query; empty if it is unknown. Prefix is the path
+	// prefix of the server.
 	Sent, Prefix string
 }
 
@@ -33,7 +32,7 @@ func (p Proxies) trusts(a netip.Addr) bool {
 	return slices.ContainsFunc(p.Trusted, func(n netip.Prefix) bool { return n.Contains(a.Unmap()) })
 }
 
-// JudgeArrival says what a gateway would make of a request as it arrived.
+// JudgeArrival judges how a gateway would treat a request that arrived.
 func JudgeArrival(a Arrival, p Proxies) []Finding {
 	f := &findings{area: "proxy"}
 	forwarded, standard := a.Header.Get("X-Forwarded-For"), a.Header.Get("Forwarded")
@@ -81,7 +80,7 @@ func JudgeArrival(a Arrival, p Proxies) []Finding {
 	return f.all
 }
 
-// judgePath looks at what became of the path, which signatures cover.
+// judgePath judges changes of the path, which signatures cover.
 func judgePath(f *findings, a Arrival, p Proxies) {
 	const asItIs = "Pass the path on as it is: in nginx, proxy_pass without a path (docs/proxies.md)."
 	path, _, _ := strings.Cut(a.Path, "?")
@@ -100,7 +99,7 @@ func judgePath(f *findings, a Arrival, p Proxies) {
 	}
 }
 
-// judgeClient looks at how the address of the client is told.
+// judgeClient judges how the proxy names the client.
 func judgeClient(f *findings, a Arrival, p Proxies, forwarded, standard string) {
 	speaks := a.Claimed.IsValid()
 	switch {

@@ -4,30 +4,29 @@ import (
 	"time"
 )
 
-// Public is what somebody outside finds at the public address.
+// Public is what a client finds at the public address.
 type Public struct {
 	URL string
-	// Err is why nobody could be reached, and Health what /health answered.
+	// Err is why it could not be reached, and Health the status of /health.
 	Err    error
 	Health int
-	// TLS says that it is encrypted, with Version, and a certificate that is good for Days.
+	// TLS is set if it is encrypted, with Version; the certificate is valid for Days.
 	TLS     bool
 	Version string
 	Days    int
-	// Handshake is why no WebSocket could be opened, nil if one was. Refused says that the
-	// server itself closed it, with a code, so that the way is good. Activity is the activity
-	// time-out that the server told.
+	// Handshake is why no WebSocket could be opened, nil if it was. Refused is set if the server itself closed
+	// it with a code, so the way to it is open. Activity is the activity timeout that the server has sent.
 	Handshake error
 	Refused   bool
 	Activity  time.Duration
-	// Silent is for how long the connection was kept as clients do, who ask for a sign of life
-	// after the activity time-out, and Cut after how long it ended, 0 if it did not.
+	// Silent is for how long the connection was kept; the client pings after the activity timeout. Cut is after
+	// how long it ended, 0 if it did not.
 	Silent, Cut time.Duration
-	// Local is on this machine.
+	// Local is set if it is on this machine.
 	Local bool
 }
 
-// JudgePublic looks at a public address.
+// JudgePublic judges a public address.
 func JudgePublic(p Public) []Finding {
 	f := &findings{area: "public address"}
 	if p.Err != nil {

@@ -7,10 +7,10 @@ import (
 	"github.com/sluicehq/sluice/broker/redis"
 )
 
-// oldestRedis is the first release with all that is used.
+// oldestRedis is the oldest supported major version.
 const oldestRedis = 7
 
-// JudgeRedis looks at a log on Redis. err is why nothing could be looked at.
+// JudgeRedis judges a log on Redis. err is why it could not be examined.
 func JudgeRedis(i *redis.Inspection, cluster bool, err error) []Finding {
 	f := &findings{area: "log on Redis"}
 	if err != nil {
