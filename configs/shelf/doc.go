@@ -1,10 +1,10 @@
-// Package shelf keeps apps in the table of cluster state, beside those of the configuration.
+// Package shelf keeps apps in the table of cluster state, in addition to those of the configuration.
 //
-// An app is a record of the table that is only ever replaced: of one that was removed there stays a
-// note that it was, because a store that recovers may have forgotten that a record was superseded.
-// What an app is stands in a record sealed ([Keys]), bound to its id. [Shelf] reads and writes
-// records, with compare-and-set, and [Follower] knows what they are now: it is told of writes, and
-// reads all of them again from time to time, so that no write is missed for long.
+// An app is a record of the table that is only ever replaced. Removing an app leaves a record that says so,
+// because a store that recovers may bring back a superseded record if its successor is gone. The app in a record
+// is encrypted ([Keys]) and bound to its id. [Shelf] reads and writes records with compare-and-set. [Follower]
+// has their present state: it is notified of writes, and also reads all records regularly, so that no write is
+// missed for long.
 //
-// The package knows nothing of what is in an app: it is a text that somebody else checks.
+// The content of an app is a text that the package does not interpret; other code validates it.
 package shelf

@@ -12,20 +12,20 @@ import (
 )
 
 const (
-	// Again is the time between two readings of all apps, whatever was heard of them.
+	// Again is the time between two readings of all apps, independent of notifications.
 	Again = 5 * time.Second
-	// gather is how long writes are gathered after the first one.
+	// gather is how long further writes are awaited after the first one.
 	gather = 50 * time.Millisecond
 	// readTimeout bounds one reading.
 	readTimeout = 10 * time.Second
 )
 
-// Follower knows the apps of a shelf. Make it with [Follow].
+// Follower has the present apps of a shelf. [Follow] creates it. Its methods are safe for concurrent use.
 type Follower struct {
 	shelf *Shelf
-	// heard has room for one word that something was written.
+	// heard has room for one notification of a write.
 	heard chan struct{}
-	// Logger is told of records that were lost; nil for nobody. It is set before Run.
+	// Logger gets messages about lost records; nil for none. It must be set before Run.
 	Logger *slog.Logger
 
 	mu   sync.Mutex
@@ -35,7 +35,8 @@ type Follower struct {
 
 var _ kv.Watcher = (*Follower)(nil)
 
-// Follow begins to follow the apps of a shelf, which it has read when it returns. Run goes on.
+// Follow begins to follow the apps of a shelf, and has read them when it returns. Run must be called to
+// continue, and stop to end it.
 func Follow(ctx context.Context, s *Shelf) (f *Follower, stop func(), err error) {
 	f = &Follower{shelf: s, heard: make(chan struct{}, 1), apps: map[string]*App{}}
 	stop, err = s.table.Watch(prefix+"*", f)
@@ -60,16 +61,16 @@ func (f *Follower) Lost() {
 	}
 }
 
-// Apps are those that there are. Nobody changes them. The error says why they could not be read
-// lately, nil if they could.
+// Apps returns the present apps, which must not be changed. The error is why the last reading failed, nil if it
+// did not.
 func (f *Follower) Apps() (map[string]*App, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.apps, f.err
 }
 
-// Run reads the apps again when one was written, and every so often, until ctx is done. It calls
-// changed when they are others than before, or can be read again, or no more.
+// Run reads the apps after a notification, and regularly, until ctx is done. It calls changed when they have
+// changed, or when reading begins or ceases to fail.
 func (f *Follower) Run(ctx context.Context, changed func()) {
 	tick := time.NewTicker(Again)
 	defer tick.Stop()
@@ -91,12 +92,12 @@ func (f *Follower) Run(ctx context.Context, changed func()) {
 	}
 }
 
-// read reads all apps, and tells whether they are others than before.
+// read reads all apps, and reports whether they have changed.
 func (f *Follower) read(ctx context.Context) (others bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	select {
-	case <-f.heard: // what was heard before is in it
+	case <-f.heard: // this reading includes the writes that were notified before
 	default:
 	}
 	apps, there, err := f.shelf.list(ctx)
@@ -109,7 +110,7 @@ func (f *Follower) read(ctx context.Context) (others bool, err error) {
 	if err != nil {
 		return others, err
 	}
-	// Removing an app leaves a record. What has none was lost by the table, and is no order.
+	// Removing an app leaves a record. An app without a record was lost by the table, and is kept.
 	for id, a := range f.apps {
 		if _, known := there[id]; !known {
 			apps[id] = a
@@ -121,12 +122,12 @@ func (f *Follower) read(ctx context.Context) (others bool, err error) {
 	return others, nil
 }
 
-// restore writes records again that the table has lost. What fails is found again by the next reading.
+// restore writes lost records again. The next reading retries what fails.
 func (f *Follower) restore(ctx context.Context, lost []*App) {
 	for _, a := range lost {
 		err := f.shelf.write(ctx, a.ID, a.sealed, 0)
 		switch {
-		case f.Logger == nil || errors.Is(err, ErrRaced): // Somebody else has written it.
+		case f.Logger == nil || errors.Is(err, ErrRaced): // somebody else has written it
 		case err != nil:
 			f.Logger.Error("the table has lost an app of the cluster, which could not be written again; it is tried again", "app", a.ID, "error", err)
 		default:

@@ -12,17 +12,17 @@ import (
 	"github.com/sluicehq/sluice/broker/secret"
 )
 
-// LeastKey is the least length of an encryption key in bytes.
+// LeastKey is the minimum length of an encryption key in bytes.
 const LeastKey = 32
 
-// Keys seal and open records. Make them with [NewKeys].
+// Keys encrypt and decrypt records. [NewKeys] creates them. They are safe for concurrent use.
 type Keys struct {
-	// seals are the present one, and then those that only open.
+	// seals are the present key, and then those that only decrypt.
 	seals []cipher.AEAD
 }
 
-// NewKeys returns keys that seal with the present one and open with any. Each has [LeastKey] bytes
-// or more.
+// NewKeys returns keys that encrypt with the present one and decrypt with any. Each must have at least
+// [LeastKey] bytes.
 func NewKeys(present secret.Secret, earlier ...secret.Secret) (*Keys, error) {
 	k := &Keys{}
 	for _, s := range append([]secret.Secret{present}, earlier...) {
@@ -46,25 +46,25 @@ func NewKeys(present secret.Secret, earlier ...secret.Secret) (*Keys, error) {
 	return k, nil
 }
 
-// record is the value of a record of the table.
+// record is the value of a record in the table.
 type record struct {
-	// Format is 1; a later release may write others.
+	// Format is 1; a later release may write other formats.
 	Format int `json:"format"`
-	// Sealed is the app, empty if it was removed.
+	// Sealed is the encrypted app, empty if it was removed.
 	Sealed  []byte `json:"sealed,omitempty"`
 	Removed bool   `json:"removed,omitempty"`
 }
 
-// format is what this release writes and reads.
+// format is the format that this release writes and reads.
 const format = 1
 
 // maxSealed bounds a record in bytes.
 const maxSealed = 60 << 10
 
-// errSealed: no key opens it.
+// errSealed is the error of a record that no key decrypts.
 var errSealed = errors.New("it cannot be decrypted: it was sealed with a key that apps_encryption_key and apps_decryption_keys do not have, or was changed")
 
-// seal writes a record of an app.
+// seal returns the record of an app.
 func (k *Keys) seal(id string, text []byte) ([]byte, error) {
 	b, err := json.Marshal(record{Format: format, Sealed: k.seals[0].Seal(nil, nil, text, []byte(id))})
 	if err == nil && len(b) > maxSealed {
@@ -73,14 +73,14 @@ func (k *Keys) seal(id string, text []byte) ([]byte, error) {
 	return b, err
 }
 
-// removed is the record of an app that was removed.
+// removed returns the record of a removed app.
 func removed() []byte {
-	b, _ := json.Marshal(record{Format: format, Removed: true}) // a constant
+	b, _ := json.Marshal(record{Format: format, Removed: true}) // a constant, so there is no error
 	return b
 }
 
-// open reads a record of an app. text is nil if it was removed; old says that it was sealed with a
-// key that is not the present one.
+// open decrypts the record of an app. text is nil if the app was removed; old reports whether it is encrypted
+// with an earlier key.
 func (k *Keys) open(id string, value []byte) (text []byte, old bool, err error) {
 	var r record
 	if err := json.Unmarshal(value, &r); err != nil {

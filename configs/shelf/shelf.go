@@ -10,7 +10,7 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// prefix begins the keys of records, and Records are all that may be.
+// prefix begins the keys of records, and Records is the pattern of all of them.
 const (
 	prefix  = "app."
 	Records = prefix + ">"
@@ -30,30 +30,30 @@ var (
 	ErrRaced    = errors.New("somebody else changed the app at the same time; look at it and try again")
 )
 
-// App is what a record has of an app.
+// App is an app as its record has it.
 type App struct {
 	ID string
-	// Text is what it is, nil if it cannot be read, which Err explains.
+	// Text is the content, nil if it cannot be read; Err is then the reason.
 	Text []byte
-	// Old says that it is sealed with an earlier key.
+	// Old is set if it is encrypted with an earlier key.
 	Old bool
 	Err error
-	// Revision is that of the record.
+	// Revision is the revision of the record.
 	Revision uint64
-	// sealed is the record as it is, to be written again if the table loses it.
+	// sealed is the raw record, to be written again if the table loses it.
 	sealed []byte
 }
 
-// Shelf reads and writes records. Make it with [New].
+// Shelf reads and writes records. [New] creates it. It is safe for concurrent use.
 type Shelf struct {
 	table kv.Table
 	keys  *Keys
 }
 
-// New returns the shelf of a table.
+// New returns a shelf on a table.
 func New(table kv.Table, keys *Keys) *Shelf { return &Shelf{table, keys} }
 
-// app reads a record, nil for one of an app that was removed.
+// app decrypts a record. It returns nil for a removed app.
 func (s *Shelf) app(id string, value []byte, revision uint64) *App {
 	text, old, err := s.keys.open(id, value)
 	if err == nil && text == nil {
@@ -62,13 +62,13 @@ func (s *Shelf) app(id string, value []byte, revision uint64) *App {
 	return &App{ID: id, Text: text, Old: old, Err: err, Revision: revision, sealed: value}
 }
 
-// List returns all apps, by their ids.
+// List returns all apps by their ids.
 func (s *Shelf) List(ctx context.Context) (map[string]*App, error) {
 	apps, _, err := s.list(ctx)
 	return apps, err
 }
 
-// list returns all apps, and the revisions of all records, also of apps that were removed.
+// list returns all apps, and the revisions of all records, including those of removed apps.
 func (s *Shelf) list(ctx context.Context) (out map[string]*App, newest map[string]uint64, err error) {
 	records, err := s.table.List(ctx, prefix+"*")
 	if err != nil {
@@ -98,7 +98,7 @@ func (s *Shelf) Get(ctx context.Context, id string) (*App, error) {
 	return a, err
 }
 
-// read returns an app, nil if there is none, and the revision of its record, 0 without.
+// read returns an app, nil if there is none, and the revision of its record, 0 without a record.
 func (s *Shelf) read(ctx context.Context, id string) (*App, uint64, error) {
 	e, err := s.table.Read(ctx, keyOf(id))
 	switch {
@@ -110,7 +110,7 @@ func (s *Shelf) read(ctx context.Context, id string) (*App, uint64, error) {
 	return s.app(id, e.Value, e.Revision), e.Revision, nil
 }
 
-// Add puts an app there that is not there yet.
+// Add adds an app. It returns [ErrThere] if there is one with that id, and [ErrRaced] after a concurrent change.
 func (s *Shelf) Add(ctx context.Context, id string, text []byte) error {
 	a, revision, err := s.read(ctx, id)
 	switch {
@@ -122,7 +122,7 @@ func (s *Shelf) Add(ctx context.Context, id string, text []byte) error {
 	return s.swap(ctx, id, text, revision)
 }
 
-// Set replaces an app as it was read.
+// Set replaces an app. It returns [ErrRaced] if the app has changed since was was read.
 func (s *Shelf) Set(ctx context.Context, was *App, text []byte) error {
 	return s.swap(ctx, was.ID, text, was.Revision)
 }
@@ -146,7 +146,7 @@ func (s *Shelf) write(ctx context.Context, id string, value []byte, revision uin
 	return nil
 }
 
-// Remove takes an app away as it was read.
+// Remove removes an app. It returns [ErrRaced] if the app has changed since was was read.
 func (s *Shelf) Remove(ctx context.Context, was *App) error {
 	return s.write(ctx, was.ID, removed(), was.Revision)
 }
