@@ -15,7 +15,6 @@ const (
 	CloseOverCapacity        CloseCode = 4100
 	CloseReconnect           CloseCode = 4200
 	CloseNoPong              CloseCode = 4201
-	CloseInactive            CloseCode = 4202
 )
 
 // ErrorCode is the code of a protocol error event, which leaves the connection open. An error code must never be
@@ -54,8 +53,6 @@ func (c CloseCode) Message() string {
 		return "reconnect now"
 	case CloseNoPong:
 		return "no pong in time"
-	case CloseInactive:
-		return "closed after inactivity"
 	}
 	return "closed"
 }
