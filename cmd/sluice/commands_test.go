@@ -15,13 +15,22 @@ import (
 )
 
 func TestSubject(t *testing.T) {
-	for _, c := range []struct{ app, channel, want string }{
-		{"app-id", "lobby", "ch.app-id.lobby\n"},
-		{"app-id", "ticker:AAPL", "ch.app-id.ticker:AAPL\n"},
-		{"a.b", "news.sports ü*>", "ch.a=2Eb.news=2Esports=20=C3=BC=2A=3E\n"},
+	for _, c := range []struct {
+		app, channel, want string
+		delivered          bool
+	}{
+		{"app-id", "lobby", "ch.app-id.lobby\n", true},
+		{"app-id", "ticker:AAPL", "ch.app-id.ticker:AAPL\n", true},
+		{"app-id", "#server-to-user-7", "ch.app-id.#server-to-user-7\n", true},
+		{"a.b", "news.sports ü*>", "ch.a=2Eb.news=2Esports=20=C3=BC=2A=3E\n", false},
+		{"app-id", strings.Repeat("c", 201), "ch.app-id." + strings.Repeat("c", 201) + "\n", false},
 	} {
-		if status, out, _ := execute(t, "", "subject", c.app, c.channel); status != exitOK || out != c.want {
+		status, out, said := execute(t, "", "subject", c.app, c.channel)
+		if status != exitOK || out != c.want {
 			t.Errorf("subject of %s on %s: status %d, %q, want %q", c.channel, c.app, status, out, c.want)
+		}
+		if (said == "") != c.delivered {
+			t.Errorf("subject of %s on %s: said %q", c.channel, c.app, said)
 		}
 	}
 	if _, out, _ := execute(t, "", "subject", "a", "b", "--nats-prefix", "prod."); out != "prod.ch.a.b\n" {

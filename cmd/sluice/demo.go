@@ -65,7 +65,7 @@ func (o *demoOptions) run(cmd *cobra.Command) error {
 	events, bytes, failures := 0, 0, 0
 	defer func() {
 		if events > 0 {
-			fmt.Fprintf(stderr, "published %d messages, %d bytes of data\n", events, bytes)
+			fmt.Fprintf(stderr, "published %s, %s of data\n", counted(events, "message"), counted(bytes, "byte"))
 		}
 	}()
 	// Each reading that fails is reported once.

@@ -38,7 +38,7 @@ func (p *signedPublisher) publish(ctx context.Context, e event) (report, error) 
 		}
 	}
 	if len(fresh) > 0 {
-		out.said = fmt.Sprintf("stored %s on %s (%d bytes)", e.name, strings.Join(fresh, ", "), len(e.data))
+		out.said = fmt.Sprintf("stored %s on %s (%s)", e.name, strings.Join(fresh, ", "), counted(len(e.data), "byte"))
 	}
 	if len(before) > 0 {
 		if out.said != "" {

@@ -184,7 +184,7 @@ func (p *rawPublisher) publish(ctx context.Context, e event) (report, error) {
 		case ack.Duplicate:
 			said = append(said, fmt.Sprintf("%s was stored before as %d of stream %s", m.Subject, ack.Sequence, ack.Stream))
 		default:
-			said = append(said, fmt.Sprintf("stored %s on %s (%d bytes) as %d of stream %s", e.name, m.Subject, len(e.data), ack.Sequence, ack.Stream))
+			said = append(said, fmt.Sprintf("stored %s on %s (%s) as %d of stream %s", e.name, m.Subject, counted(len(e.data), "byte"), ack.Sequence, ack.Stream))
 		}
 		out.Channels = append(out.Channels, storedEvent{
 			Channel: e.channels[i], Serial: ack.Sequence, Subject: m.Subject, Stream: ack.Stream, Duplicate: ack.Duplicate,

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sluicehq/sluice/configs"
+	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/streams"
 )
 
@@ -35,6 +36,9 @@ digits and _ - : @ , ; # stand for themselves, every other byte is written =HH.`
 				return usage("--nats-prefix %w", err)
 			}
 			fmt.Fprintln(cmd.OutOrStdout(), prefix+streams.SubjectOf(args[0], args[1]))
+			if err := pusher.CheckChannel(args[1], longestChannel); err != nil {
+				fmt.Fprintf(cmd.ErrOrStderr(), "gateways deliver nothing that is published there: %v\n", err)
+			}
 			return nil
 		},
 	}

@@ -163,7 +163,7 @@ func (t *tally) print(stderr io.Writer) {
 		t.forms[client.Plain]+t.forms[client.Full], t.forms[client.Delta])
 	if n > 0 {
 		saved := t.full - t.wire
-		fmt.Fprintf(stderr, "%d bytes received, %d without deltas: %d saved (%.1f %%)\n", t.wire, t.full, saved, 100*float64(saved)/float64(t.full))
+		fmt.Fprintf(stderr, "%s received, %d without deltas: %d saved (%.1f %%)\n", counted(t.wire, "byte"), t.full, saved, 100*float64(saved)/float64(t.full))
 	}
 	if t.gaps > 0 {
 		fmt.Fprintf(stderr, "events were missed, or may have been, %d times\n", t.gaps)
