@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// buildApps reads the list of apps.
+// buildApps builds the list of apps.
 func buildApps(raw any, c *Config, p *problems) []App {
 	list, ok := raw.([]any)
 	if !ok {
@@ -50,14 +50,14 @@ func buildApps(raw any, c *Config, p *problems) []App {
 		}
 		out = append(out, buildApp("", map[string]any{
 			"id": DemoID, "key": DemoKey, "secret": DemoSecret,
-			// What the demo publishes is keyed by device.
+			// The messages of the demo are keyed by device.
 			"channel_delta_compression": map[string]any{"host-metrics": map[string]any{"conflation_key": "device"}},
 		}, c, p))
 	}
 	return out
 }
 
-// buildApp reads one app; where names it in messages.
+// buildApp builds one app; where names it in messages.
 func buildApp(where string, m map[string]any, c *Config, p *problems) App {
 	v := appValues(where, m, c, p)
 	text := func(name string) string { s, _ := v[name].(string); return s }
@@ -68,7 +68,7 @@ func buildApp(where string, m map[string]any, c *Config, p *problems) App {
 		ID: text("id"), Key: text("key"), Secret: Secret(text("secret")), SecretFile: text("secret_file"), Enabled: enabled,
 		ClientEvents: is("enable_client_messages"), ClientEventRate: number("max_client_events_per_second"),
 		UserAuth: is("enable_user_authentication"),
-		// Who is not signed in has no watchlist.
+		// Without sign-in there are no watchlists.
 		Watchlist: is("enable_watchlist_events") && is("enable_user_authentication"), RequireAuth: is("require_authorized_connections"),
 		SubscriptionCount: is("enable_subscription_count"),
 		MaxMembers:        number("max_presence_members_per_channel"), MaxMemberInfo: number("max_presence_member_size_in_kb") << 10,
@@ -94,7 +94,7 @@ func buildApp(where string, m map[string]any, c *Config, p *problems) App {
 	return a
 }
 
-// appValues reads the keys of an app, with defaults for those that are not there.
+// appValues reads the keys of an app, with defaults for missing ones.
 func appValues(where string, m map[string]any, c *Config, p *problems) map[string]any {
 	v := map[string]any{}
 	for i := range appKeys {
@@ -117,7 +117,7 @@ func appValues(where string, m map[string]any, c *Config, p *problems) map[strin
 	return v
 }
 
-// checkCredentials looks at who the app is, and makes up what development mode need not say.
+// checkCredentials checks id, key and secret, and fills in those that development mode does not require.
 func (a *App) checkCredentials(where string, c *Config, p *problems) {
 	if a.ID == "" || len(a.ID) > 100 {
 		p.at(where+"id", "%sid is missing or longer than 100 bytes", where)
@@ -146,7 +146,7 @@ func (a *App) checkCredentials(where string, c *Config, p *problems) {
 	checkSecret(where+"secret", a.Secret, p)
 }
 
-// buildHistory fills in what is kept of the app.
+// buildHistory fills in the retention of the app.
 func (a *App) buildHistory(where string, number func(string) int, c *Config, p *problems) {
 	a.MaxMessages, a.MaxBytes = int64(number("history_max_messages")), int64(number("history_max_bytes"))
 	a.Retention, a.Replicas = time.Duration(number("history_retention_seconds"))*time.Second, number("history_replicas")
@@ -196,7 +196,7 @@ func buildChannels(where string, raw any, c *Config, p *problems) (out []Channel
 	return out
 }
 
-// channelKeys are those of the object form of an entry.
+// channelKeys are the keys of an entry in its object form.
 var channelKeys = []key{
 	{name: "enabled", kind: boolean},
 	{name: "algorithm", kind: choice, choices: []string{"fossil", "xdelta3", "vcdiff"}},
@@ -206,7 +206,7 @@ var channelKeys = []key{
 	{name: "enable_tags", kind: boolean},
 }
 
-// buildChannel reads one entry; it is not kept if it inherits everything.
+// buildChannel builds one entry. It reports false if the entry inherits everything.
 func buildChannel(at, pattern string, raw any, c *Config, p *problems) (ChannelDelta, bool) {
 	d := ChannelDelta{
 		Pattern: pattern, Enabled: true, Algorithm: c.Delta.Algorithm, Path: c.Delta.Path,
@@ -230,7 +230,7 @@ func buildChannel(at, pattern string, raw any, c *Config, p *problems) (ChannelD
 		p.add("%s must be fossil, xdelta3, disabled, inherit or a structure", at)
 		return d, false
 	}
-	// An entry with settings of its own has its own bound of keys.
+	// An entry in object form does not inherit the global limit of conflation keys.
 	d.MaxKeys = 100
 	for _, name := range sorted(m) {
 		k := find(channelKeys, name)

@@ -29,7 +29,7 @@ func (g getter) seconds(name string) time.Duration {
 	return time.Duration(g.number(name)) * time.Second
 }
 
-// settle gives the keys whose default depends on the mode a value, unless they have one.
+// settle sets the keys whose default depends on the mode, unless they have a value.
 func settle(k *koanf.Koanf, development bool) {
 	settled := map[string]any{}
 	for i := range keys {
@@ -43,10 +43,10 @@ func settle(k *koanf.Koanf, development bool) {
 		}
 		settled[key.name] = def
 	}
-	_ = k.Load(flat(settled), nil) // It fails for nothing that the keys have.
+	_ = k.Load(flat(settled), nil) // this cannot fail for the values that keys have
 }
 
-// build makes the typed configuration and checks what spans several keys.
+// build makes the typed configuration and checks what involves several keys.
 func build(k *koanf.Koanf, hasFile bool, p *problems) *Config {
 	g := getter{k}
 	c := &Config{values: map[string]any{}}
@@ -197,14 +197,14 @@ func (c *Config) buildConsole(g getter, p *problems) {
 	c.Pprof = g.text("debug.pprof")
 }
 
-// remember keeps the values for printing, with what was derived.
+// remember keeps the values for printing, including derived ones.
 func (c *Config) remember(k *koanf.Koanf) {
 	for i := range keys {
 		key := &keys[i]
 		v := k.Get(key.name)
 		if key.later != nil && key.later(v) {
 			c.notYet = append(c.notYet, key.name)
-			v = key.def // Which is in force.
+			v = key.def // the value in force
 		}
 		c.values[key.name] = v
 	}
@@ -221,13 +221,13 @@ func (c *Config) remember(k *koanf.Koanf) {
 	c.values["nats.embedded.store_dir"] = c.NATS.Embedded.StoreDir
 	c.values["tls.acme.storage_dir"] = c.TLS.ACME.StorageDir
 	c.values["shutdown.ready_delay_seconds"] = int64(c.ReadyDelay / time.Second)
-	// What cannot be chosen is printed as it is, whatever was asked for.
+	// A setting without an alternative is printed as it is, whatever was configured.
 	c.values["delta_compression.omit_delta_algorithm"] = false
 	sort.Strings(c.notYet)
 }
 
-// Derive puts what was derived from the machine in the place of a 0, for printing. What was
-// asked for stays as it was, for being compared.
+// Derive sets the value that replaces a 0 and was derived from the machine, for printing. The configured value
+// is kept for comparisons.
 func (c *Config) Derive(name string, value int64) {
 	if c.derived == nil {
 		c.derived = map[string]int64{}
@@ -252,7 +252,7 @@ func checkPath(name, path string, p *problems) {
 	}
 }
 
-// dataDir is where the log of an embedded server lies by default.
+// dataDir returns the default directory of the embedded log.
 func dataDir() string {
 	if dir := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
 		return filepath.Join(dir, "sluice")

@@ -8,14 +8,13 @@ import (
 	"sort"
 )
 
-// retentionKeys are the global keys of what the log keeps. They can change while a server runs,
-// if its log takes that.
+// retentionKeys are the global keys of retention. They can change while a server runs, if its log supports that.
 var retentionKeys = map[string]bool{
 	"history.max_messages": true, "history.max_bytes": true, "history.retention_window_seconds": true,
 }
 
-// live are the other global keys that can change while a server runs, and how one configuration
-// takes each over from another. All of `apps` can as well.
+// live are the other global keys that can change while a server runs, with functions that copy their values
+// between configurations. All of `apps` can change as well.
 var live = map[string]func(to, from *Config){
 	"log.level":                 func(to, from *Config) { to.LogLevel = from.LogLevel },
 	"allow_sample_secrets":      func(to, from *Config) { to.AllowSamples = from.AllowSamples },
@@ -51,8 +50,8 @@ var live = map[string]func(to, from *Config){
 // rereadKeys are secrets that are read again from their files whenever they are needed.
 var rereadKeys = []string{"nats.password", "nats.token", "redis_url"}
 
-// reread says whether a secret differs from that of another configuration only in what is read again
-// anyway: of an address the user and the password, which are the secret in it.
+// reread reports whether a secret differs from that of another configuration only in parts that are read again
+// anyway. In a URL these are the user and the password.
 func (c *Config) reread(next *Config, name string) bool {
 	from := c.values[name+"_file"]
 	if !slices.Contains(rereadKeys, name) || from == "" || from != next.values[name+"_file"] {
@@ -63,16 +62,16 @@ func (c *Config) reread(next *Config, name string) bool {
 	return find(keys, name).kind != address || sameServers(was, is)
 }
 
-// Live says whether a global key can change while a server runs.
+// Live reports whether a global key can change while a server runs.
 func Live(name string) bool { return name == "apps" || live[name] != nil || retentionKeys[name] }
 
-// Changed names the keys in which another configuration differs: those that any server can take
-// over while it runs, those of retention, which depend on the log, and the rest, which need a
-// restart. Apps are compared by their ids, and named by their places in the other configuration.
+// Changed returns the keys whose values differ in next: those that any server can adopt while it runs, those of
+// retention, which depend on the log, and the rest, which need a restart. Apps are matched by id, and named by
+// their index in next.
 func (c *Config) Changed(next *Config) (taken, retention, rest []string) {
 	for name, value := range c.values {
 		switch {
-		// Where a secret comes from does not matter to what is in force.
+		// The source of a secret does not matter for what is in force.
 		case name == "apps" || find(keys, name).kind == file || reflect.DeepEqual(value, next.values[name]):
 		case c.reread(next, name):
 		case live[name] != nil:
@@ -107,9 +106,9 @@ func (c *Config) Changed(next *Config) (taken, retention, rest []string) {
 	return taken, retention, rest
 }
 
-// With is the configuration with everything of another one that can change while a server runs,
-// but for the retention of the apps that both have. The error is an [*Error]: what stays may not
-// go with what is new.
+// With returns the configuration with everything of next that can change while a server runs, except for the
+// retention of apps that both have. The error is an [*Error]: the settings that stay may conflict with the new
+// ones.
 func (c *Config) With(next *Config) (*Config, error) {
 	out := *c
 	out.values = maps.Clone(c.values)
@@ -125,7 +124,8 @@ func (c *Config) With(next *Config) (*Config, error) {
 	}
 	p := newProblems()
 	if !c.Development && next.Development {
-		// The mode stays, so what it makes up for an app would be known to everybody who may connect.
+		// The mode stays. Otherwise the secret that development mode makes up for an app would be known to
+		// everybody who can connect.
 		for i := range out.Apps {
 			if a := &out.Apps[i]; a.Secret.Reveal() == a.ID || a.ID == DemoID && a.Secret == DemoSecret {
 				p.add("apps[%d].secret is missing; only development mode makes one up, and mode waits for a restart", i)
@@ -139,9 +139,9 @@ func (c *Config) With(next *Config) (*Config, error) {
 	return &out, out.CheckSecrets()
 }
 
-// Basis is what apps of the cluster are built on, and checked beside, while a server that runs with this
-// configuration takes another one over: what is in force then, with the other's defaults for what the
-// logs of new apps keep. The error is that of [Config.With].
+// Basis returns the configuration against which apps of the cluster are built and checked while a running server
+// adopts next: what is in force then, with the retention defaults of next for new apps. The error is that of
+// [Config.With].
 func (c *Config) Basis(next *Config) (*Config, error) {
 	out, err := c.With(next)
 	if err != nil {
@@ -152,8 +152,8 @@ func (c *Config) Basis(next *Config) (*Config, error) {
 	return out, nil
 }
 
-// WithRetention is the configuration with the settings of retention of another one, but for the apps
-// that left says.
+// WithRetention returns the configuration with the retention of next, except for the apps for which left reports
+// true.
 func (c *Config) WithRetention(next *Config, left func(app string) bool) *Config {
 	out := *c
 	out.Apps, out.values = slices.Clone(c.Apps), maps.Clone(c.values)
@@ -183,12 +183,12 @@ func (a *App) retention() [4]int64 {
 	return [4]int64{a.MaxMessages, a.MaxBytes, int64(a.Retention), int64(a.Replicas)}
 }
 
-// retain takes over what is kept of another app.
+// retain copies the retention of another app.
 func (a *App) retain(from *App) {
 	a.MaxMessages, a.MaxBytes, a.Retention, a.Replicas = from.MaxMessages, from.MaxBytes, from.Retention, from.Replicas
 }
 
-// settings is an app without what is kept of it, and without where its secrets come from.
+// settings returns the app without its retention and without the sources of its secrets.
 func (a *App) settings() App {
 	out := *a
 	out.MaxMessages, out.MaxBytes, out.Retention, out.Replicas, out.SecretFile = 0, 0, 0, 0, ""
@@ -203,7 +203,7 @@ func (a *App) settings() App {
 	return out
 }
 
-// differing names the keys in which another app differs, but for what is kept of it.
+// differing returns the keys in which another app differs, except for retention.
 func (a *App) differing(b *App) (out []string) {
 	x, y := a.settings(), b.settings()
 	if reflect.DeepEqual(x, y) {
@@ -215,7 +215,7 @@ func (a *App) differing(b *App) (out []string) {
 			out = append(out, name)
 		}
 	}
-	// Of secrets it is not printed what they are.
+	// Secrets are printed redacted, so they are compared here.
 	for name, differs := range map[string]bool{
 		"secret": x.Secret != y.Secret, "previous_keys": !reflect.DeepEqual(x.Earlier, y.Earlier), "webhooks": !reflect.DeepEqual(x.Webhooks, y.Webhooks),
 	} {

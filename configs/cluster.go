@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// leastEncryptionKey is the least length of a key in bytes.
+// leastEncryptionKey is the minimum length of an encryption key in bytes.
 const leastEncryptionKey = 32
 
-// buildEncryption reads the keys of the apps in the cluster.
+// buildEncryption reads the encryption keys of the apps in the cluster.
 func (c *Config) buildEncryption(g getter, p *problems) {
 	const present, earlier = "apps_encryption_key", "apps_decryption_keys"
 	all := []string{g.text(present)}
@@ -38,7 +38,7 @@ func (c *Config) buildEncryption(g getter, p *problems) {
 	}
 }
 
-// ParseApp reads the settings of one app from YAML or JSON. The error does not show the text.
+// ParseApp parses the settings of one app from YAML or JSON. The error does not contain the text.
 func ParseApp(text []byte) (map[string]any, error) {
 	read := yamlParser
 	if json.Valid(text) {
@@ -54,17 +54,16 @@ func ParseApp(text []byte) (map[string]any, error) {
 	return tree, nil
 }
 
-// ShownURL is an address without what may be secret in it.
+// ShownURL returns a URL without its secret parts.
 func ShownURL(address string) string { return redactQuery(redactURL(address)) }
 
-// errFiles: files are not the same everywhere.
+// errFiles is the problem of an app of the cluster that names files, because files differ between machines.
 const errFiles = "files cannot be named by an app of the cluster, which all gateways have; give the secret itself"
 
-// WithClusterApps is the configuration with apps of the cluster behind its own, in the order of
-// their ids. Each is checked as those of the file are, and alone: the ids of those that cannot be used
-// come back with the reasons. A tree of nil is one that cannot be read. The configuration wins where
-// both have an id or a key. held are the apps of the cluster that are in use; one of them that cannot be
-// used as it is wanted, or cannot be read, stays what it was.
+// WithClusterApps returns the configuration with apps of the cluster after its own, in the order of their ids.
+// Each is checked separately, like those of the file; refused has the errors of invalid ones by id. A nil tree
+// stands for an app that cannot be read. If both have an id or a key, the configuration wins. held are the apps
+// of the cluster in use: one whose new settings are invalid or cannot be read stays as it was.
 func (c *Config) WithClusterApps(trees map[string]map[string]any, held []App) (out *Config, refused map[string]error) {
 	next := *c
 	next.Apps, refused = slices.Clone(c.Apps), map[string]error{}
@@ -93,8 +92,8 @@ func (c *Config) WithClusterApps(trees map[string]map[string]any, held []App) (o
 	return &next, refused
 }
 
-// ClusterApp is an app of the cluster as it would be in use beside this configuration, for holding it
-// against another form of itself. It is not checked.
+// ClusterApp returns an app of the cluster as it would be in use with this configuration, for comparison with
+// another version of it. It is not checked.
 func (c *Config) ClusterApp(tree map[string]any) App {
 	as := *c
 	as.Development = false
@@ -109,16 +108,16 @@ func asAny(trees map[string]map[string]any) map[string]any {
 	return out
 }
 
-// errUnread stands for an app that cannot be read, of which the caller knows why.
+// errUnread stands for an app that cannot be read; the caller knows the reason.
 var errUnread = errors.New("cannot be read")
 
-// joining are apps of the cluster on their way into a configuration.
+// joining is the state of adding apps of the cluster to a configuration.
 type joining struct {
 	*Config
-	// held are those that are in use, by id; owners are who has which key.
+	// held are the apps in use, by id. owners describes the app of each key.
 	held   map[string]*App
 	owners map[string]string
-	// room is for the apps of the configuration, those that are held, and those that were taken.
+	// room is the room for the apps of the configuration, the held ones, and those that were added.
 	room room
 }
 
@@ -139,7 +138,7 @@ func (c *Config) joining(trees map[string]map[string]any, held []App) *joining {
 	return in
 }
 
-// take takes an app in.
+// take adds an app.
 func (in *joining) take(a *App) {
 	for _, key := range a.keys() {
 		in.owners[key] = fmt.Sprintf("the app %q of the cluster", a.ID)
@@ -147,8 +146,8 @@ func (in *joining) take(a *App) {
 	in.room = in.roomWith(a)
 }
 
-// roomWith is the room with an app. The log of one that is there already keeps its size until that is
-// changed, which comes last.
+// roomWith returns the room including an app. The log of an existing app keeps its size until that is changed,
+// which comes last.
 func (in *joining) roomWith(a *App) room {
 	before := in.held[a.ID]
 	if before == nil {
@@ -159,11 +158,11 @@ func (in *joining) roomWith(a *App) room {
 	return in.room.without(before).with(&as)
 }
 
-// wanted builds one app, and says why it cannot be used.
+// wanted builds one app, and returns an error if it is invalid.
 func (in *joining) wanted(id string, tree map[string]any) (App, error) {
 	p := newProblems()
 	as := *in.Config
-	// What development mode makes up is for files alone: key and secret must be there.
+	// Development mode makes up missing values only for apps of files. Here key and secret are required.
 	as.Development = false
 	a := buildApp("", tree, &as, p)
 	if a.ID != id && p.sound("id") {
@@ -182,9 +181,9 @@ func (in *joining) wanted(id string, tree map[string]any) (App, error) {
 	return a, nil
 }
 
-// check says why an app cannot stand beside the others, nil if it can. It has all that the
-// configuration is checked for when it is put in force ([Config.With]) and that depends on an app: what
-// is found only then stops every app.
+// check returns why an app conflicts with the configuration or other apps, nil if it does not. It must include
+// every check that depends on an app and is made when the configuration is put in force ([Config.With]), because
+// an error found only then affects all apps.
 func (in *joining) check(a *App) *Error {
 	p := newProblems()
 	if in.app(a.ID) != nil {
@@ -213,7 +212,7 @@ func (in *joining) check(a *App) *Error {
 	return &Error{Problems: p.list}
 }
 
-// keys are the public keys of an app, each once.
+// keys returns the public keys of an app, each once.
 func (a *App) keys() []string {
 	out := []string{a.Key}
 	for _, k := range a.Earlier {
@@ -224,7 +223,7 @@ func (a *App) keys() []string {
 	return out
 }
 
-// files says whether an app names files.
+// files reports whether an app names files.
 func files(a *App) bool {
 	named := a.SecretFile != ""
 	for _, k := range a.Earlier {

@@ -8,38 +8,37 @@ import (
 	"time"
 )
 
-// Credentials of the app of development mode.
+// The credentials of the app of development mode.
 const (
 	DemoID     = "app-id"
 	DemoKey    = "app-key"
 	DemoSecret = "app-secret"
 )
 
-// Config is a configuration that was checked.
+// Config is a checked configuration.
 type Config struct {
 	Development bool
-	// Web says whether the console page is served.
+	// Web is set if the page is served.
 	Web             bool
 	Host            string
 	Port            int
 	PathPrefix      string
 	ActivityTimeout time.Duration
-	// TrustedProxies are the networks of proxies. ProxyHeader is auto, x-forwarded-for,
-	// forwarded or none, ProxyProtocol optional, required or off.
+	// TrustedProxies are the networks of proxies. ProxyHeader is auto, x-forwarded-for, forwarded or none.
+	// ProxyProtocol is optional, required or off.
 	TrustedProxies             []netip.Prefix
 	ProxyHeader, ProxyProtocol string
 	TLS                        TLS
-	// AllowedHosts are names of this machine in development mode.
+	// AllowedHosts are further names of this machine, for development mode and the console.
 	AllowedHosts []string
-	// AllowSamples lets secrets be those of the samples.
+	// AllowSamples allows the published secrets of the samples.
 	AllowSamples bool
 
 	Driver string
-	// Durability is process, machine or replicated, or auto, which leaves it to the
-	// settings of NATS.
+	// Durability is process, machine or replicated, or auto, which means the settings of NATS.
 	Durability string
 	RedisURL   Secret
-	// RedisURLFile is where it came from, empty if from elsewhere. It may change while the
+	// RedisURLFile is the file of RedisURL, empty if that has another source. Its content may change while the
 	// process runs.
 	RedisURLFile string
 	Redis        Redis
@@ -49,55 +48,55 @@ type Config struct {
 	Recovery     Recovery
 
 	DeliverTags bool
-	// Filters lets subscriptions have filters.
+	// Filters enables filters of subscriptions.
 	Filters   bool
 	WebSocket WebSocket
 	HTTP      HTTP
 	Metrics   Metrics
 	Console   Console
-	// Tracing says where traces go.
+	// Tracing is the configuration of traces.
 	Tracing Tracing
 	// Pprof is the address of the profiler, empty for none.
 	Pprof string
-	// MemoryLimit is in bytes, DescriptorReserve a number; 0 leaves them to the system.
+	// MemoryLimit is in bytes, and DescriptorReserve a number of descriptors; 0 means a value derived from the
+	// system.
 	MemoryLimit       int64
 	DescriptorReserve int
 	LogLevel          string
 	Watch             Watch
 	LogJSON           bool
-	// ReadyDelay is how long a server that stops goes on before it drains.
+	// ReadyDelay is how long a stopping server continues before it drains.
 	ReadyDelay, Drain time.Duration
-	// AuthTimeout is for apps with RequireAuth, CacheTTL for cache channels, Lease
-	// for gateways.
+	// AuthTimeout is for apps with RequireAuth, CacheTTL for cache channels, and Lease for gateways.
 	AuthTimeout, CacheTTL, Lease time.Duration
 
 	Apps []App
-	// EncryptionKeys are those of the apps in the cluster, the present one first; nil if there
-	// are no such apps.
+	// EncryptionKeys are the encryption keys of apps in the cluster, the present one first; nil if there are no
+	// such apps.
 	EncryptionKeys []Secret
 
-	// values are all keys by name, for printing.
+	// values are the values of all keys by name, for printing.
 	values map[string]any
-	// derived are the values of keys that were derived from the machine.
+	// derived are values that were derived from the machine, by key.
 	derived map[string]int64
 	notYet  []string
 	passed  passed
 }
 
-// Watch says whether and how often the files of the configuration are looked at.
+// Watch says whether and how often the files of the configuration are checked for changes.
 type Watch struct {
 	Enabled  bool
 	Interval time.Duration
 }
 
-// NATS says how to reach the servers, or how to embed one.
+// NATS says how to reach NATS servers, or how to embed one.
 type NATS struct {
-	// URLs is empty when a server is embedded.
+	// URLs is empty if a server is embedded.
 	URLs                            []string
 	CredentialsFile, NKeyFile, User string
 	Password, Token                 Secret
-	// PasswordFile and TokenFile are where they came from, empty if from elsewhere. They
-	// may change while the process runs.
+	// PasswordFile and TokenFile are the files of Password and Token, empty if these have another source. Their
+	// content may change while the process runs.
 	PasswordFile, TokenFile     string
 	CAFile, CertFile, KeyFile   string
 	HandshakeFirst              bool
@@ -107,7 +106,7 @@ type NATS struct {
 	Embedded                    Embedded
 }
 
-// Redis says how to reach the servers of the Redis log, beside RedisURL.
+// Redis says how to reach the Redis servers of RedisURL.
 type Redis struct {
 	Prefix                    string
 	CAFile, CertFile, KeyFile string
@@ -117,31 +116,31 @@ type Redis struct {
 // Embedded configures the NATS server in the process.
 type Embedded struct {
 	Host string
-	// Port is -1 for any free one.
+	// Port is -1 for any free port.
 	Port         int
 	StoreDir     string
 	MaxStore     int64
 	SyncInterval time.Duration
 }
 
-// History says what the log keeps. MaxMessages and MaxBytes are -1 for no bound.
+// History is the retention of the log. MaxMessages and MaxBytes are -1 for no limit.
 type History struct {
 	Enabled               bool
 	MaxMessages, MaxBytes int64
 	Retention             time.Duration
 	MaxPage               int
-	// Rewind lets subscriptions begin with a part of the past.
+	// Rewind allows subscriptions to begin with a part of the past.
 	Rewind bool
 }
 
-// Recovery says what clients get that were away.
+// Recovery says what clients can recover after a reconnect.
 type Recovery struct {
 	Enabled bool
-	// Age is how long events stay in memory, MaxEvents and MaxBytes how many a client may
-	// have missed of a channel.
+	// Age is how long events stay in memory. MaxEvents and MaxBytes bound what a client can have missed of a
+	// channel.
 	Age                 time.Duration
 	MaxEvents, MaxBytes int
-	// TotalBytes is what is kept in memory of all channels, 0 for a share of the memory.
+	// TotalBytes bounds the memory for all channels, 0 for a share of the memory.
 	TotalBytes int64
 }
 
@@ -154,15 +153,15 @@ type Delta struct {
 	MaxAge    time.Duration
 	MaxKeys   int
 	Path      string
-	// Coordinate the count of full messages in the cluster.
+	// Coordinate lets gateways count full messages together.
 	Coordinate bool
-	// MaxChannels per connection that hold bases.
+	// MaxChannels bounds the channels of a connection that hold bases.
 	MaxChannels int
 	// TotalBases is in bytes, 0 for a share of the memory.
 	TotalBases int64
 }
 
-// WebSocket bounds connections. Sizes are bytes.
+// WebSocket has the limits of connections. Sizes are in bytes.
 type WebSocket struct {
 	MaxMessage, QueueFrames, QueueBytes, MaxSubscriptions, SendBuffer int
 	SubscriptionRate, MessageRate, ChannelRate, MaxFilterBytes        int
@@ -172,63 +171,61 @@ type WebSocket struct {
 	TotalQueueBytes, TotalMessageBytes int64
 }
 
-// HTTP bounds requests.
+// HTTP has the limits of requests.
 type HTTP struct {
 	HeaderTimeout, BodyTimeout, AnswerTimeout, IdleTimeout, PublishTimeout time.Duration
-	// MaxBody is for one body, MaxBodies for all together.
+	// MaxBody bounds one body, and MaxBodies all bodies together, in bytes.
 	MaxBody, MaxBodies int64
 	// MaxIdempotencyKey is in bytes.
 	MaxIdempotencyKey int
-	// MaxHandshakes and HandshakeRate are 0 for no bound.
+	// MaxHandshakes and HandshakeRate are 0 for no limit.
 	MaxHandshakes, HandshakeRate int
-	// MaxPublishing and MaxPublishingBytes bound what waits for the log.
+	// MaxPublishing and MaxPublishingBytes bound the events that wait for the log.
 	MaxPublishing, MaxPublishingBytes int64
-	// AtomicBatches is where requests with several events are stored as a whole: replicated,
-	// always or never.
+	// AtomicBatches says where requests with several events are stored as a whole: replicated, always or never.
 	AtomicBatches string
 }
 
-// Tracing says which traces are recorded, and where they are sent; Endpoint is empty for nowhere.
+// Tracing says which traces are recorded, and where they are sent. Endpoint is empty for no traces.
 type Tracing struct {
 	Endpoint    string
-	SampleRatio float64 // from 0 to 1
+	SampleRatio float64 // 0 to 1
 	ServiceName string
 }
 
-// Console says where the console is. Port is -1 for nowhere of its own: it is on the main port
-// then, in development mode.
+// Console says where the console is served. Port is -1 for no listener of its own; it is then on the main port,
+// in development mode.
 type Console struct {
 	Enabled bool
 	Host    string
 	Port    int
-	// Token is needed to look at it, unless it is empty.
+	// Token is required to log in, unless it is empty.
 	Token Secret
 }
 
-// Metrics says where they are served. Port is -1 for nowhere.
+// Metrics says where metrics are served. Port is -1 for nowhere.
 type Metrics struct {
 	Host             string
 	Port             int
 	Prefix           string
 	MaxChannelLabels int
-	// Token is needed to read them, unless it is empty.
+	// Token is required to read them, unless it is empty.
 	Token Secret
 }
 
-// App is one tenant. Sizes are bytes.
+// App is one tenant. Sizes are in bytes.
 type App struct {
 	ID, Key string
 	Secret  Secret
-	// SecretFile is the file that Secret came from, if any.
+	// SecretFile is the file of Secret, empty if that has another source.
 	SecretFile string
-	// Earlier are credentials that count beside the present ones.
+	// Earlier are credentials that are accepted in addition to the present ones.
 	Earlier []AppKey
 	Enabled bool
-	// Conflate is the policy for sockets that do not read fast enough;
-	// otherwise they are closed.
+	// Conflate is the policy for sockets that do not read fast enough; without it they are closed.
 	Conflate bool
-	// ClientEvents with at most ClientEventRate per second and connection, 0
-	// for no bound; UserAuth is sign-in.
+	// ClientEvents are limited to ClientEventRate per second and connection, 0 for no limit. UserAuth enables
+	// sign-in.
 	ClientEvents                                        bool
 	Origins                                             []string
 	ClientEventRate                                     int
@@ -236,23 +233,23 @@ type App struct {
 	MaxMembers, MaxMemberInfo, MaxEvents, MaxReads      int
 	MaxConnections, MaxPayload, MaxChannels, MaxBatch   int
 	MaxEventName, MaxChannelName                        int
-	// Channels are the entries of channel_delta_compression in byte order of
-	// their patterns, completed from the global settings.
+	// Channels are the entries of channel_delta_compression in byte order of their patterns, completed from the
+	// global settings.
 	Channels []ChannelDelta
 	Webhooks []Webhook
 
-	// MaxMessages, MaxBytes, Retention and Replicas of the app's log, completed from
-	// the global settings but for Replicas, where 0 is the global number.
+	// MaxMessages, MaxBytes, Retention and Replicas of the app's log are completed from the global settings,
+	// except for Replicas, where 0 means the global number.
 	MaxMessages, MaxBytes int64
 	Retention             time.Duration
 	Replicas              int
 	// Histories are the entries of channel_history in byte order of their patterns.
 	Histories []ChannelHistory
-	// Snapshots are the entries of channel_snapshot, likewise.
+	// Snapshots are the entries of channel_snapshot, in the same order.
 	Snapshots []ChannelSnapshot
 }
 
-// ChannelDelta is the setting of the channels that a pattern matches.
+// ChannelDelta is the delta compression of the channels that a pattern matches.
 type ChannelDelta struct {
 	Pattern     string
 	Enabled     bool
@@ -262,7 +259,7 @@ type ChannelDelta struct {
 	DeliverTags bool
 }
 
-// check looks at what spans several keys.
+// check checks what involves several keys.
 func (c *Config) check(p *problems) {
 	c.checkLimits(p)
 	c.checkExposure(p)
@@ -291,7 +288,7 @@ func (c *Config) check(p *problems) {
 	if strings.ContainsAny(c.Redis.Prefix, "{}") || len(c.Redis.Prefix) > 100 {
 		p.at("redis.prefix", "redis.prefix is %q, must have no braces and up to 100 bytes", shorten(c.Redis.Prefix))
 	}
-	// Without the address, a number of copies and a durability that need it say the same.
+	// Without nats.url, problems of replicas and durability would have the same cause.
 	if len(c.NATS.URLs) == 0 && c.NATS.Replicas > 1 && p.sound("nats.url", "durability") {
 		p.at("nats.replicas", "nats.replicas is %d, but an embedded server keeps one copy; set nats.url to a cluster", c.NATS.Replicas)
 	}
@@ -324,22 +321,19 @@ func loopback(host string) bool {
 	return ip != nil && ip.IsLoopback()
 }
 
-// NotYet lists the keys that ask for features which this release accepts and does
-// not have.
+// NotYet returns the keys with values for features that this release accepts and does not have.
 func (c *Config) NotYet() []string { return c.notYet }
 
-// ServiceLinks names the environment variables that were passed over because Kubernetes
-// makes them for a service.
+// ServiceLinks returns the environment variables that were ignored because Kubernetes makes them for a service.
 func (c *Config) ServiceLinks() []string { return c.passed.links }
 
-// ClientVariables names the environment variables that are for the commands which talk to
-// a server.
+// ClientVariables returns the environment variables that are for client commands.
 func (c *Config) ClientVariables() []string { return c.passed.clients }
 
-// Embeds says whether a NATS server runs in the process.
+// Embeds reports whether a NATS server runs in the process.
 func (c *Config) Embeds() bool { return c.Driver == "nats" && len(c.NATS.URLs) == 0 }
 
-// CheckBackend reports a chosen log of which it is not said where it is.
+// CheckBackend returns an error if the address of the chosen log is missing.
 func (c *Config) CheckBackend() error {
 	if strings.HasPrefix(c.Driver, "redis") && c.RedisURL == "" {
 		return fmt.Errorf("adapter.driver is %q, but redis_url is not set", c.Driver)

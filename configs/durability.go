@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Level is the durability that the settings come to, as it could have been asked for, or auto
-// where that is not Sluice's to decide.
+// Level returns the durability that results from the settings, as it could have been configured, or auto if
+// Sluice does not decide it.
 func (c *Config) Level() string {
 	least, most := c.NATS.Replicas, c.NATS.Replicas
 	for i := range c.Apps {
@@ -26,7 +26,7 @@ func (c *Config) Level() string {
 	return c.Durability
 }
 
-// checkKept refuses what cannot be kept of an app; where names it in messages.
+// checkKept checks the retention of an app; where names it in messages.
 func (c *Config) checkKept(where string, a *App, p *problems) {
 	replicas := where + "history_replicas"
 	if a.Replicas > 1 && p.sound("nats.url", "adapter.driver") && (c.Driver != "nats" || c.Embeds()) {
@@ -43,7 +43,7 @@ func (c *Config) checkKept(where string, a *App, p *problems) {
 	}
 }
 
-// checkDurability refuses a level that the other settings cannot give.
+// checkDurability checks that the other settings can provide the durability.
 func (c *Config) checkDurability(p *problems) {
 	for i := range c.Apps {
 		c.checkKept(fmt.Sprintf("apps[%d].", i), &c.Apps[i], p)

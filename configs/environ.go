@@ -7,17 +7,16 @@ import (
 	"sync"
 )
 
-// envPrefix is what the variables of keys begin with.
+// envPrefix begins the variables of keys.
 const envPrefix = "SLUICE_"
 
-// fileVariable are names by which other programs are told their configuration file.
+// fileVariable are names of variables with which other programs set their configuration file.
 var fileVariable = map[string]bool{"SLUICE_CONFIG": true, "SLUICE_CONFIG_FILE": true, "SLUICE_CONFIG_PATH": true}
 
-// plainVariables are understood besides those with the prefix.
+// plainVariables are variables without the prefix that are accepted as well.
 var plainVariables = map[string]string{"PORT": "port", "ADAPTER_DRIVER": "adapter.driver", "REDIS_URL": "redis_url", "SSL_CERT_PATH": "tls.cert_file", "SSL_KEY_PATH": "tls.key_file", "RUST_LOG": ""}
 
-// The variables of the commands that talk to a server. A server that finds them leaves
-// them alone and says so.
+// The variables of client commands. A server that finds them ignores them and logs that.
 const (
 	ClientURL        = "SLUICE_URL"
 	ClientApp        = "SLUICE_APP"
@@ -40,8 +39,8 @@ var (
 	linkURL  = regexp.MustCompile(`^(tcp|udp|sctp)://`)
 )
 
-// serviceLink says whether Kubernetes made a variable for a service whose name is, or
-// begins with, sluice. Such variables are in every pod beside the service.
+// serviceLink reports whether Kubernetes made a variable for a service whose name is sluice or begins with it.
+// Such variables are in every pod of the namespace.
 func serviceLink(name, value string) bool {
 	return linkName.MatchString(name) || linkPort.MatchString(name) && linkURL.MatchString(value)
 }
@@ -49,12 +48,12 @@ func serviceLink(name, value string) bool {
 // passed are variables with the prefix that set no key.
 type passed struct{ links, clients []string }
 
-// variablesOfKeys are the keys by the names of their variables, and the names.
+// variablesOfKeys returns the keys by the names of their variables, and these names without the prefix.
 var variablesOfKeys = sync.OnceValues(func() (byName map[string]*key, known []string) {
 	byName = map[string]*key{}
 	for i := range keys {
 		byName[keys[i].env()] = &keys[i]
-		// What all of them begin with makes none of them alike.
+		// The common prefix would make all names similar.
 		known = append(known, strings.TrimPrefix(keys[i].env(), envPrefix))
 	}
 	return byName, known
@@ -68,7 +67,7 @@ func fromEnviron(environ []string, p *problems) (out map[string]any, over passed
 		for _, variable := range environ {
 			name, v, _ := strings.Cut(variable, "=")
 			target, plain := plainVariables[name]
-			// The variables with the prefix come later and win.
+			// The variables with the prefix are read last and win.
 			if plain != (pass == 0) || plain && target == "" || !plain && !strings.HasPrefix(name, envPrefix) {
 				continue
 			}
@@ -103,7 +102,7 @@ func fromEnviron(environ []string, p *problems) (out map[string]any, over passed
 	return out, over
 }
 
-// fromVariable is the value of a key that a variable gives: what has a structure is JSON.
+// fromVariable returns the value of a key from a variable. Structures are JSON.
 func (k *key) fromVariable(name, v string, p *problems) (any, bool) {
 	if k.kind != tree {
 		return k.value(k.name+" (environment variable "+name+")", v, p)

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// variables are the environment by name. A blank one counts as not set, as everywhere.
+// variables returns the environment by name. Blank variables count as not set, as everywhere.
 func variables(environ []string) map[string]string {
 	out := map[string]string{}
 	for _, variable := range environ {
@@ -16,9 +16,8 @@ func variables(environ []string) map[string]string {
 	return out
 }
 
-// expand puts variables into the values of a file, not into the names of keys. What
-// comes in is a text: it adds no keys, whatever it has in it. A value with a variable
-// that is not there is left as it is and reported.
+// expand replaces variables in the values of a file, not in the names of keys. The replacement is plain text and
+// adds no keys, whatever it contains. A value with an unknown variable is left unchanged and reported.
 func expand(path string, v any, environ map[string]string, p *problems) any {
 	switch x := v.(type) {
 	case map[string]any:
@@ -50,8 +49,7 @@ func expand(path string, v any, environ map[string]string, p *problems) any {
 	return v
 }
 
-// expandText replaces ${NAME} by a variable and $$ by $. A $ before anything else
-// stands for itself.
+// expandText replaces ${NAME} by a variable and $$ by $. A $ before anything else is kept.
 func expandText(text string, environ map[string]string) (string, error) {
 	var b strings.Builder
 	for {
@@ -91,7 +89,7 @@ func variableName(name string) bool {
 	return name != ""
 }
 
-// unexpanded writes a text so that expanding gives it back.
+// unexpanded escapes a text so that expandText returns the original.
 func unexpanded(text string) string {
 	var b strings.Builder
 	for i := range len(text) {
@@ -103,7 +101,7 @@ func unexpanded(text string) string {
 	return b.String()
 }
 
-// unexpandedTree does that to all texts of a tree, which it changes.
+// unexpandedTree escapes all texts of a tree in place.
 func unexpandedTree(v any) any {
 	switch x := v.(type) {
 	case map[string]any:

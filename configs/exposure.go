@@ -12,7 +12,7 @@ var (
 	bearer = regexp.MustCompile(`^[\x21-\x7e]*$`)
 )
 
-// checkExposure looks at what others than the clients of apps can reach.
+// checkExposure checks what others than the clients of apps can reach.
 func (c *Config) checkExposure(p *problems) {
 	for _, name := range c.AllowedHosts {
 		if _, ok := plainHost(name); !ok {
@@ -27,13 +27,12 @@ func (c *Config) checkExposure(p *problems) {
 	}
 }
 
-// leastToken and mostToken bound the token of the console: one that can be guessed is none.
-// variety is how many different characters it has at least. The console answers as many guesses as
-// connections can be made, because the right token always gets in, so the token itself is what stands
-// against guessing.
+// leastToken and mostToken bound the length of the console's token, and variety is the minimum number of
+// different characters. The console answers as many guesses as connections can be made, because the right token
+// is always accepted, so only the token itself protects against guessing.
 const leastToken, mostToken, variety = 16, 200, 8
 
-// checkConsole looks at what operators can reach.
+// checkConsole checks the settings of the console and the profiler.
 func (c *Config) checkConsole(p *problems) {
 	token := c.Console.Token.Reveal()
 	switch {
@@ -59,7 +58,7 @@ func (c *Config) checkConsole(p *problems) {
 	}
 }
 
-// different counts the different characters of a text.
+// different returns the number of different characters.
 func different(text string) int {
 	seen := map[rune]bool{}
 	for _, r := range text {
@@ -68,13 +67,12 @@ func different(text string) int {
 	return len(seen)
 }
 
-// ConsoleIsExposed says whether others than this machine can reach the console's listener, and
-// without TLS.
+// ConsoleIsExposed reports whether other machines can reach the console's listener without TLS.
 func (c *Config) ConsoleIsExposed() bool {
 	return c.Console.Enabled && c.Console.Port >= 0 && !loopback(c.Console.Host) && !c.TLS.Enabled()
 }
 
-// networks reads addresses and networks. IPv4 in the form of IPv6 becomes IPv4.
+// networks parses addresses and networks. IPv4-mapped IPv6 becomes IPv4.
 func networks(name string, list []string, p *problems) (out []netip.Prefix) {
 	for _, text := range list {
 		n, err := network(text)

@@ -7,24 +7,22 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Annotations of the flags that [BindFlags] defines.
+// The annotations of the flags that [BindFlags] defines.
 const (
-	// FlagSection is the section of the configuration that a flag belongs to, "" for
-	// those of none.
+	// FlagSection is the section of the configuration to which a flag belongs, "" for none.
 	FlagSection = "sluice_section"
-	// FlagWords are the values that a flag can have, if these are few.
+	// FlagWords are the values of a flag that has only a few.
 	FlagWords = "sluice_words"
 )
 
-// BindFlags adds a flag for every key that can be given on a command line. Secrets
-// cannot: a command line is visible to others.
+// BindFlags adds a flag for every key except structures and secrets: a command line is visible to others.
 func BindFlags(fs *pflag.FlagSet) {
 	for i := range keys {
 		k := &keys[i]
 		if k.kind == tree || k.kind == secret || k.kind == address {
 			continue
 		}
-		// pflag takes the first text in backticks for the name of the value.
+		// pflag uses the first text in backticks as the name of the value.
 		help := strings.ReplaceAll(k.text, "`", "")
 		if def := k.defaultText(); def != "" {
 			help += " (default " + def + ")"
@@ -45,11 +43,11 @@ func BindFlags(fs *pflag.FlagSet) {
 	}
 }
 
-// defaultText is the default as a flag would be given it, empty if there is none.
+// defaultText returns the default as the value of a flag, empty for none.
 func (k *key) defaultText() string {
 	switch def := k.def.(type) {
 	case nil, bool:
-		// A switch that is off needs no word; one that is on says so.
+		// false is the natural default of a switch, so only true is shown.
 		if def == true {
 			return "true"
 		}
@@ -64,8 +62,7 @@ func (k *key) defaultText() string {
 	return fmt.Sprint(k.def)
 }
 
-// given is the text of a flag. It is read with all others, so that every problem is told
-// at once.
+// given is the text of a flag. It is parsed with all others, so that all problems are reported at once.
 type given struct {
 	text string
 	kind kind
@@ -74,7 +71,7 @@ type given struct {
 func (g *given) String() string        { return g.text }
 func (g *given) Set(text string) error { g.text = text; return nil }
 
-// Type is what the help calls the value.
+// Type returns the name of the value in the help.
 func (g *given) Type() string {
 	switch g.kind {
 	case boolean:

@@ -9,11 +9,11 @@ import (
 	"strings"
 )
 
-// label is a part of a host name. Names of services in private networks may have underscores.
+// label matches a part of a host name. Names in private networks may have underscores.
 var label = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?$`)
 
-// isHostName says whether a text is a name that can be looked up, which may end in a dot. What ends
-// in a number is an address, or meant as one.
+// isHostName reports whether a text is a name that can be resolved; it may end in a dot. A name whose last label
+// is a number is an address, or meant as one.
 func isHostName(text string) bool {
 	text = strings.TrimSuffix(text, ".")
 	labels := strings.Split(text, ".")
@@ -25,8 +25,8 @@ func isHostName(text string) bool {
 	return len(text) <= 253 && strings.Trim(labels[len(labels)-1], "0123456789") != ""
 }
 
-// plainHost is a host without the brackets that an address of IPv6 may have, and without a port: a
-// name or an address. It says false if it is neither.
+// plainHost returns a host, a name or an address without a port, without the brackets of an IPv6 address. It
+// reports false if the text is neither.
 func plainHost(text string) (string, bool) {
 	inner, bracketed := strings.CutPrefix(text, "[")
 	if bracketed {
@@ -45,7 +45,7 @@ func plainHost(text string) (string, bool) {
 	return text, isHostName(text)
 }
 
-// listenHost is the host of a key to listen on, without brackets.
+// listenHost returns the host of a key to listen on, without brackets.
 func listenHost(name, text string, p *problems) string {
 	host, ok := plainHost(text)
 	if text != "" && !ok {
@@ -54,14 +54,14 @@ func listenHost(name, text string, p *problems) string {
 	return host
 }
 
-// isPort says whether a text is the number of a port, as a client connects to it.
+// isPort reports whether a text is a port number to which clients can connect.
 func isPort(text string) bool {
 	n, err := strconv.Atoi(text)
 	return err == nil && n >= 1 && n <= 65535 && text[0] != '+'
 }
 
-// reachable says whether a client can make something of the host and the port of an address. An
-// address of IPv6 needs brackets.
+// reachable reports whether the host and the port of a URL are valid for a client. An IPv6 address needs
+// brackets.
 func reachable(u *url.URL) bool {
 	host, bracketed := u.Hostname(), strings.HasPrefix(u.Host, "[")
 	if strings.Contains(host, ":") && !bracketed || strings.HasSuffix(u.Host, ":") {
@@ -70,7 +70,7 @@ func reachable(u *url.URL) bool {
 	return u.Port() == "" || isPort(u.Port())
 }
 
-// checkClashes refuses two listeners with one address, which is one of them that cannot start.
+// checkClashes refuses two listeners with the same address, of which one could not start.
 func (c *Config) checkClashes(p *problems) {
 	type listener struct {
 		key, host string
@@ -96,8 +96,7 @@ func (c *Config) checkClashes(p *problems) {
 	}
 }
 
-// sameHosts says whether two listeners of one port would be in each other's way, as far as the text
-// tells.
+// sameHosts reports whether two listeners with the same port would conflict, as far as the texts show.
 func sameHosts(a, b string) bool {
 	one, errA := listenAddr(a)
 	two, errB := listenAddr(b)
@@ -110,7 +109,7 @@ func sameHosts(a, b string) bool {
 	return strings.EqualFold(a, b)
 }
 
-// listenAddr is the address of a listener, which for the name of this machine is that of IPv4.
+// listenAddr returns the address of a listener; for localhost it is that of IPv4.
 func listenAddr(host string) (netip.Addr, error) {
 	if strings.EqualFold(strings.TrimSuffix(host, "."), "localhost") {
 		host = "127.0.0.1"
@@ -119,7 +118,7 @@ func listenAddr(host string) (netip.Addr, error) {
 	return addr.Unmap(), err
 }
 
-// redisURL says why an address is none of a server of Redis, "" if it is one.
+// redisURL returns what is wrong with the URL of a Redis server, "" if it is valid.
 func redisURL(text string, cluster bool) string {
 	const want = "must be redis:// or rediss:// with a host, and a port and the number of a database if need be: redis://[user:password@]host[:port][/database]"
 	u, err := url.Parse(text)
@@ -144,7 +143,7 @@ func redisURL(text string, cluster bool) string {
 		}
 	}
 	for _, more := range u.Query()["addr"] {
-		// Without a port the library would take the first address again.
+		// Without a port the library would use the first address again.
 		if other, err := url.Parse("tcp://" + more); err != nil || other.Hostname() == "" || other.Port() == "" || !reachable(other) {
 			return fmt.Sprintf("has the further address %q, must be a host and a port", shorten(more))
 		}
@@ -152,7 +151,7 @@ func redisURL(text string, cluster bool) string {
 	return ""
 }
 
-// sameServers says whether two addresses differ in the user and the password at most.
+// sameServers reports whether two URLs differ at most in the user and the password.
 func sameServers(a, b string) bool {
 	one, errA := url.Parse(a)
 	two, errB := url.Parse(b)

@@ -22,23 +22,23 @@ type key struct {
 	name string
 	kind kind
 	def  any
-	// development is the default in development mode, nil for that of every mode.
+	// development is the default in development mode, nil if it is the same in every mode.
 	development any
-	// min and max bound integers, and durations in seconds; max 0 is no bound.
+	// min and max bound integers, and durations in seconds; max 0 means no limit.
 	min, max int64
 	choices  []string
 	unit     string
-	// coarse durations are whole seconds, because what they are for counts in seconds.
+	// coarse durations are whole seconds, because their users count in seconds.
 	coarse bool
-	// later marks features that this release accepts and does not have; it says
-	// when a value asks for one.
+	// later is for features that this release accepts and does not have; it reports whether a value requests
+	// one.
 	later func(v any) bool
 	text  string
 }
 
 func isFalse(v any) bool { return v == false }
 
-// keys is the table. Sections appear in the reference in this order.
+// keys is the table of keys. The reference has its sections in this order.
 var keys = withFiles([]key{
 	{name: "mode", kind: choice, def: "", choices: []string{"development", "production"}, text: "Development binds to this machine, has the app `app-id` / `app-key` / `app-secret`, accepts unsigned requests from this machine, and shows the console page. Default: development without a configuration file, production with one."},
 	{name: "host", kind: text, def: "", text: "Address to listen on. Default 127.0.0.1 in development mode, 0.0.0.0 in production."},
@@ -214,12 +214,12 @@ var appKeys = withFiles([]key{
 	{name: "allowed_origins", kind: texts, def: []string{}, text: "Origins of pages that may connect: `https://example.com`, `example.com`, `*.example.com`; all if empty. Others are closed with 4009, and so is the origin `null`. Clients that send no origin are not browsers and may connect."},
 })
 
-// env is the name of the environment variable of a key.
+// env returns the name of a key's environment variable.
 func (k *key) env() string {
 	return envPrefix + strings.ToUpper(strings.ReplaceAll(k.name, ".", "_"))
 }
 
-// flag is the name of the flag of a key.
+// flag returns the name of a key's flag.
 func (k *key) flag() string {
 	return strings.NewReplacer(".", "-", "_", "-").Replace(k.name)
 }

@@ -5,8 +5,7 @@ import (
 	"regexp"
 )
 
-// leastBytes is what the log of an app must be able to hold: below the size of some
-// events it would store one and remove it at once.
+// leastBytes is the minimum size of an app's log: with less, an event could be stored and removed at once.
 const leastBytes = 1 << 20
 
 var (
@@ -15,7 +14,7 @@ var (
 	urlPath      = regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)*$`)
 )
 
-// checkLimits looks at values for which the range of their key is not enough.
+// checkLimits checks values for which the range of their key is not enough.
 func (c *Config) checkLimits(p *problems) {
 	if !urlPath.MatchString(c.PathPrefix) || len(c.PathPrefix) > 200 || dotSegment.MatchString(c.PathPrefix) {
 		p.at("path_prefix", "path_prefix is %q, must begin with / and not end with it, and have only letters, digits and . _ ~ - between, no part of dots alone, 200 bytes in all", shorten(c.PathPrefix))
@@ -65,7 +64,7 @@ func (c *Config) checkSize(where string, a *App, p *problems) {
 	name := where + "history_max_bytes"
 	key := name
 	if a.MaxBytes == c.History.MaxBytes {
-		// One cause is told once, for the first app that shows it.
+		// One cause is reported once, for the first app that shows it.
 		key = "history.max_bytes"
 	}
 	p.at(key, "%s (or history.max_bytes) is %d, must be %d or more (1 MiB, and four times max_event_payload_in_kb), or -1 for no bound", name, a.MaxBytes, least)

@@ -14,25 +14,25 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Sources are where the configuration comes from, besides the defaults.
+// Sources are the sources of the configuration in addition to the defaults.
 type Sources struct {
-	// File is a path that ends in .json, .jsonc, .yaml, .yml or .toml; empty
-	// means that there is none, and development mode.
+	// File is a path that ends in .json, .jsonc, .yaml, .yml or .toml. Empty means no file, and so development
+	// mode.
 	File string
-	// Environ is the environment, as os.Environ gives it.
+	// Environ is the environment as returned by os.Environ.
 	Environ []string
-	// Flags have been bound with [BindFlags] and parsed; nil means none.
+	// Flags must have been bound with [BindFlags] and parsed; nil means none.
 	Flags *pflag.FlagSet
 }
 
 // delim joins the parts of a key's name.
 const delim = "."
 
-// maxFile bounds the file, which has room for thousands of apps.
+// maxFile bounds the file in bytes, with room for thousands of apps.
 const maxFile = 16 << 20
 
-// Load reads, merges and checks a configuration. The error is an [*Error] with
-// everything that is wrong, unless the file cannot be read at all.
+// Load reads, merges and checks a configuration. The error is an [*Error] with all problems, unless the file
+// cannot be read at all.
 func Load(s Sources) (*Config, error) {
 	file, err := s.readFile()
 	if err != nil {
@@ -53,8 +53,8 @@ func Load(s Sources) (*Config, error) {
 	return c, nil
 }
 
-// readFile is the tree of the file as it is written. It is a layer of its own, because
-// what it has is checked and turned into the types of the keys before it is merged.
+// readFile returns the raw tree of the file. It is a separate layer, because its values are checked and
+// converted to the types of the keys before they are merged.
 func (s Sources) readFile() (map[string]any, error) {
 	if s.File == "" {
 		return nil, nil
@@ -74,26 +74,26 @@ func (s Sources) readFile() (map[string]any, error) {
 	return tree.Raw(), nil
 }
 
-// merge puts the values of layers, by the names of keys, over those of the layers before them.
+// merge merges layers of values by key names; later layers win.
 func merge(layers ...map[string]any) (*koanf.Koanf, error) {
 	all := map[string]any{}
 	for _, layer := range layers {
 		overlay(layer, all)
 	}
-	// The library goes through all that there is at each load, so there is one.
+	// The library visits all values at each load, so there is only one.
 	values := koanf.New(delim)
 	return values, values.Load(flat(all), nil)
 }
 
-// flat is a [koanf.Provider] of values by the names of keys, which are nobody else's. That of the library copies them,
-// and each of them again when it is asked for.
+// flat is a [koanf.Provider] of values by key names, which it takes over. The library's own provider copies
+// them, and copies each again when it is read.
 type flat map[string]any
 
 func (f flat) Read() (map[string]any, error) { return koanfmaps.Unflatten(f, delim), nil }
 func (f flat) ReadBytes() ([]byte, error)    { return nil, errors.ErrUnsupported }
 
-// overlay puts the values of a source over what is there. A secret and the file that holds
-// it are one setting, so one of them replaces the other.
+// overlay puts the values of a source over earlier ones. A secret and the file that holds it are one setting, so
+// either replaces the other.
 func overlay(src, dest map[string]any) {
 	maps.Copy(dest, src)
 	for i := range keys {
@@ -114,7 +114,7 @@ func defaults() map[string]any {
 		k := &keys[i]
 		v := k.def
 		if k.development != nil {
-			continue // It is known once the mode is.
+			continue // it depends on the mode
 		}
 		if k.kind == duration {
 			v, _ = span(v)
@@ -189,7 +189,7 @@ func fromFlags(fs *pflag.FlagSet, p *problems) map[string]any {
 	for i := range keys {
 		k := &keys[i]
 		f := fs.Lookup(k.flag())
-		// A blank flag is one whose variable is not set in the script that gives it.
+		// A blank flag comes from a script whose variable is not set.
 		if f == nil || !f.Changed || strings.TrimSpace(f.Value.String()) == "" {
 			continue
 		}

@@ -8,14 +8,14 @@ import (
 	"strings"
 )
 
-// domainName is what JetStream takes for a domain, which is one token of a subject.
+// domainName matches the domains that JetStream accepts: one token of a subject.
 var domainName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
-// prefixName is what names of streams, buckets and subjects may begin with. Streams and
-// buckets change its letters to one case, so two prefixes must not differ in that alone.
+// prefixName matches prefixes of streams, buckets and subjects. Streams and buckets change the letters to one
+// case, so two prefixes must not differ only in case.
 var prefixName = regexp.MustCompile(`^[a-z0-9_-]{1,39}\.$`)
 
-// CheckNATSPrefix says what is wrong with a prefix of subjects. An empty one is none.
+// CheckNATSPrefix returns an error for an invalid prefix of subjects. An empty prefix is valid.
 func CheckNATSPrefix(prefix string) error {
 	if prefix != "" && !prefixName.MatchString(prefix) {
 		return fmt.Errorf("is %q, must be 1 to 39 of a-z 0-9 _ - and a dot", shorten(prefix))
@@ -23,7 +23,7 @@ func CheckNATSPrefix(prefix string) error {
 	return nil
 }
 
-// check looks at how NATS is reached.
+// check checks how NATS is reached.
 func (n *NATS) check(p *problems) {
 	web := 0
 	for _, u := range n.URLs {
@@ -67,23 +67,23 @@ func (n *NATS) check(p *problems) {
 	}
 }
 
-// What the log on NATS sets aside beside the logs of the apps, as `streams` does it: these must not be
-// less than what is set aside there.
+// What the log on NATS reserves in addition to the logs of the apps. These numbers must not be smaller than
+// those in `streams`.
 const (
-	// ordersBytes is for orders to all gateways, and stateBytes leaves room for what the buckets hold,
-	// which have no bound: who is where, and the apps of the cluster.
+	// ordersBytes is for orders to all gateways. stateBytes is room for the buckets, which have no limit:
+	// cluster state and the apps of the cluster.
 	ordersBytes, stateBytes = 16 << 20, 16 << 20
-	// leastStore is what a server without any app needs.
+	// leastStore is the minimum for a server without any app.
 	leastStore = ordersBytes + stateBytes
-	// webhookBytes is what the queues of webhooks may take on disk in any case. With many addresses
-	// they take webhookTasks tasks of each size for each address.
+	// webhookBytes is the minimum reserved on disk for the queues of webhooks. With many addresses it is
+	// webhookTasks tasks of each size for each address.
 	webhookBytes, webhookTasks = 1 << 30, 16
-	// payloadLeast is the largest data of an event that the log takes in any case.
+	// payloadLeast is the largest event data that the log always accepts.
 	payloadLeast = 64 << 10
 )
 
-// checkStore refuses apps that the embedded server has no room for: it sets the bytes
-// of each aside when it makes its log, so the last ones would not start.
+// checkStore refuses apps for which the embedded server has no room: it reserves the bytes of each app when it
+// creates its log, so the last ones would not start.
 func (c *Config) checkStore(p *problems) {
 	if !c.Embeds() {
 		return
@@ -93,7 +93,7 @@ func (c *Config) checkStore(p *problems) {
 	}
 }
 
-// room is what the embedded server sets aside for the apps.
+// room returns what the embedded server reserves for the apps.
 func (c *Config) room() (r room) {
 	for i := range c.Apps {
 		r = r.with(&c.Apps[i])
@@ -101,8 +101,8 @@ func (c *Config) room() (r room) {
 	return r
 }
 
-// SetAside is how many bytes the log on NATS sets aside on each server, with room for what it keeps
-// beside the apps.
+// SetAside returns how many bytes the log on NATS reserves on each server, including what it needs in addition
+// to the apps.
 func (c *Config) SetAside() int64 { return c.room().total() }
 
 func (c *Config) noRoom(r room, p *problems) {
@@ -110,18 +110,18 @@ func (c *Config) noRoom(r room, p *problems) {
 		"raise it, or lower those", c.NATS.Embedded.MaxStore, r.total(), r.logs, r.webhooks(), leastStore)
 }
 
-// room is what the embedded server sets aside for apps.
+// room is what the embedded server reserves for apps.
 type room struct {
-	logs int64 // bytes
-	// hooks is how many addresses the webhooks of the apps have, which share their queues, and payload
-	// the largest data of an event.
+	logs int64 // in bytes
+	// hooks is the number of webhook addresses of all apps, which share their queues, and payload the largest
+	// data of an event.
 	hooks, payload int
 }
 
-// mostLogs bounds the sum, so that it does not overflow: more than any disk has is not told apart.
+// mostLogs bounds the sum, so that it does not overflow. It is beyond any disk.
 const mostLogs = math.MaxInt64 >> 1
 
-// with is the room for one more app.
+// with returns the room with one more app.
 func (r room) with(a *App) room {
 	r.logs = min(r.logs+min(max(a.MaxBytes, 0), mostLogs), mostLogs)
 	r.hooks += len(a.Webhooks)
@@ -129,30 +129,29 @@ func (r room) with(a *App) room {
 	return r
 }
 
-// without is the room when an app that is in it has gone. The log keeps room for data as large as it
-// had once.
+// without returns the room without an app. Its payload stays, because the log keeps room for the largest data
+// that it ever had.
 func (r room) without(a *App) room {
 	r.logs -= min(max(a.MaxBytes, 0), mostLogs)
 	r.hooks -= len(a.Webhooks)
 	return r
 }
 
-// webhooks is what is set aside for webhooks, in bytes.
+// webhooks returns what is reserved for webhooks, in bytes.
 func (r room) webhooks() int64 {
 	if r.hooks == 0 {
 		return 0
 	}
-	// As JSON a text may be six times as long, and a message has a header; small ones have places of
-	// their own, 64 of 2 KiB and 8 of 16 KiB.
+	// A text may be six times as long in JSON, and a message has a header. Small messages have places of their
+	// own, 64 of 2 KiB and 8 of 16 KiB.
 	each := int64(6*max(r.payload, payloadLeast) + 64<<10 + 64*2<<10 + 8*16<<10)
 	return max(webhookBytes, int64(r.hooks)*webhookTasks*each)
 }
 
-// total is in bytes.
+// total returns the sum in bytes.
 func (r room) total() int64 { return r.logs + r.webhooks() + leastStore }
 
-// natsURL says whether the client library can make something of an address. Without
-// a scheme it takes a host and a port.
+// natsURL reports whether the NATS client accepts an address. Without a scheme it is a host and a port.
 func natsURL(text string) bool {
 	if !strings.Contains(text, "://") {
 		text = "nats://" + text

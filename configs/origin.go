@@ -7,14 +7,13 @@ import (
 	"strings"
 )
 
-// maxOrigin bounds a pattern of an origin.
+// maxOrigin bounds a pattern of an origin in bytes.
 const maxOrigin = 253 + len("https://") + len(":65535")
 
-// checkOrigin checks a pattern of allowed_origins: an origin as browsers send it
-// (`https://example.com`, `http://localhost:3000`), a host without a scheme, which
-// stands for http and https on any port, or either with one `*` in the host, which
-// stands for any number of labels (`*.example.com`). `*` alone is every origin but
-// `null`.
+// checkOrigin checks a pattern of allowed_origins: an origin as browsers send it (`https://example.com`,
+// `http://localhost:3000`), or a host without a scheme, which stands for http and https on any port. Either may
+// have one `*` in the host, which stands for any number of labels (`*.example.com`). `*` alone is every origin
+// but `null`.
 func checkOrigin(pattern string) error {
 	scheme, host, has := strings.Cut(pattern, "://")
 	if !has {
@@ -39,7 +38,7 @@ func checkOrigin(pattern string) error {
 	return checkOriginHost(host)
 }
 
-// checkOriginHost refuses what no browser sends, so that it would match nothing.
+// checkOriginHost refuses hosts that no browser sends, because they would match nothing.
 func checkOriginHost(host string) error {
 	if strings.ContainsFunc(host, func(r rune) bool { return r >= 0x80 }) {
 		return errors.New("has characters beyond ASCII; browsers send the form that begins with xn--")

@@ -14,12 +14,11 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// word is something that a file has without quotes where the format does not keep how it
-// was written (a number or a date of TOML), or where it stands for nothing (null of
-// YAML). No text can be made of it, so a key that takes texts refuses it.
+// word is an unquoted value whose original text is lost (a number or a date of TOML), or that means nothing
+// (null of YAML). It cannot be converted to text, so a key that takes texts refuses it.
 type word string
 
-// null says whether the word stands for nothing.
+// null reports whether the word means nothing.
 func (w word) null() bool {
 	switch w {
 	case "null", "Null", "NULL", "~":
@@ -28,9 +27,8 @@ func (w word) null() bool {
 	return false
 }
 
-// parser is a [koanf.Parser] of one format. The leaves of what it reads are texts as they
-// are written, numbers and booleans as well, so that 0042 does not become 34; [word] where
-// that is not to be had; and nil for nothing.
+// parser is a [koanf.Parser] of one format. Its leaves are texts as written, including numbers and booleans, so
+// that 0042 does not become 34. A leaf is a [word] if its text is not available, and nil for nothing.
 type parser struct {
 	read  func([]byte) (map[string]any, error)
 	write func(any) ([]byte, error)
@@ -42,7 +40,7 @@ var (
 	tomlParser = parser{read: parseTOML, write: toml.Marshal}
 )
 
-// parserOf is the parser for the ending of a file.
+// parserOf returns the parser for a file extension.
 func parserOf(ext string) (parser, error) {
 	switch strings.ToLower(ext) {
 	case ".json", ".jsonc":
@@ -77,11 +75,11 @@ func parseObject(content []byte) (map[string]any, error) {
 	return m, nil
 }
 
-// parseJSON reads one value, with comments and trailing commas.
+// parseJSON parses one value, with comments and trailing commas.
 func parseJSON(content []byte) (any, error) {
 	plain, err := hujson.Standardize(content)
 	if err != nil {
-		// What is no literal may be a secret without quotes.
+		// An invalid literal may be a secret without quotes.
 		text, _, _ := strings.Cut(err.Error(), "invalid literal")
 		if text != err.Error() {
 			return nil, errors.New(text + "invalid literal; is it a text without quotes?")
@@ -100,8 +98,7 @@ func parseJSON(content []byte) (any, error) {
 	return v, nil
 }
 
-// jsonValue reads by tokens, because the decoder takes the last of two members of one
-// name without a word.
+// jsonValue reads tokens, because the decoder silently takes the last of two members with the same name.
 func jsonValue(dec *json.Decoder) (any, error) {
 	token, err := dec.Token()
 	if err != nil {

@@ -11,13 +11,13 @@ import (
 	"strings"
 )
 
-// SecretFile is a file that holds a secret, and the key that names it.
+// SecretFile is a file with a secret, and the key that names it.
 type SecretFile struct{ Key, Path string }
 
-// keyFiles are the keys that name files with secrets which are not read as the value of a key.
+// keyFiles are the keys of files with secrets that are not read as the value of a key.
 var keyFiles = []string{"nats.credentials_file", "nats.nkey_file", "nats.tls.key_file", "redis.tls.key_file", "tls.key_file"}
 
-// SecretFiles are all files with secrets that the configuration names, in the order of its keys and apps.
+// SecretFiles returns all files with secrets that the configuration names, in the order of its keys and apps.
 func (c *Config) SecretFiles() (out []SecretFile) {
 	for i := range keys {
 		if name := keys[i].name; slices.Contains(keyFiles, name) {
@@ -28,8 +28,8 @@ func (c *Config) SecretFiles() (out []SecretFile) {
 	return named(append(out, c.valueFiles()...))
 }
 
-// Files are the files with secrets that the configuration was read from, in order. They may
-// change while a server runs.
+// Files returns the files with secrets from which the configuration was read, sorted. Their content may change
+// while a server runs.
 func (c *Config) Files() (out []string) {
 	for _, f := range named(c.valueFiles()) {
 		out = append(out, f.Path)
@@ -38,7 +38,7 @@ func (c *Config) Files() (out []string) {
 	return slices.Compact(out)
 }
 
-// valueFiles are the files that are read as values of keys; those that are not given have no path.
+// valueFiles returns the files that are read as values of keys; those that are not configured have no path.
 func (c *Config) valueFiles() (out []SecretFile) {
 	for i := range keys {
 		if path, _ := c.values[keys[i].name].(string); keys[i].kind == file {
@@ -64,7 +64,7 @@ func named(files []SecretFile) []SecretFile {
 	return slices.DeleteFunc(files, func(f SecretFile) bool { return f.Path == "" })
 }
 
-// inline are the secrets that do not come from files of their own.
+// inline returns the secrets that do not come from files of their own.
 func (c *Config) inline() (out []string) {
 	add := func(s, file string) {
 		if s != "" && file == "" {
@@ -91,7 +91,7 @@ func (c *Config) inline() (out []string) {
 	}
 	for i := range c.Apps {
 		a := &c.Apps[i]
-		if !c.Development || a.Secret.Reveal() != a.ID { // which nobody has written
+		if !c.Development || a.Secret.Reveal() != a.ID { // made up in development mode
 			add(a.Secret.Reveal(), a.SecretFile)
 		}
 		for _, k := range a.Earlier {
@@ -109,12 +109,12 @@ func (c *Config) inline() (out []string) {
 	return out
 }
 
-// leastFound is from which length on a secret is looked for in a text: a shorter one may be a part of
+// leastFound is the minimum length of a secret that is searched for in a text: shorter ones may be parts of
 // other words.
 const leastFound = 8
 
-// Holds says whether one of the secrets stands in a file, which is that of the configuration; also in
-// a comment. What only the environment or a flag has does not.
+// Holds reports whether the configuration file at path contains one of the secrets, also in a comment. Secrets
+// that come only from the environment or a flag do not count.
 func (c *Config) Holds(path string) (bool, error) {
 	content, err := readFile(path, maxFile)
 	if err != nil {
@@ -131,7 +131,7 @@ func (c *Config) Holds(path string) (bool, error) {
 	}), nil
 }
 
-// leaves adds the values of a tree, and the parts of those that are lists with commas or lines.
+// leaves adds the values of a tree, and the parts of values that are lists with commas or lines.
 func leaves(tree any, out map[string]bool) {
 	switch v := tree.(type) {
 	case nil:
@@ -152,8 +152,7 @@ func leaves(tree any, out map[string]bool) {
 	}
 }
 
-// SecretsOfServer are files with secrets that a server of this configuration writes itself, as far as
-// they are there.
+// SecretsOfServer returns existing files with secrets that a server of this configuration writes itself.
 func (c *Config) SecretsOfServer() (out []SecretFile) {
 	if c.Embeds() {
 		for _, name := range []string{"apps.key", "sluice.door"} {
@@ -168,7 +167,7 @@ func (c *Config) SecretsOfServer() (out []SecretFile) {
 			if err == nil && d.Type().IsRegular() && filepath.Ext(path) == ".key" {
 				out = append(out, SecretFile{"tls.acme.storage_dir", path})
 			}
-			return nil // What cannot be looked at holds nothing for others.
+			return nil // what this user cannot read is not open to others
 		})
 	}
 	return out

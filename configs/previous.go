@@ -7,30 +7,30 @@ import (
 	"unicode"
 )
 
-// AppKey is a pair of credentials that an app had before its present ones.
+// AppKey is an earlier pair of credentials of an app.
 type AppKey struct {
 	Key    string
 	Secret Secret
-	// SecretFile is the file that Secret came from, if any.
+	// SecretFile is the file of Secret, empty if that has another source.
 	SecretFile string
-	// Until is when it counts no more, zero for never.
+	// Until is when it expires, zero for never.
 	Until time.Time
 }
 
-// Counts says whether it counts at a time.
+// Counts reports whether it is valid at a time.
 func (k *AppKey) Counts(now time.Time) bool { return k.Until.IsZero() || now.Before(k.Until) }
 
 // maxEarlier bounds the earlier keys of one app.
 const maxEarlier = 16
 
-// earlierKeys are those of an entry of previous_keys.
+// earlierKeys are the keys of an entry of previous_keys.
 var earlierKeys = withFiles([]key{
 	{name: "key", kind: text, def: ""},
 	{name: "secret", kind: secret, def: ""},
 	{name: "until", kind: text, def: ""},
 })
 
-// buildEarlier reads previous_keys of an app whose present credentials are known.
+// buildEarlier builds previous_keys of an app whose present credentials are known.
 func buildEarlier(where string, raw any, a *App, p *problems) (out []AppKey) {
 	if raw == nil {
 		return nil
@@ -72,23 +72,23 @@ func buildEarlier(where string, raw any, a *App, p *problems) (out []AppKey) {
 	return out
 }
 
-// checkKey looks at a public key.
+// checkKey checks a public key.
 func checkKey(where, key string, p *problems) {
 	if strings.ContainsAny(key, "/?#:& ") || len(key) > 200 || hasControl(key) || isDots(key) {
 		p.at(where, "%s is %q, must have up to 200 bytes, none of / ? # : & or space, no control characters, and not be . or ..", where, shorten(key))
 	}
 }
 
-// checkSecret refuses a secret that nobody signs with, such as one with the line break of a block in
-// YAML. The problem does not show it.
+// checkSecret refuses a secret that is probably a mistake, such as one with the line break of a YAML block. The
+// problem does not contain it.
 func checkSecret(where string, secret Secret, p *problems) {
 	if text := secret.Reveal(); strings.TrimFunc(text, unicode.IsControl) != text {
 		p.at(where, "%s begins or ends with a line break or another control character", where)
 	}
 }
 
-// checkSecretKeys is checkSecret for the keys of the configuration whose secrets are compared with others. Those that
-// seal are whatever they are.
+// checkSecretKeys calls checkSecret for the keys whose secrets are compared with others. Encryption keys may be
+// any text.
 func (c *Config) checkSecretKeys(p *problems) {
 	for i := range keys {
 		if k := &keys[i]; k.kind == secret && !strings.HasPrefix(k.name, "apps_") {
@@ -98,15 +98,15 @@ func (c *Config) checkSecretKeys(p *problems) {
 	}
 }
 
-// hasControl says whether a text has characters that are none.
+// hasControl reports whether a text has control characters.
 func hasControl(text string) bool {
 	return strings.ContainsFunc(text, unicode.IsControl)
 }
 
-// isDots says whether clients would take a part of a path for a way up or nowhere.
+// isDots reports whether clients would treat a path segment as a relative reference.
 func isDots(text string) bool { return text == "." || text == ".." }
 
-// checkEarlier refuses keys that another app has as well. owners are the apps by their present
+// checkEarlier refuses keys that another app has as well. owners are the indexes of the apps by their present
 // keys.
 func checkEarlier(apps []App, owners map[string]int, p *problems) {
 	for i := range apps {

@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// Effective is the configuration in force as a tree, secrets redacted.
+// Effective returns the configuration in force as a tree, with secrets redacted.
 func (c *Config) Effective() map[string]any {
 	out := map[string]any{}
 	for i := range keys {
 		k := &keys[i]
-		// Of a secret and its file the one is printed that was given.
+		// Of a secret and its file, the configured one is printed.
 		if k.kind == tree || k.kind == file && c.values[k.name] == "" || c.fromFile(k) {
 			continue
 		}
@@ -29,7 +29,7 @@ func (c *Config) Effective() map[string]any {
 	return out
 }
 
-// fromFile says whether a secret came from a file of its own.
+// fromFile reports whether a secret came from a file of its own.
 func (c *Config) fromFile(k *key) bool {
 	path, _ := c.values[k.name+"_file"].(string)
 	return path != ""
@@ -100,7 +100,7 @@ func (a *App) effective() map[string]any {
 	return out
 }
 
-// redactQuery hides the query of an address, where tokens tend to be.
+// redactQuery hides the query of a URL, which often contains tokens.
 func redactQuery(address string) string {
 	if head, _, found := strings.Cut(address, "?"); found {
 		return head + "?" + redacted
@@ -144,9 +144,8 @@ func put(m map[string]any, name string, v any) {
 	}
 }
 
-// YAML is the configuration in force, fit to be loaded again once the secrets are
-// filled in.
+// YAML returns the configuration in force. It can be loaded again once the secrets are filled in.
 func (c *Config) YAML() ([]byte, error) { return yamlParser.Marshal(c.Effective()) }
 
-// JSON is the same as JSON.
+// JSON returns the same as JSON.
 func (c *Config) JSON() ([]byte, error) { return jsonParser.Marshal(c.Effective()) }

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// ChannelHistory bounds what can be read of the channels that a pattern matches. Zero
-// is what the app keeps.
+// ChannelHistory limits what can be read of the channels that a pattern matches. Zero values mean the retention
+// of the app.
 type ChannelHistory struct {
 	Pattern     string
 	Enabled     bool
@@ -15,14 +15,14 @@ type ChannelHistory struct {
 	Retention   time.Duration
 }
 
-// historyKeys are those of an entry of channel_history.
+// historyKeys are the keys of an entry of channel_history.
 var historyKeys = []key{
 	{name: "enabled", kind: boolean, def: true},
 	{name: "max_messages", kind: integer, def: int64(0), min: 1, max: 1000},
 	{name: "retention_seconds", kind: integer, def: int64(0), min: 1, max: 10 * 365 * 86400},
 }
 
-// buildHistories reads channel_history of an app whose own retention is known.
+// buildHistories builds channel_history of an app whose retention is known.
 func buildHistories(where string, raw any, a *App, p *problems) (out []ChannelHistory) {
 	byPattern(where, raw, p, func(at, pattern string, value any) {
 		h := ChannelHistory{Pattern: pattern, Enabled: true}
@@ -37,7 +37,7 @@ func buildHistories(where string, raw any, a *App, p *problems) (out []ChannelHi
 			h.Enabled, _ = v["enabled"].(bool)
 			h.MaxMessages, h.Retention = int(messages), time.Duration(seconds)*time.Second
 		}
-		// Reading cannot bring back what is not kept.
+		// Events beyond the retention cannot be read.
 		if a.MaxMessages >= 0 && int64(h.MaxMessages) > a.MaxMessages {
 			p.add("%s.max_messages is %d, must not exceed the %d that are kept", at, h.MaxMessages, a.MaxMessages)
 		}

@@ -9,8 +9,8 @@ import (
 // samplePrefix begins every secret of the samples and of docker-compose.yml.
 const samplePrefix = "change-this"
 
-// SampleSecrets names the keys whose secret is one of those that are published with the
-// samples, or outside of development mode the one of its app.
+// SampleSecrets returns the keys whose secret is published with the samples, or outside of development mode is
+// the secret of its demo app.
 func (c *Config) SampleSecrets() []string {
 	var out []string
 	look := func(name string, s Secret) {
@@ -50,7 +50,7 @@ func (c *Config) isSample(s Secret) bool {
 	return s == DemoSecret && !c.Development || strings.HasPrefix(strings.ToLower(s.Reveal()), samplePrefix)
 }
 
-// samplesOf is SampleSecrets for one app; where begins the names.
+// samplesOf is SampleSecrets for one app; where is the prefix of the names.
 func (c *Config) samplesOf(where string, a *App) (out []string) {
 	if c.isSample(a.Secret) {
 		out = append(out, where+"secret")
@@ -63,16 +63,16 @@ func (c *Config) samplesOf(where string, a *App) (out []string) {
 	return out
 }
 
-// takesSamples says whether such secrets may be used.
+// takesSamples reports whether such secrets are allowed.
 func (c *Config) takesSamples() bool { return c.Development || c.AllowSamples || loopback(c.Host) }
 
-// sampleProblem says why one may not.
+// sampleProblem returns the problem of such a secret.
 func (c *Config) sampleProblem(name string) string {
 	return fmt.Sprintf("%s is the published secret of a sample and host is %q; choose another one, or set allow_sample_secrets: true to try something out", name, c.Host)
 }
 
-// CheckSecrets refuses the secrets of the samples where others than this machine can
-// reach the server, unless the configuration says that it is a try-out.
+// CheckSecrets refuses the secrets of the samples if other machines can reach the server, unless the
+// configuration allows them.
 func (c *Config) CheckSecrets() error {
 	if c.takesSamples() {
 		return nil

@@ -12,7 +12,7 @@ type Secret = credential.Secret
 
 const redacted = credential.Redacted
 
-// hiddenWord stands for the password of a URL, as in [url.URL.Redacted].
+// hiddenWord replaces the password of a URL, as in [url.URL.Redacted].
 const hiddenWord = "xxxxx"
 
 // redactURL hides the password of a URL, or of a host and port without a scheme.
@@ -40,8 +40,7 @@ func redactURL(text string) string {
 	return shown
 }
 
-// unfilled says whether an address has what is printed in the place of a password or a query: what
-// was printed is not the address itself.
+// unfilled reports whether a URL has the replacement of a password or a query, as printed by Effective.
 func unfilled(address string) bool {
 	if !strings.Contains(address, "://") {
 		address = "nats://" + address
@@ -57,7 +56,7 @@ func unfilled(address string) bool {
 	return word == hiddenWord || u.RawQuery == redacted
 }
 
-// checkFilled refuses such an address.
+// checkFilled refuses such a URL.
 func checkFilled(name, address string, p *problems) {
 	if unfilled(address) {
 		p.at(name, "%s has %q, in which something stands for a secret that was not printed; fill it in", name, shorten(address))

@@ -11,10 +11,10 @@ import (
 	"unicode/utf8"
 )
 
-// maxSecretFile bounds a file with a secret.
+// maxSecretFile bounds a file with a secret in bytes.
 const maxSecretFile = 64 << 10
 
-// withFiles adds to a table, behind each secret, the key for a file that holds it.
+// withFiles adds to a table, after each secret, the key for a file that holds it.
 func withFiles(table []key) []key {
 	var out []key
 	for _, k := range table {
@@ -29,7 +29,7 @@ func withFiles(table []key) []key {
 	return out
 }
 
-// secretOf is the name of the secret that a key of files stands for, or "".
+// secretOf returns the name of the secret for which a key names the file, or "".
 func (k *key) secretOf() string {
 	if k.kind != file {
 		return ""
@@ -37,8 +37,8 @@ func (k *key) secretOf() string {
 	return strings.TrimSuffix(k.name, "_file")
 }
 
-// ReadSecret reads a secret from a file of its own, up to 64 KiB of UTF-8. One line break
-// at its end does not count, nor does the mark that some editors put before UTF-8. The error does not show the content.
+// ReadSecret reads a secret from a file of its own, up to 64 KiB of UTF-8. It removes one line break at the end,
+// and a byte order mark. The error does not contain the content.
 func ReadSecret(path string) (Secret, error) {
 	content, err := readFile(path, maxSecretFile)
 	if err != nil {
@@ -57,8 +57,8 @@ func ReadSecret(path string) (Secret, error) {
 	return Secret(text), nil
 }
 
-// readFile reads a regular file, or what a symbolic link to one leads to. Others, such as
-// named pipes, could be waited for without end, and are not even opened so that one waits.
+// readFile reads a regular file, also through a symbolic link. Other files, such as named pipes, could block
+// forever; they are opened without blocking and refused.
 func readFile(path string, limit int64) ([]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -92,8 +92,8 @@ func unwrapped(err error) error {
 	return fmt.Errorf("cannot be read: %w", err)
 }
 
-// readSecrets puts what the files of one source hold in the place of the secrets. where
-// precedes the names in messages.
+// readSecrets replaces the file keys of one source by the secrets in the files. where is the prefix of names in
+// messages.
 func readSecrets(where string, table []key, values map[string]any, p *problems) {
 	for i := range table {
 		name := table[i].secretOf()

@@ -13,10 +13,9 @@ import (
 	"time"
 )
 
-// sharedKeys are the keys that all gateways of a cluster must have alike: those which
-// decide what frames look like, which number and which form an event gets, what is kept
-// and can be read, and what a client may do. The rest is about one process and its
-// machine: addresses, files, memory, queues, time-outs, the log.
+// sharedKeys are the keys that all gateways of a cluster must have alike: those that determine the content of
+// frames, the number and form of events, what is kept and can be read, and what a client may do. The others
+// concern one process and its machine: addresses, files, memory, queues, timeouts, the log.
 var sharedKeys = []string{
 	"mode", "path_prefix", "activity_timeout", "durability", "nats.replicas",
 	"history.enabled", "history.max_messages", "history.max_bytes", "history.retention_window_seconds", "history.max_page_size",
@@ -29,13 +28,12 @@ var sharedKeys = []string{
 	"http.max_body", "idempotency.max_key_length", "publishing.atomic_batches", "user_authentication_timeout", "cache_ttl_seconds", "presence.lease",
 }
 
-// hidden begins what stands for a value that is not shown.
+// hidden begins the replacement of a secret value.
 const hidden = "digest:"
 
-// Shared is what all gateways of a cluster must have alike, by key. Values are as they are
-// printed. In the place of a secret stands a digest, which begins with "digest:" and is
-// made with the secret as its key. `apps[ID]` is a digest of the whole app, and
-// `apps[ID].KEY` are its settings.
+// Shared returns the settings that all gateways of a cluster must have alike, by key. Values are as printed. A
+// secret is replaced by a digest, which begins with "digest:" and is keyed with the secret. `apps[ID]` is a
+// digest of the whole app, and `apps[ID].KEY` are its settings.
 func (c *Config) Shared() map[string]string {
 	out := map[string]string{}
 	for _, name := range sharedKeys {
@@ -60,7 +58,7 @@ func (c *Config) Shared() map[string]string {
 	return out
 }
 
-// shared are the settings of one app.
+// shared returns the settings of one app.
 func (a *App) shared() map[string]string {
 	all := a.effective()
 	delete(all, "secret_file")
@@ -69,7 +67,7 @@ func (a *App) shared() map[string]string {
 	for key, v := range all {
 		text, is := v.(string)
 		if !is {
-			b, _ := json.Marshal(v) // of what is printed as JSON anyway
+			b, _ := json.Marshal(v) // it is printed as JSON anyway, so there is no error
 			text = string(b)
 		}
 		out[key] = text
@@ -88,7 +86,7 @@ func (a *App) shared() map[string]string {
 	return out
 }
 
-// webhookSecrets is what is not printed of the webhooks, if there is anything.
+// webhookSecrets returns the parts of the webhooks that are not printed, and whether there are any.
 func (a *App) webhookSecrets() (string, bool) {
 	var b strings.Builder
 	hides := false
@@ -102,8 +100,8 @@ func (a *App) webhookSecrets() (string, bool) {
 	return b.String(), hides
 }
 
-// digest tells texts apart without showing them. With a secret as its key it is no easier
-// to guess from than any signature.
+// digest identifies a text without revealing it. With a secret as its key, it is as hard to guess from as a
+// signature.
 func digest(key, text string) string {
 	mac := hmac.New(sha256.New, []byte(key))
 	mac.Write([]byte("settings\n" + text))

@@ -2,15 +2,15 @@ package configs
 
 import "sort"
 
-// ChannelSnapshot says whether subscribers of the channels that a pattern matches begin with
-// the newest event of each conflation value. MaxValues bounds them; 0 is the default.
+// ChannelSnapshot says whether subscriptions of the channels that a pattern matches begin with the newest event
+// of each conflation value. MaxValues bounds these; 0 means the default.
 type ChannelSnapshot struct {
 	Pattern   string
 	Enabled   bool
 	MaxValues int
 }
 
-// snapshotKeys are those of an entry of channel_snapshot.
+// snapshotKeys are the keys of an entry of channel_snapshot.
 var snapshotKeys = []key{
 	{name: "enabled", kind: boolean, def: true},
 	{name: "max_values", kind: integer, def: int64(0), min: 1, max: 100_000},

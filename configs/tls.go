@@ -9,13 +9,13 @@ import (
 	"strings"
 )
 
-// TLS says how the listener for WebSockets and HTTP proves who it is. Neither files nor domains:
-// it speaks plainly.
+// TLS is the configuration of TLS for the listener of WebSockets and HTTP. With neither files nor domains there
+// is no TLS.
 type TLS struct {
 	CertFile, KeyFile string
-	// MinVersion is one of those of crypto/tls.
+	// MinVersion is a constant of crypto/tls.
 	MinVersion uint16
-	// HTTPPort is -1 for none, and 0 for any free one.
+	// HTTPPort is -1 for none, and 0 for any free port.
 	HTTPPort int
 	ACME     ACME
 }
@@ -26,7 +26,7 @@ type ACME struct {
 	Email, Directory, StorageDir, CAFile string
 }
 
-// Enabled says whether the listener speaks TLS.
+// Enabled reports whether the listener speaks TLS.
 func (t *TLS) Enabled() bool { return t.CertFile != "" || len(t.ACME.Domains) > 0 }
 
 func (c *Config) buildTLS(g getter) {
@@ -46,7 +46,7 @@ func (c *Config) buildTLS(g getter) {
 	}
 }
 
-// publicName is a name for which an authority issues a certificate without a look at its zone.
+// publicName matches names for which an authority issues a certificate without a check of their DNS zone.
 var publicName = regexp.MustCompile(`^([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z][A-Za-z0-9-]{0,61}[A-Za-z0-9]$`)
 
 func (t *TLS) check(p *problems) {
@@ -73,7 +73,7 @@ func (t *TLS) check(p *problems) {
 	for _, k := range []struct{ name, value string }{
 		{"tls.acme.email", t.ACME.Email}, {"tls.acme.directory_url", t.ACME.Directory}, {"tls.acme.ca_file", t.ACME.CAFile},
 	} {
-		// Who asks for certificates should not get a server without them.
+		// A user who asks for certificates should not get a server without them.
 		if k.value != "" && len(t.ACME.Domains) == 0 && p.sound("tls.acme.domains") {
 			p.at(k.name, "%s is given, but tls.acme.domains is empty, so no certificate would be issued; name the domains, or take it out", k.name)
 		}
@@ -89,8 +89,8 @@ func (t *TLS) check(p *problems) {
 	}
 }
 
-// Open says whether strangers may reach the server without anything that encrypts: it listens for
-// others than this machine and its network, speaks no TLS, and names no proxy that might.
+// Open reports whether strangers may reach the server without encryption: it listens beyond this machine and its
+// private network, has no TLS, and names no proxy that might have it.
 func (c *Config) Open() bool {
 	ip := net.ParseIP(strings.Trim(c.Host, "[]"))
 	inside := loopback(c.Host) || ip != nil && (ip.IsPrivate() || ip.IsLinkLocalUnicast())

@@ -5,7 +5,7 @@ import (
 	"strconv"
 )
 
-// buildTracing reads which traces are recorded, and where they go.
+// buildTracing builds the configuration of traces.
 func (c *Config) buildTracing(g getter, p *problems) {
 	t := &c.Tracing
 	t.Endpoint, t.ServiceName = g.text("tracing.endpoint"), g.text("tracing.service_name")

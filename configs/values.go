@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// problems gathers everything that is wrong, each of it once.
+// problems collects all problems, each once.
 type problems struct {
 	list []string
-	// failed are the keys of which something was said, so that what follows from it is
-	// not said as well; unread are those of them whose value could not be expanded.
+	// failed are the keys with a reported problem, so that consequences of it are not reported as well. unread
+	// are those of them whose value could not be expanded.
 	failed, unread map[string]bool
 }
 
@@ -21,14 +21,14 @@ func newProblems() *problems {
 	return &problems{failed: map[string]bool{}, unread: map[string]bool{}}
 }
 
-// add reports something that is not about one key alone.
+// add reports a problem that does not concern one key only.
 func (p *problems) add(format string, args ...any) {
 	if text := fmt.Sprintf(format, args...); !slices.Contains(p.list, text) {
 		p.list = append(p.list, text)
 	}
 }
 
-// at reports something about a key, unless something was said of it before.
+// at reports a problem of a key, unless it already has one.
 func (p *problems) at(path, format string, args ...any) {
 	if p.sound(path) {
 		p.fail(path)
@@ -43,12 +43,12 @@ func (p *problems) fail(path string) {
 	p.failed[path] = true
 }
 
-// sound says whether nothing was said about keys.
+// sound reports whether none of the keys has a problem.
 func (p *problems) sound(paths ...string) bool {
 	return !slices.ContainsFunc(paths, func(path string) bool { return p.failed[path] })
 }
 
-// Error is what is wrong with a configuration, all of it.
+// Error has all problems of a configuration.
 type Error struct{ Problems []string }
 
 func (e *Error) Error() string {
@@ -58,8 +58,7 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("configuration has %d problems:\n  - %s", len(e.Problems), strings.Join(e.Problems, "\n  - "))
 }
 
-// shown is a value as an error message may show it. What is inside of a structure may be a
-// secret, whatever the key of it is.
+// shown returns a value for an error message. The parts of structures may be secrets, whatever their key is.
 func (k *key) shown(v any) string {
 	if k.kind == secret {
 		return redacted
@@ -90,10 +89,10 @@ func shorten(s string) string {
 	return s
 }
 
-// units are what the units of whole numbers are called, so that who writes another one sees which it is.
+// units are the names of the units of whole numbers, so that a message shows which unit is meant.
 var units = map[string]string{"s": "seconds", "ms": "milliseconds", "bytes": "bytes", "KiB": "KiB"}
 
-// allowed says in words what a key takes.
+// allowed describes the valid values of a key.
 func (k *key) allowed() string {
 	switch k.kind {
 	case boolean:
@@ -129,7 +128,7 @@ func (k *key) bounds() string {
 	return fmt.Sprintf("from %d to %d", k.min, k.max)
 }
 
-// textual says whether a key takes texts, for which it matters how they are written.
+// textual reports whether a key takes texts, for which their notation matters.
 func (k *key) textual() bool {
 	switch k.kind {
 	case text, address, secret, file, texts:
@@ -138,9 +137,8 @@ func (k *key) textual() bool {
 	return false
 }
 
-// value turns what was read into the type of the key. path names it in messages, with
-// the source in brackets where that is not the file. Nothing at all is no value and no
-// problem.
+// value converts a raw value to the type of the key. path names it in messages, with the source in parentheses
+// if that is not the file. An empty value gives false and no problem.
 func (k *key) value(path string, v any, p *problems) (any, bool) {
 	name, _, _ := strings.Cut(path, " (")
 	if w, is := v.(word); is {
@@ -203,8 +201,8 @@ func (k *key) coerce(v any) (any, bool) {
 	return nil, false
 }
 
-// decimal is how whole numbers are written. Others, such as 0x1F, 0017 and 1_000, mean
-// different numbers in different formats.
+// decimal matches whole numbers. Other notations, such as 0x1F, 0017 and 1_000, mean different numbers in
+// different formats.
 var decimal = regexp.MustCompile(`^[+-]?(0|[1-9][0-9]*)$`)
 
 func whole(v any) (int64, bool) {
@@ -247,7 +245,7 @@ func list(v any) ([]string, bool) {
 				out = append(out, part)
 			}
 		}
-		// Commas alone are a mistake, and not a way to ask for an empty list.
+		// Only commas are a mistake, not an empty list.
 		return out, len(out) > 0 || strings.TrimSpace(x) == ""
 	case []any:
 		out := []string{}
@@ -263,7 +261,7 @@ func list(v any) ([]string, bool) {
 	return nil, false
 }
 
-// nearest is the known name that differs least, or "" if none is near.
+// nearest returns the known name with the smallest difference, or "" if none is similar.
 func nearest(name string, known []string) string {
 	best, least := "", 1+len(name)/3
 	for _, k := range known {

@@ -9,13 +9,13 @@ import (
 	"time"
 )
 
-// Webhook is an address that is told what happens in an app's channels.
+// Webhook is an address that is told of events in an app's channels.
 type Webhook struct {
 	URL            string
 	Events         []string
 	Prefix, Suffix string
 	Headers        map[string]Secret
-	// HeaderFiles are the files that headers came from, by name; nil without any.
+	// HeaderFiles are the files of headers by name; nil without any.
 	HeaderFiles map[string]string
 	Batch       bool
 	BatchTime   time.Duration
@@ -24,7 +24,7 @@ type Webhook struct {
 
 var headerKeys = []key{{name: "file", kind: file, def: ""}}
 
-// webhookEvents are the names of protocol section 2.6.
+// webhookEvents are the event names of protocol section 2.6.
 var webhookEvents = []string{
 	"channel_occupied", "channel_vacated", "member_added", "member_removed", "client_event", "cache_miss", "subscription_count",
 }
@@ -51,7 +51,7 @@ var webhookBatchKeys = []key{
 // maxWebhooks bounds the addresses of one app. Each costs a consumer.
 const maxWebhooks = 20
 
-// ownHeaders are those that every webhook has, or that the connection needs.
+// ownHeaders are set by every webhook or by the connection.
 var ownHeaders = []string{
 	"Content-Type", "X-Pusher-Key", "X-Pusher-Signature", "Content-Length", "Transfer-Encoding", "Connection", "Trailer", "Upgrade",
 }
@@ -101,7 +101,7 @@ func buildWebhooks(where string, raw any, p *problems) []Webhook {
 			continue
 		}
 		w := buildWebhook(at, v, p)
-		// An address has one queue, so it cannot be given twice.
+		// An address has one queue, so it must not be repeated.
 		if first, dup := seen[w.URL]; dup && w.URL != "" && p.sound(at+".url") {
 			p.add("%s.url is %q, which %s[%d] has already", at, shorten(redactQuery(redactURL(w.URL))), where, first)
 		} else {
@@ -183,7 +183,7 @@ func (w *Webhook) buildHeaders(at string, raw any, p *problems) {
 	}
 }
 
-// headerValue is a text, or what is in a file.
+// headerValue returns a text, or the content of a file.
 func headerValue(at string, raw any, p *problems) (text, path string, ok bool) {
 	if m, is := raw.(map[string]any); is {
 		v, _ := structure(at, m, headerKeys, p)

@@ -10,15 +10,14 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// quoted are the parts of the library's messages that repeat the file, which may be a
-// secret.
+// quoted matches the parts of the library's messages that repeat the file, which may contain a secret.
 var quoted = regexp.MustCompile("`[^`]*`|'[^']*' referenced")
 
 func yamlError(err error) error {
 	return errors.New(quoted.ReplaceAllString(err.Error(), "..."))
 }
 
-// parseYAML reads one document by its nodes, which keep how a scalar is written.
+// parseYAML parses one document by its nodes, which keep the notation of scalars.
 func parseYAML(content []byte) (map[string]any, error) {
 	dec := yaml.NewDecoder(bytes.NewReader(content))
 	var doc, next yaml.Node
@@ -32,8 +31,7 @@ func parseYAML(content []byte) (map[string]any, error) {
 	} else if err != nil && !errors.Is(err, io.EOF) {
 		return nil, yamlError(err)
 	}
-	// The library looks for names that are given twice, anchors that contain themselves
-	// and those that multiply.
+	// The library detects repeated names, and anchors that contain themselves or multiply.
 	var checked any
 	if err := doc.Decode(&checked); err != nil {
 		return nil, yamlError(err)
@@ -127,7 +125,7 @@ func yamlMapping(n *yaml.Node) (map[string]any, error) {
 	return m, nil
 }
 
-// mergeYAML adds what a merge key brings, which is what is not there yet.
+// mergeYAML adds the keys of a merge key that are not there yet.
 func mergeYAML(m map[string]any, value *yaml.Node) error {
 	v, err := yamlTree(value)
 	if err != nil {
