@@ -40,7 +40,7 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a, dialect, no := h.admit(r)
 	c := &Client{
 		hub: h, tenant: a, dialect: dialect, refused: no.code, id: newSocketID(), address: r.RemoteAddr,
-		shard: h.hall.Shards[int(h.nextShard.Add(1))%len(h.hall.Shards)], began: h.opt.Now(),
+		shard: h.hall.Shards[h.nextShard.Add(1)%uint32(len(h.hall.Shards))], began: h.opt.Now(),
 		recovery: recoveryOf(a, dialect),
 	}
 	conn, buffered, err := socket.TakeOver(w, h.opt.SendBuffer)

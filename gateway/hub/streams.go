@@ -62,7 +62,7 @@ func (h *Hub) noStream(r *http.Request, a *app.App, no *stream.Refusal) {
 func (h *Hub) openStream(w http.ResponseWriter, r *http.Request, a *app.App, q *pusher.EventsQuery) *stream.Refusal {
 	c := &Client{
 		hub: h, tenant: a, dialect: pusher.Events, id: newSocketID(), address: r.RemoteAddr,
-		shard: h.hall.Shards[int(h.nextShard.Add(1))%len(h.hall.Shards)], began: h.opt.Now(),
+		shard: h.hall.Shards[h.nextShard.Add(1)%uint32(len(h.hall.Shards))], began: h.opt.Now(),
 		places: fanout.NewPlaces(q.Channels, q.Places, a.Recovery),
 	}
 	c.asks = turns.AskerAt(c.address, h.opt.Network)

@@ -1,6 +1,7 @@
 package past
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"testing"
@@ -198,4 +199,36 @@ func TestAReadingIsJudgedByWhenItBegan(t *testing.T) {
 		learns(before, false)
 		learns(s.Erasures(), true)
 	})
+}
+
+// forgetful is a log that cannot count from one offset the first time.
+type forgetful struct {
+	broker.Log
+	from   uint64
+	failed bool
+}
+
+func (l *forgetful) CountFrom(ctx context.Context, app, channel string, offset uint64) (uint64, error) {
+	if offset == l.from && !l.failed {
+		l.failed = true
+		return 0, broker.ErrUnavailable
+	}
+	return l.Log.(broker.Ranking).CountFrom(ctx, app, channel, offset)
+}
+
+// TestACountThatFailedIsNoCount: it was kept as 0 for the next way, whose own events then counted as missed.
+func TestACountThatFailedIsNoCount(t *testing.T) {
+	s := newStage(t, 200)
+	to := s.at[159].Offset
+	s.library.Log.History = &forgetful{Log: s.library.Log.History.(broker.Log), from: to + 1}
+	long := map[*fanout.Way]*fanout.Rest{}
+	for range 2 {
+		// 159 publications were missed, and 40 came since the subscription.
+		long[s.way(s.at[0].Offset)] = &fanout.Rest{Above: s.at[0].Offset, To: to, Most: 170}
+	}
+	far := map[*fanout.Way]*pusher.ResumeFailure{}
+	s.measure(s.at[0].Epoch, long, far)
+	if len(far) > 0 {
+		t.Errorf("%d ways of 2 are refused", len(far))
+	}
 }

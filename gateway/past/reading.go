@@ -53,8 +53,9 @@ func (r *Recent) measure(epoch string, long map[*fanout.Way]*fanout.Rest, far ma
 	above := func(place uint64) (n uint64, ok bool) {
 		n, ok = counted[place]
 		if !ok {
-			n, ok = r.library.Log.Above(ctx, r.app.ID, r.line.Name, place)
-			counted[place] = n
+			if n, ok = r.library.Log.Above(ctx, r.app.ID, r.line.Name, place); ok {
+				counted[place] = n
+			}
 		}
 		return n, ok
 	}
