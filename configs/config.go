@@ -288,7 +288,7 @@ func (c *Config) check(p *problems) {
 	if strings.ContainsAny(c.Redis.Prefix, "{}") || len(c.Redis.Prefix) > 100 {
 		p.at("redis.prefix", "redis.prefix is %q, must have no braces and up to 100 bytes", shorten(c.Redis.Prefix))
 	}
-	// Without nats.url, problems of replicas and durability would have the same cause.
+	// If durability needs nats.url as well, the missing address is reported for durability only.
 	if len(c.NATS.URLs) == 0 && c.NATS.Replicas > 1 && p.sound("nats.url", "durability") {
 		p.at("nats.replicas", "nats.replicas is %d, but an embedded server keeps one copy; set nats.url to a cluster", c.NATS.Replicas)
 	}

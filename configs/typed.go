@@ -2,8 +2,8 @@ package configs
 
 import "maps"
 
-// AppText is the settings of one app as they are kept and shown: JSON, in which numbers and truth values are such, although
-// they were read as they were written. What a setting does not take stays the text that it is.
+// AppText returns the settings of one app as they are stored and shown: JSON with numbers and booleans, although
+// parsing keeps these as texts. A value that is invalid for its setting stays a text.
 func AppText(tree map[string]any) ([]byte, error) {
 	out, _ := typed(tree, appKeys).(map[string]any)
 	for name, table := range map[string][]key{
@@ -34,8 +34,8 @@ func AppText(tree map[string]any) ([]byte, error) {
 	return jsonParser.Marshal(out)
 }
 
-// typed is a structure with its numbers and truth values as such. What may stand in the place of the structure is a truth
-// value or a word.
+// typed returns a structure with the numbers and booleans of a table of keys in their types. In place of a structure
+// there may be a boolean or a word.
 func typed(raw any, table []key) any {
 	tree, is := raw.(map[string]any)
 	if !is {

@@ -7,7 +7,8 @@ import (
 	"github.com/pires/go-proxyproto"
 )
 
-// What a connection may begin with that is no request. These are the limits that count them.
+// The kinds of bytes other than a request with which a connection may begin. They are values of the label limit of
+// the metric that counts them.
 const (
 	beginsWithProxy = "proxy_protocol"
 	beginsWithTLS   = "no_tls"
@@ -32,8 +33,8 @@ func oddBeginning(begins []byte) string {
 }
 
 // beginning counts and logs a connection that does not begin with a request. The HTTP server answers it with 400
-// and says nothing, so without this an operator would not learn why a client or a proxy does not come in. The
-// warnings are rate-limited.
+// and logs nothing, so without this an operator would not learn why a client or a proxy cannot connect. The warnings
+// are rate-limited.
 func (n *Node) beginning(peer net.Addr, begins []byte) {
 	what := oddBeginning(begins)
 	if what == "" {

@@ -76,8 +76,7 @@ func (c *Client) Events() <-chan Event { return c.events }
 // Done returns a channel that is closed when the client has ended for good.
 func (c *Client) Done() <-chan struct{} { return c.done }
 
-// Err returns why the client has ended: [ErrClosed] or the error of the last connection, such as a
-// [*CloseError]; nil until then.
+// Err returns why the client has ended: [ErrClosed] or a [*CloseError]; nil until then.
 func (c *Client) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -74,7 +74,7 @@ func ParseRewind(value string) (Rewind, error) {
 	return r, nil
 }
 
-// memberNumber parses a number of the structure, where a text of digits is none: only the whole rewind may be one.
+// memberNumber parses a number of the structure. A string of digits is refused there: only the whole rewind may be one.
 func memberNumber(name string, v gjson.Result, most int) (int, error) {
 	if v.Type != gjson.Number {
 		return 0, fmt.Errorf("%s is not a number", name)

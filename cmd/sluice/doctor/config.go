@@ -166,7 +166,7 @@ func judgeHygiene(c Configuration) []Finding {
 			}
 		}
 	}
-	// The token of the console cannot be that short.
+	// The configuration does not allow such a short console.token.
 	if t := c.Config.Metrics.Token.Reveal(); t != "" && len(t) < shortSecret {
 		f.warn("metrics.token", "Choose one at random.", "it has %d characters; use %d or more", len(t), shortSecret)
 	}
