@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// Bell wakes one goroutine. Who rings it does not wait, and rings that come together are one.
+// Bell wakes one goroutine. Ring never blocks, and rings that nobody has received yet count as one.
 type Bell chan struct{}
 
-// NewBell returns a bell. Who is woken receives from it.
+// NewBell returns a bell. The goroutine to be woken receives from it.
 func NewBell() Bell { return make(Bell, 1) }
 
-// Ring rings the bell.
+// Ring wakes the goroutine that receives from b, now or at its next receive.
 func (b Bell) Ring() {
 	select {
 	case b <- struct{}{}:
@@ -19,8 +19,8 @@ func (b Bell) Ring() {
 	}
 }
 
-// gathering is how long rings are waited for that belong together.
+// gathering is how long [Bell.Gather] waits, so that rings in quick succession are handled together.
 const gathering = 200 * time.Millisecond
 
-// Gather waits a moment for further rings. It reports false if ctx ends before.
+// Gather waits 200 ms for further rings. It reports false if ctx ends before that.
 func (b Bell) Gather(ctx context.Context) bool { return wait(ctx, gathering) }

@@ -9,47 +9,47 @@ import (
 type state uint8
 
 const (
-	// Without one, the position is not known yet; messages are held.
+	// The zero state: the position is not known yet; messages are held.
 	_ state = iota
-	// following: messages are judged and given as they come.
+	// following: messages are judged and delivered as they come.
 	following
-	// repairing: the log is read; messages are held.
+	// repairing: the log is being read; messages are held.
 	repairing
-	// ended: nothing is given any more.
+	// ended: nothing is delivered any more.
 	ended
 )
 
 const (
-	// maxHeld and maxHeldBytes bound what is held of a channel. Beyond them all of it is given
-	// up, and what is missing is read from the log.
+	// maxHeld and maxHeldBytes bound the held messages of a channel. Beyond either bound all held messages
+	// are dropped, and the follower reads the missing publications from the log.
 	maxHeld      = 4096
 	maxHeldBytes = 16 << 20
-	// maxSpare is the capacity for notices that a quiet channel keeps.
+	// maxSpare is the largest capacity of a slice of notices that is kept for reuse.
 	maxSpare = 16
 )
 
-// course is where a channel is on its way: a plain value that its follower guards.
+// course is the state of one followed channel. It is a plain value, guarded by the follower's lock.
 type course[M any] struct {
 	state state
-	// at is the position that was given: what follows lies above it.
+	// at is the position up to which publications and gaps were passed on.
 	at broker.Position
-	// empty is set as long as the log was not seen to have anything of the channel.
+	// empty is true while no publication of the channel has been seen in the log.
 	empty bool
 	sinks []*Attachment[M]
 
 	held  []M
 	bytes int
-	// dropped is set when held messages were given up, until the line asks.
+	// dropped is set when held messages were dropped, until [Follower.Dropped] is called.
 	dropped bool
 
-	// out is to be told, in order. telling is set while somebody does that.
+	// out holds the notices to deliver, in order. telling is set while a goroutine delivers them.
 	out, spare []notice[M]
 	telling    bool
-	// told is closed at the end of the telling that is under way, nil if nobody waits for it.
+	// told is closed when the delivery in progress ends. It is nil if nobody waits for that.
 	told chan struct{}
 }
 
-// notice is what the sinks of a moment are told.
+// notice is a publication or a gap, with the sinks that were attached when it was queued.
 type notice[M any] struct {
 	publication *broker.Publication
 	gap         *broker.Gap
@@ -68,7 +68,7 @@ func (n *notice[M]) tell() {
 	}
 }
 
-// free says whether a message that comes now is the next one to judge.
+// free reports whether a live message that arrives now may be judged at once, before any other.
 func (c *course[M]) free() bool {
 	return c.state == following && !c.telling && len(c.out) == 0 && len(c.held) == 0
 }
@@ -81,7 +81,7 @@ func (c *course[M]) hold(m M, size int) {
 	c.bytes += size
 }
 
-// due are the held messages, if it is their turn.
+// due removes and returns the held messages if they may be judged now, else nil.
 func (c *course[M]) due() []M {
 	if c.state != following || len(c.out) > 0 || len(c.held) == 0 {
 		return nil
@@ -102,8 +102,8 @@ func (c *course[M]) give(p *broker.Publication) {
 	}
 }
 
-// gap tells that publications are missing, and goes on behind them: never before where it is,
-// unless a new life of the log begins. empty is as in [broker.Gap].
+// gap queues a gap notice and continues at resume. Within an epoch the position never goes back; a new epoch
+// may begin at a lower offset. empty is as in [broker.Gap].
 func (c *course[M]) gap(resume broker.Position, reason broker.GapReason, empty bool) {
 	if resume.Epoch == c.at.Epoch {
 		resume.Offset = max(resume.Offset, c.at.Offset)
@@ -115,14 +115,14 @@ func (c *course[M]) gap(resume broker.Position, reason broker.GapReason, empty b
 	}
 }
 
-// take returns what is to be told now.
+// take removes and returns the queued notices.
 func (c *course[M]) take() []notice[M] {
 	out := c.out
 	c.out, c.spare = c.spare, nil
 	return out
 }
 
-// done takes back the slice of what was told.
+// done takes back the slice of delivered notices for reuse.
 func (c *course[M]) done(out []notice[M]) {
 	clear(out)
 	if cap(out) <= maxSpare {
@@ -132,7 +132,7 @@ func (c *course[M]) done(out []notice[M]) {
 
 func (c *course[M]) attach(a *Attachment[M]) {
 	a.at, a.empty = c.at, c.empty
-	// The slice may be with a notice, so it is never written again.
+	// A notice may share the slice, so its elements are never overwritten.
 	c.sinks = append(slices.Clip(c.sinks), a)
 }
 

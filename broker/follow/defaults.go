@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Default gives an option its default value if it has none.
+// Default sets an option to value if it has its zero value.
 func Default[T comparable](option *T, value T) {
 	var zero T
 	if *option == zero {
@@ -13,9 +13,9 @@ func Default[T comparable](option *T, value T) {
 	}
 }
 
-// Defaults gives the options that all logs have their default values: four shards of the feed,
-// 16,384 messages and [QueueBytes] in the queue of each, eight readings under way, an audit
-// each ten seconds, and no lines of a log.
+// Defaults sets unset options that all logs share: four shards of the feed, a queue of 16,384 messages and
+// [QueueBytes] for each shard, eight concurrent readers, an audit every ten seconds, and a logger that
+// discards everything.
 func Defaults(shards, queue *int, bytes *int64, readers *int, audit *time.Duration, logger **slog.Logger) {
 	Default(shards, 4)
 	Default(queue, 16384)
@@ -27,9 +27,9 @@ func Defaults(shards, queue *int, bytes *int64, readers *int, audit *time.Durati
 	}
 }
 
-// Patience is how long a log that cannot be read at the moment is asked again before whoever
-// wants to know something is told: as long as a publish may wait, and five seconds at least.
+// Patience is how long reads of an unreadable log are retried before the caller gets an error: the publish
+// timeout, but at least five seconds.
 func Patience(publish time.Duration) time.Duration { return max(publish, 5*time.Second) }
 
-// AttachTimeout bounds the beginning of following a channel, by what a publish may wait.
+// AttachTimeout bounds how long a follower may take to begin: the publish timeout, but at least ten seconds.
 func AttachTimeout(publish time.Duration) time.Duration { return max(publish, 10*time.Second) }

@@ -1,17 +1,17 @@
-// Package follow is what following the channels of a log is, whatever the log: who follows
-// which channel, how messages reach the sinks in order, what is held while something is
-// missing, and how what is missing is read from the log.
+// Package follow delivers the publications of channels from a log to sinks, for any kind of log. It keeps one
+// follower per channel, delivers messages in order, holds messages while something is missing, and reads
+// missing publications from the log.
 //
 //	live message ─► Queue ─► Follower ─► sinks
 //	                            │  ▲
 //	                     Repair ▼  │ pages
 //	                           Line: the log
 //
-// How continuity is proven is the matter of each log: it implements a [Line], judges each
-// message with its own means, and says here only what comes of it: give, hold, repair, a gap.
+// Each log proves continuity in its own way. It implements a [Line], judges each message by its own means,
+// and tells the follower only the result: give, hold, repair, or a gap.
 //
-// What it promises: a sink gets what a line gives once, in order and by one goroutine at a
-// time; a sink that takes nothing keeps nobody waiting but those who tell that channel, and
-// what comes meanwhile is held within a bound; no lock is held while a sink is called or the
-// log is read. Callers who wait for the same channel do not depend on each other.
+// Guarantees: a sink gets each publication that a line gives exactly once, in order, from one goroutine at a
+// time. A sink that blocks delays only the goroutine that delivers for its channel; messages that arrive
+// meanwhile are held within a bound. No lock is held while a sink is called or the log is read. Callers that
+// wait for the same channel to begin do not affect each other.
 package follow

@@ -15,49 +15,48 @@ import (
 )
 
 const (
-	// AuditBatch is how many silent channels are compared with the log at a time.
+	// AuditBatch is how many silent channels are compared with the log in one audit.
 	AuditBatch = 256
-	// QueueBytes is what may wait for one shard of a feed in bytes, unless a log is told
-	// otherwise. What does not fit is read from the log.
+	// QueueBytes is the default bound, in bytes, of the messages that wait for one shard of a feed. Messages
+	// that do not fit are read from the log later.
 	QueueBytes = 64 << 20
 )
 
-// Options say what a [Feed] needs from its log.
+// Options are the settings of a [Feed] and what its log provides to it.
 type Options[M any] struct {
-	// Context ends with the log. Go runs what Close waits for.
+	// Context ends when the log closes. Go starts a goroutine that the log's Close waits for.
 	Context context.Context
 	Go      func(func())
-	// Line makes what knows of the log of a channel, of which nothing else is called before
-	// Begin.
+	// Line makes the line of a follower. The line's Begin is called before its other methods.
 	Line func(*Follower[M]) Line[M]
-	// Shards is the number of parts of the channels.
+	// Shards is the number of shards over which channels are distributed.
 	Shards int
-	// Repairs bounds the repairs under way, by app.
+	// Repairs bounds the repairs in progress, with a fair share for each app.
 	Repairs *broker.Share
-	// RepairTimeout is how long the log may not be readable while Connected says that it can be
-	// reached; nil says that it always can.
+	// RepairTimeout is how long reads of the log may fail, while Connected reports true, before a
+	// repair gives up. A nil Connected means always connected.
 	RepairTimeout time.Duration
 	Connected     func() bool
-	// AttachTimeout bounds the beginning of a follower, default 10 s.
+	// AttachTimeout bounds how long a follower may take to begin, default 10 s.
 	AttachTimeout time.Duration
-	// Passed counts the live messages that were put into the queue of a shard, and those of them
-	// that were given to their followers. Nil says that none waits.
+	// Passed counts the live messages ever put into the queue of a shard, and those that have been handled.
+	// Nil means that no message ever waits.
 	Passed func(shard int) (put, done uint64)
 	Logger *slog.Logger
-	// Wake asks for channels that missed something to be compared with the log.
+	// Wake asks the log to compare soon the channels that missed messages.
 	Wake func()
 }
 
-// Feed is who follows what. Make it with [NewFeed]. Safe for use by many goroutines.
+// Feed holds the followers of a log, by channel. Make it with [NewFeed]. Safe for concurrent use.
 type Feed[M any] struct {
 	opt      Options[M]
 	counters *Counters
 	shards   []*shard[M]
-	// lines are about channels, of which there may be many in the same trouble.
+	// lines limits the rate of log lines about channels, since many channels may have the same problem.
 	lines seldom.Lines
 }
 
-// shard is a part of the followers. Its lock is taken before that of a follower.
+// shard holds a part of the followers. Its lock is taken before that of a follower.
 type shard[M any] struct {
 	number int
 
@@ -66,7 +65,7 @@ type shard[M any] struct {
 	closed    bool
 }
 
-// NewFeed returns a feed that nobody follows yet.
+// NewFeed returns a feed without followers.
 func NewFeed[M any](opt Options[M], c *Counters) *Feed[M] {
 	if opt.Connected == nil {
 		opt.Connected = func() bool { return true }
@@ -84,8 +83,8 @@ func NewFeed[M any](opt Options[M], c *Counters) *Feed[M] {
 
 var seed = maphash.MakeSeed()
 
-// Attach attaches a sink to a channel whose live messages have a key. Errors: those of the
-// line, [broker.ErrClosed], or the context's, which ends the waiting of this caller alone.
+// Attach attaches a sink to the channel whose live messages carry key. Errors: those of the line's Begin,
+// [broker.ErrClosed], or the context's, which affects this caller only.
 func (d *Feed[M]) Attach(ctx context.Context, app, channel, key string, sink broker.Sink) (broker.Attachment, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -119,7 +118,7 @@ func (d *Feed[M]) Attach(ctx context.Context, app, channel, key string, sink bro
 	return a, nil
 }
 
-// use returns the follower of a key for one more user, nil if the feed is closed.
+// use returns the follower of a key and counts one more user of it. It returns nil if the feed is closed.
 func (d *Feed[M]) use(s *shard[M], app, channel, key string) *Follower[M] {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -131,7 +130,7 @@ func (d *Feed[M]) use(s *shard[M], app, channel, key string) *Follower[M] {
 		f = &Follower[M]{App: app, Channel: channel, Key: key, feed: d, shard: s, begun: make(chan struct{})}
 		f.line = d.opt.Line(f)
 		s.followers[key] = f
-		f.users++ // until it has begun
+		f.users++ // held by the goroutine that begins
 		d.opt.Go(func() {
 			f.begin()
 			s.leave(f)
@@ -141,7 +140,7 @@ func (d *Feed[M]) use(s *shard[M], app, channel, key string) *Follower[M] {
 	return f
 }
 
-// leave gives up one use of a follower and ends it with the last one.
+// leave gives up one use of a follower and closes the follower after the last one.
 func (s *shard[M]) leave(f *Follower[M]) {
 	s.mu.Lock()
 	f.users--
@@ -155,7 +154,7 @@ func (s *shard[M]) leave(f *Follower[M]) {
 	}
 }
 
-// forget takes a follower out, whoever still has a use of it.
+// forget removes a follower from the shard, whether or not it still has users.
 func (s *shard[M]) forget(f *Follower[M]) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -164,7 +163,7 @@ func (s *shard[M]) forget(f *Follower[M]) {
 	}
 }
 
-// Find returns the follower of a key that belongs to a shard, nil if there is none.
+// Find returns the follower of a key in a shard, nil if there is none.
 func (d *Feed[M]) Find(shard int, key string) *Follower[M] {
 	s := d.shards[shard]
 	s.mu.Lock()
@@ -173,7 +172,7 @@ func (d *Feed[M]) Find(shard int, key string) *Follower[M] {
 	return f
 }
 
-// Lookup is Find where the shard is not known.
+// Lookup is [Feed.Find] for a caller that does not know the shard.
 func (d *Feed[M]) Lookup(key string) *Follower[M] { return d.Find(d.shardOf(key), key) }
 
 func (d *Feed[M]) shardOf(key string) int {
@@ -195,14 +194,14 @@ func (d *Feed[M]) Of(app string) []*Follower[M] {
 	return out
 }
 
-// Stats is what the log counted, while so many live messages wait.
+// Stats returns the counters of the log; queued is the number of live messages that wait now.
 func (d *Feed[M]) Stats(queued int) Stats {
 	s := d.counters.stats()
 	s.Attached, s.Queued = d.Attached(), queued
 	return s
 }
 
-// Attached is the number of channels that are followed.
+// Attached returns the number of channels that are followed.
 func (d *Feed[M]) Attached() int {
 	n := 0
 	for _, s := range d.shards {
@@ -213,7 +212,7 @@ func (d *Feed[M]) Attached() int {
 	return n
 }
 
-// Close ends all followers. The context of the options has ended before.
+// Close ends all followers. The caller has ended the context of the options before.
 func (d *Feed[M]) Close() {
 	for _, s := range d.shards {
 		s.mu.Lock()
@@ -228,19 +227,19 @@ func (d *Feed[M]) Close() {
 	}
 }
 
-// Everyone chooses all followers.
+// Everyone selects all followers.
 func Everyone[M any](all []*Follower[M]) []*Follower[M] { return all }
 
-// Missing chooses those that missed something, or could not be compared.
+// Missing selects the followers that missed messages or could not be compared with the log.
 func Missing[M any](all []*Follower[M]) []*Follower[M] {
 	return slices.DeleteFunc(all, func(f *Follower[M]) bool { return !f.missed.Load() })
 }
 
-// Oldest chooses those that were not compared with the log for longest, [AuditBatch] of them: a
-// lost last message is not revealed by any later one.
+// Oldest selects the [AuditBatch] followers whose last comparison with the log is longest ago. Only a
+// comparison reveals that the last message of a channel was lost: no later message follows it.
 func Oldest[M any](all []*Follower[M]) []*Follower[M] { return OldestOf(all, AuditBatch) }
 
-// OldestOf is [Oldest] for n of them.
+// OldestOf is [Oldest] for n followers. It may reorder all.
 func OldestOf[M any](all []*Follower[M], n int) []*Follower[M] {
 	if len(all) > n {
 		slices.SortFunc(all, func(a, b *Follower[M]) int { return cmp.Compare(a.audited.Load(), b.audited.Load()) })
@@ -249,7 +248,7 @@ func OldestOf[M any](all []*Follower[M], n int) []*Follower[M] {
 	return all
 }
 
-// Attachment is one sink of a follower.
+// Attachment is one sink attached to a follower.
 type Attachment[M any] struct {
 	follower *Follower[M]
 	sink     broker.Sink

@@ -11,44 +11,45 @@ import (
 	"github.com/sluicehq/sluice/broker/rank"
 )
 
-// Line is one channel as its log knows it. What reads the log is called without the lock of
-// the follower; what that returns, and all the rest but Begin and End, with it.
+// Line is the view that a log has of one channel. Begin, End, Read, Ask and Inquire are called without the
+// follower's lock. The functions that Read, Ask and Inquire return, and all other methods, are called with
+// it.
 type Line[M any] interface {
-	// Begin subscribes, finds out where the channel is, and says so with [Follower.Start].
+	// Begin subscribes to the channel, finds its position, and reports it with [Follower.Start].
 	Begin(ctx context.Context) error
-	// End gives up what Begin subscribed. It is called once, after Begin.
+	// End releases what Begin acquired. It is called once, after Begin has returned.
 	End()
-	// Accept judges messages that were held, in the order in which they came. What must still
-	// wait is held again.
+	// Accept judges messages that were held, in the order of their arrival. Messages that must still wait are
+	// held again.
 	Accept(held []M)
-	// Read reads the log behind what was given, Ask the next publication from where the answer
-	// is the truth. Inquire finds out what a doubt is about. What they return takes over what
-	// was read, and says what it was.
+	// Read reads the log after the follower's position. Ask reads the next publication from the authoritative
+	// copy of the log, usually its leader. Inquire resolves a doubt about the position. The function that
+	// each returns applies what was read and reports the result.
 	Read(ctx context.Context) (func() Found, error)
 	Ask(ctx context.Context) (func() Found, error)
 	Inquire(ctx context.Context) (func() Found, error)
-	// GiveUp goes on behind what could not be read.
+	// GiveUp continues after publications that could not be read, usually with a gap.
 	GiveUp()
 }
 
-// Follower follows one channel for all its sinks. Lines use it; those of its methods that say
-// so need its lock.
+// Follower follows one channel for all its sinks. Lines call its methods; some of these require its lock, as
+// their comments say.
 type Follower[M any] struct {
-	// App and Channel name what is followed, Key the live messages of it.
+	// App and Channel name the followed channel. Key identifies its live messages.
 	App, Channel, Key string
 
 	feed  *Feed[M]
 	shard *shard[M]
 	line  Line[M]
-	// begun is closed when the position is known or failed is set.
+	// begun is closed when the position is known or when failed is set.
 	begun  chan struct{}
 	failed error
-	// unsubscribe makes sure that the line ends once.
+	// unsubscribe makes sure that the line's End runs once.
 	unsubscribe sync.Once
-	// users belongs to the shard's lock.
+	// users counts attachments and callers that wait for the beginning. The shard's lock guards it.
 	users int
-	// missed is set when the channel must be compared with the log soon, audited when that was
-	// done last.
+	// missed is set when the channel must be compared with the log soon. audited is the time of the last
+	// comparison in Unix nanoseconds.
 	missed  atomic.Bool
 	audited atomic.Int64
 
@@ -57,22 +58,22 @@ type Follower[M any] struct {
 	transit transit
 }
 
-// Line is what knows of the log of the channel.
+// Line returns the line of the channel.
 func (f *Follower[M]) Line() Line[M] { return f.line }
 
-// Shard is the number of the part of the channels to which this one belongs.
+// Shard returns the number of the shard that holds the channel.
 func (f *Follower[M]) Shard() int { return f.shard.number }
 
-// Lock takes the lock. Every holder ends with [Follower.Leave] if he may have given something,
+// Lock takes the lock. The holder ends with [Follower.Leave] if it may have given something,
 // and with [Follower.Unlock] otherwise.
 func (f *Follower[M]) Lock() { f.mu.Lock() }
 
-// Unlock gives the lock back.
+// Unlock releases the lock.
 func (f *Follower[M]) Unlock() { f.mu.Unlock() }
 
-// Enter takes a live message of a size in bytes. It reports true, with the lock taken, if the
-// message is to be judged now, after which comes [Follower.Leave]; otherwise it is held, or
-// nobody wants it any more.
+// Enter takes in a live message of size bytes. If it reports true, the lock is held, and the caller judges
+// the message now and then calls [Follower.Leave]. Otherwise the lock is free, and the message is held, or
+// dropped because the follower has ended.
 func (f *Follower[M]) Enter(m M, size int) bool {
 	f.mu.Lock()
 	if f.course.free() {
@@ -85,8 +86,8 @@ func (f *Follower[M]) Enter(m M, size int) bool {
 	return false
 }
 
-// Leave gives the lock back after the sinks were told what is to be told, without the lock. If
-// somebody is telling, that is left to him.
+// Leave delivers queued notices to the sinks, without the lock, and then releases the lock. If another
+// goroutine is already delivering, that goroutine delivers them instead. The caller holds the lock.
 func (f *Follower[M]) Leave() {
 	c := &f.course
 	if c.telling {
@@ -116,8 +117,8 @@ func (f *Follower[M]) Leave() {
 	f.mu.Unlock()
 }
 
-// LeaveToOthers gives the lock back and has somebody else tell what is to be told, who waits
-// for the sinks in place of the caller.
+// LeaveToOthers releases the lock and lets a new goroutine deliver queued notices, so that the caller does
+// not wait for the sinks. The caller holds the lock.
 func (f *Follower[M]) LeaveToOthers() {
 	waiting := len(f.course.out) > 0 && !f.course.telling
 	f.mu.Unlock()
@@ -129,59 +130,60 @@ func (f *Follower[M]) LeaveToOthers() {
 	}
 }
 
-// Prompt says whether giving something now would wait for nobody, as far as the sinks can tell.
+// Prompt reports whether all sinks would take a publication now without blocking. A sink that cannot tell
+// counts as one that blocks.
 func (f *Follower[M]) Prompt() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, a := range f.course.sinks {
 		if sink, ok := a.sink.(broker.Prompt); !ok || !sink.Prompt() {
-			return false // then whoever tells waits
+			return false // this sink may block the goroutine that delivers
 		}
 	}
 	return true
 }
 
-// At is the position that was given. The lock is held.
+// At returns the position of the last publication or gap that was passed on. The caller holds the lock.
 func (f *Follower[M]) At() broker.Position { return f.course.at }
 
-// Following says whether messages are judged as they come. The lock is held.
+// Following reports whether messages are judged as they come. The caller holds the lock.
 func (f *Follower[M]) Following() bool { return f.course.state == following }
 
-// Repairing says whether the log is read for the channel. The lock is held.
+// Repairing reports whether a repair of the channel is in progress. The caller holds the lock.
 func (f *Follower[M]) Repairing() bool { return f.course.state == repairing }
 
-// Begun says whether the channel is followed, or repaired. The lock is held.
+// Begun reports whether the channel is followed or repaired. The caller holds the lock.
 func (f *Follower[M]) Begun() bool { return f.Following() || f.Repairing() }
 
-// Start begins at a position; empty says that the log has nothing of the channel. The lock is
-// held.
+// Start begins following at a position. empty is true if the log has no publication of the channel. The
+// caller holds the lock.
 func (f *Follower[M]) Start(at broker.Position, empty bool) {
 	f.course.at, f.course.empty = at, empty
 	f.Resume()
 }
 
-// Stand puts the position elsewhere, where nothing was given. The lock is held.
+// Stand sets the offset of the position without delivering anything. The caller holds the lock.
 func (f *Follower[M]) Stand(offset uint64) { f.course.at.Offset = offset }
 
-// Give has a publication told if it lies above the position. The lock is held.
+// Give queues a publication for the sinks if it lies above the position. The caller holds the lock.
 func (f *Follower[M]) Give(p *broker.Publication) { f.course.give(p) }
 
-// Gap has it told that publications are missing between the position and another one, which is
-// that of the channel from now on. The lock is held.
+// Gap queues a gap notice: publications are missing between the position and resume, which becomes the
+// position. The caller holds the lock.
 func (f *Follower[M]) Gap(resume broker.Position, reason broker.GapReason) {
 	f.feed.counters.gap(reason)
 	f.course.gap(resume, reason, false)
 }
 
-// Renew has it told that a new life of the log begins, at a position; empty says that the log has
-// nothing of the channel there. The lock is held.
+// Renew queues a gap notice for a new epoch of the log that begins at a position. empty is true if the log
+// has no publication of the channel there. The caller holds the lock.
 func (f *Follower[M]) Renew(at broker.Position, empty bool) {
 	f.feed.counters.gap(broker.GapEpoch)
 	f.course.gap(at, broker.GapEpoch, empty)
 }
 
-// Hear gives the sinks what has no place in the log, now. The shard that gives the channel its
-// live messages calls it, without the lock.
+// Hear delivers an event that is not stored in the log to the sinks at once. The goroutine of the channel's
+// shard calls it, without the lock.
 func (f *Follower[M]) Hear(e *broker.Publication) {
 	f.mu.Lock()
 	sinks := f.course.sinks
@@ -194,26 +196,25 @@ func (f *Follower[M]) Hear(e *broker.Publication) {
 	}
 }
 
-// Hold keeps a message of a size in bytes until the channel is followed again. The lock is held.
+// Hold keeps a message of size bytes until the channel is followed again. The caller holds the lock.
 func (f *Follower[M]) Hold(m M, size int) { f.course.hold(m, size) }
 
-// Held are the messages that are held. They may be changed in place. The lock is held.
+// Held returns the held messages. They may be changed in place. The caller holds the lock.
 func (f *Follower[M]) Held() []M { return f.course.held }
 
-// Keep lets go what is held of which keep is false. The lock is held.
+// Keep drops the held messages for which keep returns false. The caller holds the lock.
 func (f *Follower[M]) Keep(keep func(M) bool) {
 	f.course.held = slices.DeleteFunc(f.course.held, func(m M) bool { return !keep(m) })
 }
 
-// Dropped says once that held messages were given up. The lock is held.
+// Dropped reports whether held messages were dropped since its last call. The caller holds the lock.
 func (f *Follower[M]) Dropped() bool {
 	was := f.course.dropped
 	f.course.dropped = false
 	return was
 }
 
-// Repair has the channel read from the log, beginning with [Read] or [Inquire]. The lock is
-// held.
+// Repair starts a repair, which begins with [Read] or [Inquire]. The caller holds the lock.
 func (f *Follower[M]) Repair(first Do) {
 	f.course.state = repairing
 	if first == Read {
@@ -222,8 +223,8 @@ func (f *Follower[M]) Repair(first Do) {
 	f.feed.opt.Go(func() { f.repair(first) })
 }
 
-// Resume goes back to following. What was held is judged when the lock is left. The lock is
-// held.
+// Resume returns to following. The held messages are judged by the next [Follower.Leave]. The caller holds
+// the lock.
 func (f *Follower[M]) Resume() {
 	if f.course.state == ended {
 		return
@@ -234,31 +235,30 @@ func (f *Follower[M]) Resume() {
 	}
 }
 
-// Miss notes that live messages were missed.
+// Miss records that live messages were missed.
 func (f *Follower[M]) Miss() { f.missed.Store(true) }
 
-// Missed says whether messages were missed since the channel was compared last.
+// Missed reports whether live messages were missed since the last comparison with the log began.
 func (f *Follower[M]) Missed() bool { return f.missed.Load() }
 
-// Audited is when the channel was compared with the log last, 0 if it was not.
+// Audited returns the time of the last comparison with the log in Unix nanoseconds, 0 if there was none.
 func (f *Follower[M]) Audited() int64 { return f.audited.Load() }
 
-// Auditing notes that the channel is about to be compared with the log: what is missed from now
-// on counts anew.
+// Auditing records that a comparison with the log begins. Messages missed from now on need another one.
 func (f *Follower[M]) Auditing(now time.Time) {
 	f.missed.Store(false)
 	f.audited.Store(now.UnixNano())
 }
 
-// begin has the line begin. It belongs to all who wait for it, so none of them can break it off
-// for the others.
+// begin runs the line's Begin. All callers that wait for the channel share it, so it does not use the context
+// of one of them.
 func (f *Follower[M]) begin() {
 	ctx, cancel := context.WithTimeout(f.feed.opt.Context, f.feed.opt.AttachTimeout)
 	defer cancel()
 	f.failed = f.line.Begin(ctx)
 	if f.failed != nil {
 		f.end()
-		// The next one to come must find no failed follower.
+		// The next caller must get a new follower, not the failed one.
 		f.shard.forget(f)
 	}
 	close(f.begun)
@@ -270,7 +270,7 @@ func (f *Follower[M]) end() {
 	f.mu.Unlock()
 }
 
-// close ends what has begun or failed to.
+// close ends the follower and its line. It is called after begin has returned.
 func (f *Follower[M]) close() {
 	f.end()
 	f.unsubscribe.Do(f.line.End)

@@ -6,9 +6,8 @@ import (
 	"github.com/sluicehq/sluice/broker/rank"
 )
 
-// Queue is what waits for one goroutine, bounded in items and in bytes. What was taken out
-// counts until it is done. Make it with [NewQueue]. Putting is safe for use by many goroutines;
-// one takes.
+// Queue is a queue for one consuming goroutine, bounded in items and in bytes. An item that was taken counts
+// until it is done. Make it with [NewQueue]. Put is safe for concurrent use; only one goroutine may take.
 type Queue[T any] struct {
 	most      int
 	mostBytes int64
@@ -16,27 +15,26 @@ type Queue[T any] struct {
 
 	mu      rank.Mutex[rank.FeedQueue]
 	waiting []item[T]
-	// spare is the slice of a batch that is done.
+	// spare is the slice of the previous batch, for reuse.
 	spare []item[T]
 	items int
 	bytes int64
-	// put counts what was ever put in.
+	// put counts all items ever put in.
 	put uint64
 }
 
-// item is one thing in a queue, with its size in bytes.
+// item is one value in a queue, with its size in bytes.
 type item[T any] struct {
 	value T
 	size  int
 }
 
-// NewQueue returns a queue of so many items and bytes.
+// NewQueue returns a queue that holds at most items values (at least one) and bytes bytes.
 func NewQueue[T any](items int, bytes int64) *Queue[T] {
 	return &Queue[T]{most: max(items, 1), mostBytes: bytes, wake: make(chan struct{}, 1)}
 }
 
-// Put puts something of a size into the queue. It never waits; it reports false if there is no
-// room.
+// Put appends a value of size bytes. It never blocks; it reports false if the queue is full.
 func (q *Queue[T]) Put(value T, size int) bool {
 	q.mu.Lock()
 	if q.items >= q.most || q.bytes+int64(size) > q.mostBytes {
@@ -58,8 +56,8 @@ func (q *Queue[T]) Put(value T, size int) bool {
 	return true
 }
 
-// All returns what comes through the queue, in order, until over ends. Each of it counts until
-// the next one is asked for.
+// All returns the values of the queue, in order, until over is closed. Each value counts until the next one
+// is requested.
 func (q *Queue[T]) All(over <-chan struct{}) iter.Seq[T] {
 	return func(yield func(T) bool) {
 		for {
@@ -82,8 +80,8 @@ func (q *Queue[T]) All(over <-chan struct{}) iter.Seq[T] {
 	}
 }
 
-// Batch gives what is in the queue now to f, in order. Each of it counts until f returns. Nobody
-// else may take meanwhile.
+// Batch calls f with each value that is in the queue now, in order. Each value counts until f returns. No
+// other goroutine may take from the queue meanwhile.
 func (q *Queue[T]) Batch(f func(T)) {
 	batch := q.take()
 	for i := range batch {
@@ -92,7 +90,7 @@ func (q *Queue[T]) Batch(f func(T)) {
 	}
 }
 
-// take takes out what waits. The slice is used again after the next call.
+// take removes and returns all waiting items. The slice is reused after the next call.
 func (q *Queue[T]) take() []item[T] {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -103,7 +101,7 @@ func (q *Queue[T]) take() []item[T] {
 	return batch
 }
 
-// done gives back the room of an item that was taken, and lets its value go.
+// done frees the room of an item that was taken, and clears its value for the garbage collector.
 func (q *Queue[T]) done(i *item[T]) {
 	q.mu.Lock()
 	q.items--
@@ -112,24 +110,24 @@ func (q *Queue[T]) done(i *item[T]) {
 	*i = item[T]{}
 }
 
-// Len is the number of items that wait or are not done.
+// Len returns the number of items that wait or are not done.
 func (q *Queue[T]) Len() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.items
 }
 
-// passed counts what was ever put in, and what of it is done.
+// passed returns how many items were ever put in, and how many of them are done.
 func (q *Queue[T]) passed() (put, done uint64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.put, q.put - uint64(q.items)
 }
 
-// Queues are those of the shards of a feed.
+// Queues holds the queue of each shard of a feed.
 type Queues[T any] []*Queue[T]
 
-// NewQueues returns so many queues, each of so many items and bytes.
+// NewQueues returns shards queues, each bounded by items and bytes.
 func NewQueues[T any](shards, items int, bytes int64) Queues[T] {
 	all := make(Queues[T], shards)
 	for i := range all {
@@ -138,11 +136,11 @@ func NewQueues[T any](shards, items int, bytes int64) Queues[T] {
 	return all
 }
 
-// Passed counts what was ever put into the queue of a shard, and what of it is done, which
-// comes in the same order.
+// Passed returns how many items were ever put into the queue of a shard, and how many of them are done. Items
+// are done in the order in which they were put in.
 func (all Queues[T]) Passed(shard int) (put, done uint64) { return all[shard].passed() }
 
-// Len is the number of items that wait in all of them.
+// Len returns the number of items that wait, or are not done, in all queues.
 func (all Queues[T]) Len() int {
 	n := 0
 	for _, q := range all {

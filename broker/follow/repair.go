@@ -2,44 +2,44 @@ package follow
 
 import "time"
 
-// Found is what came of a look at the log, as the line of the channel sees it.
+// Found is the result of one read of the log, as the line of the channel judges it.
 type Found uint8
 
 const (
 	// Failed: the log could not be read.
 	Failed Found = iota
-	// Nothing: it has nothing new, though there must be; a copy that is behind may have said so.
+	// Nothing: no new publication was read, though there must be one. A replica that lags may have answered.
 	Nothing
-	// Awaited: something is missing that the log does not have any more, and that may be on its
-	// way, see [Follower.OnItsWay].
+	// Awaited: publications are missing that the log no longer has, but they may still arrive as live
+	// messages, see [Follower.OnItsWay].
 	Awaited
-	// Progress: publications were given, or a gap.
+	// Progress: publications or a gap were given.
 	Progress
-	// Turned: where to read is another place now; what was read says nothing.
+	// Turned: the place to read from has changed; the result of this read proves nothing.
 	Turned
-	// Doubtful: what was given last is not where it was. The log may have lost it.
+	// Doubtful: the last delivered publication is not at its position. The log may have lost it.
 	Doubtful
 	// Complete: nothing is missing any more.
 	Complete
 )
 
-// Do is what a repair does next.
+// Do is the next action of a repair.
 type Do uint8
 
 const (
-	// Read reads the log behind what was given.
+	// Read reads the log after the position.
 	Read Do = iota
-	// Inquire finds out what became of what was given last, or where a message is.
+	// Inquire finds out what became of the last delivered publication, or where a message is.
 	Inquire
-	// Ask reads the next publication from where the answer is the truth.
+	// Ask reads the next publication from the authoritative copy of the log.
 	Ask
-	// GiveUp goes on behind what cannot be read.
+	// GiveUp continues after what cannot be read.
 	GiveUp
-	// End is the end of the repair.
+	// End ends the repair.
 	End
 )
 
-// Step is what a repair does next, and after which pause.
+// Step is the next action of a repair, and the pause before it.
 type Step struct {
 	Do    Do
 	After time.Duration
@@ -48,30 +48,30 @@ type Step struct {
 const (
 	shortestPause = 5 * time.Millisecond
 	longestPause  = 200 * time.Millisecond
-	// maxStale is how often a copy of the log may have nothing new before its leader is asked.
+	// maxStale is how many reads in a row may bring nothing before the authoritative copy is asked.
 	maxStale = 3
 )
 
-// Repair decides how a repair goes on. It is a plain value: what was found goes in, the next
-// step comes out. Make it with [NewRepair].
+// Repair decides the steps of a repair. It is a plain value without I/O: the result of a step goes in, the
+// next step comes out. Make it with [NewRepair].
 type Repair struct {
 	timeout time.Duration
 	until   time.Time
 	pause   time.Duration
 	stale   int
-	// again is what is done again after a failure.
+	// again is the action that is retried after a failure.
 	again Do
 }
 
-// NewRepair returns a repair that begins with a step and gives up when the log could not be
-// read for so long.
+// NewRepair returns a repair whose first action is first. It gives up when the log could not be read for
+// timeout.
 func NewRepair(first Do, timeout time.Duration, now time.Time) Repair {
 	return Repair{timeout: timeout, until: now.Add(timeout), pause: shortestPause, again: first}
 }
 
-// Next says what follows on what was found. The time without a connection to the log does not
-// count: nobody could be better off elsewhere by being told of a gap that is repaired as soon
-// as there is one.
+// Next returns the step that follows a result. Time without a connection to the log does not count towards
+// the timeout: a gap notice would not help the clients then, because no other gateway could serve them better
+// and the repair continues after the reconnection.
 func (r *Repair) Next(found Found, now time.Time, connected bool) Step {
 	switch found {
 	case Complete:
@@ -85,7 +85,7 @@ func (r *Repair) Next(found Found, now time.Time, connected bool) Step {
 		*r = NewRepair(Read, r.timeout, now)
 		return Step{Do: Read}
 	case Awaited:
-		// How long that goes on is no matter of the log.
+		// The wait for live messages has its own bound, in [Follower.OnItsWay].
 		r.again, r.until = Read, now.Add(r.timeout)
 	case Nothing:
 		r.again = Read

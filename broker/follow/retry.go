@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// retryPause is how long what could not be compared with the log waits.
+// retryPause is the delay before a comparison with the log that failed is tried again.
 const retryPause = time.Second
 
-// Retry does something a second later, once, however often it is asked for meanwhile. The zero
-// value is ready.
+// Retry calls a function one second later. Requests made while one is pending are ignored. The zero value is
+// ready to use.
 type Retry struct{ pending atomic.Bool }
 
-// Later has do called after the pause, in a goroutine that start runs and that ends with ctx.
+// Later calls do after the pause, in a goroutine that start runs and that ends with ctx.
 func (r *Retry) Later(ctx context.Context, start func(func()), do func()) {
 	if !r.pending.CompareAndSwap(false, true) {
 		return

@@ -6,7 +6,7 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// Counters are what a log counts while it is open.
+// Counters are the counters of one open log. Their meaning is that of the fields of [Stats].
 type Counters struct {
 	Published, Duplicates, Retries, Failures atomic.Uint64
 	Live, Rejected, Skipped, Unproven        atomic.Uint64
@@ -15,28 +15,29 @@ type Counters struct {
 	GapsEvicted, GapsEpoch, GapsUnavailable  atomic.Uint64
 }
 
-// Stats are totals since the log was opened, but for the queue.
+// Stats are totals since the log was opened, except Attached and Queued, which are present values.
 type Stats struct {
-	// Published events were acknowledged, Duplicates of them had been stored
-	// before; Retries were sent again, Failures given up.
+	// Published counts acknowledged events; Duplicates those of them that had been stored before. Retries
+	// counts events sent again, Failures events given up.
 	Published, Duplicates, Retries, Failures uint64
-	// Live messages came from the feed; Rejected of them were not written by the log,
-	// Skipped cannot be delivered. Unproven is how often a message that was read claimed
-	// what only gateways may say; it stays 0 where only gateways may write.
+	// Live counts messages from the feed; Rejected those that the log did not write, Skipped those that
+	// cannot be delivered. Unproven counts messages that were read and claimed something only gateways may
+	// say; it stays 0 where only gateways may write.
 	Live, Rejected, Skipped, Unproven uint64
-	// Heard events came that are not in the log, and Unheard ones were dropped because the feed
-	// was too slow.
+	// Heard counts received events that are not stored in the log. Unheard counts those dropped because the
+	// feed was too slow.
 	Heard, Unheard uint64
-	// Repairs were begun and brought Repaired messages. Scans compared all
-	// channels with the log. Slow counts the times that the feed was too slow.
+	// Repairs counts repairs begun, Repaired the messages they brought. Scans counts comparisons of all
+	// channels with the log. Slow counts how often the feed was too slow.
 	Repairs, Repaired, Scans, Slow uint64
-	// Gaps by reason.
+	// Gaps by their reason.
 	GapsEvicted, GapsEpoch, GapsUnavailable uint64
-	// Attached channels, and Queued messages that wait for a shard of the feed.
+	// Attached is the number of followed channels, Queued the number of messages that wait for a shard of the
+	// feed.
 	Attached, Queued int
 }
 
-// stats is what was counted until now.
+// stats returns the counters as they are now.
 func (c *Counters) stats() Stats {
 	return Stats{
 		Published: c.Published.Load(), Duplicates: c.Duplicates.Load(), Retries: c.Retries.Load(), Failures: c.Failures.Load(),

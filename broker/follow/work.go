@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// repair reads the log until nothing is missing. Repairs of different channels do not wait for
-// each other, beyond a bound on how many run.
+// repair reads the log until nothing is missing. Repairs of different channels run concurrently, up to the
+// bound of Options.Repairs.
 func (f *Follower[M]) repair(first Do) {
 	f.mu.Lock()
 	f.Leave()
@@ -18,13 +18,13 @@ func (f *Follower[M]) repair(first Do) {
 		return
 	}
 	f.work(first, done)
-	// What was held meanwhile is no part of the repair.
+	// Judging the messages that were held meanwhile is not part of the repair.
 	f.mu.Lock()
 	f.Leave()
 }
 
-// quiet waits until nobody is telling, so that what is read does not pile up before sinks that
-// take nothing. It reports false when there is nothing to repair any more.
+// quiet waits until no goroutine delivers notices, so that publications read from the log do not pile up in
+// front of a sink that blocks. It reports false when the repair is no longer needed.
 func (f *Follower[M]) quiet() bool {
 	over := f.feed.opt.Context.Done()
 	for {
@@ -48,8 +48,8 @@ func (f *Follower[M]) quiet() bool {
 	}
 }
 
-// work goes from step to step until the channel is followed again. What it gives last is told
-// by the caller.
+// work runs the steps of a repair until the channel is followed again. The caller delivers the last notices
+// and holds no lock. done releases the repair's place among the bounded repairs.
 func (f *Follower[M]) work(first Do, done func()) {
 	o := &f.feed.opt
 	defer func() { done() }()
@@ -65,7 +65,7 @@ func (f *Follower[M]) work(first Do, done func()) {
 			return
 		}
 		if found == Awaited {
-			// Who waits for live messages reads nothing, and keeps nobody from reading.
+			// A repair that waits for live messages reads nothing, so it frees its place for another repair.
 			done()
 			done = func() {}
 			if !wait(o.Context, step.After) {
@@ -92,7 +92,7 @@ func (f *Follower[M]) work(first Do, done func()) {
 	}
 }
 
-// look takes one look at the log, and takes over what it shows.
+// look does one read of the log and applies its result.
 func (f *Follower[M]) look(do Do) (Found, error) {
 	read := f.line.Read
 	switch do {
@@ -116,8 +116,8 @@ func (f *Follower[M]) look(do Do) (Found, error) {
 	return found, nil
 }
 
-// yield gives the lock back between two steps. It says whether the repair is over; then somebody
-// else may begin another one at any moment, and what is to be told is left to the end.
+// yield releases the lock between two steps and reports whether the repair is over. If it is, another repair
+// may begin at any moment, so the last notices are left for the end of this one.
 func (f *Follower[M]) yield() (over bool) {
 	if f.course.state != repairing {
 		f.mu.Unlock()

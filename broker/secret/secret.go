@@ -22,8 +22,7 @@ func (s Secret) String() string {
 	return Redacted
 }
 
-// Format implements [fmt.Formatter]: without it a verb that is not for text would show what
-
+// Format implements [fmt.Formatter]: without it a verb such as %x would print the secret itself.
 func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
 // MarshalText implements [encoding.TextMarshaler], for JSON and its kind.
