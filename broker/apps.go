@@ -8,20 +8,20 @@ import (
 	"sync/atomic"
 )
 
-// Apps are what a backend has of its apps, by their ids. They may change while they are read. The
-// zero value has none.
+// Apps holds the values that a backend keeps for its apps, by app id. Safe for concurrent use. The zero value
+// has no apps.
 type Apps[A interface {
-	// Ready says whether it can be used yet.
+	// Ready reports whether the value can be used yet.
 	Ready() bool
 }] struct {
 	now atomic.Pointer[map[string]A]
-	// changing orders changes and guards left.
+	// changing serializes changes and guards left.
 	changing sync.Mutex
-	// left are those that were removed: somebody may still use them.
+	// left holds the values of removed apps, which callers may still use.
 	left map[string]A
 }
 
-// All are the apps that there are now.
+// All returns the present apps by id.
 func (m *Apps[A]) All() iter.Seq2[string, A] {
 	return func(yield func(string, A) bool) {
 		if all := m.now.Load(); all != nil {
@@ -34,7 +34,7 @@ func (m *Apps[A]) All() iter.Seq2[string, A] {
 	}
 }
 
-// Len is the number of apps.
+// Len returns the number of apps.
 func (m *Apps[A]) Len() int {
 	if all := m.now.Load(); all != nil {
 		return len(*all)
@@ -42,7 +42,7 @@ func (m *Apps[A]) Len() int {
 	return 0
 }
 
-// Find returns what there is of an app, whether or not it can be used.
+// Find returns the value of an app, whether or not it is ready.
 func (m *Apps[A]) Find(id string) (a A, known bool) {
 	if all := m.now.Load(); all != nil {
 		a, known = (*all)[id]
@@ -50,8 +50,7 @@ func (m *Apps[A]) Find(id string) (a A, known bool) {
 	return a, known
 }
 
-// Of returns what there is of an app, or was before it was removed; the zero value if there was
-// none.
+// Of returns the value of an app, also of a removed one, or the zero value if there never was one.
 func (m *Apps[A]) Of(id string) A {
 	if a, known := m.Find(id); known {
 		return a
@@ -61,8 +60,8 @@ func (m *Apps[A]) Of(id string) A {
 	return m.left[id]
 }
 
-// Get returns what there is of an app that can be used. Errors: [ErrUnknownApp], and
-// [ErrUnavailable] if its log could not be opened yet.
+// Get returns the value of an app that is ready. Errors: [ErrUnknownApp], and [ErrUnavailable] if the app's
+// log could not be opened yet.
 func (m *Apps[A]) Get(id string) (A, error) {
 	var none A
 	a, known := m.Find(id)
@@ -75,8 +74,8 @@ func (m *Apps[A]) Get(id string) (A, error) {
 	return a, nil
 }
 
-// Change adds the apps of those ids, of which there are none yet, and removes others. One that was
-// there before is the same as then; others are made.
+// Change adds apps that do not exist yet and removes others. An app that was removed earlier gets its old
+// value back; for other new apps make is called.
 func (m *Apps[A]) Change(add, remove []string, make func(id string) A) {
 	m.changing.Lock()
 	defer m.changing.Unlock()
@@ -104,8 +103,8 @@ func (m *Apps[A]) Change(add, remove []string, make func(id string) A) {
 	m.now.Store(&next)
 }
 
-// Differ compares the apps with ids that should be theirs: which are to be added and removed.
-// [GatewaysApp] is always there.
+// Differ compares the present apps with the wanted ids and returns which to add and which to remove.
+// [GatewaysApp] is never removed.
 func (m *Apps[A]) Differ(ids []string) (add, remove []string) {
 	for _, id := range ids {
 		if _, known := m.Find(id); !known {
@@ -124,11 +123,11 @@ func (m *Apps[A]) Differ(ids []string) (add, remove []string) {
 	return add, remove
 }
 
-// MaxEventData is the largest limit of the data of an event in bytes.
+// MaxEventData is the upper bound for the configured limit of an event's data, in bytes.
 const MaxEventData = 8 << 20
 
-// CheckLog says what is wrong with the ids of the apps of a log and with its limit of the data
-// of an event in bytes.
+// CheckLog returns an error for invalid app ids of a log and for a limit of event data, in bytes, that is out
+// of range.
 func CheckLog[A any](apps []A, idOf func(A) string, maxData int) error {
 	var errs []error
 	for _, a := range apps {

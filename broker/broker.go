@@ -5,34 +5,33 @@ import (
 	"time"
 )
 
-// Outgoing is one event on its way to one channel.
+// Outgoing is one event to publish to one channel.
 type Outgoing struct {
 	Channel string
 	Event   *Event
-	// Count asks a [Counting] log to count the event. Others ignore it.
+	// Count asks a [Counting] log to count the event. Other logs ignore it.
 	Count Count
 }
 
 // Count says how an event is counted for the full message interval.
 type Count struct {
-	// Interval is N: of N events of a value one goes out in full. 0 leaves the
-	// event uncounted.
+	// Interval is N: one of N events with the same value is sent in full. 0 leaves the event uncounted.
 	Interval int
 	// Value is the conflation value, at most a kilobyte.
 	Value string
-	// MaxValues bounds the values that are remembered per channel.
+	// MaxValues bounds the number of values remembered per channel.
 	MaxValues int
 }
 
-// Counting is a [Log] that counts events when it stores them, so that the verdict
-// travels with each publication and all readers agree. It can do everything else as
-// well, so that whoever stands in front of one hides nothing of it.
+// Counting is a [Log] that counts events when it stores them, so that the verdict travels with each
+// publication and all readers agree. It includes the optional interfaces, so that a wrapper hides none of
+// them.
 type Counting interface {
 	Log
 	Eraser
 	Listing
 	Ranking
-	// Counts reports whether it does.
+	// Counts reports whether the log counts events.
 	Counts() bool
 }
 
@@ -57,24 +56,23 @@ type Publisher interface {
 	Publish(ctx context.Context, app string, events ...Outgoing) ([]Receipt, error)
 }
 
-// Caster gives events to those who are there, and keeps nothing of them.
+// Caster delivers events to the present subscribers without storing them.
 type Caster interface {
-	// Cast gives the events to every sink that is attached to their channels on any node and
-	// is a [Listener]; those of one call and channel in the given order, each at most once.
-	// Nothing is stored, counted or repaired: what is lost on its way is missed without a word.
-	// Events need a MessageID, and their DedupID is not looked at. Without an error they are on
-	// their way; after one, some may be. Errors: those of [Publisher.Publish], and a [Refused]
-	// that names a permission which is missing. Safe for use by many goroutines; the events
-	// are not modified.
+	// Cast gives the events to every [Listener] that is attached to their channels on any node. Events of one
+	// call and channel arrive in the given order, each at most once. Nothing is stored, counted or repaired:
+	// an event that is lost on its way leaves no trace. Each event needs a MessageID; its DedupID is ignored.
+	// A nil error means that the events are on their way; after an error, some may be. Errors: those of
+	// [Publisher.Publish], and a [Refused] that names a missing permission. Safe for concurrent use; the
+	// events are not modified.
 	Cast(ctx context.Context, app string, events ...Outgoing) error
 }
 
-// Listener is a [Sink] that also gets what is cast.
+// Listener is a [Sink] that also receives cast events.
 type Listener interface {
 	Sink
-	// Heard delivers an event that has no place in the log: Offset is 0, and Epoch empty. It is
-	// called by one goroutine at a time, but perhaps while another call of the sink is in
-	// progress. e is shared and immutable.
+	// Heard delivers an event that is not stored in the log: Offset is 0, and Epoch is empty. One
+	// goroutine calls it at a time, but other methods of the sink may run concurrently. e is shared
+	// and immutable.
 	Heard(e *Publication)
 }
 
@@ -84,13 +82,13 @@ type Listener interface {
 type Sink interface {
 	// Publication delivers the next one. p is shared and immutable.
 	Publication(p *Publication)
-	// Gap tells that publications are missing for good.
+	// Gap reports that publications are lost for good.
 	Gap(g Gap)
 }
 
-// Prompt is what sinks may know beside: whether they would take what comes next without waiting
-// for anybody. A feed gives it to them from where it reads then, and wakes nobody else. It is
-// asked by any goroutine and does not wait.
+// Prompt is an optional interface of a [Sink]. Prompt reports whether the sink would take the next
+// publication without blocking. If all sinks of a channel would, the feed delivers from the goroutine that
+// reads and wakes no other. Prompt is safe for concurrent use and does not block.
 type Prompt interface{ Prompt() bool }
 
 // Attachment is a live subscription of one channel.
@@ -103,20 +101,20 @@ type Attachment interface {
 	Detach()
 }
 
-// Emptiness is what attachments may know beside: that no publication of the channel at or
-// below the position was found in the log, so that its past need not be read. A replica that is
-// behind may have said so; where the past must not be missed, read it.
+// Emptiness is an optional interface of an [Attachment]. Empty reports that the log was seen to have no
+// publication of the channel at or below Position, so its history need not be read. A replica that lags may
+// have answered; a caller that must not miss anything reads the history.
 type Emptiness interface{ Empty() bool }
 
-// Feed gives live publications.
+// Feed delivers live publications.
 type Feed interface {
 	// Attach subscribes to one channel. The sink may be called before Attach
 	// returns. Errors: [ErrUnknownApp], [ErrUnavailable], or the context's.
 	Attach(ctx context.Context, app, channel string, sink Sink) (Attachment, error)
 }
 
-// PageBytes is about how many bytes a page may have, see [Event.Bytes]: one ends before its limit, with
-// More, where a further publication would take it far beyond that. One is always returned.
+// PageBytes is about how many bytes a page may have, by [Event.Bytes]: a page ends early, with More set,
+// where a further publication would exceed it by far. At least one publication is always returned.
 const PageBytes = 8 << 20
 
 // Retained describes what the log still holds of one channel.
@@ -142,31 +140,30 @@ type Page struct {
 
 // Ranking is a [History] that counts without reading.
 type Ranking interface {
-	// CountFrom returns how many publications of a channel the log has from an offset
-	// on. A copy of the log that is a moment behind may answer. Errors: those of Read.
+	// CountFrom returns how many retained publications of a channel have at least this offset. A
+	// replica that lags a moment may answer. Errors: those of Read.
 	CountFrom(ctx context.Context, app, channel string, offset uint64) (uint64, error)
 }
 
-// Erased says what was removed.
+// Erased reports what was removed.
 type Erased struct {
-	// Messages is how many publications there were, and Bytes about how much data they had.
+	// Messages is the number of removed publications, Bytes the approximate size of their data.
 	Messages, Bytes uint64
 }
 
-// Eraser is a [Log] that removes publications when it is told to.
+// Eraser is a [Log] that removes publications on request.
 type Eraser interface {
-	// Purge removes the publications of a channel whose offsets are below before, 0 for
-	// all that are there when it is asked. The epoch stays and offsets go on rising. For
-	// readers it is as if retention had removed them: after a position below which
-	// something is gone [ErrPositionExpired]. Attachments are not told, and get what
-	// comes; one that is behind gets what retention would have left it. After an error some of them may have been removed; it may be repeated.
-	// Errors: [ErrUnknownApp], a [Refused] that names a permission which is missing,
-	// [ErrUnavailable], or the context's.
+	// Purge removes the publications of a channel whose offsets are below before; 0 removes all that are
+	// retained at the time of the call. The epoch stays and offsets continue to rise. For readers it is as if
+	// retention had removed them: reading after a position below a removed publication gives
+	// [ErrPositionExpired]. Attachments are not told and continue; one that lags gets only what remains.
+	// After an error some publications may have been removed, and the call may be repeated. Errors:
+	// [ErrUnknownApp], a [Refused] that names a missing permission, [ErrUnavailable], or the context's.
 	Purge(ctx context.Context, app, channel string, before uint64) (Erased, error)
 }
 
-// ErasedOf is what a log has removed that knows only the number: the data of the oldest ones
-// was read before, and the others are taken to be as large on average.
+// ErasedOf estimates the result for a log that knows only the number of removed publications. oldest holds
+// some of them, read before the removal; the others are taken to be as large on average.
 func ErasedOf(messages uint64, oldest []*Publication) Erased {
 	e := Erased{Messages: messages}
 	for _, p := range oldest {
@@ -185,55 +182,53 @@ type History interface {
 	// Errors: [ErrUnknownApp], [ErrInvalidQuery], [ErrUnavailable], or the
 	// context's.
 	Read(ctx context.Context, app, channel string, q Query) (*Page, error)
-	// After returns up to limit publications after pos, oldest first, less where they have
-	// [PageBytes] together, and only
-	// if it is proven that none of the channel is missing between pos and the
-	// first one returned. Errors besides those of Read: [ErrEpochChanged],
-	// [ErrPositionExpired], [ErrPositionUnknown] (above the newest).
+	// After returns up to limit publications after pos, oldest first; fewer if they reach [PageBytes]. It
+	// returns them only if it is proven that none of the channel is missing between pos and the first one.
+	// Errors besides those of Read: [ErrEpochChanged], [ErrPositionExpired], [ErrPositionUnknown] (above the
+	// newest).
 	After(ctx context.Context, app, channel string, pos Position, limit int) (*Page, error)
-	// Retained returns what the log still holds of the channel.
+	// Retained returns the range of the channel that the log retains.
 	Retained(ctx context.Context, app, channel string) (Retained, error)
-	// Lost tells whether publications of the channel that were stored at a time or later, or
-	// ever for the zero time, are known to be gone: the channel is at its limit, was purged, or
-	// the time lies before everything that is kept for its age. It proves nothing, as [History.After]
-	// does: what a log does not know, it does not tell. Errors: those of Read.
+	// Lost reports whether publications of the channel that were stored at or after since (at any time for
+	// the zero time) are known to be gone: the channel is at its limit, was purged, or since lies before the
+	// retention age. Unlike [History.After] it proves nothing: false may mean that the log does not know.
+	// Errors: those of Read.
 	Lost(ctx context.Context, app, channel string, since time.Time) (bool, error)
 }
 
-// Health is the state of a backend at one moment.
+// Health is the state of a backend at a moment.
 type Health struct {
-	// Ready is true when publishing and attaching are expected to work for at least
-	// one app.
+	// Ready is true when publishing and attaching are expected to work for at least one app.
 	Ready bool
-	// Backend names it: "memory", "jetstream", "redis".
+	// Backend is "memory", "jetstream" or "redis".
 	Backend string
-	// Durability is the level in force in one sentence: where an acknowledged
-	// event is when it is acknowledged, and what loses it. Level is it in a word.
+	// Durability says in one sentence where an event is when it is acknowledged, and what loses it.
+	// Level is the same in one word.
 	Durability string
 	Level      Level
 	// Problems lists what is wrong, in sentences, most serious first.
 	Problems []string
 }
 
-// Level is what an acknowledged event survives, in a word.
+// Level says in one word what an acknowledged event survives.
 type Level string
 
-// Levels, from what is lost first.
+// Levels, weakest first.
 const (
-	// LevelNone loses it with the process that keeps it.
+	// LevelNone: the event is lost with the process that keeps it.
 	LevelNone Level = "none"
-	// LevelSeconds may lose the last seconds with the process that keeps them.
+	// LevelSeconds: the events of the last seconds may be lost with the process that keeps them.
 	LevelSeconds Level = "seconds"
-	// LevelProcess survives the end of any process, LevelMachine a crash of the machine as well,
-	// LevelReplicated also the loss of a disk.
+	// LevelProcess survives the end of any process, LevelMachine also a crash of the machine, LevelReplicated
+	// also the loss of a disk.
 	LevelProcess    Level = "process"
 	LevelMachine    Level = "machine"
 	LevelReplicated Level = "replicated"
-	// LevelUnknown is that of a server that does not tell.
+	// LevelUnknown is the level of a server that does not report it.
 	LevelUnknown Level = "unknown"
 )
 
-// Log is a whole backend.
+// Log is a complete backend.
 type Log interface {
 	Publisher
 	Caster
@@ -241,9 +236,9 @@ type Log interface {
 	History
 	// Health may be called at any time from any goroutine and does no I/O.
 	Health() Health
-	// Now is the time by the clock that gives publications their times, as far as
-	// this process knows. Ages of publications go by it. It does no I/O.
+	// Now returns the time by the clock that stamps publications, as far as this process knows it. Ages of
+	// publications are measured with it. It does no I/O.
 	Now() time.Time
-	// Close ends all attachments and releases everything. Idempotent.
+	// Close ends all attachments and releases all resources. Idempotent.
 	Close() error
 }

@@ -5,16 +5,15 @@ import (
 	"time"
 )
 
-// Clock tells the time of the log, which gives publications their times. The clock of
-// this machine may be another one by hours; ages of publications are differences of
-// times of the log. The zero value goes like the clock of this machine until it is set.
-// It is safe for use by many goroutines.
+// Clock tells the time of the log, which stamps publications. It may differ from this machine's clock by
+// hours, so ages of publications are differences of log times. Until it is set, the zero value tells this
+// machine's time. Safe for concurrent use.
 type Clock struct {
-	ahead atomic.Int64 // of the log, in nanoseconds
+	ahead atomic.Int64 // of the log before this machine, in nanoseconds
 }
 
-// Set notes what the clock of the log said when that of this machine said here. Going
-// by an answer of the log, it is wrong by at most the time that the answer took.
+// Set records that the log's clock showed log when this machine's clock showed here. If log comes from an
+// answer of the log, the error is at most the time that the answer took. A zero log is ignored.
 func (c *Clock) Set(log, here time.Time) {
 	if log.IsZero() {
 		return
@@ -22,5 +21,5 @@ func (c *Clock) Set(log, here time.Time) {
 	c.ahead.Store(int64(log.Sub(here.Round(0))))
 }
 
-// At is the time of the log when this machine says here.
+// At returns the time of the log when this machine's clock shows here.
 func (c *Clock) At(here time.Time) time.Time { return here.Add(time.Duration(c.ahead.Load())) }

@@ -1,6 +1,6 @@
 package broker
 
-// DeltaHint is what a publisher says about delta compression of one event.
+// DeltaHint is the publisher's wish about delta compression of one event.
 type DeltaHint uint8
 
 const (
@@ -12,7 +12,7 @@ const (
 	DeltaAlways
 )
 
-// Origin says through which door an event came in.
+// Origin says through which interface an event was published.
 type Origin uint8
 
 const (
@@ -24,7 +24,7 @@ const (
 	OriginClient
 )
 
-// DefaultEventName names an event whose publisher did not.
+// DefaultEventName is the name of an event that was published without one.
 const DefaultEventName = "message"
 
 // Event is what a publisher hands over. It is read-only from the moment it is
@@ -49,20 +49,20 @@ type Event struct {
 	// that [Publication.ID] derives one from the position.
 	MessageID string
 	// DedupID names the event for the duplicate window of the log: of several
-	// publishes of one app with the same id one is stored. Empty means that
-	// the backend makes one up for its own retries.
+	// publishes of one app with the same id, one is stored. Empty means that
+	// the backend chooses an id for its own retries.
 	DedupID string
 	// Extras is a JSON object for V2 sockets, nil if there is none.
 	Extras []byte
-	// Origin is the door through which the event came.
+	// Origin is the interface through which the event was published.
 	Origin Origin
-	// Node names the gateway that took the event in, empty for events that
-	// were published straight to the log. It is for statistics only.
+	// Node names the gateway that accepted the event. It is empty for events that were published straight to
+	// the log. It is for statistics only.
 	Node string
 }
 
-// Bytes is the size of what an event carries beside its names and ids, which are short: data,
-// extras and tags. Bounds in bytes count it.
+// Bytes returns the size of the event's data, extras and tags. Names and ids are short and not counted.
+// Bounds in bytes use it.
 func (e *Event) Bytes() int {
 	n := len(e.Data) + len(e.Extras)
 	for k, v := range e.Tags {

@@ -1,10 +1,10 @@
 package broker
 
-// GatewaysApp is the id of a log that every backend opens by itself, beside those of the
-// apps that it was given: the gateways tell each other there what all of them must do. Its
-// channels are the ids of apps. No app may have the id, and nothing that a client, the
-// HTTP API or a publisher of the log may write reaches it.
+// GatewaysApp is the id of a log that every backend opens in addition to those of its apps. The
+// gateways use it to tell each other what all of them must do. Its channels are the ids of apps. No
+// app may have this id, and no client, HTTP request or direct publisher of the log can write to it.
 const GatewaysApp = "#gateways"
 
-// ReservedApp says whether no app may have an id, because it is kept for such logs.
+// ReservedApp reports whether an id begins with #, which no app's id may, because such ids are kept for
+// internal logs.
 func ReservedApp(id string) bool { return id != "" && id[0] == '#' }

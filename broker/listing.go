@@ -6,18 +6,17 @@ import (
 	"strings"
 )
 
-// Listing is a [History] that knows of which channels it has something.
+// Listing is a [History] that can list the channels with retained publications.
 type Listing interface {
-	// Channels returns the channels whose names begin with a prefix and of which
-	// publications are retained, in byte order. What is published or removed
-	// meanwhile may be missing. It looks at all channels of the app, so it is for
-	// operators, and those who ask for an app at a time share the answer (see [Rounds]):
-	// nobody may change it. Errors: those of Read.
+	// Channels returns, in byte order, the channels with retained publications whose names begin with prefix.
+	// Channels published to or emptied meanwhile may be missing. It looks at all channels of the app, so it
+	// is meant for operators. Concurrent callers for an app share the result (see [Rounds]) and must not
+	// change it. Errors: those of Read.
 	Channels(ctx context.Context, app, prefix string) ([]string, error)
 }
 
-// Beginning returns the part of names in byte order that begin with a prefix. It shares their
-// memory, and is nil if there are none.
+// Beginning returns the names that begin with prefix; names must be in byte order. The result shares the
+// memory of names, and is nil if there are none.
 func Beginning(names []string, prefix string) []string {
 	from, _ := slices.BinarySearch(names, prefix)
 	n, _ := slices.BinarySearchFunc(names[from:], prefix, func(name, prefix string) int {

@@ -5,13 +5,12 @@ import (
 	"time"
 )
 
-// Position is a place in the log of a channel: everything up to and including
-// Offset, in the life of the log named Epoch. It is the one currency of
-// attaching, resuming, rewinding, history and delta numbers. Offset 0 is the
-// place before the first publication.
+// Position is a place in the log of a channel: everything up to and including Offset, within Epoch.
+// Attaching, resuming, rewinding, history and delta numbers all use it. Offset 0 is the place before the
+// first publication.
 type Position struct {
-	// Epoch names one unbroken life of the log. A log that was lost, restored
-	// to an older state or reset gets a new one. 1 to 64 bytes, `[A-Za-z0-9_-]`.
+	// Epoch identifies one continuous existence of the log. A log that was lost, reset, or restored to an
+	// older state gets a new epoch. 1 to 64 bytes, `[A-Za-z0-9_-]`.
 	Epoch string
 	// Offset rises strictly within a channel and epoch, and may have gaps. It
 	// stays below 2^53.
@@ -23,41 +22,39 @@ type Position struct {
 type Publication struct {
 	Event
 	Position
-	// Prev is the offset of the previous publication of the same channel at
-	// the time of storing, 0 if there was none. Publications read from
-	// history do not know it and have 0.
+	// Prev is the offset of the previous publication of the same channel at the time of storing, 0 if there
+	// was none. It is 0 in publications read from history.
 	Prev uint64
-	// Series names the numbering that Offset is part of, where channels of an app are
-	// numbered apart, so that one offset may be that of several publications. It is empty
-	// where a log numbers all channels of an app together. `[0-9a-z]`, 16 bytes at most.
+	// Series distinguishes numberings if the log numbers channels of an app separately, so that publications
+	// of two channels may have the same offset. It is empty if the log numbers all channels of an app
+	// together. `[0-9a-z]`, 16 bytes at most.
 	Series string
-	// Time is when the log stored the publication.
+	// Time is when the log stored the publication, by the log's clock.
 	Time time.Time
-	// Skipped is the reason why the publication cannot be delivered to
-	// sockets (too large, not UTF-8, bad name); empty for deliverable ones.
-	// A skipped publication keeps its place in the log and in history. When it
+	// Skipped is the reason why the publication cannot be delivered to sockets (too large, not UTF-8, bad
+	// name); empty for deliverable ones. A skipped publication keeps its place in the log and in history.
+	// When it is set, Data is empty.
 	// is set, Data is empty.
 	Skipped string
-	// Verdict is what a [Counting] log says about the full message interval.
+	// Verdict is the decision of a [Counting] log for the full message interval.
 	Verdict Verdict
 }
 
-// Verdict says whether a publication goes out in full by the count of the log.
+// Verdict says whether a counted publication must be sent in full.
 type Verdict uint8
 
 const (
-	// Uncounted: the log did not count it.
+	// Uncounted: the log did not count the publication.
 	Uncounted Verdict = iota
-	// CountedFull: it goes out in full.
+	// CountedFull: the publication is sent in full.
 	CountedFull
-	// CountedDelta: it may go out as a delta.
+	// CountedDelta: the publication may be sent as a delta.
 	CountedDelta
 )
 
-// ID is the message id: the publisher's, or one that is derived from the
-// position, so that it is the same for every reader, on every node and on every
-// replay, and differs from that of every other publication of the app: clients know
-// repeats by it, whatever the channel.
+// ID returns the publisher's message id, or one derived from the position. A derived id is the same for every
+// reader, on every node and in every replay, and differs from the id of every other publication of the app.
+// Clients recognize repeated publications by it, in any channel.
 func (p *Publication) ID() string {
 	switch {
 	case p.MessageID != "":
@@ -68,34 +65,32 @@ func (p *Publication) ID() string {
 	return p.Epoch + "-" + strconv.FormatUint(p.Offset, 10)
 }
 
-// Gap tells a reader that publications were missed and cannot be had any more.
-// It is a value that travels to the client and to a metric, never only a log
-// line.
+// Gap tells a reader that publications were missed and are no longer available. It is always delivered to the
+// client and counted in a metric, never only logged.
 type Gap struct {
 	// After is the last position that the reader has seen.
 	After Position
-	// Resume is the position from which the feed continues: publications with
-	// an offset above Resume.Offset follow. Its epoch differs from After's
-	// when the log began a new life.
+	// Resume is the position from which the feed continues: publications with an offset above Resume.Offset
+	// follow. Its epoch differs from After's if the log began a new epoch.
 	Resume Position
-	// Reason is why.
+	// Reason is why the publications are gone.
 	Reason GapReason
-	// Empty says that the log was seen to have no publication of the channel at or below Resume.
+	// Empty is true if the log was seen to have no publication of the channel at or below Resume.
 	Empty bool
 }
 
-// GapReason says why a [Gap] came to be. The values are label values of a metric.
+// GapReason is the cause of a [Gap]. The values are label values of a metric.
 type GapReason string
 
 const (
 	// GapEvicted: retention removed the missing publications.
 	GapEvicted GapReason = "evicted"
-	// GapEpoch: the log began a new life.
+	// GapEpoch: the log began a new epoch.
 	GapEpoch GapReason = "epoch"
 	// GapUnavailable: the log could not be read in time.
 	GapUnavailable GapReason = "unavailable"
 )
 
-// Cacheable says whether a cache channel remembers it: not what clients send, nor what cannot be delivered
-// (protocol section 1.10).
+// Cacheable reports whether a cache channel remembers the publication. Client events and undeliverable
+// publications are not remembered (protocol section 1.10).
 func (p *Publication) Cacheable() bool { return p.Origin != OriginClient && p.Skipped == "" }

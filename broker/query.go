@@ -5,28 +5,27 @@ import (
 	"time"
 )
 
-// Query selects publications of one channel. The zero value of a bound means
-// that there is none.
+// Query selects publications of one channel. The zero value of a bound means no bound.
 type Query struct {
-	// NewestFirst reads backwards from the upper bound; otherwise forwards
-	// from the lower one.
+	// NewestFirst reads backwards from the upper bound; otherwise the query reads forwards from the lower
+	// bound.
 	NewestFirst bool
 	// From and To are inclusive offsets.
 	From, To uint64
-	// Since and Until are inclusive times of storing.
+	// Since and Until are inclusive storage times.
 	Since, Until time.Time
-	// Limit is the largest number of publications returned, 1 to [MaxLimit]. They are fewer
-	// where they have [PageBytes] together.
+	// Limit is the largest number of publications returned, 1 to [MaxLimit]. Fewer are returned if they reach
+	// [PageBytes].
 	Limit int
-	// Bare says that nobody asks what the log retains, nor whether there is more, and that To, if it
-	// is given, was in the log a moment ago. What is not asked for may be missing in the page.
+	// Bare means that the caller needs neither Retained nor More, and that To, if set, was in the log a
+	// moment ago. The page may lack them.
 	Bare bool
 }
 
 // MaxLimit is the largest number of publications that may be asked for at once.
 const MaxLimit = 1000
 
-// Check says what makes no sense of a query. Its errors wrap [ErrInvalidQuery].
+// Check validates the query. Its errors wrap [ErrInvalidQuery].
 func (q *Query) Check() error {
 	switch {
 	case q.To != 0 && q.From > q.To:
@@ -37,8 +36,7 @@ func (q *Query) Check() error {
 	return CheckLimit(q.Limit)
 }
 
-// CheckLimit says whether so many publications may be asked for. Its errors wrap
-// [ErrInvalidQuery].
+// CheckLimit returns an error that wraps [ErrInvalidQuery] unless limit is 1 to [MaxLimit].
 func CheckLimit(limit int) error {
 	if limit < 1 || limit > MaxLimit {
 		return fmt.Errorf("%w: limit is %d, must be 1 to %d", ErrInvalidQuery, limit, MaxLimit)

@@ -7,24 +7,24 @@ import (
 	"github.com/sluicehq/sluice/broker/rank"
 )
 
-// Rounds do once what many ask for at a time. Of each key one round is under way, and whoever
-// asks meanwhile shares the next one: what he gets was begun after he asked. A round that
-// nobody waits for any more is told to end. So however many ask, a key costs what two of them
-// would. The zero value works. Safe for use by many goroutines.
+// Rounds combines concurrent requests for the same key. One round per key is in progress; requests made
+// meanwhile share the next round, so every result was begun after it was requested. A round whose callers
+// have all left is cancelled. So a key costs at most two rounds at a time, however many callers ask. The zero
+// value is ready to use. Safe for concurrent use.
 type Rounds[K comparable, T any] struct {
 	mu rank.Mutex[rank.Rounds]
 	of map[K]*lane[T]
 }
 
-// lane is the round of a key that is under way or about to be, and the one behind it.
+// lane holds the round of a key that is in progress or about to begin, and the next one.
 type lane[T any] struct{ now, next *round[T] }
 
 type round[T any] struct {
-	// waiting is how many want it; begun and cancel are set by whoever does it.
+	// waiting counts the callers. The caller that runs the round sets begun and cancel.
 	waiting int
 	begun   bool
 	cancel  context.CancelFunc
-	// turn has a token for the one of them who is to do it; done is closed afterwards.
+	// turn holds a token for the caller that is to run the round. done is closed when it is over.
 	turn, done chan struct{}
 	out        T
 	err        error
@@ -34,9 +34,9 @@ func newRound[T any]() *round[T] {
 	return &round[T]{turn: make(chan struct{}, 1), done: make(chan struct{})}
 }
 
-// Do returns what do returns, which one of those who ask at a time calls for all of them. The
-// context of do has the values of his, no deadline, and ends when nobody waits any more. The
-// result is shared, so nobody may change it. Errors: those of do, or the context's.
+// Do returns the result of do, which one of the concurrent callers runs for all of them. The context of do
+// has the values of that caller's context and no deadline; it ends when no caller waits any more. The result
+// is shared, so callers must not change it. Errors: those of do, or the context's.
 func (r *Rounds[K, T]) Do(ctx context.Context, key K, do func(context.Context) (T, error)) (out T, err error) {
 	if err := ctx.Err(); err != nil {
 		return out, err
@@ -53,7 +53,7 @@ func (r *Rounds[K, T]) Do(ctx context.Context, key K, do func(context.Context) (
 	return mine.out, mine.err
 }
 
-// Waiting is how many wait for rounds of all keys, those who do them included.
+// Waiting returns how many callers wait for rounds of any key, including those that run them.
 func (r *Rounds[K, T]) Waiting() (n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -66,7 +66,7 @@ func (r *Rounds[K, T]) Waiting() (n int) {
 	return n
 }
 
-// join takes part in the first round of a key that has not begun.
+// join adds the caller to the first round of a key that has not begun.
 func (r *Rounds[K, T]) join(key K) *round[T] {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -90,7 +90,7 @@ func (r *Rounds[K, T]) join(key K) *round[T] {
 	return mine
 }
 
-// run does a round. Whoever does it stays with it when his own time is over, for the others.
+// run runs a round. It continues for the other callers even after this caller's context has ended.
 func (r *Rounds[K, T]) run(ctx context.Context, key K, mine *round[T], do func(context.Context) (T, error)) {
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -98,13 +98,13 @@ func (r *Rounds[K, T]) run(ctx context.Context, key K, mine *round[T], do func(c
 	mine.begun, mine.cancel = true, cancel
 	r.mu.Unlock()
 	defer context.AfterFunc(ctx, func() { r.leave(key, mine) })()
-	// Nobody waits for ever if do panics.
+	// If do panics, the other callers get this error instead of waiting for ever.
 	mine.err = fmt.Errorf("%w: it was not done", ErrUnavailable)
 	defer r.end(key, mine)
 	mine.out, mine.err = do(work)
 }
 
-// leave is for who does not wait any more.
+// leave removes a caller that no longer waits.
 func (r *Rounds[K, T]) leave(key K, mine *round[T]) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -122,7 +122,7 @@ func (r *Rounds[K, T]) leave(key K, mine *round[T]) {
 	}
 }
 
-// end tells everybody of a round that it is done.
+// end releases all callers of a round that is over.
 func (r *Rounds[K, T]) end(key K, mine *round[T]) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -130,7 +130,7 @@ func (r *Rounds[K, T]) end(key K, mine *round[T]) {
 	r.advance(key, r.of[key])
 }
 
-// advance has the next round begin, if there is one. The caller holds the lock.
+// advance lets the next round of a key begin, if there is one. The caller holds the lock.
 func (r *Rounds[K, T]) advance(key K, l *lane[T]) {
 	if l.now, l.next = l.next, nil; l.now == nil {
 		delete(r.of, key)

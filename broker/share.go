@@ -8,23 +8,22 @@ import (
 	"github.com/sluicehq/sluice/broker/rank"
 )
 
-// shareStale is how long something may take until it is no load any more but waits for an
-// answer that does not come.
+// shareStale is how long a place counts towards the total. A holder that takes longer probably waits for an
+// answer and is no load.
 const shareStale = time.Second
 
-// Share bounds what is under way at a time in such a way that no key, an app or a stream
-// say, keeps others from their part: each may have half of the places, and what has been
-// under way for a second counts for its own key alone. So what waits for something that
-// does not answer holds up nobody else. Make it with [NewShare]. Safe for use by many
-// goroutines.
+// Share bounds concurrent work so that no key (an app or a stream, for example) starves the others. A key may
+// use half of the places, and a place held for longer than a second counts only for its own key. So work that
+// waits for an unresponsive peer does not block other keys. Make it with [NewShare]. Safe for concurrent use.
 type Share struct {
 	total, each int
 
 	mu rank.Mutex[rank.Share]
-	// used counts the places that are taken and not stale, of those of each key all.
+	// used counts the places of all keys that are taken and not stale. The used of a key counts all of its
+	// places.
 	used int
 	keys map[string]*shareKey
-	// turns are the keys for which somebody waits, in the order in which they are served.
+	// turns lists the keys with waiting callers, in the order in which they are served.
 	turns []string
 }
 
@@ -33,13 +32,13 @@ type shareKey struct {
 	waiting []chan struct{}
 }
 
-// NewShare returns a share of so many places, at least one.
+// NewShare returns a share with total places, at least one.
 func NewShare(total int) *Share {
 	return &Share{total: max(total, 1), each: max((total+1)/2, 1), keys: map[string]*shareKey{}}
 }
 
-// Take waits for a place of a key, keys in turn, and returns what gives it back. The only
-// error is that of the context.
+// Take waits for a place for key and returns the function that frees it. Keys are served in turn. The only
+// error is the context's.
 func (s *Share) Take(ctx context.Context, key string) (done func(), err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -66,7 +65,7 @@ func (s *Share) Take(ctx context.Context, key string) (done func(), err error) {
 	return s.hold(key), nil
 }
 
-// Load says how much of a key is under way, and how much waits for a place.
+// Load returns how many places a key holds, and how many of its callers wait.
 func (s *Share) Load(key string) (underWay, waiting int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -76,7 +75,7 @@ func (s *Share) Load(key string) (underWay, waiting int) {
 	return underWay, waiting
 }
 
-// withdraw takes somebody out of those who wait, and reports false if he was served.
+// withdraw removes a waiting caller. It reports false if the caller has been given a place.
 func (s *Share) withdraw(key string, mine chan struct{}) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -92,7 +91,8 @@ func (s *Share) withdraw(key string, mine chan struct{}) bool {
 	return true
 }
 
-// hold watches over a place that was given.
+// hold stops counting a place towards the total when it becomes stale, and returns the function that frees
+// it.
 func (s *Share) hold(key string) (done func()) {
 	counts := true
 	stale := time.AfterFunc(shareStale, func() {
@@ -118,7 +118,7 @@ func (s *Share) hold(key string) (done func()) {
 	}
 }
 
-// serve gives places to those who wait. The caller holds the lock.
+// serve gives free places to waiting callers. The caller holds the lock.
 func (s *Share) serve() {
 	for i := 0; i < len(s.turns) && s.used < s.total; {
 		key := s.turns[i]
@@ -131,7 +131,7 @@ func (s *Share) serve() {
 		k.waiting = k.waiting[1:]
 		k.used++
 		s.used++
-		// The next turn is that of another key.
+		// Another key gets the next turn.
 		s.turns = slices.Delete(s.turns, i, i+1)
 		if len(k.waiting) > 0 {
 			s.turns = append(s.turns, key)
@@ -139,7 +139,7 @@ func (s *Share) serve() {
 	}
 }
 
-// forget drops what is known of a key that has nothing. The caller holds the lock.
+// forget removes a key without places and waiting callers. The caller holds the lock.
 func (s *Share) forget(key string) {
 	if k := s.keys[key]; k.used == 0 && len(k.waiting) == 0 {
 		delete(s.keys, key)

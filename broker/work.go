@@ -5,11 +5,10 @@ import (
 	"time"
 )
 
-// Task is one piece of work that must be done although processes die.
+// Task is a piece of work that must be done even if processes die.
 type Task struct {
-	// ID names the task: of several with the same id that are put into a queue
-	// within two minutes one is kept. At most 256 bytes; empty means that every
-	// task is another.
+	// ID identifies the task: of tasks with the same id that are put into a queue within two minutes, one is
+	// kept. At most 256 bytes. A task with an empty ID is never a duplicate.
 	ID string
 	// Body is not modified.
 	Body []byte
@@ -20,30 +19,26 @@ type Taken struct {
 	Task
 	// Sequence rises with each task of a queue.
 	Sequence uint64
-	// Stored is when the queue took it, by the clock of the backend.
+	// Stored is when the queue stored the task, by the clock of the backend.
 	Stored time.Time
 	// Done removes the task for good. It may be called from any goroutine, once.
 	Done func(ctx context.Context) error
 }
 
-// Work is a set of named queues that outlive processes.
+// Work is a set of named queues that outlive the processes that use them.
 type Work interface {
-	// Put appends tasks to a queue in order, and returns when all are stored or one
-	// cannot be, with the number of those that are for sure: who tries again goes on
-	// behind them. Whether the next ones are is not known if the backend did not
-	// answer; their ids keep them from being stored twice for two minutes. Each queue
-	// has a bound of its own; a full one refuses and takes nothing from the others.
-	// Errors: [ErrUnavailable], [ErrQueueFull], [ErrTooLarge], which is about the first
-	// task that is not stored, [ErrClosed], or the context's.
+	// Put appends tasks to a queue in order. It returns when all are stored or one cannot be stored,
+	// with the number of tasks that are certainly stored; a retry continues after them. If the
+	// backend did not answer, later tasks may be stored too; their ids prevent storing them twice
+	// for two minutes. Each queue has its own bound and refuses tasks when it is full. Errors:
+	// [ErrUnavailable], [ErrQueueFull], [ErrTooLarge] for the first task that is not stored,
+	// [ErrClosed], or the context's.
 	Put(ctx context.Context, queue string, tasks ...Task) (stored int, err error)
-	// Take hands the tasks of a queue to do, in order, oldest first, and goes on
-	// with new ones as they come. Of all processes that call it for a queue one at
-	// a time is served; the others wait until it stops or dies and then get what was
-	// not done, from the beginning. It returns when ctx is done, with its error, or
-	// with [ErrUnavailable] when this process is no longer the one, in which case
-	// tasks that are under way may be handed to another. do may keep tasks and call
-	// Done later; while pending of them, or 64 MiB, are not done, no more are
-	// handed out. It must not block for long. A task that waits for longer than 24 hours
-	// is not handed out any more, and nobody is told.
+	// Take passes the tasks of a queue to do, oldest first, and continues with new ones as they come. One
+	// process at a time is served per queue; the others wait until it stops or dies, and then get all tasks
+	// that are not done, from the oldest. Take returns the context's error when ctx ends, or [ErrUnavailable]
+	// when this process lost its turn; tasks in progress may then be handed to another process. do may keep
+	// tasks and call Done later, but must not block for long. While pending tasks, or 64 MiB, are not done,
+	// no more are handed out. Tasks older than 24 hours are dropped silently.
 	Take(ctx context.Context, queue string, pending int, do func(Taken)) error
 }

@@ -5,19 +5,18 @@ import (
 	"fmt"
 )
 
-// ErrInvalidToken is wrapped by every error of [Decode]: the token is the
-// canonical form of no name, so it belongs to nobody.
+// ErrInvalidToken is wrapped by every error of [Decode]: the token is not the canonical form of any name.
 var ErrInvalidToken = errors.New("invalid name token")
 
-// How a byte travels. The values are ordered: a form keeps the classes up to
-// its own.
+// Classes of bytes. The values are ordered: an encoding keeps the bytes whose class is at least its own and
+// escapes the others.
 const (
 	escaped     = 0 // never kept
 	subjectOnly = 1 // kept in subjects
 	plain       = 2 // kept in subjects and keys
 )
 
-// classes is only read.
+// classes maps each byte to its class. It is never written after initialization.
 var classes = func() (t [256]uint8) {
 	for c := range t {
 		switch {
@@ -64,10 +63,9 @@ func encode(s string, keep uint8) string {
 	return string(b)
 }
 
-// Decode returns the name whose [Subject] or [Key] the token is. Any other
-// token is refused with an error that wraps [ErrInvalidToken], so that of all
-// spellings of a name at most two are accepted and no two subjects of one form
-// mean the same channel. It does not allocate when nothing was escaped.
+// Decode returns the name that [Subject] or [Key] encoded as token. Any other token gives an error that wraps
+// [ErrInvalidToken]. So a name has at most two valid tokens, and no two subjects mean the same channel. It
+// does not allocate when nothing was escaped.
 func Decode(token string) (string, error) {
 	switch token {
 	case "":
@@ -76,8 +74,8 @@ func Decode(token string) (string, error) {
 		return "", nil
 	}
 	escapes := 0
-	// A token of the subject form has no escaped subjectOnly byte, a token of
-	// the key form has no kept one; a token with both is of neither form.
+	// A token of [Subject] has no escaped subjectOnly byte, and a token of [Key] has no unescaped one. A
+	// token with both comes from neither.
 	kept, hidden := false, false
 	for i := 0; i < len(token); i++ {
 		switch c := token[i]; {
@@ -122,7 +120,7 @@ func Decode(token string) (string, error) {
 	return string(b), nil
 }
 
-// digit is the value of an upper-case hexadecimal digit, above 15 for others.
+// digit returns the value of an upper-case hexadecimal digit, 255 for other bytes.
 func digit(c byte) byte {
 	switch {
 	case '0' <= c && c <= '9':

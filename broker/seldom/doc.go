@@ -1,4 +1,3 @@
-// Package seldom keeps lines of a log from repeating where many events bring them about:
-// the first is written, those that follow soon are counted, and the next line has their
-// number.
+// Package seldom limits the rate of repeated log lines. The first line of a cause is written, lines that
+// follow soon are only counted, and the next written line has their number.
 package seldom

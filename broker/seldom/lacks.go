@@ -6,15 +6,15 @@ import (
 	"github.com/sluicehq/sluice/broker/rank"
 )
 
-// Lacks are what is not as it should be at present, each a sentence by what it is about. The
-// zero value is ready. Safe for concurrent use; it has a lock of its own because readiness and
-// metrics ask for it.
+// Lacks holds the present problems, each a sentence by subject. The zero value is ready to use. Safe for
+// concurrent use; it has its own lock because readiness and metrics read it.
 type Lacks struct {
 	mu   rank.Mutex[rank.Lacks]
 	what map[string]string
 }
 
-// Note notes why something is lacking, empty if it is not, and says whether that is new.
+// Note records the problem of a subject; an empty why clears it. It reports whether the subject had no
+// problem before.
 func (l *Lacks) Note(what, why string) (isNew bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -30,7 +30,7 @@ func (l *Lacks) Note(what, why string) (isNew bool) {
 	return isNew
 }
 
-// List has the sentences, in order.
+// List returns the sentences, sorted.
 func (l *Lacks) List() (out []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -9,18 +9,18 @@ import (
 )
 
 const (
-	// usually is the pause between two lines of one cause.
+	// usually is the default pause between two lines of one cause.
 	usually = time.Minute
-	// maxCauses bounds the causes that are told apart. Further ones share one pause.
+	// maxCauses bounds the number of causes that are tracked. Further causes share one pause.
 	maxCauses = 1024
 )
 
-// Lines writes a line for a cause at most once in a while. It has `times`, the number of
-// events since the line before, this one included; what is counted after the last line is
-// not told until something happens again, so whoever wants exact numbers has a metric as
-// well. The zero value is ready. Safe for concurrent use.
+// Lines writes a log line for a cause at most once per pause. The line has the field `times`, the number of
+// events since the previous line, including this one. Events after the last line are not reported until
+// another event of the cause occurs after the pause, so use a metric for exact numbers. The zero value is
+// ready to use. Safe for concurrent use.
 type Lines struct {
-	// Pause lies between two lines of one cause, default a minute.
+	// Pause is the time between two lines of one cause, default a minute.
 	Pause time.Duration
 
 	mu     rank.Mutex[rank.Lines]
@@ -32,18 +32,17 @@ type cause struct {
 	times int
 }
 
-// Warn writes or counts a warning. Events of one cause are told by one line, with what is
-// known of the last of them.
+// Warn writes or counts a warning. of is the cause; the line describes the latest event of the cause.
 func (s *Lines) Warn(l *slog.Logger, of, message string, args ...any) {
 	s.log(l, slog.LevelWarn, of, message, args)
 }
 
-// Info writes or counts what is worth knowing.
+// Info is like [Lines.Warn] at level Info.
 func (s *Lines) Info(l *slog.Logger, of, message string, args ...any) {
 	s.log(l, slog.LevelInfo, of, message, args)
 }
 
-// Error writes or counts an error.
+// Error is like [Lines.Warn] at level Error.
 func (s *Lines) Error(l *slog.Logger, of, message string, args ...any) {
 	s.log(l, slog.LevelError, of, message, args)
 }
@@ -54,7 +53,7 @@ func (s *Lines) log(l *slog.Logger, level slog.Level, of, message string, args [
 	}
 }
 
-// due counts an event, and returns how many there were if it is time to tell, or 0.
+// due counts an event. It returns the number of events to report if a line is due, else 0.
 func (s *Lines) due(of string, now time.Time) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -75,8 +74,8 @@ func (s *Lines) due(of string, now time.Time) int {
 	return times
 }
 
-// add makes room for a cause by forgetting those that have nothing left to tell. If there
-// is none, it shares a cause with others.
+// add adds a cause. If the table is full, it forgets causes without uncounted events whose pause is over; if
+// that is not enough, the new cause shares one entry with others.
 func (s *Lines) add(of string, now time.Time) *cause {
 	if s.causes == nil {
 		s.causes = map[string]*cause{}
