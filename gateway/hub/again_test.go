@@ -12,10 +12,11 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// TestTime08WhoIsRefusedForTheMomentComesAnew: stock libraries keep a refused channel as one that is being
-// asked for, and never ask again on the same connection. So what passes ends the connection of those, after the
-// refusal was sent and after a while, with a code that makes them come back. What does not pass ends nothing, nor
-// does anything end the connection of a client that asks again by itself.
+// TestTime08WhoIsRefusedForTheMomentComesAnew: stock libraries keep a refused channel as one with a pending
+// request, and never request it again on the same connection. So a refusal for a temporary reason ends the
+// connection of such a client: some time after the refusal was sent, with a code that makes it reconnect. A
+// permanent refusal ends no connection, and neither does any refusal of a client that requests the channel
+// again by itself.
 func TestTime08WhoIsRefusedForTheMomentComesAnew(t *testing.T) {
 	const v1, v2, goes = "/app/key?protocol=7&client=js", "/app/key?protocol=2&client=js", "/app/key?protocol=7&client=sluice-go"
 	user := func(p *peer, socket string) {

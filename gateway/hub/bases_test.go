@@ -13,7 +13,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/fanout"
 )
 
-// frameOf takes the text of an event apart.
+// frameOf decodes the text of an event frame.
 func frameOf(t *testing.T, text string) message {
 	t.Helper()
 	m := message{text: text}
@@ -23,7 +23,7 @@ func frameOf(t *testing.T, text string) message {
 	return m
 }
 
-// padded is an event with a member and enough text for a delta.
+// padded returns event data with the given JSON member and enough text for a delta to pay off.
 func padded(member string) string {
 	return fmt.Sprintf(`{%s,"note":%q}`, member, strings.Repeat("steady ", 60))
 }
@@ -86,7 +86,7 @@ func TestBounds(t *testing.T) {
 		} {
 			if channel, joins := strings.CutPrefix(c.channel, "+"); joins {
 				p.subscribe(channel)
-				p.usable() // what subscribing does after its answer is done
+				p.usable() // subscribing has work to do after its answer; it is done here
 				continue
 			}
 			r.publish(c.channel, "tick", tick(i))
@@ -98,7 +98,7 @@ func TestBounds(t *testing.T) {
 	t.Run("DS-09 at the wrap of numbers everything is full again", func(t *testing.T) {
 		feed := &handFeed{}
 		r := newRig(t, func(o *Options, a *appT) { o.Feed, a.Delta.Path = feed, "symbol" })
-		// An offset is found at which the number is about to wrap.
+		// Find an offset at which the sequence number is about to wrap.
 		rules, err := fanout.RulesOf(r.app, "market", true)
 		if err != nil {
 			t.Fatal(err)
@@ -224,8 +224,8 @@ func TestOneTextPerEvent(t *testing.T) {
 	})
 }
 
-// The past of a channel gives bases, but only sockets that hold them get deltas
-// against them.
+// TestBasesFromTheLog: publications read from the log become delta bases, but only sockets that hold such a
+// base get deltas against it.
 func TestBasesFromTheLog(t *testing.T) {
 	log := newMemory(t, "app")
 	r := newRig(t, func(o *Options, a *appT) {
@@ -246,8 +246,8 @@ func TestBasesFromTheLog(t *testing.T) {
 	}
 	p := r.subscribed("market", true)
 	c := r.hub.attached()[0]
-	// A socket that proves to hold the last publication, as one that resumes does, gets the
-	// very first live one as a delta.
+	// A socket that proves to hold the last publication, as a resume does, gets even the first live
+	// publication as a delta.
 	client := r.find(t)
 	way := &fanout.Way{Line: c.Line, Shard: client.shard, Out: client.sock.Outbox(), Epoch: at[4].Epoch, Place: at[4].Offset, Ends: fanout.Silently{}}
 	if !c.Shards[client.shard.ID].Resume(way, at[4].Offset, at[3].Offset, true) {

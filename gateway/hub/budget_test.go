@@ -14,9 +14,9 @@ import (
 	"github.com/sluicehq/sluice/gateway/socket/websocket"
 )
 
-// TestTrust08SlowSocketsShareABound has sockets that do not read, each on a channel of
-// its own and each far below its own bound. Together they may not hold more than the
-// bound of all; the slowest go, and who reads gets everything.
+// TestTrust08SlowSocketsShareABound has sockets that do not read, each on a channel of its own and each far
+// below its own bound. Together they may not hold more than the total bound: the slowest are closed, and a
+// socket that reads gets every event.
 func TestTrust08SlowSocketsShareABound(t *testing.T) {
 	const total = 2 << 20
 	r := newRig(t, func(o *Options, a *appT) {
@@ -47,7 +47,7 @@ func TestTrust08SlowSocketsShareABound(t *testing.T) {
 			t.Fatalf("the reader got %s as event %d", m.text, i)
 		}
 	}
-	// Frames are counted before the bound is looked at, so that the last may exceed it.
+	// Frames are counted before the bound is checked, so the last frame may exceed it.
 	if limit := int64(total + len(slow)*(16<<10) + 64<<10); most > limit {
 		t.Errorf("%d bytes were held at a time, the bound is %d", most, limit)
 	}
@@ -64,8 +64,8 @@ func (p *peer) sleep() {
 	p.t.Cleanup(p.resume)
 }
 
-// TestTrust08SharedFramesCountOnce has sockets that do not read on one channel: together
-// they hold what one of them holds.
+// TestTrust08SharedFramesCountOnce has sockets on one channel that do not read: a frame queued for all of
+// them counts once in the total.
 func TestTrust08SharedFramesCountOnce(t *testing.T) {
 	const total = 8 << 20
 	r := newRig(t, func(o *Options, a *appT) {
@@ -97,8 +97,8 @@ func TestTrust08SharedFramesCountOnce(t *testing.T) {
 	}
 }
 
-// TestTrust08SocketsBehindShareABound is the same for sockets that skip to the newest: what
-// waits for them is bounded, too, and counted back when they have it.
+// TestTrust08SocketsBehindShareABound does the same for conflating sockets, which skip to the newest value:
+// the values that wait for them count in the total bound, too.
 func TestTrust08SocketsBehindShareABound(t *testing.T) {
 	const total = 1 << 20
 	r := newRig(t, func(o *Options, a *appT) {
@@ -117,8 +117,8 @@ func TestTrust08SocketsBehindShareABound(t *testing.T) {
 	}
 }
 
-// TestTrust08NoFurtherChannelsWhenMemoryIsScarce refuses the subscription that would need
-// a channel more, and no other.
+// TestTrust08NoFurtherChannelsWhenMemoryIsScarce: while memory is scarce, only a subscription that would
+// create a channel is refused.
 func TestTrust08NoFurtherChannelsWhenMemoryIsScarce(t *testing.T) {
 	var scarce atomic.Bool
 	r := newRig(t, func(o *Options, _ *appT) { o.Scarce = scarce.Load })
@@ -139,8 +139,8 @@ func TestTrust08NoFurtherChannelsWhenMemoryIsScarce(t *testing.T) {
 	}
 }
 
-// TestTrust08BasesOfAllChannelsShareABound publishes on many channels: beyond the bound of
-// all bases events go out in full, and the silent channels make room.
+// TestTrust08BasesOfAllChannelsShareABound publishes on many channels: beyond the bound of all bases events
+// go out in full, and the sweep evicts bases of idle channels.
 func TestTrust08BasesOfAllChannelsShareABound(t *testing.T) {
 	const total = 256 << 10
 	r := newRig(t, func(o *Options, _ *appT) { o.TotalBaseBytes = total })
@@ -161,9 +161,9 @@ func TestTrust08BasesOfAllChannelsShareABound(t *testing.T) {
 	}
 }
 
-// TestTrust08BegunMessagesShareABound has sockets that announce a large message and send
-// no more of it, or send it in fragments without an end. What began first gives way, and a
-// socket that means what it announces is heard.
+// TestTrust08BegunMessagesShareABound has sockets that announce a large message and send no more of it, or
+// send fragments without an end. The sockets that began first are closed, and a socket that sends a whole
+// message is served.
 func TestTrust08BegunMessagesShareABound(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -206,9 +206,9 @@ func ended(all []*peer) (n int) {
 	return n
 }
 
-// TestTrust08ReadingMetricsTakesNoLockOfTheHub: who makes a channel holds the hub's lock
-// and may wait for the metrics, and these wait for whoever reads them. A reader that waited
-// for the hub stopped everything.
+// TestTrust08ReadingMetricsTakesNoLockOfTheHub: a goroutine that creates a channel holds the hub's lock and
+// may wait for the metrics' lock, which a scrape holds. Before, a scrape that waited for the hub's lock
+// stopped everything.
 func TestTrust08ReadingMetricsTakesNoLockOfTheHub(t *testing.T) {
 	r := newRig(t, nil)
 	r.subscribed("market", false)
@@ -230,7 +230,7 @@ func TestTrust08ReadingMetricsTakesNoLockOfTheHub(t *testing.T) {
 	}
 }
 
-// turnstile is a feed that lets one channel in at a time.
+// turnstile is a feed that attaches one channel at a time, when told to.
 type turnstile struct {
 	broker.Feed
 	came, next chan struct{}
@@ -242,8 +242,8 @@ func (f turnstile) Attach(ctx context.Context, app, channel string, to broker.Si
 	return f.Feed.Attach(ctx, app, channel, to)
 }
 
-// TestTrust08NothingIsDoneForAPeerThatIsGone has a peer that asks for channels and leaves.
-// It keeps its descriptor no longer than what was begun takes.
+// TestTrust08NothingIsDoneForAPeerThatIsGone has a peer that requests several channels and disconnects. The
+// server finishes the attach in progress, begins no other, and then releases the descriptor.
 func TestTrust08NothingIsDoneForAPeerThatIsGone(t *testing.T) {
 	gate := turnstile{came: make(chan struct{}), next: make(chan struct{})}
 	r := newRig(t, func(o *Options, _ *appT) {

@@ -15,12 +15,12 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// cacheRig has a hub that reads the past of channels from its log.
+// cacheRig returns a rig whose hub reads the history of channels from its log.
 func cacheRig(t *testing.T, change func(*Options, *appT)) *rig {
 	log := newMemory(t, "app")
 	r := newRig(t, func(o *Options, a *appT) {
 		o.Feed, o.History, o.Publisher = log, log, log
-		// What one socket has got, the next one is greeted with.
+		// With one shard, a new subscriber is never behind a socket that has got the event.
 		o.Shards = 1
 		if change != nil {
 			change(o, a)
@@ -45,7 +45,7 @@ func TestCacheChannels(t *testing.T) {
 	}
 	t.Run("CA-01 CA-03 a new subscriber gets the last event after the success frame, on any gateway", func(t *testing.T) {
 		r := cacheRig(t, nil)
-		// Before anybody subscribes here, as if another gateway had taken it.
+		// Published before any subscription here, as if through another gateway.
 		r.publish("cache-x", "first", `{"n":1}`)
 		p, m := greet(r, "first")
 		if m.str() != `{"n":1}` {
@@ -95,7 +95,7 @@ func TestCacheChannels(t *testing.T) {
 	t.Run("CA-05 nor do any number of them push it out", func(t *testing.T) {
 		r := cacheRig(t, nil)
 		r.publish("cache-x", "first", `{"n":1}`)
-		for range 300 { // More than are looked through at first.
+		for range 300 { // More than the first read of the history returns.
 			r.publish("cache-x", "client-x", `{"n":2}`, func(e *broker.Event) { e.Origin = broker.OriginClient })
 		}
 		greeted(r, "first")
@@ -116,20 +116,20 @@ func TestCacheChannels(t *testing.T) {
 	})
 }
 
-// missHooks counts the misses of caches that an application is told.
+// missHooks records the cache_miss webhooks of an application.
 type missHooks struct{ told chan string }
 
 func (missHooks) Wants(_ *app.App, name string) bool { return name == webhook.CacheMiss }
 func (m missHooks) Emit(_ *app.App, e webhook.Event) { m.told <- e.Channel }
 
-// aside follows a channel and does nothing about it.
+// aside is a sink that ignores everything.
 type aside struct{}
 
 func (aside) Publication(*broker.Publication) {}
 func (aside) Gap(broker.Gap)                  {}
 
-// TestCA07EachTimeThatACacheIsEmptyIsToldOnce: it is empty again once its past was purged, also where nothing was
-// in it at first, and for a gateway that comes later.
+// TestCA07EachTimeThatACacheIsEmptyIsToldOnce: each time a cache becomes empty, one cache_miss webhook is
+// sent, whichever gateway sees the miss. A purge makes the cache empty again, also if it began empty.
 func TestCA07EachTimeThatACacheIsEmptyIsToldOnce(t *testing.T) {
 	hooks := missHooks{make(chan string, 16)}
 	table := kv.NewMemoryTable(nil)
@@ -145,7 +145,7 @@ func TestCA07EachTimeThatACacheIsEmptyIsToldOnce(t *testing.T) {
 	})
 	missed := func(name string, r *rig) {
 		t.Helper()
-		// A shard may be told of a purge a moment later.
+		// A shard may learn of a purge a moment later.
 		eventually(t, name+": there is no event", func() bool {
 			p, _ := r.second()
 			p.join("cache-x", "")
@@ -168,7 +168,7 @@ func TestCA07EachTimeThatACacheIsEmptyIsToldOnce(t *testing.T) {
 	e.purge("cache-x", 0)
 	missed("the gateway that did it", e.rig)
 	told()
-	// The other one has never seen the event.
+	// The other gateway has never seen the event.
 	eventually(t, "the other one knows of the purge", func() bool {
 		at, err := e.other.hub.opt.Feed.Attach(t.Context(), "app", "cache-x", aside{})
 		if err != nil {
@@ -186,7 +186,7 @@ func TestCA07EachTimeThatACacheIsEmptyIsToldOnce(t *testing.T) {
 		e.both(missed)
 	}
 	told()
-	// Whatever else is told has been decided, because claims are.
+	// Once the tasks have ended, every other webhook has been decided: claims are tasks.
 	e.both(func(_ string, r *rig) { r.hub.tasks.Stop(); r.hub.tasks.Wait() })
 	if len(hooks.told) > 0 {
 		t.Errorf("%d more misses were told", len(hooks.told))

@@ -16,7 +16,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/app"
 )
 
-// label is what a frame is in a line of a test: the data of an event, or what the server says.
+// label returns the name of a frame in a test line: the data of an event, or the name of a protocol event.
 func (m message) label() string {
 	if _, said, ok := strings.Cut(m.Event, ":"); ok {
 		if said == "subscription_succeeded" {
@@ -27,8 +27,8 @@ func (m message) label() string {
 	return m.str()
 }
 
-// hears reads as many frames as are wanted and compares them. Where a resume fails on its way, its
-// summary may come at any place behind that.
+// hears reads as many frames as want has and compares their labels. After resume_failed, resume_success may
+// come at any place.
 func (p *peer) hears(want ...string) {
 	p.t.Helper()
 	var got []string
@@ -43,7 +43,7 @@ func (p *peer) hears(want ...string) {
 	}
 }
 
-// summaryLast is a line with what is behind a failure in its order, and the summary at the end.
+// summaryLast moves every resume_success after the first resume_failed to the end of the line.
 func summaryLast(line []string) []string {
 	failed := slices.Index(line, "resume_failed")
 	if failed < 0 {
@@ -56,7 +56,7 @@ func summaryLast(line []string) []string {
 	return append(slices.Clone(line[:failed]), behind...)
 }
 
-// says sends requests of V1 or V2 in one write. Each is the name of the event and its data.
+// says sends V1 or V2 requests in one write. Each is the name of an event and its data.
 func (p *peer) says(prefix string, requests ...[2]string) {
 	p.t.Helper()
 	var all []byte
@@ -74,7 +74,7 @@ func resumingFrom(channel string, at broker.Position) [2]string {
 	return [2]string{"resume", fmt.Sprintf(`{"channel_positions":{%q:{"stream_id":%q,"serial":%d}}}`, channel, at.Epoch, at.Offset)}
 }
 
-// cachedRig has four events in a cache channel, of two values, and the places of all of them.
+// cachedRig returns a rig with four events of two conflation values in a cache channel, and their positions.
 func cachedRig(t *testing.T, change func(*Options, *appT)) (r *rig, at []broker.Position) {
 	r = timeRig(t, memory.Options{}, change)
 	for n := 1; n <= 4; n++ {
@@ -87,9 +87,9 @@ func withSnapshots(_ *Options, a *appT) {
 	a.Snapshots = []app.SnapshotPattern{{Match: "*", Snapshot: app.Snapshot{On: true}}}
 }
 
-// TestTime02TheCacheComesOnTheWay: the last event of a cache channel comes once and in its place, whether a
-// subscription begins with it or with more of the past, and whoever comes back to it from a position
-// gets what he missed and nothing else.
+// TestTime02TheCacheComesOnTheWay: the cached event of a cache channel comes once and in order, whether a
+// subscription begins with it alone or with more of the history. A client that resumes from a position gets
+// the events it missed and nothing else.
 func TestTime02TheCacheComesOnTheWay(t *testing.T) {
 	bare := func(o *Options, a *appT) { a.Recovery.Enabled = false }
 	few := func(_ *Options, a *appT) { a.Recovery.MaxEvents = 1 }
@@ -98,7 +98,7 @@ func TestTime02TheCacheComesOnTheWay(t *testing.T) {
 		name    string
 		change  func(*Options, *appT)
 		dialect int
-		// cold: the gateway has not followed the channel.
+		// cold means that the gateway has not attached the channel before.
 		cold bool
 		says func(at []broker.Position) [][2]string
 		want string
@@ -181,7 +181,8 @@ func TestTime02TheCacheComesOnTheWay(t *testing.T) {
 	}
 }
 
-// TestTime02TheCacheComesOnceToWhoSubscribesAgainOnTheWay: the snapshot is read only after both requests were.
+// TestTime02TheCacheComesOnceToWhoSubscribesAgainOnTheWay: two subscription requests arrive before the
+// snapshot is read; the snapshot comes once.
 func TestTime02TheCacheComesOnceToWhoSubscribesAgainOnTheWay(t *testing.T) {
 	slow := &slowPages{asked: make(chan struct{}, 1), goOn: make(chan struct{}), newest: true}
 	goOn := sync.OnceFunc(func() { close(slow.goOn) })
@@ -199,8 +200,9 @@ func TestTime02TheCacheComesOnceToWhoSubscribesAgainOnTheWay(t *testing.T) {
 	p.hears("live")
 }
 
-// TestTime02TheCacheIsOlderThanTheRewind: then it comes before it, and to the reader of an event stream without
-// an id, since he is further. Where the rewind brings it, it comes once.
+// TestTime02TheCacheIsOlderThanTheRewind: a cached event older than the rewind comes before the rewind. The
+// reader of an event stream gets it without an id, since the position of the stream is already later. A
+// cached event within the rewind comes once.
 func TestTime02TheCacheIsOlderThanTheRewind(t *testing.T) {
 	for _, recovers := range []bool{true, false} {
 		var now atomic.Pointer[time.Time]
@@ -234,8 +236,8 @@ func TestTime02TheCacheIsOlderThanTheRewind(t *testing.T) {
 	}
 }
 
-// TestTime02TheCacheIsNotInTheSnapshot: a cache remembers an event whatever channel_history lets be read, and
-// whatever client events came since. Where a snapshot does not hold that event, it comes in its place.
+// TestTime02TheCacheIsNotInTheSnapshot: a cache keeps its event regardless of the limits of channel_history
+// and of later client events. A snapshot that does not contain that event is sent with it, in order.
 func TestTime02TheCacheIsNotInTheSnapshot(t *testing.T) {
 	one := func(_ *Options, a *appT) {
 		a.Readings = app.NewReadings([]app.ReadingPattern{{Match: "*", Reading: app.Reading{Messages: 1}}})
@@ -246,7 +248,8 @@ func TestTime02TheCacheIsNotInTheSnapshot(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		change func(*Options, *appT)
-		// key is the conflation value of the client event that came last; the newest other one has a.
+		// key is the conflation value of the client event that came last; the newest other event has the
+		// value a.
 		key, want string
 	}{
 		{"another value", nil, "c", "success 3 4 own"},
@@ -266,7 +269,7 @@ func TestTime02TheCacheIsNotInTheSnapshot(t *testing.T) {
 					}
 				})
 				r.publish("cache-x", "client-a", "own", keyed(c.key), func(e *broker.Event) { e.Origin = broker.OriginClient })
-				for range 2 { // The second time from memory.
+				for range 2 { // The second time, the snapshot comes from memory.
 					p, _ := r.second()
 					more := ""
 					if asked {
@@ -293,7 +296,7 @@ func TestTime02TheCacheIsNotInTheSnapshot(t *testing.T) {
 	}
 }
 
-// TestTime02AnEmptyCacheIsTold: whatever else a subscription begins with.
+// TestTime02AnEmptyCacheIsTold: cache_miss comes whatever else a subscription begins with.
 func TestTime02AnEmptyCacheIsTold(t *testing.T) {
 	r := timeRig(t, memory.Options{}, nil)
 	at := r.publish("cache-x", "client-a", `"1"`, func(e *broker.Event) { e.Origin = broker.OriginClient })

@@ -9,7 +9,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/app"
 )
 
-// loads are events of one byte of data that carry 15 KiB beside it.
+// loads returns changes that make an event carry 15 KiB beside its one byte of data.
 func loads() map[string]func(*broker.Event) {
 	text := strings.Repeat("x", 15<<10)
 	return map[string]func(*broker.Event){
@@ -18,8 +18,8 @@ func loads() map[string]func(*broker.Event) {
 	}
 }
 
-// More than may be missed is more, whatever it is that the events carry: in memory, and where the
-// log is read.
+// TestRE05MissedBytesAreAllThatEventsCarry: extras and tags count in the bytes that a client may have missed,
+// both in memory and where the log is read.
 func TestRE05MissedBytesAreAllThatEventsCarry(t *testing.T) {
 	for name, load := range loads() {
 		for _, cold := range []bool{false, true} {
@@ -33,7 +33,7 @@ func TestRE05MissedBytesAreAllThatEventsCarry(t *testing.T) {
 				r.hub.mu.Lock()
 				ch := r.hub.channels[channelKey{"app", "orders"}]
 				r.hub.mu.Unlock()
-				ch.recent.Begin(m.StreamID, ch.recent.High()) // Memory lets go of it.
+				ch.recent.Begin(m.StreamID, ch.recent.High()) // This empties the channel's memory.
 			}
 			at := m.Serial
 			p, _ := r.second()
@@ -48,7 +48,7 @@ func TestRE05MissedBytesAreAllThatEventsCarry(t *testing.T) {
 			q.from("orders", m.StreamID, at, "")
 			came := 0
 			m = q.next()
-			for ; m.Event == "tick"; m = q.next() { // What was in memory for the one before may come first.
+			for ; m.Event == "tick"; m = q.next() { // Events that memory held for the previous subscriber may come first.
 				came++
 			}
 			var got failure
@@ -59,7 +59,8 @@ func TestRE05MissedBytesAreAllThatEventsCarry(t *testing.T) {
 	}
 }
 
-// What is kept in memory of a channel stays within its bytes.
+// TestTime02WhatIsKeptIsBoundedByAllThatEventsCarry: extras and tags count in the bytes that are kept in
+// memory of a channel.
 func TestTime02WhatIsKeptIsBoundedByAllThatEventsCarry(t *testing.T) {
 	for name, load := range loads() {
 		r := timeRig(t, memory.Options{}, func(_ *Options, a *appT) {

@@ -27,7 +27,7 @@ func (p *peer) subscribeSigned(id, channel string) {
 	p.want("pusher_internal:subscription_succeeded")
 }
 
-// refusing takes no events.
+// refusing is a publisher that fails with err.
 type refusing struct{ err error }
 
 func (r refusing) Publish(context.Context, string, ...broker.Outgoing) ([]broker.Receipt, error) {
@@ -225,7 +225,7 @@ func TestSignIn(t *testing.T) {
 	})
 }
 
-// What a V2 client hears of itself.
+// TestEcho: whether a V2 client gets its own client events.
 func TestEcho(t *testing.T) {
 	join := func(r *rig, query string) *peer {
 		p := r.dial("/app/key?protocol=2" + query)

@@ -14,12 +14,11 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// What follows is a cluster in which everything but the hub is simulated: the log of
-// one channel, its feeds and the bucket. Time is that of a synctest bubble.
+// This is a simulated cluster in which only the hub is real. The log of one channel, its feeds and the bucket
+// are simulated. Time is that of a synctest bubble.
 
 const (
-	// countIdle is the silence after which counts begin anew, and saveSpread within which
-	// checkpoints are written.
+	// countIdle is the silence after which counts begin anew. Checkpoints are written within saveSpread.
 	countIdle  = count.TTL / 2
 	saveSpread = 40 * time.Millisecond
 )
@@ -31,17 +30,16 @@ type simLog struct {
 	next  uint64
 	most  int
 	all   []*broker.Publication
-	// behind makes readers miss so many of the newest publications, as a replica
-	// does that has not caught up.
+	// behind is the number of newest publications that reads miss, as from a replica that has not caught up.
 	behind int
-	// skew is what the clock of the log's leader is ahead.
+	// skew is how far the clock of the log's leader is ahead.
 	skew time.Duration
-	// attaching takes so long beside the way to the server.
+	// attaching is how long an attach takes beside the round trip to the server.
 	attaching time.Duration
 }
 
-// publish stores a publication of a conflation value. One of "-a" is plain, one of "!a" poisoned,
-// and one of "~a" so small that the rules decide.
+// publish stores a publication with a conflation value. "-a" turns deltas off for it, "!a" gives it a name
+// that spoils deltas, and "~a" leaves it to the rules, which find it too small.
 func (l *simLog) publish(value string) *broker.Publication {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -68,7 +66,7 @@ func (l *simLog) publish(value string) *broker.Publication {
 	return p
 }
 
-// fallBehind makes readers miss the newest publications for a while.
+// fallBehind makes reads miss the newest n publications for 100 ms.
 func (l *simLog) fallBehind(n int) {
 	set := func(n int) {
 		l.mu.Lock()
@@ -79,7 +77,7 @@ func (l *simLog) fallBehind(n int) {
 	time.AfterFunc(100*time.Millisecond, func() { set(0) })
 }
 
-// begin begins a new life of the log.
+// begin starts a new epoch of the log.
 func (l *simLog) begin(epoch string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -92,7 +90,8 @@ func (l *simLog) purge(keep int) {
 	l.all = slices.Clone(l.all[max(0, len(l.all)-keep):])
 }
 
-// from returns what is retained from an offset on, as history gives it.
+// from returns the retained publications from an offset on, as [broker.History] does, except for the newest
+// behind.
 func (l *simLog) from(offset uint64, behind int) []*broker.Publication {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -146,7 +145,7 @@ func (l *simLog) Lost(context.Context, string, string, time.Time) (bool, error) 
 	panic("the hub does not ask this")
 }
 
-// simDelay is the way to a server and back.
+// simDelay waits for a round trip to a server.
 func simDelay(ctx context.Context) error {
 	select {
 	case <-time.After(time.Duration(100+rand.IntN(300)) * time.Microsecond):
@@ -156,7 +155,7 @@ func simDelay(ctx context.Context) error {
 	}
 }
 
-// simBucket is the bucket of checkpoints.
+// simBucket is a simulated bucket of checkpoints.
 type simBucket struct {
 	ttl time.Duration
 
@@ -165,11 +164,11 @@ type simBucket struct {
 	entries   map[string]kv.Entry
 	followers map[int]simFollower
 	nextID    int
-	// down makes every operation fail, hung makes it wait for its context, and
-	// deaf loses what followers should see.
+	// down makes every operation fail, hung makes it wait for its context, and deaf withholds changes from
+	// followers.
 	down, hung, deaf bool
 	operations       int
-	// after, if it is set, runs once behind the next Get.
+	// after, if set, runs once after the next Get.
 	after func()
 }
 

@@ -18,17 +18,17 @@ import (
 	"github.com/sluicehq/sluice/gateway/turns"
 )
 
-// simGateway is one gateway with its feed.
+// simGateway is a gateway with its simulated feed.
 type simGateway struct {
 	hub      *Hub
 	registry *prometheus.Registry
 	log      *simLog
 	channel  *Channel
-	// served is closed when a socket could have been subscribed.
+	// served is closed when the first subscription could be served.
 	served chan struct{}
 
-	// The feed: what is on its way, what was delivered last, and whether live
-	// messages are lost or late at the moment.
+	// The state of the feed. queue holds the publications on their way, last is the offset delivered last;
+	// lossy loses live messages, late delays them.
 	mu    sync.Mutex
 	queue []*broker.Publication
 	sink  broker.Sink
@@ -36,11 +36,11 @@ type simGateway struct {
 	last  uint64
 	lossy bool
 	late  bool
-	// gapped is set while the channel looks its count up again after a gap. What
-	// comes then is full, whatever others do.
+	// gapped is set while the channel looks its count up again after a gap. Meanwhile every event is full,
+	// whatever other gateways send.
 	gapped bool
-	// sent is what a socket would have seen; verdicts is that by offset, but for
-	// what gaps excuse.
+	// sent holds what a subscribed socket would have received. verdicts holds the same by offset, without
+	// events that a gap excuses.
 	sent     []simFrame
 	verdicts map[uint64]bool
 }
@@ -50,7 +50,7 @@ type simFrame struct {
 	full  bool
 }
 
-// simCluster is the whole of it.
+// simCluster is the whole simulated cluster.
 type simCluster struct {
 	app      *app.App
 	log      *simLog
@@ -116,14 +116,14 @@ func (s *simCluster) publish(value string) *broker.Publication {
 	return p
 }
 
-// deliver lets what is on its way arrive everywhere.
+// deliver delivers the publications on their way to every gateway.
 func (s *simCluster) deliver() {
 	for _, g := range s.gateways {
 		g.deliver()
 	}
 }
 
-// publishAll publishes and delivers each at once.
+// publishAll publishes each value and delivers it at once.
 func (s *simCluster) publishAll(values ...string) {
 	for _, v := range values {
 		s.publish(v)
@@ -131,7 +131,7 @@ func (s *simCluster) publishAll(values ...string) {
 	}
 }
 
-// settle lets time pass, and everything that runs in the background.
+// settle lets time pass, and waits for background work.
 func settle(d time.Duration) {
 	<-time.After(d)
 	synctest.Wait()
@@ -160,8 +160,8 @@ func (g *simGateway) Detach() {
 	g.sink = nil
 }
 
-// deliver does what the feed of the log does: lost messages are read from the log
-// before later ones are delivered, and do not know what was before them.
+// deliver does what the real feed does: lost messages are read from the log before later ones are delivered,
+// and they do not carry the offset before them.
 func (g *simGateway) deliver() {
 	g.mu.Lock()
 	var queue []*broker.Publication
@@ -184,14 +184,14 @@ func (g *simGateway) take(p *broker.Publication) {
 	g.hand(p)
 }
 
-// hand gives a publication to the channel and notes how it would go out.
+// hand gives a publication to the channel and records the form in which it would be sent.
 func (g *simGateway) hand(p *broker.Publication) {
 	g.last = p.Offset
 	c := g.sink.(*Channel)
 	c.log.Lock()
 	if c.log.priming.Load() {
 		c.log.Unlock()
-		c.Publication(p) // nobody is subscribed yet
+		c.Publication(p) // there is no subscriber yet
 		return
 	}
 	e := c.prepare(p)
@@ -204,7 +204,7 @@ func (g *simGateway) hand(p *broker.Publication) {
 		return
 	}
 	if !e.Tracked {
-		return // it has no form
+		return // it is in no delta stream
 	}
 	g.sent = append(g.sent, simFrame{p.ConflationKey, full})
 	if !g.gapped {
@@ -212,7 +212,7 @@ func (g *simGateway) hand(p *broker.Publication) {
 	}
 }
 
-// catchUp repairs what was lost and was followed by nothing.
+// catchUp repairs a loss that no later message has revealed.
 func (g *simGateway) catchUp() {
 	missing := g.log.from(g.last, 0)
 	if n := len(missing); n > 0 && missing[n-1].Offset > g.last {
@@ -220,8 +220,8 @@ func (g *simGateway) catchUp() {
 	}
 }
 
-// repair reads up to an offset. If the log does not reach back to what was delivered
-// last, nobody knows what is missing.
+// repair reads up to the offset to. If the log no longer reaches back to the last delivered publication, the
+// feed reports a gap.
 func (g *simGateway) repair(missing []*broker.Publication, to uint64) {
 	epoch := g.at.Epoch
 	if resume := missing[0].Offset - 1; g.last > 0 && resume >= g.last {
@@ -240,7 +240,7 @@ func (g *simGateway) repair(missing []*broker.Publication, to uint64) {
 	}
 }
 
-// total adds up a metric over all gateways that there were.
+// total sums a metric over all gateways, including stopped ones.
 func (s *simCluster) total(name string) float64 {
 	sum := 0.0
 	for _, g := range append(slices.Clone(s.gateways), s.gone...) {
@@ -268,7 +268,7 @@ func (s *simCluster) divergences() float64 {
 	return s.total("x_delta_cluster_coordination_divergences_total")
 }
 
-// disagreements are the publications about which gateways differ.
+// disagreements lists the publications that some gateways sent in full and others did not.
 func (s *simCluster) disagreements() (out []string) {
 	all := append(slices.Clone(s.gateways), s.gone...)
 	for offset := uint64(1); offset <= s.log.next; offset++ {

@@ -162,8 +162,8 @@ func TestFrames(t *testing.T) {
 			t.Errorf("got opcode %d with %q", f.op, f.payload)
 		}
 	})
-	// A close of the connection while a part of the frame is unread would be a reset, which takes the close frame
-	// with it.
+	// Closing the connection while part of the frame is unread would send a reset, which discards the close
+	// frame.
 	for _, size := range []int{64<<10 + 1, 4 << 20} {
 		t.Run(fmt.Sprintf("WS-23 an oversized frame of %d bytes closes with 1009", size), func(t *testing.T) {
 			p, _ := r.connect()
@@ -194,8 +194,8 @@ func TestFrames(t *testing.T) {
 	})
 }
 
-// A 64-bit length with its top bit set makes the WebSocket library slice with a
-// negative length. Unrecovered, that panic would end the process.
+// TestHostileLengthEndsOnlyItsConnection: a 64-bit length with its top bit set makes the WebSocket library
+// slice with a negative length. Unrecovered, that panic would end the process.
 func TestHostileLengthEndsOnlyItsConnection(t *testing.T) {
 	r := newRig(t, nil)
 	other := r.subscribed("orders", false)
@@ -209,7 +209,7 @@ func TestHostileLengthEndsOnlyItsConnection(t *testing.T) {
 	other.want("created")
 }
 
-// askedForLife takes what a V1 connection is asked for a sign of life with.
+// askedForLife reads the frames by which a V1 connection is asked for a sign of life.
 func (p *peer) askedForLife() {
 	p.t.Helper()
 	p.want("pusher:ping")
@@ -246,7 +246,7 @@ func TestSilence(t *testing.T) {
 		pass(31 * time.Second)
 		p.usable()
 	})
-	// A sweep that comes as seldom as a peer is silent never sees it speak.
+	// If sweeps are as far apart as the allowed silence, none finds that the peer has just been active.
 	t.Run("WeeksProxies a peer that has answered is asked again", func(t *testing.T) {
 		p, _ := r.connect()
 		for range 3 {
@@ -375,7 +375,7 @@ func TestDrain(t *testing.T) {
 		t.Errorf("a new connection was answered %s", again.Status)
 	}
 	http.DefaultClient.CloseIdleConnections()
-	// Asked to stop before everybody was told, it leaves the rest to Close.
+	// With its context cancelled before all clients were told, Drain leaves the rest to Close.
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	r.hub.Drain(ctx, time.Second)

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// A purge that spares the newest publications shows in no later one.
+// TestAPurgeThatSparesTheNewest: a purge that keeps the newest publications cannot be recognised from later
+// ones.
 func TestAPurgeThatSparesTheNewest(t *testing.T) {
 	bubble(t, 100, func(t *testing.T, s *simCluster) {
 		one := s.join()
@@ -24,7 +25,8 @@ func TestAPurgeThatSparesTheNewest(t *testing.T) {
 	})
 }
 
-// A checkpoint that is replaced while it is replayed contradicts what was made of it.
+// TestACheckpointThatIsReplacedWhileItIsRead: the new checkpoint contradicts the count that was replayed from
+// the old one.
 func TestACheckpointThatIsReplacedWhileItIsRead(t *testing.T) {
 	bubble(t, 100, func(t *testing.T, s *simCluster) {
 		one := s.join()
@@ -51,7 +53,7 @@ func TestACheckpointThatIsReplacedWhileItIsRead(t *testing.T) {
 	})
 }
 
-// A bucket that was made anew begins with revision 1 again.
+// TestABucketThatWasMadeAnew: a bucket that was deleted and created again begins at revision 1.
 func TestABucketThatWasMadeAnew(t *testing.T) {
 	bubble(t, 100, func(t *testing.T, s *simCluster) {
 		one := s.join()
@@ -86,8 +88,8 @@ func TestABucketThatWasMadeAnew(t *testing.T) {
 	})
 }
 
-// A bucket that does not answer costs compression only once: from then on the gateway
-// counts by itself.
+// TestABucketThatDoesNotAnswer: a bucket that does not answer costs compression only once. From then on the
+// gateway counts without it.
 func TestABucketThatDoesNotAnswer(t *testing.T) {
 	bubble(t, 1000, func(t *testing.T, s *simCluster) {
 		s.bucket.set(func() { s.bucket.hung = true })
@@ -117,7 +119,8 @@ func TestABucketThatDoesNotAnswer(t *testing.T) {
 	})
 }
 
-// Checkpoints that cannot be written are told, and are not tried with every publication.
+// TestCheckpointsThatCannotBeWritten: failing writes of checkpoints are reported as a problem, and are not
+// retried with every publication.
 func TestCheckpointsThatCannotBeWritten(t *testing.T) {
 	bubble(t, 1000, func(t *testing.T, s *simCluster) {
 		one := s.join()
@@ -146,8 +149,8 @@ func TestCheckpointsThatCannotBeWritten(t *testing.T) {
 	})
 }
 
-// A channel was emptied while nobody counted: the first who does is the one to count on
-// from, although the old checkpoint is still there.
+// TestAnEmptiedChannelIsCountedFromItsFirstPublication: a channel was emptied while no gateway counted. The
+// next count begins at the first publication after that, although the old checkpoint still exists.
 func TestAnEmptiedChannelIsCountedFromItsFirstPublication(t *testing.T) {
 	bubble(t, 100, func(t *testing.T, s *simCluster) {
 		zero := s.join()
@@ -170,8 +173,8 @@ func TestAnEmptiedChannelIsCountedFromItsFirstPublication(t *testing.T) {
 	})
 }
 
-// Somebody comes between a purge and the checkpoint that follows it: the one before it
-// counts what nobody counts any more.
+// TestACountWhoseAnchorIsGone: a gateway joins between a purge and the checkpoint that follows it. The
+// checkpoint before the purge is of a count that no gateway continues.
 func TestACountWhoseAnchorIsGone(t *testing.T) {
 	bubble(t, 100, func(t *testing.T, s *simCluster) {
 		one := s.join()
@@ -190,8 +193,8 @@ func TestACountWhoseAnchorIsGone(t *testing.T) {
 	})
 }
 
-// A count that was founded before the first publication is proven by reading all of
-// the log only as long as nothing can have been evicted.
+// TestACountFromTheFirstPublicationThatWasEvicted: a count founded before the first publication can be proven
+// by reading the whole log only while nothing can have been evicted.
 func TestACountFromTheFirstPublicationThatWasEvicted(t *testing.T) {
 	bubble(t, 8, func(t *testing.T, s *simCluster) {
 		one := s.join()

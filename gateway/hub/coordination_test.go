@@ -15,7 +15,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/count"
 )
 
-// bubble runs a test in a cluster whose time passes by itself.
+// bubble runs a test with a cluster in a synctest bubble.
 func bubble(t *testing.T, most int, f func(t *testing.T, s *simCluster)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -25,7 +25,7 @@ func bubble(t *testing.T, most int, f func(t *testing.T, s *simCluster)) {
 	})
 }
 
-// agree fails if gateways differ about a publication.
+// agree fails the test if gateways sent a publication in different forms.
 func (s *simCluster) agree(t *testing.T) {
 	t.Helper()
 	if diff := cmp.Diff([]string(nil), s.disagreements()); diff != "" {
@@ -36,7 +36,7 @@ func (s *simCluster) agree(t *testing.T) {
 	}
 }
 
-// form is what a gateway did with each publication: F, d, or - where it had no socket.
+// form returns one letter for each publication: F for full, d for delta, - if the gateway had no socket.
 func (g *simGateway) form(from, to uint64) string {
 	var out []byte
 	for o := from; o <= to; o++ {
@@ -74,8 +74,8 @@ func TestALateJoinerCountsOn(t *testing.T) {
 	})
 }
 
-// The log is read beyond what the feed has delivered: what comes later from the feed
-// is nevertheless decided by the count.
+// TestALateJoinerWhoseFeedIsBehind: the log is read further than the feed has delivered. The count decides on
+// later deliveries all the same.
 func TestALateJoinerWhoseFeedIsBehind(t *testing.T) {
 	bubble(t, 100, func(t *testing.T, s *simCluster) {
 		one := s.join()
@@ -97,8 +97,9 @@ func TestALateJoinerWhoseFeedIsBehind(t *testing.T) {
 	})
 }
 
-// A checkpoint counts what the feed has not brought yet: the first subscriber waits for
-// it, since of what comes before nobody here knows the count.
+// TestALateJoinerWhoseFeedIsBehindTheCheckpoint: a checkpoint includes publications that the feed has not
+// delivered. The first subscriber waits for them, since this gateway does not know the count before the
+// checkpoint.
 func TestALateJoinerWhoseFeedIsBehindTheCheckpoint(t *testing.T) {
 	bubble(t, 100, func(t *testing.T, s *simCluster) {
 		one := s.join()
@@ -140,7 +141,7 @@ func TestALateJoinerWhoseFeedIsBehindTheCheckpoint(t *testing.T) {
 	})
 }
 
-// A replica that is behind answers without the newest publications.
+// TestALogReadFromAReplicaThatIsBehind: a replica that is behind answers without the newest publications.
 func TestALogReadFromAReplicaThatIsBehind(t *testing.T) {
 	for _, behind := range []int{0, 1, 2, 3, 26} {
 		t.Run(fmt.Sprint(behind, " behind"), func(t *testing.T) {
@@ -153,8 +154,8 @@ func TestALogReadFromAReplicaThatIsBehind(t *testing.T) {
 				s.log.fallBehind(behind)
 				two := s.join()
 				<-two.served
-				// One that seems to be empty cannot be told from a channel
-				// that was emptied, until something has come.
+				// A replica that seems to be empty cannot be told from an emptied channel until a publication
+				// has come.
 				s.publishAll("a")
 				settle(time.Second)
 				s.publishAll(repeated("a", 10)...)
@@ -173,8 +174,8 @@ func TestALogReadFromAReplicaThatIsBehind(t *testing.T) {
 	}
 }
 
-// The first gateway on a channel that has a past founds the count; it must be the count
-// of others who read more of that past.
+// TestACountFoundedOnAReplicaThatIsBehind: the first gateway of a channel with history founds the count. It
+// must equal the count of gateways that read more of the history.
 func TestACountFoundedOnAReplicaThatIsBehind(t *testing.T) {
 	bubble(t, 100, func(t *testing.T, s *simCluster) {
 		for range 6 {
@@ -196,7 +197,7 @@ func TestACountFoundedOnAReplicaThatIsBehind(t *testing.T) {
 	})
 }
 
-// The log begins a new life while a gateway attaches.
+// TestAnEpochThatChangesWhileAttaching: the log begins a new epoch while a gateway attaches.
 func TestAnEpochThatChangesWhileAttaching(t *testing.T) {
 	bubble(t, 100, func(t *testing.T, s *simCluster) {
 		one := s.join()
@@ -224,8 +225,8 @@ func TestAnEpochThatChangesWhileAttaching(t *testing.T) {
 	})
 }
 
-// A gateway that has counted from an old checkpoint writes a new one before that
-// expires.
+// TestACountThatWasReplayedIsSavedBeforeItsCheckpointExpires: a gateway that replayed from an old checkpoint
+// writes a new one before the old one expires.
 func TestACountThatWasReplayedIsSavedBeforeItsCheckpointExpires(t *testing.T) {
 	bubble(t, 100, func(t *testing.T, s *simCluster) {
 		one := s.join()
@@ -251,8 +252,8 @@ func TestACountThatWasReplayedIsSavedBeforeItsCheckpointExpires(t *testing.T) {
 	})
 }
 
-// After a silence that no checkpoint survives, all begin anew without a contradiction,
-// also who did not hear that somebody did.
+// TestACountThatExpired: after a silence longer than the life of a checkpoint, all gateways begin a new count
+// without a contradiction, even one that did not see another one's checkpoint.
 func TestACountThatExpired(t *testing.T) {
 	for _, deaf := range []bool{false, true} {
 		bubble(t, 100, func(t *testing.T, s *simCluster) {
@@ -272,8 +273,8 @@ func TestACountThatExpired(t *testing.T) {
 	}
 }
 
-// The first publication after such a silence makes a count that a newcomer must find,
-// in the bucket or, before it is there, in the log.
+// TestACountThatBeganAnew: the first publication after such a silence founds a count that a newcomer must
+// find, in the bucket or, before it is written there, in the log.
 func TestACountThatBeganAnew(t *testing.T) {
 	for _, wait := range []time.Duration{0, 2 * saveSpread} {
 		bubble(t, 100, func(t *testing.T, s *simCluster) {
@@ -294,8 +295,9 @@ func TestACountThatBeganAnew(t *testing.T) {
 	}
 }
 
-// An app may keep fewer publications than the others do, from the start or from a reload on. There must be
-// checkpoints among those that it keeps, or everybody who comes begins a count of his own.
+// TestACountOfAnAppThatKeepsLess: an app may retain fewer publications than others, from the start or after a
+// reload. Its retained publications must include a checkpoint, or every gateway that joins begins its own
+// count.
 func TestACountOfAnAppThatKeepsLess(t *testing.T) {
 	for _, reloaded := range []bool{false, true} {
 		bubble(t, 8, func(t *testing.T, s *simCluster) {
@@ -326,8 +328,8 @@ func TestACountOfAnAppThatKeepsLess(t *testing.T) {
 	}
 }
 
-// A channel is served for longer than checkpoints live before its first publication,
-// and a newcomer finds that earlier than those who wait for it.
+// TestACountOfAYoungChannel: a channel is served for longer than checkpoints live before its first
+// publication, and a newcomer reads that publication before the feed delivers it to the others.
 func TestACountOfAYoungChannel(t *testing.T) {
 	bubble(t, 100, func(t *testing.T, s *simCluster) {
 		one := s.join()

@@ -8,9 +8,9 @@ import (
 	"github.com/sluicehq/sluice/broker/memory"
 )
 
-// Snapshots have a bound, by whichever door they are asked for: who comes when there is no room gets
-// what fits, is told so where the protocol can tell it, and everything that is live. Others resume
-// from memory as before.
+// TestTrust04SnapshotsTakeNothingOfOthers: snapshots have a bound of memory, however they are requested.
+// Without room a client gets the part that fits, every live event, and, if the protocol has it, a notice that
+// the snapshot is incomplete. Other clients resume from memory as before.
 func TestTrust04SnapshotsTakeNothingOfOthers(t *testing.T) {
 	const room = 1 << 20
 	r := snapshotRig(t, memory.Options{}, func(o *Options, a *appT) {
@@ -74,11 +74,11 @@ func TestTrust04SnapshotsTakeNothingOfOthers(t *testing.T) {
 	keeper.hangUp()
 }
 
-// Whoever is on the way through a snapshot while more is published than there is room for gets
-// all of that, in order.
+// TestTrust04SnapshotsCostNobodyWhatIsLive: more is published than there is room for while a client receives
+// a snapshot. The client gets all live events in order.
 func TestTrust04SnapshotsCostNobodyWhatIsLive(t *testing.T) {
 	for _, protocol := range []string{"1", "2"} {
-		for _, events := range []int{100, 500} { // Old values make room, and there is none at all.
+		for _, events := range []int{100, 500} { // 100 events evict old values, 500 leave no room at all.
 			t.Run(fmt.Sprintf("protocol %s, %d events", protocol, events), func(t *testing.T) {
 				r := snapshotRig(t, memory.Options{}, func(o *Options, _ *appT) {
 					o.QueueFrames, o.QueueBytes, o.SendBuffer, o.SlowAge = 32, 64<<10, 4096, patience

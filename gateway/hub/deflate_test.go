@@ -13,7 +13,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/socket/websocket"
 )
 
-// zipped is a client of the WebSocket library with compression on.
+// zipped is a client of the gws library with compression on.
 type zipped struct {
 	gws.BuiltinEventHandler
 	mu    sync.Mutex
@@ -61,7 +61,7 @@ func TestDeflate(t *testing.T) {
 		if !strings.Contains(answer, "server_no_context_takeover") || !strings.Contains(answer, "client_no_context_takeover") || strings.Contains(answer, "window_bits") {
 			t.Errorf("the answer is %q", answer)
 		}
-		// Long enough to be compressed by the client.
+		// The request is long enough for the client to compress it.
 		if err := conn.WriteString(`{"event":"pusher:subscribe","data":{"channel":"market","delta":true,"pad":"` + strings.Repeat("x", 300) + `"}}`); err != nil {
 			t.Fatal(err)
 		}

@@ -14,7 +14,7 @@ import (
 	"github.com/sluicehq/sluice/delta"
 )
 
-// decoder keeps what a client keeps and rebuilds every frame.
+// decoder keeps the delta bases that a client keeps, and rebuilds every frame.
 type decoder struct {
 	t     *testing.T
 	p     *peer
@@ -43,13 +43,13 @@ func (d *decoder) baseOf(key *string, number int64) string {
 	return fmt.Sprint(k, "/", number)
 }
 
-// next returns the text of the next event and the form it came in.
+// next returns the text of the next event, and its form: full, delta or plain.
 func (d *decoder) next() (text, form string) {
 	d.t.Helper()
 	return d.rebuild(d.p.next())
 }
 
-// rebuild does so for one frame, of which only the text must be set.
+// rebuild does the same for a frame of which only the text must be set.
 func (d *decoder) rebuild(m message) (text, form string) {
 	d.t.Helper()
 	if err := json.Unmarshal([]byte(m.text), &m); err != nil {
@@ -129,7 +129,7 @@ func TestDeltaStream(t *testing.T) {
 		if d.full != 10 || d.delta != 90 {
 			t.Errorf("got %d full and %d delta frames, want 10 and 90", d.full, d.delta)
 		}
-		// ME-01 to ME-03: what was counted is what was sent.
+		// ME-01 to ME-03: the metrics count what was sent.
 		c := r.hub.opt.Metrics.channel("app", "market")
 		eventually(t, "all frames are counted", func() bool {
 			return testutil.ToFloat64(c.full)+testutil.ToFloat64(c.deltas) == 100
@@ -294,7 +294,7 @@ func TestDeltaStream(t *testing.T) {
 		d.next()
 		r.publish("market", "tick", tick(1), func(e *broker.Event) { e.ExcludeSocket = id })
 		r.publish("market", "tick", tick(2))
-		// The one before it still is.
+		// The publication before the excluded one is still the base.
 		if text, form := d.next(); form != "delta" || !strings.Contains(text, `"price":102.02`) {
 			t.Errorf("came %s: %s", form, text)
 		}
@@ -321,7 +321,7 @@ func TestDeltaStream(t *testing.T) {
 	})
 }
 
-// noise is text that has nothing in common with other noise.
+// noise returns text that shares nothing with the noise of another seed.
 func noise(seed uint64) string {
 	var b strings.Builder
 	for range 40 {

@@ -15,8 +15,8 @@ import (
 	"github.com/sluicehq/sluice/broker/memory"
 )
 
-// TestRooms16APrimedChannelHoldsBoundedBytes: large events that come while a channel is primed do not
-// pile up. Priming ends when too many bytes wait, and nothing is lost.
+// TestRooms16APrimedChannelHoldsBoundedBytes: large events that arrive while a channel is primed do not pile
+// up. Priming ends early when too many bytes wait, and no event is lost.
 func TestRooms16APrimedChannelHoldsBoundedBytes(t *testing.T) {
 	const size, most = 512 << 10, 4 << 20
 	slow := &slowHistory{asked: make(chan struct{}, 1), goOn: make(chan struct{})}
@@ -46,7 +46,7 @@ func TestRooms16APrimedChannelHoldsBoundedBytes(t *testing.T) {
 	goOn()
 	p.want("sockudo_internal:subscription_succeeded")
 	r.publishMany("slow", 6, 6)
-	// The shard may have had the last of the large ones yet to give when the subscription was made.
+	// The shard may still have the last of the large events queued when the subscription is made.
 	got := p.events(1)
 	for got[0] == data {
 		got = p.events(1)
@@ -56,8 +56,8 @@ func TestRooms16APrimedChannelHoldsBoundedBytes(t *testing.T) {
 	}
 }
 
-// TestRooms16WhatCameBeforeAFailureIsGivenBack: a log may give events to a channel and then fail to attach
-// it. Nobody takes these any more, so they must count in no bound.
+// TestRooms16WhatCameBeforeAFailureIsGivenBack: a log may deliver events to a channel and then fail to attach
+// it. These events have no taker, so they must not count in any bound.
 func TestRooms16WhatCameBeforeAFailureIsGivenBack(t *testing.T) {
 	for _, deltas := range []bool{false, true} {
 		t.Run(fmt.Sprint("delta ", deltas), func(t *testing.T) {
@@ -85,7 +85,7 @@ func TestRooms16WhatCameBeforeAFailureIsGivenBack(t *testing.T) {
 	}
 }
 
-// talkingFeed tells the sinks of apps what it has and does not attach them.
+// talkingFeed delivers events to the sinks of apps and then fails to attach them.
 type talkingFeed struct{ during func(broker.Sink) }
 
 func (f *talkingFeed) Attach(_ context.Context, app, _ string, sink broker.Sink) (broker.Attachment, error) {

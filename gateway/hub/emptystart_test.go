@@ -12,7 +12,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/app"
 )
 
-// saysNothing checks a success frame of a channel without events.
+// saysNothing checks that a success frame is that of a channel without events.
 func saysNothing(t *testing.T, what string, m message) {
 	t.Helper()
 	if m.Serial != 0 || m.StreamID == "" || !strings.Contains(m.text, `"serial":0}`) || !strings.Contains(m.str(), `"attach_serial":0`) {
@@ -20,8 +20,9 @@ func saysNothing(t *testing.T, what string, m message) {
 	}
 }
 
-// A log numbers the channels of an app together, or begins each anywhere: a channel without
-// events has serial 0 all the same, and a client that returns what it was told misses nothing.
+// TestV207EmptyChannels: a log may number the channels of an app together, or begin a channel at any number.
+// A channel without events has serial 0 all the same, and a client that resumes with what the success frame
+// said misses nothing.
 func TestV207EmptyChannels(t *testing.T) {
 	begin := func(t *testing.T) (*rig, *peer) {
 		r := timeRig(t, memory.Options{MaxMessages: 3}, nil)
@@ -151,7 +152,7 @@ func TestV207EmptyChannels(t *testing.T) {
 	})
 }
 
-// failedOne reads what is said of the only position of a request, which failed.
+// failedOne reads the failure of the only position of a resume request.
 func (p *peer) failedOne() failure {
 	p.t.Helper()
 	var f failure
@@ -160,7 +161,8 @@ func (p *peer) failedOne() failure {
 	return f
 }
 
-// Where there is no recovery the id of the frame has no place, and with it no history says so.
+// TestV207EmptyChannelsWithoutRecovery: without recovery the message id of the frame contains no position.
+// Without history there is no stream_id either.
 func TestV207EmptyChannelsWithoutRecovery(t *testing.T) {
 	r := timeRig(t, memory.Options{}, func(_ *Options, a *appT) { a.Recovery = app.Recovery{} })
 	r.publishMany("other", 1, 5)

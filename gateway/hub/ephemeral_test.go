@@ -23,8 +23,8 @@ func (r *rig) cast(channel, name, data string, change ...func(*broker.Event)) {
 	}
 }
 
-// TestTime01EphemeralEvents: every kind of reader gets an ephemeral event in its own form, and
-// nobody gets it later.
+// TestTime01EphemeralEvents: every kind of reader gets an ephemeral event in its own form, and no reader gets
+// it from the history.
 func TestTime01EphemeralEvents(t *testing.T) {
 	t.Run("EX-01 EX-03 V1, V2 and event streams get it without a place", func(t *testing.T) {
 		r := timeRig(t, memory.Options{}, nil)
@@ -37,7 +37,7 @@ func TestTime01EphemeralEvents(t *testing.T) {
 		two.want("subscribed")
 		two.want("subscribed")
 		first := r.publish("orders", "tick", "1")
-		// Among stored events it has no order.
+		// An ephemeral event has no order relative to stored events, so these are read first.
 		v1.want("tick")
 		v2.want("tick")
 		before := map[*reader]sse{one: one.want("tick"), two: two.want("tick")}
@@ -64,7 +64,7 @@ func TestTime01EphemeralEvents(t *testing.T) {
 				t.Errorf("the id stays %s", after.last)
 			}
 		}
-		// Nobody finds it later.
+		// It is in neither the rewind nor the resume.
 		again, _ := r.second()
 		again.join("orders", `,"rewind":10`)
 		if got := fmt.Sprint(again.events(2)); got != "[1 2]" {
@@ -143,7 +143,7 @@ func TestTime01EphemeralEvents(t *testing.T) {
 				sender.want("client-move")
 			}
 		}
-		// V1 has no extras: what looks like them changes nothing.
+		// V1 has no extras: a member of that name has no effect.
 		v1.say(`{"event":"client-kept","channel":"private-other","data":{},"extras":{"ephemeral":true}}`)
 		eventually(t, "the event of V1 is stored", func() bool { return r.kept("private-other") == 1 })
 		if n := r.kept("private-room"); n != 0 {
@@ -179,7 +179,7 @@ func (p *peer) joinSigned(id, channel string) {
 	p.join(channel, fmt.Sprintf(`,"auth":"key:%s"`, pusher.SignChannel("secret", id, channel, "", false)))
 }
 
-// kept is how many events of a channel the log has.
+// kept returns the number of events of a channel in the log.
 func (r *rig) kept(channel string) int {
 	page, err := r.log.Read(context.Background(), "app", channel, broker.Query{Limit: 1000})
 	if err != nil {

@@ -22,11 +22,11 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// block is what an event stream has between two empty lines, with the id that a browser comes back
-// with after it. One without data is dispatched to nobody, but its id counts.
+// block is the part of an event stream between two empty lines, with the id that a browser would reconnect
+// with after it. A block without data is dispatched to no handler, but its id counts.
 type block struct {
 	kind, data, last string
-	// of the data
+	// from the data
 	channel string
 	serial  uint64
 }
@@ -36,12 +36,12 @@ type listener struct {
 	t      *testing.T
 	blocks chan block
 	stop   context.CancelFunc
-	wakes  <-chan struct{} // who waits looks again once it is closed
+	wakes  <-chan struct{} // once this is closed, until checks its condition again
 	got    []block
 	last   string
 }
 
-// listen asks for an event stream with the last id of before, "" for none.
+// listen requests an event stream. last is sent as Last-Event-ID, unless it is empty.
 func (r *rig) listen(t *testing.T, query, last string) *listener {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
@@ -100,7 +100,7 @@ func readBlocks(in *bufio.Scanner, id string, into chan<- block) {
 	}
 }
 
-// until reads to the first block after which all is as wished.
+// until reads blocks until ok reports true.
 func (l *listener) until(what string, ok func() bool) {
 	l.t.Helper()
 	late := time.After(patience)
@@ -119,7 +119,7 @@ func (l *listener) until(what string, ok func() bool) {
 	}
 }
 
-// rest reads what comes before the end, which must come.
+// rest reads the blocks up to the end of the stream, which must come.
 func (l *listener) rest() {
 	l.t.Helper()
 	for b := range l.blocks {
@@ -127,7 +127,7 @@ func (l *listener) rest() {
 	}
 }
 
-// count is how many blocks of a kind came of a channel, "" for any.
+// count returns the number of blocks of a kind and a channel, "" for any channel.
 func (l *listener) count(kind, channel string) (n int) {
 	for _, b := range l.got {
 		if b.kind == kind && (channel == "" || b.channel == channel) {
@@ -137,13 +137,13 @@ func (l *listener) count(kind, channel string) (n int) {
 	return n
 }
 
-// behindGap are the blocks behind the gap of a channel.
+// behindGap returns the blocks after the gap of a channel.
 func (l *listener) behindGap(channel string) []block {
 	at := slices.IndexFunc(l.got, func(b block) bool { return b.kind == "gap" && b.channel == channel })
 	return l.got[at+1:]
 }
 
-// places reads an id; none is nowhere in all channels.
+// places parses an id. An empty id gives no position in any channel.
 func places(t *testing.T, id string, channels []string) []pusher.Place {
 	t.Helper()
 	if id == "" {
@@ -156,7 +156,7 @@ func places(t *testing.T, id string, channels []string) []pusher.Place {
 	return at
 }
 
-// neverBack has every id say no less than the one before it.
+// neverBack checks that no id goes back in any channel.
 func (l *listener) neverBack(channels []string, before string) {
 	l.t.Helper()
 	was := places(l.t, before, channels)
@@ -171,7 +171,7 @@ func (l *listener) neverBack(channels []string, before string) {
 	}
 }
 
-// idWorld is a log with a naive record of it.
+// idWorld is a log with a naive model of it.
 type idWorld struct {
 	*rig
 	channels []string
@@ -179,9 +179,9 @@ type idWorld struct {
 	// snapshots: the app gives them to everybody who begins. wish is what the request says.
 	snapshots bool
 	wish      string
-	// log has the events of each channel that are for the reader, all those that are not as well.
+	// log holds the offsets of each channel that pass the reader's filter, all holds all of them.
 	log, all map[string][]uint64
-	// newest are the events of each channel by their values.
+	// newest holds the newest offset of each channel by conflation value.
 	newest map[string]map[int]uint64
 	count  int
 }
@@ -207,7 +207,7 @@ func newIDWorld(t *testing.T, begins string, channels ...string) *idWorld {
 	return w
 }
 
-// say publishes events of these names, the value of each in turn.
+// say publishes events of these names. Their conflation values take turns.
 func (w *idWorld) say(channel string, names ...string) {
 	w.t.Helper()
 	for _, name := range names {
@@ -227,7 +227,8 @@ func (w *idWorld) say(channel string, names ...string) {
 	}
 }
 
-// snapshot are the newest events of the values of a channel, as far as they are for the reader.
+// snapshot returns the newest event of each conflation value of a channel, without those that the filter
+// drops.
 func (w *idWorld) snapshot(channel string) (want []uint64) {
 	for _, at := range w.newest[channel] {
 		if slices.Contains(w.log[channel], at) {
@@ -238,8 +239,8 @@ func (w *idWorld) snapshot(channel string) (want []uint64) {
 	return want
 }
 
-// stays has the id of a channel stay where it was until its snapshot has ended: the first one, or the one
-// behind a gap.
+// stays checks that the id of a channel does not move until its snapshot has ended, whether the first
+// snapshot or one after a gap.
 func (w *idWorld) stays(blocks []block, at []pusher.Place) {
 	w.t.Helper()
 	for i, ch := range w.channels {
@@ -288,7 +289,7 @@ func (w *idWorld) arrives(l *listener, from string) {
 	})
 }
 
-// serials are those of what came of a channel.
+// serials returns the serials of the events of a channel.
 func serials(blocks []block, channel string) (got []uint64) {
 	for _, b := range blocks {
 		if b.kind == "e" && b.channel == channel {
@@ -298,7 +299,7 @@ func serials(blocks []block, channel string) (got []uint64) {
 	return got
 }
 
-// live says whether the reader was told that a channel is live.
+// live reports whether the reader was told that a channel is live.
 func (w *idWorld) live(blocks []block, channel string) bool {
 	end := "subscribed"
 	switch {
@@ -310,8 +311,8 @@ func (w *idWorld) live(blocks []block, channel string) bool {
 	return slices.ContainsFunc(blocks, func(b block) bool { return b.kind == end && b.channel == channel })
 }
 
-// comesBack has a reader who was cut off after some blocks come back with his last id, and
-// compares what he has then with the log.
+// comesBack has a reader that was cut off after the blocks had reconnect with its last id, and compares what
+// it has then with the log.
 func (w *idWorld) comesBack(had []block, from string) {
 	t := w.t
 	t.Helper()
@@ -359,16 +360,16 @@ func (w *idWorld) comesBack(had []block, from string) {
 		case l.count("gap", ch) > 0 && w.snapshots && !slices.Equal(serials(l.behindGap(ch), ch), w.snapshot(ch)):
 			t.Errorf("%s: the snapshot is %v", told, w.snapshot(ch))
 		case w.snapshots || w.wish == "latest":
-			// What came before is the newest of each value.
+			// The events before are the newest of each value only.
 		case len(before) > 0 && !slices.Equal(before, above(w.log[ch][:len(w.log[ch])-len(missed)], before[0]-1)):
 			t.Errorf("%s: it has not all up to its id", told)
 		}
 	}
 }
 
-// TestTime15WhatIsReadIsTheLogOnce: wherever a reader begins, whatever is published of which
-// nothing, some or all is for him, and wherever he is cut off: what he has when he has come back
-// is what the log has for him, once, or there is a gap that is true.
+// TestTime15WhatIsReadIsTheLogOnce: a reader may begin anywhere, any part of the publications may pass its
+// filter, and it may be cut off anywhere. After it has reconnected, it has every event of the log that passes
+// the filter, once, or it was told of a gap, and the gap is real.
 func TestTime15WhatIsReadIsTheLogOnce(t *testing.T) {
 	filtered := func(n int) (names []string) {
 		for range n {
@@ -379,7 +380,7 @@ func TestTime15WhatIsReadIsTheLogOnce(t *testing.T) {
 	for _, begins := range []string{"none", "2", "1h", "latest", "snapshot", "id"} {
 		for name, c := range map[string]struct {
 			channels []string
-			// of what there is before, while the reader is there, and while he is away
+			// events published before the reader comes, while it is connected, and while it is disconnected
 			before, live, away []string
 			drain              bool
 		}{
@@ -444,7 +445,7 @@ func TestTime15WhatIsReadIsTheLogOnce(t *testing.T) {
 	}
 }
 
-// caughtUp says whether the last id names the newest event of each channel.
+// caughtUp reports whether the last id names the newest event of each channel.
 func caughtUp(w *idWorld, l *listener) bool {
 	for i, at := range places(w.t, l.last, w.channels) {
 		if all := w.all[w.channels[i]]; len(all) > 0 && at.Serial < all[len(all)-1] {
@@ -454,16 +455,16 @@ func caughtUp(w *idWorld, l *listener) bool {
 	return true
 }
 
-// underWay is what is published while readers come and go.
+// underWay is the state of publishing while readers come and go.
 type underWay struct {
 	gateways []*rig
-	done     chan struct{} // closed when all is published
+	done     chan struct{} // closed when everything is published
 
 	mu  sync.Mutex
-	log map[string][]uint64 // of what is for the readers
+	log map[string][]uint64 // the offsets that pass the readers' filter
 }
 
-// publish publishes at random, with beats between.
+// publish publishes at random, with heartbeats in between.
 func (u *underWay) publish(t *testing.T, random *rand.Rand) {
 	defer close(u.done)
 	for i := range 600 {
@@ -491,7 +492,7 @@ func (u *underWay) publish(t *testing.T, random *rand.Rand) {
 	}
 }
 
-// whole says whether nothing is published any more, and a reader has as much as there is.
+// whole reports whether publishing has ended and a reader has all events.
 func (u *underWay) whole(got map[string][]uint64, more []block) bool {
 	select {
 	case <-u.done:
@@ -508,7 +509,7 @@ func (u *underWay) whole(got map[string][]uint64, more []block) bool {
 	return true
 }
 
-// read reads channels, and goes and comes back at random. It calls ready once it is live.
+// read reads channels, and disconnects and reconnects at random. It calls ready once it is live.
 func (u *underWay) read(t *testing.T, channels []string, random *rand.Rand, ready func()) {
 	defer ready()
 	query := "channel=" + strings.Join(channels, "&channel=") + "&filter=" + url.QueryEscape(`{"events":["e"]}`)
@@ -532,7 +533,7 @@ func (u *underWay) read(t *testing.T, channels []string, random *rand.Rand, read
 		l.wakes = u.done
 		l.until("a few blocks", func() bool {
 			select {
-			case <-u.done: // Nothing more needs to come.
+			case <-u.done: // No further block needs to come.
 				return true
 			default:
 				return len(l.got) >= most
@@ -555,8 +556,8 @@ func (u *underWay) read(t *testing.T, channels []string, random *rand.Rand, read
 	}
 }
 
-// TestTime15IdsUnderWay has readers of one and of several channels with a filter lose their
-// connections anywhere, to either of two gateways, while others publish and beats come.
+// TestTime15IdsUnderWay has readers of one and of several channels with a filter lose their connections
+// anywhere, and reconnect to either of two gateways, amid publications and heartbeats.
 func TestTime15IdsUnderWay(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)

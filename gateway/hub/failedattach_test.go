@@ -15,7 +15,7 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// unlisted is a table that cannot list seats.
+// unlisted is a table that cannot list seats. It calls meanwhile first.
 type unlisted struct {
 	kv.Table
 	meanwhile atomic.Pointer[func()]
@@ -29,8 +29,8 @@ func (u *unlisted) List(ctx context.Context, pattern string) ([]kv.Record, error
 	return u.Table.List(ctx, pattern)
 }
 
-// TestTrust01RefusedChannelsCountNothing: what came while a channel could not be attached was counted in
-// recent_bytes for ever, until nobody was recovered from memory any more.
+// TestTrust01RefusedChannelsCountNothing: before, events that arrived while the attach of a channel failed
+// were counted in recent_bytes for ever, until no client was recovered from memory any more.
 func TestTrust01RefusedChannelsCountNothing(t *testing.T) {
 	table := &unlisted{Table: kv.NewMemoryTable(nil)}
 	r := timeRig(t, memory.Options{}, func(o *Options, a *appT) {

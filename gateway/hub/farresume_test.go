@@ -10,7 +10,7 @@ import (
 	"github.com/sluicehq/sluice/broker/memory"
 )
 
-// countingLog counts how often somebody has it count.
+// countingLog counts the calls of CountFrom.
 type countingLog struct {
 	broker.Log
 	counts atomic.Int64
@@ -21,8 +21,8 @@ func (l *countingLog) CountFrom(ctx context.Context, app, channel string, offset
 	return l.Log.(broker.Ranking).CountFrom(ctx, app, channel, offset)
 }
 
-// TestRE05WhatOthersReadTellsNothingLess: who missed too much is told so before anything is sent to him, also where a
-// page that was read for somebody else has the next events, or all of them.
+// TestRE05WhatOthersReadTellsNothingLess: a client that missed too much is told so before any event is sent
+// to it, even if a page that was read for another client contains some or all of the missed events.
 func TestRE05WhatOthersReadTellsNothingLess(t *testing.T) {
 	const most, all = 100, 400
 	for _, c := range []struct{ first, second int }{{101, 101}, {210, 150}, {100, 101}, {300, 300}, {300, 102}} {
@@ -51,9 +51,8 @@ func TestRE05WhatOthersReadTellsNothingLess(t *testing.T) {
 	}
 }
 
-// TestRE05ResumeGetsAllOrNothing: who missed more than may be missed is told so before anything is sent
-// to him, also where what he missed is more than one page of the log. Only such a resume has the log
-// count.
+// TestRE05ResumeGetsAllOrNothing: a client that missed more than it may is told so before any event is sent
+// to it, even if the missed events are more than one page of the log. Only such a resume calls CountFrom.
 func TestRE05ResumeGetsAllOrNothing(t *testing.T) {
 	const all = 3300
 	for _, c := range []struct {
@@ -86,7 +85,7 @@ func TestRE05ResumeGetsAllOrNothing(t *testing.T) {
 			}
 			p, _ := r.second()
 			p.join("orders", "")
-			r.publishMany("orders", all+1, all+2) // Its own, which it has not missed.
+			r.publishMany("orders", all+1, all+2) // Live events, which the client has not missed.
 			p.events(2)
 			at := receipts[all-c.missed-1].Position
 			p.from("orders", at.Epoch, at.Offset, "")

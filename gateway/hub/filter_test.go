@@ -12,7 +12,7 @@ func tagged(tags map[string]string) func(*broker.Event) {
 	return func(e *broker.Event) { e.Tags = tags }
 }
 
-// filtered subscribes a fresh socket with deltas and more members in the payload.
+// filtered subscribes a new socket with deltas, and with more members in the request.
 func (r *rig) filtered(members string) *peer {
 	r.t.Helper()
 	p, _ := r.connect()
@@ -45,8 +45,7 @@ func TestFilters(t *testing.T) {
 				forms += form + " "
 			}
 		}
-		// The third event starts from the first; the base of the ninth is too
-		// far back.
+		// The base of the third event is the first. The base of the ninth is too far back.
 		if forms != "full delta full delta " {
 			t.Errorf("events came %s", forms)
 		}

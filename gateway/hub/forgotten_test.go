@@ -14,7 +14,7 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// erasableRig has two hubs on one log; the channels can be purged and reset by the first.
+// erasableRig has two hubs on one log. The first one can purge and reset channels.
 type erasableRig struct {
 	*rig
 	other *rig
@@ -54,13 +54,13 @@ func newErasableRig(t *testing.T, change func(*Options, *appT)) *erasableRig {
 	return e
 }
 
-// both does something with each gateway.
+// both calls do with each gateway.
 func (e *erasableRig) both(do func(name string, r *rig)) {
 	do("the gateway that did it", e.rig)
 	do("the other one", e.other)
 }
 
-// forgotten waits until a gateway has a channel under a stream id and above a place.
+// forgotten waits until a gateway has a channel under a stream id, and nothing in memory up to offset oldest.
 func (r *rig) forgotten(channel, stream string, oldest uint64) {
 	r.t.Helper()
 	eventually(r.t, "the gateway has forgotten", func() bool {
@@ -75,7 +75,7 @@ func (r *rig) forgotten(channel, stream string, oldest uint64) {
 	})
 }
 
-// tell publishes the numbers, and waits until both gateways have them.
+// tell publishes events, and waits until both gateways have them.
 func (e *erasableRig) tell(channel string, from, to int) broker.Receipt {
 	e.t.Helper()
 	last := e.publishMany(channel, from, to)
@@ -110,8 +110,8 @@ func (p *peer) resumeFails(code, stream string) failure {
 	return f
 }
 
-// HI-07: a live subscriber gets everything, and old places fail with stream_reset on every
-// gateway, whatever was in memory.
+// TestHI07_OldPlacesFailAfterAReset: a live subscriber gets every event, and old positions fail with
+// stream_reset on every gateway, whatever was in memory.
 func TestHI07_OldPlacesFailAfterAReset(t *testing.T) {
 	e := newErasableRig(t, nil)
 	e.tell("orders", 0, 0)
@@ -174,7 +174,8 @@ func TestHI07_OldPlacesFailAfterAReset(t *testing.T) {
 	})
 }
 
-// HI-08: a purge keeps the stream id; places below have expired on every gateway.
+// TestHI08_OldPlacesExpireAfterAPurge: a purge keeps the stream id. Purged positions have expired on every
+// gateway.
 func TestHI08_OldPlacesExpireAfterAPurge(t *testing.T) {
 	e := newErasableRig(t, nil)
 	subscribed := map[string]*peer{}
@@ -216,7 +217,7 @@ func TestHI08_OldPlacesExpireAfterAPurge(t *testing.T) {
 	})
 }
 
-// What hubs keep for those who come does not bring back what was removed.
+// TestTime01NothingComesBackFromMemory: caches and snapshots in memory do not bring back what was removed.
 func TestTime01NothingComesBackFromMemory(t *testing.T) {
 	for operation, erase := range map[string]func(e *erasableRig, channel, stream string) string{
 		"purge": func(e *erasableRig, channel, stream string) string { e.purge(channel, 0); return stream },
@@ -238,7 +239,7 @@ func TestTime01NothingComesBackFromMemory(t *testing.T) {
 				e.both(func(name string, r *rig) {
 					r.forgotten(channel, stream, first.Offset)
 					if channel == "cache-x" {
-						// The shard may be told a moment later.
+						// A shard may learn of it a moment later.
 						eventually(t, name+": there is no event", func() bool {
 							p, _ := r.second()
 							p.join(channel, "")

@@ -16,7 +16,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/turns"
 )
 
-// heldFeed attaches channels whose names begin with "held" when it is told to.
+// heldFeed attaches channels whose names begin with "held" only once release is closed.
 type heldFeed struct {
 	broker.Feed
 	release chan struct{}
@@ -33,8 +33,8 @@ func (f *heldFeed) Attach(ctx context.Context, app, channel string, sink broker.
 	return f.Feed.Attach(ctx, app, channel, sink)
 }
 
-// While all places are taken, what is followed can be subscribed to, and what is not waits
-// for its turn, until it is told that this takes too long.
+// TestTrust11SubscriptionsWaitForTheirTurn: while all places for attaching are taken, attached channels can
+// be subscribed to, and other subscriptions wait for their turn.
 func TestTrust11SubscriptionsWaitForTheirTurn(t *testing.T) {
 	log := newMemory(t, "app")
 	defer log.Close()
@@ -63,7 +63,8 @@ func TestTrust11SubscriptionsWaitForTheirTurn(t *testing.T) {
 	}
 }
 
-// Who subscribed with a signature in time is not closed because the log is slow, or away.
+// TestWeeks15ASignatureIsInTimeHoweverSlowTheLog: a client that sent its signature in time is not closed
+// because the log is slow or unavailable.
 func TestWeeks15ASignatureIsInTimeHoweverSlowTheLog(t *testing.T) {
 	for _, fails := range []bool{false, true} {
 		t.Run(fmt.Sprintf("fails %v", fails), func(t *testing.T) {
@@ -84,7 +85,7 @@ func TestWeeks15ASignatureIsInTimeHoweverSlowTheLog(t *testing.T) {
 				p.want("pusher:error")
 				p.want("pusher:subscription_error")
 				pass()
-				p.usable() // and may try again
+				p.usable() // and may subscribe again
 				return
 			}
 			feed.answer <- nil
@@ -95,7 +96,7 @@ func TestWeeks15ASignatureIsInTimeHoweverSlowTheLog(t *testing.T) {
 	}
 }
 
-// asked says that it is asked to attach, and attaches or fails when it is told to.
+// asked is a feed that reports each attach, and then attaches or fails as told.
 type asked struct {
 	broker.Feed
 	came   chan struct{}
@@ -111,7 +112,7 @@ func (f *asked) Attach(ctx context.Context, app, channel string, sink broker.Sin
 }
 
 func TestTrust11AWaitForATurnEnds(t *testing.T) {
-	// Of fewer than no places nobody gets one.
+	// With a negative number of places nobody gets one.
 	r := newRig(t, func(o *Options, _ *appT) { o.AttachTimeout, o.Attaching = 100*time.Millisecond, -1 })
 	p, _ := r.connect()
 	p.say(`{"event":"pusher:subscribe","data":{"channel":"c"}}`)
@@ -128,7 +129,8 @@ func TestTrust11AWaitForATurnEnds(t *testing.T) {
 	p.usable()
 }
 
-// Channels that somebody left are kept for a moment, but not any number of them.
+// TestTrust11ChannelsThatWereLeftHaveABound: channels without subscribers are kept for a moment, but not more
+// than maxIdle of them.
 func TestTrust11ChannelsThatWereLeftHaveABound(t *testing.T) {
 	r := newRig(t, func(o *Options, _ *appT) { o.SubscriptionRate, o.MessageRate = 0, 0 })
 	p, _ := r.connect()
@@ -152,7 +154,8 @@ func TestTrust11ChannelsThatWereLeftHaveABound(t *testing.T) {
 	}
 }
 
-// A client is known by its address, and what counts as one is asked for.
+// TestTrust11ClientsAreKnownByTheirNetworks: a client is identified by the network that Options.Network
+// returns for its address.
 func TestTrust11ClientsAreKnownByTheirNetworks(t *testing.T) {
 	network := netip.MustParseAddr("192.0.2.0")
 	r := newRig(t, func(o *Options, _ *appT) {
@@ -170,10 +173,10 @@ func TestTrust11ClientsAreKnownByTheirNetworks(t *testing.T) {
 	p.usable()
 }
 
-// A long message costs more than a short one.
+// TestTrust11LongRequestsCountMore: a long message uses up more of the rate than a short one.
 func TestTrust11LongRequestsCountMore(t *testing.T) {
 	for size, waits := range map[int]bool{10: false, 5 * longRequest: true} {
-		// Ten short ones fit, and only two long ones; a further one is waited with unless each takes seconds.
+		// Ten short ones fit, but only two long ones. A further long one waits, unless each takes seconds.
 		r := paced(t, 2, 10)
 		p, _ := r.connect()
 		for i := 0; i < 10 && r.limited("subscription_rate") == 0; i++ {

@@ -10,8 +10,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/past"
 )
 
-// TestTime01WhoGoesOnSubscribing gets what is live in the channels that he has: each subscription
-// waits for a resume for a while of its own.
+// TestTime01WhoGoesOnSubscribing: a client that goes on sending requests gets the live events of its
+// channels. Each subscription has its own limit for waiting for a resume.
 func TestTime01WhoGoesOnSubscribing(t *testing.T) {
 	for name, more := range map[string][][2]string{
 		"to further channels":   {subscribing("b", ""), {"unsubscribe", `{"channel":"b"}`}},
@@ -35,13 +35,14 @@ func TestTime01WhoGoesOnSubscribing(t *testing.T) {
 					said = p.next().label()
 					heard = heard || said == "live"
 				}
-				<-time.After(5 * time.Millisecond) // in which the client says nothing
+				<-time.After(5 * time.Millisecond) // a pause in which the client sends nothing
 			}
 		})
 	}
 }
 
-// TestTime01ARequestThatTakesLong says nothing of the resume behind it, which is waited for as long.
+// TestTime01ARequestThatTakesLong: while a request waits for its turn, a resume behind it is not yet known.
+// The subscription waits for the resume as long.
 func TestTime01ARequestThatTakesLong(t *testing.T) {
 	asked, turn := make(chan struct{}), make(chan struct{})
 	r := timeRig(t, memory.Options{}, func(o *Options, _ *appT) {
@@ -49,7 +50,7 @@ func TestTime01ARequestThatTakesLong(t *testing.T) {
 			select {
 			case asked <- struct{}{}:
 				<-turn
-			case <-turn: // once it is everybody's
+			case <-turn: // once turn is closed
 			}
 			return nil
 		}
@@ -61,7 +62,7 @@ func TestTime01ARequestThatTakesLong(t *testing.T) {
 	<-asked
 	turn <- struct{}{}
 	p.hears("success")
-	<-asked // for b, and a is held
+	<-asked // for b, while a is held
 	r.publishMany("a", 3, 3)
 	r.hub.find(id).patient(time.Now().Add(past.HoldAge - time.Second))
 	close(turn)

@@ -38,7 +38,7 @@ type (
 	patternT = app.Pattern
 )
 
-// rig is a hub behind a real listener, on the reference log.
+// rig is a hub behind a real listener, on the in-memory log.
 type rig struct {
 	t        *testing.T
 	hub      *Hub
@@ -98,7 +98,7 @@ func newRig(t *testing.T, change func(*Options, *app.App)) *rig {
 			t.Errorf("without any socket %d bytes wait for sockets", n)
 		}
 		r.server.Close()
-		// A handshake that ended meanwhile is sent away by its own goroutine.
+		// The goroutine of a handshake that was in progress rejects it a moment later.
 		for _, gauge := range []string{"connected", "event_streams", "subscriptions", "filters_bytes"} {
 			eventually(t, "without any socket "+gauge+" is 0", func() bool { return metricValue(t, r.registry, "sockudo_"+gauge, nil) == 0 })
 		}
@@ -131,11 +131,11 @@ func (r *rig) publish(channel, name, data string, change ...func(*broker.Event))
 	return got[0]
 }
 
-// peer is a bare WebSocket client that shows exactly what travels.
+// peer is a bare WebSocket client that shows the exact frames.
 type peer struct {
 	t      *testing.T
 	conn   net.Conn
-	header http.Header // of the handshake's answer
+	header http.Header // of the response to the handshake
 	frames chan frame
 	ended  chan struct{}
 	code   int
@@ -149,7 +149,7 @@ type frame struct {
 	wire    int
 }
 
-// message is a text frame taken apart.
+// message is a decoded text frame.
 type message struct {
 	Event     string          `json:"event"`
 	Channel   string          `json:"channel"`
@@ -162,15 +162,15 @@ type message struct {
 	text      string
 }
 
-// str is the data as a string, for double encoded frames.
+// str returns the data as a string, for doubly encoded frames.
 func (m message) str() string {
 	var s string
 	_ = json.Unmarshal(m.Data, &s)
 	return s
 }
 
-// dial opens a connection without waiting for the first frame. early is sent in
-// the same packet as the handshake.
+// dial opens a connection without waiting for the first frame. early is sent in the same packet as the
+// handshake.
 func (r *rig) dial(path string, early ...byte) *peer {
 	r.t.Helper()
 	return dialAddress(r.t, strings.TrimPrefix(r.server.URL, "http://"), path, early...)
@@ -181,7 +181,7 @@ func dialAddress(t *testing.T, address, path string, early ...byte) *peer {
 	return dialHeader(t, address, path, "", early...)
 }
 
-// dialHeader sends further lines with the handshake.
+// dialHeader is like dialAddress, with further header lines in the handshake.
 func dialHeader(t *testing.T, address, path, lines string, early ...byte) *peer {
 	t.Helper()
 	conn, err := net.Dial("tcp", address)
@@ -232,8 +232,8 @@ func (p *peer) read(br *bufio.Reader) {
 	}
 }
 
-// pause makes the peer stop reading; the frame that it waits for may still come.
-// waitAtGate returns once the peer reads.
+// waitAtGate returns once the peer is not paused. A paused peer may still take the one frame that it was
+// waiting for.
 func (p *peer) waitAtGate() {
 	p.gate.Lock()
 	defer p.gate.Unlock()
@@ -269,8 +269,7 @@ func readFrame(br *bufio.Reader) (frame, error) {
 	return frame{op: head[0] & 0xf, payload: string(payload), wire: wire + n}, nil
 }
 
-// masked makes a client frame with an all-zero mask, which leaves the payload
-// readable.
+// masked makes a client frame with an all-zero mask, which leaves the payload readable.
 func masked(op byte, payload []byte) []byte {
 	b := []byte{websocket.Fin | op}
 	switch n := len(payload); {
@@ -311,7 +310,7 @@ func (p *peer) frame() frame {
 	panic("unreachable")
 }
 
-// next waits for the next text frame and takes it apart.
+// next waits for the next text frame and decodes it.
 func (p *peer) next() message {
 	p.t.Helper()
 	f := p.frame()
@@ -335,7 +334,7 @@ func (p *peer) want(event string) message {
 	return m
 }
 
-// closed waits for the end and returns the close code, 0 if there was none.
+// closed waits for the end of the connection and returns the close code, 0 if there was none.
 func (p *peer) closed() int {
 	p.t.Helper()
 	select {
@@ -347,8 +346,7 @@ func (p *peer) closed() int {
 	panic("unreachable")
 }
 
-// usable proves that the connection is alive and that nothing is queued before
-// the answer.
+// usable checks that the connection is alive and that no other frame is queued before the answer.
 func (p *peer) usable() {
 	p.t.Helper()
 	p.say(`{"event":"pusher:ping","data":{}}`)
@@ -374,7 +372,7 @@ func established(t *testing.T, m message) string {
 	return data.SocketID
 }
 
-// subscribed opens a V1 connection, with deltas if asked for, and subscribes.
+// subscribed opens a V1 connection, with deltas if wanted, and subscribes.
 func (r *rig) subscribed(channel string, deltas bool) *peer {
 	r.t.Helper()
 	p, _ := r.connect()

@@ -20,7 +20,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/socket/websocket"
 )
 
-// logged counts what is logged above debug.
+// logged collects log lines of level info and above.
 type logged struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -32,8 +32,8 @@ func (n *logged) Write(p []byte) (int, error) {
 	return n.text.Write(p)
 }
 
-// none is about lines other than those that say once in a while that clients are refused: one of
-// each cause, where their pause is longer than the test.
+// none fails the test for any log line except the rate-limited ones about refused clients. Of these there may
+// be one for each cause, since their pause is longer than the test.
 func (n *logged) none(t *testing.T) {
 	t.Helper()
 	n.mu.Lock()
@@ -59,7 +59,7 @@ func hostileRig(t *testing.T) (*rig, *logged) {
 	return r, log
 }
 
-// deflated is a compressed frame of the client.
+// deflated returns a compressed client frame.
 func deflated(first byte, text []byte) []byte {
 	var b bytes.Buffer
 	w, _ := flate.NewWriter(&b, flate.BestCompression)
@@ -128,7 +128,7 @@ func TestTrust11HostileFrames(t *testing.T) {
 			if got := bad.closed(); got != c.code {
 				t.Errorf("closed with %d (%s), want %d", got, bad.reason, c.code)
 			}
-			// The same bytes where there is no such app.
+			// The same bytes are sent for an unknown app.
 			if got := dialHeader(t, r.server.Listener.Addr().String(), "/app/nobody", lines, c.bytes...).closed(); got != 4001 {
 				t.Errorf("without an app: closed with %d, want 4001", got)
 			}
@@ -149,7 +149,7 @@ func TestTrust11HostileFrames(t *testing.T) {
 	log.none(t)
 }
 
-// hostileBytes are mostly frames, with everything in them that may be wrong.
+// hostileBytes returns mostly frames, with any part of them possibly wrong.
 func hostileBytes(rnd *rand.Rand) []byte {
 	texts := []string{
 		`{"event":"pusher:ping","data":{}}`, `{"event":"pusher:subscribe","data":{"channel":"orders"}}`, `{"event":"pusher:signin","data":{}}`,
@@ -176,7 +176,7 @@ func hostileBytes(rnd *rand.Rand) []byte {
 	return out
 }
 
-// attack sends bytes behind a handshake and waits for the end.
+// attack sends bytes after a handshake and waits for the end of the connection.
 func attack(t *testing.T, r *rig, path string, raw []byte) {
 	conn, err := net.Dial("tcp", r.server.Listener.Addr().String())
 	if err != nil {
@@ -193,7 +193,7 @@ func attack(t *testing.T, r *rig, path string, raw []byte) {
 	_, _ = io.Copy(io.Discard, conn)
 }
 
-// undisturbed checks that hostile connections left nothing behind.
+// undisturbed checks that hostile connections have left nothing behind.
 func undisturbed(t *testing.T, r *rig, other *peer, log *logged) {
 	t.Helper()
 	r.publish("beside", "placed", `{}`)
@@ -234,7 +234,7 @@ func FuzzFrames(f *testing.F) {
 	})
 }
 
-// metricValue is the sum of the series of a metric that have these labels.
+// metricValue returns the sum of the series of a metric that have these labels.
 func metricValue(t *testing.T, registry *prometheus.Registry, name string, labels map[string]string) (sum float64) {
 	t.Helper()
 	families, err := registry.Gather()

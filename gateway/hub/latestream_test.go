@@ -10,7 +10,7 @@ import (
 	"github.com/sluicehq/sluice/broker/memory"
 )
 
-// closing is an answer of HTTP/2 while whose head is sent the hub is closed.
+// closing is an HTTP/2 response writer that closes the hub while the head of the response is sent.
 type closing struct {
 	*httptest.ResponseRecorder
 	close func()
@@ -25,8 +25,8 @@ func (c *closing) FlushError() error {
 	return nil
 }
 
-// TestRun01AStreamThatComesTooLateIsToldSo: a reader whose stream begins while the hub is closed gets the
-// answer that he is to come back elsewhere, as all others do.
+// TestRun01AStreamThatComesTooLateIsToldSo: a reader whose stream begins while the hub is closing is told to
+// reconnect elsewhere, like all others.
 func TestRun01AStreamThatComesTooLateIsToldSo(t *testing.T) {
 	r := timeRig(t, memory.Options{}, nil)
 	done := make(chan error, 1)
@@ -45,8 +45,8 @@ func TestRun01AStreamThatComesTooLateIsToldSo(t *testing.T) {
 	}
 }
 
-// TestTime06WhoHasGoneHasNoChannelsAttached: for a reader who leaves while the channels of his stream are being attached, no
-// further ones are.
+// TestTime06WhoHasGoneHasNoChannelsAttached: when a reader disconnects while the channels of its stream are
+// being attached, no further channel is attached for it.
 func TestTime06WhoHasGoneHasNoChannelsAttached(t *testing.T) {
 	gate := turnstile{came: make(chan struct{}), next: make(chan struct{})}
 	r := timeRig(t, memory.Options{}, func(o *Options, _ *appT) { gate.Feed, o.Feed = o.Feed, &gate })

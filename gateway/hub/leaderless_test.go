@@ -14,7 +14,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/app"
 )
 
-// leaderless is a history that cannot be read for so many attempts.
+// leaderless is a history whose next reads, left in number, fail.
 type leaderless struct {
 	broker.History
 	left atomic.Int64
@@ -48,8 +48,9 @@ func (l *leaderless) After(ctx context.Context, app, channel string, pos broker.
 	return l.History.After(ctx, app, channel, pos, limit)
 }
 
-// TestTime04AResumeWaitsForALeader: who comes back while the servers of the log choose a leader gets
-// what he missed once they have, and not a gap; so does who begins with a snapshot or a part of the past.
+// TestTime04AResumeWaitsForALeader: a client that resumes while the servers of the log elect a leader gets
+// the missed events after the election, and not a gap. The same holds for a subscription with a snapshot or a
+// rewind.
 func TestTime04AResumeWaitsForALeader(t *testing.T) {
 	for name, c := range map[string]struct {
 		ask  func(r *rig, at broker.Position) []string
@@ -104,13 +105,13 @@ func TestTime04AResumeWaitsForALeader(t *testing.T) {
 				log = &leaderless{History: one.log}
 				o.Feed, o.History, o.Publisher = one.log, log, one.log
 				*a = *one.app
-				// What may be seen of a channel is asked of the log then, whatever is in memory.
+				// With this limit the log is read to know what may be seen, whatever is in memory.
 				a.Readings = app.NewReadings([]app.ReadingPattern{{Match: "*", Reading: app.Reading{Messages: 100}}})
 			})
 			_ = r.log.Close()
 			r.log = one.log
 			p, _ := r.second()
-			p.join("ticker", "") // The channel is followed already.
+			p.join("ticker", "") // The channel is attached already.
 			log.left.Store(4)
 			if diff := cmp.Diff(c.want, c.ask(r, at.Position)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)

@@ -9,9 +9,9 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// lifeFeed is a feed whose log may begin a new life while a channel attaches.
+// lifeFeed is a feed whose log may begin a new epoch while a channel attaches.
 type lifeFeed struct {
-	// during is what the sink hears before Attach returns.
+	// during is called with the sink before Attach returns.
 	during func(broker.Sink)
 	at     broker.Position
 }
@@ -47,7 +47,8 @@ func newLife(offset uint64) broker.Gap {
 	}
 }
 
-// A position of the life before must not hide what the new one begins with.
+// TestTrust19NewLifeWhileAChannelAttaches: a position of the old epoch must not hide the first events of the
+// new one.
 func TestTrust19NewLifeWhileAChannelAttaches(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -79,7 +80,7 @@ func TestTrust19NewLifeWhileAChannelAttaches(t *testing.T) {
 						epoch = "one"
 					}
 					if channel == "cache-x" {
-						p.next() // the cached event, or that there is none
+						p.next() // the cached event, or cache_miss
 					}
 					for i := range uint64(3) {
 						r.channel(channel).Publication(inLife(epoch, c.first+i, fmt.Sprintf("e%d", i)))

@@ -9,8 +9,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// TestLimitsAreCounted crosses each limit of a connection and looks for it in the
-// metrics. The limits over all gateways are crossed in test/cluster.
+// TestLimitsAreCounted crosses each limit of a connection and checks that it is counted. The limits over all
+// gateways are crossed in test/cluster.
 func TestLimitsAreCounted(t *testing.T) {
 	r := newRig(t, func(o *Options, a *app.App) {
 		a.ClientEvents, a.ClientEventRate = true, 1

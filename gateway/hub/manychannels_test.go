@@ -16,7 +16,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// questions is a history whose pages are read by one function, if it is set.
+// questions is a history that calls read, if set, before each page.
 type questions struct {
 	broker.History
 	mu   sync.Mutex
@@ -41,7 +41,8 @@ func (a *questions) Read(ctx context.Context, app, channel string, q broker.Quer
 	return a.History.Read(ctx, app, channel, q)
 }
 
-// threeChannels are followed, and what may be seen of them is asked of the log.
+// threeChannels returns a rig with three attached channels whose visible history is limited, so that the log
+// has to be read.
 func threeChannels(t *testing.T) (*rig, *questions, []pusher.Place) {
 	log := &questions{}
 	r := timeRig(t, memory.Options{}, func(o *Options, a *appT) {
@@ -59,8 +60,8 @@ func threeChannels(t *testing.T) (*rig, *questions, []pusher.Place) {
 	return r, log, places
 }
 
-// TestTime04AReaderOfManyChannelsWaitsOnce: the log is asked for all channels of a stream at once, and a reader does
-// not wait for a log that does not answer as often as he has channels.
+// TestTime04AReaderOfManyChannelsWaitsOnce: the log is read for all channels of a stream at the same time,
+// and a reader waits only once for a log that does not answer.
 func TestTime04AReaderOfManyChannelsWaitsOnce(t *testing.T) {
 	const query = "channel=a&channel=b&channel=c"
 	t.Run("he comes back", func(t *testing.T) {

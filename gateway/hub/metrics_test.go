@@ -12,7 +12,7 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// the five metrics of protocol section 7.
+// five are the metrics of protocol section 7.
 var five = []string{
 	"sockudo_horizontal_delta_compression_enabled_total",
 	"sockudo_delta_compression_full_messages_total",
@@ -43,7 +43,7 @@ func (r *rig) metric(name string) (byChannel map[string]float64, labels []string
 				}
 			}
 			if n := m.GetCounter().GetValue(); n > 0 || channel != otherChannels {
-				// The rest is there from the start, at 0.
+				// The series for other channels exists from the start, at 0.
 				byChannel[channel] += n
 			}
 		}

@@ -12,7 +12,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/app"
 )
 
-// reset is an attachment whose channel is reset as soon as its place was asked for.
+// reset is an attachment whose channel is reset when its position is first read.
 type reset struct {
 	broker.Attachment
 	sink *Channel
@@ -32,13 +32,13 @@ func (a *reset) Position() broker.Position {
 		}()
 		select {
 		case <-told:
-		case <-time.After(100 * time.Millisecond): // The channel does not let it in between.
+		case <-time.After(100 * time.Millisecond): // The channel does not let the reset in between.
 		}
 	})
 	return at
 }
 
-// TestTime01AResetWhileAttaching: the channel is in the life that was told last, whenever that was.
+// TestTime01AResetWhileAttaching: the channel has the epoch that the feed named last, even during the attach.
 func TestTime01AResetWhileAttaching(t *testing.T) {
 	f := &midway{}
 	r := timeRig(t, memory.Options{}, func(o *Options, a *appT) {
@@ -62,7 +62,7 @@ func TestTime01AResetWhileAttaching(t *testing.T) {
 	}
 }
 
-// stuck is a log whose readers wait.
+// stuck is a history whose reads wait.
 type stuck struct {
 	broker.History
 	asked chan struct{}
@@ -78,7 +78,8 @@ func (s *stuck) After(ctx context.Context, app, channel string, p broker.Positio
 	return s.History.After(ctx, app, channel, p, n)
 }
 
-// TestTime02AGapDuringAResume: who was resuming and gets a snapshot instead gets it, and is live behind it.
+// TestTime02AGapDuringAResume: a client whose resume fails because of a gap gets a snapshot instead, and is
+// live after it.
 func TestTime02AGapDuringAResume(t *testing.T) {
 	s := &stuck{asked: make(chan struct{}, 1), let: make(chan struct{})}
 	r := snapshotRig(t, memory.Options{}, func(o *Options, a *appT) {

@@ -186,8 +186,8 @@ func TestDeltaNegotiation(t *testing.T) {
 	})
 }
 
-// started subscribes a fresh socket and tells how the first event comes. Nobody has published on the
-// channel before: another shard may still have that before it.
+// started subscribes a new socket and returns the form of the first event. The channel must be new: another
+// shard may still have an earlier event queued.
 func (r *rig) started(channel string, enabled bool, wish string) string {
 	r.t.Helper()
 	p, _ := r.connect()
@@ -208,8 +208,7 @@ func (r *rig) started(channel string, enabled bool, wish string) string {
 	return "full"
 }
 
-// usableAfter proves that the connection is alive and passes over one kind of
-// event.
+// usableAfter checks that the connection is alive, and skips one kind of event.
 func (p *peer) usableAfter(event string) {
 	p.t.Helper()
 	p.say(`{"event":"pusher:ping","data":{}}`)
@@ -223,7 +222,7 @@ func (p *peer) usableAfter(event string) {
 	}
 }
 
-// DN-09: each row of the table in protocol section 3.3.
+// TestDeltaMemberOfSubscribe: DN-09, each row of the table in protocol section 3.3.
 func TestDeltaMemberOfSubscribe(t *testing.T) {
 	for _, c := range []struct{ member, onEnabled, onFresh string }{
 		{``, "full", "plain"},

@@ -16,7 +16,7 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// deadHistory cannot be read while it is dead.
+// deadHistory cannot be read while dead is set.
 type deadHistory struct {
 	broker.History
 	dead atomic.Bool
@@ -29,7 +29,7 @@ func (h *deadHistory) Read(ctx context.Context, app, channel string, q broker.Qu
 	return h.History.Read(ctx, app, channel, q)
 }
 
-// deadRig has members, and a past that may be out of reach.
+// deadRig returns a rig with a roster, and a history that can be made unreadable.
 func deadRig(t *testing.T) (*rig, *deadHistory, *presence.Roster) {
 	h := &deadHistory{}
 	var roster *presence.Roster
@@ -52,8 +52,9 @@ func deadRig(t *testing.T) (*rig, *deadHistory, *presence.Roster) {
 	return r, h, roster
 }
 
-// TestTime05ARewindThatCannotBeReadIsNoSubscription: the client is none of the channel, and whoever is sees no
-// more of it than that it came and went. Once the past can be read it begins as anybody does.
+// TestTime05ARewindThatCannotBeReadIsNoSubscription: a subscription whose rewind cannot be read is refused
+// and leaves nothing in the channel, neither a member nor a count. Once the history can be read, it succeeds
+// like any other.
 func TestTime05ARewindThatCannotBeReadIsNoSubscription(t *testing.T) {
 	for _, channel := range []string{"orders", "private-orders", "presence-orders"} {
 		t.Run(channel, func(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// signedIn connects a user.
+// signedIn connects a client and signs it in as a user.
 func (r *rig) signedIn(id string) *peer {
 	r.t.Helper()
 	p, socket := r.connect()
@@ -23,14 +23,14 @@ func (r *rig) signedIn(id string) *peer {
 	return p
 }
 
-// TestTrust04OrdersAreOutOfReach: whatever is in the log of an app, whoever is said to have
-// put it there, is no order.
+// TestTrust04OrdersAreOutOfReach: no event in the log of an app works as an order, whatever its name, channel
+// and origin.
 func TestTrust04OrdersAreOutOfReach(t *testing.T) {
 	r := newRig(t, func(_ *Options, a *app.App) { a.UserAuth = true })
 	victim, other := r.signedIn("victim"), r.signedIn("other")
 	var heard, said atomic.Int64
 	for _, channel := range []string{"#sluice-orders", "app", broker.GatewaysApp, broker.GatewaysApp + ".app", "#server-to-user-victim"} {
-		// Whoever was attached before has had what this one gets.
+		// The hub's own sinks were attached earlier, so they have had what this one gets.
 		at, err := r.log.Attach(t.Context(), "app", channel, countingSink{&heard})
 		if err != nil {
 			t.Fatal(err)
@@ -45,7 +45,7 @@ func TestTrust04OrdersAreOutOfReach(t *testing.T) {
 	}
 	eventually(t, "everything was heard", func() bool { return heard.Load() == said.Load() })
 	for _, name := range []string{"sluice_internal:order", "message", "terminate"} {
-		for range 3 { // What is on the user's own channel is an event like others.
+		for range 3 { // An event on the user's own channel is an ordinary event.
 			victim.want(name)
 		}
 	}
@@ -59,7 +59,7 @@ func TestTrust04OrdersAreOutOfReach(t *testing.T) {
 	other.usable()
 }
 
-// countingSink counts what it is given.
+// countingSink counts the publications it is given.
 type countingSink struct{ n *atomic.Int64 }
 
 func (s countingSink) Publication(*broker.Publication) { s.n.Add(1) }
@@ -69,7 +69,7 @@ func (countingSink) Gap(broker.Gap)                    {}
 type failingFeed struct {
 	broker.Feed
 	mended atomic.Bool
-	err    error // of an attempt, nil for "poisoned"
+	err    error // returned by Attach; nil for "poisoned"
 }
 
 func (f *failingFeed) Attach(ctx context.Context, app, channel string, sink broker.Sink) (broker.Attachment, error) {
@@ -79,8 +79,9 @@ func (f *failingFeed) Attach(ctx context.Context, app, channel string, sink brok
 	return f.Feed.Attach(ctx, app, channel, sink)
 }
 
-// TestTrust07OrdersThatCannotBeFollowedStopNoStart: the gateway starts, says what is wrong, and
-// catches up with what was ordered meanwhile, but not with connections that came later.
+// TestTrust07OrdersThatCannotBeFollowedStopNoStart: the gateway starts without its orders and reports the
+// problem. Later it carries out the orders given meanwhile, but not against connections that are newer than
+// the order.
 func TestTrust07OrdersThatCannotBeFollowedStopNoStart(t *testing.T) {
 	feed := &failingFeed{}
 	log := newMemory(t, "app")

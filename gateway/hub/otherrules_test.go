@@ -10,8 +10,9 @@ import (
 	"github.com/sluicehq/sluice/gateway/app"
 )
 
-// A client that comes back with its bases to a gateway whose rules make other texts of the same events is sent
-// no delta from one of them: it would rebuild garbage. Nor does a number that it knows stand for another text.
+// TestDS29BasesOfOtherRulesAreNone: a client resumes with its bases on a gateway whose rules give other texts
+// for the same events. It gets no delta against such a base, which would decode to garbage, and no sequence
+// number that it knows names another text.
 func TestDS29BasesOfOtherRulesAreNone(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(a *appT)

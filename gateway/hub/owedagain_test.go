@@ -8,8 +8,8 @@ import (
 	"github.com/sluicehq/sluice/broker/memory"
 )
 
-// TestTime16SubscribingAgainDropsNothing: a subscription that waits for a resume is owed what is published
-// meanwhile. Subscribing again with a rewind of less brings all of that.
+// TestTime16SubscribingAgainDropsNothing: events published while a subscription waits for a resume are kept
+// for it. Subscribing again with a shorter rewind still delivers all of them.
 func TestTime16SubscribingAgainDropsNothing(t *testing.T) {
 	for _, c := range []struct {
 		rewind      string
@@ -20,10 +20,10 @@ func TestTime16SubscribingAgainDropsNothing(t *testing.T) {
 		r := timeRig(t, memory.Options{}, nil)
 		r.publishMany("orders", 1, 5)
 		p, _ := r.second()
-		p.join("orders", `,"resumes":true`) // It waits for the resume that it announces.
+		p.join("orders", `,"resumes":true`) // It waits for the announced resume.
 		r.publishMany("orders", 6, 15)
 		p.join("orders", `,"rewind":`+c.rewind)
-		p.say(`{"event":"sockudo:resume","data":{"channel_positions":{}}}`) // There is none, so it goes on.
+		p.say(`{"event":"sockudo:resume","data":{"channel_positions":{}}}`) // There is no position, so the subscription goes on.
 		var got []string
 		said := rewindSaid{}
 		for told := 0; told < 2; {

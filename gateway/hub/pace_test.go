@@ -21,13 +21,13 @@ func paced(t *testing.T, rate, channels int) *rig {
 	})
 }
 
-// limited is how often a limit made a connection wait or was crossed.
+// limited returns how often a limit was crossed or made a connection wait.
 func (r *rig) limited(limit string) float64 {
 	return metricValue(r.t, r.registry, "sockudo_limits_total", map[string]string{"limit": limit})
 }
 
-// A client that comes back with as many channels as it may have gets all of them, at
-// once.
+// TestTrust11ReconnectWithManyChannels: a client that reconnects with as many channels as it may have gets
+// all of them without waiting.
 func TestTrust11ReconnectWithManyChannels(t *testing.T) {
 	r := paced(t, 50, 1000)
 	p, _ := r.connect()
@@ -48,8 +48,8 @@ func TestTrust11ReconnectWithManyChannels(t *testing.T) {
 	}
 }
 
-// Long messages take turns: while as many are being taken apart as may be, a further one
-// waits, and nobody else does.
+// TestTrust09LongMessagesTakeTurns: only so many long messages are parsed at a time. A further one waits, and
+// no other connection does.
 func TestTrust09LongMessagesTakeTurns(t *testing.T) {
 	r := newRig(t, func(o *Options, _ *appT) { o.Filters = true })
 	for range cap(r.hub.long) {
@@ -73,7 +73,7 @@ func TestTrust09LongMessagesTakeTurns(t *testing.T) {
 	p.want("pusher:pong")
 }
 
-// Whoever asks for more waits, and loses nothing.
+// TestTrust11RatesOfOneConnection: requests above the rate wait, and none is lost.
 func TestTrust11RatesOfOneConnection(t *testing.T) {
 	const rate, channels, n = 10, 10, 15
 	for _, c := range []struct{ name, first, second, limit string }{
@@ -98,7 +98,7 @@ func TestTrust11RatesOfOneConnection(t *testing.T) {
 						t.Fatalf("refused: %s", m.text)
 					}
 				}
-				// Waiting has a lower bound, whatever the machine does.
+				// Waiting has a lower bound, however slow the machine is.
 				if took, least := time.Since(began), time.Second*(2*n-rate-channels)/rate; took < least*9/10 {
 					t.Errorf("%d requests took %v, want at least %v", 2*n, took, least)
 				}
@@ -107,8 +107,8 @@ func TestTrust11RatesOfOneConnection(t *testing.T) {
 	}
 }
 
-// untilLimited floods until a limit has made the connection wait: a machine that is slower than
-// the rate takes a flood without that.
+// untilLimited repeats flood until a limit has made the connection wait: on a machine slower than the rate, a
+// flood may not reach the limit.
 func (r *rig) untilLimited(limit string, flood func()) {
 	r.t.Helper()
 	for end := time.Now().Add(patience); r.limited(limit) == 0; flood() {
@@ -149,7 +149,7 @@ func TestTrust11FloodsOfFrames(t *testing.T) {
 	}
 }
 
-// A connection that waits ends with the hub.
+// TestTrust11WaitingEndsWithTheHub: a connection that waits does not delay the close of the hub.
 func TestTrust11WaitingEndsWithTheHub(t *testing.T) {
 	r := paced(t, 1, 1)
 	p, _ := r.connect()
@@ -159,7 +159,7 @@ func TestTrust11WaitingEndsWithTheHub(t *testing.T) {
 	eventually(t, "it waits", func() bool { return r.limited("subscription_rate") > 0 })
 }
 
-// TestTime04RequestsTakeTurns: what newcomers ask for waits for its turn, and nothing else does.
+// TestTime04RequestsTakeTurns: a subscription waits for its turn, and pings do not.
 func TestTime04RequestsTakeTurns(t *testing.T) {
 	asked, turn := make(chan netip.Addr), make(chan struct{})
 	r := newRig(t, func(o *Options, _ *appT) {
@@ -183,8 +183,8 @@ func TestTime04RequestsTakeTurns(t *testing.T) {
 	p.want("pusher_internal:subscription_succeeded")
 }
 
-// TestTime04WhoWaitsIsNotSilent: who is made to wait for a turn cannot show life meanwhile. Nor can a
-// signature come in time.
+// TestTime04WhoWaitsIsNotSilent: a client whose request waits for a turn cannot show a sign of life or have
+// its signature checked meanwhile. It is closed for neither.
 func TestTime04WhoWaitsIsNotSilent(t *testing.T) {
 	asked, turn := make(chan struct{}), make(chan struct{})
 	r := newRig(t, func(o *Options, a *appT) {
@@ -213,8 +213,8 @@ func TestTime04WhoWaitsIsNotSilent(t *testing.T) {
 	p.askedForLife()
 }
 
-// TestTime04AHoldEndsWhileRequestsWait: subscriptions that wait for a resume do so for a while, however long
-// the other requests of their client wait.
+// TestTime04AHoldEndsWhileRequestsWait: a subscription waits for a resume only for its own limit, however
+// long other requests of the client wait.
 func TestTime04AHoldEndsWhileRequestsWait(t *testing.T) {
 	asked, turn := make(chan struct{}), make(chan struct{})
 	r := timeRig(t, memory.Options{}, func(o *Options, _ *appT) {
@@ -230,7 +230,7 @@ func TestTime04AHoldEndsWhileRequestsWait(t *testing.T) {
 	<-asked
 	turn <- struct{}{}
 	p.want("sockudo_internal:subscription_succeeded")
-	<-asked // for d, and c is held
+	<-asked // for d, while c is held
 	r.publish("c", "told", `1`)
 	r.hub.find(id).patient(time.Now().Add(past.HoldAge))
 	p.want("told")

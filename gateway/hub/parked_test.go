@@ -11,8 +11,8 @@ import (
 	"github.com/sluicehq/sluice/broker/memory"
 )
 
-// A position that was sent ahead of its subscription brings what was missed before what is
-// live, however much is published while the client subscribes.
+// TestTime05AParkedPositionComesBeforeWhatIsLive: a position that was sent before its subscription brings the
+// missed events before the live ones, however many are published while the client subscribes.
 func TestTime05AParkedPositionComesBeforeWhatIsLive(t *testing.T) {
 	r := timeRig(t, memory.Options{}, nil)
 	p, _ := r.second()

@@ -12,7 +12,7 @@ import (
 	"github.com/sluicehq/sluice/broker/memory"
 )
 
-// form publishes an event and returns how it came: F, d or p.
+// form publishes an event and returns its form: F, d or p for full, delta or plain.
 func (d *decoder) form(r *rig, name, data string, change ...func(*broker.Event)) string {
 	d.t.Helper()
 	r.publish("market", name, data, change...)
@@ -20,7 +20,7 @@ func (d *decoder) form(r *rig, name, data string, change ...func(*broker.Event))
 	return map[string]string{"full": "F", "delta": "d", "plain": "p"}[form]
 }
 
-// What is sent plain does not use up the one full frame of an interval.
+// TestDS11PlainEventsAreNotCounted: a plain event does not count in the interval of full frames.
 func TestDS11PlainEventsAreNotCounted(t *testing.T) {
 	never := func(e *broker.Event) { e.Delta = broker.DeltaNever }
 	plain := map[string]func(d *decoder, r *rig, n int) string{
@@ -38,7 +38,7 @@ func TestDS11PlainEventsAreNotCounted(t *testing.T) {
 					if n%10 == 0 {
 						got += send(d, r, 3*n)
 					}
-					got += d.form(r, "tick", tick(3*n)) // of one value
+					got += d.form(r, "tick", tick(3*n)) // the same conflation value each time
 				}
 				if want := strings.Repeat("pFddddddddd", 6); got != want {
 					t.Errorf("got  %s\nwant %s", got, want)
@@ -61,7 +61,8 @@ func TestDS11PlainEventsAreNotCounted(t *testing.T) {
 	})
 }
 
-// An old marker anywhere in a frame has it sent plain, and the next one in full.
+// TestDS20OldMarkersBesideTheData: an event with an old marker anywhere in its frame is sent plain, and the
+// next one in full.
 func TestDS20OldMarkersBesideTheData(t *testing.T) {
 	r := newRig(t, nil)
 	d := decode(r.subscribed("market", true))
@@ -78,7 +79,8 @@ func TestDS20OldMarkersBesideTheData(t *testing.T) {
 	}
 }
 
-// One that is in no log poisons the sockets that get it.
+// TestDS20EphemeralEventsPoison: an ephemeral event with an old marker, which is in no log, makes the next
+// event of the sockets that get it full.
 func TestDS20EphemeralEventsPoison(t *testing.T) {
 	r := timeRig(t, memory.Options{}, nil)
 	first, second := r.subscribed("market", true), r.subscribed("market", true)
@@ -106,7 +108,8 @@ func TestDS20EphemeralEventsPoison(t *testing.T) {
 	}
 }
 
-// A log that counts may do so by other rules than those in force here, or have lost its count.
+// TestDS11ALogThatLostItsCount: the verdicts of a log that counts may follow other rules than those of this
+// gateway, or the log may have lost its count.
 func TestDS11ALogThatLostItsCount(t *testing.T) {
 	feed := &handFeed{at: broker.Position{Epoch: "e"}}
 	r := newRig(t, func(o *Options, _ *appT) { o.Feed = feed })
@@ -128,8 +131,8 @@ func TestDS11ALogThatLostItsCount(t *testing.T) {
 	}
 }
 
-// Gateways that come at any time, and prime their count from the log, decide as the rule does that
-// has seen everything: of N tracked publications of a value the first is full.
+// TestCL02LateGatewaysCountWhatTakesPart: gateways that join at any time, and prime their count from the log,
+// decide like a count of everything: the first of every N tracked publications of a value is full.
 func TestCL02LateGatewaysCountWhatTakesPart(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		events := rapid.SliceOfN(rapid.SampledFrom([]string{"a", "a", "b", "-a", "-b", "-c", "!a", "!b", "~a", "~b"}), 20, 120).Draw(rt, "events")
@@ -144,7 +147,7 @@ func TestCL02LateGatewaysCountWhatTakesPart(t *testing.T) {
 			counts, want := map[string]int{}, map[uint64]bool{}
 			for i, e := range events {
 				if joins[i] {
-					settle(2 * saveSpread) // until a checkpoint that was due is written
+					settle(2 * saveSpread) // until a due checkpoint is written
 					<-s.join().served
 				}
 				p := s.publish(e)
@@ -171,8 +174,8 @@ func TestCL02LateGatewaysCountWhatTakesPart(t *testing.T) {
 	})
 }
 
-// Gateways get another minimum size one after the other. Once all have it they decide alike again,
-// wherever the checkpoints were written meanwhile.
+// TestCL02AnotherMinimumSize: gateways get another minimum size one after the other. Once all have it, they
+// make the same decisions again, wherever checkpoints were written meanwhile.
 func TestCL02AnotherMinimumSize(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		sizes := rapid.SampledFrom([][2]int{{10, 1000}, {1000, 10}}).Draw(rt, "sizes")
@@ -196,7 +199,7 @@ func TestCL02AnotherMinimumSize(t *testing.T) {
 				}
 				settle(time.Second)
 			}
-			// Who took over the count of others ends the run of deltas that its own sockets see.
+			// A gateway that adopted another count ends the run of deltas that its own sockets see.
 			s.publishAll(repeated("a", 8)...)
 			settle(time.Second)
 			settled := s.log.next

@@ -11,8 +11,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/fanout"
 )
 
-// TestWayIn01WhoPrimesIsNotPrompt: nobody who reads from the log gives something to a channel that is
-// being primed, since whoever primes it posts what was early with its lock. Other channels go on.
+// TestWayIn01WhoPrimesIsNotPrompt: a channel that is being primed reports that it is not prompt, since the
+// goroutine that primes it posts the early events under the channel's lock. Other channels stay prompt.
 func TestWayIn01WhoPrimesIsNotPrompt(t *testing.T) {
 	slow := &slowHistory{asked: make(chan struct{}, 1), goOn: make(chan struct{})}
 	goOn := sync.OnceFunc(func() { close(slow.goOn) })

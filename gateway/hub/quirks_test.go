@@ -8,7 +8,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/app"
 )
 
-// as connects a client that names its library, in the first dialect.
+// as connects a V1 client that names its library.
 func (r *rig) as(library string) *peer {
 	r.t.Helper()
 	p := r.dial("/app/key?protocol=7&client=" + library)
@@ -16,7 +16,7 @@ func (r *rig) as(library string) *peer {
 	return p
 }
 
-// asked asks for deltas and returns the format that the server chose.
+// asked requests deltas and returns the algorithm that the server chose, "" for none.
 func (p *peer) asked(data string) string {
 	p.t.Helper()
 	p.say(`{"event":"pusher:enable_delta_compression","data":%s}`, data)
@@ -102,7 +102,7 @@ func TestClientQuirks(t *testing.T) {
 }
 
 func TestAlgorithmOrder(t *testing.T) {
-	// DN-16: subscription, channel entry, socket.
+	// DN-16: first the subscription, then the channel's entry, then the socket.
 	entry := func(_ *Options, a *appT) {
 		own := a.Delta
 		own.Algorithm = app.VCDIFF

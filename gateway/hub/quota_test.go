@@ -13,7 +13,7 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// tardy is a table that takes its time with seats.
+// tardy is a table that is slow to write seats.
 type tardy struct{ kv.Table }
 
 func (t tardy) Put(ctx context.Context, key string, value []byte, ttl time.Duration) (uint64, error) {
@@ -23,8 +23,8 @@ func (t tardy) Put(ctx context.Context, key string, value []byte, ttl time.Durat
 	return t.Table.Put(ctx, key, value, ttl)
 }
 
-// TestWS06TheNextConnectionMayBeElsewhere: a connection that is established is counted by every
-// gateway, also if the next one comes at once and to another of them.
+// TestWS06TheNextConnectionMayBeElsewhere: every gateway counts an established connection, even if the next
+// one comes at once and to another gateway.
 func TestWS06TheNextConnectionMayBeElsewhere(t *testing.T) {
 	table := tardy{kv.NewMemoryTable(nil)}
 	var rigs []*rig
@@ -70,8 +70,8 @@ func TestWS06TheNextConnectionMayBeElsewhere(t *testing.T) {
 	}
 }
 
-// TestWhoGetsNoConnectionIsNotCounted: a handshake whose connection cannot be taken over has been let in by
-// then, and takes no place of the app.
+// TestWhoGetsNoConnectionIsNotCounted: a handshake whose connection cannot be hijacked was admitted before
+// that fails. It must give its place in the app's quota back.
 func TestWhoGetsNoConnectionIsNotCounted(t *testing.T) {
 	r := newRig(t, func(_ *Options, a *app.App) { a.Limits.MaxConnections = 1 })
 	for range 2 {

@@ -11,9 +11,9 @@ import (
 	"github.com/sluicehq/sluice/broker/memory"
 )
 
-// TestTime04RefusedResumesShareLooksAtTheLog: sockets whose positions are refused are told what the
-// log has. A thousand of them cost a few looks per channel and not one each, whatever is wrong
-// with their positions.
+// TestTime04RefusedResumesShareLooksAtTheLog: the answer to a refused position says what the log retains. A
+// thousand refused resumes cost a few reads per channel and not one each, whatever is wrong with the
+// positions.
 func TestTime04RefusedResumesShareLooksAtTheLog(t *testing.T) {
 	const channels, sockets = 50, 20
 	for what, position := range map[string]string{

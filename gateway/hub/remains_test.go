@@ -10,14 +10,14 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// bigFilter is a filter of about so many bytes, which differs by n.
+// bigFilter returns a filter of about size bytes; n makes it different from others.
 func bigFilter(n, size int) string {
 	const leaf = `{"key":"k","cmp":"in","vals":[1,2,3,4,5,6,7,8,9]},`
 	nodes := strings.Repeat(leaf, min(max(size/len(leaf), 0), 120))
 	return fmt.Sprintf(`{"op":"or","nodes":[%s{"key":"k","cmp":"eq","val":"%d"}]}`, nodes, n)
 }
 
-// answered subscribes and returns nil or the refusal.
+// answered subscribes, and returns nil or the refusal.
 func (p *peer) answered(channel, members string) *message {
 	p.t.Helper()
 	p.say(`{"event":"pusher:subscribe","data":{"channel":%q%s}}`, channel, members)
@@ -91,7 +91,7 @@ func TestTrust09FiltersOfOneConnection(t *testing.T) {
 	eventually(t, "nothing is left", func() bool { return bytes() == 0 })
 }
 
-// A subscription that is refused leaves nothing.
+// TestTrust09RefusedSubscriptionsLeaveNothing: a refused subscription keeps no filter.
 func TestTrust09RefusedSubscriptionsLeaveNothing(t *testing.T) {
 	r := newRig(t, func(o *Options, _ *appT) { o.Filters, o.MaxSubscriptions = true, 1 })
 	p, _ := r.connect()
@@ -107,8 +107,8 @@ func TestTrust09RefusedSubscriptionsLeaveNothing(t *testing.T) {
 	eventually(t, "nothing is left", func() bool { return r.hub.filters.Size() == 0 })
 }
 
-// What a connection keeps of its messages is bounded by what it says, not by how much
-// came with it.
+// TestTrust09MessagesLeaveNothingBehind: the memory that a connection keeps of its requests does not depend
+// on the unused bytes in them.
 func TestTrust09MessagesLeaveNothingBehind(t *testing.T) {
 	const n, junk = 200, 60 << 10
 	padding := strings.Repeat("x", junk)
@@ -137,7 +137,7 @@ func TestTrust09MessagesLeaveNothingBehind(t *testing.T) {
 				c.say(r, p, id, i)
 				p.want("pusher_internal:subscription_succeeded")
 			}
-			// Twelve MiB if the messages were kept.
+			// It would be 12 MiB if the messages were kept.
 			if took := heap() - before; took > 4<<20 {
 				t.Errorf("%d subscriptions keep %d KiB", n, took>>10)
 			}

@@ -8,7 +8,7 @@ import (
 	"github.com/sluicehq/sluice/broker/memory"
 )
 
-// heldHistory gives nothing of what follows a position before it is released.
+// heldHistory returns nothing from After before it is released.
 type heldHistory struct {
 	broker.History
 	release chan struct{}
@@ -23,14 +23,14 @@ func (h *heldHistory) After(ctx context.Context, app, channel string, pos broker
 	return h.History.After(ctx, app, channel, pos, limit)
 }
 
-// TestRE06EachResumeTellsOfAllItsChannels: one that is on its way while another one of the same channel comes has
-// failed, and says so. The other one goes on. Of a subscription that has ended nothing is said.
+// TestRE06EachResumeTellsOfAllItsChannels: a resume in progress fails when another one of the same channel
+// comes, and says so. The other one goes on. Nothing is said of a subscription that has ended.
 func TestRE06EachResumeTellsOfAllItsChannels(t *testing.T) {
 	begin := func(t *testing.T) (p *peer, first broker.Receipt, release func()) {
 		held := &heldHistory{release: make(chan struct{})}
 		r := timeRig(t, memory.Options{}, func(o *Options, a *appT) {
 			held.History, o.History = o.History, held
-			a.Delta.Enabled = false // What the channel had before is not read for bases.
+			a.Delta.Enabled = false // so that the history is not read for bases
 		})
 		first = r.publish("orders", "tick", "1")
 		r.publishMany("orders", 2, 5)
