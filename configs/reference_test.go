@@ -16,7 +16,7 @@ This page is generated from the table that the loader uses (` + "`go test ./conf
 A value comes from these sources, where later ones win: the defaults, then the file given with ` + "`--config`" + ` (` + "`.json`, `.jsonc`" + ` with comments, ` + "`.yaml`, `.toml`" + `),
 then the environment, then flags. The environment variable of a key is its name in capitals with
 ` + "`SLUICE_`" + ` in front and ` + "`_`" + ` for every dot: ` + "`nats.embedded.port`" + ` is ` + "`SLUICE_NATS_EMBEDDED_PORT`" + `. The flag of a key has ` + "`-`" + ` for
-dots and underscores: ` + "`--nats-embedded-port`" + `; there are none for secrets. Both take lists separated by commas, and ` + "`SLUICE_APPS`" + ` is
+dots and underscores: ` + "`--nats-embedded-port`" + `; there are none for secrets and for ` + "`redis_url`" + `, which may have a password. Both take lists separated by commas, and ` + "`SLUICE_APPS`" + ` is
 a JSON list that replaces ` + "`apps`" + `. ` + "`RUST_LOG`" + ` is accepted and ignored. All problems are reported at once. An
 unknown key is an error.
 
