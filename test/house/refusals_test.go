@@ -26,6 +26,9 @@ func TestThePageHasEveryRefusal(t *testing.T) {
 		{"text of a close code", "gateway/pusher/codes.go", regexp.MustCompile(`return "((?:[^";]){15,})`), 6},
 		{"code of a close or an error", "gateway/pusher/codes.go", regexp.MustCompile(`(?m)Code += (4\d{3})$`), 10},
 		{"type of a refused subscription", "gateway/hub/refusals.go", regexp.MustCompile(`"([A-Z]\w+)": +"`), 7},
+		{"problem of a stream", "streams/apps.go", regexp.MustCompile(`return "((?:log|stream) of [^"]+)"`), 2},
+		{"problem of a stream", "broker/redis/apps.go", regexp.MustCompile(`"(epochs? of [^"]+)"`), 3},
+		{"problem of Redis", "broker/redis/supervise.go", regexp.MustCompile(`const settings = "([^"]+)"`), 1},
 	} {
 		found := kind.find.FindAllStringSubmatch(read(kind.file), -1)
 		if len(found) < kind.least {
