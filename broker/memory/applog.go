@@ -9,10 +9,9 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// appLog is the log of one app. Its lock guards everything below it: the
-// channels, their rings and the queues of their attachments. It is held for the
-// storing of one call's events or the copying of one page of pointers, never
-// while a sink runs.
+// appLog is the log of one app. Its lock guards everything below it: the channels, their rings and the queues
+// of their attachments. It is held while the events of one call are stored or one page of pointers is copied,
+// never while a sink runs.
 type appLog struct {
 	log   *Log
 	epoch string
@@ -26,9 +25,8 @@ type appLog struct {
 	// oldest and newest are the ends of the list of all entries.
 	oldest, newest *entry
 	bytes          int64
-	// freed is the highest offset that retention removed from a channel whose
-	// state is gone. Nothing is known about older positions of any channel
-	// that has no state of its own.
+	// freed is the highest offset that retention removed from a channel without
+	// state. A channel without state may have lost any publication up to it.
 	freed       uint64
 	attachments int
 	stats       Stats
@@ -50,8 +48,8 @@ func (a *appLog) publish(now time.Time, entries []*entry) ([]broker.Receipt, err
 	if a.closed {
 		return nil, broker.ErrClosed
 	}
-	// A clock that was set back must not break the order by time, which the
-	// searches in a channel rest on.
+	// A clock that was set back must not break the order by time, because the binary searches in a channel
+	// depend on it.
 	if now.Before(a.lastTime) {
 		now = a.lastTime
 	}
@@ -74,7 +72,7 @@ func (a *appLog) publish(now time.Time, entries []*entry) ([]broker.Receipt, err
 	return receipts, nil
 }
 
-// cast gives entries to those who are attached, and stores nothing.
+// cast delivers entries to the present attachments and stores nothing.
 func (a *appLog) cast(now time.Time, entries []*entry) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -92,7 +90,7 @@ func (a *appLog) cast(now time.Time, entries []*entry) error {
 	return nil
 }
 
-// store appends one entry, makes room for it and wakes who waits for it.
+// store appends one entry, evicts what exceeds the limits, and offers it to the attachments.
 func (a *appLog) store(e *entry, now time.Time) {
 	ch := a.channel(e.name)
 	e.name = ""
@@ -125,7 +123,7 @@ func (a *appLog) store(e *entry, now time.Time) {
 	}
 }
 
-// channel returns the state of a channel, which it makes if there is none.
+// channel returns the state of a channel and makes it if there is none.
 func (a *appLog) channel(name string) *channel {
 	ch := a.channels[name]
 	if ch == nil {
@@ -155,7 +153,7 @@ func (a *appLog) evict(ch *channel) {
 	a.free(ch)
 }
 
-// free drops the state of a channel that nobody needs.
+// free drops the state of a channel without publications and attachments.
 func (a *appLog) free(ch *channel) {
 	if ch.log.len() > 0 || len(ch.attachments) > 0 {
 		return
@@ -164,8 +162,8 @@ func (a *appLog) free(ch *channel) {
 	a.freed = max(a.freed, ch.evicted)
 }
 
-// expire removes what is too old. The list of the app is in order of time, so
-// it stops at the first entry that is young enough.
+// expire removes publications that are too old. The list of the app is ordered by time, so it stops at the
+// first one that is young enough.
 func (a *appLog) expire(now time.Time) {
 	a.dedup.expire(now)
 	if a.log.opts.MaxAge < 0 {
@@ -182,7 +180,7 @@ func (a *appLog) clean(now time.Time) {
 	a.expire(now)
 }
 
-// close ends all attachments and lets go of the data.
+// close ends all attachments and releases the data.
 func (a *appLog) close() {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -6,13 +6,11 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// attachment carries publications of one channel to one sink.
+// attachment delivers publications of one channel to one sink.
 //
-// A goroutine exists only while there is something to deliver, so a hundred
-// thousand quiet channels cost no stacks, and a slow sink holds up nobody else.
-// What waits is bounded: when the queue is full the attachment is behind, takes
-// no more, and reads the retained log from where it stands once the queue is
-// drained.
+// A goroutine exists only while there is something to deliver, so a hundred thousand quiet channels cost no
+// stacks, and a slow sink delays no other. The queue is bounded: when it is full, the attachment is behind
+// and queues nothing more; once the queue is drained it continues from the retained log.
 type attachment struct {
 	app      *appLog
 	channel  *channel
@@ -28,7 +26,7 @@ type attachment struct {
 	queue   []*entry
 	items   int    // in the queue and in delivery
 	bytes   int64  // of these items
-	tail    uint64 // offset up to which the sink was, or will be, served
+	tail    uint64 // offset up to which publications were queued or delivered
 	behind  bool   // the log holds more than the queue
 	running bool   // a goroutine delivers
 }
@@ -46,8 +44,8 @@ func (a *appLog) attach(name string, sink broker.Sink) (*attachment, error) {
 	offset := ch.newestOffset()
 	empty := offset == 0
 	if empty {
-		// Nothing is retained, so the newest place of the app is as good as
-		// any older one, and it stays provable for longer.
+		// Nothing is retained, so no publication lies between any older place and the app's newest one, and
+		// the newest stays provable for longer.
 		offset = a.counter
 	}
 	at := &attachment{
@@ -88,7 +86,7 @@ func (at *attachment) Detach() {
 	a.free(at.channel)
 }
 
-// offer is told of each new entry of the channel, with the lock held.
+// offer takes a new entry of the channel. The caller holds the lock.
 func (at *attachment) offer(e *entry) {
 	if !at.behind {
 		opts := &at.app.log.opts
@@ -106,8 +104,8 @@ func (at *attachment) offer(e *entry) {
 	at.run()
 }
 
-// cast is told of an event that is not stored, with the lock held. There is no log to fetch it
-// from later: where it does not fit it is dropped.
+// cast takes an event that is not stored. It is dropped if it does not fit into the queue, because it cannot
+// be read from the log later. The caller holds the lock.
 func (at *attachment) cast(e *entry) {
 	opts := &at.app.log.opts
 	if at.behind || at.items > 0 && (at.items >= opts.QueueItems || at.bytes+e.size > int64(opts.QueueBytes)) {
@@ -120,7 +118,7 @@ func (at *attachment) cast(e *entry) {
 	at.run()
 }
 
-// run makes sure that what waits is delivered, with the lock held.
+// run starts a goroutine that delivers unless one is running. The caller holds the lock.
 func (at *attachment) run() {
 	if !at.running {
 		at.running = true
@@ -129,7 +127,7 @@ func (at *attachment) run() {
 	}
 }
 
-// deliver calls the sink until nothing is left, then ends.
+// deliver calls the sink until nothing is left, and returns.
 func (at *attachment) deliver() {
 	defer at.app.log.running.Done()
 	var batch []*entry
@@ -160,8 +158,8 @@ func (at *attachment) tell(e *entry) {
 	}
 }
 
-// take gives back a delivered batch and returns the next one. It reports false
-// when there is none; the goroutine must then end.
+// take gives back a delivered batch and returns the next one. It reports false if there is none; the
+// goroutine must then end.
 func (at *attachment) take(done []*entry) (batch []*entry, gap *broker.Gap, more bool) {
 	a := at.app
 	a.mu.Lock()

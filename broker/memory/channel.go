@@ -7,15 +7,14 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// channel is what is retained of one channel, oldest first, and who listens.
-// It is guarded by the lock of its app.
+// channel holds the retained publications of one channel, oldest first, and its attachments. The lock of its
+// app guards it.
 type channel struct {
 	name string
 	log  ring[*entry]
-	// evicted is the highest offset that retention removed: whoever stands at
-	// or above it misses nothing.
+	// evicted is the highest offset that retention removed: a reader at or above it misses nothing.
 	evicted uint64
-	// lost is when the last of what was removed had been stored, zero for nothing.
+	// lost is when the last removed publication had been stored, zero if none was removed.
 	lost        time.Time
 	attachments []*attachment
 }

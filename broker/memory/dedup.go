@@ -7,9 +7,8 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// dedupKey stands for a DedupID. A hash has a fixed size, so that the bound of
-// entries is a bound of bytes; a cryptographic one, because the ids are chosen
-// by publishers and a collision would swallow somebody's event.
+// dedupKey is a hash of a DedupID. Its fixed size makes the bound of entries a bound of bytes. The hash is
+// cryptographic because publishers choose the ids, and a collision would suppress another publisher's event.
 type dedupKey [16]byte
 
 func newDedupKey(id string) dedupKey {
@@ -22,7 +21,7 @@ type dedupRecord struct {
 	time time.Time
 }
 
-// dedup remembers which ids were stored lately, and where.
+// dedup remembers the ids that were stored lately and their positions.
 type dedup struct {
 	window time.Duration
 	max    int
@@ -34,7 +33,7 @@ func newDedup(window time.Duration, max int) dedup {
 	return dedup{window: window, max: max, at: make(map[dedupKey]broker.Position)}
 }
 
-// expire forgets what left the window.
+// expire forgets the ids that left the window.
 func (d *dedup) expire(now time.Time) {
 	for d.order.len() > 0 && now.Sub(d.order.at(0).time) > d.window {
 		delete(d.at, d.order.pop().key)
@@ -46,8 +45,7 @@ func (d *dedup) lookup(k dedupKey) (broker.Position, bool) {
 	return p, ok
 }
 
-// add remembers a key that is not known. It returns true if an older one had
-// to be forgotten before its time.
+// add remembers a key that is not known yet. It returns true if that pushed out an older key early.
 func (d *dedup) add(k dedupKey, now time.Time, at broker.Position) (early bool) {
 	if d.order.len() >= d.max {
 		delete(d.at, d.order.pop().key)

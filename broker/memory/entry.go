@@ -7,9 +7,8 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// entryOverhead is what a publication is taken to cost beside its text: the
-// entry itself, its place in the ring of the channel, and its share of the
-// channel's own state.
+// entryOverhead is the assumed cost of a publication beside its text: the entry itself, its place in the
+// channel's ring, and its share of the channel's state.
 const entryOverhead = 512
 
 // entry is a publication in the log. It is linked into the list of its app,
@@ -21,12 +20,12 @@ type entry struct {
 	dedup    dedupKey
 	hasDedup bool
 
-	// Guarded by the lock of the app. They are cleared when the entry leaves
-	// the log, so that a reader who keeps a publication keeps nothing else.
+	// Guarded by the lock of the app. They are cleared when the entry leaves the log, so that a retained
+	// pointer to a publication keeps nothing else alive.
 	channel    *channel
 	prev, next *entry
 
-	// name of the channel, needed only until the entry is stored.
+	// name is the name of the channel, needed only until the entry is stored.
 	name string
 }
 
@@ -66,7 +65,7 @@ func cloneTags(tags map[string]string) map[string]string {
 	return c
 }
 
-// eventBytes is the size of an event as the limits count it.
+// eventBytes returns the size of an event as the limits count it.
 func eventBytes(ev *broker.Event) int {
 	return ev.Bytes() + len(ev.Name) + len(ev.UserID) + len(ev.ConflationKey) + len(ev.ExcludeSocket) +
 		len(ev.MessageID) + len(ev.DedupID) + len(ev.Node)

@@ -44,8 +44,8 @@ func (l *Log) Read(ctx context.Context, app, name string, q broker.Query) (*brok
 	return page, nil
 }
 
-// After implements [broker.History]. The proof is the offset that the channel
-// remembers of what it evicted last.
+// After implements [broker.History]. The proof is the offset that the channel last evicted, which it
+// remembers.
 func (l *Log) After(ctx context.Context, app, name string, pos broker.Position, limit int) (*broker.Page, error) {
 	a, err := l.app(ctx, app)
 	if err != nil {
@@ -116,8 +116,8 @@ func (l *Log) CountFrom(ctx context.Context, app, name string, offset uint64) (n
 	return n, err
 }
 
-// read calls f with a channel as it is now, under the lock. A channel without
-// state is represented by an empty one that is not kept.
+// read calls f with a channel while it holds the lock. A channel without state is represented by a temporary
+// empty one.
 func (a *appLog) read(name string, f func(*channel) error) error {
 	now := a.log.opts.Now()
 	a.mu.Lock()
@@ -133,9 +133,8 @@ func (a *appLog) read(name string, f func(*channel) error) error {
 	return f(ch)
 }
 
-// slice returns up to limit of the entries with index lo <= i < hi, in the
-// order asked for, and whether there are more of them. It ends where they have
-// [broker.PageBytes] together.
+// slice returns up to limit of the entries with index lo <= i < hi, in the requested order, and whether there
+// are more of them. It stops when they reach [broker.PageBytes].
 func (c *channel) slice(lo, hi, limit int, backwards bool) (entries []*entry, more bool) {
 	n := min(max(hi-lo, 0), limit)
 	entries = make([]*entry, 0, n)
@@ -151,9 +150,8 @@ func (c *channel) slice(lo, hi, limit int, backwards bool) (entries []*entry, mo
 	return entries, hi-lo > len(entries)
 }
 
-// historic turns entries into publications as history knows them: without the
-// offset of the previous one, which may be gone. Publications do not change, so
-// no lock is needed.
+// historic returns copies of the entries' publications without Prev, because the previous publication may be
+// gone. Publications are immutable, so no lock is needed.
 func historic(entries []*entry) []*broker.Publication {
 	copies := make([]broker.Publication, len(entries))
 	pubs := make([]*broker.Publication, len(entries))

@@ -19,9 +19,8 @@ type Log struct {
 	mu   sync.RWMutex
 	apps map[string]*appLog
 
-	// running counts the goroutines that deliver to sinks, and the janitor.
-	// It is raised only under the lock of an app that is not closed, so that
-	// Close can wait for it.
+	// running counts the goroutines that deliver to sinks, and the janitor. It is raised only under the lock
+	// of an app that is not closed, so that Close can wait for it.
 	running sync.WaitGroup
 	stop    chan struct{}
 }
@@ -53,8 +52,7 @@ func New(opts Options) (*Log, error) {
 	return l, nil
 }
 
-// AddApp makes room for one more app, with an empty log and an epoch of its
-// own. It does nothing when the app exists.
+// AddApp adds an app with an empty log and an epoch of its own. It does nothing if the app exists.
 func (l *Log) AddApp(id string) error {
 	if id == "" {
 		return errors.New("memory log: empty app id")
@@ -77,7 +75,7 @@ func (l *Log) open(id string) error {
 	return nil
 }
 
-// app finds the log of an app, after the checks that every call begins with.
+// app returns the log of an app, after the checks that every call begins with.
 func (l *Log) app(ctx context.Context, id string) (*appLog, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -104,9 +102,8 @@ func (l *Log) snapshot() []*appLog {
 	return apps
 }
 
-// Publish implements [broker.Publisher]. The events of one call are stored
-// together or, after an error, not at all. Texts and tags are copied, so that a
-// retained publication does not keep a request body alive.
+// Publish implements [broker.Publisher]. The events of one call are stored together or, after an error, not
+// at all. Texts and tags are copied, so that a retained publication does not keep a request body in memory.
 func (l *Log) Publish(ctx context.Context, app string, events ...broker.Outgoing) ([]broker.Receipt, error) {
 	a, err := l.app(ctx, app)
 	if err != nil {
@@ -173,8 +170,8 @@ func (l *Log) Health() broker.Health {
 // Now implements [broker.Log].
 func (l *Log) Now() time.Time { return l.opts.Now() }
 
-// Close implements [broker.Log]. It waits for calls of sinks that are in
-// progress; none begins after it returns. It must not be called by a sink.
+// Close implements [broker.Log]. It waits for calls of sinks that are in progress; none begins after it
+// returns. A sink must not call it.
 func (l *Log) Close() error {
 	l.mu.Lock()
 	first := !l.closed.Swap(true)
@@ -189,8 +186,8 @@ func (l *Log) Close() error {
 	return nil
 }
 
-// janitor frees what is too old in apps that nobody publishes to or reads. It
-// changes nothing that a caller can see: every call expires by itself first.
+// janitor frees expired publications of apps without traffic. Callers cannot see its effect: every call
+// removes expired publications first.
 func (l *Log) janitor(every time.Duration) {
 	defer l.running.Done()
 	tick := time.NewTicker(every)

@@ -18,8 +18,8 @@ const (
 	DefaultQueueBytes    = 1 << 20
 )
 
-// Options say how much a [Log] keeps. The zero value of a field means its
-// default; the zero value of the whole makes a log without any app.
+// Options set the limits of a [Log]. The zero value of a field means its default; zero Options make a log
+// without apps.
 type Options struct {
 	// Apps are the ids of the apps that exist from the start. More can be added
 	// with [Log.AddApp].
@@ -43,12 +43,12 @@ type Options struct {
 	// DedupEntries bounds the number of ids remembered per app, default 65536.
 	// Beyond it the oldest id is forgotten early, which [Stats] counts.
 	DedupEntries int
-	// QueueItems and QueueBytes bound what waits for one sink, default 256 and
-	// 1 MiB. A sink that is further behind is fed from the retained log.
+	// QueueItems and QueueBytes bound the queue of one sink, default 256 and 1 MiB. A sink that is further
+	// behind is fed from the retained log.
 	QueueItems int
 	QueueBytes int
-	// Now is the clock, default [time.Now]. It may be called from many
-	// goroutines. Times in the log never go backwards, whatever it returns.
+	// Now is the clock, default [time.Now]. It must be safe for concurrent use. Times in the log never go
+	// backwards, whatever it returns.
 	Now func() time.Time
 }
 
@@ -75,7 +75,7 @@ func orDefault[T comparable](v, d T) T {
 	return v
 }
 
-// validate returns all problems of options that have their defaults.
+// validate returns all problems of options whose defaults are set.
 func (o Options) validate() error {
 	var problems []error
 	positive := func(field string, v int64) {

@@ -1,8 +1,7 @@
 package memory
 
-// ring is a queue that is indexed from its oldest item. It grows by doubling
-// and shrinks when it is nearly empty, so a burst does not pin memory for ever.
-// The zero value is an empty ring.
+// ring is a queue that is indexed from its oldest item. It grows by doubling and shrinks when it is nearly
+// empty, so that a burst does not hold memory for ever. The zero value is an empty ring.
 type ring[T any] struct {
 	buf  []T // length is zero or a power of two
 	head int

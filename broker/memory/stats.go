@@ -1,6 +1,6 @@
 package memory
 
-// Stats are totals since the log was made, and its present size, over all apps.
+// Stats are totals since the log was made, and its present size, summed over all apps.
 type Stats struct {
 	// Published counts stored publications, Duplicates those that were not
 	// stored because their DedupID was known.
@@ -9,19 +9,18 @@ type Stats struct {
 	DedupForgotten uint64
 	// Evicted counts publications that retention removed.
 	Evicted uint64
-	// CatchUps counts how often a sink fell behind its queue and was fed from
-	// the retained log; Gaps how often that came too late.
+	// CatchUps counts how often a sink fell behind its queue and was fed from the retained log, Gaps how
+	// often retention had already removed what it needed.
 	CatchUps, Gaps uint64
-	// Unheard counts events that were cast and did not fit into the queue of a sink.
+	// Unheard counts cast events that did not fit into the queue of a sink.
 	Unheard uint64
-	// Channels with state, publications retained in them, their bytes as
-	// MaxBytes counts them, and open attachments.
+	// Channels with state, retained publications, their bytes as MaxBytes counts them, and open attachments.
 	Channels, Messages int
 	Bytes              int64
 	Attachments        int
 }
 
-// Stats may be called at any time from any goroutine.
+// Stats returns the statistics. It is safe for concurrent use.
 func (l *Log) Stats() Stats {
 	var sum Stats
 	for _, a := range l.snapshot() {
@@ -42,7 +41,7 @@ func (l *Log) Stats() Stats {
 	return sum
 }
 
-// messages is what is retained: everything leaves by eviction.
+// messages returns the number of retained publications: each one leaves by eviction.
 func (a *appLog) messages() int {
 	if a.closed {
 		return 0

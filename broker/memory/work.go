@@ -11,20 +11,20 @@ import (
 )
 
 const (
-	// maxTasks and maxTaskBytes bound one queue, and maxTaskBytes what is handed out
-	// of it and not done. More is refused, none is pushed out.
+	// maxTasks and maxTaskBytes bound one queue; maxTaskBytes also bounds the tasks that are handed out and
+	// not done. Tasks beyond a bound are refused; stored tasks are not displaced.
 	maxTasks     = 65536
 	maxTaskBytes = 64 << 20
-	// maxTask is the largest body.
+	// maxTask is the largest body in bytes.
 	maxTask = 8 << 20
-	// maxTaskID is the longest id.
+	// maxTaskID is the longest id in bytes.
 	maxTaskID = 256
-	// taskAge is how long a task is kept that nobody takes.
+	// taskAge is how long a task waits before it is dropped.
 	taskAge = 24 * time.Hour
 )
 
-// Work is a [broker.Work] in the memory of this process. It outlives nothing; it is
-// for servers that stand alone, and for tests. Make it with [NewWork].
+// Work is a [broker.Work] in the memory of this process. Its queues are lost with the process; it is for
+// servers that run alone, and for tests. Make it with [NewWork].
 type Work struct {
 	// now is time.Now unless a test has another clock.
 	now func() time.Time
@@ -33,26 +33,25 @@ type Work struct {
 	queues map[string]*workQueue
 	closed bool
 	end    chan struct{}
-	// takers counts the calls of Take. It is raised only while closed is false.
+	// takers counts the running calls of Take. It is raised only while closed is false.
 	takers sync.WaitGroup
 }
 
-// workQueue is one queue. The lock of the Work guards it.
+// workQueue is one queue. Work.mu guards it.
 type workQueue struct {
-	// turn is held by the one who takes.
+	// turn holds a token while a call of Take is served.
 	turn     chan struct{}
 	sequence uint64
 	bytes    int
-	// tasks are those that are not done, next is the first of them that was not
-	// handed to who takes.
+	// tasks holds the tasks that are not done. next is the first one not handed to the present taker.
 	tasks list.List
 	next  *list.Element
-	// taker numbers those who took; under and underBytes are what the present one
-	// has and has not done.
+	// taker numbers the calls of Take that were served. under and underBytes count the tasks that the present
+	// one was handed and has not done.
 	taker             int
 	under, underBytes int
 	ids               dedup
-	// changed wakes who takes.
+	// changed wakes the present taker.
 	changed chan struct{}
 }
 
@@ -61,19 +60,19 @@ type waiting struct {
 	task     broker.Task
 	sequence uint64
 	stored   time.Time
-	// taker is the last one to whom it was handed.
+	// taker is the number of the last taker to which the task was handed.
 	taker int
 	done  bool
 }
 
 var _ broker.Work = (*Work)(nil)
 
-// NewWork returns empty queues.
+// NewWork returns a Work without queues.
 func NewWork() *Work {
 	return &Work{now: time.Now, queues: map[string]*workQueue{}, end: make(chan struct{})}
 }
 
-// queue returns a queue. The caller holds the lock.
+// queue returns a queue and makes it if needed. The caller holds the lock.
 func (w *Work) queue(name string) *workQueue {
 	q := w.queues[name]
 	if q == nil {
@@ -192,8 +191,8 @@ func (w *Work) hand(q *workQueue, pending int) (broker.Taken, bool) {
 	}}, true
 }
 
-// expire removes the tasks that nobody took in time. Those that are handed out stay until their taker
-// is done with them. The caller holds the lock.
+// expire removes tasks that waited for too long. Tasks that are handed out stay until their taker is done
+// with them. The caller holds the lock.
 func (w *Work) expire(q *workQueue, now time.Time) {
 	for e := q.next; e != nil; e = q.next {
 		t := e.Value.(*waiting)
@@ -207,7 +206,7 @@ func (w *Work) expire(q *workQueue, now time.Time) {
 	}
 }
 
-// done removes a task, also for a taker whose turn is over.
+// done removes a task, also for an earlier taker.
 func (w *Work) done(q *workQueue, e *list.Element) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -228,7 +227,7 @@ func (w *Work) done(q *workQueue, e *list.Element) {
 	q.wake()
 }
 
-// Close ends all calls of Take and waits for them. It must not be called by a do.
+// Close ends all calls of Take and waits for them. The do functions of Take must not call it.
 func (w *Work) Close() error {
 	w.mu.Lock()
 	if !w.closed {

@@ -2,5 +2,5 @@
 
 package rank
 
-// A program that is built for tests checks from its start on.
+// With the build tag lockrank, a whole program checks ranks from its start.
 func init() { begin() }

@@ -8,11 +8,11 @@ import (
 	"strings"
 )
 
-// checked says that ranks are looked at. It never changes while locks are in use.
+// checked is true if ranks are checked. It never changes while locks are in use.
 var checked bool
 
-// Check has the ranks looked at from now on. It is for TestMain, before anything takes a
-// lock. Where benchmarks are asked for it does nothing: what they measure is the product.
+// Check turns on the checking of ranks. TestMain calls it before any lock is taken. If benchmarks are
+// requested it does nothing, so that they measure the product without checks.
 func Check() {
 	if !slices.ContainsFunc(os.Args[1:], func(arg string) bool {
 		return arg == "-test.bench" || strings.HasPrefix(arg, "-test.bench=") && arg != "-test.bench="
@@ -26,13 +26,13 @@ func begin() {
 	checked = true
 }
 
-// class is the place of a kind of lock: of two, that with the higher rank is taken last.
+// class is the rank and name of a kind of lock. A goroutine takes locks in rising order of rank.
 type class struct {
 	rank int
 	name string
 }
 
-// stackDepth is how much is remembered of where a lock was taken.
+// stackDepth is how many frames are recorded of where a lock was taken.
 const stackDepth = 8
 
 // held is a lock that a goroutine holds.
@@ -42,10 +42,10 @@ type held struct {
 	stack [stackDepth]uintptr
 }
 
-// What follows runs at every lock, on what no other goroutine looks at, so that the race detector
-// need not look at it either.
+// The functions below run at every lock operation and only touch data of their own goroutine, so the race
+// detector need not look at them.
 
-// check refuses a lock that its goroutine may not take.
+// check fails if the goroutine may not take the lock.
 //
 //go:norace
 func check(lock any, c class) {
@@ -65,7 +65,7 @@ func check(lock any, c class) {
 	}
 }
 
-// took notes that the goroutine has taken a lock.
+// took records that the goroutine has taken a lock.
 //
 //go:norace
 func took(lock any, c class) {
@@ -82,7 +82,7 @@ func took(lock any, c class) {
 	callers(&h.locks[len(h.locks)-1].stack)
 }
 
-// gave notes that the goroutine gives a lock up.
+// gave records that the goroutine releases a lock.
 //
 //go:norace
 func gave(lock any, c class) {
@@ -110,14 +110,14 @@ func gave(lock any, c class) {
 	}
 }
 
-// fail ends the process. A panic would not do: somebody may recover from it, or wait for the
-// goroutine for ever.
+// fail ends the process. A panic would not be enough: another function might recover from it, or a goroutine
+// might wait for this one for ever.
 var fail = func(what string, has *held) {
 	fmt.Fprintln(os.Stderr, report(what, has))
 	os.Exit(2)
 }
 
-// report says what is wrong and where both locks were taken.
+// report describes the violation and where both locks were taken.
 func report(what string, has *held) string {
 	var here [stackDepth]uintptr
 	runtime.Callers(4, here[:])

@@ -2,29 +2,29 @@ package rank
 
 import "sync/atomic"
 
-// hold is what one goroutine holds. It is made when the goroutine takes a first lock and
-// dropped with its last one, so nobody else ever looks there.
+// hold is the set of locks that one goroutine holds. It is made with the goroutine's first lock and dropped
+// with its last, so only that goroutine accesses it.
 type hold struct {
 	locks []held
 	first [2]held
 }
 
-// place is where the hold of a goroutine is found. The runtime uses identities again, so a
-// place stays with its identity for ever.
+// place refers to the hold of a goroutine. The runtime reuses identities, so a place keeps its identity for
+// ever.
 type place struct {
 	identity atomic.Uintptr
 	hold     atomic.Pointer[hold]
 }
 
-// places is how many goroutines may live at a time in a test.
+// places is the largest number of goroutines with different identities in a test.
 const places = 1 << 18
 
-// holds has what goroutines hold. It is no map with a lock: whoever takes a lock here would
-// be in order with all others by that, and the race detector would take it for the order of
-// the program. For the same reason it is told not to look (quiet).
+// holds is a lock-free hash table of places by identity. A map with a lock would order all goroutines that
+// take locks, and the race detector would take that for an order of the program. For the same reason the race
+// detector is switched off here (quiet).
 var holds []place
 
-// mine is the place of the calling goroutine.
+// mine returns the place of the calling goroutine.
 //
 //go:norace
 func mine() *place {

@@ -2,13 +2,14 @@
 
 package rank
 
-// identity tells goroutines apart that live at the same time. The id that the runtime prints
-// costs thousands of nanoseconds to get at, this costs one.
+// identity returns a value that differs between goroutines that live at the same time. Getting the id that
+// the runtime prints takes thousands of nanoseconds, this takes one.
 func identity() uintptr
 
-// callers notes who called the caller, and who called that, up to the outermost: less than stackDepth of them leave
-// zeros. It follows the frame pointers, which takes a twentieth of the time of [runtime.Callers]; tests would spend
-// much of theirs on that. What the compiler has inlined into another function goes by the place in it alone.
+// callers records the return addresses of the calling functions, from the caller's caller outwards; unused
+// elements stay zero. It follows frame pointers, which takes a twentieth of the time of [runtime.Callers];
+// tests would spend much of their time there. A function that the compiler has inlined has no address of its
+// own; its position within the outer function stands for it.
 //
 //go:noescape
 func callers(stack *[stackDepth]uintptr)

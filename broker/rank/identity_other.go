@@ -8,7 +8,7 @@ import (
 	"strconv"
 )
 
-// identity is the id that the runtime prints.
+// identity returns the goroutine id that the runtime prints.
 func identity() uintptr {
 	var buf [40]byte
 	text := bytes.TrimPrefix(buf[:runtime.Stack(buf[:], false)], []byte("goroutine "))
@@ -17,5 +17,5 @@ func identity() uintptr {
 	return uintptr(n)
 }
 
-// callers is what [runtime.Callers] says.
+// callers records the stack with [runtime.Callers].
 func callers(stack *[stackDepth]uintptr) { runtime.Callers(4, stack[:]) }

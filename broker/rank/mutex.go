@@ -2,7 +2,7 @@ package rank
 
 import "sync"
 
-// Kind is a row of the table of locks.
+// Kind is a type of the table of locks.
 type Kind interface{ class() class }
 
 func classOf[K Kind]() class {
@@ -10,11 +10,11 @@ func classOf[K Kind]() class {
 	return k.class()
 }
 
-// Mutex is a [sync.Mutex] with a place in the table. The zero value is unlocked. It is
-// unlocked by the goroutine that has locked it.
+// Mutex is a [sync.Mutex] with a rank. The zero value is unlocked. The goroutine that locked it must unlock
+// it.
 type Mutex[K Kind] struct{ mu sync.Mutex }
 
-// Lock is that of [sync.Mutex].
+// Lock is like [sync.Mutex.Lock].
 func (m *Mutex[K]) Lock() {
 	if checked {
 		check(m, classOf[K]())
@@ -25,7 +25,7 @@ func (m *Mutex[K]) Lock() {
 	m.mu.Lock()
 }
 
-// Unlock is that of [sync.Mutex].
+// Unlock is like [sync.Mutex.Unlock].
 func (m *Mutex[K]) Unlock() {
 	if checked {
 		gave(m, classOf[K]())
@@ -33,11 +33,11 @@ func (m *Mutex[K]) Unlock() {
 	m.mu.Unlock()
 }
 
-// RWMutex is a [sync.RWMutex] with a place in the table. The zero value is unlocked. A
-// goroutine that reads may not begin to read again: a writer may have come between.
+// RWMutex is a [sync.RWMutex] with a rank. The zero value is unlocked. A goroutine that holds the read lock
+// must not take it again: a writer may be waiting in between.
 type RWMutex[K Kind] struct{ mu sync.RWMutex }
 
-// Lock is that of [sync.RWMutex].
+// Lock is like [sync.RWMutex.Lock].
 func (m *RWMutex[K]) Lock() {
 	if checked {
 		check(m, classOf[K]())
@@ -48,7 +48,7 @@ func (m *RWMutex[K]) Lock() {
 	m.mu.Lock()
 }
 
-// Unlock is that of [sync.RWMutex].
+// Unlock is like [sync.RWMutex.Unlock].
 func (m *RWMutex[K]) Unlock() {
 	if checked {
 		gave(m, classOf[K]())
@@ -56,7 +56,7 @@ func (m *RWMutex[K]) Unlock() {
 	m.mu.Unlock()
 }
 
-// RLock is that of [sync.RWMutex].
+// RLock is like [sync.RWMutex.RLock].
 func (m *RWMutex[K]) RLock() {
 	if checked {
 		check(m, classOf[K]())
@@ -67,7 +67,7 @@ func (m *RWMutex[K]) RLock() {
 	m.mu.RLock()
 }
 
-// RUnlock is that of [sync.RWMutex].
+// RUnlock is like [sync.RWMutex.RUnlock].
 func (m *RWMutex[K]) RUnlock() {
 	if checked {
 		gave(m, classOf[K]())

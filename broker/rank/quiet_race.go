@@ -4,6 +4,6 @@ package rank
 
 import "runtime"
 
-// quiet has the race detector take what follows for no order between goroutines.
+// quiet makes the race detector ignore synchronization until heard is called.
 func quiet() { runtime.RaceDisable() }
 func heard() { runtime.RaceEnable() }

@@ -1,65 +1,65 @@
 package rank
 
-// The table of locks, outermost first. docs/architecture.md has the same rows and says what
-// each lock guards and whether something may wait under it; a test compares the two.
+// The table of locks, outermost first. docs/architecture.md has the same rows and says what each lock guards
+// and whether a goroutine may block while holding it; a test compares the two.
 type (
 	// TableTelling is kv.MemoryTable.telling.
 	TableTelling struct{}
-	// TableWatch is that of a watcher of a table, in streams and in broker/redis.
+	// TableWatch is the lock of a watcher of a table, in streams and in broker/redis.
 	TableWatch struct{}
-	// Relay is that of what comes to a shard of a feed.
+	// Relay is the lock of the messages that arrive for a shard of a feed.
 	Relay struct{}
-	// Followers is that of the followers in a shard of a feed.
+	// Followers is the lock of the followers in a shard of a feed.
 	Followers struct{}
 	// Follower is follow.Follower.mu.
 	Follower struct{}
-	// FeedQueue is that of the queue of a shard of a feed.
+	// FeedQueue is the lock of the queue of a shard of a feed.
 	FeedQueue struct{}
 	// RedisTable is redis.Table.mu.
 	RedisTable struct{}
-	// RedisOrder is that of the connection for live messages to a server.
+	// RedisOrder is the lock of the connection for live messages to a server.
 	RedisOrder struct{}
-	// RedisSubscriptions is that of the live channels of this process.
+	// RedisSubscriptions is the lock of this process's live channels.
 	RedisSubscriptions struct{}
-	// RedisRound is that of a round of an audit.
+	// RedisRound is the lock of one round of an audit.
 	RedisRound struct{}
-	// RedisTaking is that of tasks that are taken.
+	// RedisTaking is the lock of the tasks that were taken.
 	RedisTaking struct{}
-	// RedisAcknowledged is that of what was acknowledged.
+	// RedisAcknowledged is the lock of the acknowledged positions.
 	RedisAcknowledged struct{}
-	// RedisApp is that of the epochs of an app.
+	// RedisApp is the lock of the epochs of an app.
 	RedisApp struct{}
 	// RedisLog is redis.Log.mu.
 	RedisLog struct{}
-	// StreamsAssurance is that of events that are not looked up yet.
+	// StreamsAssurance is the lock of the events that are still to be looked up.
 	StreamsAssurance struct{}
-	// StreamsCasts is that of who hears what no stream keeps.
+	// StreamsCasts is the lock of the listeners for cast events.
 	StreamsCasts struct{}
 	// StreamsRepairing is streams.Work.repairing.
 	StreamsRepairing struct{}
 	// StreamsLog is streams.Log.mu.
 	StreamsLog struct{}
-	// StreamsLink is that of a connection that is replaced.
+	// StreamsLink is the lock of a connection that is replaced.
 	StreamsLink struct{}
-	// StreamsWatches is that of a part of the watchers of a table.
+	// StreamsWatches is the lock of a part of the watchers of a table.
 	StreamsWatches struct{}
-	// StreamsSender is that of messages that wait for their acknowledgements.
+	// StreamsSender is the lock of the messages that wait for acknowledgements.
 	StreamsSender struct{}
 	// StreamsTable is streams.Table.mu.
 	StreamsTable struct{}
-	// StreamsIntake is that of tasks on their way.
+	// StreamsIntake is the lock of the tasks on their way.
 	StreamsIntake struct{}
-	// StreamsWitness is that of what a log is known to have held.
+	// StreamsWitness is the lock of the known contents of a log.
 	StreamsWitness struct{}
-	// StreamsTip is that of the end of a log.
+	// StreamsTip is the lock of the end of a log.
 	StreamsTip struct{}
-	// StreamsAhead is that of what was read ahead.
+	// StreamsAhead is the lock of the messages that were read ahead.
 	StreamsAhead struct{}
-	// StreamsTips is that of who asks where channels end.
+	// StreamsTips is the lock of the requests for the ends of channels.
 	StreamsTips struct{}
-	// StreamsSpacing is that of how far apart messages of channels lie.
+	// StreamsSpacing is the lock of the distances between messages of channels.
 	StreamsSpacing struct{}
-	// StreamsHorizon is that of what may lie behind the end of a log.
+	// StreamsHorizon is the lock of the possible messages after the end of a log.
 	StreamsHorizon struct{}
 	// Share is broker.Share.mu.
 	Share struct{}
@@ -83,65 +83,65 @@ type (
 	Roster struct{}
 	// OwnSeats is presence.Roster.ownMu.
 	OwnSeats struct{}
-	// OwnSeat is that of one of them.
+	// OwnSeat is the lock of one own seat.
 	OwnSeat struct{}
-	// Life is that of a sink in lives, which is called under it.
+	// Life is the lock of a sink in lives; the sink is called while it is held.
 	Life struct{}
-	// Channel is that of the log of a hub.Channel.
+	// Channel is the lock of the log of a hub.Channel.
 	Channel struct{}
-	// Subscribers is that of a channel in a shard.
+	// Subscribers is the lock of the subscribers of a channel in a shard.
 	Subscribers struct{}
-	// Past is that of the recent past of a channel.
+	// Past is the lock of the recent past of a channel.
 	Past struct{}
-	// Shelf is that of what snapshots hold.
+	// Shelf is the lock of the contents of snapshots.
 	Shelf struct{}
-	// Notice, Event, Texts and Frame are held while frames are made.
+	// Notice is, like Event, Texts and Frame, held while frames are made.
 	Notice struct{}
-	// Event is that of a publication.
+	// Event is the lock of a publication.
 	Event struct{}
-	// Texts is that of its full frames.
+	// Texts is the lock of a publication's full frames.
 	Texts struct{}
-	// Frame is that of another form of a frame.
+	// Frame is the lock of another form of a frame.
 	Frame struct{}
-	// Recency is that of the channels of a connection that hold bases.
+	// Recency is the lock of the channels of a connection that hold bases.
 	Recency struct{}
-	// Resuming is that of one resume request.
+	// Resuming is the lock of one resume request.
 	Resuming struct{}
-	// Holding is that of the subscriptions of a connection that wait for a resume.
+	// Holding is the lock of the subscriptions of a connection that wait for a resume.
 	Holding struct{}
-	// Places is that of where the reader of an event stream is.
+	// Places is the lock of the positions of the reader of an event stream.
 	Places struct{}
-	// Descriptor is that of a socket's descriptor.
+	// Descriptor is the lock of a socket's descriptor.
 	Descriptor struct{}
-	// Carrier is that of the connection below TLS.
+	// Carrier is the lock of the connection below TLS.
 	Carrier struct{}
-	// Outbox is that of a socket.
+	// Outbox is the lock of a socket's outbox.
 	Outbox struct{}
-	// Slab is that of the records of a writer.
+	// Slab is the lock of a writer's records.
 	Slab struct{}
-	// Shard is that of the work of a shard.
+	// Shard is the lock of a shard's work.
 	Shard struct{}
-	// Clients is that of its connections.
+	// Clients is the lock of a shard's connections.
 	Clients struct{}
-	// Writers is that of a group of sockets.
+	// Writers is the lock of a group of sockets.
 	Writers struct{}
-	// Gate is that of those who wait to attach a channel.
+	// Gate is the lock of the requests that wait to attach a channel.
 	Gate struct{}
-	// Door is that of newcomers who wait to be let in.
+	// Door is the lock of the new connections that wait to be admitted.
 	Door struct{}
-	// Inbox is that of messages that have begun.
+	// Inbox is the lock of the messages that have begun.
 	Inbox struct{}
-	// Filters is that of the pool of filters.
+	// Filters is the lock of the pool of filters.
 	Filters struct{}
-	// Lives is that of the records of channels that were purged or reset.
+	// Lives is the lock of the records of channels that were purged or reset.
 	Lives struct{}
-	// Tasks is that of what the hub does in the background.
+	// Tasks is the lock of the hub's background tasks.
 	Tasks struct{}
-	// Lacks is that of what the hub cannot follow.
+	// Lacks is seldom.Lacks.mu.
 	Lacks struct{}
-	// HubMetrics is that of the labels of channels.
+	// HubMetrics is the lock of the labels of channels.
 	HubMetrics struct{}
-	// Following is that of the keys of a bucket that are followed.
+	// Following is the lock of the followed keys of a bucket.
 	Following struct{}
 	// Bucket is kv.Bucket.mu.
 	Bucket struct{}
@@ -149,9 +149,9 @@ type (
 	MemoryTable struct{}
 	// Alarm is kv.Alarm.mu.
 	Alarm struct{}
-	// Hooks is that of the outbox of an address in webhook.
+	// Hooks is the lock of the outbox of an address in webhook.
 	Hooks struct{}
-	// Lines is that of lines of the log that count.
+	// Lines is seldom.Lines.mu.
 	Lines struct{}
 )
 
