@@ -7,29 +7,28 @@ import (
 	"github.com/sluicehq/sluice/broker/rank"
 )
 
-// acknowledged remembers for which channels this process said lately that an event is
-// stored, so that it can find out whether a server lost it.
+// acknowledged remembers the newest offsets that this process lately acknowledged, by channel, so that it can
+// find out whether a server lost them.
 type acknowledged struct {
 	mu        rank.Mutex[rank.RedisAcknowledged]
 	positions map[place]noted
 }
 
-// noted is the newest offset that was acknowledged, and when.
+// noted is the newest acknowledged offset of a channel, and when it was acknowledged.
 type noted struct {
 	offset uint64
 	at     time.Time
 }
 
-// placeKept is for how long what the log knows of a channel is there for sure: its place lives for
-// an hour at least, see [placeLife], and what is slow on the way takes a part of it. Later it may
-// have aged, which is no loss.
+// placeKept is how long a channel's place certainly remains in the log: it lives for at least an hour, see
+// [placeLife], less the time that slow requests take. After that its absence may be due to age and is no
+// proof of a loss.
 const placeKept = 50 * time.Minute
 
-// aged reports whether the place of a channel that was there at a time may have aged since.
+// aged reports whether a place that existed at a time may have expired since.
 func aged(at time.Time) bool { return time.Since(at) > placeKept }
 
-// maxAcknowledged bounds the channels that are remembered; beyond it any one is
-// forgotten.
+// maxAcknowledged bounds the number of remembered channels; beyond it an arbitrary one is forgotten.
 const maxAcknowledged = 16384
 
 func (r *acknowledged) note(p place, offset uint64) {
@@ -46,7 +45,7 @@ func (r *acknowledged) note(p place, offset uint64) {
 	r.positions[p] = noted{max(r.positions[p].offset, offset), time.Now()}
 }
 
-// all returns what must be in the log, and forgets what may have aged.
+// all returns the offsets that must be in the log, and forgets those that may have expired.
 func (r *acknowledged) all() map[place]uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -10,17 +10,17 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// What the log of gateways keeps.
+// Retention of the log of gateways.
 const (
 	gatewaysMessages = 1000
 	gatewaysAge      = 24 * time.Hour
 )
 
-// opening bounds the apps that are opened or looked at at the same time.
+// opening bounds the number of apps that are opened or checked concurrently.
 const opening = 32
 
-// openApps opens the logs of all apps. It fails if there are any and none can be opened. Those that cannot are
-// a problem, and are tried again as long as the log is open.
+// openApps opens the logs of all apps. It fails if there are apps and none can be opened. An app that cannot
+// be opened is recorded as a problem and retried while the log is open.
 func (l *Log) openApps(ctx context.Context) error {
 	all := append(slices.Clone(l.opt.Apps), AppOptions{ID: broker.GatewaysApp, MaxMessages: gatewaysMessages, MaxAge: gatewaysAge})
 	l.add(all, nil)
@@ -28,7 +28,7 @@ func (l *Log) openApps(ctx context.Context) error {
 	each(slices.Values(all), opening, func(o AppOptions) {
 		i := slices.IndexFunc(all, func(x AppOptions) bool { return x.ID == o.ID })
 		if errs[i] = l.tryOut(ctx, o.ID); errs[i] == nil {
-			// A cluster answers before it serves, and is waited for as long as a start waits.
+			// A cluster answers pings before it serves, so it is retried until the start timeout.
 			errs[i] = l.persist(ctx, func(ctx context.Context) error { return l.refresh(ctx, l.apps.Of(o.ID)) })
 		}
 	})
@@ -44,7 +44,7 @@ func (l *Log) openApps(ctx context.Context) error {
 	return nil
 }
 
-// app returns the log of an app that can be used.
+// app returns the log of an app that is ready.
 func (l *Log) app(id string) (*appLog, error) { return l.apps.Get(id) }
 
 func epochOfApp(id string) string {
@@ -54,11 +54,11 @@ func epochOfApp(id string) string {
 	return "epoch of the app " + id
 }
 
-// epochsOfAll is the problem of a server that no app can use. With many apps it would be named as
-// often otherwise.
+// epochsOfAll is the problem of a server that fails for all apps in the same way. It replaces one problem per
+// app.
 const epochsOfAll = "epochs of all apps"
 
-// checkEpochs looks at the epochs of all apps, several at a time.
+// checkEpochs checks the epochs of all apps, several concurrently.
 func (l *Log) checkEpochs() {
 	var mu sync.Mutex
 	errs := map[string]error{}
@@ -73,7 +73,7 @@ func (l *Log) checkEpochs() {
 	if l.ctx.Err() != nil {
 		return
 	}
-	// Only what means the same for all of them is named once.
+	// The problem is reported once only if it has the same meaning for all apps.
 	var all error
 	for _, err := range errs {
 		if m := meaningOf(err); m == nil || all != nil && m != meaningOf(all) {

@@ -11,8 +11,8 @@ import (
 	"github.com/sluicehq/sluice/broker/follow"
 )
 
-// passing reports whether an error may be gone in a moment: the connection broke, or
-// the server is starting, busy or handing over.
+// passing reports whether an error may disappear by itself: the connection broke, or the server is starting,
+// busy or handing over.
 func passing(err error) bool {
 	var refused *rueidis.RedisError
 	if !errors.As(err, &refused) {
@@ -22,24 +22,24 @@ func passing(err error) bool {
 	return m != nil && !m.lasts
 }
 
-// attempt does what reads, again and again while nobody can answer: the servers may be starting,
-// or choosing a new primary. It begins no try later than [follow.Patience] after the first.
+// attempt runs a read and retries it while no server can answer, for example because servers start or elect a
+// new primary. It begins no try later than [follow.Patience] after the first.
 func (l *Log) attempt(ctx context.Context, do func(ctx context.Context) error) error {
 	return l.patiently(ctx, func() error { return l.try(ctx, do) })
 }
 
-// patiently is attempt for what bounds each try itself. It holds nothing while it waits.
+// patiently is like attempt for a function that bounds each try itself. It holds no resources while it waits.
 func (l *Log) patiently(ctx context.Context, do func() error) error {
 	return l.insist(ctx, time.Now().Add(follow.Patience(l.opt.PublishTimeout)), do)
 }
 
-// persist does what may be done again, until it works, its error will stay, or its time is
-// over.
+// persist runs an operation that may be repeated until it succeeds, it fails with a lasting error, or ctx
+// ends.
 func (l *Log) persist(ctx context.Context, do func(ctx context.Context) error) error {
 	return l.insist(ctx, time.Time{}, func() error { return l.try(ctx, do) })
 }
 
-// try does something once, within the time for that.
+// try runs an operation once, for at most attemptTimeout.
 func (l *Log) try(ctx context.Context, do func(ctx context.Context) error) error {
 	once, end := context.WithTimeout(ctx, attemptTimeout)
 	err := do(once)
@@ -48,7 +48,7 @@ func (l *Log) try(ctx context.Context, do func(ctx context.Context) error) error
 	return err
 }
 
-// insist begins to do something again until a time, or for ever if that is zero.
+// insist retries an operation; it begins no try after until, unless that is zero.
 func (l *Log) insist(ctx context.Context, until time.Time, do func() error) error {
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, 250*time.Millisecond) {
 		err := do()
@@ -66,13 +66,13 @@ func (l *Log) insist(ctx context.Context, until time.Time, do func() error) erro
 	}
 }
 
-// leavePause is how long the connections stay after they were given up. Many may find out at the same
-// time, and those of the first are new ones.
+// leavePause is the least time between two closings of the connections. Many callers may notice a replica at
+// the same time, and the first one's reconnection must not be closed again.
 const leavePause = 100 * time.Millisecond
 
-// leaveReplica gives up the connections to a server that became a replica of another.
-// Behind one address that other one may answer now, while the old one keeps its
-// connections and refuses what is written. On a cluster clients are told where to go.
+// leaveReplica closes the connections to a server that became a replica. Behind the same address another
+// server may be the primary now, while the old one keeps its connections and refuses writes. On a cluster,
+// servers redirect the client instead.
 func (l *Log) leaveReplica(ctx context.Context, err error) {
 	if l.opt.Cluster || !ofReplica(err) {
 		return
@@ -91,7 +91,7 @@ func (l *Log) leaveReplica(ctx context.Context, err error) {
 	}
 }
 
-// ofReplica says whether an error tells of a server that became a replica.
+// ofReplica reports whether an error shows that the server became a replica.
 func ofReplica(err error) bool {
 	var refused *rueidis.RedisError
 	return errors.Is(err, errReplica) ||

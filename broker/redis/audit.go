@@ -16,10 +16,10 @@ import (
 	"github.com/sluicehq/sluice/broker/rank"
 )
 
-// comparing is how many channels are compared at the same time.
+// comparing is how many channels are compared concurrently.
 const comparing = 32
 
-// verify looks whether what this process acknowledged last is still in the log.
+// verify checks whether the events that this process acknowledged are still in the log.
 func (l *Log) verify() {
 	epochs := map[string]string{}
 	for id, a := range l.apps.All() {
@@ -54,7 +54,7 @@ func (l *Log) verify() {
 	}
 }
 
-// each calls do for all of a sequence, up to n at a time.
+// each calls do for each value of a sequence, up to n concurrently, and waits for all.
 func each[T any](all iter.Seq[T], n int, do func(T)) {
 	slots := make(chan struct{}, n)
 	var wg sync.WaitGroup
@@ -68,13 +68,13 @@ func each[T any](all iter.Seq[T], n int, do func(T)) {
 	wg.Wait()
 }
 
-// compare looks up the newest message of served channels and repairs those that are
-// behind. It also keeps the places of silent channels.
+// compare compares the chosen channels with the log and repairs those that are behind. It also keeps the
+// places of silent channels from expiring.
 func (l *Log) compare(choose func([]*follow.Follower[arrival]) []*follow.Follower[arrival]) {
 	round := newRound(l)
 	for _, a := range l.apps.All() {
 		each(slices.Values(choose(l.follow.Of(a.opt.ID))), comparing, func(f *follow.Follower[arrival]) {
-			f.Auditing(time.Now()) // before it is looked at: what is missed later counts
+			f.Auditing(time.Now()) // before the check, so that later misses count
 			if !round.try(f.Key, f.Line().(*follower).audit) {
 				f.Miss()
 			}
@@ -85,7 +85,7 @@ func (l *Log) compare(choose func([]*follow.Follower[arrival]) []*follow.Followe
 	}
 }
 
-// audit compares a channel with the log.
+// audit compares a channel with the log. It starts a repair if the log has newer entries.
 func (f *follower) audit() error {
 	ctx, cancel := context.WithTimeout(f.log.ctx, 5*time.Second)
 	defer cancel()
@@ -106,7 +106,7 @@ func (f *follower) audit() error {
 	defer f.Unlock()
 	switch {
 	case f.Repairing():
-		f.Miss() // the repair may have read the end before it came
+		f.Miss() // the repair may have read the end before the newest entry was stored
 	case f.Following() && f.void && here.isVoid():
 		if f.gone = false; here.last > f.At().Offset {
 			f.Stand(here.last)
@@ -119,8 +119,8 @@ func (f *follower) audit() error {
 	return nil
 }
 
-// round is one look at many channels. A server that does not answer is not asked again
-// in it, so that it does not keep the channels of the others waiting.
+// round is one check of many channels. A server that did not answer is not asked again in the same round, so
+// that it does not delay the channels of others.
 type round struct {
 	log    *Log
 	failed atomic.Bool
@@ -131,7 +131,7 @@ type round struct {
 
 func newRound(l *Log) *round { return &round{log: l, down: map[string]bool{}} }
 
-// try looks at a channel unless its server is down, and reports whether it could.
+// try checks a channel unless its server is down, and reports whether that succeeded.
 func (r *round) try(live string, look func() error) bool {
 	home := r.log.subs.homeOf(live)
 	r.mu.Lock()
@@ -147,7 +147,7 @@ func (r *round) try(live string, look func() error) bool {
 	r.failed.Store(true)
 	m, refused := meaningOf(err), (*rueidis.RedisError)(nil)
 	if errors.As(err, &refused) && (m == nil || m.lasts || m.slot) || errors.Is(err, errNotOurs) {
-		return false // it is the channel's own trouble
+		return false // the error concerns this channel only
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -155,5 +155,5 @@ func (r *round) try(live string, look func() error) bool {
 	return false
 }
 
-// retryLater has what could not be compared looked at again.
+// retryLater triggers another comparison a second later.
 func (l *Log) retryLater() { l.retry.Later(l.ctx, l.running.Go, l.trigger) }

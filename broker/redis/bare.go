@@ -9,9 +9,9 @@ import (
 	"github.com/sluicehq/sluice/broker/name"
 )
 
-// OpenBare connects as [Open] does and opens nothing: neither the apps of the options, of which it
-// needs none, nor the feed. It is for who looks after what lies in Redis beside the gateways, with
-// [Log.OpenTable], [Log.Measure] and [Log.RemoveApp]; nothing else of the log works.
+// OpenBare connects like [Open] but opens neither apps nor the feed; the options need no apps. It is for
+// tools that manage the data in Redis beside the gateways: only [Log.OpenTable], [Log.Measure] and
+// [Log.RemoveApp] work.
 func OpenBare(ctx context.Context, opt Options) (*Log, error) {
 	if len(opt.Apps) == 0 {
 		opt.Apps = []AppOptions{{ID: "none"}} // It is not opened.
@@ -19,10 +19,10 @@ func OpenBare(ctx context.Context, opt Options) (*Log, error) {
 	return begin(ctx, opt, (*Log).connect)
 }
 
-// scanPiece is how many keys are looked at at a time.
+// scanPiece is the COUNT hint of one SCAN.
 const scanPiece = 1000
 
-// Measure says how many keys the log of an app has.
+// Measure returns how many keys the log of an app has. A key that SCAN returns twice counts twice.
 func (l *Log) Measure(ctx context.Context, app string) (found int, err error) {
 	err = l.scanApp(ctx, app, func(_ rueidis.Client, keys []string) error {
 		found += len(keys)
@@ -31,7 +31,7 @@ func (l *Log) Measure(ctx context.Context, app string) (found int, err error) {
 	return found, err
 }
 
-// RemoveApp removes all keys of the log of an app. No gateway may have the app.
+// RemoveApp removes all keys of the log of an app. No running gateway may serve the app.
 func (l *Log) RemoveApp(ctx context.Context, app string) error {
 	return l.scanApp(ctx, app, func(at rueidis.Client, keys []string) error {
 		for _, key := range keys {
@@ -43,7 +43,7 @@ func (l *Log) RemoveApp(ctx context.Context, app string) error {
 	})
 }
 
-// scanApp calls do for the keys of an app, some at a time, on each server that may have some.
+// scanApp calls do with the keys of an app, page by page, on each server with slots.
 func (l *Log) scanApp(ctx context.Context, app string, do func(at rueidis.Client, keys []string) error) error {
 	own, channels := l.keys.prefix+"{"+name.Key(app)+"}:", l.keys.prefix+"{"+name.Key(app)+":"
 	masters, err := l.masters()
@@ -73,7 +73,7 @@ func (l *Log) scanApp(ctx context.Context, app string, do func(at rueidis.Client
 	return nil
 }
 
-// escapeGlob writes a text so that a pattern of Redis means it alone.
+// escapeGlob escapes a text for a Redis pattern that matches it literally.
 func escapeGlob(s string) string {
 	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`, "]", `\]`).Replace(s)
 }

@@ -10,10 +10,10 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// castMark begins what is announced and not in the log. A place begins with a number.
+// castMark begins a cast message. The messages of stored events begin with a number.
 const castMark = "cast "
 
-// Cast implements [broker.Caster]. The events go where those are announced that are stored.
+// Cast implements [broker.Caster]. The events use the pub/sub channels of stored events.
 func (l *Log) Cast(ctx context.Context, app string, events ...broker.Outgoing) error {
 	a, err := l.app(app)
 	if err != nil {
@@ -47,7 +47,7 @@ func (l *Log) Cast(ctx context.Context, app string, events ...broker.Outgoing) e
 	return nil
 }
 
-// checkSizes says what is too large for the log.
+// checkSizes returns an error for an event that is too large for the log.
 func (l *Log) checkSizes(events []broker.Outgoing) error {
 	for _, e := range events {
 		if len(e.Event.Data) > l.maxData() {
@@ -60,7 +60,7 @@ func (l *Log) checkSizes(events []broker.Outgoing) error {
 	return nil
 }
 
-// hear gives the sinks an event that is not in the log.
+// hear delivers a cast event to the sinks.
 func (f *follower) hear(entry string) {
 	ev, err := decode(entry)
 	if err != nil || ev.MessageID == "" {

@@ -10,11 +10,10 @@ import (
 	"github.com/sluicehq/sluice/broker/name"
 )
 
-// scanCount is about how many keys are looked at in one step, during which the server does
-// nothing else.
+// scanCount is the COUNT hint of one SCAN, during which the server does nothing else.
 const scanCount = 1000
 
-// Channels implements [broker.Listing]. It looks through all keys of each server.
+// Channels implements [broker.Listing]. It scans all keys of each server.
 func (l *Log) Channels(ctx context.Context, app, prefix string) ([]string, error) {
 	if _, err := l.forReading(ctx, app); err != nil {
 		return nil, err
@@ -24,8 +23,8 @@ func (l *Log) Channels(ctx context.Context, app, prefix string) ([]string, error
 }
 
 func (l *Log) list(ctx context.Context, app string) ([]string, error) {
-	// What servers have said stands while one of them is waited for: to look through all of them
-	// again and again would be much for those that do the work of one that is gone.
+	// Answers of other servers are kept while one server is retried: scanning them again and again would
+	// burden the servers that took over the work of the missing one.
 	answers := map[string][]string{}
 	var out []string
 	err := l.patiently(ctx, func() (err error) {
@@ -38,7 +37,7 @@ func (l *Log) list(ctx context.Context, app string) ([]string, error) {
 	return out, nil
 }
 
-// channels asks the servers that there are now, but for those that have answered.
+// channels asks the present servers, except those whose answers are known.
 func (l *Log) channels(ctx context.Context, app string, answers map[string][]string) ([]string, error) {
 	done, err := l.readers.Take(ctx, app)
 	if err != nil {
@@ -78,12 +77,12 @@ func (l *Log) channels(ctx context.Context, app string, answers map[string][]str
 	return slices.Sorted(maps.Keys(found)), nil
 }
 
-// around is what stands before and behind the channel in the names of streams of an app.
+// around returns the text before and after the channel in the names of an app's streams.
 func (k keys) around(app string) (before, after string) {
 	return k.prefix + "{" + name.Key(app) + ":", "}:s"
 }
 
-// glob writes a text as a pattern that nothing else matches.
+// glob escapes a text for a pattern that matches it literally.
 func glob(text string) string {
 	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`, "]", `\]`, "^", `\^`).Replace(text)
 }

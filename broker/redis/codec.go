@@ -66,7 +66,7 @@ func encode(ev *broker.Event) []byte {
 
 var errMalformed = errors.New("malformed entry")
 
-// decode reads what encode wrote. The event shares the bytes of s.
+// decode parses what encode wrote. Data and Extras are copies; the other texts share the memory of s.
 func decode(s string) (ev broker.Event, err error) {
 	if len(s) < 2 {
 		return ev, errMalformed

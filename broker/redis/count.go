@@ -11,13 +11,14 @@ import (
 
 var _ broker.Ranking = (*Log)(nil)
 
-// countScript counts the entries from an offset on without reading them. A stream does not know ranks, but
-// offsets rise by one except where another run of a server went on, which jumps far. So it looks for the
-// jumps: the middle of a stretch with one in it lies most probably in it, and says where it begins and
-// ends. They are all found when they have as many offsets as are missing among all.
+// countScript counts the entries from an offset on without reading them all. A stream has no ranks, but
+// offsets rise by one except where another run of a server continued, which causes a large jump. So the
+// script searches the jumps: the middle of the widest unknown part most probably lies in one, and its
+// neighbours show where the jump begins and ends. All jumps are found when they account for all missing
+// offsets.
 //
 //	KEYS: stream   ARGV: offset
-//	answers: how many entries there are, -1 if that is not known after maxJumps looks
+//	answers: the number of entries, -1 if it is not known after maxJumps probes
 var countScript = rueidis.NewLuaScriptRetryable(`
 local len = redis.call('XLEN', KEYS[1])
 if len == 0 then return 0 end
@@ -51,8 +52,8 @@ end
 return -1
 `)
 
-// maxJumps bounds the looks for jumps. Where somebody removed entries by hand there may be more of them
-// than of servers that took over.
+// maxJumps bounds the probes for jumps. If somebody removed entries by hand, there may be more jumps than
+// failovers.
 const maxJumps = 128
 
 // CountFrom implements [broker.Ranking].
@@ -76,10 +77,10 @@ func (l *Log) CountFrom(ctx context.Context, app, channel string, offset uint64)
 	return l.countOut(ctx, k, offset)
 }
 
-// countPage is how many entries are counted out at a time.
+// countPage is how many entries countOut reads at a time.
 const countPage = 1000
 
-// countOut counts entries one by one.
+// countOut counts entries by reading their offsets page by page.
 func (l *Log) countOut(ctx context.Context, k channelKeys, from uint64) (n uint64, err error) {
 	for {
 		r, err := l.scan(ctx, k, scanQuery{from: from, most: countPage, places: true})

@@ -18,11 +18,11 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// dialTimeout bounds one attempt to connect, with the handshake of TLS.
+// dialTimeout bounds one attempt to connect, including the TLS handshake.
 const dialTimeout = 5 * time.Second
 
-// dialer makes connections. Files are read anew for each, so that they can be exchanged
-// while the process runs.
+// dialer makes connections. It reads certificate files for each one, so that they can be replaced while the
+// process runs.
 func (o *Options) dialer(ctx context.Context, addr string, d *net.Dialer, config *tls.Config) (net.Conn, error) {
 	if o.Dial != nil {
 		return o.Dial(ctx, addr)
@@ -53,7 +53,7 @@ func (o *Options) dialer(ctx context.Context, addr string, d *net.Dialer, config
 	return secured, nil
 }
 
-// certificates puts what the files hold into a configuration.
+// certificates loads the certificate files into a configuration.
 func (o *Options) certificates(config *tls.Config) error {
 	if o.CAFile != "" {
 		pem, err := os.ReadFile(o.CAFile)
@@ -75,11 +75,11 @@ func (o *Options) certificates(config *tls.Config) error {
 	return nil
 }
 
-// credentials are those of the address as its source has it now, or of the options.
+// credentials returns user and password from URLSource, or else from the options.
 func (o *Options) credentials(first rueidis.ClientOption) rueidis.AuthCredentials {
 	if o.URLSource != nil {
 		if u, err := o.URLSource(); err == nil {
-			// What is for another server is not told to this one.
+			// Credentials for another server are not sent to this one.
 			if now, err := rueidis.ParseURL(string(u)); err == nil && slices.Equal(now.InitAddress, first.InitAddress) {
 				first = now
 			}
@@ -88,8 +88,9 @@ func (o *Options) credentials(first rueidis.ClientOption) rueidis.AuthCredential
 	return rueidis.AuthCredentials{Username: first.Username, Password: first.Password}
 }
 
-// greeting is what a server says before it was asked, empty if it waits. A server that has
-// no room for a connection tells so and hangs up, and who asks meanwhile may not see it.
+// greeting returns what a server says on a new connection before any command, empty if it waits. A server
+// without room for another connection reports that and hangs up; a client that sends a command at once may
+// not see the report.
 func (l *Log) greeting(ctx context.Context, addr string) string {
 	if l.opt.Dial != nil || l.secure() {
 		return ""
@@ -114,20 +115,20 @@ func (l *Log) greeting(ctx context.Context, addr string) string {
 	return strings.TrimSpace(string(line[1:]))
 }
 
-// refusing is the problem of a server that turns connections away.
+// refusing is the problem of a server that refuses connections.
 const refusing = "connecting"
 
-// greetTimeout bounds asking why connections end. A server that has room says nothing.
+// greetTimeout bounds the wait for a greeting. A server that has room sends none.
 const greetTimeout = 500 * time.Millisecond
 
-// hungUp says whether a connection ended without an answer.
+// hungUp reports whether a connection ended without an answer.
 func hungUp(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
-// askWhy finds out why connections end, if any did: the library tells no more than that.
-// The connections of live messages ask for themselves, also on a cluster.
+// askWhy finds out why connections end, if any did: the client library does not tell. Connections for live
+// messages ask for themselves, also on a cluster.
 func (l *Log) askWhy() {
 	said := ""
 	if !l.opt.Cluster && l.wasCut() {
@@ -146,7 +147,7 @@ func (l *Log) askWhy() {
 	l.problem(refusing, err)
 }
 
-// wasCut says whether something is wrong because a connection ended.
+// wasCut reports whether there is a problem because a connection ended.
 func (l *Log) wasCut() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

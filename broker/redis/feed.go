@@ -11,28 +11,27 @@ import (
 	"github.com/sluicehq/sluice/broker/follow"
 )
 
-// live is a live message for a follower.
+// live is a live message and the follower that it is for.
 type live struct {
 	follower *follower
 	arrival
 }
 
-// arrival is an entry of a channel as it was announced or read.
+// arrival is an entry of a channel, announced or read.
 type arrival struct {
 	offset, prev, base uint64
 	time               time.Time
 	verdict            broker.Verdict
 	entry              string
-	// cast is set for an event that is not in the log, of which only the entry counts.
+	// cast is set for an event that is not stored; only entry is valid then.
 	cast bool
-	// overdue is set for one that was announced before the log was read for a
-	// repair.
+	// overdue is set for a held message that was announced before a repair read the log.
 	overdue bool
 }
 
 var errNotOurs = errors.New("not a message of this log")
 
-// parseLive reads what the publish script announces.
+// parseLive parses a message that the publish script announced.
 func parseLive(m string) (a arrival, err error) {
 	var numbers [4]uint64
 	for i := range numbers {
@@ -63,8 +62,8 @@ func verdictOf(c byte) broker.Verdict {
 	return broker.Uncounted
 }
 
-// publication makes a publication of an entry. What cannot be read is skipped, with
-// the reason, and keeps its place.
+// publication converts an entry. An entry that cannot be decoded is marked as skipped, with the reason, and
+// keeps its place.
 func (a *arrival) publication(epoch, series string, live bool) *broker.Publication {
 	p := &broker.Publication{
 		Position: broker.Position{Epoch: epoch, Offset: a.offset}, Series: series, Time: a.time, Verdict: a.verdict,
@@ -79,8 +78,8 @@ func (a *arrival) publication(epoch, series string, live bool) *broker.Publicati
 	return p
 }
 
-// take hands a live message to the queue of a shard. It must not wait: behind it are all
-// channels of the connection.
+// take puts a live message into the queue of a shard. It must not block, because it would delay all channels
+// of the connection.
 func (f *follower) take(queue *follow.Queue[live], message string) {
 	if entry, ok := strings.CutPrefix(message, castMark); ok {
 		if !queue.Put(live{f, arrival{cast: true, entry: entry}}, len(entry)) {
@@ -100,7 +99,7 @@ func (f *follower) take(queue *follow.Queue[live], message string) {
 	}
 }
 
-// apply applies what waits in a queue until the log is closed.
+// apply passes queued messages to their followers until the log is closed.
 func (l *Log) apply(queue *follow.Queue[live]) {
 	for m := range queue.All(l.ctx.Done()) {
 		l.stats.Live.Add(1)
@@ -108,7 +107,7 @@ func (l *Log) apply(queue *follow.Queue[live]) {
 	}
 }
 
-// newFeed returns what follows channels once the log is open.
+// newFeed returns the feed, which works once startFeed has run.
 func (l *Log) newFeed() *follow.Feed[arrival] {
 	return follow.NewFeed(follow.Options[arrival]{
 		Context: l.ctx, Go: l.running.Go, Line: l.line, Shards: l.opt.FeedShards,
@@ -117,7 +116,7 @@ func (l *Log) newFeed() *follow.Feed[arrival] {
 	}, &l.stats)
 }
 
-// startFeed makes the shards of the feed.
+// startFeed creates the queues and starts the goroutines of the shards.
 func (l *Log) startFeed() {
 	l.queues = follow.NewQueues[live](l.opt.FeedShards, l.opt.FeedQueue, l.opt.FeedBytes)
 	for _, q := range l.queues {

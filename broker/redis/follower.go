@@ -11,7 +11,7 @@ import (
 	"github.com/sluicehq/sluice/broker/follow"
 )
 
-// follower follows one channel: it is what a [follow.Follower] knows of Redis.
+// follower is the [follow.Line] of one channel in Redis.
 type follower struct {
 	*follow.Follower[arrival]
 	log  *Log
@@ -20,18 +20,17 @@ type follower struct {
 	// series is that of the publications, see [seriesOf].
 	series string
 	sub    *subscription
-	// unproven is set when a new life began: what the log has is right, even if
-	// it does not follow from what was delivered. life is the epoch of it, which the sinks are
-	// told when the place of the channel in it is known. Both belong to the lock.
+	// unproven is set after a new epoch began: what the log has is then accepted even if it does not follow
+	// the delivered events. life is the new epoch; sinks are told of it when the channel's place in it is
+	// known. The follower's lock guards both.
 	unproven bool
 	life     string
-	// void is set while nothing was ever published to the channel, as far as the log was seen: what comes
-	// first proves that nothing is before it. since is when it began to be followed. Both belong to the lock.
+	// void is set while the log was not seen to have any event of the channel: the first event then proves
+	// by itself that none is before it. since is when following began. The follower's lock guards both.
 	void  bool
 	since time.Time
-	// kept is when the place of the channel was known to be there. gone is set when it may have
-	// aged before it was looked at again: that it is not there says nothing of a loss then. Both
-	// belong to the lock.
+	// kept is when the channel's place was last known to exist. gone is set when the place may have expired
+	// before it was checked again: its absence is then no proof of a loss. The follower's lock guards both.
 	kept time.Time
 	gone bool
 }
@@ -42,8 +41,8 @@ func (l *Log) line(f *follow.Follower[arrival]) follow.Line[arrival] {
 	return &follower{Follower: f, log: l, app: l.apps.Of(f.App), keys: l.keys.channel(f.App, f.Channel), series: seriesOf(f.Channel)}
 }
 
-// Begin implements [follow.Line]. It subscribes and then finds the position: what is stored
-// after the subscription is active arrives live, what was stored before lies at or below it.
+// Begin implements [follow.Line]. It subscribes and then reads the position: an event stored after the
+// subscription is active arrives live, an earlier one lies at or below the position.
 func (f *follower) Begin(ctx context.Context) error {
 	queue := f.log.queues[f.Shard()]
 	err := f.log.attempt(ctx, func(ctx context.Context) (err error) {
@@ -65,9 +64,8 @@ func (f *follower) Begin(ctx context.Context) error {
 	}
 }
 
-// start begins at a place, unless a new life of the log began while it was asked for:
-// the place may be of the old one, and who begins a life tells it only those who have
-// started.
+// start begins at a place, unless a new epoch began while the place was requested. The place may belong to
+// the old epoch then, and a new epoch is announced only to followers that have started.
 func (f *follower) start(epoch string, here ground) bool {
 	f.Lock()
 	defer f.Leave()
@@ -86,8 +84,8 @@ func (f *follower) End() {
 	}
 }
 
-// touch keeps the channel's place in the log, and makes one, if it is told to and there is none, of which the
-// number is a multiple of grain; 0 makes none. It returns where the channel is.
+// touch extends the life of the channel's place. If there is none, it creates one whose number is a multiple
+// of grain; with 0 it creates none. It returns the state of the channel.
 func (f *follower) touch(ctx context.Context, grain int) (here ground, err error) {
 	var got []rueidis.RedisMessage
 	var began time.Time
@@ -106,7 +104,7 @@ func (f *follower) touch(ctx context.Context, grain int) (here ground, err error
 	return here, err
 }
 
-// keep notes that the place of the channel was there at a time.
+// keep records that the channel's place existed at a time.
 func (f *follower) keep(at time.Time) {
 	f.Lock()
 	defer f.Unlock()
@@ -114,7 +112,7 @@ func (f *follower) keep(at time.Time) {
 	f.kept = at
 }
 
-// receive takes a live message from the shard.
+// receive handles a live message from the shard.
 func (f *follower) receive(a arrival) {
 	if a.cast {
 		f.hear(a.entry)
@@ -133,28 +131,28 @@ func (f *follower) Accept(held []arrival) {
 	}
 }
 
-// accept judges a message and acts on the verdict. The lock is held.
+// accept judges a message and acts on the result. The caller holds the lock.
 func (f *follower) accept(a arrival) {
 	last := f.At().Offset
 	switch {
 	case !f.Following():
 		f.Hold(a, len(a.entry))
 	case a.offset <= last && !f.void:
-		// It was delivered before: offsets are never given out again.
+		// It was delivered before: an offset is never used twice.
 	case a.prev == last, f.void && !a.overdue && a.prev == a.base && a.offset > last:
 		f.deliver(a)
 	case a.overdue:
-		// The log was read to its end since and has no such thing: a server lost
-		// it, or somebody made it up.
+		// The log was read to its end since and does not have the event: a server lost it, or somebody forged
+		// the message.
 		f.log.stats.Rejected.Add(1)
 	default:
-		// Something is missing here, or in the log: the repair finds out.
+		// Something is missing here or in the log; the repair finds out.
 		f.Hold(a, len(a.entry))
 		f.Repair(follow.Read)
 	}
 }
 
-// deliver gives an entry. The lock is held.
+// deliver gives an entry to the sinks. The caller holds the lock.
 func (f *follower) deliver(a arrival) {
 	p := a.publication(f.At().Epoch, f.series, true)
 	if p.Skipped != "" {
@@ -164,13 +162,13 @@ func (f *follower) deliver(a arrival) {
 	f.Give(p)
 }
 
-// goOver goes on in the life that began, at a place. base is where the channel begins there, and
-// empty says that the log has nothing of it. The lock is held.
+// goOver continues in the new epoch at an offset. base is the offset before the channel's first one there;
+// empty is true if the log has no event of the channel. The caller holds the lock.
 func (f *follower) goOver(offset, base uint64, empty bool) {
 	switch {
 	case f.At().Epoch != f.life:
 		f.Renew(broker.Position{Epoch: f.life, Offset: offset}, empty)
-	// The life was told without knowing the place.
+	// The sinks were told of the epoch before the place was known.
 	case offset > f.At().Offset && offset > base:
 		f.missing(offset, broker.GapEvicted)
 	default:
@@ -178,14 +176,14 @@ func (f *follower) goOver(offset, base uint64, empty bool) {
 	}
 }
 
-// missing has it told that everything up to an offset is missing. The lock is held.
+// missing reports a gap up to an offset. The caller holds the lock.
 func (f *follower) missing(offset uint64, reason broker.GapReason) {
 	f.void = f.void && offset <= f.At().Offset
 	f.Gap(broker.Position{Epoch: f.At().Epoch, Offset: offset}, reason)
 }
 
-// newEpoch begins to go over to the present life of the log. The sinks are told when its place there was
-// read: whoever is told may resume from it.
+// newEpoch begins to move the follower to the present epoch. The sinks are told when the channel's place in
+// it has been read, because clients may resume from the place that they are told.
 func (f *follower) newEpoch() {
 	f.Lock()
 	defer f.LeaveToOthers()

@@ -12,39 +12,38 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// scanQuery selects entries. Zero bounds are none.
+// scanQuery selects entries. A zero bound means no bound.
 type scanQuery struct {
 	from, to     uint64
 	since, until time.Time
 	most         int
 	newestFirst  bool
-	// bytes ends a page that has so many; 0 does not.
+	// bytes ends a page that reaches this size; 0 means no limit.
 	bytes int
-	// places leaves out what the entries hold.
+	// places leaves out the contents of the entries.
 	places bool
 }
 
-// scanned is a part of a channel at one moment.
+// scanned is a part of a channel at a moment.
 type scanned struct {
-	// exists is false when the log knows nothing of the channel. last is its
-	// newest offset, whether retained or not, base the one before its first.
+	// exists is false if the log has no place for the channel. last is its newest offset, retained or not;
+	// base is the offset before its first.
 	exists         bool
 	last, base     uint64
 	messages       uint64
 	oldest, newest arrival
 	entries        []arrival
-	// cut: the bytes ended it, and there is more.
+	// cut is true if the limit of bytes ended the page and there is more.
 	cut bool
 }
 
-// lost tells that the log does not know of an offset that it gave out: the channel
-// was set back, or made anew, which may also mean that it was silent for so long that
-// its place was forgotten.
+// lost reports whether the log does not know an offset that it once gave out: the channel was set back, or
+// created anew. The latter may also mean that it was silent for so long that its place expired.
 func (r *scanned) lost(offset uint64) bool {
 	if !r.exists || r.last < offset || r.base > offset {
 		return true
 	}
-	// A jump over an offset that is above the one that it counts from.
+	// The first entry above the offset must not continue from an offset below it.
 	for _, a := range r.entries {
 		if a.offset > offset {
 			return a.prev < offset
@@ -53,10 +52,10 @@ func (r *scanned) lost(offset uint64) bool {
 	return false
 }
 
-// placeOf is the place in a new life of who was at an offset before, of a page from there on. It is one
-// that the log knows: where that offset is, or before what follows it, or the end. It does not lie before the
-// beginning of the channel, which is above the offset if a server lost what it knew of the channel but for
-// the entries: who stood there would seem to have lost something in this life as well, and in the next one.
+// placeOf maps an offset of the old epoch to a place in the new one, by a page that begins at the offset. The
+// place is one that the log knows: the offset itself, the one before the next entry, or the end. It is not
+// below base, which is above the offset if a server kept the entries but lost the hash: a client at a lower
+// place would seem to have missed events in this epoch as well, and in the next.
 func (r *scanned) placeOf(offset uint64) uint64 {
 	least := max(offset, r.base)
 	for _, a := range r.entries {
@@ -73,8 +72,8 @@ func (r *scanned) placeOf(offset uint64) uint64 {
 	return r.last
 }
 
-// reading is attempt for what takes one of the places of an app for readers. It has none while it
-// waits for a server, and is not timed while it waits for a place.
+// reading is attempt for a read that needs one of the app's reader places. It holds no place while it waits
+// for a server, and its tries are not timed while it waits for a place.
 func (l *Log) reading(ctx context.Context, app string, do func(ctx context.Context) error) error {
 	waiting, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -175,7 +174,7 @@ func parseScan(got []rueidis.RedisMessage) (*scanned, error) {
 	return r, nil
 }
 
-// parseEntry reads an entry of a stream with the fields p, t, f and e.
+// parseEntry parses an entry of a stream with the fields p, t, f and e.
 func parseEntry(m *rueidis.RedisMessage) (a arrival, err error) {
 	parts, err := m.ToArray()
 	if err != nil || len(parts) != 2 {
@@ -252,7 +251,8 @@ func (l *Log) Read(ctx context.Context, app, channel string, q broker.Query) (*b
 		return nil, err
 	}
 	if now := a.currentEpoch(); now != epoch {
-		// The log began a new life while its server was waited for: nobody knows of which one this is.
+		// A new epoch began while the server was waited for, so it is not known to which epoch the page
+		// belongs.
 		return nil, unavailable("reading history", fmt.Errorf("%w: it is %s now", broker.ErrEpochChanged, now))
 	}
 	page := &broker.Page{Retained: r.retained(epoch), More: r.cut || len(r.entries) > q.Limit}
@@ -260,8 +260,8 @@ func (l *Log) Read(ctx context.Context, app, channel string, q broker.Query) (*b
 	return page, nil
 }
 
-// After implements [broker.History]. Each entry names the offset before it, so
-// nothing is missing after a position if the entry that follows names just this one.
+// After implements [broker.History]. Each entry names the offset before it, so nothing is missing after a
+// position if the next entry names exactly this position.
 func (l *Log) After(ctx context.Context, app, channel string, pos broker.Position, limit int) (*broker.Page, error) {
 	a, err := l.forReading(ctx, app)
 	if err != nil {
@@ -284,7 +284,7 @@ func (l *Log) After(ctx context.Context, app, channel string, pos broker.Positio
 	life := placeLife(a)
 	switch {
 	case !r.exists && before(pos.Offset, uint64(l.Now().UnixMicro()), life):
-		// Nobody was ever here, as far as anybody knows.
+		// Nothing was ever published to the channel, as far as is known.
 	case !r.exists:
 		return nil, broker.ErrPositionExpired
 	case pos.Offset > r.last:
@@ -294,8 +294,8 @@ func (l *Log) After(ctx context.Context, app, channel string, pos broker.Positio
 		return nil, broker.ErrPositionExpired
 	case before(pos.Offset, r.base, life) && r.entries[0].prev == r.base:
 	case r.entries[0].prev != pos.Offset:
-		// Either some were removed, or a server lost the position itself and what
-		// followed it, and jumped over it.
+		// Either entries were removed, or a server lost the position and what followed it, and jumped over
+		// it.
 		return nil, broker.ErrPositionExpired
 	}
 	page := &broker.Page{Retained: r.retained(epoch), More: r.cut || len(r.entries) > limit}
@@ -316,8 +316,8 @@ func (l *Log) Retained(ctx context.Context, app, channel string) (broker.Retaine
 	return r.retained(a.currentEpoch()), nil
 }
 
-// Lost implements [broker.History]. An entry names the one before it, also when that is gone. What goes for its
-// age is older than that, whenever it goes.
+// Lost implements [broker.History]. The oldest entry names the one before it, even if that is gone. An entry
+// that was removed for its age is older than the age limit, whenever it was removed.
 func (l *Log) Lost(ctx context.Context, app, channel string, since time.Time) (bool, error) {
 	a, err := l.forReading(ctx, app)
 	if err != nil {
@@ -328,7 +328,7 @@ func (l *Log) Lost(ctx context.Context, app, channel string, since time.Time) (b
 		return false, err
 	}
 	limits := a.limits.Load()
-	aged := since.Before(l.Now().Add(-limits.MaxAge)) // The zero time is.
+	aged := since.Before(l.Now().Add(-limits.MaxAge)) // true for the zero time
 	if r.messages == 0 {
 		return aged && r.last > r.base, nil
 	}

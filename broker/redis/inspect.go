@@ -10,31 +10,30 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// Inspection is what Redis is for gateways with the given options. Nothing was changed for
-// it.
+// Inspection describes Redis from the view of gateways with the given options. Making it changes nothing.
 type Inspection struct {
 	Servers []InspectedServer
-	// Denied are the permissions that are missing, as they are to be granted.
+	// Denied lists the missing permissions in the form in which they are granted.
 	Denied []Denial
 }
 
 // InspectedServer is one server of Redis.
 type InspectedServer struct {
 	Address, Version, Mode, Role string
-	// Ahead is how far its clock is ahead of this one, known within Doubt.
+	// Ahead is how far the server's clock is ahead of this machine's, within Doubt.
 	Ahead, Doubt time.Duration
-	// Memory in bytes, and how much there may be, 0 for no limit. Policy is what happens
-	// then, and AppendOnly and AppendFsync what it keeps; they are empty where CONFIG is refused.
+	// UsedMemory and MaxMemory are in bytes; MaxMemory 0 means no limit. Policy is the eviction policy;
+	// AppendOnly and AppendFsync are the persistence settings. The three are empty if CONFIG is refused.
 	UsedMemory, MaxMemory           int64
 	Policy, AppendOnly, AppendFsync string
 	Replicas                        int
 }
 
-// Denial is something that gateways do and the user may not.
+// Denial is a permission that gateways need and the user lacks.
 type Denial struct{ Grant, For, Said string }
 
-// Inspect looks at Redis as gateways with these options would find it, and leaves no trace.
-// Errors are those for which nothing could be looked at.
+// Inspect examines Redis as gateways with these options would find it, and changes nothing. It returns an
+// error only if nothing could be examined.
 func Inspect(ctx context.Context, opt Options) (*Inspection, error) {
 	if err := opt.setDefaults(); err != nil {
 		return nil, fmt.Errorf("redis: %w", err)
@@ -91,7 +90,7 @@ func inspectServer(ctx context.Context, c rueidis.Client) (s InspectedServer, er
 	return s, nil
 }
 
-// deniedTo tries what gateways do, on a key that is not there, which changes nothing.
+// deniedTo tries what gateways do on a key that does not exist, which changes nothing.
 func deniedTo(ctx context.Context, c rueidis.Client, prefix string) (out []Denial) {
 	key := prefix + "doctor:{not-there}"
 	for _, p := range []struct {

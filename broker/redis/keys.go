@@ -9,9 +9,8 @@ import (
 	"github.com/sluicehq/sluice/broker/name"
 )
 
-// Keys and channels of Redis are made here and nowhere else, because all that one
-// script touches must share a hash tag, and so a slot of a cluster. A tag is made of
-// tokens of package name, which have no brace and no colon.
+// All Redis keys and channels are built here, because everything that one script touches must share a hash
+// tag, and so a cluster slot. A tag consists of tokens of package name, which contain no brace and no colon.
 //
 //	PREFIX{APP:CHANNEL}:s   the stream of a channel
 //	PREFIX{APP:CHANNEL}:s:probe  for a moment, to see whether the server can be written to
@@ -25,12 +24,12 @@ import (
 //	PREFIX{APP}:probe       for a moment, to try out the rights at the start
 type keys struct {
 	prefix string
-	// heard is put after the names of channels of pub/sub, which all databases of a
-	// server have in common, unlike keys. It is empty for the first one.
+	// heard is appended to pub/sub channel names, because all databases of a server share those, unlike keys.
+	// It is empty for database 0.
 	heard string
 }
 
-// channelKeys are those of one channel.
+// channelKeys are the keys of one channel.
 type channelKeys struct {
 	app, stream, meta, counts, dedup, live string
 }
@@ -52,15 +51,15 @@ func (k keys) dedup(app string) string { return k.prefix + "{" + name.Key(app) +
 func (k keys) probe(app string) string { return k.prefix + "{" + name.Key(app) + "}:probe" }
 func (k keys) epoch(app string) string { return k.prefix + "{" + name.Key(app) + "}:epoch" }
 
-// foreign reports whether a key that begins like those of an app is of something else. The table of
-// cluster state lies where an app called cluster has its own keys, and the queues of work where one
-// called work has its channels; no token begins with a colon.
+// foreign reports whether a key that begins like those of an app belongs to something else. The table of
+// cluster state shares the hash tag of an app called cluster, and the work queues look like channels of an
+// app called work; no token begins with a colon.
 func (k keys) foreign(app, key string) bool {
 	root := k.prefix + "{" + name.Key(app)
 	return strings.HasPrefix(key, root+"::") || slices.Contains(k.table(), key)
 }
 
-// table are the keys of the table of cluster state.
+// table returns the keys of the table of cluster state.
 func (k keys) table() []string {
 	root := k.prefix + tableTag + ":"
 	return []string{root + "r", root + "v", root + "k", root + "x"}
@@ -69,18 +68,18 @@ func (k keys) table() []string {
 // tableTag is the hash tag of the table of cluster state.
 const tableTag = "{cluster}"
 
-// digest makes an id that was chosen by others fit for the end of a key.
+// digest maps an arbitrary id to a fixed-length text for the end of a key.
 func digest(id string) string {
 	sum := sha256.Sum256([]byte(id))
 	return hex.EncodeToString(sum[:16])
 }
 
-// seriesOf names the numbering of a channel. Each begins at the time of its first event, so
-// those of two channels may meet.
+// seriesOf names the numbering of a channel. Each channel begins at the time of its first event, so two
+// channels may have the same offset.
 func seriesOf(channel string) string { return digest(channel)[:16] }
 
-// slotOf is the slot of a key or channel with a hash tag, by CRC16 (XMODEM), see the
-// cluster specification of Redis.
+// slotOf returns the slot of a key or channel by its hash tag, by CRC16 (XMODEM), see the cluster
+// specification of Redis.
 func slotOf(key string) uint16 {
 	if open := strings.IndexByte(key, '{'); open >= 0 {
 		if end := strings.IndexByte(key[open+1:], '}'); end > 0 {
