@@ -176,7 +176,7 @@ type idWorld struct {
 	*rig
 	channels []string
 	query    string
-	// snapshots: the app gives them to everybody who begins. wish is what the request says.
+	// snapshots: the app sends a snapshot to every new subscriber. wish is the since parameter of the request.
 	snapshots bool
 	wish      string
 	// log holds the offsets of each channel that pass the reader's filter, all holds all of them.

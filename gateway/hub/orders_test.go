@@ -65,7 +65,7 @@ type countingSink struct{ n *atomic.Int64 }
 func (s countingSink) Publication(*broker.Publication) { s.n.Add(1) }
 func (countingSink) Gap(broker.Gap)                    {}
 
-// failingFeed fails to attach until it is mended.
+// failingFeed fails to attach until mended is set.
 type failingFeed struct {
 	broker.Feed
 	mended atomic.Bool

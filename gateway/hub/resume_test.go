@@ -19,7 +19,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// timeRig has a hub that lets clients recover, on a log with these options.
+// timeRig returns a rig whose hub supports recovery and rewind, on an in-memory log with these options.
 func timeRig(t *testing.T, opt memory.Options, change func(*Options, *appT)) *rig {
 	t.Helper()
 	opt.Apps = []string{"app"}
@@ -47,8 +47,8 @@ func (r *rig) second() (*peer, string) {
 	return p, established(r.t, p.want("sockudo:connection_established"))
 }
 
-// join subscribes on V2 and returns the success frame. more are further members of the
-// payload, with a comma before them.
+// join subscribes on V2 and returns the success frame. more holds further members of the request, with a
+// leading comma.
 func (p *peer) join(channel, more string) message {
 	p.t.Helper()
 	p.say(`{"event":"sockudo:subscribe","data":{"channel":%q%s}}`, channel, more)
@@ -59,7 +59,7 @@ func (p *peer) join(channel, more string) message {
 	return m
 }
 
-// from asks for what one channel had after a position.
+// from requests a resume of one channel from a position.
 func (p *peer) from(channel, stream string, serial uint64, more string) {
 	p.t.Helper()
 	positions := fmt.Sprintf(`{"channel_positions":{%q:{"stream_id":%q,"serial":%d%s}}}`, channel, stream, serial, more)
@@ -67,7 +67,7 @@ func (p *peer) from(channel, stream string, serial uint64, more string) {
 	p.say(`{"event":"sockudo:resume","data":%s}`, text)
 }
 
-// inner is the data of a protocol event, which may be a string.
+// inner decodes the data of a protocol event, which may be JSON within a string.
 func (m message) inner(t *testing.T, into any) {
 	t.Helper()
 	data := []byte(m.Data)
@@ -111,7 +111,7 @@ func (p *peer) summary() summary {
 	return s
 }
 
-// events reads as many events and returns their data.
+// events reads n events and returns their data.
 func (p *peer) events(n int) []string {
 	p.t.Helper()
 	var got []string
@@ -125,7 +125,7 @@ func (p *peer) events(n int) []string {
 	return got
 }
 
-// alive proves on V2 that nothing is queued before the answer.
+// alive checks on V2 that no other frame is queued before the answer.
 func (p *peer) alive() {
 	p.t.Helper()
 	p.say(`{"event":"sockudo:ping","data":{}}`)
@@ -140,8 +140,8 @@ func numbers(from, to int) []string {
 	return all
 }
 
-// publishMany publishes the numbers and returns the last receipt, once the gateway has them
-// if it follows the channel.
+// publishMany publishes the numbers from from to to, and returns the last receipt once the gateway has them,
+// if it has the channel attached.
 func (r *rig) publishMany(channel string, from, to int, change ...func(*broker.Event)) (last broker.Receipt) {
 	r.t.Helper()
 	for _, n := range numbers(from, to) {
@@ -151,7 +151,7 @@ func (r *rig) publishMany(channel string, from, to int, change ...func(*broker.E
 	return last
 }
 
-// settled waits until the gateway has a publication, if it follows the channel.
+// settled waits until all shards have a publication, if the gateway has the channel attached.
 func (r *rig) settled(channel string, offset uint64) {
 	r.t.Helper()
 	eventually(r.t, "the gateway has what was published", func() bool {
@@ -170,7 +170,7 @@ func (r *rig) settled(channel string, offset uint64) {
 	})
 }
 
-// slowHistory is a past that is not read before a test lets it be, once it is armed.
+// slowHistory is a history whose reads wait for goOn, once it is armed.
 type slowHistory struct {
 	broker.History
 	armed       atomic.Bool
@@ -197,7 +197,7 @@ func (h *slowHistory) After(ctx context.Context, app, channel string, at broker.
 	return h.History.After(ctx, app, channel, at, limit)
 }
 
-// shakyHistory cannot be reached so many times.
+// shakyHistory fails the next reads, fails in number.
 type shakyHistory struct {
 	broker.History
 	fails atomic.Int32
@@ -428,7 +428,7 @@ func TestResuming(t *testing.T) {
 	t.Run("RE-07 the position is never below what came before the summary", func(t *testing.T) {
 		slow := &slowHistory{asked: make(chan struct{}, 1), goOn: make(chan struct{})}
 		r := timeRig(t, memory.Options{}, func(o *Options, a *appT) {
-			slow.History, o.History, a.Delta.Enabled = o.History, slow, false // or the past is read anyway
+			slow.History, o.History, a.Delta.Enabled = o.History, slow, false // with deltas the history would be read for bases
 		})
 		hot, cold := start(t, r, "hot"), start(t, r, "cold")
 		slow.armed.Store(true)
@@ -603,7 +603,7 @@ func TestResuming(t *testing.T) {
 		p.from("orders", at.Stream, at.Serial, "")
 		p.say(`{"event":"sockudo:unsubscribe","data":{"channel":"orders"}}`)
 		p.say(`{"event":"sockudo:ping","data":{}}`)
-		// The summary comes behind the answer if the replay has ended just before.
+		// The summary comes after the answer if the replay has ended just before.
 		for answered, summed := false, false; !answered || !summed; {
 			switch m := p.next(); {
 			case m.Event == "sockudo:pong":
@@ -619,7 +619,7 @@ func TestResuming(t *testing.T) {
 	})
 }
 
-// summaryOf checks how many channels a summary has.
+// summaryOf checks the numbers of recovered and failed channels in a summary.
 func (p *peer) summaryOf(recovered, failed int) {
 	p.t.Helper()
 	if s := p.summary(); len(s.Recovered) != recovered || len(s.Failed) != failed {

@@ -39,7 +39,7 @@ func randomEvent(rt *rapid.T, n int, excluded string) *broker.Event {
 	return ev
 }
 
-// listen reads everything that is on its way to a V2 peer and returns the events.
+// listen reads all frames queued for a V2 peer and returns the events.
 func (p *peer) listen() (all []message) {
 	p.t.Helper()
 	p.say(`{"event":"sockudo:ping","data":{}}`)
@@ -62,9 +62,9 @@ func frameTexts(all []message) []string {
 	return out
 }
 
-// What a client gets that kept its bases and resumes is, byte for byte, what it would have
-// got had it stayed; and what a plain client gets is what the log has for it. Whatever is
-// published, wherever it was cut off, through filters and exclusions.
+// TestTime02ResumingIsLikeHavingStayed: a client that kept its bases and resumes gets, byte for byte, the
+// frames it would have got had it stayed. A plain client gets the same events. This holds for any
+// publications, any point of the cut, and through filters and exclusions.
 func TestTime02ResumingIsLikeHavingStayed(t *testing.T) {
 	r := timeRig(t, memory.Options{}, func(o *Options, a *appT) {
 		o.Filters = true
@@ -127,7 +127,7 @@ func TestTime02ResumingIsLikeHavingStayed(t *testing.T) {
 		if diff := cmp.Diff(frameTexts(missed), frameTexts(kept.replayed())); diff != "" {
 			rt.Fatalf("resumed from %d with bases since %d (-stayed +resumed):\n%s", place, at.Serial, diff)
 		}
-		// A plain client on each of the gateways.
+		// A plain client on each of the two gateways.
 		var plain [2]*peer
 		for i, g := range []*rig{r, other} {
 			p, _ := g.second()
@@ -139,7 +139,7 @@ func TestTime02ResumingIsLikeHavingStayed(t *testing.T) {
 				rt.Fatalf("gateway %d resumed from %d (-stayed +resumed):\n%s", i, place, diff)
 			}
 		}
-		excluded = "" // The two are two sockets from here on.
+		excluded = "" // From here on, stayed and kept are two different sockets.
 		after := publish("afterwards")
 		if diff := cmp.Diff(frameTexts(after), frameTexts(kept.listen())); diff != "" {
 			rt.Fatalf("live after the resume (-stayed +resumed):\n%s", diff)
@@ -178,12 +178,12 @@ func (r *rig) live(channel string) {
 	r.t.Helper()
 	c := r.channel(channel)
 	for i := range c.Shards {
-		c.Shards[i].Served() // Who is told that he is in is in then.
+		c.Shards[i].Served() // A subscription that was answered is in the shard after this call.
 	}
 	eventually(r.t, "all subscriptions are live", func() bool { return r.hub.hall.Catching.Load() == 0 })
 }
 
-// secondGateway is another gateway on the log of the first.
+// secondGateway returns another gateway on the log of the first.
 func secondGateway(t *testing.T, r *rig) *rig {
 	log := r.log
 	other := newRig(t, func(o *Options, a *appT) {
@@ -196,7 +196,7 @@ func secondGateway(t *testing.T, r *rig) *rig {
 	return other
 }
 
-// unclosed is a log that somebody else closes.
+// unclosed is a log that is closed elsewhere.
 type unclosed struct{ broker.Log }
 
 func (unclosed) Close() error { return nil }

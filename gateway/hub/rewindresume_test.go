@@ -10,9 +10,9 @@ import (
 	"github.com/sluicehq/sluice/broker/memory"
 )
 
-// TestTime07ARewindAndAResume: a client that asks for a part of the past whenever it subscribes, and comes back
-// with a position, gets what it missed once, and the end of what it asked for. If it cannot be resumed,
-// it gets what it asked for.
+// TestTime07ARewindAndAResume: a client may request a rewind with every subscription, and resume with a
+// position as well. It gets the missed events once, and the end of its rewind. If the resume fails, it gets
+// the rewind.
 func TestTime07ARewindAndAResume(t *testing.T) {
 	few := func(_ *Options, a *appT) { a.Recovery.MaxEvents = 1 }
 	stranger := func(at broker.Position) broker.Position { return broker.Position{Epoch: "x", Offset: at.Offset} }
@@ -84,8 +84,8 @@ func TestTime07ARewindAndAResume(t *testing.T) {
 	}
 }
 
-// TestTime07ARewindEndsOnce: however many resumes come, each of which has its summary. One that is still on
-// its way when the next one comes has failed.
+// TestTime07ARewindEndsOnce: a rewind ends once, however many resumes come. Each resume has its summary. A
+// resume fails if the next one comes while it is in progress.
 func TestTime07ARewindEndsOnce(t *testing.T) {
 	r := timeRig(t, memory.Options{}, nil)
 	var at []broker.Position

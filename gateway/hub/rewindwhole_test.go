@@ -11,8 +11,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/app"
 )
 
-// A page of the log ends before its limit where the events are large. A rewind goes on to what was
-// wished for.
+// TestRW03LargeEventsDoNotCutARewind: with large events a page of the log ends before its limit. A rewind
+// reads further pages until it has what was requested.
 func TestRW03LargeEventsDoNotCutARewind(t *testing.T) {
 	for _, c := range []struct {
 		size, events int
@@ -36,7 +36,8 @@ func TestRW03LargeEventsDoNotCutARewind(t *testing.T) {
 			p.join("orders", `,"rewind":`+c.form)
 			for i := range c.want.History {
 				want := fmt.Sprintf(`"data":"%4d`, c.events-c.want.History+i) + pad + `"`
-				// The race detector makes a look at each byte of a frame slow, and this is none.
+				// A JSON decoder looks at each byte, which is slow under the race detector. This does not
+				// decode.
 				if got := p.frame().payload; !strings.Contains(got, `"event":"tick"`) || !strings.Contains(got, want) {
 					t.Fatalf("event %d is %.200s", i, got)
 				}
@@ -49,13 +50,14 @@ func TestRW03LargeEventsDoNotCutARewind(t *testing.T) {
 	}
 }
 
-// Only what is known to be gone of what was wished for makes a rewind incomplete.
+// TestRW03WhatIsWholeIsSaidToBe: a rewind is incomplete only if a part of what was requested is known to be
+// gone.
 func TestRW03WhatIsWholeIsSaidToBe(t *testing.T) {
 	hours := func(n int) time.Duration { return time.Duration(n) * time.Hour }
 	for name, c := range map[string]struct {
 		log     memory.Options
 		reading app.Reading
-		// old and young are how many events were published two hours ago and just now.
+		// old and young are the numbers of events published two hours ago and just now.
 		old, young int
 		purge      bool
 		form       string
@@ -82,7 +84,7 @@ func TestRW03WhatIsWholeIsSaidToBe(t *testing.T) {
 				o.LogTime = func() time.Time { return now }
 				a.Readings = app.NewReadings([]app.ReadingPattern{{Match: "orders", Reading: c.reading}})
 			})
-			at, err := r.log.Attach(t.Context(), "app", "orders", deaf{}) // So that the log knows what it lost.
+			at, err := r.log.Attach(t.Context(), "app", "orders", deaf{}) // so that the log knows what it lost
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -110,7 +112,7 @@ func TestRW03WhatIsWholeIsSaidToBe(t *testing.T) {
 	}
 }
 
-// deaf hears nothing.
+// deaf is a sink that ignores everything.
 type deaf struct{}
 
 func (deaf) Publication(*broker.Publication) {}

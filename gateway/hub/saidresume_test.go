@@ -15,14 +15,14 @@ import (
 	"github.com/sluicehq/sluice/gateway/past"
 )
 
-// TestTime01AResumeThatIsAnnouncedIsWaitedFor: a client whose next frame is late gets what it
-// missed before what is live all the same, if it has said that a resume comes.
+// TestTime01AResumeThatIsAnnouncedIsWaitedFor: a client that announced a resume gets the missed events before
+// the live ones, even if its next frame is late.
 func TestTime01AResumeThatIsAnnouncedIsWaitedFor(t *testing.T) {
 	r := timeRig(t, memory.Options{}, nil)
 	at := r.publishMany("orders", 0, 4)
 	slow, _ := r.second()
 	slow.join("orders", `,"resumes":true`)
-	// Who says nothing is held too, begins later, and is let go first.
+	// A subscription without the announcement is held, too. This one begins later and is released first.
 	other, _ := r.second()
 	other.join("orders", "")
 	r.publishMany("orders", 5, 7)
@@ -38,7 +38,7 @@ func TestTime01AResumeThatIsAnnouncedIsWaitedFor(t *testing.T) {
 	}
 }
 
-// TestTime07AnAnnouncedResumeThatNeverComes: its subscription is live after a while.
+// TestTime07AnAnnouncedResumeThatNeverComes: the subscription becomes live after a while.
 func TestTime07AnAnnouncedResumeThatNeverComes(t *testing.T) {
 	r := timeRig(t, memory.Options{}, nil)
 	p, id := r.second()
@@ -53,7 +53,7 @@ func TestTime07AnAnnouncedResumeThatNeverComes(t *testing.T) {
 	if wait <= past.HoldTime {
 		t.Errorf("it is waited for %v more", wait)
 	}
-	c.patient(now.Add(past.HoldTime)) // It is too early.
+	c.patient(now.Add(past.HoldTime)) // This is too early.
 	p.alive()
 	c.patient(now.Add(past.HoldAge + time.Second))
 	p.want("told")
@@ -62,8 +62,9 @@ func TestTime07AnAnnouncedResumeThatNeverComes(t *testing.T) {
 	p.want("told")
 }
 
-// TestTime01WhatWasSentTogetherIsHandledFirst: silence begins where all that came has been handled: the resume may be
-// among it, and wait for its turn as long as the server takes.
+// TestTime01WhatWasSentTogetherIsHandledFirst: the silence of a client is measured from when all its received
+// requests have been handled. The resume may be among them, and wait for its turn as long as the server
+// takes.
 func TestTime01WhatWasSentTogetherIsHandledFirst(t *testing.T) {
 	r := timeRig(t, memory.Options{}, nil)
 	var p *peer
@@ -86,7 +87,7 @@ func TestTime01WhatWasSentTogetherIsHandledFirst(t *testing.T) {
 	p.want("told")
 }
 
-// TestTime07SubscriptionsThatEndAreNotHeld: a client that comes and goes leaves nothing behind.
+// TestTime07SubscriptionsThatEndAreNotHeld: subscriptions that have ended leave nothing behind.
 func TestTime07SubscriptionsThatEndAreNotHeld(t *testing.T) {
 	r := timeRig(t, memory.Options{}, nil)
 	p, id := r.second()
@@ -104,7 +105,7 @@ func TestTime07SubscriptionsThatEndAreNotHeld(t *testing.T) {
 	}
 }
 
-// TestTime07ARefusedResumeHoldsNothing: the client has said what it had to say.
+// TestTime07ARefusedResumeHoldsNothing: a refused resume releases the subscriptions that waited for it.
 func TestTime07ARefusedResumeHoldsNothing(t *testing.T) {
 	r := timeRig(t, memory.Options{}, nil)
 	p, id := r.second()
@@ -122,8 +123,8 @@ func TestTime07ARefusedResumeHoldsNothing(t *testing.T) {
 	p.want("told")
 }
 
-// TestTime06WhoIsHeldGetsWhatIsHis: how much of the past may be read says nothing of what comes
-// behind the beginning of a subscription, also if memory has let go of it meanwhile.
+// TestTime06WhoIsHeldGetsWhatIsHis: the limit of readable history does not apply to events after the
+// beginning of a subscription, even if memory has evicted them meanwhile.
 func TestTime06WhoIsHeldGetsWhatIsHis(t *testing.T) {
 	for name, reading := range map[string]app.Reading{"nothing": {Off: true}, "ten": {Messages: 10}, "a millisecond": {Age: time.Millisecond}, "all": {}} {
 		t.Run(name, func(t *testing.T) {
@@ -141,7 +142,7 @@ func TestTime06WhoIsHeldGetsWhatIsHis(t *testing.T) {
 	}
 }
 
-// midway is a feed that does something once a channel is attached, before it is known.
+// midway is a feed that calls then once, after a channel is attached and before Attach returns.
 type midway struct {
 	broker.Feed
 	then atomic.Pointer[func(broker.Attachment, broker.Sink) broker.Attachment]
@@ -155,7 +156,8 @@ func (f *midway) Attach(ctx context.Context, app, channel string, s broker.Sink)
 	return at, err
 }
 
-// TestTime02WhatMemoryLetGoOfWhileAttaching is read when somebody asks for it.
+// TestTime02WhatMemoryLetGoOfWhileAttaching: events that memory evicted during the attach are read from the
+// log, or the resume fails.
 func TestTime02WhatMemoryLetGoOfWhileAttaching(t *testing.T) {
 	f := &midway{}
 	r := timeRig(t, memory.Options{}, func(o *Options, a *appT) {
@@ -187,7 +189,7 @@ func TestTime02WhatMemoryLetGoOfWhileAttaching(t *testing.T) {
 	for {
 		m := p.next()
 		if strings.HasSuffix(m.Event, "resume_failed") {
-			return // Told.
+			return // the loss was reported
 		}
 		if strings.HasSuffix(m.Event, "resume_success") {
 			break

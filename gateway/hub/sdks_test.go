@@ -8,8 +8,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// TestWeeksSDKsSignatures has what the official server SDKs sign for clients, with the
-// texts that their JSON encoders make of the same values.
+// TestWeeksSDKsSignatures subscribes and signs in with the JSON texts that the official server SDKs sign, as
+// their JSON encoders produce them.
 func TestWeeksSDKsSignatures(t *testing.T) {
 	quote := func(s string) string { b, _ := json.Marshal(s); return string(b) }
 	for _, c := range []struct{ sdk, channel, data string }{
@@ -36,7 +36,7 @@ func TestWeeksSDKsSignatures(t *testing.T) {
 	} {
 		t.Run(c.sdk, func(t *testing.T) {
 			if strings.HasPrefix(c.channel, "presence-") {
-				// Members need a table; what is signed is what matters here.
+				// A member would need a table. Only the signature matters here.
 				s := pusher.Subscribe{Channel: c.channel, ChannelData: c.data, HasChannelData: true, Auth: "key:" + pusher.SignChannel("secret", "1.2", c.channel, c.data, true)}
 				if err := pusher.VerifySubscription("key", "secret", "1.2", &s); err != nil {
 					t.Error(err)

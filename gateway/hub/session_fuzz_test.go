@@ -18,23 +18,23 @@ import (
 	"github.com/sluicehq/sluice/test/fault"
 )
 
-// visit is a client that does what bytes say, and what it may be told.
+// visit is a client whose actions are chosen by bytes, with a record of the channels it may hear of.
 type visit struct {
 	*rig
 	t     *testing.T
 	peer  *peer
 	id    string
 	bytes []byte
-	// may has the channels to which it is subscribed, or is about to be.
+	// may holds the channels to which it is subscribed, or has a request pending.
 	may map[string]bool
 	at  map[string]broker.Position
-	// heard counts the events that it got.
+	// heard counts the events it received.
 	heard int
-	// gone is set once the server has ended the connection.
+	// gone is set once the server has closed the connection.
 	gone bool
 }
 
-// sessionChannels are what a session is about; the last three it may only have with a signature.
+// sessionChannels are the channels of a session. The last three need a signature.
 var sessionChannels = []string{"orders", "market", "cache-rates", "private-room", "private-encrypted-room", "presence-room"}
 
 func (s *visit) byte() int {
@@ -56,7 +56,7 @@ func (s *visit) say(text string) {
 	}
 }
 
-// hear reads until the server has answered everything, and checks what it says.
+// hear reads up to the next pong and checks every frame before it.
 func (s *visit) hear() {
 	for !s.gone {
 		select {
@@ -79,8 +79,7 @@ func (s *visit) hear() {
 	}
 }
 
-// check holds what a frame shows against what the client is subscribed to. Data of a channel says
-// which it is of.
+// check compares a frame with the subscriptions of the client. The data of an event names its channel.
 func (s *visit) check(m message) {
 	for _, c := range sessionChannels {
 		if !s.may[c] && strings.Contains(m.text, "data-of-"+c) {
@@ -95,7 +94,7 @@ func (s *visit) check(m message) {
 	}
 }
 
-// serial is a place, good or not.
+// serial returns a serial, valid or not.
 func (s *visit) serial(channel string) string {
 	at := s.at[channel].Offset
 	return s.one("0", "1", fmt.Sprint(at), fmt.Sprint(at+1), fmt.Sprint(at/2), "-1", "1.5", strconv.Itoa(math.MaxInt64), "18446744073709551616",
@@ -115,7 +114,7 @@ func (s *visit) subscribe() {
 			data = `{"user_id":"u"}`
 		}
 		signed := "key:" + pusher.SignChannel("secret", s.id, channel, data, data != "")
-		// Of another socket, another channel, or nobody.
+		// a signature of another socket, of another channel, or none
 		forged := []string{"", "key:" + strings.Repeat("0", 64), "other:" + signed[4:], "key:" + pusher.SignChannel("secret", "1.1", channel, data, data != ""),
 			"key:" + pusher.SignChannel("secret", s.id, channel+"x", data, data != ""), signed + "0"}
 		n := s.byte() % 8
@@ -179,7 +178,7 @@ func (s *visit) publish() {
 	}
 }
 
-// step does one thing.
+// step takes one action.
 func (s *visit) step() {
 	switch s.byte() % 12 {
 	case 0, 1, 2:
@@ -187,7 +186,7 @@ func (s *visit) step() {
 	case 3:
 		c := s.channel()
 		s.say(fmt.Sprintf(`{"event":"sockudo:unsubscribe","data":{"channel":%q}}`, c))
-		// What was on its way before comes before the answer.
+		// Frames that were queued before the unsubscription precede the answer.
 		s.ping()
 		delete(s.may, c)
 	case 4, 5:
@@ -217,8 +216,8 @@ func (s *visit) ping() {
 	s.hear()
 }
 
-// FuzzSessions lets a client of V2 do whatever bytes say. No data comes of a channel that it is not
-// subscribed to, nothing grows without a bound, and all ends with the connection.
+// FuzzSessions lets a V2 client do whatever the bytes say. No data of a channel arrives without a
+// subscription, nothing grows without a bound, and everything ends with the connection.
 func FuzzSessions(f *testing.F) {
 	f.Add([]byte("\x07\x05\x00\x00\x00\x01\x01\x00\x00\x00\x04\x01\x00\x00\x02\x00\x00\x00"))
 	f.Add([]byte("\x04\x03\x03\x00\x02\x00\x00\x07\x05\x03\x00\x00\x01\x01\x03\x00\x03\x07\x07\x02\x03\x06\x00\x03\x03\x00"))
@@ -231,7 +230,7 @@ func FuzzSessions(f *testing.F) {
 	})
 }
 
-// TestTime07SessionsOfStrangers is FuzzSessions with chance in the place of a search.
+// TestTime07SessionsOfStrangers is FuzzSessions with random bytes.
 func TestTime07SessionsOfStrangers(t *testing.T) {
 	fault.Seeds(t, 7, func(t *testing.T, rnd *rand.Rand) {
 		heard := 0
@@ -248,7 +247,7 @@ func TestTime07SessionsOfStrangers(t *testing.T) {
 	})
 }
 
-// visits is one session. It returns how many events the client got.
+// visits runs one session and returns the number of events that the client received.
 func visits(t *testing.T, b []byte) int {
 	r := timeRig(t, memory.Options{MaxMessages: 64}, func(o *Options, a *appT) {
 		o.MaxSubscriptions, o.Filters = 4, true

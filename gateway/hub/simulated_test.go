@@ -11,10 +11,10 @@ import (
 	"github.com/sluicehq/sluice/gateway/count"
 )
 
-// Gateways come and go while publications are lost or late, the log evicts and is purged,
-// checkpoints expire unheard and the clock of the log jumps. Where nobody is left
-// without a way to know the count, all decide alike and no checkpoint contradicts
-// another; and no socket sees more than N-1 deltas of a value in a row.
+// TestSimulatedGatewaysAgree: gateways join and leave while publications are lost or late, the log evicts and
+// is purged, checkpoints expire unseen and the clock of the log jumps. While every gateway has a way to know
+// the count, all make the same decisions and no checkpoint contradicts another. No socket sees more than N-1
+// deltas of a value in a row.
 func TestSimulatedGatewaysAgree(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		retained := rapid.SampledFrom([]int{100, 200}).Draw(rt, "retained")
@@ -33,7 +33,7 @@ func TestSimulatedGatewaysAgree(t *testing.T) {
 	})
 }
 
-// judge says what is wrong once everything has arrived.
+// judge returns what is wrong once everything has arrived, or "".
 func (s *simCluster) judge() string {
 	s.arrive()
 	if bad := s.disagreements(); bad != nil {
@@ -50,7 +50,7 @@ func (s *simCluster) judge() string {
 	return ""
 }
 
-// arrive lets everything that is on its way or was lost arrive.
+// arrive delivers everything that is on its way or was lost.
 func (s *simCluster) arrive() {
 	for _, g := range s.gateways {
 		<-g.served
@@ -63,7 +63,7 @@ func (s *simCluster) arrive() {
 	settle(2 * saveSpread)
 }
 
-// simStep is something that happens to the cluster.
+// simStep is a step of the simulation.
 type simStep struct {
 	what    string
 	gateway int
@@ -80,8 +80,8 @@ func drawSimStep(t *rapid.T) simStep {
 	switch s.what {
 	case "publish":
 		s.values = rapid.SliceOfN(rapid.SampledFrom([]string{"a", "a", "b", "c", "d", "-a", "-e", "!b", "~a"}), 1, 3).Draw(t, "values")
-		// Before a count that begins is saved, newcomers look for its begin in
-		// the last 16 publications. More cannot come in that time.
+		// Before a new count is saved, newcomers look for its beginning in the last 16 publications. The
+		// waits keep more from coming in that time.
 		s.wait = rapid.SampledFrom([]time.Duration{saveSpread / 4, saveSpread / 2, 2 * saveSpread, 2 * saveSpread}).Draw(t, "wait")
 	case "join":
 		s.wait = time.Duration(rapid.IntRange(0, 3000).Draw(t, "us")) * time.Microsecond
@@ -105,9 +105,9 @@ func (s *simCluster) do(step simStep) {
 			s.publish(v)
 			s.deliver()
 		}
-		// A checkpoint follows what made it due, but not at once.
+		// A checkpoint is written some time after the publication that made it due.
 		settle(step.wait)
-	case "join": // in the middle of things
+	case "join": // while other things are in progress
 		if len(s.gateways) < 4 {
 			s.join()
 			settle(step.wait)
@@ -117,7 +117,7 @@ func (s *simCluster) do(step simStep) {
 			s.leave(i)
 		}
 	case "lose": // live messages, for a while
-		<-g.served // who waits for the feed in vain for a second sends full
+		<-g.served // a gateway that waits for its feed for more than a second sends full
 		g.mu.Lock()
 		g.lossy = !g.lossy
 		g.mu.Unlock()
@@ -126,21 +126,21 @@ func (s *simCluster) do(step simStep) {
 		g.mu.Lock()
 		g.late = !g.late
 		g.mu.Unlock()
-	case "purge": // after everybody had everything
+	case "purge": // after every gateway has everything
 		s.arrive()
 		s.log.purge(0)
-	case "silence": // perhaps longer than checkpoints live
+	case "silence": // possibly longer than checkpoints live
 		s.arrive()
 		settle(step.wait)
-	case "deafen": // what is written to the bucket is not heard
+	case "deafen": // followers do not see what is written to the bucket
 		s.bucket.set(func() { s.bucket.deaf = !s.bucket.deaf })
-	case "skew": // another leader's clock
+	case "skew": // the clock of another leader
 		s.arrive()
 		s.log.skew = step.wait
 	}
 }
 
-// longestRun returns the value of which most deltas followed each other.
+// longestRun returns the value with the most deltas in a row, and their number.
 func (g *simGateway) longestRun() (value string, most int) {
 	runs := map[string]int{}
 	for _, f := range g.sent {

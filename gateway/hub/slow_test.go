@@ -9,7 +9,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// congested is a rig in which a socket that does not read is soon behind.
+// congested returns a rig in which a socket that does not read is soon behind.
 func congested(t *testing.T, conflate bool) *rig {
 	return newRig(t, func(o *Options, a *appT) {
 		o.QueueFrames, o.QueueBytes, o.SendBuffer, o.SlowAge = 32, 64<<10, 4096, patience
@@ -17,8 +17,8 @@ func congested(t *testing.T, conflate bool) *rig {
 	})
 }
 
-// fill publishes as fast as another socket reads, until the slow one is behind or
-// closed, and returns how many events that took. check sees what the other got.
+// fill publishes as fast as another socket reads, until the slow one is behind or closed, and returns the
+// number of events. check is called with each event that the other socket got.
 func (r *rig) fill(check func(n int, text string)) (events int) {
 	r.t.Helper()
 	watcher := decode(r.subscribed("market", true))
@@ -82,7 +82,7 @@ func TestSlowSockets(t *testing.T) {
 					t.Errorf("event %d, the newest of its value, did not come", n-1-i)
 				}
 			}
-			// It is as good as any other again.
+			// It is like any other socket again.
 			for i := range 3 {
 				r.publish("market", "tick", tick(i))
 				if text, _ := d.next(); !strings.Contains(text, "price") {
@@ -132,7 +132,7 @@ func TestSlowSockets(t *testing.T) {
 	})
 }
 
-// eventOf is the number in the data of an event of fill.
+// eventOf returns the number in the data of an event of fill.
 func eventOf(t *testing.T, text string) int {
 	t.Helper()
 	m := frameOf(t, text)

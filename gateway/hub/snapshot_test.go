@@ -17,7 +17,7 @@ func keyed(key string) func(*broker.Event) {
 	return func(ev *broker.Event) { ev.ConflationKey, ev.HasKey = key, true }
 }
 
-// snapshotRig gives everybody a snapshot who subscribes to a ticker.
+// snapshotRig returns a rig that sends every new subscriber of a ticker channel a snapshot.
 func snapshotRig(t *testing.T, opt memory.Options, change func(*Options, *appT)) *rig {
 	return timeRig(t, opt, func(o *Options, a *appT) {
 		a.Snapshots = []app.SnapshotPattern{{Match: "ticker*", Snapshot: app.Snapshot{On: true}}}
@@ -47,7 +47,7 @@ func TestTime02Snapshots(t *testing.T) {
 	t.Run("the newest of each value, oldest first, then what is live", func(t *testing.T) {
 		r := snapshotRig(t, memory.Options{}, nil)
 		fill(r, "orders")
-		for range 2 { // The first makes it from the log, the second finds it.
+		for range 2 { // the first one is made from the log, the second one comes from memory
 			p, _ := r.second()
 			p.join("orders", `,"rewind":{"latest":true}`)
 			if diff := cmp.Diff(numbers(8, 11), p.events(4)); diff != "" {
@@ -73,7 +73,7 @@ func TestTime02Snapshots(t *testing.T) {
 			t.Errorf("V1 (-want +got):\n%s", diff)
 		}
 		p.subscribe("other")
-		p.subscribe("ticker-a") // again: it has what it wants
+		p.subscribe("ticker-a") // again: it has had the snapshot
 		p.usable()
 		q, _ := r.second()
 		q.join("ticker-a", "")
@@ -200,13 +200,13 @@ func TestTime02Snapshots(t *testing.T) {
 	})
 }
 
-// TestTime02WhoCannotComeBackBeginsAnew: where the app gives everybody a snapshot who begins, one
-// whose resume fails gets it as well, whenever that is found out, by V2 and by event streams. The
-// success frame of V2 announces it.
+// TestTime02WhoCannotComeBackBeginsAnew: where the app sends every new subscriber a snapshot, a client whose
+// resume fails gets it as well, at whatever point the resume fails, on V2 and on event streams. The success
+// frame of V2 announces it.
 func TestTime02WhoCannotComeBackBeginsAnew(t *testing.T) {
 	for name, c := range map[string]struct {
 		retained int
-		// warm has the gateway know the channel before.
+		// warm: the gateway has the channel attached before.
 		warm  bool
 		place func(begin position) position
 		code  string

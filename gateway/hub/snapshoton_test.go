@@ -9,8 +9,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/app"
 )
 
-// TestTime16SnapshotsAreSwitchedOn: channel_snapshot comes into force while channels are followed, also where
-// the app lets nobody resume or rewind, and goes again.
+// TestTime16SnapshotsAreSwitchedOn: channel_snapshot can be switched on and off while channels are attached,
+// even if the app allows neither resumes nor rewinds.
 func TestTime16SnapshotsAreSwitchedOn(t *testing.T) {
 	r := timeRig(t, memory.Options{}, func(_ *Options, a *appT) {
 		a.HistoryEnabled, a.Rewind, a.Recovery = false, false, app.Recovery{}

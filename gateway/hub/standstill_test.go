@@ -16,8 +16,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/past"
 )
 
-// stalled is a listener of connections of which nothing is read while the lock is held: what comes stays with the
-// kernel, as in a process that stands still.
+// stalled is a listener whose connections are not read while the lock is held: received bytes stay in the
+// kernel, as for a suspended process.
 type stalled struct {
 	net.Listener
 	lock *sync.RWMutex
@@ -51,8 +51,8 @@ func (c stalledConn) Read(p []byte) (int, error) {
 	return c.TCPConn.Read(p)
 }
 
-// TestTime01WhoStoodStillReadsFirst: a process that wakes up after a while finds that the time is over in which a client may
-// say that it resumes. What the client said meanwhile counts.
+// TestTime01WhoStoodStillReadsFirst: a process that was suspended finds that the time in which a client may
+// resume is over. A resume that the client sent meanwhile still counts.
 func TestTime01WhoStoodStillReadsFirst(t *testing.T) {
 	r := timeRig(t, memory.Options{}, nil)
 	r.server.Close()
@@ -86,7 +86,7 @@ func TestTime01WhoStoodStillReadsFirst(t *testing.T) {
 	lock.Unlock()
 	var got []string
 	for range 6 {
-		// The last event may come while the resume is answered.
+		// The last event may come while the resume is being answered.
 		if m := p.next(); m.Event != "sockudo:resume_success" {
 			got = append(got, m.str())
 		}

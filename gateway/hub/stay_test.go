@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// TestWS26WhoComesBackToTheOnlyGatewayIsHeld: pusher-js connects at once after a 4200, and if nobody is there it
-// tries again only 15 seconds later. So a gateway without another one beside it holds those who come back until
-// nobody can come any more, and tells them to come a moment later.
+// TestWS26WhoComesBackToTheOnlyGatewayIsHeld: pusher-js reconnects at once after a 4200. If that fails, it
+// tries again only 15 seconds later. So the only gateway of a cluster keeps returning connections open until
+// its port is closed, and then tells them to reconnect a moment later.
 func TestWS26WhoComesBackToTheOnlyGatewayIsHeld(t *testing.T) {
 	r := newRig(t, nil)
 	var first []*peer
@@ -25,7 +25,7 @@ func TestWS26WhoComesBackToTheOnlyGatewayIsHeld(t *testing.T) {
 		}
 		go func() { codes <- r.dial("/app/key?protocol=7").closed() }()
 	}
-	letGo := <-stayed // Everybody is back.
+	letGo := <-stayed // All clients have reconnected.
 	select {
 	case code := <-codes:
 		t.Errorf("one was told %d while the port is open", code)
@@ -39,7 +39,8 @@ func TestWS26WhoComesBackToTheOnlyGatewayIsHeld(t *testing.T) {
 	}
 }
 
-// TestNobodyStaysForNobody: a stop without WebSockets takes no longer, and one whose clients do not come back ends.
+// TestNobodyStaysForNobody: without WebSockets a stop takes no longer, and it ends even if clients do not
+// reconnect.
 func TestNobodyStaysForNobody(t *testing.T) {
 	r := newRig(t, nil)
 	r.hub.Stay(context.Background(), 0, time.Hour)()

@@ -11,8 +11,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/socket/websocket"
 )
 
-// TestTheStopBetweenHandshakeAndStart upgrades a connection while the hub is closed. It is sent
-// elsewhere as those before it were.
+// TestTheStopBetweenHandshakeAndStart closes the hub between the handshake and the start of a connection. The
+// connection is told to reconnect elsewhere, like those before it.
 func TestTheStopBetweenHandshakeAndStart(t *testing.T) {
 	r := newRig(t, nil)
 	a, dialect, no := r.hub.admit(httptest.NewRequest("GET", "/app/"+r.app.Key+"?protocol=7", nil))

@@ -13,8 +13,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// forgedPlaces are places that no honest client has, by what is wrong with them, with the failure
-// that a resume ends with; empty where the whole request is malformed (4303).
+// forgedPlaces returns positions that no honest client has, by their defect. Each comes with the failure code
+// of a resume, empty if the whole request is malformed (4303).
 func forgedPlaces(stream string, newest uint64) map[string][2]string {
 	at := func(stream string, serial any) string {
 		return fmt.Sprintf(`{"stream_id":%q,"serial":%v}`, stream, serial)
@@ -39,8 +39,8 @@ func forgedPlaces(stream string, newest uint64) map[string][2]string {
 	}
 }
 
-// TestTime07ForgedPlaces: every door through which a client says where it was answers a place that
-// it cannot have been at with the documented failure, and goes on.
+// TestTime07ForgedPlaces: every request that takes a position answers an impossible one with the documented
+// failure, and the connection goes on.
 func TestTime07ForgedPlaces(t *testing.T) {
 	r := timeRig(t, memory.Options{MaxMessages: 20}, nil)
 	last := r.publishMany("orders", 1, 30)
@@ -61,7 +61,7 @@ func TestTime07ForgedPlaces(t *testing.T) {
 				}
 				p.summary()
 			}
-			// What others had published may be on its way still when it subscribed.
+			// Events of other subtests may have been queued when it subscribed.
 			r.publish("orders", "tick", what)
 			for p.events(1)[0] != what {
 			}
@@ -112,8 +112,8 @@ func TestTime07ForgedPlaces(t *testing.T) {
 	}
 }
 
-// TestTime07NoPastWithoutASignature: a channel that needs one gives nothing of its past through any
-// door to who has none, or one of somebody else.
+// TestTime07NoPastWithoutASignature: a channel that needs a signature shows nothing of its history, through
+// any request, to a client without a valid one.
 func TestTime07NoPastWithoutASignature(t *testing.T) {
 	r := timeRig(t, memory.Options{}, nil)
 	for _, channel := range []string{"private-room", "private-encrypted-room", "presence-room", "private-cache-room"} {
@@ -157,8 +157,8 @@ func TestTime07NoPastWithoutASignature(t *testing.T) {
 	}
 }
 
-// TestTime07ResumesWithoutEnd: a client that resumes again and again, before the one before has
-// ended, gets each summary once, and costs no more than it is given.
+// TestTime07ResumesWithoutEnd: a client that resumes again before the previous resume has ended gets one
+// summary for each, and no more events than were replayed.
 func TestTime07ResumesWithoutEnd(t *testing.T) {
 	const times = 200
 	r := timeRig(t, memory.Options{}, nil)
@@ -190,8 +190,8 @@ func TestTime07ResumesWithoutEnd(t *testing.T) {
 	eventually(t, "nobody is sent the past", func() bool { return r.hub.hall.Catching.Load() == 0 })
 }
 
-// TestTime07TheEndInTheMiddleOfAReplay: a client that goes, or a gateway that stops, while the past
-// is on its way leaves nothing behind.
+// TestTime07TheEndInTheMiddleOfAReplay: a disconnect or a stop of the gateway in the middle of a replay
+// leaves nothing behind.
 func TestTime07TheEndInTheMiddleOfAReplay(t *testing.T) {
 	for what, end := range map[string]func(r *rig, p *peer){
 		"the client goes": func(_ *rig, p *peer) { p.hangUp() },

@@ -22,7 +22,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// reader reads an event stream as browsers do, and shows what they would.
+// reader reads an event stream as browsers do.
 type reader struct {
 	t      *testing.T
 	conn   net.Conn
@@ -31,13 +31,13 @@ type reader struct {
 	ended  chan struct{}
 }
 
-// sse is one event as it is dispatched. last is the id after it.
+// sse is one dispatched event. last is the id after it.
 type sse struct {
 	kind, data, last string
 	retry            string
 }
 
-// get asks for an event stream; lines are further headers.
+// get requests an event stream; lines are further headers.
 func (r *rig) get(query string, lines ...string) *reader {
 	r.t.Helper()
 	return getEvents(r.t, strings.TrimPrefix(r.server.URL, "http://"), "GET /app/key/events?"+query, lines...)
@@ -71,7 +71,7 @@ func getEvents(t *testing.T, address, what string, lines ...string) *reader {
 
 func (rd *reader) hangUp() { _ = rd.conn.Close(); <-rd.ended }
 
-// read is the algorithm of section 9.2.6 of the standard.
+// read is the algorithm of section 9.2.6 of the HTML standard.
 func (rd *reader) read(br *bufio.Reader) {
 	defer close(rd.ended)
 	defer close(rd.events)
@@ -139,7 +139,7 @@ func (rd *reader) want(kind string) sse {
 	return e
 }
 
-// takes reads events and returns their channels and data.
+// takes reads n events and returns their channels and data, and the last id.
 func (rd *reader) takes(n int) (got []string, last string) {
 	rd.t.Helper()
 	for range n {
@@ -156,7 +156,7 @@ func (rd *reader) takes(n int) (got []string, last string) {
 	return got, last
 }
 
-// refused reads an answer that is no stream.
+// refused reads an error response.
 func (rd *reader) refused(status int, code string) string {
 	rd.t.Helper()
 	body, err := io.ReadAll(rd.resp.Body)
@@ -173,8 +173,8 @@ func (rd *reader) refused(status int, code string) string {
 	return said.Error
 }
 
-// A reader gets the head of an answer, the place where it begins, and then what is published,
-// as V2 says it, with ids from which it may go on.
+// TestTime04StreamOfOneChannel: a reader gets the response headers, the position at which it begins, and then
+// publications in the form of V2, with ids to resume from.
 func TestTime04StreamOfOneChannel(t *testing.T) {
 	r := timeRig(t, memory.Options{}, nil)
 	r.publish("news", "flash", "before")
@@ -203,7 +203,7 @@ func TestTime04StreamOfOneChannel(t *testing.T) {
 		m.MessageID == "" || m.Serial != receipt.Position.Offset || e.last != fmt.Sprintf("%s:%d", m.StreamID, m.Serial) {
 		t.Errorf("the event: %+v, %v", e, err)
 	}
-	// What a name cannot say as a type says the data.
+	// A name that cannot be an event type is only in the data.
 	for _, name := range []string{"gap", "error", "two\nid: 9:9", "subscribed", "open", "cr\rdata: x"} {
 		r.publish("news", name, "x")
 		e := rd.want("")
@@ -211,7 +211,7 @@ func TestTime04StreamOfOneChannel(t *testing.T) {
 			t.Errorf("an event called %q: %+v, %v", name, e, err)
 		}
 	}
-	// JSON of clients may have lines.
+	// JSON of clients may contain line breaks.
 	r.publish("news", "client-note", "{\"a\":\r\n 1,\r\n\n\"b\":2}", func(e *broker.Event) { e.Origin = broker.OriginClient })
 	e = rd.want("client-note")
 	if err := json.Unmarshal([]byte(e.data), &m); err != nil || string(m.Data) != "{\"a\":\n 1,\n\n\"b\":2}" {
@@ -229,8 +229,8 @@ func TestTime04StreamOfOneChannel(t *testing.T) {
 	})
 }
 
-// Whoever comes back with the last id gets what it missed, each once, from any gateway, also
-// when it reads several channels and was further in one than in another.
+// TestTime04ComesBack: a reader that reconnects with its last id gets each missed event once, from any
+// gateway, even if it reads several channels and was further in one than in another.
 func TestTime04ComesBack(t *testing.T) {
 	r := timeRig(t, memory.Options{}, nil)
 	other := r.another()
@@ -240,7 +240,7 @@ func TestTime04ComesBack(t *testing.T) {
 	}
 	r.publish("a", "e", "a1")
 	r.publish("b", "e", "b1")
-	// Channels come in no order among each other.
+	// Events of different channels have no order.
 	first, last := rd.takes(2)
 	slices.Sort(first)
 	if want := []string{"a a1", "b b1"}; !cmp.Equal(first, want) {
@@ -291,7 +291,7 @@ func TestTime04ComesBack(t *testing.T) {
 	}
 }
 
-// A gap is an event, and the reader goes on behind it.
+// TestTime04GapsAreEvents: a gap is an event, and the reader is live after it.
 func TestTime04GapsAreEvents(t *testing.T) {
 	r := timeRig(t, memory.Options{MaxMessages: 2}, nil)
 	rd := r.get("channel=a")
@@ -311,7 +311,7 @@ func TestTime04GapsAreEvents(t *testing.T) {
 		rd := r.get("channel=a", "Last-Event-ID: "+id)
 		var live string
 		var told []failure
-		for range 3 { // gap, subscribed and resumed, in whatever order is true
+		for range 3 { // gap, subscribed and resumed, in any order
 			switch e := rd.next(); e.kind {
 			case "gap":
 				var f failure
@@ -342,8 +342,8 @@ func TestTime04GapsAreEvents(t *testing.T) {
 	}
 }
 
-// A reader may begin with a part of the past, with a number of events, a time, or the newest of
-// each value.
+// TestTime04BeginsWithThePast: a reader may begin with a number of past events, a time span, or the newest
+// event of each value.
 func TestTime04BeginsWithThePast(t *testing.T) {
 	r := timeRig(t, memory.Options{}, func(o *Options, a *appT) {
 		a.Delta.Path, o.Filters = "k", true
@@ -386,7 +386,7 @@ func TestTime04BeginsWithThePast(t *testing.T) {
 	rd.want("wanted")
 }
 
-// What is asked wrongly is answered in words before there is a stream.
+// TestTime04Refusals: an invalid request gets an error response that names the mistake, instead of a stream.
 func TestTime04Refusals(t *testing.T) {
 	r := timeRig(t, memory.Options{}, func(_ *Options, a *appT) {
 		a.Origins = []string{"https://good.example"}
@@ -470,7 +470,7 @@ func TestTime04Refusals(t *testing.T) {
 		!strings.Contains(h.Get("Access-Control-Allow-Headers"), "Last-Event-ID") || h.Get("Access-Control-Allow-Methods") != "GET" || h.Get("Vary") != "Origin" {
 		t.Errorf("preflight: %s %v", pre.resp.Status, h)
 	}
-	// The clock of who signed for a day was ahead.
+	// The clock of the signer, who signed for a day, was ahead.
 	ahead := r.get("channel=private-a"+signed(time.Now().Add(24*time.Hour+pusher.Window-time.Minute).Unix(), "private-a"), good)
 	ahead.want("subscribed")
 	ahead.hangUp()
@@ -492,7 +492,8 @@ func TestTime04Refusals(t *testing.T) {
 	}
 }
 
-// A reader that does not read is closed with what an overflow says, and hurts nobody.
+// TestTime04SlowReader: a stream whose client does not read ends with the overflow error, and no other reader
+// is affected.
 func TestTime04SlowReader(t *testing.T) {
 	r := timeRig(t, memory.Options{}, func(o *Options, _ *appT) {
 		o.QueueFrames, o.QueueBytes, o.SendBuffer, o.SlowAge = 16, 64<<10, 4096, patience
@@ -525,7 +526,7 @@ func TestTime04SlowReader(t *testing.T) {
 	}
 }
 
-// A gateway that stops asks readers to come back, and they go on elsewhere.
+// TestTime04Drain: a gateway that stops asks readers to reconnect, and they resume on another gateway.
 func TestTime04Drain(t *testing.T) {
 	r := timeRig(t, memory.Options{}, nil)
 	other := r.another()
@@ -553,7 +554,7 @@ func TestTime04Drain(t *testing.T) {
 	}
 }
 
-// Heartbeats are comments, whether or not anything is published.
+// TestTime04Heartbeats: heartbeats are comments, whether or not anything is published.
 func TestTime04Heartbeats(t *testing.T) {
 	r := timeRig(t, memory.Options{}, func(o *Options, _ *appT) { o.ActivityTimeout = 10 * time.Second })
 	conn, err := net.Dial("tcp", strings.TrimPrefix(r.server.URL, "http://"))
@@ -579,14 +580,14 @@ func TestTime04Heartbeats(t *testing.T) {
 		_, _ = br.ReadString('\n')
 	}
 	r.hub.sweep(r.hub.opt.Now())
-	// One who talks on is not listened to for long.
+	// A client that keeps sending is not read for long.
 	_, _ = conn.Write(make([]byte, 2*maxIdleTalk))
 	if rest, _ := io.ReadAll(br); len(rest) != 0 {
 		t.Errorf("got %q", rest)
 	}
 }
 
-// An app that closes connections which are not authorized has no streams that are not.
+// TestTime04AuthorizedStreamsOnly: an app that closes unauthorized connections refuses unauthorized streams.
 func TestTime04AuthorizedStreamsOnly(t *testing.T) {
 	r := timeRig(t, memory.Options{}, func(_ *Options, a *appT) { a.AuthTimeout = time.Minute })
 	r.get("channel=a").refused(401, "auth_failed")
@@ -594,7 +595,8 @@ func TestTime04AuthorizedStreamsOnly(t *testing.T) {
 	r.get(fmt.Sprintf("channel=a&expires=%d&token=%s", soon, pusher.SignEvents("key", "secret", []string{"a"}, soon))).want("subscribed")
 }
 
-// A cache channel gives its last event to who begins, and not to who comes back to it.
+// TestTime04CacheChannel: a cache channel sends its last event to a new reader, and not to one that resumes
+// after it.
 func TestTime04CacheChannel(t *testing.T) {
 	r := timeRig(t, memory.Options{}, nil)
 	rd := r.get("channel=cache-a")
@@ -605,7 +607,7 @@ func TestTime04CacheChannel(t *testing.T) {
 	r.publish("cache-a", "e", "1")
 	_, last := rd.takes(1)
 	rd = r.get("channel=cache-a")
-	// An id before the event would say that its reader has it.
+	// An id before the event would claim that the reader has it.
 	begin := rd.want("subscribed").last
 	if _, at := rd.takes(1); begin != "" || at != last {
 		t.Errorf("the id is %q, then %q, want none and %q", begin, at, last)
@@ -615,9 +617,9 @@ func TestTime04CacheChannel(t *testing.T) {
 	rd.want("resumed")
 }
 
-// TestTime04TheEventOfACacheBringsItsId: a reader who is cut off before the event of the cache gets it when he
-// comes back, and one who had it does not get it twice. Where his filter hides it, he is told where he
-// is without it.
+// TestTime04TheEventOfACacheBringsItsId: a reader that is cut off before the cached event gets it when it
+// reconnects, and a reader that had it does not get it twice. If the filter drops the event, the reader gets
+// the id without it.
 func TestTime04TheEventOfACacheBringsItsId(t *testing.T) {
 	r := timeRig(t, memory.Options{}, func(o *Options, _ *appT) { o.Filters = true })
 	at := r.publish("cache-a", "e", "1", func(e *broker.Event) { e.Tags = map[string]string{"k": "a"} })
@@ -656,7 +658,7 @@ func TestTime04TheEventOfACacheBringsItsId(t *testing.T) {
 	}
 }
 
-// another is a second gateway on the same log.
+// another returns a second gateway on the same log.
 func (r *rig) another() *rig {
 	r.t.Helper()
 	other := newRig(r.t, func(o *Options, a *appT) {
@@ -668,7 +670,7 @@ func (r *rig) another() *rig {
 	return other
 }
 
-// number is the sum of a metric; labels are names and values.
+// number returns the sum of a metric; labels are names and values in turn.
 func (r *rig) number(name string, labels ...string) float64 {
 	r.t.Helper()
 	want := map[string]string{}
@@ -678,7 +680,7 @@ func (r *rig) number(name string, labels ...string) float64 {
 	return metricValue(r.t, r.registry, name, want)
 }
 
-// readers is how many have a channel here.
+// readers returns the number of subscriptions of a channel on this gateway.
 func (r *rig) readers(channel string) (n int) {
 	r.hub.mu.Lock()
 	defer r.hub.mu.Unlock()
@@ -688,7 +690,8 @@ func (r *rig) readers(channel string) (n int) {
 	return n
 }
 
-// TestRun08SubscriptionsOfStreamsCount has the gauge of subscriptions rise and fall alike.
+// TestRun08SubscriptionsOfStreamsCount: the gauge of subscriptions counts the channels of event streams, and
+// drops when they end.
 func TestRun08SubscriptionsOfStreamsCount(t *testing.T) {
 	r := timeRig(t, memory.Options{}, nil)
 	counts := func(n float64) {
@@ -706,8 +709,8 @@ func TestRun08SubscriptionsOfStreamsCount(t *testing.T) {
 	counts(0)
 }
 
-// Readers of several channels that lose their connections at random, and come back to either of
-// two gateways with the last id that they have, get every event once and in order.
+// TestTime04EachOnceAcrossReconnects: readers lose their connections at random, and reconnect to either of
+// two gateways with their last id. They get every event once and in order.
 func TestTime04EachOnceAcrossReconnects(t *testing.T) {
 	seed := time.Now().UnixNano()
 	t.Logf("seed %d", seed)
@@ -766,11 +769,11 @@ func size(of map[string][]string) (n int) {
 	return n
 }
 
-// plainWriter is an answer whose connection cannot be taken over, and which is not sent in pieces.
+// plainWriter is a response writer that can be neither hijacked nor flushed.
 type plainWriter struct{ http.ResponseWriter }
 
-// TestTime08NoStreamWithoutAConnection: where the stream cannot be sent as it comes, the answer
-// is 505 and nothing else, and the reader is forgotten. HTTP/1.0 has all that a stream needs.
+// TestTime08NoStreamWithoutAConnection: if a stream cannot be sent as it comes, the response is a 505 and
+// nothing else, and the reader is forgotten. HTTP/1.0 is enough for a stream.
 func TestTime08NoStreamWithoutAConnection(t *testing.T) {
 	r := timeRig(t, memory.Options{}, nil)
 	for _, version := range []int{1, 2} {

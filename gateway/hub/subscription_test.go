@@ -124,7 +124,7 @@ func TestAuthorization(t *testing.T) {
 			r.publish(channel, "secret", `1`)
 			last := r.publish("open", "public", `1`)
 			p.want("public")
-			r.settled("open", last.Offset) // for the one who comes next, too
+			r.settled("open", last.Offset) // so that the next subscriber does not get it live
 		})
 		t.Run("AUTH-02 the right signature opens "+channel, func(t *testing.T) {
 			p.say(`{"event":"pusher:subscribe","data":{"auth":%q,"channel":%q}}`, right, channel)
@@ -153,7 +153,7 @@ func TestExclusion(t *testing.T) {
 	a.want("two")
 }
 
-// brokenFeed refuses to attach until it is mended.
+// brokenFeed fails to attach while broken is set.
 type brokenFeed struct {
 	broker.Feed
 	mu     sync.Mutex
@@ -185,7 +185,7 @@ func TestAttachFailureIsToldAndRecovers(t *testing.T) {
 	p.subscribe("orders")
 }
 
-// handFeed lets a test be the feed of one channel.
+// handFeed lets a test act as the feed of channels.
 type handFeed struct {
 	mu    sync.Mutex
 	sinks map[string]broker.Sink

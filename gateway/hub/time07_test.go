@@ -9,8 +9,8 @@ import (
 	"github.com/sluicehq/sluice/broker/memory"
 )
 
-// Positions of channels that nobody can subscribe to are not kept, others up to the limit and
-// for a minute, and nothing of any channel comes.
+// TestTime07ParkedPositionsAreBounded: positions of channels that nobody can subscribe to are not kept.
+// Others are kept up to the limit and for a minute, and no event of any channel arrives.
 func TestTime07ParkedPositionsAreBounded(t *testing.T) {
 	r := timeRig(t, memory.Options{}, func(o *Options, _ *appT) { o.MaxSubscriptions = 50 })
 	at := r.publishMany("orders", 1, 3)
@@ -22,7 +22,7 @@ func TestTime07ParkedPositionsAreBounded(t *testing.T) {
 	c := r.hub.find(id)
 	kept := func() int {
 		p.alive()
-		// Whoever reads for the connection has it between two messages.
+		// The goroutine that reads the connection may still work on the last message.
 		c.recovery.mu.Lock()
 		defer c.recovery.mu.Unlock()
 		return c.recovery.parked.Len()
@@ -36,7 +36,7 @@ func TestTime07ParkedPositionsAreBounded(t *testing.T) {
 			p.summaryOf(0, 0)
 			continue
 		}
-		// Who has no place is told so, and nothing about the channel.
+		// A position beyond the limit fails, and the answer says nothing about the channel.
 		if m := p.next(); m.Event != "sockudo:resume_failed" || !strings.Contains(m.str(), "continuity_unverifiable") || !strings.Contains(m.str(), `"current_stream_id":null`) {
 			t.Errorf("position %d: %+v", n, m)
 		}

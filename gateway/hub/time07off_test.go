@@ -11,9 +11,9 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// TestTime07AChannelWithoutHistory: where channel_history lets nothing be read, whoever asks for the
-// past is told so, and not that the log is in trouble; and there is no snapshot, whatever else
-// the app says.
+// TestTime07AChannelWithoutHistory: if channel_history permits no reading, a client that asks for the history
+// is told so, and not that the log is in trouble. There is no snapshot either, whatever else the app
+// configures.
 func TestTime07AChannelWithoutHistory(t *testing.T) {
 	log := &logged{}
 	r := timeRig(t, memory.Options{}, func(o *Options, a *appT) {

@@ -13,7 +13,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/app"
 )
 
-// Who asks for everything of a channel that was reset, or purged, gets what it has since.
+// TestTimeAResetChannelIsReadFromItsBeginning: a client that asks for everything of a channel that was reset
+// or purged gets the events since then.
 func TestTimeAResetChannelIsReadFromItsBeginning(t *testing.T) {
 	for operation, erase := range map[string]func(e *erasableRig, stream string) string{
 		"purge": func(e *erasableRig, stream string) string { e.purge("orders", 0); return stream },
@@ -67,8 +68,8 @@ func TestTimeAResetChannelIsReadFromItsBeginning(t *testing.T) {
 	}
 }
 
-// A record that nothing was there is heard of behind the first event after it: that is there, for
-// all who come, and who came before goes on.
+// TestTimeARecordThatAnEventOvertook: the record of a purge may arrive after the first event behind the
+// purge. That event is kept for every client, and subscribers go on.
 func TestTimeARecordThatAnEventOvertook(t *testing.T) {
 	for name, until := range map[string]uint64{"where the log was": 0, "no bound": 1<<64 - 1} {
 		t.Run(name, func(t *testing.T) {
@@ -82,9 +83,9 @@ func TestTimeARecordThatAnEventOvertook(t *testing.T) {
 				bystander.events(3)
 				e.channel("orders").Forget(broker.Position{Epoch: last.Epoch + stream, Offset: until})
 				e.forgotten("orders", last.Epoch+stream, last.Offset)
-				held.from("elsewhere", "x", 1, "") // so it waits no longer
+				held.from("elsewhere", "x", 1, "") // this ends the wait for a resume
 				held.summary()
-				if stream == "" { // The log knows nothing of another life.
+				if stream == "" { // The log itself has no other epoch.
 					if diff := cmp.Diff(numbers(1, 3), held.events(3)); diff != "" {
 						t.Errorf("held (-want +got):\n%s", diff)
 					}
@@ -110,7 +111,8 @@ func TestTimeARecordThatAnEventOvertook(t *testing.T) {
 	}
 }
 
-// The newest event of a cache channel that overtook the record stays as well.
+// TestTimeACachedEventThatOvertookTheRecord: the newest event of a cache channel is kept as well, if it
+// arrived before the record.
 func TestTimeACachedEventThatOvertookTheRecord(t *testing.T) {
 	e := newErasableRig(t, nil)
 	p, _ := e.second()
@@ -127,7 +129,8 @@ func TestTimeACachedEventThatOvertookTheRecord(t *testing.T) {
 	}
 }
 
-// A filter holds for the event of a cache as for every other, however the subscription begins.
+// TestTimeAFilterHoldsForTheEventOfACache: a filter applies to the cached event as to any other, however the
+// subscription begins.
 func TestTimeAFilterHoldsForTheEventOfACache(t *testing.T) {
 	const onlyA, onlyB = `{"key":"k","cmp":"eq","val":"a"}`, `{"key":"k","cmp":"eq","val":"b"}`
 	r := timeRig(t, memory.Options{}, func(o *Options, _ *appT) { o.Filters = true })
@@ -143,7 +146,7 @@ func TestTimeAFilterHoldsForTheEventOfACache(t *testing.T) {
 	} {
 		p, _ := r.second()
 		p.join("cache-x", more)
-		p.from("elsewhere", "x", 1, "") // so it waits no longer
+		p.from("elsewhere", "x", 1, "") // this ends the wait for a resume
 		var got []string
 		for ends := 1 + strings.Count(more, "rewind"); ends > 0 || len(got) < len(want); {
 			switch m := p.next(); m.Event {
@@ -159,7 +162,7 @@ func TestTimeAFilterHoldsForTheEventOfACache(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", more, diff)
 		}
-		// A change of the filter is no way round it.
+		// Changing the filter does not bring the event either.
 		p.join("cache-x", `,"filter":`+onlyA)
 		p.alive()
 	}
@@ -176,12 +179,13 @@ func TestTimeAFilterHoldsForTheEventOfACache(t *testing.T) {
 			t.Errorf("the stream has %q", got)
 		}
 		last := r.publish("cache-x", "tick", "2", tagged(map[string]string{"k": "b"}))
-		r.settled("cache-x", last.Offset) // or the next one would be given the event before it
+		r.settled("cache-x", last.Offset) // or the next reader would be sent the event before it
 		rd.hangUp()
 	}
 }
 
-// What was published without a socket does not come back to it from the log either.
+// TestTimeWhatExcludesASocketDoesSoInTheLogToo: an event published without a socket is not sent to that
+// socket from the log either.
 func TestTimeWhatExcludesASocketDoesSoInTheLogToo(t *testing.T) {
 	for _, window := range []int{3, 100} {
 		r := timeRig(t, memory.Options{}, func(_ *Options, a *appT) { a.Recovery.MaxEvents = window })
@@ -212,7 +216,8 @@ func TestTimeWhatExcludesASocketDoesSoInTheLogToo(t *testing.T) {
 	}
 }
 
-// What an app says of the past of a channel counts for one that is followed as well, as soon as it is in force.
+// TestTimeASnapshotIsMadeUnderTheRulesOfNow: changed rules for the history of a channel apply to an attached
+// channel at once.
 func TestTimeASnapshotIsMadeUnderTheRulesOfNow(t *testing.T) {
 	bounds := func(most uint64) *app.Readings {
 		return app.NewReadings([]app.ReadingPattern{{Match: "ticker*", Reading: app.Reading{Messages: int(most)}}})

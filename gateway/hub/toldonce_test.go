@@ -10,11 +10,12 @@ import (
 	"github.com/sluicehq/sluice/gateway/app"
 )
 
-// slowPages is a history whose pages come late; single publications come at once.
+// slowPages is a history whose After waits for goOn before it returns a page; a single publication is
+// returned at once.
 type slowPages struct {
 	broker.History
 	asked, goOn chan struct{}
-	// newest: those that are read from the newest one on come late as well, but for the last one alone.
+	// newest: Read waits as well, except for a single publication.
 	newest bool
 }
 
@@ -38,8 +39,9 @@ func (h *slowPages) Read(ctx context.Context, app, channel string, q broker.Quer
 	return h.History.Read(ctx, app, channel, q)
 }
 
-// TestTime16AFailedResumeIsToldOnce: where a gap ends the resume of a client that rewinds as well, it is told
-// once why, and then that what it asked for is not whole. It was told twice, as if two things had failed.
+// TestTime16AFailedResumeIsToldOnce: when a gap ends the resume of a client that also rewinds, it is told the
+// failure once, and then that the rewind is incomplete. Before, the failure was told twice, as if two things
+// had failed.
 func TestTime16AFailedResumeIsToldOnce(t *testing.T) {
 	for wish, end := range map[string]string{`3`: "rewind_complete", `{"latest":true}`: "snapshot_complete"} {
 		t.Run(end, func(t *testing.T) {
@@ -47,7 +49,7 @@ func TestTime16AFailedResumeIsToldOnce(t *testing.T) {
 			goOn := sync.OnceFunc(func() { close(slow.goOn) })
 			r := timeRig(t, memory.Options{}, func(o *Options, a *appT) {
 				slow.History, o.History = o.History, slow
-				a.Delta = app.Delta{} // with which memory would have it all
+				a.Delta = app.Delta{} // with deltas, memory would have all of it
 			})
 			t.Cleanup(goOn)
 			at := r.publishMany("orders", 1, 1).Position
@@ -63,7 +65,7 @@ func TestTime16AFailedResumeIsToldOnce(t *testing.T) {
 			if f.Code != "position_expired" {
 				t.Errorf("the failure is %+v", f)
 			}
-			// The summary comes at any place behind the failure.
+			// The summary may come anywhere after the failure.
 			var s summary
 			var said struct {
 				Complete  bool

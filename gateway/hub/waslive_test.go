@@ -8,9 +8,9 @@ import (
 	"github.com/sluicehq/sluice/broker/memory"
 )
 
-// TestTime16WhatExcludedAFormerSocketComesLate: an event may be acknowledged before a client is cut off
-// and reach the gateway only when the client is back and live. The client says which socket it was, so
-// what was published without that socket is not for it, whether it comes live or is read.
+// TestTime16WhatExcludedAFormerSocketComesLate: an event may be acknowledged before a client is cut off, and
+// reach the gateway only after the client has reconnected and is live. The client names its former socket, so
+// an event published without that socket is not sent to it, live or replayed.
 func TestTime16WhatExcludedAFormerSocketComesLate(t *testing.T) {
 	for _, stream := range []string{"", "another"} {
 		for _, parked := range []bool{false, true} {
@@ -48,7 +48,7 @@ func TestTime16WhatExcludedAFormerSocketComesLate(t *testing.T) {
 				if got := other.events(2); got[0] != "without 1.1" || got[1] != "for all" {
 					t.Errorf("somebody else got %q", got)
 				}
-				// It is still the same client when it subscribes again.
+				// It is still the same client after it subscribes again.
 				p.say(`{"event":"sockudo:unsubscribe","data":{"channel":"orders"}}`)
 				p.join("orders", "")
 				r.publish("orders", "tick", "without it again", func(e *broker.Event) { e.ExcludeSocket = "1.1" })

@@ -8,8 +8,8 @@ import (
 	"github.com/sluicehq/sluice/broker/memory"
 )
 
-// TestTime07WhoAPositionWas: events of the socket that a client was are left out of what it missed.
-// A later resume that names another socket says nothing of positions that are parked already.
+// TestTime07WhoAPositionWas: a replay leaves out events that exclude the former socket of the client. A later
+// resume that names another socket does not change positions that are parked already.
 func TestTime07WhoAPositionWas(t *testing.T) {
 	r := timeRig(t, memory.Options{}, nil)
 	at := r.publish("orders", "tick", "0")

@@ -10,8 +10,8 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// TestWatchersShareAFrame: who watches a user is told of him in the words of the dialect, and all of one dialect by
-// the same frame.
+// TestWatchersShareAFrame: watchers of a user are told of changes in their dialect, and all watchers with one
+// dialect get the same frame.
 func TestWatchersShareAFrame(t *testing.T) {
 	roster, err := presence.New(t.Context(), presence.Options{Table: kv.NewMemoryTable(nil), Node: "n1"})
 	if err != nil {

@@ -18,9 +18,9 @@ import (
 	"github.com/sluicehq/sluice/gateway/socket/websocket"
 )
 
-// What people run into in their first weeks, by the door through which clients come.
+// The tests of this file cover what people run into in their first weeks with WebSocket clients.
 
-// ask subscribes with a signature over any text and gives the event of the answer.
+// ask subscribes with a signature over any text and returns the event of the answer.
 func (p *peer) ask(channel, signed, members string) message {
 	p.t.Helper()
 	p.say(`{"event":"pusher:subscribe","data":{"channel":%q,"auth":"key:%s"%s}}`, channel, signed, members)
@@ -179,7 +179,7 @@ func TestWeeks13UnknownEventsAreTold(t *testing.T) {
 	})
 }
 
-// handshake sends the lines of a handshake and gives the answer.
+// handshake sends the lines of a handshake and returns the response.
 func (r *rig) handshake(first string, lines ...string) (int, http.Header, string) {
 	r.t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(r.server.URL, "http://"))
@@ -243,7 +243,7 @@ func TestWeeks14HandshakesAreRefusedInOurWords(t *testing.T) {
 	}
 }
 
-// sum adds up a metric over its labels.
+// sum returns the sum of a metric over all labels; a histogram counts its samples.
 func (r *rig) sum(name string) (sum float64) {
 	families, err := r.registry.Gather()
 	if err != nil {
@@ -298,7 +298,7 @@ func TestWeeks14FramesAreRefusedInOurWords(t *testing.T) {
 	})
 }
 
-// TestWeeks15ReasonsAreTold: causes that share a code have texts of their own.
+// TestWeeks15ReasonsAreTold: causes that share a close code have different reasons.
 func TestWeeks15ReasonsAreTold(t *testing.T) {
 	ends := map[string]func(t *testing.T) *peer{
 		"the origin": func(t *testing.T) *peer {
@@ -338,7 +338,7 @@ func TestWeeks15ReasonsAreTold(t *testing.T) {
 	}
 }
 
-// packedText is a message as per-message compression packs it.
+// packedText compresses a message as per-message compression does.
 func packedText(t *testing.T, message []byte) []byte {
 	t.Helper()
 	var out bytes.Buffer
