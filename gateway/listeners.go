@@ -75,8 +75,8 @@ func (n *Node) servers(main *http.Server, front net.Listener) ([]*http.Server, [
 	}
 	beside(n.profiles, n.profiler)
 	if n.plain != nil {
-		servers = append(servers, n.plainServer())
-		listeners = append(listeners, n.plainly(n.plain))
+		s, l := n.plainly()
+		servers, listeners = append(servers, s), append(listeners, l)
 	}
 	return servers, listeners
 }

@@ -168,7 +168,7 @@ func (n *Node) Run(ctx context.Context) error {
 	defer cancel()
 	fresh := &newcomers{open: map[net.Conn]struct{}{}}
 	n.doors.begin()
-	front := n.front(n.secured(n.behindProxies(n.public(&lastCalls{Listener: n.listener}))), fresh)
+	front := n.front(n.secured(n.behindProxies(n.public(&lastCalls{Listener: n.listener}), n.shakes)), fresh)
 	main := n.server(n)
 	n.speakTLS(main)
 	main.ConnState = front.State

@@ -117,24 +117,23 @@ func forwarded(r *http.Request) bool {
 	return false
 }
 
-// behindProxies makes a listener read PROXY headers, if there are trusted proxies.
-func (n *Node) behindProxies(l net.Listener) net.Listener {
+// behindProxies makes a listener take PROXY headers, if there are proxies to trust. shakes, which may be nil, counts
+// the connections of the listener by the addresses that the headers name.
+func (n *Node) behindProxies(l net.Listener, shakes *handshakes) net.Listener {
 	if len(n.opt.TrustedProxies) == 0 || n.opt.ProxyProtocol == ProxyOff {
 		return l
 	}
-	return &proxyListener{Listener: l, proxies: &n.proxies, protocol: n.opt.ProxyProtocol, timeout: n.opt.HeaderTimeout, known: n.proxyKnown}
-}
-
-// proxyKnown counts a connection once its header was read.
-func (n *Node) proxyKnown(c *proxied, client netip.Addr) {
-	if n.opt.ProxyProtocol == ProxyRequired && !c.named() {
-		n.opt.Hub.Metrics.Limited("", "proxy_protocol")
-		_ = c.Close()
-		return
+	known := func(c *proxied, client netip.Addr) {
+		if n.opt.ProxyProtocol == ProxyRequired && !c.named() {
+			n.opt.Hub.Metrics.Limited("", "proxy_protocol")
+			_ = c.Close()
+			return
+		}
+		if shakes != nil {
+			shakes.known(c, client)
+		}
 	}
-	if n.shakes != nil {
-		n.shakes.known(c, client)
-	}
+	return &proxyListener{Listener: l, proxies: &n.proxies, protocol: n.opt.ProxyProtocol, timeout: n.opt.HeaderTimeout, known: known}
 }
 
 // arrive replaces the address of a request with that of its client, which limits and logs then use. shake

@@ -258,3 +258,38 @@ func TestTrust12WebSocketsWorkBehindAProxy(t *testing.T) {
 		}
 	}
 }
+
+// TestRun01PlainHTTPBehindAProxy: a proxy in front of both ports sends PROXY headers to both, and the one for plain
+// HTTP answered them with 400.
+func TestRun01PlainHTTPBehindAProxy(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS != "linux" {
+		t.Skip("needs more than one loopback address")
+	}
+	for policy, want := range map[gateway.ProxyProtocol]map[string]int{
+		gateway.ProxyOptional: {v1("203.0.113.7"): 308, v2("203.0.113.7", 1): 308, "": 308},
+		gateway.ProxyRequired: {v1("203.0.113.7"): 308, "": 0},
+		gateway.ProxyOff:      {v1("203.0.113.7"): 400, "": 308},
+	} {
+		s := runSecured(t, func(o *gateway.Options) {
+			o.PlainListen, o.ProxyProtocol = "127.0.0.1:0", policy
+			o.TrustedProxies = []netip.Prefix{netip.MustParsePrefix(theProxy + "/32")}
+		})
+		for header, status := range want {
+			d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(theProxy)}}
+			conn, err := d.Dial("tcp", s.PlainAddr())
+			if err != nil {
+				t.Fatal(err)
+			}
+			l := newLine(t, conn)
+			l.say(header + "GET / HTTP/1.1\r\nHost: ws.example.com\r\nConnection: close\r\n\r\n")
+			got := 0
+			if resp, err := http.ReadResponse(l.in, nil); err == nil {
+				got = resp.StatusCode
+			}
+			if got != status {
+				t.Errorf("policy %d, %q: got %d, want %d", policy, header, got, status)
+			}
+		}
+	}
+}

@@ -128,22 +128,19 @@ func (n *Node) speakTLS(s *http.Server) {
 // maxStreams bounds the concurrent requests of one HTTP/2 connection, event streams included.
 const maxStreams = 250
 
-// plainly accepts connections to the port for plain HTTP.
-func (n *Node) plainly(l net.Listener) net.Listener {
-	if n.opt.Descriptors == nil {
-		return l
+// plainly returns the server of the port for plain HTTP, and the listener that it accepts from. A proxy in front of
+// both ports sends PROXY headers to both.
+func (n *Node) plainly() (*http.Server, net.Listener) {
+	s, l := n.server(n.opt.TLS.Challenge(http.HandlerFunc(n.toSecure))), n.plain
+	if n.opt.Descriptors != nil {
+		l = n.opt.Descriptors.Listener(l, process.Public, process.Refusal, nil)
 	}
-	return n.opt.Descriptors.Listener(l, process.Public, process.Refusal, nil)
-}
-
-// plainServer makes the server for the port for plain HTTP.
-func (n *Node) plainServer() *http.Server {
-	s := n.server(n.opt.TLS.Challenge(http.HandlerFunc(n.toSecure)))
+	var shakes *handshakes
 	if n.opt.MaxHandshakes > 0 {
-		shakes := newHandshakes(n.opt.MaxHandshakes, &n.proxies, n.shakes.refused, n.shakes.unfinished)
+		shakes = newHandshakes(n.opt.MaxHandshakes, &n.proxies, n.shakes.refused, n.shakes.unfinished)
 		s.ConnState = shakes.state
 	}
-	return s
+	return s, n.behindProxies(l, shakes)
 }
 
 // toSecure redirects browsers from the port for plain HTTP to https. A request with a body is refused,

@@ -244,17 +244,11 @@ func (o *publishOptions) input(cmd *cobra.Command, args []string) (data *bufio.S
 	case len(args) == 2:
 		r = strings.NewReader(args[1])
 	case o.file != "" && o.file != "-":
-		// The file is read at once, so that no error path has to close it.
 		f, err := os.Open(o.file)
 		if err != nil {
 			return nil, nil, err
 		}
-		defer f.Close()
-		text, err := io.ReadAll(io.LimitReader(f, 1<<30))
-		if err != nil {
-			return nil, nil, err
-		}
-		r = strings.NewReader(string(text))
+		r, done = f, func() { _ = f.Close() }
 	default:
 		what := "what is typed is the data of the event"
 		if o.lines {

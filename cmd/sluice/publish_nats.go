@@ -3,12 +3,10 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -17,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sluicehq/sluice/configs"
+	"github.com/sluicehq/sluice/gateway/certs"
 	"github.com/sluicehq/sluice/gateway/pusher"
 	"github.com/sluicehq/sluice/streams"
 )
@@ -103,13 +102,11 @@ func natsOf(c *configs.Config) (url string, options []nats.Option, err error) {
 		add(nats.Token(n.Token.Reveal()))
 	}
 	if n.CAFile != "" {
-		pem, err := os.ReadFile(n.CAFile)
+		roots, err := certs.Roots("nats.tls.ca_file", n.CAFile)
 		if err != nil {
-			return "", nil, fmt.Errorf("nats.tls.ca_file: %w", err)
+			return "", nil, err
 		}
-		pool := x509.NewCertPool()
-		pool.AppendCertsFromPEM(pem)
-		add(nats.Secure(&tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}))
+		add(nats.Secure(&tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}))
 	}
 	if n.CertFile != "" {
 		add(nats.ClientCert(n.CertFile, n.KeyFile))

@@ -274,3 +274,14 @@ func TestWeeks11HistoryTellsWhyAnEventIsSkipped(t *testing.T) {
 		}
 	}
 }
+
+// TestWeeks23PublishWithAFileThatHoldsNoCertificate: it was ignored, and only the handshake said that the authority
+// is unknown.
+func TestWeeks23PublishWithAFileThatHoldsNoCertificate(t *testing.T) {
+	file := writeFile(t, "c.yaml", "adapter: {driver: nats}\nnats: {url: 'nats://127.0.0.1:1', tls: {ca_file: "+
+		writeFile(t, "ca.pem", "nothing")+"}}\napps: [{id: a, key: k, secret: s}]\n")
+	status, _, errors := execute(t, "", "publish", "c", "x", "--config", file, "--nats", "config")
+	if status != exitFailure || !strings.Contains(errors, "nats.tls.ca_file") || !strings.Contains(errors, "holds no certificate") {
+		t.Errorf("status %d, %s", status, errors)
+	}
+}

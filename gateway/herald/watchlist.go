@@ -62,33 +62,48 @@ type User struct {
 // Open returns a user whose state is known. The caller must call [Watchlists.End] with it. Errors are
 // [broker.ErrUnavailable] or that of the context.
 func (l *Watchlists) Open(ctx context.Context, app, user string) (*User, error) {
-	key := userKey{app, user}
+	for {
+		u, mine := l.use(userKey{app, user})
+		if mine {
+			u.open(ctx)
+		}
+		var err error
+		select {
+		case <-u.opened:
+			if u.room != nil {
+				return u, nil
+			}
+			err = broker.ErrUnavailable
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+		l.End(u, nil)
+		// Another caller's time may have run out before ours.
+		if mine || ctx.Err() != nil {
+			return nil, err
+		}
+	}
+}
+
+// use counts a use of a user, and reports whether the caller must open it.
+func (l *Watchlists) use(key userKey) (u *User, mine bool) {
 	l.mu.Lock()
-	u := l.users[key]
-	mine := u == nil
-	if mine {
-		u = &User{lists: l, key: key, by: map[Watcher]struct{}{}, opened: make(chan struct{})}
+	defer l.mu.Unlock()
+	if u = l.users[key]; u == nil {
+		u, mine = &User{lists: l, key: key, by: map[Watcher]struct{}{}, opened: make(chan struct{})}, true
 		l.users[key] = u
 	}
 	u.refs++
-	l.mu.Unlock()
-	if mine {
-		u.open(ctx)
+	return u, mine
+}
+
+// forget removes a user who could not be opened, so that the next caller tries again.
+func (l *Watchlists) forget(u *User) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.users[u.key] == u {
+		delete(l.users, u.key)
 	}
-	var err error
-	select {
-	case <-u.opened:
-		if u.room == nil {
-			err = broker.ErrUnavailable
-		}
-	case <-ctx.Done():
-		err = ctx.Err()
-	}
-	if err != nil {
-		l.End(u, nil)
-		return nil, err
-	}
-	return u, nil
 }
 
 // open finds out whether the user is online.
@@ -96,6 +111,7 @@ func (u *User) open(ctx context.Context) {
 	defer close(u.opened)
 	room, err := u.lists.roster.Open(ctx, u.key.app, pusher.UserChannel(u.key.user), u)
 	if err != nil {
+		u.lists.forget(u)
 		u.lists.failed(u.key.app, err)
 		return
 	}

@@ -3,6 +3,7 @@ package herald
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/sluicehq/sluice/gateway/presence"
 	"github.com/sluicehq/sluice/gateway/pusher"
@@ -69,5 +70,51 @@ func TestWatchersOfOneUserDelayNobodyElse(t *testing.T) {
 	late.wants(t, `[["ben"],null]`)
 	for _, u := range append(both, ann) {
 		lists.End(u, late)
+	}
+}
+
+// TestAUserThatAnotherCouldNotOpen: whoever waited for the caller that opened a user failed with it, although only
+// that caller's time had run out.
+func TestAUserThatAnotherCouldNotOpen(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	roster, err := presence.New(ctx, presence.Options{Table: kv.NewMemoryTable(nil), Node: "n1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer roster.Close(ctx)
+	lists := NewWatchlists(roster, func(app string, err error) { t.Errorf("following a user of %s: %v", app, err) })
+	first, mine := lists.use(userKey{"shop", "ann"})
+	if !mine {
+		t.Fatal("somebody else opens the user")
+	}
+	opened := make(chan *User)
+	go func() {
+		u, err := lists.Open(ctx, "shop", "ann")
+		if err != nil {
+			t.Errorf("the second caller: %v", err)
+		}
+		opened <- u
+	}()
+	waits := func() bool {
+		lists.mu.Lock()
+		defer lists.mu.Unlock()
+		return first.refs == 2
+	}
+	for tick := time.NewTicker(time.Millisecond); !waits(); {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatal("the second caller does not wait")
+		}
+	}
+	lists.forget(first)
+	close(first.opened)
+	lists.End(first, nil)
+	if u := <-opened; u != nil {
+		lists.End(u, nil)
+	}
+	if len(lists.users) != 0 {
+		t.Errorf("%d users are left", len(lists.users))
 	}
 }
