@@ -82,6 +82,8 @@ func TestRun08MetricsAreThereFromTheStart(t *testing.T) {
 	watcher.interrupt()
 	watcher.wait()
 	awaitMetric(t, metrics, of("subscriptions", `app_id="app-id",`)+"} 3\n")
+	// A connection that ends is counted for a moment longer than its subscriptions.
+	awaitMetric(t, metrics, of("connected", `app_id="app-id",`)+"} 3\n")
 	s.interrupt()
 	if status := s.wait(); status != exitOK || !regexp.MustCompile(`msg="stopping[^"]*" connections=3 time_left=9s`).MatchString(s.errors.String()) {
 		t.Errorf("status %d\n%s", status, s.errors)

@@ -25,7 +25,8 @@ func again(q url.Values, secret, method, path string) {
 }
 
 func TestSignatures(t *testing.T) {
-	r := newRig(t, nil)
+	now := time.Now()
+	r := newRig(t, func(o *rest.Options) { o.Now = func() time.Time { return now } })
 	const body = `{"name":"n","channel":"c","data":"d"}`
 	const path = "/apps/app/events"
 	post := func(q url.Values) { again(q, "app-secret", http.MethodPost, path) }
@@ -46,11 +47,11 @@ func TestSignatures(t *testing.T) {
 		"wrong version":             {func(q url.Values, _ http.Header) { q.Set("auth_version", "2.0"); post(q) }, "auth_version"},
 		"time not a number":         {func(q url.Values, _ http.Header) { q.Set("auth_timestamp", "now"); post(q) }, "auth_timestamp"},
 		"601 seconds ago": {func(q url.Values, _ http.Header) {
-			q.Set("auth_timestamp", strconv.FormatInt(time.Now().Unix()-601, 10))
+			q.Set("auth_timestamp", strconv.FormatInt(now.Unix()-601, 10))
 			post(q)
 		}, "auth_timestamp"},
 		"601 seconds ahead": {func(q url.Values, _ http.Header) {
-			q.Set("auth_timestamp", strconv.FormatInt(time.Now().Unix()+602, 10))
+			q.Set("auth_timestamp", strconv.FormatInt(now.Unix()+601, 10))
 			post(q)
 		}, "auth_timestamp"},
 		"wrong body_md5": {func(q url.Values, _ http.Header) { q.Set("body_md5", strings.Repeat("0", 32)); post(q) }, "body_md5"},
