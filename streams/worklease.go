@@ -15,6 +15,9 @@ import (
 // gives one three times as often.
 const workLease = 10 * time.Second
 
+// releaseTime is how long is waited until it is stored that a lease was given up.
+const releaseTime = time.Second
+
 // freed is what a lease says that was given up.
 const freed = "free"
 
@@ -105,8 +108,11 @@ func (l *lease) renew(ctx context.Context) error {
 // release gives the lease up, so that nobody has to wait for its end. One that was lost
 // is somebody else's.
 func (l *lease) release(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	// It is a courtesy that nobody waits long for. The table takes a deadline that passed for its own
+	// failure, which readiness names until something is stored again, so this write is called off instead.
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
+	defer time.AfterFunc(releaseTime, cancel).Stop()
 	_, _ = l.table.Swap(ctx, l.key, []byte(freed), l.ttl, l.revision)
 }
 

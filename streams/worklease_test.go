@@ -87,3 +87,28 @@ func TestWorkSurvivesALostAnswer(t *testing.T) {
 		}
 	})
 }
+
+// unanswering is a table that never answers a write.
+type unanswering struct {
+	kv.Table
+	ended error
+}
+
+func (u *unanswering) Swap(ctx context.Context, _ string, _ []byte, _ time.Duration, _ uint64) (uint64, error) {
+	<-ctx.Done()
+	u.ended = ctx.Err()
+	return 0, u.ended
+}
+
+// TestWhoGivesUpALeaseBlamesNobody: the write is called off after a while. A deadline that passed would be a failure
+// of the table, and the gateway not ready until it stores something else.
+func TestWhoGivesUpALeaseBlamesNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		table, began := &unanswering{}, time.Now()
+		l := &lease{table: table, ttl: 10 * time.Second, key: "work.q", holder: "one"}
+		l.release(t.Context())
+		if took := time.Since(began); took != releaseTime || !errors.Is(table.ended, context.Canceled) {
+			t.Errorf("it ended after %v with %v", took, table.ended)
+		}
+	})
+}
