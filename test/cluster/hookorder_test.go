@@ -41,17 +41,22 @@ func hookOrder(t *testing.T, batch bool) {
 		}
 		all.Wait()
 	}
+	asks := func(p *peer, i, ch int) (presence, room func()) {
+		return func() { p.ask(fmt.Sprint("presence-", ch), user(fmt.Sprint("u", i))) }, func() { p.ask(fmt.Sprint("room-", ch), "") }
+	}
 	each(func(p *peer, i int) {
 		for ch := range channels {
-			p.ask(fmt.Sprint("presence-", ch), user(fmt.Sprint("u", i)))
-			p.ask(fmt.Sprint("room-", ch), "")
+			presence, room := asks(p, i, ch)
+			presence()
+			room()
 		}
 	})
 	for ch := range channels {
 		for i, p := range peers {
 			channel := fmt.Sprint("presence-", ch)
-			p.await("pusher_internal:subscription_succeeded", channel)
-			p.await("pusher_internal:subscription_succeeded", fmt.Sprint("room-", ch))
+			presence, room := asks(p, i, ch)
+			p.subscribed(channel, 0, 0, presence)
+			p.subscribed(fmt.Sprint("room-", ch), 0, 0, room)
 			eventually(t, "the member is told", func() bool { return hooks.count("member_added", channel, fmt.Sprint("u", i)) > 0 })
 		}
 	}

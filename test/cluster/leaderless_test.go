@@ -158,7 +158,6 @@ func sockets(t *testing.T, n *node, a *app.App, stream string, serial uint64) (o
 			return nil
 		}})
 	}
-	const succeeded = "_internal:subscription_succeeded"
 	for _, channel := range []string{"first", "unheard", "private-p", "cache-c"} {
 		add("a subscription to "+channel, "pusher"+succeeded, channel, 7, func(p *peer) { p.ask(channel, "") })
 	}

@@ -215,20 +215,34 @@ func (p *peer) ask(channel, channelData string) {
 // subscribe subscribes and waits for the success. A log that cannot be reached is asked again.
 func (p *peer) subscribe(channel, channelData string) message {
 	p.t.Helper()
-	const succeeded, refused = "pusher_internal:subscription_succeeded", "pusher:subscription_error"
-	n, no := len(p.all(succeeded, channel)), len(p.all(refused, channel))
+	n, no := len(p.either(succeeded, channel)), len(p.either(refused, channel))
 	p.ask(channel, channelData)
+	return p.subscribed(channel, n, no, func() { p.ask(channel, channelData) })
+}
+
+// succeeded and refused are the answers to a subscription, behind the prefix of the dialect.
+const succeeded, refused = "_internal:subscription_succeeded", ":subscription_error"
+
+// either are the frames of an event in either dialect.
+func (p *peer) either(event, channel string) []message {
+	return append(p.all("pusher"+event, channel), p.all("sockudo"+event, channel)...)
+}
+
+// subscribed waits for a success of what was asked for, behind n successes and no refusals. A gateway of a busy machine
+// may not reach the log in time: then it is asked again, as clients do.
+func (p *peer) subscribed(channel string, n, no int, ask func()) message {
+	p.t.Helper()
 	eventually(p.t, "the subscription to "+channel+" succeeds", func() bool {
-		if errs := p.all(refused, channel); len(errs) > no {
-			if text := errs[no].str(); !strings.Contains(text, `"status":503`) {
+		if errs := p.either(refused, channel); len(errs) > no {
+			if text := errs[no].text; !strings.Contains(text, "503") {
 				p.t.Fatalf("%s is refused: %s", channel, text)
 			}
 			no++
-			p.ask(channel, channelData)
+			ask()
 		}
-		return len(p.all(succeeded, channel)) > n
+		return len(p.either(succeeded, channel)) > n
 	})
-	return p.all(succeeded, channel)[n]
+	return p.either(succeeded, channel)[n]
 }
 
 func (p *peer) unsubscribe(channel string) {

@@ -50,8 +50,9 @@ func reachUser(t *testing.T, c *cluster, a *app.App, id string) {
 		t.Errorf("the friend got %s", online.str())
 	}
 	channel := "#server-to-user-" + id
-	p.say(`{"event":"pusher:subscribe","data":{"channel":%s,"auth":""}}`, quote(channel))
-	p.await("pusher_internal:subscription_succeeded", channel)
+	ask := func() { p.say(`{"event":"pusher:subscribe","data":{"channel":%s,"auth":""}}`, quote(channel)) }
+	ask()
+	p.subscribed(channel, 0, 0, ask)
 	body := `{"name":"note","channels":[` + quote(channel) + `],"data":"hello"}`
 	if status := c.nodes[1].request(t, a, http.MethodPost, "/events", body, nil); status != http.StatusOK {
 		t.Fatalf("publishing was answered %d", status)
