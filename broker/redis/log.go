@@ -27,7 +27,7 @@ type Log struct {
 	pub   rueidis.Client
 	read  rueidis.Client
 	subs  *subscriptions
-	addr  string // what redis_url names
+	addr  string // the address that redis_url names
 	lines seldom.Lines
 	apps  broker.Apps[*appLog]
 	stats follow.Counters
@@ -36,7 +36,7 @@ type Log struct {
 	follow  *follow.Feed[arrival]
 	queues  follow.Queues[live]
 	readers *broker.Share
-	// listings are of the channels of an app.
+	// listings combines concurrent requests for an app's channels.
 	listings broker.Rounds[string, []string]
 	repairs  *broker.Share
 	wake     follow.Bell
@@ -46,28 +46,28 @@ type Log struct {
 	running sync.WaitGroup
 	stop    sync.Once
 
-	// larger is the largest data by later settings than those of the start.
+	// larger is the largest limit of event data that Serve set, in bytes.
 	larger atomic.Int64
 
 	mu       rank.Mutex[rank.RedisLog]
 	problems map[string]problem
-	// persistence is what the servers say about it.
+	// persistence is what the servers report about their persistence, as part of a sentence.
 	persistence string
 	level       broker.Level
 	policy      string // maxmemory-policy
 	recent      acknowledged
-	// doubt is set when the servers may have lost something, deaf when any live
-	// message may have been missed, unwritten when a write to a table may.
+	// doubt is set when a server may have lost events, deaf when any live message may
+	// have been missed, unwritten when the notice of a write to a table may have been.
 	doubt, deaf, unwritten atomic.Bool
 	retry                  follow.Retry
-	// probe is a key beside a channel that could not be written to, nil if all can.
+	// probe is the key beside a channel to which writing failed, nil if writing works.
 	probe  atomic.Pointer[string]
 	probes atomic.Uint64
 	tables kv.Alarm
-	// runs are the runs of the servers that have keys, by address, as they were when somebody looked last:
-	// whoever supervises, and the start before that.
+	// runs are the run ids of the servers that have slots, by address, as last seen by supervise, or before
+	// that at the start.
 	runs map[string]string
-	// left is when the connections to a replica were given up last.
+	// left is the time when the connections to a replica were last closed.
 	left atomic.Int64
 }
 
@@ -76,19 +76,19 @@ var _ broker.Log = (*Log)(nil)
 // appLog is the log of one app.
 type appLog struct {
 	opt AppOptions
-	// limits are what it keeps, opt's until Serve changes them.
+	// limits are the retention limits: those of opt until Serve changes them.
 	limits atomic.Pointer[AppOptions]
 	epoch  atomic.Pointer[string]
-	// open is set once the app has an epoch, spoilt while its keys hold something else.
+	// open is set once the app has an epoch. spoilt is set while one of its keys holds a foreign value.
 	open, spoilt atomic.Bool
 
 	mu rank.Mutex[rank.RedisApp]
-	// ended are the epochs that this process saw end.
+	// ended holds the epochs whose end this process saw.
 	ended map[string]bool
 }
 
-// begin takes over an epoch, and returns the one before it. It refuses one that had
-// ended: a server has lost the news, or the answer is an old one.
+// begin adopts an epoch and returns the previous one. It refuses an epoch that had ended: a server lost the
+// newer one, or the answer is outdated.
 func (a *appLog) begin(epoch string) (before string, began bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -110,16 +110,15 @@ func (a *appLog) begin(epoch string) (before string, began bool) {
 	return before, true
 }
 
-// Ready says whether there is an epoch.
+// Ready reports whether the app has an epoch.
 func (a *appLog) Ready() bool { return a.open.Load() }
 
 func (a *appLog) currentEpoch() string { return *a.epoch.Load() }
 
-// Open connects, makes sure that the servers are what the options say, and starts
-// the feed.
+// Open connects to the servers, checks that they match the options, and starts the feed.
 func Open(ctx context.Context, opt Options) (*Log, error) { return begin(ctx, opt, (*Log).open) }
 
-// begin makes a log and opens what is wanted of it.
+// begin makes a log and calls open on it. It closes the log on an error.
 func begin(ctx context.Context, opt Options, open func(*Log, context.Context) error) (*Log, error) {
 	if err := opt.setDefaults(); err != nil {
 		return nil, fmt.Errorf("redis: %w", err)
@@ -140,7 +139,7 @@ func begin(ctx context.Context, opt Options, open func(*Log, context.Context) er
 	return l, nil
 }
 
-// connect connects to the servers and makes sure that they are what the options say.
+// connect connects to the servers and checks that they match the options.
 func (l *Log) connect(ctx context.Context) error {
 	c, err := l.opt.client("")
 	if err != nil {
@@ -180,11 +179,11 @@ func (l *Log) open(ctx context.Context) error {
 	return nil
 }
 
-// maxClients is in the answer of a server that has no room for a connection.
+// maxClients is part of the answer of a server without room for a connection.
 const maxClients = "max number of clients"
 
-// dial tries until the start-up deadline, because a gateway may start before its
-// servers. Answers that waiting does not change end it.
+// dial retries until the start timeout, because a gateway may start before its servers. It stops at an error
+// that waiting does not change.
 func (l *Log) dial(ctx context.Context, role string) (rueidis.Client, error) {
 	opt, err := l.opt.client(role)
 	if err != nil {
@@ -220,23 +219,23 @@ func (l *Log) dial(ctx context.Context, role string) (rueidis.Client, error) {
 	}
 }
 
-// refresh adopts the epoch of an app, and makes one if there is none: either nobody
-// was here before, or everything is lost.
+// refresh adopts the epoch of an app. It creates one if there is none: the app is new, or all its data is
+// lost.
 func (l *Log) refresh(ctx context.Context, a *appLog) error {
 	epoch, err := l.askEpoch(ctx, a, "")
 	if err != nil {
 		return unavailable("asking for the epoch of the app "+a.opt.ID, err)
 	}
 	if !l.adopt(a, epoch) {
-		// A server that lost the present one has one that had ended before.
+		// A server that lost the present epoch still has one that had ended.
 		return l.renew(ctx, a, epoch)
 	}
 	a.open.Store(true)
 	return nil
 }
 
-// tryOut runs what needs the rarest rights. A user that lacks them would let a gateway
-// start that can store nothing.
+// tryOut runs the commands that need the rarest permissions. A gateway whose user lacks them would start but
+// could store nothing.
 func (l *Log) tryOut(ctx context.Context, app string) error {
 	return l.persist(ctx, func(ctx context.Context) error {
 		err := touchScript.Exec(ctx, l.pub, []string{l.keys.probe(app)}, l.probeArgs(l.keys.probe(app))).Error()
@@ -247,7 +246,7 @@ func (l *Log) tryOut(ctx context.Context, app string) error {
 	})
 }
 
-// renew begins a new life of an app's log because a part of the one named was lost.
+// renew begins a new epoch of an app because a part of the log of epoch lost is gone.
 func (l *Log) renew(ctx context.Context, a *appLog, lost string) error {
 	epoch, err := l.askEpoch(ctx, a, lost)
 	if err != nil {
@@ -257,8 +256,8 @@ func (l *Log) renew(ctx context.Context, a *appLog, lost string) error {
 	return nil
 }
 
-// askEpoch returns the epoch in force, a new one if the present one is none or lost, and
-// notes the time of the server.
+// askEpoch returns the present epoch. It creates a new one if there is none or it equals lost. It also sets
+// the clock of the log.
 func (l *Log) askEpoch(ctx context.Context, a *appLog, lost string) (string, error) {
 	answer, err := renewScript.Exec(ctx, l.pub, []string{l.keys.epoch(a.opt.ID)}, []string{lost, rand.Text()}).AsStrSlice()
 	l.leaveReplica(ctx, err)
@@ -276,14 +275,14 @@ func (l *Log) askEpoch(ctx context.Context, a *appLog, lost string) (string, err
 	return answer[0], nil
 }
 
-// adopt takes over an epoch and tells the followers, or refuses one that had ended.
+// adopt takes over an epoch and tells the followers. It reports false for an epoch that had ended.
 func (l *Log) adopt(a *appLog, epoch string) bool {
 	before, began := a.begin(epoch)
 	if !began || before == "" || before == epoch {
 		return began
 	}
 	l.opt.Logger.Warn("the log of an app began a new life", "app", a.opt.ID, "epoch", epoch, "before", before)
-	// What was acknowledged before need not be there any more.
+	// What was acknowledged in the old epoch need not exist any more.
 	l.recent.forget(a.opt.ID)
 	for _, f := range l.follow.Of(a.opt.ID) {
 		f.Line().(*follower).newEpoch()
@@ -302,7 +301,7 @@ func unavailable(what string, err error) error {
 	return fmt.Errorf("%w: %s: %w", broker.ErrUnavailable, what, err)
 }
 
-// Now implements [broker.Log]. It goes by what a server said last.
+// Now implements [broker.Log]. It is derived from the last time that a server reported.
 func (l *Log) Now() time.Time { return l.clock.At(time.Now()) }
 
 // Close implements [broker.Log].

@@ -12,23 +12,23 @@ import (
 	"github.com/sluicehq/sluice/broker/rank"
 )
 
-// node is a connection that receives.
+// node is a connection that receives live messages from one server.
 type node struct {
 	addr string
-	// ready is closed when client is set, or failed.
+	// ready is closed when client or failed is set.
 	ready  chan struct{}
 	failed error
 	client rueidis.DedicatedClient
 	begun  time.Time // zero if it never worked
 	cancel func()
 
-	// order is held for reading by who subscribes, for writing by who
-	// unsubscribes, so that the one never undoes the other.
+	// order is read-locked while channels are subscribed and write-locked while channels are unsubscribed, so
+	// that neither undoes the other.
 	order rank.RWMutex[rank.RedisOrder]
 }
 
-// nodeAt returns the connection to a server, a new one if there is none. Connecting may
-// take long, so it is done without the lock, which every message needs.
+// nodeAt returns the connection to a server and makes one if there is none. Connecting may take long, so the
+// lock, which every message needs, is not held meanwhile.
 func (s *subscriptions) nodeAt(ctx context.Context, addr string) (*node, error) {
 	if addr == "" && s.log.opt.Cluster {
 		return nil, errUncovered
@@ -57,7 +57,7 @@ func (s *subscriptions) nodeAt(ctx context.Context, addr string) (*node, error) 
 	}
 }
 
-// serve connects, and waits for the end of the connection or of the log.
+// serve connects, and then waits for the end of the connection or of the log.
 func (s *subscriptions) serve(n *node) {
 	client := s.log.read
 	if n.addr != "" {
@@ -92,7 +92,7 @@ func (s *subscriptions) serve(n *node) {
 	s.drop(n, s.log.at(n.addr, err))
 }
 
-// greet makes sure that the connection is one. Of one that could not be made it returns why.
+// greet checks that the connection works, and returns the reason if it does not.
 func (s *subscriptions) greet(n *node) error {
 	ctx, cancel := context.WithTimeout(s.log.ctx, dialTimeout)
 	defer cancel()
@@ -108,8 +108,8 @@ func (s *subscriptions) greet(n *node) error {
 	return s.log.at(n.addr, err)
 }
 
-// ended notes that a server ended a subscription that is wanted: a slot went to another
-// server. It may come back before anybody has asked who has it.
+// ended handles a subscription that the server ended although it is wanted: its slot moved to another server.
+// It may move back before the next request for the slots.
 func (s *subscriptions) ended(n *node, change rueidis.PubSubSubscription) {
 	if change.Kind != "sunsubscribe" {
 		return
@@ -126,7 +126,7 @@ func (s *subscriptions) ended(n *node, change rueidis.PubSubSubscription) {
 	}
 }
 
-// leave ends the connection to a server if there is one.
+// leave closes the connection to a server if there is one.
 func (s *subscriptions) leave(addr string) {
 	s.mu.Lock()
 	n := s.nodes[addr]
@@ -139,25 +139,25 @@ func (s *subscriptions) leave(addr string) {
 		if n.failed == nil {
 			s.drop(n, s.log.at(n.addr, errReplica))
 		}
-	default: // it is only now being made
+	default: // it is being made just now
 	}
 }
 
-// Between attempts to connect to a server that refuses lies a pause. It grows.
+// Pause between attempts to connect to a server that refuses. It doubles each time.
 const (
 	pauseShortest = 100 * time.Millisecond
 	pauseLongest  = 2 * time.Second
 )
 
-// pause lies before the next attempt to connect to a server, because of err.
+// pause is a delay before the next attempt to connect to a server, with its cause.
 type pause struct {
 	err    error
 	until  time.Time
 	length time.Duration
 }
 
-// hold begins a pause if a connection could not be made or did not live for long, and sees to
-// it that a new one is made. The lock is held.
+// hold starts a pause if a connection could not be made or broke soon, and makes sure that it is made again.
+// The caller holds the lock.
 func (s *subscriptions) hold(n *node, err error) {
 	if !n.begun.IsZero() && time.Since(n.begun) > pauseLongest {
 		delete(s.pauses, n.addr)
@@ -175,7 +175,7 @@ func (s *subscriptions) hold(n *node, err error) {
 
 var errEnded = errors.New("the connection ended")
 
-// drop forgets a connection that is broken, for a reason if one is known.
+// drop removes a broken connection. err is the reason, nil if it is unknown.
 func (s *subscriptions) drop(n *node, err error) {
 	s.mu.Lock()
 	first := s.nodes[n.addr] == n && !s.closed

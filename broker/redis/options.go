@@ -20,29 +20,27 @@ import (
 // Secret is a credential that prints itself redacted.
 type Secret = secret.Secret
 
-// AppOptions say what the log of one app keeps. Zero means the default.
+// AppOptions are the retention limits of one app. Zero means the default.
 type AppOptions struct {
 	ID string
-	// MaxMessages per channel, default 1000; -1 leaves only the age.
+	// MaxMessages per channel, default 1000; -1 means that only MaxAge limits.
 	MaxMessages int64
-	// MaxAge of messages, at least a second, default 24 h. They go when further ones are published to
-	// their channel, or all with the newest one.
+	// MaxAge of messages, at least a second, default 24 h. Expired messages are removed when another one is
+	// published to their channel, or all together with the newest one.
 	MaxAge time.Duration
 }
 
 // Options configure a [Log].
 type Options struct {
-	// Apps of which the log keeps events; there may be none yet.
+	// Apps whose events the log stores; there may be none at first.
 	Apps []AppOptions
 	// URL of the server, redis:// or rediss:// with user, password, number of the
 	// database and further servers as `addr` parameters, as rueidis.ParseURL
 	// reads it. Required.
 	URL Secret
-	// URLSource, if there is one, is asked for user and password each time a connection is
-	// made.
+	// URLSource, if set, is called for user and password each time a connection is made.
 	URLSource func() (Secret, error)
-	// Cluster says that the servers are a Redis Cluster. A server that is the
-	// other kind is refused at the start.
+	// Cluster says that the servers are a Redis Cluster. A server of the other kind is refused at the start.
 	Cluster bool
 	// CAFile, CertFile and KeyFile are PEM files for TLS, read each time a connection is
 	// made.
@@ -62,19 +60,18 @@ type Options struct {
 	StartTimeout time.Duration
 	// PublishTimeout bounds one publish with its retries, default 10 s.
 	PublishTimeout time.Duration
-	// RepairTimeout is how long a gap is tried to be repaired while the log
-	// cannot be reached, default 15 s.
+	// RepairTimeout is how long a repair is retried while the log cannot be reached, default 15 s.
 	RepairTimeout time.Duration
 	// DedupWindow is how long ids for duplicates are remembered, default two
 	// minutes.
 	DedupWindow time.Duration
-	// FeedShards is the number of goroutines that apply live messages, default
-	// 4; FeedQueue is what waits for each, default 16384 messages.
+	// FeedShards is the number of goroutines that apply live messages, default 4. FeedQueue is the number of
+	// messages that may wait for each, default 16384.
 	FeedShards, FeedQueue int
-	// FeedBytes is what waits for each of them in bytes, default 64 MiB. What does not fit is
-	// read from the log.
+	// FeedBytes is the number of bytes that may wait for each of them, default 64 MiB. Messages that do not
+	// fit are read from the log.
 	FeedBytes int64
-	// Readers bounds the readings of history under way, default 8.
+	// Readers bounds the concurrent reads of history, default 8.
 	Readers int
 	// AuditInterval is how often silent channels are compared with the log, a
 	// few at a time, default 10 s.
@@ -118,11 +115,11 @@ func (o *Options) validate() error {
 	return errors.Join(append(errs, broker.CheckLog(o.Apps, func(a AppOptions) string { return a.ID }, o.MaxData))...)
 }
 
-// maxRedirections is how often a command follows a slot to another server. One that is
-// being moved needs two.
+// maxRedirections is how often a command follows a slot to another server. A slot that is being moved needs
+// two.
 const maxRedirections = 5
 
-// client makes the options of a connection pool.
+// client returns the options of a client for a role, which names its connections.
 func (o *Options) client(role string) (rueidis.ClientOption, error) {
 	c, err := rueidis.ParseURL(string(o.URL))
 	if err != nil {
@@ -137,16 +134,16 @@ func (o *Options) client(role string) (rueidis.ClientOption, error) {
 	}
 	c.ClientName = o.Name + "-" + role
 	c.DisableCache, c.ForceSingleClient = true, !o.Cluster
-	// A start tells why one attempt failed.
+	// The start reports why an attempt failed, so two attempts must fit into its time.
 	c.Dialer.Timeout = min(o.StartTimeout/2, dialTimeout)
 	c.Dialer.KeepAlive = time.Second
 	c.ConnWriteTimeout = 5 * time.Second
 	c.PipelineMultiplex = -1 // one connection: publishes of one caller stay in order
 	c.ReadBufferEachConn, c.WriteBufferEachConn = 64<<10, 64<<10
-	// We repeat what may be repeated, within the caller's time.
+	// This package repeats what may be repeated, within the caller's time.
 	c.DisableRetry = true
 	c.ClusterOption.ShardsRefreshInterval = 2 * time.Second
-	// Servers that send us back and forth would be asked as fast as they answer.
+	// Servers that redirect to each other would be asked as fast as they answer.
 	c.ClusterOption.MaxMovedRedirections = maxRedirections
 	c.DialCtxFn = o.dialer
 	if first := c; first.Password != "" || o.URLSource != nil {
@@ -157,7 +154,7 @@ func (o *Options) client(role string) (rueidis.ClientOption, error) {
 	return c, nil
 }
 
-// CheckFiles says whether the files that the options name can be used, as [Open] would.
+// CheckFiles returns an error if a file that the options name cannot be used by [Open].
 func (o *Options) CheckFiles() error {
 	return o.certificates(&tls.Config{MinVersion: tls.VersionTLS12})
 }
@@ -169,6 +166,6 @@ func (o *Options) tls(c *rueidis.ClientOption) error {
 	if c.TLSConfig == nil {
 		c.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
-	// What cannot be used now ends the start.
+	// An unusable file is an error at the start.
 	return o.certificates(c.TLSConfig)
 }

@@ -7,41 +7,41 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// A channel to which nothing was ever published takes no room in Redis because somebody follows it:
-// whoever has the key of an app may subscribe to any name. Who follows it stands at a place that is written
-// nowhere, below whatever will be the first event, until he has followed it for a while. The first event
-// says itself that it is the first.
+// Subscribing to a channel to which nothing was ever published takes no room in Redis, because anyone with
+// the key of an app may subscribe to any name. Such a subscriber has a place that is not stored, below the
+// offset of any first event, until the channel was followed for a while. The first event shows by itself that
+// it is the first.
 
 const (
-	// voidSlack is how far behind the clock of the server such a place lies. A first event begins at that
-	// clock, which may be set back, or be that of another server by then. Places of events that aged lie an
-	// hour behind it at least, see [placeLife].
+	// voidSlack is how far behind the server's clock such a place lies. A first event takes its offset from
+	// that clock, which may be set back, or belong to another server by then. Places of expired events lie at
+	// least an hour behind the clock, see [placeLife].
 	voidSlack = 10 * time.Minute
-	// voidPatience is how long somebody follows a channel of that kind before it gets a place, and voidLife
-	// for how long it keeps it after the last look.
+	// voidPatience is how long such a channel is followed before its place is stored. voidLife is how long
+	// the stored place lives after it was last touched.
 	voidPatience = 15 * time.Minute
 	voidLife     = time.Hour
-	// voidGrain is what the numbers of places of such channels are multiples of, written or not, by which
-	// they are known among others.
+	// The numbers of such places, stored or not, are multiples of voidGrain, which distinguishes them from
+	// other places.
 	voidGrain = 1 << 20 // about a second
 )
 
-// probeArgs are the arguments of the touch script where it is tried out with a key.
+// probeArgs returns the arguments with which the touch script is tried on a key.
 func (l *Log) probeArgs(key string) []string {
 	return []string{"1000", "1000", "1", l.announce(), key + l.keys.heard}
 }
 
-// ground is where a channel is in the log.
+// ground is the state of a channel in the log.
 type ground struct {
-	// exists is false when the log has no place for the channel.
+	// exists is false if the log has no place for the channel.
 	exists bool
-	// last is its newest offset, base the one before its first, and messages what is kept.
+	// last is the channel's newest offset, base the one before its first, and messages the number retained.
 	last, base, messages uint64
-	// void is a place at which nothing of the channel is, if the log has none.
+	// void is the place below any first event, for a channel without a place.
 	void uint64
 }
 
-// at is the place of who begins to follow the channel.
+// at returns the place of a subscriber that begins now.
 func (g *ground) at() uint64 {
 	if !g.exists {
 		return g.void
@@ -49,7 +49,7 @@ func (g *ground) at() uint64 {
 	return g.last
 }
 
-// isVoid says that nothing was ever published to the channel, as far as the log knows.
+// isVoid reports whether nothing was ever published to the channel, as far as the log knows.
 func (g *ground) isVoid() bool { return !g.exists || g.last == g.base }
 
 // parseGround reads the answer of the touch script.
@@ -80,9 +80,9 @@ func parseGround(got []rueidis.RedisMessage) (g ground, err error) {
 	return g, nil
 }
 
-// before tells that a place lies before the first event of its channel: it is none, or one where nothing
-// was. first is where the channel began since, or the present time if it did not. A channel may have had
-// events between the two that have aged, but not within life, which is how long their place is kept.
+// before reports whether a place lies before the first event of its channel: it is 0, or a place of a
+// channel without events. first is where the channel began since, or the present time if it did not. Events
+// in between may have expired, but not within life, which is how long their place lives.
 func before(place, first uint64, life time.Duration) bool {
 	return place == 0 || place%voidGrain == 0 && place < first && first-place < uint64((life-2*voidSlack).Microseconds())
 }

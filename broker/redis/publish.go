@@ -15,21 +15,21 @@ import (
 )
 
 const (
-	// attemptTimeout bounds one try of a publish.
+	// attemptTimeout bounds one try of a command.
 	attemptTimeout = 3 * time.Second
-	// countLife is the silence after which the counts of a channel start again.
+	// countLife is the silence after which the counts of a channel are reset.
 	countLife = 150 * time.Second
 )
 
-// publishArgs is the number of arguments of the publish script before those of events, and
-// for each of them.
+// publishArgs is the number of arguments of the publish script before those of the events, perEvent the
+// number for each event.
 const publishArgs, perEvent = 7, 4
 
-// place names a channel.
+// place identifies a channel of an app.
 type place struct{ app, channel string }
 
-// Publish implements [broker.Publisher]. The events of one channel are stored by one
-// script, those of different channels by several under way at the same time.
+// Publish implements [broker.Publisher]. The events of one channel are stored by one script; scripts for
+// different channels run concurrently.
 func (l *Log) Publish(ctx context.Context, app string, events ...broker.Outgoing) ([]broker.Receipt, error) {
 	a, err := l.app(app)
 	if err != nil {
@@ -59,7 +59,7 @@ func (l *Log) Publish(ctx context.Context, app string, events ...broker.Outgoing
 	return receipts, nil
 }
 
-// announce is the command that tells of what was stored.
+// announce returns the command that announces stored events.
 func (l *Log) announce() string {
 	if l.opt.Cluster {
 		return "SPUBLISH"
@@ -76,7 +76,7 @@ func oneChannel(events []broker.Outgoing) bool {
 	return true
 }
 
-// maxParts bounds the channels of one call that are written at a time.
+// maxParts bounds the channels of one call that are written concurrently.
 const maxParts = 64
 
 func (l *Log) publishParts(ctx context.Context, a *appLog, events []broker.Outgoing, receipts []broker.Receipt) error {
@@ -107,8 +107,7 @@ func (l *Log) publishParts(ctx context.Context, a *appLog, events []broker.Outgo
 	return nil
 }
 
-// publishTo stores the events with the given indices, all for nil, which go to one
-// channel.
+// publishTo stores the events with the given indices, or all for nil. They go to one channel.
 func (l *Log) publishTo(ctx context.Context, a *appLog, events []broker.Outgoing, receipts []broker.Receipt, at []int) error {
 	n := len(at)
 	if at == nil {
@@ -135,7 +134,7 @@ func (l *Log) publishTo(ctx context.Context, a *appLog, events []broker.Outgoing
 		if id == "" || l.opt.Cluster {
 			root = k.dedup
 		}
-		// Our own retries, which end with the time for a publish, find it.
+		// The window must last for this process's own retries, which end with PublishTimeout.
 		window := 2 * l.opt.PublishTimeout
 		if id == "" {
 			id = "-" + rand.Text()
@@ -158,7 +157,7 @@ func (l *Log) publishTo(ctx context.Context, a *appLog, events []broker.Outgoing
 	return l.settle(a, channel, got, events, receipts, n, index)
 }
 
-// settle reads the answer of the publish script for n events.
+// settle parses the answer of the publish script for n events.
 func (l *Log) settle(a *appLog, channel string, got []rueidis.RedisMessage, events []broker.Outgoing, receipts []broker.Receipt,
 	n int, index func(int) int) error {
 	if len(got) != 2*n {
@@ -174,13 +173,13 @@ func (l *Log) settle(a *appLog, channel string, got []rueidis.RedisMessage, even
 		if err != nil {
 			return unavailable("publishing", err)
 		}
-		// An id that we made up was seen before by a try of ours whose answer was lost.
+		// If the id was generated here, an earlier try whose answer was lost stored the event.
 		again := duplicate == 1 && events[index(i)].Event.DedupID != ""
 		receipts[index(i)] = broker.Receipt{Position: broker.Position{Epoch: epoch, Offset: offset}, Duplicate: again}
 		l.stats.Published.Add(1)
 		if again {
 			l.stats.Duplicates.Add(1)
-			continue // it may be of another channel
+			continue // the position may belong to another channel
 		}
 		l.recent.note(place{a.opt.ID, channel}, offset)
 	}
@@ -196,8 +195,8 @@ func (l *Log) run(ctx context.Context, a *appLog, keys, args []string) (got []ru
 	return got, err
 }
 
-// repeat does a part of a publish, again and again until the deadline. It must be one
-// that may be done twice. key is in the slot that it needs.
+// repeat runs a step of a publish until it succeeds, a lasting error occurs, or ctx ends. The step must be
+// one that may be repeated. key is in the slot that the step needs.
 func (l *Log) repeat(ctx context.Context, a *appLog, key string, do func(ctx context.Context) error) error {
 	var before error
 	for attempt := 0; ; attempt++ {
@@ -220,7 +219,7 @@ func (l *Log) repeat(ctx context.Context, a *appLog, key string, do func(ctx con
 			return fmt.Errorf("%w: %w", broker.ErrUnavailable, broker.ErrClosed)
 		}
 		if ctx.Err() != nil && before != nil {
-			err = before // the last try was cut short, and says nothing
+			err = before // the last try was cut short, so its error means nothing
 		}
 		before = err
 		l.leaveReplica(ctx, err)
@@ -231,8 +230,7 @@ func (l *Log) repeat(ctx context.Context, a *appLog, key string, do func(ctx con
 		switch {
 		case attempt == 0:
 		case strings.Contains(err.Error(), "WRONGTYPE"):
-			// Somebody put something else in the place of one of the app's keys, which is
-			// no trouble of the server.
+			// A foreign value is stored at one of the app's keys. That is no problem of the server.
 			a.spoilt.Store(true)
 			l.appProblem(a.opt.ID, storing+" of the app "+a.opt.ID, err)
 		default:
@@ -249,18 +247,18 @@ func (l *Log) repeat(ctx context.Context, a *appLog, key string, do func(ctx con
 	}
 }
 
-// storing is the problem of publishes that fail.
+// storing is the problem of failing publishes.
 const storing = "storing events"
 
-// unstorable notes that an event could not be stored at the place of a key.
+// unstorable records that an event could not be stored beside key.
 func (l *Log) unstorable(key string, err error) {
 	l.problem(storing, err)
 	probe := key + ":probe"
 	l.probe.Store(&probe)
 }
 
-// tryStoring finds out whether a place that could not be written to can be now. Nobody
-// else would when those who publish stay away from a gateway that is not ready.
+// tryStoring checks whether a key that could not be written can be written now. Nothing else would, because
+// publishers avoid a gateway that is not ready.
 func (l *Log) tryStoring() {
 	key := l.probe.Load()
 	if key == nil {
@@ -268,14 +266,14 @@ func (l *Log) tryStoring() {
 	}
 	ctx, cancel := context.WithTimeout(l.ctx, attemptTimeout)
 	defer cancel()
-	// Where memory is full there is room for a little again and again, so it is tried with
-	// as much as an event may have, twice.
+	// If memory is full there is room for small values now and then, so a value of the largest event size is
+	// written twice.
 	value := strings.Repeat("x", min(l.maxData(), maxProbe))
 	defer l.probes.Add(1)
 	write := func() error {
 		return l.pub.Do(ctx, l.pub.B().Set().Key(*key).Value(value).Px(time.Second).Build()).Error()
 	}
-	// Scripts need rights of their own.
+	// Scripts need permissions of their own.
 	script := func() error {
 		return touchScript.Exec(ctx, l.pub, []string{*key + ":script"}, l.probeArgs(*key)).Error()
 	}
@@ -293,5 +291,5 @@ func (l *Log) tryStoring() {
 	}
 }
 
-// maxProbe bounds what is written to find out whether there is room.
+// maxProbe bounds the size in bytes of the value that is written as a probe.
 const maxProbe = 1 << 20

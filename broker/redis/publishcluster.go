@@ -9,9 +9,9 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// publishOnCluster looks up the ids that publishers chose before and after the script,
-// because they belong to the app and the script reaches the channel's slot only. Two
-// publishes of one id to different channels at the same time are both stored.
+// publishOnCluster looks up publishers' ids before the script and stores them after it, because the ids
+// belong to the app and the script reaches only the channel's slot. Two concurrent publishes of one id to
+// different channels are both stored.
 func (l *Log) publishOnCluster(ctx context.Context, a *appLog, events []broker.Outgoing, receipts []broker.Receipt,
 	index func(int) int, n int, channel string, keys, args []string) error {
 	stored, err := l.lookUp(ctx, a, events, index, n)
@@ -44,7 +44,7 @@ func (l *Log) publishOnCluster(ctx context.Context, a *appLog, events []broker.O
 	}
 	for _, r := range left {
 		if id := events[r].Event.DedupID; id != "" {
-			// What is stored is stored: a publish does not fail for this.
+			// The events are stored, so the publish does not fail because of this.
 			err := l.pub.Do(ctx, l.pub.B().Set().Key(l.keys.dedup(a.opt.ID)+digest(id)).
 				Value(strconv.FormatUint(receipts[r].Offset, 10)).Nx().Px(l.opt.DedupWindow).Build()).Error()
 			if err != nil && !rueidis.IsRedisNil(err) {
@@ -55,8 +55,7 @@ func (l *Log) publishOnCluster(ctx context.Context, a *appLog, events []broker.O
 	return nil
 }
 
-// lookUp returns the offsets of events whose ids are known in the app, and 0 for the
-// others.
+// lookUp returns the offsets of events whose ids are known in the app, 0 for the others.
 func (l *Log) lookUp(ctx context.Context, a *appLog, events []broker.Outgoing, index func(int) int, n int) ([]uint64, error) {
 	stored := make([]uint64, n)
 	root := l.keys.dedup(a.opt.ID)

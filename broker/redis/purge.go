@@ -9,12 +9,11 @@ import (
 
 var _ broker.Eraser = (*Log)(nil)
 
-// weighed is how many of the entries that are to be removed are read, to tell how large they
-// were.
+// weighed is how many of the entries to be removed are read, to estimate their size.
 const weighed = 256
 
-// Purge implements [broker.Eraser]. The hash of the channel keeps its newest offset, and each
-// entry names the one before it, so what is missing shows.
+// Purge implements [broker.Eraser]. The hash of the channel keeps its newest offset, and each entry names the
+// one before it, so readers notice the removal.
 func (l *Log) Purge(ctx context.Context, app, channel string, before uint64) (broker.Erased, error) {
 	a, err := l.forReading(ctx, app)
 	if err != nil {

@@ -12,18 +12,18 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// meaning is what an answer of a server means, and what to do about it.
+// meaning is what an answer of a server means, and what an operator can do about it.
 type meaning struct {
-	answer      string // how it begins
+	answer      string // how the answer begins
 	reason, way string
-	// lasts: it stays for longer than anybody waits. Others may be gone in a moment, so what may
-	// be done again is.
+	// lasts: the condition lasts for longer than a request waits. Other conditions may pass soon, so requests
+	// that may be repeated are retried.
 	lasts bool
-	// slot: it is about one slot of a cluster.
+	// slot: the answer concerns one slot of a cluster.
 	slot bool
 }
 
-// meanings are those of all answers that say more of the server than of what it was asked.
+// meanings lists the answers that concern the server and not the request.
 var meanings = []meaning{
 	{"LOADING ", "the Redis server is reading its data back after a start", "it goes on by itself when that is done, and INFO persistence says how far it is", false, false},
 	{"BUSY ", "the Redis server is busy with a script", "SCRIPT KILL ends one that has written nothing", false, false},
@@ -54,13 +54,12 @@ const (
 	correctIt    = "correct them in redis_url or in the file of redis_url_file"
 )
 
-// greeted is what a server said before it was asked.
+// greeted is what a server says on a new connection before any command.
 type greeted string
 
 func (g greeted) Error() string { return string(g) }
 
-// meaningOf finds out what an error means, nil if it is not the answer of a server or says
-// nothing of it.
+// meaningOf returns the meaning of an error, nil if it is not the answer of a server or not in the list.
 func meaningOf(err error) *meaning {
 	var answer *rueidis.RedisError
 	var first greeted
@@ -75,7 +74,7 @@ func meaningOf(err error) *meaning {
 	}
 	for i := range meanings {
 		m := &meanings[i]
-		// A script may have the error of what it called in its own.
+		// The error of a script may contain that of the command it called.
 		if strings.HasPrefix(text, m.answer) || strings.HasPrefix(text, "ERR "+m.answer) || strings.Contains(text, "-"+m.answer) {
 			return m
 		}
@@ -83,7 +82,7 @@ func meaningOf(err error) *meaning {
 	return nil
 }
 
-// inWords adds to an error what it means and what to do about it.
+// inWords adds to an error its meaning and what can be done about it.
 func inWords(err error) error {
 	m := meaningOf(err)
 	if m == nil {
@@ -92,8 +91,7 @@ func inWords(err error) error {
 	return fmt.Errorf("%w: %s; %s", err, m.reason, m.way)
 }
 
-// refusedFor returns the reason of an answer that trying again does not change, empty for
-// everything else.
+// refusedFor returns the reason of an answer that retrying does not change, empty for other errors.
 func refusedFor(err error) string {
 	if m := meaningOf(err); m != nil && m.lasts {
 		return m.reason
@@ -101,7 +99,8 @@ func refusedFor(err error) string {
 	return ""
 }
 
-// failed wraps the error of what somebody asked for, who may know why the server refuses it.
+// failed wraps the error of a request. A lasting refusal becomes a [broker.Refused], whose reason the caller
+// may see.
 func failed(what string, err error) error {
 	if reason := refusedFor(err); reason != "" {
 		return &broker.Refused{Reason: reason, Cause: err}
@@ -109,10 +108,10 @@ func failed(what string, err error) error {
 	return unavailable(what, err)
 }
 
-// errReplica says that the server takes no writes.
+// errReplica means that the server takes no writes.
 var errReplica = errors.New("the server is a replica, and redis_url must name the primary")
 
-// at names the server of an error.
+// at adds the server's address to an error.
 func (l *Log) at(addr string, err error) error {
 	if err == nil {
 		return nil
@@ -123,7 +122,7 @@ func (l *Log) at(addr string, err error) error {
 	return fmt.Errorf("the Redis server %s: %w", addr, err)
 }
 
-// unreached is the error of a start that got no connection, with what it may mean.
+// unreached returns the error of a start without a connection, with a hint at its possible cause.
 func (l *Log) unreached(err error) error {
 	hint := ""
 	if (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)) && !l.secure() {
@@ -132,7 +131,7 @@ func (l *Log) unreached(err error) error {
 	return fmt.Errorf("connecting to Redis: %w%s", l.at("", err), hint)
 }
 
-// secure says whether connections use TLS.
+// secure reports whether connections use TLS.
 func (l *Log) secure() bool {
 	return strings.HasPrefix(string(l.opt.URL), "rediss:") || l.opt.CAFile != "" || l.opt.CertFile != ""
 }

@@ -8,12 +8,11 @@ import (
 	"github.com/sluicehq/sluice/broker/follow"
 )
 
-// repairPage and repairBytes are how many entries and bytes a repair reads at a time. A page must
-// come within the time for one try, also on a slow line.
+// repairPage and repairBytes bound the entries and bytes that a repair reads at a time. A page must arrive
+// within attemptTimeout, also on a slow line.
 const repairPage, repairBytes = 256, 2 << 20
 
-// Read implements [follow.Line]. The entry before is read as well: it is the proof that none
-// is missing.
+// Read implements [follow.Line]. It also reads the entry at the position, which proves that none is missing.
 func (f *follower) Read(ctx context.Context) (func() follow.Found, error) {
 	f.Lock()
 	at, life, unsure, grain := f.At(), f.life, f.unproven || aged(f.kept), 1
@@ -22,8 +21,8 @@ func (f *follower) Read(ctx context.Context) (func() follow.Found, error) {
 	}
 	f.overdue(true)
 	f.Unlock()
-	// After an age the channel may have no place; one that was made later would look like a loss. In a
-	// new life it may have none either.
+	// The place of the channel may have expired meanwhile, and one created later would look like a loss. In a
+	// new epoch there may be none either.
 	var here ground
 	if unsure {
 		var err error
@@ -38,8 +37,8 @@ func (f *follower) Read(ctx context.Context) (func() follow.Found, error) {
 	return func() follow.Found { return f.absorb(r, here, at, life) }, nil
 }
 
-// absorb takes over a page that was read from a position inclusive, in a life. here is what was known of the
-// channel before, if that was looked at. The lock is held.
+// absorb applies a page that was read from a position (inclusive) in an epoch. here is the state of the
+// channel before, if it was read. The caller holds the lock.
 func (f *follower) absorb(r *scanned, here ground, at broker.Position, life string) follow.Found {
 	switch {
 	case f.At() != at || f.life != life:
@@ -49,12 +48,12 @@ func (f *follower) absorb(r *scanned, here ground, at broker.Position, life stri
 		f.Resume()
 		return follow.Complete
 	case r.base > at.Offset:
-		// It has begun since. Nothing was before that.
+		// The channel began since, and nothing was before.
 		at.Offset = r.base
 		f.Stand(r.base)
 	}
-	// A place that was made anew since the other one aged begins above what was delivered. What
-	// lies between aged as well, and is told as a gap of this channel.
+	// A place created after the old one expired begins above the delivered offset. The events in between
+	// expired too, and are reported as a gap of this channel.
 	if !f.unproven && r.lost(at.Offset) && !(f.gone && r.exists && r.base > at.Offset) {
 		return follow.Doubtful
 	}
@@ -85,7 +84,7 @@ func (f *follower) absorb(r *scanned, here ground, at broker.Position, life stri
 		return follow.Progress
 	}
 	if r.last > f.At().Offset {
-		// The rest was removed before it could be read.
+		// The remaining entries were removed before they could be read.
 		if found, missing := f.hole(f.At().Offset); !missing {
 			return found
 		}
@@ -96,21 +95,21 @@ func (f *follower) absorb(r *scanned, here ground, at broker.Position, life stri
 	return follow.Complete
 }
 
-// continues says whether the message that follows an offset is held: then nothing is missing
-// before it, whatever the log has removed. The lock is held.
+// continues reports whether the message that follows an offset is held. Then nothing is missing before it,
+// whatever the log has removed. The caller holds the lock.
 func (f *follower) continues(last uint64) bool {
 	return slices.ContainsFunc(f.Held(), func(a arrival) bool { return a.prev == last && a.offset > last })
 }
 
-// resume goes back to following with what is held, whatever the log has. The lock is held.
+// resume returns to following with the held messages, whatever the log has. The caller holds the lock.
 func (f *follower) resume() {
 	f.overdue(false)
 	f.Resume()
 }
 
-// hole says whether what the log does not have any more behind an offset is missing, and what a
-// repair found if it is not. It may be held or on its way; that it is neither is known when a
-// later message has come. The lock is held.
+// hole reports whether events after an offset that the log no longer has are missing, and otherwise what the
+// repair found. They may be held or on their way as live messages; a later held message proves that they are
+// not. The caller holds the lock.
 func (f *follower) hole(last uint64) (found follow.Found, missing bool) {
 	switch {
 	case f.continues(last):
@@ -122,8 +121,7 @@ func (f *follower) hole(last uint64) (found follow.Found, missing bool) {
 	return follow.Progress, true
 }
 
-// Inquire implements [follow.Line]. What was delivered is not in the log any more, so a new
-// life of it begins.
+// Inquire implements [follow.Line]. A delivered event is no longer in the log, so it begins a new epoch.
 func (f *follower) Inquire(ctx context.Context) (func() follow.Found, error) {
 	f.Lock()
 	epoch := f.At().Epoch
@@ -134,7 +132,7 @@ func (f *follower) Inquire(ctx context.Context) (func() follow.Found, error) {
 	return func() follow.Found { return follow.Turned }, nil
 }
 
-// Ask implements [follow.Line]. There is one log, and it is never behind.
+// Ask implements [follow.Line]. There is only one copy of the log to read, so it is the same as Read.
 func (f *follower) Ask(ctx context.Context) (func() follow.Found, error) { return f.Read(ctx) }
 
 // GiveUp implements [follow.Line].
@@ -151,10 +149,10 @@ func (f *follower) GiveUp() {
 		resume = max(resume, held[0].prev)
 	}
 	f.missing(resume, broker.GapUnavailable)
-	f.resume() // nobody knows what the log has
+	f.resume() // it is not known what the log has
 }
 
-// overdue marks what is held. The lock is held.
+// overdue marks the held messages. The caller holds the lock.
 func (f *follower) overdue(yes bool) {
 	held := f.Held()
 	for i := range held {

@@ -11,8 +11,8 @@ import (
 
 var runID = regexp.MustCompile(`\brun_id:(\w+)`)
 
-// checkRuns finds out whether a server began anew, or another one took over from it. What was acknowledged may
-// be lost then, also on a server from which nobody here gets live messages, so that no connection broke.
+// checkRuns finds out whether a server restarted, or another one took over from it. Acknowledged events may
+// be lost then, also on a server from which this process gets no live messages, so that no connection broke.
 func (l *Log) checkRuns() {
 	masters, err := l.masters()
 	if err != nil {
@@ -23,7 +23,7 @@ func (l *Log) checkRuns() {
 	each(maps.Keys(masters), comparing, func(addr string) {
 		run, err := runOf(l.ctx, masters[addr])
 		if err != nil {
-			return // whoever needs it notices
+			return // a request that needs the server will notice
 		}
 		mu.Lock()
 		defer mu.Unlock()
@@ -43,7 +43,7 @@ func (l *Log) checkRuns() {
 	}
 }
 
-// runOf asks a server for its run.
+// runOf returns the run id of a server.
 func runOf(ctx context.Context, server rueidis.Client) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()

@@ -2,10 +2,10 @@ package redis
 
 import "github.com/redis/rueidis"
 
-// clockAndInstance is Lua that finds out which run of which server executes the script. It
-// is what tells a log that was lost in part from one that goes on: see publishScript.
-// The description is read from INFO, which costs a few microseconds, unless the
-// channel was written less than five milliseconds ago, in which no server restarts.
+// clockAndInstance is Lua that reads the time and finds out which run of which server executes the script.
+// The run distinguishes a log that lost a part from one that continues: see publishScript. It is read from
+// INFO, which costs a few microseconds, unless the channel was written less than five milliseconds ago, in
+// which no server restarts.
 const clockAndInstance = `
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
@@ -14,9 +14,10 @@ local function instance()
 end
 `
 
-// permission is Lua that finds out whether the user may execute what publishScript does: behind its first write
-// it would be too late. It returns an error for the first command that the user may not, and nothing if there is none.
-// It takes Redis about 3 microseconds (measured with 7.0), so only who publishes after a pause has it done.
+// permission is Lua that checks whether the user may execute the commands of publishScript, because after its
+// first write a refusal would come too late. It returns an error for the first command that is not permitted,
+// else nothing. It takes Redis about 3 microseconds (measured with 7.0), so it runs only for a publish after
+// a pause.
 const permission = `
 local function denied(stream, hash, id, verb, channel)
   for _, c in ipairs({{'GET', id}, {'HMGET', hash, 's'}, {'XADD', stream, '*', 'e', ''}, {'SET', id, ''}, {'HSET', hash, 's', ''}, {verb, channel, ''},
@@ -27,19 +28,18 @@ local function denied(stream, hash, id, verb, channel)
 end
 `
 
-// publishScript appends the events of one call to one channel, counts them, announces
-// them, and answers for each with offset and whether it was a duplicate. It writes
-// nothing before everything that can fail has been looked at.
+// publishScript appends the events of one call to one channel, counts them, announces them, and returns for
+// each its offset and whether it is a duplicate. It checks everything that can fail before it writes.
 //
-// A channel begins at an offset made of the server's time in microseconds, and jumps
-// there when another run of a server finds it: what that server lost, if it lost
-// anything, has offsets below, and none of them is ever given to another event. This
-// wants fewer than a million events a second in a channel, and clocks of servers that
-// do not differ by more than it takes to fail over. Where the clock is behind the channel
-// all the same, the jump is over a million offsets, which a server does not lose at once.
+// A channel begins at an offset made of the server's time in microseconds, and jumps to that time when
+// another run of a server finds it: offsets that the other run lost, if any, are below, and none of them is
+// given to another event. This requires fewer than a million events a second in a channel, and clocks of
+// servers that do not differ by more than a failover takes. If the clock is behind the channel nevertheless,
+// the jump is one million offsets, more than a server loses at once.
 //
-// The hash has s, the newest offset, b, the one before the first, t, the time of the newest event, r, the run
-// of the server, u, when that was known, and o, a time before which no event is kept that was looked at.
+// Fields of the hash: s is the newest offset, b the one before the first, t the time of the newest event, r
+// the run of the server, u when r was last written, and o the time of the oldest event that was kept when
+// expired ones were last removed.
 //
 //	KEYS: stream, hash, counts, then one key for duplicates per event
 //	ARGV: live channel, PUBLISH or SPUBLISH, most messages (-1 for all), life ms,
@@ -115,8 +115,8 @@ end
 return answer
 `)
 
-// touchScript keeps the place of a channel, and makes one if it is told to and there is none, or if there is
-// none and the channel has entries: a server that may evict keys took it.
+// touchScript extends the life of a channel's place. It creates a place if there is none and the caller wants
+// one, or the channel has entries: a server that may evict keys evicted the place then.
 //
 //	KEYS: hash, stream (not for a probe)
 //	ARGV: life ms, life of a place where nothing was stored ms, what the number of one that is made is a
@@ -142,7 +142,7 @@ redis.call('PEXPIRE', KEYS[1], last == base and ARGV[2] or ARGV[1])
 return {last or '', base or '', len, string.format('%.0f', now)}
 `)
 
-// readScript reads a page and describes what is retained, at one moment.
+// readScript reads a page and the range of retained entries, atomically.
 //
 //	KEYS: stream, hash
 //	ARGV: from, to (0 for none), since, until (microseconds, 0 for none), most, 1 for newest first,
@@ -202,8 +202,8 @@ end
 return {meta[1] or '', meta[2] or '', len, oldest, newest, entries, ended}
 `)
 
-// purgeScript removes the entries before an offset, and the stream with the last of them: one that
-// is empty would be listed as a channel that keeps something.
+// purgeScript removes the entries before an offset. It removes an empty stream, which would be listed as a
+// channel with publications.
 //
 //	KEYS: stream   ARGV: offset
 //	answers: how many entries were removed
@@ -213,7 +213,7 @@ if redis.call('XLEN', KEYS[1]) == 0 then redis.call('DEL', KEYS[1]) end
 return removed
 `)
 
-// renewScript begins a new life of the log unless somebody else did.
+// renewScript begins a new epoch unless another process did.
 //
 //	KEYS: epoch   ARGV: the present one, a new one
 //	answers: the one in force, the time in microseconds

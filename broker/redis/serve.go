@@ -8,13 +8,12 @@ import (
 	"time"
 )
 
-// openingPatience is how long Serve waits for new apps.
+// openingPatience bounds how long Serve waits for new apps.
 const openingPatience = 5 * time.Second
 
-// Serve makes the log that of other apps while it is open, with what is kept of them from the next
-// event on. New ones are opened; those that cannot be are a problem and are tried again. Those that
-// are not named any more are let go of, and their keys stay as they are. maxData is as in
-// [Options]; it never becomes less. It is for one goroutine at a time.
+// Serve changes the apps of an open log, and their limits from the next event on. New apps are opened; an app
+// that cannot be opened is recorded as a problem and retried. Apps that are no longer named are released, and
+// their keys remain. maxData is as in [Options]; it never decreases. Calls must not overlap.
 func (l *Log) Serve(ctx context.Context, apps []AppOptions, maxData int) error {
 	opt := Options{URL: l.opt.URL, Cluster: l.opt.Cluster, Prefix: l.opt.Prefix, Apps: slices.Clone(apps), MaxData: max(maxData, l.maxData())}
 	if err := opt.setDefaults(); err != nil {
@@ -46,7 +45,7 @@ func (l *Log) Serve(ctx context.Context, apps []AppOptions, maxData int) error {
 	return nil
 }
 
-// add takes in apps, with what is kept of those that are there already, and lets go of others.
+// add adds apps, updates the limits of present ones, and releases the removed ones.
 func (l *Log) add(apps []AppOptions, removed []string) {
 	named, added := map[string]*AppOptions{}, []string{}
 	for i := range apps {
@@ -67,7 +66,7 @@ func (l *Log) add(apps []AppOptions, removed []string) {
 	}
 }
 
-// all are the logs of all apps.
+// all returns the logs of all apps.
 func (l *Log) all() iter.Seq[*appLog] {
 	return func(yield func(*appLog) bool) {
 		for _, a := range l.apps.All() {
@@ -78,5 +77,5 @@ func (l *Log) all() iter.Seq[*appLog] {
 	}
 }
 
-// maxData is the largest data of an event in bytes.
+// maxData returns the largest data of an event in bytes.
 func (l *Log) maxData() int { return max(l.opt.MaxData, int(l.larger.Load())) }

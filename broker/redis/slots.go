@@ -11,8 +11,8 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// learn asks a cluster which server has which slot: one server after the other, so
-// that one that does not answer is in nobody's way.
+// learn reads from a cluster which server has which slot. It asks one server after the other until one
+// answers.
 func (s *subscriptions) learn(ctx context.Context) error {
 	if !s.log.opt.Cluster {
 		return nil
@@ -30,7 +30,7 @@ func (s *subscriptions) learn(ctx context.Context) error {
 	return err
 }
 
-// askTimeout is how long one server has to describe the cluster.
+// askTimeout bounds a request for the state of one server.
 const askTimeout = time.Second
 
 func askSlots(ctx context.Context, addr string, server rueidis.Client) (*[16384]string, error) {
@@ -55,9 +55,9 @@ func askSlots(ctx context.Context, addr string, server rueidis.Client) (*[16384]
 		host, _ := master[0].ToString()
 		port, _ := master[1].AsInt64()
 		switch host {
-		case "?": // it has no name yet
+		case "?": // its name is not known yet
 			continue
-		case "": // it is the one that answers, which does not know its own address
+		case "": // the answering server, which does not know its own address
 			host, _, _ = net.SplitHostPort(addr)
 		}
 		for slot := first; slot <= last; slot++ {
@@ -72,8 +72,8 @@ var (
 	errUncovered = errors.New("a slot of the cluster belongs to no server")
 )
 
-// masters are the servers that have slots, by address. A replica has no other keys, may be behind, and need
-// not answer.
+// masters returns the servers that have slots, by address. A replica has no other keys, may lag, and need not
+// answer.
 func (l *Log) masters() (map[string]rueidis.Client, error) {
 	all := l.read.Nodes()
 	if !l.opt.Cluster {
@@ -94,8 +94,8 @@ func (l *Log) masters() (map[string]rueidis.Client, error) {
 	return out, nil
 }
 
-// home is the address of the server that has a channel, on a cluster the empty one if
-// none has it. The lock is held.
+// home returns the address of the server that has a channel; on a cluster it is empty if no server has it.
+// The caller holds the lock.
 func (s *subscriptions) home(channel string) string {
 	if !s.log.opt.Cluster {
 		return ""
@@ -103,7 +103,7 @@ func (s *subscriptions) home(channel string) string {
 	return s.slots[slotOf(channel)]
 }
 
-// homeOf is home for those without the lock.
+// homeOf is home for callers without the lock.
 func (s *subscriptions) homeOf(channel string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -11,9 +11,9 @@ import (
 	"github.com/sluicehq/sluice/broker/rank"
 )
 
-// subscriptions keeps the live channels of this process subscribed, on one connection
-// to the server, or to each master of a cluster. When a connection breaks or a slot
-// moves, it subscribes anew and says that messages may have been missed.
+// subscriptions keeps the live channels of this process subscribed, on one connection to the server, or to
+// each master of a cluster. If a connection breaks or a slot moves, it subscribes again and reports that
+// messages may have been missed.
 type subscriptions struct {
 	log *Log
 	// lost is called when messages may have been missed.
@@ -23,22 +23,22 @@ type subscriptions struct {
 	all   map[string]*subscription
 	nodes map[string]*node // by address; the only one has the empty one
 	slots [16384]string    // address by slot, on a cluster
-	// dead are channels that a server still sends and nobody wants.
+	// dead holds channels that a server may still send although nobody wants them.
 	dead   map[string]*node
 	pauses map[string]pause // by address, after failures
 	closed bool
 	wake   chan struct{}
 }
 
-// subscription is one live channel.
+// subscription is the subscription of one live channel.
 type subscription struct {
 	channel string
 	receive func(message string)
-	// joined is called when it is subscribed for the first time, if it is not nil.
+	// joined, if not nil, is called after the first subscription.
 	joined func()
-	// node is where it is subscribed, nil while it is nowhere.
+	// node is the connection on which the channel is subscribed, nil if there is none.
 	node *node
-	// times is how often a server agreed.
+	// times is how often a server has confirmed the subscription.
 	times int
 }
 
@@ -57,7 +57,7 @@ func (s *subscriptions) start(ctx context.Context) error {
 	return nil
 }
 
-// run mends what is broken until the log is closed.
+// run restores missing subscriptions until the log is closed.
 func (s *subscriptions) run() {
 	check := time.NewTicker(time.Second)
 	defer check.Stop()
@@ -97,7 +97,7 @@ func (s *subscriptions) receive(m rueidis.PubSubMessage) {
 	}
 }
 
-// subscribe begins receiving a channel, and returns when the server has agreed.
+// subscribe subscribes to a channel and returns when the server has confirmed it.
 func (s *subscriptions) subscribe(ctx context.Context, channel string, receive func(message string)) (*subscription, error) {
 	sub := &subscription{channel: channel, receive: receive}
 	s.mu.Lock()
@@ -112,8 +112,8 @@ func (s *subscriptions) subscribe(ctx context.Context, channel string, receive f
 	return sub, err
 }
 
-// follow begins receiving a channel, now or as soon as the server can be reached. Then
-// joined is called: what was sent before was missed.
+// follow subscribes to a channel, now or as soon as the server can be reached. It then calls joined, because
+// earlier messages were missed.
 func (s *subscriptions) follow(channel string, receive func(message string), joined func()) *subscription {
 	sub := &subscription{channel: channel, receive: receive, joined: joined}
 	s.mu.Lock()
@@ -123,7 +123,7 @@ func (s *subscriptions) follow(channel string, receive func(message string), joi
 	return sub
 }
 
-// place subscribes channels at a server.
+// place subscribes channels on the connection to a server.
 func (s *subscriptions) place(ctx context.Context, addr string, subs []*subscription) error {
 	n, err := s.nodeAt(ctx, addr)
 	if err != nil {
@@ -165,24 +165,24 @@ func (s *subscriptions) place(ctx context.Context, addr string, subs []*subscrip
 	return nil
 }
 
-// misplaced takes back what place noted.
+// misplaced undoes what place recorded.
 func (s *subscriptions) misplaced(ctx context.Context, n *node, subs []*subscription, err error) {
 	s.mu.Lock()
 	for _, sub := range subs {
 		sub.node = nil
-		// It may have been subscribed all the same.
+		// The server may have subscribed it nevertheless.
 		s.dead[sub.channel] = n
 	}
 	s.mu.Unlock()
-	// Who stops waiting does not break what others listen to: whether the
-	// connection lives is found out by the client, which asks the server for a sign.
+	// A caller that stops waiting must not break the connection for others. Whether it lives is checked by
+	// the client library, which pings the server.
 	if _, answered := rueidis.IsRedisErr(err); !answered && ctx.Err() == nil {
 		s.drop(n, s.log.at(n.addr, err))
 	}
 }
 
-// end ends receiving a channel, unless it was subscribed anew since. The server is told a
-// little later. It may be called again.
+// end ends a subscription, unless the channel was subscribed again since. The server is told later, by reap.
+// It may be called repeatedly.
 func (s *subscriptions) end(sub *subscription) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -195,7 +195,7 @@ func (s *subscriptions) end(sub *subscription) {
 	delete(s.all, sub.channel)
 }
 
-// reap tells the servers what nobody wants any more.
+// reap unsubscribes the dead channels at their servers.
 func (s *subscriptions) reap(ctx context.Context) {
 	s.mu.Lock()
 	dead := map[*node][]string{}
@@ -222,7 +222,7 @@ func (s *subscriptions) reapAt(ctx context.Context, n *node, channels []string) 
 	for _, channel := range channels {
 		switch sub := s.all[channel]; {
 		case sub != nil && (sub.node == n || sub.node == nil):
-			// Somebody wants it again.
+			// The channel is wanted again.
 		case s.log.opt.Cluster:
 			commands = append(commands, n.client.B().Sunsubscribe().Channel(channel).Build())
 		default:
@@ -233,10 +233,10 @@ func (s *subscriptions) reapAt(ctx context.Context, n *node, channels []string) 
 	n.client.DoMulti(ctx, commands...)
 }
 
-// resubscribeBatch is how many channels are asked for at a time.
+// resubscribeBatch is how many channels are subscribed at a time.
 const resubscribeBatch = 512
 
-// mend subscribes what is subscribed nowhere, or where its slot is no more.
+// mend subscribes channels that are not subscribed, or whose slot has moved.
 func (s *subscriptions) mend(ctx context.Context) error {
 	s.mu.Lock()
 	missing := map[string][]*subscription{}
@@ -275,9 +275,8 @@ func (s *subscriptions) mend(ctx context.Context) error {
 	return failed
 }
 
-// tell tells those who missed something that channels are subscribed. Who subscribed for the first
-// time missed what came before, and is told alone; where a channel is subscribed again a server was
-// away.
+// tell reports newly subscribed channels. At a first subscription only its own joined is called. If a channel
+// is subscribed again, a server was away, so lost is called once for all.
 func (s *subscriptions) tell(placed []*subscription) {
 	again := false
 	var joined []func()
@@ -299,8 +298,7 @@ func (s *subscriptions) tell(placed []*subscription) {
 	}
 }
 
-// placeAll subscribes any number of channels at a server, and returns those with which it
-// succeeded.
+// placeAll subscribes any number of channels at a server, and returns those that succeeded.
 func (s *subscriptions) placeAll(ctx context.Context, addr string, subs []*subscription) (placed []*subscription, err error) {
 	for part := range slices.Chunk(subs, resubscribeBatch) {
 		if err := s.place(ctx, addr, part); err != nil {

@@ -16,22 +16,22 @@ import (
 )
 
 const (
-	// checkInterval is how often the epochs are looked at.
+	// checkInterval is how often the epochs are checked.
 	checkInterval = time.Second
 )
 
-// placeLife is how long the place of a silent channel is known: long
-// enough for the audit to come by, and for positions of what retention removed.
+// placeLife is how long the place of a silent channel lives: long enough for the audit to reach it, and for
+// positions of events that retention removed.
 func placeLife(a *appLog) time.Duration { return 2*a.limits.Load().MaxAge + time.Hour }
 
-// milliseconds is how Redis takes a time to live.
+// milliseconds formats a duration for Redis.
 func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 
-// trigger asks for channels that may have missed something to be compared with the log.
+// trigger requests a comparison of the channels that may have missed messages with the log.
 func (l *Log) trigger() { l.wake.Ring() }
 
-// broken is trigger for when a server was away: all channels may have missed something,
-// and it may have lost a part of the log.
+// broken is called when a server was away: any channel may have missed messages, and the server may have lost
+// a part of the log.
 func (l *Log) broken() {
 	l.doubt.Store(true)
 	l.deaf.Store(true)
@@ -39,8 +39,8 @@ func (l *Log) broken() {
 	l.trigger()
 }
 
-// supervise adopts new epochs, and compares channels with the log after anything that
-// may have lost live messages or a part of the log.
+// supervise adopts new epochs, and compares channels with the log after any event that may have lost live
+// messages or a part of the log.
 func (l *Log) supervise() {
 	check, audit := time.NewTicker(checkInterval), time.NewTicker(l.opt.AuditInterval)
 	defer check.Stop()
@@ -81,18 +81,16 @@ func (l *Log) supervise() {
 	}
 }
 
-// auditRounds is within how many audits each channel that is followed is compared, however many
-// there are. Their places must not age meanwhile: a hundred rounds of ten seconds are far below
-// [placeKept].
+// auditRounds is the number of audits within which every followed channel is compared, however many there
+// are, so that no place expires: a hundred audits of ten seconds take far less than [placeKept].
 const auditRounds = 100
 
-// oldest chooses those that are compared in one audit.
+// oldest selects the followers to compare in one audit.
 func oldest(all []*follow.Follower[arrival]) []*follow.Follower[arrival] {
 	return follow.OldestOf(all, max(follow.AuditBatch, (len(all)+auditRounds-1)/auditRounds))
 }
 
-// lostPart begins a new life of the log unless it began one since the epoch that is
-// named.
+// lostPart begins a new epoch of an app unless one began since the named epoch.
 func (l *Log) lostPart(ctx context.Context, a *appLog, epoch string) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -102,7 +100,7 @@ func (l *Log) lostPart(ctx context.Context, a *appLog, epoch string) error {
 	return l.renew(ctx, a, epoch)
 }
 
-// settings is the problem of servers that are not what the options say.
+// settings is the problem of servers that do not match the options.
 const settings = "settings of Redis"
 
 func (l *Log) inspectAgain() {
@@ -111,19 +109,19 @@ func (l *Log) inspectAgain() {
 	l.problem(settings, l.inspect(ctx))
 }
 
-// inspectFirst is inspect for the start. A replica may be about to take over, and a server
-// may not answer yet.
+// inspectFirst is inspect for the start. It retries, because a replica may be about to become the primary,
+// and a server may not answer yet.
 func (l *Log) inspectFirst(ctx context.Context) error {
 	var before error
 	for {
 		err := l.inspect(ctx)
 		if before != nil && ctx.Err() != nil {
-			return before // it was cut short, and says nothing
+			return before // the last inspection was cut short, so its error means nothing
 		}
 		if !errors.Is(err, errReplica) && !unanswered(err) {
 			return err
 		}
-		// The connection to a replica is left, and the next look may find it just closed.
+		// The connection to a replica is closed, so the next inspection may fail only for that.
 		if !errors.Is(before, errReplica) || errors.Is(err, errReplica) {
 			before = err
 		}
@@ -135,13 +133,13 @@ func (l *Log) inspectFirst(ctx context.Context) error {
 	}
 }
 
-// inspect learns from the servers what decides about durability, where they tell. On a cluster one
-// after the other is asked until one answers: one that is away is no matter of settings, and the
-// library keeps the addresses of those that are gone.
+// inspect reads the settings that decide about durability, where the servers tell them. On a cluster it asks
+// one server after the other until one answers: an unreachable server is no problem of settings, and the
+// library keeps the addresses of removed servers.
 func (l *Log) inspect(ctx context.Context) error {
 	if !l.opt.Cluster {
 		err := l.inspectAt(ctx, l.read)
-		l.leaveReplica(ctx, err) // who only reads would stay with it
+		l.leaveReplica(ctx, err) // connections that only read would stay with it
 		return err
 	}
 	err := fmt.Errorf("%w: no server of the cluster is known", broker.ErrUnavailable)
@@ -156,10 +154,10 @@ func (l *Log) inspect(ctx context.Context) error {
 	return err
 }
 
-// unanswered reports whether an error says that a server could not be asked at the moment.
+// unanswered reports whether an error means that a server could not be asked at the moment.
 func unanswered(err error) bool { return errors.Is(err, broker.ErrUnavailable) && passing(err) }
 
-// inspectAt is inspect at one server.
+// inspectAt is inspect for one server.
 func (l *Log) inspectAt(ctx context.Context, server rueidis.Client) error {
 	info, err := server.Do(ctx, server.B().Info().Section("server", "replication").Build()).ToString()
 	if err != nil {
@@ -172,13 +170,13 @@ func (l *Log) inspectAt(ctx context.Context, server rueidis.Client) error {
 		}
 		return fmt.Errorf("adapter.driver is %s, but the server is part of %s", want, have)
 	}
-	// Of a cluster any server may have answered.
+	// On a cluster a replica may have answered.
 	if !l.opt.Cluster && strings.Contains(info, "role:slave") {
 		return l.at("", errReplica)
 	}
 	got, err := server.Do(ctx, server.B().ConfigGet().Parameter("appendonly", "appendfsync", "maxmemory-policy").Build()).AsStrMap()
 	if err != nil {
-		got = nil // many offers of Redis refuse CONFIG
+		got = nil // many hosted Redis services refuse CONFIG
 	}
 	text, level := "what it keeps when it ends is not known", broker.LevelUnknown
 	switch {
@@ -186,7 +184,7 @@ func (l *Log) inspectAt(ctx context.Context, server rueidis.Client) error {
 		text = "it is written to its append-only file before, so the end of the process or machine loses nothing"
 		level = broker.LevelMachine
 	case got["appendonly"] == "yes" && got["appendfsync"] == "everysec":
-		// An append waits up to two seconds for a synchronisation that is under way.
+		// An append waits up to two seconds for an fsync that is in progress.
 		text = "its append-only file is synchronised each second: its end can lose the last seconds, that of the process when the disk is slow"
 		level = broker.LevelSeconds
 	case got["appendonly"] == "yes":
@@ -208,16 +206,16 @@ func (l *Log) inspectAt(ctx context.Context, server rueidis.Client) error {
 	return nil
 }
 
-// problem is something that is wrong.
+// problem is a known problem of the log.
 type problem struct {
 	text string
-	// app is the one that it concerns, empty for all.
+	// app is the affected app, empty for all apps.
 	app string
-	// cut: a connection ended, and nothing tells why.
+	// cut is true if a connection ended without a known reason.
 	cut bool
 }
 
-// hasProblem says whether something is known to be wrong.
+// hasProblem reports whether a problem is recorded.
 func (l *Log) hasProblem(what string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -225,10 +223,10 @@ func (l *Log) hasProblem(what string) bool {
 	return has
 }
 
-// problem notes what is wrong with something that all apps need, or that nothing is.
+// problem records the problem of something that all apps need; a nil err clears it.
 func (l *Log) problem(what string, err error) { l.appProblem("", what, err) }
 
-// appProblem notes what is wrong with something that one app needs.
+// appProblem records the problem of something that one app needs; a nil err clears it.
 func (l *Log) appProblem(app, what string, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -246,8 +244,8 @@ func (l *Log) appProblem(app, what string, err error) {
 	l.problems[what] = problem{text, app, hungUp(err)}
 }
 
-// Health implements [broker.Log]. What concerns some of the apps is a problem, and the rest
-// goes on working: the log is ready as long as one app can use it.
+// Health implements [broker.Log]. A failure that affects only some apps is a problem, but the log is ready as
+// long as one app can use it.
 func (l *Log) Health() broker.Health {
 	l.mu.Lock()
 	defer l.mu.Unlock()

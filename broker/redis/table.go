@@ -15,26 +15,23 @@ import (
 )
 
 const (
-	// tableShards is the number of goroutines that tell watchers of writes.
+	// tableShards is the number of goroutines that tell watchers about writes.
 	tableShards = 4
-	// tableQueue bounds the writes that wait for one of them; what does not fit is
-	// reported as lost.
+	// tableQueue bounds the writes that wait for one of them. Writes that do not fit are reported as lost.
 	tableQueue = 16384
-	// tableAudit is how many watchers are told at a time that they may have
-	// missed something, when nothing else says so.
+	// tableAudit is how many watchers are told in one audit that they may have missed writes.
 	tableAudit = 64
 	// tableValue is the largest value in bytes.
 	tableValue = 64 << 10
-	// tablePageSize is how many keys are read at a time.
+	// tablePageSize is how many keys are read or purged at a time.
 	tablePageSize = 500
 )
 
-// Table is a [kv.Table] in Redis. On a cluster all of it is on one master. It ends
-// with the log.
+// Table is a [kv.Table] in Redis. On a cluster all of it is on one master. It is closed with the log.
 type Table struct {
 	log   *Log
 	names []string
-	// writes is the beginning of the channels on which writes are told.
+	// writes is the prefix of the channels on which writes are announced.
 	writes string
 
 	mu     rank.Mutex[rank.RedisTable]
@@ -44,7 +41,7 @@ type Table struct {
 
 var _ kv.Table = (*Table)(nil)
 
-// OpenTable opens the table of cluster state: presence, counts, leases, claims.
+// OpenTable opens the table of cluster state: presence, counts, leases and claims.
 func (l *Log) OpenTable(context.Context) (*Table, error) {
 	t := &Table{log: l, writes: l.opt.Prefix + tableTag + ":w" + l.keys.heard, topics: map[string]*topic{}, names: l.keys.table()}
 	t.queues = follow.NewQueues[tableWrite](tableShards, tableQueue, follow.QueueBytes)
@@ -56,8 +53,8 @@ func (l *Log) OpenTable(context.Context) (*Table, error) {
 	return t, nil
 }
 
-// topicsOf are the channels on which a write to a key is told: for all, for those of
-// its first word, and for those of its first three.
+// topicsOf returns the channels on which a write to a key is announced: one for all keys, one for its first
+// word, and one for its first three words.
 func (t *Table) topicsOf(key string) []string {
 	out := []string{t.writes, t.writes + "." + firstWords(key, 1)}
 	if three := firstWords(key, 3); three != "" {
@@ -66,7 +63,7 @@ func (t *Table) topicsOf(key string) []string {
 	return out
 }
 
-// topicFor is the narrowest of them that has all a pattern asks for.
+// topicFor returns the narrowest channel that carries all keys of a pattern.
 func (t *Table) topicFor(pattern string) string {
 	words := strings.Split(pattern, ".")
 	literal := 0
@@ -82,7 +79,7 @@ func (t *Table) topicFor(pattern string) string {
 	return t.writes
 }
 
-// firstWords returns n words of a key, or nothing if it has fewer.
+// firstWords returns the first n words of a key, empty if it has fewer.
 func firstWords(key string, n int) string {
 	end := 0
 	for range n {
@@ -99,7 +96,7 @@ func firstWords(key string, n int) string {
 	return key[:end-1]
 }
 
-// fail translates an error of the client library.
+// fail wraps an error of the client library.
 func (t *Table) fail(ctx context.Context, what, key string, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("%s %s: %w", what, key, ctx.Err())
@@ -128,7 +125,7 @@ func (t *Table) write(ctx context.Context, key string, value []byte, ttl time.Du
 	text, err := tablePut.Exec(ctx, t.log.pub, t.names, args).ToString()
 	t.log.leaveReplica(ctx, err)
 	if !errors.Is(ctx.Err(), context.Canceled) {
-		// Every gateway renews its lease, so an outage is noticed without any load.
+		// Every gateway renews its lease, so an outage is noticed even without load.
 		t.log.problem("storing who is where", err)
 	}
 	if err != nil {
@@ -144,7 +141,7 @@ func (t *Table) write(ctx context.Context, key string, value []byte, ttl time.Du
 	return revision, nil
 }
 
-// parseRecord reads what the scripts keep.
+// parseRecord parses a record in the form that the scripts store.
 func parseRecord(key, text string) (kv.Record, error) {
 	revision, rest, _ := strings.Cut(text, " ")
 	_, rest, _ = strings.Cut(rest, " ")
@@ -186,7 +183,7 @@ func (t *Table) List(ctx context.Context, pattern string) (out []kv.Record, err 
 	return out, err
 }
 
-// Walk implements [kv.Table] by the order of keys.
+// Walk implements [kv.Table], in the order of keys.
 func (t *Table) Walk(ctx context.Context, pattern string, piece func([]kv.Record)) error {
 	if !kv.ValidPattern(pattern) {
 		return fmt.Errorf("list %.80q: %w", pattern, kv.ErrInvalidKey)

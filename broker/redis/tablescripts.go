@@ -2,11 +2,11 @@ package redis
 
 import "github.com/redis/rueidis"
 
-// A record is kept as `revision expiry time value`: milliseconds for expiry, 0 for
-// never, and microseconds for time. Revisions begin at the server's time in
-// microseconds, so that a server that lost some does not give them out again.
+// A record is stored as `revision expiry time value`: expiry in milliseconds, 0 for never, and time in
+// microseconds. Revisions begin at the server's time in microseconds, so that a server that lost some does
+// not use them again.
 //
-// KEYS of all: revision, records, keys in order, keys by expiry.
+// KEYS of all scripts: revision, records, keys in order, keys by expiry.
 
 // tablePut writes a record if it has the expected revision, and tells the topics.
 //

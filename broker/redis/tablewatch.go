@@ -11,7 +11,7 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// topic is a live channel of a table with those who watch it.
+// topic is a live channel of a table with its watchers.
 type topic struct {
 	name    string
 	sub     *subscription
@@ -69,7 +69,7 @@ func (t *Table) unwatch(p *topic, watch *tableWatch) {
 	watch.mu.Unlock()
 }
 
-// take reads a write that a script told, `revision time key value`.
+// take parses an announced write, `revision time key value`, and queues it.
 func (t *Table) take(p *topic, m string) {
 	revision, rest, _ := strings.Cut(m, " ")
 	at, rest, _ := strings.Cut(rest, " ")
@@ -88,7 +88,7 @@ func (t *Table) take(p *topic, m string) {
 	}
 }
 
-// tell hands on writes to watchers.
+// tell passes queued writes to the watchers.
 func (t *Table) tell(queue *follow.Queue[tableWrite]) {
 	for w := range queue.All(t.log.ctx.Done()) {
 		t.mu.Lock()
@@ -110,7 +110,7 @@ func (w *tableWatch) call(do func()) {
 	}
 }
 
-// watching returns everybody who watches.
+// watching returns all watchers.
 func (t *Table) watching() []*tableWatch {
 	t.mu.Lock()
 	defer t.mu.Unlock()

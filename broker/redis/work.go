@@ -15,26 +15,26 @@ import (
 )
 
 const (
-	// maxTask is the largest body of a task, maxTaskID its longest id.
+	// maxTask is the largest body of a task, maxTaskID the longest id, both in bytes.
 	maxTask, maxTaskID = 8 << 20, 256
-	// maxTasks and maxTaskBytes bound a queue; more is refused, none is pushed out.
+	// maxTasks and maxTaskBytes bound a queue. Tasks beyond them are refused; stored tasks are not displaced.
 	maxTasks, maxTaskBytes = 65536, 128 << 20
-	// maxUnder bounds the bytes that are handed out and not done.
+	// maxUnder bounds the bytes of tasks that are handed out and not done.
 	maxUnder = 64 << 20
-	// workWindow is how long ids of tasks are remembered.
+	// workWindow is how long the ids of tasks are remembered.
 	workWindow = 2 * time.Minute
-	// workLease is how long the taker of a queue is spared after its last sign of
-	// life. It gives one three times as often.
+	// workLease is how long the taker of a queue keeps its right after the last renewal. It renews three
+	// times as often.
 	workLease = 10 * time.Second
-	// workPoll is how long one reading waits for new tasks.
+	// workPoll is how long one read waits for new tasks.
 	workPoll = 500 * time.Millisecond
-	// workAge is how long a task is kept that nobody takes.
+	// workAge is how long a task waits before it is dropped.
 	workAge = 24 * time.Hour
 	// workBatch is how many tasks are read or written at a time.
 	workBatch = 64
 )
 
-// Work is a [broker.Work] in Redis streams. It ends with the log.
+// Work is a [broker.Work] in Redis streams. It is closed with the log.
 type Work struct {
 	log   *Log
 	lease time.Duration
@@ -42,19 +42,19 @@ type Work struct {
 
 var _ broker.Work = (*Work)(nil)
 
-// OpenWork opens the queues of work.
+// OpenWork opens the work queues.
 func (l *Log) OpenWork() *Work { return &Work{log: l, lease: workLease} }
 
 type workKeys struct{ stream, lock, bytes, dedup string }
 
 func (w *Work) keys(queue string) workKeys {
-	// Two colons: an app may be called work, and its channels anything.
+	// Two colons, because an app may be called work, with any channels.
 	root := w.log.opt.Prefix + "{work::" + name.Key(queue) + "}"
 	return workKeys{root + ":s", root + ":l", root + ":b", root + ":d:"}
 }
 
-// workAged is Lua that removes some of the tasks of a queue that are too old. It leaves how many
-// there are, their bytes, and the first identifier that a task may have.
+// workAged is Lua that removes up to 64 expired tasks of a queue. It sets the variables have (the number of
+// tasks), bytes (their size), and oldest (the lowest id that has not expired).
 const workAged = `
 local have = redis.call('XLEN', KEYS[1])
 local bytes = tonumber(redis.call('GET', KEYS[2]) or '0')
@@ -69,9 +69,9 @@ for _, e in ipairs(aged) do
 end
 `
 
-// workPut appends tasks whose ids are new. The bytes of a queue are counted beside it, anew
-// when it is empty. Tasks that are too old go, some at a time, and the queue goes as a whole when
-// nothing was put for so long: nobody may ever take from it again.
+// workPut appends tasks whose ids are new. The size of a queue is counted in a key of its own, which starts
+// again when the queue is empty. Expired tasks are removed some at a time. The whole queue expires when
+// nothing was put for that long: there may be no taker any more.
 //
 //	KEYS: stream, bytes, then one key per id
 //	ARGV: age ms, most tasks, most bytes, window ms, bodies, then ids (empty for none)
@@ -97,11 +97,11 @@ redis.call('PEXPIRE', KEYS[1], ARGV[1])
 return left
 `)
 
-// workRead reads tasks in order. It leaves out those that are too old, of which it removes some, and
-// ends with the one that reaches the bytes, so that nothing is read twice.
+// workRead reads tasks in order. It skips expired tasks and removes some of them. It stops after the task
+// that reaches the limit of bytes, so that no task is read twice.
 //
-// Where there is none it says which identifier the queue gave out last: a server that lost something may have
-// gone back behind what was read.
+// If there are no tasks it returns the id that the queue gave out last: after a server lost some, that may be
+// lower than the last id read.
 //
 //	KEYS: stream, bytes   ARGV: age ms, entry after which it reads, most tasks, most bytes
 //	answers: entries, the last identifier (empty with entries)
@@ -129,8 +129,8 @@ end
 return {got, last}
 `)
 
-// workDone removes a task. Where memory is full the bytes are not counted, rather than that what is done
-// stays.
+// workDone removes a task. If memory is full, it does so without updating the counted bytes rather than keep
+// the task.
 //
 //	KEYS: stream, bytes   ARGV: entry, size
 var workDone = rueidis.NewLuaScriptRetryable(`
@@ -148,7 +148,7 @@ func (w *Work) Put(ctx context.Context, queue string, tasks ...broker.Task) (sto
 	if w.log.ctx.Err() != nil {
 		return 0, broker.ErrClosed
 	}
-	// What stands before one that is too large is stored all the same.
+	// Tasks before one that is too large are stored.
 	var unfit error
 	for i, t := range tasks {
 		switch {
@@ -187,7 +187,7 @@ func (w *Work) Put(ctx context.Context, queue string, tasks ...broker.Task) (sto
 	return stored, unfit
 }
 
-// firstTasks are as many as one script should store: it keeps the server from all else.
+// firstTasks returns the tasks for one script run, which blocks the server while it lasts.
 func firstTasks(tasks []broker.Task) []broker.Task {
 	n, size := 0, 0
 	for n < min(len(tasks), workBatch) && (n == 0 || size+len(tasks[n].Body) <= maxTask) {
@@ -197,8 +197,7 @@ func firstTasks(tasks []broker.Task) []broker.Task {
 	return tasks[:n]
 }
 
-// put runs the script until it is answered, and returns how many tasks of the part are not
-// stored for sure.
+// put runs the script until it is answered, and returns how many tasks of the part are not certainly stored.
 func (w *Work) put(ctx context.Context, queue string, keys, args []string) (left int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, w.log.opt.PublishTimeout)
 	defer cancel()

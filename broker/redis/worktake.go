@@ -16,8 +16,8 @@ import (
 	"github.com/sluicehq/sluice/broker/rank"
 )
 
-// workHold takes or keeps the right to take from a queue. To keep it needs no memory: where that is full,
-// who takes makes room.
+// workHold takes or renews the right to take from a queue. Renewing needs no memory: if memory is full, the
+// taker is the one that frees some.
 //
 //	KEYS: lock   ARGV: holder, life ms   answers: 1 if it is the holder's
 var workHold = rueidis.NewLuaScriptRetryable(`
@@ -31,13 +31,13 @@ end
 return 1
 `)
 
-// workFree gives it up.
+// workFree gives up the right.
 var workFree = rueidis.NewLuaScriptRetryable(`
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 return 1
 `)
 
-// taking is one call of Take that has its turn.
+// taking is one call of Take that has or waits for its turn.
 type taking struct {
 	work   *Work
 	keys   workKeys
@@ -80,7 +80,7 @@ func (w *Work) Take(ctx context.Context, queue string, pending int, do func(brok
 	return err
 }
 
-// acquire waits for the turn.
+// acquire waits for the right.
 func (k *taking) acquire(ctx context.Context) error {
 	look := time.NewTicker(100 * time.Millisecond)
 	defer look.Stop()
@@ -96,7 +96,7 @@ func (k *taking) acquire(ctx context.Context) error {
 	}
 }
 
-// renew keeps the right, and ends the taking when it is lost or about to be.
+// renew renews the right, and ends the call of Take when the right is lost or about to expire.
 func (k *taking) renew(ctx context.Context, end context.CancelCauseFunc) {
 	since := time.Now()
 	tick := time.NewTicker(k.work.lease / 3)
@@ -150,15 +150,15 @@ func (k *taking) takeAll(ctx context.Context, pending int, do func(broker.Taken)
 	return context.Cause(ctx)
 }
 
-// busy says whether tasks are handed out and not done.
+// busy reports whether tasks are handed out and not done.
 func (k *taking) busy() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.under > 0
 }
 
-// next returns the tasks behind an entry that may be handed out. It waits for some, but not for long. back says
-// that the queue went back behind the entry.
+// next returns tasks after an entry, within the bounds. It waits a short time for some. back reports that the
+// queue went back behind the entry.
 func (k *taking) next(ctx context.Context, after string, tasks, bytes int) (got []rueidis.XRangeEntry, back bool) {
 	got, back, err := k.read(ctx, after, tasks, bytes)
 	if back {
@@ -174,7 +174,7 @@ func (k *taking) next(ctx context.Context, after string, tasks, bytes int) (got 
 		}
 	}
 	if len(got) == 0 {
-		// No server answers, or not the one that knows.
+		// No server answers, or a replica reported a task that the primary does not have.
 		select {
 		case <-ctx.Done():
 		case <-time.After(100 * time.Millisecond):
@@ -183,8 +183,8 @@ func (k *taking) next(ctx context.Context, after string, tasks, bytes int) (got 
 	return got, false
 }
 
-// read returns the tasks behind an entry that may be handed out, and whether the queue gave out no identifiers
-// up to it: a server that lost something may give out lower ones again.
+// read returns tasks after an entry, within the bounds. back reports that the last id of the queue is lower
+// than the entry: a server that lost tasks may give out lower ids again.
 func (k *taking) read(ctx context.Context, after string, tasks, bytes int) (got []rueidis.XRangeEntry, back bool, err error) {
 	var answer []rueidis.RedisMessage
 	err = k.work.log.try(ctx, func(ctx context.Context) (err error) {
@@ -205,8 +205,8 @@ func (k *taking) read(ctx context.Context, after string, tasks, bytes int) (got 
 	return nil, err == nil && sequenceOf(last) < sequenceOf(after), err
 }
 
-// await waits until there is something behind an entry, or for a while, and says whether there is. It
-// uses a connection of its own, perhaps to a server that became a replica, so what it gets is only a sign.
+// await waits until there is a task after an entry, for at most workPoll, and reports whether there is. It
+// uses a connection of its own, perhaps to a server that became a replica, so the result is only a hint.
 func (k *taking) await(ctx context.Context, after string) (called bool, err error) {
 	c := k.work.log.read
 	err = c.Do(ctx, c.B().Xread().Count(1).Block(workPoll.Milliseconds()).Streams().Key(k.keys.stream).Id(after).Build()).Error()
@@ -216,7 +216,7 @@ func (k *taking) await(ctx context.Context, after string) (called bool, err erro
 	return err == nil, err
 }
 
-// room is how many more tasks may be handed out, and about how many bytes.
+// room returns how many more tasks, and about how many bytes, may be handed out.
 func (k *taking) room(pending int) (tasks, bytes int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -238,10 +238,10 @@ func (k *taking) taken(e rueidis.XRangeEntry) broker.Taken {
 	}
 }
 
-// serialBits are those of the serial number, which counts within a millisecond.
+// serialBits is the number of bits for the serial number within a millisecond.
 const serialBits = 20
 
-// sequenceOf makes a number of the identifier of an entry, which rises like it.
+// sequenceOf converts the id of an entry to a number that rises with it.
 func sequenceOf(id string) uint64 {
 	millis, serial, _ := strings.Cut(id, "-")
 	at, _ := strconv.ParseUint(millis, 10, 64)
@@ -249,8 +249,7 @@ func sequenceOf(id string) uint64 {
 	return at<<serialBits + min(n, 1<<serialBits-1)
 }
 
-// done removes a task. The caller may try again what failed; the room of the task is
-// free with the first try.
+// done removes a task. The caller may retry after an error; the first call frees the task's room.
 func (k *taking) done(ctx context.Context, id string, size int, once *sync.Once) error {
 	c := k.work.log.pub
 	err := k.work.log.attempt(ctx, func(ctx context.Context) error {
