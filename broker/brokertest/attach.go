@@ -35,9 +35,8 @@ func testAttach(t *testing.T, b *backend) {
 
 	t.Run("an attachment knows whether its channel has anything", func(t *testing.T) { testEmptiness(t, b) })
 
-	// The exactness of an attachment cannot be seen in a quiet log, so
-	// publishers and attachments race, in many rounds of different shape. The
-	// receipts tell afterwards what each sink had to see.
+	// A quiet log cannot show whether an attachment is exact, so publishers and attachments race in many
+	// rounds of different shape. The receipts tell afterwards what each sink had to receive.
 	t.Run("under concurrent publishing each sink gets exactly what is above its position", func(t *testing.T) {
 		seed := uint64(time.Now().UnixNano())
 		t.Logf("seed %d", seed)
@@ -52,7 +51,7 @@ func testAttach(t *testing.T, b *backend) {
 	})
 }
 
-// testEmptiness has a channel without events beside one that has some, which gets an event and
+// testEmptiness checks Emptiness of a channel that is empty beside one with events, then gets an event and
 // loses it.
 func testEmptiness(t *testing.T, b *backend) {
 	app, channel, other := b.Apps[0], b.fresh(), b.fresh()

@@ -12,8 +12,8 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// testPatience has callers give up while they attach a channel that others want as well. Who
-// gives up gets the error of his context and leaves nothing behind, and the others do not notice.
+// testPatience cancels callers while they attach a channel that others attach too. A cancelled caller gets
+// the error of its context and leaves nothing behind; the others are not affected.
 func testPatience(t *testing.T, b *backend) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -52,8 +52,7 @@ func testPatience(t *testing.T, b *backend) {
 	eventually(t, "nobody follows a channel", func() bool { return b.attached() == before })
 }
 
-// attachBeside attaches a channel while another caller gives up attaching it. It returns nil
-// if that fails.
+// attachBeside attaches a channel while another caller cancels attaching it. It returns nil if that fails.
 func attachBeside(t *testing.T, b *backend, rnd *rand.Rand, channel string, sink broker.Sink) broker.Attachment {
 	t.Helper()
 	app := b.Apps[0]
@@ -89,7 +88,7 @@ func attachBeside(t *testing.T, b *backend, rnd *rand.Rand, channel string, sink
 	return at
 }
 
-// attached is the number of channels that are followed, 0 if the backend does not tell.
+// attached returns the number of followed channels, 0 if the backend does not report it.
 func (b *backend) attached() int {
 	if b.Probe.Attached == nil {
 		return 0
@@ -97,8 +96,8 @@ func (b *backend) attached() int {
 	return b.Probe.Attached()
 }
 
-// testCloseWhileAttaching closes the log while many attach. Each of them is told so, nobody is
-// kept waiting, and nothing is followed afterwards.
+// testCloseWhileAttaching closes the log during many calls of Attach. Each caller gets ErrClosed, none is
+// kept waiting, and no channel is followed afterwards.
 func testCloseWhileAttaching(t *testing.T, b *backend) {
 	const callers = 8
 	errs := make(chan error, callers)

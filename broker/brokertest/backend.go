@@ -9,19 +9,17 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// Patience is how long the suite waits for one condition before it fails.
+// Patience is how long the suite waits for a condition before it fails.
 const Patience = 3 * time.Minute
 
-// channelRoom is the number of publications that the suite stores in a channel
-// when it means them all to be retained. MaxMessages must be larger, so that a
-// backend which proves completeness by counting can do so.
+// channelRoom is the number of publications that the suite stores in a channel if all of them must be
+// retained. MaxMessages must be larger, so that a backend may prove completeness by counting.
 const channelRoom = 60
 
-// Backend is a log under test with what the suite must know of it. The factory
-// that makes it registers the clean-up with t.Cleanup; the suite may have closed
-// the log by then.
+// Backend is a log under test and what the suite must know about it. The factory that makes it registers the
+// clean-up with t.Cleanup; the suite may have closed the log by then.
 type Backend struct {
-	// Log is open, empty and never used before. Required.
+	// Log is open, empty and unused. Required.
 	Log broker.Log
 	// Apps are two different apps that exist in the log. Required.
 	Apps [2]string
@@ -31,25 +29,21 @@ type Backend struct {
 	// 64 to 1000; age and bytes must not evict anything during the suite.
 	// Required.
 	MaxMessages int
-	// MaxEventBytes is the size of data that is refused for sure, 0 if the
-	// backend states no limit.
+	// MaxEventBytes is a size of data that is certainly refused, 0 if the backend has no limit.
 	MaxEventBytes int
-	// Scant says that the queues are so short that what is cast may be dropped beside a
-	// publish.
+	// Scant means that the queues are so short that a cast event may be dropped next to a publish.
 	Scant bool
 
-	// Second opens another node on the same log; the factory cleans up. Nil if
-	// the backend cannot.
+	// Second opens another node on the same log; the factory cleans up. Nil if the backend has no nodes.
 	Second func(t *testing.T) broker.Log
-	// Reopen closes the log, brings back another one on the same data, and
-	// from then on Log is not used any more; the factory cleans up. Nil if the
-	// backend keeps no data.
+	// Reopen closes the log and opens another one on the same data; Log is not used afterwards. The factory
+	// cleans up. Nil if the backend keeps no data.
 	Reopen func(t *testing.T) broker.Log
-	// Evict makes retention remove everything that the channel holds, and
-	// perhaps more, as its age or size would. Nil if it cannot be provoked.
+	// Evict makes retention remove all publications of the channel, and perhaps others, as age or size would.
+	// Nil if that cannot be caused.
 	Evict func(t *testing.T, app, channel string)
 
-	// Probe reaches inside, as far as the backend lets the suite.
+	// Probe gives access to internals, as far as the backend provides it.
 	Probe Probe
 }
 
@@ -92,7 +86,7 @@ func Run(t *testing.T, open Factory) {
 	}
 }
 
-// backend adds what the tests share.
+// backend is a Backend with what the tests share.
 type backend struct {
 	Backend
 	channels atomic.Int64
@@ -111,7 +105,7 @@ func (b *backend) check(t *testing.T) {
 	}
 }
 
-// fresh returns the name of a channel that was not used before.
+// fresh returns a channel name that was not used before.
 func (b *backend) fresh() string {
 	return fmt.Sprintf("ch-%d", b.channels.Add(1))
 }

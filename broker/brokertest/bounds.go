@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// testBounds asks for what keeps a log small when its consumers or servers are slow.
+// testBounds checks that a log stays small when its consumers or servers are slow.
 func testBounds(t *testing.T, b *backend) {
 	t.Run("what waits for a slow sink is bounded in bytes", func(t *testing.T) { testFeedBytes(t, b) })
 	t.Run("retries that come together are one", func(t *testing.T) { testRetries(t, b) })
@@ -18,8 +18,8 @@ func testBounds(t *testing.T, b *backend) {
 	}
 }
 
-// testFeedBytes has a sink take nothing while far more data comes than may wait for it. What
-// did not fit is read from the log, and nothing is missing.
+// testFeedBytes blocks a sink while far more data arrives than may be queued for it. What did not fit is read
+// from the log, and nothing is missing.
 func testFeedBytes(t *testing.T, b *backend) {
 	p := b.Probe
 	if p.FeedBytes == 0 {
@@ -44,15 +44,15 @@ func testFeedBytes(t *testing.T, b *backend) {
 	if p.Repaired == nil {
 		return
 	}
-	// A quarter may have waited, and one was with the sink.
+	// A quarter may have been queued, and one was with the sink.
 	if got, least := p.Repaired(), uint64(channelRoom/2); got < least {
 		t.Errorf("%d of %d publications were read from the log, want at least %d: the others waited, %d bytes each",
 			got, channelRoom, least, size)
 	}
 }
 
-// testRetries has the comparing of channels fail very often, as it does while a server is
-// away. What comes later is one thing, however often it was asked for.
+// testRetries makes the comparison of channels fail very often, as it does while a server is away. However
+// often a retry was requested, only one is pending.
 func testRetries(t *testing.T, b *backend) {
 	if b.Probe.Retry == nil {
 		t.Skip("the backend compares nothing")
@@ -68,7 +68,7 @@ func testRetries(t *testing.T, b *backend) {
 	}
 }
 
-// testRepairsAtOnce has the log doubt many channels while its servers do not answer.
+// testRepairsAtOnce makes the log doubt many channels while its servers do not answer.
 func testRepairsAtOnce(t *testing.T, b *backend, doubt func(app, channel string)) {
 	p, app := b.Probe, b.Apps[0]
 	channels := make([]string, 3*p.RepairsAtOnce)

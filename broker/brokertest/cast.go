@@ -12,11 +12,11 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// whether is what is cast until it is heard: a cluster of servers learns later than the one
-// asked who follows a channel.
+// whether repeats a cast until it is heard: in a cluster, other servers learn of a new follower later than
+// the one that was asked.
 const whether = "cast-whether it is heard"
 
-// listening is a recorder that also keeps what is cast.
+// listening is a recorder that also keeps cast events.
 type listening struct {
 	*recorder
 	heard []*broker.Publication
@@ -41,7 +41,7 @@ func (l *listening) casts() []*broker.Publication {
 	return l.heard[:len(l.heard):len(l.heard)]
 }
 
-// listen attaches a sink that hears what b.Log casts.
+// listen attaches a sink that receives the casts of b.Log.
 func listen(t *testing.T, b *backend, log broker.Log, app, channel string) (*listening, broker.Attachment) {
 	t.Helper()
 	l := &listening{recorder: newRecorder()}
@@ -71,7 +71,7 @@ func cast(t *testing.T, log broker.Log, app, channel string, data ...string) {
 	}
 }
 
-// testCast: what is cast reaches those who are there, and no log.
+// testCast checks that cast events reach attached listeners and are not stored.
 func testCast(t *testing.T, b *backend) {
 	app := b.Apps[0]
 	t.Run("an event is heard as it was cast and stored nowhere", func(t *testing.T) {

@@ -15,8 +15,8 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// sameEvent compares what must survive. A backend may or may not keep the id
-// for duplicates; nil and empty are the same.
+// sameEvent compares the fields that must survive. A backend may or may not keep the DedupID; nil and empty
+// are equal.
 var sameEvent = cmp.Options{
 	cmpopts.IgnoreFields(broker.Event{}, "DedupID"),
 	cmpopts.EquateEmpty(),
@@ -92,7 +92,7 @@ func testEvents(t *testing.T, b *backend) {
 	t.Run("no two events of an app have one id, whatever their channels", func(t *testing.T) { testIDs(t, b) })
 }
 
-// testIDs publishes to several channels in step, which were followed at almost the same time.
+// testIDs publishes alternately to several channels that were followed at almost the same time.
 func testIDs(t *testing.T, b *backend) {
 	app := b.Apps[0]
 	channels := make([]string, 6)

@@ -136,7 +136,7 @@ func testEviction(t *testing.T, b *backend) {
 		if at.Position().Offset >= next[0].Offset {
 			t.Errorf("the new attachment is at %d, before %d was stored", at.Position().Offset, next[0].Offset)
 		}
-		// What was lost lies below the position, so a resume from it is whole.
+		// The removed events lie below the position, so a resume from it is complete.
 		settle(t, b.Log, app, channel, next[1])
 		page := after(t, b.Log, app, channel, at.Position(), 10)
 		if diff := cmp.Diff(offsetsOf(page.Publications), offsets(next)); diff != "" {
@@ -145,7 +145,7 @@ func testEviction(t *testing.T, b *backend) {
 	})
 }
 
-// testLost tells a channel that lost something from one that did not, in a log that did.
+// testLost checks that Lost distinguishes a channel that lost events from one that did not, in the same log.
 func testLost(t *testing.T, b *backend) {
 	app, full, whole := b.Apps[0], b.fresh(), b.fresh()
 	check := func(what, channel string, since time.Time, want bool) {

@@ -9,8 +9,8 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// testGateways: every log has one more that is for gateways alone. What is published to apps
-// does not get there, whatever the name of the channel, and the other way round.
+// testGateways checks that every log has another log for gateways only. Publications to apps do not reach it,
+// whatever the name of the channel, nor the reverse.
 func testGateways(t *testing.T, b *backend) {
 	app := b.Apps[0]
 	orders, _ := attach(t, b.Log, broker.GatewaysApp, app)

@@ -10,7 +10,7 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// text makes a simple event.
+// text returns a simple event.
 func text(data string) *broker.Event {
 	return &broker.Event{Name: "update", Data: []byte(data)}
 }
@@ -38,7 +38,7 @@ func publishEvent(t *testing.T, log broker.Log, app, channel string, ev *broker.
 	return rs[0]
 }
 
-// number makes n different data strings.
+// number returns n different data strings.
 func number(n int) []string {
 	data := make([]string, n)
 	for i := range data {
@@ -63,7 +63,7 @@ func settle(t *testing.T, log broker.Log, app, channel string, pos broker.Positi
 	return last
 }
 
-// eventually waits for a condition that nothing announces.
+// eventually waits for a condition by polling it.
 func eventually(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	deadline := time.NewTimer(Patience)
@@ -129,7 +129,7 @@ type recorder struct {
 	// busy shows that calls do not overlap.
 	busy, overlapped bool
 	changed          chan struct{}
-	// hold, if set, is waited for in each call.
+	// hold, if set, blocks each call until it is closed.
 	hold <-chan struct{}
 }
 
@@ -164,7 +164,7 @@ func (r *recorder) Gap(g broker.Gap) {
 	r.leave(func() { r.gaps = append(r.gaps, g) })
 }
 
-// got returns what has arrived so far.
+// got returns what has arrived until now.
 func (r *recorder) got() []*broker.Publication {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -10,8 +10,8 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// awkwardNames are channel names that mean something to some broker, that are
-// easily confused with each other, or that are as long as names get.
+// awkwardNames are channel names that have a meaning in some broker, that are easily confused with each
+// other, or that are as long as allowed.
 var awkwardNames = []string{
 	"a", "A", "b", "a.b", "a.b.c", "a..b", ".", "..", ".a", "a.",
 	"*", ">", "a.*", "a.>", "*.b", "?", "[a-b]", "a*",
@@ -34,9 +34,8 @@ func testIsolation(t *testing.T, b *backend) {
 	for i, p := range places {
 		sinks[i], _ = attach(t, b.Log, p.app, p.channel)
 	}
-	// Two rounds: what would go astray in the first one is in a sink by the
-	// time the same sink has its own of the second, because a feed is in order
-	// within a channel.
+	// Two rounds: a feed is in order within a channel, so a misrouted publication of the first round arrives
+	// before the sink's own publication of the second.
 	want := make([][]string, len(places))
 	newest := make([]broker.Position, len(places))
 	for round := range 2 {

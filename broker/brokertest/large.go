@@ -8,11 +8,11 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// largeEvent is the data of event i among some of a size.
+// largeEvent returns the data of event i, of a size in bytes.
 func largeEvent(i, size int) string { return fmt.Sprintf("%d %s", i, strings.Repeat("x", size)) }
 
-// LargePages stores events of a size in bytes that together have three times what a page may,
-// and reads them in every direction. The log must take events of that size.
+// LargePages stores events of a size in bytes, together three times as large as a page may be, and reads them
+// in every direction. The log must accept events of that size.
 func LargePages(t *testing.T, log broker.Log, app string, size int) {
 	t.Helper()
 	n := 3 * broker.PageBytes / size
@@ -38,9 +38,9 @@ func LargePages(t *testing.T, log broker.Log, app string, size int) {
 	}
 }
 
-// WalkLarge reads a channel page by page, in which the data of each of n events begins with
-// its number and a space: everything comes once and in order, in pages that are not much
-// larger than they may be. Safe in any goroutine.
+// WalkLarge reads a channel page by page, in which the data of each of n events begins with its number and a
+// space. It checks that each event comes once and in order, in pages that are not much larger than the limit.
+// Safe in any goroutine.
 func WalkLarge(t *testing.T, log broker.History, app, channel string, n int, newestFirst bool) {
 	q := broker.Query{Limit: 1000, NewestFirst: newestFirst}
 	for seen := 0; seen < n; {
@@ -67,7 +67,7 @@ func WalkLarge(t *testing.T, log broker.History, app, channel string, n int, new
 	}
 }
 
-// checkLarge returns how many publications a page has.
+// checkLarge returns how many publications a page has, after checking its size.
 func checkLarge(t *testing.T, page *broker.Page, from, step int) int {
 	bytes := 0
 	for i, p := range page.Publications {

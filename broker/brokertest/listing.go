@@ -8,8 +8,9 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// testListing asks for the channels after each way in which one comes and goes. What is listed is what has
-// something to read, on every node, and not what was published to once or is attached.
+// testListing lists the channels after each way in which a channel appears or disappears. A channel is
+// listed, on every node, if it has retained publications, and not because it was once published to or is
+// attached.
 func testListing(t *testing.T, b *backend) {
 	if _, ok := b.Log.(broker.Listing); !ok {
 		t.Skip("this log does not list channels")
@@ -33,7 +34,7 @@ func testListing(t *testing.T, b *backend) {
 					t.Logf("node %d lists %q, want %q", i, got, want)
 				}
 			}()
-			// A copy of the log may be behind.
+			// A replica may lag.
 			eventually(t, "the channels are listed that have something", func() bool {
 				var err error
 				if got, err = log.(broker.Listing).Channels(t.Context(), app, root); err != nil {
@@ -56,10 +57,10 @@ func testListing(t *testing.T, b *backend) {
 	publish(t, b.Log, app, two, "x")
 	publish(t, b.Log, app, followed, "x")
 	listed(t, one, two, followed)
-	// A part of it.
+	// Purge a part of the channel.
 	purge(one, positions[2].Offset)
 	listed(t, one, two, followed)
-	// The rest of it, by offset, and all, also of a channel that somebody follows.
+	// Purge the rest by offset, and all, also of a followed channel.
 	purge(one, positions[2].Offset+1)
 	listed(t, two, followed)
 	purge(followed, 0)

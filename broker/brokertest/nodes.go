@@ -117,7 +117,7 @@ func testClose(t *testing.T, b *backend) {
 	pos := publish(t, b.Log, app, channel, "seen")[0]
 	sink.await(t, pos.Offset)
 
-	// Publishers that are at work when the log closes get a clean answer.
+	// Publishers that are active when the log closes get a clean error.
 	errs := make(chan error, 4)
 	for range cap(errs) {
 		go func() {

@@ -1,22 +1,21 @@
 package brokertest
 
-// Probe reaches what no caller of a log sees or can bring about. What a backend does not
-// have stays zero, and the tests that need it are left out.
+// Probe gives access to internals of a log that its callers cannot see or cause. Fields that a backend does
+// not provide stay zero, and the tests that need them are skipped.
 type Probe struct {
-	// Attached is the number of channels that are followed.
+	// Attached returns the number of followed channels.
 	Attached func() int
-	// FeedBytes is about how much data may wait for a sink that takes nothing, and Repaired
-	// how many publications were read from the log because they did not come live.
+	// FeedBytes is about how much data may be queued for a sink that blocks. Repaired returns how many
+	// publications were read from the log because they did not arrive live.
 	FeedBytes int
 	Repaired  func() uint64
 	// Retry does what the log does when it could not compare channels with its servers.
 	Retry func()
-	// Doubts are the ways in which the log comes to read a followed channel anew.
+	// Doubts are the ways to make the log read a followed channel again.
 	Doubts map[string]func(app, channel string)
-	// Repairs says how many repairs of an app are under way, at most RepairsAtOnce, and how
-	// many wait for that.
+	// Repairs returns how many repairs of an app are in progress, at most RepairsAtOnce, and how many wait.
 	Repairs       func(app string) (underWay, waiting int)
 	RepairsAtOnce int
-	// Stall holds back all answers of the servers until resume is called.
+	// Stall delays all answers of the servers until resume is called.
 	Stall func() (resume func())
 }

@@ -172,8 +172,7 @@ func testPublish(t *testing.T, b *backend) {
 	})
 }
 
-// everyCall makes each call of a log that takes an app and returns the errors
-// by the name of the method.
+// everyCall calls each method of a log that takes an app and returns the errors by method name.
 func everyCall(ctx context.Context, log broker.Log, app string) map[string]error {
 	errs := map[string]error{}
 	_, errs["Publish"] = log.Publish(ctx, app, broker.Outgoing{Channel: "c", Event: text("x")})

@@ -23,7 +23,7 @@ func testPurge(t *testing.T, b *backend) {
 		}
 		return got
 	}
-	// retained waits until every copy of the log knows.
+	// retained waits until every replica has the state.
 	retained := func(t *testing.T, log broker.Log, channel string, want broker.Retained) {
 		t.Helper()
 		eventually(t, "the log has what is left", func() bool {
@@ -42,7 +42,7 @@ func testPurge(t *testing.T, b *backend) {
 				if err != nil && !errors.Is(err, broker.ErrPositionExpired) {
 					t.Fatalf("after offset %d: got %v, want ErrPositionExpired", pos.Offset, err)
 				}
-				// Nobody may be told of a part of what followed.
+				// A reader must not get only a part of what followed.
 				if err == nil && (len(page.Publications) == 0 || page.Publications[0].Offset != pos.Offset+1) && pos.Offset > 0 {
 					t.Fatalf("after offset %d: got %v", pos.Offset, offsetsOf(page.Publications))
 				}
@@ -77,7 +77,7 @@ func testPurge(t *testing.T, b *backend) {
 		if page := after(t, b.Log, app, other, kept[0], 100); len(page.Publications) != 2 {
 			t.Errorf("of another channel %d are left, want 2", len(page.Publications))
 		}
-		// Whoever is attached notices nothing.
+		// Attached sinks notice nothing.
 		next := publish(t, b.Log, app, channel, "next")[0]
 		if pubs := sink.await(t, next.Offset); len(pubs) != 11 {
 			t.Errorf("the attachment got %d publications, want 11", len(pubs))

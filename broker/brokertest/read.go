@@ -107,8 +107,8 @@ func testRead(t *testing.T, b *backend) {
 		}
 	}
 
-	// Bounds that lie far above the newest publication are as good as none, also where a page
-	// has little of what there is.
+	// Bounds far above the newest publication have no effect, also if a page has only a part of the
+	// publications.
 	t.Run("bounds far above the newest", func(t *testing.T) {
 		channel := b.fresh()
 		positions := publish(t, b.Log, app, channel, number(90)...)
@@ -242,7 +242,7 @@ func testRead(t *testing.T, b *backend) {
 	})
 }
 
-// naiveRead is what a query means.
+// naiveRead returns what a query selects, by a plain loop.
 func naiveRead(all []*broker.Publication, q broker.Query) (match []*broker.Publication, more bool) {
 	for _, p := range all {
 		if p.Offset < q.From || q.To != 0 && p.Offset > q.To {
@@ -262,8 +262,8 @@ func naiveRead(all []*broker.Publication, q broker.Query) (match []*broker.Publi
 	return match, false
 }
 
-// testPaging walks a channel page by page while it grows. What was there at the
-// start must be seen once, in order, whatever is published meanwhile.
+// testPaging walks a channel page by page while it grows. Each publication that existed at the start must be
+// seen once, in order, whatever is published meanwhile.
 func testPaging(t *testing.T, b *backend) {
 	app := b.Apps[0]
 	for _, backwards := range []bool{true, false} {
@@ -313,7 +313,7 @@ func testPaging(t *testing.T, b *backend) {
 			want := offsets(positions)
 			if backwards {
 				slices.Reverse(want)
-				// A page that was asked for first may show newer ones.
+				// A page that was requested first may show newer ones.
 				for len(seen) > 0 && seen[0] > want[0] {
 					seen = seen[1:]
 				}

@@ -12,7 +12,7 @@ import (
 	"github.com/sluicehq/sluice/broker"
 )
 
-// taker takes from a queue until it is stopped.
+// taker takes tasks from a queue until it is stopped.
 type taker struct {
 	mu   sync.Mutex
 	got  []broker.Taken
@@ -74,14 +74,14 @@ func texts(to int) []string {
 	return out
 }
 
-// Queues are the same empty queues as two processes have them.
+// Queues are the same empty queues as seen by two processes.
 type Queues struct {
 	One, Other broker.Work
-	// Age makes everything that waits in a queue older than tasks are kept, and returns when the
-	// backend knows. Nil if it cannot be brought about.
+	// Age makes all waiting tasks of a queue older than tasks are kept, and returns when the backend has
+	// noticed. Nil if that cannot be caused.
 	Age func(t *testing.T, queue string)
-	// Vacates says that age removes what is handed out as well, one task after the other, and that
-	// the next ones are handed out in their place.
+	// Vacates means that age also removes tasks that are handed out, one after the other, and that the next
+	// tasks are handed out in their place.
 	Vacates bool
 }
 
@@ -175,7 +175,7 @@ func RunWork(t *testing.T, open func(t *testing.T) Queues) {
 		}
 		put(t, other, "another", numbered(0, 300)...)
 		wait(t, take(t, one, "another", 1000), texts(300))
-		// What is done makes room.
+		// A finished task makes room.
 		k := take(t, other, "full", 10)
 		eventually(t, "some are taken", func() bool { return len(k.bodies()) >= 10 })
 		for i := range 10 {
@@ -189,8 +189,8 @@ func RunWork(t *testing.T, open func(t *testing.T) Queues) {
 	testWorkAge(t, open)
 }
 
-// testWorkAge asks for what becomes of tasks that nobody took for so long that they say nothing any
-// more. Nobody is told of it: whoever takes gets what came later.
+// testWorkAge checks what becomes of tasks that waited for too long to be useful. They are dropped silently,
+// and the taker gets later ones.
 func testWorkAge(t *testing.T, open func(t *testing.T) Queues) {
 	aging := func(t *testing.T) Queues {
 		q := open(t)

@@ -10,30 +10,30 @@ import (
 	"time"
 )
 
-// Conn is a TCP connection. All methods may be called from any goroutine.
+// Conn is a TCP connection. Its methods are safe for concurrent use.
 type Conn struct {
 	*net.TCPConn
 	raw     syscall.RawConn
 	in, out half
 
-	// deadline is that of writes. The runtime is told of it once a write has to wait.
+	// deadline is the write deadline. It is passed to the runtime only when a write has to wait; told records
+	// that.
 	mu       sync.Mutex
 	deadline time.Time
 	told     bool
 }
 
-// half is one direction of a connection. Its lock is held for as long as a call takes.
+// half is one direction of a connection. Its lock is held for the whole of a call.
 type half struct {
 	mu    sync.Mutex
 	p     []byte
 	n     int
 	errno syscall.Errno
-	// once and patient are what is called with the descriptor: the first never waits.
+	// once and patient are called with the descriptor. once never waits.
 	once, patient func(fd uintptr) bool
 }
 
-// New returns c as a Conn, and c itself where it is no TCP connection or the system is another
-// one than Linux.
+// New returns c as a Conn, or c itself if it is no TCP connection or the system is not Linux.
 func New(c net.Conn) net.Conn {
 	tcp, ok := c.(*net.TCPConn)
 	if !ok || !possible {
@@ -57,7 +57,7 @@ func New(c net.Conn) net.Conn {
 	return conn
 }
 
-// write goes on with what is left, and reports false if it has to wait for room.
+// write writes the rest of p. It reports false if it has to wait for room in the kernel's buffer.
 func (h *half) write(fd uintptr) bool {
 	for h.n < len(h.p) {
 		n, errno := writeOnce(fd, h.p[h.n:])
@@ -101,9 +101,8 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return c.finish()
 }
 
-// TryWrite writes p if nobody else writes and the kernel takes some of it at once, and reports
-// false if not. What does not fit then is waited for, for as long as within; if that fails, a part
-// was written.
+// TryWrite writes p if no other goroutine is writing and the kernel takes some of it at once; otherwise it
+// returns false. It waits for up to within until the rest is written. If that fails, a part of p was written.
 func (c *Conn) TryWrite(p []byte, within time.Duration) (done bool, err error) {
 	h := &c.out
 	if !h.mu.TryLock() {
@@ -122,7 +121,7 @@ func (c *Conn) TryWrite(p []byte, within time.Duration) (done bool, err error) {
 		c.mu.Unlock()
 		_, err = c.finish()
 		c.mu.Lock()
-		if c.deadline.Equal(own) { // else it is that of who waits to write
+		if c.deadline.Equal(own) { // otherwise a waiting writer has set its own deadline
 			c.deadline, c.told = before, !before.IsZero()
 			_ = c.TCPConn.SetWriteDeadline(before)
 		}
@@ -133,7 +132,7 @@ func (c *Conn) TryWrite(p []byte, within time.Duration) (done bool, err error) {
 	return true, err
 }
 
-// begin writes what the kernel takes at once, and says whether it takes no more. The caller holds
+// begin writes as much as the kernel takes at once, and reports whether its buffer is full. The caller holds
 // the lock of the half.
 func (c *Conn) begin(p []byte) (full bool, err error) {
 	h := &c.out
@@ -144,7 +143,7 @@ func (c *Conn) begin(p []byte) (full bool, err error) {
 	return err == nil && h.errno == syscall.EAGAIN, err
 }
 
-// finish waits until all is written.
+// finish waits until everything is written.
 func (c *Conn) finish() (int, error) {
 	c.out.errno = 0
 	err := c.tell()
@@ -154,7 +153,7 @@ func (c *Conn) finish() (int, error) {
 	return c.written(err)
 }
 
-// written is how writing ended.
+// written returns the result of a write.
 func (c *Conn) written(err error) (int, error) {
 	h := &c.out
 	h.p = nil
@@ -167,7 +166,7 @@ func (c *Conn) written(err error) (int, error) {
 	return h.n, nil
 }
 
-// failed names the call that failed as the library does.
+// failed wraps an error like package net, with the name of the call.
 func (c *Conn) failed(call string, err error) error {
 	var op *net.OpError
 	if errors.As(err, &op) {
@@ -182,12 +181,12 @@ func (c *Conn) SetDeadline(t time.Time) error {
 	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
 }
 
-// SetWriteDeadline implements [net.Conn]. A timer is only set for a write that waits.
+// SetWriteDeadline implements [net.Conn]. The runtime's timer is set only for a write that waits.
 func (c *Conn) SetWriteDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.deadline = t
-	// A write may be waiting now: what is told can be put off only if it is none.
+	// The runtime must be told now if a write may be waiting.
 	if c.told || !c.out.mu.TryLock() {
 		c.told = !t.IsZero()
 		return c.TCPConn.SetWriteDeadline(t)
@@ -196,7 +195,7 @@ func (c *Conn) SetWriteDeadline(t time.Time) error {
 	return nil
 }
 
-// late says whether the time for writing is over.
+// late returns [os.ErrDeadlineExceeded] if the write deadline has passed.
 func (c *Conn) late() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -206,7 +205,7 @@ func (c *Conn) late() error {
 	return nil
 }
 
-// tell sets the timer for a write that is about to wait.
+// tell passes the deadline to the runtime for a write that is about to wait.
 func (c *Conn) tell() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

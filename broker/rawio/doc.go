@@ -1,10 +1,10 @@
-// Package rawio reads and writes TCP connections without telling the scheduler.
+// Package rawio reads and writes TCP connections without notifying the scheduler.
 //
-// The runtime is told of a system call before and after it, because it may block. Where all
-// goroutines slept until now, that wakes a thread which watches over such calls, for as long as
-// there is something to do: with a few hundred events a second it wakes, looks and sleeps again
-// several times for each of them. Reading and writing what is there blocks nobody. Where there is
-// nothing, the goroutine waits as it does otherwise.
+// The runtime is normally notified before and after a system call, because the call may block. If all
+// goroutines were idle before, that wakes a thread which watches such calls while there is work: with a few
+// hundred events a second it wakes up and goes to sleep several times per event. Reading available bytes and
+// writing into free buffer space does not block, so no notification is needed. If a call would block, the
+// goroutine waits in the usual way.
 //
-// It never keeps bytes of a caller after a call, and never closes a connection by itself.
+// The package keeps no bytes of a caller after a call, and never closes a connection.
 package rawio

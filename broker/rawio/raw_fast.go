@@ -9,8 +9,8 @@ import (
 
 const possible = true
 
-// readOnce and writeOnce call the kernel on a descriptor that does not block, for some bytes. A
-// signal that comes in between changes nothing.
+// readOnce and writeOnce make one system call on a non-blocking descriptor. p must not be empty. A call
+// interrupted by a signal is repeated.
 func readOnce(fd uintptr, p []byte) (int, syscall.Errno)  { return call(syscall.SYS_READ, fd, p) }
 func writeOnce(fd uintptr, p []byte) (int, syscall.Errno) { return call(syscall.SYS_WRITE, fd, p) }
 

@@ -9,8 +9,8 @@ import (
 
 const possible = true
 
-// The race detector takes what one goroutine reads for an effect of what another one wrote. It
-// knows of such calls only by these.
+// The race detector treats a read on a descriptor as ordered after a write. It sees only the calls of package
+// syscall.
 
 func readOnce(fd uintptr, p []byte) (int, syscall.Errno) {
 	return again(func() (int, error) { return syscall.Read(int(fd), p) })
