@@ -13,9 +13,9 @@ type Limits struct {
 	// Keys is the largest number of conflation values, at least 1. Beyond it
 	// the least recently published ones are forgotten.
 	Keys int
-	// Bytes is the largest sum of the sizes of all that is kept.
+	// Bytes is the largest sum of the sizes of all kept publications.
 	Bytes int
-	// Age is when a base is too old to be used; 0 means never.
+	// Age is the age at which a base is no longer used; 0 means never.
 	Age time.Duration
 	// Older is the number of publications that are kept per key besides the
 	// last one, 0 to [MaxOlder]. They serve sockets that have not received
@@ -23,7 +23,7 @@ type Limits struct {
 	Older int
 }
 
-// Base is a publication that deltas may start from.
+// Base is a publication that deltas may be based on.
 type Base[T any] struct {
 	Offset uint64
 	Time   time.Time
@@ -32,11 +32,11 @@ type Base[T any] struct {
 
 // Bases remembers the last publications of each conflation value of one channel.
 //
-// What it answers depends on nothing but its limits and what was put in, so all
-// gateways forget alike; asking changes nothing. When it is too large, the key
-// that was put last first gives up its own older publications, then the least
-// recently published keys go as a whole. It does not allocate for a key that it
-// knows. It has no lock: one owner at a time may use it.
+// Its answers depend only on its limits and on what was put in, so all gateways
+// forget the same publications; reads change nothing. When it is too large, the
+// key of the latest Put first gives up its own older publications, then the least
+// recently published keys are dropped completely. A Put for a known key does not
+// allocate. It has no lock: only one goroutine at a time may use it.
 type Bases[T any] struct {
 	limits Limits
 	index  map[string]int32
@@ -52,8 +52,7 @@ type Bases[T any] struct {
 
 type baseNode struct {
 	key string
-	// newest is the place of the last publication in the ring, count the
-	// number of publications.
+	// newest is the index of the last publication in the ring, count the number of publications.
 	newest, count int
 	prev, next    int32
 }
@@ -63,8 +62,7 @@ type baseItem[T any] struct {
 	size int
 }
 
-// NewBases returns an empty store. Limits out of range are brought to the
-// nearest value in range.
+// NewBases returns an empty store. Limits out of range are replaced by the nearest value in range.
 func NewBases[T any](l Limits) *Bases[T] {
 	l.Keys = max(l.Keys, 1)
 	l.Older = min(max(l.Older, 0), MaxOlder)
@@ -73,8 +71,8 @@ func NewBases[T any](l Limits) *Bases[T] {
 	return b
 }
 
-// Get returns the last publication of a key, unless it is too old at the time of
-// the publication that asks.
+// Get returns the last publication of a key, unless it is too old at now, the time of the publication to
+// encode.
 func (b *Bases[T]) Get(key string, now time.Time) (Base[T], bool) {
 	at, ok := b.index[key]
 	if !ok {
@@ -86,9 +84,8 @@ func (b *Bases[T]) Get(key string, now time.Time) (Base[T], bool) {
 	return Base[T]{}, false
 }
 
-// Recent writes the last publications of a key to into, newest first, and returns
-// how many there are. It stops at the first one that is too old at the time of
-// the publication that asks.
+// Recent writes the last publications of a key to into, newest first, and returns how many there are. It
+// stops at the first one that is too old at now.
 func (b *Bases[T]) Recent(key string, now time.Time, into []T) int {
 	at, ok := b.index[key]
 	if !ok {
@@ -106,9 +103,8 @@ func (b *Bases[T]) Recent(key string, now time.Time, into []T) int {
 	return n
 }
 
-// Put makes a publication the last one of its key. size is what it keeps in
-// memory, in bytes; a publication larger than the limit is not kept and leaves
-// the key without a base. Everything that is too old at time t is forgotten.
+// Put makes a publication the last one of its key. size is its memory use in bytes; a publication larger than
+// the limit is not kept and leaves the key without a base. Keys that are too old at time t are forgotten.
 func (b *Bases[T]) Put(key string, offset uint64, t time.Time, value T, size int) {
 	b.Expire(t)
 	size = max(size, 0)
@@ -146,8 +142,8 @@ func (b *Bases[T]) Drop(key string) {
 	}
 }
 
-// Expire forgets the keys whose last publication is too old at that time. Put
-// does so as well; the owner of a silent channel calls it now and then.
+// Expire forgets the keys whose last publication is too old at now. Put does so too; the owner of a silent
+// channel calls it from time to time.
 func (b *Bases[T]) Expire(now time.Time) {
 	for {
 		at := b.nodes[0].next
@@ -158,7 +154,7 @@ func (b *Bases[T]) Expire(now time.Time) {
 	}
 }
 
-// Reset forgets everything and keeps the memory for what comes.
+// Reset forgets everything and keeps the memory for reuse.
 func (b *Bases[T]) Reset() {
 	clear(b.index)
 	clear(b.nodes)
@@ -171,10 +167,10 @@ func (b *Bases[T]) Reset() {
 	b.free, b.bytes = 0, 0
 }
 
-// Len is the number of keys that have a base.
+// Len returns the number of keys that have a base.
 func (b *Bases[T]) Len() int { return len(b.index) }
 
-// Bytes is the sum of the sizes of all that is kept.
+// Bytes returns the sum of the sizes of all kept publications.
 func (b *Bases[T]) Bytes() int { return b.bytes }
 
 func (b *Bases[T]) expired(t, now time.Time) bool {
@@ -195,7 +191,7 @@ func (b *Bases[T]) dropOldest(at int32) {
 	n.count--
 }
 
-// take makes a node for a new key.
+// take allocates a node for a new key.
 func (b *Bases[T]) take(key string) int32 {
 	at := b.free
 	if at != 0 {

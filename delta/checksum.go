@@ -2,8 +2,8 @@ package delta
 
 import "encoding/binary"
 
-// checksum is the sum of the big-endian 32-bit words of b modulo 2^32, the last
-// word padded with zero bytes at its low end (protocol section 3.16).
+// checksum returns the sum of the big-endian 32-bit words of b modulo 2^32, the last word padded with zero
+// bytes at its low end (protocol section 3.16).
 //
 // Words are loaded in pairs. A low half is added by adding the pair and dropping
 // what lies above 32 bits in the end; separate sums keep the additions

@@ -6,7 +6,7 @@ import (
 	"math/bits"
 )
 
-// common is the length of the longest common prefix of a and b.
+// common returns the length of the longest common prefix of a and b.
 func common(a, b []byte) int {
 	n := min(len(a), len(b))
 	a, b = a[:n], b[:n]
@@ -35,7 +35,7 @@ func common(a, b []byte) int {
 	return n
 }
 
-// commonEnd is the length of the longest common suffix of a and b.
+// commonEnd returns the length of the longest common suffix of a and b.
 func commonEnd(a, b []byte) int {
 	n := min(len(a), len(b))
 	a, b = a[len(a)-n:], b[len(b)-n:]

@@ -1,5 +1,5 @@
-// Package delta makes frames small: it encodes and decodes differences between
-// texts and keeps what the decision between full frame and delta frame needs.
+// Package delta encodes and decodes differences between texts, and keeps what is needed to choose between
+// full and delta frames.
 //
 //   - [Encoder], [ApplyFossil] and [ApplyVCDIFF] are the two formats (protocol
 //     sections 3.16 and 3.17). Any pair of texts has a delta, every delta decodes
@@ -9,8 +9,7 @@
 //   - [Bases] remembers which publications of a channel deltas may start from.
 //   - [Number] and [Salt] name publications towards clients.
 //
-// Everything is a function of its arguments, or a type with one owner: no
-// goroutine, no lock, no clock, no I/O. Given the same log and configuration
-// every gateway comes to the same answers. The package knows neither sockets nor
-// frames; the gateway's hub calls it, and so does its client.
+// Everything is a function of its arguments, or a type with one owner: no goroutine, no lock, no clock, no
+// I/O. Given the same log and configuration, every gateway gets the same results. The package knows neither
+// sockets nor frames; the gateway's hub and the client use it.
 package delta

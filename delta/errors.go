@@ -2,14 +2,13 @@ package delta
 
 import "errors"
 
-// What decoders return, wrapped with what they know. All mean that there is no
-// target; a receiver that gets one asks for the full text.
+// Errors of decoders, which wrap them with details. After any of them there is no target; the receiver should
+// request the full text.
 var (
-	// ErrMalformed: the delta is not what its format demands, or names bytes
-	// that the base does not have.
+	// ErrMalformed: the delta violates its format, or names bytes that the base does not have.
 	ErrMalformed = errors.New("malformed delta")
-	// ErrChecksum: the delta is well formed, but the text that it builds is
-	// not the one it was made for. Nearly always the base is the wrong one.
+	// ErrChecksum: the delta is well-formed, but the resulting text is not the intended one. Nearly always
+	// the base is the wrong one.
 	ErrChecksum = errors.New("bad delta checksum")
 	// ErrTooLarge: the target would be larger than the limit of the caller.
 	ErrTooLarge = errors.New("delta target too large")

@@ -7,11 +7,10 @@ import (
 
 const fossilDigits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz~"
 
-// AppendFossil appends the delta that turns base into target, in the format of
-// protocol section 3.16, to dst, and returns the extended slice. Any two texts
-// have a delta; it may be longer than the target, which the caller finds out by
-// comparing. dst may not overlap base or target. If one of these is larger than
-// [MaxText], nothing is appended.
+// AppendFossil appends the delta that turns base into target, in the format of protocol section 3.16, to dst,
+// and returns the extended slice. Any two texts have a delta; it may be longer than the target, so the caller
+// compares their lengths. dst must not overlap base or target. If either is larger than [MaxText], nothing is
+// appended.
 func (e *Encoder) AppendFossil(dst, base, target []byte) []byte {
 	if len(base) > MaxText || len(target) > MaxText {
 		return dst
@@ -22,9 +21,8 @@ func (e *Encoder) AppendFossil(dst, base, target []byte) []byte {
 	for _, r := range m.runs {
 		literal -= r.n
 	}
-	// A run costs at most two numbers of six bytes with what follows them, the
-	// literal text before it another one. The slack lets short text be copied
-	// eight bytes at a time.
+	// A run costs at most two numbers of six bytes with their terminators, and the literal text before it one
+	// more number. The slack allows copying short text eight bytes at a time.
 	n := len(dst)
 	dst = slices.Grow(dst, literal+18*len(m.runs)+32)
 	b := dst[:cap(dst)]
@@ -52,8 +50,7 @@ func (e *Encoder) AppendFossil(dst, base, target []byte) []byte {
 	return dst[:n]
 }
 
-// putFossil writes v and the byte that ends it to b[n:] and returns the place
-// after both.
+// putFossil writes v and the byte that terminates it to b[n:] and returns the index after both.
 func putFossil(b []byte, n int, v uint32, end byte) int {
 	switch {
 	case v < 1<<6:

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// fossilValues is the value of each digit, 255 for other bytes. It is only read.
+// fossilValues maps each digit to its value, other bytes to 255. It is never written after initialization.
 var fossilValues = func() (t [256]uint8) {
 	for i := range t {
 		t[i] = 255

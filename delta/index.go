@@ -6,35 +6,32 @@ import (
 )
 
 const (
-	// grid is the distance of indexed places in bases of usual size. Every
-	// match of grid+window-1 bytes covers one.
+	// grid is the distance between indexed places in bases of usual size. Every match of grid+window-1 bytes
+	// covers one.
 	grid = 4
 	// maxSlots bounds the memory of an index to 512 KiB. The grid of bases
 	// above 256 KiB is wider.
 	maxSlots = 1 << 17
-	// restless is how many times as much as the base has may be indexed before
-	// all of it is.
+	// restless is how many times the size of the base may be indexed piecewise before all of it is indexed.
 	restless = 8
 )
 
-// index finds windows of the base by their content. It holds one place per
-// slot and is never cleared: places carry a number that grows from base to base,
-// so that what earlier bases left behind is recognized.
+// index finds windows of the base by their content. It holds one place per slot and is not cleared between
+// bases: places carry a number that grows from base to base, so that places of earlier bases are recognized.
 type index struct {
 	slots []uint32
-	// first is added to the places of the present base, size is its length.
+	// first is added to the places of the present base; size is its length.
 	first, size uint32
 	// shift turns a hash into a slot.
 	shift uint8
 	step  int
-	// lo and hi are the part of the base that is known to be indexed.
+	// lo and hi bound the part of the base that is known to be indexed.
 	lo, hi int
-	// filled is how many bytes of the base were indexed, those that were so again counted again.
+	// filled is how many bytes of the base were indexed, counting repeated ones again.
 	filled int
 }
 
-// reset begins with a base of n bytes, which is at least one window and at most
-// [MaxText].
+// reset begins with a base of n bytes, at least one window and at most [MaxText].
 func (x *index) reset(n int) {
 	places := max(n/grid, 1)
 	x.step = grid
@@ -58,10 +55,9 @@ func (x *index) reset(n int) {
 	x.lo, x.hi, x.filled = 0, 0, 0
 }
 
-// cover indexes base[lo:hi]. What was indexed before stays so, but only the
-// last part that hangs together is remembered. Where the search goes back and
-// forth so much that this costs several times as much as all of the base, it
-// indexes that.
+// cover indexes base[lo:hi]. Parts indexed before stay indexed, but only the last contiguous part is
+// remembered. If the search jumps so much that indexing parts costs several times as much as indexing all of
+// the base, cover indexes all of it.
 func (x *index) cover(base []byte, lo, hi int) {
 	lo, hi = max(0, lo), min(hi, len(base)-window+1)
 	lo -= lo % x.step
@@ -99,7 +95,7 @@ func (x *index) fill(base []byte, lo, hi int) {
 	}
 }
 
-// find returns a place of the base whose window may be w.
+// find returns a place of the base whose window may equal w.
 func (x *index) find(w uint64) (int, bool) {
 	at := x.slots[hash(w)>>(x.shift&63)] - x.first
 	return int(at), at < x.size

@@ -17,8 +17,8 @@ const maxDepth = 1000
 // there, four times as long as its delta.
 func validJSON(b []byte) bool {
 	var open nesting
-	// high collects the bytes of strings: if none is above 127, all of the
-	// text is ASCII, because nothing but strings may hold others.
+	// high collects the bytes of strings: if none is above 127, all of the text is ASCII, because only
+	// strings may contain other bytes.
 	high := uint64(0)
 	i := skipSpace(b, 0)
 value:
@@ -81,14 +81,14 @@ member:
 	goto value
 }
 
-// nesting is the lists and objects that are open.
+// nesting is the stack of open lists and objects.
 type nesting struct {
 	// objects has a bit per level, set for objects.
 	objects [(maxDepth + 63) / 64]uint64
 	depth   int
 }
 
-// push opens a list or an object, and reports false if that is too deep.
+// push opens a list or an object. It reports false if the nesting is too deep.
 func (n *nesting) push(object bool) bool {
 	if n.depth == maxDepth {
 		return false
@@ -106,7 +106,7 @@ func (n *nesting) inObject() bool {
 	return n.objects[(n.depth-1)>>6]>>((n.depth-1)&63)&1 != 0
 }
 
-// pop closes what is open, and reports false if the bracket is not its.
+// pop closes the innermost list or object. It reports false if the bracket does not match.
 func (n *nesting) pop(bracket byte) bool {
 	if bracket != '}' && bracket != ']' || n.inObject() != (bracket == '}') {
 		return false
@@ -115,7 +115,7 @@ func (n *nesting) pop(bracket byte) bool {
 	return true
 }
 
-// endOfWord returns the place behind true, false or null at i, -1 if there is none.
+// endOfWord returns the index after true, false or null at i, -1 if there is none.
 func endOfWord(b []byte, i int) int {
 	word := "true"
 	switch b[i] {
@@ -131,8 +131,7 @@ func endOfWord(b []byte, i int) int {
 	return end
 }
 
-// endOfName returns the place of the value behind the name of a member at i, -1 if there is
-// none.
+// endOfName returns the index of the value after the member name at i, -1 if there is none.
 func endOfName(b []byte, i int, high *uint64) int {
 	if i >= len(b) || b[i] != '"' {
 		return -1
@@ -147,7 +146,7 @@ func endOfName(b []byte, i int, high *uint64) int {
 	return skipSpace(b, i+1)
 }
 
-// skipSpace returns the first place from i on that is not white space.
+// skipSpace returns the first index from i on that is not white space.
 func skipSpace(b []byte, i int) int {
 	for i < len(b) && b[i] <= ' ' && (b[i] == ' ' || b[i] == '\n' || b[i] == '\r' || b[i] == '\t') {
 		i++
@@ -206,7 +205,7 @@ func endOfString(b []byte, i int, high *uint64) int {
 	}
 }
 
-// hex4 is the value of the four hexadecimal digits at b[i:].
+// hex4 returns the value of the four hexadecimal digits at b[i:].
 func hex4(b []byte, i int) (v rune, ok bool) {
 	if i+4 > len(b) {
 		return 0, false

@@ -6,8 +6,8 @@ import (
 	"unsafe"
 )
 
-// step returns the place of the value that the segment names within the value
-// at data[at:], -1 if there is none.
+// step returns the index of the value that the segment selects within the value at data[at:], -1 if there is
+// none.
 func (s segment) step(data []byte, at int) int {
 	if at < len(data) && data[at] == '[' {
 		return element(data, at, s.index)
@@ -15,7 +15,7 @@ func (s segment) step(data []byte, at int) int {
 	return member(data, at, s.name)
 }
 
-// element returns the place of an element of the list at data[at:].
+// element returns the index of an element of the list at data[at:], -1 if there is none.
 func element(data []byte, at, index int) int {
 	if at = skipSpace(data, at+1); index < 0 || at >= len(data) || data[at] == ']' {
 		return -1
@@ -29,8 +29,8 @@ func element(data []byte, at, index int) int {
 	return at
 }
 
-// member returns the place of the first member of that name of the object at
-// data[at:], -1 if it has none or is none.
+// member returns the index of the first member with that name of the object at data[at:], -1 if it has none
+// or is no object.
 func member(data []byte, at int, name string) int {
 	if at >= len(data) || data[at] != '{' {
 		return -1
@@ -76,7 +76,7 @@ func skipValue(data []byte, at int) int {
 			continue
 		case '}', ']':
 			if depth == 0 {
-				// The end of what the value is in: it was a number or a word.
+				// end of the enclosing value: this value was a number or a word
 				return at
 			}
 			depth--
@@ -98,7 +98,7 @@ func skipValue(data []byte, at int) int {
 	return at
 }
 
-// text is the conflation value that the value at data[at:] makes.
+// text returns the conflation value for the value at data[at:].
 func text(data []byte, at int) string {
 	if at >= len(data) {
 		return ""
@@ -124,7 +124,7 @@ func text(data []byte, at int) string {
 	return unsafe.String(&value[0], len(value))
 }
 
-// unescape is the text of a string with escapes, empty if it is too long.
+// unescape returns the text of a string with escapes, empty if it is too long.
 func unescape(raw []byte) string {
 	out := make([]byte, 0, min(len(raw), MaxKey+utf8.UTFMax))
 	for i := 0; i < len(raw) && len(out) <= MaxKey; {
@@ -141,7 +141,7 @@ func unescape(raw []byte) string {
 	return string(out)
 }
 
-// equalEscaped compares the text of a string with escapes with a name.
+// equalEscaped reports whether the text of a string with escapes equals name.
 func equalEscaped(raw []byte, name string) bool {
 	var buf [utf8.UTFMax]byte
 	for i := 0; i < len(raw); {
@@ -160,9 +160,8 @@ func equalEscaped(raw []byte, name string) bool {
 	return name == ""
 }
 
-// nextRune reads the escape at raw[i:] and returns its letter and the place after
-// it. For a byte that is not escaped the letter is negative. Halves of
-// surrogate pairs that stand alone become U+FFFD, as they do in encoding/json.
+// nextRune decodes the escape at raw[i:] and returns its rune and the index after it. For an unescaped byte
+// the rune is negative. Unpaired surrogates become U+FFFD, as in encoding/json.
 func nextRune(raw []byte, i int) (rune, int) {
 	if raw[i] != '\\' || i+1 >= len(raw) {
 		return -1, i + 1

@@ -8,18 +8,15 @@ import (
 const (
 	// window is the number of bytes that a probe loads at once.
 	window = 8
-	// ahead is how far a field may reach before the search leaves the
-	// alignment. What lies between two unchanged places is a number or a
-	// short word nearly always.
+	// ahead is how far a changed field may reach before the search leaves the alignment. Between two
+	// unchanged places there is nearly always a number or a short word.
 	ahead = 48
-	// near is the distance at which a match at the present shift is taken
-	// without looking beside it.
+	// near is the distance up to which a match at the present shift is taken without looking beside it.
 	near = 16
 	// drift is how many bytes a field may grow or shrink and still be found
 	// without the index.
 	drift = 3
-	// patience is the number of misses in the index after which the search
-	// takes longer steps.
+	// patience is the number of misses in the index after which the search takes longer steps.
 	patience = 128
 )
 
@@ -31,20 +28,19 @@ type run struct{ at, from, n int }
 
 func (r run) end() int { return r.at + r.n }
 
-// matcher finds what target shares with base, as a list of runs; what lies
-// between runs is inserted. Both formats use it and differ in their tariff.
+// matcher finds what target shares with base, as a list of runs; the text between runs is inserted. Both
+// formats use it and differ only in their tariff.
 //
-// JSON messages of one kind differ in a few values, most of which keep their
-// width. So the matcher first stays near the alignment: it compares eight bytes
-// of the target with the base at the same place and up to three bytes beside
-// it. Only where this finds nothing, or finds so little that the alignment must
-// be wrong, it hashes the base.
+// JSON messages of one kind differ in a few values, most of which keep their width. So the matcher first
+// stays near the alignment: it compares eight bytes of the target with the base at the same place and up to
+// three bytes beside it. It hashes the base only where this finds nothing, or so little that the alignment
+// must be wrong.
 type matcher struct {
 	base, target []byte
 	tariff       tariff
 	runs         []run
 	index        index
-	// indexed is true once the index is about the present base.
+	// indexed is true once the index belongs to the present base.
 	indexed bool
 }
 
@@ -72,7 +68,7 @@ func (m *matcher) match(base, target []byte, t tariff) {
 	m.base, m.target = nil, nil
 }
 
-// middle covers the target from at on.
+// middle matches the target from at on.
 func (m *matcher) middle(at int) {
 	shift := 0 // the place in the base less the one in the target
 	var d doubt
@@ -134,14 +130,14 @@ func (m *matcher) probe(t, stop, literal, shift int, mask uint64) (run, bool) {
 			t++
 			continue
 		}
-		// No window that covers the last difference can match.
+		// No window that includes the last differing byte can match.
 		t += window - bits.LeadingZeros64(x)>>3
 	}
 	return run{}, false
 }
 
-// extend makes the run through target[t] and base[f] as long as it can be and
-// says whether it pays. The target before literal is taken.
+// extend extends the run through target[t] and base[f] in both directions and reports whether it pays. The
+// target before literal is already covered.
 func (m *matcher) extend(t, f, literal int) (run, bool) {
 	n := common(m.base[f:], m.target[t:])
 	back := 0
@@ -163,7 +159,7 @@ func (m *matcher) add(r run) {
 	m.runs = append(m.runs, r)
 }
 
-// retract gives up what the runs cover from at on.
+// retract removes what the runs cover from at on.
 func (m *matcher) retract(at int) {
 	k := len(m.runs)
 	for k > 0 && m.runs[k-1].at >= at {

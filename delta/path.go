@@ -15,23 +15,21 @@ const (
 	maxPathSegments = 16
 )
 
-// Path is where the conflation value of a publication stands in its data: names
-// of members and indices of lists, joined by dots. The zero value finds nothing.
-// It is immutable and safe for any number of goroutines.
+// Path locates the conflation value of a publication in its data: member names and list indices, joined by
+// dots. The zero value finds nothing. It is immutable and safe for concurrent use.
 type Path struct {
 	segments []segment
 }
 
 type segment struct {
 	name string
-	// index is the place in a list, -1 for a name that is none.
+	// index is the index in a list, -1 if the segment is not a number.
 	index int
 }
 
-// ParsePath reads a path such as `symbol`, `data.symbol` or `a.b.0`. It has 1 to
-// 256 bytes and at most 16 segments, none of them empty. Every segment is
-// literal: nothing is a wildcard, nothing is escaped. An index is a decimal number
-// without sign and leading zeros.
+// ParsePath parses a path such as `symbol`, `data.symbol` or `a.b.0`. It has 1 to 256 bytes and at most 16
+// segments, none of them empty. Every segment is literal: there are no wildcards and no escapes. An index is
+// a decimal number without sign and leading zeros.
 func ParsePath(text string) (Path, error) {
 	if text == "" || len(text) > maxPath {
 		return Path{}, fmt.Errorf("conflation path has %d bytes, must have 1 to %d", len(text), maxPath)
@@ -54,14 +52,12 @@ func ParsePath(text string) (Path, error) {
 	return p, nil
 }
 
-// Value returns the conflation value of a publication (protocol section 3.9):
-// the text of a string, a number as it was published, `true` or `false`. It is
-// empty if the data is not JSON, if there is nothing at the path or something
-// else, and if the value has more than [MaxKey] bytes. If the first segment is
-// `data` and the data has no such member, the segment is left out. Of members of
+// Value returns the conflation value of a publication (protocol section 3.9): the text of a string, a number
+// as it was published, `true` or `false`. It is empty if the data is not JSON, if there is no such value at
+// the path, or if it is longer than [MaxKey] bytes. If the first segment is `data` and the data has no such
+// member, the segment is skipped. If members have the same name, the first one counts.
 // one name the first counts.
-//
-// The value shares the memory of data, which therefore must never change; clone
+// The value shares the memory of data, which therefore must never change; clone a value that must outlive it.
 // what is to outlive it.
 func (p Path) Value(data []byte) string {
 	if len(p.segments) == 0 || !validJSON(data) {
@@ -70,9 +66,8 @@ func (p Path) Value(data []byte) string {
 	return p.Lookup(data)
 }
 
-// Lookup is [Path.Value] for data that is known to be JSON, because [ShapeOf]
-// called it a [Structure] or [Scalar]. For other data the value is unspecified.
-// It reads no more of the data than it must.
+// Lookup is [Path.Value] for data that is known to be JSON, because [ShapeOf] returned [Structure] or
+// [Scalar]. For other data the value is unspecified. It reads no more of the data than necessary.
 func (p Path) Lookup(data []byte) string {
 	if len(p.segments) == 0 {
 		return ""

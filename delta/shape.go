@@ -1,11 +1,10 @@
 package delta
 
-// Shape is what a publisher's data string is, as far as frames care (protocol
-// sections 3.6 and 3.7).
+// Shape classifies a publisher's data string for frames (protocol sections 3.6 and 3.7).
 type Shape uint8
 
 const (
-	// Empty is data of no bytes.
+	// Empty is data without bytes.
 	Empty Shape = iota
 	// Scalar is JSON other than an object or array: a number, a string, true,
 	// false or null. Clients would show it differently in full and delta form.
@@ -16,9 +15,8 @@ const (
 	Text
 )
 
-// ShapeOf reads all of the data: what it calls a [Structure] is valid JSON in
-// UTF-8 and remains so when it is embedded, white space and repeated names
-// included. JSON that is nested deeper than 1000 levels is [Text].
+// ShapeOf reads all of the data: a [Structure] is valid JSON in UTF-8 and remains so when it is embedded,
+// white space and repeated names included. JSON nested deeper than 1000 levels is [Text].
 func ShapeOf(data []byte) Shape {
 	if len(data) == 0 {
 		return Empty

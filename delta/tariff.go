@@ -2,11 +2,10 @@ package delta
 
 import "math/bits"
 
-// tariff says what copies cost in a format.
+// tariff describes what copies cost in a format.
 type tariff struct {
 	format format
-	// mask selects the bytes of a window that must match at the present
-	// shift, maskBeside beside it.
+	// mask selects the bytes of a window that must match at the present shift, maskBeside at other shifts.
 	mask, maskBeside uint64
 }
 
@@ -24,8 +23,8 @@ var (
 	vcdiffTariff = tariff{vcdiff, 1<<32 - 1, 1<<48 - 1}
 )
 
-// pays reports whether a copy of n bytes from that place, after so many bytes of
-// literal text since the last run, is shorter than the text.
+// pays reports whether a copy of n bytes from a place in the base, after literal bytes of text since the last
+// run, is shorter than the text.
 func (m *matcher) pays(n, from, literal int) bool {
 	if m.tariff.format == fossil {
 		cost := fossilSize(n) + fossilSize(from) + 2
@@ -55,7 +54,7 @@ func (m *matcher) pays(n, from, literal int) bool {
 	return n > cost
 }
 
-// fossilSize is the number of base-64 digits of v.
+// fossilSize returns the number of base-64 digits of v.
 func fossilSize(v int) int {
 	switch {
 	case v < 1<<6:
@@ -68,7 +67,7 @@ func fossilSize(v int) int {
 	return (bits.Len(uint(v)) + 5) / 6
 }
 
-// varintSize is the number of base-128 digits of v.
+// varintSize returns the number of base-128 digits of v.
 func varintSize(v int) int {
 	switch {
 	case v < 1<<7:

@@ -20,10 +20,9 @@ const (
 // vcdiffMagic begins a delta: version 0 and no Hdr_Indicator bit.
 const vcdiffMagic = "\xd6\xc3\xc4\x00\x00"
 
-// AppendVCDIFF appends the delta that turns base into target, in the profile of
-// RFC 3284 that protocol section 3.17 allows, to dst, and returns the extended
-// slice. The delta holds nothing by which a wrong base could be noticed. For the
-// rest it is like [Encoder.AppendFossil].
+// AppendVCDIFF appends the delta that turns base into target, in the profile of RFC 3284 that protocol
+// section 3.17 allows, to dst, and returns the extended slice. The delta has no checksum, so a wrong base
+// cannot be noticed. In all else it is like [Encoder.AppendFossil].
 func (e *Encoder) AppendVCDIFF(dst, base, target []byte) []byte {
 	if len(base) > MaxText || len(target) > MaxText {
 		return dst
@@ -63,8 +62,8 @@ func (e *Encoder) AppendVCDIFF(dst, base, target []byte) []byte {
 func (e *Encoder) instructions(base, target int) (literal int) {
 	inst, addr := e.inst[:0], e.addr[:0]
 	var near [nearSlots]int
-	// lone is true when the last instruction is a copy of four bytes, which
-	// takes an add of one byte in for nothing.
+	// lone is true when the last instruction is a copy of four bytes, which can include an add of one byte at
+	// no cost.
 	at, slot, lone := 0, 0, false
 	for _, r := range e.m.runs {
 		mode, value := modeSelf, r.from

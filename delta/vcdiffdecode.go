@@ -5,16 +5,13 @@ import (
 	"slices"
 )
 
-// ApplyVCDIFF appends the target that the delta (protocol section 3.17) builds
-// from base to dst and returns the extended slice. It takes what the public
-// decoders take: any number of windows with or without a source segment, no
-// checksum, no secondary compression, no other code table. It allocates at most
-// limit bytes for a target of at most limit bytes, and never panics. On error dst
-// is returned as it was; the errors are [ErrMalformed], [ErrTooLarge] and
-// [ErrUnsupported]. dst may not overlap base or delta.
+// ApplyVCDIFF appends the target that the delta (protocol section 3.17) builds from base to dst and returns
+// the extended slice. It accepts what the public decoders accept: any number of windows with or without a
+// source segment, no checksum, no secondary compression, no other code table. It allocates at most limit
+// bytes for a target of at most limit bytes, and never panics. On error dst is returned unchanged; the errors
+// are [ErrMalformed], [ErrTooLarge] and [ErrUnsupported]. dst must not overlap base or delta.
 //
-// A wrong base gives a wrong text and no error: only the number of the base
-// protects the receiver.
+// A wrong base gives a wrong text and no error: only the number of the base protects the receiver.
 func ApplyVCDIFF(dst, base, delta []byte, limit int) ([]byte, error) {
 	if len(delta) < len(vcdiffMagic) || string(delta[:4]) != vcdiffMagic[:4] {
 		return dst, fmt.Errorf("%w: no VCDIFF header", ErrMalformed)
