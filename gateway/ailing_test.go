@@ -11,7 +11,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/app"
 )
 
-// What keeps clients away is in the metrics by which alerts go, as it is in readiness.
+// TestMetricsSayWhatReadinessSays: a problem that keeps clients away shows in the metrics that alerts use, as
+// it does in readiness.
 func TestMetricsSayWhatReadinessSays(t *testing.T) {
 	l, err := memory.New(memory.Options{Apps: []string{"a"}})
 	if err != nil {

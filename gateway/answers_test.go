@@ -16,7 +16,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/web"
 )
 
-// hurried is a node that waits for nobody, and for headers that long.
+// hurried returns a node with short timeouts for everything except headers, whose timeout is header.
 func hurried(t *testing.T, header time.Duration) (r *running, log broker.Log) {
 	r, _ = runApps(t, func(o *gateway.Options) {
 		log = o.Log
@@ -35,9 +35,8 @@ func store(t *testing.T, log broker.Log, data string) {
 	}
 }
 
-// TestTrust11NobodyHasToWaitForAReader asks and asks and reads no answer, until the
-// kernel takes no more of them. The server must not wait for ever, with a goroutine and
-// buffers of each such connection.
+// TestTrust11NobodyHasToWaitForAReader sends requests and reads no response, until the kernel takes no more
+// of them. The server must not wait for ever, with a goroutine and buffers for each such connection.
 func TestTrust11NobodyHasToWaitForAReader(t *testing.T) {
 	r, log := hurried(t, 200*time.Millisecond) // the kernels of both ends may stop in the middle of a header
 	store(t, log, strings.Repeat("x", 9000))
@@ -73,19 +72,20 @@ func TestTrust11NobodyHasToWaitForAReader(t *testing.T) {
 				_ = conn.Close()
 				<-asked
 			}()
-			// The client itself may learn of that only when its kernel gives up what it cannot send.
+			// The client learns of the close only when its kernel gives up sending.
 			until(t, "the server does not wait any more", func() bool { return serving() == 0 })
 		})
 	}
 }
 
-// serving counts the goroutines that serve requests.
+// serving returns the number of goroutines that serve requests.
 func serving() int {
 	all := make([]byte, 4<<20)
 	return strings.Count(string(all[:runtime.Stack(all, true)]), "net/http.(*conn).serve(")
 }
 
-// TestTrust11SilenceBetweenRequestsIsBounded on both ports, and so is a header.
+// TestTrust11SilenceBetweenRequestsIsBounded: on both ports an idle connection and an unfinished header end,
+// and a header that is too long is refused.
 func TestTrust11SilenceBetweenRequestsIsBounded(t *testing.T) {
 	r, _ := hurried(t, 200*time.Millisecond)
 	slow, _ := runApps(t, func(o *gateway.Options) { o.HeaderTimeout = patience })
@@ -116,8 +116,8 @@ func TestTrust11SilenceBetweenRequestsIsBounded(t *testing.T) {
 	}
 }
 
-// TestTrust11WebSocketsOutliveTheTimesForAnswers: none of the bounds of requests is in
-// force for a connection that was taken over.
+// TestTrust11WebSocketsOutliveTheTimesForAnswers: the timeouts of requests do not apply to a hijacked
+// connection.
 func TestTrust11WebSocketsOutliveTheTimesForAnswers(t *testing.T) {
 	r, log := hurried(t, patience)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -144,8 +144,8 @@ func TestTrust11WebSocketsOutliveTheTimesForAnswers(t *testing.T) {
 	}
 }
 
-// TestTrust11UnreadAnswersShareABound has an app ask for its history and never take it. What
-// the server keeps of that is bounded, and another app is not held up.
+// TestTrust11UnreadAnswersShareABound has an app request its history and not read the response. The bytes
+// that the server holds for it are bounded, and another app is not held up.
 func TestTrust11UnreadAnswersShareABound(t *testing.T) {
 	const most = 4 << 20
 	var log broker.Log
@@ -165,7 +165,7 @@ func TestTrust11UnreadAnswersShareABound(t *testing.T) {
 	ask := func(id, limit string) *line {
 		return r.dial("GET " + signed(id, "GET", "/channels/c/history", func(q url.Values) { q.Set("limit", limit) }) + " HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	}
-	// It is larger than what both ends of the connection buffer, and than the room of its app.
+	// It is larger than the buffers of both ends of the connection, and than the room of its app.
 	unread := ask("app", "16")
 	until(t, "an answer waits", func() bool { return held() == most/2 })
 	resp, text := ask("app", "1").answer()

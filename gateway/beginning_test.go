@@ -12,8 +12,9 @@ import (
 	"github.com/sluicehq/sluice/gateway"
 )
 
-// TestWeeks21AConnectionThatBeginsWithNoRequest: a browser that asks for wss:// at a port without TLS, and a client
-// of another protocol, left no trace at any level and in no metric.
+// TestWeeks21AConnectionThatBeginsWithNoRequest: a browser that uses wss:// on a port without TLS, or a
+// client of another protocol, is logged and counted. Before, it left no trace at any log level and in no
+// metric.
 func TestWeeks21AConnectionThatBeginsWithNoRequest(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
@@ -36,7 +37,7 @@ func TestWeeks21AConnectionThatBeginsWithNoRequest(t *testing.T) {
 	for _, c := range []struct{ name, text, limit, line string }{
 		{"TLS", "", "no_tls", "clients speak TLS to a port that does not"},
 		{"bytes", "\x00\x01\x02\x03", "not_http", "a connection does not begin with a request"},
-		{"a ping of Redis", "*1\r\n$4\r\nPING\r\n", "", ""}, // its first byte may begin a method
+		{"a ping of Redis", "*1\r\n$4\r\nPING\r\n", "", ""}, // its first byte may be that of a method
 		{"a letter of another alphabet", "é / HTTP/1.1\r\n\r\n", "not_http", "a connection does not begin with a request"},
 		{"a PROXY header", v1("203.0.113.7"), "proxy_protocol", "PROXY headers are refused"},
 		{"a request", askHealth, "", ""},

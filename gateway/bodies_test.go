@@ -22,7 +22,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// line is a connection without a client library.
+// line is a raw client connection.
 type line struct {
 	t    *testing.T
 	conn net.Conn
@@ -46,15 +46,15 @@ func newLine(t *testing.T, conn net.Conn) *line {
 	return &line{t, conn, bufio.NewReader(conn)}
 }
 
-// with is the node for a subtest.
+// with returns the node for use in a subtest.
 func (r *running) with(t *testing.T) *running { return &running{Node: r.Node, t: t} }
 
 func (l *line) say(text string) {
-	// The server may hang up in the middle of what it does not want.
+	// The server may close the connection in the middle of a request that it refuses.
 	_, _ = io.WriteString(l.conn, text)
 }
 
-// answer reads the next answer.
+// answer reads the next response.
 func (l *line) answer() (*http.Response, string) {
 	l.t.Helper()
 	resp, err := http.ReadResponse(l.in, nil)
@@ -69,7 +69,7 @@ func (l *line) answer() (*http.Response, string) {
 	return resp, string(text)
 }
 
-// ended waits until the server has hung up.
+// ended waits until the server has closed the connection.
 func (l *line) ended() {
 	l.t.Helper()
 	_, err := io.Copy(io.Discard, l.in)
@@ -83,8 +83,8 @@ func sumOf(body string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// signed is the target of a request of the app; change sees the parameters before they
-// are signed.
+// signed returns the target of a signed request of an app; change may edit the parameters before they are
+// signed.
 func signed(appID, method, path string, change func(url.Values)) string {
 	q := url.Values{"auth_key": {appID + "-key"}, "auth_version": {"1.0"}, "auth_timestamp": {strconv.FormatInt(time.Now().Unix(), 10)}}
 	if change != nil {
@@ -99,7 +99,7 @@ func withSum(sums ...string) func(url.Values) {
 	return func(q url.Values) { q["body_md5"] = sums }
 }
 
-// runApps is a node with two apps, and one that is switched off.
+// runApps runs a node with two enabled apps and a disabled one.
 func runApps(t *testing.T, change func(*gateway.Options)) (*running, *prometheus.Registry) {
 	t.Helper()
 	registry := prometheus.NewRegistry()
@@ -123,7 +123,7 @@ func runApps(t *testing.T, change func(*gateway.Options)) (*running, *prometheus
 	return r, registry
 }
 
-// gauge is the sum of a metric over the series with these labels, name=value.
+// gauge returns the sum of a metric over the series with these labels, each name=value.
 func gauge(t *testing.T, registry *prometheus.Registry, name string, labels ...string) float64 {
 	t.Helper()
 	families, err := registry.Gather()
@@ -168,9 +168,9 @@ func until(t *testing.T, what string, holds func() bool) {
 
 const greeting = `{"name":"n","channel":"c","data":"d"}`
 
-// TestTrust10NobodyWaitsForTheBodyOfAStranger announces bodies that never come. Whoever
-// cannot sign is answered all the same, at once and without any room being made; before,
-// bodies were read first, and 200 sockets held 176 MB for half a minute.
+// TestTrust10NobodyWaitsForTheBodyOfAStranger announces bodies that never come. A request with a wrong
+// signature is answered at once and without reserving room. Before, bodies were read first, and 200 sockets
+// held 176 MB for half a minute.
 func TestTrust10NobodyWaitsForTheBodyOfAStranger(t *testing.T) {
 	t.Parallel()
 	r, registry := runApps(t, func(o *gateway.Options) { o.BodyTimeout = time.Hour })
@@ -237,8 +237,8 @@ func TestTrust10NobodyWaitsForTheBodyOfAStranger(t *testing.T) {
 	}
 }
 
-// TestTrust10ALateBodyDoesNotResetTheAnswer sends a body that nobody wants behind the answer, as a
-// client does that is slower than the server.
+// TestTrust10ALateBodyDoesNotResetTheAnswer sends an unwanted body after the response, as a client does that
+// is slower than the server.
 func TestTrust10ALateBodyDoesNotResetTheAnswer(t *testing.T) {
 	t.Parallel()
 	r, _ := runApps(t, nil)
@@ -251,14 +251,14 @@ func TestTrust10ALateBodyDoesNotResetTheAnswer(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			// It is taken for half a second, which may be over on a busy machine before it is sent.
+			// The body is read for half a second, which a busy machine may exceed before the body is sent.
 			until(t, "the body is taken", func() bool {
 				l := r.with(t).dial(head + "Host: localhost\r\n\r\n")
 				defer func() { _ = l.conn.Close() }()
 				if resp, _ := l.answer(); resp.StatusCode < 400 {
 					t.Errorf("got %d", resp.StatusCode)
 				}
-				l.ended() // its side of the connection
+				l.ended() // the server has closed its side
 				for range 3 {
 					if _, err := io.WriteString(l.conn, "1\r\nx\r\n"); err != nil {
 						return false
@@ -270,7 +270,7 @@ func TestTrust10ALateBodyDoesNotResetTheAnswer(t *testing.T) {
 	}
 }
 
-// TestTrust10WhatIsSignedIsReadAsBefore: all forms in which bodies may come.
+// TestTrust10WhatIsSignedIsReadAsBefore: all forms of bodies are read.
 func TestTrust10WhatIsSignedIsReadAsBefore(t *testing.T) {
 	t.Parallel()
 	r, registry := runApps(t, func(o *gateway.Options) { o.Unsigned = true })
@@ -311,7 +311,7 @@ func TestTrust10WhatIsSignedIsReadAsBefore(t *testing.T) {
 			t.Errorf("%s: got %d %s, want %d", c.name, resp.StatusCode, text, c.status)
 		}
 	}
-	// A client that has sent less than it announced, and leaves.
+	// This client sends less than it announced, and disconnects.
 	l := r.dial("POST " + good + " HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n" + greeting)
 	if err := l.conn.(*net.TCPConn).CloseWrite(); err != nil {
 		t.Fatal(err)
@@ -322,8 +322,8 @@ func TestTrust10WhatIsSignedIsReadAsBefore(t *testing.T) {
 	until(t, "all room is given back", func() bool { return gauge(t, registry, "sockudo_http_body_bytes") == 0 })
 }
 
-// TestTrust10AllBodiesTogetherAreBounded fills the room for bodies by publishers that
-// have signed and do not go on.
+// TestTrust10AllBodiesTogetherAreBounded fills the room for bodies with publishers that have signed and send
+// no more.
 func TestTrust10AllBodiesTogetherAreBounded(t *testing.T) {
 	t.Parallel()
 	const most = 16 << 10
@@ -375,8 +375,8 @@ func TestTrust10AllBodiesTogetherAreBounded(t *testing.T) {
 	}
 }
 
-// TestTrust10ABodyMustGoOnComing: the room of a publisher that stops in the middle, or
-// that sends a byte now and then, is given back.
+// TestTrust10ABodyMustGoOnComing: a publisher that stops in the middle of a body, or sends a byte now and
+// then, loses its room.
 func TestTrust10ABodyMustGoOnComing(t *testing.T) {
 	t.Parallel()
 	r, registry := runApps(t, func(o *gateway.Options) { o.BodyTimeout = 600 * time.Millisecond })

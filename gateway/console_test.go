@@ -23,7 +23,7 @@ import (
 
 const consoleToken = "a-token-of-an-operator"
 
-// console has the console on a listener of its own.
+// withConsole gives the console a listener of its own.
 func withConsole(secret app.Secret, hosts ...string) func(*gateway.Options) {
 	return func(o *gateway.Options) {
 		o.Console = &gateway.ConsoleOptions{Listen: "127.0.0.1:0", Token: secret, Hosts: hosts, Page: web.Console("v1")}
@@ -35,7 +35,7 @@ func withConsole(secret app.Secret, hosts ...string) func(*gateway.Options) {
 	}
 }
 
-// api asks the console on its own listener.
+// api requests data from the console on its own listener.
 func (r *running) api(path string, into any) {
 	r.t.Helper()
 	status, text := r.request("GET", "http://"+r.ConsoleAddr()+console.Root+path, "", "Authorization", "Bearer "+consoleToken)
@@ -47,7 +47,7 @@ func (r *running) api(path string, into any) {
 	}
 }
 
-// member subscribes to channels as a user.
+// member connects a client and subscribes it to channels as a user.
 func (r *running) member(user string, channels ...string) *client.Client {
 	r.t.Helper()
 	c, err := client.Dial(r.t.Context(), client.Options{URL: "http://" + r.Addr(), Key: "key", Delta: true, Auth: func(socket, channel string) (string, string, error) {
@@ -86,8 +86,8 @@ func (r *running) publish(channel, data string) {
 	}
 }
 
-// TestRun05TheConsoleSeesPrivateAndPresenceChannels looks at channels that clients need a
-// signature for, without one.
+// TestRun05TheConsoleSeesPrivateAndPresenceChannels: the console shows channels for which clients need a
+// signature, without one.
 func TestRun05TheConsoleSeesPrivateAndPresenceChannels(t *testing.T) {
 	r := run(t, withConsole(consoleToken))
 	a := r.member("ada", "presence-room", "private-orders")
@@ -114,7 +114,7 @@ func TestRun05TheConsoleSeesPrivateAndPresenceChannels(t *testing.T) {
 	if events[0].Form != "full" || events[0].Wire != events[0].Full || events[1].Form != "delta" || events[1].Wire >= events[1].Full/2 {
 		t.Errorf("the first: %+v\nthe second: %+v", events[0], events[1])
 	}
-	// What the console says is sent is what the subscriber gets.
+	// The sizes shown by the console are those that the subscriber gets.
 	for i := range 3 {
 		e := <-a.Events()
 		if isDelta := e.Form == client.Delta; isDelta != (events[i].Form == "delta") || e.WireBytes != events[i].Wire || e.FullBytes != events[i].Full {
@@ -126,7 +126,7 @@ func TestRun05TheConsoleSeesPrivateAndPresenceChannels(t *testing.T) {
 		r.api("channel?app=app&channel=presence-room", &about)
 		return about.Cluster == (console.Count{Subscriptions: 2, Members: 2})
 	})
-	// A channel that nobody here follows can be looked at, and is let go afterwards.
+	// A channel that is not attached here can be viewed, and is detached afterwards.
 	r.publish("private-old", `{"n":1}`)
 	var history struct{ Events []console.Event }
 	r.api("history?app=app&channel=private-old", &history)
@@ -162,7 +162,7 @@ func (r *running) stream(path string) *watched {
 	return w
 }
 
-// live are the events of the next group.
+// live returns the events of the next group.
 func (w *watched) live() []console.Event {
 	for w.lines.Scan() {
 		if w.lines.Text() == "event: live" && w.lines.Scan() {
@@ -177,7 +177,8 @@ func (w *watched) live() []console.Event {
 	return nil
 }
 
-// TestRun05LagOfASocketThatDoesNotRead tells it from the others, and closes it with a reason.
+// TestRun05LagOfASocketThatDoesNotRead: the console tells a slow socket from others, and can close it with a
+// reason.
 func TestRun05LagOfASocketThatDoesNotRead(t *testing.T) {
 	r := run(t, func(o *gateway.Options) {
 		withConsole(consoleToken)(o)
@@ -220,7 +221,7 @@ func TestRun05LagOfASocketThatDoesNotRead(t *testing.T) {
 		}
 	}
 	r.until("it is behind for some time, and the other one is not", func() bool {
-		// What was late because the machine is busy leaves after all, until the kernel takes no more.
+		// Frames that are late only because the machine is busy leave, until the kernel takes no more.
 		r.publish("news", strings.Repeat("x", 4000))
 		r.api("connections?only=slow&sort=lag&order=desc", &list)
 		return len(list.Rows) == 1 && list.Rows[0].ID == slow.ID && list.Rows[0].Oldest >= 50 && list.Rows[0].Blocked > 0
@@ -251,7 +252,7 @@ func TestRun05ClosingTellsTheReason(t *testing.T) {
 	}
 }
 
-// TestRun05WhoReachesTheConsole asks for the page and for data by all kinds of names.
+// TestRun05WhoReachesTheConsole requests the page and data under all kinds of host names.
 func TestRun05WhoReachesTheConsole(t *testing.T) {
 	guarded := run(t, withConsole(consoleToken, "ops.example"))
 	open := run(t, withConsole("", "ops.example"))
@@ -269,7 +270,7 @@ func TestRun05WhoReachesTheConsole(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		header []string
-		// what they answer: with a token, without one, the development server.
+		// the status with a token, without a token, and of a development server
 		guarded, open, development int
 	}{
 		{"this machine", nil, 200, 200, 200},
@@ -296,8 +297,8 @@ func TestRun05WhoReachesTheConsole(t *testing.T) {
 			}
 		}
 	}
-	// A page of another site may send a request to a guarded one, but has neither session nor
-	// token and cannot read answers.
+	// A page of another site may send requests to a guarded console, but has neither session nor token and
+	// cannot read the responses.
 	if got, _ := guarded.request("GET", "http://"+guarded.ConsoleAddr()+console.Root+"channels", ""); got != http.StatusUnauthorized {
 		t.Errorf("without the token: %d", got)
 	}
@@ -324,7 +325,7 @@ func TestRun05WhoReachesTheConsole(t *testing.T) {
 	}
 }
 
-// TestRun05AStopEndsThePages has a page open while the node stops: the stop does not wait for it.
+// TestRun05AStopEndsThePages: a stop of the node ends open pages and does not wait for them.
 func TestRun05AStopEndsThePages(t *testing.T) {
 	r := run(t, withConsole(consoleToken))
 	w := r.stream("events?app=app&channel=private-x")
@@ -351,7 +352,7 @@ func TestRun05TheClusterIsShown(t *testing.T) {
 	}
 }
 
-// TestRun06ProfilesAreForThisMachine has the profiler on an address of its own.
+// TestRun06ProfilesAreForThisMachine: the profiler has an address of its own and serves only this machine.
 func TestRun06ProfilesAreForThisMachine(t *testing.T) {
 	r := run(t, func(o *gateway.Options) { o.Pprof = "127.0.0.1:0" })
 	for name, c := range map[string]struct {
@@ -373,8 +374,8 @@ func TestRun06ProfilesAreForThisMachine(t *testing.T) {
 	}
 }
 
-// TestConsolesOfOneHostKeepTheirSessions: a browser sends the cookies of a host to all of its ports, so logging in to
-// one console must not log out of another, and nor must logging out.
+// TestConsolesOfOneHostKeepTheirSessions: a browser sends the cookies of a host to all of its ports. Logging
+// in to one console must not end the session of another, and neither must logging out.
 func TestConsolesOfOneHostKeepTheirSessions(t *testing.T) {
 	one, two := run(t, withConsole(consoleToken)), run(t, withConsole(consoleToken))
 	jar, err := cookiejar.New(nil)

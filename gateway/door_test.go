@@ -17,8 +17,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/app"
 )
 
-// TestTime04OnlySocketsWaitAtTheDoor: who asks for a WebSocket in a crowd waits, whoever asks for
-// something else does not, and a gateway that stops keeps nobody.
+// TestTime04OnlySocketsWaitAtTheDoor: in a crowd WebSocket handshakes wait and other requests do not. A
+// gateway that stops ends the wait.
 func TestTime04OnlySocketsWaitAtTheDoor(t *testing.T) {
 	l, err := memory.New(memory.Options{Apps: []string{"a"}})
 	if err != nil {
@@ -33,7 +33,7 @@ func TestTime04OnlySocketsWaitAtTheDoor(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- n.Run(ctx) }()
-	const crowd = 400 // most of a minute's work at the fastest
+	const crowd = 400 // most of a minute's work at the highest rate
 	var conns []net.Conn
 	for range crowd {
 		c, err := net.Dial("tcp", n.Addr())
@@ -83,7 +83,7 @@ func TestTime04OnlySocketsWaitAtTheDoor(t *testing.T) {
 		}
 		_ = resp.Body.Close()
 	}
-	// So does not who publishes, on a connection of his own.
+	// A publisher with a connection of its own does not wait either.
 	resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Post("http://"+n.Addr()+"/apps/a/events", "application/json", strings.NewReader("{}"))
 	if err != nil {
 		t.Fatal(err)
@@ -93,7 +93,7 @@ func TestTime04OnlySocketsWaitAtTheDoor(t *testing.T) {
 		t.Error("other requests waited until the crowd was in")
 	}
 	http.DefaultClient.CloseIdleConnections()
-	// One who goes is forgotten.
+	// A client that disconnects is forgotten.
 	before := waiting()
 	for _, c := range conns[crowd/2:] {
 		_ = c.Close()

@@ -2,8 +2,8 @@ package gateway
 
 import "testing"
 
-// TestRun01AStreamThatComesLateIsToldOf: who waits for requests to end waits for no stream, also
-// not for one that begins meanwhile.
+// TestRun01AStreamThatComesLateIsToldOf: a wait for the end of all requests does not wait for streams, even
+// for one that begins meanwhile.
 func TestRun01AStreamThatComesLateIsToldOf(t *testing.T) {
 	var e errands
 	through := e.through()

@@ -16,7 +16,7 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// punctual is a table that does nothing for those whose time is over, like one over a network.
+// punctual is a table that refuses writes with an expired context, like a table over a network.
 type punctual struct{ kv.Table }
 
 func (p punctual) Put(ctx context.Context, key string, value []byte, ttl time.Duration) (uint64, error) {
@@ -26,8 +26,8 @@ func (p punctual) Put(ctx context.Context, key string, value []byte, ttl time.Du
 	return p.Table.Put(ctx, key, value, ttl)
 }
 
-// TestAStopWithoutTimeForConnectionsTakesItsLeave: otherwise the others count the members of this gateway until its
-// lease has ended. Nor is there anything to warn of if there were no connections.
+// TestAStopWithoutTimeForConnectionsTakesItsLeave: otherwise other gateways count the members of this gateway
+// until its lease expires. Without connections there is nothing to warn of.
 func TestAStopWithoutTimeForConnectionsTakesItsLeave(t *testing.T) {
 	var said bytes.Buffer
 	r := run(t, func(o *gateway.Options) {
@@ -41,7 +41,7 @@ func TestAStopWithoutTimeForConnectionsTakesItsLeave(t *testing.T) {
 	}
 }
 
-// distant is a table whose answers to writes are on their way for a while.
+// distant is a table whose writes take 20 ms.
 type distant struct{ kv.Table }
 
 func (d distant) Put(ctx context.Context, key string, value []byte, ttl time.Duration) (uint64, error) {
@@ -49,7 +49,7 @@ func (d distant) Put(ctx context.Context, key string, value []byte, ttl time.Dur
 	return d.Table.Put(ctx, key, value, ttl)
 }
 
-// written is work of which it is remembered what was put.
+// written is a work queue that records what was put.
 type written struct {
 	broker.Work
 	mu  sync.Mutex
@@ -65,7 +65,8 @@ func (w *written) Put(ctx context.Context, queue string, tasks ...broker.Task) (
 	return w.Work.Put(ctx, queue, tasks...)
 }
 
-// TestAStopWithoutTimeForConnectionsTellsWhoLeft: nobody else tells applications of it, for this gateway is not dead.
+// TestAStopWithoutTimeForConnectionsTellsWhoLeft: this gateway sends the webhooks about its members. No other
+// gateway does so, since this one is not dead.
 func TestAStopWithoutTimeForConnectionsTellsWhoLeft(t *testing.T) {
 	work := &written{Work: memory.NewWork()}
 	r := run(t, func(o *gateway.Options) {

@@ -9,7 +9,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/app"
 )
 
-// TestTrust12MetricsGoWithTheirApp when it is removed, and begin at 0 when it comes back.
+// TestTrust12MetricsGoWithTheirApp: the series of an app end when it is removed, and begin at 0 when it
+// returns.
 func TestTrust12MetricsGoWithTheirApp(t *testing.T) {
 	one := func() *app.App {
 		return &app.App{ID: "app", Key: "key", Secret: "secret", Enabled: true, Limits: app.DefaultLimits}

@@ -21,8 +21,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/app"
 )
 
-// TestSilentConnectionsOfOneAddressAreBounded opens connections that say nothing. What
-// has sent a request does not count.
+// TestSilentConnectionsOfOneAddressAreBounded opens connections that send nothing. A connection that has sent
+// a request does not count.
 func TestSilentConnectionsOfOneAddressAreBounded(t *testing.T) {
 	l, err := memory.New(memory.Options{Apps: []string{"a"}})
 	if err != nil {
@@ -107,8 +107,8 @@ func eventuallyTrue(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-// TestWeeks18WhoIsOneTooManyIsTold: a proxy that is refused answers its clients with what
-// it got, so that is an answer, and there is a line in the log.
+// TestWeeks18WhoIsOneTooManyIsTold: a refused proxy passes the response it got on to its clients. So a
+// refusal is a response, and a line in the log.
 func TestWeeks18WhoIsOneTooManyIsTold(t *testing.T) {
 	l, err := memory.New(memory.Options{Apps: []string{"a"}})
 	if err != nil {
@@ -163,7 +163,7 @@ func TestWeeks18WhoIsOneTooManyIsTold(t *testing.T) {
 	}
 }
 
-// lines is a log that a test reads while it is written.
+// lines is log output that can be read while it is written.
 type lines struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -192,8 +192,8 @@ func TestWeeks18ACrowdIsToldOnceInAWhile(t *testing.T) {
 	}
 }
 
-// TestWeeks18AMassReconnectFitsTheDefault connects as many as one machine does in a load
-// test, all at once.
+// TestWeeks18AMassReconnectFitsTheDefault connects as many clients at once as one machine does in a load
+// test.
 func TestWeeks18AMassReconnectFitsTheDefault(t *testing.T) {
 	var opt Options
 	opt.Apps, opt.Log = app.NewRegistry(), nopLog{}

@@ -2,7 +2,7 @@ package gateway
 
 import "testing"
 
-// TestHostsAreComparedByWhatTheyMean: a name may end in a dot, and an address has several forms.
+// TestHostsAreComparedByWhatTheyMean: a host name may end in a dot, and an address has several spellings.
 func TestHostsAreComparedByWhatTheyMean(t *testing.T) {
 	known := local{[]string{"Tunnel.example", "dev.example.", "[fd00::1]", "fd00::2", "192.0.2.1"}}
 	for host, want := range map[string]bool{

@@ -14,7 +14,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/app"
 )
 
-// stalled is a log that acknowledges nothing until it is released.
+// stalled is a log that acknowledges nothing before it is released.
 type stalled struct {
 	broker.Log
 	entered  chan struct{}
@@ -27,8 +27,8 @@ func (l *stalled) Publish(ctx context.Context, app string, events ...broker.Outg
 	return l.Log.Publish(ctx, app, events...)
 }
 
-// TestWhatWaitsForTheLogIsBounded has a log that does not answer. What is beyond the bounds
-// is refused at once with the name of the bound, and what waits is stored in the end.
+// TestWhatWaitsForTheLogIsBounded has a log that does not answer. A publish beyond a bound is refused at once
+// and the answer names the bound. Waiting publishes are stored in the end.
 func TestWhatWaitsForTheLogIsBounded(t *testing.T) {
 	for _, c := range []struct {
 		what, size  string
@@ -78,8 +78,8 @@ func TestWhatWaitsForTheLogIsBounded(t *testing.T) {
 	}
 }
 
-// TestTrust07AppsWhoseLogIsStuckLeaveOthersTheirPart: with all but one of the apps stuck, each
-// with as much as it may have, the last one still gets its part in.
+// TestTrust07AppsWhoseLogIsStuckLeaveOthersTheirPart: while all apps but one wait for a stuck log, each with
+// as much as it may have, the last app still gets its share.
 func TestTrust07AppsWhoseLogIsStuckLeaveOthersTheirPart(t *testing.T) {
 	const apps = 4
 	log, err := memory.New(memory.Options{})

@@ -7,8 +7,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestRun02TheShareOfAppsThatComeAndGo: the bounds are those of the apps that there are, however
-// many there were when something was counted, and nothing is left when nothing is under way.
+// TestRun02TheShareOfAppsThatComeAndGo: the shares follow the present number of apps, however many there were
+// when something was counted. Nothing is left when nothing is in progress.
 func TestRun02TheShareOfAppsThatComeAndGo(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := 2

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// TestWeeksProxiesWhoHasConnectedIsServed closes a listener at which connections wait. nginx
-// had 502 for a publish that came at the moment at which a gateway stopped.
+// TestWeeksProxiesWhoHasConnectedIsServed closes a listener with connections in its backlog. Before, nginx
+// answered 502 for a publish at the moment a gateway stopped.
 func TestWeeksProxiesWhoHasConnectedIsServed(t *testing.T) {
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -21,7 +21,7 @@ func TestWeeksProxiesWhoHasConnectedIsServed(t *testing.T) {
 	l := &lastCalls{Listener: inner}
 	const waiting = 3
 	for range waiting {
-		// It is connected although nobody accepts it.
+		// It is connected, although no goroutine accepts it.
 		conn, err := net.Dial("tcp", l.Addr().String())
 		if err != nil {
 			t.Fatal(err)
@@ -56,8 +56,8 @@ func TestWeeksProxiesWhoHasConnectedIsServed(t *testing.T) {
 	}
 }
 
-// A server that shuts down waits for the requests of those who have just connected, and
-// for those who say nothing only a moment.
+// TestWeeksProxiesNewcomersAreHeard: a server that shuts down waits for the first request of new connections,
+// and only a moment for silent ones.
 func TestWeeksProxiesNewcomersAreHeard(t *testing.T) {
 	for name, c := range map[string]struct {
 		speaks bool

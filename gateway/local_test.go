@@ -12,12 +12,12 @@ import (
 	"github.com/sluicehq/sluice/gateway/web"
 )
 
-// asker is what a browser or another client says of itself.
+// asker is what a browser or another client sends about itself.
 type asker struct {
 	name, host string
-	// header has further lines.
+	// header holds further header lines.
 	header string
-	// friend is welcome everywhere, listed at an app that lists it.
+	// friend is welcome everywhere, listed only at an app that lists it.
 	friend, listed bool
 }
 
@@ -64,9 +64,9 @@ var askers = []asker{
 	{name: "an image on another page", host: "127.0.0.1:6001", header: "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: no-cors\r\n"},
 }
 
-// TestTrust14PagesOfOtherSitesUseNothing: whatever a page of another site can make the
-// browser of a developer send is refused at every door of a development server, although
-// it knows the published secret and may have a name that leads here.
+// TestTrust14PagesOfOtherSitesUseNothing: a page of another site may make a developer's browser send any
+// request. A development server refuses all of them, although the page knows the published secret and may
+// have a name that resolves to this machine.
 func TestTrust14PagesOfOtherSitesUseNothing(t *testing.T) {
 	t.Parallel()
 	r, _ := runApps(t, func(o *gateway.Options) {
@@ -98,7 +98,7 @@ func TestTrust14PagesOfOtherSitesUseNothing(t *testing.T) {
 			}
 			welcome := a.friend || a.listed && d.appID == "other"
 			if d.page {
-				// A page shows nothing by itself; a link to it may stand anywhere.
+				// A page shows nothing by itself, and a link to it may be anywhere.
 				welcome = a.friend || a.listed || a.host == "127.0.0.1:6001"
 			}
 			t.Run(d.name+", "+a.name, func(t *testing.T) {
@@ -134,13 +134,13 @@ func TestTrust14PagesOfOtherSitesUseNothing(t *testing.T) {
 			})
 		}
 	}
-	// What asks whether the process lives is not asked who it is.
+	// Liveness and readiness checks are not restricted.
 	for _, path := range []string{"/health", "/ready"} {
 		if status, text := r.request(http.MethodGet, "http://"+r.Addr()+path, "", "Host", "balancer.example"); status != http.StatusOK {
 			t.Errorf("%s: %d %s", path, status, text)
 		}
 	}
-	// And a server for everybody takes all names.
+	// A production server accepts all host names.
 	open, _ := runApps(t, nil)
 	target := signed("app", "GET", "/channels/c/history", nil)
 	if status, text := open.request(http.MethodGet, "http://"+open.Addr()+target, "", "Host", "api.example", "Origin", "https://evil.example"); status != http.StatusOK {
@@ -148,7 +148,7 @@ func TestTrust14PagesOfOtherSitesUseNothing(t *testing.T) {
 	}
 }
 
-// frame reads a short frame of the server.
+// frame reads a short frame from the server.
 func (l *line) frame() string {
 	l.t.Helper()
 	read := func(n int) []byte {
@@ -171,7 +171,7 @@ func (l *line) frame() string {
 	return string(read(n))
 }
 
-// TestTrust13MetricsAreForWhoHasTheToken, wherever they are served.
+// TestTrust13MetricsAreForWhoHasTheToken: metrics need the token, under any host name.
 func TestTrust13MetricsAreForWhoHasTheToken(t *testing.T) {
 	t.Parallel()
 	r, _ := runApps(t, func(o *gateway.Options) { o.MetricsToken = "t0ken-of-the-metrics" })

@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// moody is a log whose health a test decides.
+// moody is a log whose health the test sets.
 type moody struct {
 	*memory.Log
 	sick atomic.Bool
@@ -46,7 +46,7 @@ func (l *moody) Health() broker.Health {
 	return h
 }
 
-// running is a node at work.
+// running is a running node.
 type running struct {
 	*gateway.Node
 	t    *testing.T
@@ -90,7 +90,7 @@ func run(t *testing.T, change func(*gateway.Options)) *running {
 	return r
 }
 
-// request sends one without a signature; header holds names and values.
+// request sends a request without a signature; header holds names and values in turn.
 func (r *running) request(method, url, body string, header ...string) (int, string) {
 	r.t.Helper()
 	req, err := http.NewRequestWithContext(r.t.Context(), method, url, strings.NewReader(body))
@@ -234,7 +234,7 @@ func TestWeeks18TheHealthPathOfOthers(t *testing.T) {
 	}
 }
 
-// TestProbesAreReadOnly: a probe that asks by another method is told so, on both ports.
+// TestProbesAreReadOnly: a probe with another method than GET and HEAD gets 405, on both ports.
 func TestProbesAreReadOnly(t *testing.T) {
 	for _, prefix := range []string{"", "/realtime"} {
 		r := run(t, func(o *gateway.Options) { o.PathPrefix = prefix })
@@ -261,7 +261,7 @@ func TestProbesAreReadOnly(t *testing.T) {
 	}
 }
 
-// TestRun17HeadIsGetWithoutABody for everything that a node answers beside the API.
+// TestRun17HeadIsGetWithoutABody: HEAD is like GET for everything that a node serves beside the API.
 func TestRun17HeadIsGetWithoutABody(t *testing.T) {
 	r := run(t, func(o *gateway.Options) { o.PathPrefix = "/realtime" })
 	for path, kind := range map[string]string{
@@ -296,7 +296,7 @@ func TestRun17HeadIsGetWithoutABody(t *testing.T) {
 	}
 }
 
-// TestWeeks07TheWholePathMayBeSigned: who signs what is sent signs the prefix, too.
+// TestWeeks07TheWholePathMayBeSigned: the signature may include the path prefix.
 func TestWeeks07TheWholePathMayBeSigned(t *testing.T) {
 	r := run(t, func(o *gateway.Options) { o.PathPrefix = "/realtime" })
 	const path = "/apps/app/channels/a;b/history/state"
@@ -319,8 +319,8 @@ func TestWeeks07TheWholePathMayBeSigned(t *testing.T) {
 	}
 }
 
-// TestWeeks18AMassReconnectThroughOneAddress opens connections of one machine before any
-// of them says what it wants, as many clients behind a load balancer do.
+// TestWeeks18AMassReconnectThroughOneAddress opens many connections from one address before any of them sends
+// a request, as clients behind a load balancer do.
 func TestWeeks18AMassReconnectThroughOneAddress(t *testing.T) {
 	r := run(t, func(o *gateway.Options) { o.HeaderTimeout = patience })
 	const many = 900

@@ -20,7 +20,7 @@ const (
 	aStranger = "127.0.0.3"
 )
 
-// behindProxies is a node that trusts one address of this machine.
+// behindProxies runs a node that trusts one address of this machine as a proxy.
 func behindProxies(t *testing.T, change func(*gateway.Options)) (*running, func(limit string) float64) {
 	if runtime.GOOS != "linux" {
 		t.Skip("needs more than one loopback address")
@@ -35,7 +35,7 @@ func behindProxies(t *testing.T, change func(*gateway.Options)) (*running, func(
 	return r, func(limit string) float64 { return gauge(t, registry, "sockudo_limits_total", "limit="+limit) }
 }
 
-// from connects from an address of this machine.
+// from connects from a given address of this machine.
 func (r *running) from(address, text string) *line {
 	r.t.Helper()
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}
@@ -56,7 +56,7 @@ func v1(client string) string {
 	return fmt.Sprintf("PROXY %s %s %s 4711 6001\r\n", family, client, to)
 }
 
-// v2 is a header of the command 0 (local) or 1 (proxy).
+// v2 returns a PROXY header of version 2 with the command 0 (local) or 1 (proxy).
 func v2(client string, command byte) string {
 	from := netip.MustParseAddr(client)
 	body := append(from.AsSlice(), from.AsSlice()...)
@@ -79,8 +79,8 @@ func (l *line) healthy(what string) {
 	}
 }
 
-// TestTrust12LimitsAreForClientsAndNotForProxies opens connections that say nothing, as
-// many clients behind one load balancer do for a moment.
+// TestTrust12LimitsAreForClientsAndNotForProxies opens connections that send nothing for a moment, as many
+// clients behind one load balancer do.
 func TestTrust12LimitsAreForClientsAndNotForProxies(t *testing.T) {
 	t.Parallel()
 	for name, header := range map[string]func(string) string{
@@ -88,7 +88,7 @@ func TestTrust12LimitsAreForClientsAndNotForProxies(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, limited := behindProxies(t, nil)
-			// A proxy that has not said anything yet is no client.
+			// A proxy connection that has sent nothing yet is not a client.
 			var silent []*line
 			for range 20 {
 				silent = append(silent, r.from(theProxy, ""))
@@ -104,7 +104,7 @@ func TestTrust12LimitsAreForClientsAndNotForProxies(t *testing.T) {
 			if got := limited("handshakes"); got != 0 {
 				t.Errorf("%v connections were refused", got)
 			}
-			// One more of each is too many; another of the same network, too.
+			// One more connection of each is too many, and so is one of the same network.
 			for i, client := range []string{"203.0.113.7", "203.0.113.8", "2001:db8:0:1::8"} {
 				until(t, "the address "+client+" has no room", func() bool {
 					l := r.from(theProxy, header(client))
@@ -118,7 +118,7 @@ func TestTrust12LimitsAreForClientsAndNotForProxies(t *testing.T) {
 			}
 			r.from(theProxy, header("203.0.113.9")).healthy("another client")
 			r.from(theProxy, "").healthy("the proxy itself")
-			// What speaks makes room.
+			// A closed connection makes room.
 			for _, l := range silent {
 				_ = l.conn.Close()
 			}
@@ -131,7 +131,7 @@ func TestTrust12LimitsAreForClientsAndNotForProxies(t *testing.T) {
 	}
 }
 
-// TestTrust12WhatAConnectionMayBeginWith, by policy and by who it is from.
+// TestTrust12WhatAConnectionMayBeginWith: the answer to a PROXY header, by policy and by sender.
 func TestTrust12WhatAConnectionMayBeginWith(t *testing.T) {
 	t.Parallel()
 	const good, bad = http.StatusOK, http.StatusBadRequest
@@ -180,15 +180,15 @@ func TestTrust12WhatAConnectionMayBeginWith(t *testing.T) {
 				t.Errorf("policy %d, %s: got %d, want %d", policy, c.name, resp.StatusCode, c.status)
 			}
 		}
-		// Nothing else tells the operator why nobody comes in.
+		// Nothing else tells the operator why connections are refused.
 		if got := limited("proxy_protocol"); got != float64(untaken) {
 			t.Errorf("policy %d: %v refusals were counted, want %d", policy, got, untaken)
 		}
 	}
 }
 
-// TestTrust12AForwardedRequestIsNotOfThisMachine, whatever address it claims: without a
-// signature only what comes from here itself is taken.
+// TestTrust12AForwardedRequestIsNotOfThisMachine: only a request of this machine itself is accepted without a
+// signature, whatever address a forwarded one claims.
 func TestTrust12AForwardedRequestIsNotOfThisMachine(t *testing.T) {
 	t.Parallel()
 	r, _ := behindProxies(t, nil)
@@ -213,8 +213,8 @@ func TestTrust12AForwardedRequestIsNotOfThisMachine(t *testing.T) {
 	}
 }
 
-// TestTrust12WebSocketsWorkBehindAProxy: events, large ones included, reach a socket
-// whose connection began with a header, and whoever is behind a header of HTTP.
+// TestTrust12WebSocketsWorkBehindAProxy: events, including large ones, reach sockets whose connection began
+// with a PROXY header or whose request has a forwarding header.
 func TestTrust12WebSocketsWorkBehindAProxy(t *testing.T) {
 	t.Parallel()
 	var storing func(string)

@@ -10,7 +10,7 @@ var office = proxies{trusted: []netip.Prefix{
 	netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("127.0.0.2/32"), netip.MustParsePrefix("fd00::/8"),
 }}
 
-// TestTrust12TheClientIsTheLastAddressThatIsNoProxy reads what proxies say.
+// TestTrust12TheClientIsTheLastAddressThatIsNoProxy: the client address is read from the headers of proxies.
 func TestTrust12TheClientIsTheLastAddressThatIsNoProxy(t *testing.T) {
 	const proxy = "10.0.0.1"
 	for _, c := range []struct {
@@ -92,8 +92,8 @@ func TestTrust12OneHeaderCanBeChosen(t *testing.T) {
 	}
 }
 
-// TestTrust12RequestsHaveTheAddressOfTheirClient, for limits and for whoever logs it.
-// Handshakes of one client that are under way at a time are bounded, also through a proxy.
+// TestTrust12RequestsHaveTheAddressOfTheirClient: limits and logs use the address of the client. The
+// handshakes of a client in progress at a time are bounded, also through a proxy.
 func TestTrust12RequestsHaveTheAddressOfTheirClient(t *testing.T) {
 	refused := 0
 	n := &Node{proxies: office}
@@ -139,8 +139,8 @@ func TestTrust12RequestsHaveTheAddressOfTheirClient(t *testing.T) {
 	}
 }
 
-// FuzzTrust12Forwarded: whatever a client writes, what a proxy adds behind it is the
-// client, and from one who is no proxy nothing counts.
+// FuzzTrust12Forwarded: whatever a client writes, the client is the address that the proxy appends. Headers
+// of a sender that is no proxy do not count.
 func FuzzTrust12Forwarded(f *testing.F) {
 	for _, seed := range []string{"", "1.2.3.4", `for="`, `for=1.2.3.4;host="a, for=5.6.7.8"`, "[::1", ",,,", "10.0.0.1, 10.0.0.2", `for="[fd00::1]:_x";by=\"`} {
 		f.Add(seed, true)

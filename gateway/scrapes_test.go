@@ -9,7 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// heldMetrics are collected when they may be.
+// heldMetrics is a collector that waits for may.
 type heldMetrics struct {
 	begun atomic.Int32
 	may   chan struct{}
@@ -22,7 +22,8 @@ func (h *heldMetrics) Collect(chan<- prometheus.Metric) {
 	<-h.may
 }
 
-// TestTrust01ScrapesAreBounded: whoever may read metrics had as many made at once as he asked for.
+// TestTrust01ScrapesAreBounded: scrapes in progress are bounded. Before, a client with access to metrics had
+// as many made at once as it requested.
 func TestTrust01ScrapesAreBounded(t *testing.T) {
 	const most = 16
 	r, registry := runApps(t, nil)
@@ -46,7 +47,7 @@ func TestTrust01ScrapesAreBounded(t *testing.T) {
 	}
 	close(h.may)
 	asking.Wait()
-	// A reader may have all of an answer a moment before its place is free.
+	// A reader may have the whole response a moment before its place is free.
 	until(t, "there is room again", func() bool {
 		status, _ := r.request(http.MethodGet, url, "")
 		return status == http.StatusOK

@@ -29,7 +29,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/client"
 )
 
-// presented are certificates that a test has in its hand.
+// presented are certificates that the test controls.
 type presented struct {
 	config   *tls.Config
 	problem  atomic.Pointer[string]
@@ -67,7 +67,7 @@ func (p *presented) Challenge(next http.Handler) http.Handler {
 	})
 }
 
-// secured is a node that speaks TLS, and whom to trust.
+// secured is a node that speaks TLS, and the authority to trust.
 type secured struct {
 	*running
 	certs     *presented
@@ -88,7 +88,7 @@ func runSecured(t *testing.T, change func(*gateway.Options)) *secured {
 	return s
 }
 
-// http2 is a client that speaks HTTP/2 on one connection.
+// http2 returns a client that speaks HTTP/2 on one connection.
 func (s *secured) http2() *http.Client {
 	tr := &http.Transport{TLSClientConfig: s.authority.Client("localhost"), ForceAttemptHTTP2: true}
 	s.t.Cleanup(tr.CloseIdleConnections)
@@ -118,8 +118,8 @@ func (s *secured) dial(t *testing.T) *client.Client {
 	return c
 }
 
-// TestRun01EachSpeaksWhatItWants: HTTP/2 for who offers it, HTTP/1.1 for who does not, WebSockets
-// for both, and a word in plain text for who knows nothing of TLS.
+// TestRun01EachSpeaksWhatItWants: a client that offers HTTP/2 gets it, others get HTTP/1.1, WebSockets work
+// with both, and a plain-text request gets a plain-text answer.
 func TestRun01EachSpeaksWhatItWants(t *testing.T) {
 	s := runSecured(t, nil)
 	base := "https://" + s.Addr()
@@ -176,7 +176,8 @@ func metricsOf(t *testing.T, registry *prometheus.Registry) []byte {
 	return b.Bytes()
 }
 
-// TestRun01CertificatesSpeakInReadiness: a problem is named and stays green, no certificate is red.
+// TestRun01CertificatesSpeakInReadiness: a problem of the certificate is named while readiness stays green,
+// and a missing certificate makes it red.
 func TestRun01CertificatesSpeakInReadiness(t *testing.T) {
 	s := runSecured(t, nil)
 	ask := func() (int, string) {
@@ -199,8 +200,8 @@ func TestRun01CertificatesSpeakInReadiness(t *testing.T) {
 	}
 }
 
-// TestRun01AnAnnouncedStopReachesWSS: 4200 comes through TLS, and the connection ends with the
-// farewell of TLS, without which a client must take it for cut off.
+// TestRun01AnAnnouncedStopReachesWSS: 4200 arrives through TLS, and the connection ends with a close_notify,
+// without which a client must treat it as cut off.
 func TestRun01AnAnnouncedStopReachesWSS(t *testing.T) {
 	s := runSecured(t, nil)
 	conn, err := tls.Dial("tcp", s.Addr(), s.authority.Client("localhost"))
@@ -225,7 +226,7 @@ func TestRun01AnAnnouncedStopReachesWSS(t *testing.T) {
 	}
 }
 
-// events reads a stream of events.
+// events reads an event stream.
 type events struct {
 	t    *testing.T
 	resp *http.Response
@@ -252,8 +253,8 @@ func (e *events) until(line string) {
 	}
 }
 
-// TestRun01EventStreamsOverHTTP2: many of one client on one connection, each of which is counted as
-// a connection of its app; they get events beside other requests and end with a stop, announced.
+// TestRun01EventStreamsOverHTTP2: a client has many streams on one connection, and each counts as a
+// connection of its app. They get events beside other requests, and a stop announces their end.
 func TestRun01EventStreamsOverHTTP2(t *testing.T) {
 	limits := app.DefaultLimits
 	limits.MaxConnections = 5
@@ -279,7 +280,7 @@ func TestRun01EventStreamsOverHTTP2(t *testing.T) {
 	for _, e := range all {
 		e.until("event: hello")
 	}
-	// One that leaves makes room.
+	// A stream that ends makes room.
 	_ = all[4].resp.Body.Close()
 	for end := time.Now().Add(patience); ; {
 		e := s.listen(c, "channel=a")
@@ -301,8 +302,8 @@ func TestRun01EventStreamsOverHTTP2(t *testing.T) {
 	}
 }
 
-// TestRun01OneConnectionHasSoManyStreams opens more streams than one connection may have: the rest
-// waits for another connection, or its turn.
+// TestRun01OneConnectionHasSoManyStreams opens more streams than one connection may have: the rest waits for
+// another connection, or its turn.
 func TestRun01OneConnectionHasSoManyStreams(t *testing.T) {
 	s := runSecured(t, nil)
 	var dialled atomic.Int64
@@ -330,7 +331,7 @@ func TestRun01OneConnectionHasSoManyStreams(t *testing.T) {
 	s.publish("a", "x")
 }
 
-// TestRun01ASlowReaderOverHTTP2IsGivenUp reads nothing of its stream, while other requests on the
+// TestRun01ASlowReaderOverHTTP2IsGivenUp: a stream that is not read is closed, while other requests on the
 // same connection go on.
 func TestRun01ASlowReaderOverHTTP2IsGivenUp(t *testing.T) {
 	s := runSecured(t, func(o *gateway.Options) {
@@ -343,7 +344,7 @@ func TestRun01ASlowReaderOverHTTP2IsGivenUp(t *testing.T) {
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
-		// The client buffers what it has a window for.
+		// The client buffers as much as its window allows.
 		for range 2000 {
 			ev := &broker.Event{Name: "hello", Data: []byte(data), Origin: broker.OriginHTTP}
 			if _, err := s.log.Publish(t.Context(), "app", broker.Outgoing{Channel: "a", Event: ev}); err != nil {
@@ -382,8 +383,8 @@ func (s *secured) connected() (n float64) {
 	return n
 }
 
-// TestRun01StrangersWhoDoNotShakeHands open connections and say nothing, or half a handshake: they
-// are bounded per address, told in the words of TLS, counted, and sent away in time.
+// TestRun01StrangersWhoDoNotShakeHands opens connections that send nothing, or half a handshake: they are
+// bounded per address, refused with a TLS alert, counted, and closed in time.
 func TestRun01StrangersWhoDoNotShakeHands(t *testing.T) {
 	s := runSecured(t, func(o *gateway.Options) { o.MaxHandshakes, o.HeaderTimeout = 3, 2*time.Second })
 	dial := func(text string) net.Conn {
@@ -397,7 +398,7 @@ func TestRun01StrangersWhoDoNotShakeHands(t *testing.T) {
 	}
 	silent := []net.Conn{dial(""), dial("\x16\x03\x01\x02\x00\x01"), dial("")}
 	for end, told := time.Now().Add(patience), 0; told == 0; {
-		// On a busy machine those above may have been sent away by now, but not these as well.
+		// On a busy machine the connections above may have been closed by now, but not these as well.
 		for _, c := range []net.Conn{dial(""), dial(""), dial(""), dial("")} {
 			_ = c.SetReadDeadline(time.Now().Add(patience))
 			if answer, _ := io.ReadAll(c); string(answer) == "\x15\x03\x03\x00\x02\x02\x50" {
@@ -414,7 +415,7 @@ func TestRun01StrangersWhoDoNotShakeHands(t *testing.T) {
 			t.Error("one that says nothing is kept")
 		}
 	}
-	// Those who do shake hands come in again.
+	// Clients that finish the handshake are accepted again.
 	for end := time.Now().Add(patience); ; {
 		resp, err := s.http1().Get("https://" + s.Addr() + "/health")
 		if err == nil {
@@ -427,7 +428,8 @@ func TestRun01StrangersWhoDoNotShakeHands(t *testing.T) {
 	}
 }
 
-// TestRun01ThePROXYHeaderComesBeforeTLS passes on the encrypted bytes, as balancers of TCP do.
+// TestRun01ThePROXYHeaderComesBeforeTLS: a PROXY header may precede the encrypted bytes, as load balancers of
+// TCP send it.
 func TestRun01ThePROXYHeaderComesBeforeTLS(t *testing.T) {
 	var lines bytes.Buffer
 	var mu sync.Mutex
@@ -475,8 +477,8 @@ type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
-// TestRun01PlainHTTPIsSentToHTTPS: browsers are sent on, an authority is answered, and a body is
-// not taken.
+// TestRun01PlainHTTPIsSentToHTTPS: browsers are redirected, the ACME challenge is answered, and a body is not
+// accepted.
 func TestRun01PlainHTTPIsSentToHTTPS(t *testing.T) {
 	s := runSecured(t, func(o *gateway.Options) { o.PlainListen = "127.0.0.1:0" })
 	_, port, _ := net.SplitHostPort(s.Addr())
@@ -514,7 +516,7 @@ func TestRun01PlainHTTPIsSentToHTTPS(t *testing.T) {
 	}
 }
 
-// TestRun01ADevelopmentServerWithTLSStaysOfThisMachine: what decides is the host, in HTTP/2 as well.
+// TestRun01ADevelopmentServerWithTLSStaysOfThisMachine: the host decides, with HTTP/2 as well.
 func TestRun01ADevelopmentServerWithTLSStaysOfThisMachine(t *testing.T) {
 	s := runSecured(t, func(o *gateway.Options) { o.Local, o.Unsigned = true, true })
 	for _, w := range []struct {
@@ -544,8 +546,8 @@ func TestRun01ADevelopmentServerWithTLSStaysOfThisMachine(t *testing.T) {
 	}
 }
 
-// TestRun01ARefusedBodyDoesNotEndTheOthers: on a connection of HTTP/2 one request is refused whose
-// body is on its way, and an event stream beside it goes on.
+// TestRun01ARefusedBodyDoesNotEndTheOthers: a request is refused while its body is being sent, and an event
+// stream on the same HTTP/2 connection goes on.
 func TestRun01ARefusedBodyDoesNotEndTheOthers(t *testing.T) {
 	s := runSecured(t, nil)
 	c := s.http2()
@@ -566,8 +568,8 @@ func TestRun01ARefusedBodyDoesNotEndTheOthers(t *testing.T) {
 	e.until("event: hello")
 }
 
-// TestRun01AStopDoesNotWaitForStreams: readers of event streams over HTTP/2 are told 4200 at once,
-// also behind a prefix of all paths.
+// TestRun01AStopDoesNotWaitForStreams: readers of event streams over HTTP/2 are told 4200 at once, with a
+// path prefix as well.
 func TestRun01AStopDoesNotWaitForStreams(t *testing.T) {
 	for _, prefix := range []string{"", "/rt"} {
 		t.Run("prefix "+prefix, func(t *testing.T) {

@@ -34,16 +34,15 @@ import (
 //	publish BODY            sends a signed request to publish
 //	the gateway stops
 //
-// At the end of a step each connection is asked for a pong, and what came before it is shown.
-// Socket ids, stream ids, numbers of delta frames deltas, times and cursors are replaced: they are different
-// each time.
+// At the end of a step each connection is sent a ping, and the frames before the pong are shown. Socket ids,
+// stream ids, sequence numbers, deltas, times and cursors are replaced, since they differ each time.
 func TestSessions(t *testing.T) {
 	transcript.Each(t, "testdata/sessions/*.txt", func(t *testing.T) func(*testing.T, []string) string {
 		return newSession(t, nil).step
 	})
 }
 
-// TestTime01Sessions shows how clients come back and what they get of the past.
+// TestTime01Sessions shows how clients reconnect and what history they get.
 func TestTime01Sessions(t *testing.T) {
 	transcript.Each(t, "testdata/time/*.txt", func(t *testing.T) func(*testing.T, []string) string {
 		return newSession(t, func(a *app.App) {
@@ -61,9 +60,9 @@ type session struct {
 	api     *client.Signed
 	clients []*speaker
 	out     strings.Builder
-	// names stand in place of what differs each time.
+	// names replaces texts that differ each time.
 	names []string
-	// numbers are those of delta frames, in the order of their appearance.
+	// numbers holds the sequence numbers of delta frames, in the order of their appearance.
 	numbers []string
 }
 
@@ -208,7 +207,7 @@ func (s *session) find(name string) *speaker {
 	return s.clients[i]
 }
 
-// signed puts the signature into a frame that asks for one.
+// signed puts the signature into a frame that contains $AUTH.
 func (s *session) signed(c *speaker, frame string) string {
 	s.t.Helper()
 	frame = strings.ReplaceAll(frame, "$STREAM", s.names[0])
@@ -254,7 +253,7 @@ func (s *session) wait(c *speaker) string {
 
 func (s *session) hear(c *speaker) { s.say("%s < %s", c.name, s.wait(c)) }
 
-// settle shows what comes before the answer to a ping.
+// settle shows the frames that come before the answer to a ping.
 func (c *speaker) settle(s *session) {
 	s.t.Helper()
 	if err := c.conn.WriteString(`{"event":"` + c.prefix + `:ping","data":{}}`); err != nil {
@@ -269,7 +268,7 @@ func (c *speaker) settle(s *session) {
 	}
 }
 
-// over waits for the end of a connection, and shows what came before it.
+// over waits for the end of a connection, and shows the frames before it.
 func (s *session) over(c *speaker) error {
 	s.t.Helper()
 	s.clients = slices.DeleteFunc(s.clients, func(x *speaker) bool { return x == c })
@@ -294,7 +293,7 @@ var (
 	deltaText   = regexp.MustCompile(`"delta":"[^"]+"`)
 )
 
-// say adds a line, with names in place of what differs each time.
+// say adds a line, with replacements for texts that differ each time.
 func (s *session) say(format string, args ...any) {
 	line := strings.NewReplacer(s.names...).Replace(fmt.Sprintf(format, args...))
 	line = deltaText.ReplaceAllString(line, `"delta":"DELTA"`)

@@ -52,7 +52,7 @@ func TestWeeks10DisagreementsInWords(t *testing.T) {
 	}
 }
 
-// Settings of very many apps are shown as far as there is room.
+// TestWeeks10ManyAppsFitIntoARecord: the settings of very many apps are shown as far as there is room.
 func TestWeeks10ManyAppsFitIntoARecord(t *testing.T) {
 	for apps, c := range map[int]struct{ has, lacks string }{
 		10: {"apps[0].secret", "apps[10]"}, 1500: {"apps[0]", "apps[0].secret"}, 8000: {"interval", "apps[0]"},

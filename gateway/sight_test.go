@@ -15,7 +15,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/app"
 )
 
-// watchedLog counts how the past is read.
+// watchedLog counts reads and calls of CountFrom.
 type watchedLog struct {
 	*memory.Log
 	asked, counted atomic.Int64
@@ -31,9 +31,8 @@ func (l *watchedLog) CountFrom(ctx context.Context, app, channel string, offset 
 	return l.Log.CountFrom(ctx, app, channel, offset)
 }
 
-// TestTime06ALogThatCountsIsAsked: what a log can do beside reading reaches the HTTP API of a
-// gateway. The bound of what is being published stood before it, and whole channels were read
-// to be counted.
+// TestTime06ALogThatCountsIsAsked: optional abilities of a log reach the HTTP API of a gateway. Before, the
+// wrapper that bounds publishing hid them, and whole channels were read to be counted.
 func TestTime06ALogThatCountsIsAsked(t *testing.T) {
 	var log *watchedLog
 	r := run(t, func(o *gateway.Options) {

@@ -10,8 +10,9 @@ import (
 	"github.com/sluicehq/sluice/gateway"
 )
 
-// TestTheOnlyGatewayIsThereForThoseWhoComeBack: while its clients leave, the port of the only gateway is open for
-// them and for requests. A browser would give up an event stream that is answered with an error, so it breaks off.
+// TestTheOnlyGatewayIsThereForThoseWhoComeBack: while its clients leave, the only gateway keeps its port open
+// for them and for requests. A browser gives up an event stream that is answered with an error, so the
+// response breaks off.
 func TestTheOnlyGatewayIsThereForThoseWhoComeBack(t *testing.T) {
 	var said journal
 	r := run(t, func(o *gateway.Options) {
@@ -34,9 +35,9 @@ func TestTheOnlyGatewayIsThereForThoseWhoComeBack(t *testing.T) {
 	}
 }
 
-// TestAStopWithoutWebSocketsIsNotHeldUp: there is nobody to stay for.
+// TestAStopWithoutWebSocketsIsNotHeldUp: without WebSockets the stop does not wait.
 func TestAStopWithoutWebSocketsIsNotHeldUp(t *testing.T) {
 	r := run(t, func(o *gateway.Options) { o.Linger, o.Drain = 2*patience, 2*patience })
 	r.stop()
-	r.over <- <-r.over // The end of the test waits for less than that.
+	r.over <- <-r.over // the cleanup of the test waits for less than that
 }

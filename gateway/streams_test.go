@@ -12,8 +12,8 @@ import (
 	"github.com/sluicehq/sluice/gateway"
 )
 
-// TestTime04StreamThroughTheNode: a stream below the prefix of all paths, on a node that stops
-// while it is open; what is no stream stays what it was.
+// TestTime04StreamThroughTheNode: a stream works below a path prefix, and a stop of the node ends it. Other
+// requests are unaffected.
 func TestTime04StreamThroughTheNode(t *testing.T) {
 	r := run(t, func(o *gateway.Options) { o.PathPrefix = "/realtime" })
 	base := "http://" + r.Addr() + "/realtime/app/key/events"
@@ -57,8 +57,8 @@ func TestTime04StreamThroughTheNode(t *testing.T) {
 	}
 }
 
-// TestTime15AnUpgradeThatIsNotOffered: what asks for another protocol than WebSocket in passing, as
-// curl with --http2 and HTTP clients of Java do, is a request like any other.
+// TestTime15AnUpgradeThatIsNotOffered: a request that offers an upgrade to another protocol than WebSocket,
+// as curl with --http2 and Java's HTTP clients do, is a request like any other.
 func TestTime15AnUpgradeThatIsNotOffered(t *testing.T) {
 	r := run(t, nil)
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}

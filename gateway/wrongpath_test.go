@@ -12,13 +12,13 @@ import (
 	"github.com/sluicehq/sluice/gateway"
 )
 
-// upgradeOf asks for a WebSocket at a path.
+// upgradeOf returns a WebSocket handshake for a path.
 func upgradeOf(path string) string {
 	return "GET " + path + " HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 }
 
-// journal is what a node has logged.
+// journal collects what a node logs.
 type journal struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -36,7 +36,7 @@ func (j *journal) String() string {
 	return j.text.String()
 }
 
-// until reads until a text has come.
+// until reads until text has come.
 func (l *line) until(text string) {
 	l.t.Helper()
 	var got []byte
@@ -49,9 +49,8 @@ func (l *line) until(text string) {
 	}
 }
 
-// TestAWebSocketOnAWrongPathIsTold4005: a browser tells its page nothing of an upgrade that is answered with
-// 404, and its client would be connecting for ever. So each wrong path is told by the close code, wherever it
-// is wrong.
+// TestAWebSocketOnAWrongPathIsTold4005: a browser tells its page nothing about an upgrade that is answered
+// with 404, and its client would try to connect for ever. So every wrong path is refused with a close code.
 func TestAWebSocketOnAWrongPathIsTold4005(t *testing.T) {
 	for _, prefix := range []string{"", "/realtime"} {
 		r := run(t, func(o *gateway.Options) { o.PathPrefix = prefix })
@@ -74,7 +73,8 @@ func TestAWebSocketOnAWrongPathIsTold4005(t *testing.T) {
 	}
 }
 
-// TestRequestsForNothingAreToldOf: whoever looks for a client that asks at a wrong path finds it.
+// TestRequestsForNothingAreToldOf: requests for unknown paths are logged and counted, so that an operator
+// finds the client.
 func TestRequestsForNothingAreToldOf(t *testing.T) {
 	var said journal
 	r := run(t, func(o *gateway.Options) {
