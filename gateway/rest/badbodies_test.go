@@ -14,7 +14,7 @@ const whole = ` {"name":"a\n\u00e9\ud83d\ude00","data":"{\"x\":[1,-2.5e+3,true,f
 	`"extras":{"headers":{"a":1,"b":"x","c":false},"echo":true,"replay":{"channel":"c","stream_id":"s","serial":7,"published_at_ms":-8}},` +
 	`"else":{"deep":[[],{},[{"a":0.5E-1}]]}} `
 
-// BadBodies are those of which the answers are pinned.
+// BadBodies returns the bodies whose answers are pinned.
 func BadBodies() []SentBody {
 	var out []SentBody
 	both := func(event string) {
@@ -49,7 +49,7 @@ func BadBodies() []SentBody {
 	return out
 }
 
-// oddBodies are bodies that are no events in themselves.
+// oddBodies returns bodies that are not events by themselves.
 func oddBodies() []string {
 	deep := func(open, shut string, n int) string { return strings.Repeat(open, n) + "1" + strings.Repeat(shut, n) }
 	twelve := strings.TrimSuffix(strings.Repeat(`{"name":"n","channel":"c","data":"d"},`, 12), ",")
@@ -69,7 +69,7 @@ func oddBodies() []string {
 	}
 }
 
-// oddEvents are objects that could be events.
+// oddEvents returns objects that could be events.
 func oddEvents() []string {
 	event := func(more string) string { return `{` + more + `,"name":"n","channel":"c","data":"d"}` }
 	return []string{

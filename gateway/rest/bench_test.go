@@ -20,14 +20,14 @@ import (
 	"github.com/sluicehq/sluice/gateway/rest"
 )
 
-// swallowing is a log that takes everything at once.
+// swallowing is a log that accepts everything at once.
 type swallowing struct{ rest.Log }
 
 func (swallowing) Publish(_ context.Context, _ string, events ...broker.Outgoing) ([]broker.Receipt, error) {
 	return make([]broker.Receipt, len(events)), nil
 }
 
-// discarded is an answer that nobody reads.
+// discarded is a response writer that discards the response.
 type discarded struct {
 	header http.Header
 	status int
@@ -37,7 +37,7 @@ func (d *discarded) Header() http.Header         { return d.header }
 func (d *discarded) WriteHeader(status int)      { d.status = status }
 func (d *discarded) Write(b []byte) (int, error) { return len(b), nil }
 
-// BenchmarkPublish is what a signed publish costs beside the HTTP server and the log.
+// BenchmarkPublish measures a signed publish without the HTTP server and the log.
 func BenchmarkPublish(b *testing.B) {
 	data, err := json.Marshal(strings.Repeat(`{"symbol":"EURUSD","bid":1.08312,"ask":1.08329},`, 21))
 	if err != nil {

@@ -17,8 +17,8 @@ import (
 
 var updateBodies = flag.Bool("update-bodies", false, "write what is answered to bad bodies into testdata/bodies.txt")
 
-// TestBodiesAreRefusedInTheSameWords pins what publishers read about bodies that are wrong, so
-// that nothing gets lost when bodies are read in another way.
+// TestBodiesAreRefusedInTheSameWords pins the error messages for wrong bodies, so that another way of reading
+// bodies changes none.
 func TestBodiesAreRefusedInTheSameWords(t *testing.T) {
 	r := newRig(t, func(o *rest.Options) { o.AllowUnsigned = func(*http.Request) bool { return true } })
 	var got strings.Builder

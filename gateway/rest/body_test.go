@@ -38,8 +38,8 @@ func TestBodiesAreReadWhole(t *testing.T) {
 	}
 }
 
-// What requests hold is the sum of what each of them holds, whatever they take and give back, and never more than
-// there is, for all and for one app of several.
+// TestHoldsAddUp: the total of held bytes is the sum over all requests, whatever they take and give back. It
+// never exceeds the total bound or the share of an app.
 func TestHoldsAddUp(t *testing.T) {
 	for _, apps := range []int{1, 2} {
 		b := newBodies(100, func() int { return apps })

@@ -13,8 +13,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/rest"
 )
 
-// clock goes only when it is told to. It begins now, because the rig signs with the
-// time of the day, which may be 600 s off.
+// clock moves only when told to. It begins at the present time, because the rig signs with the real time, and
+// a signature may be at most 600 s off.
 type clock struct {
 	mu  sync.Mutex
 	now time.Time
@@ -34,7 +34,7 @@ func (c *clock) pass(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-// lossy is a log that cannot deliver events of one name.
+// lossy is a log that cannot deliver events named "broken".
 type lossy struct{ rest.Log }
 
 func (l lossy) Read(ctx context.Context, app, channel string, q broker.Query) (*broker.Page, error) {
@@ -94,7 +94,7 @@ func TestEV20_WhatACacheChannelRemembers(t *testing.T) {
 	publish("client-n", "of a client", broker.OriginClient)
 	publish("broken", "skipped", broker.OriginHTTP)
 	expect("client events and skipped ones are not remembered", remembered("raw", 60))
-	for range 300 { // More than are looked through at first.
+	for range 300 { // More than the first read returns.
 		publish("client-n", "of a client", broker.OriginClient)
 	}
 	expect("with 301 after it", remembered("raw", 60))

@@ -15,8 +15,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/rest"
 )
 
-// crowd is a census of who was put there: for each app and channel the users of its
-// subscriptions, one entry for each.
+// crowd is a census with fixed contents: for each app and channel the user of each subscription.
 type crowd struct {
 	mu    sync.Mutex
 	there map[string]map[string][]string
@@ -67,7 +66,7 @@ func (c *crowd) Users(_ context.Context, app, channel string) ([]string, error) 
 
 var _ rest.Census = (*crowd)(nil)
 
-// someone is in a few channels of the app, and elsewhere in another.
+// someone returns a crowd with a few channels of the app, and one of another app.
 func someone() *crowd {
 	return &crowd{there: map[string]map[string][]string{
 		"app": {
@@ -77,7 +76,7 @@ func someone() *crowd {
 			"cache-price":        {""},
 			"private-a;b@c,d:e":  {""},
 			"presence-a;b@c,d:e": {"u;1", "u@2"},
-			// Everybody who has signed in is on one of these.
+			// Each signed-in connection is subscribed to such a channel.
 			"#server-to-user-u-9": {"", ""},
 		},
 		"other": {"elsewhere": {""}},
@@ -88,7 +87,7 @@ func withCensus(c *crowd) func(*rest.Options) {
 	return func(o *rest.Options) { o.Census = c }
 }
 
-// errOutage is what a census says that cannot reach its table.
+// errOutage is the error of a census that cannot reach its table.
 var errOutage = fmt.Errorf("the table is gone: %w", broker.ErrUnavailable)
 
 func (r *rig) get(path string, change ...func(url.Values, http.Header)) answer {
@@ -96,7 +95,7 @@ func (r *rig) get(path string, change ...func(url.Values, http.Header)) answer {
 	return r.call(http.MethodGet, "app", path, nil, change...)
 }
 
-// says checks an answer that must be good.
+// says checks a successful response.
 func (a answer) says(t *testing.T, what, want string) {
 	t.Helper()
 	if a.Status != http.StatusOK || string(a.Body) != want {
@@ -104,7 +103,7 @@ func (a answer) says(t *testing.T, what, want string) {
 	}
 }
 
-// refused checks an answer that must be a refusal.
+// refused checks an error response.
 func (a answer) refused(t *testing.T, what string, status int, code, names string) {
 	t.Helper()
 	if a.Status != status || a.Code != code || !strings.Contains(a.Error, names) {
@@ -170,8 +169,8 @@ func TestEV19_OneChannel(t *testing.T) {
 	}
 }
 
-// TestUS08ChannelsOfUsersAreNotCounted: what a user's channel is counted by is where he has signed in,
-// which nobody is told, whichever way he asks.
+// TestUS08ChannelsOfUsersAreNotCounted: the subscriptions of a user's channel would tell where the user has
+// signed in. No request gets them.
 func TestUS08ChannelsOfUsersAreNotCounted(t *testing.T) {
 	census := someone()
 	r := newRig(t, withCensus(census))
@@ -227,7 +226,8 @@ func TestQueriesWithoutTheCensusAre503(t *testing.T) {
 	}
 }
 
-// The characters that a channel name may hold and that clients encode in paths.
+// TestHS07_ChannelNamesInPathsMayBeEncoded: channel names may contain characters that clients encode in
+// paths.
 func TestHS07_ChannelNamesInPathsMayBeEncoded(t *testing.T) {
 	r := newRig(t, withCensus(someone()))
 	for _, spelling := range []string{"a%3Bb%40c%2Cd%3Ae", "a%3bb%40c%2cd%3ae", "a;b@c,d:e", "a%3Bb@c%2Cd:e"} {
@@ -292,7 +292,7 @@ func TestQueriesAreSigned(t *testing.T) {
 	for _, path := range []string{"/channels", "/channels/orders", "/channels/presence-room/users"} {
 		r.get(path, unsigned).refused(t, path, http.StatusUnauthorized, "auth_failed", "auth_signature")
 	}
-	// A parameter that was added later is not in the signature.
+	// A parameter that was added after signing breaks the signature.
 	r.get("/channels", func(q url.Values, _ http.Header) { q.Set("filter_by_prefix", "o") }).
 		refused(t, "a changed query", http.StatusUnauthorized, "auth_failed", "auth_signature")
 }

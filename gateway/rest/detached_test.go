@@ -11,7 +11,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/rest"
 )
 
-// watched notes where the data of each event is.
+// watched records the address of the data of each event.
 type watched struct {
 	broker.Log
 	at *[]uintptr
@@ -24,8 +24,8 @@ func (w watched) Publish(ctx context.Context, app string, events ...broker.Outgo
 	return w.Log.Publish(ctx, app, events...)
 }
 
-// TestWayIn03SmallEventsLeaveABatch: what a request gives to the log of a small event does not hold its large
-// neighbours, whatever else the event has.
+// TestWayIn03SmallEventsLeaveABatch: a small event that is passed to the log does not keep the memory of its
+// large neighbours in the batch, whatever members it has.
 func TestWayIn03SmallEventsLeaveABatch(t *testing.T) {
 	data := strings.Repeat("x", 9_000)
 	for about, more := range map[string]string{"alone": "", "with an id": `,"message_id":"mine"`, "with a key": `,"idempotency_key":"mine"`, "with tags": `,"tags":{"a":"b"}`} {
@@ -35,7 +35,7 @@ func TestWayIn03SmallEventsLeaveABatch(t *testing.T) {
 		if a := r.call(http.MethodPost, "app", "/batch_events", []byte(body)); a.Status != http.StatusOK || len(at) != 2 {
 			t.Fatalf("%s: %d %s, %d events", about, a.Status, a.Body, len(at))
 		}
-		// The data of the large one is a view of the body.
+		// The data of the large event is a slice of the body.
 		begin := at[1] - uintptr(strings.Index(body, data))
 		if at[0] >= begin && at[0] < begin+uintptr(len(body)) {
 			t.Errorf("%s: the small event holds the body", about)

@@ -15,7 +15,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/rest"
 )
 
-// heard keeps what a channel is told.
+// heard collects what a channel receives.
 type heard struct {
 	mu           sync.Mutex
 	cast, stored []*broker.Publication
@@ -62,8 +62,8 @@ func (h *heard) wait(t *testing.T, cast, stored int) []*broker.Publication {
 	}
 }
 
-// TestTime01EphemeralOverHTTP: an ephemeral event is sent and not stored; what was asked of its
-// channels is answered without a place.
+// TestTime01EphemeralOverHTTP: an ephemeral event is sent and not stored, and the answer has no position for
+// it.
 func TestTime01EphemeralOverHTTP(t *testing.T) {
 	t.Run("EX-01 EX-02 events with extras.ephemeral", func(t *testing.T) {
 		r := newRig(t, nil)

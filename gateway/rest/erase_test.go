@@ -18,7 +18,7 @@ import (
 	"github.com/sluicehq/sluice/kv"
 )
 
-// newErasable is an API whose channels can be purged and reset.
+// newErasable returns an API whose channels can be purged and reset.
 func newErasable(t *testing.T, keeps memory.Options) *rig {
 	t.Helper()
 	return newRigWith(t, keeps, func(o *rest.Options) {
@@ -31,7 +31,7 @@ func newErasable(t *testing.T, keeps memory.Options) *rig {
 	})
 }
 
-// state is what the API says of a channel's stream.
+// state is what the API returns about the stream of a channel.
 type state struct {
 	Channel string
 	Stream  struct {
@@ -74,7 +74,7 @@ func (r *rig) erase(operation, more string) (answer, map[string]any) {
 	return a, said
 }
 
-// Of members of one name the first counts.
+// TestHI07_RepeatedMembersConfirmNothing: of repeated members the first counts.
 func TestHI07_RepeatedMembersConfirmNothing(t *testing.T) {
 	r := newErasable(t, memory.Options{})
 	r.fill(2)
@@ -123,7 +123,7 @@ func TestHI07_AResetBeginsANewStream(t *testing.T) {
 	old("while others are there")
 	for _, query := range []string{"", "?format=ndjson"} {
 		got := r.call(http.MethodGet, "app", "/channels/c/history"+query, nil)
-		// Two items and the frames in them, the page and its state.
+		// The id is in two items and in their frames, in the page and in its state.
 		if n := strings.Count(string(got.Body), `"stream_id":"`+is.Stream.ID+`"`); n != 6 || strings.Contains(string(got.Body), `"`+was.Stream.ID+`"`) {
 			t.Errorf("history%s names the stream %d times: %s", query, n, got.Body)
 		}
@@ -131,7 +131,7 @@ func TestHI07_AResetBeginsANewStream(t *testing.T) {
 	if now := r.state("c"); *now.Stream.Retained.Oldest <= *was.Stream.Retained.Newest || *now.Stream.Next != *now.Stream.Retained.Newest+1 {
 		t.Errorf("the state is %+v", now)
 	}
-	// Once more, without anything there.
+	// Two more resets of an empty channel.
 	_, first := r.erase("reset", "")
 	_, second := r.erase("reset", "")
 	if second["purged_messages"] != 0.0 || first["new_stream_id"] != second["previous_stream_id"] || second["new_stream_id"] == first["new_stream_id"] {
@@ -142,7 +142,7 @@ func TestHI07_AResetBeginsANewStream(t *testing.T) {
 func TestHI08_APurgeKeepsTheStream(t *testing.T) {
 	clock := time.UnixMilli(1_700_000_000_000)
 	r := newErasable(t, memory.Options{Now: func() time.Time { clock = clock.Add(time.Second); return clock }})
-	r.listen("c") // The log knows nothing of empty channels without subscribers.
+	r.listen("c") // The log forgets empty channels without subscribers.
 	r.fill(10)
 	was := r.state("c")
 	all := r.stored("app", "c")
@@ -183,7 +183,8 @@ func TestHI08_APurgeKeepsTheStream(t *testing.T) {
 			t.Errorf("%s: the page does not say that something is gone: %s", c.mode, a.Body)
 		}
 	}
-	// HI-06: what is asked for below what was removed is gone, also where nothing of the channel is left.
+	// HI-06: a page that begins below what was removed says that events are gone, even if no event of the
+	// channel is left.
 	for query, complete := range map[string]bool{
 		"":                true,
 		"?start_serial=1": false,
@@ -242,7 +243,7 @@ func TestTime01WhatAPurgeAndAResetMustSay(t *testing.T) {
 	if n := len(r.stored("app", "c")); n != 3 {
 		t.Errorf("refused requests left %d events of 3", n)
 	}
-	// HI-08: a purge need not say why.
+	// HI-08: a purge needs no reason.
 	if a := r.call(http.MethodPost, "app", "/channels/c/history/purge", []byte(`{"confirm_channel":"c","confirm_operation":"purge","mode":"all"}`)); a.Status != http.StatusOK {
 		t.Errorf("without a reason: %d %s", a.Status, a.Body)
 	}
@@ -252,8 +253,8 @@ func TestTime01WhatAPurgeAndAResetMustSay(t *testing.T) {
 	newRig(t, nil).call(http.MethodPost, "app", "/channels/c/history/reset", whole).refused(t, "where nobody can", http.StatusUnprocessableEntity, "feature_disabled", "removed")
 }
 
-// TestHI09UntilAttachEndsWithItsLife: where a subscription began says nothing of another life of the log,
-// whose serials mean other events. The subscriber is told so, and nothing is shown that came later.
+// TestHI09UntilAttachEndsWithItsLife: the position of a subscription means nothing in another epoch of the
+// log, whose serials belong to other events. The subscriber gets an error, and no event that came later.
 func TestHI09UntilAttachEndsWithItsLife(t *testing.T) {
 	r := newErasable(t, memory.Options{})
 	r.fill(5)
@@ -288,8 +289,8 @@ func TestHI09UntilAttachEndsWithItsLife(t *testing.T) {
 	}
 }
 
-// TestHI08RemovingDoesNotDependOnReading: what is stored can be purged and reset also where history is off
-// for the app, or for the channels of a pattern.
+// TestHI08RemovingDoesNotDependOnReading: stored events can be purged and reset even where history is off for
+// the app, or for the channels of a pattern.
 func TestHI08RemovingDoesNotDependOnReading(t *testing.T) {
 	for name, off := range map[string]func(*app.App){
 		"for the app": func(a *app.App) { a.HistoryEnabled = false },

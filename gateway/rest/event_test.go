@@ -21,8 +21,8 @@ func TestEV01_ChannelAndChannels(t *testing.T) {
 	}
 }
 
-// Of members of one name the first counts, whatever the others are, as in frames and in the data that a conflation
-// value is looked for in.
+// TestEV03_OfRepeatedMembersTheFirstCounts: of repeated members the first counts, whatever the others are.
+// The same holds for frames and for the data in which a conflation value is looked up.
 func TestEV03_OfRepeatedMembersTheFirstCounts(t *testing.T) {
 	r := newRig(t, nil)
 	const members = `"name":"first","channel":"c","data":"1","tags":{"a":"x","a":"y"},"tags":7,"conflation_key":"k","delta":false,"message_id":"m",` +
@@ -38,7 +38,7 @@ func TestEV03_OfRepeatedMembersTheFirstCounts(t *testing.T) {
 		t.Fatalf("%d events are stored", len(all))
 	}
 	for i := range all {
-		all[i].Extras = nil // is passed on as it was sent
+		all[i].Extras = nil // extras are passed on as they were sent
 	}
 	if diff := cmp.Diff(all[0].Event, all[1].Event); diff != "" || all[0].Name != "first" || all[0].Tags["a"] != "x" || all[0].ExcludeSocket != "" {
 		t.Errorf("%+v; what repeated members change (-without +with):\n%s", all[0].Event, diff)

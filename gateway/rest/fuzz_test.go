@@ -18,7 +18,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/pusher"
 )
 
-// twinWords are what the twin says, with the names of its types as they were.
+// twinWords returns the error message of the twin, with the type names of the reader under test.
 func twinWords(err error) string {
 	if err == nil {
 		return ""
@@ -33,11 +33,11 @@ func words(err error) string {
 	return err.Error()
 }
 
-// compare reads a body as an event and as a batch in both ways, and returns the event. What is
-// accepted and what is said about the rest must be the same.
+// compare reads a body as an event and as a batch with both readers, and returns the event. Both must accept
+// the same bodies and refuse others with the same message.
 func compare(t *testing.T, a *app.App, body []byte) (*accepted, error) {
 	var in input
-	// Escapes are undone within the body.
+	// The reader decodes escapes within the body.
 	err := decodeEvent(bytes.Clone(body), &a.Limits, &in)
 	var twin twinInput
 	if want := twinWords(decode(firstEvent(body), &twin)); words(err) != want {
@@ -83,8 +83,8 @@ func compareEvent(t *testing.T, a *app.App, body []byte, err error, in *input, t
 	return got, err
 }
 
-// FuzzBodies compares the reading of bodies with encoding/json. What is accepted keeps all
-// limits; what is refused has an error that a publisher can read.
+// FuzzBodies compares the reading of bodies with encoding/json. An accepted event keeps all limits, and a
+// refusal is a readable client error.
 func FuzzBodies(f *testing.F) {
 	seeds := BadBodies()
 	for i, sent := range seeds {
@@ -123,14 +123,14 @@ func FuzzBodies(f *testing.F) {
 	})
 }
 
-// TestBodiesAreReadAsTheTwinReadsThem compares the twins on all bodies of the golden file, and
-// on what comes of them when single bytes are changed or left out.
+// TestBodiesAreReadAsTheTwinReadsThem compares the two readers on all bodies of the golden file, and on
+// variants with single bytes changed, inserted or removed.
 func TestBodiesAreReadAsTheTwinReadsThem(t *testing.T) {
 	a := &app.App{ID: "app", Key: "key", Secret: "secret", Enabled: true, Limits: app.DefaultLimits}
 	for _, sent := range BadBodies() {
 		_, _ = compare(t, a, []byte(sent.Body))
 	}
-	// Each member once more, before and behind the others, as it is and as another one.
+	// Each member is added before and after the others, unchanged and with another name or value.
 	for _, member := range strings.Split(`"name":"other"|"Name":7|"data":{"a":1,"a":2}|"channels":["z"]|"channel":null|"socket_id":"1.3"|"info":["x"]|"tags":{"t":"1","t":2}|"tags":null|`+
 		`"delta":false|"delta":"x"|"idempotency_key":"k2"|"message_id":"m2"|"conflation_key":"c2"|`+
 		`"extras":{"echo":true,"echo":false,"headers":{"h":1,"h":null,"i":[],"i":1e999},"ephemeral":null,"ephemeral":true,"idempotencyKey":"a","idempotencyKey":"b"}|`+
@@ -194,7 +194,8 @@ func BenchmarkBody(b *testing.B) {
 	}
 }
 
-// What escapes stand for is written over them, whatever there is of them and wherever they are.
+// TestEscapesAreUndoneInPlace: escapes can be decoded into the memory of the string, however many there are
+// and wherever they are.
 func TestEscapesAreUndoneInPlace(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	chance := rand.New(rand.NewPCG(seed, 0))

@@ -11,9 +11,9 @@ import (
 	"github.com/sluicehq/sluice/gateway/app"
 )
 
-// TestWayIn03HalvesOfSurrogatePairs: a JSON string may name half of a surrogate pair, which no UTF-8 text
-// has. It becomes U+FFFD wherever a string is read as text, as encoding/json and clients in browsers
-// have it. What is passed on as it is written keeps its bytes.
+// TestWayIn03HalvesOfSurrogatePairs: a JSON string may contain half of a surrogate pair, which UTF-8 cannot
+// represent. It becomes U+FFFD wherever a string is decoded, as with encoding/json and in browsers. Data that
+// is passed on undecoded keeps its bytes.
 func TestWayIn03HalvesOfSurrogatePairs(t *testing.T) {
 	a := &app.App{ID: "app", Limits: app.DefaultLimits}
 	for written, want := range map[string]string{
@@ -50,8 +50,8 @@ func TestWayIn03HalvesOfSurrogatePairs(t *testing.T) {
 	}
 }
 
-// TestWayIn03EventsKeepNoMuchLargerBody: an event that is kept for a while keeps at most a few times its own
-// size.
+// TestWayIn03EventsKeepNoMuchLargerBody: an event that is kept for a while keeps alive at most a few times
+// its own size.
 func TestWayIn03EventsKeepNoMuchLargerBody(t *testing.T) {
 	a := &app.App{ID: "app", Limits: app.DefaultLimits}
 	inside := func(body, part []byte) bool {
@@ -82,7 +82,7 @@ func TestWayIn03EventsKeepNoMuchLargerBody(t *testing.T) {
 			t.Errorf("%+v: the event has become another one", c)
 		}
 	}
-	// In a batch, each for itself.
+	// In a batch each event is considered by itself.
 	body := append(bytes.Repeat([]byte("x"), 100_000), 'y')
 	large, small := &broker.Event{Data: body[:100_000]}, &broker.Event{Data: body[100_000:]}
 	for _, ev := range []*broker.Event{large, small} {

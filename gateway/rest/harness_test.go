@@ -62,7 +62,7 @@ func newRigWith(t testing.TB, keeps memory.Options, change func(*rest.Options)) 
 	return &rig{t, log, s.URL, api, opt.Apps.ByID("app")}
 }
 
-// answer is what came back.
+// answer is a response of the API.
 type answer struct {
 	Status int
 	Header http.Header
@@ -71,7 +71,7 @@ type answer struct {
 	Code   string `json:"code"`
 }
 
-// call sends a request that is signed for the app and then changed.
+// call sends a request signed for the app; change edits it after signing.
 func (r *rig) call(method, appID, path string, body []byte, change ...func(url.Values, http.Header)) answer {
 	r.t.Helper()
 	path = "/apps/" + appID + path
@@ -124,7 +124,7 @@ func (r *rig) publish(body string, change ...func(url.Values, http.Header)) answ
 	return r.call(http.MethodPost, "app", "/events", []byte(body), change...)
 }
 
-// stored reads a whole channel, oldest first.
+// stored returns all publications of a channel, oldest first.
 func (r *rig) stored(appID, channel string) []*broker.Publication {
 	r.t.Helper()
 	page, err := r.log.Read(context.Background(), appID, channel, broker.Query{Limit: 1000})

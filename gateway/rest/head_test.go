@@ -13,7 +13,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/rest"
 )
 
-// asks sends a request that is signed for a method, which may be another one than its own.
+// asks sends a request that is signed for a method other than its own, if signed differs.
 func (r *rig) asks(method, signed, path, more string) (*http.Response, string) {
 	r.t.Helper()
 	query, err := url.ParseQuery(more)
@@ -41,8 +41,8 @@ func (r *rig) asks(method, signed, path, more string) (*http.Response, string) {
 	return resp, string(text)
 }
 
-// TestRun17HeadIsGetWithoutABody: every path that is for GET takes HEAD, and answers the same without
-// a body. The others refuse it as any method that is not theirs.
+// TestRun17HeadIsGetWithoutABody: every GET path accepts HEAD and answers the same without a body. Other
+// paths refuse HEAD like any wrong method.
 func TestRun17HeadIsGetWithoutABody(t *testing.T) {
 	r := newRig(t, withCensus(someone()))
 	r.publish(`{"name":"n","channel":"c","data":"x"}`)
@@ -69,7 +69,7 @@ func TestRun17HeadIsGetWithoutABody(t *testing.T) {
 		if want.StatusCode == http.StatusOK {
 			good++
 		}
-		// Clients sign the method that they send; a proxy may have made HEAD of GET.
+		// Clients sign the method that they send, but a proxy may have turned GET into HEAD.
 		for _, signed := range []string{http.MethodHead, http.MethodGet} {
 			got, text := r.asks(http.MethodHead, signed, q.path, q.query)
 			if got.StatusCode != want.StatusCode || got.Header.Get("Content-Type") != want.Header.Get("Content-Type") || text != "" {
@@ -80,7 +80,7 @@ func TestRun17HeadIsGetWithoutABody(t *testing.T) {
 		if got, _ := r.asks(http.MethodHead, http.MethodPost, q.path, q.query); got.StatusCode != http.StatusUnauthorized {
 			t.Errorf("HEAD %s, signed for POST: %d", q.path, got.StatusCode)
 		}
-		// The head of an answer is less than the answer.
+		// A signature for HEAD must not give access to the body.
 		if got, _ := r.asks(http.MethodGet, http.MethodHead, q.path, q.query); got.StatusCode != http.StatusUnauthorized {
 			t.Errorf("GET %s, signed for HEAD: %d", q.path, got.StatusCode)
 		}

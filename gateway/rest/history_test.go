@@ -20,7 +20,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/rest"
 )
 
-// listing is a page of history as clients see it.
+// listing is a page of history as clients read it.
 type listing struct {
 	Items []struct {
 		Serial uint64
@@ -73,8 +73,8 @@ func TestHI01_PagingReturnsEveryEventOnce(t *testing.T) {
 				if !l.HasMore {
 					break
 				}
-				// What comes later belongs to no page of a walk backwards, and to the last
-				// ones of a walk forwards.
+				// Events published meanwhile belong to no page of a backward walk, and to the last pages of a
+				// forward walk.
 				if direction == "newest_first" {
 					r.fill(1)
 				} else if pages < 5 {
@@ -127,7 +127,7 @@ func TestHI02_BoundsAreInclusive(t *testing.T) {
 
 func TestHI06_APageSaysThatRetentionTookSome(t *testing.T) {
 	r := newRig(t, nil)
-	for range 1003 { // three more than are kept
+	for range 1003 { // three more than are retained
 		_, err := r.log.Publish(t.Context(), "app", broker.Outgoing{Channel: "c", Event: &broker.Event{Name: "n", Data: []byte("d")}})
 		if err != nil {
 			t.Fatal(err)
@@ -166,7 +166,7 @@ func TestHI03_AChangedCursorIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// What it says is as good as before, only the place is another one.
+	// The forged cursor is well formed, only its position differs.
 	forged := regexp.MustCompile(`"n":\d+`).ReplaceAll(raw, []byte(`"n":2`))
 	if bytes.Equal(raw, forged) {
 		t.Fatalf("there is no place in %q", raw)
@@ -189,7 +189,7 @@ func TestHI03_AChangedCursorIsRefused(t *testing.T) {
 	if a.Status != http.StatusBadRequest {
 		t.Errorf("another channel: got %d %s", a.Status, a.Body)
 	}
-	// Another app that has such a channel.
+	// The cursor is of another app with a channel of the same name.
 	two := newRig(t, func(o *rest.Options) {
 		one := app.App{ID: "app", Key: "app-key", Secret: "app-secret", Enabled: true, HistoryEnabled: true, Limits: app.DefaultLimits}
 		other := one
@@ -228,7 +228,7 @@ func TestHI04_HI05_LimitsAndChannelsOfHistory(t *testing.T) {
 	}
 }
 
-// readings counts what is read of a log.
+// readings counts the reads of a log.
 type readings struct {
 	broker.History
 	pages, retained atomic.Int64
@@ -244,8 +244,8 @@ func (r *readings) Retained(ctx context.Context, app, channel string) (broker.Re
 	return r.History.Retained(ctx, app, channel)
 }
 
-// TestTime05ACursorCostsNoReading: whether a cursor is of the present life of the log says the page
-// that it leads to.
+// TestTime05ACursorCostsNoReading: whether a cursor is of the present epoch is known from the page it leads
+// to, without a further read.
 func TestTime05ACursorCostsNoReading(t *testing.T) {
 	log := &readings{}
 	r := newRig(t, func(o *rest.Options) { log.History, o.History = o.Log, log })

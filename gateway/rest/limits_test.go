@@ -16,7 +16,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/rest"
 )
 
-// crossings are the limits that refused a request.
+// crossings records the limits that refused a request.
 type crossings struct {
 	mu   sync.Mutex
 	list []string
@@ -28,7 +28,7 @@ func (c *crossings) note(app, limit string) {
 	c.list = append(c.list, app+" "+limit)
 }
 
-// taken returns what was noted since the last time.
+// taken returns the limits recorded since the last call.
 func (c *crossings) taken() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -37,7 +37,7 @@ func (c *crossings) taken() []string {
 	return list
 }
 
-// bounded is a rig with limits for all apps.
+// bounded returns a rig with limits for all apps.
 func bounded(t *testing.T, set func(*app.Limits)) (*rig, *clock, *crossings) {
 	c, crossed := newClock(), &crossings{}
 	r := newRig(t, func(o *rest.Options) {
@@ -50,7 +50,7 @@ func bounded(t *testing.T, set func(*app.Limits)) (*rig, *clock, *crossings) {
 	return r, c, crossed
 }
 
-// over checks a refusal by a rate.
+// over checks a response of 429.
 func (a answer) over(t *testing.T, what, names string, retryAfter string) {
 	t.Helper()
 	a.refused(t, what, http.StatusTooManyRequests, "rate_limited", names)
@@ -96,8 +96,8 @@ func TestEventsPerSecond(t *testing.T) {
 	one("app").over(t, "a pause gives one second's worth", "4 events", "1")
 }
 
-// A rate below what one request may hold lets such a request through all the same, and
-// then makes the app wait for as long as it took.
+// TestALowRateStillAllowsTheLargestRequest: if the rate is below the size of the largest request, such a
+// request passes all the same, and the app then waits for as long as its events are worth.
 func TestALowRateStillAllowsTheLargestRequest(t *testing.T) {
 	r, c, _ := bounded(t, func(l *app.Limits) { l.EventsPerSecond = 2 })
 	var channels []string
@@ -115,7 +115,7 @@ func TestALowRateStillAllowsTheLargestRequest(t *testing.T) {
 	r.publish(large).says(t, "in time", `{}`)
 }
 
-// The room that a large request may take is no room for many small ones.
+// TestALowRateHoldsForSmallRequests: the allowance for a large request does not let many small ones pass.
 func TestALowRateHoldsForSmallRequests(t *testing.T) {
 	r, c, _ := bounded(t, func(l *app.Limits) { l.EventsPerSecond = 5 })
 	one := func() answer { return r.publish(`{"name":"n","channel":"c","data":"d"}`) }
@@ -148,7 +148,7 @@ func TestReadsPerSecond(t *testing.T) {
 		"state":     func() answer { return r.get("/channels/c/history/state") },
 		"terminate": func() answer { return r.call(http.MethodPost, "app", "/users/u/terminate_connections", nil) },
 	}
-	// What is not signed is refused before it can use up what the app may read.
+	// An unsigned request is refused before it uses up the read rate of the app.
 	for range 10 {
 		r.get("/channels", func(q url.Values, _ http.Header) { q.Del("auth_signature") }).
 			refused(t, "unsigned", http.StatusUnauthorized, "auth_failed", "auth_signature")
@@ -171,7 +171,8 @@ func TestReadsPerSecond(t *testing.T) {
 	r.get("/channels/orders").over(t, "again", "6 reads", "1")
 }
 
-// TestABucketGoesWithItsApp: nothing is left of an app that was removed, and one that stays keeps its bucket.
+// TestABucketGoesWithItsApp: a removed app leaves no rate bucket behind, and an app that stays keeps its
+// bucket.
 func TestABucketGoesWithItsApp(t *testing.T) {
 	var apps *app.Registry
 	c := newClock()
@@ -207,7 +208,7 @@ func TestZeroIsNoRate(t *testing.T) {
 	}
 }
 
-// Requests at the same moment get no more than there is.
+// TestRatesHoldForRequestsAtTheSameMoment: concurrent requests together get no more than the rate.
 func TestRatesHoldForRequestsAtTheSameMoment(t *testing.T) {
 	r, _, _ := bounded(t, func(l *app.Limits) { l.EventsPerSecond, l.MaxChannelsPerEvent, l.MaxBatchSize = 7, 3, 3 })
 	var posting sync.WaitGroup
@@ -220,7 +221,7 @@ func TestRatesHoldForRequestsAtTheSameMoment(t *testing.T) {
 	}
 }
 
-// brim is a log that stores nothing as large as this.
+// brim is a log that refuses every event as too large.
 type brim struct{ rest.Log }
 
 func (brim) Publish(context.Context, string, ...broker.Outgoing) ([]broker.Receipt, error) {

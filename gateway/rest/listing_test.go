@@ -13,13 +13,13 @@ import (
 	"github.com/sluicehq/sluice/gateway/rest"
 )
 
-// held is what answers when it may: each question waits for a token, or until nobody waits for it.
+// held delays answers: each question waits for a token, or until its context ends.
 type held struct {
 	may chan struct{}
 
 	mu sync.Mutex
-	// asked counts the questions, atOnce those that have no answer yet, and most how many these were
-	// at a time; left counts those that nobody waited for any more.
+	// asked counts the questions, atOnce those in progress, and most is the largest atOnce. left counts those
+	// whose context ended.
 	asked, atOnce, most, left int
 }
 
@@ -53,7 +53,7 @@ func (h *held) now() (asked, most, left int) {
 	return h.asked, h.most, h.left
 }
 
-// heldLog is a log of which the lists are held.
+// heldLog is a log whose lists are held.
 type heldLog struct {
 	*memory.Log
 	*held
@@ -68,7 +68,7 @@ func (l heldLog) Channels(ctx context.Context, app, prefix string) ([]string, er
 
 var _ broker.Listing = heldLog{}
 
-// heldCrowd is a census of which the lists are held.
+// heldCrowd is a census whose lists are held.
 type heldCrowd struct {
 	*crowd
 	*held
@@ -90,7 +90,7 @@ func (c heldCrowd) Users(ctx context.Context, app, channel string) ([]string, er
 
 var _ rest.Census = heldCrowd{}
 
-// heldRig is an API of which all lists are held.
+// heldRig returns an API whose lists are all held.
 func heldRig(t *testing.T, change func(*rest.Options)) (*rig, *held) {
 	h := newHeld()
 	r := newRig(t, func(o *rest.Options) {
@@ -120,7 +120,7 @@ func eventually(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-// lists are all requests for lists, with what they are answered.
+// lists returns all requests for lists, with their kind of list and their answers.
 func lists() map[string][2]string {
 	return map[string][2]string{
 		"/history":                            {"/history", `{"channels":["orders","presence-hall","presence-room"],"has_more":false}`},
@@ -133,8 +133,8 @@ func lists() map[string][2]string {
 	}
 }
 
-// TestTrust02ListsAreMadeOnceForAllWhoAsk: a tenant that asks for the same list many times at once had as many
-// made at once, each of which holds up everybody.
+// TestTrust02ListsAreMadeOnceForAllWhoAsk: concurrent requests share a list. Before, a tenant that requested
+// the same list many times at once had each made separately, which held up everybody.
 func TestTrust02ListsAreMadeOnceForAllWhoAsk(t *testing.T) {
 	const many = 20
 	all := map[string]map[string]string{}
@@ -153,7 +153,7 @@ func TestTrust02ListsAreMadeOnceForAllWhoAsk(t *testing.T) {
 					asking.Go(func() { r.get(path).says(t, path, want) })
 				}
 			}
-			// They share the first list or the second one, by when they came.
+			// They share the first list or the second one, depending on when they came.
 			eventually(t, "all of them wait", func() bool { return r.api.ListsWaiting() == many*len(paths) })
 			if asked, _, _ := h.now(); asked != 1 {
 				t.Fatalf("%d lists are made at once", asked)
@@ -168,7 +168,8 @@ func TestTrust02ListsAreMadeOnceForAllWhoAsk(t *testing.T) {
 	}
 }
 
-// TestTrust02AListThatNobodyWaitsForEnds: and whoever waits for one does so for a while only.
+// TestTrust02AListThatNobodyWaitsForEnds: a request waits for a list only for a while, and a list without a
+// waiting request is cancelled.
 func TestTrust02AListThatNobodyWaitsForEnds(t *testing.T) {
 	for path := range lists() {
 		t.Run(path, func(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/rest"
 )
 
-// written is a log that several requests write to.
+// written is log output that several requests write to.
 type written struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -22,8 +22,8 @@ func (w *written) Write(b []byte) (int, error) {
 	return w.text.Write(b)
 }
 
-// TestWeeks03APublishWithoutItsNumbersIsOneLine: as long as nobody knows who is where, each publish
-// that asked for numbers was a line.
+// TestWeeks03APublishWithoutItsNumbersIsOneLine: while the census is unavailable, publishes that request
+// counts give one log line. Before, each of them gave a line.
 func TestWeeks03APublishWithoutItsNumbersIsOneLine(t *testing.T) {
 	said := &written{}
 	r := newRig(t, func(o *rest.Options) {

@@ -30,7 +30,7 @@ type attachedPage struct {
 	} `json:"continuity"`
 }
 
-// page asks for a page as a connection does: data is that of its request.
+// page requests a page as a connection does; data is the data of its request.
 func (r *rig) page(data string, more rest.Asked) (attachedPage, int, error) {
 	r.t.Helper()
 	h, err := pusher.ParseChannelHistory(data)
@@ -51,7 +51,7 @@ func (r *rig) page(data string, more rest.Asked) (attachedPage, int, error) {
 	return p, len(body), err
 }
 
-// at is a place in the present life of the channel.
+// at returns a position in the present epoch of the channel.
 func (r *rig) at(offset uint64) broker.Position {
 	return broker.Position{Epoch: r.state("c").Stream.ID, Offset: offset}
 }
@@ -63,8 +63,8 @@ func (p attachedPage) serials() (all []uint64) {
 	return all
 }
 
-// TestHI09InputIsTakenOrRefused: what a subscriber asks for wherever it stands, and nothing is taken for what it
-// is not.
+// TestHI09InputIsTakenOrRefused: a subscriber may put parameters at either level of its request, and a value
+// of a wrong kind is refused.
 func TestHI09InputIsTakenOrRefused(t *testing.T) {
 	r := newRig(t, nil)
 	r.fill(10)
@@ -127,7 +127,7 @@ func TestHI09InputIsTakenOrRefused(t *testing.T) {
 			t.Errorf("%s: got %v, %v, want an error about %s", data, got.serials(), err, want)
 		}
 	}
-	// Over HTTP as well.
+	// The same over HTTP.
 	for query, want := range map[string]string{"start=1&start_time_ms=2": "two values", "end=5&end_time_ms=6": "two values", "end_serial=abc": "end_serial", "limit=-1": "limit"} {
 		if _, a := r.history("?" + query); a.Status != 400 || !strings.Contains(string(a.Body), want) {
 			t.Errorf("%s: %d %s", query, a.Status, a.Body)
@@ -135,8 +135,8 @@ func TestHI09InputIsTakenOrRefused(t *testing.T) {
 	}
 }
 
-// A subscription to an empty channel was told serial 0, and a page says so of its bounds, whatever
-// the place is.
+// TestHI09AnEmptyChannelUntilAttach: a subscription to an empty channel was told serial 0, and the bounds of
+// a page say so, whatever its position in the log.
 func TestHI09AnEmptyChannelUntilAttach(t *testing.T) {
 	r := newRig(t, nil)
 	r.fill(10)
@@ -151,8 +151,8 @@ func TestHI09AnEmptyChannelUntilAttach(t *testing.T) {
 	}
 }
 
-// Without a limit there are a hundred events, or as many as the app's pages may have, if these are
-// fewer; over HTTP as many as these may have.
+// TestHI04APageOfASubscriberHasAHundred: without a limit a subscriber gets a hundred events, or the page size
+// of the app if that is less. Over HTTP it is the page size.
 func TestHI04APageOfASubscriberHasAHundred(t *testing.T) {
 	r := newRig(t, nil)
 	r.fill(130)
@@ -173,7 +173,8 @@ func TestHI04APageOfASubscriberHasAHundred(t *testing.T) {
 	}
 }
 
-// A page is a frame, so all of what its events carry counts.
+// TestHI10PagesAreBoundedByAllThatTheyCarry: a page is sent in a frame, so extras and tags of its events
+// count in its size.
 func TestHI10PagesAreBoundedByAllThatTheyCarry(t *testing.T) {
 	tags := map[string]string{}
 	for i := range 32 {
@@ -215,8 +216,8 @@ func TestHI10PagesAreBoundedByAllThatTheyCarry(t *testing.T) {
 	}
 }
 
-// TestTF12APageForASubscriberHasTagsWhereItsEventsHave: settings of the app and of a pattern count. The
-// signed history has them always: an export is published again as it was.
+// TestTF12APageForASubscriberHasTagsWhereItsEventsHave: the settings of the app and of a pattern decide. The
+// signed history always has tags, so that an export can be published again unchanged.
 func TestTF12APageForASubscriberHasTagsWhereItsEventsHave(t *testing.T) {
 	for name, c := range map[string]struct {
 		own, want bool

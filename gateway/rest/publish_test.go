@@ -18,7 +18,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/rest"
 )
 
-// again signs what a test has changed.
+// again signs a changed request again.
 func again(q url.Values, secret, method, path string) {
 	q.Del("auth_signature")
 	q.Set("auth_signature", pusher.SignRequest(secret, method, path, q))
@@ -230,14 +230,15 @@ func TestIdempotencyKeys(t *testing.T) {
 			t.Errorf("%s: got %d %s", body, a.Status, a.Body)
 		}
 	}
-	// The header of a batch is the key of the whole: the same events of one batch are several, those of the next none.
+	// With a header the key covers the whole batch: equal events of one batch are several events, and those
+	// of a repeated batch are duplicates.
 	one := `{"name":"n","channel":"batch","data":"d"}`
 	batch(one, one, one)
 	batch(one, one, one)
 	if n := len(r.stored("app", "batch")); n != 3 {
 		t.Errorf("ID-04: %d stored of a batch with a header, want 3", n)
 	}
-	// A key of its own is the same at every place, also outside of batches.
+	// An event's own key means the same at any place, in a batch or not.
 	batch(keyed("moved", "k"), keyed("moved", "l"))
 	batch(keyed("moved", "l"), one, keyed("moved", "k"))
 	r.publish(keyed("moved", "l"))
@@ -279,7 +280,7 @@ func TestID03_AFailedRequestDoesNotUseItsKeyUp(t *testing.T) {
 	}
 }
 
-// deaf is a log that nobody reaches.
+// deaf is a log that cannot be reached.
 type deaf struct{ rest.Log }
 
 func (deaf) Publish(context.Context, string, ...broker.Outgoing) ([]broker.Receipt, error) {
@@ -294,7 +295,7 @@ func TestEV16_WithoutTheLogTheAnswerIs503(t *testing.T) {
 	}
 }
 
-// extras.echo lets the socket that a publisher excludes have the event all the same.
+// TestEchoOverHTTP: with extras.echo the excluded socket gets the event as well.
 func TestEchoOverHTTP(t *testing.T) {
 	for extras, excluded := range map[string]string{
 		``: "1.2", `,"extras":{"echo":false}`: "1.2", `,"extras":{"echo":true}`: "", `,"extras":{"headers":{"a":1}}`: "1.2",
@@ -313,7 +314,8 @@ func TestEchoOverHTTP(t *testing.T) {
 	}
 }
 
-// TestIdempotencyKeysHaveTheLimitOfTheConfiguration asks for a limit below the largest, at both places of a key.
+// TestIdempotencyKeysHaveTheLimitOfTheConfiguration sets a limit below the largest and tests each place of a
+// key.
 func TestIdempotencyKeysHaveTheLimitOfTheConfiguration(t *testing.T) {
 	r := newRig(t, func(o *rest.Options) {
 		o.Apps.ByID("app").Limits.MaxIdempotencyKey = 5
@@ -340,7 +342,7 @@ func TestIdempotencyKeysHaveTheLimitOfTheConfiguration(t *testing.T) {
 	}
 }
 
-// TestID04KeysInExtrasAreNotDelivered: what remains of extras is as it was written.
+// TestID04KeysInExtrasAreNotDelivered: keys are removed from extras, and the rest is as it was written.
 func TestID04KeysInExtrasAreNotDelivered(t *testing.T) {
 	r := newRig(t, nil)
 	for extras, want := range map[string]string{

@@ -53,7 +53,7 @@ func TestReadingIsBoundedByChannel(t *testing.T) {
 		t.Errorf("continuity tells of more than may be read: %s", a.Body)
 	}
 
-	// Other bounds are in force at once.
+	// New bounds apply at once.
 	var next []*app.App
 	for _, id := range apps.IDs() {
 		a := *apps.ByID(id)
@@ -99,7 +99,8 @@ func jsonOf(v any) string {
 	return string(text)
 }
 
-// A page of large events has fewer than were asked for, and the bound still counts all.
+// TestReadingIsBoundedByNumberOfLargeEvents: a page of large events has fewer events than its limit, and the
+// bound of readable events still applies across pages.
 func TestReadingIsBoundedByNumberOfLargeEvents(t *testing.T) {
 	r := newRig(t, func(o *rest.Options) {
 		o.Apps.ByID("app").Readings = app.NewReadings([]app.ReadingPattern{{Match: "c", Reading: app.Reading{Messages: 12}}})
@@ -129,8 +130,8 @@ func TestReadingIsBoundedByNumberOfLargeEvents(t *testing.T) {
 	}
 }
 
-// TestWeeks10RetainedMessagesAreThoseThatMayBeRead, by age as well, whether the log can count
-// or not.
+// TestWeeks10RetainedMessagesAreThoseThatMayBeRead: retained_messages counts what may be read, by number and
+// by age, whether the log can count or not.
 func TestWeeks10RetainedMessagesAreThoseThatMayBeRead(t *testing.T) {
 	for name, hide := range map[string]func(rest.Log) rest.Log{
 		"a log that counts":      func(l rest.Log) rest.Log { return l },
@@ -148,7 +149,7 @@ func TestWeeks10RetainedMessagesAreThoseThatMayBeRead(t *testing.T) {
 			if a.Status != http.StatusOK || !strings.Contains(string(a.Body), `"retained_messages":20`) {
 				t.Fatalf("by number: %d %s", a.Status, a.Body)
 			}
-			// The clock moves on so far that some are too old.
+			// The clock moves on until some are too old.
 			old = time.UnixMilli(l.Items[3].TimeMS).Add(time.Nanosecond)
 			l, a = r.history("?limit=100")
 			if want := fmt.Sprintf(`"retained_messages":%d,`, len(l.Items)); a.Status != http.StatusOK || !strings.Contains(string(a.Body), want) {

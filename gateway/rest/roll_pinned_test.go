@@ -6,8 +6,8 @@ import (
 	"weak"
 )
 
-// TestTrust01AnswersDoNotHoldTheirLists: whoever did not take a small part of a list of channels held all of
-// it, and nothing counted that.
+// TestTrust01AnswersDoNotHoldTheirLists: an unread answer with a small part of a list of channels must not
+// keep the list. Before, it kept the whole list, and nothing counted that.
 func TestTrust01AnswersDoNotHoldTheirLists(t *testing.T) {
 	r := largeRequest(t, largeCensus{largeList(2000), 100})
 	ask := func() (*shared, weak.Pointer[roll]) {

@@ -15,7 +15,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/app"
 )
 
-// largeCensus has channels that take so many bytes each to be listed.
+// largeCensus has channels each of which takes so many bytes in a list.
 type largeCensus struct {
 	channels map[string]Count
 	each     int
@@ -46,7 +46,7 @@ func largeRequest(t *testing.T, census Census) *request {
 	return &request{api: a, http: req, app: a.opt.Apps.ByID("app"), hold: hold{bodies: a.bodies, app: "app"}}
 }
 
-// largeList has names of 160 bytes.
+// largeList returns n channels with names of 160 bytes.
 func largeList(n int) map[string]Count {
 	out := map[string]Count{}
 	for i := range n {
@@ -55,8 +55,8 @@ func largeList(n int) map[string]Count {
 	return out
 }
 
-// TestTrust01ListsHaveRoomBeforeTheyAreMade: sixty requests for a list of some megabytes made as many texts before
-// anybody asked whether there was room for one, and the process grew by gigabytes.
+// TestTrust01ListsHaveRoomBeforeTheyAreMade: room is reserved before the text of a list is made. Before,
+// sixty requests for a list of some megabytes made as many texts first, and the process grew by gigabytes.
 func TestTrust01ListsHaveRoomBeforeTheyAreMade(t *testing.T) {
 	r := largeRequest(t, largeCensus{largeList(2000), 100})
 	first, err := r.channels()
@@ -67,7 +67,7 @@ func TestTrust01ListsHaveRoomBeforeTheyAreMade(t *testing.T) {
 	if held := r.api.AnswerBytes(); held < int64(len(one.body)) || len(one.body) < 2000*160 {
 		t.Errorf("%d bytes are held for a text of %d", held, len(one.body))
 	}
-	// What lies in the app's half of the room there is no room for any more.
+	// There is no more room in the app's half.
 	if _, err := r.channels(); limitOf(err) != limitAnswers {
 		t.Errorf("beside it: %v", err)
 	}
@@ -76,7 +76,7 @@ func TestTrust01ListsHaveRoomBeforeTheyAreMade(t *testing.T) {
 		t.Errorf("%d bytes are held afterwards", held)
 	}
 
-	// Those who share a list share its texts as well.
+	// Requests that share a list share its texts as well.
 	list, err := r.rollOfChannels(t.Context(), r.api.opt.Census)
 	if err != nil || r.api.AnswerBytes() != 0 {
 		t.Fatalf("%v, %d bytes are held", err, r.api.AnswerBytes())
@@ -102,7 +102,7 @@ func TestTrust01ListsHaveRoomBeforeTheyAreMade(t *testing.T) {
 		t.Errorf("%d bytes are held afterwards, and %d texts", held, len(list.texts.of))
 	}
 
-	// Room is taken while the list is read, from what others of the app leave.
+	// Room is reserved while the list is read, beside what other requests of the app hold.
 	other := hold{bodies: r.api.answers, app: "app"}
 	if !other.take(r.api.answers.share() - 1000) {
 		t.Fatal("there is no room at all")
@@ -111,7 +111,7 @@ func TestTrust01ListsHaveRoomBeforeTheyAreMade(t *testing.T) {
 		t.Errorf("without room: %v", err)
 	}
 	other.release()
-	// One that is larger than all of it can be made as well, but not beside others.
+	// A list that is larger than the whole room can be made, but only alone.
 	r.api.opt.Census = largeCensus{largeList(10), 1 << 20}
 	if _, err := r.rollOfChannels(t.Context(), r.api.opt.Census); err != nil || r.api.AnswerBytes() != 0 {
 		t.Errorf("a large one: %v, and %d bytes are held", err, r.api.AnswerBytes())
@@ -126,8 +126,8 @@ func limitOf(err error) string {
 	return ""
 }
 
-// TestTextsOfListsAreThoseOfValues: they are written by hand, never larger than there is room for, and say what the
-// values would.
+// TestTextsOfListsAreThoseOfValues: the hand-written JSON is never larger than the reserved room, and equals
+// that of encoding/json.
 func TestTextsOfListsAreThoseOfValues(t *testing.T) {
 	r := largeRequest(t, nil)
 	names := []string{"", "a", "presence-\"\\\n\x00\x1f", "presence-b", "presence-ü\u2028", "user\xff"}

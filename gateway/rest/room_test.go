@@ -15,8 +15,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/app"
 )
 
-// allocated is how many bytes something makes room for. Others may do so meanwhile, so where it is more than it may
-// be the least of some times counts.
+// allocated returns the bytes that do allocates. Other goroutines may allocate meanwhile, so above most the
+// least of several tries counts.
 func allocated(most uint64, do func()) uint64 {
 	least := uint64(math.MaxUint64)
 	for tries := 0; tries < 3 && least > most; tries++ {
@@ -29,14 +29,14 @@ func allocated(most uint64, do func()) uint64 {
 	return least
 }
 
-// largeBody is one that was turned into something many times as large before it was refused.
+// largeBody is a body that was expanded to many times its size before it was refused.
 type largeBody struct {
 	route, about, body, want string
 }
 
 func largeBodies() []largeBody {
 	const size = 128 << 10
-	// Each element is one of its own where it has a %.
+	// An element with a % is made unique.
 	many := func(element string) (string, int) {
 		var out strings.Builder
 		n := 0
@@ -96,7 +96,8 @@ func largeBodies() []largeBody {
 	return out
 }
 
-// TestBodiesCostLittle: a body of a publish makes room for a few times its size at most, whatever is in it.
+// TestBodiesCostLittle: reading the body of a publish allocates at most a few times its size, whatever its
+// content.
 func TestBodiesCostLittle(t *testing.T) {
 	a := &app.App{ID: "app", Limits: app.DefaultLimits}
 	for _, c := range largeBodies() {
@@ -134,7 +135,7 @@ func TestBodiesCostLittle(t *testing.T) {
 	}
 }
 
-// TestPackedBodiesCostLittle: neither does one that is packed, beyond what it is when unpacked.
+// TestPackedBodiesCostLittle: the same holds for a packed body, relative to its unpacked size.
 func TestPackedBodiesCostLittle(t *testing.T) {
 	log, err := memory.New(memory.Options{Apps: []string{"app"}})
 	if err != nil {

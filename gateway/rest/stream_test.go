@@ -24,7 +24,7 @@ import (
 	"github.com/sluicehq/sluice/gateway/rest"
 )
 
-// streamed is an answer of lines.
+// streamed is a response in lines.
 type streamed struct {
 	items []json.RawMessage
 	gaps  []uint64
@@ -82,7 +82,7 @@ func readLines(t testing.TB, body []byte) (s streamed) {
 	return s
 }
 
-// store puts n events with data of a size into the log.
+// store publishes n events with size bytes of data, plus their number.
 func (r *rig) store(n, size int) {
 	r.t.Helper()
 	for i := 0; i < n; {
@@ -96,8 +96,8 @@ func (r *rig) store(n, size int) {
 	}
 }
 
-// TestTime03LinesAreThePages: what is sent as lines is byte for byte what pages have, in both
-// directions, whole, in parts and within bounds.
+// TestTime03LinesAreThePages: the lines are byte for byte the items of pages, in both directions, in one
+// response, in several, and within bounds.
 func TestTime03LinesAreThePages(t *testing.T) {
 	r := newRigWith(t, memory.Options{MaxMessages: 5000}, nil)
 	r.store(2750, 1)
@@ -158,10 +158,10 @@ func TestTime03LinesAreThePages(t *testing.T) {
 	}
 }
 
-// TestTime03LinesOfLargeEvents: pages that their bytes end lead on.
+// TestTime03LinesOfLargeEvents: a read that ends at its limit of bytes is followed by the next one.
 func TestTime03LinesOfLargeEvents(t *testing.T) {
 	r := newRigWith(t, memory.Options{MaxBytes: 256 << 20, MaxEventBytes: 32 << 20}, nil)
-	// Pages of several each.
+	// Several events fit into a read.
 	for range 12 {
 		r.store(1, broker.PageBytes/5)
 	}
@@ -183,7 +183,7 @@ func TestTime03LinesOfLargeEvents(t *testing.T) {
 	}
 }
 
-// meddled is a log in which something happens before each reading.
+// meddled is a log that calls before ahead of each read.
 type meddled struct {
 	rest.Log
 	before func(n int64)
@@ -195,8 +195,8 @@ func (m *meddled) Read(ctx context.Context, app, channel string, q broker.Query)
 	return m.Log.Read(ctx, app, channel, q)
 }
 
-// TestTime03WhatIsRemovedWhileItIsReadIsAGap: a reader who is overtaken by the retention is
-// told so, and one who is not is not.
+// TestTime03WhatIsRemovedWhileItIsReadIsAGap: a reader that retention overtakes is told of the gap, and
+// another reader is not.
 func TestTime03WhatIsRemovedWhileItIsReadIsAGap(t *testing.T) {
 	for name, c := range map[string]struct {
 		published int
@@ -220,7 +220,7 @@ func TestTime03WhatIsRemovedWhileItIsReadIsAGap(t *testing.T) {
 	}
 }
 
-// TestTime03LinesObeyLimits: what may be read, how often, and what there is room for.
+// TestTime03LinesObeyLimits: the readable events, the read rate and the room for answers apply.
 func TestTime03LinesObeyLimits(t *testing.T) {
 	c := time.Now()
 	r := newRigWith(t, memory.Options{MaxMessages: 5000}, func(o *rest.Options) {
@@ -250,7 +250,7 @@ func TestTime03LinesObeyLimits(t *testing.T) {
 	}
 }
 
-// TestTime03TheMarkOfAReplay is well formed or refused, and does not count as extras.
+// TestTime03TheMarkOfAReplay: extras.replay must be well formed, and does not count in the size of extras.
 func TestTime03TheMarkOfAReplay(t *testing.T) {
 	r := newRig(t, nil)
 	publish := func(extras string) answer {
@@ -261,7 +261,7 @@ func TestTime03TheMarkOfAReplay(t *testing.T) {
 	for extras, want := range map[string]string{
 		`{"replay":` + mark + `}`:               "",
 		`{"replay":` + mark + `,` + large + `}`: "",
-		// As much as there may be without a mark, and one byte more.
+		// The most that is allowed without the mark, and one byte more.
 		`{"x":"` + strings.Repeat("x", 16<<10-8) + `","replay":` + mark + `}`: "",
 		`{"replay":` + mark + `,"x":"` + strings.Repeat("x", 16<<10-8) + `"}`: "",
 		`{"x":"` + strings.Repeat("x", 16<<10-7) + `","replay":` + mark + `}`: "extras has 16385 bytes, the limit is 16384",
@@ -290,10 +290,11 @@ func TestTime03TheMarkOfAReplay(t *testing.T) {
 	}
 }
 
-// TestTime03AReaderWhoDoesNotRead loses his connection, and what his answer held is given back.
+// TestTime03AReaderWhoDoesNotRead: a reader that does not read loses its connection, and the bytes held for
+// its response are given back.
 func TestTime03AReaderWhoDoesNotRead(t *testing.T) {
 	r := newRigWith(t, memory.Options{MaxMessages: 50_000, MaxBytes: 256 << 20}, func(o *rest.Options) { o.AnswerTimeout = 2 * time.Second })
-	r.store(1500, 20<<10) // far more than the kernels of both ends take
+	r.store(1500, 20<<10) // far more than the kernels of both ends buffer
 	query := url.Values{"auth_key": {"app-key"}, "auth_timestamp": {fmt.Sprint(time.Now().Unix())}, "auth_version": {"1.0"}, "format": {"ndjson"}}
 	const path = "/apps/app/channels/c/history"
 	query.Set("auth_signature", pusher.SignRequest("app-secret", http.MethodGet, path, query))

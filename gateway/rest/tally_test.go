@@ -50,8 +50,8 @@ func TestEV15_ABatchAnswersInTheOrderOfTheRequest(t *testing.T) {
 	batch(item("orders", ""), item("orders", "")).says(t, "without info", `{}`)
 }
 
-// A publisher that is told of a failure publishes again, so what happens after the
-// events are stored must not look like one.
+// TestAPublishThatIsStoredIsGoodWithoutTheCensus: a publisher publishes again after a failure, so an error
+// after the events are stored must not look like one.
 func TestAPublishThatIsStoredIsGoodWithoutTheCensus(t *testing.T) {
 	var logged bytes.Buffer
 	census := &crowd{err: errOutage}
@@ -80,8 +80,8 @@ func TestAPublishThatIsStoredIsGoodWithoutTheCensus(t *testing.T) {
 	}
 }
 
-// TestRun07APublishIsToldItsPlace: who asks for positions is told where the event is in the
-// log of each channel, and whether it was there before.
+// TestRun07APublishIsToldItsPlace: a publisher that requests positions gets those of its event in the log of
+// each channel, and whether the event was a duplicate.
 func TestRun07APublishIsToldItsPlace(t *testing.T) {
 	r := newRig(t, withCensus(someone()))
 	type stored struct {

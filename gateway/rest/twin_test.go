@@ -19,8 +19,8 @@ import (
 // Of members of one name the first counts. encoding/json takes the last, so it is not shown those behind
 // the first.
 
-// firsts is an object without such members, and anything else as it is. names are those that mean something,
-// nil for all. inside says what becomes of the value of a member.
+// firsts returns an object without repeated members, and anything else unchanged. names are the members that
+// count, nil for all. inside maps the value of a member.
 func firsts(text []byte, names []string, inside func(name string, value []byte) []byte) []byte {
 	if !utf8.Valid(text) || !json.Valid(text) || bytes.TrimSpace(text)[0] != '{' {
 		return text
@@ -107,11 +107,11 @@ type twinInput struct {
 	MessageID      string                     `json:"message_id"`
 	ConflationKey  *string                    `json:"conflation_key"`
 	Extras         json.RawMessage            `json:"extras"`
-	// echo lets the socket of the sender have the event, too.
+	// echo lets the sending socket have the event as well.
 	echo bool
 }
 
-// twinInfo is a list of attributes: a text with commas, or a list as it is in queries.
+// twinInfo is a list of attributes: a string with commas, or an array as in queries.
 type twinInfo string
 
 func (t *twinInfo) UnmarshalJSON(b []byte) error {
@@ -126,7 +126,7 @@ func (t *twinInfo) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// acceptData takes the data string; any other JSON value stands for its text.
+// acceptData takes the string in data. Any other JSON value is taken as its text.
 func (in *twinInput) acceptData(a *app.App, out *accepted) error {
 	raw := bytes.TrimSpace(in.Data)
 	if len(raw) == 0 {
@@ -168,8 +168,8 @@ func (in *twinInput) acceptTags(_ *app.App, out *accepted) error {
 	return nil
 }
 
-// acceptExtras checks the members that mean something here and passes the others
-// on as they are (protocol section 5.8).
+// acceptExtras checks the members that have a meaning here and passes the others on unchanged (protocol
+// section 5.8).
 func (in *twinInput) acceptExtras(_ *app.App, out *accepted) error {
 	raw := bytes.TrimSpace(in.Extras)
 	if len(raw) == 0 || string(raw) == "null" {
@@ -192,7 +192,7 @@ func (in *twinInput) acceptExtras(_ *app.App, out *accepted) error {
 			return err
 		}
 	}
-	// The mark of a replay comes on top, so that whatever was published can be again.
+	// The replay mark is not counted, so that any stored event can be published again.
 	if size := ownSize(raw, e.Replay); size > maxExtras {
 		return invalid("extras has %d bytes, the limit is %d", size, maxExtras)
 	}
@@ -229,8 +229,8 @@ func (in *twinInput) acceptExtras(_ *app.App, out *accepted) error {
 	return nil
 }
 
-// twinCheckReplay checks the mark of an event that was published before (extras.replay). It is
-// the word of the publisher, as all extras are.
+// twinCheckReplay checks extras.replay, the mark of an event that was published before. Like all extras, it
+// is only what the publisher claims.
 func twinCheckReplay(raw json.RawMessage) error {
 	var mark struct {
 		Channel  *string `json:"channel"`
@@ -249,7 +249,7 @@ func twinCheckReplay(raw json.RawMessage) error {
 	return nil
 }
 
-// plain is what the twin has read, for the checks that have nothing to do with JSON.
+// plain returns what the twin has read, for the checks that do not depend on JSON.
 func (in *twinInput) plain() *input {
 	return &input{
 		Name: in.Name, Channels: in.Channels, Channel: in.Channel, SocketID: in.SocketID, Info: string(in.Info), Delta: in.Delta,

@@ -22,8 +22,8 @@ import (
 	"github.com/sluicehq/sluice/gateway/rest"
 )
 
-// exactly is a request as an SDK sends it: what it signs, and what it sends. Both are
-// completed with the parameters that every SDK has.
+// exactly is a request as an SDK sends it: what it signs, and what it sends. The parameters that every SDK
+// has are added to both.
 type exactly struct {
 	method, path, query string
 	// signedPath and signedQuery are what is signed instead, if they differ.
@@ -63,7 +63,7 @@ func (r *rig) exactly(e exactly) answer {
 	return r.sent(e.method, target, e.body, e.header)
 }
 
-// sent writes a request line as it is, which no client library would.
+// sent sends a request target unchanged, which a client library would not.
 func (r *rig) sent(method, target, body string, header map[string]string) answer {
 	r.t.Helper()
 	req, err := http.NewRequestWithContext(context.Background(), method, r.base, strings.NewReader(body))
@@ -146,7 +146,7 @@ func TestWeeks07QueryStrings(t *testing.T) {
 	}
 }
 
-// TestWeeks07WhoIsMeant: the id of a user reaches whoever acts on it as it was meant.
+// TestWeeks07WhoIsMeant: the id of a user in a path arrives decoded exactly once.
 func TestWeeks07WhoIsMeant(t *testing.T) {
 	for path, want := range map[string]string{
 		"/apps/app/users/a%2Fb/terminate_connections": "a/b", "/apps/app/users/a/b/terminate_connections": "a/b",
@@ -202,7 +202,7 @@ func TestWeeks16PackedBodies(t *testing.T) {
 			e := exactly{method: "POST", path: "/apps/app/events", body: c.body, header: map[string]string{"Content-Encoding": c.encoding}}
 			a := r.exactly(e)
 			if strings.HasPrefix(c.about, "the sum") {
-				// A layer below the SDK packs, so the sum is that of the SDK's text.
+				// A layer below the SDK packs the body, so the digest is that of the SDK's text.
 				a = r.publishPackedBelow(event, md5Of(event))
 			}
 			if a.Status != c.status || !strings.Contains(string(a.Body), c.says) {
@@ -224,7 +224,7 @@ func TestWeeks16PackedBodies(t *testing.T) {
 	})
 }
 
-// publishPackedBelow sends a packed body with a sum of its own choice.
+// publishPackedBelow sends a packed body with the digest parameters in sum.
 func (r *rig) publishPackedBelow(text, sum string) answer {
 	r.t.Helper()
 	query := "auth_key=app-key&auth_timestamp=" + strconv.FormatInt(time.Now().Unix(), 10) + "&auth_version=1.0" + sum
